@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * actor - what an actor is: a behaviour, a mailbox, a name; one message at a time.
+ *
+ * An actor's struct begins with `struct actor actor`. It is made, run and destroyed on one
+ * shard's thread. It stops itself with actor_stop: from then on its ref is stale, what is in its
+ * mailbox is dropped, and `destroy` is called when the current handler (if any) has returned.
+ */
+#ifndef ACTORS_CORE_ACTOR_H
+#define ACTORS_CORE_ACTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/core/msg.h"
+#include "actors/core/ref.h"
+
+struct actor;
+struct sched;
+
+typedef void (*actor_handler_fn)(struct actor *actor, struct msg *msg);
+
+/* What all actors of one kind share. Static storage; `id` indexes the registries of a shard. */
+struct behaviour {
+    const char *name;                 /* "room" */
+    uint16_t id;                      /* below BEHAVIOUR_MAX, unique in the program */
+    uint16_t handler_count;
+    const actor_handler_fn *handlers; /* by msg_kind.index */
+    uint32_t shed_bound;              /* SHED messages a mailbox holds before the oldest go */
+
+    /* Return the key of an actor that is known by name; NULL for those that are not. */
+    struct bytes (*key_of)(const void *actor);
+
+    /*
+     * Make and start (actor_start) the actor `key`, because a message that creates it has
+     * arrived; NULL or a returned NULL drops the message.
+     */
+    struct actor *(*spawn)(struct sched *sched, struct bytes key);
+
+    /* Free the actor's memory. Its timers must be cancelled and its links removed here or before. */
+    void (*destroy)(struct actor *actor);
+};
+
+enum { BEHAVIOUR_MAX = 16 };
+
+struct actor {
+    const struct behaviour *behaviour;
+    struct sched *sched;
+    struct actor_ref self;
+    /* private */
+    struct msg *first; /* mailbox */
+    struct msg *last;
+    struct actor *run_next; /* sched.run_first */
+    uint32_t queued;
+    uint32_t shed_queued : 24;
+    uint32_t flags : 8;
+};
+
+/*
+ * Give `actor` a name on `sched` and let it receive; when its behaviour has key_of, it must hold
+ * its key already, and no other actor of the behaviour on this shard may have the same.
+ */
+void actor_start(struct actor *actor, const struct behaviour *behaviour, struct sched *sched);
+
+/* Stop the actor; see above. Calling it again does nothing. */
+void actor_stop(struct actor *actor);
+
+/* Return the live actor of `behaviour` with `key` on `sched`'s shard, or NULL. Same thread only. */
+struct actor *actor_find(struct sched *sched, const struct behaviour *behaviour, struct bytes key);
+
+/* Return the live actor named by `ref` if it lives on `sched`'s shard, else NULL. */
+struct actor *actor_get(struct sched *sched, struct actor_ref ref);
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sched - a shard's run queue and its inbox from other threads.
+ *
+ * One sched per shard, driven by one thread (the shard's loop, or a test): sched_run handles
+ * messages, sched_flush hands what was sent to other shards over, with at most one wake-up
+ * per destination and turn. The rules at the bounds, in order:
+ *  1. The FIFO of a message is its sender shard's line to the receiving shard (a shard has a line
+ *     to itself too). Order within a line is kept, whatever the actors.
+ *  2. A line counts sent minus handled messages. At SCHED_LINE_BOUND, sched_pressured says so: who
+ *     routes peer packets stops reading the peer until it says no again (SCHED_LINE_LOW).
+ *  3. A mailbox that holds more SHED messages than its behaviour's bound loses the oldest SHED
+ *     message when it is next drained, and counts it.
+ *  4. CONTROL messages are never refused or dropped.
+ *  5. An actor handles at most SCHED_BATCH messages before the next one's turn.
+ */
+#ifndef ACTORS_CORE_SCHED_H
+#define ACTORS_CORE_SCHED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/core/actor.h"
+#include "actors/core/timer.h"
+
+enum { SCHED_BATCH = 100, SCHED_LINE_BOUND = 16384, SCHED_LINE_LOW = 8192 };
+
+struct sched;
+struct actor_system;
+
+/* Make the thread of a shard call sched_run soon. Called on any thread; must coalesce cheaply. */
+typedef void (*sched_wake_fn)(void *context);
+
+/* Counters of one shard, written by its thread only; read racily by metrics. */
+struct sched_stats {
+    uint64_t handled;   /* messages handled */
+    uint64_t dropped;   /* messages to actors that are gone */
+    uint64_t shed;      /* SHED messages dropped at the bound */
+    uint64_t sent_out;  /* messages to other shards */
+    uint64_t wakes;     /* wake-ups of other shards */
+    uint64_t actors;    /* alive now */
+    uint64_t run_queue; /* actors waiting for their turn now */
+};
+
+/* Make a system of `shard_count` (1 to SHARD_MAX) shards; destroyed after its scheds' threads ended. */
+MUST_CHECK struct actor_system *actor_system_create(unsigned shard_count);
+
+/*
+ * Destroy the system: every actor is stopped and destroyed, every message in flight dropped. No
+ * shard thread may be running.
+ */
+void actor_system_destroy(struct actor_system *system);
+
+/* Return the number of shards. Any thread. */
+unsigned actor_system_shards(const struct actor_system *system);
+
+/* Return the sched of `shard`. Any thread, but what it is used for then decides. */
+struct sched *actor_system_sched(struct actor_system *system, unsigned shard);
+
+/* Return the shard that `key` (user, room, namespace …) lives on; the same on every thread. */
+unsigned actor_system_shard_of(const struct actor_system *system, struct bytes key);
+
+/* Set how to wake the thread of `sched`, and an arbitrary pointer for the actors (sched_user). */
+void sched_bind(struct sched *sched, sched_wake_fn wake, void *wake_context, void *user);
+
+/* Return the pointer set with sched_bind: the shard's services as the actors see them. */
+void *sched_user(const struct sched *sched);
+
+/* Return the shard number. */
+unsigned sched_shard(const struct sched *sched);
+
+/* Return the system. */
+struct actor_system *sched_system(const struct sched *sched);
+
+/* Set the shard's time for the turn that begins: monotonic and wall clock in milliseconds. */
+void sched_set_time(struct sched *sched, uint64_t mono_ms, uint64_t wall_ms);
+
+/* The time of the current turn, monotonic: for deadlines. */
+uint64_t sched_now(const struct sched *sched);
+
+/* The time of the current turn, wall clock in ms since 1970: for what users see. */
+uint64_t sched_wall(const struct sched *sched);
+
+/* The shard's timing wheel. */
+struct timer_wheel *sched_timers(struct sched *sched);
+
+/*
+ * Send `msg` to `to`; takes it. From the thread of `sched` (the sender's shard). A stale or
+ * all-zero ref drops it.
+ */
+void msg_send(struct sched *sched, struct actor_ref to, void *msg);
+
+/*
+ * Send `msg` by name: to the actor of the kind's behaviour whose key is kind->key(msg), on
+ * `shard`. Without such an actor it is dropped, or the actor is spawned if the kind creates.
+ */
+void msg_send_named(struct sched *sched, unsigned shard, void *msg);
+
+/* Send from a thread that is no shard (store writer, signal thread); delivered with one wake-up. */
+void msg_send_foreign(struct actor_system *system, struct actor_ref to, void *msg);
+
+/*
+ * Call `fn(arg)` on the thread of `shard` within its next turn, in order with foreign messages.
+ * Any thread. What `arg` owns must survive a system that is destroyed first: then `cancelled`
+ * is true.
+ */
+void sched_post(struct actor_system *system, unsigned shard,
+    void (*fn)(void *arg, bool cancelled), void *arg);
+
+/* Whether the line from this shard to `shard` is at its bound, or not yet back to the low mark. */
+bool sched_pressured(struct sched *sched, unsigned shard);
+
+/*
+ * Take in what other threads sent and handle at most `budget` messages. Returns whether there is
+ * more to do at once. Not from inside a handler.
+ */
+bool sched_run(struct sched *sched, unsigned budget);
+
+/* Hand over what was sent to other shards since the last call; wakes each at most once. */
+void sched_flush(struct sched *sched);
+
+/* The counters. */
+const struct sched_stats *sched_stats(const struct sched *sched);
+
+#endif

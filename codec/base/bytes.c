@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "codec/base/bytes.h"
+
+#include "codec/base/status.h"
+
+int bytes_cmp(struct bytes a, struct bytes b)
+{
+    size_t shorter = a.len < b.len ? a.len : b.len;
+    int order = shorter > 0 ? memcmp(a.at, b.at, shorter) : 0;
+    if (order != 0) {
+        return order;
+    }
+    return (a.len > b.len) - (a.len < b.len);
+}
+
+static unsigned char lower(unsigned char c)
+{
+    return c >= 'A' && c <= 'Z' ? (unsigned char)(c | 0x20) : c;
+}
+
+bool bytes_eq_nocase(struct bytes a, struct bytes b)
+{
+    if (a.len != b.len) {
+        return false;
+    }
+    for (size_t i = 0; i < a.len; i++) {
+        if (lower((unsigned char)a.at[i]) != lower((unsigned char)b.at[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool bytes_eq_secret(struct bytes a, struct bytes b)
+{
+    if (a.len != b.len) {
+        return false;
+    }
+    unsigned char difference = 0;
+    for (size_t i = 0; i < a.len; i++) {
+        difference |= (unsigned char)(a.at[i] ^ b.at[i]);
+    }
+    return difference == 0;
+}
+
+int bytes_to_u64(struct bytes a, uint64_t max, uint64_t *ret_value)
+{
+    if (a.len == 0 || (a.len > 1 && a.at[0] == '0')) {
+        return STATUS_INVALID;
+    }
+    uint64_t value = 0;
+    for (size_t i = 0; i < a.len; i++) {
+        if (a.at[i] < '0' || a.at[i] > '9') {
+            return STATUS_INVALID;
+        }
+        unsigned digit = (unsigned)(a.at[i] - '0');
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, digit, &value)) {
+            return STATUS_TOO_LARGE;
+        }
+    }
+    if (value > max) {
+        return STATUS_TOO_LARGE;
+    }
+    *ret_value = value;
+    return 0;
+}

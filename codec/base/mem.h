@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mem - allocation: small fixed sizes abort on failure, sizes a peer decides do not.
+ */
+#ifndef CODEC_BASE_MEM_H
+#define CODEC_BASE_MEM_H
+
+#include <stddef.h>
+
+#include "codec/base/check.h"
+
+/* Allocate `size` zeroed bytes, aborting when there are none. Freed with mem_free. Any thread. */
+MUST_CHECK void *mem_alloc(size_t size);
+
+/* Like mem_alloc for an array of `count` items; aborts also when the product overflows. */
+MUST_CHECK void *mem_alloc_array(size_t count, size_t size);
+
+/*
+ * Resize `ptr` (or NULL) to `count` items of `size` bytes, aborting on failure; new bytes are
+ * not zeroed.
+ */
+MUST_CHECK void *mem_realloc_array(void *ptr, size_t count, size_t size);
+
+/* Like mem_alloc, but not zeroed and NULL on failure: for sizes that a peer decides. */
+MUST_CHECK void *mem_try_alloc(size_t size);
+
+/* Like mem_realloc_array in bytes, NULL on failure with `ptr` untouched. */
+MUST_CHECK void *mem_try_realloc(void *ptr, size_t size);
+
+/* Copy `len` bytes to a new allocation that ends in a NUL not counted in `len`; aborts. */
+MUST_CHECK char *mem_dup(const void *at, size_t len);
+
+/* Free what the functions above returned; NULL is allowed. Any thread. */
+void mem_free(void *ptr);
+
+#endif

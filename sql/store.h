@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store - the durable truth: notifications, inboxes, keys, stream positions.
+ *
+ * One store per process, one port per shard. A request is a struct of the caller that begins with
+ * `struct store_request base`; it is submitted on a shard's port and completes exactly once, by
+ * its `done` on the same shard's thread, never before store_submit returned. Inputs are
+ * borrowed until then; outputs are owned by the request and freed by store_request_finish.
+ * Writes commit at once when the store is idle; what arrives while a commit is under way
+ * joins the next one.
+ *
+ * Two engines implement it with the same results: Postgres (sql/pg*.c) and SQLite (sql/sqlite*.c).
+ * `seq` numbers a user's notifications, `rev` every change of the inbox, both 1, 2, 3 … without
+ * holes, assigned in the transaction that stores the change; `unread` changes in it too. All times
+ * are wall clock milliseconds since 1970 UTC; 0 = not set.
+ */
+#ifndef SQL_STORE_H
+#define SQL_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+#include "codec/base/list.h"
+
+struct store;
+struct store_port;
+struct store_request;
+struct uv_loop_s;
+
+enum { STORE_ID_LEN = 16, STORE_HASH_LEN = 16, STORE_PAGE_MAX = 1000 };
+
+enum store_priority { PRIORITY_LOW, PRIORITY_MEDIUM, PRIORITY_HIGH, PRIORITY_URGENT };
+
+enum store_state {
+    STATE_UNREAD,
+    STATE_SEEN,
+    STATE_READ,
+    STATE_ARCHIVED,
+    STATE_EXPIRED,
+    STATE_ERASED,
+};
+
+/* Whose inbox. `tenant` is empty where tenants are off. */
+struct store_user {
+    struct bytes tenant;
+    struct bytes user;
+};
+
+/* Where an inbox stands; all 0 for a user who never had a notification. */
+struct store_position {
+    uint64_t seq;
+    uint64_t rev;
+    uint64_t unread;
+};
+
+/* A stored notification as read back. `data` is JSON text or empty; texts are UTF-8. */
+struct store_item {
+    uint8_t id[STORE_ID_LEN];
+    struct store_user who;
+    uint64_t seq;
+    uint64_t rev; /* of its last change */
+    struct bytes type;
+    struct bytes title;
+    struct bytes message;
+    struct bytes data;
+    enum store_priority priority;
+    enum store_state state;
+    uint64_t created_at;
+    uint64_t expires_at;
+    uint64_t read_at;
+    uint64_t seen_at;
+    uint64_t archived_at;
+};
+
+/* A change of state that a device away must learn; also what remains of a row that went. */
+struct store_change {
+    uint8_t id[STORE_ID_LEN];
+    uint64_t seq;
+    uint64_t rev;
+    enum store_state state;
+    uint64_t at;
+};
+
+enum store_outcome {
+    OUTCOME_STORED,
+    OUTCOME_DUPLICATE, /* same key and content were stored before: `id`, `seq` are the first one's */
+    OUTCOME_CONFLICT,  /* same key, other content: `id`, `seq` are the first one's */
+};
+
+/* One notification to store. Everything is checked before: sizes, UTF-8, no NUL, JSON. */
+struct store_row {
+    struct store_user who;
+    uint8_t key_hash[STORE_HASH_LEN];     /* of (tenant, user, key): unique for ever */
+    uint8_t content_hash[STORE_HASH_LEN]; /* of what was posted */
+    uint8_t id[STORE_ID_LEN];             /* proposed; replaced by the first one's on a repeat */
+    struct bytes type;
+    struct bytes title;
+    struct bytes message;
+    struct bytes data;
+    enum store_priority priority;
+    uint64_t created_at;
+    uint64_t expires_at;
+    /* out */
+    enum store_outcome outcome;
+    uint64_t seq;
+    uint64_t rev;    /* STORED: the change that made it; else the row's present rev, 0 if it is gone */
+    uint64_t unread; /* STORED: the user's unread count after this row */
+};
+
+enum store_op {
+    STORE_PUT,
+    STORE_MARK,
+    STORE_LIST,
+    STORE_SYNC,
+    STORE_GET,
+    STORE_POSITIONS,
+    STORE_CLAIM,
+    STORE_SWEEP,
+    STORE_ERASE,
+    STORE_PING,
+    STORE_OP_COUNT,
+};
+
+typedef void (*store_done_fn)(struct store_request *request);
+
+struct store_request {
+    enum store_op op;
+    store_done_fn done;
+    /*
+     * Out: 0; STATUS_UNAVAILABLE (nothing was stored, or it is not known: retry with the same keys);
+     * STATUS_FENCED (another owner has the partition: nothing was stored); STATUS_NOT_FOUND;
+     * STATUS_INVALID (the database refused a value: the request alone is at fault).
+     */
+    int status;
+    /* private */
+    struct list link; /* a queue of the engine */
+    struct store_port *port;
+    void *result;
+    uint64_t started_ns;
+};
+
+/* Store rows, all or none, in the order given; at most STORE_PAGE_MAX rows. */
+struct store_put {
+    struct store_request base;
+    struct store_row *rows;
+    size_t count;
+    /*
+     * With `fenced`: advance partition's position to `last_id` in the same transaction, and store
+     * nothing (STATUS_FENCED) unless `token` is still the partition's. `count` may then be 0.
+     */
+    bool fenced;
+    uint32_t partition;
+    uint64_t token;
+    struct bytes last_id; /* "1700000000000-0" */
+};
+
+/* Change the state of some of a user's notifications; a row never goes back to a lower state. */
+struct store_mark {
+    struct store_request base;
+    struct store_user who;
+    enum store_state state;              /* STATE_SEEN, STATE_READ or STATE_ARCHIVED */
+    const uint8_t (*ids)[STORE_ID_LEN];  /* these ids; ids of other users or unknown are ignored */
+    size_t id_count;
+    uint64_t up_to;                      /* or: every one with seq <= up_to (UINT64_MAX: all) */
+    uint64_t at;
+    /* out */
+    struct store_position position;      /* after the change */
+    bool changed;                        /* false: nothing changed and no rev was used */
+    struct store_change *changes;        /* those that changed, all with the same rev */
+    size_t change_count;                 /* with up_to: also complete */
+};
+
+/* A page of an inbox, newest first. */
+struct store_list {
+    struct store_request base;
+    struct store_user who;
+    uint64_t before_seq;  /* only seq below this; 0: from the newest */
+    uint32_t limit;       /* 1 to 100 */
+    uint32_t states;      /* set of 1u << enum store_state; 0: all that are not archived */
+    struct bytes type;    /* only this type; empty: all */
+    /* out */
+    struct store_item *items;
+    size_t count;
+    uint64_t next_seq;    /* pass as before_seq for the next page; 0: there is none */
+    struct store_position position;
+};
+
+/* Everything that changed above `rev`, oldest change first, at most `limit` changes. */
+struct store_sync {
+    struct store_request base;
+    struct store_user who;
+    uint64_t rev;
+    uint32_t limit; /* 1 to STORE_PAGE_MAX */
+    /* out */
+    struct store_item *items; /* notifications whose last change is above `rev`, and that are new to it */
+    size_t item_count;
+    struct store_change *changes; /* states of those the client already has, and rows that went */
+    size_t change_count;
+    uint64_t through_rev; /* everything up to here is in the answer: ask again from it */
+    struct store_position position;
+    bool done;            /* nothing is left above through_rev */
+    bool resync;          /* `rev` is above the head, or older than the oldest tombstone */
+};
+
+/* One notification by id. STATUS_NOT_FOUND when there is none in `tenant`. */
+struct store_get {
+    struct store_request base;
+    struct bytes tenant;
+    uint8_t id[STORE_ID_LEN];
+    struct store_item item; /* out */
+};
+
+/* Where many inboxes stand: one query. */
+struct store_positions {
+    struct store_request base;
+    const struct store_user *users;
+    size_t count;                     /* at most STORE_PAGE_MAX */
+    struct store_position *positions; /* out: by index */
+};
+
+/*
+ * Become the owner of a partition: raises its token, remembers `owner`, and ends the database
+ * session of the previous owner so that no half-sent transaction of it can still commit.
+ */
+struct store_claim {
+    struct store_request base;
+    uint32_t partition;
+    struct bytes owner;
+    /* out */
+    uint64_t token;
+    struct bytes last_id; /* empty: never read */
+};
+
+/* Expire what is due and drop what is past retention, at most `limit` rows. */
+struct store_sweep {
+    struct store_request base;
+    uint64_t now;
+    uint32_t limit;
+    uint64_t tombstone_ms; /* how long tombstones are kept */
+    /* out: one per user whose inbox changed */
+    struct store_swept {
+        struct store_user who;
+        struct store_position position;
+        struct store_change *changes;
+        size_t change_count;
+    } *users;
+    size_t user_count;
+    bool more;
+};
+
+/* Erase ids of a user, or the whole inbox when id_count is 0; tombstones stay. Outputs as mark. */
+struct store_erase {
+    struct store_request base;
+    struct store_user who;
+    const uint8_t (*ids)[STORE_ID_LEN];
+    size_t id_count;
+    uint64_t at;
+    /* out */
+    struct store_position position;
+    bool changed;
+    struct store_change *changes;
+    size_t change_count;
+};
+
+/* What a store needs to open. */
+struct store_config {
+    struct bytes url;     /* postgres://… or sqlite:PATH */
+    unsigned port_count;  /* shards */
+    uint32_t pool_size;   /* Postgres connections per port; 2 to 8 */
+    uint32_t slow_ms;     /* slow log threshold */
+    /* Run `fn(arg, cancelled)` on the thread of shard `port`; any thread may call it. */
+    void (*post)(void *context, unsigned port, void (*fn)(void *arg, bool cancelled), void *arg);
+    void *post_context;
+};
+
+/* Timing of one named statement. Times in microseconds. */
+struct store_statement_stats {
+    const char *name;
+    uint64_t count;
+    uint64_t slow;
+    uint64_t total_us;
+    uint64_t min_us;
+    uint64_t max_us;
+    uint64_t p50_us;
+    uint64_t p95_us;
+    uint64_t p99_us;
+};
+
+/* One slow statement. */
+struct store_slow {
+    const char *name;
+    uint64_t took_us;
+    uint64_t at; /* wall clock ms */
+};
+
+/*
+ * Open the store: connects, runs migrations under a lock, reads the epoch. Blocks (start-up only).
+ * On failure returns a negative status and writes one line for the operator, which names what to
+ * mend and holds no password, into `ret_error`.
+ */
+MUST_CHECK int store_open(const struct store_config *config, struct store **ret_store,
+    char *ret_error, size_t error_size);
+
+/* The identity of this store: travels with every position. NUL-terminated; lives with the store. */
+const char *store_epoch(const struct store *store);
+
+/* "postgres" or "sqlite". */
+const char *store_engine(const struct store *store);
+
+/* Replace the epoch (after a restore from a backup). Blocks. */
+MUST_CHECK int store_new_epoch(struct store *store);
+
+/*
+ * Attach port `index` to the loop of the calling shard thread; before its first request. Postgres
+ * connects in the background; requests wait in a bounded queue meanwhile (then STATUS_UNAVAILABLE).
+ */
+MUST_CHECK int store_port_open(struct store *store, unsigned index, struct uv_loop_s *loop,
+    struct store_port **ret_port);
+
+/* Start a request; see the top. */
+void store_submit(struct store_port *port, struct store_request *request);
+
+/* Free the outputs of a completed request; the request's own memory stays the caller's. */
+void store_request_finish(struct store_request *request);
+
+/* Whether the database answered last; false while it is away. Any thread. */
+bool store_healthy(const struct store *store);
+
+/*
+ * Refuse new requests and, when those under way have completed, release the port's loop handles
+ * and call `closed` on the shard's thread.
+ */
+void store_port_close(struct store_port *port, void (*closed)(void *context), void *context);
+
+/* Close the store after all its ports. Blocks until written. */
+void store_close(struct store *store);
+
+/* Copy statistics of up to `max` statements, or the slowest recent ones; return how many. Any thread. */
+size_t store_statements(const struct store *store, struct store_statement_stats *ret_stats, size_t max);
+size_t store_slow_log(const struct store *store, struct store_slow *ret_slow, size_t max);
+
+#endif
