@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "codec/base/buf.h"
+#include "codec/base/list.h"
+#include "codec/base/map.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+
+TestSuite(base, .timeout = 60);
+
+Test(base, numbers_are_parsed_strictly)
+{
+    static const struct {
+        const char *text;
+        int status;
+        uint64_t value;
+    } cases[] = {
+        {"0", 0, 0},
+        {"7", 0, 7},
+        {"18446744073709551615", 0, UINT64_MAX},
+        {"18446744073709551616", STATUS_TOO_LARGE, 0},
+        {"99999999999999999999999", STATUS_TOO_LARGE, 0},
+        {"", STATUS_INVALID, 0},
+        {"01", STATUS_INVALID, 0},
+        {"+1", STATUS_INVALID, 0},
+        {"-1", STATUS_INVALID, 0},
+        {" 1", STATUS_INVALID, 0},
+        {"1e3", STATUS_INVALID, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint64_t value = 0;
+        int status = bytes_to_u64(bytes_str(cases[i].text), UINT64_MAX, &value);
+        cr_expect_eq(status, cases[i].status, "%s: %d", cases[i].text, status);
+        cr_expect_eq(value, cases[i].value, "%s", cases[i].text);
+    }
+}
+
+Test(base, builder_stops_at_its_limit_and_stays_failed)
+{
+    struct builder builder = {.max = 10};
+    builder_str(&builder, "12345");
+    builder_u64(&builder, 67890);
+    cr_expect_not(builder_failed(&builder));
+    builder_byte(&builder, 'x');
+    cr_expect(builder_failed(&builder));
+    builder_truncate(&builder, 0);
+    builder_byte(&builder, 'x');
+    cr_expect_null(builder_finish(&builder));
+    builder_i64(&builder, INT64_MIN);
+    cr_expect(builder_failed(&builder), "20 characters do not fit in 10");
+    builder_reset(&builder);
+    builder.max = 100;
+    builder_i64(&builder, INT64_MIN);
+    builder_printf(&builder, " %s", "and text");
+    struct buf *buf = builder_finish(&builder);
+    cr_assert_not_null(buf);
+    cr_expect(bytes_eq(buf_bytes(buf), BYTES("-9223372036854775808 and text")));
+    buf_unref(buf);
+}
+
+struct item {
+    char key[16];
+    size_t len;
+};
+
+static struct bytes item_key(const void *object)
+{
+    const struct item *item = object;
+    return bytes_of(item->key, item->len);
+}
+
+/* The model is an array of flags: 20,000 random puts, gets and removals must agree with it. */
+Test(base, map_agrees_with_a_model)
+{
+    enum { ITEMS = 500, STEPS = 20000 };
+    static struct item items[ITEMS];
+    bool present[ITEMS] = {false};
+    struct map map;
+    map_init(&map, item_key);
+    struct rand rand;
+    rand_init(&rand, 42);
+    size_t count = 0;
+    for (int i = 0; i < ITEMS; i++) {
+        items[i].len = (size_t)snprintf(items[i].key, sizeof(items[i].key), "key-%d", i);
+    }
+    for (int step = 0; step < STEPS; step++) {
+        size_t i = rand_below(&rand, ITEMS);
+        struct bytes key = item_key(&items[i]);
+        cr_assert_eq(map_get(&map, key), present[i] ? &items[i] : NULL);
+        if (!present[i]) {
+            map_put(&map, &items[i]);
+            count++;
+        } else {
+            cr_assert_eq(map_remove(&map, key), &items[i]);
+            count--;
+        }
+        present[i] = !present[i];
+        cr_assert_eq(map_count(&map), count);
+    }
+    size_t cursor = 0;
+    size_t seen = 0;
+    while (map_next(&map, &cursor) != NULL) {
+        seen++;
+    }
+    cr_expect_eq(seen, count);
+    map_finish(&map);
+}
+
+Test(base, map_walk_may_remove_what_it_was_given)
+{
+    enum { ITEMS = 100 };
+    static struct item items[ITEMS];
+    struct map map;
+    map_init(&map, item_key);
+    for (int i = 0; i < ITEMS; i++) {
+        items[i].len = (size_t)snprintf(items[i].key, sizeof(items[i].key), "%d", i);
+        map_put(&map, &items[i]);
+    }
+    size_t cursor = 0;
+    int seen = 0;
+    for (struct item *item; (item = map_next(&map, &cursor)) != NULL; seen++) {
+        cr_assert_eq(map_remove(&map, item_key(item)), item);
+    }
+    cr_expect_eq(seen, ITEMS);
+    cr_expect_eq(map_count(&map), 0);
+    map_finish(&map);
+}
+
+Test(base, uuids_are_version_7_ordered_and_parse_back)
+{
+    uint8_t early[16];
+    uint8_t late[16];
+    uint8_t parsed[16];
+    char text[UUID_TEXT_LEN];
+    uuid7_make(1700000000000, early);
+    uuid7_make(1700000000001, late);
+    cr_expect_lt(memcmp(early, late, 16), 0);
+    uuid_format(early, text);
+    cr_expect_eq(text[14], '7');
+    cr_expect(strchr("89ab", text[19]) != NULL);
+    cr_expect_eq(uuid_parse(text, sizeof(text), parsed), 0);
+    cr_expect_eq(memcmp(early, parsed, 16), 0);
+    text[8] = '0';
+    cr_expect_eq(uuid_parse(text, sizeof(text), parsed), STATUS_INVALID);
+    cr_expect_eq(uuid_parse(text, 35, parsed), STATUS_INVALID);
+}
+
+struct node {
+    int value;
+    struct list link; /* nodes in the test */
+};
+
+Test(base, list_keeps_order_through_splice_and_removal)
+{
+    struct list a;
+    struct list b;
+    list_init(&a);
+    list_init(&b);
+    struct node nodes[4] = {{.value = 1}, {.value = 2}, {.value = 3}, {.value = 4}};
+    list_append(&a, &nodes[1].link);
+    list_prepend(&a, &nodes[0].link);
+    list_append(&b, &nodes[2].link);
+    list_append(&b, &nodes[3].link);
+    list_splice(&a, &b);
+    cr_expect(list_empty(&b));
+    list_remove(&nodes[2].link);
+    int expected[] = {1, 2, 4};
+    int i = 0;
+    list_for_each_safe (link, following, &a) {
+        cr_assert_lt(i, 3);
+        cr_expect_eq(container_of(link, struct node, link)->value, expected[i++]);
+        list_remove(link);
+    }
+    cr_expect_eq(i, 3);
+    cr_expect_null(list_pop(&a));
+}
