@@ -86,16 +86,17 @@ struct store_change {
 
 enum store_outcome {
     OUTCOME_STORED,
-    OUTCOME_DUPLICATE, /* same key and content were stored before: `id`, `seq` are the first one's */
-    OUTCOME_CONFLICT,  /* same key, other content: `id`, `seq` are the first one's */
+    OUTCOME_DUPLICATE, /* same key and content were stored before: `id`, `seq` are the first one's
+                        */
+    OUTCOME_CONFLICT, /* same key, other content: `id`, `seq` are the first one's */
 };
 
 /* One notification to store. Everything is checked before: sizes, UTF-8, no NUL, JSON. */
 struct store_row {
     struct store_user who;
-    uint8_t key_hash[STORE_HASH_LEN];     /* of (tenant, user, key): unique for ever */
+    uint8_t key_hash[STORE_HASH_LEN]; /* of (tenant, user, key): unique for ever */
     uint8_t content_hash[STORE_HASH_LEN]; /* of what was posted */
-    uint8_t id[STORE_ID_LEN];             /* proposed; replaced by the first one's on a repeat */
+    uint8_t id[STORE_ID_LEN]; /* proposed; replaced by the first one's on a repeat */
     struct bytes type;
     struct bytes title;
     struct bytes message;
@@ -106,7 +107,7 @@ struct store_row {
     /* out */
     enum store_outcome outcome;
     uint64_t seq;
-    uint64_t rev;    /* STORED: the change that made it; else the row's present rev, 0 if it is gone */
+    uint64_t rev; /* STORED: the change that made it; else the row's present rev, 0 if it is gone */
     uint64_t unread; /* STORED: the user's unread count after this row */
 };
 
@@ -130,8 +131,8 @@ struct store_request {
     enum store_op op;
     store_done_fn done;
     /*
-     * Out: 0; STATUS_UNAVAILABLE (nothing was stored, or it is not known: retry with the same keys);
-     * STATUS_FENCED (another owner has the partition: nothing was stored); STATUS_NOT_FOUND;
+     * Out: 0; STATUS_UNAVAILABLE (nothing was stored, or it is not known: retry with the same
+     * keys); STATUS_FENCED (another owner has the partition: nothing was stored); STATUS_NOT_FOUND;
      * STATUS_INVALID (the database refused a value: the request alone is at fault).
      */
     int status;
@@ -161,30 +162,30 @@ struct store_put {
 struct store_mark {
     struct store_request base;
     struct store_user who;
-    enum store_state state;              /* STATE_SEEN, STATE_READ or STATE_ARCHIVED */
-    const uint8_t (*ids)[STORE_ID_LEN];  /* these ids; ids of other users or unknown are ignored */
+    enum store_state state; /* STATE_SEEN, STATE_READ or STATE_ARCHIVED */
+    const uint8_t (*ids)[STORE_ID_LEN]; /* these ids; ids of other users or unknown are ignored */
     size_t id_count;
-    uint64_t up_to;                      /* or: every one with seq <= up_to (UINT64_MAX: all) */
+    uint64_t up_to; /* or: every one with seq <= up_to (UINT64_MAX: all) */
     uint64_t at;
     /* out */
-    struct store_position position;      /* after the change */
-    bool changed;                        /* false: nothing changed and no rev was used */
-    struct store_change *changes;        /* those that changed, all with the same rev */
-    size_t change_count;                 /* with up_to: also complete */
+    struct store_position position; /* after the change */
+    bool changed; /* false: nothing changed and no rev was used */
+    struct store_change *changes; /* those that changed, all with the same rev */
+    size_t change_count; /* with up_to: also complete */
 };
 
 /* A page of an inbox, newest first. */
 struct store_list {
     struct store_request base;
     struct store_user who;
-    uint64_t before_seq;  /* only seq below this; 0: from the newest */
-    uint32_t limit;       /* 1 to 100 */
-    uint32_t states;      /* set of 1u << enum store_state; 0: all that are not archived */
-    struct bytes type;    /* only this type; empty: all */
+    uint64_t before_seq; /* only seq below this; 0: from the newest */
+    uint32_t limit; /* 1 to 100 */
+    uint32_t states; /* set of 1u << enum store_state; 0: all that are not archived */
+    struct bytes type; /* only this type; empty: all */
     /* out */
     struct store_item *items;
     size_t count;
-    uint64_t next_seq;    /* pass as before_seq for the next page; 0: there is none */
+    uint64_t next_seq; /* pass as before_seq for the next page; 0: there is none */
     struct store_position position;
 };
 
@@ -195,14 +196,15 @@ struct store_sync {
     uint64_t rev;
     uint32_t limit; /* 1 to STORE_PAGE_MAX */
     /* out */
-    struct store_item *items; /* notifications whose last change is above `rev`, and that are new to it */
+    struct store_item
+        *items; /* notifications whose last change is above `rev`, and that are new to it */
     size_t item_count;
     struct store_change *changes; /* states of those the client already has, and rows that went */
     size_t change_count;
     uint64_t through_rev; /* everything up to here is in the answer: ask again from it */
     struct store_position position;
-    bool done;            /* nothing is left above through_rev */
-    bool resync;          /* `rev` is above the head, or older than the oldest tombstone */
+    bool done; /* nothing is left above through_rev */
+    bool resync; /* `rev` is above the head, or older than the oldest tombstone */
 };
 
 /* One notification by id. STATUS_NOT_FOUND when there is none in `tenant`. */
@@ -217,7 +219,7 @@ struct store_get {
 struct store_positions {
     struct store_request base;
     const struct store_user *users;
-    size_t count;                     /* at most STORE_PAGE_MAX */
+    size_t count; /* at most STORE_PAGE_MAX */
     struct store_position *positions; /* out: by index */
 };
 
@@ -246,7 +248,7 @@ struct store_sweep {
         struct store_position position;
         struct store_change *changes;
         size_t change_count;
-    } *users;
+    } * users;
     size_t user_count;
     bool more;
 };
@@ -267,10 +269,10 @@ struct store_erase {
 
 /* What a store needs to open. */
 struct store_config {
-    struct bytes url;     /* postgres://… or sqlite:PATH */
-    unsigned port_count;  /* shards */
-    uint32_t pool_size;   /* Postgres connections per port; 2 to 8 */
-    uint32_t slow_ms;     /* slow log threshold */
+    struct bytes url; /* postgres://… or sqlite:PATH */
+    unsigned port_count; /* shards */
+    uint32_t pool_size; /* Postgres connections per port; 2 to 8 */
+    uint32_t slow_ms; /* slow log threshold */
     /* Run `fn(arg, cancelled)` on the thread of shard `port`; any thread may call it. */
     void (*post)(void *context, unsigned port, void (*fn)(void *arg, bool cancelled), void *arg);
     void *post_context;
@@ -317,8 +319,8 @@ MUST_CHECK int store_new_epoch(struct store *store);
  * Attach port `index` to the loop of the calling shard thread; before its first request. Postgres
  * connects in the background; requests wait in a bounded queue meanwhile (then STATUS_UNAVAILABLE).
  */
-MUST_CHECK int store_port_open(struct store *store, unsigned index, struct uv_loop_s *loop,
-    struct store_port **ret_port);
+MUST_CHECK int store_port_open(
+    struct store *store, unsigned index, struct uv_loop_s *loop, struct store_port **ret_port);
 
 /* Start a request; see the top. */
 void store_submit(struct store_port *port, struct store_request *request);
@@ -338,8 +340,10 @@ void store_port_close(struct store_port *port, void (*closed)(void *context), vo
 /* Close the store after all its ports. Blocks until written. */
 void store_close(struct store *store);
 
-/* Copy statistics of up to `max` statements, or the slowest recent ones; return how many. Any thread. */
-size_t store_statements(const struct store *store, struct store_statement_stats *ret_stats, size_t max);
+/* Copy statistics of up to `max` statements, or the slowest recent ones; return how many. Any
+ * thread. */
+size_t store_statements(
+    const struct store *store, struct store_statement_stats *ret_stats, size_t max);
 size_t store_slow_log(const struct store *store, struct store_slow *ret_slow, size_t max);
 
 #endif

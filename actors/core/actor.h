@@ -22,11 +22,11 @@ typedef void (*actor_handler_fn)(struct actor *actor, struct msg *msg);
 
 /* What all actors of one kind share. Static storage; `id` indexes the registries of a shard. */
 struct behaviour {
-    const char *name;                 /* "room" */
-    uint16_t id;                      /* below BEHAVIOUR_MAX, unique in the program */
+    const char *name; /* "room" */
+    uint16_t id; /* below BEHAVIOUR_MAX, unique in the program */
     uint16_t handler_count;
     const actor_handler_fn *handlers; /* by msg_kind.index */
-    uint32_t shed_bound;              /* SHED messages a mailbox holds before the oldest go */
+    uint32_t shed_bound; /* SHED messages a mailbox holds before the oldest go */
 
     /* Return the key of an actor that is known by name; NULL for those that are not. */
     struct bytes (*key_of)(const void *actor);
@@ -37,7 +37,8 @@ struct behaviour {
      */
     struct actor *(*spawn)(struct sched *sched, struct bytes key);
 
-    /* Free the actor's memory. Its timers must be cancelled and its links removed here or before. */
+    /* Free the actor's memory. Its timers must be cancelled and its links removed here or before.
+     */
     void (*destroy)(struct actor *actor);
 };
 

@@ -23,19 +23,19 @@ struct behaviour;
 /* What happens at the bound of the FIFO that the message travels in. */
 enum lane {
     LANE_CONTROL, /* never dropped; bounded by population */
-    LANE_NORMAL,  /* never dropped; the sending socket stops being read (sched_pressured) */
-    LANE_SHED,    /* when drained, the oldest above the bound are dropped and counted */
+    LANE_NORMAL, /* never dropped; the sending socket stops being read (sched_pressured) */
+    LANE_SHED, /* when drained, the oldest above the bound are dropped and counted */
 };
 
 /* One row of an actor's protocol. Static storage. */
 struct msg_kind {
-    const char *name;                   /* "room.join": traces and counters */
-    const struct behaviour *behaviour;  /* whose protocol this is a row of */
-    uint16_t index;                     /* row number: index into behaviour->handlers */
-    uint8_t lane;                       /* enum lane */
-    uint8_t creates;                    /* sent by name: spawn the actor when there is none */
+    const char *name; /* "room.join": traces and counters */
+    const struct behaviour *behaviour; /* whose protocol this is a row of */
+    uint16_t index; /* row number: index into behaviour->handlers */
+    uint8_t lane; /* enum lane */
+    uint8_t creates; /* sent by name: spawn the actor when there is none */
     struct bytes (*key)(const struct msg *msg); /* who is meant when sent by name; may be NULL */
-    void (*drop)(struct msg *msg);      /* free what the payload owns, not the message; may be NULL */
+    void (*drop)(struct msg *msg); /* free what the payload owns, not the message; may be NULL */
 };
 
 struct msg {

@@ -33,16 +33,17 @@ typedef void (*sched_wake_fn)(void *context);
 
 /* Counters of one shard, written by its thread only; read racily by metrics. */
 struct sched_stats {
-    uint64_t handled;   /* messages handled */
-    uint64_t dropped;   /* messages to actors that are gone */
-    uint64_t shed;      /* SHED messages dropped at the bound */
-    uint64_t sent_out;  /* messages to other shards */
-    uint64_t wakes;     /* wake-ups of other shards */
-    uint64_t actors;    /* alive now */
+    uint64_t handled; /* messages handled */
+    uint64_t dropped; /* messages to actors that are gone */
+    uint64_t shed; /* SHED messages dropped at the bound */
+    uint64_t sent_out; /* messages to other shards */
+    uint64_t wakes; /* wake-ups of other shards */
+    uint64_t actors; /* alive now */
     uint64_t run_queue; /* actors waiting for their turn now */
 };
 
-/* Make a system of `shard_count` (1 to SHARD_MAX) shards; destroyed after its scheds' threads ended. */
+/* Make a system of `shard_count` (1 to SHARD_MAX) shards; destroyed after its scheds' threads
+ * ended. */
 MUST_CHECK struct actor_system *actor_system_create(unsigned shard_count);
 
 /*
@@ -104,8 +105,8 @@ void msg_send_foreign(struct actor_system *system, struct actor_ref to, void *ms
  * Any thread. What `arg` owns must survive a system that is destroyed first: then `cancelled`
  * is true.
  */
-void sched_post(struct actor_system *system, unsigned shard,
-    void (*fn)(void *arg, bool cancelled), void *arg);
+void sched_post(
+    struct actor_system *system, unsigned shard, void (*fn)(void *arg, bool cancelled), void *arg);
 
 /* Whether the line from this shard to `shard` is at its bound, or not yet back to the low mark. */
 bool sched_pressured(struct sched *sched, unsigned shard);

@@ -18,8 +18,8 @@ static void write_stderr(enum log_level level, const char *line, size_t len)
     (void)written;
 }
 
-static atomic_int threshold = LOG_INFO;      /* relaxed: a late reader writes one record more */
-static log_sink_fn current = write_stderr;   /* set before threads start */
+static atomic_int threshold = LOG_INFO; /* relaxed: a late reader writes one record more */
+static log_sink_fn current = write_stderr; /* set before threads start */
 
 void log_set_level(enum log_level level)
 {
@@ -36,8 +36,8 @@ bool log_enabled(enum log_level level)
     return (int)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
-static size_t format_head(char *line, size_t size, enum log_level level, const char *id,
-    const char *sentence)
+static size_t format_head(
+    char *line, size_t size, enum log_level level, const char *id, const char *sentence)
 {
     static const char *const names[] = {"error", "warn", "info", "debug"};
     uint64_t now = clock_wall_ms();
@@ -46,13 +46,12 @@ static size_t format_head(char *line, size_t size, enum log_level level, const c
     gmtime_r(&seconds, &utc);
     char when[32];
     strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &utc);
-    int len = snprintf(line, size, "%s.%03uZ %s %s %s", when, (unsigned)(now % 1000), names[level],
-        id, sentence);
+    int len = snprintf(
+        line, size, "%s.%03uZ %s %s %s", when, (unsigned)(now % 1000), names[level], id, sentence);
     return len < 0 ? 0 : (size_t)len >= size ? size - 1 : (size_t)len;
 }
 
-void log_write(enum log_level level, const char *id, const char *sentence, const char *context,
-    ...)
+void log_write(enum log_level level, const char *id, const char *sentence, const char *context, ...)
 {
     if (!log_enabled(level)) {
         return;

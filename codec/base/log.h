@@ -34,8 +34,8 @@ bool log_enabled(enum log_level level);
  * Write a record. `context` is a printf format of blank-separated key=value pairs, or "" for
  * none; pass peer-chosen text through log_quote. At most 2,000 bytes, longer is cut.
  */
-void log_write(enum log_level level, const char *id, const char *sentence, const char *context,
-    ...) PRINTF_LIKE(4, 5);
+void log_write(enum log_level level, const char *id, const char *sentence, const char *context, ...)
+    PRINTF_LIKE(4, 5);
 
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...) log_write(LOG_WARN, __VA_ARGS__)

@@ -24,7 +24,7 @@ struct map {
     /* private */
     struct map_slot *slots;
     size_t count;
-    size_t cap;  /* 0 or a power of two */
+    size_t cap; /* 0 or a power of two */
     size_t used; /* objects and marks of removed ones */
     map_key_fn key_of;
 };
