@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * event - one ephemeral event on its way to sockets: a name and arguments, immutable, counted.
+ *
+ * The bytes stay in the form they arrived in (JSON text from clients and HTTP, MessagePack from
+ * Socket.IO emitters); wire.h turns them into what a socket's format needs, once per window and
+ * format. Shared between shards by reference.
+ */
+#ifndef CODEC_EVENT_H
+#define CODEC_EVENT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "codec/base/buf.h"
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+
+enum event_form { EVENT_JSON, EVENT_MSGPACK };
+
+enum event_flags {
+    EVENT_VOLATILE = 1u << 0, /* not queued for a socket that is not writable now */
+    EVENT_URGENT = 1u << 1, /* never windowed */
+    EVENT_BINARY = 1u << 2, /* MessagePack bin inside, or attachments to JSON */
+};
+
+enum { EVENT_NAME_MAX = 128, EVENT_ATTACHMENTS_MAX = 10 };
+
+struct event {
+    uint8_t form; /* enum event_form */
+    uint8_t flags; /* set of enum event_flags */
+    uint16_t attachment_count;
+    uint32_t arg_count;
+    struct bytes name; /* decoded UTF-8; a number stands as its decimal text */
+    bool name_is_number; /* the first element was a number, not a string */
+    struct bytes data; /* the whole array in `form`: JSON `["name",a,b]`, or MessagePack */
+    struct bytes args; /* the elements behind the name: JSON `a,b` or concatenated MessagePack */
+    struct buf **attachments; /* JSON form: what the placeholders stand for, by number */
+    /* private */
+    atomic_uint refs;
+};
+
+/*
+ * Make an event from the text of a JSON array whose first element is its name (checked: strict
+ * JSON, depth at most 32, name 1 to EVENT_NAME_MAX bytes). Copies `data`; takes references of
+ * `attachments`. STATUS_INVALID, STATUS_UTF8, STATUS_TOO_LARGE (name), STATUS_NOMEM.
+ */
+MUST_CHECK int event_from_json(struct bytes data, struct buf *const *attachments,
+    unsigned attachment_count, unsigned flags, struct event **ret_event);
+
+/* Make an event from a name and the JSON text of an array of its arguments (`[a,b]`). */
+MUST_CHECK int event_from_args(
+    struct bytes name, struct bytes args_json, unsigned flags, struct event **ret_event);
+
+/*
+ * Make an event from a MessagePack array whose first element is its name (string, old raw type, or
+ * integer). Sizes and depth are checked without allocation first. Sets EVENT_BINARY when there is a
+ * bin inside. Statuses as above.
+ */
+MUST_CHECK int event_from_msgpack(struct bytes data, unsigned flags, struct event **ret_event);
+
+/* Add a reference and return `event`. Any thread. */
+struct event *event_ref(struct event *event);
+
+/* Drop a reference; NULL is allowed. Any thread. */
+void event_unref(struct event *event);
+
+#endif
