@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The checks and the tally, tried on small trees and logs made for the purpose."""
+import io
+import json
+import os
+import sys
+import tempfile
+import unittest
+from contextlib import redirect_stdout
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "support")]
+sys.dont_write_bytecode = True
+import check_arrows  # noqa: E402
+import check_headers  # noqa: E402
+import check_size  # noqa: E402
+import check_words  # noqa: E402
+import tally  # noqa: E402
+
+LICENCE = "/* SPDX-License-Identifier: Apache-2.0 */\n"
+
+
+class Tree(unittest.TestCase):
+    def problems(self, check, files):
+        with tempfile.TemporaryDirectory() as root:
+            for path, text in files.items():
+                os.makedirs(os.path.dirname(os.path.join(root, path)) or root, exist_ok=True)
+                with open(os.path.join(root, path), "w", encoding="utf-8") as file:
+                    file.write(text)
+            return check.find_problems(root)
+
+    def expect(self, check, files, *fragments):
+        found = self.problems(check, files)
+        self.assertEqual(len(found), len(fragments), found)
+        for problem, fragment in zip(found, fragments):
+            self.assertIn(fragment, problem)
+
+
+class Arrows(Tree):
+    def test_allowed_includes_pass(self):
+        self.expect(check_arrows, {
+            "codec/a.h": "", "codec/a.c": '#include "codec/a.h"\n\n#include <stdio.h>\n',
+            "sql/store.h": '#include "codec/a.h"\n', "hub/x.h": "#include <uv.h>\n",
+            "actors/user.c": '#include <stdint.h>\n\n#include "codec/a.h"\n#include "sql/store.h"\n',
+        })
+
+    def test_upward_and_relative_includes_fail(self):
+        self.expect(check_arrows, {
+            "codec/a.c": '#include "sql/store.h"\n', "sql/store.h": "", "sql/pg.h": "",
+            "actors/user.c": '#include "sql/pg.h"\n', "hub/main.c": '#include "../sql/pg.h"\n',
+        }, "actors/user.c", "codec/a.c", "not a path from the root")
+
+    def test_libraries_stay_home(self):
+        self.expect(check_arrows, {
+            "actors/a.c": "#include <uv.h>\n", "hub/a.c": "#include <confuse.h>\n",
+            "hub/b.c": "#include <confuse.h>\n", "sql/x.h": "#include <libpq-fe.h>\n",
+            "codec/y.c": "#include <glib.h>\n", "hub/z.h": "#include <jose/jwk.h>\n",
+        }, "actors/a.c", "no home", "header of ours", "sql/x.h", "libconfuse has one home")
+
+    def test_order_is_checked(self):
+        self.expect(check_arrows, {
+            "codec/a.h": "", "codec/b.h": "",
+            "codec/a.c": '#include <stdio.h>\n#include "codec/a.h"\n',
+            "codec/b.c": '#include "codec/b.h"\n#include <stdio.h>\n#include <errno.h>\n',
+        }, "own header", "not sorted")
+
+
+class Sizes(Tree):
+    def test_long_function_file_and_header(self):
+        long_function = "void f(void)\n{\n" + "    g();\n" * 78 + "}\n"
+        self.expect(check_size, {"codec/a.c": long_function}, "codec/a.c:f: lines 81")
+        self.expect(check_size, {"codec/a.c": "\n" * 701}, "source 701")
+        self.expect(check_size, {"codec/a.h": "\n" * 301}, "header 301")
+        self.expect(check_size, {"codec/a.c": long_function.replace("    g();\n", "", 1)})
+
+    def test_parameters_count_commas_of_the_list_only(self):
+        seven = "int a, int b, int c, int d, int e, int f, int g"
+        self.expect(check_size, {"codec/a.h": f"int many({seven});\n"}, "parameters 7")
+        callback = f"int few(int a, int (*fn)({seven}));\n"
+        self.expect(check_size, {"codec/a.h": callback})
+
+    def test_nesting_counts_blocks_not_initialisers(self):
+        deep = "void f(int a)\n{\n" + "if (a) {\n" * 5 + "}" * 5 + "\n}\n"
+        self.expect(check_size, {"codec/a.c": deep}, "nesting 5")
+        values = "void f(void)\n{\nstruct s x = {{{{{{0}}}}}};\nuse((struct s){{{{{{1}}}}}}, x);\n}\n"
+        self.expect(check_size, {"codec/a.c": values})
+
+    def test_complexity(self):
+        many = "int f(int a)\n{\n" + "if (a && 1) return 1;\n" * 8 + "return 0;\n}\n"
+        self.expect(check_size, {"codec/a.c": many}, "complexity 17")
+
+    def test_exceptions_need_a_reason_and_a_need(self):
+        long_header = {"codec/a.h": "\n" * 301}
+        allowed = "codec/a.h header a table that belongs together\n"
+        self.expect(check_size, {**long_header, "tests/size_allowed.txt": allowed})
+        self.expect(check_size, {"tests/size_allowed.txt": allowed}, "remove the line")
+        self.expect(check_size, {**long_header, "tests/size_allowed.txt": "codec/a.h header\n"},
+                    "no reason", "header 301")
+
+
+class Headers(Tree):
+    def test_header_must_stand_alone(self):
+        good = "#ifndef CODEC_A_H\n#define CODEC_A_H\n#include <stddef.h>\nsize_t f(void);\n#endif\n"
+        self.expect(check_headers, {"codec/a.h": good})
+        self.expect(check_headers, {"codec/a.h": good.replace("#include <stddef.h>\n", "")},
+                    "does not compile alone")
+        self.expect(check_headers, {"codec/a.h": good.replace("CODEC_A_H", "A_H")},
+                    "guard must be CODEC_A_H")
+
+
+class Words(Tree):
+    def test_marks_paths_and_registries(self):
+        for text in ("/* TO" "DO: later */", "x = 1; // FIX" "ME", "cd /wo" "rk/main",
+                     "in /ho" "me/someone/x", "https://registry.npm" "js.org/x"):
+            self.expect(check_words, {"codec/a.c": LICENCE + text + "\n"}, "codec/a.c:2")
+        for text in ('mkdtemp("peal.XXXXXX")', "const char *path = dir_work;", "to do", "/tmp/peal"):
+            self.expect(check_words, {"codec/a.c": LICENCE + text + "\n"})
+
+    def test_tests_switched_off(self):
+        for text in ("test.sk" "ip('x', f)", "Test(a, b, .disabled = tr" "ue)", "it.on" "ly('x')"):
+            self.expect(check_words, {"tests/a.mjs": "// " + LICENCE + text + "\n"}, "tests/a.mjs:2")
+
+    def test_licence_line(self):
+        self.expect(check_words, {"codec/a.c": "int x;\n"}, "no licence line")
+
+
+class Tally(unittest.TestCase):
+    def rows(self, add):
+        with tempfile.TemporaryDirectory() as folder:
+            results = os.path.join(folder, "results")
+            open(results, "w", encoding="utf-8").close()
+            add(results, folder)
+            with redirect_stdout(io.StringIO()) as output:
+                code = tally.print_sum(results)
+            return output.getvalue().splitlines()[-1], code
+
+    def meson(self, *entries, code=0):
+        def add(results, folder):
+            log = os.path.join(folder, "log")
+            with open(log, "w", encoding="utf-8") as file:
+                file.writelines(json.dumps(entry) + "\n" for entry in entries)
+            tally.add_meson(results, "tests", log, code)
+        return self.rows(add)
+
+    def criterion(self, passing, failing, crashing, result):
+        text = (f"\x1b[0;33m[SKIP]\x1b[0m a::b: none\n[====] Synthesis: Tested: "
+                f"{passing + failing + crashing} | Passing: {passing} | Failing: {failing} | "
+                f"Crashing: {crashing} \n")
+        coloured = text.replace("[SKIP]", "[SKIP]").replace("Passing", "\x1b[1mPassing\x1b[0m")
+        return {"name": "unit", "result": result, "stdout": "", "stderr": coloured}
+
+    def test_criterion_counts(self):
+        self.assertEqual(self.meson(self.criterion(12, 0, 0, "OK")),
+                         ("12 passed, 0 failed, 1 skipped", 0))
+        self.assertEqual(self.meson(self.criterion(12, 2, 1, "FAIL")),
+                         ("12 passed, 3 failed, 1 skipped", 1))
+        self.assertEqual(self.meson(self.criterion(12, 0, 0, "TIMEOUT")),
+                         ("12 passed, 1 failed, 1 skipped", 1))
+
+    def test_plain_programs(self):
+        plain = {"name": "p", "result": "OK", "stdout": "", "stderr": ""}
+        self.assertEqual(self.meson(plain), ("1 passed, 0 failed, 0 skipped", 0))
+        self.assertEqual(self.meson({**plain, "stdout": "7 passed, 0 failed, 2 skipped\n"}),
+                         ("7 passed, 0 failed, 2 skipped", 0))
+        self.assertEqual(self.meson({**plain, "result": "ERROR"}),
+                         ("0 passed, 1 failed, 0 skipped", 1))
+
+    def test_nothing_run_is_a_failure(self):
+        self.assertEqual(self.meson(), ("0 passed, 0 failed, 0 skipped", 1))
+        self.assertEqual(self.meson(code=3), ("0 passed, 1 failed, 0 skipped", 1))
+
+    def test_node_totals(self):
+        def tap(text, code):
+            def add(results, folder):
+                path = os.path.join(folder, "tap")
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(text)
+                tally.add_tap(results, "node", path, code)
+            return self.rows(add)
+        totals = "# tests 9\n# pass 5\n# fail 1\n# cancelled 1\n# skipped 2\n# todo 0\n"
+        self.assertEqual(tap(totals, 1), ("5 passed, 2 failed, 2 skipped", 1))
+        self.assertEqual(tap("", 0), ("0 passed, 1 failed, 0 skipped", 1))
+        self.assertEqual(tap("# pass 5\n# fail 0\n", 124), ("5 passed, 1 failed, 0 skipped", 1))
+
+    def test_sanitizer_logs_fail(self):
+        def add(results, folder):
+            tally.append(results, "x", 3, 0, 0)
+            logs = os.path.join(folder, "logs")
+            os.mkdir(logs)
+            with open(os.path.join(logs, "asan.1"), "w", encoding="utf-8") as file:
+                file.write("leak")
+            with redirect_stdout(io.StringIO()):
+                tally.add_logs(results, logs)
+        self.assertEqual(self.rows(add), ("3 passed, 1 failed, 0 skipped", 1))
+
+
+if __name__ == "__main__":
+    unittest.main()
