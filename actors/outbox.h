@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * outbox - what waits to be written to one connection: ranges of shared chunks, in order.
+ *
+ * Chunks are counted without atomics: they belong to one shard. Whatever is appended during a loop
+ * turn leaves in one write at its end: an append puts the outbox on the shard's dirty list,
+ * outbox_flush_all calls `flush` of each, which takes ranges with outbox_peek and reports with
+ * outbox_consume what the kernel took. An empty outbox holds no memory of its own.
+ *
+ * At the cap (bytes waiting; one append to an empty outbox is always taken) everything further is
+ * refused and counted until the outbox is empty again: the owner then tells the client what it
+ * missed (`drained`), or closes it when it stays stalled.
+ */
+#ifndef ACTORS_OUTBOX_H
+#define ACTORS_OUTBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "codec/base/buf.h"
+#include "codec/base/list.h"
+
+/* Immutable bytes counted by the outboxes of one shard. */
+struct chunk {
+    uint32_t refs;
+    uint32_t len;
+    char *at;
+};
+
+/* Take what `builder` holds (it is empty afterwards) as a chunk with one reference; NULL if it
+ * failed. */
+MUST_CHECK struct chunk *chunk_take(struct builder *builder);
+
+/* Drop a reference. */
+void chunk_unref(struct chunk *chunk);
+
+struct outbox;
+
+struct outbox_ops {
+    /*
+     * Write what is waiting, as far as the kernel takes it; called at most once per turn, and not
+     * while outbox.busy is set. Must not free the outbox.
+     */
+    void (*flush)(struct outbox *outbox);
+    /* The cap was reached: appends are refused from now on. May be NULL. */
+    void (*overflowed)(struct outbox *outbox);
+    /* The outbox that had overflowed is empty: `refused` appends were lost. May be NULL. */
+    void (*drained)(struct outbox *outbox, uint32_t refused);
+};
+
+struct segment {
+    struct chunk *chunk;
+    uint32_t offset;
+    uint32_t len;
+};
+
+enum { OUTBOX_INLINE = 2 };
+
+struct outbox {
+    const struct outbox_ops *ops;
+    struct list dirty_link; /* the list given to outbox_append */
+    uint32_t cap; /* bytes */
+    uint32_t bytes; /* waiting, those under way included */
+    uint32_t refused;
+    uint16_t count; /* segments */
+    bool busy; /* set by the owner while an asynchronous write holds ranges */
+    bool overflow;
+    /* private */
+    uint32_t room; /* segments that `more` holds; 0: the inline ones are used */
+    union {
+        struct segment few[OUTBOX_INLINE];
+        struct segment *more;
+    };
+};
+
+/* Make an empty outbox with a cap of `cap` bytes. */
+void outbox_init(struct outbox *outbox, const struct outbox_ops *ops, uint32_t cap);
+
+/* Drop everything that waits and leave the dirty list. Not while an asynchronous write is under
+ * way. */
+void outbox_finish(struct outbox *outbox);
+
+/*
+ * Append `len` bytes of `chunk` from `offset`, taking a reference of its own, and put the outbox on
+ * `dirty` unless it is on it. Returns false when refused at the cap.
+ */
+bool outbox_append(
+    struct outbox *outbox, struct list *dirty, struct chunk *chunk, uint32_t offset, uint32_t len);
+
+/* Whether nothing waits and nothing is under way: a volatile event may be appended. */
+bool outbox_writable(const struct outbox *outbox);
+
+/* Describe up to `max` waiting ranges, at most `max_bytes` (at least one range); returns how many.
+ */
+size_t outbox_peek(
+    const struct outbox *outbox, struct iovec *ret_iov, size_t max, size_t max_bytes);
+
+/* Drop the first `len` waiting bytes: they were written. */
+void outbox_consume(struct outbox *outbox, size_t len);
+
+/* Flush every outbox on `dirty` that is not busy; the list is empty afterwards. */
+void outbox_flush_all(struct list *dirty);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * socket - one Socket.IO socket (session x namespace), or one plain WebSocket session: what a user
+ * actor and the leaves see of a client.
+ *
+ * Made and freed by the session layer, on the shard of its user. It belongs to a user from
+ * user_attach to socket_detach, and is a member of leaves in between. Everything that is sent
+ * to it goes through socket_send and the leaves, which keep one order (architecture: order on a
+ * connection is order of arrival at the node).
+ */
+#ifndef ACTORS_SOCKET_H
+#define ACTORS_SOCKET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/close.h"
+#include "actors/identity.h"
+#include "actors/outbox.h"
+#include "codec/event.h"
+#include "codec/wire.h"
+
+struct shard;
+struct fanout;
+struct leaf;
+struct socket;
+struct user;
+
+enum { SOCKET_SID_LEN = 20 };
+
+struct socket_ops {
+    /*
+     * End this socket for `reason` after what waits was written; never frees it before the end of
+     * the turn. Calling it again does nothing.
+     */
+    void (*disconnect)(struct socket *socket, enum close_reason reason);
+    /* Stop, or go on, reading from the connection (back-pressure). */
+    void (*pause)(struct socket *socket, bool paused);
+};
+
+/* A room this socket is in; leaf.members holds the other end. */
+struct membership {
+    struct leaf *leaf;
+    uint32_t index; /* in leaf.members */
+};
+
+struct socket {
+    const struct socket_ops *ops;
+    struct shard *shard;
+    struct outbox *outbox; /* of the session; shared by its sockets */
+    struct identity *identity; /* one reference */
+    struct fanout *fanout; /* its namespace on this shard; NULL before socket_init */
+    struct user *user; /* NULL before user_attach and after socket_detach */
+    struct list user_link; /* user.sockets */
+    struct membership *memberships;
+    uint64_t sent_through; /* broadcasts up to this number have left, or were not for it */
+    uint32_t id; /* unique on the shard as long as it lives */
+    uint16_t membership_count;
+    uint8_t format; /* enum wire_format */
+    bool closing; /* disconnect was called: nothing is sent any more */
+    char sid[SOCKET_SID_LEN];
+};
+
+/*
+ * Prepare a zeroed socket: `sid` and `id` are drawn, the namespace's fan-out found (it exists from
+ * start). Takes a reference of `identity`.
+ */
+void socket_init(struct socket *socket, const struct socket_ops *ops, struct shard *shard,
+    struct bytes nsp, struct outbox *outbox, struct identity *identity, enum wire_format format);
+
+/*
+ * Leave every leaf and the user, and drop the identity; the user actor learns `reason` by message.
+ * Nothing refers to the socket afterwards.
+ */
+void socket_detach(struct socket *socket, enum close_reason reason);
+
+/* The namespace ("/"). */
+struct bytes socket_nsp(const struct socket *socket);
+
+/*
+ * Send complete wire bytes made for this socket's format (a message, an ack), after everything that
+ * arrived before. Takes over no reference. Returns false when refused at the outbox's cap.
+ */
+bool socket_send(struct socket *socket, struct chunk *chunk);
+
+/* Encode and send one event to this socket alone; for many sockets share the chunk instead. */
+bool socket_emit(struct socket *socket, const struct event *event);
+
+/* Encode and send the answer to request `id`: `result` is JSON text. */
+bool socket_ack(struct socket *socket, uint64_t id, struct bytes result);
+
+#endif

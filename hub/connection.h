@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * connection - one accepted TCP peer: bytes in, an outbox out, one end.
+ *
+ * A connection has one owner at a time: the HTTP server first, then (after an upgrade) a WebSocket.
+ * It reads into a buffer of the shard; bytes the owner does not consume are kept, so an idle
+ * connection holds none. Freed in a turn of its own after `closed`.
+ */
+#ifndef HUB_CONNECTION_H
+#define HUB_CONNECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/close.h"
+#include "actors/outbox.h"
+#include "codec/base/bytes.h"
+
+struct connection;
+struct loop;
+
+struct connection_ops {
+    /*
+     * Bytes have arrived: all that were not consumed before, and the new ones. Return how many are
+     * consumed (0 is fine: more are needed, up to the limit set with connection_set_limit).
+     */
+    size_t (*on_bytes)(struct connection *connection, struct bytes bytes);
+    /* The connection has ended, for this reason; called exactly once; the owner lets go of it. */
+    void (*on_closed)(struct connection *connection, enum close_reason reason);
+    /* Everything that was in the outbox has been written (after it was not). May be NULL. */
+    void (*on_drained)(struct connection *connection);
+};
+
+/* Change the owner: what arrives from now on, and the end, go to `ops` with `owner`. */
+void connection_own(struct connection *connection, const struct connection_ops *ops, void *owner);
+
+/* The owner set last. */
+void *connection_owner(const struct connection *connection);
+
+/* The outbox: append to it with the shard's dirty list. */
+struct outbox *connection_outbox(struct connection *connection);
+
+/* The loop it is on. */
+struct loop *connection_loop(const struct connection *connection);
+
+/* The peer's address as text without port (at most 45 characters), written into `ret_text`. */
+void connection_remote(const struct connection *connection, char ret_text[46]);
+
+/* How many unconsumed bytes may wait; more closes it with CLOSE_TOO_LARGE. */
+void connection_set_limit(struct connection *connection, uint32_t max_bytes);
+
+/* Stop or go on reading (back-pressure); counted, so two may pause independently. */
+void connection_pause(struct connection *connection);
+void connection_resume(struct connection *connection);
+
+/*
+ * End it: with `flush`, what waits is written first (bounded by 3 s); then closed, and
+ * on_closed(reason) is called, never before this returned. Again: nothing.
+ */
+void connection_close(struct connection *connection, enum close_reason reason, bool flush);
+
+/*
+ * Move it to another shard: stops reading, waits until nothing waits or is under way, and calls
+ * `arrived(context, connection)` on the thread of `shard` with a new connection that has the same
+ * peer and the unconsumed bytes, and not yet an owner (connection_own delivers the kept bytes in
+ * the next turn). The old one is freed without on_closed. If the peer goes meanwhile, `arrived`
+ * gets NULL (on the old shard's thread).
+ */
+typedef void (*connection_arrived_fn)(void *context, struct connection *connection);
+void connection_move(
+    struct connection *connection, unsigned shard, connection_arrived_fn arrived, void *context);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http_server - HTTP/1.1 on a connection: heads, bodies, a route table, answers, upgrades.
+ *
+ * Heads are parsed strictly (codec/http1.h) with a deadline from accept; bodies have a limit per
+ * route; keep-alive with pipelining held back: the next request is looked at when the current one
+ * has been answered. Handlers may answer later; a request whose peer went is told by `gone`.
+ */
+#ifndef HUB_HTTP_SERVER_H
+#define HUB_HTTP_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "codec/base/bytes.h"
+#include "codec/http1.h"
+
+struct connection;
+struct http_request;
+struct http_server;
+struct loop;
+
+/* Called with the complete request (body included); answers now or later with http_respond. */
+typedef void (*http_handler_fn)(struct http_request *request, void *context);
+
+/* Decide on the head alone, before the body: return false after having answered (http_respond). */
+typedef bool (*http_head_fn)(struct http_request *request, void *context);
+
+struct http_route {
+    const char *method; /* "GET", "POST", …; "*": any */
+    const char
+        *path; /* exact, or with "{}" segments (http_param), or a prefix ending in '/' + '*' */
+    http_handler_fn handler;
+    http_head_fn head; /* may be NULL */
+    uint32_t max_body; /* bytes; 0: no body allowed */
+};
+
+/* One request; alive until http_respond, or until `gone` was called. */
+struct http_request {
+    struct connection *connection;
+    struct loop *loop;
+    const struct http1_request *head; /* parsed head; lives as long as the request */
+    struct bytes path; /* percent-encoded as received, without query */
+    struct bytes query;
+    struct bytes body;
+    void *user; /* the handler's own */
+    void (*gone)(struct http_request *request); /* set by a handler that answers later */
+};
+
+/* A server: route tables and limits, shared read-only by all shards. */
+struct http_server_config {
+    const struct http_route *routes; /* ends with a NULL path */
+    void *context;
+    uint32_t max_head_bytes; /* 8 KiB */
+    uint32_t max_headers; /* 64 */
+    uint32_t head_timeout_ms; /* 5,000, from accept or the previous answer's end for the next head's
+                                 first byte on */
+    uint32_t body_timeout_ms;
+    uint32_t idle_timeout_ms; /* keep-alive */
+};
+
+/* Serve HTTP on a connection fresh from the listener. `config` must outlive it. */
+void http_serve(struct connection *connection, const struct http_server_config *config);
+
+/* The text of the n-th "{}" segment, percent-decoded into `buffer`; STATUS_INVALID,
+ * STATUS_TOO_LARGE. */
+MUST_CHECK int http_param(const struct http_request *request, unsigned n, char *buffer, size_t size,
+    struct bytes *ret_value);
+
+/*
+ * Answer and end the request (its memory is gone afterwards). `headers` is complete header lines
+ * ending in CR LF, or empty; Content-Length, Connection and (where configured) CORS headers are
+ * added.
+ */
+void http_respond(struct http_request *request, unsigned status, const char *content_type,
+    struct bytes headers, struct bytes body);
+
+/* Answer with the one error shape of the API: {"error":{"code","message","field"?}}; field may be
+ * NULL. */
+void http_respond_error(struct http_request *request, unsigned status, const char *code,
+    const char *message, const char *field);
+
+/*
+ * Give the connection away after an upgrade: the server lets go of it, `response` (a complete 101
+ * head) is put into its outbox, and bytes behind the head stay unconsumed for the new owner. The
+ * request is gone afterwards. Call connection_own (websocket_init does) in the same turn.
+ */
+void http_upgrade(struct http_request *request, struct bytes response);
+
+#endif

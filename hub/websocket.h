@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * websocket - wslay glue: the bytes of a connection become messages (RFC 6455).
+ *
+ * The receiving side only: outgoing frames are encoded once and shared (codec/ws_frame.h,
+ * codec/wire.h) and appended to the connection's outbox. Pings are answered here. A wslay context
+ * is borrowed from the shard's pool while a message or frame is incomplete; an idle WebSocket holds
+ * none.
+ */
+#ifndef HUB_WEBSOCKET_H
+#define HUB_WEBSOCKET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/close.h"
+#include "codec/base/bytes.h"
+
+struct connection;
+struct websocket;
+
+struct websocket_limits {
+    uint32_t message_bytes;
+    uint32_t fragments; /* frames of one message */
+    uint32_t control_frames; /* per 10 s */
+    uint32_t queued_replies; /* pongs waiting */
+};
+
+struct websocket_ops {
+    /* A complete message; borrowed. The next one is delivered only after this returned. */
+    void (*on_message)(struct websocket *websocket, bool binary, struct bytes message);
+    /* It has ended; called exactly once; the WebSocket is freed after it returned. */
+    void (*on_closed)(struct websocket *websocket, enum close_reason reason);
+};
+
+/* Embedded by the owner (session), who finds itself with container_of. */
+struct websocket {
+    const struct websocket_ops *ops;
+    struct connection *connection;
+    /* private */
+    const struct websocket_limits *limits;
+    void *receiver; /* borrowed context, while something is incomplete */
+    uint32_t control_window;
+    uint16_t control_count;
+    bool close_sent;
+    bool stopped;
+};
+
+/* Take over `connection`, whose 101 answer is already in its outbox. `limits` must outlive it. */
+void websocket_init(struct websocket *websocket, struct connection *connection,
+    const struct websocket_limits *limits, const struct websocket_ops *ops);
+
+/* Use other limits from the next message on (after authentication). */
+void websocket_set_limits(struct websocket *websocket, const struct websocket_limits *limits);
+
+/*
+ * End it: a close frame with close_code(reason) behind what waits, then the connection is closed
+ * when the peer answered or after 3 s. No on_message afterwards; on_closed comes later. Again:
+ * nothing.
+ */
+void websocket_close(struct websocket *websocket, enum close_reason reason);
+
+/*
+ * Move to another shard, from inside on_message or outside; the current message has been consumed,
+ * no further one is delivered. `arrived(context, ok)` is called on the thread of `shard` when this
+ * websocket, whose memory moves along, is usable there; with ok false (old thread) the peer has
+ * gone.
+ */
+typedef void (*websocket_arrived_fn)(void *context, bool ok);
+void websocket_move(
+    struct websocket *websocket, unsigned shard, websocket_arrived_fn arrived, void *context);
+
+#endif
