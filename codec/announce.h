@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * announce - the message on a user's channel that tells nodes of a change in the user's inbox.
+ *
+ * MessagePack, an array that begins with the version; between nodes of one cluster only. It is a
+ * hint: who misses one, or does not understand one, reads the store. The decoder is strict.
+ */
+#ifndef CODEC_ANNOUNCE_H
+#define CODEC_ANNOUNCE_H
+
+#include <stdint.h>
+
+#include "codec/base/buf.h"
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+#include "codec/mp.h"
+#include "codec/notification_json.h"
+
+enum { ANNOUNCE_VERSION = 1, ANNOUNCE_CHANGES_MAX = 1000 };
+
+enum announce_kind {
+    ANNOUNCE_NEW, /* `view`: the row that was stored */
+    ANNOUNCE_STATE, /* `state`, and `up_to` or changes */
+};
+
+struct announce {
+    enum announce_kind kind;
+    struct bytes tenant;
+    struct bytes user;
+    uint64_t seq; /* the inbox's, after the change */
+    uint64_t rev;
+    uint64_t unread;
+    struct notification_view view; /* NEW; its tenant and user are those above */
+    /* STATE: */
+    enum notification_state state;
+    uint64_t at;
+    uint64_t up_to; /* every one with seq up to this; 0: the ids of `changes` */
+    const struct notification_change *changes; /* to encode; the decoder leaves NULL */
+    uint32_t change_count;
+    /* private */
+    struct mp_reader reader;
+};
+
+/* Append the message. Failure is the builder's. */
+void announce_encode(const struct announce *announce, struct builder *out);
+
+/*
+ * Decode a message; slices point into `payload`. STATUS_INVALID, STATUS_UTF8, STATUS_TOO_LARGE, or
+ * STATUS_UNSUPPORTED for another version.
+ */
+MUST_CHECK int announce_decode(struct bytes payload, struct announce *ret_announce);
+
+/* The next change of a decoded message, or false after the last. */
+bool announce_next_change(struct announce *announce, struct notification_change *ret_change);
+
+#endif

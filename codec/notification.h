@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * notification - what a backend may post: a notification, or an ephemeral event.
+ *
+ * One set of checks behind three ways in: the fields of a stream entry, a JSON object, a
+ * MessagePack object. After a successful parse every text is UTF-8 without NUL and within its
+ * limit, `data` and `args` are JSON, and there is exactly one target.
+ */
+#ifndef CODEC_NOTIFICATION_H
+#define CODEC_NOTIFICATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/base/buf.h"
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+
+/* Same order as store_priority. */
+enum notification_priority {
+    NOTIFICATION_LOW,
+    NOTIFICATION_MEDIUM,
+    NOTIFICATION_HIGH,
+    NOTIFICATION_URGENT,
+    NOTIFICATION_PRIORITY_COUNT,
+};
+
+enum notification_target { NOTIFICATION_USERS, NOTIFICATION_ROOMS, NOTIFICATION_ALL };
+
+/* Bytes, unless it says otherwise. */
+struct notification_limits {
+    uint32_t type;
+    uint32_t title;
+    uint32_t message;
+    uint32_t data; /* JSON text */
+    uint32_t args; /* JSON text */
+    uint32_t depth; /* nesting of data and args */
+    uint32_t key;
+    uint32_t reply; /* name of a stream */
+    uint32_t retain;
+    uint32_t targets; /* users, or rooms, of one post */
+};
+
+/* type 64, title 256, message 4096, data and args 32 KiB, depth 32, key 255, targets 1000. */
+extern const struct notification_limits notification_limits_default;
+
+/* What was posted; absent texts are empty. Slices are borrowed from the input or owned by it. */
+struct notification_post {
+    bool is_event; /* `event` and `args`, else a notification */
+    enum notification_target target;
+    const struct bytes *targets; /* user ids or room names, `target_count` of them */
+    uint32_t target_count; /* at least 1, or 0 with NOTIFICATION_ALL */
+    const struct bytes *except; /* room names; events over HTTP */
+    uint32_t except_count;
+    struct bytes tenant;
+    struct bytes key;
+    struct bytes reply;
+    /* a notification */
+    struct bytes type; /* never empty */
+    struct bytes title;
+    struct bytes message;
+    struct bytes data; /* JSON text */
+    enum notification_priority priority; /* also of an event; default medium */
+    uint64_t expires_at; /* epoch ms; 0: never */
+    /* an event */
+    struct bytes event;
+    struct bytes args; /* JSON text of an array; `[]` where absent */
+    struct bytes retain;
+    bool is_volatile;
+    /* private */
+    struct bytes *lists;
+    char *texts;
+    struct builder json;
+};
+
+/* A field of a stream entry. */
+struct notification_field {
+    struct bytes name;
+    struct bytes value;
+};
+
+/*
+ * Parse the fields of a stream entry, or its one field `json` or `msgpack`. `post` borrows from
+ * the values until notification_post_finish, which it needs only after success.
+ *
+ * `ret_field` becomes the static name of the field at fault, or NULL. STATUS_INVALID (value, field
+ * unknown or twice, no target or several, type or event missing), STATUS_UTF8, STATUS_TOO_LARGE,
+ * STATUS_NOMEM.
+ */
+MUST_CHECK int notification_from_fields(const struct notification_field *fields, size_t count,
+    const struct notification_limits *limits, struct notification_post *ret_post,
+    const char **ret_field);
+
+/* The same from the text of a JSON object. */
+MUST_CHECK int notification_from_json(struct bytes object, const struct notification_limits *limits,
+    struct notification_post *ret_post, const char **ret_field);
+
+/* The same from a MessagePack map. */
+MUST_CHECK int notification_from_msgpack(struct bytes object,
+    const struct notification_limits *limits, struct notification_post *ret_post,
+    const char **ret_field);
+
+/*
+ * The body of POST /api/v1/events: `{event, args, to:{users,rooms,all}, except, volatile, retain}`
+ * (also `tenant`, `priority`). Errors inside `to` name it.
+ */
+MUST_CHECK int notification_from_event_json(struct bytes object,
+    const struct notification_limits *limits, struct notification_post *ret_post,
+    const char **ret_field);
+
+/* Free what a parse made. */
+void notification_post_finish(struct notification_post *post);
+
+/* A collision-resistant hash of `content`, cut to 16 bytes; keys are chosen by posters. */
+typedef void (*notification_hash_fn)(struct bytes content, uint8_t ret_hash[16]);
+
+/* Hash the key of one user: tenant, user and key, each with its length. */
+MUST_CHECK int notification_key_hash(notification_hash_fn hash, struct bytes tenant,
+    struct bytes user, struct bytes key, uint8_t ret_hash[16]);
+
+/*
+ * Hash the content of a notification, equal for two posts exactly when type, title, message, data,
+ * priority and expiry are. Blanks between the tokens of data do not count, the order of its keys
+ * does. STATUS_NOMEM.
+ */
+MUST_CHECK int notification_content_hash(
+    notification_hash_fn hash, const struct notification_post *post, uint8_t ret_hash[16]);
+
+/* The name of a priority ("medium"). */
+struct bytes notification_priority_name(enum notification_priority priority);
+
+/* The priority of a name; STATUS_INVALID for none. */
+MUST_CHECK int notification_priority_parse(
+    struct bytes name, enum notification_priority *ret_priority);
+
+#endif

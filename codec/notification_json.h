@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * notification_json - the payloads of Peal's own events and answers about inboxes, as JSON text.
+ *
+ * Each function appends one JSON object; failure is the builder's. Times are epoch ms, 0 = null.
+ */
+#ifndef CODEC_NOTIFICATION_JSON_H
+#define CODEC_NOTIFICATION_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/base/buf.h"
+#include "codec/base/bytes.h"
+#include "codec/notification.h"
+
+enum { NOTIFICATION_ID_LEN = 16 };
+
+/* Same order as store_state. */
+enum notification_state {
+    NOTIFICATION_UNREAD,
+    NOTIFICATION_SEEN,
+    NOTIFICATION_READ,
+    NOTIFICATION_ARCHIVED,
+    NOTIFICATION_EXPIRED,
+    NOTIFICATION_ERASED,
+    NOTIFICATION_STATE_COUNT,
+};
+
+/* A stored notification, borrowed. */
+struct notification_view {
+    uint8_t id[NOTIFICATION_ID_LEN];
+    struct bytes tenant;
+    struct bytes user;
+    uint64_t seq;
+    uint64_t rev;
+    struct bytes type;
+    struct bytes title;
+    struct bytes message;
+    struct bytes data; /* JSON text, or empty: null */
+    enum notification_priority priority;
+    enum notification_state state;
+    uint64_t created_at;
+    uint64_t expires_at;
+    uint64_t read_at;
+    uint64_t seen_at;
+    uint64_t archived_at;
+};
+
+/* A change of state. */
+struct notification_change {
+    uint8_t id[NOTIFICATION_ID_LEN];
+    uint64_t seq;
+    uint64_t rev;
+    enum notification_state state;
+    uint64_t at;
+};
+
+/* `notification`, and an item of every list: {id, seq, rev, userId, type, …}. */
+void notification_json_item(const struct notification_view *view, struct builder *out);
+
+/* What `notification:state` says; `up_to` 0: by ids, UINT64_MAX: every one. */
+struct notification_state_body {
+    uint64_t rev;
+    uint64_t unread;
+    const struct notification_change *changes; /* whose ids are listed, where up_to is 0 */
+    size_t count;
+    uint64_t up_to;
+    enum notification_state state;
+    uint64_t at;
+};
+
+/* `notification:state`: {rev, unread, ids or upTo, state, at}. */
+void notification_json_state(const struct notification_state_body *body, struct builder *out);
+
+/* `unread`: {count, rev}. */
+void notification_json_unread(uint64_t count, uint64_t rev, struct builder *out);
+
+struct notification_ready {
+    struct bytes user;
+    struct bytes node;
+    struct bytes epoch;
+    uint64_t seq;
+    uint64_t rev;
+    uint64_t unread;
+    uint32_t messages_per_minute;
+    uint32_t message_bytes;
+    uint32_t rooms;
+};
+
+/* `hub:ready`: {userId, node, epoch, seq, rev, unread, limits}. */
+void notification_json_ready(const struct notification_ready *ready, struct builder *out);
+
+/* `hub:resync`: {epoch, rev}. */
+void notification_json_resync(struct bytes epoch, uint64_t rev, struct builder *out);
+
+struct notification_sync_body {
+    const struct notification_view *items;
+    size_t item_count;
+    const struct notification_change *changes;
+    size_t change_count;
+    uint64_t through_rev;
+    uint64_t unread;
+    bool done;
+};
+
+/* The ack of `notification:sync`: {ok, items, states, rev, unread, done}. */
+void notification_json_sync(const struct notification_sync_body *body, struct builder *out);
+
+/*
+ * A page: {items, next}, with `"ok":true` in front for an ack. `next` is the decimal cursor of the
+ * next page as text, null for 0.
+ */
+void notification_json_list(const struct notification_view *items, size_t count, uint64_t next_seq,
+    bool ack, struct builder *out);
+
+/* The name of a state ("read"). */
+struct bytes notification_state_name(enum notification_state state);
+
+/* The state of a name; STATUS_INVALID for none. */
+MUST_CHECK int notification_state_parse(struct bytes name, enum notification_state *ret_state);
+
+#endif
