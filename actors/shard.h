@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shard - the services that the actors of one shard see; the sched's user pointer.
+ *
+ * Made by the hub before the loops start, one per shard; used on the shard's thread only, except
+ * where a member says otherwise.
+ */
+#ifndef ACTORS_SHARD_H
+#define ACTORS_SHARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/close.h"
+#include "actors/core/sched.h"
+#include "codec/base/bytes.h"
+#include "codec/base/list.h"
+#include "codec/base/map.h"
+#include "codec/base/rand.h"
+
+struct bus;
+struct fanout;
+struct identity;
+struct shard;
+struct store;
+struct store_port;
+
+enum batching_mode { BATCHING_ADAPTIVE, BATCHING_ALWAYS, BATCHING_OFF };
+
+/* A bucket of tokens: `burst` at most, refilled at `per_minute`. */
+struct rate {
+    uint32_t burst;
+    uint32_t per_minute;
+};
+
+/* What the actors need to know of the configuration; immutable, shared by all shards. */
+struct actor_config {
+    const char *node; /* this node's id: names it in leases, hub:ready and adapter messages */
+    const char *epoch; /* of the store */
+    const char *bus_prefix; /* "peal" */
+    const char *adapter_key; /* "socket.io": prefix of the classic adapter's channels */
+    bool tenants;
+    enum batching_mode batching;
+    uint32_t tick_ms; /* 100 */
+    uint32_t flushes_per_tick; /* 8 */
+    struct rate messages; /* per user: send_message, relayed and forwarded events */
+    struct rate joins;
+    struct rate typing;
+    struct rate inbox;
+    uint32_t rooms_per_socket;
+    uint32_t sockets_per_user;
+    uint32_t connections_per_tenant; /* 0: no limit */
+    uint32_t message_chars; /* send_message text */
+    uint32_t outbox_bytes;
+    uint32_t stall_ms; /* a full outbox that does not drain: closed CLOSE_SLOW */
+    uint32_t recheck_ms; /* 30,000 */
+    uint32_t partitions; /* of the ingress stream */
+    uint32_t key_limit_bytes;
+
+    /* What hub/ knows and actors must not include. `context` is passed first. */
+    void *context;
+    /* Whether `who` may join `room` (wire name). Pure. */
+    bool (*may_join)(void *context, const struct identity *who, struct bytes room);
+    /* Collision-resistant 128-bit hash. */
+    void (*hash128)(struct bytes content, uint8_t ret_hash[16]);
+};
+
+/* Counters of a shard, written by its thread only, read racily by metrics. */
+struct shard_stats {
+    uint64_t connections; /* open now */
+    uint64_t sockets; /* now */
+    uint64_t users; /* now */
+    uint64_t rooms; /* room actors now */
+    uint64_t events_in; /* client events */
+    uint64_t broadcasts; /* numbered events seen by this shard */
+    uint64_t deliveries; /* events put into outboxes */
+    uint64_t flushes; /* windows flushed */
+    uint64_t windowed; /* flushes that waited for the tick */
+    uint64_t refused; /* appends refused at an outbox's cap */
+    uint64_t volatile_dropped;
+    uint64_t unmatched; /* emits that matched no socket of the node */
+    uint64_t rate_limited;
+    uint64_t stored; /* notifications */
+    uint64_t duplicates;
+    uint64_t announced;
+    uint64_t gaps; /* rev jumped: the store was read */
+    uint64_t rechecks; /* users whose position was stale at a recheck */
+    uint64_t bytes_out;
+    uint64_t closed[CLOSE_REASON_COUNT];
+};
+
+struct shard {
+    struct sched *sched;
+    const struct actor_config *config;
+    struct store_port *store;
+    struct store *store_root;
+    struct bus *bus; /* NULL: single node */
+    struct list dirty_outboxes; /* outbox.dirty_link */
+    struct map sockets; /* struct socket by sid: names in the registry */
+    struct list fanouts; /* fanout.shard_link: one per namespace */
+    uint32_t next_socket_id;
+    struct rand rand; /* jitter; not for secrets */
+    struct shard_stats stats;
+    void *hub; /* the hub's own per-shard state */
+};
+
+/* Prepare a shard for `sched` (which it is bound to with sched_bind by the hub). */
+void shard_init(struct shard *shard, struct sched *sched, const struct actor_config *config);
+
+/* Free what shard_init made; after all its sockets and actors have gone. */
+void shard_finish(struct shard *shard);
+
+/* The shard of an actor. */
+static inline struct shard *shard_of(const struct actor *actor)
+{
+    return sched_user(actor->sched);
+}
+
+/*
+ * End of a loop turn: flush the leaves that are due, then write every dirty outbox once. Called by
+ * the loop after sched_run.
+ */
+void shard_flush(struct shard *shard);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * user - how the session layer's application talks to user actors: attach a socket, pass an event.
+ *
+ * The protocol between actors is in user_proto.h.
+ */
+#ifndef ACTORS_USER_H
+#define ACTORS_USER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+
+struct buf;
+struct identity;
+struct shard;
+struct socket;
+
+/* Return the shard that the user of `identity` lives on. Any thread. */
+unsigned user_shard(const struct shard *shard, const struct identity *identity);
+
+/*
+ * Make `socket`, which socket_init has prepared on the user's shard, one of its user's sockets; the
+ * actor is started with the first one. hub:ready follows once the user's feed is certain to be on.
+ * STATUS_FULL: too many sockets of this user.
+ */
+MUST_CHECK int user_attach(struct shard *shard, struct socket *socket);
+
+/*
+ * Hand a client event to the user actor (one message; bytes are copied here, once). `data` is the
+ * whole JSON array text `["name",…]`, `args` the part behind the name; `has_id`: an ack is
+ * expected. `attachments` (may be NULL with 0) are referenced.
+ */
+void user_event(struct shard *shard, struct socket *socket, struct bytes name, struct bytes data,
+    const uint64_t *id, struct buf *const *attachments, unsigned attachment_count);
+
+#endif
