@@ -3,8 +3,12 @@
  * actor - what an actor is: a behaviour, a mailbox, a name; one message at a time.
  *
  * An actor's struct begins with `struct actor actor`. It is made, run and destroyed on one
- * shard's thread. It stops itself with actor_stop: from then on its ref is stale, what is in its
- * mailbox is dropped, and `destroy` is called when the current handler (if any) has returned.
+ * shard's thread. It stops itself with actor_stop: from then on its ref is stale, its key is
+ * free, what is in its mailbox is dropped, and `destroy` is called when the current handler (or
+ * spawn, or posted function) has returned; outside of one, in a timer's function for example,
+ * before actor_stop returns. Only messages that were sent by name are not dropped then: they
+ * wait for the next one of that name, which those that create make, so that a JOIN is not lost to
+ * a room that was just about to go.
  */
 #ifndef ACTORS_CORE_ACTOR_H
 #define ACTORS_CORE_ACTOR_H
@@ -14,6 +18,7 @@
 
 #include "actors/core/msg.h"
 #include "actors/core/ref.h"
+#include "codec/base/list.h"
 
 struct actor;
 struct sched;
@@ -26,7 +31,7 @@ struct behaviour {
     uint16_t id; /* below BEHAVIOUR_MAX, unique in the program */
     uint16_t handler_count;
     const actor_handler_fn *handlers; /* by msg_kind.index */
-    uint32_t shed_bound; /* SHED messages a mailbox holds before the oldest go */
+    uint32_t shed_bound; /* SHED messages a mailbox holds before the oldest go; 0: none at all */
 
     /* Return the key of an actor that is known by name; NULL for those that are not. */
     struct bytes (*key_of)(const void *actor);
@@ -49,9 +54,8 @@ struct actor {
     struct sched *sched;
     struct actor_ref self;
     /* private */
-    struct msg *first; /* mailbox */
-    struct msg *last;
-    struct actor *run_next; /* sched.run_first */
+    struct msg *last; /* mailbox: a ring, the oldest comes after the last */
+    struct list run; /* sched.run_queue or .stopped */
     uint32_t queued;
     uint32_t shed_queued : 24;
     uint32_t flags : 8;
@@ -63,7 +67,7 @@ struct actor {
  */
 void actor_start(struct actor *actor, const struct behaviour *behaviour, struct sched *sched);
 
-/* Stop the actor; see above. Calling it again does nothing. */
+/* Stop the actor; see above. Calling it again before it is destroyed does nothing. */
 void actor_stop(struct actor *actor);
 
 /* Return the live actor of `behaviour` with `key` on `sched`'s shard, or NULL. Same thread only. */

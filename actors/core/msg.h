@@ -41,7 +41,7 @@ struct msg_kind {
 struct msg {
     struct msg *next; /* mailbox or a shard's inbox */
     const struct msg_kind *kind;
-    struct actor_ref to; /* generation 0: by name */
+    struct actor_ref to; /* generation 0: by name; once sent, `shard` is the sender's */
 };
 
 /* Allocate a zeroed message of `size` bytes (at least sizeof(struct msg)) of `kind`; aborts. */

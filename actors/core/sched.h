@@ -6,11 +6,13 @@
  * messages, sched_flush hands what was sent to other shards over, with at most one wake-up
  * per destination and turn. The rules at the bounds, in order:
  *  1. The FIFO of a message is its sender shard's line to the receiving shard (a shard has a line
- *     to itself too). Order within a line is kept, whatever the actors.
+ *     to itself too). Messages of a line for one actor are handled in the order they were sent,
+ *     whichever actors sent them, whatever their lanes, by ref or by name.
  *  2. A line counts sent minus handled messages. At SCHED_LINE_BOUND, sched_pressured says so: who
- *     routes peer packets stops reading the peer until it says no again (SCHED_LINE_LOW).
- *  3. A mailbox that holds more SHED messages than its behaviour's bound loses the oldest SHED
- *     message when it is next drained, and counts it.
+ *     routes peer packets stops reading the peer until it says no again (SCHED_LINE_LOW). The
+ *     receiving shard wakes the asking one when it is time to ask again.
+ *  3. A mailbox that holds more SHED messages than its behaviour's bound loses the oldest of them,
+ *     counted, at the latest when they would be handled.
  *  4. CONTROL messages are never refused or dropped.
  *  5. An actor handles at most SCHED_BATCH messages before the next one's turn.
  */
@@ -61,6 +63,19 @@ struct sched *actor_system_sched(struct actor_system *system, unsigned shard);
 /* Return the shard that `key` (user, room, namespace …) lives on; the same on every thread. */
 unsigned actor_system_shard_of(const struct actor_system *system, struct bytes key);
 
+/* What became of a message. */
+enum sched_trace { SCHED_TRACE_HANDLED, SCHED_TRACE_DROPPED, SCHED_TRACE_SHED };
+
+/*
+ * Sees each message of a shard before it is handled, dropped or shed; `actor` is NULL for one that
+ * is dropped. It must not send, start or stop.
+ */
+typedef void (*sched_trace_fn)(
+    void *context, enum sched_trace event, const struct actor *actor, const struct msg *msg);
+
+/* Set who sees the shard's messages; NULL: nobody. For tests and the admin's view. */
+void sched_set_trace(struct sched *sched, sched_trace_fn fn, void *context);
+
 /* Set how to wake the thread of `sched`, and an arbitrary pointer for the actors (sched_user). */
 void sched_bind(struct sched *sched, sched_wake_fn wake, void *wake_context, void *user);
 
@@ -101,9 +116,9 @@ void msg_send_named(struct sched *sched, unsigned shard, void *msg);
 void msg_send_foreign(struct actor_system *system, struct actor_ref to, void *msg);
 
 /*
- * Call `fn(arg)` on the thread of `shard` within its next turn, in order with foreign messages.
- * Any thread. What `arg` owns must survive a system that is destroyed first: then `cancelled`
- * is true.
+ * Call `fn(arg)` on the thread of `shard` within its next turn; posts are called in the order of
+ * sched_post, a foreign message sent before one may be handled after it. Any thread. What `arg`
+ * owns must survive a system that is destroyed first: then `cancelled` is true.
  */
 void sched_post(
     struct actor_system *system, unsigned shard, void (*fn)(void *arg, bool cancelled), void *arg);

@@ -21,7 +21,7 @@ typedef void (*timer_fn)(struct timer *timer);
 struct timer {
     timer_fn fn;
     /* private */
-    struct list link; /* timer_wheel.slots */
+    struct list link; /* timer_wheel.slots or .overdue */
     uint64_t due_ms;
 };
 
@@ -32,6 +32,7 @@ struct timer_wheel {
     uint64_t now_ms;
     uint64_t count;
     uint64_t occupied[TIMER_LEVELS]; /* one bit a slot, so that empty slots are not visited */
+    struct list overdue; /* set for a time that had passed already */
     struct list slots[TIMER_LEVELS][TIMER_SLOTS];
 };
 
@@ -41,7 +42,10 @@ void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms);
 /* Make `timer` disarmed with its function; once, before any other call on it. */
 void timer_init(struct timer *timer, timer_fn fn);
 
-/* Arm, or re-arm, `timer` for `due_ms` (a time already past fires with the next advance). */
+/*
+ * Arm, or re-arm, `timer` for `due_ms`. A time that the wheel has reached already fires with the
+ * next advance, before all others; set by a timer's function, never with the same advance.
+ */
 void timer_set(struct timer_wheel *wheel, struct timer *timer, uint64_t due_ms);
 
 /* Disarm `timer`; nothing happens when it is not armed. */

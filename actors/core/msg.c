@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/core/msg.h"
+
+#include "codec/base/mem.h"
+
+void *msg_new(size_t size, const struct msg_kind *kind)
+{
+    CHECK(size >= sizeof(struct msg));
+    struct msg *msg = mem_alloc(size);
+    msg->kind = kind;
+    return msg;
+}
+
+void msg_free(struct msg *msg)
+{
+    if (msg == NULL) {
+        return;
+    }
+    if (msg->kind->drop != NULL) {
+        msg->kind->drop(msg);
+    }
+    mem_free(msg);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/core/registry.h"
+
+#include "codec/base/mem.h"
+
+enum { FIRST_CAP = 64 };
+
+/* An object in a map of the registry is a struct actor. */
+static struct bytes key_of(const void *object)
+{
+    const struct actor *actor = object;
+    return actor->behaviour->key_of(actor);
+}
+
+void registry_init(struct registry *registry)
+{
+    *registry = (struct registry){0};
+    for (unsigned id = 0; id < BEHAVIOUR_MAX; id++) {
+        map_init(&registry->by_key[id], key_of);
+    }
+}
+
+void registry_finish(struct registry *registry)
+{
+    for (unsigned id = 0; id < BEHAVIOUR_MAX; id++) {
+        map_finish(&registry->by_key[id]);
+    }
+    mem_free(registry->slots);
+    *registry = (struct registry){0};
+}
+
+static uint32_t take_slot(struct registry *registry)
+{
+    if (registry->first_free != 0) {
+        uint32_t slot = registry->first_free - 1;
+        registry->first_free = registry->slots[slot].next_free;
+        return slot;
+    }
+    if (registry->used == registry->cap) {
+        CHECK(registry->cap <= UINT32_MAX / 2);
+        registry->cap = registry->cap == 0 ? FIRST_CAP : registry->cap * 2;
+        registry->slots =
+            mem_realloc_array(registry->slots, registry->cap, sizeof(*registry->slots));
+    }
+    registry->slots[registry->used] = (struct registry_slot){0};
+    return registry->used++;
+}
+
+void registry_add(struct registry *registry, struct actor *actor, unsigned shard)
+{
+    uint32_t number = take_slot(registry);
+    struct registry_slot *slot = &registry->slots[number];
+    slot->actor = actor;
+    slot->generation++;
+    actor->self = (struct actor_ref){.slot = number, .shard = (uint8_t)shard};
+    actor->self.generation = slot->generation & GENERATION_MAX;
+    registry->count++;
+    if (actor->behaviour->key_of != NULL) {
+        map_put(&registry->by_key[actor->behaviour->id], actor);
+    }
+}
+
+void registry_remove(struct registry *registry, struct actor *actor)
+{
+    struct registry_slot *slot = &registry->slots[actor->self.slot];
+    CHECK(slot->actor == actor);
+    slot->actor = NULL;
+    registry->count--;
+    if (slot->generation < GENERATION_MAX) {
+        slot->next_free = registry->first_free;
+        registry->first_free = actor->self.slot + 1;
+    }
+    if (actor->behaviour->key_of != NULL) {
+        struct map *map = &registry->by_key[actor->behaviour->id];
+        CHECK(map_remove(map, actor->behaviour->key_of(actor)) == actor);
+    }
+}
+
+struct actor *registry_get(const struct registry *registry, struct actor_ref ref)
+{
+    if (ref.slot >= registry->used) {
+        return NULL;
+    }
+    const struct registry_slot *slot = &registry->slots[ref.slot];
+    return slot->generation == ref.generation ? slot->actor : NULL;
+}
+
+struct actor *registry_find(
+    const struct registry *registry, const struct behaviour *behaviour, struct bytes key)
+{
+    return map_get(&registry->by_key[behaviour->id], key);
+}
