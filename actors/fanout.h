@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fanout - a shard's part of one namespace: which sockets are in which rooms, and when windows leave.
+ *
+ * Stage 7 of the data path. An actor, because numbered broadcasts reach it by message from the
+ * namespace's sequencer; joining, leaving and catching up are calls from the same shard. When a window
+ * leaves: at the end of the turn, unless its leaf was flushed `flushes_per_tick` times within the
+ * current tick (adaptive), then at the tick; urgent events always at the end of the turn.
+ */
+#ifndef ACTORS_FANOUT_H
+#define ACTORS_FANOUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/core/actor.h"
+#include "actors/core/timer.h"
+#include "actors/leaf.h"
+#include "actors/shard.h"
+#include "codec/base/list.h"
+#include "codec/base/map.h"
+
+struct fanout {
+    struct actor actor;
+    struct shard *shard;
+    struct list shard_link; /* shard.fanouts */
+    struct leaf *everyone;
+    struct map leaves;   /* struct leaf by name */
+    struct list due;     /* leaf.dirty_link: flushed at the end of this turn */
+    struct list waiting; /* leaf.dirty_link: flushed at the tick */
+    uint32_t dirty;      /* leaves on both */
+    uint64_t seen;       /* number of the last broadcast */
+    struct timer tick;
+    uint32_t nsp_len;
+    char nsp_at[];
+};
+
+/* Start the fan-out of namespace `nsp` on `shard`; once per shard and namespace, before any socket. */
+struct fanout *fanout_start(struct shard *shard, struct bytes nsp);
+
+/* Return the fan-out of `nsp` on `shard`, or NULL. */
+struct fanout *fanout_find(struct shard *shard, struct bytes nsp);
+
+/* The namespace. */
+static inline struct bytes fanout_nsp(const struct fanout *fanout)
+{
+    return bytes_of(fanout->nsp_at, fanout->nsp_len);
+}
+
+/* Take a new socket in (everyone's leaf). */
+void fanout_enter(struct fanout *fanout, struct socket *socket);
+
+/* Let a socket go: what is pending for it is dropped, and it leaves every room. */
+void fanout_exit(struct fanout *fanout, struct socket *socket);
+
+/* Make `socket` a member of `room`; false when it is one already. */
+bool fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room);
+
+/* Let `socket` leave `room`, after what was pending; false when it was no member. */
+bool fanout_leave(struct fanout *fanout, struct socket *socket, struct bytes room);
+
+/* Whether `socket` is in `room`. */
+bool fanout_is_member(const struct fanout *fanout, const struct socket *socket, struct bytes room);
+
+/* Everything that is pending for `socket` goes to its outbox, so that something may follow. */
+void fanout_catch_up(struct fanout *fanout, struct socket *socket);
+
+/* Flush the leaves that are due; at the end of each turn. */
+void fanout_flush(struct fanout *fanout);
+
+#endif
