@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 enum close_reason {
-#define X(name, code, final, text) CLOSE_##name,
+#define X(name, metric, code, final, text) CLOSE_##name,
 #include "actors/close.def"
 #undef X
     CLOSE_REASON_COUNT,

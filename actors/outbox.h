@@ -56,7 +56,8 @@ struct segment {
     uint32_t len;
 };
 
-enum { OUTBOX_INLINE = 2 };
+/* Segments cost memory too: an outbox with OUTBOX_SEGMENTS_MAX of them is at its cap. */
+enum { OUTBOX_INLINE = 2, OUTBOX_SEGMENTS_MAX = 16384 };
 
 struct outbox {
     const struct outbox_ops *ops;
@@ -69,6 +70,7 @@ struct outbox {
     bool overflow;
     /* private */
     uint32_t room; /* segments that `more` holds; 0: the inline ones are used */
+    uint32_t head; /* index of the first */
     union {
         struct segment few[OUTBOX_INLINE];
         struct segment *more;
@@ -100,7 +102,10 @@ size_t outbox_peek(
 /* Drop the first `len` waiting bytes: they were written. */
 void outbox_consume(struct outbox *outbox, size_t len);
 
-/* Flush every outbox on `dirty` that is not busy; the list is empty afterwards. */
+/*
+ * Flush every outbox on `dirty` that is not busy. What a flush appends waits on `dirty` for the
+ * next call: it is not empty then.
+ */
 void outbox_flush_all(struct list *dirty);
 
 #endif

@@ -489,7 +489,7 @@ bool sched_run(struct sched *sched, unsigned budget)
         if (!list_empty(&sched->run_queue)) {
             struct actor *actor = container_of(sched->run_queue.next, struct actor, run);
             unsigned left = used < budget ? budget - used : 1;
-            used += take_turn(sched, actor, left < SCHED_BATCH ? left : SCHED_BATCH);
+            used += take_turn(sched, actor, left < SCHED_ACTOR_BATCH ? left : SCHED_ACTOR_BATCH);
         } else if (sched->arrived.first == NULL) {
             break;
         }

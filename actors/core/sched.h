@@ -14,7 +14,7 @@
  *  3. A mailbox that holds more SHED messages than its behaviour's bound loses the oldest of them,
  *     counted, at the latest when they would be handled.
  *  4. CONTROL messages are never refused or dropped.
- *  5. An actor handles at most SCHED_BATCH messages before the next one's turn.
+ *  5. An actor handles at most SCHED_ACTOR_BATCH messages before the next one's turn.
  */
 #ifndef ACTORS_CORE_SCHED_H
 #define ACTORS_CORE_SCHED_H
@@ -25,7 +25,7 @@
 #include "actors/core/actor.h"
 #include "actors/core/timer.h"
 
-enum { SCHED_BATCH = 100, SCHED_LINE_BOUND = 16384, SCHED_LINE_LOW = 8192 };
+enum { SCHED_ACTOR_BATCH = 100, SCHED_LINE_BOUND = 16384, SCHED_LINE_LOW = 8192 };
 
 struct sched;
 struct actor_system;

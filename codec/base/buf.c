@@ -176,6 +176,19 @@ void builder_printf(struct builder *builder, const char *format, ...)
     builder->len += (size_t)len;
 }
 
+char *builder_take(struct builder *builder, size_t *ret_len)
+{
+    if (builder->failed || builder->len == 0) {
+        builder_reset(builder);
+        *ret_len = 0;
+        return NULL;
+    }
+    char *at = builder->at;
+    *ret_len = builder->len;
+    *builder = (struct builder){.max = builder->max};
+    return at;
+}
+
 struct buf *builder_finish(struct builder *builder)
 {
     struct buf *buf = builder->failed ? NULL : buf_new(builder_bytes(builder));

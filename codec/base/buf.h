@@ -82,6 +82,12 @@ void builder_commit(struct builder *builder, size_t len);
 void builder_truncate(struct builder *builder, size_t len);
 
 /*
+ * Give the memory with the content to the caller, who frees it with mem_free, and reset the
+ * builder, also on failure. NULL when an append had failed or nothing was appended.
+ */
+MUST_CHECK char *builder_take(struct builder *builder, size_t *ret_len);
+
+/*
  * Turn the content into a buf and reset the builder, also on failure. NULL when an append had
  * failed or memory ran out.
  */

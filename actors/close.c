@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/close.h"
+
+#include "codec/base/check.h"
+
+struct row {
+    uint16_t code;
+    bool final;
+    const char *name;
+    const char *text;
+};
+
+static const struct row rows[CLOSE_REASON_COUNT] = {
+#define X(reason, metric, number, is_final, words)                                                 \
+    [CLOSE_##reason] = {.code = (number), .final = (is_final), .name = (metric), .text = (words)},
+#include "actors/close.def"
+#undef X
+};
+
+static const struct row *find_row(enum close_reason reason)
+{
+    CHECK((unsigned)reason < CLOSE_REASON_COUNT);
+    return &rows[reason];
+}
+
+uint16_t close_code(enum close_reason reason)
+{
+    return find_row(reason)->code;
+}
+
+bool close_is_final(enum close_reason reason)
+{
+    return find_row(reason)->final;
+}
+
+const char *close_text(enum close_reason reason)
+{
+    return find_row(reason)->text;
+}
+
+const char *close_name(enum close_reason reason)
+{
+    return find_row(reason)->name;
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The segments are a ring: the inline ones (OUTBOX_INLINE), or an allocation of `room` segments
+ * that is given back when the outbox is empty. `head` is the index of the first, `count` of them
+ * wait. A segment of which a part was consumed has its offset moved: bytes are never copied.
+ */
+#include "actors/outbox.h"
+
+#include <string.h>
+
+#include "codec/base/check.h"
+#include "codec/base/mem.h"
+
+enum {
+    FIRST_ROOM = 8,
+    COPY_MAX = 2048, /* a chunk up to this size is one allocation */
+};
+
+_Static_assert((FIRST_ROOM & (FIRST_ROOM - 1)) == 0, "rings are powers of two");
+_Static_assert((OUTBOX_INLINE & (OUTBOX_INLINE - 1)) == 0, "the inline ring too");
+_Static_assert(OUTBOX_SEGMENTS_MAX <= UINT16_MAX, "count is 16 bits");
+
+static struct chunk *copy_small(struct builder *builder)
+{
+    struct bytes content = builder_bytes(builder);
+    struct chunk *chunk = mem_try_alloc(sizeof(*chunk) + content.len);
+    if (chunk != NULL) {
+        *chunk = (struct chunk){.refs = 1, .len = (uint32_t)content.len, .at = (char *)(chunk + 1)};
+        if (content.len > 0) {
+            memcpy(chunk->at, content.at, content.len);
+        }
+    }
+    builder_reset(builder);
+    return chunk;
+}
+
+struct chunk *chunk_take(struct builder *builder)
+{
+    if (builder_failed(builder)) {
+        builder_reset(builder);
+        return NULL;
+    }
+    if (builder_bytes(builder).len <= COPY_MAX) {
+        return copy_small(builder);
+    }
+    size_t len;
+    char *at = builder_take(builder, &len);
+    CHECK(len <= UINT32_MAX);
+    char *fitting = mem_try_realloc(at, len);
+    struct chunk *chunk = mem_alloc(sizeof(*chunk));
+    *chunk = (struct chunk){.refs = 1, .len = (uint32_t)len, .at = fitting ? fitting : at};
+    return chunk;
+}
+
+void chunk_unref(struct chunk *chunk)
+{
+    CHECK(chunk->refs > 0);
+    if (--chunk->refs > 0) {
+        return;
+    }
+    if (chunk->at != (char *)(chunk + 1)) {
+        mem_free(chunk->at);
+    }
+    mem_free(chunk);
+}
+
+static uint32_t ring_room(const struct outbox *outbox)
+{
+    return outbox->room ? outbox->room : OUTBOX_INLINE;
+}
+
+static const struct segment *segment_at(const struct outbox *outbox, uint32_t n)
+{
+    const struct segment *ring = outbox->room ? outbox->more : outbox->few;
+    return &ring[(outbox->head + n) & (ring_room(outbox) - 1)];
+}
+
+static struct segment *segment_slot(struct outbox *outbox, uint32_t n)
+{
+    struct segment *ring = outbox->room ? outbox->more : outbox->few;
+    return &ring[(outbox->head + n) & (ring_room(outbox) - 1)];
+}
+
+static void grow_ring(struct outbox *outbox)
+{
+    uint32_t room = outbox->room ? outbox->room * 2 : FIRST_ROOM;
+    struct segment *more = mem_realloc_array(NULL, room, sizeof(*more));
+    for (uint32_t i = 0; i < outbox->count; i++) {
+        more[i] = *segment_at(outbox, i);
+    }
+    if (outbox->room) {
+        mem_free(outbox->more);
+    }
+    outbox->more = more;
+    outbox->room = room;
+    outbox->head = 0;
+}
+
+/* Back to the inline segments, when none is used. */
+static void drop_ring(struct outbox *outbox)
+{
+    if (outbox->room) {
+        mem_free(outbox->more);
+    }
+    outbox->room = 0;
+    outbox->head = 0;
+    outbox->count = 0;
+}
+
+void outbox_init(struct outbox *outbox, const struct outbox_ops *ops, uint32_t cap)
+{
+    *outbox = (struct outbox){.ops = ops, .cap = cap};
+    list_init(&outbox->dirty_link);
+}
+
+void outbox_finish(struct outbox *outbox)
+{
+    CHECK(!outbox->busy);
+    for (uint32_t i = 0; i < outbox->count; i++) {
+        chunk_unref(segment_at(outbox, i)->chunk);
+    }
+    drop_ring(outbox);
+    outbox->bytes = 0;
+    outbox->refused = 0;
+    outbox->overflow = false;
+    list_remove(&outbox->dirty_link);
+}
+
+/* Whether `len` more bytes are to be refused; tells the owner when that begins. */
+static bool refuse(struct outbox *outbox, uint32_t len)
+{
+    bool fits = outbox->bytes == 0 || ((uint64_t)outbox->bytes + len <= outbox->cap &&
+                                          outbox->count < OUTBOX_SEGMENTS_MAX);
+    if (!outbox->overflow && fits) {
+        return false;
+    }
+    outbox->refused++;
+    if (!outbox->overflow) {
+        outbox->overflow = true;
+        if (outbox->ops->overflowed != NULL) {
+            outbox->ops->overflowed(outbox);
+        }
+    }
+    return true;
+}
+
+static bool extend_last(struct outbox *outbox, struct chunk *chunk, uint32_t offset, uint32_t len)
+{
+    if (outbox->count == 0) {
+        return false;
+    }
+    struct segment *last = segment_slot(outbox, outbox->count - 1U);
+    if (last->chunk != chunk || last->offset + last->len != offset) {
+        return false;
+    }
+    last->len += len;
+    return true;
+}
+
+bool outbox_append(
+    struct outbox *outbox, struct list *dirty, struct chunk *chunk, uint32_t offset, uint32_t len)
+{
+    CHECK(offset <= chunk->len && len <= chunk->len - offset);
+    if (refuse(outbox, len)) {
+        return false;
+    }
+    if (len == 0) {
+        return true;
+    }
+    if (!extend_last(outbox, chunk, offset, len)) {
+        if (outbox->count == ring_room(outbox)) {
+            grow_ring(outbox);
+        }
+        chunk->refs++;
+        *segment_slot(outbox, outbox->count) =
+            (struct segment){.chunk = chunk, .offset = offset, .len = len};
+        outbox->count++;
+    }
+    outbox->bytes += len;
+    if (list_empty(&outbox->dirty_link)) {
+        list_append(dirty, &outbox->dirty_link);
+    }
+    return true;
+}
+
+bool outbox_writable(const struct outbox *outbox)
+{
+    return outbox->bytes == 0 && !outbox->busy;
+}
+
+size_t outbox_peek(const struct outbox *outbox, struct iovec *ret_iov, size_t max, size_t max_bytes)
+{
+    size_t filled = 0;
+    size_t left = max_bytes;
+    for (uint32_t i = 0; i < outbox->count && filled < max && left > 0; i++) {
+        const struct segment *segment = segment_at(outbox, i);
+        size_t len = segment->len < left ? segment->len : left;
+        ret_iov[filled++] =
+            (struct iovec){.iov_base = segment->chunk->at + segment->offset, .iov_len = len};
+        left -= len;
+    }
+    return filled;
+}
+
+static void tell_drained(struct outbox *outbox)
+{
+    drop_ring(outbox);
+    if (!outbox->overflow) {
+        return;
+    }
+    uint32_t refused = outbox->refused;
+    outbox->overflow = false;
+    outbox->refused = 0;
+    if (outbox->ops->drained != NULL) {
+        outbox->ops->drained(outbox, refused);
+    }
+}
+
+void outbox_consume(struct outbox *outbox, size_t len)
+{
+    CHECK(len <= outbox->bytes);
+    outbox->bytes -= (uint32_t)len;
+    while (len > 0) {
+        struct segment *first = segment_slot(outbox, 0);
+        if (len < first->len) {
+            first->offset += (uint32_t)len;
+            first->len -= (uint32_t)len;
+            return;
+        }
+        len -= first->len;
+        chunk_unref(first->chunk);
+        outbox->head = (outbox->head + 1) & (ring_room(outbox) - 1);
+        outbox->count--;
+    }
+    if (outbox->count == 0) {
+        tell_drained(outbox);
+    }
+}
+
+void outbox_flush_all(struct list *dirty)
+{
+    struct list due;
+    list_init(&due);
+    list_splice(&due, dirty);
+    struct list *link;
+    while ((link = list_pop(&due)) != NULL) {
+        struct outbox *outbox = container_of(link, struct outbox, dirty_link);
+        if (!outbox->busy && outbox->bytes > 0) {
+            outbox->ops->flush(outbox);
+        }
+    }
+}
