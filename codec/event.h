@@ -30,21 +30,22 @@ enum { EVENT_NAME_MAX = 128, EVENT_ATTACHMENTS_MAX = 10 };
 struct event {
     uint8_t form; /* enum event_form */
     uint8_t flags; /* set of enum event_flags */
-    uint16_t attachment_count;
+    uint16_t attachment_count; /* MessagePack: how many bins are inside (65535: or more) */
     uint32_t arg_count;
     struct bytes name; /* decoded UTF-8; a number stands as its decimal text */
     bool name_is_number; /* the first element was a number, not a string */
     struct bytes data; /* the whole array in `form`: JSON `["name",a,b]`, or MessagePack */
     struct bytes args; /* the elements behind the name: JSON `a,b` or concatenated MessagePack */
-    struct buf **attachments; /* JSON form: what the placeholders stand for, by number */
+    struct buf **attachments; /* JSON form: what placeholders stand for, by number; or NULL */
     /* private */
     atomic_uint refs;
 };
 
 /*
  * Make an event from the text of a JSON array whose first element is its name (checked: strict
- * JSON, depth at most 32, name 1 to EVENT_NAME_MAX bytes). Copies `data`; takes references of
- * `attachments`. STATUS_INVALID, STATUS_UTF8, STATUS_TOO_LARGE (name), STATUS_NOMEM.
+ * JSON, depth at most 32, name 1 to EVENT_NAME_MAX bytes, each placeholder within
+ * `attachment_count` and there once). Copies `data`; adds references to `attachments`.
+ * STATUS_INVALID, STATUS_UTF8, STATUS_TOO_LARGE (name, depth, attachments), STATUS_NOMEM.
  */
 MUST_CHECK int event_from_json(struct bytes data, struct buf *const *attachments,
     unsigned attachment_count, unsigned flags, struct event **ret_event);
@@ -52,6 +53,10 @@ MUST_CHECK int event_from_json(struct bytes data, struct buf *const *attachments
 /* Make an event from a name and the JSON text of an array of its arguments (`[a,b]`). */
 MUST_CHECK int event_from_args(
     struct bytes name, struct bytes args_json, unsigned flags, struct event **ret_event);
+
+/* Make an event from a name and the JSON text of its arguments without brackets (`a,b`). */
+MUST_CHECK int event_from_elements(
+    struct bytes name, struct bytes elements, unsigned flags, struct event **ret_event);
 
 /*
  * Make an event from a MessagePack array whose first element is its name (string, old raw type, or

@@ -95,6 +95,9 @@ void mp_pack_float(struct builder *out, double value);
 void mp_pack_str(struct builder *out, struct bytes str);
 void mp_pack_bin(struct builder *out, struct bytes bin);
 
+/* Append the head of a string; `len` bytes of it follow. */
+void mp_pack_str_head(struct builder *out, uint32_t len);
+
 /* Append a container's head; `count` values, or pairs, follow. */
 void mp_pack_array(struct builder *out, uint32_t count);
 void mp_pack_map(struct builder *out, uint32_t pairs);
@@ -117,6 +120,10 @@ struct mp_bins {
  */
 MUST_CHECK int mp_to_json(struct bytes value, struct mp_bins *bins, struct builder *out);
 
+/* The same for `count` values one after the other, with commas between (`a,b`). */
+MUST_CHECK int mp_to_json_elements(
+    struct bytes values, uint32_t count, struct mp_bins *bins, struct builder *out);
+
 /*
  * Append one JSON value (strict; depth at most MP_DEPTH_MAX) as MessagePack. Integers that fit in
  * 64 bits stay integers, other numbers become float64. With `attachment_count` > 0 an object whose
@@ -126,7 +133,10 @@ MUST_CHECK int mp_to_json(struct bytes value, struct mp_bins *bins, struct build
 MUST_CHECK int mp_from_json(struct bytes json, struct buf *const *attachments,
     unsigned attachment_count, struct builder *out);
 
-/* Append the JSON text of the elements (`a,b`) as MessagePack values; returns their count. */
+/*
+ * Append the elements of a JSON array that was checked (`a,b`, as an event holds them) as
+ * MessagePack values. Returns their count, or a status as above.
+ */
 MUST_CHECK int mp_from_json_elements(struct bytes elements, struct buf *const *attachments,
     unsigned attachment_count, struct builder *out);
 

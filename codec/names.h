@@ -25,7 +25,4 @@ MUST_CHECK int names_check_room(struct bytes room);
 /* An event name: 1 to NAMES_EVENT_MAX bytes, no control characters. */
 MUST_CHECK int names_check_event(struct bytes event);
 
-/* Whether Socket.IO keeps the event name for itself (`connect`, `disconnect`, …). */
-bool names_event_is_reserved(struct bytes event);
-
 #endif

@@ -112,6 +112,12 @@ void builder_truncate(struct builder *builder, size_t len)
     builder->len = len;
 }
 
+void builder_rewind(struct builder *builder, size_t len)
+{
+    builder_truncate(builder, len);
+    builder->failed = false;
+}
+
 void builder_add(struct builder *builder, struct bytes content)
 {
     if (content.len == 0) {

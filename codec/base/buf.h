@@ -88,6 +88,12 @@ void builder_truncate(struct builder *builder, size_t len);
 MUST_CHECK char *builder_take(struct builder *builder, size_t *ret_len);
 
 /*
+ * Cut the content back to `len` bytes and forget a failure since then: takes back what was begun
+ * when builder_bytes had that length and builder_failed was false.
+ */
+void builder_rewind(struct builder *builder, size_t len);
+
+/*
  * Turn the content into a buf and reset the builder, also on failure. NULL when an append had
  * failed or memory ran out.
  */
