@@ -63,7 +63,8 @@ struct http1_parser {
     unsigned refusal; /* after a negative return: the HTTP status to answer, then close */
     /* private */
     size_t scanned;
-    size_t headers;
+    size_t line; /* where the line being scanned begins */
+    size_t lines; /* complete ones */
 };
 
 /*

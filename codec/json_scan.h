@@ -72,11 +72,32 @@ bool json_scan_member(struct json_scan_iter *iter, struct bytes *ret_key, struct
 /* What stands between the brackets of an array or object, without blanks around it. */
 struct bytes json_scan_inside(struct bytes container);
 
+/* What is left of the container behind the elements taken: no leading comma, no blanks around. */
+struct bytes json_scan_rest(const struct json_scan_iter *iter);
+
 /*
  * Find the member of an object whose unescaped key is `key`. Returns 0, STATUS_NOT_FOUND, or
  * STATUS_INVALID when the key is there twice or `object` is no object.
  */
 MUST_CHECK int json_scan_get(struct bytes object, const char *key, struct bytes *ret_value);
+
+/* A walk over the keys of all objects in a value, at any depth, in the order of the text. */
+struct json_scan_walk {
+    /* private */
+    const char *at;
+    const char *end;
+    size_t depth;
+    const char *open[JSON_SCAN_DEPTH_DEFAULT];
+};
+
+/* Start on a value checked for a depth of at most JSON_SCAN_DEPTH_DEFAULT. */
+void json_scan_walk_init(struct json_scan_walk *walk, struct bytes value);
+
+/* Take the next key, a string with its quotes; false at the end. */
+bool json_scan_walk_key(struct json_scan_walk *walk, struct bytes *ret_key);
+
+/* The whole object that the last key taken is a member of. */
+struct bytes json_scan_walk_object(const struct json_scan_walk *walk);
 
 /* Whether a string (with quotes) equals `text` once it is unescaped. */
 bool json_scan_string_eq(struct bytes string, struct bytes text);

@@ -35,6 +35,12 @@ bool utf8_complete(const struct utf8 *utf8);
 /* Whether `text` is valid as a whole. Any thread. */
 bool utf8_valid(struct bytes text);
 
+/*
+ * The length of the character at the start of `text`, 1 to UTF8_MAX_LEN, or 0 when it is not
+ * valid, cut off, or `text` is empty. Any thread.
+ */
+size_t utf8_char_len(struct bytes text);
+
 /* The number of code points in `text`, which must be valid. Any thread. */
 size_t utf8_count(struct bytes text);
 
