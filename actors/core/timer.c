@@ -128,6 +128,17 @@ static void take_slot(struct timer_wheel *wheel, unsigned level, unsigned slot, 
     wheel->occupied[level] &= ~(UINT64_C(1) << slot);
 }
 
+/* The beginning of the round of the top level in which the first far timer is due. */
+static uint64_t far_entry(const struct timer_wheel *wheel)
+{
+    uint64_t first = UINT64_MAX;
+    list_for_each (link, &wheel->slots[FAR_LEVEL][0]) {
+        const struct timer *timer = container_of(link, struct timer, link);
+        first = timer->due_ms < first ? timer->due_ms : first;
+    }
+    return first >> RANGE_BITS << RANGE_BITS;
+}
+
 /* Spread the upper slots that begin at now_ms over the levels below, the uppermost first. */
 static void cascade(struct timer_wheel *wheel)
 {
@@ -172,6 +183,12 @@ uint64_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms)
         uint64_t entry = next_entry(wheel);
         if (entry == UINT64_MAX || entry > now_ms) {
             break;
+        }
+        if (entry >> RANGE_BITS != wheel->now_ms >> RANGE_BITS) {
+            entry = far_entry(wheel); /* rounds in which nothing is due are skipped */
+            if (entry > now_ms) {
+                break;
+            }
         }
         wheel->now_ms = entry;
         cascade(wheel);

@@ -45,6 +45,7 @@ void timer_init(struct timer *timer, timer_fn fn);
 /*
  * Arm, or re-arm, `timer` for `due_ms`. A time that the wheel has reached already fires with the
  * next advance, before all others; set by a timer's function, never with the same advance.
+ * UINT64_MAX: armed, but never called.
  */
 void timer_set(struct timer_wheel *wheel, struct timer *timer, uint64_t due_ms);
 
