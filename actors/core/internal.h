@@ -26,6 +26,7 @@ enum actor_flags {
 struct sched {
     /* shared */
     struct inbox inbox;
+    alignas(CACHE_LINE) struct shared_stats published; /* written once a turn */
     /* set once */
     alignas(CACHE_LINE) struct actor_system *system;
     unsigned shard;
@@ -58,10 +59,14 @@ struct actor_system {
     struct line *lines; /* [sender's shard * shard_count + receiver's shard] */
 };
 
-/* Tell the trace, give the line its credit, drop the payload and free the message. */
-void sched_end_msg(struct sched *sched, struct msg *msg);
+/* The line from one shard to another. */
+static inline struct line *system_line(
+    const struct actor_system *system, unsigned from, unsigned to)
+{
+    return &system->lines[from * system->shard_count + to];
+}
 
-/* Count and end a message that found nobody. */
+/* Count and end a message that found nobody; a posted function is cancelled. */
 void sched_drop_msg(struct sched *sched, struct msg *msg);
 
 /* Destroy what was stopped, unless a call is going on. */

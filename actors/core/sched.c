@@ -8,11 +8,9 @@
  * While a message travels, msg.to.shard is the sender's shard (the destination knows its own),
  * so that the receiver knows which line to credit.
  *
- * Sections: system, sending, ending a message, delivery, running.
+ * Sections: what it knows, sending, ending a message, delivery, running.
  */
 #include "actors/core/sched.h"
-
-#include <stdlib.h>
 
 #include "actors/core/internal.h"
 #include "codec/base/mem.h"
@@ -28,11 +26,6 @@ struct post {
 
 static const struct msg_kind post_kind = {.name = "sched.post", .lane = LANE_CONTROL};
 
-static struct line *line_of(const struct actor_system *system, unsigned from, unsigned to)
-{
-    return &system->lines[from * system->shard_count + to];
-}
-
 static void wake(struct sched *sched)
 {
     if (sched->wake != NULL) {
@@ -40,103 +33,7 @@ static void wake(struct sched *sched)
     }
 }
 
-/* --- system --- */
-
-static void *alloc_aligned(size_t count, size_t size)
-{
-    void *ptr = aligned_alloc(CACHE_LINE, count * size);
-    CHECK(ptr != NULL);
-    memset(ptr, 0, count * size);
-    return ptr;
-}
-
-static void init_sched(struct sched *sched, struct actor_system *system, unsigned shard)
-{
-    sched->system = system;
-    sched->shard = shard;
-    list_init(&sched->run_queue);
-    list_init(&sched->stopped);
-    timer_wheel_init(&sched->timers, 0);
-    registry_init(&sched->registry);
-}
-
-struct actor_system *actor_system_create(unsigned shard_count)
-{
-    CHECK(shard_count >= 1 && shard_count <= SHARD_MAX);
-    struct actor_system *system = mem_alloc(sizeof(*system));
-    system->shard_count = shard_count;
-    system->scheds = alloc_aligned(shard_count, sizeof(struct sched));
-    system->lines = alloc_aligned((size_t)shard_count * shard_count, sizeof(struct line));
-    for (unsigned shard = 0; shard < shard_count; shard++) {
-        init_sched(&system->scheds[shard], system, shard);
-    }
-    return system;
-}
-
-/* Stop every actor and drop every message of a shard; returns whether there was any. */
-static bool clear_sched(struct sched *sched)
-{
-    bool found = false;
-    for (uint32_t slot = 0; slot < sched->registry.used; slot++) {
-        struct actor *actor = sched->registry.slots[slot].actor;
-        if (actor != NULL) {
-            actor_stop(actor);
-            found = true;
-        }
-    }
-    for (unsigned to = 0; to < sched->system->shard_count; to++) {
-        struct line *line = line_of(sched->system, sched->shard, to);
-        if (line->chain.newest != NULL) {
-            inbox_push(&sched->system->scheds[to].inbox, &line->chain);
-            found = true;
-        }
-    }
-    inbox_drain(&sched->inbox, &sched->arrived);
-    struct msg *msg;
-    while ((msg = fifo_pop(&sched->arrived)) != NULL) {
-        sched_drop_msg(sched, msg);
-        found = true;
-    }
-    return found;
-}
-
-void actor_system_destroy(struct actor_system *system)
-{
-    if (system == NULL) {
-        return;
-    }
-    system->closing = true;
-    bool found;
-    do { /* again, because what is destroyed may send or stop others */
-        found = false;
-        for (unsigned shard = 0; shard < system->shard_count; shard++) {
-            found = clear_sched(&system->scheds[shard]) || found;
-        }
-    } while (found);
-    for (unsigned shard = 0; shard < system->shard_count; shard++) {
-        registry_finish(&system->scheds[shard].registry);
-    }
-    free(system->scheds);
-    free(system->lines);
-    mem_free(system);
-}
-
-unsigned actor_system_shards(const struct actor_system *system)
-{
-    return system->shard_count;
-}
-
-struct sched *actor_system_sched(struct actor_system *system, unsigned shard)
-{
-    CHECK(shard < system->shard_count);
-    return &system->scheds[shard];
-}
-
-unsigned actor_system_shard_of(const struct actor_system *system, struct bytes key)
-{
-    /* The upper half of the hash, because the maps of a shard use the lower bits. */
-    return (unsigned)((hash_bytes(key) >> 32) * system->shard_count >> 32);
-}
+/* --- what it knows --- */
 
 void sched_bind(struct sched *sched, sched_wake_fn wake_fn, void *wake_context, void *user)
 {
@@ -194,11 +91,16 @@ const struct sched_stats *sched_stats(const struct sched *sched)
     return &sched->stats;
 }
 
+void sched_stats_read(const struct sched *sched, struct sched_stats *ret_stats)
+{
+    stats_read(&sched->published, ret_stats);
+}
+
 /* --- sending --- */
 
 static void send_to_shard(struct sched *sched, unsigned shard, struct msg *msg)
 {
-    struct line *line = line_of(sched->system, sched->shard, shard);
+    struct line *line = system_line(sched->system, sched->shard, shard);
     line->sent++;
     msg->to.shard = (uint8_t)sched->shard;
     if (shard == sched->shard) {
@@ -274,7 +176,7 @@ void sched_post(
 bool sched_pressured(struct sched *sched, unsigned shard)
 {
     CHECK(shard < sched->system->shard_count);
-    return line_pressured(line_of(sched->system, sched->shard, shard));
+    return line_pressured(system_line(sched->system, sched->shard, shard));
 }
 
 void sched_flush(struct sched *sched)
@@ -283,7 +185,7 @@ void sched_flush(struct sched *sched)
         unsigned shard = (unsigned)__builtin_ctzll(sched->dirty);
         sched->dirty &= sched->dirty - 1;
         struct sched *to = &sched->system->scheds[shard];
-        if (inbox_push(&to->inbox, &line_of(sched->system, sched->shard, shard)->chain)) {
+        if (inbox_push(&to->inbox, &system_line(sched->system, sched->shard, shard)->chain)) {
             sched->stats.wakes++;
             wake(to);
         }
@@ -300,7 +202,7 @@ static void trace(
     }
 }
 
-void sched_end_msg(struct sched *sched, struct msg *msg)
+static void end_msg(struct sched *sched, struct msg *msg)
 {
     if (msg->to.shard != SHARD_FOREIGN) {
         sched->handled[msg->to.shard]++;
@@ -323,7 +225,7 @@ void sched_drop_msg(struct sched *sched, struct msg *msg)
     }
     trace(sched, SCHED_TRACE_DROPPED, NULL, msg);
     sched->stats.dropped++;
-    sched_end_msg(sched, msg);
+    end_msg(sched, msg);
 }
 
 /* Tell the senders how far their lines have got; once a turn. */
@@ -332,7 +234,7 @@ static void credit_lines(struct sched *sched)
     while (sched->credited != 0) {
         unsigned from = (unsigned)__builtin_ctzll(sched->credited);
         sched->credited &= sched->credited - 1;
-        struct line *line = line_of(sched->system, from, sched->shard);
+        struct line *line = system_line(sched->system, from, sched->shard);
         bool awaited = line_add_handled(line, sched->handled[from]);
         sched->handled[from] = 0;
         if (awaited && from != sched->shard) {
@@ -396,7 +298,7 @@ static void shed(struct sched *sched, struct actor *actor)
     while ((msg = mailbox_shed(actor)) != NULL) {
         trace(sched, SCHED_TRACE_SHED, actor, msg);
         sched->stats.shed++;
-        sched_end_msg(sched, msg);
+        end_msg(sched, msg);
     }
 }
 
@@ -448,7 +350,7 @@ static bool handle(struct sched *sched, struct actor *actor, struct msg *msg)
     sched->stats.handled++;
     begin_call(sched);
     actor->behaviour->handlers[msg->kind->index](actor, msg);
-    sched_end_msg(sched, msg);
+    end_msg(sched, msg);
     bool gone = (actor->flags & ACTOR_STOPPED) != 0;
     end_call(sched);
     return !gone;
@@ -495,6 +397,7 @@ bool sched_run(struct sched *sched, unsigned budget)
         }
     }
     credit_lines(sched);
+    stats_publish(&sched->published, &sched->stats);
     sched->running = false;
     return !list_empty(&sched->run_queue) || sched->arrived.first != NULL ||
            !inbox_is_empty(&sched->inbox);

@@ -33,7 +33,7 @@ struct actor_system;
 /* Make the thread of a shard call sched_run soon. Called on any thread; must coalesce cheaply. */
 typedef void (*sched_wake_fn)(void *context);
 
-/* Counters of one shard, written by its thread only; read racily by metrics. */
+/* Counters of one shard. */
 struct sched_stats {
     uint64_t handled; /* messages handled */
     uint64_t dropped; /* messages to actors that are gone */
@@ -135,7 +135,10 @@ bool sched_run(struct sched *sched, unsigned budget);
 /* Hand over what was sent to other shards since the last call; wakes each at most once. */
 void sched_flush(struct sched *sched);
 
-/* The counters. */
+/* The counters as they are now. */
 const struct sched_stats *sched_stats(const struct sched *sched);
+
+/* Read the counters as they were at the end of the shard's last turn. Any thread. */
+void sched_stats_read(const struct sched *sched, struct sched_stats *ret_stats);
 
 #endif

@@ -460,6 +460,19 @@ Test(sched, its_own_line_knows_pressure_too, .init = begin, .fini = end)
     cr_assert_eq(woken[0], 0);
 }
 
+Test(sched, publishes_its_counters_at_the_end_of_a_turn, .init = begin, .fini = end)
+{
+    struct sched_stats stats;
+    pupil_note(scheds[0], pupil_start(scheds[0], "p")->self, 1);
+    sched_stats_read(scheds[0], &stats);
+    cr_assert_eq(stats.actors, 0);
+    settle();
+    sched_stats_read(scheds[0], &stats);
+    cr_assert_eq(stats.actors, 1);
+    cr_assert_eq(stats.handled, 1);
+    cr_assert_eq(memcmp(&stats, sched_stats(scheds[0]), sizeof(stats)), 0);
+}
+
 /* --- other threads --- */
 
 struct posted {
