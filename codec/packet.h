@@ -9,12 +9,14 @@
 #ifndef CODEC_PACKET_H
 #define CODEC_PACKET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 #include "codec/event.h"
+#include "codec/json_scan.h"
 
 enum { PACKET_COUNT_MAX = 64, PACKET_DEPTH_MAX = 32 };
 
@@ -34,7 +36,7 @@ struct packet {
 /* Walks the packets of one message. */
 struct packet_reader {
     /* private */
-    struct bytes rest; /* JSON text of the packets not yet read, without the outer brackets */
+    struct json_scan_iter iter;
     struct builder json; /* MessagePack only: the whole message as JSON */
     char name[EVENT_NAME_MAX];
 };
