@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine - what store.c and the two engines share; private to sql/.
+ *
+ * An engine embeds `struct store` and `struct store_port` in its own. store.c checks a request,
+ * counts it and hands it over; the engine gives it back with port_complete, on any thread.
+ */
+#ifndef SQL_ENGINE_H
+#define SQL_ENGINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/base/check.h"
+#include "codec/base/list.h"
+#include "sql/result.h"
+#include "sql/stats.h"
+#include "sql/store.h"
+
+/* Requests a port holds at most; one more completes with STATUS_UNAVAILABLE. */
+enum { PORT_PENDING_MAX = 16384, EPOCH_LEN = 36 };
+
+struct engine;
+
+struct store {
+    const struct engine *engine;
+    struct store_config config; /* its `url` is a copy of our own */
+    char epoch[EPOCH_LEN + 1];
+    struct stats *stats;
+    atomic_bool healthy; /* written by the engine's threads, read by any */
+    struct store_port **ports; /* by index; freed with the store */
+};
+
+struct store_port {
+    struct store *store;
+    unsigned index;
+    /* The shard's thread only. */
+    size_t pending; /* requests submitted whose `done` has not been called */
+    bool draining; /* inside complete_all, which releases the port itself */
+    bool closing;
+    bool released; /* the engine was told to release its handles */
+    void (*closed)(void *context);
+    void *closed_context;
+    /* Any thread, under `lock`. */
+    pthread_mutex_t lock;
+    struct list done; /* store_request.link */
+    bool posted; /* complete_all is on its way to the shard */
+};
+
+/* What an engine is. The port functions and submit run on the shard's thread. */
+struct engine {
+    const char *name;
+    const char *const *statement_names;
+    size_t statement_count;
+    /* Allocate a store for config's URL, without touching anything outside the process. */
+    int (*create)(const struct store_config *config, struct store **ret_store, char *ret_error,
+        size_t error_size);
+    /* Connect, migrate and read the epoch. On failure `close` follows. */
+    int (*start)(struct store *store, char *ret_error, size_t error_size);
+    int (*new_epoch)(struct store *store, const char *epoch);
+    int (*port_open)(
+        struct store *store, unsigned index, struct uv_loop_s *loop, struct store_port **ret_port);
+    void (*submit)(struct store_port *port, struct store_request *request);
+    /* Nothing is pending any more: release the loop handles, then call port_closed. */
+    void (*port_release)(struct store_port *port);
+    /* Free the port's memory; its handles are released. */
+    void (*port_free)(struct store_port *port);
+    void (*close)(struct store *store);
+};
+
+extern const struct engine engine_sqlite;
+
+/* Whether requests of this kind change the database. */
+bool op_writes(enum store_op op);
+
+/* One row's outputs, kept apart until the transaction has committed. */
+struct put_result {
+    enum store_outcome outcome;
+    uint8_t id[STORE_ID_LEN];
+    uint64_t seq;
+    uint64_t rev;
+    uint64_t unread;
+};
+
+/* Set up and finish the common part of a port. */
+void port_init(struct store_port *port, struct store *store, unsigned index);
+void port_finish(struct store_port *port);
+
+/* Give `request` back with `status`; its `done` runs in a later turn of its shard. Any thread. */
+void port_complete(struct store_request *request, int status);
+
+/* The engine has released the port's handles: tell the owner. */
+void port_closed(struct store_port *port);
+
+/* The arena of a request's outputs. */
+struct result *request_result(struct store_request *request);
+
+/* Free and clear the outputs, so that the request can be run again. */
+void request_reset(struct store_request *request);
+
+/* Copy the outputs of committed rows to the caller's. */
+void put_apply(struct store_put *put, const struct put_result *results);
+
+/* Append a change to an array of the arena; nothing when memory ran out (result_failed tells). */
+void change_append(struct result *result, struct store_change **changes, size_t *count,
+    const struct store_change *change);
+
+#endif

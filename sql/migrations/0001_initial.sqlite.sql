@@ -1,0 +1,71 @@
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE inbox (
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    seq INTEGER NOT NULL DEFAULT 0,
+    rev INTEGER NOT NULL DEFAULT 0,
+    unread INTEGER NOT NULL DEFAULT 0 CHECK (unread >= 0),
+    tombstone_floor INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (tenant, user_id)
+) WITHOUT ROWID;
+
+-- A rowid table: appending stays cheap however many users share it.
+CREATE TABLE notification (
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    created_rev INTEGER NOT NULL,
+    rev INTEGER NOT NULL,
+    id BLOB NOT NULL CHECK (length(id) = 16),
+    type TEXT NOT NULL,
+    title TEXT NOT NULL,
+    message TEXT NOT NULL,
+    data BLOB NOT NULL,
+    priority INTEGER NOT NULL,
+    state INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL DEFAULT 0,
+    seen_at INTEGER NOT NULL DEFAULT 0,
+    read_at INTEGER NOT NULL DEFAULT 0,
+    archived_at INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX notification_seq ON notification (tenant, user_id, seq);
+CREATE UNIQUE INDEX notification_id ON notification (id);
+CREATE INDEX notification_created ON notification (tenant, user_id, created_rev);
+CREATE INDEX notification_changed ON notification (tenant, user_id, rev) WHERE rev > created_rev;
+CREATE INDEX notification_open ON notification (tenant, user_id, seq) WHERE state < 2;
+CREATE INDEX notification_expiry ON notification (expires_at) WHERE expires_at > 0;
+
+CREATE TABLE tombstone (
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    rev INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    state INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, user_id, seq)
+) WITHOUT ROWID;
+CREATE INDEX tombstone_rev ON tombstone (tenant, user_id, rev);
+CREATE INDEX tombstone_at ON tombstone (at);
+
+CREATE TABLE dedup (
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    key_hash BLOB NOT NULL CHECK (length(key_hash) = 16),
+    content_hash BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    PRIMARY KEY (tenant, user_id, key_hash)
+) WITHOUT ROWID;
+
+CREATE TABLE ingest (
+    partition INTEGER PRIMARY KEY,
+    owner TEXT NOT NULL,
+    token INTEGER NOT NULL,
+    last_id TEXT NOT NULL DEFAULT ''
+);

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sqlite - the embedded engine: one file, one writer thread and one reader thread for the node.
+ *
+ * Both threads work the same way: sleep until requests are queued, take all of them, run them,
+ * give them back. The writer runs what it took as one transaction, each request in a savepoint, so
+ * that a request at fault is undone alone; what arrives while it commits is the next transaction.
+ * The file belongs to one process: a lock on PATH-lock, kept by the kernel until the process ends.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "codec/base/clock.h"
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "sql/engine.h"
+#include "sql/migrate.h"
+#include "sql/sqlite_ops.h"
+
+enum { BATCH_ROWS = 4000, IDLE_MS = 500, PATH_MAX_LEN = 4000 };
+
+struct sqlite_store;
+
+/* A thread with its queue and connection. */
+struct worker {
+    struct sqlite_store *store;
+    struct sqlite_db db;
+    void (*run)(struct worker *worker, struct list *batch); /* gives every request back */
+    void (*idle)(struct worker *worker); /* nothing came for IDLE_MS */
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t wake;
+    struct list queue; /* store_request.link */
+    bool stop;
+};
+
+struct sqlite_store {
+    struct store base;
+    char *path;
+    int lock_fd; /* -1: not locked */
+    dev_t device; /* of the file, to notice that it was replaced */
+    ino_t inode;
+    bool dirty; /* writer only: committed since the last checkpoint */
+    struct worker writer;
+    struct worker reader;
+};
+
+static struct sqlite_store *of(struct store *store)
+{
+    return container_of(store, struct sqlite_store, base);
+}
+
+/* --- the two threads --- */
+
+static void worker_init(struct worker *worker, struct sqlite_store *store,
+    void (*run)(struct worker *, struct list *), void (*idle)(struct worker *))
+{
+    *worker = (struct worker){.store = store, .run = run, .idle = idle};
+    list_init(&worker->queue);
+    CHECK(pthread_mutex_init(&worker->lock, NULL) == 0);
+    pthread_condattr_t attributes;
+    CHECK(pthread_condattr_init(&attributes) == 0);
+    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+    CHECK(pthread_cond_init(&worker->wake, &attributes) == 0);
+    CHECK(pthread_condattr_destroy(&attributes) == 0);
+}
+
+/* Wait until there is work, the worker is to stop, or IDLE_MS passed; false for the last. */
+static bool wait_for_work(struct worker *worker)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)IDLE_MS * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    int code = 0;
+    while (list_empty(&worker->queue) && !worker->stop && code == 0) {
+        code = pthread_cond_timedwait(&worker->wake, &worker->lock, &until);
+    }
+    return !list_empty(&worker->queue) || worker->stop;
+}
+
+static size_t rows_of(const struct store_request *request)
+{
+    return request->op == STORE_PUT ? ((const struct store_put *)request)->count + 1 : 1;
+}
+
+/* Move requests of at most BATCH_ROWS rows, and at least one, to `batch`. */
+static void take_batch(struct worker *worker, struct list *batch)
+{
+    size_t rows = 0;
+    while (!list_empty(&worker->queue) && rows < BATCH_ROWS) {
+        struct list *link = list_pop(&worker->queue);
+        rows += rows_of(container_of(link, struct store_request, link));
+        list_append(batch, link);
+    }
+}
+
+static void *run_worker(void *arg)
+{
+    struct worker *worker = arg;
+    CHECK(pthread_mutex_lock(&worker->lock) == 0);
+    while (!worker->stop || !list_empty(&worker->queue)) {
+        bool work = wait_for_work(worker);
+        struct list batch;
+        list_init(&batch);
+        take_batch(worker, &batch);
+        CHECK(pthread_mutex_unlock(&worker->lock) == 0);
+        if (!list_empty(&batch)) {
+            worker->run(worker, &batch);
+        } else if (!work) {
+            worker->idle(worker);
+        }
+        CHECK(pthread_mutex_lock(&worker->lock) == 0);
+    }
+    CHECK(pthread_mutex_unlock(&worker->lock) == 0);
+    return NULL;
+}
+
+static int worker_start(struct worker *worker)
+{
+    if (pthread_create(&worker->thread, NULL, run_worker, worker) != 0) {
+        return STATUS_NOMEM;
+    }
+    worker->started = true;
+    return 0;
+}
+
+static void worker_finish(struct worker *worker)
+{
+    if (worker->started) {
+        CHECK(pthread_mutex_lock(&worker->lock) == 0);
+        worker->stop = true;
+        CHECK(pthread_cond_signal(&worker->wake) == 0);
+        CHECK(pthread_mutex_unlock(&worker->lock) == 0);
+        CHECK(pthread_join(worker->thread, NULL) == 0);
+    }
+    sqlite_db_close(&worker->db);
+    CHECK(pthread_cond_destroy(&worker->wake) == 0);
+    CHECK(pthread_mutex_destroy(&worker->lock) == 0);
+}
+
+static void worker_push(struct worker *worker, struct store_request *request)
+{
+    CHECK(pthread_mutex_lock(&worker->lock) == 0);
+    bool was_empty = list_empty(&worker->queue);
+    list_append(&worker->queue, &request->link);
+    CHECK(pthread_mutex_unlock(&worker->lock) == 0);
+    if (was_empty) {
+        CHECK(pthread_cond_signal(&worker->wake) == 0);
+    }
+}
+
+/* --- reading --- */
+
+static void run_reads(struct worker *worker, struct list *batch)
+{
+    for (struct list *link = list_pop(batch); link; link = list_pop(batch)) {
+        struct store_request *request = container_of(link, struct store_request, link);
+        int status = sqlite_read(&worker->db, request);
+        atomic_store(&worker->store->base.healthy, status != STATUS_UNAVAILABLE);
+        port_complete(request, status);
+    }
+}
+
+static void idle_reader(struct worker *worker)
+{
+}
+
+/* --- writing --- */
+
+/* Whether the path still names the file that is open; else what we commit would be lost. */
+static bool is_file_ours(const struct sqlite_store *store)
+{
+    struct stat found;
+    return stat(store->path, &found) == 0 && found.st_dev == store->device &&
+           found.st_ino == store->inode;
+}
+
+static void roll_back(struct sqlite_db *db)
+{
+    if (!sqlite3_get_autocommit(db->handle)) {
+        (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+    }
+}
+
+/* A request of the batch and what is to become of it once the transaction has committed. */
+struct write {
+    struct store_request *request;
+    struct put_result *results;
+    int status;
+};
+
+/*
+ * Run one request in a savepoint. Returns 0 when the transaction can go on, whatever became of
+ * the request.
+ */
+static int run_write(struct sqlite_db *db, struct write *write)
+{
+    int status = sqlite_db_exec(db, "SAVEPOINT request");
+    if (status < 0) {
+        return status;
+    }
+    write->status = sqlite_write(db, write->request, &write->results);
+    if (write->status == STATUS_UNAVAILABLE) {
+        return STATUS_UNAVAILABLE;
+    }
+    if (write->status < 0) {
+        status = sqlite_db_exec(db, "ROLLBACK TO request");
+    }
+    return status < 0 ? status : sqlite_db_exec(db, "RELEASE request");
+}
+
+/* Run all of them as one transaction; 0 when it has committed. */
+static int run_transaction(struct worker *worker, struct write *writes, size_t count)
+{
+    struct sqlite_db *db = &worker->db;
+    if (!is_file_ours(worker->store)) {
+        return STATUS_UNAVAILABLE;
+    }
+    int status = sqlite_db_exec(db, "BEGIN IMMEDIATE");
+    for (size_t i = 0; i < count && status == 0; i++) {
+        status = run_write(db, &writes[i]);
+    }
+    if (status == 0) {
+        struct query query;
+        query_open(&query, db, SQLITE_STMT_COMMIT);
+        status = query_run(&query);
+        status = status < 0 ? status : 0;
+    }
+    roll_back(db);
+    return status;
+}
+
+static void complete_write(const struct write *write, int status)
+{
+    struct store_request *request = write->request;
+    if (status == 0) {
+        status = write->status;
+    } else {
+        status = STATUS_UNAVAILABLE;
+    }
+    if (status == 0 && write->results) {
+        put_apply((struct store_put *)request, write->results);
+    }
+    port_complete(request, status);
+}
+
+static void run_writes(struct worker *worker, struct list *batch)
+{
+    struct write writes[BATCH_ROWS];
+    size_t count = 0;
+    for (struct list *link = list_pop(batch); link; link = list_pop(batch)) {
+        writes[count++] = (struct write){.request = container_of(link, struct store_request, link)};
+    }
+    int status = run_transaction(worker, writes, count);
+    worker->store->dirty = true;
+    atomic_store(&worker->store->base.healthy, status == 0);
+    for (size_t i = 0; i < count; i++) {
+        complete_write(&writes[i], status);
+    }
+}
+
+/* Move the log into the file while nobody waits for it. */
+static void idle_writer(struct worker *worker)
+{
+    if (worker->store->dirty && is_file_ours(worker->store)) {
+        (void)sqlite3_wal_checkpoint_v2(
+            worker->db.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+        worker->store->dirty = false;
+    }
+}
+
+/* --- migrations --- */
+
+static int begin_migration(void *context)
+{
+    struct sqlite_db *db = context;
+    return sqlite_db_exec(db, "BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS migration ("
+                              "number INTEGER PRIMARY KEY, name TEXT NOT NULL, "
+                              "checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)");
+}
+
+static int newest_migration(void *context, unsigned *ret_number)
+{
+    struct query query;
+    query_open(&query, context, SQLITE_STMT_MIGRATION_NEWEST);
+    int more = query_next(&query);
+    if (more > 0) {
+        *ret_number = (unsigned)query_column_u64(&query, 0);
+    }
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
+static int find_migration(void *context, unsigned number, char ret_text[MIGRATION_CHECKSUM_LEN + 1])
+{
+    struct query query;
+    query_open(&query, context, SQLITE_STMT_MIGRATION_FIND);
+    query_u64(&query, 1, number);
+    int more = query_next(&query);
+    if (more > 0) {
+        struct bytes text = query_column(&query, 0);
+        (void)snprintf(
+            ret_text, MIGRATION_CHECKSUM_LEN + 1, "%.*s", (int)text.len, text.len ? text.at : "");
+    }
+    query_close(&query);
+    return more < 0 ? more : more > 0 ? 0 : STATUS_NOT_FOUND;
+}
+
+static int apply_migration(void *context, const struct migration *step)
+{
+    struct sqlite_db *db = context;
+    int status = sqlite_db_exec(db, step->sql);
+    if (status < 0) {
+        return status;
+    }
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_MIGRATION_INSERT);
+    query_u64(&query, 1, step->number);
+    query_text(&query, 2, bytes_str(step->name));
+    query_text(&query, 3, bytes_str(step->checksum));
+    query_u64(&query, 4, clock_wall_ms());
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
+static int end_migration(void *context, bool commit)
+{
+    struct sqlite_db *db = context;
+    int status = commit ? sqlite_db_exec(db, "COMMIT") : 0;
+    roll_back(db);
+    return status;
+}
+
+static const char *migration_reason(void *context)
+{
+    return sqlite_db_reason(context);
+}
+
+/* --- opening --- */
+
+static int create(
+    const struct store_config *config, struct store **ret_store, char *ret_error, size_t error_size)
+{
+    struct bytes path = bytes_skip(config->url, sizeof("sqlite:") - 1);
+    if (path.len == 0 || path.len > PATH_MAX_LEN || path.at[0] == ':' ||
+        memchr(path.at, '\0', path.len)) {
+        (void)snprintf(ret_error, error_size, "sqlite: must be followed by the path of a file");
+        return STATUS_INVALID;
+    }
+    struct sqlite_store *store = mem_alloc(sizeof(*store));
+    store->path = mem_dup(path.at, path.len);
+    store->lock_fd = -1;
+    worker_init(&store->writer, store, run_writes, idle_writer);
+    worker_init(&store->reader, store, run_reads, idle_reader);
+    *ret_store = &store->base;
+    return 0;
+}
+
+static int lock_file(struct sqlite_store *store, char *ret_error, size_t error_size)
+{
+    char name[PATH_MAX_LEN + 8];
+    (void)snprintf(name, sizeof(name), "%s-lock", store->path);
+    store->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (store->lock_fd < 0) {
+        (void)snprintf(ret_error, error_size, "cannot write %s: %s", name, strerror(errno));
+        return STATUS_IO;
+    }
+    if (flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        (void)snprintf(ret_error, error_size,
+            "%s is in use by another process: one SQLite file serves one node; stop the other "
+            "process, or use Postgres for several nodes",
+            store->path);
+        return STATUS_EXISTS;
+    }
+    return 0;
+}
+
+static int read_epoch(struct sqlite_store *store)
+{
+    struct sqlite_db *db = &store->writer.db;
+    char text[EPOCH_LEN];
+    uint8_t uuid[STORE_ID_LEN];
+    uuid7_make(clock_wall_ms(), uuid);
+    uuid_format(uuid, text);
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_EPOCH_FIRST);
+    query_text(&query, 1, bytes_of(text, EPOCH_LEN));
+    int status = query_run(&query);
+    if (status < 0) {
+        return status;
+    }
+    query_open(&query, db, SQLITE_STMT_EPOCH_READ);
+    int more = query_next(&query);
+    if (more > 0) {
+        struct bytes epoch = query_column(&query, 0);
+        memcpy(store->base.epoch, epoch.at, epoch.len < EPOCH_LEN ? epoch.len : EPOCH_LEN);
+    }
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
+static int open_databases(struct sqlite_store *store, char *ret_error, size_t error_size)
+{
+    struct worker *workers[] = {&store->writer, &store->reader};
+    for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
+        int status = sqlite_db_open(&workers[i]->db, store->path, store->base.stats);
+        if (status < 0) {
+            (void)snprintf(ret_error, error_size, "cannot open %s: %s", store->path,
+                sqlite_db_reason(&workers[i]->db));
+            return status;
+        }
+    }
+    struct stat found;
+    if (stat(store->path, &found) != 0) {
+        (void)snprintf(ret_error, error_size, "cannot open %s: %s", store->path, strerror(errno));
+        return STATUS_IO;
+    }
+    store->device = found.st_dev;
+    store->inode = found.st_ino;
+    return 0;
+}
+
+static int start(struct store *base, char *ret_error, size_t error_size)
+{
+    struct sqlite_store *store = of(base);
+    int status = lock_file(store, ret_error, error_size);
+    if (status == 0) {
+        status = open_databases(store, ret_error, error_size);
+    }
+    if (status < 0) {
+        return status;
+    }
+    const struct migrate_target target = {
+        .context = &store->writer.db,
+        .begin = begin_migration,
+        .newest = newest_migration,
+        .checksum = find_migration,
+        .apply = apply_migration,
+        .end = end_migration,
+        .reason = migration_reason,
+    };
+    status = migrate_run(&target, migrations_sqlite, migrations_count, ret_error, error_size);
+    if (status < 0) {
+        return status;
+    }
+    status = read_epoch(store);
+    if (status < 0) {
+        (void)snprintf(ret_error, error_size, "cannot write %s: %s", store->path,
+            sqlite_db_reason(&store->writer.db));
+        return status;
+    }
+    status = worker_start(&store->writer);
+    if (status == 0) {
+        status = worker_start(&store->reader);
+    }
+    if (status < 0) {
+        (void)snprintf(ret_error, error_size, "cannot start a thread");
+    }
+    return status;
+}
+
+static int new_epoch(struct store *base, const char *epoch)
+{
+    /* The writer has its connection to itself, so this uses one of its own. */
+    struct sqlite_store *store = of(base);
+    struct sqlite_db db;
+    int status = sqlite_db_open(&db, store->path, base->stats);
+    if (status == 0) {
+        struct query query;
+        query_open(&query, &db, SQLITE_STMT_EPOCH_WRITE);
+        query_text(&query, 1, bytes_str(epoch));
+        int changed = query_run(&query);
+        status = changed == 1 ? 0 : STATUS_UNAVAILABLE;
+    }
+    sqlite_db_close(&db);
+    return status;
+}
+
+static int port_open(
+    struct store *base, unsigned index, struct uv_loop_s *loop, struct store_port **ret_port)
+{
+    struct store_port *port = mem_alloc(sizeof(*port));
+    port_init(port, base, index);
+    *ret_port = port;
+    return 0;
+}
+
+static void submit(struct store_port *port, struct store_request *request)
+{
+    struct sqlite_store *store = of(port->store);
+    worker_push(op_writes(request->op) ? &store->writer : &store->reader, request);
+}
+
+static void port_free(struct store_port *port)
+{
+    port_finish(port);
+    mem_free(port);
+}
+
+static void close_store(struct store *base)
+{
+    struct sqlite_store *store = of(base);
+    worker_finish(&store->reader);
+    worker_finish(&store->writer); /* last: the last connection to close empties the log */
+    if (store->lock_fd >= 0) {
+        (void)close(store->lock_fd);
+    }
+    mem_free(store->path);
+    mem_free(store);
+}
+
+const struct engine engine_sqlite = {
+    .name = "sqlite",
+    .statement_names = sqlite_statement_names,
+    .statement_count = SQLITE_STMT_COUNT,
+    .create = create,
+    .start = start,
+    .new_epoch = new_epoch,
+    .port_open = port_open,
+    .submit = submit,
+    .port_release = port_closed,
+    .port_free = port_free,
+    .close = close_store,
+};

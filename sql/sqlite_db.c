@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sql/sqlite_db.h"
+
+#include "codec/base/clock.h"
+#include "codec/base/status.h"
+
+enum { BUSY_TIMEOUT_MS = 2000 };
+
+const char *const sqlite_statement_names[] = {
+#define X(name, label, text) [SQLITE_STMT_##name] = (label),
+#include "sql/sqlite_db.def"
+#undef X
+};
+
+static const char *const statement_texts[] = {
+#define X(name, label, text) [SQLITE_STMT_##name] = (text),
+#include "sql/sqlite_db.def"
+#undef X
+};
+
+int status_from_sqlite(int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return 0;
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+    case SQLITE_TOOBIG:
+    case SQLITE_RANGE:
+        return STATUS_INVALID;
+    default:
+        return STATUS_UNAVAILABLE;
+    }
+}
+
+int sqlite_db_open(struct sqlite_db *db, const char *path, struct stats *stats)
+{
+    *db = (struct sqlite_db){.stats = stats};
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    int status = status_from_sqlite(sqlite3_open_v2(path, &db->handle, flags, NULL));
+    if (status < 0) {
+        return status;
+    }
+    (void)sqlite3_extended_result_codes(db->handle, 1);
+    (void)sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);
+    /* 8000 pages: a checkpoint stalls the writer, so the engine also makes them when idle. */
+    return sqlite_db_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
+                              "PRAGMA wal_autocheckpoint = 8000; PRAGMA temp_store = MEMORY; "
+                              "PRAGMA trusted_schema = OFF; PRAGMA cache_size = -16384");
+}
+
+void sqlite_db_close(struct sqlite_db *db)
+{
+    for (size_t i = 0; i < SQLITE_STMT_COUNT; i++) {
+        (void)sqlite3_finalize(db->statements[i]);
+    }
+    CHECK(sqlite3_close(db->handle) == SQLITE_OK);
+    *db = (struct sqlite_db){0};
+}
+
+const char *sqlite_db_reason(const struct sqlite_db *db)
+{
+    return db->handle ? sqlite3_errmsg(db->handle) : "out of memory";
+}
+
+int sqlite_db_exec(struct sqlite_db *db, const char *sql)
+{
+    return status_from_sqlite(sqlite3_exec(db->handle, sql, NULL, NULL, NULL));
+}
+
+void query_open(struct query *query, struct sqlite_db *db, enum sqlite_statement which)
+{
+    *query = (struct query){.db = db, .which = which};
+    if (!db->statements[which]) {
+        int code = sqlite3_prepare_v3(db->handle, statement_texts[which], -1,
+            SQLITE_PREPARE_PERSISTENT, &db->statements[which], NULL);
+        query->status = status_from_sqlite(code);
+    }
+    query->stmt = db->statements[which];
+}
+
+static void note(struct query *query, int code)
+{
+    if (query->status == 0) {
+        query->status = status_from_sqlite(code);
+    }
+}
+
+void query_text(struct query *query, int index, struct bytes text)
+{
+    if (query->status == 0) {
+        const char *at = text.len > 0 ? text.at : "";
+        note(query,
+            sqlite3_bind_text64(query->stmt, index, at, text.len, SQLITE_STATIC, SQLITE_UTF8));
+    }
+}
+
+void query_blob(struct query *query, int index, struct bytes blob)
+{
+    if (query->status == 0) {
+        const char *at = blob.len > 0 ? blob.at : "";
+        note(query, sqlite3_bind_blob64(query->stmt, index, at, blob.len, SQLITE_STATIC));
+    }
+}
+
+void query_u64(struct query *query, int index, uint64_t value)
+{
+    if (query->status == 0) {
+        sqlite3_int64 number = value > INT64_MAX ? INT64_MAX : (sqlite3_int64)value;
+        note(query, sqlite3_bind_int64(query->stmt, index, number));
+    }
+}
+
+int query_next(struct query *query)
+{
+    if (query->status < 0) {
+        return query->status;
+    }
+    uint64_t started = clock_mono_ns();
+    int code = sqlite3_step(query->stmt);
+    query->spent_ns += clock_mono_ns() - started;
+    note(query, code);
+    return query->status < 0 ? query->status : code == SQLITE_ROW;
+}
+
+struct bytes query_column(const struct query *query, int index)
+{
+    const void *at = sqlite3_column_blob(query->stmt, index);
+    return bytes_of(at, (size_t)sqlite3_column_bytes(query->stmt, index));
+}
+
+uint64_t query_column_u64(const struct query *query, int index)
+{
+    return (uint64_t)sqlite3_column_int64(query->stmt, index);
+}
+
+void query_close(struct query *query)
+{
+    if (!query->stmt) {
+        return;
+    }
+    uint64_t started = clock_mono_ns();
+    (void)sqlite3_reset(query->stmt);
+    (void)sqlite3_clear_bindings(query->stmt);
+    query->spent_ns += clock_mono_ns() - started;
+    stats_note(query->db->stats, query->which, query->spent_ns);
+    query->stmt = NULL;
+}
+
+int query_run(struct query *query)
+{
+    int more = query_next(query);
+    while (more > 0) {
+        more = query_next(query);
+    }
+    int changes = more == 0 ? sqlite3_changes(query->db->handle) : 0;
+    query_close(query);
+    return more < 0 ? more : changes;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sqlite_ops - what each request does on a SQLite connection; private to the SQLite engine.
+ *
+ * Called inside a transaction. On a negative status the caller rolls back what was written.
+ */
+#ifndef SQL_SQLITE_OPS_H
+#define SQL_SQLITE_OPS_H
+
+#include "codec/base/check.h"
+#include "sql/engine.h"
+#include "sql/sqlite_db.h"
+
+/* Run a writing request (sqlite_write.c). `*ret_results` is what a put returns once committed. */
+MUST_CHECK int sqlite_write(
+    struct sqlite_db *db, struct store_request *request, struct put_result **ret_results);
+
+/* Run a reading request in a snapshot of its own (sqlite_read.c). */
+MUST_CHECK int sqlite_read(struct sqlite_db *db, struct store_request *request);
+
+/* Read an inbox's position, all 0 when there is none, and its tombstone floor. */
+MUST_CHECK int sqlite_read_position(struct sqlite_db *db, const struct store_user *who,
+    struct store_position *ret_position, uint64_t *ret_floor);
+
+#endif

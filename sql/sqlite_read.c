@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sql/sqlite_ops.h"
+
+#include "codec/base/status.h"
+
+enum { STATES_DEFAULT = 1u << STATE_UNREAD | 1u << STATE_SEEN | 1u << STATE_READ };
+
+static void bind_user(struct query *query, const struct store_user *who)
+{
+    query_text(query, 1, who->tenant);
+    query_text(query, 2, who->user);
+}
+
+static void copy_id(const struct query *query, int index, uint8_t ret_id[STORE_ID_LEN])
+{
+    struct bytes id = query_column(query, index);
+    if (id.len == STORE_ID_LEN) {
+        memcpy(ret_id, id.at, STORE_ID_LEN);
+    }
+}
+
+/* The row of ITEM_COLUMNS. */
+static void read_item(const struct query *query, struct result *result, struct store_item *ret_item)
+{
+    *ret_item = (struct store_item){
+        .who.tenant = result_copy(result, query_column(query, 0)),
+        .who.user = result_copy(result, query_column(query, 1)),
+        .seq = query_column_u64(query, 2),
+        .rev = query_column_u64(query, 3),
+        .type = result_copy(result, query_column(query, 5)),
+        .title = result_copy(result, query_column(query, 6)),
+        .message = result_copy(result, query_column(query, 7)),
+        .data = result_copy(result, query_column(query, 8)),
+        .priority = (enum store_priority)query_column_u64(query, 9),
+        .state = (enum store_state)query_column_u64(query, 10),
+        .created_at = query_column_u64(query, 11),
+        .expires_at = query_column_u64(query, 12),
+        .seen_at = query_column_u64(query, 13),
+        .read_at = query_column_u64(query, 14),
+        .archived_at = query_column_u64(query, 15),
+    };
+    copy_id(query, 4, ret_item->id);
+}
+
+/* Collect all rows of an item query and close it. */
+static int read_items(
+    struct query *query, struct result *result, struct store_item **ret_items, size_t *ret_count)
+{
+    int more = query_next(query);
+    while (more > 0) {
+        struct store_item *grown = result_grow(result, *ret_items, *ret_count, sizeof(*grown));
+        if (!grown) {
+            more = STATUS_NOMEM;
+            break;
+        }
+        *ret_items = grown;
+        read_item(query, result, &grown[(*ret_count)++]);
+        more = query_next(query);
+    }
+    query_close(query);
+    return more;
+}
+
+int sqlite_read_position(struct sqlite_db *db, const struct store_user *who,
+    struct store_position *ret_position, uint64_t *ret_floor)
+{
+    *ret_position = (struct store_position){0};
+    *ret_floor = 0;
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_INBOX_READ);
+    bind_user(&query, who);
+    int more = query_next(&query);
+    if (more > 0) {
+        ret_position->seq = query_column_u64(&query, 0);
+        ret_position->rev = query_column_u64(&query, 1);
+        ret_position->unread = query_column_u64(&query, 2);
+        *ret_floor = query_column_u64(&query, 3);
+    }
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
+static int run_list(struct sqlite_db *db, struct store_list *list)
+{
+    uint64_t floor;
+    int status = sqlite_read_position(db, &list->who, &list->position, &floor);
+    if (status < 0) {
+        return status;
+    }
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_LIST);
+    bind_user(&query, &list->who);
+    query_u64(&query, 3, list->before_seq > 0 ? list->before_seq : INT64_MAX);
+    query_u64(&query, 4, list->states != 0 ? list->states : STATES_DEFAULT);
+    query_text(&query, 5, list->type);
+    query_u64(&query, 6, (uint64_t)list->limit + 1);
+    status = read_items(&query, request_result(&list->base), &list->items, &list->count);
+    if (status == 0 && list->count > list->limit) {
+        list->count = list->limit;
+        list->next_seq = list->items[list->count - 1].seq;
+    }
+    return status;
+}
+
+/* The rev at which entry `offset` above sync->rev is told; 0 when there are not so many. */
+static int read_key(
+    struct sqlite_db *db, const struct store_sync *sync, uint64_t offset, uint64_t *ret_key)
+{
+    *ret_key = 0;
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_SYNC_KEY);
+    bind_user(&query, &sync->who);
+    query_u64(&query, 3, sync->rev);
+    query_u64(&query, 4, offset);
+    int more = query_next(&query);
+    if (more > 0) {
+        *ret_key = query_column_u64(&query, 0);
+    }
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
+/*
+ * Where the page ends: before the rev that does not fit, so that no rev is cut; with that rev
+ * when it is the first and larger than a page.
+ */
+static int cut_page(struct sqlite_db *db, struct store_sync *sync)
+{
+    uint64_t first;
+    uint64_t beyond;
+    int status = read_key(db, sync, sync->limit, &beyond);
+    if (status < 0 || beyond == 0) {
+        sync->through_rev = sync->position.rev;
+        return status;
+    }
+    status = read_key(db, sync, 0, &first);
+    sync->through_rev = first < beyond ? beyond - 1 : beyond;
+    return status;
+}
+
+static int read_changes(struct sqlite_db *db, struct store_sync *sync)
+{
+    struct result *result = request_result(&sync->base);
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_SYNC_CHANGES);
+    bind_user(&query, &sync->who);
+    query_u64(&query, 3, sync->rev);
+    query_u64(&query, 4, sync->through_rev);
+    int more = query_next(&query);
+    while (more > 0) {
+        struct store_change change = {
+            .seq = query_column_u64(&query, 1),
+            .rev = query_column_u64(&query, 2),
+            .state = (enum store_state)query_column_u64(&query, 3),
+            .at = query_column_u64(&query, 4),
+        };
+        copy_id(&query, 0, change.id);
+        change_append(result, &sync->changes, &sync->change_count, &change);
+        more = query_next(&query);
+    }
+    query_close(&query);
+    return more;
+}
+
+static int run_sync(struct sqlite_db *db, struct store_sync *sync)
+{
+    uint64_t floor;
+    int status = sqlite_read_position(db, &sync->who, &sync->position, &floor);
+    if (status < 0) {
+        return status;
+    }
+    if (sync->rev > sync->position.rev || sync->rev < floor) {
+        sync->resync = true;
+        sync->through_rev = sync->position.rev;
+        return 0;
+    }
+    status = cut_page(db, sync);
+    if (status < 0) {
+        return status;
+    }
+    sync->done = sync->through_rev == sync->position.rev;
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_SYNC_ITEMS);
+    bind_user(&query, &sync->who);
+    query_u64(&query, 3, sync->rev);
+    query_u64(&query, 4, sync->through_rev);
+    status = read_items(&query, request_result(&sync->base), &sync->items, &sync->item_count);
+    return status < 0 ? status : read_changes(db, sync);
+}
+
+static int run_get(struct sqlite_db *db, struct store_get *get)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_GET);
+    query_blob(&query, 1, bytes_of(get->id, STORE_ID_LEN));
+    query_text(&query, 2, get->tenant);
+    int more = query_next(&query);
+    if (more > 0) {
+        read_item(&query, request_result(&get->base), &get->item);
+    }
+    query_close(&query);
+    return more < 0 ? more : more > 0 ? 0 : STATUS_NOT_FOUND;
+}
+
+static int run_positions(struct sqlite_db *db, struct store_positions *positions)
+{
+    size_t size = positions->count * sizeof(struct store_position);
+    positions->positions = result_alloc(request_result(&positions->base), size);
+    if (!positions->positions) {
+        return STATUS_NOMEM;
+    }
+    for (size_t i = 0; i < positions->count; i++) {
+        uint64_t floor;
+        int status =
+            sqlite_read_position(db, &positions->users[i], &positions->positions[i], &floor);
+        if (status < 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+static int run_ping(struct sqlite_db *db)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_PING);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
+static int run_read(struct sqlite_db *db, struct store_request *request)
+{
+    switch (request->op) {
+    case STORE_LIST:
+        return run_list(db, (struct store_list *)request);
+    case STORE_SYNC:
+        return run_sync(db, (struct store_sync *)request);
+    case STORE_GET:
+        return run_get(db, (struct store_get *)request);
+    case STORE_POSITIONS:
+        return run_positions(db, (struct store_positions *)request);
+    case STORE_PING:
+        return run_ping(db);
+    case STORE_PUT:
+    case STORE_MARK:
+    case STORE_CLAIM:
+    case STORE_SWEEP:
+    case STORE_ERASE:
+    case STORE_OP_COUNT:
+        break;
+    }
+    return STATUS_INVALID;
+}
+
+int sqlite_read(struct sqlite_db *db, struct store_request *request)
+{
+    int status = sqlite_db_exec(db, "BEGIN");
+    if (status < 0) {
+        return status;
+    }
+    status = run_read(db, request);
+    int ended = sqlite_db_exec(db, "COMMIT");
+    if (ended < 0 && !sqlite3_get_autocommit(db->handle)) {
+        (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+    }
+    if (request->result && result_failed(request->result)) {
+        return STATUS_UNAVAILABLE;
+    }
+    if (status == STATUS_NOT_FOUND || status == 0) {
+        return ended < 0 ? STATUS_UNAVAILABLE : status;
+    }
+    return STATUS_UNAVAILABLE;
+}

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sql/store.h"
+
+#include <stdio.h>
+
+#include "codec/base/clock.h"
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "sql/engine.h"
+
+/* Opening and closing first, then a request's way in (checks), then its way out. */
+
+enum { NAME_MAX_LEN = 1024, TEXT_MAX_LEN = 64 << 20, LIST_MAX = 100 };
+
+static const struct engine *engine_of(struct bytes url)
+{
+    if (bytes_starts(url, BYTES("sqlite:"))) {
+        return &engine_sqlite;
+    }
+    return NULL;
+}
+
+static void destroy(struct store *store)
+{
+    for (unsigned i = 0; i < store->config.port_count; i++) {
+        if (store->ports[i]) {
+            CHECK(store->ports[i]->released);
+            store->engine->port_free(store->ports[i]);
+        }
+    }
+    mem_free(store->ports);
+    struct stats *stats = store->stats;
+    char *url = (char *)store->config.url.at;
+    store->engine->close(store);
+    stats_destroy(stats);
+    mem_free(url);
+}
+
+int store_open(
+    const struct store_config *config, struct store **ret_store, char *ret_error, size_t error_size)
+{
+    const struct engine *engine = engine_of(config->url);
+    if (!engine) {
+        (void)snprintf(
+            ret_error, error_size, "the store's URL must be sqlite: and the path of a file");
+        return STATUS_INVALID;
+    }
+    CHECK(config->port_count > 0 && config->post);
+    struct store *store;
+    int status = engine->create(config, &store, ret_error, error_size);
+    if (status < 0) {
+        return status;
+    }
+    store->engine = engine;
+    store->config = *config;
+    store->config.url = bytes_of(mem_dup(config->url.at, config->url.len), config->url.len);
+    store->stats = stats_create(engine->statement_names, engine->statement_count, config->slow_ms);
+    store->ports = mem_alloc_array(config->port_count, sizeof(struct store_port *));
+    status = engine->start(store, ret_error, error_size);
+    if (status < 0) {
+        destroy(store);
+        return status;
+    }
+    atomic_store(&store->healthy, true);
+    *ret_store = store;
+    return 0;
+}
+
+void store_close(struct store *store)
+{
+    if (store) {
+        destroy(store);
+    }
+}
+
+const char *store_epoch(const struct store *store)
+{
+    return store->epoch;
+}
+
+const char *store_engine(const struct store *store)
+{
+    return store->engine->name;
+}
+
+int store_new_epoch(struct store *store)
+{
+    char epoch[EPOCH_LEN + 1] = {0};
+    uint8_t uuid[STORE_ID_LEN];
+    uuid7_make(clock_wall_ms(), uuid);
+    uuid_format(uuid, epoch);
+    int status = store->engine->new_epoch(store, epoch);
+    if (status == 0) {
+        memcpy(store->epoch, epoch, sizeof(epoch));
+    }
+    return status;
+}
+
+bool store_healthy(const struct store *store)
+{
+    return atomic_load(&store->healthy);
+}
+
+size_t store_statements(
+    const struct store *store, struct store_statement_stats *ret_stats, size_t max)
+{
+    return stats_statements(store->stats, ret_stats, max);
+}
+
+size_t store_slow_log(const struct store *store, struct store_slow *ret_slow, size_t max)
+{
+    return stats_slow_log(store->stats, ret_slow, max);
+}
+
+int store_port_open(
+    struct store *store, unsigned index, struct uv_loop_s *loop, struct store_port **ret_port)
+{
+    CHECK(index < store->config.port_count && !store->ports[index]);
+    int status = store->engine->port_open(store, index, loop, &store->ports[index]);
+    if (status == 0) {
+        *ret_port = store->ports[index];
+    }
+    return status;
+}
+
+void port_init(struct store_port *port, struct store *store, unsigned index)
+{
+    *port = (struct store_port){.store = store, .index = index};
+    list_init(&port->done);
+    CHECK(pthread_mutex_init(&port->lock, NULL) == 0);
+}
+
+void port_finish(struct store_port *port)
+{
+    CHECK(pthread_mutex_destroy(&port->lock) == 0);
+}
+
+/* What a value must satisfy for either engine to be able to keep it. */
+
+static bool is_text(struct bytes text, size_t max)
+{
+    return text.len <= max && (text.len == 0 || !memchr(text.at, '\0', text.len));
+}
+
+static bool is_user(const struct store_user *who)
+{
+    return is_text(who->tenant, NAME_MAX_LEN) && is_text(who->user, NAME_MAX_LEN);
+}
+
+static bool is_row(const struct store_row *row)
+{
+    return is_user(&row->who) && is_text(row->type, NAME_MAX_LEN) &&
+           is_text(row->title, TEXT_MAX_LEN) && is_text(row->message, TEXT_MAX_LEN) &&
+           row->data.len <= TEXT_MAX_LEN && row->priority >= PRIORITY_LOW &&
+           row->priority <= PRIORITY_URGENT && row->created_at <= INT64_MAX &&
+           row->expires_at <= INT64_MAX;
+}
+
+static bool is_put(const struct store_put *put)
+{
+    if (put->count > STORE_PAGE_MAX || !is_text(put->last_id, NAME_MAX_LEN) ||
+        put->token > INT64_MAX || (put->count == 0 && !put->fenced)) {
+        return false;
+    }
+    for (size_t i = 0; i < put->count; i++) {
+        if (!is_row(&put->rows[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_mark(const struct store_mark *mark)
+{
+    return is_user(&mark->who) && mark->id_count <= STORE_PAGE_MAX && mark->at <= INT64_MAX &&
+           (mark->state == STATE_SEEN || mark->state == STATE_READ ||
+               mark->state == STATE_ARCHIVED);
+}
+
+static bool is_erase(const struct store_erase *erase)
+{
+    return is_user(&erase->who) && erase->id_count <= STORE_PAGE_MAX && erase->at <= INT64_MAX;
+}
+
+static bool is_list(const struct store_list *list)
+{
+    return is_user(&list->who) && list->limit >= 1 && list->limit <= LIST_MAX &&
+           is_text(list->type, NAME_MAX_LEN);
+}
+
+static bool is_sync(const struct store_sync *sync)
+{
+    return is_user(&sync->who) && sync->limit >= 1 && sync->limit <= STORE_PAGE_MAX;
+}
+
+static bool is_positions(const struct store_positions *positions)
+{
+    if (positions->count > STORE_PAGE_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < positions->count; i++) {
+        if (!is_user(&positions->users[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_sweep(const struct store_sweep *sweep)
+{
+    return sweep->now <= INT64_MAX && sweep->tombstone_ms <= INT64_MAX && sweep->limit >= 1 &&
+           sweep->limit <= 10 * STORE_PAGE_MAX;
+}
+
+static bool is_valid(const struct store_request *request)
+{
+    switch (request->op) {
+    case STORE_PUT:
+        return is_put((const struct store_put *)request);
+    case STORE_MARK:
+        return is_mark((const struct store_mark *)request);
+    case STORE_LIST:
+        return is_list((const struct store_list *)request);
+    case STORE_SYNC:
+        return is_sync((const struct store_sync *)request);
+    case STORE_GET:
+        return is_text(((const struct store_get *)request)->tenant, NAME_MAX_LEN);
+    case STORE_POSITIONS:
+        return is_positions((const struct store_positions *)request);
+    case STORE_CLAIM:
+        return is_text(((const struct store_claim *)request)->owner, NAME_MAX_LEN);
+    case STORE_SWEEP:
+        return is_sweep((const struct store_sweep *)request);
+    case STORE_ERASE:
+        return is_erase((const struct store_erase *)request);
+    case STORE_PING:
+        return true;
+    case STORE_OP_COUNT:
+        break;
+    }
+    return false;
+}
+
+bool op_writes(enum store_op op)
+{
+    return op == STORE_PUT || op == STORE_MARK || op == STORE_CLAIM || op == STORE_SWEEP ||
+           op == STORE_ERASE;
+}
+
+void store_submit(struct store_port *port, struct store_request *request)
+{
+    request->port = port;
+    request->status = 0;
+    request->started_ns = clock_mono_ns();
+    request->result = NULL;
+    list_init(&request->link);
+    request_reset(request);
+    port->pending++;
+    if (port->closing || port->pending > PORT_PENDING_MAX) {
+        port_complete(request, STATUS_UNAVAILABLE);
+    } else if (!is_valid(request)) {
+        port_complete(request, STATUS_INVALID);
+    } else {
+        port->store->engine->submit(port, request);
+    }
+}
+
+struct result *request_result(struct store_request *request)
+{
+    if (!request->result) {
+        request->result = mem_alloc(sizeof(struct result));
+    }
+    return request->result;
+}
+
+/* Clear the outputs that are pointers, counts or flags. */
+static void clear_outputs(struct store_request *request)
+{
+    switch (request->op) {
+    case STORE_MARK: {
+        struct store_mark *mark = (struct store_mark *)request;
+        mark->position = (struct store_position){0};
+        mark->changed = false;
+        mark->changes = NULL;
+        mark->change_count = 0;
+        break;
+    }
+    case STORE_ERASE: {
+        struct store_erase *erase = (struct store_erase *)request;
+        erase->position = (struct store_position){0};
+        erase->changed = false;
+        erase->changes = NULL;
+        erase->change_count = 0;
+        break;
+    }
+    case STORE_LIST: {
+        struct store_list *list = (struct store_list *)request;
+        list->items = NULL;
+        list->count = 0;
+        list->next_seq = 0;
+        list->position = (struct store_position){0};
+        break;
+    }
+    case STORE_SYNC: {
+        struct store_sync *sync = (struct store_sync *)request;
+        sync->items = NULL;
+        sync->item_count = 0;
+        sync->changes = NULL;
+        sync->change_count = 0;
+        sync->through_rev = 0;
+        sync->position = (struct store_position){0};
+        sync->done = false;
+        sync->resync = false;
+        break;
+    }
+    case STORE_GET:
+        ((struct store_get *)request)->item = (struct store_item){0};
+        break;
+    case STORE_POSITIONS:
+        ((struct store_positions *)request)->positions = NULL;
+        break;
+    case STORE_CLAIM:
+        ((struct store_claim *)request)->token = 0;
+        ((struct store_claim *)request)->last_id = (struct bytes){0};
+        break;
+    case STORE_SWEEP: {
+        struct store_sweep *sweep = (struct store_sweep *)request;
+        sweep->users = NULL;
+        sweep->user_count = 0;
+        sweep->more = false;
+        break;
+    }
+    case STORE_PUT: /* the rows are the caller's memory */
+    case STORE_PING:
+    case STORE_OP_COUNT:
+        break;
+    }
+}
+
+void request_reset(struct store_request *request)
+{
+    if (request->result) {
+        result_reset(request->result);
+        mem_free(request->result);
+        request->result = NULL;
+    }
+    clear_outputs(request);
+}
+
+void store_request_finish(struct store_request *request)
+{
+    request_reset(request);
+}
+
+void put_apply(struct store_put *put, const struct put_result *results)
+{
+    for (size_t i = 0; i < put->count; i++) {
+        struct store_row *row = &put->rows[i];
+        row->outcome = results[i].outcome;
+        memcpy(row->id, results[i].id, STORE_ID_LEN);
+        row->seq = results[i].seq;
+        row->rev = results[i].rev;
+        row->unread = results[i].unread;
+    }
+}
+
+void change_append(struct result *result, struct store_change **changes, size_t *count,
+    const struct store_change *change)
+{
+    struct store_change *grown = result_grow(result, *changes, *count, sizeof(*change));
+    if (grown) {
+        *changes = grown;
+        grown[(*count)++] = *change;
+    }
+}
+
+/* Take what is done off the list; on the shard's thread. */
+static struct list *pop_done(struct store_port *port, struct list *batch)
+{
+    struct list *link = list_pop(batch);
+    if (link) {
+        port->pending--;
+    }
+    return link;
+}
+
+static void release_if_idle(struct store_port *port)
+{
+    if (port->closing && !port->released && port->pending == 0) {
+        port->released = true;
+        port->store->engine->port_release(port);
+    }
+}
+
+static void complete_all(void *arg, bool cancelled)
+{
+    struct store_port *port = arg;
+    struct list batch;
+    list_init(&batch);
+    CHECK(pthread_mutex_lock(&port->lock) == 0);
+    port->posted = false;
+    if (!cancelled) { /* else the shard is gone and nobody is left to be told */
+        list_splice(&batch, &port->done);
+    }
+    CHECK(pthread_mutex_unlock(&port->lock) == 0);
+    port->draining = true;
+    for (struct list *link = pop_done(port, &batch); link; link = pop_done(port, &batch)) {
+        struct store_request *request = container_of(link, struct store_request, link);
+        request->done(request);
+    }
+    port->draining = false;
+    if (!cancelled) {
+        release_if_idle(port);
+    }
+}
+
+void port_complete(struct store_request *request, int status)
+{
+    struct store_port *port = request->port;
+    request->status = status;
+    if (status < 0) {
+        request_reset(request);
+    }
+    CHECK(pthread_mutex_lock(&port->lock) == 0);
+    list_append(&port->done, &request->link);
+    bool post = !port->posted;
+    port->posted = true;
+    CHECK(pthread_mutex_unlock(&port->lock) == 0);
+    if (post) {
+        const struct store_config *config = &port->store->config;
+        config->post(config->post_context, port->index, complete_all, port);
+    }
+}
+
+static void close_idle(void *arg, bool cancelled)
+{
+    if (!cancelled) {
+        release_if_idle(arg);
+    }
+}
+
+void store_port_close(struct store_port *port, void (*closed)(void *context), void *context)
+{
+    CHECK(!port->closing);
+    port->closing = true;
+    port->closed = closed;
+    port->closed_context = context;
+    if (port->pending == 0 && !port->draining) {
+        const struct store_config *config = &port->store->config;
+        config->post(config->post_context, port->index, close_idle, port);
+    }
+}
+
+void port_closed(struct store_port *port)
+{
+    port->closed(port->closed_context);
+}

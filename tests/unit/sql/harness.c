@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/sql/harness.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec/base/mem.h"
+
+struct posted {
+    struct posted *next;
+    void (*fn)(void *arg, bool cancelled);
+    void *arg;
+};
+
+void harness_url(const char *engine, char ret_url[URL_MAX])
+{
+    char directory[] = "/tmp/peal-sql-XXXXXX";
+    cr_assert_not_null(mkdtemp(directory));
+    (void)snprintf(ret_url, URL_MAX, "sqlite:%s/peal.db", directory);
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    struct shard *shard = wake->data;
+    pthread_mutex_lock(&shard->lock);
+    struct posted *posted = shard->first;
+    shard->first = NULL;
+    shard->last = &shard->first;
+    pthread_mutex_unlock(&shard->lock);
+    while (posted) {
+        struct posted *next = posted->next;
+        posted->fn(posted->arg, false);
+        free(posted);
+        posted = next;
+    }
+}
+
+static void post(void *context, unsigned port, void (*fn)(void *arg, bool cancelled), void *arg)
+{
+    struct harness *harness = context;
+    struct shard *shard = &harness->shards[port];
+    struct posted *posted = malloc(sizeof(*posted));
+    *posted = (struct posted){.fn = fn, .arg = arg};
+    pthread_mutex_lock(&shard->lock);
+    *shard->last = posted;
+    shard->last = &posted->next;
+    pthread_mutex_unlock(&shard->lock);
+    uv_async_send(&shard->wake);
+}
+
+void harness_open(struct harness *harness, const char *url)
+{
+    memset(harness, 0, sizeof(*harness));
+    struct store_config config = {
+        .url = bytes_str(url),
+        .port_count = HARNESS_SHARDS,
+        .pool_size = 2,
+        .slow_ms = 100,
+        .post = post,
+        .post_context = harness,
+    };
+    char error[512] = "";
+    int status = store_open(&config, &harness->store, error, sizeof(error));
+    cr_assert_eq(status, 0, "%d: %s", status, error);
+    for (unsigned i = 0; i < HARNESS_SHARDS; i++) {
+        struct shard *shard = &harness->shards[i];
+        shard->last = &shard->first;
+        pthread_mutex_init(&shard->lock, NULL);
+        uv_loop_init(&shard->loop);
+        uv_async_init(&shard->loop, &shard->wake, on_wake);
+        shard->wake.data = shard;
+        cr_assert_eq(store_port_open(harness->store, i, &shard->loop, &shard->port), 0);
+    }
+}
+
+void harness_closed(void *context)
+{
+    bool *closed = context;
+    *closed = true;
+}
+
+void harness_wait(struct harness *harness, unsigned shard, const bool *flag)
+{
+    while (!*flag) {
+        uv_run(&harness->shards[shard].loop, UV_RUN_ONCE);
+    }
+}
+
+void harness_close(struct harness *harness)
+{
+    for (unsigned i = 0; i < HARNESS_SHARDS; i++) {
+        struct shard *shard = &harness->shards[i];
+        if (!shard->closed) {
+            store_port_close(shard->port, harness_closed, &shard->closed);
+        }
+        harness_wait(harness, i, &shard->closed);
+    }
+    store_close(harness->store);
+    for (unsigned i = 0; i < HARNESS_SHARDS; i++) {
+        struct shard *shard = &harness->shards[i];
+        uv_close((uv_handle_t *)&shard->wake, NULL);
+        uv_run(&shard->loop, UV_RUN_DEFAULT);
+        cr_assert_eq(uv_loop_close(&shard->loop), 0, "a handle is still open");
+        pthread_mutex_destroy(&shard->lock);
+    }
+}
+
+static _Thread_local unsigned done_count;
+
+void harness_done(struct store_request *request)
+{
+    done_count++;
+}
+
+void harness_wait_all(struct harness *harness, unsigned shard, unsigned count)
+{
+    while (done_count < count) {
+        uv_run(&harness->shards[shard].loop, UV_RUN_ONCE);
+    }
+    cr_assert_eq(done_count, count);
+    done_count = 0;
+}
+
+/* The request being waited for on this thread. */
+static _Thread_local struct store_request *awaited;
+
+static void on_done(struct store_request *request)
+{
+    if (request == awaited) {
+        awaited = NULL;
+    }
+}
+
+int harness_run(struct harness *harness, unsigned shard, struct store_request *request)
+{
+    request->done = on_done;
+    awaited = request;
+    store_submit(harness->shards[shard].port, request);
+    cr_assert_not_null(awaited, "completed before store_submit returned");
+    while (awaited) {
+        uv_run(&harness->shards[shard].loop, UV_RUN_ONCE);
+    }
+    return request->status;
+}
+
+struct store_user user_of(const char *name)
+{
+    return (struct store_user){.user = bytes_str(name)};
+}
+
+static void fill_hash(uint8_t *hash, struct store_user who, uint64_t number)
+{
+    uint64_t seed = number * 0x9e3779b97f4a7c15u + 1;
+    for (size_t i = 0; i < who.tenant.len; i++) {
+        seed = (seed ^ (uint8_t)who.tenant.at[i]) * 0x100000001b3u;
+    }
+    for (size_t i = 0; i < who.user.len; i++) {
+        seed = (seed ^ (uint8_t)who.user.at[i]) * 0x100000001b3u;
+    }
+    struct rand rand;
+    rand_init(&rand, seed);
+    uint64_t words[2] = {rand_u64(&rand), number};
+    memcpy(hash, words, STORE_HASH_LEN);
+}
+
+struct store_row row_of(struct store_user who, uint64_t key, uint64_t content)
+{
+    struct store_row row = {
+        .who = who,
+        .type = BYTES("invoice"),
+        .title = BYTES("Paid"),
+        .message = BYTES("It is d\xc3\xb6ne"),
+        .data = BYTES("{\"id\": 7}"),
+        .priority = PRIORITY_HIGH,
+        .created_at = 1700000000000 + key,
+    };
+    fill_hash(row.key_hash, who, key);
+    fill_hash(row.content_hash, who, content);
+    uuid7_make(row.created_at, row.id);
+    return row;
+}
+
+void put_row(struct harness *harness, struct store_row *row)
+{
+    struct store_put put = {.base.op = STORE_PUT, .rows = row, .count = 1};
+    cr_assert_eq(harness_run(harness, 0, &put.base), 0);
+    store_request_finish(&put.base);
+}
+
+struct store_position position_of(struct harness *harness, struct store_user who)
+{
+    struct store_positions positions = {.base.op = STORE_POSITIONS, .users = &who, .count = 1};
+    cr_assert_eq(harness_run(harness, 0, &positions.base), 0);
+    struct store_position position = positions.positions[0];
+    store_request_finish(&positions.base);
+    return position;
+}

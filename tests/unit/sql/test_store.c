@@ -1,0 +1,674 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "codec/base/status.h"
+#include "tests/unit/sql/both.h"
+
+TestSuite(sqlite, .timeout = 120);
+
+static struct store_item item_of(struct harness *harness, const uint8_t id[STORE_ID_LEN])
+{
+    struct store_get get = {.base.op = STORE_GET};
+    memcpy(get.id, id, STORE_ID_LEN);
+    cr_assert_eq(harness_run(harness, 0, &get.base), 0);
+    struct store_item item = get.item;
+    store_request_finish(&get.base);
+    return item; /* its texts are gone */
+}
+
+static void expect_position(
+    struct harness *harness, struct store_user who, uint64_t seq, uint64_t rev, uint64_t unread)
+{
+    struct store_position position = position_of(harness, who);
+    cr_expect_eq(position.seq, seq, "seq %lu", position.seq);
+    cr_expect_eq(position.rev, rev, "rev %lu", position.rev);
+    cr_expect_eq(position.unread, unread, "unread %lu", position.unread);
+}
+
+BOTH(keeps_every_byte_of_a_row)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_row row = row_of(user_of("alice \xf0\x9f\x94\x94/'\""), 1, 1);
+    row.who.tenant = BYTES("acme");
+    row.data = bytes_of("{\"a\":\"\\u0000\"}\n \xc3\xa4\\", 19);
+    row.message = BYTES("");
+    row.expires_at = 1900000000001;
+    put_row(&harness, &row);
+    cr_expect_eq(row.outcome, OUTCOME_STORED);
+    cr_expect_eq(row.seq, 1);
+    cr_expect_eq(row.rev, 1);
+    cr_expect_eq(row.unread, 1);
+
+    struct store_get get = {.base.op = STORE_GET, .tenant = BYTES("acme")};
+    memcpy(get.id, row.id, STORE_ID_LEN);
+    cr_assert_eq(harness_run(&harness, 1, &get.base), 0);
+    const struct store_item *item = &get.item;
+    cr_expect(memcmp(item->id, row.id, STORE_ID_LEN) == 0);
+    cr_expect(bytes_eq(item->who.tenant, row.who.tenant));
+    cr_expect(bytes_eq(item->who.user, row.who.user));
+    cr_expect(bytes_eq(item->type, row.type));
+    cr_expect(bytes_eq(item->title, row.title));
+    cr_expect(bytes_eq(item->message, row.message));
+    cr_expect(bytes_eq(item->data, row.data));
+    cr_expect_eq(item->priority, PRIORITY_HIGH);
+    cr_expect_eq(item->state, STATE_UNREAD);
+    cr_expect_eq(item->seq, 1);
+    cr_expect_eq(item->rev, 1);
+    cr_expect_eq(item->created_at, row.created_at);
+    cr_expect_eq(item->expires_at, row.expires_at);
+    cr_expect_eq(item->read_at, 0);
+    store_request_finish(&get.base);
+
+    get.tenant = BYTES("other");
+    cr_expect_eq(harness_run(&harness, 1, &get.base), STATUS_NOT_FOUND);
+    store_request_finish(&get.base);
+    get.tenant = BYTES("acme");
+    get.id[0] ^= 1;
+    cr_expect_eq(harness_run(&harness, 1, &get.base), STATUS_NOT_FOUND);
+    store_request_finish(&get.base);
+    harness_close(&harness);
+}
+
+BOTH(repeats_get_the_first_ones_id)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_user who = user_of("alice");
+    struct store_row first = row_of(who, 1, 1);
+    put_row(&harness, &first);
+    struct store_row repeat = row_of(who, 1, 1);
+    put_row(&harness, &repeat);
+    cr_expect_eq(repeat.outcome, OUTCOME_DUPLICATE);
+    cr_expect(memcmp(repeat.id, first.id, STORE_ID_LEN) == 0);
+    cr_expect_eq(repeat.seq, 1);
+    cr_expect_eq(repeat.rev, 1);
+    struct store_row conflict = row_of(who, 1, 2);
+    put_row(&harness, &conflict);
+    cr_expect_eq(conflict.outcome, OUTCOME_CONFLICT);
+    cr_expect(memcmp(conflict.id, first.id, STORE_ID_LEN) == 0);
+    expect_position(&harness, who, 1, 1, 1);
+
+    struct store_row elsewhere = row_of(user_of("bob"), 1, 1);
+    memcpy(elsewhere.key_hash, first.key_hash, STORE_HASH_LEN);
+    put_row(&harness, &elsewhere);
+    cr_expect_eq(elsewhere.outcome, OUTCOME_STORED, "another user's key");
+
+    /* Within one request, and after the row is gone. */
+    struct store_row rows[] = {
+        row_of(who, 2, 2), row_of(who, 2, 2), row_of(who, 3, 3), row_of(who, 2, 4), first};
+    struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = ARRAY_LEN(rows)};
+    cr_assert_eq(harness_run(&harness, 2, &put.base), 0);
+    store_request_finish(&put.base);
+    static const struct {
+        enum store_outcome outcome;
+        uint64_t seq, rev;
+    } wanted[] = {{OUTCOME_STORED, 2, 2}, {OUTCOME_DUPLICATE, 2, 2}, {OUTCOME_STORED, 3, 3},
+        {OUTCOME_CONFLICT, 2, 2}, {OUTCOME_DUPLICATE, 1, 1}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        cr_expect_eq(rows[i].outcome, wanted[i].outcome, "row %zu: %d", i, rows[i].outcome);
+        cr_expect_eq(rows[i].seq, wanted[i].seq, "row %zu: seq %lu", i, rows[i].seq);
+        cr_expect_eq(rows[i].rev, wanted[i].rev, "row %zu: rev %lu", i, rows[i].rev);
+    }
+    cr_expect(memcmp(rows[1].id, rows[0].id, STORE_ID_LEN) == 0);
+    cr_expect_eq(rows[0].unread, 2);
+    cr_expect_eq(rows[2].unread, 3);
+
+    struct store_erase erase = {.base.op = STORE_ERASE, .who = who, .at = 5};
+    cr_assert_eq(harness_run(&harness, 0, &erase.base), 0);
+    cr_expect_eq(erase.change_count, 3);
+    store_request_finish(&erase.base);
+    put_row(&harness, &repeat);
+    cr_expect_eq(repeat.outcome, OUTCOME_DUPLICATE, "keys are for ever");
+    cr_expect_eq(repeat.seq, 1);
+    cr_expect_eq(repeat.rev, 0, "gone");
+    expect_position(&harness, who, 3, 4, 0);
+    harness_close(&harness);
+}
+
+BOTH(numbers_several_users_of_one_request_apart)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_user users[] = {user_of("zoe"), user_of("adam"), {BYTES("t"), BYTES("adam")}};
+    struct store_row rows[300];
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        rows[i] = row_of(users[i % 3], i, i);
+    }
+    struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = ARRAY_LEN(rows)};
+    cr_assert_eq(harness_run(&harness, 0, &put.base), 0);
+    store_request_finish(&put.base);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        cr_assert_eq(rows[i].seq, i / 3 + 1);
+        cr_assert_eq(rows[i].rev, i / 3 + 1);
+        cr_assert_eq(rows[i].unread, i / 3 + 1);
+    }
+    struct store_user asked[] = {users[2], user_of("nobody"), users[0], users[0]};
+    struct store_positions positions = {
+        .base.op = STORE_POSITIONS, .users = asked, .count = ARRAY_LEN(asked)};
+    cr_assert_eq(harness_run(&harness, 3, &positions.base), 0);
+    static const uint64_t seqs[] = {100, 0, 100, 100};
+    for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+        cr_expect_eq(positions.positions[i].seq, seqs[i]);
+        cr_expect_eq(positions.positions[i].rev, seqs[i]);
+        cr_expect_eq(positions.positions[i].unread, seqs[i]);
+    }
+    store_request_finish(&positions.base);
+    harness_close(&harness);
+}
+
+BOTH(positions_of_a_thousand_users)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    static char names[STORE_PAGE_MAX + 1][16];
+    static struct store_user users[STORE_PAGE_MAX + 1];
+    static struct store_row rows[STORE_PAGE_MAX];
+    for (size_t i = 0; i <= STORE_PAGE_MAX; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "u%zu", i * 7919 % 1009);
+        users[i] = user_of(names[i]);
+        if (i < STORE_PAGE_MAX) {
+            rows[i] = row_of(users[i], i, i);
+        }
+    }
+    struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = STORE_PAGE_MAX};
+    cr_assert_eq(harness_run(&harness, 0, &put.base), 0);
+    store_request_finish(&put.base);
+    struct store_positions positions = {
+        .base.op = STORE_POSITIONS, .users = users, .count = STORE_PAGE_MAX};
+    cr_assert_eq(harness_run(&harness, 0, &positions.base), 0);
+    for (size_t i = 0; i < STORE_PAGE_MAX; i++) {
+        cr_assert_eq(positions.positions[i].seq, rows[i].seq);
+        cr_assert_eq(positions.positions[i].unread, 1);
+    }
+    store_request_finish(&positions.base);
+    positions.count = STORE_PAGE_MAX + 1;
+    cr_expect_eq(harness_run(&harness, 0, &positions.base), STATUS_INVALID);
+    positions.count = 0;
+    cr_expect_eq(harness_run(&harness, 0, &positions.base), 0);
+    store_request_finish(&positions.base);
+    harness_close(&harness);
+}
+
+BOTH(refuses_values_no_engine_can_keep)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    static char long_name[1025];
+    memset(long_name, 'x', sizeof(long_name));
+    for (int i = 0; i < 9; i++) {
+        struct store_row row = row_of(user_of("alice"), 1, 1);
+        switch (i) {
+        case 0:
+            row.title = bytes_of("a\0b", 3);
+            break;
+        case 1:
+            row.who.user = bytes_of("a\0b", 3);
+            break;
+        case 2:
+            row.who.tenant = bytes_of("\0", 1);
+            break;
+        case 3:
+            row.who.user = bytes_of(long_name, sizeof(long_name));
+            break;
+        case 4:
+            row.created_at = UINT64_MAX;
+            break;
+        case 5:
+            row.expires_at = (uint64_t)INT64_MAX + 1;
+            break;
+        case 6:
+            row.message = bytes_of("\0", 1);
+            break;
+        case 7:
+            row.type = bytes_of(long_name, sizeof(long_name));
+            break;
+        default:
+            row.priority = (enum store_priority)9;
+            break;
+        }
+        struct store_put put = {.base.op = STORE_PUT, .rows = &row, .count = 1};
+        cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_INVALID, "case %d", i);
+    }
+    struct store_row row = row_of(user_of("alice"), 1, 1);
+    row.who.user = bytes_of(long_name, 1024);
+    row.who.tenant = bytes_of(long_name, 1024);
+    put_row(&harness, &row);
+    cr_expect_eq(row.outcome, OUTCOME_STORED);
+    struct store_put put = {.base.op = STORE_PUT, .rows = &row, .count = STORE_PAGE_MAX + 1};
+    cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_INVALID);
+    struct store_mark mark = {.base.op = STORE_MARK, .who = row.who, .state = STATE_ERASED};
+    cr_expect_eq(harness_run(&harness, 0, &mark.base), STATUS_INVALID);
+    struct store_list list = {.base.op = STORE_LIST, .who = row.who, .limit = 101};
+    cr_expect_eq(harness_run(&harness, 0, &list.base), STATUS_INVALID);
+    struct store_sync sync = {.base.op = STORE_SYNC, .who = row.who, .limit = 0};
+    cr_expect_eq(harness_run(&harness, 0, &sync.base), STATUS_INVALID);
+    expect_position(&harness, user_of("alice"), 0, 0, 0);
+    harness_close(&harness);
+}
+
+/* Requests submitted together, each with its own outcome. */
+BOTH(a_bad_row_costs_only_its_own_request)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_row taken = row_of(user_of("other"), 1, 1);
+    put_row(&harness, &taken);
+    enum { REQUESTS = 40 };
+    static struct store_row rows[REQUESTS][2];
+    static struct store_put puts[REQUESTS];
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        rows[i][0] = row_of(user_of("alice"), 2 * i, 1);
+        rows[i][1] = row_of(user_of("bob"), 2 * i + 1, 1);
+        if (i % 13 == 5) { /* an id that is taken: only the database can tell */
+            memcpy(rows[i][1].id, taken.id, STORE_ID_LEN);
+        }
+        puts[i] = (struct store_put){
+            .base = {.op = STORE_PUT, .done = harness_done}, .rows = rows[i], .count = 2};
+        store_submit(harness.shards[0].port, &puts[i].base);
+    }
+    harness_wait_all(&harness, 0, REQUESTS);
+    uint64_t stored = 0;
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        cr_expect_eq(puts[i].base.status, i % 13 == 5 ? STATUS_INVALID : 0, "request %u: %d", i,
+            puts[i].base.status);
+        if (i % 13 != 5) {
+            stored++;
+            cr_expect_eq(rows[i][0].seq, stored, "in the order submitted");
+            cr_expect_eq(rows[i][1].seq, stored);
+        }
+        store_request_finish(&puts[i].base);
+    }
+    expect_position(&harness, user_of("alice"), stored, stored, stored);
+    expect_position(&harness, user_of("bob"), stored, stored, stored);
+    harness_close(&harness);
+}
+
+static struct store_mark mark_of(struct store_user who, enum store_state state, uint64_t at)
+{
+    return (struct store_mark){.base.op = STORE_MARK, .who = who, .state = state, .at = at};
+}
+
+BOTH(states_only_go_up)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_user who = user_of("alice");
+    struct store_row rows[4];
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        rows[i] = row_of(who, i, i);
+        put_row(&harness, &rows[i]);
+    }
+    uint8_t ids[3][STORE_ID_LEN] = {{0}};
+    memcpy(ids[0], rows[1].id, STORE_ID_LEN);
+    memcpy(ids[1], rows[1].id, STORE_ID_LEN); /* named twice; the third is unknown */
+    struct store_mark mark = mark_of(who, STATE_READ, 77);
+    mark.ids = (const uint8_t(*)[STORE_ID_LEN])ids;
+    mark.id_count = 3;
+    cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
+    cr_expect(mark.changed);
+    cr_assert_eq(mark.change_count, 1);
+    cr_expect(memcmp(mark.changes[0].id, rows[1].id, STORE_ID_LEN) == 0);
+    cr_expect_eq(mark.changes[0].seq, 2);
+    cr_expect_eq(mark.changes[0].rev, 5);
+    cr_expect_eq(mark.changes[0].state, STATE_READ);
+    cr_expect_eq(mark.changes[0].at, 77);
+    cr_expect_eq(mark.position.rev, 5);
+    cr_expect_eq(mark.position.seq, 4);
+    cr_expect_eq(mark.position.unread, 3);
+    store_request_finish(&mark.base);
+
+    cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
+    cr_expect_not(mark.changed, "again");
+    cr_expect_eq(mark.position.rev, 5);
+    cr_expect_eq(mark.position.unread, 3);
+    store_request_finish(&mark.base);
+
+    struct store_mark seen = mark_of(who, STATE_SEEN, 78);
+    seen.up_to = 3;
+    cr_assert_eq(harness_run(&harness, 0, &seen.base), 0);
+    cr_assert_eq(seen.change_count, 2, "1 and 3; 2 is read already");
+    cr_expect_eq(seen.changes[0].seq, 1);
+    cr_expect_eq(seen.changes[1].seq, 3);
+    cr_expect_eq(seen.changes[1].rev, 6);
+    cr_expect_eq(seen.position.unread, 3, "seen is not read");
+    store_request_finish(&seen.base);
+    cr_expect_eq(item_of(&harness, rows[0].id).seen_at, 78);
+    cr_expect_eq(item_of(&harness, rows[1].id).seen_at, 0);
+
+    struct store_mark all = mark_of(who, STATE_READ, 79);
+    all.up_to = UINT64_MAX;
+    cr_assert_eq(harness_run(&harness, 0, &all.base), 0);
+    cr_expect_eq(all.change_count, 3);
+    cr_expect_eq(all.position.unread, 0);
+    store_request_finish(&all.base);
+    cr_expect_eq(item_of(&harness, rows[1].id).read_at, 77);
+    cr_expect_eq(item_of(&harness, rows[2].id).read_at, 79);
+
+    struct store_mark archive = mark_of(who, STATE_ARCHIVED, 80);
+    archive.up_to = 2;
+    cr_assert_eq(harness_run(&harness, 0, &archive.base), 0);
+    cr_expect_eq(archive.change_count, 2);
+    store_request_finish(&archive.base);
+    cr_assert_eq(harness_run(&harness, 0, &all.base), 0);
+    cr_expect_not(all.changed, "archived is above read");
+    store_request_finish(&all.base);
+    struct store_item item = item_of(&harness, rows[0].id);
+    cr_expect_eq(item.state, STATE_ARCHIVED);
+    cr_expect_eq(item.archived_at, 80);
+    cr_expect_eq(item.rev, 8);
+
+    /* Another user's ids, and a user without an inbox. */
+    mark.who = user_of("mallory");
+    cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
+    cr_expect_not(mark.changed);
+    cr_expect_eq(mark.position.rev, 0);
+    store_request_finish(&mark.base);
+    expect_position(&harness, who, 4, 8, 0);
+
+    struct store_row unread = row_of(who, 9, 9);
+    put_row(&harness, &unread);
+    archive.up_to = UINT64_MAX;
+    cr_assert_eq(harness_run(&harness, 0, &archive.base), 0);
+    cr_expect_eq(archive.change_count, 3);
+    cr_expect_eq(archive.position.unread, 0, "archived unread");
+    store_request_finish(&archive.base);
+    harness_close(&harness);
+}
+
+BOTH(lists_newest_first_by_cursor)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_user who = user_of("alice");
+    struct store_row rows[25];
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        rows[i] = row_of(who, i, i);
+        rows[i].type = i % 5 == 0 ? BYTES("alert") : BYTES("invoice");
+        put_row(&harness, &rows[i]);
+    }
+    struct store_mark mark = mark_of(who, STATE_ARCHIVED, 5);
+    mark.up_to = 3;
+    cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
+    store_request_finish(&mark.base);
+    struct store_list list = {.base.op = STORE_LIST, .who = who, .limit = 10};
+    uint64_t wanted = 25;
+    unsigned pages = 0;
+    do {
+        cr_assert_eq(harness_run(&harness, 0, &list.base), 0);
+        for (size_t i = 0; i < list.count; i++) {
+            cr_expect_eq(list.items[i].seq, wanted);
+            wanted--;
+        }
+        cr_expect_eq(list.position.rev, 26);
+        cr_expect_eq(list.position.unread, 22);
+        list.before_seq = list.next_seq;
+        pages++;
+        store_request_finish(&list.base);
+    } while (list.before_seq != 0);
+    cr_expect_eq(wanted, 3, "all that are not archived");
+    cr_expect_eq(pages, 3);
+
+    static const struct {
+        uint32_t states, limit;
+        const char *type;
+        uint64_t before, count, first, next;
+    } cases[] = {
+        {1u << STATE_ARCHIVED, 10, "", 0, 3, 3, 0},
+        {1u << STATE_ARCHIVED | 1u << STATE_UNREAD, 100, "", 0, 25, 25, 0},
+        {0, 22, "", 0, 22, 25, 0},
+        {0, 21, "", 0, 21, 25, 5},
+        {0, 100, "alert", 0, 4, 21, 0},
+        {0, 2, "alert", 21, 2, 16, 11},
+        {0, 100, "none", 0, 0, 0, 0},
+        {1u << STATE_READ, 100, "", 0, 0, 0, 0},
+        {0, 5, "", 1, 0, 0, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct store_list one = {.base.op = STORE_LIST,
+            .who = who,
+            .limit = cases[i].limit,
+            .states = cases[i].states,
+            .type = bytes_str(cases[i].type),
+            .before_seq = cases[i].before};
+        cr_assert_eq(harness_run(&harness, 0, &one.base), 0);
+        cr_expect_eq(one.count, cases[i].count, "case %zu: %zu", i, one.count);
+        cr_expect_eq(one.count > 0 ? one.items[0].seq : 0, cases[i].first, "case %zu", i);
+        cr_expect_eq(one.next_seq, cases[i].next, "case %zu: %lu", i, one.next_seq);
+        store_request_finish(&one.base);
+    }
+    struct store_list empty = {.base.op = STORE_LIST, .who = user_of("nobody"), .limit = 5};
+    cr_assert_eq(harness_run(&harness, 0, &empty.base), 0);
+    cr_expect_eq(empty.count, 0);
+    cr_expect_eq(empty.position.rev, 0);
+    store_request_finish(&empty.base);
+    harness_close(&harness);
+}
+
+BOTH(expiry_leaves_tombstones_and_old_tombstones_go)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    static const char *names[] = {"carol", "alice", "bob"};
+    for (size_t user = 0; user < 3; user++) {
+        for (uint64_t i = 0; i < 10; i++) {
+            struct store_row row = row_of(user_of(names[user]), i, i);
+            row.expires_at = i % 2 == 0 ? 1000 + i : 0;
+            put_row(&harness, &row);
+        }
+    }
+    struct store_mark mark = mark_of(user_of("bob"), STATE_READ, 5);
+    mark.up_to = 1;
+    cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
+    store_request_finish(&mark.base);
+    struct store_sweep sweep = {
+        .base.op = STORE_SWEEP, .now = 1004, .limit = 100, .tombstone_ms = 100000};
+    cr_assert_eq(harness_run(&harness, 0, &sweep.base), 0);
+    cr_expect_eq(sweep.user_count, 3);
+    cr_expect_not(sweep.more);
+    for (size_t i = 0; i < sweep.user_count; i++) {
+        const struct store_swept *swept = &sweep.users[i];
+        bool bob = bytes_eq_str(swept->who.user, "bob");
+        cr_expect_eq(swept->change_count, 3);
+        cr_expect_eq(swept->position.seq, 10);
+        cr_expect_eq(swept->position.rev, bob ? 12 : 11);
+        cr_expect_eq(swept->position.unread, 7);
+        for (size_t j = 0; j < swept->change_count; j++) {
+            cr_expect_eq(swept->changes[j].state, STATE_EXPIRED);
+            cr_expect_eq(swept->changes[j].rev, swept->position.rev, "one rev a user");
+            cr_expect_eq(swept->changes[j].seq, 2 * j + 1);
+        }
+    }
+    store_request_finish(&sweep.base);
+    expect_position(&harness, user_of("bob"), 10, 12, 7);
+    expect_position(&harness, user_of("alice"), 10, 11, 7);
+    cr_assert_eq(harness_run(&harness, 0, &sweep.base), 0);
+    cr_expect_eq(sweep.user_count, 0, "nothing is due");
+    store_request_finish(&sweep.base);
+
+    sweep.now = 2000;
+    sweep.limit = 4;
+    size_t expired = 0;
+    bool more;
+    do {
+        cr_assert_eq(harness_run(&harness, 0, &sweep.base), 0);
+        for (size_t i = 0; i < sweep.user_count; i++) {
+            expired += sweep.users[i].change_count;
+        }
+        more = sweep.more;
+        store_request_finish(&sweep.base);
+    } while (more);
+    cr_expect_eq(expired, 6);
+    expect_position(&harness, user_of("alice"), 10, position_of(&harness, user_of("alice")).rev, 5);
+
+    /* A client at rev 10 misses the expiry as long as its tombstones live, then must resync. */
+    struct store_sync sync = {
+        .base.op = STORE_SYNC, .who = user_of("alice"), .rev = 10, .limit = 100};
+    cr_assert_eq(harness_run(&harness, 0, &sync.base), 0);
+    cr_expect_not(sync.resync);
+    cr_expect(sync.done);
+    cr_expect_eq(sync.item_count, 0);
+    cr_expect_eq(sync.change_count, 5);
+    store_request_finish(&sync.base);
+    sweep = (struct store_sweep){
+        .base.op = STORE_SWEEP, .now = 5000, .limit = 1000, .tombstone_ms = 3996};
+    cr_assert_eq(harness_run(&harness, 0, &sweep.base), 0);
+    cr_expect_eq(sweep.user_count, 0, "dropping tombstones is no change");
+    store_request_finish(&sweep.base);
+    cr_assert_eq(harness_run(&harness, 0, &sync.base), 0);
+    cr_expect(sync.resync);
+    store_request_finish(&sync.base);
+    sync.rev = 11;
+    cr_assert_eq(harness_run(&harness, 0, &sync.base), 0);
+    cr_expect_not(sync.resync, "it has seen what was dropped");
+    cr_expect_eq(sync.change_count, 2);
+    store_request_finish(&sync.base);
+    sync.rev = 99;
+    cr_assert_eq(harness_run(&harness, 0, &sync.base), 0);
+    cr_expect(sync.resync, "above the head");
+    store_request_finish(&sync.base);
+    harness_close(&harness);
+}
+
+BOTH(fences_and_claims)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_claim claim = {.base.op = STORE_CLAIM, .partition = 3, .owner = BYTES("node-a")};
+    cr_assert_eq(harness_run(&harness, 0, &claim.base), 0);
+    uint64_t token_a = claim.token;
+    cr_expect_gt(token_a, 0);
+    cr_expect_eq(claim.last_id.len, 0);
+    store_request_finish(&claim.base);
+    struct store_row row = row_of(user_of("alice"), 1, 1);
+    struct store_put put = {.base.op = STORE_PUT,
+        .rows = &row,
+        .count = 1,
+        .fenced = true,
+        .partition = 3,
+        .token = token_a,
+        .last_id = BYTES("1-0")};
+    cr_assert_eq(harness_run(&harness, 0, &put.base), 0);
+    cr_expect_eq(row.outcome, OUTCOME_STORED);
+    store_request_finish(&put.base);
+    put.count = 0;
+    put.last_id = BYTES("2-0");
+    cr_assert_eq(harness_run(&harness, 0, &put.base), 0, "only the position moves");
+    store_request_finish(&put.base);
+
+    claim.owner = BYTES("node-b");
+    cr_assert_eq(harness_run(&harness, 1, &claim.base), 0);
+    cr_expect_gt(claim.token, token_a);
+    cr_expect(bytes_eq_str(claim.last_id, "2-0"));
+    uint64_t token_b = claim.token;
+    store_request_finish(&claim.base);
+
+    struct store_row late[] = {row_of(user_of("alice"), 2, 2), row_of(user_of("bob"), 3, 3)};
+    put.rows = late;
+    put.count = 2;
+    put.last_id = BYTES("9-0");
+    cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_FENCED);
+    put.count = 0;
+    cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_FENCED);
+    put.partition = 4;
+    put.token = 0;
+    cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_FENCED, "never claimed");
+    expect_position(&harness, user_of("alice"), 1, 1, 1);
+    expect_position(&harness, user_of("bob"), 0, 0, 0);
+    put.partition = 3;
+    put.token = token_b;
+    put.rows = late;
+    put.count = 2;
+    put.last_id = BYTES("3-0");
+    cr_expect_eq(harness_run(&harness, 1, &put.base), 0);
+    store_request_finish(&put.base);
+    cr_assert_eq(harness_run(&harness, 2, &claim.base), 0);
+    cr_expect(bytes_eq_str(claim.last_id, "3-0"));
+    store_request_finish(&claim.base);
+    harness_close(&harness);
+}
+
+BOTH(the_epoch_stays_until_it_is_replaced)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    char first[64];
+    (void)snprintf(first, sizeof(first), "%s", store_epoch(harness.store));
+    cr_expect_eq(strlen(first), 36);
+    struct store_row row = row_of(user_of("alice"), 1, 1);
+    put_row(&harness, &row);
+    harness_close(&harness);
+
+    harness_open(&harness, url); /* migrations a second time */
+    cr_expect_str_eq(store_epoch(harness.store), first);
+    expect_position(&harness, user_of("alice"), 1, 1, 1);
+    cr_assert_eq(store_new_epoch(harness.store), 0);
+    char second[64];
+    (void)snprintf(second, sizeof(second), "%s", store_epoch(harness.store));
+    cr_expect_str_neq(second, first);
+    harness_close(&harness);
+    harness_open(&harness, url);
+    cr_expect_str_eq(store_epoch(harness.store), second);
+    harness_close(&harness);
+}
+
+BOTH(counts_what_it_ran)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    for (uint64_t i = 0; i < 20; i++) {
+        struct store_row row = row_of(user_of("alice"), i, i);
+        put_row(&harness, &row);
+    }
+    struct store_request ping = {.op = STORE_PING};
+    cr_assert_eq(harness_run(&harness, 0, &ping), 0);
+    store_request_finish(&ping);
+    cr_expect(store_healthy(harness.store));
+    struct store_statement_stats stats[64];
+    size_t count = store_statements(harness.store, stats, ARRAY_LEN(stats));
+    bool pinged = false;
+    bool twenty = false;
+    for (size_t i = 0; i < count; i++) {
+        pinged |= strcmp(stats[i].name, "ping") == 0 && stats[i].count == 1;
+        twenty |= stats[i].count == 20;
+        cr_expect_leq(stats[i].min_us, stats[i].p50_us, "%s", stats[i].name);
+        cr_expect_leq(stats[i].p50_us, stats[i].p95_us);
+        cr_expect_leq(stats[i].p95_us, stats[i].p99_us);
+        cr_expect_leq(stats[i].p99_us, stats[i].max_us);
+        cr_expect_leq(stats[i].max_us, stats[i].total_us);
+    }
+    cr_expect(pinged);
+    cr_expect(twenty);
+    cr_expect_eq(store_statements(harness.store, stats, 1), 1);
+    harness_close(&harness);
+}
+
+BOTH(a_closing_port_finishes_what_it_has_and_refuses_more)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    enum { REQUESTS = 50 };
+    static struct store_row rows[REQUESTS];
+    static struct store_put puts[REQUESTS];
+    struct shard *shard = &harness.shards[0];
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        rows[i] = row_of(user_of("alice"), i, i);
+        puts[i] = (struct store_put){
+            .base = {.op = STORE_PUT, .done = harness_done}, .rows = &rows[i], .count = 1};
+        store_submit(shard->port, &puts[i].base);
+    }
+    store_port_close(shard->port, harness_closed, &shard->closed);
+    struct store_row late_row = row_of(user_of("alice"), 99, 1);
+    struct store_put late = {
+        .base = {.op = STORE_PUT, .done = harness_done}, .rows = &late_row, .count = 1};
+    store_submit(shard->port, &late.base);
+    harness_wait(&harness, 0, &shard->closed);
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        cr_expect_eq(puts[i].base.status, 0);
+        cr_expect_eq(rows[i].seq, i + 1);
+        store_request_finish(&puts[i].base);
+    }
+    cr_expect_eq(late.base.status, STATUS_UNAVAILABLE);
+    harness_close(&harness);
+}
