@@ -9,9 +9,9 @@
 
 enum redis_error {
     REDIS_ERROR_COMMAND, /* the command is wrong for what is stored: repeating it is no use */
-    REDIS_ERROR_RETRY, /* passes by itself: repeat later (LOADING, BUSY, OOM …) */
+    REDIS_ERROR_RETRY, /* passes by itself: repeat later (LOADING, BUSY …) */
     REDIS_ERROR_RECONNECT, /* this server is the wrong one now (READONLY …): the link reconnects */
-    REDIS_ERROR_OPERATOR, /* someone must act (NOAUTH, MISCONF, MOVED …): alarm, repeat slowly */
+    REDIS_ERROR_OPERATOR, /* someone must act: alarm (NOAUTH, OOM, MISCONF …), repeat slowly */
 };
 
 /*
