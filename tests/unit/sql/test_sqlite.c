@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "codec/base/status.h"
+#include "tests/unit/sql/harness.h"
+
+TestSuite(sqlite_file, .timeout = 120);
+
+static void no_post(void *context, unsigned port, void (*fn)(void *arg, bool cancelled), void *arg)
+{
+}
+
+static int open_again(const char *url, struct store **ret_store, char *error, size_t error_size)
+{
+    struct store_config config = {.url = bytes_str(url), .port_count = 1, .post = no_post};
+    return store_open(&config, ret_store, error, error_size);
+}
+
+Test(sqlite_file, is_refused_to_a_second_process)
+{
+    char url[URL_MAX];
+    harness_url("sqlite", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    pid_t child = fork();
+    if (child == 0) {
+        struct store *store;
+        char error[512] = "";
+        int status = open_again(url, &store, error, sizeof(error));
+        _exit(status == STATUS_EXISTS && strstr(error, "in use by another process") ? 0 : 1);
+    }
+    int result = -1;
+    cr_assert_eq(waitpid(child, &result, 0), child);
+    cr_expect_eq(result, 0);
+    harness_close(&harness);
+    struct store *store;
+    char error[512] = "";
+    cr_assert_eq(open_again(url, &store, error, sizeof(error)), 0, "%s", error);
+    store_close(store);
+}
+
+Test(sqlite_file, explains_why_it_cannot_be_opened)
+{
+    char good[URL_MAX];
+    harness_url("sqlite", good);
+    char garbage[URL_MAX];
+    harness_url("sqlite", garbage);
+    FILE *file = fopen(garbage + strlen("sqlite:"), "w");
+    cr_assert_not_null(file);
+    for (int i = 0; i < 4096; i++) {
+        (void)fputs("no database ", file);
+    }
+    (void)fclose(file);
+    const struct {
+        const char *url;
+        int status;
+        const char *word;
+    } cases[] = {
+        {"sqlite:", STATUS_INVALID, "path"},
+        {"sqlite::memory:", STATUS_INVALID, "path"},
+        {"mysql://x", STATUS_INVALID, "sqlite:"},
+        {"", STATUS_INVALID, "sqlite:"},
+        {"sqlite:/nonexistent/peal.db", STATUS_IO, "No such file"},
+        {garbage, STATUS_UNAVAILABLE, "not a database"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct store *store;
+        char error[512] = "";
+        int status = open_again(cases[i].url, &store, error, sizeof(error));
+        cr_expect_eq(status, cases[i].status, "case %zu: %d %s", i, status, error);
+        cr_expect_not_null(strstr(error, cases[i].word), "case %zu: %s", i, error);
+    }
+}
+
+Test(sqlite_file, that_was_replaced_stops_intake)
+{
+    char url[URL_MAX];
+    harness_url("sqlite", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_row row = row_of(user_of("alice"), 1, 1);
+    put_row(&harness, &row);
+    cr_assert_eq(unlink(url + strlen("sqlite:")), 0);
+    struct store_put put = {.base.op = STORE_PUT, .rows = &row, .count = 1};
+    cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_UNAVAILABLE);
+    cr_expect_not(store_healthy(harness.store));
+    harness_close(&harness);
+}
+
+/* Runs in the child: store rows one by one and say each number that was acknowledged. */
+static void store_until_killed(const char *url, int out)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    struct harness harness;
+    harness_open(&harness, url);
+    for (uint64_t i = 0;; i++) {
+        struct store_row row = row_of(user_of("alice"), i, i);
+        struct store_put put = {.base.op = STORE_PUT, .rows = &row, .count = 1};
+        if (harness_run(&harness, 0, &put.base) != 0 || write(out, &i, sizeof(i)) != sizeof(i)) {
+            _exit(1);
+        }
+        store_request_finish(&put.base);
+    }
+}
+
+Test(sqlite_file, keeps_what_was_acknowledged_through_kill_9)
+{
+    char url[URL_MAX];
+    harness_url("sqlite", url);
+    uint64_t acknowledged = 0; /* so many: numbers 0 to this - 1 */
+    for (unsigned round = 0; round < 3; round++) {
+        int pipes[2];
+        cr_assert_eq(pipe2(pipes, O_CLOEXEC), 0);
+        pid_t child = fork();
+        if (child == 0) {
+            store_until_killed(url, pipes[1]);
+        }
+        (void)close(pipes[1]);
+        uint64_t number;
+        for (unsigned i = 0; i < 100 + 37 * round; i++) {
+            cr_assert_eq(read(pipes[0], &number, sizeof(number)), sizeof(number));
+        }
+        cr_assert_eq(kill(child, SIGKILL), 0);
+        while (read(pipes[0], &number, sizeof(number)) == sizeof(number)) {
+        }
+        (void)close(pipes[0]);
+        cr_assert_eq(waitpid(child, NULL, 0), child);
+        acknowledged = number + 1 > acknowledged ? number + 1 : acknowledged;
+
+        struct harness harness;
+        harness_open(&harness, url);
+        struct store_position position = position_of(&harness, user_of("alice"));
+        cr_expect_geq(position.seq, acknowledged);
+        cr_expect_leq(position.seq, acknowledged + 1, "at most the one under way");
+        cr_expect_eq(position.rev, position.seq);
+        cr_expect_eq(position.unread, position.seq);
+        for (uint64_t i = 0; i < acknowledged; i++) {
+            struct store_row row = row_of(user_of("alice"), i, i);
+            put_row(&harness, &row);
+            cr_assert_eq(row.outcome, OUTCOME_DUPLICATE, "number %lu was lost", i);
+            cr_assert_eq(row.seq, i + 1);
+        }
+        harness_close(&harness);
+    }
+}
