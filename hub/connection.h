@@ -15,7 +15,9 @@
 #include "actors/close.h"
 #include "actors/outbox.h"
 #include "codec/base/bytes.h"
+#include "codec/base/check.h"
 
+struct address;
 struct connection;
 struct loop;
 
@@ -27,11 +29,24 @@ struct connection_ops {
     size_t (*on_bytes)(struct connection *connection, struct bytes bytes);
     /* The connection has ended, for this reason; called exactly once; the owner lets go of it. */
     void (*on_closed)(struct connection *connection, enum close_reason reason);
-    /* Everything that was in the outbox has been written (after it was not). May be NULL. */
-    void (*on_drained)(struct connection *connection);
+    /*
+     * Everything that was in the outbox has been written (after it was not); `refused` appends were
+     * lost at the cap meanwhile. May be NULL.
+     */
+    void (*on_drained)(struct connection *connection, uint32_t refused);
 };
 
-/* Change the owner: what arrives from now on, and the end, go to `ops` with `owner`. */
+/*
+ * Make a connection of the socket `fd`, which it takes over, also on failure. `peer` is its entry
+ * in the listener's table of addresses, or NULL. It reads from connection_own on. STATUS_IO.
+ */
+MUST_CHECK int connection_open(
+    struct loop *loop, int fd, struct address *peer, struct connection **ret_connection);
+
+/*
+ * Change the owner: what arrives from now on, and the end, go to `ops` with `owner`. Bytes that
+ * wait unconsumed are delivered in the next turn.
+ */
 void connection_own(struct connection *connection, const struct connection_ops *ops, void *owner);
 
 /* The owner set last. */
@@ -45,6 +60,15 @@ struct loop *connection_loop(const struct connection *connection);
 
 /* The peer's address as text without port (at most 45 characters), written into `ret_text`. */
 void connection_remote(const struct connection *connection, char ret_text[46]);
+
+/* The peer is authenticated: it no longer counts against its address's cap. */
+void connection_authenticated(struct connection *connection);
+
+/* Call on_bytes in the next turn with what was not consumed, even when nothing more arrives. */
+void connection_again(struct connection *connection);
+
+/* Close it for `reason`, without flush, when it has not ended in `ms`; the last call counts. */
+void connection_expire(struct connection *connection, enum close_reason reason, uint32_t ms);
 
 /* How many unconsumed bytes may wait; more closes it with CLOSE_TOO_LARGE. */
 void connection_set_limit(struct connection *connection, uint32_t max_bytes);
@@ -64,7 +88,8 @@ void connection_close(struct connection *connection, enum close_reason reason, b
  * `arrived(context, connection)` on the thread of `shard` with a new connection that has the same
  * peer and the unconsumed bytes, and not yet an owner (connection_own delivers the kept bytes in
  * the next turn). The old one is freed without on_closed. If the peer goes meanwhile, `arrived`
- * gets NULL (on the old shard's thread).
+ * gets NULL (on the old shard's thread, or, when the system is destroyed first, on the thread that
+ * does it).
  */
 typedef void (*connection_arrived_fn)(void *context, struct connection *connection);
 void connection_move(

@@ -17,6 +17,7 @@
 #include "codec/base/bytes.h"
 
 struct connection;
+struct receiver;
 struct websocket;
 
 struct websocket_limits {
@@ -31,6 +32,11 @@ struct websocket_ops {
     void (*on_message)(struct websocket *websocket, bool binary, struct bytes message);
     /* It has ended; called exactly once; the WebSocket is freed after it returned. */
     void (*on_closed)(struct websocket *websocket, enum close_reason reason);
+    /*
+     * What waited in the outbox has been written (after it was not); `refused` appends were lost at
+     * the cap meanwhile. May be NULL.
+     */
+    void (*on_drained)(struct websocket *websocket, uint32_t refused);
 };
 
 /* Embedded by the owner (session), who finds itself with container_of. */
@@ -39,11 +45,12 @@ struct websocket {
     struct connection *connection;
     /* private */
     const struct websocket_limits *limits;
-    void *receiver; /* borrowed context, while something is incomplete */
-    uint32_t control_window;
+    struct receiver *receiver; /* borrowed context, while something is incomplete */
+    uint32_t control_window; /* in which control_count were received */
     uint16_t control_count;
-    bool close_sent;
-    bool stopped;
+    uint8_t replies; /* pongs since the outbox was last empty */
+    uint8_t reason; /* enum close_reason it ends for */
+    uint8_t state;
 };
 
 /* Take over `connection`, whose 101 answer is already in its outbox. `limits` must outlive it. */
