@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * announce - the layout of the arrays:
+ *
+ *     [1, kind, tenant, user, seq, rev, unread, body]
+ *     body of NEW:   [id, seq, rev, type, title, message, data, priority, state,
+ *                     created_at, expires_at, read_at, seen_at, archived_at]
+ *     body of STATE: [state, at, up_to, [[id, seq, rev, state, at], …]]
+ */
+#include "codec/announce.h"
+
+#include "codec/base/status.h"
+
+enum { FIELDS = 8, VIEW_FIELDS = 14, STATE_FIELDS = 4, CHANGE_FIELDS = 5 };
+
+static void pack_id(struct builder *out, const uint8_t id[NOTIFICATION_ID_LEN])
+{
+    mp_pack_bin(out, bytes_of(id, NOTIFICATION_ID_LEN));
+}
+
+static void pack_view(struct builder *out, const struct notification_view *view)
+{
+    mp_pack_array(out, VIEW_FIELDS);
+    pack_id(out, view->id);
+    mp_pack_u64(out, view->seq);
+    mp_pack_u64(out, view->rev);
+    mp_pack_str(out, view->type);
+    mp_pack_str(out, view->title);
+    mp_pack_str(out, view->message);
+    mp_pack_str(out, view->data);
+    mp_pack_u64(out, (uint64_t)view->priority);
+    mp_pack_u64(out, (uint64_t)view->state);
+    mp_pack_u64(out, view->created_at);
+    mp_pack_u64(out, view->expires_at);
+    mp_pack_u64(out, view->read_at);
+    mp_pack_u64(out, view->seen_at);
+    mp_pack_u64(out, view->archived_at);
+}
+
+static void pack_state(struct builder *out, const struct announce *announce)
+{
+    mp_pack_array(out, STATE_FIELDS);
+    mp_pack_u64(out, (uint64_t)announce->state);
+    mp_pack_u64(out, announce->at);
+    mp_pack_u64(out, announce->up_to);
+    mp_pack_array(out, announce->change_count);
+    for (uint32_t i = 0; i < announce->change_count; i++) {
+        const struct notification_change *change = &announce->changes[i];
+        mp_pack_array(out, CHANGE_FIELDS);
+        pack_id(out, change->id);
+        mp_pack_u64(out, change->seq);
+        mp_pack_u64(out, change->rev);
+        mp_pack_u64(out, (uint64_t)change->state);
+        mp_pack_u64(out, change->at);
+    }
+}
+
+void announce_encode(const struct announce *announce, struct builder *out)
+{
+    mp_pack_array(out, FIELDS);
+    mp_pack_u64(out, ANNOUNCE_VERSION);
+    mp_pack_u64(out, (uint64_t)announce->kind);
+    mp_pack_str(out, announce->tenant);
+    mp_pack_str(out, announce->user);
+    mp_pack_u64(out, announce->seq);
+    mp_pack_u64(out, announce->rev);
+    mp_pack_u64(out, announce->unread);
+    if (announce->kind == ANNOUNCE_NEW) {
+        pack_view(out, &announce->view);
+    } else {
+        pack_state(out, announce);
+    }
+}
+
+/* Reading: `bad` is sticky and checked once per level. */
+struct take {
+    struct mp_reader *reader;
+    bool bad;
+};
+
+static uint64_t take_u64(struct take *take, uint64_t max)
+{
+    uint64_t value = 0;
+    if (take->bad || mp_u64(take->reader, &value) < 0 || value > max) {
+        take->bad = true;
+        return 0;
+    }
+    return value;
+}
+
+static struct bytes take_str(struct take *take)
+{
+    struct bytes text = {0};
+    take->bad = take->bad || mp_str(take->reader, &text) < 0;
+    return text;
+}
+
+static void take_id(struct take *take, uint8_t ret_id[NOTIFICATION_ID_LEN])
+{
+    struct bytes id = {0};
+    if (take->bad || mp_bin(take->reader, &id) < 0 || id.len != NOTIFICATION_ID_LEN) {
+        take->bad = true;
+        return;
+    }
+    memcpy(ret_id, id.at, NOTIFICATION_ID_LEN);
+}
+
+static void take_array(struct take *take, uint32_t fields)
+{
+    uint32_t count = 0;
+    take->bad = take->bad || mp_array(take->reader, &count) < 0 || count != fields;
+}
+
+static enum notification_state take_state(struct take *take)
+{
+    return (enum notification_state)take_u64(take, NOTIFICATION_STATE_COUNT - 1);
+}
+
+static void take_view(struct take *take, struct announce *announce)
+{
+    struct notification_view *view = &announce->view;
+    view->tenant = announce->tenant;
+    view->user = announce->user;
+    take_array(take, VIEW_FIELDS);
+    take_id(take, view->id);
+    view->seq = take_u64(take, UINT64_MAX);
+    view->rev = take_u64(take, UINT64_MAX);
+    view->type = take_str(take);
+    view->title = take_str(take);
+    view->message = take_str(take);
+    view->data = take_str(take);
+    view->priority = (enum notification_priority)take_u64(take, NOTIFICATION_PRIORITY_COUNT - 1);
+    view->state = take_state(take);
+    view->created_at = take_u64(take, UINT64_MAX);
+    view->expires_at = take_u64(take, UINT64_MAX);
+    view->read_at = take_u64(take, UINT64_MAX);
+    view->seen_at = take_u64(take, UINT64_MAX);
+    view->archived_at = take_u64(take, UINT64_MAX);
+}
+
+static void take_change(struct take *take, struct notification_change *change)
+{
+    take_array(take, CHANGE_FIELDS);
+    take_id(take, change->id);
+    change->seq = take_u64(take, UINT64_MAX);
+    change->rev = take_u64(take, UINT64_MAX);
+    change->state = take_state(take);
+    change->at = take_u64(take, UINT64_MAX);
+}
+
+/* The head, and all changes once, so that announce_next_change cannot fail. */
+static void take_changes(struct take *take, struct announce *announce)
+{
+    take_array(take, STATE_FIELDS);
+    announce->state = take_state(take);
+    announce->at = take_u64(take, UINT64_MAX);
+    announce->up_to = take_u64(take, UINT64_MAX);
+    uint32_t count = 0;
+    if (take->bad || mp_array(take->reader, &count) < 0 || count > ANNOUNCE_CHANGES_MAX) {
+        take->bad = true;
+        return;
+    }
+    announce->change_count = count;
+    announce->reader = *take->reader;
+    for (uint32_t i = 0; i < count && !take->bad; i++) {
+        struct notification_change change;
+        take_change(take, &change);
+    }
+}
+
+static int check_version(struct mp_reader *reader)
+{
+    uint32_t count;
+    uint64_t version;
+    if (mp_array(reader, &count) < 0 || count < 1 || mp_u64(reader, &version) < 0) {
+        return STATUS_INVALID;
+    }
+    if (version != ANNOUNCE_VERSION) {
+        return STATUS_UNSUPPORTED;
+    }
+    return count == FIELDS ? 0 : STATUS_INVALID;
+}
+
+int announce_decode(struct bytes payload, struct announce *ret_announce)
+{
+    struct mp_reader reader = {.rest = payload};
+    struct take take = {.reader = &reader};
+    struct announce announce = {0};
+    int status = mp_check(payload, MP_DEPTH_MAX, NULL);
+    status = status < 0 ? status : check_version(&reader);
+    if (status < 0) {
+        return status;
+    }
+    announce.kind = (enum announce_kind)take_u64(&take, ANNOUNCE_STATE);
+    announce.tenant = take_str(&take);
+    announce.user = take_str(&take);
+    announce.seq = take_u64(&take, UINT64_MAX);
+    announce.rev = take_u64(&take, UINT64_MAX);
+    announce.unread = take_u64(&take, UINT64_MAX);
+    if (announce.kind == ANNOUNCE_NEW) {
+        take_view(&take, &announce);
+    } else {
+        take_changes(&take, &announce);
+    }
+    if (take.bad || announce.user.len == 0) {
+        return STATUS_INVALID;
+    }
+    *ret_announce = announce;
+    return 0;
+}
+
+bool announce_next_change(struct announce *announce, struct notification_change *ret_change)
+{
+    struct take take = {.reader = &announce->reader};
+    if (announce->change_count == 0) {
+        return false;
+    }
+    announce->change_count--;
+    take_change(&take, ret_change);
+    return !take.bad;
+}

@@ -1,0 +1,668 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * notification - three ways in, one set of checks.
+ *
+ * Every way in first collects each field as the text it would have in a stream entry (collect_*),
+ * then `check` turns the texts into a post. MessagePack becomes JSON text first. Unescaped strings
+ * live in `texts`, which has room for the whole input, so slices of it never move.
+ */
+#include "codec/notification.h"
+
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/iso_time.h"
+#include "codec/json_scan.h"
+#include "codec/mp.h"
+#include "codec/names.h"
+#include "codec/utf8.h"
+
+enum field {
+    FIELD_USER,
+    FIELD_USERS,
+    FIELD_ROOM,
+    FIELD_ROOMS,
+    FIELD_ALL,
+    FIELD_TENANT,
+    FIELD_TYPE,
+    FIELD_TITLE,
+    FIELD_MESSAGE,
+    FIELD_DATA,
+    FIELD_PRIORITY,
+    FIELD_KEY,
+    FIELD_EXPIRES_AT,
+    FIELD_REPLY,
+    FIELD_EVENT,
+    FIELD_ARGS,
+    FIELD_RETAIN,
+    FIELD_EXCEPT,
+    FIELD_VOLATILE,
+    FIELD_TO,
+    FIELD_COUNT,
+};
+
+/* What the value of a field is in JSON. */
+enum kind { KIND_TEXT, KIND_VALUE, KIND_LIST, KIND_BOOL, KIND_TIME, KIND_TO };
+
+/* Where a field may stand. */
+enum place {
+    IN_NOTIFICATION = 1u << 0,
+    IN_EVENT = 1u << 1,
+    IN_STREAM =
+        1u << 2, /* a stream entry, or the object in its place, or a POST of notifications */
+    IN_EVENT_BODY = 1u << 3, /* POST of an event */
+    IN_TO = 1u << 4, /* inside its `to` */
+    IN_BOTH = IN_NOTIFICATION | IN_EVENT,
+};
+
+static const struct {
+    const char *name;
+    enum kind kind;
+    unsigned places;
+} fields[FIELD_COUNT] = {
+    [FIELD_USER] = {"user", KIND_TEXT, IN_BOTH | IN_STREAM},
+    [FIELD_USERS] = {"users", KIND_LIST, IN_BOTH | IN_STREAM | IN_TO},
+    [FIELD_ROOM] = {"room", KIND_TEXT, IN_EVENT | IN_STREAM},
+    [FIELD_ROOMS] = {"rooms", KIND_LIST, IN_EVENT | IN_TO},
+    [FIELD_ALL] = {"all", KIND_BOOL, IN_EVENT | IN_STREAM | IN_TO},
+    [FIELD_TENANT] = {"tenant", KIND_TEXT, IN_BOTH | IN_STREAM | IN_EVENT_BODY},
+    [FIELD_TYPE] = {"type", KIND_TEXT, IN_NOTIFICATION | IN_STREAM},
+    [FIELD_TITLE] = {"title", KIND_TEXT, IN_NOTIFICATION | IN_STREAM},
+    [FIELD_MESSAGE] = {"message", KIND_TEXT, IN_NOTIFICATION | IN_STREAM},
+    [FIELD_DATA] = {"data", KIND_VALUE, IN_NOTIFICATION | IN_STREAM},
+    [FIELD_PRIORITY] = {"priority", KIND_TEXT, IN_BOTH | IN_STREAM | IN_EVENT_BODY},
+    [FIELD_KEY] = {"key", KIND_TEXT, IN_BOTH | IN_STREAM},
+    [FIELD_EXPIRES_AT] = {"expires_at", KIND_TIME, IN_NOTIFICATION | IN_STREAM},
+    [FIELD_REPLY] = {"reply", KIND_TEXT, IN_BOTH | IN_STREAM},
+    [FIELD_EVENT] = {"event", KIND_TEXT, IN_EVENT | IN_STREAM | IN_EVENT_BODY},
+    [FIELD_ARGS] = {"args", KIND_VALUE, IN_EVENT | IN_STREAM | IN_EVENT_BODY},
+    [FIELD_RETAIN] = {"retain", KIND_TEXT, IN_EVENT | IN_STREAM | IN_EVENT_BODY},
+    [FIELD_EXCEPT] = {"except", KIND_LIST, IN_EVENT | IN_EVENT_BODY},
+    [FIELD_VOLATILE] = {"volatile", KIND_BOOL, IN_EVENT | IN_EVENT_BODY},
+    [FIELD_TO] = {"to", KIND_TO, IN_EVENT | IN_EVENT_BODY},
+};
+
+const struct notification_limits notification_limits_default = {
+    .type = 64,
+    .title = 256,
+    .message = 4096,
+    .data = 32 << 10,
+    .args = 32 << 10,
+    .depth = 32,
+    .key = 255,
+    .reply = 255,
+    .retain = 128,
+    .targets = 1000,
+};
+
+/* A parse under way. */
+struct parse {
+    const struct notification_limits *limits;
+    const char **field; /* the field at fault */
+    unsigned seen; /* set of 1u << enum field */
+    struct bytes value[FIELD_COUNT];
+    char *texts;
+    size_t texts_used;
+    size_t texts_cap;
+    struct notification_post *post;
+    size_t lists_used;
+};
+
+static int fail(struct parse *parse, enum field field, int status)
+{
+    *parse->field = fields[field].name;
+    return status;
+}
+
+static bool has(const struct parse *parse, enum field field)
+{
+    return parse->seen & 1u << field;
+}
+
+/* Note a value; an empty one is as if it were absent, except where a name must stand. */
+static int collect(struct parse *parse, enum field field, struct bytes value)
+{
+    if (has(parse, field)) {
+        return fail(parse, field, STATUS_INVALID);
+    }
+    parse->seen |= 1u << field;
+    parse->value[field] = value;
+    return 0;
+}
+
+static enum field field_of(struct bytes name, unsigned place)
+{
+    unsigned field = 0;
+    while (field < FIELD_COUNT &&
+           !((fields[field].places & place) && bytes_eq_str(name, fields[field].name))) {
+        field++;
+    }
+    return (enum field)field;
+}
+
+/* Unescape a JSON string into the texts of the post. */
+static int unescape(struct parse *parse, struct bytes string, struct bytes *ret_text)
+{
+    int status = json_scan_string(
+        string, parse->texts + parse->texts_used, parse->texts_cap - parse->texts_used, ret_text);
+    if (status == 0 && ret_text->at == parse->texts + parse->texts_used) {
+        parse->texts_used += ret_text->len;
+    }
+    return status;
+}
+
+/* From JSON. */
+
+static int collect_object(struct parse *parse, struct bytes object, unsigned place);
+
+static int collect_bool(struct parse *parse, enum field field, struct bytes value)
+{
+    bool set;
+    if (json_scan_bool(value, &set) < 0) {
+        return fail(parse, field, STATUS_INVALID);
+    }
+    return set ? collect(parse, field, BYTES("true")) : 0;
+}
+
+static int collect_json(struct parse *parse, enum field field, struct bytes value)
+{
+    enum json_scan_kind kind = json_scan_kind(value);
+    if (kind == JSON_SCAN_NULL) {
+        return 0;
+    }
+    if (fields[field].kind == KIND_BOOL) {
+        return collect_bool(parse, field, value);
+    }
+    if (fields[field].kind == KIND_TO) {
+        int status = kind == JSON_SCAN_OBJECT ? collect(parse, field, value)
+                                              : fail(parse, field, STATUS_INVALID);
+        return status < 0 ? status : collect_object(parse, value, IN_TO);
+    }
+    bool raw = fields[field].kind == KIND_VALUE || fields[field].kind == KIND_LIST ||
+               (fields[field].kind == KIND_TIME && kind == JSON_SCAN_NUMBER);
+    if (!raw) {
+        int status = unescape(parse, value, &value);
+        if (status < 0) {
+            return fail(parse, field, status);
+        }
+    }
+    return collect(parse, field, value);
+}
+
+static int collect_object(struct parse *parse, struct bytes object, unsigned place)
+{
+    struct json_scan_iter iter;
+    struct bytes key;
+    struct bytes value;
+    if (json_scan_kind(object) != JSON_SCAN_OBJECT || !json_scan_iter_init(&iter, object)) {
+        return STATUS_INVALID;
+    }
+    while (json_scan_member(&iter, &key, &value)) {
+        char text[16];
+        struct bytes name;
+        unsigned field = FIELD_COUNT;
+        if (json_scan_string(key, text, sizeof(text), &name) == 0) {
+            field = field_of(name, place);
+        }
+        if (field == FIELD_COUNT) {
+            return STATUS_INVALID;
+        }
+        int status = collect_json(parse, (enum field)field, value);
+        if (status < 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+/* From a stream entry. */
+
+static int collect_field(struct parse *parse, const struct notification_field *from)
+{
+    unsigned field = field_of(from->name, IN_STREAM);
+    if (field == FIELD_COUNT) {
+        return STATUS_INVALID;
+    }
+    if (fields[field].kind == KIND_BOOL) {
+        bool set = bytes_eq_str(from->value, "1") || bytes_eq_str(from->value, "true");
+        return set ? collect(parse, (enum field)field, BYTES("true"))
+                   : fail(parse, (enum field)field, STATUS_INVALID);
+    }
+    return collect(parse, (enum field)field, from->value);
+}
+
+/* Checks. */
+
+/* Text of at most `max` bytes; absent is empty. */
+static int check_text(struct parse *parse, enum field field, uint32_t max, struct bytes *ret_text)
+{
+    struct bytes text = parse->value[field];
+    int status = 0;
+    if (text.len > max) {
+        status = STATUS_TOO_LARGE;
+    } else if (!utf8_valid(text)) {
+        status = STATUS_UTF8;
+    } else if (text.len > 0 && memchr(text.at, 0, text.len) != NULL) {
+        status = STATUS_INVALID;
+    }
+    *ret_text = text;
+    return status < 0 ? fail(parse, field, status) : 0;
+}
+
+/* JSON text that can be stored: no NUL and no half surrogate pair, escaped or not. */
+static int check_json(struct parse *parse, enum field field, uint32_t max, struct bytes *ret_json)
+{
+    struct bytes value = {0};
+    unsigned flags = 0;
+    int status = STATUS_TOO_LARGE;
+    if (parse->value[field].len == 0) {
+        return 0;
+    }
+    if (parse->value[field].len <= max) {
+        status = json_scan_text(parse->value[field], parse->limits->depth, &value, &flags);
+    }
+    if (status == 0 && flags & JSON_SCAN_NUL) {
+        status = STATUS_INVALID;
+    } else if (status == 0 && flags & JSON_SCAN_SURROGATE) {
+        status = STATUS_UTF8;
+    }
+    if (status < 0) {
+        return fail(parse, field, status);
+    }
+    *ret_json = value;
+    return 0;
+}
+
+static int check_expiry(struct parse *parse)
+{
+    struct bytes text = parse->value[FIELD_EXPIRES_AT];
+    uint64_t *expires_at = &parse->post->expires_at;
+    if (text.len == 0) {
+        return 0;
+    }
+    if (bytes_to_u64(text, (uint64_t)ISO_TIME_MAX, expires_at) == 0 ||
+        iso_time_parse(text, expires_at) == 0) {
+        return *expires_at > 0 ? 0 : fail(parse, FIELD_EXPIRES_AT, STATUS_INVALID);
+    }
+    return fail(parse, FIELD_EXPIRES_AT, STATUS_INVALID);
+}
+
+static int check_priority(struct parse *parse)
+{
+    parse->post->priority = NOTIFICATION_MEDIUM;
+    struct bytes name = parse->value[FIELD_PRIORITY];
+    if (name.len > 0 && notification_priority_parse(name, &parse->post->priority) < 0) {
+        return fail(parse, FIELD_PRIORITY, STATUS_INVALID);
+    }
+    return 0;
+}
+
+typedef int (*name_check_fn)(struct bytes name);
+
+static int add_name(struct parse *parse, struct bytes name, name_check_fn check_name)
+{
+    int status = check_name(name);
+    if (status == 0) {
+        parse->post->lists[parse->lists_used++] = name;
+    }
+    return status;
+}
+
+/* A JSON array of names; `lists` has room for them. */
+static int add_names(struct parse *parse, enum field field, name_check_fn check_name)
+{
+    struct json_scan_iter iter;
+    struct bytes item;
+    json_scan_iter_init(&iter, parse->value[field]);
+    while (json_scan_element(&iter, &item)) {
+        struct bytes name;
+        int status = unescape(parse, item, &name);
+        status = status < 0 ? status : add_name(parse, name, check_name);
+        if (status < 0) {
+            return fail(parse, field, status);
+        }
+    }
+    return 0;
+}
+
+/* How many items a list field has; checks its JSON. 0 where it is absent. */
+static int count_names(struct parse *parse, enum field field, uint32_t *ret_count)
+{
+    struct bytes list;
+    uint32_t count = 0;
+    *ret_count = 0;
+    if (!has(parse, field)) {
+        return 0;
+    }
+    int status = json_scan_text(parse->value[field], 1, &list, NULL);
+    if (status == STATUS_TOO_LARGE || (status == 0 && json_scan_kind(list) != JSON_SCAN_ARRAY)) {
+        status = STATUS_INVALID; /* nested: not a list of names */
+    }
+    if (status < 0) {
+        return fail(parse, field, status);
+    }
+    struct json_scan_iter iter;
+    struct bytes item;
+    json_scan_iter_init(&iter, list);
+    while (json_scan_element(&iter, &item)) {
+        if (++count > parse->limits->targets) {
+            return fail(parse, field, STATUS_TOO_LARGE);
+        }
+    }
+    parse->value[field] = list;
+    *ret_count = count;
+    return 0;
+}
+
+/* Which of the target fields is given; FIELD_COUNT for none or several. */
+static enum field target_of(const struct parse *parse)
+{
+    static const enum field targets[] = {
+        FIELD_USER, FIELD_USERS, FIELD_ROOM, FIELD_ROOMS, FIELD_ALL};
+    enum field found = FIELD_COUNT;
+    unsigned count = 0;
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        if (has(parse, targets[i])) {
+            found = targets[i];
+            count++;
+        }
+    }
+    return count == 1 ? found : FIELD_COUNT;
+}
+
+static int fill_targets(struct parse *parse, enum field target)
+{
+    bool users = target == FIELD_USER || target == FIELD_USERS;
+    name_check_fn check_name = users ? names_check_user : names_check_room;
+    parse->post->target = users ? NOTIFICATION_USERS : NOTIFICATION_ROOMS;
+    if (target == FIELD_USER || target == FIELD_ROOM) {
+        int status = add_name(parse, parse->value[target], check_name);
+        return status < 0 ? fail(parse, target, status) : 0;
+    }
+    int status = add_names(parse, target, check_name);
+    if (status == 0 && parse->lists_used == 0) {
+        status = fail(parse, target, STATUS_INVALID);
+    }
+    return status;
+}
+
+static int check_targets(struct parse *parse)
+{
+    struct notification_post *post = parse->post;
+    enum field target = target_of(parse);
+    uint32_t count = 1;
+    uint32_t except;
+    if (target == FIELD_COUNT) {
+        *parse->field = has(parse, FIELD_TO) ? "to" : "user";
+        return STATUS_INVALID;
+    }
+    int status = count_names(parse, FIELD_EXCEPT, &except);
+    if (status == 0 && fields[target].kind == KIND_LIST) {
+        status = count_names(parse, target, &count);
+    }
+    if (status < 0) {
+        return status;
+    }
+    post->lists = mem_try_alloc(((size_t)count + except + 1) * sizeof(*post->lists));
+    if (post->lists == NULL) {
+        return STATUS_NOMEM;
+    }
+    post->target = NOTIFICATION_ALL;
+    status = target == FIELD_ALL ? 0 : fill_targets(parse, target);
+    post->targets = post->lists;
+    post->target_count = (uint32_t)parse->lists_used;
+    post->except = post->lists + post->target_count;
+    if (status == 0 && except > 0) {
+        status = add_names(parse, FIELD_EXCEPT, names_check_room);
+    }
+    post->except_count = (uint32_t)parse->lists_used - post->target_count;
+    return status;
+}
+
+static int check_notification(struct parse *parse)
+{
+    struct notification_post *post = parse->post;
+    const struct notification_limits *limits = parse->limits;
+    int status = check_text(parse, FIELD_TYPE, limits->type, &post->type);
+    status = status < 0 ? status : check_text(parse, FIELD_TITLE, limits->title, &post->title);
+    status =
+        status < 0 ? status : check_text(parse, FIELD_MESSAGE, limits->message, &post->message);
+    status = status < 0 ? status : check_json(parse, FIELD_DATA, limits->data, &post->data);
+    status = status < 0 ? status : check_expiry(parse);
+    if (status == 0 && post->type.len == 0) {
+        status = fail(parse, FIELD_TYPE, STATUS_INVALID);
+    }
+    return status;
+}
+
+static int check_event(struct parse *parse)
+{
+    struct notification_post *post = parse->post;
+    post->event = parse->value[FIELD_EVENT];
+    post->args = BYTES("[]");
+    post->is_volatile = has(parse, FIELD_VOLATILE);
+    int status = names_check_event(post->event);
+    if (status < 0) {
+        return fail(parse, FIELD_EVENT, status);
+    }
+    status = check_json(parse, FIELD_ARGS, parse->limits->args, &post->args);
+    if (status == 0 && json_scan_kind(post->args) != JSON_SCAN_ARRAY) {
+        status = fail(parse, FIELD_ARGS, STATUS_INVALID);
+    }
+    return status < 0 ? status
+                      : check_text(parse, FIELD_RETAIN, parse->limits->retain, &post->retain);
+}
+
+/* A field that the other kind of post has. */
+static int check_kind(struct parse *parse)
+{
+    unsigned place = parse->post->is_event ? IN_EVENT : IN_NOTIFICATION;
+    for (unsigned field = 0; field < FIELD_COUNT; field++) {
+        if (has(parse, (enum field)field) && !(fields[field].places & place)) {
+            return fail(parse, (enum field)field, STATUS_INVALID);
+        }
+    }
+    return 0;
+}
+
+static int check(struct parse *parse)
+{
+    struct notification_post *post = parse->post;
+    post->is_event = has(parse, FIELD_EVENT);
+    int status = check_kind(parse);
+    status = status < 0 ? status : check_targets(parse);
+    post->tenant = parse->value[FIELD_TENANT];
+    if (status == 0 && post->tenant.len > 0 && names_check_tenant(post->tenant) < 0) {
+        status = fail(parse, FIELD_TENANT, names_check_tenant(post->tenant));
+    }
+    status = status < 0 ? status : check_text(parse, FIELD_KEY, parse->limits->key, &post->key);
+    status =
+        status < 0 ? status : check_text(parse, FIELD_REPLY, parse->limits->reply, &post->reply);
+    status = status < 0 ? status : check_priority(parse);
+    if (status < 0) {
+        return status;
+    }
+    return post->is_event ? check_event(parse) : check_notification(parse);
+}
+
+/* The ways in. */
+
+/* Make room for `len` bytes of unescaped text and begin. */
+static int begin(struct parse *parse, size_t len)
+{
+    *parse->field = NULL;
+    parse->texts = mem_try_alloc(len + 1);
+    parse->texts_cap = len;
+    parse->post->texts = parse->texts;
+    return parse->texts != NULL ? 0 : STATUS_NOMEM;
+}
+
+static int finish(struct parse *parse, int status, struct notification_post *ret_post)
+{
+    if (status < 0) {
+        notification_post_finish(parse->post);
+        return status;
+    }
+    *ret_post = *parse->post;
+    return 0;
+}
+
+/* Parse an object into parse->post, which may hold the text already. */
+static int parse_object(struct parse *parse, struct bytes object, unsigned place)
+{
+    struct bytes value;
+    int status = begin(parse, object.len);
+    /* Around data and args there is the object. */
+    status = status < 0 ? status : json_scan_text(object, parse->limits->depth + 1, &value, NULL);
+    status = status < 0 ? status : collect_object(parse, value, place);
+    return status < 0 ? status : check(parse);
+}
+
+int notification_from_json(struct bytes object, const struct notification_limits *limits,
+    struct notification_post *ret_post, const char **ret_field)
+{
+    struct notification_post post = {0};
+    struct parse parse = {.limits = limits, .field = ret_field, .post = &post};
+    return finish(&parse, parse_object(&parse, object, IN_STREAM), ret_post);
+}
+
+int notification_from_event_json(struct bytes object, const struct notification_limits *limits,
+    struct notification_post *ret_post, const char **ret_field)
+{
+    struct notification_post post = {0};
+    struct parse parse = {.limits = limits, .field = ret_field, .post = &post};
+    int status = parse_object(&parse, object, IN_EVENT_BODY);
+    if (status == 0 && !post.is_event) {
+        status = fail(&parse, FIELD_EVENT, STATUS_INVALID);
+    }
+    return finish(&parse, status, ret_post);
+}
+
+int notification_from_msgpack(struct bytes object, const struct notification_limits *limits,
+    struct notification_post *ret_post, const char **ret_field)
+{
+    struct notification_post post = {0};
+    struct parse parse = {.limits = limits, .field = ret_field, .post = &post};
+    *ret_field = NULL;
+    int status = mp_check(object, MP_DEPTH_MAX, NULL);
+    post.json.max = object.len * 8 + 64; /* JSON is not longer: control characters take six */
+    status = status < 0 ? status : mp_to_json(object, NULL, &post.json);
+    status = status < 0 ? status : parse_object(&parse, builder_bytes(&post.json), IN_STREAM);
+    return finish(&parse, status, ret_post);
+}
+
+int notification_from_fields(const struct notification_field *from, size_t count,
+    const struct notification_limits *limits, struct notification_post *ret_post,
+    const char **ret_field)
+{
+    if (count == 1 && bytes_eq_str(from->name, "json")) {
+        return notification_from_json(from->value, limits, ret_post, ret_field);
+    }
+    if (count == 1 && bytes_eq_str(from->name, "msgpack")) {
+        return notification_from_msgpack(from->value, limits, ret_post, ret_field);
+    }
+    struct notification_post post = {0};
+    struct parse parse = {.limits = limits, .field = ret_field, .post = &post};
+    int status = 0;
+    *ret_field = NULL;
+    for (size_t i = 0; i < count && status == 0; i++) {
+        status = collect_field(&parse, &from[i]);
+    }
+    /* Only the names in `users` are escaped here. */
+    status = status < 0 ? status : begin(&parse, parse.value[FIELD_USERS].len);
+    status = status < 0 ? status : check(&parse);
+    return finish(&parse, status, ret_post);
+}
+
+void notification_post_finish(struct notification_post *post)
+{
+    mem_free(post->lists);
+    mem_free(post->texts);
+    builder_reset(&post->json);
+    *post = (struct notification_post){0};
+}
+
+/* Hashing: parts with their lengths in front, so that no two lists of parts look the same. */
+
+static void add_part(struct builder *out, struct bytes part)
+{
+    builder_u64(out, part.len);
+    builder_byte(out, ':');
+    builder_add(out, part);
+}
+
+/* JSON without the blanks between its tokens. */
+static void add_minified(struct builder *out, struct bytes json)
+{
+    bool in_string = false;
+    for (size_t i = 0; i < json.len; i++) {
+        char c = json.at[i];
+        if (!in_string && (c == ' ' || c == '\n' || c == '\t' || c == '\r')) {
+            continue;
+        }
+        builder_byte(out, c);
+        if (in_string && c == '\\' && i + 1 < json.len) {
+            builder_byte(out, json.at[++i]);
+        } else if (c == '"') {
+            in_string = !in_string;
+        }
+    }
+}
+
+static int hash_builder(notification_hash_fn hash, struct builder *content, uint8_t ret_hash[16])
+{
+    int status = builder_failed(content) ? STATUS_NOMEM : 0;
+    if (status == 0) {
+        hash(builder_bytes(content), ret_hash);
+    }
+    builder_reset(content);
+    return status;
+}
+
+int notification_key_hash(notification_hash_fn hash, struct bytes tenant, struct bytes user,
+    struct bytes key, uint8_t ret_hash[16])
+{
+    struct builder content = {0};
+    add_part(&content, tenant);
+    add_part(&content, user);
+    add_part(&content, key);
+    return hash_builder(hash, &content, ret_hash);
+}
+
+int notification_content_hash(
+    notification_hash_fn hash, const struct notification_post *post, uint8_t ret_hash[16])
+{
+    struct builder content = {0};
+    add_part(&content, post->type);
+    add_part(&content, post->title);
+    add_part(&content, post->message);
+    builder_u64(&content, (uint64_t)post->priority);
+    builder_byte(&content, ':');
+    builder_u64(&content, post->expires_at);
+    builder_byte(&content, ':');
+    add_minified(&content, post->data);
+    return hash_builder(hash, &content, ret_hash);
+}
+
+static const char *const priority_names[NOTIFICATION_PRIORITY_COUNT] = {
+    [NOTIFICATION_LOW] = "low",
+    [NOTIFICATION_MEDIUM] = "medium",
+    [NOTIFICATION_HIGH] = "high",
+    [NOTIFICATION_URGENT] = "urgent",
+};
+
+struct bytes notification_priority_name(enum notification_priority priority)
+{
+    CHECK(priority < NOTIFICATION_PRIORITY_COUNT);
+    return bytes_str(priority_names[priority]);
+}
+
+int notification_priority_parse(struct bytes name, enum notification_priority *ret_priority)
+{
+    for (unsigned i = 0; i < NOTIFICATION_PRIORITY_COUNT; i++) {
+        if (bytes_eq_str(name, priority_names[i])) {
+            *ret_priority = (enum notification_priority)i;
+            return 0;
+        }
+    }
+    return STATUS_INVALID;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "codec/notification_json.h"
+
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "codec/iso_time.h"
+#include "codec/json_scan.h"
+
+static const char *const state_names[NOTIFICATION_STATE_COUNT] = {
+    [NOTIFICATION_UNREAD] = "unread",
+    [NOTIFICATION_SEEN] = "seen",
+    [NOTIFICATION_READ] = "read",
+    [NOTIFICATION_ARCHIVED] = "archived",
+    [NOTIFICATION_EXPIRED] = "expired",
+    [NOTIFICATION_ERASED] = "erased",
+};
+
+struct bytes notification_state_name(enum notification_state state)
+{
+    CHECK(state < NOTIFICATION_STATE_COUNT);
+    return bytes_str(state_names[state]);
+}
+
+int notification_state_parse(struct bytes name, enum notification_state *ret_state)
+{
+    for (unsigned i = 0; i < NOTIFICATION_STATE_COUNT; i++) {
+        if (bytes_eq_str(name, state_names[i])) {
+            *ret_state = (enum notification_state)i;
+            return 0;
+        }
+    }
+    return STATUS_INVALID;
+}
+
+/* Append `prefix`, which ends in the name of a member and its colon, and then the value. */
+
+static void add_string(struct builder *out, const char *prefix, struct bytes text)
+{
+    builder_str(out, prefix);
+    json_scan_write_string(out, text);
+}
+
+static void add_u64(struct builder *out, const char *prefix, uint64_t value)
+{
+    builder_str(out, prefix);
+    builder_u64(out, value);
+}
+
+static void add_bool(struct builder *out, const char *prefix, bool value)
+{
+    builder_str(out, prefix);
+    builder_str(out, value ? "true" : "false");
+}
+
+static void add_time(struct builder *out, const char *prefix, uint64_t ms)
+{
+    builder_str(out, prefix);
+    if (ms == 0 || ms > (uint64_t)ISO_TIME_MAX) {
+        builder_str(out, "null");
+        return;
+    }
+    builder_byte(out, '"');
+    if (iso_time_write((int64_t)ms, out) < 0) {
+        CHECK(!"the range was checked");
+    }
+    builder_byte(out, '"');
+}
+
+static void add_id(struct builder *out, const char *prefix, const uint8_t id[NOTIFICATION_ID_LEN])
+{
+    char text[UUID_TEXT_LEN];
+    uuid_format(id, text);
+    builder_str(out, prefix);
+    builder_byte(out, '"');
+    builder_add(out, bytes_of(text, sizeof(text)));
+    builder_byte(out, '"');
+}
+
+/* Archived rows are no longer unread, also where nobody read them. */
+static bool is_read(const struct notification_view *view)
+{
+    return view->state >= NOTIFICATION_READ || view->read_at > 0;
+}
+
+void notification_json_item(const struct notification_view *view, struct builder *out)
+{
+    add_id(out, "{\"id\":", view->id);
+    add_u64(out, ",\"seq\":", view->seq);
+    add_u64(out, ",\"rev\":", view->rev);
+    add_string(out, ",\"userId\":", view->user);
+    add_string(out, ",\"type\":", view->type);
+    add_string(out, ",\"title\":", view->title);
+    add_string(out, ",\"message\":", view->message);
+    builder_str(out, ",\"data\":");
+    builder_add(out, view->data.len > 0 ? view->data : BYTES("null"));
+    add_string(out, ",\"priority\":", notification_priority_name(view->priority));
+    add_bool(out, ",\"isRead\":", is_read(view));
+    add_time(out, ",\"readAt\":", view->read_at);
+    add_time(out, ",\"createdAt\":", view->created_at);
+    if (view->expires_at > 0) {
+        add_time(out, ",\"expiresAt\":", view->expires_at);
+    }
+    builder_byte(out, '}');
+}
+
+static void add_items(
+    struct builder *out, const char *prefix, const struct notification_view *items, size_t count)
+{
+    builder_str(out, prefix);
+    builder_byte(out, '[');
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0) {
+            builder_byte(out, ',');
+        }
+        notification_json_item(&items[i], out);
+    }
+    builder_byte(out, ']');
+}
+
+static void add_which(struct builder *out, const struct notification_state_body *body)
+{
+    if (body->up_to > 0) {
+        /* "Every one" is a number that JavaScript keeps exactly. */
+        uint64_t highest = (UINT64_C(1) << 53) - 1;
+        add_u64(out, ",\"upTo\":", body->up_to < highest ? body->up_to : highest);
+        return;
+    }
+    builder_str(out, ",\"ids\":[");
+    for (size_t i = 0; i < body->count; i++) {
+        add_id(out, i > 0 ? "," : "", body->changes[i].id);
+    }
+    builder_byte(out, ']');
+}
+
+void notification_json_state(const struct notification_state_body *body, struct builder *out)
+{
+    add_u64(out, "{\"rev\":", body->rev);
+    add_u64(out, ",\"unread\":", body->unread);
+    add_which(out, body);
+    add_string(out, ",\"state\":", notification_state_name(body->state));
+    add_time(out, ",\"at\":", body->at);
+    builder_byte(out, '}');
+}
+
+void notification_json_unread(uint64_t count, uint64_t rev, struct builder *out)
+{
+    add_u64(out, "{\"count\":", count);
+    add_u64(out, ",\"rev\":", rev);
+    builder_byte(out, '}');
+}
+
+void notification_json_ready(const struct notification_ready *ready, struct builder *out)
+{
+    add_string(out, "{\"userId\":", ready->user);
+    add_string(out, ",\"node\":", ready->node);
+    add_string(out, ",\"epoch\":", ready->epoch);
+    add_u64(out, ",\"seq\":", ready->seq);
+    add_u64(out, ",\"rev\":", ready->rev);
+    add_u64(out, ",\"unread\":", ready->unread);
+    add_u64(out, ",\"limits\":{\"messagesPerMinute\":", ready->messages_per_minute);
+    add_u64(out, ",\"messageBytes\":", ready->message_bytes);
+    add_u64(out, ",\"rooms\":", ready->rooms);
+    builder_str(out, "}}");
+}
+
+void notification_json_resync(struct bytes epoch, uint64_t rev, struct builder *out)
+{
+    add_string(out, "{\"epoch\":", epoch);
+    add_u64(out, ",\"rev\":", rev);
+    builder_byte(out, '}');
+}
+
+static void add_change(struct builder *out, const struct notification_change *change)
+{
+    add_id(out, "{\"id\":", change->id);
+    add_u64(out, ",\"seq\":", change->seq);
+    add_u64(out, ",\"rev\":", change->rev);
+    add_string(out, ",\"state\":", notification_state_name(change->state));
+    add_time(out, ",\"at\":", change->at);
+    builder_byte(out, '}');
+}
+
+void notification_json_sync(const struct notification_sync_body *body, struct builder *out)
+{
+    builder_str(out, "{\"ok\":true,");
+    add_items(out, "\"items\":", body->items, body->item_count);
+    builder_str(out, ",\"states\":[");
+    for (size_t i = 0; i < body->change_count; i++) {
+        if (i > 0) {
+            builder_byte(out, ',');
+        }
+        add_change(out, &body->changes[i]);
+    }
+    add_u64(out, "],\"rev\":", body->through_rev);
+    add_u64(out, ",\"unread\":", body->unread);
+    add_bool(out, ",\"done\":", body->done);
+    builder_byte(out, '}');
+}
+
+void notification_json_list(const struct notification_view *items, size_t count, uint64_t next_seq,
+    bool ack, struct builder *out)
+{
+    builder_str(out, ack ? "{\"ok\":true," : "{");
+    add_items(out, "\"items\":", items, count);
+    builder_str(out, ",\"next\":");
+    if (next_seq == 0) {
+        builder_str(out, "null}");
+        return;
+    }
+    builder_byte(out, '"');
+    builder_u64(out, next_seq);
+    builder_str(out, "\"}");
+}
