@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * eio_session - private to the session layer: Engine.IO revision 4 over whole messages.
+ */
+#ifndef HUB_EIO_SESSION_H
+#define HUB_EIO_SESSION_H
+
+#include <stdbool.h>
+
+#include "codec/base/bytes.h"
+
+struct session;
+
+/* Send the open packet and start the deadlines of a session that was just begun. */
+void eio_session_open(struct session *session);
+
+/* A message arrived. */
+void eio_session_message(struct session *session, bool binary, struct bytes message);
+
+#endif

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session - one Engine.IO session, or one plain WebSocket: life, deadlines, pressure, moving.
+ *
+ * Stage 4 of the data path begins here (on_message). The only file that knows the transport.
+ */
+#include "hub/session.h"
+
+#include "codec/base/mem.h"
+#include "codec/ws_frame.h"
+#include "hub/connection.h"
+#include "hub/eio_session.h"
+#include "hub/heartbeat.h"
+#include "hub/loop.h"
+#include "hub/plain_session.h"
+#include "hub/session_core.h"
+#include "hub/sio_session.h"
+
+/* --- helpers ------------------------------------------------------------------------------- */
+
+uint64_t session_now(const struct session *session)
+{
+    return sched_now(session->home->shard->sched);
+}
+
+struct outbox *session_outbox(struct session *session)
+{
+    return connection_outbox(session->websocket.connection);
+}
+
+struct identity *session_identity(const struct session *session)
+{
+    return session->identity;
+}
+
+static struct timer_wheel *wheel(const struct session *session)
+{
+    return sched_timers(session->home->shard->sched);
+}
+
+/* --- sending ------------------------------------------------------------------------------- */
+
+struct chunk *session_text_chunk(const struct builder *text)
+{
+    if (builder_failed(text)) {
+        return NULL;
+    }
+    struct bytes body = builder_bytes(text);
+    char head[WS_FRAME_HEAD_MAX];
+    size_t head_len = ws_frame_write_head(head, WS_TEXT, false, body.len);
+    struct builder frame = {.max = WS_FRAME_HEAD_MAX + body.len};
+    builder_add(&frame, bytes_of(head, head_len));
+    builder_add(&frame, body);
+    return chunk_take(&frame);
+}
+
+bool session_send_chunk(struct session *session, struct chunk *chunk)
+{
+    return outbox_append(
+        session_outbox(session), &session->home->shard->dirty_outboxes, chunk, 0, chunk->len);
+}
+
+bool session_send_text(struct session *session, struct builder *text)
+{
+    struct chunk *chunk = session_text_chunk(text);
+    builder_reset(text);
+    if (!chunk) {
+        return false;
+    }
+    bool sent = session_send_chunk(session, chunk);
+    chunk_unref(chunk);
+    return sent;
+}
+
+/* --- extra --------------------------------------------------------------------------------- */
+
+struct session_extra *session_extra_create(void)
+{
+    struct session_extra *extra = mem_alloc(sizeof(*extra));
+    list_init(&extra->sockets);
+    return extra;
+}
+
+struct session_extra *session_extra(struct session *session)
+{
+    if (!session->extra) {
+        session->extra = session_extra_create();
+    }
+    return session->extra;
+}
+
+static void drop_assembly(struct session_assembly *assembly)
+{
+    buf_unref(assembly->text);
+    for (unsigned i = 0; i < assembly->count; i++) {
+        buf_unref(assembly->attachments[i]);
+    }
+    *assembly = (struct session_assembly){0};
+}
+
+static void forget_request(struct session_extra *extra)
+{
+    extra->request = (struct app_connect){0};
+    if (extra->tokens) {
+        explicit_bzero(extra->tokens, extra->tokens_len);
+        mem_free(extra->tokens);
+        extra->tokens = NULL;
+    }
+}
+
+void session_extra_destroy(struct session_extra *extra)
+{
+    if (!extra) {
+        return;
+    }
+    CHECK(list_empty(&extra->sockets));
+    forget_request(extra);
+    drop_assembly(&extra->assembly);
+    buf_unref(extra->connect);
+    mem_free(extra);
+}
+
+void session_forget_request(struct session *session)
+{
+    if (session->extra) {
+        forget_request(session->extra);
+    }
+}
+
+void session_drop_assembly(struct session *session)
+{
+    if (session->extra) {
+        drop_assembly(&session->extra->assembly);
+    }
+}
+
+void session_trim(struct session *session)
+{
+    struct session_extra *extra = session->extra;
+    if (extra && list_empty(&extra->sockets) && extra->connect_due_ms == 0 &&
+        extra->refusals == 0 && !extra->tokens && !extra->connect && !extra->assembly.text) {
+        session->extra = NULL;
+        session_extra_destroy(extra);
+    }
+}
+
+struct app_connect session_request(
+    struct session *session, struct bytes nsp, struct bytes auth, char remote[46])
+{
+    struct app_connect request = {0};
+    if (session->extra && session->extra->tokens) {
+        request = session->extra->request;
+    } else {
+        connection_remote(session->websocket.connection, remote);
+        request.remote = bytes_str(remote);
+    }
+    request.session = session;
+    request.nsp = nsp;
+    request.auth = auth;
+    return request;
+}
+
+/* --- deadlines ----------------------------------------------------------------------------- */
+
+void session_arm(struct session *session)
+{
+    if (session->ended || session->moving) {
+        return;
+    }
+    uint64_t due = heartbeat_due(session);
+    const struct session_extra *extra = session->extra;
+    if (extra && extra->connect_due_ms != 0 && extra->connect_due_ms < due) {
+        due = extra->connect_due_ms;
+    }
+    if (extra && extra->assembly.text && extra->assembly.due_ms < due) {
+        due = extra->assembly.due_ms;
+    }
+    if (!timer_armed(&session->timer) || session->timer.due_ms != due) {
+        timer_set(wheel(session), &session->timer, due);
+    }
+}
+
+static void on_deadline(struct timer *timer)
+{
+    struct session *session = container_of(timer, struct session, timer);
+    const struct session_extra *extra = session->extra;
+    uint64_t now = session_now(session);
+    if (extra && extra->connect_due_ms != 0 && extra->connect_due_ms <= now) {
+        session_end(session, session->reason != 0 ? session->reason : CLOSE_AUTH_TIMEOUT);
+    } else if (extra && extra->assembly.text && extra->assembly.due_ms <= now) {
+        session_end(session, CLOSE_PARSE);
+    } else if (heartbeat_due(session) <= now) {
+        heartbeat_expire(session);
+    }
+    session_arm(session);
+}
+
+/* --- pressure ------------------------------------------------------------------------------ */
+
+/*
+ * Peer packets become messages to the user's actor (this shard) and from there to rooms and
+ * sequencers on any shard. While a line from this shard is at its bound, sessions that go on
+ * talking are not read.
+ */
+static bool lines_pressured(const struct session_home *home)
+{
+    for (unsigned i = 0; i < home->layer->shard_count; i++) {
+        if (sched_pressured(home->shard->sched, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Put the session into the list where its state says it belongs. */
+static void settle(struct session *session)
+{
+    struct session_home *home = session->home;
+    list_remove(&session->link);
+    if (session->reaping) {
+        list_append(&home->ending, &session->link);
+        if (!timer_armed(&home->reap)) {
+            timer_set(wheel(session), &home->reap, session_now(session));
+        }
+    } else if (session->paused) {
+        list_append(&home->paused, &session->link);
+        if (!timer_armed(&home->relief)) {
+            timer_set(wheel(session), &home->relief, session_now(session) + SESSION_RELIEF_MS);
+        }
+    } else {
+        list_append(&home->open, &session->link);
+    }
+}
+
+static void pause_under_pressure(struct session *session)
+{
+    if (!session->ended && !session->moving && !session->paused && lines_pressured(session->home)) {
+        session->paused = 1;
+        settle(session);
+        connection_pause(session->websocket.connection);
+    }
+}
+
+static void resume(struct session *session)
+{
+    if (session->paused) {
+        session->paused = 0;
+        settle(session);
+        connection_resume(session->websocket.connection);
+    }
+}
+
+static void on_relief(struct timer *timer)
+{
+    struct session_home *home = container_of(timer, struct session_home, relief);
+    if (lines_pressured(home)) {
+        uint64_t now = sched_now(home->shard->sched);
+        timer_set(sched_timers(home->shard->sched), timer, now + SESSION_RELIEF_MS);
+        return;
+    }
+    struct list relieved;
+    list_init(&relieved);
+    list_splice(&relieved, &home->paused);
+    while (!list_empty(&relieved)) {
+        resume(container_of(relieved.next, struct session, link));
+    }
+}
+
+/* --- the end ------------------------------------------------------------------------------- */
+
+void session_reap_later(struct session *session)
+{
+    if (!session->reaping && !session->moving) {
+        session->reaping = 1;
+        settle(session);
+    }
+}
+
+/* A session that was sent away for good may stay a little, to be told so if it asks again. */
+static void let_linger(struct session *session)
+{
+    if (!session->ended && !session_has_socket(session)) {
+        session_extra(session)->connect_due_ms =
+            session_now(session) + session->home->config->connect_timeout_ms;
+        session_arm(session);
+    }
+}
+
+static void on_reap(struct timer *timer)
+{
+    struct session_home *home = container_of(timer, struct session_home, reap);
+    struct list reaped;
+    list_init(&reaped);
+    list_splice(&reaped, &home->ending);
+    while (!list_empty(&reaped)) {
+        struct session *session = container_of(reaped.next, struct session, link);
+        session->reaping = 0;
+        settle(session);
+        session_drop_sockets(session, !session->ended, session->reason);
+        let_linger(session);
+    }
+}
+
+void session_end(struct session *session, enum close_reason reason)
+{
+    if (session->ended) {
+        return;
+    }
+    CHECK(!session->moving);
+    session->ended = 1;
+    session->reason = reason;
+    timer_cancel(wheel(session), &session->timer);
+    session_drop_assembly(session);
+    session_mark_closing(session);
+    resume(session); /* or the peer's answer to our close frame would not be read */
+    if (session_has_socket(session)) {
+        session_reap_later(session);
+    }
+    websocket_close(&session->websocket, reason);
+}
+
+static void destroy(struct session *session)
+{
+    session_extra_destroy(session->extra);
+    identity_unref(session->identity);
+    mem_free(session);
+}
+
+static void on_closed(struct websocket *websocket, enum close_reason reason)
+{
+    struct session *session = container_of(websocket, struct session, websocket);
+    if (!session->moving) {
+        timer_cancel(wheel(session), &session->timer);
+        session_drop_sockets(session, false, session->ended ? session->reason : reason);
+        list_remove(&session->link);
+        session->home->count--;
+    }
+    destroy(session);
+}
+
+/* --- the beginning ------------------------------------------------------------------------- */
+
+static void on_message(struct websocket *websocket, bool binary, struct bytes message)
+{
+    struct session *session = container_of(websocket, struct session, websocket);
+    if (session->ended) {
+        return;
+    }
+    if (session->kind == SESSION_ENGINE) {
+        eio_session_message(session, binary, message);
+    } else {
+        plain_session_message(session, binary, message);
+    }
+    pause_under_pressure(session);
+}
+
+/* Something was lost at the outbox's cap. A gap is never silent: who is not told, comes again. */
+static void on_drained(struct websocket *websocket, uint32_t refused)
+{
+    struct session *session = container_of(websocket, struct session, websocket);
+    if (refused == 0 || session->ended || session->moving) {
+        return;
+    }
+    if (session->home->config->app.ops->lost) {
+        session_tell_lost(session, refused);
+    } else {
+        session_end(session, CLOSE_SLOW);
+    }
+}
+
+static const struct websocket_ops websocket_ops = {
+    .on_message = on_message,
+    .on_closed = on_closed,
+    .on_drained = on_drained,
+};
+
+/* Become one of the sessions of `home`. */
+static void move_in(struct session *session, struct session_home *home)
+{
+    session->home = home;
+    home->count++;
+    settle(session);
+}
+
+struct session *session_create(
+    struct session_home *home, enum session_kind kind, struct session_extra *extra)
+{
+    struct session *session = mem_alloc(sizeof(*session));
+    session->kind = kind;
+    session->extra = extra;
+    list_init(&session->link);
+    timer_init(&session->timer, on_deadline);
+    move_in(session, home);
+    return session;
+}
+
+void session_begin(struct session *session, struct connection *connection)
+{
+    const struct session_config *config = session->home->config;
+    bool known = session->kind != SESSION_ENGINE; /* shown a token before the upgrade */
+    websocket_init(&session->websocket, connection,
+        known ? &config->after_auth : &config->before_auth, &websocket_ops);
+    heartbeat_start(session);
+    session_arm(session);
+}
+
+/* --- moving -------------------------------------------------------------------------------- */
+
+static void on_arrived(void *context, bool ok)
+{
+    struct session *session = context;
+    if (!ok) {
+        destroy(session); /* on the old thread: the peer has gone */
+        return;
+    }
+    struct shard *shard = loop_shard(connection_loop(session->websocket.connection));
+    session->moving = 0;
+    move_in(session, session_layer_home(session->home->layer, shard));
+    session_arm(session);
+    if (session->home->refusing) {
+        session_end(session, CLOSE_DRAINING);
+    } else if (session->kind == SESSION_ENGINE) {
+        sio_session_arrived(session);
+    } else {
+        plain_session_arrived(session);
+    }
+}
+
+void session_move(struct session *session, unsigned shard)
+{
+    CHECK(!session_has_socket(session));
+    resume(session);
+    timer_cancel(wheel(session), &session->timer);
+    list_remove(&session->link);
+    session->home->count--;
+    session->moving = 1;
+    websocket_move(&session->websocket, shard, on_arrived, session);
+}
+
+/* --- homes --------------------------------------------------------------------------------- */
+
+void session_home_init(struct session_home *home)
+{
+    list_init(&home->open);
+    list_init(&home->paused);
+    list_init(&home->ending);
+    timer_init(&home->relief, on_relief);
+    timer_init(&home->reap, on_reap);
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session_core - private to the session layer: the state of a session and how its parts call each
+ * other.
+ *
+ *     upgrade ─▶ session ─▶ eio_session ─▶ sio_session ─▶ app
+ *                      └──▶ plain_session ─────────────▶ app
+ *
+ * Invariants:
+ *  1. A session is in exactly one list of its home (open, paused, ending), or in none while it
+ * moves between shards or when it is new.
+ *  2. It has one timer, set to the earliest of its deadlines: the heartbeat's, and those in
+ * `extra`.
+ *  3. Sockets end outside of calls from actors: socket_ops.disconnect only marks and queues; the
+ * home's `reap` timer, due at once, tells the application.
+ *  4. `extra` exists only while something in it is needed; an idle session of one namespace has
+ * none.
+ *  5. Only session.c knows the transport (websocket_*, connection_*).
+ */
+#ifndef HUB_SESSION_CORE_H
+#define HUB_SESSION_CORE_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "actors/close.h"
+#include "actors/core/timer.h"
+#include "actors/shard.h"
+#include "actors/socket.h"
+#include "codec/base/buf.h"
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+#include "codec/base/list.h"
+#include "codec/sio.h"
+#include "hub/app.h"
+#include "hub/session_layer.h"
+#include "hub/websocket.h"
+
+enum session_kind { SESSION_ENGINE, SESSION_JSON, SESSION_MSGPACK, SESSION_KIND_COUNT };
+
+enum {
+    SESSION_SOCKETS_MAX = 16, /* namespaces joined at a time */
+    SESSION_REFUSALS_MAX = 16, /* CONNECT packets refused before the session is ended */
+    SESSION_LATE_MS = 1000, /* a timer this late says that the process stood still */
+    SESSION_RELIEF_MS = 1, /* between looks at a line under pressure */
+};
+
+/* A layer's part on one shard. */
+struct session_home {
+    struct session_layer *layer;
+    const struct session_config *config;
+    struct shard *shard;
+    struct list open; /* session.link */
+    struct list paused; /* session.link: not read until the lines to other shards are relieved */
+    struct list ending; /* session.link: have sockets whose end the application must be told */
+    struct timer relief;
+    struct timer reap;
+    struct timer drain;
+    uint64_t drain_until; /* monotonic ms */
+    size_t count;
+    bool refusing; /* no new sessions */
+    struct chunk *pings[SESSION_KIND_COUNT];
+};
+
+struct session_layer {
+    struct session_config config;
+    unsigned shard_count;
+    struct session_home homes[];
+};
+
+/* A socket of a second or further namespace. */
+struct session_socket {
+    struct socket socket;
+    struct session *session;
+    struct list link; /* session_extra.sockets */
+};
+
+/* A binary packet whose attachments are arriving. */
+struct session_assembly {
+    uint64_t due_ms;
+    struct buf *text; /* the packet, without the Engine.IO digit; NULL: none */
+    unsigned expected;
+    unsigned count;
+    size_t bytes;
+    struct buf *attachments[SIO_ATTACHMENTS_MAX];
+};
+
+/* What only some sessions need, or only for a while. */
+struct session_extra {
+    struct list sockets; /* session_socket.link */
+    uint64_t connect_due_ms; /* a namespace must be joined until then; 0: no such deadline */
+    unsigned refusals;
+    struct app_connect request; /* tokens and addresses, in `tokens`, until a namespace is joined */
+    char *tokens;
+    size_t tokens_len;
+    struct buf *connect; /* the CONNECT packet that moves along to another shard */
+    struct session_assembly assembly;
+};
+
+struct session {
+    struct websocket websocket;
+    struct session_home *home;
+    struct list link; /* of home: open, paused or ending */
+    struct timer timer;
+    struct session_extra *extra;
+    struct identity *identity; /* one reference, from the first namespace joined on */
+    uint32_t heartbeat_due; /* low 32 bits of monotonic ms */
+    uint16_t asked; /* requests sent to the client */
+    unsigned kind : 2; /* enum session_kind */
+    unsigned reason : 5; /* why it ends; or why a socket was sent away for good; 0: neither */
+    unsigned awaiting_pong : 1;
+    unsigned extended : 1; /* another packet has prolonged the wait for this pong */
+    unsigned paused : 1;
+    unsigned ended : 1; /* the transport is being closed */
+    unsigned moving : 1;
+    unsigned reaping : 1; /* in home.ending */
+    unsigned has_first : 1; /* `first` is in use */
+    unsigned
+        expelled : 1; /* we have sent DISCONNECT: packets for that namespace may be in flight */
+    struct socket first;
+};
+
+static_assert(CLOSE_REASON_COUNT <= 32, "session.reason has five bits");
+static_assert(sizeof(struct session) <= 240, "idle sessions stay small");
+
+/* The layer's part on `shard`. */
+struct session_home *session_layer_home(struct session_layer *layer, const struct shard *shard);
+
+/* Make the lists and timers of a home that belong to session.c. */
+void session_home_init(struct session_home *home);
+
+/* Make a session of `home`, not yet on a connection. `extra` (may be NULL) is taken over. */
+MUST_CHECK struct session *session_create(
+    struct session_home *home, enum session_kind kind, struct session_extra *extra);
+
+/* Take over a connection that has been upgraded. */
+void session_begin(struct session *session, struct connection *connection);
+
+/*
+ * End the session: its sockets are sent nothing any more, the transport is closed behind what
+ * waits, and the application is told soon. Safe from everywhere; again: nothing.
+ */
+void session_end(struct session *session, enum close_reason reason);
+
+/* Go to another shard, where extra.connect (or the opening of a plain one) is presented again. */
+void session_move(struct session *session, unsigned shard);
+
+/* An empty extra; destroyed with what it holds, the tokens wiped. NULL is allowed. */
+MUST_CHECK struct session_extra *session_extra_create(void);
+void session_extra_destroy(struct session_extra *extra);
+
+/* The extra of a session, made when there is none. */
+struct session_extra *session_extra(struct session *session);
+
+/* Free the extra if nothing in it is needed. */
+void session_trim(struct session *session);
+
+/* Forget what the request carried; tokens are wiped. */
+void session_forget_request(struct session *session);
+
+/* Drop the packet whose attachments are arriving, if any. */
+void session_drop_assembly(struct session *session);
+
+/* Set the timer to the earliest deadline. */
+void session_arm(struct session *session);
+
+/* Monotonic ms of the current turn. */
+uint64_t session_now(const struct session *session);
+
+/* Make a chunk of a whole WebSocket message, with one reference; NULL when `text` had failed. */
+MUST_CHECK struct chunk *session_text_chunk(const struct builder *text);
+
+/* Append one text message to the outbox and reset `text`. False when refused at the cap. */
+bool session_send_text(struct session *session, struct builder *text);
+
+/* Append a message that is shared. False when refused at the outbox's cap. */
+bool session_send_chunk(struct session *session, struct chunk *chunk);
+
+/* The outbox of the transport. */
+struct outbox *session_outbox(struct session *session);
+
+/* What the application needs to know to decide about `nsp`; the result is borrowed. */
+struct app_connect session_request(
+    struct session *session, struct bytes nsp, struct bytes auth, char remote[46]);
+
+/*
+ * A new socket for `nsp`; verdict->identity is taken over. The request is forgotten, the limits
+ * become those after authentication. NULL when there are too many (the identity is dropped).
+ */
+MUST_CHECK struct socket *session_add_socket(
+    struct session *session, struct bytes nsp, const struct app_verdict *verdict);
+
+/* Tell the application that `socket` has ended, and free it. Not from a call of an actor. */
+void session_drop_socket(struct session *session, struct socket *socket, enum close_reason reason);
+
+/* The same for all sockets, or those marked `closing`. */
+void session_drop_sockets(struct session *session, bool only_closing, enum close_reason reason);
+
+/* Mark every socket `closing`: nothing is sent to it any more. */
+void session_mark_closing(struct session *session);
+
+/* Tell the application of every socket that `refused` messages of the session were lost. */
+void session_tell_lost(struct session *session, uint32_t refused);
+
+/* The socket of `nsp`, or NULL. */
+struct socket *session_find_socket(struct session *session, struct bytes nsp);
+
+/* Whether the session has a socket at all. */
+bool session_has_socket(const struct session *session);
+
+/* The session of a socket. */
+struct session *session_of(struct socket *socket);
+
+/* Drop what is marked `closing` soon, outside of calls from actors. */
+void session_reap_later(struct session *session);
+
+#endif

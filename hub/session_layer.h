@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session_layer - the session layer of a node: its settings, and its part on each shard.
+ *
+ * One layer carries one application (hub/app.h) over Engine.IO and Socket.IO on one path, and over
+ * the plain WebSocket on another. It is made before the loops start; each shard joins it from its
+ * own thread. Requests come in through hub/upgrade.h. What an application does with a single
+ * session is in hub/session.h.
+ */
+#ifndef HUB_SESSION_LAYER_H
+#define HUB_SESSION_LAYER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+#include "codec/ws_accept.h"
+#include "hub/app.h"
+#include "hub/websocket.h"
+
+struct session_layer;
+struct shard;
+
+struct session_config {
+    struct app app;
+
+    /* The functions below get this first. They are called on every shard's thread. */
+    void *context;
+    /* Whether a page of these Origin header values may connect; NULL: any. `has_token`: the request
+     * is authenticated by a token of its own, never by a cookie (always so on Socket.IO). */
+    bool (*origin_allowed)(
+        void *context, const struct bytes *origins, size_t count, bool has_token);
+    ws_accept_sha1_fn sha1;
+
+    struct websocket_limits before_auth;
+    struct websocket_limits after_auth; /* message_bytes is announced as maxPayload */
+    uint32_t ping_interval_ms;
+    uint32_t ping_timeout_ms;
+    uint32_t connect_timeout_ms; /* from the upgrade to the first namespace joined */
+    uint32_t attachments_timeout_ms; /* from a binary packet to its last attachment */
+    uint32_t attachments_bytes; /* of one packet together */
+    bool query_token; /* whether the query parameter `token` is read */
+};
+
+/* Make a layer for shards 0 to `shard_count` - 1. `config` is copied. */
+MUST_CHECK struct session_layer *session_layer_create(
+    const struct session_config *config, unsigned shard_count);
+
+/* Free the layer; after the threads of its shards have ended. NULL is allowed. */
+void session_layer_destroy(struct session_layer *layer);
+
+/* Join: before the first connection of `shard`, on its thread. */
+void session_layer_start(struct session_layer *layer, struct shard *shard);
+
+/*
+ * End every session of `shard` without ceremony: each is closed with `reason` and freed when its
+ * connection has gone. New ones are refused with 503 from now on.
+ */
+void session_layer_stop(struct session_layer *layer, struct shard *shard, enum close_reason reason);
+
+/*
+ * Send the sessions of `shard` away, evenly over `window_ms` milliseconds: each gets `hub:draining
+ * {reconnectIn}`, then CLOSE_DRAINING. New ones are refused with 503 from now on.
+ */
+void session_layer_drain(struct session_layer *layer, struct shard *shard, uint32_t window_ms);
+
+/* How many sessions there are on `shard`. Its own thread. */
+size_t session_layer_count(const struct session_layer *layer, const struct shard *shard);
+
+#endif

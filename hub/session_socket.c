@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session_socket - private to the session layer: the sockets of a session, one per namespace.
+ *
+ * The first socket lives inside the session; further ones are allocations of their own. Which of
+ * the two a socket is, its ops tell.
+ */
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "codec/sio.h"
+#include "codec/ws_frame.h"
+#include "hub/connection.h"
+#include "hub/session.h"
+#include "hub/session_core.h"
+#include "hub/sio_session.h"
+
+static void on_disconnect(struct socket *socket, enum close_reason reason)
+{
+    struct session *session = session_of(socket);
+    if (socket->closing) {
+        return;
+    }
+    if (session->kind == SESSION_ENGINE && close_is_final(reason)) {
+        sio_session_expel(session, socket, reason);
+    } else {
+        session_end(session, reason);
+    }
+}
+
+static void on_pause(struct socket *socket, bool paused)
+{
+    struct connection *connection = session_of(socket)->websocket.connection;
+    if (paused) {
+        connection_pause(connection);
+    } else {
+        connection_resume(connection);
+    }
+}
+
+static const struct socket_ops first_ops = {.disconnect = on_disconnect, .pause = on_pause};
+static const struct socket_ops further_ops = {.disconnect = on_disconnect, .pause = on_pause};
+
+struct session *session_of(struct socket *socket)
+{
+    if (socket->ops == &first_ops) {
+        return container_of(socket, struct session, first);
+    }
+    CHECK(socket->ops == &further_ops);
+    return container_of(socket, struct session_socket, socket)->session;
+}
+
+bool session_has_socket(const struct session *session)
+{
+    return session->has_first || (session->extra && !list_empty(&session->extra->sockets));
+}
+
+static unsigned count_sockets(const struct session *session)
+{
+    unsigned count = session->has_first;
+    if (session->extra) {
+        list_for_each (link, &session->extra->sockets) {
+            count++;
+        }
+    }
+    return count;
+}
+
+struct socket *session_find_socket(struct session *session, struct bytes nsp)
+{
+    if (session->has_first && bytes_eq(socket_nsp(&session->first), nsp)) {
+        return &session->first;
+    }
+    if (session->extra) {
+        list_for_each (link, &session->extra->sockets) {
+            struct session_socket *further = container_of(link, struct session_socket, link);
+            if (bytes_eq(socket_nsp(&further->socket), nsp)) {
+                return &further->socket;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* --- joining ------------------------------------------------------------------------------- */
+
+static enum wire_format format_of(const struct session *session, bool batch)
+{
+    switch ((enum session_kind)session->kind) {
+    case SESSION_JSON:
+        return WIRE_JSON;
+    case SESSION_MSGPACK:
+        return WIRE_MSGPACK;
+    case SESSION_ENGINE:
+    case SESSION_KIND_COUNT:
+        break;
+    }
+    return batch ? WIRE_SIO_BATCH : WIRE_SIO;
+}
+
+/* Zeroed memory for one more socket, with its ops. */
+static struct socket *place_socket(struct session *session, const struct socket_ops **ret_ops)
+{
+    if (!session->has_first) {
+        session->has_first = 1;
+        memset(&session->first, 0, sizeof(session->first));
+        *ret_ops = &first_ops;
+        return &session->first;
+    }
+    struct session_socket *further = mem_alloc(sizeof(*further));
+    further->session = session;
+    list_init(&further->link);
+    list_append(&session_extra(session)->sockets, &further->link);
+    *ret_ops = &further_ops;
+    return &further->socket;
+}
+
+/* The token has done its work. */
+static void become_authenticated(struct session *session, struct identity *identity)
+{
+    identity_unref(session->identity);
+    session->identity = identity;
+    session_forget_request(session);
+    if (session->extra) {
+        session->extra->connect_due_ms = 0;
+        session_trim(session);
+    }
+    connection_authenticated(session->websocket.connection);
+    websocket_set_limits(&session->websocket, &session->home->config->after_auth);
+}
+
+struct socket *session_add_socket(
+    struct session *session, struct bytes nsp, const struct app_verdict *verdict)
+{
+    if (count_sockets(session) >= SESSION_SOCKETS_MAX) {
+        identity_unref(verdict->identity);
+        return NULL;
+    }
+    become_authenticated(session, verdict->identity);
+    const struct socket_ops *ops;
+    struct socket *socket = place_socket(session, &ops);
+    socket_init(socket, ops, session->home->shard, nsp, session_outbox(session), verdict->identity,
+        format_of(session, verdict->batch));
+    return socket;
+}
+
+/* --- leaving ------------------------------------------------------------------------------- */
+
+void session_drop_socket(struct session *session, struct socket *socket, enum close_reason reason)
+{
+    const struct app *app = &session->home->config->app;
+    socket->closing = true;
+    app->ops->closed(app->context, socket, reason);
+    CHECK(!socket->user); /* the application has called socket_detach */
+    if (socket == &session->first) {
+        session->has_first = 0;
+        return;
+    }
+    struct session_socket *further = container_of(socket, struct session_socket, socket);
+    list_remove(&further->link);
+    mem_free(further);
+}
+
+void session_drop_sockets(struct session *session, bool only_closing, enum close_reason reason)
+{
+    if (session->has_first && (!only_closing || session->first.closing)) {
+        session_drop_socket(session, &session->first, reason);
+    }
+    if (!session->extra) {
+        return;
+    }
+    list_for_each_safe (link, next, &session->extra->sockets) {
+        struct session_socket *further = container_of(link, struct session_socket, link);
+        if (!only_closing || further->socket.closing) {
+            session_drop_socket(session, &further->socket, reason);
+        }
+    }
+}
+
+void session_tell_lost(struct session *session, uint32_t refused)
+{
+    const struct app *app = &session->home->config->app;
+    if (session->has_first && !session->first.closing) {
+        app->ops->lost(app->context, &session->first, refused);
+    }
+    if (!session->extra) {
+        return;
+    }
+    list_for_each (link, &session->extra->sockets) {
+        struct socket *socket = &container_of(link, struct session_socket, link)->socket;
+        if (!socket->closing) {
+            app->ops->lost(app->context, socket, refused);
+        }
+    }
+}
+
+void session_mark_closing(struct session *session)
+{
+    if (session->has_first) {
+        session->first.closing = true;
+    }
+    if (session->extra) {
+        list_for_each (link, &session->extra->sockets) {
+            container_of(link, struct session_socket, link)->socket.closing = true;
+        }
+    }
+}
+
+/* --- asking -------------------------------------------------------------------------------- */
+
+/* `[[id,"name",args]]`, or `42nsp,id["name",args]`. */
+static void write_question(const struct session *session, struct socket *socket,
+    const struct sio_event_out *event, struct builder *out)
+{
+    if (session->kind == SESSION_ENGINE) {
+        struct sio_head head = {.nsp = socket_nsp(socket), .has_id = true, .id = session->asked};
+        sio_write_event(out, &head, event);
+        return;
+    }
+    builder_printf(out, "[[%u,", (unsigned)session->asked);
+    json_scan_write_string(out, event->name);
+    if (event->args.len > 0) {
+        builder_byte(out, ',');
+        builder_add(out, event->args);
+    }
+    builder_str(out, "]]");
+}
+
+int session_ask(struct socket *socket, struct bytes name, struct bytes args, uint64_t *ret_id)
+{
+    struct session *session = session_of(socket);
+    if (session->kind == SESSION_MSGPACK) {
+        return STATUS_UNSUPPORTED;
+    }
+    session->asked++;
+    session->asked += session->asked == 0; /* a plain id is positive */
+    struct sio_event_out event = {.name = name, .args = args};
+    struct builder out = {0};
+    write_question(session, socket, &event, &out);
+    struct chunk *chunk = session_text_chunk(&out);
+    builder_reset(&out);
+    if (!chunk) {
+        return STATUS_TOO_LARGE;
+    }
+    *ret_id = session->asked;
+    bool sent = socket_send(socket, chunk);
+    chunk_unref(chunk);
+    return sent ? 0 : STATUS_FULL;
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sio_session - private to the session layer: Socket.IO revision 5 on an Engine.IO session.
+ *
+ * Whatever breaks the protocol ends the whole session (socketio-wire.md 2), with one exception:
+ * what was in flight when we had sent a socket away is dropped in silence.
+ */
+#include "hub/sio_session.h"
+
+#include "actors/close.h"
+#include "codec/event.h"
+#include "codec/json_scan.h"
+#include "codec/sio.h"
+#include "hub/session_core.h"
+
+/* --- CONNECT ------------------------------------------------------------------------------- */
+
+/*
+ * Refuse a CONNECT; the session goes on, unless it does nothing but ask. `code` may be NULL.
+ */
+static void refuse(
+    struct session *session, struct bytes nsp, struct bytes message, const char *code)
+{
+    struct builder data = {0};
+    if (code) {
+        builder_str(&data, "{\"code\":");
+        json_scan_write_string(&data, bytes_str(code));
+        builder_byte(&data, '}');
+    }
+    struct builder out = {0};
+    sio_write_connect_error(&out, nsp, message, builder_bytes(&data));
+    builder_reset(&data);
+    (void)session_send_text(session, &out); /* lost only by a peer that does not read */
+    if (++session_extra(session)->refusals >= SESSION_REFUSALS_MAX) {
+        session_end(session, CLOSE_TOO_MANY);
+    }
+}
+
+static void accept(struct session *session, struct bytes nsp, const struct app_verdict *verdict)
+{
+    struct socket *socket = session_add_socket(session, nsp, verdict);
+    if (!socket) {
+        refuse(session, nsp, BYTES("Too many namespaces"), NULL);
+        return;
+    }
+    struct builder out = {0};
+    sio_write_connect(&out, nsp, bytes_of(socket->sid, SOCKET_SID_LEN), bytes_of(NULL, 0));
+    (void)session_send_text(session, &out);
+    session_arm(session);
+    const struct app *app = &session->home->config->app;
+    app->ops->opened(app->context, socket);
+}
+
+/* Take the CONNECT packet along to the user's shard. */
+static void take_along(struct session *session, struct bytes text, unsigned shard)
+{
+    struct buf *connect = buf_new(text);
+    if (!connect) {
+        session_end(session, CLOSE_TRANSPORT);
+        return;
+    }
+    session_extra(session)->connect = connect;
+    session_move(session, shard);
+}
+
+static void on_connect(struct session *session, const struct sio_packet *packet, struct bytes text)
+{
+    const struct app *app = &session->home->config->app;
+    if (session_find_socket(session, packet->nsp)) {
+        session_end(session, CLOSE_PARSE);
+        return;
+    }
+    if (session->reason != 0) {
+        refuse(session, packet->nsp, bytes_str(close_text(session->reason)),
+            close_name(session->reason));
+        return;
+    }
+    if (!app->ops->has_namespace(app->context, packet->nsp)) {
+        refuse(session, packet->nsp, BYTES("Invalid namespace"), NULL);
+        return;
+    }
+    char remote[46];
+    struct app_connect request = session_request(session, packet->nsp, packet->payload, remote);
+    struct app_verdict verdict = app->ops->connect(app->context, session->home->shard, &request);
+    switch (verdict.kind) {
+    case APP_ACCEPT:
+        accept(session, packet->nsp, &verdict);
+        break;
+    case APP_REFUSE:
+        refuse(session, packet->nsp, bytes_str(verdict.message), verdict.code);
+        break;
+    case APP_MOVE:
+        take_along(session, text, verdict.shard);
+        break;
+    }
+}
+
+void sio_session_arrived(struct session *session)
+{
+    struct buf *connect = session->extra->connect;
+    session->extra->connect = NULL;
+    struct sio_packet packet;
+    int status = sio_decode(buf_bytes(connect), &packet);
+    CHECK(status == 0); /* it was decoded once, on the other shard */
+    on_connect(session, &packet, buf_bytes(connect));
+    buf_unref(connect);
+}
+
+/* --- leaving ------------------------------------------------------------------------------- */
+
+void sio_session_expel(struct session *session, struct socket *socket, enum close_reason reason)
+{
+    struct builder args = {0};
+    builder_printf(&args, "[{\"code\":%u,\"reason\":", (unsigned)close_code(reason));
+    json_scan_write_string(&args, bytes_str(close_text(reason)));
+    builder_str(&args, "}]");
+    struct event *closing = NULL;
+    bool sent = event_from_args(BYTES("hub:closing"), builder_bytes(&args), 0, &closing) == 0 &&
+                socket_emit(socket, closing);
+    event_unref(closing);
+    builder_reset(&args);
+
+    struct builder out = {0};
+    sio_write_disconnect(&out, socket_nsp(socket));
+    struct chunk *chunk = session_text_chunk(&out);
+    builder_reset(&out);
+    sent = sent && chunk && socket_send(socket, chunk);
+    if (chunk) {
+        chunk_unref(chunk);
+    }
+    if (!sent) {
+        session_end(session, reason); /* its outbox is full: it cannot be told */
+        return;
+    }
+    socket->closing = true;
+    session->expelled = 1;
+    session->reason = reason;
+    session_reap_later(session);
+}
+
+/*
+ * The socket a packet is for. NULL: there is none, and the session has been ended, unless the
+ * packet may have been under way when we sent that socket away.
+ */
+static struct socket *addressee(struct session *session, struct bytes nsp)
+{
+    struct socket *socket = session_find_socket(session, nsp);
+    if (socket && !socket->closing) {
+        return socket;
+    }
+    if (!session->expelled) {
+        session_end(session, CLOSE_PARSE);
+    }
+    return NULL;
+}
+
+static void on_disconnect(struct session *session, const struct sio_packet *packet)
+{
+    struct socket *socket = addressee(session, packet->nsp);
+    if (socket) {
+        session_drop_socket(session, socket, CLOSE_PEER);
+        session_trim(session);
+    }
+}
+
+/* --- EVENT and ACK ------------------------------------------------------------------------- */
+
+static void on_event(
+    struct session *session, const struct sio_packet *packet, struct buf *const *attachments)
+{
+    struct socket *socket = addressee(session, packet->nsp);
+    if (!socket) {
+        return;
+    }
+    char name[SIO_EVENT_NAME_MAX];
+    struct sio_event event;
+    if (sio_event_split(packet->payload, name, &event) != 0) {
+        session_end(session, CLOSE_PARSE);
+        return;
+    }
+    struct app_event app_event = {
+        .name = event.name,
+        .data = packet->payload,
+        .args = event.args,
+        .has_id = packet->has_id,
+        .id = packet->id,
+        .attachments = attachments,
+        .attachment_count = packet->attachments,
+    };
+    session->home->shard->stats.events_in++;
+    const struct app *app = &session->home->config->app;
+    app->ops->event(app->context, socket, &app_event);
+}
+
+static void on_ack(struct session *session, const struct sio_packet *packet)
+{
+    struct socket *socket = addressee(session, packet->nsp);
+    if (!socket) {
+        return;
+    }
+    if (!packet->has_id) {
+        session_end(session, CLOSE_PARSE);
+        return;
+    }
+    const struct app *app = &session->home->config->app;
+    app->ops->ack(app->context, socket, packet->id, packet->payload);
+}
+
+/* --- binary packets ------------------------------------------------------------------------ */
+
+/* Keep a binary packet until its attachments are there. */
+static void begin_assembly(
+    struct session *session, const struct sio_packet *packet, struct bytes text)
+{
+    if (!addressee(session, packet->nsp) && session->ended) {
+        return;
+    }
+    struct buf *copy = buf_new(text);
+    if (!copy) {
+        session_end(session, CLOSE_TRANSPORT);
+        return;
+    }
+    struct session_assembly *assembly = &session_extra(session)->assembly;
+    assembly->text = copy;
+    assembly->expected = packet->attachments;
+    assembly->due_ms = session_now(session) + session->home->config->attachments_timeout_ms;
+    session_arm(session);
+}
+
+/* All attachments are there: the packet happens now. */
+static void finish_assembly(struct session *session)
+{
+    struct session_assembly assembly = session->extra->assembly;
+    session->extra->assembly = (struct session_assembly){0};
+    session_trim(session);
+    session_arm(session);
+    struct sio_packet packet;
+    int status = sio_decode(buf_bytes(assembly.text), &packet);
+    CHECK(status == 0); /* it was decoded once, when it arrived */
+    if (packet.type == SIO_BINARY_EVENT) {
+        on_event(session, &packet, assembly.attachments);
+    } else {
+        on_ack(session, &packet);
+    }
+    buf_unref(assembly.text);
+    for (unsigned i = 0; i < assembly.count; i++) {
+        buf_unref(assembly.attachments[i]);
+    }
+}
+
+void sio_session_binary(struct session *session, struct bytes data)
+{
+    struct session_assembly *assembly = session->extra ? &session->extra->assembly : NULL;
+    if (!assembly || !assembly->text) {
+        session_end(session, CLOSE_PARSE);
+        return;
+    }
+    assembly->bytes += data.len;
+    if (assembly->bytes > session->home->config->attachments_bytes) {
+        session_end(session, CLOSE_FRAME_TOO_LARGE);
+        return;
+    }
+    struct buf *attachment = buf_new(data);
+    if (!attachment) {
+        session_end(session, CLOSE_TRANSPORT);
+        return;
+    }
+    assembly->attachments[assembly->count++] = attachment;
+    if (assembly->count == assembly->expected) {
+        finish_assembly(session);
+    }
+}
+
+/* --- dispatch ------------------------------------------------------------------------------ */
+
+void sio_session_text(struct session *session, struct bytes text)
+{
+    struct sio_packet packet;
+    bool in_assembly = session->extra && session->extra->assembly.text;
+    if (in_assembly || sio_decode(text, &packet) != 0) {
+        session_end(session, CLOSE_PARSE);
+        return;
+    }
+    switch (packet.type) {
+    case SIO_CONNECT:
+        on_connect(session, &packet, text);
+        break;
+    case SIO_DISCONNECT:
+        on_disconnect(session, &packet);
+        break;
+    case SIO_EVENT:
+        on_event(session, &packet, NULL);
+        break;
+    case SIO_ACK:
+        on_ack(session, &packet);
+        break;
+    case SIO_BINARY_EVENT:
+    case SIO_BINARY_ACK:
+        begin_assembly(session, &packet, text);
+        break;
+    case SIO_CONNECT_ERROR:
+        session_end(session, CLOSE_PARSE);
+        break;
+    }
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sio_session - private to the session layer: Socket.IO revision 5 on an Engine.IO session.
+ */
+#ifndef HUB_SIO_SESSION_H
+#define HUB_SIO_SESSION_H
+
+#include "actors/close.h"
+#include "codec/base/bytes.h"
+
+struct session;
+struct socket;
+
+/* The text of an Engine.IO message arrived. */
+void sio_session_text(struct session *session, struct bytes text);
+
+/* A binary Engine.IO message arrived: an attachment. */
+void sio_session_binary(struct session *session, struct bytes data);
+
+/* The session has arrived on the user's shard: present the packet in extra.connect again. */
+void sio_session_arrived(struct session *session);
+
+/*
+ * Send one socket away for good: hub:closing, DISCONNECT; it is dropped soon, and no namespace can
+ * be joined on this session any more.
+ */
+void sio_session_expel(struct session *session, struct socket *socket, enum close_reason reason);
+
+#endif

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * upgrade - HTTP requests that become sessions: Engine.IO's path, and the plain WebSocket's.
+ */
+#include "hub/upgrade.h"
+
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/eio.h"
+#include "codec/http1.h"
+#include "codec/query.h"
+#include "codec/ws_accept.h"
+#include "hub/connection.h"
+#include "hub/eio_session.h"
+#include "hub/http_server.h"
+#include "hub/loop.h"
+#include "hub/plain_session.h"
+#include "hub/session_core.h"
+
+enum { ORIGINS_MAX = 4, REMOTE_MAX = 46 };
+
+/* --- what both kinds read from a request --------------------------------------------------- */
+
+/* A parameter of at most `cap` bytes decoded; empty when there is none, or it is not good. */
+static struct bytes parameter(
+    const struct http_request *request, const char *name, char *at, size_t cap)
+{
+    struct bytes value;
+    if (query_get(request->query, name, at, cap, &value) != 0) {
+        return bytes_of(NULL, 0);
+    }
+    return value;
+}
+
+static bool origin_allowed(
+    const struct session_config *config, const struct http_request *request, bool has_token)
+{
+    struct bytes origins[ORIGINS_MAX];
+    size_t count = 0;
+    size_t cursor = 0;
+    while (count < ORIGINS_MAX &&
+           http1_header_next(request->head, "Origin", &cursor, &origins[count])) {
+        count++;
+    }
+    return !config->origin_allowed ||
+           config->origin_allowed(config->context, origins, count, has_token);
+}
+
+static struct bytes bearer_token(const struct http_request *request)
+{
+    struct bytes value;
+    struct bytes scheme = BYTES("Bearer ");
+    if (http1_header_once(request->head, "Authorization", &value) != 0 || value.len <= scheme.len ||
+        !bytes_eq_nocase(bytes_of(value.at, scheme.len), scheme)) {
+        return bytes_of(NULL, 0);
+    }
+    return bytes_skip(value, scheme.len);
+}
+
+/* Copy `text` to `*at`, which moves on. */
+static struct bytes keep(char **at, struct bytes text)
+{
+    if (text.len == 0) {
+        return bytes_of(NULL, 0);
+    }
+    struct bytes kept = bytes_of(*at, text.len);
+    memcpy(*at, text.at, text.len);
+    *at += text.len;
+    return kept;
+}
+
+/*
+ * Copy what the application will want to know, because the request is gone after the upgrade. NULL
+ * when out of memory.
+ */
+static struct session_extra *remember_request(const struct session_config *config,
+    const struct http_request *request, struct bytes subprotocol_token)
+{
+    struct bytes bearer = bearer_token(request);
+    struct bytes origin = {0};
+    if (http1_header_once(request->head, "Origin", &origin) != 0) {
+        origin = bytes_of(NULL, 0);
+    }
+    char remote[REMOTE_MAX];
+    connection_remote(request->connection, remote);
+    size_t query_len = config->query_token ? request->query.len : 0;
+    size_t len = bearer.len + origin.len + subprotocol_token.len + sizeof(remote) + query_len;
+    char *tokens = mem_try_alloc(len);
+    if (!tokens) {
+        return NULL;
+    }
+    struct session_extra *extra = session_extra_create();
+    extra->tokens = tokens;
+    extra->tokens_len = len;
+    char *at = tokens;
+    extra->request.bearer = keep(&at, bearer);
+    extra->request.origin = keep(&at, origin);
+    extra->request.subprotocol_token = keep(&at, subprotocol_token);
+    extra->request.remote = keep(&at, bytes_str(remote));
+    if (query_len > 0) {
+        extra->request.query_token = parameter(request, "token", at, query_len);
+    }
+    return extra;
+}
+
+/* Answer 101 and give the connection to a new session, which takes `extra`. NULL: answered 500. */
+static struct session *become_session(struct session_home *home, struct http_request *request,
+    struct session_extra *extra, enum session_kind kind, const struct ws_accept_answer *answer)
+{
+    struct builder out = {0};
+    if (ws_accept_write(&out, answer) != 0) {
+        session_extra_destroy(extra);
+        builder_reset(&out);
+        http_respond_error(request, 500, "internal", "The upgrade failed", NULL);
+        return NULL;
+    }
+    struct connection *connection = request->connection;
+    http_upgrade(request, builder_bytes(&out));
+    builder_reset(&out);
+    struct session *session = session_create(home, kind, extra);
+    session_begin(session, connection);
+    return session;
+}
+
+/* Refuse what is no WebSocket handshake. */
+static void refuse_handshake(struct http_request *request, unsigned status)
+{
+    struct bytes headers = {0};
+    if (status == 426) {
+        headers = BYTES("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n");
+    }
+    http_respond(request, status, "text/plain", headers, bytes_str(http1_reason(status)));
+}
+
+static void refuse_unavailable(struct http_request *request)
+{
+    http_respond(request, 503, "application/json", BYTES("Retry-After: 1\r\n"),
+        BYTES("{\"error\":{\"code\":\"unavailable\",\"message\":\"The node is draining\"}}"));
+}
+
+/* --- Engine.IO ----------------------------------------------------------------------------- */
+
+/* How a client may talk Engine.IO; a row for each `transport` parameter that is served. */
+struct engine_transport {
+    const char *name;
+    bool upgrades; /* the request must be a WebSocket upgrade */
+    void (*handshake)(struct session_home *home, struct http_request *request);
+};
+
+static void handshake_websocket(struct session_home *home, struct http_request *request);
+
+static const struct engine_transport engine_transports[] = {
+    {.name = "websocket", .upgrades = true, .handshake = handshake_websocket},
+};
+
+static const struct engine_transport *find_transport(const struct http_request *request)
+{
+    char at[16];
+    struct bytes name = parameter(request, "transport", at, sizeof(at));
+    for (size_t i = 0; i < ARRAY_LEN(engine_transports); i++) {
+        if (bytes_eq_str(name, engine_transports[i].name)) {
+            return &engine_transports[i];
+        }
+    }
+    return NULL;
+}
+
+/* An upgrade is refused with the bare message, anything else with JSON (socketio-wire.md 1.5). */
+static void refuse_engine(struct http_request *request, enum eio_error error)
+{
+    struct bytes none = {0};
+    if (request->head->has_upgrade) {
+        unsigned status = error == EIO_ERROR_FORBIDDEN ? 403 : 400;
+        http_respond(request, status, "text/html", none, bytes_str(eio_error_message(error)));
+        return;
+    }
+    struct builder body = {0};
+    eio_write_error(&body, error, none);
+    http_respond(request, eio_error_http(error), "application/json", none, builder_bytes(&body));
+    builder_reset(&body);
+}
+
+/* The checks of a request, in the order of stock servers. Returns an enum eio_error, or -1. */
+static int check_engine(const struct session_config *config, const struct http_request *request,
+    const struct engine_transport *transport)
+{
+    if (!transport) {
+        return EIO_ERROR_TRANSPORT_UNKNOWN;
+    }
+    char at[64];
+    struct bytes sid;
+    int status = query_get(request->query, "sid", at, sizeof(at), &sid);
+    if (status != STATUS_NOT_FOUND && (status != 0 || sid.len > 0)) {
+        return EIO_ERROR_SID_UNKNOWN; /* sessions over WebSocket are not found by their id */
+    }
+    if (request->head->method != HTTP1_GET) {
+        return EIO_ERROR_BAD_METHOD;
+    }
+    if (transport->upgrades && !request->head->has_upgrade) {
+        return EIO_ERROR_BAD_REQUEST;
+    }
+    if (!origin_allowed(config, request, true)) {
+        return EIO_ERROR_FORBIDDEN;
+    }
+    if (!bytes_eq_str(parameter(request, "EIO", at, sizeof(at)), "4")) {
+        return EIO_ERROR_BAD_VERSION;
+    }
+    return -1;
+}
+
+void upgrade_engine(struct session_layer *layer, struct http_request *request)
+{
+    struct session_home *home = session_layer_home(layer, loop_shard(request->loop));
+    const struct engine_transport *transport = find_transport(request);
+    int error = check_engine(home->config, request, transport);
+    if (error >= 0) {
+        refuse_engine(request, (enum eio_error)error);
+    } else if (home->refusing) {
+        refuse_unavailable(request);
+    } else {
+        transport->handshake(home, request);
+    }
+}
+
+static void handshake_websocket(struct session_home *home, struct http_request *request)
+{
+    const struct session_config *config = home->config;
+    struct ws_accept accept;
+    if (ws_accept_check(request->head, &accept) != 0) {
+        refuse_handshake(request, accept.refusal);
+        return;
+    }
+    struct session_extra *extra = remember_request(config, request, bytes_of(NULL, 0));
+    if (!extra) {
+        refuse_unavailable(request);
+        return;
+    }
+    struct ws_accept_answer answer = {.key = accept.key, .sha1 = config->sha1};
+    struct session *session = become_session(home, request, extra, SESSION_ENGINE, &answer);
+    if (session) {
+        eio_session_open(session);
+    }
+}
+
+/* --- the plain WebSocket ------------------------------------------------------------------- */
+
+struct plain_offer {
+    enum session_kind kind;
+    struct bytes protocol; /* empty: none of ours was offered */
+    struct bytes token;
+};
+
+/* The first of our subprotocols in the client's order, and the token beside it. */
+static struct plain_offer read_offer(const struct http_request *request)
+{
+    struct plain_offer offer = {0};
+    struct bytes prefix = BYTES("peal.token.");
+    struct ws_accept_walk walk = {0};
+    struct bytes protocol;
+    while (ws_accept_next_protocol(request->head, &walk, &protocol)) {
+        if (bytes_starts(protocol, prefix)) {
+            offer.token = bytes_skip(protocol, prefix.len);
+        } else if (offer.protocol.len == 0 && bytes_eq_str(protocol, "peal.json.v1")) {
+            offer.protocol = protocol;
+            offer.kind = SESSION_JSON;
+        } else if (offer.protocol.len == 0 && bytes_eq_str(protocol, "peal.msgpack.v1")) {
+            offer.protocol = protocol;
+            offer.kind = SESSION_MSGPACK;
+        }
+    }
+    return offer;
+}
+
+/* The codes of an application's refusal that are more than "not authenticated". */
+static void refuse_plain(struct http_request *request, const struct app_verdict *verdict)
+{
+    static const struct {
+        const char *code;
+        unsigned status;
+    } others[] = {{"forbidden", 403}, {"rate_limited", 429}, {"unavailable", 503}};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        if (verdict->code && strcmp(verdict->code, others[i].code) == 0) {
+            http_respond_error(request, others[i].status, others[i].code, verdict->message, NULL);
+            return;
+        }
+    }
+    http_respond_error(request, 401, "unauthorized", verdict->message, NULL);
+}
+
+/* Open the session that the application has accepted, here or on the user's shard. */
+static void open_plain(struct session_home *home, struct http_request *request,
+    struct session_extra *extra, const struct app_verdict *verdict, const struct plain_offer *offer,
+    struct bytes key)
+{
+    struct ws_accept_answer answer = {
+        .key = key, .sha1 = home->config->sha1, .protocol = offer->protocol};
+    struct session *session = become_session(home, request, extra, offer->kind, &answer);
+    if (!session) {
+        if (verdict->kind == APP_ACCEPT) {
+            identity_unref(verdict->identity);
+        }
+        return;
+    }
+    if (verdict->kind == APP_MOVE) {
+        session_move(session, verdict->shard);
+    } else {
+        plain_session_open(session, verdict);
+    }
+}
+
+void upgrade_plain(struct session_layer *layer, struct http_request *request)
+{
+    struct session_home *home = session_layer_home(layer, loop_shard(request->loop));
+    const struct session_config *config = home->config;
+    if (home->refusing) {
+        refuse_unavailable(request);
+        return;
+    }
+    struct ws_accept accept;
+    if (ws_accept_check(request->head, &accept) != 0) {
+        refuse_handshake(request, accept.refusal);
+        return;
+    }
+    struct plain_offer offer = read_offer(request);
+    if (offer.protocol.len == 0) {
+        http_respond_error(request, 400, "bad_request",
+            "Subprotocol peal.json.v1 or peal.msgpack.v1 is required", NULL);
+        return;
+    }
+    struct session_extra *extra = remember_request(config, request, offer.token);
+    if (!extra) {
+        refuse_unavailable(request);
+        return;
+    }
+    struct app_connect asked = extra->request;
+    asked.nsp = BYTES("/");
+    if (!origin_allowed(config, request,
+            asked.bearer.len + asked.subprotocol_token.len + asked.query_token.len > 0)) {
+        session_extra_destroy(extra);
+        http_respond_error(request, 403, "forbidden", "Origin not allowed", NULL);
+        return;
+    }
+    struct app_verdict verdict = config->app.ops->connect(config->app.context, home->shard, &asked);
+    if (verdict.kind == APP_REFUSE) {
+        session_extra_destroy(extra);
+        refuse_plain(request, &verdict);
+        return;
+    }
+    open_plain(home, request, extra, &verdict, &offer, accept.key);
+}

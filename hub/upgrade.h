@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * upgrade - HTTP requests that become sessions: Engine.IO's path, and the plain WebSocket's.
+ *
+ * Stage 3 of the data path. Handlers of a route table (hub/http_server.h) pass requests on to here;
+ * each request is answered or upgraded before the call returns.
+ */
+#ifndef HUB_UPGRADE_H
+#define HUB_UPGRADE_H
+
+struct http_request;
+struct session_layer;
+
+/* Handle a request to the Engine.IO path (`/socket.io/` and everything below); any method. */
+void upgrade_engine(struct session_layer *layer, struct http_request *request);
+
+/* Handle a request to the plain WebSocket's path (`/ws`). */
+void upgrade_plain(struct session_layer *layer, struct http_request *request);
+
+#endif
