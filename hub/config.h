@@ -17,6 +17,7 @@
 #include "codec/base/check.h"
 
 struct builder;
+struct config_arena;
 
 /* In the order of the words of their rows in config.def. */
 enum config_on_expiry { ON_EXPIRY_CLOSE, ON_EXPIRY_KEEP };
@@ -44,6 +45,7 @@ struct config_list {
 /* A key of a backend. */
 struct config_api_key {
     const char *name;
+    const char *where; /* "peal.conf:12", or "default" */
 #define API_KEY(type, option, member, ...) CONFIG_C_##type member;
 #include "hub/config_blocks.def"
 };
@@ -51,6 +53,7 @@ struct config_api_key {
 /* A key that tokens are verified with; its name is the kid. */
 struct config_jwt_key {
     const char *name;
+    const char *where; /* "peal.conf:12", or "default" */
 #define JWT_KEY(type, option, member, ...) CONFIG_C_##type member;
 #include "hub/config_blocks.def"
 };
@@ -58,6 +61,7 @@ struct config_jwt_key {
 /* A Socket.IO namespace besides "/"; its name begins with "/". */
 struct config_namespace {
     const char *name;
+    const char *where; /* "peal.conf:12", or "default" */
 #define NAMESPACE(type, option, member, ...) CONFIG_C_##type member;
 #include "hub/config_blocks.def"
 };
@@ -65,6 +69,7 @@ struct config_namespace {
 /* What holds for every room of a type; the type "*" is for rooms of no other type. */
 struct config_room_type {
     const char *name;
+    const char *where; /* "peal.conf:12", or "default" */
 #define ROOM_TYPE(type, option, member, ...) CONFIG_C_##type member;
 #include "hub/config_blocks.def"
 };
@@ -92,15 +97,14 @@ struct config {
     struct config_list warnings; /* sentences to log once at start */
     /* private */
     const char *came_from[CONFIG_COUNT];
-    void *arena; /* every text and array above */
+    struct config_arena *arena; /* every text and array above */
 };
 
 /* Where values may come from. */
 struct config_input {
     size_t argc;
     char *const *argv; /* flags; the program's name is not among them */
-    char *const *environ; /* "NAME=value", ended by NULL; NULL: no environment */
-    const char *const *set; /* "section.option=value" that a command implies, ended by NULL */
+    char *const *environment; /* "NAME=value", ended by NULL; NULL: none */
 };
 
 struct config_error {

@@ -89,6 +89,10 @@ def check_foreign(path, header, users):
     return None
 
 
+def is_neighbour(path, kind, header):
+    return kind == '"' and os.path.dirname(header) == os.path.dirname(path)
+
+
 def check_order(path, includes):
     """Own header, then system, then ours, each group sorted."""
     own = path.removesuffix(".c") + ".h"
@@ -97,6 +101,8 @@ def check_order(path, includes):
         if rest[0] != ('"', own):
             return f"{path}: its own header must be included first"
         rest = rest[1:]
+    elif path.endswith(".c") and rest and is_neighbour(path, *rest[0]):
+        rest = rest[1:]  # a part of a module begins with the header the parts share
     kinds = [kind for kind, _ in rest]
     if kinds != sorted(kinds, key=lambda kind: kind == '"'):
         return f"{path}: system headers come before ours"

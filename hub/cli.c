@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "codec/base/buf.h"
+#include "codec/base/check.h"
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "hub/config_table.h"
+#include "hub/config_value.h"
+
+const struct cli_command cli_commands[] = {
+    {"check-config", "[--sample]", "check the settings and print what is in effect",
+        "  --sample   print a file with every setting, its meaning, range and default\n",
+        command_check_config},
+    {"version", "", "print the version", "", command_version},
+};
+const size_t cli_command_count = ARRAY_LEN(cli_commands);
+
+static const char default_command[] = "serve";
+
+static const struct cli_command *find_command(const char *name)
+{
+    for (size_t i = 0; i < cli_command_count; i++) {
+        if (strcmp(cli_commands[i].name, name) == 0) {
+            return &cli_commands[i];
+        }
+    }
+    return NULL;
+}
+
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int print_usage(FILE *out)
+{
+    fprintf(out, "usage: peal [COMMAND] [--config FILE] [--SECTION-OPTION VALUE ...]\n\n");
+    for (size_t i = 0; i < cli_command_count; i++) {
+        const char *note = strcmp(cli_commands[i].name, default_command) == 0 ? " (default)" : "";
+        fprintf(out, "  %-14s %s%s\n", cli_commands[i].name, cli_commands[i].summary, note);
+    }
+    fprintf(out, "\n`peal COMMAND --help` lists arguments and settings.\n");
+    return out == stdout ? 0 : 2;
+}
+
+static void print_setting_help(const struct config_setting *row)
+{
+    char flag[64];
+    size_t len = 0;
+    for (const char *at = row->key; *at != 0 && len + 1 < sizeof(flag); at++) {
+        flag[len++] = *at == '.' || *at == '_' ? '-' : *at;
+    }
+    flag[len] = 0;
+    struct builder range = {0};
+    config_value_print_range(row, &range);
+    builder_byte(&range, 0);
+    const char *fallback = row->fallback[0] != 0 ? row->fallback : "none";
+    printf("  --%s\n      %s %s; default %s\n", flag, row->prose,
+        builder_failed(&range) ? "" : builder_bytes(&range).at, fallback);
+    builder_reset(&range);
+}
+
+static int print_command_help(const struct cli_command *command)
+{
+    printf("usage: peal %s %s%s[settings]\n\n%s.\n%s\n", command->name, command->arguments,
+        command->arguments[0] != 0 ? " " : "", command->summary, command->help);
+    printf("settings, also in --config FILE or as PEAL_SECTION_OPTION:\n");
+    for (size_t i = 0; i < CONFIG_COUNT; i++) {
+        print_setting_help(&config_settings[i]);
+    }
+    return 0;
+}
+
+int cli_refuse_argument(const char *command, char **argv)
+{
+    fprintf(stderr, "peal %s: unknown argument %s; see peal %s --help\n", command,
+        log_quote(bytes_str(argv[0])), command);
+    return 2;
+}
+
+/* Load the settings named by `argv` and run `command` with the rest. */
+static int run_command(const struct cli_command *command, int argc, char **argv)
+{
+    char **rest = mem_alloc_array((size_t)argc + 1, sizeof(*rest));
+    struct config_input input = {.argc = (size_t)argc, .argv = argv, .environment = environ};
+    struct config_error error;
+    struct config *config;
+    int code = 1;
+    if (config_load(&input, &error, rest, &config) < 0) {
+        fprintf(stderr, "peal: %s\n", error.text);
+    } else {
+        int rest_count = 0;
+        while (rest[rest_count] != NULL) {
+            rest_count++;
+        }
+        code = command->run(config, rest_count, rest);
+        config_destroy(config);
+    }
+    mem_free(rest);
+    return code;
+}
+
+int cli_run(int argc, char **argv)
+{
+    bool named = argc > 1 && argv[1][0] != '-';
+    int skip = named ? 2 : 1;
+    bool help = wants_help(argc - 1, argv + 1);
+    if (!named && help) {
+        return print_usage(stdout);
+    }
+    const struct cli_command *command = find_command(named ? argv[1] : default_command);
+    if (command == NULL) {
+        return print_usage(stderr);
+    }
+    return help ? print_command_help(command) : run_command(command, argc - skip, argv + skip);
+}
+
+int command_check_config(const struct config *config, int argc, char **argv)
+{
+    bool sample = argc > 0 && strcmp(argv[0], "--sample") == 0;
+    if (argc > (sample ? 1 : 0)) {
+        return cli_refuse_argument("check-config", argv + (sample ? 1 : 0));
+    }
+    struct builder text = {0};
+    if (sample) {
+        config_print_sample(&text);
+    } else {
+        config_print(config, &text);
+    }
+    for (size_t i = 0; i < config->warnings.count; i++) {
+        fprintf(stderr, "peal: warning: %s\n", config->warnings.items[i]);
+    }
+    struct bytes out = builder_bytes(&text);
+    bool written = fwrite(out.at, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    builder_reset(&text);
+    return written ? 0 : 1;
+}
+
+int command_version(const struct config *config, int argc, char **argv)
+{
+    if (argc > 0) {
+        return cli_refuse_argument("version", argv);
+    }
+    printf("peal %s\n", PEAL_VERSION);
+    return 0;
+}

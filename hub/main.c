@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * main - the program; see cli for what it can do.
+ */
+#include <signal.h>
+
+#include "hub/cli.h"
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a peer that is gone is an error of the write, not of us */
+    return cli_run(argc, argv);
+}

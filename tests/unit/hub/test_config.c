@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "codec/base/buf.h"
+#include "codec/base/status.h"
+#include "hub/config.h"
+#include "hub/config_table.h"
+#include "hub/config_value.h"
+
+TestSuite(config, .timeout = 60);
+
+enum { ARGS_MOST = 16 };
+
+static struct config_error error;
+static char *rest[ARGS_MOST + 1];
+
+/* Write `text` to a temporary file; its name stays valid until the next call. */
+static const char *write_file(const char *text)
+{
+    static char path[64];
+    strcpy(path, "/tmp/peal-config-XXXXXX");
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    return path;
+}
+
+/* Load from a file's text (NULL: none), variables and flags, each list ended by NULL. */
+static struct config *load(const char *file, char *const *environment, char *const *flags)
+{
+    char *argv[ARGS_MOST];
+    size_t argc = 0;
+    const char *path = file != NULL ? write_file(file) : NULL;
+    if (path != NULL) {
+        argv[argc++] = (char *)"--config";
+        argv[argc++] = (char *)(uintptr_t)path;
+    }
+    for (; flags != NULL && *flags != NULL; flags++) {
+        argv[argc++] = *flags;
+    }
+    struct config_input input = {.argc = argc, .argv = argv, .environment = environment};
+    struct config *config = NULL;
+    error.text[0] = 0;
+    int status = config_load(&input, &error, rest, &config);
+    cr_assert_eq(status, config == NULL ? STATUS_INVALID : 0, "%s", error.text);
+    cr_assert_eq(error.text[0] == 0, config != NULL, "an error without a text, or the reverse");
+    if (path != NULL) {
+        unlink(path);
+    }
+    return config;
+}
+
+#define LIST(...) ((char *[]){__VA_ARGS__, NULL})
+
+Test(config, every_row_has_a_valid_default_and_prose)
+{
+    struct config *config = load(NULL, NULL, NULL);
+    for (size_t i = 0; i < CONFIG_COUNT; i++) {
+        const struct config_setting *row = &config_settings[i];
+        cr_expect_eq(config_table_find(row->key), row, "%s: not found, or twice", row->key);
+        cr_expect_eq(row->prose[strlen(row->prose) - 1], '.', "%s: prose", row->key);
+        cr_expect_leq(row->least, row->most, "%s: range", row->key);
+        cr_expect_eq(row->type == CONFIG_CHOICE, row->words[0] != 0 && row->type != CONFIG_LIST,
+            "%s: words", row->key);
+        cr_expect_str_eq(config_origin(config, (enum config_place)i), "default");
+    }
+    cr_expect_eq(config->listen_port, 3000);
+    cr_expect_eq(config->engine_ping_interval_ms, 25000);
+    cr_expect_eq(config->limits_outbound_bytes, 256 * 1024);
+    cr_expect_eq(config->store_tombstones_ms, 30ull * 86400 * 1000);
+    cr_expect_str_eq(config->listen_host, "0.0.0.0");
+    cr_expect_eq(config->engine_transports.count, 2);
+    cr_expect_eq(config->warnings.count, 0);
+    config_destroy(config);
+}
+
+Test(config, words_stand_in_the_order_of_their_enums)
+{
+    struct config *config = load("batching { mode = off }\nevents { unknown = forward }\n"
+                                 "log { level = debug format = json }\n"
+                                 "auth { on_expiry = keep }\n"
+                                 "jwt_key \"k\" { algorithm = ES256 file = \"/k.pem\" }\n",
+        NULL, NULL);
+    cr_assert_not_null(config, "%s", error.text);
+    cr_expect_eq(config->batching_mode, BATCHING_OFF);
+    cr_expect_eq(config->events_unknown, UNKNOWN_FORWARD);
+    cr_expect_eq(config->log_level, 3, "LOG_DEBUG");
+    cr_expect_eq(config->log_format, LOG_FORMAT_JSON);
+    cr_expect_eq(config->auth_on_expiry, ON_EXPIRY_KEEP);
+    cr_expect_eq(config->jwt_keys[0].algorithm, ALGORITHM_ES256);
+    config_destroy(config);
+}
+
+Test(config, later_sources_override_earlier_ones)
+{
+    const char *file = "listen { port = 1001 host = \"127.0.0.1\" }\nshards = 3\n"
+                       "limits { rooms = 5 }\n";
+    char **environment = LIST((char *)"PORT=1002", (char *)"PEAL_SHARDS=4",
+        (char *)"PEAL_LIMITS_ROOMS=", (char *)"HOME=/x");
+    struct config *config = load(file, environment, LIST((char *)"--port=1003"));
+    cr_assert_not_null(config, "%s", error.text);
+    cr_expect_eq(config->listen_port, 1003);
+    cr_expect_str_eq(config_origin(config, CONFIG_AT_listen_port), "--port");
+    cr_expect_eq(config->shards, 4);
+    cr_expect_str_eq(config_origin(config, CONFIG_AT_shards), "PEAL_SHARDS");
+    cr_expect_eq(config->limits_rooms, 5, "an empty variable counts as not set");
+    cr_expect_str_eq(config->listen_host, "127.0.0.1");
+    const char *origin = config_origin(config, CONFIG_AT_listen_host);
+    cr_expect_str_eq(strchr(origin, ':'), ":1");
+    config_destroy(config);
+}
+
+Test(config, aliases_yield_to_the_full_name)
+{
+    char **environment = LIST((char *)"PEAL_STORE_URL=postgres://full/db",
+        (char *)"DATABASE_URL=postgres://alias/db", (char *)"REDIS_URL=redis://h:6379/0",
+        (char *)"JWT_SECRET=0123456789012345678901234567890123456789",
+        (char *)"CORS_ORIGINS=https://a.example, https://b.example",
+        (char *)"SLOW_QUERY_THRESHOLD_MS=250");
+    struct config *config = load(NULL, environment, NULL);
+    cr_assert_not_null(config, "%s", error.text);
+    cr_expect_str_eq(config->store_url, "postgres://full/db");
+    cr_expect_str_eq(config->bus_url, "redis://h:6379/0");
+    cr_expect_eq(strlen(config->auth_secret), 40);
+    cr_expect_eq(config->store_slow_query_ms, 250);
+    cr_assert_eq(config->origins.count, 2);
+    cr_expect_str_eq(config->origins.items[1], "https://b.example");
+    config_destroy(config);
+}
+
+Test(config, flags_leave_what_is_not_theirs)
+{
+    char **flags = LIST((char *)"--user", (char *)"alice", (char *)"--dev",
+        (char *)"--auth-tenants", (char *)"on", (char *)"--limits-rooms", (char *)"9",
+        (char *)"--auth-query-token", (char *)"extra", (char *)"--", (char *)"--port=1");
+    struct config *config = load(NULL, NULL, flags);
+    cr_assert_not_null(config, "%s", error.text);
+    const char *expected[] = {"--user", "alice", "extra", "--", "--port=1"};
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        cr_assert_not_null(rest[i]);
+        cr_expect_str_eq(rest[i], expected[i]);
+    }
+    cr_expect_null(rest[ARRAY_LEN(expected)]);
+    cr_expect(config->dev && config->auth_tenants && config->auth_query_token);
+    cr_expect_eq(config->limits_rooms, 9);
+    cr_expect_eq(config->listen_port, 3000);
+    config_destroy(config);
+}
+
+Test(config, values_are_parsed_strictly)
+{
+    static const struct {
+        const char *flag;
+        const char *part; /* of the error; NULL: accepted */
+    } cases[] = {
+        {"--listen-port=0", NULL},
+        {"--listen-port=65536", "out of range; allowed: 0 to 65535"},
+        {"--listen-port=-1", "not a number"},
+        {"--listen-port=0x10", "not a number"},
+        {"--listen-port=99999999999999999999999", "out of range"},
+        {"--listen-port=", "not a number"},
+        {"--drain-deadline=2h", "out of range; allowed: 0 to 1h"},
+        {"--drain-deadline=90s", NULL},
+        {"--drain-deadline=1.5s", "not a number"},
+        {"--drain-deadline=10 s", "not a number"},
+        {"--drain-deadline=18446744073709551615d", "of this kind"},
+        {"--limits-body-bytes=2MiB", NULL},
+        {"--limits-body-bytes=2MB", "not a number"},
+        {"--limits-body-bytes=1023", "out of range; allowed: 1KiB to 256MiB"},
+        {"--batching-mode=sometimes", "allowed: adaptive, always or off"},
+        {"--dev=maybe", "neither on nor off"},
+        {"--bus-prefix=", "wrong length; allowed: 1 to 64 bytes"},
+        {"--bus-prefix=a\nb", "control character"},
+        {"--engine-transports=websocket", NULL},
+        {"--engine-transports=websocket,telnet", "unknown item; allowed: 1 to 2 items: polling"},
+        {"--engine-transports=", "wrong number of items"},
+        {"--events-alias=a=send_message,", "empty"},
+        {"--events-alias=chat:message=send_message", NULL},
+        {"--events-alias=plain", "theirs=ours"},
+        {"--origins=https://x.example/", "is not an origin"},
+        {"--origins=x.example", "is not an origin"},
+        {"--store-url=mysql://secret@h/", "store.url: must begin with postgres://"},
+        {"--bus-url=http://h", "redis:// or unix://"},
+        {"--port", "needs a value"},
+        {"--listen-internal-port=3000", NULL}, /* on another address */
+        {"--auth-api-key=short", "too short"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct config *config = load(NULL, NULL, LIST((char *)(uintptr_t)cases[i].flag));
+        bool accepted = cases[i].part == NULL;
+        cr_expect_eq(config != NULL, accepted, "%s: %s", cases[i].flag, error.text);
+        if (!accepted) {
+            cr_expect_not_null(
+                strstr(error.text, cases[i].part), "%s: %s", cases[i].flag, error.text);
+        }
+        config_destroy(config);
+    }
+}
+
+Test(config, mistakes_in_a_file_name_their_line)
+{
+    static const struct {
+        const char *text;
+        const char *part;
+    } cases[] = {
+        {"shards = 1\nlisten {\n  prt = 1\n}\n", ":3: no such option 'prt'"},
+        {"# one\n// two\n/* three\n*/ lisen { }\n", ":4: no such option 'lisen'"},
+        {"listen {\n  # a comment\n  port = 70000 }\n", ":3: listen.port: \"70000\""},
+        {"shards = 1 # and\n\nshards = 2\n", ":3: shards: set twice"},
+        {"log {\n level = info\n", "the file ends within a section"},
+        {"shards = 1\n/* for ever", "ends within a comment"},
+        {"bus { prefix = \"x\n", "premature end of file"},
+        {"api_key \"a\" {\n key = 0123456789abcdef\n}\napi_key \"a\" {\n}\n", "duplicate title"},
+        {"api_key \"a\" {\n key = short\n}\n", "api_key \"a\": key: the value has the wrong"},
+        {"api_key \"a\" { }\n", ":1: api_key \"a\": needs a key"},
+        {"jwt_key \"k\" {\n algorithm = none\n secret = x }", "\"none\" is unknown"},
+        {"jwt_key \"k\" { secret = x file = y }", "needs either secret or file"},
+        {"jwt_key \"k\" { algorithm = RS256 secret = x }", "a secret is for HS256 only"},
+        {"room_type \"a:b\" { }", "without / and :"},
+        {"room_type \"a\" { access = {any, friends} }", "unknown rule \"friends\""},
+        {"room_type \"a\" { access = {\"role:\"} }", "unknown rule \"role:\""},
+        {"namespace \"admin\" { }", "must begin with /"},
+        {"limits { message_bytes = 2KiB }", "more than limits.message_bytes"},
+        {"listen { tls_key = \"/k\" }", "one without the other"},
+        {"listen { internal_host = \"0.0.0.0\" internal_port = 3000 }", "is also listen.port"},
+        {"origins = {\"a,b\"}", "may not hold a comma"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct config *config = load(cases[i].text, NULL, NULL);
+        cr_expect_null(config, "accepted: %s", cases[i].text);
+        cr_expect(strncmp(error.text, "/tmp/peal-config-", 17) == 0, "no place: %s", error.text);
+        cr_expect_not_null(
+            strstr(error.text, cases[i].part), "%s\n-> %s", cases[i].text, error.text);
+        config_destroy(config);
+    }
+    cr_expect_null(load(NULL, NULL, LIST((char *)"--config", (char *)"/nonexistent/peal.conf")));
+    cr_expect_not_null(strstr(error.text, "/nonexistent/peal.conf: No such file"));
+}
+
+Test(config, a_file_without_a_break_is_read_whole)
+{
+    const char *file =
+        "origins = { # those of the shop\n  \"https://a.example\", // two\n"
+        "  \"https://b.example:8443\" }\n"
+        "bus { url = redis://h:6379/1 prefix = 'a#b' }\n"
+        "auth { secret = \"${PEAL_TEST_UNSET:-0123456789012345678901234567890123}\" }\n"
+        "api_key \"orders\" { key = \"k0123456789abcdef\" scopes = {publish, read}\n"
+        "  tenant = acme }\n"
+        "room_type \"project\" { access = {\"role:staff\", claim} replay = 5\n"
+        "  replay_age = 1h batch_event = on auto_join = {\"customer:{sub}\"} }\n"
+        "namespace \"/admin\" { access = {\"role:admin\"} }\n";
+    struct config *config = load(file, NULL, NULL);
+    cr_assert_not_null(config, "%s", error.text);
+    cr_expect_eq(config->origins.count, 2);
+    cr_expect_str_eq(config->bus_url, "redis://h:6379/1");
+    cr_expect_str_eq(config->bus_prefix, "a#b");
+    cr_expect_str_eq(config->auth_secret, "0123456789012345678901234567890123");
+    cr_assert_eq(config->api_key_count, 1);
+    cr_expect_str_eq(config->api_keys[0].name, "orders");
+    cr_expect_str_eq(config->api_keys[0].key, "k0123456789abcdef");
+    cr_expect_str_eq(config->api_keys[0].tenant, "acme");
+    cr_expect_eq(config->api_keys[0].scopes.count, 2);
+    const struct config_room_type *type = config_room_type(config, BYTES("project:7"));
+    cr_expect_str_eq(type->name, "project");
+    cr_expect_str_eq(type->access.items[0], "role:staff");
+    cr_expect_eq(type->replay, 5);
+    cr_expect_eq(type->replay_age_ms, 3600000);
+    cr_expect(type->batch_event);
+    cr_expect_str_eq(type->auto_join.items[0], "customer:{sub}");
+    cr_expect_str_eq(config->namespaces[0].access.items[0], "role:admin");
+    config_destroy(config);
+}
+
+Test(config, rooms_find_their_type)
+{
+    struct config *config =
+        load("room_type \"public\" { access = {\"role:x\"} match = {\"lobby*\"} }\n"
+             "room_type \"chat\" { match = {\"general\"} }\n",
+            NULL, NULL);
+    cr_assert_not_null(config, "%s", error.text);
+    static const struct {
+        const char *room;
+        const char *type;
+    } cases[] = {
+        {"public:news", "public"},
+        {"public", "*"},
+        {"lobby", "public"},
+        {"lobby-2", "public"},
+        {"lobby:2", "*"},
+        {"general", "chat"},
+        {"chat:general", "chat"},
+        {"acme/chat:1", "chat"},
+        {"acme/general", "chat"},
+        {"company:acme", "company"},
+        {"admin", "admin"},
+        {"admin:1", "admin"},
+        {"project:1", "*"},
+        {"*:1", "*"},
+        {"", "*"},
+        {":", "*"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct config_room_type *type = config_room_type(config, bytes_str(cases[i].room));
+        cr_expect_str_eq(type->name, cases[i].type, "%s: %s", cases[i].room, type->name);
+    }
+    cr_expect_str_eq(config_room_type(config, BYTES("public:a"))->access.items[0], "role:x");
+    cr_expect_str_eq(config_room_type(config, BYTES("other"))->access.items[0], "claim");
+    config_destroy(config);
+}
+
+Test(config, development_stays_on_loopback)
+{
+    struct config *config = load(NULL, NULL, LIST((char *)"--dev"));
+    cr_assert_not_null(config, "%s", error.text);
+    cr_expect_str_eq(config->listen_host, "127.0.0.1");
+    cr_expect_str_eq(config_origin(config, CONFIG_AT_listen_host), "dev");
+    cr_expect_str_eq(config_room_type(config, BYTES("project:1"))->access.items[0], "any");
+    cr_expect_str_eq(config_room_type(config, BYTES("admin:1"))->access.items[0], "role:admin");
+    config_destroy(config);
+    cr_expect_null(load("dev = on\nlisten { host = \"0.0.0.0\" }\n", NULL, NULL));
+    cr_expect_not_null(strstr(error.text, ":1: dev: listen.host \"0.0.0.0\""), "%s", error.text);
+    cr_expect_null(
+        load(NULL, NULL, LIST((char *)"--dev", (char *)"--listen-internal-host=10.0.0.1")));
+    config = load(NULL, NULL, LIST((char *)"--dev", (char *)"--listen-host=127.8.0.1"));
+    cr_expect_not_null(config, "%s", error.text);
+    config_destroy(config);
+}
+
+Test(config, doubtful_values_are_warned_about)
+{
+    char **environment = LIST(
+        (char *)"PEAL_SERVICE_HOST=10.0.0.1", (char *)"JWT_SECRET=short", (char *)"PEAL_DEV=off");
+    struct config *config = load(NULL, environment, LIST((char *)"--origins=*"));
+    cr_assert_not_null(config, "%s", error.text);
+    cr_assert_eq(config->warnings.count, 3);
+    cr_expect_not_null(strstr(config->warnings.items[0], "PEAL_SERVICE_HOST"));
+    cr_expect_not_null(strstr(config->warnings.items[1], "origins"));
+    cr_expect_not_null(strstr(config->warnings.items[2], "auth.secret"));
+    config_destroy(config);
+}
+
+Test(config, secrets_never_appear)
+{
+    struct config *config = load("store { url = \"postgres://peal:hunter2@db/peal\" }\n"
+                                 "bus { url = \"redis://:hunter2@h:1/0\" }\n"
+                                 "auth { secret = \"hunter2hunter2hunter2hunter2hunter2\" }\n"
+                                 "api_key \"a\" { key = \"hunter2hunter2hunter2\" }\n",
+        NULL, NULL);
+    cr_assert_not_null(config, "%s", error.text);
+    struct builder text = {0};
+    config_print(config, &text);
+    builder_byte(&text, 0);
+    const char *out = builder_bytes(&text).at;
+    cr_expect_null(strstr(out, "hunter2"), "%s", out);
+    cr_expect_not_null(
+        strstr(out, "url = \"postgres://peal:********@db/peal\" # /tmp/peal-config"));
+    cr_expect_not_null(strstr(out, "url = \"redis://:********@h:1/0\""));
+    builder_reset(&text);
+    config_destroy(config);
+    cr_expect_null(load(NULL, NULL, LIST((char *)"--store-url=mysql://hunter2")));
+    cr_expect_null(strstr(error.text, "hunter2"));
+    cr_expect_null(load(NULL, NULL, LIST((char *)"--auth-secret=hunter2\n")));
+    cr_expect_null(strstr(error.text, "hunter2"));
+}
+
+/* The printed text of a configuration, without its comments; the caller resets `ret_text`. */
+static void print_bare(const struct config *config, struct builder *ret_text)
+{
+    struct builder full = {0};
+    config_print(config, &full);
+    struct bytes rest_of_text = builder_bytes(&full);
+    while (rest_of_text.len > 0) {
+        const char *end = memchr(rest_of_text.at, '\n', rest_of_text.len);
+        size_t len = (size_t)(end - rest_of_text.at);
+        const char *comment = memmem(rest_of_text.at, len, " # ", 3);
+        builder_add(ret_text,
+            bytes_of(rest_of_text.at, comment != NULL ? (size_t)(comment - rest_of_text.at) : len));
+        builder_byte(ret_text, '\n');
+        rest_of_text = bytes_skip(rest_of_text, len + 1);
+    }
+    builder_byte(ret_text, 0);
+    builder_reset(&full);
+}
+
+Test(config, what_is_printed_loads_to_the_same)
+{
+    const char *file = "bus { prefix = 'quote\" back\\\\slash $' }\nlimits { body_bytes = 3KiB }\n"
+                       "drain { deadline = 61s }\norigins = {\"https://a.example\"}\n"
+                       "room_type \"project\" { access = {any} replay_age = 90m }\n";
+    struct config *config = load(file, NULL, NULL);
+    cr_assert_not_null(config, "%s", error.text);
+    cr_expect_str_eq(config->bus_prefix, "quote\" back\\slash $");
+    struct builder first = {0};
+    struct builder second = {0};
+    print_bare(config, &first);
+    struct config *again = load(builder_bytes(&first).at, NULL, NULL);
+    cr_assert_not_null(again, "%s", error.text);
+    print_bare(again, &second);
+    cr_expect_str_eq(builder_bytes(&first).at, builder_bytes(&second).at);
+    for (size_t i = 0; i < CONFIG_COUNT; i++) {
+        cr_expect(
+            config_value_eq(&config_settings[i], config, again), "%s", config_settings[i].key);
+    }
+    builder_reset(&first);
+    builder_reset(&second);
+    config_destroy(config);
+    config_destroy(again);
+}
+
+Test(config, the_sample_loads_to_the_defaults)
+{
+    struct builder sample = {0};
+    config_print_sample(&sample);
+    builder_byte(&sample, 0);
+    struct config *config = load(builder_bytes(&sample).at, NULL, NULL);
+    cr_assert_not_null(config, "%s", error.text);
+    for (size_t i = 0; i < CONFIG_COUNT; i++) {
+        cr_expect_str_eq(config_origin(config, (enum config_place)i), "default");
+        cr_expect_not_null(strstr(builder_bytes(&sample).at, config_settings[i].prose));
+    }
+    builder_reset(&sample);
+    config_destroy(config);
+}
+
+Test(config, reload_changes_only_what_it_may)
+{
+    struct config *current = load(NULL, NULL, NULL);
+    struct config *fine = load("limits { rooms = 5 }\norigins = {\"*\"}\nlog { level = debug }\n"
+                               "auth { secret = \"01234567890123456789012345678901\" }\n"
+                               "api_key \"a\" { key = \"0123456789abcdef\" }\n",
+        NULL, NULL);
+    struct config *moved = load("limits { rooms = 5 }\nlisten { port = 1 }\n", NULL, NULL);
+    cr_assert(current != NULL && fine != NULL && moved != NULL, "%s", error.text);
+    cr_expect_null(config_fixed_change(current, fine));
+    cr_expect_str_eq(config_fixed_change(current, moved), "listen.port");
+    config_destroy(current);
+    config_destroy(fine);
+    config_destroy(moved);
+}
