@@ -105,6 +105,7 @@ static void send_to_shard(struct sched *sched, unsigned shard, struct msg *msg)
     msg->to.shard = (uint8_t)sched->shard;
     if (shard == sched->shard) {
         fifo_append(&sched->arrived, msg);
+        sched->unseen = !sched->running;
         return;
     }
     chain_add(&line->chain, msg);
@@ -181,6 +182,10 @@ bool sched_pressured(struct sched *sched, unsigned shard)
 
 void sched_flush(struct sched *sched)
 {
+    if (sched->unseen) {
+        sched->unseen = false;
+        wake(sched);
+    }
     while (sched->dirty != 0) {
         unsigned shard = (unsigned)__builtin_ctzll(sched->dirty);
         sched->dirty &= sched->dirty - 1;
@@ -384,6 +389,7 @@ bool sched_run(struct sched *sched, unsigned budget)
 {
     CHECK(!sched->running && !sched->calling);
     sched->running = true;
+    sched->unseen = false;
     inbox_drain(&sched->inbox, &sched->arrived);
     unsigned used = 0;
     while (used < budget) {

@@ -132,7 +132,10 @@ bool sched_pressured(struct sched *sched, unsigned shard);
  */
 bool sched_run(struct sched *sched, unsigned budget);
 
-/* Hand over what was sent to other shards since the last call; wakes each at most once. */
+/*
+ * Hand over what was sent to other shards since the last call; wakes each at most once. Wakes the
+ * own shard if something was sent to it after sched_run, by a timer's function for example.
+ */
 void sched_flush(struct sched *sched);
 
 /* The counters as they are now. */

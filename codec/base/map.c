@@ -33,6 +33,12 @@ uint64_t hash_bytes(struct bytes key)
     return XXH3_64bits_withSeed(key.at, key.len, seed);
 }
 
+void hash_fix_seed(uint64_t known)
+{
+    pthread_once(&seed_once, draw_seed);
+    seed = known;
+}
+
 void map_init(struct map *map, map_key_fn key_of)
 {
     *map = (struct map){.key_of = key_of};

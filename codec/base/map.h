@@ -56,4 +56,10 @@ void *map_next(const struct map *map, size_t *cursor);
 /* Hash bytes with the seed of this process; the same on every thread. */
 uint64_t hash_bytes(struct bytes key);
 
+/*
+ * Replace the seed by a known one, so that a test can be repeated in another process: before
+ * anything was hashed, and before threads start.
+ */
+void hash_fix_seed(uint64_t known);
+
 #endif

@@ -117,6 +117,22 @@ Test(sched, wakes_a_destination_once_until_it_has_run, .init = begin, .fini = en
     cr_assert_eq(sched_stats(scheds[0])->wakes, 2);
 }
 
+Test(sched, wakes_itself_for_what_was_sent_after_its_run, .init = begin, .fini = end)
+{
+    struct actor_ref pupil = pupil_start(scheds[0], "p")->self;
+    pupil_note(scheds[0], pupil, 1);
+    run(0);
+    sched_flush(scheds[0]);
+    cr_assert_eq(woken[0], 0, "nothing is left to do");
+    pupil_note(scheds[0], pupil, 2);
+    pupil_note(scheds[0], pupil, 3);
+    sched_flush(scheds[0]);
+    sched_flush(scheds[0]);
+    cr_assert_eq(woken[0], 1);
+    run(0);
+    ASSERT_RECORD(0, 1, 2, 3);
+}
+
 Test(sched, keeps_order_of_a_line_across_lanes_names_and_posts, .init = begin, .fini = end)
 {
     struct actor_ref pupil = pupil_start(scheds[1], "p")->self;
