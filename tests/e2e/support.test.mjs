@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// The helpers of the other tests, tried on real servers.
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import { Emitter } from '@socket.io/redis-emitter';
+import { decode, encode } from '@msgpack/msgpack';
+import { WebSocketServer } from 'ws';
+import { launchBrowser } from './support/browser.mjs';
+import { findAddress } from './support/hub.mjs';
+import { PlainClient } from './support/plain_client.mjs';
+import { startPostgres } from './support/postgres.mjs';
+import { Server } from './support/process.mjs';
+import { startRedis } from './support/redis.mjs';
+import { makeToken } from './support/tokens.mjs';
+import { never, until } from './support/wait.mjs';
+
+test('waiting ends with the value, or says what did not happen', async () => {
+  let count = 0;
+  assert.equal(await until(() => ++count > 2 && count, 'counted'), 3);
+  await assert.rejects(until(() => false, 'the impossible', 50), /not within 50 ms: the impossible/);
+  await assert.rejects(until(() => { throw new Error('why'); }, 'x', 20), /x: why/);
+  await never(() => false, 'nothing', 30);
+  await assert.rejects(never(() => true, 'something', 30), /happened: something/);
+});
+
+test('a process that ends before it is ready is told with its output', async () => {
+  const server = new Server('sh', 'sh', ['-c', 'echo first words; exit 3']);
+  await assert.rejects(server.ready(() => false), /ended: \{"code":3.*first words/s);
+  assert.deepEqual(await server.stop(), { code: 3, signal: null });
+});
+
+test('a process that ignores SIGTERM is killed, and that is an error', async () => {
+  const server = new Server('sh', 'sh', ['-c', 'trap "" TERM; echo up; while :; do sleep 0.05; done']);
+  await server.ready(() => /up/.test(server.output));
+  await assert.rejects(server.stop('SIGTERM', 200), /sh ends after SIGTERM/);
+  assert.equal(server.result.signal, 'SIGKILL');
+});
+
+test('redis comes back with what it had, and an emitter publishes', async () => {
+  const redis = await startRedis();
+  try {
+    const client = redis.client();
+    await client.set('a', '1');
+    await redis.kill();
+    await redis.restart();
+    assert.equal(await client.get('a'), '1');
+    const subscriber = redis.client();
+    const heard = [];
+    subscriber.on('pmessageBuffer', (pattern, channel) => heard.push(String(channel)));
+    await subscriber.psubscribe('socket.io#*');
+    new Emitter(client).to('user:42').emit('update', { a: 1 });
+    await until(() => heard.includes('socket.io#/#user:42#'), 'the emit is published');
+  } finally {
+    await redis.stop();
+  }
+});
+
+test('postgres survives a crash', async () => {
+  const postgres = await startPostgres();
+  try {
+    await postgres.query('create table t (a int)');
+    await postgres.query('insert into t values ($1)', [7]);
+    await postgres.kill();
+    await postgres.restart();
+    const rows = await until(() => postgres.query('select a from t'), 'the database answers');
+    assert.deepEqual(rows, [{ a: 7 }]);
+  } finally {
+    await postgres.stop();
+  }
+});
+
+test('tokens are signed as RFC 7515 says', () => {
+  const [header, claims, signature] = makeToken('alice', 'secret', { role: 'admin' }).split('.');
+  assert.deepEqual(JSON.parse(Buffer.from(header, 'base64url')), { alg: 'HS256', typ: 'JWT' });
+  const { sub, role, exp, iat } = JSON.parse(Buffer.from(claims, 'base64url'));
+  assert.deepEqual([sub, role, exp - iat], ['alice', 'admin', 3600]);
+  const expected = createHmac('sha256', 'secret').update(`${header}.${claims}`).digest('base64url');
+  assert.equal(signature, expected);
+});
+
+test('addresses are found in the start line', () => {
+  const line = 'info START ready public=127.0.0.1:4000 internal="[::1]:4001" store=sqlite';
+  assert.deepEqual(findAddress(line, 'public'), { host: '127.0.0.1', port: 4000 });
+  assert.deepEqual(findAddress(line, 'internal'), { host: '[::1]', port: 4001 });
+  assert.equal(findAddress(line, 'cluster'), null);
+});
+
+describe('the plain client', () => {
+  const kinds = {
+    'peal.json.v1': { read: (bytes) => JSON.parse(bytes), write: JSON.stringify },
+    'peal.msgpack.v1': { read: (bytes) => decode(bytes), write: (value) => encode(value) },
+  };
+  let server;
+  let offered;
+  let heard;
+
+  before(async () => {
+    server = new WebSocketServer({
+      port: 0,
+      host: '127.0.0.1',
+      verifyClient: ({ req }, done) => done(!req.url.includes('bad'), 401),
+      handleProtocols: (protocols) => {
+        offered = [...protocols];
+        return offered[0];
+      },
+    });
+    heard = [];
+    server.on('connection', (socket) => {
+      const { read, write } = kinds[socket.protocol];
+      socket.on('message', (bytes) => {
+        for (const packet of read(bytes)) {
+          heard.push(packet);
+          if (typeof packet[0] === 'number') {
+            socket.send(write([['first', 1], ['second', 2], ['hub:ping'], [-packet[0], { ok: true }]]));
+          }
+        }
+      });
+    });
+    await until(() => server.address(), 'the server listens');
+  });
+
+  after(() => server.close());
+
+  for (const encoding of ['json', 'msgpack']) {
+    test(`speaks ${encoding}`, async () => {
+      heard.length = 0;
+      const url = `http://127.0.0.1:${server.address().port}`;
+      const client = await PlainClient.connect(url, 'abc', { encoding });
+      assert.deepEqual(offered, [`peal.${encoding}.v1`, 'peal.token.abc']);
+      assert.deepEqual(await client.request('join_room', { roomId: 'a' }), { ok: true });
+      assert.equal(await client.next('second'), 2);
+      assert.deepEqual(client.events.map(([name]) => name), ['first', 'second']);
+      await until(() => heard.some(([name]) => name === 'hub:pong'), 'the ping is answered');
+      client.close();
+      assert.equal((await client.closed).code, 1005);
+    });
+  }
+
+  test('rejects with the status of a refusal', async () => {
+    const url = `http://127.0.0.1:${server.address().port}/bad`;
+    await assert.rejects(PlainClient.connect(url, 'abc'), { status: 401 });
+  });
+});
+
+test('a browser runs pages', async () => {
+  const browser = await launchBrowser();
+  try {
+    const page = await browser.newPage();
+    await page.setContent('<p id="a"></p><script>a.textContent = 6 * 7</script>');
+    assert.equal(await page.textContent('#a'), '42');
+  } finally {
+    await browser.close();
+  }
+});

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// hub - a real peal process. PEAL_BIN names the program, else it is build/peal.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { io } from 'socket.io-client';
+import { PlainClient } from './plain_client.mjs';
+import { Server, temporaryFolder } from './process.mjs';
+import { makeToken, randomSecret } from './tokens.mjs';
+
+const BUILT = fileURLToPath(new URL('../../../build/peal', import.meta.url));
+export const PROGRAM = process.env.PEAL_BIN || BUILT;
+
+// Settings of the machine must not reach a hub under test; those of sanitizers must.
+function cleanEnvironment(extra) {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => /^(PATH|HOME|TMPDIR|TZ|LANG|LC_ALL|[A-Z]+SAN_OPTIONS|LD_.*)$/.test(name),
+  );
+  return { ...Object.fromEntries(kept), ...extra };
+}
+
+// "public=127.0.0.1:4000" of the start line, as {host, port}.
+export function findAddress(output, name) {
+  const found = new RegExp(`\\b${name}="?(\\[[^\\]]+\\]|[^\\s":]+):(\\d+)`).exec(output);
+  return found && { host: found[1], port: Number(found[2]) };
+}
+
+export class Hub {
+  // `redis`, `postgres`: servers of support/; `config`: text of a configuration file;
+  // `args`: further flags; `env`: further variables; `folder`: where the SQLite file lies, to
+  // start again with the same; `secret`, `apiKey`: shared by the hubs of one test.
+  static async start(options = {}) {
+    const hub = new Hub();
+    hub.options = options;
+    hub.folder = options.folder ?? temporaryFolder('hub');
+    hub.secret = options.secret ?? randomSecret();
+    hub.apiKey = options.apiKey ?? randomSecret();
+    hub.sockets = new Set();
+    await hub.launch();
+    return hub;
+  }
+
+  arguments() {
+    const { config, args = [] } = this.options;
+    const list = ['serve', '--listen-host', '127.0.0.1', '--listen-port', '0'];
+    list.push('--listen-internal-port', '0', '--store-path', join(this.folder, 'peal.db'));
+    if (config) {
+      writeFileSync(join(this.folder, 'peal.conf'), config);
+      list.push('--config', join(this.folder, 'peal.conf'));
+    }
+    return [...list, ...args];
+  }
+
+  environment() {
+    const { redis, postgres, env = {} } = this.options;
+    return cleanEnvironment({
+      JWT_SECRET: this.secret,
+      PEAL_AUTH_API_KEY: this.apiKey,
+      ...(redis && { REDIS_URL: redis.url }),
+      ...(postgres && { DATABASE_URL: postgres.url }),
+      ...env,
+    });
+  }
+
+  async launch() {
+    const options = { env: this.environment(), cwd: this.folder };
+    this.server = new Server('hub', PROGRAM, this.arguments(), options);
+    await this.server.ready(async () => {
+      this.address = findAddress(this.server.output, 'public');
+      this.internal = findAddress(this.server.output, 'internal');
+      if (!this.address || !this.internal) return false;
+      return (await fetch(`${this.internalUrl}/readyz`)).status === 200;
+    });
+  }
+
+  get url() {
+    return `http://${this.address.host}:${this.address.port}`;
+  }
+
+  get internalUrl() {
+    return `http://${this.internal.host}:${this.internal.port}`;
+  }
+
+  get log() {
+    return this.server.output;
+  }
+
+  token(user, claims) {
+    return makeToken(user, this.secret, claims);
+  }
+
+  // A Socket.IO client; `options` are socket.io-client's own. Closed with the hub.
+  socketIo(user, { claims, nsp = '/', auth = {}, ...options } = {}) {
+    const socket = io(this.url + nsp, {
+      forceNew: true,
+      transports: ['websocket'],
+      ...options,
+      auth: { token: this.token(user, claims), ...auth },
+    });
+    this.sockets.add(socket);
+    return socket;
+  }
+
+  // A client of /ws, connected. Closed with the hub.
+  async plain(user, { claims, ...options } = {}) {
+    const client = await PlainClient.connect(this.url, this.token(user, claims), options);
+    this.sockets.add(client);
+    return client;
+  }
+
+  // A request with the API key; resolves with {status, headers, body}, JSON parsed.
+  async api(method, path, body, headers = {}) {
+    const answer = await fetch(this.url + path, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.apiKey}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    const text = await answer.text();
+    const isJson = /json/.test(answer.headers.get('content-type') ?? '');
+    return { status: answer.status, headers: answer.headers, body: isJson ? JSON.parse(text) : text };
+  }
+
+  // The value of one metric, all its label sets added up; undefined when it is not there.
+  async metric(name) {
+    const text = await (await fetch(`${this.internalUrl}/metrics`)).text();
+    const rows = text.split('\n').filter((row) => row.startsWith(`${name} `) || row.startsWith(`${name}{`));
+    if (rows.length === 0) return undefined;
+    return rows.reduce((sum, row) => sum + Number(row.slice(row.lastIndexOf(' ') + 1)), 0);
+  }
+
+  closeSockets() {
+    for (const socket of this.sockets) socket.close();
+    this.sockets.clear();
+  }
+
+  pause() {
+    this.server.signal('SIGSTOP');
+  }
+
+  resume() {
+    this.server.signal('SIGCONT');
+  }
+
+  reload() {
+    this.server.signal('SIGHUP');
+  }
+
+  async kill() {
+    await this.server.stop('SIGKILL');
+  }
+
+  // After kill or stop: the same settings and SQLite file, new ports.
+  async restart() {
+    await this.server.ended;
+    await this.launch();
+  }
+
+  // Close the clients and end; throws when the hub does not end well.
+  async stop() {
+    this.closeSockets();
+    if (this.server.result) return;
+    this.resume();
+    const { code, signal } = await this.server.stop('SIGTERM');
+    if (code !== 0) throw new Error(`hub ended with ${code ?? signal}\n${this.log}`);
+  }
+}
+
+export const startHub = (options) => Hub.start(options);

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// redis - a real redis-server of a test's own.
+import { Redis } from 'ioredis';
+import { freePort } from './ports.mjs';
+import { Server, temporaryFolder } from './process.mjs';
+
+const STARTS = 5; // another port each time one was taken in between
+
+export class RedisServer {
+  // `durable`: with an append-only file. `settings`: further redis.conf settings by name.
+  static async start({ durable = true, settings = {} } = {}) {
+    const redis = new RedisServer();
+    redis.folder = temporaryFolder('redis');
+    redis.settings = { appendonly: durable ? 'yes' : 'no', save: '', ...settings };
+    redis.clients = new Set();
+    for (let left = STARTS; ; left--) {
+      redis.port = await freePort();
+      try {
+        await redis.launch();
+        return redis;
+      } catch (error) {
+        if (left === 1 || !/Address already in use/.test(error.message)) throw error;
+      }
+    }
+  }
+
+  get url() {
+    return `redis://127.0.0.1:${this.port}/0`;
+  }
+
+  async launch() {
+    const settings = {
+      port: this.port,
+      bind: '127.0.0.1',
+      dir: this.folder,
+      daemonize: 'no',
+      ...this.settings,
+    };
+    const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
+    this.server = new Server('redis', 'redis-server', args);
+    await this.server.ready(() => /Ready to accept connections/.test(this.server.output));
+  }
+
+  // A client that is closed with the server; subscribers need one of their own.
+  client(options = {}) {
+    const client = new Redis(this.port, '127.0.0.1', { maxRetriesPerRequest: null, ...options });
+    client.on('error', () => {}); // outages are part of the tests
+    this.clients.add(client);
+    return client;
+  }
+
+  // Come back on the same port, after stop or kill, with what the append-only file holds.
+  async restart() {
+    await this.server.ended;
+    await this.launch();
+  }
+
+  pause() {
+    this.server.signal('SIGSTOP');
+  }
+
+  resume() {
+    this.server.signal('SIGCONT');
+  }
+
+  async kill() {
+    await this.server.stop('SIGKILL');
+  }
+
+  async shutdown() {
+    await this.server.stop('SIGTERM');
+  }
+
+  // The end: clients too.
+  async stop() {
+    for (const client of this.clients) client.disconnect();
+    this.resume();
+    await this.server.stop('SIGTERM');
+  }
+}
+
+export const startRedis = (options) => RedisServer.start(options);
