@@ -308,9 +308,9 @@ static bool is_of_type(const struct config_room_type *type, struct bytes name, s
 
 const struct config_room_type *config_room_type(const struct config *config, struct bytes room)
 {
-    const char *slash = room.len > 0 ? memrchr(room.at, '/', room.len) : NULL;
+    const char *slash = room.at != NULL ? memrchr(room.at, '/', room.len) : NULL;
     struct bytes name = slash != NULL ? bytes_skip(room, (size_t)(slash - room.at) + 1) : room;
-    const char *colon = name.len > 0 ? memchr(name.at, ':', name.len) : NULL;
+    const char *colon = name.at != NULL ? memchr(name.at, ':', name.len) : NULL;
     size_t before_colon = colon != NULL ? (size_t)(colon - name.at) : name.len;
     const struct config_room_type *other = NULL;
     for (size_t i = 0; i < config->room_type_count; i++) {

@@ -36,7 +36,7 @@ static void describe_place(const cfg_t *cfg, char *ret_where, size_t size)
 }
 
 /* Keep the first complaint: what follows is its consequence. */
-static void on_error(cfg_t *cfg, const char *format, va_list args)
+PRINTF_LIKE(2, 0) static void on_error(cfg_t *cfg, const char *format, va_list args)
 {
     char text[800];
     char where[512];
