@@ -77,7 +77,7 @@ static int scan_line_end(struct http1_parser *parser, struct bytes input, size_t
         return 1;
     }
     size_t max = parser->max_headers ? parser->max_headers : (size_t)HTTP1_HEADERS_DEFAULT;
-    return parser->lines++ == max ? refuse(parser, 431) : 0;
+    return parser->lines++ > max ? refuse(parser, 431) : 0;
 }
 
 /* One byte. Returns as scan_line_end. */
