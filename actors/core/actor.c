@@ -28,7 +28,10 @@ static void empty_mailbox(struct sched *sched, struct actor *actor)
             fifo_append(&by_name, msg);
         }
     }
-    fifo_prepend_all(&sched->arrived, &by_name);
+    if (by_name.first != NULL) {
+        sched->unseen = !sched->running;
+        fifo_prepend_all(&sched->arrived, &by_name);
+    }
 }
 
 void actor_stop(struct actor *actor)

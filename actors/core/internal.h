@@ -38,7 +38,7 @@ struct sched {
     /* owner only */
     bool calling; /* inside a handler, a spawn or a posted function */
     bool running; /* inside sched_run */
-    bool unseen; /* something was sent to the own shard since the last sched_run */
+    bool unseen; /* since the last sched_run, work has come up for the next one */
     uint64_t mono_ms;
     uint64_t wall_ms;
     uint64_t dirty; /* bit by shard: lines from here that have a chain to hand over */

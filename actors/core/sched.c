@@ -212,6 +212,7 @@ static void end_msg(struct sched *sched, struct msg *msg)
     if (msg->to.shard != SHARD_FOREIGN) {
         sched->handled[msg->to.shard]++;
         sched->credited |= UINT64_C(1) << msg->to.shard;
+        sched->unseen |= !sched->running;
     }
     msg_free(msg);
 }

@@ -139,7 +139,7 @@ static uint64_t far_entry(const struct timer_wheel *wheel)
     return first >> RANGE_BITS << RANGE_BITS;
 }
 
-/* Spread the upper slots that begin at now_ms over the levels below, the uppermost first. */
+/* Spread the upper slots that begin at now_ms over the levels below. */
 static void cascade(struct timer_wheel *wheel)
 {
     for (unsigned level = FAR_LEVEL; level > 0; level--) {

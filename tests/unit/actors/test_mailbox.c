@@ -61,7 +61,7 @@ Test(mailbox, fifo_keeps_order_and_takes_others_in_front)
 
 Test(mailbox, inbox_gives_chains_in_the_order_of_pushes_and_tells_when_it_was_empty)
 {
-    struct inbox inbox = {0};
+    struct inbox inbox = {.newest = NULL};
     struct fifo fifo = {0};
     unsigned number = 0;
     for (unsigned round = 0; round < 3; round++) {

@@ -388,6 +388,25 @@ Test(sched, actor_with_waiting_mail_is_stopped_by_a_timer, .init = begin, .fini 
     cr_assert_eq(sched_stats(scheds[0])->dropped, 4);
 }
 
+Test(sched, wakes_itself_for_what_a_late_stop_leaves_to_do, .init = begin, .fini = end)
+{
+    struct actor *named = pupil_start(scheds[0], "n");
+    struct actor *full = pupil_start(scheds[0], "f");
+    pupil_note(scheds[0], full->self, 0);
+    pupil_note(scheds[0], full->self, 0);
+    pupil_note_named(scheds[0], 0, "n", 1);
+    cr_assert(sched_run(scheds[0], 1));
+    actor_stop(named);
+    sched_flush(scheds[0]);
+    cr_assert_eq(woken[0], 1, "the message that creates waits in no mailbox");
+    cr_assert(sched_run(scheds[0], 0));
+    actor_stop(full);
+    sched_flush(scheds[0]);
+    cr_assert_eq(woken[0], 2, "the line must get its credit");
+    run(0);
+    ASSERT_RECORD(0, 0, 1);
+}
+
 /* --- bounds --- */
 
 Test(sched, sheds_the_oldest_hints_and_never_a_note, .init = begin, .fini = end)
