@@ -5,7 +5,6 @@
 #include "actors/leaf.h"
 
 #include "actors/fanout.h"
-#include "codec/base/clock.h"
 #include "codec/base/mem.h"
 
 enum { FIRST_MEMBERS = 2, FIRST_EVENTS = 8 };
@@ -198,7 +197,9 @@ void leaf_flush(struct leaf *leaf)
         }
     }
     for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
-        chunk_unref(chunks[format]);
+        if (chunks[format] != NULL) {
+            chunk_unref(chunks[format]);
+        }
     }
     shard->stats.flushes++;
     drop_window(leaf);

@@ -19,8 +19,10 @@
 #include "codec/base/rand.h"
 
 struct bus;
+struct cluster;
 struct fanout;
 struct identity;
+struct positions;
 struct shard;
 struct store;
 struct store_port;
@@ -31,6 +33,13 @@ enum batching_mode { BATCHING_ADAPTIVE, BATCHING_ALWAYS, BATCHING_OFF };
 struct rate {
     uint32_t burst;
     uint32_t per_minute;
+};
+
+/* What the type of a room says. */
+struct room_rules {
+    uint32_t max_members; /* 0: no limit */
+    bool quiet;           /* nobody is told who comes and goes */
+    bool send;            /* members may send_message and type */
 };
 
 /* What the actors need to know of the configuration; immutable, shared by all shards. */
@@ -55,12 +64,17 @@ struct actor_config {
     uint32_t stall_ms; /* a full outbox that does not drain: closed CLOSE_SLOW */
     uint32_t recheck_ms; /* 30,000 */
     uint32_t partitions; /* of the ingress stream */
-    uint32_t key_limit_bytes;
+    uint32_t message_bytes; /* told in hub:ready */
+    bool relay_unknown;     /* unknown client events go to the room they name */
 
     /* What hub/ knows and actors must not include. `context` is passed first. */
     void *context;
-    /* Whether `who` may join `room` (wire name). Pure. */
-    bool (*may_join)(void *context, const struct identity *who, struct bytes room);
+    /*
+     * Whether `who` may join `room` (as clients name it), and the rules of its type: 0 or STATUS_DENIED,
+     * STATUS_INVALID. Pure.
+     */
+    int (*room_access)(void *context, const struct identity *who, struct bytes room,
+        struct room_rules *ret_rules);
     /* Collision-resistant 128-bit hash. */
     void (*hash128)(struct bytes content, uint8_t ret_hash[16]);
 };
@@ -96,6 +110,10 @@ struct shard {
     struct store *store_root;
     struct bus *bus; /* NULL: single node */
     struct list dirty_outboxes; /* outbox.dirty_link */
+    struct cluster *cluster; /* NULL without a bus */
+    struct positions *positions;
+    struct list users;        /* user.shard_link */
+    struct list unread_dirty; /* user.unread_link: told at the end of the turn */
     struct map sockets; /* struct socket by sid: names in the registry */
     struct list fanouts; /* fanout.shard_link: one per namespace */
     uint32_t next_socket_id;

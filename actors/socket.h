@@ -54,8 +54,10 @@ struct socket {
     struct list user_link; /* user.sockets */
     struct membership *memberships;
     uint64_t sent_through; /* broadcasts up to this number have left, or were not for it */
+    uint32_t everyone_index; /* in fanout.everyone */
     uint32_t id; /* unique on the shard as long as it lives */
     uint16_t membership_count;
+    uint16_t joins; /* that rooms have not answered yet */
     uint8_t format; /* enum wire_format */
     bool closing; /* disconnect was called: nothing is sent any more */
     char sid[SOCKET_SID_LEN];

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/announce.h"
+
+#include "actors/cluster.h"
+#include "actors/shard.h"
+#include "actors/store_view.h"
+#include "actors/user_proto.h"
+#include "actors/wire_name.h"
+#include "codec/base/mem.h"
+
+void announce_send(struct shard *shard, const struct announce *announce)
+{
+    struct builder out = {0};
+    announce_encode(announce, &out);
+    struct buf *payload = builder_finish(&out);
+    if (payload == NULL) {
+        return; /* without memory: the recheck finds it */
+    }
+    char at[WIRE_NAME_MAX];
+    struct bytes key = wire_name_room(announce->tenant, announce->user, at);
+    if (shard->cluster != NULL) {
+        cluster_announce(shard->cluster, key, payload);
+    }
+    struct user_announce *msg = user_announce_new();
+    msg->key = buf_new(key);
+    CHECK(msg->key != NULL);
+    msg->payload = payload;
+    msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
+}
+
+void announce_row(struct shard *shard, const struct store_row *row)
+{
+    struct announce announce = {
+        .kind = ANNOUNCE_NEW,
+        .tenant = row->who.tenant,
+        .user = row->who.user,
+        .seq = row->seq,
+        .rev = row->rev,
+        .unread = row->unread,
+        .view = store_view_row(row),
+    };
+    announce_send(shard, &announce);
+}
+
+void announce_changes(struct shard *shard, struct store_user who, struct store_position position,
+    const struct store_change *changes, size_t count)
+{
+    if (count == 0) {
+        return;
+    }
+    size_t told = count <= ANNOUNCE_CHANGES_MAX ? count : (size_t)ANNOUNCE_CHANGES_MAX;
+    struct notification_change *views = mem_alloc_array(told, sizeof(*views));
+    for (size_t i = 0; i < told; i++) {
+        views[i] = store_view_change(&changes[i]);
+    }
+    struct announce announce = {
+        .kind = ANNOUNCE_STATE,
+        .tenant = who.tenant,
+        .user = who.user,
+        .seq = position.seq,
+        .rev = changes[0].rev,
+        .unread = position.unread,
+        .state = (enum notification_state)changes[0].state,
+        .at = changes[0].at,
+        .changes = views,
+        .change_count = (uint32_t)told,
+    };
+    announce_send(shard, &announce);
+    mem_free(views);
+}
+
+void announce_up_to(struct shard *shard, struct store_user who, struct store_position position,
+    uint64_t up_to, const struct store_change *last)
+{
+    struct announce announce = {
+        .kind = ANNOUNCE_STATE,
+        .tenant = who.tenant,
+        .user = who.user,
+        .seq = position.seq,
+        .rev = last->rev,
+        .unread = position.unread,
+        .state = (enum notification_state)last->state,
+        .at = last->at,
+        .up_to = up_to,
+    };
+    announce_send(shard, &announce);
+}

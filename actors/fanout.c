@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: start, membership, catch-up, when windows leave, delivery of a broadcast.
+ */
+#include "actors/fanout.h"
+
+#include "actors/behaviours.h"
+#include "actors/fanout_proto.h"
+#include "actors/room_proto.h"
+#include "actors/sequencer_proto.h"
+#include "actors/user_actor.h"
+#include "actors/user_proto.h"
+#include "actors/wire_name.h"
+#include "codec/base/mem.h"
+
+enum { SHED_BOUND = 8192, WINDOW_EVENTS_MAX = 16384 };
+
+static void free_fanout(struct actor *actor);
+
+PROTOCOL_DEFINE(FANOUT, fanout)
+
+const struct behaviour fanout_behaviour = {
+    PROTOCOL_BEHAVIOUR(FANOUT, fanout),
+    .id = BEHAVIOUR_FANOUT,
+    .shed_bound = SHED_BOUND,
+    .destroy = free_fanout,
+};
+
+static struct bytes leaf_key(const void *leaf)
+{
+    return leaf_name(leaf);
+}
+
+static void on_tick(struct timer *timer)
+{
+    struct fanout *fanout = container_of(timer, struct fanout, tick);
+    list_splice(&fanout->due, &fanout->waiting);
+}
+
+struct fanout *fanout_start(struct shard *shard, struct bytes nsp)
+{
+    struct fanout *fanout = mem_alloc(sizeof(*fanout) + nsp.len);
+    fanout->shard = shard;
+    fanout->nsp_len = (uint32_t)nsp.len;
+    memcpy(fanout->nsp_at, nsp.at, nsp.len);
+    map_init(&fanout->leaves, leaf_key);
+    list_init(&fanout->due);
+    list_init(&fanout->waiting);
+    timer_init(&fanout->tick, on_tick);
+    fanout->everyone = leaf_create(fanout, bytes_of(NULL, 0));
+    list_append(&shard->fanouts, &fanout->shard_link);
+    actor_start(&fanout->actor, &fanout_behaviour, shard->sched);
+
+    struct sequencer_attach *attach = sequencer_attach_new();
+    attach->nsp = buf_new(nsp);
+    attach->fanout = fanout->actor.self;
+    unsigned home = actor_system_shard_of(sched_system(shard->sched), nsp);
+    msg_send_named(shard->sched, home, attach);
+    return fanout;
+}
+
+static void free_fanout(struct actor *actor)
+{
+    struct fanout *fanout = (struct fanout *)(void *)actor;
+    timer_cancel(sched_timers(fanout->shard->sched), &fanout->tick);
+    size_t cursor = 0;
+    for (struct leaf *leaf; (leaf = map_next(&fanout->leaves, &cursor)) != NULL;) {
+        leaf_destroy(leaf);
+    }
+    leaf_destroy(fanout->everyone);
+    map_finish(&fanout->leaves);
+    list_remove(&fanout->shard_link);
+    mem_free(fanout);
+}
+
+struct fanout *fanout_find(struct shard *shard, struct bytes nsp)
+{
+    list_for_each(link, &shard->fanouts)
+    {
+        struct fanout *fanout = container_of(link, struct fanout, shard_link);
+        if (bytes_eq(fanout_nsp(fanout), nsp)) {
+            return fanout;
+        }
+    }
+    return NULL;
+}
+
+/* Membership. */
+
+static struct membership *membership_of(const struct socket *socket, const struct leaf *leaf)
+{
+    for (uint32_t i = 0; i < socket->membership_count; i++) {
+        if (socket->memberships[i].leaf == leaf) {
+            return &socket->memberships[i];
+        }
+    }
+    return NULL;
+}
+
+void fanout_enter(struct fanout *fanout, struct socket *socket)
+{
+    socket->fanout = fanout;
+    socket->sent_through = fanout->seen;
+    socket->everyone_index = leaf_add(fanout->everyone, socket);
+}
+
+static void settle(struct fanout *fanout, struct leaf *leaf)
+{
+    if (leaf->window != NULL && leaf->count == 0) {
+        fanout->dirty--;
+    }
+    if (leaf->count == 0) {
+        map_remove(&fanout->leaves, leaf_name(leaf));
+        leaf_destroy(leaf);
+    }
+}
+
+/* Take the socket out of the leaf and drop the membership, which moves the last one in its place. */
+static void remove_membership(
+    struct fanout *fanout, struct socket *socket, struct membership *membership)
+{
+    struct leaf *leaf = membership->leaf;
+    struct socket *moved = leaf_remove(leaf, membership->index);
+    if (moved != NULL) {
+        membership_of(moved, leaf)->index = membership->index;
+    }
+    *membership = socket->memberships[--socket->membership_count];
+    if (socket->membership_count == 0) {
+        mem_free(socket->memberships);
+        socket->memberships = NULL;
+    }
+    settle(fanout, leaf);
+}
+
+void fanout_exit(struct fanout *fanout, struct socket *socket)
+{
+    while (socket->membership_count > 0) {
+        struct membership *last = &socket->memberships[socket->membership_count - 1];
+        room_send_leave(fanout->shard, socket, leaf_name(last->leaf));
+        remove_membership(fanout, socket, last);
+    }
+    struct socket *moved = leaf_remove(fanout->everyone, socket->everyone_index);
+    if (moved != NULL) {
+        moved->everyone_index = socket->everyone_index;
+    }
+    socket->fanout = NULL;
+}
+
+bool fanout_is_member(const struct fanout *fanout, const struct socket *socket, struct bytes room)
+{
+    const struct leaf *leaf = map_get(&fanout->leaves, room);
+    return leaf != NULL && membership_of(socket, leaf) != NULL;
+}
+
+bool fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room)
+{
+    struct leaf *leaf = map_get(&fanout->leaves, room);
+    if (leaf != NULL && membership_of(socket, leaf) != NULL) {
+        return false;
+    }
+    if (leaf == NULL) {
+        leaf = leaf_create(fanout, room);
+        map_put(&fanout->leaves, leaf);
+    }
+    fanout_catch_up(fanout, socket);
+    socket->sent_through = fanout->seen;
+    uint16_t count = socket->membership_count;
+    if ((count & (count - 1)) == 0) { /* 0 or a power of two: the array is full */
+        socket->memberships = mem_realloc_array(
+            socket->memberships, count ? count * 2u : 1u, sizeof(*socket->memberships));
+    }
+    socket->memberships[socket->membership_count++] =
+        (struct membership){.leaf = leaf, .index = leaf_add(leaf, socket)};
+    return true;
+}
+
+bool fanout_leave(struct fanout *fanout, struct socket *socket, struct bytes room)
+{
+    struct leaf *leaf = map_get(&fanout->leaves, room);
+    struct membership *membership = leaf ? membership_of(socket, leaf) : NULL;
+    if (membership == NULL) {
+        return false;
+    }
+    fanout_catch_up(fanout, socket);
+    remove_membership(fanout, socket, membership);
+    return true;
+}
+
+void fanout_catch_up(struct fanout *fanout, struct socket *socket)
+{
+    if (fanout->dirty == 0 || socket->sent_through >= fanout->seen) {
+        socket->sent_through = fanout->seen;
+        return;
+    }
+    struct leaf *dirty[UINT8_MAX + 1];
+    uint32_t count = 0;
+    if (fanout->everyone->window != NULL) {
+        dirty[count++] = fanout->everyone;
+    }
+    for (uint32_t i = 0; i < socket->membership_count && count < ARRAY_LEN(dirty); i++) {
+        if (socket->memberships[i].leaf->window != NULL) {
+            dirty[count++] = socket->memberships[i].leaf;
+        }
+    }
+    leaf_catch_up(socket, dirty, count);
+}
+
+/* When windows leave. */
+
+static void wait_for_tick(struct fanout *fanout, struct leaf *leaf)
+{
+    list_append(&fanout->waiting, &leaf->dirty_link);
+    if (!timer_armed(&fanout->tick)) {
+        uint32_t tick_ms = fanout->shard->config->tick_ms;
+        uint64_t next = (sched_now(fanout->shard->sched) / tick_ms + 1) * tick_ms;
+        timer_set(sched_timers(fanout->shard->sched), &fanout->tick, next);
+    }
+}
+
+/* Whether the leaf's window has to wait for the tick. */
+static bool is_dense(struct fanout *fanout, struct leaf *leaf)
+{
+    const struct actor_config *config = fanout->shard->config;
+    uint64_t tick = sched_now(fanout->shard->sched) / config->tick_ms;
+    if (leaf->tick != tick) {
+        leaf->tick = tick;
+        leaf->flushes = 0;
+    }
+    return config->batching == BATCHING_ALWAYS ||
+        (config->batching == BATCHING_ADAPTIVE && leaf->flushes >= config->flushes_per_tick);
+}
+
+static void push(struct fanout *fanout, struct leaf *leaf, const struct broadcast *broadcast)
+{
+    if (leaf->count == 0) {
+        return;
+    }
+    bool clean = leaf->window == NULL;
+    if (!clean && leaf->window->events[leaf->window->count - 1].number == broadcast->number) {
+        return; /* the room was named twice */
+    }
+    leaf_push(leaf, broadcast->number, broadcast->event);
+    fanout->dirty += clean;
+    if ((broadcast->event->flags & EVENT_URGENT) || leaf->window->count >= WINDOW_EVENTS_MAX) {
+        list_remove(&leaf->dirty_link);
+        list_append(&fanout->due, &leaf->dirty_link);
+    } else if (clean && is_dense(fanout, leaf)) {
+        fanout->shard->stats.windowed++;
+        wait_for_tick(fanout, leaf);
+    } else if (clean) {
+        list_append(&fanout->due, &leaf->dirty_link);
+    }
+}
+
+void fanout_flush(struct fanout *fanout)
+{
+    for (struct list *link; (link = list_pop(&fanout->due)) != NULL;) {
+        struct leaf *leaf = container_of(link, struct leaf, dirty_link);
+        leaf->flushes++;
+        leaf_flush(leaf);
+        fanout->dirty--;
+    }
+}
+
+/* Delivery of a broadcast. */
+
+/* One event encoded once per format, for sockets that are addressed by name. */
+struct direct {
+    const struct broadcast *broadcast;
+    struct chunk *chunks[WIRE_FORMAT_COUNT];
+};
+
+static struct chunk *direct_chunk(
+    struct fanout *fanout, struct direct *direct, enum wire_format format)
+{
+    if (direct->chunks[format] == NULL) {
+        struct builder out = {.max = UINT32_MAX};
+        if (wire_event(format, fanout_nsp(fanout), direct->broadcast->event, &out) != 0) {
+            builder_reset(&out);
+            return NULL;
+        }
+        direct->chunks[format] = chunk_take(&out);
+    }
+    return direct->chunks[format];
+}
+
+static void deliver_direct(struct fanout *fanout, struct socket *socket, struct direct *direct)
+{
+    struct shard *shard = fanout->shard;
+    if (socket->sent_through >= direct->broadcast->number || socket->closing) {
+        return; /* an exception, or reached by another name already */
+    }
+    fanout_catch_up(fanout, socket);
+    if ((direct->broadcast->event->flags & EVENT_VOLATILE) && !outbox_writable(socket->outbox)) {
+        shard->stats.volatile_dropped++;
+        return;
+    }
+    struct chunk *chunk = direct_chunk(fanout, direct, socket->format);
+    if (chunk == NULL ||
+        !outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
+        shard->stats.refused++;
+        return;
+    }
+    shard->stats.deliveries++;
+}
+
+/* The sockets that a name stands for in the registry: a sid's, or all of a user's here. */
+typedef void (*visit_fn)(struct fanout *fanout, struct socket *socket, struct direct *direct);
+
+static bool visit_name(
+    struct fanout *fanout, struct bytes name, visit_fn visit, struct direct *direct)
+{
+    struct socket *socket =
+        name.len == SOCKET_SID_LEN ? map_get(&fanout->shard->sockets, name) : NULL;
+    if (socket != NULL) {
+        if (socket->fanout == fanout) {
+            visit(fanout, socket, direct);
+        }
+        return true;
+    }
+    char key[WIRE_KEY_MAX];
+    struct bytes user_key;
+    if (!wire_name_user_key(name, key, &user_key)) {
+        return false;
+    }
+    struct user *user = (struct user *)(void *)actor_find(
+        fanout->shard->sched, &user_behaviour, user_key);
+    if (user != NULL) {
+        list_for_each(link, &user->sockets)
+        {
+            socket = container_of(link, struct socket, user_link);
+            if (socket->fanout == fanout) {
+                visit(fanout, socket, direct);
+            }
+        }
+    }
+    return true;
+}
+
+static void exclude(struct fanout *fanout, struct socket *socket, struct direct *direct)
+{
+    (void)direct;
+    fanout_catch_up(fanout, socket); /* sent_through = seen, which is this broadcast's number */
+}
+
+static void exclude_name(struct fanout *fanout, struct bytes name)
+{
+    if (visit_name(fanout, name, exclude, NULL)) {
+        return;
+    }
+    struct leaf *leaf = map_get(&fanout->leaves, name);
+    for (uint32_t i = 0; leaf != NULL && i < leaf->count; i++) {
+        fanout_catch_up(fanout, leaf->members[i]);
+    }
+}
+
+static void deliver(struct fanout *fanout, const struct broadcast *broadcast)
+{
+    fanout->shard->stats.broadcasts++;
+    /* Who is excepted, or reached by name, gets what is pending first: up to the number before. */
+    struct direct direct = {.broadcast = broadcast};
+    fanout->seen = broadcast->number;
+    for (uint32_t i = 0; i < broadcast->except_count; i++) {
+        exclude_name(fanout, broadcast_except(broadcast)[i]);
+    }
+    if (broadcast->room_count == 0) {
+        push(fanout, fanout->everyone, broadcast);
+        return;
+    }
+    const struct bytes *rooms = broadcast_rooms(broadcast);
+    for (uint32_t i = 0; i < broadcast->room_count; i++) {
+        visit_name(fanout, rooms[i], deliver_direct, &direct);
+    }
+    for (uint32_t i = 0; i < broadcast->room_count; i++) {
+        struct leaf *leaf = map_get(&fanout->leaves, rooms[i]);
+        if (leaf != NULL) {
+            push(fanout, leaf, broadcast);
+        }
+    }
+    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
+        if (direct.chunks[format] != NULL) {
+            chunk_unref(direct.chunks[format]);
+        }
+    }
+}
+
+static void on_event(struct fanout *fanout, struct fanout_event *msg)
+{
+    deliver(fanout, msg->broadcast);
+}
+
+static void drop_event(struct fanout_event *msg)
+{
+    broadcast_unref(msg->broadcast);
+}
+
+static void on_bus_event(struct fanout *fanout, struct fanout_bus_event *msg)
+{
+    deliver(fanout, msg->broadcast);
+}
+
+static void drop_bus_event(struct fanout_bus_event *msg)
+{
+    broadcast_unref(msg->broadcast);
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/positions.h"
+
+#include "actors/user_actor.h"
+#include "actors/user_proto.h"
+#include "codec/base/mem.h"
+#include "sql/store.h"
+
+enum { BATCH = 500, FIRST_CAP = 16 };
+
+struct positions {
+    struct shard *shard;
+    struct timer recheck;
+    struct actor_ref *queue; /* users to ask for */
+    size_t count;
+    size_t cap;
+    struct query *query; /* under way; NULL: none */
+    bool closed;
+};
+
+/* One query. The keys are copies: a user may go while it is under way. */
+struct query {
+    struct store_positions request;
+    struct positions *positions;
+    struct store_user users[BATCH];
+    struct actor_ref refs[BATCH];
+    struct builder keys;
+    size_t offsets[BATCH][3]; /* tenant, user, end: into keys */
+};
+
+static void next_query(struct positions *positions);
+
+static void tell(struct positions *positions, const struct query *query, size_t i)
+{
+    struct user_position *msg = user_position_new();
+    msg->status = query->request.base.status;
+    if (msg->status == 0) {
+        msg->seq = query->request.positions[i].seq;
+        msg->rev = query->request.positions[i].rev;
+        msg->unread = query->request.positions[i].unread;
+    }
+    msg_send(positions->shard->sched, query->refs[i], msg);
+}
+
+static void on_positions(struct store_request *request)
+{
+    struct query *query = container_of(request, struct query, request.base);
+    struct positions *positions = query->positions;
+    for (size_t i = 0; i < query->request.count && !positions->closed; i++) {
+        tell(positions, query, i);
+    }
+    positions->query = NULL;
+    store_request_finish(request);
+    builder_reset(&query->keys);
+    mem_free(query);
+    if (positions->closed) {
+        mem_free(positions);
+        return;
+    }
+    next_query(positions);
+}
+
+static void add(struct query *query, struct user *user)
+{
+    size_t i = query->request.count++;
+    query->refs[i] = user->actor.self;
+    query->offsets[i][0] = builder_bytes(&query->keys).len;
+    builder_add(&query->keys, user_space(user));
+    query->offsets[i][1] = builder_bytes(&query->keys).len;
+    builder_add(&query->keys, user_id(user));
+    query->offsets[i][2] = builder_bytes(&query->keys).len;
+    user->asked = false;
+}
+
+/* Point the users at the keys, which do not move any more. */
+static void point(struct query *query)
+{
+    const char *base = builder_bytes(&query->keys).at;
+    for (size_t i = 0; i < query->request.count; i++) {
+        const size_t *at = query->offsets[i];
+        query->users[i].tenant = bytes_of(base + at[0], at[1] - at[0]);
+        query->users[i].user = bytes_of(base + at[1], at[2] - at[1]);
+    }
+}
+
+static void next_query(struct positions *positions)
+{
+    if (positions->query != NULL || positions->count == 0 || positions->shard->store == NULL) {
+        return;
+    }
+    struct query *query = mem_alloc(sizeof(*query));
+    query->positions = positions;
+    query->request.base.op = STORE_POSITIONS;
+    query->request.base.done = on_positions;
+    query->request.users = query->users;
+    size_t taken = positions->count < BATCH ? positions->count : (size_t)BATCH;
+    for (size_t i = 0; i < taken; i++) {
+        struct actor *actor = actor_get(positions->shard->sched, positions->queue[i]);
+        if (actor != NULL) {
+            add(query, (struct user *)(void *)actor);
+        }
+    }
+    positions->count -= taken;
+    memmove(positions->queue, positions->queue + taken, positions->count * sizeof(*positions->queue));
+    if (query->request.count == 0) {
+        builder_reset(&query->keys);
+        mem_free(query);
+        next_query(positions);
+        return;
+    }
+    point(query);
+    positions->query = query;
+    store_submit(positions->shard->store, &query->request.base);
+}
+
+void positions_ask(struct positions *positions, struct user *user)
+{
+    if (user->asked) {
+        return;
+    }
+    user->asked = true;
+    if (positions->count == positions->cap) {
+        positions->cap = positions->cap ? positions->cap * 2 : FIRST_CAP;
+        positions->queue =
+            mem_realloc_array(positions->queue, positions->cap, sizeof(*positions->queue));
+    }
+    positions->queue[positions->count++] = user->actor.self;
+    next_query(positions);
+}
+
+void positions_ask_all(struct positions *positions)
+{
+    list_for_each(link, &positions->shard->users)
+    {
+        positions_ask(positions, container_of(link, struct user, shard_link));
+    }
+}
+
+/* Shards and nodes must not all ask in the same moment: between half and the whole of the interval. */
+static void arm(struct positions *positions)
+{
+    struct shard *shard = positions->shard;
+    uint64_t half = shard->config->recheck_ms / 2;
+    uint64_t delay = half + rand_below(&shard->rand, half + 1);
+    timer_set(sched_timers(shard->sched), &positions->recheck, sched_now(shard->sched) + delay);
+}
+
+static void on_recheck(struct timer *timer)
+{
+    struct positions *positions = container_of(timer, struct positions, recheck);
+    positions_ask_all(positions);
+    arm(positions);
+}
+
+struct positions *positions_create(struct shard *shard)
+{
+    struct positions *positions = mem_alloc(sizeof(*positions));
+    positions->shard = shard;
+    timer_init(&positions->recheck, on_recheck);
+    arm(positions);
+    return positions;
+}
+
+void positions_destroy(struct positions *positions)
+{
+    if (positions == NULL) {
+        return;
+    }
+    timer_cancel(sched_timers(positions->shard->sched), &positions->recheck);
+    mem_free(positions->queue);
+    positions->queue = NULL;
+    positions->count = 0;
+    positions->closed = true;
+    if (positions->query == NULL) {
+        mem_free(positions);
+    }
+}

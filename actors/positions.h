@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * positions - asks the store where the inboxes of users stand, many at a time.
+ *
+ * One per shard. Users that connect, and periodically all users online (architecture: within 30 s, one
+ * batched query), are asked for together; the answer reaches each user actor as user.position. One query is
+ * under way at a time: what is asked meanwhile joins the next.
+ */
+#ifndef ACTORS_POSITIONS_H
+#define ACTORS_POSITIONS_H
+
+#include "codec/base/check.h"
+
+struct positions;
+struct shard;
+struct user;
+
+/* Start asking for `shard`; arms the recheck. */
+MUST_CHECK struct positions *positions_create(struct shard *shard);
+
+/* Stop; an answer under way is dropped. The store port must have been closed before. */
+void positions_destroy(struct positions *positions);
+
+/* Ask for `user`; nothing when it waits already. */
+void positions_ask(struct positions *positions, struct user *user);
+
+/* Ask for all users of the shard: the link to the bus was away. */
+void positions_ask_all(struct positions *positions);
+
+#endif

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: life, sending, interest, publishing, the bus.
+ *
+ * Interest is kept per channel: which shards have members of the room, whether the bus has confirmed its
+ * channel, and which rooms wait to be told so. Names (users, sids) have an entry only while the
+ * bus is on.
+ */
+#include "actors/behaviours.h"
+#include "actors/bus.h"
+#include "actors/fanout_proto.h"
+#include "actors/room_proto.h"
+#include "actors/sequencer_proto.h"
+#include "actors/shard.h"
+#include "actors/wire_name.h"
+#include "codec/adapter_wire.h"
+#include "codec/base/buf.h"
+#include "codec/base/map.h"
+#include "codec/base/mem.h"
+
+enum { CHANNEL_MAX = 1024, PUBLISH_TIMEOUT_MS = 5000 };
+
+/* A room whose shard waits for the bus to confirm the channel. */
+struct waiter {
+    struct list link; /* interest.waiters */
+    struct actor_ref room;
+    uint32_t shard;
+    uint32_t serial;
+};
+
+struct interest {
+    uint64_t shards; /* bit per shard with members */
+    uint32_t names;  /* users or sids of this name: 0 or 1 */
+    bool confirmed;
+    struct list waiters;
+    struct buf *name;
+};
+
+struct sequencer {
+    struct actor actor;
+    struct buf *nsp;
+    uint64_t number; /* of the last broadcast */
+    struct actor_ref fanouts[SHARD_MAX];
+    struct map interests; /* struct interest by wire name */
+    struct bus_link *link;
+    bool namespace_confirmed;
+};
+
+static void free_sequencer(struct actor *actor);
+static struct actor *spawn_sequencer(struct sched *sched, struct bytes key);
+static struct bytes sequencer_key(const void *sequencer);
+
+PROTOCOL_DEFINE(SEQUENCER, sequencer)
+
+const struct behaviour sequencer_behaviour = {
+    PROTOCOL_BEHAVIOUR(SEQUENCER, sequencer),
+    .id = BEHAVIOUR_SEQUENCER,
+    .key_of = sequencer_key,
+    .spawn = spawn_sequencer,
+    .destroy = free_sequencer,
+};
+
+static void on_bus_up(void *context);
+static void on_bus_down(void *context);
+static void on_bus_subscribed(void *context, struct bytes channel);
+static void on_bus_message(void *context, struct bytes channel, struct bytes payload);
+
+static const struct bus_events bus_events = {
+    .on_up = on_bus_up,
+    .on_down = on_bus_down,
+    .on_subscribed = on_bus_subscribed,
+    .on_message = on_bus_message,
+};
+
+/* Life. */
+
+static struct bytes sequencer_key(const void *sequencer)
+{
+    return buf_bytes(((const struct sequencer *)sequencer)->nsp);
+}
+
+static struct bytes interest_key(const void *interest)
+{
+    return buf_bytes(((const struct interest *)interest)->name);
+}
+
+/* The channel of `room` (empty: of the namespace), written to `out`. */
+static struct bytes channel_of(
+    const struct sequencer *sequencer, struct bytes room, struct builder *out)
+{
+    const struct actor_config *config = shard_of(&sequencer->actor)->config;
+    adapter_channel_write(ADAPTER_BROADCAST, bytes_str(config->adapter_key),
+        buf_bytes(sequencer->nsp), room, out);
+    return builder_bytes(out);
+}
+
+static void subscribe(struct sequencer *sequencer, struct bytes room, bool on)
+{
+    if (sequencer->link == NULL) {
+        return;
+    }
+    const struct bus_ops *ops = shard_of(&sequencer->actor)->bus->ops;
+    struct builder out = {.max = CHANNEL_MAX};
+    struct bytes channel = channel_of(sequencer, room, &out);
+    if (on) {
+        ops->subscribe(sequencer->link, channel);
+    } else {
+        ops->unsubscribe(sequencer->link, channel);
+    }
+    builder_reset(&out);
+}
+
+static struct actor *spawn_sequencer(struct sched *sched, struct bytes key)
+{
+    struct shard *shard = sched_user(sched);
+    struct sequencer *sequencer = mem_alloc(sizeof(*sequencer));
+    sequencer->nsp = buf_new(key);
+    CHECK(sequencer->nsp != NULL);
+    map_init(&sequencer->interests, interest_key);
+    actor_start(&sequencer->actor, &sequencer_behaviour, sched);
+    if (shard->bus != NULL) {
+        sequencer->link = shard->bus->ops->open(shard->bus, "sequencer", &bus_events, sequencer);
+        subscribe(sequencer, bytes_of(NULL, 0), true);
+    }
+    return &sequencer->actor;
+}
+
+static void free_interest(struct interest *interest)
+{
+    for (struct list *link; (link = list_pop(&interest->waiters)) != NULL;) {
+        mem_free(container_of(link, struct waiter, link));
+    }
+    buf_unref(interest->name);
+    mem_free(interest);
+}
+
+static void close_link(struct sequencer *sequencer)
+{
+    if (sequencer->link != NULL) {
+        shard_of(&sequencer->actor)->bus->ops->close(sequencer->link);
+        sequencer->link = NULL;
+    }
+}
+
+static void free_sequencer(struct actor *actor)
+{
+    struct sequencer *sequencer = (struct sequencer *)(void *)actor;
+    close_link(sequencer);
+    size_t cursor = 0;
+    for (struct interest *interest; (interest = map_next(&sequencer->interests, &cursor)) != NULL;) {
+        free_interest(interest);
+    }
+    map_finish(&sequencer->interests);
+    buf_unref(sequencer->nsp);
+    mem_free(sequencer);
+}
+
+static void on_close(struct sequencer *sequencer, struct sequencer_close *msg)
+{
+    (void)msg;
+    close_link(sequencer);
+    actor_stop(&sequencer->actor);
+}
+
+/* Sending, from any shard. */
+
+static unsigned home_of(struct shard *shard, struct bytes nsp)
+{
+    return actor_system_shard_of(sched_system(shard->sched), nsp);
+}
+
+static struct buf *copy(struct bytes text)
+{
+    struct buf *buf = buf_new(text);
+    CHECK(buf != NULL);
+    return buf;
+}
+
+void sequencer_send(struct shard *shard, struct bytes nsp, struct broadcast *broadcast)
+{
+    struct sequencer_publish *msg = sequencer_publish_new();
+    msg->nsp = copy(nsp);
+    msg->broadcast = broadcast;
+    msg_send_named(shard->sched, home_of(shard, nsp), msg);
+}
+
+void sequencer_register(struct shard *shard, struct bytes nsp, struct bytes name, bool on)
+{
+    if (shard->bus == NULL) {
+        return;
+    }
+    struct sequencer_name *msg = sequencer_name_new();
+    msg->nsp = copy(nsp);
+    msg->name = copy(name);
+    msg->on = on;
+    msg_send_named(shard->sched, home_of(shard, nsp), msg);
+}
+
+/* Interest. */
+
+static void on_attach(struct sequencer *sequencer, struct sequencer_attach *msg)
+{
+    sequencer->fanouts[msg->fanout.shard] = msg->fanout;
+}
+
+static struct interest *interest_in(struct sequencer *sequencer, struct buf *name)
+{
+    struct interest *interest = map_get(&sequencer->interests, buf_bytes(name));
+    if (interest == NULL) {
+        interest = mem_alloc(sizeof(*interest));
+        interest->name = buf_ref(name);
+        list_init(&interest->waiters);
+        map_put(&sequencer->interests, interest);
+        subscribe(sequencer, buf_bytes(name), true);
+    }
+    return interest;
+}
+
+/* Forget a name that nobody here has any more. */
+static void settle(struct sequencer *sequencer, struct interest *interest)
+{
+    if (interest->shards == 0 && interest->names == 0) {
+        subscribe(sequencer, buf_bytes(interest->name), false);
+        map_remove(&sequencer->interests, buf_bytes(interest->name));
+        free_interest(interest);
+    }
+}
+
+static void tell_room(
+    struct sequencer *sequencer, struct actor_ref room, uint32_t shard, uint32_t serial)
+{
+    struct room_interested *msg = room_interested_new();
+    msg->shard = shard;
+    msg->serial = serial;
+    msg_send(sequencer->actor.sched, room, msg);
+}
+
+static void on_interest(struct sequencer *sequencer, struct sequencer_interest *msg)
+{
+    struct interest *interest = interest_in(sequencer, msg->room);
+    uint64_t bit = UINT64_C(1) << msg->shard;
+    if (!msg->on) {
+        interest->shards &= ~bit;
+        settle(sequencer, interest);
+        return;
+    }
+    interest->shards |= bit;
+    /* Without a bus, or while it is away, there is nothing to wait for: local events come at once. */
+    bool waits = sequencer->link != NULL && !interest->confirmed &&
+        shard_of(&sequencer->actor)->bus->ops->is_up(sequencer->link);
+    if (!waits) {
+        tell_room(sequencer, msg->reply_to, msg->shard, msg->serial);
+        return;
+    }
+    struct waiter *waiter = mem_alloc(sizeof(*waiter));
+    waiter->room = msg->reply_to;
+    waiter->shard = msg->shard;
+    waiter->serial = msg->serial;
+    list_append(&interest->waiters, &waiter->link);
+}
+
+static void on_name(struct sequencer *sequencer, struct sequencer_name *msg)
+{
+    struct interest *interest = interest_in(sequencer, msg->name);
+    interest->names = msg->on;
+    settle(sequencer, interest);
+}
+
+static void release_waiters(struct sequencer *sequencer, struct interest *interest)
+{
+    for (struct list *link; (link = list_pop(&interest->waiters)) != NULL;) {
+        struct waiter *waiter = container_of(link, struct waiter, link);
+        tell_room(sequencer, waiter->room, waiter->shard, waiter->serial);
+        mem_free(waiter);
+    }
+}
+
+/* Publishing. */
+
+/* The shards that may have sockets for `name`, as bits. */
+static uint64_t shards_of_name(struct sequencer *sequencer, struct bytes name)
+{
+    struct actor_system *system = sched_system(sequencer->actor.sched);
+    uint64_t shards = 0;
+    const struct interest *interest = map_get(&sequencer->interests, name);
+    if (interest != NULL) {
+        shards = interest->shards;
+    }
+    char at[WIRE_KEY_MAX];
+    struct bytes key;
+    unsigned shard;
+    if (wire_name_user_key(name, at, &key)) {
+        shards |= UINT64_C(1) << actor_system_shard_of(system, key);
+    } else if (wire_sid_shard(name, &shard) && shard < actor_system_shards(system)) {
+        shards |= UINT64_C(1) << shard;
+    }
+    return shards;
+}
+
+static uint64_t shards_of(struct sequencer *sequencer, const struct broadcast *broadcast)
+{
+    if (broadcast->room_count == 0) {
+        return UINT64_MAX;
+    }
+    uint64_t shards = 0;
+    for (uint32_t i = 0; i < broadcast->room_count; i++) {
+        shards |= shards_of_name(sequencer, broadcast_rooms(broadcast)[i]);
+    }
+    return shards;
+}
+
+/* Number the broadcast and send it to the shards with interest. Takes the reference. */
+static void deliver(struct sequencer *sequencer, struct broadcast *broadcast, bool from_bus)
+{
+    struct sched *sched = sequencer->actor.sched;
+    uint64_t shards = shards_of(sequencer, broadcast);
+    broadcast->number = ++sequencer->number;
+    bool sent = false;
+    for (unsigned i = 0; i < actor_system_shards(sched_system(sched)); i++) {
+        if (!(shards & UINT64_C(1) << i) || !ref_is_set(sequencer->fanouts[i])) {
+            continue;
+        }
+        sent = true;
+        if (from_bus) {
+            struct fanout_bus_event *msg = fanout_bus_event_new();
+            msg->broadcast = broadcast_ref(broadcast);
+            msg_send(sched, sequencer->fanouts[i], msg);
+        } else {
+            struct fanout_event *msg = fanout_event_new();
+            msg->broadcast = broadcast_ref(broadcast);
+            msg_send(sched, sequencer->fanouts[i], msg);
+        }
+    }
+    if (!sent) {
+        shard_of(&sequencer->actor)->stats.unmatched++;
+    }
+    broadcast_unref(broadcast);
+}
+
+static void publish_on_bus(struct sequencer *sequencer, const struct broadcast *broadcast)
+{
+    struct shard *shard = shard_of(&sequencer->actor);
+    struct adapter_emit emit = {
+        .uid = bytes_str(shard->config->node),
+        .nsp = buf_bytes(sequencer->nsp),
+        .event = broadcast->event,
+        .rooms = broadcast_rooms(broadcast),
+        .room_count = broadcast->room_count,
+        .except = broadcast_except(broadcast),
+        .except_count = broadcast->except_count,
+        .flags = (broadcast->event->flags & EVENT_VOLATILE) ? ADAPTER_VOLATILE : 0u,
+    };
+    struct builder channel = {.max = CHANNEL_MAX};
+    struct builder payload = {0};
+    adapter_emit_channel(&emit, bytes_str(shard->config->adapter_key), &channel);
+    if (adapter_broadcast_encode(&emit, &payload) == 0 && !builder_failed(&channel)) {
+        const struct bytes argv[] = {
+            BYTES("PUBLISH"), builder_bytes(&channel), builder_bytes(&payload)};
+        shard->bus->ops->command(
+            sequencer->link, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, NULL, NULL);
+    }
+    builder_reset(&channel);
+    builder_reset(&payload);
+}
+
+static void on_publish(struct sequencer *sequencer, struct sequencer_publish *msg)
+{
+    struct broadcast *broadcast = msg->broadcast;
+    msg->broadcast = NULL;
+    if (sequencer->link != NULL && !broadcast->local) {
+        publish_on_bus(sequencer, broadcast);
+    }
+    deliver(sequencer, broadcast, false);
+}
+
+/* The bus. */
+
+static void on_bus_up(void *context)
+{
+    (void)context;
+}
+
+/* Nothing is confirmed any more; who waited is let through: local events come in any case. */
+static void on_bus_down(void *context)
+{
+    struct sequencer *sequencer = context;
+    sequencer->namespace_confirmed = false;
+    size_t cursor = 0;
+    for (struct interest *interest; (interest = map_next(&sequencer->interests, &cursor)) != NULL;) {
+        interest->confirmed = false;
+        release_waiters(sequencer, interest);
+    }
+}
+
+static void on_bus_subscribed(void *context, struct bytes channel)
+{
+    struct sequencer *sequencer = context;
+    const struct actor_config *config = shard_of(&sequencer->actor)->config;
+    enum adapter_channel kind;
+    struct bytes nsp;
+    struct bytes room;
+    if (adapter_channel_parse(bytes_str(config->adapter_key), channel, &kind, &nsp, &room) != 0) {
+        return;
+    }
+    if (room.len == 0) {
+        sequencer->namespace_confirmed = true;
+        return;
+    }
+    struct interest *interest = map_get(&sequencer->interests, room);
+    if (interest != NULL) {
+        interest->confirmed = true;
+        release_waiters(sequencer, interest);
+    }
+}
+
+/* Copy the names of a message: what the reader hands out is valid until the next one only. */
+static uint32_t collect(struct adapter_names *names, size_t *offsets, struct builder *texts)
+{
+    uint32_t count = 0;
+    struct bytes name;
+    while (adapter_names_next(names, &name)) {
+        offsets[count++] = builder_bytes(texts).len;
+        builder_add(texts, name);
+    }
+    return count;
+}
+
+/* Takes over the reference of `event`; NULL when the message names too many rooms. */
+static struct broadcast *from_adapter(struct adapter_broadcast *message, struct event *event)
+{
+    size_t max = (size_t)message->rooms.count + message->except.count;
+    if (max > BROADCAST_NAMES_MAX) {
+        event_unref(event);
+        return NULL;
+    }
+    size_t *offsets = mem_alloc_array(max + 1, sizeof(*offsets));
+    struct bytes *list = mem_alloc_array(max + 1, sizeof(*list));
+    struct builder texts = {0};
+    uint32_t rooms = collect(&message->rooms, offsets, &texts);
+    uint32_t count = rooms + collect(&message->except, offsets + rooms, &texts);
+    offsets[count] = builder_bytes(&texts).len;
+    for (uint32_t i = 0; i < count; i++) {
+        list[i] = bytes_of(builder_bytes(&texts).at + offsets[i], offsets[i + 1] - offsets[i]);
+    }
+    struct broadcast *broadcast = broadcast_new(event, list, rooms, list + rooms, count - rooms);
+    builder_reset(&texts);
+    mem_free(offsets);
+    mem_free(list);
+    return broadcast;
+}
+
+static void on_bus_message(void *context, struct bytes channel, struct bytes payload)
+{
+    struct sequencer *sequencer = context;
+    struct shard *shard = shard_of(&sequencer->actor);
+    struct adapter_broadcast message;
+    (void)channel; /* delivery follows the message's rooms, not the channel (wire 4.1) */
+    if (adapter_broadcast_decode(payload, &message) != 0 ||
+        bytes_eq(message.uid, bytes_str(shard->config->node)) ||
+        !bytes_eq(message.nsp, buf_bytes(sequencer->nsp))) {
+        return;
+    }
+    unsigned flags = (message.flags & ADAPTER_VOLATILE) ? EVENT_VOLATILE : 0u;
+    struct event *event;
+    if (event_from_msgpack(message.data, flags, &event) != 0) {
+        return;
+    }
+    struct broadcast *broadcast = from_adapter(&message, event);
+    if (broadcast == NULL) {
+        shard->stats.refused++;
+        return;
+    }
+    deliver(sequencer, broadcast, true);
+}
+
+/* What undelivered messages own. */
+
+static void drop_attach(struct sequencer_attach *msg)
+{
+    buf_unref(msg->nsp);
+}
+
+static struct bytes key_attach(const struct sequencer_attach *msg)
+{
+    return buf_bytes(msg->nsp);
+}
+
+static void drop_publish(struct sequencer_publish *msg)
+{
+    buf_unref(msg->nsp);
+    broadcast_unref(msg->broadcast);
+}
+
+static struct bytes key_publish(const struct sequencer_publish *msg)
+{
+    return buf_bytes(msg->nsp);
+}
+
+static void drop_interest(struct sequencer_interest *msg)
+{
+    buf_unref(msg->nsp);
+    buf_unref(msg->room);
+}
+
+static struct bytes key_interest(const struct sequencer_interest *msg)
+{
+    return buf_bytes(msg->nsp);
+}
+
+static void drop_name(struct sequencer_name *msg)
+{
+    buf_unref(msg->nsp);
+    buf_unref(msg->name);
+}
+
+static struct bytes key_name(const struct sequencer_name *msg)
+{
+    return buf_bytes(msg->nsp);
+}
+
+static void drop_close(struct sequencer_close *msg)
+{
+    buf_unref(msg->nsp);
+}
+
+static struct bytes key_close(const struct sequencer_close *msg)
+{
+    return buf_bytes(msg->nsp);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/socket.h"
+
+#include "actors/fanout.h"
+#include "actors/sequencer_proto.h"
+#include "actors/shard.h"
+#include "actors/user_actor.h"
+#include "actors/wire_name.h"
+
+_Static_assert(SOCKET_SID_LEN == WIRE_SID_LEN, "one length of a sid");
+
+void socket_init(struct socket *socket, const struct socket_ops *ops, struct shard *shard,
+    struct bytes nsp, struct outbox *outbox, struct identity *identity, enum wire_format format)
+{
+    struct fanout *fanout = fanout_find(shard, nsp);
+    CHECK(fanout != NULL);
+    *socket = (struct socket){
+        .ops = ops,
+        .shard = shard,
+        .outbox = outbox,
+        .identity = identity_ref(identity),
+        .format = (uint8_t)format,
+        .id = ++shard->next_socket_id,
+    };
+    list_init(&socket->user_link);
+    wire_sid_make(sched_shard(shard->sched), socket->sid);
+    map_put(&shard->sockets, socket);
+    shard->stats.sockets++;
+    fanout_enter(fanout, socket);
+    sequencer_register(shard, nsp, bytes_of(socket->sid, SOCKET_SID_LEN), true);
+}
+
+void socket_detach(struct socket *socket, enum close_reason reason)
+{
+    if (socket->fanout == NULL) {
+        return;
+    }
+    struct shard *shard = socket->shard;
+    struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
+    sequencer_register(shard, socket_nsp(socket), sid, false);
+    fanout_exit(socket->fanout, socket);
+    map_remove(&shard->sockets, sid);
+    shard->stats.sockets--;
+    if (socket->user != NULL) {
+        list_remove(&socket->user_link);
+        socket->user->socket_count--;
+        struct user_detached *msg = user_detached_new();
+        msg->reason = reason;
+        msg_send(shard->sched, socket->user->actor.self, msg);
+        socket->user = NULL;
+    }
+    identity_unref(socket->identity);
+    socket->identity = NULL;
+}
+
+struct bytes socket_nsp(const struct socket *socket)
+{
+    return fanout_nsp(socket->fanout);
+}
+
+bool socket_send(struct socket *socket, struct chunk *chunk)
+{
+    struct shard *shard = socket->shard;
+    if (socket->closing || socket->fanout == NULL) {
+        return false;
+    }
+    fanout_catch_up(socket->fanout, socket);
+    if (!outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
+        shard->stats.refused++;
+        return false;
+    }
+    shard->stats.deliveries++;
+    return true;
+}
+
+/* Send what was encoded into `out`, if it was. */
+static bool send_encoded(struct socket *socket, struct builder *out, int status)
+{
+    struct chunk *chunk = status == 0 ? chunk_take(out) : NULL;
+    builder_reset(out);
+    if (chunk == NULL) {
+        return false;
+    }
+    bool sent = socket_send(socket, chunk);
+    chunk_unref(chunk);
+    return sent;
+}
+
+bool socket_emit(struct socket *socket, const struct event *event)
+{
+    if (socket->fanout == NULL) {
+        return false;
+    }
+    struct builder out = {0};
+    int status = wire_event(socket->format, socket_nsp(socket), event, &out);
+    return send_encoded(socket, &out, status);
+}
+
+bool socket_ack(struct socket *socket, uint64_t id, struct bytes result)
+{
+    if (socket->fanout == NULL) {
+        return false;
+    }
+    struct builder out = {0};
+    int status = wire_ack(socket->format, socket_nsp(socket), id, result, &out);
+    return send_encoded(socket, &out, status);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * user_actor - the user actor's state and the calls between its files (user*.c); private to actors/.
+ */
+#ifndef ACTORS_USER_ACTOR_H
+#define ACTORS_USER_ACTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/core/actor.h"
+#include "actors/core/timer.h"
+#include "actors/rate.h"
+#include "actors/shard.h"
+#include "actors/socket.h"
+#include "actors/user_proto.h"
+#include "codec/announce.h"
+#include "sql/store.h"
+
+enum user_bucket { BUCKET_MESSAGES, BUCKET_JOINS, BUCKET_TYPING, BUCKET_INBOX, BUCKET_COUNT };
+
+enum user_phase {
+    USER_WAITS_FEED,     /* for the bus to confirm the channel */
+    USER_WAITS_POSITION, /* for the store to say where the inbox stands */
+    USER_READY,
+};
+
+struct user {
+    struct actor actor;
+    struct list sockets;     /* socket.user_link */
+    struct list shard_link;  /* shard.users */
+    struct list unread_link; /* shard.unread_dirty */
+    uint64_t seq;
+    uint64_t rev;
+    uint64_t unread;
+    uint64_t news;           /* the highest rev heard of */
+    struct user_held *held;  /* announcements ahead of rev, by rev */
+    struct user_chat *chat;  /* what only those who send messages need; NULL before */
+    struct timer timer;      /* gap deadline, or retry of the store */
+    struct rate_bucket buckets[BUCKET_COUNT];
+    uint16_t socket_count;
+    uint8_t phase;  /* enum user_phase */
+    bool reading;   /* a read of what changed above rev is under way */
+    bool asked;     /* in the queue of shard.positions */
+    uint32_t key_len;
+    char key_at[];
+};
+
+/* A request that is being handled: who asked, and where the answer goes. */
+struct user_call {
+    struct user *user;
+    struct socket *socket;
+    const struct event *event;
+    bool has_id;
+    uint64_t id;
+};
+
+/* A store request of a user actor: what is asked, for whom, and what becomes of the answer. */
+struct user_request {
+    union {
+        struct store_request base;
+        struct store_list list;
+        struct store_mark mark;
+        struct store_sync sync;
+    } store;
+    void (*answered)(struct user *user, struct user_request *request);
+    struct shard *shard;
+    struct actor_ref user;
+    struct buf *key;                  /* what store_user points into */
+    struct buf *text;                 /* another text it points into; NULL: none */
+    uint8_t (*ids)[STORE_ID_LEN];     /* NULL: none */
+    uint32_t socket_id;
+    bool has_id;
+    uint64_t id;
+    char event[EVENT_NAME_MAX + 1];
+};
+
+static inline struct bytes user_key(const struct user *user)
+{
+    return bytes_of(user->key_at, user->key_len);
+}
+
+/* The user's id, without tenant. */
+struct bytes user_id(const struct user *user);
+
+/* The tenant in the key; empty in the common space. */
+struct bytes user_space(const struct user *user);
+
+/* The user's socket with this id, or NULL. */
+struct socket *user_socket(const struct user *user, uint32_t socket_id);
+
+/* Answers (user_reply.c). */
+
+/* Ack with `result` (JSON object text) if an ack was asked for. */
+void user_answer(const struct user_call *call, struct bytes result);
+
+/* Ack {"ok":false,…}, or emit `error`; `code` and `message` are as in the contract. */
+void user_refuse(const struct user_call *call, const char *code, const char *message);
+
+/* The same for a socket whose call is long gone. */
+void user_refuse_later(struct socket *socket, bool has_id, uint64_t id, const char *event,
+    const char *code, const char *message);
+
+/* Send the event with JSON text `data` (`["name",…]`) to one socket. */
+void user_emit(struct socket *socket, struct bytes data);
+
+/* The same to every socket of the user in namespace "/" that is open; encoded once per format. */
+void user_emit_all(struct user *user, struct bytes data);
+
+/* The live feed (user_feed.c): where the inbox stands, announcements, gaps. */
+
+void user_feed_start(struct user *user);
+void user_feed_stop(struct user *user);
+void user_feed_on(struct user *user, bool on);
+void user_feed_position(struct user *user, const struct user_position *position);
+void user_feed_apply(struct user *user, struct buf *payload);
+void user_feed_timeout(struct user *user);
+
+/* Tell a socket hub:ready: the user's feed is certain to be on. */
+void user_feed_ready(struct user *user, struct socket *socket);
+
+/* Tell the sockets `unread`: called by the shard at the end of the turn. */
+void user_feed_tell_unread(struct user *user);
+
+/* Inbox calls of a client (user_inbox.c). */
+enum user_inbox_what {
+    INBOX_ARCHIVE,
+    INBOX_LIST,
+    INBOX_READ,
+    INBOX_READ_ALL,
+    INBOX_RECEIVED,
+    INBOX_SEEN,
+    INBOX_SYNC,
+};
+void user_inbox_call(const struct user_call *call, enum user_inbox_what what);
+
+/* A request for the store with the user's names; submitted with user_request_submit. */
+MUST_CHECK struct user_request *user_request_new(struct user *user, enum store_op op,
+    void (*answered)(struct user *user, struct user_request *request));
+struct store_user user_request_who(const struct user_request *request);
+void user_request_submit(struct user_request *request);
+void user_request_free(struct store_request *request);
+
+/* Rooms and messages (user_rooms.c). */
+
+void user_rooms_join(const struct user_call *call);
+void user_rooms_leave(const struct user_call *call);
+void user_rooms_send(const struct user_call *call);
+void user_rooms_typing(const struct user_call *call, bool typing);
+void user_rooms_subscribe(const struct user_call *call);
+void user_rooms_joined(struct user *user, struct user_joined *msg);
+void user_rooms_refused(struct user *user, struct user_refused *msg);
+void user_rooms_admin(struct user *user, struct bytes room, bool join);
+void user_rooms_stop(struct user *user);
+
+#endif

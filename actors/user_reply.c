@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/user_actor.h"
+#include "codec/json_scan.h"
+
+void user_answer(const struct user_call *call, struct bytes result)
+{
+    if (call->has_id) {
+        socket_ack(call->socket, call->id, result);
+    }
+}
+
+void user_refuse_later(struct socket *socket, bool has_id, uint64_t id, const char *event,
+    const char *code, const char *message)
+{
+    struct builder text = {0};
+    if (has_id) {
+        builder_printf(&text, "{\"ok\":false,\"error\":\"%s\",\"message\":", code);
+        json_scan_write_string(&text, bytes_str(message));
+        builder_byte(&text, '}');
+        socket_ack(socket, id, builder_bytes(&text));
+    } else {
+        builder_str(&text, "[\"error\",{\"message\":");
+        json_scan_write_string(&text, bytes_str(message));
+        builder_printf(&text, ",\"code\":\"%s\",\"event\":", code);
+        json_scan_write_string(&text, bytes_str(event));
+        builder_str(&text, "}]");
+        user_emit(socket, builder_bytes(&text));
+    }
+    builder_reset(&text);
+}
+
+void user_refuse(const struct user_call *call, const char *code, const char *message)
+{
+    char event[EVENT_NAME_MAX + 1];
+    size_t len = call->event->name.len;
+    memcpy(event, call->event->name.at, len);
+    event[len] = '\0';
+    user_refuse_later(call->socket, call->has_id, call->id, event, code, message);
+}
+
+void user_emit(struct socket *socket, struct bytes data)
+{
+    struct event *event;
+    if (event_from_json(data, NULL, 0, 0, &event) == 0) {
+        socket_emit(socket, event);
+        event_unref(event);
+    }
+}
+
+void user_emit_all(struct user *user, struct bytes data)
+{
+    struct event *event;
+    if (list_empty(&user->sockets) || event_from_json(data, NULL, 0, 0, &event) != 0) {
+        return;
+    }
+    struct chunk *chunks[WIRE_FORMAT_COUNT] = {NULL};
+    list_for_each(link, &user->sockets)
+    {
+        struct socket *socket = container_of(link, struct socket, user_link);
+        if (!bytes_eq(socket_nsp(socket), BYTES("/"))) {
+            continue;
+        }
+        struct chunk **chunk = &chunks[socket->format];
+        if (*chunk == NULL) {
+            struct builder out = {0};
+            if (wire_event(socket->format, BYTES("/"), event, &out) != 0) {
+                builder_reset(&out);
+                continue;
+            }
+            *chunk = chunk_take(&out);
+        }
+        if (*chunk != NULL) {
+            socket_send(socket, *chunk);
+        }
+    }
+    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
+        if (chunks[format] != NULL) {
+            chunk_unref(chunks[format]);
+        }
+    }
+    event_unref(event);
+}

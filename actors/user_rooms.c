@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a client does with rooms. Order of this file: arguments, joining and leaving, messages, typing.
+ */
+#include "actors/fanout.h"
+#include "actors/room_proto.h"
+#include "actors/sequencer_proto.h"
+#include "actors/user_actor.h"
+#include "actors/wire_name.h"
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "codec/iso_time.h"
+#include "codec/json_scan.h"
+#include "codec/names.h"
+#include "codec/utf8.h"
+
+enum { TYPING_STOPS_MS = 5000, TYPING_MAX = 16, NONCE_MS = 600000, NONCES_MAX = 1024, TYPE_MAX = 64 };
+
+/* The token of a JOIN says what is to be answered: an ack with this id, events, or nothing. */
+#define TOKEN_HAS_ID (UINT64_C(1) << 63)
+#define TOKEN_SILENT (UINT64_C(1) << 62)
+
+/* The user types in a room, until told otherwise or 5 s have passed. */
+struct typing {
+    struct list link; /* user_chat.typing */
+    struct timer timer;
+    struct user *user;
+    char sid[SOCKET_SID_LEN];
+    uint32_t room_len;
+    char room[]; /* wire name */
+};
+
+struct nonce {
+    uint64_t hash;
+    uint64_t at_ms;
+};
+
+struct user_chat {
+    struct list typing;
+    uint32_t typing_count;
+    uint32_t nonce_count;
+    uint32_t nonce_cap;
+    struct nonce *nonces; /* oldest first */
+};
+
+/* Arguments. */
+
+static struct bytes argument_of(const struct event *event)
+{
+    struct json_scan_iter iter;
+    struct bytes value = {0};
+    json_scan_iter_init(&iter, event->data);
+    if (!json_scan_element(&iter, &value) || !json_scan_element(&iter, &value)) {
+        return bytes_of(NULL, 0);
+    }
+    return value;
+}
+
+/* A room as a client names it: a string, or {roomId}. `at` has NAMES_ROOM_MAX bytes. */
+static int read_room(struct bytes argument, char *at, struct bytes *ret_room)
+{
+    struct bytes value = argument;
+    int status = 0;
+    if (json_scan_kind(argument) == JSON_SCAN_OBJECT) {
+        status = json_scan_get(argument, "roomId", &value);
+    }
+    if (status == 0) {
+        status = json_scan_string(value, at, NAMES_ROOM_MAX, ret_room);
+    }
+    return status != 0 ? status : names_check_room(*ret_room);
+}
+
+/* The room `prefix`:<value of `key`>. */
+static int read_prefixed(
+    struct bytes argument, const char *key, const char *prefix, char *at, struct bytes *ret_room)
+{
+    size_t len = strlen(prefix);
+    struct bytes value;
+    struct bytes id;
+    memcpy(at, prefix, len);
+    if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
+        json_scan_get(argument, key, &value) != 0) {
+        return STATUS_INVALID;
+    }
+    if (json_scan_kind(value) == JSON_SCAN_NUMBER) {
+        id = value;
+    } else if (json_scan_string(value, at + len, NAMES_ROOM_MAX - len, &id) != 0) {
+        return STATUS_INVALID;
+    }
+    if (id.len > NAMES_ROOM_MAX - len) {
+        return STATUS_TOO_LARGE;
+    }
+    memmove(at + len, id.at, id.len);
+    *ret_room = bytes_of(at, len + id.len);
+    return names_check_room(*ret_room);
+}
+
+/* A room named in `call`; refuses the call and returns false when it is none. */
+static bool want_room(const struct user_call *call, int status)
+{
+    if (status != 0) {
+        user_refuse(call, "invalid_field", "roomId must be 1 to 200 bytes without '/' or controls");
+    }
+    return status == 0;
+}
+
+/* Joining and leaving. */
+
+static void answer_room(
+    struct socket *socket, uint64_t token, const char *event, struct bytes room)
+{
+    if (token & TOKEN_SILENT) {
+        return;
+    }
+    struct bytes name = wire_name_client(room);
+    const char *colon = memchr(name.at, ':', name.len);
+    struct builder fields = {0};
+    builder_str(&fields, "\"roomId\":");
+    json_scan_write_string(&fields, name);
+    builder_str(&fields, ",\"roomType\":");
+    json_scan_write_string(&fields, bytes_of(name.at, colon ? (size_t)(colon - name.at) : 0));
+    struct builder text = {0};
+    builder_printf(&text, "[\"%s\",{", event);
+    builder_add(&text, builder_bytes(&fields));
+    builder_str(&text, "}]");
+    user_emit(socket, builder_bytes(&text));
+    if (token & TOKEN_HAS_ID) {
+        builder_clear(&text);
+        builder_str(&text, "{\"ok\":true,");
+        builder_add(&text, builder_bytes(&fields));
+        builder_byte(&text, '}');
+        socket_ack(socket, token & ~TOKEN_HAS_ID, builder_bytes(&text));
+    }
+    builder_reset(&fields);
+    builder_reset(&text);
+}
+
+static uint64_t token_of(const struct user_call *call)
+{
+    return call->has_id ? TOKEN_HAS_ID | (call->id & ~(TOKEN_HAS_ID | TOKEN_SILENT)) : 0;
+}
+
+static void send_join(struct user *user, const struct socket *socket, struct bytes room,
+    const struct room_rules *rules, uint64_t token)
+{
+    struct shard *shard = shard_of(&user->actor);
+    const struct claims *claims = socket->identity->claims;
+    struct room_join *msg = room_join_new();
+    msg->key = room_key_new(socket_nsp(socket), room);
+    msg->reply_to = user->actor.self;
+    msg->who.socket_id = socket->id;
+    memcpy(msg->who.sid, socket->sid, sizeof(msg->who.sid));
+    msg->who.user = buf_new(claims->user);
+    msg->who.name = claims->name.len > 0 ? buf_new(claims->name) : NULL;
+    CHECK(msg->who.user != NULL);
+    msg->max_members = rules->max_members;
+    msg->quiet = rules->quiet;
+    msg->token = token;
+    unsigned home = actor_system_shard_of(sched_system(shard->sched), buf_bytes(msg->key));
+    msg_send_named(shard->sched, home, msg);
+}
+
+/* Whether the user of `socket` may join; `*ret_rules` on success. */
+static int check_access(
+    const struct socket *socket, struct bytes client_room, struct room_rules *ret_rules)
+{
+    const struct actor_config *config = socket->shard->config;
+    return config->room_access(config->context, socket->identity, client_room, ret_rules);
+}
+
+static void join(const struct user_call *call, struct bytes client_room)
+{
+    struct socket *socket = call->socket;
+    struct room_rules rules;
+    char at[WIRE_NAME_MAX];
+    struct bytes room = wire_name_room(user_space(call->user), client_room, at);
+    if (check_access(socket, client_room, &rules) != 0) {
+        user_refuse(call, "forbidden", "Access denied to room");
+    } else if (fanout_is_member(socket->fanout, socket, room)) {
+        answer_room(socket, token_of(call), "room_joined", room);
+    } else if (socket->membership_count + socket->joins >=
+        socket->shard->config->rooms_per_socket) {
+        user_refuse(call, "forbidden", "Too many rooms");
+    } else {
+        socket->joins++;
+        send_join(call->user, socket, room, &rules, token_of(call));
+    }
+}
+
+void user_rooms_join(const struct user_call *call)
+{
+    char at[NAMES_ROOM_MAX];
+    struct bytes room;
+    if (want_room(call, read_room(argument_of(call->event), at, &room))) {
+        join(call, room);
+    }
+}
+
+void user_rooms_subscribe(const struct user_call *call)
+{
+    char at[NAMES_ROOM_MAX];
+    struct bytes room;
+    struct bytes argument = argument_of(call->event);
+    if (want_room(call, read_prefixed(argument, "companyId", "company:", at, &room))) {
+        join(call, room);
+    }
+}
+
+void user_rooms_joined(struct user *user, struct user_joined *msg)
+{
+    struct shard *shard = shard_of(&user->actor);
+    struct socket *socket = user_socket(user, msg->socket_id);
+    struct bytes key = buf_bytes(msg->room);
+    const char *comma = memchr(key.at, ',', key.len);
+    struct bytes nsp = bytes_of(key.at, (size_t)(comma - key.at));
+    struct bytes room = bytes_skip(key, nsp.len + 1);
+    if (socket == NULL) {
+        room_send_leave_gone(shard, nsp, room, user_id(user));
+        return;
+    }
+    socket->joins -= socket->joins > 0;
+    if (!fanout_join(socket->fanout, socket, room)) {
+        room_send_leave(shard, socket, room); /* asked for twice at once: counted once */
+    }
+    answer_room(socket, msg->token, "room_joined", room);
+}
+
+void user_rooms_refused(struct user *user, struct user_refused *msg)
+{
+    struct socket *socket = user_socket(user, msg->socket_id);
+    if (socket == NULL) {
+        return;
+    }
+    socket->joins -= socket->joins > 0;
+    if (!(msg->token & TOKEN_SILENT)) {
+        user_refuse_later(socket, (msg->token & TOKEN_HAS_ID) != 0, msg->token & ~TOKEN_HAS_ID,
+            "join_room", "forbidden", "Room is full");
+    }
+}
+
+static void leave(struct socket *socket, struct bytes room, uint64_t token)
+{
+    if (fanout_leave(socket->fanout, socket, room)) {
+        room_send_leave(socket->shard, socket, room);
+    }
+    answer_room(socket, token, "room_left", room);
+}
+
+void user_rooms_leave(const struct user_call *call)
+{
+    char at[NAMES_ROOM_MAX];
+    char wire[WIRE_NAME_MAX];
+    struct bytes room;
+    if (want_room(call, read_room(argument_of(call->event), at, &room))) {
+        leave(call->socket, wire_name_room(user_space(call->user), room, wire), token_of(call));
+    }
+}
+
+void user_rooms_admin(struct user *user, struct bytes room, bool on)
+{
+    const struct room_rules rules = {.send = true};
+    list_for_each(link, &user->sockets)
+    {
+        struct socket *socket = container_of(link, struct socket, user_link);
+        bool member = fanout_is_member(socket->fanout, socket, room);
+        if (on && !member) {
+            send_join(user, socket, room, &rules, TOKEN_SILENT);
+        } else if (!on && member) {
+            leave(socket, room, TOKEN_SILENT);
+        }
+    }
+}
+
+/* Messages. */
+
+static struct user_chat *chat_of(struct user *user)
+{
+    if (user->chat == NULL) {
+        user->chat = mem_alloc(sizeof(*user->chat));
+        list_init(&user->chat->typing);
+    }
+    return user->chat;
+}
+
+/* Whether `nonce` (its JSON text) was used within 10 minutes; remembers it. */
+static bool is_repeat(struct user *user, struct bytes nonce)
+{
+    struct user_chat *chat = chat_of(user);
+    uint64_t now = sched_now(user->actor.sched);
+    uint64_t hash = hash_bytes(nonce);
+    uint32_t old = 0;
+    while (old < chat->nonce_count &&
+        (chat->nonces[old].at_ms + NONCE_MS <= now || chat->nonce_count - old >= NONCES_MAX)) {
+        old++;
+    }
+    chat->nonce_count -= old;
+    if (old > 0) {
+        memmove(chat->nonces, chat->nonces + old, chat->nonce_count * sizeof(*chat->nonces));
+    }
+    for (uint32_t i = 0; i < chat->nonce_count; i++) {
+        if (chat->nonces[i].hash == hash) {
+            return true;
+        }
+    }
+    if (chat->nonce_count == chat->nonce_cap) {
+        chat->nonce_cap = chat->nonce_cap ? chat->nonce_cap * 2 : 8;
+        chat->nonces = mem_realloc_array(chat->nonces, chat->nonce_cap, sizeof(*chat->nonces));
+    }
+    chat->nonces[chat->nonce_count++] = (struct nonce){.hash = hash, .at_ms = now};
+    return false;
+}
+
+struct message {
+    struct bytes room;    /* wire name */
+    struct bytes text;    /* JSON string, as it came */
+    struct bytes type;    /* JSON string, or empty */
+    struct bytes nonce;   /* JSON value, or empty */
+};
+
+static int read_text(const struct user_call *call, struct bytes value)
+{
+    uint32_t max = call->socket->shard->config->message_chars;
+    struct builder text = {.max = (size_t)max * 4};
+    int status = json_scan_string_add(value, &text);
+    size_t chars = status == 0 ? utf8_count(builder_bytes(&text)) : 0;
+    builder_reset(&text);
+    if (status != 0) {
+        return status;
+    }
+    return chars >= 1 && chars <= max ? 0 : STATUS_INVALID;
+}
+
+/* Read {roomId, message, type?, nonce?}; the room's wire name goes to `wire`. Refuses what is wrong. */
+static bool read_message(const struct user_call *call, char *wire, struct message *ret_message)
+{
+    struct bytes argument = argument_of(call->event);
+    char at[NAMES_ROOM_MAX];
+    struct bytes room;
+    if (!want_room(call, read_room(argument, at, &room))) {
+        return false;
+    }
+    struct message message = {.room = wire_name_room(user_space(call->user), room, wire)};
+    if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
+        json_scan_get(argument, "message", &message.text) != 0 ||
+        read_text(call, message.text) != 0) {
+        user_refuse(call, "invalid_field", "message must be 1 to 1000 characters");
+        return false;
+    }
+    struct bytes value;
+    if (json_scan_get(argument, "type", &value) == 0) {
+        if (json_scan_kind(value) != JSON_SCAN_STRING || value.len > TYPE_MAX) {
+            user_refuse(call, "invalid_field", "type must be a short string");
+            return false;
+        }
+        message.type = value;
+    }
+    if (json_scan_get(argument, "nonce", &value) == 0) {
+        message.nonce = value;
+    }
+    *ret_message = message;
+    return true;
+}
+
+static void write_message(const struct user_call *call, const struct message *message,
+    const char *id, struct builder *out)
+{
+    const struct claims *claims = call->socket->identity->claims;
+    builder_printf(out, "[\"new_message\",{\"id\":\"%.*s\",\"roomId\":", UUID_TEXT_LEN, id);
+    json_scan_write_string(out, wire_name_client(message->room));
+    builder_str(out, ",\"userId\":");
+    json_scan_write_string(out, claims->user);
+    builder_str(out, ",\"userName\":");
+    json_scan_write_string(out, claims->name.len > 0 ? claims->name : claims->user);
+    builder_str(out, ",\"message\":");
+    builder_add(out, message->text);
+    builder_str(out, ",\"type\":");
+    builder_add(out, message->type.len > 0 ? message->type : BYTES("\"text\""));
+    builder_str(out, ",\"timestamp\":\"");
+    if (iso_time_write((int64_t)sched_wall(call->user->actor.sched), out) != 0) {
+        builder_str(out, "1970-01-01T00:00:00.000Z");
+    }
+    builder_str(out, "\"}]");
+}
+
+/* Publish JSON text to a room; the reference of the event goes with it. */
+static void publish(struct shard *shard, struct bytes nsp, struct bytes room, struct bytes data,
+    const char *except_sid, unsigned flags)
+{
+    struct event *event;
+    if (event_from_json(data, NULL, 0, flags, &event) != 0) {
+        return;
+    }
+    struct bytes except = bytes_of(except_sid, SOCKET_SID_LEN);
+    sequencer_send(shard, nsp, broadcast_new(event, &room, 1, &except, except_sid ? 1 : 0));
+}
+
+/* Whether the caller may speak in `room`: a member, and the room's type lets members speak. */
+static bool may_speak(const struct user_call *call, struct bytes room)
+{
+    struct room_rules rules;
+    if (!fanout_is_member(call->socket->fanout, call->socket, room)) {
+        user_refuse(call, "forbidden", "Not in this room");
+        return false;
+    }
+    if (check_access(call->socket, wire_name_client(room), &rules) == 0 && !rules.send) {
+        user_refuse(call, "forbidden", "Sending is not allowed in this room");
+        return false;
+    }
+    return true;
+}
+
+void user_rooms_send(const struct user_call *call)
+{
+    char wire[WIRE_NAME_MAX];
+    struct message message;
+    if (!read_message(call, wire, &message) || !may_speak(call, message.room)) {
+        return;
+    }
+    if (message.nonce.len > 0 && is_repeat(call->user, message.nonce)) {
+        user_answer(call, BYTES("{\"ok\":true,\"duplicate\":true}"));
+        return;
+    }
+    uint8_t uuid[16];
+    char id[UUID_TEXT_LEN];
+    uuid7_make(sched_wall(call->user->actor.sched), uuid);
+    uuid_format(uuid, id);
+    struct builder text = {0};
+    write_message(call, &message, id, &text);
+    publish(call->socket->shard, socket_nsp(call->socket), message.room, builder_bytes(&text), NULL,
+        0);
+    builder_clear(&text);
+    builder_printf(&text, "{\"ok\":true,\"id\":\"%.*s\"}", UUID_TEXT_LEN, id);
+    user_answer(call, builder_bytes(&text));
+    builder_reset(&text);
+}
+
+/* Typing. */
+
+static void tell_typing(struct user *user, struct bytes room, const char *sid, bool typing)
+{
+    struct builder text = {0};
+    builder_str(&text, "[\"typing\",{\"roomId\":");
+    json_scan_write_string(&text, wire_name_client(room));
+    builder_str(&text, ",\"userId\":");
+    json_scan_write_string(&text, user_id(user));
+    builder_str(&text, typing ? ",\"typing\":true}]" : ",\"typing\":false}]");
+    publish(shard_of(&user->actor), BYTES("/"), room, builder_bytes(&text), sid, EVENT_VOLATILE);
+    builder_reset(&text);
+}
+
+static void free_typing(struct typing *typing)
+{
+    timer_cancel(sched_timers(typing->user->actor.sched), &typing->timer);
+    list_remove(&typing->link);
+    typing->user->chat->typing_count--;
+    mem_free(typing);
+}
+
+static void on_typing_timer(struct timer *timer)
+{
+    struct typing *typing = container_of(timer, struct typing, timer);
+    tell_typing(typing->user, bytes_of(typing->room, typing->room_len), typing->sid, false);
+    free_typing(typing);
+}
+
+static struct typing *find_typing(struct user *user, struct bytes room)
+{
+    list_for_each(link, &chat_of(user)->typing)
+    {
+        struct typing *typing = container_of(link, struct typing, link);
+        if (bytes_eq(bytes_of(typing->room, typing->room_len), room)) {
+            return typing;
+        }
+    }
+    return NULL;
+}
+
+static struct typing *start_typing(const struct user_call *call, struct bytes room)
+{
+    struct typing *typing = mem_alloc(sizeof(*typing) + room.len);
+    typing->user = call->user;
+    timer_init(&typing->timer, on_typing_timer);
+    memcpy(typing->sid, call->socket->sid, sizeof(typing->sid));
+    typing->room_len = (uint32_t)room.len;
+    memcpy(typing->room, room.at, room.len);
+    list_append(&call->user->chat->typing, &typing->link);
+    call->user->chat->typing_count++;
+    return typing;
+}
+
+void user_rooms_typing(const struct user_call *call, bool on)
+{
+    struct bytes argument = argument_of(call->event);
+    char at[NAMES_ROOM_MAX];
+    char wire[WIRE_NAME_MAX];
+    struct bytes room;
+    int status = read_room(argument, at, &room);
+    if (status != 0) {
+        status = read_prefixed(argument, "customerId", "customer:", at, &room);
+    }
+    if (!want_room(call, status)) {
+        return;
+    }
+    room = wire_name_room(user_space(call->user), room, wire);
+    if (!may_speak(call, room)) {
+        return;
+    }
+    struct typing *typing = find_typing(call->user, room);
+    if (on && typing == NULL && call->user->chat->typing_count < TYPING_MAX) {
+        typing = start_typing(call, room);
+    }
+    if (on && typing != NULL) {
+        struct sched *sched = call->user->actor.sched;
+        timer_set(sched_timers(sched), &typing->timer, sched_now(sched) + TYPING_STOPS_MS);
+    } else if (typing != NULL) {
+        free_typing(typing);
+    }
+    tell_typing(call->user, room, call->socket->sid, on);
+    user_answer(call, BYTES("{\"ok\":true}"));
+}
+
+void user_rooms_stop(struct user *user)
+{
+    if (user->chat == NULL) {
+        return;
+    }
+    list_for_each_safe(link, following, &user->chat->typing)
+    {
+        free_typing(container_of(link, struct typing, link));
+    }
+    mem_free(user->chat->nonces);
+    mem_free(user->chat);
+    user->chat = NULL;
+}
