@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * announce - tells whoever holds the user of a committed change of an inbox: the user actor of this node by
- * mailbox, those of other nodes by the user's channel.
+ * announce - tells whoever holds the user of a committed change of an inbox: the user actor of this
+ * node by mailbox, those of other nodes by the user's channel.
  *
  * A hint: one that is lost shows as a jump of rev, or at the next recheck.
  */
@@ -20,8 +20,8 @@ void announce_send(struct shard *shard, const struct announce *announce);
 void announce_row(struct shard *shard, const struct store_row *row);
 
 /*
- * Announce the change that a store_mark, store_erase or store_sweep made to these ids: all have one rev, and
- * there are at most ANNOUNCE_CHANGES_MAX of them (requests are bounded below that).
+ * Announce the change that a store_mark, store_erase or store_sweep made to these ids: all have one
+ * rev, and there are at most ANNOUNCE_CHANGES_MAX of them (requests are bounded below that).
  */
 void announce_changes(struct shard *shard, struct store_user who, struct store_position position,
     const struct store_change *changes, size_t count);

@@ -25,8 +25,8 @@ static char *copy_names(struct bytes *to, char *at, const struct bytes *names, u
     return at;
 }
 
-struct broadcast *broadcast_new(struct event *event, const struct bytes *rooms,
-    uint32_t room_count, const struct bytes *except, uint32_t except_count)
+struct broadcast *broadcast_new(struct event *event, const struct bytes *rooms, uint32_t room_count,
+    const struct bytes *except, uint32_t except_count)
 {
     CHECK(room_count <= BROADCAST_NAMES_MAX && except_count <= BROADCAST_NAMES_MAX);
     size_t count = (size_t)room_count + except_count;

@@ -2,8 +2,9 @@
 /*
  * broadcast - one event with its addressees: any list of rooms, any exceptions, one number.
  *
- * Made by who publishes, numbered once by the sequencer, then shared read-only by all shards. A name is the
- * wire name of a room, a socket's sid, or `user:<id>` (`tenant/user:<id>` in a tenant's space).
+ * Made by who publishes, numbered once by the sequencer, then shared read-only by all shards. A
+ * name is the wire name of a room, a socket's sid, or `user:<id>` (`tenant/user:<id>` in a tenant's
+ * space).
  */
 #ifndef ACTORS_BROADCAST_H
 #define ACTORS_BROADCAST_H
@@ -30,8 +31,8 @@ struct broadcast {
 };
 
 /*
- * A new broadcast with one reference; copies the names (at most BROADCAST_NAMES_MAX in all, checked by
- * the caller) and takes over the reference of `event`. Aborts without memory.
+ * A new broadcast with one reference; copies the names (at most BROADCAST_NAMES_MAX in all, checked
+ * by the caller) and takes over the reference of `event`. Aborts without memory.
  */
 MUST_CHECK struct broadcast *broadcast_new(struct event *event, const struct bytes *rooms,
     uint32_t room_count, const struct bytes *except, uint32_t except_count);

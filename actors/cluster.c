@@ -49,8 +49,7 @@ static void tell_feed(struct shard *shard, struct bytes key, bool on)
 static void on_down(void *context)
 {
     struct cluster *cluster = context;
-    list_for_each(link, &cluster->shard->users)
-    {
+    list_for_each (link, &cluster->shard->users) {
         struct user *user = container_of(link, struct user, shard_link);
         tell_feed(cluster->shard, user_key(user), false);
     }

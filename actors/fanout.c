@@ -75,8 +75,7 @@ static void free_fanout(struct actor *actor)
 
 struct fanout *fanout_find(struct shard *shard, struct bytes nsp)
 {
-    list_for_each(link, &shard->fanouts)
-    {
+    list_for_each (link, &shard->fanouts) {
         struct fanout *fanout = container_of(link, struct fanout, shard_link);
         if (bytes_eq(fanout_nsp(fanout), nsp)) {
             return fanout;
@@ -115,7 +114,8 @@ static void settle(struct fanout *fanout, struct leaf *leaf)
     }
 }
 
-/* Take the socket out of the leaf and drop the membership, which moves the last one in its place. */
+/* Take the socket out of the leaf and drop the membership, which moves the last one in its place.
+ */
 static void remove_membership(
     struct fanout *fanout, struct socket *socket, struct membership *membership)
 {
@@ -227,7 +227,7 @@ static bool is_dense(struct fanout *fanout, struct leaf *leaf)
         leaf->flushes = 0;
     }
     return config->batching == BATCHING_ALWAYS ||
-        (config->batching == BATCHING_ADAPTIVE && leaf->flushes >= config->flushes_per_tick);
+           (config->batching == BATCHING_ADAPTIVE && leaf->flushes >= config->flushes_per_tick);
 }
 
 static void push(struct fanout *fanout, struct leaf *leaf, const struct broadcast *broadcast)
@@ -323,11 +323,10 @@ static bool visit_name(
     if (!wire_name_user_key(name, key, &user_key)) {
         return false;
     }
-    struct user *user = (struct user *)(void *)actor_find(
-        fanout->shard->sched, &user_behaviour, user_key);
+    struct user *user =
+        (struct user *)(void *)actor_find(fanout->shard->sched, &user_behaviour, user_key);
     if (user != NULL) {
-        list_for_each(link, &user->sockets)
-        {
+        list_for_each (link, &user->sockets) {
             socket = container_of(link, struct socket, user_link);
             if (socket->fanout == fanout) {
                 visit(fanout, socket, direct);

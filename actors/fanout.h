@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fanout - a shard's part of one namespace: which sockets are in which rooms, and when windows leave.
+ * fanout - a shard's part of one namespace: which sockets are in which rooms, and when windows
+ * leave.
  *
  * Stage 7 of the data path. An actor, because numbered broadcasts reach it by message from the
- * namespace's sequencer; joining, leaving and catching up are calls from the same shard. When a window
- * leaves: at the end of the turn, unless its leaf was flushed `flushes_per_tick` times within the
- * current tick (adaptive), then at the tick; urgent events always at the end of the turn.
+ * namespace's sequencer; joining, leaving and catching up are calls from the same shard. When a
+ * window leaves: at the end of the turn, unless its leaf was flushed `flushes_per_tick` times
+ * within the current tick (adaptive), then at the tick; urgent events always at the end of the
+ * turn.
  */
 #ifndef ACTORS_FANOUT_H
 #define ACTORS_FANOUT_H
@@ -25,17 +27,18 @@ struct fanout {
     struct shard *shard;
     struct list shard_link; /* shard.fanouts */
     struct leaf *everyone;
-    struct map leaves;   /* struct leaf by name */
-    struct list due;     /* leaf.dirty_link: flushed at the end of this turn */
+    struct map leaves; /* struct leaf by name */
+    struct list due; /* leaf.dirty_link: flushed at the end of this turn */
     struct list waiting; /* leaf.dirty_link: flushed at the tick */
-    uint32_t dirty;      /* leaves on both */
-    uint64_t seen;       /* number of the last broadcast */
+    uint32_t dirty; /* leaves on both */
+    uint64_t seen; /* number of the last broadcast */
     struct timer tick;
     uint32_t nsp_len;
     char nsp_at[];
 };
 
-/* Start the fan-out of namespace `nsp` on `shard`; once per shard and namespace, before any socket. */
+/* Start the fan-out of namespace `nsp` on `shard`; once per shard and namespace, before any socket.
+ */
 struct fanout *fanout_start(struct shard *shard, struct bytes nsp);
 
 /* Return the fan-out of `nsp` on `shard`, or NULL. */

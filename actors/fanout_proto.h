@@ -2,8 +2,8 @@
 /*
  * fanout_proto - what a shard's fan-out of a namespace is told.
  *
- * One per shard and namespace, made at start, known by its ref to the namespace's sequencer, which is
- * the only sender: one line, so broadcasts arrive in the order of their numbers.
+ * One per shard and namespace, made at start, known by its ref to the namespace's sequencer, which
+ * is the only sender: one line, so broadcasts arrive in the order of their numbers.
  */
 #ifndef ACTORS_FANOUT_PROTO_H
 #define ACTORS_FANOUT_PROTO_H

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * identity - who a session is: the claims of its verified token, and the names that follow from them.
+ * identity - who a session is: the claims of its verified token, and the names that follow from
+ * them.
  *
- * Counted without atomics: it belongs to one shard, and moves to another one only together with the one
- * session that holds it.
+ * Counted without atomics: it belongs to one shard, and moves to another one only together with the
+ * one session that holds it.
  */
 #ifndef ACTORS_IDENTITY_H
 #define ACTORS_IDENTITY_H
@@ -18,14 +19,14 @@
 struct identity {
     uint32_t refs;
     uint32_t key_len;
-    uint32_t space_len;    /* bytes of the tenant in front of key's '/'; 0: the common space */
+    uint32_t space_len; /* bytes of the tenant in front of key's '/'; 0: the common space */
     struct claims *claims; /* owned */
-    char key_at[];         /* "tenant/user", or "user" in the common space */
+    char key_at[]; /* "tenant/user", or "user" in the common space */
 };
 
 /*
- * A new identity with one reference that owns `claims`. With `tenants`, the tenant of the claims (if there is
- * one) is the space that its user and rooms belong to. Aborts without memory.
+ * A new identity with one reference that owns `claims`. With `tenants`, the tenant of the claims
+ * (if there is one) is the space that its user and rooms belong to. Aborts without memory.
  */
 MUST_CHECK struct identity *identity_new(struct claims *claims, bool tenants);
 

@@ -83,7 +83,8 @@ void leaf_push(struct leaf *leaf, uint64_t number, struct event *event)
     window->has_volatile = window->has_volatile || (event->flags & EVENT_VOLATILE);
 }
 
-/* Bring the items of `format` up to the window's last event. What cannot be encoded is an empty item. */
+/* Bring the items of `format` up to the window's last event. What cannot be encoded is an empty
+ * item. */
 static void encode(struct leaf *leaf, enum wire_format format)
 {
     struct window *window = leaf->window;
@@ -145,7 +146,8 @@ static struct chunk *shared_chunk(struct leaf *leaf, enum wire_format format)
     return frame(leaf->fanout, format, items, count);
 }
 
-/* Whether a member needs more than the shared chunk: it has part of it, waits elsewhere, or is stalled. */
+/* Whether a member needs more than the shared chunk: it has part of it, waits elsewhere, or is
+ * stalled. */
 static bool is_special(const struct leaf *leaf, const struct socket *socket, uint64_t first)
 {
     if (socket->sent_through >= first) {
@@ -174,7 +176,8 @@ void leaf_flush(struct leaf *leaf)
     struct shard *shard = fanout->shard;
     struct window *window = leaf->window;
     uint64_t first = window->events[0].number;
-    /* Those that need the items themselves go first: the shared chunk of WIRE_SIO takes them away. */
+    /* Those that need the items themselves go first: the shared chunk of WIRE_SIO takes them away.
+     */
     for (uint32_t i = 0; i < leaf->count; i++) {
         if (is_special(leaf, leaf->members[i], first)) {
             fanout_catch_up(fanout, leaf->members[i]);
@@ -258,7 +261,8 @@ void leaf_catch_up(struct socket *socket, struct leaf *const *leaves, uint32_t c
     if (taken > 0 && !socket->closing) {
         struct chunk *chunk = frame(fanout, format, builder_bytes(&items), taken);
         if (chunk != NULL) {
-            if (outbox_append(socket->outbox, &fanout->shard->dirty_outboxes, chunk, 0, chunk->len)) {
+            if (outbox_append(
+                    socket->outbox, &fanout->shard->dirty_outboxes, chunk, 0, chunk->len)) {
                 fanout->shard->stats.deliveries += taken;
             }
             chunk_unref(chunk);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * leaf - the shard's part of a room: its local members as one dense array, and the window being filled.
+ * leaf - the shard's part of a room: its local members as one dense array, and the window being
+ * filled.
  *
  * No actor: it belongs to the shard's fan-out of the namespace (fanout.h), which decides when a
  * window is flushed. The order on a socket rests on one rule: whatever is to leave at once for a
- * socket (a direct message, joining or leaving a room, being an exception) first makes the socket catch
- * up: everything pending for it leaves, merged by number, and sent_through says so. A later flush skips
- * what sent_through covers.
+ * socket (a direct message, joining or leaving a room, being an exception) first makes the socket
+ * catch up: everything pending for it leaves, merged by number, and sent_through says so. A later
+ * flush skips what sent_through covers.
  */
 #ifndef ACTORS_LEAF_H
 #define ACTORS_LEAF_H
@@ -29,8 +30,8 @@ struct pending {
 
 /*
  * The events that wait, encoded by format when the first member of that format needs them. Items of
- * framed formats all begin with the separator (one byte of padding stands in front of the first), so that
- * any run of them can be put behind any other.
+ * framed formats all begin with the separator (one byte of padding stands in front of the first),
+ * so that any run of them can be put behind any other.
  */
 struct window {
     struct pending *events;
@@ -49,7 +50,7 @@ struct leaf {
     uint32_t count;
     uint32_t cap;
     uint32_t by_format[WIRE_FORMAT_COUNT]; /* members of each format */
-    uint32_t flushes;                      /* within `tick` */
+    uint32_t flushes; /* within `tick` */
     uint64_t tick;
     uint32_t name_len;
     char name_at[];
@@ -65,7 +66,8 @@ static inline struct bytes leaf_name(const struct leaf *leaf)
     return bytes_of(leaf->name_at, leaf->name_len);
 }
 
-/* Add a socket that is no member and has caught up. Returns its place: where leaf_remove finds it. */
+/* Add a socket that is no member and has caught up. Returns its place: where leaf_remove finds it.
+ */
 uint32_t leaf_add(struct leaf *leaf, struct socket *socket);
 
 /*

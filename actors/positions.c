@@ -101,7 +101,8 @@ static void next_query(struct positions *positions)
         }
     }
     positions->count -= taken;
-    memmove(positions->queue, positions->queue + taken, positions->count * sizeof(*positions->queue));
+    memmove(
+        positions->queue, positions->queue + taken, positions->count * sizeof(*positions->queue));
     if (query->request.count == 0) {
         builder_reset(&query->keys);
         mem_free(query);
@@ -130,13 +131,13 @@ void positions_ask(struct positions *positions, struct user *user)
 
 void positions_ask_all(struct positions *positions)
 {
-    list_for_each(link, &positions->shard->users)
-    {
+    list_for_each (link, &positions->shard->users) {
         positions_ask(positions, container_of(link, struct user, shard_link));
     }
 }
 
-/* Shards and nodes must not all ask in the same moment: between half and the whole of the interval. */
+/* Shards and nodes must not all ask in the same moment: between half and the whole of the interval.
+ */
 static void arm(struct positions *positions)
 {
     struct shard *shard = positions->shard;

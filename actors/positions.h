@@ -2,9 +2,9 @@
 /*
  * positions - asks the store where the inboxes of users stand, many at a time.
  *
- * One per shard. Users that connect, and periodically all users online (architecture: within 30 s, one
- * batched query), are asked for together; the answer reaches each user actor as user.position. One query is
- * under way at a time: what is asked meanwhile joins the next.
+ * One per shard. Users that connect, and periodically all users online (architecture: within 30 s,
+ * one batched query), are asked for together; the answer reaches each user actor as user.position.
+ * One query is under way at a time: what is asked meanwhile joins the next.
  */
 #ifndef ACTORS_POSITIONS_H
 #define ACTORS_POSITIONS_H

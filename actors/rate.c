@@ -3,8 +3,8 @@
 
 enum { MINUTE_US = 60 * 1000 * 1000 };
 
-bool rate_take(struct rate_bucket *bucket, const struct rate *rate, uint64_t now_ms,
-    uint64_t *ret_retry_ms)
+bool rate_take(
+    struct rate_bucket *bucket, const struct rate *rate, uint64_t now_ms, uint64_t *ret_retry_ms)
 {
     /* In microseconds: one token is worth `step` of time; the bucket holds `burst` steps. */
     uint64_t now = now_ms * 1000;

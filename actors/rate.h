@@ -17,10 +17,10 @@ struct rate_bucket {
 };
 
 /*
- * Take one token at time `now_ms` (monotonic). False when there is none: then `*ret_retry_ms` says in how many
- * milliseconds there will be one.
+ * Take one token at time `now_ms` (monotonic). False when there is none: then `*ret_retry_ms` says
+ * in how many milliseconds there will be one.
  */
-bool rate_take(struct rate_bucket *bucket, const struct rate *rate, uint64_t now_ms,
-    uint64_t *ret_retry_ms);
+bool rate_take(
+    struct rate_bucket *bucket, const struct rate *rate, uint64_t now_ms, uint64_t *ret_retry_ms);
 
 #endif

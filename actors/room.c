@@ -216,8 +216,7 @@ static void on_interested(struct room *room, struct room_interested *msg)
         return; /* they left meanwhile, and the interest with them */
     }
     share->interested = true;
-    list_for_each_safe(link, following, &room->joining)
-    {
+    list_for_each_safe (link, following, &room->joining) {
         struct joining *joining = container_of(link, struct joining, link);
         if (joining->join->reply_to.shard != msg->shard) {
             continue;

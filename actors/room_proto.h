@@ -2,9 +2,10 @@
 /*
  * room_proto - what a room is told.
  *
- * One per room with members on this node, on shard_of(room), made by the first JOIN. It counts members
- * by shard, keeps the maximum, tells the others who comes and goes, and holds the interest in the
- * room's events: a JOIN is answered when events are certain to come. Access was decided by the user actor.
+ * One per room with members on this node, on shard_of(room), made by the first JOIN. It counts
+ * members by shard, keeps the maximum, tells the others who comes and goes, and holds the interest
+ * in the room's events: a JOIN is answered when events are certain to come. Access was decided by
+ * the user actor.
  */
 #ifndef ACTORS_ROOM_PROTO_H
 #define ACTORS_ROOM_PROTO_H
@@ -19,8 +20,8 @@ struct socket;
 struct room_who {
     uint32_t socket_id; /* on the user's shard */
     char sid[20];
-    struct buf *user;   /* id, without tenant */
-    struct buf *name;   /* display name; NULL: none */
+    struct buf *user; /* id, without tenant */
+    struct buf *name; /* display name; NULL: none */
 };
 
 struct room_join {
@@ -29,8 +30,8 @@ struct room_join {
     struct actor_ref reply_to; /* the user actor: user_joined or user_refused */
     struct room_who who;
     uint32_t max_members; /* 0: no limit */
-    bool quiet;           /* tell nobody */
-    uint64_t token;       /* returned in the reply */
+    bool quiet; /* tell nobody */
+    uint64_t token; /* returned in the reply */
 };
 
 struct room_leave {

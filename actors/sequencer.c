@@ -2,9 +2,9 @@
 /*
  * Order of this file: life, sending, interest, publishing, the bus.
  *
- * Interest is kept per channel: which shards have members of the room, whether the bus has confirmed its
- * channel, and which rooms wait to be told so. Names (users, sids) have an entry only while the
- * bus is on.
+ * Interest is kept per channel: which shards have members of the room, whether the bus has
+ * confirmed its channel, and which rooms wait to be told so. Names (users, sids) have an entry only
+ * while the bus is on.
  */
 #include "actors/behaviours.h"
 #include "actors/bus.h"
@@ -30,7 +30,7 @@ struct waiter {
 
 struct interest {
     uint64_t shards; /* bit per shard with members */
-    uint32_t names;  /* users or sids of this name: 0 or 1 */
+    uint32_t names; /* users or sids of this name: 0 or 1 */
     bool confirmed;
     struct list waiters;
     struct buf *name;
@@ -89,8 +89,8 @@ static struct bytes channel_of(
     const struct sequencer *sequencer, struct bytes room, struct builder *out)
 {
     const struct actor_config *config = shard_of(&sequencer->actor)->config;
-    adapter_channel_write(ADAPTER_BROADCAST, bytes_str(config->adapter_key),
-        buf_bytes(sequencer->nsp), room, out);
+    adapter_channel_write(
+        ADAPTER_BROADCAST, bytes_str(config->adapter_key), buf_bytes(sequencer->nsp), room, out);
     return builder_bytes(out);
 }
 
@@ -147,7 +147,8 @@ static void free_sequencer(struct actor *actor)
     struct sequencer *sequencer = (struct sequencer *)(void *)actor;
     close_link(sequencer);
     size_t cursor = 0;
-    for (struct interest *interest; (interest = map_next(&sequencer->interests, &cursor)) != NULL;) {
+    for (struct interest *interest;
+         (interest = map_next(&sequencer->interests, &cursor)) != NULL;) {
         free_interest(interest);
     }
     map_finish(&sequencer->interests);
@@ -245,9 +246,10 @@ static void on_interest(struct sequencer *sequencer, struct sequencer_interest *
         return;
     }
     interest->shards |= bit;
-    /* Without a bus, or while it is away, there is nothing to wait for: local events come at once. */
+    /* Without a bus, or while it is away, there is nothing to wait for: local events come at once.
+     */
     bool waits = sequencer->link != NULL && !interest->confirmed &&
-        shard_of(&sequencer->actor)->bus->ops->is_up(sequencer->link);
+                 shard_of(&sequencer->actor)->bus->ops->is_up(sequencer->link);
     if (!waits) {
         tell_room(sequencer, msg->reply_to, msg->shard, msg->serial);
         return;
@@ -386,7 +388,8 @@ static void on_bus_down(void *context)
     struct sequencer *sequencer = context;
     sequencer->namespace_confirmed = false;
     size_t cursor = 0;
-    for (struct interest *interest; (interest = map_next(&sequencer->interests, &cursor)) != NULL;) {
+    for (struct interest *interest;
+         (interest = map_next(&sequencer->interests, &cursor)) != NULL;) {
         interest->confirmed = false;
         release_waiters(sequencer, interest);
     }

@@ -2,10 +2,11 @@
 /*
  * sequencer_proto - what the sequencer of a namespace is told.
  *
- * One per namespace on this node, on shard_of(namespace), made by the first message. It owns the one order
- * of broadcasts: everything published by local users, HTTP, the stream and the bus gets its number here
- * and leaves to every shard with interest as one FIFO. It also owns the Redis connection on which
- * all broadcast channels of the namespace are subscribed, so that a poster's order survives.
+ * One per namespace on this node, on shard_of(namespace), made by the first message. It owns the
+ * one order of broadcasts: everything published by local users, HTTP, the stream and the bus gets
+ * its number here and leaves to every shard with interest as one FIFO. It also owns the Redis
+ * connection on which all broadcast channels of the namespace are subscribed, so that a poster's
+ * order survives.
  */
 #ifndef ACTORS_SEQUENCER_PROTO_H
 #define ACTORS_SEQUENCER_PROTO_H
@@ -28,8 +29,8 @@ struct sequencer_publish {
 };
 
 /*
- * A shard begins or ends to hold members of a room. The room is told when events are certain to come (the
- * bus has confirmed the channel): room_interested.
+ * A shard begins or ends to hold members of a room. The room is told when events are certain to
+ * come (the bus has confirmed the channel): room_interested.
  */
 struct sequencer_interest {
     struct msg base;

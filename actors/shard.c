@@ -35,8 +35,7 @@ void shard_flush(struct shard *shard)
     for (struct list *link; (link = list_pop(&shard->unread_dirty)) != NULL;) {
         user_feed_tell_unread(container_of(link, struct user, unread_link));
     }
-    list_for_each(link, &shard->fanouts)
-    {
+    list_for_each (link, &shard->fanouts) {
         fanout_flush(container_of(link, struct fanout, shard_link));
     }
     outbox_flush_all(&shard->dirty_outboxes);

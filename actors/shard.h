@@ -38,8 +38,8 @@ struct rate {
 /* What the type of a room says. */
 struct room_rules {
     uint32_t max_members; /* 0: no limit */
-    bool quiet;           /* nobody is told who comes and goes */
-    bool send;            /* members may send_message and type */
+    bool quiet; /* nobody is told who comes and goes */
+    bool send; /* members may send_message and type */
 };
 
 /* What the actors need to know of the configuration; immutable, shared by all shards. */
@@ -65,16 +65,16 @@ struct actor_config {
     uint32_t recheck_ms; /* 30,000 */
     uint32_t partitions; /* of the ingress stream */
     uint32_t message_bytes; /* told in hub:ready */
-    bool relay_unknown;     /* unknown client events go to the room they name */
+    bool relay_unknown; /* unknown client events go to the room they name */
 
     /* What hub/ knows and actors must not include. `context` is passed first. */
     void *context;
     /*
-     * Whether `who` may join `room` (as clients name it), and the rules of its type: 0 or STATUS_DENIED,
-     * STATUS_INVALID. Pure.
+     * Whether `who` may join `room` (as clients name it), and the rules of its type: 0 or
+     * STATUS_DENIED, STATUS_INVALID. Pure.
      */
-    int (*room_access)(void *context, const struct identity *who, struct bytes room,
-        struct room_rules *ret_rules);
+    int (*room_access)(
+        void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules);
     /* Collision-resistant 128-bit hash. */
     void (*hash128)(struct bytes content, uint8_t ret_hash[16]);
 };
@@ -112,7 +112,7 @@ struct shard {
     struct list dirty_outboxes; /* outbox.dirty_link */
     struct cluster *cluster; /* NULL without a bus */
     struct positions *positions;
-    struct list users;        /* user.shard_link */
+    struct list users; /* user.shard_link */
     struct list unread_dirty; /* user.unread_link: told at the end of the turn */
     struct map sockets; /* struct socket by sid: names in the registry */
     struct list fanouts; /* fanout.shard_link: one per namespace */

@@ -7,7 +7,7 @@
 #include "actors/user_actor.h"
 #include "actors/wire_name.h"
 
-_Static_assert(SOCKET_SID_LEN == WIRE_SID_LEN, "one length of a sid");
+_Static_assert((int)SOCKET_SID_LEN == (int)WIRE_SID_LEN, "one length of a sid");
 
 void socket_init(struct socket *socket, const struct socket_ops *ops, struct shard *shard,
     struct bytes nsp, struct outbox *outbox, struct identity *identity, enum wire_format format)

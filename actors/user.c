@@ -50,8 +50,7 @@ struct bytes user_space(const struct user *user)
 
 struct socket *user_socket(const struct user *user, uint32_t socket_id)
 {
-    list_for_each(link, &user->sockets)
-    {
+    list_for_each (link, &user->sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
         if (socket->id == socket_id) {
             return socket->closing ? NULL : socket;
@@ -62,7 +61,8 @@ struct socket *user_socket(const struct user *user, uint32_t socket_id)
 
 /* Life. */
 
-/* The user's room has a channel of its own, so that nodes without the user receive nothing for it. */
+/* The user's room has a channel of its own, so that nodes without the user receive nothing for it.
+ */
 static void register_room(struct user *user, bool on)
 {
     struct shard *shard = shard_of(&user->actor);
@@ -124,8 +124,7 @@ unsigned user_shard(const struct shard *shard, const struct identity *identity)
 int user_attach(struct shard *shard, struct socket *socket)
 {
     struct bytes key = identity_key(socket->identity);
-    struct user *user =
-        (struct user *)(void *)actor_find(shard->sched, &user_behaviour, key);
+    struct user *user = (struct user *)(void *)actor_find(shard->sched, &user_behaviour, key);
     if (user != NULL && user->socket_count >= shard->config->sockets_per_user) {
         return STATUS_FULL;
     }
@@ -326,8 +325,7 @@ static void on_admin(struct user *user, struct user_admin *msg)
         user_rooms_admin(user, buf_bytes(msg->room), msg->what == USER_ADMIN_JOIN);
         return;
     }
-    list_for_each(link, &user->sockets)
-    {
+    list_for_each (link, &user->sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
         socket->ops->disconnect(socket, CLOSE_FORBIDDEN);
     }

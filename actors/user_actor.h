@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * user_actor - the user actor's state and the calls between its files (user*.c); private to actors/.
+ * user_actor - the user actor's state and the calls between its files (user*.c); private to
+ * actors/.
  */
 #ifndef ACTORS_USER_ACTOR_H
 #define ACTORS_USER_ACTOR_H
@@ -20,28 +21,28 @@
 enum user_bucket { BUCKET_MESSAGES, BUCKET_JOINS, BUCKET_TYPING, BUCKET_INBOX, BUCKET_COUNT };
 
 enum user_phase {
-    USER_WAITS_FEED,     /* for the bus to confirm the channel */
+    USER_WAITS_FEED, /* for the bus to confirm the channel */
     USER_WAITS_POSITION, /* for the store to say where the inbox stands */
     USER_READY,
 };
 
 struct user {
     struct actor actor;
-    struct list sockets;     /* socket.user_link */
-    struct list shard_link;  /* shard.users */
+    struct list sockets; /* socket.user_link */
+    struct list shard_link; /* shard.users */
     struct list unread_link; /* shard.unread_dirty */
     uint64_t seq;
     uint64_t rev;
     uint64_t unread;
-    uint64_t news;           /* the highest rev heard of */
-    struct user_held *held;  /* announcements ahead of rev, by rev */
-    struct user_chat *chat;  /* what only those who send messages need; NULL before */
-    struct timer timer;      /* gap deadline, or retry of the store */
+    uint64_t news; /* the highest rev heard of */
+    struct user_held *held; /* announcements ahead of rev, by rev */
+    struct user_chat *chat; /* what only those who send messages need; NULL before */
+    struct timer timer; /* gap deadline, or retry of the store */
     struct rate_bucket buckets[BUCKET_COUNT];
     uint16_t socket_count;
-    uint8_t phase;  /* enum user_phase */
-    bool reading;   /* a read of what changed above rev is under way */
-    bool asked;     /* in the queue of shard.positions */
+    uint8_t phase; /* enum user_phase */
+    bool reading; /* a read of what changed above rev is under way */
+    bool asked; /* in the queue of shard.positions */
     uint32_t key_len;
     char key_at[];
 };
@@ -66,9 +67,9 @@ struct user_request {
     void (*answered)(struct user *user, struct user_request *request);
     struct shard *shard;
     struct actor_ref user;
-    struct buf *key;                  /* what store_user points into */
-    struct buf *text;                 /* another text it points into; NULL: none */
-    uint8_t (*ids)[STORE_ID_LEN];     /* NULL: none */
+    struct buf *key; /* what store_user points into */
+    struct buf *text; /* another text it points into; NULL: none */
+    uint8_t (*ids)[STORE_ID_LEN]; /* NULL: none */
     uint32_t socket_id;
     bool has_id;
     uint64_t id;
@@ -88,6 +89,9 @@ struct bytes user_space(const struct user *user);
 
 /* The user's socket with this id, or NULL. */
 struct socket *user_socket(const struct user *user, uint32_t socket_id);
+
+/* The first argument of a JSON event, or an empty slice. */
+struct bytes user_argument(const struct event *event);
 
 /* Answers (user_reply.c). */
 

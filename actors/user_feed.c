@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The user's live feed. Order of this file: start, position, what sockets are told, announcements, gaps.
+ * The user's live feed. Order of this file: start, position, what sockets are told, announcements,
+ * gaps.
  *
- * Invariant once the phase is USER_READY: every socket has been sent every change up to `rev`. An announcement
- * is applied only when it is rev + 1; one that is ahead is held for a moment (two commits may be
- * announced by two shards), then the store is read. `news` is the highest rev heard of: as long as it is
- * above rev, something is missing and a read is under way or the timer is armed.
+ * Invariant once the phase is USER_READY: every socket has been sent every change up to `rev`. An
+ * announcement is applied only when it is rev + 1; one that is ahead is held for a moment (two
+ * commits may be announced by two shards), then the store is read. `news` is the highest rev heard
+ * of: as long as it is above rev, something is missing and a read is under way or the timer is
+ * armed.
  */
 #include "actors/cluster.h"
 #include "actors/positions.h"
@@ -56,7 +58,8 @@ void user_feed_start(struct user *user)
 
 void user_feed_on(struct user *user, bool on)
 {
-    /* Off: nothing to wait for, the position still tells what is stored. On, or on again: read it. */
+    /* Off: nothing to wait for, the position still tells what is stored. On, or on again: read it.
+     */
     if (on || user->phase == USER_WAITS_FEED) {
         ask_position(user);
     }
@@ -99,8 +102,7 @@ void user_feed_position(struct user *user, const struct user_position *position)
     user->seq = position->seq;
     user->rev = position->rev;
     user->unread = position->unread;
-    list_for_each(link, &user->sockets)
-    {
+    list_for_each (link, &user->sockets) {
         user_feed_ready(user, container_of(link, struct socket, user_link));
     }
     if (user->news > user->rev) {
@@ -284,7 +286,7 @@ static size_t tell_changes(struct user *user, const struct store_sync *sync, siz
     struct notification_change *told = mem_alloc_array(left, sizeof(*told));
     size_t count = 0;
     while (count < left && changes[count].rev == changes[0].rev &&
-        changes[count].state == changes[0].state) {
+           changes[count].state == changes[0].state) {
         told[count] = store_view_change(&changes[count]);
         count++;
     }
@@ -306,7 +308,8 @@ static void tell_page(struct user *user, const struct store_sync *sync)
     size_t item = 0;
     size_t change = 0;
     while (item < sync->item_count || change < sync->change_count) {
-        bool item_next = change == sync->change_count ||
+        bool item_next =
+            change == sync->change_count ||
             (item < sync->item_count && sync->items[item].rev <= sync->changes[change].rev);
         if (item_next) {
             struct notification_view view = store_view_item(&sync->items[item++]);
@@ -321,8 +324,7 @@ static void tell_resync(struct user *user)
 {
     struct builder text = {0};
     builder_str(&text, "[\"hub:resync\",");
-    notification_json_resync(
-        bytes_str(shard_of(&user->actor)->config->epoch), user->rev, &text);
+    notification_json_resync(bytes_str(shard_of(&user->actor)->config->epoch), user->rev, &text);
     builder_byte(&text, ']');
     user_emit_all(user, builder_bytes(&text));
     builder_reset(&text);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a client asks of its inbox. Order of this file: arguments, changes of state, reading, dispatch.
+ * What a client asks of its inbox. Order of this file: arguments, changes of state, reading,
+ * dispatch.
  */
 #include "actors/announce.h"
 #include "actors/store_view.h"
@@ -14,18 +15,6 @@
 enum { IDS_MAX = 500, LIST_DEFAULT = 20, LIST_MAX = 100, SYNC_LIMIT = 500, TEXT_MAX = 256 };
 
 /* Arguments. */
-
-/* The first argument of the event, or an empty slice. */
-static struct bytes first_argument(const struct event *event)
-{
-    struct json_scan_iter iter;
-    struct bytes value = {0};
-    json_scan_iter_init(&iter, event->data);
-    if (!json_scan_element(&iter, &value) || !json_scan_element(&iter, &value)) {
-        return bytes_of(NULL, 0);
-    }
-    return value;
-}
 
 static int read_id(struct bytes value, uint8_t ret_id[STORE_ID_LEN])
 {
@@ -48,7 +37,7 @@ static int read_ids(struct bytes value, uint8_t (**ret_ids)[STORE_ID_LEN], size_
         struct bytes element;
         json_scan_iter_init(&iter, value);
         while (status == 0 && json_scan_kind(value) == JSON_SCAN_ARRAY &&
-            json_scan_element(&iter, &element)) {
+               json_scan_element(&iter, &element)) {
             status = count < IDS_MAX ? read_id(element, ids[count]) : STATUS_TOO_LARGE;
             count++;
         }
@@ -134,9 +123,8 @@ static int read_target(struct bytes argument, struct user_request *request)
         if (status == 0) {
             return json_scan_u64(value, &mark->up_to);
         }
-        if (status != STATUS_NOT_FOUND ||
-            (json_scan_get(argument, "ids", &value) != 0 &&
-                json_scan_get(argument, "id", &value) != 0)) {
+        if (status != STATUS_NOT_FOUND || (json_scan_get(argument, "ids", &value) != 0 &&
+                                              json_scan_get(argument, "id", &value) != 0)) {
             return STATUS_INVALID;
         }
     }
@@ -159,7 +147,7 @@ static void change_state(const struct user_call *call, enum store_state state, b
     mark->at = sched_wall(call->user->actor.sched);
     if (all) {
         mark->up_to = UINT64_MAX;
-    } else if (read_target(first_argument(call->event), request) != 0) {
+    } else if (read_target(user_argument(call->event), request) != 0) {
         user_refuse(call, "invalid_field", "Expected an id, a list of ids, or {upTo: seq}");
         user_request_free(&request->store.base);
         return;
@@ -258,7 +246,7 @@ static void list_inbox(const struct user_call *call)
     struct builder type = {.max = TEXT_MAX};
     remember_call(request, call);
     list->who = user_request_who(request);
-    if (read_list(first_argument(call->event), list, &type) != 0) {
+    if (read_list(user_argument(call->event), list, &type) != 0) {
         user_refuse(call, "invalid_field", "Expected {after?, limit? 1-100, state?, type?}");
         builder_reset(&type);
         user_request_free(&request->store.base);
@@ -269,8 +257,8 @@ static void list_inbox(const struct user_call *call)
     user_request_submit(request);
 }
 
-static void answer_resync(struct user *user, struct user_request *request, uint64_t rev,
-    uint64_t unread)
+static void answer_resync(
+    struct user *user, struct user_request *request, uint64_t rev, uint64_t unread)
 {
     struct socket *socket = asker(user, request);
     if (socket == NULL) {
@@ -342,7 +330,7 @@ static int read_sync(const struct user *user, struct bytes argument, uint64_t *r
 static void sync_inbox(const struct user_call *call)
 {
     uint64_t rev = 0;
-    if (read_sync(call->user, first_argument(call->event), &rev) != 0) {
+    if (read_sync(call->user, user_argument(call->event), &rev) != 0) {
         user_refuse(call, "invalid_field", "Expected {epoch, rev}");
         return;
     }
@@ -357,7 +345,7 @@ static void sync_inbox(const struct user_call *call)
 static void received(const struct user_call *call)
 {
     uint64_t up_to = 0;
-    struct bytes argument = first_argument(call->event);
+    struct bytes argument = user_argument(call->event);
     if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
         read_cursor(argument, "upTo", &up_to) != 0) {
         user_refuse(call, "invalid_field", "Expected {upTo: seq}");

@@ -2,9 +2,10 @@
 /*
  * user_proto - what a user actor is told.
  *
- * One per connected user of this node, on shard_of(user): it lives as long as the user has a socket here.
- * It owns the user's sockets, rate limits and inbox position. It sends a notification only when it knows that
- * nothing before it is missing (rev = last + 1); otherwise it reads the store first.
+ * One per connected user of this node, on shard_of(user): it lives as long as the user has a socket
+ * here. It owns the user's sockets, rate limits and inbox position. It sends a notification only
+ * when it knows that nothing before it is missing (rev = last + 1); otherwise it reads the store
+ * first.
  */
 #ifndef ACTORS_USER_PROTO_H
 #define ACTORS_USER_PROTO_H
@@ -51,7 +52,7 @@ struct user_refused {
 /* The inbox changed: an announcement (codec/announce.h), encoded. */
 struct user_announce {
     struct msg base;
-    struct buf *key;     /* the user's */
+    struct buf *key; /* the user's */
     struct buf *payload;
 };
 
@@ -96,6 +97,5 @@ struct user_admin {
     X(A, a, POSITION, position, CONTROL, REF, PLAIN, "where the store says the inbox stands")      \
     X(A, a, ADMIN, admin, CONTROL, NAMED, OWNS, "a backend changes rooms or disconnects")
 PROTOCOL_DECLARE(USER, user)
-
 
 #endif

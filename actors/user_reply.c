@@ -2,6 +2,17 @@
 #include "actors/user_actor.h"
 #include "codec/json_scan.h"
 
+struct bytes user_argument(const struct event *event)
+{
+    struct json_scan_iter iter;
+    struct bytes value = {0};
+    json_scan_iter_init(&iter, event->data);
+    if (!json_scan_element(&iter, &value) || !json_scan_element(&iter, &value)) {
+        return bytes_of(NULL, 0);
+    }
+    return value;
+}
+
 void user_answer(const struct user_call *call, struct bytes result)
 {
     if (call->has_id) {
@@ -54,8 +65,7 @@ void user_emit_all(struct user *user, struct bytes data)
         return;
     }
     struct chunk *chunks[WIRE_FORMAT_COUNT] = {NULL};
-    list_for_each(link, &user->sockets)
-    {
+    list_for_each (link, &user->sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
         if (!bytes_eq(socket_nsp(socket), BYTES("/"))) {
             continue;

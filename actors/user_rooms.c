@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a client does with rooms. Order of this file: arguments, joining and leaving, messages, typing.
+ * What a client does with rooms. Order of this file: arguments, joining and leaving, messages,
+ * typing.
  */
 #include "actors/fanout.h"
 #include "actors/room_proto.h"
@@ -15,7 +16,13 @@
 #include "codec/names.h"
 #include "codec/utf8.h"
 
-enum { TYPING_STOPS_MS = 5000, TYPING_MAX = 16, NONCE_MS = 600000, NONCES_MAX = 1024, TYPE_MAX = 64 };
+enum {
+    TYPING_STOPS_MS = 5000,
+    TYPING_MAX = 16,
+    NONCE_MS = 600000,
+    NONCES_MAX = 1024,
+    TYPE_MAX = 64
+};
 
 /* The token of a JOIN says what is to be answered: an ack with this id, events, or nothing. */
 #define TOKEN_HAS_ID (UINT64_C(1) << 63)
@@ -46,17 +53,6 @@ struct user_chat {
 
 /* Arguments. */
 
-static struct bytes argument_of(const struct event *event)
-{
-    struct json_scan_iter iter;
-    struct bytes value = {0};
-    json_scan_iter_init(&iter, event->data);
-    if (!json_scan_element(&iter, &value) || !json_scan_element(&iter, &value)) {
-        return bytes_of(NULL, 0);
-    }
-    return value;
-}
-
 /* A room as a client names it: a string, or {roomId}. `at` has NAMES_ROOM_MAX bytes. */
 static int read_room(struct bytes argument, char *at, struct bytes *ret_room)
 {
@@ -79,8 +75,7 @@ static int read_prefixed(
     struct bytes value;
     struct bytes id;
     memcpy(at, prefix, len);
-    if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
-        json_scan_get(argument, key, &value) != 0) {
+    if (json_scan_kind(argument) != JSON_SCAN_OBJECT || json_scan_get(argument, key, &value) != 0) {
         return STATUS_INVALID;
     }
     if (json_scan_kind(value) == JSON_SCAN_NUMBER) {
@@ -107,8 +102,7 @@ static bool want_room(const struct user_call *call, int status)
 
 /* Joining and leaving. */
 
-static void answer_room(
-    struct socket *socket, uint64_t token, const char *event, struct bytes room)
+static void answer_room(struct socket *socket, uint64_t token, const char *event, struct bytes room)
 {
     if (token & TOKEN_SILENT) {
         return;
@@ -180,7 +174,7 @@ static void join(const struct user_call *call, struct bytes client_room)
     } else if (fanout_is_member(socket->fanout, socket, room)) {
         answer_room(socket, token_of(call), "room_joined", room);
     } else if (socket->membership_count + socket->joins >=
-        socket->shard->config->rooms_per_socket) {
+               socket->shard->config->rooms_per_socket) {
         user_refuse(call, "forbidden", "Too many rooms");
     } else {
         socket->joins++;
@@ -192,7 +186,7 @@ void user_rooms_join(const struct user_call *call)
 {
     char at[NAMES_ROOM_MAX];
     struct bytes room;
-    if (want_room(call, read_room(argument_of(call->event), at, &room))) {
+    if (want_room(call, read_room(user_argument(call->event), at, &room))) {
         join(call, room);
     }
 }
@@ -201,7 +195,7 @@ void user_rooms_subscribe(const struct user_call *call)
 {
     char at[NAMES_ROOM_MAX];
     struct bytes room;
-    struct bytes argument = argument_of(call->event);
+    struct bytes argument = user_argument(call->event);
     if (want_room(call, read_prefixed(argument, "companyId", "company:", at, &room))) {
         join(call, room);
     }
@@ -252,7 +246,7 @@ void user_rooms_leave(const struct user_call *call)
     char at[NAMES_ROOM_MAX];
     char wire[WIRE_NAME_MAX];
     struct bytes room;
-    if (want_room(call, read_room(argument_of(call->event), at, &room))) {
+    if (want_room(call, read_room(user_argument(call->event), at, &room))) {
         leave(call->socket, wire_name_room(user_space(call->user), room, wire), token_of(call));
     }
 }
@@ -260,8 +254,7 @@ void user_rooms_leave(const struct user_call *call)
 void user_rooms_admin(struct user *user, struct bytes room, bool on)
 {
     const struct room_rules rules = {.send = true};
-    list_for_each(link, &user->sockets)
-    {
+    list_for_each (link, &user->sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
         bool member = fanout_is_member(socket->fanout, socket, room);
         if (on && !member) {
@@ -291,7 +284,7 @@ static bool is_repeat(struct user *user, struct bytes nonce)
     uint64_t hash = hash_bytes(nonce);
     uint32_t old = 0;
     while (old < chat->nonce_count &&
-        (chat->nonces[old].at_ms + NONCE_MS <= now || chat->nonce_count - old >= NONCES_MAX)) {
+           (chat->nonces[old].at_ms + NONCE_MS <= now || chat->nonce_count - old >= NONCES_MAX)) {
         old++;
     }
     chat->nonce_count -= old;
@@ -312,10 +305,10 @@ static bool is_repeat(struct user *user, struct bytes nonce)
 }
 
 struct message {
-    struct bytes room;    /* wire name */
-    struct bytes text;    /* JSON string, as it came */
-    struct bytes type;    /* JSON string, or empty */
-    struct bytes nonce;   /* JSON value, or empty */
+    struct bytes room; /* wire name */
+    struct bytes text; /* JSON string, as it came */
+    struct bytes type; /* JSON string, or empty */
+    struct bytes nonce; /* JSON value, or empty */
 };
 
 static int read_text(const struct user_call *call, struct bytes value)
@@ -331,10 +324,11 @@ static int read_text(const struct user_call *call, struct bytes value)
     return chars >= 1 && chars <= max ? 0 : STATUS_INVALID;
 }
 
-/* Read {roomId, message, type?, nonce?}; the room's wire name goes to `wire`. Refuses what is wrong. */
+/* Read {roomId, message, type?, nonce?}; the room's wire name goes to `wire`. Refuses what is
+ * wrong. */
 static bool read_message(const struct user_call *call, char *wire, struct message *ret_message)
 {
-    struct bytes argument = argument_of(call->event);
+    struct bytes argument = user_argument(call->event);
     char at[NAMES_ROOM_MAX];
     struct bytes room;
     if (!want_room(call, read_room(argument, at, &room))) {
@@ -427,8 +421,8 @@ void user_rooms_send(const struct user_call *call)
     uuid_format(uuid, id);
     struct builder text = {0};
     write_message(call, &message, id, &text);
-    publish(call->socket->shard, socket_nsp(call->socket), message.room, builder_bytes(&text), NULL,
-        0);
+    publish(
+        call->socket->shard, socket_nsp(call->socket), message.room, builder_bytes(&text), NULL, 0);
     builder_clear(&text);
     builder_printf(&text, "{\"ok\":true,\"id\":\"%.*s\"}", UUID_TEXT_LEN, id);
     user_answer(call, builder_bytes(&text));
@@ -466,8 +460,7 @@ static void on_typing_timer(struct timer *timer)
 
 static struct typing *find_typing(struct user *user, struct bytes room)
 {
-    list_for_each(link, &chat_of(user)->typing)
-    {
+    list_for_each (link, &chat_of(user)->typing) {
         struct typing *typing = container_of(link, struct typing, link);
         if (bytes_eq(bytes_of(typing->room, typing->room_len), room)) {
             return typing;
@@ -491,7 +484,7 @@ static struct typing *start_typing(const struct user_call *call, struct bytes ro
 
 void user_rooms_typing(const struct user_call *call, bool on)
 {
-    struct bytes argument = argument_of(call->event);
+    struct bytes argument = user_argument(call->event);
     char at[NAMES_ROOM_MAX];
     char wire[WIRE_NAME_MAX];
     struct bytes room;
@@ -525,8 +518,7 @@ void user_rooms_stop(struct user *user)
     if (user->chat == NULL) {
         return;
     }
-    list_for_each_safe(link, following, &user->chat->typing)
-    {
+    list_for_each_safe (link, following, &user->chat->typing) {
         free_typing(container_of(link, struct typing, link));
     }
     mem_free(user->chat->nonces);

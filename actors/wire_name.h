@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wire_name - the names that rooms, users and sids have on the wire between posters, nodes and shards.
+ * wire_name - the names that rooms, users and sids have on the wire between posters, nodes and
+ * shards.
  *
  * A room's is what clients call it, with `tenant/` in front in a tenant's space; a user's room is
- * `user:<id>` or `tenant/user:<id>`, and stands for the user actor whose key is `<id>` or `tenant/<id>`. A
- * sid's last character tells its shard.
+ * `user:<id>` or `tenant/user:<id>`, and stands for the user actor whose key is `<id>` or
+ * `tenant/<id>`. A sid's last character tells its shard.
  */
 #ifndef ACTORS_WIRE_NAME_H
 #define ACTORS_WIRE_NAME_H
@@ -16,7 +17,7 @@
 #include "codec/base/check.h"
 
 enum {
-    WIRE_KEY_MAX = 2 * 128 + 1,      /* tenant, '/', user id */
+    WIRE_KEY_MAX = 2 * 128 + 1, /* tenant, '/', user id */
     WIRE_NAME_MAX = 128 + 1 + 5 + 200, /* tenant, '/', "user:" or nothing, room or user id */
     WIRE_SID_LEN = 20,
 };
@@ -27,12 +28,13 @@ struct bytes wire_name_room(struct bytes space, struct bytes room, char *at);
 /* The name that clients know: without the space. */
 struct bytes wire_name_client(struct bytes wire);
 
-/* Write the wire name of the room of the user with actor key `key` to `at` (WIRE_NAME_MAX bytes). */
+/* Write the wire name of the room of the user with actor key `key` to `at` (WIRE_NAME_MAX bytes).
+ */
 struct bytes wire_name_user(struct bytes key, char *at);
 
 /*
- * If `wire` is a user's room, write the actor's key to `at` (WIRE_KEY_MAX bytes) and return true; names that
- * are too long are none.
+ * If `wire` is a user's room, write the actor's key to `at` (WIRE_KEY_MAX bytes) and return true;
+ * names that are too long are none.
  */
 bool wire_name_user_key(struct bytes wire, char *at, struct bytes *ret_key);
 
