@@ -18,6 +18,7 @@
 #include "codec/base/check.h"
 
 struct address;
+struct address_table;
 struct connection;
 struct loop;
 
@@ -38,10 +39,13 @@ struct connection_ops {
 
 /*
  * Make a connection of the socket `fd`, which it takes over, also on failure. `peer` is its entry
- * in the listener's table of addresses, or NULL. It reads from connection_own on. STATUS_IO.
+ * in connection_addresses, or NULL. It reads from connection_own on. STATUS_IO.
  */
 MUST_CHECK int connection_open(
     struct loop *loop, int fd, struct address *peer, struct connection **ret_connection);
+
+/* The loop's table of addresses with unauthenticated connections, for who accepts. */
+struct address_table *connection_addresses(struct loop *loop);
 
 /*
  * Change the owner: what arrives from now on, and the end, go to `ops` with `owner`. Bytes that
@@ -67,7 +71,8 @@ void connection_authenticated(struct connection *connection);
 /* Call on_bytes in the next turn with what was not consumed, even when nothing more arrives. */
 void connection_again(struct connection *connection);
 
-/* Close it for `reason`, without flush, when it has not ended in `ms`; the last call counts. */
+/* Close it for `reason`, without flush, when it has not ended in `ms` (0: no more); the last call
+ * counts. */
 void connection_expire(struct connection *connection, enum close_reason reason, uint32_t ms);
 
 /* How many unconsumed bytes may wait; more closes it with CLOSE_TOO_LARGE. */

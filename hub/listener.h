@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * listener - accepts connections for one loop; each loop has one, all share the port.
+ */
+#ifndef HUB_LISTENER_H
+#define HUB_LISTENER_H
+
+#include <stdint.h>
+
+#include "codec/base/check.h"
+
+struct connection;
+struct listener;
+struct loop;
+
+/* A fresh connection; call connection_own (http_serve does) before returning. */
+typedef void (*listener_accept_fn)(struct connection *connection, void *context);
+
+struct listener_config {
+    const char *host; /* address or name; "" or "*": every address, IPv6 and IPv4 */
+    uint16_t port; /* 0: the kernel picks one; the other loops then pass listener_port */
+    int backlog; /* 0: 1,024 */
+    uint32_t per_address; /* unauthenticated connections of one address on this loop; 0: any */
+    listener_accept_fn on_accept;
+    void *context;
+};
+
+/*
+ * Bind and listen. `config` is copied. Logs the cause when it fails: STATUS_EXISTS when the port is
+ * taken, STATUS_DENIED when it is not allowed, STATUS_NOT_FOUND for an unknown host, STATUS_IO.
+ * Blocks to look up a host name.
+ */
+MUST_CHECK int listener_open(
+    struct loop *loop, const struct listener_config *config, struct listener **ret_listener);
+
+/* The port it listens on. */
+uint16_t listener_port(const struct listener *listener);
+
+/* How many connections were refused: descriptors used up, cap of an address. */
+uint64_t listener_refused(const struct listener *listener);
+
+/* Stop accepting; connections stay. Freed later in the loop. */
+void listener_close(struct listener *listener);
+
+#endif
