@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * connection_state - what the files of the connection share: connection.c (life), connection_io.c
+ * (bytes in and out), connection_move.c (to another shard). Nobody else includes it.
+ *
+ * States: OPEN -> FLUSHING (closing, what waits is written) -> LINGERING (our FIN is sent, what the
+ * peer still sends is discarded: closing at once would reset the connection and take the last
+ * answer from the peer) -> ENDED (uv_close was called; its callback tells the owner and frees). Any
+ * of them may go straight to ENDED.
+ *
+ * One timer of the wheel serves the deadlines, which exclude each other: a full outbox that does
+ * not drain, connection_expire, and the bound of FLUSHING and LINGERING.
+ */
+#ifndef HUB_CONNECTION_STATE_H
+#define HUB_CONNECTION_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "actors/outbox.h"
+#include "actors/shard.h"
+#include "codec/base/list.h"
+#include "hub/address.h"
+#include "hub/connection.h"
+#include "hub/loop.h"
+
+enum {
+    CONNECTION_READ_SIZE =
+        64 << 10, /* the shard's buffer: the most one connection gets in a turn */
+    CONNECTION_CLOSE_MS = 3000,
+};
+
+enum connection_phase { OPEN, FLUSHING, LINGERING, ENDED };
+
+/* Bytes the owner has not consumed; exists only while there are some, or connection_again waits. */
+struct kept {
+    struct loop_task task; /* deliver them */
+    struct connection *connection;
+    uint32_t len;
+    uint32_t cap;
+    char at[];
+};
+
+struct connection {
+    uv_tcp_t tcp;
+    struct outbox outbox;
+    const struct connection_ops *ops;
+    void *owner;
+    struct kept *kept;
+    struct address *peer; /* counted there as long as it is not authenticated */
+    struct timer timer;
+    uint32_t limit;
+    uint8_t state; /* enum connection_phase */
+    uint8_t reason; /* enum close_reason; of the end, once not OPEN */
+    uint8_t expiry; /* enum close_reason; what the timer means while OPEN */
+    uint8_t pauses : 6;
+    uint8_t moving : 1;
+    uint8_t congested : 1; /* not everything went out at once since it was last drained */
+};
+
+_Static_assert(sizeof(struct connection) - sizeof(uv_tcp_t) <= 160,
+    "memory of an idle connection is what this program is measured by");
+
+/* What the connections of one loop share. */
+struct connections {
+    struct loop_local local;
+    struct loop *loop;
+    struct address_table addresses;
+    struct list writes; /* struct write, for the next use */
+    unsigned spare_writes;
+    const struct connection *reader; /* who has read in `read_turn` … */
+    uint64_t read_turn;
+    size_t read_bytes; /* … this much */
+    char buffer[CONNECTION_READ_SIZE];
+};
+
+/* The loop's part, made with its first connection. */
+struct connections *connections_of(struct loop *loop);
+
+/* The shard a connection is on. */
+struct shard *connection_shard(const struct connection *connection);
+
+/* Read, if nothing speaks against it. */
+void connection_start_reading(struct connection *connection);
+
+/* Read, to throw it away; false when the socket is broken. */
+MUST_CHECK bool connection_discard(struct connection *connection);
+
+/* Free the kept bytes. */
+void connection_drop_kept(struct connection *connection);
+
+/* Nothing waits in the outbox: go on with closing, or tell the owner. */
+void connection_emptied(struct connection *connection);
+
+/* Free the write requests of a loop that has ended. */
+void connection_free_writes(struct connections *connections);
+
+/* The outbox's operations. */
+extern const struct outbox_ops connection_outbox_ops;
+
+/* Close the handle now; the owner is told from its callback. */
+void connection_end(struct connection *connection);
+
+#endif
