@@ -5,7 +5,7 @@
 
 void actor_start(struct actor *actor, const struct behaviour *behaviour, struct sched *sched)
 {
-    CHECK(behaviour->id < BEHAVIOUR_MAX && behaviour->destroy != NULL);
+    CHECK(behaviour->destroy != NULL);
     *actor = (struct actor){.behaviour = behaviour, .sched = sched};
     list_init(&actor->run);
     registry_add(&sched->registry, actor, sched->shard);

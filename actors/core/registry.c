@@ -46,8 +46,18 @@ static uint32_t take_slot(struct registry *registry)
     return registry->used++;
 }
 
+/* Two behaviours with one id would find each other's actors. */
+static void check_id(struct registry *registry, const struct behaviour *behaviour)
+{
+    CHECK(behaviour->id < BEHAVIOUR_MAX);
+    const struct behaviour **known = &registry->behaviours[behaviour->id];
+    CHECK(*known == NULL || *known == behaviour);
+    *known = behaviour;
+}
+
 void registry_add(struct registry *registry, struct actor *actor, unsigned shard)
 {
+    check_id(registry, actor->behaviour);
     uint32_t number = take_slot(registry);
     struct registry_slot *slot = &registry->slots[number];
     slot->actor = actor;

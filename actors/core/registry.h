@@ -27,6 +27,7 @@ struct registry {
     uint32_t used; /* slots given out at least once */
     uint32_t first_free; /* slot number + 1; 0: none */
     uint32_t count; /* actors alive */
+    const struct behaviour *behaviours[BEHAVIOUR_MAX]; /* by id; NULL: not seen yet */
     struct map by_key[BEHAVIOUR_MAX]; /* by behaviour->id */
 };
 

@@ -50,7 +50,7 @@ MUST_CHECK struct actor_system *actor_system_create(unsigned shard_count);
 
 /*
  * Destroy the system: every actor is stopped and destroyed, every message in flight dropped. No
- * shard thread may be running.
+ * shard thread may be running, and no thread may send or post any more.
  */
 void actor_system_destroy(struct actor_system *system);
 

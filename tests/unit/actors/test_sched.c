@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -258,6 +259,15 @@ Test(sched, finds_thousands_of_actors_by_ref_and_by_key, .init = begin, .fini = 
         cr_assert_eq(actor, actor_get(scheds[0], refs[i]));
         cr_assert_eq(actor == NULL, i % 2 == 0);
     }
+}
+
+Test(sched, refuses_two_behaviours_with_one_id, .init = begin, .signal = SIGABRT)
+{
+    static struct behaviour impostor;
+    static struct actor actor;
+    impostor = pupil_behaviour;
+    pupil_start(scheds[0], "p");
+    actor_start(&actor, &impostor, scheds[0]);
 }
 
 Test(sched, spawns_by_name_only_for_kinds_that_create, .init = begin, .fini = end)
