@@ -308,6 +308,7 @@ void session_end(struct session *session, enum close_reason reason)
     }
     CHECK(!session->moving);
     session->ended = 1;
+    session->home->live--;
     session->reason = reason;
     timer_cancel(wheel(session), &session->timer);
     session_drop_assembly(session);
@@ -331,6 +332,7 @@ static void on_closed(struct websocket *websocket, enum close_reason reason)
     struct session *session = container_of(websocket, struct session, websocket);
     if (!session->moving) {
         timer_cancel(wheel(session), &session->timer);
+        session->home->live -= !session->ended;
         session_drop_sockets(session, false, session->ended ? session->reason : reason);
         list_remove(&session->link);
         session->home->count--;
@@ -379,6 +381,7 @@ static void move_in(struct session *session, struct session_home *home)
 {
     session->home = home;
     home->count++;
+    home->live++;
     settle(session);
 }
 
@@ -433,6 +436,7 @@ void session_move(struct session *session, unsigned shard)
     timer_cancel(wheel(session), &session->timer);
     list_remove(&session->link);
     session->home->count--;
+    session->home->live--;
     session->moving = 1;
     websocket_move(&session->websocket, shard, on_arrived, session);
 }

@@ -60,6 +60,7 @@ struct session_home {
     struct timer drain;
     uint64_t drain_until; /* monotonic ms */
     size_t count;
+    size_t live; /* of them, not yet ended */
     bool refusing; /* no new sessions */
     struct chunk *pings[SESSION_KIND_COUNT];
 };

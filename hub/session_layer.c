@@ -140,12 +140,12 @@ static void on_drain(struct timer *timer)
     struct sched *sched = home->shard->sched;
     uint64_t now = sched_now(sched);
     uint64_t left = home->drain_until > now ? home->drain_until - now : 0;
-    size_t quota = home->count;
+    size_t quota = home->live;
     if (left > DRAIN_STEP_MS) {
-        quota = (size_t)((home->count * (uint64_t)DRAIN_STEP_MS + left - 1) / left);
+        quota = (size_t)((home->live * (uint64_t)DRAIN_STEP_MS + left - 1) / left);
     }
     for_each_live(home, send_away, &quota);
-    if (home->count > 0) {
+    if (home->live > 0) {
         timer_set(sched_timers(sched), timer, now + DRAIN_STEP_MS);
     }
 }

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fake_hub - stands in for loop, connection, websocket and http_server under the session layer.
+ *
+ * A program that links it instead of the real ones plays the peer by function calls and the time by
+ * turns: what a session does is then decided by the test alone. Outboxes, scheds, timing wheels and
+ * codecs are the real ones.
+ */
+#ifndef TESTS_SUPPORT_FAKE_HUB_H
+#define TESTS_SUPPORT_FAKE_HUB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/close.h"
+#include "actors/shard.h"
+#include "codec/base/bytes.h"
+
+enum { FAKE_SHARDS = 2 };
+
+/* How a request was answered. */
+struct fake_answer {
+    unsigned status; /* 101: upgraded */
+    char type[64];
+    char head[1024]; /* further header lines, or the whole 101 head */
+    char body[1024];
+};
+
+/* Make FAKE_SHARDS shards at time `mono_ms`; fake_end frees everything. */
+void fake_begin(uint64_t mono_ms);
+void fake_end(void);
+
+struct shard *fake_shard(unsigned index);
+
+/* Let `ms` pass, then run turns on all shards until nothing is left to do. */
+void fake_pass(uint64_t ms);
+
+/*
+ * Give a request head to `handler` on shard 0. Returns the peer's number, for the functions below,
+ * which stays valid until fake_end.
+ */
+struct session_layer;
+struct http_request;
+typedef void (*fake_handler_fn)(struct session_layer *layer, struct http_request *request);
+unsigned fake_request(struct session_layer *layer, fake_handler_fn handler, const char *head);
+
+const struct fake_answer *fake_answer(unsigned peer);
+
+/* Let a whole message arrive from the peer, and run a turn. */
+void fake_text(unsigned peer, const char *text);
+void fake_message(unsigned peer, bool binary, struct bytes message);
+
+/*
+ * The next message that was sent to the peer, NUL-terminated, valid until the next call; "" when
+ * there is none. Binary messages come as "b:" and their bytes in hexadecimal.
+ */
+const char *fake_sent(unsigned peer);
+
+/* Do not take anything from the outbox, as a peer that does not read; or again. */
+void fake_stall(unsigned peer, bool stalled);
+
+/* Let the connection end: the peer has gone, or answered our close frame. */
+void fake_gone(unsigned peer, enum close_reason reason);
+
+/* Whether websocket_close was called, and why. */
+bool fake_is_closing(unsigned peer, enum close_reason *ret_reason);
+
+/* What the layer did with the peer's connection. */
+bool fake_is_paused(unsigned peer);
+bool fake_is_authenticated(unsigned peer);
+uint32_t fake_message_limit(unsigned peer);
+unsigned fake_peer_shard(unsigned peer);
+
+/* Put the line from shard 0 to shard 1 under pressure, or relieve it. */
+void fake_press(bool pressed);
+
+/* Let the next move of the peer's connection fail. */
+void fake_fail_move(unsigned peer);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fake_socket - actors/socket.h without rooms, windows and users: what is sent leaves at once.
+ */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "actors/shard.h"
+#include "actors/socket.h"
+
+static uint32_t last_id;
+
+static const char *const names[] = {"/", "/custom", "/third"};
+
+void socket_init(struct socket *socket, const struct socket_ops *ops, struct shard *shard,
+    struct bytes nsp, struct outbox *outbox, struct identity *identity, enum wire_format format)
+{
+    socket->ops = ops;
+    socket->shard = shard;
+    socket->outbox = outbox;
+    socket->identity = identity_ref(identity);
+    socket->format = (uint8_t)format;
+    socket->id = ++last_id;
+    memset(socket->sid, 'S', sizeof(socket->sid));
+    list_init(&socket->user_link);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (bytes_eq_str(nsp, names[i])) {
+            socket->sent_through = i; /* stands for the fan-out of the namespace */
+            return;
+        }
+    }
+    cr_assert_fail("no such namespace");
+}
+
+void socket_detach(struct socket *socket, enum close_reason reason)
+{
+    cr_assert(socket->identity, "detached once");
+    identity_unref(socket->identity);
+    socket->identity = NULL;
+}
+
+struct bytes socket_nsp(const struct socket *socket)
+{
+    return bytes_str(names[socket->sent_through]);
+}
+
+bool socket_send(struct socket *socket, struct chunk *chunk)
+{
+    return !socket->closing &&
+           outbox_append(socket->outbox, &socket->shard->dirty_outboxes, chunk, 0, chunk->len);
+}
+
+/* Send what `out` holds unless `status` says that there is nothing. */
+static bool send_built(struct socket *socket, struct builder *out, int status)
+{
+    cr_assert_eq(status, 0);
+    struct chunk *chunk = chunk_take(out);
+    cr_assert(chunk);
+    bool sent = socket_send(socket, chunk);
+    chunk_unref(chunk);
+    return sent;
+}
+
+bool socket_emit(struct socket *socket, const struct event *event)
+{
+    struct builder out = {0};
+    int status = wire_event(socket->format, socket_nsp(socket), event, &out);
+    return send_built(socket, &out, status);
+}
+
+bool socket_ack(struct socket *socket, uint64_t id, struct bytes result)
+{
+    struct builder out = {0};
+    int status = wire_ack(socket->format, socket_nsp(socket), id, result, &out);
+    return send_built(socket, &out, status);
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session_world - a session layer over tests/support/fake_hub.h and an application that keeps a
+ * diary of what it was told.
+ */
+#include "tests/unit/hub/session_world.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "actors/identity.h"
+#include "codec/claims.h"
+#include "hub/session.h"
+#include "hub/upgrade.h"
+
+struct session_layer *world_layer;
+struct socket *world_socket;
+bool world_kick_on_open;
+bool world_tell_lost;
+bool world_allow_origin;
+
+static struct builder diary;
+static unsigned open_sockets;
+
+static bool has(struct bytes text, const char *needle)
+{
+    return text.len > 0 && memmem(text.at, text.len, needle, strlen(needle)) != NULL;
+}
+
+/* --- the application ----------------------------------------------------------------------- */
+
+static struct app_verdict on_connect(
+    void *app, struct shard *shard, const struct app_connect *request)
+{
+    builder_printf(&diary,
+        "connect %u %.*s auth=%.*s bearer=%.*s proto=%.*s query=%.*s from=%.*s %s\n",
+        sched_shard(shard->sched), (int)request->nsp.len, request->nsp.at, (int)request->auth.len,
+        request->auth.at, (int)request->bearer.len, request->bearer.at,
+        (int)request->subprotocol_token.len, request->subprotocol_token.at,
+        (int)request->query_token.len, request->query_token.at, (int)request->remote.len,
+        request->remote.at,
+        request->session && session_identity(request->session) ? "known" : "new");
+    struct bytes given[] = {request->auth, request->bearer, request->subprotocol_token};
+    for (size_t i = 0; i < ARRAY_LEN(given); i++) {
+        if (has(given[i], "refuse")) {
+            return (struct app_verdict){
+                .kind = APP_REFUSE, .message = "Invalid token", .code = "token_expired"};
+        }
+        if (has(given[i], "forbidden")) {
+            return (struct app_verdict){
+                .kind = APP_REFUSE, .message = "Not you", .code = "forbidden"};
+        }
+        if (has(given[i], "move") && sched_shard(shard->sched) != 1) {
+            return (struct app_verdict){.kind = APP_MOVE, .shard = 1};
+        }
+        if (has(given[i], "expires") && sched_shard(shard->sched) == 1) {
+            return (struct app_verdict){.kind = APP_REFUSE, .message = "Invalid token"};
+        }
+    }
+    struct claims *claims = claims_copy(&(struct claims){.user = BYTES("alice")});
+    return (struct app_verdict){.kind = APP_ACCEPT, .identity = identity_new(claims, false)};
+}
+
+static void on_opened(void *app, struct socket *socket)
+{
+    struct bytes nsp = socket_nsp(socket);
+    builder_printf(&diary, "opened %.*s\n", (int)nsp.len, nsp.at);
+    open_sockets++;
+    world_socket = socket;
+    if (world_kick_on_open) {
+        socket->ops->disconnect(socket, CLOSE_FORBIDDEN);
+        socket->ops->disconnect(socket, CLOSE_FORBIDDEN);
+    }
+}
+
+static void on_event(void *app, struct socket *socket, const struct app_event *event)
+{
+    builder_printf(&diary, "event %.*s data=%.*s args=%.*s", (int)event->name.len, event->name.at,
+        (int)event->data.len, event->data.at, (int)event->args.len, event->args.at);
+    if (event->has_id) {
+        builder_printf(&diary, " id=%llu", (unsigned long long)event->id);
+    }
+    for (unsigned i = 0; i < event->attachment_count; i++) {
+        struct bytes bytes = buf_bytes(event->attachments[i]);
+        builder_printf(&diary, " bin=%.*s", (int)bytes.len, bytes.at);
+    }
+    builder_byte(&diary, '\n');
+    if (bytes_eq_str(event->name, "echo") && event->has_id) {
+        socket_ack(socket, event->id, event->args);
+    }
+}
+
+static void on_ack(void *app, struct socket *socket, uint64_t id, struct bytes args)
+{
+    builder_printf(&diary, "ack %llu %.*s\n", (unsigned long long)id, (int)args.len, args.at);
+}
+
+static void on_closed(void *app, struct socket *socket, enum close_reason reason)
+{
+    struct bytes nsp = socket_nsp(socket);
+    builder_printf(&diary, "closed %.*s %s\n", (int)nsp.len, nsp.at, close_name(reason));
+    socket_detach(socket, reason);
+    open_sockets--;
+}
+
+static void on_lost(void *app, struct socket *socket, uint32_t refused)
+{
+    builder_printf(&diary, "lost %u\n", (unsigned)refused);
+}
+
+static bool on_has_namespace(void *app, struct bytes nsp)
+{
+    return bytes_eq_str(nsp, "/") || bytes_eq_str(nsp, "/custom") || bytes_eq_str(nsp, "/third");
+}
+
+static bool on_origin(void *context, const struct bytes *origins, size_t count, bool has_token)
+{
+    return world_allow_origin;
+}
+
+static void fake_sha1(struct bytes data, uint8_t digest[20])
+{
+    memset(digest, 0, 20);
+}
+
+/* --- the world ----------------------------------------------------------------------------- */
+
+void world_begin(void)
+{
+    static struct app_ops ops;
+    ops = (struct app_ops){
+        .connect = on_connect,
+        .opened = on_opened,
+        .event = on_event,
+        .ack = on_ack,
+        .closed = on_closed,
+        .lost = world_tell_lost ? on_lost : NULL,
+        .has_namespace = on_has_namespace,
+    };
+    struct session_config config = {
+        .app = {.ops = &ops},
+        .origin_allowed = on_origin,
+        .sha1 = fake_sha1,
+        .before_auth = {.message_bytes = 100},
+        .after_auth = {.message_bytes = 1000},
+        .ping_interval_ms = WORLD_PING_INTERVAL,
+        .ping_timeout_ms = WORLD_PING_TIMEOUT,
+        .connect_timeout_ms = WORLD_CONNECT_TIMEOUT,
+        .attachments_timeout_ms = WORLD_ATTACHMENTS_TIMEOUT,
+        .attachments_bytes = 20,
+        .query_token = true,
+    };
+    world_allow_origin = true;
+    open_sockets = 0;
+    diary = (struct builder){0};
+    /* Near the point where the low 32 bits of the time wrap. */
+    fake_begin(UINT32_MAX - UINT64_C(700));
+    world_layer = session_layer_create(&config, FAKE_SHARDS);
+    for (unsigned i = 0; i < FAKE_SHARDS; i++) {
+        session_layer_start(world_layer, fake_shard(i));
+    }
+}
+
+void world_end(void)
+{
+    fake_end();
+    cr_assert_eq(open_sockets, 0, "%u sockets were never closed", open_sockets);
+    for (unsigned i = 0; i < FAKE_SHARDS; i++) {
+        cr_assert_eq(session_layer_count(world_layer, fake_shard(i)), 0);
+    }
+    session_layer_destroy(world_layer);
+    builder_reset(&diary);
+    world_kick_on_open = false;
+    world_tell_lost = false;
+}
+
+const char *world_diary(void)
+{
+    static char text[8192];
+    struct bytes written = builder_bytes(&diary);
+    cr_assert_lt(written.len, sizeof(text));
+    memcpy(text, written.len > 0 ? written.at : "", written.len);
+    text[written.len] = '\0';
+    builder_clear(&diary);
+    return text;
+}
+
+unsigned world_request(const char *query, const char *headers)
+{
+    char head[600];
+    snprintf(head, sizeof(head),
+        "GET /socket.io/?%s HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n%s\r\n",
+        query, headers);
+    unsigned peer = fake_request(world_layer, upgrade_engine, head);
+    cr_assert_eq(fake_answer(peer)->status, 101);
+    return peer;
+}
+
+unsigned world_fresh_peer(void)
+{
+    return world_request("EIO=4&transport=websocket", "");
+}
+
+unsigned world_peer(void)
+{
+    unsigned peer = world_fresh_peer();
+    cr_assert_eq(fake_sent(peer)[0], '0');
+    return peer;
+}
+
+unsigned world_joined_peer(void)
+{
+    unsigned peer = world_peer();
+    fake_text(peer, "40");
+    cr_assert_eq(strncmp(fake_sent(peer), "40{\"sid\":", 9), 0);
+    world_diary();
+    return peer;
+}
+
+unsigned world_plain(const char *protocols)
+{
+    char head[512];
+    snprintf(head, sizeof(head),
+        "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        "Sec-WebSocket-Protocol: %s\r\n\r\n",
+        protocols);
+    return fake_request(world_layer, upgrade_plain, head);
+}
+
+void world_assert_open(unsigned peer)
+{
+    enum close_reason reason;
+    cr_assert(!fake_is_closing(peer, &reason), "closing: %s", close_name(reason));
+}
+
+void world_assert_closing(unsigned peer, enum close_reason reason)
+{
+    enum close_reason actual;
+    cr_assert(fake_is_closing(peer, &actual), "not closing");
+    cr_assert_eq(actual, reason, "closing: %s", close_name(actual));
+}

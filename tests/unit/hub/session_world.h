@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session_world - a session layer over tests/support/fake_hub.h and an application that keeps a
+ * diary of what it was told.
+ *
+ * Tokens: "refuse" is refused, "move" wants shard 1, "forbidden" is refused with that code;
+ * anything else, and none, is accepted.
+ */
+#ifndef TESTS_UNIT_HUB_SESSION_WORLD_H
+#define TESTS_UNIT_HUB_SESSION_WORLD_H
+
+#include <stdbool.h>
+
+#include "actors/close.h"
+#include "hub/session_layer.h"
+#include "tests/support/fake_hub.h"
+
+enum {
+    WORLD_PING_INTERVAL = 300,
+    WORLD_PING_TIMEOUT = 200,
+    WORLD_CONNECT_TIMEOUT = 1000,
+    WORLD_ATTACHMENTS_TIMEOUT = 150,
+};
+
+extern struct session_layer *world_layer;
+
+/* The socket that was last opened. */
+extern struct socket *world_socket;
+
+/* What the application does on its own. */
+extern bool world_kick_on_open; /* disconnects a socket inside `opened` */
+extern bool world_tell_lost; /* has app_ops.lost */
+extern bool world_allow_origin;
+
+void world_begin(void);
+
+/* End the world; every socket that was opened must have been closed. */
+void world_end(void);
+
+/* The diary since the last call; lines end in '\n'. */
+const char *world_diary(void);
+
+/* A peer on `/socket.io/` that came with this query and header lines. */
+unsigned world_request(const char *query, const char *headers);
+
+/* A peer on `/socket.io/`; its open packet read; and with a namespace joined. */
+unsigned world_fresh_peer(void);
+unsigned world_peer(void);
+unsigned world_joined_peer(void);
+
+/* A peer on `/ws` with these subprotocols. */
+unsigned world_plain(const char *protocols);
+
+/* Assert that the session is (not) being ended. */
+void world_assert_open(unsigned peer);
+void world_assert_closing(unsigned peer, enum close_reason reason);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "actors/socket.h"
+#include "hub/session.h"
+#include "tests/unit/hub/session_world.h"
+
+TestSuite(session, .timeout = 60, .init = world_begin, .fini = world_end);
+
+/* --- moving -------------------------------------------------------------------------------- */
+
+Test(session, moves_with_its_connect_packet)
+{
+    unsigned peer = world_peer();
+    fake_text(peer, "40/custom,{\"token\":\"move\"}");
+    cr_assert_eq(fake_peer_shard(peer), 1);
+    cr_assert_str_eq(fake_sent(peer), "40/custom,{\"sid\":\"SSSSSSSSSSSSSSSSSSSS\"}");
+    cr_assert_str_eq(world_diary(),
+        "connect 0 /custom auth={\"token\":\"move\"} bearer= proto= query= from=192.0.2.7 new\n"
+        "connect 1 /custom auth={\"token\":\"move\"} bearer= proto= query= from=192.0.2.7 new\n"
+        "opened /custom\n");
+    cr_assert_eq(session_layer_count(world_layer, fake_shard(0)), 0);
+    cr_assert_eq(session_layer_count(world_layer, fake_shard(1)), 1);
+    fake_text(peer, "42/custom,[\"a\"]");
+    cr_assert_str_eq(world_diary(), "event a data=[\"a\"] args=\n");
+    fake_pass(WORLD_PING_INTERVAL);
+    cr_assert_str_eq(fake_sent(peer), "2");
+}
+
+Test(session, keeps_its_deadlines_while_it_moves)
+{
+    unsigned peer = world_peer();
+    fake_stall(peer, true);
+    fake_text(peer, "40{\"token\":\"move\"}");
+    fake_pass(WORLD_CONNECT_TIMEOUT + 1);
+    world_assert_open(peer);
+    fake_stall(peer, false);
+    cr_assert_eq(fake_peer_shard(peer), 1);
+    cr_assert_str_eq(fake_sent(peer), "40{\"sid\":\"SSSSSSSSSSSSSSSSSSSS\"}");
+}
+
+Test(session, may_be_lost_while_it_moves)
+{
+    unsigned peer = world_peer();
+    fake_stall(peer, true);
+    fake_text(peer, "40{\"token\":\"move\"}");
+    fake_gone(peer, CLOSE_TRANSPORT);
+    cr_assert_eq(session_layer_count(world_layer, fake_shard(0)), 0);
+
+    peer = world_peer();
+    fake_fail_move(peer);
+    fake_text(peer, "40{\"token\":\"move\"}");
+    cr_assert_eq(session_layer_count(world_layer, fake_shard(0)), 0);
+    cr_assert_eq(session_layer_count(world_layer, fake_shard(1)), 0);
+}
+
+Test(session, is_ended_when_it_arrives_where_nobody_is_taken_in)
+{
+    unsigned peer = world_peer();
+    fake_stall(peer, true);
+    fake_text(peer, "40{\"token\":\"move\"}");
+    session_layer_drain(world_layer, fake_shard(1), 1000);
+    fake_stall(peer, false);
+    world_assert_closing(peer, CLOSE_DRAINING);
+}
+
+/* --- the request's tokens ------------------------------------------------------------------ */
+
+Test(session, forgets_the_tokens_of_the_request_after_connect)
+{
+    unsigned peer = world_request("EIO=4&transport=websocket&token=a%2Bb",
+        "Authorization: bearer one\r\nOrigin: https://o\r\n");
+    fake_text(peer, "40{\"t\":\"refuse\"}");
+    fake_text(peer, "40");
+    fake_text(peer, "40/custom,");
+    cr_assert_str_eq(world_diary(),
+        "connect 0 / auth={\"t\":\"refuse\"} bearer=one proto= query=a+b from=192.0.2.7 new\n"
+        "connect 0 / auth= bearer=one proto= query=a+b from=192.0.2.7 new\nopened /\n"
+        "connect 0 /custom auth= bearer= proto= query= from=192.0.2.7 known\nopened /custom\n");
+}
+
+/* --- pressure ------------------------------------------------------------------------------ */
+
+Test(session, is_not_read_while_a_line_is_at_its_bound)
+{
+    unsigned talker = world_joined_peer();
+    unsigned silent = world_joined_peer();
+    fake_press(true);
+    fake_text(talker, "42[\"a\"]");
+    cr_assert(fake_is_paused(talker));
+    cr_assert(!fake_is_paused(silent));
+    fake_pass(1);
+    cr_assert(fake_is_paused(talker));
+    fake_press(false);
+    fake_pass(1); /* the other shard handles what waits, */
+    fake_pass(1); /* and this one sees it */
+    cr_assert(!fake_is_paused(talker));
+}
+
+Test(session, may_end_while_it_is_not_read)
+{
+    unsigned talker = world_joined_peer();
+    fake_press(true);
+    fake_text(talker, "42[\"a\"]");
+    world_socket->ops->disconnect(world_socket, CLOSE_SLOW);
+    cr_assert(!fake_is_paused(talker), "the answer to our close frame must be read");
+    fake_press(false);
+    fake_pass(1);
+}
+
+Test(session, pausing_by_an_actor_counts_for_itself)
+{
+    unsigned peer = world_joined_peer();
+    world_socket->ops->pause(world_socket, true);
+    fake_press(true);
+    fake_text(peer, "42[\"a\"]");
+    fake_press(false);
+    fake_pass(1);
+    fake_pass(1);
+    cr_assert(fake_is_paused(peer));
+    world_socket->ops->pause(world_socket, false);
+    cr_assert(!fake_is_paused(peer));
+}
+
+/* --- losses -------------------------------------------------------------------------------- */
+
+/* Fill the outbox of a peer that does not read until something is refused; then let it read. */
+static void overflow(unsigned peer)
+{
+    fake_stall(peer, true);
+    char filler[1002];
+    memset(filler, '1', sizeof(filler));
+    uint64_t id;
+    while (session_ask(world_socket, BYTES("q"), bytes_of(filler, sizeof(filler)), &id) == 0) {
+    }
+    fake_stall(peer, false);
+}
+
+Test(session, ends_who_has_lost_something_unless_the_application_tells)
+{
+    unsigned peer = world_joined_peer();
+    overflow(peer);
+    world_assert_closing(peer, CLOSE_SLOW);
+    cr_assert_str_eq(world_diary(), "closed / slow\n");
+}
+
+static void begin_telling(void)
+{
+    world_tell_lost = true;
+    world_begin();
+}
+
+Test(session, tells_what_was_lost, .init = begin_telling)
+{
+    unsigned peer = world_joined_peer();
+    overflow(peer);
+    world_assert_open(peer);
+    cr_assert_str_eq(world_diary(), "lost 1\n");
+}
+
+/* --- draining and stopping ----------------------------------------------------------------- */
+
+Test(session, drains_evenly_over_the_window)
+{
+    unsigned peers[10];
+    for (int i = 0; i < 10; i++) {
+        peers[i] = world_joined_peer();
+    }
+    session_layer_drain(world_layer, fake_shard(0), 200);
+    unsigned at_half = 0;
+    for (int step = 0; step < 10; step++) {
+        fake_pass(20);
+        enum close_reason reason;
+        unsigned closing = 0;
+        for (int i = 0; i < 10; i++) {
+            closing += fake_is_closing(peers[i], &reason);
+        }
+        at_half = step == 4 ? closing : at_half;
+    }
+    cr_assert(at_half >= 4 && at_half <= 7, "%u", at_half);
+    for (int i = 0; i < 10; i++) {
+        world_assert_closing(peers[i], CLOSE_DRAINING);
+        const char *text = fake_sent(peers[i]);
+        unsigned reconnect_in;
+        cr_assert_eq(sscanf(text, "42[\"hub:draining\",{\"reconnectIn\":%u}]", &reconnect_in), 1,
+            "%s", text);
+    }
+    unsigned late = world_plain("peal.json.v1");
+    cr_assert_eq(fake_answer(late)->status, 503);
+}
+
+Test(session, stops_all_at_once)
+{
+    unsigned joined = world_joined_peer();
+    unsigned fresh = world_peer();
+    session_layer_stop(world_layer, fake_shard(0), CLOSE_DRAINING);
+    fake_pass(0);
+    world_assert_closing(joined, CLOSE_DRAINING);
+    world_assert_closing(fresh, CLOSE_DRAINING);
+    cr_assert_str_eq(world_diary(), "closed / draining\n");
+}
