@@ -124,7 +124,7 @@ struct session {
 };
 
 static_assert(CLOSE_REASON_COUNT <= 32, "session.reason has five bits");
-static_assert(sizeof(struct session) <= 240, "idle sessions stay small");
+static_assert(sizeof(struct session) <= 128 + sizeof(struct socket), "idle sessions stay small");
 
 /* The layer's part on `shard`. */
 struct session_home *session_layer_home(struct session_layer *layer, const struct shard *shard);
