@@ -10,7 +10,6 @@
 
 #include <string.h>
 
-#include "actors/outbox.h"
 #include "actors/shard.h"
 #include "codec/base/clock.h"
 #include "codec/base/mem.h"
@@ -92,7 +91,7 @@ static void run_turn(struct loop *loop)
     loop_begin(loop);
     timer_wheel_advance(sched_timers(loop->sched), sched_now(loop->sched));
     bool more = sched_run(loop->sched, TURN_BUDGET);
-    outbox_flush_all(&shard->dirty_outboxes);
+    shard_flush(shard);
     sched_flush(loop->sched);
     loop->turn++;
     arm_timer(loop);

@@ -46,7 +46,7 @@ struct websocket {
     /* private */
     const struct websocket_limits *limits;
     struct receiver *receiver; /* borrowed context, while something is incomplete */
-    uint32_t control_window; /* in which control_count were received */
+    uint16_t control_window; /* in which control_count were received */
     uint16_t control_count;
     uint8_t replies; /* pongs since the outbox was last empty */
     uint8_t reason; /* enum close_reason it ends for */

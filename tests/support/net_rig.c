@@ -44,10 +44,7 @@ void rig_start(struct rig *rig, unsigned count, listener_accept_fn on_accept, vo
     rig->system = actor_system_create(count);
     for (unsigned i = 0; i < count; i++) {
         struct shard *shard = &rig->shards[i];
-        memset(shard, 0, sizeof(*shard));
-        shard->sched = actor_system_sched(rig->system, i);
-        shard->config = &rig->config;
-        list_init(&shard->dirty_outboxes);
+        shard_init(shard, actor_system_sched(rig->system, i), &rig->config);
         struct loop_config config = {.system = rig->system,
             .index = i,
             .shard = shard,
@@ -74,6 +71,9 @@ void rig_stop(struct rig *rig)
         cr_expect_eq(rig->shards[i].stats.connections, 0, "a connection was not closed");
     }
     actor_system_destroy(rig->system);
+    for (unsigned i = 0; i < rig->count; i++) {
+        shard_finish(&rig->shards[i]);
+    }
 }
 
 struct call {

@@ -101,8 +101,9 @@ Test(loop, a_failed_start_is_returned_and_can_be_destroyed)
 {
     bool stopped = false;
     struct actor_system *system = actor_system_create(1);
-    struct shard shard = {.sched = actor_system_sched(system, 0)};
-    list_init(&shard.dirty_outboxes);
+    struct actor_config actors = {0};
+    struct shard shard;
+    shard_init(&shard, actor_system_sched(system, 0), &actors);
     struct loop *loop;
     struct loop_config config = {.system = system,
         .shard = &shard,
@@ -115,6 +116,7 @@ Test(loop, a_failed_start_is_returned_and_can_be_destroyed)
     loop_destroy(loop);
     cr_expect_not(stopped);
     actor_system_destroy(system);
+    shard_finish(&shard);
 }
 
 struct ball {
