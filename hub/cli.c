@@ -13,11 +13,12 @@
 #include "hub/config_table.h"
 #include "hub/config_value.h"
 
+/* In the order help shows them; each new command is one row and one function. */
 const struct cli_command cli_commands[] = {
     {"check-config", "[--sample]", "check the settings and print what is in effect",
-        "  --sample   print a file with every setting, its meaning, range and default\n",
+        "  --sample   print a file with every setting, its meaning, range and default\n", true,
         command_check_config},
-    {"version", "", "print the version", "", command_version},
+    {"version", "", "print the version", "", false, command_version},
 };
 const size_t cli_command_count = ARRAY_LEN(cli_commands);
 
@@ -73,8 +74,12 @@ static void print_setting_help(const struct config_setting *row)
 
 static int print_command_help(const struct cli_command *command)
 {
-    printf("usage: peal %s %s%s[settings]\n\n%s.\n%s\n", command->name, command->arguments,
-        command->arguments[0] != 0 ? " " : "", command->summary, command->help);
+    printf("usage: peal %s%s%s%s\n\n%s.\n%s\n", command->name,
+        command->arguments[0] != 0 ? " " : "", command->arguments,
+        command->settings ? " [SETTINGS]" : "", command->summary, command->help);
+    if (!command->settings) {
+        return 0;
+    }
     printf("settings, also in --config FILE or as PEAL_SECTION_OPTION:\n");
     for (size_t i = 0; i < CONFIG_COUNT; i++) {
         print_setting_help(&config_settings[i]);
@@ -89,8 +94,8 @@ int cli_refuse_argument(const char *command, char **argv)
     return 2;
 }
 
-/* Load the settings named by `argv` and run `command` with the rest. */
-static int run_command(const struct cli_command *command, int argc, char **argv)
+/* Load the settings that `argv` names and run `command` with the rest. */
+static int run_with_settings(const struct cli_command *command, int argc, char **argv)
 {
     char **rest = mem_alloc_array((size_t)argc + 1, sizeof(*rest));
     struct config_input input = {.argc = (size_t)argc, .argv = argv, .environment = environ};
@@ -109,6 +114,12 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
     }
     mem_free(rest);
     return code;
+}
+
+static int run_command(const struct cli_command *command, int argc, char **argv)
+{
+    return command->settings ? run_with_settings(command, argc, argv)
+                             : command->run(NULL, argc, argv);
 }
 
 int cli_run(int argc, char **argv)

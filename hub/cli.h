@@ -5,6 +5,7 @@
 #ifndef HUB_CLI_H
 #define HUB_CLI_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct config;
@@ -21,6 +22,7 @@ struct cli_command {
     const char *arguments; /* besides settings: "--user ID [--role ROLE]" */
     const char *summary;
     const char *help; /* more lines, each ended by a line feed; "" for none */
+    bool settings; /* whether it needs them; without, `config` is NULL and none are read */
     cli_command_fn run;
 };
 

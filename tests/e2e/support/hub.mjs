@@ -12,7 +12,7 @@ const BUILT = fileURLToPath(new URL('../../../build/peal', import.meta.url));
 export const PROGRAM = process.env.PEAL_BIN || BUILT;
 
 // Settings of the machine must not reach a hub under test; those of sanitizers must.
-function cleanEnvironment(extra) {
+export function cleanEnvironment(extra) {
   const kept = Object.entries(process.env).filter(
     ([name]) => /^(PATH|HOME|TMPDIR|TZ|LANG|LC_ALL|[A-Z]+SAN_OPTIONS|LD_.*)$/.test(name),
   );

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line: help, version, and what check-config accepts, prints and refuses.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { PROGRAM, cleanEnvironment } from './support/hub.mjs';
+import { temporaryFolder } from './support/process.mjs';
+
+const folder = temporaryFolder('cli');
+
+function run(args, env = {}) {
+  const options = { encoding: 'utf8', cwd: folder, env: cleanEnvironment(env), timeout: 60_000 };
+  const { status, stdout, stderr } = spawnSync(PROGRAM, args, options);
+  return { status, stdout, stderr };
+}
+
+test('version prints the version, whatever the settings', () => {
+  const { status, stdout } = run(['version'], { PEAL_LISTEN_PORT: 'no port' });
+  assert.equal(status, 0);
+  assert.match(stdout, /^peal \d+\.\d+\.\d+\n$/);
+  assert.equal(run(['version', 'x']).status, 2);
+});
+
+test('every command the usage names has help', () => {
+  const { status, stdout } = run(['--help']);
+  assert.equal(status, 0);
+  const names = [...stdout.matchAll(/^ {2}([a-z-]+) /gm)].map(([, name]) => name);
+  assert.ok(names.includes('check-config') && names.includes('version'), stdout);
+  for (const name of names) {
+    const help = run([name, '--help']);
+    assert.equal(help.status, 0, name);
+    assert.ok(help.stdout.startsWith(`usage: peal ${name}`), help.stdout);
+  }
+});
+
+test('an unknown command is refused', () => {
+  const { status, stderr } = run(['srve']);
+  assert.equal(status, 2);
+  assert.match(stderr, /^usage: peal/);
+});
+
+test('check-config prints values with their origins and masks secrets', () => {
+  const file = join(folder, 'good.conf');
+  writeFileSync(file, 'shards = 2\n');
+  const { status, stdout, stderr } = run(['check-config', '--config', file, '--port', '4000'], {
+    DATABASE_URL: 'postgres://peal:hunter2@db/peal',
+    JWT_SECRET: 'hunter2hunter2hunter2hunter2hunter2',
+  });
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /^shards = 2 # .*good\.conf:1$/m);
+  assert.match(stdout, /^ {4}port = 4000 # --port$/m);
+  assert.match(stdout, /^ {4}url = "postgres:\/\/peal:\*{8}@db\/peal" # DATABASE_URL$/m);
+  assert.doesNotMatch(stdout + stderr, /hunter2/);
+});
+
+test('a mistake stops the program and says where it is', () => {
+  const file = join(folder, 'bad.conf');
+  writeFileSync(file, '# a comment\n\nlimits {\n  romms = 5\n}\n');
+  for (const args of [['check-config', '--config', file], ['check-config', '-c', file]]) {
+    const { status, stdout, stderr } = run(args);
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.match(stderr, /bad\.conf:4: no such option 'romms'/);
+  }
+  const flag = run(['check-config', '--limits-rooms', '0']);
+  assert.equal(flag.status, 1);
+  assert.match(flag.stderr, /--limits-rooms: limits\.rooms: "0" is out of range; allowed: 1 to 100000/);
+  assert.equal(run(['check-config', '--nonsense']).status, 2);
+  assert.equal(run(['check-config'], { PEAL_LIMITS_ROOMS: 'many' }).status, 1);
+});
+
+test('the sample is a file that loads', () => {
+  const { status, stdout } = run(['check-config', '--sample']);
+  assert.equal(status, 0);
+  const file = join(folder, 'sample.conf');
+  writeFileSync(file, stdout);
+  const loaded = run(['check-config', '--config', file]);
+  assert.equal(loaded.status, 0, loaded.stderr);
+  assert.equal(loaded.stdout, run(['check-config']).stdout);
+});
