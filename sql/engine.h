@@ -72,6 +72,7 @@ struct engine {
 };
 
 extern const struct engine engine_sqlite;
+extern const struct engine engine_postgres;
 
 /* Whether requests of this kind change the database. */
 bool op_writes(enum store_op op);

@@ -11,10 +11,13 @@
 
 /* Opening and closing first, then a request's way in (checks), then its way out. */
 
-enum { NAME_MAX_LEN = 1024, TEXT_MAX_LEN = 64 << 20, LIST_MAX = 100 };
+enum { NAME_MAX_LEN = 1024, TEXT_MAX_LEN = 16 << 20, LIST_MAX = 100 };
 
 static const struct engine *engine_of(struct bytes url)
 {
+    if (bytes_starts(url, BYTES("postgres://")) || bytes_starts(url, BYTES("postgresql://"))) {
+        return &engine_postgres;
+    }
     if (bytes_starts(url, BYTES("sqlite:"))) {
         return &engine_sqlite;
     }
@@ -42,8 +45,8 @@ int store_open(
 {
     const struct engine *engine = engine_of(config->url);
     if (!engine) {
-        (void)snprintf(
-            ret_error, error_size, "the store's URL must be sqlite: and the path of a file");
+        (void)snprintf(ret_error, error_size,
+            "the store's URL must begin with postgres:// or be sqlite: and the path of a file");
         return STATUS_INVALID;
     }
     CHECK(config->port_count > 0 && config->post);

@@ -87,9 +87,9 @@ BEGIN
 END
 $$;
 
--- Each statement of a volatile function has its own snapshot: the second sees what others
--- committed before the first one got its locks.
-CREATE FUNCTION peal.sweep(until bigint, keep_after bigint, most integer)
+-- Each statement of a volatile function has its own snapshot: those behind the lock see what
+-- others committed before it was got. The first row tells whether there is more to do.
+CREATE FUNCTION peal.sweep(until bigint, keep_after bigint, most bigint)
 RETURNS TABLE (
     ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
     ret_id uuid, ret_row_seq bigint, ret_more boolean
@@ -101,16 +101,66 @@ DECLARE
     due bigint;
     old bigint;
 BEGIN
-    SELECT array_agg(DISTINCT (s.tenant, s.user_id)::text), count(*) FILTER (WHERE s.kind = 0),
-            count(*) FILTER (WHERE s.kind = 1)
-        INTO tenants, due, old
-        FROM (
-            (SELECT n.tenant, n.user_id, 0 AS kind FROM peal.notification n
-                WHERE n.expires_at > 0 AND n.expires_at <= until
-                ORDER BY n.expires_at LIMIT most)
-            UNION ALL
-            (SELECT t.tenant, t.user_id, 1 AS kind FROM peal.tombstone t
-                WHERE t.at <= keep_after ORDER BY t.at LIMIT most)
-        ) s;
+    SELECT count(*) INTO due FROM (SELECT FROM peal.notification n
+        WHERE n.expires_at > 0 AND n.expires_at <= until LIMIT most) s;
+    SELECT count(*) INTO old FROM (SELECT FROM peal.tombstone t
+        WHERE t.at <= keep_after LIMIT most) s;
+    RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
+        NULL::uuid, NULL::bigint, due >= most OR old >= most;
+    SELECT array_agg(s.tenant), array_agg(s.user_id) INTO tenants, users FROM (
+        (SELECT n.tenant, n.user_id FROM peal.notification n
+            WHERE n.expires_at > 0 AND n.expires_at <= until
+            ORDER BY n.expires_at LIMIT most)
+        UNION
+        (SELECT t.tenant, t.user_id FROM peal.tombstone t
+            WHERE t.at <= keep_after ORDER BY t.at LIMIT most)
+    ) s;
+    IF tenants IS NULL THEN
+        RETURN;
+    END IF;
+    INSERT INTO peal.inbox AS i (tenant, user_id)
+        SELECT u.tenant, u.user_id
+        FROM unnest(tenants, users) AS u (tenant, user_id)
+        ORDER BY u.tenant COLLATE "C", u.user_id COLLATE "C"
+        ON CONFLICT (tenant, user_id) DO UPDATE SET seq = i.seq;
+    RETURN QUERY
+        WITH target AS MATERIALIZED (
+            SELECT n.tenant, n.user_id, n.seq, n.id, n.state
+            FROM peal.notification n
+            JOIN unnest(tenants, users) AS u (tenant, user_id)
+                ON n.tenant = u.tenant AND n.user_id = u.user_id
+            WHERE n.expires_at > 0 AND n.expires_at <= until
+            ORDER BY n.expires_at LIMIT most
+        ), counted AS (
+            SELECT t.tenant, t.user_id, count(*) FILTER (WHERE t.state < 2) AS closed
+            FROM target t GROUP BY t.tenant, t.user_id
+        ), box AS (
+            UPDATE peal.inbox i SET rev = i.rev + 1, unread = i.unread - c.closed
+            FROM counted c WHERE i.tenant = c.tenant AND i.user_id = c.user_id
+            RETURNING i.tenant, i.user_id, i.seq, i.rev, i.unread
+        ), gone AS (
+            DELETE FROM peal.notification n USING target t
+            WHERE n.tenant = t.tenant AND n.user_id = t.user_id AND n.seq = t.seq
+        ), buried AS (
+            INSERT INTO peal.tombstone (tenant, user_id, seq, rev, id, state, at)
+            SELECT t.tenant, t.user_id, t.seq, b.rev, t.id, 4, until
+            FROM target t JOIN box b ON b.tenant = t.tenant AND b.user_id = t.user_id
+        )
+        SELECT b.tenant::text, b.user_id::text, b.seq, b.rev, b.unread, t.id, t.seq, NULL::boolean
+        FROM target t JOIN box b ON b.tenant = t.tenant AND b.user_id = t.user_id
+        ORDER BY b.tenant, b.user_id, t.seq;
+    WITH dropped AS (
+        DELETE FROM peal.tombstone t USING (
+            SELECT o.tenant, o.user_id, o.seq FROM peal.tombstone o
+            JOIN unnest(tenants, users) AS u (tenant, user_id)
+                ON o.tenant = u.tenant AND o.user_id = u.user_id
+            WHERE o.at <= keep_after ORDER BY o.at LIMIT most
+        ) d
+        WHERE t.tenant = d.tenant AND t.user_id = d.user_id AND t.seq = d.seq
+        RETURNING t.tenant, t.user_id, t.rev
+    )
+    UPDATE peal.inbox i SET tombstone_floor = greatest(i.tombstone_floor, d.rev)
+        FROM (SELECT tenant, user_id, max(rev) AS rev FROM dropped GROUP BY tenant, user_id) d
+        WHERE i.tenant = d.tenant AND i.user_id = d.user_id;
 END
 $$;

@@ -10,13 +10,11 @@ ENGINES = ("pg", "sqlite")
 NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.(pg|sqlite)\.sql$")
 
 
-def literal(text):
-    """Return text as C string literals, one a line (a literal has a limit of 64 KiB joined)."""
-    lines = []
-    for line in text.splitlines(keepends=True):
-        escaped = line.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        lines.append('        "%s"' % escaped)
-    return "\n".join(lines)
+def array(name, text):
+    """Return text as a C array of bytes: a literal may be no longer than 4095."""
+    numbers = ["%d," % byte for byte in text.encode()] + ["0"]
+    lines = [" ".join(numbers[i:i + 20]) for i in range(0, len(numbers), 20)]
+    return "static const char %s[] = {\n    %s\n};\n" % (name, "\n    ".join(lines))
 
 
 def main():
@@ -41,10 +39,12 @@ def main():
         file.write('/* Made by embed.py from the files in sql/migrations. */\n')
         file.write('#include "sql/migrate.h"\n')
         for engine in ENGINES:
+            for number, (_, _, text) in sorted(rows[engine].items()):
+                file.write("\n" + array("text_%s_%d" % (engine, number), text))
             file.write("\nconst struct migration migrations_%s[] = {\n" % engine)
-            for number, (name, checksum, text) in sorted(rows[engine].items()):
-                file.write('    {%d, "%s",\n        "%s",\n%s},\n' % (
-                    number, name, checksum, literal(text)))
+            for number, (name, checksum, _) in sorted(rows[engine].items()):
+                file.write('    {%d, "%s",\n        "%s",\n        text_%s_%d},\n' % (
+                    number, name, checksum, engine, number))
             file.write("};\n")
         file.write("\nconst size_t migrations_count = %d;\n" % len(rows["pg"]))
 

@@ -20,6 +20,7 @@
 #define BOTH(name)                                                                                 \
     static void name(const char *url);                                                             \
     BOTH_WITH(sqlite, name)                                                                        \
+    BOTH_WITH(postgres, name)                                                                      \
     static void name(const char *url)
 
 #endif

@@ -2,11 +2,14 @@
 #include "tests/unit/sql/harness.h"
 
 #include <criterion/criterion.h>
+#include <criterion/hooks.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "codec/base/mem.h"
+#include "tests/support/postgres.h"
 
 struct posted {
     struct posted *next;
@@ -14,9 +17,40 @@ struct posted {
     void *arg;
 };
 
-void harness_url(const char *engine, char ret_url[URL_MAX])
+/* What the executable as a whole owns: a directory for files, and the server. */
+
+#define DIRECTORY_ENV "PEAL_TEST_DIRECTORY"
+
+static struct postgres server;
+
+ReportHook(PRE_ALL)(struct criterion_test_set *tests)
 {
     char directory[] = "/tmp/peal-sql-XXXXXX";
+    if (!mkdtemp(directory) || setenv(DIRECTORY_ENV, directory, 1) != 0) {
+        abort();
+    }
+    (void)postgres_start(&server); /* else the tests that need it fail */
+}
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *walk)
+{
+    return remove(path);
+}
+
+ReportHook(POST_ALL)(struct criterion_global_stats *stats)
+{
+    postgres_stop(&server);
+    (void)nftw(getenv(DIRECTORY_ENV), remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void harness_url(const char *engine, char ret_url[URL_MAX])
+{
+    if (strcmp(engine, "postgres") == 0) {
+        cr_assert(postgres_create_database(ret_url));
+        return;
+    }
+    char directory[URL_MAX - 32];
+    (void)snprintf(directory, sizeof(directory), "%s/XXXXXX", getenv(DIRECTORY_ENV));
     cr_assert_not_null(mkdtemp(directory));
     (void)snprintf(ret_url, URL_MAX, "sqlite:%s/peal.db", directory);
 }

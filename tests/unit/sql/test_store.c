@@ -6,6 +6,7 @@
 #include "tests/unit/sql/both.h"
 
 TestSuite(sqlite, .timeout = 120);
+TestSuite(postgres, .timeout = 120);
 
 static struct store_item item_of(struct harness *harness, const uint8_t id[STORE_ID_LEN])
 {

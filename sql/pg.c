@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <libpq-fe.h>
+#include <stdio.h>
+
+#include "codec/base/clock.h"
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "sql/engine.h"
+#include "sql/migrate.h"
+#include "sql/pg_conn.h"
+#include "sql/pg_engine.h"
+
+/* What blocks: opening, migrating, the epoch. Everything else is in pg_port.c. */
+
+enum { VERSION_MIN = 130000 };
+
+/* Taken during migrations; "peal" in ASCII, so that no other program uses it by chance. */
+static const char lock_text[] = "SELECT pg_advisory_xact_lock(1885692268)";
+
+struct pg_store {
+    struct store base;
+    char *url;
+};
+
+static struct pg_store *of(struct store *store)
+{
+    return container_of(store, struct pg_store, base);
+}
+
+const char *pg_store_url(const struct store *store)
+{
+    return container_of(store, const struct pg_store, base)->url;
+}
+
+static int create(
+    const struct store_config *config, struct store **ret_store, char *ret_error, size_t error_size)
+{
+    if (memchr(config->url.at, '\0', config->url.len)) {
+        (void)snprintf(ret_error, error_size, "the store's URL contains a NUL");
+        return STATUS_INVALID;
+    }
+    struct pg_store *store = mem_alloc(sizeof(*store));
+    store->url = mem_dup(config->url.at, config->url.len);
+    *ret_store = &store->base;
+    return 0;
+}
+
+/* The first line of libpq's message, which never holds the password. */
+static void copy_reason(PGconn *pg, char *ret_error, size_t error_size)
+{
+    const char *message = PQerrorMessage(pg);
+    size_t len = strcspn(message, "\n");
+    (void)snprintf(ret_error, error_size, "Postgres: %.*s", (int)len, message);
+}
+
+static void ignore_notice(void *context, const PGresult *result)
+{
+}
+
+static PGconn *connect_blocking(const char *url)
+{
+    const char *const keys[] = {
+        "connect_timeout", "client_encoding", "fallback_application_name", "dbname", NULL};
+    const char *const values[] = {"10", "UTF8", "peal", url, NULL};
+    PGconn *pg = PQconnectdbParams(keys, values, 1);
+    if (pg) {
+        (void)PQsetNoticeReceiver(pg, ignore_notice, NULL);
+    }
+    return pg;
+}
+
+/* Run text that may be several statements. */
+static int run_text(PGconn *pg, const char *sql)
+{
+    PGresult *result = PQexec(pg, sql);
+    ExecStatusType status = PQresultStatus(result);
+    PQclear(result);
+    return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ? 0 : STATUS_UNAVAILABLE;
+}
+
+/* Run one statement with text parameters and results; NULL when it fails. */
+static PGresult *run_query(PGconn *pg, const char *sql, int count, const char *const *values)
+{
+    PGresult *result = PQexecParams(pg, sql, count, NULL, values, NULL, NULL, 0);
+    ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
+        return result;
+    }
+    PQclear(result);
+    return NULL;
+}
+
+/* --- migrations --- */
+
+static int begin_migration(void *context)
+{
+    PGconn *pg = context;
+    int status = run_text(pg, "BEGIN");
+    if (status == 0) {
+        status = run_text(pg, lock_text);
+    }
+    if (status < 0) {
+        return status;
+    }
+    PGresult *found = run_query(pg, "SELECT to_regclass('peal.migration') IS NULL", 0, NULL);
+    if (!found) {
+        return STATUS_UNAVAILABLE;
+    }
+    bool missing = PQgetvalue(found, 0, 0)[0] == 't';
+    PQclear(found);
+    if (!missing) {
+        return 0; /* not even the right to create is needed */
+    }
+    return run_text(pg, "CREATE SCHEMA IF NOT EXISTS peal; CREATE TABLE peal.migration ("
+                        "number integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, "
+                        "applied_at bigint NOT NULL)");
+}
+
+static int newest_migration(void *context, unsigned *ret_number)
+{
+    PGresult *found =
+        run_query(context, "SELECT coalesce(max(number), 0) FROM peal.migration", 0, NULL);
+    if (!found) {
+        return STATUS_UNAVAILABLE;
+    }
+    uint64_t number = 0;
+    int status = bytes_to_u64(bytes_str(PQgetvalue(found, 0, 0)), INT32_MAX, &number);
+    *ret_number = (unsigned)number;
+    PQclear(found);
+    return status;
+}
+
+static int find_migration(void *context, unsigned number, char ret_text[MIGRATION_CHECKSUM_LEN + 1])
+{
+    char text[16];
+    (void)snprintf(text, sizeof(text), "%u", number);
+    const char *const values[] = {text};
+    PGresult *found = run_query(
+        context, "SELECT checksum FROM peal.migration WHERE number = $1::integer", 1, values);
+    if (!found) {
+        return STATUS_UNAVAILABLE;
+    }
+    bool exists = PQntuples(found) == 1;
+    if (exists) {
+        (void)snprintf(ret_text, MIGRATION_CHECKSUM_LEN + 1, "%s", PQgetvalue(found, 0, 0));
+    }
+    PQclear(found);
+    return exists ? 0 : STATUS_NOT_FOUND;
+}
+
+static int apply_migration(void *context, const struct migration *step)
+{
+    int status = run_text(context, step->sql);
+    if (status < 0) {
+        return status;
+    }
+    char number[16];
+    char now[24];
+    (void)snprintf(number, sizeof(number), "%u", step->number);
+    (void)snprintf(now, sizeof(now), "%llu", (unsigned long long)clock_wall_ms());
+    const char *const values[] = {number, step->name, step->checksum, now};
+    PGresult *done = run_query(context,
+        "INSERT INTO peal.migration (number, name, checksum, applied_at) "
+        "VALUES ($1::integer, $2, $3, $4::bigint)",
+        4, values);
+    status = done ? 0 : STATUS_UNAVAILABLE;
+    PQclear(done);
+    return status;
+}
+
+static int end_migration(void *context, bool commit)
+{
+    /* COMMIT of a transaction that has failed is a rollback that succeeds. */
+    PGresult *result = PQexec(context, commit ? "COMMIT" : "ROLLBACK");
+    bool done = strcmp(PQcmdStatus(result), commit ? "COMMIT" : "ROLLBACK") == 0;
+    PQclear(result);
+    return done ? 0 : STATUS_UNAVAILABLE;
+}
+
+static const char *migration_reason(void *context)
+{
+    return PQerrorMessage(context);
+}
+
+static int migrate(PGconn *pg, char *ret_error, size_t error_size)
+{
+    const struct migrate_target target = {
+        .context = pg,
+        .begin = begin_migration,
+        .newest = newest_migration,
+        .checksum = find_migration,
+        .apply = apply_migration,
+        .end = end_migration,
+        .reason = migration_reason,
+    };
+    int status = migrate_run(&target, migrations_pg, migrations_count, ret_error, error_size);
+    ret_error[strcspn(ret_error, "\n")] = '\0';
+    return status;
+}
+
+/* --- opening --- */
+
+static int check_server(PGconn *pg, char *ret_error, size_t error_size)
+{
+    if (PQstatus(pg) != CONNECTION_OK) {
+        copy_reason(pg, ret_error, error_size);
+        return STATUS_UNAVAILABLE;
+    }
+    if (PQserverVersion(pg) < VERSION_MIN) {
+        (void)snprintf(ret_error, error_size, "Postgres: version 13 or newer is needed");
+        return STATUS_UNSUPPORTED;
+    }
+    const char *encoding = PQparameterStatus(pg, "server_encoding");
+    if (!encoding || strcmp(encoding, "UTF8") != 0) {
+        (void)snprintf(ret_error, error_size,
+            "Postgres: the database's encoding is %s and must be UTF8",
+            encoding ? encoding : "unknown");
+        return STATUS_UNSUPPORTED;
+    }
+    return 0;
+}
+
+static int read_epoch(struct store *store, PGconn *pg)
+{
+    char text[EPOCH_LEN + 1] = {0};
+    uint8_t uuid[STORE_ID_LEN];
+    uuid7_make(clock_wall_ms(), uuid);
+    uuid_format(uuid, text);
+    const char *const values[] = {text};
+    PGresult *result = run_query(pg,
+        "INSERT INTO peal.meta (name, value) VALUES ('epoch', $1) ON CONFLICT (name) DO NOTHING", 1,
+        values);
+    if (!result) {
+        return STATUS_UNAVAILABLE;
+    }
+    PQclear(result);
+    result = run_query(pg, "SELECT value FROM peal.meta WHERE name = 'epoch'", 0, NULL);
+    if (!result) {
+        return STATUS_UNAVAILABLE;
+    }
+    int status = PQntuples(result) == 1 ? 0 : STATUS_UNAVAILABLE;
+    if (status == 0) {
+        (void)snprintf(store->epoch, sizeof(store->epoch), "%s", PQgetvalue(result, 0, 0));
+    }
+    PQclear(result);
+    return status;
+}
+
+static int start(struct store *store, char *ret_error, size_t error_size)
+{
+    PGconn *pg = connect_blocking(of(store)->url);
+    int status = check_server(pg, ret_error, error_size);
+    if (status == 0) {
+        status = migrate(pg, ret_error, error_size);
+    }
+    if (status == 0) {
+        status = read_epoch(store, pg);
+        if (status < 0) {
+            copy_reason(pg, ret_error, error_size);
+        }
+    }
+    PQfinish(pg);
+    return status;
+}
+
+static int new_epoch(struct store *store, const char *epoch)
+{
+    PGconn *pg = connect_blocking(of(store)->url);
+    const char *const values[] = {epoch};
+    PGresult *result =
+        run_query(pg, "UPDATE peal.meta SET value = $1 WHERE name = 'epoch'", 1, values);
+    int status = result && strcmp(PQcmdTuples(result), "1") == 0 ? 0 : STATUS_UNAVAILABLE;
+    PQclear(result);
+    PQfinish(pg);
+    return status;
+}
+
+static void close_store(struct store *base)
+{
+    struct pg_store *store = of(base);
+    mem_free(store->url);
+    mem_free(store);
+}
+
+const struct engine engine_postgres = {
+    .name = "postgres",
+    .statement_names = pg_statement_names,
+    .statement_count = PG_STMT_COUNT,
+    .create = create,
+    .start = start,
+    .new_epoch = new_epoch,
+    .port_open = pg_port_open,
+    .submit = pg_port_submit,
+    .port_release = pg_port_release,
+    .port_free = pg_port_free,
+    .close = close_store,
+};

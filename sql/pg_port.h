@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pg_port - a shard's part of the Postgres engine: its queues, one connection that writes and
+ * some that read.
+ */
+#ifndef SQL_PG_PORT_H
+#define SQL_PG_PORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/base/list.h"
+#include "sql/engine.h"
+#include "sql/pg_conn.h"
+
+/* A partition this port has claimed: the database must know the session that writes to it. */
+struct pg_claim {
+    uint32_t partition;
+    uint64_t token;
+};
+
+struct pg_port {
+    struct store_port base;
+    struct pg_conn writer;
+    struct pg_conn *readers;
+    size_t reader_count;
+    size_t open_count; /* connections that have not told that they are closed */
+    struct list writes; /* store_request.link, not sent yet */
+    struct list reads; /* likewise */
+    /* The first `isolate_left` writes contain one at fault: send at most `isolate_max` at once. */
+    size_t isolate_left;
+    size_t isolate_max;
+    struct pg_claim *claims;
+    size_t claim_count;
+    bool renew; /* the writer is a new session: tell before anything else */
+};
+
+/* Send queued writes if no transaction is under way (pg_write.c). */
+void pg_write_dispatch(struct pg_port *port);
+
+/* About how many bytes a writing request takes on the wire. */
+size_t pg_write_size(const struct store_request *request);
+
+/* Take in the rows of a writing statement. */
+MUST_CHECK int pg_write_rows(
+    struct pg_flight *flight, const struct pg_run *run, const PGresult *rows);
+
+/* A transaction is over: complete its requests, or queue them again to find the one at fault. */
+void pg_write_landed(struct pg_port *port, struct pg_flight *flight);
+
+/* Send one reading request as a flight of its own (pg_read.c). */
+void pg_read_send(struct pg_conn *conn, struct store_request *request);
+
+/* Take in the rows of a reading statement. */
+MUST_CHECK int pg_read_rows(
+    struct pg_flight *flight, const struct pg_run *run, const PGresult *rows);
+
+#endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sql/pg_port.h"
+
+#include "codec/base/status.h"
+
+/* Sending first, then reading; each read is one statement, so it sees one snapshot. */
+
+enum { STATES_DEFAULT = 1u << STATE_UNREAD | 1u << STATE_SEEN | 1u << STATE_READ };
+
+static enum pg_statement add_list(struct pg_params *params, const struct store_list *list)
+{
+    pg_add_text(params, list->who.tenant);
+    pg_add_text(params, list->who.user);
+    pg_add_u64(params, list->before_seq > 0 ? list->before_seq : INT64_MAX);
+    pg_add_i32(params, (int32_t)(list->states != 0 ? list->states : STATES_DEFAULT));
+    pg_add_text(params, list->type);
+    pg_add_u64(params, (uint64_t)list->limit + 1);
+    return PG_STMT_LIST;
+}
+
+static enum pg_statement add_sync(struct pg_params *params, const struct store_sync *sync)
+{
+    pg_add_text(params, sync->who.tenant);
+    pg_add_text(params, sync->who.user);
+    pg_add_u64(params, sync->rev);
+    pg_add_u64(params, sync->limit);
+    return PG_STMT_SYNC;
+}
+
+static enum pg_statement add_get(struct pg_params *params, const struct store_get *get)
+{
+    pg_add_uuid(params, get->id);
+    pg_add_text(params, get->tenant);
+    return PG_STMT_GET;
+}
+
+static enum pg_statement add_positions(
+    struct pg_params *params, const struct store_positions *positions)
+{
+    pg_add_array(params, PG_TEXT, positions->count);
+    for (size_t i = 0; i < positions->count; i++) {
+        pg_add_element(params, positions->users[i].tenant);
+    }
+    pg_add_array(params, PG_TEXT, positions->count);
+    for (size_t i = 0; i < positions->count; i++) {
+        pg_add_element(params, positions->users[i].user);
+    }
+    return PG_STMT_POSITIONS;
+}
+
+static enum pg_statement add_params(struct pg_params *params, const struct store_request *request)
+{
+    switch (request->op) {
+    case STORE_LIST:
+        return add_list(params, (const struct store_list *)request);
+    case STORE_SYNC:
+        return add_sync(params, (const struct store_sync *)request);
+    case STORE_GET:
+        return add_get(params, (const struct store_get *)request);
+    case STORE_POSITIONS:
+        return add_positions(params, (const struct store_positions *)request);
+    case STORE_PING:
+    case STORE_PUT:
+    case STORE_MARK:
+    case STORE_CLAIM:
+    case STORE_SWEEP:
+    case STORE_ERASE:
+    case STORE_OP_COUNT:
+        break;
+    }
+    return PG_STMT_PING;
+}
+
+void pg_read_send(struct pg_conn *conn, struct store_request *request)
+{
+    struct pg_flight *flight = pg_flight_create(1, 1);
+    flight->requests[flight->request_count++] = request;
+    enum pg_statement which = add_params(pg_conn_params(conn), request);
+    pg_conn_send(conn, flight, (struct pg_run){.which = which, .count = 1});
+    pg_conn_commit(conn, flight);
+}
+
+/* The row's columns from `at`: PG_ITEM of pg.def. */
+static void read_item(
+    const PGresult *rows, int row, int at, struct result *arena, struct store_item *ret_item)
+{
+    *ret_item = (struct store_item){
+        .seq = pg_u64(rows, row, at + 1),
+        .rev = pg_u64(rows, row, at + 2),
+        .state = (enum store_state)pg_i16(rows, row, at + 3),
+        .who.tenant = result_copy(arena, pg_bytes(rows, row, at + 4)),
+        .who.user = result_copy(arena, pg_bytes(rows, row, at + 5)),
+        .type = result_copy(arena, pg_bytes(rows, row, at + 6)),
+        .title = result_copy(arena, pg_bytes(rows, row, at + 7)),
+        .message = result_copy(arena, pg_bytes(rows, row, at + 8)),
+        .data = result_copy(arena, pg_bytes(rows, row, at + 9)),
+        .priority = (enum store_priority)pg_i16(rows, row, at + 10),
+        .created_at = pg_u64(rows, row, at + 11),
+        .expires_at = pg_u64(rows, row, at + 12),
+        .seen_at = pg_u64(rows, row, at + 13),
+        .read_at = pg_u64(rows, row, at + 14),
+        .archived_at = pg_u64(rows, row, at + 15),
+    };
+    pg_uuid(rows, row, at, ret_item->id);
+}
+
+static void append_item(const PGresult *rows, int row, int at, struct result *arena,
+    struct store_item **items, size_t *count)
+{
+    struct store_item *grown = result_grow(arena, *items, *count, sizeof(*grown));
+    if (grown) {
+        *items = grown;
+        read_item(rows, row, at, arena, &grown[(*count)++]);
+    }
+}
+
+/* The first three columns of a row. */
+static struct store_position read_position(const PGresult *rows)
+{
+    return (struct store_position){
+        .seq = pg_u64(rows, 0, 0),
+        .rev = pg_u64(rows, 0, 1),
+        .unread = pg_u64(rows, 0, 2),
+    };
+}
+
+static int read_list(struct store_list *list, const PGresult *rows)
+{
+    enum { ITEM = 3 };
+    struct result *arena = request_result(&list->base);
+    list->position = read_position(rows);
+    for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, ITEM); row++) {
+        if (list->count == list->limit) {
+            list->next_seq = list->items[list->count - 1].seq;
+            break;
+        }
+        append_item(rows, row, ITEM, arena, &list->items, &list->count);
+    }
+    return 0;
+}
+
+static int read_sync(struct store_sync *sync, const PGresult *rows)
+{
+    enum { RESYNC = 3, THROUGH, KIND, AT, ITEM };
+    struct result *arena = request_result(&sync->base);
+    sync->position = read_position(rows);
+    sync->resync = pg_bool(rows, 0, RESYNC);
+    sync->through_rev = pg_u64(rows, 0, THROUGH);
+    sync->done = !sync->resync && sync->through_rev == sync->position.rev;
+    for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, KIND); row++) {
+        if (pg_i16(rows, row, KIND) == 0) {
+            append_item(rows, row, ITEM, arena, &sync->items, &sync->item_count);
+            continue;
+        }
+        struct store_change change = {
+            .seq = pg_u64(rows, row, ITEM + 1),
+            .rev = pg_u64(rows, row, ITEM + 2),
+            .state = (enum store_state)pg_i16(rows, row, ITEM + 3),
+            .at = pg_u64(rows, row, AT),
+        };
+        pg_uuid(rows, row, ITEM, change.id);
+        change_append(arena, &sync->changes, &sync->change_count, &change);
+    }
+    return 0;
+}
+
+static int read_get(struct store_get *get, const PGresult *rows)
+{
+    if (PQntuples(rows) == 0) {
+        return STATUS_NOT_FOUND;
+    }
+    read_item(rows, 0, 0, request_result(&get->base), &get->item);
+    return 0;
+}
+
+static int read_positions(struct store_positions *positions, const PGresult *rows)
+{
+    size_t size = positions->count * sizeof(struct store_position);
+    positions->positions = result_alloc(request_result(&positions->base), size);
+    for (int row = 0; row < PQntuples(rows) && positions->positions; row++) {
+        uint64_t n = pg_u64(rows, row, 0);
+        if (n < 1 || n > positions->count) {
+            return STATUS_UNAVAILABLE;
+        }
+        positions->positions[n - 1] = (struct store_position){
+            .seq = pg_u64(rows, row, 1),
+            .rev = pg_u64(rows, row, 2),
+            .unread = pg_u64(rows, row, 3),
+        };
+    }
+    return 0;
+}
+
+int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGresult *rows)
+{
+    struct store_request *request = flight->requests[run->first];
+    switch (request->op) {
+    case STORE_LIST:
+        return PQntuples(rows) > 0 ? read_list((struct store_list *)request, rows)
+                                   : STATUS_UNAVAILABLE;
+    case STORE_SYNC:
+        return PQntuples(rows) > 0 ? read_sync((struct store_sync *)request, rows)
+                                   : STATUS_UNAVAILABLE;
+    case STORE_GET:
+        return read_get((struct store_get *)request, rows);
+    case STORE_POSITIONS:
+        return read_positions((struct store_positions *)request, rows);
+    case STORE_PING:
+        return 0;
+    case STORE_PUT:
+    case STORE_MARK:
+    case STORE_CLAIM:
+    case STORE_SWEEP:
+    case STORE_ERASE:
+    case STORE_OP_COUNT:
+        break;
+    }
+    return STATUS_UNAVAILABLE;
+}

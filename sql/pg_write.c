@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sql/pg_port.h"
+
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+
+/*
+ * While a transaction is under way writes queue; when it is over, all that is queued leaves as one
+ * round of flights: neighbours without a fence share a flight, anything else has its own. A shared
+ * flight that fails for a value is queued again in halves until the request at fault is alone.
+ */
+
+enum { ROUND_MAX = 8, SHARED_REQUESTS = 256, SHARED_ROWS = 1000, SHARED_BYTES = 8 << 20 };
+
+static struct store_request *request_of(struct list *link)
+{
+    return container_of(link, struct store_request, link);
+}
+
+/* --- building a flight --- */
+
+static bool can_share(const struct store_request *request)
+{
+    return request->op == STORE_MARK || request->op == STORE_ERASE ||
+           (request->op == STORE_PUT && !((const struct store_put *)request)->fenced);
+}
+
+static size_t rows_of(const struct store_request *request)
+{
+    return request->op == STORE_PUT ? ((const struct store_put *)request)->count : 1;
+}
+
+size_t pg_write_size(const struct store_request *request)
+{
+    if (request->op != STORE_PUT) {
+        return 0;
+    }
+    const struct store_put *put = (const struct store_put *)request;
+    size_t size = 0;
+    for (size_t i = 0; i < put->count; i++) {
+        const struct store_row *row = &put->rows[i];
+        size += row->who.tenant.len + row->who.user.len + row->type.len + row->title.len +
+                row->message.len + row->data.len + 150;
+    }
+    return size;
+}
+
+static const struct store_user *user_of(const struct store_request *request, size_t row)
+{
+    switch (request->op) {
+    case STORE_PUT:
+        return &((const struct store_put *)request)->rows[row].who;
+    case STORE_MARK:
+        return &((const struct store_mark *)request)->who;
+    case STORE_ERASE:
+        return &((const struct store_erase *)request)->who;
+    case STORE_LIST:
+    case STORE_SYNC:
+    case STORE_GET:
+    case STORE_POSITIONS:
+    case STORE_CLAIM:
+    case STORE_SWEEP:
+    case STORE_PING:
+    case STORE_OP_COUNT:
+        break;
+    }
+    CHECK(false);
+    return NULL;
+}
+
+/* Lock the inboxes of all the flight's users in one order, making those that a put needs. */
+static void send_lock(struct pg_conn *conn, struct pg_flight *flight)
+{
+    size_t rows = 0;
+    for (size_t i = 0; i < flight->request_count; i++) {
+        rows += rows_of(flight->requests[i]);
+    }
+    struct pg_params *params = pg_conn_params(conn);
+    for (unsigned column = 0; column < 3; column++) {
+        pg_add_array(params, column < 2 ? PG_TEXT : PG_BOOL, rows);
+        for (size_t i = 0; i < flight->request_count; i++) {
+            const struct store_request *request = flight->requests[i];
+            for (size_t row = 0; row < rows_of(request); row++) {
+                const struct store_user *who = user_of(request, row);
+                if (column == 2) {
+                    pg_add_element_bool(params, request->op == STORE_PUT);
+                } else {
+                    pg_add_element(params, column == 0 ? who->tenant : who->user);
+                }
+            }
+        }
+    }
+    pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_LOCK});
+}
+
+/* The columns of a put in the order of the statement's parameters. */
+enum put_column {
+    PUT_TENANT,
+    PUT_USER,
+    PUT_KEY,
+    PUT_CONTENT,
+    PUT_ID,
+    PUT_TYPE,
+    PUT_TITLE,
+    PUT_MESSAGE,
+    PUT_DATA,
+    PUT_PRIORITY,
+    PUT_CREATED,
+    PUT_EXPIRES,
+    PUT_COLUMNS,
+};
+
+static const enum pg_type put_types[PUT_COLUMNS] = {PG_TEXT, PG_TEXT, PG_UUID, PG_UUID, PG_UUID,
+    PG_TEXT, PG_TEXT, PG_TEXT, PG_BYTEA, PG_INT2, PG_INT8, PG_INT8};
+
+static void add_put_element(
+    struct pg_params *params, enum put_column column, const struct store_row *row)
+{
+    switch (column) {
+    case PUT_TENANT:
+        pg_add_element(params, row->who.tenant);
+        break;
+    case PUT_USER:
+        pg_add_element(params, row->who.user);
+        break;
+    case PUT_KEY:
+        pg_add_element(params, bytes_of(row->key_hash, STORE_HASH_LEN));
+        break;
+    case PUT_CONTENT:
+        pg_add_element(params, bytes_of(row->content_hash, STORE_HASH_LEN));
+        break;
+    case PUT_ID:
+        pg_add_element(params, bytes_of(row->id, STORE_ID_LEN));
+        break;
+    case PUT_TYPE:
+        pg_add_element(params, row->type);
+        break;
+    case PUT_TITLE:
+        pg_add_element(params, row->title);
+        break;
+    case PUT_MESSAGE:
+        pg_add_element(params, row->message);
+        break;
+    case PUT_DATA:
+        pg_add_element(params, row->data);
+        break;
+    case PUT_PRIORITY:
+        pg_add_element_i16(params, (int16_t)row->priority);
+        break;
+    case PUT_CREATED:
+        pg_add_element_i64(params, row->created_at);
+        break;
+    case PUT_EXPIRES:
+        pg_add_element_i64(params, row->expires_at);
+        break;
+    case PUT_COLUMNS:
+        break;
+    }
+}
+
+/* One statement for the puts from `first` on, `count` of them. */
+static void send_put(struct pg_conn *conn, struct pg_flight *flight, size_t first, size_t count)
+{
+    size_t rows = 0;
+    for (size_t i = first; i < first + count; i++) {
+        rows += rows_of(flight->requests[i]);
+    }
+    struct pg_params *params = pg_conn_params(conn);
+    for (unsigned column = 0; column < PUT_COLUMNS; column++) {
+        pg_add_array(params, put_types[column], rows);
+        for (size_t i = first; i < first + count; i++) {
+            const struct store_put *put = (const struct store_put *)flight->requests[i];
+            for (size_t row = 0; row < put->count; row++) {
+                add_put_element(params, (enum put_column)column, &put->rows[row]);
+            }
+        }
+    }
+    pg_conn_send(
+        conn, flight, (struct pg_run){.which = PG_STMT_PUT, .first = first, .count = count});
+}
+
+static void add_ids(struct pg_params *params, const uint8_t (*ids)[STORE_ID_LEN], size_t count)
+{
+    pg_add_array(params, PG_UUID, count);
+    for (size_t i = 0; i < count; i++) {
+        pg_add_element(params, bytes_of(ids[i], STORE_ID_LEN));
+    }
+}
+
+static void send_mark(struct pg_conn *conn, struct pg_flight *flight, size_t index)
+{
+    const struct store_mark *mark = (const struct store_mark *)flight->requests[index];
+    struct pg_params *params = pg_conn_params(conn);
+    pg_add_text(params, mark->who.tenant);
+    pg_add_text(params, mark->who.user);
+    pg_add_i16(params, (int16_t)mark->state);
+    pg_add_u64(params, mark->at);
+    enum pg_statement which = PG_STMT_MARK_IDS;
+    if (mark->id_count > 0) {
+        add_ids(params, mark->ids, mark->id_count);
+    } else {
+        which = mark->state <= STATE_READ ? PG_STMT_MARK_UP_TO_OPEN : PG_STMT_MARK_UP_TO;
+        pg_add_u64(params, mark->up_to);
+    }
+    pg_conn_send(conn, flight, (struct pg_run){.which = which, .first = index, .count = 1});
+}
+
+static void send_erase(struct pg_conn *conn, struct pg_flight *flight, size_t index)
+{
+    const struct store_erase *erase = (const struct store_erase *)flight->requests[index];
+    struct pg_params *params = pg_conn_params(conn);
+    pg_add_text(params, erase->who.tenant);
+    pg_add_text(params, erase->who.user);
+    pg_add_i16(params, STATE_ERASED);
+    pg_add_u64(params, erase->at);
+    enum pg_statement which = PG_STMT_ERASE_ALL;
+    if (erase->id_count > 0) {
+        add_ids(params, erase->ids, erase->id_count);
+        which = PG_STMT_ERASE_IDS;
+    }
+    pg_conn_send(conn, flight, (struct pg_run){.which = which, .first = index, .count = 1});
+}
+
+/* Neighbouring puts are one statement; everything keeps the order of the queue. */
+static void send_shared(struct pg_conn *conn, struct pg_flight *flight)
+{
+    send_lock(conn, flight);
+    for (size_t i = 0; i < flight->request_count;) {
+        size_t puts = 0;
+        while (i + puts < flight->request_count && flight->requests[i + puts]->op == STORE_PUT) {
+            puts++;
+        }
+        if (puts > 0) {
+            send_put(conn, flight, i, puts);
+            i += puts;
+        } else if (flight->requests[i]->op == STORE_MARK) {
+            send_mark(conn, flight, i++);
+        } else {
+            send_erase(conn, flight, i++);
+        }
+    }
+}
+
+static void send_fenced(struct pg_conn *conn, struct pg_flight *flight)
+{
+    const struct store_put *put = (const struct store_put *)flight->requests[0];
+    struct pg_params *params = pg_conn_params(conn);
+    pg_add_u64(params, put->partition);
+    pg_add_u64(params, put->token);
+    pg_add_text(params, put->last_id);
+    pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_FENCE});
+    if (put->count > 0) {
+        send_lock(conn, flight);
+        send_put(conn, flight, 0, 1);
+    }
+}
+
+static void send_claim(struct pg_conn *conn, struct pg_flight *flight)
+{
+    const struct store_claim *claim = (const struct store_claim *)flight->requests[0];
+    struct pg_params *params = pg_conn_params(conn);
+    pg_add_u64(params, claim->partition);
+    pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_CLAIM_END});
+    params = pg_conn_params(conn);
+    pg_add_u64(params, claim->partition);
+    pg_add_text(params, claim->owner);
+    pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_CLAIM, .count = 1});
+}
+
+static void send_sweep(struct pg_conn *conn, struct pg_flight *flight)
+{
+    const struct store_sweep *sweep = (const struct store_sweep *)flight->requests[0];
+    struct pg_params *params = pg_conn_params(conn);
+    bool keep_all = sweep->tombstone_ms >= sweep->now;
+    pg_add_u64(params, sweep->now);
+    pg_add_i64(params, keep_all ? -1 : (int64_t)(sweep->now - sweep->tombstone_ms));
+    pg_add_u64(params, sweep->limit);
+    pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_SWEEP, .count = 1});
+}
+
+/* How many requests from the head of the queue make the next flight. */
+static size_t count_shared(const struct pg_port *port)
+{
+    size_t max = SHARED_REQUESTS;
+    if (port->isolate_left > 0) {
+        max = port->isolate_max < port->isolate_left ? port->isolate_max : port->isolate_left;
+    }
+    size_t count = 0;
+    size_t rows = 0;
+    size_t size = 0;
+    list_for_each (link, &port->writes) {
+        const struct store_request *request = request_of(link);
+        rows += rows_of(request);
+        size += pg_write_size(request);
+        bool fits = rows <= SHARED_ROWS && size <= SHARED_BYTES && count < max;
+        if (count > 0 && (!fits || !can_share(request))) {
+            break;
+        }
+        count++;
+        if (!can_share(request)) {
+            break;
+        }
+    }
+    return count;
+}
+
+static struct pg_flight *take_flight(struct pg_port *port)
+{
+    size_t count = count_shared(port);
+    struct pg_flight *flight = pg_flight_create(count, count + 2);
+    for (size_t i = 0; i < count; i++) {
+        flight->requests[flight->request_count++] = request_of(list_pop(&port->writes));
+    }
+    port->isolate_left -= count < port->isolate_left ? count : port->isolate_left;
+    return flight;
+}
+
+static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
+{
+    const struct store_request *request = flight->requests[0];
+    if (can_share(request)) {
+        send_shared(conn, flight);
+    } else if (request->op == STORE_PUT) {
+        send_fenced(conn, flight);
+    } else if (request->op == STORE_CLAIM) {
+        send_claim(conn, flight);
+    } else {
+        send_sweep(conn, flight);
+    }
+    pg_conn_commit(conn, flight);
+}
+
+/* A new session takes over from the lost one what it had claimed. */
+static void send_renewal(struct pg_port *port)
+{
+    struct pg_flight *flight = pg_flight_create(0, 1);
+    struct pg_params *params = pg_conn_params(&port->writer);
+    pg_add_array(params, PG_INT8, port->claim_count);
+    for (size_t i = 0; i < port->claim_count; i++) {
+        pg_add_element_i64(params, port->claims[i].partition);
+    }
+    pg_add_array(params, PG_INT8, port->claim_count);
+    for (size_t i = 0; i < port->claim_count; i++) {
+        pg_add_element_i64(params, port->claims[i].token);
+    }
+    pg_conn_send(&port->writer, flight, (struct pg_run){.which = PG_STMT_CLAIM_RENEW});
+    pg_conn_commit(&port->writer, flight);
+}
+
+void pg_write_dispatch(struct pg_port *port)
+{
+    struct pg_conn *conn = &port->writer;
+    if (!pg_conn_is_up(conn) || conn->flight_count > 0) {
+        return;
+    }
+    if (port->renew && port->claim_count > 0) {
+        send_renewal(port);
+    }
+    port->renew = false;
+    for (unsigned i = 0; i < ROUND_MAX && !list_empty(&port->writes) && pg_conn_is_up(conn); i++) {
+        bool isolating = port->isolate_left > 0;
+        send_flight(conn, take_flight(port));
+        if (isolating) {
+            break; /* a half that fails must come again before what is behind it */
+        }
+    }
+}
+
+/* --- taking in the answers --- */
+
+static int read_put(struct pg_flight *flight, const struct pg_run *run, const PGresult *rows)
+{
+    int row = 0;
+    for (size_t i = run->first; i < run->first + run->count; i++) {
+        struct store_put *put = (struct store_put *)flight->requests[i];
+        struct result *arena = request_result(&put->base);
+        struct put_result *results = result_alloc(arena, put->count * sizeof(*results));
+        if (!results || (size_t)(PQntuples(rows) - row) < put->count) {
+            return STATUS_UNAVAILABLE;
+        }
+        flight->results[i] = results;
+        for (size_t j = 0; j < put->count; j++, row++) {
+            results[j] = (struct put_result){
+                .outcome = (enum store_outcome)pg_i16(rows, row, 0),
+                .seq = pg_u64(rows, row, 2),
+                .rev = pg_u64(rows, row, 3),
+                .unread = pg_u64(rows, row, 4),
+            };
+            pg_uuid(rows, row, 1, results[j].id);
+        }
+    }
+    return 0;
+}
+
+/* What mark and erase have in common. */
+struct change_outputs {
+    struct store_position *position;
+    bool *changed;
+    struct store_change **changes;
+    size_t *count;
+    enum store_state state;
+    uint64_t at;
+};
+
+static int read_changed(
+    const PGresult *rows, struct result *arena, const struct change_outputs *outputs)
+{
+    enum { ID = 3, SEQ };
+    if (PQntuples(rows) == 0) {
+        return STATUS_UNAVAILABLE;
+    }
+    *outputs->position = (struct store_position){
+        .seq = pg_u64(rows, 0, 0),
+        .rev = pg_u64(rows, 0, 1),
+        .unread = pg_u64(rows, 0, 2),
+    };
+    for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, ID); row++) {
+        struct store_change change = {
+            .seq = pg_u64(rows, row, SEQ),
+            .rev = outputs->position->rev,
+            .state = outputs->state,
+            .at = outputs->at,
+        };
+        pg_uuid(rows, row, ID, change.id);
+        change_append(arena, outputs->changes, outputs->count, &change);
+        *outputs->changed = true;
+    }
+    return 0;
+}
+
+static int read_mark(struct store_mark *mark, const PGresult *rows)
+{
+    const struct change_outputs outputs = {
+        .position = &mark->position,
+        .changed = &mark->changed,
+        .changes = &mark->changes,
+        .count = &mark->change_count,
+        .state = mark->state,
+        .at = mark->at,
+    };
+    return read_changed(rows, request_result(&mark->base), &outputs);
+}
+
+static int read_erase(struct store_erase *erase, const PGresult *rows)
+{
+    const struct change_outputs outputs = {
+        .position = &erase->position,
+        .changed = &erase->changed,
+        .changes = &erase->changes,
+        .count = &erase->change_count,
+        .state = STATE_ERASED,
+        .at = erase->at,
+    };
+    return read_changed(rows, request_result(&erase->base), &outputs);
+}
+
+static int read_claim(struct store_claim *claim, const PGresult *rows)
+{
+    if (PQntuples(rows) != 1) {
+        return STATUS_UNAVAILABLE; /* it cannot see its own session */
+    }
+    claim->token = pg_u64(rows, 0, 0);
+    claim->last_id = result_copy(request_result(&claim->base), pg_bytes(rows, 0, 1));
+    return 0;
+}
+
+/* The user of `row`, appended when it is another than the last one's. */
+static struct store_swept *swept_of(struct store_sweep *sweep, const PGresult *rows, int row)
+{
+    struct result *arena = request_result(&sweep->base);
+    struct bytes tenant = pg_bytes(rows, row, 0);
+    struct bytes user = pg_bytes(rows, row, 1);
+    if (sweep->user_count > 0) {
+        struct store_swept *last = &sweep->users[sweep->user_count - 1];
+        if (bytes_eq(last->who.tenant, tenant) && bytes_eq(last->who.user, user)) {
+            return last;
+        }
+    }
+    struct store_swept *grown = result_grow(arena, sweep->users, sweep->user_count, sizeof(*grown));
+    if (!grown) {
+        return NULL;
+    }
+    sweep->users = grown;
+    struct store_swept *swept = &grown[sweep->user_count++];
+    *swept = (struct store_swept){
+        .who.tenant = result_copy(arena, tenant),
+        .who.user = result_copy(arena, user),
+        .position.seq = pg_u64(rows, row, 2),
+        .position.rev = pg_u64(rows, row, 3),
+        .position.unread = pg_u64(rows, row, 4),
+    };
+    return swept;
+}
+
+static int read_sweep(struct store_sweep *sweep, const PGresult *rows)
+{
+    enum { USER = 1, ID = 5, SEQ, MORE };
+    struct result *arena = request_result(&sweep->base);
+    for (int row = 0; row < PQntuples(rows); row++) {
+        if (PQgetisnull(rows, row, USER)) {
+            sweep->more = pg_bool(rows, row, MORE);
+            continue;
+        }
+        struct store_swept *swept = swept_of(sweep, rows, row);
+        if (!swept) {
+            return STATUS_UNAVAILABLE;
+        }
+        struct store_change change = {
+            .seq = pg_u64(rows, row, SEQ),
+            .rev = swept->position.rev,
+            .state = STATE_EXPIRED,
+            .at = sweep->now,
+        };
+        pg_uuid(rows, row, ID, change.id);
+        change_append(arena, &swept->changes, &swept->change_count, &change);
+    }
+    return 0;
+}
+
+int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGresult *rows)
+{
+    if (run->count == 0) {
+        return 0; /* a lock, a fence, a renewal */
+    }
+    struct store_request *request = flight->requests[run->first];
+    switch (request->op) {
+    case STORE_PUT:
+        return read_put(flight, run, rows);
+    case STORE_MARK:
+        return read_mark((struct store_mark *)request, rows);
+    case STORE_ERASE:
+        return read_erase((struct store_erase *)request, rows);
+    case STORE_CLAIM:
+        return read_claim((struct store_claim *)request, rows);
+    case STORE_SWEEP:
+        return read_sweep((struct store_sweep *)request, rows);
+    case STORE_LIST:
+    case STORE_SYNC:
+    case STORE_GET:
+    case STORE_POSITIONS:
+    case STORE_PING:
+    case STORE_OP_COUNT:
+        break;
+    }
+    return STATUS_UNAVAILABLE;
+}
+
+static void remember_claim(struct pg_port *port, const struct store_claim *claim)
+{
+    for (size_t i = 0; i < port->claim_count; i++) {
+        if (port->claims[i].partition == claim->partition) {
+            port->claims[i].token = claim->token;
+            return;
+        }
+    }
+    port->claims = mem_realloc_array(port->claims, port->claim_count + 1, sizeof(*port->claims));
+    port->claims[port->claim_count++] =
+        (struct pg_claim){.partition = claim->partition, .token = claim->token};
+}
+
+static void complete(struct pg_port *port, struct pg_flight *flight, size_t index)
+{
+    struct store_request *request = flight->requests[index];
+    int status = flight->status;
+    if (status == 0 && request->result && result_failed(request->result)) {
+        status = STATUS_UNAVAILABLE;
+    }
+    if (status == 0 && request->op == STORE_PUT && flight->results[index]) {
+        put_apply((struct store_put *)request, flight->results[index]);
+    }
+    if (status == 0 && request->op == STORE_CLAIM) {
+        remember_claim(port, (const struct store_claim *)request);
+    }
+    port_complete(request, status);
+}
+
+/* Queue the flight's requests again, in front, to be sent in halves. */
+static void isolate(struct pg_port *port, struct pg_flight *flight)
+{
+    for (size_t i = flight->request_count; i > 0; i--) {
+        struct store_request *request = flight->requests[i - 1];
+        request_reset(request);
+        list_prepend(&port->writes, &request->link);
+    }
+    port->isolate_left += flight->request_count;
+    port->isolate_max = flight->request_count / 2;
+}
+
+void pg_write_landed(struct pg_port *port, struct pg_flight *flight)
+{
+    if (flight->status == STATUS_INVALID && flight->request_count > 1) {
+        isolate(port, flight);
+    } else {
+        for (size_t i = 0; i < flight->request_count; i++) {
+            complete(port, flight, i);
+        }
+    }
+    pg_flight_destroy(flight);
+}
