@@ -8,16 +8,12 @@
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 
-void announce_send(struct shard *shard, const struct announce *announce)
+/* Send `payload` (takes the reference) to the user actors of this node and of the others. */
+static void send_payload(
+    struct shard *shard, struct bytes tenant, struct bytes user, struct buf *payload)
 {
-    struct builder out = {0};
-    announce_encode(announce, &out);
-    struct buf *payload = builder_finish(&out);
-    if (payload == NULL) {
-        return; /* without memory: the recheck finds it */
-    }
     char at[WIRE_NAME_MAX];
-    struct bytes key = wire_name_room(announce->tenant, announce->user, at);
+    struct bytes key = wire_name_room(tenant, user, at);
     if (shard->cluster != NULL) {
         cluster_announce(shard->cluster, key, payload);
     }
@@ -26,6 +22,23 @@ void announce_send(struct shard *shard, const struct announce *announce)
     CHECK(msg->key != NULL);
     msg->payload = payload;
     msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
+}
+
+void announce_send(struct shard *shard, const struct announce *announce)
+{
+    struct builder out = {0};
+    announce_encode(announce, &out);
+    struct buf *payload = builder_finish(&out);
+    if (payload != NULL) { /* without memory: the recheck finds it */
+        send_payload(shard, announce->tenant, announce->user, payload);
+    }
+}
+
+void announce_repeat(struct shard *shard, struct store_user who)
+{
+    struct buf *empty = buf_new(bytes_of(NULL, 0));
+    CHECK(empty != NULL);
+    send_payload(shard, who.tenant, who.user, empty);
 }
 
 void announce_row(struct shard *shard, const struct store_row *row)

@@ -30,4 +30,7 @@ void announce_changes(struct shard *shard, struct store_user who, struct store_p
 void announce_up_to(struct shard *shard, struct store_user who, struct store_position position,
     uint64_t up_to, const struct store_change *last);
 
+/* A post was a repeat: whoever holds the user looks whether the first announcement was lost. */
+void announce_repeat(struct shard *shard, struct store_user who);
+
 #endif

@@ -64,6 +64,8 @@ struct actor_config {
     uint32_t stall_ms; /* a full outbox that does not drain: closed CLOSE_SLOW */
     uint32_t recheck_ms; /* 30,000 */
     uint32_t partitions; /* of the ingress stream */
+    uint32_t lease_ms; /* of a partition */
+    uint32_t dead_max; /* entries of the dead letters */
     uint32_t message_bytes; /* told in hub:ready */
     bool relay_unknown; /* unknown client events go to the room they name */
 
@@ -96,6 +98,7 @@ struct shard_stats {
     uint64_t rate_limited;
     uint64_t stored; /* notifications */
     uint64_t duplicates;
+    uint64_t dead; /* stream entries that could not be stored */
     uint64_t announced;
     uint64_t gaps; /* rev jumped: the store was read */
     uint64_t rechecks; /* users whose position was stale at a recheck */

@@ -259,6 +259,10 @@ static void release(struct user *user)
 void user_feed_apply(struct user *user, struct buf *payload)
 {
     struct announce announce;
+    if (buf_bytes(payload).len == 0) {
+        ask_position(user); /* a repeat: the first announcement may have been lost */
+        return;
+    }
     if (announce_decode(buf_bytes(payload), &announce) != 0) {
         return;
     }

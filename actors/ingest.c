@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: life, the lease, becoming owner, reading, storing, what posters are told,
+ * trimming.
+ *
+ * States: STANDBY (another node owns the partition, or nobody yet), CLAIMING (the lease is ours,
+ * the store is being told), OWNER. Fencing does not rest on the lease: a batch of an owner that was
+ * overtaken is refused by the store, whatever this node believes.
+ */
+#include <stdio.h>
+
+#include "actors/behaviours.h"
+#include "actors/bus.h"
+#include "actors/ingest_batch.h"
+#include "actors/ingest_proto.h"
+#include "actors/ingest_route.h"
+#include "actors/post.h"
+#include "actors/shard.h"
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+
+enum {
+    STANDBY_MS = 250,
+    RENEW_MS = 400,
+    RETRY_MS = 300,
+    BLOCK_MS = 1000,
+    COMMAND_MS = 5000,
+    TRIM_EVERY = 64,
+    NAME_MAX_LEN = 128,
+};
+
+/* Both compare before they act: the lease may be another node's by now. */
+#define RENEW_SCRIPT                                                                               \
+    "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('pexpire',KEYS[1],ARGV[2]) "     \
+    "else return 0 end"
+#define RELEASE_SCRIPT                                                                             \
+    "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 "   \
+    "end"
+
+struct ingest_claim {
+    struct store_claim request;
+    struct shard *shard;
+    struct actor_ref owner;
+};
+
+enum ingest_state { STANDBY, CLAIMING, OWNER };
+
+struct ingest {
+    struct actor actor;
+    struct buf *key;
+    uint32_t partition;
+    uint8_t state; /* enum ingest_state */
+    bool reading;
+    bool busy; /* `storing` is being routed or committed */
+    bool closing;
+    struct bus_link *link; /* lease, dead letters, replies */
+    struct bus_link *reader; /* blocking reads */
+    struct timer lease_timer;
+    struct timer retry_timer;
+    uint64_t lease_sent_ms;
+    uint64_t lease_until_ms;
+    uint64_t token;
+    char last_id[INGEST_ID_MAX]; /* committed */
+    char read_id[INGEST_ID_MAX]; /* read so far */
+    char asked_id[INGEST_ID_MAX]; /* what the read under way began from */
+    struct ingest_batch *storing;
+    struct ingest_batch *waiting; /* read while `storing` is being committed */
+    uint32_t committed; /* batches since the last trim */
+    char stream[NAME_MAX_LEN];
+    char lease[NAME_MAX_LEN];
+};
+
+static void free_ingest(struct actor *actor);
+static struct actor *spawn_ingest(struct sched *sched, struct bytes key);
+static struct bytes key_of_ingest(const void *ingest);
+
+PROTOCOL_DEFINE(INGEST, ingest)
+
+const struct behaviour ingest_behaviour = {
+    PROTOCOL_BEHAVIOUR(INGEST, ingest),
+    .id = BEHAVIOUR_INGEST,
+    .key_of = key_of_ingest,
+    .spawn = spawn_ingest,
+    .destroy = free_ingest,
+};
+
+static void read_more(struct ingest *ingest);
+static void store_next(struct ingest *ingest);
+
+/* Life. */
+
+static struct shard *shard_here(const struct ingest *ingest)
+{
+    return shard_of(&ingest->actor);
+}
+
+static void command(struct ingest *ingest, struct bus_link *link, const struct bytes *argv,
+    size_t argc, bus_reply_fn fn)
+{
+    uint32_t timeout = link == ingest->reader ? BLOCK_MS + COMMAND_MS : COMMAND_MS;
+    shard_here(ingest)->bus->ops->command(link, argv, argc, timeout, fn, ingest);
+}
+
+static void arm(struct ingest *ingest, struct timer *timer, uint64_t delay_ms)
+{
+    struct sched *sched = ingest->actor.sched;
+    timer_set(sched_timers(sched), timer, sched_now(sched) + delay_ms);
+}
+
+static void on_lease_timer(struct timer *timer);
+static void on_retry_timer(struct timer *timer);
+
+static struct bytes key_of_ingest(const void *ingest)
+{
+    return buf_bytes(((const struct ingest *)ingest)->key);
+}
+
+static struct actor *spawn_ingest(struct sched *sched, struct bytes key)
+{
+    struct ingest *ingest = mem_alloc(sizeof(*ingest));
+    ingest->key = buf_new(key);
+    CHECK(ingest->key != NULL);
+    timer_init(&ingest->lease_timer, on_lease_timer);
+    timer_init(&ingest->retry_timer, on_retry_timer);
+    actor_start(&ingest->actor, &ingest_behaviour, sched);
+    return &ingest->actor;
+}
+
+static const struct bus_events no_events = {0};
+
+static void on_begin(struct ingest *ingest, struct ingest_begin *msg)
+{
+    struct shard *shard = shard_here(ingest);
+    const struct actor_config *config = shard->config;
+    if (ingest->link != NULL) {
+        return;
+    }
+    ingest->partition = msg->partition;
+    bool plain = config->partitions == 1 || msg->partition == INGEST_ROUTER;
+    if (plain) {
+        snprintf(ingest->stream, sizeof(ingest->stream), "%s:in", config->bus_prefix);
+    } else {
+        snprintf(ingest->stream, sizeof(ingest->stream), "%s:in:%u", config->bus_prefix,
+            (unsigned)msg->partition);
+    }
+    snprintf(ingest->lease, sizeof(ingest->lease), "%s:lease:%u", config->bus_prefix,
+        (unsigned)msg->partition);
+    ingest->link = shard->bus->ops->open(shard->bus, "ingest", &no_events, ingest);
+    ingest->reader = shard->bus->ops->open(shard->bus, "ingest-reader", &no_events, ingest);
+    arm(ingest, &ingest->lease_timer, 1);
+}
+
+static void close_links(struct ingest *ingest)
+{
+    const struct bus_ops *ops = ingest->link ? shard_here(ingest)->bus->ops : NULL;
+    struct bus_link *link = ingest->link;
+    struct bus_link *reader = ingest->reader;
+    ingest->link = NULL;
+    ingest->reader = NULL;
+    ingest->closing = true; /* replies that are cancelled now must not begin anything */
+    if (link != NULL) {
+        ops->close(link);
+        ops->close(reader);
+    }
+}
+
+static void free_ingest(struct actor *actor)
+{
+    struct ingest *ingest = (struct ingest *)(void *)actor;
+    struct timer_wheel *timers = sched_timers(actor->sched);
+    timer_cancel(timers, &ingest->lease_timer);
+    timer_cancel(timers, &ingest->retry_timer);
+    close_links(ingest);
+    ingest_batch_free(ingest->waiting);
+    if (!ingest->busy) {
+        ingest_batch_free(ingest->storing);
+    }
+    buf_unref(ingest->key);
+    mem_free(ingest);
+}
+
+/* The lease. */
+
+static void lose(struct ingest *ingest, const char *why)
+{
+    if (ingest->state == STANDBY) {
+        return;
+    }
+    log_info("INGEST-LOST", "gave up a partition", "partition=%u why=%s",
+        (unsigned)ingest->partition, why);
+    ingest->state = STANDBY;
+    ingest->token = 0;
+    ingest_batch_free(ingest->waiting);
+    ingest->waiting = NULL;
+    if (!ingest->busy) {
+        ingest_batch_free(ingest->storing);
+        ingest->storing = NULL;
+    }
+    timer_cancel(sched_timers(ingest->actor.sched), &ingest->retry_timer);
+}
+
+static void claim(struct ingest *ingest);
+
+static uint64_t lease_ms(const struct ingest *ingest)
+{
+    return shard_here(ingest)->config->lease_ms;
+}
+
+static void on_acquired(void *context, int status, const struct bus_reply *reply)
+{
+    struct ingest *ingest = context;
+    if (ingest->closing || status != 0 || reply->type != BUS_STATUS || ingest->state != STANDBY) {
+        return;
+    }
+    ingest->lease_until_ms = ingest->lease_sent_ms + lease_ms(ingest);
+    claim(ingest);
+}
+
+static void on_renewed(void *context, int status, const struct bus_reply *reply)
+{
+    struct ingest *ingest = context;
+    if (ingest->closing || status != 0 || ingest->state == STANDBY) {
+        return; /* the link is down: the timer sees when the lease has run out */
+    }
+    if (reply->type == BUS_INTEGER && reply->integer == 1) {
+        ingest->lease_until_ms = ingest->lease_sent_ms + lease_ms(ingest);
+    } else if (reply->type == BUS_INTEGER) {
+        lose(ingest, "lease");
+    }
+}
+
+static void on_tip(void *context, int status, const struct bus_reply *reply);
+
+static void check_tip(struct ingest *ingest)
+{
+    const struct bytes argv[] = {BYTES("XINFO"), BYTES("STREAM"), bytes_str(ingest->stream)};
+    command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_tip);
+}
+
+static void on_lease_timer(struct timer *timer)
+{
+    struct ingest *ingest = container_of(timer, struct ingest, lease_timer);
+    struct bytes node = bytes_str(shard_here(ingest)->config->node);
+    char ttl_text[24];
+    snprintf(ttl_text, sizeof(ttl_text), "%llu", (unsigned long long)lease_ms(ingest));
+    struct bytes ttl = bytes_str(ttl_text);
+    uint64_t now = sched_now(ingest->actor.sched);
+    if (ingest->state != STANDBY && now >= ingest->lease_until_ms) {
+        lose(ingest, "expired");
+    }
+    ingest->lease_sent_ms = now;
+    if (ingest->state == STANDBY && ingest->busy) {
+        arm(ingest, timer, STANDBY_MS); /* the answer to a former term's batch is still to come */
+        return;
+    }
+    if (ingest->state == STANDBY) {
+        const struct bytes argv[] = {
+            BYTES("SET"), bytes_str(ingest->lease), node, BYTES("NX"), BYTES("PX"), ttl};
+        command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_acquired);
+        arm(ingest, timer, STANDBY_MS);
+        return;
+    }
+    const struct bytes argv[] = {
+        BYTES("EVAL"), BYTES(RENEW_SCRIPT), BYTES("1"), bytes_str(ingest->lease), node, ttl};
+    command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_renewed);
+    if (ingest->state == OWNER) {
+        check_tip(ingest);
+    }
+    arm(ingest, timer, RENEW_MS);
+}
+
+static void release(struct ingest *ingest)
+{
+    const struct bytes argv[] = {BYTES("EVAL"), BYTES(RELEASE_SCRIPT), BYTES("1"),
+        bytes_str(ingest->lease), bytes_str(shard_here(ingest)->config->node)};
+    command(ingest, ingest->link, argv, ARRAY_LEN(argv), NULL);
+}
+
+/* Becoming owner. */
+
+static void on_claim_done(struct store_request *request)
+{
+    struct ingest_claim *claim = container_of(request, struct ingest_claim, request.base);
+    struct ingest_claimed *msg = ingest_claimed_new();
+    msg->claim = claim;
+    msg_send(claim->shard->sched, claim->owner, msg);
+}
+
+static void claim(struct ingest *ingest)
+{
+    struct ingest_claim *claim = mem_alloc(sizeof(*claim));
+    claim->shard = shard_here(ingest);
+    claim->owner = ingest->actor.self;
+    claim->request.base.op = STORE_CLAIM;
+    claim->request.base.done = on_claim_done;
+    claim->request.partition = ingest->partition;
+    claim->request.owner = bytes_str(claim->shard->config->node);
+    ingest->state = CLAIMING;
+    store_submit(claim->shard->store, &claim->request.base);
+}
+
+static void set_id(char *id, struct bytes value)
+{
+    if (value.len == 0 || value.len >= INGEST_ID_MAX) {
+        value = BYTES("0-0");
+    }
+    memcpy(id, value.at, value.len);
+    id[value.len] = '\0';
+}
+
+static void on_claimed(struct ingest *ingest, struct ingest_claimed *msg)
+{
+    const struct store_claim *request = &msg->claim->request;
+    if (ingest->state != CLAIMING) {
+        return;
+    }
+    if (request->base.status != 0) {
+        lose(ingest, "store");
+        release(ingest);
+        return;
+    }
+    ingest->state = OWNER;
+    ingest->token = request->token;
+    set_id(ingest->last_id, request->last_id);
+    memcpy(ingest->read_id, ingest->last_id, sizeof(ingest->read_id));
+    log_info("INGEST-OWNER", "took over a partition", "partition=%u token=%llu position=%s",
+        (unsigned)ingest->partition, (unsigned long long)ingest->token, ingest->last_id);
+    check_tip(ingest);
+    read_more(ingest);
+}
+
+/* Compare "ms-seq" ids. */
+static int compare_ids(struct bytes a, struct bytes b)
+{
+    unsigned long long parts[2][2] = {{0, 0}, {0, 0}};
+    struct bytes ids[2] = {a, b};
+    for (int i = 0; i < 2; i++) {
+        char text[INGEST_ID_MAX];
+        set_id(text, ids[i]);
+        if (sscanf(text, "%llu-%llu", &parts[i][0], &parts[i][1]) < 1) {
+            return 0;
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        if (parts[0][i] != parts[1][i]) {
+            return parts[0][i] < parts[1][i] ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
+/*
+ * A stream whose tip is behind what is stored was emptied or restored: XREAD above the tip would be
+ * silent for ever. It is read from the start; keys make what is stored already harmless.
+ */
+static void on_tip(void *context, int status, const struct bus_reply *reply)
+{
+    struct ingest *ingest = context;
+    if (ingest->closing || status != 0 || ingest->state != OWNER) {
+        return;
+    }
+    struct bytes tip = BYTES("0-0"); /* no such stream: an error reply */
+    if (reply->type == BUS_ERROR && !bytes_starts(reply->text, BYTES("ERR no such key"))) {
+        return;
+    }
+    for (size_t i = 0; reply->type == BUS_ARRAY && i + 1 < reply->count; i += 2) {
+        if (bytes_eq(reply->items[i]->text, BYTES("last-generated-id"))) {
+            tip = reply->items[i + 1]->text;
+        }
+    }
+    if (compare_ids(tip, bytes_str(ingest->last_id)) < 0) {
+        log_error("INGEST-TIP",
+            "the stream is behind what is stored: reading it again from the start",
+            "stream=%s tip=%s position=%s", ingest->stream, log_quote(tip), ingest->last_id);
+        set_id(ingest->last_id, BYTES("0-0"));
+        set_id(ingest->read_id, BYTES("0-0"));
+    }
+}
+
+/* Reading. */
+
+static void on_read(void *context, int status, const struct bus_reply *reply)
+{
+    struct ingest *ingest = context;
+    if (ingest->closing) {
+        return;
+    }
+    ingest->reading = false;
+    if (ingest->state != OWNER) {
+        return;
+    }
+    if (status != 0 || reply->type == BUS_ERROR) {
+        arm(ingest, &ingest->retry_timer, RETRY_MS);
+        return;
+    }
+    if (reply->type == BUS_ARRAY &&
+        bytes_eq(bytes_str(ingest->asked_id), bytes_str(ingest->read_id))) {
+        ingest->waiting = ingest_batch_new(shard_here(ingest), ingest->actor.self,
+            bytes_str(ingest->stream), ingest->partition != INGEST_ROUTER, reply);
+        if (ingest->waiting != NULL) {
+            set_id(ingest->read_id, ingest_batch_last_id(ingest->waiting));
+            store_next(ingest);
+        }
+    }
+    read_more(ingest);
+}
+
+static void read_more(struct ingest *ingest)
+{
+    if (ingest->reading || ingest->waiting != NULL || ingest->state != OWNER || ingest->closing) {
+        return;
+    }
+    ingest->reading = true;
+    memcpy(ingest->asked_id, ingest->read_id, sizeof(ingest->asked_id));
+    const struct bytes argv[] = {BYTES("XREAD"), BYTES("COUNT"), BYTES("500"), BYTES("BLOCK"),
+        BYTES("1000"), BYTES("STREAMS"), bytes_str(ingest->stream), bytes_str(ingest->read_id)};
+    command(ingest, ingest->reader, argv, ARRAY_LEN(argv), on_read);
+}
+
+static void on_retry_timer(struct timer *timer)
+{
+    struct ingest *ingest = container_of(timer, struct ingest, retry_timer);
+    store_next(ingest);
+    read_more(ingest);
+}
+
+/* Storing. */
+
+static void on_put_done(struct store_request *request)
+{
+    struct ingest_batch *batch = container_of(request, struct ingest_batch, put.base);
+    struct ingest_stored *msg = ingest_stored_new();
+    msg->batch = batch;
+    msg_send(batch->shard->sched, batch->owner, msg);
+}
+
+static void submit(struct ingest *ingest)
+{
+    ingest->busy = true;
+    ingest_batch_submit(ingest->storing, ingest->partition, ingest->token, on_put_done);
+}
+
+static void on_routed(void *context, bool ok)
+{
+    struct ingest *ingest = context;
+    ingest->busy = false;
+    if (ingest->closing) {
+        return;
+    }
+    if (ingest->state != OWNER) {
+        ingest_batch_free(ingest->storing);
+        ingest->storing = NULL;
+    } else if (ok) {
+        submit(ingest);
+    } else {
+        arm(ingest, &ingest->retry_timer, RETRY_MS);
+    }
+}
+
+/* Commit what has been read, or go on with a batch that could not be committed. */
+static void store_next(struct ingest *ingest)
+{
+    if (ingest->busy || ingest->state != OWNER) {
+        return;
+    }
+    if (ingest->storing == NULL) {
+        ingest->storing = ingest->waiting;
+        ingest->waiting = NULL;
+        if (ingest->storing == NULL) {
+            return;
+        }
+        ingest_tell_faults(ingest->storing, ingest->link, ingest->stream);
+    }
+    if (ingest->partition == INGEST_ROUTER) {
+        ingest->busy = true;
+        ingest_route(ingest->storing, ingest->link, on_routed, ingest);
+        return;
+    }
+    submit(ingest);
+}
+
+static void trim(struct ingest *ingest)
+{
+    const struct bytes argv[] = {BYTES("XTRIM"), bytes_str(ingest->stream), BYTES("MINID"),
+        BYTES("~"), bytes_str(ingest->last_id)};
+    command(ingest, ingest->link, argv, ARRAY_LEN(argv), NULL);
+}
+
+static void on_committed(struct ingest *ingest, struct ingest_batch *batch)
+{
+    struct shard *shard = shard_here(ingest);
+    set_id(ingest->last_id, ingest_batch_run_id(batch));
+    post_announce(shard, batch->put.rows, batch->put.count);
+    for (uint32_t i = batch->from; i < batch->to; i++) {
+        struct ingest_entry *entry = &batch->entries[i];
+        if (entry->parsed && entry->post.is_event && ingest->partition != INGEST_ROUTER &&
+            post_event(shard, &entry->post) != 0) {
+            entry->fault = (struct ingest_fault){.reason = "invalid_field", .field = "args"};
+        }
+        if (ingest->partition != INGEST_ROUTER) {
+            ingest_tell_result(batch, entry, ingest->link);
+        }
+    }
+    if (ingest_batch_advance(batch)) {
+        submit(ingest);
+        return;
+    }
+    ingest_batch_free(batch);
+    ingest->storing = NULL;
+    if (++ingest->committed % TRIM_EVERY == 0 || ingest->waiting == NULL) {
+        trim(ingest);
+    }
+    store_next(ingest);
+    read_more(ingest);
+}
+
+static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
+{
+    struct ingest_batch *batch = msg->batch;
+    int status = batch->put.base.status;
+    msg->batch = NULL;
+    ingest->busy = false;
+    store_request_finish(&batch->put.base);
+    if (status == STATUS_FENCED) {
+        lose(ingest, "fenced");
+    }
+    if (ingest->state != OWNER || batch->put.token != ingest->token) {
+        ingest_batch_free(batch);
+        ingest->storing = NULL;
+        return;
+    }
+    if (status == STATUS_INVALID) {
+        struct ingest_entry *entry = ingest_batch_narrow(batch);
+        if (entry != NULL) {
+            ingest_tell_fault(batch, entry, ingest->link, ingest->stream);
+        }
+        submit(ingest);
+    } else if (status != 0) {
+        arm(ingest, &ingest->retry_timer, RETRY_MS);
+    } else {
+        on_committed(ingest, batch);
+    }
+}
+
+/* Start and stop, from the hub. */
+
+static struct buf *key_new(uint32_t partition)
+{
+    struct builder key = {0};
+    builder_printf(&key, "ingest:%u", (unsigned)partition);
+    struct buf *buf = builder_finish(&key);
+    CHECK(buf != NULL);
+    return buf;
+}
+
+static unsigned home_of(struct shard *shard, struct buf *key)
+{
+    return actor_system_shard_of(sched_system(shard->sched), buf_bytes(key));
+}
+
+static void send_begin(struct shard *shard, uint32_t partition)
+{
+    struct ingest_begin *msg = ingest_begin_new();
+    msg->partition = partition;
+    msg->key = key_new(partition);
+    msg_send_named(shard->sched, home_of(shard, msg->key), msg);
+}
+
+static void send_close(struct shard *shard, uint32_t partition)
+{
+    struct ingest_close *msg = ingest_close_new();
+    msg->key = key_new(partition);
+    msg_send_named(shard->sched, home_of(shard, msg->key), msg);
+}
+
+static void for_each_partition(struct shard *shard, void (*send)(struct shard *, uint32_t))
+{
+    uint32_t partitions = shard->config->partitions;
+    for (uint32_t i = 0; i < partitions; i++) {
+        send(shard, i);
+    }
+    if (partitions > 1) {
+        send(shard, INGEST_ROUTER);
+    }
+}
+
+void ingest_start(struct shard *shard)
+{
+    for_each_partition(shard, send_begin);
+}
+
+void ingest_stop(struct shard *shard)
+{
+    for_each_partition(shard, send_close);
+}
+
+static void on_close(struct ingest *ingest, struct ingest_close *msg)
+{
+    (void)msg;
+    if (ingest->state != STANDBY) {
+        release(ingest);
+        lose(ingest, "stopping");
+    }
+    actor_stop(&ingest->actor);
+}
+
+/* What undelivered messages own. */
+
+static void drop_begin(struct ingest_begin *msg)
+{
+    buf_unref(msg->key);
+}
+
+static struct bytes key_begin(const struct ingest_begin *msg)
+{
+    return buf_bytes(msg->key);
+}
+
+static void drop_claimed(struct ingest_claimed *msg)
+{
+    store_request_finish(&msg->claim->request.base);
+    mem_free(msg->claim);
+}
+
+static void drop_stored(struct ingest_stored *msg)
+{
+    if (msg->batch != NULL) {
+        store_request_finish(&msg->batch->put.base);
+        ingest_batch_free(msg->batch);
+    }
+}
+
+static void drop_close(struct ingest_close *msg)
+{
+    buf_unref(msg->key);
+}
+
+static struct bytes key_close(const struct ingest_close *msg)
+{
+    return buf_bytes(msg->key);
+}

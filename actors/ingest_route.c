@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: dead letters, answers to posters, routing.
+ */
+#include "actors/ingest_route.h"
+
+#include <stdio.h>
+
+#include "actors/post.h"
+#include "actors/shard.h"
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/iso_time.h"
+#include "codec/json_scan.h"
+
+enum { COMMAND_MS = 5000, ARGS_MAX = 96, REPLY_MAXLEN = 10000, FIELD_SLOTS = 32 };
+
+/* Dead letters. */
+
+static void tell_rejected(
+    struct ingest_batch *batch, const struct ingest_entry *entry, struct bus_link *link)
+{
+    for (uint32_t i = 0; i < entry->field_count; i++) {
+        if (!bytes_eq(entry->fields[i].name, BYTES("reply")) || entry->fields[i].value.len == 0) {
+            continue;
+        }
+        const struct bytes argv[] = {BYTES("XADD"), entry->fields[i].value, BYTES("MAXLEN"),
+            BYTES("~"), BYTES("10000"), BYTES("*"), BYTES("entry"), bytes_str(entry->id),
+            BYTES("status"), BYTES("rejected"), BYTES("error"), bytes_str(entry->fault.reason)};
+        batch->shard->bus->ops->command(link, argv, ARRAY_LEN(argv), COMMAND_MS, NULL, NULL);
+        return;
+    }
+}
+
+void ingest_tell_fault(struct ingest_batch *batch, const struct ingest_entry *entry,
+    struct bus_link *link, const char *stream)
+{
+    const struct actor_config *config = batch->shard->config;
+    struct bytes argv[ARGS_MAX];
+    char dead[128];
+    char max[24];
+    size_t n = 0;
+    snprintf(dead, sizeof(dead), "%s:dead", config->bus_prefix);
+    snprintf(max, sizeof(max), "%u", (unsigned)config->dead_max);
+    const struct bytes head[] = {BYTES("XADD"), bytes_str(dead), BYTES("MAXLEN"), BYTES("~"),
+        bytes_str(max), BYTES("*"), BYTES("dead:stream"), bytes_str(stream), BYTES("dead:id"),
+        bytes_str(entry->id), BYTES("dead:reason"), bytes_str(entry->fault.reason),
+        BYTES("dead:field"), bytes_str(entry->fault.field)};
+    for (size_t i = 0; i < ARRAY_LEN(head); i++) {
+        argv[n++] = head[i];
+    }
+    for (uint32_t i = 0; i < entry->field_count && n + 2 <= ARGS_MAX; i++) {
+        argv[n++] = entry->fields[i].name;
+        argv[n++] = entry->fields[i].value;
+    }
+    batch->shard->stats.dead++;
+    log_warn("INGEST-DEAD", "an entry cannot be stored, kept in the dead letters",
+        "stream=%s entry=%s reason=%s field=%s", stream, entry->id, entry->fault.reason,
+        entry->fault.field ? entry->fault.field : "-");
+    batch->shard->bus->ops->command(link, argv, n, COMMAND_MS, NULL, NULL);
+    tell_rejected(batch, entry, link);
+}
+
+void ingest_tell_faults(struct ingest_batch *batch, struct bus_link *link, const char *stream)
+{
+    for (uint32_t i = 0; i < batch->count; i++) {
+        if (batch->entries[i].fault.reason != NULL) {
+            ingest_tell_fault(batch, &batch->entries[i], link, stream);
+        }
+    }
+}
+
+/* Answers to posters. */
+
+static void write_ids(
+    const struct ingest_batch *batch, const struct ingest_entry *entry, struct builder *out)
+{
+    builder_byte(out, '[');
+    for (uint32_t i = 0; i < entry->row_count; i++) {
+        char id[UUID_TEXT_LEN];
+        uuid_format(batch->rows[entry->first_row + i].id, id);
+        builder_str(out, i > 0 ? ",\"" : "\"");
+        builder_add(out, bytes_of(id, sizeof(id)));
+        builder_byte(out, '"');
+    }
+    builder_byte(out, ']');
+}
+
+/* "stored" if anything new was; a repeat of everything is "duplicate", with other content
+ * "rejected". */
+static const char *status_of(const struct ingest_batch *batch, const struct ingest_entry *entry)
+{
+    const char *status = "duplicate";
+    for (uint32_t i = 0; i < entry->row_count; i++) {
+        const struct store_row *row = &batch->rows[entry->first_row + i];
+        if (row->outcome == OUTCOME_CONFLICT) {
+            return "rejected";
+        }
+        if (row->outcome == OUTCOME_STORED) {
+            status = "stored";
+        }
+    }
+    return status;
+}
+
+void ingest_tell_result(
+    struct ingest_batch *batch, const struct ingest_entry *entry, struct bus_link *link)
+{
+    if (!entry->parsed || entry->post.reply.len == 0 || entry->post.is_event ||
+        entry->row_count == 0) {
+        return;
+    }
+    const char *status = status_of(batch, entry);
+    struct builder ids = {0};
+    write_ids(batch, entry, &ids);
+    const struct bytes argv[] = {BYTES("XADD"), entry->post.reply, BYTES("MAXLEN"), BYTES("~"),
+        BYTES("10000"), BYTES("*"), BYTES("entry"), bytes_str(entry->id), BYTES("key"),
+        entry->post.key, BYTES("status"), bytes_str(status), BYTES("ids"), builder_bytes(&ids),
+        BYTES("error"), strcmp(status, "rejected") == 0 ? BYTES("key_conflict") : BYTES("")};
+    batch->shard->bus->ops->command(link, argv, ARRAY_LEN(argv), COMMAND_MS, NULL, NULL);
+    builder_reset(&ids);
+}
+
+/* Routing. */
+
+/* Counts the XADDs of a batch that are still to be answered, one more while they are being sent. */
+struct routing {
+    struct ingest_batch *batch;
+    struct bus_link *link;
+    ingest_routed_fn routed;
+    void *context;
+    uint32_t waiting;
+    bool failed;
+};
+
+static void settle(struct routing *routing)
+{
+    if (--routing->waiting > 0) {
+        return;
+    }
+    routing->routed(routing->context, !routing->failed);
+    mem_free(routing);
+}
+
+static void on_written(void *context, int status, const struct bus_reply *reply)
+{
+    struct routing *routing = context;
+    routing->failed = routing->failed || status != 0 || reply->type != BUS_STRING;
+    settle(routing);
+}
+
+/* The fields of a routed entry; absent ones are left out. */
+struct routed {
+    struct bytes argv[FIELD_SLOTS * 2];
+    size_t count;
+};
+
+static void add_field(struct routed *routed, struct bytes name, struct bytes value)
+{
+    if (value.len > 0) {
+        routed->argv[routed->count++] = name;
+        routed->argv[routed->count++] = value;
+    }
+}
+
+static void add_content(
+    struct routed *routed, const struct notification_post *post, struct builder *expires)
+{
+    add_field(routed, BYTES("tenant"), post->tenant);
+    add_field(routed, BYTES("reply"), post->reply);
+    add_field(routed, BYTES("priority"), notification_priority_name(post->priority));
+    if (post->is_event) {
+        add_field(routed, BYTES("event"), post->event);
+        add_field(routed, BYTES("args"), post->args);
+        add_field(routed, BYTES("retain"), post->retain);
+        return;
+    }
+    add_field(routed, BYTES("type"), post->type);
+    add_field(routed, BYTES("title"), post->title);
+    add_field(routed, BYTES("message"), post->message);
+    add_field(routed, BYTES("data"), post->data);
+    if (post->expires_at > 0) {
+        builder_u64(expires, post->expires_at);
+        add_field(routed, BYTES("expires_at"), builder_bytes(expires));
+    }
+}
+
+/* The targets of `post` that belong to `partition`, as field and JSON list; false when there are
+ * none. */
+static bool write_targets(struct routing *routing, const struct notification_post *post,
+    uint32_t partition, struct builder *list)
+{
+    uint32_t partitions = routing->batch->shard->config->partitions;
+    uint32_t count = 0;
+    builder_byte(list, '[');
+    for (uint32_t i = 0; i < post->target_count; i++) {
+        bool here = post->target == NOTIFICATION_USERS
+                        ? post_partition(post->tenant, post->targets[i], partitions) == partition
+                        : partition == 0;
+        if (here) {
+            builder_str(list, count++ > 0 ? "," : "");
+            json_scan_write_string(list, post->targets[i]);
+        }
+    }
+    builder_byte(list, ']');
+    return count > 0 || (post->target == NOTIFICATION_ALL && partition == 0);
+}
+
+static void send_part(struct routing *routing, const struct ingest_entry *entry, uint32_t partition,
+    struct bytes targets)
+{
+    const struct shard *shard = routing->batch->shard;
+    const struct notification_post *post = &entry->post;
+    char stream[128];
+    struct builder expires = {0};
+    struct builder key = {0};
+    snprintf(stream, sizeof(stream), "%s:in:%u", shard->config->bus_prefix, (unsigned)partition);
+    struct routed routed = {0};
+    add_field(&routed, BYTES("XADD"), bytes_str(stream));
+    routed.argv[routed.count++] = BYTES("*");
+    if (post->target == NOTIFICATION_USERS) {
+        add_field(&routed, BYTES("users"), targets);
+    } else if (post->target == NOTIFICATION_ROOMS) {
+        add_field(&routed, BYTES("room"), post->targets[0]);
+    } else {
+        add_field(&routed, BYTES("all"), BYTES("1"));
+    }
+    add_content(&routed, post, &expires);
+    if (!post->is_event) {
+        builder_printf(&key, "%s:in", shard->config->bus_prefix);
+        builder_byte(&key, '@');
+        builder_str(&key, entry->id);
+        add_field(&routed, BYTES("key"), post->key.len > 0 ? post->key : builder_bytes(&key));
+    }
+    routing->waiting++;
+    shard->bus->ops->command(
+        routing->link, routed.argv, routed.count, COMMAND_MS, on_written, routing);
+    builder_reset(&expires);
+    builder_reset(&key);
+}
+
+static void route_entry(struct routing *routing, const struct ingest_entry *entry)
+{
+    uint32_t partitions = routing->batch->shard->config->partitions;
+    for (uint32_t partition = 0; partition < partitions; partition++) {
+        struct builder targets = {0};
+        if (write_targets(routing, &entry->post, partition, &targets)) {
+            send_part(routing, entry, partition, builder_bytes(&targets));
+        }
+        builder_reset(&targets);
+    }
+}
+
+void ingest_route(
+    struct ingest_batch *batch, struct bus_link *link, ingest_routed_fn routed, void *context)
+{
+    struct routing *routing = mem_alloc(sizeof(*routing));
+    *routing = (struct routing){
+        .batch = batch, .link = link, .routed = routed, .context = context, .waiting = 1};
+    for (uint32_t i = batch->from; i < batch->to; i++) {
+        if (batch->entries[i].parsed) {
+            route_entry(routing, &batch->entries[i]);
+        }
+    }
+    settle(routing);
+}
