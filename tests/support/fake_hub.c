@@ -71,7 +71,7 @@ void fake_begin(uint64_t mono_ms)
     }
 }
 
-void fake_end(void)
+void fake_end_peers(void)
 {
     for (unsigned i = 0; i < peer_count; i++) {
         if (peers[i].websocket) {
@@ -80,6 +80,10 @@ void fake_end(void)
         outbox_finish(&peers[i].outbox);
         builder_reset(&peers[i].written);
     }
+}
+
+void fake_end(void)
+{
     actor_system_destroy(the_system);
 }
 
@@ -353,11 +357,12 @@ const char *fake_sent(unsigned peer)
 {
     static char text[8192];
     struct connection *connection = &peers[peer];
-    struct bytes rest = bytes_skip(builder_bytes(&connection->written), connection->taken);
+    struct bytes written = builder_bytes(&connection->written);
     text[0] = '\0';
-    if (rest.len == 0) {
+    if (written.len == connection->taken) {
         return text;
     }
+    struct bytes rest = bytes_skip(written, connection->taken);
     bool binary;
     size_t body;
     size_t head = read_head((const uint8_t *)rest.at, rest.len, &binary, &body);

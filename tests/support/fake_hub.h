@@ -26,8 +26,9 @@ struct fake_answer {
     char body[1024];
 };
 
-/* Make FAKE_SHARDS shards at time `mono_ms`; fake_end frees everything. */
+/* Make FAKE_SHARDS shards at time `mono_ms`; let every peer go; free the shards. */
 void fake_begin(uint64_t mono_ms);
+void fake_end_peers(void);
 void fake_end(void);
 
 struct shard *fake_shard(unsigned index);

@@ -17,7 +17,6 @@
 struct session_layer *world_layer;
 struct socket *world_socket;
 bool world_kick_on_open;
-bool world_tell_lost;
 bool world_allow_origin;
 
 static struct builder diary;
@@ -124,20 +123,24 @@ static void fake_sha1(struct bytes data, uint8_t digest[20])
     memset(digest, 0, 20);
 }
 
+static struct app_ops ops = {
+    .connect = on_connect,
+    .opened = on_opened,
+    .event = on_event,
+    .ack = on_ack,
+    .closed = on_closed,
+    .has_namespace = on_has_namespace,
+};
+
+void world_tell_lost(void)
+{
+    ops.lost = on_lost;
+}
+
 /* --- the world ----------------------------------------------------------------------------- */
 
 void world_begin(void)
 {
-    static struct app_ops ops;
-    ops = (struct app_ops){
-        .connect = on_connect,
-        .opened = on_opened,
-        .event = on_event,
-        .ack = on_ack,
-        .closed = on_closed,
-        .lost = world_tell_lost ? on_lost : NULL,
-        .has_namespace = on_has_namespace,
-    };
     struct session_config config = {
         .app = {.ops = &ops},
         .origin_allowed = on_origin,
@@ -164,15 +167,15 @@ void world_begin(void)
 
 void world_end(void)
 {
-    fake_end();
+    fake_end_peers();
     cr_assert_eq(open_sockets, 0, "%u sockets were never closed", open_sockets);
     for (unsigned i = 0; i < FAKE_SHARDS; i++) {
         cr_assert_eq(session_layer_count(world_layer, fake_shard(i)), 0);
     }
+    fake_end();
     session_layer_destroy(world_layer);
     builder_reset(&diary);
     world_kick_on_open = false;
-    world_tell_lost = false;
 }
 
 const char *world_diary(void)

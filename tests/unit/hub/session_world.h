@@ -29,8 +29,10 @@ extern struct socket *world_socket;
 
 /* What the application does on its own. */
 extern bool world_kick_on_open; /* disconnects a socket inside `opened` */
-extern bool world_tell_lost; /* has app_ops.lost */
 extern bool world_allow_origin;
+
+/* Give the application an app_ops.lost. */
+void world_tell_lost(void);
 
 void world_begin(void);
 

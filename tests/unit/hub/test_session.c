@@ -146,14 +146,9 @@ Test(session, ends_who_has_lost_something_unless_the_application_tells)
     cr_assert_str_eq(world_diary(), "closed / slow\n");
 }
 
-static void begin_telling(void)
+Test(session, tells_what_was_lost)
 {
-    world_tell_lost = true;
-    world_begin();
-}
-
-Test(session, tells_what_was_lost, .init = begin_telling)
-{
+    world_tell_lost();
     unsigned peer = world_joined_peer();
     overflow(peer);
     world_assert_open(peer);
