@@ -193,18 +193,28 @@ int redis_reader_feed(struct redis_reader *reader, struct bytes content)
     return reader->failed;
 }
 
-/* Whether what is buffered can still become a reply: hiredis itself would wait for ever. */
+/*
+ * Whether what is buffered can still become a reply: hiredis itself would wait for ever. It is
+ * either within a line, or behind the `$` of a bulk string whose length is known and whose content
+ * is incomplete.
+ */
 static int check_buffered(const struct redis_reader *reader)
 {
-    size_t len = reader->hiredis->len - reader->hiredis->pos;
-    if (len > reader->reply_max) {
+    const redisReader *hiredis = reader->hiredis;
+    struct bytes rest = bytes_of(hiredis->buf + hiredis->pos, hiredis->len - hiredis->pos);
+    size_t look = rest.len < LINE_MAX ? rest.len : LINE_MAX;
+    const char *end = look > 0 ? memchr(rest.at, '\n', look) : NULL;
+    if (end == NULL) {
+        return rest.len < LINE_MAX ? 0 : STATUS_PROTO;
+    }
+    uint64_t announced = 0;
+    bool bulk = hiredis->ridx >= 0 && end > rest.at &&
+                hiredis->rstack[hiredis->ridx].type == REDIS_REPLY_STRING;
+    if (bulk && bytes_to_u64(bytes_of(rest.at, (size_t)(end - rest.at - 1)), reader->reply_max,
+                    &announced) == STATUS_TOO_LARGE) {
         return STATUS_TOO_LARGE;
     }
-    const char *at = reader->hiredis->buf + reader->hiredis->pos;
-    if (len > LINE_MAX && memchr(at, '\n', LINE_MAX) == NULL) {
-        return STATUS_PROTO;
-    }
-    return 0;
+    return rest.len > reader->reply_max + LINE_MAX ? STATUS_TOO_LARGE : 0;
 }
 
 int redis_reader_next(struct redis_reader *reader, const struct bus_reply **ret_reply)

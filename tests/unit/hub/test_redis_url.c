@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "codec/base/status.h"
+#include "hub/redis_url.h"
+
+TestSuite(redis_url, .timeout = 30);
+
+Test(redis_url, parses_what_settings_write)
+{
+    static const struct {
+        const char *text;
+        const char *shown;
+        const char *user;
+        const char *password; /* NULL: none */
+    } cases[] = {
+        {"redis://localhost", "redis://localhost:6379/0", "", NULL},
+        {"redis://localhost/", "redis://localhost:6379/0", "", NULL},
+        {"redis://10.0.0.1:1234/15", "redis://10.0.0.1:1234/15", "", NULL},
+        {"redis://[::1]:1234/2", "redis://[::1]:1234/2", "", NULL},
+        {"redis://[::1]", "redis://[::1]:6379/0", "", NULL},
+        {"redis://:pass@h:1/0", "redis://h:1/0", "", "pass"},
+        {"redis://user:p%40ss%3A@h", "redis://h:6379/0", "user", "p@ss:"},
+        {"redis://u:a@b@h", "redis://h:6379/0", "u", "a@b"},
+        {"unix:///run/redis.sock", "unix:///run/redis.sock?db=0", "", NULL},
+        {"unix:///run/redis.sock?db=7", "unix:///run/redis.sock?db=7", "", NULL},
+        {"unix://u:p@/run/re@dis", "unix:///run/re@dis?db=0", "u", "p"},
+        {"unix:///run/a@b", "unix:///run/a@b?db=0", "", NULL},
+        {"unix://local.sock", "unix://local.sock?db=0", "", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct builder error = {.max = 500};
+        struct builder shown = {.max = 500};
+        struct redis_url url;
+        int status = redis_url_parse(bytes_str(cases[i].text), &error, &url);
+        cr_assert_eq(status, 0, "%s", cases[i].text);
+        redis_url_show(&url, &shown);
+        cr_expect(bytes_eq_str(builder_bytes(&shown), cases[i].shown), "%s", cases[i].text);
+        cr_expect_str_eq(url.user, cases[i].user);
+        cr_expect_eq(url.has_password, cases[i].password != NULL, "%s", cases[i].text);
+        cr_expect_str_eq(url.password, cases[i].password != NULL ? cases[i].password : "");
+        builder_reset(&shown);
+        builder_reset(&error);
+    }
+}
+
+Test(redis_url, refuses_the_rest_without_showing_the_password)
+{
+    static const char *const cases[] = {"", "redis", "redis://", "redis:///0", "redis://h:0",
+        "redis://h:65536", "redis://h:", "redis://h:x", "redis://h/x", "redis://h/0/1",
+        "redis://h/-1", "redis://h/65536", "redis://[::1", "redis://[::1]x", "redis://[]:1",
+        "redis://user@h", "redis://hunter2@h", "redis://user:@h", "redis://u:hunter2%@h",
+        "redis://u:hunter2%zz@h", "redis://u:hunter2%00@h", "redis://u:hunter2@", "unix://",
+        "unix://?db=1", "unix:///a?db=", "unix:///a?x=1", "unix:///a?db=1&x=2", "http://h",
+        "rediss://u:hunter2@h", "REDIS://h"};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct builder error = {.max = 500};
+        struct redis_url url;
+        int expected = strncmp(cases[i], "rediss", 6) == 0 ? STATUS_UNSUPPORTED : STATUS_INVALID;
+        int status = redis_url_parse(bytes_str(cases[i]), &error, &url);
+        cr_expect_eq(status, expected, "%s: %s", cases[i], status_name(status));
+        struct bytes text = builder_bytes(&error);
+        cr_expect_gt(text.len, 0, "%s", cases[i]);
+        cr_expect_null(memmem(text.at, text.len, "hunter2", 7), "%s", cases[i]);
+        builder_reset(&error);
+    }
+    static char path[200];
+    memset(path, 'p', sizeof(path) - 1);
+    memcpy(path, "unix:///", 8);
+    struct builder error = {.max = 500};
+    struct redis_url url;
+    cr_expect_eq(redis_url_parse(bytes_str(path), &error, &url), STATUS_INVALID);
+    builder_reset(&error);
+}
