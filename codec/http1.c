@@ -93,6 +93,17 @@ static int scan_byte(struct http1_parser *parser, struct bytes input, size_t at)
     return after_return || control || folded ? refuse(parser, 400) : 0;
 }
 
+/* Over the bytes that need no look at their neighbours, as far as `max` and the input go. */
+static void scan_plain(struct http1_parser *parser, struct bytes input, size_t max)
+{
+    size_t end = input.len < max ? input.len : max;
+    size_t at = parser->scanned;
+    while (at < end && (unsigned char)input.at[at] >= 0x20 && input.at[at] != 0x7f) {
+        at++;
+    }
+    parser->scanned = at;
+}
+
 /* Returns the length of the head, 0 when it goes on, or a status. */
 static int scan(struct http1_parser *parser, struct bytes input)
 {
@@ -108,6 +119,9 @@ static int scan(struct http1_parser *parser, struct bytes input)
         parser->scanned++;
         if (status > 0) {
             return (int)parser->scanned;
+        }
+        if (input.at[parser->scanned - 1] >= ' ') {
+            scan_plain(parser, input, max);
         }
     }
     return 0;
@@ -187,7 +201,8 @@ static int parse_version(struct http1_parser *parser, struct bytes text, unsigne
 static bool is_target(struct bytes text)
 {
     for (size_t i = 0; i < text.len; i++) {
-        if (text.at[i] <= ' ' || text.at[i] == 0x7f || is_one_of(text.at[i], "\"#<>")) {
+        char c = text.at[i];
+        if (c <= ' ' || (unsigned char)c >= 0x7f || c == '"' || c == '#' || c == '<' || c == '>') {
             return false;
         }
     }

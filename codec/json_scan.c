@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The checker comes first, then the readers of checked text, then strings and numbers.
+ * The checker comes first, then the readers of checked text. Strings and numbers: json_string.c.
  *
  * The checker is one loop over values with one bit per open container: object or array. The
  * readers rely on the check for meaning but never for safety: each looks for the end before
@@ -8,13 +8,9 @@
  */
 #include "codec/json_scan.h"
 
-#include <endian.h>
-
 #include "codec/base/status.h"
+#include "codec/json_lex.h"
 #include "codec/utf8.h"
-
-#define ONES UINT64_C(0x0101010101010101)
-#define HIGHS UINT64_C(0x8080808080808080)
 
 struct scan {
     const char *at;
@@ -25,84 +21,12 @@ struct scan {
     uint64_t objects[JSON_SCAN_DEPTH_MAX / 64]; /* one bit per depth: the container is an object */
 };
 
-/* In each byte of `word`, the high bit where the byte is zero; exact for the lowest such byte. */
-static uint64_t zero_bytes(uint64_t word)
-{
-    return (word - ONES) & ~word & HIGHS;
-}
-
-/* Past the characters that stand for themselves in a string; `stop_high` ends at non-ASCII too. */
-static const char *skip_plain(const char *at, const char *end, bool stop_high)
-{
-    uint64_t high = stop_high ? HIGHS : 0;
-    while (end - at >= 8) {
-        uint64_t word;
-        memcpy(&word, at, sizeof(word));
-        word = le64toh(word);
-        uint64_t special = zero_bytes(word ^ ONES * '"') | zero_bytes(word ^ ONES * '\\') |
-                           ((word - ONES * 0x20) & ~word & HIGHS) | (word & high);
-        if (special != 0) {
-            return at + __builtin_ctzll(special) / 8;
-        }
-        at += 8;
-    }
-    while (at < end && (unsigned char)*at >= 0x20 && *at != '"' && *at != '\\' &&
-           !(stop_high && (unsigned char)*at >= 0x80)) {
-        at++;
-    }
-    return at;
-}
-
-static const char *skip_blanks(const char *at, const char *end)
-{
-    while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) {
-        at++;
-    }
-    return at;
-}
-
 static const char *skip_digits(const char *at, const char *end)
 {
     while (at < end && *at >= '0' && *at <= '9') {
         at++;
     }
     return at;
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-/* The code unit of "\uXXXX" at `at`, or -1 when there is none. */
-static int32_t escaped_unit(const char *at, const char *end)
-{
-    if (end - at < 6 || at[0] != '\\' || at[1] != 'u') {
-        return -1;
-    }
-    int32_t unit = 0;
-    for (int i = 2; i < 6; i++) {
-        int digit = hex_digit(at[i]);
-        if (digit < 0) {
-            return -1;
-        }
-        unit = unit << 4 | digit;
-    }
-    return unit;
-}
-
-static bool is_high_surrogate(int32_t unit)
-{
-    return unit >= 0xd800 && unit <= 0xdbff;
-}
-
-static bool is_low_surrogate(int32_t unit)
-{
-    return unit >= 0xdc00 && unit <= 0xdfff;
 }
 
 /* ---- check ---- */
@@ -114,16 +38,17 @@ static int check_escape(struct scan *scan)
         scan->at += 2;
         return 0;
     }
-    int32_t unit = escaped_unit(scan->at, scan->end);
+    int32_t unit = json_lex_escaped_unit(scan->at, scan->end);
     if (unit < 0) {
         return STATUS_INVALID;
     }
     scan->at += 6;
     if (unit == 0) {
         scan->flags |= JSON_SCAN_NUL;
-    } else if (is_high_surrogate(unit) && is_low_surrogate(escaped_unit(scan->at, scan->end))) {
+    } else if (json_lex_is_high_surrogate(unit) &&
+               json_lex_is_low_surrogate(json_lex_escaped_unit(scan->at, scan->end))) {
         scan->at += 6;
-    } else if (is_high_surrogate(unit) || is_low_surrogate(unit)) {
+    } else if (json_lex_is_high_surrogate(unit) || json_lex_is_low_surrogate(unit)) {
         scan->flags |= JSON_SCAN_SURROGATE;
     }
     return 0;
@@ -150,7 +75,7 @@ static int check_string(struct scan *scan)
     }
     scan->at++;
     for (;;) {
-        scan->at = skip_plain(scan->at, scan->end, true);
+        scan->at = json_lex_skip_plain(scan->at, scan->end, true);
         if (scan->at == scan->end) {
             return STATUS_INVALID;
         }
@@ -240,12 +165,12 @@ static bool in_object(const struct scan *scan)
 /* A key and its colon. */
 static int check_key(struct scan *scan)
 {
-    scan->at = skip_blanks(scan->at, scan->end);
+    scan->at = json_lex_skip_blanks(scan->at, scan->end);
     int status = check_string(scan);
     if (status < 0) {
         return status;
     }
-    scan->at = skip_blanks(scan->at, scan->end);
+    scan->at = json_lex_skip_blanks(scan->at, scan->end);
     if (scan->at == scan->end || *scan->at != ':') {
         return STATUS_INVALID;
     }
@@ -264,7 +189,7 @@ static int check_open(struct scan *scan)
     uint64_t *word = &scan->objects[scan->depth / 64];
     *word = object ? *word | bit : *word & ~bit;
     scan->depth++;
-    scan->at = skip_blanks(scan->at, scan->end);
+    scan->at = json_lex_skip_blanks(scan->at, scan->end);
     if (scan->at < scan->end && *scan->at == (object ? '}' : ']')) {
         scan->at++;
         scan->depth--;
@@ -277,7 +202,7 @@ static int check_open(struct scan *scan)
 static int check_after(struct scan *scan)
 {
     while (scan->depth > 0) {
-        scan->at = skip_blanks(scan->at, scan->end);
+        scan->at = json_lex_skip_blanks(scan->at, scan->end);
         if (scan->at == scan->end) {
             return STATUS_INVALID;
         }
@@ -298,7 +223,7 @@ static int check_after(struct scan *scan)
 static int check_value(struct scan *scan)
 {
     for (;;) {
-        scan->at = skip_blanks(scan->at, scan->end);
+        scan->at = json_lex_skip_blanks(scan->at, scan->end);
         if (scan->at == scan->end) {
             return STATUS_INVALID;
         }
@@ -323,7 +248,7 @@ int json_scan_text(
     CHECK(max_depth > 0 && max_depth <= JSON_SCAN_DEPTH_MAX);
     struct scan scan;
     scan.end = text.len > 0 ? text.at + text.len : text.at;
-    scan.at = skip_blanks(text.at, scan.end);
+    scan.at = json_lex_skip_blanks(text.at, scan.end);
     scan.depth = 0;
     scan.max_depth = max_depth;
     scan.flags = 0;
@@ -333,7 +258,7 @@ int json_scan_text(
         return status;
     }
     struct bytes value = bytes_of(from, (size_t)(scan.at - from));
-    if (skip_blanks(scan.at, scan.end) != scan.end) {
+    if (json_lex_skip_blanks(scan.at, scan.end) != scan.end) {
         return STATUS_INVALID;
     }
     if (ret_value != NULL) {
@@ -374,7 +299,7 @@ enum json_scan_kind json_scan_kind(struct bytes value)
 static const char *skip_string(const char *at, const char *end)
 {
     at++;
-    while ((at = skip_plain(at, end, false)) < end) {
+    while ((at = json_lex_skip_plain(at, end, false)) < end) {
         if (*at == '"') {
             return at + 1;
         }
@@ -427,7 +352,7 @@ bool json_scan_iter_init(struct json_scan_iter *iter, struct bytes container)
 /* To the next value or key, over the comma before it. */
 static bool advance(struct json_scan_iter *iter)
 {
-    iter->at = skip_blanks(iter->at, iter->end);
+    iter->at = json_lex_skip_blanks(iter->at, iter->end);
     if (iter->at == iter->end) {
         return false;
     }
@@ -436,7 +361,7 @@ static bool advance(struct json_scan_iter *iter)
             iter->at = iter->end;
             return false;
         }
-        iter->at = skip_blanks(iter->at + 1, iter->end);
+        iter->at = json_lex_skip_blanks(iter->at + 1, iter->end);
     }
     iter->started = true;
     return iter->at < iter->end;
@@ -464,11 +389,11 @@ bool json_scan_member(struct json_scan_iter *iter, struct bytes *ret_key, struct
         return false;
     }
     struct bytes key = take_value(iter);
-    iter->at = skip_blanks(iter->at, iter->end);
+    iter->at = json_lex_skip_blanks(iter->at, iter->end);
     if (iter->at == iter->end || *iter->at != ':') {
         return false;
     }
-    iter->at = skip_blanks(iter->at + 1, iter->end);
+    iter->at = json_lex_skip_blanks(iter->at + 1, iter->end);
     if (iter->at == iter->end) {
         return false;
     }
@@ -484,7 +409,7 @@ struct bytes json_scan_rest(const struct json_scan_iter *iter)
         return bytes_of(NULL, 0);
     }
     const char *end = after.end;
-    while (end > after.at && skip_blanks(end - 1, end) == end) {
+    while (end > after.at && json_lex_skip_blanks(end - 1, end) == end) {
         end--;
     }
     return bytes_of(after.at, (size_t)(end - after.at));
@@ -553,7 +478,7 @@ bool json_scan_walk_key(struct json_scan_walk *walk, struct bytes *ret_key)
         if (c == '"') {
             const char *from = walk->at;
             walk->at = skip_string(from, walk->end);
-            const char *next = skip_blanks(walk->at, walk->end);
+            const char *next = json_lex_skip_blanks(walk->at, walk->end);
             if (next < walk->end && *next == ':' && walk->depth > 0) {
                 *ret_key = bytes_of(from, (size_t)(walk->at - from));
                 return true;
@@ -574,203 +499,4 @@ struct bytes json_scan_walk_object(const struct json_scan_walk *walk)
     }
     const char *from = walk->open[walk->depth - 1];
     return bytes_of(from, (size_t)(skip_value(from, walk->end) - from));
-}
-
-/* ---- strings and numbers ---- */
-
-/* The characters between the quotes. */
-static bool unquote(struct bytes string, struct bytes *ret_inside)
-{
-    if (string.len < 2 || string.at[0] != '"' || string.at[string.len - 1] != '"') {
-        return false;
-    }
-    *ret_inside = bytes_of(string.at + 1, string.len - 2);
-    return true;
-}
-
-/* Unescape what is at the backslash `*at`, and step over it. Returns the length in `out`. */
-static int unescape(const char **at, const char *end, char out[UTF8_MAX_LEN])
-{
-    static const char names[] = "\"\\/bfnrt";
-    static const char values[] = "\"\\/\b\f\n\r\t";
-    const char *name = end - *at >= 2 ? memchr(names, (*at)[1], sizeof(names) - 1) : NULL;
-    if (name != NULL) {
-        *at += 2;
-        out[0] = values[name - names];
-        return 1;
-    }
-    int32_t unit = escaped_unit(*at, end);
-    if (unit < 0) {
-        return STATUS_INVALID;
-    }
-    *at += 6;
-    uint32_t code_point = (uint32_t)unit;
-    if (is_high_surrogate(unit)) {
-        int32_t low = escaped_unit(*at, end);
-        if (!is_low_surrogate(low)) {
-            return STATUS_UTF8;
-        }
-        *at += 6;
-        code_point = 0x10000 + (((uint32_t)unit & 0x3ff) << 10 | ((uint32_t)low & 0x3ff));
-    } else if (is_low_surrogate(unit)) {
-        return STATUS_UTF8;
-    }
-    return (int)utf8_put(code_point, out);
-}
-
-/* A string as a sequence of pieces: runs without escapes, and single escapes. */
-struct pieces {
-    const char *at;
-    const char *end;
-    char escape[UTF8_MAX_LEN];
-};
-
-/* The next piece, valid until the one after it. Returns 1, 0 at the end, or a status. */
-static int next_piece(struct pieces *pieces, struct bytes *ret_piece)
-{
-    size_t left = (size_t)(pieces->end - pieces->at);
-    if (left == 0) {
-        return 0;
-    }
-    if (*pieces->at == '\\') {
-        int len = unescape(&pieces->at, pieces->end, pieces->escape);
-        if (len < 0) {
-            return len;
-        }
-        *ret_piece = bytes_of(pieces->escape, (size_t)len);
-        return 1;
-    }
-    const char *backslash = memchr(pieces->at, '\\', left);
-    const char *end = backslash != NULL ? backslash : pieces->end;
-    *ret_piece = bytes_of(pieces->at, (size_t)(end - pieces->at));
-    pieces->at = end;
-    return 1;
-}
-
-bool json_scan_string_eq(struct bytes string, struct bytes text)
-{
-    struct bytes inside;
-    if (!unquote(string, &inside) || inside.len < text.len) {
-        return false;
-    }
-    struct pieces pieces = {.at = inside.at, .end = inside.at + inside.len};
-    struct bytes piece;
-    int status;
-    while ((status = next_piece(&pieces, &piece)) > 0) {
-        if (!bytes_starts(text, piece)) {
-            return false;
-        }
-        text = bytes_skip(text, piece.len);
-    }
-    return status == 0 && text.len == 0;
-}
-
-int json_scan_string(struct bytes string, char *at, size_t cap, struct bytes *ret_text)
-{
-    struct bytes inside;
-    if (!unquote(string, &inside)) {
-        return STATUS_INVALID;
-    }
-    if (inside.len == 0 || memchr(inside.at, '\\', inside.len) == NULL) {
-        if (inside.len > cap) {
-            return STATUS_TOO_LARGE;
-        }
-        *ret_text = inside;
-        return 0;
-    }
-    struct pieces pieces = {.at = inside.at, .end = inside.at + inside.len};
-    struct bytes piece;
-    size_t len = 0;
-    int status;
-    while ((status = next_piece(&pieces, &piece)) > 0) {
-        if (piece.len > cap - len) {
-            return STATUS_TOO_LARGE;
-        }
-        memcpy(at + len, piece.at, piece.len);
-        len += piece.len;
-    }
-    if (status < 0) {
-        return status;
-    }
-    *ret_text = bytes_of(at, len);
-    return 0;
-}
-
-int json_scan_string_add(struct bytes string, struct builder *out)
-{
-    struct bytes inside;
-    if (!unquote(string, &inside)) {
-        return STATUS_INVALID;
-    }
-    struct pieces pieces = {.at = inside.at, .end = inside.at + inside.len};
-    struct bytes piece;
-    int status;
-    while ((status = next_piece(&pieces, &piece)) > 0) {
-        builder_add(out, piece);
-    }
-    if (status < 0) {
-        return status;
-    }
-    return builder_failed(out) ? STATUS_TOO_LARGE : 0;
-}
-
-int json_scan_u64(struct bytes number, uint64_t *ret_value)
-{
-    return bytes_to_u64(number, UINT64_MAX, ret_value);
-}
-
-int json_scan_i64(struct bytes number, int64_t *ret_value)
-{
-    bool negative = number.len > 0 && number.at[0] == '-';
-    uint64_t value;
-    uint64_t max = negative ? (uint64_t)INT64_MAX + 1 : (uint64_t)INT64_MAX;
-    int status = bytes_to_u64(negative ? bytes_skip(number, 1) : number, max, &value);
-    if (status < 0) {
-        return status;
-    }
-    *ret_value = (int64_t)(negative ? -value : value);
-    return 0;
-}
-
-int json_scan_bool(struct bytes value, bool *ret_value)
-{
-    bool yes = bytes_eq(value, BYTES("true"));
-    if (!yes && !bytes_eq(value, BYTES("false"))) {
-        return STATUS_INVALID;
-    }
-    *ret_value = yes;
-    return 0;
-}
-
-/* Append the escape of one character that cannot stand for itself. */
-static void write_escape(struct builder *out, char c)
-{
-    static const char names[] = "btnvfr"; /* of the characters 8 to 13; 11 has no name in JSON */
-    if (c == '"' || c == '\\') {
-        builder_byte(out, '\\');
-        builder_byte(out, c);
-    } else if (c >= '\b' && c <= '\r' && c != '\v') {
-        builder_byte(out, '\\');
-        builder_byte(out, names[c - '\b']);
-    } else {
-        static const char digits[] = "0123456789abcdef";
-        char escape[] = {'\\', 'u', '0', '0', digits[c >> 4 & 0xf], digits[c & 0xf]};
-        builder_add(out, bytes_of(escape, sizeof(escape)));
-    }
-}
-
-void json_scan_write_string(struct builder *out, struct bytes text)
-{
-    builder_byte(out, '"');
-    const char *at = text.at;
-    const char *end = text.len > 0 ? at + text.len : at;
-    while (at < end) {
-        const char *special = skip_plain(at, end, false);
-        builder_add(out, bytes_of(at, (size_t)(special - at)));
-        at = special;
-        if (at < end) {
-            write_escape(out, *at++);
-        }
-    }
-    builder_byte(out, '"');
 }
