@@ -21,7 +21,11 @@ struct config_arena;
 
 /* In the order of the words of their rows in config.def. */
 enum config_on_expiry { ON_EXPIRY_CLOSE, ON_EXPIRY_KEEP };
-enum config_batching { BATCHING_ADAPTIVE, BATCHING_ALWAYS, BATCHING_OFF };
+enum config_batching {
+    CONFIG_BATCHING_ADAPTIVE,
+    CONFIG_BATCHING_ALWAYS,
+    CONFIG_BATCHING_OFF,
+};
 enum config_unknown { UNKNOWN_REFUSE, UNKNOWN_RELAY, UNKNOWN_FORWARD };
 enum config_log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 enum config_algorithm { ALGORITHM_HS256, ALGORITHM_RS256, ALGORITHM_PS256, ALGORITHM_ES256 };

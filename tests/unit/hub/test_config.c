@@ -87,7 +87,7 @@ Test(config, words_stand_in_the_order_of_their_enums)
                                  "jwt_key \"k\" { algorithm = ES256 file = \"/k.pem\" }\n",
         NULL, NULL);
     cr_assert_not_null(config, "%s", error.text);
-    cr_expect_eq(config->batching_mode, BATCHING_OFF);
+    cr_expect_eq(config->batching_mode, CONFIG_BATCHING_OFF);
     cr_expect_eq(config->events_unknown, UNKNOWN_FORWARD);
     cr_expect_eq(config->log_level, 3, "LOG_DEBUG");
     cr_expect_eq(config->log_format, LOG_FORMAT_JSON);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hub - the node: settings become services, shards are started, drained and stopped.
+ *
+ * The one place that knows every part. Made and ended on the main thread; what is set before the
+ * loops start is only read afterwards, by every shard.
+ */
+#ifndef HUB_HUB_H
+#define HUB_HUB_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/shard.h"
+#include "codec/base/check.h"
+#include "hub/http_server.h"
+
+struct access;
+struct apikey_set;
+struct bus;
+struct config;
+struct hub;
+struct jwt;
+struct listener;
+struct loop;
+struct origin_list;
+struct session_layer;
+struct store;
+
+enum { HUB_NODE_LEN = 12, HUB_ADDRESS_MAX = 300 };
+
+/* A shard and what the hub keeps for it. Its own thread only, except what is marked. */
+struct hub_shard {
+    struct shard shard;
+    struct hub *hub;
+    struct loop *loop;
+    struct jwt *jwt;
+    struct listener *listener; /* public */
+    struct listener *internal_listener; /* on shard 0 */
+    struct uv_timer_s *clock; /* once a second: tokens that expire, sweeping */
+    struct uv_timer_s *stopping;
+    uint64_t next_expiry; /* wall clock ms: no token of a socket here expires before */
+    uint64_t stop_by; /* monotonic ms */
+    bool store_closing;
+    bool bus_closed;
+};
+
+struct hub {
+    const struct config *config;
+    struct actor_config actors;
+    struct actor_system *system;
+    struct store *store;
+    struct session_layer *sessions;
+    struct access *access;
+    struct origin_list *origins;
+    struct apikey_set *keys;
+    struct http_server_config public_http;
+    struct http_server_config internal_http;
+    struct hub_shard *shards;
+    unsigned shard_count;
+    char node[HUB_NODE_LEN + 1];
+    uint64_t started_ms; /* monotonic */
+    uint16_t port; /* public, as bound */
+    uint16_t internal_port;
+    char *dev_secret; /* NULL unless --dev made one */
+    atomic_bool draining; /* relaxed: readiness may be told a turn late */
+    atomic_uint sessions_left; /* shards that still have sessions; relaxed, polled */
+};
+
+/*
+ * Build and start a node from `config`, which must outlive it. On failure nothing runs any more,
+ * and one line for the operator has been written to standard error.
+ */
+MUST_CHECK int hub_start(const struct config *config, struct hub **ret_hub);
+
+/* Print the start line: version, node, addresses, store, bus, cores, open-file limit. */
+void hub_print_start(const struct hub *hub);
+
+/* Stop accepting, give up partitions, and send the clients away over the configured time. */
+void hub_drain(struct hub *hub);
+
+/* How many sessions the node still has. Any thread. */
+uint64_t hub_sessions(const struct hub *hub);
+
+/* End what is left, wait for all threads, free everything. */
+void hub_stop(struct hub *hub);
+
+/* The hub's part of a shard. */
+static inline struct hub_shard *hub_shard_of(struct shard *shard)
+{
+    return (struct hub_shard *)(void *)shard;
+}
+
+#endif
