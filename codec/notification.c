@@ -514,6 +514,9 @@ static int parse_object(struct parse *parse, struct bytes object, unsigned place
     /* Around data and args there is the object. */
     status = status < 0 ? status : json_scan_text(object, parse->limits->depth + 1, &value, NULL);
     status = status < 0 ? status : collect_object(parse, value, place);
+    if (status == 0 && place == IN_EVENT_BODY && !has(parse, FIELD_EVENT)) {
+        status = fail(parse, FIELD_EVENT, STATUS_INVALID);
+    }
     return status < 0 ? status : check(parse);
 }
 
@@ -530,11 +533,7 @@ int notification_from_event_json(struct bytes object, const struct notification_
 {
     struct notification_post post = {0};
     struct parse parse = {.limits = limits, .field = ret_field, .post = &post};
-    int status = parse_object(&parse, object, IN_EVENT_BODY);
-    if (status == 0 && !post.is_event) {
-        status = fail(&parse, FIELD_EVENT, STATUS_INVALID);
-    }
-    return finish(&parse, status, ret_post);
+    return finish(&parse, parse_object(&parse, object, IN_EVENT_BODY), ret_post);
 }
 
 int notification_from_msgpack(struct bytes object, const struct notification_limits *limits,

@@ -110,6 +110,9 @@ Test(adapter_wire, channels_are_taken_apart)
         cr_expect_eq(channel, cases[i].channel, "%s", cases[i].name);
         cr_expect(bytes_eq_str(nsp, cases[i].nsp), "%s", cases[i].name);
         cr_expect(bytes_eq_str(room, cases[i].room), "%s", cases[i].name);
+        if (status < 0) {
+            continue;
+        }
         struct builder out = {0};
         adapter_channel_write(channel, BYTES("socket.io"), nsp, room, &out);
         cr_expect_eq(bytes_eq(builder_bytes(&out), name), cases[i].same, "%s", cases[i].name);

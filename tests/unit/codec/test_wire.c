@@ -44,10 +44,13 @@ static struct event *event_of(const char *json)
     return event;
 }
 
-/* What an event says, whatever form it is in: its packet on the plain WebSocket. */
+/* What an event says, whatever form, blanks and escapes it is in. */
 static void say(const struct event *event, struct builder *out)
 {
-    cr_assert_eq(wire_event(WIRE_JSON, BYTES("/"), event, out), 0);
+    struct builder packed = {0};
+    cr_assert_eq(wire_add(WIRE_MSGPACK, BYTES("/"), event, &packed), 0);
+    cr_assert_eq(mp_to_json(builder_bytes(&packed), NULL, out), 0);
+    builder_reset(&packed);
 }
 
 Test(wire, single_messages)
@@ -366,7 +369,7 @@ static struct event *random_event(struct rand *rand)
     if (rand_below(rand, 2)) {
         mp_pack_array(&text, args + 1);
         if (rand_below(rand, 4)) {
-            mp_pack_str(&text, BYTES("na\"m\ne"));
+            mp_pack_str(&text, BYTES("na\"m\\e"));
         } else {
             mp_pack_i64(&text, (int64_t)rand_below(rand, 1000) - 500);
         }

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "codec/announce.h"
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "codec/notification.h"
+#include "codec/utf8.h"
+#include "tests/fuzz/fuzz.h"
+
+/* What was accepted keeps the promises of notification.h. */
+static void read_post(int status, struct notification_post *post, const char *field)
+{
+    if (status < 0) {
+        CHECK(status == STATUS_INVALID || status == STATUS_UTF8 || status == STATUS_TOO_LARGE);
+        return;
+    }
+    CHECK(field == NULL);
+    CHECK((post->target_count == 0) == (post->target == NOTIFICATION_ALL));
+    CHECK(post->is_event ? post->event.len > 0 : post->type.len > 0);
+    CHECK(utf8_valid(post->title) && utf8_valid(post->message) && utf8_valid(post->key));
+    CHECK(post->data.len == 0 || json_scan_text(post->data, 32, NULL, NULL) == 0);
+    for (uint32_t i = 0; i < post->target_count; i++) {
+        CHECK(post->targets[i].len > 0 && utf8_valid(post->targets[i]));
+    }
+    notification_post_finish(post);
+}
+
+static void read_announce(struct bytes payload)
+{
+    struct announce announce;
+    struct notification_change change;
+    if (announce_decode(payload, &announce) < 0) {
+        return;
+    }
+    uint32_t count = announce.change_count;
+    while (announce_next_change(&announce, &change)) {
+        CHECK(change.state < NOTIFICATION_STATE_COUNT);
+        count--;
+    }
+    CHECK(count == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct bytes input = bytes_of(data, size);
+    const struct notification_limits *limits = &notification_limits_default;
+    struct notification_post post;
+    const char *field;
+    int status = notification_from_json(input, limits, &post, &field);
+    read_post(status, &post, field);
+    status = notification_from_event_json(input, limits, &post, &field);
+    read_post(status, &post, field);
+    status = notification_from_msgpack(input, limits, &post, &field);
+    read_post(status, &post, field);
+    struct notification_field fields[] = {
+        {BYTES("users"), input}, {BYTES("type"), BYTES("t")}, {BYTES("data"), input}};
+    status = notification_from_fields(fields, ARRAY_LEN(fields), limits, &post, &field);
+    read_post(status, &post, field);
+    read_announce(input);
+    return 0;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "codec/packet.h"
+#include "tests/fuzz/fuzz.h"
+
+/* Every packet of an accepted message is read, and one with a name makes an event. */
+static void read_message(enum packet_form form, struct bytes message)
+{
+    struct packet_reader reader;
+    struct packet packet;
+    unsigned count = 0;
+    if (packet_reader_init(&reader, form, message) < 0) {
+        return;
+    }
+    for (; packet_next(&reader, &packet); count++) {
+        struct event *event;
+        CHECK(packet.id <= PACKET_ID_MAX && packet.id >= -PACKET_ID_MAX);
+        CHECK((packet.id < 0) == (packet.name.len == 0));
+        CHECK(form == PACKET_MSGPACK || fuzz_within(packet.args, message));
+        if (packet.id >= 0) {
+            CHECK(event_from_elements(packet.name, packet.args, 0, &event) == 0);
+            CHECK(event->arg_count == packet.arg_count && bytes_eq(event->name, packet.name));
+            event_unref(event);
+        }
+    }
+    CHECK(count > 0 && count <= PACKET_COUNT_MAX);
+    packet_reader_finish(&reader);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    read_message(PACKET_JSON, bytes_of(data, size));
+    read_message(PACKET_MSGPACK, bytes_of(data, size));
+    return 0;
+}

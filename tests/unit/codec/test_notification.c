@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+
+#include "codec/announce.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "codec/iso_time.h"
+#include "codec/json_scan.h"
+#include "codec/mp.h"
+#include "codec/notification.h"
+#include "codec/notification_json.h"
+#include "tests/support/script_feed.h"
+#include "tests/support/vectors.h"
+
+TestSuite(notification, .timeout = 60);
+
+static void show_text(const char *name, struct bytes text, struct builder *out)
+{
+    builder_str(out, name);
+    vectors_quote(out, text);
+}
+
+static void show_names(
+    const char *name, const struct bytes *names, uint32_t count, struct builder *out)
+{
+    builder_str(out, name);
+    for (uint32_t i = 0; i < count; i++) {
+        show_text(i > 0 ? "," : "", names[i], out);
+    }
+    builder_byte(out, ']');
+}
+
+static void show(const struct notification_post *post, struct builder *out)
+{
+    static const char *const targets[] = {"users=[", "rooms=["};
+    if (post->target == NOTIFICATION_ALL) {
+        builder_str(out, "all");
+    } else {
+        show_names(targets[post->target], post->targets, post->target_count, out);
+    }
+    if (post->except_count > 0) {
+        show_names(" except=[", post->except, post->except_count, out);
+    }
+    if (post->tenant.len > 0) {
+        show_text(" tenant=", post->tenant, out);
+    }
+    show_text(" key=", post->key, out);
+    if (post->reply.len > 0) {
+        show_text(" reply=", post->reply, out);
+    }
+    if (post->is_event) {
+        show_text(" event=", post->event, out);
+        show_text(" args=", post->args, out);
+        show_text(" retain=", post->retain, out);
+        builder_str(out, post->is_volatile ? " volatile" : "");
+    } else {
+        show_text(" type=", post->type, out);
+        show_text(" title=", post->title, out);
+        show_text(" message=", post->message, out);
+        show_text(" data=", post->data, out);
+    }
+    show_text(" priority=", notification_priority_name(post->priority), out);
+    if (!post->is_event) {
+        builder_str(out, " expires=");
+        builder_u64(out, post->expires_at);
+    }
+}
+
+static void show_outcome(
+    int status, struct notification_post *post, const char *field, struct builder *out)
+{
+    builder_clear(out);
+    if (status < 0) {
+        builder_printf(
+            out, "error %s%s%s", status_name(status), field ? " " : "", field ? field : "");
+        return;
+    }
+    cr_expect_null(field);
+    show(post, out);
+    notification_post_finish(post);
+}
+
+typedef int (*parse_fn)(
+    struct bytes, const struct notification_limits *, struct notification_post *, const char **);
+
+static void decode(parse_fn parse, struct script_feed *feed, struct builder *out)
+{
+    struct bytes text = {0};
+    struct notification_post post;
+    const char *field;
+    do {
+        int status = parse(text, &notification_limits_default, &post, &field);
+        show_outcome(status, &post, field, out);
+    } while (script_feed_grow(feed, &text));
+}
+
+static void decode_json(struct script_feed *feed, struct builder *out)
+{
+    decode(notification_from_json, feed, out);
+}
+
+static void decode_event_json(struct script_feed *feed, struct builder *out)
+{
+    decode(notification_from_event_json, feed, out);
+}
+
+Test(notification, json_vectors)
+{
+    script_feed_file("codec/notification.txt", decode_json);
+}
+
+Test(notification, event_vectors)
+{
+    script_feed_file("codec/event_post.txt", decode_event_json);
+}
+
+/* A stream entry: up to six fields, what they mean. */
+Test(notification, stream_fields)
+{
+    static const struct {
+        const char *fields[12];
+        const char *shown;
+    } cases[] = {
+        {{"user", "42", "type", "invoice", "title", "Paid", "data", " {\"id\":7} "},
+            "users=[42] key= type=invoice title=Paid message= data={\"id\":7} priority=medium "
+            "expires=0"},
+        {{"users", "[\"a\",\"\\u0062\"]", "type", "t", "priority", "low", "data", ""},
+            "users=[a,b] key= type=t title= message= data= priority=low expires=0"},
+        {{"room", "r", "event", "e", "args", "[1]", "retain", "x"},
+            "rooms=[r] key= event=e args=[1] retain=x priority=medium"},
+        {{"all", "1", "event", "e"}, "all key= event=e args=[] retain= priority=medium"},
+        {{"all", "yes", "event", "e"}, "error INVALID all"},
+        {{"json", "{\"user\":\"u\",\"type\":\"t\"}"},
+            "users=[u] key= type=t title= message= data= priority=medium expires=0"},
+        {{"msgpack", "\x82\xa4user\xa1u\xa4type\xa1t"},
+            "users=[u] key= type=t title= message= data= priority=medium expires=0"},
+        {{"msgpack", "\xdd\x02\x01\x01\x01"}, "error INVALID"},
+        {{"json", "{}", "user", "u"}, "error INVALID"},
+        {{"user", "u", "user", "v", "type", "t"}, "error INVALID user"},
+        {{"user", "u", "type", "t", "data", "{"}, "error INVALID data"},
+        {{"user", "u", "type", "t", "title", "\xff"}, "error UTF8 title"},
+        {{"user", "u", "type", "t", "nonsense", "1"}, "error INVALID"},
+        {{"users", "", "type", "t"}, "error INVALID users"},
+        {{"type", "t"}, "error INVALID user"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct notification_field fields[6];
+        size_t count = 0;
+        for (; count < 6 && cases[i].fields[count * 2] != NULL; count++) {
+            fields[count].name = bytes_str(cases[i].fields[count * 2]);
+            fields[count].value = bytes_str(cases[i].fields[count * 2 + 1]);
+        }
+        struct notification_post post;
+        struct builder out = {0};
+        const char *field;
+        int status =
+            notification_from_fields(fields, count, &notification_limits_default, &post, &field);
+        show_outcome(status, &post, field, &out);
+        struct bytes got = builder_bytes(&out);
+        cr_expect(bytes_eq_str(got, cases[i].shown), "%zu: %.*s", i, (int)got.len, got.at);
+        builder_reset(&out);
+    }
+}
+
+/* Keeps the beginning of what it was given: enough to tell contents apart here. */
+static struct builder hashed;
+
+static void record(struct bytes content, uint8_t ret_hash[16])
+{
+    builder_reset(&hashed);
+    builder_add(&hashed, content);
+    memset(ret_hash, 7, 16);
+}
+
+static bool same_content(const char *a, const char *b)
+{
+    struct builder first = {0};
+    uint8_t hash[16];
+    const char *texts[] = {a, b};
+    bool same = false;
+    for (size_t i = 0; i < 2; i++) {
+        struct notification_post post;
+        const char *field;
+        cr_assert_eq(notification_from_json(
+                         bytes_str(texts[i]), &notification_limits_default, &post, &field),
+            0);
+        cr_assert_eq(notification_content_hash(record, &post, hash), 0);
+        cr_expect_eq(hash[15], 7);
+        same = bytes_eq(builder_bytes(&first), builder_bytes(&hashed));
+        builder_clear(&first);
+        builder_add(&first, builder_bytes(&hashed));
+        notification_post_finish(&post);
+    }
+    builder_reset(&first);
+    return same;
+}
+
+Test(notification, contents_are_told_apart)
+{
+    cr_expect(same_content("{\"user\":\"u\",\"type\":\"t\",\"data\":{\"a\":\"b c\\\" \"}}",
+        "{\"user\":\"v\",\"key\":\"k\",\"type\":\"t\",\"data\":{ \"a\" :\n\"b c\\\" \" }}"));
+    cr_expect_not(same_content("{\"user\":\"u\",\"type\":\"t\",\"data\":{\"a\":\"b c\"}}",
+        "{\"user\":\"u\",\"type\":\"t\",\"data\":{\"a\":\"bc\"}}"));
+    cr_expect_not(same_content("{\"user\":\"u\",\"type\":\"ab\",\"title\":\"c\"}",
+        "{\"user\":\"u\",\"type\":\"a\",\"title\":\"bc\"}"));
+    cr_expect_not(same_content(
+        "{\"user\":\"u\",\"type\":\"t\",\"priority\":\"low\"}", "{\"user\":\"u\",\"type\":\"t\"}"));
+    uint8_t hash[16];
+    cr_expect_eq(notification_key_hash(record, BYTES("a"), BYTES("b"), BYTES("c"), hash), 0);
+    cr_expect(bytes_eq(builder_bytes(&hashed), BYTES("1:a1:b1:c")));
+    builder_reset(&hashed);
+}
+
+#define ID "01890a5d-ac96-774b-bcce-b302099a8057"
+
+static struct notification_view view_of(void)
+{
+    struct notification_view view = {
+        .user = BYTES("42"),
+        .seq = 3,
+        .rev = 9,
+        .type = BYTES("invoice"),
+        .title = BYTES("Pa\"id"),
+        .message = BYTES("m"),
+        .data = BYTES("{\"id\":7}"),
+        .priority = NOTIFICATION_HIGH,
+        .created_at = 1700000000123,
+    };
+    cr_assert_eq(uuid_parse(ID, 36, view.id), 0);
+    return view;
+}
+
+static void expect_text(struct builder *out, const char *text)
+{
+    struct bytes got = builder_bytes(out);
+    cr_expect(bytes_eq_str(got, text), "%.*s\n%s", (int)got.len, got.at, text);
+    cr_expect_eq(json_scan_text(got, 32, NULL, NULL), 0);
+    builder_clear(out);
+}
+
+#define ITEM(read, at)                                                                             \
+    "{\"id\":\"" ID "\",\"seq\":3,\"rev\":9,\"userId\":\"42\",\"type\":\"invoice\","               \
+    "\"title\":\"Pa\\\"id\",\"message\":\"m\",\"data\":{\"id\":7},\"priority\":\"high\","          \
+    "\"isRead\":" read ",\"readAt\":" at ",\"createdAt\":\"2023-11-14T22:13:20.123Z\"}"
+
+Test(notification, payloads)
+{
+    struct builder out = {0};
+    struct notification_view view = view_of();
+    notification_json_item(&view, &out);
+    expect_text(&out, ITEM("false", "null"));
+    view.state = NOTIFICATION_READ;
+    view.read_at = 1700000000456;
+    notification_json_list(&view, 1, 2, true, &out);
+    expect_text(&out,
+        "{\"ok\":true,\"items\":[" ITEM("true", "\"2023-11-14T22:13:20.456Z\"") "],"
+                                                                                "\"next\":\"2\"}");
+    notification_json_list(NULL, 0, 0, false, &out);
+    expect_text(&out, "{\"items\":[],\"next\":null}");
+    struct notification_change change = {.seq = 1, .rev = 5, .state = NOTIFICATION_ERASED};
+    memcpy(change.id, view.id, sizeof(change.id));
+    struct notification_sync_body sync = {
+        .changes = &change, .change_count = 1, .through_rev = 5, .unread = 2, .done = true};
+    notification_json_sync(&sync, &out);
+    expect_text(&out,
+        "{\"ok\":true,\"items\":[],\"states\":[{\"id\":\"" ID "\",\"seq\":1,\"rev\":5,"
+        "\"state\":\"erased\",\"at\":null}],\"rev\":5,\"unread\":2,\"done\":true}");
+    struct notification_state_body state = {.rev = 5,
+        .unread = 1,
+        .changes = &change,
+        .count = 1,
+        .state = NOTIFICATION_READ,
+        .at = 1000};
+    notification_json_state(&state, &out);
+    expect_text(&out, "{\"rev\":5,\"unread\":1,\"ids\":[\"" ID "\"],\"state\":\"read\","
+                      "\"at\":\"1970-01-01T00:00:01.000Z\"}");
+    state.up_to = UINT64_MAX;
+    notification_json_state(&state, &out);
+    expect_text(&out, "{\"rev\":5,\"unread\":1,\"upTo\":9007199254740991,\"state\":\"read\","
+                      "\"at\":\"1970-01-01T00:00:01.000Z\"}");
+    notification_json_unread(4, 7, &out);
+    expect_text(&out, "{\"count\":4,\"rev\":7}");
+    notification_json_resync(BYTES("e1"), 7, &out);
+    expect_text(&out, "{\"epoch\":\"e1\",\"rev\":7}");
+    struct notification_ready ready = {.user = BYTES("u"),
+        .node = BYTES("n"),
+        .epoch = BYTES("e"),
+        .seq = 1,
+        .rev = 2,
+        .unread = 3,
+        .messages_per_minute = 50,
+        .message_bytes = 65536,
+        .rooms = 128};
+    notification_json_ready(&ready, &out);
+    expect_text(&out, "{\"userId\":\"u\",\"node\":\"n\",\"epoch\":\"e\",\"seq\":1,\"rev\":2,"
+                      "\"unread\":3,\"limits\":{\"messagesPerMinute\":50,\"messageBytes\":65536,"
+                      "\"rooms\":128}}");
+    builder_reset(&out);
+}
+
+/* Whole it says the same; cut anywhere, or with a byte more, it is refused. */
+static void expect_announced(const struct announce *announce)
+{
+    struct builder out = {0};
+    struct announce read;
+    announce_encode(announce, &out);
+    struct bytes whole = builder_bytes(&out);
+    for (size_t len = 0; len < whole.len; len++) {
+        cr_expect_lt(announce_decode(bytes_of(whole.at, len), &read), 0, "%zu", len);
+    }
+    cr_assert_eq(announce_decode(whole, &read), 0);
+    cr_expect_eq(read.kind, announce->kind);
+    cr_expect_eq(read.rev, announce->rev);
+    cr_expect_eq(read.unread, announce->unread);
+    cr_expect(bytes_eq(read.user, announce->user) && bytes_eq(read.tenant, announce->tenant));
+    if (announce->kind == ANNOUNCE_NEW) {
+        struct builder a = {0};
+        struct builder b = {0};
+        notification_json_item(&announce->view, &a);
+        notification_json_item(&read.view, &b);
+        cr_expect(bytes_eq(builder_bytes(&a), builder_bytes(&b)));
+        builder_reset(&a);
+        builder_reset(&b);
+    }
+    struct notification_change change;
+    for (uint32_t i = 0; i < announce->change_count; i++) {
+        cr_assert(announce_next_change(&read, &change));
+        const struct notification_change *sent = &announce->changes[i];
+        cr_expect_eq(memcmp(change.id, sent->id, sizeof(change.id)), 0);
+        cr_expect(change.seq == sent->seq && change.rev == sent->rev);
+        cr_expect(change.state == sent->state && change.at == sent->at);
+    }
+    cr_expect_not(announce_next_change(&read, &change));
+    builder_byte(&out, 0);
+    cr_expect_eq(announce_decode(builder_bytes(&out), &read), STATUS_INVALID);
+    builder_reset(&out);
+}
+
+Test(notification, announcements_come_back_and_nothing_else_does)
+{
+    struct notification_change changes[2];
+    memset(changes, 0, sizeof(changes));
+    changes[0].seq = 1;
+    changes[0].state = NOTIFICATION_READ;
+    changes[1].at = 1700000000000;
+    struct announce announce = {.kind = ANNOUNCE_NEW,
+        .tenant = BYTES("t"),
+        .user = BYTES("42"),
+        .seq = 3,
+        .rev = 9,
+        .unread = 2,
+        .view = view_of()};
+    expect_announced(&announce);
+    announce.kind = ANNOUNCE_STATE;
+    announce.changes = changes;
+    announce.change_count = 2;
+    expect_announced(&announce);
+    struct announce read;
+    cr_expect_eq(announce_decode(BYTES("\x91\x02"), &read), STATUS_UNSUPPORTED);
+    struct builder out = {0};
+    announce.kind = ANNOUNCE_NEW;
+    announce.view.data = BYTES("{\"id\":");
+    announce_encode(&announce, &out);
+    cr_expect_eq(announce_decode(builder_bytes(&out), &read), STATUS_INVALID, "clients get it raw");
+    builder_reset(&out);
+}
+
+Test(notification, times)
+{
+    static const struct {
+        int64_t ms;
+        const char *text;
+    } cases[] = {
+        {0, "1970-01-01T00:00:00.000Z"},
+        {-1, "1969-12-31T23:59:59.999Z"},
+        {951782400000, "2000-02-29T00:00:00.000Z"},
+        {4107542399999, "2100-02-28T23:59:59.999Z"},
+        {253402300799999, "9999-12-31T23:59:59.999Z"},
+        {253402300800000, "+010000-01-01T00:00:00.000Z"},
+        {-62167219200001, "-000001-12-31T23:59:59.999Z"},
+        {8640000000000000, "+275760-09-13T00:00:00.000Z"},
+        {-8640000000000000, "-271821-04-20T00:00:00.000Z"},
+    };
+    struct builder out = {0};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        builder_clear(&out);
+        cr_expect_eq(iso_time_write(cases[i].ms, &out), 0);
+        cr_expect(bytes_eq_str(builder_bytes(&out), cases[i].text), "%s", cases[i].text);
+        uint64_t ms;
+        int status = iso_time_parse(bytes_str(cases[i].text), &ms);
+        bool parsed = cases[i].ms >= 0 && cases[i].ms <= 253402300799999;
+        cr_expect_eq(status, parsed ? 0 : STATUS_INVALID, "%s", cases[i].text);
+        cr_expect(!parsed || ms == (uint64_t)cases[i].ms, "%s", cases[i].text);
+    }
+    cr_expect_eq(iso_time_write(ISO_TIME_MAX + 1, &out), STATUS_INVALID);
+    builder_reset(&out);
+}
