@@ -121,6 +121,7 @@ Test(wire, acks)
     cr_expect_eq(wire_ack(WIRE_JSON, BYTES("/"), UINT64_MAX, BYTES("1"), &out), STATUS_TOO_LARGE);
     cr_expect_eq(wire_ack(WIRE_MSGPACK, BYTES("/"), 1, BYTES("{"), &out), STATUS_INVALID);
     cr_expect_eq(builder_bytes(&out).len, 0);
+    builder_reset(&out);
 }
 
 Test(wire, binary_is_attached_or_becomes_text)
