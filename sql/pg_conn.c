@@ -16,7 +16,7 @@ enum {
     CONNECT_DEADLINE_MS = 10000,
     ANSWER_DEADLINE_MS = 30000,
     DELAY_FIRST_MS = 50,
-    DELAY_MAX_MS = 5000,
+    DELAY_MAX_MS = 1000,
 };
 
 const char *const pg_statement_names[] = {

@@ -138,6 +138,18 @@ bool postgres_start(struct postgres *postgres)
     return setenv(POSTGRES_ENV, postgres->directory, 1) == 0;
 }
 
+void postgres_crash(struct postgres *postgres)
+{
+    (void)kill(postgres->pid, SIGQUIT);
+    (void)waitpid(postgres->pid, NULL, 0);
+    postgres->pid = 0;
+}
+
+bool postgres_resume(struct postgres *postgres)
+{
+    return start_server(postgres);
+}
+
 static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *walk)
 {
     return remove(path);
@@ -170,13 +182,9 @@ bool postgres_query(const char *url, const char *sql, char *ret_text, size_t tex
     return done;
 }
 
-bool postgres_create_database(char ret_url[POSTGRES_URL_MAX])
+bool postgres_create_database_in(const char *directory, char ret_url[POSTGRES_URL_MAX])
 {
     static unsigned count;
-    const char *directory = getenv(POSTGRES_ENV);
-    if (!directory) {
-        return false;
-    }
     char url[POSTGRES_URL_MAX];
     char name[48];
     char sql[96];
@@ -185,4 +193,10 @@ bool postgres_create_database(char ret_url[POSTGRES_URL_MAX])
     make_url(directory, "postgres", url);
     make_url(directory, name, ret_url);
     return postgres_query(url, sql, NULL, 0);
+}
+
+bool postgres_create_database(char ret_url[POSTGRES_URL_MAX])
+{
+    const char *directory = getenv(POSTGRES_ENV);
+    return directory && postgres_create_database_in(directory, ret_url);
 }

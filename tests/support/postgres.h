@@ -30,6 +30,15 @@ bool postgres_start(struct postgres *postgres);
 /* Stop the server and remove its directory; also one that did not start. */
 void postgres_stop(struct postgres *postgres);
 
+/* End all its processes at once, as a crash would, and wait until they are gone. */
+void postgres_crash(struct postgres *postgres);
+
+/* Start it again on the same data and wait until it answers. */
+bool postgres_resume(struct postgres *postgres);
+
+/* Make a new, empty database on `directory`, that of a server, and write its URL. */
+bool postgres_create_database_in(const char *directory, char ret_url[POSTGRES_URL_MAX]);
+
 /* Make a new, empty database on the server of POSTGRES_ENV and write its URL. */
 bool postgres_create_database(char ret_url[POSTGRES_URL_MAX]);
 

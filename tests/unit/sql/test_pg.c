@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What only Postgres can do to us: other sessions, lost sessions, a server that goes and returns.
+ */
+#include <criterion/criterion.h>
+#include <libpq-fe.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "codec/base/clock.h"
+#include "codec/base/status.h"
+#include "tests/support/postgres.h"
+#include "tests/unit/sql/harness.h"
+
+TestSuite(pg, .timeout = 180);
+
+static void no_post(void *context, unsigned port, void (*fn)(void *arg, bool cancelled), void *arg)
+{
+}
+
+static int open_only(const char *url, struct store **ret_store, char *error, size_t error_size)
+{
+    struct store_config config = {.url = bytes_str(url), .port_count = 1, .post = no_post};
+    return store_open(&config, ret_store, error, error_size);
+}
+
+static const char register_text[] =
+    "INSERT INTO peal.ingest (partition, owner, token, last_id, backend_pid, backend_start) "
+    "SELECT 7, 'stale', 1, '5-0', pid, backend_start FROM pg_stat_activity "
+    "WHERE pid = pg_backend_pid()";
+static const char hold_text[] =
+    "INSERT INTO peal.inbox AS i (tenant, user_id) VALUES ('', 'alice') "
+    "ON CONFLICT (tenant, user_id) DO UPDATE SET seq = i.seq";
+
+static void expect_done(PGconn *pg, const char *sql)
+{
+    PGresult *result = PQexec(pg, sql);
+    ExecStatusType status = PQresultStatus(result);
+    cr_assert(status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK, "%s", PQerrorMessage(pg));
+    PQclear(result);
+}
+
+/* Run the fence and the lock in a pipeline that never gets its Sync. */
+static void stall_pipeline(PGconn *pg)
+{
+    cr_assert_eq(PQenterPipelineMode(pg), 1);
+    static const char fence[] = "SELECT peal.fence(7, 1, '6-0')";
+    cr_assert_eq(PQsendQueryParams(pg, fence, 0, NULL, NULL, NULL, NULL, 0), 1);
+    cr_assert_eq(PQsendQueryParams(pg, hold_text, 0, NULL, NULL, NULL, NULL, 0), 1);
+    cr_assert_eq(PQsendFlushRequest(pg), 1);
+    for (int i = 0; i < 2; i++) {
+        PGresult *result = PQgetResult(pg);
+        ExecStatusType status = PQresultStatus(result);
+        cr_assert(status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK);
+        PQclear(result);
+        cr_assert_null(PQgetResult(pg));
+    }
+}
+
+static void claim_from_stale_owner(bool in_pipeline)
+{
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    PGconn *stale = PQconnectdb(url);
+    expect_done(stale, register_text);
+    if (in_pipeline) {
+        stall_pipeline(stale);
+    } else {
+        expect_done(stale, "BEGIN; SELECT peal.fence(7, 1, '6-0')");
+        expect_done(stale, hold_text);
+    }
+    struct store_claim claim = {.base.op = STORE_CLAIM, .partition = 7, .owner = BYTES("new")};
+    cr_assert_eq(harness_run(&harness, 0, &claim.base), 0);
+    cr_expect_eq(claim.token, 2);
+    cr_expect(bytes_eq_str(claim.last_id, "5-0"), "what the stale owner did not commit is undone");
+    struct store_row row = row_of(user_of("alice"), 1, 1);
+    struct store_put put = {.base.op = STORE_PUT,
+        .rows = &row,
+        .count = 1,
+        .fenced = true,
+        .partition = 7,
+        .token = claim.token,
+        .last_id = BYTES("6-0")};
+    cr_expect_eq(harness_run(&harness, 0, &put.base), 0, "its locks are gone");
+    cr_expect_eq(row.seq, 1);
+    store_request_finish(&put.base);
+    store_request_finish(&claim.base);
+    if (in_pipeline) {
+        (void)PQpipelineSync(stale);
+        for (int i = 0; i < 10 && PQstatus(stale) == CONNECTION_OK; i++) {
+            PQclear(PQgetResult(stale));
+        }
+    } else {
+        PQclear(PQexec(stale, "COMMIT"));
+    }
+    cr_expect_eq(PQstatus(stale), CONNECTION_BAD, "its session was ended");
+    PQfinish(stale);
+    harness_close(&harness);
+}
+
+Test(pg, a_claim_ends_a_stale_owners_transaction)
+{
+    claim_from_stale_owner(false);
+}
+
+Test(pg, a_claim_ends_a_stale_owners_stalled_pipeline)
+{
+    claim_from_stale_owner(true);
+}
+
+static const char end_sessions[] = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                                   "WHERE datname = current_database() AND pid <> pg_backend_pid()";
+
+Test(pg, a_new_session_takes_over_what_the_lost_one_had_claimed)
+{
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_claim claim = {.base.op = STORE_CLAIM, .partition = 9, .owner = BYTES("us")};
+    cr_assert_eq(harness_run(&harness, 0, &claim.base), 0);
+    static const char known[] = "SELECT count(*) FROM peal.ingest i JOIN pg_stat_activity a "
+                                "ON a.pid = i.backend_pid AND a.backend_start = i.backend_start";
+    char text[16] = "";
+    cr_assert(postgres_query(url, known, text, sizeof(text)));
+    cr_expect_str_eq(text, "1");
+    cr_assert(postgres_query(url, end_sessions, text, sizeof(text)));
+    cr_assert(postgres_query(url, "UPDATE peal.ingest SET backend_pid = 0", NULL, 0));
+    struct store_put put = {
+        .base.op = STORE_PUT, .fenced = true, .partition = 9, .token = claim.token};
+    while (harness_run(&harness, 0, &put.base) != 0) {
+        cr_assert_eq(put.base.status, STATUS_UNAVAILABLE);
+    }
+    cr_assert(postgres_query(url, known, text, sizeof(text)));
+    cr_expect_str_eq(text, "1");
+    store_request_finish(&claim.base);
+    harness_close(&harness);
+}
+
+/* Writers that repeat what was not acknowledged, with the same keys, while sessions are ended. */
+
+enum { WRITERS = HARNESS_SHARDS, BATCH = 7, LOSSES_WANTED = 8 };
+
+struct writer {
+    struct harness *harness;
+    unsigned shard;
+    uint64_t stored; /* rows that were acknowledged */
+    uint64_t repeats; /* of them, that an unanswered attempt had stored */
+};
+
+static atomic_uint losses;
+static atomic_bool stop;
+
+static void write_until_stored(struct writer *writer, uint64_t number)
+{
+    struct store_row rows[BATCH];
+    for (unsigned i = 0; i < BATCH; i++) {
+        rows[i] = row_of(
+            user_of(i % 2 == 0 ? "alice" : "bob"), writer->shard * 1000000 + number * BATCH + i, 1);
+    }
+    struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = BATCH};
+    while (harness_run(writer->harness, writer->shard, &put.base) != 0) {
+        cr_assert_eq(put.base.status, STATUS_UNAVAILABLE, "%d", put.base.status);
+        atomic_fetch_add(&losses, 1);
+    }
+    for (unsigned i = 0; i < BATCH; i++) {
+        cr_assert_neq(rows[i].outcome, OUTCOME_CONFLICT);
+        writer->repeats += rows[i].outcome == OUTCOME_DUPLICATE;
+    }
+    writer->stored += BATCH;
+    store_request_finish(&put.base);
+}
+
+static void *run_writer(void *arg)
+{
+    struct writer *writer = arg;
+    for (uint64_t number = 0; !atomic_load(&stop); number++) {
+        write_until_stored(writer, number);
+        struct store_user who = user_of("alice");
+        struct store_positions read = {.base.op = STORE_POSITIONS, .users = &who, .count = 1};
+        int status = harness_run(writer->harness, writer->shard, &read.base);
+        cr_assert(status == 0 || status == STATUS_UNAVAILABLE);
+        store_request_finish(&read.base);
+    }
+    return NULL;
+}
+
+Test(pg, nothing_is_lost_or_doubled_when_sessions_are_ended)
+{
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    struct writer writers[WRITERS];
+    pthread_t threads[WRITERS];
+    for (unsigned i = 0; i < WRITERS; i++) {
+        writers[i] = (struct writer){.harness = &harness, .shard = i};
+        cr_assert_eq(pthread_create(&threads[i], NULL, run_writer, &writers[i]), 0);
+    }
+    while (atomic_load(&losses) < LOSSES_WANTED) {
+        cr_assert(postgres_query(url, end_sessions, NULL, 0));
+        uv_sleep(30);
+    }
+    atomic_store(&stop, true);
+    uint64_t stored = 0;
+    for (unsigned i = 0; i < WRITERS; i++) {
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+        stored += writers[i].stored;
+    }
+    static const char wrong[] =
+        "SELECT count(*) FROM (SELECT i.user_id FROM peal.inbox i JOIN peal.notification n "
+        "ON n.user_id = i.user_id GROUP BY i.user_id, i.seq, i.rev, i.unread "
+        "HAVING i.seq <> count(*) OR i.seq <> max(n.seq) OR i.rev <> count(DISTINCT n.rev) "
+        "OR i.unread <> count(*) OR i.rev <> max(n.rev)) s";
+    char text[32] = "";
+    cr_assert(postgres_query(url, wrong, text, sizeof(text)));
+    cr_expect_str_eq(text, "0");
+    cr_assert(postgres_query(url, "SELECT count(*) FROM peal.notification", text, sizeof(text)));
+    cr_expect_eq(strtoull(text, NULL, 10), stored, "%s rows, %lu acknowledged", text, stored);
+    cr_assert(postgres_query(url, "SELECT count(*) FROM peal.dedup", text, sizeof(text)));
+    cr_expect_eq(strtoull(text, NULL, 10), stored);
+    harness_close(&harness);
+}
+
+Test(pg, serves_again_when_the_server_returns)
+{
+    struct postgres server;
+    cr_assert(postgres_start(&server));
+    char url[POSTGRES_URL_MAX];
+    cr_assert(postgres_create_database_in(server.directory, url));
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_row row = row_of(user_of("alice"), 1, 1);
+    put_row(&harness, &row);
+    postgres_crash(&server);
+    struct store_row later = row_of(user_of("alice"), 2, 2);
+    struct store_put put = {.base.op = STORE_PUT, .rows = &later, .count = 1};
+    for (unsigned i = 0; i < 3; i++) {
+        cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_UNAVAILABLE);
+        struct store_request ping = {.op = STORE_PING};
+        cr_expect_eq(harness_run(&harness, 0, &ping), STATUS_UNAVAILABLE);
+    }
+    cr_expect_not(store_healthy(harness.store));
+    cr_assert(postgres_resume(&server));
+    while (harness_run(&harness, 0, &put.base) != 0) {
+        cr_assert_eq(put.base.status, STATUS_UNAVAILABLE);
+    }
+    cr_expect_eq(later.seq, 2);
+    cr_expect(store_healthy(harness.store));
+    store_request_finish(&put.base);
+    harness_close(&harness);
+    postgres_stop(&server);
+}
+
+Test(pg, isolates_text_that_only_postgres_refuses)
+{
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    enum { REQUESTS = 100 };
+    static struct store_row rows[REQUESTS];
+    static struct store_put puts[REQUESTS];
+    static struct store_mark marks[REQUESTS];
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        rows[i] = row_of(user_of("alice"), i, 1);
+        if (i % 31 == 7) {
+            rows[i].title = BYTES("\xff\xfe");
+        }
+        puts[i] = (struct store_put){
+            .base = {.op = STORE_PUT, .done = harness_done}, .rows = &rows[i], .count = 1};
+        marks[i] = (struct store_mark){.base = {.op = STORE_MARK, .done = harness_done},
+            .who = user_of("alice"),
+            .state = STATE_READ,
+            .up_to = UINT64_MAX,
+            .at = 1};
+        store_submit(harness.shards[0].port, &puts[i].base);
+        store_submit(harness.shards[0].port, &marks[i].base);
+    }
+    harness_wait_all(&harness, 0, 2 * REQUESTS);
+    uint64_t stored = 0;
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        bool bad = i % 31 == 7;
+        stored += !bad;
+        cr_expect_eq(puts[i].base.status, bad ? STATUS_INVALID : 0, "%u", i);
+        cr_expect(bad || rows[i].seq == stored);
+        cr_expect_eq(marks[i].base.status, 0);
+        cr_expect_eq(marks[i].changed, !bad, "each put was there for its mark, %u", i);
+        store_request_finish(&puts[i].base);
+        store_request_finish(&marks[i].base);
+    }
+    struct store_position position = position_of(&harness, user_of("alice"));
+    cr_expect_eq(position.seq, stored);
+    cr_expect_eq(position.rev, 2 * stored);
+    cr_expect_eq(position.unread, 0);
+    harness_close(&harness);
+}
+
+struct opener {
+    const char *url;
+    struct store *store;
+    int status;
+    char error[256];
+};
+
+static void *run_opener(void *arg)
+{
+    struct opener *opener = arg;
+    opener->status = open_only(opener->url, &opener->store, opener->error, sizeof(opener->error));
+    return NULL;
+}
+
+Test(pg, nodes_that_start_together_migrate_once)
+{
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct opener openers[8];
+    pthread_t threads[8];
+    for (unsigned i = 0; i < 8; i++) {
+        openers[i] = (struct opener){.url = url};
+        cr_assert_eq(pthread_create(&threads[i], NULL, run_opener, &openers[i]), 0);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+        cr_assert_eq(openers[i].status, 0, "%s", openers[i].error);
+        cr_expect_str_eq(store_epoch(openers[i].store), store_epoch(openers[0].store));
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        store_close(openers[i].store);
+    }
+    cr_assert(postgres_query(url, "UPDATE peal.migration SET checksum = 'x'", NULL, 0));
+    struct store *store;
+    char error[256] = "";
+    cr_expect_eq(open_only(url, &store, error, sizeof(error)), STATUS_CONFLICT);
+    cr_expect_not_null(strstr(error, "migration 1"), "%s", error);
+}
+
+Test(pg, explains_why_it_cannot_be_opened)
+{
+    static const char *const urls[] = {
+        "postgres://someone:secret@127.0.0.1:1/nowhere",
+        "postgresql:///x?host=/nonexistent&password=secret",
+        "postgres://[broken",
+        "postgres://someone:secret@127.0.0.1:port/x",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        struct store *store;
+        char error[256] = "";
+        cr_expect_eq(open_only(urls[i], &store, error, sizeof(error)), STATUS_UNAVAILABLE);
+        cr_expect_gt(strlen(error), 10);
+        cr_expect_null(strstr(error, "secret"), "%s", error);
+        cr_expect_null(strchr(error, '\n'));
+    }
+}
