@@ -77,6 +77,12 @@ struct actor_config {
      */
     int (*room_access)(
         void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules);
+    /*
+     * The n-th room that every socket of `who` joins by itself, written to `at` (200 bytes) as clients name it; false
+     * after the last.
+     */
+    bool (*auto_join)(void *context, const struct identity *who, unsigned n, char *at,
+        struct bytes *ret_room);
     /* Collision-resistant 128-bit hash. */
     void (*hash128)(struct bytes content, uint8_t ret_hash[16]);
 };

@@ -59,6 +59,7 @@ struct socket {
     uint16_t membership_count;
     uint16_t joins; /* that rooms have not answered yet */
     uint8_t format; /* enum wire_format */
+    bool expiry_told; /* the client knows that its token ends soon */
     bool closing; /* disconnect was called: nothing is sent any more */
     char sid[SOCKET_SID_LEN];
 };

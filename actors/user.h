@@ -36,4 +36,7 @@ MUST_CHECK int user_attach(struct shard *shard, struct socket *socket);
 void user_event(struct shard *shard, struct socket *socket, struct bytes name, struct bytes data,
     const uint64_t *id, struct buf *const *attachments, unsigned attachment_count);
 
+/* Join the rooms that the configuration has every socket of the user join (auto_join). */
+void user_auto_join(struct socket *socket);
+
 #endif

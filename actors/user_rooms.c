@@ -6,6 +6,7 @@
 #include "actors/fanout.h"
 #include "actors/room_proto.h"
 #include "actors/sequencer_proto.h"
+#include "actors/user.h"
 #include "actors/user_actor.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
@@ -230,6 +231,25 @@ void user_rooms_refused(struct user *user, struct user_refused *msg)
     if (!(msg->token & TOKEN_SILENT)) {
         user_refuse_later(socket, (msg->token & TOKEN_HAS_ID) != 0, msg->token & ~TOKEN_HAS_ID,
             "join_room", "forbidden", "Room is full");
+    }
+}
+
+void user_auto_join(struct socket *socket)
+{
+    const struct actor_config *config = socket->shard->config;
+    char room_at[NAMES_ROOM_MAX];
+    struct bytes client_room;
+    for (unsigned n = 0;
+         config->auto_join(config->context, socket->identity, n, room_at, &client_room); n++) {
+        struct room_rules rules = {0};
+        char at[WIRE_NAME_MAX];
+        if (check_access(socket, client_room, &rules) == 0 &&
+            socket->joins < config->rooms_per_socket) {
+            socket->joins++;
+            struct bytes space = identity_space(socket->identity);
+            send_join(socket->user, socket, wire_name_room(space, client_room, at), &rules,
+                TOKEN_SILENT);
+        }
     }
 }
 

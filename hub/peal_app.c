@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: tokens, CONNECT, life of a socket, events, expiry.
+ */
+#include "hub/peal_app.h"
+
+#include "actors/fanout.h"
+#include "actors/user.h"
+#include "actors/user_actor.h"
+#include "codec/base/clock.h"
+#include "codec/base/log.h"
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "hub/config.h"
+#include "hub/hub.h"
+#include "hub/jwt.h"
+#include "hub/session.h"
+
+enum { TOKEN_MAX = JWT_TOKEN_MAX };
+
+/* Tokens. */
+
+/* A string member of the CONNECT payload; empty when there is none. */
+static struct bytes auth_text(struct bytes auth, const char *key, char *at, size_t size)
+{
+    struct bytes value;
+    struct bytes text;
+    if (auth.len == 0 || json_scan_get(auth, key, &value) != 0 ||
+        json_scan_kind(value) != JSON_SCAN_STRING ||
+        json_scan_string(value, at, size, &text) != 0) {
+        return bytes_of(NULL, 0);
+    }
+    return text;
+}
+
+/* The token of a request: the first place that has one wins (protocol: Who is connecting). */
+static struct bytes token_of(const struct app_connect *request, char *at, size_t size)
+{
+    struct bytes token = auth_text(request->auth, "token", at, size);
+    if (token.len > 0) {
+        return token;
+    }
+    if (request->bearer.len > 0) {
+        return request->bearer;
+    }
+    return request->subprotocol_token.len > 0 ? request->subprotocol_token : request->query_token;
+}
+
+static bool wants_batch(struct bytes auth)
+{
+    struct bytes value;
+    bool batch = false;
+    return auth.len > 0 && json_scan_get(auth, "batch", &value) == 0 &&
+        json_scan_bool(value, &batch) == 0 && batch;
+}
+
+static struct app_verdict refuse(const struct config *config, int status)
+{
+    struct app_verdict verdict = {.kind = APP_REFUSE, .message = config->auth_text_invalid};
+    if (status == STATUS_NOT_FOUND) {
+        verdict.message = config->auth_text_missing;
+    } else if (status == STATUS_EXPIRED) {
+        verdict.code = "token_expired";
+    }
+    return verdict;
+}
+
+static int verify(struct hub_shard *shard, struct bytes token, struct identity **ret_identity)
+{
+    struct claims *claims;
+    int status = jwt_verify(shard->jwt, token, clock_wall_ms() / 1000, &claims);
+    if (status != 0) {
+        return status;
+    }
+    *ret_identity = identity_new(claims, shard->hub->config->auth_tenants);
+    return 0;
+}
+
+/* CONNECT. */
+
+/* Who asks: by a token, or (further namespaces of a session) as whom the session was accepted. */
+static int identify(struct hub_shard *shard, const struct app_connect *request,
+    struct identity **ret_identity)
+{
+    char at[TOKEN_MAX];
+    struct bytes token = token_of(request, at, sizeof(at));
+    struct identity *known = request->session ? session_identity(request->session) : NULL;
+    if (token.len == 0 && known != NULL) {
+        *ret_identity = identity_ref(known);
+        return 0;
+    }
+    struct identity *identity;
+    int status = verify(shard, token, &identity);
+    if (status != 0) {
+        return status;
+    }
+    if (known != NULL && !bytes_eq(identity_key(known), identity_key(identity))) {
+        identity_unref(identity);
+        return STATUS_UNAUTHORIZED; /* a session belongs to one user */
+    }
+    *ret_identity = identity;
+    return 0;
+}
+
+static struct app_verdict on_connect(
+    void *context, struct shard *shard, const struct app_connect *request)
+{
+    struct hub *hub = context;
+    struct identity *identity;
+    int status = identify(hub_shard_of(shard), request, &identity);
+    if (status != 0) {
+        log_debug("AUTH-REFUSED", "a connection was refused", "reason=%s remote=%s",
+            status_name(status), log_quote(request->remote));
+        return refuse(hub->config, status);
+    }
+    unsigned home = user_shard(shard, identity);
+    if (home != sched_shard(shard->sched)) {
+        identity_unref(identity);
+        return (struct app_verdict){.kind = APP_MOVE, .shard = home};
+    }
+    return (struct app_verdict){
+        .kind = APP_ACCEPT, .identity = identity, .batch = wants_batch(request->auth)};
+}
+
+static bool has_namespace(void *context, struct bytes nsp)
+{
+    const struct hub *hub = context;
+    if (bytes_eq(nsp, BYTES("/"))) {
+        return true;
+    }
+    for (size_t i = 0; i < hub->config->namespace_count; i++) {
+        if (bytes_eq_str(nsp, hub->config->namespaces[i].name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Life of a socket. */
+
+static void on_opened(void *context, struct socket *socket)
+{
+    struct hub *hub = context;
+    struct hub_shard *shard = hub_shard_of(socket->shard);
+    uint64_t expires_ms = socket->identity->claims->expires_at * 1000;
+    if (expires_ms > 0 && expires_ms < shard->next_expiry) {
+        shard->next_expiry = 0; /* look again at the next second */
+    }
+    if (user_attach(socket->shard, socket) != 0) {
+        socket->ops->disconnect(socket, CLOSE_TOO_MANY);
+        return;
+    }
+    (void)hub;
+    user_auto_join(socket);
+}
+
+static void on_closed(void *context, struct socket *socket, enum close_reason reason)
+{
+    (void)context;
+    socket->shard->stats.closed[reason]++;
+    socket_detach(socket, reason);
+}
+
+/* Events. */
+
+static void answer(struct socket *socket, const struct app_event *event, struct bytes result)
+{
+    if (event->has_id) {
+        socket_ack(socket, event->id, result);
+    }
+}
+
+/* `auth:refresh {token}`: the same user goes on with a newer token. */
+static void refresh(struct socket *socket, const struct app_event *event)
+{
+    char at[TOKEN_MAX];
+    struct hub_shard *shard = hub_shard_of(socket->shard);
+    struct identity *identity;
+    struct bytes token = auth_text(event->args, "token", at, sizeof(at));
+    if (verify(shard, token, &identity) != 0) {
+        answer(socket, event,
+            BYTES("{\"ok\":false,\"error\":\"unauthorized\",\"message\":\"Invalid token\"}"));
+        return;
+    }
+    if (!bytes_eq(identity_key(identity), identity_key(socket->identity))) {
+        identity_unref(identity);
+        answer(socket, event,
+            BYTES("{\"ok\":false,\"error\":\"forbidden\",\"message\":\"Another user's token\"}"));
+        return;
+    }
+    identity_unref(socket->identity);
+    socket->identity = identity;
+    socket->expiry_told = false;
+    shard->next_expiry = 0;
+    answer(socket, event, BYTES("{\"ok\":true}"));
+}
+
+/* The name that `name` is another one for, or itself. */
+static struct bytes unalias(const struct config *config, struct bytes name)
+{
+    for (size_t i = 0; i < config->events_alias.count; i++) {
+        struct bytes row = bytes_str(config->events_alias.items[i]);
+        const char *equals = row.len > 0 ? memchr(row.at, '=', row.len) : NULL;
+        if (equals != NULL && bytes_eq(bytes_of(row.at, (size_t)(equals - row.at)), name)) {
+            return bytes_skip(row, (size_t)(equals - row.at) + 1);
+        }
+    }
+    return name;
+}
+
+static void on_event(void *context, struct socket *socket, const struct app_event *event)
+{
+    const struct hub *hub = context;
+    if (bytes_eq(event->name, BYTES("auth:refresh"))) {
+        refresh(socket, event);
+        return;
+    }
+    struct bytes name = unalias(hub->config, event->name);
+    const uint64_t *id = event->has_id ? &event->id : NULL;
+    if (bytes_eq(name, event->name)) {
+        user_event(socket->shard, socket, name, event->data, id, event->attachments,
+            event->attachment_count);
+        return;
+    }
+    struct builder data = {0};
+    builder_byte(&data, '[');
+    json_scan_write_string(&data, name);
+    builder_str(&data, event->args.len > 0 ? "," : "");
+    builder_add(&data, event->args);
+    builder_byte(&data, ']');
+    user_event(socket->shard, socket, name, builder_bytes(&data), id, event->attachments,
+        event->attachment_count);
+    builder_reset(&data);
+}
+
+static void on_ack(void *context, struct socket *socket, uint64_t id, struct bytes args)
+{
+    (void)context;
+    (void)socket;
+    (void)id;
+    (void)args; /* Peal asks clients nothing */
+}
+
+static const struct app_ops peal_ops = {
+    .connect = on_connect,
+    .opened = on_opened,
+    .event = on_event,
+    .ack = on_ack,
+    .closed = on_closed,
+    .has_namespace = has_namespace,
+};
+
+struct app peal_app(struct hub *hub)
+{
+    return (struct app){.ops = &peal_ops, .context = hub};
+}
+
+/* Expiry. */
+
+static void tell_expiring(struct socket *socket, uint64_t left_ms)
+{
+    struct builder text = {0};
+    builder_printf(&text, "[\"hub:token_expiring\",{\"in\":%llu}]", (unsigned long long)left_ms);
+    user_emit(socket, builder_bytes(&text));
+    builder_reset(&text);
+    socket->expiry_told = true;
+}
+
+/* Returns when this socket must be looked at again. */
+static uint64_t check_socket(const struct config *config, struct socket *socket, uint64_t now)
+{
+    uint64_t expires = socket->identity->claims->expires_at * 1000;
+    uint64_t notice = config->auth_expiry_notice_ms;
+    if (expires == 0 || socket->closing) {
+        return UINT64_MAX;
+    }
+    if (now >= expires) {
+        if (config->auth_on_expiry == ON_EXPIRY_CLOSE) {
+            socket->ops->disconnect(socket, CLOSE_UNAUTHORIZED);
+        }
+        return UINT64_MAX;
+    }
+    if (!socket->expiry_told && now + notice >= expires) {
+        tell_expiring(socket, expires - now);
+    }
+    return socket->expiry_told || notice == 0 ? expires : expires - notice;
+}
+
+void peal_app_check_expiry(struct hub_shard *hub_shard)
+{
+    struct shard *shard = &hub_shard->shard;
+    uint64_t now = clock_wall_ms();
+    if (now < hub_shard->next_expiry) {
+        return;
+    }
+    uint64_t next = UINT64_MAX;
+    size_t cursor = 0;
+    for (struct socket *socket; (socket = map_next(&shard->sockets, &cursor)) != NULL;) {
+        uint64_t at = check_socket(hub_shard->hub->config, socket, now);
+        next = at < next ? at : next;
+    }
+    hub_shard->next_expiry = next;
+}
