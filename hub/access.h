@@ -2,23 +2,23 @@
 /*
  * access - which rooms a user may join (protocol: Rooms).
  *
- * A room's type is what stands before the first ':' of its name, or, for a name without one, what
- * the first matching pattern says; never what a client claims. Each type has rules, any of which
- * lets in; none means no. Pure functions over an immutable table: any thread.
+ * A room's type is what stands before the first ':' of its name, or, for a name without one, the
+ * type that has it in `match`; never what a client claims. Each type has rules, any of which lets
+ * in; none means no. Pure functions over an immutable table: any thread.
  *
- * Rules, as text (several are separated by blanks):
+ * Rules, one word each:
  *   any            every user
- *   role:a,b       users whose role is one of these
+ *   deny           nobody (must stand alone)
+ *   claim          users whose token lists the room, or a prefix of it, in `rooms`
  *   claim:NAME     users whose token's claim NAME is, or contains, what stands behind the ':'
  *   claim:NAME=V   users whose token's claim NAME is, or contains, V
- *   pattern:P      rooms whose whole name equals P, with {sub}, {role}, {tenant} filled in from
- *                  the token and '*' for anything (a part that fills in empty never matches)
  *   tenant         users whose tenant is what stands behind the ':'
- *   token          users whose token lists the room, or a prefix of it, in `rooms`
- *   deny           nobody (must stand alone)
- * Built in: public = any, company and tenant = tenant, admin = role:admin; configured rules of
- * these replace them. Every other type has `token` besides its configured rules, unless `deny`.
- * `user` cannot be configured: its one rule is that the room is the user's own.
+ *   role:NAME      users of that role
+ *   pattern:P      rooms whose name equals P, with {sub}, {role}, {tenant} filled in from the token
+ *                  and '*' for anything; a part that is empty in the token never matches
+ * Without configuration: public = any, company and tenant = tenant, admin = role:admin, and every
+ * other type ("*") = claim. `user` cannot be configured: its one rule is that the room is the
+ * user's own.
  */
 #ifndef HUB_ACCESS_H
 #define HUB_ACCESS_H
@@ -30,36 +30,28 @@
 #include "codec/base/check.h"
 #include "codec/claims.h"
 
-/* The rules of one type. */
-struct access_rule_options {
-    struct bytes type;
-    struct bytes rules;
-};
-
-/* What type a room without ':' has: `pattern` with '*' for anything; the first match counts. */
+/* One configured type, borrowed for the call. */
 struct access_type_options {
-    struct bytes pattern;
-    struct bytes type;
-};
-
-/* The configuration, borrowed for the call. */
-struct access_options {
-    const struct access_rule_options *rules;
+    const char *name; /* "*": rooms of no other type */
+    const char *const *rules;
     size_t rule_count;
-    const struct access_type_options *types;
-    size_t type_count;
+    const char *const *match; /* names without ':' of this type; a name may end in '*' */
+    size_t match_count;
 };
 
 struct access;
 
-/* Make the table. STATUS_INVALID with a sentence appended to `error` for a rule that is not one. */
-MUST_CHECK int access_create(
-    const struct access_options *options, struct builder *error, struct access **ret_access);
+/*
+ * Make the table. STATUS_INVALID with a sentence appended to `error`: a word that is no rule, a
+ * type that is there twice, or `user`.
+ */
+MUST_CHECK int access_create(const struct access_type_options *types, size_t count,
+    struct builder *error, struct access **ret_access);
 
 /* Free the table; NULL is allowed. */
 void access_destroy(struct access *access);
 
-/* The type of `room`; empty for a name without ':' that no pattern matches. */
+/* The type of `room`: "*" for a name without ':' that no type matches. */
 struct bytes access_type(const struct access *access, struct bytes room);
 
 /*

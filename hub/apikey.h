@@ -15,7 +15,7 @@
 
 enum {
     APIKEY_MIN = 16, /* bytes of a key */
-    APIKEY_MAX = 512,
+    APIKEY_MAX = 1024,
 };
 
 /* What a key is allowed to do. */
@@ -29,7 +29,8 @@ enum apikey_scopes {
 struct apikey_options {
     struct bytes name; /* shown in logs and metrics; unique */
     struct bytes key; /* the secret */
-    struct bytes scopes; /* "publish,read,admin", any of them */
+    const char *const *scopes; /* words: publish, read, admin; at least one */
+    size_t scope_count;
     struct bytes tenant; /* empty: every tenant */
 };
 

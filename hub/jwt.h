@@ -22,7 +22,6 @@ enum {
     JWT_TOKEN_MAX = 8192, /* bytes of a token */
     JWT_SECRET_MIN = 32, /* bytes of an HS256 secret (RFC 7518 3.2) */
     JWT_ROOMS_MAX = 512, /* entries of the `rooms` claim, and kept extra values */
-    JWT_CACHE_DEFAULT = 4096,
 };
 
 enum jwt_alg { JWT_ALG_NONE, JWT_ALG_HS256, JWT_ALG_RS256, JWT_ALG_PS256, JWT_ALG_ES256 };
@@ -30,7 +29,9 @@ enum jwt_alg { JWT_ALG_NONE, JWT_ALG_HS256, JWT_ALG_RS256, JWT_ALG_PS256, JWT_AL
 enum jwt_key_kind {
     JWT_KEY_SECRET, /* the bytes of an HS256 secret */
     JWT_KEY_PEM, /* a PEM public (or private) key or certificate */
-    JWT_KEY_JWK, /* one JWK or a JWK set, as JSON text; each key with its own `alg` */
+    /* One JWK or a JWK set, as JSON text; each key with its own `alg`. Keys of a set that are not
+     * for signatures, or of an algorithm that Peal does not have, are passed over. */
+    JWT_KEY_JWK,
 };
 
 /* One configured key or key set. */
@@ -39,7 +40,9 @@ struct jwt_key_options {
     struct bytes material; /* the content, not a path */
     /* Required for PEM with an RSA key; for others NONE, or what the key must be. */
     enum jwt_alg alg;
-    struct bytes kid; /* of a secret or PEM; empty: tries every token without kid match */
+    /* Of a secret or PEM. A token with a kid is tried with the keys of that kid and those without
+     * one, a token without with all. */
+    struct bytes kid;
     struct bytes issuer; /* if not empty, the key counts only for tokens of this `iss` */
 };
 
@@ -52,7 +55,7 @@ struct jwt_options {
     bool allow_no_exp; /* accept tokens without `exp` */
     bool allow_short_secret; /* accept secrets under JWT_SECRET_MIN bytes (warned about) */
     uint32_t leeway_s; /* for `exp` and `nbf`, at most 300 */
-    size_t cache_max; /* verified tokens kept; 0 = JWT_CACHE_DEFAULT */
+    size_t cache_max; /* verified tokens kept; 0: none */
     const struct bytes *extra_claims; /* names of further claims to keep for access rules */
     size_t extra_count;
 };
