@@ -117,9 +117,8 @@ void connection_emptied(struct connection *connection)
 {
     if (connection->state == FLUSHING) {
         int fd;
-        if (uv_fileno((uv_handle_t *)&connection->tcp, &fd) != 0 ||
-            connection->reason == CLOSE_PEER || shutdown(fd, SHUT_WR) != 0 ||
-            !connection_discard(connection)) {
+        if (uv_fileno((uv_handle_t *)&connection->tcp, &fd) != 0 || connection->eof ||
+            shutdown(fd, SHUT_WR) != 0 || !connection_discard(connection)) {
             connection_end(connection);
             return;
         }

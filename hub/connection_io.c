@@ -177,7 +177,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     if (connection->state != OPEN) {
         connection_end(connection);
     } else if (nread == UV_EOF) {
-        uv_read_stop(stream);
+        connection->eof = true;
         connection_close(connection, CLOSE_PEER, true);
     } else {
         connection_close(connection, CLOSE_TRANSPORT, false);
@@ -200,7 +200,7 @@ bool connection_discard(struct connection *connection)
 
 void connection_pause(struct connection *connection)
 {
-    CHECK(connection->pauses < 63);
+    CHECK(connection->pauses < 31);
     connection->pauses++;
     if (connection->state == OPEN) {
         uv_read_stop((uv_stream_t *)&connection->tcp);

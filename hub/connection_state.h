@@ -54,7 +54,8 @@ struct connection {
     uint8_t state; /* enum connection_phase */
     uint8_t reason; /* enum close_reason; of the end, once not OPEN */
     uint8_t expiry; /* enum close_reason; what the timer means while OPEN */
-    uint8_t pauses : 6;
+    uint8_t pauses : 5;
+    uint8_t eof : 1; /* the peer has sent its FIN */
     uint8_t moving : 1;
     uint8_t congested : 1; /* not everything went out at once since it was last drained */
 };

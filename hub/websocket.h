@@ -17,6 +17,7 @@
 #include "codec/base/bytes.h"
 
 struct connection;
+struct loop;
 struct receiver;
 struct websocket;
 
@@ -63,7 +64,7 @@ void websocket_set_limits(struct websocket *websocket, const struct websocket_li
 /*
  * End it: a close frame with close_code(reason) behind what waits, then the connection is closed
  * when the peer answered or after 3 s. No on_message afterwards; on_closed comes later. Again:
- * nothing.
+ * nothing. While it moves: as soon as it has arrived.
  */
 void websocket_close(struct websocket *websocket, enum close_reason reason);
 
@@ -76,5 +77,8 @@ void websocket_close(struct websocket *websocket, enum close_reason reason);
 typedef void (*websocket_arrived_fn)(void *context, bool ok);
 void websocket_move(
     struct websocket *websocket, unsigned shard, websocket_arrived_fn arrived, void *context);
+
+/* How many receivers of the loop are borrowed: connections with something incomplete. */
+unsigned websocket_borrowed(struct loop *loop);
 
 #endif

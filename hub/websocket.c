@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stage 4 (decode) of the data path; the one file that knows wslay.
+ *
+ * The scanner of codec/ws_frame.h tells each frame's length and refuses bad heads with the right
+ * close code before wslay sees them. Then, by kind of frame:
+ *  - data: fed to wslay as it arrives, never beyond the end of the frame (wslay takes all it is
+ *    offered, and what it has taken is lost to a move); its chunk callback collects the message, so
+ *    text is refused at its first bad byte;
+ *  - ping: fed to wslay when whole and when it is to be answered; the pong goes to the outbox;
+ *  - pong: skipped; close: read here, because wslay 1.1.1 accepts a body of one byte, refuses the
+ *    codes 1012 to 1014, and checks a reason wrongly when it arrives in parts.
+ * Whatever ends the WebSocket waits for the next turn when messages were delivered in this one:
+ * their answers go first.
+ *
+ * A receiver (wslay's context with the message being collected) is borrowed from the loop's pool
+ * and given back when the connection stands between two messages.
+ */
+#include "hub/websocket.h"
+
+#include <wslay/wslay.h>
+
+#include "actors/outbox.h"
+#include "actors/shard.h"
+#include "codec/base/buf.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/ws_frame.h"
+#include "hub/connection.h"
+#include "hub/loop.h"
+
+enum {
+    POOL_MAX = 32, /* spare receivers of a loop */
+    KEEP_BYTES = 16 << 10, /* a spare receiver's memory for messages */
+    CONTROL_WINDOW_MS = 10000,
+    CLOSE_MS = 3000,
+};
+
+enum state {
+    OPEN,
+    FAILED, /* `reason` is known, the close frame follows in the next turn */
+    CLOSING, /* our close frame is sent, the peer's is awaited */
+    ENDED, /* nothing is read any more */
+    MOVING,
+    CLOSE_LATER, /* moving; it was closed for `reason` meanwhile */
+};
+
+struct receiver {
+    wslay_event_context_ptr wslay;
+    struct list link; /* pool.spare */
+    struct ws_scanner scanner;
+    struct bytes input; /* what wslay may take now */
+    struct builder message;
+    struct builder reply; /* pong that wslay writes */
+    uint64_t left; /* of the data frame being fed */
+    bool binary;
+    bool last; /* that frame ends its message */
+    bool broken; /* wslay has refused something */
+    bool delivering; /* inside on_message, which is using `message` */
+};
+
+struct pool {
+    struct loop_local local;
+    struct list spare;
+    unsigned spare_count;
+    unsigned borrowed;
+};
+
+/* --- wslay's callbacks: their context is the receiver --- */
+
+static ssize_t on_recv(
+    wslay_event_context_ptr wslay, uint8_t *at, size_t size, int flags, void *context)
+{
+    struct receiver *receiver = context;
+    size_t len = receiver->input.len < size ? receiver->input.len : size;
+    if (len == 0) {
+        wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
+        return -1;
+    }
+    memcpy(at, receiver->input.at, len);
+    receiver->input = bytes_skip(receiver->input, len);
+    return (ssize_t)len;
+}
+
+static ssize_t on_send(
+    wslay_event_context_ptr wslay, const uint8_t *at, size_t len, int flags, void *context)
+{
+    struct receiver *receiver = context;
+    builder_add(&receiver->reply, bytes_of(at, len));
+    return (ssize_t)len;
+}
+
+static void on_frame(wslay_event_context_ptr wslay,
+    const struct wslay_event_on_frame_recv_start_arg *frame, void *context)
+{
+    struct receiver *receiver = context;
+    if (frame->opcode == WSLAY_TEXT_FRAME || frame->opcode == WSLAY_BINARY_FRAME) {
+        receiver->binary = frame->opcode == WSLAY_BINARY_FRAME;
+    }
+}
+
+static void on_chunk(wslay_event_context_ptr wslay,
+    const struct wslay_event_on_frame_recv_chunk_arg *chunk, void *context)
+{
+    struct receiver *receiver = context;
+    if (receiver->left > 0) {
+        builder_add(&receiver->message, bytes_of(chunk->data, chunk->data_length));
+    }
+}
+
+static const struct wslay_event_callbacks callbacks = {
+    .recv_callback = on_recv,
+    .send_callback = on_send,
+    .on_frame_recv_start_callback = on_frame,
+    .on_frame_recv_chunk_callback = on_chunk,
+};
+
+/* --- the pool --- */
+
+static void free_receiver(struct receiver *receiver)
+{
+    wslay_event_context_free(receiver->wslay);
+    builder_reset(&receiver->message);
+    builder_reset(&receiver->reply);
+    mem_free(receiver);
+}
+
+static void destroy_pool(struct loop_local *local)
+{
+    struct pool *pool = container_of(local, struct pool, local);
+    CHECK(pool->borrowed == 0);
+    struct list *link;
+    while ((link = list_pop(&pool->spare)) != NULL) {
+        free_receiver(container_of(link, struct receiver, link));
+    }
+    mem_free(pool);
+}
+
+static struct pool *pool_of(struct loop *loop)
+{
+    struct loop_local *local = loop_get_local(loop, LOOP_WEBSOCKETS);
+    if (local != NULL) {
+        return container_of(local, struct pool, local);
+    }
+    struct pool *pool = mem_alloc(sizeof(*pool));
+    pool->local.destroy = destroy_pool;
+    list_init(&pool->spare);
+    loop_set_local(loop, LOOP_WEBSOCKETS, &pool->local);
+    return pool;
+}
+
+unsigned websocket_borrowed(struct loop *loop)
+{
+    return pool_of(loop)->borrowed;
+}
+
+static struct receiver *make_receiver(void)
+{
+    struct receiver *receiver = mem_alloc(sizeof(*receiver));
+    list_init(&receiver->link);
+    CHECK(wslay_event_context_server_init(&receiver->wslay, &callbacks, receiver) == 0);
+    wslay_event_config_set_no_buffering(receiver->wslay, 1);
+    wslay_event_config_set_max_recv_msg_length(receiver->wslay, INT32_MAX);
+    return receiver;
+}
+
+static void borrow(struct websocket *websocket)
+{
+    if (websocket->receiver != NULL) {
+        return;
+    }
+    struct pool *pool = pool_of(connection_loop(websocket->connection));
+    struct list *link = list_pop(&pool->spare);
+    if (link != NULL) {
+        pool->spare_count--;
+        websocket->receiver = container_of(link, struct receiver, link);
+    } else {
+        websocket->receiver = make_receiver();
+    }
+    pool->borrowed++;
+}
+
+static void give_back(struct websocket *websocket)
+{
+    struct receiver *receiver = websocket->receiver;
+    if (receiver == NULL) {
+        return;
+    }
+    struct pool *pool = pool_of(connection_loop(websocket->connection));
+    bool between = receiver->left == 0 && !receiver->scanner.in_message && !receiver->broken;
+    websocket->receiver = NULL;
+    pool->borrowed--;
+    if (!between || pool->spare_count >= POOL_MAX) {
+        free_receiver(receiver);
+        return;
+    }
+    receiver->scanner = (struct ws_scanner){0};
+    if (receiver->message.cap > KEEP_BYTES) {
+        builder_reset(&receiver->message);
+    }
+    builder_clear(&receiver->message);
+    list_prepend(&pool->spare, &receiver->link);
+    pool->spare_count++;
+}
+
+/* Only a message or frame that is under way keeps a receiver. */
+static void give_back_if_idle(struct websocket *websocket)
+{
+    struct receiver *receiver = websocket->receiver;
+    if (receiver != NULL && receiver->left == 0 && !receiver->scanner.in_message) {
+        give_back(websocket);
+    }
+}
+
+/* --- sending --- */
+
+static bool append(struct websocket *websocket, struct builder *builder)
+{
+    struct chunk *chunk = chunk_take(builder);
+    if (chunk == NULL) {
+        return false;
+    }
+    struct shard *shard = loop_shard(connection_loop(websocket->connection));
+    bool taken = outbox_append(
+        connection_outbox(websocket->connection), &shard->dirty_outboxes, chunk, 0, chunk->len);
+    chunk_unref(chunk);
+    return taken;
+}
+
+/* Put a close frame into the outbox; false when the peer is so slow that it is full. */
+static bool send_close(struct websocket *websocket, unsigned code, const char *text)
+{
+    char head[WS_FRAME_HEAD_MAX];
+    char payload[WS_FRAME_CONTROL_MAX];
+    size_t len = ws_frame_write_close(payload, code, bytes_str(text));
+    struct builder frame = {0};
+    builder_add(&frame, bytes_of(head, ws_frame_write_head(head, WS_CLOSE, false, len)));
+    builder_add(&frame, bytes_of(payload, len));
+    return append(websocket, &frame);
+}
+
+static void send_reason(struct websocket *websocket, enum close_reason reason)
+{
+    unsigned code = close_code(reason);
+    if (code == 0) {
+        send_close(websocket, WS_CLOSE_NO_STATUS, NULL);
+    } else {
+        send_close(websocket, code, close_text(reason));
+    }
+}
+
+/* --- ending --- */
+
+/* The peer broke a rule: the close frame goes behind what is answered already, then the end. */
+static void fail_now(struct websocket *websocket)
+{
+    websocket->state = ENDED;
+    send_reason(websocket, websocket->reason);
+    connection_close(websocket->connection, websocket->reason, true);
+}
+
+static void fail(struct websocket *websocket, enum close_reason reason, unsigned delivered)
+{
+    websocket->reason = (uint8_t)reason;
+    if (delivered == 0) {
+        fail_now(websocket);
+    } else {
+        websocket->state = FAILED;
+        connection_again(websocket->connection);
+    }
+}
+
+static enum close_reason reason_of(int status)
+{
+    switch (status) {
+    case STATUS_TOO_LARGE:
+        return CLOSE_FRAME_TOO_LARGE;
+    case STATUS_FULL:
+        return CLOSE_POLICY;
+    case STATUS_UTF8:
+        return CLOSE_NOT_UTF8;
+    default:
+        return CLOSE_PROTOCOL;
+    }
+}
+
+void websocket_close(struct websocket *websocket, enum close_reason reason)
+{
+    struct connection *connection = websocket->connection;
+    if (websocket->state == MOVING) {
+        websocket->state = CLOSE_LATER;
+        websocket->reason = (uint8_t)reason;
+    }
+    if (websocket->state != OPEN) {
+        return;
+    }
+    if (reason == CLOSE_PEER || reason == CLOSE_TRANSPORT || reason == CLOSE_PING_TIMEOUT) {
+        websocket->state = ENDED;
+        connection_close(connection, reason, false);
+        return;
+    }
+    websocket->reason = (uint8_t)reason;
+    if (connection_outbox(connection)->overflow) {
+        websocket->state = ENDED;
+        connection_close(connection, reason, true);
+        return;
+    }
+    websocket->state = CLOSING;
+    send_reason(websocket, reason);
+    connection_expire(connection, reason, CLOSE_MS);
+}
+
+/* --- frames --- */
+
+/* Hand `part` to wslay; false when it refuses. */
+static bool feed(struct receiver *receiver, struct bytes part)
+{
+    receiver->input = part;
+    while (receiver->input.len > 0) {
+        size_t before = receiver->input.len;
+        if (wslay_event_recv(receiver->wslay) != 0 ||
+            !wslay_event_get_read_enabled(receiver->wslay) || receiver->input.len == before) {
+            receiver->broken = true;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What wslay refuses in a frame whose head the scanner has accepted is text that is no UTF-8. */
+static int feed_data(struct websocket *websocket, struct bytes part, unsigned *delivered)
+{
+    struct receiver *receiver = websocket->receiver;
+    bool fed = feed(receiver, part);
+    if (!fed) {
+        receiver->left = 0;
+        return STATUS_UTF8;
+    }
+    receiver->left -= part.len;
+    if (builder_failed(&receiver->message)) {
+        return STATUS_TOO_LARGE;
+    }
+    if (receiver->left == 0 && receiver->last) {
+        receiver->last = false;
+        ++*delivered;
+        websocket->ops->on_message(websocket, receiver->binary, builder_bytes(&receiver->message));
+        builder_clear(&receiver->message);
+    }
+    return 0;
+}
+
+/* Count a control frame; false when there were too many in the current window. */
+static bool count_control(struct websocket *websocket)
+{
+    struct shard *shard = loop_shard(connection_loop(websocket->connection));
+    uint16_t window = (uint16_t)(sched_now(shard->sched) / CONTROL_WINDOW_MS);
+    if (window != websocket->control_window) {
+        websocket->control_window = window;
+        websocket->control_count = 0;
+    }
+    if (websocket->control_count >= websocket->limits->control_frames) {
+        return false;
+    }
+    websocket->control_count++;
+    return true;
+}
+
+/* Answer a ping, unless as many pongs wait already as may. */
+static int take_ping(struct websocket *websocket, struct bytes frame)
+{
+    if (outbox_writable(connection_outbox(websocket->connection))) {
+        websocket->replies = 0;
+    }
+    if (websocket->replies >= websocket->limits->queued_replies) {
+        return 0;
+    }
+    websocket->replies++;
+    struct receiver *receiver = websocket->receiver;
+    if (!feed(receiver, frame) || wslay_event_send(receiver->wslay) != 0) {
+        receiver->broken = true;
+        return STATUS_PROTO;
+    }
+    append(websocket, &receiver->reply);
+    return 0;
+}
+
+/* The peer closes: answer with its code, or refuse what it said. */
+static int take_close(struct websocket *websocket, struct bytes frame, const struct ws_frame *head)
+{
+    char payload[WS_FRAME_CONTROL_MAX];
+    for (size_t i = 0; i < head->payload_len; i++) {
+        payload[i] = (char)(frame.at[head->head_len + i] ^ head->mask[i % 4]);
+    }
+    unsigned code;
+    struct bytes reason;
+    int status = ws_frame_read_close(bytes_of(payload, head->payload_len), &code, &reason);
+    if (websocket->state == CLOSING) {
+        websocket->state = ENDED;
+        connection_close(websocket->connection, websocket->reason, true);
+        return 0;
+    }
+    if (status < 0) {
+        return status;
+    }
+    websocket->state = ENDED;
+    send_close(websocket, code, NULL);
+    connection_close(websocket->connection, CLOSE_PEER, true);
+    return 0;
+}
+
+static int take_control(
+    struct websocket *websocket, struct bytes frame, const struct ws_frame *head)
+{
+    if (head->opcode == WS_CLOSE) {
+        return take_close(websocket, frame, head);
+    }
+    if (websocket->state == CLOSING) {
+        return 0;
+    }
+    if (!count_control(websocket)) {
+        return STATUS_FULL;
+    }
+    return head->opcode == WS_PING ? take_ping(websocket, frame) : 0;
+}
+
+/*
+ * Take the frame at the start of `input`, or what is there of a data frame. Returns how many bytes
+ * were taken, 0 when more are needed (or the end has to wait for the next turn), or a status.
+ */
+static int take_frame(struct websocket *websocket, struct bytes input, unsigned *delivered)
+{
+    struct receiver *receiver = websocket->receiver;
+    struct ws_frame head;
+    int len = ws_frame_scan(&receiver->scanner, input, &head);
+    if (len < 0) {
+        return len;
+    }
+    bool control = ((unsigned)head.opcode & WS_CLOSE) != 0;
+    if (head.head_len == 0 || (control && len == 0)) {
+        return 0;
+    }
+    if (control) {
+        if (head.opcode == WS_CLOSE && *delivered > 0) {
+            connection_again(websocket->connection);
+            return 0;
+        }
+        int status = take_control(websocket, bytes_of(input.at, (size_t)len), &head);
+        return status < 0 ? status : len;
+    }
+    uint64_t whole = head.head_len + head.payload_len;
+    if (len == 0) {
+        /* The scanner counts a frame by its head alone and reads nothing behind it. */
+        len = ws_frame_scan(&receiver->scanner, bytes_of(input.at, whole), &head);
+        CHECK(len > 0 && (uint64_t)len == whole);
+    }
+    size_t part = input.len < whole ? input.len : (size_t)whole;
+    receiver->left = whole;
+    receiver->last = head.fin;
+    if (websocket->state == CLOSING) {
+        receiver->left -= part;
+        return (int)part;
+    }
+    int status = feed_data(websocket, bytes_of(input.at, part), delivered);
+    return status < 0 ? status : (int)part;
+}
+
+/* Take more of the data frame that is under way. */
+static int take_rest(struct websocket *websocket, struct bytes input, unsigned *delivered)
+{
+    struct receiver *receiver = websocket->receiver;
+    size_t part = input.len < receiver->left ? input.len : (size_t)receiver->left;
+    if (websocket->state == CLOSING) {
+        receiver->left -= part;
+        return (int)part;
+    }
+    int status = feed_data(websocket, bytes_of(input.at, part), delivered);
+    return status < 0 ? status : (int)part;
+}
+
+static size_t on_bytes(struct connection *connection, struct bytes bytes)
+{
+    struct websocket *websocket = connection_owner(connection);
+    unsigned delivered = 0;
+    size_t used = 0;
+    if (websocket->state == FAILED) {
+        fail_now(websocket);
+        return bytes.len;
+    }
+    while (used < bytes.len && (websocket->state == OPEN || websocket->state == CLOSING)) {
+        borrow(websocket);
+        struct receiver *receiver = websocket->receiver;
+        receiver->scanner.max_message = websocket->limits->message_bytes;
+        receiver->scanner.max_fragments = websocket->limits->fragments;
+        struct bytes input = bytes_skip(bytes, used);
+        int taken = receiver->left > 0 ? take_rest(websocket, input, &delivered)
+                                       : take_frame(websocket, input, &delivered);
+        if (taken < 0 && websocket->state == OPEN) {
+            fail(websocket, reason_of(taken), delivered);
+        } else if (taken < 0) {
+            websocket->state = ENDED;
+            connection_close(connection, websocket->reason, true);
+        }
+        if (taken <= 0) {
+            break;
+        }
+        used += (size_t)taken;
+    }
+    give_back_if_idle(websocket);
+    return websocket->state == FAILED || websocket->state == ENDED ? bytes.len : used;
+}
+
+static void on_closed(struct connection *connection, enum close_reason reason)
+{
+    struct websocket *websocket = connection_owner(connection);
+    bool ours = websocket->state == CLOSING;
+    websocket->state = ENDED;
+    give_back(websocket);
+    websocket->ops->on_closed(websocket, ours ? (enum close_reason)websocket->reason : reason);
+}
+
+static void on_drained(struct connection *connection, uint32_t refused)
+{
+    struct websocket *websocket = connection_owner(connection);
+    if (websocket->state == OPEN && websocket->ops->on_drained != NULL) {
+        websocket->ops->on_drained(websocket, refused);
+    }
+}
+
+static const struct connection_ops ops = {
+    .on_bytes = on_bytes,
+    .on_closed = on_closed,
+    .on_drained = on_drained,
+};
+
+void websocket_init(struct websocket *websocket, struct connection *connection,
+    const struct websocket_limits *limits, const struct websocket_ops *websocket_ops)
+{
+    *websocket = (struct websocket){
+        .ops = websocket_ops, .connection = connection, .limits = limits, .state = OPEN};
+    /* Only heads and control frames wait; one read may bring many of them. */
+    connection_set_limit(connection, 128 << 10);
+    connection_own(connection, &ops, websocket);
+}
+
+void websocket_set_limits(struct websocket *websocket, const struct websocket_limits *limits)
+{
+    websocket->limits = limits;
+}
+
+/* --- moving --- */
+
+struct move {
+    struct websocket *websocket;
+    websocket_arrived_fn arrived;
+    void *context;
+};
+
+static void on_arrived(void *context, struct connection *connection)
+{
+    struct move *move = context;
+    struct websocket *websocket = move->websocket;
+    if (connection == NULL) {
+        websocket->state = ENDED;
+        if (websocket->receiver != NULL) {
+            free_receiver(websocket->receiver);
+            websocket->receiver = NULL;
+        }
+        move->arrived(move->context, false);
+    } else {
+        bool close_now = websocket->state == CLOSE_LATER;
+        websocket->connection = connection;
+        websocket->state = OPEN;
+        if (websocket->receiver != NULL) {
+            pool_of(connection_loop(connection))->borrowed++;
+        }
+        connection_own(connection, &ops, websocket);
+        move->arrived(move->context, true);
+        if (close_now) {
+            websocket_close(websocket, websocket->reason);
+        }
+    }
+    mem_free(move);
+}
+
+void websocket_move(
+    struct websocket *websocket, unsigned shard, websocket_arrived_fn arrived, void *context)
+{
+    struct move *move = mem_alloc(sizeof(*move));
+    *move = (struct move){.websocket = websocket, .arrived = arrived, .context = context};
+    /* Inside on_message the receiver is in use: on_bytes gives it back. */
+    if (websocket->receiver != NULL && !websocket->receiver->delivering) {
+        give_back_if_idle(websocket);
+        if (websocket->receiver != NULL) {
+            pool_of(connection_loop(websocket->connection))->borrowed--;
+        }
+    }
+    websocket->state = websocket->state == OPEN ? MOVING : CLOSE_LATER;
+    connection_move(websocket->connection, shard, on_arrived, move);
+}
