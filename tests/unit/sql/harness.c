@@ -231,3 +231,17 @@ struct store_position position_of(struct harness *harness, struct store_user who
     store_request_finish(&positions.base);
     return position;
 }
+
+void expect_position(
+    struct harness *harness, struct store_user who, uint64_t seq, uint64_t rev, uint64_t unread)
+{
+    struct store_position position = position_of(harness, who);
+    cr_expect_eq(position.seq, seq, "seq %lu", position.seq);
+    cr_expect_eq(position.rev, rev, "rev %lu", position.rev);
+    cr_expect_eq(position.unread, unread, "unread %lu", position.unread);
+}
+
+struct store_mark mark_of(struct store_user who, enum store_state state, uint64_t at)
+{
+    return (struct store_mark){.base.op = STORE_MARK, .who = who, .state = state, .at = at};
+}

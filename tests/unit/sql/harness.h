@@ -63,4 +63,11 @@ void put_row(struct harness *harness, struct store_row *row);
 /* The position of one user. */
 struct store_position position_of(struct harness *harness, struct store_user who);
 
+/* Expect where an inbox stands. */
+void expect_position(
+    struct harness *harness, struct store_user who, uint64_t seq, uint64_t rev, uint64_t unread);
+
+/* A mark of `who`; the caller adds ids or up_to. */
+struct store_mark mark_of(struct store_user who, enum store_state state, uint64_t at);
+
 #endif

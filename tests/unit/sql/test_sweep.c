@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+
+#include "tests/unit/sql/both.h"
+
+/* Ten rows, of which seq 1, 3, 5, 7, 9 expire at 1000, 1002 … 1008. */
+static void put_expiring(struct harness *harness, const char *user)
+{
+    for (uint64_t i = 0; i < 10; i++) {
+        struct store_row row = row_of(user_of(user), i, i);
+        row.expires_at = i % 2 == 0 ? 1000 + i : 0;
+        put_row(harness, &row);
+    }
+}
+
+/* Sweep until there is no more, which must expire `wanted` rows. */
+static void sweep_all(struct harness *harness, struct store_sweep *sweep, size_t wanted)
+{
+    size_t expired = 0;
+    bool more;
+    do {
+        cr_assert_eq(harness_run(harness, 0, &sweep->base), 0);
+        for (size_t i = 0; i < sweep->user_count; i++) {
+            expired += sweep->users[i].change_count;
+        }
+        more = sweep->more;
+        store_request_finish(&sweep->base);
+    } while (more);
+    cr_expect_eq(expired, wanted, "%zu, not %zu", expired, wanted);
+}
+
+BOTH(expiry_is_one_rev_a_user)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    static const char *names[] = {"carol", "alice", "bob"};
+    for (size_t user = 0; user < ARRAY_LEN(names); user++) {
+        put_expiring(&harness, names[user]);
+    }
+    struct store_mark mark = mark_of(user_of("bob"), STATE_READ, 5);
+    mark.up_to = 1;
+    cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
+    store_request_finish(&mark.base);
+    struct store_sweep sweep = {
+        .base.op = STORE_SWEEP, .now = 1004, .limit = 100, .tombstone_ms = 100000};
+    cr_assert_eq(harness_run(&harness, 0, &sweep.base), 0);
+    cr_expect_eq(sweep.user_count, 3);
+    cr_expect_not(sweep.more);
+    for (size_t i = 0; i < sweep.user_count; i++) {
+        const struct store_swept *swept = &sweep.users[i];
+        bool bob = bytes_eq_str(swept->who.user, "bob");
+        cr_expect_eq(swept->change_count, 3);
+        cr_expect_eq(swept->position.seq, 10);
+        cr_expect_eq(swept->position.rev, bob ? 12 : 11);
+        cr_expect_eq(swept->position.unread, 7);
+        for (size_t j = 0; j < swept->change_count; j++) {
+            cr_expect_eq(swept->changes[j].state, STATE_EXPIRED);
+            cr_expect_eq(swept->changes[j].rev, swept->position.rev, "one rev a user");
+            cr_expect_eq(swept->changes[j].seq, 2 * j + 1);
+        }
+    }
+    store_request_finish(&sweep.base);
+    expect_position(&harness, user_of("bob"), 10, 12, 7);
+    expect_position(&harness, user_of("alice"), 10, 11, 7);
+    cr_assert_eq(harness_run(&harness, 0, &sweep.base), 0);
+    cr_expect_eq(sweep.user_count, 0, "nothing is due");
+    store_request_finish(&sweep.base);
+
+    harness_close(&harness);
+}
+
+BOTH(old_tombstones_go_and_ask_for_a_resync)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    put_expiring(&harness, "alice");
+    put_expiring(&harness, "bob");
+    struct store_sweep sweep = {
+        .base.op = STORE_SWEEP, .now = 1004, .limit = 6, .tombstone_ms = 100000};
+    sweep_all(&harness, &sweep, 6);
+    sweep.now = 2000;
+    sweep.limit = 3;
+    sweep_all(&harness, &sweep, 4);
+    expect_position(&harness, user_of("alice"), 10, position_of(&harness, user_of("alice")).rev, 5);
+
+    /* A client at rev 10 misses the expiry as long as its tombstones live, then must resync. */
+    struct store_sync sync = {
+        .base.op = STORE_SYNC, .who = user_of("alice"), .rev = 10, .limit = 100};
+    cr_assert_eq(harness_run(&harness, 0, &sync.base), 0);
+    cr_expect_not(sync.resync);
+    cr_expect(sync.done);
+    cr_expect_eq(sync.item_count, 0);
+    cr_expect_eq(sync.change_count, 5);
+    store_request_finish(&sync.base);
+    sweep = (struct store_sweep){
+        .base.op = STORE_SWEEP, .now = 5000, .limit = 1000, .tombstone_ms = 3996};
+    cr_assert_eq(harness_run(&harness, 0, &sweep.base), 0);
+    cr_expect_eq(sweep.user_count, 0, "dropping tombstones is no change");
+    store_request_finish(&sweep.base);
+    cr_assert_eq(harness_run(&harness, 0, &sync.base), 0);
+    cr_expect(sync.resync);
+    store_request_finish(&sync.base);
+    sync.rev = 11;
+    cr_assert_eq(harness_run(&harness, 0, &sync.base), 0);
+    cr_expect_not(sync.resync, "it has seen what was dropped");
+    cr_expect_eq(sync.change_count, 2);
+    store_request_finish(&sync.base);
+    sync.rev = 99;
+    cr_assert_eq(harness_run(&harness, 0, &sync.base), 0);
+    cr_expect(sync.resync, "above the head");
+    store_request_finish(&sync.base);
+    harness_close(&harness);
+}
