@@ -293,7 +293,7 @@ static int newest_migration(void *context, unsigned *ret_number)
 {
     struct query query;
     query_open(&query, context, SQLITE_STMT_MIGRATION_NEWEST);
-    int more = query_next(&query);
+    int more = query_step(&query);
     if (more > 0) {
         *ret_number = (unsigned)query_column_u64(&query, 0);
     }
@@ -306,7 +306,7 @@ static int find_migration(void *context, unsigned number, char ret_text[MIGRATIO
     struct query query;
     query_open(&query, context, SQLITE_STMT_MIGRATION_FIND);
     query_u64(&query, 1, number);
-    int more = query_next(&query);
+    int more = query_step(&query);
     if (more > 0) {
         struct bytes text = query_column(&query, 0);
         (void)snprintf(
@@ -400,7 +400,7 @@ static int read_epoch(struct sqlite_store *store)
         return status;
     }
     query_open(&query, db, SQLITE_STMT_EPOCH_READ);
-    int more = query_next(&query);
+    int more = query_step(&query);
     if (more > 0) {
         struct bytes epoch = query_column(&query, 0);
         memcpy(store->base.epoch, epoch.at, epoch.len < EPOCH_LEN ? epoch.len : EPOCH_LEN);

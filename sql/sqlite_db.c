@@ -113,7 +113,7 @@ void query_u64(struct query *query, int index, uint64_t value)
     }
 }
 
-int query_next(struct query *query)
+int query_step(struct query *query)
 {
     if (query->status < 0) {
         return query->status;
@@ -151,9 +151,9 @@ void query_close(struct query *query)
 
 int query_run(struct query *query)
 {
-    int more = query_next(query);
+    int more = query_step(query);
     while (more > 0) {
-        more = query_next(query);
+        more = query_step(query);
     }
     int changes = more == 0 ? sqlite3_changes(query->db->handle) : 0;
     query_close(query);

@@ -3,7 +3,7 @@
  * sqlite_db - one connection to the file, its prepared statements, and the running of one.
  *
  * A connection belongs to one thread at a time. Failure of a query is sticky: binding to a failed
- * query does nothing, and query_next or query_run tells.
+ * query does nothing, and query_step or query_run tells.
  */
 #ifndef SQL_SQLITE_DB_H
 #define SQL_SQLITE_DB_H
@@ -69,7 +69,7 @@ void query_blob(struct query *query, int index, struct bytes blob);
 void query_u64(struct query *query, int index, uint64_t value);
 
 /* 1: there is a row; 0: no more; negative: a status. */
-MUST_CHECK int query_next(struct query *query);
+MUST_CHECK int query_step(struct query *query);
 
 /* Column `index` (from 0) of the row; bytes are valid until the next call on the query. */
 struct bytes query_column(const struct query *query, int index);

@@ -46,7 +46,7 @@ static void read_item(const struct query *query, struct result *result, struct s
 static int read_items(
     struct query *query, struct result *result, struct store_item **ret_items, size_t *ret_count)
 {
-    int more = query_next(query);
+    int more = query_step(query);
     while (more > 0) {
         struct store_item *grown = result_grow(result, *ret_items, *ret_count, sizeof(*grown));
         if (!grown) {
@@ -55,7 +55,7 @@ static int read_items(
         }
         *ret_items = grown;
         read_item(query, result, &grown[(*ret_count)++]);
-        more = query_next(query);
+        more = query_step(query);
     }
     query_close(query);
     return more;
@@ -69,7 +69,7 @@ int sqlite_read_position(struct sqlite_db *db, const struct store_user *who,
     struct query query;
     query_open(&query, db, SQLITE_STMT_INBOX_READ);
     bind_user(&query, who);
-    int more = query_next(&query);
+    int more = query_step(&query);
     if (more > 0) {
         ret_position->seq = query_column_u64(&query, 0);
         ret_position->rev = query_column_u64(&query, 1);
@@ -112,7 +112,7 @@ static int read_key(
     bind_user(&query, &sync->who);
     query_u64(&query, 3, sync->rev);
     query_u64(&query, 4, offset);
-    int more = query_next(&query);
+    int more = query_step(&query);
     if (more > 0) {
         *ret_key = query_column_u64(&query, 0);
     }
@@ -146,7 +146,7 @@ static int read_changes(struct sqlite_db *db, struct store_sync *sync)
     bind_user(&query, &sync->who);
     query_u64(&query, 3, sync->rev);
     query_u64(&query, 4, sync->through_rev);
-    int more = query_next(&query);
+    int more = query_step(&query);
     while (more > 0) {
         struct store_change change = {
             .seq = query_column_u64(&query, 1),
@@ -156,7 +156,7 @@ static int read_changes(struct sqlite_db *db, struct store_sync *sync)
         };
         copy_id(&query, 0, change.id);
         change_append(result, &sync->changes, &sync->change_count, &change);
-        more = query_next(&query);
+        more = query_step(&query);
     }
     query_close(&query);
     return more;
@@ -194,7 +194,7 @@ static int run_get(struct sqlite_db *db, struct store_get *get)
     query_open(&query, db, SQLITE_STMT_GET);
     query_blob(&query, 1, bytes_of(get->id, STORE_ID_LEN));
     query_text(&query, 2, get->tenant);
-    int more = query_next(&query);
+    int more = query_step(&query);
     if (more > 0) {
         read_item(&query, request_result(&get->base), &get->item);
     }

@@ -43,7 +43,7 @@ static int read_rev(struct sqlite_db *db, const struct store_user *who, struct p
     query_open(&query, db, SQLITE_STMT_NOTIFICATION_REV);
     bind_user(&query, who);
     query_u64(&query, 3, result->seq);
-    int more = query_next(&query);
+    int more = query_step(&query);
     result->rev = more > 0 ? query_column_u64(&query, 0) : 0;
     query_close(&query);
     return more < 0 ? more : 0;
@@ -57,7 +57,7 @@ static int find_repeat(
     query_open(&query, db, SQLITE_STMT_DEDUP_FIND);
     bind_user(&query, &row->who);
     query_blob(&query, 3, bytes_of(row->key_hash, STORE_HASH_LEN));
-    int more = query_next(&query);
+    int more = query_step(&query);
     if (more > 0) {
         struct bytes content = bytes_of(row->content_hash, STORE_HASH_LEN);
         bool same = bytes_eq(query_column(&query, 2), content);
@@ -79,12 +79,12 @@ static int number_row(
     struct query query;
     query_open(&query, db, SQLITE_STMT_INBOX_ADD);
     bind_user(&query, &row->who);
-    int more = query_next(&query);
+    int more = query_step(&query);
     if (more > 0) {
         ret_result->seq = query_column_u64(&query, 0);
         ret_result->rev = query_column_u64(&query, 1);
         ret_result->unread = query_column_u64(&query, 2);
-        more = query_next(&query);
+        more = query_step(&query);
     }
     query_close(&query);
     return more;
@@ -169,7 +169,7 @@ static int run_put(struct sqlite_db *db, struct store_put *put, struct put_resul
 /* Append the rows of a query whose columns from `first` are rowid, id, seq, state. */
 static int collect(struct query *query, struct result *arena, struct targets *targets)
 {
-    int more = query_next(query);
+    int more = query_step(query);
     while (more > 0) {
         struct target *grown = result_grow(arena, targets->at, targets->count, sizeof(*grown));
         if (!grown) {
@@ -182,7 +182,7 @@ static int collect(struct query *query, struct result *arena, struct targets *ta
         copy_id(query, 1, target->id);
         target->seq = query_column_u64(query, 2);
         target->state = (enum store_state)query_column_u64(query, 3);
-        more = query_next(query);
+        more = query_step(query);
     }
     query_close(query);
     return more;
@@ -392,7 +392,7 @@ static int collect_due(struct sqlite_db *db, struct store_sweep *sweep, struct d
     query_open(&query, db, SQLITE_STMT_SWEEP_DUE);
     query_u64(&query, 1, sweep->now);
     query_u64(&query, 2, sweep->limit);
-    int more = query_next(&query);
+    int more = query_step(&query);
     while (more > 0) {
         struct due *grown = result_grow(arena, ret_dues->at, ret_dues->count, sizeof(*grown));
         if (!grown) {
@@ -407,7 +407,7 @@ static int collect_due(struct sqlite_db *db, struct store_sweep *sweep, struct d
         copy_id(&query, 3, due->target.id);
         due->target.seq = query_column_u64(&query, 4);
         due->target.state = (enum store_state)query_column_u64(&query, 5);
-        more = query_next(&query);
+        more = query_step(&query);
     }
     query_close(&query);
     return more;
@@ -482,7 +482,7 @@ static int drop_old(struct sqlite_db *db, struct store_sweep *sweep, size_t *ret
     query_open(&query, db, SQLITE_STMT_SWEEP_OLD);
     query_u64(&query, 1, sweep->now - sweep->tombstone_ms);
     query_u64(&query, 2, sweep->limit);
-    int more = query_next(&query);
+    int more = query_step(&query);
     while (more > 0) {
         struct due *grown = result_grow(arena, old.at, old.count, sizeof(*grown));
         if (!grown) {
@@ -496,7 +496,7 @@ static int drop_old(struct sqlite_db *db, struct store_sweep *sweep, size_t *ret
             .target.seq = query_column_u64(&query, 2),
             .target.rowid = query_column_u64(&query, 3), /* here: the rev */
         };
-        more = query_next(&query);
+        more = query_step(&query);
     }
     query_close(&query);
     for (size_t i = 0; i < old.count && more == 0; i++) {
@@ -533,11 +533,11 @@ static int run_claim(struct sqlite_db *db, struct store_claim *claim)
     query_open(&query, db, SQLITE_STMT_CLAIM);
     query_u64(&query, 1, claim->partition);
     query_text(&query, 2, claim->owner);
-    int more = query_next(&query);
+    int more = query_step(&query);
     if (more > 0) {
         claim->token = query_column_u64(&query, 0);
         claim->last_id = result_copy(arena, query_column(&query, 1));
-        more = query_next(&query);
+        more = query_step(&query);
     }
     query_close(&query);
     return more;
