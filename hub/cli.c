@@ -18,6 +18,12 @@ const struct cli_command cli_commands[] = {
     {"check-config", "[--sample]", "check the settings and print what is in effect",
         "  --sample   print a file with every setting, its meaning, range and default\n", true,
         command_check_config},
+    {"token", "--user ID [--role ROLE] [--name NAME] [--tenant TENANT] [--rooms A,B]",
+        "print a token for a user",
+        "  --rooms A,B  rooms, or prefixes ending in *, the user may join\n"
+        "  --ttl TIME   how long it is good for: 90s, 15m, 1h (default), 7d\n"
+        "  --key NAME   the jwt_key to sign with, where there is no auth.secret\n",
+        true, command_token},
     {"version", "", "print the version", "", false, command_version},
 };
 const size_t cli_command_count = ARRAY_LEN(cli_commands);

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * token_command - `peal token`: print a token signed with a configured key.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "codec/base/clock.h"
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/names.h"
+#include "hub/cli.h"
+#include "hub/config.h"
+#include "hub/crypto.h"
+#include "hub/jwt.h"
+
+enum { TTL_DEFAULT_S = 3600, TTL_MAX_S = 366 * 24 * 3600, FILE_MAX = 1 << 20, ROOMS_MAX = 64 };
+
+struct request {
+    struct jwt_sign_options sign;
+    struct bytes rooms[ROOMS_MAX];
+    uint64_t ttl_s;
+    const char *kid; /* NULL: auth.secret, or the first jwt_key */
+};
+
+static int complain(const char *what, const char *about)
+{
+    fprintf(stderr, "peal token: %s %s\n", what, log_quote(bytes_str(about)));
+    return 2;
+}
+
+/* "90", "90s", "15m", "1h", "7d". */
+static bool parse_ttl(const char *text, uint64_t *ret_s)
+{
+    struct bytes digits = bytes_str(text);
+    uint64_t unit = 1;
+    char last = digits.len > 0 ? digits.at[digits.len - 1] : '\0';
+    if (last == 's' || last == 'm' || last == 'h' || last == 'd') {
+        unit = last == 's' ? 1 : last == 'm' ? 60 : last == 'h' ? 3600 : 86400;
+        digits.len--;
+    }
+    uint64_t count = 0;
+    if (bytes_to_u64(digits, TTL_MAX_S / unit, &count) != 0 || count == 0) {
+        return false;
+    }
+    *ret_s = count * unit;
+    return true;
+}
+
+/* Split "a,b,c" into room names. */
+static bool parse_rooms(const char *text, struct request *request)
+{
+    struct bytes rest = bytes_str(text);
+    size_t count = 0;
+    for (bool more = true; more; count++) {
+        const char *comma = rest.len > 0 ? memchr(rest.at, ',', rest.len) : NULL;
+        size_t len = comma != NULL ? (size_t)(comma - rest.at) : rest.len;
+        if (count == ROOMS_MAX || names_check_room(bytes_of(rest.at, len)) != 0) {
+            return false;
+        }
+        request->rooms[count] = bytes_of(rest.at, len);
+        more = comma != NULL;
+        rest = more ? bytes_skip(rest, len + 1) : rest;
+    }
+    request->sign.claims.rooms = request->rooms;
+    request->sign.claims.room_count = count;
+    return true;
+}
+
+static int parse_argument(const char *name, const char *value, struct request *request)
+{
+    struct claims *claims = &request->sign.claims;
+    struct bytes text = bytes_str(value);
+    bool good = true;
+    if (strcmp(name, "--user") == 0) {
+        claims->user = text;
+        good = names_check_user(text) == 0;
+    } else if (strcmp(name, "--tenant") == 0) {
+        claims->tenant = text;
+        good = names_check_tenant(text) == 0;
+    } else if (strcmp(name, "--role") == 0) {
+        claims->role = text;
+        good = text.len <= NAMES_USER_MAX;
+    } else if (strcmp(name, "--name") == 0) {
+        claims->name = text;
+        good = text.len <= 2 * NAMES_USER_MAX;
+    } else if (strcmp(name, "--rooms") == 0) {
+        good = parse_rooms(value, request);
+    } else if (strcmp(name, "--ttl") == 0) {
+        good = parse_ttl(value, &request->ttl_s);
+    } else {
+        request->kid = value;
+    }
+    return good ? 0 : complain("this cannot be a value here:", value);
+}
+
+static int parse_arguments(int argc, char **argv, struct request *request)
+{
+    static const char *const known[] = {
+        "--user", "--role", "--name", "--tenant", "--rooms", "--ttl", "--key"};
+    for (int i = 0; i < argc; i += 2) {
+        bool found = false;
+        for (size_t j = 0; j < ARRAY_LEN(known) && !found; j++) {
+            found = strcmp(argv[i], known[j]) == 0;
+        }
+        if (!found) {
+            return cli_refuse_argument("token", argv + i);
+        }
+        if (i + 1 == argc) {
+            return complain("a value is missing behind", argv[i]);
+        }
+        int code = parse_argument(argv[i], argv[i + 1], request);
+        if (code != 0) {
+            return code;
+        }
+    }
+    return request->sign.claims.user.len > 0 ? 0 : complain("say who it is for:", "--user ID");
+}
+
+/* Read a key file of at most FILE_MAX bytes; NULL (and a message) on failure. */
+static char *read_key_file(const char *path, size_t *ret_len)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char *content = fd >= 0 ? mem_alloc(FILE_MAX) : NULL;
+    size_t len = 0;
+    ssize_t got = 1;
+    while (content != NULL && len < FILE_MAX && got > 0) {
+        got = read(fd, content + len, FILE_MAX - len);
+        len += got > 0 ? (size_t)got : 0;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (content == NULL || got < 0 || len == FILE_MAX) {
+        complain("cannot read the key file", path);
+        mem_free(content);
+        return NULL;
+    }
+    *ret_len = len;
+    return content;
+}
+
+static const struct config_jwt_key *find_key(const struct config *config, const char *kid)
+{
+    for (size_t i = 0; i < config->jwt_key_count; i++) {
+        if (kid == NULL || strcmp(config->jwt_keys[i].name, kid) == 0) {
+            return &config->jwt_keys[i];
+        }
+    }
+    return NULL;
+}
+
+static enum jwt_alg alg_of(int algorithm)
+{
+    switch ((enum config_algorithm)algorithm) {
+    case ALGORITHM_HS256:
+        return JWT_ALG_HS256;
+    case ALGORITHM_RS256:
+        return JWT_ALG_RS256;
+    case ALGORITHM_PS256:
+        return JWT_ALG_PS256;
+    case ALGORITHM_ES256:
+        return JWT_ALG_ES256;
+    }
+    return JWT_ALG_NONE;
+}
+
+/* The key to sign with; `*ret_file` is what it was read to, freed by the caller. */
+static bool choose_key(
+    const struct config *config, const char *kid, struct jwt_key_options *ret_key, char **ret_file)
+{
+    if (kid == NULL && config->auth_secret[0] != '\0') {
+        *ret_key = (struct jwt_key_options){
+            .kind = JWT_KEY_SECRET, .material = bytes_str(config->auth_secret)};
+        return true;
+    }
+    const struct config_jwt_key *key = find_key(config, kid);
+    if (key == NULL) {
+        complain("there is no such key:", kid != NULL ? kid : "auth.secret");
+        return false;
+    }
+    *ret_key = (struct jwt_key_options){
+        .kind = JWT_KEY_SECRET, .material = bytes_str(key->secret), .kid = bytes_str(key->name)};
+    if (key->file[0] != '\0') {
+        size_t len = 0;
+        *ret_file = read_key_file(key->file, &len);
+        ret_key->material = bytes_of(*ret_file, len);
+        bool json = len > 0 && memchr(" \t\r\n{", (*ret_file)[0], 5) != NULL;
+        ret_key->kind = json ? JWT_KEY_JWK : JWT_KEY_PEM;
+        ret_key->alg = json ? JWT_ALG_NONE : alg_of(key->algorithm);
+    }
+    ret_key->issuer = bytes_str(key->issuer);
+    return key->file[0] == '\0' || *ret_file != NULL;
+}
+
+static int print_token(const struct jwt_key_options *key, const struct jwt_sign_options *sign)
+{
+    struct builder error = {.max = 4096};
+    struct builder token = {.max = JWT_TOKEN_MAX};
+    int status = jwt_sign(key, sign, &error, &token);
+    struct bytes text = builder_bytes(status == 0 ? &token : &error);
+    if (status == 0) {
+        builder_byte(&token, '\n');
+        text = builder_bytes(&token);
+        status = fwrite(text.at, 1, text.len, stdout) == text.len && fflush(stdout) == 0 ? 0 : -1;
+    } else {
+        fprintf(stderr, "peal token: %.*s\n", (int)text.len, text.len > 0 ? text.at : "");
+    }
+    builder_reset(&error);
+    builder_reset(&token);
+    return status == 0 ? 0 : 1;
+}
+
+int command_token(const struct config *config, int argc, char **argv)
+{
+    struct request request = {.ttl_s = TTL_DEFAULT_S};
+    int code = parse_arguments(argc, argv, &request);
+    if (code != 0) {
+        return code;
+    }
+    struct jwt_key_options key;
+    char *file = NULL;
+    code = 1;
+    if (choose_key(config, request.kid, &key, &file)) {
+        const char *issuer = config->auth_issuer;
+        request.sign.issued_at = clock_wall_ms() / 1000;
+        request.sign.claims.expires_at = request.sign.issued_at + request.ttl_s;
+        request.sign.claims.issuer = key.issuer.len > 0 ? key.issuer : bytes_str(issuer);
+        request.sign.audience = bytes_str(config->auth_audience);
+        code = print_token(&key, &request.sign);
+    }
+    if (file != NULL) {
+        crypto_wipe(file, FILE_MAX);
+        mem_free(file);
+    }
+    return code;
+}
