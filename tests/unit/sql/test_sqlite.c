@@ -2,6 +2,8 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -149,4 +151,62 @@ Test(sqlite_file, keeps_what_was_acknowledged_through_kill_9)
         }
         harness_close(&harness);
     }
+}
+
+/* A file system that counts what was written to the log and would be lost with the power. */
+
+static sqlite3_vfs counting;
+static sqlite3_io_methods counting_methods;
+static const sqlite3_io_methods *real_methods;
+static atomic_uint log_writes;
+static atomic_uint log_unsynced;
+
+static int log_write(sqlite3_file *file, const void *at, int len, sqlite3_int64 offset)
+{
+    atomic_fetch_add(&log_writes, 1);
+    atomic_fetch_add(&log_unsynced, 1);
+    return real_methods->xWrite(file, at, len, offset);
+}
+
+static int log_sync(sqlite3_file *file, int flags)
+{
+    atomic_store(&log_unsynced, 0);
+    return real_methods->xSync(file, flags);
+}
+
+static int counting_open(
+    sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *ret_flags)
+{
+    sqlite3_vfs *real = vfs->pAppData;
+    int code = real->xOpen(real, name, file, flags, ret_flags);
+    if (code == SQLITE_OK && (flags & SQLITE_OPEN_WAL) != 0) {
+        real_methods = file->pMethods;
+        counting_methods = *real_methods;
+        counting_methods.xWrite = log_write;
+        counting_methods.xSync = log_sync;
+        file->pMethods = &counting_methods;
+    }
+    return code;
+}
+
+Test(sqlite_file, has_synced_the_log_before_it_answers)
+{
+    sqlite3_vfs *real = sqlite3_vfs_find(NULL);
+    counting = *real;
+    counting.zName = "counting";
+    counting.pAppData = real;
+    counting.xOpen = counting_open;
+    cr_assert_eq(sqlite3_vfs_register(&counting, 1), SQLITE_OK);
+    char url[URL_MAX];
+    harness_url("sqlite", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    for (uint64_t i = 0; i < 50; i++) {
+        unsigned before = atomic_load(&log_writes);
+        struct store_row row = row_of(user_of("alice"), i, i);
+        put_row(&harness, &row);
+        cr_expect_gt(atomic_load(&log_writes), before);
+        cr_expect_eq(atomic_load(&log_unsynced), 0, "power loss would undo what was answered");
+    }
+    harness_close(&harness);
 }
