@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <semaphore.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -146,6 +147,8 @@ bool rig_wait_connections(struct rig *rig, unsigned index, uint64_t count)
 
 void rig_connect_socket(struct rig *rig, int fd)
 {
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     struct timeval wait = {.tv_sec = RIG_WAIT_MS / 1000};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
