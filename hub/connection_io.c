@@ -184,18 +184,24 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     }
 }
 
+/* Whether libuv reads from now on; it calls it an error when it did already. */
+static bool read_on(struct connection *connection)
+{
+    int status = uv_read_start((uv_stream_t *)&connection->tcp, on_alloc, on_read);
+    return status == 0 || status == UV_EALREADY;
+}
+
 void connection_start_reading(struct connection *connection)
 {
     if (connection->state == OPEN && connection->pauses == 0 && !connection->moving &&
-        !is_delivery_due(connection) &&
-        uv_read_start((uv_stream_t *)&connection->tcp, on_alloc, on_read) != 0) {
+        !is_delivery_due(connection) && !read_on(connection)) {
         connection_close(connection, CLOSE_TRANSPORT, false);
     }
 }
 
 bool connection_discard(struct connection *connection)
 {
-    return uv_read_start((uv_stream_t *)&connection->tcp, on_alloc, on_read) == 0;
+    return read_on(connection);
 }
 
 void connection_pause(struct connection *connection)

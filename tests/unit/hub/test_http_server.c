@@ -368,7 +368,7 @@ Test(http_server, a8_bytes_behind_an_upgrade_belong_to_the_new_owner)
         }
         char head[] = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
         cr_expect_eq(rig_recv(fd, got, sizeof(head) - 1), sizeof(head) - 1);
-        cr_expect_eq(memcmp(got, head, sizeof(head) - 1), 0);
+        cr_expect_eq(memcmp(got, head, sizeof(head) - 1), 0, "%u: %.100s", i, got);
         cr_expect_eq(rig_recv(fd, got, all.len - behind), all.len - behind);
         cr_expect_eq(memcmp(got, all.at + behind, all.len - behind), 0);
         close(fd);
