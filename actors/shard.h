@@ -78,11 +78,11 @@ struct actor_config {
     int (*room_access)(
         void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules);
     /*
-     * The n-th room that every socket of `who` joins by itself, written to `at` (200 bytes) as clients name it; false
-     * after the last.
+     * The n-th room that every socket of `who` joins by itself, written to `at` (200 bytes) as
+     * clients name it; false after the last.
      */
-    bool (*auto_join)(void *context, const struct identity *who, unsigned n, char *at,
-        struct bytes *ret_room);
+    bool (*auto_join)(
+        void *context, const struct identity *who, unsigned n, char *at, struct bytes *ret_room);
     /* Collision-resistant 128-bit hash. */
     void (*hash128)(struct bytes content, uint8_t ret_hash[16]);
 };
@@ -90,6 +90,7 @@ struct actor_config {
 /* Counters of a shard, written by its thread only, read racily by metrics. */
 struct shard_stats {
     uint64_t connections; /* open now */
+    uint64_t accepted; /* connections */
     uint64_t sockets; /* now */
     uint64_t users; /* now */
     uint64_t rooms; /* room actors now */

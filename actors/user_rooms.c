@@ -247,8 +247,8 @@ void user_auto_join(struct socket *socket)
             socket->joins < config->rooms_per_socket) {
             socket->joins++;
             struct bytes space = identity_space(socket->identity);
-            send_join(socket->user, socket, wire_name_room(space, client_room, at), &rules,
-                TOKEN_SILENT);
+            send_join(
+                socket->user, socket, wire_name_room(space, client_room, at), &rules, TOKEN_SILENT);
         }
     }
 }

@@ -18,6 +18,7 @@ const struct cli_command cli_commands[] = {
     {"check-config", "[--sample]", "check the settings and print what is in effect",
         "  --sample   print a file with every setting, its meaning, range and default\n", true,
         command_check_config},
+    {"serve", "", "run a node until a signal ends it", "", true, command_serve},
     {"token", "--user ID [--role ROLE] [--name NAME] [--tenant TENANT] [--rooms A,B]",
         "print a token for a user",
         "  --rooms A,B  rooms, or prefixes ending in *, the user may join\n"

@@ -27,6 +27,7 @@ struct loop;
 struct origin_list;
 struct session_layer;
 struct store;
+struct sweeper;
 
 enum { HUB_NODE_LEN = 12, HUB_ADDRESS_MAX = 300 };
 
@@ -42,6 +43,8 @@ struct hub_shard {
     struct uv_timer_s *stopping;
     uint64_t next_expiry; /* wall clock ms: no token of a socket here expires before */
     uint64_t stop_by; /* monotonic ms */
+    struct sweeper *sweeper; /* on shard 0 */
+    bool created;
     bool store_closing;
     bool bus_closed;
 };
@@ -65,7 +68,6 @@ struct hub {
     uint16_t internal_port;
     char *dev_secret; /* NULL unless --dev made one */
     atomic_bool draining; /* relaxed: readiness may be told a turn late */
-    atomic_uint sessions_left; /* shards that still have sessions; relaxed, polled */
 };
 
 /*

@@ -51,7 +51,7 @@ static bool wants_batch(struct bytes auth)
     struct bytes value;
     bool batch = false;
     return auth.len > 0 && json_scan_get(auth, "batch", &value) == 0 &&
-        json_scan_bool(value, &batch) == 0 && batch;
+           json_scan_bool(value, &batch) == 0 && batch;
 }
 
 static struct app_verdict refuse(const struct config *config, int status)
@@ -79,8 +79,8 @@ static int verify(struct hub_shard *shard, struct bytes token, struct identity *
 /* CONNECT. */
 
 /* Who asks: by a token, or (further namespaces of a session) as whom the session was accepted. */
-static int identify(struct hub_shard *shard, const struct app_connect *request,
-    struct identity **ret_identity)
+static int identify(
+    struct hub_shard *shard, const struct app_connect *request, struct identity **ret_identity)
 {
     char at[TOKEN_MAX];
     struct bytes token = token_of(request, at, sizeof(at));

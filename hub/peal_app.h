@@ -13,7 +13,8 @@ struct hub_shard;
 /* The application of `hub`, for session_config.app. */
 struct app peal_app(struct hub *hub);
 
-/* Tell clients whose token ends soon, and end those whose token has; once a second on each shard. */
+/* Tell clients whose token ends soon, and end those whose token has; once a second on each shard.
+ */
 void peal_app_check_expiry(struct hub_shard *shard);
 
 #endif

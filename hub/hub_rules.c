@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/hub_rules.h"
+
+#include <stdio.h>
+
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/names.h"
+#include "hub/access.h"
+#include "hub/config.h"
+#include "hub/hub.h"
+
+int hub_make_rules(struct hub *hub)
+{
+    const struct config *config = hub->config;
+    size_t count = config->room_type_count;
+    struct access_type_options *types = mem_alloc_array(count + 1, sizeof(*types));
+    struct builder error = {0};
+    for (size_t i = 0; i < count; i++) {
+        const struct config_room_type *type = &config->room_types[i];
+        types[i] = (struct access_type_options){
+            .name = type->name,
+            .rules = type->access.items,
+            .rule_count = type->access.count,
+            .match = type->match.items,
+            .match_count = type->match.count,
+        };
+    }
+    int status = access_create(types, count, &error, &hub->access);
+    if (status != 0) {
+        struct bytes text = builder_bytes(&error);
+        fprintf(stderr, "peal: %.*s\n", (int)text.len, text.len > 0 ? text.at : "");
+    }
+    builder_reset(&error);
+    mem_free(types);
+    return status;
+}
+
+/* Whether members may speak: `member`, `nobody`, or a role among the words. */
+static bool may_send(const struct config_list *words, const struct identity *who)
+{
+    for (size_t i = 0; i < words->count; i++) {
+        struct bytes word = bytes_str(words->items[i]);
+        if (bytes_eq(word, BYTES("member")) ||
+            (bytes_starts(word, BYTES("role:")) &&
+                bytes_eq(bytes_skip(word, 5), who->claims->role))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int hub_room_access(
+    void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules)
+{
+    const struct hub *hub = context;
+    int status = access_check(hub->access, who->claims, room);
+    if (status != 0) {
+        return status;
+    }
+    const struct config_room_type *type = config_room_type(hub->config, room);
+    *ret_rules = (struct room_rules){
+        .max_members = type->max_members > 0 ? type->max_members : hub->config->limits_room_members,
+        .quiet = !type->presence,
+        .send = may_send(&type->send, who),
+    };
+    return 0;
+}
+
+/* Fill "{sub}", "{role}" and "{tenant}" in; false when one of them is empty or the text too long.
+ */
+static bool fill_in(const char *pattern, const struct identity *who, char *at, size_t *ret_len)
+{
+    const struct {
+        const char *name;
+        struct bytes value;
+    } parts[] = {{"{sub}", who->claims->user}, {"{role}", who->claims->role},
+        {"{tenant}", who->claims->tenant}};
+    size_t len = 0;
+    while (*pattern != '\0') {
+        struct bytes piece = bytes_of(pattern, 1);
+        size_t skip = 1;
+        for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+            if (strncmp(pattern, parts[i].name, strlen(parts[i].name)) == 0) {
+                piece = parts[i].value;
+                skip = strlen(parts[i].name);
+            }
+        }
+        if (piece.len == 0 || len + piece.len > NAMES_ROOM_MAX) {
+            return false;
+        }
+        memcpy(at + len, piece.at, piece.len);
+        len += piece.len;
+        pattern += skip;
+    }
+    *ret_len = len;
+    return len > 0;
+}
+
+bool hub_auto_join(
+    void *context, const struct identity *who, unsigned n, char *at, struct bytes *ret_room)
+{
+    const struct config *config = ((const struct hub *)context)->config;
+    for (size_t i = 0; i < config->room_type_count; i++) {
+        const struct config_list *patterns = &config->room_types[i].auto_join;
+        for (size_t j = 0; j < patterns->count; j++) {
+            size_t len;
+            if (fill_in(patterns->items[j], who, at, &len) && n-- == 0) {
+                *ret_room = bytes_of(at, len);
+                return true;
+            }
+        }
+    }
+    return false;
+}

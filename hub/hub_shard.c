@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: a shard's services, its clock, start, drain, stop.
+ */
+#include "hub/hub_shard.h"
+
+#include <stdio.h>
+
+#include "actors/cluster.h"
+#include "actors/fanout.h"
+#include "actors/ingest_proto.h"
+#include "actors/positions.h"
+#include "actors/sequencer_proto.h"
+#include "codec/base/clock.h"
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "hub/config.h"
+#include "hub/hub.h"
+#include "hub/jwt.h"
+#include "hub/jwt_config.h"
+#include "hub/listener.h"
+#include "hub/loop.h"
+#include "hub/peal_app.h"
+#include "hub/redis.h"
+#include "hub/session_layer.h"
+#include "hub/sweeper.h"
+#include "sql/store.h"
+
+enum { CLOCK_MS = 1000, STOP_POLL_MS = 10, STOP_MAX_MS = 5000, DRAIN_WINDOW_MIN_MS = 100 };
+
+void hub_store_post(void *context, unsigned port, void (*fn)(void *arg, bool cancelled), void *arg)
+{
+    struct hub *hub = context;
+    sched_post(hub->system, port, fn, arg);
+}
+
+/* Services. */
+
+static int fail_built(int status, struct builder *text)
+{
+    struct bytes bytes = builder_bytes(text);
+    fprintf(stderr, "peal: %.*s\n", (int)bytes.len, bytes.len > 0 ? bytes.at : "");
+    builder_reset(text);
+    return status;
+}
+
+static int open_bus(struct hub_shard *shard, uv_loop_t *uv)
+{
+    const struct config *config = shard->hub->config;
+    struct builder error = {0};
+    struct redis_options options = {
+        .url = config->bus_url,
+        .connect_timeout_ms = (uint32_t)config->bus_connect_timeout_ms,
+        .reply_max = config->bus_reply_bytes,
+    };
+    if (config->bus_url[0] == '\0') {
+        return 0;
+    }
+    int status = redis_create(uv, &options, &error, &shard->shard.bus);
+    return status != 0 ? fail_built(status, &error) : 0;
+}
+
+static void on_public(struct connection *connection, void *context)
+{
+    struct hub_shard *shard = context;
+    shard->shard.stats.accepted++;
+    http_serve(connection, &shard->hub->public_http);
+}
+
+static void on_internal(struct connection *connection, void *context)
+{
+    struct hub_shard *shard = context;
+    http_serve(connection, &shard->hub->internal_http);
+}
+
+static int open_listeners(struct hub_shard *shard)
+{
+    struct hub *hub = shard->hub;
+    const struct config *config = hub->config;
+    struct listener_config options = {
+        .host = config->listen_host,
+        .port = hub->port,
+        .backlog = (int)config->listen_backlog,
+        .per_address = config->limits_unauthenticated_per_address,
+        .on_accept = on_public,
+        .context = shard,
+    };
+    int status = listener_open(shard->loop, &options, &shard->listener);
+    if (status != 0 || shard != &hub->shards[0]) {
+        return status;
+    }
+    hub->port = listener_port(shard->listener);
+    options.host = config->listen_internal_host;
+    options.port = hub->internal_port;
+    options.per_address = 0;
+    options.on_accept = on_internal;
+    status = listener_open(shard->loop, &options, &shard->internal_listener);
+    if (status == 0) {
+        hub->internal_port = listener_port(shard->internal_listener);
+    }
+    return status;
+}
+
+static void start_fanouts(struct hub_shard *shard)
+{
+    const struct config *config = shard->hub->config;
+    fanout_start(&shard->shard, BYTES("/"));
+    for (size_t i = 0; i < config->namespace_count; i++) {
+        fanout_start(&shard->shard, bytes_str(config->namespaces[i].name));
+    }
+}
+
+/* The clock. */
+
+static void on_clock(uv_timer_t *timer)
+{
+    struct hub_shard *shard = timer->data;
+    peal_app_check_expiry(shard);
+}
+
+static void start_clock(struct hub_shard *shard, uv_loop_t *uv)
+{
+    shard->clock = mem_alloc(sizeof(*shard->clock));
+    uv_timer_init(uv, shard->clock);
+    shard->clock->data = shard;
+    uv_timer_start(shard->clock, on_clock, CLOCK_MS, CLOCK_MS);
+}
+
+static void free_timer(uv_handle_t *handle)
+{
+    mem_free(handle);
+}
+
+static void close_timer(uv_timer_t **timer)
+{
+    if (*timer != NULL) {
+        uv_close((uv_handle_t *)*timer, free_timer);
+        *timer = NULL;
+    }
+}
+
+/* Start, on the shard's thread. */
+
+static int on_start(struct loop *loop, void *context)
+{
+    struct hub_shard *shard = context;
+    struct hub *hub = shard->hub;
+    uv_loop_t *uv = loop_uv(loop);
+    unsigned index = (unsigned)(shard - hub->shards);
+    shard->loop = loop;
+    shard->next_expiry = 0;
+    int status = store_port_open(hub->store, index, uv, &shard->shard.store);
+    if (status == 0) {
+        status = open_bus(shard, uv);
+    }
+    if (status == 0) {
+        shard->shard.positions = positions_create(&shard->shard);
+        shard->shard.cluster = shard->shard.bus ? cluster_create(&shard->shard) : NULL;
+        start_fanouts(shard);
+        session_layer_start(hub->sessions, &shard->shard);
+        start_clock(shard, uv);
+        hub_sweeper_start(shard);
+        status = open_listeners(shard);
+    }
+    return status;
+}
+
+static void on_stop(struct loop *loop, void *context);
+
+static int start_shard(struct hub *hub, unsigned index)
+{
+    struct hub_shard *shard = &hub->shards[index];
+    struct sched *sched = actor_system_sched(hub->system, index);
+    shard->hub = hub;
+    shard_init(&shard->shard, sched, &hub->actors);
+    shard->shard.store_root = hub->store;
+    int status = jwt_from_config(hub, &shard->jwt);
+    if (status != 0) {
+        return status;
+    }
+    struct loop_config options = {
+        .system = hub->system,
+        .index = index,
+        .shard = &shard->shard,
+        .on_start = on_start,
+        .on_stop = on_stop,
+        .context = shard,
+    };
+    status = loop_create(&options, &shard->loop);
+    if (status != 0) {
+        return status;
+    }
+    shard->created = true;
+    return loop_start(shard->loop);
+}
+
+int hub_shards_start(struct hub *hub)
+{
+    int status = 0;
+    hub->port = (uint16_t)hub->config->listen_port;
+    hub->internal_port = (uint16_t)hub->config->listen_internal_port;
+    for (unsigned i = 0; i < hub->shard_count && status == 0; i++) {
+        status = start_shard(hub, i);
+    }
+    return status;
+}
+
+/* Drain, on the shard's thread. */
+
+static void close_listeners(struct hub_shard *shard)
+{
+    if (shard->listener != NULL) {
+        listener_close(shard->listener);
+        shard->listener = NULL;
+    }
+}
+
+static void drain_shard(void *arg, bool cancelled)
+{
+    struct hub_shard *shard = arg;
+    const struct config *config = shard->hub->config;
+    uint64_t window = config->drain_deadline_ms / 2;
+    if (cancelled) {
+        return;
+    }
+    close_listeners(shard);
+    session_layer_drain(shard->hub->sessions, &shard->shard,
+        (uint32_t)(window > DRAIN_WINDOW_MIN_MS ? window : DRAIN_WINDOW_MIN_MS));
+    if (shard == &shard->hub->shards[0] && shard->shard.bus != NULL) {
+        ingest_stop(&shard->shard);
+    }
+}
+
+void hub_shards_drain(struct hub *hub)
+{
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        sched_post(hub->system, i, drain_shard, &hub->shards[i]);
+    }
+}
+
+/* Stop. */
+
+static void on_store_closed(void *context)
+{
+    struct hub_shard *shard = context;
+    shard->shard.store = NULL;
+    close_timer(&shard->stopping);
+}
+
+/*
+ * Sessions end in turns of their own, and the links of sequencer and ingest with their actors: the
+ * services that they use are closed when they are gone, or after a while without them.
+ */
+static void on_stopping(uv_timer_t *timer)
+{
+    struct hub_shard *shard = timer->data;
+    bool late = clock_mono_ms() >= shard->stop_by;
+    size_t sessions = session_layer_count(shard->hub->sessions, &shard->shard);
+    unsigned links = shard->shard.bus ? redis_get_stats(shard->shard.bus).links : 0;
+    if ((sessions > 0 || links > 0) && !late) {
+        return;
+    }
+    if (shard->shard.bus != NULL && !shard->bus_closed && links == 0) {
+        shard->bus_closed = true;
+        redis_close(shard->shard.bus, NULL, NULL);
+    }
+    if (!shard->store_closing) {
+        shard->store_closing = true;
+        uv_timer_stop(timer);
+        store_port_close(shard->shard.store, on_store_closed, shard);
+    }
+}
+
+static void close_sequencers(struct hub_shard *shard)
+{
+    list_for_each (link, &shard->shard.fanouts) {
+        struct fanout *fanout = container_of(link, struct fanout, shard_link);
+        struct sequencer_close *msg = sequencer_close_new();
+        msg->nsp = buf_new(fanout_nsp(fanout));
+        CHECK(msg->nsp != NULL);
+        msg_send_named(
+            shard->shard.sched, actor_system_shard_of(shard->hub->system, fanout_nsp(fanout)), msg);
+    }
+}
+
+static void on_stop(struct loop *loop, void *context)
+{
+    struct hub_shard *shard = context;
+    (void)loop;
+    close_listeners(shard);
+    if (shard->internal_listener != NULL) {
+        listener_close(shard->internal_listener);
+        shard->internal_listener = NULL;
+    }
+    session_layer_stop(shard->hub->sessions, &shard->shard, CLOSE_DRAINING);
+    hub_sweeper_stop(shard);
+    close_timer(&shard->clock);
+    cluster_destroy(shard->shard.cluster);
+    shard->shard.cluster = NULL;
+    if (shard == &shard->hub->shards[0]) {
+        close_sequencers(shard);
+        if (shard->shard.bus != NULL) {
+            ingest_stop(&shard->shard);
+        }
+    }
+    shard->stop_by = clock_mono_ms() + STOP_MAX_MS;
+    shard->stopping = mem_alloc(sizeof(*shard->stopping));
+    uv_timer_init(loop_uv(loop), shard->stopping);
+    shard->stopping->data = shard;
+    uv_timer_start(shard->stopping, on_stopping, STOP_POLL_MS, STOP_POLL_MS);
+}
+
+void hub_shards_stop(struct hub *hub)
+{
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        if (hub->shards[i].created) {
+            loop_stop(hub->shards[i].loop);
+        }
+    }
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        if (hub->shards[i].created) {
+            loop_join(hub->shards[i].loop);
+        }
+    }
+}
+
+void hub_shards_finish(struct hub *hub)
+{
+    for (unsigned i = 0; hub->shards != NULL && i < hub->shard_count; i++) {
+        struct hub_shard *shard = &hub->shards[i];
+        if (shard->hub == NULL) {
+            continue;
+        }
+        positions_destroy(shard->shard.positions);
+        if (shard->created) {
+            loop_destroy(shard->loop);
+        }
+        jwt_destroy(shard->jwt);
+        shard_finish(&shard->shard);
+    }
+}
+
+uint64_t hub_sessions(const struct hub *hub)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        count += hub->shards[i].shard.stats.sockets; /* racy, polled while draining */
+    }
+    return count;
+}

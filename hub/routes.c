@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/routes.h"
+
+#include <stddef.h>
+
+#include "hub/config.h"
+#include "hub/dev.h"
+#include "hub/hub.h"
+#include "hub/upgrade.h"
+
+enum { ROUTES_MAX = 64 };
+
+static void on_engine(struct http_request *request, void *context)
+{
+    struct hub *hub = context;
+    upgrade_engine(hub->sessions, request);
+}
+
+static void on_plain(struct http_request *request, void *context)
+{
+    struct hub *hub = context;
+    upgrade_plain(hub->sessions, request);
+}
+
+static const struct http_route session_routes[] = {
+    {.method = "*", .path = "/socket.io/*", .handler = on_engine, .max_body = 1 << 20},
+    {.method = "GET", .path = "/ws", .handler = on_plain},
+};
+
+/* A table that is being put together; the last row stays empty. */
+struct table {
+    struct http_route *rows;
+    size_t count;
+};
+
+static void add(struct table *table, const struct http_route *rows, size_t count)
+{
+    CHECK(table->count + count < ROUTES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        table->rows[table->count++] = rows[i];
+    }
+}
+
+const struct http_route *routes_public(const struct config *config)
+{
+    static struct http_route rows[ROUTES_MAX];
+    struct table table = {.rows = rows};
+    add(&table, session_routes, ARRAY_LEN(session_routes));
+    if (config->dev) {
+        add(&table, dev_routes, dev_route_count);
+    }
+    return rows;
+}
+
+const struct http_route *routes_internal(const struct config *config)
+{
+    static struct http_route rows[ROUTES_MAX];
+    (void)config;
+    return rows;
+}

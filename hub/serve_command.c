@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * serve_command - `peal serve`: a node from start to the signal that ends it.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <uv.h>
+
+#include "codec/base/clock.h"
+#include "codec/base/log.h"
+#include "hub/cli.h"
+#include "hub/config.h"
+#include "hub/dev.h"
+#include "hub/hub.h"
+
+enum { POLL_MS = 50, DEV_WARN_MS = 60000 };
+
+/* The main thread: waits for signals while the shards work. */
+struct serve {
+    uv_loop_t loop;
+    uv_signal_t term;
+    uv_signal_t interrupt;
+    uv_timer_t poll; /* while draining */
+    uv_timer_t warn; /* in development */
+    struct hub *hub;
+    uint64_t drain_by; /* monotonic ms; 0: not draining */
+};
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle)) {
+        uv_close(handle, NULL);
+    }
+}
+
+static void end(struct serve *serve)
+{
+    uv_walk(&serve->loop, close_handle, NULL);
+}
+
+static void on_poll(uv_timer_t *timer)
+{
+    struct serve *serve = timer->data;
+    if (hub_sessions(serve->hub) == 0 || clock_mono_ms() >= serve->drain_by) {
+        end(serve);
+    }
+}
+
+/* The first signal drains, the second ends at once. */
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct serve *serve = handle->data;
+    if (serve->drain_by != 0) {
+        end(serve);
+        return;
+    }
+    log_info("DRAIN", "asking clients to leave", "signal=%d clients=%llu", number,
+        (unsigned long long)hub_sessions(serve->hub));
+    serve->drain_by = clock_mono_ms() + serve->hub->config->drain_deadline_ms;
+    hub_drain(serve->hub);
+    uv_timer_start(&serve->poll, on_poll, POLL_MS, POLL_MS);
+}
+
+static void on_warn(uv_timer_t *timer)
+{
+    (void)timer;
+    log_warn("DEV", "development mode: tokens are public and rooms are open", "next_ms=%d",
+        (int)DEV_WARN_MS);
+}
+
+static void prepare(struct serve *serve)
+{
+    uv_loop_init(&serve->loop);
+    uv_signal_init(&serve->loop, &serve->term);
+    uv_signal_init(&serve->loop, &serve->interrupt);
+    uv_timer_init(&serve->loop, &serve->poll);
+    uv_timer_init(&serve->loop, &serve->warn);
+    serve->term.data = serve;
+    serve->interrupt.data = serve;
+    serve->poll.data = serve;
+    uv_signal_start(&serve->term, on_signal, SIGTERM);
+    uv_signal_start(&serve->interrupt, on_signal, SIGINT);
+    if (serve->hub->config->dev) {
+        uv_timer_start(&serve->warn, on_warn, DEV_WARN_MS, DEV_WARN_MS);
+    }
+}
+
+static void log_warnings(const struct config *config)
+{
+    for (size_t i = 0; i < config->warnings.count; i++) {
+        log_warn("CONFIG", "a setting needs attention, continuing", "what=%s",
+            log_quote(bytes_str(config->warnings.items[i])));
+    }
+}
+
+int command_serve(const struct config *config, int argc, char **argv)
+{
+    struct serve serve = {0};
+    if (argc > 0) {
+        return cli_refuse_argument("serve", argv);
+    }
+    log_set_level((enum log_level)config->log_level);
+    log_warnings(config);
+    if (hub_start(config, &serve.hub) != 0) {
+        return 1;
+    }
+    prepare(&serve);
+    hub_print_start(serve.hub);
+    dev_print(serve.hub);
+    uv_run(&serve.loop, UV_RUN_DEFAULT);
+    hub_stop(serve.hub);
+    uv_loop_close(&serve.loop);
+    log_info("STOP", "ended", "deadline_passed=%d",
+        serve.drain_by != 0 && clock_mono_ms() >= serve.drain_by);
+    return 0;
+}
