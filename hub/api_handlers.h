@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * api_handlers - the handlers that the tables of api.c refer to; `context` is the struct hub.
+ */
+#ifndef HUB_API_HANDLERS_H
+#define HUB_API_HANDLERS_H
+
+#include <stdbool.h>
+
+struct http_request;
+
+/* api_post.c; the first refuses by the head, before a body is read */
+bool api_post_head(struct http_request *request, void *context);
+void api_post_notifications(struct http_request *request, void *context);
+void api_post_events(struct http_request *request, void *context);
+
+#endif

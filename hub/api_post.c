@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What backends post over HTTP. Order of this file: parsing, storing, results, notifications,
+ * events.
+ *
+ * A post_call owns a copy of the body, which posts and rows refer to, so that the peer may go while
+ * the store works. Rows leave in requests of at most STORE_PAGE_MAX rows; each is stored whole or
+ * not at all.
+ */
+#include "actors/post.h"
+
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "hub/api_answer.h"
+#include "hub/api_auth.h"
+#include "hub/api_handlers.h"
+#include "hub/config.h"
+#include "hub/hub.h"
+
+enum { KEY_MAX = 255, RANDOM_KEY_LEN = 17, PRINTABLE_MIN = 0x21, PRINTABLE_MAX = 0x7e };
+
+/* One post of the request. */
+struct item {
+    struct notification_post post;
+    struct api_error error; /* code API_OK: none so far */
+    bool parsed; /* `post` is to be finished */
+    bool several; /* named `users`: answered with a list */
+    uint32_t first_row;
+    uint32_t row_count;
+};
+
+/* Rows that are stored in one transaction. */
+struct chunk {
+    struct store_put put; /* first */
+    struct post_call *call;
+};
+
+struct post_call {
+    struct api_call api; /* first */
+    struct shard *shard;
+    char *body;
+    bool array;
+    struct item *items;
+    uint32_t item_count;
+    struct store_row *rows;
+    uint32_t row_count;
+    struct chunk *chunks;
+    uint32_t chunk_count;
+    uint32_t chunks_left; /* not answered by the store */
+};
+
+/* Parsing. */
+
+static struct notification_limits limits_of(const struct config *config)
+{
+    struct notification_limits limits = notification_limits_default;
+    limits.title = (uint32_t)config->limits_title_bytes;
+    limits.message = (uint32_t)config->limits_text_bytes;
+    limits.data = (uint32_t)config->limits_data_bytes;
+    limits.args = (uint32_t)config->limits_data_bytes;
+    limits.depth = config->limits_json_depth;
+    limits.targets = config->limits_targets;
+    return limits;
+}
+
+static struct api_error error_of(int status, const char *field)
+{
+    switch (status) {
+    case STATUS_TOO_LARGE:
+        return (struct api_error){.code = API_TOO_LARGE, .message = "Too large", .field = field};
+    case STATUS_NOMEM:
+        return (struct api_error){
+            .code = API_UNAVAILABLE, .message = "Out of memory, try again", .retry_s = 1};
+    case STATUS_UTF8:
+        return (struct api_error){
+            .code = API_INVALID_FIELD, .message = "Not valid UTF-8", .field = field};
+    default:
+        return (struct api_error){.code = API_INVALID_FIELD,
+            .message = field != NULL ? "Missing, repeated or not valid" : "Not a valid post",
+            .field = field};
+    }
+}
+
+static struct api_error invalid(const char *field, const char *message)
+{
+    return (struct api_error){.code = API_INVALID_FIELD, .message = message, .field = field};
+}
+
+/* Set the tenant that a post acts for; false: the key must not. */
+static bool set_tenant(const struct http_request *request, const struct apikey *key,
+    struct notification_post *post, struct api_error *ret_error)
+{
+    if (api_auth_tenant(request, key, post->tenant, &post->tenant) == 0) {
+        return true;
+    }
+    *ret_error = (struct api_error){
+        .code = API_FORBIDDEN, .message = "The key is of another tenant", .field = "tenant"};
+    return false;
+}
+
+static struct api_error check_notification(const struct notification_post *post)
+{
+    if (post->is_event) {
+        return invalid("event", "Events are posted to /api/v1/events");
+    }
+    if (post->target != NOTIFICATION_USERS) {
+        return invalid("user", "A notification is for a user or for users");
+    }
+    if (post->reply.len > 0) {
+        return invalid("reply", "Only entries of the stream have a reply stream");
+    }
+    return (struct api_error){0};
+}
+
+static void parse_item(const struct http_request *request, const struct apikey *key,
+    struct bytes object, struct item *item)
+{
+    struct notification_limits limits = limits_of(api_shard(request)->hub->config);
+    const char *field = NULL;
+    struct bytes users;
+    int status = notification_from_json(object, &limits, &item->post, &field);
+    if (status != 0) {
+        item->error = error_of(status, field);
+        return;
+    }
+    item->parsed = true;
+    item->several = json_scan_get(object, "users", &users) == 0;
+    item->error = check_notification(&item->post);
+    if (item->error.code == API_OK) {
+        (void)set_tenant(request, key, &item->post, &item->error);
+    }
+}
+
+static bool count_elements(struct bytes array, uint32_t max, uint32_t *ret_count)
+{
+    struct json_scan_iter iter;
+    struct bytes element;
+    uint32_t count = 0;
+    json_scan_iter_init(&iter, array);
+    while (count <= max && json_scan_element(&iter, &element)) {
+        count++;
+    }
+    *ret_count = count;
+    return count <= max;
+}
+
+/* Take the posts out of the body; false: the request was answered. */
+static bool parse_body(
+    struct http_request *request, const struct apikey *key, struct post_call *call)
+{
+    const struct config *config = api_shard(request)->hub->config;
+    struct bytes value;
+    struct bytes element;
+    struct json_scan_iter iter;
+    int status = json_scan_text(
+        bytes_of(call->body, request->body.len), config->limits_json_depth + 2, &value, NULL);
+    call->array = status == 0 && json_scan_kind(value) == JSON_SCAN_ARRAY;
+    if (status != 0 || (!call->array && json_scan_kind(value) != JSON_SCAN_OBJECT)) {
+        api_refuse(request, &(struct api_error){.code = API_BAD_REQUEST,
+                                .message = "The body is no JSON object or array of objects"});
+        return false;
+    }
+    uint32_t count = 1;
+    if (call->array && !count_elements(value, config->limits_posts, &count)) {
+        api_refuse(request, &(struct api_error){.code = API_TOO_LARGE,
+                                .message = "Too many notifications in one request"});
+        return false;
+    }
+    call->items = mem_alloc_array(count + 1, sizeof(*call->items));
+    if (!call->array) {
+        parse_item(request, key, value, &call->items[call->item_count++]);
+        return true;
+    }
+    json_scan_iter_init(&iter, value);
+    while (json_scan_element(&iter, &element)) {
+        parse_item(request, key, element, &call->items[call->item_count++]);
+    }
+    return true;
+}
+
+/* The header Idempotency-Key, or empty; false: the request was answered. */
+static bool read_key(struct http_request *request, struct bytes *ret_key)
+{
+    struct bytes key = {0};
+    int status = http1_header_once(request->head, "idempotency-key", &key);
+    bool valid = status == STATUS_NOT_FOUND || (status == 0 && key.len > 0 && key.len <= KEY_MAX);
+    for (size_t i = 0; valid && i < key.len; i++) {
+        valid = key.at[i] >= PRINTABLE_MIN && key.at[i] <= PRINTABLE_MAX;
+    }
+    if (!valid) {
+        api_refuse(request, &(struct api_error){.code = API_BAD_REQUEST,
+                                .message = "Idempotency-Key is one value of 1 to 255 characters",
+                                .field = "Idempotency-Key"});
+        return false;
+    }
+    *ret_key = key;
+    return true;
+}
+
+/* Storing. */
+
+/*
+ * The key of a post that has none of its own: the header's, with the place in an array behind it,
+ * or a random one. Only these have a NUL, so they are never equal to one that was posted.
+ */
+static void write_key(
+    const struct post_call *call, uint32_t index, struct bytes header, struct builder *out)
+{
+    if (header.len == 0) {
+        char random[RANDOM_KEY_LEN] = {0};
+        rand_secret(random + 1, sizeof(random) - 1);
+        builder_add(out, bytes_of(random, sizeof(random)));
+        return;
+    }
+    builder_add(out, header);
+    if (call->array) {
+        builder_byte(out, '\0');
+        builder_u64(out, index);
+    }
+}
+
+/* Make the rows of all posts that are without error; false: the request was answered. */
+static bool make_rows(struct http_request *request, struct post_call *call, struct bytes header_key)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < call->item_count; i++) {
+        count += call->items[i].error.code == API_OK ? call->items[i].post.target_count : 0;
+    }
+    if (count > api_shard(request)->hub->config->limits_targets) {
+        api_refuse(request, &(struct api_error){.code = API_TOO_LARGE,
+                                .message = "Too many users in one request",
+                                .field = "users"});
+        return false;
+    }
+    call->rows = mem_alloc_array(count + 1, sizeof(*call->rows));
+    for (uint32_t i = 0; i < call->item_count; i++) {
+        struct item *item = &call->items[i];
+        if (item->error.code != API_OK) {
+            continue;
+        }
+        struct builder key = {0};
+        write_key(call, i, header_key, &key);
+        int status =
+            post_rows(call->shard, &item->post, builder_bytes(&key), call->rows + call->row_count);
+        builder_reset(&key);
+        if (status != 0) {
+            item->error = error_of(status, NULL);
+            continue;
+        }
+        item->first_row = call->row_count;
+        item->row_count = item->post.target_count;
+        call->row_count += item->row_count;
+    }
+    return true;
+}
+
+static void free_call(struct post_call *call)
+{
+    for (uint32_t i = 0; i < call->item_count; i++) {
+        if (call->items[i].parsed) {
+            notification_post_finish(&call->items[i].post);
+        }
+    }
+    for (uint32_t i = 0; i < call->chunk_count; i++) {
+        store_request_finish(&call->chunks[i].put.base);
+    }
+    mem_free(call->chunks);
+    mem_free(call->rows);
+    mem_free(call->items);
+    mem_free(call->body);
+    mem_free(call);
+}
+
+/* Results. */
+
+static int row_status(const struct post_call *call, uint32_t row)
+{
+    return call->chunks[row / STORE_PAGE_MAX].put.base.status;
+}
+
+/* What became of a row, as an error; code API_OK when it is stored. */
+static struct api_error row_error(const struct post_call *call, uint32_t row)
+{
+    int status = row_status(call, row);
+    if (status == STATUS_INVALID) {
+        return invalid(NULL, "The database refused a value");
+    }
+    if (status != 0) {
+        return (struct api_error){.code = API_UNAVAILABLE,
+            .message = "The store is not available, try again",
+            .retry_s = 1};
+    }
+    if (call->rows[row].outcome == OUTCOME_CONFLICT) {
+        return (struct api_error){.code = API_KEY_CONFLICT,
+            .message = "The key was used for other content",
+            .field = "key"};
+    }
+    return (struct api_error){0};
+}
+
+static void write_id(const struct store_row *row, struct builder *out)
+{
+    char text[UUID_TEXT_LEN];
+    uuid_format(row->id, text);
+    builder_str(out, "\"id\":\"");
+    builder_add(out, bytes_of(text, sizeof(text)));
+    builder_printf(out, "\",\"seq\":%llu", (unsigned long long)row->seq);
+}
+
+/* The members of one row's result, without braces; returns the HTTP status. */
+static unsigned write_row(const struct post_call *call, uint32_t index, struct builder *out)
+{
+    const struct store_row *row = &call->rows[index];
+    struct api_error error = row_error(call, index);
+    if (error.code != API_OK) {
+        api_error_write(&error, out);
+        if (error.code == API_KEY_CONFLICT) {
+            builder_byte(out, ',');
+            write_id(row, out);
+        }
+        builder_byte(out, '}');
+        return api_code_status(error.code);
+    }
+    bool duplicate = row->outcome == OUTCOME_DUPLICATE;
+    write_id(row, out);
+    builder_printf(out, ",\"duplicate\":%s", duplicate ? "true" : "false");
+    return duplicate ? 200 : 201;
+}
+
+/* One element of a list of results: the status comes first. */
+static void write_row_result(
+    const struct post_call *call, uint32_t index, bool user, struct builder *out)
+{
+    struct builder members = {0};
+    unsigned status = write_row(call, index, &members);
+    builder_printf(out, "{\"status\":%u,", status);
+    if (user) {
+        builder_str(out, "\"user\":");
+        json_scan_write_string(out, call->rows[index].who.user);
+        builder_byte(out, ',');
+    }
+    builder_add(out, builder_bytes(&members));
+    builder_byte(out, '}');
+    builder_reset(&members);
+}
+
+/* `"results":[…]` of a post to several users. */
+static void write_users(const struct post_call *call, const struct item *item, struct builder *out)
+{
+    builder_str(out, "\"results\":[");
+    for (uint32_t i = 0; i < item->row_count; i++) {
+        builder_str(out, i > 0 ? "," : "");
+        write_row_result(call, item->first_row + i, true, out);
+    }
+    builder_byte(out, ']');
+}
+
+static void write_item(const struct post_call *call, const struct item *item, struct builder *out)
+{
+    if (item->error.code != API_OK) {
+        builder_printf(out, "{\"status\":%u,", api_code_status(item->error.code));
+        api_error_write(&item->error, out);
+        builder_str(out, "}}");
+    } else if (item->several) {
+        builder_str(out, "{\"status\":200,");
+        write_users(call, item, out);
+        builder_byte(out, '}');
+    } else {
+        write_row_result(call, item->first_row, false, out);
+    }
+}
+
+static void answer_array(struct post_call *call)
+{
+    struct builder out = {0};
+    builder_str(&out, "{\"results\":[");
+    for (uint32_t i = 0; i < call->item_count; i++) {
+        builder_str(&out, i > 0 ? "," : "");
+        write_item(call, &call->items[i], &out);
+    }
+    builder_str(&out, "]}");
+    api_answer(call->api.request, 200, bytes_of(NULL, 0), &out);
+}
+
+static void answer_single(struct post_call *call)
+{
+    struct builder out = {0};
+    const struct item *item = &call->items[0];
+    unsigned status = 200;
+    if (item->error.code != API_OK) {
+        api_refuse(call->api.request, &item->error);
+        return;
+    }
+    builder_byte(&out, '{');
+    if (item->several) {
+        write_users(call, item, &out);
+    } else {
+        status = write_row(call, item->first_row, &out);
+    }
+    builder_byte(&out, '}');
+    struct bytes headers = {0};
+    if (!item->several && status == 200) {
+        headers = BYTES("Idempotency-Replayed: true\r\n");
+    }
+    api_answer(call->api.request, status, headers, &out);
+}
+
+/* Whether there were rows and the store took none. */
+static bool nothing_accepted(const struct post_call *call)
+{
+    for (uint32_t i = 0; i < call->chunk_count; i++) {
+        int status = call->chunks[i].put.base.status;
+        if (status == 0 || status == STATUS_INVALID) {
+            return false;
+        }
+    }
+    return call->chunk_count > 0;
+}
+
+static void answer(struct post_call *call)
+{
+    if (nothing_accepted(call)) {
+        api_refuse_unavailable(call->api.request);
+    } else if (call->array) {
+        answer_array(call);
+    } else {
+        answer_single(call);
+    }
+}
+
+/* Notifications. */
+
+static void on_stored(struct store_request *request)
+{
+    struct chunk *chunk = container_of(request, struct chunk, put.base);
+    struct post_call *call = chunk->call;
+    if (request->status == 0) {
+        post_announce(call->shard, chunk->put.rows, chunk->put.count);
+    }
+    call->chunks_left--;
+    if (call->chunks_left > 0) {
+        return;
+    }
+    if (call->api.request != NULL) {
+        answer(call);
+    }
+    free_call(call);
+}
+
+/* Submit the rows; they are stored in order. Answers later. */
+static void submit(struct http_request *request, struct post_call *call)
+{
+    uint32_t count = (call->row_count + STORE_PAGE_MAX - 1) / STORE_PAGE_MAX;
+    call->chunks = mem_alloc_array(count, sizeof(*call->chunks));
+    call->chunk_count = count;
+    call->chunks_left = count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t from = i * STORE_PAGE_MAX;
+        uint32_t left = call->row_count - from;
+        call->chunks[i] = (struct chunk){
+            .put = {.base = {.op = STORE_PUT, .done = on_stored},
+                .rows = call->rows + from,
+                .count = left < STORE_PAGE_MAX ? left : STORE_PAGE_MAX},
+            .call = call,
+        };
+    }
+    api_call_hold(&call->api, request);
+    for (uint32_t i = 0; i < count; i++) {
+        store_submit(call->shard->store, &call->chunks[i].put.base);
+    }
+}
+
+/* Whether `len` is within the limit of bodies; false: the request was answered. */
+static bool check_size(struct http_request *request, uint64_t len)
+{
+    if (len <= api_shard(request)->hub->config->limits_body_bytes) {
+        return true;
+    }
+    api_refuse(
+        request, &(struct api_error){.code = API_TOO_LARGE, .message = "The body is too large"});
+    return false;
+}
+
+bool api_post_head(struct http_request *request, void *context)
+{
+    (void)context;
+    return api_auth_key(request, APIKEY_PUBLISH) != NULL &&
+           (!request->head->has_content_length ||
+               check_size(request, request->head->content_length));
+}
+
+void api_post_notifications(struct http_request *request, void *context)
+{
+    (void)context;
+    struct bytes header_key;
+    const struct apikey *key = api_auth_key(request, APIKEY_PUBLISH);
+    if (key == NULL || !check_size(request, request->body.len) || !read_key(request, &header_key)) {
+        return;
+    }
+    struct post_call *call = mem_alloc(sizeof(*call));
+    call->shard = &api_shard(request)->shard;
+    call->body = mem_try_alloc(request->body.len + 1);
+    if (call->body == NULL) {
+        api_refuse_unavailable(request);
+        free_call(call);
+        return;
+    }
+    memcpy(call->body, request->body.len > 0 ? request->body.at : "", request->body.len);
+    if (!parse_body(request, key, call) || !make_rows(request, call, header_key)) {
+        free_call(call);
+        return;
+    }
+    if (call->row_count > 0) {
+        submit(request, call);
+        return;
+    }
+    call->api.request = request;
+    answer(call);
+    free_call(call);
+}
+
+/* Events. */
+
+static struct api_error publish(
+    const struct http_request *request, const struct apikey *key, struct notification_post *post)
+{
+    struct api_error error = {0};
+    bool tenants = api_shard(request)->hub->config->auth_tenants;
+    if (!set_tenant(request, key, post, &error)) {
+        return error;
+    }
+    if (tenants && key->tenant.len > 0 && post->target == NOTIFICATION_ALL) {
+        return (struct api_error){.code = API_FORBIDDEN,
+            .message = "The key is of one tenant, and all means every tenant",
+            .field = "all"};
+    }
+    if (post->retain.len > 0) {
+        return invalid("retain", "Values are not retained for events over HTTP");
+    }
+    int status = post_event(&api_shard(request)->shard, post);
+    return status == 0 ? error : error_of(status, status == STATUS_TOO_LARGE ? "to" : "args");
+}
+
+void api_post_events(struct http_request *request, void *context)
+{
+    (void)context;
+    const struct apikey *key = api_auth_key(request, APIKEY_PUBLISH);
+    if (key == NULL || !check_size(request, request->body.len)) {
+        return;
+    }
+    struct bytes value;
+    struct notification_post post;
+    struct notification_limits limits = limits_of(api_shard(request)->hub->config);
+    const char *field = NULL;
+    if (json_scan_text(request->body, limits.depth + 2, &value, NULL) != 0 ||
+        json_scan_kind(value) != JSON_SCAN_OBJECT) {
+        api_refuse(request,
+            &(struct api_error){.code = API_BAD_REQUEST, .message = "The body is no JSON object"});
+        return;
+    }
+    int status = notification_from_event_json(value, &limits, &post, &field);
+    if (status != 0) {
+        struct api_error error = error_of(status, field);
+        api_refuse(request, &error);
+        return;
+    }
+    struct api_error error = publish(request, key, &post);
+    notification_post_finish(&post);
+    if (error.code != API_OK) {
+        api_refuse(request, &error);
+        return;
+    }
+    struct builder out = {0};
+    builder_str(&out, "{\"accepted\":true}");
+    api_answer(request, 202, bytes_of(NULL, 0), &out);
+}
