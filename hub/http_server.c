@@ -329,17 +329,10 @@ static bool expect_body(struct server *server)
         send_error(server, 413, bytes_of(NULL, 0));
         return false;
     }
-    bool *outer = server->ended;
-    bool ended = false;
-    server->ended = &ended;
+    const bool *ended = server->ended; /* on_bytes is running */
     bool wanted = exchange->route->head == NULL ||
                   exchange->route->head(&exchange->request, server->config->context);
-    if (ended) {
-        *outer = true;
-        return false;
-    }
-    server->ended = outer;
-    if (!wanted) {
+    if (*ended || !wanted) {
         return false;
     }
     if (!has_body) {
