@@ -168,7 +168,7 @@ static int on_start(struct loop *loop, void *context)
 
 static void on_stop(struct loop *loop, void *context);
 
-static int start_shard(struct hub *hub, unsigned index)
+static int create_shard(struct hub *hub, unsigned index)
 {
     struct hub_shard *shard = &hub->shards[index];
     struct sched *sched = actor_system_sched(hub->system, index);
@@ -192,7 +192,7 @@ static int start_shard(struct hub *hub, unsigned index)
         return status;
     }
     shard->created = true;
-    return loop_start(shard->loop);
+    return 0;
 }
 
 int hub_shards_start(struct hub *hub)
@@ -201,7 +201,10 @@ int hub_shards_start(struct hub *hub)
     hub->port = (uint16_t)hub->config->listen_port;
     hub->internal_port = (uint16_t)hub->config->listen_internal_port;
     for (unsigned i = 0; i < hub->shard_count && status == 0; i++) {
-        status = start_shard(hub, i);
+        status = create_shard(hub, i);
+    }
+    for (unsigned i = 0; i < hub->shard_count && status == 0; i++) {
+        status = loop_start(hub->shards[i].loop);
     }
     return status;
 }
