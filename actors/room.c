@@ -30,6 +30,7 @@ struct room {
     struct actor actor;
     struct buf *key;
     uint32_t members;
+    bool quiet; /* nobody is told who comes and goes */
     struct list joining;
     struct share shares[]; /* by shard */
 };
@@ -166,7 +167,6 @@ static void reply_joined(struct room *room, struct room_join *join)
     msg->socket_id = join->who.socket_id;
     msg->token = join->token;
     msg->room = buf_ref(room->key);
-    msg->quiet = join->quiet;
     msg_send(room->actor.sched, join->reply_to, msg);
     if (!join->quiet) {
         notify(room, &join->who, "user_joined_room");
@@ -191,6 +191,7 @@ static void on_join(struct room *room, struct room_join *msg)
     uint32_t shard = msg->reply_to.shard;
     struct share *share = &room->shares[shard];
     room->members++;
+    room->quiet = msg->quiet;
     if (share->members++ == 0) {
         share->serial++;
         send_interest(room, shard, true);
@@ -241,7 +242,7 @@ static void on_leave(struct room *room, struct room_leave *msg)
         share->interested = false;
         send_interest(room, msg->shard, false);
     }
-    if (!msg->quiet) {
+    if (!room->quiet) {
         notify(room, &msg->who, "user_left_room");
     }
     if (room->members == 0) {

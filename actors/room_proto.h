@@ -38,7 +38,6 @@ struct room_leave {
     struct msg base;
     struct buf *key;
     uint32_t shard;
-    bool quiet;
     struct room_who who;
 };
 

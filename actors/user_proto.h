@@ -38,7 +38,6 @@ struct user_joined {
     uint32_t socket_id;
     uint64_t token;
     struct buf *room; /* its key: namespace and wire name */
-    bool quiet;
 };
 
 /* The room is full. */
