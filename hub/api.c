@@ -10,5 +10,8 @@ const struct http_route api_routes[] = {
 };
 const size_t api_route_count = ARRAY_LEN(api_routes);
 
-const struct http_route internal_routes[] = {{NULL, NULL, NULL, NULL, 0}};
-const size_t internal_route_count = 0;
+const struct http_route internal_routes[] = {
+    {"GET", "/healthz", health_alive, NULL, 0},
+    {"GET", "/readyz", health_ready, NULL, 0},
+};
+const size_t internal_route_count = ARRAY_LEN(internal_routes);

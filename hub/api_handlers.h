@@ -14,4 +14,8 @@ bool api_post_head(struct http_request *request, void *context);
 void api_post_notifications(struct http_request *request, void *context);
 void api_post_events(struct http_request *request, void *context);
 
+/* health.c */
+void health_alive(struct http_request *request, void *context);
+void health_ready(struct http_request *request, void *context);
+
 #endif

@@ -322,6 +322,7 @@ int hub_start(const struct config *config, struct hub **ret_hub)
         hub_stop(hub);
         return status;
     }
+    atomic_store_explicit(&hub->started, true, memory_order_release);
     if (config->bus_url[0] != '\0') {
         sched_post(hub->system, 0, begin_ingest, hub);
     }

@@ -67,6 +67,7 @@ struct hub {
     uint16_t port; /* public, as bound */
     uint16_t internal_port;
     char *dev_secret; /* NULL unless --dev made one */
+    atomic_bool started; /* every shard runs; released by hub_start */
     atomic_bool draining; /* relaxed: readiness may be told a turn late */
 };
 
