@@ -314,6 +314,9 @@ void pg_conn_send(struct pg_conn *conn, struct pg_flight *flight, struct pg_run 
         conn->reopen = true;
         return;
     }
+    if (run.count == 0) { /* answered at once, so that its time is not counted with the next */
+        conn->reopen = PQsendFlushRequest(conn->pg) != 1;
+    }
     flight->runs[flight->run_count++] = run;
 }
 
