@@ -60,10 +60,10 @@ static void on_text(struct session *session, struct bytes text)
         sio_session_text(session, packet.payload);
         break;
     case EIO_PING: /* only the server pings in revision 4 */
-        session_end(session, CLOSE_TRANSPORT);
+        session_end(session, CLOSE_PARSE);
         break;
     case EIO_CLOSE:
-        session_end(session, CLOSE_PEER);
+        session_end(session, CLOSE_NORMAL);
         break;
     case EIO_OPEN:
     case EIO_PONG:

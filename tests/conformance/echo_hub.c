@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * echo_hub - the session layer with another application on top: what conformance suites talk to.
+ *
+ *     echo-hub --port N        0: a free port; the line "public=127.0.0.1:N" tells which
+ *
+ * Socket.IO on /socket.io/ as the suites want it (socketio-wire.md 7): namespaces / and /custom;
+ * on connection `auth` with the auth object; `message` comes back as `message-back`,
+ * `message-with-ack` in its ack. Further events of both namespaces, for our own tests: `ask` sends
+ * `question` with its arguments and wants an ack, which comes back as `answer`; `expel` and `drop`
+ * disconnect the sender for good and for a time. The same events on /ws. /echo is a WebSocket that
+ * sends every message back. Ends on SIGTERM and SIGINT.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/fanout.h"
+#include "actors/identity.h"
+#include "actors/shard.h"
+#include "actors/socket.h"
+#include "codec/base/mem.h"
+#include "codec/claims.h"
+#include "codec/event.h"
+#include "codec/json_scan.h"
+#include "codec/sio.h"
+#include "codec/ws_accept.h"
+#include "codec/ws_frame.h"
+#include "hub/connection.h"
+#include "hub/crypto.h"
+#include "hub/http_server.h"
+#include "hub/listener.h"
+#include "hub/loop.h"
+#include "hub/session.h"
+#include "hub/session_layer.h"
+#include "hub/upgrade.h"
+#include "hub/websocket.h"
+
+enum {
+    ECHO_MESSAGE_BYTES = 16 << 20,
+    ECHO_FRAGMENTS = 65536,
+    ECHO_WAITING_BYTES = 1 << 20, /* of answers, before a peer of /echo is not read */
+    OUTBOX_BYTES = 64 << 20,
+    MAX_PAYLOAD = 1000000,
+};
+
+static struct session_layer *layer;
+static struct listener *listener;
+static uint16_t port;
+
+/* --- the Socket.IO application ------------------------------------------------------------- */
+
+/* The auth object of the CONNECT under way: `connect` and `opened` follow one another. */
+static struct builder auth;
+
+static struct app_verdict on_connect(
+    void *app, struct shard *shard, const struct app_connect *request)
+{
+    builder_clear(&auth);
+    builder_add(&auth, request->auth.len > 0 ? request->auth : BYTES("{}"));
+    struct claims *claims = claims_copy(&(struct claims){.user = BYTES("echo")});
+    CHECK(claims);
+    return (struct app_verdict){.kind = APP_ACCEPT, .identity = identity_new(claims, false)};
+}
+
+/* Emit `name` with arguments as JSON text `a,b`, and what its placeholders stand for. */
+static void emit(struct socket *socket, const char *name, struct bytes args,
+    struct buf *const *attachments, unsigned attachment_count)
+{
+    struct builder data = {0};
+    builder_byte(&data, '[');
+    json_scan_write_string(&data, bytes_str(name));
+    if (args.len > 0) {
+        builder_byte(&data, ',');
+        builder_add(&data, args);
+    }
+    builder_byte(&data, ']');
+    struct event *event = NULL;
+    unsigned flags = attachment_count > 0 ? EVENT_BINARY : 0;
+    if (event_from_json(builder_bytes(&data), attachments, attachment_count, flags, &event) == 0) {
+        (void)socket_emit(socket, event);
+    }
+    event_unref(event);
+    builder_reset(&data);
+}
+
+static void on_opened(void *app, struct socket *socket)
+{
+    emit(socket, "auth", builder_bytes(&auth), NULL, 0);
+}
+
+static void add_frame(struct builder *out, enum ws_opcode opcode, struct bytes body)
+{
+    char head[WS_FRAME_HEAD_MAX];
+    builder_add(out, bytes_of(head, ws_frame_write_head(head, opcode, false, body.len)));
+    builder_add(out, body);
+}
+
+/* Answer with the arguments as they came, binary ones too. */
+static void answer(struct socket *socket, const struct app_event *event)
+{
+    if (event->attachment_count == 0) {
+        (void)socket_ack(socket, event->id, event->args);
+        return;
+    }
+    struct sio_head head = {.nsp = socket_nsp(socket),
+        .has_id = true,
+        .id = event->id,
+        .attachments = event->attachment_count};
+    struct builder text = {0};
+    sio_write_ack(&text, &head, event->args);
+    struct builder frames = {0};
+    add_frame(&frames, WS_TEXT, builder_bytes(&text));
+    builder_reset(&text);
+    for (unsigned i = 0; i < event->attachment_count; i++) {
+        add_frame(&frames, WS_BINARY, buf_bytes(event->attachments[i]));
+    }
+    struct chunk *chunk = chunk_take(&frames);
+    if (chunk) {
+        (void)socket_send(socket, chunk);
+        chunk_unref(chunk);
+    }
+}
+
+static void on_event(void *app, struct socket *socket, const struct app_event *event)
+{
+    if (bytes_eq_str(event->name, "message")) {
+        emit(socket, "message-back", event->args, event->attachments, event->attachment_count);
+    } else if (bytes_eq_str(event->name, "message-with-ack") && event->has_id) {
+        answer(socket, event);
+    } else if (bytes_eq_str(event->name, "ask")) {
+        uint64_t id;
+        if (session_ask(socket, BYTES("question"), event->args, &id) != 0) {
+            emit(socket, "answer", BYTES("null"), NULL, 0);
+        }
+    } else if (bytes_eq_str(event->name, "expel")) {
+        socket->ops->disconnect(socket, CLOSE_FORBIDDEN);
+    } else if (bytes_eq_str(event->name, "drop")) {
+        socket->ops->disconnect(socket, CLOSE_SLOW);
+    }
+}
+
+static void on_ack(void *app, struct socket *socket, uint64_t id, struct bytes args)
+{
+    emit(socket, "answer", json_scan_inside(args), NULL, 0);
+}
+
+static void on_closed(void *app, struct socket *socket, enum close_reason reason)
+{
+    socket_detach(socket, reason);
+}
+
+static bool on_has_namespace(void *app, struct bytes nsp)
+{
+    return bytes_eq_str(nsp, "/") || bytes_eq_str(nsp, "/custom");
+}
+
+static const struct app_ops app_ops = {
+    .connect = on_connect,
+    .opened = on_opened,
+    .event = on_event,
+    .ack = on_ack,
+    .closed = on_closed,
+    .has_namespace = on_has_namespace,
+};
+
+#define ENGINE_LIMITS                                                                              \
+    {                                                                                              \
+        .message_bytes = MAX_PAYLOAD, .fragments = 64, .control_frames = 20, .queued_replies = 16  \
+    }
+
+static const struct session_config session_config = {
+    .app = {.ops = &app_ops},
+    .sha1 = crypto_sha1,
+    .before_auth = ENGINE_LIMITS,
+    .after_auth = ENGINE_LIMITS,
+    .ping_interval_ms = 300,
+    .ping_timeout_ms = 200,
+    .connect_timeout_ms = 1000,
+    .attachments_timeout_ms = 1000,
+    .attachments_bytes = SIO_ATTACHMENTS_MAX * MAX_PAYLOAD,
+};
+
+/* --- /echo --------------------------------------------------------------------------------- */
+
+struct echo {
+    struct websocket websocket;
+    bool paused;
+};
+
+static void on_echo_message(struct websocket *websocket, bool binary, struct bytes message)
+{
+    struct echo *echo = container_of(websocket, struct echo, websocket);
+    struct connection *connection = websocket->connection;
+    struct outbox *outbox = connection_outbox(connection);
+    struct builder frame = {0};
+    add_frame(&frame, binary ? WS_BINARY : WS_TEXT, message);
+    struct chunk *chunk = chunk_take(&frame);
+    if (!chunk) {
+        websocket_close(websocket, CLOSE_FRAME_TOO_LARGE);
+        return;
+    }
+    struct shard *shard = loop_shard(connection_loop(connection));
+    (void)outbox_append(outbox, &shard->dirty_outboxes, chunk, 0, chunk->len);
+    chunk_unref(chunk);
+    if (!echo->paused && outbox->bytes > ECHO_WAITING_BYTES) {
+        echo->paused = true;
+        connection_pause(connection);
+    }
+}
+
+static void on_echo_drained(struct websocket *websocket, uint32_t refused)
+{
+    struct echo *echo = container_of(websocket, struct echo, websocket);
+    if (echo->paused) {
+        echo->paused = false;
+        connection_resume(websocket->connection);
+    }
+}
+
+static void on_echo_closed(struct websocket *websocket, enum close_reason reason)
+{
+    mem_free(container_of(websocket, struct echo, websocket));
+}
+
+static void on_echo_request(struct http_request *request, void *context)
+{
+    static const struct websocket_ops ops = {
+        .on_message = on_echo_message, .on_closed = on_echo_closed, .on_drained = on_echo_drained};
+    static const struct websocket_limits limits = {.message_bytes = ECHO_MESSAGE_BYTES,
+        .fragments = ECHO_FRAGMENTS,
+        .control_frames = 100000,
+        .queued_replies = 64};
+    struct ws_accept accept;
+    if (ws_accept_check(request->head, &accept) != 0) {
+        http_respond(request, accept.refusal, "text/plain", BYTES(""), BYTES("WebSocket only\n"));
+        return;
+    }
+    struct ws_accept_answer answer = {.key = accept.key, .sha1 = crypto_sha1};
+    struct builder out = {0};
+    CHECK(ws_accept_write(&out, &answer) == 0);
+    struct connection *connection = request->connection;
+    http_upgrade(request, builder_bytes(&out));
+    builder_reset(&out);
+    struct echo *echo = mem_alloc(sizeof(*echo));
+    websocket_init(&echo->websocket, connection, &limits, &ops);
+}
+
+/* --- the program --------------------------------------------------------------------------- */
+
+static void on_engine_request(struct http_request *request, void *context)
+{
+    upgrade_engine(layer, request);
+}
+
+static void on_plain_request(struct http_request *request, void *context)
+{
+    upgrade_plain(layer, request);
+}
+
+static const struct http_route routes[] = {
+    {.method = "*", .path = "/socket.io/*", .handler = on_engine_request, .max_body = MAX_PAYLOAD},
+    {.method = "GET", .path = "/ws", .handler = on_plain_request},
+    {.method = "GET", .path = "/echo", .handler = on_echo_request},
+    {0},
+};
+
+static const struct http_server_config http_config = {
+    .routes = routes,
+    .max_head_bytes = 8192,
+    .max_headers = 64,
+    .head_timeout_ms = 5000,
+    .body_timeout_ms = 5000,
+    .idle_timeout_ms = 5000,
+};
+
+static void on_accept(struct connection *connection, void *context)
+{
+    http_serve(connection, &http_config);
+}
+
+static int on_start(struct loop *loop, void *context)
+{
+    struct shard *shard = loop_shard(loop);
+    fanout_start(shard, BYTES("/"));
+    fanout_start(shard, BYTES("/custom"));
+    session_layer_start(layer, shard);
+    struct listener_config config = {.host = "*", .port = port, .on_accept = on_accept};
+    int status = listener_open(loop, &config, &listener);
+    if (status == 0) {
+        port = listener_port(listener);
+    }
+    return status;
+}
+
+static void on_stop(struct loop *loop, void *context)
+{
+    listener_close(listener);
+    session_layer_stop(layer, loop_shard(loop), CLOSE_DRAINING);
+}
+
+static void block_signals(sigset_t *ret_ending)
+{
+    sigemptyset(ret_ending);
+    sigaddset(ret_ending, SIGTERM);
+    sigaddset(ret_ending, SIGINT);
+    pthread_sigmask(SIG_BLOCK, ret_ending, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static bool parse_arguments(int argc, char **argv)
+{
+    uint64_t number;
+    if (argc != 3 || strcmp(argv[1], "--port") != 0 ||
+        bytes_to_u64(bytes_str(argv[2]), UINT16_MAX, &number) != 0) {
+        fprintf(stderr, "usage: echo-hub --port N\n");
+        return false;
+    }
+    port = (uint16_t)number;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct actor_config actor_config = {.node = "echo",
+        .epoch = "",
+        .tick_ms = 100,
+        .flushes_per_tick = 8,
+        .outbox_bytes = OUTBOX_BYTES,
+        .stall_ms = 30000};
+    if (!parse_arguments(argc, argv)) {
+        return 2;
+    }
+    sigset_t ending;
+    block_signals(&ending);
+    struct actor_system *system = actor_system_create(1);
+    struct shard shard;
+    shard_init(&shard, actor_system_sched(system, 0), &actor_config);
+    layer = session_layer_create(&session_config, 1);
+    struct loop *loop;
+    struct loop_config loop_config = {
+        .system = system, .shard = &shard, .on_start = on_start, .on_stop = on_stop};
+    if (loop_create(&loop_config, &loop) != 0 || loop_start(loop) != 0) {
+        return 1;
+    }
+    printf("public=127.0.0.1:%u\n", (unsigned)port);
+    fflush(stdout);
+    int received;
+    sigwait(&ending, &received);
+    loop_stop(loop);
+    loop_join(loop);
+    loop_destroy(loop);
+    actor_system_destroy(system);
+    shard_finish(&shard);
+    session_layer_destroy(layer);
+    builder_reset(&auth);
+    return 0;
+}
