@@ -206,7 +206,8 @@ static void on_echo_message(struct websocket *websocket, bool binary, struct byt
     struct shard *shard = loop_shard(connection_loop(connection));
     (void)outbox_append(outbox, &shard->dirty_outboxes, chunk, 0, chunk->len);
     chunk_unref(chunk);
-    if (!echo->paused && outbox->bytes > ECHO_WAITING_BYTES) {
+    /* Only then is on_drained certain to come: while the kernel takes no more. */
+    if (!echo->paused && outbox->busy && outbox->bytes > ECHO_WAITING_BYTES) {
         echo->paused = true;
         connection_pause(connection);
     }
