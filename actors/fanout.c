@@ -13,7 +13,7 @@
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 
-enum { SHED_BOUND = 8192, WINDOW_EVENTS_MAX = 16384 };
+enum { SHED_BOUND = 8192, WINDOW_EVENTS_MAX = 16384, FEW_LEAVES = 32 };
 
 static void free_fanout(struct actor *actor);
 
@@ -136,7 +136,7 @@ void fanout_exit(struct fanout *fanout, struct socket *socket)
 {
     while (socket->membership_count > 0) {
         struct membership *last = &socket->memberships[socket->membership_count - 1];
-        room_send_leave(fanout->shard, socket, leaf_name(last->leaf));
+        room_send_leave(fanout->shard, socket, leaf_name(last->leaf), false);
         remove_membership(fanout, socket, last);
     }
     struct socket *moved = leaf_remove(fanout->everyone, socket->everyone_index);
@@ -192,17 +192,24 @@ void fanout_catch_up(struct fanout *fanout, struct socket *socket)
         socket->sent_through = fanout->seen;
         return;
     }
-    struct leaf *dirty[UINT8_MAX + 1];
+    struct leaf *few[FEW_LEAVES];
+    struct leaf **dirty = few;
     uint32_t count = 0;
+    if (socket->membership_count >= FEW_LEAVES) {
+        dirty = mem_alloc_array(socket->membership_count + 1u, sizeof(struct leaf *));
+    }
     if (fanout->everyone->window != NULL) {
         dirty[count++] = fanout->everyone;
     }
-    for (uint32_t i = 0; i < socket->membership_count && count < ARRAY_LEN(dirty); i++) {
+    for (uint32_t i = 0; i < socket->membership_count; i++) {
         if (socket->memberships[i].leaf->window != NULL) {
             dirty[count++] = socket->memberships[i].leaf;
         }
     }
     leaf_catch_up(socket, dirty, count);
+    if (dirty != few) {
+        mem_free(dirty);
+    }
 }
 
 /* When windows leave. */

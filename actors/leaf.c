@@ -197,6 +197,8 @@ void leaf_flush(struct leaf *leaf)
         if (!socket->closing &&
             outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
             shard->stats.deliveries += window->count;
+        } else if (!socket->closing) {
+            shard->stats.refused++;
         }
     }
     for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
@@ -264,6 +266,8 @@ void leaf_catch_up(struct socket *socket, struct leaf *const *leaves, uint32_t c
             if (outbox_append(
                     socket->outbox, &fanout->shard->dirty_outboxes, chunk, 0, chunk->len)) {
                 fanout->shard->stats.deliveries += taken;
+            } else {
+                fanout->shard->stats.refused++;
             }
             chunk_unref(chunk);
         }
