@@ -54,6 +54,9 @@ struct ingest {
     uint8_t state; /* enum ingest_state */
     bool reading;
     bool busy; /* `storing` is being routed or committed */
+    bool asking; /* a SET or renewal of the lease is still to be answered */
+    bool routed; /* `storing` is in the streams of its partitions */
+    bool rewound; /* `storing` was read before the stream was begun again */
     bool closing;
     struct bus_link *link; /* lease, dead letters, replies */
     struct bus_link *reader; /* blocking reads */
@@ -65,6 +68,7 @@ struct ingest {
     char last_id[INGEST_ID_MAX]; /* committed */
     char read_id[INGEST_ID_MAX]; /* read so far */
     char asked_id[INGEST_ID_MAX]; /* what the read under way began from */
+    char tip_id[INGEST_ID_MAX]; /* last_id when the tip was asked for */
     struct ingest_batch *storing;
     struct ingest_batch *waiting; /* read while `storing` is being committed */
     uint32_t committed; /* batches since the last trim */
@@ -211,6 +215,7 @@ static uint64_t lease_ms(const struct ingest *ingest)
 static void on_acquired(void *context, int status, const struct bus_reply *reply)
 {
     struct ingest *ingest = context;
+    ingest->asking = false;
     if (ingest->closing || status != 0 || reply->type != BUS_STATUS || ingest->state != STANDBY) {
         return;
     }
@@ -221,6 +226,7 @@ static void on_acquired(void *context, int status, const struct bus_reply *reply
 static void on_renewed(void *context, int status, const struct bus_reply *reply)
 {
     struct ingest *ingest = context;
+    ingest->asking = false;
     if (ingest->closing || status != 0 || ingest->state == STANDBY) {
         return; /* the link is down: the timer sees when the lease has run out */
     }
@@ -235,6 +241,7 @@ static void on_tip(void *context, int status, const struct bus_reply *reply);
 
 static void check_tip(struct ingest *ingest)
 {
+    memcpy(ingest->tip_id, ingest->last_id, sizeof(ingest->tip_id));
     const struct bytes argv[] = {BYTES("XINFO"), BYTES("STREAM"), bytes_str(ingest->stream)};
     command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_tip);
 }
@@ -250,11 +257,14 @@ static void on_lease_timer(struct timer *timer)
     if (ingest->state != STANDBY && now >= ingest->lease_until_ms) {
         lose(ingest, "expired");
     }
-    ingest->lease_sent_ms = now;
-    if (ingest->state == STANDBY && ingest->busy) {
-        arm(ingest, timer, STANDBY_MS); /* the answer to a former term's batch is still to come */
+    /* One question at a time: the lease runs from when the one that is answered was sent. And none
+     * while the answer to a former term's batch is still to come. */
+    if (ingest->asking || (ingest->state == STANDBY && ingest->busy)) {
+        arm(ingest, timer, STANDBY_MS);
         return;
     }
+    ingest->asking = true;
+    ingest->lease_sent_ms = now;
     if (ingest->state == STANDBY) {
         const struct bytes argv[] = {
             BYTES("SET"), bytes_str(ingest->lease), node, BYTES("NX"), BYTES("PX"), ttl};
@@ -370,12 +380,17 @@ static void on_tip(void *context, int status, const struct bus_reply *reply)
             tip = reply->items[i + 1]->text;
         }
     }
-    if (compare_ids(tip, bytes_str(ingest->last_id)) < 0) {
+    /* What was committed since the question was sent may be newer than the answer. */
+    if (compare_ids(tip, bytes_str(ingest->tip_id)) < 0) {
         log_error("INGEST-TIP",
             "the stream is behind what is stored: reading it again from the start",
             "stream=%s tip=%s position=%s", ingest->stream, log_quote(tip), ingest->last_id);
         set_id(ingest->last_id, BYTES("0-0"));
         set_id(ingest->read_id, BYTES("0-0"));
+        ingest_batch_free(ingest->waiting);
+        ingest->waiting = NULL;
+        ingest->rewound = ingest->storing != NULL; /* its ids say nothing about the new stream */
+        read_more(ingest);
     }
 }
 
@@ -453,6 +468,7 @@ static void on_routed(void *context, bool ok)
         ingest_batch_free(ingest->storing);
         ingest->storing = NULL;
     } else if (ok) {
+        ingest->routed = true;
         submit(ingest);
     } else {
         arm(ingest, &ingest->retry_timer, RETRY_MS);
@@ -471,9 +487,11 @@ static void store_next(struct ingest *ingest)
         if (ingest->storing == NULL) {
             return;
         }
+        ingest->routed = false;
+        ingest->rewound = false;
         ingest_tell_faults(ingest->storing, ingest->link, ingest->stream);
     }
-    if (ingest->partition == INGEST_ROUTER) {
+    if (ingest->partition == INGEST_ROUTER && !ingest->routed) {
         ingest->busy = true;
         ingest_route(ingest->storing, ingest->link, on_routed, ingest);
         return;
@@ -488,20 +506,29 @@ static void trim(struct ingest *ingest)
     command(ingest, ingest->link, argv, ARRAY_LEN(argv), NULL);
 }
 
+/* What follows from an entry that is committed. The router's entries are published by those who
+ * own their partitions. */
+static void on_entry_committed(struct ingest *ingest, struct ingest_entry *entry)
+{
+    if (ingest->partition == INGEST_ROUTER) {
+        return;
+    }
+    if (entry->parsed && entry->post.is_event &&
+        post_event(shard_here(ingest), &entry->post) != 0) {
+        entry->fault = (struct ingest_fault){.reason = "invalid_field", .field = "args"};
+        ingest_tell_fault(ingest->storing, entry, ingest->link, ingest->stream);
+    }
+    ingest_tell_result(ingest->storing, entry, ingest->link);
+}
+
 static void on_committed(struct ingest *ingest, struct ingest_batch *batch)
 {
-    struct shard *shard = shard_here(ingest);
-    set_id(ingest->last_id, ingest_batch_run_id(batch));
-    post_announce(shard, batch->put.rows, batch->put.count);
+    if (!ingest->rewound) {
+        set_id(ingest->last_id, ingest_batch_run_id(batch));
+    }
+    post_announce(shard_here(ingest), batch->put.rows, batch->put.count);
     for (uint32_t i = batch->from; i < batch->to; i++) {
-        struct ingest_entry *entry = &batch->entries[i];
-        if (entry->parsed && entry->post.is_event && ingest->partition != INGEST_ROUTER &&
-            post_event(shard, &entry->post) != 0) {
-            entry->fault = (struct ingest_fault){.reason = "invalid_field", .field = "args"};
-        }
-        if (ingest->partition != INGEST_ROUTER) {
-            ingest_tell_result(batch, entry, ingest->link);
-        }
+        on_entry_committed(ingest, &batch->entries[i]);
     }
     if (ingest_batch_advance(batch)) {
         submit(ingest);
@@ -509,7 +536,7 @@ static void on_committed(struct ingest *ingest, struct ingest_batch *batch)
     }
     ingest_batch_free(batch);
     ingest->storing = NULL;
-    if (++ingest->committed % TRIM_EVERY == 0 || ingest->waiting == NULL) {
+    if (!ingest->rewound && (++ingest->committed % TRIM_EVERY == 0 || ingest->waiting == NULL)) {
         trim(ingest);
     }
     store_next(ingest);
@@ -521,11 +548,11 @@ static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
     struct ingest_batch *batch = msg->batch;
     int status = batch->put.base.status;
     msg->batch = NULL;
-    ingest->busy = false;
     store_request_finish(&batch->put.base);
     if (status == STATUS_FENCED) {
-        lose(ingest, "fenced");
+        lose(ingest, "fenced"); /* still busy: the batch is freed below */
     }
+    ingest->busy = false;
     if (ingest->state != OWNER || batch->put.token != ingest->token) {
         ingest_batch_free(batch);
         ingest->storing = NULL;

@@ -62,12 +62,12 @@ static void decode(struct ingest_entry *entry)
     }
 }
 
-/* The default key: stream name NUL entry id, kept when an entry is routed. */
+/* The default key: stream name, '@', entry id. A routed entry has this key in a field. */
 static void fill_rows(struct ingest_batch *batch, struct ingest_entry *entry, struct bytes stream)
 {
     struct builder key = {0};
     builder_add(&key, stream);
-    builder_byte(&key, '\0');
+    builder_byte(&key, '@');
     builder_str(&key, entry->id);
     entry->first_row = batch->row_count;
     entry->row_count = entry->post.target_count;

@@ -14,7 +14,7 @@
 #include "codec/iso_time.h"
 #include "codec/json_scan.h"
 
-enum { COMMAND_MS = 5000, ARGS_MAX = 96, REPLY_MAXLEN = 10000, FIELD_SLOTS = 32 };
+enum { COMMAND_MS = 5000, ARGS_MAX = 96, REPLY_MAXLEN = 10000 };
 
 /* Dead letters. */
 
@@ -150,9 +150,9 @@ static void on_written(void *context, int status, const struct bus_reply *reply)
     settle(routing);
 }
 
-/* The fields of a routed entry; absent ones are left out. */
+/* The command that writes a routed entry; absent fields are left out. */
 struct routed {
-    struct bytes argv[FIELD_SLOTS * 2];
+    struct bytes argv[ARGS_MAX];
     size_t count;
 };
 
@@ -170,12 +170,6 @@ static void add_content(
     add_field(routed, BYTES("tenant"), post->tenant);
     add_field(routed, BYTES("reply"), post->reply);
     add_field(routed, BYTES("priority"), notification_priority_name(post->priority));
-    if (post->is_event) {
-        add_field(routed, BYTES("event"), post->event);
-        add_field(routed, BYTES("args"), post->args);
-        add_field(routed, BYTES("retain"), post->retain);
-        return;
-    }
     add_field(routed, BYTES("type"), post->type);
     add_field(routed, BYTES("title"), post->title);
     add_field(routed, BYTES("message"), post->message);
@@ -186,69 +180,88 @@ static void add_content(
     }
 }
 
-/* The targets of `post` that belong to `partition`, as field and JSON list; false when there are
- * none. */
-static bool write_targets(struct routing *routing, const struct notification_post *post,
+static void begin(
+    struct routed *routed, const struct routing *routing, uint32_t partition, char stream[128])
+{
+    const char *prefix = routing->batch->shard->config->bus_prefix;
+    snprintf(stream, 128, "%s:in:%u", prefix, (unsigned)partition);
+    *routed = (struct routed){.argv = {BYTES("XADD"), bytes_str(stream), BYTES("*")}, .count = 3};
+}
+
+static void send(struct routing *routing, const struct routed *routed)
+{
+    routing->waiting++;
+    routing->batch->shard->bus->ops->command(
+        routing->link, routed->argv, routed->count, COMMAND_MS, on_written, routing);
+}
+
+/* The users of `post` that belong to `partition`, as a JSON list; false when there are none. */
+static bool write_users(struct routing *routing, const struct notification_post *post,
     uint32_t partition, struct builder *list)
 {
     uint32_t partitions = routing->batch->shard->config->partitions;
     uint32_t count = 0;
     builder_byte(list, '[');
     for (uint32_t i = 0; i < post->target_count; i++) {
-        bool here = post->target == NOTIFICATION_USERS
-                        ? post_partition(post->tenant, post->targets[i], partitions) == partition
-                        : partition == 0;
-        if (here) {
+        if (post_partition(post->tenant, post->targets[i], partitions) == partition) {
             builder_str(list, count++ > 0 ? "," : "");
             json_scan_write_string(list, post->targets[i]);
         }
     }
     builder_byte(list, ']');
-    return count > 0 || (post->target == NOTIFICATION_ALL && partition == 0);
+    return count > 0;
 }
 
 static void send_part(struct routing *routing, const struct ingest_entry *entry, uint32_t partition,
-    struct bytes targets)
+    struct bytes users)
 {
-    const struct shard *shard = routing->batch->shard;
     const struct notification_post *post = &entry->post;
     char stream[128];
+    struct routed routed;
     struct builder expires = {0};
     struct builder key = {0};
-    snprintf(stream, sizeof(stream), "%s:in:%u", shard->config->bus_prefix, (unsigned)partition);
-    struct routed routed = {0};
-    add_field(&routed, BYTES("XADD"), bytes_str(stream));
-    routed.argv[routed.count++] = BYTES("*");
-    if (post->target == NOTIFICATION_USERS) {
-        add_field(&routed, BYTES("users"), targets);
-    } else if (post->target == NOTIFICATION_ROOMS) {
-        add_field(&routed, BYTES("room"), post->targets[0]);
-    } else {
-        add_field(&routed, BYTES("all"), BYTES("1"));
-    }
+    begin(&routed, routing, partition, stream);
+    add_field(&routed, BYTES("users"), users);
     add_content(&routed, post, &expires);
-    if (!post->is_event) {
-        builder_printf(&key, "%s:in", shard->config->bus_prefix);
-        builder_byte(&key, '@');
-        builder_str(&key, entry->id);
-        add_field(&routed, BYTES("key"), post->key.len > 0 ? post->key : builder_bytes(&key));
-    }
-    routing->waiting++;
-    shard->bus->ops->command(
-        routing->link, routed.argv, routed.count, COMMAND_MS, on_written, routing);
+    builder_printf(&key, "%s:in@%s", routing->batch->shard->config->bus_prefix, entry->id);
+    add_field(&routed, BYTES("key"), post->key.len > 0 ? post->key : builder_bytes(&key));
+    send(routing, &routed);
     builder_reset(&expires);
     builder_reset(&key);
+}
+
+/* An event goes to one partition as it came: it has no rows that would need to be split. */
+static void route_event(struct routing *routing, const struct ingest_entry *entry)
+{
+    const struct notification_post *post = &entry->post;
+    uint32_t partitions = routing->batch->shard->config->partitions;
+    char stream[128];
+    struct routed routed;
+    begin(&routed, routing,
+        post->target == NOTIFICATION_USERS
+            ? post_partition(post->tenant, post->targets[0], partitions)
+            : 0,
+        stream);
+    for (uint32_t i = 0; i < entry->field_count; i++) {
+        routed.argv[routed.count++] = entry->fields[i].name;
+        routed.argv[routed.count++] = entry->fields[i].value;
+    }
+    send(routing, &routed);
 }
 
 static void route_entry(struct routing *routing, const struct ingest_entry *entry)
 {
     uint32_t partitions = routing->batch->shard->config->partitions;
+    if (entry->post.is_event) {
+        route_event(routing, entry);
+        return;
+    }
     for (uint32_t partition = 0; partition < partitions; partition++) {
-        struct builder targets = {0};
-        if (write_targets(routing, &entry->post, partition, &targets)) {
-            send_part(routing, entry, partition, builder_bytes(&targets));
+        struct builder users = {0};
+        if (write_users(routing, &entry->post, partition, &users)) {
+            send_part(routing, entry, partition, builder_bytes(&users));
         }
-        builder_reset(&targets);
+        builder_reset(&users);
     }
 }
 
