@@ -30,7 +30,7 @@ struct room {
     struct actor actor;
     struct buf *key;
     uint32_t members;
-    bool quiet; /* nobody is told who comes and goes */
+    bool quiet; /* the room's type says so: a JOIN told it, leaves do not */
     struct list joining;
     struct share shares[]; /* by shard */
 };
@@ -168,7 +168,7 @@ static void reply_joined(struct room *room, struct room_join *join)
     msg->token = join->token;
     msg->room = buf_ref(room->key);
     msg_send(room->actor.sched, join->reply_to, msg);
-    if (!join->quiet) {
+    if (!room->quiet) {
         notify(room, &join->who, "user_joined_room");
     }
 }
@@ -190,8 +190,8 @@ static void on_join(struct room *room, struct room_join *msg)
     }
     uint32_t shard = msg->reply_to.shard;
     struct share *share = &room->shares[shard];
+    room->quiet = room->quiet || msg->quiet;
     room->members++;
-    room->quiet = msg->quiet;
     if (share->members++ == 0) {
         share->serial++;
         send_interest(room, shard, true);
@@ -242,7 +242,7 @@ static void on_leave(struct room *room, struct room_leave *msg)
         share->interested = false;
         send_interest(room, msg->shard, false);
     }
-    if (!room->quiet) {
+    if (!msg->quiet && !room->quiet) {
         notify(room, &msg->who, "user_left_room");
     }
     if (room->members == 0) {
@@ -266,10 +266,12 @@ static void send_leave(struct shard *shard, struct room_leave *msg)
     msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
 }
 
-void room_send_leave(struct shard *shard, const struct socket *socket, struct bytes room)
+void room_send_leave(
+    struct shard *shard, const struct socket *socket, struct bytes room, bool quiet)
 {
     const struct claims *claims = socket->identity->claims;
     struct room_leave *msg = new_leave(shard, socket_nsp(socket), room, claims->user);
+    msg->quiet = quiet;
     msg->who.socket_id = socket->id;
     memcpy(msg->who.sid, socket->sid, sizeof(msg->who.sid));
     msg->who.name = claims->name.len > 0 ? copy(claims->name) : NULL;

@@ -38,6 +38,7 @@ struct room_leave {
     struct msg base;
     struct buf *key;
     uint32_t shard;
+    bool quiet; /* do not tell the others */
     struct room_who who;
 };
 
@@ -57,8 +58,9 @@ PROTOCOL_DECLARE(ROOM, room)
 /* The key of the actor of `room` (wire name) in namespace `nsp`; one reference. */
 MUST_CHECK struct buf *room_key_new(struct bytes nsp, struct bytes room);
 
-/* Send LEAVE for a socket that is, or was, a member of `room`. */
-void room_send_leave(struct shard *shard, const struct socket *socket, struct bytes room);
+/* Send LEAVE for a socket that is, or was, a member of `room`; `quiet`: the others are not told. */
+void room_send_leave(
+    struct shard *shard, const struct socket *socket, struct bytes room, bool quiet);
 
 /* Send LEAVE for a socket that went before its JOIN was answered. */
 void room_send_leave_gone(

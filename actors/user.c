@@ -94,6 +94,7 @@ static struct user *start_user(struct shard *shard, struct bytes key)
 
 static void stop_user(struct user *user)
 {
+    user_rooms_hush(user);
     register_room(user, false);
     if (shard_of(&user->actor)->cluster != NULL) {
         cluster_watch(shard_of(&user->actor)->cluster, user_key(user), false);
@@ -244,17 +245,25 @@ static void drop_packet(struct user_packet *msg)
 
 /* Other messages. */
 
-static void on_detached(struct user *user, struct user_detached *msg)
+/* A JOIN that is still to be answered has to be undone by us: nobody else knows of the member. */
+static void stop_unused(struct user *user)
 {
-    (void)msg;
-    if (user->socket_count == 0) {
+    if (user->socket_count == 0 && user->joins == 0) {
         stop_user(user);
     }
 }
 
+static void on_detached(struct user *user, struct user_detached *msg)
+{
+    (void)msg;
+    stop_unused(user);
+}
+
 static void on_joined(struct user *user, struct user_joined *msg)
 {
+    user->joins--;
     user_rooms_joined(user, msg);
+    stop_unused(user);
 }
 
 static void drop_joined(struct user_joined *msg)
@@ -264,7 +273,9 @@ static void drop_joined(struct user_joined *msg)
 
 static void on_refused(struct user *user, struct user_refused *msg)
 {
+    user->joins--;
     user_rooms_refused(user, msg);
+    stop_unused(user);
 }
 
 static void drop_refused(struct user_refused *msg)

@@ -39,6 +39,7 @@ struct user {
     struct user_chat *chat; /* what only those who send messages need; NULL before */
     struct timer timer; /* gap deadline, or retry of the store */
     struct rate_bucket buckets[BUCKET_COUNT];
+    uint32_t joins; /* that rooms have not answered yet: the actor stays to undo them */
     uint16_t socket_count;
     uint8_t phase; /* enum user_phase */
     bool reading; /* a read of what changed above rev is under way */
@@ -65,6 +66,7 @@ struct user_request {
         struct store_sync sync;
     } store;
     void (*answered)(struct user *user, struct user_request *request);
+    void (*carried_out)(struct user_request *request); /* also when the user has gone; or NULL */
     struct shard *shard;
     struct actor_ref user;
     struct buf *key; /* what store_user points into */
@@ -155,6 +157,9 @@ void user_rooms_subscribe(const struct user_call *call);
 void user_rooms_joined(struct user *user, struct user_joined *msg);
 void user_rooms_refused(struct user *user, struct user_refused *msg);
 void user_rooms_admin(struct user *user, struct bytes room, bool join);
+
+/* Tell the rooms in which the user is still typing that it does no more. */
+void user_rooms_hush(struct user *user);
 void user_rooms_stop(struct user *user);
 
 #endif

@@ -220,16 +220,15 @@ static void apply(struct user *user, struct announce *announce)
     }
 }
 
+/* Keep the next HELD_MAX revs only: what is farther ahead is read from the store in any case. */
 static void hold(struct user *user, uint64_t rev, struct buf *payload)
 {
-    size_t count = 0;
     struct user_held **at = &user->held;
     while (*at != NULL && (*at)->rev < rev) {
         at = &(*at)->next;
-        count++;
     }
-    if (count >= HELD_MAX || (*at != NULL && (*at)->rev == rev)) {
-        return; /* a repeat, or so far ahead that the store is read in any case */
+    if (rev - user->rev > HELD_MAX || (*at != NULL && (*at)->rev == rev)) {
+        return;
     }
     struct user_held *held = mem_alloc(sizeof(*held));
     held->next = *at;
@@ -345,6 +344,7 @@ static void on_read(struct user *user, struct user_request *request)
     if (sync->resync) {
         user->rev = sync->position.rev;
         user->news = user->rev;
+        user_feed_stop(user); /* what was held belongs to another numbering */
         tell_resync(user);
     } else {
         tell_page(user, sync);

@@ -92,19 +92,26 @@ static void answer_request(struct user *user, struct user_request *request, stru
 
 /* Changes of state. */
 
+/* The other devices learn of it even if the one that asked, and its user actor, have gone. */
+static void announce_marked(struct user_request *request)
+{
+    const struct store_mark *mark = &request->store.mark;
+    struct shard *shard = request->shard;
+    if (!mark->changed || mark->change_count == 0) {
+        return;
+    }
+    if (mark->id_count > 0) {
+        announce_changes(shard, mark->who, mark->position, mark->changes, mark->change_count);
+    } else {
+        announce_up_to(shard, mark->who, mark->position, mark->up_to, &mark->changes[0]);
+    }
+}
+
 static void on_marked(struct user *user, struct user_request *request)
 {
     const struct store_mark *mark = &request->store.mark;
     if (!check_stored(user, request)) {
         return;
-    }
-    struct shard *shard = shard_of(&user->actor);
-    if (mark->changed && mark->change_count > 0) {
-        if (mark->id_count > 0) {
-            announce_changes(shard, mark->who, mark->position, mark->changes, mark->change_count);
-        } else {
-            announce_up_to(shard, mark->who, mark->position, mark->up_to, &mark->changes[0]);
-        }
     }
     struct builder text = {0};
     builder_printf(&text, "{\"ok\":true,\"rev\":%llu,\"unread\":%llu}",
@@ -142,6 +149,7 @@ static void change_state(const struct user_call *call, enum store_state state, b
     struct user_request *request = user_request_new(call->user, STORE_MARK, on_marked);
     struct store_mark *mark = &request->store.mark;
     remember_call(request, call);
+    request->carried_out = announce_marked;
     mark->who = user_request_who(request);
     mark->state = state;
     mark->at = sched_wall(call->user->actor.sched);

@@ -7,6 +7,9 @@
 static void on_done(struct store_request *base)
 {
     struct user_request *request = container_of(base, struct user_request, store.base);
+    if (base->status == 0 && request->carried_out != NULL) {
+        request->carried_out(request);
+    }
     struct user_stored *msg = user_stored_new();
     msg->request = base;
     msg_send(request->shard->sched, request->user, msg);

@@ -136,10 +136,12 @@ static uint64_t token_of(const struct user_call *call)
     return call->has_id ? TOKEN_HAS_ID | (call->id & ~(TOKEN_HAS_ID | TOKEN_SILENT)) : 0;
 }
 
-static void send_join(struct user *user, const struct socket *socket, struct bytes room,
+static void send_join(struct user *user, struct socket *socket, struct bytes room,
     const struct room_rules *rules, uint64_t token)
 {
     struct shard *shard = shard_of(&user->actor);
+    socket->joins++;
+    user->joins++;
     const struct claims *claims = socket->identity->claims;
     struct room_join *msg = room_join_new();
     msg->key = room_key_new(socket_nsp(socket), room);
@@ -178,7 +180,6 @@ static void join(const struct user_call *call, struct bytes client_room)
                socket->shard->config->rooms_per_socket) {
         user_refuse(call, "forbidden", "Too many rooms");
     } else {
-        socket->joins++;
         send_join(call->user, socket, room, &rules, token_of(call));
     }
 }
@@ -216,7 +217,7 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
     }
     socket->joins -= socket->joins > 0;
     if (!fanout_join(socket->fanout, socket, room)) {
-        room_send_leave(shard, socket, room); /* asked for twice at once: counted once */
+        room_send_leave(shard, socket, room, true); /* asked for twice at once: counted once */
     }
     answer_room(socket, msg->token, "room_joined", room);
 }
@@ -245,7 +246,6 @@ void user_auto_join(struct socket *socket)
         char at[WIRE_NAME_MAX];
         if (check_access(socket, client_room, &rules) == 0 &&
             socket->joins < config->rooms_per_socket) {
-            socket->joins++;
             struct bytes space = identity_space(socket->identity);
             send_join(
                 socket->user, socket, wire_name_room(space, client_room, at), &rules, TOKEN_SILENT);
@@ -256,7 +256,7 @@ void user_auto_join(struct socket *socket)
 static void leave(struct socket *socket, struct bytes room, uint64_t token)
 {
     if (fanout_leave(socket->fanout, socket, room)) {
-        room_send_leave(socket->shard, socket, room);
+        room_send_leave(socket->shard, socket, room, false);
     }
     answer_room(socket, token, "room_left", room);
 }
@@ -531,6 +531,18 @@ void user_rooms_typing(const struct user_call *call, bool on)
     }
     tell_typing(call->user, room, call->socket->sid, on);
     user_answer(call, BYTES("{\"ok\":true}"));
+}
+
+void user_rooms_hush(struct user *user)
+{
+    if (user->chat == NULL) {
+        return;
+    }
+    list_for_each_safe (link, following, &user->chat->typing) {
+        struct typing *typing = container_of(link, struct typing, link);
+        tell_typing(user, bytes_of(typing->room, typing->room_len), typing->sid, false);
+        free_typing(typing);
+    }
 }
 
 void user_rooms_stop(struct user *user)
