@@ -4,9 +4,18 @@
 #include "codec/base/check.h"
 #include "hub/api_handlers.h"
 
+/* Bodies that name up to 500 ids. */
+enum { IDS_BODY_MAX = 32 * 1024 };
+
 const struct http_route api_routes[] = {
+    {"DELETE", "/api/v1/users/{}/notifications", api_inbox_erase, NULL, 0},
+    {"GET", "/api/v1/notifications/{}", api_inbox_get, NULL, 0},
+    {"GET", "/api/v1/users/{}/notifications", api_inbox_list, NULL, 0},
+    {"GET", "/api/v1/users/{}/notifications/unread", api_inbox_unread, NULL, 0},
     {"POST", "/api/v1/events", api_post_events, api_post_head, API_BODY_CONFIGURED},
     {"POST", "/api/v1/notifications", api_post_notifications, api_post_head, API_BODY_CONFIGURED},
+    {"POST", "/api/v1/users/{}/notifications/read", api_inbox_read, NULL, IDS_BODY_MAX},
+    {"POST", "/api/v1/users/{}/notifications/read-all", api_inbox_read_all, NULL, IDS_BODY_MAX},
 };
 const size_t api_route_count = ARRAY_LEN(api_routes);
 

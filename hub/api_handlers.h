@@ -14,6 +14,14 @@ bool api_post_head(struct http_request *request, void *context);
 void api_post_notifications(struct http_request *request, void *context);
 void api_post_events(struct http_request *request, void *context);
 
+/* api_inbox.c */
+void api_inbox_erase(struct http_request *request, void *context);
+void api_inbox_get(struct http_request *request, void *context);
+void api_inbox_list(struct http_request *request, void *context);
+void api_inbox_read(struct http_request *request, void *context);
+void api_inbox_read_all(struct http_request *request, void *context);
+void api_inbox_unread(struct http_request *request, void *context);
+
 /* health.c */
 void health_alive(struct http_request *request, void *context);
 void health_ready(struct http_request *request, void *context);

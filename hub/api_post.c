@@ -8,7 +8,6 @@
  * not at all.
  */
 #include "actors/post.h"
-
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
@@ -512,8 +511,13 @@ void api_post_notifications(struct http_request *request, void *context)
         free_call(call);
         return;
     }
-    if (call->row_count > 0) {
+    if (call->row_count > 0 && call->shard->store != NULL) {
         submit(request, call);
+        return;
+    }
+    if (call->row_count > 0) { /* the node ends */
+        api_refuse_unavailable(request);
+        free_call(call);
         return;
     }
     call->api.request = request;
