@@ -42,7 +42,8 @@ struct sequencer {
     uint64_t number; /* of the last broadcast */
     struct actor_ref fanouts[SHARD_MAX];
     struct map interests; /* struct interest by wire name */
-    struct bus_link *link;
+    struct bus_link *link;   /* subscribes; NULL on a single node, as `sender` */
+    struct bus_link *sender; /* publishes: a subscribed connection cannot */
     bool namespace_confirmed;
 };
 
@@ -71,6 +72,8 @@ static const struct bus_events bus_events = {
     .on_subscribed = on_bus_subscribed,
     .on_message = on_bus_message,
 };
+
+static const struct bus_events no_events = {0};
 
 /* Life. */
 
@@ -120,6 +123,7 @@ static struct actor *spawn_sequencer(struct sched *sched, struct bytes key)
     actor_start(&sequencer->actor, &sequencer_behaviour, sched);
     if (shard->bus != NULL) {
         sequencer->link = shard->bus->ops->open(shard->bus, "sequencer", &bus_events, sequencer);
+        sequencer->sender = shard->bus->ops->open(shard->bus, "publisher", &no_events, sequencer);
         subscribe(sequencer, bytes_of(NULL, 0), true);
     }
     return &sequencer->actor;
@@ -137,8 +141,11 @@ static void free_interest(struct interest *interest)
 static void close_link(struct sequencer *sequencer)
 {
     if (sequencer->link != NULL) {
-        shard_of(&sequencer->actor)->bus->ops->close(sequencer->link);
+        const struct bus_ops *ops = shard_of(&sequencer->actor)->bus->ops;
+        ops->close(sequencer->link);
+        ops->close(sequencer->sender);
         sequencer->link = NULL;
+        sequencer->sender = NULL;
     }
 }
 
@@ -359,7 +366,7 @@ static void publish_on_bus(struct sequencer *sequencer, const struct broadcast *
         const struct bytes argv[] = {
             BYTES("PUBLISH"), builder_bytes(&channel), builder_bytes(&payload)};
         shard->bus->ops->command(
-            sequencer->link, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, NULL, NULL);
+            sequencer->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, NULL, NULL);
     }
     builder_reset(&channel);
     builder_reset(&payload);
