@@ -42,7 +42,7 @@ struct sequencer {
     uint64_t number; /* of the last broadcast */
     struct actor_ref fanouts[SHARD_MAX];
     struct map interests; /* struct interest by wire name */
-    struct bus_link *link;   /* subscribes; NULL on a single node, as `sender` */
+    struct bus_link *link; /* subscribes; NULL on a single node, as `sender` */
     struct bus_link *sender; /* publishes: a subscribed connection cannot */
     bool namespace_confirmed;
 };

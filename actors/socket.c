@@ -9,17 +9,17 @@
 
 _Static_assert((int)SOCKET_SID_LEN == (int)WIRE_SID_LEN, "one length of a sid");
 
-void socket_init(struct socket *socket, const struct socket_ops *ops, struct shard *shard,
-    struct bytes nsp, struct outbox *outbox, struct identity *identity, enum wire_format format)
+void socket_init(struct socket *socket, const struct socket_options *options)
 {
-    struct fanout *fanout = fanout_find(shard, nsp);
+    struct shard *shard = options->shard;
+    struct fanout *fanout = fanout_find(shard, options->nsp);
     CHECK(fanout != NULL);
     *socket = (struct socket){
-        .ops = ops,
+        .ops = options->ops,
         .shard = shard,
-        .outbox = outbox,
-        .identity = identity_ref(identity),
-        .format = (uint8_t)format,
+        .outbox = options->outbox,
+        .identity = identity_ref(options->identity),
+        .format = (uint8_t)options->format,
         .id = ++shard->next_socket_id,
     };
     list_init(&socket->user_link);
@@ -27,7 +27,7 @@ void socket_init(struct socket *socket, const struct socket_ops *ops, struct sha
     map_put(&shard->sockets, socket);
     shard->stats.sockets++;
     fanout_enter(fanout, socket);
-    sequencer_register(shard, nsp, bytes_of(socket->sid, SOCKET_SID_LEN), true);
+    sequencer_register(shard, options->nsp, bytes_of(socket->sid, SOCKET_SID_LEN), true);
 }
 
 void socket_detach(struct socket *socket, enum close_reason reason)

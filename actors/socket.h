@@ -64,12 +64,21 @@ struct socket {
     char sid[SOCKET_SID_LEN];
 };
 
+/* What a new socket is made of. */
+struct socket_options {
+    const struct socket_ops *ops;
+    struct shard *shard;
+    struct bytes nsp;
+    struct outbox *outbox;
+    struct identity *identity;
+    enum wire_format format;
+};
+
 /*
- * Prepare a zeroed socket: `sid` and `id` are drawn, the namespace's fan-out found (it exists from
- * start). Takes a reference of `identity`.
+ * Prepare a socket: `sid` and `id` are drawn, the namespace's fan-out found (it exists from start).
+ * Takes a reference of the identity.
  */
-void socket_init(struct socket *socket, const struct socket_ops *ops, struct shard *shard,
-    struct bytes nsp, struct outbox *outbox, struct identity *identity, enum wire_format format);
+void socket_init(struct socket *socket, const struct socket_options *options);
 
 /*
  * Leave every leaf and the user, and drop the identity; the user actor learns `reason` by message.

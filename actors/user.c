@@ -141,10 +141,10 @@ int user_attach(struct shard *shard, struct socket *socket)
     return 0;
 }
 
-void user_event(struct shard *shard, struct socket *socket, struct bytes name, struct bytes data,
-    const uint64_t *id, struct buf *const *attachments, unsigned attachment_count)
+void user_event(struct socket *socket, struct bytes data, const uint64_t *id,
+    struct buf *const *attachments, unsigned attachment_count)
 {
-    (void)name; /* event_from_json finds it again, in the copy */
+    struct shard *shard = socket->shard;
     struct event *event;
     shard->stats.events_in++;
     if (socket->user == NULL ||

@@ -30,11 +30,11 @@ MUST_CHECK int user_attach(struct shard *shard, struct socket *socket);
 
 /*
  * Hand a client event to the user actor (one message; bytes are copied here, once). `data` is the
- * whole JSON array text `["name",…]`, `args` the part behind the name; `has_id`: an ack is
- * expected. `attachments` (may be NULL with 0) are referenced.
+ * whole JSON array text `["name",…]`; `id` (may be NULL): an ack is expected. `attachments` (may be
+ * NULL with 0) are referenced.
  */
-void user_event(struct shard *shard, struct socket *socket, struct bytes name, struct bytes data,
-    const uint64_t *id, struct buf *const *attachments, unsigned attachment_count);
+void user_event(struct socket *socket, struct bytes data, const uint64_t *id,
+    struct buf *const *attachments, unsigned attachment_count);
 
 /* Join the rooms that the configuration has every socket of the user join (auto_join). */
 void user_auto_join(struct socket *socket);

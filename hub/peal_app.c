@@ -218,8 +218,7 @@ static void on_event(void *context, struct socket *socket, const struct app_even
     struct bytes name = unalias(hub->config, event->name);
     const uint64_t *id = event->has_id ? &event->id : NULL;
     if (bytes_eq(name, event->name)) {
-        user_event(socket->shard, socket, name, event->data, id, event->attachments,
-            event->attachment_count);
+        user_event(socket, event->data, id, event->attachments, event->attachment_count);
         return;
     }
     struct builder data = {0};
@@ -228,8 +227,7 @@ static void on_event(void *context, struct socket *socket, const struct app_even
     builder_str(&data, event->args.len > 0 ? "," : "");
     builder_add(&data, event->args);
     builder_byte(&data, ']');
-    user_event(socket->shard, socket, name, builder_bytes(&data), id, event->attachments,
-        event->attachment_count);
+    user_event(socket, builder_bytes(&data), id, event->attachments, event->attachment_count);
     builder_reset(&data);
 }
 

@@ -137,10 +137,15 @@ struct socket *session_add_socket(
         return NULL;
     }
     become_authenticated(session, verdict->identity);
-    const struct socket_ops *ops;
-    struct socket *socket = place_socket(session, &ops);
-    socket_init(socket, ops, session->home->shard, nsp, session_outbox(session), verdict->identity,
-        format_of(session, verdict->batch));
+    struct socket_options options = {
+        .shard = session->home->shard,
+        .nsp = nsp,
+        .outbox = session_outbox(session),
+        .identity = verdict->identity,
+        .format = format_of(session, verdict->batch),
+    };
+    struct socket *socket = place_socket(session, &options.ops);
+    socket_init(socket, &options);
     return socket;
 }
 

@@ -12,19 +12,18 @@ static uint32_t last_id;
 
 static const char *const names[] = {"/", "/custom", "/third"};
 
-void socket_init(struct socket *socket, const struct socket_ops *ops, struct shard *shard,
-    struct bytes nsp, struct outbox *outbox, struct identity *identity, enum wire_format format)
+void socket_init(struct socket *socket, const struct socket_options *options)
 {
-    socket->ops = ops;
-    socket->shard = shard;
-    socket->outbox = outbox;
-    socket->identity = identity_ref(identity);
-    socket->format = (uint8_t)format;
+    socket->ops = options->ops;
+    socket->shard = options->shard;
+    socket->outbox = options->outbox;
+    socket->identity = identity_ref(options->identity);
+    socket->format = (uint8_t)options->format;
     socket->id = ++last_id;
     memset(socket->sid, 'S', sizeof(socket->sid));
     list_init(&socket->user_link);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (bytes_eq_str(nsp, names[i])) {
+        if (bytes_eq_str(options->nsp, names[i])) {
             socket->sent_through = i; /* stands for the fan-out of the namespace */
             return;
         }
