@@ -100,6 +100,12 @@ void notification_json_item(const struct notification_view *view, struct builder
     if (view->expires_at > 0) {
         add_time(out, ",\"expiresAt\":", view->expires_at);
     }
+    if (view->seen_at > 0) {
+        add_time(out, ",\"seenAt\":", view->seen_at);
+    }
+    if (view->archived_at > 0) {
+        add_time(out, ",\"archivedAt\":", view->archived_at);
+    }
     builder_byte(out, '}');
 }
 

@@ -57,7 +57,10 @@ struct notification_change {
     uint64_t at;
 };
 
-/* `notification`, and an item of every list: {id, seq, rev, userId, type, …}. */
+/*
+ * `notification`, and an item of every list: {id, seq, rev, userId, type, …}; with seenAt and
+ * archivedAt only where it was, so that a device that was away does not show what has gone.
+ */
 void notification_json_item(const struct notification_view *view, struct builder *out);
 
 /* What `notification:state` says; `up_to` 0: by ids, UINT64_MAX: every one. */

@@ -238,10 +238,11 @@ static void expect_text(struct builder *out, const char *text)
     builder_clear(out);
 }
 
-#define ITEM(read, at)                                                                             \
+#define ITEM_OPEN(read, at)                                                                        \
     "{\"id\":\"" ID "\",\"seq\":3,\"rev\":9,\"userId\":\"42\",\"type\":\"invoice\","               \
     "\"title\":\"Pa\\\"id\",\"message\":\"m\",\"data\":{\"id\":7},\"priority\":\"high\","          \
-    "\"isRead\":" read ",\"readAt\":" at ",\"createdAt\":\"2023-11-14T22:13:20.123Z\"}"
+    "\"isRead\":" read ",\"readAt\":" at ",\"createdAt\":\"2023-11-14T22:13:20.123Z\""
+#define ITEM(read, at) ITEM_OPEN(read, at) "}"
 
 Test(notification, payloads)
 {
@@ -255,6 +256,13 @@ Test(notification, payloads)
     expect_text(&out,
         "{\"ok\":true,\"items\":[" ITEM("true", "\"2023-11-14T22:13:20.456Z\"") "],"
                                                                                 "\"next\":\"2\"}");
+    view.seen_at = 1700000000300;
+    view.archived_at = 1700000000600;
+    notification_json_item(&view, &out);
+    expect_text(&out,
+        ITEM_OPEN("true", "\"2023-11-14T22:13:20.456Z\"") ",\"seenAt\":\"2023-11-14T22:13:20."
+                                                          "300Z\",\"archivedAt\":\"2023-11-14T22:"
+                                                          "13:20.600Z\"}");
     notification_json_list(NULL, 0, 0, false, &out);
     expect_text(&out, "{\"items\":[],\"next\":null}");
     struct notification_change change = {.seq = 1, .rev = 5, .state = NOTIFICATION_ERASED};

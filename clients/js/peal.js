@@ -1,0 +1,920 @@
+// SPDX-License-Identifier: Apache-2.0
+// peal - client of a Peal hub over its plain WebSocket, for browsers and Node.
+//
+// Order of this file: emitter, errors, notifications and their states, the inbox, the connection.
+//
+// Invariants of the inbox:
+// - everything up to #rev has been applied; what comes ahead of #rev + 1 is held, and after a
+//   moment the hub is asked for everything above #rev (notification:sync);
+// - an item has the rev of its last change, so that repeats and late answers change nothing;
+// - `notification` is emitted once per seq, in the order of seq: #toldSeq is the last one.
+
+const PROTOCOL = 'peal.json.v1';
+const FRAME_CHARS = 16_384; // packets of one turn share frames of about this size
+const IDS_MAX = 500; // ids in one request
+const HELD_MAX = 1_000; // events held while the inbox catches up; the rest is asked for
+const TYPING_MS = 3_000; // the hub stops typing after 5 s: say it again before
+const TOO_MANY_MS = 5_000; // the least pause after a refusal for too many requests
+const STEADY_MS = 5_000; // a connection that lasted so long was a good one
+const CLOSE_DRAINING = 4503;
+const CLOSE_TOO_MANY = 4429;
+const RETURNS_ON = new Set([4408, CLOSE_TOO_MANY, CLOSE_DRAINING, 4508]);
+const TEMPORARY = new Set(['disconnected', 'timeout', 'unavailable', 'rate_limited']);
+
+const DEFAULTS = {
+  backoffMin: 500, // ms before the first attempt to return; doubles with each
+  backoffMax: 30_000,
+  openTimeout: 15_000, // ms for a connection to open
+  silence: 60_000, // ms without a word of the hub, after which the connection is dead
+  requestTimeout: 10_000,
+  gapDelay: 50, // ms that an announcement may be out of order before the hub is asked
+  pageSize: 20, // notifications read at the start and by inbox.loadMore()
+  inbox: true, // false: rooms and events only, no inbox is read
+};
+
+const EMIT = Symbol('emit');
+const READY = Symbol('ready');
+const RECEIVE = Symbol('receive');
+const OFFLINE = Symbol('offline');
+const PERSIST = Symbol('persist');
+
+// Does not keep a Node process alive by itself.
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref?.());
+
+function grow(attempt, min, max) {
+  return Math.min(max, min * 2 ** Math.min(attempt, 30)) * (0.5 + Math.random() / 2);
+}
+
+// --- emitter ---------------------------------------------------------------------------------
+
+class Emitter {
+  #listeners = new Map();
+
+  // Call `listener` at each `event`; returns a function that stops it.
+  on(event, listener) {
+    if (typeof listener !== 'function') throw new TypeError('a listener is a function');
+    if (!this.#listeners.has(event)) this.#listeners.set(event, []);
+    this.#listeners.get(event).push({ listener, once: false });
+    return () => this.off(event, listener);
+  }
+
+  once(event, listener) {
+    const stop = this.on(event, listener);
+    this.#listeners.get(event).at(-1).once = true;
+    return stop;
+  }
+
+  // Stop one listener, or all of an event.
+  off(event, listener) {
+    const left = (this.#listeners.get(event) ?? []).filter(
+      (entry) => listener !== undefined && entry.listener !== listener,
+    );
+    if (left.length > 0) this.#listeners.set(event, left);
+    else this.#listeners.delete(event);
+    return this;
+  }
+
+  // A listener that throws stops neither the others nor the client: the error is reported.
+  [EMIT](event, ...args) {
+    for (const entry of [...(this.#listeners.get(event) ?? [])]) {
+      if (entry.once) this.#remove(event, entry);
+      try {
+        entry.listener(...args);
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+
+  #remove(event, entry) {
+    const list = this.#listeners.get(event) ?? [];
+    const left = list.filter((other) => other !== entry);
+    if (left.length > 0) this.#listeners.set(event, left);
+    else this.#listeners.delete(event);
+  }
+}
+
+// --- errors ----------------------------------------------------------------------------------
+
+// `code` is one of the hub's ("forbidden", "invalid_field", "rate_limited", …) or one of ours:
+// "timeout", "disconnected" (the answer was lost with the connection), "closed".
+export class PealError extends Error {
+  constructor(code, message, detail = {}) {
+    super(message ?? code);
+    this.name = 'PealError';
+    this.code = code;
+    Object.assign(this, detail);
+  }
+
+  // Whether the same request may succeed a little later.
+  get temporary() {
+    return TEMPORARY.has(this.code);
+  }
+}
+
+// --- notifications and their states -----------------------------------------------------------
+
+const RANK = { unread: 0, seen: 1, read: 2, archived: 3, expired: 4, erased: 5 };
+const isGone = (state) => RANK[state] >= RANK.archived;
+
+function stateOf(item) {
+  if (item.archivedAt) return 'archived';
+  if (item.isRead) return 'read';
+  return item.seenAt ? 'seen' : 'unread';
+}
+
+const toItem = (wire) => ({ ...wire, state: stateOf(wire) });
+
+function changeItem(item, { state, at, rev }) {
+  const isRead = RANK[state] >= RANK.read;
+  return {
+    ...item,
+    rev,
+    state,
+    isRead,
+    readAt: isRead ? (item.readAt ?? (state === 'read' ? at : null)) : null,
+    ...(state === 'seen' && { seenAt: at }),
+  };
+}
+
+// Whether `change` is news to `item`: "everything up to seq" never takes a state back.
+function concerns(change, item) {
+  if (change.rev <= item.rev) return false;
+  if (change.upTo === undefined) return change.ids.includes(item.id);
+  return item.seq <= change.upTo && RANK[change.state] > RANK[item.state];
+}
+
+// --- the inbox -------------------------------------------------------------------------------
+
+// Events: `change` (inbox) when items or unread changed; `notification` (item) once for each new
+// one; `resync` when the position was lost and the items were read anew.
+export class Inbox extends Emitter {
+  #peal;
+  #options;
+  #items = new Map();
+  #sorted = null;
+  #next = null; // where loadMore goes on; null: nothing older
+  #user = null;
+  #epoch = null;
+  #rev = 0;
+  #toldSeq = 0;
+  #unread = 0;
+  #unreadRev = -1;
+  #news = 0; // the highest rev heard of
+  #held = [];
+  #gap = false; // the hub must be asked for what is above #rev
+  #unlisted = false; // the first page must be read
+  #stale = null; // ids from before a resync, dropped when the first page has come
+  #session = null; // one object per connection that is ready; null: offline
+  #restarts = 0;
+  #working = null;
+  #gapTimer = null;
+  #journals = new Set(); // changes while an answer to a list is under way
+  #receivedSeq = 0;
+  #receivedTimer = null;
+  #dirty = false;
+
+  constructor(peal, options) {
+    super();
+    this.#peal = peal;
+    this.#options = options;
+  }
+
+  // What is loaded, newest first: everything but what is archived, without holes.
+  get items() {
+    this.#sorted ??= Object.freeze([...this.#items.values()].sort((a, b) => b.seq - a.seq));
+    return this.#sorted;
+  }
+
+  get unread() {
+    return this.#unread;
+  }
+
+  // Whether older notifications than `items` exist.
+  get hasMore() {
+    return this.#next !== null;
+  }
+
+  // Where this device stands; null before the first hub:ready.
+  get position() {
+    return this.#epoch === null ? null : { epoch: this.#epoch, rev: this.#rev, seq: this.#toldSeq };
+  }
+
+  // One page as the hub has it, {items, next}; `items` of the inbox stay as they are.
+  async list({ after, limit, state, type } = {}) {
+    const answer = await this.#peal.request('notification:list', { after, limit, state, type });
+    const items = answer.items.map(toItem);
+    if (state === 'archived') for (const item of items) item.state = state;
+    return { items, next: answer.next };
+  }
+
+  // Add the next page of older notifications to `items`.
+  async loadMore({ limit = this.#options.pageSize } = {}) {
+    const after = this.#next;
+    if (after === null) return;
+    const page = await this.#read({ after, limit });
+    if (page === null || after !== this.#next) return; // read anew, or asked twice, meanwhile
+    this.#merge(page);
+    this.#changed();
+  }
+
+  // Each takes an id, a list of ids, or {upTo: seq}. They wait for the connection where there is
+  // none, and are repeated until the hub has answered: the same change twice is one change.
+  markRead(which) {
+    return this.#mark('notification:read', which);
+  }
+
+  markSeen(which) {
+    return this.#mark('notification:seen', which);
+  }
+
+  archive(which) {
+    return this.#mark('notification:archive', which);
+  }
+
+  // Everything this device knows of: what arrives while the request travels stays unread.
+  async markAllRead() {
+    if (this.#toldSeq > 0) await this.markRead({ upTo: this.#toldSeq });
+  }
+
+  async #mark(event, which) {
+    if (!Array.isArray(which)) {
+      this.#heard((await this.#peal[PERSIST](event, which)).rev);
+      return;
+    }
+    for (let at = 0; at < which.length; at += IDS_MAX) {
+      this.#heard((await this.#peal[PERSIST](event, which.slice(at, at + IDS_MAX))).rev);
+    }
+  }
+
+  // --- from the connection ---
+
+  [READY](ready) {
+    this.#session = {};
+    this.#working = null;
+    this.#held = [];
+    this.#receivedSeq = 0;
+    if (this.#user !== ready.userId) {
+      this.#forget();
+      this.#user = ready.userId;
+      this.#toldSeq = ready.seq;
+      this.#restart(ready);
+    } else if (this.#epoch !== ready.epoch) {
+      this.#toldSeq = ready.seq;
+      this.#restart(ready);
+      this[EMIT]('resync');
+    } else {
+      this.#news = Math.max(this.#rev, ready.rev);
+      this.#gap = ready.rev !== this.#rev;
+    }
+    this.#count(ready.unread, ready.rev);
+    this.#scheduleReceived();
+    this.#work();
+  }
+
+  [OFFLINE]() {
+    this.#session = null;
+    clearTimeout(this.#gapTimer);
+    clearTimeout(this.#receivedTimer);
+    this.#gapTimer = null;
+    this.#receivedTimer = null;
+  }
+
+  [RECEIVE](event, body) {
+    if (this.#session === null || typeof body !== 'object' || body === null) return;
+    if (event === 'hub:resync') {
+      this.#restart(body);
+      this[EMIT]('resync');
+      this.#release();
+      this.#work();
+    } else if (event === 'unread') {
+      this.#count(body.count, body.rev);
+      this.#heard(body.rev);
+    } else {
+      this.#order({ event, body });
+    }
+  }
+
+  // --- order ---
+
+  #order(held) {
+    const { rev } = held.body;
+    // One that was changed since it was made comes from a node that fills a gap of its own: other
+    // changes of the same rev may follow.
+    const patched = held.event === 'notification' && stateOf(held.body) !== 'unread';
+    if (patched && rev > this.#rev) {
+      this.#news = Math.max(this.#news, rev);
+      this.#gap = true;
+      this.#work();
+    } else if (this.#gap || rev > this.#rev + 1) {
+      if (this.#held.length < HELD_MAX) this.#held.push(held);
+      this.#heard(rev);
+    } else {
+      this.#apply(held);
+      this.#release();
+    }
+  }
+
+  // Apply what has become next, forget what is older.
+  #release() {
+    this.#held.sort((a, b) => a.body.rev - b.body.rev);
+    while (this.#held.length > 0 && this.#held[0].body.rev <= this.#rev + 1) {
+      this.#apply(this.#held.shift());
+    }
+    if (this.#news <= this.#rev) {
+      clearTimeout(this.#gapTimer);
+      this.#gapTimer = null;
+    }
+    this.#heard(this.#rev);
+  }
+
+  // Something up to `rev` exists: when it has not come in a moment, ask for it.
+  #heard(rev) {
+    if (!(rev >= 0) || this.#session === null) return;
+    this.#news = Math.max(this.#news, rev);
+    if (this.#news <= this.#rev || this.#gap || this.#gapTimer !== null) return;
+    this.#gapTimer = setTimeout(() => {
+      this.#gapTimer = null;
+      if (this.#session === null || this.#news <= this.#rev) return;
+      this.#gap = true;
+      this.#work();
+    }, this.#options.gapDelay);
+  }
+
+  #apply({ event, body }) {
+    if (event === 'notification') this.#put(body, body.rev > this.#rev);
+    else this.#change(body);
+    if (body.unread !== undefined) this.#count(body.unread, body.rev);
+    this.#rev = Math.max(this.#rev, body.rev);
+    this.#news = Math.max(this.#news, this.#rev);
+  }
+
+  // A notification with its present state. One that is not loaded and not new is left out: it is
+  // older than what is loaded, or has gone.
+  #put(wire, isNew) {
+    const known = this.#items.get(wire.id);
+    const item = toItem(wire);
+    const fresh = wire.seq > this.#toldSeq;
+    if (isGone(item.state)) {
+      this.#items.delete(item.id);
+    } else if (known ? known.rev < item.rev : isNew || fresh) {
+      this.#items.set(item.id, item);
+    }
+    this.#tell(item);
+    this.#changed();
+  }
+
+  #tell(item) {
+    if (item.seq <= this.#toldSeq) return;
+    this.#toldSeq = item.seq;
+    this.#scheduleReceived();
+    if (isGone(item.state)) return;
+    this[EMIT]('notification', item);
+    this.#peal[EMIT]('notification', item);
+  }
+
+  // {rev, ids or upTo, state, at}
+  #change(change) {
+    if (RANK[change.state] === undefined) return; // of a newer hub
+    for (const journal of this.#journals) journal.push(change);
+    this.#applyChange(change);
+    if (change.rev > this.#rev) this.#peal[EMIT]('notification:state', change);
+  }
+
+  #applyChange(change) {
+    const ids = change.upTo === undefined ? change.ids : [...this.#items.keys()];
+    for (const id of ids) {
+      const item = this.#items.get(id);
+      if (!item || !concerns(change, item)) continue;
+      if (isGone(change.state)) this.#items.delete(id);
+      else this.#items.set(id, changeItem(item, change));
+      this.#changed();
+    }
+  }
+
+  #count(unread, rev) {
+    if (!(rev >= this.#unreadRev)) return;
+    this.#unreadRev = rev;
+    if (unread === this.#unread) return;
+    this.#unread = unread;
+    this.#peal[EMIT]('unread', { count: unread, rev });
+    this.#changed();
+  }
+
+  #changed() {
+    this.#sorted = null;
+    if (this.#dirty) return;
+    this.#dirty = true;
+    queueMicrotask(() => {
+      this.#dirty = false;
+      this[EMIT]('change', this);
+    });
+  }
+
+  // --- catching up ---
+
+  // Begin again at {epoch, rev}: the first page replaces what is there when it comes.
+  #restart({ epoch, rev }) {
+    if (this.#epoch !== epoch) this.#held = [];
+    this.#restarts += 1;
+    this.#epoch = epoch;
+    this.#rev = rev;
+    this.#news = rev;
+    this.#unreadRev = -1;
+    this.#gap = false;
+    this.#unlisted = true;
+    this.#stale = new Set(this.#items.keys());
+  }
+
+  #forget() {
+    this.#items.clear();
+    this.#next = null;
+    this.#unread = 0;
+    this.#changed();
+  }
+
+  // Sync, then list, until nothing is left to do; one at a time, until the connection ends.
+  async #work() {
+    const session = this.#session;
+    if (session === null || this.#working === session) return;
+    this.#working = session;
+    for (let failures = 0; session === this.#session && (this.#gap || this.#unlisted); ) {
+      try {
+        await (this.#gap ? this.#syncPage() : this.#listFirst());
+        failures = 0;
+      } catch (error) {
+        if (session !== this.#session) break;
+        failures += 1;
+        const { backoffMin, backoffMax } = this.#options;
+        await pause(error.retryAfter ?? grow(failures, backoffMin, backoffMax));
+      }
+    }
+    if (this.#working === session) this.#working = null;
+  }
+
+  async #syncPage() {
+    const rev = this.#rev;
+    const restarts = this.#restarts;
+    const page = await this.#peal.request('notification:sync', { epoch: this.#epoch, rev });
+    if (restarts !== this.#restarts) { // hub:resync came before the answer
+      if (page.rev === this.#rev) this.#count(page.unread, page.rev);
+      return;
+    }
+    if (!page.done && !(page.rev > rev)) throw new PealError('bad_request', 'a page without end');
+    for (const item of page.items) this.#put(item, true);
+    for (const { id, rev: at, ...rest } of page.states) this.#change({ ...rest, ids: [id], rev: at });
+    this.#rev = Math.max(this.#rev, page.rev);
+    if (!page.done) return;
+    this.#gap = false;
+    this.#count(page.unread, page.rev);
+    this.#release();
+    this.#scheduleReceived();
+  }
+
+  async #listFirst() {
+    const page = await this.#read({ limit: this.#options.pageSize });
+    if (page === null) return;
+    for (const id of this.#stale ?? []) this.#items.delete(id);
+    this.#stale = null;
+    this.#unlisted = false;
+    this.#merge(page);
+    for (const { id } of [...page.items].reverse()) {
+      if (this.#items.has(id)) this.#tell(this.#items.get(id));
+    }
+    this.#changed();
+  }
+
+  // A page, and the changes that came while it travelled; null when it is worth nothing any more.
+  async #read(query) {
+    const restarts = this.#restarts;
+    const journal = [];
+    this.#journals.add(journal);
+    try {
+      const answer = await this.#peal.request('notification:list', query);
+      return restarts === this.#restarts ? { ...answer, journal } : null;
+    } finally {
+      this.#journals.delete(journal);
+    }
+  }
+
+  #merge({ items, next, journal }) {
+    for (const wire of items) {
+      const known = this.#stale?.has(wire.id) ? undefined : this.#items.get(wire.id);
+      if (!known || known.rev < wire.rev) this.#items.set(wire.id, toItem(wire));
+    }
+    for (const change of journal) this.#applyChange(change);
+    this.#next = next ?? null;
+  }
+
+  // Tell the hub what this device has, a moment after the last of it came.
+  #scheduleReceived() {
+    if (this.#session === null || this.#receivedTimer !== null) return;
+    this.#receivedTimer = setTimeout(() => {
+      this.#receivedTimer = null;
+      if (this.#gap || this.#toldSeq <= this.#receivedSeq) return;
+      this.#receivedSeq = this.#toldSeq;
+      this.#peal.emit('notification:received', { upTo: this.#toldSeq });
+    }, 250);
+  }
+}
+
+// --- the connection --------------------------------------------------------------------------
+
+function endpoint(url) {
+  const base = globalThis.location?.href;
+  const target = new URL(url ?? '/', base);
+  target.protocol = target.protocol.replace(/^http/, 'ws');
+  if (target.pathname === '/') target.pathname = '/ws';
+  target.hash = '';
+  return target.href;
+}
+
+// Emits every event of the hub under its own name with its arguments, and `client:state`
+// ({state, …}) with the state of the connection: "connecting", "online", "waiting" ({retryIn,
+// attempt, code}), "draining" ({reconnectIn}), "closed" ({code, reason}).
+export class Peal extends Emitter {
+  #options;
+  #WebSocket;
+  #url;
+  #token;
+  #state = 'idle';
+  #ready = null;
+  #link = null;
+  #attempts = 0;
+  #retryTimer = null;
+  #drainTimer = null;
+  #returnAt = 0; // when a draining hub wants this client back
+  #end = null; // why it is closed
+  #waiters = new Set();
+  #rooms = new Map(); // roomId → argument of join_room
+  #typing = new Map();
+  #lastId = 0;
+  #onNetwork = () => this.#retryNow();
+
+  constructor({ WebSocket = globalThis.WebSocket, ...options } = {}) {
+    super();
+    this.#WebSocket = WebSocket;
+    this.#options = { ...DEFAULTS, ...options };
+    this.inbox = new Inbox(this, this.#options);
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  get userId() {
+    return this.#ready?.userId ?? null;
+  }
+
+  // What hub:ready said of this connection: node, limits; null while not online.
+  get session() {
+    return this.#state === 'online' || this.#state === 'draining' ? this.#ready : null;
+  }
+
+  get rooms() {
+    return [...this.#rooms.keys()];
+  }
+
+  // Connect and stay connected until close(), or until the hub says not to return. `token` is a
+  // string, or a function that is asked for one at each connection (and before it expires).
+  // Resolves when online for the first time; rejects with "closed" when that will not happen.
+  connect(url, { token } = {}) {
+    if (!this.#WebSocket) throw new TypeError('no WebSocket here: pass one, new Peal({ WebSocket })');
+    if (this.#state !== 'idle' && this.#state !== 'closed') this.close();
+    this.#url = endpoint(url);
+    this.#token = token;
+    this.#attempts = 0;
+    this.#returnAt = 0;
+    globalThis.addEventListener?.('online', this.#onNetwork);
+    this.#open();
+    const online = this.#whenOnline().then(() => this);
+    online.catch(() => {}); // who does not await it listens to client:state
+    return online;
+  }
+
+  // End the connection and stay away.
+  close() {
+    if (this.#state === 'idle' || this.#state === 'closed') return;
+    if (this.#link) this.#flush(this.#link);
+    const socket = this.#drop('closed');
+    this.#finish(1000, 'closed by this client');
+    socket?.close(1000);
+  }
+
+  // --- asking and telling ---
+
+  // Send an event and resolve with the hub's answer; rejects with a PealError.
+  request(event, argument, { timeout = this.#options.requestTimeout } = {}) {
+    const link = this.#link;
+    if (!this.session) return Promise.reject(new PealError('disconnected', 'not connected'));
+    this.#lastId += 1;
+    const id = this.#lastId;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        link.pending.delete(id);
+        reject(new PealError('timeout', `no answer to ${event} within ${timeout} ms`));
+      }, timeout);
+      link.pending.set(id, { resolve, reject, timer, event });
+      this.#write(argument === undefined ? [id, event] : [id, event, argument]);
+    });
+  }
+
+  // Send an event without waiting for an answer; false when there is no connection.
+  emit(event, ...args) {
+    if (!this.session) return false;
+    this.#write([event, ...args]);
+    return true;
+  }
+
+  // Enter a room and stay in it across connections; waits for the connection.
+  async join(roomId, { roomType } = {}) {
+    const argument = { roomId, ...(roomType !== undefined && { roomType }) };
+    const answer = await this[PERSIST]('join_room', argument);
+    this.#rooms.set(roomId, argument);
+    return answer;
+  }
+
+  async leave(roomId) {
+    this.#rooms.delete(roomId);
+    this.#typing.delete(roomId);
+    if (this.session) await this.request('leave_room', { roomId });
+  }
+
+  // Resolves with {ok, id}. With the same `nonce`, a message that was sent is not sent again.
+  send(roomId, message, { type, nonce = globalThis.crypto?.randomUUID?.() } = {}) {
+    this.typing(roomId, false);
+    return this.request('send_message', { roomId, message, type, nonce });
+  }
+
+  // Call it at each key: it is said as often as the hub needs it.
+  typing(roomId, isTyping = true) {
+    const last = this.#typing.get(roomId);
+    const now = Date.now();
+    if (isTyping && last !== undefined && now - last < TYPING_MS) return;
+    if (!isTyping && last === undefined) return;
+    if (!this.emit(isTyping ? 'typing:start' : 'typing:stop', { roomId })) return;
+    if (isTyping) this.#typing.set(roomId, now);
+    else this.#typing.delete(roomId);
+  }
+
+  // {userId: {online, lastSeen}}
+  async presence(users) {
+    return (await this.request('presence:query', { users })).users;
+  }
+
+  // Ask until there is an answer that is not temporary. Only for what may be asked twice.
+  async [PERSIST](event, argument) {
+    for (let attempt = 0; ; attempt++) {
+      await this.#whenOnline();
+      try {
+        return await this.request(event, argument);
+      } catch (error) {
+        if (!error.temporary) throw error;
+        const { backoffMin, backoffMax } = this.#options;
+        if (this.session) await pause(error.retryAfter ?? grow(attempt, backoffMin, backoffMax));
+      }
+    }
+  }
+
+  #whenOnline() {
+    if (this.session) return Promise.resolve();
+    if (this.#state === 'idle' || this.#state === 'closed') {
+      return Promise.reject(this.#end ?? new PealError('closed', 'not connected: call connect()'));
+    }
+    return new Promise((resolve, reject) => this.#waiters.add({ resolve, reject }));
+  }
+
+  #write(packet) {
+    const link = this.#link;
+    const text = JSON.stringify(packet);
+    if (link.queue.length > 0 && link.queued + text.length > FRAME_CHARS) this.#flush(link);
+    link.queue.push(text);
+    link.queued += text.length;
+    if (link.queue.length === 1) queueMicrotask(() => this.#flush(link));
+  }
+
+  // What one turn has to say leaves as one message.
+  #flush(link) {
+    if (link.queue.length === 0) return;
+    const frame = `[${link.queue.join(',')}]`;
+    link.queue = [];
+    link.queued = 0;
+    if (link === this.#link && link.socket.readyState === 1) link.socket.send(frame);
+  }
+
+  // --- opening ---
+
+  #set(state, detail) {
+    this.#state = state;
+    this[EMIT]('client:state', { state, ...detail });
+  }
+
+  async #open() {
+    const link = { socket: null, pending: new Map(), queue: [], queued: 0, timer: null };
+    link.heard = 0; // when the hub last said something
+    link.since = Infinity; // when it was ready
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = null;
+    this.#link = link;
+    this.#set('connecting');
+    try {
+      const token = typeof this.#token === 'function' ? await this.#token() : this.#token;
+      if (link !== this.#link) return;
+      const protocols = token ? [PROTOCOL, `peal.token.${token}`] : [PROTOCOL];
+      link.socket = new this.#WebSocket(this.#url, protocols);
+    } catch (error) {
+      this.#lost(link, 0, `cannot connect: ${error.message}`);
+      return;
+    }
+    this.#watch(link);
+  }
+
+  #watch(link) {
+    const { socket } = link;
+    const { openTimeout, silence } = this.#options;
+    link.timer = setTimeout(() => this.#lost(link, 0, 'the connection did not open'), openTimeout);
+    socket.onopen = () => {
+      clearTimeout(link.timer);
+      link.heard = Date.now();
+      link.timer = setTimeout(() => this.#listen(link), silence);
+    };
+    socket.onmessage = ({ data }) => this.#message(link, data);
+    socket.onerror = () => {}; // a close follows
+    socket.onclose = ({ code, reason }) => this.#lost(link, code, reason);
+  }
+
+  // The hub says hub:ping every 25 s: a connection that is silent for long is dead, whatever the
+  // network stack thinks of it.
+  #listen(link) {
+    const left = link.heard + this.#options.silence - Date.now();
+    if (left <= 0) this.#lost(link, 0, 'the hub has fallen silent');
+    else link.timer = setTimeout(() => this.#listen(link), left);
+  }
+
+  // --- packets ---
+
+  #message(link, data) {
+    if (link !== this.#link) return;
+    link.heard = Date.now();
+    let packets;
+    try {
+      packets = JSON.parse(data);
+      if (!Array.isArray(packets) || !packets.every(Array.isArray)) throw new TypeError('no packets');
+    } catch {
+      this.#lost(link, 0, 'a message that is not understood');
+      return;
+    }
+    for (const packet of packets) {
+      if (link !== this.#link) return; // a listener has closed it
+      if (packet[0] < 0) this.#answer(link, -packet[0], packet[1]);
+      else if (typeof packet[0] === 'number') this.#event(link, packet.slice(1));
+      else this.#event(link, packet);
+    }
+  }
+
+  #answer(link, id, answer) {
+    const asked = link.pending.get(id);
+    if (!asked) return; // it came too late
+    link.pending.delete(id);
+    clearTimeout(asked.timer);
+    if (answer?.ok === false) {
+      const { error, message, ok, ...detail } = answer;
+      asked.reject(new PealError(error, message, { ...detail, event: asked.event }));
+    } else {
+      asked.resolve(answer);
+    }
+  }
+
+  #event(link, [event, ...args]) {
+    switch (event) {
+      case 'hub:ping':
+        this.#write(['hub:pong']);
+        return;
+      case 'hub:ready':
+        this.#online(link, args[0]);
+        break;
+      case 'hub:draining':
+        this.#draining(link, args[0]);
+        break;
+      case 'hub:token_expiring':
+        this.#refresh();
+        break;
+      case 'notification':
+      case 'notification:state':
+      case 'unread':
+        if (this.#options.inbox) this.inbox[RECEIVE](event, args[0]);
+        return;
+      case 'hub:resync':
+        if (this.#options.inbox) this.inbox[RECEIVE](event, args[0]);
+        break;
+      case 'room_left':
+        this.#rooms.delete(args[0].roomId);
+        break;
+      case 'batch_update':
+        for (const { event: name, args: list } of args[0].messages) {
+          if (link === this.#link) this.#event(link, [name, ...list]);
+        }
+        return;
+    }
+    this[EMIT](event, ...args);
+  }
+
+  #online(link, ready) {
+    link.since = Date.now();
+    this.#returnAt = 0;
+    this.#ready = ready;
+    this.#set('online', { node: ready.node, userId: ready.userId });
+    if (this.#options.inbox) this.inbox[READY](ready);
+    for (const [roomId, argument] of this.#rooms) this.#rejoin(roomId, argument);
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    for (const { resolve } of waiters) resolve();
+  }
+
+  async #rejoin(roomId, argument) {
+    try {
+      await this[PERSIST]('join_room', argument);
+    } catch (error) {
+      if (error.code === 'closed') return;
+      this.#rooms.delete(roomId);
+      this[EMIT]('error', { code: error.code, message: error.message, event: 'join_room', roomId });
+    }
+  }
+
+  async #refresh() {
+    if (typeof this.#token !== 'function') return;
+    try {
+      await this.request('auth:refresh', { token: await this.#token() });
+    } catch (error) {
+      this[EMIT]('error', { code: error.code, message: error.message, event: 'auth:refresh' });
+    }
+  }
+
+  // --- losing it and coming back ---
+
+  #draining(link, { reconnectIn = 0 } = {}) {
+    this.#returnAt = Date.now() + reconnectIn;
+    this.#set('draining', { reconnectIn });
+    clearTimeout(this.#drainTimer); // the hub closes; when that is lost, leave by ourselves
+    this.#drainTimer = setTimeout(() => {
+      this.#lost(link, CLOSE_DRAINING, 'the hub is draining');
+    }, reconnectIn + 1_000);
+  }
+
+  // Let go of the connection; returns its socket. What was asked on it has no answer any more.
+  #drop(why) {
+    const link = this.#link;
+    this.#link = null;
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#drainTimer);
+    if (!link) return null;
+    clearTimeout(link.timer);
+    this.inbox[OFFLINE]();
+    this.#typing.clear();
+    for (const { reject, timer, event } of link.pending.values()) {
+      clearTimeout(timer);
+      reject(new PealError(why, `the connection ended before ${event} was answered`));
+    }
+    return link.socket;
+  }
+
+  #lost(link, code, reason) {
+    if (link !== this.#link) return;
+    // A connection that ends soon after it began counts as a failed attempt.
+    if (Date.now() - link.since > STEADY_MS) this.#attempts = 0;
+    const socket = this.#drop('disconnected');
+    if (socket && socket.readyState < 2) socket.close();
+    if (code >= 4000 && !RETURNS_ON.has(code)) this.#finish(code, reason);
+    else this.#wait(code, reason);
+  }
+
+  #wait(code, reason) {
+    const { backoffMin, backoffMax } = this.#options;
+    let retryIn = grow(this.#attempts, backoffMin, backoffMax);
+    if (code === CLOSE_TOO_MANY) retryIn = Math.max(retryIn, TOO_MANY_MS * (1 + Math.random()));
+    if (this.#returnAt > 0) retryIn = Math.max(0, this.#returnAt - Date.now());
+    this.#returnAt = 0;
+    this.#attempts += 1;
+    retryIn = Math.round(retryIn);
+    this.#retryTimer = setTimeout(() => this.#open(), retryIn);
+    this.#set('waiting', { retryIn, attempt: this.#attempts, code, reason });
+  }
+
+  #finish(code, reason) {
+    globalThis.removeEventListener?.('online', this.#onNetwork);
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    this.#end = new PealError('closed', reason || `closed with ${code}`, { closeCode: code });
+    this.#set('closed', { code, reason });
+    for (const { reject } of waiters) reject(this.#end);
+  }
+
+  // The network is back: do not sit out the pause.
+  #retryNow() {
+    if (this.#state === 'waiting') this.#open();
+  }
+}
+
+export default Peal;

@@ -1,0 +1,736 @@
+// SPDX-License-Identifier: Apache-2.0
+// clients/js against a scripted hub: orders of events, losses and ends of connections.
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import WebSocket from 'ws';
+import { Peal } from '../../clients/js/peal.js';
+import { ScriptedHub, item } from './support/scripted_hub.mjs';
+import { never, until, within } from './support/wait.mjs';
+
+const OPTIONS = { WebSocket, backoffMin: 10, backoffMax: 40, gapDelay: 40, requestTimeout: 20_000 };
+
+let hub;
+let clients;
+
+beforeEach(async () => {
+  hub = await ScriptedHub.start();
+  clients = [];
+});
+
+afterEach(() => {
+  for (const client of clients) client.close();
+  hub.stop();
+});
+
+function newClient(options) {
+  const client = new Peal({ ...OPTIONS, ...options });
+  clients.push(client);
+  client.states = [];
+  client.told = [];
+  client.on('client:state', (detail) => client.states.push(detail));
+  client.on('notification', ({ seq }) => client.told.push(seq));
+  return client;
+}
+
+// A client that is online, and its connection; `ready` and `items` are what the hub says at first.
+async function online({ ready, items = [], next = null, options } = {}) {
+  const client = newClient(options);
+  const done = client.connect(hub.url, { token: 'abc' });
+  const line = await hub.line(hub.lines.length);
+  line.ready(ready);
+  await within(done, 'the client is online');
+  if (options?.inbox !== false) {
+    (await line.asked('notification:list')).answer({ ok: true, items, next });
+    await until(() => client.inbox.items.length === items.length, 'the first page is there');
+  }
+  return { client, line };
+}
+
+const seqs = (client) => client.inbox.items.map(({ seq }) => seq);
+const stateOf = (client, seq) => client.inbox.items.find((one) => one.seq === seq)?.state;
+const page = (fields) => ({ ok: true, items: [], states: [], done: true, ...fields });
+const empty = () => ({ ok: true, items: [], next: null });
+
+describe('connecting', () => {
+  test('offers the subprotocol and the token, and is online after hub:ready', async () => {
+    const client = newClient();
+    const done = client.connect(hub.url, { token: 'a.b-c_d' });
+    const line = await hub.line(0);
+    assert.deepEqual(line.protocols, ['peal.json.v1', 'peal.token.a.b-c_d']);
+    assert.equal(line.url, '/ws');
+    assert.equal(client.state, 'connecting');
+    assert.equal(client.emit('update'), false);
+    await assert.rejects(client.request('x'), { code: 'disconnected', temporary: true });
+    line.ready();
+    assert.equal(await done, client);
+    assert.equal(client.state, 'online');
+    assert.equal(client.userId, 'alice');
+    assert.equal(client.session.limits.rooms, 128);
+  });
+
+  test('asks for a token at each connection', async () => {
+    const tokens = ['one', 'two'];
+    const client = newClient();
+    client.connect(hub.url, { token: async () => tokens.shift() });
+    const first = await hub.line(0);
+    first.ready();
+    await until(() => client.state === 'online', 'online');
+    first.cut();
+    assert.ok((await hub.line(1)).protocols.includes('peal.token.two'));
+  });
+
+  test('a token that cannot be had is tried again', async () => {
+    let calls = 0;
+    const client = newClient();
+    client.connect(hub.url, {
+      token: async () => {
+        calls += 1;
+        if (calls < 3) throw new Error('no network');
+        return 'three';
+      },
+    });
+    assert.ok((await hub.line(0)).protocols.includes('peal.token.three'));
+    assert.match(client.states.find(({ state }) => state === 'waiting').reason, /no network/);
+  });
+
+  test('comes back after refusals, each pause longer than none and below the bound', async () => {
+    hub.refuse = true;
+    const client = newClient();
+    client.connect(hub.url, { token: 'abc' });
+    const waits = () => client.states.filter(({ state }) => state === 'waiting');
+    await until(() => waits().length >= 5, 'five attempts');
+    hub.refuse = false;
+    (await hub.line(0)).ready();
+    await until(() => client.state === 'online', 'online');
+    for (const [n, { retryIn, attempt }] of waits().entries()) {
+      assert.equal(attempt, n + 1);
+      const whole = Math.min(40, 10 * 2 ** n);
+      assert.ok(retryIn >= whole / 2 && retryIn <= whole, `${retryIn} of ${whole}`);
+    }
+  });
+
+  for (const code of [1000, 1001, 1011, 3000, 4408, 4503, 4508]) {
+    test(`comes back after ${code}`, async () => {
+      const { client, line } = await online();
+      line.close(code);
+      (await hub.line(1)).ready();
+      await until(() => client.state === 'online', 'online again');
+      assert.equal(client.states.find(({ state }) => state === 'waiting').code, code);
+    });
+  }
+
+  test('comes back after 4429, but not at once', async () => {
+    const { client, line } = await online();
+    line.close(4429);
+    await until(() => client.state === 'waiting', 'waiting');
+    assert.ok(client.states.at(-1).retryIn >= 5_000);
+  });
+
+  for (const code of [4400, 4401, 4403, 4409, 4413, 4999]) {
+    test(`stays away after ${code}`, async () => {
+      const { client, line } = await online();
+      const lost = client.request('notification:list', {});
+      const marked = client.inbox.markRead('id-1');
+      await line.asked('notification:read');
+      line.close(code);
+      await assert.rejects(lost, { code: 'disconnected' });
+      await assert.rejects(marked, { code: 'closed', closeCode: code });
+      assert.equal(client.state, 'closed');
+      assert.equal(client.states.at(-1).code, code);
+      await never(() => hub.lines.length > 1, 'another connection', 150);
+    });
+  }
+
+  test('connect rejects when the hub wants no return', async () => {
+    const client = newClient();
+    const done = client.connect(hub.url, { token: 'abc' });
+    (await hub.line(0)).close(4401);
+    await assert.rejects(done, { code: 'closed', closeCode: 4401 });
+    const again = client.connect(hub.url, { token: 'def' });
+    (await hub.line(1)).ready();
+    await again;
+  });
+
+  test('a draining hub says when to return', async () => {
+    const { client, line } = await online();
+    const began = performance.now();
+    line.say(['hub:draining', { reconnectIn: 300 }]);
+    await until(() => client.state === 'draining', 'draining');
+    line.close(4503);
+    await until(() => client.state === 'waiting', 'waiting');
+    assert.ok(client.states.at(-1).retryIn <= 300);
+    assert.ok(client.states.at(-1).retryIn > 40, 'not the pause of a lost connection');
+    await hub.line(1);
+    assert.ok(performance.now() - began >= 295);
+  });
+
+  test('a draining hub that does not close is left', async () => {
+    const { line } = await online();
+    line.say(['hub:draining', { reconnectIn: 10 }]);
+    await hub.line(1);
+    await within(line.closed, 'the old connection is closed');
+  });
+
+  test('a silent connection is given up', async () => {
+    const { client, line } = await online({ options: { silence: 200 } });
+    line.socket.pause(); // nothing is answered any more, not even a close
+    (await hub.line(1)).ready();
+    await until(() => client.state === 'online', 'online again');
+    assert.match(client.states.find(({ state }) => state === 'waiting').reason, /silent/);
+  });
+
+  test('a connection that does not open is given up', async () => {
+    const client = newClient({ openTimeout: 60 });
+    client.connect(hub.url.replace('http:', 'ws:'), {
+      token: () => (hub.lines.length > 0 ? new Promise(() => {}) : 'abc'),
+    });
+    await hub.line(0);
+    class Deaf {
+      readyState = 0;
+      close() {
+        this.isClosed = true;
+      }
+    }
+    const deaf = newClient({ openTimeout: 60, WebSocket: Deaf });
+    deaf.connect(hub.url, { token: 'abc' });
+    await until(() => deaf.states.some(({ reason }) => /did not open/.test(reason)), 'given up');
+  });
+
+  test('what is not understood ends the connection, not the client', async () => {
+    const { line } = await online();
+    line.socket.send('{"no":"packets"}');
+    await hub.line(1);
+  });
+
+  test('close says goodbye and stays away', async () => {
+    const { client, line } = await online();
+    const asked = client.request('notification:list', {});
+    client.close();
+    await assert.rejects(asked, { code: 'closed' });
+    assert.equal(await line.closed, 1000);
+    assert.equal(client.state, 'closed');
+    await assert.rejects(client.join('public:lobby'), { code: 'closed' });
+    await never(() => hub.lines.length > 1, 'another connection', 100);
+  });
+
+  test('close while waiting ends the waiting', async () => {
+    hub.refuse = true;
+    const client = newClient({ backoffMin: 60_000, backoffMax: 60_000 });
+    const done = client.connect(hub.url, { token: 'abc' });
+    await until(() => client.state === 'waiting', 'waiting');
+    client.close();
+    await assert.rejects(done, { code: 'closed' });
+  });
+});
+
+describe('packets', () => {
+  test('pings are answered, before hub:ready too', async () => {
+    const client = newClient();
+    client.connect(hub.url, { token: 'abc' });
+    const line = await hub.line(0);
+    line.say(['hub:ping']);
+    assert.deepEqual(await line.heard('hub:pong'), ['hub:pong']);
+  });
+
+  test('a batch is taken in order, and one turn leaves as one message', async () => {
+    const { client, line } = await online();
+    const heard = [];
+    for (const name of ['a', 'b', 'c']) client.on(name, (...args) => heard.push([name, ...args]));
+    line.say(['b', 1, { x: 2 }], ['a'], ['batch_update', {
+      messages: [{ event: 'c', args: [1] }, { event: 'a', args: [2, 3] }], timestamp: 1,
+    }]);
+    await until(() => heard.length === 4, 'four events');
+    assert.deepEqual(heard, [['b', 1, { x: 2 }], ['a'], ['c', 1], ['a', 2, 3]]);
+    client.emit('one');
+    client.emit('two', 1, 2);
+    await line.heard('two');
+    assert.deepEqual(line.frames.at(-1), [['one'], ['two', 1, 2]]);
+  });
+
+  test('answers find their requests in any order, refusals are errors', async () => {
+    const { client, line } = await online();
+    const asked = ['a', 'b', 'c'].map((event) => client.request(event, { event }));
+    const [a, b, c] = await Promise.all(['a', 'b', 'c'].map((event) => line.asked(event)));
+    assert.equal(new Set([a.id, b.id, c.id]).size, 3);
+    c.answer({ ok: false, error: 'forbidden', message: 'Access denied to room' });
+    a.answer({ ok: true, name: 'a' });
+    b.answer({ ok: true, name: 'b' });
+    assert.equal((await asked[0]).name, 'a');
+    assert.equal((await asked[1]).name, 'b');
+    await assert.rejects(asked[2], {
+      name: 'PealError', code: 'forbidden', message: 'Access denied to room', temporary: false,
+    });
+  });
+
+  test('a request without answer ends, and a late answer changes nothing', async () => {
+    const { client, line } = await online();
+    const asked = client.request('slow', {}, { timeout: 30 });
+    await assert.rejects(asked, { code: 'timeout', temporary: true });
+    (await line.asked('slow')).answer({ ok: true });
+    const next = client.request('next');
+    (await line.asked('next')).answer({ ok: true, n: 1 });
+    assert.equal((await next).n, 1);
+  });
+
+  test('a request on a lost connection ends', async () => {
+    const { client, line } = await online();
+    const asked = client.request('slow');
+    await line.asked('slow');
+    line.cut();
+    await assert.rejects(asked, { code: 'disconnected' });
+  });
+
+  test('listeners: once, off, and one that throws', async () => {
+    const { client, line } = await online();
+    const heard = [];
+    const errors = [];
+    const handlers = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    process.once('uncaughtException', (error) => errors.push(error.message));
+    try {
+      client.once('a', () => heard.push('once'));
+      const stop = client.on('a', () => heard.push('stopped'));
+      client.once('a', () => {
+        throw new Error('of a listener');
+      });
+      client.on('a', () => heard.push('kept'));
+      line.say(['a']);
+      await until(() => heard.length === 3 && errors.length === 1, 'the first a');
+      stop();
+      line.say(['a']);
+      await until(() => heard.length === 4, 'the second a');
+      client.off('a');
+      line.say(['a'], ['hub:ping']);
+      await line.heard('hub:pong');
+    } finally {
+      process.removeAllListeners('uncaughtException');
+      for (const handler of handlers) process.on('uncaughtException', handler);
+    }
+    assert.deepEqual(heard, ['once', 'stopped', 'kept', 'kept']);
+    assert.deepEqual(errors, ['of a listener']);
+  });
+
+  test('a token that expires is refreshed where a new one can be had', async () => {
+    const client = newClient();
+    let calls = 0;
+    client.connect(hub.url, { token: () => `t${++calls}` });
+    const line = await hub.line(0);
+    line.ready();
+    line.say(['hub:token_expiring', { in: 60_000 }]);
+    assert.deepEqual((await line.asked('auth:refresh')).argument, { token: 't2' });
+  });
+});
+
+describe('the inbox', () => {
+  test('reads the first page, then adds what comes, newest first', async () => {
+    const { client, line } = await online({
+      ready: { seq: 2, rev: 5, unread: 1 },
+      items: [item(2), item(1, { rev: 5, isRead: true, readAt: 'then' })],
+    });
+    assert.deepEqual(seqs(client), [2, 1]);
+    assert.equal(client.inbox.unread, 1);
+    assert.equal(stateOf(client, 1), 'read');
+    let changes = 0;
+    client.inbox.on('change', () => changes++);
+    line.say(['notification', item(3, { rev: 6 })], ['notification', item(4, { rev: 7 })],
+      ['unread', { count: 3, rev: 7 }]);
+    await until(() => client.inbox.unread === 3, 'three unread');
+    assert.deepEqual(seqs(client), [4, 3, 2, 1]);
+    assert.deepEqual(client.told, [3, 4]);
+    assert.deepEqual(client.inbox.position, { epoch: 'e1', rev: 7, seq: 4 });
+    await until(() => changes > 0, 'a change is told');
+    assert.equal(changes, 1);
+    assert.equal(line.count('notification:sync'), 0);
+    const received = await line.heard('notification:received');
+    assert.ok(received[1].upTo <= 4);
+  });
+
+  test('what the list already has and then comes live is told once', async () => {
+    const client = newClient();
+    client.connect(hub.url, { token: 'abc' });
+    const line = await hub.line(0);
+    line.ready({ seq: 1, rev: 1 });
+    const list = await line.asked('notification:list');
+    list.answer({ ok: true, items: [item(2), item(1)], next: null });
+    line.say(['notification', item(2)], ['notification', item(3)]);
+    await until(() => client.told.includes(3), 'the third');
+    assert.deepEqual(client.told, [2, 3]);
+    assert.deepEqual(seqs(client), [3, 2, 1]);
+  });
+
+  test('a change that overtakes an answer of the store is not undone by it', async () => {
+    const client = newClient();
+    client.connect(hub.url, { token: 'abc' });
+    const line = await hub.line(0);
+    line.ready({ seq: 3, rev: 3, unread: 3 });
+    const list = await line.asked('notification:list');
+    line.say(['notification:state', { rev: 4, unread: 2, ids: ['id-2'], state: 'read', at: 't' }],
+      ['notification:state', { rev: 5, unread: 2, ids: ['id-1'], state: 'archived', at: 't' }]);
+    list.answer({ ok: true, items: [item(3), item(2), item(1)], next: null });
+    await until(() => client.inbox.items.length > 0, 'the page');
+    assert.deepEqual(seqs(client), [3, 2]);
+    assert.equal(stateOf(client, 2), 'read');
+    assert.equal(client.inbox.unread, 2);
+  });
+
+  test('repeats change nothing', async () => {
+    const { client, line } = await online();
+    const first = ['notification', item(1)];
+    const state = ['notification:state', { rev: 2, unread: 0, ids: ['id-1'], state: 'read', at: 't' }];
+    let states = 0;
+    client.on('notification:state', () => states++);
+    line.say(first, first, state, first, state, ['notification', item(2, { rev: 3 })], first, state);
+    await until(() => client.told.includes(2), 'the second');
+    assert.deepEqual(client.told, [1, 2]);
+    assert.deepEqual(seqs(client), [2, 1]);
+    assert.equal(stateOf(client, 1), 'read');
+    assert.equal(states, 1);
+  });
+
+  test('a repeat does not bring back what has gone', async () => {
+    const { client, line } = await online();
+    line.say(['notification', item(1)],
+      ['notification:state', { rev: 2, unread: 0, ids: ['id-1'], state: 'expired', at: 't' }],
+      ['notification', item(1)], ['notification', item(2, { rev: 3 })]);
+    await until(() => client.told.includes(2), 'the second');
+    assert.deepEqual(seqs(client), [2]);
+  });
+
+  test('announcements out of order are put in order without asking', async () => {
+    const { client, line } = await online({ options: { gapDelay: 5_000 } });
+    line.say(['notification', item(2)]);
+    line.say(['notification:state', { rev: 4, unread: 1, ids: ['id-1'], state: 'read', at: 't' }]);
+    line.say(['unread', { count: 2, rev: 4 }], ['notification', item(3)]);
+    await until(() => client.inbox.unread === 2, 'the events are there');
+    assert.deepEqual(client.told, []);
+    line.say(['notification', item(1)]);
+    await until(() => client.told.length === 3, 'three');
+    assert.deepEqual(client.told, [1, 2, 3]);
+    assert.equal(stateOf(client, 1), 'read');
+    assert.equal(client.inbox.position.rev, 4);
+    assert.equal(line.count('notification:sync'), 0);
+  });
+
+  test('a gap is asked for, page by page, and told in order', async () => {
+    const { client, line } = await online({ ready: { seq: 1, rev: 1, unread: 1 }, items: [item(1)] });
+    line.say(['notification', item(6, { rev: 8 })]);
+    const first = await line.asked('notification:sync');
+    assert.deepEqual(first.argument, { epoch: 'e1', rev: 1 });
+    line.say(['notification', item(7, { rev: 9 })]); // while the answer travels
+    first.answer(page({ items: [item(2), item(3, { rev: 6, isRead: true, readAt: 't' })],
+      rev: 3, unread: 9, done: false }));
+    const second = await line.asked('notification:sync');
+    assert.deepEqual(second.argument, { epoch: 'e1', rev: 3 });
+    second.answer(page({ items: [item(4, { archivedAt: 't', isRead: true }), item(5, { rev: 5 }),
+      item(6, { rev: 8 })], rev: 8, unread: 4,
+    states: [{ id: 'id-1', seq: 1, rev: 7, state: 'read', at: 't' }] }));
+    await until(() => client.told.includes(7), 'the seventh');
+    assert.deepEqual(client.told, [2, 3, 5, 6, 7]); // 4 went before it was seen here
+    assert.deepEqual(seqs(client), [7, 6, 5, 3, 2, 1]);
+    assert.deepEqual([1, 3].map((seq) => stateOf(client, seq)), ['read', 'read']);
+    assert.equal(client.inbox.unread, 4);
+    assert.equal(client.inbox.position.rev, 9);
+    assert.equal(line.count('notification:sync'), 2);
+  });
+
+  test('a count ahead of the items is a gap too', async () => {
+    const { client, line } = await online();
+    line.say(['unread', { count: 1, rev: 1 }]);
+    (await line.asked('notification:sync')).answer(page({ items: [item(1)], rev: 1, unread: 1 }));
+    await until(() => client.told.length === 1, 'the lost one');
+    assert.equal(client.inbox.unread, 1);
+  });
+
+  test('a node that fills a gap of its own is not trusted to have told all of a rev', async () => {
+    const { client, line } = await online({ ready: { seq: 2, rev: 2 }, items: [item(2), item(1)] });
+    line.say(['notification', item(3, { rev: 4, isRead: true, readAt: 't' })]);
+    const sync = await line.asked('notification:sync');
+    assert.equal(sync.argument.rev, 2);
+    sync.answer(page({ rev: 4, unread: 0, items: [item(3, { rev: 4, isRead: true, readAt: 't' })],
+      states: [{ id: 'id-1', seq: 1, rev: 4, state: 'read', at: 't' }] }));
+    await until(() => client.inbox.position.rev === 4, 'caught up');
+    assert.deepEqual([3, 2, 1].map((seq) => stateOf(client, seq)), ['read', 'unread', 'read']);
+    assert.deepEqual(client.told, [3]);
+  });
+
+  test('"up to" is read by seq and never takes a state back', async () => {
+    const { client, line } = await online({
+      ready: { seq: 3, rev: 4, unread: 2 },
+      items: [item(3), item(2), item(1, { rev: 4, isRead: true, readAt: 'before' })],
+    });
+    line.say(['notification:state', { rev: 5, unread: 2, upTo: 2, state: 'seen', at: 's' }],
+      ['notification:state', { rev: 6, unread: 1, upTo: 2, state: 'read', at: 'r' }]);
+    await until(() => client.inbox.position.rev === 6, 'both');
+    assert.deepEqual([3, 2, 1].map((seq) => stateOf(client, seq)), ['unread', 'read', 'read']);
+    assert.equal(client.inbox.items[1].readAt, 'r');
+    assert.equal(client.inbox.items[2].readAt, 'before');
+    assert.equal(client.inbox.unread, 1);
+  });
+
+  test('a store that does not answer is asked again', async () => {
+    const { client, line } = await online();
+    line.say(['unread', { count: 1, rev: 1 }]);
+    (await line.asked('notification:sync')).answer({ ok: false, error: 'unavailable', message: 'x' });
+    (await line.asked('notification:sync')).answer(page({ items: [item(1)], rev: 1, unread: 1 }));
+    await until(() => client.told.length === 1, 'it came');
+  });
+});
+
+describe('coming back', () => {
+  test('asks for what changed, and shows nothing twice', async () => {
+    const { client, line } = await online({ ready: { seq: 2, rev: 2, unread: 2 }, items: [item(2), item(1)] });
+    line.cut();
+    const again = await hub.line(1);
+    again.ready({ seq: 3, rev: 4, unread: 2 });
+    again.say(['notification', item(4, { rev: 5 })]); // before the answer
+    const sync = await again.asked('notification:sync');
+    assert.deepEqual(sync.argument, { epoch: 'e1', rev: 2 });
+    sync.answer(page({ items: [item(3), item(4, { rev: 5 })], rev: 5, unread: 3,
+      states: [{ id: 'id-1', seq: 1, rev: 4, state: 'read', at: 't' }] }));
+    await until(() => client.told.length === 2, 'both');
+    assert.deepEqual(client.told, [3, 4]);
+    assert.deepEqual(seqs(client), [4, 3, 2, 1]);
+    assert.equal(client.inbox.unread, 3);
+    assert.equal(again.count('notification:list'), 0);
+  });
+
+  test('asks nothing where nothing changed', async () => {
+    const { client, line } = await online({ ready: { seq: 1, rev: 1 }, items: [item(1)] });
+    line.cut();
+    const again = await hub.line(1);
+    again.ready({ seq: 1, rev: 1 });
+    again.say(['notification', item(2)]);
+    await until(() => client.told.length === 1, 'the next one');
+    assert.equal(again.count('notification:sync') + again.count('notification:list'), 0);
+  });
+
+  test('a catching up that was cut goes on where it was', async () => {
+    const { client, line } = await online();
+    line.say(['unread', { count: 9, rev: 9 }]);
+    const first = await line.asked('notification:sync');
+    first.answer(page({ items: [item(1), item(2)], rev: 2, unread: 9, done: false }));
+    await line.asked('notification:sync');
+    line.cut();
+    const again = await hub.line(1);
+    again.ready({ seq: 3, rev: 3, unread: 3 });
+    const sync = await again.asked('notification:sync');
+    assert.equal(sync.argument.rev, 2);
+    sync.answer(page({ items: [item(3)], rev: 3, unread: 3 }));
+    await until(() => client.told.length === 3, 'all three');
+    assert.deepEqual(client.told, [1, 2, 3]);
+  });
+
+  test('a position that is not valid is given up: the items are read anew', async () => {
+    const { client, line } = await online({ ready: { seq: 2, rev: 90, unread: 2 }, items: [item(2), item(1)] });
+    let resyncs = 0;
+    client.inbox.on('resync', () => resyncs++);
+    line.cut();
+    const again = await hub.line(1);
+    again.ready({ seq: 3, rev: 5, unread: 1 });
+    const sync = await again.asked('notification:sync');
+    again.say(['hub:resync', { epoch: 'e1', rev: 5 }]);
+    sync.answer(page({ resync: true, rev: 5, unread: 1 }));
+    const list = await again.asked('notification:list');
+    again.say(['notification', item(4, { rev: 6 })]);
+    await until(() => client.told.includes(4), 'live again');
+    assert.deepEqual(seqs(client), [4, 2, 1]); // the old ones stay until the new ones are there
+    list.answer({ ok: true, items: [item(3, { rev: 5 }), item(1, { rev: 4, isRead: true })], next: null });
+    await until(() => client.inbox.items.length === 3 && !seqs(client).includes(2), 'read anew');
+    assert.deepEqual(seqs(client), [4, 3, 1]);
+    assert.equal(stateOf(client, 1), 'read');
+    assert.equal(client.inbox.unread, 1);
+    assert.equal(resyncs, 1);
+  });
+
+  test('another epoch is another store', async () => {
+    const { client, line } = await online({ ready: { seq: 9, rev: 90, unread: 2 }, items: [item(9), item(8)] });
+    line.cut();
+    const again = await hub.line(1);
+    again.ready({ epoch: 'e2', seq: 1, rev: 1, unread: 1 });
+    (await again.asked('notification:list')).answer({ ok: true, items: [item(1, { id: 'n' })], next: null });
+    await until(() => seqs(client).join() === '1', 'the new store');
+    assert.equal(client.inbox.unread, 1);
+    again.say(['notification', item(2, { id: 'm' })]);
+    await until(() => client.told.length === 1, 'live');
+    assert.deepEqual(client.inbox.position, { epoch: 'e2', rev: 2, seq: 2 });
+    assert.equal(again.count('notification:sync'), 0);
+  });
+
+  test('another user gets nothing of the first one', async () => {
+    const { client, line } = await online({ ready: { seq: 2, rev: 2, unread: 2 }, items: [item(2), item(1)] });
+    line.cut();
+    const again = await hub.line(1);
+    again.ready({ userId: 'bob', seq: 0, rev: 0, unread: 0 });
+    await until(() => client.userId === 'bob', 'bob');
+    assert.deepEqual([seqs(client), client.inbox.unread], [[], 0]);
+    (await again.asked('notification:list')).answer(empty());
+  });
+
+  test('a resync in the middle of a connection', async () => {
+    const { client, line } = await online({ ready: { seq: 2, rev: 2, unread: 2 }, items: [item(2), item(1)] });
+    line.say(['hub:resync', { epoch: 'e1', rev: 40 }], ['unread', { count: 5, rev: 40 }],
+      ['notification', item(9, { rev: 41 })]);
+    (await line.asked('notification:list')).answer({
+      ok: true, items: [item(9, { rev: 41 }), item(8, { rev: 40 }), item(2)], next: '2',
+    });
+    await until(() => seqs(client).includes(8), 'read anew');
+    assert.deepEqual(seqs(client), [9, 8, 2]);
+    assert.equal(client.inbox.unread, 5);
+    assert.equal(client.inbox.hasMore, true);
+    assert.equal(client.inbox.position.rev, 41);
+    assert.ok(client.told.includes(9));
+    assert.equal(client.told.filter((seq) => seq === 9).length, 1);
+  });
+});
+
+describe('asking for changes', () => {
+  test('marks wait for a connection and are repeated until they are answered', async () => {
+    const { client, line } = await online();
+    line.cut();
+    await until(() => client.state !== 'online', 'offline');
+    const marked = client.inbox.markRead(['id-1', 'id-2']);
+    const second = await hub.line(1);
+    second.ready();
+    await second.asked('notification:read');
+    second.cut();
+    const third = await hub.line(2);
+    third.ready();
+    const asked = await third.asked('notification:read');
+    assert.deepEqual(asked.argument, ['id-1', 'id-2']);
+    asked.answer({ ok: true, rev: 0, unread: 0 });
+    await marked;
+  });
+
+  test('a refusal is not repeated', async () => {
+    const { client, line } = await online();
+    const marked = client.inbox.markRead('nonsense');
+    (await line.asked('notification:read')).answer({ ok: false, error: 'invalid_field', message: 'no' });
+    await assert.rejects(marked, { code: 'invalid_field' });
+  });
+
+  test('each has its event; all of it is up to what is known here', async () => {
+    const { client, line } = await online({ ready: { seq: 7, rev: 7 } });
+    line.script(Object.fromEntries(['read', 'seen', 'archive'].map(
+      (name) => [`notification:${name}`, () => ({ ok: true, rev: 7, unread: 0 })])));
+    await client.inbox.markSeen({ upTo: 3 });
+    await client.inbox.archive('id-1');
+    await client.inbox.markAllRead();
+    const sent = line.packets.filter(([id]) => id > 0).slice(1).map(([, ...rest]) => rest);
+    assert.deepEqual(sent, [['notification:seen', { upTo: 3 }], ['notification:archive', 'id-1'],
+      ['notification:read', { upTo: 7 }]]);
+  });
+
+  test('many ids are several requests', async () => {
+    const { client, line } = await online();
+    const sizes = [];
+    line.script({ 'notification:read': (ids) => (sizes.push(ids.length), { ok: true, rev: 0 }) });
+    await client.inbox.markRead(Array.from({ length: 1_201 }, (_, n) => `id-${n}`));
+    assert.deepEqual(sizes, [500, 500, 201]);
+  });
+
+  test('an answer that is ahead of the announcement makes the client look', async () => {
+    const { client, line } = await online({ ready: { seq: 1, rev: 1, unread: 1 }, items: [item(1)] });
+    line.script({ 'notification:read': () => ({ ok: true, rev: 2, unread: 0 }) });
+    await client.inbox.markRead('id-1');
+    (await line.asked('notification:sync')).answer(page({ rev: 2, unread: 0,
+      states: [{ id: 'id-1', seq: 1, rev: 2, state: 'read', at: 't' }] }));
+    await until(() => stateOf(client, 1) === 'read', 'read');
+  });
+
+  test('older ones are loaded page by page', async () => {
+    const { client, line } = await online({ ready: { seq: 5, rev: 5 }, items: [item(5), item(4)], next: '4' });
+    assert.equal(client.inbox.hasMore, true);
+    const more = client.inbox.loadMore({ limit: 2 });
+    const twice = client.inbox.loadMore({ limit: 2 });
+    const asked = await line.asked('notification:list');
+    assert.deepEqual(asked.argument, { after: '4', limit: 2 });
+    asked.answer({ ok: true, items: [item(3), item(2)], next: '2' });
+    (await line.asked('notification:list')).answer({ ok: true, items: [item(3), item(2)], next: '2' });
+    await Promise.all([more, twice]);
+    assert.deepEqual(seqs(client), [5, 4, 3, 2]);
+    line.script({ 'notification:list': () => ({ ok: true, items: [item(1)], next: null }) });
+    await client.inbox.loadMore();
+    assert.deepEqual([seqs(client), client.inbox.hasMore], [[5, 4, 3, 2, 1], false]);
+    assert.deepEqual(client.told, []);
+  });
+
+  test('a page of one state leaves the items alone', async () => {
+    const { client, line } = await online();
+    const list = client.inbox.list({ state: 'archived', limit: 5 });
+    const asked = await line.asked('notification:list');
+    assert.deepEqual(asked.argument, { limit: 5, state: 'archived' });
+    asked.answer({ ok: true, items: [item(1)], next: '1' });
+    const { items, next } = await list;
+    assert.deepEqual([items[0].state, next, seqs(client)], ['archived', '1', []]);
+  });
+});
+
+describe('rooms', () => {
+  const quiet = { options: { inbox: false } };
+
+  test('a room is entered again after each connection', async () => {
+    const { client, line } = await online(quiet);
+    line.script({ join_room: ({ roomId }) => ({ ok: true, roomId, roomType: 'public' }) });
+    await client.join('public:lobby');
+    line.cut();
+    const again = await hub.line(1);
+    again.ready();
+    assert.deepEqual((await again.asked('join_room')).argument, { roomId: 'public:lobby' });
+    assert.deepEqual(client.rooms, ['public:lobby']);
+  });
+
+  test('a room that is closed to us meanwhile is told and forgotten', async () => {
+    const { client, line } = await online(quiet);
+    const refusal = { ok: false, error: 'forbidden', message: 'Access denied to room' };
+    line.script({ join_room: () => ({ ok: true }) });
+    await client.join('public:lobby');
+    const errors = [];
+    client.on('error', (error) => errors.push(error));
+    line.cut();
+    const again = await hub.line(1);
+    again.script({ join_room: () => refusal });
+    again.ready();
+    await until(() => errors.length === 1, 'an error');
+    assert.deepEqual([errors[0].code, errors[0].roomId, client.rooms], ['forbidden', 'public:lobby', []]);
+  });
+
+  test('joining before there is a connection waits for it', async () => {
+    const client = newClient(quiet.options);
+    client.connect(hub.url, { token: 'abc' });
+    const joined = client.join('public:lobby');
+    const line = await hub.line(0);
+    line.script({ join_room: () => ({ ok: true }) });
+    line.ready();
+    await joined;
+    assert.equal(line.count('join_room'), 1);
+  });
+
+  test('messages carry a nonce, leaving ends the room', async () => {
+    const { client, line } = await online(quiet);
+    line.script({
+      join_room: () => ({ ok: true }),
+      leave_room: () => ({ ok: true }),
+      send_message: () => ({ ok: true, id: 'm1' }),
+    });
+    await client.join('public:lobby');
+    assert.equal((await client.send('public:lobby', 'hello')).id, 'm1');
+    await client.send('public:lobby', 'again', { nonce: 'n1', type: 'image' });
+    const [first, second] = line.packets.filter((packet) => packet[1] === 'send_message').map((p) => p[2]);
+    assert.match(first.nonce, /^[0-9a-f-]{36}$/);
+    assert.deepEqual(second, { roomId: 'public:lobby', message: 'again', type: 'image', nonce: 'n1' });
+    await client.leave('public:lobby');
+    assert.deepEqual(client.rooms, []);
+  });
+
+  test('typing is said once, not at each key', async () => {
+    const { client, line } = await online(quiet);
+    for (let key = 0; key < 20; key++) client.typing('public:lobby');
+    client.typing('public:lobby', false);
+    client.typing('public:lobby', false);
+    client.typing('public:lobby');
+    client.emit('end');
+    await line.heard('end');
+    assert.deepEqual(line.packets.map(([name]) => name),
+      ['typing:start', 'typing:stop', 'typing:start', 'end']);
+  });
+});
