@@ -22,8 +22,21 @@ void api_inbox_read(struct http_request *request, void *context);
 void api_inbox_read_all(struct http_request *request, void *context);
 void api_inbox_unread(struct http_request *request, void *context);
 
+/* api_rooms.c */
+void api_rooms_change(struct http_request *request, void *context);
+void api_rooms_disconnect(struct http_request *request, void *context);
+
+/* api_stats.c */
+void api_stats_connections(struct http_request *request, void *context);
+void api_stats_performance(struct http_request *request, void *context);
+void api_stats_queries(struct http_request *request, void *context);
+void api_stats_slow(struct http_request *request, void *context);
+
 /* health.c */
 void health_alive(struct http_request *request, void *context);
 void health_ready(struct http_request *request, void *context);
+
+/* metrics.c */
+void metrics_show(struct http_request *request, void *context);
 
 #endif

@@ -14,6 +14,7 @@
 #include "actors/outbox.h"
 #include "actors/shard.h"
 #include "codec/base/buf.h"
+#include "codec/base/clock.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/http1_chunked.h"
@@ -45,6 +46,7 @@ struct exchange {
     struct http1_request head;
     struct http1_chunked chunked;
     struct builder body;
+    uint64_t began_ns;
     uint64_t body_left; /* of a body with a length */
     bool body_unread; /* answered before the body was read: close */
     char text[]; /* the head's bytes */
@@ -187,7 +189,12 @@ static bool write_answer(struct builder *out, const struct answer *answer)
 static void send_answer(struct server *server, const struct answer *answer)
 {
     struct builder out = {0};
+    const struct exchange *exchange = server->exchange;
     bool keep_alive = answer->keep_alive;
+    if (exchange != NULL && server->config->observe != NULL) {
+        server->config->observe(server->config->context, &exchange->request, answer->status,
+            clock_mono_ns() - exchange->began_ns);
+    }
     if (!write_answer(&out, answer)) {
         struct answer failure = {.status = 500, .head_only = answer->head_only};
         builder_reset(&out);
@@ -302,6 +309,7 @@ static struct exchange *make_exchange(
         rebase(&copy->headers[i].value, text.at, text.len, exchange->text);
     }
     exchange->server = server;
+    exchange->began_ns = clock_mono_ns();
     exchange->request = (struct http_request){
         .connection = server->connection,
         .loop = connection_loop(server->connection),

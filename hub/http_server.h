@@ -51,6 +51,10 @@ struct http_request {
 struct http_server_config {
     const struct http_route *routes; /* ends with a NULL path */
     void *context;
+    /* Called with each request that is answered (not those that are upgraded), before the answer
+     * leaves; `took_ns` from its complete head on. May be NULL. */
+    void (*observe)(
+        void *context, const struct http_request *request, unsigned status, uint64_t took_ns);
     uint32_t max_head_bytes; /* 8 KiB */
     uint32_t max_headers; /* 64 */
     uint32_t head_timeout_ms; /* 5,000, from accept or the previous answer's end for the next head's

@@ -24,6 +24,7 @@
 #include "hub/dev.h"
 #include "hub/hub_rules.h"
 #include "hub/hub_shard.h"
+#include "hub/metrics.h"
 #include "hub/origin.h"
 #include "hub/peal_app.h"
 #include "hub/redis.h"
@@ -218,6 +219,7 @@ static void make_http(struct hub *hub)
     hub->public_http = (struct http_server_config){
         .routes = routes_public(config),
         .context = hub,
+        .observe = metrics_observe,
         .max_head_bytes = (uint32_t)config->limits_head_bytes,
         .max_headers = config->limits_headers,
         .head_timeout_ms = (uint32_t)config->limits_head_timeout_ms,

@@ -15,6 +15,7 @@
 #include "actors/shard.h"
 #include "codec/base/check.h"
 #include "hub/http_server.h"
+#include "hub/node_counts.h"
 
 struct access;
 struct apikey_set;
@@ -35,6 +36,8 @@ enum { HUB_NODE_LEN = 12, HUB_ADDRESS_MAX = 300 };
 struct hub_shard {
     struct shard shard;
     struct hub *hub;
+    struct api_counts api;
+    struct event_counts events; /* of clients, by name */
     struct loop *loop;
     struct jwt *jwt;
     struct listener *listener; /* public */

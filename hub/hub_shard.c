@@ -175,6 +175,7 @@ static int create_shard(struct hub *hub, unsigned index)
     shard->hub = hub;
     shard_init(&shard->shard, sched, &hub->actors);
     shard->shard.store_root = hub->store;
+    event_counts_init(&shard->events);
     int status = jwt_from_config(hub, &shard->jwt);
     if (status != 0) {
         return status;
@@ -340,6 +341,7 @@ void hub_shards_finish(struct hub *hub)
             loop_destroy(shard->loop);
         }
         jwt_destroy(shard->jwt);
+        event_counts_finish(&shard->events);
         shard_finish(&shard->shard);
     }
 }

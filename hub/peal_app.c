@@ -216,6 +216,7 @@ static void on_event(void *context, struct socket *socket, const struct app_even
         return;
     }
     struct bytes name = unalias(hub->config, event->name);
+    event_counts_add(&hub_shard_of(socket->shard)->events, name, 1);
     const uint64_t *id = event->has_id ? &event->id : NULL;
     if (bytes_eq(name, event->name)) {
         user_event(socket, event->data, id, event->attachments, event->attachment_count);

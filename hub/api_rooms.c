@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What backends do to the connected sockets of a user: rooms, and the end.
+ *
+ * The message goes to the user's actor of this node; a user who is not connected here has none.
+ */
+#include "actors/user_proto.h"
+#include "actors/wire_name.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "hub/api_answer.h"
+#include "hub/api_auth.h"
+#include "hub/api_handlers.h"
+#include "hub/config.h"
+#include "hub/hub.h"
+
+enum { BODY_DEPTH = 3, ROOMS_MAX = 128 };
+
+/* The rooms of one list, as they were checked. */
+struct room_list {
+    struct buf *names[ROOMS_MAX]; /* wire names */
+    uint32_t count;
+};
+
+static void finish_list(struct room_list *list)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        buf_unref(list->names[i]);
+    }
+}
+
+static int add_room(struct room_list *list, struct bytes tenant, struct bytes value)
+{
+    char at[NAMES_ROOM_MAX];
+    char wire_at[WIRE_NAME_MAX];
+    struct bytes room;
+    if (list->count == ROOMS_MAX) {
+        return STATUS_TOO_LARGE;
+    }
+    /* Nobody joins another user's room, and one's own is never left. */
+    if (json_scan_string(value, at, sizeof(at), &room) != 0 || names_check_room(room) != 0 ||
+        bytes_starts(room, BYTES("user:"))) {
+        return STATUS_INVALID;
+    }
+    struct buf *name = buf_new(wire_name_room(tenant, room, wire_at));
+    if (name == NULL) {
+        return STATUS_NOMEM;
+    }
+    list->names[list->count++] = name;
+    return 0;
+}
+
+static int read_list(
+    struct bytes body, const char *key, struct bytes tenant, struct room_list *list)
+{
+    struct bytes value;
+    struct bytes element;
+    struct json_scan_iter iter;
+    int status = json_scan_get(body, key, &value);
+    if (status == STATUS_NOT_FOUND) {
+        return 0;
+    }
+    if (status != 0 || json_scan_kind(value) != JSON_SCAN_ARRAY) {
+        return STATUS_INVALID;
+    }
+    json_scan_iter_init(&iter, value);
+    while (status == 0 && json_scan_element(&iter, &element)) {
+        status = add_room(list, tenant, element);
+    }
+    return status;
+}
+
+/* Tell the user's actor; `room` may be NULL. */
+static void tell(struct shard *shard, const struct api_who *who, int what, struct buf *room)
+{
+    char at[WIRE_NAME_MAX];
+    struct bytes key = wire_name_room(who->tenant, who->user, at);
+    struct user_admin *msg = user_admin_new();
+    msg->key = buf_new(key);
+    CHECK(msg->key != NULL);
+    msg->room = room != NULL ? buf_ref(room) : NULL;
+    msg->what = what;
+    msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
+}
+
+static void tell_all(
+    struct shard *shard, const struct api_who *who, int what, const struct room_list *list)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        tell(shard, who, what, list->names[i]);
+    }
+}
+
+static void accept_request(struct http_request *request)
+{
+    struct builder out = {0};
+    builder_str(&out, "{\"accepted\":true}");
+    api_answer(request, 202, bytes_of(NULL, 0), &out);
+}
+
+static void refuse_list(struct http_request *request, int status, const char *field)
+{
+    bool large = status == STATUS_TOO_LARGE;
+    api_refuse(request,
+        &(struct api_error){.code = large ? API_TOO_LARGE : API_INVALID_FIELD,
+            .message = large ? "At most 128 rooms in one request" : "Expected a list of room names",
+            .field = field});
+}
+
+void api_rooms_change(struct http_request *request, void *context)
+{
+    (void)context;
+    struct api_who who;
+    struct bytes body;
+    if (!api_auth_user(request, APIKEY_PUBLISH, false, &who)) {
+        return;
+    }
+    if (json_scan_text(request->body, BODY_DEPTH, &body, NULL) != 0 ||
+        json_scan_kind(body) != JSON_SCAN_OBJECT) {
+        api_refuse(request,
+            &(struct api_error){.code = API_BAD_REQUEST, .message = "The body is no JSON object"});
+        return;
+    }
+    struct room_list join = {0};
+    struct room_list leave = {0};
+    int bad_join = read_list(body, "join", who.tenant, &join);
+    int bad_leave = read_list(body, "leave", who.tenant, &leave);
+    if (bad_join != 0 || bad_leave != 0) {
+        refuse_list(
+            request, bad_join != 0 ? bad_join : bad_leave, bad_join != 0 ? "join" : "leave");
+    } else if (join.count + leave.count == 0) {
+        refuse_list(request, STATUS_INVALID, "join");
+    } else {
+        struct shard *shard = &api_shard(request)->shard;
+        tell_all(shard, &who, USER_ADMIN_LEAVE, &leave);
+        tell_all(shard, &who, USER_ADMIN_JOIN, &join);
+        accept_request(request);
+    }
+    finish_list(&join);
+    finish_list(&leave);
+}
+
+void api_rooms_disconnect(struct http_request *request, void *context)
+{
+    (void)context;
+    struct api_who who;
+    if (api_auth_user(request, APIKEY_ADMIN, false, &who)) {
+        tell(&api_shard(request)->shard, &who, USER_ADMIN_DISCONNECT, NULL);
+        accept_request(request);
+    }
+}

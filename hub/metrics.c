@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: sums, the process, the text, requests.
+ */
+#include "hub/metrics.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "actors/close.h"
+#include "codec/base/clock.h"
+#include "hub/api_answer.h"
+#include "hub/api_handlers.h"
+#include "hub/hub.h"
+#include "hub/loop.h"
+#include "hub/redis.h"
+#include "sql/store.h"
+
+enum { STATEMENTS_MAX = 128 };
+
+#define PREFIX "peal_"
+
+static const char *const close_names[] = {
+#define X(name, text, ...) text,
+#include "actors/close.def"
+#undef X
+};
+_Static_assert(ARRAY_LEN(close_names) == CLOSE_REASON_COUNT, "a name for each reason");
+
+/* Sums. */
+
+/*
+ * Add `count` counters that another thread writes. Relaxed: each is one aligned word that its owner
+ * alone changes, and no other memory follows from it.
+ */
+static void add_words(void *to, const void *from, size_t count)
+{
+    uint64_t *sums = to;
+    const uint64_t *words = from;
+    for (size_t i = 0; i < count; i++) {
+        sums[i] += __atomic_load_n(&words[i], __ATOMIC_RELAXED);
+    }
+}
+
+#define WORDS(type) (sizeof(type) / sizeof(uint64_t))
+_Static_assert(sizeof(struct shard_stats) % sizeof(uint64_t) == 0, "only counters");
+_Static_assert(sizeof(struct sched_stats) % sizeof(uint64_t) == 0, "only counters");
+_Static_assert(sizeof(struct api_counts) % sizeof(uint64_t) == 0, "only counters");
+
+void metrics_sum(const struct hub *hub, struct metrics_sums *ret_sums)
+{
+    *ret_sums = (struct metrics_sums){0};
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        const struct hub_shard *shard = &hub->shards[i];
+        struct sched_stats sched;
+        sched_stats_read(shard->shard.sched, &sched);
+        add_words(&ret_sums->sched, &sched, WORDS(sched));
+        add_words(&ret_sums->shards, &shard->shard.stats, WORDS(shard->shard.stats));
+        add_words(&ret_sums->api, &shard->api, WORDS(shard->api));
+        struct jwt_stats tokens = jwt_get_stats(shard->jwt);
+        ret_sums->tokens.verified += tokens.verified;
+        ret_sums->tokens.cache_hits += tokens.cache_hits;
+        ret_sums->tokens.refused += tokens.refused;
+    }
+}
+
+/* The process. */
+
+uint64_t metrics_memory_bytes(void)
+{
+    unsigned long long size = 0;
+    unsigned long long resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL) {
+        return 0;
+    }
+    if (fscanf(file, "%llu %llu", &size, &resident) != 2) {
+        resident = 0;
+    }
+    fclose(file);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Newer kernels tell how many there are as the size of the folder; else they are counted. */
+static uint64_t open_files(void)
+{
+    struct stat info;
+    uint64_t count = 0;
+    if (stat("/proc/self/fd", &info) == 0 && info.st_size > 0) {
+        return (uint64_t)info.st_size;
+    }
+    DIR *folder = opendir("/proc/self/fd");
+    if (folder == NULL) {
+        return 0;
+    }
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        count += entry->d_name[0] != '.' ? 1 : 0;
+    }
+    closedir(folder);
+    return count > 0 ? count - 1 : 0; /* the folder itself */
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) {
+        return 0;
+    }
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* The text. */
+
+static void begin(struct builder *out, const char *name, const char *kind, const char *help)
+{
+    builder_printf(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, help, name, kind);
+}
+
+static void write_u64(
+    struct builder *out, const char *name, const char *kind, const char *help, uint64_t value)
+{
+    begin(out, name, kind, help);
+    builder_printf(out, PREFIX "%s %llu\n", name, (unsigned long long)value);
+}
+
+static void write_double(
+    struct builder *out, const char *name, const char *kind, const char *help, double value)
+{
+    begin(out, name, kind, help);
+    builder_printf(out, PREFIX "%s %.6f\n", name, value);
+}
+
+static void write_rows(const struct metrics_sums *sums, struct builder *out)
+{
+#define KIND_COUNTER "counter"
+#define KIND_GAUGE "gauge"
+#define X(member, name, kind, help) write_u64(out, name, KIND_##kind, help, sums->member);
+#include "hub/metrics.def"
+#undef X
+}
+
+static void write_closed(const struct metrics_sums *sums, struct builder *out)
+{
+    begin(out, "closed_total", "counter", "Connections and sockets that ended, by reason.");
+    for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++) {
+        builder_printf(out, PREFIX "closed_total{reason=\"%s\"} %llu\n", close_names[i],
+            (unsigned long long)sums->shards.closed[i]);
+    }
+}
+
+static void write_api(const struct api_counts *api, struct builder *out)
+{
+    uint64_t count = 0;
+    begin(out, "api_requests_total", "counter", "Requests of the API answered, by class.");
+    for (unsigned i = 1; i < API_CLASS_COUNT; i++) {
+        builder_printf(out, PREFIX "api_requests_total{class=\"%uxx\"} %llu\n", i,
+            (unsigned long long)api->classes[i]);
+    }
+    begin(out, "api_request_duration_seconds", "histogram",
+        "Time from a complete request head to its answer.");
+    for (unsigned i = 0; i < API_BUCKET_COUNT; i++) {
+        count += api->buckets[i];
+        builder_printf(out, PREFIX "api_request_duration_seconds_bucket{le=\"%g\"} %llu\n",
+            (double)api_bucket_us[i] / 1e6, (unsigned long long)count);
+    }
+    count += api->buckets[API_BUCKET_COUNT];
+    builder_printf(out,
+        PREFIX "api_request_duration_seconds_bucket{le=\"+Inf\"} %llu\n" PREFIX
+               "api_request_duration_seconds_sum %.6f\n" PREFIX
+               "api_request_duration_seconds_count %llu\n",
+        (unsigned long long)count, (double)api->total_us / 1e6, (unsigned long long)count);
+}
+
+static void write_statements(const struct hub *hub, struct builder *out)
+{
+    struct store_statement_stats stats[STATEMENTS_MAX];
+    size_t count = store_statements(hub->store, stats, STATEMENTS_MAX);
+    begin(out, "store_statements_total", "counter", "Statements run, by name.");
+    for (size_t i = 0; i < count; i++) {
+        builder_printf(out, PREFIX "store_statements_total{statement=\"%s\"} %llu\n", stats[i].name,
+            (unsigned long long)stats[i].count);
+    }
+    begin(out, "store_statement_seconds_total", "counter", "Time spent in statements, by name.");
+    for (size_t i = 0; i < count; i++) {
+        builder_printf(out, PREFIX "store_statement_seconds_total{statement=\"%s\"} %.6f\n",
+            stats[i].name, (double)stats[i].total_us / 1e6);
+    }
+    begin(out, "store_slow_statements_total", "counter", "Statements over the slow threshold.");
+    for (size_t i = 0; i < count; i++) {
+        builder_printf(out, PREFIX "store_slow_statements_total{statement=\"%s\"} %llu\n",
+            stats[i].name, (unsigned long long)stats[i].slow);
+    }
+}
+
+static void write_process(const struct hub *hub, struct builder *out)
+{
+    struct rlimit files = {0};
+    getrlimit(RLIMIT_NOFILE, &files);
+    begin(out, "build_info", "gauge", "What runs: always 1.");
+    builder_printf(out, PREFIX "build_info{version=\"%s\",node=\"%s\",store=\"%s\"} 1\n",
+        PEAL_VERSION, hub->node, store_engine(hub->store));
+    write_u64(out, "shards", "gauge", "Threads that serve connections.", hub->shard_count);
+    write_u64(
+        out, "process_resident_memory_bytes", "gauge", "Resident memory.", metrics_memory_bytes());
+    write_u64(out, "process_open_fds", "gauge", "Open file descriptors.", open_files());
+    write_u64(out, "process_max_fds", "gauge", "Most file descriptors that may be open.",
+        (uint64_t)files.rlim_cur);
+    write_double(
+        out, "process_cpu_seconds_total", "counter", "Time the processors worked.", cpu_seconds());
+    write_double(out, "uptime_seconds", "gauge", "Time since the start.",
+        (double)(clock_mono_ms() - hub->started_ms) / 1000.0);
+    write_u64(out, "store_up", "gauge", "Whether the database answered last.",
+        store_healthy(hub->store) ? 1 : 0);
+}
+
+void metrics_write(const struct hub *hub, struct builder *out)
+{
+    struct metrics_sums sums;
+    metrics_sum(hub, &sums);
+    write_process(hub, out);
+    write_rows(&sums, out);
+    write_closed(&sums, out);
+    write_api(&sums.api, out);
+    write_statements(hub, out);
+}
+
+void metrics_show(struct http_request *request, void *context)
+{
+    struct builder out = {0};
+    metrics_write(context, &out);
+    const struct hub_shard *shard = api_shard(request);
+    if (shard->shard.bus != NULL) {
+        struct redis_stats stats = redis_get_stats(shard->shard.bus);
+        write_u64(&out, "bus_up", "gauge",
+            "Whether all links of the first shard to the bus are up.",
+            stats.links > 0 && stats.links_up == stats.links ? 1 : 0);
+    }
+    http_respond(request, builder_failed(&out) ? 503 : 200,
+        "text/plain; version=0.0.4; charset=utf-8", bytes_of(NULL, 0), builder_bytes(&out));
+    builder_reset(&out);
+}
+
+/* Requests. */
+
+void metrics_observe(
+    void *context, const struct http_request *request, unsigned status, uint64_t took_ns)
+{
+    (void)context;
+    if (bytes_starts(request->path, BYTES("/api/"))) {
+        api_counts_add(&api_shard(request)->api, status, took_ns);
+    }
+}
