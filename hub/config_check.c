@@ -65,13 +65,6 @@ static int check_listeners(const struct config *config, struct config_error *err
             "%s: listen.internal_port: %u is also listen.port; allowed: another one",
             config->came_from[CONFIG_AT_listen_internal_port], config->listen_internal_port);
     }
-    bool certificate = config->listen_tls_certificate[0] != 0;
-    if (certificate != (config->listen_tls_key[0] != 0)) {
-        return config_draft_refuse(error,
-            "%s: listen.tls_certificate and listen.tls_key: one without the other",
-            config->came_from[certificate ? CONFIG_AT_listen_tls_certificate
-                                          : CONFIG_AT_listen_tls_key]);
-    }
     return 0;
 }
 
@@ -197,8 +190,8 @@ static int check_room_types(const struct config *config, struct config_error *er
                 "%s: room_type \"%.64s\": a name without / and : is needed", type->where,
                 type->name);
         }
-        int status = check_rules(type->where, type->name, &type->access,
-            "any|deny|claim|tenant|role:|pattern:|webhook:", error);
+        int status = check_rules(
+            type->where, type->name, &type->access, "any|deny|claim|tenant|role:|pattern:", error);
         if (status == 0) {
             status =
                 check_rules(type->where, type->name, &type->send, "member|nobody|role:", error);

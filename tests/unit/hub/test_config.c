@@ -74,21 +74,20 @@ Test(config, every_row_has_a_valid_default_and_prose)
     cr_expect_eq(config->limits_outbound_bytes, 256 * 1024);
     cr_expect_eq(config->store_tombstones_ms, 30ull * 86400 * 1000);
     cr_expect_str_eq(config->listen_host, "0.0.0.0");
-    cr_expect_eq(config->engine_transports.count, 2);
     cr_expect_eq(config->warnings.count, 0);
     config_destroy(config);
 }
 
 Test(config, words_stand_in_the_order_of_their_enums)
 {
-    struct config *config = load("batching { mode = off }\nevents { unknown = forward }\n"
+    struct config *config = load("batching { mode = off }\nevents { unknown = relay }\n"
                                  "log { level = debug format = json }\n"
                                  "auth { on_expiry = keep }\n"
                                  "jwt_key \"k\" { algorithm = ES256 file = \"/k.pem\" }\n",
         NULL, NULL);
     cr_assert_not_null(config, "%s", error.text);
     cr_expect_eq(config->batching_mode, CONFIG_BATCHING_OFF);
-    cr_expect_eq(config->events_unknown, UNKNOWN_FORWARD);
+    cr_expect_eq(config->events_unknown, UNKNOWN_RELAY);
     cr_expect_eq(config->log_level, 3, "LOG_DEBUG");
     cr_expect_eq(config->log_format, LOG_FORMAT_JSON);
     cr_expect_eq(config->auth_on_expiry, ON_EXPIRY_KEEP);
@@ -176,9 +175,6 @@ Test(config, values_are_parsed_strictly)
         {"--dev=maybe", "neither on nor off"},
         {"--bus-prefix=", "wrong length; allowed: 1 to 64 bytes"},
         {"--bus-prefix=a\nb", "control character"},
-        {"--engine-transports=websocket", NULL},
-        {"--engine-transports=websocket,telnet", "unknown item; allowed: 1 to 2 items: polling"},
-        {"--engine-transports=", "wrong number of items"},
         {"--events-alias=a=send_message,", "empty"},
         {"--events-alias=chat:message=send_message", NULL},
         {"--events-alias=plain", "theirs=ours"},
@@ -226,7 +222,10 @@ Test(config, mistakes_in_a_file_name_their_line)
         {"room_type \"a\" { access = {\"role:\"} }", "unknown rule \"role:\""},
         {"namespace \"admin\" { }", "must begin with /"},
         {"limits { message_bytes = 2KiB }", "more than limits.message_bytes"},
-        {"listen { tls_key = \"/k\" }", "one without the other"},
+        {"api_key \"a\" {\n key = k0123456789abcdef\n scopes = {read, fly}\n}\n", "unknown item"},
+        {"api_key \"a\" {\n key = k0123456789abcdef\n scopes = {}\n}\n", "wrong number of items"},
+        {"room_type \"a\" { access = {\"webhook:http://x\"} }", "unknown rule"},
+        {"engine { transports = websocket }", "no such option 'transports'"},
         {"listen { internal_host = \"0.0.0.0\" internal_port = 3000 }", "is also listen.port"},
         {"origins = {\"a,b\"}", "may not hold a comma"},
     };
@@ -251,8 +250,8 @@ Test(config, a_file_without_a_break_is_read_whole)
         "auth { secret = \"${PEAL_TEST_UNSET:-0123456789012345678901234567890123}\" }\n"
         "api_key \"orders\" { key = \"k0123456789abcdef\" scopes = {publish, read}\n"
         "  tenant = acme }\n"
-        "room_type \"project\" { access = {\"role:staff\", claim} replay = 5\n"
-        "  replay_age = 1h batch_event = on auto_join = {\"customer:{sub}\"} }\n"
+        "room_type \"project\" { access = {\"role:staff\", claim} max_members = 5\n"
+        "  presence = off auto_join = {\"customer:{sub}\"} }\n"
         "namespace \"/admin\" { access = {\"role:admin\"} }\n";
     struct config *config = load(file, NULL, NULL);
     cr_assert_not_null(config, "%s", error.text);
@@ -268,9 +267,8 @@ Test(config, a_file_without_a_break_is_read_whole)
     const struct config_room_type *type = config_room_type(config, BYTES("project:7"));
     cr_expect_str_eq(type->name, "project");
     cr_expect_str_eq(type->access.items[0], "role:staff");
-    cr_expect_eq(type->replay, 5);
-    cr_expect_eq(type->replay_age_ms, 3600000);
-    cr_expect(type->batch_event);
+    cr_expect_eq(type->max_members, 5);
+    cr_expect_not(type->presence);
     cr_expect_str_eq(type->auto_join.items[0], "customer:{sub}");
     cr_expect_str_eq(config->namespaces[0].access.items[0], "role:admin");
     config_destroy(config);
@@ -391,7 +389,7 @@ Test(config, what_is_printed_loads_to_the_same)
 {
     const char *file = "bus { prefix = 'quote\" back\\\\slash $' }\nlimits { body_bytes = 3KiB }\n"
                        "drain { deadline = 61s }\norigins = {\"https://a.example\"}\n"
-                       "room_type \"project\" { access = {any} replay_age = 90m }\n";
+                       "room_type \"project\" { access = {any} max_members = 90 }\n";
     struct config *config = load(file, NULL, NULL);
     cr_assert_not_null(config, "%s", error.text);
     cr_expect_str_eq(config->bus_prefix, "quote\" back\\slash $");
