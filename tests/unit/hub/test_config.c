@@ -222,8 +222,6 @@ Test(config, mistakes_in_a_file_name_their_line)
         {"room_type \"a\" { access = {\"role:\"} }", "unknown rule \"role:\""},
         {"namespace \"admin\" { }", "must begin with /"},
         {"limits { message_bytes = 2KiB }", "more than limits.message_bytes"},
-        {"api_key \"a\" {\n key = k0123456789abcdef\n scopes = {read, fly}\n}\n", "unknown item"},
-        {"api_key \"a\" {\n key = k0123456789abcdef\n scopes = {}\n}\n", "wrong number of items"},
         {"room_type \"a\" { access = {\"webhook:http://x\"} }", "unknown rule"},
         {"engine { transports = websocket }", "no such option 'transports'"},
         {"listen { internal_host = \"0.0.0.0\" internal_port = 3000 }", "is also listen.port"},
