@@ -13,6 +13,8 @@ struct http_request;
 bool api_post_head(struct http_request *request, void *context);
 void api_post_notifications(struct http_request *request, void *context);
 void api_post_events(struct http_request *request, void *context);
+/* the same for anybody: with --dev only */
+void api_post_dev_notifications(struct http_request *request, void *context);
 
 /* api_inbox.c */
 void api_inbox_erase(struct http_request *request, void *context);

@@ -10,6 +10,8 @@
 #include "codec/json_scan.h"
 #include "codec/names.h"
 #include "codec/query.h"
+#include "hub/api.h"
+#include "hub/api_handlers.h"
 #include "hub/config.h"
 #include "hub/hub.h"
 #include "hub/jwt.h"
@@ -94,5 +96,9 @@ static void on_token(struct http_request *request, void *context)
 
 const struct http_route dev_routes[] = {
     {.method = "GET", .path = "/dev/token", .handler = on_token},
+    {.method = "POST",
+        .path = "/dev/notifications",
+        .handler = api_post_dev_notifications,
+        .max_body = API_BODY_CONFIGURED},
 };
 const size_t dev_route_count = ARRAY_LEN(dev_routes);
