@@ -1,0 +1,566 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: inboxes, writes, reads, partitions, ports and steps.
+ */
+#include "tests/support/fake_store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+
+enum { PARTITIONS_MAX = 16, ID_MAX = 48, WALL_MS = 1700000000 };
+
+struct partition {
+    uint32_t number;
+    uint64_t token; /* 0: unused */
+    char last_id[ID_MAX];
+};
+
+struct store_port {
+    struct list link; /* fake_store.ports */
+    struct fake_store *store;
+    struct list waiting; /* store_request.link, in the order of submission */
+    struct list done; /* carried out, not answered */
+    bool held;
+    void (*enter)(void *context);
+    void *context;
+};
+
+struct fake_store {
+    struct rand dice;
+    struct list ports;
+    struct fake_inbox *inboxes;
+    size_t inbox_count;
+    size_t inbox_cap;
+    struct partition partitions[PARTITIONS_MAX];
+    unsigned fail_one_in;
+    char refused[64];
+    uint64_t fenced;
+    uint64_t next_key;
+};
+
+/* Inboxes. */
+
+static void write_key(struct store_user who, char key[300])
+{
+    snprintf(key, 300, "%.*s%s%.*s", (int)who.tenant.len, who.tenant.len ? who.tenant.at : "",
+        who.tenant.len ? "/" : "", (int)who.user.len, who.user.at);
+}
+
+static struct fake_inbox *find_inbox(const struct fake_store *store, const char *key)
+{
+    for (size_t i = 0; i < store->inbox_count; i++) {
+        if (strcmp(store->inboxes[i].key, key) == 0) {
+            return &store->inboxes[i];
+        }
+    }
+    return NULL;
+}
+
+static struct fake_inbox *inbox_of(struct fake_store *store, struct store_user who)
+{
+    char key[300];
+    write_key(who, key);
+    struct fake_inbox *inbox = find_inbox(store, key);
+    if (inbox != NULL) {
+        return inbox;
+    }
+    if (store->inbox_count == store->inbox_cap) {
+        store->inbox_cap = store->inbox_cap ? store->inbox_cap * 2 : 8;
+        store->inboxes =
+            mem_realloc_array(store->inboxes, store->inbox_cap, sizeof(*store->inboxes));
+    }
+    inbox = &store->inboxes[store->inbox_count++];
+    *inbox = (struct fake_inbox){0};
+    memcpy(inbox->key, key, sizeof(inbox->key));
+    return inbox;
+}
+
+const struct fake_inbox *fake_store_inbox(const struct fake_store *store, const char *key)
+{
+    return find_inbox(store, key);
+}
+
+static struct store_position position_of(const struct fake_store *store, struct store_user who)
+{
+    char key[300];
+    write_key(who, key);
+    const struct fake_inbox *inbox = find_inbox(store, key);
+    return inbox ? inbox->position : (struct store_position){0};
+}
+
+/* Writes. */
+
+static struct bytes keep(struct bytes text)
+{
+    return text.len > 0 ? bytes_of(mem_dup(text.at, text.len), text.len) : bytes_of(NULL, 0);
+}
+
+static const struct fake_row *find_key(const struct fake_inbox *inbox, const uint8_t *key_hash)
+{
+    for (size_t i = 0; i < inbox->count; i++) {
+        if (memcmp(inbox->rows[i].key_hash, key_hash, STORE_HASH_LEN) == 0) {
+            return &inbox->rows[i];
+        }
+    }
+    return NULL;
+}
+
+static void put_row(struct fake_store *store, struct store_row *row)
+{
+    struct fake_inbox *inbox = inbox_of(store, row->who);
+    const struct fake_row *first = find_key(inbox, row->key_hash);
+    if (first != NULL) {
+        bool same = memcmp(first->content_hash, row->content_hash, STORE_HASH_LEN) == 0;
+        row->outcome = same ? OUTCOME_DUPLICATE : OUTCOME_CONFLICT;
+        memcpy(row->id, first->item.id, STORE_ID_LEN);
+        row->seq = first->item.seq;
+        row->rev = first->item.rev;
+        return;
+    }
+    if (inbox->count == inbox->cap) {
+        inbox->cap = inbox->cap ? inbox->cap * 2 : 8;
+        inbox->rows = mem_realloc_array(inbox->rows, inbox->cap, sizeof(*inbox->rows));
+    }
+    struct fake_row *stored = &inbox->rows[inbox->count++];
+    *stored = (struct fake_row){.first_rev = inbox->position.rev + 1};
+    memcpy(stored->key_hash, row->key_hash, STORE_HASH_LEN);
+    memcpy(stored->content_hash, row->content_hash, STORE_HASH_LEN);
+    memcpy(stored->item.id, row->id, STORE_ID_LEN);
+    stored->item.who =
+        (struct store_user){.tenant = keep(row->who.tenant), .user = keep(row->who.user)};
+    stored->item.type = keep(row->type);
+    stored->item.title = keep(row->title);
+    stored->item.message = keep(row->message);
+    stored->item.data = keep(row->data);
+    stored->item.priority = row->priority;
+    stored->item.created_at = row->created_at;
+    stored->item.expires_at = row->expires_at;
+    stored->item.seq = row->seq = ++inbox->position.seq;
+    stored->item.rev = row->rev = ++inbox->position.rev;
+    row->unread = ++inbox->position.unread;
+    row->outcome = OUTCOME_STORED;
+}
+
+static void free_row(struct fake_row *row)
+{
+    const struct bytes texts[] = {row->item.who.tenant, row->item.who.user, row->item.type,
+        row->item.title, row->item.message, row->item.data};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        mem_free((void *)(uintptr_t)texts[i].at);
+    }
+}
+
+struct store_row fake_store_post(struct fake_store *store, const char *key, const char *message)
+{
+    const char *slash = strchr(key, '/');
+    struct store_row row = {
+        .who = {.tenant = bytes_of(key, slash ? (size_t)(slash - key) : 0),
+            .user = bytes_str(slash ? slash + 1 : key)},
+        .type = BYTES("t"),
+        .message = bytes_str(message),
+        .created_at = WALL_MS,
+    };
+    store->next_key++;
+    memcpy(row.key_hash, &store->next_key, sizeof(store->next_key));
+    row.key_hash[STORE_HASH_LEN - 1] = 0xfa;
+    memcpy(row.id, row.key_hash, sizeof(row.id));
+    put_row(store, &row);
+    return row;
+}
+
+static struct partition *partition_of(struct fake_store *store, uint32_t number)
+{
+    for (size_t i = 0; i < PARTITIONS_MAX; i++) {
+        struct partition *partition = &store->partitions[i];
+        if (partition->token == 0 || partition->number == number) {
+            partition->number = number;
+            return partition;
+        }
+    }
+    CHECK(false);
+    return NULL;
+}
+
+static int put(struct fake_store *store, struct store_put *request)
+{
+    struct partition *partition = request->fenced ? partition_of(store, request->partition) : NULL;
+    CHECK(request->count <= STORE_PAGE_MAX);
+    if (partition != NULL && partition->token != request->token) {
+        store->fenced++;
+        return STATUS_FENCED;
+    }
+    for (size_t i = 0; i < request->count; i++) {
+        if (store->refused[0] && bytes_eq_str(request->rows[i].message, store->refused)) {
+            return STATUS_INVALID;
+        }
+    }
+    for (size_t i = 0; i < request->count; i++) {
+        put_row(store, &request->rows[i]);
+    }
+    if (partition != NULL) {
+        CHECK(request->last_id.len < ID_MAX);
+        memcpy(partition->last_id, request->last_id.at, request->last_id.len);
+        partition->last_id[request->last_id.len] = '\0';
+    }
+    return 0;
+}
+
+static bool is_meant(const struct store_mark *mark, const struct store_item *item)
+{
+    for (size_t i = 0; i < mark->id_count; i++) {
+        if (memcmp(mark->ids[i], item->id, STORE_ID_LEN) == 0) {
+            return true;
+        }
+    }
+    return mark->id_count == 0 && item->seq <= mark->up_to;
+}
+
+static int mark(struct fake_store *store, struct store_mark *request)
+{
+    struct fake_inbox *inbox = inbox_of(store, request->who);
+    request->changes = mem_alloc_array(inbox->count + 1, sizeof(*request->changes));
+    request->base.result = request->changes;
+    for (size_t i = 0; i < inbox->count; i++) {
+        struct store_item *item = &inbox->rows[i].item;
+        if (!is_meant(request, item) || item->state >= request->state) {
+            continue;
+        }
+        bool was_unread = item->state < STATE_READ;
+        item->state = request->state;
+        item->rev = inbox->position.rev + 1;
+        inbox->position.unread -= was_unread && item->state >= STATE_READ;
+        struct store_change *change = &request->changes[request->change_count++];
+        memcpy(change->id, item->id, STORE_ID_LEN);
+        change->seq = item->seq;
+        change->rev = item->rev;
+        change->state = item->state;
+        change->at = request->at;
+    }
+    request->changed = request->change_count > 0;
+    inbox->position.rev += request->changed;
+    request->position = inbox->position;
+    return 0;
+}
+
+/* Reads. */
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct fake_row *const *left = a;
+    const struct fake_row *const *right = b;
+    uint64_t l = (*left)->item.rev;
+    uint64_t r = (*right)->item.rev;
+    if (l != r) {
+        return l < r ? -1 : 1;
+    }
+    return (*left)->item.seq < (*right)->item.seq ? -1 : 1;
+}
+
+struct sync_result {
+    struct store_item *items;
+    struct store_change *changes;
+};
+
+static void add_row(struct store_sync *request, const struct fake_row *row)
+{
+    if (row->first_rev > request->rev) {
+        request->items[request->item_count++] = row->item;
+        return;
+    }
+    struct store_change *change = &request->changes[request->change_count++];
+    memcpy(change->id, row->item.id, STORE_ID_LEN);
+    change->seq = row->item.seq;
+    change->rev = row->item.rev;
+    change->state = row->item.state;
+    change->at = WALL_MS;
+}
+
+/* Whole revs, as many as fit. */
+static int sync_inbox(struct fake_store *store, struct store_sync *request)
+{
+    struct fake_inbox *inbox = inbox_of(store, request->who);
+    request->position = inbox->position;
+    request->resync = request->rev > inbox->position.rev;
+    request->through_rev = request->rev;
+    const struct fake_row **rows = mem_alloc_array(inbox->count + 1, sizeof(*rows));
+    size_t count = 0;
+    for (size_t i = 0; i < inbox->count && !request->resync; i++) {
+        if (inbox->rows[i].item.rev > request->rev) {
+            rows[count++] = &inbox->rows[i];
+        }
+    }
+    qsort(rows, count, sizeof(*rows), compare_rows);
+    struct sync_result *result = mem_alloc(sizeof(*result));
+    result->items = request->items = mem_alloc_array(count + 1, sizeof(*request->items));
+    result->changes = request->changes = mem_alloc_array(count + 1, sizeof(*request->changes));
+    request->base.result = result;
+    size_t taken = 0;
+    while (taken < count) {
+        size_t end = taken;
+        while (end < count && rows[end]->item.rev == rows[taken]->item.rev) {
+            end++;
+        }
+        if (taken > 0 && end > request->limit) {
+            break;
+        }
+        request->through_rev = rows[taken]->item.rev;
+        for (; taken < end; taken++) {
+            add_row(request, rows[taken]);
+        }
+    }
+    request->done = taken == count;
+    mem_free(rows);
+    return 0;
+}
+
+static int list_inbox(struct fake_store *store, struct store_list *request)
+{
+    struct fake_inbox *inbox = inbox_of(store, request->who);
+    request->position = inbox->position;
+    request->items = mem_alloc_array(inbox->count + 1, sizeof(*request->items));
+    request->base.result = request->items;
+    for (size_t i = inbox->count; i > 0; i--) {
+        const struct store_item *item = &inbox->rows[i - 1].item;
+        bool wanted = request->states ? (request->states >> item->state & 1) != 0
+                                      : item->state < STATE_ARCHIVED;
+        if ((request->before_seq > 0 && item->seq >= request->before_seq) || !wanted) {
+            continue;
+        }
+        if (request->count == request->limit) {
+            request->next_seq = request->items[request->count - 1].seq;
+            break;
+        }
+        request->items[request->count++] = *item;
+    }
+    return 0;
+}
+
+static int ask_positions(struct fake_store *store, struct store_positions *request)
+{
+    request->positions = mem_alloc_array(request->count + 1, sizeof(*request->positions));
+    request->base.result = request->positions;
+    for (size_t i = 0; i < request->count; i++) {
+        request->positions[i] = position_of(store, request->users[i]);
+    }
+    return 0;
+}
+
+/* Partitions. */
+
+static int claim(struct fake_store *store, struct store_claim *request)
+{
+    struct partition *partition = partition_of(store, request->partition);
+    request->token = ++partition->token;
+    size_t len = strlen(partition->last_id);
+    request->base.result = mem_dup(partition->last_id, len);
+    request->last_id = bytes_of(request->base.result, len);
+    return 0;
+}
+
+/* Ports and steps. */
+
+static bool is_write(const struct store_request *request)
+{
+    return request->op == STORE_PUT || request->op == STORE_MARK || request->op == STORE_CLAIM;
+}
+
+static int carry_out(struct fake_store *store, struct store_request *request)
+{
+    switch (request->op) {
+    case STORE_PUT:
+        return put(store, container_of(request, struct store_put, base));
+    case STORE_MARK:
+        return mark(store, container_of(request, struct store_mark, base));
+    case STORE_LIST:
+        return list_inbox(store, container_of(request, struct store_list, base));
+    case STORE_SYNC:
+        return sync_inbox(store, container_of(request, struct store_sync, base));
+    case STORE_POSITIONS:
+        return ask_positions(store, container_of(request, struct store_positions, base));
+    case STORE_CLAIM:
+        return claim(store, container_of(request, struct store_claim, base));
+    case STORE_GET:
+    case STORE_SWEEP:
+    case STORE_ERASE:
+    case STORE_PING:
+    case STORE_OP_COUNT:
+        break;
+    }
+    CHECK(false);
+    return STATUS_UNSUPPORTED;
+}
+
+void store_request_finish(struct store_request *request)
+{
+    if (request->op == STORE_SYNC && request->result != NULL) {
+        struct sync_result *result = request->result;
+        mem_free(result->items);
+        mem_free(result->changes);
+    }
+    mem_free(request->result);
+    request->result = NULL;
+}
+
+void store_submit(struct store_port *port, struct store_request *request)
+{
+    request->port = port;
+    list_append(&port->waiting, &request->link);
+}
+
+/* Carry out `request`, or let it fail before or behind that. */
+static void execute(struct store_port *port, struct store_request *request)
+{
+    struct fake_store *store = port->store;
+    list_remove(&request->link);
+    bool fails = store->fail_one_in > 0 && rand_below(&store->dice, store->fail_one_in) == 0;
+    bool before = fails && (store->fail_one_in == 1 || rand_below(&store->dice, 2) == 0);
+    request->status = before ? STATUS_UNAVAILABLE : carry_out(store, request);
+    if (fails && request->status == 0) {
+        store_request_finish(request);
+        request->status = STATUS_UNAVAILABLE;
+    }
+    list_append(&port->done, &request->link);
+}
+
+static void answer(struct store_port *port, struct store_request *request)
+{
+    list_remove(&request->link);
+    if (port->enter != NULL) {
+        port->enter(port->context);
+    }
+    request->done(request);
+}
+
+/* A request that may be next: writes in their order, reads at any time. */
+static struct store_request *draw_waiting(struct store_port *port)
+{
+    struct store_request *found = NULL;
+    bool write_seen = false;
+    uint64_t seen = 0;
+    list_for_each (link, &port->waiting) {
+        struct store_request *request = container_of(link, struct store_request, link);
+        bool able = !is_write(request) || !write_seen;
+        write_seen = write_seen || is_write(request);
+        if (able && rand_below(&port->store->dice, ++seen) == 0) {
+            found = request;
+        }
+    }
+    return found;
+}
+
+static struct store_request *draw_done(struct store_port *port)
+{
+    struct store_request *found = NULL;
+    uint64_t seen = 0;
+    list_for_each (link, &port->done) {
+        if (rand_below(&port->store->dice, ++seen) == 0) {
+            found = container_of(link, struct store_request, link);
+        }
+    }
+    return found;
+}
+
+bool fake_store_step(struct fake_store *store)
+{
+    struct store_port *able = NULL;
+    uint64_t seen = 0;
+    list_for_each (link, &store->ports) {
+        struct store_port *port = container_of(link, struct store_port, link);
+        if (!port->held && (!list_empty(&port->waiting) || !list_empty(&port->done)) &&
+            rand_below(&store->dice, ++seen) == 0) {
+            able = port;
+        }
+    }
+    if (able == NULL) {
+        return false;
+    }
+    bool ask = list_empty(&able->done) ||
+               (!list_empty(&able->waiting) && rand_below(&store->dice, 2) == 0);
+    if (ask) {
+        execute(able, draw_waiting(able));
+    } else {
+        answer(able, draw_done(able));
+    }
+    return true;
+}
+
+struct store_port *fake_store_port(
+    struct fake_store *store, void (*enter)(void *context), void *context)
+{
+    struct store_port *port = mem_alloc(sizeof(*port));
+    port->store = store;
+    port->enter = enter;
+    port->context = context;
+    list_init(&port->waiting);
+    list_init(&port->done);
+    list_append(&store->ports, &port->link);
+    return port;
+}
+
+struct fake_store *fake_store_create(uint64_t seed)
+{
+    struct fake_store *store = mem_alloc(sizeof(*store));
+    rand_init(&store->dice, seed);
+    list_init(&store->ports);
+    return store;
+}
+
+void fake_store_destroy(struct fake_store *store)
+{
+    fake_store_set_failures(store, 1);
+    list_for_each (link, &store->ports) {
+        container_of(link, struct store_port, link)->held = false;
+    }
+    while (fake_store_step(store)) {
+    }
+    for (struct list *link; (link = list_pop(&store->ports)) != NULL;) {
+        mem_free(container_of(link, struct store_port, link));
+    }
+    for (size_t i = 0; i < store->inbox_count; i++) {
+        for (size_t k = 0; k < store->inboxes[i].count; k++) {
+            free_row(&store->inboxes[i].rows[k]);
+        }
+        mem_free(store->inboxes[i].rows);
+    }
+    mem_free(store->inboxes);
+    mem_free(store);
+}
+
+void fake_store_set_failures(struct fake_store *store, unsigned one_in)
+{
+    store->fail_one_in = one_in;
+}
+
+void fake_store_refuse(struct fake_store *store, const char *message)
+{
+    snprintf(store->refused, sizeof(store->refused), "%s", message);
+}
+
+void fake_store_hold(struct store_port *port, bool hold)
+{
+    port->held = hold;
+}
+
+size_t fake_store_waiting(const struct fake_store *store)
+{
+    size_t count = 0;
+    list_for_each (link, &store->ports) {
+        struct store_port *port = container_of(link, struct store_port, link);
+        list_for_each (request, &port->waiting) {
+            count++;
+        }
+        list_for_each (request, &port->done) {
+            count++;
+        }
+    }
+    return count;
+}
+
+uint64_t fake_store_fenced(const struct fake_store *store)
+{
+    return store->fenced;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fake_store - sql/store.h in memory, for tests of actors: a random order of commits and answers,
+ * and failures on demand.
+ *
+ * Every request is carried out in one moment and answered in a later one, both chosen by the seed:
+ * writes of one port in their order, reads whenever. A request that fails STATUS_UNAVAILABLE may
+ * have been carried out, as with a database whose answer was lost. Links instead of libsql. It does
+ * what actors ask for: put, mark, sync, list, positions, claim.
+ */
+#ifndef TESTS_SUPPORT_FAKE_STORE_H
+#define TESTS_SUPPORT_FAKE_STORE_H
+
+#include "codec/base/rand.h"
+#include "sql/store.h"
+
+struct fake_store;
+struct sched;
+
+/* A stored notification. */
+struct fake_row {
+    struct store_item item; /* its texts are owned */
+    uint64_t first_rev; /* of the change that stored it */
+    uint8_t key_hash[STORE_HASH_LEN];
+    uint8_t content_hash[STORE_HASH_LEN];
+};
+
+struct fake_inbox {
+    char key[300]; /* tenant/user, or user */
+    struct store_position position;
+    struct fake_row *rows; /* by seq */
+    size_t count;
+    size_t cap;
+};
+
+/* Make an empty store whose choices follow from `seed`. */
+struct fake_store *fake_store_create(uint64_t seed);
+
+/* Destroy it and its ports; requests under way are answered first, as cancelled by UNAVAILABLE. */
+void fake_store_destroy(struct fake_store *store);
+
+/*
+ * A port of the store. `enter(context)` is called before each answer: the test then acts on the
+ * port's thread.
+ */
+struct store_port *fake_store_port(
+    struct fake_store *store, void (*enter)(void *context), void *context);
+
+/* Carry out or answer one request; false when there is none that can. */
+bool fake_store_step(struct fake_store *store);
+
+/* One request in `one_in` fails STATUS_UNAVAILABLE; 0: none, 1: all (the store is away). */
+void fake_store_set_failures(struct fake_store *store, unsigned one_in);
+
+/* Rows with this message are refused: the put that has one gets STATUS_INVALID. */
+void fake_store_refuse(struct fake_store *store, const char *message);
+
+/* Requests of `port` are neither carried out nor answered until told otherwise. */
+void fake_store_hold(struct store_port *port, bool hold);
+
+/* The inbox of `key`, or NULL when nothing was ever stored. */
+const struct fake_inbox *fake_store_inbox(const struct fake_store *store, const char *key);
+
+/* Store one notification now, as a backend on another node would; returns its row. */
+struct store_row fake_store_post(struct fake_store *store, const char *key, const char *message);
+
+/* Requests that were submitted and not answered yet. */
+size_t fake_store_waiting(const struct fake_store *store);
+
+/* How many puts were refused by their token. */
+uint64_t fake_store_fenced(const struct fake_store *store);
+
+#endif
