@@ -32,8 +32,9 @@ static struct bytes parameter(
     return value;
 }
 
-static bool origin_allowed(
-    const struct session_config *config, const struct http_request *request, bool has_token)
+/* Without an Origin it is no browser; whether there is a token is looked at next, and told as 401.
+ */
+static bool origin_allowed(const struct session_config *config, const struct http_request *request)
 {
     struct bytes origins[ORIGINS_MAX];
     size_t count = 0;
@@ -42,8 +43,7 @@ static bool origin_allowed(
            http1_header_next(request->head, "Origin", &cursor, &origins[count])) {
         count++;
     }
-    return !config->origin_allowed ||
-           config->origin_allowed(config->context, origins, count, has_token);
+    return !config->origin_allowed || config->origin_allowed(config->context, origins, count, true);
 }
 
 static struct bytes bearer_token(const struct http_request *request)
@@ -199,7 +199,7 @@ static int check_engine(const struct session_config *config, const struct http_r
     if (transport->upgrades && !request->head->has_upgrade) {
         return EIO_ERROR_BAD_REQUEST;
     }
-    if (!origin_allowed(config, request, true)) {
+    if (!origin_allowed(config, request)) {
         return EIO_ERROR_FORBIDDEN;
     }
     if (!bytes_eq_str(parameter(request, "EIO", at, sizeof(at)), "4")) {
@@ -334,8 +334,7 @@ void upgrade_plain(struct session_layer *layer, struct http_request *request)
     }
     struct app_connect asked = extra->request;
     asked.nsp = BYTES("/");
-    if (!origin_allowed(config, request,
-            asked.bearer.len + asked.subprotocol_token.len + asked.query_token.len > 0)) {
+    if (!origin_allowed(config, request)) {
         session_extra_destroy(extra);
         http_respond_error(request, 403, "forbidden", "Origin not allowed", NULL);
         return;
