@@ -18,6 +18,27 @@ const struct cli_command cli_commands[] = {
     {"check-config", "[--sample]", "check the settings and print what is in effect",
         "  --sample   print a file with every setting, its meaning, range and default\n", true,
         command_check_config},
+    {"dead", "list|retry|drop [--id ID]",
+        "look at what could not be stored, post it again, drop it",
+        "  list         print each entry as a line of JSON\n"
+        "  retry        post entries again, once each, and print their new ids\n"
+        "  drop         forget entries\n"
+        "  --id ID      only this entry\n"
+        "  --all        drop every entry\n",
+        true, command_dead},
+    {"migrate", "[--new-epoch]", "bring the schema up to date",
+        "  --new-epoch  after a restore from a backup: clients read their inboxes anew\n", true,
+        command_migrate},
+    {"publish", "--user ID --type TYPE [--title TEXT]", "post notifications",
+        "  --message TEXT, --data JSON, --priority low|medium|high|urgent, --key KEY,\n"
+        "  --expires-at TIME, --tenant TENANT\n"
+        "               further fields of the notification\n"
+        "  --stdin      read posts from standard input instead, a JSON object a line\n"
+        "  --url URL    post over HTTP, to http://HOST:PORT\n"
+        "  --api-key KEY\n"
+        "               the API key for it; default auth.api_key\n"
+        "  --redis URL  add to the stream of this Redis; default bus.url, else HTTP\n",
+        true, command_publish},
     {"serve", "", "run a node until a signal ends it", "", true, command_serve},
     {"token", "--user ID [--role ROLE] [--name NAME] [--tenant TENANT] [--rooms A,B]",
         "print a token for a user",
