@@ -7,6 +7,7 @@
 #include "hub/config.h"
 #include "hub/dev.h"
 #include "hub/hub.h"
+#include "hub/pages.h"
 #include "hub/upgrade.h"
 
 enum { ROUTES_MAX = 64 };
@@ -62,6 +63,7 @@ const struct http_route *routes_public(const struct config *config)
     add_api(&table, (uint32_t)config->limits_body_bytes);
     if (config->dev) {
         add(&table, dev_routes, dev_route_count);
+        add(&table, pages_routes, pages_route_count);
     }
     return rows;
 }

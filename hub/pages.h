@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pages - the demo page and the client library, carried in the program.
+ *
+ * The table is made at build time from clients/ (hub/pages/embed.py). Served with --dev only.
+ */
+#ifndef HUB_PAGES_H
+#define HUB_PAGES_H
+
+#include <stddef.h>
+
+#include "codec/base/bytes.h"
+#include "hub/http_server.h"
+
+struct page {
+    const char *path; /* "/": the demo page itself */
+    const char *content_type;
+    const char *etag; /* strong, of the content; with its quotes */
+    struct bytes body;
+};
+
+/* Every page, in no order. Any thread. */
+extern const struct page pages[];
+extern const size_t page_count;
+
+/* The page at `path` (as received, without query), or NULL. Any thread; static storage. */
+const struct page *pages_find(struct bytes path);
+
+/* Whether `header`, the value of an If-None-Match, names `etag` or anything (RFC 9110 13.1.2). */
+bool pages_is_known(struct bytes header, const char *etag);
+
+/*
+ * Answer GET and HEAD of a page: 200 with the content, 304 when the browser has it, 404. Nothing
+ * but what comes from this server may run or load in the page (Content-Security-Policy).
+ */
+void pages_handle(struct http_request *request, void *context);
+
+/* A row of GET for each page. */
+extern const struct http_route pages_routes[];
+extern const size_t pages_route_count;
+
+#endif
