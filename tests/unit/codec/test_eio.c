@@ -129,6 +129,7 @@ Test(eio, writes_the_open_packet_exactly)
     builder_clear(&out);
     open.upgrades = false;
     eio_write_open(&out, &open);
+    builder_byte(&out, '\0');
     cr_expect_not_null(strstr(builder_bytes(&out).at, "\"upgrades\":[],"));
     builder_reset(&out);
 }

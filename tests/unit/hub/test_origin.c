@@ -89,8 +89,8 @@ Test(origin, refuses_what_no_browser_sends)
         "HTTPS://app.example.com", "https://app.example.com:", "https://app.example.com:0",
         "https://app.example.com:65536", "https://app.example.com:x", "https://app.example.com:443",
         "http://app.example.com:80",
-        "https://b\xc3\xbc"
-        "cher.tld",
+        ("https://b\xc3\xbc"
+         "cher.tld"),
         "https://a b", "https://[::1", "https://[::g]", "1https://a"};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         struct builder error = {.max = 1000};
