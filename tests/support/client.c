@@ -37,8 +37,15 @@ void client_init(struct client *client, struct shard *shard, const char *nsp, co
 {
     struct identity *identity = make_identity(user);
     outbox_init(&client->outbox, &outbox_ops, CAP);
-    socket_init(
-        &client->socket, &socket_ops, shard, bytes_str(nsp), &client->outbox, identity, format);
+    const struct socket_options options = {
+        .ops = &socket_ops,
+        .shard = shard,
+        .nsp = bytes_str(nsp),
+        .outbox = &client->outbox,
+        .identity = identity,
+        .format = format,
+    };
+    socket_init(&client->socket, &options);
     identity_unref(identity);
 }
 
