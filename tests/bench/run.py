@@ -1,0 +1,419 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Peal and the floor, side by side: runs scenarios, prints one table and one JSON line each.
+
+Rounds of Peal and floor alternate; medians are compared. Every server is started for its round on
+free ports, in a folder of its own, and stopped by its id. See README.md for the method.
+"""
+import argparse
+import ctypes
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+SECRET = "benchmark-secret-of-32-bytes-or-more"
+API_KEY = "benchmark-key-of-peal"
+LIMITS = {"unauthenticated_per_address": 1000000, "joins_per_minute": 1000000,
+          "joins_burst": 1000000}
+PR_SET_PDEATHSIG = 1
+ROW = "{:<26}{:>14}{:>14}{:>8}{:>9}  {}"
+
+
+class Setup:
+    """Where the programs are, and how much of the machine each side gets."""
+
+    def __init__(self, arguments):
+        self.build = os.path.abspath(arguments.build)
+        self.folder = tempfile.mkdtemp(prefix="peal-bench-")
+        self.smoke = arguments.smoke
+        self.rounds = 1 if arguments.smoke else arguments.rounds
+        self.seconds = 0.5 if arguments.smoke else arguments.seconds
+        cores = sorted(os.sched_getaffinity(0))
+        pinned = len(cores) > 1 and not arguments.smoke
+        self.server_cores = {cores[0]} if pinned else set(cores)
+        self.generator_cores = {cores[1]} if pinned else set(cores)
+
+    def program(self, name):
+        return os.path.join(self.build, name)
+
+
+def dies_with_us(cores):
+    def prepare():
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        os.sched_setaffinity(0, cores)
+    return prepare
+
+
+class Server:
+    """A process that prints where it listens; used with `with`."""
+
+    def __init__(self, command, cores, pattern, folder):
+        self.log = open(os.path.join(folder, "server.log"), "a+", encoding="utf-8")
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT,
+                                        cwd=folder, preexec_fn=dies_with_us(cores))
+        self.pid = self.process.pid
+        self.match = self._wait_for(re.compile(pattern))
+
+    def _wait_for(self, pattern):
+        path = self.log.name
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with open(path, encoding="utf-8") as text:
+                content = text.read()
+            found = pattern.search(content)
+            if found:
+                return found
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        self.stop()
+        raise RuntimeError("server did not start:\n" + content)
+
+    @property
+    def port(self):
+        return int(self.match.group(1))
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.log.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def start_peal(setup, folder, *extra):
+    config = os.path.join(folder, "peal.conf")
+    with open(config, "w", encoding="utf-8") as file:
+        limits = " ".join(f"{name} = {value}" for name, value in LIMITS.items())
+        file.write(f'auth {{ secret = "{SECRET}" api_key = "{API_KEY}" }}\nlimits {{ {limits} }}\n'
+                   'room_type "bench" { access = { any } presence = off }\n')
+    command = [setup.program("peal"), "serve", "--config", config, "--listen-host", "127.0.0.1",
+               "--listen-port", "0", "--listen-internal-port", "0", "--shards", "1",
+               "--store-path", os.path.join(folder, "peal.db"), *extra]
+    return Server(command, setup.server_cores, r"public=[0-9.]+:([0-9]+)", folder)
+
+
+def start_floor(setup, folder, variant, frame):
+    command = [setup.program("tests/bench/bench_floor"), variant, frame]
+    return Server(command, setup.server_cores, r"(?m)^([0-9]+)$", folder)
+
+
+def start_redis(setup, folder):
+    command = ["redis-server", "--port", "0", "--save", "", "--appendonly", "no", "--unixsocket",
+               os.path.join(folder, "redis.sock"), "--dir", folder]
+    for _ in range(20):
+        port = free_port()
+        command[2] = str(port)
+        try:
+            server = Server(command, setup.generator_cores, r"(Ready to accept connections)", folder)
+        except RuntimeError:
+            continue
+        server.redis_port = port
+        return server
+    raise RuntimeError("no free port for redis-server")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def generate(setup, servers, **options):
+    """Run the load generator against `servers`; its line of JSON."""
+    command = [setup.program("tests/bench/peal-bench"), "--secret", SECRET, "--api-key", API_KEY,
+               "--port", ",".join(str(s.port) for s in servers),
+               "--server-pid", ",".join(str(s.pid) for s in servers)]
+    for name, value in options.items():
+        command += ["--" + name.replace("_", "-"), str(value)]
+    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                         preexec_fn=dies_with_us(setup.generator_cores))
+    if not run.stdout:
+        raise RuntimeError(run.stderr.decode())
+    return json.loads(run.stdout)
+
+
+def record_frame(setup, mode, scenario="fanout"):
+    """The very bytes that Peal sends: for one event, or as the answer to one request."""
+    path = os.path.join(setup.folder, f"{mode}-{scenario}.frame")
+    if not os.path.exists(path):
+        with tempfile.TemporaryDirectory() as folder, start_peal(setup, folder) as peal:
+            generate(setup, [peal], scenario=scenario, mode=mode, conns=1, rate=5, seconds=0.4,
+                     record=path)
+    return path
+
+
+def run_peal(setup, extra=(), **options):
+    with tempfile.TemporaryDirectory() as folder, start_peal(setup, folder, *extra) as peal:
+        return generate(setup, [peal], **options)
+
+
+def run_floor(setup, variant, frame, **options):
+    options.update(mode="bare", publisher="marks", rooms=min(1, options.get("rooms", 1)))
+    with tempfile.TemporaryDirectory() as folder:
+        with start_floor(setup, folder, variant, frame) as floor:
+            return generate(setup, [floor], **options)
+
+
+def median(runs, *path):
+    values = []
+    for run in runs:
+        for name in path:
+            run = run[name]
+        values.append(run)
+    return statistics.median(values)
+
+
+class Report:
+    """Collects rows; whether every run was complete."""
+
+    def __init__(self):
+        self.rows = []
+        self.fine = True
+
+    def check(self, *runs):
+        self.fine = self.fine and all(run["ok"] for run in runs)
+
+    def add(self, name, peal, floor, target, better, unit, **details):
+        """`better`: which way the ratio is to go, "high" or "low"."""
+        ratio = peal / floor if floor else None
+        missed = ratio is not None and target is not None and (
+            ratio < target if better == "high" else ratio > target)
+        row = {"scenario": name, "peal": peal, "floor": floor, "ratio": ratio, "target": target,
+               "better": better, "unit": unit, "missed": missed, **details}
+        self.rows.append(row)
+        print(json.dumps(row), flush=True)
+
+    def print_table(self):
+        print(ROW.format("scenario", "Peal", "floor", "ratio", "target", "unit"))
+        for row in self.rows:
+            sign = "≥" if row["better"] == "high" else "≤"
+            print(ROW.format(
+                row["scenario"], shorten(row["peal"]), shorten(row["floor"]),
+                shorten(row["ratio"]),
+                f"{sign} {row['target']}" if row["target"] is not None else "–",
+                row["unit"] + ("  MISSED" if row["missed"] else "")))
+
+
+def shorten(value):
+    if value is None:
+        return "–"
+    if abs(value) >= 100000:
+        return f"{value / 1e6:.3f} M"
+    return f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def rounds_of(setup, report, peal, floor):
+    """Alternate both; two lists of results."""
+    first, second = [], []
+    for _ in range(setup.rounds):
+        first.append(peal())
+        second.append(floor())
+        report.check(first[-1], second[-1])
+    return first, second
+
+
+def fan(setup, report, name, variant, mode="sio", **options):
+    frame = record_frame(setup, mode)
+    options = {"scenario": "fanout", "seconds": setup.seconds, **options}
+    return rounds_of(setup, report, lambda: run_peal(setup, mode=mode, **options),
+                     lambda: run_floor(setup, variant, frame, **options))
+
+
+def bench_idle(setup, report):
+    sizes = [50] if setup.smoke else [2000, 10000, 19000]
+    for mode, target in (("sio", 1024), ("ws", 896)):
+        for size in sizes:
+            run = run_peal(setup, scenario="idle", mode=mode, conns=size, rooms=0, inbox="yes",
+                           seconds=setup.seconds)
+            report.check(run)
+            report.add(f"idle {mode} {size}", run["bytes_per_connection"], None, target, "low",
+                       "bytes per connection", **{"cpu_s": run["server_cpu_s"]})
+            report.rows[-1]["missed"] = run["bytes_per_connection"] > target
+
+
+def bench_sparse(setup, report):
+    for mode in ("sio", "ws"):
+        for rate in ([30] if setup.smoke else [10, 30]):
+            peal, floor = fan(setup, report, "sparse", "message", mode, rate=rate,
+                              conns=50 if setup.smoke else 1000)
+            name = f"sparse {mode} {rate}/s x 1,000"
+            report.add(name, median(peal, "cpu_us_per_delivery"),
+                       median(floor, "cpu_us_per_delivery"), 1.2, "low", "CPU us per delivery")
+            report.add(name + " p99", median(peal, "latency_ms", "p99"),
+                       median(floor, "latency_ms", "p99"), 1.5, "low", "ms")
+
+
+def dense(setup, report, name, conns, rate):
+    for mode in ("sio", "ws"):
+        peal, floor = fan(setup, report, name, "window", mode, rate=100 if setup.smoke else rate,
+                          conns=50 if setup.smoke else conns)
+        report.add(f"{name} {mode} {rate}/s", median(peal, "deliveries_per_cpu_s"),
+                   median(floor, "deliveries_per_cpu_s"), 0.5, "high", "deliveries per CPU s",
+                   p99_ms=[median(peal, "latency_ms", "p99"), median(floor, "latency_ms", "p99")])
+
+
+def bench_dense_1k(setup, report):
+    dense(setup, report, "dense 1,000", 1000, 1000)
+
+
+def bench_dense_10k(setup, report):
+    dense(setup, report, "dense 10,000", 10000, 300)
+
+
+def bench_overload(setup, report):
+    """Deliveries at four times the best rate against those at the best rate."""
+    conns = 20 if setup.smoke else 1000
+    options = {"scenario": "fanout", "conns": conns, "seconds": setup.seconds, "drain": 2}
+    best, rate = None, 100 if setup.smoke else 1000
+    while rate <= (100 if setup.smoke else 64000):
+        run = run_peal(setup, rate=rate, **options)
+        if not run["ok"] or run["latency_ms"]["p99"] > 250 and not setup.smoke:
+            break
+        best, rate = run, rate * 2
+    if best is None:
+        report.add("overload", 0, None, 0.8, "high", "no rate without loss")
+        return
+    runs = [run_peal(setup, rate=rate / 2 * 4, **options) for _ in range(setup.rounds)]
+    report.add(f"overload {rate * 2:.0f}/s", median(runs, "deliveries_per_s"),
+               best["deliveries_per_s"], 0.8, "high", "deliveries per s, against own best",
+               rss_peak=max(run["rss_peak"] for run in runs),
+               lost=median(runs, "lost"), dropped=median(runs, "dropped"))
+    if setup.smoke:
+        report.check(*runs)
+
+
+def bench_echo(setup, report):
+    answer = record_frame(setup, "sio", "echo")
+    options = {"scenario": "echo", "conns": 20 if setup.smoke else 200,
+               "seconds": setup.seconds}
+    peal, floor = rounds_of(setup, report, lambda: run_peal(setup, **options),
+                            lambda: run_floor(setup, "echo", answer, **options))
+    report.add("echo", median(peal, "echoes_per_cpu_s"), median(floor, "echoes_per_cpu_s"), 0.75,
+               "high", "echoes per CPU s",
+               p99_ms=[median(peal, "latency_ms", "p99"), median(floor, "latency_ms", "p99")])
+
+
+def bench_storm(setup, report):
+    answer = record_frame(setup, "sio", "echo")
+    options = {"scenario": "storm", "conns": 20 if setup.smoke else 100, "rooms": 0,
+               "seconds": setup.seconds}
+    for mode in ("sio", "ws"):
+        peal, floor = rounds_of(setup, report, lambda m=mode: run_peal(setup, mode=m, **options),
+                                lambda: run_floor(setup, "message", answer, **options))
+        report.add(f"storm {mode}", median(peal, "handshakes_per_cpu_s"),
+                   median(floor, "handshakes_per_cpu_s"), 0.5, "high", "handshakes per CPU s")
+
+
+def bench_store(setup, report):
+    options = {"scenario": "store", "publisher": "store", "rooms": 0, "inbox": "yes",
+               "conns": 20 if setup.smoke else 1000, "seconds": setup.seconds}
+    rate = 100 if setup.smoke else 1000
+    runs = [run_peal(setup, rate=rate, publishers=32, **options) for _ in range(setup.rounds)]
+    report.check(*runs)
+    report.add("store post to device p99", median(runs, "latency_ms", "p99"), None, 25, "low",
+               f"ms at {rate} posts/s")
+    report.rows[-1]["missed"] = median(runs, "latency_ms", "p99") >= 25 and not setup.smoke
+    runs = [run_peal(setup, rate=0, publishers=8, posts=10 if setup.smoke else 250, **options)
+            for _ in range(setup.rounds)]
+    report.check(*runs)
+    report.add("store rows", median(runs, "deliveries_per_s"), None, None, "high",
+               "rows stored and delivered per s")
+
+
+def run_nodes(setup, count, **options):
+    with tempfile.TemporaryDirectory() as folder, start_redis(setup, folder) as redis:
+        nodes = []
+        try:
+            for number in range(count):
+                place = os.path.join(folder, str(number))
+                os.mkdir(place)
+                nodes.append(start_peal(setup, place, "--bus-url",
+                                        f"redis://127.0.0.1:{redis.redis_port}",
+                                        "--bus-prefix", f"bench{number}"))
+            return generate(setup, nodes, publisher="redis", publish_port=redis.redis_port,
+                            **options)
+        finally:
+            for node in nodes:
+                node.stop()
+
+
+def bench_cluster(setup, report):
+    """One node against two with as many members each; stock emitter format over Redis."""
+    members = 20 if setup.smoke else 1000
+    options = {"scenario": "fanout", "seconds": setup.seconds,
+               "rate": 100 if setup.smoke else 1000}
+    two, one = rounds_of(setup, report,
+                         lambda: run_nodes(setup, 2, conns=2 * members, **options),
+                         lambda: run_nodes(setup, 1, conns=members, **options))
+    report.add("cluster, two nodes", median(two, "deliveries_per_cpu_s"),
+               median(one, "deliveries_per_cpu_s"), 0.6, "high",
+               "deliveries per CPU s, against one node")
+
+
+SCENARIOS = {
+    "idle": bench_idle,
+    "fanout-sparse": bench_sparse,
+    "fanout-dense-1k": bench_dense_1k,
+    "fanout-dense-10k": bench_dense_10k,
+    "overload": bench_overload,
+    "echo": bench_echo,
+    "storm": bench_storm,
+    "store": bench_store,
+    "cluster": bench_cluster,
+}
+
+
+def describe():
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], check=False,
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    return {"date": time.strftime("%Y-%m-%d"), "machine": platform.machine(),
+            "kernel": platform.release(), "cores": os.cpu_count(),
+            "commit": commit.decode().strip(), "raised limits": LIMITS}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", required=True, help="build folder")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--quick", action="store_true", help="two rounds of two seconds")
+    parser.add_argument("--smoke", action="store_true",
+                        help="every scenario for half a second, few connections, nothing lost")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO",
+                        help=", ".join(SCENARIOS) + "; default: all")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.rounds, arguments.seconds = 2, 2
+    unknown = [name for name in arguments.scenarios if name not in SCENARIOS]
+    if unknown:
+        parser.error("no scenario " + ", ".join(unknown))
+    setup = Setup(arguments)
+    report = Report()
+    print(json.dumps(describe()), flush=True)
+    try:
+        for name in arguments.scenarios or SCENARIOS:
+            SCENARIOS[name](setup, report)
+    finally:
+        shutil.rmtree(setup.folder)
+    if not setup.smoke:
+        report.print_table()
+    return 0 if report.fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
