@@ -55,7 +55,7 @@ struct ingest {
     bool reading;
     bool busy; /* `storing` is being routed or committed */
     bool asking; /* a SET or renewal of the lease is still to be answered */
-    bool routed; /* `storing` is in the streams of its partitions */
+    bool prepared; /* what must be written before `storing` is committed, is */
     bool rewound; /* `storing` was read before the stream was begun again */
     bool closing;
     struct bus_link *link; /* lease, dead letters, replies */
@@ -457,7 +457,7 @@ static void submit(struct ingest *ingest)
     ingest_batch_submit(ingest->storing, ingest->partition, ingest->token, on_put_done);
 }
 
-static void on_routed(void *context, bool ok)
+static void on_prepared(void *context, bool ok)
 {
     struct ingest *ingest = context;
     ingest->busy = false;
@@ -468,11 +468,25 @@ static void on_routed(void *context, bool ok)
         ingest_batch_free(ingest->storing);
         ingest->storing = NULL;
     } else if (ok) {
-        ingest->routed = true;
+        ingest->prepared = true;
         submit(ingest);
     } else {
         arm(ingest, &ingest->retry_timer, RETRY_MS);
     }
+}
+
+static void prepare(struct ingest *ingest)
+{
+    const struct ingest_writing writing = {
+        .batch = ingest->storing,
+        .link = ingest->link,
+        .stream = ingest->stream,
+        .route = ingest->partition == INGEST_ROUTER,
+        .prepared = on_prepared,
+        .context = ingest,
+    };
+    ingest->busy = true;
+    ingest_prepare(&writing);
 }
 
 /* Commit what has been read, or go on with a batch that could not be committed. */
@@ -487,16 +501,14 @@ static void store_next(struct ingest *ingest)
         if (ingest->storing == NULL) {
             return;
         }
-        ingest->routed = false;
+        ingest->prepared = false;
         ingest->rewound = false;
-        ingest_tell_faults(ingest->storing, ingest->link, ingest->stream);
     }
-    if (ingest->partition == INGEST_ROUTER && !ingest->routed) {
-        ingest->busy = true;
-        ingest_route(ingest->storing, ingest->link, on_routed, ingest);
-        return;
+    if (ingest->prepared) {
+        submit(ingest);
+    } else {
+        prepare(ingest);
     }
-    submit(ingest);
 }
 
 static void trim(struct ingest *ingest)
@@ -531,7 +543,7 @@ static void on_committed(struct ingest *ingest, struct ingest_batch *batch)
         on_entry_committed(ingest, &batch->entries[i]);
     }
     if (ingest_batch_advance(batch)) {
-        submit(ingest);
+        store_next(ingest);
         return;
     }
     ingest_batch_free(batch);
@@ -559,11 +571,8 @@ static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
         return;
     }
     if (status == STATUS_INVALID) {
-        struct ingest_entry *entry = ingest_batch_narrow(batch);
-        if (entry != NULL) {
-            ingest_tell_fault(batch, entry, ingest->link, ingest->stream);
-        }
-        submit(ingest);
+        ingest->prepared = ingest_batch_narrow(batch) == NULL;
+        store_next(ingest);
     } else if (status != 0) {
         arm(ingest, &ingest->retry_timer, RETRY_MS);
     } else {

@@ -33,9 +33,10 @@ static void tell_rejected(
     }
 }
 
-void ingest_tell_fault(struct ingest_batch *batch, const struct ingest_entry *entry,
-    struct bus_link *link, const char *stream)
+static void write_fault(const struct ingest_writing *writing, const struct ingest_entry *entry,
+    bus_reply_fn fn, void *context)
 {
+    struct ingest_batch *batch = writing->batch;
     const struct actor_config *config = batch->shard->config;
     struct bytes argv[ARGS_MAX];
     char dead[128];
@@ -44,9 +45,9 @@ void ingest_tell_fault(struct ingest_batch *batch, const struct ingest_entry *en
     snprintf(dead, sizeof(dead), "%s:dead", config->bus_prefix);
     snprintf(max, sizeof(max), "%u", (unsigned)config->dead_max);
     const struct bytes head[] = {BYTES("XADD"), bytes_str(dead), BYTES("MAXLEN"), BYTES("~"),
-        bytes_str(max), BYTES("*"), BYTES("dead:stream"), bytes_str(stream), BYTES("dead:id"),
-        bytes_str(entry->id), BYTES("dead:reason"), bytes_str(entry->fault.reason),
-        BYTES("dead:field"), bytes_str(entry->fault.field)};
+        bytes_str(max), BYTES("*"), BYTES("dead:stream"), bytes_str(writing->stream),
+        BYTES("dead:id"), bytes_str(entry->id), BYTES("dead:reason"),
+        bytes_str(entry->fault.reason), BYTES("dead:field"), bytes_str(entry->fault.field)};
     for (size_t i = 0; i < ARRAY_LEN(head); i++) {
         argv[n++] = head[i];
     }
@@ -56,19 +57,17 @@ void ingest_tell_fault(struct ingest_batch *batch, const struct ingest_entry *en
     }
     batch->shard->stats.dead++;
     log_warn("INGEST-DEAD", "an entry cannot be stored, kept in the dead letters",
-        "stream=%s entry=%s reason=%s field=%s", stream, entry->id, entry->fault.reason,
+        "stream=%s entry=%s reason=%s field=%s", writing->stream, entry->id, entry->fault.reason,
         entry->fault.field ? entry->fault.field : "-");
-    batch->shard->bus->ops->command(link, argv, n, COMMAND_MS, NULL, NULL);
-    tell_rejected(batch, entry, link);
+    batch->shard->bus->ops->command(writing->link, argv, n, COMMAND_MS, fn, context);
+    tell_rejected(batch, entry, writing->link);
 }
 
-void ingest_tell_faults(struct ingest_batch *batch, struct bus_link *link, const char *stream)
+void ingest_tell_fault(struct ingest_batch *batch, const struct ingest_entry *entry,
+    struct bus_link *link, const char *stream)
 {
-    for (uint32_t i = 0; i < batch->count; i++) {
-        if (batch->entries[i].fault.reason != NULL) {
-            ingest_tell_fault(batch, &batch->entries[i], link, stream);
-        }
-    }
+    const struct ingest_writing writing = {.batch = batch, .link = link, .stream = stream};
+    write_fault(&writing, entry, NULL, NULL);
 }
 
 /* Answers to posters. */
@@ -126,10 +125,7 @@ void ingest_tell_result(
 
 /* Counts the XADDs of a batch that are still to be answered, one more while they are being sent. */
 struct routing {
-    struct ingest_batch *batch;
-    struct bus_link *link;
-    ingest_routed_fn routed;
-    void *context;
+    struct ingest_writing writing;
     uint32_t waiting;
     bool failed;
 };
@@ -139,7 +135,7 @@ static void settle(struct routing *routing)
     if (--routing->waiting > 0) {
         return;
     }
-    routing->routed(routing->context, !routing->failed);
+    routing->writing.prepared(routing->writing.context, !routing->failed);
     mem_free(routing);
 }
 
@@ -148,6 +144,28 @@ static void on_written(void *context, int status, const struct bus_reply *reply)
     struct routing *routing = context;
     routing->failed = routing->failed || status != 0 || reply->type != BUS_STRING;
     settle(routing);
+}
+
+/* The dead letter of one entry. */
+struct letter {
+    struct routing *routing;
+    struct ingest_entry *entry;
+};
+
+static void on_fault_written(void *context, int status, const struct bus_reply *reply)
+{
+    struct letter *letter = context;
+    letter->entry->told = status == 0 && reply->type == BUS_STRING;
+    on_written(letter->routing, status, reply);
+    mem_free(letter);
+}
+
+static void bury(struct routing *routing, struct ingest_entry *entry)
+{
+    struct letter *letter = mem_alloc(sizeof(*letter));
+    *letter = (struct letter){.routing = routing, .entry = entry};
+    routing->waiting++;
+    write_fault(&routing->writing, entry, on_fault_written, letter);
 }
 
 /* The command that writes a routed entry; absent fields are left out. */
@@ -183,7 +201,7 @@ static void add_content(
 static void begin(
     struct routed *routed, const struct routing *routing, uint32_t partition, char stream[128])
 {
-    const char *prefix = routing->batch->shard->config->bus_prefix;
+    const char *prefix = routing->writing.batch->shard->config->bus_prefix;
     snprintf(stream, 128, "%s:in:%u", prefix, (unsigned)partition);
     *routed = (struct routed){.argv = {BYTES("XADD"), bytes_str(stream), BYTES("*")}, .count = 3};
 }
@@ -191,15 +209,15 @@ static void begin(
 static void send(struct routing *routing, const struct routed *routed)
 {
     routing->waiting++;
-    routing->batch->shard->bus->ops->command(
-        routing->link, routed->argv, routed->count, COMMAND_MS, on_written, routing);
+    routing->writing.batch->shard->bus->ops->command(
+        routing->writing.link, routed->argv, routed->count, COMMAND_MS, on_written, routing);
 }
 
 /* The users of `post` that belong to `partition`, as a JSON list; false when there are none. */
 static bool write_users(struct routing *routing, const struct notification_post *post,
     uint32_t partition, struct builder *list)
 {
-    uint32_t partitions = routing->batch->shard->config->partitions;
+    uint32_t partitions = routing->writing.batch->shard->config->partitions;
     uint32_t count = 0;
     builder_byte(list, '[');
     for (uint32_t i = 0; i < post->target_count; i++) {
@@ -223,7 +241,7 @@ static void send_part(struct routing *routing, const struct ingest_entry *entry,
     begin(&routed, routing, partition, stream);
     add_field(&routed, BYTES("users"), users);
     add_content(&routed, post, &expires);
-    builder_printf(&key, "%s:in@%s", routing->batch->shard->config->bus_prefix, entry->id);
+    builder_printf(&key, "%s:in@%s", routing->writing.batch->shard->config->bus_prefix, entry->id);
     add_field(&routed, BYTES("key"), post->key.len > 0 ? post->key : builder_bytes(&key));
     send(routing, &routed);
     builder_reset(&expires);
@@ -234,7 +252,7 @@ static void send_part(struct routing *routing, const struct ingest_entry *entry,
 static void route_event(struct routing *routing, const struct ingest_entry *entry)
 {
     const struct notification_post *post = &entry->post;
-    uint32_t partitions = routing->batch->shard->config->partitions;
+    uint32_t partitions = routing->writing.batch->shard->config->partitions;
     char stream[128];
     struct routed routed;
     begin(&routed, routing,
@@ -251,7 +269,7 @@ static void route_event(struct routing *routing, const struct ingest_entry *entr
 
 static void route_entry(struct routing *routing, const struct ingest_entry *entry)
 {
-    uint32_t partitions = routing->batch->shard->config->partitions;
+    uint32_t partitions = routing->writing.batch->shard->config->partitions;
     if (entry->post.is_event) {
         route_event(routing, entry);
         return;
@@ -265,15 +283,17 @@ static void route_entry(struct routing *routing, const struct ingest_entry *entr
     }
 }
 
-void ingest_route(
-    struct ingest_batch *batch, struct bus_link *link, ingest_routed_fn routed, void *context)
+void ingest_prepare(const struct ingest_writing *writing)
 {
+    struct ingest_batch *batch = writing->batch;
     struct routing *routing = mem_alloc(sizeof(*routing));
-    *routing = (struct routing){
-        .batch = batch, .link = link, .routed = routed, .context = context, .waiting = 1};
+    *routing = (struct routing){.writing = *writing, .waiting = 1};
     for (uint32_t i = batch->from; i < batch->to; i++) {
-        if (batch->entries[i].parsed) {
-            route_entry(routing, &batch->entries[i]);
+        struct ingest_entry *entry = &batch->entries[i];
+        if (entry->fault.reason != NULL && !entry->told) {
+            bury(routing, entry);
+        } else if (writing->route && entry->parsed) {
+            route_entry(routing, entry);
         }
     }
     settle(routing);

@@ -12,23 +12,30 @@
 
 struct bus_link;
 
-/* Called once all entries of a batch are in the streams of their partitions, or one could not be
- * written. */
-typedef void (*ingest_routed_fn)(void *context, bool ok);
+/* Called once everything is written, or something could not be. */
+typedef void (*ingest_prepared_fn)(void *context, bool ok);
 
 /*
- * Write each entry of the plain stream to the stream of its partition, with its default key kept;
- * one with several users is split. Repeating it is harmless: notifications keep their keys.
+ * What must be in Redis before the run [from, to) is committed, because its position then says that
+ * it was dealt with. An entry at fault goes to `<prefix>:dead`, and its poster is told: once,
+ * unless it is not known whether it was written. With `route`, the others are written to the
+ * streams of their partitions, with their default keys kept; one with several users is split.
+ * Repeating that is harmless for notifications, which keep their keys; events are at most once per
+ * attempt.
  */
-void ingest_route(
-    struct ingest_batch *batch, struct bus_link *link, ingest_routed_fn routed, void *context);
+struct ingest_writing {
+    struct ingest_batch *batch;
+    struct bus_link *link;
+    const char *stream; /* that the batch was read from */
+    bool route;
+    ingest_prepared_fn prepared;
+    void *context;
+};
+void ingest_prepare(const struct ingest_writing *writing);
 
-/* Write an entry that cannot be stored to `<prefix>:dead`, and tell its poster. */
+/* Write an entry that turns out to be at fault when it is committed. */
 void ingest_tell_fault(struct ingest_batch *batch, const struct ingest_entry *entry,
     struct bus_link *link, const char *stream);
-
-/* The same for all entries that are at fault before anything was stored. */
-void ingest_tell_faults(struct ingest_batch *batch, struct bus_link *link, const char *stream);
 
 /* Tell the poster of a committed entry, if it asked (field `reply`). */
 void ingest_tell_result(

@@ -464,6 +464,23 @@ static struct store_request *draw_done(struct store_port *port)
     return found;
 }
 
+void fake_store_drain(struct store_port *port)
+{
+    while (!list_empty(&port->waiting)) {
+        struct store_request *request = draw_waiting(port);
+        if (rand_below(&port->store->dice, 2) == 0) {
+            execute(port, request);
+        } else {
+            list_remove(&request->link);
+            request->status = STATUS_UNAVAILABLE;
+            list_append(&port->done, &request->link);
+        }
+    }
+    while (!list_empty(&port->done)) {
+        answer(port, draw_done(port));
+    }
+}
+
 bool fake_store_step(struct fake_store *store)
 {
     struct store_port *able = NULL;

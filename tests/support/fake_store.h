@@ -58,6 +58,9 @@ void fake_store_refuse(struct fake_store *store, const char *message);
 /* Requests of `port` are neither carried out nor answered until told otherwise. */
 void fake_store_hold(struct store_port *port, bool hold);
 
+/* Answer all that `port` was asked, as a process that ends: carried out or not. */
+void fake_store_drain(struct store_port *port);
+
 /* The inbox of `key`, or NULL when nothing was ever stored. */
 const struct fake_inbox *fake_store_inbox(const struct fake_store *store, const char *key);
 

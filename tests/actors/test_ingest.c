@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nodes that compete for the partitions of a stream, while they are killed, stopped and cut off and
+ * the store fails: in the end every entry is stored once, and each user's in their order.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "codec/base/log.h"
+#include "tests/support/nodes.h"
+
+TestSuite(ingest, .timeout = 300);
+
+enum { USERS = 5, ENTRIES = 60, SEEDS = 60, PATIENCE_MS = 120000, MAX_WANTED = 4 * ENTRIES };
+
+#define SEED_TEXT "seed %llu"
+#define SEED(world) (unsigned long long)(world)->nodes->seed
+
+struct world {
+    struct nodes *nodes;
+    unsigned posted;
+    unsigned bad; /* entries that cannot be stored */
+    unsigned refused; /* entries that only the database refuses */
+    unsigned wanted_count[USERS];
+    char wanted[USERS][MAX_WANTED][16]; /* messages, in order */
+    bool chaos;
+};
+
+static void ignore_line(enum log_level level, const char *line, size_t len)
+{
+    (void)level;
+    (void)line;
+    (void)len;
+}
+
+static void want(struct world *world, unsigned user, const char *message)
+{
+    cr_assert_lt(world->wanted_count[user], MAX_WANTED);
+    snprintf(world->wanted[user][world->wanted_count[user]++], 16, "%s", message);
+}
+
+/* Post one entry to the plain stream, for one user or several. */
+static void post_good(struct world *world)
+{
+    char message[16];
+    char users[64] = "[\"u0\"";
+    unsigned first = (unsigned)nodes_dice(world->nodes, USERS);
+    unsigned count =
+        nodes_dice(world->nodes, 4) == 0 ? 1 + (unsigned)nodes_dice(world->nodes, 3) : 1;
+    snprintf(message, sizeof(message), "m%u", world->posted);
+    int len = 0;
+    for (unsigned i = 0; i < count; i++) {
+        unsigned user = (first + i) % USERS;
+        len += snprintf(users + len, sizeof(users) - (size_t)len, "%s\"u%u\"", i ? "," : "[", user);
+        want(world, user, message);
+    }
+    snprintf(users + len, sizeof(users) - (size_t)len, "]");
+    const struct bytes fields[] = {BYTES("users"), bytes_str(users), BYTES("type"), BYTES("t"),
+        BYTES("message"), bytes_str(message), BYTES("reply"), BYTES("answers")};
+    fake_redis_add(world->nodes->redis, "peal:in", fields, ARRAY_LEN(fields));
+}
+
+/* The same key again, with the same content: stored once. */
+static void post_keyed(struct world *world)
+{
+    char key[16];
+    snprintf(key, sizeof(key), "k%u", world->posted);
+    const struct bytes fields[] = {BYTES("user"), BYTES("u1"), BYTES("type"), BYTES("t"),
+        BYTES("message"), bytes_str(key), BYTES("key"), bytes_str(key)};
+    want(world, 1, key);
+    fake_redis_add(world->nodes->redis, "peal:in", fields, ARRAY_LEN(fields));
+    fake_redis_add(world->nodes->redis, "peal:in", fields, ARRAY_LEN(fields));
+}
+
+static void post_bad(struct world *world)
+{
+    const struct bytes fields[] = {
+        BYTES("user"), BYTES("u2"), BYTES("colour"), BYTES("red"), BYTES("message"), BYTES("bad")};
+    fake_redis_add(world->nodes->redis, "peal:in", fields, ARRAY_LEN(fields));
+    world->bad++;
+}
+
+static void post_refused(struct world *world)
+{
+    const struct bytes fields[] = {
+        BYTES("user"), BYTES("u3"), BYTES("type"), BYTES("t"), BYTES("message"), BYTES("refused")};
+    fake_redis_add(world->nodes->redis, "peal:in", fields, ARRAY_LEN(fields));
+    world->refused++;
+}
+
+static void post_event_entry(struct world *world)
+{
+    const struct bytes fields[] = {
+        BYTES("room"), BYTES("r"), BYTES("event"), BYTES("e"), BYTES("args"), BYTES("[1]")};
+    fake_redis_add(world->nodes->redis, "peal:in", fields, ARRAY_LEN(fields));
+}
+
+static void post(struct world *world)
+{
+    switch (nodes_dice(world->nodes, 12)) {
+    case 0:
+        post_bad(world);
+        break;
+    case 1:
+        post_refused(world);
+        break;
+    case 2:
+        post_keyed(world);
+        break;
+    case 3:
+        post_event_entry(world);
+        break;
+    default:
+        post_good(world);
+        break;
+    }
+    world->posted++;
+}
+
+static void disturb(struct world *world)
+{
+    struct nodes *nodes = world->nodes;
+    unsigned number = (unsigned)nodes_dice(nodes, nodes->options.nodes);
+    struct node *node = &nodes->node[number];
+    switch (nodes_dice(nodes, 6)) {
+    case 0:
+        if (node->det == NULL) {
+            nodes_start(nodes, number);
+        } else {
+            nodes_stop(nodes, number);
+        }
+        break;
+    case 1:
+        if (node->frozen) {
+            nodes_thaw(nodes, number);
+        } else if (node->det != NULL) {
+            nodes_freeze(nodes, number);
+        }
+        break;
+    case 2:
+    case 3:
+        if (node->det != NULL && !node->frozen) {
+            fake_redis_drop(nodes->redis, number, 2);
+        }
+        break;
+    case 4:
+        fake_store_set_failures(nodes->store, (unsigned)nodes_dice(nodes, 5));
+        break;
+    default:
+        fake_redis_reach(nodes->redis, number, nodes_dice(nodes, 3) != 0);
+        break;
+    }
+}
+
+static void heal(struct world *world)
+{
+    struct nodes *nodes = world->nodes;
+    fake_store_set_failures(nodes->store, 0);
+    for (unsigned i = 0; i < nodes->options.nodes; i++) {
+        fake_redis_reach(nodes->redis, i, true);
+        if (nodes->node[i].det == NULL) {
+            nodes_start(nodes, i);
+        } else if (nodes->node[i].frozen) {
+            nodes_thaw(nodes, i);
+        }
+    }
+}
+
+static size_t stored_count(const struct world *world, unsigned user)
+{
+    char key[8];
+    snprintf(key, sizeof(key), "u%u", user);
+    const struct fake_inbox *inbox = fake_store_inbox(world->nodes->store, key);
+    return inbox ? inbox->count : 0;
+}
+
+static unsigned dead_with(const struct world *world, const char *message)
+{
+    const struct fake_redis *redis = world->nodes->redis;
+    unsigned count = 0;
+    for (size_t i = 0; i < fake_redis_length(redis, "peal:dead"); i++) {
+        count += bytes_eq_str(fake_redis_field(redis, "peal:dead", i, "message"), message);
+    }
+    return count;
+}
+
+static bool is_done(const struct world *world)
+{
+    for (unsigned user = 0; user < USERS; user++) {
+        if (stored_count(world, user) < world->wanted_count[user]) {
+            return false;
+        }
+    }
+    return dead_with(world, "bad") >= world->bad && dead_with(world, "refused") >= world->refused;
+}
+
+static void wait_until_done(struct world *world)
+{
+    for (uint64_t waited = 0; waited < PATIENCE_MS && !is_done(world); waited += 500) {
+        nodes_advance(world->nodes, 500);
+    }
+    nodes_advance(world->nodes, 3000); /* anything more would be too much */
+    nodes_settle(world->nodes);
+}
+
+static void check(struct world *world)
+{
+    for (unsigned user = 0; user < USERS; user++) {
+        char key[8];
+        snprintf(key, sizeof(key), "u%u", user);
+        const struct fake_inbox *inbox = fake_store_inbox(world->nodes->store, key);
+        cr_assert_eq(stored_count(world, user), world->wanted_count[user],
+            SEED_TEXT ": %s has %zu of %u", SEED(world), key, stored_count(world, user),
+            world->wanted_count[user]);
+        for (size_t i = 0; inbox != NULL && i < inbox->count; i++) {
+            cr_assert(bytes_eq_str(inbox->rows[i].item.message, world->wanted[user][i]),
+                SEED_TEXT ": %s at %zu is %.*s, not %s", SEED(world), key, i,
+                (int)inbox->rows[i].item.message.len, inbox->rows[i].item.message.at,
+                world->wanted[user][i]);
+        }
+    }
+    unsigned bad = dead_with(world, "bad");
+    unsigned refused = dead_with(world, "refused");
+    cr_assert_geq(bad, world->bad, SEED_TEXT, SEED(world));
+    cr_assert_geq(refused, world->refused, SEED_TEXT, SEED(world));
+    if (!world->chaos) {
+        cr_assert_eq(bad, world->bad, SEED_TEXT ": each once", SEED(world));
+        cr_assert_eq(refused, world->refused, SEED_TEXT ": each once", SEED(world));
+    }
+}
+
+static uint64_t hash_of(const struct nodes *nodes)
+{
+    uint64_t hash = 0;
+    for (unsigned i = 0; i < nodes->options.nodes; i++) {
+        hash = hash * 31 + (nodes->node[i].det ? det_sched_hash(nodes->node[i].det) : 0);
+    }
+    return hash;
+}
+
+static uint64_t run(uint64_t seed, uint32_t partitions, bool chaos)
+{
+    static struct world world;
+    const struct nodes_options options = {
+        .nodes = 2, .shards = 1 + seed % 2, .bus = true, .ingest = true, .partitions = partitions};
+    memset(&world, 0, sizeof(world));
+    log_set_sink(ignore_line);
+    world.chaos = chaos;
+    world.nodes = nodes_create(seed, &options);
+    fake_store_refuse(world.nodes->store, "refused");
+    while (world.posted < ENTRIES) {
+        uint64_t burst = 1 + nodes_dice(world.nodes, 6);
+        while (burst-- > 0) {
+            post(&world);
+        }
+        nodes_advance(world.nodes, 1 + nodes_dice(world.nodes, 700));
+        if (chaos) {
+            disturb(&world);
+        }
+    }
+    heal(&world);
+    wait_until_done(&world);
+    check(&world);
+    uint64_t hash = hash_of(world.nodes);
+    nodes_destroy(world.nodes);
+    return hash;
+}
+
+static uint64_t seeds(uint64_t usual)
+{
+    const char *more = getenv("PEAL_SEEDS");
+    return more ? strtoull(more, NULL, 10) : usual;
+}
+
+Test(ingest, calm)
+{
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        run(seed, seed % 2 ? 1 : 4, false);
+    }
+}
+
+Test(ingest, one_partition_in_a_storm)
+{
+    for (uint64_t seed = 1; seed <= seeds(SEEDS); seed++) {
+        run(seed, 1, true);
+    }
+}
+
+Test(ingest, router_and_partitions_in_a_storm)
+{
+    for (uint64_t seed = 1; seed <= seeds(SEEDS); seed++) {
+        run(seed, 4, true);
+    }
+}
+
+Test(ingest, same_seed_same_hash)
+{
+    cr_assert_eq(run(7, 4, true), run(7, 4, true));
+}
+
+static void post_numbered(struct world *world, unsigned count)
+{
+    while (count-- > 0) {
+        post_good(world);
+        world->posted++;
+    }
+}
+
+/* The owner stops before its batch is committed; the batch arrives at the database much later. */
+Test(ingest, stale_owner_is_fenced)
+{
+    static struct world world;
+    const struct nodes_options options = {
+        .nodes = 2, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
+    memset(&world, 0, sizeof(world));
+    world.chaos = true;
+    world.nodes = nodes_create(3, &options);
+    struct nodes *nodes = world.nodes;
+    nodes_advance(nodes, 2000);
+    uint64_t stored[2];
+    post_numbered(&world, 5);
+    nodes_advance(nodes, 2000);
+    for (unsigned i = 0; i < 2; i++) {
+        stored[i] = nodes_stat(nodes, i, offsetof(struct shard_stats, stored));
+    }
+    unsigned owner = stored[0] > 0 ? 0 : 1;
+    cr_assert(stored[owner] > 0 && stored[1 - owner] == 0, "one owner");
+    fake_store_hold(nodes->node[owner].shards[0].shard.store, true);
+    post_numbered(&world, 5);
+    nodes_advance(nodes, 1000); /* it reads, and asks the store in vain */
+    nodes_freeze(nodes, owner);
+    nodes_advance(nodes, 5000);
+    cr_assert_gt(nodes_stat(nodes, 1 - owner, offsetof(struct shard_stats, stored)), 0);
+    post_numbered(&world, 5);
+    nodes_thaw(nodes, owner);
+    wait_until_done(&world);
+    check(&world);
+    cr_assert_gt(fake_store_fenced(nodes->store), 0);
+    nodes_destroy(nodes);
+}
+
+/* A server that lost the stream, and whose clock is behind: what it says now has lower ids. */
+Test(ingest, stream_behind_the_position_is_read_again)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        static struct world world;
+        const struct nodes_options options = {
+            .nodes = 1, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
+        memset(&world, 0, sizeof(world));
+        world.nodes = nodes_create(seed, &options);
+        fake_redis_set_ahead(world.nodes->redis, 1000000);
+        nodes_advance(world.nodes, 2000);
+        post_numbered(&world, 10);
+        if (seed % 2) {
+            nodes_advance(world.nodes, 2000);
+            cr_assert(is_done(&world));
+        } else {
+            nodes_advance(world.nodes, 1 + nodes_dice(world.nodes, 50));
+            while (!is_done(&world) && nodes_step(world.nodes)) {
+            }
+            nodes_advance(world.nodes, 1000);
+        }
+        fake_redis_delete_stream(world.nodes->redis, "peal:in");
+        fake_redis_set_ahead(world.nodes->redis, 0);
+        post_numbered(&world, 10);
+        wait_until_done(&world);
+        check(&world);
+        post_numbered(&world, 10);
+        wait_until_done(&world);
+        check(&world);
+        nodes_destroy(world.nodes);
+    }
+}
+
+/* Posters that asked are told what became of their entry. */
+Test(ingest, posters_are_told)
+{
+    static struct world world;
+    const struct nodes_options options = {
+        .nodes = 2, .shards = 2, .bus = true, .ingest = true, .partitions = 1};
+    memset(&world, 0, sizeof(world));
+    world.nodes = nodes_create(5, &options);
+    nodes_advance(world.nodes, 2000);
+    post_numbered(&world, 20);
+    wait_until_done(&world);
+    check(&world);
+    const struct fake_redis *redis = world.nodes->redis;
+    cr_assert_eq(fake_redis_length(redis, "answers"), 20);
+    for (size_t i = 0; i < 20; i++) {
+        cr_assert(bytes_eq_str(fake_redis_field(redis, "answers", i, "status"), "stored"));
+    }
+    nodes_destroy(world.nodes);
+}
