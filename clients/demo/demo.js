@@ -11,7 +11,7 @@ const TOAST_MS = 6_000;
 const KINDS = new Set(['alert', 'comment', 'deploy', 'invoice']);
 
 const byId = (id) => document.getElementById(id);
-const narrow = window.matchMedia('(max-width: 820px)');
+const narrow = window.matchMedia('(max-width: 960px)');
 
 let peal = null;
 
@@ -224,7 +224,9 @@ function showInbox({ items, unread, hasMore }) {
   badge.textContent = unread > 99 ? '99+' : String(unread);
   badge.classList.toggle('is-none', unread === 0);
   byId('bell').setAttribute('aria-label', `Inbox, ${unread === 0 ? 'nothing' : unread} unread`);
-  byId('mark-all').disabled = unread === 0;
+  const markAll = byId('mark-all');
+  if (unread === 0 && document.activeElement === markAll) byId('inbox').focus();
+  markAll.disabled = unread === 0;
   byId('inbox-empty').hidden = items.length > 0;
   byId('more').hidden = !hasMore;
   document.title = unread > 0 ? `(${unread}) Peal` : 'Peal';
@@ -245,14 +247,16 @@ function welcome(item) {
   setTimeout(() => toast.remove(), TOAST_MS);
 }
 
+// Once at a time. Not with `disabled`: that would take the focus away from who uses the keyboard.
 async function whileBusy(button, action) {
-  button.disabled = true;
+  if (button.ariaDisabled === 'true') return;
+  button.ariaDisabled = 'true';
   try {
     await action();
   } catch (error) {
     if (error.code !== 'closed') throw error;
   } finally {
-    button.disabled = false;
+    button.ariaDisabled = null;
   }
 }
 
@@ -266,9 +270,7 @@ function onItemClick(event) {
 
 function onMarkAll() {
   const { inbox } = peal;
-  void whileBusy(byId('mark-all'), () => inbox.markAllRead()).then(() => {
-    byId('mark-all').disabled = inbox.unread === 0;
-  });
+  void whileBusy(byId('mark-all'), () => inbox.markAllRead());
 }
 
 function refreshTimes() {
@@ -360,8 +362,10 @@ async function onPost(event) {
   event.preventDefault();
   const form = event.currentTarget;
   const result = byId('post-result');
-  const button = form.querySelector('button');
-  button.disabled = true;
+  await whileBusy(form.querySelector('button'), () => postForm(form, result));
+}
+
+async function postForm(form, result) {
   try {
     const answer = await fetch('/dev/notifications', {
       method: 'POST',
@@ -377,8 +381,6 @@ async function onPost(event) {
   } catch (error) {
     result.className = 'result is-bad';
     result.textContent = `Not posted: ${error.message}`;
-  } finally {
-    button.disabled = false;
   }
 }
 

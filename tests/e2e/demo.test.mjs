@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+// The demo page of `peal serve --dev`, in a real browser: what a visitor sees within a minute.
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { launchBrowser } from './support/browser.mjs';
+import { startHub } from './support/hub.mjs';
+import { until } from './support/wait.mjs';
+
+const PICTURES =
+  process.env.PEAL_ARTIFACTS ?? fileURLToPath(new URL('../../artifacts/e2e', import.meta.url));
+const DESKTOP = { width: 1280, height: 860 };
+const PHONE = { width: 390, height: 844 };
+
+let hub;
+let browser;
+
+before(async () => {
+  mkdirSync(PICTURES, { recursive: true });
+  hub = await startHub({ args: ['--dev'] });
+  browser = await launchBrowser();
+});
+
+after(async () => {
+  await browser?.close();
+  await hub?.stop();
+});
+
+const get = (path, headers) => fetch(hub.url + path, { headers });
+
+// A page of its own browser context; what goes wrong in it is an error of the test.
+async function openPage({ viewport = DESKTOP, hash = '', ...options } = {}) {
+  const context = await browser.newContext({ viewport, ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  page.problems = [];
+  page.on('pageerror', (error) => page.problems.push(String(error)));
+  page.on('console', (message) => {
+    if (message.type() === 'error') page.problems.push(message.text());
+  });
+  page.test = (id) => page.getByTestId(id);
+  await page.goto(`${hub.url}/${hash}`);
+  return page;
+}
+
+async function openAs(user, options) {
+  const page = await openPage({ ...options, hash: `#user=${user}` });
+  await isOnline(page);
+  return page;
+}
+
+async function closePage(page) {
+  await page.context().close();
+  assert.deepEqual(page.problems, []);
+}
+
+const isOnline = (page) => page.locator('[data-testid=connection][data-state=online]').waitFor();
+const unread = (page) => page.test('unread').textContent();
+const titles = (page) => page.test('item-title').allTextContents();
+
+async function post(user, fields, at = hub) {
+  const answer = await fetch(`${at.url}/dev/notifications`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ user, type: 'comment', priority: 'medium', message: 'm', ...fields }),
+  });
+  assert.equal(answer.status, 201, await answer.clone().text());
+  return answer.json();
+}
+
+// Loaded, painted and still.
+async function picture(page, name) {
+  await page.evaluate(() => Promise.all(document.getAnimations()
+    .filter((animation) => animation.effect.getTiming().iterations !== Infinity)
+    .map((animation) => animation.finished.catch(() => {}))));
+  await page.screenshot({ path: join(PICTURES, name) });
+}
+
+describe('what the hub serves', () => {
+  const pages = {
+    '/': 'text/html; charset=utf-8',
+    '/demo.css': 'text/css; charset=utf-8',
+    '/demo.js': 'text/javascript; charset=utf-8',
+    '/icon.svg': 'image/svg+xml',
+    '/peal.js': 'text/javascript; charset=utf-8',
+  };
+  for (const [path, type] of Object.entries(pages)) {
+    test(`${path} with its type, tag and policy`, async () => {
+      const answer = await get(path);
+      assert.equal(answer.status, 200);
+      assert.equal(answer.headers.get('content-type'), type);
+      assert.equal(answer.headers.get('cache-control'), 'no-cache');
+      assert.equal(answer.headers.get('x-content-type-options'), 'nosniff');
+      const policy = answer.headers.get('content-security-policy');
+      assert.match(policy, /default-src 'self';/);
+      assert.match(policy, /connect-src 'self' ws: wss:/);
+      assert.doesNotMatch(policy, /unsafe/);
+      assert.equal((await answer.arrayBuffer()).byteLength, Number(answer.headers.get('content-length')));
+      const etag = answer.headers.get('etag');
+      assert.match(etag, /^"[0-9a-f]{32}"$/);
+      const again = await get(path, { 'if-none-match': `"other", ${etag}` });
+      assert.equal(again.status, 304);
+      assert.equal(await again.text(), '');
+      assert.equal((await get(path, { 'if-none-match': '"other"' })).status, 200);
+    });
+  }
+
+  test('none of it without --dev', async () => {
+    const plain = await startHub();
+    try {
+      for (const path of [...Object.keys(pages), '/dev/token?user=alice']) {
+        assert.equal((await fetch(plain.url + path)).status, 404, path);
+      }
+    } finally {
+      await plain.stop();
+    }
+  });
+});
+
+test('a name that is none is told at the login', async () => {
+  const page = await openPage();
+  await page.test('login-name').fill('a/b');
+  await page.test('login-go').click();
+  await page.getByRole('alert').filter({ hasText: /user/ }).waitFor();
+  await page.context().close(); // its console holds the refusal, as it should
+});
+
+test('two windows of one user agree, one of another sees nothing of it', async () => {
+  const first = await openPage();
+  await first.test('login-alice').click();
+  await isOnline(first);
+  assert.equal(await first.test('me').textContent(), 'alice');
+  assert.ok(await first.test('inbox-empty').isVisible());
+  const second = await openAs('alice');
+  const bob = await openAs('bob');
+
+  await post('alice', { title: 'Invoice 7 was paid', type: 'invoice', priority: 'high' });
+  await post('alice', { title: 'Bob mentioned you' });
+  for (const page of [first, second]) {
+    await until(async () => (await unread(page)) === '2', 'the bell counts two');
+    assert.deepEqual(await titles(page), ['Bob mentioned you', 'Invoice 7 was paid']);
+    assert.equal(await page.title(), '(2) Peal');
+    assert.equal(await page.test('bell').getAttribute('aria-label'), 'Inbox, 2 unread');
+  }
+
+  await first.test('item').filter({ hasText: 'Invoice 7' }).getByTestId('mark-read').click();
+  for (const page of [first, second]) {
+    await until(async () => (await unread(page)) === '1', 'the bell counts one');
+    const row = page.test('item').filter({ hasText: 'Invoice 7' });
+    assert.equal(await row.getAttribute('data-read'), 'true');
+    assert.ok(await row.getByTestId('mark-read').isHidden());
+  }
+
+  await second.test('mark-all').click();
+  for (const page of [first, second]) {
+    await page.locator('[data-testid=bell][aria-label="Inbox, nothing unread"]').waitFor();
+    assert.equal(await page.locator('[data-testid=item][data-read=false]').count(), 0);
+    assert.ok(await page.test('mark-all').isDisabled());
+  }
+
+  await first.test('item').filter({ hasText: 'Bob mentioned' }).getByTestId('archive').click();
+  for (const page of [first, second]) {
+    await until(async () => (await titles(page)).length === 1, 'one is left');
+    assert.deepEqual(await titles(page), ['Invoice 7 was paid']);
+  }
+
+  await second.reload();
+  await isOnline(second);
+  await until(async () => (await titles(second)).length === 1, 'the inbox is read again');
+  assert.equal(await bob.test('item').count(), 0);
+  assert.equal(await unread(bob), '0');
+  for (const page of [first, second, bob]) await closePage(page);
+});
+
+test('the form posts, to oneself and to others', async () => {
+  const carol = await openAs('carol');
+  const dave = await openAs('dave');
+  assert.equal(await carol.test('post-user').inputValue(), 'carol');
+  await carol.test('post-user').fill('dave');
+  await carol.test('post-title').fill('Deployed <b>v2</b>');
+  await carol.test('post-message').fill('All 12 checks passed & more');
+  await carol.test('post-type').selectOption('deploy');
+  await carol.test('post-urgent').check();
+  await carol.test('post-send').click();
+  await carol.test('post-result').filter({ hasText: 'Stored for dave as number 1' }).waitFor();
+  await until(async () => (await unread(dave)) === '1', 'dave is told');
+  const row = dave.test('item').first();
+  assert.equal(await row.getByTestId('item-title').textContent(), 'Deployed <b>v2</b>');
+  assert.match(await row.textContent(), /Urgent.*All 12 checks passed & more/s);
+  assert.equal(await unread(carol), '0');
+  for (const page of [carol, dave]) await closePage(page);
+});
+
+test('a long inbox is loaded page by page', async () => {
+  for (let n = 1; n <= 25; n++) await post('erin', { title: `number ${n}` });
+  const page = await openAs('erin');
+  await until(async () => (await titles(page)).length === 20, 'the first page');
+  assert.equal(await unread(page), '25');
+  await page.test('more').click();
+  await until(async () => (await titles(page)).length === 25, 'the rest');
+  const all = Array.from({ length: 25 }, (_, n) => `number ${25 - n}`);
+  assert.deepEqual(await titles(page), all);
+  assert.ok(await page.test('more').isHidden());
+  await closePage(page);
+});
+
+test('what is said and who is typing is seen by the others', async () => {
+  const alice = await openAs('alice');
+  const bob = await openAs('bob');
+  await alice.getByText('bob came in').waitFor();
+  await bob.test('message-input').pressSequentially('Hel');
+  await alice.test('typing').filter({ hasText: 'bob is typing' }).waitFor();
+  assert.equal(await bob.test('typing').textContent(), '');
+  await bob.test('message-input').pressSequentially('lo <i>there</i>');
+  await bob.test('message-input').press('Enter');
+  for (const page of [alice, bob]) {
+    await page.test('message').filter({ hasText: 'Hello <i>there</i>' }).waitFor();
+    assert.equal(await page.test('message').count(), 1);
+  }
+  await until(async () => (await alice.test('typing').textContent()) === '', 'typing ends');
+  assert.equal(await bob.test('message-input').inputValue(), '');
+  await closePage(bob);
+  await alice.getByText('bob left').waitFor();
+  await closePage(alice);
+});
+
+test('the state of the connection is shown, and what came meanwhile is there', async () => {
+  const own = await startHub({ args: ['--dev'] });
+  const context = await browser.newContext({ viewport: DESKTOP });
+  try {
+    const page = await context.newPage();
+    const token = own.token('frank');
+    await page.goto(`${own.url}/#token=${token}`);
+    await isOnline(page);
+    const { port } = own.address;
+    await own.server.stop('SIGTERM');
+    await page.locator('[data-testid=connection][data-state=waiting]').waitFor();
+    await page.getByText(/Reconnecting/).waitFor();
+    await context.setOffline(true);
+    own.options.args = ['--dev', '--listen-port', String(port)];
+    await own.restart();
+    await post('frank', { title: 'While you were away' }, own);
+    await context.setOffline(false);
+    await isOnline(page);
+    await page.getByTestId('item-title').filter({ hasText: 'While you were away' }).waitFor();
+    assert.equal(await page.getByTestId('unread').textContent(), '1');
+  } finally {
+    await context.close();
+    await own.stop();
+  }
+});
+
+describe('pictures, and what must hold on them', () => {
+  async function fill() {
+    await post('grace', { title: 'Welcome to Peal', message: 'Everything that happens to you arrives here.', type: 'note', priority: 'low' });
+    await post('grace', { title: 'Ben commented on “Spring release”', message: 'Looks good to me. One question about the third paragraph: do we still support the old format?' });
+    await post('grace', { title: 'Invoice INV-2041 was paid', message: '€ 1,240.00 by Nordwind GmbH', type: 'invoice', priority: 'high' });
+    await post('grace', { title: 'Deployed to production', message: 'api v2.14.0 · 12 of 12 checks passed', type: 'deploy' });
+    await post('grace', { title: 'Disk almost full on db-2', message: '94 % used, 11 GB left. At this rate it is full in about 3 hours.', type: 'alert', priority: 'urgent' });
+  }
+
+  async function talk(page) {
+    const bob = await openAs('bob');
+    const say = async (who, text) => {
+      await who.test('message-input').fill(text);
+      await who.test('message-input').press('Enter');
+      await page.test('message').filter({ hasText: text }).waitFor({ state: 'attached' });
+    };
+    await say(bob, 'Morning! Did the release go out?');
+    await say(bob, 'I see the checks are green.');
+    await say(page, 'It did, ten minutes ago.');
+    await bob.test('message-input').pressSequentially('Great');
+    await page.test('typing').filter({ hasText: 'bob is typing' }).waitFor({ state: 'attached' });
+    return bob;
+  }
+
+  // Nothing sticks out sideways, and every control has a name.
+  async function isSound(page) {
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `${wide} px too wide`);
+    const nameless = await page.evaluate(() => [...document.querySelectorAll('button, input, select, textarea')]
+      .filter((control) => control.checkVisibility())
+      .filter((control) => !control.getAttribute('aria-label') && !control.textContent.trim() && !control.labels?.length)
+      .map((control) => control.outerHTML));
+    assert.deepEqual(nameless, []);
+  }
+
+  before(fill);
+
+  for (const colorScheme of ['light', 'dark']) {
+    test(`desktop, ${colorScheme}`, async () => {
+      const page = await openAs('grace', { colorScheme });
+      await until(async () => (await titles(page)).length === 5, 'five items');
+      if (colorScheme === 'light') {
+        await page.test('item').nth(3).getByTestId('mark-read').click();
+        await page.test('item').nth(4).getByTestId('mark-read').click();
+      }
+      await until(async () => (await unread(page)) === '3', 'three unread');
+      const bob = await talk(page);
+      await isSound(page);
+      await picture(page, `demo-desktop-${colorScheme}.png`);
+      await closePage(bob);
+      await closePage(page);
+    });
+
+    test(`phone, ${colorScheme}`, async () => {
+      const options = { viewport: PHONE, colorScheme, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
+      const page = await openAs('grace', options);
+      await until(async () => (await titles(page)).length === 5, 'five items');
+      await isSound(page);
+      await picture(page, `demo-phone-inbox-${colorScheme}.png`);
+      await page.test('tab-room').tap();
+      const bob = await talk(page);
+      await isSound(page);
+      await picture(page, `demo-phone-room-${colorScheme}.png`);
+      await page.test('tab-post').tap();
+      await isSound(page);
+      await picture(page, `demo-phone-post-${colorScheme}.png`);
+      await closePage(bob);
+      await closePage(page);
+    });
+  }
+
+  test('login', async () => {
+    const page = await openPage({ viewport: PHONE, deviceScaleFactor: 2 });
+    await isSound(page);
+    await picture(page, 'demo-login.png');
+    await closePage(page);
+  });
+
+  test('by keyboard alone', async () => {
+    const page = await openAs('grace');
+    await until(async () => (await titles(page)).length === 5, 'five items');
+    const focused = () => page.evaluate(() => document.activeElement.dataset.testid ?? document.activeElement.className);
+    await page.keyboard.press('Tab');
+    assert.equal(await focused(), 'skip');
+    await page.test('item').first().getByTestId('mark-read').focus();
+    await page.keyboard.press('Enter');
+    await until(async () => (await unread(page)) === '2', 'two unread');
+    assert.equal(await focused(), 'item'); // its button has gone: the focus stays with the item
+    await page.keyboard.press('Tab');
+    assert.equal(await focused(), 'archive');
+    await closePage(page);
+  });
+});
