@@ -184,10 +184,10 @@ static void tell_state(struct user *user, const struct notification_state_body *
 
 static void tell_announced_state(struct user *user, struct announce *announce)
 {
-    struct notification_change *changes =
-        mem_alloc_array(announce->change_count + 1u, sizeof(*changes));
+    size_t most = announce->change_count; /* each change taken counts it down */
+    struct notification_change *changes = mem_alloc_array(most + 1, sizeof(*changes));
     size_t count = 0;
-    while (count < announce->change_count && announce_next_change(announce, &changes[count])) {
+    while (count < most && announce_next_change(announce, &changes[count])) {
         count++;
     }
     struct notification_state_body body = {
