@@ -429,8 +429,12 @@ static void read_more(struct ingest *ingest)
     }
     ingest->reading = true;
     memcpy(ingest->asked_id, ingest->read_id, sizeof(ingest->asked_id));
-    const struct bytes argv[] = {BYTES("XREAD"), BYTES("COUNT"), BYTES("500"), BYTES("BLOCK"),
-        BYTES("1000"), BYTES("STREAMS"), bytes_str(ingest->stream), bytes_str(ingest->read_id)};
+    char count[16];
+    int len = snprintf(
+        count, sizeof(count), "%u", (unsigned)shard_of(&ingest->actor)->config->read_count);
+    const struct bytes argv[] = {BYTES("XREAD"), BYTES("COUNT"), bytes_of(count, (size_t)len),
+        BYTES("BLOCK"), BYTES("1000"), BYTES("STREAMS"), bytes_str(ingest->stream),
+        bytes_str(ingest->read_id)};
     command(ingest, ingest->reader, argv, ARRAY_LEN(argv), on_read);
 }
 

@@ -51,11 +51,14 @@ static const char *reason_of(int status)
     }
 }
 
-static void decode(struct ingest_entry *entry)
+/* Its rows must fit into one batch, or the entry could never be taken. */
+static void decode(const struct shard *shard, struct ingest_entry *entry)
 {
+    struct notification_limits limits = shard->config->posts;
+    limits.targets = limits.targets < STORE_PAGE_MAX ? limits.targets : STORE_PAGE_MAX;
     const char *field = NULL;
-    int status = notification_from_fields(
-        entry->fields, entry->field_count, &notification_limits_default, &entry->post, &field);
+    int status =
+        notification_from_fields(entry->fields, entry->field_count, &limits, &entry->post, &field);
     entry->parsed = status == 0;
     if (status != 0) {
         entry->fault = (struct ingest_fault){.reason = reason_of(status), .field = field};
@@ -93,7 +96,7 @@ static bool add_entry(
     }
     memcpy(entry->id, item->items[0]->text.at, item->items[0]->text.len);
     if (copy_fields(entry, item->items[1])) {
-        decode(entry);
+        decode(batch->shard, entry);
     } else {
         entry->fault = (struct ingest_fault){.reason = "invalid_field"};
     }

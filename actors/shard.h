@@ -17,6 +17,7 @@
 #include "codec/base/list.h"
 #include "codec/base/map.h"
 #include "codec/base/rand.h"
+#include "codec/notification.h"
 
 struct bus;
 struct cluster;
@@ -42,7 +43,8 @@ struct room_rules {
     bool send; /* members may send_message and type */
 };
 
-/* What the actors need to know of the configuration; immutable, shared by all shards. */
+/* What the actors need to know of the configuration; immutable. A shard may get another one between
+ * two turns, in which node, epoch, names and sizes of the bus are the same. */
 struct actor_config {
     const char *node; /* this node's id: names it in leases, hub:ready and adapter messages */
     const char *epoch; /* of the store */
@@ -58,16 +60,19 @@ struct actor_config {
     struct rate inbox;
     uint32_t rooms_per_socket;
     uint32_t sockets_per_user;
-    uint32_t connections_per_tenant; /* 0: no limit */
     uint32_t message_chars; /* send_message text */
+    uint32_t typing_ms; /* after which typing stops by itself */
+    uint32_t nonce_ms; /* for which a nonce is remembered */
     uint32_t outbox_bytes;
     uint32_t stall_ms; /* a full outbox that does not drain: closed CLOSE_SLOW */
     uint32_t recheck_ms; /* 30,000 */
     uint32_t partitions; /* of the ingress stream */
     uint32_t lease_ms; /* of a partition */
     uint32_t dead_max; /* entries of the dead letters */
+    uint32_t read_count; /* stream entries read at once */
     uint32_t message_bytes; /* told in hub:ready */
     bool relay_unknown; /* unknown client events go to the room they name */
+    struct notification_limits posts; /* what backends may post */
 
     /* What hub/ knows and actors must not include. `context` is passed first. */
     void *context;

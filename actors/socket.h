@@ -60,6 +60,7 @@ struct socket {
     uint16_t joins; /* that rooms have not answered yet */
     uint8_t format; /* enum wire_format */
     bool expiry_told; /* the client knows that its token ends soon */
+    bool counted; /* among its tenant's connections */
     bool closing; /* disconnect was called: nothing is sent any more */
     char sid[SOCKET_SID_LEN];
 };

@@ -217,7 +217,12 @@ static void route(const struct user_call *call)
     }
 #include "actors/user_events.def"
 #undef X
-    if (take_token(call, BUCKET_MESSAGES)) {
+    if (!take_token(call, BUCKET_MESSAGES)) {
+        return;
+    }
+    if (call->socket->shard->config->relay_unknown) {
+        user_rooms_relay(call);
+    } else {
         user_refuse(call, "bad_request", "Unknown event");
     }
 }

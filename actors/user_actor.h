@@ -153,6 +153,7 @@ void user_rooms_join(const struct user_call *call);
 void user_rooms_leave(const struct user_call *call);
 void user_rooms_send(const struct user_call *call);
 void user_rooms_typing(const struct user_call *call, bool typing);
+void user_rooms_relay(const struct user_call *call);
 void user_rooms_subscribe(const struct user_call *call);
 void user_rooms_joined(struct user *user, struct user_joined *msg);
 void user_rooms_refused(struct user *user, struct user_refused *msg);

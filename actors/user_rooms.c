@@ -17,19 +17,13 @@
 #include "codec/names.h"
 #include "codec/utf8.h"
 
-enum {
-    TYPING_STOPS_MS = 5000,
-    TYPING_MAX = 16,
-    NONCE_MS = 600000,
-    NONCES_MAX = 1024,
-    TYPE_MAX = 64
-};
+enum { TYPING_MAX = 16, NONCES_MAX = 1024, TYPE_MAX = 64 };
 
 /* The token of a JOIN says what is to be answered: an ack with this id, events, or nothing. */
 #define TOKEN_HAS_ID (UINT64_C(1) << 63)
 #define TOKEN_SILENT (UINT64_C(1) << 62)
 
-/* The user types in a room, until told otherwise or 5 s have passed. */
+/* The user types in a room, until told otherwise or typing_ms have passed. */
 struct typing {
     struct list link; /* user_chat.typing */
     struct timer timer;
@@ -296,15 +290,16 @@ static struct user_chat *chat_of(struct user *user)
     return user->chat;
 }
 
-/* Whether `nonce` (its JSON text) was used within 10 minutes; remembers it. */
+/* Whether `nonce` (its JSON text) was used within nonce_ms; remembers it. */
 static bool is_repeat(struct user *user, struct bytes nonce)
 {
     struct user_chat *chat = chat_of(user);
+    uint64_t keep_ms = shard_of(&user->actor)->config->nonce_ms;
     uint64_t now = sched_now(user->actor.sched);
     uint64_t hash = hash_bytes(nonce);
     uint32_t old = 0;
     while (old < chat->nonce_count &&
-           (chat->nonces[old].at_ms + NONCE_MS <= now || chat->nonce_count - old >= NONCES_MAX)) {
+           (chat->nonces[old].at_ms + keep_ms <= now || chat->nonce_count - old >= NONCES_MAX)) {
         old++;
     }
     chat->nonce_count -= old;
@@ -449,6 +444,50 @@ void user_rooms_send(const struct user_call *call)
     builder_reset(&text);
 }
 
+/* Relaying. */
+
+/* Whether clients take an event of this name for one of ours: none may be forged. */
+static bool is_ours(struct bytes name)
+{
+    static const char *const names[] = {"batch_update", "error", "new_message", "notification",
+        "rate_limited", "room_joined", "room_left", "typing", "unread", "user_joined_room",
+        "user_left_room"};
+    static const char *const prefixes[] = {"auth:", "hub:", "notification:", "presence:"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (bytes_eq_str(name, names[i])) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+        if (bytes_starts(name, bytes_str(prefixes[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void user_rooms_relay(const struct user_call *call)
+{
+    struct bytes argument = user_argument(call->event);
+    char at[NAMES_ROOM_MAX];
+    char wire[WIRE_NAME_MAX];
+    struct bytes room;
+    if (is_ours(call->event->name) || json_scan_kind(argument) != JSON_SCAN_OBJECT ||
+        read_room(argument, at, &room) != 0) {
+        user_refuse(call, "bad_request", "Unknown event");
+        return;
+    }
+    room = wire_name_room(user_space(call->user), room, wire);
+    if (!may_speak(call, room)) {
+        return;
+    }
+    struct bytes except = bytes_of(call->socket->sid, SOCKET_SID_LEN);
+    struct event *event = event_ref((struct event *)(uintptr_t)call->event);
+    sequencer_send(
+        call->socket->shard, socket_nsp(call->socket), broadcast_new(event, &room, 1, &except, 1));
+    user_answer(call, BYTES("{\"ok\":true}"));
+}
+
 /* Typing. */
 
 static void tell_typing(struct user *user, struct bytes room, const char *sid, bool typing)
@@ -525,7 +564,8 @@ void user_rooms_typing(const struct user_call *call, bool on)
     }
     if (on && typing != NULL) {
         struct sched *sched = call->user->actor.sched;
-        timer_set(sched_timers(sched), &typing->timer, sched_now(sched) + TYPING_STOPS_MS);
+        timer_set(sched_timers(sched), &typing->timer,
+            sched_now(sched) + call->socket->shard->config->typing_ms);
     } else if (typing != NULL) {
         free_typing(typing);
     }

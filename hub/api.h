@@ -12,8 +12,8 @@
 
 #include "hub/http_server.h"
 
-/* As max_body of a route: what limits.body_bytes says, filled in where the tables are joined. */
-#define API_BODY_CONFIGURED UINT32_MAX
+/* As max_body of a route: what limits.body_bytes says. */
+#define API_BODY_CONFIGURED HTTP_BODY_CONFIGURED
 
 /* Routes of the public listener. */
 extern const struct http_route api_routes[];

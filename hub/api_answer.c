@@ -8,6 +8,7 @@
 #include "codec/json_scan.h"
 #include "hub/config.h"
 #include "hub/hub.h"
+#include "hub/hub_settings.h"
 #include "hub/loop.h"
 
 enum { UNAVAILABLE_RETRY_S = 1, GZIP_WINDOW = 15 + 16, GZIP_LEVEL = 5, GZIP_MEMORY = 8 };
@@ -161,7 +162,7 @@ void api_answer(
     struct builder lines = {0};
     struct bytes body = builder_bytes(json);
     builder_add(&lines, headers);
-    if (body.len >= api_shard(request)->hub->config->http_gzip_bytes) {
+    if (body.len >= api_shard(request)->settings->config->http_gzip_bytes) {
         builder_str(&lines, "Vary: Accept-Encoding\r\n");
     }
     if (wants_gzip(request, body.len) && compress_text(body, &packed)) {

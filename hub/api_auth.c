@@ -16,6 +16,7 @@
 #include "hub/config.h"
 #include "hub/connection.h"
 #include "hub/hub.h"
+#include "hub/hub_settings.h"
 #include "hub/jwt.h"
 #include "hub/loop.h"
 
@@ -138,10 +139,9 @@ static bool is_blocked(struct http_request *request)
 static void refuse_caller(struct http_request *request, const char *message)
 {
     char at[CALLER_NAME_MAX];
-    const struct hub *hub = api_shard(request)->hub;
     struct callers *callers = callers_of(request);
     struct caller *caller = get_caller(callers, address_name(request, at));
-    uint32_t limit = hub->config->limits_refusals_per_minute;
+    uint32_t limit = api_shard(request)->settings->config->limits_refusals_per_minute;
     struct rate rate = {.burst = limit, .per_minute = limit};
     uint64_t now = sched_now(api_shard(request)->shard.sched);
     uint64_t retry_ms;
@@ -200,7 +200,7 @@ const struct apikey *api_auth_key(struct http_request *request, unsigned scopes)
     if (!read_bearer(request, &token)) {
         return NULL;
     }
-    const struct apikey *key = apikey_find(api_shard(request)->hub->keys, token);
+    const struct apikey *key = apikey_find(api_shard(request)->settings->keys, token);
     if (key == NULL) {
         refuse_caller(request, "The API key is not valid");
         return NULL;
@@ -211,7 +211,7 @@ const struct apikey *api_auth_key(struct http_request *request, unsigned scopes)
 int api_auth_tenant(const struct http_request *request, const struct apikey *key,
     struct bytes named, struct bytes *ret_tenant)
 {
-    bool tenants = api_shard(request)->hub->config->auth_tenants;
+    bool tenants = api_shard(request)->settings->config->auth_tenants;
     if (named.len > 0 && key->tenant.len > 0 && !bytes_eq(named, key->tenant)) {
         return STATUS_DENIED;
     }
@@ -233,7 +233,7 @@ static struct bytes keep(struct bytes text, char *at)
 static bool take_call(struct http_request *request, const struct api_who *who)
 {
     char at[CALLER_NAME_MAX];
-    uint32_t limit = api_shard(request)->hub->config->limits_api_per_minute;
+    uint32_t limit = api_shard(request)->settings->config->limits_api_per_minute;
     struct rate rate = {.burst = limit, .per_minute = limit};
     struct builder name = {.max = CALLER_NAME_MAX};
     builder_add(&name, who->tenant);
@@ -265,7 +265,7 @@ static bool verify_user(struct http_request *request, struct bytes token, struct
                                                         : "The API key or token is not valid");
         return false;
     }
-    bool tenants = shard->hub->config->auth_tenants;
+    bool tenants = shard->settings->config->auth_tenants;
     ret_who->user = keep(claims->user, ret_who->user_at);
     ret_who->tenant = keep(tenants ? claims->tenant : bytes_of(NULL, 0), ret_who->tenant_at);
     claims_destroy(claims);
@@ -313,7 +313,7 @@ static bool identify(
     if (!read_bearer(request, &token)) {
         return false;
     }
-    const struct apikey *key = apikey_find(api_shard(request)->hub->keys, token);
+    const struct apikey *key = apikey_find(api_shard(request)->settings->keys, token);
     if (key != NULL) {
         return check_scopes(request, key, scopes) && read_tenant(request, key, ret_who);
     }

@@ -17,6 +17,7 @@
 #include "hub/api_handlers.h"
 #include "hub/config.h"
 #include "hub/hub.h"
+#include "hub/hub_settings.h"
 
 enum { KEY_MAX = 255, RANDOM_KEY_LEN = 17, PRINTABLE_MIN = 0x21, PRINTABLE_MAX = 0x7e };
 
@@ -51,18 +52,6 @@ struct post_call {
 };
 
 /* Parsing. */
-
-static struct notification_limits limits_of(const struct config *config)
-{
-    struct notification_limits limits = notification_limits_default;
-    limits.title = (uint32_t)config->limits_title_bytes;
-    limits.message = (uint32_t)config->limits_text_bytes;
-    limits.data = (uint32_t)config->limits_data_bytes;
-    limits.args = (uint32_t)config->limits_data_bytes;
-    limits.depth = config->limits_json_depth;
-    limits.targets = config->limits_targets;
-    return limits;
-}
 
 static struct api_error error_of(int status, const char *field)
 {
@@ -116,7 +105,7 @@ static struct api_error check_notification(const struct notification_post *post)
 static void parse_item(const struct http_request *request, const struct apikey *key,
     struct bytes object, struct item *item)
 {
-    struct notification_limits limits = limits_of(api_shard(request)->hub->config);
+    struct notification_limits limits = api_shard(request)->settings->actors.posts;
     const char *field = NULL;
     struct bytes users;
     int status = notification_from_json(object, &limits, &item->post, &field);
@@ -149,7 +138,7 @@ static bool count_elements(struct bytes array, uint32_t max, uint32_t *ret_count
 static bool parse_body(
     struct http_request *request, const struct apikey *key, struct post_call *call)
 {
-    const struct config *config = api_shard(request)->hub->config;
+    const struct config *config = api_shard(request)->settings->config;
     struct bytes value;
     struct bytes element;
     struct json_scan_iter iter;
@@ -227,7 +216,7 @@ static bool make_rows(struct http_request *request, struct post_call *call, stru
     for (uint32_t i = 0; i < call->item_count; i++) {
         count += call->items[i].error.code == API_OK ? call->items[i].post.target_count : 0;
     }
-    if (count > api_shard(request)->hub->config->limits_targets) {
+    if (count > api_shard(request)->settings->config->limits_targets) {
         api_refuse(request, &(struct api_error){.code = API_TOO_LARGE,
                                 .message = "Too many users in one request",
                                 .field = "users"});
@@ -474,7 +463,7 @@ static void submit(struct http_request *request, struct post_call *call)
 /* Whether `len` is within the limit of bodies; false: the request was answered. */
 static bool check_size(struct http_request *request, uint64_t len)
 {
-    if (len <= api_shard(request)->hub->config->limits_body_bytes) {
+    if (len <= api_shard(request)->settings->config->limits_body_bytes) {
         return true;
     }
     api_refuse(
@@ -543,7 +532,7 @@ static struct api_error publish(
     const struct http_request *request, const struct apikey *key, struct notification_post *post)
 {
     struct api_error error = {0};
-    bool tenants = api_shard(request)->hub->config->auth_tenants;
+    bool tenants = api_shard(request)->settings->config->auth_tenants;
     if (!set_tenant(request, key, post, &error)) {
         return error;
     }
@@ -568,7 +557,7 @@ void api_post_events(struct http_request *request, void *context)
     }
     struct bytes value;
     struct notification_post post;
-    struct notification_limits limits = limits_of(api_shard(request)->hub->config);
+    struct notification_limits limits = api_shard(request)->settings->actors.posts;
     const char *field = NULL;
     if (json_scan_text(request->body, limits.depth + 2, &value, NULL) != 0 ||
         json_scan_kind(value) != JSON_SCAN_OBJECT) {

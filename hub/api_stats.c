@@ -20,6 +20,7 @@
 #include "hub/api_handlers.h"
 #include "hub/config.h"
 #include "hub/hub.h"
+#include "hub/hub_settings.h"
 #include "hub/metrics.h"
 #include "sql/store.h"
 
@@ -29,7 +30,7 @@ enum { ROOMS_MAX = 100, STATEMENTS_MAX = 128, SLOW_MAX = 100, SLOWEST = 10 };
 static bool authorize(struct http_request *request)
 {
     const struct apikey *key = api_auth_key(request, APIKEY_READ);
-    if (key != NULL && key->tenant.len > 0 && api_shard(request)->hub->config->auth_tenants) {
+    if (key != NULL && key->tenant.len > 0 && api_shard(request)->settings->config->auth_tenants) {
         api_refuse(request, &(struct api_error){.code = API_FORBIDDEN,
                                 .message = "Statistics are of all tenants, the key is of one"});
         return false;
@@ -209,10 +210,10 @@ static void write_statement(const struct store_statement_stats *stats, struct bu
 }
 
 /* `[…]` of the first `max` of the slow log. */
-static void write_slow(const struct hub *hub, size_t max, struct builder *out)
+static void write_slow(const struct hub_shard *shard, size_t max, struct builder *out)
 {
     struct store_slow slow[SLOW_MAX];
-    size_t count = store_slow_log(hub->store, slow, max < SLOW_MAX ? max : SLOW_MAX);
+    size_t count = store_slow_log(shard->hub->store, slow, max < SLOW_MAX ? max : SLOW_MAX);
     builder_byte(out, '[');
     for (size_t i = 0; i < count; i++) {
         builder_str(out, i > 0 ? ",{\"name\":" : "{\"name\":");
@@ -220,7 +221,7 @@ static void write_slow(const struct hub *hub, size_t max, struct builder *out)
         builder_byte(out, ',');
         write_ms(out, "executionTime", slow[i].took_us);
         builder_printf(out, ",\"threshold\":%llu,\"timestamp\":\"",
-            (unsigned long long)hub->config->store_slow_query_ms);
+            (unsigned long long)shard->settings->config->store_slow_query_ms);
         (void)!iso_time_write((int64_t)slow[i].at, out);
         builder_str(out, "\"}");
     }
@@ -253,7 +254,7 @@ void api_stats_queries(struct http_request *request, void *context)
     builder_str(&out, ",\"queryBreakdown\":{");
     builder_add(&out, builder_bytes(&rows));
     builder_str(&out, "},\"slowestQueries\":");
-    write_slow(hub, SLOWEST, &out);
+    write_slow(api_shard(request), SLOWEST, &out);
     builder_str(&out, "}}");
     builder_reset(&rows);
     api_answer(request, 200, BYTES("Cache-Control: no-store\r\n"), &out);

@@ -254,8 +254,18 @@ int config_load(const struct config_input *input, struct config_error *error, ch
         config_destroy(config);
         return status;
     }
+    config->input = *input;
     *ret_config = config;
     return 0;
+}
+
+int config_load_again(
+    const struct config *current, struct config_error *error, struct config **ret_config)
+{
+    char **rest = mem_alloc_array(current->input.argc + 1, sizeof(*rest));
+    int status = config_load(&current->input, error, rest, ret_config);
+    mem_free(rest);
+    return status;
 }
 
 void config_destroy(struct config *config)

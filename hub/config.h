@@ -86,6 +86,13 @@ enum config_place {
     CONFIG_COUNT
 };
 
+/* Where values may come from. */
+struct config_input {
+    size_t argc;
+    char *const *argv; /* flags; the program's name is not among them */
+    char *const *environment; /* "NAME=value", ended by NULL; NULL: none */
+};
+
 struct config {
 #define X(type, member, ...) CONFIG_C_##type member;
 #include "hub/config.def"
@@ -101,14 +108,8 @@ struct config {
     struct config_list warnings; /* sentences to log once at start */
     /* private */
     const char *came_from[CONFIG_COUNT];
+    struct config_input input; /* borrowed */
     struct config_arena *arena; /* every text and array above */
-};
-
-/* Where values may come from. */
-struct config_input {
-    size_t argc;
-    char *const *argv; /* flags; the program's name is not among them */
-    char *const *environment; /* "NAME=value", ended by NULL; NULL: none */
 };
 
 struct config_error {
@@ -122,6 +123,13 @@ struct config_error {
  */
 MUST_CHECK int config_load(const struct config_input *input, struct config_error *error,
     char **ret_rest, struct config **ret_config);
+
+/*
+ * Load the settings once more from the same file, environment and flags as `current`, whose input
+ * must still be there. As config_load; arguments that are no settings are passed over.
+ */
+MUST_CHECK int config_load_again(
+    const struct config *current, struct config_error *error, struct config **ret_config);
 
 /* Free `config` and every text in it; NULL is allowed. */
 void config_destroy(struct config *config);

@@ -20,6 +20,9 @@ void heartbeat_start(struct session *session)
 
 void heartbeat_pong(struct session *session)
 {
+    if (!session->home->config->idle_ignores_heartbeats) {
+        session_heard(session);
+    }
     if (session->awaiting_pong) {
         heartbeat_start(session);
         session_arm(session);
@@ -28,6 +31,7 @@ void heartbeat_pong(struct session *session)
 
 void heartbeat_other(struct session *session)
 {
+    session_heard(session);
     if (session->awaiting_pong && !session->extended) {
         session->extended = 1;
         set_due(session, session->home->config->ping_timeout_ms);

@@ -327,13 +327,19 @@ static void refuse_route(struct server *server, struct bytes path)
     send_error(server, header.len > 0 ? 405 : 404, header);
 }
 
+static uint32_t max_body(const struct server *server)
+{
+    uint32_t most = server->exchange->route->max_body;
+    return most == HTTP_BODY_CONFIGURED ? server->config->max_body_bytes : most;
+}
+
 /* Whether a body follows; false also when the request was answered. */
 static bool expect_body(struct server *server)
 {
     struct exchange *exchange = server->exchange;
     const struct http1_request *head = &exchange->head;
     bool has_body = exchange->body_unread;
-    if (head->has_content_length && head->content_length > exchange->route->max_body) {
+    if (head->has_content_length && head->content_length > max_body(server)) {
         send_error(server, 413, bytes_of(NULL, 0));
         return false;
     }
@@ -347,9 +353,9 @@ static bool expect_body(struct server *server)
         dispatch(server);
         return false;
     }
-    exchange->body.max = exchange->route->max_body;
+    exchange->body.max = max_body(server);
     exchange->body_left = head->content_length;
-    exchange->chunked = (struct http1_chunked){.max_body = exchange->route->max_body};
+    exchange->chunked = (struct http1_chunked){.max_body = max_body(server)};
     if (head->expect_100) {
         struct builder out = {0};
         http1_write_status_line(&out, 100);

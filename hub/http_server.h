@@ -26,13 +26,16 @@ typedef void (*http_handler_fn)(struct http_request *request, void *context);
 /* Decide on the head alone, before the body: return false after having answered (http_respond). */
 typedef bool (*http_head_fn)(struct http_request *request, void *context);
 
+/* As max_body of a route: http_server_config.max_body_bytes. */
+#define HTTP_BODY_CONFIGURED UINT32_MAX
+
 struct http_route {
     const char *method; /* "GET", "POST", …; "*": any */
     const char
         *path; /* exact, or with "{}" segments (http_param), or a prefix ending in '/' + '*' */
     http_handler_fn handler;
     http_head_fn head; /* may be NULL */
-    uint32_t max_body; /* bytes; 0: no body allowed */
+    uint32_t max_body; /* bytes; 0: no body allowed; HTTP_BODY_CONFIGURED: as the server says */
 };
 
 /* One request; alive until http_respond, or until `gone` was called. */
@@ -47,7 +50,7 @@ struct http_request {
     void (*gone)(struct http_request *request); /* set by a handler that answers later */
 };
 
-/* A server: route tables and limits, shared read-only by all shards. */
+/* A server: route tables and limits, of one shard; limits may change between two turns. */
 struct http_server_config {
     const struct http_route *routes; /* ends with a NULL path */
     void *context;
@@ -57,6 +60,7 @@ struct http_server_config {
         void *context, const struct http_request *request, unsigned status, uint64_t took_ns);
     uint32_t max_head_bytes; /* 8 KiB */
     uint32_t max_headers; /* 64 */
+    uint32_t max_body_bytes; /* of routes that name no limit of their own */
     uint32_t head_timeout_ms; /* 5,000, from accept or the previous answer's end for the next head's
                                  first byte on */
     uint32_t body_timeout_ms;

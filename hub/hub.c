@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Order of this file: settings to services, what is shared by all shards, start, drain, stop.
+ * Order of this file: services, what is shared by all shards, start, drain, stop.
  *
  * Start: store, bus check, keys and lists, shards (first the one that picks the port), partitions.
  * Stop is the reverse: partitions and listeners, clients, sessions, links, store ports, threads,
@@ -17,22 +17,18 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
-#include "hub/access.h"
-#include "hub/apikey.h"
 #include "hub/config.h"
-#include "hub/crypto.h"
 #include "hub/dev.h"
-#include "hub/hub_rules.h"
+#include "hub/hub_settings.h"
 #include "hub/hub_shard.h"
 #include "hub/metrics.h"
-#include "hub/origin.h"
-#include "hub/peal_app.h"
 #include "hub/redis.h"
 #include "hub/routes.h"
 #include "hub/session_layer.h"
+#include "hub/tenant_counts.h"
 #include "sql/store.h"
 
-enum { ERROR_MAX = 512, REDIS_CHECK_MS = 5000, ATTACHMENTS_MS = 10000 };
+enum { ERROR_MAX = 512, REDIS_CHECK_MS = 5000, RESERVED_FILES = 64, RESERVED_OF_SHARD = 16 };
 
 static int fail(int status, const char *text)
 {
@@ -48,47 +44,7 @@ static int fail_built(int status, struct builder *text)
     return status;
 }
 
-/* Settings to services. */
-
-static struct rate rate_of(unsigned burst, unsigned per_minute)
-{
-    return (struct rate){.burst = burst, .per_minute = per_minute};
-}
-
-static void fill_actor_config(struct hub *hub)
-{
-    const struct config *config = hub->config;
-    _Static_assert((int)CONFIG_BATCHING_OFF == (int)BATCHING_OFF, "modes in one order");
-    hub->actors = (struct actor_config){
-        .node = hub->node,
-        .epoch = store_epoch(hub->store),
-        .bus_prefix = config->bus_prefix,
-        .adapter_key = config->bus_socketio_key,
-        .tenants = config->auth_tenants,
-        .batching = (enum batching_mode)config->batching_mode,
-        .tick_ms = (uint32_t)config->batching_tick_ms,
-        .flushes_per_tick = config->batching_flushes_per_tick,
-        .messages = rate_of(config->limits_messages_burst, config->limits_messages_per_minute),
-        .joins = rate_of(config->limits_joins_burst, config->limits_joins_per_minute),
-        .typing = rate_of(config->limits_typing_burst, config->limits_typing_per_minute),
-        .inbox = rate_of(config->limits_inbox_burst, config->limits_inbox_per_minute),
-        .rooms_per_socket = config->limits_rooms,
-        .sockets_per_user = config->limits_connections_per_user,
-        .connections_per_tenant = config->limits_connections_per_tenant,
-        .message_chars = 1000,
-        .outbox_bytes = (uint32_t)config->limits_outbound_bytes,
-        .stall_ms = (uint32_t)config->limits_slow_consumer_ms,
-        .recheck_ms = (uint32_t)config->bus_recheck_ms,
-        .partitions = config->bus_partitions,
-        .lease_ms = (uint32_t)config->bus_lease_ms,
-        .dead_max = config->bus_dead_max,
-        .message_bytes = (uint32_t)config->limits_message_bytes,
-        .context = hub,
-        .room_access = hub_room_access,
-        .auto_join = hub_auto_join,
-        .hash128 = crypto_hash128,
-    };
-}
+/* Services. */
 
 static int open_store(struct hub *hub)
 {
@@ -135,109 +91,27 @@ static int check_bus(const struct hub *hub)
     return 0;
 }
 
-static int make_keys(struct hub *hub)
-{
-    static const char *const default_scopes[] = {"publish", "read"};
-    const struct config *config = hub->config;
-    size_t count = config->api_key_count;
-    struct apikey_options *keys = mem_alloc_array(count + 1, sizeof(*keys));
-    struct builder error = {0};
-    for (size_t i = 0; i < count; i++) {
-        const struct config_api_key *key = &config->api_keys[i];
-        keys[i] = (struct apikey_options){.name = bytes_str(key->name),
-            .key = bytes_str(key->key),
-            .scopes = key->scopes.items,
-            .scope_count = key->scopes.count,
-            .tenant = bytes_str(key->tenant)};
-    }
-    size_t total = count;
-    if (config->auth_api_key[0] != '\0') {
-        keys[total++] = (struct apikey_options){.name = BYTES("auth.api_key"),
-            .key = bytes_str(config->auth_api_key),
-            .scopes = default_scopes,
-            .scope_count = ARRAY_LEN(default_scopes)};
-    }
-    int status = apikey_set_create(keys, total, &error, &hub->keys);
-    mem_free(keys);
-    return status != 0 ? fail_built(status, &error) : 0;
-}
-
-static int make_origins(struct hub *hub)
-{
-    const struct config_list *list = &hub->config->origins;
-    struct bytes *origins = mem_alloc_array(list->count + 1, sizeof(*origins));
-    struct builder error = {0};
-    size_t count = list->count;
-    for (size_t i = 0; i < count; i++) {
-        origins[i] = bytes_str(list->items[i]);
-    }
-    if (hub->config->dev) {
-        origins[count++] = BYTES("*"); /* only a loopback address is listened on */
-    }
-    int status = origin_list_create(origins, count, &error, &hub->origins);
-    mem_free(origins);
-    return status != 0 ? fail_built(status, &error) : 0;
-}
-
-static bool origin_allowed(void *context, const struct bytes *origins, size_t count, bool has_token)
-{
-    const struct hub *hub = context;
-    return origin_allows(hub->origins, origins, count, has_token);
-}
-
-static int make_sessions(struct hub *hub)
-{
-    const struct config *config = hub->config;
-    struct websocket_limits limits = {
-        .message_bytes = (uint32_t)config->limits_message_bytes,
-        .fragments = config->limits_fragments,
-        .control_frames = config->limits_control_frames,
-        .queued_replies = config->limits_queued_replies,
-    };
-    struct session_config options = {
-        .app = peal_app(hub),
-        .context = hub,
-        .origin_allowed = origin_allowed,
-        .sha1 = crypto_sha1,
-        .before_auth = limits,
-        .after_auth = limits,
-        .ping_interval_ms = (uint32_t)config->engine_ping_interval_ms,
-        .ping_timeout_ms = (uint32_t)config->engine_ping_timeout_ms,
-        .connect_timeout_ms = (uint32_t)config->auth_timeout_ms,
-        .attachments_timeout_ms = ATTACHMENTS_MS,
-        .attachments_bytes = (uint32_t)config->engine_max_payload,
-        .query_token = config->auth_query_token,
-    };
-    options.before_auth.message_bytes = (uint32_t)config->limits_message_bytes_unauthenticated;
-    hub->sessions = session_layer_create(&options, hub->shard_count);
-    return 0;
-}
-
 static void make_http(struct hub *hub)
 {
-    const struct config *config = hub->config;
-    hub->public_http = (struct http_server_config){
-        .routes = routes_public(config),
-        .context = hub,
-        .observe = metrics_observe,
-        .max_head_bytes = (uint32_t)config->limits_head_bytes,
-        .max_headers = config->limits_headers,
-        .head_timeout_ms = (uint32_t)config->limits_head_timeout_ms,
-        .body_timeout_ms = (uint32_t)config->limits_body_timeout_ms,
-        .idle_timeout_ms = (uint32_t)config->limits_keep_alive_ms,
-    };
-    hub->internal_http = hub->public_http;
-    hub->internal_http.routes = routes_internal(config);
+    hub->public_routes = routes_public(hub->config);
+    hub->internal_routes = routes_internal(hub->config);
 }
 
-/* Raise the open-file limit as far as it goes: every connection is a descriptor. */
-static void raise_file_limit(void)
+/*
+ * Raise the open-file limit as far as it goes: every connection is a descriptor. What the store,
+ * the bus and the shards need of it is set aside.
+ */
+static void raise_file_limit(struct hub *hub)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
+    uint64_t aside =
+        RESERVED_FILES + hub->shard_count * (RESERVED_OF_SHARD + hub->config->store_pool);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    hub->connections_max = limit.rlim_cur > 2 * aside ? limit.rlim_cur - aside : limit.rlim_cur / 2;
 }
 
 static int check_dev(const struct config *config)
@@ -252,17 +126,22 @@ static int check_dev(const struct config *config)
     return 0;
 }
 
+static int make_settings(struct hub *hub)
+{
+    struct builder error = {0};
+    int status = hub_settings_create(hub, hub->config, &error, &hub->settings);
+    if (status != 0) {
+        return fail_built(status, &error);
+    }
+    builder_reset(&error);
+    return 0;
+}
+
 static int build(struct hub *hub)
 {
     int status = check_dev(hub->config);
     if (status == 0) {
-        status = hub_make_rules(hub);
-    }
-    if (status == 0) {
-        status = make_keys(hub);
-    }
-    if (status == 0) {
-        status = make_origins(hub);
+        status = make_settings(hub);
     }
     if (status == 0) {
         status = check_bus(hub);
@@ -271,10 +150,10 @@ static int build(struct hub *hub)
         status = open_store(hub);
     }
     if (status == 0) {
-        fill_actor_config(hub);
+        hub_settings_complete(hub->settings, hub);
         make_http(hub);
         hub->system = actor_system_create(hub->shard_count);
-        status = make_sessions(hub);
+        hub->sessions = session_layer_create(hub->settings->sessions, hub->shard_count);
     }
     return status;
 }
@@ -313,7 +192,8 @@ int hub_start(const struct config *config, struct hub **ret_hub)
     hub->started_ms = clock_mono_ms();
     hub->shard_count = count_shards(config);
     make_node_name(hub);
-    raise_file_limit();
+    raise_file_limit(hub);
+    hub->tenants = tenant_counts_create(hub->connections_max);
     dev_make_secret(hub);
     int status = build(hub);
     if (status == 0) {
@@ -366,9 +246,8 @@ void hub_stop(struct hub *hub)
     if (hub->store != NULL) {
         store_close(hub->store);
     }
-    access_destroy(hub->access);
-    origin_list_destroy(hub->origins);
-    apikey_set_destroy(hub->keys);
+    hub_settings_unref(hub->settings);
+    tenant_counts_destroy(hub->tenants);
     mem_free(hub->dev_secret);
     mem_free(hub->shards);
     mem_free(hub);

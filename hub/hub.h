@@ -17,18 +17,17 @@
 #include "hub/http_server.h"
 #include "hub/node_counts.h"
 
-struct access;
-struct apikey_set;
 struct bus;
 struct config;
 struct hub;
+struct hub_settings;
 struct jwt;
 struct listener;
 struct loop;
-struct origin_list;
 struct session_layer;
 struct store;
 struct sweeper;
+struct tenant_counts;
 
 enum { HUB_NODE_LEN = 12, HUB_ADDRESS_MAX = 300 };
 
@@ -39,6 +38,9 @@ struct hub_shard {
     struct api_counts api;
     struct event_counts events; /* of clients, by name */
     struct loop *loop;
+    struct hub_settings *settings; /* one reference; another one after SIGHUP */
+    struct http_server_config public_http;
+    struct http_server_config internal_http;
     struct jwt *jwt;
     struct listener *listener; /* public */
     struct listener *internal_listener; /* on shard 0 */
@@ -53,16 +55,15 @@ struct hub_shard {
 };
 
 struct hub {
-    const struct config *config;
-    struct actor_config actors;
+    const struct config *config; /* of the start: for what SIGHUP may not change (FIXED) */
+    struct hub_settings *settings; /* the latest; main thread: shards have their own */
     struct actor_system *system;
     struct store *store;
     struct session_layer *sessions;
-    struct access *access;
-    struct origin_list *origins;
-    struct apikey_set *keys;
-    struct http_server_config public_http;
-    struct http_server_config internal_http;
+    struct tenant_counts *tenants;
+    uint64_t connections_max; /* that the open-file limit allows */
+    const struct http_route *public_routes;
+    const struct http_route *internal_routes;
     struct hub_shard *shards;
     unsigned shard_count;
     char node[HUB_NODE_LEN + 1];

@@ -1,21 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/hub_rules.h"
 
-#include <stdio.h>
-
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/names.h"
 #include "hub/access.h"
 #include "hub/config.h"
-#include "hub/hub.h"
+#include "hub/hub_settings.h"
+#include "hub/origin.h"
 
-int hub_make_rules(struct hub *hub)
+int hub_make_rules(const struct config *config, struct builder *error, struct access **ret_access)
 {
-    const struct config *config = hub->config;
     size_t count = config->room_type_count;
     struct access_type_options *types = mem_alloc_array(count + 1, sizeof(*types));
-    struct builder error = {0};
     for (size_t i = 0; i < count; i++) {
         const struct config_room_type *type = &config->room_types[i];
         types[i] = (struct access_type_options){
@@ -26,24 +23,23 @@ int hub_make_rules(struct hub *hub)
             .match_count = type->match.count,
         };
     }
-    int status = access_create(types, count, &error, &hub->access);
-    if (status != 0) {
-        struct bytes text = builder_bytes(&error);
-        fprintf(stderr, "peal: %.*s\n", (int)text.len, text.len > 0 ? text.at : "");
-    }
-    builder_reset(&error);
+    int status = access_create(types, count, error, ret_access);
     mem_free(types);
     return status;
 }
 
+/* Whether a word `role:NAME` names the role of `who`. */
+static bool is_role(struct bytes word, const struct claims *who)
+{
+    return bytes_starts(word, BYTES("role:")) && bytes_eq(bytes_skip(word, 5), who->role);
+}
+
 /* Whether members may speak: `member`, `nobody`, or a role among the words. */
-static bool may_send(const struct config_list *words, const struct identity *who)
+static bool may_send(const struct config_list *words, const struct claims *who)
 {
     for (size_t i = 0; i < words->count; i++) {
         struct bytes word = bytes_str(words->items[i]);
-        if (bytes_eq(word, BYTES("member")) ||
-            (bytes_starts(word, BYTES("role:")) &&
-                bytes_eq(bytes_skip(word, 5), who->claims->role))) {
+        if (bytes_eq(word, BYTES("member")) || is_role(word, who)) {
             return true;
         }
     }
@@ -53,16 +49,17 @@ static bool may_send(const struct config_list *words, const struct identity *who
 int hub_room_access(
     void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules)
 {
-    const struct hub *hub = context;
-    int status = access_check(hub->access, who->claims, room);
+    const struct hub_settings *settings = context;
+    int status = access_check(settings->access, who->claims, room);
     if (status != 0) {
         return status;
     }
-    const struct config_room_type *type = config_room_type(hub->config, room);
+    const struct config_room_type *type = config_room_type(settings->config, room);
     *ret_rules = (struct room_rules){
-        .max_members = type->max_members > 0 ? type->max_members : hub->config->limits_room_members,
+        .max_members =
+            type->max_members > 0 ? type->max_members : settings->config->limits_room_members,
         .quiet = !type->presence,
-        .send = may_send(&type->send, who),
+        .send = may_send(&type->send, who->claims),
     };
     return 0;
 }
@@ -100,7 +97,7 @@ static bool fill_in(const char *pattern, const struct identity *who, char *at, s
 bool hub_auto_join(
     void *context, const struct identity *who, unsigned n, char *at, struct bytes *ret_room)
 {
-    const struct config *config = ((const struct hub *)context)->config;
+    const struct config *config = ((const struct hub_settings *)context)->config;
     for (size_t i = 0; i < config->room_type_count; i++) {
         const struct config_list *patterns = &config->room_types[i].auto_join;
         for (size_t j = 0; j < patterns->count; j++) {
@@ -112,4 +109,28 @@ bool hub_auto_join(
         }
     }
     return false;
+}
+
+bool hub_namespace_access(const struct config *config, struct bytes nsp, const struct claims *who)
+{
+    for (size_t i = 0; i < config->namespace_count; i++) {
+        const struct config_namespace *row = &config->namespaces[i];
+        if (!bytes_eq_str(nsp, row->name)) {
+            continue;
+        }
+        for (size_t j = 0; j < row->access.count; j++) {
+            struct bytes word = bytes_str(row->access.items[j]);
+            if (bytes_eq(word, BYTES("any")) || is_role(word, who)) {
+                return true;
+            }
+        }
+        return false;
+    }
+    return true; /* "/": every user */
+}
+
+bool hub_origin_allowed(void *context, const struct bytes *origins, size_t count, bool has_token)
+{
+    const struct hub_settings *settings = context;
+    return origin_allows(settings->origins, origins, count, has_token);
 }

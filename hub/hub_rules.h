@@ -10,17 +10,26 @@
 #include "actors/identity.h"
 #include "actors/shard.h"
 
-struct hub;
+struct access;
+struct builder;
+struct config;
 
-/* Make hub->access from the configuration; writes one line to standard error on failure. */
-MUST_CHECK int hub_make_rules(struct hub *hub);
+/* Make the table of room types. STATUS_INVALID with a sentence appended to `error`. */
+MUST_CHECK int hub_make_rules(
+    const struct config *config, struct builder *error, struct access **ret_access);
 
-/* See actor_config.room_access; `context` is the hub. Any shard's thread. */
+/* See actor_config.room_access; `context` is the struct hub_settings. Any shard's thread. */
 int hub_room_access(
     void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules);
 
-/* See actor_config.auto_join; `context` is the hub. */
+/* See actor_config.auto_join; `context` is the struct hub_settings. */
 bool hub_auto_join(
     void *context, const struct identity *who, unsigned n, char *at, struct bytes *ret_room);
+
+/* Whether `who` may connect to the namespace `nsp`: any of its rules lets in, "/" everyone. */
+bool hub_namespace_access(const struct config *config, struct bytes nsp, const struct claims *who);
+
+/* See session_config.origin_allowed; `context` is the struct hub_settings. */
+bool hub_origin_allowed(void *context, const struct bytes *origins, size_t count, bool has_token);
 
 #endif

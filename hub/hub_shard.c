@@ -17,6 +17,7 @@
 #include "codec/base/status.h"
 #include "hub/config.h"
 #include "hub/hub.h"
+#include "hub/hub_settings.h"
 #include "hub/jwt.h"
 #include "hub/jwt_config.h"
 #include "hub/listener.h"
@@ -61,17 +62,30 @@ static int open_bus(struct hub_shard *shard, uv_loop_t *uv)
     return status != 0 ? fail_built(status, &error) : 0;
 }
 
+/* Whether the node may take one more; others count at the same time, a few more are no harm. */
+static bool has_room(void *context)
+{
+    const struct hub_shard *shard = context;
+    const struct hub *hub = shard->hub;
+    uint64_t limit = shard->settings->config->limits_connections;
+    uint64_t count = 0;
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        count += hub->shards[i].shard.stats.connections; /* racy */
+    }
+    return count < (limit > 0 ? limit : hub->connections_max);
+}
+
 static void on_public(struct connection *connection, void *context)
 {
     struct hub_shard *shard = context;
     shard->shard.stats.accepted++;
-    http_serve(connection, &shard->hub->public_http);
+    http_serve(connection, &shard->public_http);
 }
 
 static void on_internal(struct connection *connection, void *context)
 {
     struct hub_shard *shard = context;
-    http_serve(connection, &shard->hub->internal_http);
+    http_serve(connection, &shard->internal_http);
 }
 
 static int open_listeners(struct hub_shard *shard)
@@ -83,6 +97,7 @@ static int open_listeners(struct hub_shard *shard)
         .port = hub->port,
         .backlog = (int)config->listen_backlog,
         .per_address = config->limits_unauthenticated_per_address,
+        .has_room = has_room,
         .on_accept = on_public,
         .context = shard,
     };
@@ -94,6 +109,7 @@ static int open_listeners(struct hub_shard *shard)
     options.host = config->listen_internal_host;
     options.port = hub->internal_port;
     options.per_address = 0;
+    options.has_room = NULL; /* operators always get in */
     options.on_accept = on_internal;
     status = listener_open(shard->loop, &options, &shard->internal_listener);
     if (status == 0) {
@@ -168,15 +184,39 @@ static int on_start(struct loop *loop, void *context)
 
 static void on_stop(struct loop *loop, void *context);
 
+static void fill_http(struct hub_shard *shard)
+{
+    struct hub *hub = shard->hub;
+    struct http_server_config config = hub_settings_http(shard->settings);
+    config.context = hub;
+    config.routes = hub->public_routes;
+    shard->public_http = config;
+    config.routes = hub->internal_routes;
+    shard->internal_http = config;
+}
+
+static int make_jwt(struct hub_shard *shard)
+{
+    struct builder error = {0};
+    int status = jwt_create(jwt_keys_policy(shard->settings->jwt), &error, &shard->jwt);
+    if (status != 0) {
+        return fail_built(status, &error);
+    }
+    builder_reset(&error);
+    return 0;
+}
+
 static int create_shard(struct hub *hub, unsigned index)
 {
     struct hub_shard *shard = &hub->shards[index];
     struct sched *sched = actor_system_sched(hub->system, index);
     shard->hub = hub;
-    shard_init(&shard->shard, sched, &hub->actors);
+    shard->settings = hub_settings_ref(hub->settings);
+    shard_init(&shard->shard, sched, &shard->settings->actors);
     shard->shard.store_root = hub->store;
     event_counts_init(&shard->events);
-    int status = jwt_from_config(hub, &shard->jwt);
+    fill_http(shard);
+    int status = make_jwt(shard);
     if (status != 0) {
         return status;
     }
@@ -210,6 +250,58 @@ int hub_shards_start(struct hub *hub)
     return status;
 }
 
+/* Change over to other settings, on the shard's thread. */
+
+/* What a shard is asked to change over to. */
+struct change {
+    struct hub_shard *shard;
+    struct hub_settings *settings; /* one reference */
+};
+
+static void reload_jwt(struct hub_shard *shard)
+{
+    struct builder error = {0};
+    if (jwt_reload(shard->jwt, jwt_keys_policy(shard->settings->jwt), &error) != 0) {
+        log_error("RELOAD-KEYS", "the new token keys could not be loaded, keeping the old ones",
+            "shard=%u reason=%s", sched_shard(shard->shard.sched),
+            log_quote(builder_bytes(&error)));
+    }
+    builder_reset(&error);
+}
+
+static void change_settings(void *arg, bool cancelled)
+{
+    struct change *change = arg;
+    struct hub_shard *shard = change->shard;
+    if (cancelled) {
+        hub_settings_unref(change->settings);
+        mem_free(change);
+        return;
+    }
+    struct hub_settings *old = shard->settings;
+    shard->settings = change->settings;
+    shard->shard.config = &shard->settings->actors;
+    fill_http(shard);
+    reload_jwt(shard);
+    session_layer_reload(shard->hub->sessions, &shard->shard, shard->settings->sessions);
+    if (shard->listener != NULL) {
+        listener_set_per_address(
+            shard->listener, shard->settings->config->limits_unauthenticated_per_address);
+    }
+    hub_settings_unref(old);
+    mem_free(change);
+}
+
+void hub_shards_change(struct hub *hub, struct hub_settings *settings)
+{
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        struct change *change = mem_alloc(sizeof(*change));
+        change->shard = &hub->shards[i];
+        change->settings = hub_settings_ref(settings);
+        sched_post(hub->system, i, change_settings, change);
+    }
+}
+
 /* Drain, on the shard's thread. */
 
 static void close_listeners(struct hub_shard *shard)
@@ -223,7 +315,7 @@ static void close_listeners(struct hub_shard *shard)
 static void drain_shard(void *arg, bool cancelled)
 {
     struct hub_shard *shard = arg;
-    const struct config *config = shard->hub->config;
+    const struct config *config = shard->settings->config;
     uint64_t window = config->drain_deadline_ms / 2;
     if (cancelled) {
         return;
@@ -343,6 +435,7 @@ void hub_shards_finish(struct hub *hub)
         jwt_destroy(shard->jwt);
         event_counts_finish(&shard->events);
         shard_finish(&shard->shard);
+        hub_settings_unref(shard->settings);
     }
 }
 

@@ -12,10 +12,14 @@
 #include "codec/base/check.h"
 
 struct hub;
+struct hub_settings;
 
 /* Start all shards; the first picks the ports. On failure those that run are stopped by
  * hub_shards_stop. */
 MUST_CHECK int hub_shards_start(struct hub *hub);
+
+/* Have every shard change over to `settings` in a turn of its own. Returns at once. */
+void hub_shards_change(struct hub *hub, struct hub_settings *settings);
 
 /* Stop accepting and send the clients away over the configured time. Returns at once. */
 void hub_shards_drain(struct hub *hub);

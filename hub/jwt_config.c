@@ -8,23 +8,23 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "hub/config.h"
-#include "hub/hub.h"
 #include "hub/jwt.h"
 
 enum { KEY_FILE_MAX = 1 << 20, BUILT_IN_KEYS = 2 };
 
-/* The keys of a configuration and what they point into. */
-struct keys {
+struct jwt_keys {
+    struct jwt_options policy;
     struct jwt_key_options *options;
-    struct builder *files;
+    struct builder *files; /* what some of them point into */
     size_t count;
+    size_t max;
 };
 
-static int read_file(const char *path, struct builder *content)
+static int read_file(const char *path, struct builder *content, struct builder *error)
 {
     FILE *file = fopen(path, "rb");
     if (file == NULL) {
-        fprintf(stderr, "peal: cannot read the key file %s: %s\n", path, strerror(errno));
+        builder_printf(error, "cannot read the key file %s: %s", path, strerror(errno));
         return STATUS_NOT_FOUND;
     }
     content->max = KEY_FILE_MAX;
@@ -37,7 +37,7 @@ static int read_file(const char *path, struct builder *content)
     bool failed = ferror(file) != 0 || builder_failed(content);
     fclose(file);
     if (failed) {
-        fprintf(stderr, "peal: cannot read the key file %s: too large or unreadable\n", path);
+        builder_printf(error, "cannot read the key file %s: too large or unreadable", path);
         return STATUS_IO;
     }
     return 0;
@@ -67,7 +67,7 @@ static enum jwt_key_kind kind_of(struct bytes material)
     return skip < material.len && material.at[skip] == '{' ? JWT_KEY_JWK : JWT_KEY_PEM;
 }
 
-static void add_secret(struct keys *keys, const char *secret)
+static void add_secret(struct jwt_keys *keys, const char *secret)
 {
     if (secret != NULL && secret[0] != '\0') {
         keys->options[keys->count++] = (struct jwt_key_options){
@@ -75,7 +75,7 @@ static void add_secret(struct keys *keys, const char *secret)
     }
 }
 
-static int add_block(struct keys *keys, const struct config_jwt_key *key)
+static int add_block(struct jwt_keys *keys, const struct config_jwt_key *key, struct builder *error)
 {
     struct jwt_key_options *options = &keys->options[keys->count];
     struct builder *file = &keys->files[keys->count];
@@ -90,7 +90,7 @@ static int add_block(struct keys *keys, const struct config_jwt_key *key)
     if (key->file[0] == '\0') {
         return 0;
     }
-    int status = read_file(key->file, file);
+    int status = read_file(key->file, file, error);
     if (status != 0) {
         return status;
     }
@@ -102,11 +102,9 @@ static int add_block(struct keys *keys, const struct config_jwt_key *key)
     return 0;
 }
 
-static int create(const struct hub *hub, const struct keys *keys, struct jwt **ret_jwt)
+static void fill_policy(struct jwt_keys *keys, const struct config *config)
 {
-    const struct config *config = hub->config;
-    struct builder error = {0};
-    struct jwt_options options = {
+    keys->policy = (struct jwt_options){
         .keys = keys->options,
         .key_count = keys->count,
         .issuer = bytes_str(config->auth_issuer),
@@ -115,36 +113,58 @@ static int create(const struct hub *hub, const struct keys *keys, struct jwt **r
         .leeway_s = (uint32_t)(config->auth_leeway_ms / 1000),
         .cache_max = config->auth_cache,
     };
-    int status = jwt_create(&options, &error, ret_jwt);
-    if (status != 0) {
-        struct bytes text = builder_bytes(&error);
-        fprintf(stderr, "peal: %.*s\n", (int)text.len, text.len > 0 ? text.at : "");
+}
+
+/* Make a check from the keys once, to find out whether it can be made. */
+static int try_keys(const struct jwt_keys *keys, struct builder *error)
+{
+    struct jwt *jwt;
+    int status = jwt_create(&keys->policy, error, &jwt);
+    if (status == 0) {
+        jwt_destroy(jwt);
     }
-    builder_reset(&error);
     return status;
 }
 
-int jwt_from_config(const struct hub *hub, struct jwt **ret_jwt)
+int jwt_keys_create(const struct config *config, const char *dev_secret, struct builder *error,
+    struct jwt_keys **ret_keys)
 {
-    const struct config *config = hub->config;
-    size_t max = config->jwt_key_count + BUILT_IN_KEYS;
-    struct keys keys = {
-        .options = mem_alloc_array(max, sizeof(*keys.options)),
-        .files = mem_alloc_array(max, sizeof(*keys.files)),
-    };
+    struct jwt_keys *keys = mem_alloc(sizeof(*keys));
+    keys->max = config->jwt_key_count + BUILT_IN_KEYS;
+    keys->options = mem_alloc_array(keys->max, sizeof(*keys->options));
+    keys->files = mem_alloc_array(keys->max, sizeof(*keys->files));
     int status = 0;
-    add_secret(&keys, config->auth_secret);
-    add_secret(&keys, hub->dev_secret);
+    add_secret(keys, config->auth_secret);
+    add_secret(keys, dev_secret);
     for (size_t i = 0; i < config->jwt_key_count && status == 0; i++) {
-        status = add_block(&keys, &config->jwt_keys[i]);
+        status = add_block(keys, &config->jwt_keys[i], error);
     }
     if (status == 0) {
-        status = create(hub, &keys, ret_jwt);
+        fill_policy(keys, config);
+        status = try_keys(keys, error);
     }
-    for (size_t i = 0; i < max; i++) {
-        builder_reset(&keys.files[i]);
+    if (status != 0) {
+        jwt_keys_destroy(keys);
+        return status;
     }
-    mem_free(keys.files);
-    mem_free(keys.options);
-    return status;
+    *ret_keys = keys;
+    return 0;
+}
+
+void jwt_keys_destroy(struct jwt_keys *keys)
+{
+    if (keys == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < keys->max; i++) {
+        builder_reset(&keys->files[i]);
+    }
+    mem_free(keys->files);
+    mem_free(keys->options);
+    mem_free(keys);
+}
+
+const struct jwt_options *jwt_keys_policy(const struct jwt_keys *keys)
+{
+    return &keys->policy;
 }

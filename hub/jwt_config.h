@@ -1,17 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * jwt_config - the token check that the settings describe.
+ * jwt_config - the keys and the policy for tokens that the settings describe.
  */
 #ifndef HUB_JWT_CONFIG_H
 #define HUB_JWT_CONFIG_H
 
 #include "codec/base/check.h"
 
-struct hub;
-struct jwt;
+struct builder;
+struct config;
+struct jwt_keys;
+struct jwt_options;
 
-/* Make a token check for one shard; reads key files. Writes one line to standard error on failure.
+/*
+ * Read the keys of `config`, and with `dev_secret` (may be NULL) one more, and try them. `config`
+ * and `dev_secret` must outlive the result. STATUS_NOT_FOUND, STATUS_IO (a key file) or
+ * STATUS_INVALID, with a sentence for people appended to `error`.
  */
-MUST_CHECK int jwt_from_config(const struct hub *hub, struct jwt **ret_jwt);
+MUST_CHECK int jwt_keys_create(const struct config *config, const char *dev_secret,
+    struct builder *error, struct jwt_keys **ret_keys);
+
+/* Free them; NULL is allowed. */
+void jwt_keys_destroy(struct jwt_keys *keys);
+
+/* Keys and policy as jwt_create and jwt_reload take them. */
+const struct jwt_options *jwt_keys_policy(const struct jwt_keys *keys);
 
 #endif

@@ -35,6 +35,7 @@ enum { BATCH = 64, BACKLOG = 1024, PAUSE_MS = 100 };
 struct listener {
     uv_poll_t poll;
     struct loop *loop;
+    bool (*has_room)(void *context);
     listener_accept_fn on_accept;
     void *context;
     struct timer resume;
@@ -90,9 +91,30 @@ static void on_resume(struct timer *timer)
     CHECK(uv_poll_start(&listener->poll, UV_READABLE, on_readable) == 0);
 }
 
+/* Say 503 without reading, and be gone: whatever a client of ours speaks begins with HTTP. */
+static void refuse_full(struct listener *listener, int fd)
+{
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
+                                 "Connection: close\r\nContent-Length: 0\r\n\r\n";
+    ssize_t sent = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)sent; /* a hint */
+    shutdown(fd, SHUT_WR);
+    close(fd);
+    listener->refused++;
+    unsigned suppressed;
+    if (log_allow(&listener->log_limit, &suppressed)) {
+        log_warn("LISTEN-FULL", "limits.connections is reached, refusing new connections",
+            "refused=%llu suppressed=%u", (unsigned long long)listener->refused, suppressed);
+    }
+}
+
 static void admit(struct listener *listener, int fd, const struct sockaddr *peer)
 {
     struct address *address = NULL;
+    if (listener->has_room != NULL && !listener->has_room(listener->context)) {
+        refuse_full(listener, fd);
+        return;
+    }
     if (listener->per_address > 0) {
         address = address_take(connection_addresses(listener->loop), peer, listener->per_address);
         if (address == NULL) {
@@ -216,6 +238,7 @@ int listener_open(
     }
     struct listener *listener = mem_alloc(sizeof(*listener));
     listener->loop = loop;
+    listener->has_room = config->has_room;
     listener->on_accept = config->on_accept;
     listener->context = config->context;
     listener->per_address = config->per_address;
@@ -237,6 +260,11 @@ int listener_open(
 uint16_t listener_port(const struct listener *listener)
 {
     return listener->port;
+}
+
+void listener_set_per_address(struct listener *listener, uint32_t per_address)
+{
+    listener->per_address = per_address;
 }
 
 uint64_t listener_refused(const struct listener *listener)

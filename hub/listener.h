@@ -5,6 +5,7 @@
 #ifndef HUB_LISTENER_H
 #define HUB_LISTENER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "codec/base/check.h"
@@ -21,6 +22,7 @@ struct listener_config {
     uint16_t port; /* 0: the kernel picks one; the other loops then pass listener_port */
     int backlog; /* 0: 1,024 */
     uint32_t per_address; /* unauthenticated connections of one address on this loop; 0: any */
+    bool (*has_room)(void *context); /* whether one more may be served; NULL: always */
     listener_accept_fn on_accept;
     void *context;
 };
@@ -36,7 +38,11 @@ MUST_CHECK int listener_open(
 /* The port it listens on. */
 uint16_t listener_port(const struct listener *listener);
 
-/* How many connections were refused: descriptors used up, cap of an address. */
+/* Set listener_config.per_address for connections to come. */
+void listener_set_per_address(struct listener *listener, uint32_t per_address);
+
+/* How many connections were refused: descriptors used up, cap of an address, no
+ * room. */
 uint64_t listener_refused(const struct listener *listener);
 
 /* Stop accepting; connections stay. Freed later in the loop. */

@@ -13,8 +13,11 @@
 #include "codec/json_scan.h"
 #include "hub/config.h"
 #include "hub/hub.h"
+#include "hub/hub_rules.h"
+#include "hub/hub_settings.h"
 #include "hub/jwt.h"
 #include "hub/session.h"
+#include "hub/tenant_counts.h"
 
 enum { TOKEN_MAX = JWT_TOKEN_MAX };
 
@@ -72,7 +75,7 @@ static int verify(struct hub_shard *shard, struct bytes token, struct identity *
     if (status != 0) {
         return status;
     }
-    *ret_identity = identity_new(claims, shard->hub->config->auth_tenants);
+    *ret_identity = identity_new(claims, shard->settings->config->auth_tenants);
     return 0;
 }
 
@@ -102,24 +105,49 @@ static int identify(
     return 0;
 }
 
+/* Whether the tenant that the token names may have one more connection. */
+static bool has_room(const struct hub_shard *shard, const struct identity *identity)
+{
+    struct bytes tenant = identity->claims->tenant;
+    uint32_t limit = shard->settings->config->limits_connections_per_tenant;
+    return tenant.len == 0 || tenant_counts_get(shard->hub->tenants, tenant) < limit;
+}
+
+/* Accept `identity`, which is taken over, or refuse it, or send it to the shard of its user. */
+static struct app_verdict decide(
+    struct hub_shard *shard, const struct app_connect *request, struct identity *identity)
+{
+    unsigned home = user_shard(&shard->shard, identity);
+    struct app_verdict verdict = {.kind = APP_REFUSE};
+    if (!hub_namespace_access(shard->settings->config, request->nsp, identity->claims)) {
+        verdict.message = "Access denied to namespace";
+        verdict.code = "forbidden";
+    } else if (!has_room(shard, identity)) {
+        verdict.message = "Too many connections";
+        verdict.code = "rate_limited";
+    } else if (home != sched_shard(shard->shard.sched)) {
+        verdict = (struct app_verdict){.kind = APP_MOVE, .shard = home};
+    } else {
+        return (struct app_verdict){
+            .kind = APP_ACCEPT, .identity = identity, .batch = wants_batch(request->auth)};
+    }
+    identity_unref(identity);
+    return verdict;
+}
+
 static struct app_verdict on_connect(
     void *context, struct shard *shard, const struct app_connect *request)
 {
-    struct hub *hub = context;
+    struct hub_shard *hub_shard = hub_shard_of(shard);
     struct identity *identity;
-    int status = identify(hub_shard_of(shard), request, &identity);
+    (void)context;
+    int status = identify(hub_shard, request, &identity);
     if (status != 0) {
         log_debug("AUTH-REFUSED", "a connection was refused", "reason=%s remote=%s",
             status_name(status), log_quote(request->remote));
-        return refuse(hub->config, status);
+        return refuse(hub_shard->settings->config, status);
     }
-    unsigned home = user_shard(shard, identity);
-    if (home != sched_shard(shard->sched)) {
-        identity_unref(identity);
-        return (struct app_verdict){.kind = APP_MOVE, .shard = home};
-    }
-    return (struct app_verdict){
-        .kind = APP_ACCEPT, .identity = identity, .batch = wants_batch(request->auth)};
+    return decide(hub_shard, request, identity);
 }
 
 static bool has_namespace(void *context, struct bytes nsp)
@@ -138,19 +166,35 @@ static bool has_namespace(void *context, struct bytes nsp)
 
 /* Life of a socket. */
 
+/* Count a socket among its tenant's; false when there are too many. */
+static bool count_socket(const struct hub_shard *shard, struct socket *socket)
+{
+    struct bytes tenant = socket->identity->claims->tenant;
+    uint32_t limit = shard->settings->config->limits_connections_per_tenant;
+    socket->counted = tenant.len > 0 && tenant_counts_take(shard->hub->tenants, tenant, limit);
+    return tenant.len == 0 || socket->counted;
+}
+
+static void discount_socket(const struct hub_shard *shard, struct socket *socket)
+{
+    if (socket->counted) {
+        tenant_counts_release(shard->hub->tenants, socket->identity->claims->tenant);
+        socket->counted = false;
+    }
+}
+
 static void on_opened(void *context, struct socket *socket)
 {
-    struct hub *hub = context;
+    (void)context;
     struct hub_shard *shard = hub_shard_of(socket->shard);
     uint64_t expires_ms = socket->identity->claims->expires_at * 1000;
     if (expires_ms > 0 && expires_ms < shard->next_expiry) {
         shard->next_expiry = 0; /* look again at the next second */
     }
-    if (user_attach(socket->shard, socket) != 0) {
+    if (!count_socket(shard, socket) || user_attach(socket->shard, socket) != 0) {
         socket->ops->disconnect(socket, CLOSE_TOO_MANY);
         return;
     }
-    (void)hub;
     user_auto_join(socket);
 }
 
@@ -158,6 +202,7 @@ static void on_closed(void *context, struct socket *socket, enum close_reason re
 {
     (void)context;
     socket->shard->stats.closed[reason]++;
+    discount_socket(hub_shard_of(socket->shard), socket);
     socket_detach(socket, reason);
 }
 
@@ -188,8 +233,16 @@ static void refresh(struct socket *socket, const struct app_event *event)
             BYTES("{\"ok\":false,\"error\":\"forbidden\",\"message\":\"Another user's token\"}"));
         return;
     }
+    discount_socket(shard, socket); /* its new token may name another tenant */
     identity_unref(socket->identity);
     socket->identity = identity;
+    if (!count_socket(shard, socket)) {
+        answer(socket, event,
+            BYTES(
+                "{\"ok\":false,\"error\":\"rate_limited\",\"message\":\"Too many connections\"}"));
+        socket->ops->disconnect(socket, CLOSE_TOO_MANY);
+        return;
+    }
     socket->expiry_told = false;
     shard->next_expiry = 0;
     answer(socket, event, BYTES("{\"ok\":true}"));
@@ -210,12 +263,12 @@ static struct bytes unalias(const struct config *config, struct bytes name)
 
 static void on_event(void *context, struct socket *socket, const struct app_event *event)
 {
-    const struct hub *hub = context;
+    (void)context;
     if (bytes_eq(event->name, BYTES("auth:refresh"))) {
         refresh(socket, event);
         return;
     }
-    struct bytes name = unalias(hub->config, event->name);
+    struct bytes name = unalias(hub_shard_of(socket->shard)->settings->config, event->name);
     event_counts_add(&hub_shard_of(socket->shard)->events, name, 1);
     const uint64_t *id = event->has_id ? &event->id : NULL;
     if (bytes_eq(name, event->name)) {
@@ -295,7 +348,7 @@ void peal_app_check_expiry(struct hub_shard *hub_shard)
     uint64_t next = UINT64_MAX;
     size_t cursor = 0;
     for (struct socket *socket; (socket = map_next(&shard->sockets, &cursor)) != NULL;) {
-        uint64_t at = check_socket(hub_shard->hub->config, socket, now);
+        uint64_t at = check_socket(hub_shard->settings->config, socket, now);
         next = at < next ? at : next;
     }
     hub_shard->next_expiry = next;

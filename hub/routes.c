@@ -43,24 +43,12 @@ static void add(struct table *table, const struct http_route *rows, size_t count
     }
 }
 
-/* The same for the API, whose bodies have the configured limit. */
-static void add_api(struct table *table, uint32_t body_bytes)
-{
-    size_t first = table->count;
-    add(table, api_routes, api_route_count);
-    for (size_t i = first; i < table->count; i++) {
-        if (table->rows[i].max_body == API_BODY_CONFIGURED) {
-            table->rows[i].max_body = body_bytes;
-        }
-    }
-}
-
 const struct http_route *routes_public(const struct config *config)
 {
     static struct http_route rows[ROUTES_MAX];
     struct table table = {.rows = rows};
     add(&table, session_routes, ARRAY_LEN(session_routes));
-    add_api(&table, (uint32_t)config->limits_body_bytes);
+    add(&table, api_routes, api_route_count);
     if (config->dev) {
         add(&table, dev_routes, dev_route_count);
         add(&table, pages_routes, pages_route_count);

@@ -12,6 +12,8 @@
 #include "hub/config.h"
 #include "hub/dev.h"
 #include "hub/hub.h"
+#include "hub/hub_settings.h"
+#include "hub/reload.h"
 
 enum { POLL_MS = 50, DEV_WARN_MS = 60000 };
 
@@ -20,6 +22,7 @@ struct serve {
     uv_loop_t loop;
     uv_signal_t term;
     uv_signal_t interrupt;
+    uv_signal_t hangup;
     uv_timer_t poll; /* while draining */
     uv_timer_t warn; /* in development */
     struct hub *hub;
@@ -57,9 +60,18 @@ static void on_signal(uv_signal_t *handle, int number)
     }
     log_info("DRAIN", "asking clients to leave", "signal=%d clients=%llu", number,
         (unsigned long long)hub_sessions(serve->hub));
-    serve->drain_by = clock_mono_ms() + serve->hub->config->drain_deadline_ms;
+    serve->drain_by = clock_mono_ms() + serve->hub->settings->config->drain_deadline_ms;
     hub_drain(serve->hub);
     uv_timer_start(&serve->poll, on_poll, POLL_MS, POLL_MS);
+}
+
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    const struct serve *serve = handle->data;
+    (void)number;
+    if (serve->drain_by == 0) {
+        (void)reload(serve->hub); /* it has said what is wrong */
+    }
 }
 
 static void on_warn(uv_timer_t *timer)
@@ -74,13 +86,16 @@ static void prepare(struct serve *serve)
     uv_loop_init(&serve->loop);
     uv_signal_init(&serve->loop, &serve->term);
     uv_signal_init(&serve->loop, &serve->interrupt);
+    uv_signal_init(&serve->loop, &serve->hangup);
     uv_timer_init(&serve->loop, &serve->poll);
     uv_timer_init(&serve->loop, &serve->warn);
     serve->term.data = serve;
     serve->interrupt.data = serve;
+    serve->hangup.data = serve;
     serve->poll.data = serve;
     uv_signal_start(&serve->term, on_signal, SIGTERM);
     uv_signal_start(&serve->interrupt, on_signal, SIGINT);
+    uv_signal_start(&serve->hangup, on_hangup, SIGHUP);
     if (serve->hub->config->dev) {
         uv_timer_start(&serve->warn, on_warn, DEV_WARN_MS, DEV_WARN_MS);
     }
@@ -100,6 +115,8 @@ int command_serve(const struct config *config, int argc, char **argv)
     if (argc > 0) {
         return cli_refuse_argument("serve", argv);
     }
+    _Static_assert((int)LOG_FORMAT_JSON == (int)LOG_AS_JSON, "formats in one order");
+    log_set_format((enum log_format)config->log_format);
     log_set_level((enum log_level)config->log_level);
     log_warnings(config);
     if (hub_start(config, &serve.hub) != 0) {

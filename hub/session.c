@@ -162,6 +162,20 @@ struct app_connect session_request(
 
 /* --- deadlines ----------------------------------------------------------------------------- */
 
+void session_heard(struct session *session)
+{
+    session->heard = (uint32_t)session_now(session);
+}
+
+/* When the silent session is to be closed; UINT64_MAX: never. */
+static uint64_t idle_due(const struct session *session)
+{
+    uint64_t timeout = session->home->config->idle_timeout_ms;
+    uint64_t now = session_now(session);
+    uint32_t silent = (uint32_t)now - session->heard;
+    return timeout > 0 ? now - silent + timeout : UINT64_MAX;
+}
+
 void session_arm(struct session *session)
 {
     if (session->ended || session->moving) {
@@ -175,6 +189,8 @@ void session_arm(struct session *session)
     if (extra && extra->assembly.text && extra->assembly.due_ms < due) {
         due = extra->assembly.due_ms;
     }
+    uint64_t idle = idle_due(session);
+    due = idle < due ? idle : due;
     if (!timer_armed(&session->timer) || session->timer.due_ms != due) {
         timer_set(wheel(session), &session->timer, due);
     }
@@ -189,6 +205,8 @@ static void on_deadline(struct timer *timer)
         session_end(session, session->reason != 0 ? session->reason : CLOSE_AUTH_TIMEOUT);
     } else if (extra && extra->assembly.text && extra->assembly.due_ms <= now) {
         session_end(session, CLOSE_PARSE);
+    } else if (idle_due(session) <= now) {
+        session_end(session, CLOSE_IDLE);
     } else if (heartbeat_due(session) <= now) {
         heartbeat_expire(session);
     }
@@ -397,13 +415,25 @@ struct session *session_create(
     return session;
 }
 
-void session_begin(struct session *session, struct connection *connection)
+/* A plain session has shown its token before the upgrade, another one with its first namespace. */
+static const struct websocket_limits *limits_of(const struct session *session)
 {
     const struct session_config *config = session->home->config;
-    bool known = session->kind != SESSION_ENGINE; /* shown a token before the upgrade */
-    websocket_init(&session->websocket, connection,
-        known ? &config->after_auth : &config->before_auth, &websocket_ops);
+    bool known = session->kind != SESSION_ENGINE || session->identity != NULL;
+    return known ? &config->after_auth : &config->before_auth;
+}
+
+/* Limits belong to the home: those of another shard may change under our hands. */
+static void set_limits(struct session *session)
+{
+    websocket_set_limits(&session->websocket, limits_of(session));
+}
+
+void session_begin(struct session *session, struct connection *connection)
+{
+    websocket_init(&session->websocket, connection, limits_of(session), &websocket_ops);
     heartbeat_start(session);
+    session_heard(session);
     session_arm(session);
 }
 
@@ -419,6 +449,7 @@ static void on_arrived(void *context, bool ok)
     struct shard *shard = loop_shard(connection_loop(session->websocket.connection));
     session->moving = 0;
     move_in(session, session_layer_home(session->home->layer, shard));
+    set_limits(session);
     session_arm(session);
     if (session->home->refusing) {
         session_end(session, CLOSE_DRAINING);
@@ -450,4 +481,14 @@ void session_home_init(struct session_home *home)
     list_init(&home->ending);
     timer_init(&home->relief, on_relief);
     timer_init(&home->reap, on_reap);
+}
+
+void session_rearm_all(struct session_home *home)
+{
+    struct list *lists[] = {&home->open, &home->paused, &home->ending};
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        list_for_each (link, lists[i]) {
+            session_arm(container_of(link, struct session, link));
+        }
+    }
 }

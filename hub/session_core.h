@@ -41,7 +41,7 @@
 enum session_kind { SESSION_ENGINE, SESSION_JSON, SESSION_MSGPACK, SESSION_KIND_COUNT };
 
 enum {
-    SESSION_SOCKETS_MAX = 16, /* namespaces joined at a time */
+    SESSION_SOCKETS_MAX = 16, /* namespaces joined at a time, unless configured */
     SESSION_REFUSALS_MAX = 16, /* CONNECT packets refused before the session is ended */
     SESSION_LATE_MS = 1000, /* a timer this late says that the process stood still */
     SESSION_RELIEF_MS = 1, /* between looks at a line under pressure */
@@ -50,7 +50,8 @@ enum {
 /* A layer's part on one shard. */
 struct session_home {
     struct session_layer *layer;
-    const struct session_config *config;
+    const struct session_config *config; /* = &own */
+    struct session_config own; /* changed in place: limits of WebSockets point into it */
     struct shard *shard;
     struct list open; /* session.link */
     struct list paused; /* session.link: not read until the lines to other shards are relieved */
@@ -108,6 +109,7 @@ struct session {
     struct session_extra *extra;
     struct identity *identity; /* one reference, from the first namespace joined on */
     uint32_t heartbeat_due; /* low 32 bits of monotonic ms */
+    uint32_t heard; /* the same: when the client last showed that it is not idle */
     uint16_t asked; /* requests sent to the client */
     unsigned kind : 2; /* enum session_kind */
     unsigned reason : 5; /* why it ends; or why a socket was sent away for good; 0: neither */
@@ -166,6 +168,12 @@ void session_drop_assembly(struct session *session);
 
 /* Set the timer to the earliest deadline. */
 void session_arm(struct session *session);
+
+/* The same for every session of `home`, whose deadlines have changed. */
+void session_rearm_all(struct session_home *home);
+
+/* The client has shown that it is there: its silence (idle_timeout_ms) begins anew. */
+void session_heard(struct session *session);
 
 /* Monotonic ms of the current turn. */
 uint64_t session_now(const struct session *session);

@@ -10,7 +10,7 @@
 #include "hub/plain_session.h"
 #include "hub/session_core.h"
 
-enum { DRAIN_STEP_MS = 20, DRAIN_JITTER_MS = 1000 };
+enum { DRAIN_STEP_MS = 20, DRAIN_JITTER_MS = 1000 /* unless configured */ };
 
 static void on_drain(struct timer *timer);
 
@@ -56,13 +56,27 @@ void session_layer_start(struct session_layer *layer, struct shard *shard)
 {
     struct session_home *home = session_layer_home(layer, shard);
     home->layer = layer;
-    home->config = &layer->config;
+    home->own = layer->config;
+    home->config = &home->own;
     home->shard = shard;
     session_home_init(home);
     timer_init(&home->drain, on_drain);
     home->pings[SESSION_ENGINE] = engine_ping();
     home->pings[SESSION_JSON] = plain_session_ping(SESSION_JSON);
     home->pings[SESSION_MSGPACK] = plain_session_ping(SESSION_MSGPACK);
+}
+
+void session_layer_reload(
+    struct session_layer *layer, struct shard *shard, const struct session_config *config)
+{
+    struct session_home *home = session_layer_home(layer, shard);
+    struct session_config next = *config;
+    next.app = home->own.app;
+    next.sha1 = home->own.sha1;
+    next.ping_interval_ms = home->own.ping_interval_ms;
+    next.ping_timeout_ms = home->own.ping_timeout_ms;
+    home->own = next;
+    session_rearm_all(home);
 }
 
 size_t session_layer_count(const struct session_layer *layer, const struct shard *shard)
@@ -104,9 +118,10 @@ void session_layer_stop(struct session_layer *layer, struct shard *shard, enum c
 /* Sessions are closed evenly over the window; the jitter keeps a batch from returning as one. */
 static void say_draining(struct session *session, struct socket *socket)
 {
+    uint32_t over = session->home->config->reconnect_ms;
     struct builder args = {0};
     builder_printf(&args, "[{\"reconnectIn\":%u}]",
-        (unsigned)rand_below(&session->home->shard->rand, DRAIN_JITTER_MS));
+        (unsigned)rand_below(&session->home->shard->rand, over > 0 ? over : DRAIN_JITTER_MS));
     struct event *event = NULL;
     if (event_from_args(BYTES("hub:draining"), builder_bytes(&args), 0, &event) == 0) {
         (void)socket_emit(socket, event); /* a hint: the close frame follows in any case */

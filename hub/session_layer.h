@@ -41,6 +41,10 @@ struct session_config {
     uint32_t connect_timeout_ms; /* from the upgrade to the first namespace joined */
     uint32_t attachments_timeout_ms; /* from a binary packet to its last attachment */
     uint32_t attachments_bytes; /* of one packet together */
+    unsigned namespaces; /* of one session at a time; 0: 16 */
+    uint64_t idle_timeout_ms; /* a session that is silent for so long is closed; 0: never */
+    bool idle_ignores_heartbeats; /* answers to pings are no sign of life for idle_timeout_ms */
+    uint32_t reconnect_ms; /* over which the clients of a draining node come back; 0: 1,000 */
     bool query_token; /* whether the query parameter `token` is read */
 };
 
@@ -53,6 +57,14 @@ void session_layer_destroy(struct session_layer *layer);
 
 /* Join: before the first connection of `shard`, on its thread. */
 void session_layer_start(struct session_layer *layer, struct shard *shard);
+
+/*
+ * Work with the limits of `config`, which is copied: new sessions at once, those that are there
+ * from their next message on. Application, SHA-1 and the intervals of pings stay. On the shard's
+ * thread.
+ */
+void session_layer_reload(
+    struct session_layer *layer, struct shard *shard, const struct session_config *config);
 
 /*
  * End every session of `shard` without ceremony: each is closed with `reason` and freed when its

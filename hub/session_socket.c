@@ -132,7 +132,8 @@ static void become_authenticated(struct session *session, struct identity *ident
 struct socket *session_add_socket(
     struct session *session, struct bytes nsp, const struct app_verdict *verdict)
 {
-    if (count_sockets(session) >= SESSION_SOCKETS_MAX) {
+    unsigned most = session->home->config->namespaces;
+    if (count_sockets(session) >= (most > 0 ? most : SESSION_SOCKETS_MAX)) {
         identity_unref(verdict->identity);
         return NULL;
     }

@@ -32,8 +32,8 @@
 enum {
     POOL_MAX = 32, /* spare receivers of a loop */
     KEEP_BYTES = 16 << 10, /* a spare receiver's memory for messages */
-    CONTROL_WINDOW_MS = 10000,
-    CLOSE_MS = 3000,
+    CONTROL_WINDOW_MS = 10000, /* unless configured */
+    CLOSE_MS = 3000, /* unless configured */
 };
 
 enum state {
@@ -307,7 +307,8 @@ void websocket_close(struct websocket *websocket, enum close_reason reason)
     }
     websocket->state = CLOSING;
     send_reason(websocket, reason);
-    connection_expire(connection, reason, CLOSE_MS);
+    uint32_t ms = websocket->limits->close_timeout_ms;
+    connection_expire(connection, reason, ms > 0 ? ms : CLOSE_MS);
 }
 
 /* --- frames --- */
@@ -353,7 +354,9 @@ static int feed_data(struct websocket *websocket, struct bytes part, unsigned *d
 static bool count_control(struct websocket *websocket)
 {
     struct shard *shard = loop_shard(connection_loop(websocket->connection));
-    uint16_t window = (uint16_t)(sched_now(shard->sched) / CONTROL_WINDOW_MS);
+    uint32_t length = websocket->limits->control_window_ms;
+    uint16_t window =
+        (uint16_t)(sched_now(shard->sched) / (length > 0 ? length : CONTROL_WINDOW_MS));
     if (window != websocket->control_window) {
         websocket->control_window = window;
         websocket->control_count = 0;
@@ -477,6 +480,13 @@ static int take_rest(struct websocket *websocket, struct bytes input, unsigned *
     return status < 0 ? status : (int)part;
 }
 
+/* Whether as many messages were delivered in this turn as may be. */
+static bool has_had_its_turn(const struct websocket *websocket, unsigned delivered)
+{
+    uint32_t most = websocket->limits->events_per_turn;
+    return websocket->state == OPEN && most > 0 && delivered >= most;
+}
+
 static size_t on_bytes(struct connection *connection, struct bytes bytes)
 {
     struct websocket *websocket = connection_owner(connection);
@@ -487,6 +497,10 @@ static size_t on_bytes(struct connection *connection, struct bytes bytes)
         return bytes.len;
     }
     while (used < bytes.len && (websocket->state == OPEN || websocket->state == CLOSING)) {
+        if (has_had_its_turn(websocket, delivered)) {
+            connection_again(connection);
+            break;
+        }
         borrow(websocket);
         struct receiver *receiver = websocket->receiver;
         receiver->scanner.max_message = websocket->limits->message_bytes;

@@ -24,8 +24,11 @@ struct websocket;
 struct websocket_limits {
     uint32_t message_bytes;
     uint32_t fragments; /* frames of one message */
-    uint32_t control_frames; /* per 10 s */
+    uint32_t control_frames; /* within control_window_ms */
+    uint32_t control_window_ms; /* 0: 10,000 */
     uint32_t queued_replies; /* pongs waiting */
+    uint32_t events_per_turn; /* messages delivered before others have their turn; 0: all */
+    uint32_t close_timeout_ms; /* for the peer's answer to a close; 0: 3,000 */
 };
 
 struct websocket_ops {
@@ -63,8 +66,8 @@ void websocket_set_limits(struct websocket *websocket, const struct websocket_li
 
 /*
  * End it: a close frame with close_code(reason) behind what waits, then the connection is closed
- * when the peer answered or after 3 s. No on_message afterwards; on_closed comes later. Again:
- * nothing. While it moves: as soon as it has arrived.
+ * when the peer answered or after limits.close_timeout_ms. No on_message afterwards; on_closed
+ * comes later. Again: nothing. While it moves: as soon as it has arrived.
  */
 void websocket_close(struct websocket *websocket, enum close_reason reason);
 

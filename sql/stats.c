@@ -23,8 +23,8 @@ struct statement {
 struct stats {
     const char *const *names;
     size_t count;
-    uint64_t slow_us;
     pthread_mutex_t lock; /* guards what follows */
+    uint64_t slow_us;
     struct statement *statements;
     struct store_slow slow[SLOW_KEPT]; /* a ring */
     size_t slow_count; /* ever noted */
@@ -39,6 +39,13 @@ struct stats *stats_create(const char *const *names, size_t count, uint32_t slow
     stats->statements = mem_alloc_array(count, sizeof(*stats->statements));
     CHECK(pthread_mutex_init(&stats->lock, NULL) == 0);
     return stats;
+}
+
+void stats_set_slow(struct stats *stats, uint32_t slow_ms)
+{
+    CHECK(pthread_mutex_lock(&stats->lock) == 0);
+    stats->slow_us = slow_ms > 0 ? (uint64_t)slow_ms * 1000 : UINT64_MAX;
+    CHECK(pthread_mutex_unlock(&stats->lock) == 0);
 }
 
 void stats_destroy(struct stats *stats)

@@ -24,6 +24,9 @@ void stats_destroy(struct stats *stats);
 /* Count one run of statement `index` that took `took_ns`. Any thread. */
 void stats_note(struct stats *stats, size_t index, uint64_t took_ns);
 
+/* Set from how many ms on a statement is slow; 0: none is. Any thread. */
+void stats_set_slow(struct stats *stats, uint32_t slow_ms);
+
 /* As store_statements and store_slow_log. Any thread. */
 size_t stats_statements(struct stats *stats, struct store_statement_stats *ret_stats, size_t max);
 size_t stats_slow_log(struct stats *stats, struct store_slow *ret_slow, size_t max);

@@ -105,6 +105,11 @@ bool store_healthy(const struct store *store)
     return atomic_load(&store->healthy);
 }
 
+void store_set_slow(struct store *store, uint32_t slow_ms)
+{
+    stats_set_slow(store->stats, slow_ms);
+}
+
 size_t store_statements(
     const struct store *store, struct store_statement_stats *ret_stats, size_t max)
 {

@@ -340,6 +340,9 @@ void store_port_close(struct store_port *port, void (*closed)(void *context), vo
 /* Close the store after all its ports. Blocks until written. */
 void store_close(struct store *store);
 
+/* Set store_config.slow_ms for statements to come. Any thread. */
+void store_set_slow(struct store *store, uint32_t slow_ms);
+
 /* Copy statistics of up to `max` statements, or the slowest recent ones; return how many. Any
  * thread. */
 size_t store_statements(

@@ -24,6 +24,15 @@ typedef void (*log_sink_fn)(enum log_level level, const char *line, size_t len);
 /* Set the most detailed level that is written (default LOG_INFO). Any thread. */
 void log_set_level(enum log_level level);
 
+/* How a record is written: a line for people, or one JSON object. */
+enum log_format { LOG_AS_TEXT, LOG_AS_JSON };
+
+/*
+ * Set the format (default LOG_AS_TEXT). As JSON: `{"time","level","id","message",…}` and the pairs
+ * of the context as members. Any thread.
+ */
+void log_set_format(enum log_format format);
+
 /* Set where lines go (default: standard error); NULL restores the default. Before threads start. */
 void log_set_sink(log_sink_fn sink);
 

@@ -533,7 +533,8 @@ static void run_fragmented(bool moves)
     rand_init(&rand, seed);
     struct server *server = start(2);
     server->moves = moves;
-    server->limits = (struct websocket_limits){65536, 1000, 60000, 255};
+    server->limits = (struct websocket_limits){
+        .message_bytes = 65536, .fragments = 1000, .control_frames = 60000, .queued_replies = 255};
     int fd = rig_connect(&server->rig);
     struct builder input = {0};
     struct builder expected = {0};

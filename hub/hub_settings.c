@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: lists and keys, what actors work with, what sessions work with, life.
+ */
+#include "hub/hub_settings.h"
+
+#include "codec/base/buf.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "hub/access.h"
+#include "hub/apikey.h"
+#include "hub/config.h"
+#include "hub/crypto.h"
+#include "hub/hub.h"
+#include "hub/hub_rules.h"
+#include "hub/jwt_config.h"
+#include "hub/origin.h"
+#include "hub/peal_app.h"
+#include "hub/session_layer.h"
+#include "sql/store.h"
+
+enum { ATTACHMENTS_MS = 10000, MESSAGE_CHARS = 1000 };
+
+/* Lists and keys. */
+
+static int make_keys(struct hub_settings *settings, struct builder *error)
+{
+    static const char *const default_scopes[] = {"publish", "read"};
+    const struct config *config = settings->config;
+    size_t count = config->api_key_count;
+    struct apikey_options *keys = mem_alloc_array(count + 1, sizeof(*keys));
+    for (size_t i = 0; i < count; i++) {
+        const struct config_api_key *key = &config->api_keys[i];
+        keys[i] = (struct apikey_options){.name = bytes_str(key->name),
+            .key = bytes_str(key->key),
+            .scopes = key->scopes.items,
+            .scope_count = key->scopes.count,
+            .tenant = bytes_str(key->tenant)};
+    }
+    size_t total = count;
+    if (config->auth_api_key[0] != '\0') {
+        keys[total++] = (struct apikey_options){.name = BYTES("auth.api_key"),
+            .key = bytes_str(config->auth_api_key),
+            .scopes = default_scopes,
+            .scope_count = ARRAY_LEN(default_scopes)};
+    }
+    int status = apikey_set_create(keys, total, error, &settings->keys);
+    mem_free(keys);
+    return status;
+}
+
+static int make_origins(struct hub_settings *settings, struct builder *error)
+{
+    const struct config_list *list = &settings->config->origins;
+    struct bytes *origins = mem_alloc_array(list->count + 1, sizeof(*origins));
+    size_t count = list->count;
+    for (size_t i = 0; i < count; i++) {
+        origins[i] = bytes_str(list->items[i]);
+    }
+    if (settings->config->dev) {
+        origins[count++] = BYTES("*"); /* only a loopback address is listened on */
+    }
+    int status = origin_list_create(origins, count, error, &settings->origins);
+    mem_free(origins);
+    return status;
+}
+
+/* What actors work with. */
+
+static struct rate rate_of(unsigned burst, unsigned per_minute)
+{
+    return (struct rate){.burst = burst, .per_minute = per_minute};
+}
+
+static struct notification_limits post_limits(const struct config *config)
+{
+    struct notification_limits limits = notification_limits_default;
+    limits.title = (uint32_t)config->limits_title_bytes;
+    limits.message = (uint32_t)config->limits_text_bytes;
+    limits.data = (uint32_t)config->limits_data_bytes;
+    limits.args = (uint32_t)config->limits_data_bytes;
+    limits.depth = config->limits_json_depth;
+    limits.targets = config->limits_targets;
+    return limits;
+}
+
+/* Names that actors keep are those of the start, which live as long as the hub. */
+static void fill_actors(struct hub_settings *settings, const struct hub *hub)
+{
+    const struct config *config = settings->config;
+    _Static_assert((int)CONFIG_BATCHING_OFF == (int)BATCHING_OFF, "modes in one order");
+    settings->actors = (struct actor_config){
+        .node = hub->node,
+        .epoch = store_epoch(hub->store),
+        .bus_prefix = hub->config->bus_prefix,
+        .adapter_key = hub->config->bus_socketio_key,
+        .tenants = config->auth_tenants,
+        .batching = (enum batching_mode)config->batching_mode,
+        .tick_ms = (uint32_t)config->batching_tick_ms,
+        .flushes_per_tick = config->batching_flushes_per_tick,
+        .messages = rate_of(config->limits_messages_burst, config->limits_messages_per_minute),
+        .joins = rate_of(config->limits_joins_burst, config->limits_joins_per_minute),
+        .typing = rate_of(config->limits_typing_burst, config->limits_typing_per_minute),
+        .inbox = rate_of(config->limits_inbox_burst, config->limits_inbox_per_minute),
+        .rooms_per_socket = config->limits_rooms,
+        .sockets_per_user = config->limits_connections_per_user,
+        .message_chars = MESSAGE_CHARS,
+        .typing_ms = (uint32_t)config->rooms_typing_ms,
+        .nonce_ms = (uint32_t)config->rooms_nonce_ms,
+        .outbox_bytes = (uint32_t)config->limits_outbound_bytes,
+        .stall_ms = (uint32_t)config->limits_slow_consumer_ms,
+        .recheck_ms = (uint32_t)config->bus_recheck_ms,
+        .partitions = config->bus_partitions,
+        .lease_ms = (uint32_t)config->bus_lease_ms,
+        .dead_max = config->bus_dead_max,
+        .read_count = config->bus_read_count,
+        .message_bytes = (uint32_t)config->limits_message_bytes,
+        .relay_unknown = config->events_unknown == UNKNOWN_RELAY,
+        .posts = post_limits(config),
+        .context = settings,
+        .room_access = hub_room_access,
+        .auto_join = hub_auto_join,
+        .hash128 = crypto_hash128,
+    };
+}
+
+/* What sessions work with. */
+
+static void fill_sessions(struct hub_settings *settings, struct hub *hub)
+{
+    const struct config *config = settings->config;
+    struct websocket_limits limits = {
+        .message_bytes = (uint32_t)config->limits_message_bytes,
+        .fragments = config->limits_fragments,
+        .control_frames = config->limits_control_frames,
+        .control_window_ms = (uint32_t)config->limits_control_window_ms,
+        .queued_replies = config->limits_queued_replies,
+        .events_per_turn = config->limits_events_per_turn,
+        .close_timeout_ms = (uint32_t)config->limits_close_timeout_ms,
+    };
+    settings->sessions = mem_alloc(sizeof(*settings->sessions));
+    *settings->sessions = (struct session_config){
+        .app = peal_app(hub),
+        .context = settings,
+        .origin_allowed = hub_origin_allowed,
+        .sha1 = crypto_sha1,
+        .before_auth = limits,
+        .after_auth = limits,
+        .ping_interval_ms = (uint32_t)config->engine_ping_interval_ms,
+        .ping_timeout_ms = (uint32_t)config->engine_ping_timeout_ms,
+        .connect_timeout_ms = (uint32_t)config->auth_timeout_ms,
+        .attachments_timeout_ms = ATTACHMENTS_MS,
+        .attachments_bytes = (uint32_t)config->engine_max_payload,
+        .namespaces = config->limits_namespaces,
+        .idle_timeout_ms = config->idle_timeout_ms,
+        .idle_ignores_heartbeats = !config->idle_heartbeats,
+        .reconnect_ms = (uint32_t)config->drain_reconnect_ms,
+        .query_token = config->auth_query_token,
+    };
+    settings->sessions->before_auth.message_bytes =
+        (uint32_t)config->limits_message_bytes_unauthenticated;
+}
+
+struct http_server_config hub_settings_http(const struct hub_settings *settings)
+{
+    const struct config *config = settings->config;
+    return (struct http_server_config){
+        .max_head_bytes = (uint32_t)config->limits_head_bytes,
+        .max_headers = config->limits_headers,
+        .max_body_bytes = (uint32_t)config->limits_body_bytes,
+        .head_timeout_ms = (uint32_t)config->limits_head_timeout_ms,
+        .body_timeout_ms = (uint32_t)config->limits_body_timeout_ms,
+        .idle_timeout_ms = (uint32_t)config->limits_keep_alive_ms,
+    };
+}
+
+/* Life. */
+
+int hub_settings_create(const struct hub *hub, const struct config *config, struct builder *error,
+    struct hub_settings **ret_settings)
+{
+    struct hub_settings *settings = mem_alloc(sizeof(*settings));
+    settings->config = config;
+    atomic_init(&settings->refs, 1);
+    int status = hub_make_rules(config, error, &settings->access);
+    if (status == 0) {
+        status = make_keys(settings, error);
+    }
+    if (status == 0) {
+        status = make_origins(settings, error);
+    }
+    if (status == 0) {
+        status = jwt_keys_create(config, hub->dev_secret, error, &settings->jwt);
+    }
+    if (status != 0) {
+        hub_settings_unref(settings);
+        return status;
+    }
+    *ret_settings = settings;
+    return 0;
+}
+
+void hub_settings_complete(struct hub_settings *settings, struct hub *hub)
+{
+    fill_actors(settings, hub);
+    fill_sessions(settings, hub);
+}
+
+void hub_settings_own(struct hub_settings *settings, struct config *config)
+{
+    CHECK(settings->config == config);
+    settings->owned = config;
+}
+
+struct hub_settings *hub_settings_ref(struct hub_settings *settings)
+{
+    atomic_fetch_add_explicit(&settings->refs, 1, memory_order_relaxed);
+    return settings;
+}
+
+void hub_settings_unref(struct hub_settings *settings)
+{
+    /* Release: our reads come before; acquire: the one that frees comes after those of all. */
+    if (settings == NULL ||
+        atomic_fetch_sub_explicit(&settings->refs, 1, memory_order_acq_rel) > 1) {
+        return;
+    }
+    access_destroy(settings->access);
+    origin_list_destroy(settings->origins);
+    apikey_set_destroy(settings->keys);
+    jwt_keys_destroy(settings->jwt);
+    mem_free(settings->sessions);
+    config_destroy(settings->owned);
+    mem_free(settings);
+}
