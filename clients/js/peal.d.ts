@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// peal - types of the client.
+
+export type State = 'unread' | 'seen' | 'read' | 'archived';
+export type Priority = 'low' | 'medium' | 'high' | 'urgent';
+
+export interface Notification<Data = unknown> {
+  readonly id: string;
+  readonly seq: number;
+  readonly rev: number;
+  readonly userId: string;
+  readonly type: string;
+  readonly title: string;
+  readonly message: string;
+  readonly data: Data;
+  readonly priority: Priority;
+  readonly isRead: boolean;
+  readonly readAt: string | null;
+  readonly createdAt: string;
+  readonly expiresAt?: string;
+  readonly seenAt?: string;
+  readonly archivedAt?: string;
+  readonly state: State;
+}
+
+export interface Position {
+  epoch: string;
+  rev: number;
+  seq: number;
+}
+
+export interface Page {
+  items: Notification[];
+  next: string | null;
+}
+
+/** An id, a list of ids, or everything up to a seq. */
+export type Which = string | string[] | { upTo: number };
+
+export type Listener<Args extends unknown[]> = (...args: Args) => void;
+
+declare class Emitter<Events extends Record<string, unknown[]>> {
+  /** Returns a function that stops the listener. */
+  on<E extends keyof Events>(event: E, listener: Listener<Events[E]>): () => void;
+  once<E extends keyof Events>(event: E, listener: Listener<Events[E]>): () => void;
+  off<E extends keyof Events>(event: E, listener?: Listener<Events[E]>): this;
+}
+
+export type ErrorCode =
+  | 'timeout' | 'disconnected' | 'closed'
+  | 'bad_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'key_conflict' | 'too_large'
+  | 'invalid_field' | 'rate_limited' | 'unavailable'
+  | (string & {});
+
+export class PealError extends Error {
+  readonly code: ErrorCode;
+  readonly event?: string;
+  readonly retryAfter?: number;
+  readonly closeCode?: number;
+  /** Whether the same request may succeed a little later. */
+  readonly temporary: boolean;
+}
+
+export interface InboxEvents extends Record<string, unknown[]> {
+  change: [Inbox];
+  notification: [Notification];
+  resync: [];
+}
+
+export class Inbox extends Emitter<InboxEvents> {
+  private constructor();
+  readonly items: readonly Notification[];
+  readonly unread: number;
+  readonly hasMore: boolean;
+  readonly position: Position | null;
+  list(query?: { after?: string; limit?: number; state?: State; type?: string }): Promise<Page>;
+  loadMore(query?: { limit?: number }): Promise<void>;
+  markRead(which: Which): Promise<void>;
+  markSeen(which: Which): Promise<void>;
+  markAllRead(): Promise<void>;
+  archive(which: Which): Promise<void>;
+}
+
+export interface Ready {
+  userId: string;
+  node: string;
+  epoch: string;
+  seq: number;
+  rev: number;
+  unread: number;
+  limits: { messagesPerMinute: number; messageBytes: number; rooms: number };
+}
+
+export type ClientState =
+  | { state: 'connecting' }
+  | { state: 'online'; node: string; userId: string }
+  | { state: 'draining'; reconnectIn: number }
+  | { state: 'waiting'; retryIn: number; attempt: number; code: number; reason: string }
+  | { state: 'closed'; code: number; reason: string };
+
+export interface RoomMessage {
+  id: string;
+  roomId: string;
+  userId: string;
+  userName: string;
+  message: string;
+  type: string;
+  timestamp: string;
+}
+
+export interface RoomUser {
+  roomId: string;
+  userId: string;
+  userName?: string;
+}
+
+export interface PealEvents extends Record<string, any[]> {
+  'client:state': [ClientState];
+  'hub:ready': [Ready];
+  'hub:draining': [{ reconnectIn: number }];
+  'hub:resync': [{ epoch: string; rev: number }];
+  'hub:token_expiring': [{ in: number }];
+  notification: [Notification];
+  'notification:state': [{ rev: number; ids?: string[]; upTo?: number; state: string; at: string }];
+  unread: [{ count: number; rev: number }];
+  new_message: [RoomMessage];
+  typing: [{ roomId: string; userId: string; typing: boolean }];
+  user_joined_room: [RoomUser];
+  user_left_room: [RoomUser];
+  rate_limited: [{ event: string; retryAfter: number }];
+  error: [{ code: ErrorCode; message: string; event?: string; roomId?: string }];
+}
+
+export interface Options {
+  WebSocket?: unknown;
+  backoffMin?: number;
+  backoffMax?: number;
+  openTimeout?: number;
+  silence?: number;
+  requestTimeout?: number;
+  gapDelay?: number;
+  pageSize?: number;
+  inbox?: boolean;
+}
+
+export class Peal extends Emitter<PealEvents> {
+  constructor(options?: Options);
+  readonly inbox: Inbox;
+  readonly state: 'idle' | ClientState['state'];
+  readonly userId: string | null;
+  readonly session: Ready | null;
+  readonly rooms: string[];
+  connect(url: string, options: { token: string | (() => string | Promise<string>) }): Promise<this>;
+  close(): void;
+  request<Answer = Record<string, unknown>>(
+    event: string, argument?: unknown, options?: { timeout?: number }): Promise<Answer>;
+  emit(event: string, ...args: unknown[]): boolean;
+  join(roomId: string, options?: { roomType?: string }): Promise<{ roomId: string; roomType: string }>;
+  leave(roomId: string): Promise<void>;
+  send(roomId: string, message: string, options?: { type?: string; nonce?: string }):
+    Promise<{ id?: string; duplicate?: boolean }>;
+  typing(roomId: string, isTyping?: boolean): void;
+  presence(users: string[]): Promise<Record<string, { online: boolean; lastSeen: string | null }>>;
+}
+
+export default Peal;
