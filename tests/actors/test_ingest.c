@@ -249,6 +249,7 @@ static uint64_t run(uint64_t seed, uint32_t partitions, bool chaos)
     world.chaos = chaos;
     world.nodes = nodes_create(seed, &options);
     fake_store_refuse(world.nodes->store, "refused");
+    fake_redis_set_lag(world.nodes->redis, chaos ? 100 : 0);
     while (world.posted < ENTRIES) {
         uint64_t burst = 1 + nodes_dice(world.nodes, 6);
         while (burst-- > 0) {

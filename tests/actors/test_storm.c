@@ -365,6 +365,9 @@ static uint64_t run(uint64_t seed)
     memset(&storm, 0, sizeof(storm));
     storm.call_count = 1; /* ids are positive on the plain WebSocket */
     storm.nodes = nodes_create(seed, &options);
+    if (options.bus) {
+        fake_redis_set_lag(storm.nodes->redis, 300);
+    }
     nodes_settle(storm.nodes); /* links are up */
     for (unsigned i = 0; i < ACTIONS; i++) {
         act(&storm);

@@ -12,7 +12,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 
-enum { NAME_MAX_LEN = 256, ID_TEXT = 48, KEYS_MAX = 32, STREAMS_MAX = 32 };
+enum { NAME_MAX_LEN = 256, ID_TEXT = 48, KEYS_MAX = 32, STREAMS_MAX = 32, LAG_ONE_IN = 8 };
 
 struct entry {
     uint64_t ms;
@@ -86,6 +86,7 @@ struct bus_link {
     void *context;
     bool up;
     enum { UNUSED, COMMANDS, SUBSCRIPTIONS } use; /* the first one decides */
+    unsigned lag; /* steps in which it is passed over */
     uint64_t tickets;
     struct list channels;
     struct list calls;
@@ -99,6 +100,7 @@ struct fake_redis {
     struct list buses;
     struct list links;
     unsigned lose_one_in;
+    unsigned lag_max;
     uint64_t ahead_ms; /* of the clock that ids are drawn from */
     struct key keys[KEYS_MAX];
     struct stream streams[STREAMS_MAX];
@@ -691,6 +693,21 @@ static bool move(struct bus_link *link)
     return true;
 }
 
+/* Now and then a link is slow for a while: the others overtake it. */
+static bool move_or_lag(struct bus_link *link)
+{
+    if (link->lag > 0) {
+        link->lag--;
+        return true;
+    }
+    bool moved = move(link);
+    struct fake_redis *redis = link->bus->redis;
+    if (moved && redis->lag_max > 0 && dice(redis, LAG_ONE_IN) == 0) {
+        link->lag = (unsigned)dice(redis, redis->lag_max);
+    }
+    return moved;
+}
+
 bool fake_redis_step(struct fake_redis *redis)
 {
     size_t count = fake_redis_links(redis);
@@ -701,7 +718,7 @@ bool fake_redis_step(struct fake_redis *redis)
     }
     for (size_t i = 0; i < count; i++, at = at->next) {
         at = at == &redis->links ? at->next : at;
-        if (move(container_of(at, struct bus_link, link))) {
+        if (move_or_lag(container_of(at, struct bus_link, link))) {
             return true;
         }
     }
@@ -790,6 +807,11 @@ void fake_redis_add(
     struct fake_redis *redis, const char *stream, const struct bytes *fields, size_t count)
 {
     add_entry(redis, bytes_str(stream), fields, count);
+}
+
+void fake_redis_set_lag(struct fake_redis *redis, unsigned steps)
+{
+    redis->lag_max = steps;
 }
 
 void fake_redis_set_ahead(struct fake_redis *redis, uint64_t ms)

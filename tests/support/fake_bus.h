@@ -49,6 +49,9 @@ void fake_redis_lose(struct fake_redis *redis, unsigned one_in);
 void fake_redis_add(
     struct fake_redis *redis, const char *stream, const struct bytes *fields, size_t count);
 
+/* Let a link now and then be slow, for up to `steps` of the others; 0: never. */
+void fake_redis_set_lag(struct fake_redis *redis, unsigned steps);
+
 /* From now on, ids of entries are drawn from a wall clock that is ahead by `ms`. */
 void fake_redis_set_ahead(struct fake_redis *redis, uint64_t ms);
 

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inboxes in a storm: notifications are posted and marked on any node while announcements are lost,
+ * doubled and reordered, links drop and the store fails. Every client that was told hub:ready is
+ * told each rev once and in order (a read of the store may tell several at once), and at the end
+ * it knows what the store knows.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "actors/announce.h"
+#include "actors/cluster.h"
+#include "actors/user.h"
+#include "codec/base/mem.h"
+#include "codec/json_scan.h"
+#include "codec/notification_json.h"
+#include "tests/support/client.h"
+#include "tests/support/nodes.h"
+
+TestSuite(inbox, .timeout = 300);
+
+enum { DEVICES = 6, USERS = 2, ACTIONS = 120, SEEDS = 200, RECHECK_MS = 30000, ROWS_MAX = 400 };
+
+#define SEED(storm) (unsigned long long)(storm)->nodes->seed
+
+struct device {
+    struct client client; /* first */
+    struct storm *storm;
+    unsigned user;
+    unsigned node;
+    bool here;
+    bool ready;
+    uint64_t rev; /* told so far */
+    uint64_t unread;
+    uint64_t seq; /* of the newest notification */
+    bool has[ROWS_MAX]; /* by seq: told since it is ready */
+    unsigned told; /* notifications, since it is ready */
+    uint64_t first_seq;
+    unsigned acks;
+};
+
+struct storm {
+    struct nodes *nodes;
+    struct device devices[DEVICES];
+    bool lossy;
+    uint64_t calls;
+    unsigned posted;
+};
+
+static const char *const users[USERS] = {"ann", "acme/bob"};
+
+static unsigned dice(struct storm *storm, uint64_t bound)
+{
+    return (unsigned)nodes_dice(storm->nodes, bound);
+}
+
+/* --- what devices are told --- */
+
+static uint64_t member(const struct device *device, struct bytes object, const char *key)
+{
+    struct bytes value;
+    uint64_t number = 0;
+    cr_assert_eq(json_scan_get(object, key, &value), 0, "seed %llu: no %s in %.*s",
+        SEED(device->storm), key, (int)object.len, object.at);
+    cr_assert_eq(json_scan_u64(value, &number), 0);
+    return number;
+}
+
+static void on_rev(struct device *device, uint64_t rev)
+{
+    cr_assert(device->ready, "seed %llu: hub:ready comes first", SEED(device->storm));
+    cr_assert_geq(rev, device->rev, "seed %llu: rev goes back", SEED(device->storm));
+    device->rev = rev;
+}
+
+static void on_notification(struct device *device, struct bytes item)
+{
+    uint64_t seq = member(device, item, "seq");
+    cr_assert(seq > device->first_seq && seq < ROWS_MAX && !device->has[seq],
+        "seed %llu: seq %llu again", SEED(device->storm), (unsigned long long)seq);
+    device->has[seq] = true;
+    device->seq = seq > device->seq ? seq : device->seq;
+    device->told++;
+    on_rev(device, member(device, item, "rev"));
+}
+
+static void on_received(struct client *client, const struct client_packet *packet)
+{
+    struct device *device = (struct device *)(void *)client;
+    struct bytes body = packet->args;
+    cr_assert(device->here);
+    if (packet->is_ack) {
+        device->acks++;
+    } else if (bytes_eq_str(packet->name, "hub:ready")) {
+        cr_assert_not(device->ready, "once");
+        device->ready = true;
+        device->rev = member(device, body, "rev");
+        device->first_seq = device->seq = member(device, body, "seq");
+        device->unread = member(device, body, "unread");
+    } else if (bytes_eq_str(packet->name, "notification")) {
+        on_notification(device, body);
+    } else if (bytes_eq_str(packet->name, "notification:state")) {
+        on_rev(device, member(device, body, "rev"));
+    } else if (bytes_eq_str(packet->name, "unread")) {
+        device->unread = member(device, body, "count");
+        on_rev(device, member(device, body, "rev"));
+    } else {
+        cr_assert(bytes_eq_str(packet->name, "error"), "seed %llu: %.*s", SEED(device->storm),
+            (int)packet->name.len, packet->name.at);
+    }
+}
+
+/* --- what happens --- */
+
+static void connect_device(struct storm *storm, struct device *device)
+{
+    struct nodes *nodes = storm->nodes;
+    memset(device, 0, sizeof(*device));
+    device->storm = storm;
+    device->user = dice(storm, USERS);
+    device->node = dice(storm, nodes->options.nodes);
+    device->here = true;
+    device->client.received = on_received;
+    const char *user = users[device->user];
+    struct shard *shard =
+        nodes_on(nodes, device->node, nodes_user_shard(nodes, device->node, user));
+    client_init(
+        &device->client, shard, "/", user, (enum wire_format)dice(storm, WIRE_FORMAT_COUNT));
+    cr_assert_eq(user_attach(shard, &device->client.socket), 0);
+}
+
+static void act_as(const struct device *device)
+{
+    nodes_on(device->storm->nodes, device->node, sched_shard(device->client.socket.shard->sched));
+}
+
+static void disconnect_device(struct device *device)
+{
+    act_as(device);
+    client_finish(&device->client, CLOSE_NORMAL);
+    device->here = false;
+}
+
+/* A row is stored by some node, which announces it; a repeat announces nothing but itself. */
+static void post(struct storm *storm)
+{
+    char message[16];
+    const char *user = users[dice(storm, USERS)];
+    struct nodes *nodes = storm->nodes;
+    unsigned node = dice(storm, nodes->options.nodes);
+    snprintf(message, sizeof(message), "m%u", storm->posted++);
+    struct store_row row = fake_store_post(nodes->store, user, message);
+    struct shard *shard = nodes_on(nodes, node, dice(storm, nodes->options.shards));
+    unsigned what = dice(storm, 8);
+    if (what == 0 && storm->lossy) {
+        return; /* the poster's node died before it announced */
+    }
+    announce_row(shard, &row);
+    if (what == 1) {
+        announce_row(shard, &row);
+    } else if (what == 2) {
+        announce_repeat(shard, row.who);
+    }
+}
+
+static void mark(struct device *device)
+{
+    struct storm *storm = device->storm;
+    static const char *const names[] = {
+        "notification:read", "notification:seen", "notification:archive"};
+    char text[128];
+    uint64_t id = ++storm->calls;
+    if (dice(storm, 5) == 0) {
+        snprintf(text, sizeof(text), "[\"notification:read_all\"]");
+    } else {
+        snprintf(text, sizeof(text), "[\"%s\",{\"upTo\":%u}]", names[dice(storm, 3)],
+            1 + dice(storm, storm->posted + 1));
+    }
+    act_as(device);
+    user_event(&device->client.socket, bytes_str(text), &id, NULL, 0);
+    if (dice(storm, 6) == 0) {
+        for (unsigned steps = dice(storm, 20); steps > 0; steps--) {
+            nodes_step(storm->nodes);
+        }
+        disconnect_device(device); /* the store answers when it has gone */
+    }
+}
+
+static void disturb(struct storm *storm)
+{
+    struct nodes *nodes = storm->nodes;
+    if (!storm->lossy) {
+        return;
+    }
+    switch (dice(storm, 4)) {
+    case 0:
+        fake_redis_drop(nodes->redis, dice(storm, nodes->options.nodes), 2);
+        break;
+    case 1:
+        fake_redis_reach(nodes->redis, dice(storm, nodes->options.nodes), dice(storm, 3) != 0);
+        break;
+    case 2:
+        fake_redis_lose(nodes->redis, dice(storm, 4));
+        break;
+    default:
+        fake_store_set_failures(nodes->store, dice(storm, 5));
+        break;
+    }
+}
+
+static void act(struct storm *storm)
+{
+    struct device *device = &storm->devices[dice(storm, DEVICES)];
+    unsigned what = dice(storm, 20);
+    if (!device->here) {
+        if (what < 10) {
+            connect_device(storm, device);
+        }
+    } else if (what < 4) {
+        mark(device);
+    } else if (what == 4) {
+        disconnect_device(device);
+    } else if (what < 7) {
+        disturb(storm);
+    } else {
+        post(storm);
+    }
+}
+
+/* --- the end --- */
+
+static bool knows_all(const struct device *device)
+{
+    const struct fake_inbox *inbox =
+        fake_store_inbox(device->storm->nodes->store, users[device->user]);
+    struct store_position position = inbox ? inbox->position : (struct store_position){0};
+    return device->ready && device->rev == position.rev && device->seq == position.seq &&
+           device->unread == position.unread;
+}
+
+static void check_all(const struct storm *storm)
+{
+    for (unsigned i = 0; i < DEVICES; i++) {
+        const struct device *device = &storm->devices[i];
+        if (!device->here) {
+            continue;
+        }
+        cr_assert(device->ready, "seed %llu: device %u never was ready", SEED(storm), i);
+        cr_assert(knows_all(device), "seed %llu: device %u knows rev %llu seq %llu unread %llu",
+            SEED(storm), i, (unsigned long long)device->rev, (unsigned long long)device->seq,
+            (unsigned long long)device->unread);
+        cr_assert_eq(device->told, device->seq - device->first_seq);
+    }
+}
+
+static uint64_t run(uint64_t seed)
+{
+    static struct storm storm;
+    const struct nodes_options options = {
+        .nodes = 1 + seed % 3 % 2, .shards = 2, .bus = true, .partitions = 1};
+    memset(&storm, 0, sizeof(storm));
+    storm.lossy = seed % 3 != 0;
+    storm.nodes = nodes_create(seed, &options);
+    fake_redis_set_lag(storm.nodes->redis, 40);
+    for (unsigned i = 0; i < ACTIONS; i++) {
+        act(&storm);
+        for (unsigned steps = dice(&storm, 40); steps > 0; steps--) {
+            nodes_step(storm.nodes);
+        }
+        if (dice(&storm, 4) == 0) {
+            nodes_advance(storm.nodes, 1 + dice(&storm, 200));
+        }
+    }
+    fake_store_set_failures(storm.nodes->store, 0);
+    fake_redis_lose(storm.nodes->redis, 0);
+    for (unsigned i = 0; i < options.nodes; i++) {
+        fake_redis_reach(storm.nodes->redis, i, true);
+    }
+    nodes_settle(storm.nodes);
+    nodes_advance(storm.nodes, storm.lossy ? RECHECK_MS + 3000 : 3000);
+    nodes_settle(storm.nodes);
+    check_all(&storm);
+    for (unsigned i = 0; i < DEVICES; i++) {
+        if (storm.devices[i].here) {
+            disconnect_device(&storm.devices[i]);
+        }
+    }
+    nodes_settle(storm.nodes);
+    uint64_t hash = det_sched_hash(storm.nodes->node[0].det);
+    for (unsigned i = 0; i < options.nodes; i++) {
+        cr_assert_eq(nodes_stat(storm.nodes, i, offsetof(struct shard_stats, users)), 0);
+    }
+    nodes_destroy(storm.nodes);
+    return hash;
+}
+
+Test(inbox, everybody_knows_in_the_end)
+{
+    const char *more = getenv("PEAL_SEEDS");
+    uint64_t seeds = more ? strtoull(more, NULL, 10) : SEEDS;
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
+        run(seed);
+    }
+}
+
+Test(inbox, same_seed_same_hash)
+{
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        cr_assert_eq(run(seed), run(seed), "seed %llu", (unsigned long long)seed);
+    }
+}
+
+/* --- one thing at a time --- */
+
+static struct storm *quiet_storm(unsigned nodes)
+{
+    static struct storm storm;
+    const struct nodes_options options = {
+        .nodes = nodes, .shards = 2, .bus = true, .partitions = 1};
+    memset(&storm, 0, sizeof(storm));
+    storm.nodes = nodes_create(1, &options);
+    nodes_settle(storm.nodes);
+    return &storm;
+}
+
+static struct device *connect_as(struct storm *storm, unsigned at, unsigned node)
+{
+    struct device *device = &storm->devices[at];
+    do {
+        connect_device(storm, device);
+        if (device->node != node || device->user != 0) {
+            disconnect_device(device);
+            nodes_settle(storm->nodes);
+        }
+    } while (!device->here);
+    return device;
+}
+
+static void finish(struct storm *storm)
+{
+    for (unsigned i = 0; i < DEVICES; i++) {
+        if (storm->devices[i].here) {
+            disconnect_device(&storm->devices[i]);
+        }
+    }
+    nodes_settle(storm->nodes);
+    nodes_destroy(storm->nodes);
+}
+
+Test(inbox, ready_needs_feed_and_position)
+{
+    struct storm *storm = quiet_storm(1);
+    struct nodes *nodes = storm->nodes;
+    fake_redis_freeze(nodes->redis, 0, true);
+    struct device *device = connect_as(storm, 0, 0);
+    nodes_advance(nodes, 500);
+    nodes_settle(nodes);
+    cr_assert_not(device->ready, "the channel is not confirmed");
+    for (unsigned i = 0; i < 2; i++) {
+        fake_store_hold(nodes->node[0].shards[i].shard.store, true);
+    }
+    fake_redis_freeze(nodes->redis, 0, false);
+    nodes_advance(nodes, 500);
+    nodes_settle(nodes);
+    cr_assert_not(device->ready, "the store has not said where the inbox stands");
+    for (unsigned i = 0; i < 2; i++) {
+        fake_store_hold(nodes->node[0].shards[i].shard.store, false);
+    }
+    nodes_settle(nodes);
+    cr_assert(device->ready);
+    finish(storm);
+}
+
+Test(inbox, recheck_finds_the_last_announcement)
+{
+    struct storm *storm = quiet_storm(1);
+    struct device *device = connect_as(storm, 0, 0);
+    nodes_settle(storm->nodes);
+    cr_assert(device->ready);
+    fake_store_post(storm->nodes->store, users[0], "nobody was told");
+    nodes_advance(storm->nodes, 100);
+    nodes_settle(storm->nodes);
+    cr_assert_not(knows_all(device));
+    nodes_advance(storm->nodes, RECHECK_MS);
+    nodes_settle(storm->nodes);
+    cr_assert(knows_all(device), "within recheck_ms");
+    finish(storm);
+}
+
+Test(inbox, a_read_reaches_the_other_devices_though_the_reader_has_gone)
+{
+    struct storm *storm = quiet_storm(2);
+    struct nodes *nodes = storm->nodes;
+    storm->posted = 1;
+    fake_store_post(nodes->store, users[0], "one");
+    struct device *reader = connect_as(storm, 0, 0);
+    struct device *other = connect_as(storm, 1, 1);
+    nodes_settle(nodes);
+    cr_assert_eq(other->unread, 1);
+    uint64_t id = 1;
+    act_as(reader);
+    user_event(&reader->client.socket, BYTES("[\"notification:read_all\"]"), &id, NULL, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        fake_store_hold(nodes->node[0].shards[i].shard.store, true);
+    }
+    nodes_settle(nodes);
+    disconnect_device(reader);
+    nodes_settle(nodes);
+    for (unsigned i = 0; i < 2; i++) {
+        fake_store_hold(nodes->node[0].shards[i].shard.store, false);
+    }
+    nodes_settle(nodes);
+    cr_assert_eq(other->unread, 0, "at once, not with the recheck");
+    cr_assert(knows_all(other));
+    finish(storm);
+}
+
+Test(inbox, store_away_and_back)
+{
+    struct storm *storm = quiet_storm(1);
+    struct nodes *nodes = storm->nodes;
+    fake_store_set_failures(nodes->store, 1);
+    struct device *device = connect_as(storm, 0, 0);
+    nodes_advance(nodes, 10000);
+    cr_assert_not(device->ready);
+    fake_store_set_failures(nodes->store, 0);
+    nodes_advance(nodes, 3000);
+    nodes_settle(nodes);
+    cr_assert(device->ready, "asked again within two seconds");
+    finish(storm);
+}
