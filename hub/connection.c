@@ -4,6 +4,7 @@
  */
 #include "hub/connection.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,31 +16,52 @@
 
 enum { KEPT_LIMIT = 16 << 10, OUTBOX_CAP = 256 << 10 }; /* unless set, unless configured */
 
-/* Marks the handles of connections among all handles of a loop. */
-static const char handle_mark;
-
 /* --- the loop's part --- */
-
-static void close_left_over(uv_handle_t *handle, void *context)
-{
-    if (handle->data == &handle_mark && !uv_is_closing(handle)) {
-        struct connection *connection = container_of(handle, struct connection, tcp);
-        connection_close(connection, CLOSE_DRAINING, true);
-    }
-}
 
 static void stop_connections(struct loop_local *local)
 {
     struct connections *connections = container_of(local, struct connections, local);
-    uv_walk(loop_uv(connections->loop), close_left_over, NULL);
+    list_for_each_safe (link, following, &connections->open) {
+        connection_close(container_of(link, struct connection, link), CLOSE_DRAINING, true);
+    }
 }
 
 static void destroy_connections(struct loop_local *local)
 {
     struct connections *connections = container_of(local, struct connections, local);
-    connection_free_writes(connections);
     address_table_finish(&connections->addresses);
+    poller_destroy(connections->poller);
     mem_free(connections);
+}
+
+static void finish(struct connection *connection)
+{
+    struct shard *shard = connection_shard(connection);
+    connection->outbox.busy = false;
+    outbox_finish(&connection->outbox);
+    connection_drop_kept(connection);
+    timer_cancel(sched_timers(shard->sched), &connection->timer);
+    address_release(connection->peer);
+    shard->stats.connections--;
+    if (connection->ops != NULL) {
+        shard->stats.closed[connection->reason]++;
+        connection->ops->on_closed(connection, connection->reason);
+    }
+    mem_free(connection);
+}
+
+static void reap(struct loop_task *task)
+{
+    struct connections *connections = container_of(task, struct connections, reaper);
+    struct list ended;
+    list_init(&ended);
+    list_splice(&ended, &connections->ended);
+    for (struct list *link; (link = list_pop(&ended)) != NULL;) {
+        finish(container_of(link, struct connection, link));
+    }
+    if (list_empty(&connections->open) && list_empty(&connections->ended)) {
+        poller_hold(connections->poller, false);
+    }
 }
 
 struct connections *connections_of(struct loop *loop)
@@ -52,8 +74,13 @@ struct connections *connections_of(struct loop *loop)
     connections->local.stop = stop_connections;
     connections->local.destroy = destroy_connections;
     connections->loop = loop;
+    connections->shard = loop_shard(loop);
+    connections->poller = poller_create(loop_uv(loop), connection_ready);
+    CHECK(connections->poller != NULL);
     address_table_init(&connections->addresses);
-    list_init(&connections->writes);
+    list_init(&connections->open);
+    list_init(&connections->ended);
+    loop_task_init(&connections->reaper, reap);
     loop_set_local(loop, LOOP_CONNECTIONS, &connections->local);
     return connections;
 }
@@ -65,12 +92,12 @@ struct address_table *connection_addresses(struct loop *loop)
 
 struct loop *connection_loop(const struct connection *connection)
 {
-    return loop_from_uv(connection->tcp.loop);
+    return connection->home->loop;
 }
 
 struct shard *connection_shard(const struct connection *connection)
 {
-    return loop_shard(connection_loop(connection));
+    return connection->home->shard;
 }
 
 static struct timer_wheel *wheel_of(const struct connection *connection)
@@ -86,23 +113,6 @@ static void set_timer(struct connection *connection, uint32_t ms)
 
 /* --- the end --- */
 
-static void on_closed(uv_handle_t *handle)
-{
-    struct connection *connection = container_of(handle, struct connection, tcp);
-    struct shard *shard = connection_shard(connection);
-    loop_begin(connection_loop(connection));
-    outbox_finish(&connection->outbox);
-    connection_drop_kept(connection);
-    timer_cancel(wheel_of(connection), &connection->timer);
-    address_release(connection->peer);
-    shard->stats.connections--;
-    if (connection->ops != NULL) {
-        shard->stats.closed[connection->reason]++;
-        connection->ops->on_closed(connection, connection->reason);
-    }
-    mem_free(connection);
-}
-
 void connection_end(struct connection *connection)
 {
     if (connection->state == ENDED) {
@@ -110,15 +120,21 @@ void connection_end(struct connection *connection)
     }
     connection->state = ENDED;
     timer_cancel(wheel_of(connection), &connection->timer);
-    uv_close((uv_handle_t *)&connection->tcp, on_closed);
+    if (connection->socket.fd >= 0) {
+        poller_remove(connection->home->poller, &connection->socket);
+        close(connection->socket.fd);
+        connection->socket.fd = -1;
+    }
+    list_remove(&connection->link);
+    list_append(&connection->home->ended, &connection->link);
+    loop_defer(connection_loop(connection), &connection->home->reaper);
 }
 
 void connection_emptied(struct connection *connection)
 {
     if (connection->state == FLUSHING) {
-        int fd;
-        if (uv_fileno((uv_handle_t *)&connection->tcp, &fd) != 0 || connection->eof ||
-            shutdown(fd, SHUT_WR) != 0 || !connection_discard(connection)) {
+        if (connection->eof || shutdown(connection->socket.fd, SHUT_WR) != 0 ||
+            !connection_discard(connection)) {
             connection_end(connection);
             return;
         }
@@ -138,7 +154,7 @@ void connection_close(struct connection *connection, enum close_reason reason, b
     if (connection->state == OPEN) {
         connection->reason = reason;
         connection->state = FLUSHING;
-        uv_read_stop((uv_stream_t *)&connection->tcp);
+        connection_stop_reading(connection);
     } else if (flush || connection->state == ENDED) {
         return;
     }
@@ -180,22 +196,26 @@ void connection_expire(struct connection *connection, enum close_reason reason, 
 int connection_open(
     struct loop *loop, int fd, struct address *peer, struct connection **ret_connection)
 {
-    struct shard *shard = loop_shard(loop);
+    struct connections *home = connections_of(loop);
     struct connection *connection = mem_alloc(sizeof(*connection));
-    connections_of(loop); /* exists from the first connection on, so that it sees the loop stop */
-    CHECK(uv_tcp_init(loop_uv(loop), &connection->tcp) == 0);
-    connection->tcp.data = (void *)&handle_mark;
-    uint32_t cap = shard->config != NULL ? shard->config->outbox_bytes : 0;
+    connection->home = home;
+    connection->socket.fd = fd;
+    uint32_t cap = home->shard->config != NULL ? home->shard->config->outbox_bytes : 0;
     outbox_init(&connection->outbox, &connection_outbox_ops, cap > 0 ? cap : OUTBOX_CAP);
     timer_init(&connection->timer, on_timer);
     connection->limit = KEPT_LIMIT;
     connection->peer = peer;
-    shard->stats.connections++;
-    if (uv_tcp_open(&connection->tcp, fd) != 0) {
-        close(fd);
+    home->shard->stats.connections++;
+    if (list_empty(&home->open)) {
+        poller_hold(home->poller, true);
+    }
+    list_init(&connection->link);
+    list_append(&home->open, &connection->link);
+    if (!poller_want(home->poller, &connection->socket, POLLER_READ)) {
         connection_end(connection);
         return STATUS_IO;
     }
+    connection_stop_reading(connection); /* until it has an owner */
     *ret_connection = connection;
     return 0;
 }
@@ -235,17 +255,18 @@ void connection_authenticated(struct connection *connection)
 void connection_remote(const struct connection *connection, char ret_text[46])
 {
     struct sockaddr_storage peer = {0};
-    int len = sizeof(peer);
+    socklen_t len = sizeof(peer);
     const struct sockaddr_in6 *in6 = (const void *)&peer;
+    const struct sockaddr_in *in = (const void *)&peer;
     memset(ret_text, 0, 46);
-    if (uv_tcp_getpeername(&connection->tcp, (struct sockaddr *)&peer, &len) != 0) {
+    if (getpeername(connection->socket.fd, (struct sockaddr *)&peer, &len) != 0) {
         return;
     }
     if (peer.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-        uv_inet_ntop(AF_INET, in6->sin6_addr.s6_addr + 12, ret_text, 46);
+        (void)inet_ntop(AF_INET, in6->sin6_addr.s6_addr + 12, ret_text, 46);
     } else if (peer.ss_family == AF_INET6) {
-        uv_ip6_name(in6, ret_text, 46);
+        (void)inet_ntop(AF_INET6, &in6->sin6_addr, ret_text, 46);
     } else if (peer.ss_family == AF_INET) {
-        uv_ip4_name((const struct sockaddr_in *)(const void *)&peer, ret_text, 46);
+        (void)inet_ntop(AF_INET, &in->sin_addr, ret_text, 46);
     }
 }

@@ -3,11 +3,14 @@
  * Stages 2 (read) and 9 (write) of the data path.
  *
  * The two places where bytes cross the socket are take_input and write_some: a filter (TLS) goes
- * there. Ranges that libuv writes later stay where they lie (outbox.busy).
+ * there. What the kernel does not take stays where it lies until the socket is writable again
+ * (outbox.busy).
  */
 #include "hub/connection.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "codec/base/mem.h"
@@ -17,15 +20,7 @@ enum {
     KEPT_FIRST = 256,
     WRITE_RANGES = 64,
     WRITE_BYTES = 1 << 20,
-    WRITE_POOL = 64, /* write requests kept for the next use */
     STALL_MS = 30000, /* when the configuration has none */
-};
-
-struct write {
-    uv_write_t request;
-    struct connection *connection;
-    struct list link; /* connections.writes */
-    uint32_t len;
 };
 
 /* --- kept bytes --- */
@@ -121,6 +116,18 @@ static void deliver_kept(struct loop_task *task)
 
 /* --- reading --- */
 
+/* Change what the socket wants. */
+static bool want(struct connection *connection, unsigned more, unsigned less)
+{
+    struct poller_socket *socket = &connection->socket;
+    return poller_want(connection->home->poller, socket, (socket->wanted | more) & ~less);
+}
+
+void connection_stop_reading(struct connection *connection)
+{
+    (void)want(connection, 0, POLLER_READ);
+}
+
 /* Everything that came off the socket passes here: a filter (TLS) goes between it and its caller.
  */
 static void take_input(struct connection *connection, struct bytes bytes)
@@ -142,41 +149,22 @@ static void take_input(struct connection *connection, struct bytes bytes)
     }
 }
 
-/* No more than CONNECTION_READ_SIZE for one connection in a turn: without room libuv stops reading.
+/* One read in a turn, of at most CONNECTION_READ_SIZE: what is left makes the socket ready again.
  */
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+static void read_once(struct connection *connection)
 {
-    struct connection *connection = container_of(handle, struct connection, tcp);
-    struct loop *loop = connection_loop(connection);
-    struct connections *connections = connections_of(loop);
-    if (connections->reader != connection || connections->read_turn != loop_turn(loop)) {
-        connections->reader = connection;
-        connections->read_turn = loop_turn(loop);
-        connections->read_bytes = 0;
-    }
-    size_t room = connections->read_bytes < CONNECTION_READ_SIZE
-                      ? CONNECTION_READ_SIZE - connections->read_bytes
-                      : 0;
-    *buf = uv_buf_init(connections->buffer, (unsigned)room);
-}
-
-static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
-{
-    struct connection *connection = container_of(stream, struct connection, tcp);
-    if (nread == 0 || nread == UV_ENOBUFS) {
+    struct connections *home = connection->home;
+    ssize_t len = recv(connection->socket.fd, home->buffer, sizeof(home->buffer), MSG_DONTWAIT);
+    if (len < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
-    loop_begin(connection_loop(connection));
-    if (nread > 0) {
-        connections_of(connection_loop(connection))->read_bytes += (size_t)nread;
+    if (len > 0) {
         if (connection->state == OPEN) {
-            take_input(connection, bytes_of(buf->base, (size_t)nread));
+            take_input(connection, bytes_of(home->buffer, (size_t)len));
         }
-        return;
-    }
-    if (connection->state != OPEN) {
+    } else if (connection->state != OPEN) {
         connection_end(connection);
-    } else if (nread == UV_EOF) {
+    } else if (len == 0) {
         connection->eof = true;
         connection_close(connection, CLOSE_PEER, true);
     } else {
@@ -184,11 +172,26 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     }
 }
 
-/* Whether libuv reads from now on; it calls it an error when it did already. */
+static void flush_outbox(struct outbox *outbox);
+
+void connection_ready(struct poller_socket *socket, unsigned ready)
+{
+    struct connection *connection = container_of(socket, struct connection, socket);
+    loop_begin(connection_loop(connection));
+    if (ready & POLLER_WRITE) {
+        connection->outbox.busy = false;
+        (void)want(connection, 0, POLLER_WRITE);
+        flush_outbox(&connection->outbox);
+    }
+    if ((ready & POLLER_READ) && (socket->wanted & POLLER_READ)) {
+        read_once(connection);
+    }
+}
+
+/* Whether it could be asked for; it is no error to ask twice. */
 static bool read_on(struct connection *connection)
 {
-    int status = uv_read_start((uv_stream_t *)&connection->tcp, on_alloc, on_read);
-    return status == 0 || status == UV_EALREADY;
+    return want(connection, POLLER_READ, 0);
 }
 
 void connection_start_reading(struct connection *connection)
@@ -209,7 +212,7 @@ void connection_pause(struct connection *connection)
     CHECK(connection->pauses < 31);
     connection->pauses++;
     if (connection->state == OPEN) {
-        uv_read_stop((uv_stream_t *)&connection->tcp);
+        connection_stop_reading(connection);
     }
 }
 
@@ -229,7 +232,7 @@ void connection_again(struct connection *connection)
     if (connection->state != OPEN) {
         return;
     }
-    uv_read_stop((uv_stream_t *)&connection->tcp);
+    connection_stop_reading(connection);
     if (connection->kept == NULL && !keep_room(connection, 1)) {
         connection_close(connection, CLOSE_TOO_LARGE, false);
         return;
@@ -239,103 +242,28 @@ void connection_again(struct connection *connection)
 
 /* --- writing --- */
 
-_Static_assert(sizeof(uv_buf_t) == sizeof(struct iovec) &&
-                   offsetof(uv_buf_t, base) == offsetof(struct iovec, iov_base) &&
-                   offsetof(uv_buf_t, len) == offsetof(struct iovec, iov_len),
-    "the ranges of an outbox are libuv's");
-
-union ranges {
-    struct iovec iov[WRITE_RANGES];
-    uv_buf_t bufs[WRITE_RANGES];
-};
-
 /* Everything that goes to the socket passes here: a filter (TLS) goes in front of it. */
-static ssize_t write_some(struct connection *connection, union ranges *ranges, size_t count)
+static ssize_t write_some(struct connection *connection, struct iovec *ranges, size_t count)
 {
-    ssize_t wrote = uv_try_write((uv_stream_t *)&connection->tcp, ranges->bufs, (unsigned)count);
-    return wrote == UV_EAGAIN ? 0 : wrote;
+    int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    ssize_t wrote;
+    do {
+        if (count == 1) {
+            wrote = send(connection->socket.fd, ranges->iov_base, ranges->iov_len, flags);
+        } else {
+            struct msghdr message = {.msg_iov = ranges, .msg_iovlen = count};
+            wrote = sendmsg(connection->socket.fd, &message, flags);
+        }
+    } while (wrote < 0 && errno == EINTR);
+    return wrote < 0 && (errno == EAGAIN || errno == ENOBUFS) ? 0 : wrote;
 }
 
-void connection_free_writes(struct connections *connections)
+/* The kernel takes no more: go on when it does. */
+static void wait_writable(struct connection *connection)
 {
-    struct list *link;
-    while ((link = list_pop(&connections->writes)) != NULL) {
-        mem_free(container_of(link, struct write, link));
-    }
-}
-
-static struct write *take_write(struct connections *connections)
-{
-    struct list *link = list_pop(&connections->writes);
-    if (link == NULL) {
-        struct write *write = mem_alloc(sizeof(*write));
-        list_init(&write->link);
-        return write;
-    }
-    connections->spare_writes--;
-    return container_of(link, struct write, link);
-}
-
-static void give_write(struct connections *connections, struct write *write)
-{
-    if (connections->spare_writes >= WRITE_POOL) {
-        mem_free(write);
-        return;
-    }
-    connections->spare_writes++;
-    list_append(&connections->writes, &write->link);
-}
-
-static void flush_outbox(struct outbox *outbox);
-
-static void count_written(struct connection *connection, size_t len)
-{
-    connection_shard(connection)->stats.bytes_out += len;
-    outbox_consume(&connection->outbox, len);
-    if (connection->outbox.bytes == 0) {
-        connection_emptied(connection);
-    }
-}
-
-static void on_written(uv_write_t *request, int status)
-{
-    struct write *write = container_of(request, struct write, request);
-    struct connection *connection = write->connection;
-    size_t len = write->len;
-    loop_begin(connection_loop(connection));
-    give_write(connections_of(connection_loop(connection)), write);
-    connection->outbox.busy = false;
-    if (connection->state == ENDED) {
-        return;
-    }
-    if (status != 0) {
-        connection_close(connection, CLOSE_TRANSPORT, false);
-        return;
-    }
-    count_written(connection, len);
-    if (connection->outbox.bytes > 0 && connection->state != ENDED) {
-        flush_outbox(&connection->outbox);
-    }
-}
-
-/* The kernel takes no more: let libuv write the waiting ranges, where they lie, when it does. */
-static void write_later(struct connection *connection)
-{
-    union ranges ranges;
-    size_t count = outbox_peek(&connection->outbox, ranges.iov, WRITE_RANGES, WRITE_BYTES);
-    struct connections *connections = connections_of(connection_loop(connection));
-    struct write *write = take_write(connections);
-    write->connection = connection;
-    write->len = 0;
-    for (size_t i = 0; i < count; i++) {
-        write->len += (uint32_t)ranges.iov[i].iov_len;
-    }
     connection->congested = true;
     connection->outbox.busy = true;
-    if (uv_write(&write->request, (uv_stream_t *)&connection->tcp, ranges.bufs, (unsigned)count,
-            on_written) != 0) {
-        connection->outbox.busy = false;
-        give_write(connections, write);
+    if (!want(connection, POLLER_WRITE, 0)) {
         connection_close(connection, CLOSE_TRANSPORT, false);
     }
 }
@@ -343,25 +271,28 @@ static void write_later(struct connection *connection)
 static void flush_outbox(struct outbox *outbox)
 {
     struct connection *connection = container_of(outbox, struct connection, outbox);
-    while (connection->state == OPEN || connection->state == FLUSHING) {
-        union ranges ranges;
-        size_t count = outbox_peek(outbox, ranges.iov, WRITE_RANGES, WRITE_BYTES);
+    while (outbox->bytes > 0 && (connection->state == OPEN || connection->state == FLUSHING)) {
+        struct iovec ranges[WRITE_RANGES];
+        size_t count = outbox_peek(outbox, ranges, WRITE_RANGES, WRITE_BYTES);
         size_t len = 0;
         for (size_t i = 0; i < count; i++) {
-            len += ranges.iov[i].iov_len;
+            len += ranges[i].iov_len;
         }
-        ssize_t wrote = write_some(connection, &ranges, count);
+        ssize_t wrote = write_some(connection, ranges, count);
         if (wrote < 0) {
             connection_close(connection, CLOSE_TRANSPORT, false);
             return;
         }
-        bool whole = len == outbox->bytes;
-        count_written(connection, (size_t)wrote);
-        if ((size_t)wrote < len) {
-            write_later(connection);
+        connection->home->shard->stats.bytes_out += (size_t)wrote;
+        outbox_consume(outbox, (size_t)wrote);
+        if (outbox->bytes == 0) {
+            if (connection->state == FLUSHING || connection->congested) {
+                connection_emptied(connection);
+            }
             return;
         }
-        if (whole || connection->outbox.bytes == 0) {
+        if ((size_t)wrote < len) {
+            wait_writable(connection);
             return;
         }
     }

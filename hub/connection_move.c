@@ -3,11 +3,10 @@
  * Moving a connection to another shard.
  *
  * While it waits for the outbox to be written, the move is the connection's owner. Then the socket
- * is duplicated, because a uv handle cannot be taken off its loop, and the old handle closed.
+ * is taken out of its loop's poller, and a new connection made of it on the other loop.
  */
 #include "hub/connection.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "codec/base/mem.h"
@@ -87,15 +86,12 @@ static void leave_shard(struct loop_task *task)
 {
     struct move *move = container_of(task, struct move, task);
     struct connection *connection = move->connection;
-    int fd;
     if (connection->state != OPEN || connection->outbox.bytes > 0) {
         return;
     }
-    if (uv_fileno((uv_handle_t *)&connection->tcp, &fd) != 0 ||
-        (move->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
-        connection_close(connection, CLOSE_TRANSPORT, false);
-        return;
-    }
+    poller_remove(connection->home->poller, &connection->socket);
+    move->fd = connection->socket.fd;
+    connection->socket.fd = -1;
     move->kept = connection->kept;
     move->limit = connection->limit;
     if (move->kept != NULL) {
@@ -125,7 +121,7 @@ void connection_move(
     connection->ops = &move_ops;
     connection->owner = move;
     connection->moving = true;
-    uv_read_stop((uv_stream_t *)&connection->tcp);
+    connection_stop_reading(connection);
     connection_expire(connection, CLOSE_SLOW, CONNECTION_CLOSE_MS);
     loop_defer(connection_loop(connection), &move->task);
 }

@@ -16,7 +16,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uv.h>
 
 #include "actors/outbox.h"
 #include "actors/shard.h"
@@ -24,6 +23,7 @@
 #include "hub/address.h"
 #include "hub/connection.h"
 #include "hub/loop.h"
+#include "hub/poller.h"
 
 enum {
     CONNECTION_READ_SIZE =
@@ -43,7 +43,9 @@ struct kept {
 };
 
 struct connection {
-    uv_tcp_t tcp;
+    struct poller_socket socket; /* outbox.busy: it waits until the kernel takes more */
+    struct connections *home;
+    struct list link; /* home.open, from the end on home.ended */
     struct outbox outbox;
     const struct connection_ops *ops;
     void *owner;
@@ -60,7 +62,7 @@ struct connection {
     uint8_t congested : 1; /* not everything went out at once since it was last drained */
 };
 
-_Static_assert(sizeof(struct connection) - sizeof(uv_tcp_t) <= 160,
+_Static_assert(sizeof(struct connection) <= 192,
     "memory of an idle connection is what this program is measured by");
 
 /* What the connections of one loop share. */
@@ -68,11 +70,11 @@ struct connections {
     struct loop_local local;
     struct loop *loop;
     struct address_table addresses;
-    struct list writes; /* struct write, for the next use */
-    unsigned spare_writes;
-    const struct connection *reader; /* who has read in `read_turn` … */
-    uint64_t read_turn;
-    size_t read_bytes; /* … this much */
+    struct shard *shard;
+    struct poller *poller;
+    struct list open; /* connection.link */
+    struct list ended; /* connection.link: closed, their owners are told by `reaper` */
+    struct loop_task reaper;
     char buffer[CONNECTION_READ_SIZE];
 };
 
@@ -85,6 +87,9 @@ struct shard *connection_shard(const struct connection *connection);
 /* Read, if nothing speaks against it. */
 void connection_start_reading(struct connection *connection);
 
+/* Read no more for now; kept as what the socket wants. */
+void connection_stop_reading(struct connection *connection);
+
 /* Read, to throw it away; false when the socket is broken. */
 MUST_CHECK bool connection_discard(struct connection *connection);
 
@@ -94,13 +99,13 @@ void connection_drop_kept(struct connection *connection);
 /* Nothing waits in the outbox: go on with closing, or tell the owner. */
 void connection_emptied(struct connection *connection);
 
-/* Free the write requests of a loop that has ended. */
-void connection_free_writes(struct connections *connections);
+/* The socket is ready for what it wanted. */
+void connection_ready(struct poller_socket *socket, unsigned ready);
 
 /* The outbox's operations. */
 extern const struct outbox_ops connection_outbox_ops;
 
-/* Close the handle now; the owner is told from its callback. */
+/* Close the socket now; the owner is told in the next turn. */
 void connection_end(struct connection *connection);
 
 #endif
