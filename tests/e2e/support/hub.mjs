@@ -19,9 +19,9 @@ export function cleanEnvironment(extra) {
   return { ...Object.fromEntries(kept), ...extra };
 }
 
-// "public=127.0.0.1:4000" of the start line, as {host, port}.
+// "public=127.0.0.1:4000" of the start line (or its JSON form), as {host, port}.
 export function findAddress(output, name) {
-  const found = new RegExp(`\\b${name}="?(\\[[^\\]]+\\]|[^\\s":]+):(\\d+)`).exec(output);
+  const found = new RegExp(`\\b${name}"?[=:]"?(\\[[^\\]]+\\]|[^\\s":]+):(\\d+)`).exec(output);
   return found && { host: found[1], port: Number(found[2]) };
 }
 
