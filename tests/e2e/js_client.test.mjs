@@ -373,6 +373,19 @@ describe('the inbox', () => {
     assert.equal(client.inbox.unread, 2);
   });
 
+  test('a change that an answer of the store already has is not made again', async () => {
+    const client = newClient();
+    client.connect(hub.url, { token: 'abc' });
+    const line = await hub.line(0);
+    line.ready({ seq: 1, rev: 1, unread: 1 });
+    const list = await line.asked('notification:list');
+    line.say(['notification:state', { rev: 2, unread: 1, ids: ['id-1'], state: 'seen', at: 's' }]);
+    list.answer({ ok: true, items: [item(1, { rev: 3, isRead: true, readAt: 'r' })], next: null });
+    await until(() => client.inbox.items.length > 0, 'the page');
+    assert.equal(stateOf(client, 1), 'read');
+    assert.equal(client.inbox.items[0].readAt, 'r');
+  });
+
   test('repeats change nothing', async () => {
     const { client, line } = await online();
     const first = ['notification', item(1)];
@@ -442,15 +455,16 @@ describe('the inbox', () => {
   });
 
   test('a node that fills a gap of its own is not trusted to have told all of a rev', async () => {
-    const { client, line } = await online({ ready: { seq: 2, rev: 2 }, items: [item(2), item(1)] });
-    line.say(['notification', item(3, { rev: 4, isRead: true, readAt: 't' })]);
+    const { client, line } = await online({ ready: { seq: 3, rev: 3 }, items: [item(3), item(2), item(1)] });
+    const read = item(3, { rev: 4, isRead: true, readAt: 't' });
+    line.say(['notification', read]); // next in order, but made before: rev 4 changed more than it
     const sync = await line.asked('notification:sync');
-    assert.equal(sync.argument.rev, 2);
-    sync.answer(page({ rev: 4, unread: 0, items: [item(3, { rev: 4, isRead: true, readAt: 't' })],
-      states: [{ id: 'id-1', seq: 1, rev: 4, state: 'read', at: 't' }] }));
+    assert.equal(sync.argument.rev, 3);
+    sync.answer(page({ rev: 4, unread: 1, states: [3, 1].map(
+      (seq) => ({ id: `id-${seq}`, seq, rev: 4, state: 'read', at: 't' })) }));
     await until(() => client.inbox.position.rev === 4, 'caught up');
     assert.deepEqual([3, 2, 1].map((seq) => stateOf(client, seq)), ['read', 'unread', 'read']);
-    assert.deepEqual(client.told, [3]);
+    assert.deepEqual(client.told, []);
   });
 
   test('"up to" is read by seq and never takes a state back', async () => {
