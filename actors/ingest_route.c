@@ -18,19 +18,27 @@ enum { COMMAND_MS = 5000, ARGS_MAX = 96, REPLY_MAXLEN = 10000 };
 
 /* Dead letters. */
 
+static struct bytes field_of(const struct ingest_entry *entry, const char *name)
+{
+    for (uint32_t i = 0; i < entry->field_count; i++) {
+        if (bytes_eq_str(entry->fields[i].name, name)) {
+            return entry->fields[i].value;
+        }
+    }
+    return bytes_of("", 0);
+}
+
 static void tell_rejected(
     struct ingest_batch *batch, const struct ingest_entry *entry, struct bus_link *link)
 {
-    for (uint32_t i = 0; i < entry->field_count; i++) {
-        if (!bytes_eq(entry->fields[i].name, BYTES("reply")) || entry->fields[i].value.len == 0) {
-            continue;
-        }
-        const struct bytes argv[] = {BYTES("XADD"), entry->fields[i].value, BYTES("MAXLEN"),
-            BYTES("~"), BYTES("10000"), BYTES("*"), BYTES("entry"), bytes_str(entry->id),
-            BYTES("status"), BYTES("rejected"), BYTES("error"), bytes_str(entry->fault.reason)};
-        batch->shard->bus->ops->command(link, argv, ARRAY_LEN(argv), COMMAND_MS, NULL, NULL);
+    struct bytes stream = field_of(entry, "reply");
+    if (stream.len == 0) {
         return;
     }
+    const struct bytes argv[] = {BYTES("XADD"), stream, BYTES("MAXLEN"), BYTES("~"), BYTES("10000"),
+        BYTES("*"), BYTES("key"), field_of(entry, "key"), BYTES("entry"), bytes_str(entry->id),
+        BYTES("status"), BYTES("rejected"), BYTES("error"), bytes_str(entry->fault.reason)};
+    batch->shard->bus->ops->command(link, argv, ARRAY_LEN(argv), COMMAND_MS, NULL, NULL);
 }
 
 static void write_fault(const struct ingest_writing *writing, const struct ingest_entry *entry,

@@ -158,6 +158,8 @@ static void close_timer(uv_timer_t **timer)
 
 /* Start, on the shard's thread. */
 
+static void on_stop(struct loop *loop, void *context);
+
 static int on_start(struct loop *loop, void *context)
 {
     struct hub_shard *shard = context;
@@ -179,10 +181,11 @@ static int on_start(struct loop *loop, void *context)
         hub_sweeper_start(shard);
         status = open_listeners(shard);
     }
+    if (status != 0 && shard->shard.store != NULL) {
+        on_stop(loop, context); /* what was opened keeps the loop running */
+    }
     return status;
 }
-
-static void on_stop(struct loop *loop, void *context);
 
 static void fill_http(struct hub_shard *shard)
 {

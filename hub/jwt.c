@@ -298,7 +298,8 @@ static int make_settings(
         status = add_configured(settings, &options->keys[i], options->allow_short_secret, error);
     }
     if (status == 0 && settings->key_count == 0) {
-        builder_str(error, "no key to verify tokens with");
+        builder_str(
+            error, "no key to verify tokens with: set auth.secret (JWT_SECRET) or a jwt_key block");
         status = STATUS_INVALID;
     }
     if (status != 0) {

@@ -73,6 +73,7 @@ static struct redis_options with_defaults(const struct redis_options *given)
         .backoff_max_ms = or_default(given->backoff_max_ms, 5000),
         .reply_max = given->reply_max != 0 ? given->reply_max : 64u << 20,
         .send_max = given->send_max != 0 ? given->send_max : 64u << 20,
+        .quiet = given->quiet,
     };
     if (options.silence_ms <= options.ping_ms) {
         options.silence_ms = options.ping_ms + 1;

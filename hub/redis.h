@@ -27,6 +27,7 @@ struct redis_options {
     uint32_t backoff_max_ms; /* longest pause; default 5,000 */
     size_t reply_max; /* bytes of one reply; default 64 MiB */
     size_t send_max; /* bytes that may wait to be sent, a link; default 64 MiB */
+    bool quiet; /* nothing is logged: who asked reports redis_link_error itself */
 };
 
 /* Called when a bus is closed and its memory gone. */

@@ -134,8 +134,10 @@ int redis_check(const struct redis_options *options, uint32_t timeout_ms, struct
     struct redis_report *ret_report)
 {
     struct check check = {.error = error};
+    struct redis_options quiet = *options;
+    quiet.quiet = true;
     CHECK(uv_loop_init(&check.loop) == 0);
-    int status = redis_create(&check.loop, options, error, &check.bus);
+    int status = redis_create(&check.loop, &quiet, error, &check.bus);
     if (status != 0) {
         CHECK(uv_loop_close(&check.loop) == 0);
         return status;

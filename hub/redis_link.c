@@ -247,7 +247,7 @@ static void report_failure(struct bus_link *link, bool was_up, int status, const
     bool same = link->reported && strcmp(link->error, why) == 0;
     link->error_status = status;
     snprintf(link->error, sizeof(link->error), "%s", why);
-    if (was_up || !same) {
+    if (!link->bus->options.quiet && (was_up || !same)) {
         struct builder where = {.max = 512};
         redis_url_show(&link->bus->url, &where);
         log_warn("BUS-DOWN", "a Redis connection is down, reconnecting", "link=%s url=%s why=%s",

@@ -59,7 +59,7 @@ int redis_sync_open(const char *url, struct builder *error, struct redis_sync **
 {
     static const struct bus_events events = {.on_up = on_up};
     struct redis_sync *sync = mem_alloc(sizeof(*sync));
-    struct redis_options options = {.url = url};
+    struct redis_options options = {.url = url, .quiet = true};
     CHECK(uv_loop_init(&sync->loop) == 0);
     int status = redis_create(&sync->loop, &options, error, &sync->bus);
     if (status != 0) {
