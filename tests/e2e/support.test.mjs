@@ -8,6 +8,7 @@ import { decode, encode } from '@msgpack/msgpack';
 import { WebSocketServer } from 'ws';
 import { launchBrowser } from './support/browser.mjs';
 import { findAddress } from './support/hub.mjs';
+import { ALL_GOOD, Ledger } from './support/ledger.mjs';
 import { PlainClient } from './support/plain_client.mjs';
 import { startPostgres } from './support/postgres.mjs';
 import { Server } from './support/process.mjs';
@@ -141,6 +142,44 @@ describe('the plain client', () => {
     const url = `http://127.0.0.1:${server.address().port}/bad`;
     await assert.rejects(PlainClient.connect(url, 'abc'), { status: 401 });
   });
+});
+
+test('the ledger finds what is lost, doubled, out of order, or on no device', () => {
+  const make = () => {
+    const ledger = new Ledger();
+    const rows = [0, 1, 2, 3].map((n) => {
+      const post = ledger.make('p', 'u');
+      ledger.accept(post.key);
+      const row = { user: 'u', seq: n + 1, title: post.title, state: 0, id: `id ${n}` };
+      return { ...row, sign: post.data.sign };
+    });
+    const items = new Map(rows.map((row) => [row.id, { ...row, data: { sign: row.sign } }]));
+    const device = { user: 'u', via: 'ws', items, errors: [], rev: 4, unread: 4, countUnread: () => 4 };
+    return { ledger, rows, box: { seq: 4, rev: 4, unread: 4 }, device };
+  };
+  const damages = {
+    lost: ({ rows }) => rows.pop(),
+    doubled: ({ rows }) => rows.push({ ...rows[3], seq: 5, id: 'another' }),
+    phantom: ({ rows }) => (rows[1].sign = rows[2].sign),
+    gaps: ({ rows }) => (rows[3].seq = 5),
+    inversions: ({ rows }) => {
+      [rows[1].title, rows[2].title] = [rows[2].title, rows[1].title];
+      [rows[1].sign, rows[2].sign] = [rows[2].sign, rows[1].sign];
+    },
+    missing: ({ device }) => device.items.delete('id 2'),
+    wrong: ({ device }) => (device.items.get('id 2').data = { sign: 'mangled' }),
+    unread: ({ device }) => (device.unread = 3),
+    unreadAgain: ({ ledger }) => ledger.read.add('id 1'),
+  };
+  const verdict = ({ ledger, rows, box, device }) =>
+    ledger.verdict({ rows, inboxes: new Map([['u', box]]) }, [device]);
+  assert.deepEqual(verdict(make()), ALL_GOOD);
+  assert.deepEqual(Object.keys(damages), Object.keys(ALL_GOOD));
+  for (const [name, damage] of Object.entries(damages)) {
+    const state = make();
+    damage(state);
+    assert.notDeepEqual(verdict(state)[name], [], name);
+  }
 });
 
 test('a browser runs pages', async () => {

@@ -5,10 +5,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { io } from 'socket.io-client';
 import { PlainClient } from './plain_client.mjs';
+import { freePort } from './ports.mjs';
 import { Server, temporaryFolder } from './process.mjs';
 import { makeToken, randomSecret } from './tokens.mjs';
 
 const BUILT = fileURLToPath(new URL('../../../build/peal', import.meta.url));
+const STARTS = 5;
 export const PROGRAM = process.env.PEAL_BIN || BUILT;
 
 // Settings of the machine must not reach a hub under test; those of sanitizers must.
@@ -36,13 +38,21 @@ export class Hub {
     hub.secret = options.secret ?? randomSecret();
     hub.apiKey = options.apiKey ?? randomSecret();
     hub.sockets = new Set();
-    await hub.launch();
-    return hub;
+    for (let left = STARTS; ; left--) {
+      hub.firstPort = await freePort();
+      try {
+        await hub.launch();
+        return hub;
+      } catch (error) {
+        if (left === 1 || !/in use/.test(error.message)) throw error;
+      }
+    }
   }
 
   arguments() {
     const { config, args = [] } = this.options;
-    const list = ['serve', '--listen-host', '127.0.0.1', '--listen-port', '0'];
+    const port = String(this.address?.port ?? this.firstPort);
+    const list = ['serve', '--listen-host', '127.0.0.1', '--listen-port', port];
     list.push('--listen-internal-port', '0', '--store-path', join(this.folder, 'peal.db'));
     if (config) {
       writeFileSync(join(this.folder, 'peal.conf'), config);
@@ -66,9 +76,10 @@ export class Hub {
     const options = { env: this.environment(), cwd: this.folder };
     this.server = new Server('hub', PROGRAM, this.arguments(), options);
     await this.server.ready(async () => {
-      this.address = findAddress(this.server.output, 'public');
+      const address = findAddress(this.server.output, 'public');
       this.internal = findAddress(this.server.output, 'internal');
-      if (!this.address || !this.internal) return false;
+      if (!address || !this.internal) return false;
+      this.address = address;
       return (await fetch(`${this.internalUrl}/readyz`)).status === 200;
     });
   }
@@ -109,8 +120,9 @@ export class Hub {
   }
 
   // A request with the API key; resolves with {status, headers, body}, JSON parsed.
-  async api(method, path, body, headers = {}) {
+  async api(method, path, body, headers = {}, options = {}) {
     const answer = await fetch(this.url + path, {
+      ...options,
       method,
       headers: {
         authorization: `Bearer ${this.apiKey}`,
@@ -153,7 +165,7 @@ export class Hub {
     await this.server.stop('SIGKILL');
   }
 
-  // After kill or stop: the same settings and SQLite file, new ports.
+  // After kill or stop: the same settings, SQLite file and public port.
   async restart() {
     await this.server.ended;
     await this.launch();

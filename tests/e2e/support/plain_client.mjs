@@ -11,11 +11,12 @@ const ENCODINGS = {
 
 export class PlainClient {
   // Resolves when the WebSocket is open; a refusal rejects with the HTTP status in `status`.
-  static async connect(url, token, { encoding = 'json', headers = {}, pong = true } = {}) {
+  static async connect(url, token, { encoding = 'json', headers = {}, pong = true, onEvent } = {}) {
     const client = new PlainClient();
     const kind = ENCODINGS[encoding];
     client.kind = kind;
     client.pong = pong;
+    client.onEvent = onEvent; // instead of keeping it in `events`
     client.events = []; // [event, ...args] in order of arrival
     client.answers = new Map();
     client.lastId = 0;
@@ -53,9 +54,13 @@ export class PlainClient {
       } else if (packet[0] === 'hub:ping') {
         if (this.pong) this.emit('hub:pong');
       } else {
-        this.events.push(packet);
+        (this.onEvent ?? this.keep).call(this, packet);
       }
     }
+  }
+
+  keep(packet) {
+    this.events.push(packet);
   }
 
   send(...packets) {
