@@ -1,0 +1,501 @@
+// SPDX-License-Identifier: Apache-2.0
+// The HTTP API of a real hub with SQLite: posts, inboxes, keys, tenants, statistics, health.
+import assert from 'node:assert/strict';
+import { request as httpRequest } from 'node:http';
+import { after, before, test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import { startHub } from './support/hub.mjs';
+import { startRedis } from './support/redis.mjs';
+import { until, within } from './support/wait.mjs';
+
+const KEYS = `
+api_key "publisher" { key = "publisher-0123456789" scopes = {publish} }
+api_key "reader" { key = "reader-0123456789ab" scopes = {read} }
+api_key "admin" { key = "admin-0123456789abc" scopes = {admin} }
+`;
+const key = (name) => ({ authorization: `Bearer ${name}` });
+const PUBLISHER = key('publisher-0123456789');
+const READER = key('reader-0123456789ab');
+const ADMIN = key('admin-0123456789abc');
+const POSTS = '/api/v1/notifications';
+
+let hub;
+before(async () => {
+  hub = await startHub({ config: KEYS });
+});
+after(() => hub?.stop());
+
+let users = 0;
+const newUser = () => `user-${++users}`;
+const inbox = (user) => `/api/v1/users/${user}/notifications`;
+const notification = (user, more = {}) => ({ user, type: 'invoice', title: 'Paid', ...more });
+
+// A request whose body is text as it is, without the decoding of fetch.
+function raw(target, method, path, { headers = {}, body } = {}) {
+  return new Promise((resolve, reject) => {
+    const outgoing = httpRequest(target.url + path, { method, headers }, (answer) => {
+      const parts = [];
+      answer.on('data', (part) => parts.push(part));
+      answer.on('end', () => {
+        resolve({ status: answer.statusCode, headers: answer.headers, body: Buffer.concat(parts) });
+      });
+    });
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  });
+}
+
+function assertError(answer, status, code, field) {
+  assert.equal(answer.status, status, JSON.stringify(answer.body));
+  assert.equal(answer.body.error.code, code);
+  assert.equal(typeof answer.body.error.message, 'string');
+  assert.equal(answer.body.error.field, field);
+}
+
+test('a post is stored, and a repeat is told with the first id', async () => {
+  const user = newUser();
+  const first = await hub.api('POST', POSTS, notification(user, { key: 'k1' }));
+  assert.equal(first.status, 201);
+  assert.deepEqual(first.body, { id: first.body.id, seq: 1, duplicate: false });
+  const again = await hub.api('POST', POSTS, notification(user, { key: 'k1' }));
+  assert.equal(again.status, 200);
+  assert.deepEqual(again.body, { ...first.body, duplicate: true });
+  assert.equal(again.headers.get('idempotency-replayed'), 'true');
+  const other = await hub.api('POST', POSTS, notification(user, { key: 'k1', title: 'Unpaid' }));
+  assertError(other, 409, 'key_conflict', 'key');
+  assert.equal(other.body.error.id, first.body.id);
+  const list = await hub.api('GET', inbox(user));
+  assert.equal(list.body.items.length, 1);
+  assert.equal(list.body.items[0].title, 'Paid');
+});
+
+test('the header Idempotency-Key is a key, also for each place of an array', async () => {
+  const user = newUser();
+  const headers = { 'idempotency-key': 'request-1' };
+  const one = await hub.api('POST', POSTS, notification(user), headers);
+  assert.equal(one.status, 201);
+  assert.equal((await hub.api('POST', POSTS, notification(user), headers)).body.id, one.body.id);
+  const list = [notification(user, { title: 'a' }), notification(user, { title: 'b' })];
+  const first = await hub.api('POST', POSTS, list, headers);
+  assert.deepEqual(first.body.results.map((result) => result.status), [201, 201]);
+  const again = await hub.api('POST', POSTS, list, headers);
+  assert.deepEqual(again.body.results.map((result) => result.status), [200, 200]);
+  assert.equal((await hub.api('GET', inbox(user))).body.items.length, 3);
+  const long = await hub.api('POST', POSTS, notification(user), { 'idempotency-key': 'x'.repeat(256) });
+  assertError(long, 400, 'bad_request', 'Idempotency-Key');
+});
+
+test('posts without any key are never taken for repeats', async () => {
+  const user = newUser();
+  for (let i = 0; i < 3; i++) {
+    assert.equal((await hub.api('POST', POSTS, notification(user))).status, 201);
+  }
+  assert.equal((await hub.api('GET', inbox(user))).body.items.length, 3);
+});
+
+test('an array answers for each of its posts', async () => {
+  const user = newUser();
+  const { status, body } = await hub.api('POST', POSTS, [
+    notification(user, { key: 'a' }),
+    notification(user, { key: 'a' }),
+    notification(user, { key: 'a', title: 'other' }),
+    { user, title: 'no type' },
+    { type: 'x', users: [`${user}-1`, `${user}-2`] },
+  ]);
+  assert.equal(status, 200);
+  assert.deepEqual(body.results.map((result) => result.status), [201, 200, 409, 422, 200]);
+  assert.equal(body.results[1].id, body.results[0].id);
+  assert.equal(body.results[2].error.id, body.results[0].id);
+  assert.equal(body.results[3].error.field, 'type');
+  assert.deepEqual(body.results[4].results.map((result) => result.user), [`${user}-1`, `${user}-2`]);
+  assert.deepEqual((await hub.api('POST', POSTS, [])).body, { results: [] });
+});
+
+test('a thousand posts in one request, and not one more', async () => {
+  const user = newUser();
+  const list = Array.from({ length: 1000 }, (_, i) => notification(user, { key: `k${i}` }));
+  const { body } = await hub.api('POST', POSTS, list);
+  assert.ok(body.results.every((result, i) => result.status === 201 && result.seq === i + 1));
+  const unread = await hub.api('GET', `${inbox(user)}/unread`);
+  assert.deepEqual(unread.body, { count: 1000, rev: 1000 });
+  assertError(await hub.api('POST', POSTS, [...list, notification(user)]), 413, 'too_large');
+});
+
+test('a post to more users than a transaction takes answers for each', async () => {
+  const name = newUser();
+  const list = Array.from({ length: 2500 }, (_, i) => `${name}-${i}`);
+  const { status, body } = await hub.api('POST', POSTS, { type: 'x', users: list, key: 'all' });
+  assert.equal(status, 200);
+  assert.deepEqual(body.results.map((result) => result.user), list);
+  assert.ok(body.results.every((result) => result.status === 201 && result.seq === 1));
+});
+
+test('what is wrong with a post is named', async () => {
+  const bad = [
+    [422, 'invalid_field', 'user', { user: 'a/b', type: 'x' }],
+    [422, 'invalid_field', 'type', { user: 'a' }],
+    [422, 'invalid_field', 'priority', notification('a', { priority: 'huge' })],
+    [422, 'invalid_field', 'expires_at', notification('a', { expires_at: 'soon' })],
+    [422, 'invalid_field', 'reply', notification('a', { reply: 'stream' })],
+    [422, 'invalid_field', 'event', { user: 'a', event: 'x', args: [] }],
+    [413, 'too_large', 'title', notification('a', { title: 'x'.repeat(501) })],
+    [413, 'too_large', 'users', { type: 'x', users: Array.from({ length: 10001 }, (_, i) => `u${i}`) }],
+  ];
+  for (const [status, code, field, body] of bad) {
+    assertError(await hub.api('POST', POSTS, body), status, code, field);
+  }
+  for (const body of ['', '{', '"text"', '[1', 'null', '\xff{}']) {
+    const headers = { authorization: `Bearer ${hub.apiKey}` };
+    const answer = await raw(hub, 'POST', POSTS, { headers, body: Buffer.from(body, 'latin1') });
+    assertError({ ...answer, body: JSON.parse(answer.body) }, 400, 'bad_request');
+  }
+  const large = await raw(hub, 'POST', POSTS, {
+    headers: { authorization: `Bearer ${hub.apiKey}`, 'content-length': 2 ** 21 },
+  }).catch((error) => error);
+  assert.ok(large.status === 413 || large.code === 'ECONNRESET', JSON.stringify(large));
+});
+
+test('keys are checked before anything else', async () => {
+  const missing = await raw(hub, 'GET', inbox('a'));
+  assert.equal(missing.status, 401);
+  assert.match(missing.headers['www-authenticate'], /^Bearer/);
+  assertError(await hub.api('GET', inbox('a'), undefined, key('wrong-key-0123456789')), 401, 'unauthorized');
+  assertError(await hub.api('POST', POSTS, notification('a'), READER), 403, 'forbidden');
+  assertError(await hub.api('GET', inbox('a'), undefined, PUBLISHER), 403, 'forbidden');
+  assertError(await hub.api('DELETE', inbox('a')), 403, 'forbidden');
+  assertError(await hub.api('POST', '/api/v1/users/a/disconnect', undefined, READER), 403, 'forbidden');
+  assertError(await hub.api('GET', '/api/ws/stats', undefined, PUBLISHER), 403, 'forbidden');
+});
+
+test('too many wrong keys of an address are refused unread, for a while', async () => {
+  const own = await startHub({ env: { PEAL_LIMITS_REFUSALS_PER_MINUTE: '3', PEAL_SHARDS: '1' } });
+  try {
+    const path = inbox('a');
+    const codes = [];
+    for (let i = 0; i < 5; i++) {
+      codes.push((await own.api('GET', path, undefined, key(`wrong-key-0123456789-${i}`))).status);
+    }
+    assert.deepEqual(codes, [401, 401, 401, 429, 429]);
+    const right = await own.api('GET', path);
+    assertError(right, 429, 'rate_limited');
+    assert.ok(Number(right.headers.get('retry-after')) > 0);
+  } finally {
+    await own.stop();
+  }
+});
+
+test('lists go page by page and filter', async () => {
+  const user = newUser();
+  const posts = Array.from({ length: 25 }, (_, i) => ({ user, type: i % 5 ? 'a' : 'b', title: `${i}` }));
+  await hub.api('POST', POSTS, posts);
+  const first = await hub.api('GET', inbox(user), undefined, READER);
+  assert.equal(first.status, 200);
+  assert.deepEqual(first.body.items.map((item) => item.seq), Array.from({ length: 20 }, (_, i) => 25 - i));
+  const second = await hub.api('GET', `${inbox(user)}?after=${first.body.next}`, undefined, READER);
+  assert.deepEqual(second.body.items.map((item) => item.seq), [5, 4, 3, 2, 1]);
+  assert.equal(second.body.next, null);
+  const ofType = await hub.api('GET', `${inbox(user)}?type=b&limit=3&fields=id,title`);
+  assert.deepEqual(ofType.body.items.map((item) => item.title), ['20', '15', '10']);
+  assert.deepEqual(Object.keys(ofType.body.items[0]), ['id', 'title']);
+  await hub.api('POST', `${inbox(user)}/read`, { upTo: 23 });
+  const unread = await hub.api('GET', `${inbox(user)}?state=unread`);
+  assert.deepEqual(unread.body.items.map((item) => item.seq), [25, 24]);
+  for (const query of ['limit=0', 'limit=101', 'limit=x', 'after=-1', 'state=lost', 'fields=secret', 'type=%ff']) {
+    assertError(await hub.api('GET', `${inbox(user)}?${query}`), 422, 'invalid_field', query.split('=')[0]);
+  }
+});
+
+test('reading by ids, up to a seq and all, and what each answers', async () => {
+  const user = newUser();
+  const posts = await hub.api('POST', POSTS, Array.from({ length: 5 }, () => notification(user)));
+  const ids = posts.body.results.map((result) => result.id);
+  const read = (body) => hub.api('POST', `${inbox(user)}/read`, body);
+  assert.deepEqual((await read({ ids: [ids[4], ids[3]] })).body, { changed: 2, rev: 6, unread: 3 });
+  assert.deepEqual((await read({ ids: [ids[4]] })).body, { changed: 0, rev: 6, unread: 3 });
+  assert.deepEqual((await read(ids[0])).body, { changed: 1, rev: 7, unread: 2 });
+  assert.deepEqual((await read({ upTo: 2 })).body, { changed: 1, rev: 8, unread: 1 });
+  const all = await hub.api('POST', `${inbox(user)}/read-all`);
+  assert.deepEqual(all.body, { changed: 1, rev: 9, unread: 0 });
+  const item = (await hub.api('GET', `${POSTS}/${ids[0]}`)).body;
+  assert.equal(item.isRead, true);
+  assert.ok(Math.abs(Date.parse(item.readAt) - Date.now()) < 60_000);
+  assertError(await read({ ids: [] }), 422, 'invalid_field', 'ids');
+  assertError(await read({ ids: ['x'] }), 422, 'invalid_field', 'ids');
+  assertError(await read({ upTo: -1 }), 422, 'invalid_field', 'upTo');
+  assertError(await read({ ids: Array(501).fill(ids[0]) }), 413, 'too_large', 'ids');
+});
+
+test('a user sees the own inbox with a token, and no other', async () => {
+  const [user, other] = [newUser(), newUser()];
+  const { body } = await hub.api('POST', POSTS, notification(user));
+  const own = key(hub.token(user));
+  assert.equal((await hub.api('GET', inbox(user), undefined, own)).body.items.length, 1);
+  assert.equal((await hub.api('GET', `${POSTS}/${body.id}`, undefined, own)).status, 200);
+  assert.equal((await hub.api('POST', `${inbox(user)}/read-all`, undefined, own)).body.changed, 1);
+  const stranger = key(hub.token(other));
+  assertError(await hub.api('GET', inbox(user), undefined, stranger), 403, 'forbidden');
+  assertError(await hub.api('GET', `${POSTS}/${body.id}`, undefined, stranger), 404, 'not_found');
+  assertError(await hub.api('POST', POSTS, notification(user), own), 401, 'unauthorized');
+  const expired = key(hub.token(user, { exp: 1000 }));
+  assertError(await hub.api('GET', inbox(user), undefined, expired), 401, 'unauthorized');
+  assertError(await hub.api('GET', `${POSTS}/no-id`), 404, 'not_found');
+});
+
+test('calls with a token have a rate of their own', async () => {
+  const own = await startHub({ env: { PEAL_LIMITS_API_PER_MINUTE: '2', PEAL_SHARDS: '1' } });
+  try {
+    const codes = [];
+    for (let i = 0; i < 3; i++) {
+      codes.push((await own.api('GET', inbox('a'), undefined, key(own.token('a')))).status);
+    }
+    assert.deepEqual(codes, [200, 200, 429]);
+    assert.equal((await own.api('GET', inbox('b'), undefined, key(own.token('b')))).status, 200);
+  } finally {
+    await own.stop();
+  }
+});
+
+test('erasing needs the scope admin and leaves nothing to read', async () => {
+  const user = newUser();
+  await hub.api('POST', POSTS, [notification(user), notification(user)]);
+  const { status, body } = await hub.api('DELETE', inbox(user), undefined, ADMIN);
+  assert.equal(status, 200);
+  assert.equal(body.changed, 2);
+  assert.equal(body.unread, 0);
+  assert.deepEqual((await hub.api('GET', inbox(user))).body.items, []);
+});
+
+test('an answer has an ETag that changes with the inbox', async () => {
+  const user = newUser();
+  await hub.api('POST', POSTS, notification(user));
+  const first = await hub.api('GET', inbox(user));
+  const etag = first.headers.get('etag');
+  assert.equal(first.headers.get('x-cache'), 'MISS');
+  const get = (tag) => hub.api('GET', inbox(user), undefined, { 'if-none-match': tag });
+  const known = await get(`"other", ${etag}`);
+  assert.equal(known.status, 304);
+  assert.equal(known.headers.get('etag'), etag);
+  assert.equal(known.body, '');
+  await hub.api('POST', `${inbox(user)}/read-all`);
+  const changed = await get(etag);
+  assert.equal(changed.status, 200);
+  assert.notEqual(changed.headers.get('etag'), etag);
+});
+
+test('large answers are compressed for who wants it', async () => {
+  const user = newUser();
+  await hub.api('POST', POSTS, Array.from({ length: 20 }, () => notification(user)));
+  const authorization = `Bearer ${hub.apiKey}`;
+  const get = (headers, path = inbox(user)) => raw(hub, 'GET', path, { headers: { authorization, ...headers } });
+  const plain = await get({});
+  assert.equal(plain.headers['content-encoding'], undefined);
+  const packed = await get({ 'accept-encoding': 'br;q=1, GZIP;q=0.5' });
+  assert.equal(packed.headers['content-encoding'], 'gzip');
+  assert.ok(packed.body.length < plain.body.length / 2);
+  assert.deepEqual(JSON.parse(gunzipSync(packed.body)), JSON.parse(plain.body));
+  const refused = [
+    { 'accept-encoding': 'gzip', 'x-no-compression': '1' },
+    { 'accept-encoding': 'gzip;q=0' },
+    { 'accept-encoding': 'br' },
+  ];
+  for (const headers of refused) {
+    assert.equal((await get(headers)).headers['content-encoding'], undefined, JSON.stringify(headers));
+  }
+  const small = await get({ 'accept-encoding': 'gzip' }, `${inbox(user)}/unread`);
+  assert.equal(small.headers['content-encoding'], undefined);
+});
+
+test('what changes over HTTP reaches the user\'s devices', async () => {
+  const user = newUser();
+  const socket = hub.socketIo(user);
+  await within(new Promise((resolve) => socket.once('hub:ready', resolve)), 'hub:ready');
+  const arrived = new Promise((resolve) => socket.once('notification', resolve));
+  const { body } = await hub.api('POST', POSTS, notification(user));
+  assert.equal((await within(arrived, 'notification')).id, body.id);
+  const changed = new Promise((resolve) => socket.once('notification:state', resolve));
+  await hub.api('POST', `${inbox(user)}/read`, { ids: [body.id] });
+  assert.deepEqual((await within(changed, 'notification:state')).ids, [body.id]);
+  socket.close();
+});
+
+test('events reach rooms that a backend put the user into, until it takes them out', async () => {
+  const user = newUser();
+  const socket = hub.socketIo(user);
+  await within(new Promise((resolve) => socket.once('hub:ready', resolve)), 'hub:ready');
+  const rooms = (body) => hub.api('POST', `/api/v1/users/${user}/rooms`, body, PUBLISHER);
+  const event = (args) => hub.api('POST', '/api/v1/events', { event: 'progress', args, to: { rooms: ['job:7'] } });
+  const seen = [];
+  socket.on('progress', (value) => seen.push(value));
+  assert.equal((await rooms({ join: ['job:7'] })).status, 202);
+  await until(async () => {
+    assert.equal((await event(['in'])).status, 202);
+    return seen.includes('in');
+  }, 'an event of the room');
+  await rooms({ leave: ['job:7'] });
+  await until(async () => {
+    const before = seen.length;
+    await event(['out']);
+    const direct = new Promise((resolve) => socket.once('direct', resolve));
+    await hub.api('POST', '/api/v1/events', { event: 'direct', args: [], to: { users: [user] } });
+    await within(direct, 'direct');
+    return seen.length === before;
+  }, 'no more events of the room');
+  assertError(await rooms({ join: ['user:1'] }), 422, 'invalid_field', 'join');
+  assertError(await rooms({}), 422, 'invalid_field', 'join');
+  assertError(await rooms({ leave: 'x' }), 422, 'invalid_field', 'leave');
+  socket.close();
+});
+
+test('a backend ends the connections of a user', async () => {
+  const user = newUser();
+  const sockets = [hub.socketIo(user), hub.socketIo(user)];
+  await Promise.all(sockets.map((one) => within(new Promise((resolve) => one.once('hub:ready', resolve)), 'ready')));
+  const gone = sockets.map((one) => new Promise((resolve) => one.once('disconnect', resolve)));
+  assert.equal((await hub.api('POST', `/api/v1/users/${user}/disconnect`, undefined, ADMIN)).status, 202);
+  const reasons = await within(Promise.all(gone), 'disconnected');
+  assert.deepEqual(reasons, ['io server disconnect', 'io server disconnect']);
+});
+
+test('events that cannot be published are refused', async () => {
+  const bad = [
+    [422, 'invalid_field', 'event', { args: [], to: { all: true } }],
+    [422, 'invalid_field', 'args', { event: 'x', args: {}, to: { all: true } }],
+    [422, 'invalid_field', 'retain', { event: 'x', args: [], to: { all: true }, retain: 'x' }],
+  ];
+  for (const [status, code, field, body] of bad) {
+    assertError(await hub.api('POST', '/api/v1/events', body), status, code, field);
+  }
+  assert.equal((await hub.api('POST', '/api/v1/events', { event: 'x', args: [] })).status, 422);
+  assertError(await hub.api('POST', '/api/v1/events', []), 400, 'bad_request');
+});
+
+test('a client that goes while the store works costs nothing', async () => {
+  const user = newUser();
+  const body = JSON.stringify(Array.from({ length: 200 }, () => notification(user)));
+  const headers = { authorization: `Bearer ${hub.apiKey}`, 'content-length': Buffer.byteLength(body) };
+  for (let i = 0; i < 20; i++) {
+    await new Promise((resolve) => {
+      const outgoing = httpRequest(hub.url + POSTS, { method: 'POST', headers, agent: false });
+      outgoing.on('error', resolve);
+      outgoing.end(body, () => outgoing.destroy(new Error('gone')));
+    });
+  }
+  const one = await hub.api('POST', POSTS, notification(user));
+  assert.equal(one.status, 201);
+});
+
+test('statistics have the shapes that are promised', async () => {
+  const user = newUser();
+  const socket = hub.socketIo(user);
+  await within(new Promise((resolve) => socket.once('hub:ready', resolve)), 'hub:ready');
+  await hub.api('POST', `/api/v1/users/${user}/rooms`, { join: ['stats:1'] }, PUBLISHER);
+  socket.emit('notification:list', {});
+  const { stats } = await until(async () => {
+    const { body } = await hub.api('GET', '/api/ws/stats', undefined, READER);
+    return body.stats.rooms.includes('stats:1') && body.stats.events['notification:list'] > 0 && body;
+  }, 'the room in the statistics');
+  assert.ok(stats.activeConnections >= 1);
+  assert.ok(stats.roomCount >= 1);
+  assert.ok(Number.isInteger(stats.uptime));
+  const { body: health } = await hub.api('GET', '/api/v1/health/performance', undefined, READER);
+  assert.equal(health.status, 'healthy');
+  for (const name of ['averageResponseTime', 'cacheHitRate', 'errorRate', 'activeConnections']) {
+    assert.equal(typeof health.metrics[name], 'number', name);
+  }
+  assert.ok(health.metrics.averageResponseTime > 0);
+  const { body: queries } = await hub.api('GET', '/api/diagnostics/query-stats', undefined, READER);
+  assert.equal(queries.success, true);
+  const rows = Object.values(queries.stats.queryBreakdown);
+  assert.equal(rows.reduce((sum, row) => sum + row.count, 0), queries.stats.totalQueries);
+  const names = ['count', 'avgTime', 'minTime', 'maxTime', 'p50', 'p95', 'p99'];
+  assert.ok(rows.every((row) => names.every((name) => typeof row[name] === 'number')));
+  assert.ok(Array.isArray(queries.stats.slowestQueries));
+  const { body: slow } = await hub.api('GET', '/api/diagnostics/slow-queries?limit=5', undefined, READER);
+  assert.equal(slow.success, true);
+  assert.ok(slow.slowQueries.length <= 5);
+  assertError(await hub.api('GET', '/api/diagnostics/slow-queries?limit=0'), 422, 'invalid_field', 'limit');
+  socket.close();
+});
+
+test('metrics are Prometheus text in which every sample has a type', async () => {
+  const answer = await fetch(`${hub.internalUrl}/metrics`);
+  assert.match(answer.headers.get('content-type'), /^text\/plain; version=0\.0\.4/);
+  const types = new Map();
+  const samples = new Set();
+  for (const line of (await answer.text()).trimEnd().split('\n')) {
+    const type = /^# TYPE (peal_[a-z0-9_]+) (counter|gauge|histogram)$/.exec(line);
+    const sample = /^(peal_[a-z0-9_]+)(\{[a-z]+="[^"\\]*"(?:,[a-z]+="[^"\\]*")*\})? (\d[0-9.e+]*)$/.exec(line);
+    if (type) {
+      assert.ok(!types.has(type[1]), `${type[1]} has two types`);
+      types.set(type[1], type[2]);
+    } else if (sample) {
+      const name = sample[1].replace(/_(bucket|sum|count)$/, '');
+      const known = types.get(sample[1]) ?? types.get(name);
+      assert.ok(known, line);
+      assert.equal(known === 'counter', sample[1].endsWith('_total'), line);
+      assert.ok(!samples.has(sample[1] + sample[2]), `${line} twice`);
+      samples.add(sample[1] + sample[2]);
+    } else {
+      assert.match(line, /^# HELP peal_[a-z0-9_]+ \S/);
+    }
+  }
+  assert.ok(await hub.metric('peal_notifications_stored_total') > 0);
+  assert.ok(await hub.metric('peal_process_open_fds') > 5);
+  assert.ok(await hub.metric('peal_process_resident_memory_bytes') > 1e6);
+  assert.equal((await fetch(`${hub.url}/metrics`)).status, 404);
+});
+
+test('tenants: a key of one acts for it alone', async () => {
+  const config = `
+    auth { tenants = on }
+    api_key "acme" { key = "acme-0123456789abcdef" scopes = {publish, read} tenant = acme }
+    api_key "every" { key = "every-0123456789abcde" scopes = {publish, read} }
+  `;
+  const own = await startHub({ config });
+  try {
+    const acme = key('acme-0123456789abcdef');
+    const every = key('every-0123456789abcde');
+    const post = (body, headers) => own.api('POST', POSTS, body, headers);
+    const { body } = await post(notification('a'), acme);
+    assert.equal((await post(notification('a', { tenant: 'acme' }), every)).body.seq, 2);
+    assert.equal((await post(notification('a', { tenant: 'other' }), every)).body.seq, 1);
+    assertError(await post(notification('a', { tenant: 'other' }), acme), 403, 'forbidden', 'tenant');
+    const count = async (query, headers) => (await own.api('GET', `${inbox('a')}${query}`, undefined, headers)).body.items?.length;
+    assert.equal(await count('', acme), 2);
+    assert.equal(await count('?tenant=acme', every), 2);
+    assert.equal(await count('?tenant=other', every), 1);
+    assert.equal(await count('', every), 0);
+    assertError(await own.api('GET', `${inbox('a')}?tenant=other`, undefined, acme), 403, 'forbidden', 'tenant');
+    assert.equal((await own.api('GET', `${POSTS}/${body.id}`, undefined, acme)).status, 200);
+    assertError(await own.api('GET', `${POSTS}/${body.id}?tenant=other`, undefined, every), 404, 'not_found');
+    const token = key(own.token('a', { tenant: 'other' }));
+    assert.equal(await count('', token), 1);
+    const all = { event: 'x', args: [], to: { all: true } };
+    assertError(await own.api('POST', '/api/v1/events', all, acme), 403, 'forbidden', 'all');
+    assertError(await own.api('GET', '/api/ws/stats', undefined, acme), 403, 'forbidden');
+  } finally {
+    await own.stop();
+  }
+});
+
+test('ready names a dependency that is away, and stays ready', async () => {
+  const redis = await startRedis();
+  const own = await startHub({ redis });
+  try {
+    const ready = async () => {
+      const answer = await fetch(`${own.internalUrl}/readyz`);
+      return { status: answer.status, body: await answer.json() };
+    };
+    await until(async () => (await ready()).body.status === 'ready', 'ready with Redis');
+    await redis.shutdown();
+    await until(async () => (await ready()).body.status === 'degraded', 'degraded without Redis');
+    assert.deepEqual(await ready(), { status: 200, body: { status: 'degraded', degraded: ['bus'] } });
+    assert.equal((await own.api('POST', POSTS, notification('a'))).status, 201);
+    assert.equal((await fetch(`${own.internalUrl}/healthz`)).status, 200);
+    await redis.restart();
+    await until(async () => (await ready()).body.status === 'ready', 'ready again');
+  } finally {
+    await own.stop();
+    await redis.stop();
+  }
+});
