@@ -5,6 +5,7 @@ import { request as httpRequest } from 'node:http';
 import { after, before, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { startHub } from './support/hub.mjs';
+import { startPostgres } from './support/postgres.mjs';
 import { startRedis } from './support/redis.mjs';
 import { until, within } from './support/wait.mjs';
 
@@ -497,5 +498,33 @@ test('ready names a dependency that is away, and stays ready', async () => {
   } finally {
     await own.stop();
     await redis.stop();
+  }
+});
+
+test('nothing is accepted while the store is away', async () => {
+  const postgres = await startPostgres();
+  const own = await startHub({ postgres });
+  try {
+    const first = await own.api('POST', POSTS, notification('a', { key: 'k' }));
+    assert.equal(first.status, 201);
+    await postgres.kill();
+    const refused = await own.api('POST', POSTS, notification('a', { key: 'k2' }));
+    assertError(refused, 503, 'unavailable');
+    assert.ok(Number(refused.headers.get('retry-after')) > 0);
+    assertError(await own.api('POST', POSTS, [notification('a', { key: 'k2' })]), 503, 'unavailable');
+    assertError(await own.api('GET', inbox('a')), 503, 'unavailable');
+    const ready = await fetch(`${own.internalUrl}/readyz`);
+    assert.equal(ready.status, 200);
+    assert.deepEqual(await ready.json(), { status: 'degraded', degraded: ['store'] });
+    await postgres.restart();
+    const stored = await until(async () => {
+      const answer = await own.api('POST', POSTS, notification('a', { key: 'k2' }));
+      return answer.status < 300 && answer;
+    }, 'stored again');
+    assert.equal(stored.body.seq, 2);
+    assert.equal((await own.api('POST', POSTS, notification('a', { key: 'k' }))).body.id, first.body.id);
+  } finally {
+    await own.stop();
+    await postgres.stop();
   }
 });
