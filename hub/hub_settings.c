@@ -14,6 +14,7 @@
 #include "hub/hub.h"
 #include "hub/hub_rules.h"
 #include "hub/jwt_config.h"
+#include "hub/metrics.h"
 #include "hub/origin.h"
 #include "hub/peal_app.h"
 #include "hub/session_layer.h"
@@ -165,6 +166,7 @@ struct http_server_config hub_settings_http(const struct hub_settings *settings)
 {
     const struct config *config = settings->config;
     return (struct http_server_config){
+        .observe = metrics_observe,
         .max_head_bytes = (uint32_t)config->limits_head_bytes,
         .max_headers = config->limits_headers,
         .max_body_bytes = (uint32_t)config->limits_body_bytes,

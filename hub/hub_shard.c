@@ -422,6 +422,10 @@ void hub_shards_stop(struct hub *hub)
             loop_join(hub->shards[i].loop);
         }
     }
+    for (unsigned i = 0; i < hub->shard_count; i++) { /* its timer is in the actor system's wheel */
+        positions_destroy(hub->shards[i].shard.positions);
+        hub->shards[i].shard.positions = NULL;
+    }
 }
 
 void hub_shards_finish(struct hub *hub)
@@ -431,7 +435,6 @@ void hub_shards_finish(struct hub *hub)
         if (shard->hub == NULL) {
             continue;
         }
-        positions_destroy(shard->shard.positions);
         if (shard->created) {
             loop_destroy(shard->loop);
         }
