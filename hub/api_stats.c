@@ -280,7 +280,7 @@ void api_stats_slow(struct http_request *request, void *context)
     }
     struct builder out = {0};
     builder_str(&out, "{\"success\":true,\"slowQueries\":");
-    write_slow(context, (size_t)limit, &out);
+    write_slow(api_shard(request), (size_t)limit, &out);
     builder_byte(&out, '}');
     api_answer(request, 200, BYTES("Cache-Control: no-store\r\n"), &out);
 }
