@@ -15,6 +15,7 @@
 #include "hub/upgrade.h"
 
 struct session_layer *world_layer;
+struct session_config world_config;
 struct socket *world_socket;
 bool world_kick_on_open;
 bool world_allow_origin;
@@ -141,7 +142,7 @@ void world_tell_lost(void)
 
 void world_begin(void)
 {
-    struct session_config config = {
+    world_config = (struct session_config){
         .app = {.ops = &ops},
         .origin_allowed = on_origin,
         .sha1 = fake_sha1,
@@ -159,7 +160,7 @@ void world_begin(void)
     diary = (struct builder){0};
     /* Near the point where the low 32 bits of the time wrap. */
     fake_begin(UINT32_MAX - UINT64_C(700));
-    world_layer = session_layer_create(&config, FAKE_SHARDS);
+    world_layer = session_layer_create(&world_config, FAKE_SHARDS);
     for (unsigned i = 0; i < FAKE_SHARDS; i++) {
         session_layer_start(world_layer, fake_shard(i));
     }

@@ -24,6 +24,9 @@ enum {
 
 extern struct session_layer *world_layer;
 
+/* What it was made with; for session_layer_reload. */
+extern struct session_config world_config;
+
 /* The socket that was last opened. */
 extern struct socket *world_socket;
 

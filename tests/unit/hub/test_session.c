@@ -155,6 +155,65 @@ Test(session, tells_what_was_lost)
     cr_assert_str_eq(world_diary(), "lost 1\n");
 }
 
+/* --- other settings ------------------------------------------------------------------------ */
+
+static void reload(void)
+{
+    for (unsigned i = 0; i < FAKE_SHARDS; i++) {
+        session_layer_reload(world_layer, fake_shard(i), &world_config);
+    }
+}
+
+Test(session, limits_change_for_who_is_there)
+{
+    unsigned joined = world_joined_peer();
+    unsigned fresh = world_peer();
+    world_config.before_auth.message_bytes = 55;
+    world_config.after_auth.message_bytes = 777;
+    reload();
+    cr_assert_eq(fake_message_limit(joined), 777);
+    cr_assert_eq(fake_message_limit(fresh), 55);
+    fake_text(fresh, "40{\"token\":\"move\"}");
+    cr_assert_eq(fake_peer_shard(fresh), 1);
+    world_config.after_auth.message_bytes = 888;
+    session_layer_reload(world_layer, fake_shard(1), &world_config);
+    cr_assert_eq(fake_message_limit(fresh), 888, "those of the shard it has moved to");
+    cr_assert_eq(fake_message_limit(joined), 777);
+}
+
+Test(session, silence_ends_it)
+{
+    unsigned peer = world_joined_peer();
+    world_config.idle_timeout_ms = 450;
+    reload();
+    fake_pass(400);
+    cr_assert_str_eq(fake_sent(peer), "2");
+    fake_text(peer, "3"); /* a heartbeat counts */
+    fake_pass(440);
+    world_assert_open(peer);
+    fake_pass(15);
+    world_assert_closing(peer, CLOSE_IDLE);
+}
+
+Test(session, heartbeats_are_silence_where_they_are_to_be_ignored)
+{
+    unsigned peer = world_joined_peer();
+    unsigned plain = world_plain("peal.json.v1");
+    world_config.idle_timeout_ms = 450;
+    world_config.idle_ignores_heartbeats = true;
+    reload();
+    fake_pass(400);
+    fake_text(peer, "3");
+    fake_text(plain, "[[\"hub:pong\"]]");
+    fake_pass(40);
+    world_assert_open(peer);
+    world_assert_open(plain);
+    fake_text(plain, "[[\"a\"]]");
+    fake_pass(15);
+    world_assert_closing(peer, CLOSE_IDLE);
+    world_assert_open(plain);
+}
+
 /* --- draining and stopping ----------------------------------------------------------------- */
 
 Test(session, drains_evenly_over_the_window)

@@ -23,6 +23,9 @@ enum { TEXT = 0x81, BINARY = 0x82, CLOSE = 0x88, PING = 0x89, PONG = 0x8a, FIN =
 struct server {
     struct rig rig;
     struct websocket_limits limits;
+    uint64_t turn;
+    unsigned in_turn; /* messages in `turn` */
+    unsigned most_in_turn;
     bool late; /* answer by message to itself, as an actor would */
     bool moves; /* to the other shard with each message */
     bool close_in_message;
@@ -84,6 +87,11 @@ static void on_message(struct websocket *websocket, bool binary, struct bytes me
     struct server *server = client->server;
     struct sched *sched = loop_shard(connection_loop(websocket->connection))->sched;
     server->messages++;
+    uint64_t turn = loop_turn(connection_loop(websocket->connection));
+    server->in_turn = turn == server->turn ? server->in_turn + 1 : 1;
+    server->turn = turn;
+    server->most_in_turn =
+        server->in_turn > server->most_in_turn ? server->in_turn : server->most_in_turn;
     if (server->silent) {
         return;
     }
@@ -441,6 +449,36 @@ Test(websocket, b10_b13_b14_control_frames_are_limited)
         builder_reset(&vector.input);
         builder_reset(&vector.expected);
     }
+}
+
+Test(websocket, others_have_their_turn)
+{
+    enum { MESSAGES = 20000 };
+    struct server *server = start(1);
+    server->limits.events_per_turn = 3;
+    struct builder input = {0};
+    struct builder expected = {0};
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        char text[8];
+        int len = snprintf(text, sizeof(text), "%u", i);
+        add_client_frame(&input, TEXT, bytes_of(text, (size_t)len));
+        add_server_frame(&expected, TEXT, bytes_of(text, (size_t)len));
+    }
+    add_client_frame(&input, CLOSE, bytes_of(NULL, 0));
+    int fd = rig_connect(&server->rig);
+    cr_assert(rig_send(fd, builder_bytes(&input)));
+    struct bytes sent = builder_bytes(&expected);
+    char *got = malloc(sent.len);
+    cr_assert_eq(rig_recv(fd, got, sent.len), sent.len);
+    cr_expect_eq(memcmp(got, sent.at, sent.len), 0);
+    close(fd);
+    cr_expect(rig_wait(&server->rig, 0, is_closed, server));
+    cr_expect_eq(server->messages, MESSAGES);
+    cr_expect_leq(server->most_in_turn, 3);
+    free(got);
+    builder_reset(&input);
+    builder_reset(&expected);
+    stop(server);
 }
 
 Test(websocket, pongs_do_not_pile_up)
