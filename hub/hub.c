@@ -25,6 +25,7 @@
 #include "hub/redis.h"
 #include "hub/routes.h"
 #include "hub/session_layer.h"
+#include "hub/solo.h"
 #include "hub/tenant_counts.h"
 #include "sql/store.h"
 
@@ -137,6 +138,17 @@ static int make_settings(struct hub *hub)
     return 0;
 }
 
+static int claim_bus(const struct hub *hub)
+{
+    struct builder error = {0};
+    int status = solo_claim(hub, &error);
+    if (status != 0) {
+        return fail_built(status, &error);
+    }
+    builder_reset(&error);
+    return 0;
+}
+
 static int build(struct hub *hub)
 {
     int status = check_dev(hub->config);
@@ -145,6 +157,9 @@ static int build(struct hub *hub)
     }
     if (status == 0) {
         status = check_bus(hub);
+    }
+    if (status == 0) {
+        status = claim_bus(hub);
     }
     if (status == 0) {
         status = open_store(hub);

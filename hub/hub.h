@@ -26,6 +26,7 @@ struct listener;
 struct loop;
 struct session_layer;
 struct store;
+struct solo;
 struct sweeper;
 struct tenant_counts;
 
@@ -49,6 +50,7 @@ struct hub_shard {
     uint64_t next_expiry; /* wall clock ms: no token of a socket here expires before */
     uint64_t stop_by; /* monotonic ms */
     struct sweeper *sweeper; /* on shard 0 */
+    struct solo *solo; /* on shard 0, with SQLite and Redis */
     bool created;
     bool store_closing;
     bool bus_closed;

@@ -25,6 +25,7 @@
 #include "hub/peal_app.h"
 #include "hub/redis.h"
 #include "hub/session_layer.h"
+#include "hub/solo.h"
 #include "hub/sweeper.h"
 #include "sql/store.h"
 
@@ -179,6 +180,7 @@ static int on_start(struct loop *loop, void *context)
         session_layer_start(hub->sessions, &shard->shard);
         start_clock(shard, uv);
         hub_sweeper_start(shard);
+        solo_start(shard);
         status = open_listeners(shard);
     }
     if (status != 0 && shard->shard.store != NULL) {
@@ -394,6 +396,7 @@ static void on_stop(struct loop *loop, void *context)
     }
     session_layer_stop(shard->hub->sessions, &shard->shard, CLOSE_DRAINING);
     hub_sweeper_stop(shard);
+    solo_stop(shard);
     close_timer(&shard->clock);
     cluster_destroy(shard->shard.cluster);
     shard->shard.cluster = NULL;
