@@ -14,6 +14,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "support")]
 sys.dont_write_bytecode = True
 import check_arrows  # noqa: E402
 import check_headers  # noqa: E402
+import check_settings  # noqa: E402
 import check_size  # noqa: E402
 import check_words  # noqa: E402
 import tally  # noqa: E402
@@ -35,6 +36,27 @@ class Tree(unittest.TestCase):
         self.assertEqual(len(found), len(fragments), found)
         for problem, fragment in zip(found, fragments):
             self.assertIn(fragment, problem)
+
+
+class Settings(Tree):
+    ROWS = ('X(INT, a_b, "a.b", "1", 0, 9, "", RELOAD,\n  "Prose, FIXED or not.")\n'
+            'X(BOOL, c, "c", "on", 0, 0, "", FIXED, "Prose.")\n')
+
+    def test_settings_that_are_read_pass(self):
+        self.expect(check_settings, {
+            "hub/config.def": self.ROWS, "hub/config_blocks.def": 'API_KEY(INT, d, d_ms, "1", "")\n',
+            "hub/x.c": "f(shard->settings->config->a_b, hub->config->c, key->d_ms);\n"})
+
+    def test_settings_that_do_nothing_fail(self):
+        self.expect(check_settings, {
+            "hub/config.def": self.ROWS, "hub/config_blocks.def": 'API_KEY(INT, d, d_ms, "1", "")\n',
+            "hub/config_check.c": "config->a_b + config->c + key->d_ms", "hub/x.c": ""},
+            "a.b: nothing", "c: nothing", "api_key d: nothing")
+
+    def test_reloadable_settings_are_not_read_from_the_start(self):
+        self.expect(check_settings, {
+            "hub/config.def": self.ROWS, "hub/x.c": "hub->config->a_b + hub->config->c"},
+            "hub->config->a_b")
 
 
 class Arrows(Tree):
