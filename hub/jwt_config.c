@@ -75,31 +75,35 @@ static void add_secret(struct jwt_keys *keys, const char *secret)
     }
 }
 
-static int add_block(struct jwt_keys *keys, const struct config_jwt_key *key, struct builder *error)
+int jwt_key_from_config(const struct config_jwt_key *key, struct builder *file,
+    struct builder *error, struct jwt_key_options *ret_key)
 {
-    struct jwt_key_options *options = &keys->options[keys->count];
-    struct builder *file = &keys->files[keys->count];
-    *options = (struct jwt_key_options){
+    struct jwt_key_options options = {
         .kind = JWT_KEY_SECRET,
         .material = bytes_str(key->secret),
         .alg = algorithm_of(key->algorithm),
         .kid = bytes_str(key->name),
         .issuer = bytes_str(key->issuer),
     };
-    keys->count++;
-    if (key->file[0] == '\0') {
-        return 0;
+    if (key->file[0] != '\0') {
+        int status = read_file(key->file, file, error);
+        if (status != 0) {
+            return status;
+        }
+        options.material = builder_bytes(file);
+        options.kind = kind_of(options.material);
+        if (options.kind == JWT_KEY_JWK) {
+            options.alg = JWT_ALG_NONE; /* each key of the set states its own */
+        }
     }
-    int status = read_file(key->file, file, error);
-    if (status != 0) {
-        return status;
-    }
-    options->material = builder_bytes(file);
-    options->kind = kind_of(options->material);
-    if (options->kind == JWT_KEY_JWK) {
-        options->alg = JWT_ALG_NONE; /* each key of the set states its own */
-    }
+    *ret_key = options;
     return 0;
+}
+
+static int add_block(struct jwt_keys *keys, const struct config_jwt_key *key, struct builder *error)
+{
+    size_t index = keys->count++;
+    return jwt_key_from_config(key, &keys->files[index], error, &keys->options[index]);
 }
 
 static void fill_policy(struct jwt_keys *keys, const struct config *config)

@@ -9,6 +9,8 @@
 
 struct builder;
 struct config;
+struct config_jwt_key;
+struct jwt_key_options;
 struct jwt_keys;
 struct jwt_options;
 
@@ -19,6 +21,13 @@ struct jwt_options;
  */
 MUST_CHECK int jwt_keys_create(const struct config *config, const char *dev_secret,
     struct builder *error, struct jwt_keys **ret_keys);
+
+/*
+ * Make one key of its block in the settings; a key file is read into `file`, which the result
+ * points into. Statuses as above, except STATUS_INVALID: the key is not tried.
+ */
+MUST_CHECK int jwt_key_from_config(const struct config_jwt_key *key, struct builder *file,
+    struct builder *error, struct jwt_key_options *ret_key);
 
 /* Free them; NULL is allowed. */
 void jwt_keys_destroy(struct jwt_keys *keys);

@@ -2,22 +2,19 @@
 /*
  * token_command - `peal token`: print a token signed with a configured key.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "codec/base/clock.h"
 #include "codec/base/log.h"
-#include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/names.h"
 #include "hub/cli.h"
 #include "hub/config.h"
-#include "hub/crypto.h"
 #include "hub/jwt.h"
+#include "hub/jwt_config.h"
 
-enum { TTL_DEFAULT_S = 3600, TTL_MAX_S = 366 * 24 * 3600, FILE_MAX = 1 << 20, ROOMS_MAX = 64 };
+enum { TTL_DEFAULT_S = 3600, TTL_MAX_S = 366 * 24 * 3600, ROOMS_MAX = 64 };
 
 struct request {
     struct jwt_sign_options sign;
@@ -120,29 +117,6 @@ static int parse_arguments(int argc, char **argv, struct request *request)
     return request->sign.claims.user.len > 0 ? 0 : complain("say who it is for:", "--user ID");
 }
 
-/* Read a key file of at most FILE_MAX bytes; NULL (and a message) on failure. */
-static char *read_key_file(const char *path, size_t *ret_len)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char *content = fd >= 0 ? mem_alloc(FILE_MAX) : NULL;
-    size_t len = 0;
-    ssize_t got = 1;
-    while (content != NULL && len < FILE_MAX && got > 0) {
-        got = read(fd, content + len, FILE_MAX - len);
-        len += got > 0 ? (size_t)got : 0;
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    if (content == NULL || got < 0 || len == FILE_MAX) {
-        complain("cannot read the key file", path);
-        mem_free(content);
-        return NULL;
-    }
-    *ret_len = len;
-    return content;
-}
-
 static const struct config_jwt_key *find_key(const struct config *config, const char *kid)
 {
     for (size_t i = 0; i < config->jwt_key_count; i++) {
@@ -153,24 +127,9 @@ static const struct config_jwt_key *find_key(const struct config *config, const 
     return NULL;
 }
 
-static enum jwt_alg alg_of(int algorithm)
-{
-    switch ((enum config_algorithm)algorithm) {
-    case ALGORITHM_HS256:
-        return JWT_ALG_HS256;
-    case ALGORITHM_RS256:
-        return JWT_ALG_RS256;
-    case ALGORITHM_PS256:
-        return JWT_ALG_PS256;
-    case ALGORITHM_ES256:
-        return JWT_ALG_ES256;
-    }
-    return JWT_ALG_NONE;
-}
-
-/* The key to sign with; `*ret_file` is what it was read to, freed by the caller. */
-static bool choose_key(
-    const struct config *config, const char *kid, struct jwt_key_options *ret_key, char **ret_file)
+/* The key to sign with; its file, if it has one, is read into `file`. */
+static bool choose_key(const struct config *config, const char *kid, struct builder *file,
+    struct jwt_key_options *ret_key)
 {
     if (kid == NULL && config->auth_secret[0] != '\0') {
         *ret_key = (struct jwt_key_options){
@@ -182,18 +141,14 @@ static bool choose_key(
         complain("there is no such key:", kid != NULL ? kid : "auth.secret");
         return false;
     }
-    *ret_key = (struct jwt_key_options){
-        .kind = JWT_KEY_SECRET, .material = bytes_str(key->secret), .kid = bytes_str(key->name)};
-    if (key->file[0] != '\0') {
-        size_t len = 0;
-        *ret_file = read_key_file(key->file, &len);
-        ret_key->material = bytes_of(*ret_file, len);
-        bool json = len > 0 && memchr(" \t\r\n{", (*ret_file)[0], 5) != NULL;
-        ret_key->kind = json ? JWT_KEY_JWK : JWT_KEY_PEM;
-        ret_key->alg = json ? JWT_ALG_NONE : alg_of(key->algorithm);
+    struct builder error = {0};
+    int status = jwt_key_from_config(key, file, &error, ret_key);
+    if (status != 0) {
+        builder_byte(&error, '\0');
+        complain("the key cannot be used:", builder_bytes(&error).at);
     }
-    ret_key->issuer = bytes_str(key->issuer);
-    return key->file[0] == '\0' || *ret_file != NULL;
+    builder_reset(&error);
+    return status == 0;
 }
 
 static int print_token(const struct jwt_key_options *key, const struct jwt_sign_options *sign)
@@ -222,9 +177,9 @@ int command_token(const struct config *config, int argc, char **argv)
         return code;
     }
     struct jwt_key_options key;
-    char *file = NULL;
+    struct builder file = {0};
     code = 1;
-    if (choose_key(config, request.kid, &key, &file)) {
+    if (choose_key(config, request.kid, &file, &key)) {
         const char *issuer = config->auth_issuer;
         request.sign.issued_at = clock_wall_ms() / 1000;
         request.sign.claims.expires_at = request.sign.issued_at + request.ttl_s;
@@ -232,9 +187,6 @@ int command_token(const struct config *config, int argc, char **argv)
         request.sign.audience = bytes_str(config->auth_audience);
         code = print_token(&key, &request.sign);
     }
-    if (file != NULL) {
-        crypto_wipe(file, FILE_MAX);
-        mem_free(file);
-    }
+    builder_reset(&file);
     return code;
 }
