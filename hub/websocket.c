@@ -344,7 +344,9 @@ static int feed_data(struct websocket *websocket, struct bytes part, unsigned *d
     if (receiver->left == 0 && receiver->last) {
         receiver->last = false;
         ++*delivered;
+        receiver->delivering = true;
         websocket->ops->on_message(websocket, receiver->binary, builder_bytes(&receiver->message));
+        receiver->delivering = false;
         builder_clear(&receiver->message);
     }
     return 0;

@@ -30,6 +30,7 @@ struct server {
     bool moves; /* to the other shard with each message */
     bool close_in_message;
     bool silent;
+    bool taken_away; /* a receiver was given back while its message was being delivered */
     unsigned opened;
     unsigned closed;
     unsigned messages;
@@ -106,7 +107,10 @@ static void on_message(struct websocket *websocket, bool binary, struct bytes me
         websocket_close(websocket, CLOSE_NORMAL);
         websocket_close(websocket, CLOSE_SLOW);
     } else if (server->moves) {
+        struct loop *loop = connection_loop(websocket->connection);
+        unsigned borrowed = websocket_borrowed(loop);
         websocket_move(websocket, !sched_shard(sched), on_moved, client);
+        server->taken_away |= websocket_borrowed(loop) != borrowed;
     }
 }
 
@@ -595,6 +599,7 @@ static void run_fragmented(bool moves)
     close(fd);
     cr_expect(rig_wait(&server->rig, 0, is_closed, server));
     cr_expect_eq(server->messages, 1000);
+    cr_expect_not(server->taken_away);
     builder_reset(&input);
     builder_reset(&expected);
     free(got);
