@@ -146,9 +146,13 @@ void user_event(struct socket *socket, struct bytes data, const uint64_t *id,
 {
     struct shard *shard = socket->shard;
     struct event *event;
-    shard->stats.events_in++;
-    if (socket->user == NULL ||
-        event_from_json(data, attachments, attachment_count, 0, &event) != 0) {
+    if (socket->user == NULL) {
+        return;
+    }
+    if (event_from_json(data, attachments, attachment_count, 0, &event) != 0) {
+        /* Good on the wire, but no event of ours: its name is too long. */
+        user_refuse_later(
+            socket, id != NULL, id != NULL ? *id : 0, "", "bad_request", "Unknown event");
         return;
     }
     struct user_packet *msg = user_packet_new();
