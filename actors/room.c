@@ -127,12 +127,12 @@ static void send_interest(struct room *room, uint32_t shard, bool on)
 /* What the others are told. */
 
 static void write_notice(
-    const struct room *room, const struct room_who *who, const char *event, struct builder *out)
+    struct bytes room, const struct room_who *who, const char *event, struct builder *out)
 {
     builder_str(out, "[\"");
     builder_str(out, event);
     builder_str(out, "\",{\"roomId\":");
-    json_scan_write_string(out, wire_name_client(name_of(room)));
+    json_scan_write_string(out, wire_name_client(room));
     builder_str(out, ",\"userId\":");
     json_scan_write_string(out, buf_bytes(who->user));
     builder_str(out, ",\"userName\":");
@@ -145,32 +145,52 @@ static void write_notice(
 }
 
 /* Tell everybody in the room but the socket itself, on every node. */
-static void notify(const struct room *room, const struct room_who *who, const char *event_name)
+static void notify(struct shard *shard, struct bytes nsp, struct bytes room,
+    const struct room_who *who, const char *event_name)
 {
     struct builder text = {0};
     write_notice(room, who, event_name, &text);
     struct event *event;
     if (event_from_json(builder_bytes(&text), NULL, 0, 0, &event) == 0) {
-        struct bytes name = name_of(room);
         struct bytes sid = bytes_of(who->sid, sizeof(who->sid));
-        struct broadcast *broadcast = broadcast_new(event, &name, 1, &sid, 1);
-        sequencer_send(shard_of(&room->actor), nsp_of(room), broadcast);
+        sequencer_send(shard, nsp, broadcast_new(event, &room, 1, &sid, 1));
     }
     builder_reset(&text);
 }
 
+static void fill_who(const struct socket *socket, struct room_who *who)
+{
+    const struct claims *claims = socket->identity->claims;
+    who->socket_id = socket->id;
+    memcpy(who->sid, socket->sid, sizeof(who->sid));
+    who->user = copy(claims->user);
+    who->name = claims->name.len > 0 ? copy(claims->name) : NULL;
+}
+
+static void drop_who(struct room_who *who)
+{
+    buf_unref(who->user);
+    buf_unref(who->name);
+}
+
+void room_tell_joined(struct shard *shard, const struct socket *socket, struct bytes room)
+{
+    struct room_who who;
+    fill_who(socket, &who);
+    notify(shard, socket_nsp(socket), room, &who, "user_joined_room");
+    drop_who(&who);
+}
+
 /* Joining. */
 
-static void reply_joined(struct room *room, struct room_join *join)
+static void reply_joined(struct room *room, const struct room_join *join)
 {
     struct user_joined *msg = user_joined_new();
     msg->socket_id = join->who.socket_id;
     msg->token = join->token;
     msg->room = buf_ref(room->key);
+    msg->quiet = room->quiet;
     msg_send(room->actor.sched, join->reply_to, msg);
-    if (!room->quiet) {
-        notify(room, &join->who, "user_joined_room");
-    }
 }
 
 static void refuse(struct room *room, const struct room_join *join)
@@ -243,7 +263,7 @@ static void on_leave(struct room *room, struct room_leave *msg)
         send_interest(room, msg->shard, false);
     }
     if (!msg->quiet && !room->quiet) {
-        notify(room, &msg->who, "user_left_room");
+        notify(shard_of(&room->actor), nsp_of(room), name_of(room), &msg->who, "user_left_room");
     }
     if (room->members == 0) {
         actor_stop(&room->actor);
@@ -285,12 +305,6 @@ void room_send_leave_gone(
 }
 
 /* What undelivered messages own. */
-
-static void drop_who(struct room_who *who)
-{
-    buf_unref(who->user);
-    buf_unref(who->name);
-}
 
 static void drop_join(struct room_join *msg)
 {

@@ -58,6 +58,9 @@ PROTOCOL_DECLARE(ROOM, room)
 /* The key of the actor of `room` (wire name) in namespace `nsp`; one reference. */
 MUST_CHECK struct buf *room_key_new(struct bytes nsp, struct bytes room);
 
+/* Tell the others in `room` that `socket` has come. */
+void room_tell_joined(struct shard *shard, const struct socket *socket, struct bytes room);
+
 /* Send LEAVE for a socket that is, or was, a member of `room`; `quiet`: the others are not told. */
 void room_send_leave(
     struct shard *shard, const struct socket *socket, struct bytes room, bool quiet);

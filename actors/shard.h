@@ -82,6 +82,8 @@ struct actor_config {
      */
     int (*room_access)(
         void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules);
+    /* The type of a room (as clients name it) without ':' in its name; NULL: it has none. */
+    struct bytes (*room_type)(void *context, struct bytes room);
     /*
      * The n-th room that every socket of `who` joins by itself, written to `at` (200 bytes) as
      * clients name it; false after the last.

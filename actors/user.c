@@ -82,6 +82,7 @@ static struct user *start_user(struct shard *shard, struct bytes key)
     user->key_len = (uint32_t)key.len;
     memcpy(user->key_at, key.at, key.len);
     list_init(&user->sockets);
+    list_init(&user->joining);
     list_init(&user->unread_link);
     timer_init(&user->timer, on_timer);
     actor_start(&user->actor, &user_behaviour, shard->sched);

@@ -36,6 +36,7 @@ struct user {
     uint64_t unread;
     uint64_t news; /* the highest rev heard of */
     struct user_held *held; /* announcements ahead of rev, by rev */
+    struct list joining; /* rooms asked that have not answered yet, in this order */
     struct user_chat *chat; /* what only those who send messages need; NULL before */
     struct timer timer; /* gap deadline, or retry of the store */
     struct rate_bucket buckets[BUCKET_COUNT];

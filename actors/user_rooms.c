@@ -33,6 +33,16 @@ struct typing {
     char room[]; /* wire name */
 };
 
+/* A JOIN that its room has not answered; leaving meanwhile is done afterwards. */
+struct joining {
+    struct list link; /* user.joining */
+    uint32_t socket_id;
+    bool left;
+    uint64_t leave_token;
+    uint32_t room_len;
+    char room[]; /* wire name */
+};
+
 struct nonce {
     uint64_t hash;
     uint64_t at_ms;
@@ -97,18 +107,28 @@ static bool want_room(const struct user_call *call, int status)
 
 /* Joining and leaving. */
 
+/* What stands before the ':', or what the configuration says of a name without one. */
+static struct bytes type_of(const struct socket *socket, struct bytes client_room)
+{
+    const struct actor_config *config = socket->shard->config;
+    const char *colon = memchr(client_room.at, ':', client_room.len);
+    if (colon != NULL) {
+        return bytes_of(client_room.at, (size_t)(colon - client_room.at));
+    }
+    return config->room_type ? config->room_type(config->context, client_room) : bytes_of("", 0);
+}
+
 static void answer_room(struct socket *socket, uint64_t token, const char *event, struct bytes room)
 {
     if (token & TOKEN_SILENT) {
         return;
     }
     struct bytes name = wire_name_client(room);
-    const char *colon = memchr(name.at, ':', name.len);
     struct builder fields = {0};
     builder_str(&fields, "\"roomId\":");
     json_scan_write_string(&fields, name);
     builder_str(&fields, ",\"roomType\":");
-    json_scan_write_string(&fields, bytes_of(name.at, colon ? (size_t)(colon - name.at) : 0));
+    json_scan_write_string(&fields, type_of(socket, name));
     struct builder text = {0};
     builder_printf(&text, "[\"%s\",{", event);
     builder_add(&text, builder_bytes(&fields));
@@ -130,12 +150,56 @@ static uint64_t token_of(const struct user_call *call)
     return call->has_id ? TOKEN_HAS_ID | (call->id & ~(TOKEN_HAS_ID | TOKEN_SILENT)) : 0;
 }
 
+static void add_joining(struct user *user, const struct socket *socket, struct bytes room)
+{
+    struct joining *joining = mem_alloc(sizeof(*joining) + room.len);
+    joining->socket_id = socket->id;
+    joining->room_len = (uint32_t)room.len;
+    memcpy(joining->room, room.at, room.len);
+    list_append(&user->joining, &joining->link);
+}
+
+static bool is_joining(const struct joining *joining, uint32_t socket_id, struct bytes room)
+{
+    return joining->socket_id == socket_id &&
+           bytes_eq(bytes_of(joining->room, joining->room_len), room);
+}
+
+/* The last JOIN under way of a socket to a room; NULL: none. */
+static struct joining *last_joining(struct user *user, uint32_t socket_id, struct bytes room)
+{
+    struct joining *found = NULL;
+    list_for_each (link, &user->joining) {
+        struct joining *joining = container_of(link, struct joining, link);
+        found = is_joining(joining, socket_id, room) ? joining : found;
+    }
+    return found;
+}
+
+/* Forget the JOIN that was answered, the first one. Whether the room was left meanwhile. */
+static bool end_joining(
+    struct user *user, uint32_t socket_id, struct bytes room, uint64_t *ret_leave_token)
+{
+    list_for_each (link, &user->joining) {
+        struct joining *joining = container_of(link, struct joining, link);
+        if (is_joining(joining, socket_id, room)) {
+            bool left = joining->left;
+            *ret_leave_token = joining->leave_token;
+            list_remove(link);
+            mem_free(joining);
+            return left;
+        }
+    }
+    return false;
+}
+
 static void send_join(struct user *user, struct socket *socket, struct bytes room,
     const struct room_rules *rules, uint64_t token)
 {
     struct shard *shard = shard_of(&user->actor);
     socket->joins++;
     user->joins++;
+    add_joining(user, socket, room);
     const struct claims *claims = socket->identity->claims;
     struct room_join *msg = room_join_new();
     msg->key = room_key_new(socket_nsp(socket), room);
@@ -197,6 +261,20 @@ void user_rooms_subscribe(const struct user_call *call)
     }
 }
 
+static void leave(struct socket *socket, struct bytes room, uint64_t token)
+{
+    struct joining *joining = last_joining(socket->user, socket->id, room);
+    if (joining != NULL && !joining->left) {
+        joining->left = true;
+        joining->leave_token = token;
+        return;
+    }
+    if (joining == NULL && fanout_leave(socket->fanout, socket, room)) {
+        room_send_leave(socket->shard, socket, room, false);
+    }
+    answer_room(socket, token, "room_left", room);
+}
+
 void user_rooms_joined(struct user *user, struct user_joined *msg)
 {
     struct shard *shard = shard_of(&user->actor);
@@ -205,6 +283,8 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
     const char *comma = memchr(key.at, ',', key.len);
     struct bytes nsp = bytes_of(key.at, (size_t)(comma - key.at));
     struct bytes room = bytes_skip(key, nsp.len + 1);
+    uint64_t leave_token = 0;
+    bool left = end_joining(user, msg->socket_id, room, &leave_token);
     if (socket == NULL) {
         room_send_leave_gone(shard, nsp, room, user_id(user));
         return;
@@ -212,13 +292,23 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
     socket->joins -= socket->joins > 0;
     if (!fanout_join(socket->fanout, socket, room)) {
         room_send_leave(shard, socket, room, true); /* asked for twice at once: counted once */
+    } else if (!msg->quiet) {
+        room_tell_joined(shard, socket, room);
     }
     answer_room(socket, msg->token, "room_joined", room);
+    if (left) {
+        leave(socket, room, leave_token);
+    }
 }
 
 void user_rooms_refused(struct user *user, struct user_refused *msg)
 {
     struct socket *socket = user_socket(user, msg->socket_id);
+    struct bytes key = buf_bytes(msg->room);
+    const char *comma = memchr(key.at, ',', key.len);
+    struct bytes room = bytes_skip(key, (size_t)(comma - key.at) + 1);
+    uint64_t leave_token = 0;
+    bool left = end_joining(user, msg->socket_id, room, &leave_token);
     if (socket == NULL) {
         return;
     }
@@ -226,6 +316,9 @@ void user_rooms_refused(struct user *user, struct user_refused *msg)
     if (!(msg->token & TOKEN_SILENT)) {
         user_refuse_later(socket, (msg->token & TOKEN_HAS_ID) != 0, msg->token & ~TOKEN_HAS_ID,
             "join_room", "forbidden", "Room is full");
+    }
+    if (left) {
+        leave(socket, room, leave_token);
     }
 }
 
@@ -247,14 +340,6 @@ void user_auto_join(struct socket *socket)
     }
 }
 
-static void leave(struct socket *socket, struct bytes room, uint64_t token)
-{
-    if (fanout_leave(socket->fanout, socket, room)) {
-        room_send_leave(socket->shard, socket, room, false);
-    }
-    answer_room(socket, token, "room_left", room);
-}
-
 void user_rooms_leave(const struct user_call *call)
 {
     char at[NAMES_ROOM_MAX];
@@ -273,7 +358,7 @@ void user_rooms_admin(struct user *user, struct bytes room, bool on)
         bool member = fanout_is_member(socket->fanout, socket, room);
         if (on && !member) {
             send_join(user, socket, room, &rules, TOKEN_SILENT);
-        } else if (!on && member) {
+        } else if (!on && (member || last_joining(user, socket->id, room) != NULL)) {
             leave(socket, room, TOKEN_SILENT);
         }
     }
@@ -587,6 +672,9 @@ void user_rooms_hush(struct user *user)
 
 void user_rooms_stop(struct user *user)
 {
+    for (struct list *link; (link = list_pop(&user->joining)) != NULL;) {
+        mem_free(container_of(link, struct joining, link));
+    }
     if (user->chat == NULL) {
         return;
     }

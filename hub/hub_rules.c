@@ -64,6 +64,13 @@ int hub_room_access(
     return 0;
 }
 
+struct bytes hub_room_type(void *context, struct bytes room)
+{
+    const struct hub_settings *settings = context;
+    struct bytes type = access_type(settings->access, room);
+    return bytes_eq(type, BYTES("*")) ? bytes_of("", 0) : type;
+}
+
 /* Fill "{sub}", "{role}" and "{tenant}" in; false when one of them is empty or the text too long.
  */
 static bool fill_in(const char *pattern, const struct identity *who, char *at, size_t *ret_len)

@@ -120,6 +120,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .posts = post_limits(config),
         .context = settings,
         .room_access = hub_room_access,
+        .room_type = hub_room_type,
         .auto_join = hub_auto_join,
         .hash128 = crypto_hash128,
     };
