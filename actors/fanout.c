@@ -31,9 +31,19 @@ static struct bytes leaf_key(const void *leaf)
     return leaf_name(leaf);
 }
 
+/*
+ * What waited leaves, and counts in the new tick as what it spared: a room that stays dense is
+ * flushed once a tick, and one that has become sparse is instant again.
+ */
 static void on_tick(struct timer *timer)
 {
     struct fanout *fanout = container_of(timer, struct fanout, tick);
+    const struct actor_config *config = fanout->shard->config;
+    list_for_each (link, &fanout->waiting) {
+        struct leaf *leaf = container_of(link, struct leaf, dirty_link);
+        leaf->tick = sched_now(fanout->shard->sched) / config->tick_ms;
+        leaf->flushes = leaf->window->count - 1; /* and one for the flush itself */
+    }
     list_splice(&fanout->due, &fanout->waiting);
 }
 

@@ -492,6 +492,42 @@ Test(fanout, window_is_one_message)
     tear_down(&world);
 }
 
+/* Let the tick come, and count the member's events since `before`. */
+static unsigned events_after_tick(struct world *world, const struct member *member, unsigned before)
+{
+    world->now_ms = latest(world);
+    turn(world);
+    return member->at - before;
+}
+
+Test(fanout, dense_rooms_are_flushed_once_a_tick)
+{
+    static struct world world;
+    set_up(&world, 1, BATCHING_ADAPTIVE);
+    struct member *member = &world.members[0];
+    enter(&world, member);
+    turn(&world);
+    cr_assert(fanout_join(world.fanout, &member->client.socket, BYTES("red")));
+    unsigned dense = world.config.flushes_per_tick * 3;
+    for (unsigned tick = 0; tick < 4; tick++) {
+        unsigned before = member->at;
+        for (unsigned i = 0; i < dense; i++) {
+            send_to(&world, "red", 0);
+            expect(member, world.next_value, latest(&world), false);
+            turn(&world);
+        }
+        unsigned at_once = tick == 0 ? world.config.flushes_per_tick : 0;
+        cr_assert_eq(member->at - before, at_once, "in tick %u", tick);
+        cr_assert_eq(events_after_tick(&world, member, before), dense);
+    }
+    cr_assert_eq(events_after_tick(&world, member, member->at), 0);
+    send_to(&world, "red", 0);
+    expect(member, world.next_value, world.now_ms, false);
+    turn(&world);
+    cr_assert_eq(member->at, member->expected_count, "a quiet tick makes it instant again");
+    tear_down(&world);
+}
+
 Test(fanout, volatile_reaches_the_idle_only)
 {
     static struct world world;
