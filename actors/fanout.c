@@ -106,10 +106,17 @@ static struct membership *membership_of(const struct socket *socket, const struc
     return NULL;
 }
 
+/* Nothing numbered so far is for `socket` any more: it left already, or came before it. */
+static void pass_over(struct fanout *fanout, struct socket *socket)
+{
+    socket->sent_through = fanout->seen;
+    fanout->ahead = fanout->seen;
+}
+
 void fanout_enter(struct fanout *fanout, struct socket *socket)
 {
     socket->fanout = fanout;
-    socket->sent_through = fanout->seen;
+    pass_over(fanout, socket);
     socket->everyone_index = leaf_add(fanout->everyone, socket);
 }
 
@@ -173,7 +180,7 @@ bool fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room
         map_put(&fanout->leaves, leaf);
     }
     fanout_catch_up(fanout, socket);
-    socket->sent_through = fanout->seen;
+    pass_over(fanout, socket);
     uint16_t count = socket->membership_count;
     if ((count & (count - 1)) == 0) { /* 0 or a power of two: the array is full */
         socket->memberships = mem_realloc_array(
@@ -199,7 +206,7 @@ bool fanout_leave(struct fanout *fanout, struct socket *socket, struct bytes roo
 void fanout_catch_up(struct fanout *fanout, struct socket *socket)
 {
     if (fanout->dirty == 0 || socket->sent_through >= fanout->seen) {
-        socket->sent_through = fanout->seen;
+        pass_over(fanout, socket);
         return;
     }
     struct leaf *few[FEW_LEAVES];
@@ -217,6 +224,7 @@ void fanout_catch_up(struct fanout *fanout, struct socket *socket)
         }
     }
     leaf_catch_up(socket, dirty, count);
+    fanout->ahead = fanout->seen;
     if (dirty != few) {
         mem_free(dirty);
     }

@@ -32,6 +32,7 @@ struct fanout {
     struct list waiting; /* leaf.dirty_link: flushed at the tick */
     uint32_t dirty; /* leaves on both */
     uint64_t seen; /* number of the last broadcast */
+    uint64_t ahead; /* no socket's sent_through is above it, but by a flush of one of its leaves */
     struct timer tick;
     uint32_t nsp_len;
     char nsp_at[];

@@ -178,7 +178,8 @@ void leaf_flush(struct leaf *leaf)
     uint64_t first = window->events[0].number;
     /* Those that need the items themselves go first: the shared chunk of WIRE_SIO takes them away.
      */
-    for (uint32_t i = 0; i < leaf->count; i++) {
+    bool simple = fanout->dirty == 1 && !window->has_volatile && fanout->ahead < first;
+    for (uint32_t i = 0; !simple && i < leaf->count; i++) {
         if (is_special(leaf, leaf->members[i], first)) {
             fanout_catch_up(fanout, leaf->members[i]);
         }

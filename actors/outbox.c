@@ -52,16 +52,20 @@ struct chunk *chunk_take(struct builder *builder)
     return chunk;
 }
 
-void chunk_unref(struct chunk *chunk)
+static void free_chunk(struct chunk *chunk)
 {
-    CHECK(chunk->refs > 0);
-    if (--chunk->refs > 0) {
-        return;
-    }
     if (chunk->at != (char *)(chunk + 1)) {
         mem_free(chunk->at);
     }
     mem_free(chunk);
+}
+
+void chunk_unref(struct chunk *chunk)
+{
+    CHECK(chunk->refs > 0);
+    if (--chunk->refs == 0) {
+        free_chunk(chunk);
+    }
 }
 
 static uint32_t ring_room(const struct outbox *outbox)
@@ -161,6 +165,16 @@ bool outbox_append(
     struct outbox *outbox, struct list *dirty, struct chunk *chunk, uint32_t offset, uint32_t len)
 {
     CHECK(offset <= chunk->len && len <= chunk->len - offset);
+    if (outbox->count == 0 && !outbox->overflow && len > 0) { /* nearly always */
+        chunk->refs++;
+        outbox->few[0] = (struct segment){.chunk = chunk, .offset = offset, .len = len};
+        outbox->count = 1;
+        outbox->bytes = len;
+        if (list_empty(&outbox->dirty_link)) {
+            list_append(dirty, &outbox->dirty_link);
+        }
+        return true;
+    }
     if (refuse(outbox, len)) {
         return false;
     }
@@ -220,6 +234,12 @@ void outbox_consume(struct outbox *outbox, size_t len)
 {
     CHECK(len <= outbox->bytes);
     outbox->bytes -= (uint32_t)len;
+    if (outbox->bytes == 0 && outbox->count == 1 && outbox->room == 0 && !outbox->overflow) {
+        chunk_unref(outbox->few[outbox->head].chunk); /* nearly always */
+        outbox->head = 0;
+        outbox->count = 0;
+        return;
+    }
     while (len > 0) {
         struct segment *first = segment_slot(outbox, 0);
         if (len < first->len) {

@@ -66,7 +66,7 @@ struct outbox {
     uint32_t bytes; /* waiting, those under way included */
     uint32_t refused;
     uint16_t count; /* segments */
-    bool busy; /* set by the owner while an asynchronous write holds ranges */
+    bool busy; /* set by the owner while the kernel takes no more: not flushed meanwhile */
     bool overflow;
     /* private */
     uint32_t room; /* segments that `more` holds; 0: the inline ones are used */
@@ -80,8 +80,7 @@ struct outbox {
 /* Make an empty outbox with a cap of `cap` bytes. */
 void outbox_init(struct outbox *outbox, const struct outbox_ops *ops, uint32_t cap);
 
-/* Drop everything that waits and leave the dirty list. Not while an asynchronous write is under
- * way. */
+/* Drop everything that waits and leave the dirty list. Not while `busy`. */
 void outbox_finish(struct outbox *outbox);
 
 /*
@@ -93,6 +92,13 @@ bool outbox_append(
 
 /* Whether nothing waits and nothing is under way: a volatile event may be appended. */
 bool outbox_writable(const struct outbox *outbox);
+
+/* The first waiting range; only when there is one. */
+static inline struct iovec outbox_first(const struct outbox *outbox)
+{
+    const struct segment *first = (outbox->room ? outbox->more : outbox->few) + outbox->head;
+    return (struct iovec){.iov_base = first->chunk->at + first->offset, .iov_len = first->len};
+}
 
 /* Describe up to `max` waiting ranges, at most `max_bytes` (at least one range); returns how many.
  */

@@ -243,7 +243,7 @@ void connection_again(struct connection *connection)
 /* --- writing --- */
 
 /* Everything that goes to the socket passes here: a filter (TLS) goes in front of it. */
-static ssize_t write_some(struct connection *connection, struct iovec *ranges, size_t count)
+static inline ssize_t write_some(struct connection *connection, struct iovec *ranges, size_t count)
 {
     int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     ssize_t wrote;
@@ -268,33 +268,53 @@ static void wait_writable(struct connection *connection)
     }
 }
 
+/* The kernel took `wrote` of the `len` bytes it was given; false when that was all for now. */
+static inline bool on_wrote(struct connection *connection, ssize_t wrote, size_t len)
+{
+    struct outbox *outbox = &connection->outbox;
+    if (wrote < 0) {
+        connection_close(connection, CLOSE_TRANSPORT, false);
+        return false;
+    }
+    connection->home->shard->stats.bytes_out += (size_t)wrote;
+    outbox_consume(outbox, (size_t)wrote);
+    if (outbox->bytes == 0) {
+        if (connection->state == FLUSHING || connection->congested) {
+            connection_emptied(connection);
+        }
+        return false;
+    }
+    if ((size_t)wrote < len) {
+        wait_writable(connection);
+        return false;
+    }
+    return connection->state == OPEN || connection->state == FLUSHING;
+}
+
+static bool flush_some(struct connection *connection)
+{
+    struct iovec ranges[WRITE_RANGES];
+    size_t count = outbox_peek(&connection->outbox, ranges, WRITE_RANGES, WRITE_BYTES);
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++) {
+        len += ranges[i].iov_len;
+    }
+    return on_wrote(connection, write_some(connection, ranges, count), len);
+}
+
 static void flush_outbox(struct outbox *outbox)
 {
     struct connection *connection = container_of(outbox, struct connection, outbox);
-    while (outbox->bytes > 0 && (connection->state == OPEN || connection->state == FLUSHING)) {
-        struct iovec ranges[WRITE_RANGES];
-        size_t count = outbox_peek(outbox, ranges, WRITE_RANGES, WRITE_BYTES);
-        size_t len = 0;
-        for (size_t i = 0; i < count; i++) {
-            len += ranges[i].iov_len;
-        }
-        ssize_t wrote = write_some(connection, ranges, count);
-        if (wrote < 0) {
-            connection_close(connection, CLOSE_TRANSPORT, false);
+    if (outbox->bytes == 0 || (connection->state != OPEN && connection->state != FLUSHING)) {
+        return;
+    }
+    if (outbox->count == 1) { /* nearly always */
+        struct iovec range = outbox_first(outbox);
+        if (!on_wrote(connection, write_some(connection, &range, 1), range.iov_len)) {
             return;
         }
-        connection->home->shard->stats.bytes_out += (size_t)wrote;
-        outbox_consume(outbox, (size_t)wrote);
-        if (outbox->bytes == 0) {
-            if (connection->state == FLUSHING || connection->congested) {
-                connection_emptied(connection);
-            }
-            return;
-        }
-        if ((size_t)wrote < len) {
-            wait_writable(connection);
-            return;
-        }
+    }
+    while (flush_some(connection)) {
     }
 }
 
