@@ -13,7 +13,7 @@ import { never, until, within } from './support/wait.mjs';
 const hubs = new Set();
 
 after(async () => {
-  for (const hub of hubs) await hub.stop();
+  await Promise.all([...hubs].map((hub) => hub.stop()));
 });
 
 // A hub whose secret and API key stand in its file: what is in the environment cannot change.
@@ -228,6 +228,7 @@ describe('limits', () => {
     await until(() => second.connected, 'the second namespace');
     const third = join('/n2').connect();
     await within(new Promise((resolve) => third.once('connect_error', resolve)), 'the third is refused');
+    for (const socket of [second, third]) socket.close();
   });
 
   test('posts over HTTP and in the stream have the same limits', async () => {
