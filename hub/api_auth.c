@@ -64,9 +64,9 @@ static void destroy_callers(struct loop_local *local)
     mem_free(callers);
 }
 
-static struct callers *callers_of(const struct http_request *request)
+static struct callers *callers_of(struct loop *loop)
 {
-    struct loop_local *local = loop_get_local(request->loop, LOOP_API);
+    struct loop_local *local = loop_get_local(loop, LOOP_API);
     if (local != NULL) {
         return container_of(local, struct callers, local);
     }
@@ -74,7 +74,7 @@ static struct callers *callers_of(const struct http_request *request)
     callers->local.destroy = destroy_callers;
     map_init(&callers->map, caller_name);
     list_init(&callers->used);
-    loop_set_local(request->loop, LOOP_API, &callers->local);
+    loop_set_local(loop, LOOP_API, &callers->local);
     return callers;
 }
 
@@ -126,7 +126,7 @@ static struct bytes address_name(const struct http_request *request, char at[CAL
 static bool is_blocked(struct http_request *request)
 {
     char at[CALLER_NAME_MAX];
-    const struct caller *caller = find_caller(callers_of(request), address_name(request, at));
+    const struct caller *caller = find_caller(callers_of(request->loop), address_name(request, at));
     uint64_t now = sched_now(api_shard(request)->shard.sched);
     if (caller == NULL || caller->blocked_until <= now) {
         return false;
@@ -139,7 +139,7 @@ static bool is_blocked(struct http_request *request)
 static void refuse_caller(struct http_request *request, const char *message)
 {
     char at[CALLER_NAME_MAX];
-    struct callers *callers = callers_of(request);
+    struct callers *callers = callers_of(request->loop);
     struct caller *caller = get_caller(callers, address_name(request, at));
     uint32_t limit = api_shard(request)->settings->config->limits_refusals_per_minute;
     struct rate rate = {.burst = limit, .per_minute = limit};
@@ -156,6 +156,21 @@ static void refuse_caller(struct http_request *request, const char *message)
         return;
     }
     api_refuse(request, &(struct api_error){.code = API_UNAUTHORIZED, .message = message});
+}
+
+bool api_auth_count_refusal(struct hub_shard *shard, struct bytes who)
+{
+    char at[CALLER_NAME_MAX] = "%\n"; /* apart from those of the API, which are blocked */
+    struct bytes name = bytes_of(at, 2 + who.len);
+    CHECK(name.len <= sizeof(at));
+    if (who.len > 0) {
+        memcpy(at + 2, who.at, who.len);
+    }
+    uint32_t limit = shard->settings->config->limits_refusals_per_minute;
+    struct rate rate = {.burst = limit, .per_minute = limit};
+    struct caller *caller = get_caller(callers_of(shard->loop), name);
+    uint64_t retry_ms;
+    return rate_take(&caller->bucket, &rate, sched_now(shard->shard.sched), &retry_ms);
 }
 
 /* Keys. */
@@ -242,7 +257,7 @@ static bool take_call(struct http_request *request, const struct api_who *who)
     CHECK(!builder_failed(&name));
     struct bytes text = keep(builder_bytes(&name), at);
     builder_reset(&name);
-    struct caller *caller = get_caller(callers_of(request), text);
+    struct caller *caller = get_caller(callers_of(request->loop), text);
     uint64_t retry_ms;
     uint64_t now = sched_now(api_shard(request)->shard.sched);
     if (rate_take(&caller->bucket, &rate, now, &retry_ms)) {

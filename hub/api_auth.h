@@ -15,6 +15,8 @@
 #include "hub/apikey.h"
 #include "hub/http_server.h"
 
+struct hub_shard;
+
 /* Whose inbox a request is about; texts live in it. */
 struct api_who {
     struct bytes tenant; /* empty where tenants are off */
@@ -46,5 +48,11 @@ bool api_auth_user(
 
 /* The same where the path names no user: `user` becomes the token's, or empty with a key. */
 bool api_auth_any(struct http_request *request, unsigned scopes, struct api_who *ret_who);
+
+/*
+ * Count a wrong token that `who`, an address as text or the key of a user, has shown on a socket;
+ * false: too many. Good tokens of an address are not affected: a proxy may stand before everybody.
+ */
+bool api_auth_count_refusal(struct hub_shard *shard, struct bytes who);
 
 #endif

@@ -11,6 +11,7 @@
 #include "codec/base/log.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
+#include "hub/api_auth.h"
 #include "hub/config.h"
 #include "hub/hub.h"
 #include "hub/hub_rules.h"
@@ -145,6 +146,12 @@ static struct app_verdict on_connect(
     if (status != 0) {
         log_debug("AUTH-REFUSED", "a connection was refused", "reason=%s remote=%s",
             status_name(status), log_quote(request->remote));
+        bool wrong = status != STATUS_NOT_FOUND && status != STATUS_EXPIRED;
+        if (wrong && !api_auth_count_refusal(hub_shard, request->remote)) {
+            shard->stats.rate_limited++;
+            return (struct app_verdict){
+                .kind = APP_REFUSE, .message = "Too many requests", .code = "rate_limited"};
+        }
         return refuse(hub_shard->settings->config, status);
     }
     return decide(hub_shard, request, identity);
@@ -225,6 +232,10 @@ static void refresh(struct socket *socket, const struct app_event *event)
     if (verify(shard, token, &identity) != 0) {
         answer(socket, event,
             BYTES("{\"ok\":false,\"error\":\"unauthorized\",\"message\":\"Invalid token\"}"));
+        if (!api_auth_count_refusal(shard, identity_key(socket->identity))) {
+            shard->shard.stats.rate_limited++;
+            socket->ops->disconnect(socket, CLOSE_TOO_MANY);
+        }
         return;
     }
     if (!bytes_eq(identity_key(identity), identity_key(socket->identity))) {
