@@ -58,7 +58,7 @@ static void post_good(struct world *world)
     snprintf(users + len, sizeof(users) - (size_t)len, "]");
     const struct bytes fields[] = {BYTES("users"), bytes_str(users), BYTES("type"), BYTES("t"),
         BYTES("message"), bytes_str(message), BYTES("reply"), BYTES("answers")};
-    fake_redis_add(world->nodes->redis, "peal:in", fields, ARRAY_LEN(fields));
+    fake_data_add(fake_redis_data(world->nodes->redis), "peal:in", fields, ARRAY_LEN(fields));
 }
 
 /* The same key again, with the same content: stored once. */
@@ -69,15 +69,15 @@ static void post_keyed(struct world *world)
     const struct bytes fields[] = {BYTES("user"), BYTES("u1"), BYTES("type"), BYTES("t"),
         BYTES("message"), bytes_str(key), BYTES("key"), bytes_str(key)};
     want(world, 1, key);
-    fake_redis_add(world->nodes->redis, "peal:in", fields, ARRAY_LEN(fields));
-    fake_redis_add(world->nodes->redis, "peal:in", fields, ARRAY_LEN(fields));
+    fake_data_add(fake_redis_data(world->nodes->redis), "peal:in", fields, ARRAY_LEN(fields));
+    fake_data_add(fake_redis_data(world->nodes->redis), "peal:in", fields, ARRAY_LEN(fields));
 }
 
 static void post_bad(struct world *world)
 {
     const struct bytes fields[] = {
         BYTES("user"), BYTES("u2"), BYTES("colour"), BYTES("red"), BYTES("message"), BYTES("bad")};
-    fake_redis_add(world->nodes->redis, "peal:in", fields, ARRAY_LEN(fields));
+    fake_data_add(fake_redis_data(world->nodes->redis), "peal:in", fields, ARRAY_LEN(fields));
     world->bad++;
 }
 
@@ -85,7 +85,7 @@ static void post_refused(struct world *world)
 {
     const struct bytes fields[] = {
         BYTES("user"), BYTES("u3"), BYTES("type"), BYTES("t"), BYTES("message"), BYTES("refused")};
-    fake_redis_add(world->nodes->redis, "peal:in", fields, ARRAY_LEN(fields));
+    fake_data_add(fake_redis_data(world->nodes->redis), "peal:in", fields, ARRAY_LEN(fields));
     world->refused++;
 }
 
@@ -93,7 +93,7 @@ static void post_event_entry(struct world *world)
 {
     const struct bytes fields[] = {
         BYTES("room"), BYTES("r"), BYTES("event"), BYTES("e"), BYTES("args"), BYTES("[1]")};
-    fake_redis_add(world->nodes->redis, "peal:in", fields, ARRAY_LEN(fields));
+    fake_data_add(fake_redis_data(world->nodes->redis), "peal:in", fields, ARRAY_LEN(fields));
 }
 
 static void post(struct world *world)
@@ -177,10 +177,10 @@ static size_t stored_count(const struct world *world, unsigned user)
 
 static unsigned dead_with(const struct world *world, const char *message)
 {
-    const struct fake_redis *redis = world->nodes->redis;
+    const struct fake_data *data = fake_redis_data(world->nodes->redis);
     unsigned count = 0;
-    for (size_t i = 0; i < fake_redis_length(redis, "peal:dead"); i++) {
-        count += bytes_eq_str(fake_redis_field(redis, "peal:dead", i, "message"), message);
+    for (size_t i = 0; i < fake_data_length(data, "peal:dead"); i++) {
+        count += bytes_eq_str(fake_data_field(data, "peal:dead", i, "message"), message);
     }
     return count;
 }
@@ -246,6 +246,7 @@ static uint64_t run(uint64_t seed, uint32_t partitions, bool chaos)
         .nodes = 2, .shards = 1 + seed % 2, .bus = true, .ingest = true, .partitions = partitions};
     memset(&world, 0, sizeof(world));
     log_set_sink(ignore_line);
+    if (getenv("SHOW")) fprintf(stderr, "seed %d p %d\n", (int)seed, (int)partitions);
     world.chaos = chaos;
     world.nodes = nodes_create(seed, &options);
     fake_store_refuse(world.nodes->store, "refused");
@@ -350,7 +351,7 @@ Test(ingest, stream_behind_the_position_is_read_again)
             .nodes = 1, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
         memset(&world, 0, sizeof(world));
         world.nodes = nodes_create(seed, &options);
-        fake_redis_set_ahead(world.nodes->redis, 1000000);
+        fake_data_set_ahead(fake_redis_data(world.nodes->redis), 1000000);
         nodes_advance(world.nodes, 2000);
         post_numbered(&world, 10);
         if (seed % 2) {
@@ -362,8 +363,8 @@ Test(ingest, stream_behind_the_position_is_read_again)
             }
             nodes_advance(world.nodes, 1000);
         }
-        fake_redis_delete_stream(world.nodes->redis, "peal:in");
-        fake_redis_set_ahead(world.nodes->redis, 0);
+        fake_data_delete_stream(fake_redis_data(world.nodes->redis), "peal:in");
+        fake_data_set_ahead(fake_redis_data(world.nodes->redis), 0);
         post_numbered(&world, 10);
         wait_until_done(&world);
         check(&world);
@@ -386,10 +387,10 @@ Test(ingest, posters_are_told)
     post_numbered(&world, 20);
     wait_until_done(&world);
     check(&world);
-    const struct fake_redis *redis = world.nodes->redis;
-    cr_assert_eq(fake_redis_length(redis, "answers"), 20);
+    const struct fake_data *data = fake_redis_data(world.nodes->redis);
+    cr_assert_eq(fake_data_length(data, "answers"), 20);
     for (size_t i = 0; i < 20; i++) {
-        cr_assert(bytes_eq_str(fake_redis_field(redis, "answers", i, "status"), "stored"));
+        cr_assert(bytes_eq_str(fake_data_field(data, "answers", i, "status"), "stored"));
     }
     nodes_destroy(world.nodes);
 }

@@ -14,6 +14,7 @@
 
 #include "actors/bus.h"
 #include "codec/base/rand.h"
+#include "tests/support/fake_data.h"
 
 struct fake_redis;
 
@@ -45,23 +46,11 @@ void fake_redis_freeze(struct fake_redis *redis, unsigned node, bool frozen);
 /* One message in `one_in` is lost on its way to a subscriber, though the link is up; 0: none. */
 void fake_redis_lose(struct fake_redis *redis, unsigned one_in);
 
-/* XADD by somebody else, now. `fields` are `count` names and values. */
-void fake_redis_add(
-    struct fake_redis *redis, const char *stream, const struct bytes *fields, size_t count);
-
 /* Let a link now and then be slow, for up to `steps` of the others; 0: never. */
 void fake_redis_set_lag(struct fake_redis *redis, unsigned steps);
 
-/* From now on, ids of entries are drawn from a wall clock that is ahead by `ms`. */
-void fake_redis_set_ahead(struct fake_redis *redis, uint64_t ms);
-
-/* Forget a stream, as FLUSHALL would. */
-void fake_redis_delete_stream(struct fake_redis *redis, const char *stream);
-
-/* The number of entries of a stream; the `field` of entry `i`, or an empty slice. */
-size_t fake_redis_length(const struct fake_redis *redis, const char *stream);
-struct bytes fake_redis_field(
-    const struct fake_redis *redis, const char *stream, size_t i, const char *field);
+/* Its streams. */
+struct fake_data *fake_redis_data(struct fake_redis *redis);
 
 /* PUBLISH by somebody else, now. */
 void fake_redis_publish(struct fake_redis *redis, struct bytes channel, struct bytes payload);

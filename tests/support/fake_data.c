@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: texts, replies, keys and streams, commands, what tests do.
+ */
+#include "tests/support/fake_data.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "codec/base/mem.h"
+
+enum { ID_TEXT = 48 };
+
+struct bytes fake_keep(struct bytes text)
+{
+    return bytes_of(mem_dup(text.at, text.len), text.len);
+}
+
+void fake_drop_texts(struct bytes *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        mem_free((void *)(uintptr_t)texts[i].at);
+    }
+    mem_free(texts);
+}
+
+struct bytes *fake_keep_all(const struct bytes *texts, size_t count)
+{
+    struct bytes *copy = mem_alloc_array(count + 1, sizeof(*copy));
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = fake_keep(texts[i]);
+    }
+    return copy;
+}
+
+void fake_write_name(char name[FAKE_NAME_MAX], struct bytes text)
+{
+    CHECK(text.len < FAKE_NAME_MAX);
+    memcpy(name, text.at, text.len);
+    name[text.len] = '\0';
+}
+
+/* Replies. */
+
+static struct bus_reply *reply_new(enum bus_reply_type type, struct bytes text)
+{
+    struct bus_reply *reply = mem_alloc(sizeof(*reply));
+    reply->type = type;
+    reply->text = fake_keep(text);
+    return reply;
+}
+
+struct bus_reply *fake_reply_integer(int64_t value)
+{
+    struct bus_reply *reply = reply_new(BUS_INTEGER, BYTES(""));
+    reply->integer = value;
+    return reply;
+}
+
+static struct bus_reply *reply_array(size_t count)
+{
+    struct bus_reply *reply = reply_new(BUS_ARRAY, BYTES(""));
+    reply->items = mem_alloc_array(count + 1, sizeof(struct bus_reply *));
+    reply->count = count;
+    return reply;
+}
+
+void fake_reply_free(struct bus_reply *reply)
+{
+    if (reply == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < reply->count; i++) {
+        fake_reply_free(reply->items[i]);
+    }
+    mem_free(reply->items);
+    mem_free((void *)(uintptr_t)reply->text.at);
+    mem_free(reply);
+}
+
+/* Keys and streams. */
+
+static struct key *find_key(struct fake_data *data, struct bytes name)
+{
+    for (size_t i = 0; i < FAKE_KEYS_MAX; i++) {
+        struct key *key = &data->keys[i];
+        if (key->name[0] && key->expires_ms <= data->now(data->now_context)) {
+            key->name[0] = '\0';
+        }
+        if (key->name[0] && bytes_eq_str(name, key->name)) {
+            return key;
+        }
+    }
+    return NULL;
+}
+
+static struct stream *find_stream(const struct fake_data *data, struct bytes name)
+{
+    for (size_t i = 0; i < data->stream_count; i++) {
+        if (bytes_eq_str(name, data->streams[i].name)) {
+            return (struct stream *)(uintptr_t)&data->streams[i];
+        }
+    }
+    return NULL;
+}
+
+static void free_entries(struct stream *stream, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        fake_drop_texts(stream->entries[i].fields, stream->entries[i].count);
+    }
+    stream->count -= count;
+    memmove(stream->entries, stream->entries + count, stream->count * sizeof(*stream->entries));
+}
+
+static struct entry *add_entry(
+    struct fake_data *data, struct bytes name, const struct bytes *fields, size_t count)
+{
+    struct stream *stream = find_stream(data, name);
+    if (stream == NULL) {
+        CHECK(data->stream_count < FAKE_STREAMS_MAX);
+        stream = &data->streams[data->stream_count++];
+        *stream = (struct stream){0};
+        fake_write_name(stream->name, name);
+    }
+    if (stream->count == stream->cap) {
+        stream->cap = stream->cap ? stream->cap * 2 : 16;
+        stream->entries = mem_realloc_array(stream->entries, stream->cap, sizeof(*stream->entries));
+    }
+    uint64_t ms = data->now(data->now_context) + data->ahead_ms;
+    stream->last_seq = ms > stream->last_ms ? 0 : stream->last_seq + 1;
+    stream->last_ms = ms > stream->last_ms ? ms : stream->last_ms;
+    struct entry *entry = &stream->entries[stream->count++];
+    *entry = (struct entry){.ms = stream->last_ms,
+        .seq = stream->last_seq,
+        .fields = fake_keep_all(fields, count),
+        .count = count};
+    return entry;
+}
+
+static struct bus_reply *id_reply(uint64_t ms, uint64_t seq)
+{
+    char text[ID_TEXT];
+    snprintf(text, sizeof(text), "%llu-%llu", (unsigned long long)ms, (unsigned long long)seq);
+    return reply_new(BUS_STRING, bytes_str(text));
+}
+
+static void read_id(struct bytes text, uint64_t *ret_ms, uint64_t *ret_seq)
+{
+    char at[ID_TEXT];
+    unsigned long long ms = 0;
+    unsigned long long seq = 0;
+    CHECK(text.len < sizeof(at));
+    memcpy(at, text.at, text.len);
+    at[text.len] = '\0';
+    CHECK(sscanf(at, "%llu-%llu", &ms, &seq) == 2);
+    *ret_ms = ms;
+    *ret_seq = seq;
+}
+
+/* The index of the first entry at or above an id (above: `seq + 1`). */
+static size_t first_from(const struct stream *stream, uint64_t ms, uint64_t seq)
+{
+    size_t i = 0;
+    while (i < stream->count && (stream->entries[i].ms < ms || (stream->entries[i].ms == ms &&
+                                                                   stream->entries[i].seq < seq))) {
+        i++;
+    }
+    return i;
+}
+
+/* Commands. */
+
+/* SET key value NX PX ms */
+static struct bus_reply *do_set(struct fake_data *data, const struct bytes *argv)
+{
+    uint64_t ttl;
+    CHECK(bytes_eq_str(argv[3], "NX") && bytes_eq_str(argv[4], "PX"));
+    CHECK(bytes_to_u64(argv[5], UINT64_MAX, &ttl) == 0);
+    if (find_key(data, argv[1]) != NULL) {
+        return reply_new(BUS_NIL, BYTES(""));
+    }
+    for (size_t i = 0; i < FAKE_KEYS_MAX; i++) {
+        struct key *key = &data->keys[i];
+        if (!key->name[0]) {
+            fake_write_name(key->name, argv[1]);
+            fake_write_name(key->value, argv[2]);
+            key->expires_ms = data->now(data->now_context) + ttl;
+            return reply_new(BUS_STATUS, BYTES("OK"));
+        }
+    }
+    CHECK(false);
+    return NULL;
+}
+
+/* EVAL script 1 key owner [ttl]: the renewal when there is a ttl, else the release. */
+static struct bus_reply *do_eval(struct fake_data *data, const struct bytes *argv, size_t argc)
+{
+    struct key *key = find_key(data, argv[3]);
+    if (key == NULL || !bytes_eq_str(argv[4], key->value)) {
+        return fake_reply_integer(0);
+    }
+    uint64_t ttl = 0;
+    if (argc > 5) {
+        CHECK(bytes_to_u64(argv[5], UINT64_MAX, &ttl) == 0);
+        key->expires_ms = data->now(data->now_context) + ttl;
+    } else {
+        key->name[0] = '\0';
+    }
+    return fake_reply_integer(1);
+}
+
+/* XADD stream [MAXLEN ~ n] * field value … */
+static struct bus_reply *do_xadd(struct fake_data *data, const struct bytes *argv, size_t argc)
+{
+    size_t at = bytes_eq_str(argv[2], "MAXLEN") ? 5 : 2;
+    CHECK(bytes_eq_str(argv[at], "*") && (argc - at - 1) % 2 == 0);
+    const struct entry *entry = add_entry(data, argv[1], argv + at + 1, argc - at - 1);
+    return id_reply(entry->ms, entry->seq);
+}
+
+static struct bus_reply *entry_reply(const struct entry *entry)
+{
+    struct bus_reply *reply = reply_array(2);
+    reply->items[0] = id_reply(entry->ms, entry->seq);
+    reply->items[1] = reply_array(entry->count);
+    for (size_t i = 0; i < entry->count; i++) {
+        reply->items[1]->items[i] = reply_new(BUS_STRING, entry->fields[i]);
+    }
+    return reply;
+}
+
+/* XREAD COUNT n BLOCK ms STREAMS stream id; NULL: it blocks. */
+static struct bus_reply *do_xread(
+    struct fake_data *data, const struct bytes *argv, uint64_t *blocked_until)
+{
+    uint64_t count;
+    uint64_t block;
+    uint64_t ms;
+    uint64_t seq;
+    uint64_t now = data->now(data->now_context);
+    CHECK(bytes_to_u64(argv[2], 10000, &count) == 0);
+    CHECK(bytes_to_u64(argv[4], 100000, &block) == 0);
+    read_id(argv[7], &ms, &seq);
+    const struct stream *stream = find_stream(data, argv[6]);
+    size_t from = stream ? first_from(stream, ms, seq + 1) : 0;
+    if (stream == NULL || from == stream->count) {
+        if (*blocked_until == 0) {
+            *blocked_until = now + block;
+        }
+        return now < *blocked_until ? NULL : reply_new(BUS_NIL, BYTES(""));
+    }
+    size_t left = stream->count - from < count ? stream->count - from : count;
+    struct bus_reply *entries = reply_array(left);
+    for (size_t i = 0; i < left; i++) {
+        entries->items[i] = entry_reply(&stream->entries[from + i]);
+    }
+    struct bus_reply *pair = reply_array(2);
+    pair->items[0] = reply_new(BUS_STRING, argv[6]);
+    pair->items[1] = entries;
+    struct bus_reply *reply = reply_array(1);
+    reply->items[0] = pair;
+    return reply;
+}
+
+/* XTRIM stream MINID ~ id; not as lazy as the real one, so that a trim too far shows. */
+static struct bus_reply *do_xtrim(struct fake_data *data, const struct bytes *argv)
+{
+    uint64_t ms;
+    uint64_t seq;
+    struct stream *stream = find_stream(data, argv[1]);
+    read_id(argv[4], &ms, &seq);
+    if (stream != NULL) {
+        free_entries(stream, first_from(stream, ms, seq));
+    }
+    return fake_reply_integer(0);
+}
+
+static struct bus_reply *do_xinfo(struct fake_data *data, const struct bytes *argv)
+{
+    const struct stream *stream = find_stream(data, argv[2]);
+    if (stream == NULL) {
+        return reply_new(BUS_ERROR, BYTES("ERR no such key"));
+    }
+    struct bus_reply *reply = reply_array(4);
+    reply->items[0] = reply_new(BUS_STRING, BYTES("length"));
+    reply->items[1] = fake_reply_integer((int64_t)stream->count);
+    reply->items[2] = reply_new(BUS_STRING, BYTES("last-generated-id"));
+    reply->items[3] = id_reply(stream->last_ms, stream->last_seq);
+    return reply;
+}
+
+struct bus_reply *fake_data_carry_out(
+    struct fake_data *data, const struct bytes *argv, size_t argc, uint64_t *blocked_until)
+{
+    if (bytes_eq_str(argv[0], "SET")) {
+        return do_set(data, argv);
+    }
+    if (bytes_eq_str(argv[0], "EVAL")) {
+        return do_eval(data, argv, argc);
+    }
+    if (bytes_eq_str(argv[0], "XADD")) {
+        return do_xadd(data, argv, argc);
+    }
+    if (bytes_eq_str(argv[0], "XREAD")) {
+        CHECK(argc == 8);
+        return do_xread(data, argv, blocked_until);
+    }
+    if (bytes_eq_str(argv[0], "XTRIM")) {
+        return do_xtrim(data, argv);
+    }
+    CHECK(bytes_eq_str(argv[0], "XINFO"));
+    return do_xinfo(data, argv);
+}
+
+void fake_data_finish(struct fake_data *data)
+{
+    for (size_t i = 0; i < data->stream_count; i++) {
+        free_entries(&data->streams[i], data->streams[i].count);
+        mem_free(data->streams[i].entries);
+    }
+}
+
+/* What tests do. */
+
+void fake_data_add(
+    struct fake_data *data, const char *stream, const struct bytes *fields, size_t count)
+{
+    add_entry(data, bytes_str(stream), fields, count);
+}
+
+void fake_data_set_ahead(struct fake_data *data, uint64_t ms)
+{
+    data->ahead_ms = ms;
+}
+
+void fake_data_delete_stream(struct fake_data *data, const char *name)
+{
+    struct stream *stream = find_stream(data, bytes_str(name));
+    if (stream != NULL) {
+        free_entries(stream, stream->count);
+        mem_free(stream->entries);
+        *stream = data->streams[--data->stream_count];
+    }
+}
+
+size_t fake_data_length(const struct fake_data *data, const char *name)
+{
+    const struct stream *stream = find_stream(data, bytes_str(name));
+    return stream ? stream->count : 0;
+}
+
+struct bytes fake_data_field(
+    const struct fake_data *data, const char *name, size_t i, const char *field)
+{
+    const struct stream *stream = find_stream(data, bytes_str(name));
+    CHECK(stream != NULL && i < stream->count);
+    const struct entry *entry = &stream->entries[i];
+    for (size_t k = 0; k + 1 < entry->count; k += 2) {
+        if (bytes_eq_str(entry->fields[k], field)) {
+            return entry->fields[k + 1];
+        }
+    }
+    return bytes_of(NULL, 0);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fake_data - what the server behind fake_bus keeps: streams and leases, and the commands on them.
+ */
+#ifndef TESTS_SUPPORT_FAKE_DATA_H
+#define TESTS_SUPPORT_FAKE_DATA_H
+
+#include "actors/bus.h"
+
+enum { FAKE_NAME_MAX = 256, FAKE_KEYS_MAX = 32, FAKE_STREAMS_MAX = 32 };
+
+struct entry {
+    uint64_t ms;
+    uint64_t seq;
+    struct bytes *fields; /* owned, with their texts */
+    size_t count;
+};
+
+struct stream {
+    char name[FAKE_NAME_MAX];
+    struct entry *entries;
+    size_t count;
+    size_t cap;
+    uint64_t last_ms;
+    uint64_t last_seq;
+};
+
+struct key {
+    char name[FAKE_NAME_MAX]; /* empty: unused */
+    char value[FAKE_NAME_MAX];
+    uint64_t expires_ms;
+};
+
+struct fake_data {
+    uint64_t (*now)(void *context);
+    void *now_context;
+    uint64_t ahead_ms; /* of the clock that ids are drawn from */
+    struct key keys[FAKE_KEYS_MAX];
+    struct stream streams[FAKE_STREAMS_MAX];
+    size_t stream_count;
+};
+
+/* Carry out a command other than PUBLISH; NULL: an XREAD blocks, until `*blocked_until`. */
+struct bus_reply *fake_data_carry_out(
+    struct fake_data *data, const struct bytes *argv, size_t argc, uint64_t *blocked_until);
+
+/* Free all streams. */
+void fake_data_finish(struct fake_data *data);
+
+/* XADD by somebody else, now. `fields` are `count` names and values. */
+void fake_data_add(
+    struct fake_data *data, const char *stream, const struct bytes *fields, size_t count);
+
+/* From now on, ids of entries are drawn from a wall clock that is ahead by `ms`. */
+void fake_data_set_ahead(struct fake_data *data, uint64_t ms);
+
+/* Forget a stream, as FLUSHALL would. */
+void fake_data_delete_stream(struct fake_data *data, const char *stream);
+
+/* The number of entries of a stream; the `field` of entry `i`, or an empty slice. */
+size_t fake_data_length(const struct fake_data *data, const char *stream);
+struct bytes fake_data_field(
+    const struct fake_data *data, const char *stream, size_t i, const char *field);
+
+/* A reply, and its end. */
+struct bus_reply *fake_reply_integer(int64_t value);
+void fake_reply_free(struct bus_reply *reply);
+
+/* Copies of texts, alone or as a list, freed with fake_drop_texts; a name with its NUL. */
+struct bytes fake_keep(struct bytes text);
+struct bytes *fake_keep_all(const struct bytes *texts, size_t count);
+void fake_drop_texts(struct bytes *texts, size_t count);
+void fake_write_name(char name[FAKE_NAME_MAX], struct bytes text);
+
+#endif
