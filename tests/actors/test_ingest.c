@@ -246,7 +246,6 @@ static uint64_t run(uint64_t seed, uint32_t partitions, bool chaos)
         .nodes = 2, .shards = 1 + seed % 2, .bus = true, .ingest = true, .partitions = partitions};
     memset(&world, 0, sizeof(world));
     log_set_sink(ignore_line);
-    if (getenv("SHOW")) fprintf(stderr, "seed %d p %d\n", (int)seed, (int)partitions);
     world.chaos = chaos;
     world.nodes = nodes_create(seed, &options);
     fake_store_refuse(world.nodes->store, "refused");

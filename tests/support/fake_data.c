@@ -239,7 +239,7 @@ static struct bus_reply *do_xread(
     uint64_t ms;
     uint64_t seq;
     uint64_t now = data->now(data->now_context);
-    CHECK(bytes_to_u64(argv[2], 10000, &count) == 0);
+    CHECK(bytes_to_u64(argv[2], 10000, &count) == 0 && count > 0);
     CHECK(bytes_to_u64(argv[4], 100000, &block) == 0);
     read_id(argv[7], &ms, &seq);
     const struct stream *stream = find_stream(data, argv[6]);

@@ -79,6 +79,8 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
         .lease_ms = 1500,
         .dead_max = 1000,
         .message_bytes = 1 << 20,
+        .read_count = 500,
+        .posts = notification_limits_default,
         .room_access = room_access,
         .auto_join = auto_join,
         .hash128 = hash128,
