@@ -170,10 +170,30 @@ static bool is_special(const struct leaf *leaf, const struct socket *socket, uin
     return false;
 }
 
-void leaf_flush(struct leaf *leaf)
+/* The shared chunk to everybody of its format who has not got what is in it. */
+static void send_shared(struct leaf *leaf, struct chunk *const chunks[WIRE_FORMAT_COUNT])
 {
     struct fanout *fanout = leaf->fanout;
     struct shard *shard = fanout->shard;
+    for (uint32_t i = 0; i < leaf->count; i++) {
+        struct socket *socket = leaf->members[i];
+        struct chunk *chunk = chunks[socket->format];
+        if (socket->sent_through >= fanout->seen || chunk == NULL) {
+            continue;
+        }
+        socket->sent_through = fanout->seen;
+        if (!socket->closing &&
+            outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
+            shard->stats.deliveries += leaf->window->count;
+        } else if (!socket->closing) {
+            shard->stats.refused++;
+        }
+    }
+}
+
+void leaf_flush(struct leaf *leaf)
+{
+    struct fanout *fanout = leaf->fanout;
     struct window *window = leaf->window;
     uint64_t first = window->events[0].number;
     /* Those that need the items themselves go first: the shared chunk of WIRE_SIO takes them away.
@@ -188,26 +208,13 @@ void leaf_flush(struct leaf *leaf)
     for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
         chunks[format] = leaf->by_format[format] > 0 ? shared_chunk(leaf, format) : NULL;
     }
-    for (uint32_t i = 0; i < leaf->count; i++) {
-        struct socket *socket = leaf->members[i];
-        struct chunk *chunk = chunks[socket->format];
-        if (socket->sent_through >= fanout->seen || chunk == NULL) {
-            continue;
-        }
-        socket->sent_through = fanout->seen;
-        if (!socket->closing &&
-            outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
-            shard->stats.deliveries += window->count;
-        } else if (!socket->closing) {
-            shard->stats.refused++;
-        }
-    }
+    send_shared(leaf, chunks);
     for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
         if (chunks[format] != NULL) {
             chunk_unref(chunks[format]);
         }
     }
-    shard->stats.flushes++;
+    fanout->shard->stats.flushes++;
     drop_window(leaf);
 }
 
