@@ -13,7 +13,12 @@
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 
-enum { SHED_BOUND = 8192, WINDOW_EVENTS_MAX = 16384, FEW_LEAVES = 32 };
+enum {
+    SHED_BOUND = 8192,
+    WINDOW_EVENTS_MAX = 16384,
+    FEW_LEAVES = 32,
+    BIG_ROOM = 1024, /* local members; flushing as many counts once more in the tick */
+};
 
 static void free_fanout(struct actor *actor);
 
@@ -281,7 +286,7 @@ void fanout_flush(struct fanout *fanout)
 {
     for (struct list *link; (link = list_pop(&fanout->due)) != NULL;) {
         struct leaf *leaf = container_of(link, struct leaf, dirty_link);
-        leaf->flushes++;
+        leaf->flushes += 1 + leaf->count / BIG_ROOM;
         leaf_flush(leaf);
         fanout->dirty--;
     }

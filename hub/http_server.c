@@ -22,7 +22,7 @@
 #include "hub/http_route.h"
 #include "hub/loop.h"
 
-enum { READ_SIZE = 64 << 10 };
+enum { READ_SIZE = 64 << 10, ANSWERS_MAX = 16 << 10 };
 
 enum state { HEAD, BODY, BUSY, CLOSING };
 
@@ -425,11 +425,14 @@ static size_t take_body(struct server *server, struct bytes input)
     return (size_t)used;
 }
 
-/* Whether the next request may be looked at: not while the last answer is being written. */
+/*
+ * Whether the next request may be looked at: small answers leave together, but not many wait, and
+ * none while the peer does not read.
+ */
 static bool may_begin(struct server *server)
 {
     struct outbox *outbox = connection_outbox(server->connection);
-    if (outbox_writable(outbox)) {
+    if (!outbox->busy && outbox->bytes < ANSWERS_MAX) {
         return true;
     }
     if (!outbox->busy) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "codec/base/mem.h"
 #include "hub/connection.h"
 #include "hub/http_server.h"
+#include "hub/loop.h"
 #include "tests/support/net_rig.h"
 
 TestSuite(http_server, .timeout = 120);
@@ -91,11 +93,21 @@ static void on_upgrade(struct http_request *request, void *context)
     connection_own(connection, &raw_ops, server);
 }
 
+/* Answers with the number of the loop's turn. */
+static void on_turn(struct http_request *request, void *context)
+{
+    struct server *server = context;
+    char text[21];
+    (void)snprintf(text, sizeof(text), "%020" PRIu64, loop_turn(server->rig.loops[0]));
+    http_respond(request, 200, "text/plain", bytes_of(NULL, 0), bytes_of(text, 20));
+}
+
 static const struct http_route routes[] = {
     {.method = "GET", .path = "/", .handler = on_echo},
     {.method = "POST", .path = "/echo", .handler = on_echo, .max_body = 100000},
     {.method = "GET", .path = "/a/{}/b/{}", .handler = on_param},
     {.method = "GET", .path = "/files/*", .handler = on_echo},
+    {.method = "GET", .path = "/turn", .handler = on_turn},
     {.method = "GET", .path = "/wait", .handler = on_wait},
     {.method = "GET", .path = "/inject", .handler = on_inject},
     {.method = "GET", .path = "/up", .handler = on_upgrade},
@@ -345,6 +357,30 @@ Test(http_server, answers_later_and_holds_pipelined_requests_back)
     cr_expect(rig_wait(&server->rig, 0, is_waiting, server));
     rig_reset(fd);
     cr_expect(rig_wait(&server->rig, 0, is_gone, server), "told that the peer went");
+    stop(server);
+}
+
+Test(http_server, small_answers_to_pipelined_requests_share_a_turn)
+{
+    struct server *server = start();
+    int fd = rig_connect(&server->rig);
+    struct builder input = {0};
+    add_times(&input, "GET /turn HTTP/1.1\r\n" HOST "\r\n", 100);
+    cr_expect(rig_send(fd, builder_bytes(&input)));
+    char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 20\r\n\r\n";
+    char got[sizeof(head) + 20];
+    char last[21] = "";
+    unsigned turns = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        size_t len = sizeof(head) - 1 + 20;
+        cr_assert_eq(rig_recv(fd, got, len), len);
+        cr_assert_eq(memcmp(got, head, sizeof(head) - 1), 0);
+        turns += memcmp(got + sizeof(head) - 1, last, 20) != 0;
+        memcpy(last, got + sizeof(head) - 1, 20);
+    }
+    cr_expect_lt(turns, 20);
+    builder_reset(&input);
+    close(fd);
     stop(server);
 }
 
