@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hub/poller.h"
-
 #include <criterion/criterion.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
+
+#include "hub/poller.h"
 
 TestSuite(poller, .timeout = 30);
 
