@@ -33,6 +33,6 @@ void identity_unref(struct identity *identity)
     if (identity == NULL || --identity->refs > 0) {
         return;
     }
-    claims_destroy(identity->claims);
+    claims_unref(identity->claims);
     mem_free(identity);
 }

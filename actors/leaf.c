@@ -191,18 +191,23 @@ static void send_shared(struct leaf *leaf, struct chunk *const chunks[WIRE_FORMA
     }
 }
 
+/* Those that need the items themselves go first: the shared chunk of WIRE_SIO takes them away. */
+static void flush_special(struct leaf *leaf, uint64_t first)
+{
+    for (uint32_t i = 0; i < leaf->count; i++) {
+        if (is_special(leaf, leaf->members[i], first)) {
+            fanout_catch_up(leaf->fanout, leaf->members[i]);
+        }
+    }
+}
+
 void leaf_flush(struct leaf *leaf)
 {
     struct fanout *fanout = leaf->fanout;
     struct window *window = leaf->window;
     uint64_t first = window->events[0].number;
-    /* Those that need the items themselves go first: the shared chunk of WIRE_SIO takes them away.
-     */
-    bool simple = fanout->dirty == 1 && !window->has_volatile && fanout->ahead < first;
-    for (uint32_t i = 0; !simple && i < leaf->count; i++) {
-        if (is_special(leaf, leaf->members[i], first)) {
-            fanout_catch_up(fanout, leaf->members[i]);
-        }
+    if (fanout->dirty > 1 || window->has_volatile || fanout->ahead >= first) {
+        flush_special(leaf, first);
     }
     struct chunk *chunks[WIRE_FORMAT_COUNT] = {NULL};
     for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {

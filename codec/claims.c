@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/claims.h"
 
+#include <stdatomic.h>
+
 #include "codec/base/mem.h"
+
+struct shared {
+    atomic_uint refs;
+    struct claims claims; /* and what it refers to behind it */
+};
 
 /* Copy `text` to `*at`, advance it, and return the copy. */
 static struct bytes put(char **at, struct bytes text)
@@ -31,11 +38,13 @@ struct claims *claims_copy(const struct claims *claims)
 {
     size_t rooms_size = claims->room_count * sizeof(struct bytes);
     size_t extra_size = claims->extra_count * sizeof(struct claims_extra);
-    struct claims *copy =
-        mem_try_alloc(sizeof(*copy) + rooms_size + extra_size + text_size(claims));
-    if (copy == NULL) {
+    struct shared *shared =
+        mem_try_alloc(sizeof(*shared) + rooms_size + extra_size + text_size(claims));
+    if (shared == NULL) {
         return NULL;
     }
+    atomic_init(&shared->refs, 1);
+    struct claims *copy = &shared->claims;
     *copy = *claims;
     struct bytes *rooms = (struct bytes *)(void *)(copy + 1);
     struct claims_extra *extra = (struct claims_extra *)(void *)((char *)rooms + rooms_size);
@@ -57,9 +66,22 @@ struct claims *claims_copy(const struct claims *claims)
     return copy;
 }
 
-void claims_destroy(struct claims *claims)
+struct claims *claims_ref(struct claims *claims)
 {
-    mem_free(claims);
+    struct shared *shared = container_of(claims, struct shared, claims);
+    atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
+    return claims;
+}
+
+void claims_unref(struct claims *claims)
+{
+    if (claims == NULL) {
+        return;
+    }
+    struct shared *shared = container_of(claims, struct shared, claims);
+    if (atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) == 1) {
+        mem_free(shared);
+    }
 }
 
 bool claims_list_room(const struct claims *claims, struct bytes room)

@@ -35,13 +35,16 @@ struct claims {
 };
 
 /*
- * Copy claims and everything they refer to into one new allocation; NULL when out of memory. The
- * copy may be handed to another thread. Freed with claims_destroy.
+ * Copy claims and everything they refer to into one new allocation with one reference; NULL when
+ * out of memory. The copy is never changed, and may be handed to another thread.
  */
 MUST_CHECK struct claims *claims_copy(const struct claims *claims);
 
-/* Free what claims_copy returned, wiping nothing; NULL is allowed. Any thread. */
-void claims_destroy(struct claims *claims);
+/* Add a reference to what claims_copy returned, and return it. Any thread. */
+struct claims *claims_ref(struct claims *claims);
+
+/* Drop a reference, freeing the copy with the last one; NULL is allowed. Any thread. */
+void claims_unref(struct claims *claims);
 
 /* Whether the token's `rooms` claim names `room`, or a prefix of it. */
 bool claims_list_room(const struct claims *claims, struct bytes room);

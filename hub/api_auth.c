@@ -283,7 +283,7 @@ static bool verify_user(struct http_request *request, struct bytes token, struct
     bool tenants = shard->settings->config->auth_tenants;
     ret_who->user = keep(claims->user, ret_who->user_at);
     ret_who->tenant = keep(tenants ? claims->tenant : bytes_of(NULL, 0), ret_who->tenant_at);
-    claims_destroy(claims);
+    claims_unref(claims);
     return take_call(request, ret_who);
 }
 

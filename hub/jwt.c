@@ -478,7 +478,7 @@ static int verify_text(
     return status;
 }
 
-static int verify_cached(struct jwt *jwt, const uint8_t *digest, const struct claims *claims,
+static int verify_cached(struct jwt *jwt, const uint8_t *digest, struct claims *claims,
     uint64_t now_s, struct claims **ret_claims)
 {
     if (jwt_claims_expired(&jwt->settings->policy, claims->expires_at, now_s)) {
@@ -486,8 +486,8 @@ static int verify_cached(struct jwt *jwt, const uint8_t *digest, const struct cl
         return STATUS_EXPIRED;
     }
     jwt->stats.cache_hits++;
-    *ret_claims = claims_copy(claims);
-    return *ret_claims != NULL ? 0 : STATUS_NOMEM;
+    *ret_claims = claims_ref(claims);
+    return 0;
 }
 
 int jwt_verify(struct jwt *jwt, struct bytes token, uint64_t now_s, struct claims **ret_claims)
@@ -499,7 +499,7 @@ int jwt_verify(struct jwt *jwt, struct bytes token, uint64_t now_s, struct claim
     if (token.len <= JWT_TOKEN_MAX) {
         uint8_t digest[CRYPTO_SHA256_LEN];
         crypto_sha256(token, digest);
-        const struct claims *cached = jwt_cache_get(jwt->cache, digest);
+        struct claims *cached = jwt_cache_get(jwt->cache, digest);
         if (cached != NULL) {
             status = verify_cached(jwt, digest, cached, now_s, ret_claims);
         } else {

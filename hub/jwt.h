@@ -84,7 +84,7 @@ MUST_CHECK int jwt_reload(
 
 /*
  * Verify a token at wall-clock time `now_s` and hand out its claims, freed by the caller with
- * claims_destroy. STATUS_NOT_FOUND: empty token; STATUS_EXPIRED: signature, audience and issuer
+ * claims_unref. STATUS_NOT_FOUND: empty token; STATUS_EXPIRED: signature, audience and issuer
  * are right and `exp` has passed; STATUS_UNAUTHORIZED: anything else; STATUS_NOMEM.
  */
 MUST_CHECK int jwt_verify(

@@ -38,7 +38,7 @@ static void drop(struct jwt_cache *cache, struct entry *entry)
 {
     map_remove(&cache->entries, key_of_entry(entry));
     list_remove(&entry->link);
-    claims_destroy(entry->claims);
+    claims_unref(entry->claims);
     mem_free(entry);
 }
 
@@ -63,7 +63,7 @@ static struct entry *find(const struct jwt_cache *cache, const uint8_t *digest)
     return map_get(&cache->entries, bytes_of(digest, CRYPTO_SHA256_LEN));
 }
 
-const struct claims *jwt_cache_get(struct jwt_cache *cache, const uint8_t digest[CRYPTO_SHA256_LEN])
+struct claims *jwt_cache_get(struct jwt_cache *cache, const uint8_t digest[CRYPTO_SHA256_LEN])
 {
     struct entry *entry = find(cache, digest);
     if (entry == NULL) {
@@ -75,11 +75,10 @@ const struct claims *jwt_cache_get(struct jwt_cache *cache, const uint8_t digest
 }
 
 void jwt_cache_put(
-    struct jwt_cache *cache, const uint8_t digest[CRYPTO_SHA256_LEN], const struct claims *claims)
+    struct jwt_cache *cache, const uint8_t digest[CRYPTO_SHA256_LEN], struct claims *claims)
 {
     jwt_cache_remove(cache, digest);
-    struct claims *copy = cache->max > 0 ? claims_copy(claims) : NULL;
-    if (copy == NULL) {
+    if (cache->max == 0) {
         return;
     }
     if (map_count(&cache->entries) == cache->max) {
@@ -87,7 +86,7 @@ void jwt_cache_put(
     }
     struct entry *entry = mem_alloc(sizeof(*entry));
     memcpy(entry->digest, digest, CRYPTO_SHA256_LEN);
-    entry->claims = copy;
+    entry->claims = claims_ref(claims);
     list_append(&cache->recent, &entry->link);
     map_put(&cache->entries, entry);
 }

@@ -23,12 +23,11 @@ MUST_CHECK struct jwt_cache *jwt_cache_create(size_t max);
 void jwt_cache_destroy(struct jwt_cache *cache);
 
 /* The claims under `digest`, borrowed until the next call, or NULL. */
-const struct claims *jwt_cache_get(
-    struct jwt_cache *cache, const uint8_t digest[CRYPTO_SHA256_LEN]);
+struct claims *jwt_cache_get(struct jwt_cache *cache, const uint8_t digest[CRYPTO_SHA256_LEN]);
 
-/* Keep a copy of `claims`; an entry under the same digest is replaced. */
+/* Keep a reference of `claims`; an entry under the same digest is replaced. */
 void jwt_cache_put(
-    struct jwt_cache *cache, const uint8_t digest[CRYPTO_SHA256_LEN], const struct claims *claims);
+    struct jwt_cache *cache, const uint8_t digest[CRYPTO_SHA256_LEN], struct claims *claims);
 
 /* Forget one entry, if it is there; or all. */
 void jwt_cache_remove(struct jwt_cache *cache, const uint8_t digest[CRYPTO_SHA256_LEN]);
