@@ -72,8 +72,17 @@ static void register_room(struct user *user, bool on)
 
 static void on_timer(struct timer *timer)
 {
-    struct user *user = container_of(timer, struct user, timer);
-    user_feed_timeout(user);
+    user_feed_timeout(container_of(timer, struct user_rare, timer)->user);
+}
+
+struct user_rare *user_rare(struct user *user)
+{
+    if (user->rare == NULL) {
+        user->rare = mem_alloc(sizeof(*user->rare));
+        user->rare->user = user;
+        timer_init(&user->rare->timer, on_timer);
+    }
+    return user->rare;
 }
 
 static struct user *start_user(struct shard *shard, struct bytes key)
@@ -84,7 +93,6 @@ static struct user *start_user(struct shard *shard, struct bytes key)
     list_init(&user->sockets);
     list_init(&user->joining);
     list_init(&user->unread_link);
-    timer_init(&user->timer, on_timer);
     actor_start(&user->actor, &user_behaviour, shard->sched);
     list_append(&shard->users, &user->shard_link);
     shard->stats.users++;
@@ -107,7 +115,10 @@ static void free_user(struct actor *actor)
 {
     struct user *user = (struct user *)(void *)actor;
     struct shard *shard = shard_of(actor);
-    timer_cancel(sched_timers(actor->sched), &user->timer);
+    if (user->rare != NULL) {
+        timer_cancel(sched_timers(actor->sched), &user->rare->timer);
+        mem_free(user->rare);
+    }
     user_feed_stop(user);
     user_rooms_stop(user);
     list_remove(&user->unread_link);
@@ -202,8 +213,8 @@ static bool take_token(const struct user_call *call, enum user_bucket bucket)
     struct user *user = call->user;
     struct shard *shard = shard_of(&user->actor);
     uint64_t retry_ms;
-    if (rate_take(&user->buckets[bucket], rate_of(shard->config, bucket), sched_now(shard->sched),
-            &retry_ms)) {
+    if (rate_take(&user_rare(user)->buckets[bucket], rate_of(shard->config, bucket),
+            sched_now(shard->sched), &retry_ms)) {
         return true;
     }
     shard->stats.rate_limited++;

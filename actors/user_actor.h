@@ -26,6 +26,13 @@ enum user_phase {
     USER_READY,
 };
 
+/* What an idle user needs not. */
+struct user_rare {
+    struct user *user;
+    struct timer timer; /* gap deadline, or retry of the store */
+    struct rate_bucket buckets[BUCKET_COUNT];
+};
+
 struct user {
     struct actor actor;
     struct list sockets; /* socket.user_link */
@@ -38,8 +45,7 @@ struct user {
     struct user_held *held; /* announcements ahead of rev, by rev */
     struct list joining; /* rooms asked that have not answered yet, in this order */
     struct user_chat *chat; /* what only those who send messages need; NULL before */
-    struct timer timer; /* gap deadline, or retry of the store */
-    struct rate_bucket buckets[BUCKET_COUNT];
+    struct user_rare *rare; /* NULL before user_rare */
     uint32_t joins; /* that rooms have not answered yet: the actor stays to undo them */
     uint16_t socket_count;
     uint8_t phase; /* enum user_phase */
@@ -83,6 +89,9 @@ static inline struct bytes user_key(const struct user *user)
 {
     return bytes_of(user->key_at, user->key_len);
 }
+
+/* The user's rare part, made when it is first asked for. */
+struct user_rare *user_rare(struct user *user);
 
 /* The user's id, without tenant. */
 struct bytes user_id(const struct user *user);

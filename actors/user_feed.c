@@ -29,8 +29,9 @@ static void read_store(struct user *user);
 static void arm(struct user *user, uint64_t delay_ms)
 {
     struct sched *sched = user->actor.sched;
-    if (!timer_armed(&user->timer)) {
-        timer_set(sched_timers(sched), &user->timer, sched_now(sched) + delay_ms);
+    struct timer *timer = &user_rare(user)->timer;
+    if (!timer_armed(timer)) {
+        timer_set(sched_timers(sched), timer, sched_now(sched) + delay_ms);
     }
 }
 
