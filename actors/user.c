@@ -4,6 +4,8 @@
  */
 #include "actors/user.h"
 
+#include <stddef.h>
+
 #include "actors/behaviours.h"
 #include "actors/cluster.h"
 #include "actors/fanout.h"
@@ -80,6 +82,7 @@ struct user_rare *user_rare(struct user *user)
     if (user->rare == NULL) {
         user->rare = mem_alloc(sizeof(*user->rare));
         user->rare->user = user;
+        list_init(&user->rare->joining);
         timer_init(&user->rare->timer, on_timer);
     }
     return user->rare;
@@ -87,11 +90,11 @@ struct user_rare *user_rare(struct user *user)
 
 static struct user *start_user(struct shard *shard, struct bytes key)
 {
-    struct user *user = mem_alloc(sizeof(*user) + key.len);
+    size_t size = offsetof(struct user, key_at) + key.len;
+    struct user *user = mem_alloc(size > sizeof(*user) ? size : sizeof(*user));
     user->key_len = (uint32_t)key.len;
     memcpy(user->key_at, key.at, key.len);
     list_init(&user->sockets);
-    list_init(&user->joining);
     list_init(&user->unread_link);
     actor_start(&user->actor, &user_behaviour, shard->sched);
     list_append(&shard->users, &user->shard_link);

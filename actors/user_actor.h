@@ -31,6 +31,7 @@ struct user_rare {
     struct user *user;
     struct timer timer; /* gap deadline, or retry of the store */
     struct rate_bucket buckets[BUCKET_COUNT];
+    struct list joining; /* rooms asked that have not answered yet, in this order */
 };
 
 struct user {
@@ -43,7 +44,6 @@ struct user {
     uint64_t unread;
     uint64_t news; /* the highest rev heard of */
     struct user_held *held; /* announcements ahead of rev, by rev */
-    struct list joining; /* rooms asked that have not answered yet, in this order */
     struct user_chat *chat; /* what only those who send messages need; NULL before */
     struct user_rare *rare; /* NULL before user_rare */
     uint32_t joins; /* that rooms have not answered yet: the actor stays to undo them */

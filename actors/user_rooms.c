@@ -35,7 +35,7 @@ struct typing {
 
 /* A JOIN that its room has not answered; leaving meanwhile is done afterwards. */
 struct joining {
-    struct list link; /* user.joining */
+    struct list link; /* user_rare.joining */
     uint32_t socket_id;
     bool left;
     uint64_t leave_token;
@@ -156,7 +156,7 @@ static void add_joining(struct user *user, const struct socket *socket, struct b
     joining->socket_id = socket->id;
     joining->room_len = (uint32_t)room.len;
     memcpy(joining->room, room.at, room.len);
-    list_append(&user->joining, &joining->link);
+    list_append(&user_rare(user)->joining, &joining->link);
 }
 
 static bool is_joining(const struct joining *joining, uint32_t socket_id, struct bytes room)
@@ -169,7 +169,7 @@ static bool is_joining(const struct joining *joining, uint32_t socket_id, struct
 static struct joining *last_joining(struct user *user, uint32_t socket_id, struct bytes room)
 {
     struct joining *found = NULL;
-    list_for_each (link, &user->joining) {
+    list_for_each (link, &user_rare(user)->joining) {
         struct joining *joining = container_of(link, struct joining, link);
         found = is_joining(joining, socket_id, room) ? joining : found;
     }
@@ -180,7 +180,7 @@ static struct joining *last_joining(struct user *user, uint32_t socket_id, struc
 static bool end_joining(
     struct user *user, uint32_t socket_id, struct bytes room, uint64_t *ret_leave_token)
 {
-    list_for_each (link, &user->joining) {
+    list_for_each (link, &user_rare(user)->joining) {
         struct joining *joining = container_of(link, struct joining, link);
         if (is_joining(joining, socket_id, room)) {
             bool left = joining->left;
@@ -672,7 +672,7 @@ void user_rooms_hush(struct user *user)
 
 void user_rooms_stop(struct user *user)
 {
-    for (struct list *link; (link = list_pop(&user->joining)) != NULL;) {
+    for (struct list *link; (link = list_pop(&user_rare(user)->joining)) != NULL;) {
         mem_free(container_of(link, struct joining, link));
     }
     if (user->chat == NULL) {
