@@ -161,6 +161,25 @@ static bool extend_last(struct outbox *outbox, struct chunk *chunk, uint32_t off
     return true;
 }
 
+/* Put a range behind what waits, whatever the cap. */
+static void push(
+    struct outbox *outbox, struct list *dirty, struct chunk *chunk, uint32_t offset, uint32_t len)
+{
+    if (!extend_last(outbox, chunk, offset, len)) {
+        if (outbox->count == ring_room(outbox)) {
+            grow_ring(outbox);
+        }
+        chunk->refs++;
+        *segment_slot(outbox, outbox->count) =
+            (struct segment){.chunk = chunk, .offset = offset, .len = len};
+        outbox->count++;
+    }
+    outbox->bytes += len;
+    if (list_empty(&outbox->dirty_link)) {
+        list_append(dirty, &outbox->dirty_link);
+    }
+}
+
 bool outbox_append(
     struct outbox *outbox, struct list *dirty, struct chunk *chunk, uint32_t offset, uint32_t len)
 {
@@ -178,23 +197,29 @@ bool outbox_append(
     if (refuse(outbox, len)) {
         return false;
     }
-    if (len == 0) {
-        return true;
-    }
-    if (!extend_last(outbox, chunk, offset, len)) {
-        if (outbox->count == ring_room(outbox)) {
-            grow_ring(outbox);
-        }
-        chunk->refs++;
-        *segment_slot(outbox, outbox->count) =
-            (struct segment){.chunk = chunk, .offset = offset, .len = len};
-        outbox->count++;
-    }
-    outbox->bytes += len;
-    if (list_empty(&outbox->dirty_link)) {
-        list_append(dirty, &outbox->dirty_link);
+    if (len > 0) {
+        push(outbox, dirty, chunk, offset, len);
     }
     return true;
+}
+
+void outbox_move(struct outbox *from, struct outbox *to, struct list *dirty)
+{
+    CHECK(!from->busy);
+    for (uint32_t i = 0; i < from->count; i++) {
+        const struct segment *segment = segment_at(from, i);
+        push(to, dirty, segment->chunk, segment->offset, segment->len);
+    }
+    uint32_t refused = from->refused;
+    bool overflow = from->overflow;
+    outbox_finish(from);
+    to->refused += refused;
+    if (overflow && !to->overflow) {
+        to->overflow = true;
+        if (to->ops->overflowed != NULL) {
+            to->ops->overflowed(to);
+        }
+    }
 }
 
 bool outbox_writable(const struct outbox *outbox)

@@ -90,6 +90,12 @@ void outbox_finish(struct outbox *outbox);
 bool outbox_append(
     struct outbox *outbox, struct list *dirty, struct chunk *chunk, uint32_t offset, uint32_t len);
 
+/*
+ * Give everything that waits in `from` to `to`, behind what waits there, whatever its cap, and
+ * what was refused with it. Both of one shard, neither busy.
+ */
+void outbox_move(struct outbox *from, struct outbox *to, struct list *dirty);
+
 /* Whether nothing waits and nothing is under way: a volatile event may be appended. */
 bool outbox_writable(const struct outbox *outbox);
 

@@ -8,6 +8,7 @@
 #include "codec/base64.h"
 #include "codec/eio.h"
 #include "hub/heartbeat.h"
+#include "hub/polling.h"
 #include "hub/session_core.h"
 #include "hub/sio_session.h"
 
@@ -24,40 +25,56 @@ static void draw_sid(char ret_sid[SID_LEN])
     base64url_encode(bytes_of(random, sizeof(random)), ret_sid);
 }
 
-void eio_session_open(struct session *session)
+static void write_open(
+    const struct session *session, struct bytes sid, bool polling, struct builder *out)
 {
     const struct session_config *config = session->home->config;
-    char sid[SID_LEN];
-    draw_sid(sid);
     struct eio_open open = {
-        .sid = bytes_of(sid, sizeof(sid)),
-        .upgrades = false,
+        .sid = sid,
+        .upgrades = polling && !config->without_websocket,
         .ping_interval_ms = config->ping_interval_ms,
         .ping_timeout_ms = config->ping_timeout_ms,
-        .max_payload = config->after_auth.message_bytes,
+        .max_payload = polling ? config->polling_bytes : config->after_auth.message_bytes,
     };
-    struct builder out = {0};
-    eio_write_open(&out, &open);
-    (void)session_send_text(session, &out); /* the first append to an outbox is always taken */
-    session_extra(session)->connect_due_ms = session_now(session) + config->connect_timeout_ms;
+    eio_write_open(out, &open);
+}
+
+/* From now on a namespace must be joined in time. */
+static void await_connect(struct session *session)
+{
+    session_extra(session)->connect_due_ms =
+        session_now(session) + session->home->config->connect_timeout_ms;
     session_arm(session);
 }
 
-static void on_text(struct session *session, struct bytes text)
+void eio_session_open(struct session *session)
 {
-    struct eio_packet packet;
-    if (eio_decode_text(text, &packet) != 0) {
-        session_end(session, CLOSE_PARSE);
-        return;
-    }
-    if (packet.type == EIO_PONG) {
+    char sid[SID_LEN];
+    struct builder out = {0};
+    draw_sid(sid);
+    write_open(session, bytes_of(sid, sizeof(sid)), false, &out);
+    (void)session_send_text(session, &out); /* the first append to an outbox is always taken */
+    await_connect(session);
+}
+
+void eio_session_open_polling(struct session *session, struct builder *out)
+{
+    write_open(session, polling_sid(session), true, out);
+    heartbeat_start(session);
+    session_heard(session);
+    await_connect(session);
+}
+
+static void on_text(struct session *session, const struct eio_packet *packet)
+{
+    if (packet->type == EIO_PONG) {
         heartbeat_pong(session);
         return;
     }
     heartbeat_other(session);
-    switch (packet.type) {
+    switch (packet->type) {
     case EIO_MESSAGE:
-        sio_session_text(session, packet.payload);
+        sio_session_text(session, packet->payload);
         break;
     case EIO_PING: /* only the server pings in revision 4 */
         session_end(session, CLOSE_PARSE);
@@ -73,12 +90,22 @@ static void on_text(struct session *session, struct bytes text)
     }
 }
 
+void eio_session_packet(struct session *session, const struct eio_packet *packet)
+{
+    if (packet->binary) {
+        heartbeat_other(session);
+        sio_session_binary(session, packet->payload);
+    } else {
+        on_text(session, packet);
+    }
+}
+
 void eio_session_message(struct session *session, bool binary, struct bytes message)
 {
-    if (binary) {
-        heartbeat_other(session);
-        sio_session_binary(session, message);
-    } else {
-        on_text(session, message);
+    struct eio_packet packet = {.type = EIO_MESSAGE, .binary = binary, .payload = message};
+    if (!binary && eio_decode_text(message, &packet) != 0) {
+        session_end(session, CLOSE_PARSE);
+        return;
     }
+    eio_session_packet(session, &packet);
 }

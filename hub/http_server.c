@@ -49,6 +49,7 @@ struct exchange {
     uint64_t began_ns;
     uint64_t body_left; /* of a body with a length */
     bool body_unread; /* answered before the body was read: close */
+    bool waited; /* route->waiting was called */
     char text[]; /* the head's bytes */
 };
 
@@ -228,6 +229,17 @@ static void send_error(struct server *server, unsigned status, struct bytes head
     builder_reset(&body);
 }
 
+/* Refuse a request whose route is known, in the way of the route. */
+static void refuse_body(struct server *server, unsigned status)
+{
+    const struct exchange *exchange = server->exchange;
+    if (exchange == NULL || exchange->route->refuse == NULL) {
+        send_error(server, status, bytes_of(NULL, 0));
+        return;
+    }
+    exchange->route->refuse(&server->exchange->request, status, server->config->context);
+}
+
 void http_respond(struct http_request *request, unsigned status, const char *content_type,
     struct bytes headers, struct bytes body)
 {
@@ -340,7 +352,7 @@ static bool expect_body(struct server *server)
     const struct http1_request *head = &exchange->head;
     bool has_body = exchange->body_unread;
     if (head->has_content_length && head->content_length > max_body(server)) {
-        send_error(server, 413, bytes_of(NULL, 0));
+        refuse_body(server, 413);
         return false;
     }
     const bool *ended = server->ended; /* on_bytes is running */
@@ -409,12 +421,12 @@ static size_t take_body(struct server *server, struct bytes input)
         used = (int)data.len;
     }
     if (used < 0) {
-        send_error(server, used == STATUS_TOO_LARGE ? 413 : 400, bytes_of(NULL, 0));
+        refuse_body(server, used == STATUS_TOO_LARGE ? 413 : 400);
         return input.len;
     }
     builder_add(&exchange->body, data);
     if (builder_failed(&exchange->body)) {
-        send_error(server, 413, bytes_of(NULL, 0));
+        refuse_body(server, 413);
         return input.len;
     }
     bool done =
@@ -441,6 +453,18 @@ static bool may_begin(struct server *server)
     return false;
 }
 
+/* Tell the route that a body is to follow. */
+static void tell_waiting(struct server *server)
+{
+    struct exchange *exchange = server->exchange;
+    if (server->state == BODY && !exchange->waited) {
+        exchange->waited = true;
+        if (exchange->route->waiting != NULL) {
+            exchange->route->waiting(&exchange->request, server->config->context);
+        }
+    }
+}
+
 static size_t on_bytes(struct connection *connection, struct bytes bytes)
 {
     struct server *server = connection_owner(connection);
@@ -462,6 +486,9 @@ static size_t on_bytes(struct connection *connection, struct bytes bytes)
         }
         used += taken;
     }
+    if (!ended) {
+        tell_waiting(server);
+    }
     if (ended) {
         return used;
     }
@@ -478,7 +505,7 @@ static void on_timer(struct timer *timer)
 {
     struct server *server = container_of(timer, struct server, timer);
     if (server->begun) {
-        send_error(server, 408, bytes_of(NULL, 0));
+        refuse_body(server, 408);
     } else {
         end_connection(server, true);
     }
@@ -488,7 +515,7 @@ static void on_closed(struct connection *connection, enum close_reason reason)
 {
     struct server *server = connection_owner(connection);
     struct exchange *exchange = server->exchange;
-    if (exchange != NULL && server->state == BUSY && exchange->request.gone != NULL) {
+    if (exchange != NULL && exchange->request.gone != NULL) {
         exchange->request.gone(&exchange->request);
     }
     free_server(server);

@@ -29,6 +29,9 @@ typedef bool (*http_head_fn)(struct http_request *request, void *context);
 /* As max_body of a route: http_server_config.max_body_bytes. */
 #define HTTP_BODY_CONFIGURED UINT32_MAX
 
+/* Answer what the server refuses for a route after its head: 408, 413, or 400 for a bad body. */
+typedef void (*http_refuse_fn)(struct http_request *request, unsigned status, void *context);
+
 struct http_route {
     const char *method; /* "GET", "POST", …; "*": any */
     const char
@@ -36,9 +39,14 @@ struct http_route {
     http_handler_fn handler;
     http_head_fn head; /* may be NULL */
     uint32_t max_body; /* bytes; 0: no body allowed; HTTP_BODY_CONFIGURED: as the server says */
+    http_handler_fn waiting; /* the body did not come with the head; may answer; may be NULL */
+    http_refuse_fn refuse; /* NULL: with the error shape of the API */
 };
 
-/* One request; alive until http_respond, or until `gone` was called. */
+/*
+ * One request; alive until http_respond, or until `gone` was called. A handler that has set `gone`
+ * or `user` in `waiting` finds them again.
+ */
 struct http_request {
     struct connection *connection;
     struct loop *loop;

@@ -141,3 +141,11 @@ bool hub_origin_allowed(void *context, const struct bytes *origins, size_t count
     const struct hub_settings *settings = context;
     return origin_allows(settings->origins, origins, count, has_token);
 }
+
+struct bytes hub_cors_value(void *context, struct bytes origin, bool *ret_credentials)
+{
+    const struct hub_settings *settings = context;
+    struct bytes value = origin_cors_value(settings->origins, origin, ret_credentials);
+    *ret_credentials = *ret_credentials && settings->config->engine_cors_credentials;
+    return value;
+}

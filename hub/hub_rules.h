@@ -35,4 +35,7 @@ bool hub_namespace_access(const struct config *config, struct bytes nsp, const s
 /* See session_config.origin_allowed; `context` is the struct hub_settings. */
 bool hub_origin_allowed(void *context, const struct bytes *origins, size_t count, bool has_token);
 
+/* See session_config.cors_value; `context` is the settings. */
+struct bytes hub_cors_value(void *context, struct bytes origin, bool *ret_credentials);
+
 #endif

@@ -128,6 +128,16 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
 
 /* What sessions work with. */
 
+static bool has_word(const struct config_list *list, const char *word)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(list->items[i], word) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void fill_sessions(struct hub_settings *settings, struct hub *hub)
 {
     const struct config *config = settings->config;
@@ -145,11 +155,16 @@ static void fill_sessions(struct hub_settings *settings, struct hub *hub)
         .app = peal_app(hub),
         .context = settings,
         .origin_allowed = hub_origin_allowed,
+        .cors_value = hub_cors_value,
         .sha1 = crypto_sha1,
         .before_auth = limits,
         .after_auth = limits,
         .ping_interval_ms = (uint32_t)config->engine_ping_interval_ms,
         .ping_timeout_ms = (uint32_t)config->engine_ping_timeout_ms,
+        .upgrade_timeout_ms = (uint32_t)config->engine_upgrade_timeout_ms,
+        .polling_bytes = (uint32_t)config->engine_max_payload,
+        .without_polling = !has_word(&config->engine_transports, "polling"),
+        .without_websocket = !has_word(&config->engine_transports, "websocket"),
         .connect_timeout_ms = (uint32_t)config->auth_timeout_ms,
         .attachments_timeout_ms = ATTACHMENTS_MS,
         .attachments_bytes = (uint32_t)config->engine_max_payload,

@@ -18,6 +18,18 @@ static void on_engine(struct http_request *request, void *context)
     upgrade_engine(hub->sessions, request);
 }
 
+static void on_engine_waiting(struct http_request *request, void *context)
+{
+    struct hub *hub = context;
+    upgrade_engine_waiting(hub->sessions, request);
+}
+
+static void on_engine_refuse(struct http_request *request, unsigned status, void *context)
+{
+    struct hub *hub = context;
+    upgrade_engine_refuse(hub->sessions, request, status);
+}
+
 static void on_plain(struct http_request *request, void *context)
 {
     struct hub *hub = context;
@@ -25,7 +37,11 @@ static void on_plain(struct http_request *request, void *context)
 }
 
 static const struct http_route session_routes[] = {
-    {.method = "*", .path = "/socket.io/*", .handler = on_engine, .max_body = 1 << 20},
+    {.method = "*",
+        .path = "/socket.io/*",
+        .handler = on_engine,
+        .waiting = on_engine_waiting,
+        .refuse = on_engine_refuse},
     {.method = "GET", .path = "/ws", .handler = on_plain},
 };
 
@@ -48,6 +64,7 @@ const struct http_route *routes_public(const struct config *config)
     static struct http_route rows[ROUTES_MAX];
     struct table table = {.rows = rows};
     add(&table, session_routes, ARRAY_LEN(session_routes));
+    rows[0].max_body = (uint32_t)config->engine_max_payload;
     add(&table, api_routes, api_route_count);
     if (config->dev) {
         add(&table, dev_routes, dev_route_count);

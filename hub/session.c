@@ -13,6 +13,7 @@
 #include "hub/heartbeat.h"
 #include "hub/loop.h"
 #include "hub/plain_session.h"
+#include "hub/polling.h"
 #include "hub/session_core.h"
 #include "hub/sio_session.h"
 
@@ -25,7 +26,8 @@ uint64_t session_now(const struct session *session)
 
 struct outbox *session_outbox(struct session *session)
 {
-    return connection_outbox(session->websocket.connection);
+    struct polling *polling = polling_of(session);
+    return polling ? &polling->outbox : connection_outbox(session->websocket.connection);
 }
 
 struct identity *session_identity(const struct session *session)
@@ -151,7 +153,12 @@ struct app_connect session_request(
     if (session->extra && session->extra->tokens) {
         request = session->extra->request;
     } else {
-        connection_remote(session->websocket.connection, remote);
+        const struct polling *polling = polling_of(session);
+        if (polling) {
+            memcpy(remote, polling->remote, sizeof(polling->remote));
+        } else {
+            connection_remote(session->websocket.connection, remote);
+        }
         request.remote = bytes_str(remote);
     }
     request.session = session;
@@ -191,6 +198,9 @@ void session_arm(struct session *session)
     }
     uint64_t idle = idle_due(session);
     due = idle < due ? idle : due;
+    if (session->polled && polling_due(session) < due) {
+        due = polling_due(session);
+    }
     if (!timer_armed(&session->timer) || session->timer.due_ms != due) {
         timer_set(wheel(session), &session->timer, due);
     }
@@ -201,7 +211,9 @@ static void on_deadline(struct timer *timer)
     struct session *session = container_of(timer, struct session, timer);
     const struct session_extra *extra = session->extra;
     uint64_t now = session_now(session);
-    if (extra && extra->connect_due_ms != 0 && extra->connect_due_ms <= now) {
+    if (session->ended) {
+        polling_expire(session);
+    } else if (extra && extra->connect_due_ms != 0 && extra->connect_due_ms <= now) {
         session_end(session, session->reason != 0 ? session->reason : CLOSE_AUTH_TIMEOUT);
     } else if (extra && extra->assembly.text && extra->assembly.due_ms <= now) {
         session_end(session, CLOSE_PARSE);
@@ -209,11 +221,23 @@ static void on_deadline(struct timer *timer)
         session_end(session, CLOSE_IDLE);
     } else if (heartbeat_due(session) <= now) {
         heartbeat_expire(session);
+    } else if (session->polled && polling_due(session) <= now) {
+        polling_expire(session);
     }
     session_arm(session);
 }
 
 /* --- pressure ------------------------------------------------------------------------------ */
+
+void session_hold(struct session *session, bool held)
+{
+    struct connection *connection = session->websocket.connection;
+    if (polling_of(session)) {
+        (held ? polling_pause : polling_resume)(session);
+    } else {
+        (held ? connection_pause : connection_resume)(connection);
+    }
+}
 
 /*
  * Peer packets become messages to the user's actor (this shard) and from there to rooms and
@@ -255,7 +279,7 @@ static void pause_under_pressure(struct session *session)
     if (!session->ended && !session->moving && !session->paused && lines_pressured(session->home)) {
         session->paused = 1;
         settle(session);
-        connection_pause(session->websocket.connection);
+        session_hold(session, true);
     }
 }
 
@@ -264,7 +288,7 @@ static void resume(struct session *session)
     if (session->paused) {
         session->paused = 0;
         settle(session);
-        connection_resume(session->websocket.connection);
+        session_hold(session, false);
     }
 }
 
@@ -316,7 +340,16 @@ static void on_reap(struct timer *timer)
         settle(session);
         session_drop_sockets(session, !session->ended, session->reason);
         let_linger(session);
+        const struct polling *polling = polling_of(session);
+        if (polling && polling->over) {
+            session_gone(session, session->reason);
+        }
     }
+}
+
+void session_home_reap(struct session_home *home)
+{
+    on_reap(&home->reap);
 }
 
 void session_end(struct session *session, enum close_reason reason)
@@ -335,27 +368,50 @@ void session_end(struct session *session, enum close_reason reason)
     if (session_has_socket(session)) {
         session_reap_later(session);
     }
-    websocket_close(&session->websocket, reason);
+    if (polling_of(session)) {
+        polling_close(session, reason);
+    } else {
+        websocket_close(&session->websocket, reason);
+    }
 }
 
-static void destroy(struct session *session)
+void session_linger(struct session *session, uint32_t ms)
 {
+    timer_set(wheel(session), &session->timer, session_now(session) + ms);
+}
+
+void session_destroy(struct session *session)
+{
+    if (session->polled) {
+        polling_finish(session);
+    }
     session_extra_destroy(session->extra);
     identity_unref(session->identity);
     mem_free(session);
 }
 
+void session_gone(struct session *session, enum close_reason reason)
+{
+    timer_cancel(wheel(session), &session->timer);
+    session->home->live -= !session->ended;
+    session_drop_sockets(session, false, session->ended ? session->reason : reason);
+    list_remove(&session->link);
+    session->home->count--;
+    if (session->polled) {
+        polling_joined(session);
+        polling_forget(session);
+    }
+    session_destroy(session);
+}
+
 static void on_closed(struct websocket *websocket, enum close_reason reason)
 {
     struct session *session = container_of(websocket, struct session, websocket);
-    if (!session->moving) {
-        timer_cancel(wheel(session), &session->timer);
-        session->home->live -= !session->ended;
-        session_drop_sockets(session, false, session->ended ? session->reason : reason);
-        list_remove(&session->link);
-        session->home->count--;
+    if (session->moving) {
+        session_destroy(session);
+    } else {
+        session_gone(session, reason);
     }
-    destroy(session);
 }
 
 /* --- the beginning ------------------------------------------------------------------------- */
@@ -374,13 +430,23 @@ static void on_message(struct websocket *websocket, bool binary, struct bytes me
     pause_under_pressure(session);
 }
 
+void session_packet(struct session *session, const struct eio_packet *packet)
+{
+    eio_session_packet(session, packet);
+    pause_under_pressure(session);
+}
+
 /* Something was lost at the outbox's cap. A gap is never silent: who is not told, comes again. */
 static void on_drained(struct websocket *websocket, uint32_t refused)
 {
     struct session *session = container_of(websocket, struct session, websocket);
-    if (refused == 0 || session->ended || session->moving) {
-        return;
+    if (refused > 0 && !session->ended && !session->moving) {
+        session_lost(session, refused);
     }
+}
+
+void session_lost(struct session *session, uint32_t refused)
+{
     if (session->home->config->app.ops->lost) {
         session_tell_lost(session, refused);
     } else {
@@ -403,15 +469,21 @@ static void move_in(struct session *session, struct session_home *home)
     settle(session);
 }
 
-struct session *session_create(
-    struct session_home *home, enum session_kind kind, struct session_extra *extra)
+void session_init(struct session *session, struct session_home *home, enum session_kind kind,
+    struct session_extra *extra)
 {
-    struct session *session = mem_alloc(sizeof(*session));
     session->kind = kind;
     session->extra = extra;
     list_init(&session->link);
     timer_init(&session->timer, on_deadline);
     move_in(session, home);
+}
+
+struct session *session_create(
+    struct session_home *home, enum session_kind kind, struct session_extra *extra)
+{
+    struct session *session = mem_alloc(sizeof(*session));
+    session_init(session, home, kind, extra);
     return session;
 }
 
@@ -437,19 +509,51 @@ void session_begin(struct session *session, struct connection *connection)
     session_arm(session);
 }
 
+void session_take_over(struct session *session, struct websocket *from)
+{
+    unsigned pauses = polling_of(session)->pauses;
+    struct connection *connection = from->connection;
+    polling_hand_over(session, connection_outbox(connection));
+    polling_finish(session);
+    session_set_outbox(session, connection_outbox(connection));
+    websocket_adopt(&session->websocket, from, &websocket_ops);
+    set_limits(session);
+    if (session->identity) {
+        connection_authenticated(connection);
+    }
+    for (unsigned i = 0; i < pauses; i++) {
+        connection_pause(connection);
+    }
+    session_arm(session);
+}
+
 /* --- moving -------------------------------------------------------------------------------- */
 
 static void on_arrived(void *context, bool ok)
 {
     struct session *session = context;
-    if (!ok) {
-        destroy(session); /* on the old thread: the peer has gone */
+    if (!ok) { /* on the old thread: the peer has gone */
+        if (session->polled) {
+            polling_drop_forward(session->home, polling_sid(session));
+            polling_forget(session);
+        }
+        session_destroy(session);
         return;
     }
     struct shard *shard = loop_shard(connection_loop(session->websocket.connection));
+    session_arrived(session, session_layer_home(session->home->layer, shard));
+}
+
+void session_arrived(struct session *session, struct session_home *home)
+{
     session->moving = 0;
-    move_in(session, session_layer_home(session->home->layer, shard));
-    set_limits(session);
+    move_in(session, home);
+    if (session->polled) {
+        polling_arrive(session);
+    }
+    if (!polling_of(session)) {
+        set_limits(session);
+    }
     session_arm(session);
     if (session->home->refusing) {
         session_end(session, CLOSE_DRAINING);
@@ -469,6 +573,13 @@ void session_move(struct session *session, unsigned shard)
     session->home->count--;
     session->home->live--;
     session->moving = 1;
+    if (polling_of(session)) {
+        polling_move(session, shard);
+        return;
+    }
+    if (session->polled) {
+        polling_forward(session, shard);
+    }
     websocket_move(&session->websocket, shard, on_arrived, session);
 }
 
@@ -481,6 +592,7 @@ void session_home_init(struct session_home *home)
     list_init(&home->ending);
     timer_init(&home->relief, on_relief);
     timer_init(&home->reap, on_reap);
+    polling_home_init(home);
 }
 
 void session_rearm_all(struct session_home *home)

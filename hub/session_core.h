@@ -15,7 +15,8 @@
  * home's `reap` timer, due at once, tells the application.
  *  4. `extra` exists only while something in it is needed; an idle session of one namespace has
  * none.
- *  5. Only session.c knows the transport (websocket_*, connection_*).
+ *  5. Only session.c knows the WebSocket (websocket_*, connection_*), only polling*.c long-polling;
+ * a session has either of them, and one that polls may become one with a WebSocket.
  */
 #ifndef HUB_SESSION_CORE_H
 #define HUB_SESSION_CORE_H
@@ -33,6 +34,7 @@
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 #include "codec/base/list.h"
+#include "codec/base/map.h"
 #include "codec/sio.h"
 #include "hub/app.h"
 #include "hub/session_layer.h"
@@ -45,6 +47,18 @@ enum {
     SESSION_REFUSALS_MAX = 16, /* CONNECT packets refused before the session is ended */
     SESSION_LATE_MS = 1000, /* a timer this late says that the process stood still */
     SESSION_RELIEF_MS = 1, /* between looks at a line under pressure */
+};
+
+struct eio_packet;
+
+/* What long-polling keeps on a shard. */
+struct polling_home {
+    struct map sids; /* struct poll_entry by sid */
+    struct map calls; /* struct poll_call by number: requests that wait for an answer */
+    struct map probes; /* struct probe by number */
+    uint64_t numbers; /* given to calls and probes so far */
+    size_t unjoined; /* sessions without a namespace that poll */
+    bool stopping;
 };
 
 /* A layer's part on one shard. */
@@ -64,6 +78,7 @@ struct session_home {
     size_t live; /* of them, not yet ended */
     bool refusing; /* no new sessions */
     struct chunk *pings[SESSION_KIND_COUNT];
+    struct polling_home polls;
 };
 
 struct session_layer {
@@ -122,6 +137,7 @@ struct session {
     unsigned has_first : 1; /* `first` is in use */
     unsigned
         expelled : 1; /* we have sent DISCONNECT: packets for that namespace may be in flight */
+    unsigned polled : 1; /* it came by long-polling: a struct poll_session */
     struct socket first;
 };
 
@@ -133,6 +149,10 @@ struct session_home *session_layer_home(struct session_layer *layer, const struc
 
 /* Make the lists and timers of a home that belong to session.c. */
 void session_home_init(struct session_home *home);
+
+/* The same for zeroed memory of the caller's, in which `polled` may be set. */
+void session_init(struct session *session, struct session_home *home, enum session_kind kind,
+    struct session_extra *extra);
 
 /* Make a session of `home`, not yet on a connection. `extra` (may be NULL) is taken over. */
 MUST_CHECK struct session *session_create(
@@ -146,6 +166,33 @@ void session_begin(struct session *session, struct connection *connection);
  * waits, and the application is told soon. Safe from everywhere; again: nothing.
  */
 void session_end(struct session *session, enum close_reason reason);
+
+/* An Engine.IO packet arrived, by whichever transport. */
+void session_packet(struct session *session, const struct eio_packet *packet);
+
+/* A WebSocket becomes the transport of a session that polls. `from` is empty afterwards. */
+void session_take_over(struct session *session, struct websocket *from);
+
+/* Let a session that was ended stay for `ms`, then polling_expire. */
+void session_linger(struct session *session, uint32_t ms);
+
+/* `refused` messages of the session were lost at the outbox's cap: tell it, or end it. */
+void session_lost(struct session *session, uint32_t refused);
+
+/* The session has come to `home`: present what it took along. */
+void session_arrived(struct session *session, struct session_home *home);
+
+/* Nothing holds the session any more: tell the application if needed, and free it. */
+void session_gone(struct session *session, enum close_reason reason);
+
+/* Free a session that is in no home. */
+void session_destroy(struct session *session);
+
+/* Stop, or go on, taking what the client sends; counted. */
+void session_hold(struct session *session, bool held);
+
+/* Tell the application at once of what has ended on this shard. */
+void session_home_reap(struct session_home *home);
 
 /* Go to another shard, where extra.connect (or the opening of a plain one) is presented again. */
 void session_move(struct session *session, unsigned shard);
@@ -187,7 +234,7 @@ bool session_send_text(struct session *session, struct builder *text);
 /* Append a message that is shared. False when refused at the outbox's cap. */
 bool session_send_chunk(struct session *session, struct chunk *chunk);
 
-/* The outbox of the transport. */
+/* The outbox of the transport; another one after an upgrade. */
 struct outbox *session_outbox(struct session *session);
 
 /* What the application needs to know to decide about `nsp`; the result is borrowed. */
@@ -206,6 +253,9 @@ void session_drop_socket(struct session *session, struct socket *socket, enum cl
 
 /* The same for all sockets, or those marked `closing`. */
 void session_drop_sockets(struct session *session, bool only_closing, enum close_reason reason);
+
+/* The session's outbox is another one from now on. */
+void session_set_outbox(struct session *session, struct outbox *outbox);
 
 /* Mark every socket `closing`: nothing is sent to it any more. */
 void session_mark_closing(struct session *session);

@@ -8,6 +8,7 @@
 #include "codec/base/rand.h"
 #include "codec/event.h"
 #include "hub/plain_session.h"
+#include "hub/polling.h"
 #include "hub/session_core.h"
 
 enum { DRAIN_STEP_MS = 20, DRAIN_JITTER_MS = 1000 /* unless configured */ };
@@ -29,6 +30,7 @@ void session_layer_destroy(struct session_layer *layer)
         return;
     }
     for (unsigned i = 0; i < layer->shard_count; i++) {
+        polling_home_finish(&layer->homes[i]);
         for (unsigned kind = 0; kind < SESSION_KIND_COUNT; kind++) {
             if (layer->homes[i].pings[kind]) {
                 chunk_unref(layer->homes[i].pings[kind]);
@@ -110,7 +112,10 @@ void session_layer_stop(struct session_layer *layer, struct shard *shard, enum c
     struct session_home *home = session_layer_home(layer, shard);
     home->refusing = true;
     timer_cancel(sched_timers(shard->sched), &home->drain);
+    home->polls.stopping = true;
     for_each_live(home, end_one, &reason);
+    polling_home_stop(home);
+    session_home_reap(home);
 }
 
 /* --- draining ------------------------------------------------------------------------------ */

@@ -32,12 +32,19 @@ struct session_config {
      * is authenticated by a token of its own, never by a cookie (always so on Socket.IO). */
     bool (*origin_allowed)(
         void *context, const struct bytes *origins, size_t count, bool has_token);
+    /* The Access-Control-Allow-Origin of answers to a page of `origin` (empty: no such header), and
+     * whether credentials may be sent; NULL: no CORS at all. */
+    struct bytes (*cors_value)(void *context, struct bytes origin, bool *ret_credentials);
     ws_accept_sha1_fn sha1;
 
     struct websocket_limits before_auth;
     struct websocket_limits after_auth; /* message_bytes is announced as maxPayload */
+    uint32_t polling_bytes; /* of a long-polling body: announced there; the routes refuse more */
+    bool without_polling; /* transports that are not served */
+    bool without_websocket;
     uint32_t ping_interval_ms;
     uint32_t ping_timeout_ms;
+    uint32_t upgrade_timeout_ms; /* from the 101 of a polling session's WebSocket to its `5` */
     uint32_t connect_timeout_ms; /* from the upgrade to the first namespace joined */
     uint32_t attachments_timeout_ms; /* from a binary packet to its last attachment */
     uint32_t attachments_bytes; /* of one packet together */

@@ -11,6 +11,7 @@
 #include "codec/sio.h"
 #include "codec/ws_frame.h"
 #include "hub/connection.h"
+#include "hub/polling.h"
 #include "hub/session.h"
 #include "hub/session_core.h"
 #include "hub/sio_session.h"
@@ -30,12 +31,7 @@ static void on_disconnect(struct socket *socket, enum close_reason reason)
 
 static void on_pause(struct socket *socket, bool paused)
 {
-    struct connection *connection = session_of(socket)->websocket.connection;
-    if (paused) {
-        connection_pause(connection);
-    } else {
-        connection_resume(connection);
-    }
+    session_hold(session_of(socket), paused);
 }
 
 static const struct socket_ops first_ops = {.disconnect = on_disconnect, .pause = on_pause};
@@ -125,8 +121,13 @@ static void become_authenticated(struct session *session, struct identity *ident
         session->extra->connect_due_ms = 0;
         session_trim(session);
     }
-    connection_authenticated(session->websocket.connection);
-    websocket_set_limits(&session->websocket, &session->home->config->after_auth);
+    if (session->polled) {
+        polling_joined(session);
+    }
+    if (!polling_of(session)) {
+        connection_authenticated(session->websocket.connection);
+        websocket_set_limits(&session->websocket, &session->home->config->after_auth);
+    }
 }
 
 struct socket *session_add_socket(
@@ -196,6 +197,18 @@ void session_tell_lost(struct session *session, uint32_t refused)
         struct socket *socket = &container_of(link, struct session_socket, link)->socket;
         if (!socket->closing) {
             app->ops->lost(app->context, socket, refused);
+        }
+    }
+}
+
+void session_set_outbox(struct session *session, struct outbox *outbox)
+{
+    if (session->has_first) {
+        session->first.outbox = outbox;
+    }
+    if (session->extra) {
+        list_for_each (link, &session->extra->sockets) {
+            container_of(link, struct session_socket, link)->socket.outbox = outbox;
         }
     }
 }

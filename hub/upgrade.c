@@ -12,9 +12,12 @@
 #include "codec/ws_accept.h"
 #include "hub/connection.h"
 #include "hub/eio_session.h"
+#include "hub/engine_reply.h"
 #include "hub/http_server.h"
 #include "hub/loop.h"
 #include "hub/plain_session.h"
+#include "hub/poll_call.h"
+#include "hub/polling.h"
 #include "hub/session_core.h"
 
 enum { ORIGINS_MAX = 4, REMOTE_MAX = 46 };
@@ -140,63 +143,54 @@ static void refuse_unavailable(struct http_request *request)
 
 /* --- Engine.IO ----------------------------------------------------------------------------- */
 
-/* How a client may talk Engine.IO; a row for each `transport` parameter that is served. */
+/* How a client may talk Engine.IO; a row for each value of the `transport` parameter. */
 struct engine_transport {
     const char *name;
-    bool upgrades; /* the request must be a WebSocket upgrade */
+    bool polling; /* otherwise the request must be a WebSocket upgrade */
     void (*handshake)(struct session_home *home, struct http_request *request);
 };
 
+static void handshake_polling(struct session_home *home, struct http_request *request);
 static void handshake_websocket(struct session_home *home, struct http_request *request);
 
 static const struct engine_transport engine_transports[] = {
-    {.name = "websocket", .upgrades = true, .handshake = handshake_websocket},
+    {.name = "polling", .polling = true, .handshake = handshake_polling},
+    {.name = "websocket", .handshake = handshake_websocket},
 };
 
-static const struct engine_transport *find_transport(const struct http_request *request)
+static const struct engine_transport *find_transport(
+    const struct session_config *config, const struct http_request *request)
 {
     char at[16];
     struct bytes name = parameter(request, "transport", at, sizeof(at));
     for (size_t i = 0; i < ARRAY_LEN(engine_transports); i++) {
-        if (bytes_eq_str(name, engine_transports[i].name)) {
-            return &engine_transports[i];
+        const struct engine_transport *transport = &engine_transports[i];
+        bool off = transport->polling ? config->without_polling : config->without_websocket;
+        if (!off && bytes_eq_str(name, transport->name)) {
+            return transport;
         }
     }
     return NULL;
 }
 
-/* An upgrade is refused with the bare message, anything else with JSON (socketio-wire.md 1.5). */
-static void refuse_engine(struct http_request *request, enum eio_error error)
+/* The session that a request names; false when it names none. What cannot be one is too long. */
+static bool find_sid(
+    const struct http_request *request, char *at, size_t cap, struct bytes *ret_sid)
 {
-    struct bytes none = {0};
-    if (request->head->has_upgrade) {
-        unsigned status = error == EIO_ERROR_FORBIDDEN ? 403 : 400;
-        http_respond(request, status, "text/html", none, bytes_str(eio_error_message(error)));
-        return;
-    }
-    struct builder body = {0};
-    eio_write_error(&body, error, none);
-    http_respond(request, eio_error_http(error), "application/json", none, builder_bytes(&body));
-    builder_reset(&body);
+    *ret_sid = bytes_of(NULL, 0);
+    int status = query_get(request->query, "sid", at, cap, ret_sid);
+    return status != STATUS_NOT_FOUND && (status != 0 || ret_sid->len > 0);
 }
 
-/* The checks of a request, in the order of stock servers. Returns an enum eio_error, or -1. */
-static int check_engine(const struct session_config *config, const struct http_request *request,
+/* The checks of a handshake, in the order of stock servers. Returns an enum eio_error, or -1. */
+static int check_handshake(const struct session_config *config, const struct http_request *request,
     const struct engine_transport *transport)
 {
-    if (!transport) {
-        return EIO_ERROR_TRANSPORT_UNKNOWN;
-    }
-    char at[64];
-    struct bytes sid;
-    int status = query_get(request->query, "sid", at, sizeof(at), &sid);
-    if (status != STATUS_NOT_FOUND && (status != 0 || sid.len > 0)) {
-        return EIO_ERROR_SID_UNKNOWN; /* sessions over WebSocket are not found by their id */
-    }
+    char at[8];
     if (request->head->method != HTTP1_GET) {
         return EIO_ERROR_BAD_METHOD;
     }
-    if (transport->upgrades && !request->head->has_upgrade) {
+    if (transport->polling == request->head->has_upgrade) {
         return EIO_ERROR_BAD_REQUEST;
     }
     if (!origin_allowed(config, request)) {
@@ -208,18 +202,84 @@ static int check_engine(const struct session_config *config, const struct http_r
     return -1;
 }
 
+static struct session_home *home_of(struct session_layer *layer, const struct http_request *request)
+{
+    return session_layer_home(layer, loop_shard(request->loop));
+}
+
+/* A request of a session that polls; one that is to be upgraded must be a good handshake. */
+static void call_session(struct session_home *home, struct http_request *request, struct bytes sid,
+    const struct engine_transport *transport)
+{
+    struct ws_accept accept;
+    if (!transport->polling && request->head->has_upgrade &&
+        ws_accept_check(request->head, &accept) != 0) {
+        refuse_handshake(request, accept.refusal);
+        return;
+    }
+    poll_call_begin(home, request, sid, transport->polling);
+}
+
 void upgrade_engine(struct session_layer *layer, struct http_request *request)
 {
-    struct session_home *home = session_layer_home(layer, loop_shard(request->loop));
-    const struct engine_transport *transport = find_transport(request);
-    int error = check_engine(home->config, request, transport);
+    struct session_home *home = home_of(layer, request);
+    const struct session_config *config = home->config;
+    if (engine_reply_preflight(config, request)) {
+        return;
+    }
+    const struct engine_transport *transport = find_transport(config, request);
+    if (!transport) {
+        engine_reply_error(config, request, EIO_ERROR_TRANSPORT_UNKNOWN);
+        return;
+    }
+    char at[64];
+    struct bytes sid;
+    if (find_sid(request, at, sizeof(at), &sid)) {
+        call_session(home, request, sid, transport);
+        return;
+    }
+    int error = check_handshake(config, request, transport);
     if (error >= 0) {
-        refuse_engine(request, (enum eio_error)error);
+        engine_reply_error(config, request, (enum eio_error)error);
     } else if (home->refusing) {
         refuse_unavailable(request);
     } else {
         transport->handshake(home, request);
     }
+}
+
+void upgrade_engine_waiting(struct session_layer *layer, struct http_request *request)
+{
+    struct session_home *home = home_of(layer, request);
+    const struct engine_transport *transport = find_transport(home->config, request);
+    char at[64];
+    struct bytes sid;
+    if (transport && transport->polling && request->head->method == HTTP1_POST &&
+        !request->head->has_upgrade && find_sid(request, at, sizeof(at), &sid)) {
+        poll_call_waiting(home, request, sid);
+    }
+}
+
+void upgrade_engine_refuse(
+    struct session_layer *layer, struct http_request *request, unsigned status)
+{
+    poll_call_refused(home_of(layer, request), request, status);
+}
+
+static void handshake_polling(struct session_home *home, struct http_request *request)
+{
+    char remote[REMOTE_MAX];
+    connection_remote(request->connection, remote);
+    struct session_extra *extra = remember_request(home->config, request, bytes_of(NULL, 0));
+    struct session *session = polling_create(home, extra, bytes_str(remote));
+    if (!session) {
+        refuse_unavailable(request);
+        return;
+    }
+    struct builder open = {0};
+    eio_session_open_polling(session, &open);
+    engine_reply_payload(home->config, request, builder_bytes(&open));
+    builder_reset(&open);
 }
 
 static void handshake_websocket(struct session_home *home, struct http_request *request)

@@ -558,6 +558,16 @@ void websocket_init(struct websocket *websocket, struct connection *connection,
     connection_own(connection, &ops, websocket);
 }
 
+void websocket_adopt(
+    struct websocket *websocket, struct websocket *from, const struct websocket_ops *websocket_ops)
+{
+    CHECK(from->receiver == NULL || !from->receiver->delivering);
+    *websocket = *from;
+    websocket->ops = websocket_ops;
+    *from = (struct websocket){0};
+    connection_own(websocket->connection, &ops, websocket);
+}
+
 void websocket_set_limits(struct websocket *websocket, const struct websocket_limits *limits)
 {
     websocket->limits = limits;

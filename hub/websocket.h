@@ -61,6 +61,13 @@ struct websocket {
 void websocket_init(struct websocket *websocket, struct connection *connection,
     const struct websocket_limits *limits, const struct websocket_ops *ops);
 
+/*
+ * Become what `from` is, with what it has received, and be told by `ops` from now on; not from
+ * inside on_message. `from` is empty memory afterwards.
+ */
+void websocket_adopt(
+    struct websocket *websocket, struct websocket *from, const struct websocket_ops *ops);
+
 /* Use other limits from the next message on (after authentication). */
 void websocket_set_limits(struct websocket *websocket, const struct websocket_limits *limits);
 
