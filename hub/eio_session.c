@@ -7,8 +7,10 @@
 #include "codec/base/rand.h"
 #include "codec/base64.h"
 #include "codec/eio.h"
+#include "codec/ws_frame.h"
 #include "hub/heartbeat.h"
 #include "hub/polling.h"
+#include "hub/session.h"
 #include "hub/session_core.h"
 #include "hub/sio_session.h"
 
@@ -42,8 +44,10 @@ static void write_open(
 /* From now on a namespace must be joined in time. */
 static void await_connect(struct session *session)
 {
-    session_extra(session)->connect_due_ms =
-        session_now(session) + session->home->config->connect_timeout_ms;
+    const struct session_config *config = session->home->config;
+    if (!config->raw_message) {
+        session_extra(session)->connect_due_ms = session_now(session) + config->connect_timeout_ms;
+    }
     session_arm(session);
 }
 
@@ -57,12 +61,43 @@ void eio_session_open(struct session *session)
     await_connect(session);
 }
 
+bool session_send_raw(struct session *session, bool binary, struct bytes message)
+{
+    char head[WS_FRAME_HEAD_MAX];
+    size_t len = message.len + !binary;
+    struct builder frame = {.max = WS_FRAME_HEAD_MAX + len};
+    builder_add(&frame,
+        bytes_of(head, ws_frame_write_head(head, binary ? WS_BINARY : WS_TEXT, false, len)));
+    if (!binary) {
+        builder_byte(&frame, '0' + EIO_MESSAGE);
+    }
+    builder_add(&frame, message);
+    struct chunk *chunk = chunk_take(&frame);
+    bool sent = chunk && session_send_chunk(session, chunk);
+    if (chunk) {
+        chunk_unref(chunk);
+    }
+    return sent;
+}
+
 void eio_session_open_polling(struct session *session, struct builder *out)
 {
     write_open(session, polling_sid(session), true, out);
     heartbeat_start(session);
     session_heard(session);
     await_connect(session);
+}
+
+static void on_message(struct session *session, const struct eio_packet *packet)
+{
+    const struct session_config *config = session->home->config;
+    if (config->raw_message) {
+        config->raw_message(config->context, session, packet->binary, packet->payload);
+    } else if (packet->binary) {
+        sio_session_binary(session, packet->payload);
+    } else {
+        sio_session_text(session, packet->payload);
+    }
 }
 
 static void on_text(struct session *session, const struct eio_packet *packet)
@@ -74,7 +109,7 @@ static void on_text(struct session *session, const struct eio_packet *packet)
     heartbeat_other(session);
     switch (packet->type) {
     case EIO_MESSAGE:
-        sio_session_text(session, packet->payload);
+        on_message(session, packet);
         break;
     case EIO_PING: /* only the server pings in revision 4 */
         session_end(session, CLOSE_PARSE);
@@ -94,7 +129,7 @@ void eio_session_packet(struct session *session, const struct eio_packet *packet
 {
     if (packet->binary) {
         heartbeat_other(session);
-        sio_session_binary(session, packet->payload);
+        on_message(session, packet);
     } else {
         on_text(session, packet);
     }

@@ -23,6 +23,10 @@ struct socket;
  */
 struct identity *session_identity(const struct session *session);
 
+/* Send one Engine.IO message of a session without Socket.IO (session_config.raw_message). False
+ * when refused at the outbox's cap. */
+bool session_send_raw(struct session *session, bool binary, struct bytes message);
+
 /*
  * Send an event to which the client answers (app_ops.ack, at most once, perhaps never). `args` is
  * JSON text of the arguments, `a,b`, or empty. Ids are unique among 65,536 requests of a session.

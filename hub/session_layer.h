@@ -20,6 +20,7 @@
 #include "hub/app.h"
 #include "hub/websocket.h"
 
+struct session;
 struct session_layer;
 struct shard;
 
@@ -35,6 +36,9 @@ struct session_config {
     /* The Access-Control-Allow-Origin of answers to a page of `origin` (empty: no such header), and
      * whether credentials may be sent; NULL: no CORS at all. */
     struct bytes (*cors_value)(void *context, struct bytes origin, bool *ret_credentials);
+    /* Takes the messages of Engine.IO sessions, which then carry no Socket.IO and have no sockets;
+     * NULL: they do. */
+    void (*raw_message)(void *context, struct session *session, bool binary, struct bytes message);
     ws_accept_sha1_fn sha1;
 
     struct websocket_limits before_auth;

@@ -8,8 +8,9 @@
  * on connection `auth` with the auth object; `message` comes back as `message-back`,
  * `message-with-ack` in its ack. Further events of both namespaces, for our own tests: `ask` sends
  * `question` with its arguments and wants an ack, which comes back as `answer`; `expel` and `drop`
- * disconnect the sender for good and for a time. The same events on /ws. /echo is a WebSocket that
- * sends every message back. Ends on SIGTERM and SIGINT.
+ * disconnect the sender for good and for a time; `burst` N sends N events. The same events on /ws.
+ * Engine.IO without Socket.IO on /engine.io/, where every message comes back, and on /echo a
+ * WebSocket that does the same. Ends on SIGTERM and SIGINT.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -48,6 +49,7 @@ enum {
 };
 
 static struct session_layer *layer;
+static struct session_layer *raw_layer;
 static struct listener *listener;
 static uint16_t port;
 
@@ -125,6 +127,20 @@ static void answer(struct socket *socket, const struct app_event *event)
     }
 }
 
+static void emit_burst(struct socket *socket, struct bytes count)
+{
+    uint64_t number = 0;
+    if (bytes_to_u64(count, 100, &number) != 0) {
+        return;
+    }
+    for (uint64_t i = 0; i < number; i++) {
+        struct builder args = {0};
+        builder_u64(&args, i);
+        emit(socket, "one", builder_bytes(&args), NULL, 0);
+        builder_reset(&args);
+    }
+}
+
 static void on_event(void *app, struct socket *socket, const struct app_event *event)
 {
     if (bytes_eq_str(event->name, "message")) {
@@ -136,6 +152,8 @@ static void on_event(void *app, struct socket *socket, const struct app_event *e
         if (session_ask(socket, BYTES("question"), event->args, &id) != 0) {
             emit(socket, "answer", BYTES("null"), NULL, 0);
         }
+    } else if (bytes_eq_str(event->name, "burst")) {
+        emit_burst(socket, event->args);
     } else if (bytes_eq_str(event->name, "expel")) {
         socket->ops->disconnect(socket, CLOSE_FORBIDDEN);
     } else if (bytes_eq_str(event->name, "drop")) {
@@ -172,17 +190,26 @@ static const struct app_ops app_ops = {
         .message_bytes = MAX_PAYLOAD, .fragments = 64, .control_frames = 20, .queued_replies = 16  \
     }
 
-static const struct session_config session_config = {
-    .app = {.ops = &app_ops},
-    .sha1 = crypto_sha1,
-    .before_auth = ENGINE_LIMITS,
-    .after_auth = ENGINE_LIMITS,
-    .ping_interval_ms = 300,
-    .ping_timeout_ms = 200,
-    .connect_timeout_ms = 1000,
-    .attachments_timeout_ms = 1000,
-    .attachments_bytes = SIO_ATTACHMENTS_MAX * MAX_PAYLOAD,
-};
+static struct bytes cors_value(void *context, struct bytes origin, bool *ret_credentials)
+{
+    return BYTES("*");
+}
+
+static void on_raw_message(
+    void *context, struct session *session, bool binary, struct bytes message)
+{
+    (void)session_send_raw(session, binary, message);
+}
+
+#define ENGINE_SETTINGS                                                                            \
+    .app = {.ops = &app_ops}, .cors_value = cors_value, .sha1 = crypto_sha1,                       \
+    .before_auth = ENGINE_LIMITS, .after_auth = ENGINE_LIMITS, .polling_bytes = MAX_PAYLOAD,       \
+    .ping_interval_ms = 300, .ping_timeout_ms = 200, .upgrade_timeout_ms = 1000,                   \
+    .connect_timeout_ms = 1000, .attachments_timeout_ms = 1000,                                    \
+    .attachments_bytes = SIO_ATTACHMENTS_MAX * MAX_PAYLOAD
+
+static const struct session_config session_config = {ENGINE_SETTINGS};
+static const struct session_config raw_config = {ENGINE_SETTINGS, .raw_message = on_raw_message};
 
 /* --- /echo --------------------------------------------------------------------------------- */
 
@@ -257,13 +284,49 @@ static void on_engine_request(struct http_request *request, void *context)
     upgrade_engine(layer, request);
 }
 
+static void on_engine_waiting(struct http_request *request, void *context)
+{
+    upgrade_engine_waiting(layer, request);
+}
+
+static void on_engine_refuse(struct http_request *request, unsigned status, void *context)
+{
+    upgrade_engine_refuse(layer, request, status);
+}
+
+static void on_raw_request(struct http_request *request, void *context)
+{
+    upgrade_engine(raw_layer, request);
+}
+
+static void on_raw_waiting(struct http_request *request, void *context)
+{
+    upgrade_engine_waiting(raw_layer, request);
+}
+
+static void on_raw_refuse(struct http_request *request, unsigned status, void *context)
+{
+    upgrade_engine_refuse(raw_layer, request, status);
+}
+
 static void on_plain_request(struct http_request *request, void *context)
 {
     upgrade_plain(layer, request);
 }
 
 static const struct http_route routes[] = {
-    {.method = "*", .path = "/socket.io/*", .handler = on_engine_request, .max_body = MAX_PAYLOAD},
+    {.method = "*",
+        .path = "/socket.io/*",
+        .handler = on_engine_request,
+        .max_body = MAX_PAYLOAD,
+        .waiting = on_engine_waiting,
+        .refuse = on_engine_refuse},
+    {.method = "*",
+        .path = "/engine.io/*",
+        .handler = on_raw_request,
+        .max_body = MAX_PAYLOAD,
+        .waiting = on_raw_waiting,
+        .refuse = on_raw_refuse},
     {.method = "GET", .path = "/ws", .handler = on_plain_request},
     {.method = "GET", .path = "/echo", .handler = on_echo_request},
     {0},
@@ -289,6 +352,7 @@ static int on_start(struct loop *loop, void *context)
     fanout_start(shard, BYTES("/"));
     fanout_start(shard, BYTES("/custom"));
     session_layer_start(layer, shard);
+    session_layer_start(raw_layer, shard);
     struct listener_config config = {.host = "*", .port = port, .on_accept = on_accept};
     int status = listener_open(loop, &config, &listener);
     if (status == 0) {
@@ -301,6 +365,7 @@ static void on_stop(struct loop *loop, void *context)
 {
     listener_close(listener);
     session_layer_stop(layer, loop_shard(loop), CLOSE_DRAINING);
+    session_layer_stop(raw_layer, loop_shard(loop), CLOSE_DRAINING);
 }
 
 static void block_signals(sigset_t *ret_ending)
@@ -341,6 +406,7 @@ int main(int argc, char **argv)
     struct shard shard;
     shard_init(&shard, actor_system_sched(system, 0), &actor_config);
     layer = session_layer_create(&session_config, 1);
+    raw_layer = session_layer_create(&raw_config, 1);
     struct loop *loop;
     struct loop_config loop_config = {
         .system = system, .shard = &shard, .on_start = on_start, .on_stop = on_stop};
@@ -357,6 +423,7 @@ int main(int argc, char **argv)
     actor_system_destroy(system);
     shard_finish(&shard);
     session_layer_destroy(layer);
+    session_layer_destroy(raw_layer);
     builder_reset(&auth);
     return 0;
 }

@@ -229,6 +229,14 @@ void websocket_init(struct websocket *websocket, struct connection *connection,
     connection->websocket = websocket;
 }
 
+void websocket_adopt(
+    struct websocket *websocket, struct websocket *from, const struct websocket_ops *ops)
+{
+    *websocket = *from;
+    websocket->ops = ops;
+    websocket->connection->websocket = websocket;
+}
+
 void websocket_set_limits(struct websocket *websocket, const struct websocket_limits *limits)
 {
     websocket->limits = limits;
