@@ -169,6 +169,9 @@ void world_begin(void)
 void world_end(void)
 {
     fake_end_peers();
+    for (unsigned i = 0; i < FAKE_SHARDS; i++) {
+        session_layer_stop(world_layer, fake_shard(i), CLOSE_DRAINING);
+    }
     cr_assert_eq(open_sockets, 0, "%u sockets were never closed", open_sockets);
     for (unsigned i = 0; i < FAKE_SHARDS; i++) {
         cr_assert_eq(session_layer_count(world_layer, fake_shard(i)), 0);
