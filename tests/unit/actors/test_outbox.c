@@ -173,6 +173,43 @@ Test(outbox, segments_are_bounded_too)
     chunk_unref(chunk);
 }
 
+Test(outbox, all_that_waits_can_be_given_to_another)
+{
+    struct list dirty;
+    list_init(&dirty);
+    struct peer from = {0};
+    struct peer to = {0};
+    outbox_init(&from.outbox, &ops, 10);
+    outbox_init(&to.outbox, &ops, 4);
+    struct chunk *one = make_chunk("abcdef", 6);
+    struct chunk *two = make_chunk("12345", 5);
+    cr_assert(outbox_append(&to.outbox, &dirty, two, 0, 2));
+    cr_assert(outbox_append(&from.outbox, &dirty, one, 0, 3));
+    cr_assert(outbox_append(&from.outbox, &dirty, two, 2, 3));
+    cr_assert(outbox_append(&from.outbox, &dirty, one, 3, 3));
+    cr_assert_not(outbox_append(&from.outbox, &dirty, one, 0, 6));
+    outbox_consume(&from.outbox, 1);
+    unsigned overflows = to.overflows;
+    outbox_move(&from.outbox, &to.outbox, &dirty);
+    cr_assert_eq(from.outbox.bytes, 0);
+    cr_assert_not(from.outbox.overflow);
+    char text[32];
+    size_t len = peek_text(&to.outbox, text, 8, SIZE_MAX);
+    cr_assert_eq(len, 10);
+    cr_assert_eq(memcmp(text, "12bc345def", 10), 0);
+    cr_assert(to.outbox.overflow);
+    cr_assert_eq(to.outbox.refused, 1);
+    cr_assert_eq(to.overflows, overflows + 1);
+    outbox_consume(&to.outbox, 10);
+    cr_assert_eq(to.refused, 1);
+    outbox_finish(&from.outbox);
+    outbox_finish(&to.outbox);
+    cr_assert_eq(one->refs, 1);
+    cr_assert_eq(two->refs, 1);
+    chunk_unref(one);
+    chunk_unref(two);
+}
+
 Test(outbox, busy_ones_are_not_flushed_and_flushes_do_not_recurse)
 {
     struct list dirty;
