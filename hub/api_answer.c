@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/api_answer.h"
 
-#include <zlib.h>
-
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "hub/config.h"
+#include "hub/gzip.h"
 #include "hub/hub.h"
 #include "hub/hub_settings.h"
 #include "hub/loop.h"
 
-enum { UNAVAILABLE_RETRY_S = 1, GZIP_WINDOW = 15 + 16, GZIP_LEVEL = 5, GZIP_MEMORY = 8 };
+enum { UNAVAILABLE_RETRY_S = 1 };
 
 static const struct {
     unsigned status;
@@ -66,88 +65,13 @@ void api_refuse_unavailable(struct http_request *request)
 
 /* Compression. */
 
-/* Whether a quality value (RFC 9110 12.4.2) is zero: "0", "0.0", "0.000". */
-static bool is_zero_quality(struct bytes parameter)
-{
-    if (parameter.len < 3 || (parameter.at[0] | 0x20) != 'q' || parameter.at[1] != '=') {
-        return false;
-    }
-    for (size_t i = 2; i < parameter.len; i++) {
-        if (parameter.at[i] != '0' && parameter.at[i] != '.') {
-            return false;
-        }
-    }
-    return true;
-}
-
-static struct bytes trim(struct bytes text)
-{
-    while (text.len > 0 && (text.at[0] == ' ' || text.at[0] == '\t')) {
-        text = bytes_skip(text, 1);
-    }
-    while (text.len > 0 && (text.at[text.len - 1] == ' ' || text.at[text.len - 1] == '\t')) {
-        text.len--;
-    }
-    return text;
-}
-
-/* Whether an element of Accept-Encoding ("gzip;q=0.5") is gzip and not refused by its quality. */
-static bool is_gzip(struct bytes element, bool *ret_refused)
-{
-    const char *end = element.len > 0 ? memchr(element.at, ';', element.len) : NULL;
-    size_t name_len = end != NULL ? (size_t)(end - element.at) : element.len;
-    if (!bytes_eq_nocase(trim(bytes_of(element.at, name_len)), BYTES("gzip"))) {
-        return false;
-    }
-    *ret_refused = end != NULL && is_zero_quality(trim(bytes_skip(element, name_len + 1)));
-    return true;
-}
-
-static bool accepts_gzip(const struct http1_request *head)
-{
-    size_t cursor = 0;
-    struct bytes value;
-    while (http1_header_next(head, "accept-encoding", &cursor, &value)) {
-        struct bytes element;
-        bool refused;
-        while (http1_list_next(&value, &element)) {
-            if (is_gzip(element, &refused)) {
-                return !refused;
-            }
-        }
-    }
-    return false;
-}
-
 static bool wants_gzip(const struct http_request *request, size_t len)
 {
     const struct hub *hub = api_shard(request)->hub;
     struct bytes value;
     size_t cursor = 0;
-    return len >= hub->config->http_gzip_bytes && accepts_gzip(request->head) &&
+    return len >= hub->config->http_gzip_bytes && gzip_accepted(request->head) &&
            !http1_header_next(request->head, "x-no-compression", &cursor, &value);
-}
-
-/* Append `text` compressed; false when it did not get smaller or memory ran out. */
-static bool compress_text(struct bytes text, struct builder *out)
-{
-    z_stream stream = {0};
-    if (text.len > UINT32_MAX || deflateInit2(&stream, GZIP_LEVEL, Z_DEFLATED, GZIP_WINDOW,
-                                     GZIP_MEMORY, Z_DEFAULT_STRATEGY) != Z_OK) {
-        return false;
-    }
-    char *at = builder_reserve(out, text.len);
-    bool done = false;
-    if (at != NULL) {
-        stream.next_in = (Bytef *)(uintptr_t)text.at;
-        stream.avail_in = (uInt)text.len;
-        stream.next_out = (Bytef *)at;
-        stream.avail_out = (uInt)text.len;
-        done = deflate(&stream, Z_FINISH) == Z_STREAM_END;
-        builder_commit(out, done ? (size_t)stream.total_out : 0);
-    }
-    deflateEnd(&stream);
-    return done;
 }
 
 void api_answer(
@@ -165,7 +89,7 @@ void api_answer(
     if (body.len >= api_shard(request)->settings->config->http_gzip_bytes) {
         builder_str(&lines, "Vary: Accept-Encoding\r\n");
     }
-    if (wants_gzip(request, body.len) && compress_text(body, &packed)) {
+    if (wants_gzip(request, body.len) && gzip_compress(body, &packed)) {
         body = builder_bytes(&packed);
         builder_str(&lines, "Content-Encoding: gzip\r\n");
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/engine_reply.h"
 
+#include <string.h>
+
 #include "codec/base/buf.h"
 #include "codec/http1.h"
 #include "hub/gzip.h"
@@ -102,7 +104,7 @@ void engine_reply_ok(const struct session_config *config, struct http_request *r
 static bool is_explorer(const struct http_request *request)
 {
     struct bytes agent;
-    return http1_header_once(request->head, "User-Agent", &agent) == 0 && agent.len > 0 &&
+    return http1_header_once(request->head, "User-Agent", &agent) == 0 && agent.at &&
            (memmem(agent.at, agent.len, ";MSIE", 5) || memmem(agent.at, agent.len, "Trident/", 8));
 }
 

@@ -6,12 +6,7 @@
 
 #include "codec/http1.h"
 
-enum {
-    LEVEL = 4, /* answers are made while a loop waits */
-    WINDOW_BITS = 13, /* 8 KiB, as small as bodies are */
-    GZIP_HEAD = 16, /* zlib: "write a gzip header" */
-    MEMORY_LEVEL = 6,
-};
+enum { LEVEL = 5, WINDOW_BITS = 15, GZIP_HEAD = 16 /* zlib: write gzip's */, MEMORY_LEVEL = 8 };
 
 static struct bytes trim(struct bytes text)
 {
@@ -63,22 +58,17 @@ bool gzip_accepted(const struct http1_request *head)
 bool gzip_compress(struct bytes data, struct builder *out)
 {
     z_stream stream = {0};
-    size_t cap = data.len;
-    char *at = builder_reserve(out, cap);
-    if (at == NULL || deflateInit2(&stream, LEVEL, Z_DEFLATED, WINDOW_BITS + GZIP_HEAD,
-                          MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK) {
+    char *at = data.len <= UINT32_MAX ? builder_reserve(out, data.len) : NULL;
+    if (!at || deflateInit2(&stream, LEVEL, Z_DEFLATED, WINDOW_BITS + GZIP_HEAD, MEMORY_LEVEL,
+                   Z_DEFAULT_STRATEGY) != Z_OK) {
         return false;
     }
     stream.next_in = (Bytef *)(uintptr_t)data.at;
     stream.avail_in = (uInt)data.len;
     stream.next_out = (Bytef *)at;
-    stream.avail_out = (uInt)cap;
-    int status = deflate(&stream, Z_FINISH);
-    size_t len = cap - stream.avail_out;
+    stream.avail_out = (uInt)data.len;
+    bool done = deflate(&stream, Z_FINISH) == Z_STREAM_END;
+    builder_commit(out, done ? (size_t)stream.total_out : 0);
     deflateEnd(&stream);
-    if (status != Z_STREAM_END) {
-        return false;
-    }
-    builder_commit(out, len);
-    return true;
+    return done;
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "codec/eio_frames.h"
-
 #include <criterion/criterion.h>
 #include <string.h>
 
 #include "codec/base/status.h"
+#include "codec/eio_frames.h"
 #include "codec/ws_frame.h"
 
 TestSuite(eio_frames, .timeout = 60);
