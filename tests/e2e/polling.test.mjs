@@ -52,12 +52,16 @@ for (const [name, transports] of [['polling only', ['polling']], ['the default t
         const answer = await sockets[i % USERS].request('send_message', { roomId: room, message: `m${i}` });
         assert.equal(answer.ok, true, JSON.stringify(answer));
       }
+      // One order for everybody, in which each sender's messages keep theirs.
+      const heard = (socket) => socket.got('new_message').map(({ message }) => Number(message.slice(1)));
       for (const socket of sockets) {
-        await until(() => socket.got('new_message').length >= 20, 'every message');
-        assert.deepEqual(
-          socket.got('new_message').map(({ message }) => message),
-          Array.from({ length: 20 }, (_, i) => `m${i}`),
-        );
+        await until(() => heard(socket).length >= 20, 'every message');
+        assert.deepEqual(heard(socket), heard(sockets[0]));
+      }
+      const order = heard(sockets[0]);
+      assert.deepEqual([...order].sort((a, b) => a - b), Array.from({ length: 20 }, (_, i) => i));
+      for (const i of order) {
+        if (i >= USERS) assert.ok(order.indexOf(i - USERS) < order.indexOf(i), String(order));
       }
       for (const user of names) {
         const body = { user, type: 'greeting', title: `hello ${user}` };

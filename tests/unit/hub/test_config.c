@@ -223,7 +223,8 @@ Test(config, mistakes_in_a_file_name_their_line)
         {"namespace \"admin\" { }", "must begin with /"},
         {"limits { message_bytes = 2KiB }", "more than limits.message_bytes"},
         {"room_type \"a\" { access = {\"webhook:http://x\"} }", "unknown rule"},
-        {"engine { transports = websocket }", "no such option 'transports'"},
+        {"engine { recovery = 2m }", "no such option 'recovery'"},
+        {"engine { transports = telepathy }", "telepathy"},
         {"listen { internal_host = \"0.0.0.0\" internal_port = 3000 }", "is also listen.port"},
         {"origins = {\"a,b\"}", "may not hold a comma"},
     };
