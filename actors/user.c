@@ -118,12 +118,12 @@ static void free_user(struct actor *actor)
 {
     struct user *user = (struct user *)(void *)actor;
     struct shard *shard = shard_of(actor);
-    if (user->rare != NULL) {
+    user_feed_stop(user);
+    user_rooms_stop(user);
+    if (user->rare != NULL) { /* both look into it */
         timer_cancel(sched_timers(actor->sched), &user->rare->timer);
         mem_free(user->rare);
     }
-    user_feed_stop(user);
-    user_rooms_stop(user);
     list_remove(&user->unread_link);
     list_remove(&user->shard_link);
     shard->stats.users--;

@@ -672,8 +672,8 @@ void user_rooms_hush(struct user *user)
 
 void user_rooms_stop(struct user *user)
 {
-    for (struct list *link; (link = list_pop(&user_rare(user)->joining)) != NULL;) {
-        mem_free(container_of(link, struct joining, link));
+    while (user->rare != NULL && !list_empty(&user->rare->joining)) {
+        mem_free(container_of(list_pop(&user->rare->joining), struct joining, link));
     }
     if (user->chat == NULL) {
         return;
