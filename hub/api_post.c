@@ -40,6 +40,7 @@ struct chunk {
 struct post_call {
     struct api_call api; /* first */
     struct shard *shard;
+    struct hub_settings *settings; /* a reference: rows name the tenant of an API key */
     char *body;
     bool array;
     struct item *items;
@@ -258,6 +259,7 @@ static void free_call(struct post_call *call)
     mem_free(call->rows);
     mem_free(call->items);
     mem_free(call->body);
+    hub_settings_unref(call->settings);
     mem_free(call);
 }
 
@@ -487,6 +489,7 @@ static void post_notifications(struct http_request *request, const struct apikey
     }
     struct post_call *call = mem_alloc(sizeof(*call));
     call->shard = &api_shard(request)->shard;
+    call->settings = hub_settings_ref(api_shard(request)->settings);
     call->body = mem_try_alloc(request->body.len + 1);
     if (call->body == NULL) {
         api_refuse_unavailable(request);

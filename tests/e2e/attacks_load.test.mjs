@@ -252,6 +252,45 @@ test('G4 SIGTERM at random moments under load: exit 0, and what was accepted is 
   await hub.stop();
 });
 
+test('G7 settings that are loaded again under load', async () => {
+  const keys = ['a', 'b'].map((tenant) => `api_key "${tenant}" { key = "${'k'.repeat(20)}-${tenant}" scopes = {"publish", "read"} tenant = "tenant-${tenant}" }\n`);
+  const own = await Siege.start({ config: `auth { tenants = on }\n${keys.join('')}` });
+  const count = FULL ? 2000 : 150;
+  try {
+    await own.strike('G7', async () => {
+      let done = false;
+      let reloads = 0;
+      const reloading = (async () => {
+        for (; !done; reloads++) {
+          own.hub.reload();
+          await pause(2);
+        }
+      })();
+      for (let n = 0; n < count; n += 10) {
+        await times(10, async (at) => {
+          const authorization = `Bearer ${'k'.repeat(20)}-${'ab'[at % 2]}`;
+          const posts = Array.from({ length: 20 }, (_, k) => ({ user: `u${at}`, type: 'x', title: `t${k}`, message: 'm' }));
+          const { status, body } = await own.hub.api('POST', '/api/v1/notifications', posts, { authorization });
+          assert.equal(status, 200);
+          assert.deepEqual(body.results.filter((one) => one.status !== 201), []);
+        });
+      }
+      done = true;
+      await reloading;
+      for (let at = 0; at < 10; at++) {
+        for (const tenant of 'ab') {
+          const { body } = await own.hub.api('GET', `/api/v1/users/u${at}/notifications/unread`, undefined, { authorization: `Bearer ${'k'.repeat(20)}-${tenant}` });
+          assert.equal(body.unread ?? body.count, 'ab'[at % 2] === tenant ? count * 2 : 0, `u${at} of tenant-${tenant}: ${JSON.stringify(body)}`);
+        }
+      }
+      return count + reloads;
+    }, { mib: 96 });
+  } finally {
+    siege.inputs += own.inputs;
+    await own.stop();
+  }
+});
+
 test('F3 and F5 entries that are no notifications, streams that vanish', async () => {
   const redis = await startRedis();
   const own = await Siege.start({ redis });
