@@ -18,7 +18,7 @@ const struct cli_command cli_commands[] = {
     {"check-config", "[--sample]", "check the settings and print what is in effect",
         "  --sample   print a file with every setting, its meaning, range and default\n", true,
         command_check_config},
-    {"dead", "list|retry|drop [--id ID]",
+    {"dead", "list|retry|drop [--id ID|--all]",
         "look at what could not be stored, post it again, drop it",
         "  list         print each entry as a line of JSON\n"
         "  retry        post entries again, once each, and print their new ids\n"
@@ -160,6 +160,7 @@ int cli_run(int argc, char **argv)
     }
     const struct cli_command *command = find_command(named ? argv[1] : default_command);
     if (command == NULL) {
+        fprintf(stderr, "peal: unknown command %s\n\n", log_quote(bytes_str(argv[1])));
         return print_usage(stderr);
     }
     return help ? print_command_help(command) : run_command(command, argc - skip, argv + skip);

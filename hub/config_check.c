@@ -114,7 +114,7 @@ static int check_aliases(const struct config *config, struct config_error *error
     return 0;
 }
 
-static int check_jwt_keys(struct config *config, struct config_error *error)
+static int check_jwt_keys(const struct config *config, struct config_error *error)
 {
     for (size_t i = 0; i < config->jwt_key_count; i++) {
         const struct config_jwt_key *key = &config->jwt_keys[i];
@@ -129,12 +129,14 @@ static int check_jwt_keys(struct config *config, struct config_error *error)
                 error, "%s: jwt_key \"%.64s\": a secret is for HS256 only", key->where, key->name);
         }
         if (secret && strlen(key->secret) < SECRET_LEAST) {
-            config_draft_warn(config, "jwt_key \"%.64s\": secret is shorter than %d bytes",
-                key->name, SECRET_LEAST);
+            return config_draft_refuse(error,
+                "%s: jwt_key \"%.64s\": the secret is shorter than %d bytes", key->where, key->name,
+                SECRET_LEAST);
         }
     }
     if (config->auth_secret[0] != 0 && strlen(config->auth_secret) < SECRET_LEAST) {
-        config_draft_warn(config, "auth.secret is shorter than %d bytes", SECRET_LEAST);
+        return config_draft_refuse(error, "%s: auth.secret: too short; allowed: %d to 4096 bytes",
+            config->came_from[CONFIG_AT_auth_secret], SECRET_LEAST);
     }
     return 0;
 }

@@ -88,6 +88,8 @@ bool reload(struct hub *hub)
     hub_settings_unref(hub->settings);
     hub->settings = settings;
     log_info("RELOAD", "the settings were loaded again", "keys=%zu origins=%zu",
-        next->api_key_count + next->jwt_key_count, next->origins.count);
+        next->api_key_count + next->jwt_key_count + (next->auth_secret[0] != 0) +
+            (next->auth_api_key[0] != 0),
+        next->origins.count);
     return true;
 }

@@ -138,7 +138,8 @@ static bool choose_key(const struct config *config, const char *kid, struct buil
     }
     const struct config_jwt_key *key = find_key(config, kid);
     if (key == NULL) {
-        complain("there is no such key:", kid != NULL ? kid : "auth.secret");
+        complain(kid != NULL ? "there is no such key:" : "there is no key to sign with, set",
+            kid != NULL ? kid : "auth.secret");
         return false;
     }
     struct builder error = {0};

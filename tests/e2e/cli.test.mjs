@@ -38,7 +38,13 @@ test('every command the usage names has help', () => {
 test('an unknown command is refused', () => {
   const { status, stderr } = run(['srve']);
   assert.equal(status, 2);
-  assert.match(stderr, /^usage: peal/);
+  assert.match(stderr, /^peal: unknown command "srve"\n\nusage: peal/);
+});
+
+test('a token needs a key to sign with', () => {
+  const { status, stderr } = run(['token', '--user', '42']);
+  assert.equal(status, 1);
+  assert.equal(stderr, 'peal token: there is no key to sign with, set "auth.secret"\n');
 });
 
 test('check-config prints values with their origins and masks secrets', () => {
