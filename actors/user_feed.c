@@ -358,6 +358,10 @@ static void on_read(struct user *user, struct user_request *request)
         read_store(user);
         return;
     }
+    if (user->news == request->id) {
+        user->news =
+            user->rev; /* what is announced is committed: there was no more, whoever said so */
+    }
     release(user);
 }
 
@@ -370,6 +374,7 @@ static void read_store(struct user *user)
     shard_of(&user->actor)->stats.gaps++;
     user->reading = true;
     request->store.sync.who = user_request_who(request);
+    request->id = user->news; /* what is read for */
     request->store.sync.rev = user->rev;
     request->store.sync.limit = READ_LIMIT;
     user_request_submit(request);

@@ -388,6 +388,28 @@ Test(inbox, recheck_finds_the_last_announcement)
     finish(storm);
 }
 
+Test(inbox, an_announcement_of_what_is_not_stored_is_read_for_once)
+{
+    struct storm *storm = quiet_storm(1);
+    struct nodes *nodes = storm->nodes;
+    struct device *device = connect_as(storm, 0, 0);
+    nodes_settle(nodes);
+    cr_assert(device->ready);
+    struct shard *shard = device->client.socket.shard;
+    uint64_t gaps = shard->stats.gaps;
+    struct store_row row = fake_store_post(nodes->store, users[0], "there is no more");
+    row.rev = UINT64_MAX >> 1;
+    act_as(device);
+    announce_row(shard, &row);
+    for (unsigned i = 0; i < 50; i++) {
+        nodes_advance(nodes, 20);
+        nodes_settle(nodes);
+    }
+    cr_assert(knows_all(device));
+    cr_assert_eq(shard->stats.gaps, gaps + 1);
+    finish(storm);
+}
+
 Test(inbox, a_read_reaches_the_other_devices_though_the_reader_has_gone)
 {
     struct storm *storm = quiet_storm(2);
