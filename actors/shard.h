@@ -110,6 +110,7 @@ struct shard_stats {
     uint64_t volatile_dropped;
     uint64_t unmatched; /* emits that matched no socket of the node */
     uint64_t rate_limited;
+    uint64_t http_refused; /* requests that no handler saw: bad heads, routes, bodies, deadlines */
     uint64_t stored; /* notifications */
     uint64_t duplicates;
     uint64_t dead; /* stream entries that could not be stored */

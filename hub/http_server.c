@@ -216,6 +216,7 @@ static void send_error(struct server *server, unsigned status, struct bytes head
 {
     struct builder body = {0};
     const struct exchange *exchange = server->exchange;
+    shard_of_server(server)->stats.http_refused++;
     http_route_write_error(&body, http_route_error_code(status), http1_reason(status), NULL);
     struct answer answer = {
         .status = status,
