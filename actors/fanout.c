@@ -158,7 +158,11 @@ void fanout_exit(struct fanout *fanout, struct socket *socket)
 {
     while (socket->membership_count > 0) {
         struct membership *last = &socket->memberships[socket->membership_count - 1];
-        room_send_leave(fanout->shard, socket, leaf_name(last->leaf), false);
+        struct bytes room = leaf_name(last->leaf);
+        room_send_leave(fanout->shard, fanout_nsp(fanout), room);
+        if (last->loud) {
+            room_tell(fanout->shard, socket, room, "user_left_room");
+        }
         remove_membership(fanout, socket, last);
     }
     struct socket *moved = leaf_remove(fanout->everyone, socket->everyone_index);
@@ -168,10 +172,11 @@ void fanout_exit(struct fanout *fanout, struct socket *socket)
     socket->fanout = NULL;
 }
 
-bool fanout_is_member(const struct fanout *fanout, const struct socket *socket, struct bytes room)
+struct membership *fanout_membership(
+    const struct fanout *fanout, const struct socket *socket, struct bytes room)
 {
     const struct leaf *leaf = map_get(&fanout->leaves, room);
-    return leaf != NULL && membership_of(socket, leaf) != NULL;
+    return leaf != NULL ? membership_of(socket, leaf) : NULL;
 }
 
 bool fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room)

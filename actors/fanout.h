@@ -63,8 +63,10 @@ bool fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room
 /* Let `socket` leave `room`, after what was pending; false when it was no member. */
 bool fanout_leave(struct fanout *fanout, struct socket *socket, struct bytes room);
 
-/* Whether `socket` is in `room`. */
-bool fanout_is_member(const struct fanout *fanout, const struct socket *socket, struct bytes room);
+/* The membership of `socket` in `room`, valid until it joins or leaves one; NULL: it is no member.
+ */
+struct membership *fanout_membership(
+    const struct fanout *fanout, const struct socket *socket, struct bytes room);
 
 /* Everything that is pending for `socket` goes to its outbox, so that something may follow. */
 void fanout_catch_up(struct fanout *fanout, struct socket *socket);

@@ -127,58 +127,32 @@ static void send_interest(struct room *room, uint32_t shard, bool on)
 /* What the others are told. */
 
 static void write_notice(
-    struct bytes room, const struct room_who *who, const char *event, struct builder *out)
+    const struct claims *who, struct bytes room, const char *event, struct builder *out)
 {
-    builder_str(out, "[\"");
-    builder_str(out, event);
-    builder_str(out, "\",{\"roomId\":");
+    builder_printf(out, "[\"%s\",{\"roomId\":", event);
     json_scan_write_string(out, wire_name_client(room));
     builder_str(out, ",\"userId\":");
-    json_scan_write_string(out, buf_bytes(who->user));
+    json_scan_write_string(out, who->user);
     builder_str(out, ",\"userName\":");
-    if (who->name != NULL) {
-        json_scan_write_string(out, buf_bytes(who->name));
+    if (who->name.len > 0) {
+        json_scan_write_string(out, who->name);
     } else {
         builder_str(out, "null");
     }
     builder_str(out, "}]");
 }
 
-/* Tell everybody in the room but the socket itself, on every node. */
-static void notify(struct shard *shard, struct bytes nsp, struct bytes room,
-    const struct room_who *who, const char *event_name)
+void room_tell(
+    struct shard *shard, const struct socket *socket, struct bytes room, const char *event_name)
 {
     struct builder text = {0};
-    write_notice(room, who, event_name, &text);
     struct event *event;
+    write_notice(socket->identity->claims, room, event_name, &text);
     if (event_from_json(builder_bytes(&text), NULL, 0, 0, &event) == 0) {
-        struct bytes sid = bytes_of(who->sid, sizeof(who->sid));
-        sequencer_send(shard, nsp, broadcast_new(event, &room, 1, &sid, 1));
+        struct bytes sid = bytes_of(socket->sid, sizeof(socket->sid));
+        sequencer_send(shard, socket_nsp(socket), broadcast_new(event, &room, 1, &sid, 1));
     }
     builder_reset(&text);
-}
-
-static void fill_who(const struct socket *socket, struct room_who *who)
-{
-    const struct claims *claims = socket->identity->claims;
-    who->socket_id = socket->id;
-    memcpy(who->sid, socket->sid, sizeof(who->sid));
-    who->user = copy(claims->user);
-    who->name = claims->name.len > 0 ? copy(claims->name) : NULL;
-}
-
-static void drop_who(struct room_who *who)
-{
-    buf_unref(who->user);
-    buf_unref(who->name);
-}
-
-void room_tell_joined(struct shard *shard, const struct socket *socket, struct bytes room)
-{
-    struct room_who who;
-    fill_who(socket, &who);
-    notify(shard, socket_nsp(socket), room, &who, "user_joined_room");
-    drop_who(&who);
 }
 
 /* Joining. */
@@ -186,7 +160,7 @@ void room_tell_joined(struct shard *shard, const struct socket *socket, struct b
 static void reply_joined(struct room *room, const struct room_join *join)
 {
     struct user_joined *msg = user_joined_new();
-    msg->socket_id = join->who.socket_id;
+    msg->socket_id = join->socket_id;
     msg->token = join->token;
     msg->room = buf_ref(room->key);
     msg->quiet = room->quiet;
@@ -196,7 +170,7 @@ static void reply_joined(struct room *room, const struct room_join *join)
 static void refuse(struct room *room, const struct room_join *join)
 {
     struct user_refused *msg = user_refused_new();
-    msg->socket_id = join->who.socket_id;
+    msg->socket_id = join->socket_id;
     msg->token = join->token;
     msg->room = buf_ref(room->key);
     msg_send(room->actor.sched, join->reply_to, msg);
@@ -226,7 +200,6 @@ static void on_join(struct room *room, struct room_join *msg)
     *joining->join = *msg;
     joining->join->base = base;
     msg->key = NULL;
-    msg->who = (struct room_who){0};
     list_append(&room->joining, &joining->link);
 }
 
@@ -262,46 +235,18 @@ static void on_leave(struct room *room, struct room_leave *msg)
         share->interested = false;
         send_interest(room, msg->shard, false);
     }
-    if (!msg->quiet && !room->quiet) {
-        notify(shard_of(&room->actor), nsp_of(room), name_of(room), &msg->who, "user_left_room");
-    }
     if (room->members == 0) {
         actor_stop(&room->actor);
     }
 }
 
-static struct room_leave *new_leave(
-    struct shard *shard, struct bytes nsp, struct bytes room, struct bytes user)
+void room_send_leave(struct shard *shard, struct bytes nsp, struct bytes room)
 {
     struct room_leave *msg = room_leave_new();
     msg->key = room_key_new(nsp, room);
     msg->shard = sched_shard(shard->sched);
-    msg->who.user = copy(user);
-    return msg;
-}
-
-static void send_leave(struct shard *shard, struct room_leave *msg)
-{
     struct bytes key = buf_bytes(msg->key);
     msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
-}
-
-void room_send_leave(
-    struct shard *shard, const struct socket *socket, struct bytes room, bool quiet)
-{
-    const struct claims *claims = socket->identity->claims;
-    struct room_leave *msg = new_leave(shard, socket_nsp(socket), room, claims->user);
-    msg->quiet = quiet;
-    msg->who.socket_id = socket->id;
-    memcpy(msg->who.sid, socket->sid, sizeof(msg->who.sid));
-    msg->who.name = claims->name.len > 0 ? copy(claims->name) : NULL;
-    send_leave(shard, msg);
-}
-
-void room_send_leave_gone(
-    struct shard *shard, struct bytes nsp, struct bytes room, struct bytes user)
-{
-    send_leave(shard, new_leave(shard, nsp, room, user));
 }
 
 /* What undelivered messages own. */
@@ -309,7 +254,6 @@ void room_send_leave_gone(
 static void drop_join(struct room_join *msg)
 {
     buf_unref(msg->key);
-    drop_who(&msg->who);
 }
 
 static struct bytes key_join(const struct room_join *msg)
@@ -320,7 +264,6 @@ static struct bytes key_join(const struct room_join *msg)
 static void drop_leave(struct room_leave *msg)
 {
     buf_unref(msg->key);
-    drop_who(&msg->who);
 }
 
 static struct bytes key_leave(const struct room_leave *msg)

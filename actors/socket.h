@@ -42,6 +42,7 @@ struct socket_ops {
 struct membership {
     struct leaf *leaf;
     uint32_t index; /* in leaf.members */
+    bool loud; /* the others are told of coming and going */
 };
 
 struct socket {

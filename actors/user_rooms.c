@@ -200,15 +200,10 @@ static void send_join(struct user *user, struct socket *socket, struct bytes roo
     socket->joins++;
     user->joins++;
     add_joining(user, socket, room);
-    const struct claims *claims = socket->identity->claims;
     struct room_join *msg = room_join_new();
     msg->key = room_key_new(socket_nsp(socket), room);
     msg->reply_to = user->actor.self;
-    msg->who.socket_id = socket->id;
-    memcpy(msg->who.sid, socket->sid, sizeof(msg->who.sid));
-    msg->who.user = buf_new(claims->user);
-    msg->who.name = claims->name.len > 0 ? buf_new(claims->name) : NULL;
-    CHECK(msg->who.user != NULL);
+    msg->socket_id = socket->id;
     msg->max_members = rules->max_members;
     msg->quiet = rules->quiet;
     msg->token = token;
@@ -232,7 +227,7 @@ static void join(const struct user_call *call, struct bytes client_room)
     struct bytes room = wire_name_room(user_space(call->user), client_room, at);
     if (check_access(socket, client_room, &rules) != 0) {
         user_refuse(call, "forbidden", "Access denied to room");
-    } else if (fanout_is_member(socket->fanout, socket, room)) {
+    } else if (fanout_membership(socket->fanout, socket, room)) {
         answer_room(socket, token_of(call), "room_joined", room);
     } else if (socket->membership_count + socket->joins >=
                socket->shard->config->rooms_per_socket) {
@@ -261,18 +256,32 @@ void user_rooms_subscribe(const struct user_call *call)
     }
 }
 
+/* Leave, whatever JOINs are under way: they were asked for later. */
+static void leave_now(struct socket *socket, struct bytes room, uint64_t token)
+{
+    const struct membership *membership = fanout_membership(socket->fanout, socket, room);
+    bool loud = membership != NULL && membership->loud;
+    if (fanout_leave(socket->fanout, socket, room)) {
+        room_send_leave(socket->shard, socket_nsp(socket), room);
+    }
+    if (loud) {
+        room_tell(socket->shard, socket, room, "user_left_room");
+    }
+    answer_room(socket, token, "room_left", room);
+}
+
+/* Leave; after the JOIN under way, if there is one, because it was asked for before. */
 static void leave(struct socket *socket, struct bytes room, uint64_t token)
 {
     struct joining *joining = last_joining(socket->user, socket->id, room);
-    if (joining != NULL && !joining->left) {
+    if (joining == NULL) {
+        leave_now(socket, room, token);
+    } else if (joining->left) {
+        answer_room(socket, token, "room_left", room);
+    } else {
         joining->left = true;
         joining->leave_token = token;
-        return;
     }
-    if (joining == NULL && fanout_leave(socket->fanout, socket, room)) {
-        room_send_leave(socket->shard, socket, room, false);
-    }
-    answer_room(socket, token, "room_left", room);
 }
 
 void user_rooms_joined(struct user *user, struct user_joined *msg)
@@ -286,18 +295,19 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
     uint64_t leave_token = 0;
     bool left = end_joining(user, msg->socket_id, room, &leave_token);
     if (socket == NULL) {
-        room_send_leave_gone(shard, nsp, room, user_id(user));
+        room_send_leave(shard, nsp, room);
         return;
     }
     socket->joins -= socket->joins > 0;
     if (!fanout_join(socket->fanout, socket, room)) {
-        room_send_leave(shard, socket, room, true); /* asked for twice at once: counted once */
+        room_send_leave(shard, nsp, room); /* asked for twice at once: counted once */
     } else if (!msg->quiet) {
-        room_tell_joined(shard, socket, room);
+        fanout_membership(socket->fanout, socket, room)->loud = true;
+        room_tell(shard, socket, room, "user_joined_room");
     }
     answer_room(socket, msg->token, "room_joined", room);
     if (left) {
-        leave(socket, room, leave_token);
+        leave_now(socket, room, leave_token);
     }
 }
 
@@ -318,7 +328,7 @@ void user_rooms_refused(struct user *user, struct user_refused *msg)
             "join_room", "forbidden", "Room is full");
     }
     if (left) {
-        leave(socket, room, leave_token);
+        leave_now(socket, room, leave_token);
     }
 }
 
@@ -355,7 +365,7 @@ void user_rooms_admin(struct user *user, struct bytes room, bool on)
     const struct room_rules rules = {.send = true};
     list_for_each (link, &user->sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
-        bool member = fanout_is_member(socket->fanout, socket, room);
+        bool member = fanout_membership(socket->fanout, socket, room);
         if (on && !member) {
             send_join(user, socket, room, &rules, TOKEN_SILENT);
         } else if (!on && (member || last_joining(user, socket->id, room) != NULL)) {
@@ -493,7 +503,7 @@ static void publish(struct shard *shard, struct bytes nsp, struct bytes room, st
 static bool may_speak(const struct user_call *call, struct bytes room)
 {
     struct room_rules rules;
-    if (!fanout_is_member(call->socket->fanout, call->socket, room)) {
+    if (!fanout_membership(call->socket->fanout, call->socket, room)) {
         user_refuse(call, "forbidden", "Not in this room");
         return false;
     }
