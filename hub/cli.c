@@ -158,6 +158,9 @@ int cli_run(int argc, char **argv)
     if (!named && help) {
         return print_usage(stdout);
     }
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        return command_version(NULL, 0, NULL);
+    }
     const struct cli_command *command = find_command(named ? argv[1] : default_command);
     if (command == NULL) {
         fprintf(stderr, "peal: unknown command %s\n\n", log_quote(bytes_str(argv[1])));

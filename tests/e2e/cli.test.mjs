@@ -20,6 +20,7 @@ test('version prints the version, whatever the settings', () => {
   const { status, stdout } = run(['version'], { PEAL_LISTEN_PORT: 'no port' });
   assert.equal(status, 0);
   assert.match(stdout, /^peal \d+\.\d+\.\d+\n$/);
+  assert.equal(run(['--version']).stdout, stdout);
   assert.equal(run(['version', 'x']).status, 2);
 });
 
