@@ -28,7 +28,6 @@ enum { CALLERS_MAX = 8192, CALLER_NAME_MAX = NAMES_TENANT_MAX + NAMES_USER_MAX +
 struct caller {
     struct list used_link; /* callers.used, the one used last at the end */
     struct rate_bucket bucket;
-    uint64_t blocked_until; /* monotonic ms */
     uint32_t name_len;
     char name[CALLER_NAME_MAX];
 };
@@ -122,19 +121,6 @@ static struct bytes address_name(const struct http_request *request, char at[CAL
     return bytes_str(at);
 }
 
-/* Whether the peer's address has spent its wrong keys; then the request was answered. */
-static bool is_blocked(struct http_request *request)
-{
-    char at[CALLER_NAME_MAX];
-    const struct caller *caller = find_caller(callers_of(request->loop), address_name(request, at));
-    uint64_t now = sched_now(api_shard(request)->shard.sched);
-    if (caller == NULL || caller->blocked_until <= now) {
-        return false;
-    }
-    refuse_rate(request, caller->blocked_until - now);
-    return true;
-}
-
 /* Refuse a wrong key or token, and count it. */
 static void refuse_caller(struct http_request *request, const char *message)
 {
@@ -151,7 +137,6 @@ static void refuse_caller(struct http_request *request, const char *message)
             at + 2, suppressed);
     }
     if (!rate_take(&caller->bucket, &rate, now, &retry_ms)) {
-        caller->blocked_until = now + retry_ms;
         refuse_rate(request, retry_ms);
         return;
     }
@@ -160,7 +145,7 @@ static void refuse_caller(struct http_request *request, const char *message)
 
 bool api_auth_count_refusal(struct hub_shard *shard, struct bytes who)
 {
-    char at[CALLER_NAME_MAX] = "%\n"; /* apart from those of the API, which are blocked */
+    char at[CALLER_NAME_MAX] = "%\n"; /* apart from those of the API */
     struct bytes name = bytes_of(at, 2 + who.len);
     CHECK(name.len <= sizeof(at));
     if (who.len > 0) {
@@ -184,7 +169,7 @@ static bool read_bearer(struct http_request *request, struct bytes *ret_token)
         status = apikey_parse_bearer(value, ret_token);
     }
     if (status == 0) {
-        return !is_blocked(request);
+        return true;
     }
     if (status == STATUS_NOT_FOUND) {
         api_refuse(request, &(struct api_error){.code = API_UNAUTHORIZED,

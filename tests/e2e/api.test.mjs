@@ -168,18 +168,18 @@ test('keys are checked before anything else', async () => {
   assertError(await hub.api('GET', '/api/ws/stats', undefined, PUBLISHER), 403, 'forbidden');
 });
 
-test('too many wrong keys of an address are refused unread, for a while', async () => {
+test('too many wrong keys of an address are told to wait; right ones pass', async () => {
   const own = await startHub({ env: { PEAL_LIMITS_REFUSALS_PER_MINUTE: '3', PEAL_SHARDS: '1' } });
   try {
     const path = inbox('a');
+    const wrong = (i) => own.api('GET', path, undefined, key(`wrong-key-0123456789-${i}`));
     const codes = [];
-    for (let i = 0; i < 5; i++) {
-      codes.push((await own.api('GET', path, undefined, key(`wrong-key-0123456789-${i}`))).status);
-    }
-    assert.deepEqual(codes, [401, 401, 401, 429, 429]);
-    const right = await own.api('GET', path);
-    assertError(right, 429, 'rate_limited');
-    assert.ok(Number(right.headers.get('retry-after')) > 0);
+    for (let i = 0; i < 4; i++) codes.push((await wrong(i)).status);
+    assert.deepEqual(codes, [401, 401, 401, 429]);
+    const last = await wrong(4);
+    assertError(last, 429, 'rate_limited');
+    assert.ok(Number(last.headers.get('retry-after')) > 0);
+    assert.equal((await own.api('GET', path)).status, 200);
   } finally {
     await own.stop();
   }
