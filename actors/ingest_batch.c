@@ -59,10 +59,14 @@ static void decode(const struct shard *shard, struct ingest_entry *entry)
     const char *field = NULL;
     int status =
         notification_from_fields(entry->fields, entry->field_count, &limits, &entry->post, &field);
-    entry->parsed = status == 0;
     if (status != 0) {
         entry->fault = (struct ingest_fault){.reason = reason_of(status), .field = field};
+    } else if (entry->post.retain.len > 0) {
+        /* Nothing keeps the value: to publish it without would look as if something did. */
+        notification_post_finish(&entry->post);
+        entry->fault = (struct ingest_fault){.reason = "unsupported", .field = "retain"};
     }
+    entry->parsed = entry->fault.reason == NULL;
 }
 
 /* The default key: stream name, '@', entry id. A routed entry has this key in a field. */

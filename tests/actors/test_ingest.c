@@ -73,11 +73,15 @@ static void post_keyed(struct world *world)
     fake_data_add(fake_redis_data(world->nodes->redis), "peal:in", fields, ARRAY_LEN(fields));
 }
 
+/* A field that there is not, or one that nothing carries out. */
 static void post_bad(struct world *world)
 {
-    const struct bytes fields[] = {
+    const struct bytes unknown[] = {
         BYTES("user"), BYTES("u2"), BYTES("colour"), BYTES("red"), BYTES("message"), BYTES("bad")};
-    fake_data_add(fake_redis_data(world->nodes->redis), "peal:in", fields, ARRAY_LEN(fields));
+    const struct bytes retained[] = {
+        BYTES("room"), BYTES("r"), BYTES("event"), BYTES("e"), BYTES("retain"), BYTES("bad")};
+    const struct bytes *fields = nodes_dice(world->nodes, 2) ? unknown : retained;
+    fake_data_add(fake_redis_data(world->nodes->redis), "peal:in", fields, ARRAY_LEN(unknown));
     world->bad++;
 }
 
@@ -175,12 +179,13 @@ static size_t stored_count(const struct world *world, unsigned user)
     return inbox ? inbox->count : 0;
 }
 
-static unsigned dead_with(const struct world *world, const char *message)
+static unsigned dead_with(const struct world *world, const char *text)
 {
     const struct fake_data *data = fake_redis_data(world->nodes->redis);
     unsigned count = 0;
     for (size_t i = 0; i < fake_data_length(data, "peal:dead"); i++) {
-        count += bytes_eq_str(fake_data_field(data, "peal:dead", i, "message"), message);
+        count += bytes_eq_str(fake_data_field(data, "peal:dead", i, "message"), text) ||
+                 bytes_eq_str(fake_data_field(data, "peal:dead", i, "retain"), text);
     }
     return count;
 }
