@@ -64,8 +64,20 @@ function logIn({ user, token }) {
   peal = new Peal();
   follow(peal);
   peal.connect(location.origin, { token: token ?? (() => fetchToken(user)) });
-  peal.join(ROOM).catch((error) => addNotice(`The lobby is closed: ${error.message}`));
+  enterLobby(peal);
   if (user) showMe(user);
+}
+
+// Who is not in the room yet cannot speak in it.
+async function enterLobby(own) {
+  const allow = (on) => byId('composer').querySelectorAll('input, button').forEach((control) => { control.disabled = !on; });
+  allow(false);
+  try {
+    await own.join(ROOM);
+    if (own === peal) allow(true);
+  } catch (error) {
+    if (own === peal) addNotice(`The lobby is closed: ${error.message}`);
+  }
 }
 
 function logOut() {

@@ -48,6 +48,7 @@ async function openPage({ viewport = DESKTOP, hash = '', ...options } = {}) {
 async function openAs(user, options) {
   const page = await openPage({ ...options, hash: `#user=${user}` });
   await isOnline(page);
+  await until(() => page.test('message-input').isEnabled(), `${user} is in the lobby`);
   return page;
 }
 
