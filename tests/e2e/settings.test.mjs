@@ -343,7 +343,7 @@ describe('times of rooms', () => {
 });
 
 test('a draining node spreads the return of its clients over drain.reconnect', async () => {
-  const hub = await start('drain { reconnect = 1h deadline = 1s }\n');
+  const hub = await start('drain { reconnect = 1h deadline = 8s }\n');
   const clients = await Promise.all([...'abcdef'].map((user) => hub.plain(user)));
   hub.server.signal('SIGTERM');
   const waits = await Promise.all(clients.map(async (c) => (await c.next('hub:draining')).reconnectIn));
