@@ -2,10 +2,12 @@
 // The helpers of the other tests, tried on real servers.
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
+import { Agent, createServer, get } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { Emitter } from '@socket.io/redis-emitter';
 import { decode, encode } from '@msgpack/msgpack';
 import { WebSocketServer } from 'ws';
+import { startBalancer } from './support/balancer.mjs';
 import { launchBrowser } from './support/browser.mjs';
 import { findAddress } from './support/hub.mjs';
 import { ALL_GOOD, Ledger } from './support/ledger.mjs';
@@ -68,6 +70,43 @@ test('postgres survives a crash', async () => {
     assert.deepEqual(rows, [{ a: 7 }]);
   } finally {
     await postgres.stop();
+  }
+});
+
+// What the servers behind `balancer` answer to `count` requests of one client that keeps its
+// connection.
+async function askedOneByOne(balancer, count) {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const bodies = [];
+  for (let i = 0; i < count; i++) {
+    const answer = await new Promise((resolve, reject) => {
+      get(balancer.url, { agent }, resolve).on('error', reject);
+    });
+    answer.setEncoding('utf8');
+    for await (const text of answer) bodies.push(text);
+  }
+  agent.destroy();
+  return bodies.join('');
+}
+
+test('a balancer goes round, by connection or by request, and passes over the dead', async () => {
+  const servers = ['a', 'b'].map((name) => createServer((request, response) => response.end(name)));
+  for (const server of servers) await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const targets = servers.map((server) => ({ host: '127.0.0.1', port: server.address().port }));
+  const plain = await startBalancer(targets);
+  const keen = await startBalancer(targets, { everyRequest: true });
+  try {
+    assert.equal(await askedOneByOne(plain, 4), 'aaaa');
+    assert.equal(await askedOneByOne(plain, 3), 'bbb');
+    assert.equal(await askedOneByOne(keen, 4), 'abab');
+    assert.deepEqual(keen.served, [2, 2]);
+    servers[0].closeAllConnections();
+    await new Promise((resolve) => servers[0].close(resolve));
+    assert.equal(await askedOneByOne(keen, 3), 'bbb');
+  } finally {
+    await plain.close();
+    await keen.close();
+    servers[1].close();
   }
 });
 
