@@ -65,13 +65,14 @@ void api_refuse_unavailable(struct http_request *request)
 
 /* Compression. */
 
-static bool wants_gzip(const struct http_request *request, size_t len)
+static enum gzip_coding choose_coding(const struct http_request *request, size_t len)
 {
     const struct hub *hub = api_shard(request)->hub;
     struct bytes value;
     size_t cursor = 0;
-    return len >= hub->config->http_gzip_bytes && gzip_accepted(request->head) &&
-           !http1_header_next(request->head, "x-no-compression", &cursor, &value);
+    bool wanted = len >= hub->config->http_gzip_bytes &&
+                  !http1_header_next(request->head, "x-no-compression", &cursor, &value);
+    return wanted ? gzip_choose(request->head) : GZIP_NONE;
 }
 
 void api_answer(
@@ -89,9 +90,10 @@ void api_answer(
     if (body.len >= api_shard(request)->settings->config->http_gzip_bytes) {
         builder_str(&lines, "Vary: Accept-Encoding\r\n");
     }
-    if (wants_gzip(request, body.len) && gzip_compress(body, &packed)) {
+    enum gzip_coding coding = choose_coding(request, body.len);
+    if (gzip_compress(coding, body, &packed)) {
         body = builder_bytes(&packed);
-        builder_str(&lines, "Content-Encoding: gzip\r\n");
+        builder_str(&lines, gzip_header(coding));
     }
     http_respond(request, status, "application/json", builder_bytes(&lines), body);
     builder_reset(&lines);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "codec/base/status.h"
+#include "codec/http1.h"
 #include "hub/config_draft.h"
 #include "hub/config_value.h"
 
@@ -222,6 +223,16 @@ static int check_namespaces(const struct config *config, struct config_error *er
     return 0;
 }
 
+static int check_engine(const struct config *config, struct config_error *error)
+{
+    const char *cookie = config->engine_cookie;
+    if (cookie[0] != 0 && !http1_is_token(bytes_str(cookie))) {
+        return config_draft_refuse(error, "%s: engine.cookie: \"%.64s\" is no name of a cookie",
+            config->came_from[CONFIG_AT_engine_cookie], cookie);
+    }
+    return 0;
+}
+
 static int check_limits(const struct config *config, struct config_error *error)
 {
     if (config->limits_message_bytes_unauthenticated > config->limits_message_bytes) {
@@ -245,6 +256,7 @@ int config_check(struct config *config, struct config_error *error)
     status = status < 0 ? status : check_api_keys(config, error);
     status = status < 0 ? status : check_room_types(config, error);
     status = status < 0 ? status : check_namespaces(config, error);
+    status = status < 0 ? status : check_engine(config, error);
     status = status < 0 ? status : check_limits(config, error);
     return status;
 }

@@ -108,22 +108,44 @@ static bool is_explorer(const struct http_request *request)
            (memmem(agent.at, agent.len, ";MSIE", 5) || memmem(agent.at, agent.len, "Trident/", 8));
 }
 
+/* Answer with packets, behind the lines that `headers` holds already; it is reset. */
+static void reply_payload(const struct session_config *config, struct http_request *request,
+    struct builder *headers, struct bytes payload)
+{
+    struct builder packed = {0};
+    builder_str(headers, "cache-control: no-store\r\n");
+    enum gzip_coding coding =
+        payload.len >= COMPRESSED_MIN ? gzip_choose(request->head) : GZIP_NONE;
+    if (gzip_compress(coding, payload, &packed)) {
+        builder_str(headers, gzip_header(coding));
+        payload = builder_bytes(&packed);
+    }
+    if (is_explorer(request)) {
+        builder_str(headers, "X-XSS-Protection: 0\r\n");
+    }
+    add_cors(config, request, headers);
+    http_respond(request, 200, "text/plain; charset=UTF-8", builder_bytes(headers), payload);
+    builder_reset(headers);
+    builder_reset(&packed);
+}
+
 void engine_reply_payload(
     const struct session_config *config, struct http_request *request, struct bytes payload)
 {
     struct builder headers = {0};
-    struct builder packed = {0};
-    builder_str(&headers, "cache-control: no-store\r\n");
-    if (payload.len >= COMPRESSED_MIN && gzip_accepted(request->head) &&
-        gzip_compress(payload, &packed)) {
-        builder_str(&headers, "Content-Encoding: gzip\r\n");
-        payload = builder_bytes(&packed);
+    reply_payload(config, request, &headers, payload);
+}
+
+void engine_reply_open(const struct session_config *config, struct http_request *request,
+    struct bytes sid, struct bytes payload)
+{
+    struct builder headers = {0};
+    if (config->cookie && config->cookie[0] != 0) {
+        builder_str(&headers, "Set-Cookie: ");
+        builder_str(&headers, config->cookie);
+        builder_byte(&headers, '=');
+        builder_add(&headers, sid);
+        builder_str(&headers, "; Path=/; HttpOnly; SameSite=Lax\r\n");
     }
-    if (is_explorer(request)) {
-        builder_str(&headers, "X-XSS-Protection: 0\r\n");
-    }
-    add_cors(config, request, &headers);
-    http_respond(request, 200, "text/plain; charset=UTF-8", builder_bytes(&headers), payload);
-    builder_reset(&headers);
-    builder_reset(&packed);
+    reply_payload(config, request, &headers, payload);
 }

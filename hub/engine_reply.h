@@ -34,4 +34,8 @@ void engine_reply_ok(const struct session_config *config, struct http_request *r
 void engine_reply_payload(
     const struct session_config *config, struct http_request *request, struct bytes payload);
 
+/* Answer a handshake: the same, and `sid` as a cookie where one is configured. */
+void engine_reply_open(const struct session_config *config, struct http_request *request,
+    struct bytes sid, struct bytes payload);
+
 #endif

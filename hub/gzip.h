@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gzip - bodies of HTTP answers, compressed (RFC 1952); the one file that knows zlib.
+ * gzip - bodies of HTTP answers, compressed (RFC 1952, RFC 1950); the one file of hub/ that knows
+ * zlib.
  */
 #ifndef HUB_GZIP_H
 #define HUB_GZIP_H
@@ -12,14 +13,21 @@
 
 struct http1_request;
 
-/* Whether the client takes gzip: an Accept-Encoding with gzip, x-gzip or *, not of weight 0. Any
- * thread. */
-bool gzip_accepted(const struct http1_request *head);
+enum gzip_coding { GZIP_NONE, GZIP_GZIP, GZIP_DEFLATE };
 
 /*
- * Append `data` (under 4 GiB) compressed. False, with nothing appended, when memory ran out or it
- * would not become smaller. Any thread.
+ * What the client takes, by its Accept-Encoding: gzip where gzip, x-gzip or * is there, else
+ * deflate; none of weight 0. Any thread.
  */
-bool gzip_compress(struct bytes data, struct builder *out);
+enum gzip_coding gzip_choose(const struct http1_request *head);
+
+/* The header line that names the coding; not of GZIP_NONE. Any thread; static storage. */
+const char *gzip_header(enum gzip_coding coding);
+
+/*
+ * Append `data` (under 4 GiB) compressed. False, with nothing appended, for GZIP_NONE, when memory
+ * ran out, or when it would not become smaller. Any thread.
+ */
+bool gzip_compress(enum gzip_coding coding, struct bytes data, struct builder *out);
 
 #endif

@@ -163,6 +163,7 @@ static void fill_sessions(struct hub_settings *settings, struct hub *hub)
         .ping_timeout_ms = (uint32_t)config->engine_ping_timeout_ms,
         .upgrade_timeout_ms = (uint32_t)config->engine_upgrade_timeout_ms,
         .polling_bytes = (uint32_t)config->engine_max_payload,
+        .cookie = config->engine_cookie,
         .without_polling = !has_word(&config->engine_transports, "polling"),
         .without_websocket = !has_word(&config->engine_transports, "websocket"),
         .connect_timeout_ms = (uint32_t)config->auth_timeout_ms,

@@ -278,7 +278,7 @@ static void handshake_polling(struct session_home *home, struct http_request *re
     }
     struct builder open = {0};
     eio_session_open_polling(session, &open);
-    engine_reply_payload(home->config, request, builder_bytes(&open));
+    engine_reply_open(home->config, request, polling_sid(session), builder_bytes(&open));
     builder_reset(&open);
 }
 

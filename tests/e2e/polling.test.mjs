@@ -3,6 +3,7 @@
 // both, and requests come in on either.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import WebSocket from 'ws';
 import { startHub } from './support/hub.mjs';
 import { PollPeer, send } from './support/poll_peer.mjs';
 import { until, within } from './support/wait.mjs';
@@ -163,6 +164,30 @@ describe('CORS', () => {
     const preflight = await send(hub.url + query, { method: 'OPTIONS', headers }).answer;
     assert.equal(preflight.status, 204);
     assert.equal(preflight.headers['access-control-allow-origin'], undefined);
+  });
+});
+
+describe('the cookie', () => {
+  test('none unless configured', async () => {
+    const peer = await PollPeer.handshake(hub.url);
+    assert.equal(peer.opened.headers['set-cookie'], undefined);
+  });
+
+  test('only the handshake sets it, and only the one that polls', async () => {
+    const own = await startHub({ args: ['--engine-cookie', 'io'] });
+    const peer = await PollPeer.handshake(own.url);
+    assert.deepEqual(peer.opened.headers['set-cookie'], [`io=${peer.handshake.sid}; Path=/; HttpOnly; SameSite=Lax`]);
+    const posted = await peer.post('40{}');
+    assert.equal(posted.body, 'ok');
+    assert.equal(posted.headers['set-cookie'], undefined);
+    assert.equal((await peer.get()).headers['set-cookie'], undefined);
+    let cookies;
+    const socket = new WebSocket(`${own.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`);
+    socket.on('upgrade', (response) => { cookies = response.headers['set-cookie'] ?? []; });
+    await within(new Promise((resolve) => socket.once('open', resolve)), 'the WebSocket opens');
+    assert.deepEqual(cookies, []);
+    socket.terminate();
+    await own.stop();
   });
 });
 

@@ -227,6 +227,7 @@ Test(config, mistakes_in_a_file_name_their_line)
         {"room_type \"a\" { access = {\"webhook:http://x\"} }", "unknown rule"},
         {"engine { recovery = 2m }", "no such option 'recovery'"},
         {"engine { transports = telepathy }", "telepathy"},
+        {"engine { cookie = \"a;b\" }", "is no name of a cookie"},
         {"listen { internal_host = \"0.0.0.0\" internal_port = 3000 }", "is also listen.port"},
         {"origins = {\"a,b\"}", "may not hold a comma"},
     };
