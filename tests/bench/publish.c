@@ -81,13 +81,25 @@ static void add_event(
     builder_reset(&body);
 }
 
+/*
+ * User number `n`, counted round and round, of those behind `target` on its line. A user belongs to
+ * one line: requests of two lines come to the hub in any order.
+ */
+static uint32_t user_of(const struct publish *publish, uint32_t target, uint64_t n)
+{
+    uint32_t lines = publish->line_count;
+    uint32_t line = target % lines;
+    uint32_t own = (publish->targets - line + lines - 1) / lines;
+    return line + (uint32_t)((target / lines + n) % own) * lines;
+}
+
 static void add_post(struct publish *publish, uint32_t target, uint64_t due_ns, struct builder *out)
 {
     struct builder body = {0};
     uint32_t posts = publish->options->posts;
     builder_str(&body, posts > 1 ? "[" : "");
     for (uint32_t i = 0; i < posts; i++) {
-        uint32_t user = (target + i * publish->line_count) % publish->targets;
+        uint32_t user = user_of(publish, target, i);
         builder_printf(&body,
             "%s{\"user\":\"user%u\",\"type\":\"bench\",\"title\":\"Bench\",\"priority\":\"urgent\","
             "\"message\":\"",
@@ -269,12 +281,11 @@ static uint64_t run_closed(struct publish *publish, uint64_t now_ns)
     if (now_ns >= end_ns) {
         return UINT64_MAX;
     }
-    for (uint32_t i = 0; i < publish->line_count; i++) {
+    for (uint32_t i = 0; i < publish->line_count && i < publish->targets; i++) {
         struct line *line = &publish->lines[i];
         if (line->answers == line->requests) {
-            uint64_t round = line->requests * publish->options->posts;
-            uint64_t target = i + round * publish->line_count;
-            add_next(publish, line, (uint32_t)(target % publish->targets), now_ns);
+            uint64_t before = line->requests * publish->options->posts;
+            add_next(publish, line, user_of(publish, i, before), now_ns);
             line_flush(publish, line);
         }
     }

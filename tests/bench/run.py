@@ -290,6 +290,7 @@ def bench_overload(setup, report):
         best, rate = run, rate * 2
     if best is None:
         report.add("overload", 0, None, 0.8, "high", "no rate without loss")
+        report.check(run)
         return
     runs = [run_peal(setup, rate=rate / 2 * 4, **options) for _ in range(setup.rounds)]
     report.add(f"overload {rate * 2:.0f}/s", median(runs, "deliveries_per_s"),
