@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Order of this file: life, the lease, becoming owner, reading, storing, what posters are told,
- * trimming.
+ * trimming, the end, streams of more partitions.
  *
  * States: STANDBY (another node owns the partition, or nobody yet), CLAIMING (the lease is ours,
  * the store is being told), OWNER. Fencing does not rest on the lease: a batch of an owner that was
@@ -14,6 +14,7 @@
 #include "actors/ingest_batch.h"
 #include "actors/ingest_proto.h"
 #include "actors/ingest_route.h"
+#include "actors/ingest_streams.h"
 #include "actors/post.h"
 #include "actors/shard.h"
 #include "codec/base/log.h"
@@ -28,7 +29,6 @@ enum {
     BLOCK_MS = 1000,
     COMMAND_MS = 5000,
     TRIM_EVERY = 64,
-    NAME_MAX_LEN = 128,
 };
 
 /* Both compare before they act: the lease may be another node's by now. */
@@ -50,7 +50,9 @@ enum ingest_state { STANDBY, CLAIMING, OWNER };
 struct ingest {
     struct actor actor;
     struct buf *key;
-    uint32_t partition;
+    uint32_t number; /* of the stream (ingest_proto.h) */
+    uint32_t looked; /* by number 0: partitions from here on may have been left in Redis */
+    bool looking; /* a question about that is still to be answered */
     uint8_t state; /* enum ingest_state */
     bool reading;
     bool busy; /* `storing` is being routed or committed */
@@ -72,8 +74,8 @@ struct ingest {
     struct ingest_batch *storing;
     struct ingest_batch *waiting; /* read while `storing` is being committed */
     uint32_t committed; /* batches since the last trim */
-    char stream[NAME_MAX_LEN];
-    char lease[NAME_MAX_LEN];
+    char stream[INGEST_STREAM_MAX];
+    char lease[INGEST_STREAM_MAX];
 };
 
 static void free_ingest(struct actor *actor);
@@ -92,6 +94,7 @@ const struct behaviour ingest_behaviour = {
 
 static void read_more(struct ingest *ingest);
 static void store_next(struct ingest *ingest);
+static void look_for_more(struct ingest *ingest);
 
 /* Life. */
 
@@ -134,6 +137,12 @@ static struct actor *spawn_ingest(struct sched *sched, struct bytes key)
 
 static const struct bus_events no_events = {0};
 
+/* Whether the entries of its stream go to partitions. */
+static bool is_router(const struct ingest *ingest)
+{
+    return ingest->number == 0 && shard_here(ingest)->config->partitions > 1;
+}
+
 static void on_begin(struct ingest *ingest, struct ingest_begin *msg)
 {
     struct shard *shard = shard_here(ingest);
@@ -141,16 +150,11 @@ static void on_begin(struct ingest *ingest, struct ingest_begin *msg)
     if (ingest->link != NULL) {
         return;
     }
-    ingest->partition = msg->partition;
-    bool plain = config->partitions == 1 || msg->partition == INGEST_ROUTER;
-    if (plain) {
-        snprintf(ingest->stream, sizeof(ingest->stream), "%s:in", config->bus_prefix);
-    } else {
-        snprintf(ingest->stream, sizeof(ingest->stream), "%s:in:%u", config->bus_prefix,
-            (unsigned)msg->partition);
-    }
+    ingest->number = msg->number;
+    ingest->looked = ingest_streams_partitions(config);
+    ingest_streams_name(config, msg->number, ingest->stream);
     snprintf(ingest->lease, sizeof(ingest->lease), "%s:lease:%u", config->bus_prefix,
-        (unsigned)msg->partition);
+        (unsigned)msg->number);
     ingest->link = shard->bus->ops->open(shard->bus, "ingest", &no_events, ingest);
     ingest->reader = shard->bus->ops->open(shard->bus, "ingest-reader", &no_events, ingest);
     arm(ingest, &ingest->lease_timer, 1);
@@ -192,8 +196,7 @@ static void lose(struct ingest *ingest, const char *why)
     if (ingest->state == STANDBY) {
         return;
     }
-    log_info("INGEST-LOST", "gave up a partition", "partition=%u why=%s",
-        (unsigned)ingest->partition, why);
+    log_info("INGEST-LOST", "gave up a stream", "stream=%s why=%s", ingest->stream, why);
     ingest->state = STANDBY;
     ingest->token = 0;
     ingest_batch_free(ingest->waiting);
@@ -277,6 +280,7 @@ static void on_lease_timer(struct timer *timer)
     command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_renewed);
     if (ingest->state == OWNER) {
         check_tip(ingest);
+        look_for_more(ingest);
     }
     arm(ingest, timer, RENEW_MS);
 }
@@ -305,7 +309,7 @@ static void claim(struct ingest *ingest)
     claim->owner = ingest->actor.self;
     claim->request.base.op = STORE_CLAIM;
     claim->request.base.done = on_claim_done;
-    claim->request.partition = ingest->partition;
+    claim->request.partition = ingest->number;
     claim->request.owner = bytes_str(claim->shard->config->node);
     ingest->state = CLAIMING;
     store_submit(claim->shard->store, &claim->request.base);
@@ -335,9 +339,10 @@ static void on_claimed(struct ingest *ingest, struct ingest_claimed *msg)
     ingest->token = request->token;
     set_id(ingest->last_id, request->last_id);
     memcpy(ingest->read_id, ingest->last_id, sizeof(ingest->read_id));
-    log_info("INGEST-OWNER", "took over a partition", "partition=%u token=%llu position=%s",
-        (unsigned)ingest->partition, (unsigned long long)ingest->token, ingest->last_id);
+    log_info("INGEST-OWNER", "took over a stream", "stream=%s token=%llu position=%s",
+        ingest->stream, (unsigned long long)ingest->token, ingest->last_id);
     check_tip(ingest);
+    look_for_more(ingest);
     read_more(ingest);
 }
 
@@ -413,7 +418,7 @@ static void on_read(void *context, int status, const struct bus_reply *reply)
     if (reply->type == BUS_ARRAY &&
         bytes_eq(bytes_str(ingest->asked_id), bytes_str(ingest->read_id))) {
         ingest->waiting = ingest_batch_new(shard_here(ingest), ingest->actor.self,
-            bytes_str(ingest->stream), ingest->partition != INGEST_ROUTER, reply);
+            bytes_str(ingest->stream), !is_router(ingest), reply);
         if (ingest->waiting != NULL) {
             set_id(ingest->read_id, ingest_batch_last_id(ingest->waiting));
             store_next(ingest);
@@ -458,7 +463,7 @@ static void on_put_done(struct store_request *request)
 static void submit(struct ingest *ingest)
 {
     ingest->busy = true;
-    ingest_batch_submit(ingest->storing, ingest->partition, ingest->token, on_put_done);
+    ingest_batch_submit(ingest->storing, ingest->number, ingest->token, on_put_done);
 }
 
 static void on_prepared(void *context, bool ok)
@@ -485,7 +490,7 @@ static void prepare(struct ingest *ingest)
         .batch = ingest->storing,
         .link = ingest->link,
         .stream = ingest->stream,
-        .route = ingest->partition == INGEST_ROUTER,
+        .route = is_router(ingest),
         .prepared = on_prepared,
         .context = ingest,
     };
@@ -526,7 +531,7 @@ static void trim(struct ingest *ingest)
  * own their partitions. */
 static void on_entry_committed(struct ingest *ingest, struct ingest_entry *entry)
 {
-    if (ingest->partition == INGEST_ROUTER) {
+    if (is_router(ingest)) {
         return;
     }
     if (entry->parsed && entry->post.is_event &&
@@ -584,66 +589,57 @@ static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
     }
 }
 
-/* Start and stop, from the hub. */
-
-static struct buf *key_new(uint32_t partition)
-{
-    struct builder key = {0};
-    builder_printf(&key, "ingest:%u", (unsigned)partition);
-    struct buf *buf = builder_finish(&key);
-    CHECK(buf != NULL);
-    return buf;
-}
-
-static unsigned home_of(struct shard *shard, struct buf *key)
-{
-    return actor_system_shard_of(sched_system(shard->sched), buf_bytes(key));
-}
-
-static void send_begin(struct shard *shard, uint32_t partition)
-{
-    struct ingest_begin *msg = ingest_begin_new();
-    msg->partition = partition;
-    msg->key = key_new(partition);
-    msg_send_named(shard->sched, home_of(shard, msg->key), msg);
-}
-
-static void send_close(struct shard *shard, uint32_t partition)
-{
-    struct ingest_close *msg = ingest_close_new();
-    msg->key = key_new(partition);
-    msg_send_named(shard->sched, home_of(shard, msg->key), msg);
-}
-
-static void for_each_partition(struct shard *shard, void (*send)(struct shard *, uint32_t))
-{
-    uint32_t partitions = shard->config->partitions;
-    for (uint32_t i = 0; i < partitions; i++) {
-        send(shard, i);
-    }
-    if (partitions > 1) {
-        send(shard, INGEST_ROUTER);
-    }
-}
-
-void ingest_start(struct shard *shard)
-{
-    for_each_partition(shard, send_begin);
-}
-
-void ingest_stop(struct shard *shard)
-{
-    for_each_partition(shard, send_close);
-}
+/* The end. */
 
 static void on_close(struct ingest *ingest, struct ingest_close *msg)
 {
     (void)msg;
+    struct shard *shard = shard_here(ingest);
+    for (uint32_t i = ingest_streams_partitions(shard->config);
+         ingest->number == 0 && i < ingest->looked; i++) {
+        ingest_streams_end(shard, i + 1);
+    }
     if (ingest->state != STANDBY) {
         release(ingest);
         lose(ingest, "stopping");
     }
     actor_stop(&ingest->actor);
+}
+
+/*
+ * Streams of more partitions. Whoever owns the plain stream asks Redis for those that a larger
+ * `bus.partitions` has left behind, one after the other.
+ */
+
+static void on_looked(void *context, int status, const struct bus_reply *reply)
+{
+    struct ingest *ingest = context;
+    ingest->looking = false;
+    if (ingest->closing || status != 0 || reply->type != BUS_INTEGER) {
+        return; /* asked again when the lease is renewed */
+    }
+    uint32_t number = ++ingest->looked;
+    if (reply->integer > 0) {
+        char stream[INGEST_STREAM_MAX];
+        ingest_streams_name(shard_here(ingest)->config, number, stream);
+        log_warn("INGEST-LEFT", "a stream of more partitions than there are is read as well",
+            "stream=%s partitions=%u", stream, (unsigned)shard_here(ingest)->config->partitions);
+        ingest_streams_begin(shard_here(ingest), number);
+    }
+    look_for_more(ingest);
+}
+
+static void look_for_more(struct ingest *ingest)
+{
+    if (ingest->number != 0 || ingest->looking || ingest->looked == INGEST_PARTITIONS_MAX ||
+        ingest->state != OWNER) {
+        return;
+    }
+    char stream[INGEST_STREAM_MAX];
+    ingest_streams_name(shard_here(ingest)->config, ingest->looked + 1, stream);
+    const struct bytes argv[] = {BYTES("EXISTS"), bytes_str(stream)};
+    ingest->looking = true;
+    command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_looked);
 }
 
 /* What undelivered messages own. */

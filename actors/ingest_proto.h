@@ -2,10 +2,12 @@
 /*
  * ingest_proto - what the reader of a stream partition is told.
  *
- * One per partition on every node, on shard_of("ingest:<p>"); at any time at most one of them owns
- * the partition: it holds the lease in Redis and the fencing token in the store. The owner reads
- * the stream, stores, and announces, in order; the position advances in the transaction that
- * stores.
+ * One per stream on every node, on shard_of("ingest:<number>"); at any time at most one of them
+ * owns it: it holds the lease in Redis and the fencing token in the store. The owner reads the
+ * stream, stores, and announces, in order; the position advances in the transaction that stores.
+ *
+ * A position belongs to a stream, whatever `bus.partitions` is: number 0 is the plain stream, which
+ * is a partition where there is one only and else has its entries routed; p + 1 is partition p.
  */
 #ifndef ACTORS_INGEST_PROTO_H
 #define ACTORS_INGEST_PROTO_H
@@ -16,10 +18,10 @@
 struct ingest_batch;
 struct ingest_claim;
 
-/* Begin to compete for the partition. */
+/* Begin to compete for the stream. */
 struct ingest_begin {
     struct msg base;
-    uint32_t partition; /* INGEST_ROUTER: the plain stream, whose entries go to partitions */
+    uint32_t number; /* of the stream, as above */
     struct buf *key;
 };
 
@@ -35,24 +37,27 @@ struct ingest_stored {
     struct ingest_batch *batch;
 };
 
-/* Let go of the partition and stop: the node ends. */
+/* Let go of the stream and stop: the node ends. */
 struct ingest_close {
     struct msg base;
     struct buf *key;
 };
 
 #define INGEST_PROTOCOL(X, A, a)                                                                   \
-    X(A, a, BEGIN, begin, CONTROL, CREATES, OWNS, "compete for a partition")                       \
+    X(A, a, BEGIN, begin, CONTROL, CREATES, OWNS, "compete for a stream")                          \
     X(A, a, CLAIMED, claimed, CONTROL, REF, OWNS, "the store knows the new owner")                 \
     X(A, a, STORED, stored, CONTROL, REF, OWNS, "a batch is committed, or not")                    \
     X(A, a, CLOSE, close, CONTROL, NAMED, OWNS, "the node ends")
 PROTOCOL_DECLARE(INGEST, ingest)
 
-#define INGEST_ROUTER UINT32_C(0x7fffffff)
+enum { INGEST_PARTITIONS_MAX = 256 };
 
 struct shard;
 
-/* Start the readers of all partitions of this node; from any shard, once. Needs a bus. */
+/*
+ * Start the readers of all streams of this node; from any shard, once. Needs a bus. Streams that a
+ * larger number of partitions has left in Redis are found, and read as well.
+ */
 void ingest_start(struct shard *shard);
 
 /* Let go of all of them. */

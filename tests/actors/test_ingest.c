@@ -379,6 +379,55 @@ Test(ingest, stream_behind_the_position_is_read_again)
     }
 }
 
+/* Post for `user` to `stream`, as posters do that know of partitions. */
+static void post_to(struct world *world, const char *stream, unsigned user)
+{
+    char name[8];
+    char message[16];
+    snprintf(name, sizeof(name), "u%u", user);
+    snprintf(message, sizeof(message), "m%u", world->posted++);
+    want(world, user, message);
+    const struct bytes fields[] = {BYTES("user"), bytes_str(name), BYTES("type"), BYTES("t"),
+        BYTES("message"), bytes_str(message)};
+    fake_data_add(fake_redis_data(world->nodes->redis), stream, fields, ARRAY_LEN(fields));
+}
+
+static void restart_with(struct nodes *nodes, uint32_t partitions)
+{
+    nodes_stop(nodes, 0);
+    nodes->options.partitions = partitions;
+    nodes_start(nodes, 0);
+}
+
+/* What waits in any stream is stored, whatever the number of partitions was and becomes. */
+Test(ingest, another_number_of_partitions_skips_nothing)
+{
+    static const uint32_t changes[][2] = {{1, 4}, {4, 1}, {4, 2}, {2, 4}};
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        static struct world world;
+        const struct nodes_options options = {
+            .nodes = 1, .shards = 2, .bus = true, .ingest = true, .partitions = changes[i][0]};
+        memset(&world, 0, sizeof(world));
+        log_set_sink(ignore_line);
+        world.nodes = nodes_create(9, &options);
+        struct nodes *nodes = world.nodes;
+        nodes_advance(nodes, 3000);
+        post_to(&world, "peal:in:0", 0);
+        nodes_advance(nodes, 1000);
+        post_to(&world, "peal:in", 4);
+        nodes_advance(nodes, 1000);
+        nodes_stop(nodes, 0);
+        post_to(&world, "peal:in", 4);
+        nodes_advance(nodes, 1000);
+        post_to(&world, "peal:in:0", 0);
+        post_to(&world, "peal:in:3", 3);
+        restart_with(nodes, changes[i][1]);
+        wait_until_done(&world);
+        check(&world);
+        nodes_destroy(nodes);
+    }
+}
+
 /* Posters that asked are told what became of their entry. */
 Test(ingest, posters_are_told)
 {

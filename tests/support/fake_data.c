@@ -309,6 +309,9 @@ struct bus_reply *fake_data_carry_out(
     if (bytes_eq_str(argv[0], "XTRIM")) {
         return do_xtrim(data, argv);
     }
+    if (bytes_eq_str(argv[0], "EXISTS")) {
+        return fake_reply_integer(find_stream(data, argv[1]) != NULL);
+    }
     CHECK(bytes_eq_str(argv[0], "XINFO"));
     return do_xinfo(data, argv);
 }
