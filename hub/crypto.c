@@ -51,6 +51,46 @@ void crypto_hmac_sha256(
               ret_digest, NULL) != NULL);
 }
 
+/* OpenSSL keeps the digests of both pads in its context and starts from them each time. */
+struct crypto_hmac {
+    EVP_MAC_CTX *context;
+};
+
+struct crypto_hmac *crypto_hmac_create(struct bytes key)
+{
+    struct crypto_hmac *hmac = mem_alloc(sizeof(*hmac));
+    EVP_MAC *kind = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    char name[] = "SHA256";
+    const OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    hmac->context = EVP_MAC_CTX_new(kind);
+    CHECK(hmac->context != NULL);
+    const void *at = key.len > 0 ? key.at : "";
+    CHECK(EVP_MAC_init(hmac->context, at, key.len, parameters) == 1);
+    EVP_MAC_free(kind);
+    return hmac;
+}
+
+void crypto_hmac_destroy(struct crypto_hmac *hmac)
+{
+    if (hmac != NULL) {
+        EVP_MAC_CTX_free(hmac->context);
+        mem_free(hmac);
+    }
+}
+
+void crypto_hmac_run(
+    struct crypto_hmac *hmac, struct bytes content, uint8_t ret_digest[CRYPTO_SHA256_LEN])
+{
+    size_t len = 0;
+    CHECK(EVP_MAC_init(hmac->context, NULL, 0, NULL) == 1 &&
+          EVP_MAC_update(hmac->context, (const unsigned char *)content.at, content.len) == 1 &&
+          EVP_MAC_final(hmac->context, ret_digest, &len, CRYPTO_SHA256_LEN) == 1);
+    CHECK(len == CRYPTO_SHA256_LEN);
+}
+
 bool crypto_equal(const void *a, const void *b, size_t len)
 {
     return CRYPTO_memcmp(a, b, len) == 0;

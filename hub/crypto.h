@@ -31,6 +31,19 @@ void crypto_hash128(struct bytes content, uint8_t ret_digest[CRYPTO_HASH128_LEN]
 void crypto_hmac_sha256(
     struct bytes key, struct bytes content, uint8_t ret_digest[CRYPTO_SHA256_LEN]);
 
+/* HMAC-SHA-256 under one key that many contents are proven with; for one thread at a time. */
+struct crypto_hmac;
+
+/* Prepare a `key` of any length, which is copied. */
+MUST_CHECK struct crypto_hmac *crypto_hmac_create(struct bytes key);
+
+/* Wipe and free it; NULL is allowed. */
+void crypto_hmac_destroy(struct crypto_hmac *hmac);
+
+/* As crypto_hmac_sha256 with the prepared key, at the price of the digest alone. */
+void crypto_hmac_run(
+    struct crypto_hmac *hmac, struct bytes content, uint8_t ret_digest[CRYPTO_SHA256_LEN]);
+
 /* Whether `len` bytes are equal, in a time that depends on `len` only. */
 bool crypto_equal(const void *a, const void *b, size_t len);
 

@@ -4,7 +4,8 @@
  *
  * Every key has exactly one algorithm; a token whose header says another is refused before any
  * arithmetic. Nothing in a token's header is ever fetched or used as a path. One struct jwt per
- * shard: it caches the tokens it has verified by their SHA-256.
+ * shard: it caches the tokens that public keys have verified, by their SHA-256; to verify an HS256
+ * token again costs less.
  */
 #ifndef HUB_JWT_H
 #define HUB_JWT_H
@@ -55,7 +56,7 @@ struct jwt_options {
     bool allow_no_exp; /* accept tokens without `exp` */
     bool allow_short_secret; /* accept secrets under JWT_SECRET_MIN bytes (warned about) */
     uint32_t leeway_s; /* for `exp` and `nbf`, at most 300 */
-    size_t cache_max; /* verified tokens kept; 0: none */
+    size_t cache_max; /* tokens verified by public keys that are kept; 0: none */
     const struct bytes *extra_claims; /* names of further claims to keep for access rules */
     size_t extra_count;
 };

@@ -54,6 +54,27 @@ Test(crypto, hmac_matches_rfc_4231)
         "empty key and content");
 }
 
+Test(crypto, a_prepared_hmac_is_the_same_every_time)
+{
+    char long_key[131];
+    memset(long_key, 0xaa, sizeof(long_key));
+    const struct bytes keys[] = {BYTES("Jefe"), bytes_of(long_key, sizeof(long_key)), {0}};
+    char content[300];
+    memset(content, 'c', sizeof(content));
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        struct crypto_hmac *hmac = crypto_hmac_create(keys[i]);
+        for (size_t len = 0; len <= sizeof(content); len += 37) {
+            uint8_t once[32];
+            uint8_t prepared[32];
+            crypto_hmac_sha256(keys[i], bytes_of(content, len), once);
+            crypto_hmac_run(hmac, bytes_of(content, len), prepared);
+            cr_expect_arr_eq(prepared, once, sizeof(once), "key %zu, %zu bytes", i, len);
+        }
+        crypto_hmac_destroy(hmac);
+    }
+    crypto_hmac_destroy(NULL);
+}
+
 Test(crypto, compares_and_wipes)
 {
     char secret[] = "secret";
