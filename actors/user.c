@@ -164,7 +164,7 @@ void user_event(struct socket *socket, struct bytes data, const uint64_t *id,
     if (socket->user == NULL) {
         return;
     }
-    if (event_from_json(data, attachments, attachment_count, 0, &event) != 0) {
+    if (event_from_packet(data, attachments, attachment_count, 0, &event) != 0) {
         /* Good on the wire, but no event of ours: its name is too long. */
         user_refuse_later(
             socket, id != NULL, id != NULL ? *id : 0, "", "bad_request", "Unknown event");

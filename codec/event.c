@@ -112,12 +112,13 @@ static int split_json(struct parts *parts, char at[EVENT_NAME_MAX])
     return 0;
 }
 
-int event_from_json(struct bytes data, struct buf *const *attachments, unsigned attachment_count,
+int event_from_packet(struct bytes data, struct buf *const *attachments, unsigned attachment_count,
     unsigned flags, struct event **ret_event)
 {
     struct parts parts = {
         .form = EVENT_JSON,
         .flags = flags | (attachment_count > 0 ? (unsigned)EVENT_BINARY : 0),
+        .data = data,
         .attachments = attachments,
         .attachment_count = attachment_count,
     };
@@ -125,8 +126,7 @@ int event_from_json(struct bytes data, struct buf *const *attachments, unsigned 
         return STATUS_TOO_LARGE;
     }
     char name[EVENT_NAME_MAX];
-    int status = json_scan_text(data, EVENT_DEPTH_MAX, &parts.data, NULL);
-    status = status < 0 ? status : split_json(&parts, name);
+    int status = split_json(&parts, name);
     if (status < 0) {
         return status;
     }
@@ -134,6 +134,16 @@ int event_from_json(struct bytes data, struct buf *const *attachments, unsigned 
         return STATUS_INVALID;
     }
     return make(&parts, ret_event);
+}
+
+int event_from_json(struct bytes data, struct buf *const *attachments, unsigned attachment_count,
+    unsigned flags, struct event **ret_event)
+{
+    struct bytes array;
+    int status = json_scan_text(data, EVENT_DEPTH_MAX, &array, NULL);
+    return status < 0
+               ? status
+               : event_from_packet(array, attachments, attachment_count, flags, ret_event);
 }
 
 static bool is_blank(char c)

@@ -50,6 +50,13 @@ struct event {
 MUST_CHECK int event_from_json(struct bytes data, struct buf *const *attachments,
     unsigned attachment_count, unsigned flags, struct event **ret_event);
 
+/*
+ * The same for the array of a packet, which sio_decode or packet_decode has checked: strict JSON,
+ * no deeper than it may be, nothing around it.
+ */
+MUST_CHECK int event_from_packet(struct bytes data, struct buf *const *attachments,
+    unsigned attachment_count, unsigned flags, struct event **ret_event);
+
 /* Make an event from a name and the JSON text of an array of its arguments (`[a,b]`). */
 MUST_CHECK int event_from_args(
     struct bytes name, struct bytes args_json, unsigned flags, struct event **ret_event);

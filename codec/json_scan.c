@@ -308,6 +308,27 @@ static const char *skip_string(const char *at, const char *end)
     return end;
 }
 
+/* Whether `c` may stand inside a number or a word. */
+static bool is_scalar(char c)
+{
+    switch (c) {
+    case ',':
+    case ':':
+    case ' ':
+    case '\t':
+    case '\r':
+    case '\n':
+    case '"':
+    case '[':
+    case ']':
+    case '{':
+    case '}':
+        return false;
+    default:
+        return true;
+    }
+}
+
 /* Past the value at `at`, which is before `end`. */
 static const char *skip_value(const char *at, const char *end)
 {
@@ -329,7 +350,7 @@ static const char *skip_value(const char *at, const char *end)
             break;
         default:
             at++;
-            while (at < end && strchr(",:]} \t\r\n\"{[", *at) == NULL) {
+            while (at < end && is_scalar(*at)) {
                 at++;
             }
         }

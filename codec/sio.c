@@ -107,12 +107,16 @@ static int check_event(struct bytes payload)
     if (json_scan_kind(name) == JSON_SCAN_NUMBER) {
         return 0;
     }
+    if (json_scan_kind(name) != JSON_SCAN_STRING) {
+        return STATUS_PROTO;
+    }
     for (size_t i = 0; i < ARRAY_LEN(reserved); i++) {
-        if (json_scan_string_eq(name, bytes_str(reserved[i]))) {
+        bool may_be = name.at[1] == reserved[i][0] || name.at[1] == '\\'; /* an escape */
+        if (may_be && json_scan_string_eq(name, bytes_str(reserved[i]))) {
             return STATUS_PROTO;
         }
     }
-    return json_scan_kind(name) == JSON_SCAN_STRING ? 0 : STATUS_PROTO;
+    return 0;
 }
 
 static int check_payload(const struct sio_packet *packet)

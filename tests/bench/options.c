@@ -152,7 +152,7 @@ static void set_defaults(struct options *options)
         .timeout = 60,
         .secret = "",
         .api_key = "",
-        .emit = "[\"leave_room\",{\"roomId\":\"bench:elsewhere\"}]",
+        .emit = "[\"notification:received\",{\"upTo\":1}]",
     };
 }
 

@@ -23,7 +23,7 @@ import time
 SECRET = "benchmark-secret-of-32-bytes-or-more"
 API_KEY = "benchmark-key-of-peal"
 LIMITS = {"unauthenticated_per_address": 1000000, "joins_per_minute": 1000000,
-          "joins_burst": 1000000}
+          "joins_burst": 1000000, "inbox_per_minute": 1000000, "inbox_burst": 1000000}
 PR_SET_PDEATHSIG = 1
 ROW = "{:<26}{:>14}{:>14}{:>8}{:>9}  {}"
 
