@@ -35,6 +35,7 @@ class Setup:
         self.build = os.path.abspath(arguments.build)
         self.folder = tempfile.mkdtemp(prefix="peal-bench-")
         self.smoke = arguments.smoke
+        self.peer = False
         self.rounds = 1 if arguments.smoke else arguments.rounds
         self.seconds = 0.5 if arguments.smoke else arguments.seconds
         cores = sorted(os.sched_getaffinity(0))
@@ -107,6 +108,12 @@ def start_peal(setup, folder, *extra):
     return Server(command, setup.server_cores, r"public=[0-9.]+:([0-9]+)", folder)
 
 
+def start_peer(setup, folder):
+    """A stock Socket.IO server in place of Peal."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peer_socketio.mjs")
+    return Server(["node", script], setup.server_cores, r"public=[0-9.]+:([0-9]+)", folder)
+
+
 def start_floor(setup, folder, variant, frame):
     command = [setup.program("tests/bench/bench_floor"), variant, frame]
     return Server(command, setup.server_cores, r"(?m)^([0-9]+)$", folder)
@@ -125,6 +132,68 @@ def start_redis(setup, folder):
         server.redis_port = port
         return server
     raise RuntimeError("no free port for redis-server")
+
+
+class Postgres:
+    """A cluster of its own with fsync on; used with `with`."""
+
+    def __init__(self, setup, folder):
+        self.owner = "postgres" if os.geteuid() == 0 else None
+        self.data = os.path.join(folder, "pg")
+        self.folder = folder
+        if self.owner:
+            os.chmod(folder, 0o755)
+        os.mkdir(self.data)
+        if self.owner:
+            shutil.chown(self.data, self.owner, self.owner)
+        self.log = open(os.path.join(folder, "postgres.log"), "a+", encoding="utf-8")
+        self._run(setup, "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+                  "--no-locale").wait()
+        for _ in range(20):
+            self.port = free_port()
+            self.process = self._run(setup, "postgres", "-D", self.data, "-p", str(self.port), "-k",
+                                     "", "-c", "listen_addresses=127.0.0.1")
+            if self._ready(setup):
+                return
+        raise RuntimeError("postgres did not start")
+
+    def _run(self, setup, name, *arguments):
+        return subprocess.Popen([postgres_program(name), *arguments], stdout=self.log,
+                                stderr=subprocess.STDOUT, cwd=self.data, user=self.owner,
+                                group=self.owner, preexec_fn=dies_with_us(setup.server_cores))
+
+    def _ready(self, setup):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            probe = self._run(setup, "pg_isready", "-h", "127.0.0.1", "-p", str(self.port))
+            if probe.wait() == 0:
+                return True
+            time.sleep(0.1)
+        return False
+
+    @property
+    def url(self):
+        return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+        self.log.close()
+
+
+def postgres_program(name):
+    """Debian keeps servers off the PATH."""
+    found = shutil.which(name)
+    if found:
+        return found
+    for version in sorted(os.listdir("/usr/lib/postgresql"), reverse=True):
+        path = f"/usr/lib/postgresql/{version}/bin/{name}"
+        if os.path.exists(path):
+            return path
+    raise RuntimeError(f"{name} is not installed")
 
 
 def free_port():
@@ -158,8 +227,10 @@ def record_frame(setup, mode, scenario="fanout"):
 
 
 def run_peal(setup, extra=(), **options):
-    with tempfile.TemporaryDirectory() as folder, start_peal(setup, folder, *extra) as peal:
-        return generate(setup, [peal], **options)
+    with tempfile.TemporaryDirectory() as folder:
+        start = start_peer(setup, folder) if setup.peer else start_peal(setup, folder, *extra)
+        with start as server:
+            return generate(setup, [server], **options)
 
 
 def run_floor(setup, variant, frame, **options):
@@ -184,6 +255,7 @@ class Report:
     def __init__(self):
         self.rows = []
         self.fine = True
+        self.prefix = ""
 
     def check(self, *runs):
         for run in runs:
@@ -196,7 +268,7 @@ class Report:
         ratio = peal / floor if floor else None
         missed = ratio is not None and target is not None and (
             ratio < target if better == "high" else ratio > target)
-        row = {"scenario": name, "peal": peal, "floor": floor, "ratio": ratio, "target": target,
+        row = {"scenario": self.prefix + name, "peal": peal, "floor": floor, "ratio": ratio, "target": target,
                "better": better, "unit": unit, "missed": missed, **details}
         self.rows.append(row)
         print(json.dumps(row), flush=True)
@@ -237,9 +309,14 @@ def fan(setup, report, name, variant, mode="sio", **options):
                      lambda: run_floor(setup, variant, frame, **options))
 
 
+def modes(setup, socketio, *others):
+    """A peer speaks Socket.IO alone."""
+    return (socketio,) if setup.peer else (socketio, *others)
+
+
 def bench_idle(setup, report):
     sizes = [50] if setup.smoke else [2000, 10000, 19000]
-    for mode, target in (("sio", 1024), ("ws", 896)):
+    for mode, target in modes(setup, ("sio", 1024), ("ws", 896)):
         for size in sizes:
             run = run_peal(setup, scenario="idle", mode=mode, conns=size, rooms=0, inbox="yes",
                            seconds=setup.seconds)
@@ -250,7 +327,7 @@ def bench_idle(setup, report):
 
 
 def bench_sparse(setup, report):
-    for mode in ("sio", "ws"):
+    for mode in modes(setup, "sio", "ws"):
         for rate in ([30] if setup.smoke else [10, 30]):
             peal, floor = fan(setup, report, "sparse", "message", mode, rate=rate,
                               conns=50 if setup.smoke else 1000)
@@ -262,7 +339,7 @@ def bench_sparse(setup, report):
 
 
 def dense(setup, report, name, conns, rate):
-    for mode in ("sio", "ws"):
+    for mode in modes(setup, "sio", "ws"):
         peal, floor = fan(setup, report, name, "window", mode, rate=100 if setup.smoke else rate,
                           conns=50 if setup.smoke else conns)
         report.add(f"{name} {mode} {rate}/s", median(peal, "deliveries_per_cpu_s"),
@@ -316,27 +393,59 @@ def bench_storm(setup, report):
     answer = record_frame(setup, "sio", "echo")
     options = {"scenario": "storm", "conns": 20 if setup.smoke else 100, "rooms": 0,
                "seconds": setup.seconds}
-    for mode in ("sio", "ws"):
+    for mode in modes(setup, "sio", "ws"):
         peal, floor = rounds_of(setup, report, lambda m=mode: run_peal(setup, mode=m, **options),
                                 lambda: run_floor(setup, "message", answer, **options))
         report.add(f"storm {mode}", median(peal, "handshakes_per_cpu_s"),
                    median(floor, "handshakes_per_cpu_s"), 0.5, "high", "handshakes per CPU s")
 
 
+def run_store(setup, database, **options):
+    """Peal in front of a new store; `database`: an empty Postgres, or None for SQLite."""
+    extra = ("--store-url", database.url) if database else ()
+    return run_peal(setup, extra, scenario="store", publisher="store", rooms=0, inbox="yes",
+                    seconds=setup.seconds, **options)
+
+
+def run_store_floor(setup, database, rows, requests, users):
+    """The same statements on a new store, with nobody in front of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = database.url if database else "sqlite:" + os.path.join(folder, "peal.db")
+        command = [setup.program("tests/bench/bench_store_floor"), url, str(rows), str(requests),
+                   str(users), str(setup.seconds)]
+        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                             preexec_fn=dies_with_us(setup.server_cores))
+    if not run.stdout:
+        raise RuntimeError(run.stderr.decode())
+    return json.loads(run.stdout)
+
+
+def on_new_database(setup, engine, work):
+    if engine == "sqlite":
+        return work(None)
+    with tempfile.TemporaryDirectory() as folder, Postgres(setup, folder) as database:
+        return work(database)
+
+
 def bench_store(setup, report):
-    options = {"scenario": "store", "publisher": "store", "rooms": 0, "inbox": "yes",
-               "conns": 20 if setup.smoke else 1000, "seconds": setup.seconds}
+    users, posts, publishers = (20, 10, 8) if setup.smoke else (1000, 250, 8)
     rate = 100 if setup.smoke else 1000
-    runs = [run_peal(setup, rate=rate, publishers=32, **options) for _ in range(setup.rounds)]
-    report.check(*runs)
-    report.add("store post to device p99", median(runs, "latency_ms", "p99"), None, 25, "low",
-               f"ms at {rate} posts/s")
-    report.rows[-1]["missed"] = median(runs, "latency_ms", "p99") >= 25 and not setup.smoke
-    runs = [run_peal(setup, rate=0, publishers=8, posts=10 if setup.smoke else 250, **options)
-            for _ in range(setup.rounds)]
-    report.check(*runs)
-    report.add("store rows", median(runs, "deliveries_per_s"), None, None, "high",
-               "rows stored and delivered per s")
+    for engine in ("sqlite", "postgres"):
+        runs = [on_new_database(setup, engine, lambda database: run_store(
+            setup, database, rate=rate, publishers=32, conns=users)) for _ in range(setup.rounds)]
+        report.check(*runs)
+        p99 = median(runs, "latency_ms", "p99")
+        report.add(f"store {engine} post to device p99", p99, None, 25, "low",
+                   f"ms at {rate} posts/s")
+        report.rows[-1]["missed"] = p99 >= 25 and not setup.smoke
+        peal, floor = rounds_of(
+            setup, report,
+            lambda e=engine: on_new_database(setup, e, lambda database: run_store(
+                setup, database, rate=0, publishers=publishers, posts=posts, conns=users)),
+            lambda e=engine: on_new_database(setup, e, lambda database: run_store_floor(
+                setup, database, posts, publishers, users)))
+        report.add(f"store {engine} rows", median(peal, "deliveries_per_s"),
+                   median(floor, "rows_per_s"), 0.7, "high", "rows per s, against the store alone")
 
 
 def run_nodes(setup, count, **options):
@@ -369,6 +478,31 @@ def bench_cluster(setup, report):
                "deliveries per CPU s, against one node")
 
 
+def growth(setup, report, name, sizes):
+    """`sizes`: (connections, rooms, events a second); the dearest against the cheapest."""
+    costs = []
+    for conns, rooms, rate in sizes:
+        runs = [run_peal(setup, scenario="fanout", mode="sio", conns=conns, rooms=rooms, rate=rate,
+                         seconds=setup.seconds) for _ in range(setup.rounds)]
+        report.check(*runs)
+        costs.append(median(runs, "cpu_us_per_delivery"))
+        report.add(f"growth {conns} in {rooms} rooms, {rate}/s", costs[-1], None, None, "low",
+                   "CPU us per delivery")
+    report.add("growth over " + name, max(costs), min(costs), 1.5, "low",
+               "CPU us per delivery, dearest against cheapest")
+
+
+def bench_growth(setup, report):
+    """Sparse events, one write each: 100 to 10,000 members of a room, then 1 to 1,000 rooms."""
+    if setup.smoke:
+        growth(setup, report, "members", [(20, 1, 20), (60, 1, 20)])
+        growth(setup, report, "rooms", [(20, 2, 20), (60, 6, 60)])
+        return
+    growth(setup, report, "members", [(100, 1, 20), (1000, 1, 20), (10000, 1, 5)])
+    growth(setup, report, "rooms", [(1000, 1, 20), (10000, 10, 50), (10000, 100, 500),
+                                    (10000, 1000, 2000)])
+
+
 SCENARIOS = {
     "idle": bench_idle,
     "fanout-sparse": bench_sparse,
@@ -379,7 +513,13 @@ SCENARIOS = {
     "storm": bench_storm,
     "store": bench_store,
     "cluster": bench_cluster,
+    "growth": bench_growth,
 }
+
+
+# What a stock Socket.IO server can be asked to do as well.
+PEER_SCENARIOS = ("idle", "fanout-sparse", "fanout-dense-1k", "fanout-dense-10k", "overload",
+                  "echo", "storm", "growth")
 
 
 def describe():
@@ -398,6 +538,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="two rounds of two seconds")
     parser.add_argument("--smoke", action="store_true",
                         help="every scenario for half a second, few connections, nothing lost")
+    parser.add_argument("--peer", choices=["socketio"],
+                        help="the same scenarios again with a stock Node server in Peal's place")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO",
                         help=", ".join(SCENARIOS) + "; default: all")
     arguments = parser.parse_args()
@@ -410,7 +552,12 @@ def main():
     report = Report()
     print(json.dumps(describe()), flush=True)
     try:
-        for name in arguments.scenarios or SCENARIOS:
+        chosen = arguments.scenarios or list(SCENARIOS)
+        for name in chosen:
+            SCENARIOS[name](setup, report)
+        setup.peer = arguments.peer is not None
+        report.prefix = f"{arguments.peer}: "
+        for name in [name for name in chosen if setup.peer and name in PEER_SCENARIOS]:
             SCENARIOS[name](setup, report)
     finally:
         shutil.rmtree(setup.folder)
