@@ -141,9 +141,8 @@ int event_from_json(struct bytes data, struct buf *const *attachments, unsigned 
 {
     struct bytes array;
     int status = json_scan_text(data, EVENT_DEPTH_MAX, &array, NULL);
-    return status < 0
-               ? status
-               : event_from_packet(array, attachments, attachment_count, flags, ret_event);
+    return status < 0 ? status
+                      : event_from_packet(array, attachments, attachment_count, flags, ret_event);
 }
 
 static bool is_blank(char c)
