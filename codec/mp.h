@@ -102,6 +102,12 @@ void mp_pack_str_head(struct builder *out, uint32_t len);
 void mp_pack_array(struct builder *out, uint32_t count);
 void mp_pack_map(struct builder *out, uint32_t pairs);
 
+/*
+ * The instant that an ext stands for, in milliseconds: a timestamp (ext -1), or ext 0 of eight
+ * bytes; false for another ext.
+ */
+bool mp_instant(const struct mp_value *ext, int64_t *ret_ms);
+
 /* Where mp_to_json puts the bins it leaves placeholders for. */
 struct mp_bins {
     struct bytes *at; /* room for `max` */

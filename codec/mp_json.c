@@ -80,8 +80,7 @@ static uint64_t big_endian(struct bytes bytes)
     return value;
 }
 
-/* The instant of a timestamp ext -1, or of a millisecond date (ext 0); false for another ext. */
-static bool ext_instant(const struct mp_value *ext, int64_t *ret_ms)
+bool mp_instant(const struct mp_value *ext, int64_t *ret_ms)
 {
     struct bytes at = ext->bytes;
     if (ext->ext == 0 && at.len == 8) {
@@ -116,7 +115,7 @@ static bool ext_instant(const struct mp_value *ext, int64_t *ret_ms)
 static void write_ext(struct builder *out, const struct mp_value *ext)
 {
     int64_t ms;
-    if (!ext_instant(ext, &ms) || ms > ISO_TIME_MAX || ms < -ISO_TIME_MAX) {
+    if (!mp_instant(ext, &ms) || ms > ISO_TIME_MAX || ms < -ISO_TIME_MAX) {
         builder_str(out, "null");
         return;
     }

@@ -13,6 +13,7 @@
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "codec/mp.h"
+#include "codec/sio_mp.h"
 #include "codec/ws_frame.h"
 
 /* Bytes in front of a Socket.IO packet's array: Engine.IO 4, the type, attachments. */
@@ -139,6 +140,26 @@ static int add_sio(struct bytes nsp, const struct event *event, struct builder *
     return 0;
 }
 
+/* Socket.IO with the MessagePack parser: one binary message, binary in its place. */
+
+static int add_sio_map(struct bytes nsp, const struct event *event, struct builder *out)
+{
+    struct sio_head head = {.nsp = nsp};
+    size_t start = length(out);
+    sio_mp_begin(out, SIO_EVENT, &head);
+    mp_pack_array(out, event->arg_count + 1);
+    int status = sio_mp_add_name(out, event->name, event->name_is_number);
+    if (event->form == EVENT_MSGPACK) {
+        sio_mp_add_values(out, event->args);
+    } else if (status == 0) {
+        status =
+            mp_from_json_elements(event->args, event->attachments, event->attachment_count, out);
+    }
+    sio_mp_end(out, &head);
+    wrap_frame(out, start, WS_BINARY);
+    return status;
+}
+
 /* JSON: batch items and plain packets. Here binary is base64 text. */
 
 /* By way of MessagePack, where attachments have a place; rare: a binary event in a JSON format. */
@@ -224,6 +245,8 @@ static int add_item(
         return add_sio(nsp, event, out);
     case WIRE_SIO_BATCH:
         return add_batch_item(event, out);
+    case WIRE_SIO_MSGPACK:
+        return add_sio_map(nsp, event, out);
     case WIRE_JSON:
         return add_json_packet(event, out);
     case WIRE_MSGPACK:
@@ -241,7 +264,7 @@ unsigned wire_separator(enum wire_format format)
 
 bool wire_framed(enum wire_format format)
 {
-    return format != WIRE_SIO;
+    return format != WIRE_SIO && format != WIRE_SIO_MSGPACK;
 }
 
 int wire_add(
@@ -303,6 +326,7 @@ void wire_open(enum wire_format format, struct bytes nsp, size_t items_len, unsi
         mp_pack_array(out, count);
         return;
     case WIRE_SIO:
+    case WIRE_SIO_MSGPACK:
     case WIRE_FORMAT_COUNT:
         return;
     }
@@ -344,9 +368,18 @@ int wire_event(
         return STATUS_TOO_LARGE;
     }
     size_t start = length(out);
-    bool socketio = format == WIRE_SIO || format == WIRE_SIO_BATCH;
-    int status = socketio ? add_sio(nsp, event, out) : add_single(format, event, out);
-    return conclude(out, start, status);
+    switch (format) {
+    case WIRE_SIO:
+    case WIRE_SIO_BATCH:
+        return conclude(out, start, add_sio(nsp, event, out));
+    case WIRE_SIO_MSGPACK:
+        return conclude(out, start, add_sio_map(nsp, event, out));
+    case WIRE_JSON:
+    case WIRE_MSGPACK:
+    case WIRE_FORMAT_COUNT:
+        break;
+    }
+    return conclude(out, start, add_single(format, event, out));
 }
 
 static int add_ack_msgpack(uint64_t id, struct bytes result, struct builder *out)
@@ -364,8 +397,10 @@ int wire_ack(enum wire_format format, struct bytes nsp, uint64_t id, struct byte
         return STATUS_TOO_LARGE;
     }
     size_t start = length(out);
-    if (format == WIRE_MSGPACK) {
-        int status = add_ack_msgpack(id, result, out);
+    if (format == WIRE_MSGPACK || format == WIRE_SIO_MSGPACK) {
+        struct sio_head head = {.nsp = nsp, .id = id};
+        int status = format == WIRE_MSGPACK ? add_ack_msgpack(id, result, out)
+                                            : sio_mp_write_ack(out, &head, result, NULL);
         wrap_frame(out, start, WS_BINARY);
         return conclude(out, start, status);
     }

@@ -8,8 +8,8 @@
  *
  * In the framed formats the whole is one WebSocket message, whose header depends on the length;
  * a member that must skip the first items gets a head of its own and a later start in the same
- * items. In WIRE_SIO each item is a complete WebSocket message (several frames when it carries
- * attachments), there is no separator, and head and tail are empty.
+ * items. In WIRE_SIO and WIRE_SIO_MSGPACK each item is a complete WebSocket message (in WIRE_SIO
+ * several frames when it carries attachments), there is no separator, and head and tail are empty.
  */
 #ifndef CODEC_WIRE_H
 #define CODEC_WIRE_H
@@ -24,6 +24,7 @@ enum wire_format {
     WIRE_SIO, /* Socket.IO 5 text packets over WebSocket */
     WIRE_SIO_BATCH, /* the same; windows as one `batch_update` event */
     WIRE_JSON, /* plain WebSocket, peal.json.v1 */
+    WIRE_SIO_MSGPACK, /* Socket.IO 5 with the MessagePack parser: binary messages */
     WIRE_MSGPACK, /* plain WebSocket, peal.msgpack.v1 */
     WIRE_FORMAT_COUNT,
 };
@@ -31,7 +32,7 @@ enum wire_format {
 /* Bytes between two items of a window: 1 (a comma) or 0. */
 unsigned wire_separator(enum wire_format format);
 
-/* Whether windows of `format` are one message with head and tail (all but WIRE_SIO). */
+/* Whether windows of `format` are one message with head and tail; else each item is one. */
 bool wire_framed(enum wire_format format);
 
 /*
@@ -59,7 +60,7 @@ MUST_CHECK int wire_event(
 
 /*
  * Append the answer to request `id`: `result` is the JSON text of the one argument of the ack
- * (Socket.IO `43id[result]`, plain `[[-id,result]]`).
+ * (Socket.IO `43id[result]` or its map, plain `[[-id,result]]`).
  */
 MUST_CHECK int wire_ack(enum wire_format format, struct bytes nsp, uint64_t id, struct bytes result,
     struct builder *out);

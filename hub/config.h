@@ -26,6 +26,7 @@ enum config_batching {
     CONFIG_BATCHING_ALWAYS,
     CONFIG_BATCHING_OFF,
 };
+enum config_parser { CONFIG_PARSER_JSON, CONFIG_PARSER_MSGPACK };
 enum config_unknown { UNKNOWN_REFUSE, UNKNOWN_RELAY };
 enum config_log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 enum config_algorithm { ALGORITHM_HS256, ALGORITHM_RS256, ALGORITHM_PS256, ALGORITHM_ES256 };

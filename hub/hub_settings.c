@@ -164,6 +164,7 @@ static void fill_sessions(struct hub_settings *settings, struct hub *hub)
         .upgrade_timeout_ms = (uint32_t)config->engine_upgrade_timeout_ms,
         .polling_bytes = (uint32_t)config->engine_max_payload,
         .cookie = config->engine_cookie,
+        .msgpack_parser = config->socketio_parser == CONFIG_PARSER_MSGPACK,
         .without_polling = !has_word(&config->engine_transports, "polling"),
         .without_websocket = !has_word(&config->engine_transports, "websocket"),
         .connect_timeout_ms = (uint32_t)config->auth_timeout_ms,

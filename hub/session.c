@@ -42,17 +42,17 @@ static struct timer_wheel *wheel(const struct session *session)
 
 /* --- sending ------------------------------------------------------------------------------- */
 
-struct chunk *session_text_chunk(const struct builder *text)
+struct chunk *session_chunk(const struct builder *body, bool binary)
 {
-    if (builder_failed(text)) {
+    if (builder_failed(body)) {
         return NULL;
     }
-    struct bytes body = builder_bytes(text);
+    struct bytes payload = builder_bytes(body);
     char head[WS_FRAME_HEAD_MAX];
-    size_t head_len = ws_frame_write_head(head, WS_TEXT, false, body.len);
-    struct builder frame = {.max = WS_FRAME_HEAD_MAX + body.len};
+    size_t head_len = ws_frame_write_head(head, binary ? WS_BINARY : WS_TEXT, false, payload.len);
+    struct builder frame = {.max = WS_FRAME_HEAD_MAX + payload.len};
     builder_add(&frame, bytes_of(head, head_len));
-    builder_add(&frame, body);
+    builder_add(&frame, payload);
     return chunk_take(&frame);
 }
 
@@ -62,16 +62,21 @@ bool session_send_chunk(struct session *session, struct chunk *chunk)
         session_outbox(session), &session->home->shard->dirty_outboxes, chunk, 0, chunk->len);
 }
 
-bool session_send_text(struct session *session, struct builder *text)
+bool session_send_made(struct session *session, struct chunk *chunk)
 {
-    struct chunk *chunk = session_text_chunk(text);
-    builder_reset(text);
     if (!chunk) {
         return false;
     }
     bool sent = session_send_chunk(session, chunk);
     chunk_unref(chunk);
     return sent;
+}
+
+bool session_send_text(struct session *session, struct builder *text)
+{
+    struct chunk *chunk = session_chunk(text, false);
+    builder_reset(text);
+    return session_send_made(session, chunk);
 }
 
 /* --- extra --------------------------------------------------------------------------------- */

@@ -225,14 +225,17 @@ void session_heard(struct session *session);
 /* Monotonic ms of the current turn. */
 uint64_t session_now(const struct session *session);
 
-/* Make a chunk of a whole WebSocket message, with one reference; NULL when `text` had failed. */
-MUST_CHECK struct chunk *session_text_chunk(const struct builder *text);
+/* Make a chunk of a whole WebSocket message, with one reference; NULL when `body` had failed. */
+MUST_CHECK struct chunk *session_chunk(const struct builder *body, bool binary);
 
 /* Append one text message to the outbox and reset `text`. False when refused at the cap. */
 bool session_send_text(struct session *session, struct builder *text);
 
 /* Append a message that is shared. False when refused at the outbox's cap. */
 bool session_send_chunk(struct session *session, struct chunk *chunk);
+
+/* The same, of a chunk that was made for this: its reference is dropped. NULL: false. */
+bool session_send_made(struct session *session, struct chunk *chunk);
 
 /* The outbox of the transport; another one after an upgrade. */
 struct outbox *session_outbox(struct session *session);

@@ -49,7 +49,7 @@ static struct chunk *engine_ping(void)
 {
     struct builder text = {0};
     builder_byte(&text, '2');
-    struct chunk *chunk = session_text_chunk(&text);
+    struct chunk *chunk = session_chunk(&text, false);
     builder_reset(&text);
     return chunk;
 }

@@ -45,6 +45,7 @@ struct session_config {
     struct websocket_limits after_auth; /* message_bytes is announced as maxPayload */
     uint32_t polling_bytes; /* of a long-polling body: announced there; the routes refuse more */
     const char *cookie; /* of this name, with the sid of a session that polls; NULL, "": none */
+    bool msgpack_parser; /* Socket.IO packets are MessagePack in binary messages */
     bool without_polling; /* transports that are not served */
     bool without_websocket;
     uint32_t ping_interval_ms;

@@ -9,12 +9,12 @@
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "codec/sio.h"
-#include "codec/ws_frame.h"
 #include "hub/connection.h"
 #include "hub/polling.h"
 #include "hub/session.h"
 #include "hub/session_core.h"
 #include "hub/sio_session.h"
+#include "hub/sio_writer.h"
 
 static void on_disconnect(struct socket *socket, enum close_reason reason)
 {
@@ -90,6 +90,9 @@ static enum wire_format format_of(const struct session *session, bool batch)
     case SESSION_ENGINE:
     case SESSION_KIND_COUNT:
         break;
+    }
+    if (session->home->config->msgpack_parser) {
+        return WIRE_SIO_MSGPACK; /* which has no windows */
     }
     return batch ? WIRE_SIO_BATCH : WIRE_SIO;
 }
@@ -227,22 +230,25 @@ void session_mark_closing(struct session *session)
 
 /* --- asking -------------------------------------------------------------------------------- */
 
-/* `[[id,"name",args]]`, or `42nsp,id["name",args]`. */
-static void write_question(const struct session *session, struct socket *socket,
-    const struct sio_event_out *event, struct builder *out)
+/* `[[id,"name",args]]`, or an EVENT with id. NULL when it would be too large. */
+static struct chunk *make_question(
+    const struct session *session, struct socket *socket, const struct sio_event_out *event)
 {
     if (session->kind == SESSION_ENGINE) {
         struct sio_head head = {.nsp = socket_nsp(socket), .has_id = true, .id = session->asked};
-        sio_write_event(out, &head, event);
-        return;
+        return sio_writer_event(session, &head, event);
     }
-    builder_printf(out, "[[%u,", (unsigned)session->asked);
-    json_scan_write_string(out, event->name);
+    struct builder out = {0};
+    builder_printf(&out, "[[%u,", (unsigned)session->asked);
+    json_scan_write_string(&out, event->name);
     if (event->args.len > 0) {
-        builder_byte(out, ',');
-        builder_add(out, event->args);
+        builder_byte(&out, ',');
+        builder_add(&out, event->args);
     }
-    builder_str(out, "]]");
+    builder_str(&out, "]]");
+    struct chunk *chunk = session_chunk(&out, false);
+    builder_reset(&out);
+    return chunk;
 }
 
 int session_ask(struct socket *socket, struct bytes name, struct bytes args, uint64_t *ret_id)
@@ -254,10 +260,7 @@ int session_ask(struct socket *socket, struct bytes name, struct bytes args, uin
     session->asked++;
     session->asked += session->asked == 0; /* a plain id is positive */
     struct sio_event_out event = {.name = name, .args = args};
-    struct builder out = {0};
-    write_question(session, socket, &event, &out);
-    struct chunk *chunk = session_text_chunk(&out);
-    builder_reset(&out);
+    struct chunk *chunk = make_question(session, socket, &event);
     if (!chunk) {
         return STATUS_TOO_LARGE;
     }

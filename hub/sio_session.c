@@ -11,7 +11,13 @@
 #include "codec/event.h"
 #include "codec/json_scan.h"
 #include "codec/sio.h"
+#include "codec/sio_mp.h"
 #include "hub/session_core.h"
+#include "hub/sio_writer.h"
+
+/* JSON is at most this much longer than the MessagePack it was made of (nil, control characters).
+ */
+enum { JSON_GROWTH = 8, JSON_SLACK = 64 };
 
 /* --- CONNECT ------------------------------------------------------------------------------- */
 
@@ -27,10 +33,10 @@ static void refuse(
         json_scan_write_string(&data, bytes_str(code));
         builder_byte(&data, '}');
     }
-    struct builder out = {0};
-    sio_write_connect_error(&out, nsp, message, builder_bytes(&data));
+    /* Lost only by a peer that does not read. */
+    (void)session_send_made(
+        session, sio_writer_refusal(session, nsp, message, builder_bytes(&data)));
     builder_reset(&data);
-    (void)session_send_text(session, &out); /* lost only by a peer that does not read */
     if (++session_extra(session)->refusals >= SESSION_REFUSALS_MAX) {
         session_end(session, CLOSE_TOO_MANY);
     }
@@ -43,18 +49,17 @@ static void accept(struct session *session, struct bytes nsp, const struct app_v
         refuse(session, nsp, BYTES("Too many namespaces"), NULL);
         return;
     }
-    struct builder out = {0};
-    sio_write_connect(&out, nsp, bytes_of(socket->sid, SOCKET_SID_LEN), bytes_of(NULL, 0));
-    (void)session_send_text(session, &out);
+    struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
+    (void)session_send_made(session, sio_writer_connect(session, nsp, sid, bytes_of(NULL, 0)));
     session_arm(session);
     const struct app *app = &session->home->config->app;
     app->ops->opened(app->context, socket);
 }
 
-/* Take the CONNECT packet along to the user's shard. */
-static void take_along(struct session *session, struct bytes text, unsigned shard)
+/* Take the CONNECT packet along to the user's shard, as it came. */
+static void take_along(struct session *session, struct bytes raw, unsigned shard)
 {
-    struct buf *connect = buf_new(text);
+    struct buf *connect = buf_new(raw);
     if (!connect) {
         session_end(session, CLOSE_TRANSPORT);
         return;
@@ -63,7 +68,7 @@ static void take_along(struct session *session, struct bytes text, unsigned shar
     session_move(session, shard);
 }
 
-static void on_connect(struct session *session, const struct sio_packet *packet, struct bytes text)
+static void on_connect(struct session *session, const struct sio_packet *packet, struct bytes raw)
 {
     const struct app *app = &session->home->config->app;
     if (session_find_socket(session, packet->nsp)) {
@@ -90,20 +95,9 @@ static void on_connect(struct session *session, const struct sio_packet *packet,
         refuse(session, packet->nsp, bytes_str(verdict.message), verdict.code);
         break;
     case APP_MOVE:
-        take_along(session, text, verdict.shard);
+        take_along(session, raw, verdict.shard);
         break;
     }
-}
-
-void sio_session_arrived(struct session *session)
-{
-    struct buf *connect = session->extra->connect;
-    session->extra->connect = NULL;
-    struct sio_packet packet;
-    int status = sio_decode(buf_bytes(connect), &packet);
-    CHECK(status == 0); /* it was decoded once, on the other shard */
-    on_connect(session, &packet, buf_bytes(connect));
-    buf_unref(connect);
 }
 
 /* --- leaving ------------------------------------------------------------------------------- */
@@ -120,10 +114,7 @@ void sio_session_expel(struct session *session, struct socket *socket, enum clos
     event_unref(closing);
     builder_reset(&args);
 
-    struct builder out = {0};
-    sio_write_disconnect(&out, socket_nsp(socket));
-    struct chunk *chunk = session_text_chunk(&out);
-    builder_reset(&out);
+    struct chunk *chunk = sio_writer_disconnect(session, socket_nsp(socket));
     sent = sent && chunk && socket_send(socket, chunk);
     if (chunk) {
         chunk_unref(chunk);
@@ -248,7 +239,7 @@ static void finish_assembly(struct session *session)
     }
 }
 
-void sio_session_binary(struct session *session, struct bytes data)
+static void take_attachment(struct session *session, struct bytes data)
 {
     struct session_assembly *assembly = session->extra ? &session->extra->assembly : NULL;
     if (!assembly || !assembly->text) {
@@ -273,7 +264,34 @@ void sio_session_binary(struct session *session, struct bytes data)
 
 /* --- dispatch ------------------------------------------------------------------------------ */
 
-void sio_session_text(struct session *session, struct bytes text)
+/* `raw` is the packet as it came; `attachments` are there only where they stand in it. */
+static void dispatch(struct session *session, const struct sio_packet *packet, struct bytes raw,
+    struct buf *const *attachments)
+{
+    switch (packet->type) {
+    case SIO_CONNECT:
+        on_connect(session, packet, raw);
+        break;
+    case SIO_DISCONNECT:
+        on_disconnect(session, packet);
+        break;
+    case SIO_EVENT:
+        on_event(session, packet, attachments);
+        break;
+    case SIO_ACK:
+        on_ack(session, packet);
+        break;
+    case SIO_BINARY_EVENT:
+    case SIO_BINARY_ACK:
+        begin_assembly(session, packet, raw);
+        break;
+    case SIO_CONNECT_ERROR:
+        session_end(session, CLOSE_PARSE);
+        break;
+    }
+}
+
+static void take_text(struct session *session, struct bytes text)
 {
     struct sio_packet packet;
     bool in_assembly = session->extra && session->extra->assembly.text;
@@ -281,25 +299,51 @@ void sio_session_text(struct session *session, struct bytes text)
         session_end(session, CLOSE_PARSE);
         return;
     }
-    switch (packet.type) {
-    case SIO_CONNECT:
-        on_connect(session, &packet, text);
-        break;
-    case SIO_DISCONNECT:
-        on_disconnect(session, &packet);
-        break;
-    case SIO_EVENT:
-        on_event(session, &packet, NULL);
-        break;
-    case SIO_ACK:
-        on_ack(session, &packet);
-        break;
-    case SIO_BINARY_EVENT:
-    case SIO_BINARY_ACK:
-        begin_assembly(session, &packet, text);
-        break;
-    case SIO_CONNECT_ERROR:
-        session_end(session, CLOSE_PARSE);
-        break;
+    dispatch(session, &packet, text, NULL);
+}
+
+/* A packet of the MessagePack parser: what is binary in it becomes attachments. */
+static void take_map(struct session *session, struct bytes message)
+{
+    struct builder text = {.max = message.len * JSON_GROWTH + JSON_SLACK};
+    struct bytes found[SIO_ATTACHMENTS_MAX];
+    struct mp_bins bins = {.at = found, .max = SIO_ATTACHMENTS_MAX};
+    struct buf *attachments[SIO_ATTACHMENTS_MAX] = {NULL};
+    struct sio_packet packet;
+    bool good = sio_mp_decode(message, &text, &bins, &packet) == 0;
+    for (uint32_t i = 0; good && i < bins.count; i++) {
+        attachments[i] = buf_new(found[i]);
+        good = attachments[i] != NULL;
     }
+    if (good) {
+        dispatch(session, &packet, message, attachments);
+    } else {
+        session_end(session, CLOSE_PARSE);
+    }
+    for (uint32_t i = 0; i < ARRAY_LEN(attachments); i++) {
+        buf_unref(attachments[i]);
+    }
+    builder_reset(&text);
+}
+
+void sio_session_text(struct session *session, struct bytes text)
+{
+    if (session->home->config->msgpack_parser) {
+        session_end(session, CLOSE_PARSE); /* the client has another parser */
+        return;
+    }
+    take_text(session, text);
+}
+
+void sio_session_binary(struct session *session, struct bytes data)
+{
+    (session->home->config->msgpack_parser ? take_map : take_attachment)(session, data);
+}
+
+void sio_session_arrived(struct session *session)
+{
+    struct buf *connect = session->extra->connect;
+    session->extra->connect = NULL;
+    (session->home->config->msgpack_parser ? take_map : take_text)(session, buf_bytes(connect));
+    buf_unref(connect);
 }

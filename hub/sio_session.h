@@ -14,7 +14,7 @@ struct socket;
 /* The text of an Engine.IO message arrived. */
 void sio_session_text(struct session *session, struct bytes text);
 
-/* A binary Engine.IO message arrived: an attachment. */
+/* A binary Engine.IO message arrived: an attachment, or a packet of the MessagePack parser. */
 void sio_session_binary(struct session *session, struct bytes data);
 
 /* The session has arrived on the user's shard: present the packet in extra.connect again. */

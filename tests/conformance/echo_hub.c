@@ -9,8 +9,9 @@
  * `message-with-ack` in its ack. Further events of both namespaces, for our own tests: `ask` sends
  * `question` with its arguments and wants an ack, which comes back as `answer`; `expel` and `drop`
  * disconnect the sender for good and for a time; `burst` N sends N events. The same events on /ws.
- * Engine.IO without Socket.IO on /engine.io/, where every message comes back, and on /echo a
- * WebSocket that does the same. Ends on SIGTERM and SIGINT.
+ * On /msgpack.io/ the same with the MessagePack parser. Engine.IO without Socket.IO on /engine.io/,
+ * where every message comes back, and on /echo a WebSocket that does the same. Ends on SIGTERM and
+ * SIGINT.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -27,7 +28,7 @@
 #include "codec/claims.h"
 #include "codec/event.h"
 #include "codec/json_scan.h"
-#include "codec/sio.h"
+#include "codec/sio_mp.h"
 #include "codec/ws_accept.h"
 #include "codec/ws_frame.h"
 #include "hub/connection.h"
@@ -48,8 +49,6 @@ enum {
     MAX_PAYLOAD = 1000000,
 };
 
-static struct session_layer *layer;
-static struct session_layer *raw_layer;
 static struct listener *listener;
 static uint16_t port;
 
@@ -112,12 +111,17 @@ static void answer(struct socket *socket, const struct app_event *event)
         .has_id = true,
         .id = event->id,
         .attachments = event->attachment_count};
-    struct builder text = {0};
-    sio_write_ack(&text, &head, event->args);
+    bool msgpack = socket->format == WIRE_SIO_MSGPACK;
+    struct builder packet = {0};
+    if (msgpack) {
+        CHECK(sio_mp_write_ack(&packet, &head, event->args, event->attachments) == 0);
+    } else {
+        sio_write_ack(&packet, &head, event->args);
+    }
     struct builder frames = {0};
-    add_frame(&frames, WS_TEXT, builder_bytes(&text));
-    builder_reset(&text);
-    for (unsigned i = 0; i < event->attachment_count; i++) {
+    add_frame(&frames, msgpack ? WS_BINARY : WS_TEXT, builder_bytes(&packet));
+    builder_reset(&packet);
+    for (unsigned i = 0; i < event->attachment_count && !msgpack; i++) {
         add_frame(&frames, WS_BINARY, buf_bytes(event->attachments[i]));
     }
     struct chunk *chunk = chunk_take(&frames);
@@ -208,8 +212,16 @@ static void on_raw_message(
     .connect_timeout_ms = 1000, .attachments_timeout_ms = 1000,                                    \
     .attachments_bytes = SIO_ATTACHMENTS_MAX * MAX_PAYLOAD
 
-static const struct session_config session_config = {ENGINE_SETTINGS};
-static const struct session_config raw_config = {ENGINE_SETTINGS, .raw_message = on_raw_message};
+/* What is served below an Engine.IO path: a session layer of its own. */
+static struct engine {
+    const char *path;
+    struct session_config config;
+    struct session_layer *layer;
+} engines[] = {
+    {.path = "/socket.io/", .config = {ENGINE_SETTINGS}},
+    {.path = "/engine.io/", .config = {ENGINE_SETTINGS, .raw_message = on_raw_message}},
+    {.path = "/msgpack.io/", .config = {ENGINE_SETTINGS, .msgpack_parser = true}},
+};
 
 /* --- /echo --------------------------------------------------------------------------------- */
 
@@ -279,54 +291,45 @@ static void on_echo_request(struct http_request *request, void *context)
 
 /* --- the program --------------------------------------------------------------------------- */
 
+static struct session_layer *layer_of(const struct http_request *request)
+{
+    size_t i = 0;
+    while (!bytes_starts(request->path, bytes_str(engines[i].path))) {
+        i++; /* only their paths are routed */
+    }
+    return engines[i].layer;
+}
+
 static void on_engine_request(struct http_request *request, void *context)
 {
-    upgrade_engine(layer, request);
+    upgrade_engine(layer_of(request), request);
 }
 
 static void on_engine_waiting(struct http_request *request, void *context)
 {
-    upgrade_engine_waiting(layer, request);
+    upgrade_engine_waiting(layer_of(request), request);
 }
 
 static void on_engine_refuse(struct http_request *request, unsigned status, void *context)
 {
-    upgrade_engine_refuse(layer, request, status);
-}
-
-static void on_raw_request(struct http_request *request, void *context)
-{
-    upgrade_engine(raw_layer, request);
-}
-
-static void on_raw_waiting(struct http_request *request, void *context)
-{
-    upgrade_engine_waiting(raw_layer, request);
-}
-
-static void on_raw_refuse(struct http_request *request, unsigned status, void *context)
-{
-    upgrade_engine_refuse(raw_layer, request, status);
+    upgrade_engine_refuse(layer_of(request), request, status);
 }
 
 static void on_plain_request(struct http_request *request, void *context)
 {
-    upgrade_plain(layer, request);
+    upgrade_plain(engines[0].layer, request);
 }
 
+#define ENGINE_ROUTE(prefix)                                                                       \
+    {                                                                                              \
+        .method = "*", .path = (prefix), .handler = on_engine_request, .max_body = MAX_PAYLOAD,    \
+        .waiting = on_engine_waiting, .refuse = on_engine_refuse                                   \
+    }
+
 static const struct http_route routes[] = {
-    {.method = "*",
-        .path = "/socket.io/*",
-        .handler = on_engine_request,
-        .max_body = MAX_PAYLOAD,
-        .waiting = on_engine_waiting,
-        .refuse = on_engine_refuse},
-    {.method = "*",
-        .path = "/engine.io/*",
-        .handler = on_raw_request,
-        .max_body = MAX_PAYLOAD,
-        .waiting = on_raw_waiting,
-        .refuse = on_raw_refuse},
+    ENGINE_ROUTE("/socket.io/*"),
+    ENGINE_ROUTE("/engine.io/*"),
+    ENGINE_ROUTE("/msgpack.io/*"),
     {.method = "GET", .path = "/ws", .handler = on_plain_request},
     {.method = "GET", .path = "/echo", .handler = on_echo_request},
     {0},
@@ -351,8 +354,9 @@ static int on_start(struct loop *loop, void *context)
     struct shard *shard = loop_shard(loop);
     fanout_start(shard, BYTES("/"));
     fanout_start(shard, BYTES("/custom"));
-    session_layer_start(layer, shard);
-    session_layer_start(raw_layer, shard);
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++) {
+        session_layer_start(engines[i].layer, shard);
+    }
     struct listener_config config = {.host = "*", .port = port, .on_accept = on_accept};
     int status = listener_open(loop, &config, &listener);
     if (status == 0) {
@@ -364,8 +368,9 @@ static int on_start(struct loop *loop, void *context)
 static void on_stop(struct loop *loop, void *context)
 {
     listener_close(listener);
-    session_layer_stop(layer, loop_shard(loop), CLOSE_DRAINING);
-    session_layer_stop(raw_layer, loop_shard(loop), CLOSE_DRAINING);
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++) {
+        session_layer_stop(engines[i].layer, loop_shard(loop), CLOSE_DRAINING);
+    }
 }
 
 static void block_signals(sigset_t *ret_ending)
@@ -405,8 +410,9 @@ int main(int argc, char **argv)
     struct actor_system *system = actor_system_create(1);
     struct shard shard;
     shard_init(&shard, actor_system_sched(system, 0), &actor_config);
-    layer = session_layer_create(&session_config, 1);
-    raw_layer = session_layer_create(&raw_config, 1);
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++) {
+        engines[i].layer = session_layer_create(&engines[i].config, 1);
+    }
     struct loop *loop;
     struct loop_config loop_config = {
         .system = system, .shard = &shard, .on_start = on_start, .on_stop = on_stop};
@@ -422,8 +428,9 @@ int main(int argc, char **argv)
     loop_destroy(loop);
     actor_system_destroy(system);
     shard_finish(&shard);
-    session_layer_destroy(layer);
-    session_layer_destroy(raw_layer);
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++) {
+        session_layer_destroy(engines[i].layer);
+    }
     builder_reset(&auth);
     return 0;
 }

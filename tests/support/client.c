@@ -8,6 +8,7 @@
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
 #include "codec/mp.h"
+#include "codec/sio_mp.h"
 #include "codec/ws_frame.h"
 
 enum { CAP = 64 << 20, IOV_MAX_TAKEN = 64 };
@@ -166,6 +167,25 @@ static void receive_socketio(struct client *client, struct bytes text)
     }
 }
 
+/* A map of the MessagePack parser; binary counts as nothing, as in receive_message. */
+static void receive_map(struct client *client, struct bytes map)
+{
+    struct builder text = {0};
+    struct bytes found[SIO_ATTACHMENTS_MAX];
+    struct mp_bins bins = {.at = found, .max = SIO_ATTACHMENTS_MAX};
+    struct sio_packet packet;
+    CHECK(sio_mp_decode(map, &text, &bins, &packet) == 0);
+    if (packet.type == SIO_ACK) {
+        receive(
+            client, &(struct client_packet){
+                        .is_ack = true, .id = packet.id, .args = json_scan_inside(packet.payload)});
+    } else {
+        CHECK(packet.type == SIO_EVENT);
+        receive_array(client, packet.payload);
+    }
+    builder_reset(&text);
+}
+
 /* A window may hold more packets than a client may send, so packet.h does not read it. */
 static void receive_plain(struct client *client, struct bytes json)
 {
@@ -198,6 +218,10 @@ static void receive_message(struct client *client, enum ws_opcode opcode, struct
         } else {
             CHECK(opcode == WS_BINARY); /* an attachment of the packet before */
         }
+        return;
+    case WIRE_SIO_MSGPACK:
+        CHECK(opcode == WS_BINARY);
+        receive_map(client, payload);
         return;
     case WIRE_JSON:
         CHECK(opcode == WS_TEXT);

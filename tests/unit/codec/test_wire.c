@@ -67,6 +67,11 @@ Test(wire, single_messages)
         {WIRE_SIO, "/", "[ \"a\" , 1.0 ]", TEXT, {"42[ \"a\" , 1.0 ]", 15}},
         {WIRE_SIO, "/", "[5]", TEXT, {"42[5]", 5}},
         {WIRE_SIO_BATCH, "/", "[\"foo\"]", TEXT, {"42[\"foo\"]", 9}},
+        {WIRE_SIO_MSGPACK, "/", "[\"foo\"]", BINARY,
+            {"\x83\xa4type\x02\xa4"
+             "data\x91\xa3"
+             "foo\xa3nsp\xa1/",
+                23}},
         {WIRE_JSON, "/", "[\"hub:ping\"]", TEXT, {"[[\"hub:ping\"]]", 14}},
         {WIRE_JSON, "/", "[5,1e2]", TEXT, {"[[\"5\",1e2]]", 11}},
         {WIRE_MSGPACK, "/", "[\"hi\",2]", BINARY, {"\x91\x92\xa2hi\x02", 6}},
@@ -101,6 +106,10 @@ Test(wire, acks)
     } cases[] = {
         {WIRE_SIO, "/", 0, {"430[{\"ok\":true}]", 16}},
         {WIRE_SIO_BATCH, "/admin", 13, {"43/admin,13[{\"ok\":true}]", 24}},
+        {WIRE_SIO_MSGPACK, "/admin", 13,
+            {"\x84\xa4type\x03\xa2id\x0d\xa4"
+             "data\x91\x81\xa2ok\xc3\xa3nsp\xa6/admin",
+                33}},
         {WIRE_JSON, "/", 7, {"[[-7,{\"ok\":true}]]", 18}},
         {WIRE_MSGPACK, "/", 7, {"\x91\x92\xf9\x81\xa2ok\xc3", 8}},
     };
@@ -165,6 +174,28 @@ Test(wire, binary_is_attached_or_becomes_text)
         buf_unref(bufs[i]);
     }
     buf_unref(bufs[2]);
+}
+
+/* Binary stands in its place, and a date is what clients with that parser take for one. */
+Test(wire, msgpack_parser_takes_binary_and_dates)
+{
+    static const char packed[] = "\x94\xa1"
+                                 "e\xc4\x01\x07\xd6\xff\x00\x00\x00\x01\xd4\x00\x00";
+    static const char expected[] =
+        "\x83\xa4type\x02\xa4"
+        "data\x94\xa1"
+        "e\xc4\x01\x07\xd7\x00\0\0\0\0\0\0\x03\xe8\xd4\x00\x00\xa3nsp\xa2/n";
+    struct event *event;
+    struct builder out = {0};
+    uint8_t first;
+    cr_assert_eq(event_from_msgpack(bytes_of(packed, sizeof(packed) - 1), 0, &event), 0);
+    cr_expect_eq(wire_event(WIRE_SIO_MSGPACK, BYTES("/n"), event, &out), 0);
+    struct bytes rest = builder_bytes(&out);
+    cr_expect(bytes_eq(take_frame(&rest, &first), bytes_of(expected, sizeof(expected) - 1)));
+    cr_expect_eq(first, BINARY);
+    cr_expect_eq(rest.len, 0);
+    builder_reset(&out);
+    event_unref(event);
 }
 
 Test(wire, ten_attachments_go_and_eleven_do_not)
@@ -270,6 +301,34 @@ static struct event *read_sio(struct bytes *rest, struct bytes nsp)
     return event;
 }
 
+/* Read one packet of the MessagePack parser. */
+static struct event *read_map(struct bytes *rest, struct bytes nsp)
+{
+    uint8_t first;
+    uint32_t pairs;
+    struct event *event = NULL;
+    struct mp_reader reader = {.rest = take_frame(rest, &first)};
+    cr_assert_eq(first, BINARY);
+    cr_assert_eq(mp_map(&reader, &pairs), 0);
+    cr_assert_eq(pairs, 3);
+    for (uint32_t i = 0; i < pairs; i++) {
+        struct bytes key;
+        struct bytes value;
+        cr_assert_eq(mp_str(&reader, &key), 0);
+        cr_assert_eq(mp_slice(&reader, MP_DEPTH_MAX, &value), 0);
+        if (bytes_eq(key, BYTES("type"))) {
+            cr_assert(bytes_eq(value, BYTES("\x02")));
+        } else if (bytes_eq(key, BYTES("nsp"))) {
+            cr_assert(bytes_eq(bytes_skip(value, 1), nsp));
+        } else {
+            cr_assert(bytes_eq(key, BYTES("data")));
+            cr_assert_eq(event_from_msgpack(value, 0, &event), 0);
+        }
+    }
+    cr_assert_eq(reader.rest.len, 0);
+    return event;
+}
+
 /* A window under test, and where its items start. */
 struct window {
     enum wire_format format;
@@ -346,7 +405,8 @@ static void check_suffix(const struct window *window, unsigned from)
     if (!wire_framed(window->format)) {
         cr_assert(bytes_eq(rest, items), "no head and no tail");
         for (unsigned i = from; i < window->count; i++) {
-            struct event *event = read_sio(&rest, window->nsp);
+            struct event *event = window->format == WIRE_SIO ? read_sio(&rest, window->nsp)
+                                                             : read_map(&rest, window->nsp);
             expect_same(window->events[i], event, window->seed, window->format);
         }
     } else {

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// echo_hub - a process of tests/conformance/echo_hub.c; ECHO_HUB names the program.
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { PROGRAM, findAddress } from './hub.mjs';
+import { Server } from './process.mjs';
+
+const beside = join(dirname(PROGRAM), 'tests/conformance/echo-hub');
+const built = fileURLToPath(new URL('../../../build/tests/conformance/echo-hub', import.meta.url));
+const ECHO_HUB = process.env.ECHO_HUB || (process.env.PEAL_BIN ? beside : built);
+
+// Resolves with the running server, its `url` set.
+export async function startEchoHub() {
+  const server = new Server('echo-hub', ECHO_HUB, ['--port', '0']);
+  await server.ready(() => findAddress(server.output, 'public'));
+  server.url = `http://127.0.0.1:${findAddress(server.output, 'public').port}`;
+  return server;
+}
