@@ -10,6 +10,7 @@
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "codec/base/mem.h"
@@ -20,19 +21,32 @@ enum { RSA_BITS_MIN = 2048, RSA_BITS_MAX = 8192, P256_BYTES = 32 };
 
 /* --- digests ------------------------------------------------------------------------------- */
 
-static void digest(const EVP_MD *kind, struct bytes content, uint8_t *ret_digest)
+/* Fetched once, for the life of the process: EVP_sha256() is looked up by name in every call. */
+static pthread_once_t fetched = PTHREAD_ONCE_INIT;
+static EVP_MD *sha1;
+static EVP_MD *sha256;
+
+static void fetch(void)
 {
-    CHECK(EVP_Digest(content.at, content.len, ret_digest, NULL, kind, NULL) == 1);
+    sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    CHECK(sha1 != NULL && sha256 != NULL);
+}
+
+static void digest(EVP_MD *const *kind, struct bytes content, uint8_t *ret_digest)
+{
+    CHECK(pthread_once(&fetched, fetch) == 0);
+    CHECK(EVP_Digest(content.at, content.len, ret_digest, NULL, *kind, NULL) == 1);
 }
 
 void crypto_sha1(struct bytes content, uint8_t ret_digest[CRYPTO_SHA1_LEN])
 {
-    digest(EVP_sha1(), content, ret_digest);
+    digest(&sha1, content, ret_digest);
 }
 
 void crypto_sha256(struct bytes content, uint8_t ret_digest[CRYPTO_SHA256_LEN])
 {
-    digest(EVP_sha256(), content, ret_digest);
+    digest(&sha256, content, ret_digest);
 }
 
 void crypto_hash128(struct bytes content, uint8_t ret_digest[CRYPTO_HASH128_LEN])
