@@ -1,24 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actors/identity.h"
 
+#include <assert.h>
+
 #include "codec/base/mem.h"
+
+static_assert(sizeof(struct identity) % _Alignof(struct claims) == 0, "claims follow it");
 
 struct identity *identity_new(struct claims *claims, bool tenants)
 {
-    struct bytes space = tenants ? claims->tenant : bytes_of(NULL, 0);
-    size_t len = claims->user.len + (space.len > 0 ? space.len + 1 : 0);
-    struct identity *identity = mem_alloc(sizeof(*identity) + len);
+    struct identity *identity = mem_alloc(sizeof(*identity) + claims_size(claims));
     identity->refs = 1;
-    identity->claims = claims;
-    identity->key_len = (uint32_t)len;
-    identity->space_len = (uint32_t)space.len;
-    char *at = identity->key_at;
-    if (space.len > 0) {
-        memcpy(at, space.at, space.len);
-        at[space.len] = '/';
-        at += space.len + 1;
-    }
-    memcpy(at, claims->user.at, claims->user.len);
+    identity->spaced = tenants && claims->tenant_len > 0;
+    claims_copy(claims, identity + 1);
+    claims_unref(claims);
     return identity;
 }
 
@@ -30,9 +25,7 @@ struct identity *identity_ref(struct identity *identity)
 
 void identity_unref(struct identity *identity)
 {
-    if (identity == NULL || --identity->refs > 0) {
-        return;
+    if (identity != NULL && --identity->refs == 0) {
+        mem_free(identity);
     }
-    claims_unref(identity->claims);
-    mem_free(identity);
 }

@@ -18,15 +18,14 @@
 
 struct identity {
     uint32_t refs;
-    uint32_t key_len;
-    uint32_t space_len; /* bytes of the tenant in front of key's '/'; 0: the common space */
-    struct claims *claims; /* owned */
-    char key_at[]; /* "tenant/user", or "user" in the common space */
+    bool spaced; /* the tenant of the claims is the space of users and rooms */
+    /* struct claims follow */
 };
 
 /*
- * A new identity with one reference that owns `claims`. With `tenants`, the tenant of the claims
- * (if there is one) is the space that its user and rooms belong to. Aborts without memory.
+ * A new identity with one reference that holds a copy of `claims`, whose reference it takes. With
+ * `tenants`, the tenant of the claims (if there is one) is the space that its user and rooms belong
+ * to. Aborts without memory.
  */
 MUST_CHECK struct identity *identity_new(struct claims *claims, bool tenants);
 
@@ -36,16 +35,23 @@ struct identity *identity_ref(struct identity *identity);
 /* Drop a reference; NULL is allowed. */
 void identity_unref(struct identity *identity);
 
-/* The key of the user actor: "tenant/user", or "user". */
+/* What the token said; borrowed from the identity, and not counted (no claims_ref). */
+static inline const struct claims *identity_claims(const struct identity *identity)
+{
+    return (const struct claims *)(const void *)(identity + 1);
+}
+
+/* The key of the user actor: "tenant/user", or "user" in the common space. */
 static inline struct bytes identity_key(const struct identity *identity)
 {
-    return bytes_of(identity->key_at, identity->key_len);
+    const struct claims *claims = identity_claims(identity);
+    return identity->spaced ? claims_path(claims) : claims_user(claims);
 }
 
 /* The tenant that users and rooms belong to; empty for the common space. */
 static inline struct bytes identity_space(const struct identity *identity)
 {
-    return bytes_of(identity->key_at, identity->space_len);
+    return identity->spaced ? claims_tenant(identity_claims(identity)) : bytes_of(NULL, 0);
 }
 
 #endif

@@ -132,10 +132,10 @@ static void write_notice(
     builder_printf(out, "[\"%s\",{\"roomId\":", event);
     json_scan_write_string(out, wire_name_client(room));
     builder_str(out, ",\"userId\":");
-    json_scan_write_string(out, who->user);
+    json_scan_write_string(out, claims_user(who));
     builder_str(out, ",\"userName\":");
-    if (who->name.len > 0) {
-        json_scan_write_string(out, who->name);
+    if (who->name_len > 0) {
+        json_scan_write_string(out, claims_name(who));
     } else {
         builder_str(out, "null");
     }
@@ -147,7 +147,7 @@ void room_tell(
 {
     struct builder text = {0};
     struct event *event;
-    write_notice(socket->identity->claims, room, event_name, &text);
+    write_notice(identity_claims(socket->identity), room, event_name, &text);
     if (event_from_json(builder_bytes(&text), NULL, 0, 0, &event) == 0) {
         struct bytes sid = bytes_of(socket->sid, sizeof(socket->sid));
         sequencer_send(shard, socket_nsp(socket), broadcast_new(event, &room, 1, &sid, 1));

@@ -469,13 +469,13 @@ static bool read_message(const struct user_call *call, char *wire, struct messag
 static void write_message(const struct user_call *call, const struct message *message,
     const char *id, struct builder *out)
 {
-    const struct claims *claims = call->socket->identity->claims;
+    const struct claims *claims = identity_claims(call->socket->identity);
     builder_printf(out, "[\"new_message\",{\"id\":\"%.*s\",\"roomId\":", UUID_TEXT_LEN, id);
     json_scan_write_string(out, wire_name_client(message->room));
     builder_str(out, ",\"userId\":");
-    json_scan_write_string(out, claims->user);
+    json_scan_write_string(out, claims_user(claims));
     builder_str(out, ",\"userName\":");
-    json_scan_write_string(out, claims->name.len > 0 ? claims->name : claims->user);
+    json_scan_write_string(out, claims->name_len > 0 ? claims_name(claims) : claims_user(claims));
     builder_str(out, ",\"message\":");
     builder_add(out, message->text);
     builder_str(out, ",\"type\":");

@@ -1,93 +1,143 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/claims.h"
 
-#include <stdatomic.h>
-
 #include "codec/base/mem.h"
 
-struct shared {
-    atomic_uint refs;
-    struct claims claims; /* and what it refers to behind it */
-};
+enum { LEN_SIZE = sizeof(uint16_t) }; /* in front of the text of an entry */
 
-/* Copy `text` to `*at`, advance it, and return the copy. */
-static struct bytes put(char **at, struct bytes text)
+/* --- making -------------------------------------------------------------------------------- */
+
+static uint16_t short_of(size_t len)
 {
-    struct bytes copy = bytes_of(*at, text.len);
+    CHECK(len <= UINT16_MAX);
+    return (uint16_t)len;
+}
+
+/* Copy `text` to `*at` and advance it. */
+static void put(char **at, struct bytes text)
+{
     if (text.len > 0) {
         memcpy(*at, text.at, text.len);
     }
     *at += text.len;
-    return copy;
 }
 
-static size_t text_size(const struct claims *claims)
+static void put_entry(char **at, struct bytes text)
 {
-    size_t size = claims->user.len + claims->role.len + claims->name.len + claims->tenant.len +
-                  claims->issuer.len;
-    for (size_t i = 0; i < claims->room_count; i++) {
-        size += claims->rooms[i].len;
+    uint16_t len = short_of(text.len);
+    memcpy(*at, &len, LEN_SIZE);
+    *at += LEN_SIZE;
+    put(at, text);
+}
+
+static size_t text_size(const struct claims_fields *fields)
+{
+    size_t size = fields->tenant.len + (fields->tenant.len > 0 ? 1 : 0) + fields->user.len +
+                  fields->role.len + fields->name.len + fields->issuer.len;
+    for (size_t i = 0; i < fields->room_count; i++) {
+        size += LEN_SIZE + fields->rooms[i].len;
     }
-    for (size_t i = 0; i < claims->extra_count; i++) {
-        size += claims->extra[i].name.len + claims->extra[i].value.len;
+    for (size_t i = 0; i < fields->extra_count; i++) {
+        size += 2 * LEN_SIZE + fields->extra[i].name.len + fields->extra[i].value.len;
     }
     return size;
 }
 
-struct claims *claims_copy(const struct claims *claims)
+struct claims *claims_new(const struct claims_fields *fields)
 {
-    size_t rooms_size = claims->room_count * sizeof(struct bytes);
-    size_t extra_size = claims->extra_count * sizeof(struct claims_extra);
-    struct shared *shared =
-        mem_try_alloc(sizeof(*shared) + rooms_size + extra_size + text_size(claims));
-    if (shared == NULL) {
+    struct claims *claims = mem_try_alloc(offsetof(struct claims, text) + text_size(fields));
+    if (claims == NULL) {
         return NULL;
     }
-    atomic_init(&shared->refs, 1);
-    struct claims *copy = &shared->claims;
-    *copy = *claims;
-    struct bytes *rooms = (struct bytes *)(void *)(copy + 1);
-    struct claims_extra *extra = (struct claims_extra *)(void *)((char *)rooms + rooms_size);
-    char *at = (char *)extra + extra_size;
-    copy->user = put(&at, claims->user);
-    copy->role = put(&at, claims->role);
-    copy->name = put(&at, claims->name);
-    copy->tenant = put(&at, claims->tenant);
-    copy->issuer = put(&at, claims->issuer);
-    for (size_t i = 0; i < claims->room_count; i++) {
-        rooms[i] = put(&at, claims->rooms[i]);
+    atomic_init(&claims->refs, 1);
+    claims->expires_at = fields->expires_at;
+    claims->tenant_len = short_of(fields->tenant.len);
+    claims->user_len = short_of(fields->user.len);
+    claims->role_len = short_of(fields->role.len);
+    claims->name_len = short_of(fields->name.len);
+    claims->issuer_len = short_of(fields->issuer.len);
+    claims->room_count = short_of(fields->room_count);
+    claims->extra_count = short_of(fields->extra_count);
+    char *at = claims->text;
+    put(&at, fields->tenant);
+    put(&at, bytes_of("/", fields->tenant.len > 0 ? 1 : 0));
+    put(&at, fields->user);
+    put(&at, fields->role);
+    put(&at, fields->name);
+    put(&at, fields->issuer);
+    for (size_t i = 0; i < fields->room_count; i++) {
+        put_entry(&at, fields->rooms[i]);
     }
-    for (size_t i = 0; i < claims->extra_count; i++) {
-        extra[i].name = put(&at, claims->extra[i].name);
-        extra[i].value = put(&at, claims->extra[i].value);
+    for (size_t i = 0; i < fields->extra_count; i++) {
+        put_entry(&at, fields->extra[i].name);
+        put_entry(&at, fields->extra[i].value);
     }
-    copy->rooms = rooms;
-    copy->extra = extra;
-    return copy;
+    return claims;
 }
 
 struct claims *claims_ref(struct claims *claims)
 {
-    struct shared *shared = container_of(claims, struct shared, claims);
-    atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&claims->refs, 1, memory_order_relaxed);
     return claims;
 }
 
 void claims_unref(struct claims *claims)
 {
-    if (claims == NULL) {
-        return;
+    if (claims != NULL && atomic_fetch_sub_explicit(&claims->refs, 1, memory_order_acq_rel) == 1) {
+        mem_free(claims);
     }
-    struct shared *shared = container_of(claims, struct shared, claims);
-    if (atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) == 1) {
-        mem_free(shared);
+}
+
+/* --- reading ------------------------------------------------------------------------------- */
+
+/* Take the entry at `*at` and advance it. */
+static struct bytes take_entry(const char **at)
+{
+    uint16_t len;
+    memcpy(&len, *at, LEN_SIZE);
+    struct bytes text = bytes_of(*at + LEN_SIZE, len);
+    *at += LEN_SIZE + len;
+    return text;
+}
+
+static const char *first_entry(const struct claims *claims)
+{
+    struct bytes before = claims_issuer(claims);
+    return before.at + before.len;
+}
+
+static const char *first_extra(const struct claims *claims)
+{
+    const char *at = first_entry(claims);
+    for (size_t i = 0; i < claims->room_count; i++) {
+        (void)take_entry(&at);
     }
+    return at;
+}
+
+size_t claims_size(const struct claims *claims)
+{
+    const char *at = first_extra(claims);
+    for (size_t i = 0; i < 2u * claims->extra_count; i++) {
+        (void)take_entry(&at);
+    }
+    return (size_t)(at - (const char *)claims);
+}
+
+void claims_copy(const struct claims *claims, void *at)
+{
+    struct claims *copy = at;
+    size_t head = offsetof(struct claims, tenant_len);
+    copy->expires_at = claims->expires_at;
+    atomic_init(&copy->refs, 1);
+    memcpy((char *)at + head, (const char *)claims + head, claims_size(claims) - head);
 }
 
 bool claims_list_room(const struct claims *claims, struct bytes room)
 {
+    const char *at = first_entry(claims);
     for (size_t i = 0; i < claims->room_count; i++) {
-        struct bytes entry = claims->rooms[i];
+        struct bytes entry = take_entry(&at);
         if (entry.len > 0 && entry.at[entry.len - 1] == '*') {
             entry.len--;
             if (bytes_starts(room, entry)) {
@@ -102,8 +152,11 @@ bool claims_list_room(const struct claims *claims, struct bytes room)
 
 bool claims_have(const struct claims *claims, struct bytes name, struct bytes value)
 {
+    const char *at = first_extra(claims);
     for (size_t i = 0; i < claims->extra_count; i++) {
-        if (bytes_eq(claims->extra[i].name, name) && bytes_eq(claims->extra[i].value, value)) {
+        struct bytes entry_name = take_entry(&at);
+        struct bytes entry_value = take_entry(&at);
+        if (bytes_eq(entry_name, name) && bytes_eq(entry_value, value)) {
             return true;
         }
     }

@@ -274,14 +274,14 @@ static struct bytes fill_in(const struct claims *claims, struct bytes pattern, s
 {
     if (bytes_starts(pattern, BYTES("{sub}"))) {
         *ret_len = 5;
-        return claims->user;
+        return claims_user(claims);
     }
     if (bytes_starts(pattern, BYTES("{role}"))) {
         *ret_len = 6;
-        return claims->role;
+        return claims_role(claims);
     }
     *ret_len = 8;
-    return claims->tenant;
+    return claims_tenant(claims);
 }
 
 /*
@@ -334,9 +334,9 @@ static bool lets_in(
         return rule->value.len > 0 ? claims_have(claims, rule->name, rule->value)
                                    : id.len > 0 && claims_have(claims, rule->name, id);
     case RULE_TENANT:
-        return id.len > 0 && bytes_eq(claims->tenant, id);
+        return id.len > 0 && bytes_eq(claims_tenant(claims), id);
     case RULE_ROLE:
-        return bytes_eq(claims->role, rule->name);
+        return bytes_eq(claims_role(claims), rule->name);
     case RULE_PATTERN:
         return fits_pattern(claims, rule->name, room);
     }
@@ -351,7 +351,7 @@ int access_check(const struct access *access, const struct claims *claims, struc
     struct bytes before = {0};
     struct bytes id = {0};
     if (cut(room, &before, &id) && bytes_eq(before, BYTES("user"))) {
-        return bytes_eq(id, claims->user) ? 0 : STATUS_DENIED;
+        return bytes_eq(id, claims_user(claims)) ? 0 : STATUS_DENIED;
     }
     const struct type *type = find_type(access, room);
     for (size_t i = 0; i < type->rule_count; i++) {

@@ -266,8 +266,8 @@ static bool verify_user(struct http_request *request, struct bytes token, struct
         return false;
     }
     bool tenants = shard->settings->config->auth_tenants;
-    ret_who->user = keep(claims->user, ret_who->user_at);
-    ret_who->tenant = keep(tenants ? claims->tenant : bytes_of(NULL, 0), ret_who->tenant_at);
+    ret_who->user = keep(claims_user(claims), ret_who->user_at);
+    ret_who->tenant = keep(tenants ? claims_tenant(claims) : bytes_of(NULL, 0), ret_who->tenant_at);
     claims_unref(claims);
     return take_call(request, ret_who);
 }

@@ -31,7 +31,7 @@ int hub_make_rules(const struct config *config, struct builder *error, struct ac
 /* Whether a word `role:NAME` names the role of `who`. */
 static bool is_role(struct bytes word, const struct claims *who)
 {
-    return bytes_starts(word, BYTES("role:")) && bytes_eq(bytes_skip(word, 5), who->role);
+    return bytes_starts(word, BYTES("role:")) && bytes_eq(bytes_skip(word, 5), claims_role(who));
 }
 
 /* Whether members may speak: `member`, `nobody`, or a role among the words. */
@@ -50,7 +50,7 @@ int hub_room_access(
     void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules)
 {
     const struct hub_settings *settings = context;
-    int status = access_check(settings->access, who->claims, room);
+    int status = access_check(settings->access, identity_claims(who), room);
     if (status != 0) {
         return status;
     }
@@ -59,7 +59,7 @@ int hub_room_access(
         .max_members =
             type->max_members > 0 ? type->max_members : settings->config->limits_room_members,
         .quiet = !type->presence,
-        .send = may_send(&type->send, who->claims),
+        .send = may_send(&type->send, identity_claims(who)),
     };
     return 0;
 }
@@ -75,11 +75,12 @@ struct bytes hub_room_type(void *context, struct bytes room)
  */
 static bool fill_in(const char *pattern, const struct identity *who, char *at, size_t *ret_len)
 {
+    const struct claims *claims = identity_claims(who);
     const struct {
         const char *name;
         struct bytes value;
-    } parts[] = {{"{sub}", who->claims->user}, {"{role}", who->claims->role},
-        {"{tenant}", who->claims->tenant}};
+    } parts[] = {{"{sub}", claims_user(claims)}, {"{role}", claims_role(claims)},
+        {"{tenant}", claims_tenant(claims)}};
     size_t len = 0;
     while (*pattern != '\0') {
         struct bytes piece = bytes_of(pattern, 1);

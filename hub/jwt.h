@@ -103,7 +103,7 @@ struct jwt_stats jwt_get_stats(const struct jwt *jwt);
 
 /* What jwt_sign puts into a token; empty members are left out. */
 struct jwt_sign_options {
-    struct claims claims; /* `extra` is not written */
+    struct claims_fields claims; /* `extra` is not written */
     struct bytes audience;
     uint64_t issued_at; /* seconds since 1970 UTC */
 };

@@ -52,7 +52,7 @@ void jwt_policy_finish(struct jwt_policy *policy)
 
 /* The claims as they stand in the document, with room for what is not text there. */
 struct view {
-    struct claims claims;
+    struct claims_fields claims;
     char user[NUMBER_TEXT];
     char tenant[NUMBER_TEXT];
     struct bytes rooms[JWT_ROOMS_MAX];
@@ -163,7 +163,7 @@ static bool read_identity(
 {
     static const char *const user_names[2] = {"sub", "userId"};
     static const char *const tenant_names[2] = {"tenant", "companyId"};
-    struct claims *claims = &view->claims;
+    struct claims_fields *claims = &view->claims;
     if (!read_id(payload, user_names, view->user, &claims->user) ||
         !read_id(payload, tenant_names, view->tenant, &claims->tenant)) {
         return false;
@@ -234,10 +234,10 @@ int jwt_claims_read(const struct jwt_policy *policy, struct bytes key_issuer, st
         return status == STATUS_NOMEM ? status : STATUS_UNAUTHORIZED;
     }
     struct view view;
-    view.claims = (struct claims){0};
+    view.claims = (struct claims_fields){0};
     status = read_payload(policy, key_issuer, document, now_s, &view);
     if (status == 0) {
-        *ret_claims = claims_copy(&view.claims);
+        *ret_claims = claims_new(&view.claims);
         status = *ret_claims == NULL ? STATUS_NOMEM : 0;
     }
     json_tree_destroy(document);
@@ -272,7 +272,7 @@ static void add_time(struct builder *out, const char *name, uint64_t time)
 
 void jwt_claims_write(const struct jwt_sign_options *options, struct builder *out)
 {
-    const struct claims *claims = &options->claims;
+    const struct claims_fields *claims = &options->claims;
     builder_byte(out, '{');
     add_text(out, "sub", claims->user);
     add_text(out, "role", claims->role);

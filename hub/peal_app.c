@@ -109,7 +109,7 @@ static int identify(
 /* Whether the tenant that the token names may have one more connection. */
 static bool has_room(const struct hub_shard *shard, const struct identity *identity)
 {
-    struct bytes tenant = identity->claims->tenant;
+    struct bytes tenant = claims_tenant(identity_claims(identity));
     uint32_t limit = shard->settings->config->limits_connections_per_tenant;
     return tenant.len == 0 || tenant_counts_get(shard->hub->tenants, tenant) < limit;
 }
@@ -120,7 +120,7 @@ static struct app_verdict decide(
 {
     unsigned home = user_shard(&shard->shard, identity);
     struct app_verdict verdict = {.kind = APP_REFUSE};
-    if (!hub_namespace_access(shard->settings->config, request->nsp, identity->claims)) {
+    if (!hub_namespace_access(shard->settings->config, request->nsp, identity_claims(identity))) {
         verdict.message = "Access denied to namespace";
         verdict.code = "forbidden";
     } else if (!has_room(shard, identity)) {
@@ -176,7 +176,7 @@ static bool has_namespace(void *context, struct bytes nsp)
 /* Count a socket among its tenant's; false when there are too many. */
 static bool count_socket(const struct hub_shard *shard, struct socket *socket)
 {
-    struct bytes tenant = socket->identity->claims->tenant;
+    struct bytes tenant = claims_tenant(identity_claims(socket->identity));
     uint32_t limit = shard->settings->config->limits_connections_per_tenant;
     socket->counted = tenant.len > 0 && tenant_counts_take(shard->hub->tenants, tenant, limit);
     return tenant.len == 0 || socket->counted;
@@ -185,7 +185,8 @@ static bool count_socket(const struct hub_shard *shard, struct socket *socket)
 static void discount_socket(const struct hub_shard *shard, struct socket *socket)
 {
     if (socket->counted) {
-        tenant_counts_release(shard->hub->tenants, socket->identity->claims->tenant);
+        tenant_counts_release(
+            shard->hub->tenants, claims_tenant(identity_claims(socket->identity)));
         socket->counted = false;
     }
 }
@@ -194,7 +195,7 @@ static void on_opened(void *context, struct socket *socket)
 {
     (void)context;
     struct hub_shard *shard = hub_shard_of(socket->shard);
-    uint64_t expires_ms = socket->identity->claims->expires_at * 1000;
+    uint64_t expires_ms = identity_claims(socket->identity)->expires_at * 1000;
     if (expires_ms > 0 && expires_ms < shard->next_expiry) {
         shard->next_expiry = 0; /* look again at the next second */
     }
@@ -332,7 +333,7 @@ static void tell_expiring(struct socket *socket, uint64_t left_ms)
 /* Returns when this socket must be looked at again. */
 static uint64_t check_socket(const struct config *config, struct socket *socket, uint64_t now)
 {
-    uint64_t expires = socket->identity->claims->expires_at * 1000;
+    uint64_t expires = identity_claims(socket->identity)->expires_at * 1000;
     uint64_t notice = config->auth_expiry_notice_ms;
     if (expires == 0 || socket->closing) {
         return UINT64_MAX;

@@ -69,7 +69,7 @@ static bool parse_rooms(const char *text, struct request *request)
 
 static int parse_argument(const char *name, const char *value, struct request *request)
 {
-    struct claims *claims = &request->sign.claims;
+    struct claims_fields *claims = &request->sign.claims;
     struct bytes text = bytes_str(value);
     bool good = true;
     if (strcmp(name, "--user") == 0) {

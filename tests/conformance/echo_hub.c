@@ -62,7 +62,7 @@ static struct app_verdict on_connect(
 {
     builder_clear(&auth);
     builder_add(&auth, request->auth.len > 0 ? request->auth : BYTES("{}"));
-    struct claims *claims = claims_copy(&(struct claims){.user = BYTES("echo")});
+    struct claims *claims = claims_new(&(struct claims_fields){.user = BYTES("echo")});
     CHECK(claims);
     return (struct app_verdict){.kind = APP_ACCEPT, .identity = identity_new(claims, false)};
 }

@@ -24,11 +24,11 @@ static const struct socket_ops socket_ops = {.disconnect = on_disconnect, .pause
 static struct identity *make_identity(const char *user)
 {
     const char *slash = strchr(user, '/');
-    struct claims claims = {
+    const struct claims_fields claims = {
         .user = bytes_str(slash ? slash + 1 : user),
         .tenant = bytes_of(user, slash ? (size_t)(slash - user) : 0),
     };
-    struct claims *copy = claims_copy(&claims);
+    struct claims *copy = claims_new(&claims);
     CHECK(copy != NULL);
     return identity_new(copy, slash != NULL);
 }

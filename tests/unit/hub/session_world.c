@@ -58,7 +58,7 @@ static struct app_verdict on_connect(
             return (struct app_verdict){.kind = APP_REFUSE, .message = "Invalid token"};
         }
     }
-    struct claims *claims = claims_copy(&(struct claims){.user = BYTES("alice")});
+    struct claims *claims = claims_new(&(struct claims_fields){.user = BYTES("alice")});
     return (struct app_verdict){.kind = APP_ACCEPT, .identity = identity_new(claims, false)};
 }
 

@@ -32,7 +32,7 @@ Test(jwt_cache, verifies_a_token_of_a_public_key_once_until_it_expires)
     for (int i = 0; i < 5; i++) {
         struct claims *claims = NULL;
         cr_assert_eq(jwt_verify(jwt, token, NOW + (uint64_t)i, &claims), 0);
-        cr_expect(bytes_eq_str(claims->user, "u"));
+        cr_expect(bytes_eq_str(claims_user(claims), "u"));
         claims_unref(claims);
     }
     cr_expect_eq(jwt_get_stats(jwt).verified, 1);
