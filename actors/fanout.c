@@ -14,7 +14,6 @@
 #include "codec/base/mem.h"
 
 enum {
-    SHED_BOUND = 8192,
     WINDOW_EVENTS_MAX = 16384,
     FEW_LEAVES = 32,
     BIG_ROOM = 1024, /* local members; flushing as many counts once more in the tick */
@@ -27,7 +26,7 @@ PROTOCOL_DEFINE(FANOUT, fanout)
 const struct behaviour fanout_behaviour = {
     PROTOCOL_BEHAVIOUR(FANOUT, fanout),
     .id = BEHAVIOUR_FANOUT,
-    .shed_bound = SHED_BOUND,
+    .shed_bound = FANOUT_SHED_BOUND,
     .destroy = free_fanout,
 };
 

@@ -22,6 +22,8 @@
 #include "codec/base/list.h"
 #include "codec/base/map.h"
 
+enum { FANOUT_SHED_BOUND = 8192 }; /* events of the bus that wait for a shard */
+
 struct fanout {
     struct actor actor;
     struct shard *shard;

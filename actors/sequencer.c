@@ -346,6 +346,33 @@ static void deliver(struct sequencer *sequencer, struct broadcast *broadcast, bo
     broadcast_unref(broadcast);
 }
 
+/* Flags of an event that travel between nodes. */
+static const struct {
+    unsigned event;
+    unsigned adapter;
+} bus_flags[] = {
+    {EVENT_VOLATILE, ADAPTER_VOLATILE},
+    {EVENT_URGENT, ADAPTER_URGENT},
+};
+
+static unsigned to_bus_flags(unsigned flags)
+{
+    unsigned found = 0;
+    for (size_t i = 0; i < ARRAY_LEN(bus_flags); i++) {
+        found |= (flags & bus_flags[i].event) ? bus_flags[i].adapter : 0u;
+    }
+    return found;
+}
+
+static unsigned from_bus_flags(unsigned flags)
+{
+    unsigned found = 0;
+    for (size_t i = 0; i < ARRAY_LEN(bus_flags); i++) {
+        found |= (flags & bus_flags[i].adapter) ? bus_flags[i].event : 0u;
+    }
+    return found;
+}
+
 static void publish_on_bus(struct sequencer *sequencer, const struct broadcast *broadcast)
 {
     struct shard *shard = shard_of(&sequencer->actor);
@@ -357,7 +384,7 @@ static void publish_on_bus(struct sequencer *sequencer, const struct broadcast *
         .room_count = broadcast->room_count,
         .except = broadcast_except(broadcast),
         .except_count = broadcast->except_count,
-        .flags = (broadcast->event->flags & EVENT_VOLATILE) ? ADAPTER_VOLATILE : 0u,
+        .flags = to_bus_flags(broadcast->event->flags),
     };
     struct builder channel = {.max = CHANNEL_MAX};
     struct builder payload = {0};
@@ -470,9 +497,8 @@ static void on_bus_message(void *context, struct bytes channel, struct bytes pay
         !bytes_eq(message.nsp, buf_bytes(sequencer->nsp))) {
         return;
     }
-    unsigned flags = (message.flags & ADAPTER_VOLATILE) ? EVENT_VOLATILE : 0u;
     struct event *event;
-    if (event_from_msgpack(message.data, flags, &event) != 0) {
+    if (event_from_msgpack(message.data, from_bus_flags(message.flags), &event) != 0) {
         return;
     }
     struct broadcast *broadcast = from_adapter(&message, event);

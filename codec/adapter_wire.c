@@ -145,6 +145,8 @@ static int decode_flags(struct bytes field, unsigned *ret_flags)
             *ret_flags |= set ? (unsigned)ADAPTER_VOLATILE : 0;
         } else if (bytes_eq_str(key, "local")) {
             *ret_flags |= set ? (unsigned)ADAPTER_LOCAL : 0;
+        } else if (bytes_eq_str(key, "urgent")) {
+            *ret_flags |= set ? (unsigned)ADAPTER_URGENT : 0;
         }
     }
     return 0;
@@ -291,18 +293,22 @@ static void encode_options(struct builder *out, const struct adapter_emit *emit)
 {
     bool is_volatile = emit->flags & ADAPTER_VOLATILE;
     bool is_local = emit->flags & ADAPTER_LOCAL;
+    bool is_urgent = emit->flags & ADAPTER_URGENT;
     mp_pack_map(out, 3);
     mp_pack_str(out, BYTES("rooms"));
     encode_names(out, emit->rooms, emit->room_count);
     mp_pack_str(out, BYTES("except"));
     encode_names(out, emit->except, emit->except_count);
     mp_pack_str(out, BYTES("flags"));
-    mp_pack_map(out, (uint32_t)is_volatile + is_local);
+    mp_pack_map(out, (uint32_t)is_volatile + is_local + is_urgent);
     if (is_volatile) {
         encode_flag(out, "volatile");
     }
     if (is_local) {
         encode_flag(out, "local");
+    }
+    if (is_urgent) {
+        encode_flag(out, "urgent");
     }
 }
 

@@ -35,6 +35,7 @@ MUST_CHECK int adapter_channel_parse(struct bytes key, struct bytes name,
 enum adapter_flags {
     ADAPTER_VOLATILE = 1u << 0,
     ADAPTER_LOCAL = 1u << 1, /* not to be published further */
+    ADAPTER_URGENT = 1u << 2, /* ours: stock receivers pass over it */
 };
 
 enum { ADAPTER_NAME_TEXT_MAX = 24 };

@@ -58,8 +58,6 @@ unsigned sched_shard(const struct sched *sched)
     return sched->shard;
 }
 
-struct sched *actor_system_sched_unused(void);
-
 struct actor_system *sched_system(const struct sched *sched)
 {
     return sched->system;

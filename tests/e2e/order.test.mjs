@@ -13,6 +13,8 @@ import { until } from './support/wait.mjs';
 const EVENTS = 10_000;
 const PACE = 50; // events after which Redis is asked, so that the poster is not the test
 const ROOMS = ['public:a', 'public:b'];
+const SHARDS = ['A', 'B']; // what sids of the two shards end with
+const URGENT = 7; // one in so many
 
 let redis;
 let postgres;
@@ -24,6 +26,17 @@ const members = [];
 function unfold(event, args) {
   if (event !== 'batch_update') return [[event, ...args]];
   return args[0].messages.map((message) => [message.event, ...message.args]);
+}
+
+// A socket of a user of its own on `shard`: the last character of a sid names it.
+async function connectOn(hub, shard, name, options) {
+  for (let n = 0; n < 100; n++) {
+    const socket = hub.socketIo(`${name}-${n}`, options);
+    await until(() => socket.connected, 'a member is connected');
+    if (socket.id.at(-1) === SHARDS[shard]) return socket;
+    socket.close();
+  }
+  throw new Error(`no user of ${name} lives on shard ${shard}`);
 }
 
 async function join(hub, user, rooms, kind) {
@@ -40,7 +53,8 @@ async function join(hub, user, rooms, kind) {
     const client = await hub.plain(user, { encoding: kind, onEvent });
     for (const room of rooms) assert.equal((await client.request('join_room', room)).ok, true);
   } else {
-    const socket = hub.socketIo(user, { auth: { batch: kind === 'batch' } });
+    const shard = members.length % SHARDS.length;
+    const socket = await connectOn(hub, shard, user, { auth: { batch: kind === 'batch' } });
     socket.onAny((event, ...args) => keep(event, args));
     for (const room of rooms) {
       assert.equal((await socket.timeout(30_000).emitWithAck('join_room', room)).ok, true);
@@ -96,11 +110,13 @@ async function run(count, send) {
   }
 }
 
-test('10,000 events of an emitter, alternating between two rooms', { timeout: 240_000 }, async () => {
+test('10,000 events of an emitter, alternating between two rooms, some of them urgent', { timeout: 240_000 }, async () => {
   const emitter = new Emitter(bus);
   await run(EVENTS, (n, isLast) => {
-    if (isLast) emitter.emit('step', { n });
-    else emitter.to(isForBoth(n) ? ROOMS : roomOf(n)).emit('step', { n });
+    if (isLast) return emitter.emit('step', { n });
+    const to = emitter.to(isForBoth(n) ? ROOMS : roomOf(n));
+    to.flags = { urgent: n % URGENT === 0 }; // as our nodes say it to each other
+    return to.emit('step', { n });
   });
   const batch = members.filter(({ kind }) => kind === 'batch');
   assert.ok(batch.every(({ windows }) => windows > 0), 'there were windows');
@@ -110,7 +126,7 @@ test('events of the stream, some of them urgent', { timeout: 120_000 }, async ()
   await run(2000, async (n, isLast) => {
     const target = isLast ? ['all', '1'] : ['room', roomOf(n)];
     const fields = ['event', 'step', 'args', JSON.stringify([{ n }]), ...target];
-    if (n % 7 === 0) fields.push('priority', 'urgent');
+    if (n % URGENT === 0) fields.push('priority', 'urgent');
     await bus.xadd('peal:in', '*', ...fields);
     // Those for both are two entries: here a member of both gets both.
     if (isForBoth(n) && !isLast) {

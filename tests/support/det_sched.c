@@ -37,11 +37,22 @@ static void mix(uint64_t *hash, uint64_t value)
     *hash ^= *hash >> 29;
 }
 
+/* What holds for every message that is handled: its actor lives, its mailbox is within its bound.
+ */
+static void check_handled(const struct actor *actor, const struct msg *msg)
+{
+    CHECK(actor_get(actor->sched, actor->self) == actor);
+    CHECK(msg->kind->lane != LANE_SHED || actor->shed_queued < actor->behaviour->shed_bound);
+}
+
 static void on_trace(
     void *context, enum sched_trace event, const struct actor *actor, const struct msg *msg)
 {
     struct det_shard *shard = context;
     uint64_t *hash = &shard->det->hash;
+    if (event == SCHED_TRACE_HANDLED) {
+        check_handled(actor, msg);
+    }
     mix(hash, sched_shard(shard->sched));
     mix(hash, (uint64_t)event);
     mix(hash, actor ? actor->self.slot : 0);

@@ -43,6 +43,7 @@ static void show(const struct adapter_broadcast *broadcast, struct builder *out)
     builder_str(out, " flags=");
     builder_str(out, broadcast->flags & ADAPTER_VOLATILE ? "volatile" : "");
     builder_str(out, broadcast->flags & ADAPTER_LOCAL ? "local" : "");
+    builder_str(out, broadcast->flags & ADAPTER_URGENT ? "urgent" : "");
     builder_byte(out, ' ');
     cr_expect_eq(event_from_msgpack(broadcast->data, 0, &event), 0);
     cr_expect_eq(mp_to_json(event->data, NULL, &json), 0);
@@ -169,7 +170,7 @@ Test(adapter_wire, what_it_writes_it_reads)
         .room_count = 2,
         .except = except,
         .except_count = 1,
-        .flags = ADAPTER_VOLATILE | ADAPTER_LOCAL,
+        .flags = ADAPTER_VOLATILE | ADAPTER_LOCAL | ADAPTER_URGENT,
     };
     struct builder out = {0};
     struct builder shown = {0};
@@ -178,8 +179,8 @@ Test(adapter_wire, what_it_writes_it_reads)
     cr_assert_eq(adapter_broadcast_decode(builder_bytes(&out), &broadcast), 0);
     show(&broadcast, &shown);
     cr_expect(bytes_eq(builder_bytes(&shown),
-        BYTES(
-            "uid=u nsp=/n rooms=[a,b#c] except=[d] flags=volatilelocal [\"up\",\"AQI=\",\"x\"]")));
+        BYTES("uid=u nsp=/n rooms=[a,b#c] except=[d] flags=volatilelocalurgent "
+              "[\"up\",\"AQI=\",\"x\"]")));
     builder_reset(&shown);
     builder_reset(&out);
     event_unref(event);
