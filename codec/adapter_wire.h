@@ -10,14 +10,13 @@
 #ifndef CODEC_ADAPTER_WIRE_H
 #define CODEC_ADAPTER_WIRE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
+#include "codec/adapter_fields.h"
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 #include "codec/event.h"
-#include "codec/mp.h"
 
 enum adapter_channel { ADAPTER_BROADCAST, ADAPTER_REQUEST, ADAPTER_RESPONSE };
 
@@ -31,22 +30,6 @@ void adapter_channel_write(enum adapter_channel channel, struct bytes key, struc
  */
 MUST_CHECK int adapter_channel_parse(struct bytes key, struct bytes name,
     enum adapter_channel *ret_channel, struct bytes *ret_nsp, struct bytes *ret_room);
-
-enum adapter_flags {
-    ADAPTER_VOLATILE = 1u << 0,
-    ADAPTER_LOCAL = 1u << 1, /* not to be published further */
-    ADAPTER_URGENT = 1u << 2, /* ours: stock receivers pass over it */
-};
-
-enum { ADAPTER_NAME_TEXT_MAX = 24 };
-
-/* A list of room names inside a message. */
-struct adapter_names {
-    uint32_t count; /* how many are left; 0 rooms means everyone */
-    /* private */
-    struct mp_reader reader;
-    char text[ADAPTER_NAME_TEXT_MAX];
-};
 
 /* A decoded broadcast; all slices point into the payload. */
 struct adapter_broadcast {
@@ -64,9 +47,6 @@ struct adapter_broadcast {
  */
 MUST_CHECK int adapter_broadcast_decode(
     struct bytes payload, struct adapter_broadcast *ret_broadcast);
-
-/* The next name, numbers as decimal text (valid until the next call), or false after the last. */
-bool adapter_names_next(struct adapter_names *names, struct bytes *ret_name);
 
 /* What adapter_broadcast_encode writes. */
 struct adapter_emit {

@@ -64,6 +64,15 @@ static struct bytes shown_nsp(struct bytes nsp)
     return bytes_eq(nsp, BYTES("/")) ? bytes_of(NULL, 0) : nsp;
 }
 
+static size_t count_digits(uint64_t value)
+{
+    size_t digits = 1;
+    for (; value > 9; value /= 10) {
+        digits++;
+    }
+    return digits;
+}
+
 static void add_nsp(struct builder *out, struct bytes nsp)
 {
     struct bytes shown = shown_nsp(nsp);
@@ -79,7 +88,21 @@ static size_t nsp_len(struct bytes nsp)
     return shown.len > 0 ? shown.len + 1 : 0;
 }
 
-/* Socket.IO: "42[…]", or "45n-[…]" and n binary messages. */
+/* Socket.IO: "42[…]", or "45n-[…]" and n binary messages; the id of an ack in front of the array.
+ */
+
+static void add_head(struct builder *out, const struct sio_head *head)
+{
+    add_nsp(out, head->nsp);
+    if (head->has_id) {
+        builder_u64(out, head->id);
+    }
+}
+
+static size_t head_len(const struct sio_head *head)
+{
+    return nsp_len(head->nsp) + (head->has_id ? count_digits(head->id) : 0);
+}
 
 static size_t sio_prefix(const struct event *event, char at[PREFIX_MAX])
 {
@@ -103,14 +126,14 @@ static void add_binary_frame(struct builder *out, struct bytes bin)
     builder_add(out, bin);
 }
 
-static int add_sio_msgpack(
-    struct bytes prefix, struct bytes nsp, const struct event *event, struct builder *out)
+static int add_sio_msgpack(struct bytes prefix, const struct sio_head *head,
+    const struct event *event, struct builder *out)
 {
     struct bytes found[EVENT_ATTACHMENTS_MAX];
     struct mp_bins bins = {.at = found, .max = EVENT_ATTACHMENTS_MAX};
     size_t start = length(out);
     builder_add(out, prefix);
-    add_nsp(out, nsp);
+    add_head(out, head);
     int status = mp_to_json(event->data, &bins, out);
     wrap_frame(out, start, WS_TEXT);
     for (uint32_t i = 0; i < bins.count && status == 0; i++) {
@@ -119,7 +142,7 @@ static int add_sio_msgpack(
     return status;
 }
 
-static int add_sio(struct bytes nsp, const struct event *event, struct builder *out)
+static int add_sio(const struct sio_head *head, const struct event *event, struct builder *out)
 {
     static_assert(EVENT_ATTACHMENTS_MAX == 10, "sio_prefix knows no three digits");
     if (event->attachment_count > EVENT_ATTACHMENTS_MAX) {
@@ -128,11 +151,11 @@ static int add_sio(struct bytes nsp, const struct event *event, struct builder *
     char text[PREFIX_MAX];
     struct bytes prefix = bytes_of(text, sio_prefix(event, text));
     if (event->form == EVENT_MSGPACK) {
-        return add_sio_msgpack(prefix, nsp, event, out);
+        return add_sio_msgpack(prefix, head, event, out);
     }
-    begin_frame(out, WS_TEXT, prefix.len + nsp_len(nsp) + event->data.len);
+    begin_frame(out, WS_TEXT, prefix.len + head_len(head) + event->data.len);
     builder_add(out, prefix);
-    add_nsp(out, nsp);
+    add_head(out, head);
     builder_add(out, event->data);
     for (unsigned i = 0; i < event->attachment_count; i++) {
         add_binary_frame(out, buf_bytes(event->attachments[i]));
@@ -142,11 +165,10 @@ static int add_sio(struct bytes nsp, const struct event *event, struct builder *
 
 /* Socket.IO with the MessagePack parser: one binary message, binary in its place. */
 
-static int add_sio_map(struct bytes nsp, const struct event *event, struct builder *out)
+static int add_sio_map(const struct sio_head *head, const struct event *event, struct builder *out)
 {
-    struct sio_head head = {.nsp = nsp};
     size_t start = length(out);
-    sio_mp_begin(out, SIO_EVENT, &head);
+    sio_mp_begin(out, SIO_EVENT, head);
     mp_pack_array(out, event->arg_count + 1);
     int status = sio_mp_add_name(out, event->name, event->name_is_number);
     if (event->form == EVENT_MSGPACK) {
@@ -155,7 +177,7 @@ static int add_sio_map(struct bytes nsp, const struct event *event, struct build
         status =
             mp_from_json_elements(event->args, event->attachments, event->attachment_count, out);
     }
-    sio_mp_end(out, &head);
+    sio_mp_end(out, head);
     wrap_frame(out, start, WS_BINARY);
     return status;
 }
@@ -242,11 +264,11 @@ static int add_item(
 {
     switch (format) {
     case WIRE_SIO:
-        return add_sio(nsp, event, out);
+        return add_sio(&(struct sio_head){.nsp = nsp}, event, out);
     case WIRE_SIO_BATCH:
         return add_batch_item(event, out);
     case WIRE_SIO_MSGPACK:
-        return add_sio_map(nsp, event, out);
+        return add_sio_map(&(struct sio_head){.nsp = nsp}, event, out);
     case WIRE_JSON:
         return add_json_packet(event, out);
     case WIRE_MSGPACK:
@@ -285,15 +307,6 @@ int wire_add(
 #define BATCH_HEAD "[\"batch_update\",{\"messages\":["
 #define BATCH_MIDDLE "],\"timestamp\":"
 #define BATCH_TAIL "}]"
-
-static size_t count_digits(uint64_t value)
-{
-    size_t digits = 1;
-    for (; value > 9; value /= 10) {
-        digits++;
-    }
-    return digits;
-}
 
 /* Bytes of the head that mp_pack_array writes. */
 static size_t array_head_len(uint32_t count)
@@ -368,18 +381,41 @@ int wire_event(
         return STATUS_TOO_LARGE;
     }
     size_t start = length(out);
+    struct sio_head head = {.nsp = nsp};
     switch (format) {
     case WIRE_SIO:
     case WIRE_SIO_BATCH:
-        return conclude(out, start, add_sio(nsp, event, out));
+        return conclude(out, start, add_sio(&head, event, out));
     case WIRE_SIO_MSGPACK:
-        return conclude(out, start, add_sio_map(nsp, event, out));
+        return conclude(out, start, add_sio_map(&head, event, out));
     case WIRE_JSON:
     case WIRE_MSGPACK:
     case WIRE_FORMAT_COUNT:
         break;
     }
     return conclude(out, start, add_single(format, event, out));
+}
+
+int wire_ask(enum wire_format format, struct bytes nsp, uint64_t id, const struct event *event,
+    struct builder *out)
+{
+    if (builder_failed(out)) {
+        return STATUS_TOO_LARGE;
+    }
+    size_t start = length(out);
+    struct sio_head head = {.nsp = nsp, .has_id = true, .id = id};
+    switch (format) {
+    case WIRE_SIO:
+    case WIRE_SIO_BATCH:
+        return conclude(out, start, add_sio(&head, event, out));
+    case WIRE_SIO_MSGPACK:
+        return conclude(out, start, add_sio_map(&head, event, out));
+    case WIRE_JSON:
+    case WIRE_MSGPACK:
+    case WIRE_FORMAT_COUNT:
+        break;
+    }
+    return STATUS_UNSUPPORTED;
 }
 
 static int add_ack_msgpack(uint64_t id, struct bytes result, struct builder *out)

@@ -59,6 +59,13 @@ MUST_CHECK int wire_event(
     enum wire_format format, struct bytes nsp, const struct event *event, struct builder *out);
 
 /*
+ * Append one event that asks for ack `id`, as wire_event. STATUS_UNSUPPORTED for the formats of the
+ * plain WebSocket, whose clients are asked nothing.
+ */
+MUST_CHECK int wire_ask(enum wire_format format, struct bytes nsp, uint64_t id,
+    const struct event *event, struct builder *out);
+
+/*
  * Append the answer to request `id`: `result` is the JSON text of the one argument of the ack
  * (Socket.IO `43id[result]` or its map, plain `[[-id,result]]`).
  */

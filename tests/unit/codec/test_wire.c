@@ -133,6 +133,53 @@ Test(wire, acks)
     builder_reset(&out);
 }
 
+Test(wire, an_event_may_ask_for_an_ack)
+{
+    static const struct {
+        const char *nsp;
+        uint64_t id;
+        const char *json;
+        const char *text;
+    } cases[] = {
+        {"/", 0, "[\"foo\"]", "420[\"foo\"]"},
+        {"/", 65536, "[\"foo\",1]", "4265536[\"foo\",1]"},
+        {"/admin", 12, "[\"bar\"]", "42/admin,12[\"bar\"]"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct event *event = event_of(cases[i].json);
+        struct builder out = {0};
+        uint8_t first;
+        cr_expect_eq(wire_ask(WIRE_SIO, bytes_str(cases[i].nsp), cases[i].id, event, &out), 0);
+        struct bytes rest = builder_bytes(&out);
+        struct bytes payload = take_frame(&rest, &first);
+        cr_expect_eq(first, TEXT);
+        cr_expect_eq(rest.len, 0);
+        cr_expect(bytes_eq_str(payload, cases[i].text), "%.*s", (int)payload.len, payload.at);
+        builder_reset(&out);
+        event_unref(event);
+    }
+    static const char packed[] = "\x92\xa1"
+                                 "e\xc4\x01\x01";
+    struct event *event;
+    struct builder out = {0};
+    uint8_t first;
+    cr_assert_eq(event_from_msgpack(bytes_of(packed, sizeof(packed) - 1), 0, &event), 0);
+    cr_expect_eq(wire_ask(WIRE_JSON, BYTES("/"), 7, event, &out), STATUS_UNSUPPORTED);
+    cr_expect_eq(wire_ask(WIRE_SIO_BATCH, BYTES("/"), 7, event, &out), 0);
+    struct bytes rest = builder_bytes(&out);
+    cr_expect(
+        bytes_eq_str(take_frame(&rest, &first), "451-7[\"e\",{\"_placeholder\":true,\"num\":0}]"));
+    cr_expect(bytes_eq_str(take_frame(&rest, &first), "\x01"));
+    builder_clear(&out);
+    cr_expect_eq(wire_ask(WIRE_SIO_MSGPACK, BYTES("/"), 7, event, &out), 0);
+    rest = builder_bytes(&out);
+    cr_expect(bytes_eq(take_frame(&rest, &first), BYTES("\x84\xa4type\x02\xa2id\x07\xa4"
+                                                        "data\x92\xa1"
+                                                        "e\xc4\x01\x01\xa3nsp\xa1/")));
+    builder_reset(&out);
+    event_unref(event);
+}
+
 Test(wire, binary_is_attached_or_becomes_text)
 {
     static const char packed[] = "\x94\xa3"

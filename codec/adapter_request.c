@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * adapter_request - reading requests, then writing Peal's own, then answers.
+ */
+#include "codec/adapter_request.h"
+
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "codec/mp.h"
+
+/* Reading. */
+
+int adapter_request_take(struct bytes payload, struct buf **ret_packed)
+{
+    struct buf *packed;
+    if (payload.len > 0 && payload.at[0] == '{') {
+        struct builder out = {0};
+        int status = mp_from_json(payload, NULL, 0, &out);
+        packed = builder_finish(&out);
+        if (status < 0) {
+            buf_unref(packed);
+            return status;
+        }
+    } else {
+        packed = buf_new(payload);
+    }
+    if (packed == NULL) {
+        return STATUS_NOMEM;
+    }
+    *ret_packed = packed;
+    return 0;
+}
+
+static int read_type(struct bytes field, enum adapter_request_type *ret_type)
+{
+    struct mp_reader reader = {.rest = field};
+    uint64_t type;
+    if (mp_u64(&reader, &type) < 0 || type >= ADAPTER_REQUEST_TYPES) {
+        return STATUS_INVALID;
+    }
+    *ret_type = (enum adapter_request_type)type;
+    return 0;
+}
+
+/* Text, or nothing. */
+static int read_text(struct bytes field, struct bytes *ret_text)
+{
+    struct mp_reader reader = {.rest = field};
+    struct mp_value value;
+    if (mp_next(&reader, &value) < 0 ||
+        (value.type != MP_NIL && !adapter_fields_is_text(value.type))) {
+        return STATUS_INVALID;
+    }
+    *ret_text = value.type == MP_NIL ? bytes_of(NULL, 0) : value.bytes;
+    return 0;
+}
+
+/* A string or a number, kept as it is; nil is none. */
+static int read_id(struct bytes field, struct bytes *ret_id)
+{
+    struct mp_reader reader = {.rest = field};
+    struct mp_value value;
+    int status = mp_next(&reader, &value);
+    if (status < 0 || value.type == MP_NIL) {
+        return status;
+    }
+    if (field.len > ADAPTER_ID_MAX ||
+        (value.type != MP_STR && value.type != MP_UINT && value.type != MP_INT)) {
+        return STATUS_INVALID;
+    }
+    *ret_id = field;
+    return 0;
+}
+
+/* What the members say besides the request itself: which of them mean something, its type tells. */
+struct fields {
+    struct bytes options;
+    struct bytes rooms;
+    struct bytes room;
+    struct bytes packet;
+};
+
+static int read_field(
+    struct bytes key, struct bytes value, struct adapter_request *request, struct fields *fields)
+{
+    if (bytes_eq_str(key, "type")) {
+        return read_type(value, &request->type);
+    }
+    if (bytes_eq_str(key, "uid")) {
+        return read_text(value, &request->uid);
+    }
+    if (bytes_eq_str(key, "requestId")) {
+        return read_id(value, &request->id);
+    }
+    if (bytes_eq_str(key, "sid")) {
+        return read_text(value, &request->sid);
+    }
+    if (bytes_eq_str(key, "close")) {
+        request->close = bytes_eq(value, BYTES("\xc3"));
+    } else if (bytes_eq_str(key, "opts")) {
+        fields->options = bytes_eq(value, BYTES("\xc0")) ? bytes_of(NULL, 0) : value;
+    } else if (bytes_eq_str(key, "rooms")) {
+        fields->rooms = value;
+    } else if (bytes_eq_str(key, "room")) {
+        fields->room = value;
+    } else if (bytes_eq_str(key, "packet")) {
+        fields->packet = value;
+    }
+    return 0;
+}
+
+/* An optional list. */
+static int read_names(struct bytes field, struct adapter_names *ret_names)
+{
+    return field.len > 0 ? adapter_fields_names(field, ret_names) : 0;
+}
+
+/* The one room of the old form, text or a number. */
+static int read_room(struct bytes field, struct adapter_names *ret_names)
+{
+    struct mp_reader reader = {.rest = field};
+    struct mp_value value;
+    if (mp_next(&reader, &value) < 0 ||
+        (!adapter_fields_is_text(value.type) && value.type != MP_UINT && value.type != MP_INT)) {
+        return STATUS_INVALID;
+    }
+    *ret_names = (struct adapter_names){.count = 1, .reader = {.rest = field}};
+    return 0;
+}
+
+/* Whom a change is about: options, or (the old form) one socket. */
+static int read_change(const struct fields *fields, struct adapter_request *request)
+{
+    bool old = fields->options.len == 0;
+    if (old && request->sid.len == 0) {
+        return STATUS_INVALID;
+    }
+    if (!old) {
+        request->sid = bytes_of(NULL, 0);
+    }
+    int status = old ? 0 : adapter_fields_options(fields->options, &request->options);
+    if (status < 0 || request->type == ADAPTER_DISCONNECT) {
+        return status;
+    }
+    return old ? read_room(fields->room, &request->targets)
+               : read_names(fields->rooms, &request->targets);
+}
+
+/* A question: it can be answered, and says what it is about. */
+static int read_question(const struct fields *fields, struct adapter_request *request)
+{
+    request->sid = bytes_of(NULL, 0);
+    if (request->id.len == 0 || fields->options.len == 0) {
+        return STATUS_INVALID;
+    }
+    int status = adapter_fields_options(fields->options, &request->options);
+    if (status < 0 || request->type == ADAPTER_FETCH) {
+        return status;
+    }
+    return fields->packet.len > 0 ? adapter_fields_packet(fields->packet, &request->packet)
+                                  : STATUS_INVALID;
+}
+
+static int complete(const struct fields *fields, struct adapter_request *request)
+{
+    switch (request->type) {
+    case ADAPTER_JOIN:
+    case ADAPTER_LEAVE:
+    case ADAPTER_DISCONNECT:
+        return read_change(fields, request);
+    case ADAPTER_FETCH:
+    case ADAPTER_BROADCAST_ACK:
+        return read_question(fields, request);
+    case ADAPTER_SOCKETS:
+    case ADAPTER_ALL_ROOMS:
+        request->sid = bytes_of(NULL, 0);
+        return request->id.len > 0 ? read_names(fields->rooms, &request->options.rooms)
+                                   : STATUS_INVALID;
+    case ADAPTER_SERVER_EMIT:
+        return 0;
+    case ADAPTER_REQUEST_TYPES:
+    case ADAPTER_CLIENT_ACK:
+        break;
+    }
+    return STATUS_INVALID;
+}
+
+int adapter_request_decode(struct bytes packed, struct adapter_request *ret_request)
+{
+    struct mp_reader reader = {.rest = packed};
+    struct adapter_request request = {.type = ADAPTER_REQUEST_TYPES};
+    struct fields fields = {0};
+    uint32_t pairs;
+    int status = mp_check(packed, ADAPTER_DEPTH_MAX, NULL);
+    status = status < 0 ? status : mp_map(&reader, &pairs);
+    for (; status == 0 && pairs > 0; pairs--) {
+        struct bytes key;
+        struct bytes value;
+        status = adapter_fields_next(&reader, &key, &value);
+        if (status == 0) {
+            status = read_field(key, value, &request, &fields);
+        }
+    }
+    status = status < 0 ? status : complete(&fields, &request);
+    if (status == 0) {
+        *ret_request = request;
+    }
+    return status;
+}
+
+/* Peal's own requests. */
+
+void adapter_change_write(const struct adapter_change *change, struct builder *out)
+{
+    builder_str(out, "{\"uid\":");
+    json_scan_write_string(out, change->uid);
+    builder_printf(out, ",\"type\":%u,\"opts\":{\"rooms\":[", (unsigned)change->type);
+    json_scan_write_string(out, change->room);
+    builder_str(out, "],\"except\":[]}");
+    if (change->type == ADAPTER_DISCONNECT) {
+        builder_str(out, ",\"close\":true}");
+        return;
+    }
+    builder_str(out, ",\"rooms\":[");
+    for (uint32_t i = 0; i < change->target_count; i++) {
+        builder_str(out, i > 0 ? "," : "");
+        json_scan_write_string(out, buf_bytes(change->targets[i]));
+    }
+    builder_str(out, "]}");
+}
+
+/* Answers. */
+
+static int write_id(struct bytes id, struct builder *out)
+{
+    builder_str(out, "\"requestId\":");
+    return mp_to_json(id, NULL, out);
+}
+
+static int conclude(int status, const struct builder *out)
+{
+    return status == 0 && builder_failed(out) ? STATUS_TOO_LARGE : status;
+}
+
+int adapter_answer_list(
+    struct bytes id, const char *key, struct bytes elements, struct builder *out)
+{
+    builder_byte(out, '{');
+    int status = write_id(id, out);
+    builder_printf(out, ",\"%s\":[", key);
+    builder_add(out, elements);
+    builder_str(out, "]}");
+    return conclude(status, out);
+}
+
+int adapter_answer_done(struct bytes id, struct builder *out)
+{
+    builder_byte(out, '{');
+    int status = write_id(id, out);
+    builder_byte(out, '}');
+    return conclude(status, out);
+}
+
+int adapter_answer_server(struct bytes id, struct builder *out)
+{
+    builder_printf(out, "{\"type\":%u,", (unsigned)ADAPTER_SERVER_EMIT);
+    int status = write_id(id, out);
+    builder_str(out, ",\"data\":null}");
+    return conclude(status, out);
+}
+
+int adapter_answer_count(struct bytes id, uint32_t count, struct builder *out)
+{
+    builder_printf(out, "{\"type\":%u,", (unsigned)ADAPTER_CLIENT_COUNT);
+    int status = write_id(id, out);
+    builder_printf(out, ",\"clientCount\":%u}", (unsigned)count);
+    return conclude(status, out);
+}
+
+int adapter_answer_ack(struct bytes id, struct bytes ack, struct builder *out)
+{
+    mp_pack_map(out, 3);
+    mp_pack_str(out, BYTES("type"));
+    mp_pack_u64(out, ADAPTER_CLIENT_ACK);
+    mp_pack_str(out, BYTES("requestId"));
+    builder_add(out, id);
+    mp_pack_str(out, BYTES("packet"));
+    builder_add(out, ack);
+    return conclude(0, out);
+}
+
+static void write_fact(struct builder *out, const char *name, struct bytes value)
+{
+    if (value.len > 0) {
+        builder_printf(out, ",\"%s\":", name);
+        json_scan_write_string(out, value);
+    }
+}
+
+void adapter_socket_begin(const struct adapter_socket *socket, struct builder *out)
+{
+    builder_str(out, "{\"id\":");
+    json_scan_write_string(out, socket->sid);
+    builder_str(
+        out, ",\"handshake\":{\"headers\":{},\"query\":{},\"auth\":{}},\"data\":{\"userId\":");
+    json_scan_write_string(out, socket->user);
+    write_fact(out, "userName", socket->name);
+    write_fact(out, "role", socket->role);
+    write_fact(out, "tenant", socket->tenant);
+    builder_str(out, "},\"rooms\":[");
+    json_scan_write_string(out, socket->sid);
+}
+
+void adapter_socket_room(struct bytes room, struct builder *out)
+{
+    builder_byte(out, ',');
+    json_scan_write_string(out, room);
+}
+
+void adapter_socket_end(struct builder *out)
+{
+    builder_str(out, "]}");
+}

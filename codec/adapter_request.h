@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * adapter_request - what the nodes of a Socket.IO cluster ask of each other, and the answers, as
+ * the classic Redis adapter writes them.
+ *
+ * A request is JSON text when it begins with `{`, MessagePack otherwise; it is turned into the
+ * latter first, so that there is one decoder and what it hands out are slices of one text. Answers
+ * are JSON, but for the ack of a client, which is MessagePack. What is missing, too much or of
+ * another shape is refused, as whoever asked for every socket would have said so.
+ */
+#ifndef CODEC_ADAPTER_REQUEST_H
+#define CODEC_ADAPTER_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "codec/adapter_fields.h"
+#include "codec/base/buf.h"
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+
+/* The number on the wire is the value. */
+enum adapter_request_type {
+    ADAPTER_SOCKETS, /* which sockets are in the rooms? */
+    ADAPTER_ALL_ROOMS, /* which rooms are there? */
+    ADAPTER_JOIN, /* sockets join rooms; no answer unless in the old form, as the next two */
+    ADAPTER_LEAVE,
+    ADAPTER_DISCONNECT,
+    ADAPTER_FETCH, /* what is known of the sockets? */
+    ADAPTER_SERVER_EMIT, /* an event for the other servers */
+    ADAPTER_BROADCAST_ACK, /* a broadcast that clients are to acknowledge */
+    ADAPTER_REQUEST_TYPES,
+    ADAPTER_CLIENT_COUNT = ADAPTER_REQUEST_TYPES, /* answers to the last: how many were asked, */
+    ADAPTER_CLIENT_ACK, /* and what one of them said */
+};
+
+enum { ADAPTER_ID_MAX = 128 };
+
+/* A request; all slices point into its MessagePack. */
+struct adapter_request {
+    enum adapter_request_type type;
+    struct bytes uid; /* of the asking node; empty: an emitter's */
+    struct bytes
+        id; /* the request's, a MessagePack value of at most ADAPTER_ID_MAX bytes, or empty */
+    struct bytes sid; /* old form: this socket alone, which answers; else empty */
+    struct adapter_options options; /* whom it is about */
+    struct adapter_names targets; /* JOIN and LEAVE: the rooms */
+    bool close; /* DISCONNECT: end the whole connection */
+    struct adapter_packet packet; /* BROADCAST_ACK */
+};
+
+/*
+ * Give the MessagePack of a request (a copy, or transcoded JSON). STATUS_INVALID, STATUS_UTF8,
+ * STATUS_TOO_LARGE, STATUS_NOMEM.
+ */
+MUST_CHECK int adapter_request_take(struct bytes payload, struct buf **ret_packed);
+
+/* Decode what adapter_request_take gave. STATUS_INVALID, STATUS_UTF8, STATUS_TOO_LARGE (nesting).
+ */
+MUST_CHECK int adapter_request_decode(struct bytes packed, struct adapter_request *ret_request);
+
+/* A change that Peal asks of the other nodes: JOIN, LEAVE or DISCONNECT. */
+struct adapter_change {
+    enum adapter_request_type type;
+    struct bytes uid;
+    struct bytes room; /* whose sockets */
+    struct buf *const *targets;
+    uint32_t target_count;
+};
+
+/* Append the request: JSON, DISCONNECT with `close`. */
+void adapter_change_write(const struct adapter_change *change, struct builder *out);
+
+/* Append {"requestId":id,key:[elements]}; `id` as decoded. STATUS_TOO_LARGE, as the following. */
+MUST_CHECK int adapter_answer_list(
+    struct bytes id, const char *key, struct bytes elements, struct builder *out);
+
+/* Append {"requestId":id}: the old form has been carried out. */
+MUST_CHECK int adapter_answer_done(struct bytes id, struct builder *out);
+
+/* Append the answer to a SERVER_EMIT of a node that has nothing to say: null. */
+MUST_CHECK int adapter_answer_server(struct bytes id, struct builder *out);
+
+/* Append how many clients were asked for an ack. */
+MUST_CHECK int adapter_answer_count(struct bytes id, uint32_t count, struct builder *out);
+
+/* Append the ack of a client, a MessagePack value. */
+MUST_CHECK int adapter_answer_ack(struct bytes id, struct bytes ack, struct builder *out);
+
+/* What is told of a socket besides its rooms; members may be empty. */
+struct adapter_socket {
+    struct bytes sid;
+    struct bytes user;
+    struct bytes name;
+    struct bytes role;
+    struct bytes tenant;
+};
+
+/*
+ * Append an element of the answer to FETCH in three steps: the socket, with a handshake of which
+ * nothing is kept (and so no token), its rooms, its end.
+ */
+void adapter_socket_begin(const struct adapter_socket *socket, struct builder *out);
+void adapter_socket_room(struct bytes room, struct builder *out);
+void adapter_socket_end(struct builder *out);
+
+#endif
