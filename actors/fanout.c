@@ -5,6 +5,7 @@
 #include "actors/fanout.h"
 
 #include "actors/behaviours.h"
+#include "actors/fanout_ask.h"
 #include "actors/fanout_proto.h"
 #include "actors/room_proto.h"
 #include "actors/sequencer_proto.h"
@@ -61,6 +62,7 @@ struct fanout *fanout_start(struct shard *shard, struct bytes nsp)
     list_init(&fanout->due);
     list_init(&fanout->waiting);
     timer_init(&fanout->tick, on_tick);
+    list_init(&fanout->asks);
     fanout->everyone = leaf_create(fanout, bytes_of(NULL, 0));
     list_append(&shard->fanouts, &fanout->shard_link);
     actor_start(&fanout->actor, &fanout_behaviour, shard->sched);
@@ -77,6 +79,7 @@ static void free_fanout(struct actor *actor)
 {
     struct fanout *fanout = (struct fanout *)(void *)actor;
     timer_cancel(sched_timers(fanout->shard->sched), &fanout->tick);
+    fanout_ask_finish(fanout);
     size_t cursor = 0;
     for (struct leaf *leaf; (leaf = map_next(&fanout->leaves, &cursor)) != NULL;) {
         leaf_destroy(leaf);
@@ -318,8 +321,9 @@ static struct chunk *direct_chunk(
     return direct->chunks[format];
 }
 
-static void deliver_direct(struct fanout *fanout, struct socket *socket, struct direct *direct)
+static void deliver_direct(struct fanout *fanout, struct socket *socket, void *context)
 {
+    struct direct *direct = context;
     struct shard *shard = fanout->shard;
     if (socket->sent_through >= direct->broadcast->number || socket->closing) {
         return; /* an exception, or reached by another name already */
@@ -338,17 +342,14 @@ static void deliver_direct(struct fanout *fanout, struct socket *socket, struct 
     shard->stats.deliveries++;
 }
 
-/* The sockets that a name stands for in the registry: a sid's, or all of a user's here. */
-typedef void (*visit_fn)(struct fanout *fanout, struct socket *socket, struct direct *direct);
-
-static bool visit_name(
-    struct fanout *fanout, struct bytes name, visit_fn visit, struct direct *direct)
+bool fanout_visit_name(
+    struct fanout *fanout, struct bytes name, fanout_visit_fn visit, void *context)
 {
     struct socket *socket =
         name.len == SOCKET_SID_LEN ? map_get(&fanout->shard->sockets, name) : NULL;
     if (socket != NULL) {
         if (socket->fanout == fanout) {
-            visit(fanout, socket, direct);
+            visit(fanout, socket, context);
         }
         return true;
     }
@@ -363,22 +364,22 @@ static bool visit_name(
         list_for_each (link, &user->sockets) {
             socket = container_of(link, struct socket, user_link);
             if (socket->fanout == fanout) {
-                visit(fanout, socket, direct);
+                visit(fanout, socket, context);
             }
         }
     }
     return true;
 }
 
-static void exclude(struct fanout *fanout, struct socket *socket, struct direct *direct)
+static void exclude(struct fanout *fanout, struct socket *socket, void *context)
 {
-    (void)direct;
+    (void)context;
     fanout_catch_up(fanout, socket); /* sent_through = seen, which is this broadcast's number */
 }
 
 static void exclude_name(struct fanout *fanout, struct bytes name)
 {
-    if (visit_name(fanout, name, exclude, NULL)) {
+    if (fanout_visit_name(fanout, name, exclude, NULL)) {
         return;
     }
     struct leaf *leaf = map_get(&fanout->leaves, name);
@@ -402,7 +403,7 @@ static void deliver(struct fanout *fanout, const struct broadcast *broadcast)
     }
     const struct bytes *rooms = broadcast_rooms(broadcast);
     for (uint32_t i = 0; i < broadcast->room_count; i++) {
-        visit_name(fanout, rooms[i], deliver_direct, &direct);
+        fanout_visit_name(fanout, rooms[i], deliver_direct, &direct);
     }
     for (uint32_t i = 0; i < broadcast->room_count; i++) {
         struct leaf *leaf = map_get(&fanout->leaves, rooms[i]);
@@ -435,4 +436,15 @@ static void on_bus_event(struct fanout *fanout, struct fanout_bus_event *msg)
 static void drop_bus_event(struct fanout_bus_event *msg)
 {
     broadcast_unref(msg->broadcast);
+}
+
+static void on_ask(struct fanout *fanout, struct fanout_ask *msg)
+{
+    fanout_ask_answer(fanout, msg);
+}
+
+static void drop_ask(struct fanout_ask *msg)
+{
+    buf_unref(msg->request);
+    buf_unref(msg->picked);
 }

@@ -19,6 +19,7 @@
 #include "actors/core/timer.h"
 #include "actors/leaf.h"
 #include "actors/shard.h"
+#include "codec/base/buf.h"
 #include "codec/base/list.h"
 #include "codec/base/map.h"
 
@@ -36,6 +37,9 @@ struct fanout {
     uint64_t seen; /* number of the last broadcast */
     uint64_t ahead; /* no socket's sent_through is above it, but by a flush of one of its leaves */
     struct timer tick;
+    struct list asks; /* fanout_ask.link: broadcasts that clients have not all acknowledged */
+    uint32_t ask_count;
+    uint64_t ask_id; /* of the last one */
     uint32_t nsp_len;
     char nsp_at[];
 };
@@ -75,5 +79,18 @@ void fanout_catch_up(struct fanout *fanout, struct socket *socket);
 
 /* Flush the leaves that are due; at the end of each turn. */
 void fanout_flush(struct fanout *fanout);
+
+typedef void (*fanout_visit_fn)(struct fanout *fanout, struct socket *socket, void *context);
+
+/*
+ * Visit the sockets that a name stands for in the registry: a sid's, or all of a user's here.
+ * Returns whether it is such a name. The members of a room of that name are not visited.
+ */
+bool fanout_visit_name(
+    struct fanout *fanout, struct bytes name, fanout_visit_fn visit, void *context);
+
+/* A client has acknowledged: `args` is the JSON array of its answer to `id`. */
+void fanout_acked(struct socket *socket, uint64_t id, struct bytes args,
+    struct buf *const *attachments, unsigned attachment_count);
 
 #endif

@@ -23,9 +23,24 @@ struct fanout_bus_event {
     struct broadcast *broadcast;
 };
 
+/*
+ * A request of another node. Without `picked` the fan-out finds the sockets that it is about; it
+ * carries it out for some of them, and answers with sequencer_part, which says where to go on: the
+ * sequencer then asks again. So no request holds a shard for long, and one at a time is under way.
+ */
+struct fanout_ask {
+    struct msg base;
+    struct actor_ref reply_to; /* the sequencer */
+    struct buf *request; /* MessagePack that adapter_request_decode accepted */
+    uint32_t serial; /* returned in the answer */
+    uint32_t next;
+    struct buf *picked; /* sids, or NULL */
+};
+
 #define FANOUT_PROTOCOL(X, A, a)                                                                   \
     X(A, a, EVENT, event, NORMAL, REF, OWNS, "deliver to the sockets of this shard")               \
-    X(A, a, BUS_EVENT, bus_event, SHED, REF, OWNS, "the same, from another node or an emitter")
+    X(A, a, BUS_EVENT, bus_event, SHED, REF, OWNS, "the same, from another node or an emitter")    \
+    X(A, a, ASK, ask, CONTROL, REF, OWNS, "carry out a slice of a request of another node")
 PROTOCOL_DECLARE(FANOUT, fanout)
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Order of this file: life, sending, interest, publishing, the bus.
+ * Order of this file: life, sending, interest, publishing, requests, the bus.
  *
  * Interest is kept per channel: which shards have members of the room, whether the bus has
  * confirmed its channel, and which rooms wait to be told so. Names (users, sids) have an entry only
@@ -10,12 +10,9 @@
 #include "actors/bus.h"
 #include "actors/fanout_proto.h"
 #include "actors/room_proto.h"
-#include "actors/sequencer_proto.h"
-#include "actors/shard.h"
+#include "actors/sequencer_actor.h"
 #include "actors/wire_name.h"
 #include "codec/adapter_wire.h"
-#include "codec/base/buf.h"
-#include "codec/base/map.h"
 #include "codec/base/mem.h"
 
 enum { CHANNEL_MAX = 1024, PUBLISH_TIMEOUT_MS = 5000 };
@@ -26,25 +23,6 @@ struct waiter {
     struct actor_ref room;
     uint32_t shard;
     uint32_t serial;
-};
-
-struct interest {
-    uint64_t shards; /* bit per shard with members */
-    uint32_t names; /* users or sids of this name: 0 or 1 */
-    bool confirmed;
-    struct list waiters;
-    struct buf *name;
-};
-
-struct sequencer {
-    struct actor actor;
-    struct buf *nsp;
-    uint64_t number; /* of the last broadcast */
-    struct actor_ref fanouts[SHARD_MAX];
-    struct map interests; /* struct interest by wire name */
-    struct bus_link *link; /* subscribes; NULL on a single node, as `sender` */
-    struct bus_link *sender; /* publishes: a subscribed connection cannot */
-    bool namespace_confirmed;
 };
 
 static void free_sequencer(struct actor *actor);
@@ -113,6 +91,15 @@ static void subscribe(struct sequencer *sequencer, struct bytes room, bool on)
     builder_reset(&out);
 }
 
+/* Who waits for answers counts the subscribers of this channel: each of them has to answer. */
+static void subscribe_requests(struct sequencer *sequencer)
+{
+    struct builder out = {0};
+    sequencer_requests_channel(sequencer, &out);
+    shard_of(&sequencer->actor)->bus->ops->subscribe(sequencer->link, builder_bytes(&out));
+    builder_reset(&out);
+}
+
 static struct actor *spawn_sequencer(struct sched *sched, struct bytes key)
 {
     struct shard *shard = sched_user(sched);
@@ -120,11 +107,13 @@ static struct actor *spawn_sequencer(struct sched *sched, struct bytes key)
     sequencer->nsp = buf_new(key);
     CHECK(sequencer->nsp != NULL);
     map_init(&sequencer->interests, interest_key);
+    sequencer_requests_init(sequencer);
     actor_start(&sequencer->actor, &sequencer_behaviour, sched);
     if (shard->bus != NULL) {
         sequencer->link = shard->bus->ops->open(shard->bus, "sequencer", &bus_events, sequencer);
         sequencer->sender = shard->bus->ops->open(shard->bus, "publisher", &no_events, sequencer);
         subscribe(sequencer, bytes_of(NULL, 0), true);
+        subscribe_requests(sequencer);
     }
     return &sequencer->actor;
 }
@@ -159,6 +148,7 @@ static void free_sequencer(struct actor *actor)
         free_interest(interest);
     }
     map_finish(&sequencer->interests);
+    sequencer_requests_finish(sequencer);
     buf_unref(sequencer->nsp);
     mem_free(sequencer);
 }
@@ -286,8 +276,7 @@ static void release_waiters(struct sequencer *sequencer, struct interest *intere
 
 /* Publishing. */
 
-/* The shards that may have sockets for `name`, as bits. */
-static uint64_t shards_of_name(struct sequencer *sequencer, struct bytes name)
+uint64_t sequencer_shards_of_name(struct sequencer *sequencer, struct bytes name)
 {
     struct actor_system *system = sched_system(sequencer->actor.sched);
     uint64_t shards = 0;
@@ -313,7 +302,7 @@ static uint64_t shards_of(struct sequencer *sequencer, const struct broadcast *b
     }
     uint64_t shards = 0;
     for (uint32_t i = 0; i < broadcast->room_count; i++) {
-        shards |= shards_of_name(sequencer, broadcast_rooms(broadcast)[i]);
+        shards |= sequencer_shards_of_name(sequencer, broadcast_rooms(broadcast)[i]);
     }
     return shards;
 }
@@ -373,6 +362,17 @@ static unsigned from_bus_flags(unsigned flags)
     return found;
 }
 
+void sequencer_bus_publish(struct sequencer *sequencer, struct bytes channel, struct bytes payload)
+{
+    if (sequencer->sender == NULL) {
+        return;
+    }
+    const struct bytes argv[] = {BYTES("PUBLISH"), channel, payload};
+    shard_of(&sequencer->actor)
+        ->bus->ops->command(
+            sequencer->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, NULL, NULL);
+}
+
 static void publish_on_bus(struct sequencer *sequencer, const struct broadcast *broadcast)
 {
     struct shard *shard = shard_of(&sequencer->actor);
@@ -390,10 +390,7 @@ static void publish_on_bus(struct sequencer *sequencer, const struct broadcast *
     struct builder payload = {0};
     adapter_emit_channel(&emit, bytes_str(shard->config->adapter_key), &channel);
     if (adapter_broadcast_encode(&emit, &payload) == 0 && !builder_failed(&channel)) {
-        const struct bytes argv[] = {
-            BYTES("PUBLISH"), builder_bytes(&channel), builder_bytes(&payload)};
-        shard->bus->ops->command(
-            sequencer->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, NULL, NULL);
+        sequencer_bus_publish(sequencer, builder_bytes(&channel), builder_bytes(&payload));
     }
     builder_reset(&channel);
     builder_reset(&payload);
@@ -409,6 +406,26 @@ static void on_publish(struct sequencer *sequencer, struct sequencer_publish *ms
     deliver(sequencer, broadcast, false);
 }
 
+/* Requests, of other nodes and to them. */
+
+static void on_request(struct sequencer *sequencer, struct sequencer_request *msg)
+{
+    struct builder channel = {0};
+    sequencer_requests_channel(sequencer, &channel);
+    sequencer_bus_publish(sequencer, builder_bytes(&channel), buf_bytes(msg->payload));
+    builder_reset(&channel);
+}
+
+static void on_part(struct sequencer *sequencer, struct sequencer_part *msg)
+{
+    sequencer_requests_part(sequencer, msg);
+}
+
+static void on_acked(struct sequencer *sequencer, struct sequencer_acked *msg)
+{
+    sequencer_requests_acked(sequencer, msg);
+}
+
 /* The bus. */
 
 static void on_bus_up(void *context)
@@ -420,7 +437,6 @@ static void on_bus_up(void *context)
 static void on_bus_down(void *context)
 {
     struct sequencer *sequencer = context;
-    sequencer->namespace_confirmed = false;
     size_t cursor = 0;
     for (struct interest *interest;
          (interest = map_next(&sequencer->interests, &cursor)) != NULL;) {
@@ -439,11 +455,8 @@ static void on_bus_subscribed(void *context, struct bytes channel)
     if (adapter_channel_parse(bytes_str(config->adapter_key), channel, &kind, &nsp, &room) != 0) {
         return;
     }
-    if (room.len == 0) {
-        sequencer->namespace_confirmed = true;
-        return;
-    }
-    struct interest *interest = map_get(&sequencer->interests, room);
+    struct interest *interest =
+        kind == ADAPTER_BROADCAST ? map_get(&sequencer->interests, room) : NULL;
     if (interest != NULL) {
         interest->confirmed = true;
         release_waiters(sequencer, interest);
@@ -486,15 +499,35 @@ static struct broadcast *from_adapter(struct adapter_broadcast *message, struct 
     return broadcast;
 }
 
-static void on_bus_message(void *context, struct bytes channel, struct bytes payload)
+/*
+ * Whether `message`, which came on the channel of `room`, comes on the channel of another of its
+ * rooms as well, where it is delivered. Some emitters publish once for each room, and name all
+ * rooms each time; of the channels subscribed here the first one counts. (Others use the
+ * namespace's.)
+ */
+static bool is_repeat(
+    struct sequencer *sequencer, const struct adapter_broadcast *message, struct bytes room)
 {
-    struct sequencer *sequencer = context;
+    struct adapter_names rooms = message->rooms;
+    struct bytes name;
+    bool earlier = false;
+    while (room.len > 0 && adapter_names_next(&rooms, &name)) {
+        if (bytes_eq(name, room)) {
+            return earlier;
+        }
+        const struct interest *interest = map_get(&sequencer->interests, name);
+        earlier = earlier || (interest != NULL && interest->confirmed);
+    }
+    return false;
+}
+
+static void take_broadcast(struct sequencer *sequencer, struct bytes room, struct bytes payload)
+{
     struct shard *shard = shard_of(&sequencer->actor);
     struct adapter_broadcast message;
-    (void)channel; /* delivery follows the message's rooms, not the channel (wire 4.1) */
     if (adapter_broadcast_decode(payload, &message) != 0 ||
         bytes_eq(message.uid, bytes_str(shard->config->node)) ||
-        !bytes_eq(message.nsp, buf_bytes(sequencer->nsp))) {
+        !bytes_eq(message.nsp, buf_bytes(sequencer->nsp)) || is_repeat(sequencer, &message, room)) {
         return;
     }
     struct event *event;
@@ -507,6 +540,23 @@ static void on_bus_message(void *context, struct bytes channel, struct bytes pay
         return;
     }
     deliver(sequencer, broadcast, true);
+}
+
+static void on_bus_message(void *context, struct bytes channel, struct bytes payload)
+{
+    struct sequencer *sequencer = context;
+    const struct actor_config *config = shard_of(&sequencer->actor)->config;
+    enum adapter_channel kind;
+    struct bytes nsp;
+    struct bytes room;
+    if (adapter_channel_parse(bytes_str(config->adapter_key), channel, &kind, &nsp, &room) != 0) {
+        return;
+    }
+    if (kind == ADAPTER_REQUEST) {
+        sequencer_requests_take(sequencer, payload);
+    } else {
+        take_broadcast(sequencer, room, payload); /* to its rooms, not the channel's (wire 4.1) */
+    }
 }
 
 /* What undelivered messages own. */
@@ -552,6 +602,29 @@ static void drop_name(struct sequencer_name *msg)
 static struct bytes key_name(const struct sequencer_name *msg)
 {
     return buf_bytes(msg->nsp);
+}
+
+static void drop_request(struct sequencer_request *msg)
+{
+    buf_unref(msg->nsp);
+    buf_unref(msg->payload);
+}
+
+static struct bytes key_request(const struct sequencer_request *msg)
+{
+    return buf_bytes(msg->nsp);
+}
+
+static void drop_part(struct sequencer_part *msg)
+{
+    buf_unref(msg->picked);
+    buf_unref(msg->text);
+}
+
+static void drop_acked(struct sequencer_acked *msg)
+{
+    buf_unref(msg->id);
+    buf_unref(msg->ack);
 }
 
 static void drop_close(struct sequencer_close *msg)

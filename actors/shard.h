@@ -71,6 +71,11 @@ struct actor_config {
     uint32_t dead_max; /* entries of the dead letters */
     uint32_t read_count; /* stream entries read at once */
     uint32_t message_bytes; /* told in hub:ready */
+    uint32_t requests_waiting; /* of other nodes, in a namespace */
+    uint32_t request_bytes;
+    uint32_t answer_bytes;
+    uint32_t asks; /* broadcasts of a namespace that clients of a shard have to acknowledge */
+    uint32_t ack_ms; /* the longest time for that */
     bool relay_unknown; /* unknown client events go to the room they name */
     struct notification_limits posts; /* what backends may post */
 
@@ -109,6 +114,9 @@ struct shard_stats {
     uint64_t refused; /* appends refused at an outbox's cap */
     uint64_t volatile_dropped;
     uint64_t unmatched; /* emits that matched no socket of the node */
+    uint64_t requests; /* of other nodes, carried out */
+    uint64_t requests_refused; /* not understood, too many, or the answer too large */
+    uint64_t joins_refused; /* of sockets, asked for by backends: bad names, too many rooms */
     uint64_t rate_limited;
     uint64_t http_refused; /* requests that no handler saw: bad heads, routes, bodies, deadlines */
     uint64_t stored; /* notifications */

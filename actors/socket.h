@@ -34,6 +34,8 @@ struct socket_ops {
      * the turn. Calling it again does nothing.
      */
     void (*disconnect)(struct socket *socket, enum close_reason reason);
+    /* The same for all sockets of its session, and then the connection. */
+    void (*end)(struct socket *socket, enum close_reason reason);
     /* Stop, or go on, reading from the connection (back-pressure). */
     void (*pause)(struct socket *socket, bool paused);
 };
@@ -63,6 +65,7 @@ struct socket {
     bool expiry_told; /* the client knows that its token ends soon */
     bool counted; /* among its tenant's connections */
     bool closing; /* disconnect was called: nothing is sent any more */
+    bool picked; /* within one call: among those that a request is about */
     char sid[SOCKET_SID_LEN];
 };
 

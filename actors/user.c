@@ -356,13 +356,13 @@ static void on_position(struct user *user, struct user_position *msg)
 
 static void on_admin(struct user *user, struct user_admin *msg)
 {
-    if (msg->what != USER_ADMIN_DISCONNECT) {
-        user_rooms_admin(user, buf_bytes(msg->room), msg->what == USER_ADMIN_JOIN);
-        return;
-    }
     list_for_each (link, &user->sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
-        socket->ops->disconnect(socket, CLOSE_FORBIDDEN);
+        if (msg->what == USER_ADMIN_DISCONNECT) {
+            socket->ops->disconnect(socket, CLOSE_FORBIDDEN);
+        } else if (!user_rooms_change(socket, buf_bytes(msg->room), msg->what == USER_ADMIN_JOIN)) {
+            socket->shard->stats.joins_refused++;
+        }
     }
 }
 

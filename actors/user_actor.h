@@ -167,7 +167,12 @@ void user_rooms_relay(const struct user_call *call);
 void user_rooms_subscribe(const struct user_call *call);
 void user_rooms_joined(struct user *user, struct user_joined *msg);
 void user_rooms_refused(struct user *user, struct user_refused *msg);
-void user_rooms_admin(struct user *user, struct bytes room, bool join);
+
+/*
+ * A backend, or another node, puts a socket of a user into a room (wire name) or takes it out;
+ * false when the socket is in too many rooms. No rule is asked.
+ */
+bool user_rooms_change(struct socket *socket, struct bytes room, bool join);
 
 /* Tell the rooms in which the user is still typing that it does no more. */
 void user_rooms_hush(struct user *user);

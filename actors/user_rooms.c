@@ -360,18 +360,21 @@ void user_rooms_leave(const struct user_call *call)
     }
 }
 
-void user_rooms_admin(struct user *user, struct bytes room, bool on)
+bool user_rooms_change(struct socket *socket, struct bytes room, bool join)
 {
     const struct room_rules rules = {.send = true};
-    list_for_each (link, &user->sockets) {
-        struct socket *socket = container_of(link, struct socket, user_link);
-        bool member = fanout_membership(socket->fanout, socket, room);
-        if (on && !member) {
-            send_join(user, socket, room, &rules, TOKEN_SILENT);
-        } else if (!on && (member || last_joining(user, socket->id, room) != NULL)) {
-            leave(socket, room, TOKEN_SILENT);
+    struct user *user = socket->user;
+    bool member = fanout_membership(socket->fanout, socket, room);
+    bool joining = user->rare != NULL && last_joining(user, socket->id, room) != NULL;
+    if (!join && (member || joining)) {
+        leave(socket, room, TOKEN_SILENT);
+    } else if (join && !member) {
+        if (socket->membership_count + socket->joins >= socket->shard->config->rooms_per_socket) {
+            return false;
         }
+        send_join(user, socket, room, &rules, TOKEN_SILENT);
     }
+    return true;
 }
 
 /* Messages. */

@@ -2,10 +2,13 @@
 /*
  * What backends do to the connected sockets of a user: rooms, and the end.
  *
- * The message goes to the user's actor of this node; a user who is not connected here has none.
+ * A message goes to the user's actor of this node, if the user is connected here, and a request to
+ * the other nodes, hubs and Socket.IO servers: there it is for the sockets in the user's room.
  */
+#include "actors/sequencer_proto.h"
 #include "actors/user_proto.h"
 #include "actors/wire_name.h"
+#include "codec/adapter_request.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
@@ -14,6 +17,7 @@
 #include "hub/api_handlers.h"
 #include "hub/config.h"
 #include "hub/hub.h"
+#include "hub/hub_settings.h"
 
 enum { BODY_DEPTH = 3, ROOMS_MAX = 128 };
 
@@ -84,12 +88,41 @@ static void tell(struct shard *shard, const struct api_who *who, int what, struc
     msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
 }
 
-static void tell_all(
-    struct shard *shard, const struct api_who *who, int what, const struct room_list *list)
+/* Ask the other nodes for the same, in every namespace. */
+static void tell_others(struct hub_shard *shard, const struct api_who *who,
+    enum adapter_request_type type, const struct room_list *list)
 {
-    for (uint32_t i = 0; i < list->count; i++) {
-        tell(shard, who, what, list->names[i]);
+    const struct config *config = shard->settings->config;
+    char key_at[WIRE_NAME_MAX];
+    char room_at[WIRE_NAME_MAX];
+    struct builder text = {0};
+    adapter_change_write(
+        &(struct adapter_change){
+            .type = type,
+            .uid = bytes_str(shard->shard.config->node),
+            .room = wire_name_user(wire_name_room(who->tenant, who->user, key_at), room_at),
+            .targets = list->names,
+            .target_count = list->count,
+        },
+        &text);
+    struct buf *payload = builder_finish(&text);
+    CHECK(payload != NULL);
+    for (size_t i = 0; i < config->namespace_count; i++) {
+        sequencer_ask(&shard->shard, bytes_str(config->namespaces[i].name), buf_ref(payload));
     }
+    sequencer_ask(&shard->shard, BYTES("/"), payload);
+}
+
+static void tell_all(
+    struct hub_shard *shard, const struct api_who *who, int what, const struct room_list *list)
+{
+    if (list->count == 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < list->count; i++) {
+        tell(&shard->shard, who, what, list->names[i]);
+    }
+    tell_others(shard, who, what == USER_ADMIN_JOIN ? ADAPTER_JOIN : ADAPTER_LEAVE, list);
 }
 
 static void accept_request(struct http_request *request)
@@ -132,7 +165,7 @@ void api_rooms_change(struct http_request *request, void *context)
     } else if (join.count + leave.count == 0) {
         refuse_list(request, STATUS_INVALID, "join");
     } else {
-        struct shard *shard = &api_shard(request)->shard;
+        struct hub_shard *shard = api_shard(request);
         tell_all(shard, &who, USER_ADMIN_LEAVE, &leave);
         tell_all(shard, &who, USER_ADMIN_JOIN, &join);
         accept_request(request);
@@ -146,7 +179,9 @@ void api_rooms_disconnect(struct http_request *request, void *context)
     (void)context;
     struct api_who who;
     if (api_auth_user(request, APIKEY_ADMIN, false, &who)) {
+        static const struct room_list no_rooms;
         tell(&api_shard(request)->shard, &who, USER_ADMIN_DISCONNECT, NULL);
+        tell_others(api_shard(request), &who, ADAPTER_DISCONNECT, &no_rooms);
         accept_request(request);
     }
 }

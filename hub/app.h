@@ -56,6 +56,13 @@ struct app_event {
     unsigned attachment_count;
 };
 
+/* A client's answer to a request of ours; borrowed for the call. */
+struct app_answer {
+    struct bytes args; /* JSON array text */
+    struct buf *const *attachments; /* as with app_event */
+    unsigned attachment_count;
+};
+
 struct app_ops {
     /* Decide at once (token checks are local). */
     struct app_verdict (*connect)(
@@ -64,8 +71,8 @@ struct app_ops {
     void (*opened)(void *app, struct socket *socket);
     /* An event arrived. */
     void (*event)(void *app, struct socket *socket, const struct app_event *event);
-    /* The client answered request `id` of ours; `args` is the JSON array text. */
-    void (*ack)(void *app, struct socket *socket, uint64_t id, struct bytes args);
+    /* The client answered request `id` of ours. */
+    void (*ack)(void *app, struct socket *socket, uint64_t id, const struct app_answer *answer);
     /*
      * The socket ends: the application must call socket_detach before it returns. Called exactly
      * once for each `opened`.

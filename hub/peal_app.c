@@ -297,12 +297,12 @@ static void on_event(void *context, struct socket *socket, const struct app_even
     builder_reset(&data);
 }
 
-static void on_ack(void *context, struct socket *socket, uint64_t id, struct bytes args)
+/* Peal asks clients nothing itself, but other nodes do. */
+static void on_ack(
+    void *context, struct socket *socket, uint64_t id, const struct app_answer *answer)
 {
     (void)context;
-    (void)socket;
-    (void)id;
-    (void)args; /* Peal asks clients nothing */
+    fanout_acked(socket, id, answer->args, answer->attachments, answer->attachment_count);
 }
 
 static const struct app_ops peal_ops = {

@@ -72,7 +72,8 @@ static void on_answer(struct session *session, const struct packet *packet)
     builder_byte(&args, ']');
     const struct app *app = &session->home->config->app;
     if (!builder_failed(&args)) {
-        app->ops->ack(app->context, &session->first, (uint64_t)-packet->id, builder_bytes(&args));
+        struct app_answer answer = {.args = builder_bytes(&args)};
+        app->ops->ack(app->context, &session->first, (uint64_t)-packet->id, &answer);
     }
     builder_reset(&args);
 }

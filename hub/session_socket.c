@@ -29,13 +29,47 @@ static void on_disconnect(struct socket *socket, enum close_reason reason)
     }
 }
 
+/* Send every socket away that is not on its way already. */
+static void expel_all(struct session *session, enum close_reason reason)
+{
+    if (session->has_first && !session->first.closing) {
+        sio_session_expel(session, &session->first, reason);
+    }
+    if (!session->extra) {
+        return;
+    }
+    list_for_each (link, &session->extra->sockets) {
+        struct session_socket *further = container_of(link, struct session_socket, link);
+        if (!further->socket.closing) {
+            sio_session_expel(session, &further->socket, reason);
+        }
+    }
+}
+
+static void on_end(struct socket *socket, enum close_reason reason)
+{
+    struct session *session = session_of(socket);
+    if (session->kind == SESSION_ENGINE && close_is_final(reason)) {
+        expel_all(session, reason);
+    }
+    session_end(session, reason);
+}
+
 static void on_pause(struct socket *socket, bool paused)
 {
     session_hold(session_of(socket), paused);
 }
 
-static const struct socket_ops first_ops = {.disconnect = on_disconnect, .pause = on_pause};
-static const struct socket_ops further_ops = {.disconnect = on_disconnect, .pause = on_pause};
+static const struct socket_ops first_ops = {
+    .disconnect = on_disconnect,
+    .end = on_end,
+    .pause = on_pause,
+};
+static const struct socket_ops further_ops = {
+    .disconnect = on_disconnect,
+    .end = on_end,
+    .pause = on_pause,
+};
 
 struct session *session_of(struct socket *socket)
 {

@@ -183,7 +183,8 @@ static void on_event(
     app->ops->event(app->context, socket, &app_event);
 }
 
-static void on_ack(struct session *session, const struct sio_packet *packet)
+static void on_ack(
+    struct session *session, const struct sio_packet *packet, struct buf *const *attachments)
 {
     struct socket *socket = addressee(session, packet->nsp);
     if (!socket) {
@@ -194,7 +195,12 @@ static void on_ack(struct session *session, const struct sio_packet *packet)
         return;
     }
     const struct app *app = &session->home->config->app;
-    app->ops->ack(app->context, socket, packet->id, packet->payload);
+    struct app_answer answer = {
+        .args = packet->payload,
+        .attachments = attachments,
+        .attachment_count = packet->attachments,
+    };
+    app->ops->ack(app->context, socket, packet->id, &answer);
 }
 
 /* --- binary packets ------------------------------------------------------------------------ */
@@ -231,7 +237,7 @@ static void finish_assembly(struct session *session)
     if (packet.type == SIO_BINARY_EVENT) {
         on_event(session, &packet, assembly.attachments);
     } else {
-        on_ack(session, &packet);
+        on_ack(session, &packet, assembly.attachments);
     }
     buf_unref(assembly.text);
     for (unsigned i = 0; i < assembly.count; i++) {
@@ -279,7 +285,7 @@ static void dispatch(struct session *session, const struct sio_packet *packet, s
         on_event(session, packet, attachments);
         break;
     case SIO_ACK:
-        on_ack(session, packet);
+        on_ack(session, packet, attachments);
         break;
     case SIO_BINARY_EVENT:
     case SIO_BINARY_ACK:

@@ -165,9 +165,9 @@ static void on_event(void *app, struct socket *socket, const struct app_event *e
     }
 }
 
-static void on_ack(void *app, struct socket *socket, uint64_t id, struct bytes args)
+static void on_ack(void *app, struct socket *socket, uint64_t id, const struct app_answer *answer)
 {
-    emit(socket, "answer", json_scan_inside(args), NULL, 0);
+    emit(socket, "answer", json_scan_inside(answer->args), NULL, 0);
 }
 
 static void on_closed(void *app, struct socket *socket, enum close_reason reason)

@@ -16,10 +16,15 @@ enum { CAP = 64 << 20, IOV_MAX_TAKEN = 64 };
 static void on_flush(struct outbox *outbox);
 static void on_drained(struct outbox *outbox, uint32_t refused);
 static void on_disconnect(struct socket *socket, enum close_reason reason);
+static void on_end(struct socket *socket, enum close_reason reason);
 static void on_pause(struct socket *socket, bool paused);
 
 static const struct outbox_ops outbox_ops = {.flush = on_flush, .drained = on_drained};
-static const struct socket_ops socket_ops = {.disconnect = on_disconnect, .pause = on_pause};
+static const struct socket_ops socket_ops = {
+    .disconnect = on_disconnect,
+    .end = on_end,
+    .pause = on_pause,
+};
 
 static struct identity *make_identity(const char *user)
 {
@@ -63,6 +68,12 @@ static void on_disconnect(struct socket *socket, enum close_reason reason)
     client->ended = true;
     client->reason = reason;
     socket->closing = true;
+}
+
+static void on_end(struct socket *socket, enum close_reason reason)
+{
+    on_disconnect(socket, reason);
+    container_of(socket, struct client, socket)->session_ended = true;
 }
 
 static void on_pause(struct socket *socket, bool paused)

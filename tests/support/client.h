@@ -32,7 +32,8 @@ struct client {
     void *context; /* the test's */
     bool stalled; /* nothing is taken from the outbox */
     uint32_t takes; /* bytes taken by a flush; 0: all */
-    bool ended; /* disconnect was called, for `reason` */
+    bool ended; /* disconnect or end was called, for `reason` */
+    bool session_ended; /* it was end */
     enum close_reason reason;
     uint32_t refused; /* appends lost at the cap */
     uint64_t received_count;

@@ -91,9 +91,15 @@ static void on_event(void *app, struct socket *socket, const struct app_event *e
     }
 }
 
-static void on_ack(void *app, struct socket *socket, uint64_t id, struct bytes args)
+static void on_ack(void *app, struct socket *socket, uint64_t id, const struct app_answer *answer)
 {
-    builder_printf(&diary, "ack %llu %.*s\n", (unsigned long long)id, (int)args.len, args.at);
+    struct bytes args = answer->args;
+    builder_printf(&diary, "ack %llu %.*s", (unsigned long long)id, (int)args.len, args.at);
+    for (unsigned i = 0; i < answer->attachment_count; i++) {
+        struct bytes bytes = buf_bytes(answer->attachments[i]);
+        builder_printf(&diary, " +%zu", bytes.len);
+    }
+    builder_byte(&diary, '\n');
 }
 
 static void on_closed(void *app, struct socket *socket, enum close_reason reason)

@@ -192,7 +192,7 @@ Test(sio_session, attachments_complete_an_event)
         "args={\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":1} bin=AB bin=\n");
     fake_text(peer, "461-9[{\"_placeholder\":true,\"num\":0}]");
     fake_message(peer, true, BYTES("C"));
-    cr_assert_str_eq(world_diary(), "ack 9 [{\"_placeholder\":true,\"num\":0}]\n");
+    cr_assert_str_eq(world_diary(), "ack 9 [{\"_placeholder\":true,\"num\":0}] +1\n");
     fake_text(peer, "42[\"b\"]");
     world_assert_open(peer);
 }

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fanout_ask - a shard's part in what other nodes request of a namespace: which sockets are meant,
+ * and what is done with them.
+ */
+#ifndef ACTORS_FANOUT_ASK_H
+#define ACTORS_FANOUT_ASK_H
+
+#include "actors/fanout.h"
+#include "actors/fanout_proto.h"
+
+/* Carry out a slice, and tell the sequencer. */
+void fanout_ask_answer(struct fanout *fanout, struct fanout_ask *msg);
+
+/* Forget the broadcasts that wait for acks. */
+void fanout_ask_finish(struct fanout *fanout);
+
+#endif

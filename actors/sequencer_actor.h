@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sequencer_actor - the sequencer's state and the calls between its files (sequencer*.c); private
+ * to actors/.
+ */
+#ifndef ACTORS_SEQUENCER_ACTOR_H
+#define ACTORS_SEQUENCER_ACTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/bus.h"
+#include "actors/core/actor.h"
+#include "actors/sequencer_proto.h"
+#include "actors/shard.h"
+#include "codec/adapter_wire.h"
+#include "codec/base/buf.h"
+#include "codec/base/list.h"
+#include "codec/base/map.h"
+
+/* A room or a name of this node. */
+struct interest {
+    uint64_t shards; /* bit per shard with members */
+    uint32_t names; /* users or sids of this name: 0 or 1 */
+    bool confirmed;
+    struct list waiters;
+    struct buf *name;
+};
+
+/* The request of another node that is being carried out: each shard does its part. */
+struct gathering {
+    uint32_t serial; /* in messages: an answer to an earlier one is none */
+    uint32_t waiting; /* shards that are not done; 0: there is no request */
+    uint32_t found; /* sockets so far */
+    bool failed; /* the answer became too large: it is not sent */
+    struct builder text; /* elements so far */
+};
+
+struct sequencer {
+    struct actor actor;
+    struct buf *nsp;
+    uint64_t number; /* of the last broadcast */
+    struct actor_ref fanouts[SHARD_MAX];
+    struct map interests; /* struct interest by wire name */
+    struct bus_link *link; /* subscribes; NULL on a single node, as `sender` */
+    struct bus_link *sender; /* publishes: a subscribed connection cannot */
+    struct list requests; /* struct request_waiting.link; the first is being carried out */
+    uint32_t request_count;
+    struct gathering gathering;
+};
+
+/* The shards that may have sockets for `name`, as bits. */
+uint64_t sequencer_shards_of_name(struct sequencer *sequencer, struct bytes name);
+
+/* PUBLISH, without waiting for anything; lost while the link is down. */
+void sequencer_bus_publish(struct sequencer *sequencer, struct bytes channel, struct bytes payload);
+
+/* Requests of other nodes (sequencer_requests.c). */
+
+void sequencer_requests_init(struct sequencer *sequencer);
+void sequencer_requests_finish(struct sequencer *sequencer);
+
+/* Append the channel that requests travel on. */
+void sequencer_requests_channel(const struct sequencer *sequencer, struct builder *out);
+
+/* A request arrived: it is carried out behind those before it, or refused and counted. */
+void sequencer_requests_take(struct sequencer *sequencer, struct bytes payload);
+
+/* A shard has done its part, or a slice of it. */
+void sequencer_requests_part(struct sequencer *sequencer, struct sequencer_part *msg);
+
+/* A client has acknowledged a broadcast. */
+void sequencer_requests_acked(struct sequencer *sequencer, const struct sequencer_acked *msg);
+
+#endif
