@@ -13,6 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "support")]
 sys.dont_write_bytecode = True
 import check_arrows  # noqa: E402
+import check_hardening  # noqa: E402
 import check_headers  # noqa: E402
 import check_settings  # noqa: E402
 import check_size  # noqa: E402
@@ -145,6 +146,26 @@ class Words(Tree):
 
     def test_licence_line(self):
         self.expect(check_words, {"codec/a.c": "int x;\n"}, "no licence line")
+
+
+class Hardening(unittest.TestCase):
+    GOOD = {"head": "  Type:    DYN (Position-Independent Executable file)", "segments":
+            "  GNU_STACK 0x0 0x0 0x0 RW  0x10\n  GNU_RELRO 0x1 0x2 0x3 R 0x1", "dynamic":
+            " 0x1e (FLAGS)  BIND_NOW", "symbols": "__stack_chk_fail@GLIBC __memcpy_chk@GLIBC"}
+
+    def test_hardened_programs_pass(self):
+        self.assertEqual(check_hardening.find_problems(**self.GOOD), [])
+
+    def test_each_thing_is_missed(self):
+        for name, text, problem in (
+                ("head", "  Type:    EXEC (Executable file)", "position"),
+                ("segments", "  GNU_STACK 0x0 0x0 0x0 RW  0x10", "RELRO"),
+                ("segments", self.GOOD["segments"].replace("RW ", "RWE"), "executable"),
+                ("dynamic", "", "lazily"), ("symbols", "__stack_chk_fail memcpy", "FORTIFY"),
+                ("symbols", "__memcpy_chk", "protector")):
+            found = check_hardening.find_problems(**{**self.GOOD, name: text})
+            self.assertEqual(len(found), 1, found)
+            self.assertIn(problem, found[0])
 
 
 class Tally(unittest.TestCase):
