@@ -25,11 +25,27 @@ void eio_payload_init(struct eio_payload *payload, char *body, size_t len, size_
     *payload = (struct eio_payload){.at = body, .len = len, .max_packets = max_packets};
 }
 
+/* Take line ends out of `len` bytes of base64: the Java client writes it in lines, as MIME does. */
+static size_t join_lines(char *at, size_t len)
+{
+    if (len == 0 || memchr(at, '\n', len) == NULL) {
+        return len;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (at[i] != '\n' && at[i] != '\r') {
+            at[kept++] = at[i];
+        }
+    }
+    return kept;
+}
+
 /* A binary packet: "b" and base64, decoded over itself. */
 static int decode_binary(char *at, size_t len, struct eio_packet *ret_packet)
 {
     size_t decoded;
-    if (base64_decode(bytes_of(at + 1, len - 1), at + 1, len, &decoded) < 0) {
+    size_t joined = join_lines(at + 1, len - 1);
+    if (base64_decode(bytes_of(at + 1, joined), at + 1, len, &decoded) < 0) {
         return STATUS_PROTO;
     }
     *ret_packet = (struct eio_packet){
