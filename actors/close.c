@@ -3,6 +3,10 @@
 
 #include "codec/base/check.h"
 
+enum {
+    CLOSE_OWN_CODES = 4000, /* lower ones are of the WebSocket protocol: what the peer did wrong */
+};
+
 struct row {
     uint16_t code;
     bool final;
@@ -31,6 +35,12 @@ uint16_t close_code(enum close_reason reason)
 bool close_is_final(enum close_reason reason)
 {
     return find_row(reason)->final;
+}
+
+bool close_is_temporary(enum close_reason reason)
+{
+    const struct row *row = find_row(reason);
+    return reason == CLOSE_IDLE || (!row->final && row->code >= CLOSE_OWN_CODES);
 }
 
 const char *close_text(enum close_reason reason)

@@ -21,6 +21,10 @@ uint16_t close_code(enum close_reason reason);
 /* Whether the client must not come back by itself. */
 bool close_is_final(enum close_reason reason);
 
+/* Whether the hub ends it for a time only: the client has done nothing wrong and is to come back.
+ */
+bool close_is_temporary(enum close_reason reason);
+
 /* English text; static storage. */
 const char *close_text(enum close_reason reason);
 

@@ -139,6 +139,18 @@ bool origin_allows(
     return count == 1 && (list->any || is_listed(list, values[0]));
 }
 
+bool origin_is_host(struct bytes origin, struct bytes host)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        struct bytes scheme = bytes_str(schemes[i]);
+        if (origin.len > scheme.len && bytes_eq(bytes_of(origin.at, scheme.len), scheme)) {
+            return bytes_eq_nocase(bytes_skip(origin, scheme.len), host);
+        }
+    }
+    return false;
+}
+
 struct bytes origin_cors_value(
     const struct origin_list *list, struct bytes origin, bool *ret_credentials)
 {

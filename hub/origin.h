@@ -34,6 +34,12 @@ bool origin_allows(
     const struct origin_list *list, const struct bytes *values, size_t count, bool has_token);
 
 /*
+ * Whether `origin` is http or https at `host`, the Host header of the same request: a page of the
+ * hub's own address, or a client that is no browser and names what it has called.
+ */
+bool origin_is_host(struct bytes origin, struct bytes host);
+
+/*
  * The value for Access-Control-Allow-Origin: `origin` itself when it is listed, "*" when all are
  * allowed, and empty (send no header) otherwise. `*ret_credentials` says whether
  * Access-Control-Allow-Credentials may be sent: for listed origins, never with "*".

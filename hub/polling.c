@@ -147,6 +147,19 @@ static void be_over(struct polling *polling)
     session_reap_later(polling->session);
 }
 
+/* The last answer. Clients come back after an error, and not all of them after `1`. */
+static void answer_last_get(struct session *session, const char *text)
+{
+    struct polling *polling = polling_of(session);
+    if (close_is_temporary(session->reason)) {
+        polling->outbox.busy = true;
+        answer(session, &polling->get, POLL_ANSWER_ERROR, EIO_ERROR_SID_UNKNOWN);
+    } else {
+        answer_get_text(polling, text);
+    }
+    be_over(polling);
+}
+
 static void take_get(struct session *session, struct poll_message *message)
 {
     struct polling *polling = polling_of(session);
@@ -160,8 +173,7 @@ static void take_get(struct session *session, struct poll_message *message)
         return;
     }
     polling->get = message->ticket; /* lingering: this one was waited for */
-    answer_get_text(polling, NOOP_AND_CLOSE);
-    be_over(polling);
+    answer_last_get(session, NOOP_AND_CLOSE);
 }
 
 /* --- POST ---------------------------------------------------------------------------------- */
@@ -423,9 +435,8 @@ void polling_close(struct session *session, enum close_reason reason)
         held = false;
     }
     if (held) {
-        answer_get_text(polling, reason == CLOSE_NORMAL ? NOOP : CLOSE);
-    }
-    if (held || abrupt) {
+        answer_last_get(session, reason == CLOSE_NORMAL ? NOOP : CLOSE);
+    } else if (abrupt) {
         be_over(polling);
     } else {
         session_linger(session, POLLING_LINGER_MS);

@@ -375,6 +375,8 @@ void session_end(struct session *session, enum close_reason reason)
     }
     if (polling_of(session)) {
         polling_close(session, reason);
+    } else if (session->kind == SESSION_ENGINE && close_is_temporary(reason)) {
+        websocket_cut(&session->websocket, reason);
     } else {
         websocket_close(&session->websocket, reason);
     }

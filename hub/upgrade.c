@@ -15,6 +15,7 @@
 #include "hub/engine_reply.h"
 #include "hub/http_server.h"
 #include "hub/loop.h"
+#include "hub/origin.h"
 #include "hub/plain_session.h"
 #include "hub/poll_call.h"
 #include "hub/polling.h"
@@ -46,7 +47,11 @@ static bool origin_allowed(const struct session_config *config, const struct htt
            http1_header_next(request->head, "Origin", &cursor, &origins[count])) {
         count++;
     }
-    return !config->origin_allowed || config->origin_allowed(config->context, origins, count, true);
+    struct bytes host;
+    bool own = count == 1 && http1_header_once(request->head, "Host", &host) == 0 &&
+               origin_is_host(origins[0], host);
+    return own || !config->origin_allowed ||
+           config->origin_allowed(config->context, origins, count, true);
 }
 
 static struct bytes bearer_token(const struct http_request *request)

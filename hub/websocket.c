@@ -299,16 +299,24 @@ void websocket_close(struct websocket *websocket, enum close_reason reason)
         connection_close(connection, reason, false);
         return;
     }
-    websocket->reason = (uint8_t)reason;
     if (connection_outbox(connection)->overflow) {
-        websocket->state = ENDED;
-        connection_close(connection, reason, true);
+        websocket_cut(websocket, reason);
         return;
     }
+    websocket->reason = (uint8_t)reason;
     websocket->state = CLOSING;
     send_reason(websocket, reason);
     uint32_t ms = websocket->limits->close_timeout_ms;
     connection_expire(connection, reason, ms > 0 ? ms : CLOSE_MS);
+}
+
+void websocket_cut(struct websocket *websocket, enum close_reason reason)
+{
+    if (websocket->state == OPEN) {
+        websocket->state = ENDED;
+        websocket->reason = (uint8_t)reason;
+        connection_close(websocket->connection, reason, true);
+    }
 }
 
 /* --- frames --- */

@@ -79,6 +79,12 @@ void websocket_set_limits(struct websocket *websocket, const struct websocket_li
 void websocket_close(struct websocket *websocket, enum close_reason reason);
 
 /*
+ * End it as a line that breaks, without a close frame, behind what waits. For clients that do not
+ * come back after a close frame (hub/README.md). Not while it moves; when it is ending: nothing.
+ */
+void websocket_cut(struct websocket *websocket, enum close_reason reason);
+
+/*
  * Move to another shard, from inside on_message or outside; the current message has been consumed,
  * no further one is delivered. `arrived(context, ok)` is called on the thread of `shard` when this
  * websocket, whose memory moves along, is usable there; with ok false (old thread) the peer has

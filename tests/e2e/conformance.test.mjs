@@ -294,6 +294,14 @@ describe('Socket.IO packets', () => {
     await missing.end();
   });
 
+  // The Java client waits for its ping timeout when it gets a close frame.
+  test('one that is to come back has what waits for it, and no close frame', async () => {
+    const peer = await connect();
+    peer.send('42["message",1]', '42["drop"]');
+    assert.equal(await peer.next(), '42["message-back",1]');
+    assert.equal(await peer.end(), 1006);
+  });
+
   test('an expelled socket is told why, and stays away', async () => {
     const peer = await connect();
     peer.send('42["expel"]', '42["message"]', '431[]');

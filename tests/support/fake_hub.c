@@ -33,6 +33,7 @@ struct connection {
     bool stalled;
     bool authenticated;
     bool closing;
+    bool cut;
     bool fails;
     enum close_reason reason;
     struct fake_answer answer;
@@ -251,6 +252,12 @@ void websocket_close(struct websocket *websocket, enum close_reason reason)
     }
 }
 
+void websocket_cut(struct websocket *websocket, enum close_reason reason)
+{
+    websocket->connection->cut |= !websocket->connection->closing;
+    websocket_close(websocket, reason);
+}
+
 void websocket_move(
     struct websocket *websocket, unsigned shard, websocket_arrived_fn arrived, void *context)
 {
@@ -416,6 +423,11 @@ bool fake_is_closing(unsigned peer, enum close_reason *ret_reason)
 {
     *ret_reason = peers[peer].reason;
     return peers[peer].closing;
+}
+
+bool fake_is_cut(unsigned peer)
+{
+    return peers[peer].cut;
 }
 
 bool fake_is_paused(unsigned peer)

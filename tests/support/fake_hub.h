@@ -63,8 +63,11 @@ void fake_stall(unsigned peer, bool stalled);
 /* Let the connection end: the peer has gone, or answered our close frame. */
 void fake_gone(unsigned peer, enum close_reason reason);
 
-/* Whether websocket_close was called, and why. */
+/* Whether websocket_close or websocket_cut was called, and why. */
 bool fake_is_closing(unsigned peer, enum close_reason *ret_reason);
+
+/* Whether it was websocket_cut. */
+bool fake_is_cut(unsigned peer);
 
 /* What the layer did with the peer's connection. */
 bool fake_is_paused(unsigned peer);

@@ -43,6 +43,24 @@ Test(origin, lets_in_exactly_what_is_listed)
     origin_list_destroy(list);
 }
 
+Test(origin, of_the_host_that_was_called_is_known_as_such)
+{
+    static const char *const same[][2] = {{"http://h", "h"}, {"https://h", "h"},
+        {"http://127.0.0.1:3000", "127.0.0.1:3000"}, {"https://hub.example:444", "HUB.example:444"},
+        {"http://[::1]:3000", "[::1]:3000"}};
+    static const char *const other[][2] = {{"", ""}, {"h", "h"}, {"http://", ""}, {"//h", "h"},
+        {"null", "null"}, {"file://h", "h"}, {"http://h:80", "h"}, {"http://h", "h:3000"},
+        {"http://h.evil.tld", "h"}, {"http://evil.tld", "h"}, {"http://u@h", "h"},
+        {"http://h/", "h"}, {"http://h http://h", "h"}, {"HTTP://h", "h"}, {"http://", "http://"}};
+    for (size_t i = 0; i < ARRAY_LEN(same); i++) {
+        cr_expect(origin_is_host(bytes_str(same[i][0]), bytes_str(same[i][1])), "%s", same[i][0]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(other); i++) {
+        cr_expect_not(
+            origin_is_host(bytes_str(other[i][0]), bytes_str(other[i][1])), "%s", other[i][0]);
+    }
+}
+
 Test(origin, may_be_absent_only_with_a_token)
 {
     const struct bytes listed[] = {BYTES("https://app.example.com")};

@@ -245,6 +245,22 @@ Test(session, drains_evenly_over_the_window)
     cr_assert_eq(fake_answer(late)->status, 503);
 }
 
+Test(session, ends_for_a_time_as_a_line_that_breaks_where_clients_do_not_see_codes)
+{
+    unsigned confused = world_joined_peer();
+    fake_text(confused, "9");
+    world_assert_closing(confused, CLOSE_PARSE);
+    cr_assert_not(fake_is_cut(confused));
+    unsigned joined = world_joined_peer();
+    unsigned plain = world_plain("peal.json.v1");
+    session_layer_stop(world_layer, fake_shard(0), CLOSE_DRAINING);
+    fake_pass(0);
+    world_assert_closing(joined, CLOSE_DRAINING);
+    world_assert_closing(plain, CLOSE_DRAINING);
+    cr_assert(fake_is_cut(joined));
+    cr_assert_not(fake_is_cut(plain));
+}
+
 Test(session, stops_all_at_once)
 {
     unsigned joined = world_joined_peer();
