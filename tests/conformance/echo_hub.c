@@ -2,7 +2,10 @@
 /*
  * echo_hub - the session layer with another application on top: what conformance suites talk to.
  *
- *     echo-hub --port N        0: a free port; the line "public=127.0.0.1:N" tells which
+ *     echo-hub --port N [--calm]
+ *
+ * Port 0: a free one; the line "public=127.0.0.1:N" tells which. Deadlines are as short as the
+ * suites want them; `--calm` makes them those of the stock server, for clients that may be slow.
  *
  * Socket.IO on /socket.io/ as the suites want it (socketio-wire.md 7): namespaces / and /custom;
  * on connection `auth` with the auth object; `message` comes back as `message-back`,
@@ -385,12 +388,20 @@ static void block_signals(sigset_t *ret_ending)
 static bool parse_arguments(int argc, char **argv)
 {
     uint64_t number;
-    if (argc != 3 || strcmp(argv[1], "--port") != 0 ||
+    bool calm = argc == 4 && strcmp(argv[3], "--calm") == 0;
+    if ((argc != 3 && !calm) || strcmp(argv[1], "--port") != 0 ||
         bytes_to_u64(bytes_str(argv[2]), UINT16_MAX, &number) != 0) {
-        fprintf(stderr, "usage: echo-hub --port N\n");
+        fprintf(stderr, "usage: echo-hub --port N [--calm]\n");
         return false;
     }
     port = (uint16_t)number;
+    for (size_t i = 0; calm && i < ARRAY_LEN(engines); i++) {
+        engines[i].config.ping_interval_ms = 25000;
+        engines[i].config.ping_timeout_ms = 20000;
+        engines[i].config.upgrade_timeout_ms = 10000;
+        engines[i].config.connect_timeout_ms = 45000;
+        engines[i].config.attachments_timeout_ms = 45000;
+    }
     return true;
 }
 

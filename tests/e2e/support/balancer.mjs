@@ -97,8 +97,13 @@ export class Balancer {
     socket.once('close', () => this.sockets.delete(socket));
   }
 
-  async close() {
+  // Break every connection there is; new ones are taken.
+  cut() {
     for (const socket of this.sockets) socket.destroy();
+  }
+
+  async close() {
+    this.cut();
     await new Promise((resolve) => this.server.close(resolve));
   }
 }

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, createWriteStream, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { until, within } from './wait.mjs';
 
 const running = new Set();
@@ -32,8 +33,9 @@ function openLog(name) {
 }
 
 export class Server {
-  // `user`: run as that user (needs root). The child dies with us, however we die.
-  constructor(name, program, args, { env = process.env, cwd, user } = {}) {
+  // `user`: run as that user (needs root). `onLine`: what gets its standard output, line by line,
+  // in place of `output`; its standard input is then ours. The child dies with us, however we die.
+  constructor(name, program, args, { env = process.env, cwd, user, onLine } = {}) {
     this.name = name;
     this.lines = [];
     this.rest = '';
@@ -42,16 +44,16 @@ export class Server {
     this.child = spawn('setpriv', ['--pdeathsig', 'KILL', ...drop, '--', program, ...args], {
       env,
       cwd,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [onLine ? 'pipe' : 'ignore', 'pipe', 'pipe'],
     });
     running.add(this.child);
     this.ended = new Promise((resolve) => {
       this.child.once('error', (error) => this.end({ error }, resolve));
       this.child.once('close', (code, signal) => this.end({ code, signal }, resolve));
     });
-    for (const stream of [this.child.stdout, this.child.stderr]) {
-      stream.on('data', (bytes) => this.keep(bytes));
-    }
+    this.child.stderr.on('data', (bytes) => this.keep(bytes));
+    if (onLine) createInterface({ input: this.child.stdout }).on('line', onLine);
+    else this.child.stdout.on('data', (bytes) => this.keep(bytes));
   }
 
   get pid() {
