@@ -34,6 +34,7 @@ const CONFIG = `
   namespace "/news" { }
   namespace "/staff" { access = {"role:admin"} }
   events { unknown = relay }
+  drain { reconnect = 100ms }
   limits { unauthenticated_per_address = 100000 refusals_per_minute = 100000 }
 `;
 const ARGUMENTS = ['text', 'caf\u00e9 \u{1f514} "\\ \u2028', 7, -2.5, true, null, [1, ['two', {}]], { a: { b: [null, false] } }];
@@ -214,21 +215,34 @@ const SCENARIOS = {
     await speak(socket);
   },
 
-  async 'a hub that ends is left for another, or for itself when it is back'(context) {
-    const socket = await enter(context);
-    const [{ node }] = socket.received('hub:ready')[0];
-    const { hubs } = context;
-    const hub = hubs.find(({ log }) => log.includes(`node=${node}`));
-    await hub.kill();
-    if (hubs.length > 1) {
-      await ready(socket, 2);
-      assert.notEqual(socket.received('hub:ready')[1][0].node, node);
-    }
-    await hub.restart();
-    await ready(socket, 2);
-    await speak(socket);
+  async 'a hub that crashes is left'(context) {
+    await outlive(context, (hub) => hub.kill());
+  },
+
+  async 'a hub that drains is left'(context) {
+    const socket = await outlive(context, async ({ server }) => {
+      assert.deepEqual(await server.stop('SIGTERM'), { code: 0, signal: null });
+    });
+    assert.equal(socket.received('hub:draining').length, 1);
   },
 };
+
+// The client of a hub that `end` ends goes to another, or comes when this one is back.
+async function outlive(context, end) {
+  const socket = await enter(context);
+  const [{ node }] = socket.received('hub:ready')[0];
+  const { hubs } = context;
+  const hub = hubs.find(({ log }) => log.includes(`node=${node}`));
+  await end(hub);
+  if (hubs.length > 1) {
+    await ready(socket, 2);
+    assert.notEqual(socket.received('hub:ready')[1][0].node, node);
+  }
+  await hub.restart();
+  await ready(socket, 2);
+  await speak(socket);
+  return socket;
+}
 
 // What the hub's clients say to one another, both ways.
 async function speak(socket) {
