@@ -7,6 +7,7 @@
 #include "actors/behaviours.h"
 #include "actors/fanout_ask.h"
 #include "actors/fanout_proto.h"
+#include "actors/recovery.h"
 #include "actors/room_proto.h"
 #include "actors/sequencer_proto.h"
 #include "actors/user_actor.h"
@@ -65,6 +66,7 @@ struct fanout *fanout_start(struct shard *shard, struct bytes nsp)
     list_init(&fanout->asks);
     fanout->everyone = leaf_create(fanout, bytes_of(NULL, 0));
     list_append(&shard->fanouts, &fanout->shard_link);
+    fanout->recovery = recovery_create(fanout);
     actor_start(&fanout->actor, &fanout_behaviour, shard->sched);
 
     struct sequencer_attach *attach = sequencer_attach_new();
@@ -78,6 +80,7 @@ struct fanout *fanout_start(struct shard *shard, struct bytes nsp)
 static void free_fanout(struct actor *actor)
 {
     struct fanout *fanout = (struct fanout *)(void *)actor;
+    recovery_destroy(fanout->recovery);
     timer_cancel(sched_timers(fanout->shard->sched), &fanout->tick);
     fanout_ask_finish(fanout);
     size_t cursor = 0;
@@ -156,12 +159,14 @@ static void remove_membership(
     settle(fanout, leaf);
 }
 
-void fanout_exit(struct fanout *fanout, struct socket *socket)
+void fanout_exit(struct fanout *fanout, struct socket *socket, bool kept)
 {
     while (socket->membership_count > 0) {
         struct membership *last = &socket->memberships[socket->membership_count - 1];
         struct bytes room = leaf_name(last->leaf);
-        room_send_leave(fanout->shard, fanout_nsp(fanout), room);
+        if (!kept) {
+            room_send_leave(fanout->shard, fanout_nsp(fanout), room);
+        }
         if (last->loud) {
             room_tell(fanout->shard, socket, room, "user_left_room");
         }
@@ -200,6 +205,7 @@ bool fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room
     }
     socket->memberships[socket->membership_count++] =
         (struct membership){.leaf = leaf, .index = leaf_add(leaf, socket)};
+    recovery_joined(socket, room);
     return true;
 }
 
@@ -212,6 +218,7 @@ bool fanout_leave(struct fanout *fanout, struct socket *socket, struct bytes roo
     }
     fanout_catch_up(fanout, socket);
     remove_membership(fanout, socket, membership);
+    recovery_left(socket, room);
     return true;
 }
 
@@ -244,6 +251,13 @@ void fanout_catch_up(struct fanout *fanout, struct socket *socket)
 
 /* When windows leave. */
 
+/* A broadcast on its way, encoded once per format for sockets that are addressed by name. */
+struct direct {
+    const struct broadcast *broadcast;
+    struct event *marked; /* with its offset; NULL: without */
+    struct chunk *chunks[WIRE_FORMAT_COUNT];
+};
+
 static void wait_for_tick(struct fanout *fanout, struct leaf *leaf)
 {
     list_append(&fanout->waiting, &leaf->dirty_link);
@@ -267,16 +281,17 @@ static bool is_dense(struct fanout *fanout, struct leaf *leaf)
            (config->batching == BATCHING_ADAPTIVE && leaf->flushes >= config->flushes_per_tick);
 }
 
-static void push(struct fanout *fanout, struct leaf *leaf, const struct broadcast *broadcast)
+static void push(struct fanout *fanout, struct leaf *leaf, const struct direct *direct)
 {
     if (leaf->count == 0) {
         return;
     }
+    const struct broadcast *broadcast = direct->broadcast;
     bool clean = leaf->window == NULL;
     if (!clean && leaf->window->events[leaf->window->count - 1].number == broadcast->number) {
         return; /* the room was named twice */
     }
-    leaf_push(leaf, broadcast->number, broadcast->event);
+    leaf_push(leaf, broadcast->number, broadcast->event, direct->marked);
     fanout->dirty += clean;
     if ((broadcast->event->flags & EVENT_URGENT) || leaf->window->count >= WINDOW_EVENTS_MAX) {
         list_remove(&leaf->dirty_link);
@@ -301,18 +316,14 @@ void fanout_flush(struct fanout *fanout)
 
 /* Delivery of a broadcast. */
 
-/* One event encoded once per format, for sockets that are addressed by name. */
-struct direct {
-    const struct broadcast *broadcast;
-    struct chunk *chunks[WIRE_FORMAT_COUNT];
-};
-
 static struct chunk *direct_chunk(
     struct fanout *fanout, struct direct *direct, enum wire_format format)
 {
     if (direct->chunks[format] == NULL) {
         struct builder out = {.max = UINT32_MAX};
-        if (wire_event(format, fanout_nsp(fanout), direct->broadcast->event, &out) != 0) {
+        bool marked = direct->marked != NULL && recovery_marks(format);
+        const struct event *event = marked ? direct->marked : direct->broadcast->event;
+        if (wire_event(format, fanout_nsp(fanout), event, &out) != 0) {
             builder_reset(&out);
             return NULL;
         }
@@ -388,34 +399,45 @@ static void exclude_name(struct fanout *fanout, struct bytes name)
     }
 }
 
-static void deliver(struct fanout *fanout, const struct broadcast *broadcast)
+/* To whom it names: sockets at once, rooms by their leaves. */
+static void deliver_named(struct fanout *fanout, struct direct *direct)
+{
+    const struct bytes *rooms = broadcast_rooms(direct->broadcast);
+    uint32_t count = direct->broadcast->room_count;
+    for (uint32_t i = 0; i < count; i++) {
+        fanout_visit_name(fanout, rooms[i], deliver_direct, direct);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct leaf *leaf = map_get(&fanout->leaves, rooms[i]);
+        if (leaf != NULL) {
+            push(fanout, leaf, direct);
+        }
+    }
+    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
+        if (direct->chunks[format] != NULL) {
+            chunk_unref(direct->chunks[format]);
+        }
+    }
+}
+
+static void deliver(struct fanout *fanout, struct broadcast *broadcast)
 {
     fanout->shard->stats.broadcasts++;
     /* Who is excepted, or reached by name, gets what is pending first: up to the number before. */
     struct direct direct = {.broadcast = broadcast};
+    if (fanout->recovery != NULL) {
+        direct.marked = recovery_mark(fanout->recovery, broadcast);
+    }
     fanout->seen = broadcast->number;
     for (uint32_t i = 0; i < broadcast->except_count; i++) {
         exclude_name(fanout, broadcast_except(broadcast)[i]);
     }
     if (broadcast->room_count == 0) {
-        push(fanout, fanout->everyone, broadcast);
-        return;
+        push(fanout, fanout->everyone, &direct);
+    } else {
+        deliver_named(fanout, &direct);
     }
-    const struct bytes *rooms = broadcast_rooms(broadcast);
-    for (uint32_t i = 0; i < broadcast->room_count; i++) {
-        fanout_visit_name(fanout, rooms[i], deliver_direct, &direct);
-    }
-    for (uint32_t i = 0; i < broadcast->room_count; i++) {
-        struct leaf *leaf = map_get(&fanout->leaves, rooms[i]);
-        if (leaf != NULL) {
-            push(fanout, leaf, broadcast);
-        }
-    }
-    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
-        if (direct.chunks[format] != NULL) {
-            chunk_unref(direct.chunks[format]);
-        }
-    }
+    event_unref(direct.marked);
 }
 
 static void on_event(struct fanout *fanout, struct fanout_event *msg)

@@ -29,6 +29,7 @@ struct fanout {
     struct actor actor;
     struct shard *shard;
     struct list shard_link; /* shard.fanouts */
+    struct recovery *recovery; /* NULL: sockets of the namespace are not recovered */
     struct leaf *everyone;
     struct map leaves; /* struct leaf by name */
     struct list due; /* leaf.dirty_link: flushed at the end of this turn */
@@ -60,8 +61,11 @@ static inline struct bytes fanout_nsp(const struct fanout *fanout)
 /* Take a new socket in (everyone's leaf). */
 void fanout_enter(struct fanout *fanout, struct socket *socket);
 
-/* Let a socket go: what is pending for it is dropped, and it leaves every room. */
-void fanout_exit(struct fanout *fanout, struct socket *socket);
+/*
+ * Let a socket go: what is pending for it is dropped, and it leaves every room; unless `kept`, it
+ * gives up its seats there.
+ */
+void fanout_exit(struct fanout *fanout, struct socket *socket, bool kept);
 
 /* Make `socket` a member of `room`; false when it is one already. */
 bool fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room);

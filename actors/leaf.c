@@ -5,6 +5,7 @@
 #include "actors/leaf.h"
 
 #include "actors/fanout.h"
+#include "actors/recovery.h"
 #include "codec/base/mem.h"
 
 enum { FIRST_MEMBERS = 2, FIRST_EVENTS = 8 };
@@ -29,6 +30,7 @@ static void drop_window(struct leaf *leaf)
     }
     for (uint32_t i = 0; i < window->count; i++) {
         event_unref(window->events[i].event);
+        event_unref(window->events[i].marked);
     }
     for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
         builder_reset(&window->items[format]);
@@ -69,7 +71,7 @@ struct socket *leaf_remove(struct leaf *leaf, uint32_t index)
     return last;
 }
 
-void leaf_push(struct leaf *leaf, uint64_t number, struct event *event)
+void leaf_push(struct leaf *leaf, uint64_t number, struct event *event, struct event *marked)
 {
     if (leaf->window == NULL) {
         leaf->window = mem_alloc(sizeof(*leaf->window));
@@ -79,7 +81,9 @@ void leaf_push(struct leaf *leaf, uint64_t number, struct event *event)
         window->cap = window->cap ? window->cap * 2 : FIRST_EVENTS;
         window->events = mem_realloc_array(window->events, window->cap, sizeof(*window->events));
     }
-    window->events[window->count++] = (struct pending){.number = number, .event = event_ref(event)};
+    window->events[window->count++] = (struct pending){.number = number,
+        .event = event_ref(event),
+        .marked = marked != NULL ? event_ref(marked) : NULL};
     window->has_volatile = window->has_volatile || (event->flags & EVENT_VOLATILE);
 }
 
@@ -94,7 +98,9 @@ static void encode(struct leaf *leaf, enum wire_format format)
     }
     for (uint32_t i = window->encoded[format]; i < window->count; i++) {
         struct pending *pending = &window->events[i];
-        if (wire_add(format, fanout_nsp(leaf->fanout), pending->event, items) != 0) {
+        bool marked = pending->marked != NULL && recovery_marks(format);
+        const struct event *event = marked ? pending->marked : pending->event;
+        if (wire_add(format, fanout_nsp(leaf->fanout), event, items) != 0) {
             leaf->fanout->shard->stats.refused++;
         }
         pending->end[format] = (uint32_t)builder_bytes(items).len;

@@ -25,6 +25,7 @@ struct fanout;
 struct pending {
     uint64_t number;
     struct event *event; /* one reference */
+    struct event *marked; /* the same with its offset, for the formats that carry it; or NULL */
     uint32_t end[WIRE_FORMAT_COUNT];
 };
 
@@ -76,8 +77,11 @@ uint32_t leaf_add(struct leaf *leaf, struct socket *socket);
  */
 struct socket *leaf_remove(struct leaf *leaf, uint32_t index);
 
-/* Add an event, numbered above all before, to the window. Takes a reference of `event`. */
-void leaf_push(struct leaf *leaf, uint64_t number, struct event *event);
+/*
+ * Add an event, numbered above all before, to the window. Takes a reference of `event`, and of
+ * `marked` (may be NULL), which the formats that carry an offset get instead.
+ */
+void leaf_push(struct leaf *leaf, uint64_t number, struct event *event, struct event *marked);
 
 /* Send the window to all members and forget it. The fan-out takes the leaf off its list. */
 void leaf_flush(struct leaf *leaf);

@@ -108,6 +108,8 @@ static struct actor *spawn_sequencer(struct sched *sched, struct bytes key)
     CHECK(sequencer->nsp != NULL);
     map_init(&sequencer->interests, interest_key);
     sequencer_requests_init(sequencer);
+    sequencer->recovers =
+        shard->config->recovers != NULL && shard->config->recovers(shard->config->context, key);
     actor_start(&sequencer->actor, &sequencer_behaviour, sched);
     if (shard->bus != NULL) {
         sequencer->link = shard->bus->ops->open(shard->bus, "sequencer", &bus_events, sequencer);
@@ -297,7 +299,7 @@ uint64_t sequencer_shards_of_name(struct sequencer *sequencer, struct bytes name
 
 static uint64_t shards_of(struct sequencer *sequencer, const struct broadcast *broadcast)
 {
-    if (broadcast->room_count == 0) {
+    if (broadcast->room_count == 0 || sequencer->recovers) {
         return UINT64_MAX;
     }
     uint64_t shards = 0;

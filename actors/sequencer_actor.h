@@ -44,6 +44,7 @@ struct sequencer {
     struct map interests; /* struct interest by wire name */
     struct bus_link *link; /* subscribes; NULL on a single node, as `sender` */
     struct bus_link *sender; /* publishes: a subscribed connection cannot */
+    bool recovers; /* every shard keeps every broadcast */
     struct list requests; /* struct request_waiting.link; the first is being carried out */
     uint32_t request_count;
     struct gathering gathering;

@@ -36,6 +36,15 @@ struct rate {
     uint32_t per_minute;
 };
 
+/* Of connection state recovery: how long and how much a shard keeps in one namespace. */
+struct recovery_limits {
+    uint32_t age_ms; /* of sockets that dropped */
+    uint32_t replay_ms; /* of events */
+    uint32_t bytes; /* of events */
+    uint32_t events;
+    uint32_t sessions; /* sockets that dropped */
+};
+
 /* What the type of a room says. */
 struct room_rules {
     uint32_t max_members; /* 0: no limit */
@@ -78,6 +87,7 @@ struct actor_config {
     uint32_t ack_ms; /* the longest time for that */
     bool relay_unknown; /* unknown client events go to the room they name */
     struct notification_limits posts; /* what backends may post */
+    struct recovery_limits recovery;
 
     /* What hub/ knows and actors must not include. `context` is passed first. */
     void *context;
@@ -87,6 +97,8 @@ struct actor_config {
      */
     int (*room_access)(
         void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules);
+    /* Whether sockets of a namespace are recovered after a drop. NULL: none is. */
+    bool (*recovers)(void *context, struct bytes nsp);
     /* The type of a room (as clients name it) without ':' in its name; NULL: it has none. */
     struct bytes (*room_type)(void *context, struct bytes room);
     /*
@@ -118,6 +130,8 @@ struct shard_stats {
     uint64_t requests_refused; /* not understood, too many, or the answer too large */
     uint64_t joins_refused; /* of sockets, asked for by backends: bad names, too many rooms */
     uint64_t rate_limited;
+    uint64_t recovered; /* sockets that came back as who they were */
+    uint64_t replayed; /* events sent to them again or late */
     uint64_t http_refused; /* requests that no handler saw: bad heads, routes, bodies, deadlines */
     uint64_t stored; /* notifications */
     uint64_t duplicates;

@@ -2,6 +2,7 @@
 #include "actors/socket.h"
 
 #include "actors/fanout.h"
+#include "actors/recovery.h"
 #include "actors/sequencer_proto.h"
 #include "actors/shard.h"
 #include "actors/user_actor.h"
@@ -23,11 +24,16 @@ void socket_init(struct socket *socket, const struct socket_options *options)
         .id = ++shard->next_socket_id,
     };
     list_init(&socket->user_link);
-    wire_sid_make(sched_shard(shard->sched), socket->sid);
+    if (options->claimed != NULL) {
+        memcpy(socket->sid, recovery_sid(options->claimed).at, SOCKET_SID_LEN);
+    } else {
+        wire_sid_make(sched_shard(shard->sched), socket->sid);
+    }
     map_put(&shard->sockets, socket);
     shard->stats.sockets++;
     fanout_enter(fanout, socket);
     sequencer_register(shard, options->nsp, bytes_of(socket->sid, SOCKET_SID_LEN), true);
+    recovery_enter(socket, options->claimed);
 }
 
 void socket_detach(struct socket *socket, enum close_reason reason)
@@ -37,8 +43,11 @@ void socket_detach(struct socket *socket, enum close_reason reason)
     }
     struct shard *shard = socket->shard;
     struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
-    sequencer_register(shard, socket_nsp(socket), sid, false);
-    fanout_exit(socket->fanout, socket);
+    bool kept = recovery_keep(socket, socket->left || close_is_final(reason));
+    if (!kept) {
+        sequencer_register(shard, socket_nsp(socket), sid, false);
+    }
+    fanout_exit(socket->fanout, socket, kept);
     map_remove(&shard->sockets, sid);
     shard->stats.sockets--;
     if (socket->user != NULL) {
@@ -51,6 +60,26 @@ void socket_detach(struct socket *socket, enum close_reason reason)
     }
     identity_unref(socket->identity);
     socket->identity = NULL;
+}
+
+struct bytes socket_pid(const struct socket *socket)
+{
+    return recovery_pid(socket);
+}
+
+void socket_pinged(struct socket *socket)
+{
+    recovery_pinged(socket);
+}
+
+void socket_ponged(struct socket *socket)
+{
+    recovery_ponged(socket);
+}
+
+void socket_give_up(struct recoverable *claimed)
+{
+    recovery_drop(claimed);
 }
 
 struct bytes socket_nsp(const struct socket *socket)
@@ -92,7 +121,10 @@ bool socket_emit(struct socket *socket, const struct event *event)
         return false;
     }
     struct builder out = {0};
-    int status = wire_event(socket->format, socket_nsp(socket), event, &out);
+    struct event *marked = recovery_mark_direct(socket, event);
+    int status =
+        wire_event(socket->format, socket_nsp(socket), marked != NULL ? marked : event, &out);
+    event_unref(marked);
     return send_encoded(socket, &out, status);
 }
 

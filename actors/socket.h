@@ -23,6 +23,7 @@
 struct shard;
 struct fanout;
 struct leaf;
+struct recoverable;
 struct socket;
 struct user;
 
@@ -66,6 +67,7 @@ struct socket {
     bool counted; /* among its tenant's connections */
     bool closing; /* disconnect was called: nothing is sent any more */
     bool picked; /* within one call: among those that a request is about */
+    bool left; /* it or we said so: it is not to be recovered */
     char sid[SOCKET_SID_LEN];
 };
 
@@ -77,19 +79,34 @@ struct socket_options {
     struct outbox *outbox;
     struct identity *identity;
     enum wire_format format;
+    struct recoverable *claimed; /* which it continues (recovery.h); NULL: a new one */
 };
 
 /*
  * Prepare a socket: `sid` and `id` are drawn, the namespace's fan-out found (it exists from start).
- * Takes a reference of the identity.
+ * Takes a reference of the identity. One that continues another has its sid and rooms, and is sent
+ * what it missed.
  */
 void socket_init(struct socket *socket, const struct socket_options *options);
 
 /*
  * Leave every leaf and the user, and drop the identity; the user actor learns `reason` by message.
- * Nothing refers to the socket afterwards.
+ * Nothing refers to the socket afterwards. May be called again.
  */
 void socket_detach(struct socket *socket, enum close_reason reason);
+
+/* The secret with which a later CONNECT can continue this socket; empty: it cannot. */
+struct bytes socket_pid(const struct socket *socket);
+
+/*
+ * A ping is about to be sent to the client; or its pong has come, so that the client has had
+ * everything sent before.
+ */
+void socket_pinged(struct socket *socket);
+void socket_ponged(struct socket *socket);
+
+/* Give up what was claimed and is continued by no socket; NULL is allowed. */
+void socket_give_up(struct recoverable *claimed);
 
 /* The namespace ("/"). */
 struct bytes socket_nsp(const struct socket *socket);

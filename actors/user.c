@@ -9,6 +9,7 @@
 #include "actors/behaviours.h"
 #include "actors/cluster.h"
 #include "actors/fanout.h"
+#include "actors/recovery.h"
 #include "actors/sequencer_proto.h"
 #include "actors/user_actor.h"
 #include "actors/wire_name.h"
@@ -83,6 +84,7 @@ struct user_rare *user_rare(struct user *user)
         user->rare = mem_alloc(sizeof(*user->rare));
         user->rare->user = user;
         list_init(&user->rare->joining);
+        list_init(&user->rare->kept);
         timer_init(&user->rare->timer, on_timer);
     }
     return user->rare;
@@ -120,6 +122,7 @@ static void free_user(struct actor *actor)
     struct shard *shard = shard_of(actor);
     user_feed_stop(user);
     user_rooms_stop(user);
+    recovery_user_gone(user);
     if (user->rare != NULL) { /* both look into it */
         timer_cancel(sched_timers(actor->sched), &user->rare->timer);
         mem_free(user->rare);
@@ -269,10 +272,11 @@ static void drop_packet(struct user_packet *msg)
 
 /* Other messages. */
 
-/* A JOIN that is still to be answered has to be undone by us: nobody else knows of the member. */
+/* A JOIN that is still to be answered has to be undone by us: nobody else knows of the member. A
+ * socket that may come back wants to know what came meanwhile. */
 static void stop_unused(struct user *user)
 {
-    if (user->socket_count == 0 && user->joins == 0) {
+    if (user->socket_count == 0 && user->joins == 0 && !recovery_has_kept(user)) {
         stop_user(user);
     }
 }
@@ -356,6 +360,11 @@ static void on_position(struct user *user, struct user_position *msg)
 
 static void on_admin(struct user *user, struct user_admin *msg)
 {
+    if (msg->what == USER_ADMIN_LEAVE) {
+        recovery_expel(user, buf_bytes(msg->room));
+    } else if (msg->what == USER_ADMIN_DISCONNECT) {
+        recovery_expel(user, bytes_of(NULL, 0));
+    }
     list_for_each (link, &user->sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
         if (msg->what == USER_ADMIN_DISCONNECT) {

@@ -32,6 +32,7 @@ struct user_rare {
     struct timer timer; /* gap deadline, or retry of the store */
     struct rate_bucket buckets[BUCKET_COUNT];
     struct list joining; /* rooms asked that have not answered yet, in this order */
+    struct list kept; /* recoverable.user_link: sockets that dropped and may come back */
 };
 
 struct user {

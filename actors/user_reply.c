@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/recovery.h"
 #include "actors/user_actor.h"
 #include "codec/json_scan.h"
 
@@ -61,13 +62,19 @@ void user_emit(struct socket *socket, struct bytes data)
 void user_emit_all(struct user *user, struct bytes data)
 {
     struct event *event;
-    if (list_empty(&user->sockets) || event_from_json(data, NULL, 0, 0, &event) != 0) {
+    bool wanted = !list_empty(&user->sockets) || recovery_has_kept(user);
+    if (!wanted || event_from_json(data, NULL, 0, 0, &event) != 0) {
         return;
     }
+    recovery_note_all(user, BYTES("/"), event);
     struct chunk *chunks[WIRE_FORMAT_COUNT] = {NULL};
     list_for_each (link, &user->sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
         if (!bytes_eq(socket_nsp(socket), BYTES("/"))) {
+            continue;
+        }
+        if (socket_pid(socket).len > 0) {
+            socket_emit(socket, event); /* its offset is its own */
             continue;
         }
         struct chunk **chunk = &chunks[socket->format];

@@ -235,6 +235,62 @@ int event_from_msgpack(struct bytes data, unsigned flags, struct event **ret_eve
     return make(&parts, ret_event);
 }
 
+/* Write the array with `text` behind its last element; returns by how much the others moved. */
+static size_t append_json(const struct event *event, struct bytes text, struct builder *out)
+{
+    builder_add(out, bytes_of(event->data.at, event->data.len - 1));
+    builder_byte(out, ',');
+    json_scan_write_string(out, text);
+    builder_byte(out, ']');
+    return 0;
+}
+
+static size_t append_msgpack(const struct event *event, struct bytes text, struct builder *out)
+{
+    struct mp_reader reader = {.rest = event->data};
+    uint32_t count;
+    int status = mp_array(&reader, &count);
+    CHECK(status == 0); /* it was read once, when the event was made */
+    mp_pack_array(out, count + 1);
+    size_t shift = builder_bytes(out).len - (event->data.len - reader.rest.len);
+    builder_add(out, reader.rest);
+    mp_pack_str(out, text);
+    return shift;
+}
+
+int event_append_text(const struct event *event, struct bytes text, struct event **ret_event)
+{
+    bool json = event->form == EVENT_JSON;
+    struct builder out = {.max = event->data.len + text.len * 6 + 16};
+    size_t shift = (json ? append_json : append_msgpack)(event, text, &out);
+    struct bytes data = builder_bytes(&out);
+    size_t tail = json ? 1 : 0; /* what stands behind the last element */
+    size_t args = event->data.len; /* without arguments, the text is the first one */
+    if (event->arg_count > 0) {
+        args = (size_t)(event->args.at - event->data.at);
+    }
+    struct parts parts = {
+        .form = (enum event_form)event->form,
+        .flags = event->flags,
+        .data = data,
+        .name = event->name,
+        .name_is_number = event->name_is_number,
+        .arg_count = event->arg_count + 1,
+        .attachments = event->attachments,
+        .attachment_count = event->attachment_count,
+    };
+    int status = STATUS_NOMEM;
+    if (!builder_failed(&out)) {
+        if (is_within(event->name, event->data)) {
+            parts.name.at = data.at + shift + (event->name.at - event->data.at);
+        }
+        parts.args = bytes_of(data.at + shift + args, data.len - tail - shift - args);
+        status = make(&parts, ret_event);
+    }
+    builder_reset(&out);
+    return status;
+}
+
 struct event *event_ref(struct event *event)
 {
     /* Relaxed: the caller already holds a reference, so nothing needs to be ordered before. */

@@ -17,6 +17,7 @@
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 
+struct recoverable;
 struct session;
 
 /* Somebody asks to use a namespace (Socket.IO CONNECT), or to open /ws (before the upgrade is
@@ -38,6 +39,7 @@ struct app_verdict {
     /* ACCEPT: one reference, taken over; and the format's batch variant if asked for. */
     struct identity *identity;
     bool batch;
+    struct recoverable *claimed; /* the socket that is continued; NULL: a new one */
     /* MOVE: the user lives on this shard; the connection goes there and asks again. */
     unsigned shard;
     /* REFUSE: CONNECT_ERROR {"message":…,"data":{"code":…}}; static strings; code may be NULL. */

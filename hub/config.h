@@ -63,7 +63,7 @@ struct config_jwt_key {
 #include "hub/config_blocks.def"
 };
 
-/* A Socket.IO namespace besides "/"; its name begins with "/". */
+/* A Socket.IO namespace; "/" is there without a block, too. */
 struct config_namespace {
     const char *name;
     const char *where; /* "peal.conf:12", or "default" */

@@ -210,7 +210,7 @@ static int check_namespaces(const struct config *config, struct config_error *er
 {
     for (size_t i = 0; i < config->namespace_count; i++) {
         const struct config_namespace *namespace = &config->namespaces[i];
-        if (namespace->name[0] != '/' || namespace->name[1] == 0) {
+        if (namespace->name[0] != '/') {
             return config_draft_refuse(error, "%s: namespace \"%.64s\": the name must begin with /",
                 namespace->where, namespace->name);
         }

@@ -24,6 +24,7 @@ void heartbeat_pong(struct session *session)
         session_heard(session);
     }
     if (session->awaiting_pong) {
+        session_note_pong(session);
         heartbeat_start(session);
         session_arm(session);
     }
@@ -59,6 +60,7 @@ void heartbeat_expire(struct session *session)
         session->awaiting_pong = 1;
         session->extended = 0;
         set_due(session, config->ping_timeout_ms);
+        session_note_ping(session);
         (void)session_send_chunk(session, session->home->pings[session->kind]);
     } else if (process_stood_still(session)) {
         /* The pong may lie in the kernel, unread: look again after a turn that reads. */

@@ -134,7 +134,19 @@ bool hub_namespace_access(const struct config *config, struct bytes nsp, const s
         }
         return false;
     }
-    return true; /* "/": every user */
+    return true; /* "/" without a block: every user */
+}
+
+bool hub_recovers(void *context, struct bytes nsp)
+{
+    const struct hub_settings *settings = context;
+    for (size_t i = 0; i < settings->config->namespace_count; i++) {
+        const struct config_namespace *row = &settings->config->namespaces[i];
+        if (bytes_eq_str(nsp, row->name)) {
+            return row->recovery;
+        }
+    }
+    return false;
 }
 
 bool hub_origin_allowed(void *context, const struct bytes *origins, size_t count, bool has_token)

@@ -32,6 +32,9 @@ bool hub_auto_join(
 /* Whether `who` may connect to the namespace `nsp`: any of its rules lets in, "/" everyone. */
 bool hub_namespace_access(const struct config *config, struct bytes nsp, const struct claims *who);
 
+/* Whether sockets of `nsp` are recovered after a drop; `context` are the settings. */
+bool hub_recovers(void *context, struct bytes nsp);
+
 /* See session_config.origin_allowed; `context` is the struct hub_settings. */
 bool hub_origin_allowed(void *context, const struct bytes *origins, size_t count, bool has_token);
 

@@ -85,6 +85,19 @@ static struct notification_limits post_limits(const struct config *config)
     return limits;
 }
 
+/* A drop is noticed after a ping interval and timeout: what was sent meanwhile is missed, too. */
+static struct recovery_limits recovery_limits(const struct config *config)
+{
+    return (struct recovery_limits){
+        .age_ms = (uint32_t)config->recovery_age_ms,
+        .replay_ms = (uint32_t)(config->recovery_age_ms + config->engine_ping_interval_ms +
+                                config->engine_ping_timeout_ms),
+        .bytes = (uint32_t)config->recovery_bytes,
+        .events = config->recovery_events,
+        .sessions = config->recovery_sessions,
+    };
+}
+
 /* Names that actors keep are those of the start, which live as long as the hub. */
 static void fill_actors(struct hub_settings *settings, const struct hub *hub)
 {
@@ -123,9 +136,11 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .ack_ms = (uint32_t)config->bus_ack_timeout_ms,
         .relay_unknown = config->events_unknown == UNKNOWN_RELAY,
         .posts = post_limits(config),
+        .recovery = recovery_limits(config),
         .context = settings,
         .room_access = hub_room_access,
         .room_type = hub_room_type,
+        .recovers = hub_recovers,
         .auto_join = hub_auto_join,
         .hash128 = crypto_hash128,
     };

@@ -124,7 +124,10 @@ static void start_fanouts(struct hub_shard *shard)
     const struct config *config = shard->hub->config;
     fanout_start(&shard->shard, BYTES("/"));
     for (size_t i = 0; i < config->namespace_count; i++) {
-        fanout_start(&shard->shard, bytes_str(config->namespaces[i].name));
+        struct bytes nsp = bytes_str(config->namespaces[i].name);
+        if (!bytes_eq(nsp, BYTES("/"))) {
+            fanout_start(&shard->shard, nsp);
+        }
     }
 }
 

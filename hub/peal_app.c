@@ -5,6 +5,7 @@
 #include "hub/peal_app.h"
 
 #include "actors/fanout.h"
+#include "actors/recovery.h"
 #include "actors/user.h"
 #include "actors/user_actor.h"
 #include "codec/base/clock.h"
@@ -20,7 +21,7 @@
 #include "hub/session.h"
 #include "hub/tenant_counts.h"
 
-enum { TOKEN_MAX = JWT_TOKEN_MAX };
+enum { TOKEN_MAX = JWT_TOKEN_MAX, PID_MAX = 64, OFFSET_MAX = 128 };
 
 /* Tokens. */
 
@@ -114,6 +115,21 @@ static bool has_room(const struct hub_shard *shard, const struct identity *ident
     return tenant.len == 0 || tenant_counts_get(shard->hub->tenants, tenant) < limit;
 }
 
+/* The socket that a CONNECT with a pid continues; NULL: it is a new one. */
+static struct recoverable *claim(
+    struct shard *shard, const struct app_connect *request, const struct identity *identity)
+{
+    char pid_at[PID_MAX];
+    char offset_at[OFFSET_MAX];
+    const struct recovery_claim claim = {
+        .nsp = request->nsp,
+        .identity = identity,
+        .pid = auth_text(request->auth, "pid", pid_at, sizeof(pid_at)),
+        .offset = auth_text(request->auth, "offset", offset_at, sizeof(offset_at)),
+    };
+    return recovery_claim(shard, &claim);
+}
+
 /* Accept `identity`, which is taken over, or refuse it, or send it to the shard of its user. */
 static struct app_verdict decide(
     struct hub_shard *shard, const struct app_connect *request, struct identity *identity)
@@ -129,8 +145,11 @@ static struct app_verdict decide(
     } else if (home != sched_shard(shard->shard.sched)) {
         verdict = (struct app_verdict){.kind = APP_MOVE, .shard = home};
     } else {
-        return (struct app_verdict){
-            .kind = APP_ACCEPT, .identity = identity, .batch = wants_batch(request->auth)};
+        return (struct app_verdict){.kind = APP_ACCEPT,
+            .identity = identity,
+            .batch = wants_batch(request->auth) &&
+                     !hub_recovers((void *)(uintptr_t)shard->settings, request->nsp),
+            .claimed = claim(&shard->shard, request, identity)};
     }
     identity_unref(identity);
     return verdict;

@@ -26,14 +26,16 @@ static bool refuse_fixed(const char *key)
     return false;
 }
 
-/* Every namespace has actors from the start on: none may come or go. */
+/* Every namespace has actors from the start on: none may come or go, or begin to be recovered. */
 static bool has_same_namespaces(const struct config *current, const struct config *next)
 {
     bool same = current->namespace_count == next->namespace_count;
     for (size_t i = 0; same && i < next->namespace_count; i++) {
         bool found = false;
         for (size_t j = 0; j < current->namespace_count; j++) {
-            found = found || strcmp(current->namespaces[j].name, next->namespaces[i].name) == 0;
+            const struct config_namespace *other = &current->namespaces[j];
+            found = found || (strcmp(other->name, next->namespaces[i].name) == 0 &&
+                                 other->recovery == next->namespaces[i].recovery);
         }
         same = found;
     }

@@ -266,6 +266,13 @@ void session_mark_closing(struct session *session);
 /* Tell the application of every socket that `refused` messages of the session were lost. */
 void session_tell_lost(struct session *session, uint32_t refused);
 
+/*
+ * A ping goes out behind everything that was for the session's sockets; or its pong has come: the
+ * client has had all that.
+ */
+void session_note_ping(struct session *session);
+void session_note_pong(struct session *session);
+
 /* The socket of `nsp`, or NULL. */
 struct socket *session_find_socket(struct session *session, struct bytes nsp);
 

@@ -173,6 +173,7 @@ struct socket *session_add_socket(
     unsigned most = session->home->config->namespaces;
     if (count_sockets(session) >= (most > 0 ? most : SESSION_SOCKETS_MAX)) {
         identity_unref(verdict->identity);
+        socket_give_up(verdict->claimed);
         return NULL;
     }
     become_authenticated(session, verdict->identity);
@@ -182,6 +183,7 @@ struct socket *session_add_socket(
         .outbox = session_outbox(session),
         .identity = verdict->identity,
         .format = format_of(session, verdict->batch),
+        .claimed = verdict->claimed,
     };
     struct socket *socket = place_socket(session, &options.ops);
     socket_init(socket, &options);
@@ -236,6 +238,28 @@ void session_tell_lost(struct session *session, uint32_t refused)
             app->ops->lost(app->context, socket, refused);
         }
     }
+}
+
+static void for_each_socket(struct session *session, void (*tell)(struct socket *socket))
+{
+    if (session->has_first) {
+        tell(&session->first);
+    }
+    if (session->extra) {
+        list_for_each (link, &session->extra->sockets) {
+            tell(&container_of(link, struct session_socket, link)->socket);
+        }
+    }
+}
+
+void session_note_ping(struct session *session)
+{
+    for_each_socket(session, socket_pinged);
+}
+
+void session_note_pong(struct session *session)
+{
+    for_each_socket(session, socket_ponged);
 }
 
 void session_set_outbox(struct session *session, struct outbox *outbox)

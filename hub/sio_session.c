@@ -50,7 +50,7 @@ static void accept(struct session *session, struct bytes nsp, const struct app_v
         return;
     }
     struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
-    (void)session_send_made(session, sio_writer_connect(session, nsp, sid, bytes_of(NULL, 0)));
+    (void)session_send_made(session, sio_writer_connect(session, nsp, sid, socket_pid(socket)));
     session_arm(session);
     const struct app *app = &session->home->config->app;
     app->ops->opened(app->context, socket);
@@ -124,6 +124,7 @@ void sio_session_expel(struct session *session, struct socket *socket, enum clos
         return;
     }
     socket->closing = true;
+    socket->left = true;
     session->expelled = 1;
     session->reason = reason;
     session_reap_later(session);
@@ -149,6 +150,7 @@ static void on_disconnect(struct session *session, const struct sio_packet *pack
 {
     struct socket *socket = addressee(session, packet->nsp);
     if (socket) {
+        socket->left = true;
         session_drop_socket(session, socket, CLOSE_PEER);
         session_trim(session);
     }

@@ -167,3 +167,54 @@ Test(event, placeholders_must_have_their_attachments)
         buf_unref(bufs[i]);
     }
 }
+
+static void append(struct event *event, const char *shown, const char *data)
+{
+    struct event *longer = NULL;
+    cr_assert_eq(event_append_text(event, BYTES("a\"1"), &longer), 0);
+    expect(data, 0, longer, shown);
+    struct builder out = {0};
+    vectors_quote(&out, longer->data);
+    struct bytes got = builder_bytes(&out);
+    cr_expect(bytes_eq_str(got, data), "%.*s", (int)got.len, got.at);
+    cr_expect_eq(longer->flags, event->flags);
+    cr_expect_eq(longer->attachment_count, event->attachment_count);
+    builder_reset(&out);
+    event_unref(event);
+    event_unref(longer);
+}
+
+static struct event *from_json(const char *json)
+{
+    struct event *event;
+    cr_assert_eq(event_from_json(bytes_str(json), NULL, 0, EVENT_URGENT, &event), 0);
+    return event;
+}
+
+static struct event *from_msgpack(struct bytes data)
+{
+    struct event *event;
+    cr_assert_eq(event_from_msgpack(data, 0, &event), 0);
+    return event;
+}
+
+Test(event, appends_a_text_to_the_arguments)
+{
+    append(from_json("[\"e\"]"), "e(\"a\\\\\"1\")/1", "[\"e\",\"a\\\\\"1\"]");
+    append(from_json(" [\"\\u0065\", 1, [2] ] "), "e(1, [2] ,\"a\\\\\"1\")/3",
+        "[\"\\\\u0065\", 1, [2] ,\"a\\\\\"1\"]");
+    append(from_json("[7]"), "#7(\"a\\\\\"1\")/1", "[7,\"a\\\\\"1\"]");
+    append(from_msgpack(BYTES("\x91\xa1\x65")), "e(\\xa3a\"1)/1", "\\x92\\xa1e\\xa3a\"1");
+    append(from_msgpack(BYTES("\x92\xa1\x65\x01")), "e(\\x01\\xa3a\"1)/2",
+        "\\x93\\xa1e\\x01\\xa3a\"1");
+    append(from_msgpack(BYTES("\x92\x07\x01")), "#7(\\x01\\xa3a\"1)/2", "\\x93\\x07\\x01\\xa3a\"1");
+    append(from_msgpack(BYTES("\x92\xa1\x65\xc4\x01\x09")), "e(\\xc4\\x01\\x09\\xa3a\"1)/2",
+        "\\x93\\xa1e\\xc4\\x01\\x09\\xa3a\"1");
+    /* One element more needs a longer head. */
+    append(
+        from_msgpack(BYTES("\x9f\xa1\x65\x01\x02\x03\x04\x05\x06\x07\x01\x02\x03\x04\x05\x06\x07")),
+        "e(\\x01\\x02\\x03\\x04\\x05\\x06\\x07\\x01\\x02\\x03\\x04\\x05\\x06\\x07\\xa3a\"1)/15",
+        "\\xdc\\x00\\x10\\xa1e\\x01\\x02\\x03\\x04\\x05\\x06\\x07\\x01\\x02\\x03\\x04\\x05\\x06\\x0"
+        "7"
+        "\\xa3a\"1");
+}

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connection state recovery with stock clients, whose lines are cut again and again: every event
+// comes once and in order, and `recovered` says the truth.
+import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { io } from 'socket.io-client';
+import { startHub } from './support/hub.mjs';
+import { startLine } from './support/line.mjs';
+import { until } from './support/wait.mjs';
+
+const FULL = process.env.PEAL_FULL === '1';
+const DROPS = FULL ? 200 : 10;
+const CONFIG = `namespace "/" { recovery = on }
+                room_type "watched" { access = {"any"} presence = on max_members = 2 }
+                limits { joins_burst = 100000 messages_burst = 100000 }
+                auth { timeout = 60s }
+`;
+
+// A stock client behind a line of its own. What comes is kept with its offset, which is taken off.
+class Guest {
+  static async connect(hub, user, options = {}) {
+    const guest = new Guest();
+    guest.line = await startLine(hub.address);
+    guest.events = [];
+    guest.welcomes = []; // `recovered` of each connect
+    guest.socket = io(guest.line.url, {
+      forceNew: true,
+      transports: ['websocket'],
+      reconnectionDelay: 1,
+      reconnectionDelayMax: 50,
+      auth: { token: hub.token(user, { rooms: ['*'] }) },
+      ...options,
+    });
+    guest.socket.onAny((event, ...args) => guest.events.push([event, ...args]));
+    guest.socket.on('connect', () => guest.welcomes.push(guest.socket.recovered));
+    guest.socket.on('connect_error', (error) => (guest.error = error));
+    await guest.connected(1);
+    return guest;
+  }
+
+  async connected(times) {
+    await until(() => this.welcomes.length >= times && this.socket.connected, `connect ${times}`, 60_000);
+  }
+
+  // The bodies of an event's occurrences.
+  got(event) {
+    return this.events.filter(([name]) => name === event).map(([, body]) => body);
+  }
+
+  async join(room) {
+    const answer = await this.socket.timeout(30_000).emitWithAck('join_room', room);
+    assert.equal(answer.ok, true, JSON.stringify(answer));
+  }
+
+  // Break the line `how` (cut or abandon) and wait for the client to be back.
+  async drop(how = 'cut', meanwhile = async () => {}) {
+    const times = this.welcomes.length;
+    this.socket.io.reconnection(false);
+    const isGone = () => {
+      this.line[how](); // again: one that polls may have had nothing under way
+      return this.socket.disconnected;
+    };
+    await until(isGone, 'the client is gone');
+    await meanwhile();
+    this.socket.io.reconnection(true);
+    this.socket.connect();
+    await this.connected(times + 1);
+    return this.welcomes.at(-1);
+  }
+
+  async leave() {
+    this.socket.close();
+    await this.line.close();
+  }
+}
+
+async function emit(hub, event, body, to, more = {}) {
+  const { status } = await hub.api('POST', '/api/v1/events', { event, args: [body], to, ...more });
+  assert.equal(status, 202);
+}
+
+// Cut the lines of `count` clients DROPS times each, under 50 events a second from the `posters` in
+// turn; `next(guest, n)` is the hub to come back to. All events come to all, once and in order.
+async function survive(count, next, posters) {
+  const room = 'public:storm';
+  const guests = [];
+  for (let i = 0; i < count; i++) {
+    const transports = i % 4 === 3 ? ['polling'] : ['websocket'];
+    const guest = await Guest.connect(await next(i, 0), `storm-${i}`, { transports });
+    await guest.join(room);
+    guests.push(guest);
+  }
+  let posted = 0;
+  let over = false;
+  const post = async () => {
+    for (; !over; posted++) {
+      const hubs = posters();
+      await emit(hubs[posted % hubs.length], 'n', posted, { rooms: [room] });
+      await pause(20);
+    }
+  };
+  const drops = async (guest, i) => {
+    for (let n = 0; n < DROPS; n++) {
+      const target = await next(i, n + 1);
+      const recovered = await guest.drop(n % 3 === 2 ? 'abandon' : 'cut', async () => {
+        guest.line.target = target.address;
+        await pause(randomInt(60));
+      });
+      assert.equal(recovered, true, `client ${i}, drop ${n}`);
+      await pause(randomInt(60));
+    }
+  };
+  const posting = post();
+  try {
+    await Promise.all(guests.map(drops));
+  } finally {
+    over = true;
+    await posting;
+  }
+  for (const [i, guest] of guests.entries()) {
+    await until(() => guest.got('n').includes(posted - 1), `the last event for client ${i}`);
+    assert.deepEqual(sorted(guest.got('n')), numbers(posted), `client ${i}`);
+    assert.deepEqual(guest.got('n'), guests[0].got('n'), `one order, client ${i}`);
+    await guest.leave();
+  }
+}
+
+// Requests may come over several connections: their order is the hub's.
+const sorted = (list) => list.toSorted((a, b) => a - b);
+
+const numbers = (count, from = 0) => Array.from({ length: count }, (_, i) => from + i);
+
+describe('on one node', () => {
+  let hub;
+  const guests = [];
+  const connect = async (user, options) => {
+    const guest = await Guest.connect(hub, user, options);
+    guests.push(guest);
+    return guest;
+  };
+  before(async () => {
+    hub = await startHub({ config: CONFIG, args: ['--shards', '2'] });
+  });
+  after(async () => {
+    for (const guest of guests) await guest.leave();
+    await hub?.stop();
+  });
+
+  for (const transports of [['websocket'], ['polling']]) {
+    test(`what was missed comes in order, again and again (${transports})`, async () => {
+      const guest = await connect(`anna-${transports}`, { transports });
+      const room = `public:${transports}`;
+      await guest.join(room);
+      await until(() => guest.got('hub:ready').length > 0, 'ready');
+      const { id } = guest.socket;
+      let next = 0;
+      for (let round = 0; round < 3; round++) {
+        await emit(hub, 'n', next++, { rooms: [room] });
+        const recovered = await guest.drop('cut', async () => {
+          await emit(hub, 'n', next++, { rooms: [room] });
+          await emit(hub, 'n', next++, { users: [`anna-${transports}`] });
+          await emit(hub, 'n', next++, { all: true });
+          await emit(hub, 'n', -1, { rooms: ['public:other'] });
+        });
+        assert.equal(recovered, true);
+        assert.equal(guest.socket.id, id);
+        await emit(hub, 'n', next++, { rooms: [room] });
+      }
+      await until(() => guest.got('n').length >= next, `all ${next}, not ${guest.got('n')}`);
+      assert.deepEqual(sorted(guest.got('n')), numbers(next));
+    });
+  }
+
+  test('a client that has seen no event at all', async () => {
+    const guest = await connect('ben');
+    guest.socket._lastOffset = undefined; // as if hub:ready had been lost
+    const recovered = await guest.drop('cut', () => emit(hub, 'late', 1, { users: ['ben'] }));
+    assert.equal(recovered, true);
+    await until(() => guest.got('late').length > 0, 'what was missed');
+  });
+
+  test('volatile events and strings in last place do not mislead the client', async () => {
+    const guest = await connect('carl');
+    await guest.join('public:carl');
+    const recovered = await (async () => {
+      await emit(hub, 'text', 'a string', { rooms: ['public:carl'] });
+      await emit(hub, 'now', 'or never', { rooms: ['public:carl'] }, { volatile: true });
+      await until(() => guest.got('now').length > 0, 'the volatile one');
+      return guest.drop('cut', async () => {
+        await emit(hub, 'now', 'missed', { rooms: ['public:carl'] }, { volatile: true });
+        await emit(hub, 'text', 'another', { rooms: ['public:carl'] });
+      });
+    })();
+    assert.equal(recovered, true);
+    await until(() => guest.got('text').length > 1, 'what was missed');
+    assert.deepEqual(guest.got('text'), ['a string', 'another']);
+    assert.deepEqual(guest.got('now'), ['or never']);
+  });
+
+  test('the old connection, half open, is ended by the new one', async () => {
+    const guest = await connect('dora');
+    await guest.join('public:dora');
+    for (let n = 0; n < 5; n++) {
+      const recovered = await guest.drop('abandon', () => emit(hub, 'n', n, { rooms: ['public:dora'] }));
+      assert.equal(recovered, true);
+      await until(() => guest.line.strays.size === 0, 'the old connection is closed');
+    }
+    await until(() => guest.got('n').length >= 5, 'what was missed');
+    assert.deepEqual(guest.got('n'), numbers(5));
+  });
+
+  test('notifications that came meanwhile, and rooms joined and left', async () => {
+    const guest = await connect('emil');
+    await guest.join('public:before');
+    await emit(hub, 'n', 0, { rooms: ['public:after'] }); // not a member yet
+    await guest.join('public:after');
+    await guest.socket.timeout(30_000).emitWithAck('leave_room', 'public:before');
+    const recovered = await guest.drop('cut', async () => {
+      await emit(hub, 'n', 1, { rooms: ['public:before'] }); // no member any more
+      await emit(hub, 'n', 2, { rooms: ['public:after'] });
+      const post = { user: 'emil', type: 'info', title: 'Missed', message: 'meanwhile' };
+      assert.equal((await hub.api('POST', '/api/v1/notifications', post)).status, 201);
+    });
+    assert.equal(recovered, true);
+    await until(() => guest.got('notification').length > 0 && guest.got('n').length > 0, 'both');
+    assert.deepEqual(guest.got('n'), [2]);
+    assert.deepEqual(guest.got('notification').map(({ title }) => title), ['Missed']);
+  });
+
+  test('others see the client go and come, and its room keeps its seat', async () => {
+    const [guest, other] = [await connect('fred'), await connect('gina')];
+    await other.join('watched:1');
+    await guest.join('watched:1');
+    assert.equal(await guest.drop('cut'), true);
+    await until(() => other.got('user_joined_room').length === 2, 'coming back');
+    assert.equal(other.got('user_left_room').length, 1);
+    const third = await connect('hugo');
+    const full = await third.socket.timeout(30_000).emitWithAck('join_room', 'watched:1');
+    assert.equal(full.ok, false);
+  });
+
+  test('who disconnects, and who is somebody else, is not recovered', async () => {
+    const guest = await connect('ida');
+    const { id } = guest.socket;
+    guest.socket.disconnect();
+    guest.socket.connect();
+    await guest.connected(2);
+    assert.equal(guest.welcomes.at(-1), false);
+    assert.notEqual(guest.socket.id, id);
+
+    const thief = await connect('jack');
+    thief.socket._pid = guest.socket._pid;
+    assert.equal(await thief.drop('cut'), false);
+    assert.equal(await guest.drop('cut'), true, 'the owner still is');
+  });
+
+  test('a token with less rights than before', async () => {
+    const guest = await connect('kurt');
+    await guest.join('project:1');
+    guest.socket.auth = { token: hub.token('kurt', { rooms: [] }) };
+    assert.equal(await guest.drop('cut'), false);
+  });
+
+  test('a plain WebSocket in the same namespace gets no offset', async () => {
+    const got = [];
+    const plain = await hub.plain('lena', { onEvent: (event) => got.push(event) });
+    assert.equal((await plain.request('join_room', 'public:lena')).ok, true);
+    const guest = await connect('lena');
+    await guest.join('public:lena');
+    await emit(hub, 'n', 1, { rooms: ['public:lena'] });
+    await until(() => got.some(([name]) => name === 'n') && guest.got('n').length > 0, 'both');
+    assert.deepEqual(got.find(([name]) => name === 'n'), ['n', 1]);
+    assert.equal(typeof guest.events.find(([name]) => name === 'n')[2], 'string');
+  });
+
+  test('many drops under 50 events a second', { timeout: FULL ? 900_000 : 120_000 }, async () => {
+    await survive(4, async () => hub, () => [hub]);
+  });
+});
+
+describe('at the bounds', () => {
+  let hub;
+  const guests = [];
+  before(async () => {
+    const config = 'engine { ping_interval = 200ms }\nrecovery { events = 16 age = 3s }';
+    hub = await startHub({ config: CONFIG + config });
+  });
+  after(async () => {
+    for (const guest of guests) await guest.leave();
+    await hub?.stop();
+  });
+  const connect = async (user) => {
+    const guest = await Guest.connect(hub, user);
+    guests.push(guest);
+    await until(() => guest.got('hub:ready').length > 0, 'ready');
+    return guest;
+  };
+
+  test('idle for longer than the buffer reaches is exact, an overrun is not', async () => {
+    const guest = await connect('anna');
+    await guest.join('public:quiet');
+    const { id } = guest.socket;
+    let pings = 0; // the third says that the pong of the second has come
+    guest.socket.io.on('ping', () => (pings += 1));
+    await until(() => pings >= 3, 'heartbeats');
+    for (let n = 0; n < 50; n++) await emit(hub, 'n', n, { rooms: ['public:loud'] });
+    assert.equal(await guest.drop('cut', () => emit(hub, 'n', -1, { rooms: ['public:quiet'] })), true);
+    assert.equal(guest.socket.id, id);
+    await until(() => guest.got('n').length > 0, 'what was missed');
+    const recovered = await guest.drop('cut', async () => {
+      for (let n = 0; n < 50; n++) await emit(hub, 'n', n, { rooms: ['public:quiet'] });
+    });
+    assert.equal(recovered, false);
+    assert.notEqual(guest.socket.id, id);
+    assert.deepEqual(guest.got('n'), [-1]);
+  });
+
+  test('who stays away for too long comes back as somebody new', async () => {
+    const guest = await connect('ben');
+    const longer = async () => {
+      const end = performance.now() + 3100;
+      await until(() => performance.now() > end, 'the age has passed');
+    };
+    assert.equal(await guest.drop('cut', longer), false);
+    assert.equal(await guest.drop('cut'), true);
+  });
+});

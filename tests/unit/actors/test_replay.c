@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The log under a model: random events for rooms, users and sids, with bounds that drop them. A
+ * reader at any position gets what was for it behind that, or is told that it cannot be known.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "actors/broadcast.h"
+#include "actors/replay.h"
+#include "codec/base/map.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+
+TestSuite(replay, .timeout = 60);
+
+#define ME "AAAAAAAAAAAAAAAAAAAA"
+#define OTHER "BBBBBBBBBBBBBBBBBBBB"
+
+enum { AGE_MS = 1000, EVENTS = 16, BYTES_MAX = 1 << 20, STEPS = 400, RUNS = 200 };
+
+static const struct replay_limits limits = {.age_ms = AGE_MS, .bytes = BYTES_MAX, .events = EVENTS};
+
+static struct event *make_event(unsigned value, unsigned flags)
+{
+    char text[32];
+    struct event *event;
+    snprintf(text, sizeof(text), "[\"e\",%u]", value);
+    cr_assert_eq(event_from_json(bytes_str(text), NULL, 0, flags, &event), 0);
+    return event;
+}
+
+/* Add a broadcast to `room` (NULL: everyone) without those in `except` (NULL: nobody). */
+static uint64_t add(
+    struct replay *replay, const char *room, const char *except, unsigned flags, uint64_t now_ms)
+{
+    struct bytes rooms = bytes_str(room);
+    struct bytes excepts = bytes_str(except);
+    struct broadcast *broadcast =
+        broadcast_new(make_event(1, flags), &rooms, room != NULL, &excepts, except != NULL);
+    uint64_t number = replay_add(replay, broadcast, now_ms);
+    broadcast_unref(broadcast);
+    return number;
+}
+
+static uint64_t add_direct(struct replay *replay, const char *sid, uint64_t now_ms)
+{
+    struct event *event = make_event(1, 0);
+    uint64_t number = replay_add_direct(replay, bytes_str(sid), event, now_ms);
+    event_unref(event);
+    return number;
+}
+
+static struct replay_reader reader_at(uint64_t after, const struct stay *stays, uint32_t count)
+{
+    return (struct replay_reader){.sid = BYTES(ME),
+        .user = BYTES("user:me"),
+        .stays = stays,
+        .stay_count = count,
+        .after = after};
+}
+
+static unsigned count_for(const struct replay *replay, const struct replay_reader *reader)
+{
+    uint64_t number = reader->after;
+    unsigned count = 0;
+    while (replay_next(replay, reader, &number) != NULL) {
+        count++;
+    }
+    return count;
+}
+
+Test(replay, gives_what_was_for_the_reader)
+{
+    struct replay *replay = replay_create(&limits);
+    const struct stay stays[] = {
+        {.name = BYTES("red"), .from = 1, .to = 5}, {.name = BYTES("blue"), .to = UINT64_MAX}};
+    static const struct {
+        const char *room;
+        const char *except;
+        unsigned flags;
+        bool mine;
+    } cases[] = {
+        {"red", NULL, 0, false}, /* 1: before it joined */
+        {"red", NULL, 0, true},
+        {"red", ME, 0, false},
+        {"green", NULL, 0, false},
+        {"red", "blue", 0, false}, /* 5: in a room that is excepted */
+        {"red", NULL, 0, false}, /* after it left */
+        {"user:me", NULL, 0, true},
+        {ME, NULL, 0, true},
+        {OTHER, NULL, 0, false},
+        {NULL, NULL, 0, true},
+        {"blue", NULL, EVENT_VOLATILE, false},
+        {"blue", "green", 0, true},
+    };
+    struct replay_reader reader = reader_at(0, stays, 2);
+    uint64_t number = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+        cr_expect_eq(add(replay, cases[i].room, cases[i].except, cases[i].flags, 1), i + 1);
+        bool got = replay_next(replay, &reader, &number) != NULL;
+        cr_expect_eq(got, cases[i].mine, "%u", i + 1);
+        cr_expect(!got || number == i + 1);
+    }
+    cr_expect_eq(add_direct(replay, ME, 1), 13);
+    cr_expect_eq(add_direct(replay, OTHER, 1), 14);
+    cr_expect_not_null(replay_next(replay, &reader, &number));
+    cr_expect_eq(number, 13);
+    cr_expect_null(replay_next(replay, &reader, &number));
+    cr_expect_eq(replay_last(replay), 14);
+    replay_destroy(replay);
+}
+
+Test(replay, forgets_by_age_and_knows_whom_it_concerned)
+{
+    struct replay *replay = replay_create(&limits);
+    const struct stay stay = {.name = BYTES("red"), .to = UINT64_MAX};
+    struct replay_reader reader = reader_at(0, &stay, 1);
+    add(replay, "green", NULL, 0, 1);
+    replay_expire(replay, 1 + AGE_MS);
+    cr_expect(replay_is_empty(replay));
+    cr_expect(replay_is_whole(replay, &reader, BYTES_MAX), "nothing was for it");
+    add(replay, "red", NULL, 0, 2000);
+    replay_expire(replay, 1999 + AGE_MS);
+    cr_expect_not(replay_is_empty(replay), "not yet");
+    replay_expire(replay, 2000 + AGE_MS);
+    cr_expect_not(replay_is_whole(replay, &reader, BYTES_MAX));
+    reader.after = 2;
+    cr_expect(replay_is_whole(replay, &reader, BYTES_MAX), "it has had that");
+    replay_destroy(replay);
+}
+
+Test(replay, refuses_more_than_a_reader_may_get_at_once)
+{
+    struct replay *replay = replay_create(&limits);
+    struct replay_reader reader = reader_at(0, NULL, 0);
+    add(replay, NULL, NULL, 0, 1);
+    cr_expect(replay_is_whole(replay, &reader, 1000));
+    cr_expect_not(replay_is_whole(replay, &reader, 10));
+    replay_destroy(replay);
+}
+
+Test(replay, reads_the_offsets_that_it_writes)
+{
+    struct replay *replay = replay_create(&limits);
+    struct replay *another = replay_create(&limits);
+    char at[REPLAY_OFFSET_MAX];
+    uint64_t number = 0;
+    struct bytes offset = replay_write_offset(replay, add(replay, NULL, NULL, 0, 1), at);
+    cr_expect_eq(replay_read_offset(replay, offset, &number), 0);
+    cr_expect_eq(number, 1);
+    cr_expect_eq(replay_read_offset(another, offset, &number), STATUS_NOT_FOUND);
+    for (size_t len = 0; len < offset.len; len++) {
+        cr_expect_eq(
+            replay_read_offset(replay, bytes_of(at, len), &number), STATUS_NOT_FOUND, "%zu", len);
+    }
+    offset = replay_write_offset(replay, 2, at);
+    cr_expect_eq(replay_read_offset(replay, offset, &number), STATUS_NOT_FOUND, "not given yet");
+    replay_destroy(replay);
+    replay_destroy(another);
+}
+
+/* --- the model --- */
+
+static const char *const names[] = {"red", "green", "user:me", ME, OTHER, NULL};
+
+struct run {
+    struct replay *replay;
+    struct rand dice;
+    bool mine[STEPS + 1]; /* by number */
+    bool volatiles[STEPS + 1];
+};
+
+static void step(struct run *run, uint64_t now_ms)
+{
+    const char *name = names[rand_below(&run->dice, ARRAY_LEN(names))];
+    bool is_volatile = rand_below(&run->dice, 5) == 0;
+    uint64_t number;
+    if (name != NULL && strlen(name) == 20 && rand_below(&run->dice, 2) == 0) {
+        is_volatile = false;
+        number = add_direct(run->replay, name, now_ms);
+    } else {
+        number = add(run->replay, name, NULL, is_volatile ? EVENT_VOLATILE : 0, now_ms);
+    }
+    bool for_me = name == NULL || strcmp(name, "green") != 0;
+    run->mine[number] = for_me && (name == NULL || strcmp(name, OTHER) != 0);
+    run->volatiles[number] = is_volatile;
+}
+
+/* What is said to be whole is: every event that was for the reader is there. */
+static void check(const struct run *run, uint64_t seed)
+{
+    const struct stay stay = {.name = BYTES("red"), .to = UINT64_MAX};
+    uint64_t last = replay_last(run->replay);
+    for (uint64_t after = 0; after <= last; after++) {
+        struct replay_reader reader = reader_at(after, &stay, 1);
+        unsigned expected = 0;
+        for (uint64_t i = after + 1; i <= last; i++) {
+            expected += run->mine[i] && !run->volatiles[i];
+        }
+        bool whole = replay_is_whole(run->replay, &reader, BYTES_MAX);
+        unsigned there = count_for(run->replay, &reader);
+        cr_assert(!whole || there == expected, "seed %llu, after %llu: %u of %u",
+            (unsigned long long)seed, (unsigned long long)after, there, expected);
+        cr_assert(whole || there < expected, "seed %llu, after %llu: nothing is missing",
+            (unsigned long long)seed, (unsigned long long)after);
+    }
+}
+
+Test(replay, says_whole_when_nothing_is_missing)
+{
+    for (uint64_t seed = 1; seed <= RUNS; seed++) {
+        struct run run = {.replay = replay_create(&limits)};
+        uint64_t now_ms = 1;
+        rand_init(&run.dice, seed);
+        hash_fix_seed(seed);
+        for (unsigned i = 0; i < STEPS; i++) {
+            now_ms += rand_below(&run.dice, 100);
+            step(&run, now_ms);
+            if (i % 40 == 39) {
+                check(&run, seed);
+            }
+        }
+        replay_destroy(run.replay);
+    }
+}
