@@ -2,6 +2,7 @@
 #include "actors/cluster.h"
 
 #include "actors/bus.h"
+#include "actors/bus_probe.h"
 #include "actors/positions.h"
 #include "actors/shard.h"
 #include "actors/user_actor.h"
@@ -14,6 +15,7 @@ struct cluster {
     struct shard *shard;
     struct bus_link *listener;
     struct bus_link *sender;
+    struct bus_probe *probe;
 };
 
 /* "<prefix>:u:<key>". */
@@ -58,12 +60,18 @@ static void on_down(void *context)
 static void on_subscribed(void *context, struct bytes channel)
 {
     struct cluster *cluster = context;
-    tell_feed(cluster->shard, key_of(cluster, channel), true);
+    if (!bus_probe_owns(cluster->probe, channel)) {
+        tell_feed(cluster->shard, key_of(cluster, channel), true);
+    }
 }
 
 static void on_message(void *context, struct bytes channel, struct bytes payload)
 {
     struct cluster *cluster = context;
+    if (bus_probe_owns(cluster->probe, channel)) {
+        bus_probe_heard(cluster->probe, payload);
+        return;
+    }
     struct buf *copied = buf_new(payload);
     if (copied == NULL) {
         return; /* the recheck finds it */
@@ -89,6 +97,7 @@ struct cluster *cluster_create(struct shard *shard)
     cluster->shard = shard;
     cluster->listener = ops->open(shard->bus, "inbox-listener", &listener_events, cluster);
     cluster->sender = ops->open(shard->bus, "inbox-sender", &sender_events, cluster);
+    cluster->probe = bus_probe_create(shard, cluster->listener, cluster->sender);
     return cluster;
 }
 
@@ -100,6 +109,7 @@ void cluster_destroy(struct cluster *cluster)
     const struct bus_ops *ops = cluster->shard->bus->ops;
     ops->close(cluster->listener);
     ops->close(cluster->sender);
+    bus_probe_destroy(cluster->probe);
     mem_free(cluster);
 }
 

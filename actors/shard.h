@@ -75,6 +75,7 @@ struct actor_config {
     uint32_t outbox_bytes;
     uint32_t stall_ms; /* a full outbox that does not drain: closed CLOSE_SLOW */
     uint32_t recheck_ms; /* 30,000 */
+    uint32_t probe_ms; /* between two messages that must come back over the bus */
     uint32_t partitions; /* of the ingress stream */
     uint32_t lease_ms; /* of a partition */
     uint32_t dead_max; /* entries of the dead letters */
@@ -139,6 +140,7 @@ struct shard_stats {
     uint64_t announced;
     uint64_t gaps; /* rev jumped: the store was read */
     uint64_t rechecks; /* users whose position was stale at a recheck */
+    uint64_t deaf; /* 1: messages do not come back over the bus, which answers */
     uint64_t bytes_out;
     uint64_t closed[CLOSE_REASON_COUNT];
 };

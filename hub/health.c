@@ -30,6 +30,17 @@ static bool is_bus_away(const struct hub_shard *shard)
     return stats.links_up < stats.links;
 }
 
+/* Whether messages do not come back to a shard, though Redis answers. */
+static bool is_bus_deaf(const struct hub *hub)
+{
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        if (hub->shards[i].shard.stats.deaf != 0) { /* racy, as all counters */
+            return true;
+        }
+    }
+    return false;
+}
+
 void health_ready(struct http_request *request, void *context)
 {
     struct hub *hub = context;
@@ -39,6 +50,10 @@ void health_ready(struct http_request *request, void *context)
     }
     if (!atomic_load_explicit(&hub->started, memory_order_acquire)) {
         answer(request, 503, "{\"status\":\"starting\"}");
+        return;
+    }
+    if (is_bus_deaf(hub)) {
+        answer(request, 503, "{\"status\":\"deaf\",\"failing\":[\"bus\"]}");
         return;
     }
     bool store = !store_healthy(hub->store);

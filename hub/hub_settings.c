@@ -124,6 +124,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .outbox_bytes = (uint32_t)config->limits_outbound_bytes,
         .stall_ms = (uint32_t)config->limits_slow_consumer_ms,
         .recheck_ms = (uint32_t)config->bus_recheck_ms,
+        .probe_ms = (uint32_t)config->bus_probe_ms,
         .partitions = config->bus_partitions,
         .lease_ms = (uint32_t)config->bus_lease_ms,
         .dead_max = config->bus_dead_max,

@@ -452,3 +452,31 @@ Test(inbox, store_away_and_back)
     cr_assert(device->ready, "asked again within two seconds");
     finish(storm);
 }
+
+static uint64_t count_deaf(struct nodes *nodes)
+{
+    return nodes_stat(nodes, 0, offsetof(struct shard_stats, deaf));
+}
+
+/* Redis answers, but delivers nothing: seen after three messages; a Redis that is away is not. */
+Test(inbox, a_bus_that_delivers_nothing_is_noticed)
+{
+    const struct nodes_options options = {.nodes = 1, .shards = 2, .bus = true, .partitions = 1};
+    struct nodes *nodes = nodes_create(1, &options);
+    uint64_t interval = nodes->node[0].config.probe_ms;
+    nodes_advance(nodes, 10 * interval);
+    cr_assert_eq(count_deaf(nodes), 0);
+    fake_redis_lose(nodes->redis, 1);
+    nodes_advance(nodes, 2 * interval);
+    cr_assert_eq(count_deaf(nodes), 0, "not at once");
+    nodes_advance(nodes, 3 * interval);
+    cr_assert_eq(count_deaf(nodes), 2);
+    fake_redis_lose(nodes->redis, 0);
+    nodes_advance(nodes, 2 * interval);
+    cr_assert_eq(count_deaf(nodes), 0);
+    fake_redis_reach(nodes->redis, 0, false);
+    fake_redis_drop(nodes->redis, 0, 1);
+    nodes_advance(nodes, 10 * interval);
+    cr_assert_eq(count_deaf(nodes), 0);
+    nodes_destroy(nodes);
+}

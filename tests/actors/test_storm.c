@@ -364,8 +364,9 @@ static void check_nothing_left(const struct storm *storm)
         cr_assert_eq(actors, SHARDS + 1, "seed %llu: fan-outs and a sequencer", SEED(storm));
     }
     if (storm->nodes->redis != NULL) {
-        cr_assert_eq(fake_redis_channels(storm->nodes->redis), 2u * storm->nodes->options.nodes,
-            "seed %llu: the namespace's channels only", SEED(storm));
+        cr_assert_eq(fake_redis_channels(storm->nodes->redis),
+            (2u + SHARDS) * storm->nodes->options.nodes,
+            "seed %llu: the channels of the namespace and of the probes only", SEED(storm));
     }
 }
 

@@ -501,6 +501,33 @@ test('ready names a dependency that is away, and stays ready', async () => {
   }
 });
 
+test('a node whose messages do not come back is not ready, though Redis answers', async () => {
+  const redis = await startRedis();
+  const own = await startHub({ redis, config: 'bus { probe = 100ms }' });
+  const admin = redis.client();
+  try {
+    const ready = async () => {
+      const answer = await fetch(`${own.internalUrl}/readyz`);
+      return { status: answer.status, body: await answer.json() };
+    };
+    assert.equal((await ready()).status, 200);
+    await admin.call('ACL', 'SETUSER', 'default', '-publish');
+    const deaf = await until(async () => {
+      const answer = await ready();
+      return answer.status === 503 && answer;
+    }, 'not ready');
+    assert.deepEqual(deaf.body, { status: 'deaf', failing: ['bus'] });
+    assert.ok((await own.metric('peal_bus_deaf')) > 0);
+    assert.equal((await fetch(`${own.internalUrl}/healthz`)).status, 200);
+    await admin.call('ACL', 'SETUSER', 'default', '+publish');
+    await until(async () => (await ready()).body.status === 'ready', 'ready again');
+    assert.match(own.log, /BUS-DEAF[\s\S]*BUS-HEARS/);
+  } finally {
+    await own.stop();
+    await redis.stop();
+  }
+});
+
 test('nothing is accepted while the store is away', async () => {
   const postgres = await startPostgres();
   const own = await startHub({ postgres });

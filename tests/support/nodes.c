@@ -75,6 +75,7 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
         .outbox_bytes = 1 << 20,
         .stall_ms = 5000,
         .recheck_ms = 30000,
+        .probe_ms = 5000,
         .partitions = nodes->options.partitions,
         .lease_ms = 1500,
         .dead_max = 1000,
