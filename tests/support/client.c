@@ -97,12 +97,13 @@ static void receive(struct client *client, const struct client_packet *packet)
     }
 }
 
-static void receive_array(struct client *client, struct bytes array)
+/* `id` is the ack's that is asked for, or NULL. */
+static void receive_array(struct client *client, struct bytes array, const uint64_t *id)
 {
     struct json_scan_iter iter;
     struct bytes element;
     char at[EVENT_NAME_MAX];
-    struct client_packet packet = {0};
+    struct client_packet packet = {.is_asked = id != NULL, .id = id != NULL ? *id : 0};
     CHECK(json_scan_text(array, 64, NULL, NULL) == 0 && json_scan_iter_init(&iter, array));
     CHECK(json_scan_element(&iter, &element));
     CHECK(json_scan_string(element, at, sizeof(at), &packet.name) == 0);
@@ -147,7 +148,7 @@ static uint64_t take_number(struct bytes *text)
     return number;
 }
 
-/* "42[…]", "42/nsp,[…]", "45n-[…]" or "43id[…]". */
+/* "42[…]", "42/nsp,id[…]", "45n-[…]" or "43id[…]". */
 static void receive_socketio(struct client *client, struct bytes text)
 {
     CHECK(text.len > 2 && text.at[0] == '4');
@@ -170,11 +171,13 @@ static void receive_socketio(struct client *client, struct bytes text)
         return;
     }
     CHECK(kind == '2' || kind == '5');
+    bool asked = text.len > 0 && text.at[0] != '[';
+    uint64_t id = take_number(&text);
     if (bytes_starts(text, BYTES("[\"batch_update\",{\"messages\":"))) {
         CHECK(client->socket.format == WIRE_SIO_BATCH);
         receive_batch(client, text);
     } else {
-        receive_array(client, text);
+        receive_array(client, text, asked ? &id : NULL);
     }
 }
 
@@ -192,7 +195,7 @@ static void receive_map(struct client *client, struct bytes map)
                         .is_ack = true, .id = packet.id, .args = json_scan_inside(packet.payload)});
     } else {
         CHECK(packet.type == SIO_EVENT);
-        receive_array(client, packet.payload);
+        receive_array(client, packet.payload, packet.has_id ? &packet.id : NULL);
     }
     builder_reset(&text);
 }
@@ -209,7 +212,7 @@ static void receive_plain(struct client *client, struct bytes json)
         int64_t id;
         CHECK(json_scan_iter_init(&inner, element) && json_scan_element(&inner, &first));
         if (json_scan_kind(first) == JSON_SCAN_STRING) {
-            receive_array(client, element);
+            receive_array(client, element, NULL);
             continue;
         }
         CHECK(json_scan_i64(first, &id) == 0 && id < 0);

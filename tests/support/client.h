@@ -18,7 +18,8 @@ struct client;
 /* One event or ack; slices are valid for the call. */
 struct client_packet {
     bool is_ack;
-    uint64_t id; /* of an ack */
+    bool is_asked; /* an event that wants an ack (Socket.IO) */
+    uint64_t id; /* of an ack, or of the one that is wanted */
     struct bytes name; /* of an event */
     struct bytes args; /* JSON text of the arguments, `a,b`; of an ack: the result */
 };

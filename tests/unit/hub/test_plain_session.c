@@ -117,6 +117,16 @@ Test(plain_session, packets_behind_the_end_are_ignored)
     cr_assert_str_eq(fake_sent(peer), "", "its reason is the close code");
 }
 
+Test(plain_session, its_end_is_that_of_the_session)
+{
+    unsigned peer = world_plain("peal.json.v1");
+    world_diary();
+    world_socket->ops->end(world_socket, CLOSE_FORBIDDEN);
+    fake_pass(0);
+    world_assert_closing(peer, CLOSE_FORBIDDEN);
+    cr_assert_str_eq(world_diary(), "closed / forbidden\n");
+}
+
 Test(plain_session, pings_and_wants_pongs)
 {
     unsigned peer = json_peer();

@@ -301,6 +301,28 @@ Test(sio_session, other_namespaces_live_on_when_one_socket_is_sent_away)
     world_assert_open(peer);
 }
 
+Test(sio_session, the_whole_session_may_be_sent_away)
+{
+    unsigned peer = world_joined_peer();
+    struct socket *first = world_socket;
+    fake_text(peer, "40/custom,");
+    world_diary();
+    while (*fake_sent(peer) != '\0') {
+    }
+    first->ops->end(first, CLOSE_FORBIDDEN);
+    first->ops->end(first, CLOSE_FORBIDDEN);
+    cr_assert_str_eq(world_diary(), "", "the application is not told inside of its own call");
+    fake_pass(0);
+    cr_assert_str_eq(fake_sent(peer), CLOSING);
+    cr_assert_str_eq(fake_sent(peer), "41");
+    cr_assert_str_eq(
+        fake_sent(peer), "42/custom,[\"hub:closing\",{\"code\":4403,\"reason\":\"not allowed\"}]");
+    cr_assert_str_eq(fake_sent(peer), "41/custom,");
+    cr_assert_str_eq(fake_sent(peer), "");
+    world_assert_closing(peer, CLOSE_FORBIDDEN);
+    cr_assert_str_eq(world_diary(), "closed / forbidden\nclosed /custom forbidden\n");
+}
+
 Test(sio_session, a_temporary_reason_closes_the_transport)
 {
     unsigned peer = world_joined_peer();
