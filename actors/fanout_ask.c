@@ -152,14 +152,16 @@ static bool is_room_for(const struct socket *socket, struct bytes room)
            bytes_eq(wire_name_room(identity_space(socket->identity), name, at), room);
 }
 
-static void change_rooms(struct socket *socket, struct adapter_names rooms, bool join)
+static void change_rooms(const struct adapter_request *request, struct socket *socket)
 {
+    struct adapter_names rooms = request->targets;
+    bool join = request->type == ADAPTER_JOIN;
     struct bytes room;
     while (adapter_names_next(&rooms, &room)) {
         if (bytes_eq(room, bytes_of(socket->sid, SOCKET_SID_LEN))) {
             continue;
         }
-        if (!is_room_for(socket, room) || !user_rooms_change(socket, room, join)) {
+        if (!is_room_for(socket, room) || !user_rooms_change(socket, room, join, request->loud)) {
             socket->shard->stats.joins_refused++;
         }
     }
@@ -177,7 +179,7 @@ static void carry_out(
         break;
     case ADAPTER_JOIN:
     case ADAPTER_LEAVE:
-        change_rooms(socket, request->targets, request->type == ADAPTER_JOIN);
+        change_rooms(request, socket);
         break;
     case ADAPTER_DISCONNECT:
         (request->close ? socket->ops->end : socket->ops->disconnect)(socket, CLOSE_FORBIDDEN);

@@ -369,7 +369,8 @@ static void on_admin(struct user *user, struct user_admin *msg)
         struct socket *socket = container_of(link, struct socket, user_link);
         if (msg->what == USER_ADMIN_DISCONNECT) {
             socket->ops->disconnect(socket, CLOSE_FORBIDDEN);
-        } else if (!user_rooms_change(socket, buf_bytes(msg->room), msg->what == USER_ADMIN_JOIN)) {
+        } else if (!user_rooms_change(
+                       socket, buf_bytes(msg->room), msg->what == USER_ADMIN_JOIN, true)) {
             socket->shard->stats.joins_refused++;
         }
     }

@@ -171,9 +171,10 @@ void user_rooms_refused(struct user *user, struct user_refused *msg);
 
 /*
  * A backend, or another node, puts a socket of a user into a room (wire name) or takes it out;
- * false when the socket is in too many rooms. No rule is asked.
+ * false when the socket is in too many rooms. No rule is asked. The others are told of one that
+ * comes `loud`, unless the room is quiet, and later of its going.
  */
-bool user_rooms_change(struct socket *socket, struct bytes room, bool join);
+bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool loud);
 
 /* Tell the rooms in which the user is still typing that it does no more. */
 void user_rooms_hush(struct user *user);

@@ -19,9 +19,11 @@
 
 enum { TYPING_MAX = 16, NONCES_MAX = 1024, TYPE_MAX = 64 };
 
-/* The token of a JOIN says what is to be answered: an ack with this id, events, or nothing. */
+/* The token of a JOIN: its ack's id and that there is one, or no answer; and that nobody is told.
+ */
 #define TOKEN_HAS_ID (UINT64_C(1) << 63)
 #define TOKEN_SILENT (UINT64_C(1) << 62)
+#define TOKEN_QUIET (UINT64_C(1) << 61)
 
 /* The user types in a room, until told otherwise or typing_ms have passed. */
 struct typing {
@@ -147,7 +149,7 @@ static void answer_room(struct socket *socket, uint64_t token, const char *event
 
 static uint64_t token_of(const struct user_call *call)
 {
-    return call->has_id ? TOKEN_HAS_ID | (call->id & ~(TOKEN_HAS_ID | TOKEN_SILENT)) : 0;
+    return call->has_id ? TOKEN_HAS_ID | (call->id & (TOKEN_QUIET - 1)) : 0;
 }
 
 static void add_joining(struct user *user, const struct socket *socket, struct bytes room)
@@ -301,7 +303,7 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
     socket->joins -= socket->joins > 0;
     if (!fanout_join(socket->fanout, socket, room)) {
         room_send_leave(shard, nsp, room); /* asked for twice at once: counted once */
-    } else if (!msg->quiet) {
+    } else if (!msg->quiet && !(msg->token & TOKEN_QUIET)) {
         fanout_membership(socket->fanout, socket, room)->loud = true;
         room_tell(shard, socket, room, "user_joined_room");
     }
@@ -360,21 +362,19 @@ void user_rooms_leave(const struct user_call *call)
     }
 }
 
-bool user_rooms_change(struct socket *socket, struct bytes room, bool join)
+bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool loud)
 {
     const struct room_rules rules = {.send = true};
     struct user *user = socket->user;
     bool member = fanout_membership(socket->fanout, socket, room);
     bool joining = user->rare != NULL && last_joining(user, socket->id, room) != NULL;
+    bool full = socket->membership_count + socket->joins >= socket->shard->config->rooms_per_socket;
     if (!join && (member || joining)) {
         leave(socket, room, TOKEN_SILENT);
-    } else if (join && !member) {
-        if (socket->membership_count + socket->joins >= socket->shard->config->rooms_per_socket) {
-            return false;
-        }
-        send_join(user, socket, room, &rules, TOKEN_SILENT);
+    } else if (join && !member && !full) {
+        send_join(user, socket, room, &rules, TOKEN_SILENT | (loud ? 0 : TOKEN_QUIET));
     }
-    return true;
+    return !join || member || !full;
 }
 
 /* Messages. */

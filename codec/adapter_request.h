@@ -46,6 +46,7 @@ struct adapter_request {
     struct adapter_options options; /* whom it is about */
     struct adapter_names targets; /* JOIN and LEAVE: the rooms */
     bool close; /* DISCONNECT: end the whole connection */
+    bool loud; /* JOIN, between our own nodes: members of the rooms are told */
     struct adapter_packet packet; /* BROADCAST_ACK */
 };
 
@@ -68,7 +69,7 @@ struct adapter_change {
     uint32_t target_count;
 };
 
-/* Append the request: JSON, DISCONNECT with `close`. */
+/* Append the request: JSON, DISCONNECT with `close`, JOIN `loud`. */
 void adapter_change_write(const struct adapter_change *change, struct builder *out);
 
 /* Append {"requestId":id,key:[elements]}; `id` as decoded. STATUS_TOO_LARGE, as the following. */

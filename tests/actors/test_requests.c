@@ -30,6 +30,7 @@ struct person {
     unsigned rooms; /* bits: in which rooms it should be */
     uint64_t asked; /* the id of the last ack that was asked for; 0: none */
     unsigned events;
+    unsigned told; /* of who came and went */
 };
 
 struct world {
@@ -115,10 +116,15 @@ static void finish(struct world *world)
 static void on_received(struct client *client, const struct client_packet *packet)
 {
     struct person *person = (struct person *)(void *)client;
-    if (!packet->is_ack && bytes_eq_str(packet->name, "question")) {
+    if (packet->is_ack) {
+        return;
+    }
+    if (bytes_eq_str(packet->name, "question")) {
         person->events++;
         person->asked = packet->is_asked ? packet->id : 0;
     }
+    person->told += bytes_eq_str(packet->name, "user_joined_room");
+    person->told += bytes_eq_str(packet->name, "user_left_room");
 }
 
 static struct person *arrive(struct world *world, unsigned node, enum wire_format format)
@@ -412,6 +418,33 @@ Test(requests, joins_are_real_ones_and_keep_to_the_rules)
     cr_assert_eq(socket->membership_count, 0);
     cr_assert_eq(fake_redis_channels(world->nodes->redis), channels - 3);
     cr_assert_eq(world->answer_count, 0);
+    finish(world);
+}
+
+/* Nobody is told of a thousand who come at once, but of one who comes later by itself. */
+Test(requests, members_are_told_of_joins_by_hubs_only)
+{
+    struct world *world = begin(1, 1);
+    struct person *first = arrive(world, 0, WIRE_SIO);
+    struct person *second = arrive(world, 0, WIRE_SIO);
+    struct person *third = arrive(world, 0, WIRE_SIO);
+    nodes_settle(world->nodes);
+    ask(world, "{\"type\":2,\"opts\":{\"except\":[\"user:p2\"]},\"rooms\":[\"r0\"]}");
+    nodes_settle(world->nodes);
+    cr_assert(is_in(first, 0) && is_in(second, 0) && !is_in(third, 0));
+    cr_assert(first->told == 0 && second->told == 0);
+    act_as(third);
+    user_event(&third->client.socket, BYTES("[\"join_room\",\"r0\"]"), NULL, NULL, 0);
+    nodes_settle(world->nodes);
+    cr_assert(first->told == 1 && second->told == 1);
+    ask(world, "{\"type\":3,\"opts\":{\"rooms\":[\"user:p1\"]},\"rooms\":[\"r0\"]}");
+    nodes_settle(world->nodes);
+    cr_assert(first->told == 1 && third->told == 0);
+    ask(world, "{\"type\":2,\"opts\":{\"rooms\":[\"user:p1\"]},\"rooms\":[\"r0\"],\"loud\":true}");
+    nodes_settle(world->nodes);
+    ask(world, "{\"type\":3,\"opts\":{\"rooms\":[\"user:p1\"]},\"rooms\":[\"r0\"]}");
+    nodes_settle(world->nodes);
+    cr_assert(first->told == 3 && third->told == 2);
     finish(world);
 }
 

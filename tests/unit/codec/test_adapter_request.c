@@ -50,6 +50,7 @@ static void show(const struct adapter_request *request, struct builder *out)
     show_names(" except=[", request->options.except, out);
     show_names(" targets=[", request->targets, out);
     builder_str(out, request->close ? " close" : "");
+    builder_str(out, request->loud ? " loud" : "");
     if (request->options.timeout_ms > 0) {
         builder_printf(out, " timeout=%u", (unsigned)request->options.timeout_ms);
     }
@@ -94,7 +95,7 @@ Test(adapter_request, vectors)
     script_feed_file("codec/adapter_request.txt", decode);
 }
 
-/* What a stock adapter was seen to write for the same calls. */
+/* What a stock adapter was seen to write for the same calls; `loud` is ours. */
 Test(adapter_request, writes_what_a_stock_adapter_writes)
 {
     struct buf *rooms[] = {buf_new(BYTES("x")), buf_new(BYTES("\"y\""))};
@@ -109,7 +110,14 @@ Test(adapter_request, writes_what_a_stock_adapter_writes)
     adapter_change_write(&change, &out);
     cr_expect(bytes_eq_str(builder_bytes(&out),
         "{\"uid\":\"7r695z\",\"type\":2,\"opts\":{\"rooms\":[\"room1\"],\"except\":[]},"
-        "\"rooms\":[\"x\",\"\\\"y\\\"\"]}"));
+        "\"rooms\":[\"x\",\"\\\"y\\\"\"],\"loud\":true}"));
+    builder_clear(&out);
+    change.type = ADAPTER_LEAVE;
+    change.target_count = 1;
+    adapter_change_write(&change, &out);
+    cr_expect(bytes_eq_str(builder_bytes(&out),
+        "{\"uid\":\"7r695z\",\"type\":3,\"opts\":{\"rooms\":[\"room1\"],\"except\":[]},"
+        "\"rooms\":[\"x\"]}"));
     builder_clear(&out);
     change.type = ADAPTER_DISCONNECT;
     adapter_change_write(&change, &out);
