@@ -9,15 +9,13 @@
 
 #include "codec/base/mem.h"
 
-/* Removal leaves a mark, so that a walk may remove what it was just given; growing drops marks. */
-#define TOMBSTONE ((void *)1)
+/*
+ * What stands in the place of a hash. Removal leaves a mark, so that a walk may remove what it was
+ * just given; growing drops marks. Looking for a key reads hashes alone until one fits.
+ */
+enum { NEVER_USED = 0, REMOVED = 1, HASH_MIN = 2 };
 
-enum { FIRST_CAP = 8 };
-
-struct map_slot {
-    uint64_t hash;
-    void *object; /* NULL: never used; TOMBSTONE: removed */
-};
+enum { FIRST_CAP = 8, SLOT_SIZE = sizeof(void *) + sizeof(uint32_t) };
 
 static pthread_once_t seed_once = PTHREAD_ONCE_INIT;
 static uint64_t seed; /* set once, before any other thread can hash */
@@ -46,7 +44,7 @@ void map_init(struct map *map, map_key_fn key_of)
 
 void map_finish(struct map *map)
 {
-    mem_free(map->slots);
+    mem_free(map->objects);
     map_init(map, map->key_of);
 }
 
@@ -55,53 +53,67 @@ size_t map_count(const struct map *map)
     return map->count;
 }
 
-static struct map_slot *find(const struct map *map, uint64_t hash, struct bytes key)
+size_t map_bytes(const struct map *map)
+{
+    return map->cap * SLOT_SIZE;
+}
+
+/* The hash that a slot keeps: no mark. */
+static uint32_t kept_hash(struct bytes key)
+{
+    uint32_t hash = (uint32_t)hash_bytes(key);
+    return hash < HASH_MIN ? hash + HASH_MIN : hash;
+}
+
+/* The slot of `key`; map->cap when there is none. */
+static size_t find(const struct map *map, uint32_t hash, struct bytes key)
 {
     if (map->cap == 0) {
-        return NULL;
+        return 0;
     }
-    for (size_t i = hash & (map->cap - 1);; i = (i + 1) & (map->cap - 1)) {
-        struct map_slot *slot = &map->slots[i];
-        if (slot->object == NULL) {
-            return NULL;
+    size_t i = hash & (map->cap - 1);
+    while (map->hashes[i] != NEVER_USED) {
+        if (map->hashes[i] == hash && bytes_eq(map->key_of(map->objects[i]), key)) {
+            return i;
         }
-        if (slot->object != TOMBSTONE && slot->hash == hash &&
-            bytes_eq(map->key_of(slot->object), key)) {
-            return slot;
-        }
+        i = (i + 1) & (map->cap - 1);
     }
+    return map->cap;
 }
 
 void *map_get(const struct map *map, struct bytes key)
 {
-    struct map_slot *slot = find(map, hash_bytes(key), key);
-    return slot ? slot->object : NULL;
+    size_t i = find(map, kept_hash(key), key);
+    return i < map->cap ? map->objects[i] : NULL;
 }
 
-static void insert(struct map_slot *slots, size_t cap, uint64_t hash, void *object)
+/* Into the first slot that was never used: of a map that has such slots. */
+static void insert(struct map *map, uint32_t hash, void *object)
 {
-    size_t i = hash & (cap - 1);
-    while (slots[i].object != NULL) {
-        i = (i + 1) & (cap - 1);
+    size_t i = hash & (map->cap - 1);
+    while (map->hashes[i] != NEVER_USED) {
+        i = (i + 1) & (map->cap - 1);
     }
-    slots[i] = (struct map_slot){.hash = hash, .object = object};
+    map->hashes[i] = hash;
+    map->objects[i] = object;
 }
 
 static void rehash(struct map *map)
 {
-    size_t cap = FIRST_CAP;
-    while (cap < map->count * 2 + 2) {
-        cap *= 2;
+    struct map old = *map;
+    map->cap = FIRST_CAP;
+    while (map->cap < old.count * 2 + 2) {
+        map->cap *= 2;
     }
-    struct map_slot *slots = mem_alloc_array(cap, sizeof(*slots));
-    for (size_t i = 0; i < map->cap; i++) {
-        if (map->slots[i].object != NULL && map->slots[i].object != TOMBSTONE) {
-            insert(slots, cap, map->slots[i].hash, map->slots[i].object);
+    CHECK(map->cap <= UINT32_MAX);
+    map->objects = mem_alloc_array(map->cap, SLOT_SIZE);
+    map->hashes = (uint32_t *)(void *)(map->objects + map->cap);
+    for (size_t i = 0; i < old.cap; i++) {
+        if (old.hashes[i] >= HASH_MIN) {
+            insert(map, old.hashes[i], old.objects[i]);
         }
     }
-    mem_free(map->slots);
-    map->slots = slots;
-    map->cap = cap;
+    mem_free(old.objects);
     map->used = map->count;
 }
 
@@ -111,34 +123,32 @@ void map_put(struct map *map, void *object)
         rehash(map);
     }
     struct bytes key = map->key_of(object);
-    uint64_t hash = hash_bytes(key);
-    CHECK_SLOW(find(map, hash, key) == NULL);
-    insert(map->slots, map->cap, hash, object);
+    uint32_t hash = kept_hash(key);
+    CHECK_SLOW(find(map, hash, key) == map->cap);
+    insert(map, hash, object);
     map->count++;
     map->used++;
 }
 
 void *map_remove(struct map *map, struct bytes key)
 {
-    struct map_slot *slot = find(map, hash_bytes(key), key);
-    if (slot == NULL) {
+    size_t i = find(map, kept_hash(key), key);
+    if (i >= map->cap) {
         return NULL;
     }
-    void *object = slot->object;
-    size_t following = ((size_t)(slot - map->slots) + 1) & (map->cap - 1);
-    bool last_of_run = map->slots[following].object == NULL;
-    slot->object = last_of_run ? NULL : TOMBSTONE;
+    bool last_of_run = map->hashes[(i + 1) & (map->cap - 1)] == NEVER_USED;
+    map->hashes[i] = last_of_run ? NEVER_USED : REMOVED;
     map->used -= last_of_run;
     map->count--;
-    return object;
+    return map->objects[i];
 }
 
 void *map_next(const struct map *map, size_t *cursor)
 {
     while (*cursor < map->cap) {
-        void *object = map->slots[(*cursor)++].object;
-        if (object != NULL && object != TOMBSTONE) {
-            return object;
+        size_t i = (*cursor)++;
+        if (map->hashes[i] >= HASH_MIN) {
+            return map->objects[i];
         }
     }
     return NULL;

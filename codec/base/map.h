@@ -2,7 +2,7 @@
 /*
  * map - hash map from byte strings to objects that hold their own key.
  *
- * Open addressing, 16 bytes a slot; the key stays inside the object and is found again with
+ * Open addressing, 12 bytes a slot; the key stays inside the object and is found again with
  * `key_of`, so a map costs no copy of it. Hashing is seeded per process, because peers choose
  * keys. One thread.
  */
@@ -18,11 +18,10 @@
 /* Return the key of `object`; it must stay the same while the object is in the map. */
 typedef struct bytes (*map_key_fn)(const void *object);
 
-struct map_slot;
-
 struct map {
     /* private */
-    struct map_slot *slots;
+    uint32_t *hashes; /* by slot: of its object, or one of two marks */
+    void **objects; /* by slot; behind them, in one allocation, the hashes */
     size_t count;
     size_t cap; /* 0 or a power of two */
     size_t used; /* objects and marks of removed ones */
@@ -37,6 +36,9 @@ void map_finish(struct map *map);
 
 /* Return the number of objects. */
 size_t map_count(const struct map *map);
+
+/* Return the bytes of its slots, without the objects. */
+size_t map_bytes(const struct map *map);
 
 /* Return the object with `key`, or NULL. */
 void *map_get(const struct map *map, struct bytes key);

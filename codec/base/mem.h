@@ -33,4 +33,11 @@ MUST_CHECK char *mem_dup(const void *at, size_t len);
 /* Free what the functions above returned; NULL is allowed. Any thread. */
 void mem_free(void *ptr);
 
+/* What an allocation of `size` bytes takes, its head included (malloc of glibc, 64 bits). */
+static inline size_t mem_cost(size_t size)
+{
+    size_t cost = (size + 8 + 15) / 16 * 16;
+    return cost < 32 ? 32 : cost;
+}
+
 #endif

@@ -128,6 +128,22 @@ Test(base, map_walk_may_remove_what_it_was_given)
     map_finish(&map);
 }
 
+Test(base, map_costs_twelve_bytes_a_slot)
+{
+    struct map map;
+    static struct item items[100];
+    map_init(&map, item_key);
+    cr_expect_eq(map_bytes(&map), 0);
+    for (size_t i = 0; i < ARRAY_LEN(items); i++) {
+        items[i].len = (size_t)snprintf(items[i].key, sizeof(items[i].key), "%zu", i);
+        map_put(&map, &items[i]);
+    }
+    cr_expect_leq(map_bytes(&map), 256 * 12);
+    cr_expect_geq(map_bytes(&map), 100 * 12);
+    map_finish(&map);
+    cr_expect_eq(map_bytes(&map), 0);
+}
+
 Test(base, uuids_are_version_7_ordered_and_parse_back)
 {
     uint8_t early[16];
