@@ -36,6 +36,7 @@ struct fanout {
     struct list waiting; /* leaf.dirty_link: flushed at the tick */
     uint32_t dirty; /* leaves on both */
     uint64_t seen; /* number of the last broadcast */
+    uint64_t places; /* in the arrays of members of all leaves */
     uint64_t ahead; /* no socket's sent_through is above it, but by a flush of one of its leaves */
     struct timer tick;
     struct list asks; /* fanout_ask.link: broadcasts that clients have not all acknowledged */

@@ -44,6 +44,7 @@ void leaf_destroy(struct leaf *leaf)
 {
     drop_window(leaf);
     list_remove(&leaf->dirty_link);
+    leaf->fanout->places -= leaf->cap;
     mem_free(leaf->members);
     mem_free(leaf);
 }
@@ -51,7 +52,9 @@ void leaf_destroy(struct leaf *leaf)
 uint32_t leaf_add(struct leaf *leaf, struct socket *socket)
 {
     if (leaf->count == leaf->cap) {
+        uint32_t before = leaf->cap;
         leaf->cap = leaf->cap ? leaf->cap * 2 : FIRST_MEMBERS;
+        leaf->fanout->places += leaf->cap - before;
         leaf->members = mem_realloc_array(leaf->members, leaf->cap, sizeof(*leaf->members));
     }
     leaf->members[leaf->count] = socket;

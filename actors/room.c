@@ -49,6 +49,11 @@ const struct behaviour room_behaviour = {
     .destroy = free_room,
 };
 
+size_t room_cost(unsigned shards)
+{
+    return mem_cost(sizeof(struct room) + shards * sizeof(struct share));
+}
+
 /* Life. The key is "namespace,room": a namespace holds no comma. */
 
 static struct bytes room_key(const void *room)

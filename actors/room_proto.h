@@ -48,6 +48,9 @@ PROTOCOL_DECLARE(ROOM, room)
 /* The key of the actor of `room` (wire name) in namespace `nsp`; one reference. */
 MUST_CHECK struct buf *room_key_new(struct bytes nsp, struct bytes room);
 
+/* What the actor of a room takes of the memory of a node with `shards`, without its name. */
+size_t room_cost(unsigned shards);
+
 /* Send LEAVE: a socket of this shard whose JOIN was answered is no member, or no more. */
 void room_send_leave(struct shard *shard, struct bytes nsp, struct bytes room);
 

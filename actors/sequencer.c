@@ -19,7 +19,7 @@ enum { CHANNEL_MAX = 1024, PUBLISH_TIMEOUT_MS = 5000 };
 
 /* A room whose shard waits for the bus to confirm the channel. */
 struct waiter {
-    struct list link; /* interest.waiters */
+    struct waiter *next;
     struct actor_ref room;
     uint32_t shard;
     uint32_t serial;
@@ -62,7 +62,7 @@ static struct bytes sequencer_key(const void *sequencer)
 
 static struct bytes interest_key(const void *interest)
 {
-    return buf_bytes(((const struct interest *)interest)->name);
+    return interest_name(interest);
 }
 
 /* The channel of `room` (empty: of the namespace), written to `out`. */
@@ -122,10 +122,11 @@ static struct actor *spawn_sequencer(struct sched *sched, struct bytes key)
 
 static void free_interest(struct interest *interest)
 {
-    for (struct list *link; (link = list_pop(&interest->waiters)) != NULL;) {
-        mem_free(container_of(link, struct waiter, link));
+    while (interest->waiters != NULL) {
+        struct waiter *waiter = interest->waiters;
+        interest->waiters = waiter->next;
+        mem_free(waiter);
     }
-    buf_unref(interest->name);
     mem_free(interest);
 }
 
@@ -203,15 +204,30 @@ static void on_attach(struct sequencer *sequencer, struct sequencer_attach *msg)
     sequencer->fanouts[msg->fanout.shard] = msg->fanout;
 }
 
-static struct interest *interest_in(struct sequencer *sequencer, struct buf *name)
+static size_t interest_size(struct bytes name)
 {
-    struct interest *interest = map_get(&sequencer->interests, buf_bytes(name));
+    return offsetof(struct interest, name_at) + name.len;
+}
+
+/* Count what an interest and its place in the table take, the table as it was and as it is. */
+static void count_memory(
+    struct sequencer *sequencer, size_t taken, size_t given_back, size_t table_before)
+{
+    shard_of(&sequencer->actor)->stats.interest_bytes +=
+        taken - given_back + map_bytes(&sequencer->interests) - table_before;
+}
+
+static struct interest *interest_in(struct sequencer *sequencer, struct bytes name)
+{
+    struct interest *interest = map_get(&sequencer->interests, name);
     if (interest == NULL) {
-        interest = mem_alloc(sizeof(*interest));
-        interest->name = buf_ref(name);
-        list_init(&interest->waiters);
+        size_t table = map_bytes(&sequencer->interests);
+        interest = mem_alloc(interest_size(name));
+        interest->name_len = (uint32_t)name.len;
+        memcpy(interest->name_at, name.at, name.len);
         map_put(&sequencer->interests, interest);
-        subscribe(sequencer, buf_bytes(name), true);
+        count_memory(sequencer, mem_cost(interest_size(name)), 0, table);
+        subscribe(sequencer, name, true);
     }
     return interest;
 }
@@ -219,9 +235,12 @@ static struct interest *interest_in(struct sequencer *sequencer, struct buf *nam
 /* Forget a name that nobody here has any more. */
 static void settle(struct sequencer *sequencer, struct interest *interest)
 {
-    if (interest->shards == 0 && interest->names == 0) {
-        subscribe(sequencer, buf_bytes(interest->name), false);
-        map_remove(&sequencer->interests, buf_bytes(interest->name));
+    if (interest->shards == 0 && !interest->named) {
+        struct bytes name = interest_key(interest);
+        size_t table = map_bytes(&sequencer->interests);
+        subscribe(sequencer, name, false);
+        map_remove(&sequencer->interests, name);
+        count_memory(sequencer, 0, mem_cost(interest_size(name)), table);
         free_interest(interest);
     }
 }
@@ -237,7 +256,7 @@ static void tell_room(
 
 static void on_interest(struct sequencer *sequencer, struct sequencer_interest *msg)
 {
-    struct interest *interest = interest_in(sequencer, msg->room);
+    struct interest *interest = interest_in(sequencer, buf_bytes(msg->room));
     uint64_t bit = UINT64_C(1) << msg->shard;
     if (!msg->on) {
         interest->shards &= ~bit;
@@ -257,20 +276,25 @@ static void on_interest(struct sequencer *sequencer, struct sequencer_interest *
     waiter->room = msg->reply_to;
     waiter->shard = msg->shard;
     waiter->serial = msg->serial;
-    list_append(&interest->waiters, &waiter->link);
+    struct waiter **last = &interest->waiters;
+    while (*last != NULL) {
+        last = &(*last)->next;
+    }
+    *last = waiter;
 }
 
 static void on_name(struct sequencer *sequencer, struct sequencer_name *msg)
 {
-    struct interest *interest = interest_in(sequencer, msg->name);
-    interest->names = msg->on;
+    struct interest *interest = interest_in(sequencer, buf_bytes(msg->name));
+    interest->named = msg->on;
     settle(sequencer, interest);
 }
 
 static void release_waiters(struct sequencer *sequencer, struct interest *interest)
 {
-    for (struct list *link; (link = list_pop(&interest->waiters)) != NULL;) {
-        struct waiter *waiter = container_of(link, struct waiter, link);
+    while (interest->waiters != NULL) {
+        struct waiter *waiter = interest->waiters;
+        interest->waiters = waiter->next;
         tell_room(sequencer, waiter->room, waiter->shard, waiter->serial);
         mem_free(waiter);
     }

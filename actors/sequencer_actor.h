@@ -18,14 +18,24 @@
 #include "codec/base/list.h"
 #include "codec/base/map.h"
 
-/* A room or a name of this node. */
+struct waiter;
+
+/* A room or a name of this node. With a bus an idle connection has two: no pointer it can do
+ * without. */
 struct interest {
     uint64_t shards; /* bit per shard with members */
-    uint32_t names; /* users or sids of this name: 0 or 1 */
+    struct waiter *waiters; /* rooms to tell of the confirmation, the first that came first */
+    uint32_t name_len;
+    bool named; /* a user or a sid has this name */
     bool confirmed;
-    struct list waiters;
-    struct buf *name;
+    char name_at[];
 };
+
+/* The wire name. */
+static inline struct bytes interest_name(const struct interest *interest)
+{
+    return bytes_of(interest->name_at, interest->name_len);
+}
 
 /* The request of another node that is being carried out: each shard does its part. */
 struct gathering {

@@ -132,7 +132,7 @@ static void write_rooms(struct sequencer *sequencer, struct builder *text)
     for (struct interest *interest;
          (interest = map_next(&sequencer->interests, &cursor)) != NULL;) {
         add_comma(text);
-        json_scan_write_string(text, buf_bytes(interest->name));
+        json_scan_write_string(text, interest_name(interest));
     }
 }
 

@@ -236,6 +236,11 @@ void *connection_owner(const struct connection *connection)
     return connection->owner;
 }
 
+size_t connection_cost(void)
+{
+    return mem_cost(sizeof(struct connection)) - sizeof(struct timer);
+}
+
 struct outbox *connection_outbox(struct connection *connection)
 {
     return &connection->outbox;

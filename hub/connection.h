@@ -56,6 +56,9 @@ void connection_own(struct connection *connection, const struct connection_ops *
 /* The owner set last. */
 void *connection_owner(const struct connection *connection);
 
+/* What a connection takes of the memory, its timer left out. */
+size_t connection_cost(void);
+
 /* The outbox: append to it with the shard's dirty list. */
 struct outbox *connection_outbox(struct connection *connection);
 

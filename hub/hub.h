@@ -15,6 +15,7 @@
 #include "actors/shard.h"
 #include "codec/base/check.h"
 #include "hub/http_server.h"
+#include "hub/memory.h"
 #include "hub/node_counts.h"
 
 struct bus;
@@ -38,6 +39,7 @@ struct hub_shard {
     struct hub *hub;
     struct api_counts api;
     struct event_counts events; /* of clients, by name */
+    struct memory_use memory; /* measured once a second; read racily, as shard.stats */
     struct loop *loop;
     struct hub_settings *settings; /* one reference; another one after SIGHUP */
     struct http_server_config public_http;

@@ -137,6 +137,7 @@ static void on_clock(uv_timer_t *timer)
 {
     struct hub_shard *shard = timer->data;
     peal_app_check_expiry(shard);
+    memory_measure(shard, &shard->memory);
 }
 
 static void start_clock(struct hub_shard *shard, uv_loop_t *uv)

@@ -386,6 +386,7 @@ struct jwt_stats jwt_get_stats(const struct jwt *jwt)
 {
     struct jwt_stats stats = jwt->stats;
     stats.cached = jwt_cache_count(jwt->cache);
+    stats.cache_bytes = jwt_cache_bytes(jwt->cache);
     stats.keys = jwt->settings->key_count;
     return stats;
 }

@@ -98,6 +98,7 @@ struct jwt_stats {
     uint64_t refused; /* tokens not accepted */
     size_t cached; /* tokens in the cache now */
     size_t keys; /* keys in use now */
+    uint64_t cache_bytes; /* of memory, without the texts of claims */
 };
 struct jwt_stats jwt_get_stats(const struct jwt *jwt);
 

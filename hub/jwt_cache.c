@@ -103,3 +103,9 @@ size_t jwt_cache_count(const struct jwt_cache *cache)
 {
     return map_count(&cache->entries);
 }
+
+uint64_t jwt_cache_bytes(const struct jwt_cache *cache)
+{
+    size_t entry = mem_cost(sizeof(struct entry)) + mem_cost(offsetof(struct claims, text));
+    return map_bytes(&cache->entries) + map_count(&cache->entries) * entry;
+}

@@ -49,6 +49,7 @@ static void add_words(void *to, const void *from, size_t count)
 _Static_assert(sizeof(struct shard_stats) % sizeof(uint64_t) == 0, "only counters");
 _Static_assert(sizeof(struct sched_stats) % sizeof(uint64_t) == 0, "only counters");
 _Static_assert(sizeof(struct api_counts) % sizeof(uint64_t) == 0, "only counters");
+_Static_assert(sizeof(struct memory_use) % sizeof(uint64_t) == 0, "only counters");
 
 void metrics_sum(const struct hub *hub, struct metrics_sums *ret_sums)
 {
@@ -60,6 +61,7 @@ void metrics_sum(const struct hub *hub, struct metrics_sums *ret_sums)
         add_words(&ret_sums->sched, &sched, WORDS(sched));
         add_words(&ret_sums->shards, &shard->shard.stats, WORDS(shard->shard.stats));
         add_words(&ret_sums->api, &shard->api, WORDS(shard->api));
+        add_words(&ret_sums->memory, &shard->memory, WORDS(shard->memory));
         struct jwt_stats tokens = jwt_get_stats(shard->jwt);
         ret_sums->tokens.verified += tokens.verified;
         ret_sums->tokens.cache_hits += tokens.cache_hits;
@@ -152,6 +154,17 @@ static void write_closed(const struct metrics_sums *sums, struct builder *out)
     }
 }
 
+static void write_memory(const struct memory_use *memory, struct builder *out)
+{
+    begin(out, "memory_bytes", "gauge",
+        "What owners take of the memory, as counts times sizes; without what waits to be sent.");
+#define X(owner, help)                                                                             \
+    builder_printf(out, PREFIX "memory_bytes{owner=\"" #owner "\"} %llu\n",                        \
+        (unsigned long long)memory->owner);
+#include "hub/memory.def"
+#undef X
+}
+
 static void write_api(const struct api_counts *api, struct builder *out)
 {
     uint64_t count = 0;
@@ -189,6 +202,12 @@ static void write_statements(const struct hub *hub, struct builder *out)
         builder_printf(out, PREFIX "store_statement_seconds_total{statement=\"%s\"} %.6f\n",
             stats[i].name, (double)stats[i].total_us / 1e6);
     }
+    begin(out, "store_statement_p99_seconds", "gauge",
+        "The time that 99 of 100 statements took at most, by name.");
+    for (size_t i = 0; i < count; i++) {
+        builder_printf(out, PREFIX "store_statement_p99_seconds{statement=\"%s\"} %.6f\n",
+            stats[i].name, (double)stats[i].p99_us / 1e6);
+    }
     begin(out, "store_slow_statements_total", "counter", "Statements over the slow threshold.");
     for (size_t i = 0; i < count; i++) {
         builder_printf(out, PREFIX "store_slow_statements_total{statement=\"%s\"} %llu\n",
@@ -224,6 +243,7 @@ void metrics_write(const struct hub *hub, struct builder *out)
     write_process(hub, out);
     write_rows(&sums, out);
     write_closed(&sums, out);
+    write_memory(&sums.memory, out);
     write_api(&sums.api, out);
     write_statements(hub, out);
 }

@@ -14,6 +14,7 @@
 #include "actors/shard.h"
 #include "codec/base/buf.h"
 #include "hub/jwt.h"
+#include "hub/memory.h"
 #include "hub/node_counts.h"
 
 struct http_request;
@@ -24,6 +25,7 @@ struct metrics_sums {
     struct sched_stats sched;
     struct api_counts api;
     struct jwt_stats tokens;
+    struct memory_use memory;
 };
 
 /* Sum the counters of all shards. Any shard's thread. */

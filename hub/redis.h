@@ -41,6 +41,7 @@ struct redis_stats {
     uint64_t protocol_errors; /* connections given up for bytes that are no RESP */
     uint64_t connects; /* links that came up */
     uint64_t messages; /* received on channels */
+    uint64_t channel_bytes; /* of memory, for the channels subscribed now */
     unsigned links; /* open now */
     unsigned links_up; /* of these, up now */
 };

@@ -39,10 +39,11 @@ enum link_state { LINK_WAITING, LINK_CONNECTING, LINK_SETUP, LINK_UP, LINK_CLOSE
 
 enum link_use { LINK_UNUSED, LINK_FOR_COMMANDS, LINK_FOR_CHANNELS };
 
+/* There are three for every connection of a client. */
 struct channel {
-    uint64_t ticket; /* number of its SUBSCRIBE on this connection */
+    uint32_t ticket; /* number of its SUBSCRIBE on this connection, counted round and round */
+    uint16_t len;
     bool confirmed;
-    size_t len;
     char name[];
 };
 
@@ -67,8 +68,8 @@ struct bus_link {
     unsigned attempts; /* since the link was up for long */
     unsigned address; /* which of the host's addresses is tried */
     struct map channels;
-    uint64_t subscribes_sent;
-    uint64_t subscribes_seen;
+    uint32_t subscribes_sent;
+    uint32_t subscribes_seen;
     int error_status;
     bool reported; /* the present trouble is in the log */
     char error[200];
@@ -404,7 +405,7 @@ static void on_command_reply(struct bus_link *link, const struct bus_reply *repl
 
 static void on_confirmed(struct bus_link *link, struct bytes name)
 {
-    uint64_t ticket = ++link->subscribes_seen;
+    uint32_t ticket = ++link->subscribes_seen;
     struct channel *channel = map_get(&link->channels, name);
     if (channel == NULL || channel->ticket != ticket) {
         return;
@@ -621,6 +622,11 @@ void redis_link_command(struct bus_link *link, const struct bytes *argv, size_t 
     arm(link);
 }
 
+static size_t channel_size(struct bytes name)
+{
+    return offsetof(struct channel, name) + name.len;
+}
+
 void redis_link_subscribe(struct bus_link *link, struct bytes name)
 {
     CHECK(link->state != LINK_CLOSED && link->use != LINK_FOR_COMMANDS);
@@ -628,12 +634,14 @@ void redis_link_subscribe(struct bus_link *link, struct bytes name)
     if (map_get(&link->channels, name) != NULL) {
         return;
     }
-    struct channel *channel = mem_alloc(sizeof(*channel) + name.len);
-    channel->len = name.len;
-    if (name.len > 0) {
-        memcpy(channel->name, name.at, name.len);
-    }
+    CHECK(name.len > 0 && name.len <= UINT16_MAX);
+    struct channel *channel = mem_alloc(channel_size(name));
+    channel->len = (uint16_t)name.len;
+    memcpy(channel->name, name.at, name.len);
+    size_t table = map_bytes(&link->channels);
     map_put(&link->channels, channel);
+    link->bus->stats.channel_bytes +=
+        mem_cost(channel_size(name)) + map_bytes(&link->channels) - table;
     if (link->state == LINK_UP) {
         send_subscribe(link, channel);
     }
@@ -650,6 +658,7 @@ void redis_link_unsubscribe(struct bus_link *link, struct bytes name)
         const struct bytes argv[] = {BYTES("UNSUBSCRIBE"), name};
         format(link, argv, ARRAY_LEN(argv));
     }
+    link->bus->stats.channel_bytes -= mem_cost(channel_size(name));
     mem_free(channel);
 }
 

@@ -81,6 +81,11 @@ void session_layer_reload(
     session_rearm_all(home);
 }
 
+size_t session_cost(void)
+{
+    return mem_cost(sizeof(struct session)) - sizeof(struct socket) - sizeof(struct timer);
+}
+
 size_t session_layer_count(const struct session_layer *layer, const struct shard *shard)
 {
     return layer->homes[sched_shard(shard->sched)].count;

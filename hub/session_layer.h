@@ -91,6 +91,9 @@ void session_layer_stop(struct session_layer *layer, struct shard *shard, enum c
  */
 void session_layer_drain(struct session_layer *layer, struct shard *shard, uint32_t window_ms);
 
+/* What a session of one namespace takes of memory besides its socket and its timer. */
+size_t session_cost(void);
+
 /* How many sessions there are on `shard`. Its own thread. */
 size_t session_layer_count(const struct session_layer *layer, const struct shard *shard);
 

@@ -86,6 +86,14 @@ void registry_remove(struct registry *registry, struct actor *actor)
     }
 }
 
+uint64_t registry_bytes(const struct registry *registry, const struct behaviour *behaviour)
+{
+    const struct map *map = &registry->by_key[behaviour->id];
+    uint64_t slots = registry->cap * sizeof(*registry->slots);
+    uint64_t share = registry->count > 0 ? slots * map_count(map) / registry->count : 0;
+    return map_bytes(map) + share;
+}
+
 struct actor *registry_get(const struct registry *registry, struct actor_ref ref)
 {
     if (ref.slot >= registry->used) {

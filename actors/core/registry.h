@@ -43,6 +43,9 @@ void registry_add(struct registry *registry, struct actor *actor, unsigned shard
 /* Take `actor` out: its ref is stale and its key free from now on. */
 void registry_remove(struct registry *registry, struct actor *actor);
 
+/* Bytes of the tables for the actors of `behaviour`: their names and their share of the slots. */
+uint64_t registry_bytes(const struct registry *registry, const struct behaviour *behaviour);
+
 /* Return the actor with the slot and generation of `ref`, or NULL. */
 struct actor *registry_get(const struct registry *registry, struct actor_ref ref);
 

@@ -84,6 +84,11 @@ struct timer_wheel *sched_timers(struct sched *sched)
     return &sched->timers;
 }
 
+uint64_t sched_actor_tables(const struct sched *sched, const struct behaviour *behaviour)
+{
+    return registry_bytes(&sched->registry, behaviour);
+}
+
 const struct sched_stats *sched_stats(const struct sched *sched)
 {
     return &sched->stats;
