@@ -31,6 +31,7 @@ export async function within(promise, what, deadline = DEADLINE) {
   let timer;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`not within ${deadline} ms: ${what}`)), deadline);
+    timer.unref(); // what nobody waits for any more must not keep the test running
   });
   try {
     return await Promise.race([promise, late]);
