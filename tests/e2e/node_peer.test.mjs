@@ -184,7 +184,8 @@ describe('a Node server and a hub', () => {
   });
 
   test('acks of the clients of both come together', async () => {
-    const [first, second] = [await join(onHub(hub, 'emil')), await join(onHub(hub, 'frida'))];
+    const polling = { transports: ['polling'] };
+    const [first, second] = [await join(onHub(hub, 'emil')), await join(onHub(hub, 'frida', polling))];
     const [theirs, plain] = [await join(peer.connect()), await join(hub.plain('greta'))];
     for (const [i, client] of [first, second, theirs].entries()) {
       client.socket.on('question', (asked, answer) => answer({ asked, i, bin: Buffer.from([i]) }));
@@ -298,6 +299,14 @@ test('what a backend asks one hub by HTTP happens on every node', { timeout: 120
     await onNode.request('join', 'user:anna');
     const count = async (room) => (await peer.io.in(room).fetchSockets()).length;
     assert.equal(await count('user:anna'), 4);
+    const liveServer = peer.io.of('/live');
+    await until(async () => (await liveServer.adapter.serverCount()) === 3, 'the namespace is there');
+    assert.deepEqual((await liveServer.fetchSockets()).map(({ id }) => id), [live.socket.id]);
+    liveServer.emit('for the namespace', 1);
+    assert.deepEqual(await live.next('for the namespace'), [1]);
+    liveServer.in(live.socket.id).socketsJoin('open:live');
+    await until(async () => (await liveServer.in('open:live').fetchSockets()).length === 1, 'in a room of it');
+    assert.equal(await count('open:live'), 0);
     assert.equal((await post('/api/v1/users/anna/rooms', { join: ['open:1', 'of the backend'] })).status, 202);
     await until(async () => (await count('open:1')) === 4, 'all are in the room');
     await until(async () => (await count('of the backend')) === 4, 'and in the other');
