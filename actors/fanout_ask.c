@@ -100,6 +100,7 @@ static struct pick pick_sockets(struct fanout *fanout, const struct adapter_requ
     return pick;
 }
 
+/* NULL when there is no memory for it. */
 static struct buf *pick_sids(struct fanout *fanout, const struct adapter_request *request)
 {
     struct pick pick = pick_sockets(fanout, request);
@@ -108,7 +109,7 @@ static struct buf *pick_sids(struct fanout *fanout, const struct adapter_request
         builder_add(&sids, bytes_of(pick.sockets[i]->sid, SOCKET_SID_LEN));
     }
     mem_free(pick.sockets);
-    return builder_finish(&sids); /* NULL: there are none */
+    return builder_finish(&sids);
 }
 
 /* What is done with one. */
@@ -203,10 +204,17 @@ static struct sequencer_part *new_part(const struct fanout *fanout, const struct
     return part;
 }
 
+static void answer_failed(const struct fanout *fanout, const struct fanout_ask *msg)
+{
+    struct sequencer_part *part = new_part(fanout, msg);
+    part->failed = true;
+    msg_send(fanout->shard->sched, msg->reply_to, part);
+}
+
 static void answer_slice(
     struct fanout *fanout, const struct adapter_request *request, struct fanout_ask *msg)
 {
-    struct bytes sids = msg->picked != NULL ? buf_bytes(msg->picked) : bytes_of(NULL, 0);
+    struct bytes sids = buf_bytes(msg->picked);
     uint32_t count = (uint32_t)(sids.len / SOCKET_SID_LEN);
     struct sequencer_part *part = new_part(fanout, msg);
     struct builder text = {0};
@@ -306,70 +314,76 @@ static void start_ask(struct fanout *fanout, const struct adapter_request *reque
 }
 
 /* Whether a client of this format answers; to the others it is an event like any. */
-static bool can_ack(const struct socket *socket)
+static bool can_ack(enum wire_format format)
 {
-    return socket->format != WIRE_JSON && socket->format != WIRE_MSGPACK;
+    return format != WIRE_JSON && format != WIRE_MSGPACK;
 }
 
-static struct chunk *encode(
-    const struct fanout *fanout, enum wire_format format, bool ack, const struct event *event)
+/* The event for each format, with the id of the ack where one is asked for. False: too large. */
+static bool encode_all(
+    const struct fanout *fanout, const struct event *event, struct chunk *chunks[WIRE_FORMAT_COUNT])
 {
-    struct builder out = {.max = UINT32_MAX};
-    int status = ack ? wire_ask(format, fanout_nsp(fanout), fanout->ask_id, event, &out)
-                     : wire_event(format, fanout_nsp(fanout), event, &out);
-    struct chunk *chunk = status == 0 ? chunk_take(&out) : NULL;
-    builder_reset(&out);
-    return chunk;
+    bool good = true;
+    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
+        struct builder out = {.max = UINT32_MAX};
+        int status = can_ack((enum wire_format)format)
+                         ? wire_ask((enum wire_format)format, fanout_nsp(fanout), fanout->ask_id,
+                               event, &out)
+                         : wire_event((enum wire_format)format, fanout_nsp(fanout), event, &out);
+        chunks[format] = status == 0 ? chunk_take(&out) : NULL;
+        good = good && chunks[format] != NULL;
+        builder_reset(&out);
+    }
+    return good;
 }
 
 /* Send to all of them; those that can answer stay in `pick`. */
-static void send_event(struct fanout *fanout, struct pick *pick, const struct event *event)
+static void send_event(struct pick *pick, struct chunk *const chunks[WIRE_FORMAT_COUNT])
 {
-    struct chunk *chunks[WIRE_FORMAT_COUNT] = {0};
     uint32_t kept = 0;
     for (uint32_t i = 0; i < pick->count; i++) {
         struct socket *socket = pick->sockets[i];
-        bool ack = can_ack(socket);
-        struct chunk **chunk = &chunks[socket->format];
-        if (*chunk == NULL) {
-            *chunk = encode(fanout, socket->format, ack, event);
-        }
-        if (*chunk != NULL) {
-            socket_send(socket, *chunk);
-        }
-        if (ack) {
+        socket_send(socket, chunks[socket->format]);
+        if (can_ack((enum wire_format)socket->format)) {
             pick->sockets[kept++] = socket;
         }
     }
     pick->count = kept;
-    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
-        if (chunks[format] != NULL) {
-            chunk_unref(chunks[format]);
-        }
-    }
 }
 
-static void answer_broadcast(
-    struct fanout *fanout, const struct adapter_request *request, struct fanout_ask *msg)
+static void deliver(struct fanout *fanout, const struct adapter_request *request,
+    struct fanout_ask *msg, struct chunk *const chunks[WIRE_FORMAT_COUNT])
 {
     struct sequencer_part *part = new_part(fanout, msg);
-    struct event *event;
-    if (fanout->ask_count >= fanout->shard->config->asks ||
-        event_from_msgpack(request->packet.data, 0, &event) != 0) {
-        part->failed = true;
-        msg_send(fanout->shard->sched, msg->reply_to, part);
-        return;
-    }
     struct pick pick = pick_sockets(fanout, request);
-    fanout->ask_id = fanout->ask_id < FIRST_ID ? FIRST_ID : fanout->ask_id + 1;
-    send_event(fanout, &pick, event);
+    send_event(&pick, chunks);
     if (pick.count > 0) {
         start_ask(fanout, request, msg, &pick);
     }
     part->found = pick.count;
     mem_free(pick.sockets);
-    event_unref(event);
     msg_send(fanout->shard->sched, msg->reply_to, part);
+}
+
+static void answer_broadcast(
+    struct fanout *fanout, const struct adapter_request *request, struct fanout_ask *msg)
+{
+    struct chunk *chunks[WIRE_FORMAT_COUNT] = {0};
+    struct event *event = NULL;
+    fanout->ask_id = fanout->ask_id < FIRST_ID ? FIRST_ID : fanout->ask_id + 1;
+    if (fanout->ask_count < fanout->shard->config->asks &&
+        event_from_msgpack(request->packet.data, 0, &event) == 0 &&
+        encode_all(fanout, event, chunks)) {
+        deliver(fanout, request, msg, chunks);
+    } else {
+        answer_failed(fanout, msg);
+    }
+    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
+        if (chunks[format] != NULL) {
+            chunk_unref(chunks[format]);
+        }
+    }
+    event_unref(event);
 }
 
 void fanout_ask_answer(struct fanout *fanout, struct fanout_ask *msg)
@@ -384,7 +398,11 @@ void fanout_ask_answer(struct fanout *fanout, struct fanout_ask *msg)
     if (msg->picked == NULL) {
         msg->picked = pick_sids(fanout, &request);
     }
-    answer_slice(fanout, &request, msg);
+    if (msg->picked != NULL) {
+        answer_slice(fanout, &request, msg);
+    } else {
+        answer_failed(fanout, msg);
+    }
 }
 
 /* The first argument of an ack as MessagePack; nil when there is none. NULL: it cannot be told. */

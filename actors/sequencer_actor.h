@@ -57,6 +57,7 @@ struct sequencer {
     bool recovers; /* every shard keeps every broadcast */
     struct list requests; /* struct request_waiting.link; the first is being carried out */
     uint32_t request_count;
+    size_t request_bytes;
     struct gathering gathering;
 };
 

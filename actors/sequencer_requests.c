@@ -16,6 +16,9 @@
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 
+/* As many of the largest may wait; of smaller ones as many as configured. */
+enum { REQUESTS_LARGEST = 16 };
+
 /* A request that waits for its turn, or has it. */
 struct request_waiting {
     struct list link; /* sequencer.requests */
@@ -34,6 +37,7 @@ static void free_first(struct sequencer *sequencer)
     struct request_waiting *waiting =
         container_of(list_pop(&sequencer->requests), struct request_waiting, link);
     sequencer->request_count--;
+    sequencer->request_bytes -= buf_bytes(waiting->packed).len;
     buf_unref(waiting->packed);
     mem_free(waiting);
 }
@@ -277,6 +281,7 @@ void sequencer_requests_take(struct sequencer *sequencer, struct bytes payload)
     struct buf *packed = NULL;
     if (payload.len > config->request_bytes ||
         sequencer->request_count >= config->requests_waiting ||
+        sequencer->request_bytes >= (size_t)REQUESTS_LARGEST * config->request_bytes ||
         adapter_request_take(payload, &packed) != 0 ||
         adapter_request_decode(buf_bytes(packed), &request) != 0 ||
         count_names(&request) > BROADCAST_NAMES_MAX) {
@@ -292,6 +297,7 @@ void sequencer_requests_take(struct sequencer *sequencer, struct bytes payload)
     waiting->packed = packed;
     list_append(&sequencer->requests, &waiting->link);
     sequencer->request_count++;
+    sequencer->request_bytes += buf_bytes(packed).len;
     go_on(sequencer);
 }
 

@@ -532,6 +532,31 @@ Test(requests, a_client_answers_once_and_in_time)
     finish(world);
 }
 
+/* An event of more binary parts than clients take is sent to nobody, and not counted as sent. */
+Test(requests, what_cannot_be_sent_is_not_answered)
+{
+    struct world *world = begin(1, 1);
+    struct person *person = arrive(world, 0, WIRE_SIO);
+    struct builder request = {0};
+    nodes_settle(world->nodes);
+    cr_assert_eq(mp_from_json(BYTES("{\"requestId\":\"q\",\"type\":7,\"opts\":{},\"packet\":"
+                                    "{\"type\":2,\"data\":1}}"),
+                     NULL, 0, &request),
+        0);
+    builder_truncate(&request, builder_bytes(&request).len - 1); /* the data: */
+    mp_pack_array(&request, 12);
+    mp_pack_str(&request, BYTES("question"));
+    for (unsigned i = 0; i < 11; i++) {
+        mp_pack_bin(&request, BYTES("x"));
+    }
+    fake_redis_publish(world->nodes->redis, BYTES("socket.io-request#/#"), builder_bytes(&request));
+    builder_reset(&request);
+    nodes_settle(world->nodes);
+    cr_assert(person->events == 0 && world->answer_count == 0);
+    cr_assert_eq(refused(world, 0), 1);
+    finish(world);
+}
+
 Test(requests, who_has_gone_does_not_answer)
 {
     struct world *world = begin(1, 1);

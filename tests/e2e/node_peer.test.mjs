@@ -155,6 +155,7 @@ describe('a Node server and a hub', () => {
 
   test('socketsJoin, socketsLeave and disconnectSockets act on the clients of the hub', async () => {
     const [ours, other, theirs] = [await join(onHub(hub, 'carl')), await join(onHub(hub, 'dora')), await join(peer.connect())];
+    const polling = await join(onHub(hub, 'erna', { transports: ['polling'] }));
     await ours.request('join_room', 'open:a');
     peer.io.in('open:a').socketsJoin(['open:b', 'of any kind', 'user:dora', 'bad/name']);
     await inRoom('open:b', ours.socket.id);
@@ -175,7 +176,9 @@ describe('a Node server and a hub', () => {
     assert.equal(await within(other.ended, 'dora is sent away'), 'io server disconnect');
     peer.io.in('of any kind').disconnectSockets(true);
     assert.equal(await within(ours.ended, 'carl is sent away'), 'io server disconnect');
-    assert.equal((await peer.io.fetchSockets()).length, 1);
+    peer.io.in('user:erna').disconnectSockets(true);
+    assert.equal(await within(polling.ended, 'erna is sent away'), 'io server disconnect');
+    assert.deepEqual((await peer.io.fetchSockets()).map(({ id }) => id), [theirs.socket.id]);
   });
 
   test('serverSideEmit has an answer of every server', async () => {
