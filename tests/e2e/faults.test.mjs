@@ -12,6 +12,7 @@ import { randomSecret } from './support/tokens.mjs';
 import { until } from './support/wait.mjs';
 
 const USERS = 50;
+const POSTS = 10_000; // a test, where not fewer show the same
 const POSTERS = 4; // two through the stream, two over HTTP: one by one, and ten in a request
 const LIST = 10;
 const DEADLINE = 120_000;
@@ -89,7 +90,7 @@ async function ownerOf(partition = 0) {
 }
 
 test('a node is killed in the middle of 10,000 posts', { timeout: 300_000 }, async () => {
-  const posting = post('kill', 10_000);
+  const posting = post('kill', POSTS);
   await reach(posting, 0.3);
   const { hub } = await until(async () => {
     const found = await ownerOf();
@@ -107,8 +108,8 @@ test('a node is killed in the middle of 10,000 posts', { timeout: 300_000 }, asy
   await check();
 });
 
-test('Redis is killed and comes back with its file', { timeout: 200_000 }, async () => {
-  const posting = post('redis', 3000);
+test('Redis is killed and comes back with its file', { timeout: 300_000 }, async () => {
+  const posting = post('redis', POSTS);
   for (const share of [0.3, 0.6]) {
     await reach(posting, share);
     await redis.kill();
@@ -118,8 +119,8 @@ test('Redis is killed and comes back with its file', { timeout: 200_000 }, async
   await check();
 });
 
-test('Postgres crashes and comes back', { timeout: 200_000 }, async () => {
-  const posting = post('postgres', 3000);
+test('Postgres crashes and comes back', { timeout: 300_000 }, async () => {
+  const posting = post('postgres', POSTS);
   for (const share of [0.3, 0.6]) {
     await reach(posting, share);
     await postgres.kill();
@@ -140,8 +141,8 @@ test('every database session is ended, again and again', { timeout: 200_000 }, a
   await check();
 });
 
-test('the owner of the partition stands still until another has it', { timeout: 200_000 }, async () => {
-  const posting = post('owner', 3000);
+test('the owner of the partition stands still until another has it', { timeout: 300_000 }, async () => {
+  const posting = post('owner', POSTS);
   await reach(posting, 0.3);
   const before = await ownerOf();
   assert.ok(before.hub, 'the owner is one of the nodes');
