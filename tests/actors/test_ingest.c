@@ -379,6 +379,47 @@ Test(ingest, stream_behind_the_position_is_read_again)
     }
 }
 
+static unsigned owner_of(struct nodes *nodes)
+{
+    for (unsigned i = 0; i < nodes->options.nodes; i++) {
+        if (nodes->node[i].det != NULL && !nodes->node[i].frozen &&
+            nodes_stat(nodes, i, offsetof(struct shard_stats, stored)) > 0) {
+            return i;
+        }
+    }
+    return NODES_MAX;
+}
+
+/* What comes after an owner's death, or while it stands still, is stored within two seconds. */
+Test(ingest, another_node_takes_over_within_two_seconds)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        static struct world world;
+        const struct nodes_options options = {
+            .nodes = 2, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
+        memset(&world, 0, sizeof(world));
+        log_set_sink(ignore_line);
+        world.nodes = nodes_create(seed, &options);
+        struct nodes *nodes = world.nodes;
+        nodes_advance(nodes, 2000);
+        post_numbered(&world, 5);
+        nodes_advance(nodes, 1000 + nodes_dice(nodes, 1500)); /* anywhere in the lease */
+        unsigned owner = owner_of(nodes);
+        cr_assert_lt(owner, NODES_MAX);
+        if (seed % 2) {
+            nodes_stop(nodes, owner);
+        } else {
+            nodes_freeze(nodes, owner);
+        }
+        post_numbered(&world, 5);
+        nodes_advance(nodes, 2000);
+        cr_assert_eq(owner_of(nodes), 1 - owner, SEED_TEXT ": nobody took over", SEED(&world));
+        cr_assert(is_done(&world), SEED_TEXT ": not stored", SEED(&world));
+        check(&world);
+        nodes_destroy(nodes);
+    }
+}
+
 /* Post for `user` to `stream`, as posters do that know of partitions. */
 static void post_to(struct world *world, const char *stream, unsigned user)
 {
