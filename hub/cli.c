@@ -46,6 +46,11 @@ const struct cli_command cli_commands[] = {
         "  --ttl TIME   how long it is good for: 90s, 15m, 1h (default), 7d\n"
         "  --key NAME   the jwt_key to sign with, where there is no auth.secret\n",
         true, command_token},
+    {"top", "[--once]", "show what a running node does, and what owns its memory",
+        "  --once       print one table and end: rates are those of one interval\n"
+        "  --every N    seconds between two looks, 1 (default) to 3600\n"
+        "  --url URL    the internal listener, default that of the settings\n",
+        true, command_top},
     {"version", "", "print the version", "", false, command_version},
 };
 const size_t cli_command_count = ARRAY_LEN(cli_commands);

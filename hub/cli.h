@@ -44,6 +44,7 @@ int command_migrate(const struct config *config, int argc, char **argv);
 int command_publish(const struct config *config, int argc, char **argv);
 int command_serve(const struct config *config, int argc, char **argv);
 int command_token(const struct config *config, int argc, char **argv);
+int command_top(const struct config *config, int argc, char **argv);
 int command_version(const struct config *config, int argc, char **argv);
 
 #endif

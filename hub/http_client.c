@@ -315,29 +315,24 @@ static int read_body(struct http_client *client, struct builder *input, const st
 
 /* Requests. */
 
-static void write_request(const struct http_client *client, const char *path, const char *key,
-    struct bytes json, struct builder *out)
+/* The head's first lines. */
+static void write_head(
+    const struct http_client *client, const char *method, const char *path, struct builder *out)
 {
     bool ipv6 = strchr(client->host, ':') != NULL;
-    builder_printf(out, "POST %s%s HTTP/1.1\r\nHost: %s%s%s:%s\r\n", client->base, path,
+    builder_printf(out, "%s %s%s HTTP/1.1\r\nHost: %s%s%s:%s\r\n", method, client->base, path,
         ipv6 ? "[" : "", client->host, ipv6 ? "]" : "", client->port);
-    if (key[0] != '\0') {
-        builder_printf(out, "Authorization: Bearer %s\r\n", key);
-    }
-    builder_printf(out, "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n", json.len);
-    builder_add(out, json);
 }
 
-int http_client_post(struct http_client *client, const char *path, const char *key,
-    struct bytes json, unsigned *ret_status, struct builder *ret_body)
+/* Send `request`, which is emptied, and read the answer. */
+static int ask(struct http_client *client, struct builder *request, unsigned *ret_status,
+    struct builder *ret_body)
 {
-    struct builder request = {0};
     struct builder input = {.max = ANSWER_MAX};
     struct answer answer = {0};
     int status = client->fd >= 0 ? 0 : open_connection(client);
-    write_request(client, path, key, json, &request);
     if (status == 0) {
-        status = send_all(client, builder_bytes(&request));
+        status = send_all(client, builder_bytes(request));
     }
     if (status == 0) {
         status = read_head(client, &input, &answer);
@@ -345,7 +340,7 @@ int http_client_post(struct http_client *client, const char *path, const char *k
     if (status == 0) {
         status = read_body(client, &input, &answer, ret_body);
     }
-    builder_reset(&request);
+    builder_reset(request);
     builder_reset(&input);
     if (status != 0) {
         return status;
@@ -355,4 +350,36 @@ int http_client_post(struct http_client *client, const char *path, const char *k
     }
     *ret_status = answer.status;
     return 0;
+}
+
+int http_client_post(struct http_client *client, const char *path, const char *key,
+    struct bytes json, unsigned *ret_status, struct builder *ret_body)
+{
+    struct builder request = {0};
+    write_head(client, "POST", path, &request);
+    if (key[0] != '\0') {
+        builder_printf(&request, "Authorization: Bearer %s\r\n", key);
+    }
+    builder_printf(
+        &request, "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n", json.len);
+    builder_add(&request, json);
+    return ask(client, &request, ret_status, ret_body);
+}
+
+int http_client_get(
+    struct http_client *client, const char *path, unsigned *ret_status, struct builder *ret_body)
+{
+    struct bytes before = builder_bytes(ret_body);
+    bool kept_alive = client->fd >= 0;
+    for (;;) {
+        struct builder request = {0};
+        write_head(client, "GET", path, &request);
+        builder_str(&request, "\r\n");
+        int status = ask(client, &request, ret_status, ret_body);
+        if (status == 0 || !kept_alive) {
+            return status;
+        }
+        builder_truncate(ret_body, before.len);
+        kept_alive = false;
+    }
 }

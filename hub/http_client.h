@@ -34,7 +34,12 @@ void http_client_destroy(struct http_client *client);
 MUST_CHECK int http_client_post(struct http_client *client, const char *path, const char *key,
     struct bytes json, unsigned *ret_status, struct builder *ret_body);
 
-/* What went wrong in the last http_client_post. */
+/* The same for GET, without key and body; asks again where a connection kept alive had been closed.
+ */
+MUST_CHECK int http_client_get(
+    struct http_client *client, const char *path, unsigned *ret_status, struct builder *ret_body);
+
+/* What went wrong in the last request. */
 const char *http_client_error(const struct http_client *client);
 
 #endif

@@ -146,6 +146,7 @@ static void start_clock(struct hub_shard *shard, uv_loop_t *uv)
     uv_timer_init(uv, shard->clock);
     shard->clock->data = shard;
     uv_timer_start(shard->clock, on_clock, CLOCK_MS, CLOCK_MS);
+    memory_measure(shard, &shard->memory);
 }
 
 static void free_timer(uv_handle_t *handle)
