@@ -302,17 +302,20 @@ async function meet({ client, parser, transports }, options) {
 }
 
 for (const [name, { language, parser, heavy }] of Object.entries(CLIENTS)) {
-  const skip = heavy && !FULL && 'only with PEAL_FULL=1';
+  if (heavy && !FULL) {
+    test(name, { skip: 'only with PEAL_FULL=1' }, () => {});
+    continue;
+  }
   describe(name, () => {
     let client;
     before(() => {
-      if (!skip) client = StockClient.start(language, [parser]);
+      client = StockClient.start(language, [parser]);
     });
     after(() => client?.stop());
 
     for (const [how, transports] of Object.entries(TRANSPORTS)) {
       for (const [what, run] of [...Object.entries(SCENARIOS), ...Object.entries(ECHOES)]) {
-        test(`${how}: ${what}`, { skip }, async () => {
+        test(`${how}: ${what}`, async () => {
           const first = client.sockets.length;
           await run({ client, parser, transports, ...worlds[parser] });
           for (const socket of client.sockets.slice(first)) socket.close();
