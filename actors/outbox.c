@@ -54,6 +54,9 @@ struct chunk *chunk_take(struct builder *builder)
 
 static void free_chunk(struct chunk *chunk)
 {
+    if (chunk->packed != NULL && chunk->packed != chunk) {
+        chunk_unref(chunk->packed);
+    }
     if (chunk->at != (char *)(chunk + 1)) {
         mem_free(chunk->at);
     }
@@ -180,7 +183,7 @@ static void push(
     }
 }
 
-bool outbox_append(
+static bool append(
     struct outbox *outbox, struct list *dirty, struct chunk *chunk, uint32_t offset, uint32_t len)
 {
     CHECK(offset <= chunk->len && len <= chunk->len - offset);
@@ -201,6 +204,16 @@ bool outbox_append(
         push(outbox, dirty, chunk, offset, len);
     }
     return true;
+}
+
+bool outbox_append(
+    struct outbox *outbox, struct list *dirty, struct chunk *chunk, uint32_t offset, uint32_t len)
+{
+    if (outbox->packs && !outbox->overflow && len == chunk->len) {
+        struct chunk *packed = outbox->ops->pack(outbox, chunk);
+        return append(outbox, dirty, packed, 0, packed->len);
+    }
+    return append(outbox, dirty, chunk, offset, len);
 }
 
 void outbox_move(struct outbox *from, struct outbox *to, struct list *dirty)

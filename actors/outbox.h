@@ -27,6 +27,9 @@ struct chunk {
     uint32_t refs;
     uint32_t len;
     char *at;
+    /* What outboxes that pack take instead: made when the first of them asks, one reference;
+     * itself, without one: there is nothing better. */
+    struct chunk *packed;
 };
 
 /* Take what `builder` holds (it is empty afterwards) as a chunk with one reference; NULL if it
@@ -48,6 +51,11 @@ struct outbox_ops {
     void (*overflowed)(struct outbox *outbox);
     /* The outbox that had overflowed is empty: `refused` appends were lost. May be NULL. */
     void (*drained)(struct outbox *outbox, uint32_t refused);
+    /*
+     * What is to be appended instead of the whole of `chunk`, which keeps it as `packed`: no
+     * reference is passed. Only for an outbox that has `packs` set.
+     */
+    struct chunk *(*pack)(struct outbox *outbox, struct chunk *chunk);
 };
 
 struct segment {
@@ -66,8 +74,9 @@ struct outbox {
     uint32_t bytes; /* waiting, those under way included */
     uint32_t refused;
     uint16_t count; /* segments */
-    bool busy; /* set by the owner while the kernel takes no more: not flushed meanwhile */
-    bool overflow;
+    bool busy : 1; /* set by the owner while the kernel takes no more: not flushed meanwhile */
+    bool overflow : 1;
+    bool packs : 1; /* set by the owner: ops.pack is asked about each chunk */
     /* private */
     uint32_t room; /* segments that `more` holds; 0: the inline ones are used */
     uint32_t head; /* index of the first */

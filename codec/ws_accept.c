@@ -234,6 +234,22 @@ int ws_accept_next_deflate(const struct http1_request *request, struct ws_accept
     return 0;
 }
 
+int ws_accept_deflate(const struct http1_request *request, struct builder *out)
+{
+    struct ws_accept_walk walk = {0};
+    struct ws_accept_deflate offer;
+    int found = ws_accept_next_deflate(request, &walk, &offer);
+    if (found <= 0) {
+        return found;
+    }
+    builder_str(out, "permessage-deflate; server_no_context_takeover; client_no_context_takeover");
+    if (offer.server_bits == 0) {
+        return WINDOW_MAX;
+    }
+    builder_printf(out, "; server_max_window_bits=%u", (unsigned)offer.server_bits);
+    return offer.server_bits;
+}
+
 /* ---- the answer ---- */
 
 void ws_accept_key(struct bytes key, ws_accept_sha1_fn sha1, char at[WS_ACCEPT_KEY_LEN])

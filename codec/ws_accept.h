@@ -65,6 +65,14 @@ struct ws_accept_deflate {
 MUST_CHECK int ws_accept_next_deflate(const struct http1_request *request,
     struct ws_accept_walk *walk, struct ws_accept_deflate *ret_offer);
 
+/*
+ * Take the first acceptable offer of permessage-deflate, without context between messages either
+ * way, and append the answer to it. Returns the bits of the window that compressed messages to this
+ * client may use (8 to 15), 0 when there is no such offer, or STATUS_INVALID when the header is
+ * malformed.
+ */
+MUST_CHECK int ws_accept_deflate(const struct http1_request *request, struct builder *out);
+
 /* Write the Sec-WebSocket-Accept value of `key` to `at` (no NUL). */
 void ws_accept_key(struct bytes key, ws_accept_sha1_fn sha1, char at[WS_ACCEPT_KEY_LEN]);
 

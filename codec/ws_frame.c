@@ -35,6 +35,41 @@ size_t ws_frame_write_head(
     return 2 + bytes;
 }
 
+static uint64_t read_number(const char *at, size_t bytes)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        number = number << 8 | (unsigned char)at[i];
+    }
+    return number;
+}
+
+int ws_frame_read_own(struct bytes frames, struct ws_frame *ret_frame)
+{
+    if (frames.len < 2 || frames.len > INT_MAX) {
+        return STATUS_PROTO;
+    }
+    unsigned char first = (unsigned char)frames.at[0];
+    unsigned char len = (unsigned char)frames.at[1];
+    if ((first & BITS_RSV23) != 0 || (len & BIT_MASK) != 0) {
+        return STATUS_PROTO;
+    }
+    size_t extended = len == LEN_16 ? 2 : len == LEN_64 ? 8 : 0;
+    if (frames.len < 2 + extended) {
+        return STATUS_PROTO;
+    }
+    *ret_frame = (struct ws_frame){
+        .opcode = (enum ws_opcode)(first & BITS_OPCODE),
+        .fin = (first & BIT_FIN) != 0,
+        .compressed = (first & BIT_RSV1) != 0,
+        .head_len = (uint8_t)(2 + extended),
+        .payload_len = extended > 0 ? read_number(frames.at + 2, extended) : len,
+    };
+    size_t rest = frames.len - ret_frame->head_len;
+    return ret_frame->payload_len <= rest ? (int)(ret_frame->head_len + ret_frame->payload_len)
+                                          : STATUS_PROTO;
+}
+
 size_t ws_frame_write_close(char at[WS_FRAME_CONTROL_MAX], unsigned code, struct bytes reason)
 {
     if (code == WS_CLOSE_NO_STATUS) {
@@ -123,10 +158,7 @@ static int scan_first(const struct ws_scanner *scanner, unsigned char byte, stru
 /* The length in its extended form of 2 or 8 bytes, which must be the shortest possible. */
 static int scan_extended(const char *at, size_t bytes, uint64_t *ret_len)
 {
-    uint64_t len = 0;
-    for (size_t i = 0; i < bytes; i++) {
-        len = len << 8 | (unsigned char)at[i];
-    }
+    uint64_t len = read_number(at, bytes);
     uint64_t least = bytes == 2 ? LEN_16 : (uint64_t)UINT16_MAX + 1;
     if (len < least || len > INT64_MAX) {
         return STATUS_PROTO;

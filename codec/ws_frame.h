@@ -45,12 +45,30 @@ enum ws_close_code {
     WS_CLOSE_TRY_LATER = 1013,
 };
 
+/* One frame, as its head tells. */
+struct ws_frame {
+    enum ws_opcode opcode;
+    bool fin;
+    bool compressed; /* RSV1, only where the scanner allows it */
+    uint8_t head_len;
+    uint8_t mask[4];
+    uint64_t payload_len;
+    uint64_t need; /* bytes from the start of the frame that allow the next step */
+};
+
 /*
  * Write the head of an unmasked frame that is a whole message of `len` bytes (under 2^63) to
  * `at`; return its length: 2, 4 or 10. `compressed` sets RSV1. Any thread.
  */
 size_t ws_frame_write_head(
     char at[WS_FRAME_HEAD_MAX], enum ws_opcode opcode, bool compressed, uint64_t len);
+
+/*
+ * Read the frame of a server at the start of `frames`: the fields of ret_frame but `mask` and
+ * `need`. Returns its whole length, or STATUS_PROTO when it is masked or cut, or has RSV2 or RSV3.
+ * Any thread.
+ */
+MUST_CHECK int ws_frame_read_own(struct bytes frames, struct ws_frame *ret_frame);
 
 /*
  * Write a close payload to `at` and return its length. The reason (valid UTF-8) is cut at a
@@ -71,17 +89,6 @@ MUST_CHECK int ws_frame_read_close(
  * FULL, 1009 TOO_LARGE, else 1011. Any thread.
  */
 unsigned ws_frame_close_code(int status);
-
-/* One frame of a client, as its head tells. */
-struct ws_frame {
-    enum ws_opcode opcode;
-    bool fin;
-    bool compressed; /* RSV1, only where the scanner allows it */
-    uint8_t head_len;
-    uint8_t mask[4];
-    uint64_t payload_len;
-    uint64_t need; /* bytes from the start of the frame that allow the next step */
-};
 
 /* What is known between the frames of a connection; all zero at its start, with the limits. */
 struct ws_scanner {

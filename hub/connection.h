@@ -35,6 +35,8 @@ struct connection_ops {
      * lost at the cap meanwhile. May be NULL.
      */
     void (*on_drained)(struct connection *connection, uint32_t refused);
+    /* outbox_ops.pack; NULL: chunks leave as they are. */
+    struct chunk *(*pack)(struct connection *connection, struct chunk *chunk);
 };
 
 /*

@@ -344,7 +344,15 @@ static void on_outbox_drained(struct outbox *outbox, uint32_t refused)
     }
 }
 
+static struct chunk *on_pack(struct outbox *outbox, struct chunk *chunk)
+{
+    struct connection *connection = container_of(outbox, struct connection, outbox);
+    const struct connection_ops *ops = connection->ops;
+    return ops != NULL && ops->pack != NULL ? ops->pack(connection, chunk) : chunk;
+}
+
 const struct outbox_ops connection_outbox_ops = {
+    .pack = on_pack,
     .flush = flush_outbox,
     .overflowed = on_overflowed,
     .drained = on_outbox_drained,

@@ -170,6 +170,9 @@ static void fill_sessions(struct hub_settings *settings, struct hub *hub)
         .queued_replies = config->limits_queued_replies,
         .events_per_turn = config->limits_events_per_turn,
         .close_timeout_ms = (uint32_t)config->limits_close_timeout_ms,
+        .deflate_bytes = config->websocket_deflate ? (uint32_t)config->websocket_deflate_bytes : 0,
+        .deflate_level = (uint8_t)config->websocket_deflate_level,
+        .deflate_memory = (uint8_t)config->websocket_deflate_memory,
     };
     settings->sessions = mem_alloc(sizeof(*settings->sessions));
     *settings->sessions = (struct session_config){

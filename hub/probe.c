@@ -141,9 +141,12 @@ void probe_begin(struct session_home *home, struct http_request *request, struct
     struct connection *connection = request->connection;
     struct ws_accept accept;
     struct builder out = {0};
-    if (ws_accept_check(request->head, &accept) != 0 ||
-        ws_accept_write(
-            &out, &(struct ws_accept_answer){.key = accept.key, .sha1 = home->config->sha1}) != 0) {
+    int bits = ws_accept_check(request->head, &accept);
+    if (bits == 0) {
+        struct ws_accept_answer answer = {.key = accept.key};
+        bits = session_write_upgrade(home, request, &answer, &out);
+    }
+    if (bits < 0) {
         builder_reset(&out);
         struct poll_ticket ticket = {.number = number, .from = sched_shard(home->shard->sched)};
         poll_call_tell(home, (unsigned)poll_call_shard(home, sid), POLL_PROBE_GONE, ticket, sid);
@@ -163,6 +166,7 @@ void probe_begin(struct session_home *home, struct http_request *request, struct
     timer_set(
         sched_timers(sched), &probe->timer, sched_now(sched) + home->config->upgrade_timeout_ms);
     websocket_init(&probe->websocket, connection, &home->config->before_auth, &ops);
+    websocket_set_deflate(&probe->websocket, (unsigned)bits);
 }
 
 void probe_end(struct session_home *home, uint64_t number)

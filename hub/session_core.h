@@ -50,6 +50,7 @@ enum {
 };
 
 struct eio_packet;
+struct http_request;
 
 /* What long-polling keeps on a shard. */
 struct polling_home {
@@ -157,6 +158,13 @@ void session_init(struct session *session, struct session_home *home, enum sessi
 /* Make a session of `home`, not yet on a connection. `extra` (may be NULL) is taken over. */
 MUST_CHECK struct session *session_create(
     struct session_home *home, enum session_kind kind, struct session_extra *extra);
+
+/*
+ * Append the 101 to a WebSocket handshake that was checked, with what else was negotiated. Returns
+ * what websocket_set_deflate is to be told, or STATUS_INVALID for offers that are malformed.
+ */
+MUST_CHECK int session_write_upgrade(const struct session_home *home,
+    const struct http_request *request, struct ws_accept_answer *answer, struct builder *out);
 
 /* Take over a connection that has been upgraded. */
 void session_begin(struct session *session, struct connection *connection);

@@ -111,25 +111,6 @@ static struct session_extra *remember_request(const struct session_config *confi
     return extra;
 }
 
-/* Answer 101 and give the connection to a new session, which takes `extra`. NULL: answered 500. */
-static struct session *become_session(struct session_home *home, struct http_request *request,
-    struct session_extra *extra, enum session_kind kind, const struct ws_accept_answer *answer)
-{
-    struct builder out = {0};
-    if (ws_accept_write(&out, answer) != 0) {
-        session_extra_destroy(extra);
-        builder_reset(&out);
-        http_respond_error(request, 500, "internal", "The upgrade failed", NULL);
-        return NULL;
-    }
-    struct connection *connection = request->connection;
-    http_upgrade(request, builder_bytes(&out));
-    builder_reset(&out);
-    struct session *session = session_create(home, kind, extra);
-    session_begin(session, connection);
-    return session;
-}
-
 /* Refuse what is no WebSocket handshake. */
 static void refuse_handshake(struct http_request *request, unsigned status)
 {
@@ -138,6 +119,43 @@ static void refuse_handshake(struct http_request *request, unsigned status)
         headers = BYTES("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n");
     }
     http_respond(request, status, "text/plain", headers, bytes_str(http1_reason(status)));
+}
+
+int session_write_upgrade(const struct session_home *home, const struct http_request *request,
+    struct ws_accept_answer *answer, struct builder *out)
+{
+    bool offered = home->config->before_auth.deflate_bytes > 0;
+    struct builder extensions = {0};
+    int bits = offered ? ws_accept_deflate(request->head, &extensions) : 0;
+    answer->sha1 = home->config->sha1;
+    answer->extensions = builder_bytes(&extensions);
+    int status = bits < 0 ? bits : ws_accept_write(out, answer);
+    builder_reset(&extensions);
+    return status < 0 ? status : bits;
+}
+
+/*
+ * Answer 101 and give the connection to a new session, which takes `extra`. NULL: it was answered
+ * 400.
+ */
+static struct session *become_session(struct session_home *home, struct http_request *request,
+    struct session_extra *extra, enum session_kind kind, struct ws_accept_answer *answer)
+{
+    struct builder out = {0};
+    int bits = session_write_upgrade(home, request, answer, &out);
+    if (bits < 0) {
+        session_extra_destroy(extra);
+        builder_reset(&out);
+        refuse_handshake(request, 400);
+        return NULL;
+    }
+    struct connection *connection = request->connection;
+    http_upgrade(request, builder_bytes(&out));
+    builder_reset(&out);
+    struct session *session = session_create(home, kind, extra);
+    session_begin(session, connection);
+    websocket_set_deflate(&session->websocket, (unsigned)bits);
+    return session;
 }
 
 static void refuse_unavailable(struct http_request *request)
@@ -300,7 +318,7 @@ static void handshake_websocket(struct session_home *home, struct http_request *
         refuse_unavailable(request);
         return;
     }
-    struct ws_accept_answer answer = {.key = accept.key, .sha1 = config->sha1};
+    struct ws_accept_answer answer = {.key = accept.key};
     struct session *session = become_session(home, request, extra, SESSION_ENGINE, &answer);
     if (session) {
         eio_session_open(session);
@@ -357,8 +375,7 @@ static void open_plain(struct session_home *home, struct http_request *request,
     struct session_extra *extra, const struct app_verdict *verdict, const struct plain_offer *offer,
     struct bytes key)
 {
-    struct ws_accept_answer answer = {
-        .key = key, .sha1 = home->config->sha1, .protocol = offer->protocol};
+    struct ws_accept_answer answer = {.key = key, .protocol = offer->protocol};
     struct session *session = become_session(home, request, extra, offer->kind, &answer);
     if (!session) {
         if (verdict->kind == APP_ACCEPT) {

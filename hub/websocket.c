@@ -25,9 +25,12 @@
 #include "codec/base/buf.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/utf8.h"
+#include "codec/ws_deflate.h"
 #include "codec/ws_frame.h"
 #include "hub/connection.h"
 #include "hub/loop.h"
+#include "hub/packer.h"
 
 enum {
     POOL_MAX = 32, /* spare receivers of a loop */
@@ -51,9 +54,12 @@ struct receiver {
     struct ws_scanner scanner;
     struct bytes input; /* what wslay may take now */
     struct builder message;
+    struct ws_inflater *inflater; /* made for its first compressed message, then kept */
+    int inflated; /* what ws_inflate said of the message so far */
     struct builder reply; /* pong that wslay writes */
     uint64_t left; /* of the data frame being fed */
     bool binary;
+    bool compressed;
     bool last; /* that frame ends its message */
     bool broken; /* wslay has refused something */
     bool delivering; /* inside on_message, which is using `message` */
@@ -103,8 +109,14 @@ static void on_chunk(wslay_event_context_ptr wslay,
     const struct wslay_event_on_frame_recv_chunk_arg *chunk, void *context)
 {
     struct receiver *receiver = context;
-    if (receiver->left > 0) {
-        builder_add(&receiver->message, bytes_of(chunk->data, chunk->data_length));
+    struct bytes part = bytes_of(chunk->data, chunk->data_length);
+    if (receiver->left == 0) {
+        return; /* of a ping */
+    }
+    if (!receiver->compressed) {
+        builder_add(&receiver->message, part);
+    } else if (receiver->inflated == 0) {
+        receiver->inflated = ws_inflate(receiver->inflater, part, false, &receiver->message);
     }
 }
 
@@ -120,6 +132,7 @@ static const struct wslay_event_callbacks callbacks = {
 static void free_receiver(struct receiver *receiver)
 {
     wslay_event_context_free(receiver->wslay);
+    ws_inflater_destroy(receiver->inflater);
     builder_reset(&receiver->message);
     builder_reset(&receiver->reply);
     mem_free(receiver);
@@ -161,6 +174,8 @@ static struct receiver *make_receiver(void)
     CHECK(wslay_event_context_server_init(&receiver->wslay, &callbacks, receiver) == 0);
     wslay_event_config_set_no_buffering(receiver->wslay, 1);
     wslay_event_config_set_max_recv_msg_length(receiver->wslay, INT32_MAX);
+    /* Only the scanner knows for whom; text behind it is checked here, inflated. */
+    wslay_event_config_set_allowed_rsv_bits(receiver->wslay, WSLAY_RSV1_BIT);
     return receiver;
 }
 
@@ -214,6 +229,13 @@ static void give_back_if_idle(struct websocket *websocket)
 
 /* --- sending --- */
 
+static struct chunk *on_pack(struct connection *connection, struct chunk *chunk)
+{
+    const struct websocket *websocket = connection_owner(connection);
+    struct loop *loop = connection_loop(connection);
+    return packer_pack(loop, websocket->limits, websocket->deflate_bits, chunk);
+}
+
 static bool append(struct websocket *websocket, struct builder *builder)
 {
     struct chunk *chunk = chunk_take(builder);
@@ -242,11 +264,7 @@ static bool send_close(struct websocket *websocket, unsigned code, const char *t
 static void send_reason(struct websocket *websocket, enum close_reason reason)
 {
     unsigned code = close_code(reason);
-    if (code == 0) {
-        send_close(websocket, WS_CLOSE_NO_STATUS, NULL);
-    } else {
-        send_close(websocket, code, close_text(reason));
-    }
+    send_close(websocket, code > 0 ? code : WS_CLOSE_NO_STATUS, close_text(reason));
 }
 
 /* --- ending --- */
@@ -279,6 +297,8 @@ static enum close_reason reason_of(int status)
         return CLOSE_POLICY;
     case STATUS_UTF8:
         return CLOSE_NOT_UTF8;
+    case STATUS_NOMEM:
+        return CLOSE_TRANSPORT;
     default:
         return CLOSE_PROTOCOL;
     }
@@ -336,6 +356,21 @@ static bool feed(struct receiver *receiver, struct bytes part)
     return true;
 }
 
+/* What has become of the message with the part that was fed; `whole`: it was the last. */
+static int check_message(struct receiver *receiver, bool whole)
+{
+    if (builder_failed(&receiver->message)) {
+        return STATUS_TOO_LARGE;
+    }
+    if (!receiver->compressed || receiver->inflated < 0 || !whole) {
+        return receiver->inflated;
+    }
+    int status = ws_inflate(receiver->inflater, bytes_of(NULL, 0), true, &receiver->message);
+    bool bad_text =
+        status == 0 && !receiver->binary && !utf8_valid(builder_bytes(&receiver->message));
+    return bad_text ? STATUS_UTF8 : status;
+}
+
 /* What wslay refuses in a frame whose head the scanner has accepted is text that is no UTF-8. */
 static int feed_data(struct websocket *websocket, struct bytes part, unsigned *delivered)
 {
@@ -346,10 +381,12 @@ static int feed_data(struct websocket *websocket, struct bytes part, unsigned *d
         return STATUS_UTF8;
     }
     receiver->left -= part.len;
-    if (builder_failed(&receiver->message)) {
-        return STATUS_TOO_LARGE;
+    bool whole = receiver->left == 0 && receiver->last;
+    int status = check_message(receiver, whole);
+    if (status < 0) {
+        return status;
     }
-    if (receiver->left == 0 && receiver->last) {
+    if (whole) {
         receiver->last = false;
         ++*delivered;
         receiver->delivering = true;
@@ -436,6 +473,17 @@ static int take_control(
     return head->opcode == WS_PING ? take_ping(websocket, frame) : 0;
 }
 
+/* A data frame is to be fed. */
+static void begin_frame(struct receiver *receiver, const struct ws_frame *head)
+{
+    receiver->left = head->head_len + head->payload_len;
+    receiver->last = head->fin;
+    if (head->opcode != WS_CONTINUATION) {
+        receiver->compressed = head->compressed;
+        receiver->inflated = head->compressed ? ws_inflater_begin(&receiver->inflater) : 0;
+    }
+}
+
 /*
  * Take the frame at the start of `input`, or what is there of a data frame. Returns how many bytes
  * were taken, 0 when more are needed (or the end has to wait for the next turn), or a status.
@@ -467,8 +515,7 @@ static int take_frame(struct websocket *websocket, struct bytes input, unsigned 
         CHECK(len > 0 && (uint64_t)len == whole);
     }
     size_t part = input.len < whole ? input.len : (size_t)whole;
-    receiver->left = whole;
-    receiver->last = head.fin;
+    begin_frame(receiver, &head);
     if (websocket->state == CLOSING) {
         receiver->left -= part;
         return (int)part;
@@ -497,6 +544,18 @@ static bool has_had_its_turn(const struct websocket *websocket, unsigned deliver
     return websocket->state == OPEN && most > 0 && delivered >= most;
 }
 
+/* A message that does not compress is a little longer than what it stands for. */
+static void set_limits(struct websocket *websocket)
+{
+    struct receiver *receiver = websocket->receiver;
+    uint64_t most = websocket->limits->message_bytes;
+    bool deflate = websocket->deflate_bits > 0;
+    receiver->message.max = (size_t)most;
+    receiver->scanner.max_message = deflate ? most + most / 8 + most / 64 + 64 : most;
+    receiver->scanner.max_fragments = websocket->limits->fragments;
+    receiver->scanner.allow_compressed = deflate;
+}
+
 static size_t on_bytes(struct connection *connection, struct bytes bytes)
 {
     struct websocket *websocket = connection_owner(connection);
@@ -513,8 +572,7 @@ static size_t on_bytes(struct connection *connection, struct bytes bytes)
         }
         borrow(websocket);
         struct receiver *receiver = websocket->receiver;
-        receiver->scanner.max_message = websocket->limits->message_bytes;
-        receiver->scanner.max_fragments = websocket->limits->fragments;
+        set_limits(websocket);
         struct bytes input = bytes_skip(bytes, used);
         int taken = receiver->left > 0 ? take_rest(websocket, input, &delivered)
                                        : take_frame(websocket, input, &delivered);
@@ -554,6 +612,7 @@ static const struct connection_ops ops = {
     .on_bytes = on_bytes,
     .on_closed = on_closed,
     .on_drained = on_drained,
+    .pack = on_pack,
 };
 
 void websocket_init(struct websocket *websocket, struct connection *connection,
@@ -564,6 +623,12 @@ void websocket_init(struct websocket *websocket, struct connection *connection,
     /* Only heads and control frames wait; one read may bring many of them. */
     connection_set_limit(connection, 128 << 10);
     connection_own(connection, &ops, websocket);
+}
+
+void websocket_set_deflate(struct websocket *websocket, unsigned bits)
+{
+    websocket->deflate_bits = (uint8_t)bits;
+    connection_outbox(websocket->connection)->packs = bits > 0;
 }
 
 void websocket_adopt(
@@ -608,6 +673,7 @@ static void on_arrived(void *context, struct connection *connection)
             pool_of(connection_loop(connection))->borrowed++;
         }
         connection_own(connection, &ops, websocket);
+        websocket_set_deflate(websocket, websocket->deflate_bits);
         move->arrived(move->context, true);
         if (close_now) {
             websocket_close(websocket, websocket->reason);

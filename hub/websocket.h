@@ -3,9 +3,9 @@
  * websocket - wslay glue: the bytes of a connection become messages (RFC 6455).
  *
  * The receiving side only: outgoing frames are encoded once and shared (codec/ws_frame.h,
- * codec/wire.h) and appended to the connection's outbox. Pings are answered here. A wslay context
- * is borrowed from the shard's pool while a message or frame is incomplete; an idle WebSocket holds
- * none.
+ * codec/wire.h) and appended to the connection's outbox, which takes them compressed once for all
+ * where that was negotiated (RFC 7692). Pings are answered here. A wslay context is borrowed from
+ * the shard's pool while a message or frame is incomplete; an idle WebSocket holds none.
  */
 #ifndef HUB_WEBSOCKET_H
 #define HUB_WEBSOCKET_H
@@ -29,6 +29,9 @@ struct websocket_limits {
     uint32_t queued_replies; /* pongs waiting */
     uint32_t events_per_turn; /* messages delivered before others have their turn; 0: all */
     uint32_t close_timeout_ms; /* for the peer's answer to a close; 0: 3,000 */
+    uint32_t deflate_bytes; /* messages from this size on leave compressed; 0: it is not offered */
+    uint8_t deflate_level; /* 1 to 9 */
+    uint8_t deflate_memory; /* 1 to 9, as ws_deflater_create; the same for all of a loop */
 };
 
 struct websocket_ops {
@@ -55,11 +58,16 @@ struct websocket {
     uint8_t replies; /* pongs since the outbox was last empty */
     uint8_t reason; /* enum close_reason it ends for */
     uint8_t state;
+    uint8_t deflate_bits; /* of the window of compressed messages to it; 0: not negotiated */
 };
 
 /* Take over `connection`, whose 101 answer is already in its outbox. `limits` must outlive it. */
 void websocket_init(struct websocket *websocket, struct connection *connection,
     const struct websocket_limits *limits, const struct websocket_ops *ops);
+
+/* permessage-deflate was negotiated: what ws_accept_deflate returned; right after websocket_init.
+ */
+void websocket_set_deflate(struct websocket *websocket, unsigned bits);
 
 /*
  * Become what `from` is, with what it has received, and be told by `ops` from now on; not from

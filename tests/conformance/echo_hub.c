@@ -12,8 +12,9 @@
  * `message-with-ack` in its ack. Further events of both namespaces, for our own tests: `ask` sends
  * `question` with its arguments and wants an ack, which comes back as `answer`; `expel` and `drop`
  * disconnect the sender for good and for a time; `burst` N sends N events. The same events on /ws.
- * On /msgpack.io/ the same with the MessagePack parser. Engine.IO without Socket.IO on /engine.io/,
- * where every message comes back, and on /echo a WebSocket that does the same. Ends on SIGTERM and
+ * On /msgpack.io/ the same with the MessagePack parser, on /deflate.io/ with messages from 64 bytes
+ * on compressed. Engine.IO without Socket.IO on /engine.io/, where every message comes back, and on
+ * /echo a WebSocket that does the same, compressed where the client offers it. Ends on SIGTERM and
  * SIGINT.
  */
 #include <errno.h>
@@ -192,9 +193,10 @@ static const struct app_ops app_ops = {
     .has_namespace = on_has_namespace,
 };
 
-#define ENGINE_LIMITS                                                                              \
+#define ENGINE_LIMITS(deflate)                                                                     \
     {                                                                                              \
-        .message_bytes = MAX_PAYLOAD, .fragments = 64, .control_frames = 20, .queued_replies = 16  \
+        .message_bytes = MAX_PAYLOAD, .fragments = 64, .control_frames = 20, .queued_replies = 16, \
+        .deflate_bytes = (deflate), .deflate_level = 6, .deflate_memory = 8                        \
     }
 
 static struct bytes cors_value(void *context, struct bytes origin, bool *ret_credentials)
@@ -208,11 +210,11 @@ static void on_raw_message(
     (void)session_send_raw(session, binary, message);
 }
 
-#define ENGINE_SETTINGS                                                                            \
+#define ENGINE_SETTINGS(deflate)                                                                   \
     .app = {.ops = &app_ops}, .cors_value = cors_value, .sha1 = crypto_sha1,                       \
-    .before_auth = ENGINE_LIMITS, .after_auth = ENGINE_LIMITS, .polling_bytes = MAX_PAYLOAD,       \
-    .ping_interval_ms = 300, .ping_timeout_ms = 200, .upgrade_timeout_ms = 1000,                   \
-    .connect_timeout_ms = 1000, .attachments_timeout_ms = 1000,                                    \
+    .before_auth = ENGINE_LIMITS(deflate), .after_auth = ENGINE_LIMITS(deflate),                   \
+    .polling_bytes = MAX_PAYLOAD, .ping_interval_ms = 300, .ping_timeout_ms = 200,                 \
+    .upgrade_timeout_ms = 1000, .connect_timeout_ms = 1000, .attachments_timeout_ms = 1000,        \
     .attachments_bytes = SIO_ATTACHMENTS_MAX * MAX_PAYLOAD
 
 /* What is served below an Engine.IO path: a session layer of its own. */
@@ -221,9 +223,10 @@ static struct engine {
     struct session_config config;
     struct session_layer *layer;
 } engines[] = {
-    {.path = "/socket.io/", .config = {ENGINE_SETTINGS}},
-    {.path = "/engine.io/", .config = {ENGINE_SETTINGS, .raw_message = on_raw_message}},
-    {.path = "/msgpack.io/", .config = {ENGINE_SETTINGS, .msgpack_parser = true}},
+    {.path = "/socket.io/", .config = {ENGINE_SETTINGS(0)}},
+    {.path = "/engine.io/", .config = {ENGINE_SETTINGS(0), .raw_message = on_raw_message}},
+    {.path = "/msgpack.io/", .config = {ENGINE_SETTINGS(0), .msgpack_parser = true}},
+    {.path = "/deflate.io/", .config = {ENGINE_SETTINGS(64)}},
 };
 
 /* --- /echo --------------------------------------------------------------------------------- */
@@ -276,20 +279,32 @@ static void on_echo_request(struct http_request *request, void *context)
     static const struct websocket_limits limits = {.message_bytes = ECHO_MESSAGE_BYTES,
         .fragments = ECHO_FRAGMENTS,
         .control_frames = 100000,
-        .queued_replies = 64};
+        .queued_replies = 64,
+        .deflate_bytes = 1,
+        .deflate_level = 1,
+        .deflate_memory = 8};
     struct ws_accept accept;
     if (ws_accept_check(request->head, &accept) != 0) {
         http_respond(request, accept.refusal, "text/plain", BYTES(""), BYTES("WebSocket only\n"));
         return;
     }
-    struct ws_accept_answer answer = {.key = accept.key, .sha1 = crypto_sha1};
     struct builder out = {0};
+    struct builder extensions = {0};
+    int bits = ws_accept_deflate(request->head, &extensions);
+    if (bits < 0) {
+        http_respond(request, 400, "text/plain", BYTES(""), BYTES("Malformed extensions\n"));
+        return;
+    }
+    struct ws_accept_answer answer = {
+        .key = accept.key, .sha1 = crypto_sha1, .extensions = builder_bytes(&extensions)};
     CHECK(ws_accept_write(&out, &answer) == 0);
+    builder_reset(&extensions);
     struct connection *connection = request->connection;
     http_upgrade(request, builder_bytes(&out));
     builder_reset(&out);
     struct echo *echo = mem_alloc(sizeof(*echo));
     websocket_init(&echo->websocket, connection, &limits, &ops);
+    websocket_set_deflate(&echo->websocket, (unsigned)bits);
 }
 
 /* --- the program --------------------------------------------------------------------------- */
@@ -333,6 +348,7 @@ static const struct http_route routes[] = {
     ENGINE_ROUTE("/socket.io/*"),
     ENGINE_ROUTE("/engine.io/*"),
     ENGINE_ROUTE("/msgpack.io/*"),
+    ENGINE_ROUTE("/deflate.io/*"),
     {.method = "GET", .path = "/ws", .handler = on_plain_request},
     {.method = "GET", .path = "/echo", .handler = on_echo_request},
     {0},

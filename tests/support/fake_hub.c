@@ -230,6 +230,11 @@ void websocket_init(struct websocket *websocket, struct connection *connection,
     connection->websocket = websocket;
 }
 
+void websocket_set_deflate(struct websocket *websocket, unsigned bits)
+{
+    websocket->deflate_bits = (uint8_t)bits;
+}
+
 void websocket_adopt(
     struct websocket *websocket, struct websocket *from, const struct websocket_ops *ops)
 {

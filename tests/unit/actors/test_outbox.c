@@ -49,7 +49,23 @@ static void on_drained(struct outbox *outbox, uint32_t refused)
     }
 }
 
-static const struct outbox_ops ops = {on_flush, on_overflowed, on_drained};
+static unsigned packs;
+
+/* A chunk of "worth it" is packed as "p", others are not worth it. */
+static struct chunk *on_pack(struct outbox *outbox, struct chunk *chunk)
+{
+    if (chunk->packed == NULL) {
+        packs++;
+        struct builder text = {0};
+        builder_str(&text, "p");
+        bool worth = bytes_eq(bytes_of(chunk->at, chunk->len), BYTES("worth it"));
+        chunk->packed = worth ? chunk_take(&text) : chunk;
+        builder_reset(&text);
+    }
+    return chunk->packed;
+}
+
+static const struct outbox_ops ops = {on_flush, on_overflowed, on_drained, on_pack};
 
 static struct chunk *make_chunk(const char *text, size_t len)
 {
@@ -90,6 +106,34 @@ Test(outbox, a_chunk_holds_what_the_builder_held)
     builder_str(&failed, "1234");
     cr_expect_null(chunk_take(&failed));
     cr_expect_not(builder_failed(&failed), "the builder is usable again");
+}
+
+Test(outbox, a_chunk_is_packed_once_for_all_who_take_it_so)
+{
+    enum { PEERS = 4 };
+    struct list dirty;
+    list_init(&dirty);
+    struct peer peers[PEERS] = {0};
+    struct chunk *worth = make_chunk("worth it", 8);
+    struct chunk *other = make_chunk("other", 5);
+    packs = 0;
+    for (unsigned i = 0; i < PEERS; i++) {
+        outbox_init(&peers[i].outbox, &ops, 20);
+        peers[i].outbox.packs = i % 2;
+        cr_expect(outbox_append(&peers[i].outbox, &dirty, worth, 0, worth->len));
+        cr_expect(outbox_append(&peers[i].outbox, &dirty, other, 0, other->len));
+        cr_expect(outbox_append(&peers[i].outbox, &dirty, worth, 1, 2), "a part stays as it is");
+    }
+    cr_expect_eq(packs, 2);
+    chunk_unref(worth);
+    chunk_unref(other);
+    for (unsigned i = 0; i < PEERS; i++) {
+        char text[32];
+        size_t len = peek_text(&peers[i].outbox, text, 8, SIZE_MAX);
+        struct bytes expected = i % 2 ? BYTES("potheror") : BYTES("worth itotheror");
+        cr_expect(bytes_eq(bytes_of(text, len), expected), "%.*s", (int)len, text);
+        outbox_finish(&peers[i].outbox);
+    }
 }
 
 Test(outbox, inline_segments_need_no_memory_and_neighbours_merge)
