@@ -100,6 +100,16 @@ static struct pick pick_sockets(struct fanout *fanout, const struct adapter_requ
     return pick;
 }
 
+void fanout_ask_visit(struct fanout *fanout, const struct adapter_request *request,
+    fanout_visit_fn visit, void *context)
+{
+    struct pick pick = pick_sockets(fanout, request);
+    for (uint32_t i = 0; i < pick.count; i++) {
+        visit(fanout, pick.sockets[i], context);
+    }
+    mem_free(pick.sockets);
+}
+
 /* NULL when there is no memory for it. */
 static struct buf *pick_sids(struct fanout *fanout, const struct adapter_request *request)
 {

@@ -8,9 +8,14 @@
 
 #include "actors/fanout.h"
 #include "actors/fanout_proto.h"
+#include "codec/adapter_request.h"
 
 /* Carry out a slice, and tell the sequencer. */
 void fanout_ask_answer(struct fanout *fanout, struct fanout_ask *msg);
+
+/* Visit the sockets that a request is about. */
+void fanout_ask_visit(struct fanout *fanout, const struct adapter_request *request,
+    fanout_visit_fn visit, void *context);
 
 /* Forget the broadcasts that wait for acks. */
 void fanout_ask_finish(struct fanout *fanout);

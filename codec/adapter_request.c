@@ -231,6 +231,58 @@ void adapter_change_write(const struct adapter_change *change, struct builder *o
     builder_str(out, change->type == ADAPTER_JOIN ? "],\"loud\":true}" : "]}");
 }
 
+/* Peal's own question. */
+
+void adapter_fetch_write(struct bytes uid, struct bytes id, struct bytes room, struct builder *out)
+{
+    builder_str(out, "{\"uid\":");
+    json_scan_write_string(out, uid);
+    builder_str(out, ",\"requestId\":");
+    json_scan_write_string(out, id);
+    builder_printf(out, ",\"type\":%u,\"opts\":{\"rooms\":[", (unsigned)ADAPTER_FETCH);
+    json_scan_write_string(out, room);
+    builder_str(out, "],\"except\":[]}}");
+}
+
+int adapter_fetched_begin(struct bytes payload, struct bytes id, struct json_scan_iter *ret_sockets)
+{
+    /* Every answer says first to what; only those to us are worth being checked. */
+    struct bytes start = BYTES("{\"requestId\":\"");
+    struct bytes value;
+    if (!bytes_starts(payload, start) || !bytes_starts(bytes_skip(payload, start.len), id)) {
+        return STATUS_NOT_FOUND;
+    }
+    int status = json_scan_text(payload, JSON_SCAN_DEPTH_DEFAULT, NULL, NULL);
+    status = status < 0 ? status : json_scan_get(payload, "requestId", &value);
+    if (status < 0) {
+        return status;
+    }
+    if (!json_scan_string_eq(value, id)) {
+        return STATUS_NOT_FOUND;
+    }
+    if (json_scan_get(payload, "sockets", &value) < 0 || json_scan_kind(value) != JSON_SCAN_ARRAY) {
+        return STATUS_INVALID;
+    }
+    json_scan_iter_init(ret_sockets, value);
+    return 0;
+}
+
+bool adapter_fetched_next(struct json_scan_iter *sockets, char *at, struct bytes *ret_user)
+{
+    struct bytes socket;
+    struct bytes data;
+    struct bytes user;
+    if (!json_scan_element(sockets, &socket)) {
+        return false;
+    }
+    if (json_scan_get(socket, "data", &data) < 0 || json_scan_get(data, "userId", &user) < 0 ||
+        json_scan_string(user, at, NAMES_USER_MAX, ret_user) < 0 ||
+        names_check_user(*ret_user) < 0) {
+        *ret_user = bytes_of(NULL, 0);
+    }
+    return true;
+}
+
 /* Answers. */
 
 static int write_id(struct bytes id, struct builder *out)

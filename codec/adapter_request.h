@@ -18,6 +18,8 @@
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
+#include "codec/json_scan.h"
+#include "codec/names.h"
 
 /* The number on the wire is the value. */
 enum adapter_request_type {
@@ -71,6 +73,22 @@ struct adapter_change {
 
 /* Append the request: JSON, DISCONNECT with `close`, JOIN `loud`. */
 void adapter_change_write(const struct adapter_change *change, struct builder *out);
+
+/* Append Peal's own FETCH of the sockets in `room`, with a text as its id. */
+void adapter_fetch_write(struct bytes uid, struct bytes id, struct bytes room, struct builder *out);
+
+/*
+ * Begin to read an answer to it, a text that no adapter_request wrote. STATUS_NOT_FOUND when it is
+ * to another request, STATUS_INVALID and others when it is none.
+ */
+MUST_CHECK int adapter_fetched_begin(
+    struct bytes payload, struct bytes id, struct json_scan_iter *ret_sockets);
+
+/*
+ * The user of the next socket, or false after the last. Empty for a socket that has none; `at` has
+ * NAMES_USER_MAX bytes.
+ */
+bool adapter_fetched_next(struct json_scan_iter *sockets, char *at, struct bytes *ret_user);
 
 /* Append {"requestId":id,key:[elements]}; `id` as decoded. STATUS_TOO_LARGE, as the following. */
 MUST_CHECK int adapter_answer_list(

@@ -13,6 +13,7 @@ const struct http_route api_routes[] = {
     {"GET", "/api/diagnostics/slow-queries", api_stats_slow, NULL, 0},
     {"GET", "/api/v1/health/performance", api_stats_performance, NULL, 0},
     {"GET", "/api/v1/notifications/{}", api_inbox_get, NULL, 0},
+    {"GET", "/api/v1/rooms/{}/members", api_members_list, NULL, 0},
     {"GET", "/api/v1/users/{}/notifications", api_inbox_list, NULL, 0},
     {"GET", "/api/v1/users/{}/notifications/unread", api_inbox_unread, NULL, 0},
     {"GET", "/api/ws/stats", api_stats_connections, NULL, 0},

@@ -25,6 +25,7 @@ struct hub_settings;
 struct jwt;
 struct listener;
 struct loop;
+struct members;
 struct session_layer;
 struct store;
 struct solo;
@@ -52,6 +53,7 @@ struct hub_shard {
     uint64_t next_expiry; /* wall clock ms: no token of a socket here expires before */
     uint64_t stop_by; /* monotonic ms */
     struct sweeper *sweeper; /* on shard 0 */
+    struct members *members; /* NULL: nobody has asked who is in a room */
     struct solo *solo; /* on shard 0, with SQLite and Redis */
     bool created;
     bool store_closing;

@@ -15,6 +15,7 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "hub/api_members.h"
 #include "hub/config.h"
 #include "hub/hub.h"
 #include "hub/hub_settings.h"
@@ -402,6 +403,7 @@ static void on_stop(struct loop *loop, void *context)
     session_layer_stop(shard->hub->sessions, &shard->shard, CLOSE_DRAINING);
     hub_sweeper_stop(shard);
     solo_stop(shard);
+    api_members_stop(shard);
     close_timer(&shard->clock);
     cluster_destroy(shard->shard.cluster);
     shard->shard.cluster = NULL;

@@ -30,7 +30,15 @@ static void check_answers(struct bytes id)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct adapter_request request;
+    struct json_scan_iter sockets;
     struct buf *packed;
+    if (adapter_fetched_begin(bytes_of(data, size), bytes_of(NULL, 0), &sockets) == 0) {
+        char at[NAMES_USER_MAX];
+        struct bytes user;
+        while (adapter_fetched_next(&sockets, at, &user)) {
+            CHECK(user.len <= NAMES_USER_MAX);
+        }
+    }
     if (adapter_request_take(bytes_of(data, size), &packed) < 0) {
         return 0;
     }

@@ -160,6 +160,49 @@ Test(adapter_request, answers_are_as_stock_nodes_expect)
     builder_reset(&out);
 }
 
+Test(adapter_request, answers_to_our_own_question_are_read)
+{
+    static const struct {
+        const char *payload;
+        int status;
+        const char *users; /* one after the other, "-" for none */
+    } cases[] = {
+        {"{\"requestId\":\"n1\",\"sockets\":[]}", 0, ""},
+        {"{\"requestId\":\"n1\",\"sockets\":[{\"id\":\"a\",\"data\":{\"userId\":\"\\u0061\"}},"
+         "{\"data\":{\"userId\":\"b\"}},{},7,{\"data\":null},{\"data\":{\"userId\":7}},"
+         "{\"data\":{\"userId\":\"x/y\"}},{\"data\":{\"userId\":\"\"}}]}",
+            0, "ab------"},
+        {"{\"requestId\":\"n2\",\"sockets\":[]}", STATUS_NOT_FOUND, ""},
+        {"{\"requestId\":\"n11\",\"sockets\":[]}", STATUS_NOT_FOUND, ""},
+        {"{\"type\":8,\"requestId\":\"n1\",\"clientCount\":1}", STATUS_NOT_FOUND, ""},
+        {"{\"requestId\":\"n1\",\"rooms\":[]}", STATUS_INVALID, ""},
+        {"{\"requestId\":\"n1\",\"sockets\":{}}", STATUS_INVALID, ""},
+        {"{\"requestId\":\"n1\",\"sockets\":[}", STATUS_INVALID, ""},
+        {"{\"requestId\":\"n1", STATUS_INVALID, ""},
+        {"\x83", STATUS_NOT_FOUND, ""},
+        {"", STATUS_NOT_FOUND, ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct json_scan_iter sockets;
+        struct builder users = {0};
+        char at[NAMES_USER_MAX];
+        struct bytes user;
+        int status = adapter_fetched_begin(bytes_str(cases[i].payload), BYTES("n1"), &sockets);
+        cr_expect_eq(status, cases[i].status, "%s: %d", cases[i].payload, status);
+        while (status == 0 && adapter_fetched_next(&sockets, at, &user)) {
+            builder_add(&users, user.len > 0 ? user : BYTES("-"));
+        }
+        cr_expect(bytes_eq_str(builder_bytes(&users), cases[i].users), "%zu", i);
+        builder_reset(&users);
+    }
+    struct builder out = {0};
+    adapter_fetch_write(BYTES("n"), BYTES("n1"), BYTES("a\"b"), &out);
+    cr_expect(bytes_eq_str(builder_bytes(&out),
+        "{\"uid\":\"n\",\"requestId\":\"n1\",\"type\":5,\"opts\":{\"rooms\":[\"a\\\"b\"],"
+        "\"except\":[]}}"));
+    builder_reset(&out);
+}
+
 Test(adapter_request, a_socket_is_told_with_its_rooms)
 {
     struct adapter_socket socket = {
