@@ -152,6 +152,7 @@ static void cascade(struct timer_wheel *wheel)
         struct list *link;
         while ((link = list_pop(&entered)) != NULL) {
             put(wheel, container_of(link, struct timer, link));
+            wheel->moved++;
         }
     }
 }
@@ -191,6 +192,7 @@ uint64_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms)
             }
         }
         wheel->now_ms = entry;
+        wheel->entered++;
         cascade(wheel);
         take_slot(wheel, 0, (unsigned)entry & (TIMER_SLOTS - 1), &due);
         called += call_all(wheel, &due);

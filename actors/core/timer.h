@@ -28,6 +28,8 @@ struct timer {
 enum { TIMER_LEVELS = 5, TIMER_SLOTS = 64 };
 
 struct timer_wheel {
+    uint64_t entered; /* slots so far: what moving time forward has cost, */
+    uint64_t moved; /* and timers that went to a lower level */
     /* private */
     uint64_t now_ms;
     uint64_t count;

@@ -297,3 +297,44 @@ Test(timer, never_moves_back_and_reaches_the_largest_time)
     timer_wheel_advance(&wheel, UINT64_MAX);
     cr_assert_eq(probe.calls, 1);
 }
+
+/* --- what a turn costs --- */
+
+enum { MANY = 1000000 };
+
+static uint64_t many_called;
+
+static void on_one_of_many(struct timer *timer)
+{
+    (void)timer;
+    many_called++;
+}
+
+Test(timer, a_million_deadlines_cost_a_turn_nothing)
+{
+    /* Heartbeats of a million clients: due between 20 and 60 seconds from now. */
+    struct timer *many = calloc(MANY, sizeof(*many));
+    cr_assert_not_null(many);
+    timer_wheel_init(&wheel, 0);
+    for (uint64_t i = 0; i < MANY; i++) {
+        timer_init(&many[i], on_one_of_many);
+        timer_set(&wheel, &many[i], 20000 + i * 40000 / MANY);
+    }
+    /* Turns in which nothing is due, one each millisecond: not a slot is looked into. */
+    uint64_t now = 0;
+    for (; now < 16000; now++) {
+        cr_assert_eq(timer_wheel_advance(&wheel, now), 0);
+        cr_assert_gt(timer_wheel_next(&wheel), now);
+    }
+    cr_expect_eq(wheel.entered, 0);
+    cr_expect_eq(wheel.moved, 0);
+    /* All of it: each timer is moved twice at most, a slot entered only because something is in it.
+     */
+    for (; now < 60000; now++) {
+        (void)timer_wheel_advance(&wheel, now);
+    }
+    cr_expect_eq(many_called, MANY);
+    cr_expect_leq(wheel.moved, 2 * MANY);
+    cr_expect_leq(wheel.entered, 40000 + 40000 / 64 + 40000 / 4096 + 3);
+    free(many);
+}
