@@ -204,7 +204,7 @@ static int collect_object(struct parse *parse, struct bytes object, unsigned pla
             field = field_of(name, place);
         }
         if (field == FIELD_COUNT) {
-            return STATUS_INVALID;
+            return STATUS_NOT_FOUND;
         }
         int status = collect_json(parse, (enum field)field, value);
         if (status < 0) {
@@ -220,7 +220,7 @@ static int collect_field(struct parse *parse, const struct notification_field *f
 {
     unsigned field = field_of(from->name, IN_STREAM);
     if (field == FIELD_COUNT) {
-        return STATUS_INVALID;
+        return STATUS_NOT_FOUND;
     }
     if (fields[field].kind == KIND_BOOL) {
         bool set = bytes_eq_str(from->value, "1") || bytes_eq_str(from->value, "true");
@@ -516,6 +516,9 @@ static int parse_object(struct parse *parse, struct bytes object, unsigned place
     status = status < 0 ? status : collect_object(parse, value, place);
     if (status == 0 && place == IN_EVENT_BODY && !has(parse, FIELD_EVENT)) {
         status = fail(parse, FIELD_EVENT, STATUS_INVALID);
+    }
+    if (status == 0 && place == IN_EVENT_BODY && !has(parse, FIELD_TO)) {
+        status = fail(parse, FIELD_TO, STATUS_INVALID);
     }
     return status < 0 ? status : check(parse);
 }

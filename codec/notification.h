@@ -85,8 +85,8 @@ struct notification_field {
  * the values until notification_post_finish, which it needs only after success.
  *
  * `ret_field` becomes the static name of the field at fault, or NULL. STATUS_INVALID (value, field
- * unknown or twice, no target or several, type or event missing), STATUS_UTF8, STATUS_TOO_LARGE,
- * STATUS_NOMEM.
+ * twice, no target or several, type or event missing), STATUS_NOT_FOUND (no field has that name),
+ * STATUS_UTF8, STATUS_TOO_LARGE, STATUS_NOMEM.
  */
 MUST_CHECK int notification_from_fields(const struct notification_field *fields, size_t count,
     const struct notification_limits *limits, struct notification_post *ret_post,

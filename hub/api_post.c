@@ -59,6 +59,9 @@ static struct api_error error_of(int status, const char *field)
     switch (status) {
     case STATUS_TOO_LARGE:
         return (struct api_error){.code = API_TOO_LARGE, .message = "Too large", .field = field};
+    case STATUS_NOT_FOUND:
+        return (struct api_error){
+            .code = API_INVALID_FIELD, .message = "One of the fields is not known here"};
     case STATUS_NOMEM:
         return (struct api_error){
             .code = API_UNAVAILABLE, .message = "Out of memory, try again", .retry_s = 1};

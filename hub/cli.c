@@ -157,9 +157,10 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
 
 int cli_run(int argc, char **argv)
 {
-    bool named = argc > 1 && argv[1][0] != '-';
+    bool asks = argc == 2 && strcmp(argv[1], "help") == 0;
+    bool named = !asks && argc > 1 && argv[1][0] != '-';
     int skip = named ? 2 : 1;
-    bool help = wants_help(argc - 1, argv + 1);
+    bool help = asks || wants_help(argc - 1, argv + 1);
     if (!named && help) {
         return print_usage(stdout);
     }

@@ -255,7 +255,8 @@ int command_dead(const struct config *config, int argc, char **argv)
         return code;
     }
     if (config->bus_url[0] == '\0') {
-        fprintf(stderr, "peal dead: there are dead letters only with a bus: set bus.url\n");
+        fprintf(
+            stderr, "peal dead: there are dead letters only with a bus: set bus.url (REDIS_URL)\n");
         return 1;
     }
     snprintf(dead.dead_key, sizeof(dead.dead_key), "%s:dead", config->bus_prefix);

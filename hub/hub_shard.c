@@ -97,6 +97,7 @@ static int open_listeners(struct hub_shard *shard)
     struct listener_config options = {
         .host = config->listen_host,
         .port = hub->port,
+        .alone = shard == &hub->shards[0] && config->bus_url[0] == 0, /* nodes share it */
         .backlog = (int)config->listen_backlog,
         .per_address = config->limits_unauthenticated_per_address,
         .has_room = has_room,
@@ -110,6 +111,7 @@ static int open_listeners(struct hub_shard *shard)
     hub->port = listener_port(shard->listener);
     options.host = config->listen_internal_host;
     options.port = hub->internal_port;
+    options.alone = true;
     options.per_address = 0;
     options.has_room = NULL; /* operators always get in */
     options.on_accept = on_internal;

@@ -163,8 +163,26 @@ static int fail_open(const struct listener_config *config, int error)
     return error == EACCES || error == EPERM ? STATUS_DENIED : STATUS_IO;
 }
 
-static int bind_socket(const struct addrinfo *info, int backlog)
+/* Whether a listener has the port that would let another one share it. */
+static bool is_shared(const struct addrinfo *info)
 {
+    int on = 1;
+    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return false; /* what is wrong shows in a moment */
+    }
+    bool shared = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+                  bind(fd, info->ai_addr, info->ai_addrlen) != 0 && errno == EADDRINUSE;
+    close(fd);
+    return shared;
+}
+
+static int bind_socket(const struct addrinfo *info, const struct listener_config *config)
+{
+    int backlog = config->backlog > 0 ? config->backlog : BACKLOG;
+    if (config->alone && config->port != 0 && is_shared(info)) {
+        return -EADDRINUSE;
+    }
     int on = 1;
     int off = 0;
     int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -195,11 +213,10 @@ static int open_socket(const struct listener_config *config, int *ret_fd)
         .ai_socktype = SOCK_STREAM,
         .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *infos = NULL;
-    int backlog = config->backlog > 0 ? config->backlog : BACKLOG;
     int fd = -EAFNOSUPPORT;
     int error = getaddrinfo(any ? "::" : config->host, port, &hints, &infos);
     if (error == 0) {
-        fd = bind_socket(infos, backlog);
+        fd = bind_socket(infos, config);
         freeaddrinfo(infos);
     } else if (!any) {
         log_error("LISTEN-HOST", "the host to listen on is not known", "host=%s error=%s",
@@ -210,7 +227,7 @@ static int open_socket(const struct listener_config *config, int *ret_fd)
         struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(config->port)};
         struct addrinfo v4 = {
             .ai_family = AF_INET, .ai_addr = (struct sockaddr *)&in, .ai_addrlen = sizeof(in)};
-        fd = bind_socket(&v4, backlog);
+        fd = bind_socket(&v4, config);
     }
     *ret_fd = fd;
     return fd < 0 ? fail_open(config, -fd) : 0;

@@ -276,9 +276,10 @@ static bool check(struct publish *publish, uint64_t line, struct bytes object)
         notification_post_finish(&checked);
         return true;
     }
-    print_failure(publish, line,
-        status == STATUS_TOO_LARGE ? BYTES("too large") : BYTES("missing or not valid"),
-        field != NULL ? field : "the post");
+    struct bytes why = status == STATUS_TOO_LARGE   ? BYTES("too large")
+                       : status == STATUS_NOT_FOUND ? BYTES("one of the fields is not known")
+                                                    : BYTES("missing or not valid");
+    print_failure(publish, line, why, field != NULL ? field : "the post");
     return false;
 }
 

@@ -34,6 +34,7 @@
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 #include "codec/base/list.h"
+#include "codec/base/log.h"
 #include "codec/base/map.h"
 #include "codec/sio.h"
 #include "hub/app.h"
@@ -78,6 +79,7 @@ struct session_home {
     size_t count;
     size_t live; /* of them, not yet ended */
     bool refusing; /* no new sessions */
+    struct log_limit refusals;
     struct chunk *pings[SESSION_KIND_COUNT];
     struct polling_home polls;
 };

@@ -29,6 +29,13 @@ static int complain(const char *what, const char *about)
     return 2;
 }
 
+static int complain_about(const char *argument, const char *value)
+{
+    fprintf(stderr, "peal token: %s: this cannot be its value: %s\n", argument,
+        log_quote(bytes_str(value)));
+    return 2;
+}
+
 /* "90", "90s", "15m", "1h", "7d". */
 static bool parse_ttl(const char *text, uint64_t *ret_s)
 {
@@ -91,7 +98,7 @@ static int parse_argument(const char *name, const char *value, struct request *r
     } else {
         request->kid = value;
     }
-    return good ? 0 : complain("this cannot be a value here:", value);
+    return good ? 0 : complain_about(name, value);
 }
 
 static int parse_arguments(int argc, char **argv, struct request *request)
@@ -138,8 +145,12 @@ static bool choose_key(const struct config *config, const char *kid, struct buil
     }
     const struct config_jwt_key *key = find_key(config, kid);
     if (key == NULL) {
-        complain(kid != NULL ? "there is no such key:" : "there is no key to sign with, set",
-            kid != NULL ? kid : "auth.secret");
+        if (kid != NULL) {
+            complain("there is no such key:", kid);
+        } else {
+            fprintf(stderr, "peal token: no key to sign with: set auth.secret (JWT_SECRET) as the "
+                            "hub has it\n");
+        }
         return false;
     }
     struct builder error = {0};

@@ -4,6 +4,7 @@
  */
 #include "hub/upgrade.h"
 
+#include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/eio.h"
@@ -225,6 +226,28 @@ static int check_handshake(const struct session_config *config, const struct htt
     return -1;
 }
 
+/* Tell the operator what neither page nor client is told. */
+static void log_refusal(
+    struct session_home *home, const struct http_request *request, enum eio_error error)
+{
+    unsigned suppressed;
+    struct bytes origin = {0};
+    size_t cursor = 0;
+    if ((error != EIO_ERROR_FORBIDDEN && error != EIO_ERROR_BAD_VERSION) ||
+        !log_allow(&home->refusals, &suppressed)) {
+        return;
+    }
+    (void)http1_header_next(request->head, "Origin", &cursor, &origin);
+    if (error == EIO_ERROR_FORBIDDEN) {
+        log_warn("ORIGIN-REFUSED",
+            "a page was refused, its origin is not in origins (CORS_ORIGINS)",
+            "origin=%s suppressed=%u", log_quote(origin), suppressed);
+    } else {
+        log_warn("CLIENT-OLD", "a client was refused that is older than Socket.IO 3",
+            "suppressed=%u", suppressed);
+    }
+}
+
 static struct session_home *home_of(struct session_layer *layer, const struct http_request *request)
 {
     return session_layer_home(layer, loop_shard(request->loop));
@@ -263,6 +286,7 @@ void upgrade_engine(struct session_layer *layer, struct http_request *request)
     }
     int error = check_handshake(config, request, transport);
     if (error >= 0) {
+        log_refusal(home, request, (enum eio_error)error);
         engine_reply_error(config, request, (enum eio_error)error);
     } else if (home->refusing) {
         refuse_unavailable(request);
@@ -418,6 +442,7 @@ void upgrade_plain(struct session_layer *layer, struct http_request *request)
     asked.nsp = BYTES("/");
     if (!origin_allowed(config, request)) {
         session_extra_destroy(extra);
+        log_refusal(home, request, EIO_ERROR_FORBIDDEN);
         http_respond_error(request, 403, "forbidden", "Origin not allowed", NULL);
         return;
     }

@@ -145,6 +145,10 @@ test('what is wrong with a post is named', async () => {
   for (const [status, code, field, body] of bad) {
     assertError(await hub.api('POST', POSTS, body), status, code, field);
   }
+  const misspelt = await hub.api('POST', POSTS, notification('a', { mesage: 'x' }));
+  assertError(misspelt, 422, 'invalid_field');
+  assert.equal(misspelt.body.error.message, 'One of the fields is not known here');
+  assertError(await hub.api('POST', '/api/v1/events', { event: 'x' }), 422, 'invalid_field', 'to');
   for (const body of ['', '{', '"text"', '[1', 'null', '\xff{}']) {
     const headers = { authorization: `Bearer ${hub.apiKey}` };
     const answer = await raw(hub, 'POST', POSTS, { headers, body: Buffer.from(body, 'latin1') });

@@ -36,6 +36,13 @@ test('every command the usage names has help', () => {
   }
 });
 
+test('help is the overview, however it is asked for', () => {
+  const [overview, ...others] = ['--help', '-h', 'help'].map((word) => run([word]));
+  assert.equal(overview.status, 0);
+  assert.match(overview.stdout, /^usage: peal \[COMMAND\]/);
+  for (const { status, stdout } of others) assert.deepEqual([status, stdout], [0, overview.stdout]);
+});
+
 test('an unknown command is refused', () => {
   const { status, stderr } = run(['srve']);
   assert.equal(status, 2);
@@ -45,7 +52,10 @@ test('an unknown command is refused', () => {
 test('a token needs a key to sign with', () => {
   const { status, stderr } = run(['token', '--user', '42']);
   assert.equal(status, 1);
-  assert.equal(stderr, 'peal token: there is no key to sign with, set "auth.secret"\n');
+  assert.equal(stderr, 'peal token: no key to sign with: set auth.secret (JWT_SECRET) as the hub has it\n');
+  const named = run(['token', '--user', 'a/b'], { JWT_SECRET: 'hunter2hunter2hunter2hunter2hunter2' });
+  assert.equal(named.status, 2);
+  assert.equal(named.stderr, 'peal token: --user: this cannot be its value: "a/b"\n');
 });
 
 test('check-config prints values with their origins and masks secrets', () => {
@@ -72,7 +82,7 @@ test('a mistake stops the program and says where it is', () => {
   }
   const flag = run(['check-config', '--limits-rooms', '0']);
   assert.equal(flag.status, 1);
-  assert.match(flag.stderr, /--limits-rooms: limits\.rooms: "0" is out of range; allowed: 1 to 100000/);
+  assert.match(flag.stderr, /--limits-rooms: limits\.rooms: "0" is out of range; allowed: 1 to 65535/);
   assert.equal(run(['check-config', '--nonsense']).status, 2);
   assert.equal(run(['check-config'], { PEAL_LIMITS_ROOMS: 'many' }).status, 1);
 });

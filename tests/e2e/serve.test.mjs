@@ -71,6 +71,24 @@ test('a node without keys refuses to start', async () => {
   await refuses(/secret/i, [], { JWT_SECRET: '' });
 });
 
+test('a port of another hub is busy, except that nodes share the public one', async () => {
+  const alone = await startHub();
+  const node = await startHub({ redis, postgres });
+  try {
+    const args = (...ports) => ['--listen-port', String(ports[0]), '--listen-internal-port', String(ports[1] ?? 0)];
+    await refuses(/LISTEN-BUSY .*port=/, args(alone.address.port));
+    await refuses(/LISTEN-BUSY .*port=/, args(0, alone.internal.port));
+    await refuses(/LISTEN-BUSY .*port=/, args(0, node.internal.port), { REDIS_URL: redis.url, DATABASE_URL: postgres.url });
+    const options = { redis, postgres, secret: node.secret, args: ['--listen-port', String(node.address.port)] };
+    const other = await startHub(options);
+    assert.equal(other.address.port, node.address.port);
+    await other.stop();
+  } finally {
+    await alone.stop();
+    await node.stop();
+  }
+});
+
 test('a busy port is told with its address', async () => {
   const taken = createServer().listen(0, '127.0.0.1');
   await until(() => taken.address(), 'it listens');

@@ -99,6 +99,9 @@ describe('SIGHUP', () => {
     const alice = await hub.plain('alice');
     assert.equal(await enters(hub, hub.token('bob'), origin('a')), true);
     assert.equal(await enters(hub, hub.token('bob'), origin('b')), 403);
+    await until(() => /ORIGIN-REFUSED .*origin="https:\/\/b\.example"/.test(hub.log), 'the log tells it');
+    assert.equal((await fetch(`${hub.url}/socket.io/?EIO=3&transport=polling`)).status, 400);
+    await until(() => /CLIENT-OLD/.test(hub.log), 'and of a client that is too old');
     assert.equal((await alice.request('join_room', 'project:1')).error, 'forbidden');
     const rest = 'origins = {"https://b.example"}\nroom_type "project" { access = {any} }\n';
     await reload(hub, `${auth(hub.secret, hub.apiKey)}${rest}limits { message_bytes = 8KiB }\n`);

@@ -135,11 +135,11 @@ Test(notification, stream_fields)
         {{"msgpack", "\x82\xa4user\xa1u\xa4type\xa1t"},
             "users=[u] key= type=t title= message= data= priority=medium expires=0"},
         {{"msgpack", "\xdd\x02\x01\x01\x01"}, "error INVALID"},
-        {{"json", "{}", "user", "u"}, "error INVALID"},
+        {{"json", "{}", "user", "u"}, "error NOT_FOUND"},
         {{"user", "u", "user", "v", "type", "t"}, "error INVALID user"},
         {{"user", "u", "type", "t", "data", "{"}, "error INVALID data"},
         {{"user", "u", "type", "t", "title", "\xff"}, "error UTF8 title"},
-        {{"user", "u", "type", "t", "nonsense", "1"}, "error INVALID"},
+        {{"user", "u", "type", "t", "nonsense", "1"}, "error NOT_FOUND"},
         {{"users", "", "type", "t"}, "error INVALID users"},
         {{"type", "t"}, "error INVALID user"},
     };
