@@ -235,11 +235,6 @@ void outbox_move(struct outbox *from, struct outbox *to, struct list *dirty)
     }
 }
 
-bool outbox_writable(const struct outbox *outbox)
-{
-    return outbox->bytes == 0 && !outbox->busy;
-}
-
 size_t outbox_peek(const struct outbox *outbox, struct iovec *ret_iov, size_t max, size_t max_bytes)
 {
     size_t filled = 0;

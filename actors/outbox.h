@@ -105,8 +105,14 @@ bool outbox_append(
  */
 void outbox_move(struct outbox *from, struct outbox *to, struct list *dirty);
 
-/* Whether nothing waits and nothing is under way: a volatile event may be appended. */
-bool outbox_writable(const struct outbox *outbox);
+/*
+ * Whether what is appended now leaves at the end of the turn, and takes no place that others need:
+ * a volatile event may be appended.
+ */
+static inline bool outbox_writable(const struct outbox *outbox)
+{
+    return !outbox->busy && outbox->bytes <= outbox->cap / 2;
+}
 
 /* The first waiting range; only when there is one. */
 static inline struct iovec outbox_first(const struct outbox *outbox)

@@ -418,7 +418,7 @@ static bool count_control(struct websocket *websocket)
 /* Answer a ping, unless as many pongs wait already as may. */
 static int take_ping(struct websocket *websocket, struct bytes frame)
 {
-    if (outbox_writable(connection_outbox(websocket->connection))) {
+    if (connection_outbox(websocket->connection)->bytes == 0) {
         websocket->replies = 0;
     }
     if (websocket->replies >= websocket->limits->queued_replies) {

@@ -58,6 +58,7 @@ void client_init(struct client *client, struct shard *shard, const char *nsp, co
 void client_finish(struct client *client, enum close_reason reason)
 {
     socket_detach(&client->socket, reason);
+    client->outbox.busy = false;
     outbox_finish(&client->outbox);
     builder_reset(&client->bytes);
 }
@@ -313,12 +314,14 @@ static void on_flush(struct outbox *outbox)
         left -= taken;
         outbox_consume(outbox, taken);
     }
+    outbox->busy = client->stalled && outbox->bytes > 0;
 }
 
 void client_resume(struct client *client)
 {
     uint32_t takes = client->takes;
     client->stalled = false;
+    client->outbox.busy = false;
     client->takes = 0;
     on_flush(&client->outbox);
     client->takes = takes;

@@ -548,6 +548,13 @@ Test(fanout, volatile_reaches_the_idle_only)
     cr_assert_eq(world.shard.stats.volatile_dropped, 1);
     client_resume(&world.members[1].client);
     cr_assert_eq(world.members[1].at, 1, "the direct message only");
+    direct(&world, &world.members[1]); /* what leaves in the same turn stands in nobody's way */
+    send_to(&world, "red", EVENT_VOLATILE);
+    expect(&world.members[1], world.next_value, world.now_ms, false);
+    expect(&world.members[0], world.next_value, world.now_ms, false);
+    turn(&world);
+    cr_assert_eq(world.shard.stats.volatile_dropped, 1);
+    cr_assert_eq(world.members[1].at, 3);
     tear_down(&world);
 }
 

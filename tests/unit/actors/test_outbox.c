@@ -159,7 +159,7 @@ Test(outbox, inline_segments_need_no_memory_and_neighbours_merge)
     cr_expect_eq(memcmp(text, "abcdeg01234567", 14), 0);
     cr_expect_eq(peek_text(&peer.outbox, text, 2, 100), 6, "two ranges");
     cr_expect_eq(peek_text(&peer.outbox, text, 10, 3), 3, "a range is cut at max_bytes");
-    cr_expect_not(outbox_writable(&peer.outbox));
+    cr_expect(outbox_writable(&peer.outbox), "it leaves with the turn");
     outbox_flush_all(&dirty);
     cr_expect(list_empty(&dirty));
     cr_expect_eq(peer.flushes, 1);
@@ -267,6 +267,8 @@ Test(outbox, busy_ones_are_not_flushed_and_flushes_do_not_recurse)
     cr_assert(outbox_append(&idle.outbox, &dirty, chunk, 0, 10));
     cr_assert_not(outbox_append(&idle.outbox, &dirty, chunk, 0, 10));
     busy.outbox.busy = true;
+    cr_expect_not(outbox_writable(&busy.outbox));
+    cr_expect_not(outbox_writable(&idle.outbox), "half of its place is for others");
     outbox_flush_all(&dirty);
     cr_expect_eq(busy.flushes, 0);
     cr_expect_eq(idle.flushes, 1, "what drained appended waits for the next turn");
