@@ -44,29 +44,26 @@ size_t base64url_encode(struct bytes data, char *at)
     return encode(data, url, at);
 }
 
-/* The six bits of a character, or -1. */
-static int value_of(unsigned char c, char c62, char c63)
-{
-    if (c >= 'A' && c <= 'Z') {
-        return c - 'A';
-    }
-    if (c >= 'a' && c <= 'z') {
-        return c - 'a' + 26;
-    }
-    if (c >= '0' && c <= '9') {
-        return c - '0' + 52;
-    }
-    if (c == (unsigned char)c62) {
-        return 62;
-    }
-    return c == (unsigned char)c63 ? 63 : -1;
-}
+/*
+ * The six bits of each ASCII character, with a mark where it is of one alphabet only; BAD has both
+ * marks.
+ */
+enum { STD = 64, URL = 128, BAD = STD | URL };
+
+static const uint8_t values[128] = {192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192,
+    192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192,
+    192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 126, 192, 190, 192, 127, 52, 53, 54, 55,
+    56, 57, 58, 59, 60, 61, 192, 192, 192, 192, 192, 192, 192, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+    12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 192, 192, 192, 192, 191, 192, 26, 27,
+    28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51,
+    192, 192, 192, 192, 192};
 
 /*
  * Decode unpadded characters. In place is safe: output never passes the input that was read.
- * What was decoded so far is kept as bits of `word`, `bits` of them not yet written.
+ * What was decoded so far is kept as bits of `word`, `bits` of them not yet written. `refused` is
+ * the mark of the other alphabet.
  */
-static int decode(struct bytes text, const char *alphabet, char *at, size_t cap, size_t *ret_len)
+static int decode(struct bytes text, unsigned refused, char *at, size_t cap, size_t *ret_len)
 {
     if (text.len % 4 == 1) {
         return STATUS_INVALID;
@@ -79,11 +76,12 @@ static int decode(struct bytes text, const char *alphabet, char *at, size_t cap,
     unsigned bits = 0;
     size_t out = 0;
     for (size_t i = 0; i < text.len; i++) {
-        int value = value_of((unsigned char)text.at[i], alphabet[62], alphabet[63]);
-        if (value < 0) {
+        unsigned char c = (unsigned char)text.at[i];
+        unsigned value = c < sizeof(values) ? values[c] : BAD;
+        if ((value & refused) != 0) {
             return STATUS_INVALID;
         }
-        word = (word << 6 | (unsigned)value) & 0xffff;
+        word = (word << 6 | (value & 0x3f)) & 0xffff;
         bits += 6;
         if (bits >= 8) {
             bits -= 8;
@@ -105,10 +103,10 @@ int base64_decode(struct bytes text, char *at, size_t cap, size_t *ret_len)
     for (int i = 0; i < 2 && text.len > 0 && text.at[text.len - 1] == '='; i++) {
         text.len--;
     }
-    return decode(text, standard, at, cap, ret_len);
+    return decode(text, URL, at, cap, ret_len);
 }
 
 int base64url_decode(struct bytes text, char *at, size_t cap, size_t *ret_len)
 {
-    return decode(text, url, at, cap, ret_len);
+    return decode(text, STD, at, cap, ret_len);
 }

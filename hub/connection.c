@@ -121,9 +121,7 @@ void connection_end(struct connection *connection)
     connection->state = ENDED;
     timer_cancel(wheel_of(connection), &connection->timer);
     if (connection->socket.fd >= 0) {
-        poller_remove(connection->home->poller, &connection->socket);
-        close(connection->socket.fd);
-        connection->socket.fd = -1;
+        poller_close(&connection->socket);
     }
     list_remove(&connection->link);
     list_append(&connection->home->ended, &connection->link);

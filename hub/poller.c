@@ -45,6 +45,15 @@ void poller_remove(struct poller *poller, struct poller_socket *socket)
     }
 }
 
+void poller_close(struct poller_socket *socket)
+{
+    socket->wanted = 0;
+    socket->armed = 0;
+    socket->added = 0;
+    close(socket->fd);
+    socket->fd = -1;
+}
+
 /* An event came that is not wanted any more: do not hear of it again. */
 static void disarm(struct poller *poller, struct poller_socket *socket)
 {

@@ -49,4 +49,7 @@ MUST_CHECK bool poller_want(struct poller *poller, struct poller_socket *socket,
 /* Take the socket out; its descriptor stays open. */
 void poller_remove(struct poller *poller, struct poller_socket *socket);
 
+/* Close the descriptor, which nobody has a copy of: the kernel takes it out, without a call. */
+void poller_close(struct poller_socket *socket);
+
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
@@ -58,6 +60,37 @@ Test(base64, refuses_everything_else)
         int status = base64url_decode(bytes_str(url[i]), at, sizeof(at), &len);
         cr_expect_eq(status, STATUS_INVALID, "%s", url[i]);
     }
+}
+
+/* The six bits of `byte` in an alphabet, or -1. */
+static int place_of(int byte, const char *alphabet)
+{
+    const char *at = byte != 0 ? strchr(alphabet, byte) : NULL;
+    return at != NULL ? (int)(at - alphabet) : -1;
+}
+
+typedef int (*decode_fn)(struct bytes text, char *at, size_t cap, size_t *ret_len);
+
+static void expect_alphabet(decode_fn decode, const char *letters, const char *last_two)
+{
+    char alphabet[65];
+    snprintf(alphabet, sizeof(alphabet), "%s%s", letters, last_two);
+    for (int byte = 0; byte < 256; byte++) {
+        int place = place_of(byte, alphabet);
+        char text[4] = {'A', 'A', 'A', (char)byte}; /* the six bits behind eighteen of zeros */
+        char out[3] = {1, 1, 1};
+        size_t len = 0;
+        bool taken = byte != '=' && decode(bytes_of(text, 4), out, sizeof(out), &len) == 0;
+        cr_expect_eq(taken, place >= 0, "byte %d of ...%s", byte, last_two);
+        cr_expect(!taken || out[2] == place, "byte %d of ...%s", byte, last_two);
+    }
+}
+
+Test(base64, knows_every_byte_of_both_alphabets)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    expect_alphabet(base64_decode, letters, "+/");
+    expect_alphabet(base64url_decode, letters, "-_");
 }
 
 Test(base64, stops_at_the_capacity)
