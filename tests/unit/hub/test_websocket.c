@@ -248,7 +248,8 @@ static void run_case(const char *name, struct bytes input, struct bytes expected
             "%s: run %zu seed %llu: %zu bytes, not %zu", name, run, (unsigned long long)base, len,
             expected.len);
         close(fd);
-        cr_assert(rig_wait(&server->rig, 0, is_closed, server), "%s", name);
+        cr_assert(rig_wait(&server->rig, 0, is_closed, server), "%s: run %zu: %u opened, %u closed",
+            name, run, server->opened, server->closed);
         cr_expect_eq(server->reason, reason, "%s: %s", name, close_name(server->reason));
     }
     free(got);
