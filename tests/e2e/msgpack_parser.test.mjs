@@ -10,6 +10,7 @@ import notepack from 'notepack.io';
 import { startEchoHub } from './support/echo_hub.mjs';
 import { EnginePeer } from './support/engine_peer.mjs';
 import { startHub } from './support/hub.mjs';
+import { startLine } from './support/line.mjs';
 import { PollPeer } from './support/poll_peer.mjs';
 import { startRedis } from './support/redis.mjs';
 import { until, within } from './support/wait.mjs';
@@ -239,11 +240,41 @@ describe('the hub', () => {
 
   before(async () => {
     redis = await startRedis({ durable: false });
-    hub = await startHub({ redis, config: 'shards = 2\nsocketio { parser = msgpack }\n' });
+    hub = await startHub({ redis, config: 'shards = 2\nsocketio { parser = msgpack }\nnamespace "/kept" { recovery = on }\n' });
   });
   after(async () => {
     await hub.stop();
     await redis.stop();
+  });
+
+  test('a dropped client gets back what it missed, binary too', async () => {
+    const line = await startLine(hub.address);
+    const got = [];
+    const socket = kept(io(`${line.url}/kept`, {
+      parser, forceNew: true, transports: ['websocket'], reconnectionDelay: 1, reconnectionDelayMax: 50, auth: { token: hub.token('dropped') },
+    }));
+    socket.on('blob', (body) => got.push([body.n, [...body.bytes]]));
+    await once(socket, 'connect');
+    const emitter = new Emitter(redis.client(), {}, '/kept');
+    const emit = (n) => emitter.emit('blob', { n, bytes: Buffer.from([n, 255]) });
+    await until(() => { // until the channel of the namespace is subscribed
+      if (got.length === 0) emit(0);
+      return got.length > 0;
+    }, 'the first event');
+    const before = got.length;
+    socket.io.reconnection(false);
+    line.cut();
+    await until(() => socket.disconnected, 'the client is gone');
+    for (const n of [1, 2, 3]) emit(n);
+    socket.io.reconnection(true);
+    const back = once(socket, 'connect');
+    socket.connect();
+    await back;
+    assert.equal(socket.recovered, true);
+    await until(() => got.some(([n]) => n === 3), 'what was missed');
+    assert.deepEqual(got.slice(before).filter(([n]) => n > 0), [1, 2, 3].map((n) => [n, [n, 255]]));
+    socket.close();
+    await line.close();
   });
 
   test('rooms, notifications and emitters reach every transport; a wrong token and draining are told', async () => {
