@@ -280,9 +280,6 @@ static int write_headers(struct builder *out, const struct ws_accept_answer *ans
             status = http1_write_header(out, headers[i].name, headers[i].value);
         }
     }
-    for (size_t i = 0; i < answer->header_count && status == 0; i++) {
-        status = http1_write_header(out, answer->headers[i].name, answer->headers[i].value);
-    }
     return status;
 }
 
@@ -295,6 +292,7 @@ int ws_accept_write(struct builder *out, const struct ws_accept_answer *answer)
         builder_truncate(out, start);
         return status;
     }
+    builder_add(out, answer->lines);
     builder_str(out, "\r\n");
     return builder_failed(out) ? STATUS_TOO_LARGE : 0;
 }

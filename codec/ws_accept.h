@@ -13,7 +13,6 @@
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 
-struct http1_header;
 struct http1_request;
 
 enum {
@@ -82,8 +81,7 @@ struct ws_accept_answer {
     ws_accept_sha1_fn sha1;
     struct bytes protocol; /* one of those offered, or empty */
     struct bytes extensions; /* what was negotiated, or empty */
-    const struct http1_header *headers;
-    size_t header_count;
+    struct bytes lines; /* further header lines, each with its CR LF, or empty */
 };
 
 /* Append the complete 101 response. Returns what http1_write_response returns. */

@@ -13,8 +13,7 @@ enum { COMPRESSED_MIN = 1024 };
 
 /* --- CORS ---------------------------------------------------------------------------------- */
 
-/* What every answer carries where CORS is configured: who may read it, and what that hangs on. */
-static void add_cors(const struct session_config *config, const struct http_request *request,
+void engine_reply_add_cors(const struct session_config *config, const struct http_request *request,
     struct builder *headers)
 {
     struct bytes origin;
@@ -45,7 +44,7 @@ bool engine_reply_preflight(const struct session_config *config, struct http_req
         return false;
     }
     struct builder headers = {0};
-    add_cors(config, request, &headers);
+    engine_reply_add_cors(config, request, &headers);
     builder_str(&headers, "Access-Control-Allow-Methods: GET,HEAD,PUT,PATCH,POST,DELETE\r\n"
                           "Vary: Access-Control-Request-Headers\r\n");
     struct bytes asked;
@@ -74,7 +73,7 @@ void engine_reply_error(
     }
     struct builder body = {0};
     struct builder headers = {0};
-    add_cors(config, request, &headers);
+    engine_reply_add_cors(config, request, &headers);
     eio_write_error(&body, error, none);
     http_respond(request, eio_error_http(error), "application/json", builder_bytes(&headers),
         builder_bytes(&body));
@@ -86,7 +85,7 @@ void engine_reply_empty(
     const struct session_config *config, struct http_request *request, unsigned status)
 {
     struct builder headers = {0};
-    add_cors(config, request, &headers);
+    engine_reply_add_cors(config, request, &headers);
     http_respond(request, status, NULL, builder_bytes(&headers), bytes_of(NULL, 0));
     builder_reset(&headers);
 }
@@ -95,7 +94,7 @@ void engine_reply_ok(const struct session_config *config, struct http_request *r
 {
     struct builder headers = {0};
     builder_str(&headers, "cache-control: no-store\r\n");
-    add_cors(config, request, &headers);
+    engine_reply_add_cors(config, request, &headers);
     http_respond(request, 200, "text/html", builder_bytes(&headers), BYTES("ok"));
     builder_reset(&headers);
 }
@@ -123,7 +122,7 @@ static void reply_payload(const struct session_config *config, struct http_reque
     if (is_explorer(request)) {
         builder_str(headers, "X-XSS-Protection: 0\r\n");
     }
-    add_cors(config, request, headers);
+    engine_reply_add_cors(config, request, headers);
     http_respond(request, 200, "text/plain; charset=UTF-8", builder_bytes(headers), payload);
     builder_reset(headers);
     builder_reset(&packed);

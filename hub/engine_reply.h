@@ -13,8 +13,16 @@
 #include "codec/base/bytes.h"
 #include "codec/eio.h"
 
+struct builder;
 struct http_request;
 struct session_config;
+
+/*
+ * Append the header lines that every answer carries where CORS is configured: who may read it, and
+ * what that hangs on. The one here that does not answer.
+ */
+void engine_reply_add_cors(const struct session_config *config, const struct http_request *request,
+    struct builder *headers);
 
 /* Answer a preflight request where CORS is configured; false: it is none, go on. */
 bool engine_reply_preflight(const struct session_config *config, struct http_request *request);

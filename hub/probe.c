@@ -144,7 +144,7 @@ void probe_begin(struct session_home *home, struct http_request *request, struct
     int bits = ws_accept_check(request->head, &accept);
     if (bits == 0) {
         struct ws_accept_answer answer = {.key = accept.key};
-        bits = session_write_upgrade(home, request, &answer, &out);
+        bits = session_write_upgrade(home, request, true, &answer, &out);
     }
     if (bits < 0) {
         builder_reset(&out);

@@ -162,11 +162,13 @@ MUST_CHECK struct session *session_create(
     struct session_home *home, enum session_kind kind, struct session_extra *extra);
 
 /*
- * Append the 101 to a WebSocket handshake that was checked, with what else was negotiated. Returns
+ * Append the 101 to a WebSocket handshake that was checked, with what else was negotiated and, as
+ * other answers of that path have them, the headers of CORS. Returns
  * what websocket_set_deflate is to be told, or STATUS_INVALID for offers that are malformed.
  */
 MUST_CHECK int session_write_upgrade(const struct session_home *home,
-    const struct http_request *request, struct ws_accept_answer *answer, struct builder *out);
+    const struct http_request *request, bool cors, struct ws_accept_answer *answer,
+    struct builder *out);
 
 /* Take over a connection that has been upgraded. */
 void session_begin(struct session *session, struct connection *connection);

@@ -123,15 +123,21 @@ static void refuse_handshake(struct http_request *request, unsigned status)
 }
 
 int session_write_upgrade(const struct session_home *home, const struct http_request *request,
-    struct ws_accept_answer *answer, struct builder *out)
+    bool cors, struct ws_accept_answer *answer, struct builder *out)
 {
     bool offered = home->config->before_auth.deflate_bytes > 0;
     struct builder extensions = {0};
+    struct builder lines = {0};
+    if (cors) {
+        engine_reply_add_cors(home->config, request, &lines);
+    }
     int bits = offered ? ws_accept_deflate(request->head, &extensions) : 0;
     answer->sha1 = home->config->sha1;
     answer->extensions = builder_bytes(&extensions);
+    answer->lines = builder_bytes(&lines);
     int status = bits < 0 ? bits : ws_accept_write(out, answer);
     builder_reset(&extensions);
+    builder_reset(&lines);
     return status < 0 ? status : bits;
 }
 
@@ -143,7 +149,7 @@ static struct session *become_session(struct session_home *home, struct http_req
     struct session_extra *extra, enum session_kind kind, struct ws_accept_answer *answer)
 {
     struct builder out = {0};
-    int bits = session_write_upgrade(home, request, answer, &out);
+    int bits = session_write_upgrade(home, request, kind == SESSION_ENGINE, answer, &out);
     if (bits < 0) {
         session_extra_destroy(extra);
         builder_reset(&out);

@@ -8,10 +8,12 @@ import { fileURLToPath } from 'node:url';
 import { dirname, join } from 'node:path';
 import { gunzipSync, inflateSync } from 'node:zlib';
 import { io } from 'socket.io-client';
+import WebSocket from 'ws';
 import { EnginePeer } from './support/engine_peer.mjs';
 import { PROGRAM, findAddress } from './support/hub.mjs';
 import { PollPeer, send } from './support/poll_peer.mjs';
 import { Server } from './support/process.mjs';
+import { BEFORE_CONNECT, VIOLATIONS } from './support/violations.mjs';
 import { until, within } from './support/wait.mjs';
 
 const beside = join(dirname(PROGRAM), 'tests/conformance/echo-hub');
@@ -363,6 +365,16 @@ describe('heartbeat', () => {
     await assertGone(peer);
   });
 
+  test('packets that are no pongs do not keep it', async () => {
+    const peer = await PollPeer.connect(url);
+    let last = '';
+    while (typeof last === 'string') {
+      await peer.post('42["message"]');
+      last = await peer.next(false);
+    }
+    assert.equal(last.status, 400);
+  });
+
   test('without a GET it ends as well', async () => {
     const peer = await PollPeer.handshake(url, ENGINE);
     const other = await PollPeer.handshake(url, ENGINE);
@@ -455,11 +467,35 @@ describe('Socket.IO over polling', () => {
   });
 
   test('who breaks the protocol is closed', async () => {
-    for (const packet of ['4abc', '42{}', '40', '450-["message"]']) {
+    await Promise.all(VIOLATIONS.map(async (packet) => {
       const peer = await PollPeer.connect(url);
       await peer.post(packet);
       await assertGone(peer);
+    }));
+  });
+
+  test('so is who does anything before CONNECT', async () => {
+    for (const packet of BEFORE_CONNECT) {
+      const peer = await PollPeer.handshake(url);
+      await peer.post(packet);
+      await assertGone(peer);
     }
+  });
+
+  test('attachments: none expected, interrupted, missing, too many', async () => {
+    const packet = '451-["message",{"_placeholder":true,"num":0}]';
+    for (const packets of [['bAQ=='], [packet, '42["message"]'], [packet, 'bAQ==', 'bAQ=='], [packet]]) {
+      const peer = await PollPeer.connect(url);
+      await peer.post(...packets);
+      let last = '';
+      while (typeof last === 'string') last = await peer.next();
+      assert.equal(last.status, 400);
+    }
+    const list = Array.from({ length: 10 }, (_, num) => `{"_placeholder":true,"num":${num}}`);
+    const peer = await PollPeer.connect(url);
+    await peer.post(`4510-["message",${list}]`, ...list.map(() => 'bAQ=='));
+    assert.equal(await peer.next(), `4510-["message-back",${list}]`);
+    for (let i = 0; i < 10; i += 1) assert.equal(await peer.next(), 'bAQ==');
   });
 });
 
@@ -610,6 +646,15 @@ describe('CORS', () => {
     const peer = await PollPeer.handshake(url, { headers });
     const answers = [peer.opened, await peer.post('4abc'), await peer.get({ headers }), await send(`${url}/socket.io/`).answer];
     for (const answer of answers) assert.equal(answer.headers['access-control-allow-origin'], '*');
+  });
+
+  test('so may the 101', async () => {
+    const peer = await PollPeer.handshake(url);
+    for (const query of ['', `&sid=${peer.handshake.sid}`]) {
+      const socket = kept(new WebSocket(`${url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket${query}`));
+      const [response] = await once(socket, 'upgrade');
+      assert.equal(response.headers['access-control-allow-origin'], '*');
+    }
   });
 
   test('preflight', async () => {

@@ -211,6 +211,11 @@ Test(ws_accept, answers_with_the_known_accept_key)
               "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
               "Sec-WebSocket-Protocol: chat\r\n\r\n")));
     builder_clear(&out);
+    answer.lines = BYTES("Vary: Origin\r\n");
+    cr_expect_eq(ws_accept_write(&out, &answer), 0);
+    cr_expect(bytes_eq(bytes_skip(builder_bytes(&out), builder_bytes(&out).len - 22),
+        BYTES("chat\r\nVary: Origin\r\n\r\n")));
+    builder_clear(&out);
     answer.protocol = BYTES("a\r\nb");
     cr_expect_eq(ws_accept_write(&out, &answer), STATUS_INVALID);
     cr_expect_eq(builder_bytes(&out).len, 0);
