@@ -4,6 +4,7 @@
 #include "codec/base/buf.h"
 #include "codec/base/status.h"
 #include "codec/http1.h"
+#include "codec/http1_answer.h"
 #include "codec/http1_chunked.h"
 #include "codec/query.h"
 #include "codec/ws_accept.h"
@@ -98,10 +99,29 @@ static void check_chunked(struct bytes input)
     builder_reset(&pieces);
 }
 
+static void check_answer(struct bytes input)
+{
+    struct http1_answer answer;
+    struct bytes name;
+    struct bytes value;
+    int len = http1_answer_parse(input, HTTP1_HEAD_MAX, &answer);
+    CHECK(len <= (int)input.len);
+    if (len <= 0) {
+        return;
+    }
+    CHECK(answer.status >= 101 && answer.status <= 599);
+    CHECK(fuzz_within(answer.lines, input));
+    while (http1_answer_next(&answer.lines, &name, &value)) {
+        CHECK(http1_is_token(name) && fuzz_within(value, input));
+    }
+    CHECK(answer.lines.len == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct bytes input = bytes_of(data, size);
     check_head(input);
+    check_answer(input);
     if (size > 0) {
         check_chunked(input);
     }

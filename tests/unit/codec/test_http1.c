@@ -4,11 +4,13 @@
 
 #include "codec/base/status.h"
 #include "codec/http1.h"
+#include "codec/http1_answer.h"
 #include "codec/http1_chunked.h"
 #include "tests/support/script_feed.h"
 #include "tests/support/vectors.h"
 
 TestSuite(http1, .timeout = 60);
+TestSuite(http1_answer, .timeout = 60);
 TestSuite(http1_chunked, .timeout = 60);
 
 static void show_field(struct builder *out, const char *name, struct bytes value)
@@ -275,4 +277,53 @@ Test(http1_chunked, limits_extensions_and_trailers)
     }
     cr_expect_eq(http1_chunked_feed(&chunked, builder_bytes(&body), &data), STATUS_TOO_LARGE);
     builder_reset(&body);
+}
+
+static void show_answer(struct builder *out, const struct http1_answer *answer)
+{
+    struct bytes lines = answer->lines;
+    struct bytes name;
+    struct bytes value;
+    builder_printf(out, "%u length=%u", answer->status, (unsigned)answer->content_length);
+    builder_str(out, answer->keep_alive ? " keep-alive" : "");
+    while (http1_answer_next(&lines, &name, &value)) {
+        builder_str(out, " ");
+        builder_add(out, name);
+        show_field(out, "=", value);
+    }
+}
+
+static void parse_answer(struct script_feed *feed, struct builder *out)
+{
+    struct http1_answer answer;
+    struct bytes input = {0};
+    int len = 0;
+    while (len == 0 && script_feed_grow(feed, &input)) {
+        len = http1_answer_parse(input, 1024, &answer);
+    }
+    if (len < 0) {
+        builder_printf(out, "error %s", status_name(len));
+    } else if (len == 0) {
+        builder_str(out, "more");
+    } else {
+        show_answer(out, &answer);
+        while (script_feed_grow(feed, &input)) {
+        }
+        if ((size_t)len < input.len) {
+            show_field(out, " rest=", bytes_skip(input, (size_t)len));
+        }
+    }
+}
+
+Test(http1_answer, parses_the_vectors)
+{
+    script_feed_file("codec/http1_answer.txt", parse_answer);
+}
+
+Test(http1_answer, limits_the_head)
+{
+    struct http1_answer answer;
+    struct bytes head = BYTES("HTTP/1.1 204 No Content\r\n\r\n");
+    cr_expect_eq(http1_answer_parse(head, head.len, &answer), (int)head.len);
+    cr_expect_eq(http1_answer_parse(head, head.len - 1, &answer), STATUS_TOO_LARGE);
 }
