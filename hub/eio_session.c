@@ -4,8 +4,6 @@
  */
 #include "hub/eio_session.h"
 
-#include "codec/base/rand.h"
-#include "codec/base64.h"
 #include "codec/eio.h"
 #include "codec/ws_frame.h"
 #include "hub/heartbeat.h"
@@ -13,19 +11,6 @@
 #include "hub/session.h"
 #include "hub/session_core.h"
 #include "hub/sio_session.h"
-
-enum { SID_BYTES = 15, SID_LEN = BASE64URL_LEN(SID_BYTES) };
-
-/*
- * A session id is a secret that nobody can guess: 120 random bits. Over WebSocket nothing is ever
- * looked up by it, so it is not kept.
- */
-static void draw_sid(char ret_sid[SID_LEN])
-{
-    char random[SID_BYTES];
-    rand_secret(random, sizeof(random));
-    base64url_encode(bytes_of(random, sizeof(random)), ret_sid);
-}
 
 static void write_open(
     const struct session *session, struct bytes sid, bool polling, struct builder *out)
@@ -53,9 +38,9 @@ static void await_connect(struct session *session)
 
 void eio_session_open(struct session *session)
 {
-    char sid[SID_LEN];
+    char sid[SID_LEN]; /* nothing is ever looked up by it over WebSocket: it is not kept */
     struct builder out = {0};
-    draw_sid(sid);
+    poll_call_draw_sid(session->home, sid);
     write_open(session, bytes_of(sid, sizeof(sid)), false, &out);
     (void)session_send_text(session, &out); /* the first append to an outbox is always taken */
     await_connect(session);

@@ -5,8 +5,6 @@
 #include "hub/poll_call.h"
 
 #include "codec/base/mem.h"
-#include "codec/base/rand.h"
-#include "codec/base64.h"
 #include "codec/http1.h"
 #include "codec/query.h"
 #include "hub/connection.h"
@@ -21,7 +19,7 @@ struct poll_call {
     uint64_t number;
     struct http_request *request;
     struct session_home *home;
-    char sid[POLL_SID_LEN];
+    char sid[SID_LEN];
     bool probe;
 };
 
@@ -33,26 +31,19 @@ struct bytes poll_call_key(const void *call)
 
 /* --- sids ---------------------------------------------------------------------------------- */
 
-void poll_call_draw_sid(const struct session_home *home, char ret_sid[POLL_SID_LEN])
+void poll_call_draw_sid(const struct session_home *home, char ret_sid[SID_LEN])
 {
-    uint8_t raw[POLL_SID_BYTES];
-    unsigned shard = sched_shard(home->shard->sched);
-    rand_secret(raw, sizeof(raw));
-    raw[0] = (uint8_t)(shard >> 8);
-    raw[1] = (uint8_t)shard;
-    CHECK(base64url_encode(bytes_of(raw, sizeof(raw)), ret_sid) == POLL_SID_LEN);
+    sid_draw((struct sid_place){.node = home->config->node,
+                 .shard = (uint8_t)sched_shard(home->shard->sched)},
+        ret_sid);
 }
 
 int poll_call_shard(const struct session_home *home, struct bytes sid)
 {
-    char raw[POLL_SID_BYTES];
-    size_t len;
-    if (sid.len != POLL_SID_LEN || base64url_decode(sid, raw, sizeof(raw), &len) != 0 ||
-        len != POLL_SID_BYTES) {
-        return -1;
-    }
-    unsigned shard = (unsigned)(uint8_t)raw[0] << 8 | (uint8_t)raw[1];
-    return shard < home->layer->shard_count ? (int)shard : -1;
+    struct sid_place place;
+    bool ours = sid_read(sid, &place) && place.node == home->config->node &&
+                place.shard < home->layer->shard_count;
+    return ours ? place.shard : -1;
 }
 
 /* --- messages ------------------------------------------------------------------------------ */
@@ -130,7 +121,7 @@ static void give_up(struct poll_call *call, enum poll_verb verb)
 {
     struct session_home *home = call->home;
     struct poll_ticket ticket = ticket_of(call);
-    char sid[POLL_SID_LEN];
+    char sid[SID_LEN];
     memcpy(sid, call->sid, sizeof(sid));
     forget_call(call);
     int shard = poll_call_shard(home, bytes_of(sid, sizeof(sid)));
@@ -190,7 +181,7 @@ static void send_request(struct poll_call *call, enum poll_verb verb, int shard,
     struct http_request *request = call->request;
     struct bytes body = verb == POLL_POST ? request->body : bytes_of(NULL, 0);
     struct poll_message *message =
-        make_message(home, verb, ticket_of(call), bytes_of(call->sid, POLL_SID_LEN), body);
+        make_message(home, verb, ticket_of(call), bytes_of(call->sid, SID_LEN), body);
     if (!message) {
         give_up(call, POLL_GONE);
         engine_reply_empty(home->config, request, 503);
@@ -248,7 +239,7 @@ static void reply(struct session_home *home, const struct poll_answer *answer)
         return; /* what tells the session so is on its way */
     }
     struct http_request *request = call->request;
-    char sid[POLL_SID_LEN];
+    char sid[SID_LEN];
     memcpy(sid, call->sid, sizeof(sid));
     forget_call(call);
     if (answer->authenticated) {

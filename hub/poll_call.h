@@ -19,12 +19,11 @@
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 #include "codec/eio.h"
+#include "hub/sid.h"
 
 struct http_request;
 struct session_home;
 struct session_layer;
-
-enum { POLL_SID_LEN = 20, POLL_SID_BYTES = 15 };
 
 /* A request, or a WebSocket that probes: a number of the shard it is on; 0: none. */
 struct poll_ticket {
@@ -58,7 +57,7 @@ struct poll_message {
     enum poll_verb verb;
     unsigned to; /* shard */
     struct poll_ticket ticket;
-    char sid[POLL_SID_LEN];
+    char sid[SID_LEN];
     bool polling; /* transport=polling, and no upgrade */
     bool version; /* EIO=4 */
     bool octets; /* the content type that is refused */
@@ -107,11 +106,11 @@ void poll_call_pass(struct poll_message *message, unsigned to);
 /* Answer the request of `answer->ticket`, which is on any shard; takes the body. */
 void poll_call_answer(struct session_home *home, const struct poll_answer *answer);
 
-/* The shard of the handshake of `sid`, or -1 when it cannot be one of ours. */
+/* The shard of the handshake of `sid`, or -1 when it cannot be one of this node. */
 int poll_call_shard(const struct session_home *home, struct bytes sid);
 
-/* Draw a sid for a session that begins on this shard: 104 random bits behind the shard's number. */
-void poll_call_draw_sid(const struct session_home *home, char ret_sid[POLL_SID_LEN]);
+/* Draw a sid for a session that begins on this shard. */
+void poll_call_draw_sid(const struct session_home *home, char ret_sid[SID_LEN]);
 
 /* The keys of the maps of calls and probes. */
 struct bytes poll_call_key(const void *call);

@@ -540,7 +540,7 @@ void polling_handle(struct session_home *home, struct poll_message *message)
 
 /* --- life ---------------------------------------------------------------------------------- */
 
-struct polling *polling_new(struct session *session, struct bytes remote)
+struct polling *polling_new(struct session *session)
 {
     struct polling *polling = mem_alloc(sizeof(*polling));
     const struct actor_config *config = session->home->shard->config;
@@ -548,8 +548,6 @@ struct polling *polling_new(struct session *session, struct bytes remote)
     polling->session = session;
     outbox_init(&polling->outbox, &outbox_ops, cap > 0 ? cap : OUTBOX_CAP);
     polling->outbox.busy = true;
-    memcpy(polling->remote, remote.at,
-        remote.len < sizeof(polling->remote) ? remote.len : sizeof(polling->remote) - 1);
     return polling;
 }
 

@@ -31,7 +31,7 @@ enum {
 
 /* What a sid stands for on a shard. */
 struct poll_entry {
-    char sid[POLL_SID_LEN];
+    char sid[SID_LEN];
     bool forward; /* a struct poll_forward */
 };
 
@@ -60,7 +60,6 @@ struct polling {
     bool probed; /* 2probe has come */
     bool over; /* nothing is owed to the client any more: to be freed */
     unsigned target; /* shard, while session.moving */
-    char remote[46];
 };
 
 /* A session that came by polling. */
@@ -70,6 +69,7 @@ struct poll_session {
     struct poll_entry entry;
     uint8_t moves; /* 2: twice or more */
     bool unjoined; /* counted in polling_home.unjoined */
+    char remote[46]; /* of the handshake: later requests may come through another node */
 };
 
 /* The session as one that came by polling; NULL if it did not. */
@@ -128,7 +128,7 @@ void polling_finish(struct session *session);
 
 /* --- between polling.c and polling_names.c --- */
 
-MUST_CHECK struct polling *polling_new(struct session *session, struct bytes remote);
+MUST_CHECK struct polling *polling_new(struct session *session);
 void polling_free(struct polling *polling);
 
 /* The session that an entry, which is no forwarding one, belongs to. */

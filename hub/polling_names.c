@@ -91,7 +91,9 @@ struct session *polling_create(
     struct session *session = &poll->session;
     session->polled = 1;
     session_init(session, home, SESSION_ENGINE, extra);
-    poll->polling = polling_new(session, remote);
+    poll->polling = polling_new(session);
+    size_t len = remote.len < sizeof(poll->remote) ? remote.len : sizeof(poll->remote) - 1;
+    memcpy(poll->remote, remote.at, len);
     poll_call_draw_sid(home, poll->entry.sid);
     map_put(&home->polls.sids, &poll->entry);
     count_unjoined(session, true);

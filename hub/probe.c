@@ -20,7 +20,7 @@ struct probe {
     struct session_home *home; /* where it began */
     struct timer timer; /* the upgrade must be done by then */
     unsigned owner; /* where the session was last seen */
-    char sid[POLL_SID_LEN];
+    char sid[SID_LEN];
     bool leaving; /* `5` has come */
 };
 

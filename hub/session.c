@@ -158,9 +158,9 @@ struct app_connect session_request(
     if (session->extra && session->extra->tokens) {
         request = session->extra->request;
     } else {
-        const struct polling *polling = polling_of(session);
-        if (polling) {
-            memcpy(remote, polling->remote, sizeof(polling->remote));
+        const struct poll_session *poll = poll_session_of(session);
+        if (poll) {
+            memcpy(remote, poll->remote, sizeof(poll->remote));
         } else {
             connection_remote(session->websocket.connection, remote);
         }

@@ -75,6 +75,7 @@ void session_layer_reload(
     struct session_config next = *config;
     next.app = home->own.app;
     next.sha1 = home->own.sha1;
+    next.node = home->own.node;
     next.ping_interval_ms = home->own.ping_interval_ms;
     next.ping_timeout_ms = home->own.ping_timeout_ms;
     home->own = next;

@@ -40,6 +40,7 @@ struct session_config {
      * NULL: they do. */
     void (*raw_message)(void *context, struct session *session, bool binary, struct bytes message);
     ws_accept_sha1_fn sha1;
+    uint16_t node; /* tag of the node in the sids of sessions that poll; 0: it is the only one */
 
     struct websocket_limits before_auth;
     struct websocket_limits after_auth; /* message_bytes is announced as maxPayload */
@@ -73,7 +74,7 @@ void session_layer_start(struct session_layer *layer, struct shard *shard);
 
 /*
  * Work with the limits of `config`, which is copied: new sessions at once, those that are there
- * from their next message on. Application, SHA-1 and the intervals of pings stay. On the shard's
+ * from their next message on. Application, SHA-1, node and the intervals of pings stay. On the shard's
  * thread.
  */
 void session_layer_reload(
