@@ -40,11 +40,17 @@ static int check_dev(struct config *config, struct config_error *error)
         config->listen_host = "127.0.0.1";
         config->came_from[CONFIG_AT_listen_host] = "dev";
     }
-    if (!is_loopback(config->listen_host) || !is_loopback(config->listen_internal_host)) {
+    if (is_default(config, CONFIG_AT_listen_cluster_host)) {
+        config->listen_cluster_host = "127.0.0.1";
+        config->came_from[CONFIG_AT_listen_cluster_host] = "dev";
+    }
+    if (!is_loopback(config->listen_host) || !is_loopback(config->listen_internal_host) ||
+        !is_loopback(config->listen_cluster_host)) {
         return config_draft_refuse(error,
-            "%s: dev: listen.host \"%.255s\" and listen.internal_host \"%.255s\" must be loopback "
-            "addresses",
-            config->came_from[CONFIG_AT_dev], config->listen_host, config->listen_internal_host);
+            "%s: dev: listen.host \"%.255s\", listen.internal_host \"%.255s\" and "
+            "listen.cluster_host \"%.255s\" must be loopback addresses",
+            config->came_from[CONFIG_AT_dev], config->listen_host, config->listen_internal_host,
+            config->listen_cluster_host);
     }
     for (size_t i = 0; i < config->room_type_count; i++) {
         struct config_room_type *type = &config->room_types[i];
@@ -233,6 +239,17 @@ static int check_engine(const struct config *config, struct config_error *error)
     return 0;
 }
 
+static int check_cluster(const struct config *config, struct config_error *error)
+{
+    size_t len = strlen(config->cluster_secret);
+    if (len > 0 && len < SECRET_LEAST) {
+        return config_draft_refuse(error,
+            "%s: cluster.secret: too short; allowed: %d to 1024 bytes",
+            config->came_from[CONFIG_AT_cluster_secret], SECRET_LEAST);
+    }
+    return 0;
+}
+
 static int check_limits(const struct config *config, struct config_error *error)
 {
     if (config->limits_message_bytes_unauthenticated > config->limits_message_bytes) {
@@ -257,6 +274,7 @@ int config_check(struct config *config, struct config_error *error)
     status = status < 0 ? status : check_room_types(config, error);
     status = status < 0 ? status : check_namespaces(config, error);
     status = status < 0 ? status : check_engine(config, error);
+    status = status < 0 ? status : check_cluster(config, error);
     status = status < 0 ? status : check_limits(config, error);
     return status;
 }

@@ -249,6 +249,11 @@ void connection_set_limit(struct connection *connection, uint32_t max_bytes)
     connection->limit = max_bytes;
 }
 
+bool connection_is_open(const struct connection *connection)
+{
+    return connection->state == OPEN;
+}
+
 void connection_authenticated(struct connection *connection)
 {
     address_release(connection->peer);

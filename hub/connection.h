@@ -70,6 +70,9 @@ struct loop *connection_loop(const struct connection *connection);
 /* The peer's address as text without port (at most 45 characters), written into `ret_text`. */
 void connection_remote(const struct connection *connection, char ret_text[46]);
 
+/* Whether neither side has ended it. */
+bool connection_is_open(const struct connection *connection);
+
 /* The peer is authenticated: it no longer counts against its address's cap. */
 void connection_authenticated(struct connection *connection);
 

@@ -50,6 +50,7 @@ struct exchange {
     uint64_t body_left; /* of a body with a length */
     bool body_unread; /* answered before the body was read: close */
     bool waited; /* route->waiting was called */
+    bool authenticated; /* to be told */
     char text[]; /* the head's bytes */
 };
 
@@ -145,6 +146,7 @@ struct answer {
     struct bytes body;
     bool keep_alive;
     bool head_only;
+    bool authenticated;
 };
 
 /* Lines that end in CR LF, with no other control characters of that kind and no empty line. */
@@ -178,6 +180,9 @@ static bool write_answer(struct builder *out, const struct answer *answer)
     }
     if (!answer->keep_alive) {
         builder_str(out, "Connection: close\r\n");
+    }
+    if (answer->authenticated) {
+        builder_str(out, HTTP_AUTHENTICATED ": 1\r\n");
     }
     builder_add(out, answer->headers);
     builder_str(out, "\r\n");
@@ -252,6 +257,7 @@ void http_respond(struct http_request *request, unsigned status, const char *con
         .body = body,
         .keep_alive = exchange->head.keep_alive && !exchange->body_unread,
         .head_only = exchange->head.method == HTTP1_HEAD,
+        .authenticated = exchange->authenticated,
     };
     send_answer(exchange->server, &answer);
 }
@@ -263,6 +269,13 @@ void http_respond_error(struct http_request *request, unsigned status, const cha
     http_route_write_error(&body, code, message, field);
     http_respond(request, status, "application/json", bytes_of(NULL, 0), builder_bytes(&body));
     builder_reset(&body);
+}
+
+void http_authenticated(struct http_request *request)
+{
+    struct exchange *exchange = exchange_of(request);
+    connection_authenticated(request->connection);
+    exchange->authenticated = exchange->server->config->tells_authenticated;
 }
 
 void http_upgrade(struct http_request *request, struct bytes response)

@@ -73,7 +73,11 @@ struct http_server_config {
                                  first byte on */
     uint32_t body_timeout_ms;
     uint32_t idle_timeout_ms; /* keep-alive */
+    bool tells_authenticated; /* requests come through other nodes: see http_authenticated */
 };
+
+/* The header of an answer to another node that says so. */
+#define HTTP_AUTHENTICATED "Peal-Authenticated"
 
 /* Serve HTTP on a connection fresh from the listener. `config` must outlive it. */
 void http_serve(struct connection *connection, const struct http_server_config *config);
@@ -95,6 +99,12 @@ void http_respond(struct http_request *request, unsigned status, const char *con
  * NULL. */
 void http_respond_error(struct http_request *request, unsigned status, const char *code,
     const char *message, const char *field);
+
+/*
+ * The peer of the request is authenticated: its connection no longer counts against its address's
+ * cap, here or, where the request came through another node, there.
+ */
+void http_authenticated(struct http_request *request);
 
 /*
  * Give the connection away after an upgrade: the server lets go of it, `response` (a complete 101

@@ -22,6 +22,7 @@
 #include "hub/hub_settings.h"
 #include "hub/hub_shard.h"
 #include "hub/metrics.h"
+#include "hub/node_lease.h"
 #include "hub/redis.h"
 #include "hub/routes.h"
 #include "hub/session_layer.h"
@@ -96,6 +97,7 @@ static void make_http(struct hub *hub)
 {
     hub->public_routes = routes_public(hub->config);
     hub->internal_routes = routes_internal(hub->config);
+    hub->cluster_routes = routes_cluster(hub->config);
 }
 
 /*
@@ -138,10 +140,13 @@ static int make_settings(struct hub *hub)
     return 0;
 }
 
-static int claim_bus(const struct hub *hub)
+static int claim_bus(struct hub *hub)
 {
     struct builder error = {0};
     int status = solo_claim(hub, &error);
+    if (status == 0) {
+        status = node_lease_claim(hub, &error);
+    }
     if (status != 0) {
         return fail_built(status, &error);
     }
@@ -233,9 +238,11 @@ void hub_print_start(const struct hub *hub)
     struct rlimit limit = {0};
     getrlimit(RLIMIT_NOFILE, &limit);
     log_info("START", "listening",
-        "version=%s node=%s public=%s:%u internal=%s:%u store=%s bus=%s cores=%u files=%llu",
+        "version=%s node=%s public=%s:%u internal=%s:%u cluster=%s store=%s bus=%s cores=%u "
+        "files=%llu",
         PEAL_VERSION, hub->node, config->listen_host, (unsigned)hub->port,
-        config->listen_internal_host, (unsigned)hub->internal_port, store_engine(hub->store),
+        config->listen_internal_host, (unsigned)hub->internal_port,
+        hub->lease != NULL ? hub->lease->address : "none", store_engine(hub->store),
         config->bus_url[0] != '\0' ? "redis" : "none", hub->shard_count,
         (unsigned long long)limit.rlim_cur);
 }
@@ -263,6 +270,7 @@ void hub_stop(struct hub *hub)
     }
     hub_settings_unref(hub->settings);
     tenant_counts_destroy(hub->tenants);
+    node_lease_destroy(hub->lease);
     mem_free(hub->dev_secret);
     mem_free(hub->shards);
     mem_free(hub);

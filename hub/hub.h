@@ -14,18 +14,23 @@
 
 #include "actors/shard.h"
 #include "codec/base/check.h"
+#include "hub/forward.h"
 #include "hub/http_server.h"
 #include "hub/memory.h"
 #include "hub/node_counts.h"
 
 struct bus;
+struct cluster_server;
 struct config;
 struct hub;
 struct hub_settings;
 struct jwt;
+struct lease_keeper;
 struct listener;
 struct loop;
 struct members;
+struct node_directory;
+struct node_lease;
 struct session_layer;
 struct store;
 struct solo;
@@ -45,6 +50,7 @@ struct hub_shard {
     struct hub_settings *settings; /* one reference; another one after SIGHUP */
     struct http_server_config public_http;
     struct http_server_config internal_http;
+    struct http_server_config cluster_http;
     struct jwt *jwt;
     struct listener *listener; /* public */
     struct listener *internal_listener; /* on shard 0 */
@@ -55,6 +61,11 @@ struct hub_shard {
     struct sweeper *sweeper; /* on shard 0 */
     struct members *members; /* NULL: nobody has asked who is in a room */
     struct solo *solo; /* on shard 0, with SQLite and Redis */
+    struct lease_keeper *keeper; /* on shard 0, with Redis; the next three on all shards then */
+    struct cluster_server *cluster_server;
+    struct node_directory *directory;
+    struct forwards *forwards;
+    struct forward_counts forward_counts;
     bool created;
     bool store_closing;
     bool bus_closed;
@@ -67,9 +78,11 @@ struct hub {
     struct store *store;
     struct session_layer *sessions;
     struct tenant_counts *tenants;
+    struct node_lease *lease; /* NULL without Redis */
     uint64_t connections_max; /* that the open-file limit allows */
     const struct http_route *public_routes;
     const struct http_route *internal_routes;
+    const struct http_route *cluster_routes;
     struct hub_shard *shards;
     unsigned shard_count;
     char node[HUB_NODE_LEN + 1];

@@ -15,6 +15,7 @@
 #include "hub/hub_rules.h"
 #include "hub/jwt_config.h"
 #include "hub/metrics.h"
+#include "hub/node_lease.h"
 #include "hub/origin.h"
 #include "hub/peal_app.h"
 #include "hub/session_layer.h"
@@ -181,6 +182,7 @@ static void fill_sessions(struct hub_settings *settings, struct hub *hub)
         .origin_allowed = hub_origin_allowed,
         .cors_value = hub_cors_value,
         .sha1 = crypto_sha1,
+        .node = hub->lease != NULL ? hub->lease->tag : 0,
         .before_auth = limits,
         .after_auth = limits,
         .ping_interval_ms = (uint32_t)config->engine_ping_interval_ms,

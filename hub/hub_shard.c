@@ -16,6 +16,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "hub/api_members.h"
+#include "hub/cluster_shard.h"
 #include "hub/config.h"
 #include "hub/hub.h"
 #include "hub/hub_settings.h"
@@ -23,6 +24,7 @@
 #include "hub/jwt_config.h"
 #include "hub/listener.h"
 #include "hub/loop.h"
+#include "hub/node_lease.h"
 #include "hub/peal_app.h"
 #include "hub/redis.h"
 #include "hub/session_layer.h"
@@ -30,7 +32,14 @@
 #include "hub/sweeper.h"
 #include "sql/store.h"
 
-enum { CLOCK_MS = 1000, STOP_POLL_MS = 10, STOP_MAX_MS = 5000, DRAIN_WINDOW_MIN_MS = 100 };
+enum {
+    CLOCK_MS = 1000,
+    STOP_POLL_MS = 10,
+    STOP_MAX_MS = 5000,
+    DRAIN_WINDOW_MIN_MS = 100,
+    CLUSTER_HEAD_EXTRA = 256, /* what a node adds to a head that it passes on */
+    CLUSTER_IDLE_MS = 3660000, /* nodes end what they do not need: cluster.idle is less */
+};
 
 void hub_store_post(void *context, unsigned port, void (*fn)(void *arg, bool cancelled), void *arg)
 {
@@ -189,6 +198,10 @@ static int on_start(struct loop *loop, void *context)
         start_clock(shard, uv);
         hub_sweeper_start(shard);
         solo_start(shard);
+        node_lease_start(shard);
+        status = cluster_shard_start(shard);
+    }
+    if (status == 0) {
         status = open_listeners(shard);
     }
     if (status != 0 && shard->shard.store != NULL) {
@@ -206,6 +219,11 @@ static void fill_http(struct hub_shard *shard)
     shard->public_http = config;
     config.routes = hub->internal_routes;
     shard->internal_http = config;
+    config.routes = hub->cluster_routes;
+    config.max_head_bytes += CLUSTER_HEAD_EXTRA;
+    config.idle_timeout_ms = CLUSTER_IDLE_MS;
+    config.tells_authenticated = true;
+    shard->cluster_http = config;
 }
 
 static int make_jwt(struct hub_shard *shard)
@@ -406,6 +424,8 @@ static void on_stop(struct loop *loop, void *context)
     hub_sweeper_stop(shard);
     solo_stop(shard);
     api_members_stop(shard);
+    node_lease_stop(shard);
+    cluster_shard_stop(shard);
     close_timer(&shard->clock);
     cluster_destroy(shard->shard.cluster);
     shard->shard.cluster = NULL;
@@ -450,6 +470,7 @@ void hub_shards_finish(struct hub *hub)
         if (shard->created) {
             loop_destroy(shard->loop);
         }
+        cluster_shard_finish(shard);
         jwt_destroy(shard->jwt);
         event_counts_finish(&shard->events);
         shard_finish(&shard->shard);

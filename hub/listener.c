@@ -30,7 +30,7 @@
 #include "hub/connection.h"
 #include "hub/loop.h"
 
-enum { BATCH = 64, BACKLOG = 1024, PAUSE_MS = 100 };
+enum { BATCH = 64, BACKLOG = 1024, PAUSE_MS = 100, NOT_LISTENING = -1 };
 
 struct listener {
     uv_poll_t poll;
@@ -179,7 +179,7 @@ static bool is_shared(const struct addrinfo *info)
 
 static int bind_socket(const struct addrinfo *info, const struct listener_config *config)
 {
-    int backlog = config->backlog > 0 ? config->backlog : BACKLOG;
+    int backlog = config->backlog != 0 ? config->backlog : BACKLOG;
     if (config->alone && config->port != 0 && is_shared(info)) {
         return -EADDRINUSE;
     }
@@ -195,7 +195,8 @@ static int bind_socket(const struct addrinfo *info, const struct listener_config
                   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 ||
                   (info->ai_family == AF_INET6 &&
                       setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) != 0) ||
-                  bind(fd, info->ai_addr, info->ai_addrlen) != 0 || listen(fd, backlog) != 0;
+                  bind(fd, info->ai_addr, info->ai_addrlen) != 0 ||
+                  (backlog != NOT_LISTENING && listen(fd, backlog) != 0);
     if (failed) {
         int error = errno;
         close(fd);
@@ -243,6 +244,19 @@ static uint16_t read_port(int fd)
     return ntohs(name.ss_family == AF_INET6
                      ? ((const struct sockaddr_in6 *)(const void *)&name)->sin6_port
                      : ((const struct sockaddr_in *)(const void *)&name)->sin_port);
+}
+
+int listener_reserve(const struct listener_config *config, int *ret_fd, uint16_t *ret_port)
+{
+    struct listener_config bound = *config;
+    bound.backlog = NOT_LISTENING;
+    int status = open_socket(&bound, ret_fd);
+    if (status == 0) {
+        *ret_port = read_port(*ret_fd);
+    } else {
+        *ret_fd = -1;
+    }
+    return status;
 }
 
 int listener_open(

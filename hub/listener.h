@@ -36,6 +36,13 @@ struct listener_config {
 MUST_CHECK int listener_open(
     struct loop *loop, const struct listener_config *config, struct listener **ret_listener);
 
+/*
+ * Bind to host and port of `config` without listening, so that the port, in `ret_port`, is this
+ * program's until `ret_fd` is closed; listeners may share it. Statuses as above.
+ */
+MUST_CHECK int listener_reserve(
+    const struct listener_config *config, int *ret_fd, uint16_t *ret_port);
+
 /* The port it listens on. */
 uint16_t listener_port(const struct listener *listener);
 

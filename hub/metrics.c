@@ -50,6 +50,7 @@ _Static_assert(sizeof(struct shard_stats) % sizeof(uint64_t) == 0, "only counter
 _Static_assert(sizeof(struct sched_stats) % sizeof(uint64_t) == 0, "only counters");
 _Static_assert(sizeof(struct api_counts) % sizeof(uint64_t) == 0, "only counters");
 _Static_assert(sizeof(struct memory_use) % sizeof(uint64_t) == 0, "only counters");
+_Static_assert(sizeof(struct forward_counts) % sizeof(uint64_t) == 0, "only counters");
 
 void metrics_sum(const struct hub *hub, struct metrics_sums *ret_sums)
 {
@@ -62,6 +63,7 @@ void metrics_sum(const struct hub *hub, struct metrics_sums *ret_sums)
         add_words(&ret_sums->shards, &shard->shard.stats, WORDS(shard->shard.stats));
         add_words(&ret_sums->api, &shard->api, WORDS(shard->api));
         add_words(&ret_sums->memory, &shard->memory, WORDS(shard->memory));
+        add_words(&ret_sums->forwards, &shard->forward_counts, WORDS(shard->forward_counts));
         struct jwt_stats tokens = jwt_get_stats(shard->jwt);
         ret_sums->tokens.verified += tokens.verified;
         ret_sums->tokens.cache_hits += tokens.cache_hits;

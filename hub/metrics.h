@@ -13,6 +13,7 @@
 #include "actors/core/sched.h"
 #include "actors/shard.h"
 #include "codec/base/buf.h"
+#include "hub/forward.h"
 #include "hub/jwt.h"
 #include "hub/memory.h"
 #include "hub/node_counts.h"
@@ -26,6 +27,7 @@ struct metrics_sums {
     struct api_counts api;
     struct jwt_stats tokens;
     struct memory_use memory;
+    struct forward_counts forwards;
 };
 
 /* Sum the counters of all shards. Any shard's thread. */

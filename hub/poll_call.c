@@ -7,7 +7,6 @@
 #include "codec/base/mem.h"
 #include "codec/http1.h"
 #include "codec/query.h"
-#include "hub/connection.h"
 #include "hub/engine_reply.h"
 #include "hub/http_server.h"
 #include "hub/polling.h"
@@ -243,7 +242,7 @@ static void reply(struct session_home *home, const struct poll_answer *answer)
     memcpy(sid, call->sid, sizeof(sid));
     forget_call(call);
     if (answer->authenticated) {
-        connection_authenticated(request->connection);
+        http_authenticated(request);
     }
     switch (answer->kind) {
     case POLL_ANSWER_ERROR:

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "hub/api.h"
+#include "hub/cluster_shard.h"
 #include "hub/config.h"
 #include "hub/dev.h"
 #include "hub/hub.h"
@@ -11,24 +12,6 @@
 #include "hub/upgrade.h"
 
 enum { ROUTES_MAX = 64 };
-
-static void on_engine(struct http_request *request, void *context)
-{
-    struct hub *hub = context;
-    upgrade_engine(hub->sessions, request);
-}
-
-static void on_engine_waiting(struct http_request *request, void *context)
-{
-    struct hub *hub = context;
-    upgrade_engine_waiting(hub->sessions, request);
-}
-
-static void on_engine_refuse(struct http_request *request, unsigned status, void *context)
-{
-    struct hub *hub = context;
-    upgrade_engine_refuse(hub->sessions, request, status);
-}
 
 static void on_plain(struct http_request *request, void *context)
 {
@@ -39,10 +22,24 @@ static void on_plain(struct http_request *request, void *context)
 static const struct http_route session_routes[] = {
     {.method = "*",
         .path = "/socket.io/*",
-        .handler = on_engine,
-        .waiting = on_engine_waiting,
-        .refuse = on_engine_refuse},
+        .handler = cluster_shard_engine,
+        .waiting = cluster_shard_engine_waiting,
+        .refuse = cluster_shard_engine_refuse},
     {.method = "GET", .path = "/ws", .handler = on_plain},
+};
+
+static void on_passed_waiting(struct http_request *request, void *context)
+{
+    struct hub *hub = context;
+    upgrade_engine_waiting(hub->sessions, request);
+}
+
+static const struct http_route passed_route = {
+    .method = "*",
+    .path = "/socket.io/*",
+    .handler = cluster_shard_passed,
+    .waiting = on_passed_waiting,
+    .refuse = cluster_shard_engine_refuse,
 };
 
 /* A table that is being put together; the last row stays empty. */
@@ -79,5 +76,13 @@ const struct http_route *routes_internal(const struct config *config)
     struct table table = {.rows = rows};
     (void)config;
     add(&table, internal_routes, internal_route_count);
+    return rows;
+}
+
+const struct http_route *routes_cluster(const struct config *config)
+{
+    static struct http_route rows[2]; /* the last stays empty */
+    rows[0] = passed_route;
+    rows[0].max_body = (uint32_t)config->engine_max_payload;
     return rows;
 }

@@ -16,4 +16,7 @@ const struct http_route *routes_public(const struct config *config);
 /* The routes of the internal listener. */
 const struct http_route *routes_internal(const struct config *config);
 
+/* The table of the listener for other nodes. */
+const struct http_route *routes_cluster(const struct config *config);
+
 #endif

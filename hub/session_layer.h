@@ -74,8 +74,8 @@ void session_layer_start(struct session_layer *layer, struct shard *shard);
 
 /*
  * Work with the limits of `config`, which is copied: new sessions at once, those that are there
- * from their next message on. Application, SHA-1, node and the intervals of pings stay. On the shard's
- * thread.
+ * from their next message on. Application, SHA-1, node and the intervals of pings stay. On the
+ * shard's thread.
  */
 void session_layer_reload(
     struct session_layer *layer, struct shard *shard, const struct session_config *config);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sid - the names of Engine.IO sessions that poll: which node and shard made it, and 96 random bits.
+ * sid - the names of Engine.IO sessions that poll: which node and shard made it, and 96 random
+ * bits.
  *
  * 20 characters of base64url, as stock servers have them. Node and shard only say where to ask; who
  * holds a sid is the session. All functions: any thread.

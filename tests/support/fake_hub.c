@@ -194,6 +194,11 @@ void connection_authenticated(struct connection *connection)
     connection->authenticated = true;
 }
 
+void http_authenticated(struct http_request *request)
+{
+    connection_authenticated(request->connection);
+}
+
 static void on_flush(struct outbox *outbox)
 {
     struct connection *connection = container_of(outbox, struct connection, outbox);

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/cluster_server.h"
+
+#include "actors/outbox.h"
+#include "actors/shard.h"
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "hub/cluster_auth.h"
+#include "hub/connection.h"
+#include "hub/http_server.h"
+#include "hub/listener.h"
+#include "hub/loop.h"
+
+struct cluster_server {
+    struct cluster_server_options options;
+    struct listener *listener;
+    unsigned strangers;
+    struct log_limit log_limit;
+};
+
+/* A caller that has proved nothing yet. */
+struct stranger {
+    struct cluster_server *server;
+    struct cluster_auth auth;
+};
+
+static void send_bytes(struct connection *connection, const void *at, size_t len)
+{
+    struct builder out = {0};
+    builder_add(&out, bytes_of(at, len));
+    struct chunk *chunk = chunk_take(&out);
+    if (chunk != NULL) {
+        (void)outbox_append(connection_outbox(connection), /* it is empty: taken */
+            &loop_shard(connection_loop(connection))->dirty_outboxes, chunk, 0, chunk->len);
+        chunk_unref(chunk);
+    }
+}
+
+static void refuse(struct cluster_server *server, struct connection *connection)
+{
+    char remote[46];
+    unsigned suppressed;
+    (*server->options.refused)++;
+    if (log_allow(&server->log_limit, &suppressed)) {
+        connection_remote(connection, remote);
+        log_warn("CLUSTER-REFUSED", "a caller of the cluster listener is no node of this cluster",
+            "address=%s suppressed=%u", log_quote(bytes_str(remote)), suppressed);
+    }
+    connection_close(connection, CLOSE_UNAUTHORIZED, false);
+}
+
+static size_t on_bytes(struct connection *connection, struct bytes bytes)
+{
+    struct stranger *stranger = connection_owner(connection);
+    struct cluster_server *server = stranger->server;
+    uint8_t welcome[CLUSTER_WELCOME_LEN];
+    if (bytes.len < CLUSTER_PROOF_LEN) {
+        return 0;
+    }
+    if (!cluster_auth_accept(&stranger->auth, server->options.secret,
+            bytes_of(bytes.at, CLUSTER_PROOF_LEN), welcome)) {
+        refuse(server, connection);
+        return bytes.len;
+    }
+    send_bytes(connection, welcome, sizeof(welcome));
+    connection_expire(connection, CLOSE_HANDSHAKE_TIMEOUT, 0);
+    mem_free(stranger);
+    server->strangers--;
+    http_serve(connection, server->options.http);
+    return CLUSTER_PROOF_LEN;
+}
+
+static void on_closed(struct connection *connection, enum close_reason reason)
+{
+    struct stranger *stranger = connection_owner(connection);
+    (void)reason;
+    stranger->server->strangers--;
+    mem_free(stranger);
+}
+
+static const struct connection_ops stranger_ops = {.on_bytes = on_bytes, .on_closed = on_closed};
+
+static void on_accept(struct connection *connection, void *context)
+{
+    struct cluster_server *server = context;
+    uint8_t greeting[CLUSTER_GREETING_LEN];
+    struct stranger *stranger = mem_alloc(sizeof(*stranger));
+    stranger->server = server;
+    server->strangers++;
+    cluster_auth_greet(&stranger->auth, server->options.node, greeting);
+    connection_own(connection, &stranger_ops, stranger);
+    if (server->strangers > CLUSTER_STRANGERS_MAX) {
+        connection_close(connection, CLOSE_TOO_MANY, false);
+        return;
+    }
+    connection_expire(connection, CLOSE_HANDSHAKE_TIMEOUT, server->options.timeout_ms);
+    send_bytes(connection, greeting, sizeof(greeting));
+}
+
+int cluster_server_open(
+    const struct cluster_server_options *options, struct cluster_server **ret_server)
+{
+    struct cluster_server *server = mem_alloc(sizeof(*server));
+    server->options = *options;
+    struct listener_config config = {
+        .host = options->host,
+        .port = options->port,
+        .on_accept = on_accept,
+        .context = server,
+    };
+    int status = listener_open(options->loop, &config, &server->listener);
+    if (status != 0) {
+        mem_free(server);
+        return status;
+    }
+    *ret_server = server;
+    return 0;
+}
+
+void cluster_server_close(struct cluster_server *server)
+{
+    if (server != NULL && server->listener != NULL) {
+        listener_close(server->listener);
+        server->listener = NULL;
+    }
+}
+
+void cluster_server_destroy(struct cluster_server *server)
+{
+    mem_free(server);
+}
