@@ -15,6 +15,7 @@
 #include "actors/ingest_proto.h"
 #include "actors/ingest_route.h"
 #include "actors/ingest_streams.h"
+#include "actors/positions.h"
 #include "actors/post.h"
 #include "actors/shard.h"
 #include "codec/base/log.h"
@@ -344,6 +345,8 @@ static void on_claimed(struct ingest *ingest, struct ingest_claimed *msg)
     check_tip(ingest);
     look_for_more(ingest);
     read_more(ingest);
+    /* Its last owner may have gone between a commit and its announcement. */
+    positions_ask_node(shard_here(ingest));
 }
 
 /* Compare "ms-seq" ids. */

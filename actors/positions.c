@@ -129,10 +129,26 @@ void positions_ask(struct positions *positions, struct user *user)
     next_query(positions);
 }
 
-void positions_ask_all(struct positions *positions)
+static void ask_all(struct positions *positions)
 {
     list_for_each (link, &positions->shard->users) {
         positions_ask(positions, container_of(link, struct user, shard_link));
+    }
+}
+
+static void ask_here(void *sched, bool cancelled)
+{
+    const struct shard *shard = cancelled ? NULL : sched_user(sched);
+    if (shard != NULL && shard->positions != NULL) {
+        ask_all(shard->positions);
+    }
+}
+
+void positions_ask_node(struct shard *shard)
+{
+    struct actor_system *system = sched_system(shard->sched);
+    for (unsigned i = 0; i < actor_system_shards(system); i++) {
+        sched_post(system, i, ask_here, actor_system_sched(system, i));
     }
 }
 
@@ -149,7 +165,7 @@ static void arm(struct positions *positions)
 static void on_recheck(struct timer *timer)
 {
     struct positions *positions = container_of(timer, struct positions, recheck);
-    positions_ask_all(positions);
+    ask_all(positions);
     arm(positions);
 }
 

@@ -24,7 +24,7 @@ void positions_destroy(struct positions *positions);
 /* Ask for `user`; nothing when it waits already. */
 void positions_ask(struct positions *positions, struct user *user);
 
-/* Ask for all users of the shard: the link to the bus was away. */
-void positions_ask_all(struct positions *positions);
+/* Ask for all users of the node, soon; from any of its shards. */
+void positions_ask_node(struct shard *shard);
 
 #endif

@@ -313,11 +313,11 @@ Test(inbox, same_seed_same_hash)
 
 /* --- one thing at a time --- */
 
-static struct storm *quiet_storm(unsigned nodes)
+static struct storm *quiet_storm(unsigned nodes, bool ingest)
 {
     static struct storm storm;
     const struct nodes_options options = {
-        .nodes = nodes, .shards = 2, .bus = true, .partitions = 1};
+        .nodes = nodes, .shards = 2, .bus = true, .ingest = ingest, .partitions = 1};
     memset(&storm, 0, sizeof(storm));
     storm.nodes = nodes_create(1, &options);
     nodes_settle(storm.nodes);
@@ -350,7 +350,7 @@ static void finish(struct storm *storm)
 
 Test(inbox, ready_needs_feed_and_position)
 {
-    struct storm *storm = quiet_storm(1);
+    struct storm *storm = quiet_storm(1, false);
     struct nodes *nodes = storm->nodes;
     fake_redis_freeze(nodes->redis, 0, true);
     struct device *device = connect_as(storm, 0, 0);
@@ -374,7 +374,7 @@ Test(inbox, ready_needs_feed_and_position)
 
 Test(inbox, recheck_finds_the_last_announcement)
 {
-    struct storm *storm = quiet_storm(1);
+    struct storm *storm = quiet_storm(1, false);
     struct device *device = connect_as(storm, 0, 0);
     nodes_settle(storm->nodes);
     cr_assert(device->ready);
@@ -388,9 +388,30 @@ Test(inbox, recheck_finds_the_last_announcement)
     finish(storm);
 }
 
+/* An owner that dies between the commit and the announcement: who takes over looks after its users.
+ */
+Test(inbox, a_new_owner_rechecks_its_users)
+{
+    struct storm *storm = quiet_storm(2, true);
+    struct nodes *nodes = storm->nodes;
+    nodes_stop(nodes, 1);
+    nodes_advance(nodes, 3000); /* node 0 owns the stream */
+    nodes_start(nodes, 1);
+    nodes_settle(nodes);
+    struct device *device = connect_as(storm, 0, 1);
+    nodes_settle(nodes);
+    cr_assert(device->ready);
+    fake_store_post(nodes->store, users[0], "committed, not announced");
+    nodes_stop(nodes, 0);
+    nodes_advance(nodes, 3000);
+    nodes_settle(nodes);
+    cr_assert(knows_all(device));
+    finish(storm);
+}
+
 Test(inbox, an_announcement_of_what_is_not_stored_is_read_for_once)
 {
-    struct storm *storm = quiet_storm(1);
+    struct storm *storm = quiet_storm(1, false);
     struct nodes *nodes = storm->nodes;
     struct device *device = connect_as(storm, 0, 0);
     nodes_settle(nodes);
@@ -412,7 +433,7 @@ Test(inbox, an_announcement_of_what_is_not_stored_is_read_for_once)
 
 Test(inbox, a_read_reaches_the_other_devices_though_the_reader_has_gone)
 {
-    struct storm *storm = quiet_storm(2);
+    struct storm *storm = quiet_storm(2, false);
     struct nodes *nodes = storm->nodes;
     storm->posted = 1;
     fake_store_post(nodes->store, users[0], "one");
@@ -440,7 +461,7 @@ Test(inbox, a_read_reaches_the_other_devices_though_the_reader_has_gone)
 
 Test(inbox, store_away_and_back)
 {
-    struct storm *storm = quiet_storm(1);
+    struct storm *storm = quiet_storm(1, false);
     struct nodes *nodes = storm->nodes;
     fake_store_set_failures(nodes->store, 1);
     struct device *device = connect_as(storm, 0, 0);
