@@ -10,7 +10,8 @@
 static void read_post(int status, struct notification_post *post, const char *field)
 {
     if (status < 0) {
-        CHECK(status == STATUS_INVALID || status == STATUS_UTF8 || status == STATUS_TOO_LARGE);
+        CHECK(status == STATUS_INVALID || status == STATUS_NOT_FOUND || status == STATUS_UTF8 ||
+              status == STATUS_TOO_LARGE);
         return;
     }
     CHECK(field == NULL);
