@@ -428,6 +428,10 @@ static void deliver(struct fanout *fanout, struct broadcast *broadcast)
     if (fanout->recovery != NULL) {
         direct.marked = recovery_mark(fanout->recovery, broadcast);
     }
+    if (broadcast->past) {
+        event_unref(direct.marked);
+        return;
+    }
     fanout->seen = broadcast->number;
     for (uint32_t i = 0; i < broadcast->except_count; i++) {
         exclude_name(fanout, broadcast_except(broadcast)[i]);
@@ -458,6 +462,13 @@ static void on_bus_event(struct fanout *fanout, struct fanout_bus_event *msg)
 static void drop_bus_event(struct fanout_bus_event *msg)
 {
     broadcast_unref(msg->broadcast);
+}
+
+static void on_stream(struct fanout *fanout, struct fanout_stream *msg)
+{
+    if (fanout->recovery != NULL) {
+        recovery_stream_from(fanout->recovery, msg->from);
+    }
 }
 
 static void on_ask(struct fanout *fanout, struct fanout_ask *msg)

@@ -23,6 +23,12 @@ struct fanout_bus_event {
     struct broadcast *broadcast;
 };
 
+/* The namespace's replay stream is complete behind `from`, as far as this node can tell. */
+struct fanout_stream {
+    struct msg base;
+    struct stream_id from;
+};
+
 /*
  * A request of another node. Without `picked` the fan-out finds the sockets that it is about; it
  * carries it out for some of them, and answers with sequencer_part, which says where to go on: the
@@ -40,6 +46,7 @@ struct fanout_ask {
 #define FANOUT_PROTOCOL(X, A, a)                                                                   \
     X(A, a, EVENT, event, NORMAL, REF, OWNS, "deliver to the sockets of this shard")               \
     X(A, a, BUS_EVENT, bus_event, SHED, REF, OWNS, "the same, from another node or an emitter")    \
+    X(A, a, STREAM, stream, CONTROL, REF, PLAIN, "what follows of the replay stream is complete")  \
     X(A, a, ASK, ask, CONTROL, REF, OWNS, "carry out a slice of a request of another node")
 PROTOCOL_DECLARE(FANOUT, fanout)
 

@@ -6,50 +6,17 @@
  * Order of this file: life, offsets, rooms, pings, keeping and giving up, claiming, returning, the
  * user.
  */
-#include "actors/recovery.h"
-
-#include "actors/fanout.h"
-#include "actors/replay.h"
+#include "actors/recovery_state.h"
 #include "actors/room_proto.h"
 #include "actors/sequencer_proto.h"
 #include "actors/user_actor.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
-#include "codec/base/rand.h"
 
 enum {
-    PID_LEN = SOCKET_SID_LEN,
     ENDED_MAX = 64, /* stays that are remembered after they ended */
     TICK_MS = 1000,
-};
-
-struct recoverable {
-    struct recovery *recovery;
-    struct socket *socket; /* NULL while kept or claimed */
-    struct identity *identity; /* one reference, without a socket */
-    struct user *user; /* while kept; NULL: it ended with the node */
-    struct list kept_link; /* recovery.kept */
-    struct list user_link; /* user_rare.kept */
-    uint64_t due_ms; /* kept until then */
-    uint64_t had; /* a number up to which the client has had everything: at first, its start */
-    uint64_t pinged; /* the number before the ping that is out */
-    uint64_t floor; /* a stay that ended at this number was forgotten */
-    uint64_t after; /* claimed: what the client has */
-    struct stay *stays;
-    uint32_t stay_count;
-    uint32_t stay_cap;
-    char sid[SOCKET_SID_LEN];
-    char pid[PID_LEN];
-};
-
-struct recovery {
-    struct fanout *fanout;
-    struct replay *replay;
-    struct map by_sid;
-    struct map by_pid;
-    struct list kept; /* recoverable.kept_link, by due_ms */
-    uint32_t kept_count;
-    struct timer tick;
+    REFRESHES = 3, /* of a record within the age */
 };
 
 /* Life. */
@@ -61,7 +28,7 @@ static struct bytes sid_of(const void *recoverable)
 
 static struct bytes pid_of(const void *recoverable)
 {
-    return bytes_of(((const struct recoverable *)recoverable)->pid, PID_LEN);
+    return bytes_of(((const struct recoverable *)recoverable)->pid, RECOVERY_PID_LEN);
 }
 
 static const struct actor_config *config_of(const struct recovery *recovery)
@@ -83,6 +50,37 @@ static void arm(struct recovery *recovery)
     }
 }
 
+/* The record is to be written at the end of the turn; only a bus has records. */
+static void soil(struct recoverable *recoverable)
+{
+    struct recovery *recovery = recoverable->recovery;
+    if (recovery->fanout->shard->recovery_bus != NULL && list_empty(&recoverable->dirty_link)) {
+        list_append(&recovery->dirty, &recoverable->dirty_link);
+    }
+}
+
+/* A record may not expire as long as its socket is here, nor fall behind what the client has. */
+static void refresh_later(struct recoverable *recoverable)
+{
+    struct recovery *recovery = recoverable->recovery;
+    list_remove(&recoverable->live_link);
+    list_append(&recovery->live, &recoverable->live_link);
+    recoverable->due_ms = now_of(recovery) + config_of(recovery)->recovery.age_ms / REFRESHES;
+}
+
+static void refresh(struct recovery *recovery, uint64_t now_ms)
+{
+    while (!list_empty(&recovery->live)) {
+        struct recoverable *first =
+            container_of(recovery->live.next, struct recoverable, live_link);
+        if (first->due_ms > now_ms) {
+            return;
+        }
+        soil(first);
+        refresh_later(first);
+    }
+}
+
 static void on_tick(struct timer *timer)
 {
     struct recovery *recovery = container_of(timer, struct recovery, tick);
@@ -96,7 +94,9 @@ static void on_tick(struct timer *timer)
         }
         recovery_drop(first);
     }
-    if (!replay_is_empty(recovery->replay) || recovery->kept_count > 0) {
+    refresh(recovery, now);
+    if (!replay_is_empty(recovery->replay) || recovery->kept_count > 0 ||
+        !list_empty(&recovery->live)) {
         arm(recovery);
     }
 }
@@ -116,6 +116,8 @@ struct recovery *recovery_create(struct fanout *fanout)
     map_init(&recovery->by_sid, sid_of);
     map_init(&recovery->by_pid, pid_of);
     list_init(&recovery->kept);
+    list_init(&recovery->live);
+    list_init(&recovery->dirty);
     timer_init(&recovery->tick, on_tick);
     return recovery;
 }
@@ -127,9 +129,23 @@ static void free_recoverable(struct recoverable *recoverable)
     }
     mem_free(recoverable->stays);
     list_remove(&recoverable->kept_link);
+    list_remove(&recoverable->live_link);
+    list_remove(&recoverable->dirty_link);
     list_remove(&recoverable->user_link);
-    identity_unref(recoverable->identity);
+    buf_unref(recoverable->owner);
     mem_free(recoverable);
+}
+
+void recovery_flush(struct recovery *recovery)
+{
+    if (recovery != NULL) {
+        recovery_bus_flush(recovery);
+    }
+}
+
+void recovery_stream_from(struct recovery *recovery, struct stream_id from)
+{
+    replay_stream_from(recovery->replay, from);
 }
 
 void recovery_destroy(struct recovery *recovery)
@@ -172,35 +188,40 @@ struct bytes recovery_sid(const struct recoverable *recoverable)
 
 /* Offsets. */
 
-/* The event with the offset of `number`; NULL without memory. */
+/* The event with the offset of its place; NULL without memory. */
 static struct event *mark(
-    const struct recovery *recovery, const struct event *event, uint64_t number)
+    const struct recovery *recovery, const struct event *event, struct replay_at at)
 {
-    char at[REPLAY_OFFSET_MAX];
-    struct bytes offset = replay_write_offset(recovery->replay, number, at);
+    char text[REPLAY_OFFSET_MAX];
+    struct bytes offset = replay_write_offset(recovery->replay, at, text);
     struct event *marked;
     return event_append_text(event, offset, &marked) == 0 ? marked : NULL;
 }
 
 struct event *recovery_mark(struct recovery *recovery, struct broadcast *broadcast)
 {
-    uint64_t number = replay_add(recovery->replay, broadcast, now_of(recovery));
+    replay_add(recovery->replay, broadcast, now_of(recovery));
     arm(recovery);
-    return mark(recovery, broadcast->event, number);
+    return mark(recovery, broadcast->event, replay_last(recovery->replay));
 }
 
-static uint64_t add_direct(struct recoverable *recoverable, const struct event *event)
+static void add_direct(struct recoverable *recoverable, const struct event *event)
 {
     struct recovery *recovery = recoverable->recovery;
     arm(recovery);
-    return replay_add_direct(
+    recoverable->direct = replay_add_direct(
         recovery->replay, sid_of(recoverable), (struct event *)(uintptr_t)event, now_of(recovery));
+    soil(recoverable);
 }
 
 struct event *recovery_mark_direct(const struct socket *socket, const struct event *event)
 {
     struct recoverable *found = find(socket);
-    return found != NULL ? mark(found->recovery, event, add_direct(found, event)) : NULL;
+    if (found == NULL) {
+        return NULL;
+    }
+    add_direct(found, event);
+    return mark(found->recovery, event, replay_last(found->recovery->replay));
 }
 
 void recovery_note_all(struct user *user, struct bytes nsp, const struct event *event)
@@ -226,9 +247,27 @@ static void remove_stay(struct recoverable *recoverable, uint32_t index)
         (recoverable->stay_count - index) * sizeof(struct stay));
 }
 
-static bool is_over(const struct stay *stay)
+void recovery_add_stay(struct recoverable *recoverable, const struct stay *stay)
 {
-    return stay->to != UINT64_MAX;
+    if (recoverable->stay_count == recoverable->stay_cap) {
+        recoverable->stay_cap = recoverable->stay_cap > 0 ? recoverable->stay_cap * 2 : 2;
+        recoverable->stays =
+            mem_realloc_array(recoverable->stays, recoverable->stay_cap, sizeof(*stay));
+    }
+    struct stay *added = &recoverable->stays[recoverable->stay_count++];
+    *added = *stay;
+    added->name = bytes_of(mem_dup(stay->name.at, stay->name.len), stay->name.len);
+}
+
+/* What is known of a membership changes: of a room that a backend chose, the token is not asked. */
+static void note_membership(
+    const struct socket *socket, const struct membership *membership, struct stay *stay)
+{
+    const struct actor_config *config = socket->shard->config;
+    struct room_rules rules;
+    stay->loud = membership->loud;
+    stay->granted = config->room_access(config->context, socket->identity,
+                        wire_name_client(stay->name), &rules) == 0;
 }
 
 void recovery_joined(struct socket *socket, struct bytes room)
@@ -237,14 +276,10 @@ void recovery_joined(struct socket *socket, struct bytes room)
     if (found == NULL) {
         return;
     }
-    if (found->stay_count == found->stay_cap) {
-        found->stay_cap = found->stay_cap > 0 ? found->stay_cap * 2 : 2;
-        found->stays = mem_realloc_array(found->stays, found->stay_cap, sizeof(struct stay));
-    }
-    found->stays[found->stay_count++] =
-        (struct stay){.name = bytes_of(mem_dup(room.at, room.len), room.len),
-            .from = replay_last(found->recovery->replay),
-            .to = UINT64_MAX};
+    struct stay stay = {.name = room, .from = replay_last(found->recovery->replay)};
+    note_membership(socket, fanout_membership(socket->fanout, socket, room), &stay);
+    recovery_add_stay(found, &stay);
+    soil(found);
 }
 
 /* Forget the first stay that ended, when there are too many. */
@@ -253,10 +288,10 @@ static void trim_stays(struct recoverable *recoverable)
     uint32_t ended = 0;
     uint32_t first = UINT32_MAX;
     for (uint32_t i = 0; i < recoverable->stay_count; i++) {
-        if (is_over(&recoverable->stays[i])) {
+        if (recoverable->stays[i].over) {
             ended++;
-            bool earlier =
-                first == UINT32_MAX || recoverable->stays[i].to < recoverable->stays[first].to;
+            bool earlier = first == UINT32_MAX ||
+                           recoverable->stays[i].to.number < recoverable->stays[first].to.number;
             first = earlier ? i : first;
         }
     }
@@ -270,7 +305,7 @@ static struct stay *current_stay(struct recoverable *recoverable, struct bytes r
 {
     for (uint32_t i = 0; i < recoverable->stay_count; i++) {
         struct stay *stay = &recoverable->stays[i];
-        if (!is_over(stay) && bytes_eq(stay->name, room)) {
+        if (!stay->over && bytes_eq(stay->name, room)) {
             return stay;
         }
     }
@@ -282,6 +317,8 @@ static void end_stay(struct recoverable *recoverable, struct bytes room)
     struct stay *stay = current_stay(recoverable, room);
     if (stay != NULL) {
         stay->to = replay_last(recoverable->recovery->replay);
+        stay->over = true;
+        soil(recoverable);
         trim_stays(recoverable);
     }
 }
@@ -315,6 +352,17 @@ void recovery_ponged(struct socket *socket)
 
 /* Keeping and giving up. */
 
+void recovery_put(struct recovery *recovery, struct recoverable *recoverable)
+{
+    recoverable->recovery = recovery;
+    list_init(&recoverable->kept_link);
+    list_init(&recoverable->live_link);
+    list_init(&recoverable->dirty_link);
+    list_init(&recoverable->user_link);
+    map_put(&recovery->by_sid, recoverable);
+    map_put(&recovery->by_pid, recoverable);
+}
+
 static void forget(struct recoverable *recoverable)
 {
     struct recovery *recovery = recoverable->recovery;
@@ -344,14 +392,12 @@ static void leave_user(struct recoverable *recoverable)
     }
 }
 
-void recovery_drop(struct recoverable *recoverable)
+/* Give up its seats, its sid and its user. */
+static void dissolve(struct recoverable *recoverable)
 {
-    if (recoverable == NULL) {
-        return;
-    }
     struct fanout *fanout = recoverable->recovery->fanout;
     for (uint32_t i = 0; i < recoverable->stay_count; i++) {
-        if (!is_over(&recoverable->stays[i])) {
+        if (!recoverable->stays[i].over) {
             room_send_leave(fanout->shard, fanout_nsp(fanout), recoverable->stays[i].name);
         }
     }
@@ -361,18 +407,25 @@ void recovery_drop(struct recoverable *recoverable)
     forget(recoverable);
 }
 
-/* What is known of a room only as long as the socket is a member. */
-static void note_membership(struct recoverable *recoverable, const struct membership *membership)
+void recovery_drop(struct recoverable *recoverable)
 {
-    const struct socket *socket = recoverable->socket;
-    const struct actor_config *config = config_of(recoverable->recovery);
-    struct bytes room = leaf_name(membership->leaf);
-    struct stay *stay = current_stay(recoverable, room);
-    struct room_rules rules;
-    CHECK(stay != NULL);
-    stay->loud = membership->loud;
-    stay->granted =
-        config->room_access(config->context, socket->identity, wire_name_client(room), &rules) == 0;
+    if (recoverable != NULL) {
+        recovery_bus_delete(recoverable);
+        dissolve(recoverable);
+    }
+}
+
+void recovery_wait(struct recoverable *recoverable, uint64_t age_ms)
+{
+    struct recovery *recovery = recoverable->recovery;
+    list_remove(&recoverable->live_link);
+    recoverable->due_ms = now_of(recovery) + age_ms;
+    list_append(&recovery->kept, &recoverable->kept_link);
+    soil(recoverable);
+    if (++recovery->kept_count > config_of(recovery)->recovery.sessions) {
+        recovery_drop(container_of(recovery->kept.next, struct recoverable, kept_link));
+    }
+    arm(recovery);
 }
 
 bool recovery_keep(struct socket *socket, bool clean)
@@ -382,33 +435,24 @@ bool recovery_keep(struct socket *socket, bool clean)
         return false;
     }
     if (clean || socket->user == NULL) {
+        recovery_bus_delete(found);
         forget(found);
         return false;
     }
-    struct recovery *recovery = found->recovery;
     for (uint32_t i = 0; i < socket->membership_count; i++) {
-        note_membership(found, &socket->memberships[i]);
+        const struct membership *membership = &socket->memberships[i];
+        struct stay *stay = current_stay(found, leaf_name(membership->leaf));
+        CHECK(stay != NULL);
+        note_membership(socket, membership, stay);
     }
     found->socket = NULL;
-    found->identity = identity_ref(socket->identity);
     found->user = socket->user;
-    found->due_ms = now_of(recovery) + config_of(recovery)->recovery.age_ms;
     list_append(&user_rare(socket->user)->kept, &found->user_link);
-    list_append(&recovery->kept, &found->kept_link);
-    if (++recovery->kept_count > config_of(recovery)->recovery.sessions) {
-        recovery_drop(container_of(recovery->kept.next, struct recoverable, kept_link));
-    }
-    arm(recovery);
+    recovery_wait(found, config_of(found->recovery)->recovery.age_ms);
     return true;
 }
 
 /* Claiming. */
-
-static struct bytes owner_of(const struct recoverable *recoverable)
-{
-    const struct socket *socket = recoverable->socket;
-    return identity_key(socket != NULL ? socket->identity : recoverable->identity);
-}
 
 /* The client has left its old connection, whatever that seems to be: it ends now. */
 static bool end_socket(struct recoverable *recoverable)
@@ -422,13 +466,22 @@ static bool end_socket(struct recoverable *recoverable)
     return true;
 }
 
-static struct replay_reader reader_of(const struct recoverable *recoverable, char *user_at)
+struct replay_reader recovery_reader(const struct recoverable *recoverable, char *user_at)
 {
     return (struct replay_reader){.sid = sid_of(recoverable),
-        .user = wire_name_user(owner_of(recoverable), user_at),
+        .user = wire_name_user(buf_bytes(recoverable->owner), user_at),
         .stays = recoverable->stays,
         .stay_count = recoverable->stay_count,
-        .after = recoverable->after};
+        .after = recoverable->after,
+        .adopted = recoverable->adopted};
+}
+
+void recovery_hand_over(struct recovery *recovery, struct bytes pid)
+{
+    struct recoverable *found = map_get(&recovery->by_pid, pid);
+    if (found != NULL && (found->socket == NULL || end_socket(found))) {
+        dissolve(found);
+    }
 }
 
 /* Whether the new token allows what the old one did. */
@@ -438,7 +491,7 @@ static bool has_rights(const struct recoverable *recoverable, const struct ident
     for (uint32_t i = 0; i < recoverable->stay_count; i++) {
         const struct stay *stay = &recoverable->stays[i];
         struct room_rules rules;
-        if (stay->granted && !is_over(stay) &&
+        if (stay->granted && !stay->over &&
             config->room_access(config->context, identity, wire_name_client(stay->name), &rules) !=
                 0) {
             return false;
@@ -447,20 +500,32 @@ static bool has_rights(const struct recoverable *recoverable, const struct ident
     return true;
 }
 
+/* Whether the client has been on another node since, which could not tell us. */
+static bool was_elsewhere(const struct recoverable *recoverable, const struct recovery_claim *claim)
+{
+    struct replay_offset offset;
+    return replay_read_offset(claim->offset, &offset) == 0 &&
+           !bytes_eq(offset.name, replay_name(recoverable->recovery->replay)) &&
+           stream_id_cmp(offset.at.stream, recoverable->had.stream) > 0;
+}
+
 /* Whether the socket can go on exactly where the client stands. */
 static bool is_exact(struct recoverable *recoverable, const struct recovery_claim *claim)
 {
     const struct recovery *recovery = recoverable->recovery;
-    uint64_t number;
-    recoverable->after = recoverable->had;
-    /* An offset that is not of this log was left in the client by another session. */
-    if (replay_read_offset(recovery->replay, claim->offset, &number) == 0 &&
-        number > recoverable->had) {
-        recoverable->after = number;
+    struct replay_offset offset;
+    recoverable->after = recoverable->had.number;
+    /* An offset that is not of this log is older: of another session, or of another node. */
+    if (replay_read_offset(claim->offset, &offset) == 0 &&
+        bytes_eq(offset.name, replay_name(recovery->replay)) &&
+        offset.at.number > recoverable->after &&
+        offset.at.number <= replay_last(recovery->replay).number) {
+        recoverable->after = offset.at.number;
     }
     char at[WIRE_NAME_MAX];
-    struct replay_reader reader = reader_of(recoverable, at);
-    return recoverable->due_ms > now_of(recovery) && recoverable->floor <= recoverable->after &&
+    struct replay_reader reader = recovery_reader(recoverable, at);
+    return recoverable->due_ms > now_of(recovery) &&
+           recoverable->floor.number <= recoverable->after &&
            has_rights(recoverable, claim->identity) &&
            replay_is_whole(recovery->replay, &reader, config_of(recovery)->outbox_bytes);
 }
@@ -472,8 +537,12 @@ struct recoverable *recovery_claim(struct shard *shard, const struct recovery_cl
         return NULL;
     }
     struct recoverable *found = map_get(&fanout->recovery->by_pid, claim->pid);
-    if (found == NULL || !bytes_eq(owner_of(found), identity_key(claim->identity)) ||
+    if (found == NULL || !bytes_eq(buf_bytes(found->owner), identity_key(claim->identity)) ||
         (found->socket != NULL && !end_socket(found))) {
+        return NULL;
+    }
+    if (was_elsewhere(found, claim)) {
+        dissolve(found);
         return NULL;
     }
     unlink_kept(found);
@@ -492,13 +561,13 @@ static void send_missed(const struct recoverable *recoverable, struct socket *so
     const struct recovery *recovery = recoverable->recovery;
     struct shard *shard = socket->shard;
     char at[WIRE_NAME_MAX];
-    struct replay_reader reader = reader_of(recoverable, at);
+    struct replay_reader reader = recovery_reader(recoverable, at);
     struct builder out = {.max = UINT32_MAX};
-    uint64_t number = reader.after;
+    struct replay_at place = {.number = reader.after};
     uint64_t count = 0;
     const struct event *event;
-    while ((event = replay_next(recovery->replay, &reader, &number)) != NULL) {
-        struct event *marked = mark(recovery, event, number);
+    while ((event = replay_next(recovery->replay, &reader, &place)) != NULL) {
+        struct event *marked = mark(recovery, event, place);
         const struct event *sent = marked != NULL ? marked : event;
         count += wire_event(socket->format, socket_nsp(socket), sent, &out) == 0;
         event_unref(marked);
@@ -522,7 +591,7 @@ static void rejoin(struct recoverable *recoverable, struct socket *socket)
     struct fanout *fanout = socket->fanout;
     for (uint32_t i = 0; i < recoverable->stay_count; i++) {
         const struct stay *stay = &recoverable->stays[i];
-        if (is_over(stay) || !fanout_join(fanout, socket, stay->name)) {
+        if (stay->over || !fanout_join(fanout, socket, stay->name)) {
             continue;
         }
         if (stay->loud) {
@@ -532,14 +601,22 @@ static void rejoin(struct recoverable *recoverable, struct socket *socket)
     }
 }
 
+static void be_live(struct recoverable *recoverable, struct socket *socket)
+{
+    recoverable->socket = socket;
+    if (socket->shard->recovery_bus != NULL) {
+        refresh_later(recoverable);
+        soil(recoverable);
+        arm(recoverable->recovery);
+    }
+}
+
 static void resume(struct recoverable *recoverable, struct socket *socket)
 {
     send_missed(recoverable, socket);
     rejoin(recoverable, socket);
     leave_user(recoverable);
-    identity_unref(recoverable->identity);
-    recoverable->identity = NULL;
-    recoverable->socket = socket;
+    be_live(recoverable, socket);
     socket->shard->stats.recovered++;
 }
 
@@ -554,16 +631,14 @@ void recovery_enter(struct socket *socket, struct recoverable *claimed)
         return;
     }
     struct recoverable *made = mem_alloc(sizeof(*made));
-    made->recovery = recovery;
-    made->socket = socket;
+    made->owner = buf_new(identity_key(socket->identity));
+    CHECK(made->owner != NULL);
     made->had = replay_last(recovery->replay);
     made->pinged = made->had;
-    list_init(&made->kept_link);
-    list_init(&made->user_link);
     memcpy(made->sid, socket->sid, SOCKET_SID_LEN);
     wire_sid_make(sched_shard(socket->shard->sched), made->pid);
-    map_put(&recovery->by_sid, made);
-    map_put(&recovery->by_pid, made);
+    recovery_put(recovery, made);
+    be_live(made, socket);
 }
 
 /* The user. */

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "actors/stream_id.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 #include "codec/wire.h"
@@ -33,6 +34,9 @@ struct user;
 struct recovery *recovery_create(struct fanout *fanout);
 void recovery_destroy(struct recovery *recovery);
 
+/* The end of a turn: write what other nodes need to know. NULL is allowed. */
+void recovery_flush(struct recovery *recovery);
+
 /* Whether events of this format carry an offset. */
 static inline bool recovery_marks(enum wire_format format)
 {
@@ -45,7 +49,11 @@ static inline bool recovery_marks(enum wire_format format)
  */
 MUST_CHECK struct event *recovery_mark(struct recovery *recovery, struct broadcast *broadcast);
 
-/* The same for an event to `socket` alone; NULL also when the socket is not recovered. */
+/* What is known of the replay stream begins behind `from`, or begins anew there. */
+void recovery_stream_from(struct recovery *recovery, struct stream_id from);
+
+/* The same as recovery_mark for an event to `socket` alone; NULL also when the socket is not
+ * recovered. */
 MUST_CHECK struct event *recovery_mark_direct(
     const struct socket *socket, const struct event *event);
 

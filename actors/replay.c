@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Entries are a ring in the order of their numbers, which have gaps where an event was volatile.
- * Order of this file: life, dropping, adding, reading, offsets.
+ * Order of this file: life, dropping, adding, reading, places in the stream, offsets.
  */
 #include "actors/replay.h"
 
@@ -12,18 +12,18 @@
 #include "codec/base/status.h"
 
 enum {
-    SLOTS = 8192, /* of names whose events were dropped */
+    SLOTS = 4096, /* of names whose events were dropped */
     FIRST_ROOM = 64,
-    NAME_LEN = 8,
     SID_LEN = 20,
     PACKET_BYTES = 64, /* around an event on the wire, its offset included */
 };
 
 _Static_assert((SLOTS & (SLOTS - 1)) == 0, "slots are chosen by bits");
-_Static_assert(NAME_LEN + 1 + 20 <= REPLAY_OFFSET_MAX, "an offset fits");
+_Static_assert(REPLAY_NAME_LEN + 3 * (1 + 20) <= REPLAY_OFFSET_MAX, "an offset fits");
 
 struct entry {
-    uint64_t number;
+    struct replay_at at;
+    bool streamed; /* it came by the stream */
     uint64_t at_ms;
     struct broadcast *broadcast; /* NULL: a direct event */
     struct event *event;
@@ -32,15 +32,16 @@ struct entry {
 
 struct replay {
     struct replay_limits limits;
-    uint64_t last;
+    struct replay_at last;
+    struct stream_id floor; /* the stream is known behind it */
     struct entry *entries;
     uint32_t room; /* 0 or a power of two */
     uint32_t head;
     uint32_t count;
     size_t bytes;
-    uint64_t dropped_all; /* the last number dropped that was for everyone */
-    uint64_t dropped[SLOTS]; /* the same by name */
-    char name[NAME_LEN]; /* tells the offsets of this log from others */
+    struct replay_at dropped_all; /* the last event dropped that was for everyone */
+    struct replay_at dropped[SLOTS]; /* the same by name */
+    char name[REPLAY_NAME_LEN]; /* tells the offsets of this log from others */
 };
 
 /* Life. */
@@ -50,12 +51,13 @@ struct replay *replay_create(const struct replay_limits *limits)
     static const char alphabet[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.";
     struct replay *replay = mem_alloc(sizeof(*replay));
-    uint8_t random[NAME_LEN];
+    uint8_t random[REPLAY_NAME_LEN];
     rand_secret(random, sizeof(random));
     for (size_t i = 0; i < sizeof(random); i++) {
         replay->name[i] = alphabet[random[i] & 63];
     }
     replay->limits = *limits;
+    replay->floor = (struct stream_id){.ms = UINT64_MAX};
     return replay;
 }
 
@@ -85,9 +87,14 @@ void replay_destroy(struct replay *replay)
     mem_free(replay);
 }
 
-uint64_t replay_last(const struct replay *replay)
+struct replay_at replay_last(const struct replay *replay)
 {
     return replay->last;
+}
+
+struct bytes replay_name(const struct replay *replay)
+{
+    return bytes_of(replay->name, REPLAY_NAME_LEN);
 }
 
 bool replay_is_empty(const struct replay *replay)
@@ -107,9 +114,9 @@ static size_t weight(const struct entry *entry)
     return bytes;
 }
 
-static uint64_t *slot_of(const struct replay *replay, struct bytes name)
+static struct replay_at *slot_of(const struct replay *replay, struct bytes name)
 {
-    return (uint64_t *)&replay->dropped[hash_bytes(name) & (SLOTS - 1)];
+    return (struct replay_at *)&replay->dropped[hash_bytes(name) & (SLOTS - 1)];
 }
 
 /* Remember for whom the entry was. */
@@ -117,12 +124,12 @@ static void note_dropped(struct replay *replay, const struct entry *entry)
 {
     const struct broadcast *broadcast = entry->broadcast;
     if (broadcast == NULL) {
-        *slot_of(replay, bytes_of(entry->sid, SID_LEN)) = entry->number;
+        *slot_of(replay, bytes_of(entry->sid, SID_LEN)) = entry->at;
     } else if (broadcast->room_count == 0) {
-        replay->dropped_all = entry->number;
+        replay->dropped_all = entry->at;
     } else {
         for (uint32_t i = 0; i < broadcast->room_count; i++) {
-            *slot_of(replay, broadcast_rooms(broadcast)[i]) = entry->number;
+            *slot_of(replay, broadcast_rooms(broadcast)[i]) = entry->at;
         }
     }
 }
@@ -142,6 +149,12 @@ void replay_expire(struct replay *replay, uint64_t now_ms)
     while (replay->count > 0 && entry_at(replay, 0)->at_ms + replay->limits.age_ms <= now_ms) {
         drop_first(replay);
     }
+}
+
+void replay_stream_from(struct replay *replay, struct stream_id from)
+{
+    replay->floor = from;
+    replay->dropped_all = replay->last;
 }
 
 /* Adding. */
@@ -175,9 +188,14 @@ static void keep(struct replay *replay, const struct entry *entry)
 
 uint64_t replay_add(struct replay *replay, struct broadcast *broadcast, uint64_t now_ms)
 {
-    uint64_t number = ++replay->last;
+    bool streamed = broadcast->stream.ms > 0;
+    uint64_t number = ++replay->last.number;
+    if (streamed) {
+        replay->last.stream = broadcast->stream;
+    }
     if (!(broadcast->event->flags & EVENT_VOLATILE)) {
-        struct entry entry = {.number = number,
+        struct entry entry = {.at = replay->last,
+            .streamed = streamed,
             .at_ms = now_ms,
             .broadcast = broadcast_ref(broadcast),
             .event = broadcast->event};
@@ -190,8 +208,8 @@ uint64_t replay_add_direct(
     struct replay *replay, struct bytes sid, struct event *event, uint64_t now_ms)
 {
     CHECK(sid.len == SID_LEN);
-    uint64_t number = ++replay->last;
-    struct entry entry = {.number = number, .at_ms = now_ms, .event = event_ref(event)};
+    uint64_t number = ++replay->last.number;
+    struct entry entry = {.at = replay->last, .at_ms = now_ms, .event = event_ref(event)};
     memcpy(entry.sid, sid.at, SID_LEN);
     keep(replay, &entry);
     return number;
@@ -206,7 +224,8 @@ static bool goes_by(const struct replay_reader *reader, struct bytes name, uint6
     }
     for (uint32_t i = 0; i < reader->stay_count; i++) {
         const struct stay *stay = &reader->stays[i];
-        if (stay->from < number && number <= stay->to && bytes_eq(stay->name, name)) {
+        bool here = stay->from.number < number && (!stay->over || number <= stay->to.number);
+        if (here && bytes_eq(stay->name, name)) {
             return true;
         }
     }
@@ -216,16 +235,20 @@ static bool goes_by(const struct replay_reader *reader, struct bytes name, uint6
 static bool is_for(const struct entry *entry, const struct replay_reader *reader)
 {
     const struct broadcast *broadcast = entry->broadcast;
+    uint64_t number = entry->at.number;
+    if (number <= reader->adopted && !entry->streamed) {
+        return false;
+    }
     if (broadcast == NULL) {
         return bytes_eq(bytes_of(entry->sid, SID_LEN), reader->sid);
     }
     for (uint32_t i = 0; i < broadcast->except_count; i++) {
-        if (goes_by(reader, broadcast_except(broadcast)[i], entry->number)) {
+        if (goes_by(reader, broadcast_except(broadcast)[i], number)) {
             return false;
         }
     }
     for (uint32_t i = 0; i < broadcast->room_count; i++) {
-        if (goes_by(reader, broadcast_rooms(broadcast)[i], entry->number)) {
+        if (goes_by(reader, broadcast_rooms(broadcast)[i], number)) {
             return true;
         }
     }
@@ -239,7 +262,7 @@ static uint32_t find_above(const struct replay *replay, uint64_t number)
     uint32_t high = replay->count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (entry_at(replay, middle)->number > number) {
+        if (entry_at(replay, middle)->at.number > number) {
             high = middle;
         } else {
             low = middle + 1;
@@ -249,12 +272,12 @@ static uint32_t find_above(const struct replay *replay, uint64_t number)
 }
 
 const struct event *replay_next(
-    const struct replay *replay, const struct replay_reader *reader, uint64_t *number)
+    const struct replay *replay, const struct replay_reader *reader, struct replay_at *at)
 {
-    for (uint32_t i = find_above(replay, *number); i < replay->count; i++) {
+    for (uint32_t i = find_above(replay, at->number); i < replay->count; i++) {
         const struct entry *entry = entry_at(replay, i);
         if (is_for(entry, reader)) {
-            *number = entry->number;
+            *at = entry->at;
             return entry->event;
         }
     }
@@ -264,20 +287,21 @@ const struct event *replay_next(
 /* Whether an event that was for this name may have been dropped. */
 static bool may_lack(const struct replay *replay, struct bytes name, uint64_t after)
 {
-    return *slot_of(replay, name) > after;
+    return slot_of(replay, name)->number > after;
 }
 
 static bool lacks_any(const struct replay *replay, const struct replay_reader *reader)
 {
     uint64_t after = reader->after;
-    if (replay->dropped_all > after || may_lack(replay, reader->sid, after) ||
+    if (replay->dropped_all.number > after || may_lack(replay, reader->sid, after) ||
         may_lack(replay, reader->user, after)) {
         return true;
     }
     for (uint32_t i = 0; i < reader->stay_count; i++) {
         const struct stay *stay = &reader->stays[i];
-        uint64_t from = stay->from > after ? stay->from : after;
-        if (stay->to > after && may_lack(replay, stay->name, from)) {
+        uint64_t from = stay->from.number > after ? stay->from.number : after;
+        bool counts = !stay->over || stay->to.number > after;
+        if (counts && may_lack(replay, stay->name, from)) {
             return true;
         }
     }
@@ -291,37 +315,97 @@ bool replay_is_whole(
         return false;
     }
     size_t bytes = 0;
-    uint64_t number = reader->after;
+    struct replay_at at = {.number = reader->after};
     const struct event *event;
-    while (bytes <= max_bytes && (event = replay_next(replay, reader, &number)) != NULL) {
+    while (bytes <= max_bytes && (event = replay_next(replay, reader, &at)) != NULL) {
         struct entry entry = {.event = (struct event *)(uintptr_t)event};
         bytes += weight(&entry) + PACKET_BYTES;
     }
     return bytes <= max_bytes;
 }
 
-/* Offsets: the log's name, '-', the number. */
+/* Places in the stream. */
 
-struct bytes replay_write_offset(const struct replay *replay, uint64_t number, char *at)
+static bool was_dropped(const struct replay *replay, struct bytes name, struct stream_id after)
 {
-    struct builder text = {.max = REPLAY_OFFSET_MAX};
-    builder_add(&text, bytes_of(replay->name, NAME_LEN));
-    builder_byte(&text, '-');
-    builder_u64(&text, number);
-    size_t len = builder_bytes(&text).len;
-    memcpy(at, builder_bytes(&text).at, len);
-    builder_reset(&text);
-    return bytes_of(at, len);
+    return stream_id_cmp(slot_of(replay, name)->stream, after) > 0;
 }
 
-int replay_read_offset(const struct replay *replay, struct bytes offset, uint64_t *ret_number)
+bool replay_lacks(
+    const struct replay *replay, const struct replay_reader *reader, struct stream_id after)
 {
-    struct bytes name = bytes_of(replay->name, NAME_LEN);
-    uint64_t number;
-    if (!bytes_starts(offset, name) || offset.len <= NAME_LEN || offset.at[NAME_LEN] != '-' ||
-        bytes_to_u64(bytes_skip(offset, NAME_LEN + 1), replay->last, &number) != 0) {
+    if (stream_id_cmp(replay->dropped_all.stream, after) > 0 ||
+        was_dropped(replay, reader->sid, after) || was_dropped(replay, reader->user, after)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < reader->stay_count; i++) {
+        const struct stay *stay = &reader->stays[i];
+        bool later = stream_id_cmp(stay->from.stream, after) > 0;
+        bool counts = !stay->over || stream_id_cmp(stay->to.stream, after) > 0;
+        if (counts && was_dropped(replay, stay->name, later ? stay->from.stream : after)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int replay_find(const struct replay *replay, struct stream_id stream, uint64_t *ret_number)
+{
+    if (stream_id_cmp(stream, replay->floor) < 0) {
         return STATUS_NOT_FOUND;
     }
-    *ret_number = number;
+    /* At the beginning of a stream that is empty, nothing is read, and nothing is to be read. */
+    bool behind = stream_id_cmp(stream, replay->last.stream) <= 0;
+    if (!behind && stream_id_cmp(stream, replay->floor) > 0) {
+        return STATUS_AGAIN;
+    }
+    uint32_t low = 0;
+    uint32_t high = replay->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (stream_id_cmp(entry_at(replay, middle)->at.stream, stream) > 0) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    *ret_number = low < replay->count ? entry_at(replay, low)->at.number - 1 : replay->last.number;
+    return 0;
+}
+
+/* Offsets: the log's name, the number, and behind it the place in the stream, if there is one. */
+
+struct bytes replay_write_offset(const struct replay *replay, struct replay_at at, char *text)
+{
+    struct builder out = {.max = REPLAY_OFFSET_MAX};
+    builder_add(&out, replay_name(replay));
+    builder_byte(&out, '-');
+    builder_u64(&out, at.number);
+    if (at.stream.ms > 0) {
+        builder_byte(&out, '-');
+        stream_id_write(at.stream, &out);
+    }
+    size_t len = builder_bytes(&out).len;
+    memcpy(text, builder_bytes(&out).at, len);
+    builder_reset(&out);
+    return bytes_of(text, len);
+}
+
+int replay_read_offset(struct bytes text, struct replay_offset *ret_offset)
+{
+    struct replay_offset offset = {0};
+    if (text.len <= REPLAY_NAME_LEN || text.at[REPLAY_NAME_LEN] != '-') {
+        return STATUS_INVALID;
+    }
+    offset.name = bytes_of(text.at, REPLAY_NAME_LEN);
+    struct bytes rest = bytes_skip(text, REPLAY_NAME_LEN + 1);
+    const char *dash = rest.len > 0 ? memchr(rest.at, '-', rest.len) : NULL;
+    struct bytes number = bytes_of(rest.at, dash ? (size_t)(dash - rest.at) : rest.len);
+    if (bytes_to_u64(number, UINT64_MAX, &offset.at.number) != 0 ||
+        (dash != NULL &&
+            stream_id_read(bytes_skip(rest, number.len + 1), &offset.at.stream) != 0)) {
+        return STATUS_INVALID;
+    }
+    *ret_offset = offset;
     return 0;
 }

@@ -9,6 +9,9 @@
  * room, a user, a sid) the number of the last event that was dropped stays known, in a table of
  * fixed size in which a name may only look newer than it is. So a reader whose rooms were idle is
  * known to have missed nothing, however much others were sent meanwhile.
+ *
+ * With a bus, broadcasts come by a stream that all nodes read (sequencer_stream.c), and a place in
+ * this log is a place in that stream, too: that is how a client of another node is continued.
  */
 #ifndef ACTORS_REPLAY_H
 #define ACTORS_REPLAY_H
@@ -17,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "actors/stream_id.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 
@@ -24,7 +28,7 @@ struct broadcast;
 struct event;
 struct replay;
 
-enum { REPLAY_OFFSET_MAX = 32 };
+enum { REPLAY_NAME_LEN = 8, REPLAY_OFFSET_MAX = 80 };
 
 struct replay_limits {
     uint64_t age_ms;
@@ -32,11 +36,18 @@ struct replay_limits {
     uint32_t events;
 };
 
-/* A name under which a reader was reached by the events above `from` up to `to`. */
+/* A place in the log: behind the event of this number, and behind this entry of the stream. */
+struct replay_at {
+    uint64_t number;
+    struct stream_id stream;
+};
+
+/* A name under which a reader was reached by the events behind `from` up to `to`. */
 struct stay {
     struct bytes name; /* allocated with mem_dup; the list's owner frees it */
-    uint64_t from;
-    uint64_t to; /* UINT64_MAX: it has not ended */
+    struct replay_at from;
+    struct replay_at to;
+    bool over; /* `to` counts */
     bool loud; /* the others are told of coming and going */
     bool granted; /* the user's token allowed it, not a backend */
 };
@@ -48,14 +59,15 @@ struct replay_reader {
     const struct stay *stays;
     uint32_t stay_count;
     uint64_t after;
+    uint64_t adopted; /* up to here only what came by the stream: the rest was for other sockets */
 };
 
 /* An empty log; destroyed with what it holds. */
 MUST_CHECK struct replay *replay_create(const struct replay_limits *limits);
 void replay_destroy(struct replay *replay);
 
-/* The number of the last event. */
-uint64_t replay_last(const struct replay *replay);
+/* Behind the last event. */
+struct replay_at replay_last(const struct replay *replay);
 
 /* Whether nothing is held. */
 bool replay_is_empty(const struct replay *replay);
@@ -70,6 +82,9 @@ uint64_t replay_add(struct replay *replay, struct broadcast *broadcast, uint64_t
 uint64_t replay_add_direct(
     struct replay *replay, struct bytes sid, struct event *event, uint64_t now_ms);
 
+/* The stream is known without a gap behind `from`, and nothing is before. */
+void replay_stream_from(struct replay *replay, struct stream_id from);
+
 /* Drop what is too old at `now_ms`. */
 void replay_expire(struct replay *replay, uint64_t now_ms);
 
@@ -81,17 +96,36 @@ bool replay_is_whole(
     const struct replay *replay, const struct replay_reader *reader, size_t max_bytes);
 
 /*
- * The next event for `reader` above `*number`, which becomes its number; NULL: there is none.
+ * The next event for `reader` behind `*at`, which becomes its place; NULL: there is none.
  * Borrowed; start with reader->after.
  */
 const struct event *replay_next(
-    const struct replay *replay, const struct replay_reader *reader, uint64_t *number);
+    const struct replay *replay, const struct replay_reader *reader, struct replay_at *at);
 
-/* Write the offset of event `number` to `at` (REPLAY_OFFSET_MAX bytes). */
-struct bytes replay_write_offset(const struct replay *replay, uint64_t number, char *at);
+/* Write the offset of the event at `at` to `text` (REPLAY_OFFSET_MAX bytes). */
+struct bytes replay_write_offset(const struct replay *replay, struct replay_at at, char *text);
 
-/* Read an offset of this log; STATUS_NOT_FOUND: of another log, or none at all. */
-MUST_CHECK int replay_read_offset(
-    const struct replay *replay, struct bytes offset, uint64_t *ret_number);
+/* What an offset says; slices of it. */
+struct replay_offset {
+    struct bytes name; /* of the log that it is of */
+    struct replay_at at;
+};
+
+/* Read an offset of any log. STATUS_INVALID. */
+MUST_CHECK int replay_read_offset(struct bytes text, struct replay_offset *ret_offset);
+
+/* The name of this log in its offsets. */
+struct bytes replay_name(const struct replay *replay);
+
+/*
+ * The number in this log of a place in the stream. STATUS_AGAIN: it is not read so far;
+ * STATUS_NOT_FOUND: from there on the stream is not known without a gap.
+ */
+MUST_CHECK int replay_find(
+    const struct replay *replay, struct stream_id stream, uint64_t *ret_number);
+
+/* Whether something for these stays, this sid or this user was dropped behind `after`. */
+bool replay_lacks(
+    const struct replay *replay, const struct replay_reader *reader, struct stream_id after);
 
 #endif

@@ -164,6 +164,9 @@ void room_tell(
 
 static void reply_joined(struct room *room, const struct room_join *join)
 {
+    if (join->seat) {
+        return;
+    }
     struct user_joined *msg = user_joined_new();
     msg->socket_id = join->socket_id;
     msg->token = join->token;
@@ -250,6 +253,16 @@ void room_send_leave(struct shard *shard, struct bytes nsp, struct bytes room)
     struct room_leave *msg = room_leave_new();
     msg->key = room_key_new(nsp, room);
     msg->shard = sched_shard(shard->sched);
+    struct bytes key = buf_bytes(msg->key);
+    msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
+}
+
+void room_take_seat(struct shard *shard, struct bytes nsp, struct bytes room)
+{
+    struct room_join *msg = room_join_new();
+    msg->key = room_key_new(nsp, room);
+    msg->reply_to.shard = (uint16_t)sched_shard(shard->sched);
+    msg->seat = true;
     struct bytes key = buf_bytes(msg->key);
     msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
 }

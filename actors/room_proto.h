@@ -23,6 +23,7 @@ struct room_join {
     uint32_t socket_id; /* returned in the reply, as `token` */
     uint32_t max_members; /* 0: no limit */
     bool quiet; /* nobody is told who comes and goes */
+    bool seat; /* the socket is a member already: it is only counted */
     uint64_t token;
 };
 
@@ -53,6 +54,9 @@ size_t room_cost(unsigned shards);
 
 /* Send LEAVE: a socket of this shard whose JOIN was answered is no member, or no more. */
 void room_send_leave(struct shard *shard, struct bytes nsp, struct bytes room);
+
+/* Have a socket of this shard counted as a member of `room`, whatever its maximum. */
+void room_take_seat(struct shard *shard, struct bytes nsp, struct bytes room);
 
 /* Tell the others in `room` of `socket`: `event` is user_joined_room or user_left_room. */
 void room_tell(

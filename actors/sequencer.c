@@ -116,6 +116,7 @@ static struct actor *spawn_sequencer(struct sched *sched, struct bytes key)
         sequencer->sender = shard->bus->ops->open(shard->bus, "publisher", &no_events, sequencer);
         subscribe(sequencer, bytes_of(NULL, 0), true);
         subscribe_requests(sequencer);
+        sequencer_stream_start(sequencer);
     }
     return &sequencer->actor;
 }
@@ -134,6 +135,7 @@ static void close_link(struct sequencer *sequencer)
 {
     if (sequencer->link != NULL) {
         const struct bus_ops *ops = shard_of(&sequencer->actor)->bus->ops;
+        sequencer_stream_close(sequencer);
         ops->close(sequencer->link);
         ops->close(sequencer->sender);
         sequencer->link = NULL;
@@ -333,8 +335,7 @@ static uint64_t shards_of(struct sequencer *sequencer, const struct broadcast *b
     return shards;
 }
 
-/* Number the broadcast and send it to the shards with interest. Takes the reference. */
-static void deliver(struct sequencer *sequencer, struct broadcast *broadcast, bool from_bus)
+void sequencer_deliver(struct sequencer *sequencer, struct broadcast *broadcast, bool from_bus)
 {
     struct sched *sched = sequencer->actor.sched;
     uint64_t shards = shards_of(sequencer, broadcast);
@@ -399,11 +400,11 @@ void sequencer_bus_publish(struct sequencer *sequencer, struct bytes channel, st
             sequencer->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, NULL, NULL);
 }
 
-static void publish_on_bus(struct sequencer *sequencer, const struct broadcast *broadcast)
+struct adapter_emit sequencer_emit_of(
+    const struct sequencer *sequencer, const struct broadcast *broadcast, struct bytes uid)
 {
-    struct shard *shard = shard_of(&sequencer->actor);
-    struct adapter_emit emit = {
-        .uid = bytes_str(shard->config->node),
+    return (struct adapter_emit){
+        .uid = uid,
         .nsp = buf_bytes(sequencer->nsp),
         .event = broadcast->event,
         .rooms = broadcast_rooms(broadcast),
@@ -412,9 +413,15 @@ static void publish_on_bus(struct sequencer *sequencer, const struct broadcast *
         .except_count = broadcast->except_count,
         .flags = to_bus_flags(broadcast->event->flags),
     };
+}
+
+static void publish_on_bus(struct sequencer *sequencer, const struct broadcast *broadcast)
+{
+    const struct actor_config *config = shard_of(&sequencer->actor)->config;
+    struct adapter_emit emit = sequencer_emit_of(sequencer, broadcast, bytes_str(config->node));
     struct builder channel = {.max = CHANNEL_MAX};
     struct builder payload = {0};
-    adapter_emit_channel(&emit, bytes_str(shard->config->adapter_key), &channel);
+    adapter_emit_channel(&emit, bytes_str(config->adapter_key), &channel);
     if (adapter_broadcast_encode(&emit, &payload) == 0 && !builder_failed(&channel)) {
         sequencer_bus_publish(sequencer, builder_bytes(&channel), builder_bytes(&payload));
     }
@@ -427,9 +434,12 @@ static void on_publish(struct sequencer *sequencer, struct sequencer_publish *ms
     struct broadcast *broadcast = msg->broadcast;
     msg->broadcast = NULL;
     if (sequencer->link != NULL && !broadcast->local) {
+        if (sequencer_stream_post(sequencer, broadcast)) {
+            return;
+        }
         publish_on_bus(sequencer, broadcast);
     }
-    deliver(sequencer, broadcast, false);
+    sequencer_deliver(sequencer, broadcast, false);
 }
 
 /* Requests, of other nodes and to them. */
@@ -547,25 +557,36 @@ static bool is_repeat(
     return false;
 }
 
+struct broadcast *sequencer_read_broadcast(
+    struct sequencer *sequencer, const struct adapter_broadcast *message)
+{
+    struct event *event;
+    if (!bytes_eq(message->nsp, buf_bytes(sequencer->nsp)) ||
+        event_from_msgpack(message->data, from_bus_flags(message->flags), &event) != 0) {
+        return NULL;
+    }
+    struct adapter_broadcast names = *message;
+    struct broadcast *broadcast = from_adapter(&names, event);
+    if (broadcast == NULL) {
+        shard_of(&sequencer->actor)->stats.refused++;
+    }
+    return broadcast;
+}
+
 static void take_broadcast(struct sequencer *sequencer, struct bytes room, struct bytes payload)
 {
-    struct shard *shard = shard_of(&sequencer->actor);
+    const struct actor_config *config = shard_of(&sequencer->actor)->config;
     struct adapter_broadcast message;
     if (adapter_broadcast_decode(payload, &message) != 0 ||
-        bytes_eq(message.uid, bytes_str(shard->config->node)) ||
-        !bytes_eq(message.nsp, buf_bytes(sequencer->nsp)) || is_repeat(sequencer, &message, room)) {
+        bytes_eq(message.uid, bytes_str(config->node)) ||
+        sequencer_stream_is_repeat(sequencer, message.uid) ||
+        is_repeat(sequencer, &message, room)) {
         return;
     }
-    struct event *event;
-    if (event_from_msgpack(message.data, from_bus_flags(message.flags), &event) != 0) {
-        return;
+    struct broadcast *broadcast = sequencer_read_broadcast(sequencer, &message);
+    if (broadcast != NULL) {
+        sequencer_deliver(sequencer, broadcast, true);
     }
-    struct broadcast *broadcast = from_adapter(&message, event);
-    if (broadcast == NULL) {
-        shard->stats.refused++;
-        return;
-    }
-    deliver(sequencer, broadcast, true);
 }
 
 static void on_bus_message(void *context, struct bytes channel, struct bytes payload)

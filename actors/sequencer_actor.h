@@ -55,6 +55,7 @@ struct sequencer {
     struct bus_link *link; /* subscribes; NULL on a single node, as `sender` */
     struct bus_link *sender; /* publishes: a subscribed connection cannot */
     bool recovers; /* every shard keeps every broadcast */
+    struct sequencer_stream *stream; /* they travel on it; NULL: they do not */
     struct list requests; /* struct request_waiting.link; the first is being carried out */
     uint32_t request_count;
     size_t request_bytes;
@@ -66,6 +67,31 @@ uint64_t sequencer_shards_of_name(struct sequencer *sequencer, struct bytes name
 
 /* PUBLISH, without waiting for anything; lost while the link is down. */
 void sequencer_bus_publish(struct sequencer *sequencer, struct bytes channel, struct bytes payload);
+
+/* Number the broadcast and send it to the shards with interest. Takes the reference. */
+void sequencer_deliver(struct sequencer *sequencer, struct broadcast *broadcast, bool from_bus);
+
+/* A broadcast in the adapter's format; NULL: it is none, or none of this namespace. */
+struct broadcast *sequencer_read_broadcast(
+    struct sequencer *sequencer, const struct adapter_broadcast *message);
+
+/* What is published of a broadcast, by `uid`. */
+struct adapter_emit sequencer_emit_of(
+    const struct sequencer *sequencer, const struct broadcast *broadcast, struct bytes uid);
+
+/* The replay stream (sequencer_stream.c). */
+
+void sequencer_stream_start(struct sequencer *sequencer);
+void sequencer_stream_close(struct sequencer *sequencer);
+
+/*
+ * Post a broadcast to the stream, from which it comes back and is delivered; takes the reference.
+ * False, with the reference untouched, while that cannot be.
+ */
+bool sequencer_stream_post(struct sequencer *sequencer, struct broadcast *broadcast);
+
+/* Whether a node that reads the stream published this: what it says comes from there. */
+bool sequencer_stream_is_repeat(const struct sequencer *sequencer, struct bytes uid);
 
 /* Requests of other nodes (sequencer_requests.c). */
 

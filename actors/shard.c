@@ -3,6 +3,7 @@
 
 #include "actors/fanout.h"
 #include "actors/outbox.h"
+#include "actors/recovery.h"
 #include "actors/socket.h"
 #include "actors/user_actor.h"
 #include "codec/base/rand.h"
@@ -36,7 +37,9 @@ void shard_flush(struct shard *shard)
         user_feed_tell_unread(container_of(link, struct user, unread_link));
     }
     list_for_each (link, &shard->fanouts) {
-        fanout_flush(container_of(link, struct fanout, shard_link));
+        struct fanout *fanout = container_of(link, struct fanout, shard_link);
+        fanout_flush(fanout);
+        recovery_flush(fanout->recovery);
     }
     outbox_flush_all(&shard->dirty_outboxes);
 }

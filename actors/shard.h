@@ -24,6 +24,7 @@ struct cluster;
 struct fanout;
 struct identity;
 struct positions;
+struct recovery_bus;
 struct shard;
 struct store;
 struct store_port;
@@ -154,6 +155,7 @@ struct shard {
     struct bus *bus; /* NULL: single node */
     struct list dirty_outboxes; /* outbox.dirty_link */
     struct cluster *cluster; /* NULL without a bus */
+    struct recovery_bus *recovery_bus; /* NULL without a bus, or without recovery */
     struct positions *positions;
     struct list users; /* user.shard_link */
     struct list unread_dirty; /* user.unread_link: told at the end of the turn */

@@ -18,6 +18,7 @@
 #include "codec/base/bytes.h"
 
 struct recoverable;
+struct recovery_fetch;
 struct session;
 
 /* Somebody asks to use a namespace (Socket.IO CONNECT), or to open /ws (before the upgrade is
@@ -31,15 +32,18 @@ struct app_connect {
     struct bytes query_token; /* query `token`; empty: none */
     struct bytes origin; /* Origin header; empty: none */
     struct bytes remote; /* peer address as text, without port */
+    bool final; /* it is asked again after WAIT, or cannot wait */
 };
 
 /* What the application says to app_connect. */
 struct app_verdict {
-    enum { APP_ACCEPT, APP_REFUSE, APP_MOVE } kind;
+    enum { APP_ACCEPT, APP_REFUSE, APP_MOVE, APP_WAIT } kind;
     /* ACCEPT: one reference, taken over; and the format's batch variant if asked for. */
     struct identity *identity;
     bool batch;
     struct recoverable *claimed; /* the socket that is continued; NULL: a new one */
+    /* WAIT: ask again when this is done. */
+    struct recovery_fetch *fetch;
     /* MOVE: the user lives on this shard; the connection goes there and asks again. */
     unsigned shard;
     /* REFUSE: CONNECT_ERROR {"message":…,"data":{"code":…}}; static strings; code may be NULL. */
@@ -66,7 +70,7 @@ struct app_answer {
 };
 
 struct app_ops {
-    /* Decide at once (token checks are local). */
+    /* Decide at once (token checks are local), or let the request wait, once. */
     struct app_verdict (*connect)(
         void *app, struct shard *shard, const struct app_connect *request);
     /* A socket was accepted and its CONNECT answered: it may be sent to from now on. */

@@ -10,6 +10,7 @@
 #include "actors/fanout.h"
 #include "actors/ingest_proto.h"
 #include "actors/positions.h"
+#include "actors/recovery_bus.h"
 #include "actors/sequencer_proto.h"
 #include "codec/base/clock.h"
 #include "codec/base/log.h"
@@ -194,6 +195,7 @@ static int on_start(struct loop *loop, void *context)
         shard->shard.positions = positions_create(&shard->shard);
         shard->shard.cluster = shard->shard.bus ? cluster_create(&shard->shard) : NULL;
         start_fanouts(shard);
+        shard->shard.recovery_bus = recovery_bus_create(&shard->shard);
         session_layer_start(hub->sessions, &shard->shard);
         start_clock(shard, uv);
         hub_sweeper_start(shard);
@@ -427,6 +429,8 @@ static void on_stop(struct loop *loop, void *context)
     node_lease_stop(shard);
     cluster_shard_stop(shard);
     close_timer(&shard->clock);
+    recovery_bus_destroy(shard->shard.recovery_bus);
+    shard->shard.recovery_bus = NULL;
     cluster_destroy(shard->shard.cluster);
     shard->shard.cluster = NULL;
     if (shard == &shard->hub->shards[0]) {

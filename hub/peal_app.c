@@ -6,6 +6,7 @@
 
 #include "actors/fanout.h"
 #include "actors/recovery.h"
+#include "actors/recovery_bus.h"
 #include "actors/user.h"
 #include "actors/user_actor.h"
 #include "codec/base/clock.h"
@@ -115,9 +116,10 @@ static bool has_room(const struct hub_shard *shard, const struct identity *ident
     return tenant.len == 0 || tenant_counts_get(shard->hub->tenants, tenant) < limit;
 }
 
-/* The socket that a CONNECT with a pid continues; NULL: it is a new one. */
-static struct recoverable *claim(
-    struct shard *shard, const struct app_connect *request, const struct identity *identity)
+/* A new socket, or the one that a CONNECT with a pid continues; it may have been on another node.
+ */
+static void claim(struct shard *shard, const struct app_connect *request,
+    const struct identity *identity, struct app_verdict *verdict)
 {
     char pid_at[PID_MAX];
     char offset_at[OFFSET_MAX];
@@ -127,7 +129,11 @@ static struct recoverable *claim(
         .pid = auth_text(request->auth, "pid", pid_at, sizeof(pid_at)),
         .offset = auth_text(request->auth, "offset", offset_at, sizeof(offset_at)),
     };
-    return recovery_claim(shard, &claim);
+    verdict->claimed = recovery_claim(shard, &claim);
+    if (verdict->claimed == NULL && !request->final) {
+        verdict->fetch = recovery_fetch_start(shard, &claim);
+        verdict->kind = verdict->fetch != NULL ? APP_WAIT : verdict->kind;
+    }
 }
 
 /* Accept `identity`, which is taken over, or refuse it, or send it to the shard of its user. */
@@ -145,11 +151,14 @@ static struct app_verdict decide(
     } else if (home != sched_shard(shard->shard.sched)) {
         verdict = (struct app_verdict){.kind = APP_MOVE, .shard = home};
     } else {
-        return (struct app_verdict){.kind = APP_ACCEPT,
+        verdict = (struct app_verdict){.kind = APP_ACCEPT,
             .identity = identity,
             .batch = wants_batch(request->auth) &&
-                     !hub_recovers((void *)(uintptr_t)shard->settings, request->nsp),
-            .claimed = claim(&shard->shard, request, identity)};
+                     !hub_recovers((void *)(uintptr_t)shard->settings, request->nsp)};
+        claim(&shard->shard, request, identity, &verdict);
+        if (verdict.kind == APP_ACCEPT) {
+            return verdict;
+        }
     }
     identity_unref(identity);
     return verdict;

@@ -48,12 +48,14 @@ void plain_session_arrived(struct session *session)
     const struct app *app = &session->home->config->app;
     char remote[46];
     struct app_connect request = session_request(session, BYTES("/"), bytes_of(NULL, 0), remote);
+    request.final = true;
     struct app_verdict verdict = app->ops->connect(app->context, session->home->shard, &request);
     switch (verdict.kind) {
     case APP_ACCEPT:
         plain_session_open(session, &verdict);
         break;
     case APP_REFUSE: /* it was accepted a moment ago: the token has expired on the way */
+    case APP_WAIT: /* a request that is final does not */
         session_end(session, CLOSE_UNAUTHORIZED);
         break;
     case APP_MOVE:

@@ -16,6 +16,7 @@
 #include "hub/polling.h"
 #include "hub/session_core.h"
 #include "hub/sio_session.h"
+#include "hub/sio_wait.h"
 
 /* --- helpers ------------------------------------------------------------------------------- */
 
@@ -85,6 +86,7 @@ struct session_extra *session_extra_create(void)
 {
     struct session_extra *extra = mem_alloc(sizeof(*extra));
     list_init(&extra->sockets);
+    list_init(&extra->waits);
     return extra;
 }
 
@@ -123,6 +125,7 @@ void session_extra_destroy(struct session_extra *extra)
     CHECK(list_empty(&extra->sockets));
     forget_request(extra);
     drop_assembly(&extra->assembly);
+    sio_wait_cancel(extra);
     buf_unref(extra->connect);
     mem_free(extra);
 }
@@ -145,7 +148,8 @@ void session_trim(struct session *session)
 {
     struct session_extra *extra = session->extra;
     if (extra && list_empty(&extra->sockets) && extra->connect_due_ms == 0 &&
-        extra->refusals == 0 && !extra->tokens && !extra->connect && !extra->assembly.text) {
+        extra->refusals == 0 && !extra->tokens && !extra->connect && !extra->assembly.text &&
+        !sio_wait_any(extra)) {
         session->extra = NULL;
         session_extra_destroy(extra);
     }

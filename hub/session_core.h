@@ -116,6 +116,8 @@ struct session_extra {
     char *tokens;
     size_t tokens_len;
     struct buf *connect; /* the CONNECT packet that moves along to another shard */
+    struct list waits; /* CONNECT packets that wait (sio_wait.c) */
+    bool waited; /* the packet at hand is one of them */
     struct session_assembly assembly;
 };
 
@@ -278,10 +280,7 @@ void session_mark_closing(struct session *session);
 /* Tell the application of every socket that `refused` messages of the session were lost. */
 void session_tell_lost(struct session *session, uint32_t refused);
 
-/*
- * A ping goes out behind everything that was for the session's sockets; or its pong has come: the
- * client has had all that.
- */
+/* A ping goes out behind everything for the session's sockets; its pong: the client has had it. */
 void session_note_ping(struct session *session);
 void session_note_pong(struct session *session);
 

@@ -13,6 +13,7 @@
 #include "codec/sio.h"
 #include "codec/sio_mp.h"
 #include "hub/session_core.h"
+#include "hub/sio_wait.h"
 #include "hub/sio_writer.h"
 
 /* JSON is at most this much longer than the MessagePack it was made of (nil, control characters).
@@ -68,24 +69,16 @@ static void take_along(struct session *session, struct bytes raw, unsigned shard
     session_move(session, shard);
 }
 
-static void on_connect(struct session *session, const struct sio_packet *packet, struct bytes raw)
+/* What the application says; one that has waited may not wait again. */
+static void decide(struct session *session, const struct sio_packet *packet, struct bytes raw)
 {
     const struct app *app = &session->home->config->app;
-    if (session_find_socket(session, packet->nsp)) {
-        session_end(session, CLOSE_PARSE);
-        return;
-    }
-    if (session->reason != 0) {
-        refuse(session, packet->nsp, bytes_str(close_text(session->reason)),
-            close_name(session->reason));
-        return;
-    }
-    if (!app->ops->has_namespace(app->context, packet->nsp)) {
-        refuse(session, packet->nsp, BYTES("Invalid namespace"), NULL);
-        return;
-    }
     char remote[46];
     struct app_connect request = session_request(session, packet->nsp, packet->payload, remote);
+    if (session->extra) {
+        request.final = session->extra->waited;
+        session->extra->waited = false;
+    }
     struct app_verdict verdict = app->ops->connect(app->context, session->home->shard, &request);
     switch (verdict.kind) {
     case APP_ACCEPT:
@@ -95,8 +88,30 @@ static void on_connect(struct session *session, const struct sio_packet *packet,
         refuse(session, packet->nsp, bytes_str(verdict.message), verdict.code);
         break;
     case APP_MOVE:
-        take_along(session, raw, verdict.shard);
+        if (session->extra && sio_wait_any(session->extra)) {
+            session_end(session, CLOSE_PARSE); /* two users on one session */
+        } else {
+            take_along(session, raw, verdict.shard);
+        }
         break;
+    case APP_WAIT:
+        sio_wait_start(session, raw, verdict.fetch);
+        break;
+    }
+}
+
+static void on_connect(struct session *session, const struct sio_packet *packet, struct bytes raw)
+{
+    const struct app *app = &session->home->config->app;
+    if (session_find_socket(session, packet->nsp)) {
+        session_end(session, CLOSE_PARSE);
+    } else if (session->reason != 0) {
+        refuse(session, packet->nsp, bytes_str(close_text(session->reason)),
+            close_name(session->reason));
+    } else if (!app->ops->has_namespace(app->context, packet->nsp)) {
+        refuse(session, packet->nsp, BYTES("Invalid namespace"), NULL);
+    } else {
+        decide(session, packet, raw);
     }
 }
 
@@ -354,4 +369,10 @@ void sio_session_arrived(struct session *session)
     session->extra->connect = NULL;
     (session->home->config->msgpack_parser ? take_map : take_text)(session, buf_bytes(connect));
     buf_unref(connect);
+}
+
+void sio_session_waited(struct session *session, struct bytes raw)
+{
+    session_extra(session)->waited = true;
+    (session->home->config->msgpack_parser ? take_map : take_text)(session, raw);
 }

@@ -20,6 +20,9 @@ void sio_session_binary(struct session *session, struct bytes data);
 /* The session has arrived on the user's shard: present the packet in extra.connect again. */
 void sio_session_arrived(struct session *session);
 
+/* A CONNECT packet has waited for the application: present it again, for the last time. */
+void sio_session_waited(struct session *session, struct bytes raw);
+
 /*
  * Send one socket away for good: hub:closing, DISCONNECT; it is dropped soon, and no namespace can
  * be joined on this session any more.

@@ -3,11 +3,17 @@
 // comes once and in order, and `recovered` says the truth.
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
+import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { createAdapter } from '@socket.io/redis-adapter';
+import { Server } from 'socket.io';
 import { io } from 'socket.io-client';
 import { startHub } from './support/hub.mjs';
 import { startLine } from './support/line.mjs';
+import { startPostgres } from './support/postgres.mjs';
+import { startRedis } from './support/redis.mjs';
+import { randomSecret } from './support/tokens.mjs';
 import { until } from './support/wait.mjs';
 
 const FULL = process.env.PEAL_FULL === '1';
@@ -325,5 +331,129 @@ describe('at the bounds', () => {
     };
     assert.equal(await guest.drop('cut', longer), false);
     assert.equal(await guest.drop('cut'), true);
+  });
+});
+
+describe('on several nodes', () => {
+  let redis;
+  let postgres;
+  let shared;
+  let hubs;
+  let server;
+  const guests = [];
+  const connect = async (user, hub, options) => {
+    const guest = await Guest.connect(hub, user, options);
+    guests.push(guest);
+    await until(() => guest.got('hub:ready').length > 0, 'ready');
+    return guest;
+  };
+  const moveTo = (guest, hub) => {
+    guest.line.target = hub.address;
+  };
+  before(async () => {
+    [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
+    shared = { redis, postgres, config: CONFIG, args: ['--shards', '2'] };
+    shared = { ...shared, secret: randomSecret(), apiKey: randomSecret() };
+    hubs = [await startHub(shared), await startHub(shared)];
+  });
+  after(async () => {
+    for (const guest of guests) await guest.leave();
+    await server?.close();
+    for (const hub of hubs ?? []) await hub.stop();
+    await redis?.stop();
+    await postgres?.stop();
+  });
+
+  for (const transports of [['websocket'], ['polling']]) {
+    test(`to and fro between two nodes (${transports})`, async () => {
+      const user = `mara-${transports}`;
+      const guest = await connect(user, hubs[0], { transports });
+      const room = `public:${user}`;
+      await guest.join(room);
+      const { id } = guest.socket;
+      let next = 0;
+      for (let round = 0; round < 6; round++) {
+        const target = hubs[(round + 1) % 2];
+        await emit(hubs[round % 2], 'n', next++, { rooms: [room] });
+        await until(() => guest.got('n').includes(next - 1), 'an event');
+        const recovered = await guest.drop(round % 3 === 2 ? 'abandon' : 'cut', async () => {
+          await emit(hubs[0], 'n', next++, { rooms: [room] });
+          await emit(hubs[1], 'n', next++, { users: [user] });
+          await emit(target, 'n', next++, { all: true });
+          await emit(target, 'n', -1, { rooms: ['public:other'] });
+          moveTo(guest, target);
+        });
+        assert.equal(recovered, true, `round ${round}`);
+        assert.equal(guest.socket.id, id);
+        await until(() => guest.line.strays.size === 0, 'the old connection is closed');
+        await emit(target, 'n', next++, { rooms: [room] });
+      }
+      await until(() => guest.got('n').length >= next, `all ${next}, not ${guest.got('n')}`);
+      assert.deepEqual(sorted(guest.got('n')), numbers(next));
+    });
+  }
+
+  test('who has seen no event of the node it comes from', async () => {
+    const guest = await connect('nils', hubs[0]);
+    await guest.join('public:nils');
+    for (const [n, hub] of [hubs[1], hubs[0], hubs[1]].entries()) {
+      moveTo(guest, hub);
+      assert.equal(await guest.drop('cut', () => emit(hub, 'n', n, { rooms: ['public:nils'] })), true);
+      await until(() => guest.got('n').length > n, 'what was missed');
+    }
+    assert.deepEqual(guest.got('n'), numbers(3));
+  });
+
+  test('stock servers hear it once, and are heard once', async () => {
+    const heard = [];
+    const [publisher, subscriber] = [redis.client(), redis.client()];
+    const http = createServer();
+    const node = new Server(http, { adapter: createAdapter(publisher, subscriber) });
+    server = { close: () => new Promise((resolve) => node.close(resolve)) };
+    await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve));
+    const peer = io(`http://127.0.0.1:${http.address().port}`, { transports: ['websocket'] });
+    peer.onAny((event, body) => heard.push([event, body]));
+    await until(() => peer.connected, 'the client of the stock server');
+    const guest = await connect('olga', hubs[0]);
+    await emit(hubs[1], 'from-hub', 1, { all: true });
+    node.emit('from-node', 2);
+    await until(() => heard.length >= 2 && guest.got('from-node').length > 0, 'both ways');
+    await emit(hubs[0], 'last', 3, { all: true });
+    await until(() => heard.some(([name]) => name === 'last') && guest.got('last').length > 0, 'the last');
+    assert.deepEqual(heard.filter(([name]) => name === 'from-hub'), [['from-hub', 1]]);
+    assert.deepEqual(guest.got('from-hub'), [1]);
+    assert.deepEqual(guest.got('from-node'), [2]);
+    peer.close();
+  });
+
+  test('many drops under 50 events a second', { timeout: FULL ? 1_200_000 : 120_000 }, async () => {
+    await survive(4, async (i, n) => hubs[(i + Math.floor(n / 2)) % 2], () => hubs);
+  });
+
+  test('a node that is killed, and one that has just begun', async () => {
+    const guest = await connect('paul', hubs[0]);
+    await guest.join('public:paul');
+    await emit(hubs[1], 'n', 0, { rooms: ['public:paul'] });
+    await until(() => guest.got('n').length === 1, 'an event');
+    const { id } = guest.socket;
+    const recovered = await guest.drop('cut', async () => {
+      await hubs[0].kill();
+      await emit(hubs[1], 'n', 1, { rooms: ['public:paul'] });
+      moveTo(guest, hubs[1]);
+    });
+    assert.equal(recovered, true);
+    assert.equal(guest.socket.id, id);
+    await until(() => guest.got('n').length === 2, 'what was missed');
+    const late = await guest.drop('cut', async () => {
+      await emit(hubs[1], 'n', 2, { rooms: ['public:paul'] });
+      hubs[0] = await startHub(shared);
+      await hubs[1].kill();
+      moveTo(guest, hubs[0]);
+    });
+    assert.equal(late, true);
+    await until(() => guest.got('n').length === 3, 'what was missed');
+    assert.deepEqual(guest.got('n'), numbers(3));
+    await emit(hubs[0], 'n', 3, { rooms: ['public:paul'] });
+    await until(() => guest.got('n').length === 4, 'the room is still its own');
   });
 });

@@ -62,9 +62,9 @@ static struct replay_reader reader_at(uint64_t after, const struct stay *stays, 
 
 static unsigned count_for(const struct replay *replay, const struct replay_reader *reader)
 {
-    uint64_t number = reader->after;
+    struct replay_at at = {.number = reader->after};
     unsigned count = 0;
-    while (replay_next(replay, reader, &number) != NULL) {
+    while (replay_next(replay, reader, &at) != NULL) {
         count++;
     }
     return count;
@@ -74,7 +74,8 @@ Test(replay, gives_what_was_for_the_reader)
 {
     struct replay *replay = replay_create(&limits);
     const struct stay stays[] = {
-        {.name = BYTES("red"), .from = 1, .to = 5}, {.name = BYTES("blue"), .to = UINT64_MAX}};
+        {.name = BYTES("red"), .from.number = 1, .to.number = 5, .over = true},
+        {.name = BYTES("blue")}};
     static const struct {
         const char *room;
         const char *except;
@@ -95,26 +96,26 @@ Test(replay, gives_what_was_for_the_reader)
         {"blue", "green", 0, true},
     };
     struct replay_reader reader = reader_at(0, stays, 2);
-    uint64_t number = 0;
+    struct replay_at at = {0};
     for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
         cr_expect_eq(add(replay, cases[i].room, cases[i].except, cases[i].flags, 1), i + 1);
-        bool got = replay_next(replay, &reader, &number) != NULL;
+        bool got = replay_next(replay, &reader, &at) != NULL;
         cr_expect_eq(got, cases[i].mine, "%u", i + 1);
-        cr_expect(!got || number == i + 1);
+        cr_expect(!got || at.number == i + 1);
     }
     cr_expect_eq(add_direct(replay, ME, 1), 13);
     cr_expect_eq(add_direct(replay, OTHER, 1), 14);
-    cr_expect_not_null(replay_next(replay, &reader, &number));
-    cr_expect_eq(number, 13);
-    cr_expect_null(replay_next(replay, &reader, &number));
-    cr_expect_eq(replay_last(replay), 14);
+    cr_expect_not_null(replay_next(replay, &reader, &at));
+    cr_expect_eq(at.number, 13);
+    cr_expect_null(replay_next(replay, &reader, &at));
+    cr_expect_eq(replay_last(replay).number, 14);
     replay_destroy(replay);
 }
 
 Test(replay, forgets_by_age_and_knows_whom_it_concerned)
 {
     struct replay *replay = replay_create(&limits);
-    const struct stay stay = {.name = BYTES("red"), .to = UINT64_MAX};
+    const struct stay stay = {.name = BYTES("red")};
     struct replay_reader reader = reader_at(0, &stay, 1);
     add(replay, "green", NULL, 0, 1);
     replay_expire(replay, 1 + AGE_MS);
@@ -140,24 +141,96 @@ Test(replay, refuses_more_than_a_reader_may_get_at_once)
     replay_destroy(replay);
 }
 
+/* Add an event for `room` that came by the stream. */
+static void add_streamed(struct replay *replay, const char *room, uint64_t ms, uint64_t now_ms)
+{
+    struct bytes rooms = bytes_str(room);
+    struct broadcast *broadcast = broadcast_new(make_event(1, 0), &rooms, 1, NULL, 0);
+    broadcast->stream = (struct stream_id){.ms = ms, .seq = 1};
+    replay_add(replay, broadcast, now_ms);
+    broadcast_unref(broadcast);
+}
+
+static void check_offset(const char *text, int status, uint64_t number, uint64_t ms, uint64_t seq)
+{
+    struct replay_offset offset = {0};
+    cr_expect_eq(replay_read_offset(bytes_str(text), &offset), status, "%s", text);
+    if (status == 0) {
+        cr_expect(bytes_eq(offset.name, BYTES("abcdefgh")));
+        cr_expect_eq(offset.at.number, number, "%s", text);
+        cr_expect_eq(offset.at.stream.ms, ms, "%s", text);
+        cr_expect_eq(offset.at.stream.seq, seq, "%s", text);
+    }
+}
+
 Test(replay, reads_the_offsets_that_it_writes)
 {
     struct replay *replay = replay_create(&limits);
-    struct replay *another = replay_create(&limits);
-    char at[REPLAY_OFFSET_MAX];
-    uint64_t number = 0;
-    struct bytes offset = replay_write_offset(replay, add(replay, NULL, NULL, 0, 1), at);
-    cr_expect_eq(replay_read_offset(replay, offset, &number), 0);
-    cr_expect_eq(number, 1);
-    cr_expect_eq(replay_read_offset(another, offset, &number), STATUS_NOT_FOUND);
-    for (size_t len = 0; len < offset.len; len++) {
-        cr_expect_eq(
-            replay_read_offset(replay, bytes_of(at, len), &number), STATUS_NOT_FOUND, "%zu", len);
+    char text[REPLAY_OFFSET_MAX];
+    struct replay_offset read;
+    add(replay, NULL, NULL, 0, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        struct replay_at last = replay_last(replay);
+        struct bytes offset = replay_write_offset(replay, last, text);
+        cr_assert_eq(replay_read_offset(offset, &read), 0);
+        cr_expect(bytes_eq(read.name, replay_name(replay)));
+        cr_expect_eq(read.at.number, i + 1);
+        cr_expect_eq(stream_id_cmp(read.at.stream, last.stream), 0);
+        add_streamed(replay, "red", 77, 1);
     }
-    offset = replay_write_offset(replay, 2, at);
-    cr_expect_eq(replay_read_offset(replay, offset, &number), STATUS_NOT_FOUND, "not given yet");
     replay_destroy(replay);
-    replay_destroy(another);
+    check_offset("abcdefgh-12", 0, 12, 0, 0);
+    check_offset("abcdefgh-12-1795164798844-3", 0, 12, 1795164798844, 3);
+    check_offset(
+        "abcdefgh-18446744073709551615-18446744073709551615-0", 0, UINT64_MAX, UINT64_MAX, 0);
+    static const char *const bad[] = {"", "a", "abcdefgh", "abcdefgh-", "abcdefg-12",
+        "abcdefghi-12", "abcdefgh-x", "abcdefgh-012", "abcdefgh--12",
+        "abcdefgh-18446744073709551616", "abcdefgh-1-", "abcdefgh-1-2", "abcdefgh-1-2-",
+        "abcdefgh-1--3", "abcdefgh-1-2-3-4", "abcdefgh-1 2"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        check_offset(bad[i], STATUS_INVALID, 0, 0, 0);
+    }
+}
+
+static struct stream_id place(uint64_t ms)
+{
+    return (struct stream_id){.ms = ms, .seq = 1};
+}
+
+Test(replay, finds_places_of_the_stream)
+{
+    struct replay *replay = replay_create(&limits);
+    const struct stay stay = {.name = BYTES("red")};
+    struct replay_reader reader = reader_at(0, &stay, 1);
+    uint64_t number = 99;
+    cr_expect_eq(replay_find(replay, place(10), &number), STATUS_NOT_FOUND, "nothing is known");
+    replay_stream_from(replay, place(10));
+    cr_expect_eq(replay_find(replay, place(9), &number), STATUS_NOT_FOUND);
+    cr_expect_eq(replay_find(replay, place(10), &number), 0);
+    cr_expect_eq(number, 0);
+    cr_expect_eq(replay_find(replay, place(11), &number), STATUS_AGAIN);
+    add_streamed(replay, "red", 11, 1);
+    add_direct(replay, ME, 1); /* of an earlier stay here: not for who comes from elsewhere */
+    add_streamed(replay, "red", 13, 1);
+    cr_expect_eq(replay_find(replay, place(11), &number), 0);
+    cr_expect_eq(number, 2);
+    cr_expect_eq(replay_find(replay, place(12), &number), 0, "an entry of which nothing is kept");
+    cr_expect_eq(number, 2);
+    cr_expect_eq(replay_find(replay, place(13), &number), 0);
+    cr_expect_eq(number, 3);
+    reader.adopted = 3;
+    cr_expect_eq(count_for(replay, &reader), 2);
+    cr_expect_not(replay_lacks(replay, &reader, place(10)));
+    add_streamed(replay, "green", 14, 1 + AGE_MS); /* and what was before is dropped */
+    cr_expect(replay_lacks(replay, &reader, place(12)));
+    cr_expect_not(replay_lacks(replay, &reader, place(13)));
+    replay_stream_from(replay, place(20));
+    cr_expect_eq(replay_find(replay, place(14), &number), STATUS_NOT_FOUND, "there was a gap");
+    reader.after = 4;
+    cr_expect(replay_is_whole(replay, &reader, BYTES_MAX));
+    reader.after = 3;
+    cr_expect_not(replay_is_whole(replay, &reader, BYTES_MAX));
+    replay_destroy(replay);
 }
 
 /* --- the model --- */
@@ -190,8 +263,8 @@ static void step(struct run *run, uint64_t now_ms)
 /* What is said to be whole is: every event that was for the reader is there. */
 static void check(const struct run *run, uint64_t seed)
 {
-    const struct stay stay = {.name = BYTES("red"), .to = UINT64_MAX};
-    uint64_t last = replay_last(run->replay);
+    const struct stay stay = {.name = BYTES("red")};
+    uint64_t last = replay_last(run->replay).number;
     for (uint64_t after = 0; after <= last; after++) {
         struct replay_reader reader = reader_at(after, &stay, 1);
         unsigned expected = 0;

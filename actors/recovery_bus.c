@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Records are `<prefix>:session:<namespace>:<pid>`; a shard is told on `<prefix>:recovery:<home>`
+ * (its node and number), by the pid, a blank and the namespace, that a socket has gone elsewhere.
+ *
+ * Order of this file: life, being told, records, fetching.
+ */
+#include "actors/recovery_bus.h"
+
+#include "actors/bus.h"
+#include "actors/identity.h"
+#include "actors/recovery_state.h"
+#include "actors/shard.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+
+enum { COMMAND_MS = 5000, RETRY_MS = 10, PATIENCE_MS = 5000, MARGIN_MS = 5000 };
+
+struct recovery_bus {
+    struct shard *shard;
+    struct bus_link *listener;
+    struct bus_link *sender;
+    struct list fetches; /* fetch.link */
+};
+
+struct fetch {
+    struct recovery_fetch base; /* first */
+    struct list link; /* recovery_bus.fetches */
+    struct recovery_bus *bus;
+    struct recovery *recovery;
+    struct buf *owner;
+    struct buf *pid;
+    struct buf *offset;
+    struct buf *record; /* NULL before it is there */
+    struct timer timer;
+    uint64_t until_ms; /* the stream may take that long to come up with the client */
+};
+
+/* Life. */
+
+static void on_message(void *context, struct bytes channel, struct bytes payload);
+
+static const struct bus_events listener_events = {.on_message = on_message};
+static const struct bus_events no_events = {0};
+
+/* "<prefix>:<kind>:" */
+static void begin_name(const struct recovery_bus *bus, const char *kind, struct builder *out)
+{
+    builder_printf(out, "%s:%s:", bus->shard->config->bus_prefix, kind);
+}
+
+static bool is_wanted(const struct shard *shard)
+{
+    list_for_each (link, &shard->fanouts) {
+        if (container_of(link, struct fanout, shard_link)->recovery != NULL) {
+            return shard->bus != NULL;
+        }
+    }
+    return false;
+}
+
+struct recovery_bus *recovery_bus_create(struct shard *shard)
+{
+    if (!is_wanted(shard)) {
+        return NULL;
+    }
+    const struct bus_ops *ops = shard->bus->ops;
+    struct recovery_bus *bus = mem_alloc(sizeof(*bus));
+    bus->shard = shard;
+    list_init(&bus->fetches);
+    bus->listener = ops->open(shard->bus, "recovery-listener", &listener_events, bus);
+    bus->sender = ops->open(shard->bus, "recovery", &no_events, bus);
+    struct builder channel = {0};
+    begin_name(bus, "recovery", &channel);
+    builder_printf(&channel, "%s:%u", shard->config->node, sched_shard(shard->sched));
+    ops->subscribe(bus->listener, builder_bytes(&channel));
+    builder_reset(&channel);
+    return bus;
+}
+
+static void free_fetch(struct fetch *fetch)
+{
+    timer_cancel(sched_timers(fetch->bus->shard->sched), &fetch->timer);
+    list_remove(&fetch->link);
+    buf_unref(fetch->owner);
+    buf_unref(fetch->pid);
+    buf_unref(fetch->offset);
+    buf_unref(fetch->record);
+    mem_free(fetch);
+}
+
+static void finish(struct fetch *fetch)
+{
+    if (fetch->base.done != NULL) {
+        fetch->base.done(&fetch->base);
+    }
+    free_fetch(fetch);
+}
+
+void recovery_bus_destroy(struct recovery_bus *bus)
+{
+    if (bus == NULL) {
+        return;
+    }
+    const struct bus_ops *ops = bus->shard->bus->ops;
+    ops->close(bus->listener);
+    ops->close(bus->sender); /* answers what is under way: those fetches are finished by that */
+    while (!list_empty(&bus->fetches)) {
+        finish(container_of(bus->fetches.next, struct fetch, link));
+    }
+    mem_free(bus);
+}
+
+/* Being told. */
+
+static void on_message(void *context, struct bytes channel, struct bytes payload)
+{
+    struct recovery_bus *bus = context;
+    const char *blank = payload.len > 0 ? memchr(payload.at, ' ', payload.len) : NULL;
+    (void)channel;
+    if (blank == NULL) {
+        return;
+    }
+    struct bytes pid = bytes_of(payload.at, (size_t)(blank - payload.at));
+    struct fanout *fanout = fanout_find(bus->shard, bytes_skip(payload, pid.len + 1));
+    if (fanout != NULL && fanout->recovery != NULL) {
+        recovery_hand_over(fanout->recovery, pid);
+    }
+}
+
+/* Records. */
+
+static struct bytes write_key(
+    const struct recovery_bus *bus, struct bytes nsp, struct bytes pid, struct builder *out)
+{
+    begin_name(bus, "session", out);
+    builder_add(out, nsp);
+    builder_byte(out, ':');
+    builder_add(out, pid);
+    return builder_bytes(out);
+}
+
+static struct bytes key_of(const struct recoverable *recoverable, struct builder *out)
+{
+    const struct fanout *fanout = recoverable->recovery->fanout;
+    return write_key(fanout->shard->recovery_bus, fanout_nsp(fanout),
+        bytes_of(recoverable->pid, RECOVERY_PID_LEN), out);
+}
+
+/* A record must outlive the node for as long as a client may take to come back. */
+static uint64_t lifetime(const struct recoverable *recoverable)
+{
+    const struct shard *shard = recoverable->recovery->fanout->shard;
+    uint64_t now = sched_now(shard->sched);
+    uint64_t left = recoverable->due_ms > now ? recoverable->due_ms - now : 1;
+    return recoverable->socket == NULL ? left : left + shard->config->recovery.age_ms + MARGIN_MS;
+}
+
+static void write_record(const struct recoverable *recoverable)
+{
+    struct recovery_bus *bus = recoverable->recovery->fanout->shard->recovery_bus;
+    struct builder key = {0};
+    struct builder record = {0};
+    struct builder left = {0};
+    recovery_record_write(recoverable, &record);
+    builder_u64(&left, lifetime(recoverable));
+    const struct bytes argv[] = {BYTES("SET"), key_of(recoverable, &key), builder_bytes(&record),
+        BYTES("PX"), builder_bytes(&left)};
+    if (!builder_failed(&record)) {
+        bus->shard->bus->ops->command(bus->sender, argv, ARRAY_LEN(argv), COMMAND_MS, NULL, NULL);
+    }
+    builder_reset(&key);
+    builder_reset(&record);
+    builder_reset(&left);
+}
+
+void recovery_bus_flush(struct recovery *recovery)
+{
+    for (struct list *link; (link = list_pop(&recovery->dirty)) != NULL;) {
+        if (recovery->fanout->shard->recovery_bus != NULL) {
+            write_record(container_of(link, struct recoverable, dirty_link));
+        }
+    }
+}
+
+void recovery_bus_delete(const struct recoverable *recoverable)
+{
+    struct recovery_bus *bus = recoverable->recovery->fanout->shard->recovery_bus;
+    if (bus == NULL) {
+        return;
+    }
+    struct builder key = {0};
+    const struct bytes argv[] = {BYTES("DEL"), key_of(recoverable, &key)};
+    bus->shard->bus->ops->command(bus->sender, argv, ARRAY_LEN(argv), COMMAND_MS, NULL, NULL);
+    builder_reset(&key);
+}
+
+/* Fetching. */
+
+static void adopt(struct fetch *fetch)
+{
+    struct sched *sched = fetch->bus->shard->sched;
+    int status = recovery_record_adopt(fetch->recovery, buf_bytes(fetch->record),
+        buf_bytes(fetch->owner), buf_bytes(fetch->pid), buf_bytes(fetch->offset));
+    if (status == STATUS_AGAIN && sched_now(sched) < fetch->until_ms) {
+        timer_set(sched_timers(sched), &fetch->timer, sched_now(sched) + RETRY_MS);
+        return;
+    }
+    finish(fetch);
+}
+
+static void on_timer(struct timer *timer)
+{
+    adopt(container_of(timer, struct fetch, timer));
+}
+
+/* The other node, if it lives, knows now that its socket is none any more. */
+static void on_told(void *context, int status, const struct bus_reply *reply)
+{
+    struct fetch *fetch = context;
+    (void)reply;
+    if (status != 0) {
+        finish(fetch);
+        return;
+    }
+    adopt(fetch);
+}
+
+static void on_record(void *context, int status, const struct bus_reply *reply)
+{
+    struct fetch *fetch = context;
+    struct recovery_bus *bus = fetch->bus;
+    struct bytes home;
+    if (status != 0 || reply->type != BUS_STRING || recovery_record_home(reply->text, &home) != 0 ||
+        (fetch->record = buf_new(reply->text)) == NULL) {
+        finish(fetch);
+        return;
+    }
+    struct builder channel = {0};
+    struct builder message = {0};
+    begin_name(bus, "recovery", &channel);
+    builder_add(&channel, home);
+    builder_add(&message, buf_bytes(fetch->pid));
+    builder_byte(&message, ' ');
+    builder_add(&message, fanout_nsp(fetch->recovery->fanout));
+    const struct bytes argv[] = {
+        BYTES("PUBLISH"), builder_bytes(&channel), builder_bytes(&message)};
+    bus->shard->bus->ops->command(bus->sender, argv, ARRAY_LEN(argv), COMMAND_MS, on_told, fetch);
+    builder_reset(&channel);
+    builder_reset(&message);
+}
+
+static struct buf *copy(struct bytes text)
+{
+    struct buf *buf = buf_new(text);
+    CHECK(buf != NULL);
+    return buf;
+}
+
+struct recovery_fetch *recovery_fetch_start(struct shard *shard, const struct recovery_claim *claim)
+{
+    struct recovery_bus *bus = shard->recovery_bus;
+    struct fanout *fanout = fanout_find(shard, claim->nsp);
+    if (bus == NULL || fanout == NULL || fanout->recovery == NULL ||
+        claim->pid.len != RECOVERY_PID_LEN || !shard->bus->ops->is_up(bus->sender)) {
+        return NULL;
+    }
+    struct fetch *fetch = mem_alloc(sizeof(*fetch));
+    fetch->bus = bus;
+    fetch->recovery = fanout->recovery;
+    fetch->owner = copy(identity_key(claim->identity));
+    fetch->pid = copy(claim->pid);
+    fetch->offset = copy(claim->offset);
+    fetch->until_ms = sched_now(shard->sched) + PATIENCE_MS;
+    timer_init(&fetch->timer, on_timer);
+    list_append(&bus->fetches, &fetch->link);
+    struct builder key = {0};
+    const struct bytes argv[] = {BYTES("GETDEL"), write_key(bus, claim->nsp, claim->pid, &key)};
+    shard->bus->ops->command(bus->sender, argv, ARRAY_LEN(argv), COMMAND_MS, on_record, fetch);
+    builder_reset(&key);
+    return &fetch->base;
+}
+
+void recovery_fetch_cancel(struct recovery_fetch *fetch)
+{
+    fetch->done = NULL;
+}

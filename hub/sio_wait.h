@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sio_wait - private to the session layer: CONNECT packets that wait until the application can
+ * decide, because the client may have been on another node.
+ */
+#ifndef HUB_SIO_WAIT_H
+#define HUB_SIO_WAIT_H
+
+#include <stdbool.h>
+
+#include "codec/base/bytes.h"
+
+struct recovery_fetch;
+struct session;
+struct session_extra;
+
+/* Keep the packet `raw` until `fetch` is done; then it is presented again (sio_session_waited). */
+void sio_wait_start(struct session *session, struct bytes raw, struct recovery_fetch *fetch);
+
+/* Whether packets of the session wait. */
+bool sio_wait_any(const struct session_extra *extra);
+
+/* Forget them. */
+void sio_wait_cancel(struct session_extra *extra);
+
+#endif
