@@ -182,7 +182,11 @@ static void play_round(struct stage *stage)
     } else {
         ask(stage, player);
     }
-    if (--stage->rounds_left > 0) {
+    /* The last round is played until an event has come: a busy machine may run one stage alone. */
+    if (stage->rounds_left > 1 || stage->received > 0) {
+        stage->rounds_left--;
+    }
+    if (stage->rounds_left > 0) {
         return;
     }
     for (unsigned i = 0; i < CLIENTS; i++) {
