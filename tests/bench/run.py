@@ -324,6 +324,12 @@ def bench_idle(setup, report):
             report.add(f"idle {mode} {size}", run["bytes_per_connection"], None, target, "low",
                        "bytes per connection", **{"cpu_s": run["server_cpu_s"]})
             report.rows[-1]["missed"] = run["bytes_per_connection"] > target
+        size = sizes[0] if setup.smoke else 10000
+        run = run_nodes(setup, 1, scenario="idle", mode=mode, conns=size, rooms=0, inbox="yes",
+                        seconds=setup.seconds)
+        report.check(run)
+        report.add(f"idle {mode} {size}, Redis", run["bytes_per_connection"], None, None, "low",
+                   "bytes per connection")
 
 
 def bench_sparse(setup, report):
