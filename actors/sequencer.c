@@ -224,8 +224,9 @@ static struct interest *interest_in(struct sequencer *sequencer, struct bytes na
     struct interest *interest = map_get(&sequencer->interests, name);
     if (interest == NULL) {
         size_t table = map_bytes(&sequencer->interests);
+        CHECK(name.len <= UINT16_MAX);
         interest = mem_alloc(interest_size(name));
-        interest->name_len = (uint32_t)name.len;
+        interest->name_len = (uint16_t)name.len;
         memcpy(interest->name_at, name.at, name.len);
         map_put(&sequencer->interests, interest);
         count_memory(sequencer, mem_cost(interest_size(name)), 0, table);

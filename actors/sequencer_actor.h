@@ -25,7 +25,7 @@ struct waiter;
 struct interest {
     uint64_t shards; /* bit per shard with members */
     struct waiter *waiters; /* rooms to tell of the confirmation, the first that came first */
-    uint32_t name_len;
+    uint16_t name_len;
     bool named; /* a user or a sid has this name */
     bool confirmed;
     char name_at[];
