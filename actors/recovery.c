@@ -656,19 +656,31 @@ void recovery_user_gone(struct user *user)
     }
 }
 
+bool recovery_goes_by(struct recoverable *kept, struct bytes name)
+{
+    char at[WIRE_NAME_MAX];
+    return bytes_eq(name, sid_of(kept)) ||
+           bytes_eq(name, wire_name_user(buf_bytes(kept->owner), at)) ||
+           current_stay(kept, name) != NULL;
+}
+
+void recovery_expel_one(struct recoverable *kept, struct bytes room)
+{
+    const struct fanout *fanout = kept->recovery->fanout;
+    if (room.len == 0) {
+        recovery_drop(kept);
+    } else if (current_stay(kept, room) != NULL) {
+        end_stay(kept, room);
+        room_send_leave(fanout->shard, fanout_nsp(fanout), room);
+    }
+}
+
 void recovery_expel(struct user *user, struct bytes room)
 {
     if (user->rare == NULL) {
         return;
     }
     list_for_each_safe (link, following, &user->rare->kept) {
-        struct recoverable *kept = container_of(link, struct recoverable, user_link);
-        const struct fanout *fanout = kept->recovery->fanout;
-        if (room.len == 0) {
-            recovery_drop(kept);
-        } else if (current_stay(kept, room) != NULL) {
-            end_stay(kept, room);
-            room_send_leave(fanout->shard, fanout_nsp(fanout), room);
-        }
+        recovery_expel_one(container_of(link, struct recoverable, user_link), room);
     }
 }

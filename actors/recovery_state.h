@@ -63,6 +63,12 @@ void recovery_add_stay(struct recoverable *recoverable, const struct stay *stay)
 /* Keep what has no socket (any more) for `age_ms`; the oldest one may go. */
 void recovery_wait(struct recoverable *recoverable, uint64_t age_ms);
 
+/* Whether `name` is its sid, its user's room, or a room that it is in. */
+bool recovery_goes_by(struct recoverable *kept, struct bytes name);
+
+/* Take a kept one out of `room`, or (empty) give it up. */
+void recovery_expel_one(struct recoverable *kept, struct bytes room);
+
 /* Another node has continued this one: end its socket, give up its seats, leave its record. */
 void recovery_hand_over(struct recovery *recovery, struct bytes pid);
 

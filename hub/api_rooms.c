@@ -108,7 +108,10 @@ static void tell_others(struct hub_shard *shard, const struct api_who *who,
     struct buf *payload = builder_finish(&text);
     CHECK(payload != NULL);
     for (size_t i = 0; i < config->namespace_count; i++) {
-        sequencer_ask(&shard->shard, bytes_str(config->namespaces[i].name), buf_ref(payload));
+        struct bytes nsp = bytes_str(config->namespaces[i].name);
+        if (!bytes_eq(nsp, BYTES("/"))) {
+            sequencer_ask(&shard->shard, nsp, buf_ref(payload));
+        }
     }
     sequencer_ask(&shard->shard, BYTES("/"), payload);
 }

@@ -7,6 +7,7 @@ import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { createAdapter } from '@socket.io/redis-adapter';
+import { Emitter } from '@socket.io/redis-emitter';
 import { Server } from 'socket.io';
 import { io } from 'socket.io-client';
 import { startHub } from './support/hub.mjs';
@@ -402,6 +403,22 @@ describe('on several nodes', () => {
       await until(() => guest.got('n').length > n, 'what was missed');
     }
     assert.deepEqual(guest.got('n'), numbers(3));
+  });
+
+  test('who is sent away by a backend meanwhile is not recovered', async () => {
+    const guest = await connect('rosa', hubs[0]);
+    await guest.join('public:rosa');
+    const bus = redis.client();
+    const record = () => bus.get(`peal:session:/:${guest.socket._pid}`);
+    const before = await hubs[0].metric('peal_sockets');
+    assert.ok(await record());
+    const recovered = await guest.drop('cut', async () => {
+      const noticed = async () => (await hubs[0].metric('peal_sockets')) < before;
+      await until(noticed, 'the hub sees that it dropped');
+      new Emitter(bus).in('user:rosa').disconnectSockets();
+      await until(async () => !(await record()), 'it is given up');
+    });
+    assert.equal(recovered, false);
   });
 
   test('stock servers hear it once, and are heard once', async () => {

@@ -41,6 +41,12 @@ static struct identity *make_identity(const char *user)
 void client_init(struct client *client, struct shard *shard, const char *nsp, const char *user,
     enum wire_format format)
 {
+    client_continue(client, shard, nsp, user, format, NULL);
+}
+
+void client_continue(struct client *client, struct shard *shard, const char *nsp, const char *user,
+    enum wire_format format, struct recoverable *claimed)
+{
     struct identity *identity = make_identity(user);
     outbox_init(&client->outbox, &outbox_ops, CAP);
     const struct socket_options options = {
@@ -50,6 +56,7 @@ void client_init(struct client *client, struct shard *shard, const char *nsp, co
         .outbox = &client->outbox,
         .identity = identity,
         .format = format,
+        .claimed = claimed,
     };
     socket_init(&client->socket, &options);
     identity_unref(identity);

@@ -46,6 +46,10 @@ struct client {
 void client_init(struct client *client, struct shard *shard, const char *nsp, const char *user,
     enum wire_format format);
 
+/* The same for a socket that continues the one claimed (recovery.h). */
+void client_continue(struct client *client, struct shard *shard, const char *nsp, const char *user,
+    enum wire_format format, struct recoverable *claimed);
+
 /* Detach the socket (unless it is already) and free what the client holds. */
 void client_finish(struct client *client, enum close_reason reason);
 
