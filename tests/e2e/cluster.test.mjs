@@ -221,7 +221,7 @@ test('a node that drains still passes on', async () => {
 test('an outage of Redis does not stop what is passed on', async () => {
   const own = await startRedis();
   cleanups.push(() => own.stop());
-  const pair = [await startNode({ redis: own }), await startNode({ redis: own })];
+  const pair = [await startNode({ redis: own }), await startNode({ redis: own, args: ['--shards', '1'] })];
   const peer = await PollPeer.handshake(pair[0].url);
   const url = pollUrl(pair[1], peer.handshake.sid);
   const post = (body) => send(url, { method: 'POST', body }).answer;

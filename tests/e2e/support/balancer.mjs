@@ -44,7 +44,7 @@ export class Balancer {
     client.setNoDelay(true);
     this.watch(client);
     if (!this.everyRequest) {
-      this.dial(client, this.targets.length);
+      this.dial(client, this.turn++);
       return;
     }
     let input = Buffer.alloc(0);
@@ -55,22 +55,22 @@ export class Balancer {
       client.off('data', onData);
       client.off('end', onEnd);
       client.pause();
-      this.dial(client, this.targets.length, head);
+      this.dial(client, this.turn++, head);
     };
     const onEnd = () => client.destroy();
     client.on('data', onData);
     client.on('end', onEnd);
   }
 
-  // Connect `client` to the next target that takes it, and say `first` to it.
-  dial(client, left, first) {
-    if (left === 0 || client.destroyed) {
+  // Connect `client` to the target whose turn it is, or to the next that takes it, and say `first`.
+  dial(client, turn, first, refused = 0) {
+    if (refused === this.targets.length || client.destroyed) {
       client.destroy();
       return;
     }
-    const index = this.turn++ % this.targets.length;
+    const index = turn % this.targets.length;
     const target = connect({ ...this.targets[index], allowHalfOpen: true });
-    const tryNext = () => this.dial(client, left - 1, first);
+    const tryNext = () => this.dial(client, turn + 1, first, refused + 1);
     this.watch(target);
     target.once('error', tryNext);
     target.once('connect', () => {
