@@ -462,7 +462,7 @@ static bool end_socket(struct recoverable *recoverable)
         return false;
     }
     socket->ops->disconnect(socket, CLOSE_TRANSPORT);
-    socket_detach(socket, CLOSE_TRANSPORT);
+    socket_take_out(socket, CLOSE_TRANSPORT); /* its session looks at the identity once more */
     return true;
 }
 

@@ -36,7 +36,7 @@ void socket_init(struct socket *socket, const struct socket_options *options)
     recovery_enter(socket, options->claimed);
 }
 
-void socket_detach(struct socket *socket, enum close_reason reason)
+void socket_take_out(struct socket *socket, enum close_reason reason)
 {
     if (socket->fanout == NULL) {
         return;
@@ -58,6 +58,11 @@ void socket_detach(struct socket *socket, enum close_reason reason)
         msg_send(shard->sched, socket->user->actor.self, msg);
         socket->user = NULL;
     }
+}
+
+void socket_detach(struct socket *socket, enum close_reason reason)
+{
+    socket_take_out(socket, reason);
     identity_unref(socket->identity);
     socket->identity = NULL;
 }

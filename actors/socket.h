@@ -90,9 +90,12 @@ struct socket_options {
 void socket_init(struct socket *socket, const struct socket_options *options);
 
 /*
- * Leave every leaf and the user, and drop the identity; the user actor learns `reason` by message.
- * Nothing refers to the socket afterwards. May be called again.
+ * Leave every leaf and the user; the user actor learns `reason` by message. Nothing refers to the
+ * socket afterwards. The identity stays until socket_detach. May be called again.
  */
+void socket_take_out(struct socket *socket, enum close_reason reason);
+
+/* The same, and drop the identity: the end. May be called again. */
 void socket_detach(struct socket *socket, enum close_reason reason);
 
 /* The secret with which a later CONNECT can continue this socket; empty: it cannot. */

@@ -218,6 +218,15 @@ describe('on one node', () => {
     assert.deepEqual(guest.got('n'), numbers(5));
   });
 
+  test('the same for a client of a tenant, whose sockets are counted', async () => {
+    const auth = { token: hub.token('dave', { tenant: 'acme', rooms: ['*'] }) };
+    const guest = await connect('dave', { auth });
+    for (let n = 0; n < 3; n++) {
+      assert.equal(await guest.drop('abandon'), true);
+      await until(() => guest.line.strays.size === 0, 'the old connection is closed');
+    }
+  });
+
   test('notifications that came meanwhile, and rooms joined and left', async () => {
     const guest = await connect('emil');
     await guest.join('public:before');
