@@ -4,21 +4,15 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { connect as tcpConnect } from 'node:net';
-import { fileURLToPath } from 'node:url';
-import { dirname, join } from 'node:path';
 import { gunzipSync, inflateSync } from 'node:zlib';
 import { io } from 'socket.io-client';
 import WebSocket from 'ws';
+import { startEchoHub } from './support/echo_hub.mjs';
 import { EnginePeer } from './support/engine_peer.mjs';
-import { PROGRAM, findAddress } from './support/hub.mjs';
 import { PollPeer, send } from './support/poll_peer.mjs';
-import { Server } from './support/process.mjs';
 import { BEFORE_CONNECT, VIOLATIONS } from './support/violations.mjs';
 import { until, within } from './support/wait.mjs';
 
-const beside = join(dirname(PROGRAM), 'tests/conformance/echo-hub');
-const built = fileURLToPath(new URL('../../build/tests/conformance/echo-hub', import.meta.url));
-const ECHO_HUB = process.env.ECHO_HUB || (process.env.PEAL_BIN ? beside : built);
 const RS = '\x1e';
 const UNKNOWN = { code: 1, message: 'Session ID unknown' };
 const ENGINE = { path: '/engine.io/' };
@@ -28,9 +22,8 @@ let url;
 const peers = new Set();
 
 before(async () => {
-  server = new Server('echo-hub', ECHO_HUB, ['--port', '0']);
-  await server.ready(() => findAddress(server.output, 'public'));
-  url = `http://127.0.0.1:${findAddress(server.output, 'public').port}`;
+  server = await startEchoHub();
+  url = server.url;
 });
 
 after(async () => {
