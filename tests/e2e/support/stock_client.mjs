@@ -37,6 +37,17 @@ class StockSocket {
     Object.assign(this, { program, number, events: [], connects: 0, refusals: [], disconnects: [] });
   }
 
+  onConnect() {
+    this.connects += 1;
+    this.connected = true;
+  }
+
+  // JavaScript says so also when the transport opened and nothing was joined.
+  onDisconnect(reason) {
+    this.disconnects.push(reason);
+    this.connected = false;
+  }
+
   say(what, fields) {
     this.program.say({ do: what, number: this.number, ...fields });
   }
@@ -45,9 +56,11 @@ class StockSocket {
     this.say('emit', { event, args });
   }
 
-  // The arguments of the ack.
+  // The arguments of the ack; rejects when the connection ends before it comes.
   ask(event, ...args) {
-    return this.program.answer((question) => this.say('ask', { question, event, args }));
+    const ends = this.disconnects.length;
+    const isOver = () => this.disconnects.length > ends;
+    return this.program.answer((question) => this.say('ask', { question, event, args }), isOver);
   }
 
   // The first argument of the ack.
@@ -98,19 +111,21 @@ export class StockClient {
     else {
       const socket = this.sockets[number];
       if (what === 'event') socket.events.push(args);
-      else if (what === 'connect') socket.connects += 1;
+      else if (what === 'connect') socket.onConnect();
       else if (what === 'refused') socket.refusals.push(args[0]);
-      else socket.disconnects.push(args[0]);
+      else socket.onDisconnect(args[0]);
     }
   }
 
-  // Resolves with what the client answers to the question that `ask` puts.
-  async answer(ask) {
+  // Resolves with what the client answers to the question that `ask` puts, rejects once `isOver`.
+  async answer(ask, isOver = () => false) {
     const question = this.questions.length;
     let answer;
     this.questions.push((args) => (answer = args));
     ask(question);
-    return until(() => answer, 'an answer');
+    await until(() => answer || isOver(), 'an answer');
+    if (!answer) throw new Error('the connection ended before the answer');
+    return answer;
   }
 
   // A socket that begins to connect. `transports`: as the client takes them.

@@ -89,8 +89,11 @@ class Client:
             if what == "ask":
                 def answered(*args):
                     report("answer", command["question"], *args)
-            self.io.emit(command["event"], tuple(decode(command["args"])),
-                         namespace=self.namespace, callback=answered)
+            try:
+                self.io.emit(command["event"], tuple(decode(command["args"])),
+                             namespace=self.namespace, callback=answered)
+            except socketio.exceptions.BadNamespaceError:
+                pass  # not connected just now, which on_disconnect has said
 
 
 def main():
