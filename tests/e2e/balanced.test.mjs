@@ -336,8 +336,8 @@ describe('a WebSocket at the other node', () => {
       return (await pair[0].metric('peal_outbox_refused_total')) > 0;
     }, 'the node that has the session sees that nothing is taken');
     await until(async () => (await sum('peal_sockets', pair)) === 0, 'the session is closed');
-    await until(async () => (await sum('peal_forwards', pair)) === 0, 'nothing is left');
     socket.socket.resume();
     socket.close();
+    await until(async () => (await sum('peal_forwards', pair)) === 0, 'nothing is left');
   });
 });

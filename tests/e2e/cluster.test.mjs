@@ -6,6 +6,7 @@ import { Agent } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { io } from 'socket.io-client';
 import { startBalancer } from './support/balancer.mjs';
+import { EnginePeer } from './support/engine_peer.mjs';
 import { findAddress, startHub } from './support/hub.mjs';
 import { PollPeer, send } from './support/poll_peer.mjs';
 import { startPostgres } from './support/postgres.mjs';
@@ -230,4 +231,66 @@ test('an outage of Redis does not stop what is passed on', async () => {
   await until(async () => (await pair[1].metric('peal_bus_up')) === 0, 'the outage is seen');
   for (let i = 0; i < 3; i++) assert.equal((await post('42["join_room","public:x"]')).body, 'ok');
   await own.restart();
+});
+
+describe('connections of clients that another node has authenticated', () => {
+  let hub;
+  let edge;
+
+  before(async () => {
+    hub = await startNode();
+    edge = await startNode({ args: ['--shards', '1', '--limits-unauthenticated-per-address', '2', '--auth-timeout', '300ms'] });
+  });
+
+  const joined = async (user) => {
+    const peer = await PollPeer.handshake(hub.url);
+    assert.equal((await peer.post(`40{"token":"${hub.token(user)}"}`)).body, 'ok');
+    while (!/^42\["hub:ready"/.test(await peer.next()));
+    return peer.handshake.sid;
+  };
+
+  // Whether `edge` takes one more connection.
+  const takes = async () => {
+    const peer = await RawPeer.open(edge.address);
+    peer.write('GET /socket.io/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n');
+    return (await peer.answer()).status === 400;
+  };
+
+  test('do not count against their address: those that poll', async () => {
+    const peers = [];
+    for (let i = 0; i < 4; i++) {
+      const sid = await joined(`known-${i}`);
+      const peer = await RawPeer.open(edge.address);
+      peer.write(`POST ${new URL(pollUrl(edge, sid)).pathname}${new URL(pollUrl(edge, sid)).search} HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n3`);
+      assert.equal((await peer.answer()).body, 'ok');
+      assert.equal(peer.closed, false);
+      peers.push(peer);
+    }
+    await until(takes, 'one more is taken');
+    for (const peer of peers) peer.socket.destroy();
+  });
+
+  test('strangers do count', async () => {
+    const strangers = []; // those before have not quite gone yet
+    await until(async () => {
+      strangers.push(await RawPeer.open(edge.address));
+      return strangers.length > 1 && !(await takes());
+    }, 'no more are taken');
+    for (const peer of strangers) peer.socket.destroy();
+    await until(takes, 'they have gone');
+  });
+
+  test('and neither do WebSockets that last', async () => {
+    const sockets = [];
+    for (let i = 0; i < 2; i++) {
+      const query = `EIO=4&transport=websocket&sid=${await joined(`lasting-${i}`)}`;
+      const socket = await EnginePeer.open(edge.url, { query });
+      socket.send('2probe');
+      assert.equal(await socket.next(), '3probe');
+      socket.send('5');
+      sockets.push(socket);
+    }
+    await until(takes, 'they are trusted');
+    for (const socket of sockets) socket.close();
+  });
 });
