@@ -17,6 +17,7 @@
 
 enum {
     WINDOW_EVENTS_MAX = 16384,
+    WINDOW_BYTES_MAX = 64 << 10, /* well below what an outbox holds */
     FEW_LEAVES = 32,
     BIG_ROOM = 1024, /* local members; flushing as many counts once more in the tick */
 };
@@ -293,7 +294,8 @@ static void push(struct fanout *fanout, struct leaf *leaf, const struct direct *
     }
     leaf_push(leaf, broadcast->number, broadcast->event, direct->marked);
     fanout->dirty += clean;
-    if ((broadcast->event->flags & EVENT_URGENT) || leaf->window->count >= WINDOW_EVENTS_MAX) {
+    bool full = leaf->window->count >= WINDOW_EVENTS_MAX || leaf->window->bytes >= WINDOW_BYTES_MAX;
+    if ((broadcast->event->flags & EVENT_URGENT) || full) {
         list_remove(&leaf->dirty_link);
         list_append(&fanout->due, &leaf->dirty_link);
     } else if (clean && is_dense(fanout, leaf)) {

@@ -88,6 +88,7 @@ void leaf_push(struct leaf *leaf, uint64_t number, struct event *event, struct e
         .event = event_ref(event),
         .marked = marked != NULL ? event_ref(marked) : NULL};
     window->has_volatile = window->has_volatile || (event->flags & EVENT_VOLATILE);
+    window->bytes += event->data.len;
 }
 
 /* Bring the items of `format` up to the window's last event. What cannot be encoded is an empty

@@ -39,6 +39,7 @@ struct window {
     uint32_t count;
     uint32_t cap;
     bool has_volatile;
+    size_t bytes; /* of the events, before they are encoded */
     struct builder items[WIRE_FORMAT_COUNT];
     uint32_t encoded[WIRE_FORMAT_COUNT]; /* how many events are in `items` */
 };

@@ -492,6 +492,27 @@ Test(fanout, window_is_one_message)
     tear_down(&world);
 }
 
+/* A window must fit into an outbox that has not been emptied yet: a large one does not wait. */
+Test(fanout, a_large_window_leaves_before_the_tick)
+{
+    static struct world world;
+    set_up(&world, 1, BATCHING_ALWAYS);
+    struct member *member = &world.members[0];
+    enter(&world, member);
+    turn(&world);
+    cr_assert(fanout_join(world.fanout, &member->client.socket, BYTES("red")));
+    turn(&world);
+    unsigned sent = 0;
+    for (; member->at == 0 && sent < 20000; sent++) {
+        send_to(&world, "red", 0);
+        expect(member, world.next_value, latest(&world), false);
+        turn(&world);
+    }
+    cr_assert_eq(member->at, sent, "all of the window at once");
+    cr_assert_gt(sent, 64 * 1024 / 400);
+    tear_down(&world);
+}
+
 /* Let the tick come, and count the member's events since `before`. */
 static unsigned events_after_tick(struct world *world, const struct member *member, unsigned before)
 {
