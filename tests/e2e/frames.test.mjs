@@ -48,7 +48,8 @@ async function run({ what, send, back = [], code, chop = 0, headers = [] }) {
     const expected = back.map(([opcode, payload]) => [opcode, Buffer.from(payload)]);
     const whole = expected.reduce((sum, [, payload]) => sum + payload.length, 0);
     if (code === undefined) {
-      await peer.until(() => peer.over || (peer.input.length >= whole && peer.frames().length >= expected.length), `${what}: everything`);
+      const isThere = () => peer.received >= whole && (peer.over || peer.frames().length >= expected.length);
+      await peer.until(() => peer.closed || peer.ended || isThere(), `${what}: everything`);
       peer.write(frame(CLOSE, closing(1000)));
     }
     const got = await peer.end(`${what}: the end`);

@@ -9,14 +9,16 @@ const bytesOf = (text) => (typeof text === 'string' ? Buffer.from(text, 'latin1'
 export class RawPeer {
   static async open({ host, port }, { allowHalfOpen = true } = {}) {
     const peer = new RawPeer();
-    peer.input = Buffer.alloc(0);
+    peer.parts = [];
+    peer.received = 0; // bytes
     peer.ended = false; // the hub said FIN
     peer.closed = false;
     peer.socket = connect({ host, port, allowHalfOpen });
     peer.socket.setNoDelay(true);
     peer.watchers = new Set();
     peer.socket.on('data', (bytes) => {
-      peer.input = Buffer.concat([peer.input, bytes]);
+      peer.parts.push(bytes);
+      peer.received += bytes.length;
       peer.changed();
     });
     peer.socket.on('end', () => {
@@ -34,6 +36,16 @@ export class RawPeer {
     peer.socket.once('connect', () => peer.changed());
     await peer.until(() => peer.closed || peer.socket.readyState === 'open', 'the TCP connection opens');
     return peer;
+  }
+
+  // All that was received; put together only when somebody looks.
+  get input() {
+    if (this.parts.length !== 1) this.parts = [Buffer.concat(this.parts)];
+    return this.parts[0];
+  }
+
+  set input(rest) {
+    this.parts = [rest];
   }
 
   changed() {
