@@ -236,7 +236,9 @@ static void expel_kept(struct fanout *fanout, const struct adapter_request *requ
             continue;
         }
         while (adapter_names_next(&rooms, &room)) {
-            recovery_expel_one(kept, room);
+            if (room.len > 0) { /* which would give it up */
+                recovery_expel_one(kept, room);
+            }
         }
     }
 }

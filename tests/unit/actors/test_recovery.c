@@ -12,6 +12,7 @@
 #include "actors/positions.h"
 #include "actors/recovery_state.h"
 #include "actors/user.h"
+#include "codec/adapter_request.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
@@ -377,6 +378,34 @@ Test(recovery, a_clean_end_and_a_stranger)
     client_of(world)->socket.left = true;
     drop(world);
     cr_expect_null(claim(world), "it has left");
+    tear_down(world);
+    mem_free(world);
+}
+
+/* What another node asks for comes from the bus, whose bytes may be anything. */
+Test(recovery, a_room_without_a_name_is_no_room_to_be_sent_out_of)
+{
+    struct world *world = mem_alloc(sizeof(*world));
+    set_up(world, 1);
+    change_room(world, 0);
+    change_room(world, 1);
+    turn(world);
+    drop(world);
+    struct fanout_ask *msg = fanout_ask_new();
+    cr_assert_eq(
+        adapter_request_take(BYTES("{\"uid\":\"other\",\"type\":3,\"opts\":{\"rooms\":[],"
+                                   "\"except\":[]},\"rooms\":[\"\",\"red\",\"\"]}"),
+            &msg->request),
+        0);
+    msg_send(world->sched, world->fanout->actor.self, msg);
+    turn(world);
+    world->in[0] = false;
+    come_back(world);
+    broadcast(world, 0, 0);
+    broadcast(world, 1, 0);
+    turn(world);
+    cr_expect_eq(world->had_count, 1);
+    cr_expect_eq(world->had[0].value, world->next_value);
     tear_down(world);
     mem_free(world);
 }
