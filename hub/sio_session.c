@@ -95,7 +95,7 @@ static void decide(struct session *session, const struct sio_packet *packet, str
         }
         break;
     case APP_WAIT:
-        sio_wait_start(session, raw, verdict.fetch);
+        sio_wait_start(session, packet->nsp, raw, verdict.fetch);
         break;
     }
 }
@@ -103,7 +103,8 @@ static void decide(struct session *session, const struct sio_packet *packet, str
 static void on_connect(struct session *session, const struct sio_packet *packet, struct bytes raw)
 {
     const struct app *app = &session->home->config->app;
-    if (session_find_socket(session, packet->nsp)) {
+    bool waits = session->extra && sio_wait_has(session->extra, packet->nsp);
+    if (waits || session_find_socket(session, packet->nsp)) {
         session_end(session, CLOSE_PARSE);
     } else if (session->reason != 0) {
         refuse(session, packet->nsp, bytes_str(close_text(session->reason)),
@@ -317,8 +318,7 @@ static void dispatch(struct session *session, const struct sio_packet *packet, s
 static void take_text(struct session *session, struct bytes text)
 {
     struct sio_packet packet;
-    bool in_assembly = session->extra && session->extra->assembly.text;
-    if (in_assembly || sio_decode(text, &packet) != 0) {
+    if (sio_decode(text, &packet) != 0) {
         session_end(session, CLOSE_PARSE);
         return;
     }
@@ -355,6 +355,10 @@ void sio_session_text(struct session *session, struct bytes text)
         session_end(session, CLOSE_PARSE); /* the client has another parser */
         return;
     }
+    if (session->extra && session->extra->assembly.text) {
+        session_end(session, CLOSE_PARSE); /* an attachment was due */
+        return;
+    }
     take_text(session, text);
 }
 
@@ -373,6 +377,10 @@ void sio_session_arrived(struct session *session)
 
 void sio_session_waited(struct session *session, struct bytes raw)
 {
+    /* Attachments of another namespace may be due: it came before them. */
     session_extra(session)->waited = true;
     (session->home->config->msgpack_parser ? take_map : take_text)(session, raw);
+    if (session->extra) {
+        session->extra->waited = false;
+    }
 }

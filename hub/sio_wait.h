@@ -14,11 +14,16 @@ struct recovery_fetch;
 struct session;
 struct session_extra;
 
-/* Keep the packet `raw` until `fetch` is done; then it is presented again (sio_session_waited). */
-void sio_wait_start(struct session *session, struct bytes raw, struct recovery_fetch *fetch);
+/*
+ * Keep the packet `raw`, which asks for the namespace `nsp`, until `fetch` is done; then it is
+ * presented again (sio_session_waited).
+ */
+void sio_wait_start(
+    struct session *session, struct bytes nsp, struct bytes raw, struct recovery_fetch *fetch);
 
-/* Whether packets of the session wait. */
+/* Whether packets of the session wait; or one that asks for this namespace. */
 bool sio_wait_any(const struct session_extra *extra);
+bool sio_wait_has(const struct session_extra *extra, struct bytes nsp);
 
 /* Forget them. */
 void sio_wait_cancel(struct session_extra *extra);

@@ -392,10 +392,9 @@ Test(recovery, a_room_without_a_name_is_no_room_to_be_sent_out_of)
     turn(world);
     drop(world);
     struct fanout_ask *msg = fanout_ask_new();
-    cr_assert_eq(
-        adapter_request_take(BYTES("{\"uid\":\"other\",\"type\":3,\"opts\":{\"rooms\":[],"
-                                   "\"except\":[]},\"rooms\":[\"\",\"red\",\"\"]}"),
-            &msg->request),
+    cr_assert_eq(adapter_request_take(BYTES("{\"uid\":\"other\",\"type\":3,\"opts\":{\"rooms\":[],"
+                                            "\"except\":[]},\"rooms\":[\"\",\"red\",\"\"]}"),
+                     &msg->request),
         0);
     msg_send(world->sched, world->fanout->actor.self, msg);
     turn(world);

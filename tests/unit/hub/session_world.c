@@ -19,6 +19,7 @@ struct session_config world_config;
 struct socket *world_socket;
 bool world_kick_on_open;
 bool world_allow_origin;
+struct recovery_fetch world_fetch;
 
 static struct builder diary;
 static unsigned open_sockets;
@@ -53,6 +54,10 @@ static struct app_verdict on_connect(
         }
         if (has(given[i], "move") && sched_shard(shard->sched) != 1) {
             return (struct app_verdict){.kind = APP_MOVE, .shard = 1};
+        }
+        if (has(given[i], "wait") && !request->final) {
+            world_fetch = (struct recovery_fetch){0};
+            return (struct app_verdict){.kind = APP_WAIT, .fetch = &world_fetch};
         }
         if (has(given[i], "expires") && sched_shard(shard->sched) == 1) {
             return (struct app_verdict){.kind = APP_REFUSE, .message = "Invalid token"};

@@ -3,8 +3,8 @@
  * session_world - a session layer over tests/support/fake_hub.h and an application that keeps a
  * diary of what it was told.
  *
- * Tokens: "refuse" is refused, "move" wants shard 1, "forbidden" is refused with that code;
- * anything else, and none, is accepted.
+ * Tokens: "refuse" is refused, "move" wants shard 1, "forbidden" is refused with that code, "wait"
+ * waits until world_fetch is done; anything else, and none, is accepted.
  */
 #ifndef TESTS_UNIT_HUB_SESSION_WORLD_H
 #define TESTS_UNIT_HUB_SESSION_WORLD_H
@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "actors/close.h"
+#include "actors/recovery_bus.h"
 #include "hub/session_layer.h"
 #include "tests/support/fake_hub.h"
 
@@ -33,6 +34,7 @@ extern struct socket *world_socket;
 /* What the application does on its own. */
 extern bool world_kick_on_open; /* disconnects a socket inside `opened` */
 extern bool world_allow_origin;
+extern struct recovery_fetch world_fetch; /* what the last CONNECT waits for */
 
 /* Give the application an app_ops.lost. */
 void world_tell_lost(void);

@@ -82,6 +82,47 @@ Test(sio_session, several_namespaces_on_one_session)
     cr_assert_str_eq(world_diary(), "closed / transport\nclosed /custom transport\n");
 }
 
+Test(sio_session, a_connect_may_wait_once)
+{
+    unsigned peer = world_joined_peer();
+    fake_text(peer, "40/custom,{\"token\":\"wait\"}");
+    fake_text(peer, "40/third,");
+    cr_assert_str_eq(fake_sent(peer), "40/third,{\"sid\":\"" SID "\"}");
+    world_fetch.done(&world_fetch);
+    fake_pass(0);
+    cr_assert_str_eq(fake_sent(peer), "40/custom,{\"sid\":\"" SID "\"}");
+    world_assert_open(peer);
+}
+
+Test(sio_session, a_connect_that_waited_is_no_attachment_of_another_namespace)
+{
+    unsigned peer = world_joined_peer();
+    fake_text(peer, "40/custom,{\"token\":\"wait\"}");
+    fake_text(peer, "451-[\"a\",{\"_placeholder\":true,\"num\":0}]");
+    world_diary();
+    world_fetch.done(&world_fetch);
+    fake_pass(0);
+    world_assert_open(peer);
+    cr_assert_str_eq(fake_sent(peer), "40/custom,{\"sid\":\"" SID "\"}");
+    world_diary();
+    fake_message(peer, true, BYTES("xyz"));
+    cr_assert_str_eq(world_diary(), "event a data=[\"a\",{\"_placeholder\":true,\"num\":0}] "
+                                    "args={\"_placeholder\":true,\"num\":0} bin=xyz\n");
+}
+
+Test(sio_session, one_connect_of_a_namespace_waits_at_a_time)
+{
+    unsigned peer = world_peer();
+    fake_text(peer, "40{\"token\":\"wait\"}");
+    world_assert_open(peer);
+    fake_text(peer, "40{\"token\":\"wait\"}");
+    world_assert_closing(peer, CLOSE_PARSE);
+    cr_assert_not_null(world_fetch.done);
+    world_fetch.done(&world_fetch);
+    fake_pass(0);
+    cr_assert_str_eq(fake_sent(peer), "", "it has ended");
+}
+
 /* --- what ends the session ----------------------------------------------------------------- */
 
 Test(sio_session, violations_end_the_session)
