@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records are `<prefix>:session:<namespace>:<pid>`; a shard is told on `<prefix>:recovery:<home>`
+ * Records are `<prefix>:session:<namespace>:<owner>:<pid>`: who knows a pid, but is another user,
+ * has nothing to do with it. A shard is told on `<prefix>:recovery:<home>`
  * (its node and number), by the pid, a blank and the namespace, that a socket has gone elsewhere.
  *
  * Order of this file: life, being told, records, fetching.
@@ -130,11 +131,13 @@ static void on_message(void *context, struct bytes channel, struct bytes payload
 
 /* Records. */
 
-static struct bytes write_key(
-    const struct recovery_bus *bus, struct bytes nsp, struct bytes pid, struct builder *out)
+static struct bytes write_key(const struct recovery_bus *bus, struct bytes nsp, struct bytes owner,
+    struct bytes pid, struct builder *out)
 {
     begin_name(bus, "session", out);
     builder_add(out, nsp);
+    builder_byte(out, ':');
+    builder_add(out, owner);
     builder_byte(out, ':');
     builder_add(out, pid);
     return builder_bytes(out);
@@ -143,7 +146,7 @@ static struct bytes write_key(
 static struct bytes key_of(const struct recoverable *recoverable, struct builder *out)
 {
     const struct fanout *fanout = recoverable->recovery->fanout;
-    return write_key(fanout->shard->recovery_bus, fanout_nsp(fanout),
+    return write_key(fanout->shard->recovery_bus, fanout_nsp(fanout), buf_bytes(recoverable->owner),
         bytes_of(recoverable->pid, RECOVERY_PID_LEN), out);
 }
 
@@ -275,7 +278,8 @@ struct recovery_fetch *recovery_fetch_start(struct shard *shard, const struct re
     timer_init(&fetch->timer, on_timer);
     list_append(&bus->fetches, &fetch->link);
     struct builder key = {0};
-    const struct bytes argv[] = {BYTES("GETDEL"), write_key(bus, claim->nsp, claim->pid, &key)};
+    const struct bytes argv[] = {
+        BYTES("GETDEL"), write_key(bus, claim->nsp, buf_bytes(fetch->owner), claim->pid, &key)};
     shard->bus->ops->command(bus->sender, argv, ARRAY_LEN(argv), COMMAND_MS, on_record, fetch);
     builder_reset(&key);
     return &fetch->base;

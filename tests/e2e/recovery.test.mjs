@@ -414,11 +414,23 @@ describe('on several nodes', () => {
     assert.deepEqual(guest.got('n'), numbers(3));
   });
 
+  test('who has the pid of another user takes nothing from that one', async () => {
+    const guest = await connect('quin', hubs[0]);
+    const thief = await connect('theo', hubs[1]);
+    thief.socket._pid = guest.socket._pid;
+    assert.equal(await thief.drop('cut'), false);
+    await emit(hubs[1], 'still', 1, { users: ['quin'] });
+    await until(() => guest.got('still').length > 0, 'the line to its owner');
+    assert.equal(guest.welcomes.length, 1, 'its connection is left alone');
+    moveTo(guest, hubs[1]);
+    assert.equal(await guest.drop('cut'), true);
+  });
+
   test('who is sent away by a backend meanwhile is not recovered', async () => {
     const guest = await connect('rosa', hubs[0]);
     await guest.join('public:rosa');
     const bus = redis.client();
-    const record = () => bus.get(`peal:session:/:${guest.socket._pid}`);
+    const record = () => bus.get(`peal:session:/:rosa:${guest.socket._pid}`);
     const before = await hubs[0].metric('peal_sockets');
     assert.ok(await record());
     const recovered = await guest.drop('cut', async () => {
