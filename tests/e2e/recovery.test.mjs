@@ -494,4 +494,28 @@ describe('on several nodes', () => {
     await emit(hubs[0], 'n', 3, { rooms: ['public:paul'] });
     await until(() => guest.got('n').length === 4, 'the room is still its own');
   });
+
+  test('Redis goes away and comes back', async () => {
+    hubs[1] = await startHub(shared);
+    const guest = await connect('quin', hubs[0]);
+    const other = await connect('ruth', hubs[1]);
+    await guest.join('public:quin');
+    await redis.kill();
+    await emit(hubs[0], 'n', 0, { rooms: ['public:quin'] });
+    await until(() => guest.got('n').length === 1, 'events of the node go on');
+    assert.equal(await guest.drop('cut', () => emit(hubs[0], 'n', 1, { rooms: ['public:quin'] })), true);
+    await until(() => guest.got('n').length === 2, 'what was missed');
+    await redis.restart();
+    let probes = 0;
+    const crosses = async () => {
+      await emit(hubs[0], 'probe', probes++, { all: true });
+      return other.got('probe').length > 0;
+    };
+    await until(crosses, 'events come to the other node again', 60_000);
+    await emit(hubs[1], 'n', 2, { rooms: ['public:quin'] });
+    await until(() => guest.got('n').length === 3, 'and from there');
+    await until(() => guest.got('probe').length === probes, 'all probes');
+    assert.deepEqual(guest.got('n'), numbers(3));
+    assert.deepEqual(sorted(guest.got('probe')), numbers(probes), 'none twice');
+  });
 });
