@@ -33,6 +33,7 @@ struct fetch {
     struct buf *pid;
     struct buf *offset;
     struct buf *record; /* NULL before it is there */
+    bool follows; /* another one is after the same record */
     struct timer timer;
     uint64_t until_ms; /* the stream may take that long to come up with the client */
 };
@@ -90,8 +91,25 @@ static void free_fetch(struct fetch *fetch)
     mem_free(fetch);
 }
 
+static struct fetch *find_fetch(struct recovery_bus *bus, struct bytes pid, bool follows)
+{
+    list_for_each (link, &bus->fetches) {
+        struct fetch *fetch = container_of(link, struct fetch, link);
+        if (fetch->follows == follows && bytes_eq(buf_bytes(fetch->pid), pid)) {
+            return fetch;
+        }
+    }
+    return NULL;
+}
+
+/* Tell who waits: the last one first, who is the one that the client still has. */
 static void finish(struct fetch *fetch)
 {
+    struct fetch *follower;
+    while (!fetch->follows &&
+           (follower = find_fetch(fetch->bus, buf_bytes(fetch->pid), true)) != NULL) {
+        finish(follower);
+    }
     if (fetch->base.done != NULL) {
         fetch->base.done(&fetch->base);
     }
@@ -276,7 +294,11 @@ struct recovery_fetch *recovery_fetch_start(struct shard *shard, const struct re
     fetch->offset = copy(claim->offset);
     fetch->until_ms = sched_now(shard->sched) + PATIENCE_MS;
     timer_init(&fetch->timer, on_timer);
+    fetch->follows = find_fetch(bus, claim->pid, false) != NULL;
     list_append(&bus->fetches, &fetch->link);
+    if (fetch->follows) {
+        return &fetch->base;
+    }
     struct builder key = {0};
     const struct bytes argv[] = {
         BYTES("GETDEL"), write_key(bus, claim->nsp, buf_bytes(fetch->owner), claim->pid, &key)};

@@ -20,6 +20,7 @@ import { until } from './support/wait.mjs';
 const FULL = process.env.PEAL_FULL === '1';
 const DROPS = FULL ? 200 : 10;
 const CONFIG = `namespace "/" { recovery = on }
+                namespace "/feed" { recovery = on }
                 room_type "watched" { access = {"any"} presence = on max_members = 2 }
                 limits { joins_burst = 100000 messages_burst = 100000 }
                 auth { timeout = 60s }
@@ -440,6 +441,28 @@ describe('on several nodes', () => {
       await until(async () => !(await record()), 'it is given up');
     });
     assert.equal(recovered, false);
+  });
+
+  test('two namespaces of one connection', async () => {
+    const [guest, sender] = [await connect('tess', hubs[0]), await connect('ulf', hubs[0])];
+    const auth = (user) => ({ token: hubs[0].token(user) });
+    const feed = guest.socket.io.socket('/feed', { auth: auth('tess') });
+    const speaker = sender.socket.io.socket('/feed', { auth: auth('ulf') });
+    const ask = (socket, ...args) => socket.timeout(30_000).emitWithAck(...args);
+    for (const socket of [feed, speaker]) {
+      assert.equal((await ask(socket, 'join_room', 'public:feed')).ok, true);
+    }
+    const heard = [];
+    feed.on('new_message', ({ message }) => heard.push(message));
+    const recovered = await guest.drop('cut', async () => {
+      const message = { roomId: 'public:feed', message: 'meanwhile' };
+      assert.equal((await ask(speaker, 'send_message', message)).ok, true);
+      moveTo(guest, hubs[1]);
+    });
+    assert.equal(recovered, true);
+    await until(() => feed.connected && heard.length > 0, 'the other namespace');
+    assert.equal(feed.recovered, true);
+    assert.deepEqual(heard, ['meanwhile']);
   });
 
   test('stock servers hear it once, and are heard once', async () => {
