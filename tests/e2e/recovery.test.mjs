@@ -79,6 +79,7 @@ class Guest {
   }
 
   async leave() {
+    this.socket.io.reconnection(false);
     this.socket.close();
     await this.line.close();
   }
@@ -463,6 +464,7 @@ describe('on several nodes', () => {
     await until(() => feed.connected && heard.length > 0, 'the other namespace');
     assert.equal(feed.recovered, true);
     assert.deepEqual(heard, ['meanwhile']);
+    for (const socket of [feed, speaker]) socket.close();
   });
 
   test('stock servers hear it once, and are heard once', async () => {
