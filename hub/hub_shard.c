@@ -395,8 +395,7 @@ static void on_stopping(uv_timer_t *timer)
         redis_close(shard->shard.bus, NULL, NULL);
     }
     if (!shard->store_closing) {
-        shard->store_closing = true;
-        uv_timer_stop(timer);
+        shard->store_closing = true; /* the timer goes on: nothing else keeps the loop running */
         store_port_close(shard->shard.store, on_store_closed, shard);
     }
 }
