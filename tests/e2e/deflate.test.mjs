@@ -24,7 +24,7 @@ let address;
 const peers = new Set();
 
 before(async () => {
-  echo = await startEchoHub();
+  echo = await startEchoHub({ calm: true });
   const { hostname, port } = new URL(echo.url);
   address = { host: hostname, port: Number(port) };
 });

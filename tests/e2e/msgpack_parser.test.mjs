@@ -22,7 +22,7 @@ let echo;
 const peers = new Set();
 
 before(async () => {
-  echo = await startEchoHub();
+  echo = await startEchoHub({ calm: true });
 });
 
 after(async () => {
