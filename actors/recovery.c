@@ -434,7 +434,7 @@ bool recovery_keep(struct socket *socket, bool clean)
     if (found == NULL) {
         return false;
     }
-    if (clean || socket->user == NULL) {
+    if (clean) {
         recovery_bus_delete(found);
         forget(found);
         return false;
@@ -447,7 +447,9 @@ bool recovery_keep(struct socket *socket, bool clean)
     }
     found->socket = NULL;
     found->user = socket->user;
-    list_append(&user_rare(socket->user)->kept, &found->user_link);
+    if (found->user != NULL) { /* an application may have no users */
+        list_append(&user_rare(found->user)->kept, &found->user_link);
+    }
     recovery_wait(found, config_of(found->recovery)->recovery.age_ms);
     return true;
 }
@@ -458,7 +460,7 @@ bool recovery_keep(struct socket *socket, bool clean)
 static bool end_socket(struct recoverable *recoverable)
 {
     struct socket *socket = recoverable->socket;
-    if (socket->left || socket->user == NULL) {
+    if (socket->left) {
         return false;
     }
     socket->ops->disconnect(socket, CLOSE_TRANSPORT);

@@ -228,6 +228,7 @@ static void on_opened(void *context, struct socket *socket)
         shard->next_expiry = 0; /* look again at the next second */
     }
     if (!count_socket(shard, socket) || user_attach(socket->shard, socket) != 0) {
+        socket->left = true; /* it never was anybody's: not to be recovered */
         socket->ops->disconnect(socket, CLOSE_TOO_MANY);
         return;
     }

@@ -2,10 +2,11 @@
 /*
  * echo_hub - the session layer with another application on top: what conformance suites talk to.
  *
- *     echo-hub --port N [--calm]
+ *     echo-hub --port N [--calm] [--recovery]
  *
  * Port 0: a free one; the line "public=127.0.0.1:N" tells which. Deadlines are as short as the
  * suites want them; `--calm` makes them those of the stock server, for clients that may be slow.
+ * With `--recovery` clients that drop are continued, in both namespaces.
  *
  * Socket.IO on /socket.io/ as the suites want it (socketio-wire.md 7): namespaces / and /custom;
  * on connection `auth` with the auth object; `message` comes back as `message-back`,
@@ -26,6 +27,7 @@
 
 #include "actors/fanout.h"
 #include "actors/identity.h"
+#include "actors/recovery.h"
 #include "actors/shard.h"
 #include "actors/socket.h"
 #include "codec/base/mem.h"
@@ -51,15 +53,49 @@ enum {
     ECHO_WAITING_BYTES = 1 << 20, /* of answers, before a peer of /echo is not read */
     OUTBOX_BYTES = 64 << 20,
     MAX_PAYLOAD = 1000000,
+    RECOVERY_MS = 120000,
+    AUTH_TEXT_MAX = 128, /* of pid and offset */
 };
 
 static struct listener *listener;
 static uint16_t port;
+static bool recovery; /* --recovery */
 
 /* --- the Socket.IO application ------------------------------------------------------------- */
 
 /* The auth object of the CONNECT under way: `connect` and `opened` follow one another. */
 static struct builder auth;
+
+/* A text of the auth object; empty when it has none of this name. */
+static struct bytes auth_text(struct bytes object, const char *name, char *at)
+{
+    struct bytes value;
+    struct bytes text;
+    if (object.len == 0 || json_scan_get(object, name, &value) != 0 ||
+        json_scan_string(value, at, AUTH_TEXT_MAX, &text) != 0) {
+        return bytes_of(NULL, 0);
+    }
+    return text;
+}
+
+/* The socket that the client had before, if it can be continued. */
+static struct recoverable *claim(
+    struct shard *shard, const struct app_connect *request, const struct identity *identity)
+{
+    char pid[AUTH_TEXT_MAX];
+    char offset[AUTH_TEXT_MAX];
+    return recovery_claim(shard, &(struct recovery_claim){
+                                     .nsp = request->nsp,
+                                     .identity = identity,
+                                     .pid = auth_text(request->auth, "pid", pid),
+                                     .offset = auth_text(request->auth, "offset", offset),
+                                 });
+}
+
+static bool recovers(void *context, struct bytes nsp)
+{
+    return recovery;
+}
 
 static struct app_verdict on_connect(
     void *app, struct shard *shard, const struct app_connect *request)
@@ -68,7 +104,9 @@ static struct app_verdict on_connect(
     builder_add(&auth, request->auth.len > 0 ? request->auth : BYTES("{}"));
     struct claims *claims = claims_new(&(struct claims_fields){.user = BYTES("echo")});
     CHECK(claims);
-    return (struct app_verdict){.kind = APP_ACCEPT, .identity = identity_new(claims, false)};
+    struct identity *identity = identity_new(claims, false);
+    return (struct app_verdict){
+        .kind = APP_ACCEPT, .identity = identity, .claimed = claim(shard, request, identity)};
 }
 
 /* Emit `name` with arguments as JSON text `a,b`, and what its placeholders stand for. */
@@ -401,23 +439,36 @@ static void block_signals(sigset_t *ret_ending)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static bool parse_arguments(int argc, char **argv)
+static void be_calm(void)
 {
-    uint64_t number;
-    bool calm = argc == 4 && strcmp(argv[3], "--calm") == 0;
-    if ((argc != 3 && !calm) || strcmp(argv[1], "--port") != 0 ||
-        bytes_to_u64(bytes_str(argv[2]), UINT16_MAX, &number) != 0) {
-        fprintf(stderr, "usage: echo-hub --port N [--calm]\n");
-        return false;
-    }
-    port = (uint16_t)number;
-    for (size_t i = 0; calm && i < ARRAY_LEN(engines); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++) {
         engines[i].config.ping_interval_ms = 25000;
         engines[i].config.ping_timeout_ms = 20000;
         engines[i].config.upgrade_timeout_ms = 10000;
         engines[i].config.connect_timeout_ms = 45000;
         engines[i].config.attachments_timeout_ms = 45000;
     }
+}
+
+static bool parse_arguments(int argc, char **argv)
+{
+    uint64_t number;
+    bool right = argc >= 3 && strcmp(argv[1], "--port") == 0 &&
+                 bytes_to_u64(bytes_str(argv[2]), UINT16_MAX, &number) == 0;
+    for (int i = 3; right && i < argc; i++) {
+        if (strcmp(argv[i], "--calm") == 0) {
+            be_calm();
+        } else if (strcmp(argv[i], "--recovery") == 0) {
+            recovery = true;
+        } else {
+            right = false;
+        }
+    }
+    if (!right) {
+        fprintf(stderr, "usage: echo-hub --port N [--calm] [--recovery]\n");
+        return false;
+    }
+    port = (uint16_t)number;
     return true;
 }
 
@@ -428,7 +479,13 @@ int main(int argc, char **argv)
         .tick_ms = 100,
         .flushes_per_tick = 8,
         .outbox_bytes = OUTBOX_BYTES,
-        .stall_ms = 30000};
+        .stall_ms = 30000,
+        .recovery = {.age_ms = RECOVERY_MS,
+            .replay_ms = RECOVERY_MS,
+            .bytes = OUTBOX_BYTES,
+            .events = 100000,
+            .sessions = 1000},
+        .recovers = recovers};
     if (!parse_arguments(argc, argv)) {
         return 2;
     }

@@ -9,9 +9,11 @@ const beside = join(dirname(PROGRAM), 'tests/conformance/echo-hub');
 const built = fileURLToPath(new URL('../../../build/tests/conformance/echo-hub', import.meta.url));
 const ECHO_HUB = process.env.ECHO_HUB || (process.env.PEAL_BIN ? beside : built);
 
-// Resolves with the running server, its `url` set. `calm`: with the deadlines of the stock server.
-export async function startEchoHub({ calm = false } = {}) {
-  const server = new Server('echo-hub', ECHO_HUB, ['--port', '0', ...(calm ? ['--calm'] : [])]);
+// Resolves with the running server, its `url` set. `calm`: with the deadlines of the stock server;
+// `recovery`: clients that drop are continued.
+export async function startEchoHub({ calm = false, recovery = false } = {}) {
+  const flags = [calm && '--calm', recovery && '--recovery'].filter(Boolean);
+  const server = new Server('echo-hub', ECHO_HUB, ['--port', '0', ...flags]);
   await server.ready(() => findAddress(server.output, 'public'));
   server.url = `http://127.0.0.1:${findAddress(server.output, 'public').port}`;
   return server;
