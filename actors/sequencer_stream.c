@@ -21,6 +21,7 @@ enum {
     TRIM_EVERY = 256,
     RELIEF_MS = 1,
     ATTACH_MS = 5,
+    LEAST = 65536, /* entries: what is added at once must not be dropped before it is read */
     NAME_LEN = 16
 };
 
@@ -284,6 +285,24 @@ static void on_up(void *context)
 
 /* Reading. */
 
+/* What was posted before `serial`, which has come back, will not: it was dropped before that. */
+static void deliver_overtaken(struct sequencer_stream *stream, uint64_t serial)
+{
+    list_for_each_safe (link, following, &stream->posted) {
+        struct posted *posted = container_of(link, struct posted, link);
+        if (posted->serial >= serial) {
+            return;
+        }
+        if (posted->broadcast != NULL) {
+            sequencer_deliver(stream->sequencer, posted->broadcast, false);
+            posted->broadcast = NULL;
+        }
+        if (posted->answered) {
+            free_posted(posted);
+        }
+    }
+}
+
 /* Our own entry: the broadcast as it was posted; NULL: it was delivered already. */
 static struct broadcast *take_posted(struct sequencer_stream *stream, struct bytes serial_text)
 {
@@ -292,6 +311,7 @@ static struct broadcast *take_posted(struct sequencer_stream *stream, struct byt
     if (bytes_to_u64(serial_text, UINT64_MAX, &serial) != 0) {
         return NULL;
     }
+    deliver_overtaken(stream, serial);
     list_for_each (link, &stream->posted) {
         struct posted *posted = container_of(link, struct posted, link);
         if (posted->serial == serial) {
@@ -415,7 +435,7 @@ static void add(struct sequencer_stream *stream, struct bytes payload, struct po
     struct builder serial = {0};
     struct builder most = {0};
     builder_u64(&serial, posted->serial);
-    builder_u64(&most, config->recovery.events);
+    builder_u64(&most, config->recovery.events > LEAST ? config->recovery.events : LEAST);
     const struct bytes argv[] = {BYTES("XADD"), buf_bytes(stream->key), BYTES("MAXLEN"), BYTES("~"),
         builder_bytes(&most), BYTES("*"), BYTES("origin"), bytes_of(stream->origin, NAME_LEN),
         BYTES("serial"), builder_bytes(&serial), BYTES("message"), payload};

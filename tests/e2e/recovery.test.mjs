@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { createServer } from 'node:http';
+import { connect as tcpConnect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { createAdapter } from '@socket.io/redis-adapter';
@@ -465,6 +466,32 @@ describe('on several nodes', () => {
     assert.equal(feed.recovered, true);
     assert.deepEqual(heard, ['meanwhile']);
     for (const socket of [feed, speaker]) socket.close();
+  });
+
+  test('a burst of more events than are kept comes to who is there', async () => {
+    const small = await startHub({ ...shared, config: `${CONFIG}recovery { events = 16 }` });
+    const room = 'public:burst';
+    const count = 4000;
+    const near = await connect('umar', small);
+    const far = await connect('vera', hubs[1]);
+    for (const guest of [near, far]) await guest.join(room);
+    const posts = Array.from({ length: count }, (_, n) => {
+      const body = JSON.stringify({ event: 'n', args: [n], to: { rooms: [room] } });
+      return (
+        `POST /api/v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${shared.apiKey}\r\n` +
+        `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+      );
+    });
+    const line = tcpConnect(small.address);
+    line.resume();
+    line.write(posts.join(''));
+    for (const guest of [near, far]) {
+      await until(() => guest.got('n').length >= count, 'all of them', 60_000);
+      assert.deepEqual(guest.got('n'), numbers(count));
+    }
+    line.destroy();
+    await near.leave();
+    await small.stop();
   });
 
   test('stock servers hear it once, and are heard once', async () => {
