@@ -564,8 +564,13 @@ describe('on several nodes', () => {
       return other.got('probe').length > 0;
     };
     await until(crosses, 'events come to the other node again', 60_000);
+    const crossesBack = async () => {
+      await emit(hubs[1], 'back', 0, { users: ['quin'] });
+      return guest.got('back').length > 0;
+    };
+    await until(crossesBack, 'and from there', 60_000);
     await emit(hubs[1], 'n', 2, { rooms: ['public:quin'] });
-    await until(() => guest.got('n').length === 3, 'and from there');
+    await until(() => guest.got('n').length === 3, 'every one');
     await until(() => guest.got('probe').length === probes, 'all probes');
     assert.deepEqual(guest.got('n'), numbers(3));
     assert.deepEqual(sorted(guest.got('probe')), numbers(probes), 'none twice');
