@@ -511,6 +511,13 @@ static bool was_elsewhere(const struct recoverable *recoverable, const struct re
            stream_id_cmp(offset.at.stream, recoverable->had.stream) > 0;
 }
 
+/* Bytes of what a client may have missed: the answer to its CONNECT has to fit behind. */
+static size_t most_missed(const struct recovery *recovery)
+{
+    uint32_t cap = config_of(recovery)->outbox_bytes;
+    return cap - cap / 8;
+}
+
 /* Whether the socket can go on exactly where the client stands. */
 static bool is_exact(struct recoverable *recoverable, const struct recovery_claim *claim)
 {
@@ -529,7 +536,7 @@ static bool is_exact(struct recoverable *recoverable, const struct recovery_clai
     return recoverable->due_ms > now_of(recovery) &&
            recoverable->floor.number <= recoverable->after &&
            has_rights(recoverable, claim->identity) &&
-           replay_is_whole(recovery->replay, &reader, config_of(recovery)->outbox_bytes);
+           replay_is_whole(recovery->replay, &reader, most_missed(recovery));
 }
 
 struct recoverable *recovery_claim(struct shard *shard, const struct recovery_claim *claim)

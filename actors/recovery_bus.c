@@ -91,11 +91,14 @@ static void free_fetch(struct fetch *fetch)
     mem_free(fetch);
 }
 
-static struct fetch *find_fetch(struct recovery_bus *bus, struct bytes pid, bool follows)
+/* One that is after the same record as `like`: of the same namespace, user and pid. */
+static struct fetch *find_fetch(const struct fetch *like, bool follows)
 {
-    list_for_each (link, &bus->fetches) {
+    list_for_each (link, &like->bus->fetches) {
         struct fetch *fetch = container_of(link, struct fetch, link);
-        if (fetch->follows == follows && bytes_eq(buf_bytes(fetch->pid), pid)) {
+        if (fetch->follows == follows && fetch->recovery == like->recovery &&
+            bytes_eq(buf_bytes(fetch->pid), buf_bytes(like->pid)) &&
+            bytes_eq(buf_bytes(fetch->owner), buf_bytes(like->owner))) {
             return fetch;
         }
     }
@@ -106,8 +109,7 @@ static struct fetch *find_fetch(struct recovery_bus *bus, struct bytes pid, bool
 static void finish(struct fetch *fetch)
 {
     struct fetch *follower;
-    while (!fetch->follows &&
-           (follower = find_fetch(fetch->bus, buf_bytes(fetch->pid), true)) != NULL) {
+    while (!fetch->follows && (follower = find_fetch(fetch, true)) != NULL) {
         finish(follower);
     }
     if (fetch->base.done != NULL) {
@@ -294,7 +296,7 @@ struct recovery_fetch *recovery_fetch_start(struct shard *shard, const struct re
     fetch->offset = copy(claim->offset);
     fetch->until_ms = sched_now(shard->sched) + PATIENCE_MS;
     timer_init(&fetch->timer, on_timer);
-    fetch->follows = find_fetch(bus, claim->pid, false) != NULL;
+    fetch->follows = find_fetch(fetch, false) != NULL;
     list_append(&bus->fetches, &fetch->link);
     if (fetch->follows) {
         return &fetch->base;

@@ -51,10 +51,14 @@ static void accept(struct session *session, struct bytes nsp, const struct app_v
         return;
     }
     struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
-    (void)session_send_made(session, sio_writer_connect(session, nsp, sid, socket_pid(socket)));
+    bool told =
+        session_send_made(session, sio_writer_connect(session, nsp, sid, socket_pid(socket)));
     session_arm(session);
     const struct app *app = &session->home->config->app;
     app->ops->opened(app->context, socket);
+    if (!told) { /* behind what another namespace has waiting: the client begins again */
+        session_end(session, CLOSE_SLOW);
+    }
 }
 
 /* Take the CONNECT packet along to the user's shard, as it came. */

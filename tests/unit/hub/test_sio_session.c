@@ -388,7 +388,8 @@ Test(sio_session, may_be_sent_away_while_it_is_being_opened)
     world_assert_open(peer);
 }
 
-Test(sio_session, who_cannot_be_told_is_ended)
+/* A peer that takes nothing, until its outbox is full. */
+static unsigned full_peer(void)
 {
     unsigned peer = world_joined_peer();
     fake_stall(peer, true);
@@ -402,8 +403,25 @@ Test(sio_session, who_cannot_be_told_is_ended)
     while (session_ask(world_socket, BYTES("q"), builder_bytes(&text), &id) == 0) {
     }
     builder_reset(&text);
+    return peer;
+}
+
+Test(sio_session, who_cannot_be_told_is_ended)
+{
+    unsigned peer = full_peer();
     world_socket->ops->disconnect(world_socket, CLOSE_FORBIDDEN);
     fake_pass(0);
     world_assert_closing(peer, CLOSE_FORBIDDEN);
     cr_assert_str_eq(world_diary(), "closed / forbidden\n");
+}
+
+Test(sio_session, who_cannot_be_welcomed_begins_again)
+{
+    unsigned peer = full_peer();
+    world_diary();
+    fake_text(peer, "40/custom,");
+    fake_pass(0);
+    world_assert_closing(peer, CLOSE_SLOW);
+    const char *diary = world_diary();
+    cr_assert_not_null(strstr(diary, "closed / slow\nclosed /custom slow\n"), "%s", diary);
 }
