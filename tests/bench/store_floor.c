@@ -111,6 +111,7 @@ static void on_done(struct store_request *base)
 {
     struct request *request = container_of(base, struct request, put.base);
     bench.under_way--;
+    store_request_finish(base);
     if (base->status != 0) {
         bench.failed = true;
     } else if (clock_mono_ns() < bench.until_ns) {
