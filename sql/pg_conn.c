@@ -328,6 +328,7 @@ void pg_conn_commit(struct pg_conn *conn, struct pg_flight *flight)
     /* Without its Sync a flight that was sent in part cannot commit. */
     if (conn->reopen || PQpipelineSync(conn->pg) != 1 || !flush(conn)) {
         conn->reopen = true;
+        pg_watch_stop(conn->watch); /* libpq may have closed the socket */
         pg_watch_timer(conn->watch, 0);
     }
 }

@@ -61,14 +61,6 @@ static void on_timer_closed(uv_handle_t *handle)
     drop_handle(handle->data);
 }
 
-static void close_poll(struct pg_watch *watch)
-{
-    if (watch->poll) {
-        uv_close((uv_handle_t *)&watch->poll->handle, on_poll_closed);
-        watch->poll = NULL;
-    }
-}
-
 static void on_poll(uv_poll_t *handle, int status, int events)
 {
     struct poll *poll = handle->data;
@@ -93,22 +85,25 @@ static int open_poll(struct pg_watch *watch, int fd)
 int pg_watch_start(struct pg_watch *watch, int fd, bool readable, bool writable)
 {
     if (watch->poll && watch->poll->fd != fd) {
-        close_poll(watch);
+        return STATUS_IO; /* the socket was replaced without a stop */
     }
-    if (!watch->poll) {
-        int status = open_poll(watch, fd);
-        if (status < 0) {
-            return status;
-        }
+    int status = watch->poll ? 0 : open_poll(watch, fd);
+    if (status < 0) {
+        return status;
     }
     int events = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
     return uv_poll_start(&watch->poll->handle, events, on_poll) == 0 ? 0 : STATUS_IO;
 }
 
+/*
+ * The handle goes while the number is still this socket's: one kept for later takes the number out
+ * of the loop's epoll set when it is stopped again or closed, and by then it may be another's.
+ */
 void pg_watch_stop(struct pg_watch *watch)
 {
     if (watch->poll) {
-        (void)uv_poll_stop(&watch->poll->handle);
+        uv_close((uv_handle_t *)&watch->poll->handle, on_poll_closed);
+        watch->poll = NULL;
     }
 }
 
@@ -131,6 +126,6 @@ void pg_watch_timer(struct pg_watch *watch, uint64_t ms)
 void pg_watch_close(struct pg_watch *watch)
 {
     watch->closing = true;
-    close_poll(watch);
+    pg_watch_stop(watch);
     uv_close((uv_handle_t *)&watch->timer, on_timer_closed);
 }

@@ -28,10 +28,13 @@ struct pg_watch_events {
 MUST_CHECK struct pg_watch *pg_watch_create(
     struct uv_loop_s *loop, const struct pg_watch_events *events, void *context);
 
-/* Watch `fd` to be readable, writable or both, in place of what was watched. */
+/*
+ * Watch `fd` to be readable, writable or both. Another socket than the one that is watched: only
+ * after a stop. STATUS_IO: it cannot be watched.
+ */
 MUST_CHECK int pg_watch_start(struct pg_watch *watch, int fd, bool readable, bool writable);
 
-/* Watch no socket. */
+/* Watch no socket. Call it before the socket is closed: its number may be another's at once. */
 void pg_watch_stop(struct pg_watch *watch);
 
 /* Call on_timer once in `ms` milliseconds, in place of an earlier request; UINT64_MAX: never. */
