@@ -16,6 +16,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "hub/config_draft.h"
+#include "hub/file.h"
 
 /* libconfuse hands its callbacks no context; set for the time of one call, on the main thread. */
 static struct reading {
@@ -291,20 +292,13 @@ static void blank_comments(struct bytes text)
 /* Append the whole file at `path` and the mark to `text`. */
 static int read_text(const char *path, struct builder *text, struct config_error *error)
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
+    int status = file_read(path, text);
+    if (status == STATUS_NOT_FOUND || status == STATUS_IO) {
         return config_draft_refuse(error, "%s: %s", path, strerror(errno));
     }
-    char part[4096];
-    size_t len;
-    while ((len = fread(part, 1, sizeof(part), file)) > 0) {
-        builder_add(text, bytes_of(part, len));
-    }
-    bool failed = ferror(file) != 0;
-    fclose(file);
     builder_printf(text, "\n%s = on\n", end_mark);
-    if (failed || builder_failed(text)) {
-        return config_draft_refuse(error, "%s: cannot be read, or is too large", path);
+    if (builder_failed(text)) {
+        return config_draft_refuse(error, "%s: larger than 1 MiB", path);
     }
     return 0;
 }

@@ -17,6 +17,7 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "hub/bundles.h"
 #include "hub/config.h"
 #include "hub/dev.h"
 #include "hub/hub_settings.h"
@@ -154,11 +155,28 @@ static int claim_bus(struct hub *hub)
     return 0;
 }
 
+static int load_bundles(struct hub *hub)
+{
+    struct builder error = {0};
+    if (hub->config->engine_bundles[0] == '\0') {
+        return 0;
+    }
+    int status = bundles_load(hub->config->engine_bundles, &error, &hub->bundles);
+    if (status != 0) {
+        return fail_built(status, &error);
+    }
+    builder_reset(&error);
+    return 0;
+}
+
 static int build(struct hub *hub)
 {
     int status = check_dev(hub->config);
     if (status == 0) {
         status = make_settings(hub);
+    }
+    if (status == 0) {
+        status = load_bundles(hub);
     }
     if (status == 0) {
         status = check_bus(hub);
@@ -269,6 +287,7 @@ void hub_stop(struct hub *hub)
         store_close(hub->store);
     }
     hub_settings_unref(hub->settings);
+    bundles_destroy(hub->bundles);
     tenant_counts_destroy(hub->tenants);
     node_lease_destroy(hub->lease);
     mem_free(hub->dev_secret);

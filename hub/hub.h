@@ -19,6 +19,7 @@
 #include "hub/memory.h"
 #include "hub/node_counts.h"
 
+struct bundles;
 struct bus;
 struct cluster_server;
 struct config;
@@ -77,6 +78,7 @@ struct hub {
     struct actor_system *system;
     struct store *store;
     struct session_layer *sessions;
+    struct bundles *bundles; /* NULL without engine.bundles */
     struct tenant_counts *tenants;
     struct node_lease *lease; /* NULL without Redis */
     uint64_t connections_max; /* that the open-file limit allows */

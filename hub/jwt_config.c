@@ -2,12 +2,12 @@
 #include "hub/jwt_config.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "codec/base/buf.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "hub/config.h"
+#include "hub/file.h"
 #include "hub/jwt.h"
 
 enum { KEY_FILE_MAX = 1 << 20, BUILT_IN_KEYS = 2 };
@@ -20,27 +20,15 @@ struct jwt_keys {
     size_t max;
 };
 
-static int read_file(const char *path, struct builder *content, struct builder *error)
+static int read_key_file(const char *path, struct builder *content, struct builder *error)
 {
-    FILE *file = fopen(path, "rb");
-    if (file == NULL) {
-        builder_printf(error, "cannot read the key file %s: %s", path, strerror(errno));
-        return STATUS_NOT_FOUND;
-    }
     content->max = KEY_FILE_MAX;
-    size_t n = 1;
-    while (n > 0) {
-        char *at = builder_reserve(content, 4096);
-        n = at != NULL ? fread(at, 1, 4096, file) : 0;
-        builder_commit(content, n);
+    int status = file_read(path, content);
+    if (status != 0) {
+        const char *reason = status == STATUS_TOO_LARGE ? "larger than 1 MiB" : strerror(errno);
+        builder_printf(error, "cannot read the key file %s: %s", path, reason);
     }
-    bool failed = ferror(file) != 0 || builder_failed(content);
-    fclose(file);
-    if (failed) {
-        builder_printf(error, "cannot read the key file %s: too large or unreadable", path);
-        return STATUS_IO;
-    }
-    return 0;
+    return status;
 }
 
 static enum jwt_alg algorithm_of(int choice)
@@ -86,7 +74,7 @@ int jwt_key_from_config(const struct config_jwt_key *key, struct builder *file,
         .issuer = bytes_str(key->issuer),
     };
     if (key->file[0] != '\0') {
-        int status = read_file(key->file, file, error);
+        int status = read_key_file(key->file, file, error);
         if (status != 0) {
             return status;
         }

@@ -2,6 +2,7 @@
 #include "hub/pages.h"
 
 #include "codec/base/buf.h"
+#include "hub/etag.h"
 
 static const char fixed_headers[] =
     "Cache-Control: no-cache\r\n"
@@ -21,32 +22,6 @@ const struct page *pages_find(struct bytes path)
     return NULL;
 }
 
-bool pages_is_known(struct bytes header, const char *etag)
-{
-    struct bytes element;
-    while (http1_list_next(&header, &element)) {
-        if (bytes_starts(element, BYTES("W/"))) {
-            element = bytes_skip(element, 2);
-        }
-        if (bytes_eq_str(element, etag) || bytes_eq(element, BYTES("*"))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool has_page(const struct http_request *request, const struct page *page)
-{
-    size_t cursor = 0;
-    struct bytes value;
-    while (http1_header_next(request->head, "if-none-match", &cursor, &value)) {
-        if (pages_is_known(value, page->etag)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void pages_handle(struct http_request *request, void *context)
 {
     (void)context;
@@ -58,7 +33,7 @@ void pages_handle(struct http_request *request, void *context)
     struct builder headers = {0};
     builder_printf(&headers, "ETag: %s\r\n", page->etag);
     builder_str(&headers, fixed_headers);
-    if (has_page(request, page)) {
+    if (etag_is_known(request->head, page->etag)) {
         http_respond(request, 304, NULL, builder_bytes(&headers), bytes_of(NULL, 0));
     } else {
         http_respond(request, 200, page->content_type, builder_bytes(&headers), page->body);

@@ -26,9 +26,6 @@ extern const size_t page_count;
 /* The page at `path` (as received, without query), or NULL. Any thread; static storage. */
 const struct page *pages_find(struct bytes path);
 
-/* Whether `header`, the value of an If-None-Match, names `etag` or anything (RFC 9110 13.1.2). */
-bool pages_is_known(struct bytes header, const char *etag);
-
 /*
  * Answer GET and HEAD of a page: 200 with the content, 304 when the browser has it, 404. Nothing
  * but what comes from this server may run or load in the page (Content-Security-Policy).

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "hub/api.h"
+#include "hub/bundles.h"
 #include "hub/cluster_shard.h"
 #include "hub/config.h"
 #include "hub/dev.h"
@@ -19,14 +20,15 @@ static void on_plain(struct http_request *request, void *context)
     upgrade_plain(hub->sessions, request);
 }
 
-static const struct http_route session_routes[] = {
-    {.method = "*",
-        .path = "/socket.io/*",
-        .handler = cluster_shard_engine,
-        .waiting = cluster_shard_engine_waiting,
-        .refuse = cluster_shard_engine_refuse},
-    {.method = "GET", .path = "/ws", .handler = on_plain},
+static const struct http_route engine_route = {
+    .method = "*",
+    .path = "/socket.io/*",
+    .handler = cluster_shard_engine,
+    .waiting = cluster_shard_engine_waiting,
+    .refuse = cluster_shard_engine_refuse,
 };
+
+static const struct http_route plain_route = {.method = "GET", .path = "/ws", .handler = on_plain};
 
 static void on_passed_waiting(struct http_request *request, void *context)
 {
@@ -60,8 +62,13 @@ const struct http_route *routes_public(const struct config *config)
 {
     static struct http_route rows[ROUTES_MAX];
     struct table table = {.rows = rows};
-    add(&table, session_routes, ARRAY_LEN(session_routes));
-    rows[0].max_body = (uint32_t)config->engine_max_payload;
+    if (config->engine_bundles[0] != '\0') {
+        add(&table, bundles_routes, bundles_route_count);
+    }
+    struct http_route engine = engine_route;
+    engine.max_body = (uint32_t)config->engine_max_payload;
+    add(&table, &engine, 1);
+    add(&table, &plain_route, 1);
     add(&table, api_routes, api_route_count);
     if (config->dev) {
         add(&table, dev_routes, dev_route_count);

@@ -175,6 +175,30 @@ test('two windows of one user agree, one of another sees nothing of it', async (
   for (const page of [first, second, bob]) await closePage(page);
 });
 
+// Not that it always does, which a busy machine decides: that it can, and how long it took.
+test('a posted notification is on the page within a second', async (t) => {
+  const page = await openAs('frank');
+  await page.evaluate(() => {
+    globalThis.seen = new Map();
+    const look = () => {
+      for (const { textContent } of document.querySelectorAll('[data-testid=item-title]')) {
+        if (!globalThis.seen.has(textContent)) globalThis.seen.set(textContent, Date.now());
+      }
+    };
+    new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+  });
+  let posts = 0;
+  const quick = await until(async () => {
+    const title = `Parcel ${++posts}`;
+    const from = Date.now();
+    await post('frank', { title });
+    const to = await until(() => page.evaluate((key) => globalThis.seen.get(key), title), title);
+    return to - from < 1000 && { ms: to - from };
+  }, 'a post is shown within a second');
+  t.diagnostic(`shown ${quick.ms} ms after the post was begun, post ${posts}`);
+  await closePage(page);
+});
+
 test('the form posts, to oneself and to others', async () => {
   const carol = await openAs('carol');
   const dave = await openAs('dave');
