@@ -22,10 +22,12 @@ enum {
     RELIEF_MS = 1,
     ATTACH_MS = 5,
     LEAST = 65536, /* entries: what is added at once must not be dropped before it is read */
+    READ_MAX = 500,
     NAME_LEN = 16
 };
 
 #define BLOCK_MS "2000"
+#define READ_MAX_TEXT "500"
 #define UID_MARK "peal/"
 
 /* A broadcast that was posted and has not come back. */
@@ -34,7 +36,8 @@ struct posted {
     struct sequencer_stream *stream;
     struct broadcast *broadcast; /* one reference; NULL: it was delivered without the stream */
     uint64_t serial;
-    bool answered; /* Redis has it */
+    bool answered; /* Redis has it, */
+    struct stream_id id; /* here */
 };
 
 struct sequencer_stream {
@@ -44,6 +47,7 @@ struct sequencer_stream {
     struct buf *uid; /* by which stock nodes hear of us */
     struct timer timer; /* while a line is under pressure */
     struct stream_id last; /* read */
+    struct stream_id before; /* `last` when the latest reading was asked for */
     struct stream_id tip; /* at the beginning: up to here events are past */
     bool begun; /* `last` is known */
     bool up; /* to be read */
@@ -72,12 +76,14 @@ static const struct bus_ops *ops_of(const struct sequencer_stream *stream)
 
 static void read_more(struct sequencer_stream *stream);
 
-static void ask_info(struct sequencer_stream *stream);
-
 static void on_timer(struct timer *timer)
 {
     struct sequencer_stream *stream = container_of(timer, struct sequencer_stream, timer);
-    (stream->begun ? read_more : ask_info)(stream);
+    if (stream->begun) {
+        read_more(stream);
+    } else {
+        on_up(stream);
+    }
 }
 
 static struct buf *join(const char *first, struct bytes second, struct bytes third)
@@ -212,12 +218,16 @@ static void begin(struct sequencer_stream *stream, const struct info *info)
     tell_from(stream, lost ? info->first : stream->last);
 }
 
-/* What was added and will not come back: it was dropped from the stream before it was read. */
-static void deliver_lost(struct sequencer_stream *stream)
+/*
+ * What was added and will not come back: it was dropped from the stream, which begins at `first`
+ * now, before it was read.
+ */
+static void deliver_lost(struct sequencer_stream *stream, struct stream_id first)
 {
     list_for_each_safe (link, following, &stream->posted) {
         struct posted *posted = container_of(link, struct posted, link);
-        if (posted->answered) {
+        bool passed = stream_id_cmp(posted->id, stream->last) <= 0;
+        if (posted->answered && (passed || stream_id_cmp(posted->id, first) < 0)) {
             sequencer_deliver(stream->sequencer, posted->broadcast, false);
             posted->broadcast = NULL;
             free_posted(posted);
@@ -234,8 +244,18 @@ static void go_on(struct sequencer_stream *stream, const struct info *info)
         stream->last = info->tip;
     }
     if (emptied || lost) {
-        deliver_lost(stream);
+        deliver_lost(stream, emptied ? (struct stream_id){.ms = UINT64_MAX} : info->first);
         tell_from(stream, emptied ? info->tip : info->first);
+    }
+}
+
+/* Behind: what was dropped before the latest reading may have been among what it was to bring. */
+static void catch_up(struct sequencer_stream *stream, const struct info *info)
+{
+    if (info->trimmed && stream_id_cmp(info->first, stream->before) > 0) {
+        bool ahead = stream_id_cmp(info->first, stream->last) > 0;
+        deliver_lost(stream, info->first);
+        tell_from(stream, ahead ? info->first : stream->last);
     }
 }
 
@@ -272,15 +292,15 @@ static void on_info(void *context, int status, const struct bus_reply *reply)
     read_more(stream);
 }
 
-static void ask_info(struct sequencer_stream *stream)
+static void ask_info(struct sequencer_stream *stream, bus_reply_fn fn)
 {
     const struct bytes argv[] = {BYTES("XINFO"), BYTES("STREAM"), buf_bytes(stream->key)};
-    ops_of(stream)->command(stream->reader, argv, ARRAY_LEN(argv), ADD_TIMEOUT_MS, on_info, stream);
+    ops_of(stream)->command(stream->reader, argv, ARRAY_LEN(argv), ADD_TIMEOUT_MS, fn, stream);
 }
 
 static void on_up(void *context)
 {
-    ask_info(context);
+    ask_info(context, on_info);
 }
 
 /* Reading. */
@@ -365,18 +385,39 @@ static void take_entry(struct sequencer_stream *stream, const struct bus_reply *
     }
 }
 
+static void on_behind(void *context, int status, const struct bus_reply *reply)
+{
+    struct sequencer_stream *stream = context;
+    struct info info;
+    stream->reading = false;
+    if (status != 0 || !stream->up) {
+        return;
+    }
+    if (read_info(reply, &info)) {
+        catch_up(stream, &info);
+    }
+    read_more(stream);
+}
+
 static void on_read(void *context, int status, const struct bus_reply *reply)
 {
     struct sequencer_stream *stream = context;
+    size_t count = 0;
     stream->reading = false;
     if (status != 0 || !stream->up) {
         return;
     }
     if (reply->type == BUS_ARRAY && reply->count > 0 && reply->items[0]->count > 1) {
         const struct bus_reply *entries = reply->items[0]->items[1];
-        for (size_t i = 0; i < entries->count; i++) {
+        count = entries->count;
+        for (size_t i = 0; i < count; i++) {
             take_entry(stream, entries->items[i]);
         }
+    }
+    if (count == READ_MAX) {
+        stream->reading = true;
+        ask_info(stream, on_behind);
+        return;
     }
     read_more(stream);
 }
@@ -403,10 +444,12 @@ static void read_more(struct sequencer_stream *stream)
         return;
     }
     stream->reading = true;
+    stream->before = stream->last;
     struct builder last = {0};
     stream_id_write(stream->last, &last);
-    const struct bytes argv[] = {BYTES("XREAD"), BYTES("COUNT"), BYTES("500"), BYTES("BLOCK"),
-        BYTES(BLOCK_MS), BYTES("STREAMS"), buf_bytes(stream->key), builder_bytes(&last)};
+    const struct bytes argv[] = {BYTES("XREAD"), BYTES("COUNT"), BYTES(READ_MAX_TEXT),
+        BYTES("BLOCK"), BYTES(BLOCK_MS), BYTES("STREAMS"), buf_bytes(stream->key),
+        builder_bytes(&last)};
     ops_of(stream)->command(
         stream->reader, argv, ARRAY_LEN(argv), BLOCK_TIMEOUT_MS, on_read, stream);
     builder_reset(&last);
@@ -418,9 +461,12 @@ static void read_more(struct sequencer_stream *stream)
 static void on_added(void *context, int status, const struct bus_reply *reply)
 {
     struct posted *posted = context;
-    posted->answered = status == 0 && reply->type == BUS_STRING;
-    if (posted->answered && posted->stream != NULL && posted->broadcast != NULL) {
-        return; /* it comes back */
+    posted->answered =
+        status == 0 && reply->type == BUS_STRING && stream_id_read(reply->text, &posted->id) == 0;
+    bool comes = posted->answered && posted->stream != NULL &&
+                 stream_id_cmp(posted->id, posted->stream->last) > 0;
+    if (comes && posted->broadcast != NULL) {
+        return;
     }
     if (posted->stream != NULL && posted->broadcast != NULL) {
         sequencer_deliver(posted->stream->sequencer, posted->broadcast, false);

@@ -520,6 +520,30 @@ describe('on several nodes', () => {
     await survive(4, async (i, n) => hubs[(i + Math.floor(n / 2)) % 2], () => hubs);
   });
 
+  test('a node that falls behind what the stream keeps does not claim to be exact', async () => {
+    const guest = await connect('sven', hubs[0]);
+    const watcher = await connect('tina', hubs[0]);
+    const admin = redis.client();
+    await emit(hubs[1], 'n', 0, { users: ['sven'] });
+    await until(() => guest.got('n').length === 1, 'an event');
+    const recovered = await guest.drop('cut', async () => {
+      hubs[0].pause();
+      try {
+        for (let n = 1; n <= 1200; n += 20) {
+          await Promise.all(numbers(20).map((i) => emit(hubs[1], 'n', n + i, { users: ['sven'] })));
+        }
+        await until(async () => (await admin.call('XLEN', 'peal:replay:/')) > 1200, 'all are added');
+        await admin.call('XTRIM', 'peal:replay:/', 'MAXLEN', '600');
+      } finally {
+        hubs[0].resume();
+      }
+      await emit(hubs[1], 'last', 0, { users: ['tina'] });
+      await until(() => watcher.got('last').length === 1, 'the node has read the rest');
+    });
+    assert.equal(recovered, false);
+    assert.equal(await guest.drop(), true);
+  });
+
   test('a node that is killed, and one that has just begun', async () => {
     const guest = await connect('paul', hubs[0]);
     await guest.join('public:paul');
