@@ -85,6 +85,7 @@ struct user_rare *user_rare(struct user *user)
         user->rare->user = user;
         list_init(&user->rare->joining);
         list_init(&user->rare->kept);
+        list_init(&user->rare->typing);
         timer_init(&user->rare->timer, on_timer);
     }
     return user->rare;
@@ -123,7 +124,7 @@ static void free_user(struct actor *actor)
     user_feed_stop(user);
     user_rooms_stop(user);
     recovery_user_gone(user);
-    if (user->rare != NULL) { /* both look into it */
+    if (user->rare != NULL) { /* all three look into it */
         timer_cancel(sched_timers(actor->sched), &user->rare->timer);
         mem_free(user->rare);
     }

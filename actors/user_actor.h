@@ -33,6 +33,12 @@ struct user_rare {
     struct rate_bucket buckets[BUCKET_COUNT];
     struct list joining; /* rooms asked that have not answered yet, in this order */
     struct list kept; /* recoverable.user_link: sockets that dropped and may come back */
+    struct list typing; /* rooms in which the user types */
+    uint32_t typing_count;
+    uint32_t nonce_count;
+    uint32_t nonce_cap;
+    struct nonce *nonces; /* of messages sent, oldest first */
+    struct user_held *held; /* announcements ahead of rev, by rev */
 };
 
 struct user {
@@ -44,8 +50,6 @@ struct user {
     uint64_t rev;
     uint64_t unread;
     uint64_t news; /* the highest rev heard of */
-    struct user_held *held; /* announcements ahead of rev, by rev */
-    struct user_chat *chat; /* what only those who send messages need; NULL before */
     struct user_rare *rare; /* NULL before user_rare */
     uint32_t joins; /* that rooms have not answered yet: the actor stays to undo them */
     uint16_t socket_count;

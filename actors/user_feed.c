@@ -74,9 +74,9 @@ static void free_held(struct user_held *held)
 
 void user_feed_stop(struct user *user)
 {
-    while (user->held != NULL) {
-        struct user_held *held = user->held;
-        user->held = held->next;
+    while (user->rare != NULL && user->rare->held != NULL) {
+        struct user_held *held = user->rare->held;
+        user->rare->held = held->next;
         free_held(held);
     }
 }
@@ -224,7 +224,7 @@ static void apply(struct user *user, struct announce *announce)
 /* Keep the next HELD_MAX revs only: what is farther ahead is read from the store in any case. */
 static void hold(struct user *user, uint64_t rev, struct buf *payload)
 {
-    struct user_held **at = &user->held;
+    struct user_held **at = &user_rare(user)->held;
     while (*at != NULL && (*at)->rev < rev) {
         at = &(*at)->next;
     }
@@ -241,10 +241,10 @@ static void hold(struct user *user, uint64_t rev, struct buf *payload)
 /* Apply what is next, forget what is old. What was held has been decoded before. */
 static void release(struct user *user)
 {
-    while (user->held != NULL && user->held->rev <= user->rev + 1) {
-        struct user_held *held = user->held;
+    struct user_held *held;
+    while (user->rare != NULL && (held = user->rare->held) != NULL && held->rev <= user->rev + 1) {
         struct announce announce;
-        user->held = held->next;
+        user->rare->held = held->next;
         if (held->rev == user->rev + 1 &&
             announce_decode(buf_bytes(held->payload), &announce) == 0) {
             apply(user, &announce);

@@ -27,7 +27,7 @@ enum { TYPING_MAX = 16, NONCES_MAX = 1024, TYPE_MAX = 64 };
 
 /* The user types in a room, until told otherwise or typing_ms have passed. */
 struct typing {
-    struct list link; /* user_chat.typing */
+    struct list link; /* user_rare.typing */
     struct timer timer;
     struct user *user;
     char sid[SOCKET_SID_LEN];
@@ -48,14 +48,6 @@ struct joining {
 struct nonce {
     uint64_t hash;
     uint64_t at_ms;
-};
-
-struct user_chat {
-    struct list typing;
-    uint32_t typing_count;
-    uint32_t nonce_count;
-    uint32_t nonce_cap;
-    struct nonce *nonces; /* oldest first */
 };
 
 /* Arguments. */
@@ -379,41 +371,32 @@ bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool
 
 /* Messages. */
 
-static struct user_chat *chat_of(struct user *user)
-{
-    if (user->chat == NULL) {
-        user->chat = mem_alloc(sizeof(*user->chat));
-        list_init(&user->chat->typing);
-    }
-    return user->chat;
-}
-
 /* Whether `nonce` (its JSON text) was used within nonce_ms; remembers it. */
 static bool is_repeat(struct user *user, struct bytes nonce)
 {
-    struct user_chat *chat = chat_of(user);
+    struct user_rare *rare = user_rare(user);
     uint64_t keep_ms = shard_of(&user->actor)->config->nonce_ms;
     uint64_t now = sched_now(user->actor.sched);
     uint64_t hash = hash_bytes(nonce);
     uint32_t old = 0;
-    while (old < chat->nonce_count &&
-           (chat->nonces[old].at_ms + keep_ms <= now || chat->nonce_count - old >= NONCES_MAX)) {
+    while (old < rare->nonce_count &&
+           (rare->nonces[old].at_ms + keep_ms <= now || rare->nonce_count - old >= NONCES_MAX)) {
         old++;
     }
-    chat->nonce_count -= old;
+    rare->nonce_count -= old;
     if (old > 0) {
-        memmove(chat->nonces, chat->nonces + old, chat->nonce_count * sizeof(*chat->nonces));
+        memmove(rare->nonces, rare->nonces + old, rare->nonce_count * sizeof(*rare->nonces));
     }
-    for (uint32_t i = 0; i < chat->nonce_count; i++) {
-        if (chat->nonces[i].hash == hash) {
+    for (uint32_t i = 0; i < rare->nonce_count; i++) {
+        if (rare->nonces[i].hash == hash) {
             return true;
         }
     }
-    if (chat->nonce_count == chat->nonce_cap) {
-        chat->nonce_cap = chat->nonce_cap ? chat->nonce_cap * 2 : 8;
-        chat->nonces = mem_realloc_array(chat->nonces, chat->nonce_cap, sizeof(*chat->nonces));
+    if (rare->nonce_count == rare->nonce_cap) {
+        rare->nonce_cap = rare->nonce_cap ? rare->nonce_cap * 2 : 8;
+        rare->nonces = mem_realloc_array(rare->nonces, rare->nonce_cap, sizeof(*rare->nonces));
     }
-    chat->nonces[chat->nonce_count++] = (struct nonce){.hash = hash, .at_ms = now};
+    rare->nonces[rare->nonce_count++] = (struct nonce){.hash = hash, .at_ms = now};
     return false;
 }
 
@@ -604,7 +587,7 @@ static void free_typing(struct typing *typing)
 {
     timer_cancel(sched_timers(typing->user->actor.sched), &typing->timer);
     list_remove(&typing->link);
-    typing->user->chat->typing_count--;
+    user_rare(typing->user)->typing_count--;
     mem_free(typing);
 }
 
@@ -617,7 +600,7 @@ static void on_typing_timer(struct timer *timer)
 
 static struct typing *find_typing(struct user *user, struct bytes room)
 {
-    list_for_each (link, &chat_of(user)->typing) {
+    list_for_each (link, &user_rare(user)->typing) {
         struct typing *typing = container_of(link, struct typing, link);
         if (bytes_eq(bytes_of(typing->room, typing->room_len), room)) {
             return typing;
@@ -634,8 +617,8 @@ static struct typing *start_typing(const struct user_call *call, struct bytes ro
     memcpy(typing->sid, call->socket->sid, sizeof(typing->sid));
     typing->room_len = (uint32_t)room.len;
     memcpy(typing->room, room.at, room.len);
-    list_append(&call->user->chat->typing, &typing->link);
-    call->user->chat->typing_count++;
+    list_append(&user_rare(call->user)->typing, &typing->link);
+    user_rare(call->user)->typing_count++;
     return typing;
 }
 
@@ -657,7 +640,7 @@ void user_rooms_typing(const struct user_call *call, bool on)
         return;
     }
     struct typing *typing = find_typing(call->user, room);
-    if (on && typing == NULL && call->user->chat->typing_count < TYPING_MAX) {
+    if (on && typing == NULL && user_rare(call->user)->typing_count < TYPING_MAX) {
         typing = start_typing(call, room);
     }
     if (on && typing != NULL) {
@@ -673,10 +656,10 @@ void user_rooms_typing(const struct user_call *call, bool on)
 
 void user_rooms_hush(struct user *user)
 {
-    if (user->chat == NULL) {
+    if (user->rare == NULL) {
         return;
     }
-    list_for_each_safe (link, following, &user->chat->typing) {
+    list_for_each_safe (link, following, &user->rare->typing) {
         struct typing *typing = container_of(link, struct typing, link);
         tell_typing(user, bytes_of(typing->room, typing->room_len), typing->sid, false);
         free_typing(typing);
@@ -685,16 +668,14 @@ void user_rooms_hush(struct user *user)
 
 void user_rooms_stop(struct user *user)
 {
-    while (user->rare != NULL && !list_empty(&user->rare->joining)) {
-        mem_free(container_of(list_pop(&user->rare->joining), struct joining, link));
-    }
-    if (user->chat == NULL) {
+    if (user->rare == NULL) {
         return;
     }
-    list_for_each_safe (link, following, &user->chat->typing) {
+    while (!list_empty(&user->rare->joining)) {
+        mem_free(container_of(list_pop(&user->rare->joining), struct joining, link));
+    }
+    list_for_each_safe (link, following, &user->rare->typing) {
         free_typing(container_of(link, struct typing, link));
     }
-    mem_free(user->chat->nonces);
-    mem_free(user->chat);
-    user->chat = NULL;
+    mem_free(user->rare->nonces);
 }
