@@ -8,19 +8,19 @@
 #include <stdio.h>
 
 #include "codec/base/status.h"
+#include "codec/utf8.h"
 
 /* Above it a number in JavaScript is no exact integer. */
 #define EXACT_MAX 9007199254740992.0
 
-bool adapter_fields_is_text(enum mp_type type)
+bool adapter_fields_is_text(const struct mp_value *value)
 {
-    return type == MP_STR || type == MP_BIN;
+    return value->type == MP_STR || (value->type == MP_BIN && utf8_valid(value->bytes));
 }
 
 bool adapter_fields_is_nothing(const struct mp_value *value)
 {
-    return value->type == MP_NIL ||
-           (adapter_fields_is_text(value->type) && value->bytes.len == 0) ||
+    return value->type == MP_NIL || (adapter_fields_is_text(value) && value->bytes.len == 0) ||
            (value->type == MP_ARRAY && value->count == 0);
 }
 
@@ -35,7 +35,7 @@ int adapter_fields_next(struct mp_reader *reader, struct bytes *ret_key, struct 
     struct mp_reader inner = {.rest = key};
     struct mp_value value;
     status = mp_next(&inner, &value);
-    *ret_key = status == 0 && adapter_fields_is_text(value.type) ? value.bytes : bytes_of(NULL, 0);
+    *ret_key = status == 0 && adapter_fields_is_text(&value) ? value.bytes : bytes_of(NULL, 0);
     return status;
 }
 
@@ -43,7 +43,7 @@ int adapter_fields_next(struct mp_reader *reader, struct bytes *ret_key, struct 
 
 static bool is_name(const struct mp_value *value)
 {
-    return adapter_fields_is_text(value->type) || value->type == MP_UINT || value->type == MP_INT;
+    return adapter_fields_is_text(value) || value->type == MP_UINT || value->type == MP_INT;
 }
 
 int adapter_fields_names(struct bytes field, struct adapter_names *ret_names)
@@ -58,7 +58,7 @@ int adapter_fields_names(struct bytes field, struct adapter_names *ret_names)
         *ret_names = (struct adapter_names){0};
         return 0;
     }
-    if (adapter_fields_is_text(value.type)) {
+    if (adapter_fields_is_text(&value)) {
         *ret_names = (struct adapter_names){.count = 1, .reader = {.rest = field}};
         return 0;
     }
@@ -85,7 +85,7 @@ bool adapter_names_next(struct adapter_names *names, struct bytes *ret_name)
         return false;
     }
     names->count--;
-    if (adapter_fields_is_text(value.type)) {
+    if (adapter_fields_is_text(&value)) {
         *ret_name = value.bytes;
         return true;
     }
@@ -182,7 +182,7 @@ static int read_nsp(struct bytes field, struct bytes *nsp)
     if (status < 0 || adapter_fields_is_nothing(&value)) {
         return status;
     }
-    if (!adapter_fields_is_text(value.type)) {
+    if (!adapter_fields_is_text(&value)) {
         return STATUS_INVALID;
     }
     *nsp = value.bytes;

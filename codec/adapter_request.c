@@ -47,8 +47,7 @@ static int read_text(struct bytes field, struct bytes *ret_text)
 {
     struct mp_reader reader = {.rest = field};
     struct mp_value value;
-    if (mp_next(&reader, &value) < 0 ||
-        (value.type != MP_NIL && !adapter_fields_is_text(value.type))) {
+    if (mp_next(&reader, &value) < 0 || (value.type != MP_NIL && !adapter_fields_is_text(&value))) {
         return STATUS_INVALID;
     }
     *ret_text = value.type == MP_NIL ? bytes_of(NULL, 0) : value.bytes;
@@ -123,7 +122,7 @@ static int read_room(struct bytes field, struct adapter_names *ret_names)
     struct mp_reader reader = {.rest = field};
     struct mp_value value;
     if (mp_next(&reader, &value) < 0 ||
-        (!adapter_fields_is_text(value.type) && value.type != MP_UINT && value.type != MP_INT)) {
+        (!adapter_fields_is_text(&value) && value.type != MP_UINT && value.type != MP_INT)) {
         return STATUS_INVALID;
     }
     *ret_names = (struct adapter_names){.count = 1, .reader = {.rest = field}};

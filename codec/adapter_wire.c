@@ -71,7 +71,7 @@ int adapter_broadcast_decode(struct bytes payload, struct adapter_broadcast *ret
         return status;
     }
     if (mp_array(&reader, &count) < 0 || count != 3 || mp_next(&reader, &uid) < 0 ||
-        !adapter_fields_is_text(uid.type)) {
+        !adapter_fields_is_text(&uid)) {
         return STATUS_INVALID;
     }
     status = mp_slice(&reader, ADAPTER_DEPTH_MAX, &field);
