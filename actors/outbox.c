@@ -130,7 +130,29 @@ void outbox_finish(struct outbox *outbox)
     outbox->bytes = 0;
     outbox->refused = 0;
     outbox->overflow = false;
+    outbox->deferred = false;
     list_remove(&outbox->dirty_link);
+}
+
+void outbox_defer(struct outbox *outbox, struct list *later)
+{
+    if (!list_empty(&outbox->dirty_link)) {
+        list_remove(&outbox->dirty_link);
+        list_append(later, &outbox->dirty_link);
+        outbox->deferred = true;
+    }
+}
+
+/* Put the outbox on the list of this turn, unless it is there. */
+static void mark_dirty(struct outbox *outbox, struct list *dirty)
+{
+    if (outbox->deferred) {
+        list_remove(&outbox->dirty_link);
+        outbox->deferred = false;
+    }
+    if (list_empty(&outbox->dirty_link)) {
+        list_append(dirty, &outbox->dirty_link);
+    }
 }
 
 /* Whether `len` more bytes are to be refused; tells the owner when that begins. */
@@ -178,9 +200,7 @@ static void push(
         outbox->count++;
     }
     outbox->bytes += len;
-    if (list_empty(&outbox->dirty_link)) {
-        list_append(dirty, &outbox->dirty_link);
-    }
+    mark_dirty(outbox, dirty);
 }
 
 static bool append(
@@ -192,9 +212,7 @@ static bool append(
         outbox->few[0] = (struct segment){.chunk = chunk, .offset = offset, .len = len};
         outbox->count = 1;
         outbox->bytes = len;
-        if (list_empty(&outbox->dirty_link)) {
-            list_append(dirty, &outbox->dirty_link);
-        }
+        mark_dirty(outbox, dirty);
         return true;
     }
     if (refuse(outbox, len)) {
@@ -298,6 +316,7 @@ void outbox_flush_all(struct list *dirty)
     struct list *link;
     while ((link = list_pop(&due)) != NULL) {
         struct outbox *outbox = container_of(link, struct outbox, dirty_link);
+        outbox->deferred = false;
         if (!outbox->busy && outbox->bytes > 0) {
             outbox->ops->flush(outbox);
         }

@@ -5,7 +5,9 @@
  * Chunks are counted without atomics: they belong to one shard. Whatever is appended during a loop
  * turn leaves in one write at its end: an append puts the outbox on the shard's dirty list,
  * outbox_flush_all calls `flush` of each, which takes ranges with outbox_peek and reports with
- * outbox_consume what the kernel took. An empty outbox holds no memory of its own.
+ * outbox_consume what the kernel took. An empty outbox holds no memory of its own. What is certain
+ * to be followed by more may be deferred: it leaves with that, or when the caller of outbox_defer
+ * has waited for long enough.
  *
  * At the cap (bytes waiting; one append to an empty outbox is always taken) everything further is
  * refused and counted until the outbox is empty again: the owner then tells the client what it
@@ -76,6 +78,7 @@ struct outbox {
     uint16_t count; /* segments */
     bool busy : 1; /* set by the owner while the kernel takes no more: not flushed meanwhile */
     bool overflow : 1;
+    bool deferred : 1; /* on the list given to outbox_defer */
     bool packs : 1; /* set by the owner: ops.pack is asked about each chunk */
     /* private */
     uint32_t room; /* segments that `more` holds; 0: the inline ones are used */
@@ -98,6 +101,12 @@ void outbox_finish(struct outbox *outbox);
  */
 bool outbox_append(
     struct outbox *outbox, struct list *dirty, struct chunk *chunk, uint32_t offset, uint32_t len);
+
+/*
+ * Take an outbox that is to be flushed at the end of this turn from that list to `later`, until
+ * more is appended. Nothing when it is on no list.
+ */
+void outbox_defer(struct outbox *outbox, struct list *later);
 
 /*
  * Give everything that waits in `from` to `to`, behind what waits there, whatever its cap, and

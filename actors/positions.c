@@ -6,11 +6,13 @@
 #include "codec/base/mem.h"
 #include "sql/store.h"
 
-enum { BATCH = 500, FIRST_CAP = 16 };
+enum { BATCH = 500, FIRST_CAP = 16, HOLD_MS = 2 };
 
 struct positions {
     struct shard *shard;
     struct timer recheck;
+    struct timer release; /* of `held` */
+    struct list held; /* outbox.dirty_link */
     struct actor_ref *queue; /* users to ask for */
     size_t count;
     size_t cap;
@@ -126,7 +128,30 @@ void positions_ask(struct positions *positions, struct user *user)
             mem_realloc_array(positions->queue, positions->cap, sizeof(*positions->queue));
     }
     positions->queue[positions->count++] = user->actor.self;
+}
+
+void positions_flush(struct positions *positions)
+{
     next_query(positions);
+}
+
+void positions_hold(struct positions *positions, struct outbox *outbox)
+{
+    struct sched *sched = positions->shard->sched;
+    outbox_defer(outbox, &positions->held);
+    if (!timer_armed(&positions->release)) {
+        timer_set(sched_timers(sched), &positions->release, sched_now(sched) + HOLD_MS);
+    }
+}
+
+static void release(struct positions *positions)
+{
+    list_splice(&positions->shard->dirty_outboxes, &positions->held);
+}
+
+static void on_release(struct timer *timer)
+{
+    release(container_of(timer, struct positions, release));
 }
 
 static void ask_all(struct positions *positions)
@@ -173,6 +198,8 @@ struct positions *positions_create(struct shard *shard)
 {
     struct positions *positions = mem_alloc(sizeof(*positions));
     positions->shard = shard;
+    timer_init(&positions->release, on_release);
+    list_init(&positions->held);
     timer_init(&positions->recheck, on_recheck);
     arm(positions);
     return positions;
@@ -187,6 +214,8 @@ void positions_destroy(struct positions *positions)
     mem_free(positions->queue);
     positions->queue = NULL;
     positions->count = 0;
+    timer_cancel(sched_timers(positions->shard->sched), &positions->release);
+    release(positions);
     positions->closed = true;
     if (positions->query == NULL) {
         mem_free(positions);

@@ -11,6 +11,7 @@
 
 #include "codec/base/check.h"
 
+struct outbox;
 struct positions;
 struct shard;
 struct user;
@@ -21,8 +22,17 @@ MUST_CHECK struct positions *positions_create(struct shard *shard);
 /* Stop; an answer under way is dropped. The store port must have been closed before. */
 void positions_destroy(struct positions *positions);
 
-/* Ask for `user`; nothing when it waits already. */
+/* Ask for `user`, at the end of the turn; nothing when it waits already. */
 void positions_ask(struct positions *positions, struct user *user);
+
+/* End of a loop turn: ask the store. */
+void positions_flush(struct positions *positions);
+
+/*
+ * What waits in `outbox` leaves with what the position of its user makes: two milliseconds later
+ * at the latest.
+ */
+void positions_hold(struct positions *positions, struct outbox *outbox);
 
 /* Ask for all users of the node, soon; from any of its shards. */
 void positions_ask_node(struct shard *shard);

@@ -3,6 +3,7 @@
 
 #include "actors/fanout.h"
 #include "actors/outbox.h"
+#include "actors/positions.h"
 #include "actors/recovery.h"
 #include "actors/socket.h"
 #include "actors/user_actor.h"
@@ -33,6 +34,9 @@ void shard_finish(struct shard *shard)
 
 void shard_flush(struct shard *shard)
 {
+    if (shard->positions != NULL) {
+        positions_flush(shard->positions);
+    }
     for (struct list *link; (link = list_pop(&shard->unread_dirty)) != NULL;) {
         user_feed_tell_unread(container_of(link, struct user, unread_link));
     }

@@ -9,6 +9,7 @@
 #include "actors/behaviours.h"
 #include "actors/cluster.h"
 #include "actors/fanout.h"
+#include "actors/positions.h"
 #include "actors/recovery.h"
 #include "actors/sequencer_proto.h"
 #include "actors/user_actor.h"
@@ -156,6 +157,8 @@ int user_attach(struct shard *shard, struct socket *socket)
     user->socket_count++;
     if (user->phase == USER_READY) {
         user_feed_ready(user, socket);
+    } else {
+        positions_hold(shard->positions, socket->outbox); /* hub:ready follows */
     }
     return 0;
 }

@@ -283,6 +283,49 @@ Test(outbox, busy_ones_are_not_flushed_and_flushes_do_not_recurse)
     chunk_unref(chunk);
 }
 
+Test(outbox, what_is_deferred_leaves_with_what_follows)
+{
+    struct list dirty;
+    struct list later;
+    list_init(&dirty);
+    list_init(&later);
+    struct chunk *chunk = make_chunk("0123456789", 10);
+    struct peer followed = {.takes = SIZE_MAX};
+    struct peer alone = {.takes = SIZE_MAX};
+    struct peer gone = {.takes = SIZE_MAX};
+    struct peer *peers[] = {&followed, &alone, &gone};
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
+        outbox_init(&peers[i]->outbox, &ops, 100);
+        outbox_defer(&peers[i]->outbox, &later);
+        cr_expect(list_empty(&later), "there is nothing to defer");
+        cr_assert(outbox_append(&peers[i]->outbox, &dirty, chunk, 0, 5));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
+        outbox_defer(&peers[i]->outbox, &later);
+        outbox_defer(&peers[i]->outbox, &later); /* once more changes nothing */
+    }
+    cr_expect(list_empty(&dirty));
+    cr_assert(outbox_append(&followed.outbox, &dirty, chunk, 5, 5));
+    outbox_finish(&gone.outbox);
+    outbox_flush_all(&dirty);
+    cr_expect_eq(followed.flushes, 1, "both in one write");
+    cr_expect_eq(followed.outbox.bytes, 0);
+    cr_expect_eq(alone.flushes, 0);
+    list_splice(&dirty, &later);
+    outbox_flush_all(&dirty);
+    cr_expect_eq(alone.flushes, 1);
+    cr_expect_eq(followed.flushes, 1);
+    cr_assert(outbox_append(&alone.outbox, &dirty, chunk, 0, 5));
+    cr_expect_not(list_empty(&dirty), "it is as any other again");
+    outbox_flush_all(&dirty);
+    cr_expect_eq(alone.flushes, 2);
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
+        outbox_finish(&peers[i]->outbox);
+    }
+    cr_expect_eq(chunk->refs, 1);
+    chunk_unref(chunk);
+}
+
 enum { CHUNKS = 12, MODEL_MAX = 1 << 20 };
 
 /* The model: one byte string of what was taken, and how far it was consumed. */
