@@ -3,8 +3,8 @@
  * sqlite - the embedded engine: one file, one writer thread and one reader thread for the node.
  *
  * Both threads work the same way: sleep until requests are queued, take all of them, run them,
- * give them back. The writer runs what it took as one transaction, each request in a savepoint, so
- * that a request at fault is undone alone; what arrives while it commits is the next transaction.
+ * give them back. The writer runs what it took as one transaction, in which a request at fault is
+ * undone alone; what arrives while it commits is the next transaction.
  * The file belongs to one process: a lock on PATH-lock, kept by the kernel until the process ends.
  */
 #include <errno.h>
@@ -199,11 +199,8 @@ struct write {
     int status;
 };
 
-/*
- * Run one request in a savepoint. Returns 0 when the transaction can go on, whatever became of
- * the request.
- */
-static int run_write(struct sqlite_db *db, struct write *write)
+/* Run one request in a savepoint: it fails for itself. Returns 0 when the transaction can go on. */
+static int run_apart(struct sqlite_db *db, struct write *write)
 {
     int status = sqlite_db_exec(db, "SAVEPOINT request");
     if (status < 0) {
@@ -219,16 +216,46 @@ static int run_write(struct sqlite_db *db, struct write *write)
     return status < 0 ? status : sqlite_db_exec(db, "RELEASE request");
 }
 
-/* Run all of them as one transaction; 0 when it has committed. */
+/* Run one request. STATUS_AGAIN: it failed behind a change, which must be undone. */
+static int run_write(struct sqlite_db *db, struct write *write)
+{
+    int before = sqlite3_total_changes(db->handle);
+    write->status = sqlite_write(db, write->request, &write->results);
+    if (write->status == STATUS_UNAVAILABLE) {
+        return STATUS_UNAVAILABLE;
+    }
+    bool changed = sqlite3_total_changes(db->handle) != before;
+    return write->status < 0 && changed ? STATUS_AGAIN : 0;
+}
+
+/* Run all of them as one transaction, which is left open; 0 when it can be committed. */
+static int run_all(struct sqlite_db *db, struct write *writes, size_t count, bool apart)
+{
+    int status = sqlite_db_exec(db, "BEGIN IMMEDIATE");
+    for (size_t i = 0; i < count && status == 0; i++) {
+        status = (apart ? run_apart : run_write)(db, &writes[i]);
+    }
+    return status;
+}
+
+/*
+ * The same; 0 when it has committed. A savepoint copies each page that changes, so they are made
+ * only when a request has failed without them.
+ */
 static int run_transaction(struct worker *worker, struct write *writes, size_t count)
 {
     struct sqlite_db *db = &worker->db;
     if (!is_file_ours(worker->store)) {
         return STATUS_UNAVAILABLE;
     }
-    int status = sqlite_db_exec(db, "BEGIN IMMEDIATE");
-    for (size_t i = 0; i < count && status == 0; i++) {
-        status = run_write(db, &writes[i]);
+    int status = run_all(db, writes, count, false);
+    if (status == STATUS_AGAIN) {
+        roll_back(db);
+        for (size_t i = 0; i < count; i++) {
+            request_reset(writes[i].request);
+            writes[i].results = NULL;
+        }
+        status = run_all(db, writes, count, true);
     }
     if (status == 0) {
         struct query query;
