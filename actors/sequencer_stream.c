@@ -48,10 +48,12 @@ struct sequencer_stream {
     struct timer timer; /* while a line is under pressure */
     struct stream_id last; /* read */
     struct stream_id before; /* `last` when the latest reading was asked for */
+    struct stream_id known; /* from where on the shards were told that they have everything */
     struct stream_id tip; /* at the beginning: up to here events are past */
     bool begun; /* `last` is known */
     bool up; /* to be read */
     bool reading;
+    bool unsure; /* `before` is to be compared yet with where the stream begins */
     struct list posted;
     uint64_t serial;
     char origin[NAME_LEN]; /* tells entries of this node from those of others */
@@ -198,6 +200,7 @@ static void tell_from(struct sequencer_stream *stream, struct stream_id from)
 {
     struct sequencer *sequencer = stream->sequencer;
     struct sched *sched = sequencer->actor.sched;
+    stream->known = from;
     for (unsigned i = 0; i < actor_system_shards(sched_system(sched)); i++) {
         if (ref_is_set(sequencer->fanouts[i])) {
             struct fanout_stream *msg = fanout_stream_new();
@@ -235,24 +238,23 @@ static void deliver_lost(struct sequencer_stream *stream, struct stream_id first
     }
 }
 
-/* Again: unless more was dropped from the stream meanwhile than was read. */
+/*
+ * Again, or behind a full reading: whether more was dropped from the stream than was read. What
+ * was dropped before `known` has been told. `unsure`: entries that are missing may be among what
+ * the latest reading was to bring.
+ */
 static void go_on(struct sequencer_stream *stream, const struct info *info)
 {
+    struct stream_id since = stream->unsure ? stream->before : stream->last;
     bool emptied = stream_id_cmp(info->tip, stream->last) < 0;
-    bool lost = info->trimmed && stream_id_cmp(info->first, stream->last) > 0;
+    bool lost = info->trimmed && stream_id_cmp(info->first, since) > 0 &&
+                stream_id_cmp(info->first, stream->known) > 0;
+    stream->unsure = false;
     if (emptied) {
         stream->last = info->tip;
-    }
-    if (emptied || lost) {
-        deliver_lost(stream, emptied ? (struct stream_id){.ms = UINT64_MAX} : info->first);
-        tell_from(stream, emptied ? info->tip : info->first);
-    }
-}
-
-/* Behind: what was dropped before the latest reading may have been among what it was to bring. */
-static void catch_up(struct sequencer_stream *stream, const struct info *info)
-{
-    if (info->trimmed && stream_id_cmp(info->first, stream->before) > 0) {
+        deliver_lost(stream, (struct stream_id){.ms = UINT64_MAX});
+        tell_from(stream, info->tip);
+    } else if (lost) {
         bool ahead = stream_id_cmp(info->first, stream->last) > 0;
         deliver_lost(stream, info->first);
         tell_from(stream, ahead ? info->first : stream->last);
@@ -394,7 +396,7 @@ static void on_behind(void *context, int status, const struct bus_reply *reply)
         return;
     }
     if (read_info(reply, &info)) {
-        catch_up(stream, &info);
+        go_on(stream, &info);
     }
     read_more(stream);
 }
@@ -415,6 +417,7 @@ static void on_read(void *context, int status, const struct bus_reply *reply)
         }
     }
     if (count == READ_MAX) {
+        stream->unsure = true;
         stream->reading = true;
         ask_info(stream, on_behind);
         return;
@@ -444,7 +447,9 @@ static void read_more(struct sequencer_stream *stream)
         return;
     }
     stream->reading = true;
-    stream->before = stream->last;
+    if (!stream->unsure) {
+        stream->before = stream->last;
+    }
     struct builder last = {0};
     stream_id_write(stream->last, &last);
     const struct bytes argv[] = {BYTES("XREAD"), BYTES("COUNT"), BYTES(READ_MAX_TEXT),

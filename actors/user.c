@@ -19,7 +19,7 @@
 #include "codec/json_scan.h"
 #include "sql/store.h"
 
-enum { SHED_BOUND = 4096 };
+enum { SHED_BOUND = 4096, HOLD_MAX = 4096 };
 
 static void free_user(struct actor *actor);
 static struct bytes key_of_user(const void *user);
@@ -83,6 +83,7 @@ struct user_rare *user_rare(struct user *user)
 {
     if (user->rare == NULL) {
         user->rare = mem_alloc(sizeof(*user->rare));
+        shard_of(&user->actor)->stats.busy_users++;
         user->rare->user = user;
         list_init(&user->rare->joining);
         list_init(&user->rare->kept);
@@ -128,6 +129,7 @@ static void free_user(struct actor *actor)
     if (user->rare != NULL) { /* all three look into it */
         timer_cancel(sched_timers(actor->sched), &user->rare->timer);
         mem_free(user->rare);
+        shard->stats.busy_users--;
     }
     list_remove(&user->unread_link);
     list_remove(&user->shard_link);
@@ -157,7 +159,7 @@ int user_attach(struct shard *shard, struct socket *socket)
     user->socket_count++;
     if (user->phase == USER_READY) {
         user_feed_ready(user, socket);
-    } else {
+    } else if (socket->outbox->bytes <= HOLD_MAX) { /* not behind what was missed */
         positions_hold(shard->positions, socket->outbox); /* hub:ready follows */
     }
     return 0;

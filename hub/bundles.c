@@ -13,7 +13,7 @@
 
 #define PREFIX "/socket.io/"
 
-enum { FILE_MAX_BYTES = 8 << 20 };
+enum { FILE_MAX_BYTES = 1 << 20 }; /* of which each request has a copy */
 
 static void handle(struct http_request *request, void *context);
 
@@ -88,7 +88,7 @@ static int load(const char *folder, const char *name, struct bundle *bundle, str
     if (status == 0) {
         make(bundle, name, &content);
     } else if (status == STATUS_TOO_LARGE) {
-        builder_printf(error, "engine.bundles: %s/%s: larger than 8 MiB", folder, name);
+        builder_printf(error, "engine.bundles: %s/%s: larger than 1 MiB", folder, name);
     } else if (status != STATUS_NOT_FOUND) {
         builder_printf(error, "engine.bundles: %s/%s: %s", folder, name, strerror(errno));
     }

@@ -28,7 +28,7 @@ struct bundle {
 };
 
 /*
- * Read what `folder` has of the builds, at most 8 MiB each; the caller destroys the result.
+ * Read what `folder` has of the builds, at most 1 MiB each; the caller destroys the result.
  * STATUS_NOT_FOUND: it has none of them; STATUS_IO, STATUS_TOO_LARGE: one cannot be read. `error`
  * then says which and why. At the start of a node.
  */

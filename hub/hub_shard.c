@@ -316,6 +316,7 @@ static void change_settings(void *arg, bool cancelled)
     shard->shard.config = &shard->settings->actors;
     fill_http(shard);
     reload_jwt(shard);
+    shard->next_expiry = 0; /* what happens to tokens that expire may have changed */
     session_layer_reload(shard->hub->sessions, &shard->shard, shard->settings->sessions);
     if (shard->listener != NULL) {
         listener_set_per_address(

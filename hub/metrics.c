@@ -64,10 +64,7 @@ void metrics_sum(const struct hub *hub, struct metrics_sums *ret_sums)
         add_words(&ret_sums->api, &shard->api, WORDS(shard->api));
         add_words(&ret_sums->memory, &shard->memory, WORDS(shard->memory));
         add_words(&ret_sums->forwards, &shard->forward_counts, WORDS(shard->forward_counts));
-        struct jwt_stats tokens = jwt_get_stats(shard->jwt);
-        ret_sums->tokens.verified += tokens.verified;
-        ret_sums->tokens.cache_hits += tokens.cache_hits;
-        ret_sums->tokens.refused += tokens.refused;
+        jwt_add_counts(shard->jwt, &ret_sums->tokens);
     }
 }
 

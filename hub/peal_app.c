@@ -82,6 +82,18 @@ static int verify(struct hub_shard *shard, struct bytes token, struct identity *
     return 0;
 }
 
+/* When a token ends, on our clock; UINT64_MAX: never. */
+static uint64_t end_of(const struct config *config, const struct identity *identity)
+{
+    uint64_t expires_at = identity_claims(identity)->expires_at;
+    return expires_at == 0 ? UINT64_MAX : (expires_at + config->auth_leeway_ms / 1000) * 1000;
+}
+
+static bool has_ended(const struct config *config, const struct identity *identity)
+{
+    return config->auth_on_expiry == ON_EXPIRY_CLOSE && clock_wall_ms() >= end_of(config, identity);
+}
+
 /* CONNECT. */
 
 /* Who asks: by a token, or (further namespaces of a session) as whom the session was accepted. */
@@ -92,6 +104,9 @@ static int identify(
     struct bytes token = token_of(request, at, sizeof(at));
     struct identity *known = request->session ? session_identity(request->session) : NULL;
     if (token.len == 0 && known != NULL) {
+        if (has_ended(shard->settings->config, known)) {
+            return STATUS_EXPIRED;
+        }
         *ret_identity = identity_ref(known);
         return 0;
     }
@@ -223,8 +238,10 @@ static void on_opened(void *context, struct socket *socket)
 {
     (void)context;
     struct hub_shard *shard = hub_shard_of(socket->shard);
-    uint64_t expires_ms = identity_claims(socket->identity)->expires_at * 1000;
-    if (expires_ms > 0 && expires_ms < shard->next_expiry) {
+    const struct config *config = shard->settings->config;
+    uint64_t end = end_of(config, socket->identity);
+    uint64_t notice = config->auth_expiry_notice_ms;
+    if (end != UINT64_MAX && (end > notice ? end - notice : 0) < shard->next_expiry) {
         shard->next_expiry = 0; /* look again at the next second */
     }
     if (!count_socket(shard, socket) || user_attach(socket->shard, socket) != 0) {
@@ -277,6 +294,7 @@ static void refresh(struct socket *socket, const struct app_event *event)
     discount_socket(shard, socket); /* its new token may name another tenant */
     identity_unref(socket->identity);
     socket->identity = identity;
+    session_refresh(socket, identity);
     if (!count_socket(shard, socket)) {
         answer(socket, event,
             BYTES(
@@ -362,9 +380,9 @@ static void tell_expiring(struct socket *socket, uint64_t left_ms)
 /* Returns when this socket must be looked at again. */
 static uint64_t check_socket(const struct config *config, struct socket *socket, uint64_t now)
 {
-    uint64_t expires = identity_claims(socket->identity)->expires_at * 1000;
+    uint64_t expires = end_of(config, socket->identity);
     uint64_t notice = config->auth_expiry_notice_ms;
-    if (expires == 0 || socket->closing) {
+    if (expires == UINT64_MAX || socket->closing) {
         return UINT64_MAX;
     }
     if (now >= expires) {

@@ -23,6 +23,10 @@ struct socket;
  */
 struct identity *session_identity(const struct session *session);
 
+/* Further namespaces of the socket's session are joined as `identity`, of the same user: a newer
+ * token. */
+void session_refresh(struct socket *socket, struct identity *identity);
+
 /* Send one Engine.IO message of a session without Socket.IO (session_config.raw_message). False
  * when refused at the outbox's cap. */
 bool session_send_raw(struct session *session, bool binary, struct bytes message);

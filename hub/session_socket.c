@@ -148,6 +148,13 @@ static struct socket *place_socket(struct session *session, const struct socket_
     return &further->socket;
 }
 
+void session_refresh(struct socket *socket, struct identity *identity)
+{
+    struct session *session = session_of(socket);
+    identity_unref(session->identity);
+    session->identity = identity_ref(identity);
+}
+
 /* The token has done its work. */
 static void become_authenticated(struct session *session, struct identity *identity)
 {

@@ -98,7 +98,7 @@ static const struct row {
     {"users", "peal_users", false, 1, ""},
     {"rooms", "peal_rooms", false, 1, ""},
     {"events in", "peal_events_received_total", true, 1, "/s"},
-    {"events out", "peal_broadcasts_total", true, 1, "/s"},
+    {"broadcasts by shard", "peal_broadcasts_total", true, 1, "/s"},
     {"deliveries", "peal_deliveries_total", true, 1, "/s"},
     {"bytes out", "peal_bytes_out_total", true, 1, "/s"},
     {"stored", "peal_notifications_stored_total", true, 1, "/s"},
