@@ -194,6 +194,7 @@ static void fill_sessions(struct hub_settings *settings, struct hub *hub)
         .without_polling = !has_word(&config->engine_transports, "polling"),
         .without_websocket = !has_word(&config->engine_transports, "websocket"),
         .connect_timeout_ms = (uint32_t)config->auth_timeout_ms,
+        .rejoin_timeout_ms = (uint32_t)config->auth_timeout_ms,
         .attachments_timeout_ms = ATTACHMENTS_MS,
         .attachments_bytes = (uint32_t)config->engine_max_payload,
         .namespaces = config->limits_namespaces,

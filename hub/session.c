@@ -327,12 +327,10 @@ void session_reap_later(struct session *session)
     }
 }
 
-/* A session that was sent away for good may stay a little, to be told so if it asks again. */
-static void let_linger(struct session *session)
+void session_await_join(struct session *session, uint32_t timeout_ms)
 {
     if (!session->ended && !session_has_socket(session)) {
-        session_extra(session)->connect_due_ms =
-            session_now(session) + session->home->config->connect_timeout_ms;
+        session_extra(session)->connect_due_ms = session_now(session) + timeout_ms;
         session_arm(session);
     }
 }
@@ -348,7 +346,8 @@ static void on_reap(struct timer *timer)
         session->reaping = 0;
         settle(session);
         session_drop_sockets(session, !session->ended, session->reason);
-        let_linger(session);
+        /* One that was sent away for good may stay a little, to be told so if it asks again. */
+        session_await_join(session, session->home->config->connect_timeout_ms);
         const struct polling *polling = polling_of(session);
         if (polling && polling->over) {
             session_gone(session, session->reason);

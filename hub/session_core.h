@@ -218,6 +218,9 @@ void session_extra_destroy(struct session_extra *extra);
 /* The extra of a session, made when there is none. */
 struct session_extra *session_extra(struct session *session);
 
+/* End the session unless it joins a namespace within `timeout_ms`; nothing while it is in one. */
+void session_await_join(struct session *session, uint32_t timeout_ms);
+
 /* Free the extra if nothing in it is needed. */
 void session_trim(struct session *session);
 
@@ -284,10 +287,8 @@ void session_tell_lost(struct session *session, uint32_t refused);
 void session_note_ping(struct session *session);
 void session_note_pong(struct session *session);
 
-/* The socket of `nsp`, or NULL. */
+/* The socket of `nsp`, or NULL; whether the session has one at all. */
 struct socket *session_find_socket(struct session *session, struct bytes nsp);
-
-/* Whether the session has a socket at all. */
 bool session_has_socket(const struct session *session);
 
 /* The session of a socket. */

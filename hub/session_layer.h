@@ -53,6 +53,7 @@ struct session_config {
     uint32_t ping_timeout_ms;
     uint32_t upgrade_timeout_ms; /* from the 101 of a polling session's WebSocket to its `5` */
     uint32_t connect_timeout_ms; /* from the upgrade to the first namespace joined */
+    uint32_t rejoin_timeout_ms; /* from the last one left to the next; 0: no limit, as stock */
     uint32_t attachments_timeout_ms; /* from a binary packet to its last attachment */
     uint32_t attachments_bytes; /* of one packet together */
     unsigned namespaces; /* of one session at a time; 0: 16 */

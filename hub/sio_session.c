@@ -172,6 +172,9 @@ static void on_disconnect(struct session *session, const struct sio_packet *pack
     if (socket) {
         socket->left = true;
         session_drop_socket(session, socket, CLOSE_PEER);
+        if (session->home->config->rejoin_timeout_ms > 0) { /* nobody counts it meanwhile */
+            session_await_join(session, session->home->config->rejoin_timeout_ms);
+        }
         session_trim(session);
     }
 }

@@ -29,6 +29,15 @@ test('a session without sockets does not outlive its token', () => withHub('', a
   peer.destroy();
 }));
 
+test('a session without sockets is not kept', () => withHub('auth { timeout = 1s }', async (hub) => {
+  const peer = await RawPeer.socketIo(hub.address, hub.token('mallory'));
+  peer.write(text('41'));
+  peer.write(text('40')); // once more, in time
+  await peer.until(() => peer.texts().filter((row) => /^40\{/.test(row)).length === 2, 'it is back');
+  peer.write(text('41'));
+  await peer.end();
+}));
+
 test('further namespaces are joined with the newest token', () => withHub('namespace "/staff" { access = {"role:admin"} }', async (hub) => {
   const peer = await RawPeer.socketIo(hub.address, hub.token('fay', { role: 'admin' }));
   peer.write(text(`421["auth:refresh",${JSON.stringify({ token: hub.token('fay') })}]`));
