@@ -268,6 +268,7 @@ describe('a request at the other node', () => {
     const listener = await connect({ url: hubs[1].url }, 'down', { transports: ['polling'] });
     await listener.request('join_room', 'public:big');
     await peer.post('42["join_room","public:big"]');
+    await until(async () => /room_joined/.test((await peer.get()).body), 'the room is joined');
     const text = 'b'.repeat(60_000);
     const packets = Array.from({ length: 16 }, (_, i) => `42["blob",{"roomId":"public:big","i":${i}},"${text}"]`);
     assert.equal((await peer.post(...packets)).body, 'ok');
