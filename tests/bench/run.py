@@ -505,7 +505,7 @@ def bench_growth(setup, report):
         growth(setup, report, "rooms", [(20, 2, 20), (60, 6, 60)])
         return
     growth(setup, report, "members", [(100, 1, 20), (1000, 1, 20), (10000, 1, 5)])
-    growth(setup, report, "rooms", [(1000, 1, 20), (10000, 10, 50), (10000, 100, 500),
+    growth(setup, report, "rooms", [(10000, 1, 5), (10000, 10, 50), (10000, 100, 500),
                                     (10000, 1000, 2000)])
 
 
