@@ -219,6 +219,25 @@ test('a node that drains still passes on', async () => {
   for (const key of lease) assert.doesNotMatch((await redis.client().get(key)) ?? '', new RegExp(`:${draining.cluster.port}$`));
 });
 
+test('a node without members of a room hears nothing of it', async () => {
+  const [near, far] = [await startNode(), await startNode()];
+  const admin = redis.client();
+  const listeners = async () => Number((await admin.call('PUBSUB', 'NUMSUB', 'socket.io#/#public:sole#'))[1]);
+  const clients = [near.socketIo('one'), far.socketIo('two')];
+  for (const client of clients) await until(() => client.connected, 'connected');
+  const heard = [];
+  clients[0].on('word', (body) => heard.push(body));
+  assert.equal(await listeners(), 0);
+  assert.equal((await clients[0].timeout(30_000).emitWithAck('join_room', 'public:sole')).ok, true);
+  await until(async () => (await listeners()) === 1, 'the node of the member listens');
+  const event = { event: 'word', args: [1], to: { rooms: ['public:sole'] } };
+  assert.equal((await far.api('POST', '/api/v1/events', event)).status, 202);
+  await until(() => heard.length === 1, 'the member has it');
+  assert.equal(await listeners(), 1);
+  assert.equal((await clients[0].timeout(30_000).emitWithAck('leave_room', 'public:sole')).ok, true);
+  await until(async () => (await listeners()) === 0, 'nobody listens');
+});
+
 test('an outage of Redis does not stop what is passed on', async () => {
   const own = await startRedis();
   cleanups.push(() => own.stop());
