@@ -142,7 +142,9 @@ test('the reply stream tells what became of a post', async () => {
   const statuses = answers.map(({ key, status }) => [key, status]);
   assert.deepEqual(statuses.filter(([key]) => key === 'r-1'), [['r-1', 'stored'], ['r-1', 'duplicate']]);
   assert.deepEqual(statuses.filter(([key]) => key === 'r-2'), [['r-2', 'rejected']]);
-  assert.equal(answers[0].ids, answers[1].ids);
+  const [first, again] = answers.filter(({ key }) => key === 'r-1'); // the refusal may come between
+  assert.ok(first.ids);
+  assert.equal(again.ids, first.ids);
   await until(async () => (await bus.xlen('peal:dead')) === 1, 'the bad entry is kept');
 });
 
