@@ -13,6 +13,7 @@
 #include "codec/base/rand.h"
 #include "codec/iso_time.h"
 #include "codec/json_scan.h"
+#include "codec/slot.h"
 
 enum { COMMAND_MS = 5000, ARGS_MAX = 96, REPLY_MAXLEN = 10000 };
 
@@ -221,15 +222,19 @@ static void send(struct routing *routing, const struct routed *routed)
         routing->writing.link, routed->argv, routed->count, COMMAND_MS, on_written, routing);
 }
 
+static uint32_t partition_of(const struct routing *routing, struct bytes tenant, struct bytes user)
+{
+    return slot_part(slot_of(tenant, user), routing->writing.batch->shard->config->partitions);
+}
+
 /* The users of `post` that belong to `partition`, as a JSON list; false when there are none. */
 static bool write_users(struct routing *routing, const struct notification_post *post,
     uint32_t partition, struct builder *list)
 {
-    uint32_t partitions = routing->writing.batch->shard->config->partitions;
     uint32_t count = 0;
     builder_byte(list, '[');
     for (uint32_t i = 0; i < post->target_count; i++) {
-        if (post_partition(post->tenant, post->targets[i], partitions) == partition) {
+        if (partition_of(routing, post->tenant, post->targets[i]) == partition) {
             builder_str(list, count++ > 0 ? "," : "");
             json_scan_write_string(list, post->targets[i]);
         }
@@ -260,13 +265,10 @@ static void send_part(struct routing *routing, const struct ingest_entry *entry,
 static void route_event(struct routing *routing, const struct ingest_entry *entry)
 {
     const struct notification_post *post = &entry->post;
-    uint32_t partitions = routing->writing.batch->shard->config->partitions;
+    bool named = post->target == NOTIFICATION_USERS;
     char stream[128];
     struct routed routed;
-    begin(&routed, routing,
-        post->target == NOTIFICATION_USERS
-            ? post_partition(post->tenant, post->targets[0], partitions)
-            : 0,
+    begin(&routed, routing, named ? partition_of(routing, post->tenant, post->targets[0]) : 0,
         stream);
     for (uint32_t i = 0; i < entry->field_count; i++) {
         routed.argv[routed.count++] = entry->fields[i].name;

@@ -7,6 +7,7 @@
 #include "actors/shard.h"
 #include "codec/base/buf.h"
 #include "codec/base/check.h"
+#include "codec/slot.h"
 
 uint32_t ingest_streams_partitions(const struct actor_config *config)
 {
@@ -55,6 +56,7 @@ void ingest_streams_end(struct shard *shard, uint32_t number)
 void ingest_start(struct shard *shard)
 {
     CHECK(shard->config->partitions <= INGEST_PARTITIONS_MAX);
+    CHECK(slot_divides(shard->config->partitions));
     for (uint32_t number = 0; number <= ingest_streams_partitions(shard->config); number++) {
         ingest_streams_begin(shard, number);
     }

@@ -9,6 +9,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
+#include "codec/slot.h"
 
 int post_rows(struct shard *shard, const struct notification_post *post, struct bytes key,
     struct store_row *rows)
@@ -27,7 +28,7 @@ int post_rows(struct shard *shard, const struct notification_post *post, struct 
         row->priority = (enum store_priority)post->priority;
         row->created_at = now;
         row->expires_at = post->expires_at;
-        uuid7_make(now, row->id);
+        uuid7_make(now, slot_of(tenant, post->targets[i]), row->id);
         memcpy(row->content_hash, content_hash, sizeof(row->content_hash));
         status = notification_key_hash(shard->config->hash128, tenant, post->targets[i],
             post->key.len > 0 ? post->key : key, row->key_hash);
@@ -99,23 +100,4 @@ int post_event(struct shard *shard, const struct notification_post *post)
     }
     sequencer_send(shard, BYTES("/"), address(post, space, event));
     return 0;
-}
-
-static uint32_t crc32_add(uint32_t crc, struct bytes content)
-{
-    for (size_t i = 0; i < content.len; i++) {
-        crc ^= (uint8_t)content.at[i];
-        for (int bit = 0; bit < 8; bit++) {
-            crc = (crc >> 1) ^ (0xedb88320u & (0u - (crc & 1u)));
-        }
-    }
-    return crc;
-}
-
-uint32_t post_partition(struct bytes tenant, struct bytes user, uint32_t partitions)
-{
-    uint32_t crc = crc32_add(UINT32_MAX, tenant);
-    crc = crc32_add(crc, bytes_of("", 1));
-    crc = crc32_add(crc, user);
-    return ~crc % partitions;
 }

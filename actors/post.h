@@ -29,7 +29,4 @@ void post_announce(struct shard *shard, const struct store_row *rows, size_t cou
  */
 MUST_CHECK int post_event(struct shard *shard, const struct notification_post *post);
 
-/* The partition of a user's notifications: CRC-32 of tenant, NUL, user, modulo `partitions`. */
-uint32_t post_partition(struct bytes tenant, struct bytes user, uint32_t partitions);
-
 #endif

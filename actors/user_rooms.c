@@ -15,6 +15,7 @@
 #include "codec/iso_time.h"
 #include "codec/json_scan.h"
 #include "codec/names.h"
+#include "codec/slot.h"
 #include "codec/utf8.h"
 
 enum { TYPING_MAX = 16, NONCES_MAX = 1024, TYPE_MAX = 64 };
@@ -513,7 +514,7 @@ void user_rooms_send(const struct user_call *call)
     }
     uint8_t uuid[16];
     char id[UUID_TEXT_LEN];
-    uuid7_make(sched_wall(call->user->actor.sched), uuid);
+    uuid7_make(sched_wall(call->user->actor.sched), SLOT_NONE, uuid);
     uuid_format(uuid, id);
     struct builder text = {0};
     write_message(call, &message, id, &text);

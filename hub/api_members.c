@@ -22,6 +22,7 @@
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "codec/query.h"
+#include "codec/slot.h"
 #include "hub/api_answer.h"
 #include "hub/api_auth.h"
 #include "hub/api_handlers.h"
@@ -482,7 +483,7 @@ static void write_request(
 {
     uint8_t number[16];
     char text[UUID_TEXT_LEN];
-    uuid7_make(sched_wall(shard->shard.sched), number);
+    uuid7_make(sched_wall(shard->shard.sched), SLOT_NONE, number);
     uuid_format(number, text);
     snprintf(call->id, sizeof(call->id), "%.*s", UUID_TEXT_LEN, text);
     struct builder out = {0};

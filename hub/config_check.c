@@ -6,6 +6,7 @@
 
 #include "codec/base/status.h"
 #include "codec/http1.h"
+#include "codec/slot.h"
 #include "hub/config_draft.h"
 #include "hub/config_value.h"
 
@@ -262,6 +263,16 @@ static int check_limits(const struct config *config, struct config_error *error)
     return 0;
 }
 
+static int check_bus(const struct config *config, struct config_error *error)
+{
+    if (!slot_divides(config->bus_partitions)) {
+        return config_draft_refuse(error,
+            "%s: bus.partitions: %u is no power of two; allowed: 1, 2, 4, 8, 16, 32, 64, 128, 256",
+            config->came_from[CONFIG_AT_bus_partitions], config->bus_partitions);
+    }
+    return 0;
+}
+
 int config_check(struct config *config, struct config_error *error)
 {
     int status = check_dev(config, error);
@@ -276,5 +287,6 @@ int config_check(struct config *config, struct config_error *error)
     status = status < 0 ? status : check_engine(config, error);
     status = status < 0 ? status : check_cluster(config, error);
     status = status < 0 ? status : check_limits(config, error);
+    status = status < 0 ? status : check_bus(config, error);
     return status;
 }

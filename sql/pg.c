@@ -6,6 +6,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
+#include "codec/slot.h"
 #include "sql/engine.h"
 #include "sql/migrate.h"
 #include "sql/pg_conn.h"
@@ -225,7 +226,7 @@ static int read_epoch(struct store *store, PGconn *pg)
 {
     char text[EPOCH_LEN + 1] = {0};
     uint8_t uuid[STORE_ID_LEN];
-    uuid7_make(clock_wall_ms(), uuid);
+    uuid7_make(clock_wall_ms(), SLOT_NONE, uuid);
     uuid_format(uuid, text);
     const char *const values[] = {text};
     PGresult *result = run_query(pg,

@@ -20,6 +20,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
+#include "codec/slot.h"
 #include "sql/engine.h"
 #include "sql/migrate.h"
 #include "sql/sqlite_ops.h"
@@ -417,7 +418,7 @@ static int read_epoch(struct sqlite_store *store)
     struct sqlite_db *db = &store->writer.db;
     char text[EPOCH_LEN];
     uint8_t uuid[STORE_ID_LEN];
-    uuid7_make(clock_wall_ms(), uuid);
+    uuid7_make(clock_wall_ms(), SLOT_NONE, uuid);
     uuid_format(uuid, text);
     struct query query;
     query_open(&query, db, SQLITE_STMT_EPOCH_FIRST);

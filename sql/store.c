@@ -7,6 +7,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
+#include "codec/slot.h"
 #include "sql/engine.h"
 
 /* Opening and closing first, then a request's way in (checks), then its way out. */
@@ -91,7 +92,7 @@ int store_new_epoch(struct store *store)
 {
     char epoch[EPOCH_LEN + 1] = {0};
     uint8_t uuid[STORE_ID_LEN];
-    uuid7_make(clock_wall_ms(), uuid);
+    uuid7_make(clock_wall_ms(), SLOT_NONE, uuid);
     uuid_format(uuid, epoch);
     int status = store->engine->new_epoch(store, epoch);
     if (status == 0) {

@@ -59,13 +59,14 @@ void rand_secret(void *at, size_t len)
     explicit_bzero(pool.at + pool.left, len);
 }
 
-void uuid7_make(uint64_t wall_ms, uint8_t ret_uuid[16])
+void uuid7_make(uint64_t wall_ms, uint32_t slot, uint8_t ret_uuid[16])
 {
-    rand_secret(ret_uuid + 6, 10);
+    rand_secret(ret_uuid + 8, 8);
     for (int i = 0; i < 6; i++) {
         ret_uuid[i] = (uint8_t)(wall_ms >> (40 - 8 * i));
     }
-    ret_uuid[6] = (uint8_t)(0x70 | (ret_uuid[6] & 0x0f));
+    ret_uuid[6] = (uint8_t)(0x70 | (slot >> 8 & 0x0f));
+    ret_uuid[7] = (uint8_t)slot;
     ret_uuid[8] = (uint8_t)(0x80 | (ret_uuid[8] & 0x3f));
 }
 

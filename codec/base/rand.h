@@ -29,8 +29,11 @@ uint64_t rand_below(struct rand *rand, uint64_t bound);
 /* Fill `at` with unpredictable bytes, pooled per thread; aborts if the kernel has none. */
 void rand_secret(void *at, size_t len);
 
-/* Write a UUID version 7 (RFC 9562 5.7) of `wall_ms` as 16 bytes. Any thread. */
-void uuid7_make(uint64_t wall_ms, uint8_t ret_uuid[16]);
+/*
+ * Write a UUID version 7 (RFC 9562 5.7) of `wall_ms` as 16 bytes, with the low 12 bits of `slot` as
+ * its rand_a (5.7 leaves them to us; 62 bits are unpredictable). Any thread.
+ */
+void uuid7_make(uint64_t wall_ms, uint32_t slot, uint8_t ret_uuid[16]);
 
 /* Write the 36-character text of a UUID, without NUL. */
 void uuid_format(const uint8_t uuid[16], char ret_text[UUID_TEXT_LEN]);

@@ -17,6 +17,7 @@
 #include "codec/base/clock.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
+#include "codec/slot.h"
 #include "sql/store.h"
 
 enum { USER_LEN = 16, TEXT_LEN = 128, ROWS_MAX = STORE_PAGE_MAX, REQUESTS_MAX = 256 };
@@ -100,7 +101,7 @@ static void fill_row(struct request *request, uint32_t index)
         .priority = PRIORITY_URGENT,
         .created_at = now,
     };
-    uuid7_make(now, row->id);
+    uuid7_make(now, slot_of(row->who.tenant, row->who.user), row->id);
     memcpy(row->key_hash, row->id, STORE_HASH_LEN);
     memcpy(row->content_hash, row->id, STORE_HASH_LEN);
 }

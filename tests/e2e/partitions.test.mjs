@@ -11,7 +11,7 @@ import { startRedis } from './support/redis.mjs';
 import { randomSecret } from './support/tokens.mjs';
 import { until } from './support/wait.mjs';
 
-const PARTITIONS = 3;
+const PARTITIONS = 4;
 const USERS = 24;
 const POSTS = 600;
 

@@ -150,8 +150,8 @@ Test(base, uuids_are_version_7_ordered_and_parse_back)
     uint8_t late[16];
     uint8_t parsed[16];
     char text[UUID_TEXT_LEN];
-    uuid7_make(1700000000000, early);
-    uuid7_make(1700000000001, late);
+    uuid7_make(1700000000000, 0xfff, early);
+    uuid7_make(1700000000001, 0, late);
     cr_expect_lt(memcmp(early, late, 16), 0);
     uuid_format(early, text);
     cr_expect_eq(text[14], '7');

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "codec/base/mem.h"
+#include "codec/slot.h"
 #include "tests/support/postgres.h"
 
 struct posted {
@@ -212,7 +213,7 @@ struct store_row row_of(struct store_user who, uint64_t key, uint64_t content)
     };
     fill_hash(row.key_hash, who, key);
     fill_hash(row.content_hash, who, content);
-    uuid7_make(row.created_at, row.id);
+    uuid7_make(row.created_at, slot_of(row.who.tenant, row.who.user), row.id);
     return row;
 }
 
