@@ -15,6 +15,7 @@ sys.dont_write_bytecode = True
 import check_arrows  # noqa: E402
 import check_hardening  # noqa: E402
 import check_headers  # noqa: E402
+import check_reference  # noqa: E402
 import check_settings  # noqa: E402
 import check_size  # noqa: E402
 import check_words  # noqa: E402
@@ -37,6 +38,50 @@ class Tree(unittest.TestCase):
         self.assertEqual(len(found), len(fragments), found)
         for problem, fragment in zip(found, fragments):
             self.assertIn(fragment, problem)
+
+
+class Reference(Tree):
+    PAGES = {f"docs/reference/{page}": "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in names)
+             for page, names in check_reference.REGIONS.items()}
+    SETTING = 'X(SIZE, a_b, "a.b", "1MiB", 0, 2097152, "", RELOAD,\n  "Prose, with a | "\n  "bar.")\n'
+    METRIC = 'X(shards.a, "a_total", COUNTER, "Prose.")\n'
+    CALLS = ('begin(out, "p_seconds", "histogram", "Prose (more).");\n'
+             'builder_printf(out, PREFIX "p_seconds_bucket{le=\\"%g\\"}");\n')
+
+    def write(self, files):
+        """The pages made from `files`."""
+        with tempfile.TemporaryDirectory() as root:
+            for path, text in {**self.PAGES, **files}.items():
+                os.makedirs(os.path.dirname(os.path.join(root, path)), exist_ok=True)
+                with open(os.path.join(root, path), "w", encoding="utf-8") as file:
+                    file.write(text)
+            self.assertEqual(check_reference.find_problems(root, True), [])
+            return {path: check_reference.sources.read(root, path) for path in self.PAGES}
+
+    def test_rows_are_written_and_then_compared(self):
+        rows = {"hub/config.def": self.SETTING, "hub/metrics.def": self.METRIC,
+                "hub/metrics.c": "f()\n{\n    " + self.CALLS + "}\n"}
+        pages = self.write(rows)
+        self.assertIn("| `a.b` | `1MiB` | 0 to 2MiB | yes | Prose, with a \\| bar. |",
+                      pages["docs/reference/settings.md"])
+        self.assertIn("| `peal_p_seconds` | histogram | `le` | Prose (more). |",
+                      pages["docs/reference/metrics.md"])
+        self.expect(check_reference, {**rows, **pages})
+        rows["hub/config.def"] = self.SETTING.replace("2097152", "4194304")
+        self.expect(check_reference, {**rows, **pages}, "settings.md: not what the tables say; run ./dev docs")
+
+    def test_rows_without_a_text_fail(self):
+        self.expect(check_reference, {
+            **self.PAGES, "hub/config.def": self.SETTING.replace("Prose, with a | ", "").replace("bar.", ""),
+            "hub/metrics.def": self.METRIC.replace("Prose.", "")}, '"a.b": no text', '"a_total": no text')
+
+    def test_pages_and_regions_that_are_missing_fail(self):
+        pages = dict(self.PAGES)
+        del pages["docs/reference/metrics.md"]
+        pages["docs/reference/settings.md"] = "<!-- blocks -->\n<!-- /blocks -->\n"
+        expected = self.problems(check_reference, pages)
+        self.assertTrue(any("metrics.md: missing" in problem for problem in expected), expected)
+        self.assertTrue(any("settings.md: no region settings" in problem for problem in expected), expected)
 
 
 class Settings(Tree):
