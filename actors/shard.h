@@ -113,7 +113,7 @@ struct actor_config {
     void (*hash128)(struct bytes content, uint8_t ret_hash[16]);
 };
 
-/* Counters of a shard, written by its thread only, read racily by metrics. */
+/* Counters of a shard: its thread only; others read what the hub publishes of them. */
 struct shard_stats {
     uint64_t connections; /* open now */
     uint64_t accepted; /* connections */

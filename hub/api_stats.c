@@ -100,6 +100,7 @@ static void answer_stats(struct stats_call *call)
 {
     struct metrics_sums sums;
     struct builder out = {0};
+    metrics_publish(api_shard(call->api.request));
     metrics_sum(call->hub, &sums);
     builder_printf(&out, "{\"success\":true,\"stats\":{\"activeConnections\":%llu,\"rooms\":[",
         (unsigned long long)sums.shards.sockets);
@@ -165,6 +166,7 @@ void api_stats_performance(struct http_request *request, void *context)
     }
     struct metrics_sums sums;
     struct builder out = {0};
+    metrics_publish(api_shard(request));
     metrics_sum(hub, &sums);
     uint64_t answers = 0;
     for (unsigned i = 0; i < API_CLASS_COUNT; i++) {

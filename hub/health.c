@@ -34,7 +34,9 @@ static bool is_bus_away(const struct hub_shard *shard)
 static bool is_bus_deaf(const struct hub *hub)
 {
     for (unsigned i = 0; i < hub->shard_count; i++) {
-        if (hub->shards[i].shard.stats.deaf != 0) { /* racy, as all counters */
+        struct metrics_sums counts;
+        metrics_read(&hub->shards[i], &counts);
+        if (counts.shards.deaf != 0) {
             return true;
         }
     }

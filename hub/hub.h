@@ -14,10 +14,8 @@
 
 #include "actors/shard.h"
 #include "codec/base/check.h"
-#include "hub/forward.h"
 #include "hub/http_server.h"
-#include "hub/memory.h"
-#include "hub/node_counts.h"
+#include "hub/metrics.h"
 
 struct bundles;
 struct bus;
@@ -40,13 +38,14 @@ struct tenant_counts;
 
 enum { HUB_NODE_LEN = 12, HUB_ADDRESS_MAX = 300 };
 
-/* A shard and what the hub keeps for it. Its own thread only, except what is marked. */
+/* A shard and what the hub keeps for it. Its own thread only, except `copy`. */
 struct hub_shard {
     struct shard shard;
     struct hub *hub;
     struct api_counts api;
     struct event_counts events; /* of clients, by name */
-    struct memory_use memory; /* measured once a second; read racily, as shard.stats */
+    struct memory_use memory; /* measured once a second */
+    struct metrics_copy copy; /* of all that it counts; any thread, by metrics_read */
     struct loop *loop;
     struct hub_settings *settings; /* one reference; another one after SIGHUP */
     struct http_server_config public_http;

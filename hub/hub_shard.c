@@ -80,9 +80,11 @@ static bool has_room(void *context)
     const struct hub_shard *shard = context;
     const struct hub *hub = shard->hub;
     uint64_t limit = shard->settings->config->limits_connections;
-    uint64_t count = 0;
+    uint64_t count = shard->shard.stats.connections;
     for (unsigned i = 0; i < hub->shard_count; i++) {
-        count += hub->shards[i].shard.stats.connections; /* racy */
+        struct metrics_sums counts;
+        metrics_read(&hub->shards[i], &counts);
+        count += shard != &hub->shards[i] ? counts.shards.connections : 0;
     }
     return count < (limit > 0 ? limit : hub->connections_max);
 }
@@ -259,6 +261,7 @@ static int create_shard(struct hub *hub, unsigned index)
         .shard = &shard->shard,
         .on_start = on_start,
         .on_stop = on_stop,
+        .on_turn = metrics_publish,
         .context = shard,
     };
     status = loop_create(&options, &shard->loop);
@@ -484,9 +487,7 @@ void hub_shards_finish(struct hub *hub)
 
 uint64_t hub_sessions(const struct hub *hub)
 {
-    uint64_t count = 0;
-    for (unsigned i = 0; i < hub->shard_count; i++) {
-        count += hub->shards[i].shard.stats.sockets; /* racy, polled while draining */
-    }
-    return count;
+    struct metrics_sums sums;
+    metrics_sum(hub, &sums);
+    return sums.shards.sockets;
 }

@@ -382,11 +382,9 @@ int jwt_reload(struct jwt *jwt, const struct jwt_options *options, struct builde
     return 0;
 }
 
-void jwt_add_counts(const struct jwt *jwt, struct jwt_stats *sums)
+const struct jwt_stats *jwt_counts(const struct jwt *jwt)
 {
-    sums->verified += __atomic_load_n(&jwt->stats.verified, __ATOMIC_RELAXED);
-    sums->cache_hits += __atomic_load_n(&jwt->stats.cache_hits, __ATOMIC_RELAXED);
-    sums->refused += __atomic_load_n(&jwt->stats.refused, __ATOMIC_RELAXED);
+    return &jwt->stats;
 }
 
 struct jwt_stats jwt_get_stats(const struct jwt *jwt)

@@ -102,8 +102,8 @@ struct jwt_stats {
 };
 struct jwt_stats jwt_get_stats(const struct jwt *jwt);
 
-/* Add verified, cache_hits and refused to `sums`; any thread, also while keys are loaded anew. */
-void jwt_add_counts(const struct jwt *jwt, struct jwt_stats *sums);
+/* What is counted, without what would have to be looked up: verified, cache_hits, refused. */
+const struct jwt_stats *jwt_counts(const struct jwt *jwt);
 
 /* What jwt_sign puts into a token; empty members are left out. */
 struct jwt_sign_options {

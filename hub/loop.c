@@ -85,12 +85,20 @@ static void stay_awake(struct loop *loop, bool awake)
     }
 }
 
+static void tell_turn(struct loop *loop)
+{
+    if (loop->config.on_turn != NULL) {
+        loop->config.on_turn(loop->config.context);
+    }
+}
+
 static void run_turn(struct loop *loop)
 {
     struct shard *shard = loop->config.shard;
     loop_begin(loop);
     timer_wheel_advance(sched_timers(loop->sched), sched_now(loop->sched));
     bool more = sched_run(loop->sched, TURN_BUDGET);
+    tell_turn(loop);
     shard_flush(shard);
     sched_flush(loop->sched);
     loop->turn++;
@@ -116,6 +124,7 @@ static void on_prepare(uv_prepare_t *prepare)
     loop_begin(loop);
     run_tasks(loop);
     run_turn(loop);
+    tell_turn(loop);
 }
 
 static void on_check(uv_check_t *check)

@@ -29,6 +29,10 @@ struct shard;
 typedef int (*loop_start_fn)(struct loop *loop, void *context);
 typedef void (*loop_stop_fn)(struct loop *loop, void *context);
 
+/* Called when messages were handled and before anything is written, and again before the loop
+ * waits. */
+typedef void (*loop_turn_fn)(void *context);
+
 struct loop_config {
     struct actor_system *system;
     unsigned index; /* shard number */
@@ -36,6 +40,7 @@ struct loop_config {
         *shard; /* the services its actors see (sched_user); its `hub` is set to the loop */
     loop_start_fn on_start; /* open listeners, store port …; non-zero: loop_start fails with it */
     loop_stop_fn on_stop; /* not called when on_start failed; may be NULL, as on_start */
+    loop_turn_fn on_turn; /* may be NULL */
     void *context;
 };
 

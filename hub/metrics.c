@@ -32,40 +32,41 @@ _Static_assert(ARRAY_LEN(close_names) == CLOSE_REASON_COUNT, "a name for each re
 
 /* Sums. */
 
-/*
- * Add `count` counters that another thread writes. Relaxed: each is one aligned word that its owner
- * alone changes, and no other memory follows from it.
- */
-static void add_words(void *to, const void *from, size_t count)
+_Static_assert(sizeof(struct metrics_sums) % sizeof(uint64_t) == 0, "only counters");
+_Static_assert(_Alignof(struct metrics_sums) == _Alignof(uint64_t), "only counters");
+
+void metrics_publish(void *shard)
 {
-    uint64_t *sums = to;
-    const uint64_t *words = from;
-    for (size_t i = 0; i < count; i++) {
-        sums[i] += __atomic_load_n(&words[i], __ATOMIC_RELAXED);
-    }
+    struct hub_shard *own = shard;
+    const struct metrics_sums counts = {
+        .shards = own->shard.stats,
+        .sched = *sched_stats(own->shard.sched),
+        .api = own->api,
+        .tokens = *jwt_counts(own->jwt),
+        .memory = own->memory,
+        .forwards = own->forward_counts,
+    };
+    published_write(own->copy.words, &counts, PUBLISHED_WORDS(counts));
 }
 
-#define WORDS(type) (sizeof(type) / sizeof(uint64_t))
-_Static_assert(sizeof(struct shard_stats) % sizeof(uint64_t) == 0, "only counters");
-_Static_assert(sizeof(struct sched_stats) % sizeof(uint64_t) == 0, "only counters");
-_Static_assert(sizeof(struct api_counts) % sizeof(uint64_t) == 0, "only counters");
-_Static_assert(sizeof(struct memory_use) % sizeof(uint64_t) == 0, "only counters");
-_Static_assert(sizeof(struct forward_counts) % sizeof(uint64_t) == 0, "only counters");
+void metrics_read(const struct hub_shard *shard, struct metrics_sums *ret_counts)
+{
+    published_read(shard->copy.words, PUBLISHED_WORDS(*ret_counts), ret_counts);
+}
 
 void metrics_sum(const struct hub *hub, struct metrics_sums *ret_sums)
 {
-    *ret_sums = (struct metrics_sums){0};
+    struct metrics_sums sums = {0};
     for (unsigned i = 0; i < hub->shard_count; i++) {
-        const struct hub_shard *shard = &hub->shards[i];
-        struct sched_stats sched;
-        sched_stats_read(shard->shard.sched, &sched);
-        add_words(&ret_sums->sched, &sched, WORDS(sched));
-        add_words(&ret_sums->shards, &shard->shard.stats, WORDS(shard->shard.stats));
-        add_words(&ret_sums->api, &shard->api, WORDS(shard->api));
-        add_words(&ret_sums->memory, &shard->memory, WORDS(shard->memory));
-        add_words(&ret_sums->forwards, &shard->forward_counts, WORDS(shard->forward_counts));
-        jwt_add_counts(shard->jwt, &ret_sums->tokens);
+        struct metrics_sums counts;
+        metrics_read(&hub->shards[i], &counts);
+        uint64_t *to = (uint64_t *)(void *)&sums;
+        const uint64_t *from = (const uint64_t *)(const void *)&counts;
+        for (size_t word = 0; word < PUBLISHED_WORDS(sums); word++) {
+            to[word] += from[word];
+        }
     }
+    *ret_sums = sums;
 }
 
 /* The process. */
@@ -250,8 +251,9 @@ void metrics_write(const struct hub *hub, struct builder *out)
 void metrics_show(struct http_request *request, void *context)
 {
     struct builder out = {0};
+    struct hub_shard *shard = api_shard(request);
+    metrics_publish(shard); /* what it has counted in this turn */
     metrics_write(context, &out);
-    const struct hub_shard *shard = api_shard(request);
     if (shard->shard.bus != NULL) {
         struct redis_stats stats = redis_get_stats(shard->shard.bus);
         write_u64(&out, "bus_up", "gauge",

@@ -2,8 +2,8 @@
 /*
  * metrics - the numbers of the node, summed over its shards, and their Prometheus text.
  *
- * Shards count for themselves, without atomics; the sums are read while they go on, so one may be a
- * turn older than another.
+ * Shards count for themselves, in plain words, and publish a copy twice a turn; sums are of these
+ * copies, so one may be a turn older than another.
  */
 #ifndef HUB_METRICS_H
 #define HUB_METRICS_H
@@ -13,6 +13,7 @@
 #include "actors/core/sched.h"
 #include "actors/shard.h"
 #include "codec/base/buf.h"
+#include "codec/base/published.h"
 #include "hub/forward.h"
 #include "hub/jwt.h"
 #include "hub/memory.h"
@@ -20,7 +21,9 @@
 
 struct http_request;
 struct hub;
+struct hub_shard;
 
+/* What a shard counts, or the sum over shards: nothing but uint64_t. */
 struct metrics_sums {
     struct shard_stats shards;
     struct sched_stats sched;
@@ -30,7 +33,19 @@ struct metrics_sums {
     struct forward_counts forwards;
 };
 
-/* Sum the counters of all shards. Any shard's thread. */
+/* What a shard has published of it. */
+struct metrics_copy {
+    /* shared: written by the owner */
+    _Atomic(uint64_t) words[PUBLISHED_WORDS(struct metrics_sums)];
+};
+
+/* Publish what the shard counts, on its thread: loop_config.on_turn. */
+void metrics_publish(void *shard);
+
+/* Read what a shard has published. Any thread. */
+void metrics_read(const struct hub_shard *shard, struct metrics_sums *ret_counts);
+
+/* Sum what all shards have published. Any thread. */
 void metrics_sum(const struct hub *hub, struct metrics_sums *ret_sums);
 
 /* Append all metrics in the Prometheus text format, version 0.0.4. */

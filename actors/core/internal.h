@@ -13,6 +13,7 @@
 #include "actors/core/registry.h"
 #include "actors/core/sched.h"
 #include "codec/base/list.h"
+#include "codec/base/published.h"
 
 /* Stands where msg.to holds the sender's shard; such a message travels in no line. */
 enum { SHARD_FOREIGN = 255 };
@@ -26,7 +27,7 @@ enum actor_flags {
 struct sched {
     /* shared */
     struct inbox inbox;
-    alignas(CACHE_LINE) struct shared_stats published; /* written once a turn */
+    alignas(CACHE_LINE) _Atomic(uint64_t) published[PUBLISHED_WORDS(struct sched_stats)];
     /* set once */
     alignas(CACHE_LINE) struct actor_system *system;
     unsigned shard;

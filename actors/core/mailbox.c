@@ -129,26 +129,6 @@ bool line_pressured(struct line *line)
     return line->pressured;
 }
 
-void stats_publish(struct shared_stats *shared, const struct sched_stats *stats)
-{
-    uint64_t values[STATS_COUNT];
-    memcpy(values, stats, sizeof(values));
-    for (unsigned i = 0; i < STATS_COUNT; i++) {
-        /* Relaxed: each number stands alone, nothing is concluded from two. */
-        atomic_store_explicit(&shared->at[i], values[i], memory_order_relaxed);
-    }
-}
-
-void stats_read(const struct shared_stats *shared, struct sched_stats *ret_stats)
-{
-    uint64_t values[STATS_COUNT];
-    for (unsigned i = 0; i < STATS_COUNT; i++) {
-        /* Relaxed: partner of stats_publish. */
-        values[i] = atomic_load_explicit(&shared->at[i], memory_order_relaxed);
-    }
-    memcpy(ret_stats, values, sizeof(values));
-}
-
 /* The mailbox of an actor is a ring of which `last` is known, its successor being the oldest. */
 
 enum { SHED_QUEUED_MAX = (1 << 24) - 1 };

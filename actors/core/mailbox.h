@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mailbox - where messages wait: a shard's inbox, written by all threads, the counters of a
- * line and of a shard, and the mailbox of one actor. Private to actors/core.
+ * line, and the mailbox of one actor. Private to actors/core.
  *
  * All atomics of the runtime are in mailbox.c.
  */
@@ -81,20 +81,6 @@ bool line_add_handled(struct line *line, uint64_t count);
 
 /* Whether the line is at its bound, or not yet back to the low mark. The sender's thread. */
 bool line_pressured(struct line *line);
-
-enum { STATS_COUNT = sizeof(struct sched_stats) / sizeof(uint64_t) };
-
-/* A copy of a shard's counters for other threads. */
-struct shared_stats {
-    /* shared: written by the owner */
-    _Atomic(uint64_t) at[STATS_COUNT];
-};
-
-/* Copy `stats` for others to read. The owner's thread. */
-void stats_publish(struct shared_stats *shared, const struct sched_stats *stats);
-
-/* Read what was published, number by number. Any thread. */
-void stats_read(const struct shared_stats *shared, struct sched_stats *ret_stats);
 
 /* Put `msg` into the mailbox of `actor`. */
 void mailbox_push(struct actor *actor, struct msg *msg);

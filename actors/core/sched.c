@@ -14,6 +14,7 @@
 
 #include "actors/core/internal.h"
 #include "codec/base/mem.h"
+#include "codec/base/published.h"
 
 enum { DELIVER_BATCH = 1000 };
 
@@ -96,7 +97,7 @@ const struct sched_stats *sched_stats(const struct sched *sched)
 
 void sched_stats_read(const struct sched *sched, struct sched_stats *ret_stats)
 {
-    stats_read(&sched->published, ret_stats);
+    published_read(sched->published, PUBLISHED_WORDS(*ret_stats), ret_stats);
 }
 
 /* --- sending --- */
@@ -407,7 +408,7 @@ bool sched_run(struct sched *sched, unsigned budget)
         }
     }
     credit_lines(sched);
-    stats_publish(&sched->published, &sched->stats);
+    published_write(sched->published, &sched->stats, PUBLISHED_WORDS(sched->stats));
     sched->running = false;
     return !list_empty(&sched->run_queue) || sched->arrived.first != NULL ||
            !inbox_is_empty(&sched->inbox);

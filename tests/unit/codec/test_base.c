@@ -5,6 +5,7 @@
 #include "codec/base/buf.h"
 #include "codec/base/list.h"
 #include "codec/base/map.h"
+#include "codec/base/published.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
 
@@ -191,4 +192,18 @@ Test(base, list_keeps_order_through_splice_and_removal)
     }
     cr_expect_eq(i, 3);
     cr_expect_null(list_pop(&a));
+}
+
+Test(base, a_published_copy_holds_what_was_published_last)
+{
+    struct {
+        uint64_t one;
+        uint64_t two;
+    } counts = {1, UINT64_MAX}, seen = {0};
+    _Atomic(uint64_t) copy[PUBLISHED_WORDS(counts)] = {0};
+    published_write(copy, &counts, PUBLISHED_WORDS(counts));
+    counts.one = 7;
+    published_read(copy, PUBLISHED_WORDS(seen), &seen);
+    cr_expect_eq(seen.one, 1);
+    cr_expect_eq(seen.two, UINT64_MAX);
 }
