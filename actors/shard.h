@@ -50,7 +50,6 @@ struct recovery_limits {
 struct room_rules {
     uint32_t max_members; /* 0: no limit */
     bool quiet; /* nobody is told who comes and goes */
-    bool send; /* members may send_message and type */
 };
 
 /* What the actors need to know of the configuration; immutable. A shard may get another one between
@@ -99,6 +98,9 @@ struct actor_config {
      */
     int (*room_access)(
         void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules);
+    /* Whether `who`, a member of `room` (as clients name it), may speak there. Joining is no part
+     * of the question: a backend may have put them in. Pure. */
+    bool (*may_send)(void *context, const struct identity *who, struct bytes room);
     /* Whether sockets of a namespace are recovered after a drop. NULL: none is. */
     bool (*recovers)(void *context, struct bytes nsp);
     /* The type of a room (as clients name it) without ':' in its name; NULL: it has none. */

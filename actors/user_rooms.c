@@ -357,7 +357,7 @@ void user_rooms_leave(const struct user_call *call)
 
 bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool loud)
 {
-    const struct room_rules rules = {.send = true};
+    const struct room_rules rules = {0};
     struct user *user = socket->user;
     bool member = fanout_membership(socket->fanout, socket, room);
     bool joining = user->rare != NULL && last_joining(user, socket->id, room) != NULL;
@@ -486,15 +486,15 @@ static void publish(struct shard *shard, struct bytes nsp, struct bytes room, st
     sequencer_send(shard, nsp, broadcast_new(event, &room, 1, &except, except_sid ? 1 : 0));
 }
 
-/* Whether the caller may speak in `room`: a member, and the room's type lets members speak. */
+/* Whether the caller may speak in `room`: a member, and the room's type lets this one speak. */
 static bool may_speak(const struct user_call *call, struct bytes room)
 {
-    struct room_rules rules;
+    const struct actor_config *config = call->socket->shard->config;
     if (!fanout_membership(call->socket->fanout, call->socket, room)) {
         user_refuse(call, "forbidden", "Not in this room");
         return false;
     }
-    if (check_access(call->socket, wire_name_client(room), &rules) == 0 && !rules.send) {
+    if (!config->may_send(config->context, call->socket->identity, wire_name_client(room))) {
         user_refuse(call, "forbidden", "Sending is not allowed in this room");
         return false;
     }

@@ -25,10 +25,15 @@ struct rule {
     struct bytes value; /* CLAIM: what it must have; empty: the id of the room */
 };
 
+struct rules {
+    struct rule *items;
+    size_t count;
+};
+
 struct type {
     struct bytes name;
-    struct rule *rules;
-    size_t rule_count;
+    struct rules join;
+    struct rules send;
     char **match;
     size_t match_count;
 };
@@ -77,9 +82,8 @@ static bool is_pattern(struct bytes pattern)
     return pattern.len > 0;
 }
 
-static bool parse_rule(const char *word, struct rule *rule)
+static bool parse_join_rule(struct rule *rule)
 {
-    rule->text = mem_dup(word, strlen(word));
     struct bytes text = bytes_str(rule->text);
     struct bytes kind = text;
     bool has_name = cut(text, &kind, &rule->name);
@@ -119,33 +123,77 @@ static bool parse_rule(const char *word, struct rule *rule)
     return rule->name.len > 0;
 }
 
+static bool parse_send_rule(struct rule *rule)
+{
+    struct bytes text = bytes_str(rule->text);
+    if (bytes_starts(text, BYTES("role:"))) {
+        rule->kind = RULE_ROLE;
+        rule->name = bytes_skip(text, 5);
+        return rule->name.len > 0;
+    }
+    rule->kind = bytes_eq(text, BYTES("member")) ? RULE_ANY : RULE_DENY;
+    return rule->kind == RULE_ANY || bytes_eq(text, BYTES("nobody"));
+}
+
+static void destroy_rules(struct rules *rules)
+{
+    for (size_t i = 0; i < rules->count; i++) {
+        mem_free(rules->items[i].text);
+    }
+    mem_free(rules->items);
+}
+
 static void destroy_type(struct type *type)
 {
-    for (size_t i = 0; i < type->rule_count; i++) {
-        mem_free(type->rules[i].text);
-    }
+    destroy_rules(&type->join);
+    destroy_rules(&type->send);
     for (size_t i = 0; i < type->match_count; i++) {
         mem_free(type->match[i]);
     }
-    mem_free(type->rules);
     mem_free(type->match);
     mem_free((char *)type->name.at);
     mem_free(type);
 }
 
+/* Words that become rules, and how. */
+struct words {
+    const char *const *items;
+    size_t count;
+    bool (*parse)(struct rule *rule); /* of rule.text; false: it is none */
+    const char *fault; /* what is said of a word that is none */
+};
+
+static int fill_rules(
+    struct rules *rules, const char *type, const struct words *words, struct builder *error)
+{
+    rules->items = mem_alloc_array(words->count + 1, sizeof(struct rule));
+    for (size_t i = 0; i < words->count; i++) {
+        struct rule *rule = &rules->items[rules->count++];
+        const char *word = words->items[i];
+        rule->text = mem_dup(word, strlen(word));
+        if (!words->parse(rule)) {
+            return refuse(error, type, word, words->fault);
+        }
+        if (rule->kind == RULE_DENY && words->count > 1) {
+            return refuse(error, type, word, "must stand alone");
+        }
+    }
+    return 0;
+}
+
 static int fill_type(
     struct type *type, const struct access_type_options *options, struct builder *error)
 {
-    type->rules = mem_alloc_array(options->rule_count + 1, sizeof(struct rule));
-    for (size_t i = 0; i < options->rule_count; i++) {
-        struct rule *rule = &type->rules[type->rule_count++];
-        const char *word = options->rules[i];
-        if (!parse_rule(word, rule)) {
-            return refuse(error, options->name, word, "is no access rule");
-        }
-        if (rule->kind == RULE_DENY && options->rule_count > 1) {
-            return refuse(error, options->name, word, "must stand alone");
-        }
+    static const char *const every_member[] = {"member"};
+    bool has_send = options->send_count > 0;
+    const struct words join = {
+        options->rules, options->rule_count, parse_join_rule, "is no access rule"};
+    const struct words send = {has_send ? options->send : every_member,
+        has_send ? options->send_count : 1, parse_send_rule, "is no rule for sending"};
+    int status = fill_rules(&type->join, options->name, &join, error);
+    status = status != 0 ? status : fill_rules(&type->send, options->name, &send, error);
+    if (status != 0) {
+        return status;
     }
     type->match = mem_alloc_array(options->match_count + 1, sizeof(char *));
     for (size_t i = 0; i < options->match_count; i++) {
@@ -343,6 +391,17 @@ static bool lets_in(
     return false;
 }
 
+static bool any_lets_in(
+    const struct rules *rules, const struct claims *claims, struct bytes room, struct bytes id)
+{
+    for (size_t i = 0; i < rules->count; i++) {
+        if (lets_in(&rules->items[i], claims, room, id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int access_check(const struct access *access, const struct claims *claims, struct bytes room)
 {
     if (names_check_room(room) != 0) {
@@ -353,11 +412,10 @@ int access_check(const struct access *access, const struct claims *claims, struc
     if (cut(room, &before, &id) && bytes_eq(before, BYTES("user"))) {
         return bytes_eq(id, claims_user(claims)) ? 0 : STATUS_DENIED;
     }
-    const struct type *type = find_type(access, room);
-    for (size_t i = 0; i < type->rule_count; i++) {
-        if (lets_in(&type->rules[i], claims, room, id)) {
-            return 0;
-        }
-    }
-    return STATUS_DENIED;
+    return any_lets_in(&find_type(access, room)->join, claims, room, id) ? 0 : STATUS_DENIED;
+}
+
+bool access_may_send(const struct access *access, const struct claims *claims, struct bytes room)
+{
+    return any_lets_in(&find_type(access, room)->send, claims, room, bytes_of(NULL, 0));
 }

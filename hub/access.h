@@ -19,10 +19,16 @@
  * Without configuration: public = any, company and tenant = tenant, admin = role:admin, and every
  * other type ("*") = claim. `user` cannot be configured: its one rule is that the room is the
  * user's own.
+ *
+ * Who may speak is a question of its own, asked of members only, whoever let them in:
+ *   member         every member
+ *   nobody         no member (must stand alone)
+ *   role:NAME      members of that role
  */
 #ifndef HUB_ACCESS_H
 #define HUB_ACCESS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "codec/base/buf.h"
@@ -35,6 +41,8 @@ struct access_type_options {
     const char *name; /* "*": rooms of no other type */
     const char *const *rules;
     size_t rule_count;
+    const char *const *send; /* who may speak; none: every member */
+    size_t send_count;
     const char *const *match; /* names without ':' of this type; a name may end in '*' */
     size_t match_count;
 };
@@ -60,5 +68,11 @@ struct bytes access_type(const struct access *access, struct bytes room);
  */
 MUST_CHECK int access_check(
     const struct access *access, const struct claims *claims, struct bytes room);
+
+/*
+ * Whether the user may speak in `room`, being a member of it. Whether they may join is not asked: a
+ * backend may have put them there, or the rules may have changed since.
+ */
+bool access_may_send(const struct access *access, const struct claims *claims, struct bytes room);
 
 #endif

@@ -19,6 +19,8 @@ int hub_make_rules(const struct config *config, struct builder *error, struct ac
             .name = type->name,
             .rules = type->access.items,
             .rule_count = type->access.count,
+            .send = type->send.items,
+            .send_count = type->send.count,
             .match = type->match.items,
             .match_count = type->match.count,
         };
@@ -34,18 +36,6 @@ static bool is_role(struct bytes word, const struct claims *who)
     return bytes_starts(word, BYTES("role:")) && bytes_eq(bytes_skip(word, 5), claims_role(who));
 }
 
-/* Whether members may speak: `member`, `nobody`, or a role among the words. */
-static bool may_send(const struct config_list *words, const struct claims *who)
-{
-    for (size_t i = 0; i < words->count; i++) {
-        struct bytes word = bytes_str(words->items[i]);
-        if (bytes_eq(word, BYTES("member")) || is_role(word, who)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 int hub_room_access(
     void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules)
 {
@@ -59,9 +49,14 @@ int hub_room_access(
         .max_members =
             type->max_members > 0 ? type->max_members : settings->config->limits_room_members,
         .quiet = !type->presence,
-        .send = may_send(&type->send, identity_claims(who)),
     };
     return 0;
+}
+
+bool hub_room_may_send(void *context, const struct identity *who, struct bytes room)
+{
+    const struct hub_settings *settings = context;
+    return access_may_send(settings->access, identity_claims(who), room);
 }
 
 struct bytes hub_room_type(void *context, struct bytes room)

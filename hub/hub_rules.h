@@ -22,6 +22,9 @@ MUST_CHECK int hub_make_rules(
 int hub_room_access(
     void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules);
 
+/* See actor_config.may_send; `context` is the struct hub_settings. Any shard's thread. */
+bool hub_room_may_send(void *context, const struct identity *who, struct bytes room);
+
 /* See actor_config.room_type; `context` is the struct hub_settings. Any shard's thread. */
 struct bytes hub_room_type(void *context, struct bytes room);
 

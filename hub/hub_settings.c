@@ -141,6 +141,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .recovery = recovery_limits(config),
         .context = settings,
         .room_access = hub_room_access,
+        .may_send = hub_room_may_send,
         .room_type = hub_room_type,
         .recovers = hub_recovers,
         .auto_join = hub_auto_join,

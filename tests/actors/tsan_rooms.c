@@ -69,8 +69,16 @@ static int room_access(
 {
     (void)context;
     (void)who;
-    *ret_rules = (struct room_rules){.send = true, .quiet = bytes_eq_str(room, "c")};
+    *ret_rules = (struct room_rules){.quiet = bytes_eq_str(room, "c")};
     return 0;
+}
+
+static bool may_send(void *context, const struct identity *who, struct bytes room)
+{
+    (void)context;
+    (void)who;
+    (void)room;
+    return true;
 }
 
 static const struct actor_config config = {
@@ -89,6 +97,7 @@ static const struct actor_config config = {
     .message_chars = 100,
     .recheck_ms = 30000,
     .room_access = room_access,
+    .may_send = may_send,
 };
 
 /* --- what clients do --- */

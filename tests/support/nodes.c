@@ -23,11 +23,18 @@ static int room_access(
     (void)context;
     (void)who;
     *ret_rules = (struct room_rules){
-        .send = true,
         .quiet = bytes_starts(room, BYTES("quiet:")),
         .max_members = bytes_starts(room, BYTES("small:")) ? 3 : 0,
     };
     return 0;
+}
+
+static bool may_send(void *context, const struct identity *who, struct bytes room)
+{
+    (void)context;
+    (void)who;
+    (void)room;
+    return true;
 }
 
 static bool auto_join(
@@ -88,6 +95,7 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
         .ack_ms = 60000,
         .posts = notification_limits_default,
         .room_access = room_access,
+        .may_send = may_send,
         .auto_join = auto_join,
         .hash128 = hash128,
     };

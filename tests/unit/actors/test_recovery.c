@@ -71,7 +71,7 @@ static int allow(
     (void)context;
     (void)who;
     (void)room;
-    *ret_rules = (struct room_rules){.send = true};
+    *ret_rules = (struct room_rules){0};
     return 0;
 }
 

@@ -228,6 +228,78 @@ Test(access, knows_the_type_of_names_without_colon)
     access_destroy(access);
 }
 
+/* Every rule for joining beside every rule for sending: who may speak follows the latter alone. */
+Test(access, who_may_speak_does_not_depend_on_who_may_join)
+{
+    static const char *const joins[] = {"any", "deny", "claim", "claim:teams", "claim:plan=gold",
+        "claim:plan=tin", "tenant", "role:editor", "role:reader", "pattern:t:{sub}",
+        "pattern:t:{role}"};
+    static const struct {
+        const char *words[2];
+        bool editor;
+        bool reader;
+    } sends[] = {
+        {{NULL}, true, true},
+        {{"member"}, true, true},
+        {{"nobody"}, false, false},
+        {{"role:editor"}, true, false},
+        {{"role:reader"}, false, true},
+        {{"role:other"}, false, false},
+        {{"role:other", "role:editor"}, true, false},
+        {{"role:other", "member"}, true, true},
+    };
+    struct claims_fields fields = alice();
+    struct claims *editor = claims_new(&fields);
+    struct claims_fields weak = {.user = BYTES("alice"), .role = BYTES("reader")};
+    struct claims *reader = claims_new(&weak);
+    for (size_t i = 0; i < ARRAY_LEN(joins); i++) {
+        for (size_t j = 0; j < ARRAY_LEN(sends); j++) {
+            size_t count = (sends[j].words[0] != NULL) + (sends[j].words[1] != NULL);
+            const struct access_type_options types[] = {{.name = "t",
+                                                            .rules = &joins[i],
+                                                            .rule_count = 1,
+                                                            .send = sends[j].words,
+                                                            .send_count = count},
+                {.name = "*",
+                    .rules = &joins[i],
+                    .rule_count = 1,
+                    .send = sends[j].words,
+                    .send_count = count}};
+            struct access *access = make(types, ARRAY_LEN(types));
+            static const char *const names[] = {"t:alice", "t:x", "t:", "t:acme", "lobby", "u:x"};
+            for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+                struct bytes room = bytes_str(names[k]);
+                cr_expect_eq(access_may_send(access, editor, room), sends[j].editor,
+                    "%s, send %zu: editor in %s", joins[i], j, names[k]);
+                cr_expect_eq(access_may_send(access, reader, room), sends[j].reader,
+                    "%s, send %zu: reader in %s", joins[i], j, names[k]);
+            }
+            access_destroy(access);
+        }
+    }
+    claims_unref(editor);
+    claims_unref(reader);
+}
+
+Test(access, refuses_what_is_no_rule_for_sending)
+{
+    static const char *const wrong[][2] = {{""}, {"all"}, {"any"}, {"deny"}, {"role:"}, {"role"},
+        {"Member"}, {"member:x"}, {"nobody", "member"}, {"role:editor", "nobody"}};
+    static const char *const any[] = {"any"};
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        const struct access_type_options type = {.name = "t",
+            .rules = any,
+            .rule_count = 1,
+            .send = wrong[i],
+            .send_count = 1 + (wrong[i][1] != NULL)};
+        struct builder error = {.max = 1000};
+        struct access *access = NULL;
+        cr_expect_eq(access_create(&type, 1, &error, &access), STATUS_INVALID, "case %zu", i);
+        cr_expect_gt(builder_bytes(&error).len, 0);
+        builder_reset(&error);
+    }
+}
+
 Test(access, refuses_what_is_no_rule)
 {
     static const char *const wrong[] = {"", "all", "role:", "role", "pattern",
