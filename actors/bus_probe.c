@@ -9,14 +9,14 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 
-enum { CHANNEL_MAX = 128, NUMBER_MAX = 24 };
+enum { NUMBER_MAX = 24 };
 
 struct bus_probe {
     struct shard *shard;
     struct bus_link *listener;
     struct bus_link *sender;
     struct timer timer;
-    char channel[CHANNEL_MAX];
+    char channel[BUS_NAME_MAX];
     char number[NUMBER_MAX]; /* of the last one that was sent */
     uint64_t sent;
     bool answered; /* Redis has taken it */
@@ -74,8 +74,8 @@ struct bus_probe *bus_probe_create(
     probe->shard = shard;
     probe->listener = listener;
     probe->sender = sender;
-    snprintf(probe->channel, sizeof(probe->channel), "%s:probe:%s:%u", shard->config->bus_prefix,
-        shard->config->node, sched_shard(shard->sched));
+    bus_name_probe(
+        &shard->config->names, shard->config->node, sched_shard(shard->sched), probe->channel);
     shard->bus->ops->subscribe(listener, bytes_str(probe->channel));
     timer_init(&probe->timer, on_timer);
     timer_set(sched_timers(shard->sched), &probe->timer,

@@ -18,19 +18,16 @@ struct cluster {
     struct bus_probe *probe;
 };
 
-/* "<prefix>:u:<key>". */
 static struct bytes channel_of(
     const struct cluster *cluster, struct bytes key, struct builder *channel)
 {
-    builder_str(channel, cluster->shard->config->bus_prefix);
-    builder_str(channel, ":u:");
-    builder_add(channel, key);
+    bus_name_user(&cluster->shard->config->names, key, channel);
     return builder_bytes(channel);
 }
 
 static struct bytes key_of(const struct cluster *cluster, struct bytes channel)
 {
-    return bytes_skip(channel, strlen(cluster->shard->config->bus_prefix) + 3);
+    return bus_name_user_key(&cluster->shard->config->names, channel);
 }
 
 static struct buf *copy(struct bytes text)

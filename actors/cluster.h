@@ -2,7 +2,7 @@
 /*
  * cluster - a shard's side of the announcements between nodes: one channel per user held here.
  *
- * Two links of the shard's own: one subscribes `<prefix>:u:<key>` for each user on this shard, one
+ * Two links of the shard's own: one subscribes the channel of each user on this shard, one
  * publishes. Kept apart from the broadcasts' link, so that a flood of room events cannot delay or
  * shed announcements. Not an actor: it is called by, and calls, actors of its own shard only.
  */

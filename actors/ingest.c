@@ -75,8 +75,8 @@ struct ingest {
     struct ingest_batch *storing;
     struct ingest_batch *waiting; /* read while `storing` is being committed */
     uint32_t committed; /* batches since the last trim */
-    char stream[INGEST_STREAM_MAX];
-    char lease[INGEST_STREAM_MAX];
+    char stream[BUS_NAME_MAX];
+    char lease[BUS_NAME_MAX];
 };
 
 static void free_ingest(struct actor *actor);
@@ -153,9 +153,8 @@ static void on_begin(struct ingest *ingest, struct ingest_begin *msg)
     }
     ingest->number = msg->number;
     ingest->looked = ingest_streams_partitions(config);
-    ingest_streams_name(config, msg->number, ingest->stream);
-    snprintf(ingest->lease, sizeof(ingest->lease), "%s:lease:%u", config->bus_prefix,
-        (unsigned)msg->number);
+    bus_name_in(&config->names, msg->number, ingest->stream);
+    bus_name_lease(&config->names, msg->number, ingest->lease);
     ingest->link = shard->bus->ops->open(shard->bus, "ingest", &no_events, ingest);
     ingest->reader = shard->bus->ops->open(shard->bus, "ingest-reader", &no_events, ingest);
     arm(ingest, &ingest->lease_timer, 1);
@@ -623,8 +622,8 @@ static void on_looked(void *context, int status, const struct bus_reply *reply)
     }
     uint32_t number = ++ingest->looked;
     if (reply->integer > 0) {
-        char stream[INGEST_STREAM_MAX];
-        ingest_streams_name(shard_here(ingest)->config, number, stream);
+        char stream[BUS_NAME_MAX];
+        bus_name_in(&shard_here(ingest)->config->names, number, stream);
         log_warn("INGEST-LEFT", "a stream of more partitions than there are is read as well",
             "stream=%s partitions=%u", stream, (unsigned)shard_here(ingest)->config->partitions);
         ingest_streams_begin(shard_here(ingest), number);
@@ -638,8 +637,8 @@ static void look_for_more(struct ingest *ingest)
         ingest->state != OWNER) {
         return;
     }
-    char stream[INGEST_STREAM_MAX];
-    ingest_streams_name(shard_here(ingest)->config, ingest->looked + 1, stream);
+    char stream[BUS_NAME_MAX];
+    bus_name_in(&shard_here(ingest)->config->names, ingest->looked + 1, stream);
     const struct bytes argv[] = {BYTES("EXISTS"), bytes_str(stream)};
     ingest->looking = true;
     command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_looked);

@@ -48,10 +48,10 @@ static void write_fault(const struct ingest_writing *writing, const struct inges
     struct ingest_batch *batch = writing->batch;
     const struct actor_config *config = batch->shard->config;
     struct bytes argv[ARGS_MAX];
-    char dead[128];
+    char dead[BUS_NAME_MAX];
     char max[24];
     size_t n = 0;
-    snprintf(dead, sizeof(dead), "%s:dead", config->bus_prefix);
+    bus_name_dead(&config->names, dead);
     snprintf(max, sizeof(max), "%u", (unsigned)config->dead_max);
     const struct bytes head[] = {BYTES("XADD"), bytes_str(dead), BYTES("MAXLEN"), BYTES("~"),
         bytes_str(max), BYTES("*"), BYTES("dead:stream"), bytes_str(writing->stream),
@@ -207,11 +207,10 @@ static void add_content(
     }
 }
 
-static void begin(
-    struct routed *routed, const struct routing *routing, uint32_t partition, char stream[128])
+static void begin(struct routed *routed, const struct routing *routing, uint32_t partition,
+    char stream[BUS_NAME_MAX])
 {
-    const char *prefix = routing->writing.batch->shard->config->bus_prefix;
-    snprintf(stream, 128, "%s:in:%u", prefix, (unsigned)partition);
+    bus_name_in(&routing->writing.batch->shard->config->names, partition + 1, stream);
     *routed = (struct routed){.argv = {BYTES("XADD"), bytes_str(stream), BYTES("*")}, .count = 3};
 }
 
@@ -247,14 +246,14 @@ static void send_part(struct routing *routing, const struct ingest_entry *entry,
     struct bytes users)
 {
     const struct notification_post *post = &entry->post;
-    char stream[128];
+    char stream[BUS_NAME_MAX];
     struct routed routed;
     struct builder expires = {0};
     struct builder key = {0};
     begin(&routed, routing, partition, stream);
     add_field(&routed, BYTES("users"), users);
     add_content(&routed, post, &expires);
-    builder_printf(&key, "%s:in@%s", routing->writing.batch->shard->config->bus_prefix, entry->id);
+    builder_printf(&key, "%s@%s", routing->writing.stream, entry->id);
     add_field(&routed, BYTES("key"), post->key.len > 0 ? post->key : builder_bytes(&key));
     send(routing, &routed);
     builder_reset(&expires);
@@ -266,7 +265,7 @@ static void route_event(struct routing *routing, const struct ingest_entry *entr
 {
     const struct notification_post *post = &entry->post;
     bool named = post->target == NOTIFICATION_USERS;
-    char stream[128];
+    char stream[BUS_NAME_MAX];
     struct routed routed;
     begin(&routed, routing, named ? partition_of(routing, post->tenant, post->targets[0]) : 0,
         stream);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actors/ingest_streams.h"
 
-#include <stdio.h>
-
 #include "actors/ingest_proto.h"
 #include "actors/shard.h"
 #include "codec/base/buf.h"
@@ -12,16 +10,6 @@
 uint32_t ingest_streams_partitions(const struct actor_config *config)
 {
     return config->partitions > 1 ? config->partitions : 0;
-}
-
-void ingest_streams_name(
-    const struct actor_config *config, uint32_t number, char name[INGEST_STREAM_MAX])
-{
-    if (number == 0) {
-        snprintf(name, INGEST_STREAM_MAX, "%s:in", config->bus_prefix);
-    } else {
-        snprintf(name, INGEST_STREAM_MAX, "%s:in:%u", config->bus_prefix, (unsigned)number - 1);
-    }
 }
 
 static struct buf *key_new(uint32_t number)

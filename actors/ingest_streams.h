@@ -10,14 +10,8 @@
 struct actor_config;
 struct shard;
 
-enum { INGEST_STREAM_MAX = 128 };
-
 /* How many partitions have a stream of their own; 0 where the plain stream is the only one. */
 uint32_t ingest_streams_partitions(const struct actor_config *config);
-
-/* Write the name of stream `number`. */
-void ingest_streams_name(
-    const struct actor_config *config, uint32_t number, char name[INGEST_STREAM_MAX]);
 
 /* Let this node's reader of stream `number` begin, or end. */
 void ingest_streams_begin(struct shard *shard, uint32_t number);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records are `<prefix>:session:<namespace>:<owner>:<pid>`: who knows a pid, but is another user,
- * has nothing to do with it. A shard is told on `<prefix>:recovery:<home>`
- * (its node and number), by the pid, a blank and the namespace, that a socket has gone elsewhere.
+ * The name of a record has namespace, owner and pid: who knows a pid, but is another user, has
+ * nothing to do with it. A shard is told on the channel of its home (its node and number), by the
+ * pid, a blank and the namespace, that a socket has gone elsewhere.
  *
  * Order of this file: life, being told, records, fetching.
  */
@@ -45,12 +45,6 @@ static void on_message(void *context, struct bytes channel, struct bytes payload
 static const struct bus_events listener_events = {.on_message = on_message};
 static const struct bus_events no_events = {0};
 
-/* "<prefix>:<kind>:" */
-static void begin_name(const struct recovery_bus *bus, const char *kind, struct builder *out)
-{
-    builder_printf(out, "%s:%s:", bus->shard->config->bus_prefix, kind);
-}
-
 static bool is_wanted(const struct shard *shard)
 {
     list_for_each (link, &shard->fanouts) {
@@ -72,10 +66,12 @@ struct recovery_bus *recovery_bus_create(struct shard *shard)
     list_init(&bus->fetches);
     bus->listener = ops->open(shard->bus, "recovery-listener", &listener_events, bus);
     bus->sender = ops->open(shard->bus, "recovery", &no_events, bus);
+    struct builder home = {0};
     struct builder channel = {0};
-    begin_name(bus, "recovery", &channel);
-    builder_printf(&channel, "%s:%u", shard->config->node, sched_shard(shard->sched));
+    recovery_record_write_home(shard, &home);
+    bus_name_recovery(&shard->config->names, builder_bytes(&home), &channel);
     ops->subscribe(bus->listener, builder_bytes(&channel));
+    builder_reset(&home);
     builder_reset(&channel);
     return bus;
 }
@@ -154,12 +150,7 @@ static void on_message(void *context, struct bytes channel, struct bytes payload
 static struct bytes write_key(const struct recovery_bus *bus, struct bytes nsp, struct bytes owner,
     struct bytes pid, struct builder *out)
 {
-    begin_name(bus, "session", out);
-    builder_add(out, nsp);
-    builder_byte(out, ':');
-    builder_add(out, owner);
-    builder_byte(out, ':');
-    builder_add(out, pid);
+    bus_name_session(&bus->shard->config->names, nsp, owner, pid, out);
     return builder_bytes(out);
 }
 
@@ -261,8 +252,7 @@ static void on_record(void *context, int status, const struct bus_reply *reply)
     }
     struct builder channel = {0};
     struct builder message = {0};
-    begin_name(bus, "recovery", &channel);
-    builder_add(&channel, home);
+    bus_name_recovery(&bus->shard->config->names, home, &channel);
     builder_add(&message, buf_bytes(fetch->pid));
     builder_byte(&message, ' ');
     builder_add(&message, fanout_nsp(fetch->recovery->fanout));

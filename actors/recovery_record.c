@@ -47,11 +47,18 @@ static void write_stay(const struct stay *stay, struct builder *out)
     builder_printf(out, ",%u]", flags);
 }
 
+void recovery_record_write_home(const struct shard *shard, struct builder *out)
+{
+    builder_printf(out, "%s:%u", shard->config->node, sched_shard(shard->sched));
+}
+
 void recovery_record_write(const struct recoverable *recoverable, struct builder *out)
 {
     const struct recovery *recovery = recoverable->recovery;
     const struct shard *shard = recovery->fanout->shard;
-    builder_printf(out, "{\"home\":\"%s:%u\",", shard->config->node, sched_shard(shard->sched));
+    builder_str(out, "{\"home\":\"");
+    recovery_record_write_home(shard, out);
+    builder_str(out, "\",");
     write_text("sid", bytes_of(recoverable->sid, SOCKET_SID_LEN), out);
     write_text("owner", buf_bytes(recoverable->owner), out);
     write_text("log", replay_name(recovery->replay), out);

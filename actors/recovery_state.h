@@ -80,7 +80,10 @@ struct replay_reader recovery_reader(const struct recoverable *recoverable, char
 /* Append what another node needs to know of it. */
 void recovery_record_write(const struct recoverable *recoverable, struct builder *out);
 
-/* The channel of the node and shard that a record is of; STATUS_INVALID. */
+/* Append how records name this node and shard. */
+void recovery_record_write_home(const struct shard *shard, struct builder *out);
+
+/* The node and shard that a record is of; STATUS_INVALID. */
 MUST_CHECK int recovery_record_home(struct bytes record, struct bytes *ret_home);
 
 /*

@@ -2,11 +2,11 @@
 /*
  * The replay stream of a namespace: the one order of broadcasts on all nodes that recover sockets.
  *
- * What is published is added to `<prefix>:replay:<namespace>` and delivered when it comes back from
- * there, on this node as on all others; the entry's id is its place. A node begins to read where
- * the oldest event that a client may want is, so that what it keeps is what any other node keeps.
- * Stock nodes hear of it on the adapter's channels as before, from a uid by which we know
- * ourselves. While the stream cannot be had, broadcasts go the way of other namespaces.
+ * What is published is added to the stream and delivered when it comes back from there, on this
+ * node as on all others; the entry's id is its place. A node begins to read where the oldest event
+ * that a client may want is, so that what it keeps is what any other node keeps. Stock nodes hear
+ * of it on the adapter's channels as before, from a uid by which we know ourselves. While the
+ * stream cannot be had, broadcasts go the way of other namespaces.
  *
  * Order of this file: life, where to begin, reading, posting.
  */
@@ -88,15 +88,23 @@ static void on_timer(struct timer *timer)
     }
 }
 
-static struct buf *join(const char *first, struct bytes second, struct bytes third)
+static struct buf *write_key(const struct actor_config *config, struct bytes nsp)
 {
     struct builder text = {0};
-    builder_str(&text, first);
-    builder_add(&text, second);
-    builder_add(&text, third);
-    struct buf *joined = builder_finish(&text);
-    CHECK(joined != NULL);
-    return joined;
+    bus_name_replay(&config->names, nsp, &text);
+    struct buf *key = builder_finish(&text);
+    CHECK(key != NULL);
+    return key;
+}
+
+static struct buf *write_uid(const struct actor_config *config)
+{
+    struct builder text = {0};
+    builder_str(&text, UID_MARK);
+    builder_str(&text, config->node);
+    struct buf *uid = builder_finish(&text);
+    CHECK(uid != NULL);
+    return uid;
 }
 
 void sequencer_stream_start(struct sequencer *sequencer)
@@ -112,8 +120,8 @@ void sequencer_stream_start(struct sequencer *sequencer)
         stream->origin[i] = "0123456789abcdef"[random[i] & 15];
     }
     stream->sequencer = sequencer;
-    stream->key = join(shard->config->bus_prefix, BYTES(":replay:"), buf_bytes(sequencer->nsp));
-    stream->uid = join(UID_MARK, bytes_str(shard->config->node), bytes_of(NULL, 0));
+    stream->key = write_key(shard->config, buf_bytes(sequencer->nsp));
+    stream->uid = write_uid(shard->config);
     list_init(&stream->posted);
     timer_init(&stream->timer, on_timer);
     sequencer->stream = stream;

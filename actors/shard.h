@@ -17,6 +17,7 @@
 #include "codec/base/list.h"
 #include "codec/base/map.h"
 #include "codec/base/rand.h"
+#include "codec/bus_name.h"
 #include "codec/notification.h"
 
 struct bus;
@@ -57,7 +58,7 @@ struct room_rules {
 struct actor_config {
     const char *node; /* this node's id: names it in leases, hub:ready and adapter messages */
     const char *epoch; /* of the store */
-    const char *bus_prefix; /* "peal" */
+    struct bus_names names; /* of what Peal has in Redis */
     const char *adapter_key; /* "socket.io": prefix of the classic adapter's channels */
     bool tenants;
     enum batching_mode batching;

@@ -96,8 +96,7 @@ static void make_forwards(struct hub_shard *shard)
 {
     const struct hub *hub = shard->hub;
     const struct config *config = hub->config;
-    shard->directory =
-        node_directory_open(shard->shard.bus, shard->shard.sched, config->bus_prefix);
+    shard->directory = node_directory_open(shard->shard.bus, shard->shard.sched, &hub->names);
     struct forward_options options = {
         .loop = shard->loop,
         .directory = shard->directory,

@@ -89,6 +89,10 @@ static int check_urls(const struct config *config, struct config_error *error)
         return config_draft_refuse(error, "%s: bus.url: must begin with redis:// or unix://",
             config->came_from[CONFIG_AT_bus_url]);
     }
+    if (strpbrk(config->bus_prefix, "{}") != NULL) { /* Redis would take it for a hash tag */
+        return config_draft_refuse(error, "%s: bus.prefix: \"%.64s\" has a brace; allowed: others",
+            config->came_from[CONFIG_AT_bus_prefix], config->bus_prefix);
+    }
     return 0;
 }
 

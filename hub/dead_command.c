@@ -11,13 +11,14 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/base64.h"
+#include "codec/bus_name.h"
 #include "codec/json_scan.h"
 #include "codec/utf8.h"
 #include "hub/cli.h"
 #include "hub/config.h"
 #include "hub/redis_sync.h"
 
-enum { PAGE = 500, KEY_MAX = 160, ID_MAX = 48, ARGS_MAX = 256 };
+enum { PAGE = 500, ID_MAX = 48, ARGS_MAX = 256 };
 
 enum action { ACTION_LIST, ACTION_RETRY, ACTION_DROP };
 
@@ -28,8 +29,8 @@ static const char retry_script[] = "if redis.call('XDEL',KEYS[1],ARGV[1])==0 the
 struct dead {
     struct redis_sync *redis;
     enum action action;
-    char dead_key[KEY_MAX];
-    char in_key[KEY_MAX];
+    char dead_key[BUS_NAME_MAX];
+    char in_key[BUS_NAME_MAX];
     struct bytes id; /* only this one; empty: all */
     char next[ID_MAX]; /* begin of the next page, behind '(' */
     size_t seen; /* entries of the page */
@@ -259,8 +260,9 @@ int command_dead(const struct config *config, int argc, char **argv)
             stderr, "peal dead: there are dead letters only with a bus: set bus.url (REDIS_URL)\n");
         return 1;
     }
-    snprintf(dead.dead_key, sizeof(dead.dead_key), "%s:dead", config->bus_prefix);
-    snprintf(dead.in_key, sizeof(dead.in_key), "%s:in", config->bus_prefix);
+    const struct bus_names names = {.prefix = config->bus_prefix, .slots = 1};
+    bus_name_dead(&names, dead.dead_key);
+    bus_name_in(&names, 0, dead.in_key);
     if (redis_sync_open(config->bus_url, &error, &dead.redis) != 0) {
         struct bytes text = builder_bytes(&error);
         fprintf(stderr, "peal dead: %.*s\n", (int)text.len, text.len > 0 ? text.at : "");

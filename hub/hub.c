@@ -25,13 +25,20 @@
 #include "hub/metrics.h"
 #include "hub/node_lease.h"
 #include "hub/redis.h"
+#include "hub/redis_url.h"
 #include "hub/routes.h"
 #include "hub/session_layer.h"
 #include "hub/solo.h"
 #include "hub/tenant_counts.h"
 #include "sql/store.h"
 
-enum { ERROR_MAX = 512, REDIS_CHECK_MS = 5000, RESERVED_FILES = 64, RESERVED_OF_SHARD = 16 };
+enum {
+    ERROR_MAX = 512,
+    REDIS_CHECK_MS = 5000,
+    RESERVED_FILES = 64,
+    RESERVED_OF_SHARD = 16,
+    BUS_SLOTS = 1024
+};
 
 static int fail(int status, const char *text)
 {
@@ -71,6 +78,24 @@ static int open_store(struct hub *hub)
     int status = store_open(&options, &hub->store, error, sizeof(error));
     builder_reset(&url);
     return status != 0 ? fail(status, error) : 0;
+}
+
+/* The names of what this node has in Redis, which are made of its URL. */
+static int make_names(struct hub *hub)
+{
+    const struct config *config = hub->config;
+    struct builder error = {0};
+    struct redis_url url = {0};
+    int status = 0;
+    if (config->bus_url[0] != '\0') {
+        status = redis_url_parse(bytes_str(config->bus_url), &error, &url);
+    }
+    if (status != 0) {
+        return fail_built(status, &error);
+    }
+    hub->names = (struct bus_names){.prefix = config->bus_prefix, .slots = BUS_SLOTS, .db = url.db};
+    builder_reset(&error);
+    return 0;
 }
 
 static int check_bus(const struct hub *hub)
@@ -177,6 +202,9 @@ static int build(struct hub *hub)
     }
     if (status == 0) {
         status = load_bundles(hub);
+    }
+    if (status == 0) {
+        status = make_names(hub);
     }
     if (status == 0) {
         status = check_bus(hub);

@@ -86,6 +86,7 @@ struct hub {
     const struct http_route *cluster_routes;
     struct hub_shard *shards;
     unsigned shard_count;
+    struct bus_names names;
     char node[HUB_NODE_LEN + 1];
     uint64_t started_ms; /* monotonic */
     uint16_t port; /* public, as bound */

@@ -107,7 +107,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
     settings->actors = (struct actor_config){
         .node = hub->node,
         .epoch = store_epoch(hub->store),
-        .bus_prefix = hub->config->bus_prefix,
+        .names = hub->names,
         .adapter_key = hub->config->bus_socketio_key,
         .tenants = config->auth_tenants,
         .batching = (enum batching_mode)config->batching_mode,

@@ -9,8 +9,8 @@
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/bus_name.h"
 #include "hub/cluster_link.h"
-#include "hub/node_lease.h"
 
 enum { STALE_MS = 600000 };
 
@@ -18,7 +18,7 @@ struct node_directory {
     struct bus *bus;
     struct bus_link *link;
     struct sched *sched;
-    const char *prefix;
+    const struct bus_names *names;
     struct map nodes; /* struct node by tag */
 };
 
@@ -88,21 +88,22 @@ static void on_reply(void *context, int status, const struct bus_reply *reply)
 
 static void ask_redis(struct node *node)
 {
-    char key[NODE_LEASE_KEY_MAX];
-    node_lease_key(node->directory->prefix, node->tag, key);
+    char key[BUS_NAME_MAX];
+    bus_name_node(node->directory->names, node->tag, key);
     const struct bytes argv[] = {BYTES("GET"), bytes_str(key)};
     struct node_directory *directory = node->directory;
     node->asking = true;
     directory->bus->ops->command(directory->link, argv, ARRAY_LEN(argv), 0, on_reply, node);
 }
 
-struct node_directory *node_directory_open(struct bus *bus, struct sched *sched, const char *prefix)
+struct node_directory *node_directory_open(
+    struct bus *bus, struct sched *sched, const struct bus_names *names)
 {
     static const struct bus_events events = {0};
     struct node_directory *directory = mem_alloc(sizeof(*directory));
     directory->bus = bus;
     directory->sched = sched;
-    directory->prefix = prefix;
+    directory->names = names;
     directory->link = bus->ops->open(bus, "peal-nodes", &events, directory);
     map_init(&directory->nodes, node_key);
     return directory;

@@ -17,6 +17,7 @@
 #include "codec/base/list.h"
 
 struct bus;
+struct bus_names;
 struct node_directory;
 struct sched;
 
@@ -30,9 +31,9 @@ struct node_question {
     struct list link; /* of the node asked about */
 };
 
-/* Open on `bus`; `prefix` is what the names of keys begin with, and must outlive it. */
+/* Open on `bus`; `names` must outlive it. */
 MUST_CHECK struct node_directory *node_directory_open(
-    struct bus *bus, struct sched *sched, const char *prefix);
+    struct bus *bus, struct sched *sched, const struct bus_names *names);
 
 /* Answer what is under way with STATUS_CANCELLED and free it. */
 void node_directory_close(struct node_directory *directory);

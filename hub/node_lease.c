@@ -19,6 +19,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
+#include "codec/bus_name.h"
 #include "hub/config.h"
 #include "hub/crypto.h"
 #include "hub/hub.h"
@@ -36,12 +37,8 @@ enum {
     HOST_MAX = 256,
 };
 
-/*
- * 1: ours for another lifetime; 0: another node's. A secret that was made by a node is put back
- * when Redis has lost it, so that nodes to come agree with those that run.
- */
+/* 1: ours for another lifetime; 0: another node's. */
 #define RENEW_SCRIPT                                                                               \
-    "if ARGV[3]~='' then redis.call('set',KEYS[2],ARGV[3],'NX') end "                              \
     "local at=redis.call('get',KEYS[1]) if at and at~=ARGV[1] then return 0 end "                  \
     "redis.call('set',KEYS[1],ARGV[1],'PX',ARGV[2]) return 1"
 #define RELEASE_SCRIPT                                                                             \
@@ -52,24 +49,14 @@ struct lease_keeper {
     uv_timer_t timer;
     struct hub_shard *shard;
     struct bus_link *link;
-    char key[NODE_LEASE_KEY_MAX];
-    char secret_key[NODE_LEASE_KEY_MAX];
+    char key[BUS_NAME_MAX];
+    char secret_key[BUS_NAME_MAX];
     char value[VALUE_MAX];
     char lifetime[LIFETIME_TEXT];
     bool asking;
     bool closing;
     bool released;
 };
-
-void node_lease_key(const char *prefix, uint16_t tag, char ret_key[NODE_LEASE_KEY_MAX])
-{
-    snprintf(ret_key, NODE_LEASE_KEY_MAX, "%s:node:%04x", prefix, tag);
-}
-
-static void write_secret_key(const struct hub *hub, char ret_key[NODE_LEASE_KEY_MAX])
-{
-    snprintf(ret_key, NODE_LEASE_KEY_MAX, "%s:cluster-secret", hub->config->bus_prefix);
-}
 
 static void write_value(const struct hub *hub, char ret_value[VALUE_MAX])
 {
@@ -212,7 +199,7 @@ static void on_claim_reply(void *context, int status, const struct bus_reply *go
 static int agree_on_secret(struct hub *hub, struct redis_sync *sync, struct builder *error)
 {
     struct node_lease *lease = hub->lease;
-    char key[NODE_LEASE_KEY_MAX];
+    char key[BUS_NAME_MAX];
     uint8_t random[MADE_SECRET_BYTES];
     char made[2 * MADE_SECRET_BYTES + 1];
     struct reply reply = {0};
@@ -220,7 +207,7 @@ static int agree_on_secret(struct hub *hub, struct redis_sync *sync, struct buil
         snprintf(lease->secret, sizeof(lease->secret), "%s", hub->config->cluster_secret);
         return 0;
     }
-    write_secret_key(hub, key);
+    bus_name_secret(&hub->names, key);
     rand_secret(random, sizeof(random));
     for (size_t i = 0; i < sizeof(random); i++) {
         snprintf(made + 2 * i, 3, "%02x", random[i]);
@@ -244,7 +231,7 @@ static int agree_on_secret(struct hub *hub, struct redis_sync *sync, struct buil
 
 static int claim_tag(struct hub *hub, struct redis_sync *sync, struct builder *error)
 {
-    char key[NODE_LEASE_KEY_MAX];
+    char key[BUS_NAME_MAX];
     char value[VALUE_MAX];
     char lifetime[LIFETIME_TEXT];
     struct reply reply = {0};
@@ -255,7 +242,7 @@ static int claim_tag(struct hub *hub, struct redis_sync *sync, struct builder *e
         if (hub->lease->tag == 0) {
             continue;
         }
-        node_lease_key(hub->config->bus_prefix, hub->lease->tag, key);
+        bus_name_node(&hub->names, hub->lease->tag, key);
         const struct bytes argv[] = {BYTES("SET"), bytes_str(key), bytes_str(value), BYTES("NX"),
             BYTES("PX"), bytes_str(lifetime)};
         redis_sync_send(sync, argv, ARRAY_LEN(argv), on_claim_reply, &reply);
@@ -328,13 +315,22 @@ static void on_renewed(void *context, int status, const struct bus_reply *reply)
     kill(getpid(), SIGTERM);
 }
 
+/* When Redis has lost the secret that a node has made, those to come agree with those that run. */
+static void put_secret_back(struct lease_keeper *keeper)
+{
+    const struct bytes argv[] = {BYTES("SET"), bytes_str(keeper->secret_key),
+        bytes_str(keeper->shard->hub->lease->secret), BYTES("NX")};
+    keeper->shard->shard.bus->ops->command(keeper->link, argv, ARRAY_LEN(argv), 0, NULL, NULL);
+}
+
 static void renew(struct lease_keeper *keeper)
 {
     const struct hub *hub = keeper->shard->hub;
-    bool made = hub->config->cluster_secret[0] == '\0';
-    const struct bytes argv[] = {BYTES("EVAL"), BYTES(RENEW_SCRIPT), BYTES("2"),
-        bytes_str(keeper->key), bytes_str(keeper->secret_key), bytes_str(keeper->value),
-        bytes_str(keeper->lifetime), bytes_str(made ? hub->lease->secret : "")};
+    if (hub->config->cluster_secret[0] == '\0') {
+        put_secret_back(keeper);
+    }
+    const struct bytes argv[] = {BYTES("EVAL"), BYTES(RENEW_SCRIPT), BYTES("1"),
+        bytes_str(keeper->key), bytes_str(keeper->value), bytes_str(keeper->lifetime)};
     keeper->asking = true;
     keeper->shard->shard.bus->ops->command(
         keeper->link, argv, ARRAY_LEN(argv), 0, on_renewed, keeper);
@@ -366,8 +362,8 @@ void node_lease_start(struct hub_shard *shard)
     struct lease_keeper *keeper = mem_alloc(sizeof(*keeper));
     uint64_t every = hub->config->cluster_lease_ms / RENEWALS;
     keeper->shard = shard;
-    node_lease_key(hub->config->bus_prefix, hub->lease->tag, keeper->key);
-    write_secret_key(hub, keeper->secret_key);
+    bus_name_node(&hub->names, hub->lease->tag, keeper->key);
+    bus_name_secret(&hub->names, keeper->secret_key);
     write_value(hub, keeper->value);
     write_lifetime(hub, keeper->lifetime);
     keeper->link = shard->shard.bus->ops->open(shard->shard.bus, "peal-lease", &events, keeper);

@@ -19,7 +19,7 @@ struct hub;
 struct hub_shard;
 struct lease_keeper;
 
-enum { NODE_LEASE_KEY_MAX = 96, NODE_SECRET_MAX = 1025 };
+enum { NODE_SECRET_MAX = 1025 };
 
 /* Set once, before the shards start. */
 struct node_lease {
@@ -29,9 +29,6 @@ struct node_lease {
     char address[CLUSTER_ADDRESS_MAX]; /* as told to the others */
     char secret[NODE_SECRET_MAX];
 };
-
-/* The key of the node with `tag`. */
-void node_lease_key(const char *prefix, uint16_t tag, char ret_key[NODE_LEASE_KEY_MAX]);
 
 /*
  * Reserve the port of the cluster listener, agree on the secret and claim a tag, for a node that

@@ -12,6 +12,7 @@
 
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/bus_name.h"
 #include "codec/json_scan.h"
 #include "codec/notification.h"
 #include "hub/cli.h"
@@ -19,7 +20,7 @@
 #include "hub/http_client.h"
 #include "hub/redis_sync.h"
 
-enum { KEY_MAX = 160, URL_MAX = 64, UNDER_WAY_MAX = 2000, BATCH_BYTES_MARGIN = 4096 };
+enum { URL_MAX = 64, UNDER_WAY_MAX = 2000, BATCH_BYTES_MARGIN = 4096 };
 
 struct publish {
     const struct config *config;
@@ -31,7 +32,7 @@ struct publish {
     struct notification_limits limits;
     struct http_client *http; /* one of these two */
     struct redis_sync *redis;
-    char stream[KEY_MAX];
+    char stream[BUS_NAME_MAX];
     struct builder batch; /* HTTP: `[` and posts with commas between them */
     uint64_t *batch_lines; /* where they came from */
     size_t batch_count;
@@ -329,7 +330,8 @@ static int open_way(struct publish *publish)
     const char *redis = publish->redis_url != NULL ? publish->redis_url : publish->config->bus_url;
     int status;
     if (publish->url == NULL && redis[0] != '\0') {
-        snprintf(publish->stream, sizeof(publish->stream), "%s:in", publish->config->bus_prefix);
+        const struct bus_names names = {.prefix = publish->config->bus_prefix, .slots = 1};
+        bus_name_in(&names, 0, publish->stream);
         status = redis_sync_open(redis, &error, &publish->redis);
     } else {
         snprintf(local, sizeof(local), "http://127.0.0.1:%u", publish->config->listen_port);

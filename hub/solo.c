@@ -5,7 +5,6 @@
 #include "hub/solo.h"
 
 #include <signal.h>
-#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
@@ -14,12 +13,13 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/bus_name.h"
 #include "hub/config.h"
 #include "hub/hub.h"
 #include "hub/loop.h"
 #include "hub/redis_sync.h"
 
-enum { RETRY_MS = 200, RENEW_MS = 1000, CLAIM_MS = 6000, KEY_MAX = 80 };
+enum { RETRY_MS = 200, RENEW_MS = 1000, CLAIM_MS = 6000 };
 
 /* CLAIM_MS is longer: who starts again after a crash waits for its former self. */
 #define LIFETIME "5000"
@@ -36,16 +36,11 @@ struct solo {
     uv_timer_t timer;
     struct hub_shard *shard;
     struct bus_link *link;
-    char key[KEY_MAX];
+    char key[BUS_NAME_MAX];
     bool asking;
     bool closing;
     bool released;
 };
-
-static void write_key(const struct hub *hub, char key[KEY_MAX])
-{
-    snprintf(key, KEY_MAX, "%s:solo", hub->config->bus_prefix);
-}
 
 static bool is_solo(const struct hub *hub)
 {
@@ -62,7 +57,7 @@ static void on_claimed(void *context, int status, const struct bus_reply *reply)
 
 int solo_claim(const struct hub *hub, struct builder *error)
 {
-    char key[KEY_MAX];
+    char key[BUS_NAME_MAX];
     struct redis_sync *sync;
     if (!is_solo(hub)) {
         return 0;
@@ -71,7 +66,7 @@ int solo_claim(const struct hub *hub, struct builder *error)
     if (status != 0) {
         return status;
     }
-    write_key(hub, key);
+    bus_name_solo(&hub->names, key);
     const struct bytes argv[] = {BYTES("SET"), bytes_str(key), bytes_str(hub->node), BYTES("NX"),
         BYTES("PX"), BYTES(LIFETIME)};
     const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
@@ -144,7 +139,7 @@ void solo_start(struct hub_shard *shard)
     }
     struct solo *solo = mem_alloc(sizeof(*solo));
     solo->shard = shard;
-    write_key(shard->hub, solo->key);
+    bus_name_solo(&shard->hub->names, solo->key);
     solo->link = shard->shard.bus->ops->open(shard->shard.bus, "peal-solo", &events, solo);
     uv_timer_init(loop_uv(shard->loop), &solo->timer);
     uv_timer_start(&solo->timer, on_timer, RENEW_MS, RENEW_MS);

@@ -84,7 +84,7 @@ static bool may_send(void *context, const struct identity *who, struct bytes roo
 static const struct actor_config config = {
     .node = "n",
     .epoch = "e",
-    .bus_prefix = "peal",
+    .names = {.prefix = "peal", .slots = 1024},
     .adapter_key = "socket.io",
     .tick_ms = 10,
     .flushes_per_tick = 2,

@@ -6,6 +6,7 @@ import { Agent } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { io } from 'socket.io-client';
 import { startBalancer } from './support/balancer.mjs';
+import { nodeKey } from './support/bus_names.mjs';
 import { EnginePeer } from './support/engine_peer.mjs';
 import { findAddress, startHub } from './support/hub.mjs';
 import { PollPeer, send } from './support/poll_peer.mjs';
@@ -82,11 +83,11 @@ describe('the cluster listener', () => {
     hub = await startNode();
     sid = (await PollPeer.handshake(hub.url)).handshake.sid;
     tag = tagOf(sid);
-    secret = await redis.client().get('peal:cluster-secret');
+    secret = await redis.client().get('peal:secret:{0}');
   });
 
   test('is told to the others in the lease of the node', async () => {
-    const lease = await redis.client().get(`peal:node:${tag.toString(16).padStart(4, '0')}`);
+    const lease = await redis.client().get(nodeKey(tag));
     assert.match(lease, new RegExp(`^[0-9a-z]{12} ${hub.cluster.host}:${hub.cluster.port}$`));
     assert.match(secret, /^[0-9a-f]{64}$/);
   });
@@ -157,10 +158,10 @@ describe('a node that cannot be asked', () => {
     const addresses = [`${other.cluster.host}:${other.cluster.port}`, '127.0.0.1:1', 'nowhere', '[::1:5', '127.0.0.1:0'];
     for (const [i, address] of addresses.entries()) {
       const tag = 0x7e00 + i;
-      await redis.client().set(`peal:node:${tag.toString(16)}`, `somebody ${address}`);
+      await redis.client().set(nodeKey(tag), `somebody ${address}`);
       assert.equal((await send(pollUrl(hub, sidWith(tag))).answer).status, 503, address);
     }
-    await redis.client().set('peal:node:7eff', 'no-address');
+    await redis.client().set(nodeKey(0x7eff), 'no-address');
     assert.equal((await send(pollUrl(hub, sidWith(0x7eff))).answer).status, 400);
     assert.equal(await hub.metric('peal_forwards'), 0);
   });

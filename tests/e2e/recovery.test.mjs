@@ -11,6 +11,7 @@ import { createAdapter } from '@socket.io/redis-adapter';
 import { Emitter } from '@socket.io/redis-emitter';
 import { Server } from 'socket.io';
 import { io } from 'socket.io-client';
+import { replayKey, sessionKey } from './support/bus_names.mjs';
 import { startHub } from './support/hub.mjs';
 import { startLine } from './support/line.mjs';
 import { startPostgres } from './support/postgres.mjs';
@@ -433,7 +434,7 @@ describe('on several nodes', () => {
     const guest = await connect('rosa', hubs[0]);
     await guest.join('public:rosa');
     const bus = redis.client();
-    const record = () => bus.get(`peal:session:/:rosa:${guest.socket._pid}`);
+    const record = () => bus.get(sessionKey('/', 'rosa', guest.socket._pid));
     const before = await hubs[0].metric('peal_sockets');
     assert.ok(await record());
     const recovered = await guest.drop('cut', async () => {
@@ -532,8 +533,8 @@ describe('on several nodes', () => {
         for (let n = 1; n <= 1200; n += 20) {
           await Promise.all(numbers(20).map((i) => emit(hubs[1], 'n', n + i, { users: ['sven'] })));
         }
-        await until(async () => (await admin.call('XLEN', 'peal:replay:/')) > 1200, 'all are added');
-        await admin.call('XTRIM', 'peal:replay:/', 'MAXLEN', '600');
+        await until(async () => (await admin.call('XLEN', replayKey('/'))) > 1200, 'all are added');
+        await admin.call('XTRIM', replayKey('/'), 'MAXLEN', '600');
       } finally {
         hubs[0].resume();
       }

@@ -67,7 +67,7 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
     return (struct actor_config){
         .node = name,
         .epoch = "epoch-1",
-        .bus_prefix = "peal",
+        .names = {.prefix = "peal", .slots = 1024},
         .adapter_key = "socket.io",
         .batching = nodes->options.batching,
         .tick_ms = 100,

@@ -134,7 +134,7 @@ static void set_up(struct world *world, uint64_t seed, enum batching_mode batchi
     world->now_ms = START_MS + seed % TICK_MS;
     world->config = (struct actor_config){.node = "n",
         .epoch = "e",
-        .bus_prefix = "peal",
+        .names = {.prefix = "peal", .slots = 1024},
         .adapter_key = "socket.io",
         .batching = batching,
         .tick_ms = TICK_MS,

@@ -138,7 +138,7 @@ static void set_up(struct world *world, uint64_t seed)
     world->now_ms = 5000;
     world->config = (struct actor_config){.node = "n",
         .epoch = "e",
-        .bus_prefix = "peal",
+        .names = {.prefix = "peal", .slots = 1024},
         .adapter_key = "socket.io",
         .tick_ms = 100,
         .flushes_per_tick = 2,

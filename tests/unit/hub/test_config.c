@@ -178,6 +178,7 @@ Test(config, values_are_parsed_strictly)
         {"--bus-partitions=512", "out of range; allowed: 1 to 256"},
         {"--bus-prefix=", "wrong length; allowed: 1 to 64 bytes"},
         {"--bus-prefix=a\nb", "control character"},
+        {"--bus-prefix=a{b}", "has a brace"},
         {"--events-alias=a=send_message,", "empty"},
         {"--events-alias=chat:message=send_message", NULL},
         {"--events-alias=plain", "theirs=ours"},

@@ -7,6 +7,7 @@
 #include "actors/core/sched.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/bus_name.h"
 #include "hub/node_directory.h"
 
 TestSuite(node_directory, .timeout = 60);
@@ -73,6 +74,8 @@ static void advance(struct script *script, uint64_t ms)
     sched_set_time(script->sched, script->now, script->now);
 }
 
+static const struct bus_names names = {.prefix = "p", .slots = 1024};
+
 static struct script *start(void)
 {
     struct script *script = mem_alloc(sizeof(*script));
@@ -80,7 +83,7 @@ static struct script *start(void)
     script->system = actor_system_create(1);
     script->sched = actor_system_sched(script->system, 0);
     advance(script, 1000);
-    script->directory = node_directory_open(&script->bus, script->sched, "p");
+    script->directory = node_directory_open(&script->bus, script->sched, &names);
     return script;
 }
 
@@ -128,7 +131,7 @@ Test(node_directory, asks_once_for_all_and_remembers)
     ask(script, 0xab, &answers[0]);
     ask(script, 0xab, &answers[1]);
     cr_assert_eq(script->count, 1);
-    cr_expect_str_eq(script->asked[0].key, "p:node:00ab");
+    cr_expect_str_eq(script->asked[0].key, "p:node:{171}:00ab");
     cr_expect_eq(answers[0].count, 0);
     reply(script, 0, "name 10.0.0.1:77");
     ask(script, 0xab, &answers[2]);
