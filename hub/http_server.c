@@ -110,11 +110,11 @@ static bool append(struct server *server, struct builder *builder)
     return taken;
 }
 
-static void end_connection(struct server *server, bool flush)
+static void end_connection(struct server *server, enum close_reason reason, bool flush)
 {
     server->state = CLOSING;
     cancel_deadline(server);
-    connection_close(server->connection, CLOSE_NORMAL, flush);
+    connection_close(server->connection, reason, flush);
 }
 
 /* What follows an answer: the end, or the next request. */
@@ -122,7 +122,7 @@ static void go_on(struct server *server, bool keep_alive)
 {
     free_exchange(server);
     if (!keep_alive) {
-        end_connection(server, true);
+        end_connection(server, CLOSE_NORMAL, true);
         return;
     }
     server->state = HEAD;
@@ -207,7 +207,7 @@ static void send_answer(struct server *server, const struct answer *answer)
         keep_alive = false;
         if (!write_answer(&out, &failure)) {
             builder_reset(&out);
-            end_connection(server, false);
+            end_connection(server, CLOSE_NORMAL, false);
             return;
         }
     }
@@ -276,6 +276,16 @@ void http_authenticated(struct http_request *request)
     struct exchange *exchange = exchange_of(request);
     connection_authenticated(request->connection);
     exchange->authenticated = exchange->server->config->tells_authenticated;
+}
+
+void http_close(struct http_request *request, struct bytes response, enum close_reason reason)
+{
+    struct server *server = exchange_of(request)->server;
+    struct builder out = {0};
+    builder_add(&out, response);
+    bool taken = append(server, &out);
+    free_exchange(server);
+    end_connection(server, reason, taken);
 }
 
 void http_upgrade(struct http_request *request, struct bytes response)
@@ -521,7 +531,7 @@ static void on_timer(struct timer *timer)
     if (server->begun) {
         refuse_body(server, 408);
     } else {
-        end_connection(server, true);
+        end_connection(server, CLOSE_NORMAL, true);
     }
 }
 

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "actors/close.h"
 #include "codec/base/bytes.h"
 #include "codec/http1.h"
 
@@ -105,6 +106,12 @@ void http_respond_error(struct http_request *request, unsigned status, const cha
  * cap, here or, where the request came through another node, there.
  */
 void http_authenticated(struct http_request *request);
+
+/*
+ * Answer with `response`, whole bytes of any protocol, and close the connection for `reason` behind
+ * them. The request is gone afterwards; http_server_config.observe does not see it.
+ */
+void http_close(struct http_request *request, struct bytes response, enum close_reason reason);
 
 /*
  * Give the connection away after an upgrade: the server lets go of it, `response` (a complete 101

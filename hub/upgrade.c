@@ -11,6 +11,7 @@
 #include "codec/http1.h"
 #include "codec/query.h"
 #include "codec/ws_accept.h"
+#include "codec/ws_frame.h"
 #include "hub/connection.h"
 #include "hub/eio_session.h"
 #include "hub/engine_reply.h"
@@ -384,20 +385,63 @@ static struct plain_offer read_offer(const struct http_request *request)
     return offer;
 }
 
-/* The codes of an application's refusal that are more than "not authenticated". */
-static void refuse_plain(struct http_request *request, const struct app_verdict *verdict)
+/* How an application's refusal is told, by its code; the last row is for every other. */
+struct plain_refusal {
+    const char *code;
+    unsigned status;
+    enum close_reason reason;
+};
+
+static const struct plain_refusal *find_refusal(const char *code)
 {
-    static const struct {
-        const char *code;
-        unsigned status;
-    } others[] = {{"forbidden", 403}, {"rate_limited", 429}, {"unavailable", 503}};
-    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
-        if (verdict->code && strcmp(verdict->code, others[i].code) == 0) {
-            http_respond_error(request, others[i].status, others[i].code, verdict->message, NULL);
-            return;
-        }
+    static const struct plain_refusal rows[] = {
+        {"forbidden", 403, CLOSE_FORBIDDEN},
+        {"rate_limited", 429, CLOSE_TOO_MANY},
+        {"unavailable", 503, CLOSE_DRAINING},
+        {"unauthorized", 401, CLOSE_UNAUTHORIZED},
+    };
+    size_t i = 0;
+    while (i + 1 < ARRAY_LEN(rows) && (!code || strcmp(code, rows[i].code) != 0)) {
+        i++;
     }
-    http_respond_error(request, 401, "unauthorized", verdict->message, NULL);
+    return &rows[i];
+}
+
+/*
+ * Answer 101 and a close frame: pages are not shown the status of a refused handshake, and would
+ * take the hub for one that is away. No session is made.
+ */
+static void refuse_closing(struct session_home *home, struct http_request *request,
+    const struct plain_offer *offer, struct bytes key, enum close_reason reason,
+    const char *message)
+{
+    const struct ws_accept_answer answer = {
+        .key = key, .sha1 = home->config->sha1, .protocol = offer->protocol};
+    struct builder out = {0};
+    if (ws_accept_write(&out, &answer) != 0) {
+        builder_reset(&out);
+        refuse_handshake(request, 400);
+        return;
+    }
+    char payload[WS_FRAME_CONTROL_MAX];
+    char head[WS_FRAME_HEAD_MAX];
+    size_t len = ws_frame_write_close(payload, close_code(reason), bytes_str(message));
+    builder_add(&out, bytes_of(head, ws_frame_write_head(head, WS_CLOSE, false, len)));
+    builder_add(&out, bytes_of(payload, len));
+    http_close(request, builder_bytes(&out), reason);
+    builder_reset(&out);
+}
+
+/* What a page can send is only a subprotocol: who shows the token there is told by a close code. */
+static void refuse_plain(struct session_home *home, struct http_request *request,
+    const struct plain_offer *offer, struct bytes key, const struct app_verdict *verdict)
+{
+    const struct plain_refusal *refusal = find_refusal(verdict->code);
+    if (offer->token.len > 0) {
+        refuse_closing(home, request, offer, key, refusal->reason, verdict->message);
+    } else {
+        http_respond_error(request, refusal->status, refusal->code, verdict->message, NULL);
+    }
 }
 
 /* Open the session that the application has accepted, here or on the user's shard. */
@@ -455,7 +499,7 @@ void upgrade_plain(struct session_layer *layer, struct http_request *request)
     struct app_verdict verdict = config->app.ops->connect(config->app.context, home->shard, &asked);
     if (verdict.kind == APP_REFUSE) {
         session_extra_destroy(extra);
-        refuse_plain(request, &verdict);
+        refuse_plain(home, request, &offer, accept.key, &verdict);
         return;
     }
     open_plain(home, request, extra, &verdict, &offer, accept.key);

@@ -16,6 +16,7 @@ const HELD_MAX = 1_000; // events held while the inbox catches up; the rest is a
 const TYPING_MS = 3_000; // the hub stops typing after 5 s: say it again before
 const TOO_MANY_MS = 5_000; // the least pause after a refusal for too many requests
 const STEADY_MS = 5_000; // a connection that lasted so long was a good one
+const CLOSE_UNAUTHORIZED = 4401;
 const CLOSE_DRAINING = 4503;
 const CLOSE_TOO_MANY = 4429;
 const RETURNS_ON = new Set([4408, CLOSE_TOO_MANY, CLOSE_DRAINING, 4508]);
@@ -40,6 +41,16 @@ const PERSIST = Symbol('persist');
 
 // Does not keep a Node process alive by itself.
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref?.());
+
+// Unique among the messages of a user. randomUUID is missing on pages without TLS, and all of
+// `crypto` in Node 18.
+function makeNonce() {
+  const { crypto } = globalThis;
+  const words = Array.from({ length: 4 }, () => Math.floor(Math.random() * 2 ** 32));
+  return [...(crypto?.getRandomValues?.(new Uint32Array(4)) ?? words)]
+    .map((word) => word.toString(16).padStart(8, '0'))
+    .join('');
+}
 
 function grow(attempt, min, max) {
   return Math.min(max, min * 2 ** Math.min(attempt, 30)) * (0.5 + Math.random() / 2);
@@ -546,6 +557,7 @@ export class Peal extends Emitter {
   #retryTimer = null;
   #drainTimer = null;
   #returnAt = 0; // when a draining hub wants this client back
+  #refused = false; // the last token was, and another one is asked for
   #end = null; // why it is closed
   #waiters = new Set();
   #rooms = new Map(); // roomId → argument of join_room
@@ -578,8 +590,9 @@ export class Peal extends Emitter {
   }
 
   // Connect and stay connected until close(), or until the hub says not to return. `token` is a
-  // string, or a function that is asked for one at each connection (and before it expires).
-  // Resolves when online for the first time; rejects with "closed" when that will not happen.
+  // string, or a function that is asked for one at each connection (and before it expires), and
+  // once more when the hub refuses what it gave. Resolves when online for the first time; rejects
+  // with "closed" when that will not happen.
   connect(url, { token } = {}) {
     if (!this.#WebSocket) throw new TypeError('no WebSocket here: pass one, new Peal({ WebSocket })');
     if (this.#state !== 'idle' && this.#state !== 'closed') this.close();
@@ -587,6 +600,7 @@ export class Peal extends Emitter {
     this.#token = token;
     this.#attempts = 0;
     this.#returnAt = 0;
+    this.#refused = false;
     globalThis.addEventListener?.('online', this.#onNetwork);
     this.#open();
     const online = this.#whenOnline().then(() => this);
@@ -643,7 +657,7 @@ export class Peal extends Emitter {
   }
 
   // Resolves with {ok, id}. With the same `nonce`, a message that was sent is not sent again.
-  send(roomId, message, { type, nonce = globalThis.crypto?.randomUUID?.() } = {}) {
+  send(roomId, message, { type, nonce = makeNonce() } = {}) {
     this.typing(roomId, false);
     return this.request('send_message', { roomId, message, type, nonce });
   }
@@ -722,6 +736,10 @@ export class Peal extends Emitter {
     try {
       const token = typeof this.#token === 'function' ? await this.#token() : this.#token;
       if (link !== this.#link) return;
+      if (!token && !new URL(this.#url).searchParams.has('token')) {
+        this.#lost(link, CLOSE_UNAUTHORIZED, 'there is no token');
+        return;
+      }
       const protocols = token ? [PROTOCOL, `peal.token.${token}`] : [PROTOCOL];
       link.socket = new this.#WebSocket(this.#url, protocols);
     } catch (error) {
@@ -824,6 +842,7 @@ export class Peal extends Emitter {
   #online(link, ready) {
     link.since = Date.now();
     this.#returnAt = 0;
+    this.#refused = false;
     this.#ready = ready;
     this.#set('online', { node: ready.node, userId: ready.userId });
     if (this.#options.inbox) this.inbox[READY](ready);
@@ -886,8 +905,15 @@ export class Peal extends Emitter {
     if (Date.now() - link.since > STEADY_MS) this.#attempts = 0;
     const socket = this.#drop('disconnected');
     if (socket && socket.readyState < 2) socket.close();
-    if (code >= 4000 && !RETURNS_ON.has(code)) this.#finish(code, reason);
-    else this.#wait(code, reason);
+    if (code < 4000 || RETURNS_ON.has(code) || this.#mayAskAgain(code)) this.#wait(code, reason);
+    else this.#finish(code, reason);
+  }
+
+  // A token may have expired on its way: who can give another one is asked once.
+  #mayAskAgain(code) {
+    const first = code === CLOSE_UNAUTHORIZED && typeof this.#token === 'function' && !this.#refused;
+    this.#refused = first;
+    return first;
   }
 
   #wait(code, reason) {

@@ -151,6 +151,46 @@ describe('connecting', () => {
     await again;
   });
 
+  test('a refused token: another one is asked for once, then connect rejects', async () => {
+    const client = newClient();
+    let calls = 0;
+    const done = client.connect(hub.url, { token: () => `token-${(calls += 1)}` });
+    (await hub.line(0)).close(4401);
+    const second = await hub.line(1);
+    assert.ok(second.protocols.includes('peal.token.token-2'));
+    second.close(4401);
+    await assert.rejects(done, { code: 'closed', closeCode: 4401 });
+    await never(() => hub.lines.length > 2, 'another connection', 150);
+    assert.equal(calls, 2);
+  });
+
+  test('a token that expired while online is replaced, each time', async () => {
+    const tokens = ['one', 'two', 'three'];
+    const client = newClient();
+    const done = client.connect(hub.url, { token: () => tokens.shift() });
+    for (const [n, token] of ['one', 'two', 'three'].entries()) {
+      const line = await hub.line(n);
+      assert.ok(line.protocols.includes(`peal.token.${token}`));
+      line.ready();
+      await until(() => client.state === 'online', 'online');
+      if (n < 2) line.close(4401);
+    }
+    await done;
+    assert.deepEqual(tokens, []);
+  });
+
+  test('where there is no token, none is tried', async () => {
+    const client = newClient();
+    await assert.rejects(client.connect(hub.url), { code: 'closed', closeCode: 4401 });
+    let calls = 0;
+    const none = () => void (calls += 1);
+    await assert.rejects(newClient().connect(hub.url, { token: none }), { closeCode: 4401 });
+    assert.equal(calls, 2);
+    assert.equal(hub.lines.length, 0);
+    newClient().connect(`${hub.url}/ws?token=abc`);
+    assert.deepEqual((await hub.line(0)).protocols, ['peal.json.v1']);
+  });
+
   test('a draining hub says when to return', async () => {
     const { client, line } = await online();
     const began = performance.now();
@@ -719,6 +759,27 @@ describe('rooms', () => {
     assert.equal(line.count('join_room'), 1);
   });
 
+  test('messages carry a nonce also where there is no crypto', async () => {
+    const { client, line } = await online({ options: { inbox: false } });
+    line.script({ send_message: () => ({ ok: true, id: 'm' }) });
+    const kept = Object.getOwnPropertyDescriptor(globalThis, 'crypto');
+    const seen = [{}, { getRandomValues: (words) => words.fill(7) }, undefined];
+    try {
+      for (const value of seen) {
+        Object.defineProperty(globalThis, 'crypto', { value, configurable: true });
+        await client.send('public:lobby', 'hello');
+      }
+    } finally {
+      if (kept) Object.defineProperty(globalThis, 'crypto', kept);
+      else delete globalThis.crypto;
+    }
+    const nonces = line.packets.filter((packet) => packet[1] === 'send_message').map((packet) => packet[2].nonce);
+    assert.equal(nonces.length, 3);
+    assert.equal(nonces[1], '00000007'.repeat(4));
+    for (const nonce of nonces) assert.match(nonce, /^[0-9a-f]{32}$/);
+    assert.notEqual(nonces[0], nonces[2]);
+  });
+
   test('messages carry a nonce, leaving ends the room', async () => {
     const { client, line } = await online(quiet);
     line.script({
@@ -730,7 +791,7 @@ describe('rooms', () => {
     assert.equal((await client.send('public:lobby', 'hello')).id, 'm1');
     await client.send('public:lobby', 'again', { nonce: 'n1', type: 'image' });
     const [first, second] = line.packets.filter((packet) => packet[1] === 'send_message').map((p) => p[2]);
-    assert.match(first.nonce, /^[0-9a-f-]{36}$/);
+    assert.match(first.nonce, /^[0-9a-f]{32}$/);
     assert.deepEqual(second, { roomId: 'public:lobby', message: 'again', type: 'image', nonce: 'n1' });
     await client.leave('public:lobby');
     assert.deepEqual(client.rooms, []);

@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import WebSocket from 'ws';
 import { Peal } from '../../clients/js/peal.js';
 import { startHub } from './support/hub.mjs';
+import { makeToken } from './support/tokens.mjs';
 import { until } from './support/wait.mjs';
 
 let hub;
@@ -145,6 +146,24 @@ test('a hub that ends and starts again: the devices return, nothing is missing',
     for (const client of clients) client.close();
     await own.stop();
   }
+});
+
+test('a token that is refused ends the client with the reason, one that expired is replaced', async () => {
+  const refused = () => hub.metric('peal_closed_total{reason="unauthorized"}');
+  const before = await refused();
+  const forged = makeToken('gus', 'another secret of some length.....');
+  const client = new Peal({ WebSocket, backoffMin: 20, backoffMax: 200 });
+  clients.push(client);
+  const states = [];
+  client.on('client:state', ({ state, code }) => states.push([state, code]));
+  await assert.rejects(client.connect(hub.url, { token: forged }), {
+    name: 'PealError', code: 'closed', closeCode: 4401, message: 'Invalid token',
+  });
+  assert.deepEqual(states, [['connecting', undefined], ['closed', 4401]]);
+  const tokens = [hub.token('gus', { exp: 1 }), hub.token('gus')];
+  await client.connect(hub.url, { token: () => tokens.shift() });
+  assert.equal(client.userId, 'gus');
+  await until(async () => (await refused()) === before + 2, 'both are counted');
 });
 
 test('rooms: messages, typing, coming and going, refusals', async () => {

@@ -52,6 +52,12 @@ const refused = (answer, error, message) => {
   if (message !== undefined) assert.equal(answer.message, message);
 };
 
+// Show `token` as a subprotocol, as pages must; resolves with the close that refuses it.
+async function closing(hub, token) {
+  const client = await PlainClient.connect(hub.url, token);
+  return within(client.closed, 'the refusal on /ws');
+}
+
 // CONNECT as `auth` says; resolves with the error.
 function refusal(hub, auth, options = {}) {
   const socket = io(hub.url, { forceNew: true, reconnection: false, transports: ['websocket'], auth, ...options });
@@ -400,7 +406,9 @@ describe('tokens', () => {
     for (const [name, token] of Object.entries(bad)) {
       const error = await refusal(hub, { token });
       assert.deepEqual([error.message, error.data], ['Invalid token', undefined], name);
-      await assert.rejects(PlainClient.connect(hub.url, token), { status: 401 }, name);
+      assert.deepEqual(await closing(hub, token), { code: 4401, reason: 'Invalid token' }, name);
+      const headers = { authorization: `Bearer ${token}` };
+      await assert.rejects(PlainClient.connect(hub.url, undefined, { headers }), { status: 401 }, name);
     }
     await assert.rejects(PlainClient.connect(hub.url, undefined), { status: 401 });
     const expired = await refusal(hub, { token: makeToken('a', hub.secret, { exp: now - 1 }) });

@@ -45,7 +45,8 @@ const auth = (secret, apiKey) => `auth { secret = "${secret}" api_key = "${apiKe
 // Whether /ws lets in: true, or the HTTP status of the refusal.
 async function enters(hub, token, headers = {}) {
   try {
-    const client = await PlainClient.connect(hub.url, token, { headers });
+    const shown = { authorization: `Bearer ${token}`, ...headers };
+    const client = await PlainClient.connect(hub.url, undefined, { headers: shown });
     client.close();
     return true;
   } catch (error) {

@@ -309,6 +309,22 @@ void http_respond_error(struct http_request *request, unsigned status, const cha
         request, status, "application/json", bytes_of(NULL, 0), bytes_of(body, (size_t)len));
 }
 
+void http_close(struct http_request *request, struct bytes response, enum close_reason reason)
+{
+    struct connection *connection = request->connection;
+    struct fake_answer *answer = &connection->answer;
+    cr_assert_eq(answer->status, 0, "a request is answered once");
+    static const char end_of_head[] = "\r\n\r\n";
+    char *end = memmem(response.at, response.len, end_of_head, sizeof(end_of_head) - 1);
+    cr_assert(end, "no head");
+    size_t head = (size_t)(end - response.at) + sizeof(end_of_head) - 1;
+    answer->status = 101;
+    copy_text(answer->head, sizeof(answer->head), bytes_of(response.at, head));
+    copy_text(answer->body, sizeof(answer->body), bytes_skip(response, head));
+    connection->closing = true;
+    connection->reason = reason;
+}
+
 void http_upgrade(struct http_request *request, struct bytes response)
 {
     struct fake_answer *answer = &request->connection->answer;

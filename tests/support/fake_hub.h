@@ -23,7 +23,7 @@ struct fake_answer {
     unsigned status; /* 101: upgraded */
     char type[64];
     char head[1024]; /* further header lines, or the whole 101 head */
-    char body[1024];
+    char body[1024]; /* of an upgrade that is refused: the frames behind the head */
 };
 
 /* Make FAKE_SHARDS shards at time `mono_ms`; let every peer go; free the shards. */
@@ -63,7 +63,7 @@ void fake_stall(unsigned peer, bool stalled);
 /* Let the connection end: the peer has gone, or answered our close frame. */
 void fake_gone(unsigned peer, enum close_reason reason);
 
-/* Whether websocket_close or websocket_cut was called, and why. */
+/* Whether websocket_close, websocket_cut or http_close was called, and why. */
 bool fake_is_closing(unsigned peer, enum close_reason *ret_reason);
 
 /* Whether it was websocket_cut. */

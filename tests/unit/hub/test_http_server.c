@@ -102,6 +102,12 @@ static void on_turn(struct http_request *request, void *context)
     http_respond(request, 200, "text/plain", bytes_of(NULL, 0), bytes_of(text, 20));
 }
 
+static void on_close(struct http_request *request, void *context)
+{
+    (void)context;
+    http_close(request, BYTES("any bytes"), CLOSE_UNAUTHORIZED);
+}
+
 static const struct http_route routes[] = {
     {.method = "GET", .path = "/", .handler = on_echo},
     {.method = "POST", .path = "/echo", .handler = on_echo, .max_body = 100000},
@@ -110,6 +116,7 @@ static const struct http_route routes[] = {
     {.method = "GET", .path = "/turn", .handler = on_turn},
     {.method = "GET", .path = "/wait", .handler = on_wait},
     {.method = "GET", .path = "/inject", .handler = on_inject},
+    {.method = "GET", .path = "/close", .handler = on_close},
     {.method = "GET", .path = "/up", .handler = on_upgrade},
     {.method = "POST", .path = "/closed", .handler = on_echo, .head = refuse_head, .max_body = 99},
     {.path = NULL},
@@ -411,6 +418,21 @@ Test(http_server, a8_bytes_behind_an_upgrade_belong_to_the_new_owner)
         builder_reset(&input);
     }
     cr_expect_eq(server->upgraded, 2);
+    stop(server);
+}
+
+Test(http_server, a_last_answer_of_any_bytes_ends_the_connection)
+{
+    struct server *server = start();
+    int fd = rig_connect(&server->rig);
+    char got[100];
+    size_t len;
+    cr_expect(rig_send(fd, BYTES("GET /close HTTP/1.1\r\n" HOST "\r\nGET / HTTP/1.1\r\n\r\n")));
+    cr_expect(rig_recv_all(fd, got, sizeof(got), &len), "it is not ended");
+    cr_expect_eq(len, strlen("any bytes"));
+    cr_expect_eq(memcmp(got, "any bytes", len), 0);
+    cr_expect(rig_wait_connections(&server->rig, 0, 0));
+    close(fd);
     stop(server);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "actors/socket.h"
@@ -35,9 +36,9 @@ Test(plain_session, refusals_before_the_upgrade)
         unsigned status;
         const char *body;
     } cases[] = {
-        {"peal.json.v1, peal.token.refuse", 401,
+        {"peal.json.v1\r\nAuthorization: Bearer refuse", 401,
             "{\"error\":{\"code\":\"unauthorized\",\"message\":\"Invalid token\"}}"},
-        {"peal.json.v1, peal.token.forbidden", 403,
+        {"peal.json.v1\r\nAuthorization: Bearer forbidden", 403,
             "{\"error\":{\"code\":\"forbidden\",\"message\":\"Not you\"}}"},
         {"other.v1", 400,
             "{\"error\":{\"code\":\"bad_request\",\"message\":"
@@ -51,6 +52,34 @@ Test(plain_session, refusals_before_the_upgrade)
     world_allow_origin = false;
     unsigned peer = world_plain("peal.json.v1");
     cr_assert_eq(fake_answer(peer)->status, 403);
+}
+
+Test(plain_session, a_token_shown_as_subprotocol_is_refused_by_a_close_code)
+{
+    static const struct {
+        const char *protocols;
+        const char *echoed;
+        enum close_reason reason;
+        const char *frame;
+    } cases[] = {
+        {"peal.json.v1, peal.token.refuse", "peal.json.v1", CLOSE_UNAUTHORIZED,
+            "\x88\x0f\x11\x31Invalid token"},
+        {"peal.token.forbidden, peal.msgpack.v1", "peal.msgpack.v1", CLOSE_FORBIDDEN,
+            "\x88\x09\x11\x33Not you"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        unsigned peer = world_plain(cases[i].protocols);
+        const struct fake_answer *answer = fake_answer(peer);
+        char line[64];
+        snprintf(line, sizeof(line), "Sec-WebSocket-Protocol: %s\r\n", cases[i].echoed);
+        cr_assert_eq(answer->status, 101);
+        cr_assert(strstr(answer->head, line));
+        cr_assert(!strstr(answer->head, "token"));
+        cr_assert_str_eq(answer->body, cases[i].frame);
+        world_assert_closing(peer, cases[i].reason);
+        cr_assert(!fake_is_authenticated(peer));
+    }
+    cr_assert_eq(session_layer_count(world_layer, fake_shard(0)), 0, "a session was made");
 }
 
 Test(plain_session, packets_reach_the_application)
