@@ -139,7 +139,7 @@ async function survive(count, next, posters) {
 }
 
 // Requests may come over several connections: their order is the hub's.
-const sorted = (list) => list.toSorted((a, b) => a - b);
+const sorted = (list) => [...list].sort((a, b) => a - b);
 
 const numbers = (count, from = 0) => Array.from({ length: count }, (_, i) => from + i);
 
