@@ -4,6 +4,7 @@
 import io
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -19,6 +20,7 @@ import check_reference  # noqa: E402
 import check_settings  # noqa: E402
 import check_size  # noqa: E402
 import check_words  # noqa: E402
+import client_tests  # noqa: E402
 import tally  # noqa: E402
 
 LICENCE = "/* SPDX-License-Identifier: Apache-2.0 */\n"
@@ -260,16 +262,16 @@ class Tally(unittest.TestCase):
 
     def test_node_totals(self):
         def tap(text, code):
-            def add(results, folder):
+            with tempfile.TemporaryDirectory() as folder:
                 path = os.path.join(folder, "tap")
                 with open(path, "w", encoding="utf-8") as file:
                     file.write(text)
-                tally.add_tap(results, "node", path, code)
-            return self.rows(add)
+                return tally.count_tap(path, code)
         totals = "# tests 9\n# pass 5\n# fail 1\n# cancelled 1\n# skipped 2\n# todo 0\n"
-        self.assertEqual(tap(totals, 1), ("5 passed, 2 failed, 2 skipped", 1))
-        self.assertEqual(tap("", 0), ("0 passed, 1 failed, 0 skipped", 1))
-        self.assertEqual(tap("# pass 5\n# fail 0\n", 124), ("5 passed, 1 failed, 0 skipped", 1))
+        self.assertEqual(tap(totals, 1), (5, 2, 2))
+        self.assertEqual(tap("", 0), (0, 1, 0))
+        self.assertEqual(tap("# pass 0\n# fail 0\n", 0), (0, 1, 0))
+        self.assertEqual(tap("# pass 5\n# fail 0\n", 124), (5, 1, 0))
 
     def test_sanitizer_logs_fail(self):
         def add(results, folder):
@@ -281,6 +283,49 @@ class Tally(unittest.TestCase):
             with redirect_stdout(io.StringIO()):
                 tally.add_logs(results, logs)
         self.assertEqual(self.rows(add), ("3 passed, 1 failed, 0 skipped", 1))
+
+
+class ClientTests(unittest.TestCase):
+    """Files of shell in place of tests: what runs them ignores its first argument, as node would."""
+
+    def run_files(self, deadline, **files):
+        with tempfile.TemporaryDirectory() as root:
+            node = os.path.join(root, "node")
+            results = os.path.join(root, "results")
+            with open(node, "w", encoding="utf-8") as file:
+                file.write('#!/bin/sh\nexec sh "$2"\n')
+            os.chmod(node, 0o755)
+            for name, text in files.items():
+                with open(os.path.join(root, f"{name}.test.mjs"), "w", encoding="utf-8") as file:
+                    file.write(text.replace("NAP", self.nap))
+            runner = [sys.executable, client_tests.__file__, "--node", node, "--logs", root,
+                      "--results", results, "--deadline", str(deadline), "--jobs", "2",
+                      *(os.path.join(root, f"{name}.test.mjs") for name in files)]
+            code = subprocess.run(runner, stdout=subprocess.DEVNULL, check=False).returncode
+            with open(results, encoding="utf-8") as file:
+                return code, [line.split("\t")[:3] for line in file]
+
+    def setUp(self):
+        self.nap = f"{600 + os.getpid() / 1e7:.7f}"  # nobody else sleeps so long
+
+    def assert_nothing_left(self):
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as file:
+                    self.assertNotIn(self.nap.encode(), file.read())
+            except OSError:
+                pass  # it has ended meanwhile
+
+    def test_a_file_that_hangs_fails_alone_and_leaves_nothing(self):
+        code, rows = self.run_files(
+            3, hangs="setsid sleep NAP & sleep NAP", passes="echo '# pass 2'; echo '# fail 0'")
+        self.assertEqual((code, rows), (1, [["0", "1", "0"], ["2", "0", "0"]]))
+        self.assert_nothing_left()
+
+    def test_a_file_that_leaves_something_fails(self):
+        text = "setsid sleep NAP >/dev/null 2>&1 & echo '# pass 2'; echo '# fail 0'"
+        self.assertEqual(self.run_files(60, leaves=text), (1, [["2", "1", "0"]]))
+        self.assert_nothing_left()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 usage: tally.py RESULTS COMMAND …
   add NAME PASSED FAILED SKIPPED     append one row
   meson LABEL TESTLOG.json CODE      append a row per meson test
-  tap LABEL FILE CODE                append the totals of `node --test`
   logs FOLDER                        append a failure per sanitizer log, and print it
   sum                                print the failed rows and the total; exit 1 on a failure
 """
@@ -64,18 +63,16 @@ def add_meson(results, label, log, code):
         append(results, f"{label}: meson test ended with {code}", 0, 1, 0)
 
 
-def add_tap(results, label, path, code):
-    text = ""
-    if os.path.exists(path):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read()
+def count_tap(path, code):
+    """Counts of what one file of client tests printed, which ended with `code`."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read()
     totals = {key: int(value) for key, value in
               re.findall(r"^# (pass|fail|cancelled|skipped|todo) (\d+)$", text, re.MULTILINE)}
     failed = totals.get("fail", 0) + totals.get("cancelled", 0)
-    if code != 0 or not totals:
+    if code != 0 or not sum(totals.values()):
         failed = max(failed, 1)
-    skipped = totals.get("skipped", 0) + totals.get("todo", 0)
-    append(results, label, totals.get("pass", 0), failed, skipped)
+    return totals.get("pass", 0), failed, totals.get("skipped", 0) + totals.get("todo", 0)
 
 
 def add_logs(results, folder):
@@ -104,8 +101,6 @@ def main(results, command, *arguments):
         append(results, arguments[0], *map(int, arguments[1:]))
     elif command == "meson":
         add_meson(results, arguments[0], arguments[1], int(arguments[2]))
-    elif command == "tap":
-        add_tap(results, arguments[0], arguments[1], int(arguments[2]))
     elif command == "logs":
         add_logs(results, *arguments)
     elif command == "sum":
