@@ -325,7 +325,9 @@ static struct chunk *direct_chunk(
         struct builder out = {.max = UINT32_MAX};
         bool marked = direct->marked != NULL && recovery_marks(format);
         const struct event *event = marked ? direct->marked : direct->broadcast->event;
-        if (wire_event(format, fanout_nsp(fanout), event, &out) != 0) {
+        int status = wire_event(format, fanout_nsp(fanout), event, &out);
+        if (status != 0) {
+            shard_count_unencoded(fanout->shard, event->name, format, status);
             builder_reset(&out);
             return NULL;
         }
@@ -347,8 +349,10 @@ static void deliver_direct(struct fanout *fanout, struct socket *socket, void *c
         return;
     }
     struct chunk *chunk = direct_chunk(fanout, direct, socket->format);
-    if (chunk == NULL ||
-        !outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
+    if (chunk == NULL) {
+        return;
+    }
+    if (!outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
         shard->stats.refused++;
         return;
     }

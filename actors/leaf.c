@@ -104,8 +104,9 @@ static void encode(struct leaf *leaf, enum wire_format format)
         struct pending *pending = &window->events[i];
         bool marked = pending->marked != NULL && recovery_marks(format);
         const struct event *event = marked ? pending->marked : pending->event;
-        if (wire_add(format, fanout_nsp(leaf->fanout), event, items) != 0) {
-            leaf->fanout->shard->stats.refused++;
+        int status = wire_add(format, fanout_nsp(leaf->fanout), event, items);
+        if (status != 0) {
+            shard_count_unencoded(leaf->fanout->shard, event->name, format, status);
         }
         pending->end[format] = (uint32_t)builder_bytes(items).len;
     }

@@ -578,7 +578,11 @@ static void send_missed(const struct recoverable *recoverable, struct socket *so
     while ((event = replay_next(recovery->replay, &reader, &place)) != NULL) {
         struct event *marked = mark(recovery, event, place);
         const struct event *sent = marked != NULL ? marked : event;
-        count += wire_event(socket->format, socket_nsp(socket), sent, &out) == 0;
+        int status = wire_event(socket->format, socket_nsp(socket), sent, &out);
+        if (status != 0) {
+            shard_count_unencoded(shard, event->name, socket->format, status);
+        }
+        count += status == 0;
         event_unref(marked);
     }
     struct chunk *chunk = count > 0 ? chunk_take(&out) : NULL;

@@ -131,10 +131,9 @@ static void send_interest(struct room *room, uint32_t shard, bool on)
 
 /* What the others are told. */
 
-static void write_notice(
-    const struct claims *who, struct bytes room, const char *event, struct builder *out)
+static void write_notice(const struct claims *who, struct bytes room, struct builder *out)
 {
-    builder_printf(out, "[\"%s\",{\"roomId\":", event);
+    builder_str(out, "{\"roomId\":");
     json_scan_write_string(out, wire_name_client(room));
     builder_str(out, ",\"userId\":");
     json_scan_write_string(out, claims_user(who));
@@ -144,16 +143,16 @@ static void write_notice(
     } else {
         builder_str(out, "null");
     }
-    builder_str(out, "}]");
+    builder_byte(out, '}');
 }
 
 void room_tell(
     struct shard *shard, const struct socket *socket, struct bytes room, const char *event_name)
 {
     struct builder text = {0};
-    struct event *event;
-    write_notice(identity_claims(socket->identity), room, event_name, &text);
-    if (event_from_json(builder_bytes(&text), NULL, 0, 0, &event) == 0) {
+    write_notice(identity_claims(socket->identity), room, &text);
+    struct event *event = shard_event(shard, event_name, builder_bytes(&text), 0);
+    if (event != NULL) {
         struct bytes sid = bytes_of(socket->sid, sizeof(socket->sid));
         sequencer_send(shard, socket_nsp(socket), broadcast_new(event, &room, 1, &sid, 1));
     }

@@ -425,6 +425,9 @@ static void publish_on_bus(struct sequencer *sequencer, const struct broadcast *
     adapter_emit_channel(&emit, bytes_str(config->adapter_key), &channel);
     if (adapter_broadcast_encode(&emit, &payload) == 0 && !builder_failed(&channel)) {
         sequencer_bus_publish(sequencer, builder_bytes(&channel), builder_bytes(&payload));
+    } else {
+        shard_count_unencoded(shard_of(&sequencer->actor), broadcast->event->name,
+            WIRE_FORMAT_COUNT, STATUS_TOO_LARGE);
     }
     builder_reset(&channel);
     builder_reset(&payload);

@@ -15,10 +15,13 @@
 #include "actors/core/sched.h"
 #include "codec/base/bytes.h"
 #include "codec/base/list.h"
+#include "codec/base/log.h"
 #include "codec/base/map.h"
 #include "codec/base/rand.h"
 #include "codec/bus_name.h"
+#include "codec/event.h"
 #include "codec/notification.h"
+#include "codec/wire.h"
 
 struct bus;
 struct cluster;
@@ -129,6 +132,7 @@ struct shard_stats {
     uint64_t flushes; /* windows flushed */
     uint64_t windowed; /* flushes that waited for the tick */
     uint64_t refused; /* appends refused at an outbox's cap */
+    uint64_t unencoded; /* events and answers that a format could not carry, or without memory */
     uint64_t volatile_dropped;
     uint64_t unmatched; /* emits that matched no socket of the node */
     uint64_t requests; /* of other nodes, carried out */
@@ -168,6 +172,7 @@ struct shard {
     uint32_t next_socket_id;
     struct rand rand; /* jitter; not for secrets */
     struct shard_stats stats;
+    struct log_limit unencoded_log;
     void *hub; /* the hub's own per-shard state */
 };
 
@@ -176,6 +181,20 @@ void shard_init(struct shard *shard, struct sched *sched, const struct actor_con
 
 /* Free what shard_init made; after all its sockets and actors have gone. */
 void shard_finish(struct shard *shard);
+
+/*
+ * Make an event of Peal's own (event_from_own). NULL: there is no memory for it, which is counted
+ * and logged.
+ */
+MUST_CHECK struct event *shard_event(
+    struct shard *shard, const char *name, struct bytes argument, unsigned flags);
+
+/*
+ * Count and log that an event (an empty name: an answer) could not be written in a format; nobody
+ * who has that format gets it.
+ */
+void shard_count_unencoded(
+    struct shard *shard, struct bytes event, enum wire_format format, int status);
 
 /* The shard of an actor. */
 static inline struct shard *shard_of(const struct actor *actor)

@@ -7,6 +7,7 @@
 #include "actors/shard.h"
 #include "actors/user_actor.h"
 #include "actors/wire_name.h"
+#include "codec/base/status.h"
 
 _Static_assert((int)SOCKET_SID_LEN == (int)WIRE_SID_LEN, "one length of a sid");
 
@@ -107,12 +108,14 @@ bool socket_send(struct socket *socket, struct chunk *chunk)
     return true;
 }
 
-/* Send what was encoded into `out`, if it was. */
-static bool send_encoded(struct socket *socket, struct builder *out, int status)
+/* Send what was encoded into `out`; of an event, or with an empty name of an answer. */
+static bool send_encoded(struct socket *socket, struct bytes event, struct builder *out, int status)
 {
     struct chunk *chunk = status == 0 ? chunk_take(out) : NULL;
     builder_reset(out);
     if (chunk == NULL) {
+        shard_count_unencoded(
+            socket->shard, event, socket->format, status != 0 ? status : STATUS_NOMEM);
         return false;
     }
     bool sent = socket_send(socket, chunk);
@@ -130,7 +133,7 @@ bool socket_emit(struct socket *socket, const struct event *event)
     int status =
         wire_event(socket->format, socket_nsp(socket), marked != NULL ? marked : event, &out);
     event_unref(marked);
-    return send_encoded(socket, &out, status);
+    return send_encoded(socket, event->name, &out, status);
 }
 
 bool socket_ack(struct socket *socket, uint64_t id, struct bytes result)
@@ -140,5 +143,13 @@ bool socket_ack(struct socket *socket, uint64_t id, struct bytes result)
     }
     struct builder out = {0};
     int status = wire_ack(socket->format, socket_nsp(socket), id, result, &out);
-    return send_encoded(socket, &out, status);
+    if (status != 0) {
+        builder_reset(&out);
+        shard_count_unencoded(socket->shard, bytes_of("", 0), socket->format, status);
+        status = wire_ack(socket->format, socket_nsp(socket), id,
+            BYTES("{\"ok\":false,\"error\":\"too_large\",\"message\":\"The answer cannot be "
+                  "written in this format\"}"),
+            &out);
+    }
+    return send_encoded(socket, bytes_of("", 0), &out, status);
 }

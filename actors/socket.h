@@ -123,7 +123,10 @@ bool socket_send(struct socket *socket, struct chunk *chunk);
 /* Encode and send one event to this socket alone; for many sockets share the chunk instead. */
 bool socket_emit(struct socket *socket, const struct event *event);
 
-/* Encode and send the answer to request `id`: `result` is JSON text. */
+/*
+ * Encode and send the answer to request `id`: `result` is JSON text. One that the format cannot
+ * carry is counted, and an error `too_large` is sent in its place.
+ */
 bool socket_ack(struct socket *socket, uint64_t id, struct bytes result);
 
 #endif

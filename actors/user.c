@@ -208,12 +208,12 @@ static const struct rate *rate_of(const struct actor_config *config, enum user_b
 static void tell_rate_limited(const struct user_call *call, uint64_t retry_ms)
 {
     struct builder text = {0};
-    builder_str(&text, "[\"rate_limited\",{\"event\":");
+    builder_str(&text, "{\"event\":");
     json_scan_write_string(&text, call->event->name);
     builder_str(&text, ",\"retryAfter\":");
     builder_u64(&text, retry_ms);
-    builder_str(&text, "}]");
-    user_emit(call->socket, builder_bytes(&text));
+    builder_byte(&text, '}');
+    user_emit(call->socket, "rate_limited", builder_bytes(&text));
     builder_reset(&text);
     if (call->has_id) {
         user_refuse(call, "rate_limited", "Too many requests");

@@ -122,11 +122,11 @@ void user_refuse(const struct user_call *call, const char *code, const char *mes
 void user_refuse_later(struct socket *socket, bool has_id, uint64_t id, const char *event,
     const char *code, const char *message);
 
-/* Send the event with JSON text `data` (`["name",…]`) to one socket. */
-void user_emit(struct socket *socket, struct bytes data);
+/* Send an event of Peal's own, with the JSON text of its one argument, to one socket. */
+void user_emit(struct socket *socket, const char *name, struct bytes argument);
 
 /* The same to every socket of the user in namespace "/" that is open; encoded once per format. */
-void user_emit_all(struct user *user, struct bytes data);
+void user_emit_all(struct user *user, const char *name, struct bytes argument);
 
 /* The live feed (user_feed.c): where the inbox stands, announcements, gaps. */
 

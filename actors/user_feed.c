@@ -137,10 +137,8 @@ void user_feed_ready(struct user *user, struct socket *socket)
         .rooms = config->rooms_per_socket,
     };
     struct builder text = {0};
-    builder_str(&text, "[\"hub:ready\",");
     notification_json_ready(&ready, &text);
-    builder_byte(&text, ']');
-    user_emit(socket, builder_bytes(&text));
+    user_emit(socket, "hub:ready", builder_bytes(&text));
     builder_reset(&text);
 }
 
@@ -154,30 +152,24 @@ static void unread_changed(struct user *user)
 void user_feed_tell_unread(struct user *user)
 {
     struct builder text = {0};
-    builder_str(&text, "[\"unread\",");
     notification_json_unread(user->unread, user->rev, &text);
-    builder_byte(&text, ']');
-    user_emit_all(user, builder_bytes(&text));
+    user_emit_all(user, "unread", builder_bytes(&text));
     builder_reset(&text);
 }
 
 static void tell_item(struct user *user, const struct notification_view *view)
 {
     struct builder text = {0};
-    builder_str(&text, "[\"notification\",");
     notification_json_item(view, &text);
-    builder_byte(&text, ']');
-    user_emit_all(user, builder_bytes(&text));
+    user_emit_all(user, "notification", builder_bytes(&text));
     builder_reset(&text);
 }
 
 static void tell_state(struct user *user, const struct notification_state_body *body)
 {
     struct builder text = {0};
-    builder_str(&text, "[\"notification:state\",");
     notification_json_state(body, &text);
-    builder_byte(&text, ']');
-    user_emit_all(user, builder_bytes(&text));
+    user_emit_all(user, "notification:state", builder_bytes(&text));
     builder_reset(&text);
 }
 
@@ -327,10 +319,8 @@ static void tell_page(struct user *user, const struct store_sync *sync)
 static void tell_resync(struct user *user)
 {
     struct builder text = {0};
-    builder_str(&text, "[\"hub:resync\",");
     notification_json_resync(bytes_str(shard_of(&user->actor)->config->epoch), user->rev, &text);
-    builder_byte(&text, ']');
-    user_emit_all(user, builder_bytes(&text));
+    user_emit_all(user, "hub:resync", builder_bytes(&text));
     builder_reset(&text);
 }
 

@@ -274,10 +274,8 @@ static void answer_resync(
     }
     struct bytes epoch = bytes_str(shard_of(&user->actor)->config->epoch);
     struct builder text = {0};
-    builder_str(&text, "[\"hub:resync\",");
     notification_json_resync(epoch, rev, &text);
-    builder_byte(&text, ']');
-    user_emit(socket, builder_bytes(&text));
+    user_emit(socket, "hub:resync", builder_bytes(&text));
     builder_clear(&text);
     builder_printf(&text,
         "{\"ok\":true,\"resync\":true,\"items\":[],\"states\":[],\"rev\":%llu,\"unread\":%llu,"

@@ -31,12 +31,12 @@ void user_refuse_later(struct socket *socket, bool has_id, uint64_t id, const ch
         builder_byte(&text, '}');
         socket_ack(socket, id, builder_bytes(&text));
     } else {
-        builder_str(&text, "[\"error\",{\"message\":");
+        builder_str(&text, "{\"message\":");
         json_scan_write_string(&text, bytes_str(message));
         builder_printf(&text, ",\"code\":\"%s\",\"event\":", code);
         json_scan_write_string(&text, bytes_str(event));
-        builder_str(&text, "}]");
-        user_emit(socket, builder_bytes(&text));
+        builder_byte(&text, '}');
+        user_emit(socket, "error", builder_bytes(&text));
     }
     builder_reset(&text);
 }
@@ -50,20 +50,21 @@ void user_refuse(const struct user_call *call, const char *code, const char *mes
     user_refuse_later(call->socket, call->has_id, call->id, event, code, message);
 }
 
-void user_emit(struct socket *socket, struct bytes data)
+void user_emit(struct socket *socket, const char *name, struct bytes argument)
 {
-    struct event *event;
-    if (event_from_json(data, NULL, 0, 0, &event) == 0) {
+    struct event *event = shard_event(socket->shard, name, argument, 0);
+    if (event != NULL) {
         socket_emit(socket, event);
         event_unref(event);
     }
 }
 
-void user_emit_all(struct user *user, struct bytes data)
+void user_emit_all(struct user *user, const char *name, struct bytes argument)
 {
-    struct event *event;
+    struct shard *shard = shard_of(&user->actor);
     bool wanted = !list_empty(&user->sockets) || recovery_has_kept(user);
-    if (!wanted || event_from_json(data, NULL, 0, 0, &event) != 0) {
+    struct event *event = wanted ? shard_event(shard, name, argument, 0) : NULL;
+    if (event == NULL) {
         return;
     }
     recovery_note_all(user, BYTES("/"), event);
@@ -80,7 +81,9 @@ void user_emit_all(struct user *user, struct bytes data)
         struct chunk **chunk = &chunks[socket->format];
         if (*chunk == NULL) {
             struct builder out = {0};
-            if (wire_event(socket->format, BYTES("/"), event, &out) != 0) {
+            int status = wire_event(socket->format, BYTES("/"), event, &out);
+            if (status != 0) {
+                shard_count_unencoded(shard, event->name, socket->format, status);
                 builder_reset(&out);
                 continue;
             }

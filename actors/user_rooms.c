@@ -125,10 +125,10 @@ static void answer_room(struct socket *socket, uint64_t token, const char *event
     builder_str(&fields, ",\"roomType\":");
     json_scan_write_string(&fields, type_of(socket, name));
     struct builder text = {0};
-    builder_printf(&text, "[\"%s\",{", event);
+    builder_byte(&text, '{');
     builder_add(&text, builder_bytes(&fields));
-    builder_str(&text, "}]");
-    user_emit(socket, builder_bytes(&text));
+    builder_byte(&text, '}');
+    user_emit(socket, event, builder_bytes(&text));
     if (token & TOKEN_HAS_ID) {
         builder_clear(&text);
         builder_str(&text, "{\"ok\":true,");
@@ -457,7 +457,7 @@ static void write_message(const struct user_call *call, const struct message *me
     const char *id, struct builder *out)
 {
     const struct claims *claims = identity_claims(call->socket->identity);
-    builder_printf(out, "[\"new_message\",{\"id\":\"%.*s\",\"roomId\":", UUID_TEXT_LEN, id);
+    builder_printf(out, "{\"id\":\"%.*s\",\"roomId\":", UUID_TEXT_LEN, id);
     json_scan_write_string(out, wire_name_client(message->room));
     builder_str(out, ",\"userId\":");
     json_scan_write_string(out, claims_user(claims));
@@ -471,19 +471,7 @@ static void write_message(const struct user_call *call, const struct message *me
     if (iso_time_write((int64_t)sched_wall(call->user->actor.sched), out) != 0) {
         builder_str(out, "1970-01-01T00:00:00.000Z");
     }
-    builder_str(out, "\"}]");
-}
-
-/* Publish JSON text to a room; the reference of the event goes with it. */
-static void publish(struct shard *shard, struct bytes nsp, struct bytes room, struct bytes data,
-    const char *except_sid, unsigned flags)
-{
-    struct event *event;
-    if (event_from_json(data, NULL, 0, flags, &event) != 0) {
-        return;
-    }
-    struct bytes except = bytes_of(except_sid, SOCKET_SID_LEN);
-    sequencer_send(shard, nsp, broadcast_new(event, &room, 1, &except, except_sid ? 1 : 0));
+    builder_str(out, "\"}");
 }
 
 /* Whether the caller may speak in `room`: a member, and the room's type lets this one speak. */
@@ -518,8 +506,15 @@ void user_rooms_send(const struct user_call *call)
     uuid_format(uuid, id);
     struct builder text = {0};
     write_message(call, &message, id, &text);
-    publish(
-        call->socket->shard, socket_nsp(call->socket), message.room, builder_bytes(&text), NULL, 0);
+    struct shard *shard = call->socket->shard;
+    struct event *event = shard_event(shard, "new_message", builder_bytes(&text), 0);
+    if (event == NULL) {
+        user_refuse(call, "unavailable", "Out of memory, try again");
+        builder_reset(&text);
+        return;
+    }
+    sequencer_send(
+        shard, socket_nsp(call->socket), broadcast_new(event, &message.room, 1, NULL, 0));
     builder_clear(&text);
     builder_printf(&text, "{\"ok\":true,\"id\":\"%.*s\"}", UUID_TEXT_LEN, id);
     user_answer(call, builder_bytes(&text));
@@ -575,12 +570,17 @@ void user_rooms_relay(const struct user_call *call)
 static void tell_typing(struct user *user, struct bytes room, const char *sid, bool typing)
 {
     struct builder text = {0};
-    builder_str(&text, "[\"typing\",{\"roomId\":");
+    builder_str(&text, "{\"roomId\":");
     json_scan_write_string(&text, wire_name_client(room));
     builder_str(&text, ",\"userId\":");
     json_scan_write_string(&text, user_id(user));
-    builder_str(&text, typing ? ",\"typing\":true}]" : ",\"typing\":false}]");
-    publish(shard_of(&user->actor), BYTES("/"), room, builder_bytes(&text), sid, EVENT_VOLATILE);
+    builder_str(&text, typing ? ",\"typing\":true}" : ",\"typing\":false}");
+    struct shard *shard = shard_of(&user->actor);
+    struct event *event = shard_event(shard, "typing", builder_bytes(&text), EVENT_VOLATILE);
+    if (event != NULL) {
+        struct bytes except = bytes_of(sid, SOCKET_SID_LEN);
+        sequencer_send(shard, BYTES("/"), broadcast_new(event, &room, 1, &except, 1));
+    }
     builder_reset(&text);
 }
 

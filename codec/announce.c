@@ -131,8 +131,8 @@ static void take_view(struct take *take, struct announce *announce)
     view->message = take_str(take);
     view->data = take_str(take);
     /* It goes out to clients as it is. */
-    take->bad = take->bad || (view->data.len > 0 && json_scan_text(view->data,
-                                                        JSON_SCAN_DEPTH_DEFAULT, NULL, NULL) < 0);
+    take->bad = take->bad ||
+                (view->data.len > 0 && json_scan_text(view->data, DEPTH_ACCEPTED, NULL, NULL) < 0);
     view->priority = (enum notification_priority)take_u64(take, NOTIFICATION_PRIORITY_COUNT - 1);
     view->state = take_state(take);
     view->created_at = take_u64(take, UINT64_MAX);

@@ -5,16 +5,21 @@
  */
 #include "codec/event.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/depth.h"
 #include "codec/json_scan.h"
 #include "codec/mp.h"
 #include "codec/sio.h"
 
-enum { EVENT_DEPTH_MAX = 32, NUMBER_TEXT_MAX = 24 };
+enum { NUMBER_TEXT_MAX = 24 };
+
+static_assert((int)MP_DEPTH_MAX >= (int)DEPTH_WIRE && (int)JSON_SCAN_DEPTH_MAX >= (int)DEPTH_WIRE,
+    "what an event holds can be encoded wherever Peal puts it");
 
 /* What an event is made of; slices point into `data`, or the name elsewhere. */
 struct parts {
@@ -140,7 +145,7 @@ int event_from_json(struct bytes data, struct buf *const *attachments, unsigned 
     unsigned flags, struct event **ret_event)
 {
     struct bytes array;
-    int status = json_scan_text(data, EVENT_DEPTH_MAX, &array, NULL);
+    int status = json_scan_text(data, DEPTH_ACCEPTED, &array, NULL);
     return status < 0 ? status
                       : event_from_packet(array, attachments, attachment_count, flags, ret_event);
 }
@@ -195,6 +200,33 @@ int event_from_args(
     return event_from_elements(name, bytes_of(array.at + 1, array.len - 2), flags, ret_event);
 }
 
+int event_from_own(
+    struct bytes name, struct bytes argument, unsigned flags, struct event **ret_event)
+{
+    struct builder text = {.max = argument.len + name.len * 6 + 8};
+    builder_byte(&text, '[');
+    json_scan_write_string(&text, name);
+    builder_byte(&text, ',');
+    size_t args = builder_bytes(&text).len;
+    builder_add(&text, argument);
+    builder_byte(&text, ']');
+    int status = STATUS_NOMEM;
+    if (!builder_failed(&text)) {
+        struct bytes data = builder_bytes(&text);
+        struct parts parts = {
+            .form = EVENT_JSON,
+            .flags = flags,
+            .data = data,
+            .name = name,
+            .args = bytes_of(data.at + args, argument.len),
+            .arg_count = 1,
+        };
+        status = make(&parts, ret_event);
+    }
+    builder_reset(&text);
+    return status;
+}
+
 /* The name of a MessagePack event; numbers are written to `at`. */
 static int split_msgpack(struct parts *parts, char at[NUMBER_TEXT_MAX])
 {
@@ -225,7 +257,7 @@ int event_from_msgpack(struct bytes data, unsigned flags, struct event **ret_eve
     struct parts parts = {.form = EVENT_MSGPACK, .data = data};
     struct mp_summary summary;
     char number[NUMBER_TEXT_MAX];
-    int status = mp_check(data, EVENT_DEPTH_MAX, &summary);
+    int status = mp_check(data, DEPTH_ACCEPTED, &summary);
     status = status < 0 ? status : split_msgpack(&parts, number);
     if (status < 0) {
         return status;

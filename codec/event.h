@@ -43,7 +43,7 @@ struct event {
 
 /*
  * Make an event from the text of a JSON array whose first element is its name (checked: strict
- * JSON, depth at most 32, name 1 to EVENT_NAME_MAX bytes, each placeholder within
+ * JSON, depth at most DEPTH_ACCEPTED, name 1 to EVENT_NAME_MAX bytes, each placeholder within
  * `attachment_count` and there once). Copies `data`; adds references to `attachments`.
  * STATUS_INVALID, STATUS_UTF8, STATUS_TOO_LARGE (name, depth, attachments), STATUS_NOMEM.
  */
@@ -60,6 +60,14 @@ MUST_CHECK int event_from_packet(struct bytes data, struct buf *const *attachmen
 /* Make an event from a name and the JSON text of an array of its arguments (`[a,b]`). */
 MUST_CHECK int event_from_args(
     struct bytes name, struct bytes args_json, unsigned flags, struct event **ret_event);
+
+/*
+ * Make an event of Peal's own from its name and the JSON text of its one argument, which Peal has
+ * written: it is not read again, so how deep it nests is up to who writes it (at most DEPTH_WIRE
+ * less what goes around an event). STATUS_NOMEM, STATUS_TOO_LARGE (name, or 4 GiB).
+ */
+MUST_CHECK int event_from_own(
+    struct bytes name, struct bytes argument, unsigned flags, struct event **ret_event);
 
 /* Make an event from a name and the JSON text of its arguments without brackets (`a,b`). */
 MUST_CHECK int event_from_elements(

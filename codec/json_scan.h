@@ -17,9 +17,10 @@
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
+#include "codec/depth.h"
 
 enum {
-    JSON_SCAN_DEPTH_DEFAULT = 32,
+    JSON_SCAN_DEPTH_DEFAULT = DEPTH_CLIENT,
     JSON_SCAN_DEPTH_MAX = 1024,
 };
 
@@ -87,10 +88,10 @@ struct json_scan_walk {
     const char *at;
     const char *end;
     size_t depth;
-    const char *open[JSON_SCAN_DEPTH_DEFAULT];
+    const char *open[DEPTH_WIRE];
 };
 
-/* Start on a value checked for a depth of at most JSON_SCAN_DEPTH_DEFAULT. */
+/* Start on a value checked for a depth of at most DEPTH_WIRE. */
 void json_scan_walk_init(struct json_scan_walk *walk, struct bytes value);
 
 /* Take the next key, a string with its quotes; false at the end. */

@@ -15,8 +15,9 @@
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
+#include "codec/depth.h"
 
-enum { MP_DEPTH_MAX = 32, MP_EXT_TIMESTAMP = -1 };
+enum { MP_DEPTH_MAX = DEPTH_WIRE, MP_EXT_TIMESTAMP = -1 };
 
 enum mp_type {
     MP_NIL,

@@ -10,6 +10,7 @@
 
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/depth.h"
 #include "codec/iso_time.h"
 #include "codec/json_scan.h"
 #include "codec/mp.h"
@@ -87,7 +88,7 @@ const struct notification_limits notification_limits_default = {
     .message = 4096,
     .data = 32 << 10,
     .args = 32 << 10,
-    .depth = 32,
+    .depth = DEPTH_CLIENT,
     .key = 255,
     .reply = 255,
     .retain = 128,

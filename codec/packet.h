@@ -15,10 +15,11 @@
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
+#include "codec/depth.h"
 #include "codec/event.h"
 #include "codec/json_scan.h"
 
-enum { PACKET_COUNT_MAX = 64, PACKET_DEPTH_MAX = 32 };
+enum { PACKET_COUNT_MAX = 64, PACKET_DEPTH_MAX = DEPTH_CLIENT };
 
 /* Ids are integers that every client can hold exactly. */
 #define PACKET_ID_MAX ((int64_t)9007199254740991)

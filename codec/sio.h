@@ -15,6 +15,7 @@
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
+#include "codec/depth.h"
 
 /* The digit on the wire is the value. */
 enum sio_type {
@@ -31,7 +32,7 @@ enum {
     SIO_ATTACHMENTS_MAX = 10,
     SIO_NSP_MAX = 255, /* bytes */
     SIO_EVENT_NAME_MAX = 255, /* bytes */
-    SIO_DEPTH_MAX = 32, /* of JSON containers */
+    SIO_DEPTH_MAX = DEPTH_CLIENT, /* of JSON containers */
 };
 
 /* The highest ack id: above it JavaScript rounds. */

@@ -371,8 +371,8 @@ struct app peal_app(struct hub *hub)
 static void tell_expiring(struct socket *socket, uint64_t left_ms)
 {
     struct builder text = {0};
-    builder_printf(&text, "[\"hub:token_expiring\",{\"in\":%llu}]", (unsigned long long)left_ms);
-    user_emit(socket, builder_bytes(&text));
+    builder_printf(&text, "{\"in\":%llu}", (unsigned long long)left_ms);
+    user_emit(socket, "hub:token_expiring", builder_bytes(&text));
     builder_reset(&text);
     socket->expiry_told = true;
 }

@@ -131,10 +131,11 @@ static void say_draining(struct session *session, struct socket *socket)
 {
     uint32_t over = session->home->config->reconnect_ms;
     struct builder args = {0};
-    builder_printf(&args, "[{\"reconnectIn\":%u}]",
+    builder_printf(&args, "{\"reconnectIn\":%u}",
         (unsigned)rand_below(&session->home->shard->rand, over > 0 ? over : DRAIN_JITTER_MS));
-    struct event *event = NULL;
-    if (event_from_args(BYTES("hub:draining"), builder_bytes(&args), 0, &event) == 0) {
+    struct event *event =
+        shard_event(session->home->shard, "hub:draining", builder_bytes(&args), 0);
+    if (event != NULL) {
         (void)socket_emit(socket, event); /* a hint: the close frame follows in any case */
     }
     event_unref(event);

@@ -125,12 +125,11 @@ static void on_connect(struct session *session, const struct sio_packet *packet,
 void sio_session_expel(struct session *session, struct socket *socket, enum close_reason reason)
 {
     struct builder args = {0};
-    builder_printf(&args, "[{\"code\":%u,\"reason\":", (unsigned)close_code(reason));
+    builder_printf(&args, "{\"code\":%u,\"reason\":", (unsigned)close_code(reason));
     json_scan_write_string(&args, bytes_str(close_text(reason)));
-    builder_str(&args, "}]");
-    struct event *closing = NULL;
-    bool sent = event_from_args(BYTES("hub:closing"), builder_bytes(&args), 0, &closing) == 0 &&
-                socket_emit(socket, closing);
+    builder_byte(&args, '}');
+    struct event *closing = shard_event(socket->shard, "hub:closing", builder_bytes(&args), 0);
+    bool sent = closing != NULL && socket_emit(socket, closing);
     event_unref(closing);
     builder_reset(&args);
 

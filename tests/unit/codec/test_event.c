@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "codec/base/status.h"
+#include "codec/depth.h"
 #include "codec/event.h"
 #include "tests/support/vectors.h"
 
@@ -10,6 +11,11 @@ TestSuite(event, .timeout = 60);
 #define NAME_128                                                                                   \
     "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"                             \
     "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
+
+#define OPEN_31 "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+#define CLOSE_31 "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"
+#define OPEN_32 OPEN_31 "["
+#define CLOSE_32 CLOSE_31 "]"
 
 static void expect(const char *input, int status, const struct event *event, const char *shown)
 {
@@ -54,7 +60,9 @@ Test(event, from_json)
         {"[\"a\"", "INVALID"},
         {"", "INVALID"},
         {"[\"\xff\"]", "UTF8"},
-        {"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]", "TOO_LARGE"},
+        {"[\"e\"," OPEN_32 OPEN_31 "1" CLOSE_31 CLOSE_32 "]",
+            "e(" OPEN_32 OPEN_31 "1" CLOSE_31 CLOSE_32 ")/1"}, /* DEPTH_ACCEPTED */
+        {"[\"e\"," OPEN_32 OPEN_32 "1" CLOSE_32 CLOSE_32 "]", "TOO_LARGE"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct event *event = NULL;
@@ -217,4 +225,26 @@ Test(event, appends_a_text_to_the_arguments)
         "\\xdc\\x00\\x10\\xa1e\\x01\\x02\\x03\\x04\\x05\\x06\\x07\\x01\\x02\\x03\\x04\\x05\\x06\\x0"
         "7"
         "\\xa3a\"1");
+}
+
+Test(event, one_of_our_own_is_not_read_again)
+{
+    struct event *event = NULL;
+    cr_assert_eq(event_from_own(BYTES("unread"), BYTES("{\"count\":1}"), EVENT_URGENT, &event), 0);
+    expect("own", 0, event, "unread({\"count\":1})/1");
+    cr_expect(bytes_eq_str(event->data, "[\"unread\",{\"count\":1}]"));
+    cr_expect_eq(event->flags, EVENT_URGENT);
+    event_unref(event);
+    struct builder deep = {0};
+    for (unsigned i = 0; i < DEPTH_WIRE; i++) {
+        builder_byte(&deep, '[');
+    }
+    for (unsigned i = 0; i < DEPTH_WIRE; i++) {
+        builder_byte(&deep, ']');
+    }
+    cr_assert_eq(event_from_own(BYTES("n"), builder_bytes(&deep), 0, &event), 0);
+    cr_expect_eq(event->arg_count, 1);
+    event_unref(event);
+    builder_reset(&deep);
+    cr_expect_eq(event_from_own(bytes_str(NAME_128 "n"), BYTES("1"), 0, &event), STATUS_TOO_LARGE);
 }
