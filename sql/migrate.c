@@ -35,8 +35,9 @@ static int run_step(const struct run *run, const struct migration *step)
     }
     if (strcmp(applied, step->checksum) != 0) {
         (void)snprintf(run->error, run->error_size,
-            "migration %u (%s) differs from the one this database was made with: use the program "
-            "that made it, or one built from its released successor",
+            "the tables of this database are those of another build of Peal (migration %u, %s), "
+            "and "
+            "nothing converts them: start with an empty database, or use the build that made it",
             step->number, step->name);
         return STATUS_CONFLICT;
     }

@@ -31,13 +31,16 @@ static const char *const statement_texts[] = {
 #undef X
 };
 
-/* What a session must be like, whatever the database's defaults. */
+/* What a session must be like, whatever the database's defaults; the planner: see pg.def. */
 static const char session_text[] =
     "SELECT set_config('synchronous_commit', 'on', false), "
     "set_config('default_transaction_isolation', 'read committed', false), "
     "set_config('default_transaction_read_only', 'off', false), "
     "set_config('statement_timeout', '20s', false), "
     "set_config('lock_timeout', '5s', false), "
+    "set_config('plan_cache_mode', 'force_generic_plan', false), "
+    "set_config('enable_seqscan', 'off', false), "
+    "set_config('enable_bitmapscan', 'off', false), "
     "set_config('idle_in_transaction_session_timeout', '30s', false)";
 
 int status_from_pg(const PGresult *result)
@@ -228,6 +231,20 @@ void pg_conn_open(struct pg_conn *conn, struct uv_loop_s *loop, const char *url,
     conn->events = events;
     conn->watch = pg_watch_create(loop, &watch_events, conn);
     pg_watch_timer(conn->watch, 0); /* the first attempt, not before we return */
+}
+
+uint64_t pg_conn_waited_ms(const struct pg_conn *conn)
+{
+    if (list_empty(&conn->flights)) {
+        return 0;
+    }
+    const struct pg_flight *flight = container_of(conn->flights.next, struct pg_flight, link);
+    return (clock_mono_ns() - flight->since_ns) / 1000000;
+}
+
+int pg_conn_pid(const struct pg_conn *conn)
+{
+    return PQbackendPID(conn->pg);
 }
 
 bool pg_conn_is_up(const struct pg_conn *conn)

@@ -96,6 +96,12 @@ void pg_flight_destroy(struct pg_flight *flight);
 void pg_conn_open(struct pg_conn *conn, struct uv_loop_s *loop, const char *url,
     struct stats *stats, const struct pg_conn_events *events);
 
+/* For how long the statement that is being answered has been under way; 0 when none is. */
+uint64_t pg_conn_waited_ms(const struct pg_conn *conn);
+
+/* The process that serves the connection, 0 when there is none. */
+int pg_conn_pid(const struct pg_conn *conn);
+
 /* Whether flights can be sent. */
 bool pg_conn_is_up(const struct pg_conn *conn);
 

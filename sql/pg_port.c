@@ -4,8 +4,9 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "sql/pg_engine.h"
+#include "sql/pg_watch.h"
 
-enum { READS_PER_CONN = 8, SIZE_MAX_PUT = 256 << 20 };
+enum { READS_PER_CONN = 8, SIZE_MAX_PUT = 256 << 20, PATIENCE_MS = 250 };
 
 static struct pg_port *of(struct store_port *port)
 {
@@ -49,7 +50,6 @@ static void on_writer_up(struct pg_conn *conn)
 {
     struct pg_port *port = conn->owner;
     atomic_store(&port->base.store->healthy, true);
-    port->renew = true;
     pg_write_dispatch(port);
 }
 
@@ -94,6 +94,10 @@ static void on_reader_down(struct pg_conn *conn, bool was_up)
 
 static void on_reader_landed(struct pg_conn *conn, struct pg_flight *flight)
 {
+    if (flight->request_count == 0) {
+        pg_flight_destroy(flight);
+        return;
+    }
     struct store_request *request = flight->requests[0];
     int status = flight->status;
     if (status == 0 && request->result && result_failed(request->result)) {
@@ -108,14 +112,62 @@ static void on_reader_idle(struct pg_conn *conn)
     dispatch_reads(conn->owner);
 }
 
-static void on_conn_closed(struct pg_conn *conn)
+static void close_one(struct pg_port *port)
 {
-    struct pg_port *port = conn->owner;
     port->open_count--;
     if (port->open_count == 0) {
         port_closed(&port->base);
     }
 }
+
+static void on_conn_closed(struct pg_conn *conn)
+{
+    close_one(conn->owner);
+}
+
+/* --- writes that are blocked --- */
+
+void pg_port_wait(struct pg_port *port)
+{
+    if (!port->waiting) {
+        port->waiting = true;
+        pg_watch_timer(port->patience, PATIENCE_MS);
+    }
+}
+
+/*
+ * A session of ours that holds locks and waits for its client belongs to a node that was stopped or
+ * cut off in the middle of a transaction; no timeout of the database ends it before its Sync.
+ */
+static void on_patience(void *context)
+{
+    struct pg_port *port = context;
+    port->waiting = false;
+    if (port->writer.flight_count == 0) {
+        return;
+    }
+    pg_port_wait(port);
+    struct pg_conn *conn = idlest_reader(port);
+    bool slow = pg_conn_waited_ms(&port->writer) >= PATIENCE_MS;
+    if (slow && conn && pg_conn_is_up(&port->writer)) {
+        pg_read_unblock(conn, pg_conn_pid(&port->writer));
+    }
+}
+
+static void on_no_socket(void *context)
+{
+}
+
+static void on_patience_closed(void *context)
+{
+    close_one(context);
+}
+
+static const struct pg_watch_events patience_events = {
+    .on_ready = on_no_socket,
+    .on_timer = on_patience,
+    .on_closed = on_patience_closed,
+};
 
 static const struct pg_conn_events writer_events = {
     .on_up = on_writer_up,
@@ -148,7 +200,8 @@ int pg_port_open(
     uint32_t pool = store->config.pool_size;
     port->reader_count = pool < 2 ? 1 : pool > 8 ? 7 : pool - 1;
     port->readers = mem_alloc_array(port->reader_count, sizeof(*port->readers));
-    port->open_count = 1 + port->reader_count;
+    port->open_count = 2 + port->reader_count;
+    port->patience = pg_watch_create(loop, &patience_events, port);
     port->writer.owner = port;
     pg_conn_open(&port->writer, loop, url, store->stats, &writer_events);
     for (size_t i = 0; i < port->reader_count; i++) {
@@ -162,7 +215,8 @@ int pg_port_open(
 void pg_port_submit(struct store_port *base, struct store_request *request)
 {
     struct pg_port *port = of(base);
-    if (!op_writes(request->op)) {
+    /* A raise is no part of the writer's transactions: it must not wait for their locks. */
+    if (!op_writes(request->op) || request->op == STORE_WITNESS_RAISE) {
         list_append(&port->reads, &request->link);
         dispatch_reads(port);
     } else if (pg_write_size(request) > SIZE_MAX_PUT) {
@@ -176,6 +230,7 @@ void pg_port_submit(struct store_port *base, struct store_request *request)
 void pg_port_release(struct store_port *base)
 {
     struct pg_port *port = of(base);
+    pg_watch_close(port->patience);
     pg_conn_close(&port->writer);
     for (size_t i = 0; i < port->reader_count; i++) {
         pg_conn_close(&port->readers[i]);
@@ -187,6 +242,5 @@ void pg_port_free(struct store_port *base)
     struct pg_port *port = of(base);
     port_finish(base);
     mem_free(port->readers);
-    mem_free(port->claims);
     mem_free(port);
 }

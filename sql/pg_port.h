@@ -14,12 +14,6 @@
 #include "sql/engine.h"
 #include "sql/pg_conn.h"
 
-/* A partition this port has claimed: the database must know the session that writes to it. */
-struct pg_claim {
-    uint32_t partition;
-    uint64_t token;
-};
-
 struct pg_port {
     struct store_port base;
     struct pg_conn writer;
@@ -31,13 +25,15 @@ struct pg_port {
     /* The first `isolate_left` writes contain one at fault: send at most `isolate_max` at once. */
     size_t isolate_left;
     size_t isolate_max;
-    struct pg_claim *claims;
-    size_t claim_count;
-    bool renew; /* the writer is a new session: tell before anything else */
+    struct pg_watch *patience; /* how long a write may be under way before it is looked at */
+    bool waiting; /* patience is running */
 };
 
 /* Send queued writes if no transaction is under way (pg_write.c). */
 void pg_write_dispatch(struct pg_port *port);
+
+/* A write has been sent: see after a while whether it is blocked (pg_port.c). */
+void pg_port_wait(struct pg_port *port);
 
 /* About how many bytes a writing request takes on the wire. */
 size_t pg_write_size(const struct store_request *request);
@@ -51,6 +47,12 @@ void pg_write_landed(struct pg_port *port, struct pg_flight *flight);
 
 /* Send one reading request as a flight of its own (pg_read.c). */
 void pg_read_send(struct pg_conn *conn, struct store_request *request);
+
+/*
+ * End the sessions of ours that keep the session of pid `blocked` waiting for a lock while they
+ * wait for their own client.
+ */
+void pg_read_unblock(struct pg_conn *conn, int blocked);
 
 /* Take in the rows of a reading statement. */
 MUST_CHECK int pg_read_rows(

@@ -2,6 +2,7 @@
 #include "sql/pg_port.h"
 
 #include "codec/base/status.h"
+#include "codec/slot.h"
 
 /* Sending first, then reading; each read is one statement, so it sees one snapshot. */
 
@@ -9,8 +10,7 @@ enum { STATES_DEFAULT = 1u << STATE_UNREAD | 1u << STATE_SEEN | 1u << STATE_READ
 
 static enum pg_statement add_list(struct pg_params *params, const struct store_list *list)
 {
-    pg_add_text(params, list->who.tenant);
-    pg_add_text(params, list->who.user);
+    pg_add_user(params, list->who.tenant, list->who.user);
     pg_add_u64(params, list->before_seq > 0 ? list->before_seq : INT64_MAX);
     pg_add_i32(params, (int32_t)(list->states != 0 ? list->states : STATES_DEFAULT));
     pg_add_text(params, list->type);
@@ -20,8 +20,7 @@ static enum pg_statement add_list(struct pg_params *params, const struct store_l
 
 static enum pg_statement add_sync(struct pg_params *params, const struct store_sync *sync)
 {
-    pg_add_text(params, sync->who.tenant);
-    pg_add_text(params, sync->who.user);
+    pg_add_user(params, sync->who.tenant, sync->who.user);
     pg_add_u64(params, sync->rev);
     pg_add_u64(params, sync->limit);
     return PG_STMT_SYNC;
@@ -29,6 +28,7 @@ static enum pg_statement add_sync(struct pg_params *params, const struct store_s
 
 static enum pg_statement add_get(struct pg_params *params, const struct store_get *get)
 {
+    pg_add_i16(params, (int16_t)slot_of_id(get->id));
     pg_add_uuid(params, get->id);
     pg_add_text(params, get->tenant);
     return PG_STMT_GET;
@@ -37,6 +37,11 @@ static enum pg_statement add_get(struct pg_params *params, const struct store_ge
 static enum pg_statement add_positions(
     struct pg_params *params, const struct store_positions *positions)
 {
+    pg_add_array(params, PG_INT2, positions->count);
+    for (size_t i = 0; i < positions->count; i++) {
+        const struct store_user *who = &positions->users[i];
+        pg_add_element_i16(params, (int16_t)slot_of(who->tenant, who->user));
+    }
     pg_add_array(params, PG_TEXT, positions->count);
     for (size_t i = 0; i < positions->count; i++) {
         pg_add_element(params, positions->users[i].tenant);
@@ -59,6 +64,12 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
         return add_get(params, (const struct store_get *)request);
     case STORE_POSITIONS:
         return add_positions(params, (const struct store_positions *)request);
+    case STORE_WITNESS_RAISE:
+        pg_add_text(params, ((const struct store_witness *)request)->node);
+        return PG_STMT_WITNESS_RAISE;
+    case STORE_WITNESS_READ:
+        pg_add_text(params, ((const struct store_witness *)request)->node);
+        return PG_STMT_WITNESS_READ;
     case STORE_PING:
     case STORE_PUT:
     case STORE_MARK:
@@ -77,6 +88,14 @@ void pg_read_send(struct pg_conn *conn, struct store_request *request)
     flight->requests[flight->request_count++] = request;
     enum pg_statement which = add_params(pg_conn_params(conn), request);
     pg_conn_send(conn, flight, (struct pg_run){.which = which, .count = 1});
+    pg_conn_commit(conn, flight);
+}
+
+void pg_read_unblock(struct pg_conn *conn, int blocked)
+{
+    struct pg_flight *flight = pg_flight_create(0, 1);
+    pg_add_i32(pg_conn_params(conn), blocked);
+    pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_UNBLOCK});
     pg_conn_commit(conn, flight);
 }
 
@@ -191,8 +210,17 @@ static int read_positions(struct store_positions *positions, const PGresult *row
     return 0;
 }
 
+static int read_witness(struct store_witness *witness, const PGresult *rows)
+{
+    witness->number = PQntuples(rows) > 0 ? pg_u64(rows, 0, 0) : 0;
+    return 0;
+}
+
 int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGresult *rows)
 {
+    if (run->count == 0) {
+        return 0; /* what pg_read_unblock has sent */
+    }
     struct store_request *request = flight->requests[run->first];
     switch (request->op) {
     case STORE_LIST:
@@ -205,6 +233,9 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
         return read_get((struct store_get *)request, rows);
     case STORE_POSITIONS:
         return read_positions((struct store_positions *)request, rows);
+    case STORE_WITNESS_RAISE:
+    case STORE_WITNESS_READ:
+        return read_witness((struct store_witness *)request, rows);
     case STORE_PING:
         return 0;
     case STORE_PUT:

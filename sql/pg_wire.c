@@ -3,6 +3,8 @@
 
 #include <endian.h>
 
+#include "codec/slot.h"
+
 void pg_params_clear(struct pg_params *params)
 {
     params->bytes.max = PG_PARAMS_BYTES;
@@ -74,6 +76,13 @@ void pg_add_i16(struct pg_params *params, int16_t value)
 {
     begin(params);
     add_be16(params, (uint16_t)value);
+}
+
+void pg_add_user(struct pg_params *params, struct bytes tenant, struct bytes user)
+{
+    pg_add_i16(params, (int16_t)slot_of(tenant, user));
+    pg_add_text(params, tenant);
+    pg_add_text(params, user);
 }
 
 void pg_add_array(struct pg_params *params, enum pg_type type, size_t count)

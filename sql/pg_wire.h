@@ -47,6 +47,9 @@ void pg_add_u64(struct pg_params *params, uint64_t value); /* clamped to INT64_M
 void pg_add_i32(struct pg_params *params, int32_t value);
 void pg_add_i16(struct pg_params *params, int16_t value);
 
+/* Append the three parameters that begin a statement about one user: slot, tenant, user. */
+void pg_add_user(struct pg_params *params, struct bytes tenant, struct bytes user);
+
 /* Append an array parameter: its head, then `count` elements by the functions below. */
 void pg_add_array(struct pg_params *params, enum pg_type type, size_t count);
 void pg_add_element(struct pg_params *params, struct bytes value);

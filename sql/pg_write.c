@@ -3,6 +3,7 @@
 
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/slot.h"
 
 /*
  * While a transaction is under way writes queue; when it is over, all that is queued leaves as one
@@ -60,12 +61,39 @@ static const struct store_user *user_of(const struct store_request *request, siz
     case STORE_POSITIONS:
     case STORE_CLAIM:
     case STORE_SWEEP:
+    case STORE_WITNESS_RAISE:
+    case STORE_WITNESS_READ:
     case STORE_PING:
     case STORE_OP_COUNT:
         break;
     }
     CHECK(false);
     return NULL;
+}
+
+/* The columns of a lock in the order of the statement's parameters. */
+enum lock_column { LOCK_SLOT, LOCK_TENANT, LOCK_USER, LOCK_FRESH };
+
+static const enum pg_type lock_types[] = {PG_INT2, PG_TEXT, PG_TEXT, PG_BOOL};
+
+static void add_lock_element(struct pg_params *params, enum lock_column column,
+    const struct store_request *request, size_t row)
+{
+    const struct store_user *who = user_of(request, row);
+    switch (column) {
+    case LOCK_SLOT:
+        pg_add_element_i16(params, (int16_t)slot_of(who->tenant, who->user));
+        break;
+    case LOCK_TENANT:
+        pg_add_element(params, who->tenant);
+        break;
+    case LOCK_USER:
+        pg_add_element(params, who->user);
+        break;
+    case LOCK_FRESH:
+        pg_add_element_bool(params, request->op == STORE_PUT);
+        break;
+    }
 }
 
 /* Lock the inboxes of all the flight's users in one order, making those that a put needs. */
@@ -76,17 +104,12 @@ static void send_lock(struct pg_conn *conn, struct pg_flight *flight)
         rows += rows_of(flight->requests[i]);
     }
     struct pg_params *params = pg_conn_params(conn);
-    for (unsigned column = 0; column < 3; column++) {
-        pg_add_array(params, column < 2 ? PG_TEXT : PG_BOOL, rows);
+    for (unsigned column = 0; column < ARRAY_LEN(lock_types); column++) {
+        pg_add_array(params, lock_types[column], rows);
         for (size_t i = 0; i < flight->request_count; i++) {
             const struct store_request *request = flight->requests[i];
             for (size_t row = 0; row < rows_of(request); row++) {
-                const struct store_user *who = user_of(request, row);
-                if (column == 2) {
-                    pg_add_element_bool(params, request->op == STORE_PUT);
-                } else {
-                    pg_add_element(params, column == 0 ? who->tenant : who->user);
-                }
+                add_lock_element(params, (enum lock_column)column, request, row);
             }
         }
     }
@@ -95,6 +118,7 @@ static void send_lock(struct pg_conn *conn, struct pg_flight *flight)
 
 /* The columns of a put in the order of the statement's parameters. */
 enum put_column {
+    PUT_SLOT,
     PUT_TENANT,
     PUT_USER,
     PUT_KEY,
@@ -110,13 +134,16 @@ enum put_column {
     PUT_COLUMNS,
 };
 
-static const enum pg_type put_types[PUT_COLUMNS] = {PG_TEXT, PG_TEXT, PG_UUID, PG_UUID, PG_UUID,
-    PG_TEXT, PG_TEXT, PG_TEXT, PG_BYTEA, PG_INT2, PG_INT8, PG_INT8};
+static const enum pg_type put_types[PUT_COLUMNS] = {PG_INT2, PG_TEXT, PG_TEXT, PG_UUID, PG_UUID,
+    PG_UUID, PG_TEXT, PG_TEXT, PG_TEXT, PG_BYTEA, PG_INT2, PG_INT8, PG_INT8};
 
 static void add_put_element(
     struct pg_params *params, enum put_column column, const struct store_row *row)
 {
     switch (column) {
+    case PUT_SLOT:
+        pg_add_element_i16(params, (int16_t)slot_of_id(row->id));
+        break;
     case PUT_TENANT:
         pg_add_element(params, row->who.tenant);
         break;
@@ -191,8 +218,7 @@ static void send_mark(struct pg_conn *conn, struct pg_flight *flight, size_t ind
 {
     const struct store_mark *mark = (const struct store_mark *)flight->requests[index];
     struct pg_params *params = pg_conn_params(conn);
-    pg_add_text(params, mark->who.tenant);
-    pg_add_text(params, mark->who.user);
+    pg_add_user(params, mark->who.tenant, mark->who.user);
     pg_add_i16(params, (int16_t)mark->state);
     pg_add_u64(params, mark->at);
     enum pg_statement which = PG_STMT_MARK_IDS;
@@ -209,8 +235,7 @@ static void send_erase(struct pg_conn *conn, struct pg_flight *flight, size_t in
 {
     const struct store_erase *erase = (const struct store_erase *)flight->requests[index];
     struct pg_params *params = pg_conn_params(conn);
-    pg_add_text(params, erase->who.tenant);
-    pg_add_text(params, erase->who.user);
+    pg_add_user(params, erase->who.tenant, erase->who.user);
     pg_add_i16(params, STATE_ERASED);
     pg_add_u64(params, erase->at);
     enum pg_statement which = PG_STMT_ERASE_ALL;
@@ -259,9 +284,6 @@ static void send_claim(struct pg_conn *conn, struct pg_flight *flight)
 {
     const struct store_claim *claim = (const struct store_claim *)flight->requests[0];
     struct pg_params *params = pg_conn_params(conn);
-    pg_add_u64(params, claim->partition);
-    pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_CLAIM_END});
-    params = pg_conn_params(conn);
     pg_add_u64(params, claim->partition);
     pg_add_text(params, claim->owner);
     pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_CLAIM, .count = 1});
@@ -330,36 +352,16 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
     pg_conn_commit(conn, flight);
 }
 
-/* A new session takes over from the lost one what it had claimed. */
-static void send_renewal(struct pg_port *port)
-{
-    struct pg_flight *flight = pg_flight_create(0, 1);
-    struct pg_params *params = pg_conn_params(&port->writer);
-    pg_add_array(params, PG_INT8, port->claim_count);
-    for (size_t i = 0; i < port->claim_count; i++) {
-        pg_add_element_i64(params, port->claims[i].partition);
-    }
-    pg_add_array(params, PG_INT8, port->claim_count);
-    for (size_t i = 0; i < port->claim_count; i++) {
-        pg_add_element_i64(params, port->claims[i].token);
-    }
-    pg_conn_send(&port->writer, flight, (struct pg_run){.which = PG_STMT_CLAIM_RENEW});
-    pg_conn_commit(&port->writer, flight);
-}
-
 void pg_write_dispatch(struct pg_port *port)
 {
     struct pg_conn *conn = &port->writer;
     if (!pg_conn_is_up(conn) || conn->flight_count > 0) {
         return;
     }
-    if (port->renew && port->claim_count > 0) {
-        send_renewal(port);
-    }
-    port->renew = false;
     for (unsigned i = 0; i < ROUND_MAX && !list_empty(&port->writes) && pg_conn_is_up(conn); i++) {
         bool isolating = port->isolate_left > 0;
         send_flight(conn, take_flight(port));
+        pg_port_wait(port);
         if (isolating) {
             break; /* a half that fails must come again before what is behind it */
         }
@@ -457,7 +459,7 @@ static int read_erase(struct store_erase *erase, const PGresult *rows)
 static int read_claim(struct store_claim *claim, const PGresult *rows)
 {
     if (PQntuples(rows) != 1) {
-        return STATUS_UNAVAILABLE; /* it cannot see its own session */
+        return STATUS_UNAVAILABLE;
     }
     claim->token = pg_u64(rows, 0, 0);
     claim->last_id = result_copy(request_result(&claim->base), pg_bytes(rows, 0, 1));
@@ -520,7 +522,7 @@ static int read_sweep(struct store_sweep *sweep, const PGresult *rows)
 int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGresult *rows)
 {
     if (run->count == 0) {
-        return 0; /* a lock, a fence, a renewal */
+        return 0; /* a lock, a fence */
     }
     struct store_request *request = flight->requests[run->first];
     switch (request->op) {
@@ -538,6 +540,8 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_SYNC:
     case STORE_GET:
     case STORE_POSITIONS:
+    case STORE_WITNESS_RAISE:
+    case STORE_WITNESS_READ:
     case STORE_PING:
     case STORE_OP_COUNT:
         break;
@@ -545,20 +549,7 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     return STATUS_UNAVAILABLE;
 }
 
-static void remember_claim(struct pg_port *port, const struct store_claim *claim)
-{
-    for (size_t i = 0; i < port->claim_count; i++) {
-        if (port->claims[i].partition == claim->partition) {
-            port->claims[i].token = claim->token;
-            return;
-        }
-    }
-    port->claims = mem_realloc_array(port->claims, port->claim_count + 1, sizeof(*port->claims));
-    port->claims[port->claim_count++] =
-        (struct pg_claim){.partition = claim->partition, .token = claim->token};
-}
-
-static void complete(struct pg_port *port, struct pg_flight *flight, size_t index)
+static void complete(struct pg_flight *flight, size_t index)
 {
     struct store_request *request = flight->requests[index];
     int status = flight->status;
@@ -567,9 +558,6 @@ static void complete(struct pg_port *port, struct pg_flight *flight, size_t inde
     }
     if (status == 0 && request->op == STORE_PUT && flight->results[index]) {
         put_apply((struct store_put *)request, flight->results[index]);
-    }
-    if (status == 0 && request->op == STORE_CLAIM) {
-        remember_claim(port, (const struct store_claim *)request);
     }
     port_complete(request, status);
 }
@@ -592,7 +580,7 @@ void pg_write_landed(struct pg_port *port, struct pg_flight *flight)
         isolate(port, flight);
     } else {
         for (size_t i = 0; i < flight->request_count; i++) {
-            complete(port, flight, i);
+            complete(flight, i);
         }
     }
     pg_flight_destroy(flight);

@@ -18,6 +18,9 @@ MUST_CHECK int sqlite_write(
 /* Run a reading request in a snapshot of its own (sqlite_read.c). */
 MUST_CHECK int sqlite_read(struct sqlite_db *db, struct store_request *request);
 
+/* Bind slot, tenant and user as parameters 1 to 3 of a statement. */
+void sqlite_bind_user(struct query *query, const struct store_user *who);
+
 /* Read an inbox's position, all 0 when there is none, and its tombstone floor. */
 MUST_CHECK int sqlite_read_position(struct sqlite_db *db, const struct store_user *who,
     struct store_position *ret_position, uint64_t *ret_floor);

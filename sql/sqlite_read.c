@@ -2,14 +2,9 @@
 #include "sql/sqlite_ops.h"
 
 #include "codec/base/status.h"
+#include "codec/slot.h"
 
 enum { STATES_DEFAULT = 1u << STATE_UNREAD | 1u << STATE_SEEN | 1u << STATE_READ };
-
-static void bind_user(struct query *query, const struct store_user *who)
-{
-    query_text(query, 1, who->tenant);
-    query_text(query, 2, who->user);
-}
 
 static void copy_id(const struct query *query, int index, uint8_t ret_id[STORE_ID_LEN])
 {
@@ -17,6 +12,13 @@ static void copy_id(const struct query *query, int index, uint8_t ret_id[STORE_I
     if (id.len == STORE_ID_LEN) {
         memcpy(ret_id, id.at, STORE_ID_LEN);
     }
+}
+
+void sqlite_bind_user(struct query *query, const struct store_user *who)
+{
+    query_u64(query, 1, slot_of(who->tenant, who->user));
+    query_text(query, 2, who->tenant);
+    query_text(query, 3, who->user);
 }
 
 /* The row of ITEM_COLUMNS. */
@@ -68,7 +70,7 @@ int sqlite_read_position(struct sqlite_db *db, const struct store_user *who,
     *ret_floor = 0;
     struct query query;
     query_open(&query, db, SQLITE_STMT_INBOX_READ);
-    bind_user(&query, who);
+    sqlite_bind_user(&query, who);
     int more = query_step(&query);
     if (more > 0) {
         ret_position->seq = query_column_u64(&query, 0);
@@ -89,11 +91,11 @@ static int run_list(struct sqlite_db *db, struct store_list *list)
     }
     struct query query;
     query_open(&query, db, SQLITE_STMT_LIST);
-    bind_user(&query, &list->who);
-    query_u64(&query, 3, list->before_seq > 0 ? list->before_seq : INT64_MAX);
-    query_u64(&query, 4, list->states != 0 ? list->states : STATES_DEFAULT);
-    query_text(&query, 5, list->type);
-    query_u64(&query, 6, (uint64_t)list->limit + 1);
+    sqlite_bind_user(&query, &list->who);
+    query_u64(&query, 4, list->before_seq > 0 ? list->before_seq : INT64_MAX);
+    query_u64(&query, 5, list->states != 0 ? list->states : STATES_DEFAULT);
+    query_text(&query, 6, list->type);
+    query_u64(&query, 7, (uint64_t)list->limit + 1);
     status = read_items(&query, request_result(&list->base), &list->items, &list->count);
     if (status == 0 && list->count > list->limit) {
         list->count = list->limit;
@@ -109,9 +111,9 @@ static int read_key(
     *ret_key = 0;
     struct query query;
     query_open(&query, db, SQLITE_STMT_SYNC_KEY);
-    bind_user(&query, &sync->who);
-    query_u64(&query, 3, sync->rev);
-    query_u64(&query, 4, offset);
+    sqlite_bind_user(&query, &sync->who);
+    query_u64(&query, 4, sync->rev);
+    query_u64(&query, 5, offset);
     int more = query_step(&query);
     if (more > 0) {
         *ret_key = query_column_u64(&query, 0);
@@ -143,9 +145,9 @@ static int read_changes(struct sqlite_db *db, struct store_sync *sync)
     struct result *result = request_result(&sync->base);
     struct query query;
     query_open(&query, db, SQLITE_STMT_SYNC_CHANGES);
-    bind_user(&query, &sync->who);
-    query_u64(&query, 3, sync->rev);
-    query_u64(&query, 4, sync->through_rev);
+    sqlite_bind_user(&query, &sync->who);
+    query_u64(&query, 4, sync->rev);
+    query_u64(&query, 5, sync->through_rev);
     int more = query_step(&query);
     while (more > 0) {
         struct store_change change = {
@@ -181,9 +183,9 @@ static int run_sync(struct sqlite_db *db, struct store_sync *sync)
     sync->done = sync->through_rev == sync->position.rev;
     struct query query;
     query_open(&query, db, SQLITE_STMT_SYNC_ITEMS);
-    bind_user(&query, &sync->who);
-    query_u64(&query, 3, sync->rev);
-    query_u64(&query, 4, sync->through_rev);
+    sqlite_bind_user(&query, &sync->who);
+    query_u64(&query, 4, sync->rev);
+    query_u64(&query, 5, sync->through_rev);
     status = read_items(&query, request_result(&sync->base), &sync->items, &sync->item_count);
     return status < 0 ? status : read_changes(db, sync);
 }
@@ -192,8 +194,9 @@ static int run_get(struct sqlite_db *db, struct store_get *get)
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_GET);
-    query_blob(&query, 1, bytes_of(get->id, STORE_ID_LEN));
-    query_text(&query, 2, get->tenant);
+    query_u64(&query, 1, slot_of_id(get->id));
+    query_blob(&query, 2, bytes_of(get->id, STORE_ID_LEN));
+    query_text(&query, 3, get->tenant);
     int more = query_step(&query);
     if (more > 0) {
         read_item(&query, request_result(&get->base), &get->item);
@@ -220,6 +223,19 @@ static int run_positions(struct sqlite_db *db, struct store_positions *positions
     return 0;
 }
 
+static int run_witness(struct sqlite_db *db, struct store_witness *witness)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_WITNESS_READ);
+    query_text(&query, 1, witness->node);
+    int more = query_step(&query);
+    if (more > 0) {
+        witness->number = query_column_u64(&query, 0);
+    }
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
 static int run_ping(struct sqlite_db *db)
 {
     struct query query;
@@ -239,6 +255,8 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
         return run_get(db, (struct store_get *)request);
     case STORE_POSITIONS:
         return run_positions(db, (struct store_positions *)request);
+    case STORE_WITNESS_READ:
+        return run_witness(db, (struct store_witness *)request);
     case STORE_PING:
         return run_ping(db);
     case STORE_PUT:
@@ -246,6 +264,7 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_CLAIM:
     case STORE_SWEEP:
     case STORE_ERASE:
+    case STORE_WITNESS_RAISE:
     case STORE_OP_COUNT:
         break;
     }

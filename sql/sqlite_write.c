@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sql/sqlite_ops.h"
 
+#include "codec/base/clock.h"
 #include "codec/base/status.h"
+
+enum { WITNESS_MS = 86400000 };
 
 /* A notification that a request is about to change. */
 struct target {
@@ -15,12 +18,6 @@ struct targets {
     struct target *at; /* in the request's arena */
     size_t count;
 };
-
-static void bind_user(struct query *query, const struct store_user *who)
-{
-    query_text(query, 1, who->tenant);
-    query_text(query, 2, who->user);
-}
 
 static struct bytes id_bytes(const uint8_t id[STORE_ID_LEN])
 {
@@ -41,8 +38,8 @@ static int read_rev(struct sqlite_db *db, const struct store_user *who, struct p
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_NOTIFICATION_REV);
-    bind_user(&query, who);
-    query_u64(&query, 3, result->seq);
+    sqlite_bind_user(&query, who);
+    query_u64(&query, 4, result->seq);
     int more = query_step(&query);
     result->rev = more > 0 ? query_column_u64(&query, 0) : 0;
     query_close(&query);
@@ -55,8 +52,8 @@ static int find_repeat(
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_DEDUP_FIND);
-    bind_user(&query, &row->who);
-    query_blob(&query, 3, bytes_of(row->key_hash, STORE_HASH_LEN));
+    sqlite_bind_user(&query, &row->who);
+    query_blob(&query, 4, bytes_of(row->key_hash, STORE_HASH_LEN));
     int more = query_step(&query);
     if (more > 0) {
         struct bytes content = bytes_of(row->content_hash, STORE_HASH_LEN);
@@ -78,7 +75,7 @@ static int number_row(
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_INBOX_ADD);
-    bind_user(&query, &row->who);
+    sqlite_bind_user(&query, &row->who);
     int more = query_step(&query);
     if (more > 0) {
         ret_result->seq = query_column_u64(&query, 0);
@@ -95,27 +92,27 @@ static int insert_row(
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_NOTIFICATION_INSERT);
-    bind_user(&query, &row->who);
-    query_u64(&query, 3, result->seq);
-    query_u64(&query, 4, result->rev);
-    query_blob(&query, 5, id_bytes(row->id));
-    query_text(&query, 6, row->type);
-    query_text(&query, 7, row->title);
-    query_text(&query, 8, row->message);
-    query_blob(&query, 9, row->data);
-    query_u64(&query, 10, (uint64_t)row->priority);
-    query_u64(&query, 11, row->created_at);
-    query_u64(&query, 12, row->expires_at);
+    sqlite_bind_user(&query, &row->who);
+    query_u64(&query, 4, result->seq);
+    query_u64(&query, 5, result->rev);
+    query_blob(&query, 6, id_bytes(row->id));
+    query_text(&query, 7, row->type);
+    query_text(&query, 8, row->title);
+    query_text(&query, 9, row->message);
+    query_blob(&query, 10, row->data);
+    query_u64(&query, 11, (uint64_t)row->priority);
+    query_u64(&query, 12, row->created_at);
+    query_u64(&query, 13, row->expires_at);
     int changed = query_run(&query);
     if (changed < 0) {
         return changed;
     }
     query_open(&query, db, SQLITE_STMT_DEDUP_INSERT);
-    bind_user(&query, &row->who);
-    query_blob(&query, 3, bytes_of(row->key_hash, STORE_HASH_LEN));
-    query_blob(&query, 4, bytes_of(row->content_hash, STORE_HASH_LEN));
-    query_u64(&query, 5, result->seq);
-    query_blob(&query, 6, id_bytes(row->id));
+    sqlite_bind_user(&query, &row->who);
+    query_blob(&query, 4, bytes_of(row->key_hash, STORE_HASH_LEN));
+    query_blob(&query, 5, bytes_of(row->content_hash, STORE_HASH_LEN));
+    query_u64(&query, 6, result->seq);
+    query_blob(&query, 7, id_bytes(row->id));
     changed = query_run(&query);
     return changed < 0 ? changed : 0;
 }
@@ -198,8 +195,8 @@ static int change_inbox(struct sqlite_db *db, const struct store_user *who, uint
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_INBOX_CHANGE);
-    bind_user(&query, who);
-    query_u64(&query, 3, closed);
+    sqlite_bind_user(&query, who);
+    query_u64(&query, 4, closed);
     int changed = query_run(&query);
     return changed < 0 ? changed : 0;
 }
@@ -212,17 +209,17 @@ static int collect_mark(
     if (mark->id_count == 0) {
         bool open_only = mark->state <= STATE_READ;
         query_open(&query, db, open_only ? SQLITE_STMT_MARK_UP_TO_OPEN : SQLITE_STMT_MARK_UP_TO);
-        bind_user(&query, &mark->who);
-        query_u64(&query, 3, mark->up_to);
-        query_u64(&query, 4, (uint64_t)mark->state);
+        sqlite_bind_user(&query, &mark->who);
+        query_u64(&query, 4, mark->up_to);
+        query_u64(&query, 5, (uint64_t)mark->state);
         return collect(&query, arena, ret_targets);
     }
     int status = 0;
     for (size_t i = 0; i < mark->id_count && status == 0; i++) {
         query_open(&query, db, SQLITE_STMT_MARK_ID);
-        bind_user(&query, &mark->who);
-        query_blob(&query, 3, id_bytes(mark->ids[i]));
-        query_u64(&query, 4, (uint64_t)mark->state);
+        sqlite_bind_user(&query, &mark->who);
+        query_blob(&query, 4, id_bytes(mark->ids[i]));
+        query_u64(&query, 5, (uint64_t)mark->state);
         status = collect(&query, arena, ret_targets);
     }
     return status;
@@ -298,12 +295,12 @@ static int bury(struct sqlite_db *db, const struct store_user *who, uint64_t row
         return changed;
     }
     query_open(&query, db, SQLITE_STMT_TOMBSTONE_INSERT);
-    bind_user(&query, who);
-    query_u64(&query, 3, change->seq);
-    query_u64(&query, 4, change->rev);
-    query_blob(&query, 5, id_bytes(change->id));
-    query_u64(&query, 6, (uint64_t)change->state);
-    query_u64(&query, 7, change->at);
+    sqlite_bind_user(&query, who);
+    query_u64(&query, 4, change->seq);
+    query_u64(&query, 5, change->rev);
+    query_blob(&query, 6, id_bytes(change->id));
+    query_u64(&query, 7, (uint64_t)change->state);
+    query_u64(&query, 8, change->at);
     return query_run(&query);
 }
 
@@ -314,14 +311,14 @@ static int collect_erase(
     struct query query;
     if (erase->id_count == 0) {
         query_open(&query, db, SQLITE_STMT_ERASE_ALL);
-        bind_user(&query, &erase->who);
+        sqlite_bind_user(&query, &erase->who);
         return collect(&query, arena, ret_targets);
     }
     int status = 0;
     for (size_t i = 0; i < erase->id_count && status == 0; i++) {
         query_open(&query, db, SQLITE_STMT_ERASE_ID);
-        bind_user(&query, &erase->who);
-        query_blob(&query, 3, id_bytes(erase->ids[i]));
+        sqlite_bind_user(&query, &erase->who);
+        query_blob(&query, 4, id_bytes(erase->ids[i]));
         status = collect(&query, arena, ret_targets);
     }
     return status;
@@ -456,15 +453,15 @@ static int drop_tombstone(
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_TOMBSTONE_DELETE);
-    bind_user(&query, who);
-    query_u64(&query, 3, seq);
+    sqlite_bind_user(&query, who);
+    query_u64(&query, 4, seq);
     int changed = query_run(&query);
     if (changed < 0) {
         return changed;
     }
     query_open(&query, db, SQLITE_STMT_INBOX_FLOOR);
-    bind_user(&query, who);
-    query_u64(&query, 3, rev);
+    sqlite_bind_user(&query, who);
+    query_u64(&query, 4, rev);
     changed = query_run(&query);
     return changed < 0 ? changed : 0;
 }
@@ -506,6 +503,16 @@ static int drop_old(struct sqlite_db *db, struct store_sweep *sweep, size_t *ret
     return more;
 }
 
+/* Rows of nodes that raised theirs last a day ago: nobody remembers their number. */
+static int drop_witnesses(struct sqlite_db *db, uint64_t now)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_WITNESS_DROP);
+    query_u64(&query, 1, now > WITNESS_MS ? now - WITNESS_MS : 0);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
 static int run_sweep(struct sqlite_db *db, struct store_sweep *sweep)
 {
     struct dues dues = {0};
@@ -519,6 +526,9 @@ static int run_sweep(struct sqlite_db *db, struct store_sweep *sweep)
     size_t dropped = 0;
     if (status == 0) {
         status = drop_old(db, sweep, &dropped);
+    }
+    if (status == 0) {
+        status = drop_witnesses(db, sweep->now);
     }
     sweep->more = dues.count == sweep->limit || dropped == sweep->limit;
     return status;
@@ -543,6 +553,21 @@ static int run_claim(struct sqlite_db *db, struct store_claim *claim)
     return more;
 }
 
+static int run_witness(struct sqlite_db *db, struct store_witness *witness)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_WITNESS_RAISE);
+    query_text(&query, 1, witness->node);
+    query_u64(&query, 2, clock_wall_ms());
+    int more = query_step(&query);
+    if (more > 0) {
+        witness->number = query_column_u64(&query, 0);
+        more = query_step(&query);
+    }
+    query_close(&query);
+    return more;
+}
+
 static int run_write(
     struct sqlite_db *db, struct store_request *request, struct put_result **ret_results)
 {
@@ -557,10 +582,13 @@ static int run_write(
         return run_sweep(db, (struct store_sweep *)request);
     case STORE_ERASE:
         return run_erase(db, (struct store_erase *)request);
+    case STORE_WITNESS_RAISE:
+        return run_witness(db, (struct store_witness *)request);
     case STORE_LIST:
     case STORE_SYNC:
     case STORE_GET:
     case STORE_POSITIONS:
+    case STORE_WITNESS_READ:
     case STORE_PING:
     case STORE_OP_COUNT:
         break;

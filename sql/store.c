@@ -12,7 +12,7 @@
 
 /* Opening and closing first, then a request's way in (checks), then its way out. */
 
-enum { NAME_MAX_LEN = 1024, TEXT_MAX_LEN = 16 << 20, LIST_MAX = 100 };
+enum { NAME_MAX_LEN = 1024, NODE_MAX_LEN = 255, TEXT_MAX_LEN = 16 << 20, LIST_MAX = 100 };
 
 static const struct engine *engine_of(struct bytes url)
 {
@@ -163,7 +163,8 @@ static bool is_row(const struct store_row *row)
            is_text(row->title, TEXT_MAX_LEN) && is_text(row->message, TEXT_MAX_LEN) &&
            row->data.len <= TEXT_MAX_LEN && row->priority >= PRIORITY_LOW &&
            row->priority <= PRIORITY_URGENT && row->created_at <= INT64_MAX &&
-           row->expires_at <= INT64_MAX;
+           row->expires_at <= INT64_MAX &&
+           slot_of_id(row->id) == slot_of(row->who.tenant, row->who.user);
 }
 
 static bool is_put(const struct store_put *put)
@@ -222,6 +223,11 @@ static bool is_sweep(const struct store_sweep *sweep)
            sweep->limit <= 10 * STORE_PAGE_MAX;
 }
 
+static bool is_witness(const struct store_witness *witness)
+{
+    return witness->node.len > 0 && is_text(witness->node, NODE_MAX_LEN);
+}
+
 static bool is_valid(const struct store_request *request)
 {
     switch (request->op) {
@@ -243,6 +249,9 @@ static bool is_valid(const struct store_request *request)
         return is_sweep((const struct store_sweep *)request);
     case STORE_ERASE:
         return is_erase((const struct store_erase *)request);
+    case STORE_WITNESS_RAISE:
+    case STORE_WITNESS_READ:
+        return is_witness((const struct store_witness *)request);
     case STORE_PING:
         return true;
     case STORE_OP_COUNT:
@@ -254,7 +263,7 @@ static bool is_valid(const struct store_request *request)
 bool op_writes(enum store_op op)
 {
     return op == STORE_PUT || op == STORE_MARK || op == STORE_CLAIM || op == STORE_SWEEP ||
-           op == STORE_ERASE;
+           op == STORE_ERASE || op == STORE_WITNESS_RAISE;
 }
 
 void store_submit(struct store_port *port, struct store_request *request)
@@ -340,6 +349,10 @@ static void clear_outputs(struct store_request *request)
         sweep->more = false;
         break;
     }
+    case STORE_WITNESS_RAISE:
+    case STORE_WITNESS_READ:
+        ((struct store_witness *)request)->number = 0;
+        break;
     case STORE_PUT: /* the rows are the caller's memory */
     case STORE_PING:
     case STORE_OP_COUNT:

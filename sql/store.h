@@ -96,7 +96,8 @@ struct store_row {
     struct store_user who;
     uint8_t key_hash[STORE_HASH_LEN]; /* of (tenant, user, key): unique for ever */
     uint8_t content_hash[STORE_HASH_LEN]; /* of what was posted */
-    uint8_t id[STORE_ID_LEN]; /* proposed; replaced by the first one's on a repeat */
+    uint8_t id[STORE_ID_LEN]; /* proposed, of the user's slot; replaced by the first one's on a
+                                 repeat */
     struct bytes type;
     struct bytes title;
     struct bytes message;
@@ -121,6 +122,8 @@ enum store_op {
     STORE_CLAIM,
     STORE_SWEEP,
     STORE_ERASE,
+    STORE_WITNESS_RAISE,
+    STORE_WITNESS_READ,
     STORE_PING,
     STORE_OP_COUNT,
 };
@@ -265,6 +268,19 @@ struct store_erase {
     bool changed;
     struct store_change *changes;
     size_t change_count;
+};
+
+/*
+ * Raise (STORE_WITNESS_RAISE) or read (STORE_WITNESS_READ) a node's own row. Raising is a
+ * transaction of its own that waits for no other row: that it is answered proves that the store can
+ * be written. `number` only grows; one below a number that was answered before proves that the
+ * store has gone back to an earlier state. Two raises of one node do not wait for each other unless
+ * both are under way.
+ */
+struct store_witness {
+    struct store_request base;
+    struct bytes node; /* whose row: any name, 1 to 255 bytes */
+    uint64_t number; /* out: after the raise; read: 0 where there is no row */
 };
 
 /* What a store needs to open. */

@@ -1,20 +1,27 @@
--- Names compare by bytes whatever the database's locale, so that every writer locks in one order.
+-- Names compare by bytes whatever the database's locale, so that every writer locks in one order:
+-- (slot, tenant, user_id). The slot follows from tenant and user_id (codec/slot.h).
 CREATE TABLE peal.meta (
     name text PRIMARY KEY,
     value text NOT NULL
 );
 
+-- changed_at: when rev was last raised, by the database's clock, in tens of seconds since 1970. So
+-- coarse, it seldom changes, and most updates of a row leave its index alone.
 CREATE TABLE peal.inbox (
+    slot smallint NOT NULL,
     tenant text COLLATE "C" NOT NULL,
     user_id text COLLATE "C" NOT NULL,
     seq bigint NOT NULL DEFAULT 0,
     rev bigint NOT NULL DEFAULT 0,
     unread bigint NOT NULL DEFAULT 0 CHECK (unread >= 0),
     tombstone_floor bigint NOT NULL DEFAULT 0,
-    PRIMARY KEY (tenant, user_id)
+    changed_at integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (slot, tenant, user_id)
 ) WITH (fillfactor = 70);
+CREATE INDEX inbox_changed ON peal.inbox (changed_at, slot);
 
 CREATE TABLE peal.notification (
+    slot smallint NOT NULL,
     tenant text COLLATE "C" NOT NULL,
     user_id text COLLATE "C" NOT NULL,
     seq bigint NOT NULL,
@@ -32,16 +39,17 @@ CREATE TABLE peal.notification (
     seen_at bigint NOT NULL DEFAULT 0,
     read_at bigint NOT NULL DEFAULT 0,
     archived_at bigint NOT NULL DEFAULT 0,
-    PRIMARY KEY (tenant, user_id, seq)
+    PRIMARY KEY (slot, tenant, user_id, seq)
 );
-CREATE UNIQUE INDEX notification_id ON peal.notification (id);
-CREATE INDEX notification_created ON peal.notification (tenant, user_id, created_rev);
-CREATE INDEX notification_changed ON peal.notification (tenant, user_id, rev)
+CREATE UNIQUE INDEX notification_id ON peal.notification (slot, id);
+CREATE INDEX notification_created ON peal.notification (slot, tenant, user_id, created_rev);
+CREATE INDEX notification_changed ON peal.notification (slot, tenant, user_id, rev)
     WHERE rev > created_rev;
-CREATE INDEX notification_open ON peal.notification (tenant, user_id, seq) WHERE state < 2;
+CREATE INDEX notification_open ON peal.notification (slot, tenant, user_id, seq) WHERE state < 2;
 CREATE INDEX notification_expiry ON peal.notification (expires_at) WHERE expires_at > 0;
 
 CREATE TABLE peal.tombstone (
+    slot smallint NOT NULL,
     tenant text COLLATE "C" NOT NULL,
     user_id text COLLATE "C" NOT NULL,
     seq bigint NOT NULL,
@@ -49,30 +57,36 @@ CREATE TABLE peal.tombstone (
     id uuid NOT NULL,
     state smallint NOT NULL,
     at bigint NOT NULL,
-    PRIMARY KEY (tenant, user_id, seq)
+    PRIMARY KEY (slot, tenant, user_id, seq)
 );
-CREATE INDEX tombstone_rev ON peal.tombstone (tenant, user_id, rev);
+CREATE INDEX tombstone_rev ON peal.tombstone (slot, tenant, user_id, rev);
 CREATE INDEX tombstone_at ON peal.tombstone (at);
 
 CREATE TABLE peal.dedup (
+    slot smallint NOT NULL,
     tenant text COLLATE "C" NOT NULL,
     user_id text COLLATE "C" NOT NULL,
     key_hash uuid NOT NULL,
     content_hash uuid NOT NULL,
     seq bigint NOT NULL,
     id uuid NOT NULL,
-    PRIMARY KEY (tenant, user_id, key_hash)
+    PRIMARY KEY (slot, tenant, user_id, key_hash)
 );
 
--- backend_pid and backend_start name the database session of the owner: pids are used again.
 CREATE TABLE peal.ingest (
     partition bigint PRIMARY KEY,
     owner text NOT NULL,
     token bigint NOT NULL,
-    last_id text NOT NULL DEFAULT '',
-    backend_pid integer NOT NULL,
-    backend_start timestamptz NOT NULL
+    last_id text NOT NULL DEFAULT ''
 );
+
+-- A row a node raises to prove that the store can be written; a number that is lower than one it
+-- has seen proves that the store went back. `at`: ms since 1970 by the database's clock.
+CREATE TABLE peal.witness (
+    node text PRIMARY KEY,
+    number bigint NOT NULL,
+    at bigint NOT NULL
+) WITH (fillfactor = 50);
 
 -- Raises, so that everything behind it in the same implicit transaction is aborted.
 CREATE FUNCTION peal.fence(which bigint, held bigint, through text) RETURNS void
@@ -88,7 +102,8 @@ END
 $$;
 
 -- Each statement of a volatile function has its own snapshot: those behind the lock see what
--- others committed before it was got. The first row tells whether there is more to do.
+-- others committed before it was got. The first row tells whether there is more to do. Rows are
+-- found by key, one by one, and changed by ctid, so that no plan can read a table.
 CREATE FUNCTION peal.sweep(until bigint, keep_after bigint, most bigint)
 RETURNS TABLE (
     ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
@@ -96,71 +111,97 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql AS $$
 DECLARE
-    tenants text[];
-    users text[];
-    due bigint;
-    old bigint;
+    due_slots smallint[];
+    due_tenants text[];
+    due_users text[];
+    due_seqs bigint[];
+    old_slots smallint[];
+    old_tenants text[];
+    old_users text[];
+    old_seqs bigint[];
 BEGIN
-    SELECT count(*) INTO due FROM (SELECT FROM peal.notification n
-        WHERE n.expires_at > 0 AND n.expires_at <= until LIMIT most) s;
-    SELECT count(*) INTO old FROM (SELECT FROM peal.tombstone t
-        WHERE t.at <= keep_after LIMIT most) s;
-    RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
-        NULL::uuid, NULL::bigint, due >= most OR old >= most;
-    SELECT array_agg(s.tenant), array_agg(s.user_id) INTO tenants, users FROM (
-        (SELECT n.tenant, n.user_id FROM peal.notification n
+    SELECT array_agg(s.slot), array_agg(s.tenant), array_agg(s.user_id), array_agg(s.seq)
+        INTO due_slots, due_tenants, due_users, due_seqs
+        FROM (SELECT n.slot, n.tenant, n.user_id, n.seq FROM peal.notification n
             WHERE n.expires_at > 0 AND n.expires_at <= until
-            ORDER BY n.expires_at LIMIT most)
-        UNION
-        (SELECT t.tenant, t.user_id FROM peal.tombstone t
-            WHERE t.at <= keep_after ORDER BY t.at LIMIT most)
-    ) s;
-    IF tenants IS NULL THEN
+            ORDER BY n.expires_at LIMIT most) s;
+    SELECT array_agg(s.slot), array_agg(s.tenant), array_agg(s.user_id), array_agg(s.seq)
+        INTO old_slots, old_tenants, old_users, old_seqs
+        FROM (SELECT t.slot, t.tenant, t.user_id, t.seq FROM peal.tombstone t
+            WHERE t.at <= keep_after ORDER BY t.at LIMIT most) s;
+    RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
+        NULL::uuid, NULL::bigint, coalesce(cardinality(due_seqs), 0) >= most
+            OR coalesce(cardinality(old_seqs), 0) >= most;
+    DELETE FROM peal.witness w WHERE w.at < until - 86400000; -- a day: nobody remembers the number
+    IF due_seqs IS NULL AND old_seqs IS NULL THEN
         RETURN;
     END IF;
-    INSERT INTO peal.inbox AS i (tenant, user_id)
-        SELECT u.tenant, u.user_id
-        FROM unnest(tenants, users) AS u (tenant, user_id)
-        ORDER BY u.tenant COLLATE "C", u.user_id COLLATE "C"
-        ON CONFLICT (tenant, user_id) DO UPDATE SET seq = i.seq;
+    INSERT INTO peal.inbox AS i (slot, tenant, user_id)
+        SELECT u.slot, u.tenant, u.user_id FROM (
+            SELECT d.slot, d.tenant, d.user_id
+            FROM unnest(due_slots, due_tenants, due_users) AS d (slot, tenant, user_id)
+            UNION
+            SELECT o.slot, o.tenant, o.user_id
+            FROM unnest(old_slots, old_tenants, old_users) AS o (slot, tenant, user_id)
+        ) u
+        ORDER BY u.slot, u.tenant COLLATE "C", u.user_id COLLATE "C"
+        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq;
     RETURN QUERY
         WITH target AS MATERIALIZED (
-            SELECT n.tenant, n.user_id, n.seq, n.id, n.state
-            FROM peal.notification n
-            JOIN unnest(tenants, users) AS u (tenant, user_id)
-                ON n.tenant = u.tenant AND n.user_id = u.user_id
+            SELECT n.place, n.slot, n.tenant, n.user_id, n.seq, n.id, n.state
+            FROM unnest(due_slots, due_tenants, due_users, due_seqs)
+                AS u (slot, tenant, user_id, seq)
+            CROSS JOIN LATERAL (
+                SELECT f.ctid AS place, f.slot, f.tenant, f.user_id, f.seq, f.id, f.state,
+                    f.expires_at
+                FROM peal.notification f
+                WHERE f.slot = u.slot AND f.tenant = u.tenant AND f.user_id = u.user_id
+                    AND f.seq = u.seq
+                LIMIT 1
+            ) n
             WHERE n.expires_at > 0 AND n.expires_at <= until
-            ORDER BY n.expires_at LIMIT most
         ), counted AS (
-            SELECT t.tenant, t.user_id, count(*) FILTER (WHERE t.state < 2) AS closed
-            FROM target t GROUP BY t.tenant, t.user_id
+            SELECT t.slot, t.tenant, t.user_id, count(*) FILTER (WHERE t.state < 2) AS closed
+            FROM target t GROUP BY t.slot, t.tenant, t.user_id
         ), box AS (
-            UPDATE peal.inbox i SET rev = i.rev + 1, unread = i.unread - c.closed
-            FROM counted c WHERE i.tenant = c.tenant AND i.user_id = c.user_id
-            RETURNING i.tenant, i.user_id, i.seq, i.rev, i.unread
+            INSERT INTO peal.inbox AS i (slot, tenant, user_id, unread, changed_at)
+            SELECT c.slot, c.tenant, c.user_id, c.closed,
+                floor(extract(epoch FROM clock_timestamp()) / 10)::integer
+            FROM counted c
+            ON CONFLICT (slot, tenant, user_id) DO UPDATE SET rev = i.rev + 1,
+                unread = i.unread - excluded.unread, changed_at = excluded.changed_at
+            RETURNING i.slot, i.tenant, i.user_id, i.seq, i.rev, i.unread
         ), gone AS (
-            DELETE FROM peal.notification n USING target t
-            WHERE n.tenant = t.tenant AND n.user_id = t.user_id AND n.seq = t.seq
+            DELETE FROM peal.notification n
+            WHERE n.ctid = ANY (ARRAY(SELECT t.place FROM target t))
         ), buried AS (
-            INSERT INTO peal.tombstone (tenant, user_id, seq, rev, id, state, at)
-            SELECT t.tenant, t.user_id, t.seq, b.rev, t.id, 4, until
-            FROM target t JOIN box b ON b.tenant = t.tenant AND b.user_id = t.user_id
+            INSERT INTO peal.tombstone (slot, tenant, user_id, seq, rev, id, state, at)
+            SELECT t.slot, t.tenant, t.user_id, t.seq, b.rev, t.id, 4, until
+            FROM target t
+            JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
         )
         SELECT b.tenant::text, b.user_id::text, b.seq, b.rev, b.unread, t.id, t.seq, NULL::boolean
-        FROM target t JOIN box b ON b.tenant = t.tenant AND b.user_id = t.user_id
-        ORDER BY b.tenant, b.user_id, t.seq;
-    WITH dropped AS (
-        DELETE FROM peal.tombstone t USING (
-            SELECT o.tenant, o.user_id, o.seq FROM peal.tombstone o
-            JOIN unnest(tenants, users) AS u (tenant, user_id)
-                ON o.tenant = u.tenant AND o.user_id = u.user_id
-            WHERE o.at <= keep_after ORDER BY o.at LIMIT most
-        ) d
-        WHERE t.tenant = d.tenant AND t.user_id = d.user_id AND t.seq = d.seq
-        RETURNING t.tenant, t.user_id, t.rev
+        FROM target t
+        JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
+        ORDER BY b.slot, b.tenant, b.user_id, t.seq;
+    WITH target AS MATERIALIZED (
+        SELECT o.place, o.slot, o.tenant, o.user_id, o.rev
+        FROM unnest(old_slots, old_tenants, old_users, old_seqs) AS u (slot, tenant, user_id, seq)
+        CROSS JOIN LATERAL (
+            SELECT f.ctid AS place, f.slot, f.tenant, f.user_id, f.rev, f.at
+            FROM peal.tombstone f
+            WHERE f.slot = u.slot AND f.tenant = u.tenant AND f.user_id = u.user_id
+                AND f.seq = u.seq
+            LIMIT 1
+        ) o
+        WHERE o.at <= keep_after
+    ), dropped AS (
+        DELETE FROM peal.tombstone t WHERE t.ctid = ANY (ARRAY(SELECT d.place FROM target d))
     )
-    UPDATE peal.inbox i SET tombstone_floor = greatest(i.tombstone_floor, d.rev)
-        FROM (SELECT tenant, user_id, max(rev) AS rev FROM dropped GROUP BY tenant, user_id) d
-        WHERE i.tenant = d.tenant AND i.user_id = d.user_id;
+    INSERT INTO peal.inbox AS i (slot, tenant, user_id, tombstone_floor)
+        SELECT d.slot, d.tenant, d.user_id, max(d.rev) FROM target d
+        GROUP BY d.slot, d.tenant, d.user_id
+        ON CONFLICT (slot, tenant, user_id) DO UPDATE
+            SET tombstone_floor = greatest(i.tombstone_floor, excluded.tombstone_floor);
 END
 $$;

@@ -3,18 +3,24 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
+-- The slot follows from tenant and user_id (codec/slot.h). changed_at: when rev was last raised, in
+-- tens of seconds since 1970; so coarse, it seldom changes, and its index seldom with it.
 CREATE TABLE inbox (
+    slot INTEGER NOT NULL,
     tenant TEXT NOT NULL,
     user_id TEXT NOT NULL,
     seq INTEGER NOT NULL DEFAULT 0,
     rev INTEGER NOT NULL DEFAULT 0,
     unread INTEGER NOT NULL DEFAULT 0 CHECK (unread >= 0),
     tombstone_floor INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (tenant, user_id)
+    changed_at INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (slot, tenant, user_id)
 ) WITHOUT ROWID;
+CREATE INDEX inbox_changed ON inbox (changed_at);
 
 -- A rowid table: appending stays cheap however many users share it.
 CREATE TABLE notification (
+    slot INTEGER NOT NULL,
     tenant TEXT NOT NULL,
     user_id TEXT NOT NULL,
     seq INTEGER NOT NULL,
@@ -33,14 +39,16 @@ CREATE TABLE notification (
     read_at INTEGER NOT NULL DEFAULT 0,
     archived_at INTEGER NOT NULL DEFAULT 0
 );
-CREATE UNIQUE INDEX notification_seq ON notification (tenant, user_id, seq);
-CREATE UNIQUE INDEX notification_id ON notification (id);
-CREATE INDEX notification_created ON notification (tenant, user_id, created_rev);
-CREATE INDEX notification_changed ON notification (tenant, user_id, rev) WHERE rev > created_rev;
-CREATE INDEX notification_open ON notification (tenant, user_id, seq) WHERE state < 2;
+CREATE UNIQUE INDEX notification_seq ON notification (slot, tenant, user_id, seq);
+CREATE UNIQUE INDEX notification_id ON notification (slot, id);
+CREATE INDEX notification_created ON notification (slot, tenant, user_id, created_rev);
+CREATE INDEX notification_changed ON notification (slot, tenant, user_id, rev)
+    WHERE rev > created_rev;
+CREATE INDEX notification_open ON notification (slot, tenant, user_id, seq) WHERE state < 2;
 CREATE INDEX notification_expiry ON notification (expires_at) WHERE expires_at > 0;
 
 CREATE TABLE tombstone (
+    slot INTEGER NOT NULL,
     tenant TEXT NOT NULL,
     user_id TEXT NOT NULL,
     seq INTEGER NOT NULL,
@@ -48,19 +56,20 @@ CREATE TABLE tombstone (
     id BLOB NOT NULL,
     state INTEGER NOT NULL,
     at INTEGER NOT NULL,
-    PRIMARY KEY (tenant, user_id, seq)
+    PRIMARY KEY (slot, tenant, user_id, seq)
 ) WITHOUT ROWID;
-CREATE INDEX tombstone_rev ON tombstone (tenant, user_id, rev);
+CREATE INDEX tombstone_rev ON tombstone (slot, tenant, user_id, rev);
 CREATE INDEX tombstone_at ON tombstone (at);
 
 CREATE TABLE dedup (
+    slot INTEGER NOT NULL,
     tenant TEXT NOT NULL,
     user_id TEXT NOT NULL,
     key_hash BLOB NOT NULL CHECK (length(key_hash) = 16),
     content_hash BLOB NOT NULL,
     seq INTEGER NOT NULL,
     id BLOB NOT NULL,
-    PRIMARY KEY (tenant, user_id, key_hash)
+    PRIMARY KEY (slot, tenant, user_id, key_hash)
 ) WITHOUT ROWID;
 
 CREATE TABLE ingest (
@@ -69,3 +78,11 @@ CREATE TABLE ingest (
     token INTEGER NOT NULL,
     last_id TEXT NOT NULL DEFAULT ''
 );
+
+-- A row the node raises to prove that the store can be written; a number that is lower than one it
+-- has seen proves that the store went back. `at`: ms since 1970.
+CREATE TABLE witness (
+    node TEXT PRIMARY KEY,
+    number INTEGER NOT NULL,
+    at INTEGER NOT NULL
+) WITHOUT ROWID;

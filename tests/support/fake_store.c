@@ -386,6 +386,8 @@ static int carry_out(struct fake_store *store, struct store_request *request)
     case STORE_GET:
     case STORE_SWEEP:
     case STORE_ERASE:
+    case STORE_WITNESS_RAISE:
+    case STORE_WITNESS_READ:
     case STORE_PING:
     case STORE_OP_COUNT:
         break;

@@ -203,7 +203,6 @@ static void fill_hash(uint8_t *hash, struct store_user who, uint64_t number)
 struct store_row row_of(struct store_user who, uint64_t key, uint64_t content)
 {
     struct store_row row = {
-        .who = who,
         .type = BYTES("invoice"),
         .title = BYTES("Paid"),
         .message = BYTES("It is d\xc3\xb6ne"),
@@ -213,8 +212,14 @@ struct store_row row_of(struct store_user who, uint64_t key, uint64_t content)
     };
     fill_hash(row.key_hash, who, key);
     fill_hash(row.content_hash, who, content);
-    uuid7_make(row.created_at, slot_of(row.who.tenant, row.who.user), row.id);
+    give_row(&row, who);
     return row;
+}
+
+void give_row(struct store_row *row, struct store_user who)
+{
+    row->who = who;
+    uuid7_make(row->created_at, slot_of(who.tenant, who.user), row->id);
 }
 
 void put_row(struct harness *harness, struct store_row *row)

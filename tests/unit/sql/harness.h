@@ -57,6 +57,9 @@ struct store_user user_of(const char *name);
 /* A row for `who` whose key and content follow from the numbers; the id is new. */
 struct store_row row_of(struct store_user who, uint64_t key, uint64_t content);
 
+/* Make the row `who`'s, with a new id of its slot. */
+void give_row(struct store_row *row, struct store_user who);
+
 /* Store one row, failing the test on any status but 0; outputs are in *row. */
 void put_row(struct harness *harness, struct store_row *row);
 

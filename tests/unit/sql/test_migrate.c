@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "codec/base/status.h"
 #include "sql/migrate.h"
+#include "tests/support/postgres.h"
+#include "tests/unit/sql/both.h"
 
 TestSuite(migrate, .timeout = 30);
 
@@ -143,4 +146,43 @@ Test(migrate, both_engines_have_the_same_steps)
         cr_expect_eq(strlen(migrations_pg[i].checksum), MIGRATION_CHECKSUM_LEN);
         cr_expect_str_neq(migrations_pg[i].checksum, migrations_sqlite[i].checksum);
     }
+}
+
+static void no_post(void *context, unsigned port, void (*fn)(void *arg, bool cancelled), void *arg)
+{
+}
+
+static int open_store(const char *url, struct store **ret_store, char *error, size_t error_size)
+{
+    struct store_config config = {.url = bytes_str(url), .port_count = 1, .post = no_post};
+    return store_open(&config, ret_store, error, error_size);
+}
+
+/* Make the database one that a build with other tables has left. */
+static void make_strange(const char *url)
+{
+    if (strncmp(url, "sqlite:", 7) != 0) {
+        static const char change[] = "UPDATE peal.migration SET checksum = repeat('0', 64)";
+        cr_assert(postgres_query(url, change, NULL, 0));
+        return;
+    }
+    sqlite3 *db;
+    cr_assert_eq(sqlite3_open(url + 7, &db), SQLITE_OK);
+    static const char change[] = "UPDATE migration SET checksum = 'other'";
+    cr_assert_eq(sqlite3_exec(db, change, NULL, NULL, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_close(db), SQLITE_OK);
+}
+
+BOTH(a_database_of_another_build_is_refused_in_one_clear_line)
+{
+    struct store *store;
+    char error[512] = "";
+    cr_assert_eq(open_store(url, &store, error, sizeof(error)), 0, "%s", error);
+    store_close(store);
+    make_strange(url);
+    cr_assert_eq(open_store(url, &store, error, sizeof(error)), STATUS_CONFLICT);
+    cr_expect_not_null(strstr(error, "another build of Peal"), "%s", error);
+    cr_expect_not_null(strstr(error, "start with an empty database"), "%s", error);
+    cr_expect_null(strstr(error, "checksum"), "%s", error);
+    cr_expect_null(strchr(error, '\n'), "%s", error);
 }

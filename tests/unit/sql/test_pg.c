@@ -11,6 +11,7 @@
 
 #include "codec/base/clock.h"
 #include "codec/base/status.h"
+#include "codec/slot.h"
 #include "tests/support/postgres.h"
 #include "tests/unit/sql/harness.h"
 
@@ -27,12 +28,28 @@ static int open_only(const char *url, struct store **ret_store, char *error, siz
 }
 
 static const char register_text[] =
-    "INSERT INTO peal.ingest (partition, owner, token, last_id, backend_pid, backend_start) "
-    "SELECT 7, 'stale', 1, '5-0', pid, backend_start FROM pg_stat_activity "
-    "WHERE pid = pg_backend_pid()";
-static const char hold_text[] =
-    "INSERT INTO peal.inbox AS i (tenant, user_id) VALUES ('', 'alice') "
-    "ON CONFLICT (tenant, user_id) DO UPDATE SET seq = i.seq";
+    "INSERT INTO peal.ingest (partition, owner, token, last_id) VALUES (7, 'stale', 1, '5-0')";
+
+/* Lock the inbox of alice, as a write does. */
+static const char *hold_text(void)
+{
+    static char text[256];
+    (void)snprintf(text, sizeof(text),
+        "INSERT INTO peal.inbox AS i (slot, tenant, user_id) VALUES (%u, '', 'alice') "
+        "ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq",
+        slot_of(BYTES(""), BYTES("alice")));
+    return text;
+}
+
+/* A session as another node's would be. */
+static PGconn *connect_as_node(const char *url)
+{
+    const char *const keys[] = {"dbname", "application_name", NULL};
+    const char *const values[] = {url, "peal", NULL};
+    PGconn *pg = PQconnectdbParams(keys, values, 1);
+    cr_assert_eq(PQstatus(pg), CONNECTION_OK, "%s", PQerrorMessage(pg));
+    return pg;
+}
 
 static void expect_done(PGconn *pg, const char *sql)
 {
@@ -48,7 +65,7 @@ static void stall_pipeline(PGconn *pg)
     cr_assert_eq(PQenterPipelineMode(pg), 1);
     static const char fence[] = "SELECT peal.fence(7, 1, '6-0')";
     cr_assert_eq(PQsendQueryParams(pg, fence, 0, NULL, NULL, NULL, NULL, 0), 1);
-    cr_assert_eq(PQsendQueryParams(pg, hold_text, 0, NULL, NULL, NULL, NULL, 0), 1);
+    cr_assert_eq(PQsendQueryParams(pg, hold_text(), 0, NULL, NULL, NULL, NULL, 0), 1);
     cr_assert_eq(PQsendFlushRequest(pg), 1);
     for (int i = 0; i < 2; i++) {
         PGresult *result = PQgetResult(pg);
@@ -65,13 +82,13 @@ static void claim_from_stale_owner(bool in_pipeline)
     harness_url("postgres", url);
     struct harness harness;
     harness_open(&harness, url);
-    PGconn *stale = PQconnectdb(url);
+    PGconn *stale = connect_as_node(url);
     expect_done(stale, register_text);
     if (in_pipeline) {
         stall_pipeline(stale);
     } else {
         expect_done(stale, "BEGIN; SELECT peal.fence(7, 1, '6-0')");
-        expect_done(stale, hold_text);
+        expect_done(stale, hold_text());
     }
     struct store_claim claim = {.base.op = STORE_CLAIM, .partition = 7, .owner = BYTES("new")};
     cr_assert_eq(harness_run(&harness, 0, &claim.base), 0);
@@ -112,34 +129,71 @@ Test(pg, a_claim_ends_a_stale_owners_stalled_pipeline)
     claim_from_stale_owner(true);
 }
 
-static const char end_sessions[] = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                                   "WHERE datname = current_database() AND pid <> pg_backend_pid()";
-
-Test(pg, a_new_session_takes_over_what_the_lost_one_had_claimed)
+/* An unfenced write holds locks as well: whoever is blocked by it ends the session. */
+Test(pg, a_blocked_write_ends_the_stalled_session_of_another_node)
 {
     char url[URL_MAX];
     harness_url("postgres", url);
     struct harness harness;
     harness_open(&harness, url);
-    struct store_claim claim = {.base.op = STORE_CLAIM, .partition = 9, .owner = BYTES("us")};
-    cr_assert_eq(harness_run(&harness, 0, &claim.base), 0);
-    static const char known[] = "SELECT count(*) FROM peal.ingest i JOIN pg_stat_activity a "
-                                "ON a.pid = i.backend_pid AND a.backend_start = i.backend_start";
-    char text[16] = "";
-    cr_assert(postgres_query(url, known, text, sizeof(text)));
-    cr_expect_str_eq(text, "1");
-    cr_assert(postgres_query(url, end_sessions, text, sizeof(text)));
-    cr_assert(postgres_query(url, "UPDATE peal.ingest SET backend_pid = 0", NULL, 0));
-    struct store_put put = {
-        .base.op = STORE_PUT, .fenced = true, .partition = 9, .token = claim.token};
-    while (harness_run(&harness, 0, &put.base) != 0) {
-        cr_assert_eq(put.base.status, STATUS_UNAVAILABLE);
-    }
-    cr_assert(postgres_query(url, known, text, sizeof(text)));
-    cr_expect_str_eq(text, "1");
-    store_request_finish(&claim.base);
+    PGconn *stale = connect_as_node(url);
+    expect_done(stale, "BEGIN");
+    expect_done(stale, hold_text());
+    struct store_row row = row_of(user_of("alice"), 1, 1);
+    put_row(&harness, &row);
+    cr_expect_eq(row.seq, 1);
+    PQclear(PQexec(stale, "COMMIT"));
+    cr_expect_eq(PQstatus(stale), CONNECTION_BAD, "its session was ended");
+    PQfinish(stale);
     harness_close(&harness);
 }
+
+/* Whoever is no node, or works, is waited for. */
+Test(pg, a_blocked_write_waits_for_sessions_that_are_not_ours)
+{
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    PGconn *person = PQconnectdb(url);
+    expect_done(person, "BEGIN");
+    expect_done(person, hold_text());
+    struct store_row row = row_of(user_of("alice"), 1, 1);
+    struct store_put put = {.base.op = STORE_PUT, .rows = &row, .count = 1};
+    cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_UNAVAILABLE, "the lock's timeout");
+    expect_done(person, "COMMIT");
+    put_row(&harness, &row);
+    PQfinish(person);
+    harness_close(&harness);
+}
+
+/* The witness waits for nobody's locks. */
+Test(pg, the_witness_is_raised_while_a_write_is_blocked)
+{
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    PGconn *person = PQconnectdb(url);
+    expect_done(person, "BEGIN");
+    expect_done(person, hold_text());
+    struct store_row row = row_of(user_of("alice"), 1, 1);
+    struct store_put put = {
+        .base = {.op = STORE_PUT, .done = harness_done}, .rows = &row, .count = 1};
+    store_submit(harness.shards[0].port, &put.base);
+    struct store_witness witness = {.base.op = STORE_WITNESS_RAISE, .node = BYTES("n1")};
+    cr_assert_eq(harness_run(&harness, 0, &witness.base), 0);
+    cr_expect_eq(witness.number, 1);
+    expect_done(person, "COMMIT");
+    harness_wait_all(&harness, 0, 1);
+    cr_expect_eq(put.base.status, 0);
+    store_request_finish(&put.base);
+    PQfinish(person);
+    harness_close(&harness);
+}
+
+static const char end_sessions[] = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                                   "WHERE datname = current_database() AND pid <> pg_backend_pid()";
 
 /* Writers that repeat what was not acknowledged, with the same keys, while sessions are ended. */
 

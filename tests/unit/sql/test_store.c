@@ -23,7 +23,7 @@ BOTH(keeps_every_byte_of_a_row)
     struct harness harness;
     harness_open(&harness, url);
     struct store_row row = row_of(user_of("alice \xf0\x9f\x94\x94/'\""), 1, 1);
-    row.who.tenant = BYTES("acme");
+    give_row(&row, (struct store_user){BYTES("acme"), row.who.user});
     row.data = bytes_of("{\"a\":\"\\u0000\"}\n \xc3\xa4\\", 19);
     row.message = BYTES("");
     row.expires_at = 1900000000001;
@@ -60,6 +60,51 @@ BOTH(keeps_every_byte_of_a_row)
     get.id[0] ^= 1;
     cr_expect_eq(harness_run(&harness, 1, &get.base), STATUS_NOT_FOUND);
     store_request_finish(&get.base);
+    harness_close(&harness);
+}
+
+BOTH(the_witness_only_grows)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_witness witness = {.base.op = STORE_WITNESS_READ, .node = BYTES("n1")};
+    cr_assert_eq(harness_run(&harness, 0, &witness.base), 0);
+    cr_expect_eq(witness.number, 0, "no row");
+    for (uint64_t i = 1; i <= 3; i++) {
+        witness.base.op = STORE_WITNESS_RAISE;
+        cr_assert_eq(harness_run(&harness, i % 2, &witness.base), 0);
+        cr_expect_eq(witness.number, i);
+        witness.base.op = STORE_WITNESS_READ;
+        cr_assert_eq(harness_run(&harness, 2, &witness.base), 0);
+        cr_expect_eq(witness.number, i);
+    }
+    witness.node = BYTES("n2");
+    cr_assert_eq(harness_run(&harness, 0, &witness.base), 0);
+    cr_expect_eq(witness.number, 0, "another node's row");
+    witness.node = BYTES("");
+    cr_expect_eq(harness_run(&harness, 0, &witness.base), STATUS_INVALID);
+    harness_close(&harness);
+}
+
+BOTH(refuses_an_id_of_another_slot)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_row row = row_of(user_of("alice"), 1, 1);
+    row.id[7] ^= 1;
+    struct store_put put = {.base.op = STORE_PUT, .rows = &row, .count = 1};
+    cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_INVALID);
+    row.id[7] ^= 1;
+    put_row(&harness, &row);
+    uint8_t strange[1][STORE_ID_LEN];
+    memcpy(strange[0], row.id, STORE_ID_LEN);
+    strange[0][7] ^= 1; /* the same id but for its slot is nobody's */
+    struct store_mark mark = mark_of(user_of("alice"), STATE_READ, 5);
+    mark.ids = (const uint8_t(*)[STORE_ID_LEN])strange;
+    mark.id_count = 1;
+    cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
+    cr_expect_not(mark.changed);
+    store_request_finish(&mark.base);
     harness_close(&harness);
 }
 
@@ -196,13 +241,13 @@ BOTH(refuses_values_no_engine_can_keep)
             row.title = bytes_of("a\0b", 3);
             break;
         case 1:
-            row.who.user = bytes_of("a\0b", 3);
+            give_row(&row, (struct store_user){.user = bytes_of("a\0b", 3)});
             break;
         case 2:
-            row.who.tenant = bytes_of("\0", 1);
+            give_row(&row, (struct store_user){bytes_of("\0", 1), row.who.user});
             break;
         case 3:
-            row.who.user = bytes_of(long_name, sizeof(long_name));
+            give_row(&row, (struct store_user){.user = bytes_of(long_name, sizeof(long_name))});
             break;
         case 4:
             row.created_at = UINT64_MAX;
@@ -224,8 +269,7 @@ BOTH(refuses_values_no_engine_can_keep)
         cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_INVALID, "case %d", i);
     }
     struct store_row row = row_of(user_of("alice"), 1, 1);
-    row.who.user = bytes_of(long_name, 1024);
-    row.who.tenant = bytes_of(long_name, 1024);
+    give_row(&row, (struct store_user){bytes_of(long_name, 1024), bytes_of(long_name, 1024)});
     put_row(&harness, &row);
     cr_expect_eq(row.outcome, OUTCOME_STORED);
     struct store_put put = {.base.op = STORE_PUT, .rows = &row, .count = STORE_PAGE_MAX + 1};
