@@ -260,14 +260,10 @@ void recovery_add_stay(struct recoverable *recoverable, const struct stay *stay)
 }
 
 /* What is known of a membership changes: of a room that a backend chose, the token is not asked. */
-static void note_membership(
-    const struct socket *socket, const struct membership *membership, struct stay *stay)
+static void note_membership(const struct membership *membership, struct stay *stay)
 {
-    const struct actor_config *config = socket->shard->config;
-    struct room_rules rules;
     stay->loud = membership->loud;
-    stay->granted = config->room_access(config->context, socket->identity,
-                        wire_name_client(stay->name), &rules) == 0;
+    stay->granted = !membership->chosen;
 }
 
 void recovery_joined(struct socket *socket, struct bytes room)
@@ -277,9 +273,30 @@ void recovery_joined(struct socket *socket, struct bytes room)
         return;
     }
     struct stay stay = {.name = room, .from = replay_last(found->recovery->replay)};
-    note_membership(socket, fanout_membership(socket->fanout, socket, room), &stay);
+    note_membership(fanout_membership(socket->fanout, socket, room), &stay);
     recovery_add_stay(found, &stay);
     soil(found);
+}
+
+static struct stay *current_stay(struct recoverable *recoverable, struct bytes room)
+{
+    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
+        struct stay *stay = &recoverable->stays[i];
+        if (!stay->over && bytes_eq(stay->name, room)) {
+            return stay;
+        }
+    }
+    return NULL;
+}
+
+void recovery_changed(struct socket *socket, struct bytes room)
+{
+    struct recoverable *found = find(socket);
+    struct stay *stay = found != NULL ? current_stay(found, room) : NULL;
+    if (stay != NULL) {
+        note_membership(fanout_membership(socket->fanout, socket, room), stay);
+        soil(found);
+    }
 }
 
 /* Forget the first stay that ended, when there are too many. */
@@ -299,17 +316,6 @@ static void trim_stays(struct recoverable *recoverable)
         recoverable->floor = recoverable->stays[first].to;
         remove_stay(recoverable, first);
     }
-}
-
-static struct stay *current_stay(struct recoverable *recoverable, struct bytes room)
-{
-    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
-        struct stay *stay = &recoverable->stays[i];
-        if (!stay->over && bytes_eq(stay->name, room)) {
-            return stay;
-        }
-    }
-    return NULL;
 }
 
 static void end_stay(struct recoverable *recoverable, struct bytes room)
@@ -443,7 +449,7 @@ bool recovery_keep(struct socket *socket, bool clean)
         const struct membership *membership = &socket->memberships[i];
         struct stay *stay = current_stay(found, leaf_name(membership->leaf));
         CHECK(stay != NULL);
-        note_membership(socket, membership, stay);
+        note_membership(membership, stay);
     }
     found->socket = NULL;
     found->user = socket->user;
@@ -466,16 +472,6 @@ static bool end_socket(struct recoverable *recoverable)
     socket->ops->disconnect(socket, CLOSE_TRANSPORT);
     socket_take_out(socket, CLOSE_TRANSPORT); /* its session looks at the identity once more */
     return true;
-}
-
-struct replay_reader recovery_reader(const struct recoverable *recoverable, char *user_at)
-{
-    return (struct replay_reader){.sid = sid_of(recoverable),
-        .user = wire_name_user(buf_bytes(recoverable->owner), user_at),
-        .stays = recoverable->stays,
-        .stay_count = recoverable->stay_count,
-        .after = recoverable->after,
-        .adopted = recoverable->adopted};
 }
 
 void recovery_hand_over(struct recovery *recovery, struct bytes pid)
@@ -607,8 +603,10 @@ static void rejoin(struct recoverable *recoverable, struct socket *socket)
         if (stay->over || !fanout_join(fanout, socket, stay->name)) {
             continue;
         }
+        struct membership *membership = fanout_membership(fanout, socket, stay->name);
+        membership->chosen = !stay->granted;
         if (stay->loud) {
-            fanout_membership(fanout, socket, stay->name)->loud = true;
+            membership->loud = true;
             room_tell(socket->shard, socket, stay->name, "user_joined_room");
         }
     }

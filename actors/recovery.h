@@ -97,6 +97,9 @@ void recovery_enter(struct socket *socket, struct recoverable *claimed);
 void recovery_joined(struct socket *socket, struct bytes room);
 void recovery_left(struct socket *socket, struct bytes room);
 
+/* What is known of the socket's membership of `room` changed: loud, chosen. */
+void recovery_changed(struct socket *socket, struct bytes room);
+
 /*
  * A ping follows what was sent to the socket so far; or its pong has come. An idle client stands
  * where it was at its last pong, however long ago its last event was.

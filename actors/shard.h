@@ -105,6 +105,8 @@ struct actor_config {
     /* Whether `who`, a member of `room` (as clients name it), may speak there. Joining is no part
      * of the question: a backend may have put them in. Pure. */
     bool (*may_send)(void *context, const struct identity *who, struct bytes room);
+    /* Whether `who` may be in the namespace `nsp`. NULL: everybody may. Pure. */
+    bool (*may_connect)(void *context, const struct identity *who, struct bytes nsp);
     /* Whether sockets of a namespace are recovered after a drop. NULL: none is. */
     bool (*recovers)(void *context, struct bytes nsp);
     /* The type of a room (as clients name it) without ':' in its name; NULL: it has none. */
@@ -165,7 +167,8 @@ struct shard {
     struct cluster *cluster; /* NULL without a bus */
     struct recovery_bus *recovery_bus; /* NULL without a bus, or without recovery */
     struct positions *positions;
-    struct list users; /* user.shard_link */
+    struct list users; /* user.shard_link: those whose rights are to be looked at in front */
+    uint16_t rules; /* raised when the rules change */
     struct list unread_dirty; /* user.unread_link: told at the end of the turn */
     struct map sockets; /* struct socket by sid: names in the registry */
     struct list fanouts; /* fanout.shard_link: one per namespace */

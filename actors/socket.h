@@ -46,6 +46,7 @@ struct membership {
     struct leaf *leaf;
     uint32_t index; /* in leaf.members */
     bool loud; /* the others are told of coming and going */
+    bool chosen; /* a backend put the socket here: no rule is asked */
 };
 
 struct socket {

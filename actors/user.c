@@ -98,6 +98,7 @@ static struct user *start_user(struct shard *shard, struct bytes key)
     size_t size = offsetof(struct user, key_at) + key.len;
     struct user *user = mem_alloc(size > sizeof(*user) ? size : sizeof(*user));
     user->key_len = (uint32_t)key.len;
+    user->rules = shard->rules;
     memcpy(user->key_at, key.at, key.len);
     list_init(&user->sockets);
     list_init(&user->unread_link);
@@ -111,7 +112,7 @@ static struct user *start_user(struct shard *shard, struct bytes key)
 
 static void stop_user(struct user *user)
 {
-    user_rooms_hush(user);
+    user_typing_hush(user);
     register_room(user, false);
     if (shard_of(&user->actor)->cluster != NULL) {
         cluster_watch(shard_of(&user->actor)->cluster, user_key(user), false);

@@ -39,4 +39,23 @@ void user_event(struct socket *socket, struct bytes data, const uint64_t *id,
 /* Join the rooms that the configuration has every socket of the user join (auto_join). */
 void user_auto_join(struct socket *socket);
 
+/* What a look at the rights of sockets came to. */
+struct user_recheck {
+    uint64_t rooms; /* left */
+    uint64_t sockets; /* sent away: they may not be in their namespace */
+};
+
+/*
+ * The token of `socket` has changed: it leaves the rooms that the token does not allow (`room_left`
+ * with a reason; those that a backend chose stay), and goes where its namespace does not let it be.
+ */
+void user_recheck_socket(struct socket *socket);
+
+/* The rules have changed: all sockets of the shard are to be looked at, by user_recheck_some. */
+void user_recheck_begin(struct shard *shard);
+
+/* Look at some thousand memberships, as user_recheck_socket; adds to `counts`. Whether more wait.
+ */
+MUST_CHECK bool user_recheck_some(struct shard *shard, struct user_recheck *counts);
+
 #endif

@@ -53,6 +53,7 @@ struct user {
     struct user_rare *rare; /* NULL before user_rare */
     uint32_t joins; /* that rooms have not answered yet: the actor stays to undo them */
     uint16_t socket_count;
+    uint16_t rules; /* shard.rules when its sockets' rights were looked at last */
     uint8_t phase; /* enum user_phase */
     bool reading; /* a read of what changed above rev is under way */
     bool asked; /* in the queue of shard.positions */
@@ -167,11 +168,16 @@ void user_request_free(struct store_request *request);
 void user_rooms_join(const struct user_call *call);
 void user_rooms_leave(const struct user_call *call);
 void user_rooms_send(const struct user_call *call);
-void user_rooms_typing(const struct user_call *call, bool typing);
 void user_rooms_relay(const struct user_call *call);
 void user_rooms_subscribe(const struct user_call *call);
 void user_rooms_joined(struct user *user, struct user_joined *msg);
 void user_rooms_refused(struct user *user, struct user_refused *msg);
+
+/*
+ * Let `socket` leave `room` (wire name), of which it is a member, if its user may not be there any
+ * more and no backend put it there; the client is told the reason. Whether it left.
+ */
+bool user_rooms_expel(struct socket *socket, struct bytes room);
 
 /*
  * A backend, or another node, puts a socket of a user into a room (wire name) or takes it out;
@@ -180,8 +186,33 @@ void user_rooms_refused(struct user *user, struct user_refused *msg);
  */
 bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool loud);
 
-/* Tell the rooms in which the user is still typing that it does no more. */
-void user_rooms_hush(struct user *user);
+/* Forget what a user that has a rare part was about to do in rooms. */
 void user_rooms_stop(struct user *user);
+
+/* A room as a client names it: a string, or {roomId}. `at` has NAMES_ROOM_MAX bytes. */
+MUST_CHECK int user_room_read(struct bytes argument, char *at, struct bytes *ret_room);
+
+/* The room `prefix`:<value of `key`>, as user_room_read. */
+MUST_CHECK int user_room_read_prefixed(
+    struct bytes argument, const char *key, const char *prefix, char *at, struct bytes *ret_room);
+
+/* Whether `status` is 0; else `call` is refused: it names no room. */
+bool user_room_want(const struct user_call *call, int status);
+
+/*
+ * Whether the caller may speak in `room` (wire name): a member, and the room's type lets this one
+ * speak. Else the call is refused.
+ */
+bool user_room_may_speak(const struct user_call *call, struct bytes room);
+
+/* Typing (user_typing.c). */
+
+void user_typing_call(const struct user_call *call, bool typing);
+
+/* Tell the rooms in which the user is still typing that it does no more. */
+void user_typing_hush(struct user *user);
+
+/* Tell nobody; the user has a rare part. */
+void user_typing_stop(struct user *user);
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a client does with rooms. Order of this file: arguments, joining and leaving, messages,
- * typing.
+ * relaying, the end.
  */
 #include "actors/fanout.h"
+#include "actors/recovery.h"
 #include "actors/room_proto.h"
 #include "actors/sequencer_proto.h"
 #include "actors/user.h"
@@ -18,7 +19,7 @@
 #include "codec/slot.h"
 #include "codec/utf8.h"
 
-enum { TYPING_MAX = 16, NONCES_MAX = 1024, TYPE_MAX = 64 };
+enum { NONCES_MAX = 1024, TYPE_MAX = 64 };
 
 /* The token of a JOIN: its ack's id and that there is one, or no answer; and that nobody is told.
  */
@@ -26,21 +27,12 @@ enum { TYPING_MAX = 16, NONCES_MAX = 1024, TYPE_MAX = 64 };
 #define TOKEN_SILENT (UINT64_C(1) << 62)
 #define TOKEN_QUIET (UINT64_C(1) << 61)
 
-/* The user types in a room, until told otherwise or typing_ms have passed. */
-struct typing {
-    struct list link; /* user_rare.typing */
-    struct timer timer;
-    struct user *user;
-    char sid[SOCKET_SID_LEN];
-    uint32_t room_len;
-    char room[]; /* wire name */
-};
-
 /* A JOIN that its room has not answered; leaving meanwhile is done afterwards. */
 struct joining {
     struct list link; /* user_rare.joining */
     uint32_t socket_id;
     bool left;
+    bool chosen; /* by a backend */
     uint64_t leave_token;
     uint32_t room_len;
     char room[]; /* wire name */
@@ -54,7 +46,7 @@ struct nonce {
 /* Arguments. */
 
 /* A room as a client names it: a string, or {roomId}. `at` has NAMES_ROOM_MAX bytes. */
-static int read_room(struct bytes argument, char *at, struct bytes *ret_room)
+int user_room_read(struct bytes argument, char *at, struct bytes *ret_room)
 {
     struct bytes value = argument;
     int status = 0;
@@ -68,7 +60,7 @@ static int read_room(struct bytes argument, char *at, struct bytes *ret_room)
 }
 
 /* The room `prefix`:<value of `key`>. */
-static int read_prefixed(
+int user_room_read_prefixed(
     struct bytes argument, const char *key, const char *prefix, char *at, struct bytes *ret_room)
 {
     size_t len = strlen(prefix);
@@ -92,7 +84,7 @@ static int read_prefixed(
 }
 
 /* A room named in `call`; refuses the call and returns false when it is none. */
-static bool want_room(const struct user_call *call, int status)
+bool user_room_want(const struct user_call *call, int status)
 {
     if (status != 0) {
         user_refuse(call, "invalid_field", "roomId must be 1 to 200 bytes without '/' or controls");
@@ -113,7 +105,9 @@ static struct bytes type_of(const struct socket *socket, struct bytes client_roo
     return config->room_type ? config->room_type(config->context, client_room) : bytes_of("", 0);
 }
 
-static void answer_room(struct socket *socket, uint64_t token, const char *event, struct bytes room)
+/* `reason`: why the hub does it, where the client did not ask; or NULL. */
+static void answer_room(
+    struct socket *socket, uint64_t token, const char *event, struct bytes room, const char *reason)
 {
     if (token & TOKEN_SILENT) {
         return;
@@ -124,6 +118,9 @@ static void answer_room(struct socket *socket, uint64_t token, const char *event
     json_scan_write_string(&fields, name);
     builder_str(&fields, ",\"roomType\":");
     json_scan_write_string(&fields, type_of(socket, name));
+    if (reason != NULL) {
+        builder_printf(&fields, ",\"reason\":\"%s\"", reason);
+    }
     struct builder text = {0};
     builder_byte(&text, '{');
     builder_add(&text, builder_bytes(&fields));
@@ -145,10 +142,12 @@ static uint64_t token_of(const struct user_call *call)
     return call->has_id ? TOKEN_HAS_ID | (call->id & (TOKEN_QUIET - 1)) : 0;
 }
 
-static void add_joining(struct user *user, const struct socket *socket, struct bytes room)
+static void add_joining(
+    struct user *user, const struct socket *socket, struct bytes room, bool chosen)
 {
     struct joining *joining = mem_alloc(sizeof(*joining) + room.len);
     joining->socket_id = socket->id;
+    joining->chosen = chosen;
     joining->room_len = (uint32_t)room.len;
     memcpy(joining->room, room.at, room.len);
     list_append(&user_rare(user)->joining, &joining->link);
@@ -171,30 +170,26 @@ static struct joining *last_joining(struct user *user, uint32_t socket_id, struc
     return found;
 }
 
-/* Forget the JOIN that was answered, the first one. Whether the room was left meanwhile. */
-static bool end_joining(
-    struct user *user, uint32_t socket_id, struct bytes room, uint64_t *ret_leave_token)
+/* Take the JOIN that was answered, the first one: its caller frees it. */
+static struct joining *end_joining(struct user *user, uint32_t socket_id, struct bytes room)
 {
     list_for_each (link, &user_rare(user)->joining) {
         struct joining *joining = container_of(link, struct joining, link);
         if (is_joining(joining, socket_id, room)) {
-            bool left = joining->left;
-            *ret_leave_token = joining->leave_token;
             list_remove(link);
-            mem_free(joining);
-            return left;
+            return joining;
         }
     }
-    return false;
+    return NULL;
 }
 
 static void send_join(struct user *user, struct socket *socket, struct bytes room,
-    const struct room_rules *rules, uint64_t token)
+    const struct room_rules *rules, uint64_t token, bool chosen)
 {
     struct shard *shard = shard_of(&user->actor);
     socket->joins++;
     user->joins++;
-    add_joining(user, socket, room);
+    add_joining(user, socket, room, chosen);
     struct room_join *msg = room_join_new();
     msg->key = room_key_new(socket_nsp(socket), room);
     msg->reply_to = user->actor.self;
@@ -223,12 +218,12 @@ static void join(const struct user_call *call, struct bytes client_room)
     if (check_access(socket, client_room, &rules) != 0) {
         user_refuse(call, "forbidden", "Access denied to room");
     } else if (fanout_membership(socket->fanout, socket, room)) {
-        answer_room(socket, token_of(call), "room_joined", room);
+        answer_room(socket, token_of(call), "room_joined", room, NULL);
     } else if (socket->membership_count + socket->joins >=
                socket->shard->config->rooms_per_socket) {
         user_refuse(call, "forbidden", "Too many rooms");
     } else {
-        send_join(call->user, socket, room, &rules, token_of(call));
+        send_join(call->user, socket, room, &rules, token_of(call), false);
     }
 }
 
@@ -236,7 +231,7 @@ void user_rooms_join(const struct user_call *call)
 {
     char at[NAMES_ROOM_MAX];
     struct bytes room;
-    if (want_room(call, read_room(user_argument(call->event), at, &room))) {
+    if (user_room_want(call, user_room_read(user_argument(call->event), at, &room))) {
         join(call, room);
     }
 }
@@ -246,13 +241,14 @@ void user_rooms_subscribe(const struct user_call *call)
     char at[NAMES_ROOM_MAX];
     struct bytes room;
     struct bytes argument = user_argument(call->event);
-    if (want_room(call, read_prefixed(argument, "companyId", "company:", at, &room))) {
+    if (user_room_want(
+            call, user_room_read_prefixed(argument, "companyId", "company:", at, &room))) {
         join(call, room);
     }
 }
 
 /* Leave, whatever JOINs are under way: they were asked for later. */
-static void leave_now(struct socket *socket, struct bytes room, uint64_t token)
+static void leave_now(struct socket *socket, struct bytes room, uint64_t token, const char *reason)
 {
     const struct membership *membership = fanout_membership(socket->fanout, socket, room);
     bool loud = membership != NULL && membership->loud;
@@ -262,7 +258,20 @@ static void leave_now(struct socket *socket, struct bytes room, uint64_t token)
     if (loud) {
         room_tell(socket->shard, socket, room, "user_left_room");
     }
-    answer_room(socket, token, "room_left", room);
+    answer_room(socket, token, "room_left", room, reason);
+}
+
+bool user_rooms_expel(struct socket *socket, struct bytes room)
+{
+    struct room_rules rules;
+    char at[WIRE_NAME_MAX];
+    if (fanout_membership(socket->fanout, socket, room)->chosen ||
+        check_access(socket, wire_name_client(room), &rules) == 0) {
+        return false;
+    }
+    memcpy(at, room.at, room.len); /* its leaf may go */
+    leave_now(socket, bytes_of(at, room.len), 0, "forbidden");
+    return true;
 }
 
 /* Leave; after the JOIN under way, if there is one, because it was asked for before. */
@@ -270,9 +279,9 @@ static void leave(struct socket *socket, struct bytes room, uint64_t token)
 {
     struct joining *joining = last_joining(socket->user, socket->id, room);
     if (joining == NULL) {
-        leave_now(socket, room, token);
+        leave_now(socket, room, token, NULL);
     } else if (joining->left) {
-        answer_room(socket, token, "room_left", room);
+        answer_room(socket, token, "room_left", room, NULL);
     } else {
         joining->left = true;
         joining->leave_token = token;
@@ -287,10 +296,10 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
     const char *comma = memchr(key.at, ',', key.len);
     struct bytes nsp = bytes_of(key.at, (size_t)(comma - key.at));
     struct bytes room = bytes_skip(key, nsp.len + 1);
-    uint64_t leave_token = 0;
-    bool left = end_joining(user, msg->socket_id, room, &leave_token);
+    struct joining *joining = end_joining(user, msg->socket_id, room);
     if (socket == NULL) {
         room_send_leave(shard, nsp, room);
+        mem_free(joining);
         return;
     }
     socket->joins -= socket->joins > 0;
@@ -300,10 +309,17 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
         fanout_membership(socket->fanout, socket, room)->loud = true;
         room_tell(shard, socket, room, "user_joined_room");
     }
-    answer_room(socket, msg->token, "room_joined", room);
-    if (left) {
-        leave_now(socket, room, leave_token);
+    answer_room(socket, msg->token, "room_joined", room, NULL);
+    if (joining != NULL && joining->chosen) {
+        fanout_membership(socket->fanout, socket, room)->chosen = true;
     }
+    recovery_changed(socket, room);
+    if (joining != NULL && joining->left) {
+        leave_now(socket, room, joining->leave_token, NULL);
+    } else {
+        (void)user_rooms_expel(socket, room); /* token or rules may have changed meanwhile */
+    }
+    mem_free(joining);
 }
 
 void user_rooms_refused(struct user *user, struct user_refused *msg)
@@ -312,9 +328,9 @@ void user_rooms_refused(struct user *user, struct user_refused *msg)
     struct bytes key = buf_bytes(msg->room);
     const char *comma = memchr(key.at, ',', key.len);
     struct bytes room = bytes_skip(key, (size_t)(comma - key.at) + 1);
-    uint64_t leave_token = 0;
-    bool left = end_joining(user, msg->socket_id, room, &leave_token);
+    struct joining *joining = end_joining(user, msg->socket_id, room);
     if (socket == NULL) {
+        mem_free(joining);
         return;
     }
     socket->joins -= socket->joins > 0;
@@ -322,9 +338,10 @@ void user_rooms_refused(struct user *user, struct user_refused *msg)
         user_refuse_later(socket, (msg->token & TOKEN_HAS_ID) != 0, msg->token & ~TOKEN_HAS_ID,
             "join_room", "forbidden", "Room is full");
     }
-    if (left) {
-        leave_now(socket, room, leave_token);
+    if (joining != NULL && joining->left) {
+        leave_now(socket, room, joining->leave_token, NULL);
     }
+    mem_free(joining);
 }
 
 void user_auto_join(struct socket *socket)
@@ -339,8 +356,8 @@ void user_auto_join(struct socket *socket)
         if (check_access(socket, client_room, &rules) == 0 &&
             socket->joins < config->rooms_per_socket) {
             struct bytes space = identity_space(socket->identity);
-            send_join(
-                socket->user, socket, wire_name_room(space, client_room, at), &rules, TOKEN_SILENT);
+            send_join(socket->user, socket, wire_name_room(space, client_room, at), &rules,
+                TOKEN_SILENT, false);
         }
     }
 }
@@ -350,7 +367,7 @@ void user_rooms_leave(const struct user_call *call)
     char at[NAMES_ROOM_MAX];
     char wire[WIRE_NAME_MAX];
     struct bytes room;
-    if (want_room(call, read_room(user_argument(call->event), at, &room))) {
+    if (user_room_want(call, user_room_read(user_argument(call->event), at, &room))) {
         leave(call->socket, wire_name_room(user_space(call->user), room, wire), token_of(call));
     }
 }
@@ -359,13 +376,16 @@ bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool
 {
     const struct room_rules rules = {0};
     struct user *user = socket->user;
-    bool member = fanout_membership(socket->fanout, socket, room);
+    struct membership *member = fanout_membership(socket->fanout, socket, room);
     bool joining = user->rare != NULL && last_joining(user, socket->id, room) != NULL;
     bool full = socket->membership_count + socket->joins >= socket->shard->config->rooms_per_socket;
     if (!join && (member || joining)) {
         leave(socket, room, TOKEN_SILENT);
     } else if (join && !member && !full) {
-        send_join(user, socket, room, &rules, TOKEN_SILENT | (loud ? 0 : TOKEN_QUIET));
+        send_join(user, socket, room, &rules, TOKEN_SILENT | (loud ? 0 : TOKEN_QUIET), true);
+    } else if (join && member) {
+        member->chosen = true;
+        recovery_changed(socket, room);
     }
     return !join || member || !full;
 }
@@ -428,7 +448,7 @@ static bool read_message(const struct user_call *call, char *wire, struct messag
     struct bytes argument = user_argument(call->event);
     char at[NAMES_ROOM_MAX];
     struct bytes room;
-    if (!want_room(call, read_room(argument, at, &room))) {
+    if (!user_room_want(call, user_room_read(argument, at, &room))) {
         return false;
     }
     struct message message = {.room = wire_name_room(user_space(call->user), room, wire)};
@@ -475,7 +495,7 @@ static void write_message(const struct user_call *call, const struct message *me
 }
 
 /* Whether the caller may speak in `room`: a member, and the room's type lets this one speak. */
-static bool may_speak(const struct user_call *call, struct bytes room)
+bool user_room_may_speak(const struct user_call *call, struct bytes room)
 {
     const struct actor_config *config = call->socket->shard->config;
     if (!fanout_membership(call->socket->fanout, call->socket, room)) {
@@ -493,7 +513,7 @@ void user_rooms_send(const struct user_call *call)
 {
     char wire[WIRE_NAME_MAX];
     struct message message;
-    if (!read_message(call, wire, &message) || !may_speak(call, message.room)) {
+    if (!read_message(call, wire, &message) || !user_room_may_speak(call, message.room)) {
         return;
     }
     if (message.nonce.len > 0 && is_repeat(call->user, message.nonce)) {
@@ -550,12 +570,12 @@ void user_rooms_relay(const struct user_call *call)
     char wire[WIRE_NAME_MAX];
     struct bytes room;
     if (is_ours(call->event->name) || json_scan_kind(argument) != JSON_SCAN_OBJECT ||
-        read_room(argument, at, &room) != 0) {
+        user_room_read(argument, at, &room) != 0) {
         user_refuse(call, "bad_request", "Unknown event");
         return;
     }
     room = wire_name_room(user_space(call->user), room, wire);
-    if (!may_speak(call, room)) {
+    if (!user_room_may_speak(call, room)) {
         return;
     }
     struct bytes except = bytes_of(call->socket->sid, SOCKET_SID_LEN);
@@ -565,107 +585,7 @@ void user_rooms_relay(const struct user_call *call)
     user_answer(call, BYTES("{\"ok\":true}"));
 }
 
-/* Typing. */
-
-static void tell_typing(struct user *user, struct bytes room, const char *sid, bool typing)
-{
-    struct builder text = {0};
-    builder_str(&text, "{\"roomId\":");
-    json_scan_write_string(&text, wire_name_client(room));
-    builder_str(&text, ",\"userId\":");
-    json_scan_write_string(&text, user_id(user));
-    builder_str(&text, typing ? ",\"typing\":true}" : ",\"typing\":false}");
-    struct shard *shard = shard_of(&user->actor);
-    struct event *event = shard_event(shard, "typing", builder_bytes(&text), EVENT_VOLATILE);
-    if (event != NULL) {
-        struct bytes except = bytes_of(sid, SOCKET_SID_LEN);
-        sequencer_send(shard, BYTES("/"), broadcast_new(event, &room, 1, &except, 1));
-    }
-    builder_reset(&text);
-}
-
-static void free_typing(struct typing *typing)
-{
-    timer_cancel(sched_timers(typing->user->actor.sched), &typing->timer);
-    list_remove(&typing->link);
-    user_rare(typing->user)->typing_count--;
-    mem_free(typing);
-}
-
-static void on_typing_timer(struct timer *timer)
-{
-    struct typing *typing = container_of(timer, struct typing, timer);
-    tell_typing(typing->user, bytes_of(typing->room, typing->room_len), typing->sid, false);
-    free_typing(typing);
-}
-
-static struct typing *find_typing(struct user *user, struct bytes room)
-{
-    list_for_each (link, &user_rare(user)->typing) {
-        struct typing *typing = container_of(link, struct typing, link);
-        if (bytes_eq(bytes_of(typing->room, typing->room_len), room)) {
-            return typing;
-        }
-    }
-    return NULL;
-}
-
-static struct typing *start_typing(const struct user_call *call, struct bytes room)
-{
-    struct typing *typing = mem_alloc(sizeof(*typing) + room.len);
-    typing->user = call->user;
-    timer_init(&typing->timer, on_typing_timer);
-    memcpy(typing->sid, call->socket->sid, sizeof(typing->sid));
-    typing->room_len = (uint32_t)room.len;
-    memcpy(typing->room, room.at, room.len);
-    list_append(&user_rare(call->user)->typing, &typing->link);
-    user_rare(call->user)->typing_count++;
-    return typing;
-}
-
-void user_rooms_typing(const struct user_call *call, bool on)
-{
-    struct bytes argument = user_argument(call->event);
-    char at[NAMES_ROOM_MAX];
-    char wire[WIRE_NAME_MAX];
-    struct bytes room;
-    int status = read_room(argument, at, &room);
-    if (status != 0) {
-        status = read_prefixed(argument, "customerId", "customer:", at, &room);
-    }
-    if (!want_room(call, status)) {
-        return;
-    }
-    room = wire_name_room(user_space(call->user), room, wire);
-    if (!may_speak(call, room)) {
-        return;
-    }
-    struct typing *typing = find_typing(call->user, room);
-    if (on && typing == NULL && user_rare(call->user)->typing_count < TYPING_MAX) {
-        typing = start_typing(call, room);
-    }
-    if (on && typing != NULL) {
-        struct sched *sched = call->user->actor.sched;
-        timer_set(sched_timers(sched), &typing->timer,
-            sched_now(sched) + call->socket->shard->config->typing_ms);
-    } else if (typing != NULL) {
-        free_typing(typing);
-    }
-    tell_typing(call->user, room, call->socket->sid, on);
-    user_answer(call, BYTES("{\"ok\":true}"));
-}
-
-void user_rooms_hush(struct user *user)
-{
-    if (user->rare == NULL) {
-        return;
-    }
-    list_for_each_safe (link, following, &user->rare->typing) {
-        struct typing *typing = container_of(link, struct typing, link);
-        tell_typing(user, bytes_of(typing->room, typing->room_len), typing->sid, false);
-        free_typing(typing);
-    }
-}
+/* The end. */
 
 void user_rooms_stop(struct user *user)
 {
@@ -675,8 +595,6 @@ void user_rooms_stop(struct user *user)
     while (!list_empty(&user->rare->joining)) {
         mem_free(container_of(list_pop(&user->rare->joining), struct joining, link));
     }
-    list_for_each_safe (link, following, &user->rare->typing) {
-        free_typing(container_of(link, struct typing, link));
-    }
+    user_typing_stop(user);
     mem_free(user->rare->nonces);
 }

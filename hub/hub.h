@@ -30,6 +30,7 @@ struct loop;
 struct members;
 struct node_directory;
 struct node_lease;
+struct recheck;
 struct session_layer;
 struct store;
 struct solo;
@@ -56,6 +57,7 @@ struct hub_shard {
     struct listener *internal_listener; /* on shard 0 */
     struct uv_timer_s *clock; /* once a second: tokens that expire, sweeping */
     struct uv_timer_s *stopping;
+    struct recheck *recheck; /* looks at the rights of sockets after SIGHUP */
     uint64_t next_expiry; /* wall clock ms: no token of a socket here expires before */
     uint64_t stop_by; /* monotonic ms */
     struct sweeper *sweeper; /* on shard 0 */

@@ -132,6 +132,12 @@ bool hub_namespace_access(const struct config *config, struct bytes nsp, const s
     return true; /* "/" without a block: every user */
 }
 
+bool hub_may_connect(void *context, const struct identity *who, struct bytes nsp)
+{
+    const struct hub_settings *settings = context;
+    return hub_namespace_access(settings->config, nsp, identity_claims(who));
+}
+
 bool hub_recovers(void *context, struct bytes nsp)
 {
     const struct hub_settings *settings = context;

@@ -35,6 +35,9 @@ bool hub_auto_join(
 /* Whether `who` may connect to the namespace `nsp`: any of its rules lets in, "/" everyone. */
 bool hub_namespace_access(const struct config *config, struct bytes nsp, const struct claims *who);
 
+/* The same for actor_config.may_connect; `context` is the struct hub_settings. */
+bool hub_may_connect(void *context, const struct identity *who, struct bytes nsp);
+
 /* Whether sockets of `nsp` are recovered after a drop; `context` are the settings. */
 bool hub_recovers(void *context, struct bytes nsp);
 

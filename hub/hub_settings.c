@@ -142,6 +142,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .context = settings,
         .room_access = hub_room_access,
         .may_send = hub_room_may_send,
+        .may_connect = hub_may_connect,
         .room_type = hub_room_type,
         .recovers = hub_recovers,
         .auto_join = hub_auto_join,

@@ -12,6 +12,7 @@
 #include "actors/positions.h"
 #include "actors/recovery_bus.h"
 #include "actors/sequencer_proto.h"
+#include "actors/user.h"
 #include "codec/base/clock.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
@@ -179,6 +180,38 @@ static void close_timer(uv_timer_t **timer)
 
 /* Start, on the shard's thread. */
 
+/* Rights, after SIGHUP: looked at in turns of their own, so that nobody waits for it. */
+struct recheck {
+    struct loop_task task;
+    struct hub_shard *shard;
+    struct user_recheck counts; /* so far */
+};
+
+static void on_recheck(struct loop_task *task)
+{
+    struct recheck *recheck = container_of(task, struct recheck, task);
+    struct user_recheck *counts = &recheck->counts;
+    struct hub_shard *shard = recheck->shard;
+    if (user_recheck_some(&shard->shard, counts)) {
+        loop_defer(shard->loop, task);
+        return;
+    }
+    if (counts->rooms > 0 || counts->sockets > 0) {
+        log_info("RULES-APPLIED", "sockets left what the new rules do not allow",
+            "shard=%u rooms=%llu closed=%llu", sched_shard(shard->shard.sched),
+            (unsigned long long)counts->rooms, (unsigned long long)counts->sockets);
+    }
+    *counts = (struct user_recheck){0};
+}
+
+static struct recheck *create_recheck(struct hub_shard *shard)
+{
+    struct recheck *recheck = mem_alloc(sizeof(*recheck));
+    recheck->shard = shard;
+    loop_task_init(&recheck->task, on_recheck);
+    return recheck;
+}
+
 static void on_stop(struct loop *loop, void *context);
 
 static int on_start(struct loop *loop, void *context)
@@ -189,6 +222,7 @@ static int on_start(struct loop *loop, void *context)
     unsigned index = (unsigned)(shard - hub->shards);
     shard->loop = loop;
     shard->next_expiry = 0;
+    shard->recheck = create_recheck(shard);
     int status = store_port_open(hub->store, index, uv, &shard->shard.store);
     if (status == 0) {
         status = open_bus(shard, uv);
@@ -320,6 +354,8 @@ static void change_settings(void *arg, bool cancelled)
     fill_http(shard);
     reload_jwt(shard);
     shard->next_expiry = 0; /* what happens to tokens that expire may have changed */
+    user_recheck_begin(&shard->shard);
+    loop_defer(shard->loop, &shard->recheck->task);
     session_layer_reload(shard->hub->sessions, &shard->shard, shard->settings->sessions);
     if (shard->listener != NULL) {
         listener_set_per_address(
@@ -478,6 +514,7 @@ void hub_shards_finish(struct hub *hub)
             loop_destroy(shard->loop);
         }
         cluster_shard_finish(shard);
+        mem_free(shard->recheck);
         jwt_destroy(shard->jwt);
         event_counts_finish(&shard->events);
         shard_finish(&shard->shard);

@@ -304,6 +304,7 @@ static void refresh(struct socket *socket, const struct app_event *event)
     }
     socket->expiry_told = false;
     shard->next_expiry = 0;
+    user_recheck_socket(socket);
     answer(socket, event, BYTES("{\"ok\":true}"));
 }
 

@@ -85,3 +85,86 @@ describe('who may speak', () => {
     assert.equal((await say(client, 'hall:1')).error, 'forbidden');
   });
 });
+
+describe('where one may stay', () => {
+  const rooms = (claims) => ({ claims: { rooms: claims } });
+  const left = (client) => client.received('room_left').map(([body]) => body);
+
+  test('a token with fewer rights leaves the rooms it does not allow, and is told; a backend\'s choice stays', async () => {
+    const hub = await start('room_type "job" { access = {"role:staff"} }\nroom_type "own" { access = {"deny"} }');
+    const other = await hub.plain('other', rooms(['project:*']));
+    const claims = { role: 'staff', rooms: ['project:1', 'project:2'] };
+    const client = await hub.plain('kim', { claims });
+    for (const room of ['project:1', 'project:2', 'job:1', 'public:a']) {
+      assert.equal((await client.request('join_room', room)).ok, true, room);
+    }
+    assert.equal((await other.request('join_room', 'project:2')).ok, true);
+    for (const room of ['own:1', 'job:2', 'project:1']) { // the last one on top of the client's own join
+      assert.equal((await put(hub, 'kim', { join: [room] })).status, 202);
+      await isIn(hub, client, room);
+    }
+    assert.equal((await refresh(hub, client, 'kim', { rooms: ['project:3'] })).ok, true);
+    const expected = ['job:1', 'project:2'].map((roomId) => ({
+      roomId, roomType: roomId.split(':')[0], reason: 'forbidden',
+    }));
+    const byRoom = (a, b) => (a.roomId < b.roomId ? -1 : 1);
+    assert.deepEqual([...left(client)].sort(byRoom), expected);
+    assert.equal((await other.next('user_left_room')).userId, 'kim');
+    for (const room of ['own:1', 'job:2', 'project:1', 'public:a']) await isIn(hub, client, room);
+    assert.equal((await client.request('join_room', 'project:3')).ok, true);
+    const { body } = await hub.api('GET', '/api/v1/rooms/project:2/members');
+    assert.deepEqual(body.items.map((item) => item.userId ?? item.id), ['other']);
+  });
+
+  test('a backend takes out whom it put in, and a client that leaves has left', async () => {
+    const hub = await start('room_type "own" { access = {"deny"} }');
+    const client = await hub.plain('lea');
+    await put(hub, 'lea', { join: ['own:1', 'own:2'] });
+    for (const room of ['own:1', 'own:2']) await isIn(hub, client, room);
+    await put(hub, 'lea', { leave: ['own:1'] });
+    assert.equal((await client.request('leave_room', 'own:2')).ok, true);
+    await until(async () => (await say(client, 'own:1')).message === 'Not in this room', 'out of own:1');
+    assert.equal((await say(client, 'own:2')).message, 'Not in this room');
+  });
+
+  test('stricter rules take members out, also those of a join under way, and all of many', async () => {
+    const type = (access) => `shards = 1\nroom_type "hall" { access = {"${access}"} }
+      room_type "nook" { access = {"any"} }`;
+    const hub = await start(type('any'));
+    const clients = [];
+    for (let i = 0; i < 12; i++) {
+      const client = await hub.plain(`user-${i}`);
+      const names = Array.from({ length: 100 }, (_, n) => `hall:${n}`);
+      await Promise.all([...names, 'nook:1'].map((room) => client.request('join_room', room)));
+      clients.push(client);
+    }
+    await put(hub, 'user-0', { join: ['hall:chosen'] });
+    await isIn(hub, clients[0], 'hall:chosen');
+    await reload(hub, type('role:nobody'));
+    for (const client of clients) {
+      await until(() => left(client).length === 100, 'all halls are left');
+      assert.ok(left(client).every(({ roomId, reason }) => roomId.startsWith('hall:') && reason === 'forbidden'));
+      await isIn(hub, client, 'nook:1');
+    }
+    await isIn(hub, clients[0], 'hall:chosen');
+    await until(() => / RULES-APPLIED .*rooms=1200 closed=0/.test(hub.log), 'the log says what the rules did');
+  });
+
+  test('who may not be in a namespace any more is sent away', async () => {
+    const type = (role) => `namespace "/staff" { access = {"role:${role}"} }`;
+    const hub = await start(type('staff'));
+    const connect = async (user) => {
+      const socket = hub.socketIo(user, { nsp: '/staff', claims: { role: 'staff' }, reconnection: false });
+      const ended = new Promise((resolve) => socket.once('hub:closing', resolve));
+      await until(() => socket.connected, 'connected');
+      return { socket, ended };
+    };
+    const [mo, ned] = [await connect('mo'), await connect('ned')];
+    mo.socket.emit('auth:refresh', { token: hub.token('mo', { role: 'guest' }) });
+    assert.equal((await mo.ended).code, 4403);
+    await until(() => !mo.socket.connected, 'sent away');
+    assert.equal(ned.socket.connected, true);
+    await reload(hub, type('boss'));
+    assert.equal((await ned.ended).code, 4403);
+  });
+});
