@@ -15,6 +15,7 @@
 #include "actors/ingest_proto.h"
 #include "actors/ingest_route.h"
 #include "actors/ingest_streams.h"
+#include "actors/lease.h"
 #include "actors/positions.h"
 #include "actors/post.h"
 #include "actors/shard.h"
@@ -31,14 +32,6 @@ enum {
     COMMAND_MS = 5000,
     TRIM_EVERY = 64,
 };
-
-/* Both compare before they act: the lease may be another node's by now. */
-#define RENEW_SCRIPT                                                                               \
-    "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('pexpire',KEYS[1],ARGV[2]) "     \
-    "else return 0 end"
-#define RELEASE_SCRIPT                                                                             \
-    "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 "   \
-    "end"
 
 struct ingest_claim {
     struct store_claim request;
@@ -57,16 +50,16 @@ struct ingest {
     uint8_t state; /* enum ingest_state */
     bool reading;
     bool busy; /* `storing` is being routed or committed */
-    bool asking; /* a SET or renewal of the lease is still to be answered */
     bool prepared; /* what must be written before `storing` is committed, is */
     bool rewound; /* `storing` was read before the stream was begun again */
+    bool claiming; /* the store has not answered to a claim yet */
+    bool leaving; /* the node ends: what is being committed is the last */
+    bool left; /* so it does */
     bool closing;
     struct bus_link *link; /* lease, dead letters, replies */
     struct bus_link *reader; /* blocking reads */
-    struct timer lease_timer;
+    struct lease lease;
     struct timer retry_timer;
-    uint64_t lease_sent_ms;
-    uint64_t lease_until_ms;
     uint64_t token;
     char last_id[INGEST_ID_MAX]; /* committed */
     char read_id[INGEST_ID_MAX]; /* read so far */
@@ -76,7 +69,6 @@ struct ingest {
     struct ingest_batch *waiting; /* read while `storing` is being committed */
     uint32_t committed; /* batches since the last trim */
     char stream[BUS_NAME_MAX];
-    char lease[BUS_NAME_MAX];
 };
 
 static void free_ingest(struct actor *actor);
@@ -95,6 +87,7 @@ const struct behaviour ingest_behaviour = {
 
 static void read_more(struct ingest *ingest);
 static void store_next(struct ingest *ingest);
+static void leave(struct ingest *ingest);
 static void look_for_more(struct ingest *ingest);
 
 /* Life. */
@@ -117,7 +110,6 @@ static void arm(struct ingest *ingest, struct timer *timer, uint64_t delay_ms)
     timer_set(sched_timers(sched), timer, sched_now(sched) + delay_ms);
 }
 
-static void on_lease_timer(struct timer *timer);
 static void on_retry_timer(struct timer *timer);
 
 static struct bytes key_of_ingest(const void *ingest)
@@ -130,7 +122,6 @@ static struct actor *spawn_ingest(struct sched *sched, struct bytes key)
     struct ingest *ingest = mem_alloc(sizeof(*ingest));
     ingest->key = buf_new(key);
     CHECK(ingest->key != NULL);
-    timer_init(&ingest->lease_timer, on_lease_timer);
     timer_init(&ingest->retry_timer, on_retry_timer);
     actor_start(&ingest->actor, &ingest_behaviour, sched);
     return &ingest->actor;
@@ -144,6 +135,8 @@ static bool is_router(const struct ingest *ingest)
     return ingest->number == 0 && shard_here(ingest)->config->partitions > 1;
 }
 
+static const struct lease_events lease_events;
+
 static void on_begin(struct ingest *ingest, struct ingest_begin *msg)
 {
     struct shard *shard = shard_here(ingest);
@@ -153,11 +146,19 @@ static void on_begin(struct ingest *ingest, struct ingest_begin *msg)
     }
     ingest->number = msg->number;
     ingest->looked = ingest_streams_partitions(config);
+    char key[BUS_NAME_MAX];
     bus_name_in(&config->names, msg->number, ingest->stream);
-    bus_name_lease(&config->names, msg->number, ingest->lease);
+    bus_name_lease(&config->names, msg->number, key);
     ingest->link = shard->bus->ops->open(shard->bus, "ingest", &no_events, ingest);
     ingest->reader = shard->bus->ops->open(shard->bus, "ingest-reader", &no_events, ingest);
-    arm(ingest, &ingest->lease_timer, 1);
+    const struct lease_config lease = {
+        .key = key,
+        .holder = config->node,
+        .ttl_ms = config->lease_ms,
+        .renew_ms = RENEW_MS,
+        .claim_ms = STANDBY_MS,
+    };
+    lease_start(&ingest->lease, shard, ingest->link, &lease, &lease_events, ingest);
 }
 
 static void close_links(struct ingest *ingest)
@@ -178,7 +179,7 @@ static void free_ingest(struct actor *actor)
 {
     struct ingest *ingest = (struct ingest *)(void *)actor;
     struct timer_wheel *timers = sched_timers(actor->sched);
-    timer_cancel(timers, &ingest->lease_timer);
+    lease_stop(&ingest->lease);
     timer_cancel(timers, &ingest->retry_timer);
     close_links(ingest);
     ingest_batch_free(ingest->waiting);
@@ -210,34 +211,21 @@ static void lose(struct ingest *ingest, const char *why)
 
 static void claim(struct ingest *ingest);
 
-static uint64_t lease_ms(const struct ingest *ingest)
+/* Not while the answer to a batch or a claim of a former term is still to come. */
+static bool may_claim(void *context)
 {
-    return shard_here(ingest)->config->lease_ms;
+    const struct ingest *ingest = context;
+    return !ingest->busy && !ingest->claiming;
 }
 
-static void on_acquired(void *context, int status, const struct bus_reply *reply)
+static void on_held(void *context)
 {
-    struct ingest *ingest = context;
-    ingest->asking = false;
-    if (ingest->closing || status != 0 || reply->type != BUS_STATUS || ingest->state != STANDBY) {
-        return;
-    }
-    ingest->lease_until_ms = ingest->lease_sent_ms + lease_ms(ingest);
-    claim(ingest);
+    claim(context);
 }
 
-static void on_renewed(void *context, int status, const struct bus_reply *reply)
+static void on_lease_lost(void *context, enum lease_end why)
 {
-    struct ingest *ingest = context;
-    ingest->asking = false;
-    if (ingest->closing || status != 0 || ingest->state == STANDBY) {
-        return; /* the link is down: the timer sees when the lease has run out */
-    }
-    if (reply->type == BUS_INTEGER && reply->integer == 1) {
-        ingest->lease_until_ms = ingest->lease_sent_ms + lease_ms(ingest);
-    } else if (reply->type == BUS_INTEGER) {
-        lose(ingest, "lease");
-    }
+    lose(context, why == LEASE_TAKEN ? "lease" : "expired");
 }
 
 static void on_tip(void *context, int status, const struct bus_reply *reply);
@@ -249,47 +237,27 @@ static void check_tip(struct ingest *ingest)
     command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_tip);
 }
 
-static void on_lease_timer(struct timer *timer)
+static void on_renewed(void *context)
 {
-    struct ingest *ingest = container_of(timer, struct ingest, lease_timer);
-    struct bytes node = bytes_str(shard_here(ingest)->config->node);
-    char ttl_text[24];
-    snprintf(ttl_text, sizeof(ttl_text), "%llu", (unsigned long long)lease_ms(ingest));
-    struct bytes ttl = bytes_str(ttl_text);
-    uint64_t now = sched_now(ingest->actor.sched);
-    if (ingest->state != STANDBY && now >= ingest->lease_until_ms) {
-        lose(ingest, "expired");
-    }
-    /* One question at a time: the lease runs from when the one that is answered was sent. And none
-     * while the answer to a former term's batch is still to come. */
-    if (ingest->asking || (ingest->state == STANDBY && ingest->busy)) {
-        arm(ingest, timer, STANDBY_MS);
-        return;
-    }
-    ingest->asking = true;
-    ingest->lease_sent_ms = now;
-    if (ingest->state == STANDBY) {
-        const struct bytes argv[] = {
-            BYTES("SET"), bytes_str(ingest->lease), node, BYTES("NX"), BYTES("PX"), ttl};
-        command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_acquired);
-        arm(ingest, timer, STANDBY_MS);
-        return;
-    }
-    const struct bytes argv[] = {
-        BYTES("EVAL"), BYTES(RENEW_SCRIPT), BYTES("1"), bytes_str(ingest->lease), node, ttl};
-    command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_renewed);
+    struct ingest *ingest = context;
     if (ingest->state == OWNER) {
         check_tip(ingest);
         look_for_more(ingest);
     }
-    arm(ingest, timer, RENEW_MS);
 }
 
-static void release(struct ingest *ingest)
+static const struct lease_events lease_events = {
+    .may_claim = may_claim,
+    .on_held = on_held,
+    .on_renewed = on_renewed,
+    .on_lost = on_lease_lost,
+};
+
+/* Let go of the stream though the lease is ours, so that another node need not wait for its end. */
+static void give_up(struct ingest *ingest, const char *why)
 {
-    const struct bytes argv[] = {BYTES("EVAL"), BYTES(RELEASE_SCRIPT), BYTES("1"),
-        bytes_str(ingest->lease), bytes_str(shard_here(ingest)->config->node)};
-    command(ingest, ingest->link, argv, ARRAY_LEN(argv), NULL);
+    lose(ingest, why);
+    lease_release(&ingest->lease, NULL, NULL);
 }
 
 /* Becoming owner. */
@@ -312,6 +280,7 @@ static void claim(struct ingest *ingest)
     claim->request.partition = ingest->number;
     claim->request.owner = bytes_str(claim->shard->config->node);
     ingest->state = CLAIMING;
+    ingest->claiming = true;
     store_submit(claim->shard->store, &claim->request.base);
 }
 
@@ -327,12 +296,12 @@ static void set_id(char *id, struct bytes value)
 static void on_claimed(struct ingest *ingest, struct ingest_claimed *msg)
 {
     const struct store_claim *request = &msg->claim->request;
+    ingest->claiming = false;
     if (ingest->state != CLAIMING) {
         return;
     }
     if (request->base.status != 0) {
-        lose(ingest, "store");
-        release(ingest);
+        give_up(ingest, "store");
         return;
     }
     ingest->state = OWNER;
@@ -431,7 +400,8 @@ static void on_read(void *context, int status, const struct bus_reply *reply)
 
 static void read_more(struct ingest *ingest)
 {
-    if (ingest->reading || ingest->waiting != NULL || ingest->state != OWNER || ingest->closing) {
+    if (ingest->reading || ingest->waiting != NULL || ingest->state != OWNER || ingest->closing ||
+        ingest->leaving) {
         return;
     }
     ingest->reading = true;
@@ -468,6 +438,16 @@ static void submit(struct ingest *ingest)
     ingest_batch_submit(ingest->storing, ingest->number, ingest->token, on_put_done);
 }
 
+/* The batch is of a term that is over. */
+static void drop_batch(struct ingest *ingest)
+{
+    ingest_batch_free(ingest->storing);
+    ingest->storing = NULL;
+    if (ingest->leaving) {
+        leave(ingest);
+    }
+}
+
 static void on_prepared(void *context, bool ok)
 {
     struct ingest *ingest = context;
@@ -476,8 +456,7 @@ static void on_prepared(void *context, bool ok)
         return;
     }
     if (ingest->state != OWNER) {
-        ingest_batch_free(ingest->storing);
-        ingest->storing = NULL;
+        drop_batch(ingest);
     } else if (ok) {
         ingest->prepared = true;
         submit(ingest);
@@ -503,6 +482,10 @@ static void prepare(struct ingest *ingest)
 /* Commit what has been read, or go on with a batch that could not be committed. */
 static void store_next(struct ingest *ingest)
 {
+    if (ingest->leaving) {
+        leave(ingest);
+        return;
+    }
     if (ingest->busy || ingest->state != OWNER) {
         return;
     }
@@ -573,12 +556,11 @@ static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
     msg->batch = NULL;
     store_request_finish(&batch->put.base);
     if (status == STATUS_FENCED) {
-        lose(ingest, "fenced"); /* still busy: the batch is freed below */
+        give_up(ingest, "fenced"); /* still busy: the batch is freed below */
     }
     ingest->busy = false;
     if (ingest->state != OWNER || batch->put.token != ingest->token) {
-        ingest_batch_free(batch);
-        ingest->storing = NULL;
+        drop_batch(ingest);
         return;
     }
     if (status == STATUS_INVALID) {
@@ -591,7 +573,31 @@ static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
     }
 }
 
-/* The end. */
+/* The end: what is being committed is announced, then the lease is given back. */
+
+static void on_released(void *context, int status, const struct bus_reply *reply)
+{
+    struct ingest *ingest = context;
+    (void)reply; /* or it runs out by itself */
+    if (status != STATUS_CANCELLED) {
+        actor_stop(&ingest->actor);
+    }
+}
+
+static void leave(struct ingest *ingest)
+{
+    if (ingest->busy || ingest->left) {
+        return;
+    }
+    ingest->left = true;
+    lease_stop(&ingest->lease);
+    if (lease_is_held(&ingest->lease)) {
+        lose(ingest, "stopping");
+        lease_release(&ingest->lease, on_released, ingest);
+    } else {
+        actor_stop(&ingest->actor);
+    }
+}
 
 static void on_close(struct ingest *ingest, struct ingest_close *msg)
 {
@@ -601,11 +607,8 @@ static void on_close(struct ingest *ingest, struct ingest_close *msg)
          ingest->number == 0 && i < ingest->looked; i++) {
         ingest_streams_end(shard, i + 1);
     }
-    if (ingest->state != STANDBY) {
-        release(ingest);
-        lose(ingest, "stopping");
-    }
-    actor_stop(&ingest->actor);
+    ingest->leaving = true;
+    leave(ingest);
 }
 
 /*

@@ -28,7 +28,7 @@
 #include "hub/redis_url.h"
 #include "hub/routes.h"
 #include "hub/session_layer.h"
-#include "hub/solo.h"
+#include "hub/sqlite_lease.h"
 #include "hub/tenant_counts.h"
 #include "sql/store.h"
 
@@ -169,7 +169,7 @@ static int make_settings(struct hub *hub)
 static int claim_bus(struct hub *hub)
 {
     struct builder error = {0};
-    int status = solo_claim(hub, &error);
+    int status = sqlite_lease_claim(hub, &error);
     if (status == 0) {
         status = node_lease_claim(hub, &error);
     }

@@ -33,7 +33,7 @@ struct node_lease;
 struct recheck;
 struct session_layer;
 struct store;
-struct solo;
+struct sqlite_lease;
 struct sweeper;
 struct tenant_counts;
 
@@ -62,7 +62,7 @@ struct hub_shard {
     uint64_t stop_by; /* monotonic ms */
     struct sweeper *sweeper; /* on shard 0 */
     struct members *members; /* NULL: nobody has asked who is in a room */
-    struct solo *solo; /* on shard 0, with SQLite and Redis */
+    struct sqlite_lease *sqlite_lease; /* on shard 0, with SQLite and Redis */
     struct lease_keeper *keeper; /* on shard 0, with Redis; the next three on all shards then */
     struct cluster_server *cluster_server;
     struct node_directory *directory;

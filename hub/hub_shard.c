@@ -30,7 +30,7 @@
 #include "hub/peal_app.h"
 #include "hub/redis.h"
 #include "hub/session_layer.h"
-#include "hub/solo.h"
+#include "hub/sqlite_lease.h"
 #include "hub/sweeper.h"
 #include "sql/store.h"
 
@@ -235,7 +235,7 @@ static int on_start(struct loop *loop, void *context)
         session_layer_start(hub->sessions, &shard->shard);
         start_clock(shard, uv);
         hub_sweeper_start(shard);
-        solo_start(shard);
+        sqlite_lease_start(shard);
         node_lease_start(shard);
         status = cluster_shard_start(shard);
     }
@@ -412,14 +412,14 @@ void hub_shards_drain(struct hub *hub)
 
 static void on_store_closed(void *context)
 {
-    struct hub_shard *shard = context;
-    shard->shard.store = NULL;
-    close_timer(&shard->stopping);
+    ((struct hub_shard *)context)->shard.store = NULL;
 }
 
 /*
- * Sessions end in turns of their own, and the links of sequencer and ingest with their actors: the
- * services that they use are closed when they are gone, or after a while without them.
+ * Sessions end in turns of their own, the links of sequencer and ingest with their actors, when a
+ * stream is given back behind its last commit: the services that they use are closed when they are
+ * gone, or after a while without them. The timer ends with the last of them: nothing else keeps the
+ * loop running.
  */
 static void on_stopping(uv_timer_t *timer)
 {
@@ -435,8 +435,11 @@ static void on_stopping(uv_timer_t *timer)
         redis_close(shard->shard.bus, NULL, NULL);
     }
     if (!shard->store_closing) {
-        shard->store_closing = true; /* the timer goes on: nothing else keeps the loop running */
+        shard->store_closing = true;
         store_port_close(shard->shard.store, on_store_closed, shard);
+    }
+    if (shard->shard.store == NULL && (links == 0 || late)) {
+        close_timer(&shard->stopping);
     }
 }
 
@@ -463,7 +466,7 @@ static void on_stop(struct loop *loop, void *context)
     }
     session_layer_stop(shard->hub->sessions, &shard->shard, CLOSE_DRAINING);
     hub_sweeper_stop(shard);
-    solo_stop(shard);
+    sqlite_lease_stop(shard);
     api_members_stop(shard);
     node_lease_stop(shard);
     cluster_shard_stop(shard);

@@ -12,9 +12,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include "actors/bus.h"
+#include "actors/lease.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
@@ -24,7 +24,6 @@
 #include "hub/crypto.h"
 #include "hub/hub.h"
 #include "hub/listener.h"
-#include "hub/loop.h"
 #include "hub/redis_sync.h"
 #include "hub/redis_url.h"
 
@@ -32,40 +31,31 @@ enum {
     RENEWALS = 5, /* in a lifetime */
     TAG_TRIES = 64,
     MADE_SECRET_BYTES = 32,
-    LIFETIME_TEXT = 21,
-    VALUE_MAX = 128,
     HOST_MAX = 256,
 };
 
-/* 1: ours for another lifetime; 0: another node's. */
-#define RENEW_SCRIPT                                                                               \
-    "local at=redis.call('get',KEYS[1]) if at and at~=ARGV[1] then return 0 end "                  \
-    "redis.call('set',KEYS[1],ARGV[1],'PX',ARGV[2]) return 1"
-#define RELEASE_SCRIPT                                                                             \
-    "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 "   \
-    "end"
-
 struct lease_keeper {
-    uv_timer_t timer;
+    struct lease lease;
     struct hub_shard *shard;
     struct bus_link *link;
-    char key[BUS_NAME_MAX];
     char secret_key[BUS_NAME_MAX];
-    char value[VALUE_MAX];
-    char lifetime[LIFETIME_TEXT];
-    bool asking;
-    bool closing;
-    bool released;
 };
 
-static void write_value(const struct hub *hub, char ret_value[VALUE_MAX])
+/* `key` is memory for what is returned. */
+static struct lease_config describe(const struct hub *hub, char key[BUS_NAME_MAX])
 {
-    snprintf(ret_value, VALUE_MAX, "%s %s", hub->node, hub->lease->address);
-}
-
-static void write_lifetime(const struct hub *hub, char ret_text[LIFETIME_TEXT])
-{
-    snprintf(ret_text, LIFETIME_TEXT, "%llu", (unsigned long long)hub->config->cluster_lease_ms);
+    uint32_t ttl_ms = (uint32_t)hub->config->cluster_lease_ms;
+    bus_name_node(&hub->names, hub->lease->tag, key);
+    return (struct lease_config){
+        .key = key,
+        .holder = hub->node,
+        .note = hub->lease->address,
+        .ttl_ms = ttl_ms,
+        .renew_ms = ttl_ms / RENEWALS,
+        .claim_ms = ttl_ms / RENEWALS,
+        .held = true,
+        .lasting = true,
+    };
 }
 
 /* The address. */
@@ -229,27 +219,28 @@ static int agree_on_secret(struct hub *hub, struct redis_sync *sync, struct buil
     return status;
 }
 
+static void on_claimed(void *context, int status, const struct bus_reply *reply)
+{
+    bool *won = context;
+    *won = status == 0 && lease_is_granted(reply);
+}
+
 static int claim_tag(struct hub *hub, struct redis_sync *sync, struct builder *error)
 {
     char key[BUS_NAME_MAX];
-    char value[VALUE_MAX];
-    char lifetime[LIFETIME_TEXT];
-    struct reply reply = {0};
-    write_value(hub, value);
-    write_lifetime(hub, lifetime);
-    for (unsigned i = 0; i < TAG_TRIES && !reply.ok; i++) {
+    struct lease_claim claim;
+    bool won = false;
+    for (unsigned i = 0; i < TAG_TRIES && !won; i++) {
         rand_secret(&hub->lease->tag, sizeof(hub->lease->tag));
         if (hub->lease->tag == 0) {
             continue;
         }
-        bus_name_node(&hub->names, hub->lease->tag, key);
-        const struct bytes argv[] = {BYTES("SET"), bytes_str(key), bytes_str(value), BYTES("NX"),
-            BYTES("PX"), bytes_str(lifetime)};
-        redis_sync_send(sync, argv, ARRAY_LEN(argv), on_claim_reply, &reply);
+        const struct lease_config config = describe(hub, key);
+        lease_write_claim(&config, &claim);
+        redis_sync_send(sync, claim.argv, ARRAY_LEN(claim.argv), on_claimed, &won);
         redis_sync_wait(sync, 0);
     }
-    builder_reset(&reply.text);
-    if (!reply.ok) {
+    if (!won) {
         builder_str(error, "Redis gives this node no lease");
         return STATUS_UNAVAILABLE;
     }
@@ -303,72 +294,43 @@ void node_lease_destroy(struct node_lease *lease)
 
 /* Renewing. */
 
-static void on_renewed(void *context, int status, const struct bus_reply *reply)
+static void on_lost(void *context, enum lease_end why)
 {
-    struct lease_keeper *keeper = context;
-    keeper->asking = false;
-    if (keeper->closing || status != 0 || reply->type != BUS_INTEGER || reply->integer == 1) {
-        return; /* without Redis nobody else can claim it either */
-    }
-    log_error("LEASE-LOST", "another node has taken over the lease of this one, ending", "key=%s",
-        keeper->key);
+    const struct lease_keeper *keeper = context;
+    log_error("LEASE-LOST", "another node has taken over the lease of this one, ending",
+        "key=%s why=%s", keeper->lease.key, lease_end_text(why));
     kill(getpid(), SIGTERM);
 }
 
-/* When Redis has lost the secret that a node has made, those to come agree with those that run. */
-static void put_secret_back(struct lease_keeper *keeper)
+/* A secret that was made by a node is put back when Redis has lost it, so that nodes to come agree
+ * with those that run. */
+static void on_renewed(void *context)
 {
-    const struct bytes argv[] = {BYTES("SET"), bytes_str(keeper->secret_key),
-        bytes_str(keeper->shard->hub->lease->secret), BYTES("NX")};
-    keeper->shard->shard.bus->ops->command(keeper->link, argv, ARRAY_LEN(argv), 0, NULL, NULL);
-}
-
-static void renew(struct lease_keeper *keeper)
-{
+    struct lease_keeper *keeper = context;
     const struct hub *hub = keeper->shard->hub;
     if (hub->config->cluster_secret[0] == '\0') {
-        put_secret_back(keeper);
-    }
-    const struct bytes argv[] = {BYTES("EVAL"), BYTES(RENEW_SCRIPT), BYTES("1"),
-        bytes_str(keeper->key), bytes_str(keeper->value), bytes_str(keeper->lifetime)};
-    keeper->asking = true;
-    keeper->shard->shard.bus->ops->command(
-        keeper->link, argv, ARRAY_LEN(argv), 0, on_renewed, keeper);
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    mem_free(container_of((uv_timer_t *)handle, struct lease_keeper, timer));
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-    struct lease_keeper *keeper = container_of(timer, struct lease_keeper, timer);
-    if (keeper->released) {
-        keeper->shard->shard.bus->ops->close(keeper->link);
-        uv_close((uv_handle_t *)timer, on_closed);
-    } else if (!keeper->closing && !keeper->asking) {
-        renew(keeper);
+        const struct bytes argv[] = {BYTES("SET"), bytes_str(keeper->secret_key),
+            bytes_str(hub->lease->secret), BYTES("NX")};
+        keeper->shard->shard.bus->ops->command(keeper->link, argv, ARRAY_LEN(argv), 0, NULL, NULL);
     }
 }
 
 void node_lease_start(struct hub_shard *shard)
 {
-    static const struct bus_events events = {0};
+    static const struct bus_events no_events = {0};
+    static const struct lease_events events = {.on_renewed = on_renewed, .on_lost = on_lost};
     const struct hub *hub = shard->hub;
+    struct bus *bus = shard->shard.bus;
+    char key[BUS_NAME_MAX];
     if (shard != &hub->shards[0] || hub->lease == NULL) {
         return;
     }
     struct lease_keeper *keeper = mem_alloc(sizeof(*keeper));
-    uint64_t every = hub->config->cluster_lease_ms / RENEWALS;
+    const struct lease_config config = describe(hub, key);
     keeper->shard = shard;
-    bus_name_node(&hub->names, hub->lease->tag, keeper->key);
     bus_name_secret(&hub->names, keeper->secret_key);
-    write_value(hub, keeper->value);
-    write_lifetime(hub, keeper->lifetime);
-    keeper->link = shard->shard.bus->ops->open(shard->shard.bus, "peal-lease", &events, keeper);
-    uv_timer_init(loop_uv(shard->loop), &keeper->timer);
-    uv_timer_start(&keeper->timer, on_timer, every, every);
+    keeper->link = bus->ops->open(bus, "peal-lease", &no_events, keeper);
+    lease_start(&keeper->lease, &shard->shard, keeper->link, &config, &events, keeper);
     shard->keeper = keeper;
 }
 
@@ -378,8 +340,9 @@ static void on_released(void *context, int status, const struct bus_reply *reply
 {
     struct lease_keeper *keeper = context;
     (void)status;
-    (void)reply;
-    keeper->released = true; /* or it runs out by itself */
+    (void)reply; /* or it runs out by itself */
+    keeper->shard->shard.bus->ops->close(keeper->link);
+    mem_free(keeper);
 }
 
 void node_lease_stop(struct hub_shard *shard)
@@ -389,9 +352,6 @@ void node_lease_stop(struct hub_shard *shard)
         return;
     }
     shard->keeper = NULL;
-    keeper->closing = true;
-    const struct bytes argv[] = {BYTES("EVAL"), BYTES(RELEASE_SCRIPT), BYTES("1"),
-        bytes_str(keeper->key), bytes_str(keeper->value)};
-    shard->shard.bus->ops->command(keeper->link, argv, ARRAY_LEN(argv), 0, on_released, keeper);
-    uv_timer_start(&keeper->timer, on_timer, 1, 1);
+    lease_stop(&keeper->lease);
+    lease_release(&keeper->lease, on_released, keeper);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "actors/ingest_proto.h"
 #include "codec/base/log.h"
 #include "tests/support/nodes.h"
 
@@ -388,6 +389,39 @@ static unsigned owner_of(struct nodes *nodes)
         }
     }
     return NODES_MAX;
+}
+
+/* An owner that ends announces what it commits and gives the lease back, it does not let it run
+ * out. */
+Test(ingest, an_owner_that_ends_gives_the_stream_back_at_once)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        static struct world world;
+        const struct nodes_options options = {
+            .nodes = 2, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
+        memset(&world, 0, sizeof(world));
+        log_set_sink(ignore_line);
+        world.nodes = nodes_create(seed, &options);
+        struct nodes *nodes = world.nodes;
+        nodes_advance(nodes, 2000);
+        post_numbered(&world, 5);
+        nodes_advance(nodes, 1000);
+        unsigned owner = owner_of(nodes);
+        cr_assert_lt(owner, NODES_MAX);
+        post_numbered(&world, 5);
+        nodes_advance(nodes, nodes_dice(nodes, 30)); /* perhaps while these are committed */
+        ingest_stop(nodes_on(nodes, owner, 0));
+        nodes_settle(nodes);
+        char key[BUS_NAME_MAX];
+        bus_name_lease(&nodes->node[owner].config.names, 0, key);
+        const char *holder = fake_data_key(fake_redis_data(nodes->redis), key);
+        cr_assert(holder == NULL || strcmp(holder, nodes->node[owner].name) != 0,
+            SEED_TEXT ": the lease was kept", SEED(&world));
+        nodes_advance(nodes, 1000);
+        cr_assert(is_done(&world), SEED_TEXT ": not stored", SEED(&world));
+        check(&world);
+        nodes_destroy(nodes);
+    }
 }
 
 /* What comes after an owner's death, or while it stands still, is stored within two seconds. */

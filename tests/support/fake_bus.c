@@ -78,6 +78,7 @@ struct fake_redis {
     struct list links;
     unsigned lose_one_in;
     unsigned lag_max;
+    uint64_t closed; /* links so far */
 };
 
 static uint64_t dice(struct fake_redis *redis, uint64_t bound)
@@ -202,6 +203,7 @@ static void end_connection(struct bus_link *link)
 
 static void on_close(struct bus_link *link)
 {
+    link->bus->redis->closed++;
     end_connection(link);
     link->up = false;
     answer_all(link, STATUS_CANCELLED);
@@ -373,8 +375,12 @@ static bool move_or_lag(struct bus_link *link)
         link->lag--;
         return true;
     }
-    bool moved = move(link);
     struct fake_redis *redis = link->bus->redis;
+    uint64_t closed = redis->closed;
+    bool moved = move(link);
+    if (closed != redis->closed) {
+        return true; /* a callback closed links: perhaps this one */
+    }
     if (moved && redis->lag_max > 0 && dice(redis, LAG_ONE_IN) == 0) {
         link->lag = (unsigned)dice(redis, redis->lag_max);
     }

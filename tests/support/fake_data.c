@@ -171,42 +171,44 @@ static size_t first_from(const struct stream *stream, uint64_t ms, uint64_t seq)
 
 /* Commands. */
 
-/* SET key value NX PX ms */
-static struct bus_reply *do_set(struct fake_data *data, const struct bytes *argv)
+static struct key *free_key(struct fake_data *data)
 {
-    uint64_t ttl;
-    CHECK(bytes_eq_str(argv[3], "NX") && bytes_eq_str(argv[4], "PX"));
-    CHECK(bytes_to_u64(argv[5], UINT64_MAX, &ttl) == 0);
-    if (find_key(data, argv[1]) != NULL) {
-        return reply_new(BUS_NIL, BYTES(""));
-    }
     for (size_t i = 0; i < FAKE_KEYS_MAX; i++) {
-        struct key *key = &data->keys[i];
-        if (!key->name[0]) {
-            fake_write_name(key->name, argv[1]);
-            fake_write_name(key->value, argv[2]);
-            key->expires_ms = data->now(data->now_context) + ttl;
-            return reply_new(BUS_STATUS, BYTES("OK"));
+        if (!data->keys[i].name[0]) {
+            return &data->keys[i];
         }
     }
     CHECK(false);
     return NULL;
 }
 
-/* EVAL script 1 key owner [ttl]: the renewal when there is a ttl, else the release. */
+/* Whether `value` is of `holder`: its name, alone or before a blank. */
+static bool is_of(const char *value, struct bytes holder)
+{
+    struct bytes text = bytes_str(value);
+    return bytes_starts(text, holder) && (text.len == holder.len || text.at[holder.len] == ' ');
+}
+
+/* EVAL script 1 key holder [value ttl]: the claim when there is a ttl, else the release. */
 static struct bus_reply *do_eval(struct fake_data *data, const struct bytes *argv, size_t argc)
 {
     struct key *key = find_key(data, argv[3]);
-    if (key == NULL || !bytes_eq_str(argv[4], key->value)) {
+    uint64_t ttl = 0;
+    if (argc == 5) {
+        bool ours = key != NULL && is_of(key->value, argv[4]);
+        if (ours) {
+            key->name[0] = '\0';
+        }
+        return fake_reply_integer(ours);
+    }
+    CHECK(argc == 7 && bytes_to_u64(argv[6], UINT64_MAX, &ttl) == 0);
+    if (key != NULL && !is_of(key->value, argv[4])) {
         return fake_reply_integer(0);
     }
-    uint64_t ttl = 0;
-    if (argc > 5) {
-        CHECK(bytes_to_u64(argv[5], UINT64_MAX, &ttl) == 0);
-        key->expires_ms = data->now(data->now_context) + ttl;
-    } else {
-        key->name[0] = '\0';
-    }
+    key = key != NULL ? key : free_key(data);
+    fake_write_name(key->name, argv[3]);
+    fake_write_name(key->value, argv[5]);
+    key->expires_ms = data->now(data->now_context) + ttl;
     return fake_reply_integer(1);
 }
 
@@ -293,9 +295,6 @@ static struct bus_reply *do_xinfo(struct fake_data *data, const struct bytes *ar
 struct bus_reply *fake_data_carry_out(
     struct fake_data *data, const struct bytes *argv, size_t argc, uint64_t *blocked_until)
 {
-    if (bytes_eq_str(argv[0], "SET")) {
-        return do_set(data, argv);
-    }
     if (bytes_eq_str(argv[0], "EVAL")) {
         return do_eval(data, argv, argc);
     }
@@ -325,6 +324,27 @@ void fake_data_finish(struct fake_data *data)
 }
 
 /* What tests do. */
+
+void fake_data_set_key(struct fake_data *data, const char *name, const char *value)
+{
+    struct key *key = find_key(data, bytes_str(name));
+    if (value == NULL) {
+        if (key != NULL) {
+            key->name[0] = '\0';
+        }
+        return;
+    }
+    key = key != NULL ? key : free_key(data);
+    fake_write_name(key->name, bytes_str(name));
+    fake_write_name(key->value, bytes_str(value));
+    key->expires_ms = UINT64_MAX;
+}
+
+const char *fake_data_key(struct fake_data *data, const char *name)
+{
+    const struct key *key = find_key(data, bytes_str(name));
+    return key != NULL ? key->value : NULL;
+}
 
 void fake_data_add(
     struct fake_data *data, const char *stream, const struct bytes *fields, size_t count)

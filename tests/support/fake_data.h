@@ -51,6 +51,11 @@ void fake_data_finish(struct fake_data *data);
 void fake_data_add(
     struct fake_data *data, const char *stream, const struct bytes *fields, size_t count);
 
+/* Set a key for ever, or delete it (`value` NULL), as somebody else; read it (NULL: there is none).
+ */
+void fake_data_set_key(struct fake_data *data, const char *name, const char *value);
+const char *fake_data_key(struct fake_data *data, const char *name);
+
 /* From now on, ids of entries are drawn from a wall clock that is ahead by `ms`. */
 void fake_data_set_ahead(struct fake_data *data, uint64_t ms);
 

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * solo - the claim of a node that stores in SQLite on its Redis: no other such node may share it.
+ * sqlite_lease - the claim of a node that stores in SQLite on its Redis: no other such node may
+ * share it.
  *
- * Two of them would each have a part of what was posted. The claim is the key `<prefix>:solo`, with
- * the node's name and a lifetime: it runs out when the node is killed.
+ * Two of them would each have a part of what was posted. The claim is the key `<prefix>:solo`, a
+ * lease (actors/lease.h): it runs out when the node is killed.
  */
-#ifndef HUB_SOLO_H
-#define HUB_SOLO_H
+#ifndef HUB_SQLITE_LEASE_H
+#define HUB_SQLITE_LEASE_H
 
 #include "codec/base/buf.h"
 #include "codec/base/check.h"
 
 struct hub;
 struct hub_shard;
-struct solo;
+struct sqlite_lease;
 
 /*
  * Claim the Redis of a node that has one and stores in SQLite; nothing otherwise. On the main
@@ -21,12 +22,12 @@ struct solo;
  * STATUS_EXISTS when another node holds it, or why Redis cannot be used, with a sentence in
  * `error`.
  */
-MUST_CHECK int solo_claim(const struct hub *hub, struct builder *error);
+MUST_CHECK int sqlite_lease_claim(const struct hub *hub, struct builder *error);
 
 /* Keep what was claimed, on the first shard; nothing on the others. */
-void solo_start(struct hub_shard *shard);
+void sqlite_lease_start(struct hub_shard *shard);
 
 /* Give it back and end; the link is closed in a later turn. */
-void solo_stop(struct hub_shard *shard);
+void sqlite_lease_stop(struct hub_shard *shard);
 
 #endif
