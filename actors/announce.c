@@ -24,7 +24,7 @@ static void send_payload(
     msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
 }
 
-void announce_send(struct shard *shard, const struct announce *announce)
+static void announce_send(struct shard *shard, const struct announce *announce)
 {
     struct builder out = {0};
     announce_encode(announce, &out);

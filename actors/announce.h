@@ -13,9 +13,6 @@
 
 struct shard;
 
-/* Announce `announce`; any actor's or the hub's code on `shard`'s thread. */
-void announce_send(struct shard *shard, const struct announce *announce);
-
 /* Announce a row that a store_put has stored. */
 void announce_row(struct shard *shard, const struct store_row *row);
 

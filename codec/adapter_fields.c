@@ -18,7 +18,7 @@ bool adapter_fields_is_text(const struct mp_value *value)
     return value->type == MP_STR || (value->type == MP_BIN && utf8_valid(value->bytes));
 }
 
-bool adapter_fields_is_nothing(const struct mp_value *value)
+static bool adapter_fields_is_nothing(const struct mp_value *value)
 {
     return value->type == MP_NIL || (adapter_fields_is_text(value) && value->bytes.len == 0) ||
            (value->type == MP_ARRAY && value->count == 0);

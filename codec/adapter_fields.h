@@ -65,7 +65,4 @@ MUST_CHECK int adapter_fields_packet(struct bytes field, struct adapter_packet *
 /* Whether a value is text: a string, or UTF-8 as bin, as older emitters write strings. */
 bool adapter_fields_is_text(const struct mp_value *value);
 
-/* Whether a value stands for an empty list or map, or for none. */
-bool adapter_fields_is_nothing(const struct mp_value *value);
-
 #endif

@@ -190,22 +190,3 @@ void eio_write_error(struct builder *out, enum eio_error error, struct bytes mes
     json_scan_write_string(out, message.len > 0 ? message : bytes_str(eio_error_message(error)));
     builder_byte(out, '}');
 }
-
-static const struct {
-    const char *text;
-    bool recoverable;
-} close_reasons[EIO_CLOSE_REASON_COUNT] = {
-#define X(name, text, recoverable) [EIO_CLOSED_##name] = {(text), (recoverable)},
-    EIO_CLOSE_REASONS(X)
-#undef X
-};
-
-const char *eio_close_reason_text(enum eio_close_reason reason)
-{
-    return close_reasons[reason].text;
-}
-
-bool eio_close_reason_recoverable(enum eio_close_reason reason)
-{
-    return close_reasons[reason].recoverable;
-}

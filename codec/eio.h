@@ -117,29 +117,4 @@ const char *eio_error_message(enum eio_error error);
 /* Append the JSON body of an error; `message` (UTF-8) replaces the standard one unless empty. */
 void eio_write_error(struct builder *out, enum eio_error error, struct bytes message);
 
-/* Columns: NAME, text as servers show it, whether the session may be recovered after it. */
-#define EIO_CLOSE_REASONS(X)                                                                       \
-    X(TRANSPORT_CLOSE, "transport close", true)                                                    \
-    X(TRANSPORT_ERROR, "transport error", true)                                                    \
-    X(PING_TIMEOUT, "ping timeout", true)                                                          \
-    X(PARSE_ERROR, "parse error", false)                                                           \
-    X(FORCED_CLOSE, "forced close", true)                                                          \
-    X(FORCED_SERVER_CLOSE, "forced server close", true)                                            \
-    X(SERVER_SHUTTING_DOWN, "server shutting down", true)                                          \
-    X(SERVER_DISCONNECT, "server namespace disconnect", false)                                     \
-    X(CLIENT_DISCONNECT, "client namespace disconnect", false)
-
-enum eio_close_reason {
-#define X(name, text, recoverable) EIO_CLOSED_##name,
-    EIO_CLOSE_REASONS(X)
-#undef X
-        EIO_CLOSE_REASON_COUNT
-};
-
-/* The text of a reason. Any thread; static storage. */
-const char *eio_close_reason_text(enum eio_close_reason reason);
-
-/* Whether a client that lost its session for this reason may recover it. Any thread. */
-bool eio_close_reason_recoverable(enum eio_close_reason reason);
-
 #endif

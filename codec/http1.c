@@ -514,36 +514,3 @@ int http1_write_header(struct builder *out, struct bytes name, struct bytes valu
     builder_str(out, "\r\n");
     return builder_failed(out) ? STATUS_TOO_LARGE : 0;
 }
-
-static int write_headers(struct builder *out, const struct http1_response *response)
-{
-    int status = 0;
-    if (response->content_type != NULL) {
-        status = http1_write_header(out, BYTES("Content-Type"), bytes_str(response->content_type));
-    }
-    if (!response->no_length) {
-        builder_str(out, "Content-Length: ");
-        builder_u64(out, response->content_length);
-        builder_str(out, "\r\n");
-    }
-    if (response->close) {
-        builder_str(out, "Connection: close\r\n");
-    }
-    for (size_t i = 0; i < response->header_count && status == 0; i++) {
-        status = http1_write_header(out, response->headers[i].name, response->headers[i].value);
-    }
-    return status;
-}
-
-int http1_write_response(struct builder *out, const struct http1_response *response)
-{
-    size_t start = builder_bytes(out).len;
-    http1_write_status_line(out, response->status);
-    int status = write_headers(out, response);
-    if (status < 0) {
-        builder_truncate(out, start);
-        return status;
-    }
-    builder_str(out, "\r\n");
-    return builder_failed(out) ? STATUS_TOO_LARGE : 0;
-}

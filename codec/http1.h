@@ -109,23 +109,6 @@ bool http1_is_token(struct bytes text);
 /* The standard reason phrase of a status this program sends, or "Unknown". Any thread. */
 const char *http1_reason(unsigned status);
 
-struct http1_response {
-    unsigned status;
-    const char *content_type; /* NULL: no such header */
-    uint64_t content_length; /* written unless no_length */
-    bool no_length; /* for 1xx, 204, or a body until close */
-    bool close; /* add "Connection: close" */
-    const struct http1_header *headers;
-    size_t header_count;
-};
-
-/*
- * Append a response head, empty line included. Returns 0, STATUS_INVALID when a header name is
- * not a token or a value holds a control character (then nothing is appended: no peer can
- * inject a line), or STATUS_TOO_LARGE when the builder failed.
- */
-MUST_CHECK int http1_write_response(struct builder *out, const struct http1_response *response);
-
 /*
  * Append one header line, checked as above. For heads that are written piece by piece, after
  * http1_write_status_line; end with "\r\n".

@@ -47,20 +47,6 @@ int json_tree_parse(struct bytes text, size_t max_len, struct json_tree **ret_do
     return 0;
 }
 
-struct json_tree *json_tree_create_object(void)
-{
-    json_t *object = json_object();
-    CHECK(object != NULL);
-    return opaque(object);
-}
-
-struct json_tree *json_tree_create_array(void)
-{
-    json_t *array = json_array();
-    CHECK(array != NULL);
-    return opaque(array);
-}
-
 void json_tree_destroy(struct json_tree *document)
 {
     json_decref(tree(document));
@@ -104,19 +90,6 @@ const struct json_tree *json_tree_at(const struct json_tree *array, size_t index
     return borrowed(json_array_get(tree(array), index));
 }
 
-bool json_tree_next_member(const struct json_tree *object, void **cursor, struct bytes *ret_key,
-    const struct json_tree **ret_value)
-{
-    *cursor = *cursor == NULL ? json_object_iter(tree(object))
-                              : json_object_iter_next(tree(object), *cursor);
-    if (*cursor == NULL) {
-        return false;
-    }
-    *ret_key = bytes_str(json_object_iter_key(*cursor));
-    *ret_value = borrowed(json_object_iter_value(*cursor));
-    return true;
-}
-
 int json_tree_string(const struct json_tree *value, struct bytes *ret_text)
 {
     if (!json_is_string(tree(value))) {
@@ -135,15 +108,6 @@ int json_tree_integer(const struct json_tree *value, int64_t *ret_number)
     return 0;
 }
 
-int json_tree_bool(const struct json_tree *value, bool *ret_bool)
-{
-    if (!json_is_boolean(tree(value))) {
-        return STATUS_INVALID;
-    }
-    *ret_bool = json_is_true(tree(value));
-    return 0;
-}
-
 int json_tree_number(const struct json_tree *value, double *ret_number)
 {
     if (!json_is_number(tree(value))) {
@@ -151,79 +115,4 @@ int json_tree_number(const struct json_tree *value, double *ret_number)
     }
     *ret_number = json_number_value(tree(value));
     return 0;
-}
-
-int json_tree_get_string(const struct json_tree *object, const char *key, struct bytes *ret_text)
-{
-    const struct json_tree *value = json_tree_get(object, key);
-    return value == NULL ? STATUS_NOT_FOUND : json_tree_string(value, ret_text);
-}
-
-int json_tree_get_integer(const struct json_tree *object, const char *key, int64_t *ret_number)
-{
-    const struct json_tree *value = json_tree_get(object, key);
-    return value == NULL ? STATUS_NOT_FOUND : json_tree_integer(value, ret_number);
-}
-
-int json_tree_get_bool(const struct json_tree *object, const char *key, bool *ret_bool)
-{
-    const struct json_tree *value = json_tree_get(object, key);
-    return value == NULL ? STATUS_NOT_FOUND : json_tree_bool(value, ret_bool);
-}
-
-/* A string value; NULL for text that is no UTF-8. */
-static json_t *string_of(struct bytes text)
-{
-    return json_stringn(text.at != NULL ? text.at : "", text.len);
-}
-
-int json_tree_set_string(struct json_tree *object, const char *key, struct bytes text)
-{
-    json_t *value = string_of(text);
-    if (value == NULL) {
-        return STATUS_UTF8;
-    }
-    return json_object_set_new(tree(object), key, value) == 0 ? 0 : STATUS_NOMEM;
-}
-
-int json_tree_set_integer(struct json_tree *object, const char *key, int64_t number)
-{
-    return json_object_set_new(tree(object), key, json_integer(number)) == 0 ? 0 : STATUS_NOMEM;
-}
-
-int json_tree_set_bool(struct json_tree *object, const char *key, bool value)
-{
-    return json_object_set_new(tree(object), key, json_boolean(value)) == 0 ? 0 : STATUS_NOMEM;
-}
-
-int json_tree_set(struct json_tree *object, const char *key, struct json_tree *taken)
-{
-    return json_object_set_new(tree(object), key, tree(taken)) == 0 ? 0 : STATUS_INVALID;
-}
-
-int json_tree_append(struct json_tree *array, struct json_tree *taken)
-{
-    return json_array_append_new(tree(array), tree(taken)) == 0 ? 0 : STATUS_INVALID;
-}
-
-int json_tree_append_string(struct json_tree *array, struct bytes text)
-{
-    json_t *value = string_of(text);
-    if (value == NULL) {
-        return STATUS_UTF8;
-    }
-    return json_array_append_new(tree(array), value) == 0 ? 0 : STATUS_NOMEM;
-}
-
-static int print(const char *at, size_t len, void *data)
-{
-    struct builder *out = data;
-    builder_add(out, bytes_of(at, len));
-    return builder_failed(out) ? -1 : 0;
-}
-
-int json_tree_print(const struct json_tree *value, struct builder *out)
-{
-    int failed = json_dump_callback(tree(value), print, out, JSON_COMPACT | JSON_ENCODE_ANY);
-    return failed != 0 || builder_failed(out) ? STATUS_TOO_LARGE : 0;
 }

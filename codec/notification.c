@@ -287,11 +287,29 @@ static int check_expiry(struct parse *parse)
     return fail(parse, FIELD_EXPIRES_AT, STATUS_INVALID);
 }
 
+static const char *const priority_names[NOTIFICATION_PRIORITY_COUNT] = {
+    [NOTIFICATION_LOW] = "low",
+    [NOTIFICATION_MEDIUM] = "medium",
+    [NOTIFICATION_HIGH] = "high",
+    [NOTIFICATION_URGENT] = "urgent",
+};
+
+static int parse_priority(struct bytes name, enum notification_priority *ret_priority)
+{
+    for (unsigned i = 0; i < NOTIFICATION_PRIORITY_COUNT; i++) {
+        if (bytes_eq_str(name, priority_names[i])) {
+            *ret_priority = (enum notification_priority)i;
+            return 0;
+        }
+    }
+    return STATUS_INVALID;
+}
+
 static int check_priority(struct parse *parse)
 {
     parse->post->priority = NOTIFICATION_MEDIUM;
     struct bytes name = parse->value[FIELD_PRIORITY];
-    if (name.len > 0 && notification_priority_parse(name, &parse->post->priority) < 0) {
+    if (name.len > 0 && parse_priority(name, &parse->post->priority) < 0) {
         return fail(parse, FIELD_PRIORITY, STATUS_INVALID);
     }
     return 0;
@@ -646,26 +664,8 @@ int notification_content_hash(
     return hash_builder(hash, &content, ret_hash);
 }
 
-static const char *const priority_names[NOTIFICATION_PRIORITY_COUNT] = {
-    [NOTIFICATION_LOW] = "low",
-    [NOTIFICATION_MEDIUM] = "medium",
-    [NOTIFICATION_HIGH] = "high",
-    [NOTIFICATION_URGENT] = "urgent",
-};
-
 struct bytes notification_priority_name(enum notification_priority priority)
 {
     CHECK(priority < NOTIFICATION_PRIORITY_COUNT);
     return bytes_str(priority_names[priority]);
-}
-
-int notification_priority_parse(struct bytes name, enum notification_priority *ret_priority)
-{
-    for (unsigned i = 0; i < NOTIFICATION_PRIORITY_COUNT; i++) {
-        if (bytes_eq_str(name, priority_names[i])) {
-            *ret_priority = (enum notification_priority)i;
-            return 0;
-        }
-    }
-    return STATUS_INVALID;
 }

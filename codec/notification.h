@@ -130,8 +130,4 @@ MUST_CHECK int notification_content_hash(
 /* The name of a priority ("medium"). */
 struct bytes notification_priority_name(enum notification_priority priority);
 
-/* The priority of a name; STATUS_INVALID for none. */
-MUST_CHECK int notification_priority_parse(
-    struct bytes name, enum notification_priority *ret_priority);
-
 #endif

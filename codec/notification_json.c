@@ -15,7 +15,7 @@ static const char *const state_names[NOTIFICATION_STATE_COUNT] = {
     [NOTIFICATION_ERASED] = "erased",
 };
 
-struct bytes notification_state_name(enum notification_state state)
+static struct bytes notification_state_name(enum notification_state state)
 {
     CHECK(state < NOTIFICATION_STATE_COUNT);
     return bytes_str(state_names[state]);

@@ -118,9 +118,6 @@ void notification_json_sync(const struct notification_sync_body *body, struct bu
 void notification_json_list(const struct notification_view *items, size_t count, uint64_t next_seq,
     bool ack, struct builder *out);
 
-/* The name of a state ("read"). */
-struct bytes notification_state_name(enum notification_state state);
-
 /* The state of a name; STATUS_INVALID for none. */
 MUST_CHECK int notification_state_parse(struct bytes name, enum notification_state *ret_state);
 

@@ -206,11 +206,6 @@ int sio_event_split(struct bytes payload, char at[SIO_EVENT_NAME_MAX], struct si
     return 0;
 }
 
-struct bytes sio_ack_args(struct bytes payload)
-{
-    return json_scan_inside(payload);
-}
-
 /* The number of one placeholder, below `count`; or STATUS_PROTO. */
 static int read_placeholder(struct bytes object, unsigned count)
 {

@@ -75,9 +75,6 @@ struct sio_event {
 MUST_CHECK int sio_event_split(
     struct bytes payload, char at[SIO_EVENT_NAME_MAX], struct sio_event *ret_event);
 
-/* The elements of an ACK's payload, brackets removed; empty for "[]". */
-struct bytes sio_ack_args(struct bytes payload);
-
 /*
  * Check the placeholders of a binary packet's JSON at any depth: returns how many there are, or
  * STATUS_PROTO when an object with a `_placeholder` member is not a placeholder with a `num`

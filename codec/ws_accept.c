@@ -252,7 +252,7 @@ int ws_accept_deflate(const struct http1_request *request, struct builder *out)
 
 /* ---- the answer ---- */
 
-void ws_accept_key(struct bytes key, ws_accept_sha1_fn sha1, char at[WS_ACCEPT_KEY_LEN])
+static void ws_accept_key(struct bytes key, ws_accept_sha1_fn sha1, char at[WS_ACCEPT_KEY_LEN])
 {
     char text[KEY_LEN + sizeof(GUID) - 1];
     uint8_t digest[20];

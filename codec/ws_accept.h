@@ -72,9 +72,6 @@ MUST_CHECK int ws_accept_next_deflate(const struct http1_request *request,
  */
 MUST_CHECK int ws_accept_deflate(const struct http1_request *request, struct builder *out);
 
-/* Write the Sec-WebSocket-Accept value of `key` to `at` (no NUL). */
-void ws_accept_key(struct bytes key, ws_accept_sha1_fn sha1, char at[WS_ACCEPT_KEY_LEN]);
-
 /* What goes into the answer 101. */
 struct ws_accept_answer {
     struct bytes key; /* the client's */

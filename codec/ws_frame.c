@@ -111,22 +111,6 @@ int ws_frame_read_close(struct bytes payload, unsigned *ret_code, struct bytes *
     return 0;
 }
 
-unsigned ws_frame_close_code(int status)
-{
-    switch (status) {
-    case STATUS_PROTO:
-        return WS_CLOSE_PROTOCOL;
-    case STATUS_UTF8:
-        return WS_CLOSE_BAD_DATA;
-    case STATUS_FULL:
-        return WS_CLOSE_POLICY;
-    case STATUS_TOO_LARGE:
-        return WS_CLOSE_TOO_BIG;
-    default:
-        return WS_CLOSE_INTERNAL;
-    }
-}
-
 /* ---- scanning ---- */
 
 static bool is_control(const struct ws_frame *frame)

@@ -29,21 +29,9 @@ enum {
     WS_FRAME_REASON_MAX = 123, /* reason in a close payload */
 };
 
-/* Close codes of RFC 6455 section 7.4.1 that this program sends or tells apart. */
-enum ws_close_code {
-    WS_CLOSE_NORMAL = 1000,
-    WS_CLOSE_GOING_AWAY = 1001,
-    WS_CLOSE_PROTOCOL = 1002,
-    WS_CLOSE_UNSUPPORTED = 1003,
-    WS_CLOSE_NO_STATUS = 1005, /* never on the wire: an empty payload */
-    WS_CLOSE_ABNORMAL = 1006, /* never on the wire: the connection was lost */
-    WS_CLOSE_BAD_DATA = 1007,
-    WS_CLOSE_POLICY = 1008,
-    WS_CLOSE_TOO_BIG = 1009,
-    WS_CLOSE_INTERNAL = 1011,
-    WS_CLOSE_RESTART = 1012,
-    WS_CLOSE_TRY_LATER = 1013,
-};
+/* RFC 6455 section 7.4.1; never on the wire: an empty payload. Other codes are rows of close.def.
+ */
+enum { WS_CLOSE_NO_STATUS = 1005 };
 
 /* One frame, as its head tells. */
 struct ws_frame {
@@ -83,12 +71,6 @@ size_t ws_frame_write_close(char at[WS_FRAME_CONTROL_MAX], unsigned code, struct
  */
 MUST_CHECK int ws_frame_read_close(
     struct bytes payload, unsigned *ret_code, struct bytes *ret_reason);
-
-/*
- * The close code for a status that the functions here return: 1002 PROTO, 1007 UTF8, 1008
- * FULL, 1009 TOO_LARGE, else 1011. Any thread.
- */
-unsigned ws_frame_close_code(int status);
 
 /* What is known between the frames of a connection; all zero at its start, with the limits. */
 struct ws_scanner {

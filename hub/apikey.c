@@ -124,12 +124,6 @@ const struct apikey *apikey_find(const struct apikey_set *set, struct bytes secr
     return found;
 }
 
-bool apikey_allows(const struct apikey *key, unsigned wanted, struct bytes tenant)
-{
-    return (key->scopes & wanted) == wanted &&
-           (key->tenant.len == 0 || bytes_eq(key->tenant, tenant));
-}
-
 /* b64token of RFC 6750 2.1, the '=' at the end included. */
 static bool is_token_byte(unsigned char byte)
 {

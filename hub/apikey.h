@@ -57,9 +57,6 @@ void apikey_set_destroy(struct apikey_set *set);
 /* Return the key whose secret is `secret`, or NULL, in a time that does not tell which. */
 const struct apikey *apikey_find(const struct apikey_set *set, struct bytes secret);
 
-/* Whether `key` has all of `scopes` and may act for `tenant` (empty: none named). */
-bool apikey_allows(const struct apikey *key, unsigned scopes, struct bytes tenant);
-
 /*
  * Take the token out of the value of an Authorization header, "Bearer <token>" (RFC 6750 2.1;
  * the scheme in any case). STATUS_NOT_FOUND when the value is empty or of another scheme,

@@ -130,7 +130,7 @@ void bundles_destroy(struct bundles *bundles)
 
 /* --- serving --- */
 
-const struct bundle *bundles_find(const struct bundles *bundles, struct bytes path)
+static const struct bundle *bundles_find(const struct bundles *bundles, struct bytes path)
 {
     for (size_t i = 0; i < COUNT; i++) {
         if (bytes_eq_str(path, bundles_routes[i].path) && bundles->rows[i].body.len > 0) {

@@ -38,9 +38,6 @@ MUST_CHECK int bundles_load(
 /* NULL is allowed. */
 void bundles_destroy(struct bundles *bundles);
 
-/* The build at `path` (as received, without query), or NULL. Any thread; lives like `bundles`. */
-const struct bundle *bundles_find(const struct bundles *bundles, struct bytes path);
-
 /* A row of GET for each build; `context` is the hub, which must have bundles. */
 extern const struct http_route bundles_routes[];
 extern const size_t bundles_route_count;

@@ -14,6 +14,9 @@
 #include "hub/config_value.h"
 
 /* In the order help shows them; each new command is one row and one function. */
+static int command_check_config(const struct config *config, int argc, char **argv);
+static int command_version(const struct config *config, int argc, char **argv);
+
 const struct cli_command cli_commands[] = {
     {"check-config", "[--sample]", "check the settings and print what is in effect",
         "  --sample   print a file with every setting, its meaning, range and default\n", true,
@@ -175,7 +178,7 @@ int cli_run(int argc, char **argv)
     return help ? print_command_help(command) : run_command(command, argc - skip, argv + skip);
 }
 
-int command_check_config(const struct config *config, int argc, char **argv)
+static int command_check_config(const struct config *config, int argc, char **argv)
 {
     bool sample = argc > 0 && strcmp(argv[0], "--sample") == 0;
     if (argc > (sample ? 1 : 0)) {
@@ -196,7 +199,7 @@ int command_check_config(const struct config *config, int argc, char **argv)
     return written ? 0 : 1;
 }
 
-int command_version(const struct config *config, int argc, char **argv)
+static int command_version(const struct config *config, int argc, char **argv)
 {
     if (argc > 0) {
         return cli_refuse_argument("version", argv);

@@ -64,7 +64,7 @@ static void reap(struct loop_task *task)
     }
 }
 
-struct connections *connections_of(struct loop *loop)
+static struct connections *connections_of(struct loop *loop)
 {
     struct loop_local *local = loop_get_local(loop, LOOP_CONNECTIONS);
     if (local != NULL) {

@@ -78,9 +78,6 @@ struct connections {
     char buffer[CONNECTION_READ_SIZE];
 };
 
-/* The loop's part, made with its first connection. */
-struct connections *connections_of(struct loop *loop);
-
 /* The shard a connection is on. */
 struct shard *connection_shard(const struct connection *connection);
 

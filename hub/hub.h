@@ -37,7 +37,7 @@ struct sqlite_lease;
 struct sweeper;
 struct tenant_counts;
 
-enum { HUB_NODE_LEN = 12, HUB_ADDRESS_MAX = 300 };
+enum { HUB_NODE_LEN = 12 };
 
 /* A shard and what the hub keeps for it. Its own thread only, except `copy`. */
 struct hub_shard {

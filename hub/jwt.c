@@ -72,7 +72,7 @@ static const struct {
     [JWT_ALG_ES256] = {"ES256", "EC"},
 };
 
-enum jwt_alg jwt_alg_parse(struct bytes name)
+static enum jwt_alg jwt_alg_parse(struct bytes name)
 {
     for (size_t i = JWT_ALG_HS256; i < ARRAY_LEN(algs); i++) {
         if (bytes_eq_str(name, algs[i].name)) {

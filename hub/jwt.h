@@ -63,9 +63,6 @@ struct jwt_options {
 
 struct jwt;
 
-/* Return the algorithm named `name` ("RS256"), or JWT_ALG_NONE. */
-enum jwt_alg jwt_alg_parse(struct bytes name);
-
 /*
  * Make a token check. On failure a sentence for people is appended to `error` and the status is
  * STATUS_INVALID (a key or option is wrong; the sentence names it, never its content).

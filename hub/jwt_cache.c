@@ -42,7 +42,7 @@ static void drop(struct jwt_cache *cache, struct entry *entry)
     mem_free(entry);
 }
 
-void jwt_cache_clear(struct jwt_cache *cache)
+static void jwt_cache_clear(struct jwt_cache *cache)
 {
     while (!list_empty(&cache->recent)) {
         drop(cache, container_of(cache->recent.next, struct entry, link));

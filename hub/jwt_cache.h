@@ -31,7 +31,6 @@ void jwt_cache_put(
 
 /* Forget one entry, if it is there; or all. */
 void jwt_cache_remove(struct jwt_cache *cache, const uint8_t digest[CRYPTO_SHA256_LEN]);
-void jwt_cache_clear(struct jwt_cache *cache);
 
 /* What the entries and their table take of memory, without the texts of claims. */
 uint64_t jwt_cache_bytes(const struct jwt_cache *cache);

@@ -51,7 +51,7 @@ void listener_set_per_address(struct listener *listener, uint32_t per_address);
 
 /* How many connections were refused: descriptors used up, cap of an address, no
  * room. */
-uint64_t listener_refused(const struct listener *listener);
+TEST_SEAM uint64_t listener_refused(const struct listener *listener);
 
 /* Stop accepting; connections stay. Freed later in the loop. */
 void listener_close(struct listener *listener);

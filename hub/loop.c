@@ -286,19 +286,9 @@ struct shard *loop_shard(struct loop *loop)
     return loop->config.shard;
 }
 
-void *loop_context(struct loop *loop)
-{
-    return loop->config.context;
-}
-
 struct loop *loop_of(struct shard *shard)
 {
     return shard->hub;
-}
-
-struct loop *loop_from_uv(const struct uv_loop_s *uv)
-{
-    return uv->data;
 }
 
 uint64_t loop_turn(const struct loop *loop)

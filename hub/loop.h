@@ -73,20 +73,14 @@ struct uv_loop_s *loop_uv(struct loop *loop);
 /* The shard. */
 struct shard *loop_shard(struct loop *loop);
 
-/* The `context` of the configuration. */
-void *loop_context(struct loop *loop);
-
 /* The loop that drives `shard`. */
 struct loop *loop_of(struct shard *shard);
-
-/* The loop that a uv loop belongs to. */
-struct loop *loop_from_uv(const struct uv_loop_s *uv);
 
 /* Bring the shard's time up to date: first thing in every libuv callback of hub/. */
 void loop_begin(struct loop *loop);
 
 /* A number that is another one in every turn. */
-uint64_t loop_turn(const struct loop *loop);
+TEST_SEAM uint64_t loop_turn(const struct loop *loop);
 
 /* Something to do in the loop's next turn; embedded by who defers. */
 struct loop_task {

@@ -236,7 +236,7 @@ static void write_process(const struct hub *hub, struct builder *out)
         store_healthy(hub->store) ? 1 : 0);
 }
 
-void metrics_write(const struct hub *hub, struct builder *out)
+static void metrics_write(const struct hub *hub, struct builder *out)
 {
     struct metrics_sums sums;
     metrics_sum(hub, &sums);

@@ -48,9 +48,6 @@ void metrics_read(const struct hub_shard *shard, struct metrics_sums *ret_counts
 /* Sum what all shards have published. Any thread. */
 void metrics_sum(const struct hub *hub, struct metrics_sums *ret_sums);
 
-/* Append all metrics in the Prometheus text format, version 0.0.4. */
-void metrics_write(const struct hub *hub, struct builder *out);
-
 /* The resident memory of the process, in bytes; 0 when it cannot be read. Any thread. */
 uint64_t metrics_memory_bytes(void);
 

@@ -22,7 +22,7 @@ const struct page *pages_find(struct bytes path)
     return NULL;
 }
 
-void pages_handle(struct http_request *request, void *context)
+static void pages_handle(struct http_request *request, void *context)
 {
     (void)context;
     const struct page *page = pages_find(request->path);

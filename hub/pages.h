@@ -26,12 +26,6 @@ extern const size_t page_count;
 /* The page at `path` (as received, without query), or NULL. Any thread; static storage. */
 const struct page *pages_find(struct bytes path);
 
-/*
- * Answer GET and HEAD of a page: 200 with the content, 304 when the browser has it, 404. Nothing
- * but what comes from this server may run or load in the page (Content-Security-Policy).
- */
-void pages_handle(struct http_request *request, void *context);
-
 /* A row of GET for each page. */
 extern const struct http_route pages_routes[];
 extern const size_t pages_route_count;

@@ -137,7 +137,7 @@ void session_forget_request(struct session *session)
     }
 }
 
-void session_drop_assembly(struct session *session)
+static void session_drop_assembly(struct session *session)
 {
     if (session->extra) {
         drop_assembly(&session->extra->assembly);

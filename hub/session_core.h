@@ -227,9 +227,6 @@ void session_trim(struct session *session);
 /* Forget what the request carried; tokens are wiped. */
 void session_forget_request(struct session *session);
 
-/* Drop the packet whose attachments are arriving, if any. */
-void session_drop_assembly(struct session *session);
-
 /* Set the timer to the earliest deadline. */
 void session_arm(struct session *session);
 
@@ -290,9 +287,6 @@ void session_note_pong(struct session *session);
 /* The socket of `nsp`, or NULL; whether the session has one at all. */
 struct socket *session_find_socket(struct session *session, struct bytes nsp);
 bool session_has_socket(const struct session *session);
-
-/* The session of a socket. */
-struct session *session_of(struct socket *socket);
 
 /* Drop what is marked `closing` soon, outside of calls from actors. */
 void session_reap_later(struct session *session);

@@ -16,6 +16,8 @@
 #include "hub/sio_session.h"
 #include "hub/sio_writer.h"
 
+static struct session *session_of(struct socket *socket);
+
 static void on_disconnect(struct socket *socket, enum close_reason reason)
 {
     struct session *session = session_of(socket);
@@ -71,7 +73,7 @@ static const struct socket_ops further_ops = {
     .pause = on_pause,
 };
 
-struct session *session_of(struct socket *socket)
+static struct session *session_of(struct socket *socket)
 {
     if (socket->ops == &first_ops) {
         return container_of(socket, struct session, first);

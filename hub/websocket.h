@@ -15,6 +15,7 @@
 
 #include "actors/close.h"
 #include "codec/base/bytes.h"
+#include "codec/base/check.h"
 
 struct connection;
 struct loop;
@@ -103,6 +104,6 @@ void websocket_move(
     struct websocket *websocket, unsigned shard, websocket_arrived_fn arrived, void *context);
 
 /* How many receivers of the loop are borrowed: connections with something incomplete. */
-unsigned websocket_borrowed(struct loop *loop);
+TEST_SEAM unsigned websocket_borrowed(struct loop *loop);
 
 #endif

@@ -43,7 +43,7 @@ static const char session_text[] =
     "set_config('enable_bitmapscan', 'off', false), "
     "set_config('idle_in_transaction_session_timeout', '30s', false)";
 
-int status_from_pg(const PGresult *result)
+static int status_from_pg(const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     if (!state) {

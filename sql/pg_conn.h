@@ -123,7 +123,4 @@ void pg_conn_commit(struct pg_conn *conn, struct pg_flight *flight);
 /* Close for good, landing what is under way; on_closed follows in a later turn. */
 void pg_conn_close(struct pg_conn *conn);
 
-/* STATUS_FENCED, STATUS_INVALID or STATUS_UNAVAILABLE for a failed result. */
-int status_from_pg(const PGresult *result);
-
 #endif

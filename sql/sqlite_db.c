@@ -18,7 +18,7 @@ static const char *const statement_texts[] = {
 #undef X
 };
 
-int status_from_sqlite(int code)
+static int status_from_sqlite(int code)
 {
     switch (code & 0xff) {
     case SQLITE_OK:

@@ -57,9 +57,6 @@ const char *sqlite_db_reason(const struct sqlite_db *db);
 /* Run text without parameters and results (BEGIN, migrations). */
 MUST_CHECK int sqlite_db_exec(struct sqlite_db *db, const char *sql);
 
-/* STATUS_INVALID where the values are at fault, else STATUS_UNAVAILABLE. */
-int status_from_sqlite(int code);
-
 /* Start a run of a statement; ends with query_close, or inside query_run. */
 void query_open(struct query *query, struct sqlite_db *db, enum sqlite_statement which);
 

@@ -13,17 +13,12 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 import sources  # noqa: E402
+import symbols  # noqa: E402
 
 LIMITS = {"lines": 80, "source": 700, "header": 300, "parameters": 6, "nesting": 4,
           "complexity": 15}
 DECISIONS = re.compile(r"\b(?:if|for|while|switch|\w*_for_each\w*)\b|&&|\|\||\?")
 LOOP_OR_BRANCH = re.compile(r"\b(?:if|for|while|switch|\w*for_each\w*)$")
-NOISE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL)
-
-
-def strip_noise(text):
-    """Blank comments and literals, keeping every line where it is."""
-    return NOISE.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)
 
 
 def count_parameters(signature):
@@ -82,7 +77,7 @@ def measure_function(tag, lines):
 def measure_file(root, path):
     """Yield (place, limit name, measured)."""
     text = sources.read(root, path)
-    lines = strip_noise(text).split("\n")
+    lines = symbols.strip_noise(text).split("\n")
     yield path, "header" if path.endswith(".h") else "source", text.count("\n")
     for tag in list_functions(root, path):
         for name, measured in measure_function(tag, lines).items():

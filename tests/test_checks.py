@@ -14,6 +14,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "support")]
 sys.dont_write_bytecode = True
 import check_arrows  # noqa: E402
+import check_circles  # noqa: E402
+import check_dead  # noqa: E402
 import check_hardening  # noqa: E402
 import check_headers  # noqa: E402
 import check_reference  # noqa: E402
@@ -134,6 +136,50 @@ class Arrows(Tree):
             "codec/a.c": '#include <stdio.h>\n#include "codec/a.h"\n',
             "codec/b.c": '#include "codec/b.h"\n#include <stdio.h>\n#include <errno.h>\n',
         }, "own header", "not sorted")
+
+
+class Dead(Tree):
+    def test_what_another_file_or_a_macro_calls_is_alive(self):
+        self.expect(check_dead, {
+            "hub/a.h": "void a_go(void);\nvoid a_on_red(void);\nvoid a_in(void);\n"
+                       "static inline void a_twice(void)\n{\n    a_in();\n}\n",
+            "hub/a.c": "void a_go(void)\n{\n}\nvoid a_on_red(void)\n{\n}\nvoid a_in(void)\n{\n}\n",
+            "hub/b.c": "#define CALL(color) a_on_##color()\nint main(void)\n{\n    a_go();\n"
+                       "    CALL(red);\n    a_twice();\n}\n"})
+
+    def test_what_only_tests_or_its_own_file_call_is_found(self):
+        files = {"codec/a.h": "void a_one(void);\nvoid a_two(void);\nTEST_SEAM void a_seam(void);\n",
+                 "codec/a.c": "void a_one(void)\n{\n}\nvoid a_two(void)\n{\n}\n"
+                              "void a_seam(void)\n{\n}\nstatic void f(void)\n{\n    a_two();\n}\n",
+                 "tests/t.c": "void f(void)\n{\n    a_one();\n    a_seam();\n}\n"}
+        self.expect(check_dead, files, "a_one: nothing calls", "a_two: only its own file")
+        files["tests/t.c"] += "void g(void)\n{\n    a_two();\n}\n"
+        files["codec/b.c"] = "static void f(void)\n{\n    a_one();\n    a_seam();\n}\n"
+        self.expect(check_dead, files, "a_seam: TEST_SEAM, but")
+
+    def test_constants_of_headers_are_named(self):
+        self.expect(check_dead, {
+            "codec/a.h": "#define A_MAX 1\n#define A_MIN 0\nenum { A_LEN = 2, A_OLD = 3 };\n",
+            "codec/a.c": "int a = A_MAX + A_LEN;\n"}, "A_MIN", "A_OLD")
+
+
+class Circles(Tree):
+    FILES = {"hub/a.c": "void a(void)\n{\n    b();\n}\n", "hub/b.c": "void b(void)\n{\n    c();\n}\n",
+             "hub/c.c": "void c(void)\n{\n    a();\n}\n", "hub/d.c": "void d(void)\n{\n    a();\n}\n"}
+
+    def test_circles_by_calls_and_by_includes_are_found(self):
+        self.expect(check_circles, self.FILES, "circle by calls: hub/a hub/b hub/c")
+        self.expect(check_circles, {
+            "hub/a.h": '#include "hub/b.h"\n', "hub/b.c": '#include "hub/a.h"\n', "hub/b.h": ""},
+            "circle by includes: hub/a hub/b")
+
+    def test_the_list_can_only_shrink(self):
+        allowed = {**self.FILES, "tests/circles_allowed.txt": "# prose\ncalls hub/a hub/b hub/c\n"}
+        self.expect(check_circles, allowed)
+        self.expect(check_circles, {**allowed, "hub/c.c": "void c(void)\n{\n    d();\n}\n"},
+                    "circle by calls: hub/a hub/b hub/c hub/d", "hub/a is in no", "hub/b", "hub/c")
+        self.expect(check_circles, {**allowed, "hub/c.c": "void c(void)\n{\n    b();\n}\n"},
+                    "hub/a is in no such circle")
 
 
 class Sizes(Tree):

@@ -24,6 +24,7 @@
 
 #include "actors/core/actor.h"
 #include "actors/core/timer.h"
+#include "codec/base/check.h"
 
 enum { SCHED_ACTOR_BATCH = 100, SCHED_LINE_BOUND = 16384, SCHED_LINE_LOW = 8192 };
 
@@ -73,8 +74,8 @@ enum sched_trace { SCHED_TRACE_HANDLED, SCHED_TRACE_DROPPED, SCHED_TRACE_SHED };
 typedef void (*sched_trace_fn)(
     void *context, enum sched_trace event, const struct actor *actor, const struct msg *msg);
 
-/* Set who sees the shard's messages; NULL: nobody. For tests and the admin's view. */
-void sched_set_trace(struct sched *sched, sched_trace_fn fn, void *context);
+/* Set who sees the shard's messages; NULL: nobody. */
+TEST_SEAM void sched_set_trace(struct sched *sched, sched_trace_fn fn, void *context);
 
 /* Set how to wake the thread of `sched`, and an arbitrary pointer for the actors (sched_user). */
 void sched_bind(struct sched *sched, sched_wake_fn wake, void *wake_context, void *user);
@@ -113,7 +114,7 @@ void msg_send(struct sched *sched, struct actor_ref to, void *msg);
 void msg_send_named(struct sched *sched, unsigned shard, void *msg);
 
 /* Send from a thread that is no shard (store writer, signal thread); delivered with one wake-up. */
-void msg_send_foreign(struct actor_system *system, struct actor_ref to, void *msg);
+TEST_SEAM void msg_send_foreign(struct actor_system *system, struct actor_ref to, void *msg);
 
 /*
  * Call `fn(arg)` on the thread of `shard` within its next turn; posts are called in the order of

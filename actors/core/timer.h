@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "codec/base/check.h"
 #include "codec/base/list.h"
 
 struct timer;
@@ -70,6 +71,6 @@ uint64_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms);
 uint64_t timer_wheel_next(const struct timer_wheel *wheel);
 
 /* The number of armed timers. */
-uint64_t timer_wheel_count(const struct timer_wheel *wheel);
+TEST_SEAM uint64_t timer_wheel_count(const struct timer_wheel *wheel);
 
 #endif

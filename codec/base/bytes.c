@@ -3,16 +3,6 @@
 
 #include "codec/base/status.h"
 
-int bytes_cmp(struct bytes a, struct bytes b)
-{
-    size_t shorter = a.len < b.len ? a.len : b.len;
-    int order = shorter > 0 ? memcmp(a.at, b.at, shorter) : 0;
-    if (order != 0) {
-        return order;
-    }
-    return (a.len > b.len) - (a.len < b.len);
-}
-
 static unsigned char lower(unsigned char c)
 {
     return c >= 'A' && c <= 'Z' ? (unsigned char)(c | 0x20) : c;
@@ -29,18 +19,6 @@ bool bytes_eq_nocase(struct bytes a, struct bytes b)
         }
     }
     return true;
-}
-
-bool bytes_eq_secret(struct bytes a, struct bytes b)
-{
-    if (a.len != b.len) {
-        return false;
-    }
-    unsigned char difference = 0;
-    for (size_t i = 0; i < a.len; i++) {
-        difference |= (unsigned char)(a.at[i] ^ b.at[i]);
-    }
-    return difference == 0;
 }
 
 int bytes_to_u64(struct bytes a, uint64_t max, uint64_t *ret_value)

@@ -54,14 +54,8 @@ static inline struct bytes bytes_skip(struct bytes a, size_t n)
     return (struct bytes){.at = a.at + n, .len = a.len - n};
 }
 
-/* Compare as unsigned bytes, a shorter prefix first: negative, 0 or positive. */
-int bytes_cmp(struct bytes a, struct bytes b);
-
 /* Whether equal ignoring ASCII case. */
 bool bytes_eq_nocase(struct bytes a, struct bytes b);
-
-/* Whether equal, in a time that depends on the lengths only: for secrets. */
-bool bytes_eq_secret(struct bytes a, struct bytes b);
 
 /*
  * Parse all of `a` as a decimal number without sign, blanks or leading zeros ("0" is fine).

@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #define MUST_CHECK __attribute__((warn_unused_result))
+#define TEST_SEAM /* for tests alone: the product never calls it (tests/check_dead.py) */
 #define PRINTF_LIKE(fmt, first) __attribute__((format(printf, fmt, first)))
 
 #define CHECK(condition)                                                                           \

@@ -47,7 +47,7 @@ void log_set_sink(log_sink_fn sink)
     current = sink ? sink : write_stderr;
 }
 
-bool log_enabled(enum log_level level)
+static bool log_enabled(enum log_level level)
 {
     return (int)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
 }

@@ -62,6 +62,6 @@ uint64_t hash_bytes(struct bytes key);
  * Replace the seed by a known one, so that a test can be repeated in another process: before
  * anything was hashed, and before threads start.
  */
-void hash_fix_seed(uint64_t known);
+TEST_SEAM void hash_fix_seed(uint64_t known);
 
 #endif

@@ -29,7 +29,7 @@ static void check_round_trip(const struct sio_packet *packet)
             &(struct sio_event_out){
                 .name = event.name, .name_is_number = event.name_is_number, .args = event.args});
     } else {
-        sio_write_ack(&out, &head, sio_ack_args(packet->payload));
+        sio_write_ack(&out, &head, json_scan_inside(packet->payload));
     }
     struct sio_packet again;
     CHECK(sio_decode(bytes_skip(builder_bytes(&out), 1), &again) == 0);
@@ -41,7 +41,7 @@ static void check_round_trip(const struct sio_packet *packet)
         CHECK(sio_event_split(again.payload, at_again, &event_again) == 0);
         CHECK(bytes_eq(event_again.name, event.name) && bytes_eq(event_again.args, event.args));
     } else {
-        CHECK(bytes_eq(sio_ack_args(again.payload), sio_ack_args(packet->payload)));
+        CHECK(bytes_eq(json_scan_inside(again.payload), json_scan_inside(packet->payload)));
     }
     builder_reset(&out);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "codec/json_scan.h"
 #include "codec/sio_mp.h"
 #include "codec/utf8.h"
 #include "tests/fuzz/fuzz.h"
@@ -23,7 +24,7 @@ static void check_round_trip(const struct sio_packet *packet, struct buf *const 
                       .name_is_number = event.name_is_number,
                       .args = event.args}) == 0);
     } else {
-        CHECK(sio_mp_write_ack(&out, &head, sio_ack_args(packet->payload), attachments) == 0);
+        CHECK(sio_mp_write_ack(&out, &head, json_scan_inside(packet->payload), attachments) == 0);
     }
     struct builder text = {0};
     struct bytes found[SIO_ATTACHMENTS_MAX];

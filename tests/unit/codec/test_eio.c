@@ -160,15 +160,3 @@ Test(eio, has_the_known_errors)
     cr_expect(bytes_eq_str(builder_bytes(&out), "{\"code\":4,\"message\":\"no \\\"entry\\\"\"}"));
     builder_reset(&out);
 }
-
-Test(eio, knows_which_ends_may_be_recovered)
-{
-    cr_expect_str_eq(eio_close_reason_text(EIO_CLOSED_TRANSPORT_CLOSE), "transport close");
-    cr_expect_str_eq(eio_close_reason_text(EIO_CLOSED_PING_TIMEOUT), "ping timeout");
-    cr_expect(eio_close_reason_recoverable(EIO_CLOSED_SERVER_SHUTTING_DOWN));
-    cr_expect_not(eio_close_reason_recoverable(EIO_CLOSED_CLIENT_DISCONNECT));
-    cr_expect_not(eio_close_reason_recoverable(EIO_CLOSED_PARSE_ERROR));
-    for (int i = 0; i < EIO_CLOSE_REASON_COUNT; i++) {
-        cr_expect_not_null(eio_close_reason_text((enum eio_close_reason)i));
-    }
-}

@@ -47,7 +47,7 @@ static void show_packet(const struct sio_packet *packet, struct builder *out)
         show_event(packet->payload, out);
     } else if (packet->type == SIO_ACK || packet->type == SIO_BINARY_ACK) {
         builder_str(out, " args=");
-        vectors_quote(out, sio_ack_args(packet->payload));
+        vectors_quote(out, json_scan_inside(packet->payload));
     }
     builder_str(out, packet->json_flags & JSON_SCAN_NUL ? " nul" : "");
     builder_str(out, packet->json_flags & JSON_SCAN_SURROGATE ? " surrogate" : "");

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "codec/base/status.h"
+#include "codec/json_scan.h"
 #include "codec/sio_mp.h"
 #include "tests/support/script_feed.h"
 #include "tests/support/vectors.h"
@@ -35,7 +36,7 @@ static void show_packet(const struct sio_packet *packet, struct builder *out)
         vectors_quote(out, event.args);
     } else if (packet->type == SIO_ACK) {
         builder_str(out, " args=");
-        vectors_quote(out, sio_ack_args(packet->payload));
+        vectors_quote(out, json_scan_inside(packet->payload));
     }
 }
 
