@@ -146,6 +146,6 @@ uint64_t sched_actor_tables(const struct sched *sched, const struct behaviour *b
 const struct sched_stats *sched_stats(const struct sched *sched);
 
 /* Read the counters as they were at the end of the shard's last turn. Any thread. */
-void sched_stats_read(const struct sched *sched, struct sched_stats *ret_stats);
+TEST_SEAM void sched_stats_read(const struct sched *sched, struct sched_stats *ret_stats);
 
 #endif
