@@ -15,6 +15,7 @@
 
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
+#include "codec/base/check.h"
 
 enum { BUS_NAME_MAX = 160, BUS_PREFIX_MAX = 64 };
 
@@ -38,7 +39,7 @@ void bus_name_lease(const struct bus_names *names, uint32_t number, char ret_nam
 void bus_name_node(const struct bus_names *names, uint16_t tag, char ret_name[BUS_NAME_MAX]);
 
 /* The key of the list of all nodes that live. */
-void bus_name_roster(const struct bus_names *names, char ret_name[BUS_NAME_MAX]);
+TEST_SEAM void bus_name_roster(const struct bus_names *names, char ret_name[BUS_NAME_MAX]);
 
 /* The key of the secret that a node has made for all of them. */
 void bus_name_secret(const struct bus_names *names, char ret_name[BUS_NAME_MAX]);
