@@ -23,7 +23,7 @@ enum { SLOT_BITS = 12, SLOT_COUNT = 1 << SLOT_BITS, SLOT_NONE = 0, SLOT_ID_LEN =
 uint32_t slot_of(struct bytes tenant, struct bytes user);
 
 /* The slot that an id names: its rand_a. Of any 16 bytes; what is no id of ours names any slot. */
-TEST_SEAM uint32_t slot_of_id(const uint8_t id[SLOT_ID_LEN]);
+uint32_t slot_of_id(const uint8_t id[SLOT_ID_LEN]);
 
 /* Which of `parts` parts a slot is in; `parts` as slot_divides accepts it. */
 uint32_t slot_part(uint32_t slot, uint32_t parts);
