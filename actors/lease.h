@@ -17,6 +17,7 @@
 #include "actors/bus.h"
 #include "actors/core/timer.h"
 #include "codec/base/bytes.h"
+#include "codec/base/check.h"
 #include "codec/bus_name.h"
 
 struct shard;
@@ -101,7 +102,7 @@ void lease_start(struct lease *lease, struct shard *shard, struct bus_link *link
     const struct lease_config *config, const struct lease_events *events, void *context);
 
 /* Change the note; told to Redis with the next renewal. */
-void lease_set_note(struct lease *lease, const char *note);
+TEST_SEAM void lease_set_note(struct lease *lease, const char *note);
 
 /* Whether the lease is ours, as far as is known. */
 bool lease_is_held(const struct lease *lease);
