@@ -15,20 +15,27 @@
 #include "hub/hub.h"
 #include "hub/jwt.h"
 
-enum { SECRET_BYTES = 32, TOKEN_DAYS = 1, BODY_MAX = 1 << 20 };
+enum { SECRET_BYTES = 32, KEY_BYTES = 16, TOKEN_DAYS = 1, BODY_MAX = 1 << 20 };
 
-void dev_make_secret(struct hub *hub)
+static char *make_secret(size_t bytes)
 {
     static const char digits[] = "0123456789abcdef";
     uint8_t random[SECRET_BYTES];
-    if (!hub->config->dev) {
-        return;
+    CHECK(bytes <= sizeof(random));
+    rand_secret(random, bytes);
+    char *text = mem_alloc(2 * bytes + 1);
+    for (size_t i = 0; i < bytes; i++) {
+        text[2 * i] = digits[random[i] >> 4];
+        text[2 * i + 1] = digits[random[i] & 15];
     }
-    rand_secret(random, sizeof(random));
-    hub->dev_secret = mem_alloc(2 * SECRET_BYTES + 1);
-    for (size_t i = 0; i < SECRET_BYTES; i++) {
-        hub->dev_secret[2 * i] = digits[random[i] >> 4];
-        hub->dev_secret[2 * i + 1] = digits[random[i] & 15];
+    return text;
+}
+
+void dev_make_secrets(struct hub *hub)
+{
+    if (hub->config->dev) {
+        hub->dev_secret = make_secret(SECRET_BYTES);
+        hub->dev_key = make_secret(KEY_BYTES);
     }
 }
 
@@ -65,6 +72,11 @@ void dev_print(const struct hub *hub)
         }
         builder_reset(&token);
     }
+    printf("  API key:    %s\n\n"
+           "  curl http://%s:%u/api/v1/notifications -H 'Authorization: Bearer %s' \\\n"
+           "    -H 'Content-Type: application/json' \\\n"
+           "    -d '{\"user\":\"alice\",\"type\":\"greeting\",\"title\":\"Hello from curl\"}'\n\n",
+        hub->dev_key, hub->config->listen_host, (unsigned)hub->port, hub->dev_key);
     fflush(stdout);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dev - what exists with --dev only: a secret made at start, ready tokens, the demo page's own
- * requests.
+ * dev - what exists with --dev only: a secret and an API key made at start, ready tokens, the demo
+ * page's own requests.
  */
 #ifndef HUB_DEV_H
 #define HUB_DEV_H
@@ -10,10 +10,13 @@
 
 struct hub;
 
-/* Make the secret of this run, if --dev was given. Before the shards start. */
-void dev_make_secret(struct hub *hub);
+/* Make the secret and the API key of this run, if --dev was given. Before the shards start. */
+void dev_make_secrets(struct hub *hub);
 
-/* Print the demo page's address and tokens of alice and bob, if --dev was given. */
+/*
+ * Print the demo page's address, tokens of alice and bob, and a request that posts to this hub, if
+ * --dev was given.
+ */
 void dev_print(const struct hub *hub);
 
 /* The routes: GET /dev/token?user=NAME, POST /dev/notifications. */

@@ -260,7 +260,7 @@ int hub_start(const struct config *config, struct hub **ret_hub)
     make_node_name(hub);
     raise_file_limit(hub);
     hub->tenants = tenant_counts_create(hub->connections_max);
-    dev_make_secret(hub);
+    dev_make_secrets(hub);
     int status = build(hub);
     if (status == 0) {
         hub->shards = mem_alloc_array(hub->shard_count, sizeof(*hub->shards));
@@ -319,6 +319,7 @@ void hub_stop(struct hub *hub)
     tenant_counts_destroy(hub->tenants);
     node_lease_destroy(hub->lease);
     mem_free(hub->dev_secret);
+    mem_free(hub->dev_key);
     mem_free(hub->shards);
     mem_free(hub);
 }

@@ -94,6 +94,7 @@ struct hub {
     uint16_t port; /* public, as bound */
     uint16_t internal_port;
     char *dev_secret; /* NULL unless --dev made one */
+    char *dev_key; /* of the API, as dev_secret */
     atomic_bool started; /* every shard runs; released by hub_start */
     atomic_bool draining; /* relaxed: readiness may be told a turn late */
 };

@@ -25,12 +25,12 @@ enum { ATTACHMENTS_MS = 10000, MESSAGE_CHARS = 1000 };
 
 /* Lists and keys. */
 
-static int make_keys(struct hub_settings *settings, struct builder *error)
+static int make_keys(struct hub_settings *settings, const char *dev_key, struct builder *error)
 {
     static const char *const default_scopes[] = {"publish", "read"};
     const struct config *config = settings->config;
     size_t count = config->api_key_count;
-    struct apikey_options *keys = mem_alloc_array(count + 1, sizeof(*keys));
+    struct apikey_options *keys = mem_alloc_array(count + 2, sizeof(*keys));
     for (size_t i = 0; i < count; i++) {
         const struct config_api_key *key = &config->api_keys[i];
         keys[i] = (struct apikey_options){.name = bytes_str(key->name),
@@ -43,6 +43,12 @@ static int make_keys(struct hub_settings *settings, struct builder *error)
     if (config->auth_api_key[0] != '\0') {
         keys[total++] = (struct apikey_options){.name = BYTES("auth.api_key"),
             .key = bytes_str(config->auth_api_key),
+            .scopes = default_scopes,
+            .scope_count = ARRAY_LEN(default_scopes)};
+    }
+    if (dev_key != NULL) {
+        keys[total++] = (struct apikey_options){.name = BYTES("--dev"),
+            .key = bytes_str(dev_key),
             .scopes = default_scopes,
             .scope_count = ARRAY_LEN(default_scopes)};
     }
@@ -233,7 +239,7 @@ int hub_settings_create(const struct hub *hub, const struct config *config, stru
     atomic_init(&settings->refs, 1);
     int status = hub_make_rules(config, error, &settings->access);
     if (status == 0) {
-        status = make_keys(settings, error);
+        status = make_keys(settings, hub->dev_key, error);
     }
     if (status == 0) {
         status = make_origins(settings, error);

@@ -110,6 +110,7 @@ static int open_listeners(struct hub_shard *shard)
     struct listener_config options = {
         .host = config->listen_host,
         .port = hub->port,
+        .option = "--listen-port",
         .alone = shard == &hub->shards[0] && config->bus_url[0] == 0, /* nodes share it */
         .backlog = (int)config->listen_backlog,
         .per_address = config->limits_unauthenticated_per_address,
@@ -124,6 +125,7 @@ static int open_listeners(struct hub_shard *shard)
     hub->port = listener_port(shard->listener);
     options.host = config->listen_internal_host;
     options.port = hub->internal_port;
+    options.option = "--listen-internal-port";
     options.alone = true;
     options.per_address = 0;
     options.has_room = NULL; /* operators always get in */

@@ -154,8 +154,10 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 static int fail_open(const struct listener_config *config, int error)
 {
     if (error == EADDRINUSE) {
-        log_error("LISTEN-BUSY", "the port is taken by another program", "host=%s port=%u",
-            log_quote(bytes_str(config->host)), config->port);
+        log_error("LISTEN-BUSY", "the port is taken by another program", "host=%s port=%u %s%s%s",
+            log_quote(bytes_str(config->host)), config->port,
+            config->option != NULL ? "try=\"" : "", config->option != NULL ? config->option : "",
+            config->option != NULL ? " PORT\"" : "");
         return STATUS_EXISTS;
     }
     log_error("LISTEN-FAILED", "cannot listen", "host=%s port=%u error=%s",

@@ -20,6 +20,7 @@ typedef void (*listener_accept_fn)(struct connection *connection, void *context)
 struct listener_config {
     const char *host; /* address or name; "" or "*": every address, IPv6 and IPv4 */
     uint16_t port; /* 0: the kernel picks one; the other loops then pass listener_port */
+    const char *option; /* the flag that names another port, told when it is taken; or NULL */
     bool alone; /* refuse a port that another listener has, also one that would share it */
     int backlog; /* 0: 1,024 */
     uint32_t per_address; /* unauthenticated connections of one address on this loop; 0: any */

@@ -406,7 +406,7 @@ static int lock_file(struct sqlite_store *store, char *ret_error, size_t error_s
     if (flock(store->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         (void)snprintf(ret_error, error_size,
             "%s is in use by another process: one SQLite file serves one node; stop the other "
-            "process, or use Postgres for several nodes",
+            "process, name another file (store.path), or use Postgres for several nodes",
             store->path);
         return STATUS_EXISTS;
     }

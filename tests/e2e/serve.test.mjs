@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What `peal serve` says when it cannot start: one line that names the cause, and exit 1.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 import { PROGRAM, cleanEnvironment, startHub } from './support/hub.mjs';
 import { freePort } from './support/ports.mjs';
 import { startPostgres } from './support/postgres.mjs';
@@ -93,8 +95,9 @@ test('a busy port is told with its address', async () => {
   const taken = createServer().listen(0, '127.0.0.1');
   await until(() => taken.address(), 'it listens');
   const port = String(taken.address().port);
-  await refuses(new RegExp(`taken.*127\\.0\\.0\\.1.*${port}`), ['--listen-port', port]);
-  await refuses(new RegExp(`taken.*127\\.0\\.0\\.1.*${port}`), ['--listen-internal-port', port]);
+  for (const flag of ['--listen-port', '--listen-internal-port']) {
+    await refuses(new RegExp(`taken.*127\\.0\\.0\\.1.*${port}.*try="${flag} PORT"`), [flag, port]);
+  }
   taken.close();
 });
 
@@ -154,6 +157,23 @@ test('a key file that cannot be read is told with its name', async () => {
   writeFileSync(text, 'no key');
   chmodSync(text, 0o600);
   await refuses(/"main".*no PEM key/, config('text.conf', block(text)));
+});
+
+test('a file that another hub has is told with the ways out', async () => {
+  const hub = await startHub();
+  const file = join(hub.folder, 'peal.db');
+  await refuses(/in use by another process.*name another file \(store\.path\)/, ['--store-path', file]);
+  await hub.stop();
+});
+
+test('the request that development mode prints posts to this hub', async () => {
+  const hub = await startHub({ args: ['--dev'] });
+  const command = await until(() => /^ {2}(curl (?:.*\\\n)*.*)$/m.exec(hub.log)?.[1], 'a command');
+  const { stdout } = await promisify(execFile)('sh', ['-c', command]);
+  assert.equal(JSON.parse(stdout).seq, 1);
+  const { body } = await hub.api('GET', '/api/v1/users/alice/notifications');
+  assert.equal(body.items[0].title, 'Hello from curl');
+  await hub.stop();
 });
 
 test('development mode listens on a loopback address only', async () => {
