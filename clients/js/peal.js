@@ -56,15 +56,6 @@ function grow(attempt, min, max) {
   return Math.min(max, min * 2 ** Math.min(attempt, 30)) * (0.5 + Math.random() / 2);
 }
 
-// What tells one message from another. Pages that came over plain HTTP have no crypto.randomUUID, Node
-// 18 has no global crypto. It is no secret, so that Math.random will do where nothing better is.
-function makeNonce() {
-  const { crypto } = globalThis;
-  const bytes = Uint8Array.from({ length: 16 }, () => Math.random() * 256);
-  crypto?.getRandomValues?.(bytes);
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
 // --- emitter ---------------------------------------------------------------------------------
 
 class Emitter {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // clients/js against a scripted hub: orders of events, losses and ends of connections.
 import assert from 'node:assert/strict';
-import { webcrypto } from 'node:crypto';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import WebSocket from 'ws';
 import { Peal } from '../../clients/js/peal.js';
@@ -797,22 +796,6 @@ describe('rooms', () => {
     await client.leave('public:lobby');
     assert.deepEqual(client.rooms, []);
   });
-
-  const getRandomValues = (bytes) => webcrypto.getRandomValues(bytes);
-  // Node 18 has no global crypto, a page that came over plain HTTP has one without randomUUID.
-  for (const [where, crypto] of [['nowhere', undefined], ['without randomUUID', { getRandomValues }]]) {
-    test(`messages carry a nonce of their own: crypto ${where}`, async (t) => {
-      const { client, line } = await online(quiet);
-      line.script({ send_message: () => ({ ok: true, id: 'm1' }) });
-      const before = Object.getOwnPropertyDescriptor(globalThis, 'crypto');
-      Object.defineProperty(globalThis, 'crypto', { value: crypto, configurable: true });
-      t.after(() => (before ? Object.defineProperty(globalThis, 'crypto', before) : delete globalThis.crypto));
-      for (let i = 0; i < 3; i++) await client.send('public:lobby', 'hello');
-      const nonces = line.packets.filter((packet) => packet[1] === 'send_message').map((p) => p[2].nonce);
-      for (const nonce of nonces) assert.match(nonce, /^[0-9a-f]{32}$/);
-      assert.equal(new Set(nonces).size, 3);
-    });
-  }
 
   test('typing is said once, not at each key', async () => {
     const { client, line } = await online(quiet);
