@@ -160,6 +160,32 @@ static void remove_membership(
     settle(fanout, leaf);
 }
 
+/* Whether the user of `socket` is in `room` with another socket here, and the others know it. */
+static bool has_company(const struct socket *socket, struct bytes room)
+{
+    if (socket->user == NULL) {
+        return false;
+    }
+    list_for_each (link, &socket->user->sockets) {
+        struct socket *other = container_of(link, struct socket, user_link);
+        const struct membership *membership = NULL;
+        if (other != socket && other->fanout == socket->fanout) {
+            membership = fanout_membership(other->fanout, other, room);
+        }
+        if (membership != NULL && membership->loud) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void fanout_tell(struct socket *socket, struct bytes room, const char *event)
+{
+    if (!has_company(socket, room)) {
+        room_tell(socket->shard, socket, room, event);
+    }
+}
+
 void fanout_exit(struct fanout *fanout, struct socket *socket, bool kept)
 {
     while (socket->membership_count > 0) {
@@ -169,7 +195,7 @@ void fanout_exit(struct fanout *fanout, struct socket *socket, bool kept)
             room_send_leave(fanout->shard, fanout_nsp(fanout), room);
         }
         if (last->loud) {
-            room_tell(fanout->shard, socket, room, "user_left_room");
+            fanout_tell(socket, room, "user_left_room");
         }
         remove_membership(fanout, socket, last);
     }

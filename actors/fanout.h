@@ -63,6 +63,12 @@ static inline struct bytes fanout_nsp(const struct fanout *fanout)
 void fanout_enter(struct fanout *fanout, struct socket *socket);
 
 /*
+ * Tell the others in `room` that the user of `socket` came or went: `event` is user_joined_room or
+ * user_left_room. Nothing while another socket of the user on this node is in it.
+ */
+void fanout_tell(struct socket *socket, struct bytes room, const char *event);
+
+/*
  * Let a socket go: what is pending for it is dropped, and it leaves every room; unless `kept`, it
  * gives up its seats there.
  */

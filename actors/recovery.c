@@ -607,7 +607,7 @@ static void rejoin(struct recoverable *recoverable, struct socket *socket)
         membership->chosen = !stay->granted;
         if (stay->loud) {
             membership->loud = true;
-            room_tell(socket->shard, socket, stay->name, "user_joined_room");
+            fanout_tell(socket, stay->name, "user_joined_room");
         }
     }
 }

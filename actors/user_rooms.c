@@ -256,7 +256,7 @@ static void leave_now(struct socket *socket, struct bytes room, uint64_t token, 
         room_send_leave(socket->shard, socket_nsp(socket), room);
     }
     if (loud) {
-        room_tell(socket->shard, socket, room, "user_left_room");
+        fanout_tell(socket, room, "user_left_room");
     }
     answer_room(socket, token, "room_left", room, reason);
 }
@@ -307,7 +307,7 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
         room_send_leave(shard, nsp, room); /* asked for twice at once: counted once */
     } else if (!msg->quiet && !(msg->token & TOKEN_QUIET)) {
         fanout_membership(socket->fanout, socket, room)->loud = true;
-        room_tell(shard, socket, room, "user_joined_room");
+        fanout_tell(socket, room, "user_joined_room");
     }
     answer_room(socket, msg->token, "room_joined", room, NULL);
     if (joining != NULL && joining->chosen) {

@@ -108,6 +108,26 @@ describe('rooms', () => {
     assert.deepEqual(anna.received('user_left_room'), []);
   });
 
+  test('the devices of one user are one arrival and one departure', async () => {
+    const watcher = await connect(hub, 'watcher');
+    await watcher.request('join_room', 'watched:tabs');
+    const tabs = [await connect(hub, 'tabs'), await hub.plain('tabs'), await connect(hub, 'tabs')];
+    for (const tab of tabs) assert.equal((await tab.request('join_room', 'watched:tabs')).ok, true);
+    await settled(tabs[2], 'watched:tabs', watcher);
+    assert.equal(watcher.received('user_joined_room').length, 1);
+    const told = (tab) => tab.received('user_joined_room').filter(([{ roomId }]) => roomId === 'watched:tabs');
+    for (const tab of tabs) assert.deepEqual(told(tab), []);
+    assert.equal((await tabs[0].request('leave_room', 'watched:tabs')).ok, true);
+    tabs[1].close();
+    await tabs[1].closed;
+    await settled(tabs[2], 'watched:tabs', watcher);
+    assert.deepEqual(watcher.received('user_left_room'), []);
+    tabs[2].close();
+    assert.equal((await watcher.next('user_left_room')).userId, 'tabs');
+    assert.equal((await tabs[0].request('join_room', 'watched:tabs')).ok, true);
+    await until(() => watcher.received('user_joined_room').length === 2, 'the user is back');
+  });
+
   test('joining twice is joining once', async () => {
     const client = await connect(hub, 'twice');
     const other = await connect(hub, 'once');
