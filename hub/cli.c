@@ -29,9 +29,12 @@ const struct cli_command cli_commands[] = {
         "  --id ID      only this entry\n"
         "  --all        drop every entry\n",
         true, command_dead},
-    {"migrate", "[--new-epoch]", "bring the schema up to date",
-        "  --new-epoch  after a restore from a backup: clients read their inboxes anew\n", true,
-        command_migrate},
+    {"migrate", "[--new-epoch|--set-bus]", "bring the schema up to date",
+        "  --new-epoch  after a restore from a backup: clients read their inboxes anew\n"
+        "  --set-bus    let the store keep the bus.slots and bus.partitions that are set now, "
+        "while\n"
+        "               all nodes are stopped\n",
+        true, command_migrate},
     {"publish", "--user ID --type TYPE [--title TEXT]", "post notifications",
         "  --message TEXT, --data JSON, --priority low|medium|high|urgent, --key KEY,\n"
         "  --expires-at TIME, --tenant TENANT\n"

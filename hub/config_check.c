@@ -274,6 +274,11 @@ static int check_bus(const struct config *config, struct config_error *error)
             "%s: bus.partitions: %u is no power of two; allowed: 1, 2, 4, 8, 16, 32, 64, 128, 256",
             config->came_from[CONFIG_AT_bus_partitions], config->bus_partitions);
     }
+    if (!slot_divides(config->bus_slots)) {
+        return config_draft_refuse(error,
+            "%s: bus.slots: %u is no power of two; allowed: 1, 2, 4 and so on to 4096",
+            config->came_from[CONFIG_AT_bus_slots], config->bus_slots);
+    }
     return 0;
 }
 

@@ -29,16 +29,11 @@
 #include "hub/routes.h"
 #include "hub/session_layer.h"
 #include "hub/sqlite_lease.h"
+#include "hub/store_options.h"
 #include "hub/tenant_counts.h"
 #include "sql/store.h"
 
-enum {
-    ERROR_MAX = 512,
-    REDIS_CHECK_MS = 5000,
-    RESERVED_FILES = 64,
-    RESERVED_OF_SHARD = 16,
-    BUS_SLOTS = 1024
-};
+enum { ERROR_MAX = 512, REDIS_CHECK_MS = 5000, RESERVED_FILES = 64, RESERVED_OF_SHARD = 16 };
 
 static int fail(int status, const char *text)
 {
@@ -58,25 +53,14 @@ static int fail_built(int status, struct builder *text)
 
 static int open_store(struct hub *hub)
 {
-    const struct config *config = hub->config;
-    struct builder url = {0};
     char error[ERROR_MAX] = "";
-    if (config->store_url[0] != '\0') {
-        builder_str(&url, config->store_url);
-    } else {
-        builder_str(&url, "sqlite:");
-        builder_str(&url, config->store_path);
-    }
-    struct store_config options = {
-        .url = builder_bytes(&url),
-        .port_count = hub->shard_count,
-        .pool_size = config->store_pool,
-        .slow_ms = (uint32_t)config->store_slow_query_ms,
-        .post = hub_store_post,
-        .post_context = hub,
-    };
-    int status = store_open(&options, &hub->store, error, sizeof(error));
-    builder_reset(&url);
+    struct store_options options;
+    store_options_init(&options, hub->config);
+    options.config.port_count = hub->shard_count;
+    options.config.post = hub_store_post;
+    options.config.post_context = hub;
+    int status = store_open(&options.config, &hub->store, error, sizeof(error));
+    store_options_finish(&options);
     return status != 0 ? fail(status, error) : 0;
 }
 
@@ -93,7 +77,8 @@ static int make_names(struct hub *hub)
     if (status != 0) {
         return fail_built(status, &error);
     }
-    hub->names = (struct bus_names){.prefix = config->bus_prefix, .slots = BUS_SLOTS, .db = url.db};
+    hub->names =
+        (struct bus_names){.prefix = config->bus_prefix, .slots = config->bus_slots, .db = url.db};
     builder_reset(&error);
     return 0;
 }

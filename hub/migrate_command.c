@@ -5,10 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "codec/base/buf.h"
 #include "codec/base/status.h"
 #include "hub/cli.h"
-#include "hub/config.h"
+#include "hub/store_options.h"
 #include "sql/store.h"
 
 enum { ERROR_MAX = 512 };
@@ -24,24 +23,20 @@ static void no_post(void *context, unsigned port, void (*fn)(void *arg, bool can
 int command_migrate(const struct config *config, int argc, char **argv)
 {
     bool new_epoch = argc > 0 && strcmp(argv[0], "--new-epoch") == 0;
-    if (argc > (new_epoch ? 1 : 0)) {
-        return cli_refuse_argument("migrate", argv + (new_epoch ? 1 : 0));
+    bool set_bus = argc > 0 && strcmp(argv[0], "--set-bus") == 0;
+    int used = new_epoch || set_bus;
+    if (argc > used) {
+        return cli_refuse_argument("migrate", argv + used);
     }
-    struct builder url = {0};
     char error[ERROR_MAX] = "";
     struct store *store;
-    bool remote = config->store_url[0] != '\0';
-    builder_str(&url, remote ? "" : "sqlite:");
-    builder_str(&url, remote ? config->store_url : config->store_path);
-    struct store_config options = {
-        .url = builder_bytes(&url),
-        .port_count = 1,
-        .pool_size = config->store_pool,
-        .slow_ms = (uint32_t)config->store_slow_query_ms,
-        .post = no_post,
-    };
-    int status = store_open(&options, &store, error, sizeof(error));
-    builder_reset(&url);
+    struct store_options options;
+    store_options_init(&options, config);
+    options.config.port_count = 1;
+    options.config.post = no_post;
+    options.config.replace_shared = set_bus;
+    int status = store_open(&options.config, &store, error, sizeof(error));
+    store_options_finish(&options);
     if (status != 0) {
         fprintf(stderr, "peal: %s\n", error);
         return 1;
@@ -50,7 +45,8 @@ int command_migrate(const struct config *config, int argc, char **argv)
         status = store_new_epoch(store);
     }
     if (status == 0) {
-        printf("%s: schema is up to date, epoch %s\n", store_engine(store), store_epoch(store));
+        printf("%s: schema is up to date, store %s, epoch %s\n", store_engine(store),
+            store_identity(store), store_epoch(store));
     } else {
         fprintf(stderr, "peal migrate: the epoch was not replaced: %s\n", status_text(status));
     }

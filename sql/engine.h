@@ -21,14 +21,15 @@
 #include "sql/store.h"
 
 /* Requests a port holds at most; one more completes with STATUS_UNAVAILABLE. */
-enum { PORT_PENDING_MAX = 16384, EPOCH_LEN = 36 };
+enum { PORT_PENDING_MAX = 16384, META_VALUE_MAX = 63 };
 
 struct engine;
 
 struct store {
     const struct engine *engine;
     struct store_config config; /* its `url` is a copy of our own */
-    char epoch[EPOCH_LEN + 1];
+    char epoch[STORE_EPOCH_LEN + 1];
+    char identity[STORE_IDENTITY_MAX + 1];
     struct stats *stats;
     atomic_bool healthy; /* written by the engine's threads, read by any */
     struct store_port **ports; /* by index; freed with the store */
@@ -58,9 +59,21 @@ struct engine {
     /* Allocate a store for config's URL, without touching anything outside the process. */
     int (*create)(const struct store_config *config, struct store **ret_store, char *ret_error,
         size_t error_size);
-    /* Connect, migrate and read the epoch. On failure `close` follows. */
+    /*
+     * Connect and migrate, then serve, with meta_first, identify and meta_replace between them. All
+     * block; each with one line in `ret_error` when it fails. On failure `close` follows.
+     */
     int (*start)(struct store *store, char *ret_error, size_t error_size);
-    int (*new_epoch)(struct store *store, const char *epoch);
+    int (*serve)(struct store *store, char *ret_error, size_t error_size);
+    /* Keep `value` under `name` unless there is one already; tell which there is. */
+    int (*meta_first)(struct store *store, const char *name, const char *value,
+        char ret_value[META_VALUE_MAX + 1]);
+    /* In one statement: `to` in the place of `from`. STATUS_CONFLICT: it was another. */
+    int (*meta_replace)(struct store *store, const char *name, const char *from, const char *to);
+    /* Write what the server calls this database, or leave it empty where it has no name. */
+    int (*identify)(struct store *store, char ret_identity[STORE_IDENTITY_MAX + 1]);
+    /* The engine's words about what failed last in these three. */
+    void (*reason)(struct store *store, char *ret_error, size_t error_size);
     int (*port_open)(
         struct store *store, unsigned index, struct uv_loop_s *loop, struct store_port **ret_port);
     void (*submit)(struct store_port *port, struct store_request *request);

@@ -4,15 +4,13 @@
 
 #include "codec/base/clock.h"
 #include "codec/base/mem.h"
-#include "codec/base/rand.h"
 #include "codec/base/status.h"
-#include "codec/slot.h"
 #include "sql/engine.h"
 #include "sql/migrate.h"
 #include "sql/pg_conn.h"
 #include "sql/pg_engine.h"
 
-/* What blocks: opening, migrating, the epoch. Everything else is in pg_port.c. */
+/* What blocks: opening, migrating, meta. Everything else is in pg_port.c. */
 
 enum { VERSION_MIN = 130000 };
 
@@ -22,6 +20,7 @@ static const char lock_text[] = "SELECT pg_advisory_xact_lock(1885692268)";
 struct pg_store {
     struct store base;
     char *url;
+    PGconn *opening; /* from start to serve */
 };
 
 static struct pg_store *of(struct store *store)
@@ -222,64 +221,100 @@ static int check_server(PGconn *pg, char *ret_error, size_t error_size)
     return 0;
 }
 
-static int read_epoch(struct store *store, PGconn *pg)
+static int start(struct store *base, char *ret_error, size_t error_size)
 {
-    char text[EPOCH_LEN + 1] = {0};
-    uint8_t uuid[STORE_ID_LEN];
-    uuid7_make(clock_wall_ms(), SLOT_NONE, uuid);
-    uuid_format(uuid, text);
-    const char *const values[] = {text};
+    struct pg_store *store = of(base);
+    store->opening = connect_blocking(store->url);
+    int status = check_server(store->opening, ret_error, error_size);
+    return status < 0 ? status : migrate(store->opening, ret_error, error_size);
+}
+
+static void reason(struct store *store, char *ret_error, size_t error_size)
+{
+    copy_reason(of(store)->opening, ret_error, error_size);
+}
+
+static int serve(struct store *base, char *ret_error, size_t error_size)
+{
+    struct pg_store *store = of(base);
+    PQfinish(store->opening);
+    store->opening = NULL;
+    return 0;
+}
+
+/* --- meta --- */
+
+static int meta_first(
+    struct store *store, const char *name, const char *value, char ret_value[META_VALUE_MAX + 1])
+{
+    PGconn *pg = of(store)->opening;
+    const char *const values[] = {name, value};
     PGresult *result = run_query(pg,
-        "INSERT INTO peal.meta (name, value) VALUES ('epoch', $1) ON CONFLICT (name) DO NOTHING", 1,
+        "INSERT INTO peal.meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", 2,
         values);
     if (!result) {
         return STATUS_UNAVAILABLE;
     }
     PQclear(result);
-    result = run_query(pg, "SELECT value FROM peal.meta WHERE name = 'epoch'", 0, NULL);
+    result = run_query(pg, "SELECT value FROM peal.meta WHERE name = $1", 1, values);
     if (!result) {
         return STATUS_UNAVAILABLE;
     }
     int status = PQntuples(result) == 1 ? 0 : STATUS_UNAVAILABLE;
     if (status == 0) {
-        (void)snprintf(store->epoch, sizeof(store->epoch), "%s", PQgetvalue(result, 0, 0));
+        (void)snprintf(ret_value, META_VALUE_MAX + 1, "%s", PQgetvalue(result, 0, 0));
     }
     PQclear(result);
     return status;
 }
 
-static int start(struct store *store, char *ret_error, size_t error_size)
+static int meta_replace(struct store *base, const char *name, const char *from, const char *to)
 {
-    PGconn *pg = connect_blocking(of(store)->url);
-    int status = check_server(pg, ret_error, error_size);
-    if (status == 0) {
-        status = migrate(pg, ret_error, error_size);
-    }
-    if (status == 0) {
-        status = read_epoch(store, pg);
-        if (status < 0) {
-            copy_reason(pg, ret_error, error_size);
-        }
-    }
-    PQfinish(pg);
-    return status;
-}
-
-static int new_epoch(struct store *store, const char *epoch)
-{
-    PGconn *pg = connect_blocking(of(store)->url);
-    const char *const values[] = {epoch};
+    struct pg_store *store = of(base);
+    PGconn *pg = store->opening ? store->opening : connect_blocking(store->url);
+    const char *const values[] = {name, from, to};
     PGresult *result =
-        run_query(pg, "UPDATE peal.meta SET value = $1 WHERE name = 'epoch'", 1, values);
-    int status = result && strcmp(PQcmdTuples(result), "1") == 0 ? 0 : STATUS_UNAVAILABLE;
+        run_query(pg, "UPDATE peal.meta SET value = $3 WHERE name = $1 AND value = $2", 3, values);
+    int status = STATUS_UNAVAILABLE;
+    if (result) {
+        status = strcmp(PQcmdTuples(result), "1") == 0 ? 0 : STATUS_CONFLICT;
+    }
     PQclear(result);
-    PQfinish(pg);
+    if (pg != store->opening) {
+        PQfinish(pg);
+    }
     return status;
+}
+
+/* Whether the role may call pg_control_system is asked first: a refusal would be an error. */
+static int identify(struct store *store, char ret_identity[STORE_IDENTITY_MAX + 1])
+{
+    PGconn *pg = of(store)->opening;
+    PGresult *result =
+        run_query(pg, "SELECT has_function_privilege('pg_control_system()', 'execute')", 0, NULL);
+    if (!result) {
+        return STATUS_UNAVAILABLE;
+    }
+    bool may = PQgetvalue(result, 0, 0)[0] == 't';
+    PQclear(result);
+    ret_identity[0] = '\0';
+    if (!may) {
+        return 0;
+    }
+    result = run_query(pg, "SELECT system_identifier FROM pg_control_system()", 0, NULL);
+    if (!result) {
+        return STATUS_UNAVAILABLE;
+    }
+    (void)snprintf(
+        ret_identity, STORE_IDENTITY_MAX + 1, "%s/%s", PQgetvalue(result, 0, 0), PQdb(pg));
+    PQclear(result);
+    return 0;
 }
 
 static void close_store(struct store *base)
 {
     struct pg_store *store = of(base);
+    PQfinish(store->opening);
     mem_free(store->url);
     mem_free(store);
 }
@@ -290,7 +325,11 @@ const struct engine engine_postgres = {
     .statement_count = PG_STMT_COUNT,
     .create = create,
     .start = start,
-    .new_epoch = new_epoch,
+    .serve = serve,
+    .meta_first = meta_first,
+    .meta_replace = meta_replace,
+    .identify = identify,
+    .reason = reason,
     .port_open = pg_port_open,
     .submit = pg_port_submit,
     .port_release = pg_port_release,

@@ -76,6 +76,7 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     case STORE_CLAIM:
     case STORE_SWEEP:
     case STORE_ERASE:
+    case STORE_EPOCH:
     case STORE_OP_COUNT:
         break;
     }
@@ -243,6 +244,7 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     case STORE_CLAIM:
     case STORE_SWEEP:
     case STORE_ERASE:
+    case STORE_EPOCH:
     case STORE_OP_COUNT:
         break;
     }

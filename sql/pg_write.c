@@ -63,6 +63,7 @@ static const struct store_user *user_of(const struct store_request *request, siz
     case STORE_SWEEP:
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
+    case STORE_EPOCH:
     case STORE_PING:
     case STORE_OP_COUNT:
         break;
@@ -300,6 +301,20 @@ static void send_sweep(struct pg_conn *conn, struct pg_flight *flight)
     pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_SWEEP, .count = 1});
 }
 
+/* What the second statement reads is the first one's, or what another put before it. */
+static void send_epoch(struct pg_conn *conn, struct pg_flight *flight)
+{
+    const struct store_renewal *renewal = (const struct store_renewal *)flight->requests[0];
+    struct pg_params *params = pg_conn_params(conn);
+    if (renewal->from.len > 0) {
+        pg_add_text(params, renewal->from);
+        pg_add_text(params, bytes_str(renewal->fresh));
+        pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_EPOCH_REPLACE});
+        params = pg_conn_params(conn);
+    }
+    pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_EPOCH_READ, .count = 1});
+}
+
 /* How many requests from the head of the queue make the next flight. */
 static size_t count_shared(const struct pg_port *port)
 {
@@ -346,6 +361,8 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
         send_fenced(conn, flight);
     } else if (request->op == STORE_CLAIM) {
         send_claim(conn, flight);
+    } else if (request->op == STORE_EPOCH) {
+        send_epoch(conn, flight);
     } else {
         send_sweep(conn, flight);
     }
@@ -519,6 +536,17 @@ static int read_sweep(struct store_sweep *sweep, const PGresult *rows)
     return 0;
 }
 
+static int read_epoch(struct store_renewal *renewal, const PGresult *rows)
+{
+    struct bytes epoch = PQntuples(rows) == 1 ? pg_bytes(rows, 0, 0) : (struct bytes){0};
+    if (epoch.len != STORE_EPOCH_LEN) {
+        return STATUS_UNAVAILABLE;
+    }
+    memcpy(renewal->epoch, epoch.at, epoch.len);
+    renewal->epoch[epoch.len] = '\0';
+    return 0;
+}
+
 int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGresult *rows)
 {
     if (run->count == 0) {
@@ -536,6 +564,8 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
         return read_claim((struct store_claim *)request, rows);
     case STORE_SWEEP:
         return read_sweep((struct store_sweep *)request, rows);
+    case STORE_EPOCH:
+        return read_epoch((struct store_renewal *)request, rows);
     case STORE_LIST:
     case STORE_SYNC:
     case STORE_GET:

@@ -18,9 +18,7 @@
 
 #include "codec/base/clock.h"
 #include "codec/base/mem.h"
-#include "codec/base/rand.h"
 #include "codec/base/status.h"
-#include "codec/slot.h"
 #include "sql/engine.h"
 #include "sql/migrate.h"
 #include "sql/sqlite_ops.h"
@@ -413,30 +411,6 @@ static int lock_file(struct sqlite_store *store, char *ret_error, size_t error_s
     return 0;
 }
 
-static int read_epoch(struct sqlite_store *store)
-{
-    struct sqlite_db *db = &store->writer.db;
-    char text[EPOCH_LEN];
-    uint8_t uuid[STORE_ID_LEN];
-    uuid7_make(clock_wall_ms(), SLOT_NONE, uuid);
-    uuid_format(uuid, text);
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_EPOCH_FIRST);
-    query_text(&query, 1, bytes_of(text, EPOCH_LEN));
-    int status = query_run(&query);
-    if (status < 0) {
-        return status;
-    }
-    query_open(&query, db, SQLITE_STMT_EPOCH_READ);
-    int more = query_step(&query);
-    if (more > 0) {
-        struct bytes epoch = query_column(&query, 0);
-        memcpy(store->base.epoch, epoch.at, epoch.len < EPOCH_LEN ? epoch.len : EPOCH_LEN);
-    }
-    query_close(&query);
-    return more < 0 ? more : 0;
-}
-
 static int open_databases(struct sqlite_store *store, char *ret_error, size_t error_size)
 {
     struct worker *workers[] = {&store->writer, &store->reader};
@@ -477,17 +451,13 @@ static int start(struct store *base, char *ret_error, size_t error_size)
         .end = end_migration,
         .reason = migration_reason,
     };
-    status = migrate_run(&target, migrations_sqlite, migrations_count, ret_error, error_size);
-    if (status < 0) {
-        return status;
-    }
-    status = read_epoch(store);
-    if (status < 0) {
-        (void)snprintf(ret_error, error_size, "cannot write %s: %s", store->path,
-            sqlite_db_reason(&store->writer.db));
-        return status;
-    }
-    status = worker_start(&store->writer);
+    return migrate_run(&target, migrations_sqlite, migrations_count, ret_error, error_size);
+}
+
+static int serve(struct store *base, char *ret_error, size_t error_size)
+{
+    struct sqlite_store *store = of(base);
+    int status = worker_start(&store->writer);
     if (status == 0) {
         status = worker_start(&store->reader);
     }
@@ -497,21 +467,51 @@ static int start(struct store *base, char *ret_error, size_t error_size)
     return status;
 }
 
-static int new_epoch(struct store *base, const char *epoch)
+/* --- meta: with the writer's connection until it has it to itself --- */
+
+static void reason(struct store *base, char *ret_error, size_t error_size)
 {
-    /* The writer has its connection to itself, so this uses one of its own. */
+    const struct sqlite_store *store = of(base);
+    (void)snprintf(ret_error, error_size, "cannot write %s: %s", store->path,
+        sqlite_db_reason(&store->writer.db));
+}
+
+static int meta_first(
+    struct store *base, const char *name, const char *value, char ret_value[META_VALUE_MAX + 1])
+{
+    struct sqlite_db *db = &of(base)->writer.db;
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_META_FIRST);
+    query_text(&query, 1, bytes_str(name));
+    query_text(&query, 2, bytes_str(value));
+    int status = query_run(&query);
+    return status < 0 ? status : sqlite_read_meta(db, name, META_VALUE_MAX + 1, ret_value);
+}
+
+static int meta_replace(struct store *base, const char *name, const char *from, const char *to)
+{
     struct sqlite_store *store = of(base);
-    struct sqlite_db db;
-    int status = sqlite_db_open(&db, store->path, base->stats);
-    if (status == 0) {
-        struct query query;
-        query_open(&query, &db, SQLITE_STMT_EPOCH_WRITE);
-        query_text(&query, 1, bytes_str(epoch));
-        int changed = query_run(&query);
-        status = changed == 1 ? 0 : STATUS_UNAVAILABLE;
+    struct sqlite_db own = {0};
+    struct sqlite_db *db = &store->writer.db;
+    int status = 0;
+    if (store->writer.started) {
+        db = &own;
+        status = sqlite_db_open(db, store->path, base->stats);
     }
-    sqlite_db_close(&db);
-    return status;
+    if (status == 0) {
+        status = sqlite_replace_meta(db, name, bytes_str(from), to);
+    }
+    if (db == &own) {
+        sqlite_db_close(db);
+    }
+    return status < 0 ? status : status == 0 ? STATUS_CONFLICT : 0;
+}
+
+/* A file has no name but its path, which means nothing elsewhere. */
+static int identify(struct store *store, char ret_identity[STORE_IDENTITY_MAX + 1])
+{
+    ret_identity[0] = '\0';
+    return 0;
 }
 
 static int port_open(
@@ -553,7 +553,11 @@ const struct engine engine_sqlite = {
     .statement_count = SQLITE_STMT_COUNT,
     .create = create,
     .start = start,
-    .new_epoch = new_epoch,
+    .serve = serve,
+    .meta_first = meta_first,
+    .meta_replace = meta_replace,
+    .identify = identify,
+    .reason = reason,
     .port_open = port_open,
     .submit = submit,
     .port_release = port_closed,

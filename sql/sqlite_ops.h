@@ -21,6 +21,14 @@ MUST_CHECK int sqlite_read(struct sqlite_db *db, struct store_request *request);
 /* Bind slot, tenant and user as parameters 1 to 3 of a statement. */
 void sqlite_bind_user(struct query *query, const struct store_user *who);
 
+/* Read a value of meta, cut to `size` with its NUL. STATUS_NOT_FOUND. */
+MUST_CHECK int sqlite_read_meta(
+    struct sqlite_db *db, const char *name, size_t size, char *ret_value);
+
+/* Replace a value of meta unless it is no longer `from`: 1 when it was, 0 when not. */
+MUST_CHECK int sqlite_replace_meta(
+    struct sqlite_db *db, const char *name, struct bytes from, const char *to);
+
 /* Read an inbox's position, all 0 when there is none, and its tombstone floor. */
 MUST_CHECK int sqlite_read_position(struct sqlite_db *db, const struct store_user *who,
     struct store_position *ret_position, uint64_t *ret_floor);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sql/sqlite_ops.h"
 
+#include <stdio.h>
+
 #include "codec/base/status.h"
 #include "codec/slot.h"
 
@@ -61,6 +63,20 @@ static int read_items(
     }
     query_close(query);
     return more;
+}
+
+int sqlite_read_meta(struct sqlite_db *db, const char *name, size_t size, char *ret_value)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_META_READ);
+    query_text(&query, 1, bytes_str(name));
+    int more = query_step(&query);
+    if (more > 0) {
+        struct bytes value = query_column(&query, 0);
+        (void)snprintf(ret_value, size, "%.*s", (int)value.len, value.len > 0 ? value.at : "");
+    }
+    query_close(&query);
+    return more < 0 ? more : more > 0 ? 0 : STATUS_NOT_FOUND;
 }
 
 int sqlite_read_position(struct sqlite_db *db, const struct store_user *who,
@@ -265,6 +281,7 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_SWEEP:
     case STORE_ERASE:
     case STORE_WITNESS_RAISE:
+    case STORE_EPOCH:
     case STORE_OP_COUNT:
         break;
     }

@@ -568,6 +568,26 @@ static int run_witness(struct sqlite_db *db, struct store_witness *witness)
     return more;
 }
 
+int sqlite_replace_meta(struct sqlite_db *db, const char *name, struct bytes from, const char *to)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_META_REPLACE);
+    query_text(&query, 1, bytes_str(name));
+    query_text(&query, 2, from);
+    query_text(&query, 3, bytes_str(to));
+    return query_run(&query);
+}
+
+static int run_epoch(struct sqlite_db *db, struct store_renewal *renewal)
+{
+    int status = 0;
+    if (renewal->from.len > 0) {
+        status = sqlite_replace_meta(db, "epoch", renewal->from, renewal->fresh);
+    }
+    return status < 0 ? status
+                      : sqlite_read_meta(db, "epoch", sizeof(renewal->epoch), renewal->epoch);
+}
+
 static int run_write(
     struct sqlite_db *db, struct store_request *request, struct put_result **ret_results)
 {
@@ -584,6 +604,8 @@ static int run_write(
         return run_erase(db, (struct store_erase *)request);
     case STORE_WITNESS_RAISE:
         return run_witness(db, (struct store_witness *)request);
+    case STORE_EPOCH:
+        return run_epoch(db, (struct store_renewal *)request);
     case STORE_LIST:
     case STORE_SYNC:
     case STORE_GET:

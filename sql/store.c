@@ -41,6 +41,77 @@ static void destroy(struct store *store)
     mem_free(url);
 }
 
+static void make_epoch(char ret_text[STORE_EPOCH_LEN + 1])
+{
+    uint8_t uuid[STORE_ID_LEN];
+    uuid7_make(clock_wall_ms(), SLOT_NONE, uuid);
+    uuid_format(uuid, ret_text);
+    ret_text[STORE_EPOCH_LEN] = '\0';
+}
+
+/* Settings that the nodes of a store share: the first node's are kept. */
+static int check_shared(struct store *store, char *ret_error, size_t error_size)
+{
+    const struct store_config *config = &store->config;
+    for (size_t i = 0; i < config->shared_count; i++) {
+        const struct store_shared *shared = &config->shared[i];
+        char ours[16];
+        char theirs[META_VALUE_MAX + 1];
+        (void)snprintf(ours, sizeof(ours), "%u", shared->value);
+        int status = store->engine->meta_first(store, shared->name, ours, theirs);
+        if (status == 0 && strcmp(ours, theirs) != 0 && config->replace_shared) {
+            status = store->engine->meta_replace(store, shared->name, theirs, ours);
+        } else if (status == 0 && strcmp(ours, theirs) != 0) {
+            (void)snprintf(ret_error, error_size,
+                "%s is %s here and %s on the nodes that share this store: set it to %s, or stop "
+                "all "
+                "nodes and run `peal migrate --set-bus` with the new value",
+                shared->name, ours, theirs, theirs);
+            return STATUS_CONFLICT;
+        }
+        if (status == STATUS_CONFLICT) {
+            (void)snprintf(
+                ret_error, error_size, "%s was changed by another process meanwhile", shared->name);
+        } else if (status < 0) {
+            store->engine->reason(store, ret_error, error_size);
+        }
+        if (status < 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+/* Epoch and identity: made by whoever comes first. */
+static int read_names(struct store *store)
+{
+    char value[META_VALUE_MAX + 1];
+    char fresh[STORE_EPOCH_LEN + 1];
+    make_epoch(fresh);
+    int status = store->engine->meta_first(store, "epoch", fresh, value);
+    if (status < 0) {
+        return status;
+    }
+    (void)snprintf(store->epoch, sizeof(store->epoch), "%.*s", STORE_EPOCH_LEN, value);
+    status = store->engine->identify(store, store->identity);
+    if (status == 0 && store->identity[0] == '\0') {
+        make_epoch(fresh); /* ids of this form are as good for stores */
+        status = store->engine->meta_first(store, "identity", fresh, value);
+        (void)snprintf(store->identity, sizeof(store->identity), "%s", status == 0 ? value : "");
+    }
+    return status;
+}
+
+static int read_meta(struct store *store, char *ret_error, size_t error_size)
+{
+    int status = read_names(store);
+    if (status < 0) {
+        store->engine->reason(store, ret_error, error_size);
+        return status;
+    }
+    return check_shared(store, ret_error, error_size);
+}
+
 int store_open(
     const struct store_config *config, struct store **ret_store, char *ret_error, size_t error_size)
 {
@@ -62,6 +133,12 @@ int store_open(
     store->stats = stats_create(engine->statement_names, engine->statement_count, config->slow_ms);
     store->ports = mem_alloc_array(config->port_count, sizeof(struct store_port *));
     status = engine->start(store, ret_error, error_size);
+    if (status == 0) {
+        status = read_meta(store, ret_error, error_size);
+    }
+    if (status == 0) {
+        status = engine->serve(store, ret_error, error_size);
+    }
     if (status < 0) {
         destroy(store);
         return status;
@@ -88,13 +165,16 @@ const char *store_engine(const struct store *store)
     return store->engine->name;
 }
 
+const char *store_identity(const struct store *store)
+{
+    return store->identity;
+}
+
 int store_new_epoch(struct store *store)
 {
-    char epoch[EPOCH_LEN + 1] = {0};
-    uint8_t uuid[STORE_ID_LEN];
-    uuid7_make(clock_wall_ms(), SLOT_NONE, uuid);
-    uuid_format(uuid, epoch);
-    int status = store->engine->new_epoch(store, epoch);
+    char epoch[STORE_EPOCH_LEN + 1];
+    make_epoch(epoch);
+    int status = store->engine->meta_replace(store, "epoch", store->epoch, epoch);
     if (status == 0) {
         memcpy(store->epoch, epoch, sizeof(epoch));
     }
@@ -228,6 +308,11 @@ static bool is_witness(const struct store_witness *witness)
     return witness->node.len > 0 && is_text(witness->node, NODE_MAX_LEN);
 }
 
+static bool is_renewal(const struct store_renewal *renewal)
+{
+    return renewal->from.len == 0 || renewal->from.len == STORE_EPOCH_LEN;
+}
+
 static bool is_valid(const struct store_request *request)
 {
     switch (request->op) {
@@ -252,6 +337,8 @@ static bool is_valid(const struct store_request *request)
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
         return is_witness((const struct store_witness *)request);
+    case STORE_EPOCH:
+        return is_renewal((const struct store_renewal *)request);
     case STORE_PING:
         return true;
     case STORE_OP_COUNT:
@@ -263,7 +350,7 @@ static bool is_valid(const struct store_request *request)
 bool op_writes(enum store_op op)
 {
     return op == STORE_PUT || op == STORE_MARK || op == STORE_CLAIM || op == STORE_SWEEP ||
-           op == STORE_ERASE || op == STORE_WITNESS_RAISE;
+           op == STORE_ERASE || op == STORE_WITNESS_RAISE || op == STORE_EPOCH;
 }
 
 void store_submit(struct store_port *port, struct store_request *request)
@@ -280,6 +367,9 @@ void store_submit(struct store_port *port, struct store_request *request)
     } else if (!is_valid(request)) {
         port_complete(request, STATUS_INVALID);
     } else {
+        if (request->op == STORE_EPOCH) {
+            make_epoch(((struct store_renewal *)request)->fresh);
+        }
         port->store->engine->submit(port, request);
     }
 }
@@ -352,6 +442,9 @@ static void clear_outputs(struct store_request *request)
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
         ((struct store_witness *)request)->number = 0;
+        break;
+    case STORE_EPOCH:
+        ((struct store_renewal *)request)->epoch[0] = '\0';
         break;
     case STORE_PUT: /* the rows are the caller's memory */
     case STORE_PING:

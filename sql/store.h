@@ -30,7 +30,8 @@ struct store_port;
 struct store_request;
 struct uv_loop_s;
 
-enum { STORE_ID_LEN = 16, STORE_HASH_LEN = 16, STORE_PAGE_MAX = 1000 };
+enum { STORE_ID_LEN = 16, STORE_HASH_LEN = 16, STORE_PAGE_MAX = 1000, STORE_EPOCH_LEN = 36 };
+enum { STORE_IDENTITY_MAX = 255 };
 
 enum store_priority { PRIORITY_LOW, PRIORITY_MEDIUM, PRIORITY_HIGH, PRIORITY_URGENT };
 
@@ -124,6 +125,7 @@ enum store_op {
     STORE_ERASE,
     STORE_WITNESS_RAISE,
     STORE_WITNESS_READ,
+    STORE_EPOCH,
     STORE_PING,
     STORE_OP_COUNT,
 };
@@ -283,12 +285,37 @@ struct store_witness {
     uint64_t number; /* out: after the raise; read: 0 where there is no row */
 };
 
+/*
+ * The store's epoch as it is now. With `from`, a new one takes its place first, unless another
+ * already has: of several nodes that find the store gone back, one makes the new epoch and all are
+ * told the same.
+ */
+struct store_renewal {
+    struct store_request base; /* STORE_EPOCH */
+    struct bytes from; /* STORE_EPOCH_LEN bytes; empty: only read */
+    char epoch[STORE_EPOCH_LEN + 1]; /* out */
+    char fresh[STORE_EPOCH_LEN + 1]; /* private */
+};
+
+/* A setting that all nodes of a store must share. */
+struct store_shared {
+    const char *name; /* "bus.partitions" */
+    uint32_t value;
+};
+
 /* What a store needs to open. */
 struct store_config {
     struct bytes url; /* postgres://… or sqlite:PATH */
     unsigned port_count; /* shards */
     uint32_t pool_size; /* Postgres connections per port; 2 to 8 */
     uint32_t slow_ms; /* slow log threshold */
+    /*
+     * Kept by the store when it has none; with other values it does not open (STATUS_CONFLICT),
+     * unless they are to replace what it has. Read by store_open only.
+     */
+    const struct store_shared *shared;
+    size_t shared_count;
+    bool replace_shared;
     /* Run `fn(arg, cancelled)` on the thread of shard `port`; any thread may call it. */
     void (*post)(void *context, unsigned port, void (*fn)(void *arg, bool cancelled), void *arg);
     void *post_context;
@@ -322,13 +349,25 @@ struct store_slow {
 MUST_CHECK int store_open(const struct store_config *config, struct store **ret_store,
     char *ret_error, size_t error_size);
 
-/* The identity of this store: travels with every position. NUL-terminated; lives with the store. */
+/*
+ * The epoch when the store was opened: travels with every position, since positions of two epochs
+ * do not compare. NUL-terminated; lives with the store.
+ */
 const char *store_epoch(const struct store *store);
+
+/*
+ * Which store this is, whatever its epoch: Postgres' system identifier, a slash and the name of the
+ * database; for SQLite (and where the role may not ask for the identifier) a random id that was
+ * made with the tables. At most STORE_IDENTITY_MAX bytes of UTF-8 without blanks or control
+ * characters. Two nodes of one bus whose stores differ in it must not both run. NUL-terminated;
+ * lives with the store.
+ */
+const char *store_identity(const struct store *store);
 
 /* "postgres" or "sqlite". */
 const char *store_engine(const struct store *store);
 
-/* Replace the epoch (after a restore from a backup). Blocks. */
+/* Replace the epoch (after a restore from a backup), if nobody has since it was opened. Blocks. */
 MUST_CHECK int store_new_epoch(struct store *store);
 
 /*

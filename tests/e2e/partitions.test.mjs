@@ -2,9 +2,10 @@
 // A stream of several partitions: entries are routed to them or posted straight to them, a node
 // that owns some is killed, and in the end there are fewer partitions than before.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import { Device } from './support/device.mjs';
-import { startHub } from './support/hub.mjs';
+import { PROGRAM, cleanEnvironment, startHub } from './support/hub.mjs';
 import { ALL_GOOD, Ledger, readPostgres } from './support/ledger.mjs';
 import { startPostgres } from './support/postgres.mjs';
 import { startRedis } from './support/redis.mjs';
@@ -102,6 +103,12 @@ test('with one partition what waits in the others is stored too', { timeout: 120
     await ledger.addToStream(bus, ledger.make('waiting', user), streamOf(user));
     await ledger.addToStream(bus, ledger.make('plain', user));
   }
+  const environment = cleanEnvironment({ REDIS_URL: redis.url, DATABASE_URL: postgres.url });
+  const one = (...args) => spawnSync(PROGRAM, args, { env: environment, encoding: 'utf8', timeout: 60_000 });
+  const refused = one('serve', '--auth-secret', randomSecret());
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /bus\.partitions is 1 here and 4 on the nodes.*peal migrate --set-bus/);
+  assert.equal(one('migrate', '--set-bus').status, 0);
   hubs = [await startHub(shared)];
   const count = async () => {
     const [row] = await postgres.query(`SELECT count(*) FROM peal.notification WHERE user_id LIKE 'lone %'`);
