@@ -8,6 +8,7 @@ const ROOM = 'public:lobby';
 const TYPING_ENDS_MS = 7_000; // where the hub's "stopped" got lost
 const MESSAGES_MAX = 200;
 const TOAST_MS = 6_000;
+const TOASTS_MAX = 3;
 const KINDS = new Set(['alert', 'comment', 'deploy', 'invoice']);
 
 const byId = (id) => document.getElementById(id);
@@ -19,6 +20,13 @@ function element(name, className, text) {
   const made = document.createElement(name);
   if (className) made.className = className;
   if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+// A text that somebody wrote: in the direction of its own language.
+function written(name, className, text) {
+  const made = element(name, className, text);
+  made.dir = 'auto';
   return made;
 }
 
@@ -112,34 +120,63 @@ function showMe(user) {
 
 // --- connection --------------------------------------------------------------------------------
 
+const REFUSED = 4401; // the close code for a token that is not good
+
 let countdown = null;
 
 function stopCountdown() {
   clearInterval(countdown);
   countdown = null;
+  byId('countdown').textContent = '';
 }
 
+// Beside the text that is announced, so that nobody is told each second.
 function countDown(until) {
   const show = () => {
     const left = Math.max(0, Math.ceil((until - Date.now()) / 1000));
-    byId('connection-text').textContent = left > 0 ? `Reconnecting in ${left} s` : 'Reconnecting…';
+    byId('countdown').textContent = left > 0 ? `Reconnecting in ${left} s` : 'Reconnecting…';
   };
   show();
   countdown = setInterval(show, 250);
 }
 
-function showState(client, { state, retryIn, code, reason }) {
+function describe({ state, code, reason }) {
+  if (state === 'online') return 'Online';
+  if (state === 'draining') return 'Moving to another node';
+  if (state === 'waiting') return navigator.onLine ? 'Hub away' : 'Offline';
+  if (state === 'closed' && code === REFUSED) return `Refused: ${reason || 'the token is not good'}`;
+  if (state === 'closed') return `Closed: ${reason || code}`;
+  return 'Connecting…';
+}
+
+// A change of text is announced, so what stays is left alone: attempts would be heard one by one.
+function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function showState(client, detail) {
   if (client !== peal) return;
+  const { state, retryIn, code, reason } = detail;
+  const connection = byId('connection');
+  const retries = state === 'connecting' && connection.dataset.state === 'waiting';
   stopCountdown();
-  byId('connection').dataset.state = state;
+  if (retries) {
+    byId('countdown').textContent = 'Reconnecting…';
+    return;
+  }
+  connection.dataset.state = state;
+  connection.title = state === 'online' ? `node ${client.session.node}` : (reason ?? '');
+  say(byId('connection-text'), describe(detail));
+  if (state === 'waiting') countDown(Date.now() + retryIn);
   byId('reconnect').hidden = state !== 'closed';
-  const text = byId('connection-text');
-  if (state === 'connecting') text.textContent = 'Connecting…';
-  else if (state === 'online') text.textContent = 'Online';
-  else if (state === 'draining') text.textContent = 'Moving to another node';
-  else if (state === 'closed') text.textContent = `Closed: ${reason || code}`;
-  else countDown(Date.now() + retryIn);
-  byId('connection').title = state === 'online' ? `node ${client.session.node}` : '';
+  byId('reconnect').textContent = code === REFUSED ? 'Log in again' : 'Reconnect';
+  byId('reconnect').dataset.refused = String(code === REFUSED);
+  showInbox(client.inbox);
+}
+
+function onReconnect() {
+  if (byId('reconnect').dataset.refused === 'true') logOut();
+  else followHash();
 }
 
 function follow(client) {
@@ -174,8 +211,26 @@ function ago(time) {
 function resetInbox() {
   rows.clear();
   arrived.clear();
+  folds.disconnect();
   byId('items').replaceChildren();
-  showInbox({ items: [], unread: 0, hasMore: false });
+  showInbox({ items: [], unread: 0, hasMore: false, loaded: false });
+}
+
+// Long texts are cut after some lines, and unfold. Whether one is cut depends on its width.
+const folds = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const unfold = target.closest('.item, .message').querySelector('.unfold');
+    if (unfold.ariaExpanded !== 'true') unfold.hidden = ![...foldedOf(unfold)].some(isCut);
+  }
+});
+const foldedOf = (unfold) => unfold.closest('.item, .message').querySelectorAll('.clamped');
+const isCut = (text) => text.scrollHeight > text.clientHeight + 1;
+
+function unfoldTexts(unfold) {
+  const open = unfold.ariaExpanded !== 'true';
+  unfold.ariaExpanded = String(open);
+  unfold.textContent = open ? 'Less' : 'More';
+  for (const text of foldedOf(unfold)) text.classList.toggle('is-open', open);
 }
 
 function makeRow(item) {
@@ -195,7 +250,9 @@ function makeRow(item) {
   time.textContent = ago(item.createdAt);
   row.querySelector('[data-do="read"]').setAttribute('aria-label', `Mark read: ${item.title}`);
   row.querySelector('[data-do="archive"]').setAttribute('aria-label', `Archive: ${item.title}`);
+  row.querySelector('.unfold').setAttribute('aria-label', `More of: ${item.title || item.type}`);
   row.classList.toggle('is-new', arrived.has(item.id));
+  for (const text of row.querySelectorAll('.clamped')) folds.observe(text);
   return row;
 }
 
@@ -212,6 +269,7 @@ function removeRow(id, row) {
   if (row.contains(document.activeElement)) {
     (row.nextElementSibling ?? row.previousElementSibling ?? byId('inbox')).focus();
   }
+  for (const text of row.querySelectorAll('.clamped')) folds.unobserve(text);
   row.remove();
   rows.delete(id);
 }
@@ -230,8 +288,18 @@ function showItems(items) {
   }
 }
 
-function showInbox({ items, unread, hasMore }) {
+// What stands where no notification is: nothing is quiet before the inbox has been read.
+function showGround({ items, loaded }) {
+  const { state } = byId('connection').dataset;
+  const away = state === 'waiting' || state === 'closed';
+  byId('inbox-empty').hidden = items.length > 0 || !loaded;
+  byId('inbox-loading').hidden = items.length > 0 || loaded;
+  say(byId('inbox-loading'), away ? 'Not loaded: there is no connection' : 'Loading…');
+}
+
+function showInbox({ items, unread, hasMore, loaded }) {
   showItems(items);
+  showGround({ items, loaded });
   const badge = byId('unread');
   badge.textContent = unread > 99 ? '99+' : String(unread);
   badge.classList.toggle('is-none', unread === 0);
@@ -239,7 +307,6 @@ function showInbox({ items, unread, hasMore }) {
   const markAll = byId('mark-all');
   if (unread === 0 && document.activeElement === markAll) byId('inbox').focus();
   markAll.disabled = unread === 0;
-  byId('inbox-empty').hidden = items.length > 0;
   byId('more').hidden = !hasMore;
   document.title = unread > 0 ? `(${unread}) Peal` : 'Peal';
 }
@@ -253,9 +320,10 @@ function welcome(item) {
   bell.classList.add('is-ringing');
   const hiddenInbox = narrow.matches && document.body.dataset.view !== 'inbox';
   const toast = element(hiddenInbox ? 'button' : 'p', hiddenInbox ? 'toast' : 'hidden');
-  toast.append(element('strong', '', item.title || item.type), element('span', '', item.message));
+  toast.append(written('strong', '', item.title || item.type), written('span', '', item.message));
   toast.addEventListener('click', () => show('inbox'));
   byId('toasts').append(toast);
+  while (byId('toasts').childElementCount > TOASTS_MAX) byId('toasts').firstElementChild.remove();
   setTimeout(() => toast.remove(), TOAST_MS);
 }
 
@@ -275,6 +343,10 @@ async function whileBusy(button, action) {
 function onItemClick(event) {
   const button = event.target.closest('[data-do]');
   if (!button) return;
+  if (button.dataset.do === 'unfold') {
+    unfoldTexts(button);
+    return;
+  }
   const { id } = button.closest('.item').dataset;
   const { inbox } = peal;
   void whileBusy(button, () => (button.dataset.do === 'read' ? inbox.markRead(id) : inbox.archive(id)));
@@ -298,7 +370,7 @@ function resetRoom() {
   shown.clear();
   for (const timer of typists.values()) clearTimeout(timer);
   typists.clear();
-  byId('messages').replaceChildren(element('li', 'notice', 'What is said here stays here: nothing is stored.'));
+  byId('messages').replaceChildren(element('p', 'notice', 'What is said here stays here: nothing is stored.'));
   showTyping();
 }
 
@@ -311,13 +383,26 @@ function append(entry) {
 }
 
 function addNotice(text) {
-  append(element('li', 'notice', text));
+  append(written('p', 'notice', text));
+}
+
+function makeMessageText(message) {
+  const bubble = element('div', 'message-text');
+  const text = written('span', 'clamped', message);
+  const unfold = element('button', 'unfold', 'More');
+  unfold.type = 'button';
+  unfold.ariaExpanded = 'false';
+  unfold.hidden = true;
+  unfold.addEventListener('click', () => unfoldTexts(unfold));
+  bubble.append(text, unfold);
+  folds.observe(text);
+  return bubble;
 }
 
 function addMessage({ id, roomId, userId, userName, message, timestamp }) {
   if (roomId !== ROOM || shown.has(id)) return;
   shown.add(id);
-  const entry = element('li', 'message');
+  const entry = element('div', 'message');
   entry.dataset.testid = 'message';
   entry.dataset.user = userId;
   entry.title = new Date(timestamp).toLocaleTimeString();
@@ -325,8 +410,8 @@ function addMessage({ id, roomId, userId, userName, message, timestamp }) {
   entry.classList.toggle('is-more', byId('messages').lastElementChild?.dataset.user === userId);
   const avatar = paintAvatar(element('span', 'avatar'), userId);
   avatar.setAttribute('aria-hidden', 'true');
-  const name = element('span', 'message-name', userName ?? userId);
-  entry.append(avatar, name, element('span', 'message-text', message));
+  const name = written('span', 'message-name', userName ?? userId);
+  entry.append(avatar, name, makeMessageText(message));
   setTyping({ userId, typing: false });
   append(entry);
   byId('room-mark').hidden = !narrow.matches || document.body.dataset.view === 'room';
@@ -430,7 +515,11 @@ byId('login-form').addEventListener('submit', (event) => {
 });
 byId('bell').addEventListener('click', onBell);
 byId('leave').addEventListener('click', logOut);
-byId('reconnect').addEventListener('click', followHash);
+byId('reconnect').addEventListener('click', onReconnect);
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault(); // the hash says who is logged in
+  onBell();
+});
 byId('items').addEventListener('click', onItemClick);
 byId('mark-all').addEventListener('click', onMarkAll);
 byId('more').addEventListener('click', () => whileBusy(byId('more'), () => peal.inbox.loadMore()));

@@ -29,8 +29,8 @@ export interface Position {
   seq: number;
 }
 
-export interface Page {
-  items: Notification[];
+export interface Page<Data = unknown> {
+  items: Notification<Data>[];
   next: string | null;
 }
 
@@ -61,19 +61,22 @@ export class PealError extends Error {
   readonly temporary: boolean;
 }
 
-export interface InboxEvents extends Record<string, unknown[]> {
-  change: [Inbox];
-  notification: [Notification];
+export interface InboxEvents<Data = unknown> extends Record<string, unknown[]> {
+  change: [Inbox<Data>];
+  notification: [Notification<Data>];
   resync: [];
 }
 
-export class Inbox extends Emitter<InboxEvents> {
+/** `Data` is what your backend posts as `data`: Peal<Data> hands it to every notification. */
+export class Inbox<Data = unknown> extends Emitter<InboxEvents<Data>> {
   private constructor();
-  readonly items: readonly Notification[];
+  readonly items: readonly Notification<Data>[];
+  /** Whether `items` are those of the hub: false until the first page has been read. */
+  readonly loaded: boolean;
   readonly unread: number;
   readonly hasMore: boolean;
   readonly position: Position | null;
-  list(query?: { after?: string; limit?: number; state?: State; type?: string }): Promise<Page>;
+  list(query?: { after?: string; limit?: number; state?: State; type?: string }): Promise<Page<Data>>;
   loadMore(query?: { limit?: number }): Promise<void>;
   markRead(which: Which): Promise<void>;
   markSeen(which: Which): Promise<void>;
@@ -114,13 +117,13 @@ export interface RoomUser {
   userName?: string;
 }
 
-export interface PealEvents extends Record<string, any[]> {
+export interface PealEvents<Data = unknown> extends Record<string, any[]> {
   'client:state': [ClientState];
   'hub:ready': [Ready];
   'hub:draining': [{ reconnectIn: number }];
   'hub:resync': [{ epoch: string; rev: number }];
   'hub:token_expiring': [{ in: number }];
-  notification: [Notification];
+  notification: [Notification<Data>];
   'notification:state': [{ rev: number; ids?: string[]; upTo?: number; state: string; at: string }];
   unread: [{ count: number; rev: number }];
   new_message: [RoomMessage];
@@ -143,9 +146,10 @@ export interface Options {
   inbox?: boolean;
 }
 
-export class Peal extends Emitter<PealEvents> {
+/** Peal<{ invoice: number }>: the type of `data` in every notification; unknown where left out. */
+export class Peal<Data = unknown> extends Emitter<PealEvents<Data>> {
   constructor(options?: Options);
-  readonly inbox: Inbox;
+  readonly inbox: Inbox<Data>;
   readonly state: 'idle' | ClientState['state'];
   readonly userId: string | null;
   readonly session: Ready | null;

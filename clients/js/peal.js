@@ -203,6 +203,12 @@ export class Inbox extends Emitter {
     return this.#unread;
   }
 
+  // Whether `items` are those of the hub: false until the first page has been read, and again after
+  // a resync until it has been read anew.
+  get loaded() {
+    return this.#epoch !== null && !this.#unlisted;
+  }
+
   // Whether older notifications than `items` exist.
   get hasMore() {
     return this.#next !== null;

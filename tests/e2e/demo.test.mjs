@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The demo page of `peal serve --dev`, in a real browser: what a visitor sees within a minute.
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +12,7 @@ import { until } from './support/wait.mjs';
 
 const PICTURES =
   process.env.PEAL_ARTIFACTS ?? fileURLToPath(new URL('../../artifacts/e2e', import.meta.url));
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const DESKTOP = { width: 1280, height: 860 };
 const PHONE = { width: 390, height: 844 };
 
@@ -71,11 +73,23 @@ async function post(user, fields, at = hub) {
   return answer.json();
 }
 
+const isStill = (page) => page.evaluate(() => Promise.all(document.getAnimations()
+  .filter((animation) => animation.effect.getTiming().iterations !== Infinity)
+  .map((animation) => animation.finished.catch(() => {}))));
+
+// Nothing that axe knows of is wrong with what is shown now, best practices included.
+async function isAccessible(page, what) {
+  await isStill(page);
+  await page.evaluate(AXE); // the page's policy allows no script of others: this is none of its own
+  const { violations, passes } = await page.evaluate(() => globalThis.axe.run({ resultTypes: ['violations', 'passes'] }));
+  assert.ok(passes.length > 10, `${what}: axe looked at the page`);
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, any }) => `${html} ${any[0]?.message ?? ''}`).join('; ')}`);
+  assert.deepEqual(found, [], what);
+}
+
 // Loaded, painted and still.
 async function picture(page, name) {
-  await page.evaluate(() => Promise.all(document.getAnimations()
-    .filter((animation) => animation.effect.getTiming().iterations !== Infinity)
-    .map((animation) => animation.finished.catch(() => {}))));
+  await isStill(page);
   await page.screenshot({ path: join(PICTURES, name) });
 }
 
@@ -263,7 +277,22 @@ test('the state of the connection is shown, and what came meanwhile is there', a
     await own.server.stop('SIGTERM');
     await page.locator('[data-testid=connection][data-state=waiting]').waitFor();
     await page.getByText(/Reconnecting/).waitFor();
+    assert.equal(await page.getByTestId('connection-text').textContent(), 'Hub away');
+    await isAccessible(page, 'the hub is away');
+    await page.evaluate(() => {
+      globalThis.said = [];
+      globalThis.counted = new Set();
+      const text = document.querySelector('[role=status][data-testid=connection-text]');
+      const countdown = document.querySelector('[aria-hidden=true][data-testid=countdown]');
+      const watch = (node, seen) => new MutationObserver(() => seen(node.textContent))
+        .observe(node, { childList: true, characterData: true, subtree: true });
+      watch(text, (words) => globalThis.said.push(words));
+      watch(countdown, (words) => globalThis.counted.add(words));
+    });
+    await until(() => page.evaluate(() => globalThis.counted.size >= 3), 'it counts');
+    assert.deepEqual(await page.evaluate(() => globalThis.said), [], 'nothing of it is announced');
     await context.setOffline(true);
+    await page.getByTestId('connection-text').filter({ hasText: 'Offline' }).waitFor();
     own.options.args = ['--dev', '--listen-port', String(port)];
     await own.restart();
     await post('frank', { title: 'While you were away' }, own);
@@ -275,6 +304,126 @@ test('the state of the connection is shown, and what came meanwhile is there', a
     await context.close();
     await own.stop();
   }
+});
+
+test('an inbox that is not read yet is not quiet', async () => {
+  const page = await openPage();
+  let release;
+  const held = new Promise((resolve) => { release = resolve; });
+  await page.routeWebSocket(/\/ws/, (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage(async (text) => {
+      if (/"items"/.test(text)) await held;
+      socket.send(text);
+    });
+  });
+  await page.test('login-name').fill('henry');
+  await page.test('login-go').click();
+  await isOnline(page);
+  assert.equal(await page.test('inbox-loading').textContent(), 'Loading…');
+  assert.ok(await page.test('inbox-loading').isVisible());
+  assert.ok(await page.test('inbox-empty').isHidden());
+  await isAccessible(page, 'loading');
+  release();
+  await page.test('inbox-empty').waitFor();
+  assert.ok(await page.test('inbox-loading').isHidden());
+  await isAccessible(page, 'all quiet');
+  await closePage(page);
+});
+
+test('a token that is refused is told apart from a hub that is away', async () => {
+  const page = await openPage({ hash: `#token=${hub.token('alice', { exp: 1 })}` });
+  await page.locator('[data-testid=connection][data-state=closed]').waitFor();
+  assert.equal(await page.test('connection-text').textContent(), 'Refused: Invalid token');
+  assert.match(await page.test('inbox-loading').textContent(), /no connection/);
+  await isAccessible(page, 'refused');
+  await page.setViewportSize(PHONE);
+  for (const id of ['bell', 'reconnect', 'logout']) {
+    const { x, width } = await page.test(id).boundingBox();
+    assert.ok(x >= 0 && x + width <= PHONE.width, `${id} is on the screen`);
+  }
+  await page.test('reconnect').filter({ hasText: 'Log in again' }).click();
+  await page.test('login-alice').click();
+  await isOnline(page);
+  assert.ok(await page.test('reconnect').isHidden());
+  await closePage(page);
+});
+
+test('long texts unfold, and each text has the direction of its language', async () => {
+  const page = await openAs('ida');
+  const long = 'A sentence that goes on for a while. '.repeat(40);
+  await post('ida', { title: 'Short', message: 'One line.' });
+  await post('ida', { title: 'שלום עולם', message: 'הודעה קצרה' });
+  await post('ida', { title: 'Long', message: long });
+  const row = (title) => page.test('item').filter({ has: page.getByText(title, { exact: true }) });
+  const unfold = row('Long').getByTestId('unfold');
+  await unfold.waitFor();
+  assert.ok(await row('Short').getByTestId('unfold').isHidden());
+  const height = async () => (await row('Long').boundingBox()).height;
+  const folded = await height();
+  await unfold.click();
+  await unfold.filter({ hasText: 'Less' }).waitFor();
+  assert.equal(await unfold.getAttribute('aria-expanded'), 'true');
+  assert.ok((await height()) > folded + 40, 'all of it is shown');
+  await isAccessible(page, 'unfolded');
+  await unfold.click();
+  await unfold.filter({ hasText: 'More' }).waitFor();
+  assert.equal(await height(), folded);
+  const direction = (node) => node.evaluate((one) => getComputedStyle(one).direction);
+  assert.equal(await direction(row('שלום עולם').getByTestId('item-title')), 'rtl');
+  assert.equal(await direction(row('Short').getByTestId('item-title')), 'ltr');
+  await page.test('message-input').fill(long.slice(0, 1000));
+  await page.test('message-input').press('Enter');
+  await page.test('message').getByRole('button', { name: 'More' }).click();
+  await page.test('message').getByRole('button', { name: 'Less' }).waitFor();
+  await page.test('message-input').fill('مرحبا');
+  await page.test('message-input').press('Enter');
+  const greeting = page.test('message').getByText('مرحبا');
+  assert.equal(await direction(greeting), 'rtl');
+  await closePage(page);
+});
+
+test('windows of one user are one arrival in the room', async () => {
+  const alice = await openAs('alice');
+  const windows = [await openAs('jack'), await openAs('jack'), await openAs('jack')];
+  const said = async (text) => (await alice.test('messages').textContent()).split(text).length - 1;
+  await closePage(windows[0]);
+  await windows[1].test('message-input').fill('two left');
+  await windows[1].test('message-input').press('Enter');
+  await alice.test('message').filter({ hasText: 'two left' }).waitFor();
+  assert.deepEqual([await said('jack came in'), await said('jack left')], [1, 0]);
+  await closePage(windows[1]);
+  await closePage(windows[2]);
+  await alice.getByText('jack left').waitFor();
+  assert.deepEqual([await said('jack came in'), await said('jack left')], [1, 1]);
+  await closePage(alice);
+});
+
+test('what is laid over the page hides neither the bell nor the composer', async () => {
+  const page = await openAs('kate', { viewport: PHONE, hasTouch: true, isMobile: true });
+  await page.test('tab-room').tap();
+  for (let n = 0; n < 12; n++) await post('kate', { title: `Parcel ${n}` });
+  await page.test('toasts').getByRole('button').first().waitFor();
+  const box = (node) => node.boundingBox();
+  const overlap = (a, b) => Math.max(0, Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x))
+    * Math.max(0, Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y));
+  assert.equal(overlap(await box(page.test('toasts')), await box(page.locator('#composer'))), 0);
+  await page.test('unread').evaluate((badge) => { badge.textContent = '99+'; });
+  const icon = await box(page.test('bell').locator('svg'));
+  const hidden = overlap(icon, await box(page.test('unread'))) / (icon.width * icon.height);
+  assert.ok(hidden < 0.3, `${Math.round(hidden * 100)} % of the bell is hidden`);
+  assert.equal(overlap(await box(page.locator('#my-avatar')), await box(page.test('unread'))), 0);
+  await isAccessible(page, 'with toasts');
+  await closePage(page);
+});
+
+test('the link over the bar leads to the inbox, and nobody is logged out', async () => {
+  const page = await openAs('lena');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'inbox');
+  assert.ok(await page.test('me').isVisible());
+  await closePage(page);
 });
 
 describe('pictures, and what must hold on them', () => {
@@ -301,8 +450,9 @@ describe('pictures, and what must hold on them', () => {
     return bob;
   }
 
-  // Nothing sticks out sideways, and every control has a name.
+  // Nothing sticks out sideways, every control has a name, and axe has no objection.
   async function isSound(page) {
+    await isAccessible(page, 'picture');
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(wide <= 0, `${wide} px too wide`);
     const nameless = await page.evaluate(() => [...document.querySelectorAll('button, input, select, textarea')]
