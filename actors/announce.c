@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actors/announce.h"
 
+#include "actors/bus_origin.h"
 #include "actors/cluster.h"
 #include "actors/shard.h"
 #include "actors/store_view.h"
@@ -24,21 +25,28 @@ static void send_payload(
     msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
 }
 
-static void announce_send(struct shard *shard, const struct announce *announce)
+/* Takes what is told as its caller has it; version and epoch are filled in here. */
+static void announce_send(struct shard *shard, const struct announce *told)
 {
     struct builder out = {0};
-    announce_encode(announce, &out);
+    struct announce announce = *told;
+    announce.version = bus_origin_version(shard);
+    announce.epoch = bytes_str(shard->config->epoch);
+    announce_encode(&announce, &out);
     struct buf *payload = builder_finish(&out);
     if (payload != NULL) { /* without memory: the recheck finds it */
-        send_payload(shard, announce->tenant, announce->user, payload);
+        send_payload(shard, announce.tenant, announce.user, payload);
     }
 }
 
 void announce_repeat(struct shard *shard, struct store_user who)
 {
-    struct buf *empty = buf_new(bytes_of(NULL, 0));
-    CHECK(empty != NULL);
-    send_payload(shard, who.tenant, who.user, empty);
+    struct announce announce = {
+        .kind = ANNOUNCE_CHECK,
+        .tenant = who.tenant,
+        .user = who.user,
+    };
+    announce_send(shard, &announce);
 }
 
 void announce_row(struct shard *shard, const struct store_row *row)

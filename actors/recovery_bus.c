@@ -2,13 +2,15 @@
 /*
  * The name of a record has namespace, owner and pid: who knows a pid, but is another user, has
  * nothing to do with it. A shard is told on the channel of its home (its node and number), by the
- * pid, a blank and the namespace, that a socket has gone elsewhere.
+ * uid of who tells, the pid and the namespace, with blanks between, that a socket has gone
+ * elsewhere.
  *
  * Order of this file: life, being told, records, fetching.
  */
 #include "actors/recovery_bus.h"
 
 #include "actors/bus.h"
+#include "actors/bus_origin.h"
 #include "actors/identity.h"
 #include "actors/recovery_state.h"
 #include "actors/shard.h"
@@ -130,16 +132,29 @@ void recovery_bus_destroy(struct recovery_bus *bus)
 
 /* Being told. */
 
+/* Cut `text` before its next blank. */
+static bool take_word(struct bytes *text, struct bytes *ret_word)
+{
+    const char *blank = text->len > 0 ? memchr(text->at, ' ', text->len) : NULL;
+    if (blank == NULL) {
+        return false;
+    }
+    *ret_word = bytes_of(text->at, (size_t)(blank - text->at));
+    *text = bytes_skip(*text, ret_word->len + 1);
+    return true;
+}
+
 static void on_message(void *context, struct bytes channel, struct bytes payload)
 {
     struct recovery_bus *bus = context;
-    const char *blank = payload.len > 0 ? memchr(payload.at, ' ', payload.len) : NULL;
+    struct bytes uid;
+    struct bytes pid;
     (void)channel;
-    if (blank == NULL) {
+    if (!take_word(&payload, &uid) || !take_word(&payload, &pid) ||
+        bus_origin_of(bus->shard, "recovery", uid) != BUS_ORIGIN_PEER) {
         return;
     }
-    struct bytes pid = bytes_of(payload.at, (size_t)(blank - payload.at));
-    struct fanout *fanout = fanout_find(bus->shard, bytes_skip(payload, pid.len + 1));
+    struct fanout *fanout = fanout_find(bus->shard, payload);
     if (fanout != NULL && fanout->recovery != NULL) {
         recovery_hand_over(fanout->recovery, pid);
     }
@@ -253,6 +268,8 @@ static void on_record(void *context, int status, const struct bus_reply *reply)
     struct builder channel = {0};
     struct builder message = {0};
     bus_name_recovery(&bus->shard->config->names, home, &channel);
+    bus_origin_write_uid(bus->shard, &message);
+    builder_byte(&message, ' ');
     builder_add(&message, buf_bytes(fetch->pid));
     builder_byte(&message, ' ');
     builder_add(&message, fanout_nsp(fetch->recovery->fanout));

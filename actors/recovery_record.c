@@ -5,6 +5,7 @@
  * Places are those of the replay stream, which mean the same on every node; numbers are of the log
  * whose name the record has.
  */
+#include "actors/bus_origin.h"
 #include "actors/recovery_state.h"
 #include "actors/room_proto.h"
 #include "actors/shard.h"
@@ -12,7 +13,7 @@
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
 
-enum { STAYS_MAX = 4096, STAY_LOUD = 1, STAY_GRANTED = 2, STAY_FLAGS_MAX = 3 };
+enum { EPOCH_MAX = 64, STAYS_MAX = 4096, STAY_LOUD = 1, STAY_GRANTED = 2, STAY_FLAGS_MAX = 3 };
 
 /* Writing. */
 
@@ -68,7 +69,8 @@ void recovery_record_write(const struct recoverable *recoverable, struct builder
     const struct shard *shard = recovery->fanout->shard;
     builder_str(out, "{\"home\":\"");
     recovery_record_write_home(shard, out);
-    builder_str(out, "\",");
+    builder_printf(out, "\",\"version\":%u,", bus_origin_version(shard));
+    write_text("epoch", bytes_str(shard->config->epoch), out);
     write_text("sid", bytes_of(recoverable->sid, SOCKET_SID_LEN), out);
     write_text("owner", buf_bytes(recoverable->owner), out);
     write_text("log", replay_name(recovery->replay), out);
@@ -91,6 +93,8 @@ void recovery_record_write(const struct recoverable *recoverable, struct builder
 /* Reading. */
 
 struct record {
+    uint64_t version;
+    struct bytes epoch;
     struct bytes sid;
     struct bytes owner; /* decoded into `owner_at` */
     struct bytes log;
@@ -99,6 +103,7 @@ struct record {
     struct stream_id had;
     struct stream_id floor;
     struct bytes stays; /* JSON array */
+    char epoch_at[EPOCH_MAX];
     char sid_at[SOCKET_SID_LEN];
     char owner_at[WIRE_KEY_MAX];
     char log_at[REPLAY_NAME_LEN];
@@ -134,6 +139,27 @@ static int get_place(struct bytes object, const char *key, struct stream_id *ret
     return status == 0 ? read_place(value, ret_place) : status;
 }
 
+/* What a record says in words. */
+static int read_texts(struct bytes object, struct record *record)
+{
+    const struct {
+        const char *key;
+        char *at;
+        size_t size;
+        struct bytes *text;
+    } texts[] = {
+        {"epoch", record->epoch_at, sizeof(record->epoch_at), &record->epoch},
+        {"sid", record->sid_at, sizeof(record->sid_at), &record->sid},
+        {"owner", record->owner_at, sizeof(record->owner_at), &record->owner},
+        {"log", record->log_at, sizeof(record->log_at), &record->log},
+    };
+    int status = 0;
+    for (size_t i = 0; i < ARRAY_LEN(texts) && status == 0; i++) {
+        status = read_text(object, texts[i].key, texts[i].at, texts[i].size, texts[i].text);
+    }
+    return status;
+}
+
 /* Read a record into zeroed memory. */
 static int read_record(struct bytes text, struct record *ret_record)
 {
@@ -143,15 +169,8 @@ static int read_record(struct bytes text, struct record *ret_record)
     if (status == 0 && json_scan_kind(object) != JSON_SCAN_OBJECT) {
         status = STATUS_INVALID;
     }
-    status = status
-                 ? status
-                 : read_text(object, "sid", record->sid_at, sizeof(record->sid_at), &record->sid);
-    status = status ? status
-                    : read_text(object, "owner", record->owner_at, sizeof(record->owner_at),
-                          &record->owner);
-    status = status
-                 ? status
-                 : read_text(object, "log", record->log_at, sizeof(record->log_at), &record->log);
+    status = status ? status : read_texts(object, record);
+    status = status ? status : read_number(object, "version", &record->version);
     status = status ? status : read_number(object, "number", &record->number);
     status = status ? status : read_number(object, "direct", &record->direct);
     status = status ? status : get_place(object, "had", &record->had);
@@ -319,7 +338,9 @@ int recovery_record_adopt(struct recovery *recovery, struct bytes text, struct b
     if (status != 0) {
         return status;
     }
-    if (!bytes_eq(record.owner, owner) || pid.len != RECOVERY_PID_LEN ||
+    if (!bus_origin_is_ours(
+            recovery->fanout->shard, "recovery record", record.epoch, record.version) ||
+        !bytes_eq(record.owner, owner) || pid.len != RECOVERY_PID_LEN ||
         map_get(&recovery->by_pid, pid) != NULL || map_get(&recovery->by_sid, record.sid) != NULL ||
         !find_place(&record, offset, &place)) {
         return STATUS_NOT_FOUND;

@@ -75,6 +75,13 @@ void sequencer_deliver(struct sequencer *sequencer, struct broadcast *broadcast,
 struct broadcast *sequencer_read_broadcast(
     struct sequencer *sequencer, const struct adapter_broadcast *message);
 
+/*
+ * Whether a message that came on the channel of `room` (empty: of the namespace) is to be
+ * delivered: it is not ours, not strange, and does not come by another way as well.
+ */
+bool sequencer_is_news(
+    struct sequencer *sequencer, const struct adapter_broadcast *message, struct bytes room);
+
 /* What is published of a broadcast, by `uid`. */
 struct adapter_emit sequencer_emit_of(
     const struct sequencer *sequencer, const struct broadcast *broadcast, struct bytes uid);
@@ -89,9 +96,6 @@ void sequencer_stream_close(struct sequencer *sequencer);
  * False, with the reference untouched, while that cannot be.
  */
 bool sequencer_stream_post(struct sequencer *sequencer, struct broadcast *broadcast);
-
-/* Whether a node that reads the stream published this: what it says comes from there. */
-bool sequencer_stream_is_repeat(const struct sequencer *sequencer, struct bytes uid);
 
 /* Requests of other nodes (sequencer_requests.c). */
 

@@ -9,6 +9,7 @@
  * large ends the asking. It is then not sent: who asked learns by the timeout that sockets are
  * missing, not by a list that looks complete.
  */
+#include "actors/bus_origin.h"
 #include "actors/fanout_proto.h"
 #include "actors/sequencer_actor.h"
 #include "codec/adapter_request.h"
@@ -263,9 +264,9 @@ static uint32_t count_names(const struct adapter_request *request)
 /* Whether the request is one that another node means, and Peal can do something about. */
 static bool is_for_us(const struct sequencer *sequencer, const struct adapter_request *request)
 {
-    struct bytes node = bytes_str(shard_of(&sequencer->actor)->config->node);
-    if (bytes_eq(request->uid, node)) {
-        return false; /* our own: it was carried out here before it was published */
+    enum bus_origin origin = bus_origin_of(shard_of(&sequencer->actor), "request", request->uid);
+    if (origin == BUS_ORIGIN_SELF || origin == BUS_ORIGIN_STRANGE) {
+        return false; /* our own was carried out here before it was published */
     }
     if (request->type == ADAPTER_BROADCAST_ACK) {
         return bytes_eq(request->packet.nsp, buf_bytes(sequencer->nsp));

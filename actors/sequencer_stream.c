@@ -10,6 +10,7 @@
  *
  * Order of this file: life, where to begin, reading, posting.
  */
+#include "actors/bus_origin.h"
 #include "actors/fanout_proto.h"
 #include "actors/sequencer_actor.h"
 #include "codec/base/mem.h"
@@ -28,7 +29,6 @@ enum {
 
 #define BLOCK_MS "2000"
 #define READ_MAX_TEXT "500"
-#define UID_MARK "peal/"
 
 /* A broadcast that was posted and has not come back. */
 struct posted {
@@ -44,7 +44,6 @@ struct sequencer_stream {
     struct sequencer *sequencer;
     struct bus_link *reader;
     struct buf *key;
-    struct buf *uid; /* by which stock nodes hear of us */
     struct timer timer; /* while a line is under pressure */
     struct stream_id last; /* read */
     struct stream_id before; /* `last` when the latest reading was asked for */
@@ -97,16 +96,6 @@ static struct buf *write_key(const struct actor_config *config, struct bytes nsp
     return key;
 }
 
-static struct buf *write_uid(const struct actor_config *config)
-{
-    struct builder text = {0};
-    builder_str(&text, UID_MARK);
-    builder_str(&text, config->node);
-    struct buf *uid = builder_finish(&text);
-    CHECK(uid != NULL);
-    return uid;
-}
-
 void sequencer_stream_start(struct sequencer *sequencer)
 {
     if (!sequencer->recovers) {
@@ -121,7 +110,6 @@ void sequencer_stream_start(struct sequencer *sequencer)
     }
     stream->sequencer = sequencer;
     stream->key = write_key(shard->config, buf_bytes(sequencer->nsp));
-    stream->uid = write_uid(shard->config);
     list_init(&stream->posted);
     timer_init(&stream->timer, on_timer);
     sequencer->stream = stream;
@@ -155,7 +143,6 @@ void sequencer_stream_close(struct sequencer *sequencer)
         }
     }
     buf_unref(stream->key);
-    buf_unref(stream->uid);
     mem_free(stream);
 }
 
@@ -373,7 +360,8 @@ static struct broadcast *read_entry(struct sequencer_stream *stream, const struc
     if (bytes_eq(field(fields, BYTES("origin")), bytes_of(stream->origin, NAME_LEN))) {
         return take_posted(stream, field(fields, BYTES("serial")));
     }
-    if (adapter_broadcast_decode(field(fields, BYTES("message")), &message) != 0) {
+    if (adapter_broadcast_decode(field(fields, BYTES("message")), &message) != 0 ||
+        bus_origin_of(shard_of_stream(stream), "replay", message.uid) != BUS_ORIGIN_PEER) {
         return NULL;
     }
     return sequencer_read_broadcast(stream->sequencer, &message);
@@ -524,7 +512,10 @@ bool sequencer_stream_post(struct sequencer *sequencer, struct broadcast *broadc
         return false;
     }
     const char *key = shard_of_stream(stream)->config->adapter_key;
-    struct adapter_emit emit = sequencer_emit_of(sequencer, broadcast, buf_bytes(stream->uid));
+    struct builder uid = {0};
+    bus_origin_write_uid(shard_of_stream(stream), &uid);
+    struct adapter_emit emit = sequencer_emit_of(sequencer, broadcast, builder_bytes(&uid));
+    emit.flags |= ADAPTER_REPLAYED;
     struct builder channel = {0};
     struct builder payload = {0};
     adapter_emit_channel(&emit, bytes_str(key), &channel);
@@ -541,12 +532,8 @@ bool sequencer_stream_post(struct sequencer *sequencer, struct broadcast *broadc
             trim(stream);
         }
     }
+    builder_reset(&uid);
     builder_reset(&channel);
     builder_reset(&payload);
     return good;
-}
-
-bool sequencer_stream_is_repeat(const struct sequencer *sequencer, struct bytes uid)
-{
-    return sequencer->stream != NULL && bytes_starts(uid, BYTES(UID_MARK));
 }

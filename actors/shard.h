@@ -8,6 +8,7 @@
 #ifndef ACTORS_SHARD_H
 #define ACTORS_SHARD_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -150,6 +151,8 @@ struct shard_stats {
     uint64_t announced;
     uint64_t gaps; /* rev jumped: the store was read */
     uint64_t rechecks; /* users whose position was stale at a recheck */
+    uint64_t strange_store; /* messages of nodes with another store, dropped */
+    uint64_t strange_version; /* messages of nodes of a version too far from ours, dropped */
     uint64_t deaf; /* 1: messages do not come back over the bus, which answers */
     uint64_t bytes_out;
     uint64_t busy_users; /* that have a rare part */
@@ -163,6 +166,8 @@ struct shard {
     struct store_port *store;
     struct store *store_root;
     struct bus *bus; /* NULL: single node */
+    const atomic_uint *peers_version; /* the lowest alive; relaxed; NULL: nobody tells */
+    uint64_t strange_logged_ms; /* when messages of other stores were last logged */
     struct list dirty_outboxes; /* outbox.dirty_link */
     struct cluster *cluster; /* NULL without a bus */
     struct recovery_bus *recovery_bus; /* NULL without a bus, or without recovery */

@@ -9,6 +9,7 @@
  * of: as long as it is above rev, something is missing and a read is under way or the timer is
  * armed.
  */
+#include "actors/bus_origin.h"
 #include "actors/cluster.h"
 #include "actors/positions.h"
 #include "actors/store_view.h"
@@ -248,14 +249,23 @@ static void release(struct user *user)
     }
 }
 
+/* Whether a payload comes from a node of the same store. */
+static bool is_ours(struct user *user, struct bytes payload)
+{
+    uint64_t version;
+    struct bytes epoch;
+    return announce_origin(payload, &version, &epoch) == 0 &&
+           bus_origin_is_ours(shard_of(&user->actor), "announcement", epoch, version);
+}
+
 void user_feed_apply(struct user *user, struct buf *payload)
 {
     struct announce announce;
-    if (buf_bytes(payload).len == 0) {
-        ask_position(user); /* a repeat: the first announcement may have been lost */
+    if (!is_ours(user, buf_bytes(payload)) || announce_decode(buf_bytes(payload), &announce) != 0) {
         return;
     }
-    if (announce_decode(buf_bytes(payload), &announce) != 0) {
+    if (announce.kind == ANNOUNCE_CHECK) {
+        ask_position(user);
         return;
     }
     user->news = announce.rev > user->news ? announce.rev : user->news;

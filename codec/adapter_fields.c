@@ -134,6 +134,8 @@ static int read_flags(struct bytes field, struct adapter_options *options)
             options->flags |= set ? (unsigned)ADAPTER_LOCAL : 0;
         } else if (bytes_eq_str(key, "urgent")) {
             options->flags |= set ? (unsigned)ADAPTER_URGENT : 0;
+        } else if (bytes_eq_str(key, "replayed")) {
+            options->flags |= set ? (unsigned)ADAPTER_REPLAYED : 0;
         } else if (bytes_eq_str(key, "timeout")) {
             options->timeout_ms = read_timeout(value);
         }

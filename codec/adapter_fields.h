@@ -23,7 +23,9 @@ enum { ADAPTER_DEPTH_MAX = MP_DEPTH_MAX, ADAPTER_NAME_TEXT_MAX = 24 };
 enum adapter_flags {
     ADAPTER_VOLATILE = 1u << 0,
     ADAPTER_LOCAL = 1u << 1, /* not to be published further */
-    ADAPTER_URGENT = 1u << 2, /* ours: stock receivers pass over it */
+    /* Ours: stock receivers pass over them. */
+    ADAPTER_URGENT = 1u << 2,
+    ADAPTER_REPLAYED = 1u << 3, /* it is in the replay stream, from which nodes of Peal take it */
 };
 
 /* A list of room names inside a message. */

@@ -99,33 +99,39 @@ static void encode_names(struct builder *out, const struct bytes *names, uint32_
     }
 }
 
-static void encode_flag(struct builder *out, const char *name)
+static void encode_flags(struct builder *out, unsigned flags)
 {
-    mp_pack_str(out, bytes_str(name));
-    mp_pack_bool(out, true);
+    static const struct {
+        unsigned flag;
+        const char *name;
+    } names[] = {
+        {ADAPTER_VOLATILE, "volatile"},
+        {ADAPTER_LOCAL, "local"},
+        {ADAPTER_URGENT, "urgent"},
+        {ADAPTER_REPLAYED, "replayed"},
+    };
+    uint32_t count = 0;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        count += (flags & names[i].flag) != 0;
+    }
+    mp_pack_map(out, count);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (flags & names[i].flag) {
+            mp_pack_str(out, bytes_str(names[i].name));
+            mp_pack_bool(out, true);
+        }
+    }
 }
 
 static void encode_options(struct builder *out, const struct adapter_emit *emit)
 {
-    bool is_volatile = emit->flags & ADAPTER_VOLATILE;
-    bool is_local = emit->flags & ADAPTER_LOCAL;
-    bool is_urgent = emit->flags & ADAPTER_URGENT;
     mp_pack_map(out, 3);
     mp_pack_str(out, BYTES("rooms"));
     encode_names(out, emit->rooms, emit->room_count);
     mp_pack_str(out, BYTES("except"));
     encode_names(out, emit->except, emit->except_count);
     mp_pack_str(out, BYTES("flags"));
-    mp_pack_map(out, (uint32_t)is_volatile + is_local + is_urgent);
-    if (is_volatile) {
-        encode_flag(out, "volatile");
-    }
-    if (is_local) {
-        encode_flag(out, "local");
-    }
-    if (is_urgent) {
-        encode_flag(out, "urgent");
-    }
+    encode_flags(out, emit->flags);
 }
 
 static int encode_data(struct builder *out, const struct event *event)

@@ -2,17 +2,18 @@
 /*
  * announce - the layout of the arrays:
  *
- *     [1, kind, tenant, user, seq, rev, unread, body]
+ *     [version, epoch, kind, tenant, user, seq, rev, unread, body]
  *     body of NEW:   [id, seq, rev, type, title, message, data, priority, state,
  *                     created_at, expires_at, read_at, seen_at, archived_at]
  *     body of STATE: [state, at, up_to, [[id, seq, rev, state, at], …]]
+ *     body of CHECK: nil
  */
 #include "codec/announce.h"
 
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 
-enum { FIELDS = 8, VIEW_FIELDS = 14, STATE_FIELDS = 4, CHANGE_FIELDS = 5 };
+enum { FIELDS = 9, VIEW_FIELDS = 14, STATE_FIELDS = 4, CHANGE_FIELDS = 5 };
 
 static void pack_id(struct builder *out, const uint8_t id[NOTIFICATION_ID_LEN])
 {
@@ -59,7 +60,8 @@ static void pack_state(struct builder *out, const struct announce *announce)
 void announce_encode(const struct announce *announce, struct builder *out)
 {
     mp_pack_array(out, FIELDS);
-    mp_pack_u64(out, ANNOUNCE_VERSION);
+    mp_pack_u64(out, announce->version);
+    mp_pack_str(out, announce->epoch);
     mp_pack_u64(out, (uint64_t)announce->kind);
     mp_pack_str(out, announce->tenant);
     mp_pack_str(out, announce->user);
@@ -68,8 +70,10 @@ void announce_encode(const struct announce *announce, struct builder *out)
     mp_pack_u64(out, announce->unread);
     if (announce->kind == ANNOUNCE_NEW) {
         pack_view(out, &announce->view);
-    } else {
+    } else if (announce->kind == ANNOUNCE_STATE) {
         pack_state(out, announce);
+    } else {
+        mp_pack_nil(out);
     }
 }
 
@@ -110,6 +114,12 @@ static void take_array(struct take *take, uint32_t fields)
 {
     uint32_t count = 0;
     take->bad = take->bad || mp_array(take->reader, &count) < 0 || count != fields;
+}
+
+static void take_nil(struct take *take)
+{
+    struct mp_value value;
+    take->bad = take->bad || mp_next(take->reader, &value) < 0 || value.type != MP_NIL;
 }
 
 static enum notification_state take_state(struct take *take)
@@ -172,17 +182,20 @@ static void take_changes(struct take *take, struct announce *announce)
     }
 }
 
-static int check_version(struct mp_reader *reader)
+static int take_origin(
+    struct mp_reader *reader, uint32_t *ret_count, uint64_t *ret_version, struct bytes *ret_epoch)
 {
+    bool good = mp_array(reader, ret_count) == 0 && *ret_count >= 2 &&
+                mp_u64(reader, ret_version) == 0 && mp_str(reader, ret_epoch) == 0;
+    return good ? 0 : STATUS_INVALID;
+}
+
+int announce_origin(struct bytes payload, uint64_t *ret_version, struct bytes *ret_epoch)
+{
+    struct mp_reader reader = {.rest = payload};
     uint32_t count;
-    uint64_t version;
-    if (mp_array(reader, &count) < 0 || count < 1 || mp_u64(reader, &version) < 0) {
-        return STATUS_INVALID;
-    }
-    if (version != ANNOUNCE_VERSION) {
-        return STATUS_UNSUPPORTED;
-    }
-    return count == FIELDS ? 0 : STATUS_INVALID;
+    int status = mp_check(payload, MP_DEPTH_MAX, NULL);
+    return status < 0 ? status : take_origin(&reader, &count, ret_version, ret_epoch);
 }
 
 int announce_decode(struct bytes payload, struct announce *ret_announce)
@@ -190,12 +203,13 @@ int announce_decode(struct bytes payload, struct announce *ret_announce)
     struct mp_reader reader = {.rest = payload};
     struct take take = {.reader = &reader};
     struct announce announce = {0};
+    uint32_t count = 0;
     int status = mp_check(payload, MP_DEPTH_MAX, NULL);
-    status = status < 0 ? status : check_version(&reader);
-    if (status < 0) {
-        return status;
+    status = status < 0 ? status : take_origin(&reader, &count, &announce.version, &announce.epoch);
+    if (status < 0 || count != FIELDS) {
+        return status < 0 ? status : STATUS_INVALID;
     }
-    announce.kind = (enum announce_kind)take_u64(&take, ANNOUNCE_STATE);
+    announce.kind = (enum announce_kind)take_u64(&take, ANNOUNCE_CHECK);
     announce.tenant = take_str(&take);
     announce.user = take_str(&take);
     announce.seq = take_u64(&take, UINT64_MAX);
@@ -203,8 +217,10 @@ int announce_decode(struct bytes payload, struct announce *ret_announce)
     announce.unread = take_u64(&take, UINT64_MAX);
     if (announce.kind == ANNOUNCE_NEW) {
         take_view(&take, &announce);
-    } else {
+    } else if (announce.kind == ANNOUNCE_STATE) {
         take_changes(&take, &announce);
+    } else {
+        take_nil(&take);
     }
     if (take.bad || announce.user.len == 0) {
         return STATUS_INVALID;

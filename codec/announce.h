@@ -2,8 +2,8 @@
 /*
  * announce - the message on a user's channel that tells nodes of a change in the user's inbox.
  *
- * MessagePack, an array that begins with the version; between nodes of one cluster only. It is a
- * hint: who misses one, or does not understand one, reads the store. The decoder is strict.
+ * MessagePack, an array that begins with version and epoch; between nodes of one cluster only. It
+ * is a hint: who misses one, or does not understand one, reads the store. The decoder is strict.
  */
 #ifndef CODEC_ANNOUNCE_H
 #define CODEC_ANNOUNCE_H
@@ -16,18 +16,21 @@
 #include "codec/mp.h"
 #include "codec/notification_json.h"
 
-enum { ANNOUNCE_VERSION = 1, ANNOUNCE_CHANGES_MAX = 1000 };
+enum { ANNOUNCE_CHANGES_MAX = 1000 };
 
 enum announce_kind {
     ANNOUNCE_NEW, /* `view`: the row that was stored */
     ANNOUNCE_STATE, /* `state`, and `up_to` or changes */
+    ANNOUNCE_CHECK, /* look at the store: an earlier announcement may have been lost */
 };
 
 struct announce {
+    uint64_t version; /* in which it is written: codec/bus_version.h */
+    struct bytes epoch; /* of the store */
     enum announce_kind kind;
     struct bytes tenant;
     struct bytes user;
-    uint64_t seq; /* the inbox's, after the change */
+    uint64_t seq; /* the inbox's, after the change; of CHECK 0, as rev and unread */
     uint64_t rev;
     uint64_t unread;
     struct notification_view view; /* NEW; its tenant and user are those above */
@@ -45,8 +48,15 @@ struct announce {
 void announce_encode(const struct announce *announce, struct builder *out);
 
 /*
- * Decode a message; slices point into `payload`. STATUS_INVALID, STATUS_UTF8, STATUS_TOO_LARGE, or
- * STATUS_UNSUPPORTED for another version.
+ * Decode version and epoch only, with which messages of every version begin; slices point into
+ * `payload`. STATUS_INVALID, STATUS_UTF8 or STATUS_TOO_LARGE.
+ */
+MUST_CHECK int announce_origin(
+    struct bytes payload, uint64_t *ret_version, struct bytes *ret_epoch);
+
+/*
+ * Decode a message of a version that is understood; slices point into `payload`. STATUS_INVALID,
+ * STATUS_UTF8 or STATUS_TOO_LARGE.
  */
 MUST_CHECK int announce_decode(struct bytes payload, struct announce *ret_announce);
 

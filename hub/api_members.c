@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "actors/bus.h"
+#include "actors/bus_origin.h"
 #include "actors/fanout_ask.h"
 #include "actors/wire_name.h"
 #include "codec/adapter_request.h"
@@ -486,8 +487,11 @@ static void write_request(
     uuid7_make(sched_wall(shard->shard.sched), SLOT_NONE, number);
     uuid_format(number, text);
     snprintf(call->id, sizeof(call->id), "%.*s", UUID_TEXT_LEN, text);
+    struct builder uid = {0};
     struct builder out = {0};
-    adapter_fetch_write(bytes_str(shard->shard.config->node), bytes_str(call->id), room, &out);
+    bus_origin_write_uid(&shard->shard, &uid);
+    adapter_fetch_write(builder_bytes(&uid), bytes_str(call->id), room, &out);
+    builder_reset(&uid);
     call->payload = builder_finish(&out);
     CHECK(call->payload != NULL);
     int status = adapter_request_take(buf_bytes(call->payload), &call->packed);

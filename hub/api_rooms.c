@@ -5,6 +5,7 @@
  * A message goes to the user's actor of this node, if the user is connected here, and a request to
  * the other nodes, hubs and Socket.IO servers: there it is for the sockets in the user's room.
  */
+#include "actors/bus_origin.h"
 #include "actors/sequencer_proto.h"
 #include "actors/user_proto.h"
 #include "actors/wire_name.h"
@@ -95,16 +96,19 @@ static void tell_others(struct hub_shard *shard, const struct api_who *who,
     const struct config *config = shard->settings->config;
     char key_at[WIRE_NAME_MAX];
     char room_at[WIRE_NAME_MAX];
+    struct builder uid = {0};
     struct builder text = {0};
+    bus_origin_write_uid(&shard->shard, &uid);
     adapter_change_write(
         &(struct adapter_change){
             .type = type,
-            .uid = bytes_str(shard->shard.config->node),
+            .uid = builder_bytes(&uid),
             .room = wire_name_user(wire_name_room(who->tenant, who->user, key_at), room_at),
             .targets = list->names,
             .target_count = list->count,
         },
         &text);
+    builder_reset(&uid);
     struct buf *payload = builder_finish(&text);
     CHECK(payload != NULL);
     for (size_t i = 0; i < config->namespace_count; i++) {

@@ -17,6 +17,7 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/bus_version.h"
 #include "hub/bundles.h"
 #include "hub/config.h"
 #include "hub/dev.h"
@@ -24,6 +25,7 @@
 #include "hub/hub_shard.h"
 #include "hub/metrics.h"
 #include "hub/node_lease.h"
+#include "hub/node_roster.h"
 #include "hub/redis.h"
 #include "hub/redis_url.h"
 #include "hub/routes.h"
@@ -165,6 +167,30 @@ static int claim_bus(struct hub *hub)
     return 0;
 }
 
+static int enter_roster(struct hub *hub)
+{
+    const struct config *config = hub->config;
+    struct builder error = {0};
+    if (hub->lease == NULL) {
+        return 0;
+    }
+    hub->roster = (struct node_roster_options){
+        .names = &hub->names,
+        .url = config->bus_url,
+        .store = store_epoch(hub->store),
+        .epoch = store_epoch(hub->store),
+        .lifetime_ms = config->cluster_lease_ms,
+        .lowest = &hub->peers_version,
+        .tag = hub->lease->tag,
+    };
+    int status = node_roster_enter(&hub->roster, &error);
+    if (status != 0) {
+        return fail_built(status, &error);
+    }
+    builder_reset(&error);
+    return 0;
+}
+
 static int load_bundles(struct hub *hub)
 {
     struct builder error = {0};
@@ -199,6 +225,9 @@ static int build(struct hub *hub)
     }
     if (status == 0) {
         status = open_store(hub);
+    }
+    if (status == 0) {
+        status = enter_roster(hub);
     }
     if (status == 0) {
         hub_settings_complete(hub->settings, hub);
@@ -242,6 +271,7 @@ int hub_start(const struct config *config, struct hub **ret_hub)
     hub->config = config;
     hub->started_ms = clock_mono_ms();
     hub->shard_count = count_shards(config);
+    atomic_init(&hub->peers_version, bus_version);
     make_node_name(hub);
     raise_file_limit(hub);
     hub->tenants = tenant_counts_create(hub->connections_max);

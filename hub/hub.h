@@ -16,6 +16,7 @@
 #include "codec/base/check.h"
 #include "hub/http_server.h"
 #include "hub/metrics.h"
+#include "hub/node_roster.h"
 
 struct bundles;
 struct bus;
@@ -63,6 +64,7 @@ struct hub_shard {
     struct sweeper *sweeper; /* on shard 0 */
     struct members *members; /* NULL: nobody has asked who is in a room */
     struct sqlite_lease *sqlite_lease; /* on shard 0, with SQLite and Redis */
+    struct node_roster *roster; /* on shard 0, with Redis */
     struct lease_keeper *keeper; /* on shard 0, with Redis; the next three on all shards then */
     struct cluster_server *cluster_server;
     struct node_directory *directory;
@@ -89,6 +91,8 @@ struct hub {
     struct hub_shard *shards;
     unsigned shard_count;
     struct bus_names names;
+    atomic_uint peers_version; /* the lowest alive; relaxed */
+    struct node_roster_options roster; /* with Redis */
     char node[HUB_NODE_LEN + 1];
     uint64_t started_ms; /* monotonic */
     uint16_t port; /* public, as bound */

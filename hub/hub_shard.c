@@ -27,6 +27,7 @@
 #include "hub/listener.h"
 #include "hub/loop.h"
 #include "hub/node_lease.h"
+#include "hub/node_roster.h"
 #include "hub/peal_app.h"
 #include "hub/redis.h"
 #include "hub/session_layer.h"
@@ -216,6 +217,14 @@ static struct recheck *create_recheck(struct hub_shard *shard)
 
 static void on_stop(struct loop *loop, void *context);
 
+static void keep_roster(struct hub_shard *shard)
+{
+    const struct hub *hub = shard->hub;
+    if (shard == &hub->shards[0] && hub->lease != NULL) {
+        shard->roster = node_roster_start(&shard->shard, &hub->roster);
+    }
+}
+
 static int on_start(struct loop *loop, void *context)
 {
     struct hub_shard *shard = context;
@@ -239,6 +248,7 @@ static int on_start(struct loop *loop, void *context)
         hub_sweeper_start(shard);
         sqlite_lease_start(shard);
         node_lease_start(shard);
+        keep_roster(shard);
         status = cluster_shard_start(shard);
     }
     if (status == 0) {
@@ -284,6 +294,7 @@ static int create_shard(struct hub *hub, unsigned index)
     shard->hub = hub;
     shard->settings = hub_settings_ref(hub->settings);
     shard_init(&shard->shard, sched, &shard->settings->actors);
+    shard->shard.peers_version = &hub->peers_version;
     shard->shard.store_root = hub->store;
     event_counts_init(&shard->events);
     fill_http(shard);
@@ -471,6 +482,8 @@ static void on_stop(struct loop *loop, void *context)
     sqlite_lease_stop(shard);
     api_members_stop(shard);
     node_lease_stop(shard);
+    node_roster_stop(shard->roster);
+    shard->roster = NULL;
     cluster_shard_stop(shard);
     close_timer(&shard->clock);
     recovery_bus_destroy(shard->shard.recovery_bus);

@@ -240,7 +240,7 @@ Test(requests, every_node_answers_once_with_all_it_has)
         ask(world, "{\"uid\":\"x\",\"requestId\":\"q3\",\"type\":1}");
         ask(world, "{\"uid\":\"x\",\"requestId\":\"q4\",\"type\":6,\"data\":[\"e\"]}");
         ask(world, "{\"uid\":\"x\",\"type\":6,\"data\":[\"e\"]}");
-        ask(world, "{\"uid\":\"node-0\",\"requestId\":\"q5\",\"type\":1}");
+        ask(world, "{\"uid\":\"epoch-1.1.node-0\",\"requestId\":\"q5\",\"type\":1}");
         nodes_settle(world->nodes);
         cr_assert_eq(times_str(world, "q3"), 2);
         cr_assert_eq(times_str(world, "q4"), 2);

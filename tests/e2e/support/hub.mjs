@@ -30,7 +30,7 @@ export function findAddress(output, name) {
 export class Hub {
   // `redis`, `postgres`: servers of support/; `config`: text of a configuration file;
   // `args`: further flags; `env`: further variables; `folder`: where the SQLite file lies, to
-  // start again with the same; `secret`, `apiKey`: shared by the hubs of one test.
+  // start again with the same; `program`: instead of PROGRAM; `secret`, `apiKey`: shared by the hubs of one test.
   static async start(options = {}) {
     const hub = new Hub();
     hub.options = options;
@@ -74,7 +74,7 @@ export class Hub {
 
   async launch() {
     const options = { env: this.environment(), cwd: this.folder };
-    this.server = new Server('hub', PROGRAM, this.arguments(), options);
+    this.server = new Server('hub', this.options.program ?? PROGRAM, this.arguments(), options);
     await this.server.ready(async () => {
       const address = findAddress(this.server.output, 'public');
       this.internal = findAddress(this.server.output, 'internal');

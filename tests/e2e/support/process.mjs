@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // process - a server under test: started, watched, its output kept, stopped by its pid.
 import { spawn } from 'node:child_process';
-import { mkdirSync, createWriteStream, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, createWriteStream, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -93,7 +93,19 @@ export class Server {
   }
 
   signal(name) {
-    if (!this.result) process.kill(this.pid, name);
+    if (this.result) return;
+    process.kill(this.pid, name);
+    while (name === 'SIGSTOP' && !this.isStopped()); // its threads stop one after the other
+  }
+
+  isStopped() {
+    try {
+      const tasks = `/proc/${this.pid}/task`;
+      const state = (id) => readFileSync(`${tasks}/${id}/stat`, 'utf8').replace(/^.*\) /s, '')[0];
+      return readdirSync(tasks).every((id) => 'TtZX'.includes(state(id)));
+    } catch {
+      return true; // it has ended
+    }
   }
 
   // Ask it to end and wait; resolves with {code, signal}. One that does not end is killed, and
