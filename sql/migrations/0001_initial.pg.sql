@@ -18,7 +18,7 @@ CREATE TABLE peal.inbox (
     changed_at integer NOT NULL DEFAULT 0,
     PRIMARY KEY (slot, tenant, user_id)
 ) WITH (fillfactor = 70);
-CREATE INDEX inbox_changed ON peal.inbox (changed_at, slot);
+CREATE INDEX inbox_changed ON peal.inbox (changed_at);
 
 CREATE TABLE peal.notification (
     slot smallint NOT NULL,
@@ -103,7 +103,7 @@ $$;
 
 -- Each statement of a volatile function has its own snapshot: those behind the lock see what
 -- others committed before it was got. The first row tells whether there is more to do. Rows are
--- found by key, one by one, and changed by ctid, so that no plan can read a table.
+-- found by key, one by one, and changed by ctid, so that no plan can read a table (sql/pg.def).
 CREATE FUNCTION peal.sweep(until bigint, keep_after bigint, most bigint)
 RETURNS TABLE (
     ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
@@ -156,8 +156,8 @@ BEGIN
                     f.expires_at
                 FROM peal.notification f
                 WHERE f.slot = u.slot AND f.tenant = u.tenant AND f.user_id = u.user_id
-                    AND f.seq = u.seq
-                LIMIT 1
+                    AND f.seq >= u.seq AND f.seq <= u.seq
+                ORDER BY f.seq LIMIT 1
             ) n
             WHERE n.expires_at > 0 AND n.expires_at <= until
         ), counted AS (
@@ -191,8 +191,8 @@ BEGIN
             SELECT f.ctid AS place, f.slot, f.tenant, f.user_id, f.rev, f.at
             FROM peal.tombstone f
             WHERE f.slot = u.slot AND f.tenant = u.tenant AND f.user_id = u.user_id
-                AND f.seq = u.seq
-            LIMIT 1
+                AND f.seq >= u.seq AND f.seq <= u.seq
+            ORDER BY f.seq LIMIT 1
         ) o
         WHERE o.at <= keep_after
     ), dropped AS (
