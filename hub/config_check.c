@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/config_check.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
 #include "codec/base/status.h"
@@ -9,21 +8,13 @@
 #include "codec/slot.h"
 #include "hub/config_draft.h"
 #include "hub/config_value.h"
+#include "hub/loopback.h"
 
 enum { SECRET_LEAST = 32 }; /* bytes of an HS256 secret: RFC 7518 section 3.2 */
 
 static bool is_default(const struct config *config, enum config_place place)
 {
     return strcmp(config->came_from[place], "default") == 0;
-}
-
-static bool is_loopback(const char *host)
-{
-    struct in_addr v4;
-    if (inet_pton(AF_INET, host, &v4) == 1) {
-        return (ntohl(v4.s_addr) >> 24) == 127;
-    }
-    return strcmp(host, "::1") == 0 || strcmp(host, "localhost") == 0;
 }
 
 static bool starts_with(const char *text, const char *prefix)
@@ -45,8 +36,9 @@ static int check_dev(struct config *config, struct config_error *error)
         config->listen_cluster_host = "127.0.0.1";
         config->came_from[CONFIG_AT_listen_cluster_host] = "dev";
     }
-    if (!is_loopback(config->listen_host) || !is_loopback(config->listen_internal_host) ||
-        !is_loopback(config->listen_cluster_host)) {
+    if (!loopback_is_host(bytes_str(config->listen_host)) ||
+        !loopback_is_host(bytes_str(config->listen_internal_host)) ||
+        !loopback_is_host(bytes_str(config->listen_cluster_host))) {
         return config_draft_refuse(error,
             "%s: dev: listen.host \"%.255s\", listen.internal_host \"%.255s\" and "
             "listen.cluster_host \"%.255s\" must be loopback addresses",

@@ -421,6 +421,11 @@ static size_t take_head(struct server *server, struct bytes input)
     exchange->body_unread = head.chunked || head.content_length > 0;
     server->exchange = exchange;
     server->state = BUSY;
+    if (server->config->admits != NULL &&
+        !server->config->admits(server->config->context, &exchange->head)) {
+        send_error(server, 403, bytes_of(NULL, 0));
+        return (size_t)len;
+    }
     exchange->route = http_route_find(
         server->config->routes, http1_method_text(head.method), exchange->head.path);
     if (exchange->route == NULL) {

@@ -67,6 +67,9 @@ struct http_server_config {
      * leaves; `took_ns` from its complete head on. May be NULL. */
     void (*observe)(
         void *context, const struct http_request *request, unsigned status, uint64_t took_ns);
+    /* Whether a request may be looked at, by its head alone; else it is answered 403. NULL: always.
+     */
+    bool (*admits)(void *context, const struct http1_request *head);
     uint32_t max_head_bytes; /* 8 KiB */
     uint32_t max_headers; /* 64 */
     uint32_t max_body_bytes; /* of routes that name no limit of their own */

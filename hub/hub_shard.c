@@ -20,6 +20,7 @@
 #include "hub/api_members.h"
 #include "hub/cluster_shard.h"
 #include "hub/config.h"
+#include "hub/dev_guard.h"
 #include "hub/hub.h"
 #include "hub/hub_settings.h"
 #include "hub/jwt.h"
@@ -260,11 +261,17 @@ static int on_start(struct loop *loop, void *context)
     return status;
 }
 
+static bool admits_in_dev(void *context, const struct http1_request *head)
+{
+    return dev_guard_admits(((const struct hub *)context)->config, head);
+}
+
 static void fill_http(struct hub_shard *shard)
 {
     struct hub *hub = shard->hub;
     struct http_server_config config = hub_settings_http(shard->settings);
     config.context = hub;
+    config.admits = hub->config->dev ? admits_in_dev : NULL;
     config.routes = hub->public_routes;
     shard->public_http = config;
     config.routes = hub->internal_routes;
@@ -273,6 +280,7 @@ static void fill_http(struct hub_shard *shard)
     config.max_head_bytes += CLUSTER_HEAD_EXTRA;
     config.idle_timeout_ms = CLUSTER_IDLE_MS;
     config.tells_authenticated = true;
+    config.admits = NULL; /* the node that was called has looked */
     shard->cluster_http = config;
 }
 
