@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { temporaryFolder } from './support/process.mjs';
 import { ENGINE, RawPeer, frame, text, upgradeHead } from './support/raw.mjs';
-import { FULL, Siege } from './support/siege.mjs';
+import { FULL, PATIENT, Siege } from './support/siege.mjs';
 import { makeToken, signToken } from './support/tokens.mjs';
 import { until } from './support/wait.mjs';
 
@@ -381,7 +381,7 @@ test('D17 text of every kind arrives byte for byte, the log stays clean', async 
 
 test('D16 wrong tokens from one address are slowed down, good ones are not', async () => {
   const count = FULL ? 10_000 : 1500;
-  const own = await Siege.start({ flags: { 'limits-refusals-per-minute': '60' } });
+  const own = await Siege.start({ flags: { ...PATIENT, 'limits-refusals-per-minute': '60' } });
   try {
     await own.strike('D16', async () => {
       let limited = 0;

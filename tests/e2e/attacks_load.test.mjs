@@ -9,21 +9,27 @@ import { startHub } from './support/hub.mjs';
 import { temporaryFolder } from './support/process.mjs';
 import { ENGINE, RawPeer, text, upgradeHead } from './support/raw.mjs';
 import { startRedis } from './support/redis.mjs';
-import { FULL, Siege } from './support/siege.mjs';
+import { FULL, PATIENT, Siege } from './support/siege.mjs';
 import { until } from './support/wait.mjs';
 
 let siege;
+let patient; // for crowds
 let quick; // with short heartbeats: its clients must not be many, or this process cannot answer them
 before(async () => {
   siege = await Siege.start({
     flags: { 'limits-slow-consumer': '1s' },
     config: 'room_type "hall" { access = {"any"} presence = off }\n',
   });
+  patient = await Siege.start({
+    flags: PATIENT,
+    config: 'room_type "hall" { access = {"any"} presence = off }\n',
+  });
   quick = await Siege.start({ flags: { 'engine-ping-interval': '1000', 'engine-ping-timeout': '1500' } });
 });
 after(async (context) => {
-  siege.inputs += quick.inputs;
+  siege.inputs += quick.inputs + patient.inputs;
   await quick.stop();
+  await patient.stop();
   await siege.stop(context);
 });
 
@@ -33,7 +39,7 @@ const destroyAll = (peers) => peers.forEach((peer) => peer.destroy());
 const post = (path, body, key = siege.hub.apiKey) => `POST ${path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${key}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 
 // Tell everybody in `rooms` something of `bytes` bytes.
-const shout = (to, bytes, volatile = false) => siege.hub.api('POST', '/api/v1/events', { event: 'noise', args: ['x'.repeat(bytes)], to, volatile });
+const shout = (to, bytes, volatile = false, at = siege) => at.hub.api('POST', '/api/v1/events', { event: 'noise', args: ['x'.repeat(bytes)], to, volatile });
 
 test('E1 and E2 peers that say nothing, or not enough', async () => {
   const count = FULL ? 1000 : 100;
@@ -113,7 +119,7 @@ test('E7 a flood of good small events from a few clients', async () => {
 
 test('E8 one user with too many devices, one room with everybody', async () => {
   const devices = 40;
-  await siege.strike('E8', async () => {
+  await patient.strike('E8', async () => {
     const own = await startHub({ args: ['--limits-connections-per-user', '16', '--limits-unauthenticated-per-address', '1000'] });
     try {
       const peers = await times(devices, () => RawPeer.plain(own.address, own.token('hot')));
@@ -126,12 +132,12 @@ test('E8 one user with too many devices, one room with everybody', async () => {
     return devices;
   });
   const crowd = FULL ? 1000 : 200;
-  await siege.strike('E8 room', async () => {
-    const peers = await times(crowd, (n) => (n % 2 ? RawPeer.socketIo : RawPeer.plain)(siege.address, siege.hub.token(`crowd${n}`)));
+  await patient.strike('E8 room', async () => {
+    const peers = await times(crowd, (n) => (n % 2 ? RawPeer.socketIo : RawPeer.plain)(patient.address, patient.hub.token(`crowd${n}`)));
     for (const [n, peer] of peers.entries()) peer.write(text(n % 2 ? '421["join_room","hall:1"]' : '[[1,"join_room","hall:1"]]'));
     await Promise.all(peers.map((peer) => peer.saw(/"ok":true/, 'in the hall')));
-    for (let n = 0; n < 20; n++) await shout({ rooms: ['hall:1'] }, 1000);
-    await shout({ rooms: ['hall:1'] }, 7);
+    for (let n = 0; n < 20; n++) await shout({ rooms: ['hall:1'] }, 1000, false, patient);
+    await shout({ rooms: ['hall:1'] }, 7, false, patient);
     await Promise.all(peers.map((peer) => peer.saw(/"noise","xxxxxxx"/, 'the last word in the hall')));
     destroyAll(peers);
     return crowd;
@@ -140,11 +146,11 @@ test('E8 one user with too many devices, one room with everybody', async () => {
 
 test('E9 everybody comes back at once', async () => {
   const count = FULL ? 5000 : 1000;
-  await siege.strike('E9', async () => {
+  await patient.strike('E9', async () => {
     const users = Array.from({ length: 100 }, (_, n) => `storm${n}`);
-    for (const user of users) await siege.hub.api('POST', '/api/v1/notifications', Array.from({ length: 5 }, (_, n) => ({ user, type: 'x', title: `t${n}`, message: 'm' })));
+    for (const user of users) await patient.hub.api('POST', '/api/v1/notifications', Array.from({ length: 5 }, (_, n) => ({ user, type: 'x', title: `t${n}`, message: 'm' })));
     for (const round of [1, 2]) {
-      const peers = await times(count, (n) => RawPeer.plain(siege.address, siege.hub.token(users[n % users.length])));
+      const peers = await times(count, (n) => RawPeer.plain(patient.address, patient.hub.token(users[n % users.length])));
       await Promise.all(peers.map((peer) => peer.saw(/hub:ready/)));
       for (const peer of peers) peer.write(text('[[5,"notification:sync",{"rev":0}]]'));
       await Promise.all(peers.map((peer) => peer.saw(/\[-5,/, `an answer to sync, round ${round}`)));
@@ -158,11 +164,11 @@ test('E9 everybody comes back at once', async () => {
 
 test('G1 and G2 resets and closes while everything is under way', async () => {
   const count = FULL ? 5000 : 500;
-  await siege.strike('G1', async () => {
+  await patient.strike('G1', async () => {
     for (let at = 0; at < count; at += 50) {
       await times(50, async (n) => {
         const user = `gone${n % 5}`;
-        const peer = await (n % 2 ? RawPeer.socketIo : RawPeer.plain)(siege.address, siege.hub.token(user));
+        const peer = await (n % 2 ? RawPeer.socketIo : RawPeer.plain)(patient.address, patient.hub.token(user));
         const say = (event, argument) => peer.write(text(n % 2 ? `42${JSON.stringify([event, argument])}` : JSON.stringify([[3, event, argument]])));
         say('join_room', 'hall:2');
         say('notification:sync', { rev: 0 });
@@ -170,8 +176,8 @@ test('G1 and G2 resets and closes while everything is under way', async () => {
         say('notification:read_all');
         say('send_message', { roomId: 'hall:2', message: 'm' });
         say('typing:start', { roomId: 'hall:2' });
-        if (n % 7 === 0) await siege.hub.api('POST', '/api/v1/notifications', { user, type: 'x', title: 't', message: 'm' });
-        if (n % 11 === 0) await siege.hub.api('POST', `/api/v1/users/${user}/disconnect`);
+        if (n % 7 === 0) await patient.hub.api('POST', '/api/v1/notifications', { user, type: 'x', title: 't', message: 'm' });
+        if (n % 11 === 0) await patient.hub.api('POST', `/api/v1/users/${user}/disconnect`);
         if (n % 3 === 0) peer.write(text(n % 2 ? '1' : 'x'));
         if (n % 4 === 0) peer.fin();
         else if (n % 4 === 1) peer.reset();

@@ -14,6 +14,7 @@ import { ALL_GOOD, Ledger } from './support/ledger.mjs';
 import { PlainClient } from './support/plain_client.mjs';
 import { startPostgres } from './support/postgres.mjs';
 import { Server } from './support/process.mjs';
+import { Delay, promised } from './support/promised.mjs';
 import { startRedis } from './support/redis.mjs';
 import { makeToken } from './support/tokens.mjs';
 import { never, until } from './support/wait.mjs';
@@ -25,6 +26,19 @@ test('waiting ends with the value, or says what did not happen', async () => {
   await assert.rejects(until(() => { throw new Error('why'); }, 'x', 20), /x: why/);
   await never(() => false, 'nothing', 30);
   await assert.rejects(never(() => true, 'something', 30), /happened: something/);
+});
+
+test('a promised time has what the machine delays on top, and no more', async () => {
+  assert.equal(await promised(() => 'at once', 'a promise', 1000), 'at once');
+  const begin = performance.now();
+  const late = promised(() => performance.now() - begin > 4000, 'what is late', 100, [{ pid: process.pid }]);
+  await assert.rejects(late, /what is late: \d{4,} ms, promised 100, with delays of the machine \d+/);
+  const delay = new Delay([process.pid, 2 ** 30]); // one of them is nobody
+  const busy = performance.now();
+  await until(() => performance.now() - busy > 30, 'a moment');
+  while (performance.now() - busy < 330);
+  await until(() => delay.ms > 200, 'a timer that was held up');
+  delay.stop();
 });
 
 test('a process that ends before it is ready is told with its output', async () => {
