@@ -368,7 +368,7 @@ test('long texts unfold, and each text has the direction of its language', async
   await isAccessible(page, 'unfolded');
   await unfold.click();
   await unfold.filter({ hasText: 'More' }).waitFor();
-  assert.equal(await height(), folded);
+  assert.ok(Math.abs((await height()) - folded) < 1, 'as before');
   const direction = (node) => node.evaluate((one) => getComputedStyle(one).direction);
   assert.equal(await direction(row('שלום עולם').getByTestId('item-title')), 'rtl');
   assert.equal(await direction(row('Short').getByTestId('item-title')), 'ltr');
