@@ -45,7 +45,10 @@ const struct cli_command cli_commands[] = {
         "               the API key for it; default auth.api_key\n"
         "  --redis URL  add to the stream of this Redis; default bus.url, else HTTP\n",
         true, command_publish},
-    {"serve", "", "run a node until a signal ends it", "", true, command_serve},
+    {"serve", "[--dev]", "run a node until a signal ends it",
+        "  --dev        development: a demo page and ready tokens, on a loopback address only\n"
+        "  Settings that most need: --port, --database-url, --redis-url, --jwt-secret, --config\n",
+        true, command_serve},
     {"token", "--user ID [--role ROLE] [--name NAME] [--tenant TENANT] [--rooms A,B]",
         "print a token for a user",
         "  --rooms A,B  rooms, or prefixes ending in *, the user may join\n"
@@ -53,9 +56,10 @@ const struct cli_command cli_commands[] = {
         "  --key NAME   the jwt_key to sign with, where there is no auth.secret\n",
         true, command_token},
     {"top", "[--once]", "show what a running node does, and what owns its memory",
-        "  --once       print one table and end: rates are those of one interval\n"
+        "  --once       print one table and end: rates are those of one interval; bytes are bare\n"
         "  --every N    seconds between two looks, 1 (default) to 3600\n"
-        "  --url URL    the internal listener, default that of the settings\n",
+        "  --url URL    the internal listener, default that of the settings\n"
+        "  On a terminal q ends it.\n",
         true, command_top},
     {"version", "", "print the version", "", false, command_version},
 };
@@ -73,14 +77,17 @@ static const struct cli_command *find_command(const char *name)
     return NULL;
 }
 
-static bool wants_help(int argc, char **argv)
+/* Where help is asked for among the arguments; argc when it is not. */
+static int find_help(int argc, char **argv)
 {
-    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+    int i = 0;
+    while (i < argc && strcmp(argv[i], "--") != 0) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            return true;
+            return i;
         }
+        i++;
     }
-    return false;
+    return argc;
 }
 
 static int print_usage(FILE *out)
@@ -90,7 +97,8 @@ static int print_usage(FILE *out)
         const char *note = strcmp(cli_commands[i].name, default_command) == 0 ? " (default)" : "";
         fprintf(out, "  %-14s %s%s\n", cli_commands[i].name, cli_commands[i].summary, note);
     }
-    fprintf(out, "\n`peal COMMAND --help` lists arguments and settings.\n");
+    fprintf(out,
+        "\n`peal COMMAND --help` lists its arguments, `peal --help settings` every setting.\n");
     return out == stdout ? 0 : 2;
 }
 
@@ -111,19 +119,50 @@ static void print_setting_help(const struct config_setting *row)
     builder_reset(&range);
 }
 
-static int print_command_help(const struct cli_command *command)
+static int print_settings_help(void)
 {
-    printf("usage: peal %s%s%s%s\n\n%s.\n%s\n", command->name,
-        command->arguments[0] != 0 ? " " : "", command->arguments,
-        command->settings ? " [SETTINGS]" : "", command->summary, command->help);
-    if (!command->settings) {
-        return 0;
-    }
-    printf("settings, also in --config FILE or as PEAL_SECTION_OPTION:\n");
+    printf(
+        "Settings, for every command that takes them; also in --config FILE or as\n"
+        "PEAL_SECTION_OPTION. Short names: --port, --database-url, --redis-url, --jwt-secret,\n"
+        "--cors-origins, --slow-query-threshold-ms, and as variables PORT, DATABASE_URL ...\n\n");
     for (size_t i = 0; i < CONFIG_COUNT; i++) {
         print_setting_help(&config_settings[i]);
     }
     return 0;
+}
+
+static int print_command_help(const struct cli_command *command)
+{
+    printf("usage: peal %s%s%s%s\n\n%s.\n%s", command->name, command->arguments[0] != 0 ? " " : "",
+        command->arguments, command->settings ? " [SETTINGS]" : "", command->summary,
+        command->help);
+    if (command->settings) {
+        printf("\n`peal --help settings` lists the settings.\n");
+    }
+    return 0;
+}
+
+static int refuse_command(const char *name)
+{
+    fprintf(stderr, "peal: unknown command %s\n\n", log_quote(bytes_str(name)));
+    return print_usage(stderr);
+}
+
+/* `peal help TOPIC`, `peal --help TOPIC` or `peal COMMAND --help TOPIC`: a command, "settings" or
+ * NULL. */
+static int print_help(const struct cli_command *command, const char *topic)
+{
+    if (topic != NULL && strcmp(topic, "settings") == 0) {
+        return print_settings_help();
+    }
+    if (command != NULL) {
+        return print_command_help(command);
+    }
+    if (topic == NULL || topic[0] == '-') {
+        return print_usage(stdout);
+    }
+    command = find_command(topic);
+    return command != NULL ? print_command_help(command) : refuse_command(topic);
 }
 
 int cli_refuse_argument(const char *command, char **argv)
@@ -163,22 +202,23 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
 
 int cli_run(int argc, char **argv)
 {
-    bool asks = argc == 2 && strcmp(argv[1], "help") == 0;
-    bool named = !asks && argc > 1 && argv[1][0] != '-';
-    int skip = named ? 2 : 1;
-    bool help = asks || wants_help(argc - 1, argv + 1);
-    if (!named && help) {
-        return print_usage(stdout);
+    if (argc > 1 && strcmp(argv[1], "help") == 0) {
+        return print_help(NULL, argv[2]);
     }
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         return command_version(NULL, 0, NULL);
     }
+    bool named = argc > 1 && argv[1][0] != '-';
+    int skip = named ? 2 : 1;
     const struct cli_command *command = find_command(named ? argv[1] : default_command);
     if (command == NULL) {
-        fprintf(stderr, "peal: unknown command %s\n\n", log_quote(bytes_str(argv[1])));
-        return print_usage(stderr);
+        return refuse_command(argv[1]);
     }
-    return help ? print_command_help(command) : run_command(command, argc - skip, argv + skip);
+    int help = find_help(argc, argv);
+    if (help < argc) {
+        return print_help(named ? command : NULL, argv[help + 1]);
+    }
+    return run_command(command, argc - skip, argv + skip);
 }
 
 static int command_check_config(const struct config *config, int argc, char **argv)

@@ -36,6 +36,23 @@ test('every command the usage names has help', () => {
   }
 });
 
+test('help of a command shows its own arguments, help of settings every setting', () => {
+  const own = run(['top', '--help']);
+  assert.match(own.stdout, /--every N/);
+  assert.ok(own.stdout.split('\n').length < 12, own.stdout);
+  for (const args of [['help', 'top'], ['--help', 'top'], ['top', '-h'], ['top', '--every', '2', '--help']]) {
+    assert.equal(run(args).stdout, own.stdout, args.join(' '));
+  }
+  const settings = run(['--help', 'settings']);
+  assert.match(settings.stdout, /^ {2}--limits-rooms\n {6}Rooms of one socket\. 1 to 65535; default 128$/m);
+  for (const args of [['help', 'settings'], ['serve', '--help', 'settings']]) {
+    assert.equal(run(args).stdout, settings.stdout, args.join(' '));
+  }
+  const unknown = run(['help', 'srve']);
+  assert.equal(unknown.status, 2);
+  assert.match(unknown.stderr, /^peal: unknown command "srve"\n\nusage: peal/);
+});
+
 test('help is the overview, however it is asked for', () => {
   const [overview, ...others] = ['--help', '-h', 'help'].map((word) => run([word]));
   assert.equal(overview.status, 0);

@@ -114,6 +114,59 @@ test('one table for scripts', async () => {
   assert.equal(all, owned + Number(rows['memory rest']));
 });
 
+test('a table says which node it is of, and when it was made', async () => {
+  const before = Date.now();
+  const { rows } = await top('--once', '--url', hub.internalUrl);
+  const text = await (await fetch(`${hub.internalUrl}/metrics`)).text();
+  const [, version, name] = /^peal_build_info\{version="([^"]+)",node="([^"]+)"/m.exec(text);
+  assert.deepEqual([rows.node, rows.version], [name, version]);
+  assert.ok(Date.parse(rows.time) >= before && Date.parse(rows.time) <= Date.now());
+});
+
+// A terminal is one that script(1) makes; what it shows arrives on stdout, keys go to stdin.
+function startOnTerminal(of) {
+  const command = `${PROGRAM} top --url ${of.internalUrl}`;
+  const child = spawn('script', ['-qec', command, '/dev/null'], {
+    cwd: folder,
+    env: { ...cleanEnvironment(), TERM: 'xterm' },
+  });
+  const output = { text: '' };
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    output.text += text;
+  });
+  const ended = new Promise((resolve) => child.once('close', (code) => resolve(code)));
+  return { child, output, ended };
+}
+
+test('on a terminal it shows units, and q ends it', async () => {
+  const { child, output, ended } = startOnTerminal(hub);
+  await until(() => output.text.includes('q ends it'), 'a table');
+  assert.ok(output.text.includes('\u001b[2J'), 'a screen is cleared');
+  assert.match(output.text, /^uptime +(?:\d+d )?\d\d:\d\d:\d\d\r?$/m);
+  assert.match(output.text, /^memory all +\d+(?:\.\d)? [KMG]iB\r?$/m);
+  assert.match(output.text, /^bytes out +\d+(?:\.\d)? (?:[KMG]i)?B\/s\r?$/m);
+  child.stdin.write('x');
+  const tables = () => output.text.split('q ends it').length;
+  const shown = tables();
+  await until(() => tables() > shown, 'another key ends nothing');
+  child.stdin.write('q');
+  assert.equal(await within(ended, 'the end'), 0);
+});
+
+test('on a terminal a signal ends it, and the terminal is as before', async () => {
+  const command = `trap : INT; stty -a > before; ${PROGRAM} top --url ${hub.internalUrl}; echo "code $?"; stty -a > after; cmp before after && echo same`;
+  const child = spawn('script', ['-qec', command, '/dev/null'], { cwd: folder, env: { ...cleanEnvironment(), TERM: 'xterm', SHELL: '/bin/sh' } });
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (more) => {
+    text += more;
+  });
+  const ended = new Promise((resolve) => child.once('close', resolve));
+  await until(() => text.includes('q ends it'), 'a table');
+  child.stdin.write('\u0003');
+  await within(ended, 'the end');
+  assert.match(text, /same\r?\n/);
+});
+
 test('the node of the settings is asked, and the bus is told', async () => {
   const { code, rows, stderr } = await top('--once', '--listen-internal-port', String(node.internal.port));
   assert.equal(code, 0, stderr);
