@@ -10,6 +10,7 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "hub/config.h"
 #include "hub/config_table.h"
 #include "hub/config_value.h"
 
@@ -176,7 +177,12 @@ int cli_refuse_argument(const char *command, char **argv)
 static int run_with_settings(const struct cli_command *command, int argc, char **argv)
 {
     char **rest = mem_alloc_array((size_t)argc + 1, sizeof(*rest));
-    struct config_input input = {.argc = (size_t)argc, .argv = argv, .environment = environ};
+    char **copies = mem_alloc_array((size_t)argc + 1, sizeof(*copies));
+    for (int i = 0; i < argc; i++) {
+        copies[i] = mem_dup(argv[i], strlen(argv[i]));
+    }
+    config_hide_secrets(argc, argv); /* from here on the copies are read, also after SIGHUP */
+    struct config_input input = {.argc = (size_t)argc, .argv = copies, .environment = environ};
     struct config_error error;
     struct config *config;
     int code = 1;
@@ -190,6 +196,10 @@ static int run_with_settings(const struct cli_command *command, int argc, char *
         code = command->run(config, rest_count, rest);
         config_destroy(config);
     }
+    for (int i = 0; i < argc; i++) {
+        mem_free(copies[i]);
+    }
+    mem_free(copies);
     mem_free(rest);
     return code;
 }

@@ -13,6 +13,7 @@
 #include "hub/config_check.h"
 #include "hub/config_draft.h"
 #include "hub/config_file.h"
+#include "hub/config_secret.h"
 #include "hub/config_value.h"
 
 static const char file_variable[] = "PEAL_CONFIG";
@@ -64,6 +65,7 @@ struct flag {
     const struct config_setting *row;
     const char *name; /* as typed, without its value */
     const char *value;
+    bool in_file; /* the value is the path of a file that holds it */
 };
 
 struct flags {
@@ -85,6 +87,18 @@ static const struct config_setting *find_flag(struct bytes name)
     return find_named(bytes_skip(name, 2), '-', false);
 }
 
+/* As find_flag; also --auth-secret-file for what --auth-secret is. */
+static const struct config_setting *find_any_flag(struct bytes name, bool *ret_in_file)
+{
+    const struct config_setting *row = find_flag(name);
+    *ret_in_file = false;
+    if (row == NULL) {
+        row = find_flag(config_secret_base(name, "-file"));
+        *ret_in_file = row != NULL;
+    }
+    return row != NULL && *ret_in_file && !config_secret_is(row) ? NULL : row;
+}
+
 static bool is_switch_word(const char *text)
 {
     return text != NULL && (strcmp(text, "on") == 0 || strcmp(text, "off") == 0);
@@ -100,7 +114,7 @@ static bool take_flag(struct config *config, const struct config_input *input, s
     const char *arg = input->argv[*at];
     size_t len = strcspn(arg, "=");
     struct bytes name = bytes_of(arg, len);
-    const struct config_setting *row = find_flag(name);
+    const struct config_setting *row = find_any_flag(name, &ret_flag->in_file);
     *ret_is_file = bytes_eq_str(name, "--config") || bytes_eq_str(name, "-c");
     if (row == NULL && !*ret_is_file) {
         return false;
@@ -148,16 +162,42 @@ static int sort_arguments(struct config *config, const struct config_input *inpu
     return 0;
 }
 
+/* Set `row` to `value`, or to what the file at `value` holds. */
+static int set_or_read(struct config *config, const struct flag *flag, struct config_error *error)
+{
+    const char *value = flag->value;
+    int status = flag->in_file ? config_secret_read(config, value, flag->name, error, &value) : 0;
+    return status < 0 ? status : config_draft_set(config, flag->row, value, flag->name, error);
+}
+
 static int set_flags(struct config *config, const struct flags *flags, struct config_error *error)
 {
     for (size_t i = 0; i < flags->count; i++) {
-        const struct flag *flag = &flags->at[i];
-        int status = config_draft_set(config, flag->row, flag->value, flag->name, error);
+        int status = set_or_read(config, &flags->at[i], error);
         if (status < 0) {
             return status;
         }
     }
     return 0;
+}
+
+void config_hide_secrets(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        size_t len = strcspn(argv[i], "=");
+        bool in_file = false;
+        const struct config_setting *row = find_any_flag(bytes_of(argv[i], len), &in_file);
+        bool key = strcmp(argv[i], "--api-key") == 0 || strcmp(argv[i], "--redis") == 0 ||
+                   strcmp(argv[i], "--check") == 0; /* of commands */
+        if (!key && (row == NULL || in_file || !config_secret_is(row))) {
+            continue;
+        }
+        char *value = argv[i][len] == '=' ? argv[i] + len + 1 : i + 1 < argc ? argv[++i] : NULL;
+        size_t value_len = value != NULL ? strlen(value) : 0;
+        for (size_t at = 0; at < value_len; at++) {
+            value[at] = at < 3 ? '*' : '\0';
+        }
+    }
 }
 
 /* --- environment --- */
@@ -174,16 +214,33 @@ static const char *find_variable(const struct config_input *input, const char *n
     return NULL;
 }
 
+/* Set `row` from the variable `name`, or from the file that `name`_FILE names. */
+static int set_pair(struct config *config, const struct config_input *input,
+    const struct config_setting *row, struct bytes name, struct config_error *error)
+{
+    char *in_file = config_arena_alloc(config->arena, name.len + sizeof("_FILE"));
+    memcpy(in_file, name.at, name.len);
+    char *plain = config_arena_dup(config->arena, in_file, name.len);
+    memcpy(in_file + name.len, "_FILE", sizeof("_FILE"));
+    const char *value = find_variable(input, plain);
+    const char *path = config_secret_is(row) ? find_variable(input, in_file) : NULL;
+    if (value != NULL && path != NULL) {
+        return config_draft_refuse(
+            error, "%.100s: %.100s is set, too; allowed: one of both", in_file, plain);
+    }
+    struct flag flag = {.row = row,
+        .name = path != NULL ? in_file : plain,
+        .value = path != NULL ? path : value,
+        .in_file = path != NULL};
+    return flag.value != NULL ? set_or_read(config, &flag, error) : 0;
+}
+
 static int set_aliases(
     struct config *config, const struct config_input *input, struct config_error *error)
 {
     for (size_t i = 0; i < ARRAY_LEN(aliases); i++) {
-        const char *value = find_variable(input, aliases[i].variable);
-        if (value == NULL) {
-            continue;
-        }
-        int status = config_draft_set(
-            config, &config_settings[aliases[i].place], value, aliases[i].variable, error);
+        int status = set_pair(config, input, &config_settings[aliases[i].place],
+            bytes_str(aliases[i].variable), error);
         if (status < 0) {
             return status;
         }
@@ -195,21 +252,28 @@ static int set_aliases(
  * One entry that begins with PEAL_. An unknown one is a warning and no more: orchestrators add
  * variables of their own for a service called peal.
  */
-static int set_variable(struct config *config, const char *entry, struct config_error *error)
+static int set_variable(struct config *config, const struct config_input *input, const char *entry,
+    struct config_error *error)
 {
     size_t len = strcspn(entry, "=");
     size_t prefix = strlen("PEAL_");
     if (entry[len] == 0 || entry[len + 1] == 0) {
         return 0;
     }
-    char *name = config_arena_dup(config->arena, entry, len);
-    const struct config_setting *row =
-        find_named(bytes_of(entry + prefix, len - prefix), '_', true);
-    if (row != NULL) {
-        return config_draft_set(config, row, entry + len + 1, name, error);
+    struct bytes name = bytes_of(entry, len);
+    struct bytes base = config_secret_base(name, "_FILE");
+    const struct config_setting *row = find_named(bytes_skip(name, prefix), '_', true);
+    if (row == NULL && base.len > prefix) {
+        row = find_named(bytes_skip(base, prefix), '_', true);
+        row = row != NULL && config_secret_is(row) ? row : NULL;
+        name = base;
     }
-    if (strcmp(name, file_variable) != 0) {
-        config_draft_warn(config, "the variable %.100s is no setting, ignoring it", name);
+    if (row != NULL) {
+        return set_pair(config, input, row, name, error);
+    }
+    if (!bytes_eq_str(bytes_of(entry, len), file_variable)) {
+        config_draft_warn(config, "the variable %.*s is no setting, ignoring it",
+            (int)(len < 100 ? len : 100), entry);
     }
     return 0;
 }
@@ -220,7 +284,7 @@ static int set_variables(
     int status = set_aliases(config, input, error);
     for (char *const *entry = input->environment; entry != NULL && *entry != NULL; entry++) {
         if (status == 0 && strncmp(*entry, "PEAL_", 5) == 0) {
-            status = set_variable(config, *entry, error);
+            status = set_variable(config, input, *entry, error);
         }
     }
     return status;

@@ -132,6 +132,12 @@ MUST_CHECK int config_load(const struct config_input *input, struct config_error
 MUST_CHECK int config_load_again(
     const struct config *current, struct config_error *error, struct config **ret_config);
 
+/*
+ * Overwrite the values of secrets among the program's own arguments, so that lists of processes do
+ * not show them. What was read of them must be a copy.
+ */
+void config_hide_secrets(int argc, char **argv);
+
 /* Free `config` and every text in it; NULL is allowed. */
 void config_destroy(struct config *config);
 

@@ -16,6 +16,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "hub/config_draft.h"
+#include "hub/config_secret.h"
 #include "hub/file.h"
 
 /* libconfuse hands its callbacks no context; set for the time of one call, on the main thread. */
@@ -25,6 +26,7 @@ static struct reading {
     cfg_t *top; /* knows the file's name; its sections do not */
     bool failed;
     bool ended;
+    bool secrets; /* the file itself holds some */
     bool seen[CONFIG_COUNT];
 } * reading;
 
@@ -75,12 +77,37 @@ static int join_values(cfg_t *cfg, cfg_opt_t *opt, struct builder *ret_text)
     return builder_failed(ret_text) ? STATUS_TOO_LARGE : 0;
 }
 
-static const struct config_setting *find_setting(cfg_t *cfg, cfg_opt_t *opt)
+/* The row of an option, or that of `secret` for `secret_file`. */
+static const struct config_setting *find_setting(cfg_t *cfg, cfg_opt_t *opt, bool *ret_in_file)
 {
     char key[128];
     bool top = strcmp(cfg->name, "root") == 0;
     snprintf(key, sizeof(key), "%s%s%s", top ? "" : cfg->name, top ? "" : ".", opt->name);
-    return config_table_find(key);
+    const struct config_setting *row = config_table_find(key);
+    *ret_in_file = row == NULL;
+    if (row == NULL) {
+        key[config_secret_base(bytes_str(key), "_file").len] = '\0';
+        row = config_table_find(key);
+    }
+    return row;
+}
+
+/* The text of an option; of one that names a file, what that holds. */
+static int read_values(
+    cfg_t *cfg, cfg_opt_t *opt, bool in_file, const char *where, struct builder *ret_text)
+{
+    const char *secret;
+    int status = join_values(cfg, opt, ret_text);
+    if (status == 0 && in_file) {
+        status = config_secret_read(
+            reading->config, builder_bytes(ret_text).at, where, reading->error, &secret);
+    }
+    if (status == 0 && in_file) {
+        builder_clear(ret_text);
+        builder_add(ret_text, bytes_of(secret, strlen(secret) + 1));
+        status = builder_failed(ret_text) ? STATUS_TOO_LARGE : 0;
+    }
+    return status;
 }
 
 /*
@@ -89,12 +116,13 @@ static const struct config_setting *find_setting(cfg_t *cfg, cfg_opt_t *opt)
  */
 static int on_setting(cfg_t *cfg, cfg_opt_t *opt)
 {
-    const struct config_setting *row = find_setting(cfg, opt);
+    bool in_file;
+    const struct config_setting *row = find_setting(cfg, opt, &in_file);
     bool *seen = &reading->seen[row - config_settings];
     struct builder text = {.max = 65536};
     char where[512];
     describe_place(cfg, where, sizeof(where));
-    int status = join_values(cfg, opt, &text);
+    int status = read_values(cfg, opt, in_file, where, &text);
     if (status == 0 && *seen && row->type != CONFIG_LIST) {
         status = config_draft_refuse(reading->error, "%s: %s: set twice", where, row->key);
     } else if (status == 0) {
@@ -102,6 +130,7 @@ static int on_setting(cfg_t *cfg, cfg_opt_t *opt)
             config_draft_set(reading->config, row, builder_bytes(&text).at, where, reading->error);
     }
     *seen = true;
+    reading->secrets |= !in_file && config_secret_is(row);
     reading->failed |= status < 0;
     builder_reset(&text);
     return status < 0;
@@ -117,6 +146,33 @@ static enum config_block kind_named(const char *name)
     check_failed("known block", __FILE__, __LINE__);
 }
 
+/* Set one option of a closed block, if the file names it, or a file for it. */
+static int store_option(
+    cfg_t *section, void *target, const struct config_setting *row, const char *where)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "%s_file", row->key);
+    cfg_opt_t *opt = cfg_getopt(section, row->key);
+    cfg_opt_t *file = config_secret_is(row) ? cfg_getopt(section, name) : NULL;
+    bool in_file = file != NULL && cfg_opt_size(file) > 0;
+    if (in_file && cfg_opt_size(opt) > 0) {
+        return config_draft_refuse(
+            reading->error, "%s: %s and %s are both set; allowed: one", where, row->key, name);
+    }
+    if (!in_file && cfg_opt_size(opt) == 0) {
+        return 0;
+    }
+    struct builder text = {.max = 65536};
+    int status = read_values(section, in_file ? file : opt, in_file, where, &text);
+    if (status == 0) {
+        status = config_draft_set_option(
+            reading->config, target, row, builder_bytes(&text).at, where, reading->error);
+    }
+    builder_reset(&text);
+    reading->secrets |= !in_file && config_secret_is(row);
+    return status;
+}
+
 /* Set the options of one closed block that the file names. */
 static int store_block(cfg_t *section, enum config_block kind, const char *place)
 {
@@ -126,17 +182,7 @@ static int store_block(cfg_t *section, enum config_block kind, const char *place
     const struct config_block_kind *block = &config_block_kinds[kind];
     void *target = config_draft_block(reading->config, kind, cfg_title(section), place);
     for (size_t i = 0; i < block->row_count; i++) {
-        cfg_opt_t *opt = cfg_getopt(section, block->rows[i].key);
-        if (cfg_opt_size(opt) == 0) {
-            continue;
-        }
-        struct builder text = {.max = 65536};
-        int status = join_values(section, opt, &text);
-        if (status == 0) {
-            status = config_draft_set_option(reading->config, target, &block->rows[i],
-                builder_bytes(&text).at, where, reading->error);
-        }
-        builder_reset(&text);
+        int status = store_option(section, target, &block->rows[i], where);
         if (status < 0) {
             return status;
         }
@@ -170,6 +216,8 @@ static size_t section_len(const char *key)
     return dot == NULL ? 0 : (size_t)(dot - key);
 }
 
+enum { FILE_NAMES_MAX = 32 };
+
 /* Everything libconfuse must be told; it copies options, but not names. */
 struct declaration {
     cfg_opt_t top[CONFIG_COUNT + CONFIG_BLOCK_COUNT + 2];
@@ -177,8 +225,25 @@ struct declaration {
     cfg_opt_t nested[CONFIG_COUNT * 2]; /* each section's options, ended by CFG_END */
     size_t nested_count;
     cfg_opt_t options[CONFIG_BLOCK_COUNT][CONFIG_COUNT];
+    char file_names[FILE_NAMES_MAX][64]; /* of options that name the file of a secret */
+    size_t file_name_count;
     char names[CONFIG_COUNT][32]; /* of the sections */
 };
+
+/* Declare `name` at `to` and, where it is a secret, `name`_file behind it. Returns how many. */
+static size_t declare_with_file(struct declaration *declaration, const struct config_setting *row,
+    const char *name, cfg_opt_t *to)
+{
+    to[0] = declare_option(row, name);
+    if (!config_secret_is(row)) {
+        return 1;
+    }
+    CHECK(declaration->file_name_count < FILE_NAMES_MAX);
+    char *file = declaration->file_names[declaration->file_name_count++];
+    snprintf(file, sizeof(declaration->file_names[0]), "%s_file", name);
+    to[1] = declare_option(row, file);
+    return 2;
+}
 
 /* Declare the section that begins at `first`; its rows stand together in the table. */
 static size_t declare_section(struct declaration *declaration, size_t first)
@@ -190,9 +255,12 @@ static size_t declare_section(struct declaration *declaration, size_t first)
     for (; i < CONFIG_COUNT && section_len(config_settings[i].key) == len &&
            memcmp(config_settings[i].key, key, len) == 0;
          i++) {
-        cfg_opt_t option = declare_option(&config_settings[i], config_settings[i].key + len + 1);
-        option.validcb = on_setting;
-        declaration->nested[declaration->nested_count++] = option;
+        cfg_opt_t *to = &declaration->nested[declaration->nested_count];
+        size_t count = declare_with_file(
+            declaration, &config_settings[i], config_settings[i].key + len + 1, to);
+        to[0].validcb = on_setting;
+        to[count - 1].validcb = on_setting;
+        declaration->nested_count += count;
     }
     cfg_opt_t end = CFG_END();
     declaration->nested[declaration->nested_count++] = end;
@@ -222,11 +290,12 @@ static void declare_blocks(struct declaration *declaration)
 {
     for (size_t i = 0; i < CONFIG_BLOCK_COUNT; i++) {
         const struct config_block_kind *kind = &config_block_kinds[i];
+        cfg_opt_t *to = declaration->options[i];
         for (size_t k = 0; k < kind->row_count; k++) {
-            declaration->options[i][k] = declare_option(&kind->rows[k], kind->rows[k].key);
+            to += declare_with_file(declaration, &kind->rows[k], kind->rows[k].key, to);
         }
         cfg_opt_t end = CFG_END();
-        declaration->options[i][kind->row_count] = end;
+        *to = end;
         cfg_opt_t block = CFG_SEC(
             kind->name, declaration->options[i], CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES);
         block.validcb = on_block;
@@ -334,6 +403,7 @@ int config_file_read(const char *path, struct config *config, struct config_erro
         cfg_free(state.top);
         mem_free(declaration);
         status = state.failed ? STATUS_INVALID : 0;
+        config_secret_check_mode(config, path, state.secrets);
     }
     builder_reset(&text);
     return status;

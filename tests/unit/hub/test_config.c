@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "codec/base/buf.h"
@@ -371,6 +372,152 @@ Test(config, secrets_never_appear)
     cr_expect_null(strstr(error.text, "hunter2"));
     cr_expect_null(load(NULL, NULL, LIST((char *)"--auth-secret=hunter2\n")));
     cr_expect_null(strstr(error.text, "hunter2"));
+}
+
+/* A file with `text` and these permissions; the caller frees its name and removes it. */
+static char *make_file(const char *text, mode_t mode)
+{
+    const char *path = write_file(text);
+    cr_assert_eq(chmod(path, mode), 0);
+    return strdup(path);
+}
+
+Test(config, every_secret_may_lie_in_a_file)
+{
+    static const char secret[] = "0123456789abcdef0123456789abcdef";
+    char *path = make_file("0123456789abcdef0123456789abcdef\n", 0600);
+    char *url = make_file("redis://:pw@h:1/0\r\n", 0600);
+    char text[1000];
+    snprintf(text, sizeof(text),
+        "auth { secret_file = \"%s\" api_key_file = '%s' }\ncluster { secret_file = \"%s\" }\n"
+        "bus { url_file = \"%s\" }\napi_key \"a\" { key_file = \"%s\" }\n"
+        "jwt_key \"k\" { secret_file = \"%s\" }\n",
+        path, path, path, url, path, path);
+    struct config *config = load(text, NULL, NULL);
+    cr_assert_not_null(config, "%s", error.text);
+    cr_expect_str_eq(config->auth_secret, secret);
+    cr_expect_str_eq(config->auth_api_key, secret);
+    cr_expect_str_eq(config->cluster_secret, secret);
+    cr_expect_str_eq(config->bus_url, "redis://:pw@h:1/0");
+    cr_expect_str_eq(config->api_keys[0].key, secret);
+    cr_expect_str_eq(config->jwt_keys[0].secret, secret);
+    cr_expect_eq(config->warnings.count, 0);
+    config_destroy(config);
+    static const char *const names[] = {"PEAL_AUTH_SECRET", "JWT_SECRET"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(text, sizeof(text), "%s_FILE=%s", names[i], path);
+        config = load(NULL, LIST(text), NULL);
+        cr_assert_not_null(config, "%s", error.text);
+        cr_expect_str_eq(config->auth_secret, secret);
+        cr_expect_eq(config->warnings.count, 0);
+        config_destroy(config);
+    }
+    char flag[1000];
+    snprintf(text, sizeof(text), "REDIS_URL_FILE=%s", url);
+    snprintf(flag, sizeof(flag), "--auth-secret-file=%s", path);
+    config = load(NULL, LIST(text), LIST(flag, (char *)"--redis-url-file", url));
+    cr_assert_not_null(config, "%s", error.text);
+    cr_expect_str_eq(config->auth_secret, secret);
+    cr_expect_str_eq(config->bus_url, "redis://:pw@h:1/0");
+    config_destroy(config);
+    unlink(path);
+    unlink(url);
+    free(path);
+    free(url);
+}
+
+Test(config, a_secret_file_that_is_no_good_is_named)
+{
+    char *empty = make_file("\n", 0600);
+    char *path = make_file("0123456789abcdef0123456789abcdef", 0600);
+    char variable[500];
+    char other[] = "PEAL_AUTH_SECRET=0123456789abcdef0123456789abcdef";
+    snprintf(variable, sizeof(variable), "PEAL_AUTH_SECRET_FILE=%s", empty);
+    cr_expect_null(load(NULL, LIST(variable), NULL));
+    cr_expect_not_null(strstr(error.text, empty), "%s", error.text);
+    cr_expect_not_null(strstr(error.text, "empty"), "%s", error.text);
+    cr_expect_null(load(NULL, LIST((char *)"PEAL_AUTH_SECRET_FILE=/nowhere/x"), NULL));
+    cr_expect_not_null(strstr(error.text, "No such file"), "%s", error.text);
+    snprintf(variable, sizeof(variable), "PEAL_AUTH_SECRET_FILE=%s", path);
+    cr_expect_null(load(NULL, LIST(variable, other), NULL));
+    cr_expect_not_null(strstr(error.text, "PEAL_AUTH_SECRET is set"), "%s", error.text);
+    char text[1000];
+    snprintf(text, sizeof(text), "auth { secret = \"%s\" secret_file = \"%s\" }", other, path);
+    cr_expect_null(load(text, NULL, NULL));
+    snprintf(text, sizeof(text), "api_key \"a\" { key = \"%s\" key_file = \"%s\" }", other, path);
+    cr_expect_null(load(text, NULL, NULL));
+    cr_expect_null(strstr(error.text, "0123456789"), "%s", error.text);
+    cr_expect_null(load("listen { port_file = \"/x\" }", NULL, NULL));
+    struct config *config = load(NULL, LIST((char *)"PEAL_LISTEN_PORT_FILE=/x"), NULL);
+    cr_assert_not_null(config);
+    cr_expect_eq(config->warnings.count, 1, "no secret: a variable that is no setting");
+    config_destroy(config);
+    unlink(empty);
+    unlink(path);
+    free(empty);
+    free(path);
+}
+
+Test(config, files_that_others_can_read_or_change_are_warned_about)
+{
+    static const char with[] = "auth { secret = \"0123456789abcdef0123456789abcdef\" }\n";
+    static const char without[] = "listen { port = 1 }\n";
+    static const struct {
+        const char *text;
+        mode_t mode;
+        const char *says; /* NULL: nothing */
+    } cases[] = {
+        {with, 0600, NULL},
+        {with, 0640, NULL}, /* a group is given by hand */
+        {with, 0644, "chmod o-r"},
+        {with, 0660, "chmod go-w"},
+        {with, 0602, "chmod go-w"},
+        {without, 0644, NULL},
+        {without, 0664, "chmod go-w"},
+        {without, 0666, "chmod go-w"},
+        {"api_key \"a\" { key = \"0123456789abcdef\" }\n", 0644, "chmod o-r"},
+        {"store { url = \"postgres://u:p@h/d\" }\n", 0644, "chmod o-r"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *path = make_file(cases[i].text, cases[i].mode);
+        struct config *config = load(NULL, NULL, LIST((char *)"--config", path));
+        cr_assert_not_null(config, "%s", error.text);
+        cr_expect_eq(config->warnings.count, cases[i].says != NULL, "case %zu", i);
+        if (cases[i].says != NULL && config->warnings.count == 1) {
+            cr_expect_not_null(strstr(config->warnings.items[0], cases[i].says), "case %zu", i);
+            cr_expect_not_null(strstr(config->warnings.items[0], path), "case %zu", i);
+        }
+        config_destroy(config);
+        unlink(path);
+        free(path);
+    }
+    char *path = make_file("0123456789abcdef0123456789abcdef", 0644);
+    struct config *config = load(NULL, NULL, LIST((char *)"--auth-secret-file", path));
+    cr_assert_not_null(config, "%s", error.text);
+    cr_expect_eq(config->warnings.count, 1);
+    config_destroy(config);
+    unlink(path);
+    free(path);
+}
+
+Test(config, secrets_among_arguments_are_hidden)
+{
+    char args[][48] = {"--auth-secret", "hunter2hunter2", "--redis-url=redis://:hunter2@h",
+        "--listen-port", "4000", "--auth-secret-file", "/run/secret", "--api-key", "hunter2",
+        "--jwt-secret", "ab", "--auth-secret"};
+    char *argv[ARRAY_LEN(args)];
+    for (size_t i = 0; i < ARRAY_LEN(args); i++) {
+        argv[i] = args[i];
+    }
+    config_hide_secrets(ARRAY_LEN(args), argv);
+    for (size_t i = 0; i < ARRAY_LEN(args); i++) {
+        cr_expect_null(memmem(args[i], sizeof(args[i]), "hunter", 6), "%s", args[i]);
+    }
+    cr_expect_str_eq(args[1], "***");
+    cr_expect_str_eq(args[2], "--redis-url=***");
+    cr_expect_str_eq(args[4], "4000");
+    cr_expect_str_eq(args[6], "/run/secret");
+    cr_expect_str_eq(args[10], "**");
 }
 
 /* The printed text of a configuration, without its comments; the caller resets `ret_text`. */

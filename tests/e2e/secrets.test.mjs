@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// What other users of the machine can see of a hub's secrets and data.
+import assert from 'node:assert/strict';
+import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { startHub } from './support/hub.mjs';
+import { temporaryFolder } from './support/process.mjs';
+import { randomSecret } from './support/tokens.mjs';
+import { until } from './support/wait.mjs';
+
+test('the database is readable by its owner alone', async () => {
+  const mask = process.umask(0o022);
+  const hub = await startHub();
+  process.umask(mask);
+  try {
+    await hub.api('POST', '/api/v1/notifications', { user: 'a', type: 't', title: 'x' });
+    const files = readdirSync(hub.folder).filter((name) => name.startsWith('peal.db'));
+    assert.ok(files.length >= 2, files.join());
+    for (const name of files) {
+      assert.equal(statSync(join(hub.folder, name)).mode & 0o077, 0, name);
+    }
+  } finally {
+    await hub.stop();
+  }
+});
+
+test('a secret given as a flag is not in the list of processes, and SIGHUP still knows it', async () => {
+  const [secret, apiKey] = [randomSecret(), randomSecret()];
+  const hub = await startHub({
+    secret,
+    apiKey,
+    args: ['--auth-secret', secret, `--auth-api-key=${apiKey}`],
+    env: { JWT_SECRET: '', PEAL_AUTH_API_KEY: '' },
+  });
+  try {
+    const shown = readFileSync(`/proc/${hub.server.pid}/cmdline`, 'latin1');
+    assert.ok(shown.includes('--auth-secret\0***') && shown.includes('--auth-api-key=***'), shown);
+    assert.ok(!shown.includes(secret) && !shown.includes(apiKey), 'no secret in it');
+    hub.reload();
+    await until(() => / RELOAD /.test(hub.log), 'the settings are loaded again');
+    (await hub.plain('a')).close();
+    assert.equal((await hub.api('GET', '/api/ws/stats')).status, 200);
+  } finally {
+    await hub.stop();
+  }
+});
+
+test('a secret in a file is read, and again after SIGHUP; who can read it is looked at', async () => {
+  const path = join(temporaryFolder('secret'), 'jwt');
+  const [first, second] = [randomSecret(), randomSecret()];
+  writeFileSync(path, `${first}\n`);
+  chmodSync(path, 0o644);
+  const hub = await startHub({ secret: first, env: { JWT_SECRET: '', JWT_SECRET_FILE: path } });
+  try {
+    (await hub.plain('a')).close();
+    assert.match(hub.log, / warn CONFIG .*can be read by others/);
+    writeFileSync(path, second);
+    hub.reload();
+    const enters = () => hub.plain('a').then((client) => { client.close(); return true; }, () => false);
+    await until(async () => !(await enters()), 'the old secret holds no more');
+    hub.secret = second;
+    (await hub.plain('a')).close();
+  } finally {
+    await hub.stop();
+  }
+});
