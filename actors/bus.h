@@ -4,10 +4,11 @@
  *
  * The implementation (hub/redis.c) is handed to each shard as a `struct bus`; without Redis the
  * shard has none (NULL). A link is one connection that keeps itself alive: it reconnects with
- * jittered backoff (100 ms to 5 s), authenticates, and re-subscribes every channel it had. A link
- * serves either commands or subscriptions: its first use decides, the other is a programming error
- * (Redis refuses commands on a subscribed connection). All calls and callbacks are on the shard's
- * thread; no callback is called before the call that caused it returned (but see close).
+ * jittered backoff (100 ms to 1 s, after a minute 5 s), authenticates, and re-subscribes every
+ * channel it had. A link serves either commands or subscriptions: its first use decides, the other
+ * is a programming error (Redis refuses commands on a subscribed connection). All calls and
+ * callbacks are on the shard's thread; no callback is called before the call that caused it
+ * returned (but see close).
  */
 #ifndef ACTORS_BUS_H
 #define ACTORS_BUS_H

@@ -30,7 +30,13 @@ bool cluster_is_up(const struct cluster *cluster);
 /* Begin or end to hear of the user `key`; user.feed tells when it is certain, or no more. */
 void cluster_watch(struct cluster *cluster, struct bytes key, bool on);
 
-/* Publish an announcement for the user `key`; lost while the link is down. Takes no reference. */
+/* How many users' announcements a shard remembers while its sender is down; behind that, all. */
+enum { CLUSTER_LATE_MAX = 4096 };
+
+/*
+ * Publish an announcement for the user `key`. What Redis does not take is remembered, and announced
+ * again, as a reason to look at the store, when the link is up. Takes no reference.
+ */
 void cluster_announce(struct cluster *cluster, struct bytes key, struct buf *payload);
 
 #endif

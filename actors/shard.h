@@ -149,6 +149,7 @@ struct shard_stats {
     uint64_t duplicates;
     uint64_t dead; /* stream entries that could not be stored */
     uint64_t announced;
+    uint64_t announced_late; /* users announced again, when Redis was back */
     uint64_t gaps; /* rev jumped: the store was read */
     uint64_t rechecks; /* users whose position was stale at a recheck */
     uint64_t strange_store; /* messages of nodes with another store, dropped */

@@ -65,6 +65,11 @@ void bus_name_probe(
         node, shard);
 }
 
+void bus_name_all(const struct bus_names *names, char ret_name[BUS_NAME_MAX])
+{
+    snprintf(ret_name, BUS_NAME_MAX, "%s:%u:all:{0}", names->prefix, (unsigned)names->db);
+}
+
 /* Names of what somebody chose. */
 
 /* `<prefix>:<kind>:{<slot>}:` */

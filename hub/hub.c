@@ -165,7 +165,7 @@ static int enter_roster(struct hub *hub)
     hub->roster = (struct node_roster_options){
         .names = &hub->names,
         .url = config->bus_url,
-        .store = store_epoch(hub->store),
+        .store = store_identity(hub->store),
         .epoch = store_epoch(hub->store),
         .lifetime_ms = config->cluster_lease_ms,
         .lowest = &hub->peers_version,

@@ -24,7 +24,7 @@ struct redis_options {
     uint32_t ping_ms; /* idle time before a PING; default 5,000 */
     uint32_t silence_ms; /* silence that means dead; above ping_ms; default 10,000 */
     uint32_t backoff_min_ms; /* first pause before reconnecting; default 100 */
-    uint32_t backoff_max_ms; /* longest pause; default 5,000 */
+    uint32_t backoff_max_ms; /* longest pause; default 5,000, in the first minute 1,000 */
     size_t reply_max; /* bytes of one reply; default 64 MiB */
     size_t send_max; /* bytes that may wait to be sent, a link; default 64 MiB */
     bool quiet; /* nothing is logged: who asked reports redis_link_error itself */

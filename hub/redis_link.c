@@ -32,6 +32,8 @@ enum {
     PENDING_MAX = 1 << 20, /* commands sent and not answered, a link */
     LATE_MS = 1000, /* a timer that fires this late: the process was stopped, not the server */
     GRACE_MS = 1000,
+    FRESH_MS = 60000, /* a server that has just gone is asked for at least once a second */
+    FRESH_MAX_MS = 1000,
     NAME_MAX_LEN = 64,
 };
 
@@ -64,6 +66,7 @@ struct bus_link {
     uint64_t state_deadline; /* WAITING: next attempt; CONNECTING, SETUP: giving up */
     uint64_t last_received;
     uint64_t up_since;
+    uint64_t down_since; /* or when it was opened */
     bool pinged; /* on a subscribed connection: a PING is out since last_received */
     unsigned attempts; /* since the link was up for long */
     unsigned address; /* which of the host's addresses is tried */
@@ -232,13 +235,14 @@ static void answer_all(struct bus_link *link, struct redis_fifo *fifo, int statu
 static uint64_t backoff(struct bus_link *link)
 {
     const struct redis_options *options = &link->bus->options;
+    bool fresh =
+        now_of(link) - link->down_since < FRESH_MS && options->backoff_max_ms > FRESH_MAX_MS;
+    uint64_t most = fresh ? FRESH_MAX_MS : options->backoff_max_ms;
     uint64_t pause = options->backoff_min_ms;
-    for (unsigned i = 0; i < link->attempts && pause < options->backoff_max_ms; i++) {
+    for (unsigned i = 0; i < link->attempts && pause < most; i++) {
         pause *= 2;
     }
-    if (pause > options->backoff_max_ms) {
-        pause = options->backoff_max_ms;
-    }
+    pause = pause < most ? pause : most;
     link->attempts++;
     return pause / 2 + rand_below(&link->bus->rand, pause / 2 + 1);
 }
@@ -268,6 +272,7 @@ static void fail(struct bus_link *link, int status, const char *why)
     redis_conn_close(link->conn);
     link->conn = NULL;
     uint64_t now = now_of(link);
+    link->down_since = was_up ? now : link->down_since;
     if (was_up && now - link->up_since >= link->bus->options.backoff_max_ms) {
         link->attempts = 0;
     }
@@ -545,6 +550,7 @@ struct bus_link *redis_link_open(
     map_init(&link->channels, key_of_channel);
     uv_timer_init(bus->loop, &link->timer);
     link->timer.data = link;
+    link->down_since = now_of(link);
     bus->handles++;
     bus->stats.links++;
     set_state(link, LINK_WAITING, now_of(link));

@@ -11,6 +11,7 @@
 
 #include "actors/announce.h"
 #include "actors/cluster.h"
+#include "actors/cluster.h"
 #include "actors/user.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
@@ -472,6 +473,35 @@ Test(inbox, store_away_and_back)
     nodes_settle(nodes);
     cr_assert(device->ready, "asked again within two seconds");
     finish(storm);
+}
+
+/* What a node announces while its links are down is announced when they are up. */
+Test(inbox, what_is_announced_while_redis_is_away_is_announced_again)
+{
+    for (unsigned round = 0; round < 2; round++) {
+        struct storm *storm = quiet_storm(2, false);
+        struct nodes *nodes = storm->nodes;
+        struct device *device = connect_as(storm, 0, 1);
+        nodes_settle(nodes);
+        cr_assert(device->ready);
+        fake_redis_reach(nodes->redis, 0, false);
+        fake_redis_drop(nodes->redis, 0, 1);
+        struct shard *shard = nodes_on(nodes, 0, 0);
+        struct store_row row = fake_store_post(nodes->store, users[0], "while it was away");
+        announce_row(shard, &row);
+        for (unsigned i = 0; round == 1 && i <= CLUSTER_LATE_MAX; i++) { /* more than it keeps */
+            char user[16];
+            snprintf(user, sizeof(user), "many-%u", i);
+            announce_repeat(nodes_on(nodes, 0, 0), (struct store_user){.user = bytes_str(user)});
+        }
+        nodes_settle(nodes);
+        cr_assert_not(knows_all(device), "nobody could know");
+        fake_redis_reach(nodes->redis, 0, true);
+        nodes_advance(nodes, 500);
+        nodes_settle(nodes);
+        cr_assert(knows_all(device), "at once, not with the recheck; round %u", round);
+        finish(storm);
+    }
 }
 
 static uint64_t count_deaf(struct nodes *nodes)

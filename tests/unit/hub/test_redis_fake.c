@@ -296,6 +296,18 @@ Test(redis_fake, gives_up_connecting_in_time)
     close_fake();
 }
 
+/* Behind the ninth failure a pause of 5 to 10 s would follow. */
+Test(redis_fake, asks_once_a_second_for_a_server_that_has_just_gone)
+{
+    struct redis_options options = {.backoff_min_ms = 500, .backoff_max_ms = 100000};
+    open_fake(&options, BYTES("-LOADING\r\n-LOADING\r\n"), BYTES(""));
+    uint64_t start = uv_hrtime();
+    bus_probe_wait(&probe, &fake.accepted, 7);
+    /* Pauses of 500 ms at first and then of at most 1 s; doubled they were 16 s at least. */
+    cr_assert_lt(uv_hrtime() - start, UINT64_C(15000000000));
+    close_fake();
+}
+
 Test(redis_fake, pauses_longer_after_each_failure)
 {
     struct redis_options options = {.backoff_min_ms = 10, .backoff_max_ms = 10000};
