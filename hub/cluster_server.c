@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/cluster_server.h"
 
+#include <sys/socket.h>
+
 #include "actors/outbox.h"
 #include "actors/shard.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
+#include "hub/address.h"
 #include "hub/cluster_auth.h"
 #include "hub/connection.h"
 #include "hub/http_server.h"
@@ -14,6 +17,7 @@
 struct cluster_server {
     struct cluster_server_options options;
     struct listener *listener;
+    struct address_table addresses; /* of strangers */
     unsigned strangers;
     struct log_limit log_limit;
 };
@@ -21,6 +25,7 @@ struct cluster_server {
 /* A caller that has proved nothing yet. */
 struct stranger {
     struct cluster_server *server;
+    struct address *address; /* where it counts; NULL: nowhere */
     struct cluster_auth auth;
 };
 
@@ -36,17 +41,28 @@ static void send_bytes(struct connection *connection, const void *at, size_t len
     }
 }
 
-static void refuse(struct cluster_server *server, struct connection *connection)
+static void refuse(
+    struct cluster_server *server, struct connection *connection, enum close_reason reason)
 {
+    bool full = reason == CLOSE_TOO_MANY;
     char remote[46];
     unsigned suppressed;
     (*server->options.refused)++;
     if (log_allow(&server->log_limit, &suppressed)) {
         connection_remote(connection, remote);
-        log_warn("CLUSTER-REFUSED", "a caller of the cluster listener is no node of this cluster",
+        log_warn(full ? "CLUSTER-FULL" : "CLUSTER-REFUSED",
+            full ? "too many callers of the cluster listener have proved nothing yet"
+                 : "a caller of the cluster listener is no node of this cluster",
             "address=%s suppressed=%u", log_quote(bytes_str(remote)), suppressed);
     }
-    connection_close(connection, CLOSE_UNAUTHORIZED, false);
+    connection_close(connection, reason, false);
+}
+
+static void free_stranger(struct stranger *stranger)
+{
+    stranger->server->strangers--;
+    address_release(stranger->address);
+    mem_free(stranger);
 }
 
 static size_t on_bytes(struct connection *connection, struct bytes bytes)
@@ -59,13 +75,12 @@ static size_t on_bytes(struct connection *connection, struct bytes bytes)
     }
     if (!cluster_auth_accept(&stranger->auth, server->options.secret,
             bytes_of(bytes.at, CLUSTER_PROOF_LEN), welcome)) {
-        refuse(server, connection);
+        refuse(server, connection, CLOSE_UNAUTHORIZED);
         return bytes.len;
     }
     send_bytes(connection, welcome, sizeof(welcome));
     connection_expire(connection, CLOSE_HANDSHAKE_TIMEOUT, 0);
-    mem_free(stranger);
-    server->strangers--;
+    free_stranger(stranger);
     http_serve(connection, server->options.http);
     return CLUSTER_PROOF_LEN;
 }
@@ -74,8 +89,7 @@ static void on_closed(struct connection *connection, enum close_reason reason)
 {
     struct stranger *stranger = connection_owner(connection);
     (void)reason;
-    stranger->server->strangers--;
-    mem_free(stranger);
+    free_stranger(stranger);
 }
 
 static const struct connection_ops stranger_ops = {.on_bytes = on_bytes, .on_closed = on_closed};
@@ -84,13 +98,18 @@ static void on_accept(struct connection *connection, void *context)
 {
     struct cluster_server *server = context;
     uint8_t greeting[CLUSTER_GREETING_LEN];
+    struct sockaddr_storage peer = {0};
     struct stranger *stranger = mem_alloc(sizeof(*stranger));
     stranger->server = server;
     server->strangers++;
     cluster_auth_greet(&stranger->auth, server->options.node, greeting);
     connection_own(connection, &stranger_ops, stranger);
-    if (server->strangers > CLUSTER_STRANGERS_MAX) {
-        connection_close(connection, CLOSE_TOO_MANY, false);
+    if (connection_peer(connection, &peer)) {
+        stranger->address = address_take(&server->addresses,
+            (const struct sockaddr *)(const void *)&peer, CLUSTER_STRANGERS_OF_ADDRESS);
+    }
+    if (stranger->address == NULL || server->strangers > CLUSTER_STRANGERS_MAX) {
+        refuse(server, connection, CLOSE_TOO_MANY);
         return;
     }
     connection_expire(connection, CLOSE_HANDSHAKE_TIMEOUT, server->options.timeout_ms);
@@ -102,6 +121,7 @@ int cluster_server_open(
 {
     struct cluster_server *server = mem_alloc(sizeof(*server));
     server->options = *options;
+    address_table_init(&server->addresses);
     struct listener_config config = {
         .host = options->host,
         .port = options->port,
@@ -110,6 +130,7 @@ int cluster_server_open(
     };
     int status = listener_open(options->loop, &config, &server->listener);
     if (status != 0) {
+        address_table_finish(&server->addresses);
         mem_free(server);
         return status;
     }
@@ -127,5 +148,8 @@ void cluster_server_close(struct cluster_server *server)
 
 void cluster_server_destroy(struct cluster_server *server)
 {
-    mem_free(server);
+    if (server != NULL) {
+        address_table_finish(&server->addresses);
+        mem_free(server);
+    }
 }

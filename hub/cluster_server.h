@@ -14,8 +14,9 @@ struct cluster_server;
 struct http_server_config;
 struct loop;
 
-/* Connections of a loop that have proved nothing yet; further ones are closed. */
-enum { CLUSTER_STRANGERS_MAX = 256 };
+/* Connections of a loop that have proved nothing yet, in all and of one address (IPv6: a /64);
+ * further ones are closed. */
+enum { CLUSTER_STRANGERS_MAX = 1024, CLUSTER_STRANGERS_OF_ADDRESS = 256 };
 
 struct cluster_server_options {
     struct loop *loop;

@@ -125,7 +125,7 @@ int cluster_shard_start(struct hub_shard *shard)
     make_forwards(shard);
     struct cluster_server_options options = {
         .loop = shard->loop,
-        .host = hub->config->listen_cluster_host,
+        .host = hub->lease->host,
         .port = hub->lease->port,
         .node = hub->lease->tag,
         .secret = bytes_str(hub->lease->secret),

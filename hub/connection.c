@@ -260,14 +260,19 @@ void connection_authenticated(struct connection *connection)
     connection->peer = NULL;
 }
 
+bool connection_peer(const struct connection *connection, struct sockaddr_storage *ret_peer)
+{
+    socklen_t len = sizeof(*ret_peer);
+    return getpeername(connection->socket.fd, (struct sockaddr *)ret_peer, &len) == 0;
+}
+
 void connection_remote(const struct connection *connection, char ret_text[46])
 {
     struct sockaddr_storage peer = {0};
-    socklen_t len = sizeof(peer);
     const struct sockaddr_in6 *in6 = (const void *)&peer;
     const struct sockaddr_in *in = (const void *)&peer;
     memset(ret_text, 0, 46);
-    if (getpeername(connection->socket.fd, (struct sockaddr *)&peer, &len) != 0) {
+    if (!connection_peer(connection, &peer)) {
         return;
     }
     if (peer.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {

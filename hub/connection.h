@@ -20,6 +20,7 @@
 struct address;
 struct address_table;
 struct connection;
+struct sockaddr_storage;
 struct loop;
 
 struct connection_ops {
@@ -69,6 +70,9 @@ struct loop *connection_loop(const struct connection *connection);
 
 /* The peer's address as text without port (at most 45 characters), written into `ret_text`. */
 void connection_remote(const struct connection *connection, char ret_text[46]);
+
+/* The peer's address; false when there is none any more. */
+bool connection_peer(const struct connection *connection, struct sockaddr_storage *ret_peer);
 
 /* Whether neither side has ended it. */
 bool connection_is_open(const struct connection *connection);

@@ -283,12 +283,17 @@ void hub_print_start(const struct hub *hub)
     const struct config *config = hub->config;
     struct rlimit limit = {0};
     getrlimit(RLIMIT_NOFILE, &limit);
+    char bound[NODE_HOST_MAX + 8] = "none";
+    if (hub->lease != NULL) {
+        snprintf(bound, sizeof(bound), "%s:%u", hub->lease->host, (unsigned)hub->lease->port);
+    }
     log_info("START", "listening",
-        "version=%s node=%s public=%s:%u internal=%s:%u cluster=%s store=%s bus=%s cores=%u "
+        "version=%s node=%s public=%s:%u internal=%s:%u cluster=%s cluster_bound=%s store=%s "
+        "bus=%s cores=%u "
         "files=%llu",
         PEAL_VERSION, hub->node, config->listen_host, (unsigned)hub->port,
         config->listen_internal_host, (unsigned)hub->internal_port,
-        hub->lease != NULL ? hub->lease->address : "none", store_engine(hub->store),
+        hub->lease != NULL ? hub->lease->address : "none", bound, store_engine(hub->store),
         config->bus_url[0] != '\0' ? "redis" : "none", hub->shard_count,
         (unsigned long long)limit.rlim_cur);
 }

@@ -31,7 +31,6 @@ enum {
     RENEWALS = 5, /* in a lifetime */
     TAG_TRIES = 64,
     MADE_SECRET_BYTES = 32,
-    HOST_MAX = 256,
 };
 
 struct lease_keeper {
@@ -79,7 +78,7 @@ static bool resolve(const char *host, char ret_text[INET6_ADDRSTRLEN + 2])
 }
 
 /* The address that this machine has towards `host`. */
-static bool find_local(const struct redis_url *url, char ret_text[HOST_MAX])
+static bool find_local(const struct redis_url *url, char ret_text[NODE_HOST_MAX])
 {
     char port[8];
     struct addrinfo hints = {.ai_socktype = SOCK_DGRAM};
@@ -91,10 +90,10 @@ static bool find_local(const struct redis_url *url, char ret_text[HOST_MAX])
         return false;
     }
     int fd = socket(infos->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool good =
-        fd >= 0 && connect(fd, infos->ai_addr, infos->ai_addrlen) == 0 && /* no packet */
-        getsockname(fd, (struct sockaddr *)&own, &len) == 0 &&
-        getnameinfo((struct sockaddr *)&own, len, ret_text, HOST_MAX, NULL, 0, NI_NUMERICHOST) == 0;
+    bool good = fd >= 0 && connect(fd, infos->ai_addr, infos->ai_addrlen) == 0 && /* no packet */
+                getsockname(fd, (struct sockaddr *)&own, &len) == 0 &&
+                getnameinfo((struct sockaddr *)&own, len, ret_text, NODE_HOST_MAX, NULL, 0,
+                    NI_NUMERICHOST) == 0;
     if (fd >= 0) {
         close(fd);
     }
@@ -103,7 +102,7 @@ static bool find_local(const struct redis_url *url, char ret_text[HOST_MAX])
 }
 
 /* Split "host", "host:port" or "[address]:port"; what names no port leaves it. */
-static bool split_advertised(const char *text, char ret_host[HOST_MAX], uint16_t *port)
+static bool split_advertised(const char *text, char ret_host[NODE_HOST_MAX], uint16_t *port)
 {
     const char *end = text[0] == '[' ? strchr(text, ']') : strrchr(text, ':');
     bool brackets = text[0] == '[';
@@ -121,7 +120,7 @@ static bool split_advertised(const char *text, char ret_host[HOST_MAX], uint16_t
             number == 0)) {
         return false;
     }
-    snprintf(ret_host, HOST_MAX, "%.*s", (int)len, text + brackets);
+    snprintf(ret_host, NODE_HOST_MAX, "%.*s", (int)len, text + brackets);
     *port = (uint16_t)number;
     return len > 0;
 }
@@ -132,34 +131,58 @@ static bool is_any(const char *host)
            strcmp(host, "::") == 0;
 }
 
-/* What the others are told: as configured, what is listened on, or the address towards Redis. */
-static bool choose_host(const struct config *config, char ret_host[HOST_MAX], uint16_t *port)
+/* The address towards Redis; this machine's own where that is a socket file. */
+static bool find_redis_side(const struct config *config, char ret_host[NODE_HOST_MAX])
 {
     struct redis_url url;
     struct builder unused = {0};
-    if (config->cluster_advertise[0] != '\0') {
-        return split_advertised(config->cluster_advertise, ret_host, port);
-    }
-    if (!is_any(config->listen_cluster_host)) {
-        snprintf(ret_host, HOST_MAX, "%s", config->listen_cluster_host);
-        return true;
-    }
     bool good = redis_url_parse(bytes_str(config->bus_url), &unused, &url) == 0;
     builder_reset(&unused);
     if (good && url.is_unix) {
-        snprintf(ret_host, HOST_MAX, "127.0.0.1");
+        snprintf(ret_host, NODE_HOST_MAX, "127.0.0.1");
         return true;
     }
     return good && find_local(&url, ret_host);
 }
 
+/* Where the cluster listener is bound: as configured, else only where other nodes must be able to
+ * come from, since they have the same Redis. */
+static int choose_bound(
+    struct node_lease *lease, const struct config *config, struct builder *error)
+{
+    if (config->listen_cluster_host[0] != '\0') {
+        snprintf(lease->host, sizeof(lease->host), "%s", config->listen_cluster_host);
+        return 0;
+    }
+    if (!find_redis_side(config, lease->host)) {
+        builder_str(error, "no address is known that this machine has towards Redis: "
+                           "listen.cluster_host must say where to listen for other nodes");
+        return STATUS_INVALID;
+    }
+    return 0;
+}
+
+/* What the others are told: as configured, what is listened on, or the address towards Redis. */
+static bool choose_host(const struct hub *hub, char ret_host[NODE_HOST_MAX], uint16_t *port)
+{
+    const struct config *config = hub->config;
+    if (config->cluster_advertise[0] != '\0') {
+        return split_advertised(config->cluster_advertise, ret_host, port);
+    }
+    if (is_any(hub->lease->host)) {
+        return find_redis_side(config, ret_host);
+    }
+    snprintf(ret_host, NODE_HOST_MAX, "%s", hub->lease->host);
+    return true;
+}
+
 static int make_address(struct hub *hub, struct builder *error)
 {
-    char host[HOST_MAX];
+    char host[NODE_HOST_MAX];
     char numeric[INET6_ADDRSTRLEN + 2];
     struct node_lease *lease = hub->lease;
     uint16_t port = lease->port;
-    if (!choose_host(hub->config, host, &port) || !resolve(host, numeric)) {
+    if (!choose_host(hub, host, &port) || !resolve(host, numeric)) {
         builder_str(error, "no address is known by which other nodes reach this one: "
                            "cluster.advertise must be a host, with or without a port");
         return STATUS_INVALID;
@@ -256,12 +279,16 @@ int node_lease_claim(struct hub *hub, struct builder *error)
     }
     hub->lease = mem_alloc(sizeof(*hub->lease));
     hub->lease->reserved = -1;
+    int status = choose_bound(hub->lease, config, error);
+    if (status != 0) {
+        return status;
+    }
     struct listener_config options = {
-        .host = config->listen_cluster_host,
+        .host = hub->lease->host,
         .port = (uint16_t)config->listen_cluster_port,
         .alone = true,
     };
-    int status = listener_reserve(&options, &hub->lease->reserved, &hub->lease->port);
+    status = listener_reserve(&options, &hub->lease->reserved, &hub->lease->port);
     if (status != 0) {
         builder_str(error, "the cluster listener cannot be opened");
         return status;

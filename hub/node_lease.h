@@ -19,13 +19,14 @@ struct hub;
 struct hub_shard;
 struct lease_keeper;
 
-enum { NODE_SECRET_MAX = 1025 };
+enum { NODE_SECRET_MAX = 1025, NODE_HOST_MAX = 256 };
 
 /* Set once, before the shards start. */
 struct node_lease {
     uint16_t tag; /* not 0 */
     uint16_t port; /* of the cluster listener */
     int reserved; /* a socket that holds the port, or -1 */
+    char host[NODE_HOST_MAX]; /* that the cluster listener is bound to */
     char address[CLUSTER_ADDRESS_MAX]; /* as told to the others */
     char secret[NODE_SECRET_MAX];
 };

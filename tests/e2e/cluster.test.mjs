@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHmac, randomBytes } from 'node:crypto';
 import { Agent } from 'node:http';
+import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { io } from 'socket.io-client';
 import { startBalancer } from './support/balancer.mjs';
@@ -176,6 +177,45 @@ describe('a node that cannot be asked', () => {
     assert.equal((await held.answer).status, 503);
     assert.equal(await hub.metric('peal_forwards'), 0);
   });
+});
+
+// Whether something listens at `host`.
+const listens = (host, port) =>
+  new Promise((resolve) => {
+    const socket = connect({ host, port });
+    socket.on('connect', () => resolve(true)).on('error', () => resolve(false));
+    socket.on('close', () => socket.destroy());
+    socket.once('connect', () => socket.destroy());
+  });
+
+test('the cluster listener is where Redis is reached from, unless it is told', async () => {
+  const hub = await startNode();
+  assert.match(hub.log, new RegExp(`cluster_bound=127\\.0\\.0\\.1:${hub.cluster.port} `));
+  assert.equal(await listens('127.0.0.1', hub.cluster.port), true);
+  assert.equal(await listens('127.0.0.9', hub.cluster.port), false, 'no other address of this machine');
+  const wide = await startNode({ args: ['--listen-cluster-host', '0.0.0.0'] });
+  assert.match(wide.log, new RegExp(`cluster_bound=0\\.0\\.0\\.0:${wide.cluster.port} `));
+  assert.equal(await listens('127.0.0.9', wide.cluster.port), true);
+});
+
+test('callers of one address that prove nothing are bounded, counted and logged; others get in', async () => {
+  const hub = await startNode({ args: ['--shards', '1', '--cluster-connect-timeout', '60s'] });
+  const greeted = (localAddress) =>
+    new Promise((resolve) => {
+      const socket = connect({ host: hub.cluster.host, port: hub.cluster.port, localAddress });
+      peers.push(socket);
+      socket.once('data', () => resolve(true));
+      socket.on('error', () => {}).once('close', () => resolve(false));
+    });
+  const peers = [];
+  const answers = await Promise.all(Array.from({ length: 300 }, () => greeted('127.0.0.1')));
+  assert.equal(answers.filter(Boolean).length, 256);
+  assert.equal(await hub.metric('peal_cluster_refused_total'), 44);
+  await until(() => / CLUSTER-FULL .*address="127\.0\.0\.1"/.test(hub.log), 'the log says so');
+  assert.equal(await greeted('127.0.0.7'), true);
+  for (const peer of peers.splice(0)) peer.destroy();
+  await until(() => greeted('127.0.0.1'), 'there is room again');
+  for (const peer of peers) peer.destroy();
 });
 
 test('a node that is killed: its clients come back by themselves, those of the others stay', async () => {
