@@ -19,7 +19,7 @@ TIMES = [(86400000, "d"), (3600000, "h"), (60000, "m"), (1000, "s"), (1, "ms")]
 
 
 COLUMNS = {"hub/config.def": 9, "hub/config_blocks.def": 8, "hub/metrics.def": 4,
-           "hub/memory.def": 2, "actors/close.def": 5}
+           "hub/memory.def": 2, "actors/close.def": 5, "actors/user_events.def": 3}
 
 
 def read_rows(root, path):
@@ -150,9 +150,109 @@ def write_closes(root):
     return make_table(["reason", "close code", "a client", "text"], lines)
 
 
+# --- what has a text of its own ---
+
+def read_all(root, *folders):
+    return {path: tables.without_comments(sources.read(root, path))
+            for path in sources.list_files(root, ".c", ".h") if path.split("/")[0] in folders}
+
+
+def no_macros(text):
+    return re.sub(r"^[ \t]*#[^\n\\]*(?:\\\n[^\n\\]*)*", "", text, flags=re.MULTILINE)
+
+
+def find_routes(root):
+    found = set()
+    for text in read_all(root, "hub").values():
+        text = no_macros(text)
+        found |= set(re.findall(r'\{"([A-Z]+|\*)", "(/[^"]*)"', text))
+        found |= set(re.findall(r'\.method = "([A-Z]+|\*)",\s*\.path = "(/[^"]*)"', text))
+        found |= {("GET", "/socket.io/" + name) for name in re.findall(r'\bROW\("([\w.]+)"\)', text)}
+    return {f"{method} {path}" for method, path in found}
+
+
+def find_client_events(root):
+    return {tables.literal(row[0]) for _, row in read_rows(root, "actors/user_events.def")}
+
+
+def find_hub_events(root):
+    """Names that a call sends: the last literal of its first line that looks like an event's."""
+    found = set()
+    call = re.compile(r'\b(?:user_emit|user_emit_all|shard_event|fanout_tell|answer_room)\(([^;"]*)"([\w:]+)"')
+    for text in read_all(root, "actors", "hub").values():
+        found |= {name for _, name in call.findall(text)}
+        found |= set(re.findall(r'"(batch_update|hub:ping)"', text))
+    return found
+
+
+def find_fields(root):
+    text = read_all(root, "codec").get("codec/notification.c", "")
+    return set(re.findall(r'\[FIELD_\w+\] =\s*\{"(\w+)"', text))
+
+
+def find_codes(root):
+    texts = read_all(root, "hub")
+    found = set(re.findall(r'X\(\w+, \d{3}, "(\w+)"\)', texts.get("hub/api_answer.h", "")))
+    return found | set(re.findall(r'\{\d{3}, "(\w+)"\}', texts.get("hub/http_route.c", "")))
+
+
+def sections(text):
+    """Title of each ### section -> its text, of one ## part or of a whole page."""
+    parts = re.split(r"^### (.+)$", re.sub(r"^## .*$", "### -", text, flags=re.MULTILINE), flags=re.MULTILINE)
+    return {title: body.strip() for title, body in zip(parts[1::2], parts[2::2]) if title != "-"}
+
+
+def part(text, title):
+    found = re.search(rf"^## {title}$(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    return found[1] if found else ""
+
+
+def first_cells(text):
+    return dict(re.findall(r"^\| `([^`]+)` \|(.*)\|$", text, re.MULTILINE))
+
+
+WANTED = [  # page, what has a text on it, the names in the source, the texts on the page, further ones
+    ("routes.md", "route", find_routes,
+     lambda text: {re.sub(r"\{\w+\}", "{}", title): body for title, body in sections(text).items()}, set()),
+    ("events.md", "event from clients", find_client_events,
+     lambda text: sections(part(text, "From clients")), {"Others", "auth:refresh", "hub:pong"}),
+    ("events.md", "event from the hub", find_hub_events,
+     lambda text: sections(part(text, "From the hub")), {"Others"}),
+    ("posts.md", "field", find_fields, first_cells, set()),
+    ("errors.md", "code", find_codes, lambda text: first_cells(part(text, "Codes")), set()),
+]
+
+
+def is_mentioned(route, text):
+    """Files that are told of in the section of another: by path, or by name, maps with what they map."""
+    path = route.split(" ")[-1]
+    file = path.rsplit("/", 1)[-1]
+    base = file[:-4] if file.endswith(".map") else file
+    return any(f"`{one}`" in text or f"GET /socket.io/{one}\n" in text for one in (path, base) if "." in one)
+
+
+def find_untold(root):
+    """Names of the source without a text of their own, and texts about what is not there."""
+    problems = []
+    for page, what, names, texts, further in WANTED:
+        if not os.path.exists(os.path.join(root, PAGES, page)):
+            problems.append(f"{PAGES}{page}: missing")
+            continue
+        text = sources.read(root, PAGES + page)
+        told = texts(text)
+        there = names(root)
+        for name in sorted(there):
+            if not told.get(name, "").strip(" |") and not is_mentioned(name, text):
+                problems.append(f"{PAGES}{page}: {what} {name}: no text says what it is")
+        problems += [f"{PAGES}{page}: {what} {name}: the source has none of that name"
+                     for name in sorted(set(told) - there - further)]
+    return problems
+
+
 # --- pages ---
 
 REGIONS = {
+    "errors.md": {"closes": write_closes},
     "settings.md": {"settings": write_settings, "blocks": write_blocks},
     "metrics.md": {"metrics": write_metrics, "memory": write_memory, "closes": write_closes},
 }
@@ -189,6 +289,7 @@ def find_problems(root, write=False):
     problems = find_silent(root)
     if problems:
         return problems
+    problems += find_untold(root)
     for page in REGIONS:
         path = os.path.join(root, PAGES, page)
         if not os.path.exists(path):

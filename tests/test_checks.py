@@ -9,6 +9,7 @@ import sys
 import tempfile
 import unittest
 from contextlib import redirect_stdout
+from types import SimpleNamespace
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "support")]
@@ -47,6 +48,8 @@ class Tree(unittest.TestCase):
 class Reference(Tree):
     PAGES = {f"docs/reference/{page}": "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in names)
              for page, names in check_reference.REGIONS.items()}
+    for page, *_ in check_reference.WANTED:
+        PAGES.setdefault(f"docs/reference/{page}", "")
     SETTING = 'X(SIZE, a_b, "a.b", "1MiB", 0, 2097152, "", RELOAD,\n  "Prose, with a | "\n  "bar.")\n'
     METRIC = 'X(shards.a, "a_total", COUNTER, "Prose.")\n'
     CALLS = ('begin(out, "p_seconds", "histogram", "Prose (more).");\n'
@@ -55,7 +58,7 @@ class Reference(Tree):
     def write(self, files):
         """The pages made from `files`."""
         with tempfile.TemporaryDirectory() as root:
-            for path, text in {**self.PAGES, **files}.items():
+            for path, text in {**self.PAGES, **files}.items():  # pages of `files` count
                 os.makedirs(os.path.dirname(os.path.join(root, path)), exist_ok=True)
                 with open(os.path.join(root, path), "w", encoding="utf-8") as file:
                     file.write(text)
@@ -78,6 +81,29 @@ class Reference(Tree):
         self.expect(check_reference, {
             **self.PAGES, "hub/config.def": self.SETTING.replace("Prose, with a | ", "").replace("bar.", ""),
             "hub/metrics.def": self.METRIC.replace("Prose.", "")}, '"a.b": no text', '"a_total": no text')
+
+    def test_routes_events_fields_and_codes_want_a_text(self):
+        files = {
+            "hub/api.c": 'const struct http_route rows[] = {\n    {"GET", "/a/{}/b", f, NULL, 0},\n};\n',
+            "actors/user_events.def": 'X("join_room", JOINS, f(call))\n',
+            "actors/x.c": 'void f(void)\n{\n    user_emit(socket, "hub:ready", text);\n}\n',
+            "codec/notification.c": 'x = {\n    [FIELD_USER] = {"user", KIND_TEXT, 0},\n};\n',
+            "hub/api_answer.h": '#define API_CODES(X) \\\n    X(FORBIDDEN, 403, "forbidden")\n',
+        }
+        untold = SimpleNamespace(find_problems=check_reference.find_untold)
+        self.expect(untold, {**self.PAGES, **files}, "GET /a/{}/b: no text", "join_room: no text",
+                    "hub:ready: no text", "field user: no text", "code forbidden: no text")
+        told = {
+            "docs/reference/routes.md": "### GET /a/{id}/b\n\nSays it.\n",
+            "docs/reference/events.md": "## From clients\n### join_room\nOne.\n## From the hub\n### hub:ready\nTwo.\n",
+            "docs/reference/posts.md": "| `user` | who |\n",
+            "docs/reference/errors.md": "## Codes\n| `forbidden` | 403 |\n",
+        }
+        self.expect(untold, {**self.PAGES, **files, **told})
+        told["docs/reference/posts.md"] += "| `users` | gone |\n"
+        told["docs/reference/routes.md"] = "### GET /a/{id}/b\n"
+        self.expect(untold, {**self.PAGES, **files, **told}, "GET /a/{}/b: no text",
+                    "field users: the source has none")
 
     def test_pages_and_regions_that_are_missing_fail(self):
         pages = dict(self.PAGES)

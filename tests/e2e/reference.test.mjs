@@ -50,6 +50,42 @@ test('every metric of a hub stands in metrics.md with its help and labels, and n
   assert.deepEqual(listed.filter((name) => !names.has(name)), [], 'rows that no hub shows');
 });
 
+test('the members of events and answers are those of their sections', async () => {
+  const page = readPage('events');
+  const section = (title) => page.split(/^###? /m).find((text) => text.startsWith(`${title}\n`));
+  const names = (value) => Object.entries(value).flatMap(([name, inner]) =>
+    (inner !== null && typeof inner === 'object' && name !== 'data' ? [name, ...names(inner)] : [name]));
+  const isTold = (title, value) => {
+    for (const name of names(value).filter((one) => one !== 'ok' && !/^\d+$/.test(one))) {
+      assert.match(section(title), new RegExp(`\\b${name}\\b`), `${title}: ${name}`);
+    }
+  };
+  const client = await hub.plain('reader');
+  const other = await hub.plain('other');
+  isTold('hub:ready', await client.next('hub:ready'));
+  const fields = { user: 'reader', type: 't', title: 'a', message: 'b', data: { x: 1 }, expires_at: Date.now() + 1e9 };
+  assert.equal((await hub.api('POST', '/api/v1/notifications', fields)).status, 201);
+  const item = await client.next('notification');
+  isTold('notification', item);
+  isTold('notification:seen', await client.request('notification:seen', item.id));
+  isTold('notification:state', await client.next('notification:state'));
+  isTold('unread', await client.next('unread'));
+  isTold('join_room', await client.request('join_room', 'public:x'));
+  isTold('room_joined', await client.next('room_joined'));
+  await other.request('join_room', 'public:x');
+  isTold('user_joined_room', await client.next('user_joined_room'));
+  isTold('send_message', await client.request('send_message', { roomId: 'public:x', message: 'm', nonce: 'n' }));
+  isTold('send_message', await client.request('send_message', { roomId: 'public:x', message: 'm', nonce: 'n' }));
+  isTold('new_message', await other.next('new_message'));
+  client.emit('typing:start', { roomId: 'public:x' });
+  isTold('typing', await other.next('typing'));
+  client.emit('no_such_event');
+  isTold('error', await client.next('error'));
+  const list = await client.request('notification:list', { limit: 1 });
+  isTold('notification:list', { ...list, items: [] });
+  isTold('notification:sync', { ...(await client.request('notification:sync', { epoch: 'x', rev: 0 })), items: [] });
+});
+
 test('every setting of the sample stands in settings.md with its meaning', async () => {
   const rows = rowsOf(readPage('settings'));
   const { stdout } = await run(PROGRAM, ['check-config', '--sample'], { env: cleanEnvironment() });
