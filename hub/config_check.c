@@ -259,6 +259,17 @@ static int check_limits(const struct config *config, struct config_error *error)
     return 0;
 }
 
+static int check_store(const struct config *config, struct config_error *error)
+{
+    if (config->store_pool_min > config->store_pool_max) {
+        bool untouched = is_default(config, CONFIG_AT_store_pool_min);
+        return config_draft_refuse(error, "%s: store.pool_min: %u is more than store.pool_max, %u",
+            config->came_from[untouched ? CONFIG_AT_store_pool_max : CONFIG_AT_store_pool_min],
+            config->store_pool_min, config->store_pool_max);
+    }
+    return 0;
+}
+
 static int check_bus(const struct config *config, struct config_error *error)
 {
     if (!slot_divides(config->bus_partitions)) {
@@ -288,6 +299,7 @@ int config_check(struct config *config, struct config_error *error)
     status = status < 0 ? status : check_engine(config, error);
     status = status < 0 ? status : check_cluster(config, error);
     status = status < 0 ? status : check_limits(config, error);
+    status = status < 0 ? status : check_store(config, error);
     status = status < 0 ? status : check_bus(config, error);
     return status;
 }

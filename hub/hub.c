@@ -124,8 +124,8 @@ static void raise_file_limit(struct hub *hub)
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
-    uint64_t aside =
-        RESERVED_FILES + hub->shard_count * (RESERVED_OF_SHARD + hub->config->store_pool);
+    uint64_t aside = RESERVED_FILES + hub->shard_count * (uint64_t)RESERVED_OF_SHARD +
+                     hub->config->store_pool_max;
     getrlimit(RLIMIT_NOFILE, &limit);
     hub->connections_max = limit.rlim_cur > 2 * aside ? limit.rlim_cur - aside : limit.rlim_cur / 2;
 }
@@ -155,11 +155,28 @@ static int claim_bus(struct hub *hub)
     return 0;
 }
 
+/* The nodes that are alive together must not want more connections than the server takes. */
+static void check_connections(const struct hub *hub, unsigned nodes)
+{
+    uint32_t most = store_connections(hub->store);
+    uint64_t wanted = (uint64_t)nodes * hub->config->store_pool_max;
+    if (most > 0 && wanted > most) {
+        log_warn("STORE-CONNECTIONS",
+            "the nodes may want more connections than Postgres takes: lower store.pool_max or "
+            "raise "
+            "max_connections, continuing",
+            "nodes=%u pool_max=%u wanted=%llu allowed=%u", nodes,
+            (unsigned)hub->config->store_pool_max, (unsigned long long)wanted, (unsigned)most);
+    }
+}
+
 static int enter_roster(struct hub *hub)
 {
     const struct config *config = hub->config;
     struct builder error = {0};
+    unsigned alive = 1;
     if (hub->lease == NULL) {
+        check_connections(hub, alive);
         return 0;
     }
     hub->roster = (struct node_roster_options){
@@ -171,11 +188,12 @@ static int enter_roster(struct hub *hub)
         .lowest = &hub->peers_version,
         .tag = hub->lease->tag,
     };
-    int status = node_roster_enter(&hub->roster, &error);
+    int status = node_roster_enter(&hub->roster, &error, &alive);
     if (status != 0) {
         return fail_built(status, &error);
     }
     builder_reset(&error);
+    check_connections(hub, alive);
     return 0;
 }
 

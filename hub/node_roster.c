@@ -45,6 +45,7 @@ struct roster_entry {
 
 /* What a node found out about the others. */
 struct census {
+    unsigned others;
     unsigned lowest; /* version, of this node too */
     bool newer; /* somebody has a later version */
     bool strange_store;
@@ -115,6 +116,7 @@ static void count_one(
     if ((strange_store || strange_version) && census->stranger[0] == '\0') {
         memcpy(census->stranger, member.at, member.len); /* zeroed behind it */
     }
+    census->others++;
     census->strange_store = census->strange_store || strange_store;
     census->strange_version = census->strange_version || strange_version;
     if (!strange_store && entry.version < census->lowest) {
@@ -210,7 +212,8 @@ static void pause_for(uint64_t ms)
     nanosleep(&pause, NULL);
 }
 
-int node_roster_enter(const struct node_roster_options *options, struct builder *error)
+int node_roster_enter(
+    const struct node_roster_options *options, struct builder *error, unsigned *ret_alive)
 {
     struct redis_sync *sync;
     struct census census;
@@ -233,6 +236,8 @@ int node_roster_enter(const struct node_roster_options *options, struct builder 
         explain(options, &census, error);
     } else if (status != 0) {
         builder_str(error, "Redis does not tell which nodes are alive");
+    } else {
+        *ret_alive = census.others + 1;
     }
     return status;
 }

@@ -35,9 +35,11 @@ struct node_roster_options {
 /*
  * Enter this node. What is in the way may be a former self that was killed, so it is waited for as
  * long as an entry lives. STATUS_EXISTS with a sentence in `error` when the nodes alive do not work
- * with this one, STATUS_UNAVAILABLE. Main thread, before the shards start.
+ * with this one, STATUS_UNAVAILABLE. `*ret_alive` is how many nodes there are then, with this one.
+ * Main thread, before the shards start.
  */
-MUST_CHECK int node_roster_enter(const struct node_roster_options *options, struct builder *error);
+MUST_CHECK int node_roster_enter(
+    const struct node_roster_options *options, struct builder *error, unsigned *ret_alive);
 
 /* Keep the entry, on one shard of the node. */
 MUST_CHECK struct node_roster *node_roster_start(

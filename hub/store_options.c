@@ -13,7 +13,8 @@ void store_options_init(struct store_options *options, const struct config *conf
     options->shared[1] = (struct store_shared){"bus.partitions", config->bus_partitions};
     options->config = (struct store_config){
         .url = builder_bytes(&options->url),
-        .pool_size = config->store_pool,
+        .pool_min = config->store_pool_min,
+        .pool_max = config->store_pool_max,
         .slow_ms = (uint32_t)config->store_slow_query_ms,
         .shared = options->shared,
         .shared_count = config->bus_url[0] != '\0' ? STORE_OPTIONS_SHARED : 0,

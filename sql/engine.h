@@ -30,6 +30,7 @@ struct store {
     struct store_config config; /* its `url` is a copy of our own */
     char epoch[STORE_EPOCH_LEN + 1];
     char identity[STORE_IDENTITY_MAX + 1];
+    uint32_t connections; /* store_connections */
     struct stats *stats;
     atomic_bool healthy; /* written by the engine's threads, read by any */
     struct store_port **ports; /* by index; freed with the store */

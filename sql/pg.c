@@ -221,11 +221,29 @@ static int check_server(PGconn *pg, char *ret_error, size_t error_size)
     return 0;
 }
 
+/* How many connections there are for others than superusers. */
+static uint32_t read_connections(PGconn *pg)
+{
+    PGresult *result = run_query(pg,
+        "SELECT current_setting('max_connections')::integer - "
+        "current_setting('superuser_reserved_connections')::integer",
+        0, NULL);
+    uint64_t count = 0;
+    if (result && bytes_to_u64(bytes_str(PQgetvalue(result, 0, 0)), INT32_MAX, &count) < 0) {
+        count = 0;
+    }
+    PQclear(result);
+    return (uint32_t)count;
+}
+
 static int start(struct store *base, char *ret_error, size_t error_size)
 {
     struct pg_store *store = of(base);
     store->opening = connect_blocking(store->url);
     int status = check_server(store->opening, ret_error, error_size);
+    if (status == 0) {
+        base->connections = read_connections(store->opening);
+    }
     return status < 0 ? status : migrate(store->opening, ret_error, error_size);
 }
 
@@ -308,6 +326,11 @@ static int identify(struct store *store, char ret_identity[STORE_IDENTITY_MAX + 
     (void)snprintf(
         ret_identity, STORE_IDENTITY_MAX + 1, "%s/%s", PQgetvalue(result, 0, 0), PQdb(pg));
     PQclear(result);
+    for (char *at = ret_identity; *at != '\0'; at++) {
+        if ((unsigned char)*at <= ' ' || *at == 0x7f) {
+            *at = '_'; /* it is a word of messages between nodes */
+        }
+    }
     return 0;
 }
 

@@ -1,23 +1,99 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sql/pg_port.h"
 
+#include "codec/base/clock.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/slot.h"
 #include "sql/pg_engine.h"
 #include "sql/pg_watch.h"
 
-enum { READS_PER_CONN = 8, SIZE_MAX_PUT = 256 << 20, PATIENCE_MS = 250 };
+enum {
+    READS_PER_CONN = 8,
+    SIZE_MAX_PUT = 256 << 20,
+    PATIENCE_MS = 250,
+    TICK_MS = 10000,
+    READER_IDLE_MS = 60000,
+};
 
 static struct pg_port *of(struct store_port *port)
 {
     return container_of(port, struct pg_port, base);
 }
 
+static const struct pg_conn_events reader_events;
+
+/* --- lanes: the ports that have connections --- */
+
+/* How many: the first ones, each with two connections at least. */
+static unsigned count_lanes(const struct store_config *config)
+{
+    unsigned pairs = config->pool_max >= 2 ? config->pool_max / 2 : 1;
+    return pairs < config->port_count ? pairs : config->port_count;
+}
+
+static uint32_t slot_of_user(const struct store_user *who)
+{
+    return slot_of(who->tenant, who->user);
+}
+
+/* The slot of what a request is about; those about several go by the first. */
+static uint32_t slot_of_request(const struct store_request *request)
+{
+    switch (request->op) {
+    case STORE_PUT: {
+        const struct store_put *put = (const struct store_put *)request;
+        return put->count > 0 ? slot_of_id(put->rows[0].id) : put->partition;
+    }
+    case STORE_MARK:
+        return slot_of_user(&((const struct store_mark *)request)->who);
+    case STORE_ERASE:
+        return slot_of_user(&((const struct store_erase *)request)->who);
+    case STORE_LIST:
+        return slot_of_user(&((const struct store_list *)request)->who);
+    case STORE_SYNC:
+        return slot_of_user(&((const struct store_sync *)request)->who);
+    case STORE_GET:
+        return slot_of_id(((const struct store_get *)request)->id);
+    case STORE_POSITIONS: {
+        const struct store_positions *positions = (const struct store_positions *)request;
+        return positions->count > 0 ? slot_of_user(&positions->users[0]) : SLOT_NONE;
+    }
+    case STORE_CLAIM:
+        return ((const struct store_claim *)request)->partition;
+    case STORE_SWEEP:
+    case STORE_WITNESS_RAISE:
+    case STORE_WITNESS_READ:
+    case STORE_EPOCH:
+    case STORE_PING:
+    case STORE_OP_COUNT:
+        break;
+    }
+    return SLOT_NONE;
+}
+
+/* --- reading --- */
+
+static struct pg_reader *reader_of(struct pg_conn *conn)
+{
+    return container_of(conn, struct pg_reader, conn);
+}
+
+static void open_reader(struct pg_port *port)
+{
+    struct pg_reader *reader = &port->readers[port->reader_count++];
+    *reader = (struct pg_reader){.open = true, .used_ms = clock_mono_ms()};
+    reader->conn.owner = port;
+    port->open_count++;
+    pg_conn_open(&reader->conn, port->loop, pg_store_url(port->base.store), port->base.store->stats,
+        &reader_events);
+}
+
 static struct pg_conn *idlest_reader(struct pg_port *port)
 {
     struct pg_conn *best = NULL;
     for (size_t i = 0; i < port->reader_count; i++) {
-        struct pg_conn *conn = &port->readers[i];
+        struct pg_conn *conn = &port->readers[i].conn;
         if (pg_conn_is_up(conn) && conn->flight_count < READS_PER_CONN &&
             (!best || conn->flight_count < best->flight_count)) {
             best = conn;
@@ -26,13 +102,46 @@ static struct pg_conn *idlest_reader(struct pg_port *port)
     return best;
 }
 
+/* One more connection, where all that there are work and reads wait all the same. */
+static void open_reader_if_busy(struct pg_port *port)
+{
+    if (port->released || port->reader_count == port->reader_max ||
+        port->readers[port->reader_count].open) {
+        return;
+    }
+    for (size_t i = 0; i < port->reader_count; i++) {
+        if (!pg_conn_is_up(&port->readers[i].conn)) {
+            return; /* the database is away, or one is on its way */
+        }
+    }
+    open_reader(port);
+    pg_port_wait(port);
+}
+
 static void dispatch_reads(struct pg_port *port)
 {
     struct pg_conn *conn = idlest_reader(port);
     while (conn && !list_empty(&port->reads)) {
         struct list *link = list_pop(&port->reads);
+        reader_of(conn)->used_ms = clock_mono_ms();
         pg_read_send(conn, container_of(link, struct store_request, link));
         conn = idlest_reader(port);
+    }
+    if (!list_empty(&port->reads)) {
+        open_reader_if_busy(port);
+    }
+}
+
+/* The last of the additional connections goes when it has had nothing to do for a minute. */
+static void close_idle_reader(struct pg_port *port)
+{
+    if (port->reader_count <= port->reader_min) {
+        return;
+    }
+    struct pg_reader *reader = &port->readers[port->reader_count - 1];
+    if (reader->conn.flight_count == 0 && clock_mono_ms() - reader->used_ms >= READER_IDLE_MS) {
+        port->reader_count--;
+        pg_conn_close(&reader->conn);
     }
 }
 
@@ -85,7 +194,7 @@ static void on_reader_down(struct pg_conn *conn, bool was_up)
     struct pg_port *port = conn->owner;
     bool any_up = false;
     for (size_t i = 0; i < port->reader_count; i++) {
-        any_up |= pg_conn_is_up(&port->readers[i]);
+        any_up |= pg_conn_is_up(&port->readers[i].conn);
     }
     if (!was_up && !any_up) {
         fail_queue(&port->reads);
@@ -120,37 +229,51 @@ static void close_one(struct pg_port *port)
     }
 }
 
-static void on_conn_closed(struct pg_conn *conn)
+static void on_writer_closed(struct pg_conn *conn)
 {
     close_one(conn->owner);
 }
 
-/* --- writes that are blocked --- */
+static void on_reader_closed(struct pg_conn *conn)
+{
+    reader_of(conn)->open = false;
+    close_one(conn->owner);
+}
+
+/* --- what is looked at from time to time --- */
 
 void pg_port_wait(struct pg_port *port)
 {
-    if (!port->waiting) {
-        port->waiting = true;
-        pg_watch_timer(port->patience, PATIENCE_MS);
+    bool writing = port->writer.flight_count > 0;
+    if (port->released || (port->waiting && (port->waiting_short || !writing))) {
+        return;
     }
+    port->waiting = true;
+    port->waiting_short = writing;
+    pg_watch_timer(port->patience, writing ? PATIENCE_MS : TICK_MS);
 }
 
 /*
  * A session of ours that holds locks and waits for its client belongs to a node that was stopped or
  * cut off in the middle of a transaction; no timeout of the database ends it before its Sync.
  */
-static void on_patience(void *context)
+static void unblock(struct pg_port *port)
 {
-    struct pg_port *port = context;
-    port->waiting = false;
-    if (port->writer.flight_count == 0) {
-        return;
-    }
-    pg_port_wait(port);
     struct pg_conn *conn = idlest_reader(port);
     bool slow = pg_conn_waited_ms(&port->writer) >= PATIENCE_MS;
     if (slow && conn && pg_conn_is_up(&port->writer)) {
         pg_read_unblock(conn, pg_conn_pid(&port->writer));
+    }
+}
+
+static void on_patience(void *context)
+{
+    struct pg_port *port = context;
+    port->waiting = false;
+    unblock(port);
+    close_idle_reader(port);
+    if (port->writer.flight_count > 0 || port->reader_count > port->reader_min) {
+        pg_port_wait(port);
     }
 }
 
@@ -175,7 +298,7 @@ static const struct pg_conn_events writer_events = {
     .on_rows = pg_write_rows,
     .on_landed = on_writer_landed,
     .on_idle = on_writer_idle,
-    .on_closed = on_conn_closed,
+    .on_closed = on_writer_closed,
 };
 
 static const struct pg_conn_events reader_events = {
@@ -184,10 +307,32 @@ static const struct pg_conn_events reader_events = {
     .on_rows = pg_read_rows,
     .on_landed = on_reader_landed,
     .on_idle = on_reader_idle,
-    .on_closed = on_conn_closed,
+    .on_closed = on_reader_closed,
 };
 
 /* --- the port --- */
+
+/* Its share of the connections. */
+static void open_lane(struct pg_port *port)
+{
+    struct store *store = port->base.store;
+    const struct store_config *config = &store->config;
+    unsigned lanes = count_lanes(config);
+    uint32_t most = config->pool_max / lanes;
+    uint32_t least = config->pool_min / lanes;
+    port->lane = true;
+    port->reader_max = most > 2 ? most - 1 : 1;
+    port->reader_min = least > 2 ? least - 1 : 1;
+    port->reader_min = port->reader_min < port->reader_max ? port->reader_min : port->reader_max;
+    port->readers = mem_alloc_array(port->reader_max, sizeof(*port->readers));
+    port->open_count = 2;
+    port->patience = pg_watch_create(port->loop, &patience_events, port);
+    port->writer.owner = port;
+    pg_conn_open(&port->writer, port->loop, pg_store_url(store), store->stats, &writer_events);
+    while (port->reader_count < port->reader_min) {
+        open_reader(port);
+    }
+}
 
 int pg_port_open(
     struct store *store, unsigned index, struct uv_loop_s *loop, struct store_port **ret_port)
@@ -196,27 +341,21 @@ int pg_port_open(
     port_init(&port->base, store, index);
     list_init(&port->writes);
     list_init(&port->reads);
-    const char *url = pg_store_url(store);
-    uint32_t pool = store->config.pool_size;
-    port->reader_count = pool < 2 ? 1 : pool > 8 ? 7 : pool - 1;
-    port->readers = mem_alloc_array(port->reader_count, sizeof(*port->readers));
-    port->open_count = 2 + port->reader_count;
-    port->patience = pg_watch_create(loop, &patience_events, port);
-    port->writer.owner = port;
-    pg_conn_open(&port->writer, loop, url, store->stats, &writer_events);
-    for (size_t i = 0; i < port->reader_count; i++) {
-        port->readers[i].owner = port;
-        pg_conn_open(&port->readers[i], loop, url, store->stats, &reader_events);
+    port->loop = loop;
+    if (index < count_lanes(&store->config)) {
+        open_lane(port);
     }
     *ret_port = &port->base;
     return 0;
 }
 
-void pg_port_submit(struct store_port *base, struct store_request *request)
+/* On the thread of a port with connections; `request` may be another port's. */
+static void enqueue(struct pg_port *port, struct store_request *request)
 {
-    struct pg_port *port = of(base);
-    /* A raise is no part of the writer's transactions: it must not wait for their locks. */
-    if (!op_writes(request->op) || request->op == STORE_WITNESS_RAISE) {
+    if (port->released) {
+        port_complete(request, STATUS_UNAVAILABLE);
+    } else if (!op_writes(request->op) || request->op == STORE_WITNESS_RAISE) {
+        /* A raise is no part of the writer's transactions: it must not wait for their locks. */
         list_append(&port->reads, &request->link);
         dispatch_reads(port);
     } else if (pg_write_size(request) > SIZE_MAX_PUT) {
@@ -227,13 +366,49 @@ void pg_port_submit(struct store_port *base, struct store_request *request)
     }
 }
 
+static unsigned lane_of(const struct store_request *request)
+{
+    return slot_of_request(request) % count_lanes(&request->port->store->config);
+}
+
+/* What another port has passed on; cancelled: the shard has ended. */
+static void on_passed(void *arg, bool cancelled)
+{
+    struct store_request *request = arg;
+    struct store_port *lane = cancelled ? NULL : request->port->store->ports[lane_of(request)];
+    if (lane) {
+        enqueue(of(lane), request);
+    } else {
+        port_complete(request, STATUS_UNAVAILABLE);
+    }
+}
+
+void pg_port_submit(struct store_port *base, struct store_request *request)
+{
+    struct pg_port *port = of(base);
+    if (port->lane) {
+        enqueue(port, request);
+        return;
+    }
+    const struct store_config *config = &base->store->config;
+    config->post(config->post_context, lane_of(request), on_passed, request);
+}
+
+/* Requests of other ports may still be here, and come later. */
 void pg_port_release(struct store_port *base)
 {
     struct pg_port *port = of(base);
+    port->released = true;
+    if (!port->lane) {
+        port_closed(base);
+        return;
+    }
+    fail_queue(&port->writes);
+    fail_queue(&port->reads);
     pg_watch_close(port->patience);
     pg_conn_close(&port->writer);
     for (size_t i = 0; i < port->reader_count; i++) {
-        pg_conn_close(&port->readers[i]);
+        pg_conn_close(&port->readers[i].conn);
     }
 }
 

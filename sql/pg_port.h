@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pg_port - a shard's part of the Postgres engine: its queues, one connection that writes and
- * some that read.
+ * some that read; or nothing of this, where other shards have the connections ("lanes").
  */
 #ifndef SQL_PG_PORT_H
 #define SQL_PG_PORT_H
@@ -14,11 +14,21 @@
 #include "sql/engine.h"
 #include "sql/pg_conn.h"
 
+struct pg_reader {
+    struct pg_conn conn;
+    uint64_t used_ms; /* when it last had work, monotonic */
+    bool open; /* until it has told that it is closed */
+};
+
 struct pg_port {
     struct store_port base;
+    bool lane; /* has connections */
+    bool released;
     struct pg_conn writer;
-    struct pg_conn *readers;
-    size_t reader_count;
+    struct pg_reader *readers;
+    size_t reader_count; /* open */
+    size_t reader_min;
+    size_t reader_max;
     size_t open_count; /* connections that have not told that they are closed */
     struct list writes; /* store_request.link, not sent yet */
     struct list reads; /* likewise */
@@ -26,7 +36,9 @@ struct pg_port {
     size_t isolate_left;
     size_t isolate_max;
     struct pg_watch *patience; /* how long a write may be under way before it is looked at */
+    struct uv_loop_s *loop;
     bool waiting; /* patience is running */
+    bool waiting_short; /* for a write */
 };
 
 /* Send queued writes if no transaction is under way (pg_write.c). */

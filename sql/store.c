@@ -170,6 +170,11 @@ const char *store_identity(const struct store *store)
     return store->identity;
 }
 
+uint32_t store_connections(const struct store *store)
+{
+    return store->connections;
+}
+
 int store_new_epoch(struct store *store)
 {
     char epoch[STORE_EPOCH_LEN + 1];

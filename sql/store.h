@@ -31,7 +31,7 @@ struct store_request;
 struct uv_loop_s;
 
 enum { STORE_ID_LEN = 16, STORE_HASH_LEN = 16, STORE_PAGE_MAX = 1000, STORE_EPOCH_LEN = 36 };
-enum { STORE_IDENTITY_MAX = 255 };
+enum { STORE_IDENTITY_MAX = 95 };
 
 enum store_priority { PRIORITY_LOW, PRIORITY_MEDIUM, PRIORITY_HIGH, PRIORITY_URGENT };
 
@@ -307,7 +307,14 @@ struct store_shared {
 struct store_config {
     struct bytes url; /* postgres://… or sqlite:PATH */
     unsigned port_count; /* shards */
-    uint32_t pool_size; /* Postgres connections per port; 2 to 8 */
+    /*
+     * Postgres connections of the process, `pool_min` at once and up to `pool_max` (at least 2)
+     * when reads wait. They lie on the first ports, two at least each; the other ports pass their
+     * requests on to these, by slot. What both ends may be is not checked against each other: a
+     * port with connections has one to write and one to read.
+     */
+    uint32_t pool_min;
+    uint32_t pool_max;
     uint32_t slow_ms; /* slow log threshold */
     /*
      * Kept by the store when it has none; with other values it does not open (STATUS_CONFLICT),
@@ -363,6 +370,9 @@ const char *store_epoch(const struct store *store);
  * lives with the store.
  */
 const char *store_identity(const struct store *store);
+
+/* How many connections the server takes from all programs together; 0: there is no such number. */
+uint32_t store_connections(const struct store *store);
 
 /* "postgres" or "sqlite". */
 const char *store_engine(const struct store *store);

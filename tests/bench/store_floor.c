@@ -170,8 +170,12 @@ static uint32_t number(const char *text, uint32_t most)
 
 static bool open_store(const char *url, struct store **ret_store)
 {
-    struct store_config config = {
-        .url = bytes_str(url), .port_count = 1, .pool_size = 2, .slow_ms = 60000, .post = post};
+    struct store_config config = {.url = bytes_str(url),
+        .port_count = 1,
+        .pool_min = 2,
+        .pool_max = 2,
+        .slow_ms = 60000,
+        .post = post};
     char error[512] = "";
     bench.last = &bench.first;
     CHECK(pthread_mutex_init(&bench.lock, NULL) == 0 && uv_loop_init(&bench.loop) == 0);

@@ -178,6 +178,8 @@ Test(config, values_are_parsed_strictly)
         {"--bus-partitions=3", "bus.partitions: 3 is no power of two; allowed: 1, 2, 4"},
         {"--bus-partitions=512", "out of range; allowed: 1 to 256"},
         {"--bus-slots=4096", NULL},
+        {"--store-pool-min=9", "store.pool_min: 9 is more than store.pool_max, 8"},
+        {"--store-pool-max=1", "out of range; allowed: 2 to 1024"},
         {"--bus-slots=1000", "bus.slots: 1000 is no power of two"},
         {"--bus-prefix=", "wrong length; allowed: 1 to 64 bytes"},
         {"--bus-prefix=a\nb", "control character"},

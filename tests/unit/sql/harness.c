@@ -85,13 +85,14 @@ static void post(void *context, unsigned port, void (*fn)(void *arg, bool cancel
     uv_async_send(&shard->wake);
 }
 
-void harness_open(struct harness *harness, const char *url)
+void harness_open_pool(struct harness *harness, const char *url, uint32_t least, uint32_t most)
 {
     memset(harness, 0, sizeof(*harness));
     struct store_config config = {
         .url = bytes_str(url),
         .port_count = HARNESS_SHARDS,
-        .pool_size = 2,
+        .pool_min = least,
+        .pool_max = most,
         .slow_ms = 100,
         .post = post,
         .post_context = harness,
@@ -108,6 +109,11 @@ void harness_open(struct harness *harness, const char *url)
         shard->wake.data = shard;
         cr_assert_eq(store_port_open(harness->store, i, &shard->loop, &shard->port), 0);
     }
+}
+
+void harness_open(struct harness *harness, const char *url)
+{
+    harness_open_pool(harness, url, 2 * HARNESS_SHARDS, 2 * HARNESS_SHARDS);
 }
 
 void harness_closed(void *context)

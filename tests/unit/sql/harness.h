@@ -35,6 +35,9 @@ void harness_url(const char *engine, char ret_url[URL_MAX]);
 /* Open the store, failing the test when it cannot be opened. */
 void harness_open(struct harness *harness, const char *url);
 
+/* The same with fewer or more connections to Postgres: harness_open has two for each shard. */
+void harness_open_pool(struct harness *harness, const char *url, uint32_t least, uint32_t most);
+
 /* Close ports and store. */
 void harness_close(struct harness *harness);
 
