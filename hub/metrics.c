@@ -15,6 +15,7 @@
 #include "hub/api_answer.h"
 #include "hub/api_handlers.h"
 #include "hub/hub.h"
+#include "hub/log_writer.h"
 #include "hub/loop.h"
 #include "hub/redis.h"
 #include "sql/store.h"
@@ -230,6 +231,8 @@ static void write_process(const struct hub *hub, struct builder *out)
         (uint64_t)files.rlim_cur);
     write_double(
         out, "process_cpu_seconds_total", "counter", "Time the processors worked.", cpu_seconds());
+    write_u64(out, "log_lost_total", "counter",
+        "Log records dropped, because who reads the log stood still.", log_writer_lost());
     write_double(out, "uptime_seconds", "gauge", "Time since the start.",
         (double)(clock_mono_ms() - hub->started_ms) / 1000.0);
     write_u64(out, "store_up", "gauge", "Whether the database answered last.",

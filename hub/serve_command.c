@@ -4,6 +4,7 @@
  */
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "codec/base/clock.h"
@@ -13,9 +14,10 @@
 #include "hub/dev.h"
 #include "hub/hub.h"
 #include "hub/hub_settings.h"
+#include "hub/log_writer.h"
 #include "hub/reload.h"
 
-enum { POLL_MS = 50, DEV_WARN_MS = 60000 };
+enum { POLL_MS = 50, DEV_WARN_MS = 60000, LOG_RING = 1 << 20, LOG_END_MS = 2000 };
 
 /* The main thread: waits for signals while the shards work. */
 struct serve {
@@ -109,12 +111,10 @@ static void log_warnings(const struct config *config)
     }
 }
 
-int command_serve(const struct config *config, int argc, char **argv)
+/* Returns the exit code. */
+static int serve_until_signal(const struct config *config)
 {
     struct serve serve = {0};
-    if (argc > 0) {
-        return cli_refuse_argument("serve", argv);
-    }
     _Static_assert((int)LOG_FORMAT_JSON == (int)LOG_AS_JSON, "formats in one order");
     log_set_format((enum log_format)config->log_format);
     log_set_level((enum log_level)config->log_level);
@@ -131,4 +131,15 @@ int command_serve(const struct config *config, int argc, char **argv)
     log_info("STOP", "ended", "deadline_passed=%d",
         serve.drain_by != 0 && clock_mono_ms() >= serve.drain_by);
     return 0;
+}
+
+int command_serve(const struct config *config, int argc, char **argv)
+{
+    if (argc > 0) {
+        return cli_refuse_argument("serve", argv);
+    }
+    log_writer_start(STDERR_FILENO, LOG_RING);
+    int code = serve_until_signal(config);
+    log_writer_stop(LOG_END_MS);
+    return code;
 }

@@ -34,7 +34,7 @@ enum log_format { LOG_AS_TEXT, LOG_AS_JSON };
 void log_set_format(enum log_format format);
 
 /* Set where lines go (default: standard error); NULL restores the default. Before threads start. */
-TEST_SEAM void log_set_sink(log_sink_fn sink);
+void log_set_sink(log_sink_fn sink);
 
 /*
  * Write a record. `context` is a printf format of blank-separated key=value pairs, or "" for

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who reads the log may stand still: nobody else notices.
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { cleanEnvironment, findAddress, PROGRAM } from './support/hub.mjs';
+import { temporaryFolder } from './support/process.mjs';
+import { randomSecret } from './support/tokens.mjs';
+import { until, within } from './support/wait.mjs';
+
+// A pipe with both of its ends: what is in it, more of it, and full.
+class Pipe {
+  constructor(folder) {
+    const path = join(folder, 'log');
+    execFileSync('mkfifo', [path]);
+    this.reading = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    this.writing = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    this.given = openSync(path, constants.O_WRONLY); // a description of its own, which blocks
+    this.text = '';
+  }
+
+  read() {
+    const part = Buffer.alloc(65536);
+    try {
+      for (let got; (got = readSync(this.reading, part)) > 0;) this.text += part.toString('latin1', 0, got);
+    } catch (error) {
+      if (error.code !== 'EAGAIN') throw error;
+    }
+    return this.text;
+  }
+
+  fill() {
+    for (const size of [4096, 1]) {
+      try {
+        for (;;) writeSync(this.writing, '\n'.repeat(size));
+      } catch (error) {
+        if (error.code !== 'EAGAIN') throw error;
+      }
+    }
+  }
+
+  close() {
+    for (const fd of [this.reading, this.writing, this.given]) closeSync(fd);
+  }
+}
+
+test('a log that nobody reads stops nothing, and goes on when it is read', async () => {
+  const folder = temporaryFolder('log');
+  const pipe = new Pipe(folder);
+  const args = ['serve', '--listen-host', '127.0.0.1', '--listen-port', '0', '--listen-internal-port', '0', '--shards', '1'];
+  const env = cleanEnvironment({ JWT_SECRET: randomSecret(), PEAL_LOG_LEVEL: 'debug' });
+  const hub = spawn(PROGRAM, args, { cwd: folder, env, stdio: ['ignore', 'ignore', pipe.given] });
+  const ended = new Promise((resolve) => hub.once('exit', (code) => resolve(code)));
+  try {
+    await until(() => /START .*internal=/.test(pipe.read()), 'the start line');
+    const at = findAddress(pipe.text, 'public');
+    const internal = findAddress(pipe.text, 'internal');
+    const refused = async () => {
+      const answer = await fetch(`http://${at.host}:${at.port}/socket.io/?EIO=4&transport=polling`);
+      const { sid } = JSON.parse((await answer.text()).slice(1));
+      const url = `http://${at.host}:${at.port}/socket.io/?EIO=4&transport=polling&sid=${sid}`;
+      await fetch(url, { method: 'POST', body: '40{"token":"nonsense"}' });
+      return (await fetch(url)).text();
+    };
+    pipe.fill();
+    for (let i = 0; i < 5; i++) { // each writes a record
+      assert.match(await within(refused(), 'the hub answers'), /^44/);
+    }
+    hub.kill('SIGHUP');
+    const metrics = await within(fetch(`http://${internal.host}:${internal.port}/metrics`), 'so does /metrics');
+    assert.match(await metrics.text(), /^peal_log_lost_total 0$/m);
+    await until(() => (pipe.read().match(/ AUTH-REFUSED | TOKEN-REFUSED /g) ?? []).length >= 5, 'what waited is written');
+    await until(() => / RELOAD /.test(pipe.read()), 'the reload, too');
+    pipe.fill();
+    hub.kill('SIGTERM');
+    assert.equal(await within(ended, 'the hub ends although nobody reads'), 0);
+  } finally {
+    hub.kill('SIGKILL');
+    await ended;
+    pipe.close();
+  }
+});
