@@ -168,8 +168,8 @@ static int print_help(const struct cli_command *command, const char *topic)
 
 int cli_refuse_argument(const char *command, char **argv)
 {
-    fprintf(stderr, "peal %s: unknown argument %s; see peal %s --help\n", command,
-        log_quote(bytes_str(argv[0])), command);
+    fprintf(stderr, "peal %s: unknown argument %s; see peal %s --help and peal --help settings\n",
+        command, log_quote(bytes_str(argv[0])), command);
     return 2;
 }
 

@@ -175,13 +175,14 @@ static bool is_rule(const char *rule, const char *words)
     return false;
 }
 
-static int check_rules(const char *where, const char *name, const struct config_list *rules,
-    const char *words, struct config_error *error)
+static int check_rules(const char *where, const char *name, const char *option,
+    const struct config_list *rules, const char *words, struct config_error *error)
 {
     for (size_t i = 0; i < rules->count; i++) {
         if (!is_rule(rules->items[i], words)) {
-            return config_draft_refuse(error, "%s: \"%.64s\": unknown rule \"%.255s\"; allowed: %s",
-                where, name, rules->items[i], words);
+            return config_draft_refuse(error,
+                "%s: \"%.64s\": %s: unknown rule \"%.255s\"; allowed: %s", where, name, option,
+                rules->items[i], words);
         }
     }
     return 0;
@@ -196,11 +197,11 @@ static int check_room_types(const struct config *config, struct config_error *er
                 "%s: room_type \"%.64s\": a name without / and : is needed", type->where,
                 type->name);
         }
-        int status = check_rules(
-            type->where, type->name, &type->access, "any|deny|claim|tenant|role:|pattern:", error);
+        int status = check_rules(type->where, type->name, "access", &type->access,
+            "any|deny|claim|tenant|role:|pattern:", error);
         if (status == 0) {
-            status =
-                check_rules(type->where, type->name, &type->send, "member|nobody|role:", error);
+            status = check_rules(
+                type->where, type->name, "send", &type->send, "member|nobody|role:", error);
         }
         if (status < 0) {
             return status;
@@ -217,8 +218,8 @@ static int check_namespaces(const struct config *config, struct config_error *er
             return config_draft_refuse(error, "%s: namespace \"%.64s\": the name must begin with /",
                 namespace->where, namespace->name);
         }
-        int status = check_rules(
-            namespace->where, namespace->name, &namespace->access, "any|deny|role:", error);
+        int status = check_rules(namespace->where, namespace->name, "access", &namespace->access,
+            "any|deny|role:", error);
         if (status < 0) {
             return status;
         }

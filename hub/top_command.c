@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "codec/base/clock.h"
+#include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/iso_time.h"
 #include "hub/cli.h"
@@ -385,9 +386,12 @@ int command_top(const struct config *config, int argc, char **argv)
         }
         if (value != NULL && strcmp(argv[i], "--url") == 0) {
             snprintf(url, sizeof(url), "%s", value);
-        } else if (value == NULL || strcmp(argv[i], "--every") != 0 ||
-                   bytes_to_u64(bytes_str(value), EVERY_MAX_S, &every_s) != 0 || every_s == 0) {
+        } else if (value == NULL || strcmp(argv[i], "--every") != 0) {
             return cli_refuse_argument("top", argv + i);
+        } else if (bytes_to_u64(bytes_str(value), EVERY_MAX_S, &every_s) != 0 || every_s == 0) {
+            fprintf(stderr, "peal top: --every: %s is not from 1 to %d seconds\n",
+                log_quote(bytes_str(value)), EVERY_MAX_S);
+            return 2;
         }
         i++;
     }

@@ -66,7 +66,7 @@ test('a value out of its range is named with what is allowed', async () => {
   await refuses(/limits\.rooms.*allowed: 1 to 65535/, ['--limits-rooms', '65536']); // what a socket can count
   await refuses(/PEAL_LIMITS_ROOMS.*many/, [], { PEAL_LIMITS_ROOMS: 'many' });
   await refuses(/batching\.mode/, config('mode.conf', 'batching { mode = sometimes }'));
-  await refuses(/"x": unknown rule "nonsense"/, config('rule.conf', 'room_type "x" { access = {"nonsense"} }'));
+  await refuses(/"x": access: unknown rule "nonsense"/, config('rule.conf', 'room_type "x" { access = {"nonsense"} }'));
 });
 
 test('a node without keys refuses to start', async () => {

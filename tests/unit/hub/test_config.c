@@ -229,7 +229,7 @@ Test(config, mistakes_in_a_file_name_their_line)
         {"auth { secret = x }", ":1: auth.secret: too short"},
         {"jwt_key \"k\" { algorithm = RS256 secret = x }", "a secret is for HS256 only"},
         {"room_type \"a:b\" { }", "without / and :"},
-        {"room_type \"a\" { access = {any, friends} }", "unknown rule \"friends\""},
+        {"room_type \"a\" { access = {any, friends} }", "\"a\": access: unknown rule \"friends\""},
         {"room_type \"a\" { access = {\"role:\"} }", "unknown rule \"role:\""},
         {"namespace \"admin\" { }", "must begin with /"},
         {"limits { message_bytes = 2KiB }", "more than limits.message_bytes"},
