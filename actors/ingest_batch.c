@@ -3,6 +3,7 @@
 
 #include "actors/post.h"
 #include "actors/shard.h"
+#include "actors/stream_id.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 
@@ -51,15 +52,25 @@ static const char *reason_of(int status)
     }
 }
 
+/* When an entry was added, by its id: what has expired since, while it waited, is no fault. */
+static uint64_t posted_ms(const struct ingest_entry *entry, uint64_t now_ms)
+{
+    struct stream_id id;
+    bool known = stream_id_read(bytes_str(entry->id), &id) == 0;
+    return known && id.ms < now_ms ? id.ms : now_ms;
+}
+
 /* Its rows must fit into one batch, or the entry could never be taken. */
 static void decode(const struct shard *shard, struct ingest_entry *entry)
 {
     struct notification_limits limits = shard->config->posts;
     limits.targets = limits.targets < STORE_PAGE_MAX ? limits.targets : STORE_PAGE_MAX;
-    const char *field = NULL;
-    int status =
-        notification_from_fields(entry->fields, entry->field_count, &limits, &entry->post, &field);
+    limits.now_ms = sched_wall(shard->sched);
+    limits.posted_ms = posted_ms(entry, limits.now_ms);
+    int status = notification_from_fields(
+        entry->fields, entry->field_count, &limits, &entry->post, &entry->named);
     if (status != 0) {
+        const char *field = entry->named.field[0] != '\0' ? entry->named.field : NULL;
         entry->fault = (struct ingest_fault){.reason = reason_of(status), .field = field};
     } else if (entry->post.retain.len > 0) {
         /* Nothing keeps the value: to publish it without would look as if something did. */

@@ -34,6 +34,7 @@ struct ingest_entry {
     struct notification_post post;
     bool parsed;
     struct ingest_fault fault;
+    struct notification_fault named; /* what `fault.field` points into */
     bool told; /* the fault is in the dead letters */
     uint32_t first_row;
     uint32_t row_count; /* 0: an event, or at fault */

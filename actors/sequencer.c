@@ -468,8 +468,12 @@ static void on_bus_subscribed(void *context, struct bytes channel)
 static void take_broadcast(struct sequencer *sequencer, struct bytes room, struct bytes payload)
 {
     struct adapter_broadcast message;
-    if (adapter_broadcast_decode(payload, &message) != 0 ||
-        !sequencer_is_news(sequencer, &message, room)) {
+    int status = adapter_broadcast_decode(payload, &message);
+    if (status != 0) {
+        shard_count_bus_refused(shard_of(&sequencer->actor), bytes_of("", 0), status);
+        return;
+    }
+    if (!sequencer_is_news(sequencer, &message, room)) {
         return;
     }
     struct broadcast *broadcast = sequencer_read_broadcast(sequencer, &message);

@@ -6,6 +6,7 @@
 #include "actors/sequencer_actor.h"
 #include "codec/adapter_wire.h"
 #include "codec/base/mem.h"
+#include "codec/base/status.h"
 
 /* Flags of an event that travel between nodes. */
 static const struct {
@@ -111,14 +112,18 @@ struct broadcast *sequencer_read_broadcast(
     struct sequencer *sequencer, const struct adapter_broadcast *message)
 {
     struct event *event;
-    if (!bytes_eq(message->nsp, buf_bytes(sequencer->nsp)) ||
-        event_from_msgpack(message->data, from_bus_flags(message->flags), &event) != 0) {
+    if (!bytes_eq(message->nsp, buf_bytes(sequencer->nsp))) {
+        return NULL;
+    }
+    int status = event_from_msgpack(message->data, from_bus_flags(message->flags), &event);
+    if (status != 0) {
+        shard_count_bus_refused(shard_of(&sequencer->actor), message->uid, status);
         return NULL;
     }
     struct adapter_broadcast names = *message;
     struct broadcast *broadcast = from_adapter(&names, event);
     if (broadcast == NULL) {
-        shard_of(&sequencer->actor)->stats.refused++;
+        shard_count_bus_refused(shard_of(&sequencer->actor), message->uid, STATUS_TOO_LARGE);
     }
     return broadcast;
 }

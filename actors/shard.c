@@ -7,9 +7,7 @@
 #include "actors/recovery.h"
 #include "actors/socket.h"
 #include "actors/user_actor.h"
-#include "codec/base/log.h"
 #include "codec/base/rand.h"
-#include "codec/base/status.h"
 
 static struct bytes sid_of(const void *socket)
 {
@@ -32,35 +30,6 @@ void shard_init(struct shard *shard, struct sched *sched, const struct actor_con
 void shard_finish(struct shard *shard)
 {
     map_finish(&shard->sockets);
-}
-
-struct event *shard_event(
-    struct shard *shard, const char *name, struct bytes argument, unsigned flags)
-{
-    struct event *event = NULL;
-    int status = event_from_own(bytes_str(name), argument, flags, &event);
-    if (status != 0) {
-        shard_count_unencoded(shard, bytes_str(name), WIRE_FORMAT_COUNT, status);
-    }
-    return event;
-}
-
-void shard_count_unencoded(
-    struct shard *shard, struct bytes event, enum wire_format format, int status)
-{
-    static const char *const formats[] = {[WIRE_SIO] = "socket.io",
-        [WIRE_SIO_BATCH] = "socket.io batch",
-        [WIRE_JSON] = "json",
-        [WIRE_SIO_MSGPACK] = "socket.io msgpack",
-        [WIRE_MSGPACK] = "msgpack",
-        [WIRE_FORMAT_COUNT] = "any"};
-    unsigned suppressed;
-    shard->stats.unencoded++;
-    if (log_allow(&shard->unencoded_log, &suppressed)) {
-        log_warn("UNENCODED", "an event or answer cannot be written, clients miss it",
-            "event=%.*s format=%s why=%s suppressed=%u", (int)event.len,
-            event.len > 0 ? event.at : "", formats[format], status_name(status), suppressed);
-    }
 }
 
 void shard_flush(struct shard *shard)

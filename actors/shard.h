@@ -135,6 +135,7 @@ struct shard_stats {
     uint64_t flushes; /* windows flushed */
     uint64_t windowed; /* flushes that waited for the tick */
     uint64_t refused; /* appends refused at an outbox's cap */
+    uint64_t bus_refused; /* broadcasts of other nodes and emitters that cannot be taken */
     uint64_t unencoded; /* events and answers that a format could not carry, or without memory */
     uint64_t volatile_dropped;
     uint64_t unmatched; /* emits that matched no socket of the node */
@@ -182,6 +183,7 @@ struct shard {
     struct rand rand; /* jitter; not for secrets */
     struct shard_stats stats;
     struct log_limit unencoded_log;
+    struct log_limit bus_refused_log;
     void *hub; /* the hub's own per-shard state */
 };
 
@@ -204,6 +206,12 @@ MUST_CHECK struct event *shard_event(
  */
 void shard_count_unencoded(
     struct shard *shard, struct bytes event, enum wire_format format, int status);
+
+/*
+ * Count and log that a broadcast of another node or an emitter (`uid`; empty: not even that could
+ * be read) was dropped: it is no event, names too many rooms, or has a reserved name.
+ */
+void shard_count_bus_refused(struct shard *shard, struct bytes uid, int status);
 
 /* The shard of an actor. */
 static inline struct shard *shard_of(const struct actor *actor)

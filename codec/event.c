@@ -14,6 +14,7 @@
 #include "codec/depth.h"
 #include "codec/json_scan.h"
 #include "codec/mp.h"
+#include "codec/names.h"
 #include "codec/sio.h"
 
 enum { NUMBER_TEXT_MAX = 24 };
@@ -51,6 +52,9 @@ static int make(const struct parts *parts, struct event **ret_event)
 {
     if (parts->name.len == 0) {
         return STATUS_INVALID;
+    }
+    if (!parts->name_is_number && names_event_reserved(parts->name)) {
+        return STATUS_DENIED;
     }
     if (parts->name.len > EVENT_NAME_MAX || parts->data.len > UINT32_MAX) {
         return STATUS_TOO_LARGE;

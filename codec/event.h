@@ -45,7 +45,8 @@ struct event {
  * Make an event from the text of a JSON array whose first element is its name (checked: strict
  * JSON, depth at most DEPTH_ACCEPTED, name 1 to EVENT_NAME_MAX bytes, each placeholder within
  * `attachment_count` and there once). Copies `data`; adds references to `attachments`.
- * STATUS_INVALID, STATUS_UTF8, STATUS_TOO_LARGE (name, depth, attachments), STATUS_NOMEM.
+ * STATUS_INVALID, STATUS_UTF8, STATUS_TOO_LARGE (name, depth, attachments), STATUS_NOMEM;
+ * STATUS_DENIED for a reserved name (names_event_reserved), however the event is made.
  */
 MUST_CHECK int event_from_json(struct bytes data, struct buf *const *attachments,
     unsigned attachment_count, unsigned flags, struct event **ret_event);

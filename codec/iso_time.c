@@ -83,6 +83,14 @@ int iso_time_write(int64_t ms, struct builder *out)
     return 0;
 }
 
+bool iso_time_may_be_stored(uint64_t ms, uint64_t now_ms)
+{
+    const uint64_t first = UINT64_C(978307200000); /* 2001-01-01 */
+    const uint64_t most_ahead = UINT64_C(36525) * MS_PER_DAY;
+    uint64_t last = now_ms > 0 ? now_ms + most_ahead : (uint64_t)ISO_TIME_MAX;
+    return ms >= first && ms <= last;
+}
+
 /* Take exactly `width` digits. */
 static bool take_digits(struct bytes *text, unsigned width, unsigned *ret_value)
 {

@@ -5,6 +5,7 @@
 #ifndef CODEC_ISO_TIME_H
 #define CODEC_ISO_TIME_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "codec/base/buf.h"
@@ -19,6 +20,12 @@
  * and six digits). STATUS_INVALID beyond ISO_TIME_MAX.
  */
 MUST_CHECK int iso_time_write(int64_t ms, struct builder *out);
+
+/*
+ * Whether an instant may be stored: from 2001 on (seconds taken for milliseconds are before), and
+ * at most 100 years (of 365.25 days) after `now_ms`; 0: no later than ISO_TIME_MAX.
+ */
+bool iso_time_may_be_stored(uint64_t ms, uint64_t now_ms);
 
 /*
  * Parse `YYYY-MM-DD`, optionally followed by `T` (or a blank) `hh:mm[:ss[.fraction]]` and `Z` or

@@ -31,6 +31,19 @@ static int check(struct bytes name, size_t max, bool slash)
     return 0;
 }
 
+const char *const names_reserved[] = {"connect", "connect_error", "disconnect", "disconnecting",
+    "newListener", "removeListener", "__proto__", NULL};
+
+bool names_event_reserved(struct bytes name)
+{
+    for (size_t i = 0; names_reserved[i] != NULL; i++) {
+        if (bytes_eq_str(name, names_reserved[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int names_check_user(struct bytes user)
 {
     return check(user, NAMES_USER_MAX, false);

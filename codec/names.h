@@ -8,6 +8,8 @@
 #ifndef CODEC_NAMES_H
 #define CODEC_NAMES_H
 
+#include <stdbool.h>
+
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 
@@ -24,5 +26,12 @@ MUST_CHECK int names_check_room(struct bytes room);
 
 /* An event name: 1 to NAMES_EVENT_MAX bytes, no control characters. */
 MUST_CHECK int names_check_event(struct bytes event);
+
+/*
+ * The names that Socket.IO keeps for itself: clients end their connection when an event has one.
+ * `names_reserved[i]` up to NULL; names_event_reserved tells whether `name` is one of them.
+ */
+extern const char *const names_reserved[];
+bool names_event_reserved(struct bytes name);
 
 #endif

@@ -8,6 +8,8 @@
  */
 #include "codec/notification.h"
 
+#include <stdio.h>
+
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/depth.h"
@@ -59,27 +61,41 @@ static const struct {
     const char *name;
     enum kind kind;
     unsigned places;
+    const char *allowed; /* what a caller is told who gave something else */
 } fields[FIELD_COUNT] = {
-    [FIELD_USER] = {"user", KIND_TEXT, IN_BOTH | IN_STREAM},
-    [FIELD_USERS] = {"users", KIND_LIST, IN_BOTH | IN_STREAM | IN_TO},
-    [FIELD_ROOM] = {"room", KIND_TEXT, IN_EVENT | IN_STREAM},
-    [FIELD_ROOMS] = {"rooms", KIND_LIST, IN_EVENT | IN_TO},
-    [FIELD_ALL] = {"all", KIND_BOOL, IN_EVENT | IN_STREAM | IN_TO},
-    [FIELD_TENANT] = {"tenant", KIND_TEXT, IN_BOTH | IN_STREAM | IN_EVENT_BODY},
-    [FIELD_TYPE] = {"type", KIND_TEXT, IN_NOTIFICATION | IN_STREAM},
-    [FIELD_TITLE] = {"title", KIND_TEXT, IN_NOTIFICATION | IN_STREAM},
-    [FIELD_MESSAGE] = {"message", KIND_TEXT, IN_NOTIFICATION | IN_STREAM},
-    [FIELD_DATA] = {"data", KIND_VALUE, IN_NOTIFICATION | IN_STREAM},
-    [FIELD_PRIORITY] = {"priority", KIND_TEXT, IN_BOTH | IN_STREAM | IN_EVENT_BODY},
-    [FIELD_KEY] = {"key", KIND_TEXT, IN_BOTH | IN_STREAM},
-    [FIELD_EXPIRES_AT] = {"expires_at", KIND_TIME, IN_NOTIFICATION | IN_STREAM},
-    [FIELD_REPLY] = {"reply", KIND_TEXT, IN_BOTH | IN_STREAM},
-    [FIELD_EVENT] = {"event", KIND_TEXT, IN_EVENT | IN_STREAM | IN_EVENT_BODY},
-    [FIELD_ARGS] = {"args", KIND_VALUE, IN_EVENT | IN_STREAM | IN_EVENT_BODY},
-    [FIELD_RETAIN] = {"retain", KIND_TEXT, IN_EVENT | IN_STREAM | IN_EVENT_BODY},
-    [FIELD_EXCEPT] = {"except", KIND_LIST, IN_EVENT | IN_EVENT_BODY},
-    [FIELD_VOLATILE] = {"volatile", KIND_BOOL, IN_EVENT | IN_EVENT_BODY},
-    [FIELD_TO] = {"to", KIND_TO, IN_EVENT | IN_EVENT_BODY},
+    [FIELD_USER] = {"user", KIND_TEXT, IN_BOTH | IN_STREAM,
+        "A user id: 1 to 128 bytes without / and control characters"},
+    [FIELD_USERS] = {"users", KIND_LIST, IN_BOTH | IN_STREAM | IN_TO, "A list of user ids"},
+    [FIELD_ROOM] = {"room", KIND_TEXT, IN_EVENT | IN_STREAM,
+        "A room: 1 to 200 bytes without / and control characters"},
+    [FIELD_ROOMS] = {"rooms", KIND_LIST, IN_EVENT | IN_TO, "A list of rooms"},
+    [FIELD_ALL] = {"all", KIND_BOOL, IN_EVENT | IN_STREAM | IN_TO,
+        "true; in a stream entry also 1"},
+    [FIELD_TENANT] = {"tenant", KIND_TEXT, IN_BOTH | IN_STREAM | IN_EVENT_BODY,
+        "A tenant: 1 to 128 bytes without / and control characters"},
+    [FIELD_TYPE] = {"type", KIND_TEXT, IN_NOTIFICATION | IN_STREAM,
+        "A text without NUL that is not empty"},
+    [FIELD_TITLE] = {"title", KIND_TEXT, IN_NOTIFICATION | IN_STREAM, "A text without NUL"},
+    [FIELD_MESSAGE] = {"message", KIND_TEXT, IN_NOTIFICATION | IN_STREAM, "A text without NUL"},
+    [FIELD_DATA] = {"data", KIND_VALUE, IN_NOTIFICATION | IN_STREAM,
+        "JSON without NUL in its texts"},
+    [FIELD_PRIORITY] = {"priority", KIND_TEXT, IN_BOTH | IN_STREAM | IN_EVENT_BODY,
+        "One of low, medium, high, urgent"},
+    [FIELD_KEY] = {"key", KIND_TEXT, IN_BOTH | IN_STREAM, "A text without NUL"},
+    [FIELD_EXPIRES_AT] = {"expires_at", KIND_TIME, IN_NOTIFICATION | IN_STREAM,
+        "A time to come, at most 100 years ahead: ISO 8601, or milliseconds since 1970"},
+    [FIELD_REPLY] = {"reply", KIND_TEXT, IN_BOTH | IN_STREAM, "The name of a stream"},
+    [FIELD_EVENT] = {"event", KIND_TEXT, IN_EVENT | IN_STREAM | IN_EVENT_BODY,
+        "1 to 128 bytes without control characters, and none of the names that Socket.IO keeps for "
+        "itself"},
+    [FIELD_ARGS] = {"args", KIND_VALUE, IN_EVENT | IN_STREAM | IN_EVENT_BODY,
+        "A JSON array without NUL in its texts"},
+    [FIELD_RETAIN] = {"retain", KIND_TEXT, IN_EVENT | IN_STREAM | IN_EVENT_BODY,
+        "A text without NUL"},
+    [FIELD_EXCEPT] = {"except", KIND_LIST, IN_EVENT | IN_EVENT_BODY, "A list of rooms"},
+    [FIELD_VOLATILE] = {"volatile", KIND_BOOL, IN_EVENT | IN_EVENT_BODY, "true or false"},
+    [FIELD_TO] = {"to", KIND_TO, IN_EVENT | IN_EVENT_BODY,
+        "An object with one of users, rooms, all"},
 };
 
 const struct notification_limits notification_limits_default = {
@@ -98,7 +114,7 @@ const struct notification_limits notification_limits_default = {
 /* A parse under way. */
 struct parse {
     const struct notification_limits *limits;
-    const char **field; /* the field at fault */
+    struct notification_fault *fault;
     unsigned seen; /* set of 1u << enum field */
     struct bytes value[FIELD_COUNT];
     char *texts;
@@ -108,10 +124,50 @@ struct parse {
     size_t lists_used;
 };
 
+static int fail_because(struct parse *parse, enum field field, int status, const char *message)
+{
+    snprintf(parse->fault->field, sizeof(parse->fault->field), "%s", fields[field].name);
+    parse->fault->message = message;
+    return status;
+}
+
 static int fail(struct parse *parse, enum field field, int status)
 {
-    *parse->field = fields[field].name;
-    return status;
+    const char *message = fields[field].allowed;
+    if (status == STATUS_TOO_LARGE) {
+        message = "Longer, more, or nested deeper than the limit";
+    } else if (status == STATUS_UTF8) {
+        message = "Not valid UTF-8";
+    }
+    return fail_because(parse, field, status, message);
+}
+
+/* What a field may be called where one has a name that is not known. */
+static const char *known_names(unsigned place)
+{
+    if (place == IN_TO) {
+        return "Unknown field; known in to: users, rooms, all";
+    }
+    return place == IN_EVENT_BODY
+               ? "Unknown field; known here: event, args, to, except, volatile, retain, tenant, "
+                 "priority"
+               : "Unknown field; known here: user, users, room, all, tenant, type, title, message, "
+                 "data, priority, key, expires_at, reply, event, args, retain";
+}
+
+/* A field with a name that is not known: it is told as far as it is text. */
+static int fail_unknown(struct parse *parse, struct bytes name, unsigned place)
+{
+    size_t len = name.len < NOTIFICATION_FIELD_MAX ? name.len : NOTIFICATION_FIELD_MAX;
+    while (len > 0 && !utf8_valid(bytes_of(name.at, len))) {
+        len--;
+    }
+    if (len > 0) {
+        memcpy(parse->fault->field, name.at, len);
+    }
+    parse->fault->field[len] = '\0';
+    parse->fault->message = known_names(place);
+    return STATUS_NOT_FOUND;
 }
 
 static bool has(const struct parse *parse, enum field field)
@@ -123,7 +179,7 @@ static bool has(const struct parse *parse, enum field field)
 static int collect(struct parse *parse, enum field field, struct bytes value)
 {
     if (has(parse, field)) {
-        return fail(parse, field, STATUS_INVALID);
+        return fail_because(parse, field, STATUS_INVALID, "The field is there twice");
     }
     parse->seen |= 1u << field;
     parse->value[field] = value;
@@ -164,6 +220,19 @@ static int collect_bool(struct parse *parse, enum field field, struct bytes valu
     return set ? collect(parse, field, BYTES("true")) : 0;
 }
 
+/* Whether a field names a user or a tenant, for which a number may stand: 42 is "42". */
+static bool is_name(enum field field)
+{
+    return field == FIELD_USER || field == FIELD_TENANT;
+}
+
+static bool is_integer(struct bytes value)
+{
+    uint64_t positive;
+    int64_t negative;
+    return json_scan_u64(value, &positive) == 0 || json_scan_i64(value, &negative) == 0;
+}
+
 static int collect_json(struct parse *parse, enum field field, struct bytes value)
 {
     enum json_scan_kind kind = json_scan_kind(value);
@@ -180,7 +249,7 @@ static int collect_json(struct parse *parse, enum field field, struct bytes valu
     }
     bool raw = fields[field].kind == KIND_VALUE || fields[field].kind == KIND_LIST ||
                (fields[field].kind == KIND_TIME && kind == JSON_SCAN_NUMBER);
-    if (!raw) {
+    if (!raw && !(is_name(field) && is_integer(value))) {
         int status = unescape(parse, value, &value);
         if (status < 0) {
             return fail(parse, field, status);
@@ -198,14 +267,14 @@ static int collect_object(struct parse *parse, struct bytes object, unsigned pla
         return STATUS_INVALID;
     }
     while (json_scan_member(&iter, &key, &value)) {
-        char text[16];
-        struct bytes name;
+        char text[NOTIFICATION_FIELD_MAX];
+        struct bytes name = bytes_of(key.at + 1, key.len - 2); /* as it stands there, if too long */
         unsigned field = FIELD_COUNT;
         if (json_scan_string(key, text, sizeof(text), &name) == 0) {
             field = field_of(name, place);
         }
         if (field == FIELD_COUNT) {
-            return STATUS_NOT_FOUND;
+            return fail_unknown(parse, name, place);
         }
         int status = collect_json(parse, (enum field)field, value);
         if (status < 0) {
@@ -221,7 +290,7 @@ static int collect_field(struct parse *parse, const struct notification_field *f
 {
     unsigned field = field_of(from->name, IN_STREAM);
     if (field == FIELD_COUNT) {
-        return STATUS_NOT_FOUND;
+        return fail_unknown(parse, from->name, IN_STREAM);
     }
     if (fields[field].kind == KIND_BOOL) {
         bool set = bytes_eq_str(from->value, "1") || bytes_eq_str(from->value, "true");
@@ -280,11 +349,14 @@ static int check_expiry(struct parse *parse)
     if (text.len == 0) {
         return 0;
     }
-    if (bytes_to_u64(text, (uint64_t)ISO_TIME_MAX, expires_at) == 0 ||
-        iso_time_parse(text, expires_at) == 0) {
-        return *expires_at > 0 ? 0 : fail(parse, FIELD_EXPIRES_AT, STATUS_INVALID);
+    const struct notification_limits *limits = parse->limits;
+    bool good = bytes_to_u64(text, (uint64_t)ISO_TIME_MAX, expires_at) == 0 ||
+                iso_time_parse(text, expires_at) == 0;
+    if (!good || !iso_time_may_be_stored(*expires_at, limits->now_ms) ||
+        *expires_at <= limits->posted_ms) {
+        return fail(parse, FIELD_EXPIRES_AT, STATUS_INVALID);
     }
-    return fail(parse, FIELD_EXPIRES_AT, STATUS_INVALID);
+    return 0;
 }
 
 static const char *const priority_names[NOTIFICATION_PRIORITY_COUNT] = {
@@ -333,8 +405,9 @@ static int add_names(struct parse *parse, enum field field, name_check_fn check_
     struct bytes item;
     json_scan_iter_init(&iter, parse->value[field]);
     while (json_scan_element(&iter, &item)) {
-        struct bytes name;
-        int status = unescape(parse, item, &name);
+        struct bytes name = item;
+        bool number = field == FIELD_USERS && is_integer(item);
+        int status = number ? 0 : unescape(parse, item, &name);
         status = status < 0 ? status : add_name(parse, name, check_name);
         if (status < 0) {
             return fail(parse, field, status);
@@ -411,8 +484,10 @@ static int check_targets(struct parse *parse)
     uint32_t count = 1;
     uint32_t except;
     if (target == FIELD_COUNT) {
-        *parse->field = has(parse, FIELD_TO) ? "to" : "user";
-        return STATUS_INVALID;
+        return fail_because(parse, has(parse, FIELD_TO) ? FIELD_TO : FIELD_USER, STATUS_INVALID,
+            has(parse, FIELD_TO)
+                ? fields[FIELD_TO].allowed
+                : "Exactly one target: user or users, for an event also room or all");
     }
     int status = count_names(parse, FIELD_EXCEPT, &except);
     if (status == 0 && fields[target].kind == KIND_LIST) {
@@ -448,7 +523,7 @@ static int check_notification(struct parse *parse)
     status = status < 0 ? status : check_json(parse, FIELD_DATA, limits->data, &post->data);
     status = status < 0 ? status : check_expiry(parse);
     if (status == 0 && post->type.len == 0) {
-        status = fail(parse, FIELD_TYPE, STATUS_INVALID);
+        status = fail_because(parse, FIELD_TYPE, STATUS_INVALID, "A notification has a type");
     }
     return status;
 }
@@ -460,6 +535,9 @@ static int check_event(struct parse *parse)
     post->args = BYTES("[]");
     post->is_volatile = has(parse, FIELD_VOLATILE);
     int status = names_check_event(post->event);
+    if (status == 0 && names_event_reserved(post->event)) {
+        status = STATUS_INVALID;
+    }
     if (status < 0) {
         return fail(parse, FIELD_EVENT, status);
     }
@@ -477,7 +555,9 @@ static int check_kind(struct parse *parse)
     unsigned place = parse->post->is_event ? IN_EVENT : IN_NOTIFICATION;
     for (unsigned field = 0; field < FIELD_COUNT; field++) {
         if (has(parse, (enum field)field) && !(fields[field].places & place)) {
-            return fail(parse, (enum field)field, STATUS_INVALID);
+            return fail_because(parse, (enum field)field, STATUS_INVALID,
+                place == IN_EVENT ? "An event has no such field"
+                                  : "A notification has no such field");
         }
     }
     return 0;
@@ -508,7 +588,7 @@ static int check(struct parse *parse)
 /* Make room for `len` bytes of unescaped text and begin. */
 static int begin(struct parse *parse, size_t len)
 {
-    *parse->field = NULL;
+    *parse->fault = (struct notification_fault){0};
     parse->texts = mem_try_alloc(len + 1);
     parse->texts_cap = len;
     parse->post->texts = parse->texts;
@@ -530,8 +610,8 @@ static int parse_object(struct parse *parse, struct bytes object, unsigned place
 {
     struct bytes value;
     int status = begin(parse, object.len);
-    /* Around data and args there is the object. */
-    status = status < 0 ? status : json_scan_text(object, parse->limits->depth + 1, &value, NULL);
+    /* How deep data and args may nest is checked with them, so that the field is named. */
+    status = status < 0 ? status : json_scan_text(object, JSON_SCAN_DEPTH_MAX, &value, NULL);
     status = status < 0 ? status : collect_object(parse, value, place);
     if (status == 0 && place == IN_EVENT_BODY && !has(parse, FIELD_EVENT)) {
         status = fail(parse, FIELD_EVENT, STATUS_INVALID);
@@ -543,27 +623,27 @@ static int parse_object(struct parse *parse, struct bytes object, unsigned place
 }
 
 int notification_from_json(struct bytes object, const struct notification_limits *limits,
-    struct notification_post *ret_post, const char **ret_field)
+    struct notification_post *ret_post, struct notification_fault *ret_fault)
 {
     struct notification_post post = {0};
-    struct parse parse = {.limits = limits, .field = ret_field, .post = &post};
+    struct parse parse = {.limits = limits, .fault = ret_fault, .post = &post};
     return finish(&parse, parse_object(&parse, object, IN_STREAM), ret_post);
 }
 
 int notification_from_event_json(struct bytes object, const struct notification_limits *limits,
-    struct notification_post *ret_post, const char **ret_field)
+    struct notification_post *ret_post, struct notification_fault *ret_fault)
 {
     struct notification_post post = {0};
-    struct parse parse = {.limits = limits, .field = ret_field, .post = &post};
+    struct parse parse = {.limits = limits, .fault = ret_fault, .post = &post};
     return finish(&parse, parse_object(&parse, object, IN_EVENT_BODY), ret_post);
 }
 
 int notification_from_msgpack(struct bytes object, const struct notification_limits *limits,
-    struct notification_post *ret_post, const char **ret_field)
+    struct notification_post *ret_post, struct notification_fault *ret_fault)
 {
     struct notification_post post = {0};
-    struct parse parse = {.limits = limits, .field = ret_field, .post = &post};
-    *ret_field = NULL;
+    struct parse parse = {.limits = limits, .fault = ret_fault, .post = &post};
+    *ret_fault = (struct notification_fault){0};
     int status = mp_check(object, MP_DEPTH_MAX, NULL);
     post.json.max = object.len * 8 + 64; /* JSON is not longer: control characters take six */
     status = status < 0 ? status : mp_to_json(object, NULL, &post.json);
@@ -573,18 +653,18 @@ int notification_from_msgpack(struct bytes object, const struct notification_lim
 
 int notification_from_fields(const struct notification_field *from, size_t count,
     const struct notification_limits *limits, struct notification_post *ret_post,
-    const char **ret_field)
+    struct notification_fault *ret_fault)
 {
     if (count == 1 && bytes_eq_str(from->name, "json")) {
-        return notification_from_json(from->value, limits, ret_post, ret_field);
+        return notification_from_json(from->value, limits, ret_post, ret_fault);
     }
     if (count == 1 && bytes_eq_str(from->name, "msgpack")) {
-        return notification_from_msgpack(from->value, limits, ret_post, ret_field);
+        return notification_from_msgpack(from->value, limits, ret_post, ret_fault);
     }
     struct notification_post post = {0};
-    struct parse parse = {.limits = limits, .field = ret_field, .post = &post};
+    struct parse parse = {.limits = limits, .fault = ret_fault, .post = &post};
     int status = 0;
-    *ret_field = NULL;
+    *ret_fault = (struct notification_fault){0};
     for (size_t i = 0; i < count && status == 0; i++) {
         status = collect_field(&parse, &from[i]);
     }
@@ -600,68 +680,6 @@ void notification_post_finish(struct notification_post *post)
     mem_free(post->texts);
     builder_reset(&post->json);
     *post = (struct notification_post){0};
-}
-
-/* Hashing: parts with their lengths in front, so that no two lists of parts look the same. */
-
-static void add_part(struct builder *out, struct bytes part)
-{
-    builder_u64(out, part.len);
-    builder_byte(out, ':');
-    builder_add(out, part);
-}
-
-/* JSON without the blanks between its tokens. */
-static void add_minified(struct builder *out, struct bytes json)
-{
-    bool in_string = false;
-    for (size_t i = 0; i < json.len; i++) {
-        char c = json.at[i];
-        if (!in_string && (c == ' ' || c == '\n' || c == '\t' || c == '\r')) {
-            continue;
-        }
-        builder_byte(out, c);
-        if (in_string && c == '\\' && i + 1 < json.len) {
-            builder_byte(out, json.at[++i]);
-        } else if (c == '"') {
-            in_string = !in_string;
-        }
-    }
-}
-
-static int hash_builder(notification_hash_fn hash, struct builder *content, uint8_t ret_hash[16])
-{
-    int status = builder_failed(content) ? STATUS_NOMEM : 0;
-    if (status == 0) {
-        hash(builder_bytes(content), ret_hash);
-    }
-    builder_reset(content);
-    return status;
-}
-
-int notification_key_hash(notification_hash_fn hash, struct bytes tenant, struct bytes user,
-    struct bytes key, uint8_t ret_hash[16])
-{
-    struct builder content = {0};
-    add_part(&content, tenant);
-    add_part(&content, user);
-    add_part(&content, key);
-    return hash_builder(hash, &content, ret_hash);
-}
-
-int notification_content_hash(
-    notification_hash_fn hash, const struct notification_post *post, uint8_t ret_hash[16])
-{
-    struct builder content = {0};
-    add_part(&content, post->type);
-    add_part(&content, post->title);
-    add_part(&content, post->message);
-    builder_u64(&content, (uint64_t)post->priority);
-    builder_byte(&content, ':');
-    builder_u64(&content, post->expires_at);
-    builder_byte(&content, ':');
-    add_minified(&content, post->data);
-    return hash_builder(hash, &content, ret_hash);
 }
 
 struct bytes notification_priority_name(enum notification_priority priority)

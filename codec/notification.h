@@ -40,6 +40,8 @@ struct notification_limits {
     uint32_t reply; /* name of a stream */
     uint32_t retain;
     uint32_t targets; /* users, or rooms, of one post */
+    uint64_t now_ms; /* what expires must do so within 100 years from now; 0: by the year 9999 */
+    uint64_t posted_ms; /* and after it was posted, which is before now where it waited */
 };
 
 /* type 64, title 256, message 4096, data and args 32 KiB, depth 32, key 255, targets 1000. */
@@ -74,6 +76,14 @@ struct notification_post {
     struct builder json;
 };
 
+enum { NOTIFICATION_FIELD_MAX = 64 };
+
+/* What is wrong with a post. */
+struct notification_fault {
+    char field[NOTIFICATION_FIELD_MAX + 1]; /* the poster's name of it; empty: no single one */
+    const char *message; /* what is allowed; static; NULL: nothing more to say */
+};
+
 /* A field of a stream entry. */
 struct notification_field {
     struct bytes name;
@@ -84,22 +94,22 @@ struct notification_field {
  * Parse the fields of a stream entry, or its one field `json` or `msgpack`. `post` borrows from
  * the values until notification_post_finish, which it needs only after success.
  *
- * `ret_field` becomes the static name of the field at fault, or NULL. STATUS_INVALID (value, field
+ * `ret_fault` says what is at fault. STATUS_INVALID (value, field
  * twice, no target or several, type or event missing), STATUS_NOT_FOUND (no field has that name),
  * STATUS_UTF8, STATUS_TOO_LARGE, STATUS_NOMEM.
  */
 MUST_CHECK int notification_from_fields(const struct notification_field *fields, size_t count,
     const struct notification_limits *limits, struct notification_post *ret_post,
-    const char **ret_field);
+    struct notification_fault *ret_fault);
 
 /* The same from the text of a JSON object. */
 MUST_CHECK int notification_from_json(struct bytes object, const struct notification_limits *limits,
-    struct notification_post *ret_post, const char **ret_field);
+    struct notification_post *ret_post, struct notification_fault *ret_fault);
 
 /* The same from a MessagePack map. */
 MUST_CHECK int notification_from_msgpack(struct bytes object,
     const struct notification_limits *limits, struct notification_post *ret_post,
-    const char **ret_field);
+    struct notification_fault *ret_fault);
 
 /*
  * The body of POST /api/v1/events: `{event, args, to:{users,rooms,all}, except, volatile, retain}`
@@ -107,7 +117,7 @@ MUST_CHECK int notification_from_msgpack(struct bytes object,
  */
 MUST_CHECK int notification_from_event_json(struct bytes object,
     const struct notification_limits *limits, struct notification_post *ret_post,
-    const char **ret_field);
+    struct notification_fault *ret_fault);
 
 /* Free what a parse made. */
 void notification_post_finish(struct notification_post *post);

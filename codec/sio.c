@@ -7,6 +7,7 @@
 
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
+#include "codec/names.h"
 #include "codec/utf8.h"
 
 static bool is_binary(enum sio_type type)
@@ -82,19 +83,6 @@ static int read_id(struct bytes *text, struct sio_packet *packet)
     return status < 0 ? violation(status) : 0;
 }
 
-static const char *const reserved[] = {"connect", "connect_error", "disconnect", "disconnecting",
-    "newListener", "removeListener", "__proto__"};
-
-bool sio_event_reserved(struct bytes name)
-{
-    for (size_t i = 0; i < ARRAY_LEN(reserved); i++) {
-        if (bytes_eq_str(name, reserved[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The first element of an event: a number, or a string that is not reserved. */
 static int check_event(struct bytes payload)
 {
@@ -110,9 +98,9 @@ static int check_event(struct bytes payload)
     if (json_scan_kind(name) != JSON_SCAN_STRING) {
         return STATUS_PROTO;
     }
-    for (size_t i = 0; i < ARRAY_LEN(reserved); i++) {
-        bool may_be = name.at[1] == reserved[i][0] || name.at[1] == '\\'; /* an escape */
-        if (may_be && json_scan_string_eq(name, bytes_str(reserved[i]))) {
+    for (size_t i = 0; names_reserved[i] != NULL; i++) {
+        bool may_be = name.at[1] == names_reserved[i][0] || name.at[1] == '\\'; /* an escape */
+        if (may_be && json_scan_string_eq(name, bytes_str(names_reserved[i]))) {
             return STATUS_PROTO;
         }
     }

@@ -56,9 +56,6 @@ struct sio_packet {
  */
 MUST_CHECK int sio_decode(struct bytes text, struct sio_packet *ret_packet);
 
-/* Whether a client or application must not use this event name. Any thread. */
-bool sio_event_reserved(struct bytes name);
-
 /* The array of an event, split. */
 struct sio_event {
     struct bytes name; /* unescaped; the digits of a number as they came */

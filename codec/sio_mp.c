@@ -7,6 +7,7 @@
 
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
+#include "codec/names.h"
 
 enum {
     UNDEFINED_EXT = 0, /* of one byte: JavaScript's undefined */
@@ -117,7 +118,7 @@ static int check_event(struct bytes data)
         return STATUS_PROTO;
     }
     if (name.type == MP_STR) {
-        return sio_event_reserved(name.bytes) ? STATUS_PROTO : 0;
+        return names_event_reserved(name.bytes) ? STATUS_PROTO : 0;
     }
     return name.type == MP_UINT || name.type == MP_INT || name.type == MP_FLOAT ? 0 : STATUS_PROTO;
 }

@@ -16,6 +16,7 @@
 #include "codec/query.h"
 #include "hub/api_answer.h"
 #include "hub/api_auth.h"
+#include "hub/api_fields.h"
 #include "hub/api_handlers.h"
 #include "hub/hub.h"
 
@@ -340,6 +341,27 @@ static const char *read_list(struct bytes query, struct inbox_call *call)
     return read_fields(query, &call->fields) != 0 ? "fields" : NULL;
 }
 
+/* What a parameter of a list may be, for who gave something else. */
+static const char *allowed_of(const char *parameter)
+{
+    static const struct {
+        const char *parameter;
+        const char *allowed;
+    } rows[] = {
+        {"after", "The next of the page before"},
+        {"limit", "A number from 1 to 100"},
+        {"state", "One of unread, seen, read, archived"},
+        {"type", "At most 256 bytes"},
+        {"fields", "Some, with commas between, of the members of an item"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (strcmp(rows[i].parameter, parameter) == 0) {
+            return rows[i].allowed;
+        }
+    }
+    return "Not valid";
+}
+
 void api_inbox_list(struct http_request *request, void *context)
 {
     (void)context;
@@ -349,7 +371,7 @@ void api_inbox_list(struct http_request *request, void *context)
     }
     const char *fault = read_list(request->query, call);
     if (fault != NULL) {
-        refuse_field(request, fault, "Not valid");
+        refuse_field(request, fault, allowed_of(fault));
         free_call(call);
         return;
     }
@@ -528,6 +550,11 @@ void api_inbox_read(struct http_request *request, void *context)
         free_call(call);
         return;
     }
+    if (json_scan_kind(value) == JSON_SCAN_OBJECT &&
+        !api_fields_check(request, value, "ids, id, upTo")) {
+        free_call(call);
+        return;
+    }
     int status = read_target(call, value, &field);
     if (status == STATUS_TOO_LARGE) {
         api_refuse(request, &(struct api_error){.code = API_TOO_LARGE,
@@ -548,10 +575,15 @@ void api_inbox_read_all(struct http_request *request, void *context)
 {
     (void)context;
     struct inbox_call *call = new_mark(request);
-    if (call != NULL) {
-        call->op.mark.up_to = UINT64_MAX;
-        submit(request, call);
+    if (call == NULL) {
+        return;
     }
+    if (!api_fields_check_none(request)) {
+        free_call(call);
+        return;
+    }
+    call->op.mark.up_to = UINT64_MAX;
+    submit(request, call);
 }
 
 /* Erasing. */

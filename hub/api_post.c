@@ -25,6 +25,7 @@ enum { KEY_MAX = 255, RANDOM_KEY_LEN = 17, PRINTABLE_MIN = 0x21, PRINTABLE_MAX =
 struct item {
     struct notification_post post;
     struct api_error error; /* code API_OK: none so far */
+    struct notification_fault fault; /* what `error` points into */
     bool parsed; /* `post` is to be finished */
     bool several; /* named `users`: answered with a list */
     uint32_t first_row;
@@ -54,25 +55,18 @@ struct post_call {
 
 /* Parsing. */
 
-static struct api_error error_of(int status, const char *field)
+/* `fault` lives as long as the error. */
+static struct api_error error_of(int status, const struct notification_fault *fault)
 {
-    switch (status) {
-    case STATUS_TOO_LARGE:
-        return (struct api_error){.code = API_TOO_LARGE, .message = "Too large", .field = field};
-    case STATUS_NOT_FOUND:
-        return (struct api_error){
-            .code = API_INVALID_FIELD, .message = "One of the fields is not known here"};
-    case STATUS_NOMEM:
+    if (status == STATUS_NOMEM) {
         return (struct api_error){
             .code = API_UNAVAILABLE, .message = "Out of memory, try again", .retry_s = 1};
-    case STATUS_UTF8:
-        return (struct api_error){
-            .code = API_INVALID_FIELD, .message = "Not valid UTF-8", .field = field};
-    default:
-        return (struct api_error){.code = API_INVALID_FIELD,
-            .message = field != NULL ? "Missing, repeated or not valid" : "Not a valid post",
-            .field = field};
     }
+    return (struct api_error){
+        .code = status == STATUS_TOO_LARGE ? API_TOO_LARGE : API_INVALID_FIELD,
+        .message = fault->message != NULL ? fault->message : "Not a valid post",
+        .field = fault->field[0] != '\0' ? fault->field : NULL,
+    };
 }
 
 static struct api_error invalid(const char *field, const char *message)
@@ -106,15 +100,22 @@ static struct api_error check_notification(const struct notification_post *post)
     return (struct api_error){0};
 }
 
+static struct notification_limits limits_now(const struct http_request *request)
+{
+    struct notification_limits limits = api_shard(request)->settings->actors.posts;
+    limits.now_ms = sched_wall(api_shard(request)->shard.sched);
+    limits.posted_ms = limits.now_ms;
+    return limits;
+}
+
 static void parse_item(const struct http_request *request, const struct apikey *key,
     struct bytes object, struct item *item)
 {
-    struct notification_limits limits = api_shard(request)->settings->actors.posts;
-    const char *field = NULL;
+    struct notification_limits limits = limits_now(request);
     struct bytes users;
-    int status = notification_from_json(object, &limits, &item->post, &field);
+    int status = notification_from_json(object, &limits, &item->post, &item->fault);
     if (status != 0) {
-        item->error = error_of(status, field);
+        item->error = error_of(status, &item->fault);
         return;
     }
     item->parsed = true;
@@ -146,8 +147,8 @@ static bool parse_body(
     struct bytes value;
     struct bytes element;
     struct json_scan_iter iter;
-    int status = json_scan_text(
-        bytes_of(call->body, request->body.len), config->limits_json_depth + 2, &value, NULL);
+    int status =
+        json_scan_text(bytes_of(call->body, request->body.len), JSON_SCAN_DEPTH_MAX, &value, NULL);
     call->array = status == 0 && json_scan_kind(value) == JSON_SCAN_ARRAY;
     if (status != 0 || (!call->array && json_scan_kind(value) != JSON_SCAN_OBJECT)) {
         api_refuse(request, &(struct api_error){.code = API_BAD_REQUEST,
@@ -238,7 +239,7 @@ static bool make_rows(struct http_request *request, struct post_call *call, stru
             post_rows(call->shard, &item->post, builder_bytes(&key), call->rows + call->row_count);
         builder_reset(&key);
         if (status != 0) {
-            item->error = error_of(status, NULL);
+            item->error = error_of(status, &item->fault);
             continue;
         }
         item->first_row = call->row_count;
@@ -550,8 +551,13 @@ static struct api_error publish(
     if (post->retain.len > 0) {
         return invalid("retain", "Values are not retained for events over HTTP");
     }
+    static const struct notification_fault no_fault = {.field = "args"};
     int status = post_event(&api_shard(request)->shard, post);
-    return status == 0 ? error : error_of(status, status == STATUS_TOO_LARGE ? "to" : "args");
+    if (status == STATUS_TOO_LARGE) {
+        return (struct api_error){
+            .code = API_TOO_LARGE, .message = "Too many names in to and except", .field = "to"};
+    }
+    return status == 0 ? error : error_of(status, &no_fault);
 }
 
 void api_post_events(struct http_request *request, void *context)
@@ -563,17 +569,17 @@ void api_post_events(struct http_request *request, void *context)
     }
     struct bytes value;
     struct notification_post post;
-    struct notification_limits limits = api_shard(request)->settings->actors.posts;
-    const char *field = NULL;
-    if (json_scan_text(request->body, limits.depth + 2, &value, NULL) != 0 ||
+    struct notification_limits limits = limits_now(request);
+    struct notification_fault fault;
+    if (json_scan_text(request->body, JSON_SCAN_DEPTH_MAX, &value, NULL) != 0 ||
         json_scan_kind(value) != JSON_SCAN_OBJECT) {
         api_refuse(request,
             &(struct api_error){.code = API_BAD_REQUEST, .message = "The body is no JSON object"});
         return;
     }
-    int status = notification_from_event_json(value, &limits, &post, &field);
+    int status = notification_from_event_json(value, &limits, &post, &fault);
     if (status != 0) {
-        struct api_error error = error_of(status, field);
+        struct api_error error = error_of(status, &fault);
         api_refuse(request, &error);
         return;
     }

@@ -15,6 +15,7 @@
 #include "codec/json_scan.h"
 #include "hub/api_answer.h"
 #include "hub/api_auth.h"
+#include "hub/api_fields.h"
 #include "hub/api_handlers.h"
 #include "hub/config.h"
 #include "hub/hub.h"
@@ -162,6 +163,9 @@ void api_rooms_change(struct http_request *request, void *context)
             &(struct api_error){.code = API_BAD_REQUEST, .message = "The body is no JSON object"});
         return;
     }
+    if (!api_fields_check(request, body, "join, leave")) {
+        return;
+    }
     struct room_list join = {0};
     struct room_list leave = {0};
     int bad_join = read_list(body, "join", who.tenant, &join);
@@ -185,7 +189,7 @@ void api_rooms_disconnect(struct http_request *request, void *context)
 {
     (void)context;
     struct api_who who;
-    if (api_auth_user(request, APIKEY_ADMIN, false, &who)) {
+    if (api_auth_user(request, APIKEY_ADMIN, false, &who) && api_fields_check_none(request)) {
         static const struct room_list no_rooms;
         tell(&api_shard(request)->shard, &who, USER_ADMIN_DISCONNECT, NULL);
         tell_others(api_shard(request), &who, ADAPTER_DISCONNECT, &no_rooms);

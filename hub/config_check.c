@@ -5,6 +5,7 @@
 
 #include "codec/base/status.h"
 #include "codec/http1.h"
+#include "codec/names.h"
 #include "codec/slot.h"
 #include "hub/config_draft.h"
 #include "hub/config_value.h"
@@ -113,6 +114,11 @@ static int check_aliases(const struct config *config, struct config_error *error
             return config_draft_refuse(error,
                 "%s: events.alias: \"%.255s\" is not of the form theirs=ours",
                 config->came_from[CONFIG_AT_events_alias], alias);
+        }
+        if (names_event_reserved(bytes_str(sign + 1))) {
+            return config_draft_refuse(error,
+                "%s: events.alias: \"%.255s\": Socket.IO keeps the name \"%.255s\" for itself",
+                config->came_from[CONFIG_AT_events_alias], alias, sign + 1);
         }
     }
     return 0;

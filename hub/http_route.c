@@ -6,6 +6,7 @@
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "codec/query.h"
+#include "codec/utf8.h"
 #include "hub/http_server.h"
 
 /* Take the first segment off `path`, which begins with '/'. */
@@ -86,6 +87,50 @@ int http_route_param(const char *pattern, struct bytes path, unsigned n, char *b
         }
     }
     return STATUS_INVALID;
+}
+
+bool http_route_knows(const char *list, struct bytes name)
+{
+    struct bytes rest = bytes_str(list);
+    while (rest.len > 0) {
+        const char *comma = memchr(rest.at, ',', rest.len);
+        struct bytes known =
+            bytes_of(rest.at, comma != NULL ? (size_t)(comma - rest.at) : rest.len);
+        rest = bytes_skip(rest, known.len + (comma != NULL));
+        rest = bytes_skip(rest, rest.len > 0 && rest.at[0] == ' ');
+        if (bytes_eq(known, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void http_route_copy_name(struct bytes name, char *at, size_t size)
+{
+    size_t len = name.len < size ? name.len : size - 1;
+    while (len > 0 && !utf8_valid(bytes_of(name.at, len))) {
+        len--;
+    }
+    if (len > 0) {
+        memcpy(at, name.at, len);
+    }
+    at[len] = '\0';
+}
+
+bool http_route_find_unknown(const char *known, struct bytes query, char *at, size_t size)
+{
+    struct bytes raw;
+    struct bytes value;
+    while (query_next(&query, &raw, &value)) {
+        char text[64];
+        struct bytes name = raw;
+        bool read = query_decode(raw, text, sizeof(text), &name) == 0;
+        if (!read || !http_route_knows(known, name)) {
+            http_route_copy_name(read ? name : raw, at, size);
+            return true;
+        }
+    }
+    return false;
 }
 
 const char *http_route_error_code(unsigned status)

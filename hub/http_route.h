@@ -5,6 +5,7 @@
 #ifndef HUB_HTTP_ROUTE_H
 #define HUB_HTTP_ROUTE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "codec/base/buf.h"
@@ -29,6 +30,18 @@ struct bytes http_route_allow(
  * STATUS_TOO_LARGE. */
 MUST_CHECK int http_route_param(const char *pattern, struct bytes path, unsigned n, char *buffer,
     size_t size, struct bytes *ret_value);
+
+/* Whether `name` is in a list of names with commas between them, ", " allowed. */
+bool http_route_knows(const char *list, struct bytes name);
+
+/* Copy a name that a caller made up, as far as it is text and fits; a C string. */
+void http_route_copy_name(struct bytes name, char *at, size_t size);
+
+/*
+ * Find the first parameter of `query` that is not in `known`; its name, decoded, becomes a C string
+ * at `at`. False when all are known.
+ */
+bool http_route_find_unknown(const char *known, struct bytes query, char *at, size_t size);
 
 /* The error code of the API for a status. */
 const char *http_route_error_code(unsigned status);

@@ -9,6 +9,7 @@
  */
 #include "hub/http_server.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "actors/outbox.h"
@@ -22,7 +23,12 @@
 #include "hub/http_route.h"
 #include "hub/loop.h"
 
-enum { READ_SIZE = 64 << 10, ANSWERS_MAX = 16 << 10 };
+enum {
+    READ_SIZE = 64 << 10,
+    ANSWERS_MAX = 16 << 10,
+    QUERY_NAME_MAX = 65,
+    QUERY_MESSAGE_MAX = 256,
+};
 
 enum state { HEAD, BODY, BUSY, CLOSING };
 
@@ -369,6 +375,23 @@ static uint32_t max_body(const struct server *server)
     return most == HTTP_BODY_CONFIGURED ? server->config->max_body_bytes : most;
 }
 
+/* Whether the route knows all parameters of the query; false: the request was answered. */
+static bool check_query(struct server *server)
+{
+    struct http_request *request = &server->exchange->request;
+    const char *known = server->exchange->route->query;
+    char field[QUERY_NAME_MAX];
+    char message[QUERY_MESSAGE_MAX];
+    if (known == NULL || !http_route_find_unknown(known, request->query, field, sizeof(field))) {
+        return true;
+    }
+    shard_of_server(server)->stats.http_refused++;
+    snprintf(message, sizeof(message), "Unknown parameter; known here: %s",
+        known[0] != '\0' ? known : "none");
+    http_respond_error(request, 400, http_route_error_code(400), message, field);
+    return false;
+}
+
 /* Whether a body follows; false also when the request was answered. */
 static bool expect_body(struct server *server)
 {
@@ -377,6 +400,9 @@ static bool expect_body(struct server *server)
     bool has_body = exchange->body_unread;
     if (head->has_content_length && head->content_length > max_body(server)) {
         refuse_body(server, 413);
+        return false;
+    }
+    if (!check_query(server)) {
         return false;
     }
     const bool *ended = server->ended; /* on_bytes is running */

@@ -42,6 +42,7 @@ struct http_route {
     uint32_t max_body; /* bytes; 0: no body allowed; HTTP_BODY_CONFIGURED: as the server says */
     http_handler_fn waiting; /* the body did not come with the head; may answer; may be NULL */
     http_refuse_fn refuse; /* NULL: with the error shape of the API */
+    const char *query; /* parameters it knows, commas between; others: 400. NULL: any */
 };
 
 /*

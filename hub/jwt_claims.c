@@ -76,7 +76,8 @@ static bool read_id(const struct json_tree *payload, const char *const names[2],
     char ret_number[NUMBER_TEXT], struct bytes *ret_id)
 {
     const struct json_tree *value = json_tree_get(payload, names[0]);
-    value = value != NULL ? value : json_tree_get(payload, names[1]);
+    bool absent = value == NULL || is_type(value, JSON_TREE_NULL);
+    value = absent ? json_tree_get(payload, names[1]) : value;
     int64_t number = 0;
     *ret_id = text_of(value);
     if (is_type(value, JSON_TREE_INTEGER) && json_tree_integer(value, &number) == 0) {

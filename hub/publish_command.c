@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/base/clock.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/bus_name.h"
@@ -271,16 +272,17 @@ static void add_entry(struct publish *publish, uint64_t line, struct bytes objec
 static bool check(struct publish *publish, uint64_t line, struct bytes object)
 {
     struct notification_post checked;
-    const char *field = NULL;
-    int status = notification_from_json(object, &publish->limits, &checked, &field);
+    struct notification_fault fault;
+    publish->limits.now_ms = clock_wall_ms();
+    publish->limits.posted_ms = publish->limits.now_ms;
+    int status = notification_from_json(object, &publish->limits, &checked, &fault);
     if (status == 0) {
         notification_post_finish(&checked);
         return true;
     }
-    struct bytes why = status == STATUS_TOO_LARGE   ? BYTES("too large")
-                       : status == STATUS_NOT_FOUND ? BYTES("one of the fields is not known")
-                                                    : BYTES("missing or not valid");
-    print_failure(publish, line, why, field != NULL ? field : "the post");
+    struct bytes why = fault.message != NULL ? bytes_str(fault.message)
+                                             : BYTES("No JSON object, or out of memory");
+    print_failure(publish, line, why, fault.field[0] != '\0' ? fault.field : "the post");
     return false;
 }
 

@@ -134,10 +134,10 @@ static void post(struct nodes *nodes, struct bytes object)
 {
     static unsigned serial;
     char key[32];
-    const char *field = NULL;
+    struct notification_fault fault;
     struct notification_post parsed;
-    int status = notification_from_json(object, limits(), &parsed, &field);
-    cr_assert_eq(status, 0, "%s: %.200s", field ? field : "", object.at);
+    int status = notification_from_json(object, limits(), &parsed, &fault);
+    cr_assert_eq(status, 0, "%s: %.200s", fault.field, object.at);
     struct posting posting = {.shard = nodes_on(nodes, 0, 0)};
     int len = snprintf(key, sizeof(key), "k%u", ++serial);
     cr_assert_eq(post_rows(posting.shard, &parsed, bytes_of(key, (size_t)len), &posting.row), 0);

@@ -4,6 +4,8 @@ import assert from 'node:assert/strict';
 import { request as httpRequest } from 'node:http';
 import { after, before, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { encode } from '@msgpack/msgpack';
+import { Emitter } from '@socket.io/redis-emitter';
 import { startHub } from './support/hub.mjs';
 import { startPostgres } from './support/postgres.mjs';
 import { startRedis } from './support/redis.mjs';
@@ -139,15 +141,22 @@ test('what is wrong with a post is named', async () => {
     [422, 'invalid_field', 'expires_at', notification('a', { expires_at: 'soon' })],
     [422, 'invalid_field', 'reply', notification('a', { reply: 'stream' })],
     [422, 'invalid_field', 'event', { user: 'a', event: 'x', args: [] }],
+    [422, 'invalid_field', 'mesage', notification('a', { mesage: 'x' })],
+    [422, 'invalid_field', 'expires_at', notification('a', { expires_at: Math.floor(Date.now() / 1000) + 3600 })],
+    [422, 'invalid_field', 'expires_at', notification('a', { expires_at: Date.now() - 1000 })],
+    [422, 'invalid_field', 'expires_at', notification('a', { expires_at: '2000-12-31' })],
+    [422, 'invalid_field', 'expires_at', notification('a', { expires_at: '2199-01-01T00:00:00Z' })],
+    [413, 'too_large', 'data', notification('a', { data: JSON.parse('['.repeat(33) + ']'.repeat(33)) })],
     [413, 'too_large', 'title', notification('a', { title: 'x'.repeat(501) })],
     [413, 'too_large', 'users', { type: 'x', users: Array.from({ length: 10001 }, (_, i) => `u${i}`) }],
   ];
   for (const [status, code, field, body] of bad) {
     assertError(await hub.api('POST', POSTS, body), status, code, field);
   }
-  const misspelt = await hub.api('POST', POSTS, notification('a', { mesage: 'x' }));
-  assertError(misspelt, 422, 'invalid_field');
-  assert.equal(misspelt.body.error.message, 'One of the fields is not known here');
+  const told = async (body) => (await hub.api('POST', POSTS, body)).body.error.message;
+  assert.match(await told(notification('a', { mesage: 'x' })), /known here: user, users, .*message/);
+  assert.match(await told(notification('a', { priority: 'huge' })), /low, medium, high, urgent/);
+  assert.match(await told(notification('a', { title: 'a', priority: 7 })), /low, medium, high, urgent/);
   assertError(await hub.api('POST', '/api/v1/events', { event: 'x' }), 422, 'invalid_field', 'to');
   for (const body of ['', '{', '"text"', '[1', 'null', '\xff{}']) {
     const headers = { authorization: `Bearer ${hub.apiKey}` };
@@ -158,6 +167,106 @@ test('what is wrong with a post is named', async () => {
     headers: { authorization: `Bearer ${hub.apiKey}`, 'content-length': 2 ** 21 },
   }).catch((error) => error);
   assert.ok(large.status === 413 || large.code === 'ECONNRESET', JSON.stringify(large));
+});
+
+test('unknown parameters and fields are refused by name, on every route', async () => {
+  const id = '01980000-0000-7000-8000-000000000000';
+  const gets = [
+    [inbox('a'), /after, limit, state, type, fields, tenant/],
+    [`${inbox('a')}/unread`, /tenant/],
+    [`/api/v1/notifications/${id}`, /fields, tenant/],
+    ['/api/v1/rooms/public:a/members', /after, limit, tenant/],
+    ['/api/ws/stats', /none/],
+    ['/api/v1/health/performance', /none/],
+    ['/api/diagnostics/query-stats', /none/],
+    ['/api/diagnostics/slow-queries', /limit/],
+  ];
+  for (const [path, known] of gets) {
+    const answer = await hub.api('GET', `${path}?limt=1`);
+    assertError(answer, 400, 'bad_request', 'limt');
+    assert.match(answer.body.error.message, known);
+    assertError(await hub.api('GET', `${path}?l%C3%AFmit=1`), 400, 'bad_request', 'lïmit');
+    assertError(await hub.api('GET', `${path}?%ff=1`), 400, 'bad_request', '%ff');
+  }
+  const posts = [
+    [POSTS, notification('a'), 422],
+    ['/api/v1/events', { event: 'e', to: { all: true } }, 422],
+    [`${inbox('a')}/read`, { upTo: 1 }, 422],
+    [`${inbox('a')}/read-all`, {}, 422],
+    ['/api/v1/users/a/rooms', { join: ['public:a'] }, 422],
+    ['/api/v1/users/a/disconnect', {}, 422],
+  ];
+  for (const [path, body, status] of posts) {
+    const admin = path.endsWith('disconnect') ? ADMIN : {};
+    assertError(await hub.api('POST', `${path}?limt=1`, body, admin), 400, 'bad_request', 'limt');
+    assertError(await hub.api('POST', path, { ...body, nonsense: 1 }, admin), status, 'invalid_field', 'nonsense');
+    const long = { ...body, ['n'.repeat(150)]: 1 };
+    assertError(await hub.api('POST', path, long, admin), status, 'invalid_field', 'n'.repeat(64));
+  }
+  const state = await hub.api('GET', `${inbox('a')}?state=open`);
+  assertError(state, 422, 'invalid_field', 'state');
+  assert.match(state.body.error.message, /unread, seen, read, archived/);
+});
+
+test('a number is a user as it is in a token', async () => {
+  const user = 4_200_000 + ++users;
+  assert.equal((await hub.api('POST', POSTS, notification(user))).status, 201);
+  assert.equal((await hub.api('POST', POSTS, { users: [user], type: 'x' })).body.results[0].status, 201);
+  const token = { authorization: `Bearer ${hub.token(user)}` };
+  const list = await hub.api('GET', inbox(user), undefined, token);
+  assert.deepEqual(list.body.items.map((item) => item.userId), [String(user), String(user)]);
+});
+
+test('a token whose sub is null is of its userId', async () => {
+  const token = { authorization: `Bearer ${hub.token(null, { userId: 'by-user-id' })}` };
+  assert.equal((await hub.api('GET', inbox('by-user-id'), undefined, token)).status, 200);
+});
+
+const RESERVED = ['connect', 'connect_error', 'disconnect', 'disconnecting', 'newListener', 'removeListener', '__proto__'];
+
+test('names that Socket.IO keeps for itself make no event, whichever way they come', async () => {
+  const redis = await startRedis();
+  const config = 'events { unknown = relay alias = {"chat=send_message"} }\nroom_type "any" { access = {"any"} }';
+  const own = await startHub({ redis, config });
+  try {
+    const listener = own.socketIo('listener');
+    const heard = [];
+    let ends = 0;
+    listener.onAny((event) => heard.push(event));
+    listener.on('disconnect', () => (ends += 1));
+    listener.on('hub:ready', () => heard.push('hub:ready'));
+    await until(() => heard.includes('hub:ready'), 'hub:ready');
+    assert.equal((await listener.timeout(9000).emitWithAck('join_room', 'any:1')).ok, true);
+    const plain = await own.plain('talker');
+    assert.equal((await plain.request('join_room', 'any:1')).ok, true);
+    const client = redis.client();
+    const emitter = new Emitter(client);
+    for (const event of RESERVED) {
+      assertError(await own.api('POST', '/api/v1/events', { event, args: [], to: { all: true } }), 422, 'invalid_field', 'event');
+      await client.xadd('peal:in', '*', 'event', event, 'args', '[]', 'all', '1');
+      const answer = await plain.request(event, { roomId: 'any:1' });
+      assert.deepEqual([answer.ok, answer.error], [false, 'bad_request'], event);
+    }
+    const refused = () => own.metric('peal_bus_events_refused_total');
+    await until(async () => (await client.xlen('peal:dead')) === RESERVED.length, 'the dead letters');
+    const letter = (await client.xrange('peal:dead', '-', '+'))[0][1].join(' ');
+    assert.match(letter, /dead:reason invalid_field dead:field event/);
+    const before = await refused();
+    for (const event of RESERVED) {
+      const packet = { type: 2, data: [event, 1], nsp: '/' };
+      await client.publish('socket.io#/#', Buffer.from(encode(['someone', packet, { rooms: [], except: [], flags: {} }])));
+    }
+    await client.publish('socket.io#/#', Buffer.from([0xc1])); // no message of an emitter
+    await until(async () => (await refused()) === before + RESERVED.length + 1, 'all are counted');
+    emitter.emit('after', 1);
+    await until(() => heard.includes('after'), 'what came behind them');
+    assert.equal(ends, 0);
+    assert.deepEqual(heard.filter((event) => RESERVED.includes(event)), []);
+    assert.match(own.log, /BUS-EVENT-REFUSED/);
+  } finally {
+    await own.stop();
+    await redis.stop();
+  }
 });
 
 test('keys are checked before anything else', async () => {

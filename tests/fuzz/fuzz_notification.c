@@ -7,14 +7,15 @@
 #include "tests/fuzz/fuzz.h"
 
 /* What was accepted keeps the promises of notification.h. */
-static void read_post(int status, struct notification_post *post, const char *field)
+static void read_post(
+    int status, struct notification_post *post, const struct notification_fault *fault)
 {
     if (status < 0) {
         CHECK(status == STATUS_INVALID || status == STATUS_NOT_FOUND || status == STATUS_UTF8 ||
               status == STATUS_TOO_LARGE);
         return;
     }
-    CHECK(field == NULL);
+    CHECK(fault->field[0] == 0 && fault->message == NULL);
     CHECK((post->target_count == 0) == (post->target == NOTIFICATION_ALL));
     CHECK(post->is_event ? post->event.len > 0 : post->type.len > 0);
     CHECK(utf8_valid(post->title) && utf8_valid(post->message) && utf8_valid(post->key));
@@ -45,17 +46,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct bytes input = bytes_of(data, size);
     const struct notification_limits *limits = &notification_limits_default;
     struct notification_post post;
-    const char *field;
-    int status = notification_from_json(input, limits, &post, &field);
-    read_post(status, &post, field);
-    status = notification_from_event_json(input, limits, &post, &field);
-    read_post(status, &post, field);
-    status = notification_from_msgpack(input, limits, &post, &field);
-    read_post(status, &post, field);
+    struct notification_fault fault;
+    int status = notification_from_json(input, limits, &post, &fault);
+    read_post(status, &post, &fault);
+    status = notification_from_event_json(input, limits, &post, &fault);
+    read_post(status, &post, &fault);
+    status = notification_from_msgpack(input, limits, &post, &fault);
+    read_post(status, &post, &fault);
     struct notification_field fields[] = {
         {BYTES("users"), input}, {BYTES("type"), BYTES("t")}, {BYTES("data"), input}};
-    status = notification_from_fields(fields, ARRAY_LEN(fields), limits, &post, &field);
-    read_post(status, &post, field);
+    status = notification_from_fields(fields, ARRAY_LEN(fields), limits, &post, &fault);
+    read_post(status, &post, &fault);
     read_announce(input);
     return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/json_scan.h"
+#include "codec/names.h"
 #include "codec/sio.h"
 #include "codec/utf8.h"
 #include "tests/fuzz/fuzz.h"
@@ -24,7 +25,7 @@ static void check_round_trip(const struct sio_packet *packet)
         if (sio_event_split(packet->payload, at, &event) < 0) {
             return; /* a name too long, or not UTF-8 when unescaped */
         }
-        CHECK(event.name_is_number || !sio_event_reserved(event.name));
+        CHECK(event.name_is_number || !names_event_reserved(event.name));
         sio_write_event(&out, &head,
             &(struct sio_event_out){
                 .name = event.name, .name_is_number = event.name_is_number, .args = event.args});

@@ -4,6 +4,8 @@
 #include "codec/base/status.h"
 #include "codec/depth.h"
 #include "codec/event.h"
+#include "codec/mp.h"
+#include "codec/names.h"
 #include "tests/support/vectors.h"
 
 TestSuite(event, .timeout = 60);
@@ -247,4 +249,25 @@ Test(event, one_of_our_own_is_not_read_again)
     event_unref(event);
     builder_reset(&deep);
     cr_expect_eq(event_from_own(bytes_str(NAME_128 "n"), BYTES("1"), 0, &event), STATUS_TOO_LARGE);
+}
+
+Test(event, reserved_names_make_no_event)
+{
+    for (size_t i = 0; names_reserved[i] != NULL; i++) {
+        struct bytes name = bytes_str(names_reserved[i]);
+        struct event *event = NULL;
+        struct builder json = {0};
+        struct builder packed = {0};
+        builder_printf(&json, "[\"\\u%04x%s\",1]", (unsigned)name.at[0], name.at + 1);
+        mp_pack_array(&packed, 1);
+        mp_pack_str(&packed, name);
+        cr_expect_eq(event_from_json(builder_bytes(&json), NULL, 0, 0, &event), STATUS_DENIED);
+        cr_expect_eq(event_from_packet(builder_bytes(&json), NULL, 0, 0, &event), STATUS_DENIED);
+        cr_expect_eq(event_from_args(name, BYTES("[]"), 0, &event), STATUS_DENIED);
+        cr_expect_eq(event_from_elements(name, BYTES(""), 0, &event), STATUS_DENIED);
+        cr_expect_eq(event_from_own(name, BYTES("1"), 0, &event), STATUS_DENIED);
+        cr_expect_eq(event_from_msgpack(builder_bytes(&packed), 0, &event), STATUS_DENIED);
+        builder_reset(&json);
+        builder_reset(&packed);
+    }
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "codec/announce.h"
 #include "codec/base/rand.h"
@@ -66,31 +67,32 @@ static void show(const struct notification_post *post, struct builder *out)
     }
 }
 
-static void show_outcome(
-    int status, struct notification_post *post, const char *field, struct builder *out)
+static void show_outcome(int status, struct notification_post *post,
+    const struct notification_fault *fault, struct builder *out)
 {
     builder_clear(out);
     if (status < 0) {
         builder_printf(
-            out, "error %s%s%s", status_name(status), field ? " " : "", field ? field : "");
+            out, "error %s%s%s", status_name(status), fault->field[0] ? " " : "", fault->field);
         return;
     }
-    cr_expect_null(field);
+    cr_expect_eq(fault->field[0], 0);
+    cr_expect_null(fault->message);
     show(post, out);
     notification_post_finish(post);
 }
 
-typedef int (*parse_fn)(
-    struct bytes, const struct notification_limits *, struct notification_post *, const char **);
+typedef int (*parse_fn)(struct bytes, const struct notification_limits *,
+    struct notification_post *, struct notification_fault *);
 
 static void decode(parse_fn parse, struct script_feed *feed, struct builder *out)
 {
     struct bytes text = {0};
     struct notification_post post;
-    const char *field;
+    struct notification_fault fault;
     do {
-        int status = parse(text, &notification_limits_default, &post, &field);
-        show_outcome(status, &post, field, out);
+        int status = parse(text, &notification_limits_default, &post, &fault);
+        show_outcome(status, &post, &fault, out);
     } while (script_feed_grow(feed, &text));
 }
 
@@ -135,11 +137,14 @@ Test(notification, stream_fields)
         {{"msgpack", "\x82\xa4user\xa1u\xa4type\xa1t"},
             "users=[u] key= type=t title= message= data= priority=medium expires=0"},
         {{"msgpack", "\xdd\x02\x01\x01\x01"}, "error INVALID"},
-        {{"json", "{}", "user", "u"}, "error NOT_FOUND"},
+        {{"json", "{}", "user", "u"}, "error NOT_FOUND json"},
         {{"user", "u", "user", "v", "type", "t"}, "error INVALID user"},
         {{"user", "u", "type", "t", "data", "{"}, "error INVALID data"},
         {{"user", "u", "type", "t", "title", "\xff"}, "error UTF8 title"},
-        {{"user", "u", "type", "t", "nonsense", "1"}, "error NOT_FOUND"},
+        {{"user", "u", "type", "t", "nonsense", "1"}, "error NOT_FOUND nonsense"},
+        {{"user", "u", "type", "t", "n\xff", "1"}, "error NOT_FOUND n"},
+        {{"user", "u", "type", "t", "expires_at", "1764400000"}, "error INVALID expires_at"},
+        {{"user", "u", "event", "removeListener"}, "error INVALID event"},
         {{"users", "", "type", "t"}, "error INVALID users"},
         {{"type", "t"}, "error INVALID user"},
     };
@@ -152,10 +157,10 @@ Test(notification, stream_fields)
         }
         struct notification_post post;
         struct builder out = {0};
-        const char *field;
+        struct notification_fault fault;
         int status =
-            notification_from_fields(fields, count, &notification_limits_default, &post, &field);
-        show_outcome(status, &post, field, &out);
+            notification_from_fields(fields, count, &notification_limits_default, &post, &fault);
+        show_outcome(status, &post, &fault, &out);
         struct bytes got = builder_bytes(&out);
         cr_expect(bytes_eq_str(got, cases[i].shown), "%zu: %.*s", i, (int)got.len, got.at);
         builder_reset(&out);
@@ -180,9 +185,9 @@ static bool same_content(const char *a, const char *b)
     bool same = false;
     for (size_t i = 0; i < 2; i++) {
         struct notification_post post;
-        const char *field;
+        struct notification_fault fault;
         cr_assert_eq(notification_from_json(
-                         bytes_str(texts[i]), &notification_limits_default, &post, &field),
+                         bytes_str(texts[i]), &notification_limits_default, &post, &fault),
             0);
         cr_assert_eq(notification_content_hash(record, &post, hash), 0);
         cr_expect_eq(hash[15], 7);
@@ -410,4 +415,68 @@ Test(notification, times)
     }
     cr_expect_eq(iso_time_write(ISO_TIME_MAX + 1, &out), STATUS_INVALID);
     builder_reset(&out);
+}
+
+Test(notification, times_to_come_are_those_after_the_post_and_within_100_years)
+{
+    const uint64_t now = UINT64_C(1800000000000);
+    const uint64_t century = UINT64_C(3155760000000);
+    const struct {
+        uint64_t posted;
+        uint64_t expires_at;
+        bool good;
+    } cases[] = {
+        {now, now, false},
+        {now, now - 1, false},
+        {now, now + 1, true},
+        {now, now + century, true},
+        {now, now + century + 1, false},
+        {now - 60000, now - 1, true}, /* it has waited: no fault of the poster */
+        {now - 60000, now - 60000, false},
+        {0, UINT64_C(978307199999), false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct notification_limits limits = notification_limits_default;
+        struct notification_post post;
+        struct notification_fault fault;
+        char text[96];
+        limits.now_ms = now;
+        limits.posted_ms = cases[i].posted;
+        snprintf(text, sizeof(text), "{\"user\":\"u\",\"type\":\"t\",\"expires_at\":%llu}",
+            (unsigned long long)cases[i].expires_at);
+        int status = notification_from_json(bytes_str(text), &limits, &post, &fault);
+        cr_expect_eq(status, cases[i].good ? 0 : STATUS_INVALID, "%zu", i);
+        if (status == 0) {
+            notification_post_finish(&post);
+        } else {
+            cr_expect_str_eq(fault.field, "expires_at");
+        }
+    }
+}
+
+/* What a poster is told that may stand there is what may stand there. */
+Test(notification, the_known_names_that_are_told_are_known)
+{
+    static const char *const places[] = {"{\"x\":1}", "{\"event\":\"e\",\"to\":{\"x\":1}}"};
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        struct notification_post post;
+        struct notification_fault fault;
+        cr_assert_eq((i == 0 ? notification_from_json : notification_from_event_json)(
+                         bytes_str(places[i]), &notification_limits_default, &post, &fault),
+            STATUS_NOT_FOUND);
+        const char *at = strchr(fault.message, ':');
+        unsigned names = 0;
+        while (at != NULL) {
+            char text[96];
+            size_t len = strcspn(at + 2, ",");
+            snprintf(text, sizeof(text), i == 0 ? "{\"%.*s\":null}" : "{\"to\":{\"%.*s\":null}}",
+                (int)len, at + 2);
+            int status = (i == 0 ? notification_from_json : notification_from_event_json)(
+                bytes_str(text), &notification_limits_default, &post, &fault);
+            cr_expect_neq(status, STATUS_NOT_FOUND, "%s", text);
+            names++;
+            at = strchr(at + 2, ',');
+        }
+        cr_expect_eq(names, i == 0 ? 16 : 3);
+    }
 }

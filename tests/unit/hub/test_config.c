@@ -187,6 +187,7 @@ Test(config, values_are_parsed_strictly)
         {"--events-alias=a=send_message,", "empty"},
         {"--events-alias=chat:message=send_message", NULL},
         {"--events-alias=plain", "theirs=ours"},
+        {"--events-alias=a=b,x=disconnect", "\"x=disconnect\": Socket.IO keeps the name"},
         {"--origins=https://x.example/", "is not an origin"},
         {"--origins=x.example", "is not an origin"},
         {"--store-url=mysql://secret@h/", "store.url: must begin with postgres://"},

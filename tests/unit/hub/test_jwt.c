@@ -99,6 +99,8 @@ Test(jwt, judges_payloads)
         {"{" EXP "}", STATUS_UNAUTHORIZED},
         {"{\"sub\":\"\"," EXP "}", STATUS_UNAUTHORIZED},
         {"{\"sub\":null," EXP "}", STATUS_UNAUTHORIZED},
+        {"{\"sub\":null,\"userId\":\"u\"," EXP "}", 0},
+        {"{\"sub\":\"u\",\"tenant\":null," EXP "}", 0},
         {"{\"sub\":true,\"userId\":\"u\"," EXP "}", STATUS_UNAUTHORIZED},
         {"{\"sub\":[\"u\"]," EXP "}", STATUS_UNAUTHORIZED},
         {"{\"sub\":\"a/b\"," EXP "}", STATUS_UNAUTHORIZED},
