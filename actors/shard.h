@@ -126,6 +126,8 @@ struct actor_config {
 struct shard_stats {
     uint64_t connections; /* open now */
     uint64_t accepted; /* connections */
+    uint64_t connections_refused; /* for whatever reason; those for the next one too */
+    uint64_t address_refused; /* their address had too many that are not authenticated */
     uint64_t sockets; /* now */
     uint64_t users; /* now */
     uint64_t rooms; /* room actors now */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/address.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -76,4 +77,18 @@ void address_release(struct address *address)
     }
     map_remove(&address->table->map, key_of(address));
     mem_free(address);
+}
+
+void address_write(const struct sockaddr *peer, char ret_text[ADDRESS_TEXT_MAX])
+{
+    const struct sockaddr_in6 *in6 = (const void *)peer;
+    const struct sockaddr_in *in = (const void *)peer;
+    memset(ret_text, 0, ADDRESS_TEXT_MAX);
+    if (peer->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+        (void)inet_ntop(AF_INET, in6->sin6_addr.s6_addr + 12, ret_text, ADDRESS_TEXT_MAX);
+    } else if (peer->sa_family == AF_INET6) {
+        (void)inet_ntop(AF_INET6, &in6->sin6_addr, ret_text, ADDRESS_TEXT_MAX);
+    } else if (peer->sa_family == AF_INET) {
+        (void)inet_ntop(AF_INET, &in->sin_addr, ret_text, ADDRESS_TEXT_MAX);
+    }
 }

@@ -4,7 +4,6 @@
  */
 #include "hub/connection.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,6 +11,7 @@
 
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "hub/address.h"
 #include "hub/connection_state.h"
 
 enum { KEPT_LIMIT = 16 << 10, OUTBOX_CAP = 256 << 10 }; /* unless set, unless configured */
@@ -269,17 +269,8 @@ bool connection_peer(const struct connection *connection, struct sockaddr_storag
 void connection_remote(const struct connection *connection, char ret_text[46])
 {
     struct sockaddr_storage peer = {0};
-    const struct sockaddr_in6 *in6 = (const void *)&peer;
-    const struct sockaddr_in *in = (const void *)&peer;
-    memset(ret_text, 0, 46);
-    if (!connection_peer(connection, &peer)) {
-        return;
-    }
-    if (peer.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-        (void)inet_ntop(AF_INET, in6->sin6_addr.s6_addr + 12, ret_text, 46);
-    } else if (peer.ss_family == AF_INET6) {
-        (void)inet_ntop(AF_INET6, &in6->sin6_addr, ret_text, 46);
-    } else if (peer.ss_family == AF_INET) {
-        (void)inet_ntop(AF_INET, &in->sin_addr, ret_text, 46);
+    ret_text[0] = '\0';
+    if (connection_peer(connection, &peer)) {
+        address_write((const struct sockaddr *)&peer, ret_text);
     }
 }

@@ -256,8 +256,11 @@ static void make_node_name(struct hub *hub)
 static unsigned count_shards(const struct config *config)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned count = config->shards > 0 ? config->shards : cores > 0 ? (unsigned)cores : 1;
-    return count < SHARD_MAX ? count : SHARD_MAX;
+    if (config->shards > 0) {
+        CHECK(config->shards <= SHARD_MAX); /* the range of the setting */
+        return config->shards;
+    }
+    return cores > 1 ? (unsigned)(cores < SHARD_MAX ? cores : SHARD_MAX) : 1;
 }
 
 static void begin_ingest(void *arg, bool cancelled)

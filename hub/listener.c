@@ -40,6 +40,7 @@ struct listener {
     void *context;
     struct timer resume;
     struct log_limit log_limit;
+    struct log_limit address_log;
     uint64_t refused;
     uint32_t per_address;
     int fd;
@@ -56,6 +57,12 @@ static int open_reserve(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+static void count_refused(struct listener *listener)
+{
+    listener->refused++;
+    loop_shard(listener->loop)->stats.connections_refused++;
+}
+
 /* Refuse what waits, so that those peers need not wait for a timeout, and rest. */
 static void refuse_waiting(struct listener *listener)
 {
@@ -65,7 +72,7 @@ static void refuse_waiting(struct listener *listener)
         int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0) {
             close(fd);
-            listener->refused++;
+            count_refused(listener);
         }
         listener->reserve = open_reserve();
         if (fd < 0) {
@@ -100,11 +107,27 @@ static void refuse_full(struct listener *listener, int fd)
     (void)sent; /* a hint */
     shutdown(fd, SHUT_WR);
     close(fd);
-    listener->refused++;
+    count_refused(listener);
     unsigned suppressed;
     if (log_allow(&listener->log_limit, &suppressed)) {
         log_warn("LISTEN-FULL", "limits.connections is reached, refusing new connections",
             "refused=%llu suppressed=%u", (unsigned long long)listener->refused, suppressed);
+    }
+}
+
+/* Its address has as many unauthenticated connections as it may: be gone without a word. */
+static void refuse_address(struct listener *listener, int fd, const struct sockaddr *peer)
+{
+    close(fd);
+    count_refused(listener);
+    loop_shard(listener->loop)->stats.address_refused++;
+    unsigned suppressed;
+    if (log_allow(&listener->address_log, &suppressed)) {
+        char remote[ADDRESS_TEXT_MAX];
+        address_write(peer, remote);
+        log_warn("LISTEN-ADDRESS",
+            "an address has as many connections without token or key as it may",
+            "remote=%s suppressed=%u", remote, suppressed);
     }
 }
 
@@ -118,8 +141,7 @@ static void admit(struct listener *listener, int fd, const struct sockaddr *peer
     if (listener->per_address > 0) {
         address = address_take(connection_addresses(listener->loop), peer, listener->per_address);
         if (address == NULL) {
-            listener->refused++;
-            close(fd);
+            refuse_address(listener, fd, peer);
             return;
         }
     }

@@ -36,6 +36,21 @@ _Static_assert(ARRAY_LEN(close_names) == CLOSE_REASON_COUNT, "a name for each re
 _Static_assert(sizeof(struct metrics_sums) % sizeof(uint64_t) == 0, "only counters");
 _Static_assert(_Alignof(struct metrics_sums) == _Alignof(uint64_t), "only counters");
 
+static struct link_counts count_links(const struct shard *shard)
+{
+    struct link_counts counts = {0};
+    if (shard->bus != NULL) {
+        struct redis_stats stats = redis_get_stats(shard->bus);
+        counts.bus_refused = stats.refused;
+        counts.bus_timeouts = stats.timeouts;
+        counts.bus_protocol_errors = stats.protocol_errors;
+    }
+    if (shard->store != NULL) {
+        counts.store_refused = store_port_refused(shard->store);
+    }
+    return counts;
+}
+
 void metrics_publish(void *shard)
 {
     struct hub_shard *own = shard;
@@ -46,6 +61,7 @@ void metrics_publish(void *shard)
         .tokens = *jwt_counts(own->jwt),
         .memory = own->memory,
         .forwards = own->forward_counts,
+        .links = count_links(&own->shard),
     };
     published_write(own->copy.words, &counts, PUBLISHED_WORDS(counts));
 }

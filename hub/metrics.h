@@ -24,6 +24,14 @@ struct hub;
 struct hub_shard;
 
 /* What a shard counts, or the sum over shards: nothing but uint64_t. */
+/* What the links to the bus and the port of the store refused. */
+struct link_counts {
+    uint64_t bus_refused;
+    uint64_t bus_timeouts;
+    uint64_t bus_protocol_errors;
+    uint64_t store_refused;
+};
+
 struct metrics_sums {
     struct shard_stats shards;
     struct sched_stats sched;
@@ -31,6 +39,7 @@ struct metrics_sums {
     struct jwt_stats tokens;
     struct memory_use memory;
     struct forward_counts forwards;
+    struct link_counts links;
 };
 
 /* What a shard has published of it. */

@@ -43,8 +43,24 @@ static void refuse(
     }
 }
 
+/*
+ * A session belongs to one user, whatever the application says: it lives on that user's shard. One
+ * that asks as another ends.
+ */
+static bool is_another_user(const struct session *session, const struct app_verdict *verdict)
+{
+    const struct identity *known = session->identity;
+    return known && !bytes_eq(identity_key(known), identity_key(verdict->identity));
+}
+
 static void accept(struct session *session, struct bytes nsp, const struct app_verdict *verdict)
 {
+    if (is_another_user(session, verdict)) {
+        identity_unref(verdict->identity);
+        socket_give_up(verdict->claimed);
+        session_end(session, CLOSE_PARSE);
+        return;
+    }
     struct socket *socket = session_add_socket(session, nsp, verdict);
     if (!socket) {
         refuse(session, nsp, BYTES("Too many namespaces"), NULL);
@@ -92,7 +108,7 @@ static void decide(struct session *session, const struct sio_packet *packet, str
         refuse(session, packet->nsp, bytes_str(verdict.message), verdict.code);
         break;
     case APP_MOVE:
-        if (session->extra && sio_wait_any(session->extra)) {
+        if (session_has_socket(session) || (session->extra && sio_wait_any(session->extra))) {
             session_end(session, CLOSE_PARSE); /* two users on one session */
         } else {
             take_along(session, raw, verdict.shard);

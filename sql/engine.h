@@ -41,6 +41,7 @@ struct store_port {
     unsigned index;
     /* The shard's thread only. */
     size_t pending; /* requests submitted whose `done` has not been called */
+    uint64_t refused; /* requests beyond the bound of `pending` */
     bool draining; /* inside complete_all, which releases the port itself */
     bool closing;
     bool released; /* the engine was told to release its handles */

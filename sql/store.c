@@ -358,6 +358,11 @@ bool op_writes(enum store_op op)
            op == STORE_ERASE || op == STORE_WITNESS_RAISE || op == STORE_EPOCH;
 }
 
+uint64_t store_port_refused(const struct store_port *port)
+{
+    return port->refused;
+}
+
 void store_submit(struct store_port *port, struct store_request *request)
 {
     request->port = port;
@@ -368,6 +373,7 @@ void store_submit(struct store_port *port, struct store_request *request)
     request_reset(request);
     port->pending++;
     if (port->closing || port->pending > PORT_PENDING_MAX) {
+        port->refused += !port->closing;
         port_complete(request, STATUS_UNAVAILABLE);
     } else if (!is_valid(request)) {
         port_complete(request, STATUS_INVALID);

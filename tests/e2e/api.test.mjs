@@ -2,6 +2,7 @@
 // The HTTP API of a real hub with SQLite: posts, inboxes, keys, tenants, statistics, health.
 import assert from 'node:assert/strict';
 import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { encode } from '@msgpack/msgpack';
@@ -666,5 +667,34 @@ test('nothing is accepted while the store is away', async () => {
   } finally {
     await own.stop();
     await postgres.stop();
+  }
+});
+
+test('what is refused has a counter: connections of an address, commands for Redis', async () => {
+  const redis = await startRedis();
+  const own = await startHub({ redis, config: 'shards = 1\nlimits { unauthenticated_per_address = 4 }' });
+  const sockets = [];
+  try {
+    const refused = await own.metric('peal_address_refused_total');
+    assert.equal(refused, 0);
+    for (let i = 0; i < 8; i++) {
+      sockets.push(connect(own.address.port, own.address.host).on('error', () => {}));
+    }
+    await until(async () => (await own.metric('peal_address_refused_total')) >= 4, 'the metric');
+    assert.equal(await own.metric('peal_connections_refused_total'), await own.metric('peal_address_refused_total'));
+    assert.match(own.log, /LISTEN-ADDRESS/);
+    for (const name of ['bus_protocol_errors', 'bus_timeouts', 'store_requests_refused', 'unencoded']) {
+      assert.equal(await own.metric(`peal_${name}_total`), 0, name);
+    }
+    // A client that joins asks for a channel, which cannot be sent to a Redis that is away.
+    await redis.shutdown();
+    for (const socket of sockets) socket.destroy();
+    await until(async () => (await own.metric('peal_bus_up')) === 0, 'Redis is away');
+    await own.api('POST', '/api/v1/events', { event: 'e', to: { all: true } });
+    await until(async () => (await own.metric('peal_bus_commands_refused_total')) > 0, 'a refused command');
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    await own.stop();
+    await redis.stop();
   }
 });

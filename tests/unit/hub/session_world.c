@@ -63,7 +63,12 @@ static struct app_verdict on_connect(
             return (struct app_verdict){.kind = APP_REFUSE, .message = "Invalid token"};
         }
     }
-    struct claims *claims = claims_new(&(struct claims_fields){.user = BYTES("alice")});
+    bool bob = false;
+    for (size_t i = 0; i < ARRAY_LEN(given); i++) {
+        bob = bob || has(given[i], "bob");
+    }
+    struct claims *claims =
+        claims_new(&(struct claims_fields){.user = bob ? BYTES("bob") : BYTES("alice")});
     return (struct app_verdict){.kind = APP_ACCEPT, .identity = identity_new(claims, false)};
 }
 

@@ -4,7 +4,8 @@
  * diary of what it was told.
  *
  * Tokens: "refuse" is refused, "move" wants shard 1, "forbidden" is refused with that code, "wait"
- * waits until world_fetch is done; anything else, and none, is accepted.
+ * waits until world_fetch is done, "bob" is accepted as another user; anything else, and none, is
+ * accepted as alice.
  */
 #ifndef TESTS_UNIT_HUB_SESSION_WORLD_H
 #define TESTS_UNIT_HUB_SESSION_WORLD_H

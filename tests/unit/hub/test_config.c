@@ -174,6 +174,8 @@ Test(config, values_are_parsed_strictly)
         {"--limits-body-bytes=1023", "out of range; allowed: 1KiB to 256MiB"},
         {"--batching-mode=sometimes", "allowed: adaptive, always or off"},
         {"--dev=maybe", "neither on nor off"},
+        {"--shards=64", NULL}, /* SHARD_MAX */
+        {"--shards=65", "out of range; allowed: 0 to 64"},
         {"--bus-partitions=256", NULL},
         {"--bus-partitions=3", "bus.partitions: 3 is no power of two; allowed: 1, 2, 4"},
         {"--bus-partitions=512", "out of range; allowed: 1 to 256"},

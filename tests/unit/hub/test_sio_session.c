@@ -61,6 +61,20 @@ Test(sio_session, who_only_asks_to_be_refused_is_ended)
     world_assert_closing(peer, CLOSE_TOO_MANY);
 }
 
+/* The application should refuse both; a session does not rely on it. */
+Test(sio_session, a_session_of_two_users_ends)
+{
+    static const char *const packets[] = {
+        "40/custom,{\"token\":\"bob\"}", "40/custom,{\"token\":\"move\"}"};
+    for (size_t i = 0; i < sizeof(packets) / sizeof(packets[0]); i++) {
+        unsigned peer = world_joined_peer();
+        world_diary();
+        fake_text(peer, packets[i]);
+        world_assert_closing(peer, CLOSE_PARSE);
+        cr_assert_str_eq(fake_sent(peer), "");
+    }
+}
+
 Test(sio_session, several_namespaces_on_one_session)
 {
     unsigned peer = world_joined_peer();

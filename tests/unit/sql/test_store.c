@@ -637,3 +637,26 @@ BOTH(a_closing_port_finishes_what_it_has_and_refuses_more)
     cr_expect_eq(late.base.status, STATUS_UNAVAILABLE);
     harness_close(&harness);
 }
+
+/* What does not fit is refused at once and counted; what waited is carried out. */
+BOTH(more_requests_than_may_wait_are_refused_and_counted)
+{
+    enum { MORE = 3, ALL = 16384 + MORE };
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_get *gets = calloc(ALL, sizeof(*gets));
+    cr_assert(gets != NULL);
+    for (unsigned i = 0; i < ALL; i++) {
+        gets[i].base = (struct store_request){.op = STORE_GET, .done = harness_done};
+        store_submit(harness.shards[0].port, &gets[i].base);
+    }
+    cr_expect_eq(store_port_refused(harness.shards[0].port), MORE);
+    harness_wait_all(&harness, 0, ALL);
+    for (unsigned i = 0; i < ALL; i++) {
+        bool refused = i >= ALL - MORE;
+        cr_assert_eq(gets[i].base.status, refused ? STATUS_UNAVAILABLE : STATUS_NOT_FOUND, "%u", i);
+        store_request_finish(&gets[i].base);
+    }
+    free(gets);
+    harness_close(&harness);
+}
