@@ -115,7 +115,14 @@ struct broadcast *sequencer_read_broadcast(
     if (!bytes_eq(message->nsp, buf_bytes(sequencer->nsp))) {
         return NULL;
     }
-    int status = event_from_msgpack(message->data, from_bus_flags(message->flags), &event);
+    const struct actor_config *config = shard_of(&sequencer->actor)->config;
+    /* Other nodes pass on what clients of theirs may send, too. */
+    size_t most =
+        config->posts.args > config->message_bytes ? config->posts.args : config->message_bytes;
+    int status = STATUS_TOO_LARGE;
+    if (message->data.len <= most + EVENT_NAME_MAX) {
+        status = event_from_msgpack(message->data, from_bus_flags(message->flags), &event);
+    }
     if (status != 0) {
         shard_count_bus_refused(shard_of(&sequencer->actor), message->uid, status);
         return NULL;

@@ -34,7 +34,7 @@ struct notification_limits {
     uint32_t title;
     uint32_t message;
     uint32_t data; /* JSON text */
-    uint32_t args; /* JSON text */
+    uint32_t args; /* JSON text; an emitter's event has the same limit */
     uint32_t depth; /* nesting of data and args */
     uint32_t key;
     uint32_t reply; /* name of a stream */

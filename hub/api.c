@@ -7,33 +7,30 @@
 /* Bodies that name up to 500 ids. */
 enum { IDS_BODY_MAX = 32 * 1024, ROOMS_BODY_MAX = 64 * 1024 };
 
-/* Columns: method, path, handler, head, most bytes of the body, known parameters of the query. */
-#define ROUTE(verb, where, what, before, most, known)                                              \
-    {                                                                                              \
-        .method = (verb), .path = (where), .handler = (what), .head = (before),                    \
-        .max_body = (most), .query = (known)                                                       \
-    }
-
+/* Columns: method, path, handler, head, most bytes of the body, -, -, parameters of the query. */
 const struct http_route api_routes[] = {
-    ROUTE("DELETE", "/api/v1/users/{}/notifications", api_inbox_erase, NULL, 0, "tenant"),
-    ROUTE("GET", "/api/diagnostics/query-stats", api_stats_queries, NULL, 0, ""),
-    ROUTE("GET", "/api/diagnostics/slow-queries", api_stats_slow, NULL, 0, "limit"),
-    ROUTE("GET", "/api/v1/health/performance", api_stats_performance, NULL, 0, ""),
-    ROUTE("GET", "/api/v1/notifications/{}", api_inbox_get, NULL, 0, "fields, tenant"),
-    ROUTE("GET", "/api/v1/rooms/{}/members", api_members_list, NULL, 0, "after, limit, tenant"),
-    ROUTE("GET", "/api/v1/users/{}/notifications", api_inbox_list, NULL, 0,
-        "after, limit, state, type, fields, tenant"),
-    ROUTE("GET", "/api/v1/users/{}/notifications/unread", api_inbox_unread, NULL, 0, "tenant"),
-    ROUTE("GET", "/api/ws/stats", api_stats_connections, NULL, 0, ""),
-    ROUTE("POST", "/api/v1/events", api_post_events, api_post_head, API_BODY_CONFIGURED, ""),
-    ROUTE("POST", "/api/v1/notifications", api_post_notifications, api_post_head,
-        API_BODY_CONFIGURED, ""),
-    ROUTE("POST", "/api/v1/users/{}/disconnect", api_rooms_disconnect, NULL, 256, "tenant"),
-    ROUTE("POST", "/api/v1/users/{}/notifications/read", api_inbox_read, NULL, IDS_BODY_MAX,
-        "tenant"),
-    ROUTE("POST", "/api/v1/users/{}/notifications/read-all", api_inbox_read_all, NULL, IDS_BODY_MAX,
-        "tenant"),
-    ROUTE("POST", "/api/v1/users/{}/rooms", api_rooms_change, NULL, ROOMS_BODY_MAX, "tenant"),
+    {"DELETE", "/api/v1/users/{}/notifications", api_inbox_erase, NULL, 0, NULL, NULL, "tenant"},
+    {"GET", "/api/diagnostics/query-stats", api_stats_queries, NULL, 0, NULL, NULL, ""},
+    {"GET", "/api/diagnostics/slow-queries", api_stats_slow, NULL, 0, NULL, NULL, "limit"},
+    {"GET", "/api/v1/health/performance", api_stats_performance, NULL, 0, NULL, NULL, ""},
+    {"GET", "/api/v1/notifications/{}", api_inbox_get, NULL, 0, NULL, NULL, "fields, tenant"},
+    {"GET", "/api/v1/rooms/{}/members", api_members_list, NULL, 0, NULL, NULL,
+        "after, limit, tenant"},
+    {"GET", "/api/v1/users/{}/notifications", api_inbox_list, NULL, 0, NULL, NULL,
+        "after, limit, state, type, fields, tenant"},
+    {"GET", "/api/v1/users/{}/notifications/unread", api_inbox_unread, NULL, 0, NULL, NULL,
+        "tenant"},
+    {"GET", "/api/ws/stats", api_stats_connections, NULL, 0, NULL, NULL, ""},
+    {"POST", "/api/v1/events", api_post_events, api_post_head, API_BODY_CONFIGURED, NULL, NULL, ""},
+    {"POST", "/api/v1/notifications", api_post_notifications, api_post_head, API_BODY_CONFIGURED,
+        NULL, NULL, ""},
+    {"POST", "/api/v1/users/{}/disconnect", api_rooms_disconnect, NULL, 256, NULL, NULL, "tenant"},
+    {"POST", "/api/v1/users/{}/notifications/read", api_inbox_read, NULL, IDS_BODY_MAX, NULL, NULL,
+        "tenant"},
+    {"POST", "/api/v1/users/{}/notifications/read-all", api_inbox_read_all, NULL, IDS_BODY_MAX,
+        NULL, NULL, "tenant"},
+    {"POST", "/api/v1/users/{}/rooms", api_rooms_change, NULL, ROOMS_BODY_MAX, NULL, NULL,
+        "tenant"},
 };
 const size_t api_route_count = ARRAY_LEN(api_routes);
 

@@ -466,10 +466,16 @@ static void submit(struct http_request *request, struct post_call *call)
     }
 }
 
-/* Whether `len` is within the limit of bodies; false: the request was answered. */
+/*
+ * Whether `len` is within the limit of bodies, that of an event included; false: the request was
+ * answered.
+ */
 static bool check_size(struct http_request *request, uint64_t len)
 {
-    if (len <= api_shard(request)->settings->config->limits_body_bytes) {
+    const struct config *config = api_shard(request)->settings->config;
+    bool event = bytes_eq(request->path, BYTES("/api/v1/events"));
+    uint64_t most = event ? hub_settings_event_body(config) : config->limits_body_bytes;
+    if (len <= most) {
         return true;
     }
     api_refuse(

@@ -73,11 +73,26 @@ static int make_origins(struct hub_settings *settings, struct builder *error)
     return status;
 }
 
+/* What may stand around the arguments of an event: up to 1,024 names of rooms. */
+enum { AROUND_EVENT = 256 << 10 };
+
 /* What actors work with. */
 
 static struct rate rate_of(unsigned burst, unsigned per_minute)
 {
     return (struct rate){.burst = burst, .per_minute = per_minute};
+}
+
+uint32_t hub_settings_event_body(const struct config *config)
+{
+    return (uint32_t)config->limits_event_bytes + AROUND_EVENT;
+}
+
+static uint32_t largest_body(const struct config *config)
+{
+    uint32_t event = hub_settings_event_body(config);
+    uint32_t others = (uint32_t)config->limits_body_bytes;
+    return event > others ? event : others;
 }
 
 static struct notification_limits post_limits(const struct config *config)
@@ -86,7 +101,7 @@ static struct notification_limits post_limits(const struct config *config)
     limits.title = (uint32_t)config->limits_title_bytes;
     limits.message = (uint32_t)config->limits_text_bytes;
     limits.data = (uint32_t)config->limits_data_bytes;
-    limits.args = (uint32_t)config->limits_data_bytes;
+    limits.args = (uint32_t)config->limits_event_bytes;
     limits.depth = config->limits_json_depth;
     limits.targets = config->limits_targets;
     return limits;
@@ -222,7 +237,7 @@ struct http_server_config hub_settings_http(const struct hub_settings *settings)
         .observe = metrics_observe,
         .max_head_bytes = (uint32_t)config->limits_head_bytes,
         .max_headers = config->limits_headers,
-        .max_body_bytes = (uint32_t)config->limits_body_bytes,
+        .max_body_bytes = largest_body(config),
         .head_timeout_ms = (uint32_t)config->limits_head_timeout_ms,
         .body_timeout_ms = (uint32_t)config->limits_body_timeout_ms,
         .idle_timeout_ms = (uint32_t)config->limits_keep_alive_ms,

@@ -61,4 +61,7 @@ void hub_settings_unref(struct hub_settings *settings);
 /* The limits of HTTP; routes and context are left to the caller. */
 struct http_server_config hub_settings_http(const struct hub_settings *settings);
 
+/* Most bytes of the body that posts an event: limits.event_bytes, and what goes around. */
+uint32_t hub_settings_event_body(const struct config *config);
+
 #endif

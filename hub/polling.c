@@ -212,7 +212,7 @@ static void take_packet(struct session *session, const struct eio_packet *packet
     const struct websocket_limits *limits =
         session->identity ? &config->after_auth : &config->before_auth;
     if (packet->payload.len > limits->message_bytes) {
-        session_end(session, CLOSE_FRAME_TOO_LARGE);
+        session_too_large(session);
         return;
     }
     session_packet(session, packet);

@@ -385,6 +385,14 @@ void session_end(struct session *session, enum close_reason reason)
     }
 }
 
+void session_too_large(struct session *session)
+{
+    if (session->kind == SESSION_ENGINE) {
+        sio_session_tell_closing(session, CLOSE_FRAME_TOO_LARGE);
+    }
+    session_end(session, CLOSE_FRAME_TOO_LARGE);
+}
+
 void session_linger(struct session *session, uint32_t ms)
 {
     timer_set(wheel(session), &session->timer, session_now(session) + ms);
@@ -464,10 +472,20 @@ void session_lost(struct session *session, uint32_t refused)
     }
 }
 
+/* Of all that a peer may break, one is told to its application: it can mend it. */
+static void on_failing(struct websocket *websocket, enum close_reason reason)
+{
+    struct session *session = container_of(websocket, struct session, websocket);
+    if (reason == CLOSE_FRAME_TOO_LARGE && session->kind == SESSION_ENGINE) {
+        sio_session_tell_closing(session, reason);
+    }
+}
+
 static const struct websocket_ops websocket_ops = {
     .on_message = on_message,
     .on_closed = on_closed,
     .on_drained = on_drained,
+    .on_failing = on_failing,
 };
 
 /* Become one of the sessions of `home`. */

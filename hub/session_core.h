@@ -187,6 +187,9 @@ void session_packet(struct session *session, const struct eio_packet *packet);
 /* A WebSocket becomes the transport of a session that polls. `from` is empty afterwards. */
 void session_take_over(struct session *session, struct websocket *from);
 
+/* End it because of a message above the limit; Socket.IO sockets are told first. */
+void session_too_large(struct session *session);
+
 /* Let a session that was ended stay for `ms`, then polling_expire. */
 void session_linger(struct session *session, uint32_t ms);
 

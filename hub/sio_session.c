@@ -138,7 +138,8 @@ static void on_connect(struct session *session, const struct sio_packet *packet,
 
 /* --- leaving ------------------------------------------------------------------------------- */
 
-void sio_session_expel(struct session *session, struct socket *socket, enum close_reason reason)
+/* Send hub:closing and DISCONNECT; false when there was no room or memory for both. */
+static bool tell_closing(struct session *session, struct socket *socket, enum close_reason reason)
 {
     struct builder args = {0};
     builder_printf(&args, "{\"code\":%u,\"reason\":", (unsigned)close_code(reason));
@@ -154,7 +155,29 @@ void sio_session_expel(struct session *session, struct socket *socket, enum clos
     if (chunk) {
         chunk_unref(chunk);
     }
-    if (!sent) {
+    return sent;
+}
+
+void sio_session_tell_closing(struct session *session, enum close_reason reason)
+{
+    if (session->has_first && !session->first.closing) {
+        session->first.left = true;
+        (void)tell_closing(session, &session->first, reason); /* the close frame says it as well */
+    }
+    if (session->extra) {
+        list_for_each (link, &session->extra->sockets) {
+            struct socket *socket = &container_of(link, struct session_socket, link)->socket;
+            if (!socket->closing) {
+                socket->left = true;
+                (void)tell_closing(session, socket, reason);
+            }
+        }
+    }
+}
+
+void sio_session_expel(struct session *session, struct socket *socket, enum close_reason reason)
+{
+    if (!tell_closing(session, socket, reason)) {
         session_end(session, reason); /* its outbox is full: it cannot be told */
         return;
     }
@@ -294,7 +317,7 @@ static void take_attachment(struct session *session, struct bytes data)
     }
     assembly->bytes += data.len;
     if (assembly->bytes > session->home->config->attachments_bytes) {
-        session_end(session, CLOSE_FRAME_TOO_LARGE);
+        session_too_large(session);
         return;
     }
     struct buf *attachment = buf_new(data);

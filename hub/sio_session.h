@@ -24,6 +24,12 @@ void sio_session_arrived(struct session *session);
 void sio_session_waited(struct session *session, struct bytes raw);
 
 /*
+ * Tell every socket of a session that is about to end why, by hub:closing, and that it is not to
+ * come back by itself, by DISCONNECT.
+ */
+void sio_session_tell_closing(struct session *session, enum close_reason reason);
+
+/*
  * Send one socket away for good: hub:closing, DISCONNECT; it is dropped soon, and no namespace can
  * be joined on this session any more.
  */

@@ -12,7 +12,6 @@
  *    codes 1012 to 1014, and checks a reason wrongly when it arrives in parts.
  * Whatever ends the WebSocket waits for the next turn when messages were delivered in this one:
  * their answers go first.
- *
  * A receiver (wslay's context with the message being collected) is borrowed from the loop's pool
  * and given back when the connection stands between two messages.
  */
@@ -38,7 +37,6 @@ enum {
     CONTROL_WINDOW_MS = 10000, /* unless configured */
     CLOSE_MS = 3000, /* unless configured */
 };
-
 enum state {
     OPEN,
     FAILED, /* `reason` is known, the close frame follows in the next turn */
@@ -273,6 +271,9 @@ static void send_reason(struct websocket *websocket, enum close_reason reason)
 static void fail_now(struct websocket *websocket)
 {
     websocket->state = ENDED;
+    if (websocket->ops->on_failing != NULL) {
+        websocket->ops->on_failing(websocket, (enum close_reason)websocket->reason);
+    }
     send_reason(websocket, websocket->reason);
     connection_close(websocket->connection, websocket->reason, true);
 }
@@ -549,11 +550,11 @@ static void set_limits(struct websocket *websocket)
 {
     struct receiver *receiver = websocket->receiver;
     uint64_t most = websocket->limits->message_bytes;
-    bool deflate = websocket->deflate_bits > 0;
     receiver->message.max = (size_t)most;
-    receiver->scanner.max_message = deflate ? most + most / 8 + most / 64 + 64 : most;
+    receiver->scanner.allow_compressed = websocket->deflate_bits > 0;
+    receiver->scanner.max_message =
+        receiver->scanner.allow_compressed ? most + most / 8 + most / 64 + 64 : most;
     receiver->scanner.max_fragments = websocket->limits->fragments;
-    receiver->scanner.allow_compressed = deflate;
 }
 
 static size_t on_bytes(struct connection *connection, struct bytes bytes)

@@ -45,6 +45,11 @@ struct websocket_ops {
      * the cap meanwhile. May be NULL.
      */
     void (*on_drained)(struct websocket *websocket, uint32_t refused);
+    /*
+     * The peer broke a rule: what is put into the outbox now goes before the close frame. on_closed
+     * follows. May be NULL.
+     */
+    void (*on_failing)(struct websocket *websocket, enum close_reason reason);
 };
 
 /* Embedded by the owner (session), who finds itself with container_of. */

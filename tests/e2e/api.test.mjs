@@ -698,3 +698,50 @@ test('what is refused has a counter: connections of an address, commands for Red
     await redis.stop();
   }
 });
+
+test('an event by HTTP or stream may be as large as one of an emitter, and no larger', async () => {
+  const redis = await startRedis();
+  const own = await startHub({ redis, config: 'limits { event_bytes = 2MiB outbound_bytes = 32MiB }' });
+  try {
+    const client = redis.client();
+    const listener = await own.plain('listener');
+    await listener.next('hub:ready');
+    const text = (bytes) => 'x'.repeat(bytes - '[""]'.length);
+    const post = (size) => own.api('POST', '/api/v1/events', { event: 'http', args: [text(size)], to: { all: true } });
+    assert.equal((await post(2 << 20)).status, 202);
+    assertError(await post((2 << 20) + 1), 413, 'too_large', 'args');
+    const add = (size) => client.xadd('peal:in', '*', 'event', 'stream', 'args', JSON.stringify([text(size)]), 'all', '1');
+    await add(2 << 20);
+    await add((2 << 20) + 1);
+    const refused = await own.metric('peal_bus_events_refused_total');
+    new Emitter(client).emit('emitter', text(2 << 20));
+    new Emitter(client).emit('emitter', text((2 << 20) + 1024));
+    await until(async () => (await own.metric('peal_bus_events_refused_total')) === refused + 1, 'one is refused');
+    await until(async () => (await client.xlen('peal:dead')) === 1, 'one is a dead letter');
+    for (const name of ['http', 'stream', 'emitter']) {
+      await until(() => listener.received(name).length === 1, name);
+      assert.equal(listener.received(name)[0][0].length, (2 << 20) - 4);
+    }
+  } finally {
+    await own.stop();
+    await redis.stop();
+  }
+});
+
+test('a message above the limit is told to its client, which may come again', async () => {
+  const socket = hub.socketIo(newUser(), { reconnection: false });
+  const told = [];
+  socket.on('hub:closing', (body) => told.push(body));
+  socket.on('disconnect', (reason) => told.push(reason));
+  await new Promise((resolve) => socket.once('hub:ready', resolve));
+  socket.emit('send_message', { roomId: 'public:a', message: 'x'.repeat(1 << 20) });
+  await until(() => told.length === 2, 'the end');
+  assert.equal(told[0].code, 4413);
+  assert.equal(told[1], 'io server disconnect');
+  const again = new Promise((resolve) => socket.once('hub:ready', resolve));
+  socket.connect();
+  await within(again, 'the client comes again');
+  const plain = await hub.plain(newUser());
+  plain.emit('send_message', { roomId: 'public:a', message: 'x'.repeat(1 << 20) });
+  assert.equal((await within(plain.closed, 'the close')).code, 4413);
+});

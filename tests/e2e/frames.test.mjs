@@ -274,8 +274,8 @@ group('9 limits', () => {
     ...sizes.map((length) => ({ what: `opcode ${opcode}, ${length} bytes`, send: [frame(opcode, of(length, opcode))], back: [[opcode, of(length, opcode)]] })),
     ...cuts.map((size) => ({ what: `opcode ${opcode}, 4 MiB in fragments of ${size}`, send: fragments(opcode, pieces(four(opcode), size)), back: [[opcode, four(opcode)]] })),
     ...chops.map((chop) => ({ what: `opcode ${opcode}, 1 MiB by ${chop}`, send: [frame(opcode, of(1 << 20, opcode))], back: [[opcode, of(1 << 20, opcode)]], chop })),
-    { what: `opcode ${opcode}, one byte above the limit`, send: [frame(opcode, '', { length: LIMIT + 1, size: 8 })], code: 1009 },
-    { what: `opcode ${opcode}, above it in fragments`, send: [frame(opcode, of(LIMIT - 1, opcode), { fin: false }), frame(CONT, 'ab')], code: 1009 },
+    { what: `opcode ${opcode}, one byte above the limit`, send: [frame(opcode, '', { length: LIMIT + 1, size: 8 })], code: 4413 },
+    { what: `opcode ${opcode}, above it in fragments`, send: [frame(opcode, of(LIMIT - 1, opcode), { fin: false }), frame(CONT, 'ab')], code: 4413 },
   ])];
 });
 

@@ -110,7 +110,7 @@ describe('SIGHUP', () => {
     assert.equal(await enters(hub, hub.token('bob'), origin('a')), 403);
     assert.equal((await alice.request('join_room', 'project:1')).ok, true);
     alice.emit('send_message', { roomId: 'project:1', message: 'x'.repeat(9000) });
-    assert.equal((await within(alice.closed, 'the large message is refused')).code, 1009);
+    assert.equal((await within(alice.closed, 'the large message is refused')).code, 4413);
   });
 
   test('the level of the log changes', async () => {

@@ -285,6 +285,9 @@ Test(sio_session, attachments_are_bounded_in_bytes)
     world_assert_open(peer);
     fake_message(peer, true, BYTES("01234567890"));
     world_assert_closing(peer, CLOSE_FRAME_TOO_LARGE);
+    cr_assert_str_eq(
+        fake_sent(peer), "42[\"hub:closing\",{\"code\":4413,\"reason\":\"message too large\"}]");
+    cr_assert_str_eq(fake_sent(peer), "41");
 }
 
 Test(sio_session, a_session_may_end_amid_attachments)
