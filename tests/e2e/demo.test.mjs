@@ -33,7 +33,7 @@ after(async () => {
 const get = (path, headers) => fetch(hub.url + path, { headers });
 
 // A page of its own browser context; what goes wrong in it is an error of the test.
-async function openPage({ viewport = DESKTOP, hash = '', ...options } = {}) {
+async function openPage({ viewport = DESKTOP, hash = '', prepare, ...options } = {}) {
   const context = await browser.newContext({ viewport, ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
@@ -43,6 +43,7 @@ async function openPage({ viewport = DESKTOP, hash = '', ...options } = {}) {
     if (message.type() === 'error') page.problems.push(message.text());
   });
   page.test = (id) => page.getByTestId(id);
+  await prepare?.(page);
   await page.goto(`${hub.url}/${hash}`);
   return page;
 }
@@ -307,16 +308,16 @@ test('the state of the connection is shown, and what came meanwhile is there', a
 });
 
 test('an inbox that is not read yet is not quiet', async () => {
-  const page = await openPage();
   let release;
   const held = new Promise((resolve) => { release = resolve; });
-  await page.routeWebSocket(/\/ws/, (socket) => {
+  const hold = (socket) => {
     const server = socket.connectToServer();
     server.onMessage(async (text) => {
       if (/"items"/.test(text)) await held;
       socket.send(text);
     });
-  });
+  };
+  const page = await openPage({ prepare: (own) => own.routeWebSocket(/\/ws/, hold) });
   await page.test('login-name').fill('henry');
   await page.test('login-go').click();
   await isOnline(page);
