@@ -19,6 +19,7 @@
 #include "hub/hub_settings.h"
 #include "hub/jwt.h"
 #include "hub/loop.h"
+#include "hub/token_log.h"
 
 enum { CALLERS_MAX = 8192, CALLER_NAME_MAX = NAMES_TENANT_MAX + NAMES_USER_MAX + 4 };
 
@@ -261,6 +262,9 @@ static bool verify_user(struct http_request *request, struct bytes token, struct
                      ? STATUS_UNAUTHORIZED
                      : jwt_verify(shard->jwt, token, clock_wall_ms() / 1000, &claims);
     if (status != 0) {
+        if (shard->jwt != NULL) {
+            token_log_refusal(shard->jwt, bytes_of(NULL, 0));
+        }
         refuse_caller(request, status == STATUS_EXPIRED ? "The token has expired"
                                                         : "The API key or token is not valid");
         return false;

@@ -51,9 +51,11 @@ const struct cli_command cli_commands[] = {
         "  Settings that most need: --port, --database-url, --redis-url, --jwt-secret, --config\n",
         true, command_serve},
     {"token", "--user ID [--role ROLE] [--name NAME] [--tenant TENANT] [--rooms A,B]",
-        "print a token for a user",
+        "print a token for a user, or explain one",
         "  --rooms A,B  rooms, or prefixes ending in *, the user may join\n"
         "  --ttl TIME   how long it is good for: 90s, 15m, 1h (default), 7d\n"
+        "  --check TOKEN\n"
+        "               say instead whether this one is accepted, and if not, why\n"
         "  --key NAME   the jwt_key to sign with, where there is no auth.secret\n",
         true, command_token},
     {"top", "[--once]", "show what a running node does, and what owns its memory",

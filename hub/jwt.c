@@ -59,6 +59,7 @@ struct jwt {
     struct settings *settings;
     struct jwt_cache *cache;
     struct jwt_stats stats;
+    struct jwt_refusal refusal; /* the last one */
 };
 
 static const struct {
@@ -472,17 +473,32 @@ static void keep_usual(struct settings *settings, struct bytes part, const struc
     };
 }
 
-static bool read_header(
-    const struct settings *settings, struct bytes part, struct header *ret_header)
+/* What is wrong with a header, or NULL. */
+static const char *find_header_fault(const json_t *json)
 {
-    if (find_usual(settings, part, ret_header)) {
+    const json_t *kid = json_object_get(json, "kid");
+    if (json == NULL) {
+        return "its header is no JSON object";
+    }
+    if (jwt_alg_parse(string_of(json_object_get(json, "alg"))) == JWT_ALG_NONE) {
+        return "its alg is none of HS256, RS256, PS256, ES256";
+    }
+    if (json_object_get(json, "crit") != NULL || json_object_get(json, "b64") != NULL) {
+        return "its header has crit or b64";
+    }
+    return kid != NULL && !json_is_string(kid) ? "its kid is no text" : NULL;
+}
+
+static bool read_header(struct jwt *jwt, struct bytes part, struct header *ret_header)
+{
+    if (find_usual(jwt->settings, part, ret_header)) {
         return true;
     }
     json_t *json = decode_object(part);
     const json_t *kid = json_object_get(json, "kid");
     enum jwt_alg alg = jwt_alg_parse(string_of(json_object_get(json, "alg")));
-    if (json == NULL || alg == JWT_ALG_NONE || json_object_get(json, "crit") != NULL ||
-        json_object_get(json, "b64") != NULL || (kid != NULL && !json_is_string(kid))) {
+    jwt->refusal.reason = find_header_fault(json);
+    if (jwt->refusal.reason != NULL) {
         json_decref(json);
         return false;
     }
@@ -509,13 +525,6 @@ static bool verify_hmac(struct bytes signed_text, struct bytes signature, struct
     return crypto_equal(given, right, sizeof(right));
 }
 
-static bool is_strict_base64url(struct bytes part)
-{
-    char raw[JWT_TOKEN_MAX];
-    size_t len = 0;
-    return base64url_decode(part, raw, sizeof(raw), &len) == 0;
-}
-
 static bool verify_signature(const struct parts *parts, const struct key *key)
 {
     if (key->hmac != NULL) {
@@ -525,7 +534,10 @@ static bool verify_signature(const struct parts *parts, const struct key *key)
     json_t *jws = json_pack("{s:s%, s:s%, s:s%}", "protected", parts->header.at, parts->header.len,
         "payload", parts->payload.at, parts->payload.len, "signature", parts->signature.at,
         parts->signature.len);
-    bool right = jws != NULL && is_strict_base64url(parts->signature) &&
+    char raw[JWT_TOKEN_MAX];
+    size_t raw_len = 0;
+    bool right = jws != NULL &&
+                 base64url_decode(parts->signature, raw, sizeof(raw), &raw_len) == 0 &&
                  jose_jws_ver(NULL, jws, NULL, key->jwk, false);
     json_decref(jws);
     return right;
@@ -541,9 +553,12 @@ static int prove(struct jwt *jwt, const struct parts *parts, const struct header
     char payload[JWT_TOKEN_MAX];
     size_t len = 0;
     if (base64url_decode(parts->payload, payload, sizeof(payload), &len) != 0) {
+        jwt->refusal.reason = "its claims are no base64url";
         return STATUS_UNAUTHORIZED;
     }
     int status = STATUS_UNAUTHORIZED;
+    bool proven = false;
+    jwt->refusal.reason = "no key has its alg and kid";
     for (size_t i = 0; i < settings->key_count && status == STATUS_UNAUTHORIZED; i++) {
         const struct key *key = &settings->keys[i];
         if (!may_verify(key, header)) {
@@ -551,8 +566,11 @@ static int prove(struct jwt *jwt, const struct parts *parts, const struct header
         }
         jwt->stats.verified++;
         if (verify_signature(parts, key)) {
+            proven = true;
             status = jwt_claims_read(&settings->policy, bytes_str(key->issuer),
-                bytes_of(payload, len), now_s, ret_claims);
+                bytes_of(payload, len), now_s, &jwt->refusal, ret_claims);
+        } else if (!proven) {
+            jwt->refusal.reason = "its signature is not by a key of the hub";
         }
     }
     return status;
@@ -563,6 +581,8 @@ static int verify_cached(struct jwt *jwt, const uint8_t *digest, struct claims *
 {
     if (jwt_claims_expired(&jwt->settings->policy, claims->expires_at, now_s)) {
         jwt_cache_remove(jwt->cache, digest);
+        jwt->refusal.reason = "exp has passed";
+        jwt->refusal.user = jwt_shown(claims_user(claims), jwt->refusal.user_at);
         return STATUS_EXPIRED;
     }
     jwt->stats.cache_hits++;
@@ -592,9 +612,14 @@ static int verify_text(
 {
     struct parts parts;
     struct header header;
-    if (!split(token, &parts) || !read_header(jwt->settings, parts.header, &header)) {
+    if (!split(token, &parts)) {
+        jwt->refusal.reason = "it is no token: three parts with dots between";
         return STATUS_UNAUTHORIZED;
     }
+    if (!read_header(jwt, parts.header, &header)) {
+        return STATUS_UNAUTHORIZED;
+    }
+    jwt->refusal.kid = jwt_shown(header.kid, jwt->refusal.kid_at);
     int status = header.alg == JWT_ALG_HS256
                      ? prove(jwt, &parts, &header, now_s, ret_claims)
                      : prove_once(jwt, token, &parts, &header, now_s, ret_claims);
@@ -610,10 +635,18 @@ int jwt_verify(struct jwt *jwt, struct bytes token, uint64_t now_s, struct claim
     if (token.len == 0) {
         return STATUS_NOT_FOUND;
     }
+    jwt->refusal.kid.len = 0;
+    jwt->refusal.user.len = 0;
+    jwt->refusal.reason = "it is longer than 8192 bytes";
     int status = token.len <= JWT_TOKEN_MAX ? verify_text(jwt, token, now_s, ret_claims)
                                             : STATUS_UNAUTHORIZED;
     jwt->stats.refused += status != 0 ? 1 : 0;
     return status;
+}
+
+const struct jwt_refusal *jwt_last_refusal(const struct jwt *jwt)
+{
+    return &jwt->refusal;
 }
 
 /* --- sign ---------------------------------------------------------------------------------- */

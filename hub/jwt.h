@@ -88,6 +88,21 @@ MUST_CHECK int jwt_reload(
 MUST_CHECK int jwt_verify(
     struct jwt *jwt, struct bytes token, uint64_t now_s, struct claims **ret_claims);
 
+enum { JWT_SHOWN_MAX = 128 };
+
+/* Why a token was refused, for the operator: clients are told none of it. */
+struct jwt_refusal {
+    const char *reason; /* "exp is missing" */
+    struct bytes kid; /* as its header says, unproven; empty: none */
+    struct bytes user; /* who the token is for; empty unless its signature is right */
+    /* private */
+    char kid_at[JWT_SHOWN_MAX];
+    char user_at[JWT_SHOWN_MAX];
+};
+
+/* Why jwt_verify refused last; valid until it is called again. */
+const struct jwt_refusal *jwt_last_refusal(const struct jwt *jwt);
+
 /* Counters since jwt_create. */
 struct jwt_stats {
     uint64_t verified; /* signatures computed */

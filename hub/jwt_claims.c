@@ -159,23 +159,32 @@ static bool read_extra(
     return true;
 }
 
-static bool read_identity(
+/* What is wrong with who the token is for, or NULL. */
+static const char *read_identity(
     const struct jwt_policy *policy, const struct json_tree *payload, struct view *view)
 {
     static const char *const user_names[2] = {"sub", "userId"};
     static const char *const tenant_names[2] = {"tenant", "companyId"};
     struct claims_fields *claims = &view->claims;
-    if (!read_id(payload, user_names, view->user, &claims->user) ||
-        !read_id(payload, tenant_names, view->tenant, &claims->tenant)) {
-        return false;
+    if (!read_id(payload, user_names, view->user, &claims->user) || claims->user.len == 0) {
+        return "sub (or userId) is missing, or neither text nor a whole number";
+    }
+    if (names_check_user(claims->user) != 0) {
+        return "sub is no user id: 1 to 128 bytes without / and control characters";
+    }
+    if (!read_id(payload, tenant_names, view->tenant, &claims->tenant) ||
+        (claims->tenant.len > 0 && names_check_tenant(claims->tenant) != 0)) {
+        return "tenant (or companyId) is no name of a tenant";
     }
     claims->role = text_of(json_tree_get(payload, "role"));
     claims->name = text_of(json_tree_get(payload, "name"));
-    return names_check_user(claims->user) == 0 &&
-           (claims->tenant.len == 0 || names_check_tenant(claims->tenant) == 0) &&
-           claims->role.len <= ROLE_MAX && claims->name.len <= NAME_MAX_LEN &&
-           claims->issuer.len <= ISSUER_MAX && read_rooms(payload, view) &&
-           read_extra(policy, payload, view);
+    if (claims->role.len > ROLE_MAX || claims->name.len > NAME_MAX_LEN) {
+        return "role or name is too long";
+    }
+    if (!read_rooms(payload, view)) {
+        return "rooms is no list of at most 512 names of rooms";
+    }
+    return read_extra(policy, payload, view) ? NULL : "too many values of claims";
 }
 
 static bool audience_fits(const char *audience, const struct json_tree *value)
@@ -202,23 +211,65 @@ static bool issuer_fits(const struct jwt_policy *policy, struct bytes key_issuer
            (key_issuer.len == 0 || bytes_eq(issuer, key_issuer));
 }
 
-static int read_payload(const struct jwt_policy *policy, struct bytes key_issuer,
-    const struct json_tree *payload, uint64_t now_s, struct view *view)
+/* What is wrong with where the token comes from and where it goes, or NULL. */
+static const char *read_origin(const struct jwt_policy *policy, struct bytes key_issuer,
+    const struct json_tree *payload, struct view *view)
+{
+    const struct json_tree *issuer = json_tree_get(payload, "iss");
+    const struct json_tree *audience = json_tree_get(payload, "aud");
+    if (!issuer_fits(policy, key_issuer, issuer, view) || view->claims.issuer.len > ISSUER_MAX) {
+        return issuer == NULL ? "iss is missing" : "iss is another one than configured";
+    }
+    if (!audience_fits(policy->audience, audience)) {
+        return audience == NULL ? "aud is missing" : "aud is another one than configured";
+    }
+    return NULL;
+}
+
+/* What is wrong with the times, or NULL; that `exp` has passed is told by the caller. */
+static const char *read_times(const struct jwt_policy *policy, const struct json_tree *payload,
+    uint64_t now_s, struct view *view)
 {
     bool has_exp = false;
     bool has_nbf = false;
     uint64_t exp = 0;
     uint64_t nbf = 0;
-    if (!is_type(payload, JSON_TREE_OBJECT) ||
-        !issuer_fits(policy, key_issuer, json_tree_get(payload, "iss"), view) ||
-        !audience_fits(policy->audience, json_tree_get(payload, "aud")) ||
-        !read_time(payload, "exp", &has_exp, &exp) || !read_time(payload, "nbf", &has_nbf, &nbf) ||
-        (!has_exp && !policy->allow_no_exp) || (has_nbf && nbf > now_s + policy->leeway_s) ||
-        !read_identity(policy, payload, view)) {
-        return STATUS_UNAUTHORIZED;
+    if (!read_time(payload, "exp", &has_exp, &exp)) {
+        return "exp is no time in seconds";
+    }
+    if (!has_exp && !policy->allow_no_exp) {
+        return "exp is missing";
+    }
+    if (!read_time(payload, "nbf", &has_nbf, &nbf)) {
+        return "nbf is no time in seconds";
+    }
+    if (has_nbf && nbf > now_s + policy->leeway_s) {
+        return "nbf is in the future";
     }
     view->claims.expires_at = has_exp && exp == 0 ? 1 : exp;
-    return jwt_claims_expired(policy, view->claims.expires_at, now_s) ? STATUS_EXPIRED : 0;
+    return NULL;
+}
+
+static int read_payload(const struct jwt_policy *policy, struct bytes key_issuer,
+    const struct json_tree *payload, uint64_t now_s, struct view *view, struct jwt_refusal *refusal)
+{
+    const char *fault = is_type(payload, JSON_TREE_OBJECT) ? NULL : "the claims are no JSON object";
+    fault = fault != NULL ? fault : read_origin(policy, key_issuer, payload, view);
+    fault = fault != NULL ? fault : read_identity(policy, payload, view);
+    fault = fault != NULL ? fault : read_times(policy, payload, now_s, view);
+    bool expired = fault == NULL && jwt_claims_expired(policy, view->claims.expires_at, now_s);
+    refusal->reason = expired ? "exp has passed" : fault;
+    refusal->user = jwt_shown(view->claims.user, refusal->user_at);
+    return expired ? STATUS_EXPIRED : fault != NULL ? STATUS_UNAUTHORIZED : 0;
+}
+
+struct bytes jwt_shown(struct bytes text, char at[JWT_SHOWN_MAX])
+{
+    size_t len = text.len < JWT_SHOWN_MAX ? text.len : JWT_SHOWN_MAX;
+    if (len > 0) {
+        memcpy(at, text.at, len);
+    }
+    return bytes_of(at, len);
 }
 
 bool jwt_claims_expired(const struct jwt_policy *policy, uint64_t expires_at, uint64_t now_s)
@@ -227,19 +278,21 @@ bool jwt_claims_expired(const struct jwt_policy *policy, uint64_t expires_at, ui
 }
 
 int jwt_claims_read(const struct jwt_policy *policy, struct bytes key_issuer, struct bytes payload,
-    uint64_t now_s, struct claims **ret_claims)
+    uint64_t now_s, struct jwt_refusal *refusal, struct claims **ret_claims)
 {
     struct json_tree *document = NULL;
     int status = json_tree_parse(payload, JWT_TOKEN_MAX, &document);
     if (status != 0) {
+        refusal->reason = "the claims are no JSON";
         return status == STATUS_NOMEM ? status : STATUS_UNAUTHORIZED;
     }
     struct view view;
     view.claims = (struct claims_fields){0};
-    status = read_payload(policy, key_issuer, document, now_s, &view);
+    status = read_payload(policy, key_issuer, document, now_s, &view, refusal);
     if (status == 0) {
         *ret_claims = claims_new(&view.claims);
         status = *ret_claims == NULL ? STATUS_NOMEM : 0;
+        refusal->reason = "out of memory";
     }
     json_tree_destroy(document);
     return status;

@@ -30,10 +30,13 @@ void jwt_policy_finish(struct jwt_policy *policy);
 /*
  * Read the JSON text of a payload. `key_issuer` is the only `iss` that the key which proved it is
  * good for; empty: any. As jwt_verify: 0 with new claims, STATUS_EXPIRED, STATUS_UNAUTHORIZED,
- * STATUS_NOMEM.
+ * STATUS_NOMEM; why is then in `refusal`, with the user where there is one.
  */
 MUST_CHECK int jwt_claims_read(const struct jwt_policy *policy, struct bytes key_issuer,
-    struct bytes payload, uint64_t now_s, struct claims **ret_claims);
+    struct bytes payload, uint64_t now_s, struct jwt_refusal *refusal, struct claims **ret_claims);
+
+/* Keep up to JWT_SHOWN_MAX bytes of `text` at `at`. */
+struct bytes jwt_shown(struct bytes text, char at[JWT_SHOWN_MAX]);
 
 /* Whether `expires_at` (0: never) has passed at `now_s`, the policy's leeway granted. */
 bool jwt_claims_expired(const struct jwt_policy *policy, uint64_t expires_at, uint64_t now_s);

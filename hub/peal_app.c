@@ -21,6 +21,7 @@
 #include "hub/jwt.h"
 #include "hub/session.h"
 #include "hub/tenant_counts.h"
+#include "hub/token_log.h"
 
 enum { TOKEN_MAX = JWT_TOKEN_MAX, PID_MAX = 64, OFFSET_MAX = 128 };
 
@@ -71,11 +72,15 @@ static struct app_verdict refuse(const struct config *config, int status)
     return verdict;
 }
 
-static int verify(struct hub_shard *shard, struct bytes token, struct identity **ret_identity)
+static int verify(struct hub_shard *shard, struct bytes token, struct bytes remote,
+    struct identity **ret_identity)
 {
     struct claims *claims;
     int status = jwt_verify(shard->jwt, token, clock_wall_ms() / 1000, &claims);
     if (status != 0) {
+        if (status != STATUS_NOT_FOUND) {
+            token_log_refusal(shard->jwt, remote);
+        }
         return status;
     }
     *ret_identity = identity_new(claims, shard->settings->config->auth_tenants);
@@ -111,7 +116,7 @@ static int identify(
         return 0;
     }
     struct identity *identity;
-    int status = verify(shard, token, &identity);
+    int status = verify(shard, token, request->remote, &identity);
     if (status != 0) {
         return status;
     }
@@ -276,7 +281,7 @@ static void refresh(struct socket *socket, const struct app_event *event)
     struct hub_shard *shard = hub_shard_of(socket->shard);
     struct identity *identity;
     struct bytes token = auth_text(event->args, "token", at, sizeof(at));
-    if (verify(shard, token, &identity) != 0) {
+    if (verify(shard, token, bytes_of(NULL, 0), &identity) != 0) {
         answer(socket, event,
             BYTES("{\"ok\":false,\"error\":\"unauthorized\",\"message\":\"Invalid token\"}"));
         if (!api_auth_count_refusal(shard, identity_key(socket->identity))) {

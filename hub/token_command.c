@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "codec/base/buf.h"
 #include "codec/base/clock.h"
 #include "codec/base/log.h"
 #include "codec/base/status.h"
+#include "codec/claims.h"
 #include "codec/names.h"
 #include "hub/cli.h"
 #include "hub/config.h"
@@ -21,6 +23,7 @@ struct request {
     struct bytes rooms[ROOMS_MAX];
     uint64_t ttl_s;
     const char *kid; /* NULL: auth.secret, or the first jwt_key */
+    const char *check; /* a token to explain instead; NULL: none */
 };
 
 static int complain(const char *what, const char *about)
@@ -95,6 +98,8 @@ static int parse_argument(const char *name, const char *value, struct request *r
         good = parse_rooms(value, request);
     } else if (strcmp(name, "--ttl") == 0) {
         good = parse_ttl(value, &request->ttl_s);
+    } else if (strcmp(name, "--check") == 0) {
+        request->check = value;
     } else {
         request->kid = value;
     }
@@ -104,7 +109,7 @@ static int parse_argument(const char *name, const char *value, struct request *r
 static int parse_arguments(int argc, char **argv, struct request *request)
 {
     static const char *const known[] = {
-        "--user", "--role", "--name", "--tenant", "--rooms", "--ttl", "--key"};
+        "--user", "--role", "--name", "--tenant", "--rooms", "--ttl", "--key", "--check"};
     for (int i = 0; i < argc; i += 2) {
         bool found = false;
         for (size_t j = 0; j < ARRAY_LEN(known) && !found; j++) {
@@ -121,7 +126,9 @@ static int parse_arguments(int argc, char **argv, struct request *request)
             return code;
         }
     }
-    return request->sign.claims.user.len > 0 ? 0 : complain("say who it is for:", "--user ID");
+    return request->sign.claims.user.len > 0 || request->check != NULL
+               ? 0
+               : complain("say who it is for:", "--user ID");
 }
 
 static const struct config_jwt_key *find_key(const struct config *config, const char *kid)
@@ -181,12 +188,76 @@ static int print_token(const struct jwt_key_options *key, const struct jwt_sign_
     return status == 0 ? 0 : 1;
 }
 
+static void print_pair(const char *name, struct bytes value)
+{
+    if (value.len > 0) {
+        printf("  %-9s%s\n", name, log_quote(value));
+    }
+}
+
+static void print_claims(const struct claims *claims, uint64_t now_s)
+{
+    printf("accepted\n");
+    print_pair("user", claims_user(claims));
+    print_pair("role", claims_role(claims));
+    print_pair("name", claims_name(claims));
+    print_pair("tenant", claims_tenant(claims));
+    if (claims->expires_at == 0) {
+        printf("  %-9snever\n", "expires");
+    } else {
+        printf("  %-9sin %llu s\n", "expires",
+            (unsigned long long)(claims->expires_at > now_s ? claims->expires_at - now_s : 0));
+    }
+}
+
+static int explain(struct jwt *jwt, struct bytes token)
+{
+    uint64_t now_s = clock_wall_ms() / 1000;
+    struct claims *claims;
+    if (jwt_verify(jwt, token, now_s, &claims) == 0) {
+        print_claims(claims, now_s);
+        claims_unref(claims);
+        return 0;
+    }
+    const struct jwt_refusal *refusal = jwt_last_refusal(jwt);
+    printf("refused: %s\n", refusal->reason);
+    print_pair("kid", refusal->kid);
+    print_pair("user", refusal->user);
+    return 1;
+}
+
+/* Say whether a hub with these settings accepts the token, and if not, why. */
+static int check_token(const struct config *config, const char *text)
+{
+    struct builder error = {.max = 4096};
+    struct jwt_keys *keys;
+    struct jwt *jwt = NULL;
+    int code = 1;
+    int status = jwt_keys_create(config, NULL, &error, &keys);
+    if (status == 0) {
+        status = jwt_create(jwt_keys_policy(keys), &error, &jwt);
+        jwt_keys_destroy(keys);
+    }
+    if (status == 0) {
+        code = explain(jwt, bytes_str(text));
+    } else {
+        struct bytes why = builder_bytes(&error);
+        fprintf(stderr, "peal token: %.*s\n", (int)why.len, why.len > 0 ? why.at : "");
+    }
+    jwt_destroy(jwt);
+    builder_reset(&error);
+    return code;
+}
+
 int command_token(const struct config *config, int argc, char **argv)
 {
     struct request request = {.ttl_s = TTL_DEFAULT_S};
     int code = parse_arguments(argc, argv, &request);
     if (code != 0) {
         return code;
+    }
+    if (request.check != NULL) {
+        return check_token(config, request.check);
     }
     struct jwt_key_options key;
     struct builder file = {0};

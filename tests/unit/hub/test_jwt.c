@@ -63,6 +63,71 @@ Test(jwt, reads_all_claims)
     jwt_destroy(jwt);
 }
 
+/* What the operator is told, and that claims are shown only of tokens whose signature is right. */
+Test(jwt, says_why_it_refuses)
+{
+#define GOOD_EXP "\"exp\":1800000100"
+    static const char hs[] = "{\"alg\":\"HS256\",\"kid\":\"k1\"}";
+    static const struct {
+        const char *secret;
+        const char *header;
+        const char *payload;
+        const char *reason;
+        const char *user;
+    } cases[] = {
+        {SECRET, hs, "{\"sub\":\"u\"}", "exp is missing", "u"},
+        {SECRET, hs, "{\"sub\":\"u\",\"exp\":1}", "exp has passed", "u"},
+        {SECRET, hs, "{\"sub\":\"u\",\"exp\":\"1\"}", "exp is no time in seconds", "u"},
+        {SECRET, hs, "{\"sub\":\"u\",\"nbf\":1900000000," GOOD_EXP "}", "nbf is in the future",
+            "u"},
+        {SECRET, hs, "{" GOOD_EXP "}", "sub (or userId) is missing", ""},
+        {SECRET, hs, "{\"sub\":\"a/b\"," GOOD_EXP "}", "sub is no user id", "a/b"},
+        {SECRET, hs, "{\"sub\":\"u\",\"tenant\":\"a/b\"," GOOD_EXP "}", "tenant", "u"},
+        {SECRET, hs, "{\"sub\":\"u\",\"rooms\":7," GOOD_EXP "}", "rooms", "u"},
+        {SECRET, hs, "[]", "the claims are no JSON object", ""},
+        {SECRET, hs, "nonsense", "the claims are no JSON", ""},
+        {OTHER_SECRET, hs, "{\"sub\":\"canary\"," GOOD_EXP "}", "its signature is not by a key",
+            ""},
+        {SECRET, "{\"alg\":\"none\"}", "{\"sub\":\"canary\"}", "its alg is none of HS256", ""},
+        {SECRET, "{\"alg\":\"RS256\"}", "{\"sub\":\"canary\"}", "no key has its alg and kid", ""},
+        {SECRET, "{\"alg\":\"HS256\",\"crit\":[]}", "{\"sub\":\"canary\"}", "crit or b64", ""},
+        {SECRET, "{\"alg\":\"HS256\",\"kid\":7}", "{\"sub\":\"canary\"}", "its kid is no text", ""},
+        {SECRET, "[]", "{\"sub\":\"canary\"}", "its header is no JSON object", ""},
+    };
+    struct jwt *jwt = world_jwt_plain();
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct bytes token =
+            world_forge(bytes_str(cases[i].secret), cases[i].header, cases[i].payload);
+        cr_expect_neq(world_check(jwt, token, NOW), 0, "case %zu", i);
+        const struct jwt_refusal *refusal = jwt_last_refusal(jwt);
+        cr_expect_not_null(
+            strstr(refusal->reason, cases[i].reason), "case %zu: %s", i, refusal->reason);
+        cr_expect(bytes_eq_str(refusal->user, cases[i].user), "case %zu: user", i);
+        cr_expect(
+            bytes_eq_str(refusal->kid, cases[i].header == hs ? "k1" : ""), "case %zu: kid", i);
+    }
+    (void)world_check(jwt, BYTES("nonsense"), NOW);
+    cr_expect_not_null(strstr(jwt_last_refusal(jwt)->reason, "it is no token"));
+    cr_expect_eq(jwt_last_refusal(jwt)->kid.len, 0);
+    jwt_destroy(jwt);
+    const struct jwt_key_options key = world_key();
+    const struct jwt_options options = {
+        .keys = &key, .key_count = 1, .issuer = BYTES("me"), .audience = BYTES("you")};
+    jwt = world_jwt(&options);
+    static const char *const origins[][2] = {
+        {"{\"sub\":\"u\"," GOOD_EXP "}", "iss is missing"},
+        {"{\"sub\":\"u\",\"iss\":\"x\"," GOOD_EXP "}", "iss is another one"},
+        {"{\"sub\":\"u\",\"iss\":\"me\"," GOOD_EXP "}", "aud is missing"},
+        {"{\"sub\":\"u\",\"iss\":\"me\",\"aud\":[\"x\"]," GOOD_EXP "}", "aud is another one"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(origins); i++) {
+        (void)world_check(jwt, world_token(origins[i][0]), NOW);
+        const char *reason = jwt_last_refusal(jwt)->reason;
+        cr_expect_not_null(strstr(reason, origins[i][1]), "%s: %s", origins[i][0], reason);
+    }
+    jwt_destroy(jwt);
+}
+
 Test(jwt, judges_payloads)
 {
 #define EXP "\"exp\":1800000100"
