@@ -314,7 +314,7 @@ static void on_claimed(struct ingest *ingest, struct ingest_claimed *msg)
     look_for_more(ingest);
     read_more(ingest);
     /* Its last owner may have gone between a commit and its announcement. */
-    positions_ask_node(shard_here(ingest));
+    positions_look(shard_here(ingest));
 }
 
 /* Compare "ms-seq" ids. */

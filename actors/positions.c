@@ -8,6 +8,9 @@
 
 enum { BATCH = 500, FIRST_CAP = 16, HOLD_MS = 2 };
 
+/* More inboxes than this are not listed: asking for the users online costs no more then. */
+enum { CHANGED_MAX = 20000, UNIT_MS = STORE_CHANGED_UNIT_MS };
+
 struct positions {
     struct shard *shard;
     struct timer recheck;
@@ -17,7 +20,16 @@ struct positions {
     size_t count;
     size_t cap;
     struct query *query; /* under way; NULL: none */
+    struct look *look; /* likewise */
+    uint64_t since; /* what the next look begins with; 0: nothing was learned yet */
+    bool look_again; /* as soon as the one under way has been answered */
     bool closed;
+};
+
+/* One request for what has changed. */
+struct look {
+    struct store_changed request;
+    struct positions *positions;
 };
 
 /* One query. The keys are copies: a user may go while it is under way. */
@@ -31,6 +43,14 @@ struct query {
 };
 
 static void next_query(struct positions *positions);
+
+/* The last answer frees what a shard that ended has left. */
+static void free_if_closed(struct positions *positions)
+{
+    if (positions->closed && positions->query == NULL && positions->look == NULL) {
+        mem_free(positions);
+    }
+}
 
 static void tell(struct positions *positions, const struct query *query, size_t i)
 {
@@ -56,7 +76,7 @@ static void on_positions(struct store_request *request)
     builder_reset(&query->keys);
     mem_free(query);
     if (positions->closed) {
-        mem_free(positions);
+        free_if_closed(positions);
         return;
     }
     next_query(positions);
@@ -161,6 +181,7 @@ static void ask_all(struct positions *positions)
     }
 }
 
+/* Ask for all users of the node, one by one, from shard 0. */
 static void ask_here(void *sched, bool cancelled)
 {
     const struct shard *shard = cancelled ? NULL : sched_user(sched);
@@ -169,16 +190,100 @@ static void ask_here(void *sched, bool cancelled)
     }
 }
 
-void positions_ask_node(struct shard *shard)
+static void ask_node(struct positions *positions)
 {
-    struct actor_system *system = sched_system(shard->sched);
+    struct actor_system *system = sched_system(positions->shard->sched);
     for (unsigned i = 0; i < actor_system_shards(system); i++) {
         sched_post(system, i, ask_here, actor_system_sched(system, i));
     }
 }
 
-/* Shards and nodes must not all ask in the same moment: between half and the whole of the interval.
- */
+/* What has changed: shard 0 asks for the node, and tells the users that are online. */
+
+static void tell_moved(struct shard *shard, const struct store_moved *moved)
+{
+    struct user_moved *msg = user_moved_new();
+    struct builder key = {0};
+    builder_add(&key, moved->who.tenant);
+    builder_str(&key, moved->who.tenant.len > 0 ? "/" : "");
+    builder_add(&key, moved->who.user);
+    msg->key = builder_finish(&key);
+    CHECK(msg->key != NULL);
+    msg->rev = moved->position.rev;
+    unsigned home = actor_system_shard_of(sched_system(shard->sched), buf_bytes(msg->key));
+    msg_send_named(shard->sched, home, msg);
+}
+
+/* The users who connected before the first answer were asked for within an interval of it. */
+static uint64_t first_since(const struct positions *positions, uint64_t next)
+{
+    uint64_t back = positions->shard->config->recheck_ms / UNIT_MS + 2;
+    return next > back ? next - back : 1;
+}
+
+static void take_in(struct positions *positions, const struct store_changed *changed)
+{
+    if (changed->more || changed->next < positions->since) {
+        ask_node(positions); /* too many; or the clock was set back, and times mean nothing */
+    } else {
+        for (size_t i = 0; i < changed->user_count; i++) {
+            tell_moved(positions->shard, &changed->users[i]);
+        }
+    }
+    positions->since =
+        positions->since == 0 ? first_since(positions, changed->next) : changed->next;
+}
+
+static void look(struct positions *positions);
+
+static void on_changed(struct store_request *request)
+{
+    struct look *done = container_of(request, struct look, request.base);
+    struct positions *positions = done->positions;
+    positions->look = NULL;
+    if (request->status == 0 && !positions->closed) {
+        take_in(positions, &done->request);
+    }
+    store_request_finish(request);
+    mem_free(done);
+    if (positions->closed) {
+        free_if_closed(positions);
+    } else if (positions->look_again) {
+        look(positions);
+    }
+}
+
+static void look(struct positions *positions)
+{
+    positions->look_again = positions->look != NULL;
+    if (positions->look != NULL || positions->shard->store == NULL) {
+        return;
+    }
+    struct look *look = mem_alloc(sizeof(*look));
+    look->positions = positions;
+    look->request.base.op = STORE_CHANGED;
+    look->request.base.done = on_changed;
+    look->request.since = positions->since;
+    look->request.limit = CHANGED_MAX;
+    positions->look = look;
+    store_submit(positions->shard->store, &look->request.base);
+}
+
+static void look_here(void *sched, bool cancelled)
+{
+    const struct shard *shard = cancelled ? NULL : sched_user(sched);
+    if (shard != NULL && shard->positions != NULL) {
+        look(shard->positions);
+    }
+}
+
+void positions_look(struct shard *shard)
+{
+    struct actor_system *system = sched_system(shard->sched);
+    sched_post(system, 0, look_here, actor_system_sched(system, 0));
+}
+
+/* Nodes must not all ask in the same moment: between half and the whole of the interval. */
 static void arm(struct positions *positions)
 {
     struct shard *shard = positions->shard;
@@ -190,7 +295,7 @@ static void arm(struct positions *positions)
 static void on_recheck(struct timer *timer)
 {
     struct positions *positions = container_of(timer, struct positions, recheck);
-    ask_all(positions);
+    look(positions);
     arm(positions);
 }
 
@@ -201,7 +306,10 @@ struct positions *positions_create(struct shard *shard)
     timer_init(&positions->release, on_release);
     list_init(&positions->held);
     timer_init(&positions->recheck, on_recheck);
-    arm(positions);
+    if (sched_shard(shard->sched) == 0) {
+        arm(positions);
+        positions_look(shard); /* from when on */
+    }
     return positions;
 }
 
@@ -217,7 +325,5 @@ void positions_destroy(struct positions *positions)
     timer_cancel(sched_timers(positions->shard->sched), &positions->release);
     release(positions);
     positions->closed = true;
-    if (positions->query == NULL) {
-        mem_free(positions);
-    }
+    free_if_closed(positions);
 }

@@ -2,9 +2,13 @@
 /*
  * positions - asks the store where the inboxes of users stand, many at a time.
  *
- * One per shard. Users that connect, and periodically all users online (architecture: within 30 s,
- * one batched query), are asked for together; the answer reaches each user actor as user.position.
- * One query is under way at a time: what is asked meanwhile joins the next.
+ * One per shard. Users that connect are asked for together; the answer reaches each user actor as
+ * user.position. One query is under way at a time: what is asked meanwhile joins the next.
+ *
+ * What was announced and got lost is found within the interval of the recheck: shard 0 asks the
+ * store for the node which inboxes have changed since it asked last, and tells those that are
+ * online by user.moved. So the recheck costs what was written, not who is online; where more has
+ * changed than is worth listing, all users online are asked for instead.
  */
 #ifndef ACTORS_POSITIONS_H
 #define ACTORS_POSITIONS_H
@@ -34,7 +38,7 @@ void positions_flush(struct positions *positions);
  */
 void positions_hold(struct positions *positions, struct outbox *outbox);
 
-/* Ask for all users of the node, soon; from any of its shards. */
-void positions_ask_node(struct shard *shard);
+/* Ask what has changed, soon, and not only at the next recheck; from any shard of the node. */
+void positions_look(struct shard *shard);
 
 #endif

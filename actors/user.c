@@ -365,6 +365,21 @@ static void on_position(struct user *user, struct user_position *msg)
     user_feed_position(user, msg);
 }
 
+static void on_moved(struct user *user, struct user_moved *msg)
+{
+    user_feed_moved(user, msg->rev);
+}
+
+static void drop_moved(struct user_moved *msg)
+{
+    buf_unref(msg->key);
+}
+
+static struct bytes key_moved(const struct user_moved *msg)
+{
+    return buf_bytes(msg->key);
+}
+
 static void on_admin(struct user *user, struct user_admin *msg)
 {
     if (msg->what == USER_ADMIN_LEAVE) {

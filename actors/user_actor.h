@@ -135,6 +135,9 @@ void user_feed_start(struct user *user);
 void user_feed_stop(struct user *user);
 void user_feed_on(struct user *user, bool on);
 void user_feed_position(struct user *user, const struct user_position *position);
+
+/* The store says that the inbox has got as far as `rev`, at least. */
+void user_feed_moved(struct user *user, uint64_t rev);
 void user_feed_apply(struct user *user, struct buf *payload);
 void user_feed_timeout(struct user *user);
 

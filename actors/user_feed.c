@@ -93,11 +93,7 @@ void user_feed_position(struct user *user, const struct user_position *position)
         return;
     }
     if (user->phase == USER_READY) {
-        if (position->rev > user->rev) {
-            shard_of(&user->actor)->stats.rechecks++;
-            user->news = position->rev > user->news ? position->rev : user->news;
-            read_store(user);
-        }
+        user_feed_moved(user, position->rev);
         return;
     }
     user->phase = USER_READY;
@@ -108,6 +104,16 @@ void user_feed_position(struct user *user, const struct user_position *position)
         user_feed_ready(user, container_of(link, struct socket, user_link));
     }
     if (user->news > user->rev) {
+        read_store(user);
+    }
+}
+
+/* Before the phase is READY the position itself is yet to come, and is no older than this. */
+void user_feed_moved(struct user *user, uint64_t rev)
+{
+    if (user->phase == USER_READY && rev > user->rev) {
+        shard_of(&user->actor)->stats.rechecks++;
+        user->news = rev > user->news ? rev : user->news;
         read_store(user);
     }
 }

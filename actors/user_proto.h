@@ -78,6 +78,13 @@ struct user_position {
     uint64_t unread;
 };
 
+/* The store says that the inbox has changed (recheck). */
+struct user_moved {
+    struct msg base;
+    struct buf *key;
+    uint64_t rev; /* what it is at now, or was */
+};
+
 /* A backend puts the user's sockets into rooms, takes them out, or ends them. */
 struct user_admin {
     struct msg base;
@@ -95,6 +102,7 @@ struct user_admin {
     X(A, a, FEED, feed, CONTROL, NAMED, OWNS, "announcements are certain to come, or not")         \
     X(A, a, STORED, stored, CONTROL, REF, OWNS, "the store has answered")                          \
     X(A, a, POSITION, position, CONTROL, REF, PLAIN, "where the store says the inbox stands")      \
+    X(A, a, MOVED, moved, CONTROL, NAMED, OWNS, "the store says that the inbox has changed")       \
     X(A, a, ADMIN, admin, CONTROL, NAMED, OWNS, "a backend changes rooms or disconnects")
 PROTOCOL_DECLARE(USER, user)
 

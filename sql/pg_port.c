@@ -59,6 +59,8 @@ static uint32_t slot_of_request(const struct store_request *request)
         const struct store_positions *positions = (const struct store_positions *)request;
         return positions->count > 0 ? slot_of_user(&positions->users[0]) : SLOT_NONE;
     }
+    case STORE_CHANGED:
+        break;
     case STORE_CLAIM:
         return ((const struct store_claim *)request)->partition;
     case STORE_SWEEP:

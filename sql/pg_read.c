@@ -70,6 +70,7 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     case STORE_WITNESS_READ:
         pg_add_text(params, ((const struct store_witness *)request)->node);
         return PG_STMT_WITNESS_READ;
+    case STORE_CHANGED: /* has two statements */
     case STORE_PING:
     case STORE_PUT:
     case STORE_MARK:
@@ -83,8 +84,32 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     return PG_STMT_PING;
 }
 
+/*
+ * What is asked for next is read first: all that is not seen then by the second statement, in its
+ * later snapshot, has a time that is not below it. One unit more is for clocks of servers that
+ * took over from each other.
+ */
+static void send_changed(struct pg_conn *conn, struct store_changed *changed)
+{
+    struct pg_flight *flight = pg_flight_create(1, 2);
+    flight->requests[flight->request_count++] = &changed->base;
+    (void)pg_conn_params(conn);
+    pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_CHANGED_NEXT, .count = 1});
+    if (changed->since > 0) {
+        struct pg_params *params = pg_conn_params(conn);
+        pg_add_i32(params, (int32_t)changed->since - 1);
+        pg_add_u64(params, (uint64_t)changed->limit + 1);
+        pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_CHANGED, .count = 1});
+    }
+    pg_conn_commit(conn, flight);
+}
+
 void pg_read_send(struct pg_conn *conn, struct store_request *request)
 {
+    if (request->op == STORE_CHANGED) {
+        send_changed(conn, (struct store_changed *)request);
+        return;
+    }
     struct pg_flight *flight = pg_flight_create(1, 1);
     flight->requests[flight->request_count++] = request;
     enum pg_statement which = add_params(pg_conn_params(conn), request);
@@ -211,6 +236,33 @@ static int read_positions(struct store_positions *positions, const PGresult *row
     return 0;
 }
 
+static int read_changed(
+    struct store_changed *changed, enum pg_statement which, const PGresult *rows)
+{
+    if (which == PG_STMT_CHANGED_NEXT) {
+        changed->next = PQntuples(rows) == 1 ? pg_u64(rows, 0, 0) : 0;
+        return changed->next > 0 ? 0 : STATUS_UNAVAILABLE;
+    }
+    struct result *arena = request_result(&changed->base);
+    size_t count = (size_t)PQntuples(rows);
+    changed->more = count > changed->limit;
+    count = changed->more ? changed->limit : count;
+    changed->users = result_alloc(arena, count * sizeof(*changed->users));
+    if (!changed->users) {
+        return STATUS_UNAVAILABLE;
+    }
+    for (int row = 0; (size_t)row < count; row++) {
+        changed->users[changed->user_count++] = (struct store_moved){
+            .who.tenant = result_copy(arena, pg_bytes(rows, row, 0)),
+            .who.user = result_copy(arena, pg_bytes(rows, row, 1)),
+            .position.seq = pg_u64(rows, row, 2),
+            .position.rev = pg_u64(rows, row, 3),
+            .position.unread = pg_u64(rows, row, 4),
+        };
+    }
+    return 0;
+}
+
 static int read_witness(struct store_witness *witness, const PGresult *rows)
 {
     witness->number = PQntuples(rows) > 0 ? pg_u64(rows, 0, 0) : 0;
@@ -234,6 +286,8 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
         return read_get((struct store_get *)request, rows);
     case STORE_POSITIONS:
         return read_positions((struct store_positions *)request, rows);
+    case STORE_CHANGED:
+        return read_changed((struct store_changed *)request, run->which, rows);
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
         return read_witness((struct store_witness *)request, rows);

@@ -59,6 +59,7 @@ static const struct store_user *user_of(const struct store_request *request, siz
     case STORE_SYNC:
     case STORE_GET:
     case STORE_POSITIONS:
+    case STORE_CHANGED:
     case STORE_CLAIM:
     case STORE_SWEEP:
     case STORE_WITNESS_RAISE:
@@ -570,6 +571,7 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_SYNC:
     case STORE_GET:
     case STORE_POSITIONS:
+    case STORE_CHANGED:
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
     case STORE_PING:

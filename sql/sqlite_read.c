@@ -239,6 +239,55 @@ static int run_positions(struct sqlite_db *db, struct store_positions *positions
     return 0;
 }
 
+/* A transaction of the writer is told though it began this long before it commits. */
+enum { CHANGED_OVERLAP = 60000 / STORE_CHANGED_UNIT_MS };
+
+static int read_next(struct sqlite_db *db, struct store_changed *changed)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_CHANGED_NEXT);
+    int more = query_step(&query);
+    if (more > 0) {
+        changed->next = query_column_u64(&query, 0);
+    }
+    query_close(&query);
+    return more < 0 ? more : changed->next > 0 ? 0 : STATUS_UNAVAILABLE;
+}
+
+static int run_changed(struct sqlite_db *db, struct store_changed *changed)
+{
+    struct result *arena = request_result(&changed->base);
+    int status = read_next(db, changed);
+    if (status < 0 || changed->since == 0) {
+        return status;
+    }
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_CHANGED);
+    query_u64(&query, 1, changed->since > CHANGED_OVERLAP ? changed->since - CHANGED_OVERLAP : 0);
+    query_u64(&query, 2, (uint64_t)changed->limit + 1);
+    int more = query_step(&query);
+    while (more > 0 && !changed->more) {
+        struct store_moved *grown =
+            result_grow(arena, changed->users, changed->user_count, sizeof(*grown));
+        if (!grown) {
+            more = STATUS_NOMEM;
+            break;
+        }
+        changed->users = grown;
+        grown[changed->user_count++] = (struct store_moved){
+            .who.tenant = result_copy(arena, query_column(&query, 0)),
+            .who.user = result_copy(arena, query_column(&query, 1)),
+            .position.seq = query_column_u64(&query, 2),
+            .position.rev = query_column_u64(&query, 3),
+            .position.unread = query_column_u64(&query, 4),
+        };
+        more = query_step(&query);
+        changed->more = more > 0 && changed->user_count == changed->limit;
+    }
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
 static int run_witness(struct sqlite_db *db, struct store_witness *witness)
 {
     struct query query;
@@ -271,6 +320,8 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
         return run_get(db, (struct store_get *)request);
     case STORE_POSITIONS:
         return run_positions(db, (struct store_positions *)request);
+    case STORE_CHANGED:
+        return run_changed(db, (struct store_changed *)request);
     case STORE_WITNESS_READ:
         return run_witness(db, (struct store_witness *)request);
     case STORE_PING:

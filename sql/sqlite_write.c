@@ -610,6 +610,7 @@ static int run_write(
     case STORE_SYNC:
     case STORE_GET:
     case STORE_POSITIONS:
+    case STORE_CHANGED:
     case STORE_WITNESS_READ:
     case STORE_PING:
     case STORE_OP_COUNT:

@@ -302,6 +302,12 @@ static bool is_positions(const struct store_positions *positions)
     return true;
 }
 
+static bool is_changed(const struct store_changed *changed)
+{
+    return changed->since <= INT32_MAX && changed->limit >= 1 &&
+           changed->limit <= STORE_CHANGED_MAX;
+}
+
 static bool is_sweep(const struct store_sweep *sweep)
 {
     return sweep->now <= INT64_MAX && sweep->tombstone_ms <= INT64_MAX && sweep->limit >= 1 &&
@@ -333,6 +339,8 @@ static bool is_valid(const struct store_request *request)
         return is_text(((const struct store_get *)request)->tenant, NAME_MAX_LEN);
     case STORE_POSITIONS:
         return is_positions((const struct store_positions *)request);
+    case STORE_CHANGED:
+        return is_changed((const struct store_changed *)request);
     case STORE_CLAIM:
         return is_text(((const struct store_claim *)request)->owner, NAME_MAX_LEN);
     case STORE_SWEEP:
@@ -439,6 +447,14 @@ static void clear_outputs(struct store_request *request)
     case STORE_POSITIONS:
         ((struct store_positions *)request)->positions = NULL;
         break;
+    case STORE_CHANGED: {
+        struct store_changed *changed = (struct store_changed *)request;
+        changed->users = NULL;
+        changed->user_count = 0;
+        changed->next = 0;
+        changed->more = false;
+        break;
+    }
     case STORE_CLAIM:
         ((struct store_claim *)request)->token = 0;
         ((struct store_claim *)request)->last_id = (struct bytes){0};

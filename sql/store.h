@@ -32,6 +32,7 @@ struct uv_loop_s;
 
 enum { STORE_ID_LEN = 16, STORE_HASH_LEN = 16, STORE_PAGE_MAX = 1000, STORE_EPOCH_LEN = 36 };
 enum { STORE_IDENTITY_MAX = 95 };
+enum { STORE_CHANGED_UNIT_MS = 10000, STORE_CHANGED_MAX = 100000 };
 
 enum store_priority { PRIORITY_LOW, PRIORITY_MEDIUM, PRIORITY_HIGH, PRIORITY_URGENT };
 
@@ -120,6 +121,7 @@ enum store_op {
     STORE_SYNC,
     STORE_GET,
     STORE_POSITIONS,
+    STORE_CHANGED,
     STORE_CLAIM,
     STORE_SWEEP,
     STORE_ERASE,
@@ -226,6 +228,25 @@ struct store_positions {
     const struct store_user *users;
     size_t count; /* at most STORE_PAGE_MAX */
     struct store_position *positions; /* out: by index */
+};
+
+/*
+ * Whose inboxes have changed since an earlier answer: each `next` is the `since` of the next
+ * request. What is told overlaps, so that no change is missed: one that was not committed yet when
+ * `next` was read is told then, however long its transaction was open. Times are the database's.
+ */
+struct store_changed {
+    struct store_request base;
+    uint64_t since; /* in STORE_CHANGED_UNIT_MS since 1970; 0: only tell `next` */
+    uint32_t limit; /* 1 to STORE_CHANGED_MAX */
+    /* out */
+    struct store_moved {
+        struct store_user who;
+        struct store_position position;
+    } * users;
+    size_t user_count;
+    uint64_t next; /* below `since` when the database's clock was set back */
+    bool more; /* than `limit` have changed: the rest is not told */
 };
 
 /*

@@ -373,13 +373,16 @@ Test(inbox, ready_needs_feed_and_position)
     finish(storm);
 }
 
-Test(inbox, recheck_finds_the_last_announcement)
+static void recheck_finds(bool flood)
 {
     struct storm *storm = quiet_storm(1, false);
     struct device *device = connect_as(storm, 0, 0);
     nodes_settle(storm->nodes);
     cr_assert(device->ready);
     fake_store_post(storm->nodes->store, users[0], "nobody was told");
+    if (flood) {
+        fake_store_flood(storm->nodes->store);
+    }
     nodes_advance(storm->nodes, 100);
     nodes_settle(storm->nodes);
     cr_assert_not(knows_all(device));
@@ -387,6 +390,17 @@ Test(inbox, recheck_finds_the_last_announcement)
     nodes_settle(storm->nodes);
     cr_assert(knows_all(device), "within recheck_ms");
     finish(storm);
+}
+
+Test(inbox, recheck_finds_the_last_announcement)
+{
+    recheck_finds(false);
+}
+
+/* When too much has changed to be listed, all users online are asked for. */
+Test(inbox, recheck_asks_for_everybody_when_too_much_has_changed)
+{
+    recheck_finds(true);
 }
 
 /* An owner that dies between the commit and the announcement: who takes over looks after its users.

@@ -11,7 +11,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 
-enum { PARTITIONS_MAX = 16, ID_MAX = 48, WALL_MS = 1700000000 };
+enum { START_OF_CHANGES = 1000, PARTITIONS_MAX = 16, ID_MAX = 48, WALL_MS = 1700000000 };
 
 struct partition {
     uint32_t number;
@@ -40,6 +40,8 @@ struct fake_store {
     char refused[64];
     uint64_t fenced;
     uint64_t next_key;
+    uint64_t changes;
+    bool flood;
 };
 
 /* Inboxes. */
@@ -143,6 +145,7 @@ static void put_row(struct fake_store *store, struct store_row *row)
     stored->item.rev = row->rev = ++inbox->position.rev;
     row->unread = ++inbox->position.unread;
     row->outcome = OUTCOME_STORED;
+    inbox->changed_at = ++store->changes;
 }
 
 static void free_row(struct fake_row *row)
@@ -242,6 +245,7 @@ static int mark(struct fake_store *store, struct store_mark *request)
     }
     request->changed = request->change_count > 0;
     inbox->position.rev += request->changed;
+    inbox->changed_at = request->changed ? ++store->changes : inbox->changed_at;
     request->position = inbox->position;
     return 0;
 }
@@ -349,6 +353,40 @@ static int ask_positions(struct fake_store *store, struct store_positions *reque
     return 0;
 }
 
+/* What was told before is told again only when it has changed: no more than a store must tell. */
+static int list_changed(struct fake_store *store, struct store_changed *request)
+{
+    enum { KEY_MAX = sizeof(store->inboxes[0].key) };
+    size_t size = sizeof(*request->users) + KEY_MAX;
+    char *memory = mem_alloc_array(store->inbox_count + 1, size);
+    char *keys = memory + store->inbox_count * sizeof(*request->users);
+    request->base.result = memory;
+    request->users = (struct store_moved *)(void *)memory;
+    request->next = START_OF_CHANGES + store->changes + 1;
+    for (size_t i = 0; i < store->inbox_count && request->since > 0; i++) {
+        const struct fake_inbox *inbox = &store->inboxes[i];
+        if (START_OF_CHANGES + inbox->changed_at < request->since) {
+            continue;
+        }
+        char *key = keys + i * KEY_MAX;
+        memcpy(key, inbox->key, KEY_MAX);
+        const char *slash = strchr(key, '/');
+        request->users[request->user_count++] = (struct store_moved){
+            .who.tenant = bytes_of(key, slash ? (size_t)(slash - key) : 0),
+            .who.user = bytes_str(slash ? slash + 1 : key),
+            .position = inbox->position,
+        };
+    }
+    request->more = store->flood || request->user_count > request->limit;
+    request->user_count = request->more ? 0 : request->user_count;
+    return 0;
+}
+
+void fake_store_flood(struct fake_store *store)
+{
+    store->flood = true;
+}
+
 /* Partitions. */
 
 static int claim(struct fake_store *store, struct store_claim *request)
@@ -381,6 +419,8 @@ static int carry_out(struct fake_store *store, struct store_request *request)
         return sync_inbox(store, container_of(request, struct store_sync, base));
     case STORE_POSITIONS:
         return ask_positions(store, container_of(request, struct store_positions, base));
+    case STORE_CHANGED:
+        return list_changed(store, container_of(request, struct store_changed, base));
     case STORE_CLAIM:
         return claim(store, container_of(request, struct store_claim, base));
     case STORE_GET:

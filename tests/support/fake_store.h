@@ -28,6 +28,7 @@ struct fake_row {
 struct fake_inbox {
     char key[300]; /* tenant/user, or user */
     struct store_position position;
+    uint64_t changed_at; /* a number that rises with each change of the store */
     struct fake_row *rows; /* by seq */
     size_t count;
     size_t cap;
@@ -54,6 +55,9 @@ void fake_store_set_failures(struct fake_store *store, unsigned one_in);
 
 /* Rows with this message are refused: the put that has one gets STATUS_INVALID. */
 void fake_store_refuse(struct fake_store *store, const char *message);
+
+/* More inboxes have changed than a request may list, from now on. */
+void fake_store_flood(struct fake_store *store);
 
 /* Requests of `port` are neither carried out nor answered until told otherwise. */
 void fake_store_hold(struct store_port *port, bool hold);
