@@ -9,6 +9,7 @@
 #include "hub/hub.h"
 #include "hub/hub_settings.h"
 #include "hub/loop.h"
+#include "hub/origin.h"
 
 enum { UNAVAILABLE_RETRY_S = 1 };
 
@@ -119,4 +120,11 @@ void api_call_hold(struct api_call *call, struct http_request *request)
 struct hub_shard *api_shard(const struct http_request *request)
 {
     return hub_shard_of(loop_shard(request->loop));
+}
+
+struct bytes api_cors_value(void *context, const struct http_request *request, struct bytes origin)
+{
+    bool credentials; /* cookies: nothing here asks for any */
+    (void)context;
+    return origin_cors_value(api_shard(request)->settings->origins, origin, &credentials);
 }

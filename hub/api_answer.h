@@ -73,4 +73,7 @@ void api_call_hold(struct api_call *call, struct http_request *request);
 /* The hub's part of the shard that a request is served on. */
 struct hub_shard *api_shard(const struct http_request *request);
 
+/* http_server_config.cors_value: the origins of the settings. */
+struct bytes api_cors_value(void *context, const struct http_request *request, struct bytes origin);
+
 #endif

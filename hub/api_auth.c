@@ -187,10 +187,7 @@ static bool check_scopes(struct http_request *request, const struct apikey *key,
     if ((key->scopes & scopes) == scopes) {
         return true;
     }
-    const char *message = (scopes & APIKEY_ADMIN) != 0 ? "This needs a key with the scope admin"
-                          : (scopes & APIKEY_PUBLISH) != 0
-                              ? "This needs a key with the scope publish"
-                              : "This needs a key with the scope read";
+    const char *message = apikey_needs(scopes & ~key->scopes);
     api_refuse(request, &(struct api_error){.code = API_FORBIDDEN, .message = message});
     return false;
 }
@@ -206,6 +203,7 @@ const struct apikey *api_auth_key(struct http_request *request, unsigned scopes)
         refuse_caller(request, "The API key is not valid");
         return NULL;
     }
+    http_authenticated(request);
     return check_scopes(request, key, scopes) ? key : NULL;
 }
 
@@ -273,6 +271,7 @@ static bool verify_user(struct http_request *request, struct bytes token, struct
     ret_who->user = keep(claims_user(claims), ret_who->user_at);
     ret_who->tenant = keep(tenants ? claims_tenant(claims) : bytes_of(NULL, 0), ret_who->tenant_at);
     claims_unref(claims);
+    http_authenticated(request);
     return take_call(request, ret_who);
 }
 
@@ -319,6 +318,7 @@ static bool identify(
     }
     const struct apikey *key = apikey_find(api_shard(request)->settings->keys, token);
     if (key != NULL) {
+        http_authenticated(request);
         return check_scopes(request, key, scopes) && read_tenant(request, key, ret_who);
     }
     if (own) {

@@ -525,7 +525,7 @@ static int read_target(struct inbox_call *call, struct bytes value, const char *
 
 static struct inbox_call *new_mark(struct http_request *request)
 {
-    struct inbox_call *call = new_user_call(request, STORE_MARK, APIKEY_READ, answer_mark);
+    struct inbox_call *call = new_user_call(request, STORE_MARK, APIKEY_WRITE, answer_mark);
     if (call != NULL) {
         call->committed = announce_mark;
         call->op.mark.who = call->user;

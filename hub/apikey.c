@@ -18,10 +18,34 @@ struct apikey_set {
     struct entry entries[];
 };
 
+#define SCOPE(word, scope)                                                                         \
+    {                                                                                              \
+        word, scope, "This needs a key with the scope " word                                       \
+    }
+
 static const struct {
     const char *word;
     unsigned scope;
-} scopes[] = {{"publish", APIKEY_PUBLISH}, {"read", APIKEY_READ}, {"admin", APIKEY_ADMIN}};
+    const char *needs;
+} scopes[] = {
+    SCOPE("publish", APIKEY_PUBLISH),
+    SCOPE("read", APIKEY_READ),
+    SCOPE("write", APIKEY_WRITE),
+    SCOPE("values", APIKEY_VALUES),
+    SCOPE("jobs", APIKEY_JOBS),
+    SCOPE("metrics", APIKEY_METRICS),
+    SCOPE("viewer", APIKEY_VIEWER),
+    SCOPE("admin", APIKEY_ADMIN),
+};
+
+const char *apikey_needs(unsigned wanted)
+{
+    size_t i = 0;
+    while (i + 1 < ARRAY_LEN(scopes) && (scopes[i].scope & wanted) == 0) {
+        i++;
+    }
+    return scopes[i].needs;
+}
 
 static int refuse(struct builder *error, struct bytes name, const char *why)
 {
@@ -63,7 +87,8 @@ static int add(struct apikey_set *set, const struct apikey_options *options, str
         return refuse(error, options->name, "a key has 16 to 1024 bytes");
     }
     if (granted == 0) {
-        return refuse(error, options->name, "its scopes are some of publish, read, admin");
+        return refuse(error, options->name,
+            "its scopes are some of publish, read, write, values, jobs, metrics, viewer, admin");
     }
     crypto_sha256(options->key, digest);
     for (size_t i = 0; i < set->count; i++) {

@@ -22,14 +22,19 @@ enum {
 enum apikey_scopes {
     APIKEY_PUBLISH = 1u << 0,
     APIKEY_READ = 1u << 1,
-    APIKEY_ADMIN = 1u << 2, /* includes neither of the others */
+    APIKEY_WRITE = 1u << 2, /* marks: read, and what else a user does to an inbox */
+    APIKEY_VALUES = 1u << 3,
+    APIKEY_JOBS = 1u << 4,
+    APIKEY_METRICS = 1u << 5,
+    APIKEY_VIEWER = 1u << 6,
+    APIKEY_ADMIN = 1u << 7, /* includes none of the others */
 };
 
 /* One configured key, borrowed. */
 struct apikey_options {
     struct bytes name; /* shown in logs and metrics; unique */
     struct bytes key; /* the secret */
-    const char *const *scopes; /* words: publish, read, admin; at least one */
+    const char *const *scopes; /* words: publish, read, write, values, …; at least one */
     size_t scope_count;
     struct bytes tenant; /* empty: every tenant */
 };
@@ -42,6 +47,9 @@ struct apikey {
 };
 
 struct apikey_set;
+
+/* A sentence that names the first of `scopes`, which a key lacks. */
+const char *apikey_needs(unsigned scopes);
 
 /*
  * Make a set of keys; only SHA-256 digests of the secrets are kept. STATUS_INVALID with a

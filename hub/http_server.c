@@ -20,6 +20,7 @@
 #include "codec/base/status.h"
 #include "codec/http1_chunked.h"
 #include "hub/connection.h"
+#include "hub/http_cors.h"
 #include "hub/http_route.h"
 #include "hub/loop.h"
 
@@ -153,6 +154,7 @@ struct answer {
     bool keep_alive;
     bool head_only;
     bool authenticated;
+    struct bytes cors;
 };
 
 /* Lines that end in CR LF, with no other control characters of that kind and no empty line. */
@@ -191,23 +193,32 @@ static bool write_answer(struct builder *out, const struct answer *answer)
         builder_str(out, HTTP_AUTHENTICATED ": 1\r\n");
     }
     builder_add(out, answer->headers);
+    builder_add(out, answer->cors);
     builder_str(out, "\r\n");
     if (!bodyless && !answer->head_only) {
         builder_add(out, answer->body);
     }
-    return status == 0 && are_header_lines(answer->headers) && !builder_failed(out);
+    return status == 0 && are_header_lines(answer->headers) && are_header_lines(answer->cors) &&
+           !builder_failed(out);
 }
 
-static void send_answer(struct server *server, const struct answer *answer)
+static void send_answer(struct server *server, struct answer *answer)
 {
     struct builder out = {0};
+    struct builder cors = {0};
     const struct exchange *exchange = server->exchange;
     bool keep_alive = answer->keep_alive;
+    if (exchange != NULL) {
+        http_cors_add(server->config, &exchange->request, exchange->route, &cors);
+        answer->cors = builder_bytes(&cors);
+    }
     if (exchange != NULL && server->config->observe != NULL) {
         server->config->observe(server->config->context, &exchange->request, answer->status,
             clock_mono_ns() - exchange->began_ns);
     }
-    if (!write_answer(&out, answer)) {
+    bool written = write_answer(&out, answer);
+    builder_reset(&cors);
+    if (!written) {
         struct answer failure = {.status = 500, .head_only = answer->head_only};
         builder_reset(&out);
         keep_alive = false;
@@ -362,8 +373,16 @@ static struct exchange *make_exchange(
     return exchange;
 }
 
+/* A path that has no such route, unless a page asks what it may do there. */
 static void refuse_route(struct server *server, struct bytes path)
 {
+    struct builder headers = {0};
+    struct http_request *request = &server->exchange->request;
+    if (http_cors_preflight(server->config, request, &headers)) {
+        http_respond(request, 204, NULL, builder_bytes(&headers), bytes_of(NULL, 0));
+        builder_reset(&headers);
+        return;
+    }
     char allow[HTTP_ROUTE_ALLOW_MAX];
     struct bytes header = http_route_allow(server->config->routes, path, allow);
     send_error(server, header.len > 0 ? 405 : 404, header);

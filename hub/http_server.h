@@ -42,6 +42,7 @@ struct http_route {
     uint32_t max_body; /* bytes; 0: no body allowed; HTTP_BODY_CONFIGURED: as the server says */
     http_handler_fn waiting; /* the body did not come with the head; may answer; may be NULL */
     http_refuse_fn refuse; /* NULL: with the error shape of the API */
+    bool pages; /* pages of listed origins may use it: of a user's own, with the user's token */
     const char *query; /* parameters it knows, commas between; others: 400. NULL: any */
 };
 
@@ -71,6 +72,12 @@ struct http_server_config {
     /* Whether a request may be looked at, by its head alone; else it is answered 403. NULL: always.
      */
     bool (*admits)(void *context, const struct http1_request *head);
+    /*
+     * The value of Access-Control-Allow-Origin for a page of `origin` on a route for pages; empty:
+     * it may not. NULL: no page may.
+     */
+    struct bytes (*cors_value)(
+        void *context, const struct http_request *request, struct bytes origin);
     uint32_t max_head_bytes; /* 8 KiB */
     uint32_t max_headers; /* 64 */
     uint32_t max_body_bytes; /* of routes that name no limit of their own */

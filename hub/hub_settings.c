@@ -8,6 +8,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "hub/access.h"
+#include "hub/api_answer.h"
 #include "hub/apikey.h"
 #include "hub/config.h"
 #include "hub/crypto.h"
@@ -27,7 +28,7 @@ enum { ATTACHMENTS_MS = 10000, MESSAGE_CHARS = 1000 };
 
 static int make_keys(struct hub_settings *settings, const char *dev_key, struct builder *error)
 {
-    static const char *const default_scopes[] = {"publish", "read"};
+    static const char *const default_scopes[] = {"publish", "read", "write"};
     const struct config *config = settings->config;
     size_t count = config->api_key_count;
     struct apikey_options *keys = mem_alloc_array(count + 2, sizeof(*keys));
@@ -234,6 +235,7 @@ struct http_server_config hub_settings_http(const struct hub_settings *settings)
 {
     const struct config *config = settings->config;
     return (struct http_server_config){
+        .cors_value = api_cors_value,
         .observe = metrics_observe,
         .max_head_bytes = (uint32_t)config->limits_head_bytes,
         .max_headers = config->limits_headers,

@@ -139,13 +139,25 @@ bool origin_allows(
     return count == 1 && (list->any || is_listed(list, values[0]));
 }
 
+/* `host` without `port`, which is the one that its scheme has anyway. */
+static struct bytes without_port(struct bytes host, const char *port)
+{
+    size_t len = strlen(port);
+    bool ends = host.len > len && memcmp(host.at + host.len - len, port, len) == 0;
+    return ends ? bytes_of(host.at, host.len - len) : host;
+}
+
 bool origin_is_host(struct bytes origin, struct bytes host)
 {
-    static const char *const schemes[] = {"http://", "https://"};
+    static const struct {
+        const char *scheme;
+        const char *port;
+    } schemes[] = {{"http://", ":80"}, {"https://", ":443"}};
     for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
-        struct bytes scheme = bytes_str(schemes[i]);
+        struct bytes scheme = bytes_str(schemes[i].scheme);
         if (origin.len > scheme.len && bytes_eq(bytes_of(origin.at, scheme.len), scheme)) {
-            return bytes_eq_nocase(bytes_skip(origin, scheme.len), host);
+            return bytes_eq_nocase(without_port(bytes_skip(origin, scheme.len), schemes[i].port),
+                without_port(host, schemes[i].port));
         }
     }
     return false;

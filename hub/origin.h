@@ -34,7 +34,8 @@ bool origin_allows(
     const struct origin_list *list, const struct bytes *values, size_t count, bool has_token);
 
 /*
- * Whether `origin` is http or https at `host`, the Host header of the same request: a page of the
+ * Whether `origin` is http or https at `host`, the Host header of the same request (the port that
+ * the scheme has anyway may stand in either): a page of the
  * hub's own address, or a client that is no browser and names what it has called.
  */
 bool origin_is_host(struct bytes origin, struct bytes host);

@@ -15,6 +15,7 @@ import { until, within } from './support/wait.mjs';
 const KEYS = `
 api_key "publisher" { key = "publisher-0123456789" scopes = {publish} }
 api_key "reader" { key = "reader-0123456789ab" scopes = {read} }
+api_key "writer" { key = "writer-0123456789ab" scopes = {write} }
 api_key "admin" { key = "admin-0123456789abc" scopes = {admin} }
 `;
 const key = (name) => ({ authorization: `Bearer ${name}` });
@@ -278,6 +279,11 @@ test('keys are checked before anything else', async () => {
   assertError(await hub.api('POST', POSTS, notification('a'), READER), 403, 'forbidden');
   assertError(await hub.api('GET', inbox('a'), undefined, PUBLISHER), 403, 'forbidden');
   assertError(await hub.api('DELETE', inbox('a')), 403, 'forbidden');
+  const mark = await hub.api('POST', `${inbox('a')}/read`, { upTo: 1 }, READER);
+  assertError(mark, 403, 'forbidden');
+  assert.match(mark.body.error.message, /scope write/);
+  assertError(await hub.api('POST', `${inbox('a')}/read-all`, {}, READER), 403, 'forbidden');
+  assert.equal((await hub.api('POST', `${inbox('a')}/read-all`, {}, key('writer-0123456789ab'))).status, 200);
   assertError(await hub.api('POST', '/api/v1/users/a/disconnect', undefined, READER), 403, 'forbidden');
   assertError(await hub.api('GET', '/api/ws/stats', undefined, PUBLISHER), 403, 'forbidden');
 });
@@ -744,4 +750,80 @@ test('a message above the limit is told to its client, which may come again', as
   const plain = await hub.plain(newUser());
   plain.emit('send_message', { roomId: 'public:a', message: 'x'.repeat(1 << 20) });
   assert.equal((await within(plain.closed, 'the close')).code, 4413);
+});
+
+test('a page of a listed origin uses the inbox of its user, and nothing else', async () => {
+  const origin = 'https://shop.example';
+  const own = await startHub({ config: `origins = {"${origin}"}` });
+  try {
+    const user = newUser();
+    await own.api('POST', POSTS, notification(user));
+    const token = { authorization: `Bearer ${own.token(user)}` };
+    const preflight = (path, method, from = origin) => raw(own, 'OPTIONS', path, {
+      headers: { origin: from, 'access-control-request-method': method, 'access-control-request-headers': 'authorization' },
+    });
+    const routes = [
+      ['GET', inbox(user)], ['GET', `${inbox(user)}/unread`], ['POST', `${inbox(user)}/read`],
+      ['POST', `${inbox(user)}/read-all`], ['GET', '/api/v1/notifications/01980000-0000-7000-8000-000000000000'],
+    ];
+    for (const [method, path] of routes) {
+      const asked = await preflight(path, method);
+      assert.equal(asked.status, 204, path);
+      assert.equal(asked.headers['access-control-allow-origin'], origin);
+      assert.equal(asked.headers['access-control-allow-methods'], method);
+      assert.match(asked.headers['access-control-allow-headers'], /Authorization/);
+      assert.match(asked.headers.vary, /Origin/);
+      assert.equal(asked.headers['access-control-allow-credentials'], undefined);
+      const other = await preflight(path, method, 'https://evil.example');
+      assert.equal(other.headers['access-control-allow-origin'], undefined);
+      assert.match(other.headers.vary, /Origin/);
+    }
+    const list = await raw(own, 'GET', inbox(user), { headers: { ...token, origin } });
+    assert.equal(list.status, 200);
+    assert.equal(list.headers['access-control-allow-origin'], origin);
+    assert.match(list.headers['access-control-expose-headers'], /ETag.*X-Cache.*Retry-After/);
+    assert.match(list.headers.vary, /Origin/);
+    // Errors are readable too, or a page would see a broken network.
+    const wrong = await raw(own, 'GET', inbox(user), { headers: { authorization: 'Bearer no', origin } });
+    assert.deepEqual([wrong.status, wrong.headers['access-control-allow-origin']], [401, origin]);
+    const unlisted = await raw(own, 'GET', inbox(user), { headers: { ...token, origin: 'https://evil.example' } });
+    assert.equal(unlisted.headers['access-control-allow-origin'], undefined);
+    assert.match(unlisted.headers.vary, /Origin/);
+    const closed = [
+      ['POST', POSTS], ['POST', '/api/v1/events'], ['GET', '/api/v1/rooms/a/members'], ['GET', '/api/ws/stats'],
+      ['POST', `/api/v1/users/${user}/rooms`], ['POST', `/api/v1/users/${user}/disconnect`], ['DELETE', inbox(user)],
+    ];
+    for (const [method, path] of closed) {
+      const asked = await preflight(path, method);
+      assert.equal(asked.status, 405, path);
+      assert.equal(asked.headers['access-control-allow-origin'], undefined);
+      const answer = await raw(own, method, path, { headers: { authorization: `Bearer ${own.apiKey}`, origin }, body: method === 'POST' ? '{}' : undefined });
+      assert.equal(answer.headers['access-control-allow-origin'], undefined, path);
+    }
+  } finally {
+    await own.stop();
+  }
+});
+
+test('a backend with a key may have as many connections as it needs', async () => {
+  const own = await startHub({ config: 'shards = 1\nlimits { unauthenticated_per_address = 8 }' });
+  const sockets = [];
+  try {
+    const user = newUser();
+    const heads = [`Bearer ${own.apiKey}`, `Bearer ${own.token(user)}`];
+    for (let i = 0; i < 40; i++) {
+      const socket = connect(own.address.port, own.address.host);
+      sockets.push(socket);
+      socket.on('error', () => {});
+      let text = '';
+      socket.on('data', (data) => (text += data));
+      socket.write(`GET ${inbox(user)} HTTP/1.1\r\nHost: h\r\nAuthorization: ${heads[i % 2]}\r\n\r\n`);
+      await until(() => text.startsWith('HTTP/1.1 200'), `an answer on connection ${i}`);
+    }
+    assert.equal(await own.metric('peal_address_refused_total'), 0);
+    assert.equal(sockets.filter((socket) => socket.destroyed).length, 0);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    await own.stop();
+  }
 });

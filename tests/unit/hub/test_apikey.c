@@ -43,6 +43,27 @@ Test(apikey, finds_keys_and_what_they_may_do)
     builder_reset(&error);
 }
 
+Test(apikey, every_scope_has_a_word_and_a_sentence)
+{
+    static const struct {
+        const char *word;
+        unsigned scope;
+    } rows[] = {{"publish", APIKEY_PUBLISH}, {"read", APIKEY_READ}, {"write", APIKEY_WRITE},
+        {"values", APIKEY_VALUES}, {"jobs", APIKEY_JOBS}, {"metrics", APIKEY_METRICS},
+        {"viewer", APIKEY_VIEWER}, {"admin", APIKEY_ADMIN}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct apikey_options key = {
+            .name = BYTES("k"), .key = BYTES(KEY_A), .scopes = &rows[i].word, .scope_count = 1};
+        struct builder error = {.max = 1000};
+        struct apikey_set *set = NULL;
+        cr_assert_eq(apikey_set_create(&key, 1, &error, &set), 0, "%s", rows[i].word);
+        cr_expect_eq(apikey_find(set, BYTES(KEY_A))->scopes, rows[i].scope, "%s", rows[i].word);
+        cr_expect(strstr(apikey_needs(rows[i].scope), rows[i].word) != NULL, "%s", rows[i].word);
+        apikey_set_destroy(set);
+        builder_reset(&error);
+    }
+}
+
 Test(apikey, an_empty_set_knows_nobody)
 {
     struct builder error = {.max = 1000};
@@ -55,7 +76,7 @@ Test(apikey, an_empty_set_knows_nobody)
 
 Test(apikey, refuses_unsafe_settings_without_showing_the_key)
 {
-    static const char *const unknown[] = {"publish", "write"};
+    static const char *const unknown[] = {"publish", "writes"};
     static char long_key[APIKEY_MAX + 1];
     memset(long_key, 'k', sizeof(long_key));
     const struct apikey_options good = {

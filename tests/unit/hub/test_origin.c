@@ -47,9 +47,12 @@ Test(origin, of_the_host_that_was_called_is_known_as_such)
 {
     static const char *const same[][2] = {{"http://h", "h"}, {"https://h", "h"},
         {"http://127.0.0.1:3000", "127.0.0.1:3000"}, {"https://hub.example:444", "HUB.example:444"},
-        {"http://[::1]:3000", "[::1]:3000"}};
+        {"http://[::1]:3000", "[::1]:3000"}, {"https://shop.example", "shop.example:443"},
+        {"http://shop.example", "shop.example:80"}, {"http://h:80", "h"}, {"https://h:443", "H"},
+        {"http://[::1]", "[::1]:80"}};
     static const char *const other[][2] = {{"", ""}, {"h", "h"}, {"http://", ""}, {"//h", "h"},
-        {"null", "null"}, {"file://h", "h"}, {"http://h:80", "h"}, {"http://h", "h:3000"},
+        {"null", "null"}, {"file://h", "h"}, {"https://h", "h:80"}, {"http://h", "h:443"},
+        {"https://h:80", "h"}, {"http://", ":80"}, {"http://h", "h:3000"}, {"http://h", "h:8080"},
         {"http://h.evil.tld", "h"}, {"http://evil.tld", "h"}, {"http://u@h", "h"},
         {"http://h/", "h"}, {"http://h http://h", "h"}, {"HTTP://h", "h"}, {"http://", "http://"}};
     for (size_t i = 0; i < ARRAY_LEN(same); i++) {
