@@ -130,15 +130,23 @@ static void write_sid(const struct socket *socket, struct builder *out)
     json_scan_write_string(out, bytes_of(socket->sid, SOCKET_SID_LEN));
 }
 
-static void write_socket(const struct socket *socket, struct builder *out)
+static void write_socket(struct socket *socket, struct builder *out)
 {
     const struct claims *claims = identity_claims(socket->identity);
+    struct socket_handshake handshake = {0};
+    if (socket->ops->describe != NULL) {
+        socket->ops->describe(socket, &handshake);
+    }
     struct adapter_socket told = {
         .sid = bytes_of(socket->sid, SOCKET_SID_LEN),
         .user = claims_user(claims),
         .name = claims_name(claims),
         .role = claims_role(claims),
         .tenant = claims_tenant(claims),
+        .address = bytes_str(handshake.address),
+        .issued_ms = handshake.issued_ms,
+        .transport = handshake.transport,
+        .cross_domain = handshake.cross_domain,
     };
     char at[WIRE_NAME_MAX];
     adapter_socket_begin(&told, out);

@@ -27,7 +27,15 @@ struct recoverable;
 struct socket;
 struct user;
 
-enum { SOCKET_SID_LEN = 20 };
+enum { SOCKET_SID_LEN = 20, SOCKET_ADDRESS_MAX = 46 };
+
+/* What is known of the request with which a session began. */
+struct socket_handshake {
+    uint64_t issued_ms; /* wall clock */
+    const char *transport; /* "polling" or "websocket" of Engine.IO; NULL: plain WebSocket */
+    bool cross_domain; /* it named an Origin */
+    char address[SOCKET_ADDRESS_MAX]; /* of the client; NUL-terminated */
+};
 
 struct socket_ops {
     /*
@@ -39,6 +47,8 @@ struct socket_ops {
     void (*end)(struct socket *socket, enum close_reason reason);
     /* Stop, or go on, reading from the connection (back-pressure). */
     void (*pause)(struct socket *socket, bool paused);
+    /* How its session began. NULL: nothing is known. */
+    void (*describe)(struct socket *socket, struct socket_handshake *ret_handshake);
 };
 
 /* A room this socket is in; leaf.members holds the other end. */

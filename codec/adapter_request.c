@@ -4,6 +4,8 @@
  */
 #include "codec/adapter_request.h"
 
+#include <time.h>
+
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "codec/mp.h"
@@ -350,12 +352,49 @@ static void write_fact(struct builder *out, const char *name, struct bytes value
     }
 }
 
+/* As JavaScript writes a Date: "Sun Nov 29 2026 17:42:00 GMT+0000 (Coordinated Universal Time)". */
+static void write_date(uint64_t ms, struct builder *out)
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm parts;
+    char text[64] = "";
+    if (gmtime_r(&seconds, &parts) != NULL) {
+        strftime(text, sizeof(text), "%a %b %d %Y %H:%M:%S", &parts);
+    }
+    builder_str(out, text);
+    builder_str(out, " GMT+0000 (Coordinated Universal Time)");
+}
+
+static void write_handshake(const struct adapter_socket *socket, struct builder *out)
+{
+    if (socket->transport != NULL) {
+        builder_printf(out, ",\"query\":{\"EIO\":\"4\",\"transport\":\"%s\"}", socket->transport);
+    } else {
+        builder_str(out, ",\"query\":{}");
+    }
+    builder_str(out, ",\"auth\":{}");
+    if (socket->address.len == 0) {
+        return;
+    }
+    builder_str(out, ",\"url\":\"");
+    builder_str(out, socket->transport != NULL ? "/socket.io/?EIO=4&transport=" : "/ws");
+    builder_str(out, socket->transport != NULL ? socket->transport : "");
+    builder_printf(out,
+        "\",\"secure\":false,\"xdomain\":%s,\"issued\":", socket->cross_domain ? "true" : "false");
+    builder_u64(out, socket->issued_ms);
+    builder_str(out, ",\"time\":\"");
+    write_date(socket->issued_ms, out);
+    builder_str(out, "\",\"address\":");
+    json_scan_write_string(out, socket->address);
+}
+
 void adapter_socket_begin(const struct adapter_socket *socket, struct builder *out)
 {
     builder_str(out, "{\"id\":");
     json_scan_write_string(out, socket->sid);
-    builder_str(
-        out, ",\"handshake\":{\"headers\":{},\"query\":{},\"auth\":{}},\"data\":{\"userId\":");
+    builder_str(out, ",\"handshake\":{\"headers\":{}");
+    write_handshake(socket, out);
+    builder_str(out, "},\"data\":{\"userId\":");
     json_scan_write_string(out, socket->user);
     write_fact(out, "userName", socket->name);
     write_fact(out, "role", socket->role);

@@ -113,11 +113,16 @@ struct adapter_socket {
     struct bytes name;
     struct bytes role;
     struct bytes tenant;
+    struct bytes address; /* empty: nothing is known of how it came */
+    uint64_t issued_ms; /* wall clock */
+    const char *transport; /* of Engine.IO; NULL: plain WebSocket */
+    bool cross_domain;
 };
 
 /*
- * Append an element of the answer to FETCH in three steps: the socket, with a handshake of which
- * nothing is kept (and so no token), its rooms, its end.
+ * Append an element of the answer to FETCH in three steps: the socket, its rooms, its end. Headers,
+ * query and auth of the handshake are not kept, and so no token is told; the URL is that of any
+ * such request.
  */
 void adapter_socket_begin(const struct adapter_socket *socket, struct builder *out);
 void adapter_socket_room(struct bytes room, struct builder *out);

@@ -155,6 +155,16 @@ void session_trim(struct session *session)
     }
 }
 
+void session_remote(const struct session *session, char ret_text[46])
+{
+    const struct poll_session *poll = poll_session_of((struct session *)(uintptr_t)session);
+    if (poll != NULL) {
+        memcpy(ret_text, poll->remote, sizeof(poll->remote));
+    } else {
+        connection_remote(session->websocket.connection, ret_text);
+    }
+}
+
 struct app_connect session_request(
     struct session *session, struct bytes nsp, struct bytes auth, char remote[46])
 {
@@ -162,12 +172,7 @@ struct app_connect session_request(
     if (session->extra && session->extra->tokens) {
         request = session->extra->request;
     } else {
-        const struct poll_session *poll = poll_session_of(session);
-        if (poll) {
-            memcpy(remote, poll->remote, sizeof(poll->remote));
-        } else {
-            connection_remote(session->websocket.connection, remote);
-        }
+        session_remote(session, remote);
         request.remote = bytes_str(remote);
     }
     request.session = session;
@@ -502,6 +507,7 @@ void session_init(struct session *session, struct session_home *home, enum sessi
 {
     session->kind = kind;
     session->extra = extra;
+    session->issued = (uint32_t)sched_wall(home->shard->sched);
     list_init(&session->link);
     timer_init(&session->timer, on_deadline);
     move_in(session, home);

@@ -130,7 +130,8 @@ struct session {
     struct identity *identity; /* one reference, from the first namespace joined on */
     uint32_t heartbeat_due; /* low 32 bits of monotonic ms */
     uint32_t heard; /* the same: when the client last showed that it is not idle */
-    uint16_t asked; /* requests sent to the client */
+    uint32_t issued; /* when it began: low 32 bits of the wall clock in ms */
+    unsigned asked : 15; /* requests sent to the client */
     unsigned kind : 2; /* enum session_kind */
     unsigned reason : 5; /* why it ends; or why a socket was sent away for good; 0: neither */
     unsigned awaiting_pong : 1;
@@ -140,8 +141,8 @@ struct session {
     unsigned moving : 1;
     unsigned reaping : 1; /* in home.ending */
     unsigned has_first : 1; /* `first` is in use */
-    unsigned
-        expelled : 1; /* we have sent DISCONNECT: packets for that namespace may be in flight */
+    unsigned expelled : 1; /* we have sent DISCONNECT: packets of that may be in flight */
+    unsigned cross_domain : 1; /* its handshake named an Origin */
     unsigned polled : 1; /* it came by long-polling: a struct poll_session */
     struct socket first;
 };
@@ -151,6 +152,8 @@ static_assert(sizeof(struct session) <= 128 + sizeof(struct socket), "idle sessi
 
 /* The layer's part on `shard`. */
 struct session_home *session_layer_home(struct session_layer *layer, const struct shard *shard);
+/* The address of the client, as it was at the handshake. */
+void session_remote(const struct session *session, char ret_text[46]);
 
 /* Make the lists and timers of a home that belong to session.c. */
 void session_home_init(struct session_home *home);

@@ -62,15 +62,29 @@ static void on_pause(struct socket *socket, bool paused)
     session_hold(session_of(socket), paused);
 }
 
+static void on_describe(struct socket *socket, struct socket_handshake *ret_handshake)
+{
+    const struct session *session = session_of(socket);
+    uint64_t now = sched_wall(session->home->shard->sched);
+    ret_handshake->issued_ms = now - (uint32_t)((uint32_t)now - session->issued);
+    if (session->kind == SESSION_ENGINE) {
+        ret_handshake->transport = session->polled ? "polling" : "websocket";
+    }
+    ret_handshake->cross_domain = session->cross_domain;
+    session_remote(session, ret_handshake->address);
+}
+
 static const struct socket_ops first_ops = {
     .disconnect = on_disconnect,
     .end = on_end,
     .pause = on_pause,
+    .describe = on_describe,
 };
 static const struct socket_ops further_ops = {
     .disconnect = on_disconnect,
     .end = on_end,
     .pause = on_pause,
+    .describe = on_describe,
 };
 
 static struct session *session_of(struct socket *socket)

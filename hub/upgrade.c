@@ -320,6 +320,13 @@ void upgrade_engine_refuse(
     poll_call_refused(home_of(layer, request), request, status);
 }
 
+static bool has_origin(const struct http_request *request)
+{
+    size_t cursor = 0;
+    struct bytes origin;
+    return http1_header_next(request->head, "Origin", &cursor, &origin);
+}
+
 static void handshake_polling(struct session_home *home, struct http_request *request)
 {
     char remote[REMOTE_MAX];
@@ -330,6 +337,7 @@ static void handshake_polling(struct session_home *home, struct http_request *re
         refuse_unavailable(request);
         return;
     }
+    session->cross_domain = has_origin(request);
     struct builder open = {0};
     eio_session_open_polling(session, &open);
     engine_reply_open(home->config, request, polling_sid(session), builder_bytes(&open));
@@ -350,8 +358,10 @@ static void handshake_websocket(struct session_home *home, struct http_request *
         return;
     }
     struct ws_accept_answer answer = {.key = accept.key};
+    bool cross_domain = has_origin(request); /* the request does not outlive what follows */
     struct session *session = become_session(home, request, extra, SESSION_ENGINE, &answer);
     if (session) {
+        session->cross_domain = cross_domain;
         eio_session_open(session);
     }
 }

@@ -140,6 +140,13 @@ describe('a Node server and a hub', () => {
     assert.deepEqual([...found[0].rooms].sort(), [ours.socket.id, 'open:f', 'user:ben'].sort());
     assert.deepEqual(found[0].data, { userId: 'ben', userName: 'Ben B.', role: 'admin' });
     assert.equal(found[0].handshake.auth.token, undefined);
+    const { time, issued, address, xdomain, secure, url, query } = found[0].handshake;
+    assert.deepEqual({ address, xdomain, secure, url }, {
+      address: '127.0.0.1', xdomain: false, secure: false, url: '/socket.io/?EIO=4&transport=websocket',
+    });
+    assert.deepEqual(query, { EIO: '4', transport: 'websocket' });
+    assert.equal(Math.floor(Date.parse(time) / 1000), Math.floor(issued / 1000));
+    assert.ok(Math.abs(Date.now() - issued) < 3_600_000, `${issued}`);
     assert.equal(JSON.stringify(found[0].handshake).includes(ours.socket.auth.token), false);
     const all = (await peer.io.fetchSockets()).map(({ id }) => id);
     assert.deepEqual(all.sort(), [ours.socket.id, theirs.socket.id].sort());
@@ -276,6 +283,28 @@ test('an emitter that publishes once for each room reaches a client once', async
       await one.next('end');
       assert.deepEqual(one.events.filter(([name]) => name === 'update'), [['update', 'open:1']]);
     }
+  } finally {
+    await hub.stop();
+    await redis.stop();
+  }
+});
+
+// Two equal events may be meant: they are two, though each comes once for every room.
+test('two equal events of such an emitter are two', async () => {
+  const redis = await startRedis();
+  const hub = await startHub({ redis, config: ROOMS });
+  try {
+    const client = await onHub(hub, 'anna');
+    for (const room of ['open:1', 'open:2']) await client.request('join_room', room);
+    const bus = redis.client();
+    const rooms = ['open:1', 'open:2'];
+    const payload = Buffer.from(encode(['emitter', { type: 2, data: ['again', 1], nsp: '/' }, { rooms, flags: {} }]));
+    for (let emit = 0; emit < 2; emit++) {
+      for (const room of rooms) await bus.publish(`socket.io#/#${room}#`, payload);
+    }
+    await bus.publish('socket.io#/#', Buffer.from(encode(['emitter', { type: 2, data: ['end'] }, null])));
+    await client.next('end');
+    assert.deepEqual(client.events.filter(([name]) => name === 'again'), [['again', 1], ['again', 1]]);
   } finally {
     await hub.stop();
     await redis.stop();

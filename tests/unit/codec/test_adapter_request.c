@@ -216,3 +216,23 @@ Test(adapter_request, a_socket_is_told_with_its_rooms)
         "\"data\":{\"userId\":\"4\\\"2\",\"role\":\"admin\"},\"rooms\":[\"sid\",\"a\"]}"));
     builder_reset(&out);
 }
+
+Test(adapter_request, a_socket_is_told_with_how_it_came)
+{
+    struct adapter_socket socket = {.sid = BYTES("sid"),
+        .user = BYTES("42"),
+        .address = BYTES("::1"),
+        .issued_ms = 1795974120123,
+        .transport = "polling",
+        .cross_domain = true};
+    struct builder out = {0};
+    adapter_socket_begin(&socket, &out);
+    adapter_socket_end(&out);
+    cr_expect(bytes_eq_str(builder_bytes(&out),
+        "{\"id\":\"sid\",\"handshake\":{\"headers\":{},\"query\":{\"EIO\":\"4\",\"transport\":"
+        "\"polling\"},\"auth\":{},\"url\":\"/socket.io/?EIO=4&transport=polling\",\"secure\":"
+        "false,\"xdomain\":true,\"issued\":1795974120123,\"time\":\"Sun Nov 29 2026 17:42:00 "
+        "GMT+0000 (Coordinated Universal Time)\",\"address\":\"::1\"},\"data\":{\"userId\":"
+        "\"42\"},\"rooms\":[\"sid\"]}"));
+    builder_reset(&out);
+}
