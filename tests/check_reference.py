@@ -171,6 +171,25 @@ def find_routes(root):
     return {f"{method} {path}" for method, path in found}
 
 
+def find_parameters(root):
+    """Route -> the parameters of its query, from the last column of its row."""
+    found = {}
+    for text in read_all(root, "hub").values():
+        for method, path, row in re.findall(r'\{"([A-Z]+)", "(/[^"]*)",([^{}]*)\}', no_macros(text)):
+            names = re.findall(r'"([^"]*)"', row)
+            found[f"{method} {path}"] = names[-1].split(", ") if names and names[-1] else []
+    return found
+
+
+def find_untold_parameters(root):
+    if not os.path.exists(os.path.join(root, PAGES, "routes.md")):
+        return []
+    told = WANTED[0][3](sources.read(root, PAGES + "routes.md"))
+    return [f"{PAGES}routes.md: {route}: no text on the parameter {name}"
+            for route, names in sorted(find_parameters(root).items())
+            for name in names if name != "tenant" and route in told and f"`{name}`" not in told[route]]
+
+
 def find_client_events(root):
     return {tables.literal(row[0]) for _, row in read_rows(root, "actors/user_events.def")}
 
@@ -289,7 +308,7 @@ def find_problems(root, write=False):
     problems = find_silent(root)
     if problems:
         return problems
-    problems += find_untold(root)
+    problems += find_untold(root) + find_untold_parameters(root)
     for page in REGIONS:
         path = os.path.join(root, PAGES, page)
         if not os.path.exists(path):

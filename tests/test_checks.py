@@ -100,6 +100,9 @@ class Reference(Tree):
             "docs/reference/errors.md": "## Codes\n| `forbidden` | 403 |\n",
         }
         self.expect(untold, {**self.PAGES, **files, **told})
+        parameters = SimpleNamespace(find_problems=check_reference.find_untold_parameters)
+        files["hub/api.c"] = files["hub/api.c"].replace("NULL, 0}", 'NULL, 0, NULL, "after, tenant"}')
+        self.expect(parameters, {**self.PAGES, **files, **told}, "GET /a/{}/b: no text on the parameter after")
         told["docs/reference/posts.md"] += "| `users` | gone |\n"
         told["docs/reference/routes.md"] = "### GET /a/{id}/b\n"
         self.expect(untold, {**self.PAGES, **files, **told}, "GET /a/{}/b: no text",
