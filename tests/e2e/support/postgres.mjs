@@ -32,10 +32,10 @@ function runAs(program, args) {
 
 export class PostgresServer {
   // `settings`: further postgresql.conf settings; fsync is off unless one says on (a killed
-  // server loses nothing by it, a killed machine would).
-  static async start({ settings = {} } = {}) {
+  // server loses nothing by it, a killed machine would). `folder`: where its data lie.
+  static async start({ settings = {}, folder } = {}) {
     const server = new PostgresServer();
-    server.folder = temporaryFolder('pg');
+    server.folder = folder ?? temporaryFolder('pg');
     giveAway(server.folder);
     server.data = join(server.folder, 'data');
     server.settings = { fsync: 'off', max_connections: '200', log_statement: 'none', ...settings };
@@ -68,7 +68,7 @@ export class PostgresServer {
     const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
     const options = { user, cwd: '/', env: { ...process.env, LC_ALL: 'C' } };
     this.server = new Server('postgres', join(programs(), 'postgres'), ['-D', this.data, ...args], options);
-    await this.server.ready(() => /ready to accept connections/.test(this.server.output));
+    await this.server.ready(() => /ready to accept (read-only )?connections/.test(this.server.output));
   }
 
   // A pool that is closed with the server.
