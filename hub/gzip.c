@@ -4,9 +4,18 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "codec/base/status.h"
 #include "codec/http1.h"
 
-enum { LEVEL = 5, WINDOW_BITS = 15, GZIP_HEAD = 16 /* zlib: write gzip's */, MEMORY_LEVEL = 8 };
+enum {
+    LEVEL = 5,
+    WINDOW_BITS = 15,
+    GZIP_HEAD = 16, /* zlib: write, or want, gzip's */
+    MEMORY_LEVEL = 8,
+    PIECE = 64 << 10,
+    RATIO_MAX = 100,
+    RATIO_FREE = 64 << 10,
+};
 
 static struct bytes trim(struct bytes text)
 {
@@ -92,4 +101,65 @@ bool gzip_compress(enum gzip_coding coding, struct bytes data, struct builder *o
     builder_commit(out, done ? (size_t)stream.total_out : 0);
     deflateEnd(&stream);
     return done;
+}
+
+/* How much `data` may become. */
+static size_t bound_of(struct bytes data, size_t max)
+{
+    size_t most = data.len < SIZE_MAX / RATIO_MAX ? data.len * RATIO_MAX : SIZE_MAX;
+    most = most > RATIO_FREE ? most : RATIO_FREE;
+    return most < max ? most : max;
+}
+
+/* Expand the next piece; 1: there is more, 0: all is there, or a status. */
+static int expand_piece(z_stream *stream, size_t most, struct builder *out)
+{
+    char *at = builder_reserve(out, PIECE);
+    if (at == NULL) {
+        return STATUS_NOMEM;
+    }
+    stream->next_out = (Bytef *)at;
+    stream->avail_out = PIECE;
+    int result = inflate(stream, Z_NO_FLUSH);
+    size_t made = PIECE - stream->avail_out;
+    if (builder_bytes(out).len + made > most) {
+        return STATUS_TOO_LARGE;
+    }
+    builder_commit(out, made);
+    if (result == Z_STREAM_END && stream->avail_in > 0) {
+        return inflateReset(stream) == Z_OK ? 1 : STATUS_INVALID; /* another member */
+    }
+    if (result == Z_STREAM_END) {
+        return 0;
+    }
+    if (result == Z_MEM_ERROR) {
+        return STATUS_NOMEM;
+    }
+    return result == Z_OK && (stream->avail_in > 0 || stream->avail_out == 0) ? 1 : STATUS_INVALID;
+}
+
+int gzip_expand(struct bytes data, size_t max, struct builder *out)
+{
+    z_stream stream = {0};
+    if (data.len == 0 || data.len > UINT32_MAX) {
+        return STATUS_INVALID;
+    }
+    if (inflateInit2(&stream, WINDOW_BITS + GZIP_HEAD) != Z_OK) {
+        return STATUS_NOMEM;
+    }
+    struct builder text = {.max = max + PIECE};
+    size_t most = bound_of(data, max);
+    stream.next_in = (Bytef *)(uintptr_t)data.at;
+    stream.avail_in = (uInt)data.len;
+    int status = 1;
+    while (status == 1) {
+        status = expand_piece(&stream, most, &text);
+    }
+    inflateEnd(&stream);
+    if (status == 0) {
+        builder_add(out, builder_bytes(&text));
+        status = builder_failed(out) ? STATUS_TOO_LARGE : 0;
+    }
+    builder_reset(&text);
+    return status;
 }

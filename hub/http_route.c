@@ -146,6 +146,7 @@ const char *http_route_error_code(unsigned status)
         {408, "timeout"},
         {413, "too_large"},
         {414, "too_large"},
+        {415, "unsupported_encoding"},
         {429, "rate_limited"},
         {431, "too_large"},
         {500, "internal"},

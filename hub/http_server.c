@@ -20,6 +20,7 @@
 #include "codec/base/status.h"
 #include "codec/http1_chunked.h"
 #include "hub/connection.h"
+#include "hub/http_body.h"
 #include "hub/http_cors.h"
 #include "hub/http_route.h"
 #include "hub/loop.h"
@@ -328,12 +329,25 @@ int http_param(const struct http_request *request, unsigned n, char *buffer, siz
 
 /* --- requests --- */
 
+static uint32_t max_body(const struct server *server)
+{
+    uint32_t most = server->exchange->route->max_body;
+    return most == HTTP_BODY_CONFIGURED ? server->config->max_body_bytes : most;
+}
+
 static void dispatch(struct server *server)
 {
     struct exchange *exchange = server->exchange;
     server->state = BUSY;
     cancel_deadline(server);
     exchange->body_unread = false;
+    bool decoded = exchange->route->query != NULL; /* of the API: Engine.IO reads its own */
+    unsigned refusal =
+        decoded ? http_body_decode(&exchange->head, max_body(server), &exchange->body) : 0;
+    if (refusal != 0) {
+        refuse_body(server, refusal);
+        return;
+    }
     exchange->request.body = builder_bytes(&exchange->body);
     exchange->route->handler(&exchange->request, server->config->context);
 }
@@ -386,12 +400,6 @@ static void refuse_route(struct server *server, struct bytes path)
     char allow[HTTP_ROUTE_ALLOW_MAX];
     struct bytes header = http_route_allow(server->config->routes, path, allow);
     send_error(server, header.len > 0 ? 405 : 404, header);
-}
-
-static uint32_t max_body(const struct server *server)
-{
-    uint32_t most = server->exchange->route->max_body;
-    return most == HTTP_BODY_CONFIGURED ? server->config->max_body_bytes : most;
 }
 
 /* Whether the route knows all parameters of the query; false: the request was answered. */

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { encode } from '@msgpack/msgpack';
 import { Emitter } from '@socket.io/redis-emitter';
 import { startHub } from './support/hub.mjs';
@@ -826,4 +826,30 @@ test('a backend with a key may have as many connections as it needs', async () =
     for (const socket of sockets) socket.destroy();
     await own.stop();
   }
+});
+
+test('a body may be gzip, and may begin with a byte order mark', async () => {
+  const user = newUser();
+  const headers = { authorization: `Bearer ${hub.apiKey}`, 'content-type': 'application/json' };
+  const send = (body, more = {}, path = POSTS) => raw(hub, 'POST', path, { headers: { ...headers, ...more }, body });
+  const text = JSON.stringify(notification(user, { message: 'm'.repeat(3000) }));
+  const gzip = { 'content-encoding': 'gzip' };
+  const error = (answer) => [answer.status, JSON.parse(answer.body).error.code];
+  assert.equal((await send(gzipSync(text), gzip)).status, 201);
+  assert.equal((await send(gzipSync(`\ufeff${text}`), { 'content-encoding': 'X-GZIP' })).status, 201);
+  assert.equal((await send(`\ufeff${text}`)).status, 201);
+  assert.equal((await send(text, { 'content-encoding': 'identity' })).status, 201);
+  const event = JSON.stringify({ event: 'e', to: { all: true } });
+  assert.equal((await send(gzipSync(event), gzip, '/api/v1/events')).status, 202);
+  const list = await hub.api('GET', inbox(user));
+  assert.deepEqual(list.body.items.map((item) => item.message.length), [3000, 3000, 3000, 3000]);
+  assert.deepEqual(error(await send(text, gzip)), [400, 'bad_request']);
+  assert.deepEqual(error(await send(gzipSync(text).subarray(0, 40), gzip)), [400, 'bad_request']);
+  for (const coding of ['br', 'deflate', 'zstd', 'gzip, gzip']) {
+    assert.deepEqual(error(await send(gzipSync(text), { 'content-encoding': coding })), [415, 'unsupported_encoding']);
+  }
+  const bomb = gzipSync(Buffer.alloc(512 << 10, ' '), { level: 9 });
+  assert.deepEqual(error(await send(bomb, gzip)), [413, 'too_large']);
+  const large = gzipSync(JSON.stringify(Array.from({ length: 900 }, (_, i) => notification(user, { message: `${i}`.repeat(500) }))));
+  assert.deepEqual(error(await send(large, gzip)), [413, 'too_large']);
 });
