@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The segments are a ring: the inline ones (OUTBOX_INLINE), or an allocation of `room` segments
- * that is given back when the outbox is empty. `head` is the index of the first, `count` of them
- * wait. A segment of which a part was consumed has its offset moved: bytes are never copied.
+ * The segments are a ring: the inline ones (OUTBOX_INLINE), or an allocation of 1 << `ring`
+ * segments that is given back when the outbox is empty. `head` is the index of the first, `count`
+ * of them wait. A segment of which a part was consumed has its offset moved: bytes are never
+ * copied.
  */
 #include "actors/outbox.h"
 
@@ -12,13 +13,11 @@
 #include "codec/base/mem.h"
 
 enum {
-    FIRST_ROOM = 8,
+    FIRST_RING = 3, /* log2 of the segments first allocated */
     COPY_MAX = 2048, /* a chunk up to this size is one allocation */
 };
 
-_Static_assert((FIRST_ROOM & (FIRST_ROOM - 1)) == 0, "rings are powers of two");
-_Static_assert((OUTBOX_INLINE & (OUTBOX_INLINE - 1)) == 0, "the inline ring too");
-_Static_assert(OUTBOX_SEGMENTS_MAX <= UINT16_MAX, "count is 16 bits");
+_Static_assert((OUTBOX_INLINE & (OUTBOX_INLINE - 1)) == 0, "rings are powers of two");
 
 static struct chunk *copy_small(struct builder *builder)
 {
@@ -73,50 +72,54 @@ void chunk_unref(struct chunk *chunk)
 
 static uint32_t ring_room(const struct outbox *outbox)
 {
-    return outbox->room ? outbox->room : OUTBOX_INLINE;
+    return outbox->ring ? 1u << outbox->ring : OUTBOX_INLINE;
 }
 
 static const struct segment *segment_at(const struct outbox *outbox, uint32_t n)
 {
-    const struct segment *ring = outbox->room ? outbox->more : outbox->few;
+    const struct segment *ring = outbox->ring ? outbox->more : outbox->few;
     return &ring[(outbox->head + n) & (ring_room(outbox) - 1)];
 }
 
 static struct segment *segment_slot(struct outbox *outbox, uint32_t n)
 {
-    struct segment *ring = outbox->room ? outbox->more : outbox->few;
+    struct segment *ring = outbox->ring ? outbox->more : outbox->few;
     return &ring[(outbox->head + n) & (ring_room(outbox) - 1)];
 }
 
 static void grow_ring(struct outbox *outbox)
 {
-    uint32_t room = outbox->room ? outbox->room * 2 : FIRST_ROOM;
-    struct segment *more = mem_realloc_array(NULL, room, sizeof(*more));
+    unsigned ring = outbox->ring ? outbox->ring + 1u : FIRST_RING;
+    struct segment *more = mem_realloc_array(NULL, (size_t)1 << ring, sizeof(*more));
     for (uint32_t i = 0; i < outbox->count; i++) {
         more[i] = *segment_at(outbox, i);
     }
-    if (outbox->room) {
+    if (outbox->ring) {
         mem_free(outbox->more);
     }
     outbox->more = more;
-    outbox->room = room;
+    outbox->ring = (uint8_t)ring;
     outbox->head = 0;
 }
 
 /* Back to the inline segments, when none is used. */
 static void drop_ring(struct outbox *outbox)
 {
-    if (outbox->room) {
+    if (outbox->ring) {
         mem_free(outbox->more);
     }
-    outbox->room = 0;
+    outbox->ring = 0;
     outbox->head = 0;
     outbox->count = 0;
 }
 
-void outbox_init(struct outbox *outbox, const struct outbox_ops *ops, uint32_t cap)
+void outbox_init(
+    struct outbox *outbox, const struct outbox_ops *ops, const struct outbox_limits *limits)
 {
-    *outbox = (struct outbox){.ops = ops, .cap = cap};
+    *outbox = (struct outbox){.ops = ops, .limits = *limits};
+    if (outbox->limits.max < limits->high) {
+        outbox->limits.max = limits->high;
+    }
     list_init(&outbox->dirty_link);
 }
 
@@ -128,7 +131,7 @@ void outbox_finish(struct outbox *outbox)
     }
     drop_ring(outbox);
     outbox->bytes = 0;
-    outbox->refused = 0;
+    outbox->full = false;
     outbox->overflow = false;
     outbox->deferred = false;
     list_remove(&outbox->dirty_link);
@@ -158,12 +161,11 @@ static void mark_dirty(struct outbox *outbox, struct list *dirty)
 /* Whether `len` more bytes are to be refused; tells the owner when that begins. */
 static bool refuse(struct outbox *outbox, uint32_t len)
 {
-    bool fits = outbox->bytes == 0 || ((uint64_t)outbox->bytes + len <= outbox->cap &&
-                                          outbox->count < OUTBOX_SEGMENTS_MAX);
+    uint64_t taken = outbox->bytes + (uint64_t)outbox->count * OUTBOX_SEGMENT_COST;
+    bool fits = outbox->bytes == 0 || taken + len <= outbox->limits.max;
     if (!outbox->overflow && fits) {
         return false;
     }
-    outbox->refused++;
     if (!outbox->overflow) {
         outbox->overflow = true;
         if (outbox->ops->overflowed != NULL) {
@@ -171,6 +173,16 @@ static bool refuse(struct outbox *outbox, uint32_t len)
         }
     }
     return true;
+}
+
+static void be_full(struct outbox *outbox)
+{
+    if (!outbox->full) {
+        outbox->full = true;
+        if (outbox->ops->filled != NULL) {
+            outbox->ops->filled(outbox);
+        }
+    }
 }
 
 static bool extend_last(struct outbox *outbox, struct chunk *chunk, uint32_t offset, uint32_t len)
@@ -186,7 +198,7 @@ static bool extend_last(struct outbox *outbox, struct chunk *chunk, uint32_t off
     return true;
 }
 
-/* Put a range behind what waits, whatever the cap. */
+/* Put a range behind what waits, whatever the limits. */
 static void push(
     struct outbox *outbox, struct list *dirty, struct chunk *chunk, uint32_t offset, uint32_t len)
 {
@@ -201,6 +213,9 @@ static void push(
     }
     outbox->bytes += len;
     mark_dirty(outbox, dirty);
+    if (outbox->bytes > outbox->limits.high) {
+        be_full(outbox);
+    }
 }
 
 static bool append(
@@ -213,6 +228,9 @@ static bool append(
         outbox->count = 1;
         outbox->bytes = len;
         mark_dirty(outbox, dirty);
+        if (len > outbox->limits.high) {
+            be_full(outbox);
+        }
         return true;
     }
     if (refuse(outbox, len)) {
@@ -234,6 +252,11 @@ bool outbox_append(
     return append(outbox, dirty, chunk, offset, len);
 }
 
+void outbox_append_last(struct outbox *outbox, struct list *dirty, struct chunk *chunk)
+{
+    push(outbox, dirty, chunk, 0, chunk->len);
+}
+
 void outbox_move(struct outbox *from, struct outbox *to, struct list *dirty)
 {
     CHECK(!from->busy);
@@ -241,15 +264,10 @@ void outbox_move(struct outbox *from, struct outbox *to, struct list *dirty)
         const struct segment *segment = segment_at(from, i);
         push(to, dirty, segment->chunk, segment->offset, segment->len);
     }
-    uint32_t refused = from->refused;
-    bool overflow = from->overflow;
+    bool full = from->full;
     outbox_finish(from);
-    to->refused += refused;
-    if (overflow && !to->overflow) {
-        to->overflow = true;
-        if (to->ops->overflowed != NULL) {
-            to->ops->overflowed(to);
-        }
+    if (full) {
+        be_full(to);
     }
 }
 
@@ -267,25 +285,11 @@ size_t outbox_peek(const struct outbox *outbox, struct iovec *ret_iov, size_t ma
     return filled;
 }
 
-static void tell_drained(struct outbox *outbox)
-{
-    drop_ring(outbox);
-    if (!outbox->overflow) {
-        return;
-    }
-    uint32_t refused = outbox->refused;
-    outbox->overflow = false;
-    outbox->refused = 0;
-    if (outbox->ops->drained != NULL) {
-        outbox->ops->drained(outbox, refused);
-    }
-}
-
 void outbox_consume(struct outbox *outbox, size_t len)
 {
     CHECK(len <= outbox->bytes);
     outbox->bytes -= (uint32_t)len;
-    if (outbox->bytes == 0 && outbox->count == 1 && outbox->room == 0 && !outbox->overflow) {
+    if (outbox->bytes == 0 && outbox->count == 1 && outbox->ring == 0 && !outbox->full) {
         chunk_unref(outbox->few[outbox->head].chunk); /* nearly always */
         outbox->head = 0;
         outbox->count = 0;
@@ -296,7 +300,7 @@ void outbox_consume(struct outbox *outbox, size_t len)
         if (len < first->len) {
             first->offset += (uint32_t)len;
             first->len -= (uint32_t)len;
-            return;
+            break;
         }
         len -= first->len;
         chunk_unref(first->chunk);
@@ -304,7 +308,13 @@ void outbox_consume(struct outbox *outbox, size_t len)
         outbox->count--;
     }
     if (outbox->count == 0) {
-        tell_drained(outbox);
+        drop_ring(outbox);
+    }
+    if (outbox->full && outbox->bytes <= outbox->limits.high / 2) {
+        outbox->full = false;
+        if (outbox->ops->relieved != NULL) {
+            outbox->ops->relieved(outbox);
+        }
     }
 }
 

@@ -9,9 +9,10 @@
  * to be followed by more may be deferred: it leaves with that, or when the caller of outbox_defer
  * has waited for long enough.
  *
- * At the cap (bytes waiting; one append to an empty outbox is always taken) everything further is
- * refused and counted until the outbox is empty again: the owner then tells the client what it
- * missed (`drained`), or closes it when it stays stalled.
+ * Two marks bound it. Above `high` it is `full`: nothing is refused, but the owner is told
+ * (`filled`) and gives the peer a time to take what waits; what can be read again later should wait
+ * until the outbox is down to half of that (`relieved`). Above `max` everything further is refused,
+ * and the owner ends the connection (`overflowed`). One append to an empty outbox is always taken.
  */
 #ifndef ACTORS_OUTBOX_H
 #define ACTORS_OUTBOX_H
@@ -49,10 +50,13 @@ struct outbox_ops {
      * while outbox.busy is set. Must not free the outbox.
      */
     void (*flush)(struct outbox *outbox);
-    /* The cap was reached: appends are refused from now on. May be NULL. */
+    /* More than `high` waits; once until `relieved`. Appends nothing. May be NULL. */
+    void (*filled)(struct outbox *outbox);
+    /* What waits is down to half of `high`, after `filled`. Appends nothing. May be NULL. */
+    void (*relieved)(struct outbox *outbox);
+    /* `max` was reached: what came now was refused, as all that follows; once. May append
+     * what ends the connection (outbox_append_last). May be NULL. */
     void (*overflowed)(struct outbox *outbox);
-    /* The outbox that had overflowed is empty: `refused` appends were lost. May be NULL. */
-    void (*drained)(struct outbox *outbox, uint32_t refused);
     /*
      * What is to be appended instead of the whole of `chunk`, which keeps it as `packed`: no
      * reference is passed. Only for an outbox that has `packs` set.
@@ -66,41 +70,52 @@ struct segment {
     uint32_t len;
 };
 
-/* Segments cost memory too: an outbox with OUTBOX_SEGMENTS_MAX of them is at its cap. */
-enum { OUTBOX_INLINE = 2, OUTBOX_SEGMENTS_MAX = 16384 };
+enum {
+    OUTBOX_INLINE = 2,
+    OUTBOX_SEGMENT_COST = 64, /* bytes that a segment and its chunk take, counted against `max` */
+};
+
+/* What bounds an outbox, in bytes: see above. `max` counts as `high` where it is less. */
+struct outbox_limits {
+    uint32_t high;
+    uint32_t max;
+};
 
 struct outbox {
     const struct outbox_ops *ops;
     struct list dirty_link; /* the list given to outbox_append */
-    uint32_t cap; /* bytes */
+    struct outbox_limits limits;
     uint32_t bytes; /* waiting, those under way included */
-    uint32_t refused;
-    uint16_t count; /* segments */
+    uint32_t count; /* segments */
+    uint32_t head; /* private: index of the first */
+    uint8_t ring; /* private: `more` holds 1 << ring segments; 0: the inline ones are used */
     bool busy : 1; /* set by the owner while the kernel takes no more: not flushed meanwhile */
-    bool overflow : 1;
+    bool full : 1; /* since `filled`, until `relieved` */
+    bool overflow : 1; /* since `overflowed`, for ever */
     bool deferred : 1; /* on the list given to outbox_defer */
     bool packs : 1; /* set by the owner: ops.pack is asked about each chunk */
-    /* private */
-    uint32_t room; /* segments that `more` holds; 0: the inline ones are used */
-    uint32_t head; /* index of the first */
-    union {
+    union { /* private */
         struct segment few[OUTBOX_INLINE];
         struct segment *more;
     };
 };
 
-/* Make an empty outbox with a cap of `cap` bytes. */
-void outbox_init(struct outbox *outbox, const struct outbox_ops *ops, uint32_t cap);
+/* Make an empty outbox. */
+void outbox_init(
+    struct outbox *outbox, const struct outbox_ops *ops, const struct outbox_limits *limits);
 
 /* Drop everything that waits and leave the dirty list. Not while `busy`. */
 void outbox_finish(struct outbox *outbox);
 
 /*
  * Append `len` bytes of `chunk` from `offset`, taking a reference of its own, and put the outbox on
- * `dirty` unless it is on it. Returns false when refused at the cap.
+ * `dirty` unless it is on it. Returns false when refused at `max`.
  */
 bool outbox_append(
     struct outbox *outbox, struct list *dirty, struct chunk *chunk, uint32_t offset, uint32_t len);
+
+/* The same for the whole of a small `chunk` that ends the connection: whatever waits. */
+void outbox_append_last(struct outbox *outbox, struct list *dirty, struct chunk *chunk);
 
 /*
  * Take an outbox that is to be flushed at the end of this turn from that list to `later`, until
@@ -109,8 +124,8 @@ bool outbox_append(
 void outbox_defer(struct outbox *outbox, struct list *later);
 
 /*
- * Give everything that waits in `from` to `to`, behind what waits there, whatever its cap, and
- * what was refused with it. Both of one shard, neither busy.
+ * Give everything that waits in `from` to `to`, behind what waits there, whatever its limits; one
+ * that was full makes the other one full. Both of one shard, neither busy.
  */
 void outbox_move(struct outbox *from, struct outbox *to, struct list *dirty);
 
@@ -120,13 +135,13 @@ void outbox_move(struct outbox *from, struct outbox *to, struct list *dirty);
  */
 static inline bool outbox_writable(const struct outbox *outbox)
 {
-    return !outbox->busy && outbox->bytes <= outbox->cap / 2;
+    return !outbox->busy && outbox->bytes <= outbox->limits.high / 2;
 }
 
 /* The first waiting range; only when there is one. */
 static inline struct iovec outbox_first(const struct outbox *outbox)
 {
-    const struct segment *first = (outbox->room ? outbox->more : outbox->few) + outbox->head;
+    const struct segment *first = (outbox->ring ? outbox->more : outbox->few) + outbox->head;
     return (struct iovec){.iov_base = first->chunk->at + first->offset, .iov_len = first->len};
 }
 

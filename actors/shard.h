@@ -77,8 +77,9 @@ struct actor_config {
     uint32_t message_chars; /* send_message text */
     uint32_t typing_ms; /* after which typing stops by itself */
     uint32_t nonce_ms; /* for which a nonce is remembered */
-    uint32_t outbox_bytes;
-    uint32_t stall_ms; /* a full outbox that does not drain: closed CLOSE_SLOW */
+    uint32_t outbox_bytes; /* outbox_limits.high */
+    uint32_t outbox_max;
+    uint32_t stall_ms; /* an outbox that stays full for so long: closed CLOSE_SLOW */
     uint32_t recheck_ms; /* 30,000 */
     uint32_t probe_ms; /* between two messages that must come back over the bus */
     uint32_t partitions; /* of the ingress stream */
@@ -136,7 +137,8 @@ struct shard_stats {
     uint64_t deliveries; /* events put into outboxes */
     uint64_t flushes; /* windows flushed */
     uint64_t windowed; /* flushes that waited for the tick */
-    uint64_t refused; /* appends refused at an outbox's cap */
+    uint64_t refused; /* appends refused at an outbox's maximum */
+    uint64_t lags; /* sockets whose inbox began to wait for room in the outbox */
     uint64_t bus_refused; /* broadcasts of other nodes and emitters that cannot be taken */
     uint64_t unencoded; /* events and answers that a format could not carry, or without memory */
     uint64_t volatile_dropped;

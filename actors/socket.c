@@ -7,6 +7,7 @@
 #include "actors/shard.h"
 #include "actors/user_actor.h"
 #include "actors/wire_name.h"
+#include "codec/base/mem.h"
 #include "codec/base/status.h"
 
 _Static_assert((int)SOCKET_SID_LEN == (int)WIRE_SID_LEN, "one length of a sid");
@@ -44,7 +45,8 @@ void socket_take_out(struct socket *socket, enum close_reason reason)
     }
     struct shard *shard = socket->shard;
     struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
-    bool kept = recovery_keep(socket, socket->left || close_is_final(reason));
+    bool gone = socket->left || socket->lag != NULL || close_is_final(reason);
+    bool kept = recovery_keep(socket, gone); /* what it lacks of the inbox is in no log */
     if (!kept) {
         sequencer_register(shard, socket_nsp(socket), sid, false);
     }
@@ -52,6 +54,7 @@ void socket_take_out(struct socket *socket, enum close_reason reason)
     map_remove(&shard->sockets, sid);
     shard->stats.sockets--;
     if (socket->user != NULL) {
+        socket_lag_end(socket);
         list_remove(&socket->user_link);
         socket->user->socket_count--;
         struct user_detached *msg = user_detached_new();
@@ -71,6 +74,15 @@ void socket_detach(struct socket *socket, enum close_reason reason)
 struct bytes socket_pid(const struct socket *socket)
 {
     return recovery_pid(socket);
+}
+
+void socket_relieved(struct socket *socket)
+{
+    if (socket->lag != NULL && socket->user != NULL) {
+        struct user_relieved *msg = user_relieved_new();
+        msg->socket_id = socket->id;
+        msg_send(socket->shard->sched, socket->user->actor.self, msg);
+    }
 }
 
 void socket_pinged(struct socket *socket)
@@ -152,4 +164,39 @@ bool socket_ack(struct socket *socket, uint64_t id, struct bytes result)
             &out);
     }
     return send_encoded(socket, bytes_of("", 0), &out, status);
+}
+
+/* Sockets whose inbox is behind. */
+
+void socket_lag_begin(struct socket *socket, uint64_t rev)
+{
+    socket->lag = mem_alloc(sizeof(*socket->lag));
+    socket->lag->rev = rev;
+    socket->shard->stats.lags++;
+}
+
+void socket_lag_end(struct socket *socket)
+{
+    mem_free(socket->lag);
+    socket->lag = NULL;
+}
+
+bool socket_lag_holds(struct socket *socket, uint64_t rev)
+{
+    struct socket_lag *lag = socket->lag;
+    if (lag == NULL) {
+        if (socket->outbox->full && rev != SOCKET_REV_READ) {
+            socket_lag_begin(socket, rev - 1);
+        }
+        return socket->lag != NULL;
+    }
+    if (!lag->caught || rev <= lag->rev || rev == SOCKET_REV_READ) {
+        return true;
+    }
+    if (socket->outbox->full) {
+        lag->caught = false; /* until there is room again */
+        return true;
+    }
+    socket_lag_end(socket);
+    return false;
 }

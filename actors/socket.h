@@ -25,6 +25,7 @@ struct fanout;
 struct leaf;
 struct recoverable;
 struct socket;
+struct socket_lag;
 struct user;
 
 enum { SOCKET_SID_LEN = 20, SOCKET_ADDRESS_MAX = 46 };
@@ -68,6 +69,7 @@ struct socket {
     struct user *user; /* NULL before user_attach and after socket_detach */
     struct list user_link; /* user.sockets */
     struct membership *memberships;
+    struct socket_lag *lag; /* its inbox is behind (below); NULL: it is not */
     uint64_t sent_through; /* broadcasts up to this number have left, or were not for it */
     uint32_t everyone_index; /* in fanout.everyone */
     uint32_t id; /* unique on the shard as long as it lives */
@@ -122,12 +124,15 @@ void socket_ponged(struct socket *socket);
 /* Give up what was claimed and is continued by no socket; NULL is allowed. */
 void socket_give_up(struct recoverable *claimed);
 
+/* The outbox is no longer full: what waited for that goes on. */
+void socket_relieved(struct socket *socket);
+
 /* The namespace ("/"). */
 struct bytes socket_nsp(const struct socket *socket);
 
 /*
  * Send complete wire bytes made for this socket's format (a message, an ack), after everything that
- * arrived before. Takes over no reference. Returns false when refused at the outbox's cap.
+ * arrived before. Takes over no reference. Returns false when refused at the outbox's maximum.
  */
 bool socket_send(struct socket *socket, struct chunk *chunk);
 
@@ -139,5 +144,36 @@ bool socket_emit(struct socket *socket, const struct event *event);
  * carry is counted, and an error `too_large` is sent in its place.
  */
 bool socket_ack(struct socket *socket, uint64_t id, struct bytes result);
+
+/*
+ * The inbox of a socket may be behind its user's: its outbox was full when a change was to be told.
+ *
+ * It is told nothing more of the inbox until its outbox has room again. Then it is told what the
+ * store has above the rev it was told last, page by page as there is room (user_feed.c). When it
+ * has come as far as the user it is caught up, and goes on with the others: what they are told up
+ * to its own rev it knows already. So no number of notifications can fill an outbox, and who is
+ * slow does not hold up the user's other sockets.
+ */
+
+/* As rev: what the store told all, or the count of unread; not for who is behind. */
+#define SOCKET_REV_READ UINT64_MAX
+
+struct socket_lag {
+    uint64_t rev; /* told so far */
+    bool reading; /* the store is asked */
+    bool caught; /* up: rev was not below the user's */
+};
+
+/* The socket falls behind: it has been told all up to `rev`. */
+void socket_lag_begin(struct socket *socket, uint64_t rev);
+
+/* It is behind no more, or goes; nothing when it is not behind. */
+void socket_lag_end(struct socket *socket);
+
+/*
+ * Whether `socket` is not to be told change `rev` of the inbox now: it is behind and will have it
+ * from the store. It falls behind when its outbox is full, but not for SOCKET_REV_READ.
+ */
+bool socket_lag_holds(struct socket *socket, uint64_t rev);
 
 #endif

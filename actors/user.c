@@ -127,7 +127,7 @@ static void free_user(struct actor *actor)
     user_feed_stop(user);
     user_rooms_stop(user);
     recovery_user_gone(user);
-    if (user->rare != NULL) { /* all three look into it */
+    if (user->rare != NULL) { /* all of them look into it */
         timer_cancel(sched_timers(actor->sched), &user->rare->timer);
         mem_free(user->rare);
         shard->stats.busy_users--;
@@ -278,6 +278,11 @@ static void drop_packet(struct user_packet *msg)
 }
 
 /* Other messages. */
+
+static void on_relieved(struct user *user, struct user_relieved *msg)
+{
+    user_feed_relieved(user, msg->socket_id);
+}
 
 /* A JOIN that is still to be answered has to be undone by us: nobody else knows of the member. A
  * socket that may come back wants to know what came meanwhile. */

@@ -126,8 +126,11 @@ void user_refuse_later(struct socket *socket, bool has_id, uint64_t id, const ch
 /* Send an event of Peal's own, with the JSON text of its one argument, to one socket. */
 void user_emit(struct socket *socket, const char *name, struct bytes argument);
 
-/* The same to every socket of the user in namespace "/" that is open; encoded once per format. */
-void user_emit_all(struct user *user, const char *name, struct bytes argument);
+/*
+ * The same to every socket of the user in namespace "/" that is open and may be told of change
+ * `rev` of the inbox now (socket_lag_holds; 0: all may); encoded once per format.
+ */
+void user_emit_all(struct user *user, const char *name, struct bytes argument, uint64_t rev);
 
 /* The live feed (user_feed.c): where the inbox stands, announcements, gaps. */
 
@@ -146,6 +149,9 @@ void user_feed_ready(struct user *user, struct socket *socket);
 
 /* Tell the sockets `unread`: called by the shard at the end of the turn. */
 void user_feed_tell_unread(struct user *user);
+
+/* The outbox of a socket that is behind (socket.h) has room again. */
+void user_feed_relieved(struct user *user, uint32_t socket_id);
 
 /* Inbox calls of a client (user_inbox.c). */
 enum user_inbox_what {

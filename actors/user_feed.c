@@ -9,6 +9,8 @@
  * of: as long as it is above rev, something is missing and a read is under way or the timer is
  * armed.
  */
+#include <stdlib.h>
+
 #include "actors/bus_origin.h"
 #include "actors/cluster.h"
 #include "actors/positions.h"
@@ -17,7 +19,7 @@
 #include "codec/base/mem.h"
 #include "codec/notification_json.h"
 
-enum { HELD_MAX = 64, GAP_MS = 30, RETRY_MS = 1000, READ_LIMIT = 500 };
+enum { HELD_MAX = 64, GAP_MS = 30, RETRY_MS = 1000, READ_LIMIT = 50 };
 
 struct user_held {
     struct user_held *next; /* by rising rev */
@@ -26,6 +28,7 @@ struct user_held {
 };
 
 static void read_store(struct user *user);
+static void go_on(struct user *user, struct socket *socket);
 
 static void arm(struct user *user, uint64_t delay_ms)
 {
@@ -33,6 +36,18 @@ static void arm(struct user *user, uint64_t delay_ms)
     struct timer *timer = &user_rare(user)->timer;
     if (!timer_armed(timer)) {
         timer_set(sched_timers(sched), timer, sched_now(sched) + delay_ms);
+    }
+}
+
+/* Visit the sockets whose inbox is behind. */
+static void for_each_behind(
+    struct user *user, void (*visit)(struct user *user, struct socket *socket))
+{
+    list_for_each (link, &user->sockets) {
+        struct socket *socket = container_of(link, struct socket, user_link);
+        if (socket->lag != NULL) {
+            visit(user, socket);
+        }
     }
 }
 
@@ -122,9 +137,12 @@ void user_feed_timeout(struct user *user)
 {
     if (user->phase != USER_READY) {
         ask_position(user);
-    } else if (user->news > user->rev) {
+        return;
+    }
+    if (user->news > user->rev) {
         read_store(user);
     }
+    for_each_behind(user, go_on);
 }
 
 /* What sockets are told. */
@@ -156,28 +174,46 @@ static void unread_changed(struct user *user)
     }
 }
 
+/* `only` is the one socket that is told; NULL: all that are not behind `rev`. */
+static void tell_sockets(
+    struct user *user, struct socket *only, uint64_t rev, const char *name, struct builder *text)
+{
+    if (only != NULL) {
+        user_emit(only, name, builder_bytes(text));
+    } else {
+        user_emit_all(user, name, builder_bytes(text), rev);
+    }
+    builder_reset(text);
+}
+
+static void tell_count(struct socket *socket, uint64_t unread, uint64_t rev)
+{
+    struct builder text = {0};
+    notification_json_unread(unread, rev, &text);
+    tell_sockets(socket->user, socket, rev, "unread", &text);
+}
+
 void user_feed_tell_unread(struct user *user)
 {
     struct builder text = {0};
     notification_json_unread(user->unread, user->rev, &text);
-    user_emit_all(user, "unread", builder_bytes(&text));
-    builder_reset(&text);
+    tell_sockets(user, NULL, SOCKET_REV_READ, "unread", &text);
 }
 
-static void tell_item(struct user *user, const struct notification_view *view)
+static void tell_item(
+    struct user *user, struct socket *only, uint64_t rev, const struct notification_view *view)
 {
     struct builder text = {0};
     notification_json_item(view, &text);
-    user_emit_all(user, "notification", builder_bytes(&text));
-    builder_reset(&text);
+    tell_sockets(user, only, rev, "notification", &text);
 }
 
-static void tell_state(struct user *user, const struct notification_state_body *body)
+static void tell_state(struct user *user, struct socket *only, uint64_t rev,
+    const struct notification_state_body *body)
 {
     struct builder text = {0};
     notification_json_state(body, &text);
-    user_emit_all(user, "notification:state", builder_bytes(&text));
-    builder_reset(&text);
+    tell_sockets(user, only, rev, "notification:state", &text);
 }
 
 /* Announcements. */
@@ -199,7 +235,7 @@ static void tell_announced_state(struct user *user, struct announce *announce)
         .state = announce->state,
         .at = announce->at,
     };
-    tell_state(user, &body);
+    tell_state(user, NULL, announce->rev, &body);
     mem_free(changes);
 }
 
@@ -211,7 +247,7 @@ static void apply(struct user *user, struct announce *announce)
     user->unread = announce->unread;
     shard_of(&user->actor)->stats.announced++;
     if (announce->kind == ANNOUNCE_NEW) {
-        tell_item(user, &announce->view);
+        tell_item(user, NULL, announce->rev, &announce->view);
     } else {
         tell_announced_state(user, announce);
     }
@@ -291,7 +327,8 @@ void user_feed_apply(struct user *user, struct buf *payload)
 /* Gaps: read everything above rev, in pages, and tell it in the order of rev. */
 
 /* Tell the changes from `first` on that share rev and state; returns how many. */
-static size_t tell_changes(struct user *user, const struct store_sync *sync, size_t first)
+static size_t tell_changes(
+    struct user *user, struct socket *only, const struct store_sync *sync, size_t first)
 {
     const struct store_change *changes = &sync->changes[first];
     size_t left = sync->change_count - first;
@@ -310,35 +347,145 @@ static size_t tell_changes(struct user *user, const struct store_sync *sync, siz
         .state = told[0].state,
         .at = changes[0].at,
     };
-    tell_state(user, &body);
+    tell_state(user, only, SOCKET_REV_READ, &body);
     mem_free(told);
     return count;
 }
 
-static void tell_page(struct user *user, const struct store_sync *sync)
+static int compare_views(const void *a, const void *b)
 {
+    const struct notification_view *left = a;
+    const struct notification_view *right = b;
+    if (left->rev != right->rev) {
+        return left->rev < right->rev ? -1 : 1;
+    }
+    return left->seq < right->seq ? -1 : 1;
+}
+
+/*
+ * The items of a page by rising rev. One that changed again behind the page says the page's end: a
+ * client that has heard of rev n has heard of all below.
+ */
+static struct notification_view *sort_items(const struct store_sync *sync, uint64_t through)
+{
+    struct notification_view *views = mem_alloc_array(sync->item_count, sizeof(*views));
+    for (size_t i = 0; i < sync->item_count; i++) {
+        views[i] = store_view_item(&sync->items[i]);
+        views[i].rev = views[i].rev < through ? views[i].rev : through;
+    }
+    if (sync->item_count > 0) {
+        qsort(views, sync->item_count, sizeof(*views), compare_views);
+    }
+    return views;
+}
+
+static uint64_t tell_page(struct user *user, struct socket *only, const struct store_sync *sync)
+{
+    uint64_t through = sync->done ? sync->position.rev : sync->through_rev;
+    struct notification_view *items = sort_items(sync, through);
     size_t item = 0;
     size_t change = 0;
     while (item < sync->item_count || change < sync->change_count) {
-        bool item_next =
-            change == sync->change_count ||
-            (item < sync->item_count && sync->items[item].rev <= sync->changes[change].rev);
+        bool item_next = change == sync->change_count ||
+                         (item < sync->item_count && items[item].rev <= sync->changes[change].rev);
         if (item_next) {
-            struct notification_view view = store_view_item(&sync->items[item++]);
-            tell_item(user, &view);
+            tell_item(user, only, SOCKET_REV_READ, &items[item++]);
         } else {
-            change += tell_changes(user, sync, change);
+            change += tell_changes(user, only, sync, change);
+        }
+    }
+    mem_free(items);
+    return through;
+}
+
+static void tell_resync(struct user *user, struct socket *only, uint64_t rev)
+{
+    struct builder text = {0};
+    notification_json_resync(bytes_str(shard_of(&user->actor)->config->epoch), rev, &text);
+    tell_sockets(user, only, 0, "hub:resync", &text);
+}
+
+/* Sockets that are behind (socket.h). */
+
+static void on_lag_read(struct user *user, struct user_request *request);
+
+/* Go on with a socket that has room: ask the store for what it has not been told. */
+static void go_on(struct user *user, struct socket *socket)
+{
+    struct socket_lag *lag = socket->lag;
+    if (lag->reading || lag->caught || socket->outbox->full) {
+        return;
+    }
+    struct user_request *request = user_request_new(user, STORE_SYNC, on_lag_read);
+    lag->reading = true;
+    request->socket_id = socket->id;
+    request->store.sync.who = user_request_who(request);
+    request->store.sync.rev = lag->rev;
+    request->store.sync.limit = READ_LIMIT;
+    user_request_submit(request);
+}
+
+static void catch_up(struct user *user, struct socket *socket)
+{
+    (void)user;
+    socket_lag_end(socket);
+}
+
+static void on_lag_read(struct user *user, struct user_request *request)
+{
+    const struct store_sync *sync = &request->store.sync;
+    struct socket *socket = user_socket(user, request->socket_id);
+    struct socket_lag *lag = socket != NULL ? socket->lag : NULL;
+    if (lag == NULL || !lag->reading) {
+        return; /* it goes, or was told to begin anew */
+    }
+    lag->reading = false;
+    if (sync->base.status != 0) {
+        arm(user, RETRY_MS);
+        return;
+    }
+    if (sync->resync) {
+        socket_lag_end(socket);
+        tell_resync(user, socket, sync->position.rev);
+        return;
+    }
+    lag->rev = tell_page(user, socket, sync);
+    if (!sync->done) {
+        go_on(user, socket);
+    } else if (lag->rev < user->rev) {
+        arm(user, RETRY_MS); /* the store that answered is behind */
+    } else {
+        lag->caught = true;
+        tell_count(socket, sync->position.unread, lag->rev);
+        if (lag->rev == user->rev) {
+            socket_lag_end(socket);
         }
     }
 }
 
-static void tell_resync(struct user *user)
+/* All are to be told what the store has above the user's rev: without those that have no room. */
+static void leave_behind(struct user *user)
 {
-    struct builder text = {0};
-    notification_json_resync(bytes_str(shard_of(&user->actor)->config->epoch), user->rev, &text);
-    user_emit_all(user, "hub:resync", builder_bytes(&text));
-    builder_reset(&text);
+    list_for_each (link, &user->sockets) {
+        struct socket *socket = container_of(link, struct socket, user_link);
+        if (socket->lag != NULL) {
+            socket->lag->caught = false;
+            go_on(user, socket);
+        } else if (socket->outbox->full && bytes_eq(socket_nsp(socket), BYTES("/"))) {
+            socket_lag_begin(socket, user->rev);
+        }
+    }
 }
+
+void user_feed_relieved(struct user *user, uint32_t socket_id)
+{
+    struct socket *socket = user_socket(user, socket_id);
+    if (socket != NULL && socket->lag != NULL) {
+        go_on(user, socket);
+    }
+}
+
+/* All sockets: a page of what is above the user's rev. */
 
 static void on_read(struct user *user, struct user_request *request)
 {
@@ -352,10 +499,11 @@ static void on_read(struct user *user, struct user_request *request)
         user->rev = sync->position.rev;
         user->news = user->rev;
         user_feed_stop(user); /* what was held belongs to another numbering */
-        tell_resync(user);
+        for_each_behind(user, catch_up);
+        tell_resync(user, NULL, user->rev);
     } else {
-        tell_page(user, sync);
-        user->rev = sync->done ? sync->position.rev : sync->through_rev;
+        leave_behind(user);
+        user->rev = tell_page(user, NULL, sync);
     }
     user->seq = sync->position.seq;
     user->unread = sync->position.unread;

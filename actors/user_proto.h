@@ -32,6 +32,12 @@ struct user_detached {
     enum close_reason reason;
 };
 
+/* The outbox of a socket whose inbox is behind is no longer full. */
+struct user_relieved {
+    struct msg base;
+    uint32_t socket_id;
+};
+
 /* The room took the socket in: it becomes a member of the leaf and is told. */
 struct user_joined {
     struct msg base;
@@ -96,6 +102,7 @@ struct user_admin {
 #define USER_PROTOCOL(X, A, a)                                                                     \
     X(A, a, PACKET, packet, NORMAL, REF, OWNS, "a client's event")                                 \
     X(A, a, DETACHED, detached, CONTROL, REF, PLAIN, "a socket has gone")                          \
+    X(A, a, RELIEVED, relieved, CONTROL, REF, PLAIN, "a full outbox has room again")               \
     X(A, a, JOINED, joined, CONTROL, REF, OWNS, "a room took a socket in")                         \
     X(A, a, REFUSED, refused, CONTROL, REF, OWNS, "a room is full")                                \
     X(A, a, ANNOUNCE, announce, SHED, NAMED, OWNS, "the inbox changed")                            \

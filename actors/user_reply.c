@@ -59,7 +59,7 @@ void user_emit(struct socket *socket, const char *name, struct bytes argument)
     }
 }
 
-void user_emit_all(struct user *user, const char *name, struct bytes argument)
+void user_emit_all(struct user *user, const char *name, struct bytes argument, uint64_t rev)
 {
     struct shard *shard = shard_of(&user->actor);
     bool wanted = !list_empty(&user->sockets) || recovery_has_kept(user);
@@ -71,7 +71,8 @@ void user_emit_all(struct user *user, const char *name, struct bytes argument)
     struct chunk *chunks[WIRE_FORMAT_COUNT] = {NULL};
     list_for_each (link, &user->sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
-        if (!bytes_eq(socket_nsp(socket), BYTES("/"))) {
+        if (!bytes_eq(socket_nsp(socket), BYTES("/")) ||
+            (rev > 0 && socket_lag_holds(socket, rev))) {
             continue;
         }
         if (socket_pid(socket).len > 0) {

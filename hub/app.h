@@ -84,12 +84,6 @@ struct app_ops {
      * once for each `opened`.
      */
     void (*closed)(void *app, struct socket *socket, enum close_reason reason);
-    /*
-     * The session's outbox was full, and is empty again: `refused` messages to its sockets were
-     * lost, so that the client must be told. Called for each socket. NULL: the session is ended
-     * with CLOSE_SLOW.
-     */
-    void (*lost)(void *app, struct socket *socket, uint32_t refused);
     /* Whether this namespace exists ("/" and configured ones). */
     bool (*has_namespace)(void *app, struct bytes nsp);
 };

@@ -14,7 +14,7 @@
 #include "hub/address.h"
 #include "hub/connection_state.h"
 
-enum { KEPT_LIMIT = 16 << 10, OUTBOX_CAP = 256 << 10 }; /* unless set, unless configured */
+enum { KEPT_LIMIT = 16 << 10 }; /* unless set */
 
 /* --- the loop's part --- */
 
@@ -142,7 +142,7 @@ void connection_emptied(struct connection *connection)
     if (connection->state == OPEN && connection->congested) {
         connection->congested = false;
         if (connection->ops->on_drained != NULL) {
-            connection->ops->on_drained(connection, 0);
+            connection->ops->on_drained(connection);
         }
     }
 }
@@ -169,7 +169,9 @@ void connection_close(struct connection *connection, enum close_reason reason, b
 static void on_timer(struct timer *timer)
 {
     struct connection *connection = container_of(timer, struct connection, timer);
-    if (connection->state == OPEN) {
+    if (connection->state == OPEN && connection->stalling) {
+        connection_stalled(connection);
+    } else if (connection->state == OPEN) {
         connection_close(connection, connection->expiry, false);
     } else {
         connection_end(connection);
@@ -182,6 +184,7 @@ void connection_expire(struct connection *connection, enum close_reason reason, 
         return;
     }
     connection->expiry = (uint8_t)reason;
+    connection->stalling = false;
     if (ms > 0) {
         set_timer(connection, ms);
     } else {
@@ -198,8 +201,8 @@ int connection_open(
     struct connection *connection = mem_alloc(sizeof(*connection));
     connection->home = home;
     connection->socket.fd = fd;
-    uint32_t cap = home->shard->config != NULL ? home->shard->config->outbox_bytes : 0;
-    outbox_init(&connection->outbox, &connection_outbox_ops, cap > 0 ? cap : OUTBOX_CAP);
+    struct outbox_limits limits = connection_outbox_limits(home->shard);
+    outbox_init(&connection->outbox, &connection_outbox_ops, &limits);
     timer_init(&connection->timer, on_timer);
     connection->limit = KEPT_LIMIT;
     connection->peer = peer;

@@ -22,6 +22,7 @@ struct address_table;
 struct connection;
 struct sockaddr_storage;
 struct loop;
+struct shard;
 
 struct connection_ops {
     /*
@@ -31,11 +32,16 @@ struct connection_ops {
     size_t (*on_bytes)(struct connection *connection, struct bytes bytes);
     /* The connection has ended, for this reason; called exactly once; the owner lets go of it. */
     void (*on_closed)(struct connection *connection, enum close_reason reason);
+    /* Everything that was in the outbox has been written (after it was not). May be NULL. */
+    void (*on_drained)(struct connection *connection);
+    /* The outbox is no longer full (outbox_ops.relieved). May be NULL. */
+    void (*on_relieved)(struct connection *connection);
     /*
-     * Everything that was in the outbox has been written (after it was not); `refused` appends were
-     * lost at the cap meanwhile. May be NULL.
+     * The peer does not read: more than outbox_limits.high has waited for `ms`, the configured time
+     * or, with `overflow`, less, but then so much waits that nothing more is taken. Returns whether
+     * it has seen to the end; otherwise, and with NULL, it is closed at once with CLOSE_SLOW.
      */
-    void (*on_drained)(struct connection *connection, uint32_t refused);
+    bool (*on_slow)(struct connection *connection, uint64_t ms, bool overflow);
     /* outbox_ops.pack; NULL: chunks leave as they are. */
     struct chunk *(*pack)(struct connection *connection, struct chunk *chunk);
 };
@@ -61,6 +67,9 @@ void *connection_owner(const struct connection *connection);
 
 /* What a connection takes of the memory, its timer left out. */
 size_t connection_cost(void);
+
+/* What bounds the outboxes of clients on `shard`. */
+struct outbox_limits connection_outbox_limits(const struct shard *shard);
 
 /* The outbox: append to it with the shard's dirty list. */
 struct outbox *connection_outbox(struct connection *connection);

@@ -20,7 +20,9 @@ enum {
     KEPT_FIRST = 256,
     WRITE_RANGES = 64,
     WRITE_BYTES = 1 << 20,
-    STALL_MS = 30000, /* when the configuration has none */
+    STALL_MS = 30000, /* when the configuration has none, as the next */
+    OUTBOX_HIGH = 256 << 10,
+    OUTBOX_MAX = 16 << 20,
 };
 
 /* --- kept bytes --- */
@@ -318,30 +320,72 @@ static void flush_outbox(struct outbox *outbox)
     }
 }
 
-/* The peer does not read: it has the stall time from now on to take all that waits. */
-static void on_overflowed(struct outbox *outbox)
+struct outbox_limits connection_outbox_limits(const struct shard *shard)
 {
-    struct connection *connection = container_of(outbox, struct connection, outbox);
-    if (connection->state == OPEN && !timer_armed(&connection->timer)) {
-        const struct actor_config *config = connection_shard(connection)->config;
-        uint32_t ms = config != NULL && config->stall_ms > 0 ? config->stall_ms : STALL_MS;
-        connection_expire(connection, CLOSE_SLOW, ms);
+    const struct actor_config *config = shard->config;
+    bool configured = config != NULL && config->outbox_bytes > 0;
+    return (struct outbox_limits){
+        .high = configured ? config->outbox_bytes : OUTBOX_HIGH,
+        .max = configured ? config->outbox_max : OUTBOX_MAX,
+    };
+}
+
+static uint32_t stall_ms(const struct connection *connection)
+{
+    const struct actor_config *config = connection_shard(connection)->config;
+    return config != NULL && config->stall_ms > 0 ? config->stall_ms : STALL_MS;
+}
+
+static void end_slow(struct connection *connection, uint64_t ms, bool overflow)
+{
+    const struct connection_ops *ops = connection->ops;
+    bool ending = ops != NULL && ops->on_slow != NULL && ops->on_slow(connection, ms, overflow);
+    if (!ending) {
+        connection_close(connection, CLOSE_SLOW, false);
     }
 }
 
-static void on_outbox_drained(struct outbox *outbox, uint32_t refused)
+/* The peer is behind: it has the stall time from now on to take half of what waits. */
+static void on_filled(struct outbox *outbox)
+{
+    struct connection *connection = container_of(outbox, struct connection, outbox);
+    if (connection->state == OPEN && !timer_armed(&connection->timer)) {
+        connection_expire(connection, CLOSE_SLOW, stall_ms(connection));
+        connection->stalling = true;
+    }
+}
+
+static void on_relieved(struct outbox *outbox)
 {
     struct connection *connection = container_of(outbox, struct connection, outbox);
     if (connection->state != OPEN) {
         return;
     }
-    if (connection->expiry == CLOSE_SLOW) {
+    if (connection->stalling) {
         connection_expire(connection, CLOSE_SLOW, 0);
     }
-    connection->congested = false;
-    if (connection->ops->on_drained != NULL) {
-        connection->ops->on_drained(connection, refused);
+    if (connection->ops != NULL && connection->ops->on_relieved != NULL) {
+        connection->ops->on_relieved(connection);
     }
+}
+
+void connection_stalled(struct connection *connection)
+{
+    end_slow(connection, stall_ms(connection), false);
+}
+
+static void on_overflowed(struct outbox *outbox)
+{
+    struct connection *connection = container_of(outbox, struct connection, outbox);
+    uint64_t ms = 0;
+    if (connection->state != OPEN) {
+        return;
+    }
+    if (connection->stalling) {
+        uint64_t left = connection->timer.due_ms - sched_now(connection_shard(connection)->sched);
+        ms = left < stall_ms(connection) ? stall_ms(connection) - left : 0;
+    }
+    end_slow(connection, ms, true);
 }
 
 static struct chunk *on_pack(struct outbox *outbox, struct chunk *chunk)
@@ -354,6 +398,7 @@ static struct chunk *on_pack(struct outbox *outbox, struct chunk *chunk)
 const struct outbox_ops connection_outbox_ops = {
     .pack = on_pack,
     .flush = flush_outbox,
+    .filled = on_filled,
+    .relieved = on_relieved,
     .overflowed = on_overflowed,
-    .drained = on_outbox_drained,
 };

@@ -38,7 +38,7 @@ static void on_move_closed(struct connection *connection, enum close_reason reas
     mem_free(move);
 }
 
-static void on_move_drained(struct connection *connection, uint32_t refused)
+static void on_move_drained(struct connection *connection)
 {
     struct move *move = connection->owner;
     loop_defer(connection_loop(connection), &move->task);

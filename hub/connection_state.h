@@ -8,8 +8,8 @@
  * answer from the peer) -> ENDED (uv_close was called; its callback tells the owner and frees). Any
  * of them may go straight to ENDED.
  *
- * One timer of the wheel serves the deadlines, which exclude each other: a full outbox that does
- * not drain, connection_expire, and the bound of FLUSHING and LINGERING.
+ * One timer of the wheel serves the deadlines, which exclude each other: an outbox that stays full,
+ * connection_expire, and the bound of FLUSHING and LINGERING.
  */
 #ifndef HUB_CONNECTION_STATE_H
 #define HUB_CONNECTION_STATE_H
@@ -60,6 +60,7 @@ struct connection {
     uint8_t eof : 1; /* the peer has sent its FIN */
     uint8_t moving : 1;
     uint8_t congested : 1; /* not everything went out at once since it was last drained */
+    bool stalling; /* the timer runs because the outbox is full */
 };
 
 _Static_assert(sizeof(struct connection) <= 192,
@@ -98,6 +99,9 @@ void connection_emptied(struct connection *connection);
 
 /* The socket is ready for what it wanted. */
 void connection_ready(struct poller_socket *socket, unsigned ready);
+
+/* The outbox has been full for as long as it may: the end. */
+void connection_stalled(struct connection *connection);
 
 /* The outbox's operations. */
 extern const struct outbox_ops connection_outbox_ops;

@@ -604,7 +604,7 @@ static void on_closed(struct connection *connection, enum close_reason reason)
 }
 
 /* The last answer is written: what waits behind it may begin. */
-static void on_drained(struct connection *connection, uint32_t refused)
+static void on_drained(struct connection *connection)
 {
     struct server *server = connection_owner(connection);
     if (server->state == HEAD) {

@@ -145,6 +145,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .typing_ms = (uint32_t)config->rooms_typing_ms,
         .nonce_ms = (uint32_t)config->rooms_nonce_ms,
         .outbox_bytes = (uint32_t)config->limits_outbound_bytes,
+        .outbox_max = (uint32_t)config->limits_outbound_max,
         .stall_ms = (uint32_t)config->limits_slow_consumer_ms,
         .recheck_ms = (uint32_t)config->bus_recheck_ms,
         .probe_ms = (uint32_t)config->bus_probe_ms,

@@ -10,9 +10,10 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/eio_frames.h"
+#include "hub/connection.h"
 #include "hub/probe.h"
 
-enum { STALL_MS = 30000, OUTBOX_CAP = 256 << 10 }; /* unless configured */
+enum { STALL_MS = 30000 }; /* unless configured */
 
 static const char NOOP[] = "6";
 static const char CLOSE[] = "1";
@@ -62,18 +63,6 @@ static void answer_get_text(struct polling *polling, const char *text)
     answer_get(polling, &payload);
 }
 
-/* Something was lost at the outbox's cap: tell it, outside of the outbox. */
-static void tell_lost(struct session *session)
-{
-    struct polling *polling = polling_of(session);
-    uint32_t refused = polling->refused;
-    polling->lost = false;
-    polling->refused = 0;
-    if (refused > 0 && !session->ended && !session->moving) {
-        session_lost(session, refused);
-    }
-}
-
 /* Answer the GET that is held with what waits. */
 static void answer_waiting(struct polling *polling)
 {
@@ -94,9 +83,6 @@ static void answer_waiting(struct polling *polling)
         return;
     }
     answer_get(polling, &payload);
-    if (polling->lost) {
-        tell_lost(session);
-    }
 }
 
 /* --- the outbox ---------------------------------------------------------------------------- */
@@ -106,25 +92,45 @@ static void on_flush(struct outbox *outbox)
     answer_waiting(container_of(outbox, struct polling, outbox));
 }
 
-static void on_overflowed(struct outbox *outbox)
+static uint32_t stall_ms(const struct polling *polling)
+{
+    const struct actor_config *config = polling->session->home->shard->config;
+    return config && config->stall_ms > 0 ? config->stall_ms : STALL_MS;
+}
+
+static void on_filled(struct outbox *outbox)
 {
     struct polling *polling = container_of(outbox, struct polling, outbox);
-    const struct actor_config *config = polling->session->home->shard->config;
-    uint32_t ms = config && config->stall_ms > 0 ? config->stall_ms : STALL_MS;
-    polling->stall_due_ms = session_now(polling->session) + ms;
+    polling->stall_due_ms = session_now(polling->session) + stall_ms(polling);
     session_arm(polling->session);
 }
 
-static void on_drained(struct outbox *outbox, uint32_t refused)
+static void on_relieved(struct outbox *outbox)
 {
     struct polling *polling = container_of(outbox, struct polling, outbox);
     polling->stall_due_ms = 0;
-    polling->lost = true;
-    polling->refused += refused;
+    session_relieved(polling->session);
+}
+
+/* `left` of the time that a full outbox has. */
+static void end_slow(struct polling *polling, uint64_t left)
+{
+    session_report_slow(polling->session, stall_ms(polling) - left);
+    session_end(polling->session, CLOSE_SLOW);
+}
+
+static void on_overflowed(struct outbox *outbox)
+{
+    struct polling *polling = container_of(outbox, struct polling, outbox);
+    uint64_t now = session_now(polling->session);
+    uint64_t left = polling->stall_due_ms > now ? polling->stall_due_ms - now : 0;
+    if (!polling->session->ended && !polling->session->moving) {
+        end_slow(polling, left < stall_ms(polling) ? left : stall_ms(polling));
+    }
 }
 
 static const struct outbox_ops outbox_ops = {
-    .flush = on_flush, .overflowed = on_overflowed, .drained = on_drained};
+    .flush = on_flush, .filled = on_filled, .relieved = on_relieved, .overflowed = on_overflowed};
 
 /* --- GET ----------------------------------------------------------------------------------- */
 
@@ -401,7 +407,7 @@ void polling_expire(struct session *session)
         return;
     }
     if (polling->stall_due_ms != 0 && polling->stall_due_ms <= now) {
-        session_end(session, CLOSE_SLOW);
+        end_slow(polling, 0);
         return;
     }
     if (polling->noop_due_ms != 0 && polling->noop_due_ms <= now) {
@@ -543,10 +549,9 @@ void polling_handle(struct session_home *home, struct poll_message *message)
 struct polling *polling_new(struct session *session)
 {
     struct polling *polling = mem_alloc(sizeof(*polling));
-    const struct actor_config *config = session->home->shard->config;
-    uint32_t cap = config ? config->outbox_bytes : 0;
+    struct outbox_limits limits = connection_outbox_limits(session->home->shard);
     polling->session = session;
-    outbox_init(&polling->outbox, &outbox_ops, cap > 0 ? cap : OUTBOX_CAP);
+    outbox_init(&polling->outbox, &outbox_ops, &limits);
     polling->outbox.busy = true;
     return polling;
 }

@@ -51,11 +51,9 @@ struct polling {
     struct poll_message *body; /* of the POST, until its packets are taken */
     struct eio_payload payload; /* the place in it */
     uint64_t noop_due_ms; /* 0: none, as the next */
-    uint64_t stall_due_ms; /* the outbox was full and must have drained by then */
+    uint64_t stall_due_ms; /* the outbox is full and must be relieved by then */
     uint64_t probe_due_ms; /* the WebSocket that probes must have been heard of by then */
-    uint32_t refused; /* appends, to be told after the answer */
     uint16_t pauses;
-    bool lost; /* `refused` is to be told */
     bool working; /* taking packets */
     bool probed; /* 2probe has come */
     bool over; /* nothing is owed to the client any more: to be freed */

@@ -6,6 +6,7 @@
  */
 #include "hub/session.h"
 
+#include "actors/identity.h"
 #include "codec/base/mem.h"
 #include "codec/ws_frame.h"
 #include "hub/connection.h"
@@ -17,6 +18,7 @@
 #include "hub/session_core.h"
 #include "hub/sio_session.h"
 #include "hub/sio_wait.h"
+#include "hub/slow.h"
 
 /* --- helpers ------------------------------------------------------------------------------- */
 
@@ -459,22 +461,46 @@ void session_packet(struct session *session, const struct eio_packet *packet)
     pause_under_pressure(session);
 }
 
-/* Something was lost at the outbox's cap. A gap is never silent: who is not told, comes again. */
-static void on_drained(struct websocket *websocket, uint32_t refused)
+void session_relieved(struct session *session)
 {
-    struct session *session = container_of(websocket, struct session, websocket);
-    if (refused > 0 && !session->ended && !session->moving) {
-        session_lost(session, refused);
+    if (!session->ended && !session->moving) {
+        session_note_relief(session);
     }
 }
 
-void session_lost(struct session *session, uint32_t refused)
+void session_report_slow(struct session *session, uint64_t ms)
 {
-    if (session->home->config->app.ops->lost) {
-        session_tell_lost(session, refused);
-    } else {
-        session_end(session, CLOSE_SLOW);
+    char remote[46];
+    struct slow_peer peer = {.remote = remote, .ms = ms};
+    peer.transport = polling_of(session) ? "polling" : "websocket";
+    peer.bytes = session_outbox(session)->bytes;
+    if (session->identity) {
+        peer.user = identity_key(session->identity);
     }
+    if (polling_of(session)) {
+        peer.remote = poll_session_of(session)->remote;
+    } else {
+        connection_remote(session->websocket.connection, remote);
+    }
+    slow_report(&peer);
+}
+
+static void on_relieved(struct websocket *websocket)
+{
+    session_relieved(container_of(websocket, struct session, websocket));
+}
+
+/* The code of an overflow comes behind what waits; who was given time and took nothing gets none.
+ */
+static bool on_slow(struct websocket *websocket, uint64_t ms, bool overflow)
+{
+    struct session *session = container_of(websocket, struct session, websocket);
+    session_report_slow(session, ms);
+    if (overflow && !session->moving) {
+        session_end(session, CLOSE_SLOW);
+        return true;
+    }
+    return false;
 }
 
 /* Of all that a peer may break, one is told to its application: it can mend it. */
@@ -489,7 +515,8 @@ static void on_failing(struct websocket *websocket, enum close_reason reason)
 static const struct websocket_ops websocket_ops = {
     .on_message = on_message,
     .on_closed = on_closed,
-    .on_drained = on_drained,
+    .on_relieved = on_relieved,
+    .on_slow = on_slow,
     .on_failing = on_failing,
 };
 

@@ -28,13 +28,13 @@ struct identity *session_identity(const struct session *session);
 void session_refresh(struct socket *socket, struct identity *identity);
 
 /* Send one Engine.IO message of a session without Socket.IO (session_config.raw_message). False
- * when refused at the outbox's cap. */
+ * when refused at the outbox's maximum. */
 bool session_send_raw(struct session *session, bool binary, struct bytes message);
 
 /*
  * Send an event to which the client answers (app_ops.ack, at most once, perhaps never). `args` is
  * JSON text of the arguments, `a,b`, or empty. Ids are unique among 65,536 requests of a session.
- * STATUS_FULL when refused at the outbox's cap, STATUS_UNSUPPORTED on peal.msgpack.v1,
+ * STATUS_FULL when refused at the outbox's maximum, STATUS_UNSUPPORTED on peal.msgpack.v1,
  * STATUS_TOO_LARGE.
  */
 MUST_CHECK int session_ask(

@@ -7,16 +7,14 @@
  *                      └──▶ plain_session ─────────────▶ app
  *
  * Invariants:
- *  1. A session is in exactly one list of its home (open, paused, ending), or in none while it
- * moves between shards or when it is new.
- *  2. It has one timer, set to the earliest of its deadlines: the heartbeat's, and those in
- * `extra`.
- *  3. Sockets end outside of calls from actors: socket_ops.disconnect only marks and queues; the
- * home's `reap` timer, due at once, tells the application.
- *  4. `extra` exists only while something in it is needed; an idle session of one namespace has
+ *  1. A session is in exactly one list of its home (open, paused, ending), or, new or moving, in
  * none.
+ *  2. It has one timer, set to the earliest of its deadlines: the heartbeat's, those in `extra`.
+ *  3. Sockets end outside of calls from actors: socket_ops.disconnect only marks and queues; the
+ *     home's `reap` timer, due at once, tells the application.
+ *  4. `extra` exists only while something in it is needed: not for an idle session.
  *  5. Only session.c knows the WebSocket (websocket_*, connection_*), only polling*.c long-polling;
- * a session has either of them, and one that polls may become one with a WebSocket.
+ *     a session has either of them, and one that polls may become one with a WebSocket.
  */
 #ifndef HUB_SESSION_CORE_H
 #define HUB_SESSION_CORE_H
@@ -196,8 +194,11 @@ void session_too_large(struct session *session);
 /* Let a session that was ended stay for `ms`, then polling_expire. */
 void session_linger(struct session *session, uint32_t ms);
 
-/* `refused` messages of the session were lost at the outbox's cap: tell it, or end it. */
-void session_lost(struct session *session, uint32_t refused);
+/* The outbox is no longer full: the actors go on with what waited for that. */
+void session_relieved(struct session *session);
+
+/* Log that the client has not taken what waits for `ms`. */
+void session_report_slow(struct session *session, uint64_t ms);
 
 /* The session has come to `home`: present what it took along. */
 void session_arrived(struct session *session, struct session_home *home);
@@ -251,7 +252,7 @@ MUST_CHECK struct chunk *session_chunk(const struct builder *body, bool binary);
 /* Append one text message to the outbox and reset `text`. False when refused at the cap. */
 bool session_send_text(struct session *session, struct builder *text);
 
-/* Append a message that is shared. False when refused at the outbox's cap. */
+/* Append a message that is shared. False when refused at the outbox's maximum. */
 bool session_send_chunk(struct session *session, struct chunk *chunk);
 
 /* The same, of a chunk that was made for this: its reference is dropped. NULL: false. */
@@ -277,14 +278,12 @@ void session_drop_socket(struct session *session, struct socket *socket, enum cl
 /* The same for all sockets, or those marked `closing`. */
 void session_drop_sockets(struct session *session, bool only_closing, enum close_reason reason);
 
-/* The session's outbox is another one from now on. */
+/* The sockets' outbox is another one from now on; nothing is sent to them any more. */
 void session_set_outbox(struct session *session, struct outbox *outbox);
-
-/* Mark every socket `closing`: nothing is sent to it any more. */
 void session_mark_closing(struct session *session);
 
-/* Tell the application of every socket that `refused` messages of the session were lost. */
-void session_tell_lost(struct session *session, uint32_t refused);
+/* Tell the sockets that the outbox is no longer full. */
+void session_note_relief(struct session *session);
 
 /* A ping goes out behind everything for the session's sockets; its pong: the client has had it. */
 void session_note_ping(struct session *session);

@@ -246,23 +246,6 @@ void session_drop_sockets(struct session *session, bool only_closing, enum close
     }
 }
 
-void session_tell_lost(struct session *session, uint32_t refused)
-{
-    const struct app *app = &session->home->config->app;
-    if (session->has_first && !session->first.closing) {
-        app->ops->lost(app->context, &session->first, refused);
-    }
-    if (!session->extra) {
-        return;
-    }
-    list_for_each (link, &session->extra->sockets) {
-        struct socket *socket = &container_of(link, struct session_socket, link)->socket;
-        if (!socket->closing) {
-            app->ops->lost(app->context, socket, refused);
-        }
-    }
-}
-
 static void for_each_socket(struct session *session, void (*tell)(struct socket *socket))
 {
     if (session->has_first) {
@@ -273,6 +256,11 @@ static void for_each_socket(struct session *session, void (*tell)(struct socket 
             tell(&container_of(link, struct session_socket, link)->socket);
         }
     }
+}
+
+void session_note_relief(struct session *session)
+{
+    for_each_socket(session, socket_relieved);
 }
 
 void session_note_ping(struct session *session)

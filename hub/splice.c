@@ -11,7 +11,7 @@
 #include "hub/loop.h"
 
 /* Never reached while reading stops where it should: a mistake costs the connection, not memory. */
-enum { OUTBOX_CAP = 1 << 20 };
+enum { OUTBOX_MAX = 1 << 20 };
 
 struct splice;
 
@@ -72,11 +72,10 @@ static size_t on_bytes(struct connection *connection, struct bytes bytes)
     return bytes.len;
 }
 
-static void on_drained(struct connection *connection, uint32_t refused)
+static void on_drained(struct connection *connection)
 {
     struct side *to = connection_owner(connection);
     struct side *from = to->other;
-    (void)refused;
     if (from->held) {
         from->held = false;
         connection_expire(connection, CLOSE_SLOW, 0);
@@ -121,8 +120,9 @@ static void own(struct splice *splice, struct side *side, struct connection *con
 {
     side->splice = splice;
     side->connection = connection;
+    static const struct outbox_limits limits = {.high = OUTBOX_MAX, .max = OUTBOX_MAX};
     side->other = side == &splice->client ? &splice->node : &splice->client;
-    connection_outbox(connection)->cap = OUTBOX_CAP;
+    connection_outbox(connection)->limits = limits;
     connection_own(connection, &splice_ops, side);
 }
 

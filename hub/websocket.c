@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stage 4 (decode) of the data path; the one file that knows wslay.
+ * Stage 4 (decode) of the data path.
  *
  * The scanner of codec/ws_frame.h tells each frame's length and refuses bad heads with the right
  * close code before wslay sees them. Then, by kind of frame:
@@ -17,23 +17,19 @@
  */
 #include "hub/websocket.h"
 
-#include <wslay/wslay.h>
-
 #include "actors/outbox.h"
 #include "actors/shard.h"
 #include "codec/base/buf.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
-#include "codec/utf8.h"
 #include "codec/ws_deflate.h"
 #include "codec/ws_frame.h"
 #include "hub/connection.h"
 #include "hub/loop.h"
 #include "hub/packer.h"
+#include "hub/receiver.h"
 
 enum {
-    POOL_MAX = 32, /* spare receivers of a loop */
-    KEEP_BYTES = 16 << 10, /* a spare receiver's memory for messages */
     CONTROL_WINDOW_MS = 10000, /* unless configured */
     CLOSE_MS = 3000, /* unless configured */
 };
@@ -46,183 +42,39 @@ enum state {
     CLOSE_LATER, /* moving; it was closed for `reason` meanwhile */
 };
 
-struct receiver {
-    wslay_event_context_ptr wslay;
-    struct list link; /* pool.spare */
-    struct ws_scanner scanner;
-    struct bytes input; /* what wslay may take now */
-    struct builder message;
-    struct ws_inflater *inflater; /* made for its first compressed message, then kept */
-    int inflated; /* what ws_inflate said of the message so far */
-    struct builder reply; /* pong that wslay writes */
-    uint64_t left; /* of the data frame being fed */
-    bool binary;
-    bool compressed;
-    bool last; /* that frame ends its message */
-    bool broken; /* wslay has refused something */
-    bool delivering; /* inside on_message, which is using `message` */
-};
+/* --- the receiver --- */
 
-struct pool {
-    struct loop_local local;
-    struct list spare;
-    unsigned spare_count;
-    unsigned borrowed;
-};
-
-/* --- wslay's callbacks: their context is the receiver --- */
-
-static ssize_t on_recv(
-    wslay_event_context_ptr wslay, uint8_t *at, size_t size, int flags, void *context)
+static struct loop *loop_of_websocket(const struct websocket *websocket)
 {
-    struct receiver *receiver = context;
-    size_t len = receiver->input.len < size ? receiver->input.len : size;
-    if (len == 0) {
-        wslay_event_set_error(wslay, WSLAY_ERR_WOULDBLOCK);
-        return -1;
-    }
-    memcpy(at, receiver->input.at, len);
-    receiver->input = bytes_skip(receiver->input, len);
-    return (ssize_t)len;
-}
-
-static ssize_t on_send(
-    wslay_event_context_ptr wslay, const uint8_t *at, size_t len, int flags, void *context)
-{
-    struct receiver *receiver = context;
-    builder_add(&receiver->reply, bytes_of(at, len));
-    return (ssize_t)len;
-}
-
-static void on_frame(wslay_event_context_ptr wslay,
-    const struct wslay_event_on_frame_recv_start_arg *frame, void *context)
-{
-    struct receiver *receiver = context;
-    if (frame->opcode == WSLAY_TEXT_FRAME || frame->opcode == WSLAY_BINARY_FRAME) {
-        receiver->binary = frame->opcode == WSLAY_BINARY_FRAME;
-    }
-}
-
-static void on_chunk(wslay_event_context_ptr wslay,
-    const struct wslay_event_on_frame_recv_chunk_arg *chunk, void *context)
-{
-    struct receiver *receiver = context;
-    struct bytes part = bytes_of(chunk->data, chunk->data_length);
-    if (receiver->left == 0) {
-        return; /* of a ping */
-    }
-    if (!receiver->compressed) {
-        builder_add(&receiver->message, part);
-    } else if (receiver->inflated == 0) {
-        receiver->inflated = ws_inflate(receiver->inflater, part, false, &receiver->message);
-    }
-}
-
-static const struct wslay_event_callbacks callbacks = {
-    .recv_callback = on_recv,
-    .send_callback = on_send,
-    .on_frame_recv_start_callback = on_frame,
-    .on_frame_recv_chunk_callback = on_chunk,
-};
-
-/* --- the pool --- */
-
-static void free_receiver(struct receiver *receiver)
-{
-    wslay_event_context_free(receiver->wslay);
-    ws_inflater_destroy(receiver->inflater);
-    builder_reset(&receiver->message);
-    builder_reset(&receiver->reply);
-    mem_free(receiver);
-}
-
-static void destroy_pool(struct loop_local *local)
-{
-    struct pool *pool = container_of(local, struct pool, local);
-    CHECK(pool->borrowed == 0);
-    struct list *link;
-    while ((link = list_pop(&pool->spare)) != NULL) {
-        free_receiver(container_of(link, struct receiver, link));
-    }
-    mem_free(pool);
-}
-
-static struct pool *pool_of(struct loop *loop)
-{
-    struct loop_local *local = loop_get_local(loop, LOOP_WEBSOCKETS);
-    if (local != NULL) {
-        return container_of(local, struct pool, local);
-    }
-    struct pool *pool = mem_alloc(sizeof(*pool));
-    pool->local.destroy = destroy_pool;
-    list_init(&pool->spare);
-    loop_set_local(loop, LOOP_WEBSOCKETS, &pool->local);
-    return pool;
-}
-
-unsigned websocket_borrowed(struct loop *loop)
-{
-    return pool_of(loop)->borrowed;
-}
-
-static struct receiver *make_receiver(void)
-{
-    struct receiver *receiver = mem_alloc(sizeof(*receiver));
-    list_init(&receiver->link);
-    CHECK(wslay_event_context_server_init(&receiver->wslay, &callbacks, receiver) == 0);
-    wslay_event_config_set_no_buffering(receiver->wslay, 1);
-    wslay_event_config_set_max_recv_msg_length(receiver->wslay, INT32_MAX);
-    /* Only the scanner knows for whom; text behind it is checked here, inflated. */
-    wslay_event_config_set_allowed_rsv_bits(receiver->wslay, WSLAY_RSV1_BIT);
-    return receiver;
+    return connection_loop(websocket->connection);
 }
 
 static void borrow(struct websocket *websocket)
 {
-    if (websocket->receiver != NULL) {
-        return;
+    if (websocket->receiver == NULL) {
+        websocket->receiver = receiver_borrow(loop_of_websocket(websocket));
     }
-    struct pool *pool = pool_of(connection_loop(websocket->connection));
-    struct list *link = list_pop(&pool->spare);
-    if (link != NULL) {
-        pool->spare_count--;
-        websocket->receiver = container_of(link, struct receiver, link);
-    } else {
-        websocket->receiver = make_receiver();
-    }
-    pool->borrowed++;
 }
 
 static void give_back(struct websocket *websocket)
 {
-    struct receiver *receiver = websocket->receiver;
-    if (receiver == NULL) {
-        return;
+    if (websocket->receiver != NULL) {
+        receiver_give_back(loop_of_websocket(websocket), websocket->receiver);
+        websocket->receiver = NULL;
     }
-    struct pool *pool = pool_of(connection_loop(websocket->connection));
-    bool between = receiver->left == 0 && !receiver->scanner.in_message && !receiver->broken;
-    websocket->receiver = NULL;
-    pool->borrowed--;
-    if (!between || pool->spare_count >= POOL_MAX) {
-        free_receiver(receiver);
-        return;
-    }
-    receiver->scanner = (struct ws_scanner){0};
-    if (receiver->message.cap > KEEP_BYTES) {
-        builder_reset(&receiver->message);
-    }
-    builder_clear(&receiver->message);
-    list_prepend(&pool->spare, &receiver->link);
-    pool->spare_count++;
 }
 
 /* Only a message or frame that is under way keeps a receiver. */
 static void give_back_if_idle(struct websocket *websocket)
 {
-    struct receiver *receiver = websocket->receiver;
-    if (receiver != NULL && receiver->left == 0 && !receiver->scanner.in_message) {
+    if (websocket->receiver != NULL && receiver_is_idle(websocket->receiver)) {
         give_back(websocket);
     }
+}
+
+unsigned websocket_borrowed(struct loop *loop)
+{
+    return receiver_borrowed(loop);
 }
 
 /* --- sending --- */
@@ -247,8 +99,8 @@ static bool append(struct websocket *websocket, struct builder *builder)
     return taken;
 }
 
-/* Put a close frame into the outbox; false when the peer is so slow that it is full. */
-static bool send_close(struct websocket *websocket, unsigned code, const char *text)
+/* Put a close frame into the outbox. */
+static void send_close(struct websocket *websocket, unsigned code, const char *text)
 {
     char head[WS_FRAME_HEAD_MAX];
     char payload[WS_FRAME_CONTROL_MAX];
@@ -256,7 +108,13 @@ static bool send_close(struct websocket *websocket, unsigned code, const char *t
     struct builder frame = {0};
     builder_add(&frame, bytes_of(head, ws_frame_write_head(head, WS_CLOSE, false, len)));
     builder_add(&frame, bytes_of(payload, len));
-    return append(websocket, &frame);
+    struct chunk *chunk = chunk_take(&frame);
+    if (chunk != NULL) {
+        struct connection *connection = websocket->connection;
+        outbox_append_last(connection_outbox(connection),
+            &loop_shard(connection_loop(connection))->dirty_outboxes, chunk);
+        chunk_unref(chunk);
+    }
 }
 
 static void send_reason(struct websocket *websocket, enum close_reason reason)
@@ -320,10 +178,6 @@ void websocket_close(struct websocket *websocket, enum close_reason reason)
         connection_close(connection, reason, false);
         return;
     }
-    if (connection_outbox(connection)->overflow) {
-        websocket_cut(websocket, reason);
-        return;
-    }
     websocket->reason = (uint8_t)reason;
     websocket->state = CLOSING;
     send_reason(websocket, reason);
@@ -342,48 +196,18 @@ void websocket_cut(struct websocket *websocket, enum close_reason reason)
 
 /* --- frames --- */
 
-/* Hand `part` to wslay; false when it refuses. */
-static bool feed(struct receiver *receiver, struct bytes part)
-{
-    receiver->input = part;
-    while (receiver->input.len > 0) {
-        size_t before = receiver->input.len;
-        if (wslay_event_recv(receiver->wslay) != 0 ||
-            !wslay_event_get_read_enabled(receiver->wslay) || receiver->input.len == before) {
-            receiver->broken = true;
-            return false;
-        }
-    }
-    return true;
-}
-
-/* What has become of the message with the part that was fed; `whole`: it was the last. */
-static int check_message(struct receiver *receiver, bool whole)
-{
-    if (builder_failed(&receiver->message)) {
-        return STATUS_TOO_LARGE;
-    }
-    if (!receiver->compressed || receiver->inflated < 0 || !whole) {
-        return receiver->inflated;
-    }
-    int status = ws_inflate(receiver->inflater, bytes_of(NULL, 0), true, &receiver->message);
-    bool bad_text =
-        status == 0 && !receiver->binary && !utf8_valid(builder_bytes(&receiver->message));
-    return bad_text ? STATUS_UTF8 : status;
-}
-
 /* What wslay refuses in a frame whose head the scanner has accepted is text that is no UTF-8. */
 static int feed_data(struct websocket *websocket, struct bytes part, unsigned *delivered)
 {
     struct receiver *receiver = websocket->receiver;
-    bool fed = feed(receiver, part);
+    bool fed = receiver_feed(receiver, part);
     if (!fed) {
         receiver->left = 0;
         return STATUS_UTF8;
     }
     receiver->left -= part.len;
     bool whole = receiver->left == 0 && receiver->last;
-    int status = check_message(receiver, whole);
+    int status = receiver_check(receiver, whole);
     if (status < 0) {
         return status;
     }
@@ -427,8 +251,7 @@ static int take_ping(struct websocket *websocket, struct bytes frame)
     }
     websocket->replies++;
     struct receiver *receiver = websocket->receiver;
-    if (!feed(receiver, frame) || wslay_event_send(receiver->wslay) != 0) {
-        receiver->broken = true;
+    if (!receiver_answer_ping(receiver, frame)) {
         return STATUS_PROTO;
     }
     append(websocket, &receiver->reply);
@@ -601,18 +424,37 @@ static void on_closed(struct connection *connection, enum close_reason reason)
     websocket->ops->on_closed(websocket, ours ? (enum close_reason)websocket->reason : reason);
 }
 
-static void on_drained(struct connection *connection, uint32_t refused)
+static void on_drained(struct connection *connection)
 {
     struct websocket *websocket = connection_owner(connection);
     if (websocket->state == OPEN && websocket->ops->on_drained != NULL) {
-        websocket->ops->on_drained(websocket, refused);
+        websocket->ops->on_drained(websocket);
     }
+}
+
+static void on_relieved(struct connection *connection)
+{
+    struct websocket *websocket = connection_owner(connection);
+    if (websocket->state == OPEN && websocket->ops->on_relieved != NULL) {
+        websocket->ops->on_relieved(websocket);
+    }
+}
+
+static bool on_slow(struct connection *connection, uint64_t ms, bool overflow)
+{
+    struct websocket *websocket = connection_owner(connection);
+    if (websocket->state != OPEN) {
+        return overflow; /* a deadline is set, or comes with what follows */
+    }
+    return websocket->ops->on_slow != NULL && websocket->ops->on_slow(websocket, ms, overflow);
 }
 
 static const struct connection_ops ops = {
     .on_bytes = on_bytes,
     .on_closed = on_closed,
     .on_drained = on_drained,
+    .on_relieved = on_relieved,
+    .on_slow = on_slow,
     .pack = on_pack,
 };
 
@@ -662,7 +504,7 @@ static void on_arrived(void *context, struct connection *connection)
     if (connection == NULL) {
         websocket->state = ENDED;
         if (websocket->receiver != NULL) {
-            free_receiver(websocket->receiver);
+            receiver_destroy(websocket->receiver);
             websocket->receiver = NULL;
         }
         move->arrived(move->context, false);
@@ -671,7 +513,7 @@ static void on_arrived(void *context, struct connection *connection)
         websocket->connection = connection;
         websocket->state = OPEN;
         if (websocket->receiver != NULL) {
-            pool_of(connection_loop(connection))->borrowed++;
+            receiver_arrive(connection_loop(connection));
         }
         connection_own(connection, &ops, websocket);
         websocket_set_deflate(websocket, websocket->deflate_bits);
@@ -692,7 +534,7 @@ void websocket_move(
     if (websocket->receiver != NULL && !websocket->receiver->delivering) {
         give_back_if_idle(websocket);
         if (websocket->receiver != NULL) {
-            pool_of(connection_loop(websocket->connection))->borrowed--;
+            receiver_depart(connection_loop(websocket->connection));
         }
     }
     websocket->state = websocket->state == OPEN ? MOVING : CLOSE_LATER;

@@ -40,11 +40,11 @@ struct websocket_ops {
     void (*on_message)(struct websocket *websocket, bool binary, struct bytes message);
     /* It has ended; called exactly once; the WebSocket is freed after it returned. */
     void (*on_closed)(struct websocket *websocket, enum close_reason reason);
-    /*
-     * What waited in the outbox has been written (after it was not); `refused` appends were lost at
-     * the cap meanwhile. May be NULL.
-     */
-    void (*on_drained)(struct websocket *websocket, uint32_t refused);
+    /* What waited in the outbox has been written (after it was not). May be NULL. */
+    void (*on_drained)(struct websocket *websocket);
+    /* connection_ops: relieved; slow, when it was not closing already. May be NULL. */
+    void (*on_relieved)(struct websocket *websocket);
+    bool (*on_slow)(struct websocket *websocket, uint64_t ms, bool overflow);
     /*
      * The peer broke a rule: what is put into the outbox now goes before the close frame. on_closed
      * follows. May be NULL.

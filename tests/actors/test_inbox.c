@@ -21,7 +21,15 @@
 
 TestSuite(inbox, .timeout = 300);
 
-enum { DEVICES = 6, USERS = 2, ACTIONS = 120, SEEDS = 200, RECHECK_MS = 30000, ROWS_MAX = 400 };
+enum {
+    DEVICES = 6,
+    USERS = 2,
+    ACTIONS = 120,
+    SEEDS = 200,
+    RECHECK_MS = 30000,
+    ROWS_MAX = 400,
+    OUTBOX_HIGH = 1000
+};
 
 #define SEED(storm) (unsigned long long)(storm)->nodes->seed
 
@@ -128,6 +136,7 @@ static void connect_device(struct storm *storm, struct device *device)
         nodes_on(nodes, device->node, nodes_user_shard(nodes, device->node, user));
     client_init(
         &device->client, shard, "/", user, (enum wire_format)dice(storm, WIRE_FORMAT_COUNT));
+    device->client.outbox.limits.high = OUTBOX_HIGH;
     cr_assert_eq(user_attach(shard, &device->client.socket), 0);
 }
 
@@ -141,6 +150,16 @@ static void disconnect_device(struct device *device)
     act_as(device);
     client_finish(&device->client, CLOSE_NORMAL);
     device->here = false;
+}
+
+static void stall(struct device *device, bool stalled)
+{
+    act_as(device);
+    if (stalled) {
+        device->client.stalled = true;
+    } else if (device->client.stalled) {
+        client_resume(&device->client);
+    }
 }
 
 /* A row is stored by some node, which announces it; a repeat announces nothing but itself. */
@@ -224,6 +243,8 @@ static void act(struct storm *storm)
         disconnect_device(device);
     } else if (what < 7) {
         disturb(storm);
+    } else if (what < 9) {
+        stall(device, !device->client.stalled);
     } else {
         post(storm);
     }
@@ -251,7 +272,9 @@ static void check_all(const struct storm *storm)
         cr_assert(knows_all(device), "seed %llu: device %u knows rev %llu seq %llu unread %llu",
             SEED(storm), i, (unsigned long long)device->rev, (unsigned long long)device->seq,
             (unsigned long long)device->unread);
-        cr_assert_eq(device->told, device->seq - device->first_seq);
+        cr_assert_eq(device->told, device->seq - device->first_seq,
+            "seed %llu: device %u was told %u of %llu", SEED(storm), i, device->told,
+            (unsigned long long)(device->seq - device->first_seq));
     }
 }
 
@@ -277,6 +300,11 @@ static uint64_t run(uint64_t seed)
     fake_redis_lose(storm.nodes->redis, 0);
     for (unsigned i = 0; i < options.nodes; i++) {
         fake_redis_reach(storm.nodes->redis, i, true);
+    }
+    for (unsigned i = 0; i < DEVICES; i++) {
+        if (storm.devices[i].here) {
+            stall(&storm.devices[i], false);
+        }
     }
     nodes_settle(storm.nodes);
     nodes_advance(storm.nodes, storm.lossy ? RECHECK_MS + 3000 : 3000);
@@ -401,6 +429,79 @@ Test(inbox, recheck_finds_the_last_announcement)
 Test(inbox, recheck_asks_for_everybody_when_too_much_has_changed)
 {
     recheck_finds(true);
+}
+
+static uint64_t lags(struct storm *storm)
+{
+    return nodes_stat(storm->nodes, 0, offsetof(struct shard_stats, lags));
+}
+
+static void post_many(struct storm *storm, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct store_row row = fake_store_post(storm->nodes->store, users[0], "one of many");
+        announce_row(nodes_on(storm->nodes, 0, 0), &row);
+    }
+    nodes_advance(storm->nodes, 100);
+    nodes_settle(storm->nodes);
+}
+
+Test(inbox, what_no_outbox_has_room_for_is_read_from_the_store)
+{
+    struct storm *storm = quiet_storm(1, false);
+    struct device *slow = connect_as(storm, 0, 0);
+    struct device *other = connect_as(storm, 1, 0);
+    nodes_settle(storm->nodes);
+    stall(slow, true);
+    post_many(storm, 300);
+    cr_assert_gt(lags(storm), 0);
+    cr_assert(knows_all(other), "it is not held up");
+    cr_assert_lt(slow->client.outbox.bytes, 2 * OUTBOX_HIGH, "no number of rows fills an outbox");
+    cr_assert_not(slow->client.overflowed);
+    stall(slow, false);
+    nodes_advance(storm->nodes, 2000);
+    nodes_settle(storm->nodes);
+    cr_assert_eq(slow->told, 300);
+    cr_assert(knows_all(slow));
+    post_many(storm, 1);
+    cr_assert_eq(slow->told, 301, "it goes on with the others");
+    cr_assert_eq(other->told, 301);
+    finish(storm);
+}
+
+Test(inbox, a_store_that_fails_is_asked_again_for_who_is_behind)
+{
+    struct storm *storm = quiet_storm(1, false);
+    struct device *slow = connect_as(storm, 0, 0);
+    nodes_settle(storm->nodes);
+    stall(slow, true);
+    post_many(storm, 100);
+    fake_store_set_failures(storm->nodes->store, 1); /* each request */
+    stall(slow, false);
+    nodes_advance(storm->nodes, 3000);
+    nodes_settle(storm->nodes);
+    cr_assert_not(knows_all(slow));
+    fake_store_set_failures(storm->nodes->store, 0);
+    nodes_advance(storm->nodes, 3000);
+    nodes_settle(storm->nodes);
+    cr_assert(knows_all(slow));
+    cr_assert_eq(slow->told, 100);
+    finish(storm);
+}
+
+Test(inbox, who_goes_while_behind_leaves_nothing)
+{
+    struct storm *storm = quiet_storm(1, false);
+    struct device *slow = connect_as(storm, 0, 0);
+    struct device *other = connect_as(storm, 1, 0);
+    nodes_settle(storm->nodes);
+    stall(slow, true);
+    post_many(storm, 100);
+    disconnect_device(slow);
+    nodes_settle(storm->nodes);
+    post_many(storm, 1);
+    cr_assert_eq(other->told, 101);
+    finish(storm);
 }
 
 /* An owner that dies between the commit and the announcement: who takes over looks after its users.

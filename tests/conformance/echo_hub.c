@@ -296,7 +296,7 @@ static void on_echo_message(struct websocket *websocket, bool binary, struct byt
     }
 }
 
-static void on_echo_drained(struct websocket *websocket, uint32_t refused)
+static void on_echo_drained(struct websocket *websocket)
 {
     struct echo *echo = container_of(websocket, struct echo, websocket);
     if (echo->paused) {

@@ -325,7 +325,7 @@ describe('a WebSocket at the other node', () => {
   });
 
   test('that nobody reads is held back, and closed by the node that has the session', async () => {
-    const pair = [await startNode({ args: [...shared.args, '--limits-slow-consumer', '1s', '--limits-outbound-bytes', '256KiB'] }), await startNode()];
+    const pair = [await startNode({ args: [...shared.args, '--limits-slow-consumer', '1s', '--limits-outbound-max', '256KiB'] }), await startNode()];
     const peer = await strayPeer(pair[0], pair[1], 'slow');
     const socket = await upgrade(peer, pair[1]);
     socket.send('5', '421["join_room","public:slow"]');

@@ -12,15 +12,17 @@
 #include "codec/sio.h"
 #include "codec/ws_frame.h"
 
-enum { CAP = 64 << 20, IOV_MAX_TAKEN = 64 };
+enum { OUTBOX_HIGH = 64 << 20, IOV_MAX_TAKEN = 64 };
 
 static void on_flush(struct outbox *outbox);
-static void on_drained(struct outbox *outbox, uint32_t refused);
+static void on_relieved(struct outbox *outbox);
+static void on_overflowed(struct outbox *outbox);
 static void on_disconnect(struct socket *socket, enum close_reason reason);
 static void on_end(struct socket *socket, enum close_reason reason);
 static void on_pause(struct socket *socket, bool paused);
 
-static const struct outbox_ops outbox_ops = {.flush = on_flush, .drained = on_drained};
+static const struct outbox_ops outbox_ops = {
+    .flush = on_flush, .relieved = on_relieved, .overflowed = on_overflowed};
 static const struct socket_ops socket_ops = {
     .disconnect = on_disconnect,
     .end = on_end,
@@ -49,7 +51,8 @@ void client_continue(struct client *client, struct shard *shard, const char *nsp
     enum wire_format format, struct recoverable *claimed)
 {
     struct identity *identity = make_identity(user);
-    outbox_init(&client->outbox, &outbox_ops, CAP);
+    static const struct outbox_limits limits = {.high = OUTBOX_HIGH};
+    outbox_init(&client->outbox, &outbox_ops, &limits);
     const struct socket_options options = {
         .ops = &socket_ops,
         .shard = shard,
@@ -91,9 +94,14 @@ static void on_pause(struct socket *socket, bool paused)
     (void)paused;
 }
 
-static void on_drained(struct outbox *outbox, uint32_t refused)
+static void on_relieved(struct outbox *outbox)
 {
-    container_of(outbox, struct client, outbox)->refused += refused;
+    socket_relieved(&container_of(outbox, struct client, outbox)->socket);
+}
+
+static void on_overflowed(struct outbox *outbox)
+{
+    container_of(outbox, struct client, outbox)->overflowed = true;
 }
 
 /* Packets. */

@@ -36,7 +36,7 @@ struct client {
     bool ended; /* disconnect or end was called, for `reason` */
     bool session_ended; /* it was end */
     enum close_reason reason;
-    uint32_t refused; /* appends lost at the cap */
+    bool overflowed; /* something was refused: a connection would end */
     uint64_t received_count;
     /* private */
     struct builder bytes; /* of a message that is not complete yet */

@@ -17,7 +17,7 @@
 #include "hub/loop.h"
 #include "hub/websocket.h"
 
-enum { PEERS_MAX = 64, OUTBOX_CAP = 4096 };
+enum { PEERS_MAX = 64, OUTBOX_HIGH = 2048, OUTBOX_MAX = 16384 };
 
 struct loop {
     struct shard shard;
@@ -214,15 +214,30 @@ static void on_flush(struct outbox *outbox)
     }
 }
 
-static void on_drained(struct outbox *outbox, uint32_t refused)
+static void on_relieved(struct outbox *outbox)
 {
     struct connection *connection = container_of(outbox, struct connection, outbox);
-    if (connection->websocket && connection->websocket->ops->on_drained) {
-        connection->websocket->ops->on_drained(connection->websocket, refused);
+    if (connection->websocket && connection->websocket->ops->on_relieved) {
+        connection->websocket->ops->on_relieved(connection->websocket);
     }
 }
 
-static const struct outbox_ops outbox_ops = {.flush = on_flush, .drained = on_drained};
+static void on_overflowed(struct outbox *outbox)
+{
+    struct connection *connection = container_of(outbox, struct connection, outbox);
+    if (connection->websocket && connection->websocket->ops->on_slow) {
+        (void)connection->websocket->ops->on_slow(connection->websocket, 0, true);
+    }
+}
+
+static const struct outbox_ops outbox_ops = {
+    .flush = on_flush, .relieved = on_relieved, .overflowed = on_overflowed};
+
+struct outbox_limits connection_outbox_limits(const struct shard *shard)
+{
+    (void)shard;
+    return (struct outbox_limits){.high = OUTBOX_HIGH, .max = OUTBOX_MAX};
+}
 
 /* --- websocket ----------------------------------------------------------------------------- */
 
@@ -338,7 +353,8 @@ unsigned fake_request(struct session_layer *layer, fake_handler_fn handler, cons
     cr_assert_lt(peer_count, PEERS_MAX);
     struct connection *connection = &peers[peer_count];
     *connection = (struct connection){.loop = &loops[0]};
-    outbox_init(&connection->outbox, &outbox_ops, OUTBOX_CAP);
+    struct outbox_limits limits = connection_outbox_limits(NULL);
+    outbox_init(&connection->outbox, &outbox_ops, &limits);
     struct http1_parser parser = {0};
     struct http1_request parsed;
     int status = http1_parse(&parser, bytes_str(head), &parsed);

@@ -48,6 +48,11 @@ struct bytes socket_pid(const struct socket *socket)
     return bytes_of(NULL, 0);
 }
 
+void socket_relieved(struct socket *socket)
+{
+    (void)socket;
+}
+
 void socket_pinged(struct socket *socket)
 {
 }
@@ -95,4 +100,22 @@ bool socket_ack(struct socket *socket, uint64_t id, struct bytes result)
     struct builder out = {0};
     int status = wire_ack(socket->format, socket_nsp(socket), id, result, &out);
     return send_built(socket, &out, status);
+}
+
+void socket_lag_begin(struct socket *socket, uint64_t rev)
+{
+    (void)socket;
+    (void)rev;
+}
+
+void socket_lag_end(struct socket *socket)
+{
+    (void)socket;
+}
+
+bool socket_lag_holds(struct socket *socket, uint64_t rev)
+{
+    (void)socket;
+    (void)rev;
+    return false;
 }

@@ -252,16 +252,25 @@ static int mark(struct fake_store *store, struct store_mark *request)
 
 /* Reads. */
 
+/* A row with where it stands in the order of a sync: as new, or as changed. */
+struct keyed {
+    const struct fake_row *row;
+    uint64_t key;
+};
+
+static uint64_t key_of(const struct fake_row *row, uint64_t since)
+{
+    return row->first_rev > since ? row->first_rev : row->item.rev;
+}
+
 static int compare_rows(const void *a, const void *b)
 {
-    const struct fake_row *const *left = a;
-    const struct fake_row *const *right = b;
-    uint64_t l = (*left)->item.rev;
-    uint64_t r = (*right)->item.rev;
-    if (l != r) {
-        return l < r ? -1 : 1;
+    const struct keyed *left = a;
+    const struct keyed *right = b;
+    if (left->key != right->key) {
+        return left->key < right->key ? -1 : 1;
     }
-    return (*left)->item.seq < (*right)->item.seq ? -1 : 1;
+    return left->row->item.seq < right->row->item.seq ? -1 : 1;
 }
 
 struct sync_result {
@@ -290,11 +299,12 @@ static int sync_inbox(struct fake_store *store, struct store_sync *request)
     request->position = inbox->position;
     request->resync = request->rev > inbox->position.rev;
     request->through_rev = request->rev;
-    const struct fake_row **rows = mem_alloc_array(inbox->count + 1, sizeof(*rows));
+    struct keyed *rows = mem_alloc_array(inbox->count + 1, sizeof(*rows));
     size_t count = 0;
     for (size_t i = 0; i < inbox->count && !request->resync; i++) {
         if (inbox->rows[i].item.rev > request->rev) {
-            rows[count++] = &inbox->rows[i];
+            rows[count++] = (struct keyed){
+                .row = &inbox->rows[i], .key = key_of(&inbox->rows[i], request->rev)};
         }
     }
     qsort(rows, count, sizeof(*rows), compare_rows);
@@ -305,18 +315,21 @@ static int sync_inbox(struct fake_store *store, struct store_sync *request)
     size_t taken = 0;
     while (taken < count) {
         size_t end = taken;
-        while (end < count && rows[end]->item.rev == rows[taken]->item.rev) {
+        while (end < count && rows[end].key == rows[taken].key) {
             end++;
         }
         if (taken > 0 && end > request->limit) {
             break;
         }
-        request->through_rev = rows[taken]->item.rev;
+        request->through_rev = rows[taken].key;
         for (; taken < end; taken++) {
-            add_row(request, rows[taken]);
+            add_row(request, rows[taken].row);
         }
     }
     request->done = taken == count;
+    if (request->done) {
+        request->through_rev = request->position.rev;
+    }
     mem_free(rows);
     return 0;
 }

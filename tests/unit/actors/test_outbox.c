@@ -15,11 +15,11 @@ struct peer {
     struct outbox outbox;
     size_t takes; /* bytes the next flush takes */
     unsigned flushes;
+    unsigned fills;
+    unsigned reliefs;
     unsigned overflows;
-    unsigned drains;
-    uint32_t refused;
-    struct list *append_to; /* drained appends `extra` here */
-    struct chunk *extra;
+    struct list *append_to; /* overflowed appends `last` here */
+    struct chunk *last;
 };
 
 static struct peer *peer_of(struct outbox *outbox)
@@ -34,18 +34,22 @@ static void on_flush(struct outbox *outbox)
     outbox_consume(outbox, peer->takes < outbox->bytes ? peer->takes : outbox->bytes);
 }
 
-static void on_overflowed(struct outbox *outbox)
+static void on_filled(struct outbox *outbox)
 {
-    peer_of(outbox)->overflows++;
+    peer_of(outbox)->fills++;
 }
 
-static void on_drained(struct outbox *outbox, uint32_t refused)
+static void on_relieved(struct outbox *outbox)
+{
+    peer_of(outbox)->reliefs++;
+}
+
+static void on_overflowed(struct outbox *outbox)
 {
     struct peer *peer = peer_of(outbox);
-    peer->drains++;
-    peer->refused += refused;
-    if (peer->extra != NULL) {
-        cr_expect(outbox_append(outbox, peer->append_to, peer->extra, 0, peer->extra->len));
+    peer->overflows++;
+    if (peer->last != NULL) {
+        outbox_append_last(outbox, peer->append_to, peer->last);
     }
 }
 
@@ -65,7 +69,17 @@ static struct chunk *on_pack(struct outbox *outbox, struct chunk *chunk)
     return chunk->packed;
 }
 
-static const struct outbox_ops ops = {on_flush, on_overflowed, on_drained, on_pack};
+static const struct outbox_ops ops = {.flush = on_flush,
+    .filled = on_filled,
+    .relieved = on_relieved,
+    .overflowed = on_overflowed,
+    .pack = on_pack};
+
+static void open_outbox(struct peer *peer, uint32_t high, uint32_t max)
+{
+    const struct outbox_limits limits = {.high = high, .max = max};
+    outbox_init(&peer->outbox, &ops, &limits);
+}
 
 static struct chunk *make_chunk(const char *text, size_t len)
 {
@@ -118,7 +132,7 @@ Test(outbox, a_chunk_is_packed_once_for_all_who_take_it_so)
     struct chunk *other = make_chunk("other", 5);
     packs = 0;
     for (unsigned i = 0; i < PEERS; i++) {
-        outbox_init(&peers[i].outbox, &ops, 20);
+        open_outbox(&peers[i], 20, 100000);
         peers[i].outbox.packs = i % 2;
         cr_expect(outbox_append(&peers[i].outbox, &dirty, worth, 0, worth->len));
         cr_expect(outbox_append(&peers[i].outbox, &dirty, other, 0, other->len));
@@ -141,7 +155,7 @@ Test(outbox, inline_segments_need_no_memory_and_neighbours_merge)
     struct list dirty;
     list_init(&dirty);
     struct peer peer = {.takes = SIZE_MAX};
-    outbox_init(&peer.outbox, &ops, 1000);
+    open_outbox(&peer, 1000, 100000);
     struct chunk *one = make_chunk("abcdefgh", 8);
     struct chunk *two = make_chunk("01234567", 8);
     cr_expect(outbox_append(&peer.outbox, &dirty, one, 0, 3));
@@ -151,9 +165,9 @@ Test(outbox, inline_segments_need_no_memory_and_neighbours_merge)
     cr_expect(outbox_append(&peer.outbox, &dirty, one, 6, 1), "a hole: not merged");
     cr_expect(outbox_append(&peer.outbox, &dirty, one, 7, 0), "nothing: nothing");
     cr_expect_eq(peer.outbox.count, 2);
-    cr_expect_eq(peer.outbox.room, 0, "%d segments fit inline", OUTBOX_INLINE);
+    cr_expect_eq(peer.outbox.ring, 0, "%d segments fit inline", OUTBOX_INLINE);
     cr_expect(outbox_append(&peer.outbox, &dirty, two, 0, 8));
-    cr_expect_neq(peer.outbox.room, 0);
+    cr_expect_neq(peer.outbox.ring, 0);
     char text[32];
     cr_expect_eq(peek_text(&peer.outbox, text, 10, 100), 14);
     cr_expect_eq(memcmp(text, "abcdeg01234567", 14), 0);
@@ -163,7 +177,7 @@ Test(outbox, inline_segments_need_no_memory_and_neighbours_merge)
     outbox_flush_all(&dirty);
     cr_expect(list_empty(&dirty));
     cr_expect_eq(peer.flushes, 1);
-    cr_expect_eq(peer.outbox.room, 0, "an empty outbox holds no memory");
+    cr_expect_eq(peer.outbox.ring, 0, "an empty outbox holds no memory");
     cr_expect(outbox_writable(&peer.outbox));
     cr_expect_eq(one->refs, 1);
     outbox_finish(&peer.outbox);
@@ -171,47 +185,80 @@ Test(outbox, inline_segments_need_no_memory_and_neighbours_merge)
     chunk_unref(two);
 }
 
-Test(outbox, the_cap_refuses_until_empty)
-{
-    struct list dirty;
-    list_init(&dirty);
-    struct peer peer = {.takes = 5};
-    outbox_init(&peer.outbox, &ops, 10);
-    struct chunk *big = make_chunk("0123456789abcdef", 16);
-    cr_expect(outbox_append(&peer.outbox, &dirty, big, 0, 16), "always taken when empty");
-    cr_expect_not(outbox_append(&peer.outbox, &dirty, big, 0, 1));
-    cr_expect_eq(peer.overflows, 1);
-    cr_expect_eq(peer.outbox.refused, 1);
-    cr_expect_not(outbox_append(&peer.outbox, &dirty, big, 0, 1));
-    cr_expect_eq(peer.overflows, 1, "told once");
-    outbox_flush_all(&dirty);
-    cr_expect_not(outbox_append(&peer.outbox, &dirty, big, 0, 1), "there is room, but no order");
-    cr_expect_eq(peer.drains, 0);
-    peer.extra = big;
-    peer.append_to = &dirty;
-    outbox_consume(&peer.outbox, 11);
-    cr_expect_eq(peer.drains, 1);
-    cr_expect_eq(peer.refused, 3);
-    cr_expect_eq(peer.outbox.bytes, 16, "drained may append");
-    cr_expect_not(list_empty(&dirty));
-    outbox_finish(&peer.outbox);
-    cr_expect(list_empty(&dirty), "an outbox that ends leaves the list");
-    cr_expect_eq(big->refs, 1);
-    chunk_unref(big);
-}
-
-Test(outbox, segments_are_bounded_too)
+Test(outbox, is_full_above_high_until_half_of_that_waits)
 {
     struct list dirty;
     list_init(&dirty);
     struct peer peer = {0};
-    outbox_init(&peer.outbox, &ops, UINT32_MAX);
+    open_outbox(&peer, 10, 1000);
+    struct chunk *chunk = make_chunk("0123456789abcdef", 16);
+    for (unsigned round = 1; round <= 2; round++) {
+        cr_expect(outbox_append(&peer.outbox, &dirty, chunk, 0, 10));
+        cr_expect_not(peer.outbox.full, "high itself is not above it");
+        cr_expect(outbox_append(&peer.outbox, &dirty, chunk, 0, 1));
+        cr_expect(outbox_append(&peer.outbox, &dirty, chunk, 2, 1), "nothing is refused");
+        cr_expect(peer.outbox.full);
+        cr_expect_eq(peer.fills, round, "told once");
+        outbox_consume(&peer.outbox, 6);
+        cr_expect(peer.outbox.full, "6 wait");
+        cr_expect_eq(peer.reliefs, round - 1);
+        outbox_consume(&peer.outbox, 1);
+        cr_expect_not(peer.outbox.full, "5 wait");
+        cr_expect_eq(peer.reliefs, round);
+        outbox_consume(&peer.outbox, 5);
+        cr_expect(outbox_append(&peer.outbox, &dirty, chunk, 0, 16), "all at once: full as well");
+        cr_expect_eq(peer.fills, round + 1);
+        outbox_consume(&peer.outbox, 16);
+        peer.fills = round;
+        peer.reliefs = round;
+    }
+    cr_expect_eq(peer.overflows, 0);
+    outbox_finish(&peer.outbox);
+    cr_expect_eq(chunk->refs, 1);
+    chunk_unref(chunk);
+}
+
+Test(outbox, refuses_at_the_maximum_for_ever)
+{
+    struct list dirty;
+    list_init(&dirty);
+    struct peer peer = {.takes = 5, .append_to = &dirty};
+    struct chunk *big = make_chunk("0123456789abcdef", 16);
+    struct chunk *end = make_chunk("end", 3);
+    peer.last = end;
+    open_outbox(&peer, 10, 10);
+    cr_expect(outbox_append(&peer.outbox, &dirty, big, 0, 16), "always taken when empty");
+    cr_expect_not(outbox_append(&peer.outbox, &dirty, big, 0, 1));
+    cr_expect_eq(peer.overflows, 1);
+    cr_expect_eq(peer.outbox.bytes, 19, "what ends the connection is taken");
+    cr_expect_not(outbox_append(&peer.outbox, &dirty, big, 0, 1));
+    cr_expect_eq(peer.overflows, 1, "told once");
+    outbox_flush_all(&dirty);
+    outbox_consume(&peer.outbox, 14);
+    cr_expect_eq(peer.outbox.bytes, 0);
+    cr_expect_not(outbox_append(&peer.outbox, &dirty, big, 0, 1), "there is room, but no order");
+    outbox_finish(&peer.outbox);
+    cr_expect(list_empty(&dirty), "an outbox that ends leaves the list");
+    cr_expect_eq(big->refs, 1);
+    cr_expect_eq(end->refs, 1);
+    chunk_unref(big);
+    chunk_unref(end);
+}
+
+Test(outbox, segments_count_against_the_maximum)
+{
+    struct list dirty;
+    list_init(&dirty);
+    struct peer peer = {0};
+    open_outbox(&peer, 100, 1000 * (OUTBOX_SEGMENT_COST + 1));
     struct chunk *chunk = make_chunk("ab", 2);
-    for (unsigned i = 0; i < OUTBOX_SEGMENTS_MAX; i++) {
+    for (unsigned i = 0; i < 1000; i++) {
         cr_assert(outbox_append(&peer.outbox, &dirty, chunk, 0, 1));
     }
-    cr_expect_not(outbox_append(&peer.outbox, &dirty, chunk, 0, 1));
-    cr_expect_eq(peer.overflows, 1);
+    while (peer.overflows == 0) {
+        cr_assert_lt(peer.outbox.count, 1010);
+        (void)outbox_append(&peer.outbox, &dirty, chunk, 0, 1);
+    }
     outbox_finish(&peer.outbox);
     cr_expect_eq(chunk->refs, 1);
     chunk_unref(chunk);
@@ -223,29 +270,27 @@ Test(outbox, all_that_waits_can_be_given_to_another)
     list_init(&dirty);
     struct peer from = {0};
     struct peer to = {0};
-    outbox_init(&from.outbox, &ops, 10);
-    outbox_init(&to.outbox, &ops, 4);
+    open_outbox(&from, 7, 10000);
+    open_outbox(&to, 100, 100000);
     struct chunk *one = make_chunk("abcdef", 6);
     struct chunk *two = make_chunk("12345", 5);
     cr_assert(outbox_append(&to.outbox, &dirty, two, 0, 2));
     cr_assert(outbox_append(&from.outbox, &dirty, one, 0, 3));
     cr_assert(outbox_append(&from.outbox, &dirty, two, 2, 3));
     cr_assert(outbox_append(&from.outbox, &dirty, one, 3, 3));
-    cr_assert_not(outbox_append(&from.outbox, &dirty, one, 0, 6));
     outbox_consume(&from.outbox, 1);
-    unsigned overflows = to.overflows;
+    cr_assert(from.outbox.full);
     outbox_move(&from.outbox, &to.outbox, &dirty);
     cr_assert_eq(from.outbox.bytes, 0);
-    cr_assert_not(from.outbox.overflow);
+    cr_assert_eq(from.reliefs, 0, "what waits for room waits on");
     char text[32];
     size_t len = peek_text(&to.outbox, text, 8, SIZE_MAX);
     cr_assert_eq(len, 10);
     cr_assert_eq(memcmp(text, "12bc345def", 10), 0);
-    cr_assert(to.outbox.overflow);
-    cr_assert_eq(to.outbox.refused, 1);
-    cr_assert_eq(to.overflows, overflows + 1);
+    cr_assert(to.outbox.full, "as the other one was");
+    cr_assert_eq(to.fills, 1);
     outbox_consume(&to.outbox, 10);
-    cr_assert_eq(to.refused, 1);
+    cr_assert_eq(to.reliefs, 1);
     outbox_finish(&from.outbox);
     outbox_finish(&to.outbox);
     cr_assert_eq(one->refs, 1);
@@ -260,23 +305,21 @@ Test(outbox, busy_ones_are_not_flushed_and_flushes_do_not_recurse)
     list_init(&dirty);
     struct chunk *chunk = make_chunk("0123456789", 10);
     struct peer busy = {.takes = SIZE_MAX};
-    struct peer idle = {.takes = SIZE_MAX, .extra = chunk, .append_to = &dirty};
-    outbox_init(&busy.outbox, &ops, 100);
-    outbox_init(&idle.outbox, &ops, 10);
+    struct peer idle = {.takes = 5};
+    open_outbox(&busy, 100, 100000);
+    open_outbox(&idle, 10, 10);
     cr_assert(outbox_append(&busy.outbox, &dirty, chunk, 0, 10));
     cr_assert(outbox_append(&idle.outbox, &dirty, chunk, 0, 10));
-    cr_assert_not(outbox_append(&idle.outbox, &dirty, chunk, 0, 10));
     busy.outbox.busy = true;
     cr_expect_not(outbox_writable(&busy.outbox));
     cr_expect_not(outbox_writable(&idle.outbox), "half of its place is for others");
     outbox_flush_all(&dirty);
     cr_expect_eq(busy.flushes, 0);
-    cr_expect_eq(idle.flushes, 1, "what drained appended waits for the next turn");
-    cr_expect_not(list_empty(&dirty));
+    cr_expect_eq(idle.flushes, 1);
+    cr_expect(list_empty(&dirty));
     busy.outbox.busy = false;
     outbox_flush_all(&dirty);
-    cr_expect_eq(idle.flushes, 2);
-    cr_expect(list_empty(&dirty));
+    cr_expect_eq(idle.flushes, 1, "what is left is for the owner to flush");
     outbox_finish(&busy.outbox);
     outbox_finish(&idle.outbox);
     cr_expect_eq(chunk->refs, 1);
@@ -295,7 +338,7 @@ Test(outbox, what_is_deferred_leaves_with_what_follows)
     struct peer gone = {.takes = SIZE_MAX};
     struct peer *peers[] = {&followed, &alone, &gone};
     for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
-        outbox_init(&peers[i]->outbox, &ops, 100);
+        open_outbox(peers[i], 100, 100000);
         outbox_defer(&peers[i]->outbox, &later);
         cr_expect(list_empty(&later), "there is nothing to defer");
         cr_assert(outbox_append(&peers[i]->outbox, &dirty, chunk, 0, 5));
@@ -333,7 +376,7 @@ struct model {
     char *text;
     size_t begin;
     size_t end;
-    uint32_t refused;
+    bool full;
     bool overflow;
 };
 
@@ -344,15 +387,17 @@ static void append_randomly(struct peer *peer, struct model *model, struct chunk
     uint32_t offset = (uint32_t)rand_below(rand, chunk->len);
     uint32_t len = 1 + (uint32_t)rand_below(rand, chunk->len - offset);
     size_t waiting = model->end - model->begin;
-    bool expected = !model->overflow && (waiting == 0 || waiting + len <= peer->outbox.cap);
+    size_t taken = waiting + (size_t)peer->outbox.count * OUTBOX_SEGMENT_COST;
+    bool expected = !model->overflow && (waiting == 0 || taken + len <= peer->outbox.limits.max);
     cr_assert_eq(outbox_append(&peer->outbox, dirty, chunk, offset, len), expected);
     if (!expected) {
         model->overflow = true;
-        model->refused++;
         return;
     }
     memcpy(model->text + model->end, chunk->at + offset, len);
     model->end += len;
+    model->full = model->full || model->end - model->begin > peer->outbox.limits.high;
+    cr_assert_eq(peer->outbox.full, model->full);
 }
 
 static void consume_randomly(struct peer *peer, struct model *model, struct rand *rand)
@@ -364,16 +409,12 @@ static void consume_randomly(struct peer *peer, struct model *model, struct rand
     cr_assert_eq(memcmp(seen, model->text + model->begin, len), 0);
     cr_assert(waiting == 0 || len > 0);
     size_t take = len ? rand_below(rand, len + 1) : 0;
-    unsigned drains = peer->drains;
-    peer->refused = 0;
+    unsigned reliefs = peer->reliefs;
     outbox_consume(&peer->outbox, take);
     model->begin += take;
-    if (take > 0 && model->begin == model->end && model->overflow) {
-        cr_assert_eq(peer->drains, drains + 1);
-        cr_assert_eq(peer->refused, model->refused);
-        model->overflow = false;
-        model->refused = 0;
-    }
+    bool relieved = model->full && model->end - model->begin <= peer->outbox.limits.high / 2;
+    cr_assert_eq(peer->reliefs, reliefs + relieved);
+    model->full = model->full && !relieved;
 }
 
 static void run_against_model(uint64_t seed)
@@ -392,7 +433,8 @@ static void run_against_model(uint64_t seed)
     struct list dirty;
     list_init(&dirty);
     struct peer peer = {0};
-    outbox_init(&peer.outbox, &ops, 1 + (uint32_t)rand_below(&rand, 20000));
+    uint32_t high = 1 + (uint32_t)rand_below(&rand, 20000);
+    open_outbox(&peer, high, high + (uint32_t)rand_below(&rand, 100000));
     struct model model = {.text = malloc(MODEL_MAX)};
     while (model.end < MODEL_MAX - 5000 && rand_below(&rand, 3000) > 0) {
         if (rand_below(&rand, 2)) {

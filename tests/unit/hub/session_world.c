@@ -120,11 +120,6 @@ static void on_closed(void *app, struct socket *socket, enum close_reason reason
     open_sockets--;
 }
 
-static void on_lost(void *app, struct socket *socket, uint32_t refused)
-{
-    builder_printf(&diary, "lost %u\n", (unsigned)refused);
-}
-
 static bool on_has_namespace(void *app, struct bytes nsp)
 {
     return bytes_eq_str(nsp, "/") || bytes_eq_str(nsp, "/custom") || bytes_eq_str(nsp, "/third");
@@ -148,11 +143,6 @@ static struct app_ops ops = {
     .closed = on_closed,
     .has_namespace = on_has_namespace,
 };
-
-void world_tell_lost(void)
-{
-    ops.lost = on_lost;
-}
 
 /* --- the world ----------------------------------------------------------------------------- */
 

@@ -37,9 +37,6 @@ extern bool world_kick_on_open; /* disconnects a socket inside `opened` */
 extern bool world_allow_origin;
 extern struct recovery_fetch world_fetch; /* what the last CONNECT waits for */
 
-/* Give the application an app_ops.lost. */
-void world_tell_lost(void);
-
 void world_begin(void);
 
 /* End the world; every socket that was opened must have been closed. */

@@ -26,7 +26,11 @@ struct script {
     size_t accepted;
     unsigned closed;
     unsigned drained;
-    uint32_t refused;
+    unsigned relieved;
+    unsigned slow; /* times that on_slow was called, and with what */
+    uint64_t slow_ms;
+    bool overflow;
+    bool full; /* what `look` saw */
     enum close_reason reason;
     bool close_in_bytes;
     bool close_in_drained;
@@ -97,18 +101,35 @@ static void on_closed(struct connection *connection, enum close_reason reason)
     connection_close(connection, CLOSE_PARSE, true);
 }
 
-static void on_drained(struct connection *connection, uint32_t refused)
+static void on_drained(struct connection *connection)
 {
     struct script *script = connection_owner(connection);
     script->drained++;
-    script->refused += refused;
     if (script->close_in_drained) {
         connection_close(connection, CLOSE_NORMAL, true);
         connection_close(connection, CLOSE_PARSE, false);
     }
 }
 
-static const struct connection_ops ops = {on_bytes, on_closed, on_drained};
+static void on_relieved(struct connection *connection)
+{
+    ((struct script *)connection_owner(connection))->relieved++;
+}
+
+static bool on_slow(struct connection *connection, uint64_t ms, bool overflow)
+{
+    struct script *script = connection_owner(connection);
+    script->slow++;
+    script->slow_ms = ms;
+    script->overflow = overflow;
+    return false;
+}
+
+static const struct connection_ops ops = {.on_bytes = on_bytes,
+    .on_closed = on_closed,
+    .on_drained = on_drained,
+    .on_relieved = on_relieved,
+    .on_slow = on_slow};
 
 static void on_accept(struct connection *connection, void *context)
 {
@@ -197,6 +218,12 @@ static void send_much(void *arg)
     free(text);
 }
 
+static void look(void *arg)
+{
+    struct script *script = arg;
+    script->full = connection_outbox(script->connection)->full;
+}
+
 Test(connection, a_peer_that_reads_slowly_gets_every_byte)
 {
     enum { LEN = 24 << 20 }; /* more than the kernel takes */
@@ -209,7 +236,6 @@ Test(connection, a_peer_that_reads_slowly_gets_every_byte)
     cr_expect_eq(rig_recv(fd, back, LEN), LEN);
     cr_expect_eq(memcmp(text, back, LEN), 0);
     cr_expect(rig_wait(&script->rig, 0, is_drained, script));
-    cr_expect_eq(script->refused, 0);
     close(fd);
     cr_expect(rig_wait_connections(&script->rig, 0, 0));
     free(text);
@@ -221,18 +247,18 @@ static void overflow(void *arg)
 {
     struct script *script = arg;
     send_much(script);
-    cr_expect_not(append(script->connection, BYTES("x")));
+    cr_expect_not(append(script->connection, BYTES("x")), "more than outbox_limits.max waits");
     cr_expect_not(append(script->connection, BYTES("y")));
 }
 
-Test(connection, an_overflow_is_told_when_it_has_drained)
+Test(connection, may_be_closed_when_it_has_drained)
 {
     enum { LEN = 24 << 20 }; /* more than the kernel takes */
     struct script *script = start(1);
     int fd = rig_connect(&script->rig);
     cr_assert(rig_wait(&script->rig, 0, is_accepted, script));
     script->close_in_drained = true;
-    rig_call(&script->rig, 0, overflow, script);
+    rig_call(&script->rig, 0, send_much, script);
     char *back = malloc(LEN + 1);
     size_t len;
     cr_expect(rig_recv_all(fd, back, LEN + 1, &len));
@@ -240,8 +266,47 @@ Test(connection, an_overflow_is_told_when_it_has_drained)
     close(fd);
     cr_expect(rig_wait(&script->rig, 0, is_closed, script));
     cr_expect_eq(script->drained, 1);
-    cr_expect_eq(script->refused, 2);
     cr_expect_eq(script->reason, CLOSE_NORMAL);
+    free(back);
+    stop(script);
+}
+
+Test(connection, an_outbox_at_its_maximum_ends_it)
+{
+    struct script *script = start(1);
+    int fd = rig_connect(&script->rig);
+    cr_assert(rig_wait(&script->rig, 0, is_accepted, script));
+    rig_call(&script->rig, 0, overflow, script);
+    cr_expect(rig_wait(&script->rig, 0, is_closed, script));
+    cr_expect_eq(script->reason, CLOSE_SLOW);
+    cr_expect_eq(script->slow, 1);
+    cr_expect(script->overflow);
+    close(fd);
+    stop(script);
+}
+
+Test(connection, the_clock_of_a_full_outbox_stops_at_half)
+{
+    enum { LEN = 24 << 20 }; /* more than the kernel takes */
+    struct script *script = start(1);
+    script->rig.config.outbox_bytes = 1 << 20;
+    script->rig.config.outbox_max = 64 << 20;
+    script->rig.config.stall_ms = 60000;
+    int fd = rig_connect(&script->rig);
+    cr_assert(rig_wait(&script->rig, 0, is_accepted, script));
+    rig_call(&script->rig, 0, send_much, script);
+    rig_call(&script->rig, 0, look, script);
+    cr_expect(script->full);
+    char *back = malloc(LEN);
+    cr_expect_eq(rig_recv(fd, back, LEN), LEN);
+    cr_expect(rig_wait(&script->rig, 0, is_drained, script));
+    rig_call(&script->rig, 0, look, script);
+    cr_expect_not(script->full);
+    cr_expect_eq(script->relieved, 1);
+    cr_expect_eq(script->slow, 0);
+    close(fd);
+    cr_expect(rig_wait(&script->rig, 0, is_closed, script));
+    cr_expect_neq(script->reason, CLOSE_SLOW);
     free(back);
     stop(script);
 }
@@ -252,9 +317,12 @@ Test(connection, a_stalled_peer_is_closed_as_slow)
     script->rig.config.stall_ms = 50;
     int fd = rig_connect(&script->rig);
     cr_assert(rig_wait(&script->rig, 0, is_accepted, script));
-    rig_call(&script->rig, 0, overflow, script);
+    rig_call(&script->rig, 0, send_much, script);
     cr_expect(rig_wait(&script->rig, 0, is_closed, script));
     cr_expect_eq(script->reason, CLOSE_SLOW);
+    cr_expect_eq(script->slow, 1);
+    cr_expect_not(script->overflow);
+    cr_expect_eq(script->slow_ms, 50);
     cr_expect_eq(script->rig.shards[0].stats.closed[CLOSE_SLOW], 1);
     close(fd);
     stop(script);

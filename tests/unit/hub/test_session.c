@@ -124,7 +124,7 @@ Test(session, pausing_by_an_actor_counts_for_itself)
     cr_assert(!fake_is_paused(peer));
 }
 
-/* --- losses -------------------------------------------------------------------------------- */
+/* --- slow clients --------------------------------------------------------------------------- */
 
 /* Fill the outbox of a peer that does not read until something is refused; then let it read. */
 static void overflow(unsigned peer)
@@ -138,21 +138,12 @@ static void overflow(unsigned peer)
     fake_stall(peer, false);
 }
 
-Test(session, ends_who_has_lost_something_unless_the_application_tells)
+Test(session, ends_who_takes_nothing_when_no_more_can_wait)
 {
     unsigned peer = world_joined_peer();
     overflow(peer);
     world_assert_closing(peer, CLOSE_SLOW);
     cr_assert_str_eq(world_diary(), "closed / slow\n");
-}
-
-Test(session, tells_what_was_lost)
-{
-    world_tell_lost();
-    unsigned peer = world_joined_peer();
-    overflow(peer);
-    world_assert_open(peer);
-    cr_assert_str_eq(world_diary(), "lost 1\n");
 }
 
 /* --- other settings ------------------------------------------------------------------------ */

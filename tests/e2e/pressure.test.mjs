@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// pressure - bursts that are larger than an outbox, and peers that take nothing: who reads gets
+// everything, who does not is closed after limits.slow_consumer and told to the operator.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { startHub } from './support/hub.mjs';
+import { until, within } from './support/wait.mjs';
+
+const PATIENT = 60_000;
+
+// A client of each kind as {user, received(event), ready(), ended}.
+async function stock(hub, user, transports) {
+  const socket = hub.socketIo(user, { reconnection: false, transports, upgrade: false });
+  const events = [];
+  socket.onAny((...args) => events.push(args));
+  const client = { user, events, ended: undefined };
+  socket.on('disconnect', (reason) => (client.ended = reason));
+  client.received = (event) => events.filter(([name]) => name === event).map(([, ...args]) => args);
+  await until(() => client.received('hub:ready').length > 0, `${user} is ready`);
+  return client;
+}
+
+async function plain(hub, user, encoding) {
+  const client = await hub.plain(user, { encoding });
+  await client.next('hub:ready');
+  client.closed.then(({ code }) => (client.ended = code));
+  return { user, received: (event) => client.received(event), get ended() { return client.ended; } };
+}
+
+// One POST; each is stored.
+async function post(hub, posts) {
+  const { status, body } = await hub.api('POST', '/api/v1/notifications', posts);
+  assert.equal(status, 200);
+  assert.deepEqual(new Set(body.results.map((result) => result.status)), new Set([201]));
+}
+
+const KINDS = {
+  'Socket.IO over WebSocket': (hub, user) => stock(hub, user, ['websocket']),
+  'Socket.IO over polling': (hub, user) => stock(hub, user, ['polling']),
+  '/ws with JSON': (hub, user) => plain(hub, user, 'json'),
+  '/ws with MessagePack': (hub, user) => plain(hub, user, 'msgpack'),
+};
+
+describe('a client that reads', () => {
+  let hub;
+  before(async () => {
+    hub = await startHub();
+  });
+  after(async () => {
+    await hub.stop();
+  });
+
+  for (const [n, [kind, connect]] of Object.entries(KINDS).entries()) {
+    test(`gets 1,000 notifications of one POST, whole and in order: ${kind}`, { timeout: PATIENT }, async () => {
+      const client = await connect(hub, `inbox${n}`);
+      const posts = Array.from({ length: 1000 }, (_, n) => ({ user: client.user, type: 'note', title: `t${n}`, message: `m${n}`.padEnd(900, '.') }));
+      await post(hub, posts);
+      await until(() => client.ended !== undefined || client.received('notification').length >= 1000, 'everything', PATIENT);
+      assert.equal(client.ended, undefined);
+      assert.deepEqual(client.received('notification').map(([{ title }]) => title), posts.map(({ title }) => title));
+      await until(() => client.received('unread').at(-1)?.[0].count === 1000, 'the count');
+    });
+
+    test(`gets 8 MB of events that come at once: ${kind}`, { timeout: PATIENT }, async () => {
+      const client = await connect(hub, `burst${n}`);
+      const count = 4000;
+      const to = { users: [client.user] };
+      const send = async (n) => {
+        const { status } = await hub.api('POST', '/api/v1/events', { event: 'burst', args: [n, 'b'.repeat(2000)], to });
+        assert.equal(status, 202);
+      };
+      for (let n = 0; n < count; n += 20) await Promise.all(Array.from({ length: 20 }, (_, i) => send(n + i)));
+      await until(() => client.ended !== undefined || client.received('burst').length >= count, 'everything', PATIENT);
+      assert.equal(client.ended, undefined);
+      assert.equal(client.received('burst').length, count);
+    });
+  }
+});
+
+describe('a client that does not read', () => {
+  // Small bounds: what the kernel takes is not the hub's.
+  const start = (flags) => startHub({ args: ['--limits-outbound-bytes', '64KiB', ...flags] });
+
+  async function flood(hub, user, stop) {
+    const event = { event: 'flood', args: ['f'.repeat(60_000)], to: { users: [user] } };
+    await until(async () => {
+      assert.equal((await hub.api('POST', '/api/v1/events', event)).status, 202);
+      return stop();
+    }, 'the flood does its work', 60_000);
+  }
+
+  const closed = (hub) => hub.metric('peal_closed_total{reason="slow"}');
+  const isClosed = async (hub) => (await hub.metric('peal_sockets')) === 0;
+
+  test('is closed after slow_consumer, which is logged and counted', { timeout: PATIENT }, async () => {
+    const hub = await start(['--limits-slow-consumer', '1s']);
+    try {
+      const client = await hub.plain('stalled');
+      client.socket.pause();
+      await flood(hub, 'stalled', () => isClosed(hub));
+      assert.match(hub.log, /SLOW-CLOSED .*user="?stalled"? transport=websocket remote="?127\.0\.0\.1"? bytes=\d+ ms=1000/);
+      assert.ok((await closed(hub)) > 0);
+      client.socket.resume();
+      await within(client.closed, 'it learns');
+    } finally {
+      await hub.stop();
+    }
+  });
+
+  test('is not closed before slow_consumer, and has everything when it reads again', { timeout: PATIENT }, async () => {
+    const hub = await start(['--limits-slow-consumer', '10m']);
+    try {
+      const client = await hub.plain('paused');
+      await client.next('hub:ready');
+      client.socket.pause();
+      let sent = 0;
+      await flood(hub, 'paused', async () => {
+        sent += 1;
+        if (sent % 20 === 0) await post(hub, [{ user: 'paused', type: 'note', title: 't', message: `early ${sent}` }]);
+        return (await hub.metric('peal_inbox_lags_total')) > 0;
+      });
+      const posts = Array.from({ length: 500 }, (_, n) => ({ user: 'paused', type: 'note', title: 't', message: `n${n}` }));
+      await post(hub, posts);
+      client.socket.resume();
+      const messages = () => client.received('notification').map(([{ message }]) => message);
+      await until(() => messages().length >= 500 + Math.floor(sent / 20), 'the inbox', 60_000);
+      assert.equal(client.received('flood').length, sent);
+      assert.deepEqual(messages().slice(-500), posts.map(({ message }) => message));
+    } finally {
+      await hub.stop();
+    }
+  });
+
+  test('is closed at once when outbound_max waits', { timeout: PATIENT }, async () => {
+    const hub = await start(['--limits-slow-consumer', '10m', '--limits-outbound-max', '1MiB']);
+    try {
+      const client = await hub.plain('greedy');
+      client.socket.pause();
+      await flood(hub, 'greedy', () => isClosed(hub));
+      assert.match(hub.log, /SLOW-CLOSED .*user="?greedy"?/);
+      assert.ok((await hub.metric('peal_outbox_refused_total')) > 0);
+      client.socket.resume();
+      await within(client.closed, 'it learns');
+    } finally {
+      await hub.stop();
+    }
+  });
+
+  test('over polling: the same', { timeout: PATIENT }, async () => {
+    const hub = await start(['--limits-slow-consumer', '1s']);
+    try {
+      const open = await (await fetch(`${hub.url}/socket.io/?EIO=4&transport=polling`)).text();
+      const { sid } = JSON.parse(open.slice(1));
+      const url = `${hub.url}/socket.io/?EIO=4&transport=polling&sid=${sid}`;
+      const joined = await fetch(url, { method: 'POST', body: `40${JSON.stringify({ token: hub.token('polls') })}` });
+      assert.equal(joined.status, 200);
+      await until(async () => (await hub.metric('peal_sockets')) === 1, 'it is there');
+      await flood(hub, 'polls', () => isClosed(hub));
+      assert.match(hub.log, /SLOW-CLOSED .*user="?polls"? transport=polling/);
+    } finally {
+      await hub.stop();
+    }
+  });
+});
