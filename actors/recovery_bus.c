@@ -14,6 +14,7 @@
 #include "actors/identity.h"
 #include "actors/recovery_state.h"
 #include "actors/shard.h"
+#include "codec/base/map.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 
@@ -23,22 +24,28 @@ struct recovery_bus {
     struct shard *shard;
     struct bus_link *listener;
     struct bus_link *sender;
-    struct list fetches; /* fetch.link */
+    struct map fetches; /* the first that is after a record, by the record's key */
 };
 
 struct fetch {
     struct recovery_fetch base; /* first */
-    struct list link; /* recovery_bus.fetches */
+    struct list link; /* followers of the first, when it is another one */
+    struct list followers; /* others that are after the same record, fetch.link */
+    struct buf *key; /* of the record */
     struct recovery_bus *bus;
     struct recovery *recovery;
     struct buf *owner;
     struct buf *pid;
     struct buf *offset;
     struct buf *record; /* NULL before it is there */
-    bool follows; /* another one is after the same record */
     struct timer timer;
     uint64_t until_ms; /* the stream may take that long to come up with the client */
 };
+
+static struct bytes fetch_key(const void *fetch)
+{
+    return buf_bytes(((const struct fetch *)fetch)->key);
+}
 
 /* Life. */
 
@@ -65,7 +72,7 @@ struct recovery_bus *recovery_bus_create(struct shard *shard)
     const struct bus_ops *ops = shard->bus->ops;
     struct recovery_bus *bus = mem_alloc(sizeof(*bus));
     bus->shard = shard;
-    list_init(&bus->fetches);
+    map_init(&bus->fetches, fetch_key);
     bus->listener = ops->open(shard->bus, "recovery-listener", &listener_events, bus);
     bus->sender = ops->open(shard->bus, "recovery", &no_events, bus);
     struct builder home = {0};
@@ -82,6 +89,7 @@ static void free_fetch(struct fetch *fetch)
 {
     timer_cancel(sched_timers(fetch->bus->shard->sched), &fetch->timer);
     list_remove(&fetch->link);
+    buf_unref(fetch->key);
     buf_unref(fetch->owner);
     buf_unref(fetch->pid);
     buf_unref(fetch->offset);
@@ -89,31 +97,22 @@ static void free_fetch(struct fetch *fetch)
     mem_free(fetch);
 }
 
-/* One that is after the same record as `like`: of the same namespace, user and pid. */
-static struct fetch *find_fetch(const struct fetch *like, bool follows)
+static void tell(struct fetch *fetch)
 {
-    list_for_each (link, &like->bus->fetches) {
-        struct fetch *fetch = container_of(link, struct fetch, link);
-        if (fetch->follows == follows && fetch->recovery == like->recovery &&
-            bytes_eq(buf_bytes(fetch->pid), buf_bytes(like->pid)) &&
-            bytes_eq(buf_bytes(fetch->owner), buf_bytes(like->owner))) {
-            return fetch;
-        }
-    }
-    return NULL;
-}
-
-/* Tell who waits: the last one first, who is the one that the client still has. */
-static void finish(struct fetch *fetch)
-{
-    struct fetch *follower;
-    while (!fetch->follows && (follower = find_fetch(fetch, true)) != NULL) {
-        finish(follower);
-    }
     if (fetch->base.done != NULL) {
         fetch->base.done(&fetch->base);
     }
     free_fetch(fetch);
+}
+
+/* Tell who waits for a record: the last one first, who is the one that the client still has. */
+static void finish(struct fetch *fetch)
+{
+    map_remove(&fetch->bus->fetches, fetch_key(fetch));
+    while (!list_empty(&fetch->followers)) {
+        tell(container_of(fetch->followers.prev, struct fetch, link));
+    }
+    tell(fetch);
 }
 
 void recovery_bus_destroy(struct recovery_bus *bus)
@@ -124,9 +123,10 @@ void recovery_bus_destroy(struct recovery_bus *bus)
     const struct bus_ops *ops = bus->shard->bus->ops;
     ops->close(bus->listener);
     ops->close(bus->sender); /* answers what is under way: those fetches are finished by that */
-    while (!list_empty(&bus->fetches)) {
-        finish(container_of(bus->fetches.next, struct fetch, link));
+    for (size_t cursor = 0; map_count(&bus->fetches) > 0; cursor = 0) {
+        finish(map_next(&bus->fetches, &cursor));
     }
+    map_finish(&bus->fetches);
     mem_free(bus);
 }
 
@@ -303,16 +303,20 @@ struct recovery_fetch *recovery_fetch_start(struct shard *shard, const struct re
     fetch->offset = copy(claim->offset);
     fetch->until_ms = sched_now(shard->sched) + PATIENCE_MS;
     timer_init(&fetch->timer, on_timer);
-    fetch->follows = find_fetch(fetch, false) != NULL;
-    list_append(&bus->fetches, &fetch->link);
-    if (fetch->follows) {
+    list_init(&fetch->link);
+    list_init(&fetch->followers);
+    struct builder key = {0};
+    write_key(bus, claim->nsp, buf_bytes(fetch->owner), claim->pid, &key);
+    fetch->key = builder_finish(&key);
+    CHECK(fetch->key != NULL);
+    struct fetch *first = map_get(&bus->fetches, fetch_key(fetch));
+    if (first != NULL) {
+        list_append(&first->followers, &fetch->link);
         return &fetch->base;
     }
-    struct builder key = {0};
-    const struct bytes argv[] = {
-        BYTES("GETDEL"), write_key(bus, claim->nsp, buf_bytes(fetch->owner), claim->pid, &key)};
+    map_put(&bus->fetches, fetch);
+    const struct bytes argv[] = {BYTES("GETDEL"), fetch_key(fetch)};
     shard->bus->ops->command(bus->sender, argv, ARRAY_LEN(argv), COMMAND_MS, on_record, fetch);
-    builder_reset(&key);
     return &fetch->base;
 }
 

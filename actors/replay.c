@@ -14,6 +14,7 @@
 enum {
     SLOTS = 4096, /* of names whose events were dropped */
     FIRST_ROOM = 64,
+    FIRST_NUMBERS = 4,
     SID_LEN = 20,
     PACKET_BYTES = 64, /* around an event on the wire, its offset included */
 };
@@ -30,6 +31,14 @@ struct entry {
     char sid[SID_LEN]; /* of a direct event */
 };
 
+/* Numbers of entries, rising: those that were for the names of one slot. */
+struct index {
+    uint64_t *numbers;
+    uint32_t room; /* 0 or a power of two */
+    uint32_t head;
+    uint32_t count;
+};
+
 struct replay {
     struct replay_limits limits;
     struct replay_at last;
@@ -41,6 +50,9 @@ struct replay {
     size_t bytes;
     struct replay_at dropped_all; /* the last event dropped that was for everyone */
     struct replay_at dropped[SLOTS]; /* the same by name */
+    struct index everyone; /* entries that name nobody */
+    struct index named[SLOTS]; /* the others, by each name: who comes back looks at its own only */
+    uint64_t looked; /* entries that readers have looked at */
     char name[REPLAY_NAME_LEN]; /* tells the offsets of this log from others */
 };
 
@@ -83,8 +95,17 @@ void replay_destroy(struct replay *replay)
     for (uint32_t i = 0; i < replay->count; i++) {
         release(entry_at(replay, i));
     }
+    for (size_t i = 0; i < SLOTS; i++) {
+        mem_free(replay->named[i].numbers);
+    }
+    mem_free(replay->everyone.numbers);
     mem_free(replay->entries);
     mem_free(replay);
+}
+
+uint64_t replay_looked(const struct replay *replay)
+{
+    return replay->looked;
 }
 
 struct replay_at replay_last(const struct replay *replay)
@@ -100,6 +121,82 @@ struct bytes replay_name(const struct replay *replay)
 bool replay_is_empty(const struct replay *replay)
 {
     return replay->count == 0;
+}
+
+/* Finding by name. */
+
+static uint64_t number_at(const struct index *index, uint32_t i)
+{
+    return index->numbers[(index->head + i) & (index->room - 1)];
+}
+
+static void index_add(struct index *index, uint64_t number)
+{
+    if (index->count > 0 && number_at(index, index->count - 1) == number) {
+        return; /* two names of an event in one slot */
+    }
+    if (index->count == index->room) {
+        uint32_t room = index->room > 0 ? index->room * 2 : FIRST_NUMBERS;
+        uint64_t *numbers = mem_alloc_array(room, sizeof(*numbers));
+        for (uint32_t i = 0; i < index->count; i++) {
+            numbers[i] = number_at(index, i);
+        }
+        mem_free(index->numbers);
+        index->numbers = numbers;
+        index->room = room;
+        index->head = 0;
+    }
+    index->numbers[(index->head + index->count++) & (index->room - 1)] = number;
+}
+
+/* Forget the oldest, if it is `number`; an index without numbers has no memory. */
+static void index_drop(struct index *index, uint64_t number)
+{
+    if (index->count > 0 && number_at(index, 0) == number) {
+        index->head = (index->head + 1) & (index->room - 1);
+        index->count--;
+    }
+    if (index->count == 0) {
+        mem_free(index->numbers);
+        *index = (struct index){0};
+    }
+}
+
+/* The first number above `number`; UINT64_MAX: there is none. */
+static uint64_t index_above(const struct index *index, uint64_t number)
+{
+    uint32_t low = 0;
+    uint32_t high = index->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (number_at(index, middle) > number) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low < index->count ? number_at(index, low) : UINT64_MAX;
+}
+
+static struct index *index_of(const struct replay *replay, struct bytes name)
+{
+    return (struct index *)(uintptr_t)&replay->named[hash_bytes(name) & (SLOTS - 1)];
+}
+
+/* Add the entry to the index of each of its names, or take it out of them. */
+static void note_names(
+    struct replay *replay, const struct entry *entry, void (*note)(struct index *, uint64_t))
+{
+    const struct broadcast *broadcast = entry->broadcast;
+    if (broadcast == NULL) {
+        note(index_of(replay, bytes_of(entry->sid, SID_LEN)), entry->at.number);
+    } else if (broadcast->room_count == 0) {
+        note(&replay->everyone, entry->at.number);
+    } else {
+        for (uint32_t i = 0; i < broadcast->room_count; i++) {
+            note(index_of(replay, broadcast_rooms(broadcast)[i]), entry->at.number);
+        }
+    }
 }
 
 /* Dropping. */
@@ -138,6 +235,7 @@ static void drop_first(struct replay *replay)
 {
     struct entry *first = entry_at(replay, 0);
     note_dropped(replay, first);
+    note_names(replay, first, index_drop);
     replay->bytes -= weight(first);
     release(first);
     replay->head = (replay->head + 1) & (replay->room - 1);
@@ -180,6 +278,7 @@ static void keep(struct replay *replay, const struct entry *entry)
         grow(replay);
     }
     *entry_at(replay, replay->count++) = *entry;
+    note_names(replay, entry, index_add);
     replay->bytes += weight(entry);
     while (replay->bytes > replay->limits.bytes || replay->count > replay->limits.events) {
         drop_first(replay);
@@ -271,11 +370,34 @@ static uint32_t find_above(const struct replay *replay, uint64_t number)
     return low;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The next entry above `number` that a name of the reader may be meant by. */
+static uint64_t next_named(
+    const struct replay *replay, const struct replay_reader *reader, uint64_t number)
+{
+    uint64_t next = index_above(&replay->everyone, number);
+    next = least(next, index_above(index_of(replay, reader->sid), number));
+    next = least(next, index_above(index_of(replay, reader->user), number));
+    for (uint32_t i = 0; i < reader->stay_count; i++) {
+        const struct stay *stay = &reader->stays[i];
+        if (!stay->over || stay->to.number > number) {
+            next = least(next, index_above(index_of(replay, stay->name), number));
+        }
+    }
+    return next;
+}
+
 const struct event *replay_next(
     const struct replay *replay, const struct replay_reader *reader, struct replay_at *at)
 {
-    for (uint32_t i = find_above(replay, at->number); i < replay->count; i++) {
-        const struct entry *entry = entry_at(replay, i);
+    uint64_t number = at->number;
+    while ((number = next_named(replay, reader, number)) != UINT64_MAX) {
+        const struct entry *entry = entry_at(replay, find_above(replay, number - 1));
+        ((struct replay *)(uintptr_t)replay)->looked++;
         if (is_for(entry, reader)) {
             *at = entry->at;
             return entry->event;

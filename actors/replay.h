@@ -69,6 +69,9 @@ void replay_destroy(struct replay *replay);
 /* Behind the last event. */
 struct replay_at replay_last(const struct replay *replay);
 
+/* How many entries readers have looked at, whether they were for them or not. */
+TEST_SEAM uint64_t replay_looked(const struct replay *replay);
+
 /* Whether nothing is held. */
 bool replay_is_empty(const struct replay *replay);
 

@@ -70,6 +70,29 @@ static unsigned count_for(const struct replay *replay, const struct replay_reade
     return count;
 }
 
+/* Thousands may come back at once, each behind what was for the others. */
+Test(replay, a_reader_looks_at_what_is_for_its_names_only)
+{
+    enum { SOCKETS = 2000, EACH = 3 };
+    const struct replay_limits large = {
+        .age_ms = AGE_MS, .bytes = 1 << 24, .events = SOCKETS * EACH};
+    struct replay *replay = replay_create(&large);
+    for (unsigned i = 0; i < SOCKETS * EACH; i++) {
+        char sid[21];
+        snprintf(sid, sizeof(sid), "%020u", i % SOCKETS);
+        add_direct(replay, sid, 1);
+    }
+    for (unsigned i = 0; i < SOCKETS; i++) {
+        char sid[21];
+        snprintf(sid, sizeof(sid), "%020u", i);
+        struct replay_reader reader = {.sid = bytes_str(sid), .user = BYTES("user:me")};
+        cr_assert_eq(count_for(replay, &reader), EACH);
+    }
+    /* Names share slots now and then; all of the others would be 12 million. */
+    cr_assert_lt(replay_looked(replay), 10u * SOCKETS * EACH);
+    replay_destroy(replay);
+}
+
 Test(replay, gives_what_was_for_the_reader)
 {
     struct replay *replay = replay_create(&limits);
