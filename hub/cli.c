@@ -15,13 +15,13 @@
 #include "hub/config_value.h"
 
 /* In the order help shows them; each new command is one row and one function. */
-static int command_check_config(const struct config *config, int argc, char **argv);
 static int command_version(const struct config *config, int argc, char **argv);
 
 const struct cli_command cli_commands[] = {
-    {"check-config", "[--sample]", "check the settings and print what is in effect",
-        "  --sample   print a file with every setting, its meaning, range and default\n", true,
-        command_check_config},
+    {"check-config", "[--sample|--connect]", "check the settings and print what is in effect",
+        "  --connect  connect to Redis and the store, too; nothing is changed there\n"
+        "  --sample   print a file with every setting, its meaning, range and default\n",
+        true, command_check_config},
     {"dead", "list|retry|drop [--id ID|--all]",
         "look at what could not be stored, post it again, drop it",
         "  list         print each entry as a line of JSON\n"
@@ -231,27 +231,6 @@ int cli_run(int argc, char **argv)
         return print_help(named ? command : NULL, argv[help + 1]);
     }
     return run_command(command, argc - skip, argv + skip);
-}
-
-static int command_check_config(const struct config *config, int argc, char **argv)
-{
-    bool sample = argc > 0 && strcmp(argv[0], "--sample") == 0;
-    if (argc > (sample ? 1 : 0)) {
-        return cli_refuse_argument("check-config", argv + (sample ? 1 : 0));
-    }
-    struct builder text = {0};
-    if (sample) {
-        config_print_sample(&text);
-    } else {
-        config_print(config, &text);
-    }
-    for (size_t i = 0; i < config->warnings.count; i++) {
-        fprintf(stderr, "peal: warning: %s\n", config->warnings.items[i]);
-    }
-    struct bytes out = builder_bytes(&text);
-    bool written = fwrite(out.at, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
-    builder_reset(&text);
-    return written ? 0 : 1;
 }
 
 static int command_version(const struct config *config, int argc, char **argv)

@@ -38,6 +38,7 @@ int cli_run(int argc, char **argv);
 /* Print "peal COMMAND: unknown argument ..." for argv[0] and return 2. */
 int cli_refuse_argument(const char *command, char **argv);
 
+int command_check_config(const struct config *config, int argc, char **argv);
 int command_dead(const struct config *config, int argc, char **argv);
 int command_migrate(const struct config *config, int argc, char **argv);
 int command_publish(const struct config *config, int argc, char **argv);

@@ -6,6 +6,7 @@
 #include "codec/base/buf.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/json_tree.h"
 #include "hub/config.h"
 #include "hub/file.h"
 #include "hub/jwt.h"
@@ -29,6 +30,30 @@ static int read_key_file(const char *path, struct builder *content, struct build
         builder_printf(error, "cannot read the key file %s: %s", path, reason);
     }
     return status;
+}
+
+static bool has_private_part(const struct json_tree *jwk)
+{
+    return json_tree_get(jwk, "d") != NULL;
+}
+
+/* Whether the text of a PEM file, a JWK or a JWK set holds a private key: RFC 7517 section 9.3. */
+static bool is_private(enum jwt_key_kind kind, struct bytes material)
+{
+    struct json_tree *root = NULL;
+    if (kind == JWT_KEY_PEM) {
+        return memmem(material.at, material.len, "PRIVATE KEY-----", 16) != NULL;
+    }
+    if (json_tree_parse(material, KEY_FILE_MAX, &root) != 0) {
+        return false; /* told by who makes the key */
+    }
+    const struct json_tree *keys = json_tree_get(root, "keys");
+    bool found = has_private_part(root);
+    for (size_t i = 0; keys != NULL && i < json_tree_count(keys) && !found; i++) {
+        found = has_private_part(json_tree_at(keys, i));
+    }
+    json_tree_destroy(root);
+    return found;
 }
 
 static enum jwt_alg algorithm_of(int choice)
@@ -91,7 +116,16 @@ int jwt_key_from_config(const struct config_jwt_key *key, struct builder *file,
 static int add_block(struct jwt_keys *keys, const struct config_jwt_key *key, struct builder *error)
 {
     size_t index = keys->count++;
-    return jwt_key_from_config(key, &keys->files[index], error, &keys->options[index]);
+    struct jwt_key_options *options = &keys->options[index];
+    int status = jwt_key_from_config(key, &keys->files[index], error, options);
+    if (status == 0 && options->kind != JWT_KEY_SECRET &&
+        is_private(options->kind, options->material)) {
+        builder_printf(error,
+            "jwt_key \"%.64s\": %.300s holds a private key: a hub only needs the public one",
+            key->name, key->file);
+        status = STATUS_INVALID;
+    }
+    return status;
 }
 
 static void fill_policy(struct jwt_keys *keys, const struct config *config)

@@ -378,6 +378,12 @@ MUST_CHECK int store_open(const struct store_config *config, struct store **ret_
     char *ret_error, size_t error_size);
 
 /*
+ * Connect once to the Postgres at `url` and change nothing. Blocks, for 5 s at most for each of its
+ * hosts. STATUS_UNAVAILABLE with one line for the operator in `ret_error`, without a password.
+ */
+MUST_CHECK int store_probe(struct bytes url, char *ret_error, size_t error_size);
+
+/*
  * The epoch when the store was opened: travels with every position, since positions of two epochs
  * do not compare. NUL-terminated; lives with the store.
  */
