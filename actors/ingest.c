@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Order of this file: life, the lease, becoming owner, reading, storing, what posters are told,
- * trimming, the end, streams of more partitions.
+ * trimming, the end.
  *
  * States: STANDBY (another node owns the partition, or nobody yet), CLAIMING (the lease is ours,
  * the store is being told), OWNER. Fencing does not rest on the lease: a batch of an owner that was
@@ -12,6 +12,8 @@
 #include "actors/behaviours.h"
 #include "actors/bus.h"
 #include "actors/ingest_batch.h"
+#include "actors/ingest_gauges.h"
+#include "actors/ingest_look.h"
 #include "actors/ingest_proto.h"
 #include "actors/ingest_route.h"
 #include "actors/ingest_streams.h"
@@ -19,9 +21,9 @@
 #include "actors/positions.h"
 #include "actors/post.h"
 #include "actors/shard.h"
+#include "actors/stream_id.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
-#include "codec/base/rand.h"
 #include "codec/base/status.h"
 
 enum {
@@ -31,6 +33,7 @@ enum {
     BLOCK_MS = 1000,
     COMMAND_MS = 5000,
     TRIM_EVERY = 64,
+    LOOK_EVERY = 5, /* renewals between two looks at what waits */
 };
 
 struct ingest_claim {
@@ -45,8 +48,6 @@ struct ingest {
     struct actor actor;
     struct buf *key;
     uint32_t number; /* of the stream (ingest_proto.h) */
-    uint32_t looked; /* by number 0: partitions from here on may have been left in Redis */
-    bool looking; /* a question about that is still to be answered */
     uint8_t state; /* enum ingest_state */
     bool reading;
     bool busy; /* `storing` is being routed or committed */
@@ -56,6 +57,8 @@ struct ingest {
     bool leaving; /* the node ends: what is being committed is the last */
     bool left; /* so it does */
     bool closing;
+    struct ingest_gauge *gauge;
+    struct ingest_look look;
     struct bus_link *link; /* lease, dead letters, replies */
     struct bus_link *reader; /* blocking reads */
     struct lease lease;
@@ -88,7 +91,6 @@ const struct behaviour ingest_behaviour = {
 static void read_more(struct ingest *ingest);
 static void store_next(struct ingest *ingest);
 static void leave(struct ingest *ingest);
-static void look_for_more(struct ingest *ingest);
 
 /* Life. */
 
@@ -145,8 +147,11 @@ static void on_begin(struct ingest *ingest, struct ingest_begin *msg)
         return;
     }
     ingest->number = msg->number;
-    ingest->looked = ingest_streams_partitions(config);
     char key[BUS_NAME_MAX];
+    uint64_t now = sched_now(shard->sched);
+    ingest->gauge = &shard->streams->of[msg->number];
+    ingest_gauge_set(&ingest->gauge->owned, now);
+    ingest_gauge_set(&ingest->gauge->begun, now);
     bus_name_in(&config->names, msg->number, ingest->stream);
     bus_name_lease(&config->names, msg->number, key);
     ingest->link = shard->bus->ops->open(shard->bus, "ingest", &no_events, ingest);
@@ -158,6 +163,14 @@ static void on_begin(struct ingest *ingest, struct ingest_begin *msg)
         .renew_ms = RENEW_MS,
         .claim_ms = STANDBY_MS,
     };
+    ingest->look = (struct ingest_look){
+        .shard = shard,
+        .link = ingest->link,
+        .gauge = ingest->gauge,
+        .number = msg->number,
+        .looked = ingest_streams_partitions(config),
+    };
+    memcpy(ingest->look.stream, ingest->stream, sizeof(ingest->stream));
     lease_start(&ingest->lease, shard, ingest->link, &lease, &lease_events, ingest);
 }
 
@@ -200,6 +213,9 @@ static void lose(struct ingest *ingest, const char *why)
     log_info("INGEST-LOST", "gave up a stream", "stream=%s why=%s", ingest->stream, why);
     ingest->state = STANDBY;
     ingest->token = 0;
+    ingest_gauge_set(&ingest->gauge->owner, 0);
+    ingest_gauge_set(&ingest->gauge->waiting, 0); /* the owner tells it */
+    ingest_gauge_set(&ingest->gauge->oldest, 0);
     ingest_batch_free(ingest->waiting);
     ingest->waiting = NULL;
     if (!ingest->busy) {
@@ -211,11 +227,26 @@ static void lose(struct ingest *ingest, const char *why)
 
 static void claim(struct ingest *ingest);
 
-/* Not while the answer to a batch or a claim of a former term is still to come. */
+/* Not while the answer to a batch or a claim of a former term is still to come, and not where
+ * nothing could be stored. */
 static bool may_claim(void *context)
 {
     const struct ingest *ingest = context;
-    return !ingest->busy && !ingest->claiming;
+    return !ingest->busy && !ingest->claiming && store_is_writable(shard_here(ingest)->store_root);
+}
+
+/* There is an owner: this node, or another. */
+static void note_owner(void *context)
+{
+    struct ingest *ingest = context;
+    ingest_gauge_set(&ingest->gauge->owned, sched_now(ingest->actor.sched));
+    ingest_gauge_forgive(ingest->gauge, INGEST_TROUBLE_LEASE, ingest->stream);
+}
+
+static void on_refused(void *context, struct bytes text)
+{
+    struct ingest *ingest = context;
+    ingest_gauge_complain(ingest->gauge, INGEST_TROUBLE_LEASE, ingest->stream, text);
 }
 
 static void on_held(void *context)
@@ -223,9 +254,9 @@ static void on_held(void *context)
     claim(context);
 }
 
-static void on_lease_lost(void *context, enum lease_end why)
+static void on_lost(void *context, enum lease_end why)
 {
-    lose(context, why == LEASE_TAKEN ? "lease" : "expired");
+    lose(context, lease_end_text(why));
 }
 
 static void on_tip(void *context, int status, const struct bus_reply *reply);
@@ -237,12 +268,27 @@ static void check_tip(struct ingest *ingest)
     command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_tip);
 }
 
+/* Let go of the stream though the lease is ours, so that another node need not wait for its end. */
+static void give_up(struct ingest *ingest, const char *why)
+{
+    lose(ingest, why);
+    lease_release(&ingest->lease, NULL, NULL);
+}
+
 static void on_renewed(void *context)
 {
     struct ingest *ingest = context;
+    if (!store_is_writable(shard_here(ingest)->store_root)) {
+        give_up(ingest, "store");
+        return;
+    }
+    note_owner(ingest);
     if (ingest->state == OWNER) {
         check_tip(ingest);
-        look_for_more(ingest);
+        ingest_look_more(&ingest->look);
+        if (ingest->look.renewals++ % LOOK_EVERY == 0) {
+            ingest_look_waiting(&ingest->look, ingest->last_id);
+        }
     }
 }
 
@@ -250,15 +296,10 @@ static const struct lease_events lease_events = {
     .may_claim = may_claim,
     .on_held = on_held,
     .on_renewed = on_renewed,
-    .on_lost = on_lease_lost,
+    .on_denied = note_owner,
+    .on_lost = on_lost,
+    .on_refused = on_refused,
 };
-
-/* Let go of the stream though the lease is ours, so that another node need not wait for its end. */
-static void give_up(struct ingest *ingest, const char *why)
-{
-    lose(ingest, why);
-    lease_release(&ingest->lease, NULL, NULL);
-}
 
 /* Becoming owner. */
 
@@ -308,33 +349,23 @@ static void on_claimed(struct ingest *ingest, struct ingest_claimed *msg)
     ingest->token = request->token;
     set_id(ingest->last_id, request->last_id);
     memcpy(ingest->read_id, ingest->last_id, sizeof(ingest->read_id));
+    note_owner(ingest);
+    ingest_gauge_set(&ingest->gauge->owner, 1);
+    ingest_gauge_set_id(&ingest->gauge->position, bytes_str(ingest->last_id));
     log_info("INGEST-OWNER", "took over a stream", "stream=%s token=%llu position=%s",
         ingest->stream, (unsigned long long)ingest->token, ingest->last_id);
     check_tip(ingest);
-    look_for_more(ingest);
+    ingest_look_more(&ingest->look);
     read_more(ingest);
     /* Its last owner may have gone between a commit and its announcement. */
     positions_look(shard_here(ingest));
 }
 
-/* Compare "ms-seq" ids. */
-static int compare_ids(struct bytes a, struct bytes b)
+static bool is_behind(struct bytes id, struct bytes other)
 {
-    unsigned long long parts[2][2] = {{0, 0}, {0, 0}};
-    struct bytes ids[2] = {a, b};
-    for (int i = 0; i < 2; i++) {
-        char text[INGEST_ID_MAX];
-        set_id(text, ids[i]);
-        if (sscanf(text, "%llu-%llu", &parts[i][0], &parts[i][1]) < 1) {
-            return 0;
-        }
-    }
-    for (int i = 0; i < 2; i++) {
-        if (parts[0][i] != parts[1][i]) {
-            return parts[0][i] < parts[1][i] ? -1 : 1;
-        }
-    }
-    return 0;
+    struct stream_id a;
+    struct stream_id b;
+    return stream_id_read(id, &a) == 0 && stream_id_read(other, &b) == 0 && stream_id_cmp(a, b) < 0;
 }
 
 /*
@@ -356,8 +387,9 @@ static void on_tip(void *context, int status, const struct bus_reply *reply)
             tip = reply->items[i + 1]->text;
         }
     }
+    ingest_gauge_note_tip(ingest->gauge, ingest->stream, tip);
     /* What was committed since the question was sent may be newer than the answer. */
-    if (compare_ids(tip, bytes_str(ingest->tip_id)) < 0) {
+    if (is_behind(tip, bytes_str(ingest->tip_id))) {
         log_error("INGEST-TIP",
             "the stream is behind what is stored: reading it again from the start",
             "stream=%s tip=%s position=%s", ingest->stream, log_quote(tip), ingest->last_id);
@@ -382,10 +414,14 @@ static void on_read(void *context, int status, const struct bus_reply *reply)
     if (ingest->state != OWNER) {
         return;
     }
+    if (status == 0 && reply->type == BUS_ERROR) {
+        ingest_gauge_complain(ingest->gauge, INGEST_TROUBLE_READ, ingest->stream, reply->text);
+    }
     if (status != 0 || reply->type == BUS_ERROR) {
         arm(ingest, &ingest->retry_timer, RETRY_MS);
         return;
     }
+    ingest_gauge_forgive(ingest->gauge, INGEST_TROUBLE_READ, ingest->stream);
     if (reply->type == BUS_ARRAY &&
         bytes_eq(bytes_str(ingest->asked_id), bytes_str(ingest->read_id))) {
         ingest->waiting = ingest_batch_new(shard_here(ingest), ingest->actor.self,
@@ -407,11 +443,9 @@ static void read_more(struct ingest *ingest)
     ingest->reading = true;
     memcpy(ingest->asked_id, ingest->read_id, sizeof(ingest->asked_id));
     char count[16];
-    int len = snprintf(
-        count, sizeof(count), "%u", (unsigned)shard_of(&ingest->actor)->config->read_count);
-    const struct bytes argv[] = {BYTES("XREAD"), BYTES("COUNT"), bytes_of(count, (size_t)len),
-        BYTES("BLOCK"), BYTES("1000"), BYTES("STREAMS"), bytes_str(ingest->stream),
-        bytes_str(ingest->read_id)};
+    snprintf(count, sizeof(count), "%u", (unsigned)shard_here(ingest)->config->read_count);
+    const struct bytes argv[] = {BYTES("XREAD"), BYTES("COUNT"), bytes_str(count), BYTES("BLOCK"),
+        BYTES("1000"), BYTES("STREAMS"), bytes_str(ingest->stream), bytes_str(ingest->read_id)};
     command(ingest, ingest->reader, argv, ARRAY_LEN(argv), on_read);
 }
 
@@ -448,12 +482,17 @@ static void drop_batch(struct ingest *ingest)
     }
 }
 
-static void on_prepared(void *context, bool ok)
+static void on_prepared(void *context, bool ok, struct bytes refusal)
 {
     struct ingest *ingest = context;
     ingest->busy = false;
     if (ingest->closing) {
         return;
+    }
+    if (ok) {
+        ingest_gauge_forgive(ingest->gauge, INGEST_TROUBLE_WRITE, ingest->stream);
+    } else if (refusal.len > 0) {
+        ingest_gauge_complain(ingest->gauge, INGEST_TROUBLE_WRITE, ingest->stream, refusal);
     }
     if (ingest->state != OWNER) {
         drop_batch(ingest);
@@ -531,6 +570,7 @@ static void on_committed(struct ingest *ingest, struct ingest_batch *batch)
 {
     if (!ingest->rewound) {
         set_id(ingest->last_id, ingest_batch_run_id(batch));
+        ingest_gauge_set_id(&ingest->gauge->position, bytes_str(ingest->last_id));
     }
     post_announce(shard_here(ingest), batch->put.rows, batch->put.count);
     for (uint32_t i = batch->from; i < batch->to; i++) {
@@ -547,6 +587,16 @@ static void on_committed(struct ingest *ingest, struct ingest_batch *batch)
     }
     store_next(ingest);
     read_more(ingest);
+}
+
+/* Where nothing can be stored, another node may fare better. */
+static void retry(struct ingest *ingest)
+{
+    if (store_is_writable(shard_here(ingest)->store_root)) {
+        arm(ingest, &ingest->retry_timer, RETRY_MS);
+    } else {
+        give_up(ingest, "store");
+    }
 }
 
 static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
@@ -567,7 +617,7 @@ static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
         ingest->prepared = ingest_batch_narrow(batch) == NULL;
         store_next(ingest);
     } else if (status != 0) {
-        arm(ingest, &ingest->retry_timer, RETRY_MS);
+        retry(ingest);
     } else {
         on_committed(ingest, batch);
     }
@@ -604,47 +654,11 @@ static void on_close(struct ingest *ingest, struct ingest_close *msg)
     (void)msg;
     struct shard *shard = shard_here(ingest);
     for (uint32_t i = ingest_streams_partitions(shard->config);
-         ingest->number == 0 && i < ingest->looked; i++) {
+         ingest->number == 0 && i < ingest->look.looked; i++) {
         ingest_streams_end(shard, i + 1);
     }
     ingest->leaving = true;
     leave(ingest);
-}
-
-/*
- * Streams of more partitions. Whoever owns the plain stream asks Redis for those that a larger
- * `bus.partitions` has left behind, one after the other.
- */
-
-static void on_looked(void *context, int status, const struct bus_reply *reply)
-{
-    struct ingest *ingest = context;
-    ingest->looking = false;
-    if (ingest->closing || status != 0 || reply->type != BUS_INTEGER) {
-        return; /* asked again when the lease is renewed */
-    }
-    uint32_t number = ++ingest->looked;
-    if (reply->integer > 0) {
-        char stream[BUS_NAME_MAX];
-        bus_name_in(&shard_here(ingest)->config->names, number, stream);
-        log_warn("INGEST-LEFT", "a stream of more partitions than there are is read as well",
-            "stream=%s partitions=%u", stream, (unsigned)shard_here(ingest)->config->partitions);
-        ingest_streams_begin(shard_here(ingest), number);
-    }
-    look_for_more(ingest);
-}
-
-static void look_for_more(struct ingest *ingest)
-{
-    if (ingest->number != 0 || ingest->looking || ingest->looked == INGEST_PARTITIONS_MAX ||
-        ingest->state != OWNER) {
-        return;
-    }
-    char stream[BUS_NAME_MAX];
-    bus_name_in(&shard_here(ingest)->config->names, ingest->looked + 1, stream);
-    const struct bytes argv[] = {BYTES("EXISTS"), bytes_str(stream)};
-    ingest->looking = true;
-    command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_looked);
 }
 
 /* What undelivered messages own. */

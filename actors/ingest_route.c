@@ -15,7 +15,7 @@
 #include "codec/json_scan.h"
 #include "codec/slot.h"
 
-enum { COMMAND_MS = 5000, ARGS_MAX = 96, REPLY_MAXLEN = 10000 };
+enum { COMMAND_MS = 5000, ARGS_MAX = 96, REFUSAL_MAX = 128, REPLY_MAXLEN = 10000 };
 
 /* Dead letters. */
 
@@ -137,6 +137,7 @@ struct routing {
     struct ingest_writing writing;
     uint32_t waiting;
     bool failed;
+    char refusal[REFUSAL_MAX]; /* the last error of Redis */
 };
 
 static void settle(struct routing *routing)
@@ -144,7 +145,8 @@ static void settle(struct routing *routing)
     if (--routing->waiting > 0) {
         return;
     }
-    routing->writing.prepared(routing->writing.context, !routing->failed);
+    routing->writing.prepared(
+        routing->writing.context, !routing->failed, bytes_str(routing->refusal));
     mem_free(routing);
 }
 
@@ -152,6 +154,10 @@ static void on_written(void *context, int status, const struct bus_reply *reply)
 {
     struct routing *routing = context;
     routing->failed = routing->failed || status != 0 || reply->type != BUS_STRING;
+    if (status == 0 && reply->type == BUS_ERROR) {
+        snprintf(routing->refusal, sizeof(routing->refusal), "%.*s", (int)reply->text.len,
+            reply->text.at);
+    }
     settle(routing);
 }
 

@@ -12,8 +12,9 @@
 
 struct bus_link;
 
-/* Called once everything is written, or something could not be. */
-typedef void (*ingest_prepared_fn)(void *context, bool ok);
+/* Called once everything is written, or something could not be: `refusal` is Redis' error, or
+ * empty. */
+typedef void (*ingest_prepared_fn)(void *context, bool ok, struct bytes refusal);
 
 /*
  * What must be in Redis before the run [from, to) is committed, because its position then says that

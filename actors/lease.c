@@ -104,6 +104,8 @@ static void on_answer(void *context, int status, const struct bus_reply *reply)
         on_granted(lease);
     } else if (lease->held) {
         end(lease, LEASE_TAKEN);
+    } else if (lease->events->on_denied != NULL) {
+        lease->events->on_denied(lease->context);
     }
 }
 

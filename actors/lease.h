@@ -38,6 +38,8 @@ struct lease_events {
     void (*on_held)(void *context);
     /* It is ours for another lifetime. */
     void (*on_renewed)(void *context);
+    /* It is another holder's, as before. */
+    void (*on_denied)(void *context);
     /* It was ours; claiming goes on. */
     void (*on_lost)(void *context, enum lease_end why);
     /* Redis refuses the question: `text` is its error, borrowed. */

@@ -28,6 +28,7 @@ struct bus;
 struct cluster;
 struct fanout;
 struct identity;
+struct ingest_gauges;
 struct positions;
 struct recovery_bus;
 struct shard;
@@ -174,6 +175,7 @@ struct shard {
     struct bus *bus; /* NULL: single node */
     const atomic_uint *peers_version; /* the lowest alive; relaxed; NULL: nobody tells */
     uint64_t strange_logged_ms; /* when messages of other stores were last logged */
+    struct ingest_gauges *streams; /* of the node; NULL without a bus */
     struct list dirty_outboxes; /* outbox.dirty_link */
     struct cluster *cluster; /* NULL without a bus */
     struct recovery_bus *recovery_bus; /* NULL without a bus, or without recovery */

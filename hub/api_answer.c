@@ -11,7 +11,7 @@
 #include "hub/loop.h"
 #include "hub/origin.h"
 
-enum { UNAVAILABLE_RETRY_S = 1 };
+enum { UNAVAILABLE_RETRY_S = 1, STORE_ANSWER_MS = 5000 };
 
 static const struct {
     unsigned status;
@@ -61,6 +61,13 @@ void api_refuse_unavailable(struct http_request *request)
 {
     api_refuse(request, &(struct api_error){.code = API_UNAVAILABLE,
                             .message = "The store is not available, try again",
+                            .retry_s = UNAVAILABLE_RETRY_S});
+}
+
+void api_refuse_unknown(struct http_request *request)
+{
+    api_refuse(request, &(struct api_error){.code = API_UNKNOWN,
+                            .message = "The store has not answered: it may be done, repeat it",
                             .retry_s = UNAVAILABLE_RETRY_S});
 }
 
@@ -115,6 +122,33 @@ void api_call_hold(struct api_call *call, struct http_request *request)
     call->request = request;
     request->user = call;
     request->gone = on_gone;
+}
+
+static void on_overdue(struct timer *timer)
+{
+    struct api_call *call = container_of(timer, struct api_call, timer);
+    if (call->request != NULL) {
+        call->overdue(call);
+        call->request = NULL;
+    }
+}
+
+void api_call_hold_store(
+    struct api_call *call, struct http_request *request, void (*overdue)(struct api_call *call))
+{
+    api_call_hold(call, request);
+    call->sched = api_shard(request)->shard.sched;
+    call->overdue = overdue;
+    timer_init(&call->timer, on_overdue);
+    timer_set(sched_timers(call->sched), &call->timer, sched_now(call->sched) + STORE_ANSWER_MS);
+}
+
+void api_call_end(struct api_call *call)
+{
+    if (call->sched != NULL) {
+        timer_cancel(sched_timers(call->sched), &call->timer);
+        call->sched = NULL;
+    }
 }
 
 struct hub_shard *api_shard(const struct http_request *request)

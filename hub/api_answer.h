@@ -8,12 +8,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "actors/core/timer.h"
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "hub/http_server.h"
 
 struct hub;
 struct hub_shard;
+struct sched;
 
 /* Columns: name, HTTP status, code as clients see it. */
 #define API_CODES(X)                                                                               \
@@ -25,7 +27,8 @@ struct hub_shard;
     X(TOO_LARGE, 413, "too_large")                                                                 \
     X(INVALID_FIELD, 422, "invalid_field")                                                         \
     X(RATE_LIMITED, 429, "rate_limited")                                                           \
-    X(UNAVAILABLE, 503, "unavailable")
+    X(UNAVAILABLE, 503, "unavailable")                                                             \
+    X(UNKNOWN, 504, "unknown")
 
 enum api_code {
     API_OK,
@@ -51,8 +54,11 @@ void api_error_write(const struct api_error *error, struct builder *out);
 /* Refuse the request and end it. A 401 says how to authenticate. */
 void api_refuse(struct http_request *request, const struct api_error *error);
 
-/* The store is away: 503, try again. */
+/* The store is away, nothing was sent to it: 503, try again. */
 void api_refuse_unavailable(struct http_request *request);
+
+/* What the store was asked to change may be done or not: 504, repeat it. */
+void api_refuse_unknown(struct http_request *request);
 
 /*
  * Answer with a JSON text and end the request. `headers` is as in http_respond. The text is
@@ -64,11 +70,24 @@ void api_answer(
 
 /* What an operation that answers later keeps of its request; embedded. */
 struct api_call {
-    struct http_request *request; /* NULL: the peer has gone */
+    struct http_request *request; /* NULL: the peer has gone, or was answered as overdue */
+    /* private */
+    struct timer timer;
+    struct sched *sched; /* NULL: nothing becomes overdue */
+    void (*overdue)(struct api_call *call);
 };
 
 /* Begin to answer later: `request` is NULL from the moment its peer goes. */
 void api_call_hold(struct api_call *call, struct http_request *request);
+
+/*
+ * The same for what the store is asked: when it has not answered within 5 s, `overdue` answers the
+ * request, which is NULL from then on; the operation goes on. api_call_end before the call is
+ * freed.
+ */
+void api_call_hold_store(
+    struct api_call *call, struct http_request *request, void (*overdue)(struct api_call *call));
+void api_call_end(struct api_call *call);
 
 /* The hub's part of the shard that a request is served on. */
 struct hub_shard *api_shard(const struct http_request *request);

@@ -77,6 +77,7 @@ struct inbox_call {
 
 static void free_call(struct inbox_call *call)
 {
+    api_call_end(&call->api);
     mem_free(call->ids);
     mem_free(call);
 }
@@ -94,9 +95,18 @@ static void refuse_status(struct http_request *request, int status)
             &(struct api_error){.code = API_NOT_FOUND, .message = "There is no such notification"});
     } else if (status == STATUS_INVALID) {
         refuse_field(request, NULL, "The database refused a value");
+    } else if (status == STATUS_UNKNOWN) {
+        api_refuse_unknown(request);
     } else {
         api_refuse_unavailable(request);
     }
+}
+
+static void on_overdue(struct api_call *api)
+{
+    const struct inbox_call *call = container_of(api, struct inbox_call, api);
+    bool changes = call->op.base.op == STORE_MARK || call->op.base.op == STORE_ERASE;
+    refuse_status(api->request, changes ? STATUS_UNKNOWN : STATUS_UNAVAILABLE);
 }
 
 static void on_done(struct store_request *request)
@@ -149,7 +159,7 @@ static void submit(struct http_request *request, struct inbox_call *call)
         free_call(call);
         return;
     }
-    api_call_hold(&call->api, request);
+    api_call_hold_store(&call->api, request, on_overdue);
     store_submit(call->shard->store, &call->op.base);
 }
 

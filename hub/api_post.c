@@ -7,6 +7,8 @@
  * the store works. Rows leave in requests of at most STORE_PAGE_MAX rows; each is stored whole or
  * not at all.
  */
+#include <stdio.h>
+
 #include "actors/post.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
@@ -19,7 +21,7 @@
 #include "hub/hub.h"
 #include "hub/hub_settings.h"
 
-enum { KEY_MAX = 255, RANDOM_KEY_LEN = 17, PRINTABLE_MIN = 0x21, PRINTABLE_MAX = 0x7e };
+enum { KEY_MAX = 255, MADE_KEY_LEN = 32, PRINTABLE_MIN = 0x21, PRINTABLE_MAX = 0x7e };
 
 /* One post of the request. */
 struct item {
@@ -30,12 +32,14 @@ struct item {
     bool several; /* named `users`: answered with a list */
     uint32_t first_row;
     uint32_t row_count;
+    char key[MADE_KEY_LEN + 1]; /* made for a post that has none; told when it must be repeated */
 };
 
 /* Rows that are stored in one transaction. */
 struct chunk {
     struct store_put put; /* first */
     struct post_call *call;
+    bool answered;
 };
 
 struct post_call {
@@ -194,17 +198,28 @@ static bool read_key(struct http_request *request, struct bytes *ret_key)
 
 /* Storing. */
 
+static void make_key(char ret_key[MADE_KEY_LEN + 1])
+{
+    uint8_t random[MADE_KEY_LEN / 2];
+    rand_secret(random, sizeof(random));
+    for (size_t i = 0; i < sizeof(random); i++) {
+        snprintf(ret_key + 2 * i, 3, "%02x", random[i]);
+    }
+}
+
 /*
- * The key of a post that has none of its own: the header's, with the place in an array behind it,
- * or a random one. Only these have a NUL, so they are never equal to one that was posted.
+ * The key of a post that has none of its own: the header's, with a NUL and the place in an array
+ * behind it (so that it is equal to none that was posted), or a random one.
  */
 static void write_key(
-    const struct post_call *call, uint32_t index, struct bytes header, struct builder *out)
+    struct post_call *call, uint32_t index, struct bytes header, struct builder *out)
 {
+    struct item *item = &call->items[index];
     if (header.len == 0) {
-        char random[RANDOM_KEY_LEN] = {0};
-        rand_secret(random + 1, sizeof(random) - 1);
-        builder_add(out, bytes_of(random, sizeof(random)));
+        if (item->post.key.len == 0) {
+            make_key(item->key);
+        }
+        builder_str(out, item->key);
         return;
     }
     builder_add(out, header);
@@ -251,6 +266,7 @@ static bool make_rows(struct http_request *request, struct post_call *call, stru
 
 static void free_call(struct post_call *call)
 {
+    api_call_end(&call->api);
     for (uint32_t i = 0; i < call->item_count; i++) {
         if (call->items[i].parsed) {
             notification_post_finish(&call->items[i].post);
@@ -271,7 +287,8 @@ static void free_call(struct post_call *call)
 
 static int row_status(const struct post_call *call, uint32_t row)
 {
-    return call->chunks[row / STORE_PAGE_MAX].put.base.status;
+    const struct chunk *chunk = &call->chunks[row / STORE_PAGE_MAX];
+    return chunk->answered ? chunk->put.base.status : STATUS_UNKNOWN;
 }
 
 /* What became of a row, as an error; code API_OK when it is stored. */
@@ -280,6 +297,11 @@ static struct api_error row_error(const struct post_call *call, uint32_t row)
     int status = row_status(call, row);
     if (status == STATUS_INVALID) {
         return invalid(NULL, "The database refused a value");
+    }
+    if (status == STATUS_UNKNOWN) {
+        return (struct api_error){.code = API_UNKNOWN,
+            .message = "The store has not answered: it may be stored, repeat it with the same key",
+            .retry_s = 1};
     }
     if (status != 0) {
         return (struct api_error){.code = API_UNAVAILABLE,
@@ -303,6 +325,18 @@ static void write_id(const struct store_row *row, struct builder *out)
     builder_printf(out, "\",\"seq\":%llu", (unsigned long long)row->seq);
 }
 
+/* The key that was made for the post of a row, or "". */
+static const char *made_key(const struct post_call *call, uint32_t row)
+{
+    for (uint32_t i = 0; i < call->item_count; i++) {
+        const struct item *item = &call->items[i];
+        if (row >= item->first_row && row < item->first_row + item->row_count) {
+            return item->key;
+        }
+    }
+    return "";
+}
+
 /* The members of one row's result, without braces; returns the HTTP status. */
 static unsigned write_row(const struct post_call *call, uint32_t index, struct builder *out)
 {
@@ -313,6 +347,8 @@ static unsigned write_row(const struct post_call *call, uint32_t index, struct b
         if (error.code == API_KEY_CONFLICT) {
             builder_byte(out, ',');
             write_id(row, out);
+        } else if (error.code == API_UNKNOWN && made_key(call, index)[0] != '\0') {
+            builder_printf(out, ",\"key\":\"%s\"", made_key(call, index));
         }
         builder_byte(out, '}');
         return api_code_status(error.code);
@@ -366,7 +402,7 @@ static void write_item(const struct post_call *call, const struct item *item, st
     }
 }
 
-static void answer_array(struct post_call *call)
+static void answer_array(struct post_call *call, unsigned status)
 {
     struct builder out = {0};
     builder_str(&out, "{\"results\":[");
@@ -375,14 +411,13 @@ static void answer_array(struct post_call *call)
         write_item(call, &call->items[i], &out);
     }
     builder_str(&out, "]}");
-    api_answer(call->api.request, 200, bytes_of(NULL, 0), &out);
+    api_answer(call->api.request, status, bytes_of(NULL, 0), &out);
 }
 
-static void answer_single(struct post_call *call)
+static void answer_single(struct post_call *call, unsigned status)
 {
     struct builder out = {0};
     const struct item *item = &call->items[0];
-    unsigned status = 200;
     if (item->error.code != API_OK) {
         api_refuse(call->api.request, &item->error);
         return;
@@ -401,27 +436,36 @@ static void answer_single(struct post_call *call)
     api_answer(call->api.request, status, headers, &out);
 }
 
-/* Whether there were rows and the store took none. */
-static bool nothing_accepted(const struct post_call *call)
+/* 200, or where there were rows and the store is not known to have taken any: 504 when it may have,
+ * else 503. */
+static unsigned status_of_all(const struct post_call *call)
 {
+    unsigned result = call->chunk_count > 0 ? 503 : 200;
     for (uint32_t i = 0; i < call->chunk_count; i++) {
-        int status = call->chunks[i].put.base.status;
+        int status = row_status(call, i * STORE_PAGE_MAX);
         if (status == 0 || status == STATUS_INVALID) {
-            return false;
+            return 200;
         }
+        result = status == STATUS_UNKNOWN ? 504 : result;
     }
-    return call->chunk_count > 0;
+    return result;
 }
 
 static void answer(struct post_call *call)
 {
-    if (nothing_accepted(call)) {
+    unsigned status = status_of_all(call);
+    if (status == 503) {
         api_refuse_unavailable(call->api.request);
     } else if (call->array) {
-        answer_array(call);
+        answer_array(call, status);
     } else {
-        answer_single(call);
+        answer_single(call, status);
     }
+}
+
+static void on_overdue(struct api_call *api)
+{
+    answer(container_of(api, struct post_call, api));
 }
 
 /* Notifications. */
@@ -430,6 +474,7 @@ static void on_stored(struct store_request *request)
 {
     struct chunk *chunk = container_of(request, struct chunk, put.base);
     struct post_call *call = chunk->call;
+    chunk->answered = true;
     if (request->status == 0) {
         post_announce(call->shard, chunk->put.rows, chunk->put.count);
     }
@@ -460,7 +505,7 @@ static void submit(struct http_request *request, struct post_call *call)
             .call = call,
         };
     }
-    api_call_hold(&call->api, request);
+    api_call_hold_store(&call->api, request, on_overdue);
     for (uint32_t i = 0; i < count; i++) {
         store_submit(call->shard->store, &call->chunks[i].put.base);
     }

@@ -174,7 +174,8 @@ void api_stats_performance(struct http_request *request, void *context)
     }
     double count = answers > 0 ? (double)answers : 1.0;
     builder_printf(&out, "{\"status\":\"%s\",\"metrics\":{\"averageResponseTime\":%.3f,",
-        store_healthy(hub->store) ? "healthy" : "degraded",
+        atomic_load_explicit(&hub->verdict.write_down, memory_order_relaxed) ? "degraded"
+                                                                             : "healthy",
         (double)sums.api.total_us / 1000.0 / count);
     builder_printf(&out, "\"cacheHitRate\":0,\"errorRate\":%.3f,\"activeConnections\":%llu,",
         (double)sums.api.classes[5] * 100.0 / count, (unsigned long long)sums.shards.sockets);

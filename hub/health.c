@@ -6,7 +6,6 @@
 #include "hub/api_handlers.h"
 #include "hub/hub.h"
 #include "hub/redis.h"
-#include "sql/store.h"
 
 static void answer(struct http_request *request, unsigned status, const char *text)
 {
@@ -43,6 +42,43 @@ static bool is_bus_deaf(const struct hub *hub)
     return false;
 }
 
+/* Whether the store cannot be written, or cannot be read (store_watch.h). */
+static bool is_store_away(const struct hub *hub)
+{
+    return atomic_load_explicit(&hub->verdict.write_down, memory_order_relaxed) ||
+           atomic_load_explicit(&hub->verdict.read_down, memory_order_relaxed);
+}
+
+static void write_dependencies(
+    const struct hub *hub, const struct hub_shard *shard, struct builder *out)
+{
+    const struct {
+        const char *name;
+        bool degraded;
+    } dependencies[] = {
+        {"store", is_store_away(hub)},
+        {"bus", is_bus_away(shard)},
+        {"ingest", ingest_gauges_stand(&hub->streams, sched_now(shard->shard.sched))},
+    };
+    const char *comma = "";
+    struct builder names = {0};
+    for (size_t i = 0; i < ARRAY_LEN(dependencies); i++) {
+        if (dependencies[i].degraded) {
+            builder_printf(&names, "%s\"%s\"", comma, dependencies[i].name);
+            comma = ",";
+        }
+    }
+    bool ready = builder_bytes(&names).len == 0;
+    builder_printf(out, "{\"status\":\"%s\"", ready ? "ready" : "degraded");
+    if (!ready) {
+        builder_str(out, ",\"degraded\":[");
+        builder_add(out, builder_bytes(&names));
+        builder_byte(out, ']');
+    }
+    builder_byte(out, '}');
+    builder_reset(&names);
+}
+
 void health_ready(struct http_request *request, void *context)
 {
     struct hub *hub = context;
@@ -58,15 +94,8 @@ void health_ready(struct http_request *request, void *context)
         answer(request, 503, "{\"status\":\"deaf\",\"failing\":[\"bus\"]}");
         return;
     }
-    bool store = !store_healthy(hub->store);
-    bool bus = is_bus_away(api_shard(request));
     struct builder out = {0};
-    builder_printf(&out, "{\"status\":\"%s\"", store || bus ? "degraded" : "ready");
-    if (store || bus) {
-        builder_printf(&out, ",\"degraded\":[%s%s%s]", store ? "\"store\"" : "",
-            store && bus ? "," : "", bus ? "\"bus\"" : "");
-    }
-    builder_byte(&out, '}');
+    write_dependencies(hub, api_shard(request), &out);
     http_respond(request, 200, "application/json", BYTES("Cache-Control: no-store\r\n"),
         builder_bytes(&out));
     builder_reset(&out);

@@ -12,11 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "actors/ingest_gauges.h"
 #include "actors/shard.h"
 #include "codec/base/check.h"
 #include "hub/http_server.h"
 #include "hub/metrics.h"
 #include "hub/node_roster.h"
+#include "hub/store_verdict.h"
 
 struct bundles;
 struct bus;
@@ -62,6 +64,7 @@ struct hub_shard {
     uint64_t next_expiry; /* wall clock ms: no token of a socket here expires before */
     uint64_t stop_by; /* monotonic ms */
     struct sweeper *sweeper; /* on shard 0 */
+    struct store_watch *store_watch; /* on shard 0 */
     struct members *members; /* NULL: nobody has asked who is in a room */
     struct sqlite_lease *sqlite_lease; /* on shard 0, with SQLite and Redis */
     struct node_roster *roster; /* on shard 0, with Redis */
@@ -90,6 +93,8 @@ struct hub {
     const struct http_route *cluster_routes;
     struct hub_shard *shards;
     unsigned shard_count;
+    struct store_verdict verdict; /* any thread */
+    struct ingest_gauges streams; /* any thread */
     struct bus_names names;
     atomic_uint peers_version; /* the lowest alive; relaxed */
     struct node_roster_options roster; /* with Redis */

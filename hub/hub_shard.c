@@ -33,6 +33,7 @@
 #include "hub/redis.h"
 #include "hub/session_layer.h"
 #include "hub/sqlite_lease.h"
+#include "hub/store_watch.h"
 #include "hub/sweeper.h"
 #include "sql/store.h"
 
@@ -247,6 +248,7 @@ static int on_start(struct loop *loop, void *context)
         session_layer_start(hub->sessions, &shard->shard);
         start_clock(shard, uv);
         hub_sweeper_start(shard);
+        store_watch_start(shard);
         sqlite_lease_start(shard);
         node_lease_start(shard);
         keep_roster(shard);
@@ -304,6 +306,7 @@ static int create_shard(struct hub *hub, unsigned index)
     shard_init(&shard->shard, sched, &shard->settings->actors);
     shard->shard.peers_version = &hub->peers_version;
     shard->shard.store_root = hub->store;
+    shard->shard.streams = &hub->streams;
     event_counts_init(&shard->events);
     fill_http(shard);
     int status = make_jwt(shard);
@@ -487,6 +490,7 @@ static void on_stop(struct loop *loop, void *context)
     }
     session_layer_stop(shard->hub->sessions, &shard->shard, CLOSE_DRAINING);
     hub_sweeper_stop(shard);
+    store_watch_stop(shard);
     sqlite_lease_stop(shard);
     api_members_stop(shard);
     node_lease_stop(shard);

@@ -232,6 +232,63 @@ static void write_statements(const struct hub *hub, struct builder *out)
     }
 }
 
+static void write_store(const struct hub *hub, struct builder *out)
+{
+    struct store_health health;
+    store_get_health(hub->store, &health);
+    write_u64(out, "store_up", "gauge", "Whether the store can be written.",
+        !atomic_load_explicit(&hub->verdict.write_down, memory_order_relaxed));
+    write_u64(out, "store_readable", "gauge", "Whether the store can be read.",
+        !atomic_load_explicit(&hub->verdict.read_down, memory_order_relaxed));
+    write_u64(out, "store_outages_total", "counter", "Times that the store went away.",
+        atomic_load_explicit(&hub->verdict.outages, memory_order_relaxed));
+    write_u64(out, "store_failures_total", "counter",
+        "Requests that failed because the database could not do them.", health.failures);
+}
+
+static uint64_t age_ms(uint64_t id_ms)
+{
+    uint64_t now = clock_wall_ms();
+    return id_ms > 0 && id_ms < now ? now - id_ms : 0;
+}
+
+/* The members of struct ingest_gauge of each stream that this node reads, or waits for. */
+static void write_streams(const struct hub *hub, struct builder *out)
+{
+    static const struct {
+        const char *name;
+        size_t at;
+        bool age; /* of an id, in seconds */
+        const char *help;
+    } rows[] = {
+        {"stream_owner", offsetof(struct ingest_gauge, owner), false,
+            "Whether this node reads the stream."},
+        {"stream_position_age_seconds", offsetof(struct ingest_gauge, position), true,
+            "Age of the newest entry that is stored, where this node reads the stream."},
+        {"stream_tip_age_seconds", offsetof(struct ingest_gauge, tip), true,
+            "Age of the newest entry of the stream, where this node reads it."},
+        {"stream_waiting", offsetof(struct ingest_gauge, waiting), false,
+            "Entries that are not stored yet; 1,000: or more."},
+        {"stream_oldest_age_seconds", offsetof(struct ingest_gauge, oldest), true,
+            "Age of the oldest of these."},
+        {"stream_refused", offsetof(struct ingest_gauge, trouble), false,
+            "What Redis refuses of it: 1 the lease, 2 reading, 4 writing, 8 its ids; summed."},
+    };
+    for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
+        begin(out, rows[row].name, "gauge", rows[row].help);
+        for (unsigned i = 0; i < INGEST_STREAMS_MAX; i++) {
+            const struct ingest_gauge *gauge = &hub->streams.of[i];
+            const _Atomic(uint64_t) *number =
+                (const _Atomic(uint64_t) *)(const void *)((const char *)gauge + rows[row].at);
+            uint64_t value = ingest_gauge_get(number);
+            if (ingest_gauge_get(&gauge->begun) != 0) {
+                builder_printf(out, PREFIX "%s{stream=\"%u\"} %.3f\n", rows[row].name, i,
+                    rows[row].age ? (double)age_ms(value) / 1e3 : (double)value);
+            }
+        }
+    }
+}
+
 static void write_process(const struct hub *hub, struct builder *out)
 {
     struct rlimit files = {0};
@@ -251,8 +308,7 @@ static void write_process(const struct hub *hub, struct builder *out)
         "Log records dropped, because who reads the log stood still.", log_writer_lost());
     write_double(out, "uptime_seconds", "gauge", "Time since the start.",
         (double)(clock_mono_ms() - hub->started_ms) / 1000.0);
-    write_u64(out, "store_up", "gauge", "Whether the database answered last.",
-        store_healthy(hub->store) ? 1 : 0);
+    write_store(hub, out);
 }
 
 static void metrics_write(const struct hub *hub, struct builder *out)
@@ -265,6 +321,7 @@ static void metrics_write(const struct hub *hub, struct builder *out)
     write_memory(&sums.memory, out);
     write_api(&sums.api, out);
     write_statements(hub, out);
+    write_streams(hub, out);
 }
 
 void metrics_show(struct http_request *request, void *context)

@@ -16,6 +16,7 @@
 
 #include "codec/base/check.h"
 #include "codec/base/list.h"
+#include "sql/health.h"
 #include "sql/result.h"
 #include "sql/stats.h"
 #include "sql/store.h"
@@ -32,7 +33,7 @@ struct store {
     char identity[STORE_IDENTITY_MAX + 1];
     uint32_t connections; /* store_connections */
     struct stats *stats;
-    atomic_bool healthy; /* written by the engine's threads, read by any */
+    struct health health;
     struct store_port **ports; /* by index; freed with the store */
 };
 

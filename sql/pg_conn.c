@@ -13,10 +13,10 @@
  */
 
 enum {
-    CONNECT_DEADLINE_MS = 10000,
-    ANSWER_DEADLINE_MS = 30000,
+    CONNECT_DEADLINE_MS = 5000,
+    ANSWER_DEADLINE_MS = 5000, /* for a sign of the server; longer than its own statement_timeout */
     DELAY_FIRST_MS = 50,
-    DELAY_MAX_MS = 1000,
+    DELAY_MAX_MS = 500,
 };
 
 const char *const pg_statement_names[] = {
@@ -36,8 +36,8 @@ static const char session_text[] =
     "SELECT set_config('synchronous_commit', 'on', false), "
     "set_config('default_transaction_isolation', 'read committed', false), "
     "set_config('default_transaction_read_only', 'off', false), "
-    "set_config('statement_timeout', '20s', false), "
-    "set_config('lock_timeout', '5s', false), "
+    "set_config('statement_timeout', '4500ms', false), "
+    "set_config('lock_timeout', '4s', false), "
     "set_config('plan_cache_mode', 'force_generic_plan', false), "
     "set_config('enable_seqscan', 'off', false), "
     "set_config('enable_bitmapscan', 'off', false), "
@@ -51,6 +51,12 @@ static int status_from_pg(const PGresult *result)
     }
     if (strcmp(state, "PE001") == 0) {
         return STATUS_FENCED;
+    }
+    static const char *const waits[] = {"55P03", "57014", "40P01", "40001"};
+    for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
+        if (strcmp(state, waits[i]) == 0) {
+            return STATUS_TIMEOUT; /* a lock, a deadlock, or the statement's own time */
+        }
     }
     /* Data exceptions, violated constraints, and values beyond a limit of Postgres. */
     static const char *const classes[] = {"22", "23", "54"};
@@ -69,6 +75,7 @@ static bool wants_new_session(const PGresult *result)
     static const char *const states[] = {
         "0A000", /* a prepared plan no longer fits the schema */
         "26000", /* a prepared statement is unknown: a pooler moved us */
+        "42P05", /* or there is one already, of another client of it */
         "25006", /* read only: this server is no longer the primary */
     };
     for (size_t i = 0; state && i < ARRAY_LEN(states); i++) {
@@ -103,7 +110,7 @@ static void land_all(struct pg_conn *conn)
 {
     for (struct list *link = list_pop(&conn->flights); link; link = list_pop(&conn->flights)) {
         struct pg_flight *flight = container_of(link, struct pg_flight, link);
-        flight->status = STATUS_UNAVAILABLE;
+        flight->status = STATUS_UNKNOWN;
         conn->flight_count--;
         conn->events->on_landed(conn, flight);
     }
@@ -119,6 +126,25 @@ static uint64_t reconnect_delay(struct pg_conn *conn)
     return delay / 2 + rand_below(&conn->jitter, delay / 2 + 1);
 }
 
+/* What an error reply says, with its SQLSTATE; a pooler that changes sessions is known by it. */
+static void explain(struct pg_conn *conn, const PGresult *result)
+{
+    static const char remedy[] =
+        "a pooler stands between that changes sessions: give the address of "
+        "the database itself, or a pool in session mode";
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    bool pooled = state && (strcmp(state, "26000") == 0 || strcmp(state, "42P05") == 0);
+    struct builder line = {.max = HEALTH_REASON_MAX};
+    builder_printf(
+        &line, "%s: %s", state ? state : "-", text ? text : PQresultErrorMessage(result));
+    builder_byte(&line, '\0');
+    if (!builder_failed(&line)) {
+        conn->events->on_trouble(conn, builder_bytes(&line).at, pooled ? remedy : NULL);
+    }
+    builder_reset(&line);
+}
+
 static void drop(struct pg_conn *conn)
 {
     pg_watch_stop(conn->watch); /* before libpq closes the socket */
@@ -126,9 +152,14 @@ static void drop(struct pg_conn *conn)
     conn->pg = NULL;
 }
 
-static void lose(struct pg_conn *conn)
+/* Give the connection up; `why` is libpq's word for it where it is NULL. */
+static void lose(struct pg_conn *conn, const char *why)
 {
     bool was_up = conn->state == CONN_UP;
+    const char *text = why ? why : PQerrorMessage(conn->pg);
+    if (text[0] != '\0') { /* else an error reply has told why */
+        conn->events->on_trouble(conn, text, NULL);
+    }
     drop(conn);
     conn->state = CONN_DOWN;
     conn->reopen = false;
@@ -148,19 +179,21 @@ static void receive(struct pg_conn *conn);
 
 static void start(struct pg_conn *conn)
 {
-    const char *const keys[] = {"client_encoding", "fallback_application_name", "dbname", NULL};
-    const char *const values[] = {"UTF8", "peal", conn->url, NULL};
+    /* What the URL says comes later and holds. A network that is silent ends the connection. */
+    const char *const keys[] = {"client_encoding", "fallback_application_name", "keepalives_idle",
+        "keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname", NULL};
+    const char *const values[] = {"UTF8", "peal", "2", "1", "3", "5000", conn->url, NULL};
     conn->state = CONN_CONNECTING;
     conn->pg = PQconnectStartParams(keys, values, 1);
     if (!conn->pg || PQstatus(conn->pg) == CONNECTION_BAD) {
-        lose(conn);
+        lose(conn, NULL);
         return;
     }
     (void)PQsetNoticeReceiver(conn->pg, ignore_notice, NULL);
     pg_watch_timer(conn->watch, CONNECT_DEADLINE_MS);
     /* The first step is to wait until the socket is writable. */
     if (pg_watch_start(conn->watch, PQsocket(conn->pg), false, true) < 0) {
-        lose(conn);
+        lose(conn, "the socket cannot be watched");
     }
 }
 
@@ -176,7 +209,7 @@ static void connect_step(struct pg_conn *conn)
     bool failed = wanted == PGRES_POLLING_FAILED;
     bool reading = wanted == PGRES_POLLING_READING;
     if (failed || pg_watch_start(conn->watch, PQsocket(conn->pg), reading, !reading) < 0) {
-        lose(conn);
+        lose(conn, NULL);
     }
 }
 
@@ -203,7 +236,9 @@ static void on_timer(void *context)
     if (conn->state == CONN_DOWN) {
         start(conn);
     } else if (conn->state != CONN_CLOSED) {
-        lose(conn);
+        lose(conn, conn->reopen                     ? NULL
+                   : conn->state == CONN_CONNECTING ? "no connection within 5 s"
+                                                    : "no answer within 5 s");
     }
 }
 
@@ -296,7 +331,7 @@ static void prepare(struct pg_conn *conn)
     conn->state = CONN_PREPARING;
     conn->preparing = 1 + PG_STMT_COUNT;
     if (!send_preparations(conn) || !flush(conn)) {
-        lose(conn);
+        lose(conn, NULL);
     }
 }
 
@@ -308,6 +343,9 @@ static int read_preparation(struct pg_conn *conn, const PGresult *result)
         return conn->preparing == 0 ? 1 : STATUS_UNAVAILABLE;
     }
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+        if (status == PGRES_FATAL_ERROR) {
+            explain(conn, result);
+        }
         return STATUS_UNAVAILABLE;
     }
     conn->preparing -= conn->preparing > 0;
@@ -394,6 +432,7 @@ static void read_result(struct pg_conn *conn, const PGresult *result)
     } else if (status != PGRES_PIPELINE_ABORTED) {
         if (flight->status == 0) {
             flight->status = status_from_pg(result);
+            explain(conn, result);
         }
         conn->reopen |= wants_new_session(result);
     }
@@ -436,7 +475,7 @@ static void receive(struct pg_conn *conn)
     lost |= read_results(conn, &up) < 0;
     lost |= PQstatus(conn->pg) == CONNECTION_BAD || conn->reopen;
     if (lost || !flush(conn)) {
-        lose(conn);
+        lose(conn, NULL);
     } else if (up) {
         conn->events->on_up(conn);
     } else if (conn->state == CONN_UP) {

@@ -5,7 +5,7 @@
  * A flight is what stands between two Syncs, which is one transaction: some statements, serving
  * some requests. Flights are answered in the order sent. A flight is over when its Sync is
  * answered, with the status of its first failure; or when the connection is lost, with
- * STATUS_UNAVAILABLE, because nobody knows then whether it has committed.
+ * STATUS_UNKNOWN, because nobody knows then whether it has committed.
  */
 #ifndef SQL_PG_CONN_H
 #define SQL_PG_CONN_H
@@ -58,6 +58,9 @@ struct pg_conn_events {
     void (*on_up)(struct pg_conn *conn);
     /* Lost, or an attempt to connect failed (`was_up` false). Flights are given back before. */
     void (*on_down)(struct pg_conn *conn, bool was_up);
+    /* What the server or the connection says of a failure, in one line or more; and a remedy, or
+     * NULL. Borrowed. */
+    void (*on_trouble)(struct pg_conn *conn, const char *text, const char *remedy);
     /* A statement returned rows; a negative return fails the flight's requests. */
     int (*on_rows)(struct pg_flight *flight, const struct pg_run *run, const PGresult *rows);
     /* The flight is over; takes it (pg_flight_destroy). May not send. */

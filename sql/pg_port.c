@@ -14,6 +14,7 @@ enum {
     PATIENCE_MS = 250,
     TICK_MS = 10000,
     READER_IDLE_MS = 60000,
+    QUEUE_MS = 4000, /* what could not be sent for so long is given back: nothing was done */
 };
 
 static struct pg_port *of(struct store_port *port)
@@ -155,23 +156,42 @@ static void fail_queue(struct list *queue)
     }
 }
 
+/* Give up what has waited in a queue for too long, the oldest being first; tell how many. */
+static size_t expire_queue(struct list *queue)
+{
+    size_t count = 0;
+    for (; !list_empty(queue); count++) {
+        struct store_request *request = container_of(queue->next, struct store_request, link);
+        if (clock_mono_ns() - request->started_ns < QUEUE_MS * UINT64_C(1000000)) {
+            break;
+        }
+        list_remove(&request->link);
+        port_complete(request, STATUS_UNAVAILABLE);
+    }
+    return count;
+}
+
 /* --- the connection that writes --- */
 
 static void on_writer_up(struct pg_conn *conn)
 {
     struct pg_port *port = conn->owner;
-    atomic_store(&port->base.store->healthy, true);
     pg_write_dispatch(port);
 }
 
 static void on_writer_down(struct pg_conn *conn, bool was_up)
 {
     struct pg_port *port = conn->owner;
-    atomic_store(&port->base.store->healthy, false);
     if (!was_up) { /* what arrived since the loss has waited for one attempt in vain */
         port->isolate_left = 0;
         fail_queue(&port->writes);
     }
+}
+
+static void on_trouble(struct pg_conn *conn, const char *text, const char *remedy)
+{
+    struct pg_port *port = conn->owner;
+    health_explain(&port->base.store->health, text, remedy);
 }
 
 static void on_writer_landed(struct pg_conn *conn, struct pg_flight *flight)
@@ -214,6 +234,9 @@ static void on_reader_landed(struct pg_conn *conn, struct pg_flight *flight)
     if (status == 0 && request->result && result_failed(request->result)) {
         status = STATUS_UNAVAILABLE;
     }
+    if (status == STATUS_UNKNOWN && !op_writes(request->op)) {
+        status = STATUS_UNAVAILABLE; /* a read that was not answered changed nothing */
+    }
     pg_flight_destroy(flight);
     port_complete(request, status);
 }
@@ -244,15 +267,21 @@ static void on_reader_closed(struct pg_conn *conn)
 
 /* --- what is looked at from time to time --- */
 
+/* Whether a write is under way, or anything waits to be sent. */
+static bool is_busy(const struct pg_port *port)
+{
+    return port->writer.flight_count > 0 || !list_empty(&port->reads) || !list_empty(&port->writes);
+}
+
 void pg_port_wait(struct pg_port *port)
 {
-    bool writing = port->writer.flight_count > 0;
-    if (port->released || (port->waiting && (port->waiting_short || !writing))) {
+    bool soon = is_busy(port);
+    if (port->released || (port->waiting && (port->waiting_short || !soon))) {
         return;
     }
     port->waiting = true;
-    port->waiting_short = writing;
-    pg_watch_timer(port->patience, writing ? PATIENCE_MS : TICK_MS);
+    port->waiting_short = soon;
+    pg_watch_timer(port->patience, soon ? PATIENCE_MS : TICK_MS);
 }
 
 /*
@@ -272,9 +301,12 @@ static void on_patience(void *context)
 {
     struct pg_port *port = context;
     port->waiting = false;
+    (void)expire_queue(&port->reads);
+    size_t gone = expire_queue(&port->writes);
+    port->isolate_left -= gone < port->isolate_left ? gone : port->isolate_left;
     unblock(port);
     close_idle_reader(port);
-    if (port->writer.flight_count > 0 || port->reader_count > port->reader_min) {
+    if (is_busy(port) || port->reader_count > port->reader_min) {
         pg_port_wait(port);
     }
 }
@@ -297,6 +329,7 @@ static const struct pg_watch_events patience_events = {
 static const struct pg_conn_events writer_events = {
     .on_up = on_writer_up,
     .on_down = on_writer_down,
+    .on_trouble = on_trouble,
     .on_rows = pg_write_rows,
     .on_landed = on_writer_landed,
     .on_idle = on_writer_idle,
@@ -306,6 +339,7 @@ static const struct pg_conn_events writer_events = {
 static const struct pg_conn_events reader_events = {
     .on_up = on_reader_up,
     .on_down = on_reader_down,
+    .on_trouble = on_trouble,
     .on_rows = pg_read_rows,
     .on_landed = on_reader_landed,
     .on_idle = on_reader_idle,
@@ -365,6 +399,9 @@ static void enqueue(struct pg_port *port, struct store_request *request)
     } else {
         list_append(&port->writes, &request->link);
         pg_write_dispatch(port);
+    }
+    if (!list_empty(&port->reads) || !list_empty(&port->writes)) {
+        pg_port_wait(port);
     }
 }
 

@@ -165,7 +165,9 @@ static void run_reads(struct worker *worker, struct list *batch)
     for (struct list *link = list_pop(batch); link; link = list_pop(batch)) {
         struct store_request *request = container_of(link, struct store_request, link);
         int status = sqlite_read(&worker->db, request);
-        atomic_store(&worker->store->base.healthy, status != STATUS_UNAVAILABLE);
+        if (status == STATUS_UNAVAILABLE) {
+            health_explain(&worker->store->base.health, sqlite_db_reason(&worker->db), NULL);
+        }
         port_complete(request, status);
     }
 }
@@ -245,6 +247,8 @@ static int run_transaction(struct worker *worker, struct write *writes, size_t c
 {
     struct sqlite_db *db = &worker->db;
     if (!is_file_ours(worker->store)) {
+        health_explain(&worker->store->base.health, "the file was removed or replaced",
+            "put it back or start again");
         return STATUS_UNAVAILABLE;
     }
     int status = run_all(db, writes, count, false);
@@ -261,6 +265,9 @@ static int run_transaction(struct worker *worker, struct write *writes, size_t c
         query_open(&query, db, SQLITE_STMT_COMMIT);
         status = query_run(&query);
         status = status < 0 ? status : 0;
+    }
+    if (status < 0) {
+        health_explain(&worker->store->base.health, sqlite_db_reason(db), NULL);
     }
     roll_back(db);
     return status;
@@ -289,7 +296,6 @@ static void run_writes(struct worker *worker, struct list *batch)
     }
     int status = run_transaction(worker, writes, count);
     worker->store->dirty = true;
-    atomic_store(&worker->store->base.healthy, status == 0);
     for (size_t i = 0; i < count; i++) {
         complete_write(&writes[i], status);
     }

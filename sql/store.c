@@ -35,6 +35,7 @@ static void destroy(struct store *store)
     }
     mem_free(store->ports);
     struct stats *stats = store->stats;
+    health_finish(&store->health);
     char *url = (char *)store->config.url.at;
     store->engine->close(store);
     stats_destroy(stats);
@@ -128,6 +129,7 @@ int store_open(
         return status;
     }
     store->engine = engine;
+    health_init(&store->health);
     store->config = *config;
     store->config.url = bytes_of(mem_dup(config->url.at, config->url.len), config->url.len);
     store->stats = stats_create(engine->statement_names, engine->statement_count, config->slow_ms);
@@ -143,7 +145,6 @@ int store_open(
         destroy(store);
         return status;
     }
-    atomic_store(&store->healthy, true);
     *ret_store = store;
     return 0;
 }
@@ -186,9 +187,27 @@ int store_new_epoch(struct store *store)
     return status;
 }
 
-bool store_healthy(const struct store *store)
+void store_get_health(const struct store *store, struct store_health *ret_health)
 {
-    return atomic_load(&store->healthy);
+    struct health *health = (struct health *)(uintptr_t)&store->health; /* for its lock */
+    ret_health->write_failed_ms =
+        atomic_load_explicit(&health->write_failed_ms, memory_order_relaxed);
+    ret_health->read_failed_ms =
+        atomic_load_explicit(&health->read_failed_ms, memory_order_relaxed);
+    ret_health->failures = atomic_load_explicit(&health->failures, memory_order_relaxed);
+    CHECK(pthread_mutex_lock(&health->lock) == 0);
+    memcpy(ret_health->reason, health->reason, sizeof(ret_health->reason));
+    CHECK(pthread_mutex_unlock(&health->lock) == 0);
+}
+
+void store_set_writable(struct store *store, bool writable)
+{
+    atomic_store_explicit(&store->health.unwritable, !writable, memory_order_relaxed);
+}
+
+bool store_is_writable(const struct store *store)
+{
+    return !atomic_load_explicit(&store->health.unwritable, memory_order_relaxed);
 }
 
 void store_set_slow(struct store *store, uint32_t slow_ms)
@@ -557,10 +576,21 @@ static void complete_all(void *arg, bool cancelled)
     }
 }
 
+/* A put that only moves a position may find room where rows find none. */
+static enum health_of health_of(const struct store_request *request)
+{
+    if (!op_writes(request->op)) {
+        return HEALTH_OF_READS;
+    }
+    bool puts = request->op == STORE_PUT && ((const struct store_put *)request)->count > 0;
+    return puts ? HEALTH_OF_WRITES : HEALTH_OF_NOTHING;
+}
+
 void port_complete(struct store_request *request, int status)
 {
     struct store_port *port = request->port;
     request->status = status;
+    health_note(&port->store->health, health_of(request), status);
     if (status < 0) {
         request_reset(request);
     }

@@ -33,6 +33,7 @@ struct uv_loop_s;
 enum { STORE_ID_LEN = 16, STORE_HASH_LEN = 16, STORE_PAGE_MAX = 1000, STORE_EPOCH_LEN = 36 };
 enum { STORE_IDENTITY_MAX = 95 };
 enum { STORE_CHANGED_UNIT_MS = 10000, STORE_CHANGED_MAX = 100000 };
+enum { STORE_REASON_MAX = 320 };
 
 enum store_priority { PRIORITY_LOW, PRIORITY_MEDIUM, PRIORITY_HIGH, PRIORITY_URGENT };
 
@@ -138,9 +139,11 @@ struct store_request {
     enum store_op op;
     store_done_fn done;
     /*
-     * Out: 0; STATUS_UNAVAILABLE (nothing was stored, or it is not known: retry with the same
-     * keys); STATUS_FENCED (another owner has the partition: nothing was stored); STATUS_NOT_FOUND;
-     * STATUS_INVALID (the database refused a value: the request alone is at fault).
+     * Out: 0; STATUS_UNAVAILABLE (nothing was stored: try again); STATUS_UNKNOWN (it was sent, and
+     * nobody knows: try again with the same keys); STATUS_TIMEOUT (nothing was stored: another
+     * transaction's lock was waited for in vain, or the statement took too long); STATUS_FENCED
+     * (another owner has the partition: nothing was stored); STATUS_NOT_FOUND; STATUS_INVALID (the
+     * database refused a value: the request alone is at fault).
      */
     int status;
     /* private */
@@ -423,8 +426,23 @@ void store_submit(struct store_port *port, struct store_request *request);
 /* Free the outputs of a completed request; the request's own memory stays the caller's. */
 void store_request_finish(struct store_request *request);
 
-/* Whether the database answered last; false while it is away. Any thread. */
-bool store_healthy(const struct store *store);
+/* What the store last achieved. Times are monotonic ms. */
+struct store_health {
+    uint64_t write_failed_ms; /* when the last put failed; 0: it was carried out */
+    uint64_t read_failed_ms; /* when the last read failed; 0: it was answered */
+    uint64_t failures; /* requests that failed so far because the database could not do them */
+    char reason[STORE_REASON_MAX]; /* the engine's words for what failed last; "" for nothing */
+};
+
+/* Read it. Any thread. */
+void store_get_health(const struct store *store, struct store_health *ret_health);
+
+/*
+ * The verdict of who watches the store (hub/store_watch.c): whether it can be written to now. True
+ * until somebody says otherwise. Any thread.
+ */
+void store_set_writable(struct store *store, bool writable);
+bool store_is_writable(const struct store *store);
 
 /*
  * Refuse new requests and, when those under way have completed, release the port's loop handles

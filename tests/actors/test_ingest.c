@@ -424,6 +424,45 @@ Test(ingest, an_owner_that_ends_gives_the_stream_back_at_once)
     }
 }
 
+/* An owner whose store is away, and whose Redis is not, leaves the stream to a node that can store.
+ */
+Test(ingest, an_owner_that_cannot_store_leaves_the_stream_to_another)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        static struct world world;
+        const struct nodes_options options = {
+            .nodes = 2, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
+        memset(&world, 0, sizeof(world));
+        log_set_sink(ignore_line);
+        world.nodes = nodes_create(seed, &options);
+        struct nodes *nodes = world.nodes;
+        nodes_advance(nodes, 2000);
+        post_numbered(&world, 5);
+        nodes_advance(nodes, 1000);
+        unsigned owner = owner_of(nodes);
+        cr_assert_lt(owner, NODES_MAX);
+        fake_store_cut(nodes->node[owner].shards[0].shard.store, true);
+        post_numbered(&world, 5);
+        nodes_advance(nodes, 2000);
+        cr_assert(is_done(&world), SEED_TEXT ": not stored", SEED(&world));
+        cr_assert_gt(nodes_stat(nodes, 1 - owner, offsetof(struct shard_stats, stored)), 0);
+        cr_assert_eq(ingest_gauge_get(&nodes->node[owner].streams.of[0].owner), 0);
+        cr_assert_eq(ingest_gauge_get(&nodes->node[1 - owner].streams.of[0].owner), 1);
+        /* It does not claim again, though its lease would be granted, until it can store. */
+        nodes_stop(nodes, 1 - owner);
+        nodes_advance(nodes, 8000);
+        cr_assert_eq(ingest_gauge_get(&nodes->node[owner].streams.of[0].owner), 0);
+        cr_assert(ingest_gauges_stand(&nodes->node[owner].streams, nodes->now_ms));
+        fake_store_cut(nodes->node[owner].shards[0].shard.store, false);
+        post_numbered(&world, 5);
+        nodes_advance(nodes, 2000);
+        cr_assert(is_done(&world), SEED_TEXT ": not stored again", SEED(&world));
+        cr_assert_not(ingest_gauges_stand(&nodes->node[owner].streams, nodes->now_ms));
+        check(&world);
+        nodes_destroy(nodes);
+    }
+}
+
 /* What comes after an owner's death, or while it stands still, is stored within two seconds. */
 Test(ingest, another_node_takes_over_within_two_seconds)
 {

@@ -189,6 +189,24 @@ static bool is_of(const char *value, struct bytes holder)
     return bytes_starts(text, holder) && (text.len == holder.len || text.at[holder.len] == ' ');
 }
 
+/* EVAL script 1 stream (id count: how many entries there are above it, and the first one's id. */
+static struct bus_reply *do_waiting(struct fake_data *data, const struct bytes *argv)
+{
+    uint64_t ms;
+    uint64_t seq;
+    uint64_t max;
+    const struct stream *stream = find_stream(data, argv[3]);
+    CHECK(argv[4].at[0] == '(' && bytes_to_u64(argv[5], 10000, &max) == 0);
+    read_id(bytes_skip(argv[4], 1), &ms, &seq);
+    size_t from = stream ? first_from(stream, ms, seq + 1) : 0;
+    size_t count = stream ? stream->count - from : 0;
+    struct bus_reply *reply = reply_array(2);
+    reply->items[0] = fake_reply_integer((int64_t)(count < max ? count : max));
+    reply->items[1] = count > 0 ? id_reply(stream->entries[from].ms, stream->entries[from].seq)
+                                : reply_new(BUS_STRING, BYTES(""));
+    return reply;
+}
+
 /* EVAL script 1 key holder [value ttl]: the claim when there is a ttl, else the release. */
 static struct bus_reply *do_eval(struct fake_data *data, const struct bytes *argv, size_t argc)
 {
@@ -200,6 +218,9 @@ static struct bus_reply *do_eval(struct fake_data *data, const struct bytes *arg
             key->name[0] = '\0';
         }
         return fake_reply_integer(ours);
+    }
+    if (argc == 6) {
+        return do_waiting(data, argv);
     }
     CHECK(argc == 7 && bytes_to_u64(argv[6], UINT64_MAX, &ttl) == 0);
     if (key != NULL && !is_of(key->value, argv[4])) {

@@ -25,6 +25,7 @@ struct store_port {
     struct list waiting; /* store_request.link, in the order of submission */
     struct list done; /* carried out, not answered */
     bool held;
+    bool cut; /* all that it is asked fails before it is carried out */
     void (*enter)(void *context);
     void *context;
 };
@@ -472,8 +473,10 @@ static void execute(struct store_port *port, struct store_request *request)
 {
     struct fake_store *store = port->store;
     list_remove(&request->link);
-    bool fails = store->fail_one_in > 0 && rand_below(&store->dice, store->fail_one_in) == 0;
-    bool before = fails && (store->fail_one_in == 1 || rand_below(&store->dice, 2) == 0);
+    bool fails =
+        port->cut || (store->fail_one_in > 0 && rand_below(&store->dice, store->fail_one_in) == 0);
+    bool before =
+        fails && (port->cut || store->fail_one_in == 1 || rand_below(&store->dice, 2) == 0);
     request->status = before ? STATUS_UNAVAILABLE : carry_out(store, request);
     if (fails && request->status == 0) {
         store_request_finish(request);
@@ -601,6 +604,22 @@ void fake_store_destroy(struct fake_store *store)
     }
     mem_free(store->inboxes);
     mem_free(store);
+}
+
+void fake_store_cut(struct store_port *port, bool cut)
+{
+    port->cut = cut;
+}
+
+struct store *fake_store_root(struct store_port *port)
+{
+    return (struct store *)(void *)port;
+}
+
+bool store_is_writable(const struct store *store)
+{
+    const struct store_port *port = (const struct store_port *)(const void *)store;
+    return port == NULL || !port->cut;
 }
 
 void fake_store_set_failures(struct fake_store *store, unsigned one_in)

@@ -53,6 +53,12 @@ bool fake_store_step(struct fake_store *store);
 /* One request in `one_in` fails STATUS_UNAVAILABLE; 0: none, 1: all (the store is away). */
 void fake_store_set_failures(struct fake_store *store, unsigned one_in);
 
+/* All that `port` is asked fails and is not carried out, which whoever watches has noticed. */
+void fake_store_cut(struct store_port *port, bool cut);
+
+/* What stands for the store in a shard that has `port`: store_is_writable is all that it is for. */
+struct store *fake_store_root(struct store_port *port);
+
 /* Rows with this message are refused: the put that has one gets STATUS_INVALID. */
 void fake_store_refuse(struct fake_store *store, const char *message);
 

@@ -128,6 +128,8 @@ static void start_shard(struct nodes *nodes, unsigned node_number, unsigned numb
     shard_init(&at->shard, sched, &node->config);
     rand_init(&at->shard.rand, nodes->seed + number);
     at->shard.store = fake_store_port(nodes->store, enter_shard, at);
+    at->shard.store_root = fake_store_root(at->shard.store);
+    at->shard.streams = &node->streams;
     if (nodes->redis != NULL) {
         at->shard.bus = fake_redis_bus(nodes->redis, node_number, enter_shard, at);
         at->shard.cluster = cluster_create(&at->shard);

@@ -8,6 +8,7 @@
 #ifndef TESTS_SUPPORT_NODES_H
 #define TESTS_SUPPORT_NODES_H
 
+#include "actors/ingest_gauges.h"
 #include "actors/shard.h"
 #include "tests/support/det_sched.h"
 #include "tests/support/fake_bus.h"
@@ -28,6 +29,7 @@ struct node {
     struct nodes *nodes;
     struct det_sched *det; /* NULL: not running */
     struct actor_config config;
+    struct ingest_gauges streams;
     char name[16];
     bool frozen;
     struct node_shard shards[NODES_SHARDS_MAX];

@@ -257,3 +257,10 @@ struct store_mark mark_of(struct store_user who, enum store_state state, uint64_
 {
     return (struct store_mark){.base.op = STORE_MARK, .who = who, .state = state, .at = at};
 }
+
+bool harness_is_healthy(const struct store *store)
+{
+    struct store_health health;
+    store_get_health(store, &health);
+    return health.write_failed_ms == 0 && health.read_failed_ms == 0;
+}

@@ -44,6 +44,9 @@ void harness_close(struct harness *harness);
 /* Submit on the port of `shard` and run its loop until completed; returns the status. */
 int harness_run(struct harness *harness, unsigned shard, struct store_request *request);
 
+/* Whether neither the last put nor the last read failed. */
+bool harness_is_healthy(const struct store *store);
+
 /* Run the loop of `shard` until `*flag` is true. */
 void harness_wait(struct harness *harness, unsigned shard, const bool *flag);
 

@@ -92,7 +92,7 @@ Test(sqlite_file, that_was_replaced_stops_intake)
     cr_assert_eq(unlink(url + strlen("sqlite:")), 0);
     struct store_put put = {.base.op = STORE_PUT, .rows = &row, .count = 1};
     cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_UNAVAILABLE);
-    cr_expect_not(store_healthy(harness.store));
+    cr_expect_not(harness_is_healthy(harness.store));
     harness_close(&harness);
 }
 

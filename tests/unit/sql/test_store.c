@@ -589,7 +589,7 @@ BOTH(counts_what_it_ran)
     struct store_request ping = {.op = STORE_PING};
     cr_assert_eq(harness_run(&harness, 0, &ping), 0);
     store_request_finish(&ping);
-    cr_expect(store_healthy(harness.store));
+    cr_expect(harness_is_healthy(harness.store));
     struct store_statement_stats stats[64];
     size_t count = store_statements(harness.store, stats, ARRAY_LEN(stats));
     bool pinged = false;

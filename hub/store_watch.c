@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/store_watch.h"
+
+#include "actors/core/timer.h"
+#include "codec/base/check.h"
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "hub/hub.h"
+#include "sql/store.h"
+
+enum {
+    TICK_MS = 250,
+    WATCH_EVERY_MS = 750,
+    PATIENCE_MS = 2000,
+    DOUBT_MS = 2000, /* for which a put that failed counts when no other was tried */
+};
+
+/* A question to the store that is asked again and again. */
+struct question {
+    uint64_t sent_ms;
+    uint64_t answered_ms;
+    bool asking;
+    bool failed; /* the last answer */
+};
+
+struct store_watch {
+    struct timer timer;
+    struct hub_shard *shard;
+    struct question writing;
+    struct question reading;
+    struct store_witness raise;
+    struct store_request ping;
+    uint64_t down_since_ms; /* 0: up */
+    uint64_t failures; /* when it went down */
+    bool closing;
+};
+
+static struct sched *sched_here(const struct store_watch *watch)
+{
+    return watch->shard->shard.sched;
+}
+
+static void free_when_done(struct store_watch *watch)
+{
+    if (watch->closing && !watch->writing.asking && !watch->reading.asking) {
+        mem_free(watch);
+    }
+}
+
+static void judge(struct store_watch *watch);
+
+static void settle(struct store_watch *watch, struct question *question, int status)
+{
+    question->asking = false;
+    question->failed = status != 0;
+    question->answered_ms = sched_now(sched_here(watch));
+    if (!watch->closing) {
+        judge(watch);
+    }
+    free_when_done(watch);
+}
+
+static void on_raised(struct store_request *request)
+{
+    struct store_watch *watch = container_of(request, struct store_watch, raise.base);
+    settle(watch, &watch->writing, request->status);
+}
+
+static void on_pinged(struct store_request *request)
+{
+    struct store_watch *watch = container_of(request, struct store_watch, ping);
+    settle(watch, &watch->reading, request->status);
+}
+
+static bool is_due(const struct question *question, uint64_t now)
+{
+    return !question->asking &&
+           (now - question->answered_ms >= WATCH_EVERY_MS || question->answered_ms == 0);
+}
+
+static void ask(struct store_watch *watch, struct question *question, uint64_t now)
+{
+    question->asking = true;
+    question->sent_ms = now;
+    if (question == &watch->writing) {
+        watch->raise = (struct store_witness){
+            .base = {.op = STORE_WITNESS_RAISE, .done = on_raised},
+            .node = bytes_str(watch->shard->hub->node),
+        };
+        store_submit(watch->shard->shard.store, &watch->raise.base);
+    } else {
+        watch->ping = (struct store_request){.op = STORE_PING, .done = on_pinged};
+        store_submit(watch->shard->shard.store, &watch->ping);
+    }
+}
+
+/* Whether a question says that the store is away. */
+static bool is_bad(const struct question *question, uint64_t now)
+{
+    return question->failed || (question->asking && now - question->sent_ms >= PATIENCE_MS);
+}
+
+static bool is_recent(uint64_t failed_ms, uint64_t now)
+{
+    return failed_ms != 0 && now < failed_ms + DOUBT_MS;
+}
+
+static void tell(struct store_watch *watch, const struct store_health *health, bool write_down)
+{
+    uint64_t now = sched_now(sched_here(watch));
+    const struct hub *hub = watch->shard->hub;
+    bool waiting = (watch->writing.asking && now - watch->writing.sent_ms >= PATIENCE_MS) ||
+                   (watch->reading.asking && now - watch->reading.sent_ms >= PATIENCE_MS);
+    const char *reason =
+        waiting && health->reason[0] == '\0' ? "no answer within 2 s" : health->reason;
+    if (watch->down_since_ms == 0) {
+        watch->down_since_ms = now;
+        watch->failures = health->failures;
+        atomic_fetch_add_explicit(&watch->shard->hub->verdict.outages, 1, memory_order_relaxed);
+        log_error("STORE-DOWN",
+            write_down ? "the store cannot be written: posts are refused, streams wait"
+                       : "the store cannot be read: inboxes are not answered",
+            "store=%s reason=%s failed=%llu", store_engine(hub->store),
+            log_quote(bytes_str(reason)), (unsigned long long)health->failures);
+        return;
+    }
+    log_info("STORE-UP", "the store answers again", "store=%s after_ms=%llu failed=%llu",
+        store_engine(hub->store), (unsigned long long)(now - watch->down_since_ms),
+        (unsigned long long)(health->failures - watch->failures));
+    watch->down_since_ms = 0;
+}
+
+static void judge(struct store_watch *watch)
+{
+    struct hub *hub = watch->shard->hub;
+    struct store_health health;
+    uint64_t now = sched_now(sched_here(watch));
+    store_get_health(hub->store, &health);
+    bool write_down = is_bad(&watch->writing, now) || is_recent(health.write_failed_ms, now);
+    bool read_down = is_bad(&watch->reading, now);
+    atomic_store_explicit(&hub->verdict.write_down, write_down, memory_order_relaxed);
+    atomic_store_explicit(&hub->verdict.read_down, read_down, memory_order_relaxed);
+    store_set_writable(hub->store, !write_down);
+    if ((write_down || read_down) != (watch->down_since_ms != 0)) {
+        tell(watch, &health, write_down);
+    }
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct store_watch *watch = container_of(timer, struct store_watch, timer);
+    uint64_t now = sched_now(sched_here(watch));
+    if (is_due(&watch->writing, now)) {
+        ask(watch, &watch->writing, now);
+    }
+    if (is_due(&watch->reading, now)) {
+        ask(watch, &watch->reading, now);
+    }
+    judge(watch);
+    timer_set(sched_timers(sched_here(watch)), timer, now + TICK_MS);
+}
+
+void store_watch_start(struct hub_shard *shard)
+{
+    if (shard != &shard->hub->shards[0]) {
+        return;
+    }
+    struct store_watch *watch = mem_alloc(sizeof(*watch));
+    watch->shard = shard;
+    timer_init(&watch->timer, on_timer);
+    timer_set(
+        sched_timers(shard->shard.sched), &watch->timer, sched_now(shard->shard.sched) + TICK_MS);
+    shard->store_watch = watch;
+}
+
+void store_watch_stop(struct hub_shard *shard)
+{
+    struct store_watch *watch = shard->store_watch;
+    if (watch != NULL) {
+        shard->store_watch = NULL;
+        watch->closing = true;
+        timer_cancel(sched_timers(shard->shard.sched), &watch->timer);
+        free_when_done(watch);
+    }
+}
