@@ -153,8 +153,12 @@ void room_tell(
     write_notice(identity_claims(socket->identity), room, &text);
     struct event *event = shard_event(shard, event_name, builder_bytes(&text), 0);
     if (event != NULL) {
-        struct bytes sid = bytes_of(socket->sid, sizeof(socket->sid));
-        sequencer_send(shard, socket_nsp(socket), broadcast_new(event, &room, 1, &sid, 1));
+        char at[WIRE_NAME_MAX];
+        /* The user's other sockets too: one may have come meanwhile. */
+        const struct bytes except[] = {bytes_of(socket->sid, sizeof(socket->sid)),
+            wire_name_user(identity_key(socket->identity), at)};
+        sequencer_send(
+            shard, socket_nsp(socket), broadcast_new(event, &room, 1, except, ARRAY_LEN(except)));
     }
     builder_reset(&text);
 }

@@ -58,7 +58,8 @@ void room_send_leave(struct shard *shard, struct bytes nsp, struct bytes room);
 /* Have a socket of this shard counted as a member of `room`, whatever its maximum. */
 void room_take_seat(struct shard *shard, struct bytes nsp, struct bytes room);
 
-/* Tell the others in `room` of `socket`: `event` is user_joined_room or user_left_room. */
+/* Tell the others in `room` of the user of `socket`, who does not hear it: `event` is
+ * user_joined_room or user_left_room. */
 void room_tell(
     struct shard *shard, const struct socket *socket, struct bytes room, const char *event);
 
