@@ -49,7 +49,7 @@ declare class Emitter<Events extends Record<string, unknown[]>> {
 export type ErrorCode =
   | 'timeout' | 'disconnected' | 'closed'
   | 'bad_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'key_conflict' | 'too_large'
-  | 'invalid_field' | 'rate_limited' | 'unavailable'
+  | 'invalid_field' | 'rate_limited' | 'unavailable' | 'unknown'
   | (string & {});
 
 export class PealError extends Error {

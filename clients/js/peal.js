@@ -20,7 +20,7 @@ const CLOSE_UNAUTHORIZED = 4401;
 const CLOSE_DRAINING = 4503;
 const CLOSE_TOO_MANY = 4429;
 const RETURNS_ON = new Set([4408, CLOSE_TOO_MANY, CLOSE_DRAINING, 4508]);
-const TEMPORARY = new Set(['disconnected', 'timeout', 'unavailable', 'rate_limited']);
+const TEMPORARY = new Set(['disconnected', 'timeout', 'unavailable', 'unknown', 'rate_limited']);
 
 const DEFAULTS = {
   backoffMin: 500, // ms before the first attempt to return; doubles with each
