@@ -143,6 +143,14 @@ void api_call_hold_store(
     timer_set(sched_timers(call->sched), &call->timer, sched_now(call->sched) + STORE_ANSWER_MS);
 }
 
+void api_call_renew(struct api_call *call)
+{
+    if (call->sched != NULL && call->request != NULL) {
+        timer_set(
+            sched_timers(call->sched), &call->timer, sched_now(call->sched) + STORE_ANSWER_MS);
+    }
+}
+
 void api_call_end(struct api_call *call)
 {
     if (call->sched != NULL) {

@@ -89,6 +89,9 @@ void api_call_hold_store(
     struct api_call *call, struct http_request *request, void (*overdue)(struct api_call *call));
 void api_call_end(struct api_call *call);
 
+/* The store has answered a part of what it is asked: the 5 s begin again. */
+void api_call_renew(struct api_call *call);
+
 /* The hub's part of the shard that a request is served on. */
 struct hub_shard *api_shard(const struct http_request *request);
 

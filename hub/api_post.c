@@ -4,8 +4,9 @@
  * events.
  *
  * A post_call owns a copy of the body, which posts and rows refer to, so that the peer may go while
- * the store works. Rows leave in requests of at most STORE_PAGE_MAX rows; each is stored whole or
- * not at all.
+ * the store works. Rows leave in requests of at most STORE_PAGE_MAX rows and about SLICE_BYTES, one
+ * after the other, so that a large post does not hold its shard; each is stored whole or not at
+ * all.
  */
 #include <stdio.h>
 
@@ -20,6 +21,8 @@
 #include "hub/config.h"
 #include "hub/hub.h"
 #include "hub/hub_settings.h"
+
+enum { SLICE_BYTES = 2 << 20 };
 
 enum { KEY_MAX = 255, MADE_KEY_LEN = 32, PRINTABLE_MIN = 0x21, PRINTABLE_MAX = 0x7e };
 
@@ -54,7 +57,7 @@ struct post_call {
     uint32_t row_count;
     struct chunk *chunks;
     uint32_t chunk_count;
-    uint32_t chunks_left; /* not answered by the store */
+    uint32_t chunks_done; /* answered by the store; the next one is under way */
 };
 
 /* Parsing. */
@@ -287,7 +290,17 @@ static void free_call(struct post_call *call)
 
 static int row_status(const struct post_call *call, uint32_t row)
 {
-    const struct chunk *chunk = &call->chunks[row / STORE_PAGE_MAX];
+    uint32_t low = 0; /* the last chunk that begins at or before the row */
+    uint32_t high = call->chunk_count;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (call->chunks[middle].put.rows <= call->rows + row) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    const struct chunk *chunk = &call->chunks[low];
     return chunk->answered ? chunk->put.base.status : STATUS_UNKNOWN;
 }
 
@@ -470,6 +483,8 @@ static void on_overdue(struct api_call *api)
 
 /* Notifications. */
 
+static void submit_next(struct post_call *call);
+
 static void on_stored(struct store_request *request)
 {
     struct chunk *chunk = container_of(request, struct chunk, put.base);
@@ -478,8 +493,22 @@ static void on_stored(struct store_request *request)
     if (request->status == 0) {
         post_announce(call->shard, chunk->put.rows, chunk->put.count);
     }
-    call->chunks_left--;
-    if (call->chunks_left > 0) {
+    call->chunks_done++;
+    api_call_renew(&call->api);
+    submit_next(call);
+}
+
+/* Submit the next chunk, or answer when there is none. */
+static void submit_next(struct post_call *call)
+{
+    if (call->shard->store == NULL) { /* the node ends */
+        for (; call->chunks_done < call->chunk_count; call->chunks_done++) {
+            call->chunks[call->chunks_done].put.base.status = STATUS_UNAVAILABLE;
+            call->chunks[call->chunks_done].answered = true;
+        }
+    }
+    if (call->chunks_done < call->chunk_count) {
+        store_submit(call->shard->store, &call->chunks[call->chunks_done].put.base);
         return;
     }
     if (call->api.request != NULL) {
@@ -488,27 +517,43 @@ static void on_stored(struct store_request *request)
     free_call(call);
 }
 
+static size_t size_of_row(const struct store_row *row)
+{
+    return row->type.len + row->title.len + row->message.len + row->data.len + sizeof(*row);
+}
+
+/* How many rows from `from` on go into one chunk. */
+static uint32_t count_slice(const struct post_call *call, uint32_t from)
+{
+    uint32_t count = 0;
+    size_t bytes = 0;
+    while (from + count < call->row_count && count < STORE_PAGE_MAX && bytes < SLICE_BYTES) {
+        bytes += size_of_row(&call->rows[from + count]);
+        count++;
+    }
+    return count;
+}
+
 /* Submit the rows; they are stored in order. Answers later. */
 static void submit(struct http_request *request, struct post_call *call)
 {
-    uint32_t count = (call->row_count + STORE_PAGE_MAX - 1) / STORE_PAGE_MAX;
-    call->chunks = mem_alloc_array(count, sizeof(*call->chunks));
-    call->chunk_count = count;
-    call->chunks_left = count;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t from = i * STORE_PAGE_MAX;
-        uint32_t left = call->row_count - from;
-        call->chunks[i] = (struct chunk){
+    uint32_t chunks = 0;
+    for (uint32_t from = 0; from < call->row_count; from += count_slice(call, from)) {
+        chunks++;
+    }
+    call->chunks = mem_alloc_array(chunks, sizeof(*call->chunks));
+    for (uint32_t from = 0; from < call->row_count;) {
+        uint32_t count = count_slice(call, from);
+        call->chunks[call->chunk_count++] = (struct chunk){
             .put = {.base = {.op = STORE_PUT, .done = on_stored},
                 .rows = call->rows + from,
-                .count = left < STORE_PAGE_MAX ? left : STORE_PAGE_MAX},
+                .count = count},
             .call = call,
         };
+        from += count;
     }
     api_call_hold_store(&call->api, request, on_overdue);
-    for (uint32_t i = 0; i < count; i++) {
-        store_submit(call->shard->store, &call->chunks[i].put.base);
-    }
+    submit_next(call);
 }
 
 /*

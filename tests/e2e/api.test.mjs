@@ -853,3 +853,24 @@ test('a body may be gzip, and may begin with a byte order mark', async () => {
   const large = gzipSync(JSON.stringify(Array.from({ length: 900 }, (_, i) => notification(user, { message: `${i}`.repeat(500) }))));
   assert.deepEqual(error(await send(large, gzip)), [413, 'too_large']);
 });
+
+test('a large post is stored in slices, in order, and every user gets it', async () => {
+  const own = await startHub({ config: 'shards = 1\nlimits { data_bytes = 64KiB }' });
+  try {
+    const last = await own.plain('slice-1999');
+    const users = Array.from({ length: 2000 }, (_, i) => `slice-${i}`);
+    const commits = async () => (await own.api('GET', '/api/diagnostics/query-stats')).body.stats.queryBreakdown.commit?.count ?? 0;
+    const before = await commits();
+    const data = 'x'.repeat(60_000);
+    const answer = await own.api('POST', POSTS, { type: 't', users, data });
+    assert.equal(answer.status, 200);
+    assert.deepEqual(answer.body.results.map((result) => result.user), users);
+    assert.ok(answer.body.results.every((result) => result.status === 201 && result.seq === 1));
+    assert.ok((await commits()) - before >= (users.length * data.length) / (3 << 20), 'many transactions');
+    assert.equal((await last.next('notification')).data, data);
+    const small = await own.api('POST', POSTS, Array.from({ length: 1000 }, () => notification('slice-0')));
+    assert.deepEqual(small.body.results.map((result) => result.seq), Array.from({ length: 1000 }, (_, i) => i + 2));
+  } finally {
+    await own.stop();
+  }
+});

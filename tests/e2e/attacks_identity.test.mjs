@@ -66,8 +66,8 @@ test('D1 and D2 origins', async () => {
     [[ALLOWED], 101],
     ...['null', '', '*', 'http://app.example.com', 'https://app.example.com:444', 'https://app.example.com:443', 'https://other.example.com', 'https://app.example.com.evil.tld', 'https://evilapp.example.com', 'https://app.example.com@evil.tld', 'https://user@app.example.com', 'HTTPS://APP.EXAMPLE.COM', 'https://App.example.com', 'https://app.example.com.', 'https://app.example.com/', 'https://app.example.com/x', 'https://app.ex\u00e4mple.com', 'https://xn--app-exmple.com', 'https://app.example.com https://evil.tld', 'https://app.example.com\t', 'file://', 'chrome-extension://abc', 'app.example.com', '//app.example.com', 'https:app.example.com', 'https://%61pp.example.com', 'x'.repeat(3000)].map((origin) => [[origin], origin === 'https://app.example.com\t' ? 101 : 403]),
     // The Host of these requests is hub.example: clients that are no browsers may send it as their origin.
-    ...['http://hub.example', 'https://hub.example'].map((origin) => [[origin], 101]),
-    ...['http://hub.example.evil.tld', 'http://hub.example:80', 'https://hub.example/', 'http://evil.tld@hub.example', 'ftp://hub.example', 'hub.example'].map((origin) => [[origin], 403]),
+    ...['http://hub.example', 'https://hub.example', 'http://hub.example:80', 'https://hub.example:443'].map((origin) => [[origin], 101]),
+    ...['http://hub.example.evil.tld', 'http://hub.example:443', 'https://hub.example:80', 'http://hub.example:8080', 'https://hub.example/', 'http://evil.tld@hub.example', 'ftp://hub.example', 'hub.example'].map((origin) => [[origin], 403]),
     [['http://hub.example', 'https://evil.tld'], 403],
     [[ALLOWED, 'https://evil.tld'], 403],
     [['https://evil.tld', ALLOWED], 403],
