@@ -4,7 +4,7 @@
 #include "codec/base/rand.h"
 #include "codec/base64.h"
 
-enum { RAW_LEN = 15, PLACE_LEN = 3 };
+enum { RAW_LEN = 19, PLACE_LEN = 3 };
 
 void sid_draw(struct sid_place place, char ret_sid[SID_LEN])
 {

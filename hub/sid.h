@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sid - the names of Engine.IO sessions that poll: which node and shard made it, and 96 random
+ * sid - the names of Engine.IO sessions that poll: which node and shard made it, and 128 random
  * bits.
  *
- * 20 characters of base64url, as stock servers have them. Node and shard only say where to ask; who
+ * 26 characters of base64url (stock servers have 20). Node and shard only say where to ask; who
  * holds a sid is the session. All functions: any thread.
  */
 #ifndef HUB_SID_H
@@ -15,7 +15,7 @@
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 
-enum { SID_LEN = 20 };
+enum { SID_LEN = 26 };
 
 /* Where a session came into being. */
 struct sid_place {

@@ -42,7 +42,7 @@ describe('handshake', () => {
   test('the open packet has exactly the five keys, in order', async () => {
     const peer = await handshake();
     assert.deepEqual(Object.keys(peer.handshake), ['sid', 'upgrades', 'pingInterval', 'pingTimeout', 'maxPayload']);
-    assert.match(peer.handshake.sid, /^[A-Za-z0-9_-]{20}$/);
+    assert.match(peer.handshake.sid, /^[A-Za-z0-9_-]{26}$/);
     assert.deepEqual({ ...peer.handshake, sid: 0 }, { sid: 0, upgrades: [], pingInterval: 300, pingTimeout: 200, maxPayload: 1000000 });
   });
 

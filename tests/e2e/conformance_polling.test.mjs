@@ -95,7 +95,7 @@ describe('handshake', () => {
     assert.equal(peer.opened.headers['content-type'], 'text/plain; charset=UTF-8');
     assert.equal(peer.opened.headers['cache-control'], 'no-store');
     assert.deepEqual(Object.keys(peer.handshake), ['sid', 'upgrades', 'pingInterval', 'pingTimeout', 'maxPayload']);
-    assert.match(peer.handshake.sid, /^[A-Za-z0-9_-]{20}$/);
+    assert.match(peer.handshake.sid, /^[A-Za-z0-9_-]{26}$/);
     assert.deepEqual({ ...peer.handshake, sid: 0 }, { sid: 0, upgrades: ['websocket'], pingInterval: 300, pingTimeout: 200, maxPayload: 1000000 });
     const other = await PollPeer.handshake(url);
     assert.notEqual(peer.handshake.sid, other.handshake.sid);

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "hub/sid.h"
 #include "tests/unit/hub/session_world.h"
 
 TestSuite(eio_session, .timeout = 60, .init = world_begin, .fini = world_end);
@@ -52,7 +53,7 @@ Test(eio_session, open_packet_has_the_five_keys_and_a_new_sid)
         strcpy(text[i], fake_sent(peer));
     }
     cr_assert_eq(strncmp(text[0], "0{\"sid\":\"", 9), 0);
-    cr_assert_str_eq(text[0] + 9 + 20,
+    cr_assert_str_eq(text[0] + 9 + SID_LEN,
         "\",\"upgrades\":[],\"pingInterval\":300,\"pingTimeout\":200,\"maxPayload\":1000}");
     cr_assert_neq(memcmp(text[0] + 9, text[1] + 9, 20), 0);
 }
