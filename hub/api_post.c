@@ -498,10 +498,17 @@ static void on_stored(struct store_request *request)
     submit_next(call);
 }
 
+/* Whether the store is away: what it has not been asked yet is not asked any more. */
+static bool is_store_away(const struct post_call *call)
+{
+    int last = call->chunks_done > 0 ? call->chunks[call->chunks_done - 1].put.base.status : 0;
+    return call->shard->store == NULL || last == STATUS_UNAVAILABLE || last == STATUS_UNKNOWN;
+}
+
 /* Submit the next chunk, or answer when there is none. */
 static void submit_next(struct post_call *call)
 {
-    if (call->shard->store == NULL) { /* the node ends */
+    if (is_store_away(call)) {
         for (; call->chunks_done < call->chunk_count; call->chunks_done++) {
             call->chunks[call->chunks_done].put.base.status = STATUS_UNAVAILABLE;
             call->chunks[call->chunks_done].answered = true;
