@@ -83,6 +83,11 @@ struct bus_ops {
      * unsubscribe. */
     void (*subscribe)(struct bus_link *link, struct bytes channel);
     void (*unsubscribe)(struct bus_link *link, struct bytes channel);
+    /*
+     * Subscribe, and not be counted by who asks for the channel's subscribers (PUBSUB NUMSUB).
+     * Costs Redis a comparison for each message of any channel: for few channels.
+     */
+    void (*subscribe_quietly)(struct bus_link *link, struct bytes channel);
 };
 
 /* A shard's access to Redis; implementations embed it first. */

@@ -84,7 +84,10 @@ static void subscribe(struct sequencer *sequencer, struct bytes room, bool on)
     const struct bus_ops *ops = shard_of(&sequencer->actor)->bus->ops;
     struct builder out = {.max = CHANNEL_MAX};
     struct bytes channel = channel_of(sequencer, room, &out);
-    if (on) {
+    if (on && room.len == 0) {
+        /* Other adapters have nodes answer on a channel of this name, and wait for each of them. */
+        ops->subscribe_quietly(sequencer->link, channel);
+    } else if (on) {
         ops->subscribe(sequencer->link, channel);
     } else {
         ops->unsubscribe(sequencer->link, channel);

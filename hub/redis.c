@@ -16,12 +16,23 @@ static struct bus_link *open_link(
     return redis_link_open(of(bus), name, events, context);
 }
 
+static void subscribe(struct bus_link *link, struct bytes channel)
+{
+    redis_link_subscribe(link, channel, false);
+}
+
+static void subscribe_quietly(struct bus_link *link, struct bytes channel)
+{
+    redis_link_subscribe(link, channel, true);
+}
+
 static const struct bus_ops operations = {
     .open = open_link,
     .close = redis_link_close,
     .is_up = redis_link_is_up,
     .command = redis_link_command,
-    .subscribe = redis_link_subscribe,
+    .subscribe = subscribe,
+    .subscribe_quietly = subscribe_quietly,
     .unsubscribe = redis_link_unsubscribe,
 };
 

@@ -25,7 +25,9 @@
 #include "codec/redis_error.h"
 #include "hub/redis_bus.h"
 #include "hub/redis_fifo.h"
+#include "hub/redis_push.h"
 #include "hub/redis_reader.h"
+#include "hub/redis_text.h"
 
 enum {
     COMMAND_TIMEOUT_MS = 5000,
@@ -45,7 +47,8 @@ enum link_use { LINK_UNUSED, LINK_FOR_COMMANDS, LINK_FOR_CHANNELS };
 struct channel {
     uint32_t ticket; /* number of its SUBSCRIBE on this connection, counted round and round */
     uint16_t len;
-    bool confirmed;
+    bool confirmed : 1;
+    bool quiet : 1; /* subscribed by a pattern, which is not counted */
     char name[];
 };
 
@@ -140,21 +143,9 @@ static void mark_work(struct bus_link *link)
     }
 }
 
-/* Append a command as an array of bulk strings: all that hiredis' formatter would do, without its
- * allocation and copy. */
 static void format(struct bus_link *link, const struct bytes *argv, size_t argc)
 {
-    struct builder *out = redis_conn_out(link->conn);
-    builder_byte(out, '*');
-    builder_u64(out, argc);
-    builder_str(out, "\r\n");
-    for (size_t i = 0; i < argc; i++) {
-        builder_byte(out, '$');
-        builder_u64(out, argv[i].len);
-        builder_str(out, "\r\n");
-        builder_add(out, argv[i]);
-        builder_str(out, "\r\n");
-    }
+    redis_text_command(argv, argc, redis_conn_out(link->conn));
     mark_work(link);
 }
 
@@ -169,12 +160,25 @@ static void push_command(
     format(link, argv, argc);
 }
 
+static void send_channel(struct bus_link *link, const struct channel *channel, struct bytes command,
+    struct bytes quiet_command)
+{
+    struct builder pattern = {0};
+    struct bytes name = bytes_of(channel->name, channel->len);
+    if (channel->quiet) {
+        redis_push_write_pattern(name, &pattern);
+        name = builder_bytes(&pattern);
+    }
+    const struct bytes argv[] = {channel->quiet ? quiet_command : command, name};
+    format(link, argv, ARRAY_LEN(argv));
+    builder_reset(&pattern);
+}
+
 static void send_subscribe(struct bus_link *link, struct channel *channel)
 {
     channel->ticket = ++link->subscribes_sent;
     channel->confirmed = false;
-    const struct bytes argv[] = {BYTES("SUBSCRIBE"), bytes_of(channel->name, channel->len)};
-    format(link, argv, ARRAY_LEN(argv));
+    send_channel(link, channel, BYTES("SUBSCRIBE"), BYTES("PSUBSCRIBE"));
 }
 
 static void send_ping(struct bus_link *link)
@@ -353,18 +357,6 @@ static void fail_with_text(struct bus_link *link, int status, const char *what, 
     fail(link, status, why);
 }
 
-static int status_of_error(struct bytes text)
-{
-    static const char *const refusals[] = {"NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH",
-        "ERR invalid password", "ERR Client sent AUTH"};
-    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
-        if (bytes_starts(text, bytes_str(refusals[i]))) {
-            return STATUS_UNAUTHORIZED;
-        }
-    }
-    return STATUS_UNAVAILABLE;
-}
-
 static void on_setup_reply(
     struct bus_link *link, enum redis_purpose purpose, const struct bus_reply *reply)
 {
@@ -372,7 +364,7 @@ static void on_setup_reply(
         const char *what = purpose == REDIS_FOR_AUTH     ? "the server refuses user or password"
                            : purpose == REDIS_FOR_SELECT ? "the server refuses the database"
                                                          : "the server is not ready";
-        fail_with_text(link, status_of_error(reply->text), what, reply->text);
+        fail_with_text(link, redis_text_status(reply->text), what, reply->text);
     } else if (reply->type != BUS_ERROR && reply->type != BUS_STATUS) {
         link->bus->stats.protocol_errors++;
         fail(link, STATUS_PROTO, "an answer of the wrong type");
@@ -430,34 +422,36 @@ static void on_channel_message(struct bus_link *link, struct bytes name, struct 
     }
 }
 
-static bool is_push(const struct bus_reply *reply, const char *kind, enum bus_reply_type third)
+static void on_pattern_confirmed(struct bus_link *link, struct bytes pattern)
 {
-    return reply->type == BUS_ARRAY && reply->count == 3 && reply->items[0]->type == BUS_STRING &&
-           reply->items[1]->type == BUS_STRING && reply->items[2]->type == third &&
-           bytes_eq_str(reply->items[0]->text, kind);
-}
-
-static bool is_pong(const struct bus_reply *reply)
-{
-    if (reply->type == BUS_STATUS) {
-        return bytes_eq(reply->text, BYTES("PONG"));
-    }
-    return reply->type == BUS_ARRAY && reply->count == 2 && reply->items[0]->type == BUS_STRING &&
-           bytes_eq(reply->items[0]->text, BYTES("pong"));
+    struct builder name = {0};
+    redis_push_write_name(pattern, &name);
+    on_confirmed(link, builder_bytes(&name));
+    builder_reset(&name);
 }
 
 /* What comes on a connection with subscriptions, once it is set up. */
 static void on_push(struct bus_link *link, const struct bus_reply *reply)
 {
-    if (is_push(reply, "message", BUS_STRING)) {
-        on_channel_message(link, reply->items[1]->text, reply->items[2]->text);
-    } else if (is_push(reply, "subscribe", BUS_INTEGER)) {
-        on_confirmed(link, reply->items[1]->text);
-    } else if (is_push(reply, "unsubscribe", BUS_INTEGER) || is_pong(reply)) {
+    struct redis_push push;
+    switch (redis_push_read(reply, &push)) {
+    case REDIS_PUSH_MESSAGE:
+        on_channel_message(link, push.name, push.payload);
         return;
-    } else if (reply->type == BUS_ERROR) {
+    case REDIS_PUSH_CONFIRMED:
+        on_confirmed(link, push.name);
+        return;
+    case REDIS_PUSH_PATTERN_CONFIRMED:
+        on_pattern_confirmed(link, push.name);
+        return;
+    case REDIS_PUSH_NOTHING:
+        return;
+    case REDIS_PUSH_NONE:
+        break;
+    }
+    if (reply->type == BUS_ERROR) {
         fail_with_text(
-            link, status_of_error(reply->text), "the server refuses a channel", reply->text);
+            link, redis_text_status(reply->text), "the server refuses a channel", reply->text);
     } else {
         link->bus->stats.protocol_errors++;
         fail(link, STATUS_PROTO, "something that is no message on a subscribed connection");
@@ -633,7 +627,7 @@ static size_t channel_size(struct bytes name)
     return offsetof(struct channel, name) + name.len;
 }
 
-void redis_link_subscribe(struct bus_link *link, struct bytes name)
+void redis_link_subscribe(struct bus_link *link, struct bytes name, bool quiet)
 {
     CHECK(link->state != LINK_CLOSED && link->use != LINK_FOR_COMMANDS);
     link->use = LINK_FOR_CHANNELS;
@@ -643,6 +637,7 @@ void redis_link_subscribe(struct bus_link *link, struct bytes name)
     CHECK(name.len > 0 && name.len <= UINT16_MAX);
     struct channel *channel = mem_alloc(channel_size(name));
     channel->len = (uint16_t)name.len;
+    channel->quiet = quiet;
     memcpy(channel->name, name.at, name.len);
     size_t table = map_bytes(&link->channels);
     map_put(&link->channels, channel);
@@ -661,8 +656,7 @@ void redis_link_unsubscribe(struct bus_link *link, struct bytes name)
         return;
     }
     if (link->state == LINK_UP) {
-        const struct bytes argv[] = {BYTES("UNSUBSCRIBE"), name};
-        format(link, argv, ARRAY_LEN(argv));
+        send_channel(link, channel, BYTES("UNSUBSCRIBE"), BYTES("PUNSUBSCRIBE"));
     }
     link->bus->stats.channel_bytes -= mem_cost(channel_size(name));
     mem_free(channel);

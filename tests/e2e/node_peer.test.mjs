@@ -311,6 +311,24 @@ test('two equal events of such an emitter are two', async () => {
   }
 });
 
+// Servers with another adapter count the subscribers of this channel, and wait for each to answer.
+test('a hub is not counted on the channel that other adapters ask on', async () => {
+  const redis = await startRedis();
+  const hub = await startHub({ redis, config: ROOMS });
+  try {
+    const client = await onHub(hub, 'anna');
+    const bus = redis.client();
+    await bus.publish('socket.io#/#', Buffer.from(encode(['emitter', { type: 2, data: ['end'] }, null])));
+    await client.next('end'); // it hears
+    assert.deepEqual(await bus.call('PUBSUB', 'NUMSUB', 'socket.io#/#', 'socket.io-request#/#'), [
+      'socket.io#/#', 0, 'socket.io-request#/#', 1,
+    ]);
+  } finally {
+    await hub.stop();
+    await redis.stop();
+  }
+});
+
 test('what a backend asks one hub by HTTP happens on every node', { timeout: 120_000 }, async () => {
   const [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
   const secret = randomSecret();

@@ -275,6 +275,7 @@ static const struct bus_ops ops = {
     .is_up = on_is_up,
     .command = on_command,
     .subscribe = on_subscribe,
+    .subscribe_quietly = on_subscribe,
     .unsubscribe = on_unsubscribe,
 };
 

@@ -157,6 +157,31 @@ Test(redis, delivers_messages_of_subscribed_channels_only)
     bus_probe_close(&probe);
 }
 
+Test(redis, a_quiet_subscriber_hears_its_channel_alone_and_is_not_counted)
+{
+    struct redis_options options = patient(server.url);
+    bus_probe_open(&probe, &options);
+    const struct bus_ops *ops = probe.bus->ops;
+    ops->subscribe_quietly(probe.link, BYTES("a*b[c]?\\d#/#"));
+    bus_probe_wait(&probe, &probe.subscribed, 1);
+    cr_assert_str_eq(probe.last_channel, "a*b[c]?\\d#/#");
+    ops->subscribe(probe.link, BYTES("counted"));
+    bus_probe_wait(&probe, &probe.subscribed, 2);
+    publish("aXbc?\\d#/#", "matches where the name is a pattern");
+    publish("a*b[c]?\\d#/#", "mine");
+    bus_probe_wait(&probe, &probe.messages, 1);
+    cr_assert_str_eq(probe.last_payload, "mine");
+    cr_assert_str_eq(probe.last_channel, "a*b[c]?\\d#/#");
+    ops->unsubscribe(probe.link, BYTES("a*b[c]?\\d#/#"));
+    ops->subscribe(probe.link, BYTES("last"));
+    bus_probe_wait(&probe, &probe.subscribed, 3);
+    publish("a*b[c]?\\d#/#", "too late");
+    publish("last", "end");
+    bus_probe_wait(&probe, &probe.messages, 2);
+    cr_assert_str_eq(probe.last_payload, "end");
+    bus_probe_close(&probe);
+}
+
 Test(redis, confirms_a_renewed_subscription_only_once)
 {
     struct redis_options options = patient(server.url);
