@@ -94,6 +94,7 @@ struct hub {
     struct hub_shard *shards;
     unsigned shard_count;
     struct store_verdict verdict; /* any thread */
+    atomic_bool outdated; /* the store went back: the node is to start anew; relaxed */
     struct ingest_gauges streams; /* any thread */
     struct bus_names names;
     atomic_uint peers_version; /* the lowest alive; relaxed */

@@ -25,6 +25,7 @@ struct serve {
     uv_signal_t term;
     uv_signal_t interrupt;
     uv_signal_t hangup;
+    uv_signal_t anew; /* of ourselves: the store went back (store_watch.c) */
     uv_timer_t poll; /* while draining */
     uv_timer_t warn; /* in development */
     struct hub *hub;
@@ -76,6 +77,15 @@ static void on_hangup(uv_signal_t *handle, int number)
     }
 }
 
+static void on_anew(uv_signal_t *handle, int number)
+{
+    struct serve *serve = handle->data;
+    (void)number;
+    if (atomic_load_explicit(&serve->hub->outdated, memory_order_relaxed)) {
+        end(serve);
+    }
+}
+
 static void on_warn(uv_timer_t *timer)
 {
     (void)timer;
@@ -89,15 +99,18 @@ static void prepare(struct serve *serve)
     uv_signal_init(&serve->loop, &serve->term);
     uv_signal_init(&serve->loop, &serve->interrupt);
     uv_signal_init(&serve->loop, &serve->hangup);
+    uv_signal_init(&serve->loop, &serve->anew);
     uv_timer_init(&serve->loop, &serve->poll);
     uv_timer_init(&serve->loop, &serve->warn);
     serve->term.data = serve;
     serve->interrupt.data = serve;
     serve->hangup.data = serve;
+    serve->anew.data = serve;
     serve->poll.data = serve;
     uv_signal_start(&serve->term, on_signal, SIGTERM);
     uv_signal_start(&serve->interrupt, on_signal, SIGINT);
     uv_signal_start(&serve->hangup, on_hangup, SIGHUP);
+    uv_signal_start(&serve->anew, on_anew, SIGUSR1);
     if (serve->hub->config->dev) {
         uv_timer_start(&serve->warn, on_warn, DEV_WARN_MS, DEV_WARN_MS);
     }
@@ -111,8 +124,8 @@ static void log_warnings(const struct config *config)
     }
 }
 
-/* Returns the exit code. */
-static int serve_until_signal(const struct config *config)
+/* Returns the exit code; `ret_again`: the node is to start anew. */
+static int serve_until_signal(const struct config *config, bool *ret_again)
 {
     struct serve serve = {0};
     _Static_assert((int)LOG_FORMAT_JSON == (int)LOG_AS_JSON, "formats in one order");
@@ -126,6 +139,8 @@ static int serve_until_signal(const struct config *config)
     hub_print_start(serve.hub);
     dev_print(serve.hub);
     uv_run(&serve.loop, UV_RUN_DEFAULT);
+    *ret_again =
+        serve.drain_by == 0 && atomic_load_explicit(&serve.hub->outdated, memory_order_relaxed);
     hub_stop(serve.hub);
     uv_loop_close(&serve.loop);
     log_info("STOP", "ended", "deadline_passed=%d",
@@ -139,7 +154,12 @@ int command_serve(const struct config *config, int argc, char **argv)
         return cli_refuse_argument("serve", argv);
     }
     log_writer_start(STDERR_FILENO, LOG_RING);
-    int code = serve_until_signal(config);
+    bool again = true;
+    int code = 0;
+    while (again) {
+        again = false;
+        code = serve_until_signal(config, &again);
+    }
     log_writer_stop(LOG_END_MS);
     return code;
 }

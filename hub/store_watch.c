@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/store_watch.h"
 
+#include <signal.h>
+#include <unistd.h>
+
 #include "actors/core/timer.h"
 #include "codec/base/check.h"
 #include "codec/base/log.h"
@@ -30,6 +33,10 @@ struct store_watch {
     struct question writing;
     struct question reading;
     struct store_witness raise;
+    uint64_t number; /* of the witness, as answered last */
+    struct store_renewal renewal;
+    bool renewing;
+    bool went_back;
     struct store_request ping;
     uint64_t down_since_ms; /* 0: up */
     uint64_t failures; /* when it went down */
@@ -43,7 +50,7 @@ static struct sched *sched_here(const struct store_watch *watch)
 
 static void free_when_done(struct store_watch *watch)
 {
-    if (watch->closing && !watch->writing.asking && !watch->reading.asking) {
+    if (watch->closing && !watch->writing.asking && !watch->reading.asking && !watch->renewing) {
         mem_free(watch);
     }
 }
@@ -61,9 +68,53 @@ static void settle(struct store_watch *watch, struct question *question, int sta
     free_when_done(watch);
 }
 
+/* All that this node tells is of an epoch that is over: it starts anew with the next one. */
+static void on_renewed(struct store_request *request)
+{
+    struct store_watch *watch = container_of(request, struct store_watch, renewal.base);
+    struct hub *hub = watch->shard->hub;
+    watch->renewing = false;
+    if (request->status == 0 && !watch->closing) {
+        log_error("STORE-NEW-EPOCH", "starting anew: every device reads its inbox again",
+            "old=%s new=%s", store_epoch(hub->store), watch->renewal.epoch);
+        watch->went_back = false;
+        atomic_store_explicit(&hub->outdated, true, memory_order_relaxed);
+        kill(getpid(), SIGUSR1);
+    }
+    store_request_finish(request);
+    free_when_done(watch);
+}
+
+/* Of the nodes that find it out, one makes the new epoch; asked again until it is answered. */
+static void renew(struct store_watch *watch)
+{
+    watch->renewing = true;
+    watch->renewal = (struct store_renewal){
+        .base = {.op = STORE_EPOCH, .done = on_renewed},
+        .from = bytes_str(store_epoch(watch->shard->hub->store)),
+    };
+    store_submit(watch->shard->shard.store, &watch->renewal.base);
+}
+
+/* The number only grows: one that does not is of a store that lost commits (a failover to a standby
+ * that was behind, a restore). */
+static void check_number(struct store_watch *watch)
+{
+    if (watch->raise.number <= watch->number && !watch->went_back) {
+        log_error("STORE-WENT-BACK",
+            "the store lost commits: numbers that devices know are given again", "was=%llu is=%llu",
+            (unsigned long long)watch->number, (unsigned long long)watch->raise.number);
+        watch->went_back = true;
+    }
+    watch->number = watch->raise.number;
+}
+
 static void on_raised(struct store_request *request)
 {
     struct store_watch *watch = container_of(request, struct store_watch, raise.base);
+    if (request->status == 0 && !watch->closing) {
+        check_number(watch);
+    }
     settle(watch, &watch->writing, request->status);
 }
 
@@ -156,6 +207,9 @@ static void on_timer(struct timer *timer)
     }
     if (is_due(&watch->reading, now)) {
         ask(watch, &watch->reading, now);
+    }
+    if (watch->went_back && !watch->renewing) {
+        renew(watch);
     }
     judge(watch);
     timer_set(sched_timers(sched_here(watch)), timer, now + TICK_MS);

@@ -54,6 +54,21 @@ export class PostgresServer {
     return server;
   }
 
+  // An asynchronous standby of this server, which replays what it hears.
+  async standby() {
+    const other = new PostgresServer();
+    other.folder = temporaryFolder('pg');
+    giveAway(other.folder);
+    other.data = join(other.folder, 'data');
+    other.settings = { ...this.settings, hot_standby: 'on' };
+    other.pools = new Set();
+    const from = `host=127.0.0.1 port=${this.port} user=peal`;
+    runAs(join(programs(), 'pg_basebackup'), ['-D', other.data, '-d', from, '-R', '-X', 'stream', '-c', 'fast']);
+    other.port = await freePort();
+    await other.launch();
+    return other;
+  }
+
   get url() {
     return `postgres://peal@127.0.0.1:${this.port}/postgres`;
   }

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// A failover to a Postgres standby: one that has everything resyncs nobody; one that was behind is found
+// out by the node itself, which makes a new epoch, so that no device keeps numbers that are given again.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startHub } from './support/hub.mjs';
+import { startLine } from './support/line.mjs';
+import { startPostgres } from './support/postgres.mjs';
+import { until } from './support/wait.mjs';
+
+const servers = [];
+let line;
+let hub;
+let primary;
+
+const count = (id) => hub.log.split('\n').filter((text) => text.includes(` ${id} `)).length;
+const address = (server) => ({ host: '127.0.0.1', port: server.port });
+const post = (title) => hub.api('POST', '/api/v1/notifications', { user: 'alice', type: 't', title });
+const rows = (server) => server.query("SELECT rev, seq FROM peal.inbox WHERE user_id = 'alice'");
+
+async function stored(title) {
+  await until(async () => (await post(title)).status === 201, `${title} is stored`);
+}
+
+// What a device is told when it comes back: {epoch, rev}.
+async function comeBack() {
+  return await until(async () => {
+    let ready;
+    const client = await hub.plain('alice', { onEvent: ([event, body]) => event === 'hub:ready' && (ready = body) });
+    await until(() => ready, 'ready', 2000);
+    client.close();
+    return ready;
+  }, 'the device is back');
+}
+
+async function caughtUp(standby) {
+  await until(async () => {
+    const [{ at }] = await primary.query('SELECT pg_current_wal_lsn()::text AS at');
+    const [{ behind }] = await standby.query('SELECT pg_last_wal_replay_lsn() < $1::pg_lsn AS behind', [at]);
+    return behind === false;
+  }, 'the standby has everything');
+}
+
+async function promote(standby) {
+  line.target = address(standby);
+  line.cut();
+  await standby.query('SELECT pg_promote()');
+  primary = standby;
+}
+
+before(async () => {
+  primary = await startPostgres();
+  servers.push(primary);
+  line = await startLine(address(primary));
+  const url = `postgres://peal@${new URL(line.url).host}/postgres`;
+  hub = await startHub({ postgres: { url } });
+});
+
+after(async () => {
+  await hub?.stop();
+  await line?.close();
+  for (const server of servers) await server.stop();
+});
+
+test('a standby that has everything: no new epoch', async () => {
+  const standby = await primary.standby();
+  servers.push(standby);
+  await stored('one');
+  const before = await comeBack();
+  await caughtUp(standby);
+  await primary.shutdown(); // sends the rest first
+  await promote(standby);
+  await stored('two');
+  const after = await comeBack();
+  assert.equal(after.epoch, before.epoch);
+  assert.ok(after.rev > before.rev);
+  assert.equal(count('STORE-WENT-BACK'), 0);
+});
+
+test('a standby that was behind: an alarm, a new epoch, and devices agree with the store', async () => {
+  const standby = await primary.standby();
+  servers.push(standby);
+  const before = await comeBack();
+  await caughtUp(standby);
+  await standby.query("ALTER SYSTEM SET primary_conninfo = ''");
+  await standby.query('SELECT pg_reload_conf()');
+  await until(async () => (await primary.query('SELECT 1 FROM pg_stat_replication')).length === 0, 'replication stands');
+  for (let i = 0; i < 5; i++) await stored(`lost ${i}`);
+  const [{ number }] = await primary.query('SELECT max(number)::int AS number FROM peal.witness');
+  await until(async () => (await primary.query('SELECT max(number)::int AS number FROM peal.witness'))[0].number > number + 3, 'the witness is raised');
+  const ahead = await comeBack();
+  assert.equal(ahead.rev, before.rev + 5);
+  await primary.kill();
+  await promote(standby);
+  await until(() => count('STORE-WENT-BACK') === 1, 'the loss is found out');
+  await until(() => count('STORE-NEW-EPOCH') === 1, 'there is a new epoch');
+  const after = await until(async () => {
+    const ready = await comeBack();
+    return ready.epoch !== before.epoch && ready;
+  }, 'devices are told the new epoch');
+  const [{ rev }] = await rows(standby);
+  assert.equal(after.rev, Number(rev));
+  assert.equal(after.rev, before.rev);
+  await stored('again');
+  const { body } = await hub.api('GET', '/api/v1/users/alice/notifications');
+  assert.deepEqual(body.items.map(({ title }) => title), ['again', 'two', 'one']);
+  assert.equal(count('STORE-WENT-BACK'), 1);
+});
