@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What another node left of a socket that dropped: a record, behind a line feed the offset that the
+ * client came back with. Adopted or refused, nothing is left over.
+ */
+#include <string.h>
+
+#include "actors/fanout.h"
+#include "actors/fanout_proto.h"
+#include "actors/positions.h"
+#include "actors/recovery_state.h"
+#include "actors/replay.h"
+#include "actors/shard.h"
+#include "codec/base/status.h"
+#include "tests/fuzz/fuzz.h"
+
+enum { START_MS = 5000, BUDGET = 1000 };
+
+static bool recovers(void *context, struct bytes nsp)
+{
+    (void)context;
+    (void)nsp;
+    return true;
+}
+
+static void on_wake(void *context)
+{
+    (void)context;
+}
+
+static const struct actor_config config = {
+    .node = "n",
+    .epoch = "e",
+    .names = {.prefix = "peal", .slots = 1024},
+    .adapter_key = "socket.io",
+    .tick_ms = 100,
+    .flushes_per_tick = 2,
+    .sockets_per_user = 100,
+    .recheck_ms = 1000000,
+    .outbox_bytes = 1 << 20,
+    .recovers = recovers,
+    .recovery =
+        {.age_ms = 60000, .replay_ms = 60000, .bytes = 1 << 20, .events = 100, .sessions = 10},
+};
+
+static void adopt(struct bytes record, struct bytes offset)
+{
+    struct shard shard;
+    struct actor_system *system = actor_system_create(1);
+    struct sched *sched = actor_system_sched(system, 0);
+    memset(&shard, 0, sizeof(shard));
+    sched_bind(sched, on_wake, NULL, &shard);
+    shard_init(&shard, sched, &config);
+    sched_set_time(sched, START_MS, START_MS);
+    timer_wheel_advance(sched_timers(sched), START_MS);
+    shard.positions = positions_create(&shard);
+    struct fanout *fanout = fanout_start(&shard, BYTES("/"));
+    for (unsigned turn = 0; turn < 2; turn++) { /* the second finds it kept already, if it is */
+        int status = recovery_record_adopt(
+            fanout->recovery, record, BYTES("u"), BYTES("abcdefghijklmnopqrst"), offset);
+        CHECK(status <= 0);
+        while (sched_run(sched, BUDGET)) {
+        }
+        sched_flush(sched);
+    }
+    positions_destroy(shard.positions);
+    actor_system_destroy(system);
+    shard_finish(&shard);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct bytes input = bytes_of(data, size);
+    const char *end = size > 0 ? memchr(input.at, '\n', size) : NULL;
+    struct bytes record = bytes_of(input.at, end != NULL ? (size_t)(end - input.at) : size);
+    struct bytes offset = end != NULL ? bytes_skip(input, record.len + 1) : bytes_of(NULL, 0);
+    struct replay_offset read;
+    struct bytes home;
+    if (recovery_record_home(record, &home) == 0) {
+        CHECK(fuzz_within(home, record));
+    }
+    if (replay_read_offset(offset, &read) == 0) {
+        CHECK(read.name.len == REPLAY_NAME_LEN && fuzz_within(read.name, offset));
+    }
+    adopt(record, offset);
+    return 0;
+}
