@@ -112,16 +112,17 @@ static int parse_arguments(struct publish *publish, int argc, char **argv)
 
 /* Results. Lines count from 1; 0: the arguments. */
 
+/* `field`, unless empty, is what of the post is at fault. */
 static void print_failure(
-    struct publish *publish, uint64_t line, struct bytes what, const char *why)
+    struct publish *publish, uint64_t line, struct bytes why, const char *field)
 {
     publish->failed++;
     fprintf(stderr, "peal publish: ");
     if (line > 0) {
         fprintf(stderr, "line %llu: ", (unsigned long long)line);
     }
-    fprintf(stderr, "%.*s%s%s\n", (int)what.len, what.len > 0 ? what.at : "",
-        what.len > 0 && why[0] != '\0' ? ": " : "", why);
+    fprintf(stderr, "%s%s%.*s\n", field, field[0] != '\0' ? ": " : "", (int)why.len,
+        why.len > 0 ? why.at : "");
 }
 
 /* A member of an object that is a string; empty when there is none. */

@@ -71,10 +71,10 @@ test('publish tells what failed by its exit code and a sentence', async () => {
   await overHttp(['--user', 'fail', '--type', 'a', '--key', 'k']);
   const conflict = await overHttp(['--user', 'fail', '--type', 'b', '--key', 'k']);
   assert.equal(conflict.code, 1);
-  assert.match(conflict.stderr[0], /other content: key/);
+  assert.match(conflict.stderr[0], /key: .*other content/);
   const invalid = await overHttp(['--user', 'a/b', '--type', 'a']);
   assert.equal(invalid.code, 1);
-  assert.match(invalid.stderr[0], /not valid: user/);
+  assert.match(invalid.stderr[0], /user: A user id: 1 to 128 bytes/);
   const wrong = await peal(['publish', '--url', single.url, '--api-key', 'wrong-key-0123456789', '--user', 'a', '--type', 'a']);
   assert.equal(wrong.code, 1);
   assert.match(wrong.stderr[0], /API key is not valid/);
@@ -97,7 +97,7 @@ test('publish reads lines, and names those that are wrong', async () => {
   assert.equal(code, 1);
   assert.equal(stdout.length, 2498);
   assert.ok(stdout.every((line) => ID.test(line)));
-  assert.deepEqual(stderr, ['peal publish: line 1201: missing or not valid: type']);
+  assert.deepEqual(stderr, ['peal publish: line 1201: type: A notification has a type']);
   const { body } = await single.api('GET', '/api/v1/users/lines/notifications/unread');
   assert.equal(body.count, 2498);
 });
