@@ -261,18 +261,13 @@ static void write_streams(const struct hub *hub, struct builder *out)
         bool age; /* of an id, in seconds */
         const char *help;
     } rows[] = {
-        {"stream_owner", offsetof(struct ingest_gauge, owner), false,
-            "Whether this node reads the stream."},
-        {"stream_position_age_seconds", offsetof(struct ingest_gauge, position), true,
-            "Age of the newest entry that is stored, where this node reads the stream."},
-        {"stream_tip_age_seconds", offsetof(struct ingest_gauge, tip), true,
-            "Age of the newest entry of the stream, where this node reads it."},
-        {"stream_waiting", offsetof(struct ingest_gauge, waiting), false,
-            "Entries that are not stored yet; 1,000: or more."},
-        {"stream_oldest_age_seconds", offsetof(struct ingest_gauge, oldest), true,
-            "Age of the oldest of these."},
-        {"stream_refused", offsetof(struct ingest_gauge, trouble), false,
-            "What Redis refuses of it: 1 the lease, 2 reading, 4 writing, 8 its ids; summed."},
+#define AGE true
+#define VALUE false
+#define X(member, name, kind, help) {name, offsetof(struct ingest_gauge, member), kind, help},
+#include "hub/metrics_streams.def"
+#undef X
+#undef VALUE
+#undef AGE
     };
     for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
         begin(out, rows[row].name, "gauge", rows[row].help);

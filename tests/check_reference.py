@@ -19,6 +19,7 @@ TIMES = [(86400000, "d"), (3600000, "h"), (60000, "m"), (1000, "s"), (1, "ms")]
 
 
 COLUMNS = {"hub/config.def": 9, "hub/config_blocks.def": 8, "hub/metrics.def": 4,
+           "hub/metrics_streams.def": 4,
            "hub/memory.def": 2, "actors/close.def": 5, "actors/user_events.def": 3}
 
 
@@ -119,6 +120,8 @@ def metrics(root):
     found = []
     for _, row in read_rows(root, "hub/metrics.def"):
         found.append((tables.literal(row[1]), row[2].lower(), [], tables.literal(row[3])))
+    for _, row in read_rows(root, "hub/metrics_streams.def"):
+        found.append((tables.literal(row[1]), "gauge", ["stream"], tables.literal(row[3])))
     for path in sources.list_files(root, ".c"):
         if path.startswith("hub/"):
             text = sources.read(root, path)
@@ -277,6 +280,7 @@ REGIONS = {
 }
 TEXTS = [  # tables whose rows must say what they mean: file, place of the name, place of the text
     ("hub/config.def", 2, 8), ("hub/config_blocks.def", 1, 7), ("hub/metrics.def", 1, 3),
+    ("hub/metrics_streams.def", 1, 3),
     ("hub/memory.def", 0, 1), ("actors/close.def", 1, 4),
 ]
 
