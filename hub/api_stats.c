@@ -21,6 +21,7 @@
 #include "hub/config.h"
 #include "hub/hub.h"
 #include "hub/hub_settings.h"
+#include "hub/memory_guard.h"
 #include "hub/metrics.h"
 #include "sql/store.h"
 
@@ -181,7 +182,7 @@ void api_stats_performance(struct http_request *request, void *context)
         (double)sums.api.classes[5] * 100.0 / count, (unsigned long long)sums.shards.sockets);
     builder_printf(&out, "\"activeUsers\":%llu,\"requests\":%llu,\"memoryBytes\":%llu,",
         (unsigned long long)sums.shards.users, (unsigned long long)answers,
-        (unsigned long long)metrics_memory_bytes());
+        (unsigned long long)memory_guard_resident());
     builder_printf(&out, "\"uptime\":%llu}}",
         (unsigned long long)((clock_mono_ms() - hub->started_ms) / 1000));
     api_answer(request, 200, BYTES("Cache-Control: no-store\r\n"), &out);

@@ -33,6 +33,10 @@ static int check_dev(struct config *config, struct config_error *error)
         config->listen_host = "127.0.0.1";
         config->came_from[CONFIG_AT_listen_host] = "dev";
     }
+    if (is_default(config, CONFIG_AT_core_dumps)) {
+        config->core_dumps = true;
+        config->came_from[CONFIG_AT_core_dumps] = "dev";
+    }
     if (is_default(config, CONFIG_AT_listen_cluster_host)) {
         config->listen_cluster_host = "127.0.0.1";
         config->came_from[CONFIG_AT_listen_cluster_host] = "dev";

@@ -474,9 +474,12 @@ static size_t take_head(struct server *server, struct bytes input)
     exchange->body_unread = head.chunked || head.content_length > 0;
     server->exchange = exchange;
     server->state = BUSY;
-    if (server->config->admits != NULL &&
-        !server->config->admits(server->config->context, &exchange->head)) {
-        send_error(server, 403, bytes_of(NULL, 0));
+    unsigned refusal = server->config->refuse != NULL
+                           ? server->config->refuse(server->config->context, &exchange->head)
+                           : 0;
+    if (refusal != 0) {
+        send_error(
+            server, refusal, refusal == 503 ? BYTES("Retry-After: 5\r\n") : bytes_of(NULL, 0));
         return (size_t)len;
     }
     exchange->route = http_route_find(

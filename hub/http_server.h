@@ -69,9 +69,9 @@ struct http_server_config {
      * leaves; `took_ns` from its complete head on. May be NULL. */
     void (*observe)(
         void *context, const struct http_request *request, unsigned status, uint64_t took_ns);
-    /* Whether a request may be looked at, by its head alone; else it is answered 403. NULL: always.
-     */
-    bool (*admits)(void *context, const struct http1_request *head);
+    /* The status with which a request is refused by its head alone, before the routes; 0: it is
+     * not. NULL: none is. */
+    unsigned (*refuse)(void *context, const struct http1_request *head);
     /*
      * The value of Access-Control-Allow-Origin for a page of `origin` on a route for pages; empty:
      * it may not. NULL: no page may.

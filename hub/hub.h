@@ -16,6 +16,7 @@
 #include "actors/shard.h"
 #include "codec/base/check.h"
 #include "hub/http_server.h"
+#include "hub/memory_guard.h"
 #include "hub/metrics.h"
 #include "hub/node_roster.h"
 #include "hub/store_verdict.h"
@@ -105,6 +106,7 @@ struct hub {
     uint16_t internal_port;
     char *dev_secret; /* NULL unless --dev made one */
     char *dev_key; /* of the API, as dev_secret */
+    struct memory_guard memory;
     atomic_bool started; /* every shard runs; released by hub_start */
     atomic_bool draining; /* relaxed: readiness may be told a turn late */
 };

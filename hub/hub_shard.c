@@ -12,11 +12,14 @@
 #include "actors/positions.h"
 #include "actors/recovery_bus.h"
 #include "actors/sequencer_proto.h"
+#include "actors/shed.h"
 #include "actors/user.h"
 #include "codec/base/clock.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/http1.h"
+#include "codec/query.h"
 #include "hub/api_members.h"
 #include "hub/cluster_shard.h"
 #include "hub/config.h"
@@ -32,6 +35,7 @@
 #include "hub/peal_app.h"
 #include "hub/redis.h"
 #include "hub/session_layer.h"
+#include "hub/sid.h"
 #include "hub/sqlite_lease.h"
 #include "hub/store_watch.h"
 #include "hub/sweeper.h"
@@ -154,11 +158,44 @@ static void start_fanouts(struct hub_shard *shard)
 
 /* The clock. */
 
+static void shed(void *arg, bool cancelled)
+{
+    struct hub_shard *shard = arg;
+    if (cancelled) {
+        return;
+    }
+    struct memory_guard *guard = &shard->hub->memory;
+    uint64_t limit = atomic_load_explicit(&guard->limit, memory_order_relaxed);
+    uint64_t used = memory_guard_resident();
+    uint64_t share = (used > limit ? used - limit : 0) / shard->hub->shard_count;
+    unsigned ended = share > 0 ? shed_outboxes(&shard->shard, share) : 0;
+    atomic_fetch_add_explicit(&guard->shed, ended, memory_order_relaxed);
+    if (ended > 0) {
+        log_warn("MEMORY-SHED", "clients that read slowly were closed to free memory",
+            "shard=%u ended=%u", sched_shard(shard->shard.sched), ended);
+    }
+}
+
+/* Once a second, for the whole node. */
+static void guard_memory(const struct hub_shard *shard)
+{
+    struct hub *hub = shard->hub;
+    uint64_t limit = shard->settings->config->limits_memory;
+    if (memory_guard_look(&hub->memory, memory_guard_resident(), limit) > 0) {
+        for (unsigned i = 0; i < hub->shard_count; i++) {
+            sched_post(hub->system, i, shed, &hub->shards[i]);
+        }
+    }
+}
+
 static void on_clock(uv_timer_t *timer)
 {
     struct hub_shard *shard = timer->data;
     peal_app_check_expiry(shard);
     memory_measure(shard, &shard->memory);
+    if (shard == &shard->hub->shards[0]) {
+        guard_memory(shard);
+    }
 }
 
 static void start_clock(struct hub_shard *shard, uv_loop_t *uv)
@@ -263,9 +300,27 @@ static int on_start(struct loop *loop, void *context)
     return status;
 }
 
-static bool admits_in_dev(void *context, const struct http1_request *head)
+/* Whether a request is that of a client which is not connected yet. */
+static bool is_handshake(const struct http1_request *head)
 {
-    return dev_guard_admits(((const struct hub *)context)->config, head);
+    char at[SID_LEN];
+    struct bytes sid;
+    bool engine = bytes_starts(head->path, BYTES("/socket.io/"));
+    return bytes_eq(head->path, BYTES("/ws")) ||
+           (engine && query_get(head->query, "sid", at, sizeof(at), &sid) == STATUS_NOT_FOUND);
+}
+
+static unsigned refuse_internal(void *context, const struct http1_request *head)
+{
+    const struct hub *hub = context;
+    return hub->config->dev && !dev_guard_admits(hub->config, head) ? 403 : 0;
+}
+
+static unsigned refuse_public(void *context, const struct http1_request *head)
+{
+    struct hub *hub = context;
+    unsigned status = refuse_internal(hub, head);
+    return status == 0 && is_handshake(head) && memory_guard_refuses(&hub->memory) ? 503 : status;
 }
 
 static void fill_http(struct hub_shard *shard)
@@ -273,16 +328,17 @@ static void fill_http(struct hub_shard *shard)
     struct hub *hub = shard->hub;
     struct http_server_config config = hub_settings_http(shard->settings);
     config.context = hub;
-    config.admits = hub->config->dev ? admits_in_dev : NULL;
+    config.refuse = refuse_public;
     config.routes = hub->public_routes;
     shard->public_http = config;
     config.routes = hub->internal_routes;
+    config.refuse = refuse_internal;
     shard->internal_http = config;
     config.routes = hub->cluster_routes;
     config.max_head_bytes += CLUSTER_HEAD_EXTRA;
     config.idle_timeout_ms = CLUSTER_IDLE_MS;
     config.tells_authenticated = true;
-    config.admits = NULL; /* the node that was called has looked */
+    config.refuse = NULL; /* the node that was called has looked */
     shard->cluster_http = config;
 }
 

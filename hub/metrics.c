@@ -17,6 +17,7 @@
 #include "hub/hub.h"
 #include "hub/log_writer.h"
 #include "hub/loop.h"
+#include "hub/memory_guard.h"
 #include "hub/redis.h"
 #include "sql/store.h"
 
@@ -87,21 +88,6 @@ void metrics_sum(const struct hub *hub, struct metrics_sums *ret_sums)
 }
 
 /* The process. */
-
-uint64_t metrics_memory_bytes(void)
-{
-    unsigned long long size = 0;
-    unsigned long long resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL) {
-        return 0;
-    }
-    if (fscanf(file, "%llu %llu", &size, &resident) != 2) {
-        resident = 0;
-    }
-    fclose(file);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
 
 /* Newer kernels tell how many there are as the size of the folder; else they are counted. */
 static uint64_t open_files(void)
@@ -293,12 +279,20 @@ static void write_process(const struct hub *hub, struct builder *out)
         PEAL_VERSION, hub->node, store_engine(hub->store));
     write_u64(out, "shards", "gauge", "Threads that serve connections.", hub->shard_count);
     write_u64(
-        out, "process_resident_memory_bytes", "gauge", "Resident memory.", metrics_memory_bytes());
+        out, "process_resident_memory_bytes", "gauge", "Resident memory.", memory_guard_resident());
     write_u64(out, "process_open_fds", "gauge", "Open file descriptors.", open_files());
     write_u64(out, "process_max_fds", "gauge", "Most file descriptors that may be open.",
         (uint64_t)files.rlim_cur);
     write_double(
         out, "process_cpu_seconds_total", "counter", "Time the processors worked.", cpu_seconds());
+    write_u64(out, "memory_limit_bytes", "gauge", "limits.memory in effect.",
+        atomic_load_explicit(&hub->memory.limit, memory_order_relaxed));
+    write_u64(out, "memory_refused_total", "counter",
+        "Clients refused because limits.memory was passed.",
+        atomic_load_explicit(&hub->memory.refused, memory_order_relaxed));
+    write_u64(out, "memory_shed_total", "counter",
+        "Clients that read slowly, closed because limits.memory was passed.",
+        atomic_load_explicit(&hub->memory.shed, memory_order_relaxed));
     write_u64(out, "log_lost_total", "counter",
         "Log records dropped, because who reads the log stood still.", log_writer_lost());
     write_double(out, "uptime_seconds", "gauge", "Time since the start.",

@@ -57,9 +57,6 @@ void metrics_read(const struct hub_shard *shard, struct metrics_sums *ret_counts
 /* Sum what all shards have published. Any thread. */
 void metrics_sum(const struct hub *hub, struct metrics_sums *ret_sums);
 
-/* The resident memory of the process, in bytes; 0 when it cannot be read. Any thread. */
-uint64_t metrics_memory_bytes(void);
-
 /* http_server_config.observe: counts answers of the API on the request's shard. */
 void metrics_observe(
     void *context, const struct http_request *request, unsigned status, uint64_t took_ns);

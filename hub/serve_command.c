@@ -4,6 +4,7 @@
  */
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -153,6 +154,7 @@ int command_serve(const struct config *config, int argc, char **argv)
     if (argc > 0) {
         return cli_refuse_argument("serve", argv);
     }
+    (void)prctl(PR_SET_DUMPABLE, config->core_dumps ? 1 : 0, 0, 0, 0);
     log_writer_start(STDERR_FILENO, LOG_RING);
     bool again = true;
     int code = 0;
