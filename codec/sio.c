@@ -72,15 +72,24 @@ static int read_nsp(struct bytes *text, struct sio_packet *packet)
     return utf8_valid(packet->nsp) ? 0 : STATUS_UTF8;
 }
 
-static int read_id(struct bytes *text, struct sio_packet *packet)
+/*
+ * The id, as stock parsers read it: a number with zeros in front, and above 2^53 the nearest one
+ * that JavaScript has. One above SIO_ID_MAX is passed over: what it asks for gets no answer.
+ */
+static void read_id(struct bytes *text, struct sio_packet *packet)
 {
     struct bytes digits = take_digits(text);
     if (digits.len == 0) {
-        return 0;
+        return;
     }
-    packet->has_id = true;
-    int status = bytes_to_u64(digits, SIO_ID_MAX, &packet->id);
-    return status < 0 ? violation(status) : 0;
+    while (digits.len > 1 && digits.at[0] == '0') {
+        digits = bytes_skip(digits, 1);
+    }
+    uint64_t id;
+    if (bytes_to_u64(digits, SIO_ID_MAX, &id) == 0) {
+        packet->has_id = true;
+        packet->id = (uint64_t)(double)id;
+    }
 }
 
 /* The first element of an event: a number, or a string that is not reserved. */
@@ -156,9 +165,7 @@ int sio_decode(struct bytes text, struct sio_packet *ret_packet)
         status = read_nsp(&text, &packet);
     }
     if (status == 0) {
-        status = read_id(&text, &packet);
-    }
-    if (status == 0) {
+        read_id(&text, &packet);
         status = read_payload(text, &packet);
     }
     if (status == 0) {
@@ -194,7 +201,7 @@ int sio_event_split(struct bytes payload, char at[SIO_EVENT_NAME_MAX], struct si
     return 0;
 }
 
-/* The number of one placeholder, below `count`; or STATUS_PROTO. */
+/* The number of one placeholder, below `count`, which others may have, too; or STATUS_PROTO. */
 static int read_placeholder(struct bytes object, unsigned count)
 {
     struct bytes value;
@@ -213,7 +220,6 @@ int sio_placeholders_check(struct bytes payload, unsigned count)
     CHECK(count <= SIO_ATTACHMENTS_MAX);
     struct json_scan_walk walk;
     struct bytes key;
-    unsigned seen = 0; /* one bit per number */
     int found = 0;
     json_scan_walk_init(&walk, payload);
     while (json_scan_walk_key(&walk, &key)) {
@@ -221,11 +227,9 @@ int sio_placeholders_check(struct bytes payload, unsigned count)
             continue;
         }
         int num = read_placeholder(json_scan_walk_object(&walk), count);
-        if (num < 0 || (seen >> num & 1) != 0) {
+        if (num < 0 || ++found > SIO_PLACEHOLDERS_MAX) {
             return STATUS_PROTO;
         }
-        seen |= 1u << num;
-        found++;
     }
     return found;
 }

@@ -30,13 +30,14 @@ enum sio_type {
 
 enum {
     SIO_ATTACHMENTS_MAX = 10,
+    SIO_PLACEHOLDERS_MAX = 32, /* in a packet: each may stand for a whole attachment again */
     SIO_NSP_MAX = 255, /* bytes */
     SIO_EVENT_NAME_MAX = 255, /* bytes */
     SIO_DEPTH_MAX = DEPTH_CLIENT, /* of JSON containers */
 };
 
-/* The highest ack id: above it JavaScript rounds. */
-#define SIO_ID_MAX (UINT64_C(1) << 53)
+/* The highest ack id that is answered. From 2^53 on JavaScript rounds, and so does sio_decode. */
+#define SIO_ID_MAX (UINT64_C(1) << 60)
 
 struct sio_packet {
     enum sio_type type;
@@ -51,8 +52,9 @@ struct sio_packet {
 /*
  * Read the text part of a packet as a server does. Returns 0, or what ends the connection:
  * STATUS_PROTO for any violation of the grammar, the payload rules, reserved event names,
- * or placeholders (each `num` an integer under the count, none twice); STATUS_TOO_LARGE for a
- * limit above; STATUS_UTF8. CONNECT_ERROR is a violation: only servers send it.
+ * or placeholders (each `num` an integer under the count; at most SIO_PLACEHOLDERS_MAX);
+ * STATUS_TOO_LARGE for a limit above; STATUS_UTF8. CONNECT_ERROR is a violation: only servers send
+ * it.
  */
 MUST_CHECK int sio_decode(struct bytes text, struct sio_packet *ret_packet);
 
@@ -75,7 +77,8 @@ MUST_CHECK int sio_event_split(
 /*
  * Check the placeholders of a binary packet's JSON at any depth: returns how many there are, or
  * STATUS_PROTO when an object with a `_placeholder` member is not a placeholder with a `num`
- * from 0 to count - 1 that no other has.
+ * from 0 to count - 1, or there are more than SIO_PLACEHOLDERS_MAX. Several may have one number:
+ * the same attachment at each place.
  */
 MUST_CHECK int sio_placeholders_check(struct bytes payload, unsigned count);
 

@@ -186,11 +186,10 @@ int sio_mp_decode(
     if (status < 0) {
         return status;
     }
-    if (raw.id > SIO_ID_MAX) {
-        return STATUS_TOO_LARGE;
-    }
-    *ret_packet = (struct sio_packet){
-        .type = (enum sio_type)raw.type, .nsp = raw.nsp, .has_id = raw.has_id, .id = raw.id};
+    *ret_packet = (struct sio_packet){.type = (enum sio_type)raw.type,
+        .nsp = raw.nsp,
+        .has_id = raw.has_id && raw.id <= SIO_ID_MAX,
+        .id = raw.id <= SIO_ID_MAX ? (uint64_t)(double)raw.id : 0};
     return raw.data.len > 0 ? read_data(raw.data, text, bins, ret_packet) : 0;
 }
 

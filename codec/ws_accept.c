@@ -119,6 +119,13 @@ bool ws_accept_next_protocol(
     return next_element(request, PROTOCOL_HEADER, walk, ret_protocol);
 }
 
+struct bytes ws_accept_first_protocol(const struct http1_request *request)
+{
+    struct ws_accept_walk walk = {0};
+    struct bytes protocol;
+    return ws_accept_next_protocol(request, &walk, &protocol) ? protocol : bytes_of(NULL, 0);
+}
+
 static struct bytes trim(struct bytes text)
 {
     while (text.len > 0 && (text.at[0] == ' ' || text.at[0] == '\t')) {

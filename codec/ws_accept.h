@@ -47,6 +47,9 @@ struct ws_accept_walk {
 bool ws_accept_next_protocol(
     const struct http1_request *request, struct ws_accept_walk *walk, struct bytes *ret_protocol);
 
+/* The first offered subprotocol, which stock Engine.IO servers select; empty: none is offered. */
+struct bytes ws_accept_first_protocol(const struct http1_request *request);
+
 /* An offer of permessage-deflate (RFC 7692 section 7.1). Bits are 8 to 15, or 0 when absent. */
 struct ws_accept_deflate {
     bool server_no_context_takeover;

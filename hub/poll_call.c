@@ -261,6 +261,9 @@ static void reply(struct session_home *home, const struct poll_answer *answer)
         probe_begin(
             home, request, bytes_of(sid, sizeof(sid)), answer->ticket.number, answer->owner);
         break;
+    case POLL_ANSWER_CLOSE:
+        probe_refuse(home, request);
+        break;
     }
 }
 

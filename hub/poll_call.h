@@ -71,6 +71,7 @@ enum poll_answer_kind {
     POLL_ANSWER_OK,
     POLL_ANSWER_PAYLOAD,
     POLL_ANSWER_UPGRADE, /* to PROBE: go on with 101 */
+    POLL_ANSWER_CLOSE, /* to PROBE: 101, and close at once */
 };
 
 struct poll_answer {

@@ -319,8 +319,12 @@ void polling_work(struct session *session)
 static void take_probe(struct session *session, struct poll_message *message)
 {
     struct polling *polling = polling_of(session);
-    if (session->ended || is_set(&polling->probe)) {
+    if (session->ended) {
         answer(session, &message->ticket, POLL_ANSWER_ERROR, EIO_ERROR_BAD_REQUEST);
+        return;
+    }
+    if (is_set(&polling->probe)) { /* another one is trying */
+        answer(session, &message->ticket, POLL_ANSWER_CLOSE, 0);
         return;
     }
     polling->probe = message->ticket;
@@ -456,6 +460,10 @@ static bool take_request(struct session *session, struct poll_message *message)
 {
     struct polling *polling = polling_of(session);
     bool probe = message->verb == POLL_PROBE;
+    if (probe && !polling && message->version && !session->ended) {
+        answer(session, &message->ticket, POLL_ANSWER_CLOSE, 0); /* it has a WebSocket */
+        return false;
+    }
     if (!polling || (!message->polling && !probe) || !message->version) {
         answer(session, &message->ticket, POLL_ANSWER_ERROR, EIO_ERROR_BAD_REQUEST);
         return false;

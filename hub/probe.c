@@ -7,6 +7,7 @@
 #include "codec/base/mem.h"
 #include "codec/http1.h"
 #include "codec/ws_accept.h"
+#include "codec/ws_frame.h"
 #include "hub/connection.h"
 #include "hub/engine_reply.h"
 #include "hub/http_server.h"
@@ -143,7 +144,8 @@ void probe_begin(struct session_home *home, struct http_request *request, struct
     struct builder out = {0};
     int bits = ws_accept_check(request->head, &accept);
     if (bits == 0) {
-        struct ws_accept_answer answer = {.key = accept.key};
+        struct ws_accept_answer answer = {
+            .key = accept.key, .protocol = ws_accept_first_protocol(request->head)};
         bits = session_write_upgrade(home, request, true, &answer, &out);
     }
     if (bits < 0) {
@@ -167,6 +169,27 @@ void probe_begin(struct session_home *home, struct http_request *request, struct
         sched_timers(sched), &probe->timer, sched_now(sched) + home->config->upgrade_timeout_ms);
     websocket_init(&probe->websocket, connection, &home->config->before_auth, &ops);
     websocket_set_deflate(&probe->websocket, (unsigned)bits);
+}
+
+void probe_refuse(struct session_home *home, struct http_request *request)
+{
+    struct ws_accept accept;
+    struct builder out = {0};
+    struct ws_accept_answer answer = {.protocol = ws_accept_first_protocol(request->head)};
+    int status = ws_accept_check(request->head, &accept);
+    if (status == 0) {
+        answer.key = accept.key;
+        status = session_write_upgrade(home, request, true, &answer, &out);
+    }
+    if (status < 0) {
+        builder_reset(&out);
+        engine_reply_error(home->config, request, EIO_ERROR_BAD_REQUEST);
+        return;
+    }
+    char head[WS_FRAME_HEAD_MAX];
+    builder_add(&out, bytes_of(head, ws_frame_write_head(head, WS_CLOSE, false, 0)));
+    http_close(request, builder_bytes(&out), CLOSE_PROTOCOL);
+    builder_reset(&out);
 }
 
 void probe_end(struct session_home *home, uint64_t number)

@@ -22,6 +22,10 @@ struct session_home;
 void probe_begin(struct session_home *home, struct http_request *request, struct bytes sid,
     uint64_t number, unsigned owner);
 
+/* The session has a WebSocket, or another one is trying: answer 101 and close at once, as stock
+ * servers do. */
+void probe_refuse(struct session_home *home, struct http_request *request);
+
 /* The session has ended: close the WebSocket `number`, if it is still here. */
 void probe_end(struct session_home *home, uint64_t number);
 

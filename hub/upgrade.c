@@ -357,7 +357,8 @@ static void handshake_websocket(struct session_home *home, struct http_request *
         refuse_unavailable(request);
         return;
     }
-    struct ws_accept_answer answer = {.key = accept.key};
+    struct ws_accept_answer answer = {
+        .key = accept.key, .protocol = ws_accept_first_protocol(request->head)};
     bool cross_domain = has_origin(request); /* the request does not outlive what follows */
     struct session *session = become_session(home, request, extra, SESSION_ENGINE, &answer);
     if (session) {

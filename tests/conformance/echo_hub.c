@@ -49,7 +49,7 @@
 
 enum {
     ECHO_MESSAGE_BYTES = 16 << 20,
-    ECHO_FRAGMENTS = 65536,
+    ECHO_FRAGMENTS = 65537, /* Autobahn 9.3.1, 9.4.1 */
     ECHO_WAITING_BYTES = 1 << 20, /* of answers, before a peer of /echo is not read */
     OUTBOX_BYTES = 64 << 20,
     MAX_PAYLOAD = 1000000,

@@ -11,7 +11,7 @@ import { FULL } from './support/siege.mjs';
 
 const AT_ONCE = 16; // cases that run at a time
 const LIMIT = 16 << 20;
-const FRAGMENTS = 65_536;
+const FRAGMENTS = 65_537;
 const [CONT, TEXT, BINARY, CLOSE, PING, PONG] = [0, 1, 2, 8, 9, 10];
 
 let echo;

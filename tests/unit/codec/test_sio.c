@@ -93,7 +93,7 @@ Test(sio, limits_lengths)
         {"0/", 'n', SIO_NSP_MAX - 1, ",", 0},
         {"0/", 'n', SIO_NSP_MAX, ",", STATUS_TOO_LARGE},
         {"0/", 'n', 65536, "", STATUS_TOO_LARGE},
-        {"3", '9', 400, "[]", STATUS_TOO_LARGE},
+        {"3", '9', 400, "[]", STATUS_PROTO}, /* of nothing that was asked */
         {"5", '1', 400, "-[\"a\"]", STATUS_TOO_LARGE},
         {"2[\"a\",", '[', 65536, "", STATUS_TOO_LARGE},
         {"2", '[', 1000000, "", STATUS_TOO_LARGE},
@@ -195,4 +195,42 @@ Test(sio, counts_placeholders)
                                               "{\"num\":0,\"_placeholder\":true}]"),
                      2),
         2);
+    cr_expect_eq(sio_placeholders_check(BYTES("[{\"_placeholder\":true,\"num\":0},"
+                                              "{\"_placeholder\":true,\"num\":0}]"),
+                     1),
+        2, "one attachment at two places");
+    struct builder many = {0};
+    builder_byte(&many, '[');
+    for (unsigned i = 0; i <= SIO_PLACEHOLDERS_MAX; i++) {
+        builder_str(&many, i > 0 ? "," : "");
+        builder_str(&many, "{\"_placeholder\":true,\"num\":0}");
+    }
+    builder_byte(&many, ']');
+    cr_expect_eq(sio_placeholders_check(builder_bytes(&many), 1), STATUS_PROTO);
+    builder_reset(&many);
+}
+
+Test(sio, ids_are_read_as_stock_parsers_read_them)
+{
+    static const struct {
+        const char *text;
+        bool has_id;
+        uint64_t id;
+    } rows[] = {
+        {"2007[\"a\"]", true, 7},
+        {"2000[\"a\"]", true, 0},
+        {"2/nsp,0012[\"a\"]", true, 12},
+        {"3007[]", true, 7},
+        {"29007199254740993[\"a\"]", true, UINT64_C(9007199254740992)},
+        {"29007199254740995[\"a\"]", true, UINT64_C(9007199254740996)},
+        {"21152921504606846976[\"a\"]", true, SIO_ID_MAX},
+        {"21152921504606846977[\"a\"]", false, 0},
+        {"2999999999999999999999999[\"a\"]", false, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct sio_packet packet;
+        cr_assert_eq(sio_decode(bytes_str(rows[i].text), &packet), 0, "%s", rows[i].text);
+        cr_expect_eq(packet.has_id, rows[i].has_id, "%s", rows[i].text);
+        cr_expect_eq(packet.id, rows[i].id, "%s", rows[i].text);
+    }
 }

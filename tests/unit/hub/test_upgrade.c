@@ -88,13 +88,14 @@ Test(upgrade, nobody_is_taken_in_while_draining)
     cr_assert(strstr(fake_answer(peer)->head, "Retry-After: "));
 }
 
-Test(upgrade, extensions_and_subprotocols_are_not_echoed)
+Test(upgrade, the_first_subprotocol_is_echoed_and_no_extension)
 {
     unsigned peer = fake_request(world_layer, upgrade_engine,
         "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\n" UPGRADE
         "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
-        "Sec-WebSocket-Protocol: anything\r\n\r\n");
+        "Sec-WebSocket-Protocol: my-proto, anything\r\n\r\n");
     cr_assert_eq(fake_answer(peer)->status, 101);
     cr_assert(!strstr(fake_answer(peer)->head, "deflate"));
+    cr_assert(strstr(fake_answer(peer)->head, "Sec-WebSocket-Protocol: my-proto\r\n"));
     cr_assert(!strstr(fake_answer(peer)->head, "anything"));
 }
