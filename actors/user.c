@@ -250,7 +250,7 @@ static void route(const struct user_call *call)
         return;
     }
     if (call->socket->shard->config->relay_unknown) {
-        user_rooms_relay(call);
+        user_talk_relay(call);
     } else {
         user_refuse(call, "bad_request", "Unknown event");
     }

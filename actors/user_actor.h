@@ -35,6 +35,7 @@ struct user_rare {
     struct list kept; /* recoverable.user_link: sockets that dropped and may come back */
     struct list typing; /* rooms in which the user types */
     uint32_t typing_count;
+    uint32_t waiting_count; /* calls behind JOINs that are not answered */
     uint32_t nonce_count;
     uint32_t nonce_cap;
     struct nonce *nonces; /* of messages sent, oldest first */
@@ -176,8 +177,6 @@ void user_request_free(struct store_request *request);
 
 void user_rooms_join(const struct user_call *call);
 void user_rooms_leave(const struct user_call *call);
-void user_rooms_send(const struct user_call *call);
-void user_rooms_relay(const struct user_call *call);
 void user_rooms_subscribe(const struct user_call *call);
 void user_rooms_joined(struct user *user, struct user_joined *msg);
 void user_rooms_refused(struct user *user, struct user_refused *msg);
@@ -223,5 +222,11 @@ void user_typing_hush(struct user *user);
 
 /* Tell nobody; the user has a rare part. */
 void user_typing_stop(struct user *user);
+
+/* What is said (user_talk.c). */
+
+void user_talk_send(const struct user_call *call);
+void user_talk_relay(const struct user_call *call);
+void user_talk_stop(struct user *user);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a client does with rooms. Order of this file: arguments, joining and leaving, messages,
- * relaying, the end.
+ * What a client does with rooms. Order of this file: arguments, joining and leaving, speaking, the
+ * end. What is said in them is in user_talk.c and user_typing.c.
  */
 #include "actors/fanout.h"
 #include "actors/recovery.h"
@@ -19,7 +19,7 @@
 #include "codec/slot.h"
 #include "codec/utf8.h"
 
-enum { NONCES_MAX = 1024, TYPE_MAX = 64 };
+enum { WAITING_MAX = 256 };
 
 /* The token of a JOIN: its ack's id and that there is one, or no answer; and that nobody is told.
  */
@@ -34,13 +34,17 @@ struct joining {
     bool left;
     bool chosen; /* by a backend */
     uint64_t leave_token;
+    struct list waiting; /* waiting.link: what came for the room behind the JOIN, in order */
     uint32_t room_len;
     char room[]; /* wire name */
 };
 
-struct nonce {
-    uint64_t hash;
-    uint64_t at_ms;
+/* A call that speaks in a room whose JOIN is not answered yet. */
+struct waiting {
+    struct list link; /* joining.waiting */
+    struct event *event;
+    bool has_id;
+    uint64_t id;
 };
 
 /* Arguments. */
@@ -148,6 +152,7 @@ static void add_joining(
     struct joining *joining = mem_alloc(sizeof(*joining) + room.len);
     joining->socket_id = socket->id;
     joining->chosen = chosen;
+    list_init(&joining->waiting);
     joining->room_len = (uint32_t)room.len;
     memcpy(joining->room, room.at, room.len);
     list_append(&user_rare(user)->joining, &joining->link);
@@ -181,6 +186,77 @@ static struct joining *end_joining(struct user *user, uint32_t socket_id, struct
         }
     }
     return NULL;
+}
+
+/*
+ * Keep a call that came behind the JOIN of the room, to be carried out when that is answered; false
+ * when there is no such JOIN, or when too many wait.
+ */
+static bool wait_for_join(const struct user_call *call, struct bytes room)
+{
+    struct user_rare *rare = call->user->rare;
+    struct joining *joining =
+        rare != NULL ? last_joining(call->user, call->socket->id, room) : NULL;
+    if (joining == NULL || joining->left || rare->waiting_count >= WAITING_MAX) {
+        return false;
+    }
+    struct waiting *waiting = mem_alloc(sizeof(*waiting));
+    waiting->event = event_ref((struct event *)(uintptr_t)call->event);
+    waiting->has_id = call->has_id;
+    waiting->id = call->id;
+    list_init(&waiting->link);
+    list_append(&joining->waiting, &waiting->link);
+    rare->waiting_count++;
+    return true;
+}
+
+/* The next one that waited; NULL: none. Its caller frees it. */
+static struct waiting *next_waiting(struct user *user, struct joining *joining)
+{
+    struct list *link = list_pop(&joining->waiting);
+    if (link == NULL) {
+        return NULL;
+    }
+    user->rare->waiting_count--;
+    return container_of(link, struct waiting, link);
+}
+
+static void free_waiting(struct waiting *waiting)
+{
+    event_unref(waiting->event);
+    mem_free(waiting);
+}
+
+/* The JOIN is answered: do what waited for it. It was counted against its rate when it came. */
+static void carry_out(struct user *user, struct socket *socket, struct joining *joining)
+{
+    for (struct waiting *waiting; (waiting = next_waiting(user, joining)) != NULL;) {
+        const struct user_call call = {.user = user,
+            .socket = socket,
+            .event = waiting->event,
+            .has_id = waiting->has_id,
+            .id = waiting->id};
+        struct bytes name = waiting->event->name;
+        if (bytes_eq(name, BYTES("send_message"))) {
+            user_talk_send(&call);
+        } else if (bytes_starts(name, BYTES("typing:"))) {
+            user_typing_call(&call, bytes_eq(name, BYTES("typing:start")));
+        } else {
+            user_talk_relay(&call);
+        }
+        free_waiting(waiting);
+    }
+}
+
+static void free_joining(struct user *user, struct joining *joining)
+{
+    if (joining == NULL) {
+        return;
+    }
+    for (struct waiting *waiting; (waiting = next_waiting(user, joining)) != NULL;) {
+        free_waiting(waiting);
+    }
+    mem_free(joining);
 }
 
 static void send_join(struct user *user, struct socket *socket, struct bytes room,
@@ -299,7 +375,7 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
     struct joining *joining = end_joining(user, msg->socket_id, room);
     if (socket == NULL) {
         room_send_leave(shard, nsp, room);
-        mem_free(joining);
+        free_joining(user, joining);
         return;
     }
     socket->joins -= socket->joins > 0;
@@ -315,11 +391,15 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
     }
     recovery_changed(socket, room);
     if (joining != NULL && joining->left) {
+        carry_out(user, socket, joining);
         leave_now(socket, room, joining->leave_token, NULL);
     } else {
         (void)user_rooms_expel(socket, room); /* token or rules may have changed meanwhile */
     }
-    mem_free(joining);
+    if (joining != NULL) {
+        carry_out(user, socket, joining);
+    }
+    free_joining(user, joining);
 }
 
 void user_rooms_refused(struct user *user, struct user_refused *msg)
@@ -330,7 +410,7 @@ void user_rooms_refused(struct user *user, struct user_refused *msg)
     struct bytes room = bytes_skip(key, (size_t)(comma - key.at) + 1);
     struct joining *joining = end_joining(user, msg->socket_id, room);
     if (socket == NULL) {
-        mem_free(joining);
+        free_joining(user, joining);
         return;
     }
     socket->joins -= socket->joins > 0;
@@ -338,10 +418,13 @@ void user_rooms_refused(struct user *user, struct user_refused *msg)
         user_refuse_later(socket, (msg->token & TOKEN_HAS_ID) != 0, msg->token & ~TOKEN_HAS_ID,
             "join_room", "forbidden", "Room is full");
     }
+    if (joining != NULL) {
+        carry_out(user, socket, joining); /* which is refused */
+    }
     if (joining != NULL && joining->left) {
         leave_now(socket, room, joining->leave_token, NULL);
     }
-    mem_free(joining);
+    free_joining(user, joining);
 }
 
 void user_auto_join(struct socket *socket)
@@ -390,115 +473,19 @@ bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool
     return !join || member || !full;
 }
 
-/* Messages. */
+/* Speaking. */
 
-/* Whether `nonce` (its JSON text) was used within nonce_ms; remembers it. */
-static bool is_repeat(struct user *user, struct bytes nonce)
-{
-    struct user_rare *rare = user_rare(user);
-    uint64_t keep_ms = shard_of(&user->actor)->config->nonce_ms;
-    uint64_t now = sched_now(user->actor.sched);
-    uint64_t hash = hash_bytes(nonce);
-    uint32_t old = 0;
-    while (old < rare->nonce_count &&
-           (rare->nonces[old].at_ms + keep_ms <= now || rare->nonce_count - old >= NONCES_MAX)) {
-        old++;
-    }
-    rare->nonce_count -= old;
-    if (old > 0) {
-        memmove(rare->nonces, rare->nonces + old, rare->nonce_count * sizeof(*rare->nonces));
-    }
-    for (uint32_t i = 0; i < rare->nonce_count; i++) {
-        if (rare->nonces[i].hash == hash) {
-            return true;
-        }
-    }
-    if (rare->nonce_count == rare->nonce_cap) {
-        rare->nonce_cap = rare->nonce_cap ? rare->nonce_cap * 2 : 8;
-        rare->nonces = mem_realloc_array(rare->nonces, rare->nonce_cap, sizeof(*rare->nonces));
-    }
-    rare->nonces[rare->nonce_count++] = (struct nonce){.hash = hash, .at_ms = now};
-    return false;
-}
-
-struct message {
-    struct bytes room; /* wire name */
-    struct bytes text; /* JSON string, as it came */
-    struct bytes type; /* JSON string, or empty */
-    struct bytes nonce; /* JSON value, or empty */
-};
-
-static int read_text(const struct user_call *call, struct bytes value)
-{
-    uint32_t max = call->socket->shard->config->message_chars;
-    struct builder text = {.max = (size_t)max * 4};
-    int status = json_scan_string_add(value, &text);
-    size_t chars = status == 0 ? utf8_count(builder_bytes(&text)) : 0;
-    builder_reset(&text);
-    if (status != 0) {
-        return status;
-    }
-    return chars >= 1 && chars <= max ? 0 : STATUS_INVALID;
-}
-
-/* Read {roomId, message, type?, nonce?}; the room's wire name goes to `wire`. Refuses what is
- * wrong. */
-static bool read_message(const struct user_call *call, char *wire, struct message *ret_message)
-{
-    struct bytes argument = user_argument(call->event);
-    char at[NAMES_ROOM_MAX];
-    struct bytes room;
-    if (!user_room_want(call, user_room_read(argument, at, &room))) {
-        return false;
-    }
-    struct message message = {.room = wire_name_room(user_space(call->user), room, wire)};
-    if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
-        json_scan_get(argument, "message", &message.text) != 0 ||
-        read_text(call, message.text) != 0) {
-        user_refuse(call, "invalid_field", "message must be 1 to 1000 characters");
-        return false;
-    }
-    struct bytes value;
-    if (json_scan_get(argument, "type", &value) == 0) {
-        if (json_scan_kind(value) != JSON_SCAN_STRING || value.len > TYPE_MAX) {
-            user_refuse(call, "invalid_field", "type must be a short string");
-            return false;
-        }
-        message.type = value;
-    }
-    if (json_scan_get(argument, "nonce", &value) == 0) {
-        message.nonce = value;
-    }
-    *ret_message = message;
-    return true;
-}
-
-static void write_message(const struct user_call *call, const struct message *message,
-    const char *id, struct builder *out)
-{
-    const struct claims *claims = identity_claims(call->socket->identity);
-    builder_printf(out, "{\"id\":\"%.*s\",\"roomId\":", UUID_TEXT_LEN, id);
-    json_scan_write_string(out, wire_name_client(message->room));
-    builder_str(out, ",\"userId\":");
-    json_scan_write_string(out, claims_user(claims));
-    builder_str(out, ",\"userName\":");
-    json_scan_write_string(out, claims->name_len > 0 ? claims_name(claims) : claims_user(claims));
-    builder_str(out, ",\"message\":");
-    builder_add(out, message->text);
-    builder_str(out, ",\"type\":");
-    builder_add(out, message->type.len > 0 ? message->type : BYTES("\"text\""));
-    builder_str(out, ",\"timestamp\":\"");
-    if (iso_time_write((int64_t)sched_wall(call->user->actor.sched), out) != 0) {
-        builder_str(out, "1970-01-01T00:00:00.000Z");
-    }
-    builder_str(out, "\"}");
-}
-
-/* Whether the caller may speak in `room`: a member, and the room's type lets this one speak. */
+/*
+ * Whether the caller may speak in `room`: a member, and the room's type lets this one speak. If not
+ * it was refused; or a JOIN is under way, and it is called again when that is answered.
+ */
 bool user_room_may_speak(const struct user_call *call, struct bytes room)
 {
     const struct actor_config *config = call->socket->shard->config;
     if (!fanout_membership(call->socket->fanout, call->socket, room)) {
+        if (wait_for_join(call, room)) {
+            return false;
+        }
         user_refuse(call, "forbidden", "Not in this room");
         return false;
     }
@@ -509,82 +496,6 @@ bool user_room_may_speak(const struct user_call *call, struct bytes room)
     return true;
 }
 
-void user_rooms_send(const struct user_call *call)
-{
-    char wire[WIRE_NAME_MAX];
-    struct message message;
-    if (!read_message(call, wire, &message) || !user_room_may_speak(call, message.room)) {
-        return;
-    }
-    if (message.nonce.len > 0 && is_repeat(call->user, message.nonce)) {
-        user_answer(call, BYTES("{\"ok\":true,\"duplicate\":true}"));
-        return;
-    }
-    uint8_t uuid[16];
-    char id[UUID_TEXT_LEN];
-    uuid7_make(sched_wall(call->user->actor.sched), SLOT_NONE, uuid);
-    uuid_format(uuid, id);
-    struct builder text = {0};
-    write_message(call, &message, id, &text);
-    struct shard *shard = call->socket->shard;
-    struct event *event = shard_event(shard, "new_message", builder_bytes(&text), 0);
-    if (event == NULL) {
-        user_refuse(call, "unavailable", "Out of memory, try again");
-        builder_reset(&text);
-        return;
-    }
-    sequencer_send(
-        shard, socket_nsp(call->socket), broadcast_new(event, &message.room, 1, NULL, 0));
-    builder_clear(&text);
-    builder_printf(&text, "{\"ok\":true,\"id\":\"%.*s\"}", UUID_TEXT_LEN, id);
-    user_answer(call, builder_bytes(&text));
-    builder_reset(&text);
-}
-
-/* Relaying. */
-
-/* Whether clients take an event of this name for one of ours: none may be forged. */
-static bool is_ours(struct bytes name)
-{
-    static const char *const names[] = {"batch_update", "error", "new_message", "notification",
-        "rate_limited", "room_joined", "room_left", "typing", "unread", "user_joined_room",
-        "user_left_room"};
-    static const char *const prefixes[] = {"auth:", "hub:", "notification:", "presence:"};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (bytes_eq_str(name, names[i])) {
-            return true;
-        }
-    }
-    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
-        if (bytes_starts(name, bytes_str(prefixes[i]))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void user_rooms_relay(const struct user_call *call)
-{
-    struct bytes argument = user_argument(call->event);
-    char at[NAMES_ROOM_MAX];
-    char wire[WIRE_NAME_MAX];
-    struct bytes room;
-    if (is_ours(call->event->name) || json_scan_kind(argument) != JSON_SCAN_OBJECT ||
-        user_room_read(argument, at, &room) != 0) {
-        user_refuse(call, "bad_request", "Unknown event");
-        return;
-    }
-    room = wire_name_room(user_space(call->user), room, wire);
-    if (!user_room_may_speak(call, room)) {
-        return;
-    }
-    struct bytes except = bytes_of(call->socket->sid, SOCKET_SID_LEN);
-    struct event *event = event_ref((struct event *)(uintptr_t)call->event);
-    sequencer_send(
-        call->socket->shard, socket_nsp(call->socket), broadcast_new(event, &room, 1, &except, 1));
-    user_answer(call, BYTES("{\"ok\":true}"));
-}
-
 /* The end. */
 
 void user_rooms_stop(struct user *user)
@@ -593,8 +504,8 @@ void user_rooms_stop(struct user *user)
         return;
     }
     while (!list_empty(&user->rare->joining)) {
-        mem_free(container_of(list_pop(&user->rare->joining), struct joining, link));
+        free_joining(user, container_of(list_pop(&user->rare->joining), struct joining, link));
     }
     user_typing_stop(user);
-    mem_free(user->rare->nonces);
+    user_talk_stop(user);
 }
