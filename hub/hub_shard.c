@@ -120,6 +120,7 @@ static int open_listeners(struct hub_shard *shard)
         .option = "--listen-port",
         .alone = shard == &hub->shards[0] && config->bus_url[0] == 0, /* nodes share it */
         .backlog = (int)config->listen_backlog,
+        .unsent_bytes = (uint32_t)config->listen_unsent_bytes,
         .per_address = config->limits_unauthenticated_per_address,
         .has_room = has_room,
         .on_accept = on_public,

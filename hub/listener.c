@@ -201,24 +201,32 @@ static bool is_shared(const struct addrinfo *info)
     return shared;
 }
 
+/* Accepted sockets inherit TCP_NODELAY and TCP_NOTSENT_LOWAT. */
+static bool set_options(int fd, int family, uint32_t unsent_bytes)
+{
+    int on = 1;
+    int off = 0;
+    int unsent = (int)unsent_bytes;
+    return setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+           setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0 &&
+           setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0 &&
+           (unsent == 0 ||
+               setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent)) == 0) &&
+           (family != AF_INET6 ||
+               setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) == 0);
+}
+
 static int bind_socket(const struct addrinfo *info, const struct listener_config *config)
 {
     int backlog = config->backlog != 0 ? config->backlog : BACKLOG;
     if (config->alone && config->port != 0 && is_shared(info)) {
         return -EADDRINUSE;
     }
-    int on = 1;
-    int off = 0;
     int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;
     }
-    /* Accepted sockets inherit TCP_NODELAY. */
-    bool failed = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-                  setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0 ||
-                  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 ||
-                  (info->ai_family == AF_INET6 &&
-                      setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) != 0) ||
+    bool failed = !set_options(fd, info->ai_family, config->unsent_bytes) ||
                   bind(fd, info->ai_addr, info->ai_addrlen) != 0 ||
                   (backlog != NOT_LISTENING && listen(fd, backlog) != 0);
     if (failed) {

@@ -23,6 +23,7 @@ struct listener_config {
     const char *option; /* the flag that names another port, told when it is taken; or NULL */
     bool alone; /* refuse a port that another listener has, also one that would share it */
     int backlog; /* 0: 1,024 */
+    uint32_t unsent_bytes; /* TCP_NOTSENT_LOWAT of accepted sockets; 0: the kernel's own */
     uint32_t per_address; /* unauthenticated connections of one address on this loop; 0: any */
     bool (*has_room)(void *context); /* whether one more may be served; NULL: always */
     listener_accept_fn on_accept;
