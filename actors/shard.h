@@ -139,6 +139,7 @@ struct shard_stats {
     uint64_t flushes; /* windows flushed */
     uint64_t windowed; /* flushes that waited for the tick */
     uint64_t refused; /* appends refused at an outbox's maximum */
+    uint64_t unjoined_dropped; /* polling sessions, at the bound of those that join nothing */
     uint64_t lags; /* sockets whose inbox began to wait for room in the outbox */
     uint64_t bus_refused; /* broadcasts of other nodes and emitters that cannot be taken */
     uint64_t unencoded; /* events and answers that a format could not carry, or without memory */

@@ -430,7 +430,8 @@ void polling_expire(struct session *session)
 void polling_close(struct session *session, enum close_reason reason)
 {
     struct polling *polling = polling_of(session);
-    bool abrupt = session->home->polls.stopping || is_abrupt(reason);
+    /* Who has never joined anything is owed nothing: it does not linger. */
+    bool abrupt = session->home->polls.stopping || is_abrupt(reason) || !session->identity;
     bool held = is_set(&polling->get);
     if (!polling->working) {
         finish_post(polling, false);

@@ -66,7 +66,7 @@ struct poll_session {
     struct polling *polling; /* NULL after an upgrade */
     struct poll_entry entry;
     uint8_t moves; /* 2: twice or more */
-    bool unjoined; /* counted in polling_home.unjoined */
+    struct unjoined_seat seat; /* in polling_home.unjoined, while it has joined no namespace */
     char remote[46]; /* of the handshake: later requests may come through another node */
 };
 
@@ -89,7 +89,8 @@ void polling_home_finish(struct session_home *home);
 /* End and free what is polling, now; no new session arrives. */
 void polling_home_stop(struct session_home *home);
 
-/* Make a session for a handshake; `extra` is taken over, also when it is NULL: too many. */
+/* Make a session for a handshake; `extra` is taken over; NULL, and then so is the result: no
+ * memory. */
 MUST_CHECK struct session *polling_create(
     struct session_home *home, struct session_extra *extra, struct bytes remote);
 

@@ -6,6 +6,7 @@
  * entries. The entry is made before the session is sent on, and both travel the same way: whoever
  * follows it arrives behind the session.
  */
+#include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "hub/polling.h"
 #include "hub/probe.h"
@@ -39,6 +40,7 @@ void polling_home_init(struct session_home *home)
     map_init(&home->polls.sids, key_of);
     map_init(&home->polls.calls, poll_call_key);
     map_init(&home->polls.probes, probe_key);
+    unjoined_init(&home->polls.unjoined, POLLING_UNJOINED_MAX);
 }
 
 void polling_home_finish(struct session_home *home)
@@ -53,6 +55,7 @@ void polling_home_finish(struct session_home *home)
     map_finish(&home->polls.sids);
     map_finish(&home->polls.calls);
     map_finish(&home->polls.probes);
+    unjoined_finish(&home->polls.unjoined);
 }
 
 void polling_home_stop(struct session_home *home)
@@ -71,20 +74,46 @@ void polling_home_stop(struct session_home *home)
 
 /* --- sessions ------------------------------------------------------------------------------ */
 
-static void count_unjoined(struct session *session, bool unjoined)
+/* Make room for one more session that has joined nothing: the oldest of the largest address goes.
+ */
+static void drop_oldest(struct session_home *home)
 {
-    struct poll_session *poll = poll_session_of(session);
-    if (poll->unjoined != unjoined) {
-        poll->unjoined = unjoined;
-        session->home->polls.unjoined += unjoined ? 1 : (size_t)-1;
+    struct unjoined *unjoined = &home->polls.unjoined;
+    uint32_t of_address;
+    struct unjoined_seat *seat = unjoined_victim(unjoined, &of_address);
+    struct poll_session *poll = container_of(seat, struct poll_session, seat);
+    unsigned suppressed;
+    unjoined_remove(unjoined, seat);
+    home->shard->stats.unjoined_dropped++;
+    if (log_allow(&home->polls.floods, &suppressed)) {
+        log_warn("POLLING-FLOOD", "long-polling sessions that join nothing are dropped",
+            "address=%s sessions=%u suppressed=%u", log_quote(bytes_str(poll->remote)), of_address,
+            suppressed);
     }
+    if (!poll->session.moving) {
+        session_end(&poll->session, CLOSE_TOO_MANY);
+    }
+}
+
+static void count_unjoined(struct session *session)
+{
+    struct unjoined *unjoined = &session->home->polls.unjoined;
+    struct poll_session *poll = poll_session_of(session);
+    if (unjoined->count >= unjoined->max) {
+        drop_oldest(session->home);
+    }
+    unjoined_add(unjoined, &poll->seat, bytes_str(poll->remote));
+}
+
+static void discount_unjoined(struct session *session)
+{
+    unjoined_remove(&session->home->polls.unjoined, &poll_session_of(session)->seat);
 }
 
 struct session *polling_create(
     struct session_home *home, struct session_extra *extra, struct bytes remote)
 {
-    if (!extra || home->polls.unjoined >= POLLING_UNJOINED_MAX) {
-        session_extra_destroy(extra);
+    if (!extra) {
         return NULL;
     }
     struct poll_session *poll = mem_alloc(sizeof(*poll));
@@ -96,13 +125,13 @@ struct session *polling_create(
     memcpy(poll->remote, remote.at, len);
     poll_call_draw_sid(home, poll->entry.sid);
     map_put(&home->polls.sids, &poll->entry);
-    count_unjoined(session, true);
+    count_unjoined(session);
     return session;
 }
 
 void polling_joined(struct session *session)
 {
-    count_unjoined(session, false);
+    discount_unjoined(session);
 }
 
 /* The name is not known here any more. */
@@ -157,7 +186,7 @@ void polling_forward(struct session *session, unsigned shard)
     *forward = (struct poll_forward){.entry = poll->entry, .shard = shard};
     forward->entry.forward = true;
     remove_name(session);
-    count_unjoined(session, false);
+    discount_unjoined(session);
     map_put(&session->home->polls.sids, forward);
     poll->moves += poll->moves < 2;
 }
@@ -167,7 +196,9 @@ void polling_arrive(struct session *session)
     struct poll_session *poll = poll_session_of(session);
     polling_drop_forward(session->home, polling_sid(session));
     map_put(&session->home->polls.sids, &poll->entry);
-    count_unjoined(session, session->identity == NULL);
+    if (session->identity == NULL) {
+        count_unjoined(session);
+    }
 }
 
 /* Chunks are shared within a shard only: what waits goes along as a copy. */

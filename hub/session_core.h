@@ -37,6 +37,7 @@
 #include "codec/sio.h"
 #include "hub/app.h"
 #include "hub/session_layer.h"
+#include "hub/unjoined.h"
 #include "hub/websocket.h"
 
 enum session_kind { SESSION_ENGINE, SESSION_JSON, SESSION_MSGPACK, SESSION_KIND_COUNT };
@@ -57,7 +58,8 @@ struct polling_home {
     struct map calls; /* struct poll_call by number: requests that wait for an answer */
     struct map probes; /* struct probe by number */
     uint64_t numbers; /* given to calls and probes so far */
-    size_t unjoined; /* sessions without a namespace that poll */
+    struct unjoined unjoined; /* sessions without a namespace that poll */
+    struct log_limit floods;
     bool stopping;
 };
 
@@ -234,10 +236,8 @@ void session_trim(struct session *session);
 /* Forget what the request carried; tokens are wiped. */
 void session_forget_request(struct session *session);
 
-/* Set the timer to the earliest deadline. */
+/* Set the timer to the earliest deadline; the same for all of `home`, where they have changed. */
 void session_arm(struct session *session);
-
-/* The same for every session of `home`, whose deadlines have changed. */
 void session_rearm_all(struct session_home *home);
 
 /* The client has shown that it is there: its silence (idle_timeout_ms) begins anew. */

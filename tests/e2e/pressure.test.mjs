@@ -2,6 +2,7 @@
 // pressure - bursts that are larger than an outbox, and peers that take nothing: who reads gets
 // everything, who does not is closed after limits.slow_consumer and told to the operator.
 import assert from 'node:assert/strict';
+import { connect as connectTcp } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { startHub } from './support/hub.mjs';
 import { until, within } from './support/wait.mjs';
@@ -161,4 +162,44 @@ describe('a client that does not read', () => {
       await hub.stop();
     }
   });
+});
+
+// As fast as one connection can, 500 in flight: handshakes that never show a token.
+function floodHandshakes(hub, count) {
+  const head = 'GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\n\r\n';
+  return new Promise((resolve, reject) => {
+    let asked = 0;
+    let answers = 0;
+    const socket = connectTcp(hub.address.port, hub.address.host, () => ask());
+    const ask = () => {
+      const more = Math.min(500, count - asked);
+      asked += more;
+      socket.write(head.repeat(more));
+    };
+    socket.setEncoding('latin1');
+    socket.on('data', (data) => {
+      answers += data.split('"sid"').length - 1; // one that is cut in two is missed
+      if (answers >= count * 0.99) resolve(socket);
+      else if (answers >= asked * 0.99 && asked < count) ask();
+    });
+    socket.on('error', reject);
+    socket.on('close', () => reject(new Error(`closed after ${answers}`)));
+  });
+}
+
+test('a flood of polling handshakes without a token keeps nobody out', { timeout: PATIENT }, async () => {
+  const hub = await startHub({ args: ['--shards', '1'] });
+  try {
+    const flood = await floodHandshakes(hub, 10_000);
+    assert.ok((await hub.metric('peal_polling_dropped_total')) > 0);
+    assert.match(hub.log, /POLLING-FLOOD .*address="?127\.0\.0\.1"?/);
+    const client = await stock(hub, 'after', ['polling']);
+    const again = floodHandshakes(hub, 9000);
+    const during = await stock(hub, 'during', ['polling']);
+    (await again).destroy();
+    for (const each of [client, during]) assert.equal(each.ended, undefined);
+    flood.destroy();
+  } finally {
+    await hub.stop();
+  }
 });
