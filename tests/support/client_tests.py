@@ -9,6 +9,7 @@ usage: client_tests.py [OPTION…] FILE…
   --node PROGRAM     the Node.js to run with (default: node)
   --deadline SECONDS a file that is not done by then has failed (default: 300)
   --jobs N           files at a time (default: processors less one)
+  --rounds N         run every file so often (default: once)
 
 Ends with 1 when a file failed. Each file has a keeper: a process that takes over whatever the file
 leaves behind, however far it has detached itself, and ends it. So nothing of one file is there when
@@ -103,8 +104,9 @@ def keep(options, path, log):
     return LEFT if killed and code == 0 else min(abs(code), 1)
 
 
-def run_file(options, path):
+def run_file(options, number, path):
     name = os.path.basename(path).replace(".test.mjs", "")
+    name += f"-{number}" if options.rounds > 1 else ""
     log_path = os.path.join(options.logs, f"{name}.tap")
     start = time.monotonic()
     with open(log_path, "wb") as log:
@@ -144,12 +146,14 @@ def main():
     parser.add_argument("--node", default="node")
     parser.add_argument("--deadline", type=float, default=300)
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) - 1))
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("files", nargs="+")
     options = parser.parse_args()
     os.makedirs(options.logs, exist_ok=True)
     failures = 0
     with ThreadPoolExecutor(options.jobs) as pool:
-        for result in pool.map(lambda path: run_file(options, path), options.files):
+        runs = [(number + 1, path) for number in range(options.rounds) for path in options.files]
+        for result in pool.map(lambda run: run_file(options, *run), runs):
             failures += report(options, *result)
     return 1 if failures else 0
 
