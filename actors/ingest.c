@@ -228,11 +228,12 @@ static void lose(struct ingest *ingest, const char *why)
 static void claim(struct ingest *ingest);
 
 /* Not while the answer to a batch or a claim of a former term is still to come, and not where
- * nothing could be stored. */
+ * nothing could be stored, or what one store's node drains would be missing in another's. */
 static bool may_claim(void *context)
 {
     const struct ingest *ingest = context;
-    return !ingest->busy && !ingest->claiming && store_is_writable(shard_here(ingest)->store_root);
+    return !ingest->busy && !ingest->claiming && !shard_has_strangers(shard_here(ingest)) &&
+           store_is_writable(shard_here(ingest)->store_root);
 }
 
 /* There is an owner: this node, or another. */

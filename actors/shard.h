@@ -175,6 +175,7 @@ struct shard {
     struct store *store_root;
     struct bus *bus; /* NULL: single node */
     const atomic_uint *peers_version; /* the lowest alive; relaxed; NULL: nobody tells */
+    const atomic_bool *strangers; /* nodes with another store live here; relaxed; NULL: none */
     uint64_t strange_logged_ms; /* when messages of other stores were last logged */
     struct ingest_gauges *streams; /* of the node; NULL without a bus */
     struct list dirty_outboxes; /* outbox.dirty_link */
@@ -219,6 +220,12 @@ void shard_count_unencoded(
  * be read) was dropped: it is no event, names too many rooms, or has a reserved name.
  */
 void shard_count_bus_refused(struct shard *shard, struct bytes uid, int status);
+
+/* Whether nodes with another store are known to live on the same bus. */
+static inline bool shard_has_strangers(const struct shard *shard)
+{
+    return shard->strangers != NULL && atomic_load_explicit(shard->strangers, memory_order_relaxed);
+}
 
 /* The shard of an actor. */
 static inline struct shard *shard_of(const struct actor *actor)

@@ -186,6 +186,7 @@ static int enter_roster(struct hub *hub)
         .epoch = store_epoch(hub->store),
         .lifetime_ms = config->cluster_lease_ms,
         .lowest = &hub->peers_version,
+        .strangers = &hub->strangers,
         .tag = hub->lease->tag,
     };
     int status = node_roster_enter(&hub->roster, &error, &alive);

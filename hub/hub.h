@@ -99,6 +99,7 @@ struct hub {
     struct ingest_gauges streams; /* any thread */
     struct bus_names names;
     atomic_uint peers_version; /* the lowest alive; relaxed */
+    atomic_bool strangers; /* nodes with another store live on this bus; relaxed */
     struct node_roster_options roster; /* with Redis */
     char node[HUB_NODE_LEN + 1];
     uint64_t started_ms; /* monotonic */

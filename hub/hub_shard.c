@@ -362,6 +362,7 @@ static int create_shard(struct hub *hub, unsigned index)
     shard->settings = hub_settings_ref(hub->settings);
     shard_init(&shard->shard, sched, &shard->settings->actors);
     shard->shard.peers_version = &hub->peers_version;
+    shard->shard.strangers = &hub->strangers;
     shard->shard.store_root = hub->store;
     shard->shard.streams = &hub->streams;
     event_counts_init(&shard->events);

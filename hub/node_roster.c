@@ -268,6 +268,7 @@ static void on_kept(void *context, int status, const struct bus_reply *reply)
         return;
     }
     atomic_store_explicit(roster->options->lowest, census.lowest, memory_order_relaxed);
+    atomic_store_explicit(roster->options->strangers, census.strange_store, memory_order_relaxed);
     tell_strangers(roster, &census);
 }
 

@@ -29,6 +29,7 @@ struct node_roster_options {
     const char *epoch; /* without blanks */
     uint64_t lifetime_ms; /* of an entry that is not renewed */
     atomic_uint *lowest; /* told here: the lowest version alive; relaxed */
+    atomic_bool *strangers; /* told here: whether nodes with another store live; relaxed */
     uint16_t tag;
 };
 

@@ -464,6 +464,33 @@ Test(ingest, an_owner_that_cannot_store_leaves_the_stream_to_another)
 }
 
 /* What comes after an owner's death, or while it stands still, is stored within two seconds. */
+Test(ingest, no_stream_is_claimed_beside_nodes_with_another_store)
+{
+    static struct world world;
+    static atomic_bool strangers = true;
+    const struct nodes_options options = {
+        .nodes = 2, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
+    memset(&world, 0, sizeof(world));
+    log_set_sink(ignore_line);
+    world.nodes = nodes_create(1, &options);
+    struct nodes *nodes = world.nodes;
+    nodes_advance(nodes, 2000);
+    post_numbered(&world, 5);
+    nodes_advance(nodes, 2000);
+    unsigned owner = owner_of(nodes);
+    cr_assert_lt(owner, NODES_MAX);
+    nodes_on(nodes, 1 - owner, 0)->strangers = &strangers;
+    nodes_stop(nodes, owner);
+    post_numbered(&world, 5);
+    nodes_advance(nodes, 5000);
+    cr_assert_eq(owner_of(nodes), NODES_MAX, "it would drain what is another store's");
+    atomic_store(&strangers, false);
+    nodes_advance(nodes, 2000);
+    cr_assert_eq(owner_of(nodes), 1 - owner);
+    cr_assert(is_done(&world));
+    nodes_destroy(nodes);
+}
+
 Test(ingest, another_node_takes_over_within_two_seconds)
 {
     for (uint64_t seed = 1; seed <= 40; seed++) {
