@@ -67,7 +67,8 @@ export class Ledger {
         for (const post of [posts].flat()) this.accept(post.key);
         return body.results ?? [body];
       }
-      if (status !== 503 && status !== 0) {
+      // 503: it was not taken, or not all of it; 504: it may be stored. Both are to be repeated.
+      if (status !== 503 && status !== 504 && status !== 0) {
         throw new Error(`posting was answered with ${status} ${JSON.stringify(body)}`);
       }
       await pause(RETRY_MS);
