@@ -24,6 +24,7 @@
 #include "hub/http_cors.h"
 #include "hub/http_route.h"
 #include "hub/loop.h"
+#include "hub/slow.h"
 
 enum {
     READ_SIZE = 64 << 10,
@@ -615,10 +616,24 @@ static void on_drained(struct connection *connection)
     }
 }
 
+/* The peer does not take its answer: it is closed. */
+static bool on_slow(struct connection *connection, uint64_t ms, bool overflow)
+{
+    char remote[46];
+    (void)overflow;
+    connection_remote(connection, remote);
+    slow_report(&(struct slow_peer){.transport = "http",
+        .remote = remote,
+        .bytes = connection_outbox(connection)->bytes,
+        .ms = ms});
+    return false;
+}
+
 static const struct connection_ops ops = {
     .on_bytes = on_bytes,
     .on_closed = on_closed,
     .on_drained = on_drained,
+    .on_slow = on_slow,
 };
 
 void http_serve(struct connection *connection, const struct http_server_config *config)

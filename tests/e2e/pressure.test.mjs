@@ -164,6 +164,26 @@ describe('a client that does not read', () => {
   });
 });
 
+test('who does not take the answer to a request is closed after slow_consumer, and logged', { timeout: PATIENT }, async () => {
+  const hub = await startHub({ args: ['--limits-slow-consumer', '1s', '--limits-outbound-bytes', '64KiB'] });
+  try {
+    const rows = Array.from({ length: 16 }, () => ({ user: 'reads', type: 'note', title: 't', message: 'm', data: { d: 'd'.repeat(60_000) } }));
+    for (let n = 0; n < 6; n++) await post(hub, rows);
+    const head = `GET /api/v1/users/reads/notifications?limit=96 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${hub.apiKey}\r\n\r\n`;
+    const sockets = Array.from({ length: 4 }, () => {
+      const socket = connectTcp(hub.address.port, hub.address.host, () => socket.write(head));
+      socket.on('error', () => {});
+      socket.pause();
+      return socket;
+    });
+    await until(() => /SLOW-CLOSED .*user="?"? transport=http .*bytes=\d+ ms=1000/.test(hub.log), 'it is logged');
+    await until(async () => (await hub.metric('peal_closed_total{reason="slow"}')) >= 4, 'all are closed');
+    for (const socket of sockets) socket.destroy();
+  } finally {
+    await hub.stop();
+  }
+});
+
 // As fast as one connection can, 500 in flight: handshakes that never show a token.
 function floodHandshakes(hub, count) {
   const head = 'GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\n\r\n';
