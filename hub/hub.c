@@ -9,7 +9,9 @@
 #include "hub/hub.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "actors/ingest_proto.h"
@@ -35,7 +37,13 @@
 #include "hub/tenant_counts.h"
 #include "sql/store.h"
 
-enum { ERROR_MAX = 512, REDIS_CHECK_MS = 5000, RESERVED_FILES = 64, RESERVED_OF_SHARD = 16 };
+enum {
+    ERROR_MAX = 512,
+    REDIS_CHECK_MS = 5000,
+    START_PAUSE_MS = 250,
+    RESERVED_FILES = 64,
+    RESERVED_OF_SHARD = 16,
+};
 
 static int fail(int status, const char *text)
 {
@@ -51,6 +59,30 @@ static int fail_built(int status, struct builder *text)
     return status;
 }
 
+/* Waiting for what is starting itself. */
+
+struct patience {
+    uint64_t until_ms; /* 0: not begun */
+    uint64_t most_ms;
+};
+
+/* Whether to try again, after a pause; said at once, with what the other end says. */
+static bool wait_for(struct patience *patience, const char *what, struct bytes why)
+{
+    const struct timespec pause = {.tv_nsec = START_PAUSE_MS * 1000000L};
+    if (patience->until_ms == 0) {
+        patience->until_ms = clock_mono_ms() + patience->most_ms;
+        log_warn("START-WAIT", "waiting for what is starting itself",
+            "for=%s at_most_ms=%llu why=%s", what, (unsigned long long)patience->most_ms,
+            log_quote(why));
+    }
+    if (clock_mono_ms() >= patience->until_ms) {
+        return false;
+    }
+    nanosleep(&pause, NULL);
+    return true;
+}
+
 /* Services. */
 
 static int open_store(struct hub *hub)
@@ -61,7 +93,16 @@ static int open_store(struct hub *hub)
     options.config.port_count = hub->shard_count;
     options.config.post = hub_store_post;
     options.config.post_context = hub;
-    int status = store_open(&options.config, &hub->store, error, sizeof(error));
+    struct patience patience = {.most_ms = hub->config->store_start_timeout_ms};
+    int status = 0;
+    bool again = true;
+    while (again) {
+        status = store_open(&options.config, &hub->store, error, sizeof(error));
+        bool starting = strstr(error, "starting up") != NULL || strstr(error, "refused") != NULL ||
+                        strstr(error, "shutting down") != NULL;
+        again = status == STATUS_UNAVAILABLE && starting &&
+                wait_for(&patience, "store", bytes_str(error));
+    }
     store_options_finish(&options);
     return status != 0 ? fail(status, error) : 0;
 }
@@ -85,6 +126,11 @@ static int make_names(struct hub *hub)
     return 0;
 }
 
+static bool is_loading(struct bytes error)
+{
+    return error.len > 0 && memmem(error.at, error.len, "LOADING", strlen("LOADING")) != NULL;
+}
+
 static int check_bus(const struct hub *hub)
 {
     struct builder error = {0};
@@ -93,7 +139,13 @@ static int check_bus(const struct hub *hub)
     if (hub->config->bus_url[0] == '\0') {
         return 0;
     }
+    struct patience patience = {.most_ms = hub->config->bus_start_timeout_ms};
     int status = redis_check(&options, REDIS_CHECK_MS, &error, &report);
+    while (status == STATUS_UNAVAILABLE && is_loading(builder_bytes(&error)) &&
+           wait_for(&patience, "bus", builder_bytes(&error))) {
+        builder_clear(&error);
+        status = redis_check(&options, REDIS_CHECK_MS, &error, &report);
+    }
     if (status != 0) {
         return fail_built(status, &error);
     }

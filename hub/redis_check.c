@@ -123,9 +123,12 @@ static void on_poll(uv_timer_t *timer)
     int why = 0;
     const char *text = redis_link_error(check->link, &why);
     bool refused = why == STATUS_UNAUTHORIZED;
-    if (refused || uv_now(timer->loop) >= check->deadline) {
-        builder_printf(check->error, "Redis cannot be used: %s",
-            text[0] != '\0' ? text : "the server did not answer in time");
+    bool loading = strstr(text, "LOADING") != NULL; /* whoever asked decides how long to wait */
+    if (refused || loading || uv_now(timer->loop) >= check->deadline) {
+        builder_str(check->error, "Redis cannot be used (");
+        redis_url_show(&container_of(check->bus, struct redis_bus, bus)->url, check->error);
+        builder_printf(
+            check->error, "): %s", text[0] != '\0' ? text : "the server did not answer in time");
         finish(check, refused ? STATUS_UNAUTHORIZED : STATUS_UNAVAILABLE);
     }
 }

@@ -48,8 +48,10 @@ static int wait_up(struct redis_sync *sync, struct builder *error)
     }
     uv_timer_stop(&sync->timer);
     if (!sync->up) {
-        builder_printf(error, "Redis cannot be used: %s",
-            text[0] != '\0' ? text : "the server did not answer in time");
+        builder_str(error, "Redis cannot be used (");
+        redis_url_show(&container_of(sync->bus, struct redis_bus, bus)->url, error);
+        builder_printf(
+            error, "): %s", text[0] != '\0' ? text : "the server did not answer in time");
         return why == STATUS_UNAUTHORIZED ? why : STATUS_UNAVAILABLE;
     }
     return 0;
