@@ -6,10 +6,11 @@
 #include "actors/shard.h"
 #include "codec/base/check.h"
 
-/* 1: ours for another lifetime; 0: another holder's. */
+/* 1: ours for another lifetime; ["taken", value]: another holder's, whose value it is. */
 #define CLAIM_SCRIPT                                                                               \
     "local at=redis.call('get',KEYS[1]) "                                                          \
-    "if at and at~=ARGV[1] and string.sub(at,1,#ARGV[1]+1)~=ARGV[1]..' ' then return 0 end "       \
+    "if at and at~=ARGV[1] and string.sub(at,1,#ARGV[1]+1)~=ARGV[1]..' ' "                         \
+    "then return {'taken',at} end "                                                                \
     "redis.call('set',KEYS[1],ARGV[2],'PX',ARGV[3]) return 1"
 #define RELEASE_SCRIPT                                                                             \
     "local at=redis.call('get',KEYS[1]) "                                                          \
@@ -48,6 +49,28 @@ void lease_write_claim(const struct lease_config *config, struct lease_claim *re
 bool lease_is_granted(const struct bus_reply *reply)
 {
     return reply->type == BUS_INTEGER && reply->integer == 1;
+}
+
+/* Whether `value` is what `holder` writes. */
+static bool is_value_of(struct bytes value, struct bytes holder)
+{
+    return value.len >= holder.len && bytes_eq(bytes_of(value.at, holder.len), holder) &&
+           (value.len == holder.len || value.at[holder.len] == ' ');
+}
+
+/*
+ * Whether the answer names another holder. What a lease is lost for must be said, not guessed: a
+ * node ends for it, and what a server (or what stands in its place) answers to another question, or
+ * in no order, says nothing.
+ */
+static bool is_taken(const struct lease *lease, const struct bus_reply *reply)
+{
+    if (reply->type != BUS_ARRAY || reply->count != 2 || reply->items[0]->type != BUS_STRING ||
+        reply->items[1]->type != BUS_STRING) {
+        return false;
+    }
+    return bytes_eq_str(reply->items[0]->text, "taken") &&
+           !is_value_of(reply->items[1]->text, bytes_str(lease->holder));
 }
 
 static uint64_t now_of(const struct lease *lease)
@@ -89,6 +112,14 @@ static void on_granted(struct lease *lease)
     }
 }
 
+static void refuse(const struct lease *lease, const struct bus_reply *reply)
+{
+    struct bytes strange = BYTES("what Redis answers is no answer to a claim");
+    if (lease->events->on_refused != NULL) {
+        lease->events->on_refused(lease->context, reply->type == BUS_ERROR ? reply->text : strange);
+    }
+}
+
 static void on_answer(void *context, int status, const struct bus_reply *reply)
 {
     struct lease *lease = context;
@@ -96,12 +127,10 @@ static void on_answer(void *context, int status, const struct bus_reply *reply)
     if (status != 0 || lease->asked_term != lease->term || lease->stopped) {
         return; /* no answer, one about an earlier term, or nobody wants it any more */
     }
-    if (reply->type == BUS_ERROR) {
-        if (lease->events->on_refused != NULL) {
-            lease->events->on_refused(lease->context, reply->text);
-        }
-    } else if (lease_is_granted(reply)) {
+    if (lease_is_granted(reply)) {
         on_granted(lease);
+    } else if (!is_taken(lease, reply)) {
+        refuse(lease, reply);
     } else if (lease->held) {
         end(lease, LEASE_TAKEN);
     } else if (lease->events->on_denied != NULL) {

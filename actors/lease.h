@@ -42,7 +42,8 @@ struct lease_events {
     void (*on_denied)(void *context);
     /* It was ours; claiming goes on. */
     void (*on_lost)(void *context, enum lease_end why);
-    /* Redis refuses the question: `text` is its error, borrowed. */
+    /* Redis refuses the question, or answers what is no answer to it, which changes nothing: `text`
+     * is its error, or says so; borrowed. */
     void (*on_refused)(void *context, struct bytes text);
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Leases of two holders on one server: one has it, a key that is lost is put back, one that is
- * another's is left alone, an answer of an earlier term says nothing.
+ * another's is left alone, an answer of an earlier term says nothing, nor does one that is no
+ * answer.
  */
 #include <criterion/criterion.h>
 
@@ -19,6 +20,7 @@ struct holder {
     unsigned held;
     unsigned renewed;
     unsigned lost;
+    unsigned refused;
     enum lease_end why;
     bool unwilling;
 };
@@ -45,11 +47,18 @@ static void on_lost(void *context, enum lease_end why)
     holder->why = why;
 }
 
+static void on_refused(void *context, struct bytes text)
+{
+    (void)text;
+    ((struct holder *)context)->refused++;
+}
+
 static const struct lease_events events = {
     .may_claim = may_claim,
     .on_held = on_held,
     .on_renewed = on_renewed,
     .on_lost = on_lost,
+    .on_refused = on_refused,
 };
 
 static void begin(
@@ -167,6 +176,60 @@ Test(lease, without_redis_it_expires_on_time_unless_it_is_lasting)
         nodes_advance(nodes, 3000);
         cr_assert_eq(a.held, lasting ? 1u : 2u);
         cr_assert(lease_is_held(&a.lease));
+        finish(nodes, 0, &a);
+        nodes_destroy(nodes);
+    }
+}
+
+static struct bus_reply *text(enum bus_reply_type type, const char *text)
+{
+    static struct bus_reply replies[32];
+    static size_t count;
+    struct bus_reply *reply = &replies[count++ % ARRAY_LEN(replies)];
+    *reply = (struct bus_reply){.type = type, .text = bytes_str(text)};
+    return reply;
+}
+
+/* A node ends when it loses a lease that lasts: nothing but the name of another holder may do that.
+ */
+Test(lease, nonsense_for_an_answer_neither_ends_nor_renews_it)
+{
+    struct bus_reply *pair[] = {text(BUS_STRING, "taken"), text(BUS_STRING, "anna 10.0.0.1:80")};
+    struct bus_reply *words[] = {text(BUS_STRING, "message"), text(BUS_STRING, "bob")};
+    struct bus_reply *odd[] = {text(BUS_STRING, "taken"), text(BUS_NIL, "")};
+    const struct bus_reply lies[] = {
+        {.type = BUS_NIL},
+        {.type = BUS_STATUS, .text = BYTES("OK")},
+        {.type = BUS_STATUS, .text = BYTES("taken")},
+        {.type = BUS_ERROR, .text = BYTES("LOADING Redis is loading")},
+        {.type = BUS_INTEGER, .integer = 0},
+        {.type = BUS_INTEGER, .integer = -1},
+        {.type = BUS_STRING, .text = BYTES("")},
+        {.type = BUS_STRING, .text = BYTES("bob")},
+        {.type = BUS_ARRAY},
+        {.type = BUS_ARRAY, .count = 1, .items = pair},
+        {.type = BUS_ARRAY, .count = 2, .items = pair}, /* its own name */
+        {.type = BUS_ARRAY, .count = 2, .items = words},
+        {.type = BUS_ARRAY, .count = 2, .items = odd},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(lies); i++) {
+        struct nodes *nodes = two_nodes(20 + i);
+        struct fake_data *data = fake_redis_data(nodes->redis);
+        static struct holder a;
+        struct lease_config config = described("anna");
+        config.lasting = true;
+        config.held = true;
+        begin(nodes, 0, &a, &config);
+        nodes_advance(nodes, 1000);
+        unsigned renewed = a.renewed;
+        data->lie = &lies[i];
+        nodes_advance(nodes, 3000);
+        cr_assert_eq(a.lost, 0, "lie %zu", i);
+        cr_assert_leq(a.renewed, renewed + 1, "lie %zu", i);
+        cr_assert_gt(a.refused, 3, "lie %zu", i);
+        data->lie = NULL;
+        nodes_advance(nodes, 1000);
+        cr_assert_gt(a.renewed, renewed + 1, "lie %zu", i);
         finish(nodes, 0, &a);
         nodes_destroy(nodes);
     }

@@ -65,6 +65,19 @@ static struct bus_reply *reply_array(size_t count)
     return reply;
 }
 
+static struct bus_reply *reply_copy(const struct bus_reply *from)
+{
+    struct bus_reply *reply = reply_array(from->count);
+    reply->type = from->type;
+    reply->integer = from->integer;
+    mem_free((void *)(uintptr_t)reply->text.at);
+    reply->text = fake_keep(from->text);
+    for (size_t i = 0; i < from->count; i++) {
+        reply->items[i] = reply_copy(from->items[i]);
+    }
+    return reply;
+}
+
 void fake_reply_free(struct bus_reply *reply)
 {
     if (reply == NULL) {
@@ -207,6 +220,14 @@ static struct bus_reply *do_waiting(struct fake_data *data, const struct bytes *
     return reply;
 }
 
+static struct bus_reply *taken(const char *value)
+{
+    struct bus_reply *reply = reply_array(2);
+    reply->items[0] = reply_new(BUS_STRING, BYTES("taken"));
+    reply->items[1] = reply_new(BUS_STRING, bytes_str(value));
+    return reply;
+}
+
 /* EVAL script 1 key holder [value ttl]: the claim when there is a ttl, else the release. */
 static struct bus_reply *do_eval(struct fake_data *data, const struct bytes *argv, size_t argc)
 {
@@ -223,8 +244,11 @@ static struct bus_reply *do_eval(struct fake_data *data, const struct bytes *arg
         return do_waiting(data, argv);
     }
     CHECK(argc == 7 && bytes_to_u64(argv[6], UINT64_MAX, &ttl) == 0);
+    if (data->lie != NULL) {
+        return reply_copy(data->lie);
+    }
     if (key != NULL && !is_of(key->value, argv[4])) {
-        return fake_reply_integer(0);
+        return taken(key->value);
     }
     key = key != NULL ? key : free_key(data);
     fake_write_name(key->name, argv[3]);

@@ -35,6 +35,7 @@ struct fake_data {
     uint64_t (*now)(void *context);
     void *now_context;
     uint64_t ahead_ms; /* of the clock that ids are drawn from */
+    const struct bus_reply *lie; /* what claims of leases are answered; NULL: the truth */
     struct key keys[FAKE_KEYS_MAX];
     struct stream streams[FAKE_STREAMS_MAX];
     size_t stream_count;
