@@ -596,13 +596,13 @@ void port_complete(struct store_request *request, int status)
     }
     CHECK(pthread_mutex_lock(&port->lock) == 0);
     list_append(&port->done, &request->link);
-    bool post = !port->posted;
-    port->posted = true;
-    CHECK(pthread_mutex_unlock(&port->lock) == 0);
-    if (post) {
+    if (!port->posted) {
+        /* Under the lock: complete_all waits for it, and with it the end of all that is woken. */
         const struct store_config *config = &port->store->config;
+        port->posted = true;
         config->post(config->post_context, port->index, complete_all, port);
     }
+    CHECK(pthread_mutex_unlock(&port->lock) == 0);
 }
 
 static void close_idle(void *arg, bool cancelled)
