@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * notification - three ways in, one set of checks.
+ * notification - several ways in, one set of checks.
  *
  * Every way in first collects each field as the text it would have in a stream entry (collect_*),
  * then `check` turns the texts into a post. MessagePack becomes JSON text first. Unescaped strings
@@ -20,26 +20,9 @@
 #include "codec/utf8.h"
 
 enum field {
-    FIELD_USER,
-    FIELD_USERS,
-    FIELD_ROOM,
-    FIELD_ROOMS,
-    FIELD_ALL,
-    FIELD_TENANT,
-    FIELD_TYPE,
-    FIELD_TITLE,
-    FIELD_MESSAGE,
-    FIELD_DATA,
-    FIELD_PRIORITY,
-    FIELD_KEY,
-    FIELD_EXPIRES_AT,
-    FIELD_REPLY,
-    FIELD_EVENT,
-    FIELD_ARGS,
-    FIELD_RETAIN,
-    FIELD_EXCEPT,
-    FIELD_VOLATILE,
-    FIELD_TO,
+#define X(field, name, kind, places, allowed) FIELD_##field,
+#include "codec/notification_fields.def"
+#undef X
     FIELD_COUNT,
 };
 
@@ -50,11 +33,12 @@ enum kind { KIND_TEXT, KIND_VALUE, KIND_LIST, KIND_BOOL, KIND_TIME, KIND_TO };
 enum place {
     IN_NOTIFICATION = 1u << 0,
     IN_EVENT = 1u << 1,
-    IN_STREAM =
-        1u << 2, /* a stream entry, or the object in its place, or a POST of notifications */
+    IN_STREAM = 1u << 2, /* a stream entry, or the object in its place */
     IN_EVENT_BODY = 1u << 3, /* POST of an event */
     IN_TO = 1u << 4, /* inside its `to` */
+    IN_BODY = 1u << 5, /* POST of notifications */
     IN_BOTH = IN_NOTIFICATION | IN_EVENT,
+    IN_ANY_BODY = IN_BODY | IN_EVENT_BODY,
 };
 
 static const struct {
@@ -63,39 +47,9 @@ static const struct {
     unsigned places;
     const char *allowed; /* what a caller is told who gave something else */
 } fields[FIELD_COUNT] = {
-    [FIELD_USER] = {"user", KIND_TEXT, IN_BOTH | IN_STREAM,
-        "A user id: 1 to 128 bytes without / and control characters"},
-    [FIELD_USERS] = {"users", KIND_LIST, IN_BOTH | IN_STREAM | IN_TO, "A list of user ids"},
-    [FIELD_ROOM] = {"room", KIND_TEXT, IN_EVENT | IN_STREAM,
-        "A room: 1 to 200 bytes without / and control characters"},
-    [FIELD_ROOMS] = {"rooms", KIND_LIST, IN_EVENT | IN_TO, "A list of rooms"},
-    [FIELD_ALL] = {"all", KIND_BOOL, IN_EVENT | IN_STREAM | IN_TO,
-        "true; in a stream entry also 1"},
-    [FIELD_TENANT] = {"tenant", KIND_TEXT, IN_BOTH | IN_STREAM | IN_EVENT_BODY,
-        "A tenant: 1 to 128 bytes without / and control characters"},
-    [FIELD_TYPE] = {"type", KIND_TEXT, IN_NOTIFICATION | IN_STREAM,
-        "A text without NUL that is not empty"},
-    [FIELD_TITLE] = {"title", KIND_TEXT, IN_NOTIFICATION | IN_STREAM, "A text without NUL"},
-    [FIELD_MESSAGE] = {"message", KIND_TEXT, IN_NOTIFICATION | IN_STREAM, "A text without NUL"},
-    [FIELD_DATA] = {"data", KIND_VALUE, IN_NOTIFICATION | IN_STREAM,
-        "JSON without NUL in its texts"},
-    [FIELD_PRIORITY] = {"priority", KIND_TEXT, IN_BOTH | IN_STREAM | IN_EVENT_BODY,
-        "One of low, medium, high, urgent"},
-    [FIELD_KEY] = {"key", KIND_TEXT, IN_BOTH | IN_STREAM, "A text without NUL"},
-    [FIELD_EXPIRES_AT] = {"expires_at", KIND_TIME, IN_NOTIFICATION | IN_STREAM,
-        "A time to come, at most 100 years ahead: ISO 8601, or milliseconds since 1970"},
-    [FIELD_REPLY] = {"reply", KIND_TEXT, IN_BOTH | IN_STREAM, "The name of a stream"},
-    [FIELD_EVENT] = {"event", KIND_TEXT, IN_EVENT | IN_STREAM | IN_EVENT_BODY,
-        "1 to 128 bytes without control characters, and none of the names that Socket.IO keeps for "
-        "itself"},
-    [FIELD_ARGS] = {"args", KIND_VALUE, IN_EVENT | IN_STREAM | IN_EVENT_BODY,
-        "A JSON array without NUL in its texts"},
-    [FIELD_RETAIN] = {"retain", KIND_TEXT, IN_EVENT | IN_STREAM | IN_EVENT_BODY,
-        "A text without NUL"},
-    [FIELD_EXCEPT] = {"except", KIND_LIST, IN_EVENT | IN_EVENT_BODY, "A list of rooms"},
-    [FIELD_VOLATILE] = {"volatile", KIND_BOOL, IN_EVENT | IN_EVENT_BODY, "true or false"},
-    [FIELD_TO] = {"to", KIND_TO, IN_EVENT | IN_EVENT_BODY,
-        "An object with one of users, rooms, all"},
+#define X(field, name, kind, places, allowed) {name, KIND_##kind, places, allowed},
+#include "codec/notification_fields.def"
+#undef X
 };
 
 const struct notification_limits notification_limits_default = {
@@ -115,6 +69,7 @@ const struct notification_limits notification_limits_default = {
 struct parse {
     const struct notification_limits *limits;
     struct notification_fault *fault;
+    enum place place;
     unsigned seen; /* set of 1u << enum field */
     struct bytes value[FIELD_COUNT];
     char *texts;
@@ -142,17 +97,22 @@ static int fail(struct parse *parse, enum field field, int status)
     return fail_because(parse, field, status, message);
 }
 
-/* What a field may be called where one has a name that is not known. */
+/* What a field may be called where one has a name that is not known there. */
 static const char *known_names(unsigned place)
 {
-    if (place == IN_TO) {
+    switch (place) {
+    case IN_TO:
         return "Unknown field; known in to: users, rooms, all";
+    case IN_EVENT_BODY:
+        return "Unknown field; known here: event, args, to, except, volatile, retain, tenant, "
+               "priority";
+    case IN_BODY:
+        return "Unknown field of a notification; known here: user, users, tenant, type, title, "
+               "message, data, priority, key, expires_at";
+    default:
+        return "Unknown field; known here: user, users, room, all, tenant, type, title, message, "
+               "data, priority, key, expires_at, reply, event, args, retain";
     }
-    return place == IN_EVENT_BODY
-               ? "Unknown field; known here: event, args, to, except, volatile, retain, tenant, "
-                 "priority"
-               : "Unknown field; known here: user, users, room, all, tenant, type, title, message, "
-                 "data, priority, key, expires_at, reply, event, args, retain";
 }
 
 /* A field with a name that is not known: it is told as far as it is text. */
@@ -264,6 +224,7 @@ static int collect_object(struct parse *parse, struct bytes object, unsigned pla
     struct bytes key;
     struct bytes value;
     if (json_scan_kind(object) != JSON_SCAN_OBJECT || !json_scan_iter_init(&iter, object)) {
+        parse->fault->message = "A post is a JSON object";
         return STATUS_INVALID;
     }
     while (json_scan_member(&iter, &key, &value)) {
@@ -477,6 +438,17 @@ static int fill_targets(struct parse *parse, enum field target)
     return status;
 }
 
+static int fail_target(struct parse *parse)
+{
+    if (has(parse, FIELD_TO)) {
+        return fail(parse, FIELD_TO, STATUS_INVALID);
+    }
+    return fail_because(parse, FIELD_USER, STATUS_INVALID,
+        parse->place == IN_BODY
+            ? "Exactly one target: user or users"
+            : "Exactly one target: user or users, for an event also room or all");
+}
+
 static int check_targets(struct parse *parse)
 {
     struct notification_post *post = parse->post;
@@ -484,10 +456,7 @@ static int check_targets(struct parse *parse)
     uint32_t count = 1;
     uint32_t except;
     if (target == FIELD_COUNT) {
-        return fail_because(parse, has(parse, FIELD_TO) ? FIELD_TO : FIELD_USER, STATUS_INVALID,
-            has(parse, FIELD_TO)
-                ? fields[FIELD_TO].allowed
-                : "Exactly one target: user or users, for an event also room or all");
+        return fail_target(parse);
     }
     int status = count_names(parse, FIELD_EXCEPT, &except);
     if (status == 0 && fields[target].kind == KIND_LIST) {
@@ -606,36 +575,46 @@ static int finish(struct parse *parse, int status, struct notification_post *ret
 }
 
 /* Parse an object into parse->post, which may hold the text already. */
-static int parse_object(struct parse *parse, struct bytes object, unsigned place)
+static int parse_object(struct parse *parse, struct bytes object, enum place place)
 {
     struct bytes value;
+    parse->place = place;
     int status = begin(parse, object.len);
     /* How deep data and args may nest is checked with them, so that the field is named. */
     status = status < 0 ? status : json_scan_text(object, JSON_SCAN_DEPTH_MAX, &value, NULL);
     status = status < 0 ? status : collect_object(parse, value, place);
-    if (status == 0 && place == IN_EVENT_BODY && !has(parse, FIELD_EVENT)) {
-        status = fail(parse, FIELD_EVENT, STATUS_INVALID);
-    }
-    if (status == 0 && place == IN_EVENT_BODY && !has(parse, FIELD_TO)) {
-        status = fail(parse, FIELD_TO, STATUS_INVALID);
+    if (status == 0 && place == IN_EVENT_BODY &&
+        !(has(parse, FIELD_EVENT) && has(parse, FIELD_TO))) {
+        status = fail(parse, has(parse, FIELD_EVENT) ? FIELD_TO : FIELD_EVENT, STATUS_INVALID);
     }
     return status < 0 ? status : check(parse);
+}
+
+static int from_object(struct bytes object, enum place place,
+    const struct notification_limits *limits, struct notification_post *ret_post,
+    struct notification_fault *ret_fault)
+{
+    struct notification_post post = {0};
+    struct parse parse = {.limits = limits, .fault = ret_fault, .post = &post};
+    return finish(&parse, parse_object(&parse, object, place), ret_post);
 }
 
 int notification_from_json(struct bytes object, const struct notification_limits *limits,
     struct notification_post *ret_post, struct notification_fault *ret_fault)
 {
-    struct notification_post post = {0};
-    struct parse parse = {.limits = limits, .fault = ret_fault, .post = &post};
-    return finish(&parse, parse_object(&parse, object, IN_STREAM), ret_post);
+    return from_object(object, IN_STREAM, limits, ret_post, ret_fault);
+}
+
+int notification_from_body_json(struct bytes object, const struct notification_limits *limits,
+    struct notification_post *ret_post, struct notification_fault *ret_fault)
+{
+    return from_object(object, IN_BODY, limits, ret_post, ret_fault);
 }
 
 int notification_from_event_json(struct bytes object, const struct notification_limits *limits,
     struct notification_post *ret_post, struct notification_fault *ret_fault)
 {
-    struct notification_post post = {0};
-    struct parse parse = {.limits = limits, .fault = ret_fault, .post = &post};
-    return finish(&parse, parse_object(&parse, object, IN_EVENT_BODY), ret_post);
+    return from_object(object, IN_EVENT_BODY, limits, ret_post, ret_fault);
 }
 
 int notification_from_msgpack(struct bytes object, const struct notification_limits *limits,

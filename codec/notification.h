@@ -2,7 +2,7 @@
 /*
  * notification - what a backend may post: a notification, or an ephemeral event.
  *
- * One set of checks behind three ways in: the fields of a stream entry, a JSON object, a
+ * One set of checks behind all ways in: the fields of a stream entry, a JSON object, a
  * MessagePack object. After a successful parse every text is UTF-8 without NUL and within its
  * limit, `data` and `args` are JSON, and there is exactly one target.
  */
@@ -105,6 +105,14 @@ MUST_CHECK int notification_from_fields(const struct notification_field *fields,
 /* The same from the text of a JSON object. */
 MUST_CHECK int notification_from_json(struct bytes object, const struct notification_limits *limits,
     struct notification_post *ret_post, struct notification_fault *ret_fault);
+
+/*
+ * The same from a body of POST /api/v1/notifications: fields of events, and `reply`, are unknown
+ * there.
+ */
+MUST_CHECK int notification_from_body_json(struct bytes object,
+    const struct notification_limits *limits, struct notification_post *ret_post,
+    struct notification_fault *ret_fault);
 
 /* The same from a MessagePack map. */
 MUST_CHECK int notification_from_msgpack(struct bytes object,

@@ -93,20 +93,6 @@ static bool set_tenant(const struct http_request *request, const struct apikey *
     return false;
 }
 
-static struct api_error check_notification(const struct notification_post *post)
-{
-    if (post->is_event) {
-        return invalid("event", "Events are posted to /api/v1/events");
-    }
-    if (post->target != NOTIFICATION_USERS) {
-        return invalid("user", "A notification is for a user or for users");
-    }
-    if (post->reply.len > 0) {
-        return invalid("reply", "Only entries of the stream have a reply stream");
-    }
-    return (struct api_error){0};
-}
-
 static struct notification_limits limits_now(const struct http_request *request)
 {
     struct notification_limits limits = api_shard(request)->settings->actors.posts;
@@ -120,17 +106,14 @@ static void parse_item(const struct http_request *request, const struct apikey *
 {
     struct notification_limits limits = limits_now(request);
     struct bytes users;
-    int status = notification_from_json(object, &limits, &item->post, &item->fault);
+    int status = notification_from_body_json(object, &limits, &item->post, &item->fault);
     if (status != 0) {
         item->error = error_of(status, &item->fault);
         return;
     }
     item->parsed = true;
     item->several = json_scan_get(object, "users", &users) == 0;
-    item->error = check_notification(&item->post);
-    if (item->error.code == API_OK) {
-        (void)set_tenant(request, key, &item->post, &item->error);
-    }
+    (void)set_tenant(request, key, &item->post, &item->error);
 }
 
 static bool count_elements(struct bytes array, uint32_t max, uint32_t *ret_count)

@@ -208,8 +208,9 @@ def find_hub_events(root):
 
 
 def find_fields(root):
-    text = read_all(root, "codec").get("codec/notification.c", "")
-    return set(re.findall(r'\[FIELD_\w+\] =\s*\{"(\w+)"', text))
+    path = "codec/notification_fields.def"
+    text = sources.read(root, path) if path in sources.list_files(root, ".def") else ""
+    return set(re.findall(r'^X\(\w+, "(\w+)"', text, re.MULTILINE))
 
 
 def find_codes(root):

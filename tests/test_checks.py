@@ -87,7 +87,7 @@ class Reference(Tree):
             "hub/api.c": 'const struct http_route rows[] = {\n    {"GET", "/a/{}/b", f, NULL, 0},\n};\n',
             "actors/user_events.def": 'X("join_room", JOINS, f(call))\n',
             "actors/x.c": 'void f(void)\n{\n    user_emit(socket, "hub:ready", text);\n}\n',
-            "codec/notification.c": 'x = {\n    [FIELD_USER] = {"user", KIND_TEXT, 0},\n};\n',
+            "codec/notification_fields.def": 'X(USER, "user", TEXT, 0, "A user id")\n',
             "hub/api_answer.h": '#define API_CODES(X) \\\n    X(FORBIDDEN, 403, "forbidden")\n',
         }
         untold = SimpleNamespace(find_problems=check_reference.find_untold)

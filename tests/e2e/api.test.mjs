@@ -143,6 +143,7 @@ test('what is wrong with a post is named', async () => {
     [422, 'invalid_field', 'expires_at', notification('a', { expires_at: 'soon' })],
     [422, 'invalid_field', 'reply', notification('a', { reply: 'stream' })],
     [422, 'invalid_field', 'event', { user: 'a', event: 'x', args: [] }],
+    [422, 'invalid_field', 'room', { room: 'a', type: 'x' }],
     [422, 'invalid_field', 'mesage', notification('a', { mesage: 'x' })],
     [422, 'invalid_field', 'expires_at', notification('a', { expires_at: Math.floor(Date.now() / 1000) + 3600 })],
     [422, 'invalid_field', 'expires_at', notification('a', { expires_at: Date.now() - 1000 })],
@@ -157,6 +158,9 @@ test('what is wrong with a post is named', async () => {
   }
   const told = async (body) => (await hub.api('POST', POSTS, body)).body.error.message;
   assert.match(await told(notification('a', { mesage: 'x' })), /known here: user, users, .*message/);
+  assert.doesNotMatch(await told(notification('a', { mesage: 'x' })), /room|event|args|reply|retain/);
+  assert.doesNotMatch(await told({ type: 'x' }), /room/);
+  assert.match((await hub.api('POST', POSTS, [7, notification('a')])).body.results[0].error.message, /JSON object/);
   assert.match(await told(notification('a', { priority: 'huge' })), /low, medium, high, urgent/);
   assert.match(await told(notification('a', { title: 'a', priority: 7 })), /low, medium, high, urgent/);
   assertError(await hub.api('POST', '/api/v1/events', { event: 'x' }), 422, 'invalid_field', 'to');

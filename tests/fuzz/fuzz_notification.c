@@ -49,6 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct notification_fault fault;
     int status = notification_from_json(input, limits, &post, &fault);
     read_post(status, &post, &fault);
+    status = notification_from_body_json(input, limits, &post, &fault);
+    read_post(status, &post, &fault);
     status = notification_from_event_json(input, limits, &post, &fault);
     read_post(status, &post, &fault);
     status = notification_from_msgpack(input, limits, &post, &fault);

@@ -454,29 +454,69 @@ Test(notification, times_to_come_are_those_after_the_post_and_within_100_years)
     }
 }
 
-/* What a poster is told that may stand there is what may stand there. */
+/* Of each way in: an unknown name, where a name stands, and how many are known there. */
+static const struct {
+    parse_fn parse;
+    const char *unknown;
+    bool within_to;
+    unsigned known;
+} ways[] = {
+    {notification_from_json, "{\"x\":1}", false, 16},
+    {notification_from_body_json, "{\"x\":1}", false, 10},
+    {notification_from_event_json, "{\"x\":1}", false, 8},
+    {notification_from_event_json, "{\"event\":\"e\",\"to\":{\"x\":1}}", true, 3},
+};
+
+static int parse_name(size_t way, const char *name, size_t len)
+{
+    struct notification_post post;
+    struct notification_fault fault;
+    char text[96];
+    snprintf(text, sizeof(text), "%s{\"%.*s\":null}%s", ways[way].within_to ? "{\"to\":" : "",
+        (int)len, name, ways[way].within_to ? "}" : "");
+    return ways[way].parse(bytes_str(text), &notification_limits_default, &post, &fault);
+}
+
+/* What a poster is told that may stand there is what may stand there, and nothing else may. */
 Test(notification, the_known_names_that_are_told_are_known)
 {
-    static const char *const places[] = {"{\"x\":1}", "{\"event\":\"e\",\"to\":{\"x\":1}}"};
-    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+    static const char *const all[] = {"user", "users", "room", "rooms", "all", "tenant", "type",
+        "title", "message", "data", "priority", "key", "expires_at", "reply", "event", "args",
+        "retain", "except", "volatile", "to"};
+    for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
         struct notification_post post;
         struct notification_fault fault;
-        cr_assert_eq((i == 0 ? notification_from_json : notification_from_event_json)(
-                         bytes_str(places[i]), &notification_limits_default, &post, &fault),
+        cr_assert_eq(
+            ways[i].parse(bytes_str(ways[i].unknown), &notification_limits_default, &post, &fault),
             STATUS_NOT_FOUND);
         const char *at = strchr(fault.message, ':');
         unsigned names = 0;
-        while (at != NULL) {
-            char text[96];
+        unsigned known = 0;
+        for (; at != NULL; at = strchr(at + 2, ','), names++) {
             size_t len = strcspn(at + 2, ",");
-            snprintf(text, sizeof(text), i == 0 ? "{\"%.*s\":null}" : "{\"to\":{\"%.*s\":null}}",
-                (int)len, at + 2);
-            int status = (i == 0 ? notification_from_json : notification_from_event_json)(
-                bytes_str(text), &notification_limits_default, &post, &fault);
-            cr_expect_neq(status, STATUS_NOT_FOUND, "%s", text);
-            names++;
-            at = strchr(at + 2, ',');
+            cr_expect_neq(parse_name(i, at + 2, len), STATUS_NOT_FOUND, "%zu %s", i, at);
         }
-        cr_expect_eq(names, i == 0 ? 16 : 3);
+        for (size_t j = 0; j < ARRAY_LEN(all); j++) {
+            known += parse_name(i, all[j], strlen(all[j])) != STATUS_NOT_FOUND;
+        }
+        cr_expect_eq(names, ways[i].known, "%zu: %u", i, names);
+        cr_expect_eq(known, names, "%zu: %u known", i, known);
     }
+}
+
+/* A way in names only targets that it takes, and says that a post is an object. */
+Test(notification, a_body_is_told_of_what_it_may_hold_alone)
+{
+    struct notification_post post;
+    struct notification_fault fault;
+    cr_assert_eq(notification_from_body_json(
+                     BYTES("{\"type\":\"t\"}"), &notification_limits_default, &post, &fault),
+        STATUS_INVALID);
+    cr_expect_str_eq(fault.field, "user");
+    cr_expect_null(strstr(fault.message, "room"), "%s", fault.message);
+    cr_assert_eq(
+        notification_from_body_json(BYTES("7"), &notification_limits_default, &post, &fault),
+        STATUS_INVALID);
+    cr_assert_not_null(fault.message);
+    cr_expect_str_eq(fault.field, "");
 }
