@@ -193,11 +193,13 @@ static void send_shared(struct leaf *leaf, struct chunk *const chunks[WIRE_FORMA
             continue;
         }
         socket->sent_through = fanout->seen;
-        if (!socket->closing &&
-            outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
+        if (socket->closing) {
+            continue;
+        }
+        if (outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
             shard->stats.deliveries += leaf->window->count;
-        } else if (!socket->closing) {
-            shard->stats.refused++;
+        } else {
+            shard->stats.refused++; /* and its session has been ended */
         }
     }
 }
