@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actors/shard.h"
 
-#include "actors/fanout.h"
-#include "actors/outbox.h"
-#include "actors/positions.h"
-#include "actors/recovery.h"
-#include "actors/socket.h"
-#include "actors/user_actor.h"
+#include "actors/deliver/fanout.h"
+#include "actors/deliver/outbox.h"
+#include "actors/deliver/socket.h"
+#include "actors/inbox/positions.h"
+#include "actors/recover/recovery.h"
+#include "actors/user/user_actor.h"
 #include "codec/base/rand.h"
 
 static struct bytes sid_of(const void *socket)

@@ -2,9 +2,9 @@
 /*
  * claims - who a connected user is, as its verified token said.
  *
- * The token check (hub/jwt.c) makes them, the user's identity keeps them, access rules read them.
- * Every idle connection holds some, so they are packed: one allocation, lengths of two bytes, no
- * pointers (so that they may be copied and moved between shards as bytes).
+ * The token check (hub/auth/jwt.c) makes them, the user's identity keeps them, access rules read
+ * them. Every idle connection holds some, so they are packed: one allocation, lengths of two bytes,
+ * no pointers (so that they may be copied and moved between shards as bytes).
  */
 #ifndef CODEC_CLAIMS_H
 #define CODEC_CLAIMS_H

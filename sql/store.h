@@ -438,8 +438,8 @@ struct store_health {
 void store_get_health(const struct store *store, struct store_health *ret_health);
 
 /*
- * The verdict of who watches the store (hub/store_watch.c): whether it can be written to now. True
- * until somebody says otherwise. Any thread.
+ * The verdict of who watches the store (hub/node/store_watch.c): whether it can be written to now.
+ * True until somebody says otherwise. Any thread.
  */
 void store_set_writable(struct store *store, bool writable);
 bool store_is_writable(const struct store *store);

@@ -18,9 +18,9 @@ SIZES = [(1024 * 1024, "MiB"), (1024, "KiB"), (1, "")]
 TIMES = [(86400000, "d"), (3600000, "h"), (60000, "m"), (1000, "s"), (1, "ms")]
 
 
-COLUMNS = {"hub/config.def": 9, "hub/config_blocks.def": 8, "hub/metrics.def": 4,
-           "hub/metrics_streams.def": 4,
-           "hub/memory.def": 2, "actors/close.def": 5, "actors/user_events.def": 3}
+COLUMNS = {"hub/config/config.def": 9, "hub/config/config_blocks.def": 8, "hub/node/metrics.def": 4,
+           "hub/node/metrics_streams.def": 4,
+           "hub/node/memory.def": 2, "actors/deliver/close.def": 5, "actors/user/user_events.def": 3}
 
 
 def read_rows(root, path):
@@ -81,7 +81,7 @@ def setting_line(name, kind, fallback, least, most, words, prose, reload):
 def write_settings(root):
     """One table for each section of config.def, in its order."""
     sections = {}
-    for _, row in read_rows(root, "hub/config.def"):
+    for _, row in read_rows(root, "hub/config/config.def"):
         kind, _, key, fallback, least, most, words, reload, prose = row
         key = tables.literal(key)
         section = key.split(".")[0] if "." in key else "without a section"
@@ -97,7 +97,7 @@ def write_settings(root):
 
 def write_blocks(root):
     blocks = {}
-    for block, row in read_rows(root, "hub/config_blocks.def"):
+    for block, row in read_rows(root, "hub/config/config_blocks.def"):
         kind, option, _, fallback, least, most, words, prose = row
         blocks.setdefault(block.lower(), []).append(setting_line(
             option, kind, tables.literal(fallback), least, most, tables.literal(words),
@@ -118,9 +118,9 @@ def labels_of(name, text):
 def metrics(root):
     """(name, kind, labels, help) of every metric, from metrics.def and from the calls in hub/."""
     found = []
-    for _, row in read_rows(root, "hub/metrics.def"):
+    for _, row in read_rows(root, "hub/node/metrics.def"):
         found.append((tables.literal(row[1]), row[2].lower(), [], tables.literal(row[3])))
-    for _, row in read_rows(root, "hub/metrics_streams.def"):
+    for _, row in read_rows(root, "hub/node/metrics_streams.def"):
         found.append((tables.literal(row[1]), "gauge", ["stream"], tables.literal(row[3])))
     for path in sources.list_files(root, ".c"):
         if path.startswith("hub/"):
@@ -141,12 +141,12 @@ def write_metrics(root):
 
 def write_memory(root):
     return make_table(["owner", "what is in it"], [
-        [code(row[0]), cell(tables.literal(row[1]))] for _, row in read_rows(root, "hub/memory.def")])
+        [code(row[0]), cell(tables.literal(row[1]))] for _, row in read_rows(root, "hub/node/memory.def")])
 
 
 def write_closes(root):
     lines = []
-    for _, row in read_rows(root, "actors/close.def"):
+    for _, row in read_rows(root, "actors/deliver/close.def"):
         _, name, number, final, text = row
         lines.append([code(tables.literal(name)), number if number != "0" else "",
                       "stays away" if final == "1" else "comes back", cell(tables.literal(text))])
@@ -194,7 +194,7 @@ def find_untold_parameters(root):
 
 
 def find_client_events(root):
-    return {tables.literal(row[0]) for _, row in read_rows(root, "actors/user_events.def")}
+    return {tables.literal(row[0]) for _, row in read_rows(root, "actors/user/user_events.def")}
 
 
 def find_hub_events(root):
@@ -215,8 +215,8 @@ def find_fields(root):
 
 def find_codes(root):
     texts = read_all(root, "hub")
-    found = set(re.findall(r'X\(\w+, \d{3}, "(\w+)"\)', texts.get("hub/api_answer.h", "")))
-    return found | set(re.findall(r'\{\d{3}, "(\w+)"\}', texts.get("hub/http_route.c", "")))
+    found = set(re.findall(r'X\(\w+, \d{3}, "(\w+)"\)', texts.get("hub/api/api_answer.h", "")))
+    return found | set(re.findall(r'\{\d{3}, "(\w+)"\}', texts.get("hub/net/http_route.c", "")))
 
 
 def sections(text):
@@ -280,9 +280,9 @@ REGIONS = {
     "metrics.md": {"metrics": write_metrics, "memory": write_memory, "closes": write_closes},
 }
 TEXTS = [  # tables whose rows must say what they mean: file, place of the name, place of the text
-    ("hub/config.def", 2, 8), ("hub/config_blocks.def", 1, 7), ("hub/metrics.def", 1, 3),
-    ("hub/metrics_streams.def", 1, 3),
-    ("hub/memory.def", 0, 1), ("actors/close.def", 1, 4),
+    ("hub/config/config.def", 2, 8), ("hub/config/config_blocks.def", 1, 7), ("hub/node/metrics.def", 1, 3),
+    ("hub/node/metrics_streams.def", 1, 3),
+    ("hub/node/memory.def", 0, 1), ("actors/deliver/close.def", 1, 4),
 ]
 
 

@@ -29,18 +29,18 @@ def find_problems(root):
     everything = "\n".join(texts.values())
     used = set(re.findall(r"(?:->|\.)(\w+)", everything))
     kinds = {}
-    if os.path.exists(os.path.join(root, "hub/config.def")):
-        for member, key, kind in ROW.findall(sources.read(root, "hub/config.def")):
+    if os.path.exists(os.path.join(root, "hub/config/config.def")):
+        for member, key, kind in ROW.findall(sources.read(root, "hub/config/config.def")):
             kinds[member] = kind
             if member not in used:
-                problems.append(f"hub/config.def: {key}: nothing reads it")
-    if os.path.exists(os.path.join(root, "hub/config_blocks.def")):
-        for block, _, option, member in OPTION.findall(sources.read(root, "hub/config_blocks.def")):
+                problems.append(f"hub/config/config.def: {key}: nothing reads it")
+    if os.path.exists(os.path.join(root, "hub/config/config_blocks.def")):
+        for block, _, option, member in OPTION.findall(sources.read(root, "hub/config/config_blocks.def")):
             if member not in used:
-                problems.append(f"hub/config_blocks.def: {block.lower()} {option}: nothing reads it")
+                problems.append(f"hub/config/config_blocks.def: {block.lower()} {option}: nothing reads it")
     for path, text in sorted(texts.items()):
         for member in STARTED.findall(text):
-            if kinds.get(member) == "RELOAD" and path != "hub/dev.c":
+            if kinds.get(member) == "RELOAD" and path != "hub/node/dev.c":
                 problems.append(f"{path}: hub->config->{member}: SIGHUP changes it, ask the shard's settings")
     return problems
 

@@ -66,29 +66,29 @@ class Reference(Tree):
             return {path: check_reference.sources.read(root, path) for path in self.PAGES}
 
     def test_rows_are_written_and_then_compared(self):
-        rows = {"hub/config.def": self.SETTING, "hub/metrics.def": self.METRIC,
-                "hub/metrics.c": "f()\n{\n    " + self.CALLS + "}\n"}
+        rows = {"hub/config/config.def": self.SETTING, "hub/node/metrics.def": self.METRIC,
+                "hub/node/metrics.c": "f()\n{\n    " + self.CALLS + "}\n"}
         pages = self.write(rows)
         self.assertIn("| `a.b` | `1MiB` | 0 to 2MiB | yes | Prose, with a \\| bar. |",
                       pages["docs/reference/settings.md"])
         self.assertIn("| `peal_p_seconds` | histogram | `le` | Prose (more). |",
                       pages["docs/reference/metrics.md"])
         self.expect(check_reference, {**rows, **pages})
-        rows["hub/config.def"] = self.SETTING.replace("2097152", "4194304")
+        rows["hub/config/config.def"] = self.SETTING.replace("2097152", "4194304")
         self.expect(check_reference, {**rows, **pages}, "settings.md: not what the tables say; run ./dev docs")
 
     def test_rows_without_a_text_fail(self):
         self.expect(check_reference, {
-            **self.PAGES, "hub/config.def": self.SETTING.replace("Prose, with a | ", "").replace("bar.", ""),
-            "hub/metrics.def": self.METRIC.replace("Prose.", "")}, '"a.b": no text', '"a_total": no text')
+            **self.PAGES, "hub/config/config.def": self.SETTING.replace("Prose, with a | ", "").replace("bar.", ""),
+            "hub/node/metrics.def": self.METRIC.replace("Prose.", "")}, '"a.b": no text', '"a_total": no text')
 
     def test_routes_events_fields_and_codes_want_a_text(self):
         files = {
-            "hub/api.c": 'const struct http_route rows[] = {\n    {"GET", "/a/{}/b", f, NULL, 0},\n};\n',
-            "actors/user_events.def": 'X("join_room", JOINS, f(call))\n',
+            "hub/api/api.c": 'const struct http_route rows[] = {\n    {"GET", "/a/{}/b", f, NULL, 0},\n};\n',
+            "actors/user/user_events.def": 'X("join_room", JOINS, f(call))\n',
             "actors/x.c": 'void f(void)\n{\n    user_emit(socket, "hub:ready", text);\n}\n',
             "codec/notification_fields.def": 'X(USER, "user", TEXT, 0, "A user id")\n',
-            "hub/api_answer.h": '#define API_CODES(X) \\\n    X(FORBIDDEN, 403, "forbidden")\n',
+            "hub/api/api_answer.h": '#define API_CODES(X) \\\n    X(FORBIDDEN, 403, "forbidden")\n',
         }
         untold = SimpleNamespace(find_problems=check_reference.find_untold)
         self.expect(untold, {**self.PAGES, **files}, "GET /a/{}/b: no text", "join_room: no text",
@@ -101,7 +101,7 @@ class Reference(Tree):
         }
         self.expect(untold, {**self.PAGES, **files, **told})
         parameters = SimpleNamespace(find_problems=check_reference.find_untold_parameters)
-        files["hub/api.c"] = files["hub/api.c"].replace("NULL, 0}", 'NULL, 0, NULL, "after, tenant"}')
+        files["hub/api/api.c"] = files["hub/api/api.c"].replace("NULL, 0}", 'NULL, 0, NULL, "after, tenant"}')
         self.expect(parameters, {**self.PAGES, **files, **told}, "GET /a/{}/b: no text on the parameter after")
         told["docs/reference/posts.md"] += "| `users` | gone |\n"
         told["docs/reference/routes.md"] = "### GET /a/{id}/b\n"
@@ -123,18 +123,18 @@ class Settings(Tree):
 
     def test_settings_that_are_read_pass(self):
         self.expect(check_settings, {
-            "hub/config.def": self.ROWS, "hub/config_blocks.def": 'API_KEY(INT, d, d_ms, "1", "")\n',
+            "hub/config/config.def": self.ROWS, "hub/config/config_blocks.def": 'API_KEY(INT, d, d_ms, "1", "")\n',
             "hub/x.c": "f(shard->settings->config->a_b, hub->config->c, key->d_ms);\n"})
 
     def test_settings_that_do_nothing_fail(self):
         self.expect(check_settings, {
-            "hub/config.def": self.ROWS, "hub/config_blocks.def": 'API_KEY(INT, d, d_ms, "1", "")\n',
-            "hub/config_check.c": "config->a_b + config->c + key->d_ms", "hub/x.c": ""},
+            "hub/config/config.def": self.ROWS, "hub/config/config_blocks.def": 'API_KEY(INT, d, d_ms, "1", "")\n',
+            "hub/config/config_check.c": "config->a_b + config->c + key->d_ms", "hub/x.c": ""},
             "a.b: nothing", "c: nothing", "api_key d: nothing")
 
     def test_reloadable_settings_are_not_read_from_the_start(self):
         self.expect(check_settings, {
-            "hub/config.def": self.ROWS, "hub/x.c": "hub->config->a_b + hub->config->c"},
+            "hub/config/config.def": self.ROWS, "hub/x.c": "hub->config->a_b + hub->config->c"},
             "hub->config->a_b")
 
 
@@ -143,14 +143,14 @@ class Arrows(Tree):
         self.expect(check_arrows, {
             "codec/a.h": "", "codec/a.c": '#include "codec/a.h"\n\n#include <stdio.h>\n',
             "sql/store.h": '#include "codec/a.h"\n', "hub/x.h": "#include <uv.h>\n",
-            "actors/user.c": '#include <stdint.h>\n\n#include "codec/a.h"\n#include "sql/store.h"\n',
+            "actors/user/user.c": '#include <stdint.h>\n\n#include "codec/a.h"\n#include "sql/store.h"\n',
         })
 
     def test_upward_and_relative_includes_fail(self):
         self.expect(check_arrows, {
             "codec/a.c": '#include "sql/store.h"\n', "sql/store.h": "", "sql/pg.h": "",
-            "actors/user.c": '#include "sql/pg.h"\n', "hub/main.c": '#include "../sql/pg.h"\n',
-        }, "actors/user.c", "codec/a.c", "not a path from the root")
+            "actors/user/user.c": '#include "sql/pg.h"\n', "hub/cli/main.c": '#include "../sql/pg.h"\n',
+        }, "actors/user/user.c", "codec/a.c", "not a path from the root")
 
     def test_libraries_stay_home(self):
         self.expect(check_arrows, {

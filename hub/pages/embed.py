@@ -35,7 +35,7 @@ def main():
                     "        {(const char *)body_%d, sizeof(body_%d)}},\n"
                     % (path, kind, etag, number, number))
     with open(sys.argv[1], "w", encoding="utf-8") as file:
-        file.write("/* Made by embed.py. */\n#include \"hub/pages.h\"\n\n")
+        file.write("/* Made by embed.py. */\n#include \"hub/node/pages.h\"\n\n")
         file.write("".join(arrays))
         file.write("const struct page pages[] = {\n%s};\n" % "".join(rows))
         file.write("const size_t page_count = sizeof(pages) / sizeof(pages[0]);\n")

@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "actors/announce.h"
-#include "actors/cluster.h"
-#include "actors/cluster.h"
-#include "actors/user.h"
+#include "actors/inbox/announce.h"
+#include "actors/inbox/cluster.h"
+#include "actors/inbox/cluster.h"
+#include "actors/user/user.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
 #include "codec/notification_json.h"

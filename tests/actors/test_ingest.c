@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "actors/ingest_proto.h"
+#include "actors/ingest/ingest_proto.h"
 #include "codec/base/log.h"
 #include "tests/support/nodes.h"
 

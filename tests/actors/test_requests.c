@@ -7,8 +7,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#include "actors/fanout.h"
-#include "actors/user.h"
+#include "actors/deliver/fanout.h"
+#include "actors/user/user.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
 #include "codec/mp.h"

@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#include "actors/user.h"
+#include "actors/user/user.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
 #include "tests/support/client.h"

@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "actors/broadcast.h"
-#include "actors/fanout.h"
-#include "actors/sequencer_proto.h"
-#include "actors/user.h"
+#include "actors/deliver/broadcast.h"
+#include "actors/deliver/fanout.h"
+#include "actors/order/sequencer_proto.h"
+#include "actors/user/user.h"
 #include "codec/adapter_wire.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"

@@ -7,8 +7,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#include "actors/post.h"
-#include "actors/user.h"
+#include "actors/inbox/post.h"
+#include "actors/user/user.h"
 #include "codec/base/mem.h"
 #include "codec/depth.h"
 #include "codec/json_scan.h"

@@ -13,11 +13,11 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "actors/broadcast.h"
-#include "actors/fanout.h"
-#include "actors/positions.h"
-#include "actors/sequencer_proto.h"
-#include "actors/user.h"
+#include "actors/deliver/broadcast.h"
+#include "actors/deliver/fanout.h"
+#include "actors/inbox/positions.h"
+#include "actors/order/sequencer_proto.h"
+#include "actors/user/user.h"
 #include "codec/base/clock.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"

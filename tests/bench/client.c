@@ -16,7 +16,7 @@
 #include "codec/base/buf.h"
 #include "codec/base/clock.h"
 #include "codec/base/mem.h"
-#include "hub/jwt.h"
+#include "hub/auth/jwt.h"
 
 enum {
     READ_SIZE = 1 << 20,

@@ -16,7 +16,8 @@ static void on_due(struct timer *timer)
     (void)timer;
 }
 
-/* What hub/loop.c does with the wheel in a turn; by itself, so that callgrind can count it alone.
+/* What hub/net/loop.c does with the wheel in a turn; by itself, so that callgrind can count it
+ * alone.
  */
 __attribute__((noinline)) static uint64_t turn(struct timer_wheel *wheel, uint64_t now_ms)
 {

@@ -25,11 +25,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/fanout.h"
+#include "actors/deliver/fanout.h"
+#include "actors/deliver/socket.h"
 #include "actors/identity.h"
-#include "actors/recovery.h"
+#include "actors/recover/recovery.h"
 #include "actors/shard.h"
-#include "actors/socket.h"
 #include "codec/base/mem.h"
 #include "codec/claims.h"
 #include "codec/event.h"
@@ -37,15 +37,15 @@
 #include "codec/sio_mp.h"
 #include "codec/ws_accept.h"
 #include "codec/ws_frame.h"
-#include "hub/connection.h"
-#include "hub/crypto.h"
-#include "hub/http_server.h"
-#include "hub/listener.h"
-#include "hub/loop.h"
-#include "hub/session.h"
-#include "hub/session_layer.h"
-#include "hub/upgrade.h"
-#include "hub/websocket.h"
+#include "hub/net/connection.h"
+#include "hub/net/crypto.h"
+#include "hub/net/http_server.h"
+#include "hub/net/listener.h"
+#include "hub/net/loop.h"
+#include "hub/net/websocket.h"
+#include "hub/session/session.h"
+#include "hub/session/session_layer.h"
+#include "hub/session/upgrade.h"
 
 enum {
     ECHO_MESSAGE_BYTES = 16 << 20,

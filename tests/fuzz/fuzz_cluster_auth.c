@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "hub/cluster_auth.h"
+#include "hub/cluster/cluster_auth.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { NODE = 7 };

@@ -5,7 +5,7 @@
 
 #include "codec/base/buf.h"
 #include "codec/base/status.h"
-#include "hub/config.h"
+#include "hub/config/config.h"
 #include "tests/fuzz/fuzz.h"
 
 /* A settings file is read, or refused with a sentence; what is read can be printed. */

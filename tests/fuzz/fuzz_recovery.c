@@ -5,11 +5,11 @@
  */
 #include <string.h>
 
-#include "actors/fanout.h"
-#include "actors/fanout_proto.h"
-#include "actors/positions.h"
-#include "actors/recovery_state.h"
-#include "actors/replay.h"
+#include "actors/deliver/fanout.h"
+#include "actors/deliver/fanout_proto.h"
+#include "actors/inbox/positions.h"
+#include "actors/recover/recovery_state.h"
+#include "actors/recover/replay.h"
 #include "actors/shard.h"
 #include "codec/base/status.h"
 #include "tests/fuzz/fuzz.h"

@@ -3,9 +3,9 @@
  * What Redis says: replies, and among them announcements, which are MessagePack in a string. The
  * outcome does not depend on how the bytes were cut, and no slice leaves its reply.
  */
-#include "actors/bus.h"
+#include "actors/order/bus.h"
 #include "codec/announce.h"
-#include "hub/redis_reader.h"
+#include "hub/redis/redis_reader.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { REPLY_MAX = 2048, DEPTH_MAX = 8 };

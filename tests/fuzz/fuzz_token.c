@@ -4,8 +4,8 @@
 #include "codec/base/status.h"
 #include "codec/base64.h"
 #include "codec/names.h"
-#include "hub/crypto.h"
-#include "hub/jwt.h"
+#include "hub/auth/jwt.h"
+#include "hub/net/crypto.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { NOW = 1800000000, PAYLOAD_MAX = 5000 };

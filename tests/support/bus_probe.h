@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <uv.h>
 
-#include "actors/bus.h"
-#include "hub/redis.h"
+#include "actors/order/bus.h"
+#include "hub/redis/redis.h"
 
 struct bus_probe {
     uv_loop_t loop;

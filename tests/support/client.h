@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "actors/socket.h"
+#include "actors/deliver/socket.h"
 
 struct client;
 

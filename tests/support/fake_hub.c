@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/outbox.h"
+#include "actors/deliver/outbox.h"
 #include "codec/base/buf.h"
 #include "codec/http1.h"
-#include "hub/connection.h"
-#include "hub/http_server.h"
-#include "hub/loop.h"
-#include "hub/websocket.h"
+#include "hub/net/connection.h"
+#include "hub/net/http_server.h"
+#include "hub/net/loop.h"
+#include "hub/net/websocket.h"
 
 enum { PEERS_MAX = 64, OUTBOX_HIGH = 2048, OUTBOX_MAX = 16384 };
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fake_socket - actors/socket.h without rooms, windows and users: what is sent leaves at once.
+ * fake_socket - actors/deliver/socket.h without rooms, windows and users: what is sent leaves at
+ * once.
  */
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "actors/deliver/socket.h"
 #include "actors/shard.h"
-#include "actors/socket.h"
 
 static uint32_t last_id;
 

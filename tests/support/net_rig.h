@@ -11,8 +11,8 @@
 
 #include "actors/shard.h"
 #include "codec/base/bytes.h"
-#include "hub/listener.h"
-#include "hub/loop.h"
+#include "hub/net/listener.h"
+#include "hub/net/loop.h"
 
 enum { RIG_SHARDS_MAX = 4, RIG_WAIT_MS = 20000 };
 

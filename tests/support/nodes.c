@@ -6,10 +6,10 @@
 
 #include <stdio.h>
 
-#include "actors/cluster.h"
-#include "actors/fanout.h"
-#include "actors/ingest_proto.h"
-#include "actors/positions.h"
+#include "actors/deliver/fanout.h"
+#include "actors/inbox/cluster.h"
+#include "actors/inbox/positions.h"
+#include "actors/ingest/ingest_proto.h"
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
 

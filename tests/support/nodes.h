@@ -8,7 +8,7 @@
 #ifndef TESTS_SUPPORT_NODES_H
 #define TESTS_SUPPORT_NODES_H
 
-#include "actors/ingest_gauges.h"
+#include "actors/ingest/ingest_gauges.h"
 #include "actors/shard.h"
 #include "tests/support/det_sched.h"
 #include "tests/support/fake_bus.h"

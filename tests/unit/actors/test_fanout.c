@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "actors/fanout.h"
-#include "actors/fanout_proto.h"
-#include "actors/positions.h"
-#include "actors/user.h"
+#include "actors/deliver/fanout.h"
+#include "actors/deliver/fanout_proto.h"
+#include "actors/inbox/positions.h"
+#include "actors/user/user.h"
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"

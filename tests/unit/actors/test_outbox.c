@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "actors/outbox.h"
+#include "actors/deliver/outbox.h"
 #include "codec/base/check.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"

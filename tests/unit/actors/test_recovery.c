@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "actors/fanout_proto.h"
-#include "actors/positions.h"
-#include "actors/recovery_state.h"
-#include "actors/user.h"
+#include "actors/deliver/fanout_proto.h"
+#include "actors/inbox/positions.h"
+#include "actors/recover/recovery_state.h"
+#include "actors/user/user.h"
 #include "codec/adapter_request.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"

@@ -6,8 +6,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#include "actors/broadcast.h"
-#include "actors/replay.h"
+#include "actors/deliver/broadcast.h"
+#include "actors/recover/replay.h"
 #include "codec/base/map.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"

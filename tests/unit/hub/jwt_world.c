@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 
 #include "codec/base64.h"
-#include "hub/crypto.h"
+#include "hub/net/crypto.h"
 
 static void add_part(struct builder *token, struct bytes raw)
 {

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "codec/base/bytes.h"
-#include "hub/jwt.h"
+#include "hub/auth/jwt.h"
 
 #define SECRET "0123456789abcdef0123456789abcdef"
 #define OTHER_SECRET "fedcba9876543210fedcba9876543210"

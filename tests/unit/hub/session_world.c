@@ -11,8 +11,8 @@
 
 #include "actors/identity.h"
 #include "codec/claims.h"
-#include "hub/session.h"
-#include "hub/upgrade.h"
+#include "hub/session/session.h"
+#include "hub/session/upgrade.h"
 
 struct session_layer *world_layer;
 struct session_config world_config;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "codec/base/status.h"
-#include "hub/access.h"
+#include "hub/auth/access.h"
 
 TestSuite(access, .timeout = 30);
 

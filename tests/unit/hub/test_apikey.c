@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "codec/base/status.h"
-#include "hub/apikey.h"
+#include "hub/auth/apikey.h"
 
 TestSuite(apikey, .timeout = 30);
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "codec/base/check.h"
-#include "hub/cluster_auth.h"
+#include "hub/cluster/cluster_auth.h"
 
 TestSuite(cluster_auth, .timeout = 60);
 

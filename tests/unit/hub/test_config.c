@@ -8,9 +8,9 @@
 
 #include "codec/base/buf.h"
 #include "codec/base/status.h"
-#include "hub/config.h"
-#include "hub/config_table.h"
-#include "hub/config_value.h"
+#include "hub/config/config.h"
+#include "hub/config/config_table.h"
+#include "hub/config/config_value.h"
 
 TestSuite(config, .timeout = 60);
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "codec/base/rand.h"
-#include "hub/connection.h"
+#include "hub/net/connection.h"
 #include "tests/support/net_rig.h"
 
 TestSuite(connection, .timeout = 120);

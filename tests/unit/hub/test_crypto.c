@@ -5,7 +5,7 @@
 
 #include "codec/base/status.h"
 #include "codec/json_tree.h"
-#include "hub/crypto.h"
+#include "hub/net/crypto.h"
 #include "tests/support/test_keys.h"
 
 TestSuite(crypto, .timeout = 60);

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "hub/sid.h"
+#include "hub/session/sid.h"
 #include "tests/unit/hub/session_world.h"
 
 TestSuite(eio_session, .timeout = 60, .init = world_begin, .fini = world_end);

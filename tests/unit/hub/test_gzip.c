@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "codec/base/status.h"
-#include "hub/gzip.h"
+#include "hub/net/gzip.h"
 
 TestSuite(gzip, .timeout = 30);
 

@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "codec/base/mem.h"
-#include "hub/connection.h"
-#include "hub/http_server.h"
-#include "hub/loop.h"
+#include "hub/net/connection.h"
+#include "hub/net/http_server.h"
+#include "hub/net/loop.h"
 #include "tests/support/net_rig.h"
 
 TestSuite(http_server, .timeout = 120);

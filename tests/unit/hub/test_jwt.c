@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "codec/base/status.h"
-#include "hub/jwt.h"
+#include "hub/auth/jwt.h"
 #include "tests/support/test_keys.h"
 #include "tests/unit/hub/jwt_world.h"
 

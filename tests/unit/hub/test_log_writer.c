@@ -7,7 +7,7 @@
 #include <uv.h>
 
 #include "codec/base/log.h"
-#include "hub/log_writer.h"
+#include "hub/node/log_writer.h"
 
 TestSuite(log_writer, .timeout = 60);
 

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "codec/base/check.h"
-#include "hub/loopback.h"
+#include "hub/net/loopback.h"
 
 TestSuite(loopback, .timeout = 30);
 

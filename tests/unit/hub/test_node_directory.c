@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actors/bus.h"
 #include "actors/core/sched.h"
+#include "actors/order/bus.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/bus_name.h"
-#include "hub/node_directory.h"
+#include "hub/cluster/node_directory.h"
 
 TestSuite(node_directory, .timeout = 60);
 

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "codec/base/status.h"
-#include "hub/origin.h"
+#include "hub/net/origin.h"
 
 TestSuite(origin, .timeout = 30);
 

@@ -2,8 +2,8 @@
 #include <criterion/criterion.h>
 
 #include "codec/base/check.h"
-#include "hub/etag.h"
-#include "hub/pages.h"
+#include "hub/net/etag.h"
+#include "hub/node/pages.h"
 
 TestSuite(pages, .timeout = 20);
 

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actors/socket.h"
-#include "hub/session.h"
+#include "actors/deliver/socket.h"
+#include "hub/session/session.h"
 #include "tests/unit/hub/session_world.h"
 
 TestSuite(plain_session, .timeout = 60, .init = world_begin, .fini = world_end);

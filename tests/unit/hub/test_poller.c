@@ -4,7 +4,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "hub/poller.h"
+#include "hub/net/poller.h"
 
 TestSuite(poller, .timeout = 30);
 

@@ -7,7 +7,7 @@
 #include "codec/base/buf.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
-#include "hub/redis_reader.h"
+#include "hub/redis/redis_reader.h"
 
 enum { REPLY_MAX = 1 << 20 };
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "codec/base/status.h"
-#include "hub/redis_url.h"
+#include "hub/redis/redis_url.h"
 
 TestSuite(redis_url, .timeout = 30);
 

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "codec/base/check.h"
-#include "hub/sid.h"
+#include "hub/session/sid.h"
 
 TestSuite(sid, .timeout = 60);
 

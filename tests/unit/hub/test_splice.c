@@ -5,9 +5,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "actors/outbox.h"
-#include "hub/connection.h"
-#include "hub/splice.h"
+#include "actors/deliver/outbox.h"
+#include "hub/net/connection.h"
+#include "hub/net/splice.h"
 #include "tests/support/net_rig.h"
 
 TestSuite(splice, .timeout = 120);

@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#include "hub/tenant_counts.h"
+#include "hub/auth/tenant_counts.h"
 
 TestSuite(tenant_counts, .timeout = 60);
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "hub/unjoined.h"
+#include "hub/session/unjoined.h"
 
 TestSuite(unjoined, .timeout = 60);
 

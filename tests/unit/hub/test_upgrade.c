@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "hub/upgrade.h"
+#include "hub/session/upgrade.h"
 #include "tests/unit/hub/session_world.h"
 
 TestSuite(upgrade, .timeout = 60, .init = world_begin, .fini = world_end);

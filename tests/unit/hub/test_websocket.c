@@ -11,8 +11,8 @@
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/ws_frame.h"
-#include "hub/connection.h"
-#include "hub/websocket.h"
+#include "hub/net/connection.h"
+#include "hub/net/websocket.h"
 #include "tests/support/net_rig.h"
 
 TestSuite(websocket, .timeout = 120);

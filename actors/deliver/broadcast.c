@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/deliver/broadcast.h"
+
+#include "codec/base/mem.h"
+
+static size_t total_len(const struct bytes *names, uint32_t count)
+{
+    size_t len = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        len += names[i].len;
+    }
+    return len;
+}
+
+/* Copy names behind the struct; returns where the next text goes. */
+static char *copy_names(struct bytes *to, char *at, const struct bytes *names, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (names[i].len > 0) {
+            memcpy(at, names[i].at, names[i].len);
+        }
+        to[i] = bytes_of(at, names[i].len);
+        at += names[i].len;
+    }
+    return at;
+}
+
+struct broadcast *broadcast_new(struct event *event, const struct bytes *rooms, uint32_t room_count,
+    const struct bytes *except, uint32_t except_count)
+{
+    CHECK(room_count <= BROADCAST_NAMES_MAX && except_count <= BROADCAST_NAMES_MAX);
+    size_t count = (size_t)room_count + except_count;
+    size_t texts = total_len(rooms, room_count) + total_len(except, except_count);
+    struct broadcast *broadcast =
+        mem_alloc(sizeof(*broadcast) + count * sizeof(struct bytes) + texts);
+    atomic_init(&broadcast->refs, 1);
+    broadcast->event = event;
+    broadcast->room_count = room_count;
+    broadcast->except_count = except_count;
+    char *at = (char *)(broadcast->names + count);
+    at = copy_names(broadcast->names, at, rooms, room_count);
+    copy_names(broadcast->names + room_count, at, except, except_count);
+    return broadcast;
+}
+
+struct broadcast *broadcast_ref(struct broadcast *broadcast)
+{
+    /* Relaxed: the caller holds a reference, so nothing has to be ordered before. */
+    atomic_fetch_add_explicit(&broadcast->refs, 1, memory_order_relaxed);
+    return broadcast;
+}
+
+void broadcast_unref(struct broadcast *broadcast)
+{
+    /* Every holder's reads happen before the free: release by each, acquire by the last. */
+    if (broadcast == NULL ||
+        atomic_fetch_sub_explicit(&broadcast->refs, 1, memory_order_acq_rel) > 1) {
+        return;
+    }
+    event_unref(broadcast->event);
+    mem_free(broadcast);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * broadcast - one event with its addressees: any list of rooms, any exceptions, one number.
+ *
+ * Made by who publishes, numbered once by the sequencer, then shared read-only by all shards. A
+ * name is the wire name of a room, a socket's sid, or `user:<id>` (`tenant/user:<id>` in a tenant's
+ * space).
+ */
+#ifndef ACTORS_DELIVER_BROADCAST_H
+#define ACTORS_DELIVER_BROADCAST_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/order/stream_id.h"
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+#include "codec/event.h"
+
+enum { BROADCAST_NAMES_MAX = 1024 };
+
+struct broadcast {
+    uint64_t number; /* 0 before the sequencer */
+    struct event *event;
+    uint32_t room_count; /* 0: everyone in the namespace */
+    uint32_t except_count;
+    bool local; /* not to be published on the bus */
+    bool past; /* from before this node began: to be kept, not to be delivered */
+    struct stream_id stream; /* its place in the replay stream; 0-0: none */
+    /* private */
+    atomic_uint refs;
+    struct bytes names[]; /* rooms, then exceptions */
+};
+
+/*
+ * A new broadcast with one reference; copies the names (at most BROADCAST_NAMES_MAX in all, checked
+ * by the caller) and takes over the reference of `event`. Aborts without memory.
+ */
+MUST_CHECK struct broadcast *broadcast_new(struct event *event, const struct bytes *rooms,
+    uint32_t room_count, const struct bytes *except, uint32_t except_count);
+
+/* Add a reference and return `broadcast`. Any thread. */
+struct broadcast *broadcast_ref(struct broadcast *broadcast);
+
+/* Drop a reference; NULL is allowed. Any thread. */
+void broadcast_unref(struct broadcast *broadcast);
+
+/* The rooms it goes to. */
+static inline const struct bytes *broadcast_rooms(const struct broadcast *broadcast)
+{
+    return broadcast->names;
+}
+
+/* The names whose sockets do not get it. */
+static inline const struct bytes *broadcast_except(const struct broadcast *broadcast)
+{
+    return broadcast->names + broadcast->room_count;
+}
+
+#endif

@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: start, membership, catch-up, when windows leave, delivery of a broadcast.
+ */
+#include "actors/deliver/fanout.h"
+
+#include "actors/behaviours.h"
+#include "actors/deliver/fanout_ask.h"
+#include "actors/deliver/fanout_proto.h"
+#include "actors/order/sequencer_proto.h"
+#include "actors/order/wire_name.h"
+#include "actors/recover/recovery.h"
+#include "actors/rooms/room_proto.h"
+#include "actors/user/user_actor.h"
+#include "actors/user/user_proto.h"
+#include "codec/base/mem.h"
+
+enum {
+    WINDOW_EVENTS_MAX = 16384,
+    WINDOW_BYTES_MAX = 64 << 10, /* well below what an outbox holds */
+    FEW_LEAVES = 32,
+    BIG_ROOM = 1024, /* local members; flushing as many counts once more in the tick */
+};
+
+static void free_fanout(struct actor *actor);
+
+PROTOCOL_DEFINE(FANOUT, fanout)
+
+const struct behaviour fanout_behaviour = {
+    PROTOCOL_BEHAVIOUR(FANOUT, fanout),
+    .id = BEHAVIOUR_FANOUT,
+    .shed_bound = FANOUT_SHED_BOUND,
+    .destroy = free_fanout,
+};
+
+static struct bytes leaf_key(const void *leaf)
+{
+    return leaf_name(leaf);
+}
+
+/*
+ * What waited leaves, and counts in the new tick as what it spared: a room that stays dense is
+ * flushed once a tick, and one that has become sparse is instant again.
+ */
+static void on_tick(struct timer *timer)
+{
+    struct fanout *fanout = container_of(timer, struct fanout, tick);
+    const struct actor_config *config = fanout->shard->config;
+    list_for_each (link, &fanout->waiting) {
+        struct leaf *leaf = container_of(link, struct leaf, dirty_link);
+        leaf->tick = sched_now(fanout->shard->sched) / config->tick_ms;
+        leaf->flushes = leaf->window->count - 1; /* and one for the flush itself */
+    }
+    list_splice(&fanout->due, &fanout->waiting);
+}
+
+struct fanout *fanout_start(struct shard *shard, struct bytes nsp)
+{
+    struct fanout *fanout = mem_alloc(sizeof(*fanout) + nsp.len);
+    fanout->shard = shard;
+    fanout->nsp_len = (uint32_t)nsp.len;
+    memcpy(fanout->nsp_at, nsp.at, nsp.len);
+    map_init(&fanout->leaves, leaf_key);
+    list_init(&fanout->due);
+    list_init(&fanout->waiting);
+    timer_init(&fanout->tick, on_tick);
+    list_init(&fanout->asks);
+    fanout->everyone = leaf_create(fanout, bytes_of(NULL, 0));
+    list_append(&shard->fanouts, &fanout->shard_link);
+    fanout->recovery = recovery_create(fanout);
+    actor_start(&fanout->actor, &fanout_behaviour, shard->sched);
+
+    struct sequencer_attach *attach = sequencer_attach_new();
+    attach->nsp = buf_new(nsp);
+    attach->fanout = fanout->actor.self;
+    unsigned home = actor_system_shard_of(sched_system(shard->sched), nsp);
+    msg_send_named(shard->sched, home, attach);
+    return fanout;
+}
+
+static void free_fanout(struct actor *actor)
+{
+    struct fanout *fanout = (struct fanout *)(void *)actor;
+    recovery_destroy(fanout->recovery);
+    timer_cancel(sched_timers(fanout->shard->sched), &fanout->tick);
+    fanout_ask_finish(fanout);
+    size_t cursor = 0;
+    for (struct leaf *leaf; (leaf = map_next(&fanout->leaves, &cursor)) != NULL;) {
+        leaf_destroy(leaf);
+    }
+    leaf_destroy(fanout->everyone);
+    map_finish(&fanout->leaves);
+    list_remove(&fanout->shard_link);
+    mem_free(fanout);
+}
+
+struct fanout *fanout_find(struct shard *shard, struct bytes nsp)
+{
+    list_for_each (link, &shard->fanouts) {
+        struct fanout *fanout = container_of(link, struct fanout, shard_link);
+        if (bytes_eq(fanout_nsp(fanout), nsp)) {
+            return fanout;
+        }
+    }
+    return NULL;
+}
+
+/* Membership. */
+
+static struct membership *membership_of(const struct socket *socket, const struct leaf *leaf)
+{
+    for (uint32_t i = 0; i < socket->membership_count; i++) {
+        if (socket->memberships[i].leaf == leaf) {
+            return &socket->memberships[i];
+        }
+    }
+    return NULL;
+}
+
+/* Nothing numbered so far is for `socket` any more: it left already, or came before it. */
+static void pass_over(struct fanout *fanout, struct socket *socket)
+{
+    socket->sent_through = fanout->seen;
+    fanout->ahead = fanout->seen;
+}
+
+void fanout_enter(struct fanout *fanout, struct socket *socket)
+{
+    socket->fanout = fanout;
+    pass_over(fanout, socket);
+    socket->everyone_index = leaf_add(fanout->everyone, socket);
+}
+
+static void settle(struct fanout *fanout, struct leaf *leaf)
+{
+    if (leaf->window != NULL && leaf->count == 0) {
+        fanout->dirty--;
+    }
+    if (leaf->count == 0) {
+        map_remove(&fanout->leaves, leaf_name(leaf));
+        leaf_destroy(leaf);
+    }
+}
+
+/* Take the socket out of the leaf and drop the membership, which moves the last one in its place.
+ */
+static void remove_membership(
+    struct fanout *fanout, struct socket *socket, struct membership *membership)
+{
+    struct leaf *leaf = membership->leaf;
+    struct socket *moved = leaf_remove(leaf, membership->index);
+    if (moved != NULL) {
+        membership_of(moved, leaf)->index = membership->index;
+    }
+    *membership = socket->memberships[--socket->membership_count];
+    if (socket->membership_count == 0) {
+        mem_free(socket->memberships);
+        socket->memberships = NULL;
+    }
+    settle(fanout, leaf);
+}
+
+/* Whether the user of `socket` is in `room` with another socket here, and the others know it. */
+static bool has_company(const struct socket *socket, struct bytes room)
+{
+    if (socket->user == NULL) {
+        return false;
+    }
+    list_for_each (link, &socket->user->sockets) {
+        struct socket *other = container_of(link, struct socket, user_link);
+        const struct membership *membership = NULL;
+        if (other != socket && other->fanout == socket->fanout) {
+            membership = fanout_membership(other->fanout, other, room);
+        }
+        if (membership != NULL && membership->loud) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void fanout_tell(struct socket *socket, struct bytes room, const char *event)
+{
+    if (!has_company(socket, room)) {
+        room_tell(socket->shard, socket, room, event);
+    }
+}
+
+void fanout_exit(struct fanout *fanout, struct socket *socket, bool kept)
+{
+    while (socket->membership_count > 0) {
+        struct membership *last = &socket->memberships[socket->membership_count - 1];
+        struct bytes room = leaf_name(last->leaf);
+        if (!kept) {
+            room_send_leave(fanout->shard, fanout_nsp(fanout), room);
+        }
+        if (last->loud) {
+            fanout_tell(socket, room, "user_left_room");
+        }
+        remove_membership(fanout, socket, last);
+    }
+    struct socket *moved = leaf_remove(fanout->everyone, socket->everyone_index);
+    if (moved != NULL) {
+        moved->everyone_index = socket->everyone_index;
+    }
+    socket->fanout = NULL;
+}
+
+struct membership *fanout_membership(
+    const struct fanout *fanout, const struct socket *socket, struct bytes room)
+{
+    const struct leaf *leaf = map_get(&fanout->leaves, room);
+    return leaf != NULL ? membership_of(socket, leaf) : NULL;
+}
+
+bool fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room)
+{
+    struct leaf *leaf = map_get(&fanout->leaves, room);
+    if (leaf != NULL && membership_of(socket, leaf) != NULL) {
+        return false;
+    }
+    if (leaf == NULL) {
+        leaf = leaf_create(fanout, room);
+        map_put(&fanout->leaves, leaf);
+    }
+    fanout_catch_up(fanout, socket);
+    pass_over(fanout, socket);
+    uint16_t count = socket->membership_count;
+    if ((count & (count - 1)) == 0) { /* 0 or a power of two: the array is full */
+        socket->memberships = mem_realloc_array(
+            socket->memberships, count ? count * 2u : 1u, sizeof(*socket->memberships));
+    }
+    socket->memberships[socket->membership_count++] =
+        (struct membership){.leaf = leaf, .index = leaf_add(leaf, socket)};
+    recovery_joined(socket, room);
+    return true;
+}
+
+bool fanout_leave(struct fanout *fanout, struct socket *socket, struct bytes room)
+{
+    struct leaf *leaf = map_get(&fanout->leaves, room);
+    struct membership *membership = leaf ? membership_of(socket, leaf) : NULL;
+    if (membership == NULL) {
+        return false;
+    }
+    fanout_catch_up(fanout, socket);
+    remove_membership(fanout, socket, membership);
+    recovery_left(socket, room);
+    return true;
+}
+
+void fanout_catch_up(struct fanout *fanout, struct socket *socket)
+{
+    if (fanout->dirty == 0 || socket->sent_through >= fanout->seen) {
+        pass_over(fanout, socket);
+        return;
+    }
+    struct leaf *few[FEW_LEAVES];
+    struct leaf **dirty = few;
+    uint32_t count = 0;
+    if (socket->membership_count >= FEW_LEAVES) {
+        dirty = mem_alloc_array(socket->membership_count + 1u, sizeof(struct leaf *));
+    }
+    if (fanout->everyone->window != NULL) {
+        dirty[count++] = fanout->everyone;
+    }
+    for (uint32_t i = 0; i < socket->membership_count; i++) {
+        if (socket->memberships[i].leaf->window != NULL) {
+            dirty[count++] = socket->memberships[i].leaf;
+        }
+    }
+    leaf_catch_up(socket, dirty, count);
+    fanout->ahead = fanout->seen;
+    if (dirty != few) {
+        mem_free(dirty);
+    }
+}
+
+/* When windows leave. */
+
+/* A broadcast on its way, encoded once per format for sockets that are addressed by name. */
+struct direct {
+    const struct broadcast *broadcast;
+    struct event *marked; /* with its offset; NULL: without */
+    struct chunk *chunks[WIRE_FORMAT_COUNT];
+};
+
+static void wait_for_tick(struct fanout *fanout, struct leaf *leaf)
+{
+    list_append(&fanout->waiting, &leaf->dirty_link);
+    if (!timer_armed(&fanout->tick)) {
+        uint32_t tick_ms = fanout->shard->config->tick_ms;
+        uint64_t next = (sched_now(fanout->shard->sched) / tick_ms + 1) * tick_ms;
+        timer_set(sched_timers(fanout->shard->sched), &fanout->tick, next);
+    }
+}
+
+/* Whether the leaf's window has to wait for the tick. */
+static bool is_dense(struct fanout *fanout, struct leaf *leaf)
+{
+    const struct actor_config *config = fanout->shard->config;
+    uint64_t tick = sched_now(fanout->shard->sched) / config->tick_ms;
+    if (leaf->tick != tick) {
+        leaf->tick = tick;
+        leaf->flushes = 0;
+    }
+    return config->batching == BATCHING_ALWAYS ||
+           (config->batching == BATCHING_ADAPTIVE && leaf->flushes >= config->flushes_per_tick);
+}
+
+static void push(struct fanout *fanout, struct leaf *leaf, const struct direct *direct)
+{
+    if (leaf->count == 0) {
+        return;
+    }
+    const struct broadcast *broadcast = direct->broadcast;
+    bool clean = leaf->window == NULL;
+    if (!clean && leaf->window->events[leaf->window->count - 1].number == broadcast->number) {
+        return; /* the room was named twice */
+    }
+    leaf_push(leaf, broadcast->number, broadcast->event, direct->marked);
+    fanout->dirty += clean;
+    bool full = leaf->window->count >= WINDOW_EVENTS_MAX || leaf->window->bytes >= WINDOW_BYTES_MAX;
+    if ((broadcast->event->flags & EVENT_URGENT) || full) {
+        list_remove(&leaf->dirty_link);
+        list_append(&fanout->due, &leaf->dirty_link);
+    } else if (clean && is_dense(fanout, leaf)) {
+        fanout->shard->stats.windowed++;
+        wait_for_tick(fanout, leaf);
+    } else if (clean) {
+        list_append(&fanout->due, &leaf->dirty_link);
+    }
+}
+
+void fanout_flush(struct fanout *fanout)
+{
+    for (struct list *link; (link = list_pop(&fanout->due)) != NULL;) {
+        struct leaf *leaf = container_of(link, struct leaf, dirty_link);
+        leaf->flushes += 1 + leaf->count / BIG_ROOM;
+        leaf_flush(leaf);
+        fanout->dirty--;
+    }
+}
+
+/* Delivery of a broadcast. */
+
+static struct chunk *direct_chunk(
+    struct fanout *fanout, struct direct *direct, enum wire_format format)
+{
+    if (direct->chunks[format] == NULL) {
+        struct builder out = {.max = UINT32_MAX};
+        bool marked = direct->marked != NULL && recovery_marks(format);
+        const struct event *event = marked ? direct->marked : direct->broadcast->event;
+        int status = wire_event(format, fanout_nsp(fanout), event, &out);
+        if (status != 0) {
+            shard_count_unencoded(fanout->shard, event->name, format, status);
+            builder_reset(&out);
+            return NULL;
+        }
+        direct->chunks[format] = chunk_take(&out);
+    }
+    return direct->chunks[format];
+}
+
+static void deliver_direct(struct fanout *fanout, struct socket *socket, void *context)
+{
+    struct direct *direct = context;
+    struct shard *shard = fanout->shard;
+    if (socket->sent_through >= direct->broadcast->number || socket->closing) {
+        return; /* an exception, or reached by another name already */
+    }
+    fanout_catch_up(fanout, socket);
+    if ((direct->broadcast->event->flags & EVENT_VOLATILE) && !outbox_writable(socket->outbox)) {
+        shard->stats.volatile_dropped++;
+        return;
+    }
+    struct chunk *chunk = direct_chunk(fanout, direct, socket->format);
+    if (chunk == NULL) {
+        return;
+    }
+    if (!outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
+        shard->stats.refused++;
+        return;
+    }
+    shard->stats.deliveries++;
+}
+
+bool fanout_visit_name(
+    struct fanout *fanout, struct bytes name, fanout_visit_fn visit, void *context)
+{
+    struct socket *socket =
+        name.len == SOCKET_SID_LEN ? map_get(&fanout->shard->sockets, name) : NULL;
+    if (socket != NULL) {
+        if (socket->fanout == fanout) {
+            visit(fanout, socket, context);
+        }
+        return true;
+    }
+    char key[WIRE_KEY_MAX];
+    struct bytes user_key;
+    if (!wire_name_user_key(name, key, &user_key)) {
+        return false;
+    }
+    struct user *user =
+        (struct user *)(void *)actor_find(fanout->shard->sched, &user_behaviour, user_key);
+    if (user != NULL) {
+        list_for_each (link, &user->sockets) {
+            socket = container_of(link, struct socket, user_link);
+            if (socket->fanout == fanout) {
+                visit(fanout, socket, context);
+            }
+        }
+    }
+    return true;
+}
+
+static void exclude(struct fanout *fanout, struct socket *socket, void *context)
+{
+    (void)context;
+    fanout_catch_up(fanout, socket); /* sent_through = seen, which is this broadcast's number */
+}
+
+static void exclude_name(struct fanout *fanout, struct bytes name)
+{
+    if (fanout_visit_name(fanout, name, exclude, NULL)) {
+        return;
+    }
+    struct leaf *leaf = map_get(&fanout->leaves, name);
+    for (uint32_t i = 0; leaf != NULL && i < leaf->count; i++) {
+        fanout_catch_up(fanout, leaf->members[i]);
+    }
+}
+
+/* To whom it names: sockets at once, rooms by their leaves. */
+static void deliver_named(struct fanout *fanout, struct direct *direct)
+{
+    const struct bytes *rooms = broadcast_rooms(direct->broadcast);
+    uint32_t count = direct->broadcast->room_count;
+    for (uint32_t i = 0; i < count; i++) {
+        fanout_visit_name(fanout, rooms[i], deliver_direct, direct);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct leaf *leaf = map_get(&fanout->leaves, rooms[i]);
+        if (leaf != NULL) {
+            push(fanout, leaf, direct);
+        }
+    }
+    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
+        if (direct->chunks[format] != NULL) {
+            chunk_unref(direct->chunks[format]);
+        }
+    }
+}
+
+static void deliver(struct fanout *fanout, struct broadcast *broadcast)
+{
+    fanout->shard->stats.broadcasts++;
+    /* Who is excepted, or reached by name, gets what is pending first: up to the number before. */
+    struct direct direct = {.broadcast = broadcast};
+    if (fanout->recovery != NULL) {
+        direct.marked = recovery_mark(fanout->recovery, broadcast);
+    }
+    if (broadcast->past) {
+        event_unref(direct.marked);
+        return;
+    }
+    fanout->seen = broadcast->number;
+    for (uint32_t i = 0; i < broadcast->except_count; i++) {
+        exclude_name(fanout, broadcast_except(broadcast)[i]);
+    }
+    if (broadcast->room_count == 0) {
+        push(fanout, fanout->everyone, &direct);
+    } else {
+        deliver_named(fanout, &direct);
+    }
+    event_unref(direct.marked);
+}
+
+static void on_event(struct fanout *fanout, struct fanout_event *msg)
+{
+    deliver(fanout, msg->broadcast);
+}
+
+static void drop_event(struct fanout_event *msg)
+{
+    broadcast_unref(msg->broadcast);
+}
+
+static void on_bus_event(struct fanout *fanout, struct fanout_bus_event *msg)
+{
+    deliver(fanout, msg->broadcast);
+}
+
+static void drop_bus_event(struct fanout_bus_event *msg)
+{
+    broadcast_unref(msg->broadcast);
+}
+
+static void on_stream(struct fanout *fanout, struct fanout_stream *msg)
+{
+    if (fanout->recovery != NULL) {
+        recovery_stream_from(fanout->recovery, msg->from);
+    }
+}
+
+static void on_ask(struct fanout *fanout, struct fanout_ask *msg)
+{
+    fanout_ask_answer(fanout, msg);
+}
+
+static void drop_ask(struct fanout_ask *msg)
+{
+    buf_unref(msg->request);
+    buf_unref(msg->picked);
+}

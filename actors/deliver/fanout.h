@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fanout - a shard's part of one namespace: which sockets are in which rooms, and when windows
+ * leave.
+ *
+ * Stage 7 of the data path. An actor, because numbered broadcasts reach it by message from the
+ * namespace's sequencer; joining, leaving and catching up are calls from the same shard. When a
+ * window leaves: at the end of the turn, unless its leaf was flushed `flushes_per_tick` times
+ * within the current tick (adaptive), then at the tick; urgent events always at the end of the
+ * turn.
+ */
+#ifndef ACTORS_DELIVER_FANOUT_H
+#define ACTORS_DELIVER_FANOUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/core/actor.h"
+#include "actors/core/timer.h"
+#include "actors/deliver/leaf.h"
+#include "actors/shard.h"
+#include "codec/base/buf.h"
+#include "codec/base/list.h"
+#include "codec/base/map.h"
+
+enum { FANOUT_SHED_BOUND = 8192 }; /* events of the bus that wait for a shard */
+
+struct fanout {
+    struct actor actor;
+    struct shard *shard;
+    struct list shard_link; /* shard.fanouts */
+    struct recovery *recovery; /* NULL: sockets of the namespace are not recovered */
+    struct leaf *everyone;
+    struct map leaves; /* struct leaf by name */
+    struct list due; /* leaf.dirty_link: flushed at the end of this turn */
+    struct list waiting; /* leaf.dirty_link: flushed at the tick */
+    uint32_t dirty; /* leaves on both */
+    uint64_t seen; /* number of the last broadcast */
+    uint64_t places; /* in the arrays of members of all leaves */
+    uint64_t ahead; /* no socket's sent_through is above it, but by a flush of one of its leaves */
+    struct timer tick;
+    struct list asks; /* fanout_ask.link: broadcasts that clients have not all acknowledged */
+    uint32_t ask_count;
+    uint64_t ask_id; /* of the last one */
+    uint32_t nsp_len;
+    char nsp_at[];
+};
+
+/* Start the fan-out of namespace `nsp` on `shard`; once per shard and namespace, before any socket.
+ */
+struct fanout *fanout_start(struct shard *shard, struct bytes nsp);
+
+/* Return the fan-out of `nsp` on `shard`, or NULL. */
+struct fanout *fanout_find(struct shard *shard, struct bytes nsp);
+
+/* The namespace. */
+static inline struct bytes fanout_nsp(const struct fanout *fanout)
+{
+    return bytes_of(fanout->nsp_at, fanout->nsp_len);
+}
+
+/* Take a new socket in (everyone's leaf). */
+void fanout_enter(struct fanout *fanout, struct socket *socket);
+
+/*
+ * Tell the others in `room` that the user of `socket` came or went: `event` is user_joined_room or
+ * user_left_room. Nothing while another socket of the user on this node is in it.
+ */
+void fanout_tell(struct socket *socket, struct bytes room, const char *event);
+
+/*
+ * Let a socket go: what is pending for it is dropped, and it leaves every room; unless `kept`, it
+ * gives up its seats there.
+ */
+void fanout_exit(struct fanout *fanout, struct socket *socket, bool kept);
+
+/* Make `socket` a member of `room`; false when it is one already. */
+bool fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room);
+
+/* Let `socket` leave `room`, after what was pending; false when it was no member. */
+bool fanout_leave(struct fanout *fanout, struct socket *socket, struct bytes room);
+
+/* The membership of `socket` in `room`, valid until it joins or leaves one; NULL: it is no member.
+ */
+struct membership *fanout_membership(
+    const struct fanout *fanout, const struct socket *socket, struct bytes room);
+
+/* Everything that is pending for `socket` goes to its outbox, so that something may follow. */
+void fanout_catch_up(struct fanout *fanout, struct socket *socket);
+
+/* Flush the leaves that are due; at the end of each turn. */
+void fanout_flush(struct fanout *fanout);
+
+typedef void (*fanout_visit_fn)(struct fanout *fanout, struct socket *socket, void *context);
+
+/*
+ * Visit the sockets that a name stands for in the registry: a sid's, or all of a user's here.
+ * Returns whether it is such a name. The members of a room of that name are not visited.
+ */
+bool fanout_visit_name(
+    struct fanout *fanout, struct bytes name, fanout_visit_fn visit, void *context);
+
+/* A client has acknowledged: `args` is the JSON array of its answer to `id`. */
+void fanout_acked(struct socket *socket, uint64_t id, struct bytes args,
+    struct buf *const *attachments, unsigned attachment_count);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: members, window and its encoding, flush to all, catch-up of one.
+ */
+#include "actors/deliver/leaf.h"
+
+#include "actors/deliver/fanout.h"
+#include "actors/recover/recovery.h"
+#include "codec/base/mem.h"
+
+enum { FIRST_MEMBERS = 2, FIRST_EVENTS = 8 };
+
+struct leaf *leaf_create(struct fanout *fanout, struct bytes name)
+{
+    struct leaf *leaf = mem_alloc(sizeof(*leaf) + name.len);
+    leaf->fanout = fanout;
+    list_init(&leaf->dirty_link);
+    leaf->name_len = (uint32_t)name.len;
+    if (name.len > 0) {
+        memcpy(leaf->name_at, name.at, name.len);
+    }
+    return leaf;
+}
+
+static void drop_window(struct leaf *leaf)
+{
+    struct window *window = leaf->window;
+    if (window == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < window->count; i++) {
+        event_unref(window->events[i].event);
+        event_unref(window->events[i].marked);
+    }
+    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
+        builder_reset(&window->items[format]);
+    }
+    mem_free(window->events);
+    mem_free(window);
+    leaf->window = NULL;
+}
+
+void leaf_destroy(struct leaf *leaf)
+{
+    drop_window(leaf);
+    list_remove(&leaf->dirty_link);
+    leaf->fanout->places -= leaf->cap;
+    mem_free(leaf->members);
+    mem_free(leaf);
+}
+
+uint32_t leaf_add(struct leaf *leaf, struct socket *socket)
+{
+    if (leaf->count == leaf->cap) {
+        uint32_t before = leaf->cap;
+        leaf->cap = leaf->cap ? leaf->cap * 2 : FIRST_MEMBERS;
+        leaf->fanout->places += leaf->cap - before;
+        leaf->members = mem_realloc_array(leaf->members, leaf->cap, sizeof(*leaf->members));
+    }
+    leaf->members[leaf->count] = socket;
+    leaf->by_format[socket->format]++;
+    return leaf->count++;
+}
+
+struct socket *leaf_remove(struct leaf *leaf, uint32_t index)
+{
+    CHECK(index < leaf->count);
+    leaf->by_format[leaf->members[index]->format]--;
+    struct socket *last = leaf->members[--leaf->count];
+    if (index == leaf->count) {
+        return NULL;
+    }
+    leaf->members[index] = last;
+    return last;
+}
+
+void leaf_push(struct leaf *leaf, uint64_t number, struct event *event, struct event *marked)
+{
+    if (leaf->window == NULL) {
+        leaf->window = mem_alloc(sizeof(*leaf->window));
+    }
+    struct window *window = leaf->window;
+    if (window->count == window->cap) {
+        window->cap = window->cap ? window->cap * 2 : FIRST_EVENTS;
+        window->events = mem_realloc_array(window->events, window->cap, sizeof(*window->events));
+    }
+    window->events[window->count++] = (struct pending){.number = number,
+        .event = event_ref(event),
+        .marked = marked != NULL ? event_ref(marked) : NULL};
+    window->has_volatile = window->has_volatile || (event->flags & EVENT_VOLATILE);
+    window->bytes += event->data.len;
+}
+
+/* Bring the items of `format` up to the window's last event. What cannot be encoded is an empty
+ * item. */
+static void encode(struct leaf *leaf, enum wire_format format)
+{
+    struct window *window = leaf->window;
+    struct builder *items = &window->items[format];
+    if (window->encoded[format] == 0 && wire_separator(format) > 0) {
+        builder_byte(items, ' ');
+    }
+    for (uint32_t i = window->encoded[format]; i < window->count; i++) {
+        struct pending *pending = &window->events[i];
+        bool marked = pending->marked != NULL && recovery_marks(format);
+        const struct event *event = marked ? pending->marked : pending->event;
+        int status = wire_add(format, fanout_nsp(leaf->fanout), event, items);
+        if (status != 0) {
+            shard_count_unencoded(leaf->fanout->shard, event->name, format, status);
+        }
+        pending->end[format] = (uint32_t)builder_bytes(items).len;
+    }
+    window->encoded[format] = window->count;
+}
+
+/* The encoded item `i`, its leading separator included. */
+static struct bytes item_of(const struct window *window, enum wire_format format, uint32_t i)
+{
+    uint32_t start = i > 0 ? window->events[i - 1].end[format] : wire_separator(format);
+    const char *at = builder_bytes(&window->items[format]).at;
+    return bytes_of(at + start, window->events[i].end[format] - start);
+}
+
+/* Complete bytes for `count` items that stand together in `items`, without padding in front. */
+static struct chunk *frame(
+    struct fanout *fanout, enum wire_format format, struct bytes items, unsigned count)
+{
+    struct builder out = {.max = UINT32_MAX};
+    if (wire_framed(format)) {
+        uint64_t wall_ms = sched_wall(fanout->shard->sched);
+        items = bytes_skip(items, wire_separator(format));
+        wire_open(format, fanout_nsp(fanout), items.len, count, wall_ms, &out);
+        builder_add(&out, items);
+        wire_close(format, wall_ms, &out);
+    } else {
+        builder_add(&out, items);
+    }
+    return chunk_take(&out);
+}
+
+/* The whole window as one chunk; NULL when nothing could be encoded. */
+static struct chunk *shared_chunk(struct leaf *leaf, enum wire_format format)
+{
+    encode(leaf, format);
+    struct window *window = leaf->window;
+    unsigned count = 0;
+    for (uint32_t i = 0; i < window->count; i++) {
+        count += item_of(window, format, i).len > 0;
+    }
+    if (count == 0) {
+        return NULL;
+    }
+    if (!wire_framed(format)) {
+        return chunk_take(&window->items[format]);
+    }
+    struct bytes items = bytes_skip(builder_bytes(&window->items[format]), wire_separator(format));
+    return frame(leaf->fanout, format, items, count);
+}
+
+/* Whether a member needs more than the shared chunk: it has part of it, waits elsewhere, or is
+ * stalled. */
+static bool is_special(const struct leaf *leaf, const struct socket *socket, uint64_t first)
+{
+    if (socket->sent_through >= first) {
+        return true;
+    }
+    if (leaf->window->has_volatile && !outbox_writable(socket->outbox)) {
+        return true;
+    }
+    if (leaf->fanout->dirty > 1) {
+        if (leaf->fanout->everyone->window != NULL && leaf != leaf->fanout->everyone) {
+            return true;
+        }
+        for (uint32_t i = 0; i < socket->membership_count; i++) {
+            const struct leaf *other = socket->memberships[i].leaf;
+            if (other != leaf && other->window != NULL) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* The shared chunk to everybody of its format who has not got what is in it. */
+static void send_shared(struct leaf *leaf, struct chunk *const chunks[WIRE_FORMAT_COUNT])
+{
+    struct fanout *fanout = leaf->fanout;
+    struct shard *shard = fanout->shard;
+    for (uint32_t i = 0; i < leaf->count; i++) {
+        struct socket *socket = leaf->members[i];
+        struct chunk *chunk = chunks[socket->format];
+        if (socket->sent_through >= fanout->seen || chunk == NULL) {
+            continue;
+        }
+        socket->sent_through = fanout->seen;
+        if (socket->closing) {
+            continue;
+        }
+        if (outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
+            shard->stats.deliveries += leaf->window->count;
+        } else {
+            shard->stats.refused++; /* and its session has been ended */
+        }
+    }
+}
+
+/* Those that need the items themselves go first: the shared chunk of WIRE_SIO takes them away. */
+static void flush_special(struct leaf *leaf, uint64_t first)
+{
+    for (uint32_t i = 0; i < leaf->count; i++) {
+        if (is_special(leaf, leaf->members[i], first)) {
+            fanout_catch_up(leaf->fanout, leaf->members[i]);
+        }
+    }
+}
+
+void leaf_flush(struct leaf *leaf)
+{
+    struct fanout *fanout = leaf->fanout;
+    struct window *window = leaf->window;
+    uint64_t first = window->events[0].number;
+    if (fanout->dirty > 1 || window->has_volatile || fanout->ahead >= first) {
+        flush_special(leaf, first);
+    }
+    struct chunk *chunks[WIRE_FORMAT_COUNT] = {NULL};
+    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
+        chunks[format] = leaf->by_format[format] > 0 ? shared_chunk(leaf, format) : NULL;
+    }
+    send_shared(leaf, chunks);
+    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
+        if (chunks[format] != NULL) {
+            chunk_unref(chunks[format]);
+        }
+    }
+    fanout->shard->stats.flushes++;
+    drop_window(leaf);
+}
+
+/* The leaf whose next event above `through` has the lowest number; its position in `*ret_index`. */
+static struct leaf *next_leaf(
+    struct leaf *const *leaves, uint32_t count, uint64_t through, uint32_t *ret_index)
+{
+    struct leaf *best = NULL;
+    uint64_t lowest = UINT64_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct window *window = leaves[i]->window;
+        uint32_t low = 0;
+        uint32_t high = window->count;
+        while (low < high) {
+            uint32_t middle = low + (high - low) / 2;
+            if (window->events[middle].number > through) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        if (low < window->count && window->events[low].number < lowest) {
+            lowest = window->events[low].number;
+            best = leaves[i];
+            *ret_index = low;
+        }
+    }
+    return best;
+}
+
+void leaf_catch_up(struct socket *socket, struct leaf *const *leaves, uint32_t count)
+{
+    struct fanout *fanout = socket->fanout;
+    enum wire_format format = socket->format;
+    bool writable = outbox_writable(socket->outbox);
+    struct builder items = {.max = UINT32_MAX};
+    unsigned taken = 0;
+    uint32_t index = 0;
+    uint64_t through = socket->sent_through;
+    struct leaf *leaf;
+    while ((leaf = next_leaf(leaves, count, through, &index)) != NULL) {
+        const struct pending *pending = &leaf->window->events[index];
+        through = pending->number;
+        if ((pending->event->flags & EVENT_VOLATILE) && !writable) {
+            fanout->shard->stats.volatile_dropped++;
+            continue;
+        }
+        encode(leaf, format);
+        struct bytes item = item_of(leaf->window, format, index);
+        builder_add(&items, item);
+        taken += item.len > 0;
+    }
+    socket->sent_through = fanout->seen;
+    if (taken > 0 && !socket->closing) {
+        struct chunk *chunk = frame(fanout, format, builder_bytes(&items), taken);
+        if (chunk != NULL) {
+            if (outbox_append(
+                    socket->outbox, &fanout->shard->dirty_outboxes, chunk, 0, chunk->len)) {
+                fanout->shard->stats.deliveries += taken;
+            } else {
+                fanout->shard->stats.refused++;
+            }
+            chunk_unref(chunk);
+        }
+    }
+    builder_reset(&items);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * leaf - the shard's part of a room: its local members as one dense array, and the window being
+ * filled.
+ *
+ * No actor: it belongs to the shard's fan-out of the namespace (fanout.h), which decides when a
+ * window is flushed. The order on a socket rests on one rule: whatever is to leave at once for a
+ * socket (a direct message, joining or leaving a room, being an exception) first makes the socket
+ * catch up: everything pending for it leaves, merged by number, and sent_through says so. A later
+ * flush skips what sent_through covers.
+ */
+#ifndef ACTORS_DELIVER_LEAF_H
+#define ACTORS_DELIVER_LEAF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/deliver/socket.h"
+#include "codec/base/list.h"
+#include "codec/wire.h"
+
+struct fanout;
+
+/* One event of a window; `end` is where its item ends in the items of each format. */
+struct pending {
+    uint64_t number;
+    struct event *event; /* one reference */
+    struct event *marked; /* the same with its offset, for the formats that carry it; or NULL */
+    uint32_t end[WIRE_FORMAT_COUNT];
+};
+
+/*
+ * The events that wait, encoded by format when the first member of that format needs them. Items of
+ * framed formats all begin with the separator (one byte of padding stands in front of the first),
+ * so that any run of them can be put behind any other.
+ */
+struct window {
+    struct pending *events;
+    uint32_t count;
+    uint32_t cap;
+    bool has_volatile;
+    size_t bytes; /* of the events, before they are encoded */
+    struct builder items[WIRE_FORMAT_COUNT];
+    uint32_t encoded[WIRE_FORMAT_COUNT]; /* how many events are in `items` */
+};
+
+struct leaf {
+    struct fanout *fanout;
+    struct list dirty_link; /* fanout.due or fanout.waiting; in neither while `window` is NULL */
+    struct window *window;
+    struct socket **members;
+    uint32_t count;
+    uint32_t cap;
+    uint32_t by_format[WIRE_FORMAT_COUNT]; /* members of each format */
+    uint32_t flushes; /* within `tick` */
+    uint64_t tick;
+    uint32_t name_len;
+    char name_at[];
+};
+
+/* A leaf without members of the room `name`; freed with leaf_destroy when it has none any more. */
+MUST_CHECK struct leaf *leaf_create(struct fanout *fanout, struct bytes name);
+void leaf_destroy(struct leaf *leaf);
+
+/* The wire name of the room; empty for the leaf of everyone. */
+static inline struct bytes leaf_name(const struct leaf *leaf)
+{
+    return bytes_of(leaf->name_at, leaf->name_len);
+}
+
+/* Add a socket that is no member and has caught up. Returns its place: where leaf_remove finds it.
+ */
+uint32_t leaf_add(struct leaf *leaf, struct socket *socket);
+
+/*
+ * Remove the member at `index`. Returns the socket that took its place, whose membership must be
+ * given the new index, or NULL.
+ */
+struct socket *leaf_remove(struct leaf *leaf, uint32_t index);
+
+/*
+ * Add an event, numbered above all before, to the window. Takes a reference of `event`, and of
+ * `marked` (may be NULL), which the formats that carry an offset get instead.
+ */
+void leaf_push(struct leaf *leaf, uint64_t number, struct event *event, struct event *marked);
+
+/* Send the window to all members and forget it. The fan-out takes the leaf off its list. */
+void leaf_flush(struct leaf *leaf);
+
+/*
+ * Append to the socket's outbox what `leaves` (dirty ones that it is in) hold for it above its
+ * sent_through, merged by number, each number once.
+ */
+void leaf_catch_up(struct socket *socket, struct leaf *const *leaves, uint32_t count);
+
+#endif

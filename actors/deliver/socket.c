@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/deliver/socket.h"
+
+#include "actors/deliver/fanout.h"
+#include "actors/order/sequencer_proto.h"
+#include "actors/order/wire_name.h"
+#include "actors/recover/recovery.h"
+#include "actors/shard.h"
+#include "actors/user/user_actor.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+
+_Static_assert((int)SOCKET_SID_LEN == (int)WIRE_SID_LEN, "one length of a sid");
+
+void socket_init(struct socket *socket, const struct socket_options *options)
+{
+    struct shard *shard = options->shard;
+    struct fanout *fanout = fanout_find(shard, options->nsp);
+    CHECK(fanout != NULL);
+    *socket = (struct socket){
+        .ops = options->ops,
+        .shard = shard,
+        .outbox = options->outbox,
+        .identity = identity_ref(options->identity),
+        .format = (uint8_t)options->format,
+        .id = ++shard->next_socket_id,
+    };
+    list_init(&socket->user_link);
+    if (options->claimed != NULL) {
+        memcpy(socket->sid, recovery_sid(options->claimed).at, SOCKET_SID_LEN);
+    } else {
+        wire_sid_make(sched_shard(shard->sched), socket->sid);
+    }
+    map_put(&shard->sockets, socket);
+    shard->stats.sockets++;
+    fanout_enter(fanout, socket);
+    sequencer_register(shard, options->nsp, bytes_of(socket->sid, SOCKET_SID_LEN), true);
+    recovery_enter(socket, options->claimed);
+}
+
+void socket_take_out(struct socket *socket, enum close_reason reason)
+{
+    if (socket->fanout == NULL) {
+        return;
+    }
+    struct shard *shard = socket->shard;
+    struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
+    bool gone = socket->left || socket->lag != NULL || close_is_final(reason);
+    bool kept = recovery_keep(socket, gone); /* what it lacks of the inbox is in no log */
+    if (!kept) {
+        sequencer_register(shard, socket_nsp(socket), sid, false);
+    }
+    fanout_exit(socket->fanout, socket, kept);
+    map_remove(&shard->sockets, sid);
+    shard->stats.sockets--;
+    if (socket->user != NULL) {
+        socket_lag_end(socket);
+        list_remove(&socket->user_link);
+        socket->user->socket_count--;
+        struct user_detached *msg = user_detached_new();
+        msg->reason = reason;
+        msg_send(shard->sched, socket->user->actor.self, msg);
+        socket->user = NULL;
+    }
+}
+
+void socket_detach(struct socket *socket, enum close_reason reason)
+{
+    socket_take_out(socket, reason);
+    identity_unref(socket->identity);
+    socket->identity = NULL;
+}
+
+struct bytes socket_pid(const struct socket *socket)
+{
+    return recovery_pid(socket);
+}
+
+void socket_relieved(struct socket *socket)
+{
+    if (socket->lag != NULL && socket->user != NULL) {
+        struct user_relieved *msg = user_relieved_new();
+        msg->socket_id = socket->id;
+        msg_send(socket->shard->sched, socket->user->actor.self, msg);
+    }
+}
+
+void socket_pinged(struct socket *socket)
+{
+    recovery_pinged(socket);
+}
+
+void socket_ponged(struct socket *socket)
+{
+    recovery_ponged(socket);
+}
+
+void socket_give_up(struct recoverable *claimed)
+{
+    recovery_drop(claimed);
+}
+
+struct bytes socket_nsp(const struct socket *socket)
+{
+    return fanout_nsp(socket->fanout);
+}
+
+bool socket_send(struct socket *socket, struct chunk *chunk)
+{
+    struct shard *shard = socket->shard;
+    if (socket->closing || socket->fanout == NULL) {
+        return false;
+    }
+    fanout_catch_up(socket->fanout, socket);
+    if (!outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
+        shard->stats.refused++;
+        return false;
+    }
+    shard->stats.deliveries++;
+    return true;
+}
+
+/* Send what was encoded into `out`; of an event, or with an empty name of an answer. */
+static bool send_encoded(struct socket *socket, struct bytes event, struct builder *out, int status)
+{
+    struct chunk *chunk = status == 0 ? chunk_take(out) : NULL;
+    builder_reset(out);
+    if (chunk == NULL) {
+        shard_count_unencoded(
+            socket->shard, event, socket->format, status != 0 ? status : STATUS_NOMEM);
+        return false;
+    }
+    bool sent = socket_send(socket, chunk);
+    chunk_unref(chunk);
+    return sent;
+}
+
+bool socket_emit(struct socket *socket, const struct event *event)
+{
+    if (socket->fanout == NULL) {
+        return false;
+    }
+    struct builder out = {0};
+    struct event *marked = recovery_mark_direct(socket, event);
+    int status =
+        wire_event(socket->format, socket_nsp(socket), marked != NULL ? marked : event, &out);
+    event_unref(marked);
+    return send_encoded(socket, event->name, &out, status);
+}
+
+bool socket_ack(struct socket *socket, uint64_t id, struct bytes result)
+{
+    if (socket->fanout == NULL) {
+        return false;
+    }
+    struct builder out = {0};
+    int status = wire_ack(socket->format, socket_nsp(socket), id, result, &out);
+    if (status != 0) {
+        builder_reset(&out);
+        shard_count_unencoded(socket->shard, bytes_of("", 0), socket->format, status);
+        status = wire_ack(socket->format, socket_nsp(socket), id,
+            BYTES("{\"ok\":false,\"error\":\"too_large\",\"message\":\"The answer cannot be "
+                  "written in this format\"}"),
+            &out);
+    }
+    return send_encoded(socket, bytes_of("", 0), &out, status);
+}
+
+/* Sockets whose inbox is behind. */
+
+void socket_lag_begin(struct socket *socket, uint64_t rev)
+{
+    socket->lag = mem_alloc(sizeof(*socket->lag));
+    socket->lag->rev = rev;
+    socket->shard->stats.lags++;
+}
+
+void socket_lag_end(struct socket *socket)
+{
+    mem_free(socket->lag);
+    socket->lag = NULL;
+}
+
+bool socket_lag_holds(struct socket *socket, uint64_t rev)
+{
+    struct socket_lag *lag = socket->lag;
+    if (lag == NULL) {
+        if (socket->outbox->full && rev != SOCKET_REV_READ) {
+            socket_lag_begin(socket, rev - 1);
+        }
+        return socket->lag != NULL;
+    }
+    if (!lag->caught || rev <= lag->rev || rev == SOCKET_REV_READ) {
+        return true;
+    }
+    if (socket->outbox->full) {
+        lag->caught = false; /* until there is room again */
+        return true;
+    }
+    socket_lag_end(socket);
+    return false;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/inbox/announce.h"
+
+#include "actors/inbox/cluster.h"
+#include "actors/inbox/store_view.h"
+#include "actors/order/bus_origin.h"
+#include "actors/order/wire_name.h"
+#include "actors/shard.h"
+#include "actors/user/user_proto.h"
+#include "codec/base/mem.h"
+
+/* Send `payload` (takes the reference) to the user actors of this node and of the others. */
+static void send_payload(
+    struct shard *shard, struct bytes tenant, struct bytes user, struct buf *payload)
+{
+    char at[WIRE_NAME_MAX];
+    struct bytes key = wire_name_room(tenant, user, at);
+    if (shard->cluster != NULL) {
+        cluster_announce(shard->cluster, key, payload);
+    }
+    struct user_announce *msg = user_announce_new();
+    msg->key = buf_new(key);
+    CHECK(msg->key != NULL);
+    msg->payload = payload;
+    msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
+}
+
+/* Takes what is told as its caller has it; version and epoch are filled in here. */
+static void announce_send(struct shard *shard, const struct announce *told)
+{
+    struct builder out = {0};
+    struct announce announce = *told;
+    announce.version = bus_origin_version(shard);
+    announce.epoch = bytes_str(shard->config->epoch);
+    announce_encode(&announce, &out);
+    struct buf *payload = builder_finish(&out);
+    if (payload != NULL) { /* without memory: the recheck finds it */
+        send_payload(shard, announce.tenant, announce.user, payload);
+    }
+}
+
+void announce_repeat(struct shard *shard, struct store_user who)
+{
+    struct announce announce = {
+        .kind = ANNOUNCE_CHECK,
+        .tenant = who.tenant,
+        .user = who.user,
+    };
+    announce_send(shard, &announce);
+}
+
+void announce_row(struct shard *shard, const struct store_row *row)
+{
+    struct announce announce = {
+        .kind = ANNOUNCE_NEW,
+        .tenant = row->who.tenant,
+        .user = row->who.user,
+        .seq = row->seq,
+        .rev = row->rev,
+        .unread = row->unread,
+        .view = store_view_row(row),
+    };
+    announce_send(shard, &announce);
+}
+
+void announce_changes(struct shard *shard, struct store_user who, struct store_position position,
+    const struct store_change *changes, size_t count)
+{
+    if (count == 0) {
+        return;
+    }
+    size_t told = count <= ANNOUNCE_CHANGES_MAX ? count : (size_t)ANNOUNCE_CHANGES_MAX;
+    struct notification_change *views = mem_alloc_array(told, sizeof(*views));
+    for (size_t i = 0; i < told; i++) {
+        views[i] = store_view_change(&changes[i]);
+    }
+    struct announce announce = {
+        .kind = ANNOUNCE_STATE,
+        .tenant = who.tenant,
+        .user = who.user,
+        .seq = position.seq,
+        .rev = changes[0].rev,
+        .unread = position.unread,
+        .state = (enum notification_state)changes[0].state,
+        .at = changes[0].at,
+        .changes = views,
+        .change_count = (uint32_t)told,
+    };
+    announce_send(shard, &announce);
+    mem_free(views);
+}
+
+void announce_up_to(struct shard *shard, struct store_user who, struct store_position position,
+    uint64_t up_to, const struct store_change *last)
+{
+    struct announce announce = {
+        .kind = ANNOUNCE_STATE,
+        .tenant = who.tenant,
+        .user = who.user,
+        .seq = position.seq,
+        .rev = last->rev,
+        .unread = position.unread,
+        .state = (enum notification_state)last->state,
+        .at = last->at,
+        .up_to = up_to,
+    };
+    announce_send(shard, &announce);
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/inbox/positions.h"
+
+#include "actors/user/user_actor.h"
+#include "actors/user/user_proto.h"
+#include "codec/base/mem.h"
+#include "sql/store.h"
+
+enum { BATCH = 500, FIRST_CAP = 16, HOLD_MS = 2 };
+
+/* More inboxes than this are not listed: asking for the users online costs no more then. */
+enum { CHANGED_MAX = 20000, UNIT_MS = STORE_CHANGED_UNIT_MS };
+
+struct positions {
+    struct shard *shard;
+    struct timer recheck;
+    struct timer release; /* of `held` */
+    struct list held; /* outbox.dirty_link */
+    struct actor_ref *queue; /* users to ask for */
+    size_t count;
+    size_t cap;
+    struct query *query; /* under way; NULL: none */
+    struct look *look; /* likewise */
+    uint64_t since; /* what the next look begins with; 0: nothing was learned yet */
+    bool look_again; /* as soon as the one under way has been answered */
+    bool closed;
+};
+
+/* One request for what has changed. */
+struct look {
+    struct store_changed request;
+    struct positions *positions;
+};
+
+/* One query. The keys are copies: a user may go while it is under way. */
+struct query {
+    struct store_positions request;
+    struct positions *positions;
+    struct store_user users[BATCH];
+    struct actor_ref refs[BATCH];
+    struct builder keys;
+    size_t offsets[BATCH][3]; /* tenant, user, end: into keys */
+};
+
+static void next_query(struct positions *positions);
+
+/* The last answer frees what a shard that ended has left. */
+static void free_if_closed(struct positions *positions)
+{
+    if (positions->closed && positions->query == NULL && positions->look == NULL) {
+        mem_free(positions);
+    }
+}
+
+static void tell(struct positions *positions, const struct query *query, size_t i)
+{
+    struct user_position *msg = user_position_new();
+    msg->status = query->request.base.status;
+    if (msg->status == 0) {
+        msg->seq = query->request.positions[i].seq;
+        msg->rev = query->request.positions[i].rev;
+        msg->unread = query->request.positions[i].unread;
+    }
+    msg_send(positions->shard->sched, query->refs[i], msg);
+}
+
+static void on_positions(struct store_request *request)
+{
+    struct query *query = container_of(request, struct query, request.base);
+    struct positions *positions = query->positions;
+    for (size_t i = 0; i < query->request.count && !positions->closed; i++) {
+        tell(positions, query, i);
+    }
+    positions->query = NULL;
+    store_request_finish(request);
+    builder_reset(&query->keys);
+    mem_free(query);
+    if (positions->closed) {
+        free_if_closed(positions);
+        return;
+    }
+    next_query(positions);
+}
+
+static void add(struct query *query, struct user *user)
+{
+    size_t i = query->request.count++;
+    query->refs[i] = user->actor.self;
+    query->offsets[i][0] = builder_bytes(&query->keys).len;
+    builder_add(&query->keys, user_space(user));
+    query->offsets[i][1] = builder_bytes(&query->keys).len;
+    builder_add(&query->keys, user_id(user));
+    query->offsets[i][2] = builder_bytes(&query->keys).len;
+    user->asked = false;
+}
+
+/* Point the users at the keys, which do not move any more. */
+static void point(struct query *query)
+{
+    const char *base = builder_bytes(&query->keys).at;
+    for (size_t i = 0; i < query->request.count; i++) {
+        const size_t *at = query->offsets[i];
+        query->users[i].tenant = bytes_of(base + at[0], at[1] - at[0]);
+        query->users[i].user = bytes_of(base + at[1], at[2] - at[1]);
+    }
+}
+
+static void next_query(struct positions *positions)
+{
+    if (positions->query != NULL || positions->count == 0 || positions->shard->store == NULL) {
+        return;
+    }
+    struct query *query = mem_alloc(sizeof(*query));
+    query->positions = positions;
+    query->request.base.op = STORE_POSITIONS;
+    query->request.base.done = on_positions;
+    query->request.users = query->users;
+    size_t taken = positions->count < BATCH ? positions->count : (size_t)BATCH;
+    for (size_t i = 0; i < taken; i++) {
+        struct actor *actor = actor_get(positions->shard->sched, positions->queue[i]);
+        if (actor != NULL) {
+            add(query, (struct user *)(void *)actor);
+        }
+    }
+    positions->count -= taken;
+    memmove(
+        positions->queue, positions->queue + taken, positions->count * sizeof(*positions->queue));
+    if (query->request.count == 0) {
+        builder_reset(&query->keys);
+        mem_free(query);
+        next_query(positions);
+        return;
+    }
+    point(query);
+    positions->query = query;
+    store_submit(positions->shard->store, &query->request.base);
+}
+
+void positions_ask(struct positions *positions, struct user *user)
+{
+    if (user->asked) {
+        return;
+    }
+    user->asked = true;
+    if (positions->count == positions->cap) {
+        positions->cap = positions->cap ? positions->cap * 2 : FIRST_CAP;
+        positions->queue =
+            mem_realloc_array(positions->queue, positions->cap, sizeof(*positions->queue));
+    }
+    positions->queue[positions->count++] = user->actor.self;
+}
+
+void positions_flush(struct positions *positions)
+{
+    next_query(positions);
+}
+
+void positions_hold(struct positions *positions, struct outbox *outbox)
+{
+    struct sched *sched = positions->shard->sched;
+    outbox_defer(outbox, &positions->held);
+    if (!timer_armed(&positions->release)) {
+        timer_set(sched_timers(sched), &positions->release, sched_now(sched) + HOLD_MS);
+    }
+}
+
+static void release(struct positions *positions)
+{
+    list_splice(&positions->shard->dirty_outboxes, &positions->held);
+}
+
+static void on_release(struct timer *timer)
+{
+    release(container_of(timer, struct positions, release));
+}
+
+static void ask_all(struct positions *positions)
+{
+    list_for_each (link, &positions->shard->users) {
+        positions_ask(positions, container_of(link, struct user, shard_link));
+    }
+}
+
+/* Ask for all users of the node, one by one, from shard 0. */
+static void ask_here(void *sched, bool cancelled)
+{
+    const struct shard *shard = cancelled ? NULL : sched_user(sched);
+    if (shard != NULL && shard->positions != NULL) {
+        ask_all(shard->positions);
+    }
+}
+
+static void ask_node(struct positions *positions)
+{
+    struct actor_system *system = sched_system(positions->shard->sched);
+    for (unsigned i = 0; i < actor_system_shards(system); i++) {
+        sched_post(system, i, ask_here, actor_system_sched(system, i));
+    }
+}
+
+/* What has changed: shard 0 asks for the node, and tells the users that are online. */
+
+static void tell_moved(struct shard *shard, const struct store_moved *moved)
+{
+    struct user_moved *msg = user_moved_new();
+    struct builder key = {0};
+    builder_add(&key, moved->who.tenant);
+    builder_str(&key, moved->who.tenant.len > 0 ? "/" : "");
+    builder_add(&key, moved->who.user);
+    msg->key = builder_finish(&key);
+    CHECK(msg->key != NULL);
+    msg->rev = moved->position.rev;
+    unsigned home = actor_system_shard_of(sched_system(shard->sched), buf_bytes(msg->key));
+    msg_send_named(shard->sched, home, msg);
+}
+
+/* The users who connected before the first answer were asked for within an interval of it. */
+static uint64_t first_since(const struct positions *positions, uint64_t next)
+{
+    uint64_t back = positions->shard->config->recheck_ms / UNIT_MS + 2;
+    return next > back ? next - back : 1;
+}
+
+static void take_in(struct positions *positions, const struct store_changed *changed)
+{
+    if (changed->more || changed->next < positions->since) {
+        ask_node(positions); /* too many; or the clock was set back, and times mean nothing */
+    } else {
+        for (size_t i = 0; i < changed->user_count; i++) {
+            tell_moved(positions->shard, &changed->users[i]);
+        }
+    }
+    positions->since =
+        positions->since == 0 ? first_since(positions, changed->next) : changed->next;
+}
+
+static void look(struct positions *positions);
+
+static void on_changed(struct store_request *request)
+{
+    struct look *done = container_of(request, struct look, request.base);
+    struct positions *positions = done->positions;
+    positions->look = NULL;
+    if (request->status == 0 && !positions->closed) {
+        take_in(positions, &done->request);
+    }
+    store_request_finish(request);
+    mem_free(done);
+    if (positions->closed) {
+        free_if_closed(positions);
+    } else if (positions->look_again) {
+        look(positions);
+    }
+}
+
+static void look(struct positions *positions)
+{
+    positions->look_again = positions->look != NULL;
+    if (positions->look != NULL || positions->shard->store == NULL) {
+        return;
+    }
+    struct look *look = mem_alloc(sizeof(*look));
+    look->positions = positions;
+    look->request.base.op = STORE_CHANGED;
+    look->request.base.done = on_changed;
+    look->request.since = positions->since;
+    look->request.limit = CHANGED_MAX;
+    positions->look = look;
+    store_submit(positions->shard->store, &look->request.base);
+}
+
+static void look_here(void *sched, bool cancelled)
+{
+    const struct shard *shard = cancelled ? NULL : sched_user(sched);
+    if (shard != NULL && shard->positions != NULL) {
+        look(shard->positions);
+    }
+}
+
+void positions_look(struct shard *shard)
+{
+    struct actor_system *system = sched_system(shard->sched);
+    sched_post(system, 0, look_here, actor_system_sched(system, 0));
+}
+
+/* Nodes must not all ask in the same moment: between half and the whole of the interval. */
+static void arm(struct positions *positions)
+{
+    struct shard *shard = positions->shard;
+    uint64_t half = shard->config->recheck_ms / 2;
+    uint64_t delay = half + rand_below(&shard->rand, half + 1);
+    timer_set(sched_timers(shard->sched), &positions->recheck, sched_now(shard->sched) + delay);
+}
+
+static void on_recheck(struct timer *timer)
+{
+    struct positions *positions = container_of(timer, struct positions, recheck);
+    look(positions);
+    arm(positions);
+}
+
+struct positions *positions_create(struct shard *shard)
+{
+    struct positions *positions = mem_alloc(sizeof(*positions));
+    positions->shard = shard;
+    timer_init(&positions->release, on_release);
+    list_init(&positions->held);
+    timer_init(&positions->recheck, on_recheck);
+    if (sched_shard(shard->sched) == 0) {
+        arm(positions);
+        positions_look(shard); /* from when on */
+    }
+    return positions;
+}
+
+void positions_destroy(struct positions *positions)
+{
+    if (positions == NULL) {
+        return;
+    }
+    timer_cancel(sched_timers(positions->shard->sched), &positions->recheck);
+    mem_free(positions->queue);
+    positions->queue = NULL;
+    positions->count = 0;
+    timer_cancel(sched_timers(positions->shard->sched), &positions->release);
+    release(positions);
+    positions->closed = true;
+    free_if_closed(positions);
+}

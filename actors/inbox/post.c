@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/inbox/post.h"
+
+#include "actors/deliver/broadcast.h"
+#include "actors/inbox/announce.h"
+#include "actors/order/sequencer_proto.h"
+#include "actors/order/wire_name.h"
+#include "actors/shard.h"
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "codec/slot.h"
+
+int post_rows(struct shard *shard, const struct notification_post *post, struct bytes key,
+    struct store_row *rows)
+{
+    uint8_t content_hash[STORE_HASH_LEN];
+    uint64_t now = sched_wall(shard->sched);
+    struct bytes tenant = shard->config->tenants ? post->tenant : bytes_of(NULL, 0);
+    int status = notification_content_hash(shard->config->hash128, post, content_hash);
+    for (uint32_t i = 0; i < post->target_count && status == 0; i++) {
+        struct store_row *row = &rows[i];
+        row->who = (struct store_user){.tenant = tenant, .user = post->targets[i]};
+        row->type = post->type;
+        row->title = post->title;
+        row->message = post->message;
+        row->data = post->data;
+        row->priority = (enum store_priority)post->priority;
+        row->created_at = now;
+        row->expires_at = post->expires_at;
+        uuid7_make(now, slot_of(tenant, post->targets[i]), row->id);
+        memcpy(row->content_hash, content_hash, sizeof(row->content_hash));
+        status = notification_key_hash(shard->config->hash128, tenant, post->targets[i],
+            post->key.len > 0 ? post->key : key, row->key_hash);
+    }
+    return status;
+}
+
+void post_announce(struct shard *shard, const struct store_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].outcome == OUTCOME_STORED) {
+            shard->stats.stored++;
+            announce_row(shard, &rows[i]);
+        } else {
+            shard->stats.duplicates++;
+            announce_repeat(shard, rows[i].who);
+        }
+    }
+}
+
+/* The wire name of one target, appended to `texts`. */
+static void add_name(struct builder *texts, struct bytes space, struct bytes name, bool user)
+{
+    char at[WIRE_NAME_MAX];
+    char key_at[WIRE_NAME_MAX];
+    struct bytes wire = wire_name_room(space, name, key_at);
+    builder_add(texts, user ? wire_name_user(wire, at) : wire);
+}
+
+/* Wire names of targets and exceptions; everyone of a tenant is not a room, so `all` needs no
+ * tenant. */
+static struct broadcast *address(
+    const struct notification_post *post, struct bytes space, struct event *event)
+{
+    uint32_t count = post->target_count + post->except_count;
+    size_t *offsets = mem_alloc_array(count + 1, sizeof(*offsets));
+    struct bytes *names = mem_alloc_array(count + 1, sizeof(*names));
+    struct builder texts = {0};
+    for (uint32_t i = 0; i < count; i++) {
+        bool except = i >= post->target_count;
+        offsets[i] = builder_bytes(&texts).len;
+        add_name(&texts, space, except ? post->except[i - post->target_count] : post->targets[i],
+            !except && post->target == NOTIFICATION_USERS);
+    }
+    offsets[count] = builder_bytes(&texts).len;
+    for (uint32_t i = 0; i < count; i++) {
+        names[i] = bytes_of(builder_bytes(&texts).at + offsets[i], offsets[i + 1] - offsets[i]);
+    }
+    struct broadcast *broadcast = broadcast_new(
+        event, names, post->target_count, names + post->target_count, post->except_count);
+    builder_reset(&texts);
+    mem_free(offsets);
+    mem_free(names);
+    return broadcast;
+}
+
+int post_event(struct shard *shard, const struct notification_post *post)
+{
+    struct bytes space = shard->config->tenants ? post->tenant : bytes_of(NULL, 0);
+    unsigned flags = (post->is_volatile ? EVENT_VOLATILE : 0u) |
+                     (post->priority == NOTIFICATION_URGENT ? EVENT_URGENT : 0u);
+    struct event *event;
+    if (post->target_count + post->except_count > BROADCAST_NAMES_MAX) {
+        return STATUS_TOO_LARGE;
+    }
+    int status = event_from_args(post->event, post->args, flags, &event);
+    if (status != 0) {
+        return status;
+    }
+    sequencer_send(shard, BYTES("/"), address(post, space, event));
+    return 0;
+}

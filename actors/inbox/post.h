@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * post - from what a backend posted to rows of the store, and from stored rows to announcements.
+ *
+ * The one path behind the stream and HTTP.
+ */
+#ifndef ACTORS_INBOX_POST_H
+#define ACTORS_INBOX_POST_H
+
+#include "codec/notification.h"
+#include "sql/store.h"
+
+struct shard;
+
+/*
+ * Fill in `rows`, one for each of the post's users, post->target_count in all (the caller has them
+ * zeroed). The rows borrow from `post`. `key` is used where the post has none: it must be unique
+ * for ever. STATUS_NOMEM.
+ */
+MUST_CHECK int post_rows(struct shard *shard, const struct notification_post *post,
+    struct bytes key, struct store_row *rows);
+
+/* Announce rows that were stored, and repeats again; counts them. */
+void post_announce(struct shard *shard, const struct store_row *rows, size_t count);
+
+/*
+ * Publish an ephemeral event to where it says, through the sequencer of "/". STATUS_INVALID when
+ * the arguments are no JSON array, STATUS_TOO_LARGE for too many targets.
+ */
+MUST_CHECK int post_event(struct shard *shard, const struct notification_post *post);
+
+#endif

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a client asks of its inbox. Order of this file: arguments, changes of state, reading,
+ * dispatch.
+ */
+#include "actors/inbox/announce.h"
+#include "actors/inbox/store_view.h"
+#include "actors/user/user_actor.h"
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "codec/notification_json.h"
+
+enum { IDS_MAX = 500, LIST_DEFAULT = 20, LIST_MAX = 100, SYNC_LIMIT = 500, TEXT_MAX = 256 };
+
+/* Arguments. */
+
+static int read_id(struct bytes value, uint8_t ret_id[STORE_ID_LEN])
+{
+    char at[TEXT_MAX];
+    struct bytes text;
+    int status = json_scan_string(value, at, sizeof(at), &text);
+    return status != 0 ? status : uuid_parse(text.at, text.len, ret_id);
+}
+
+/* The id or ids of `value`; 0 and `*ret_count` at least 1, or a status. */
+static int read_ids(struct bytes value, uint8_t (**ret_ids)[STORE_ID_LEN], size_t *ret_count)
+{
+    uint8_t(*ids)[STORE_ID_LEN] = mem_alloc_array(IDS_MAX, sizeof(*ids));
+    size_t count = 0;
+    int status = 0;
+    if (json_scan_kind(value) == JSON_SCAN_STRING) {
+        status = read_id(value, ids[count++]);
+    } else {
+        struct json_scan_iter iter;
+        struct bytes element;
+        json_scan_iter_init(&iter, value);
+        while (status == 0 && json_scan_kind(value) == JSON_SCAN_ARRAY &&
+               json_scan_element(&iter, &element)) {
+            status = count < IDS_MAX ? read_id(element, ids[count]) : STATUS_TOO_LARGE;
+            count++;
+        }
+    }
+    if (status == 0 && count == 0) {
+        status = STATUS_INVALID;
+    }
+    if (status != 0) {
+        mem_free(ids);
+        return status;
+    }
+    *ret_ids = ids;
+    *ret_count = count;
+    return 0;
+}
+
+static void remember_call(struct user_request *request, const struct user_call *call)
+{
+    request->socket_id = call->socket->id;
+    request->has_id = call->has_id;
+    request->id = call->id;
+    memcpy(request->event, call->event->name.at, call->event->name.len);
+}
+
+/* The socket that asked, if it is still there. */
+static struct socket *asker(struct user *user, const struct user_request *request)
+{
+    return user_socket(user, request->socket_id);
+}
+
+/* Answer a request that the store could not carry out; true when it could. */
+static bool check_stored(struct user *user, struct user_request *request)
+{
+    if (request->store.base.status == 0) {
+        return true;
+    }
+    struct socket *socket = asker(user, request);
+    if (socket != NULL) {
+        user_refuse_later(socket, request->has_id, request->id, request->event, "unavailable",
+            "The store is not available, try again");
+    }
+    return false;
+}
+
+static void answer_request(struct user *user, struct user_request *request, struct bytes result)
+{
+    struct socket *socket = asker(user, request);
+    if (socket != NULL && request->has_id) {
+        socket_ack(socket, request->id, result);
+    }
+}
+
+/* Changes of state. */
+
+/* The other devices learn of it even if the one that asked, and its user actor, have gone. */
+static void announce_marked(struct user_request *request)
+{
+    const struct store_mark *mark = &request->store.mark;
+    struct shard *shard = request->shard;
+    if (!mark->changed || mark->change_count == 0) {
+        return;
+    }
+    if (mark->id_count > 0) {
+        announce_changes(shard, mark->who, mark->position, mark->changes, mark->change_count);
+    } else {
+        announce_up_to(shard, mark->who, mark->position, mark->up_to, &mark->changes[0]);
+    }
+}
+
+static void on_marked(struct user *user, struct user_request *request)
+{
+    const struct store_mark *mark = &request->store.mark;
+    if (!check_stored(user, request)) {
+        return;
+    }
+    struct builder text = {0};
+    builder_printf(&text, "{\"ok\":true,\"rev\":%llu,\"unread\":%llu}",
+        (unsigned long long)mark->position.rev, (unsigned long long)mark->position.unread);
+    answer_request(user, request, builder_bytes(&text));
+    builder_reset(&text);
+}
+
+/* Fill in which notifications are meant: an id, a list of ids, {upTo}, {id} or {ids}. */
+static int read_target(struct bytes argument, struct user_request *request)
+{
+    struct store_mark *mark = &request->store.mark;
+    struct bytes value = argument;
+    if (json_scan_kind(argument) == JSON_SCAN_OBJECT) {
+        int status = json_scan_get(argument, "upTo", &value);
+        if (status == 0) {
+            return json_scan_u64(value, &mark->up_to);
+        }
+        if (status != STATUS_NOT_FOUND || (json_scan_get(argument, "ids", &value) != 0 &&
+                                              json_scan_get(argument, "id", &value) != 0)) {
+            return STATUS_INVALID;
+        }
+    }
+    size_t count;
+    int status = read_ids(value, &request->ids, &count);
+    if (status == 0) {
+        mark->ids = (const uint8_t(*)[STORE_ID_LEN])request->ids;
+        mark->id_count = count;
+    }
+    return status;
+}
+
+static void change_state(const struct user_call *call, enum store_state state, bool all)
+{
+    struct user_request *request = user_request_new(call->user, STORE_MARK, on_marked);
+    struct store_mark *mark = &request->store.mark;
+    remember_call(request, call);
+    request->carried_out = announce_marked;
+    mark->who = user_request_who(request);
+    mark->state = state;
+    mark->at = sched_wall(call->user->actor.sched);
+    if (all) {
+        mark->up_to = UINT64_MAX;
+    } else if (read_target(user_argument(call->event), request) != 0) {
+        user_refuse(call, "invalid_field", "Expected an id, a list of ids, or {upTo: seq}");
+        user_request_free(&request->store.base);
+        return;
+    }
+    user_request_submit(request);
+}
+
+/* Reading. */
+
+static struct notification_view *views_of(const struct store_item *items, size_t count)
+{
+    struct notification_view *views = mem_alloc_array(count, sizeof(*views));
+    for (size_t i = 0; i < count; i++) {
+        views[i] = store_view_item(&items[i]);
+    }
+    return views;
+}
+
+static void on_listed(struct user *user, struct user_request *request)
+{
+    const struct store_list *list = &request->store.list;
+    if (!check_stored(user, request)) {
+        return;
+    }
+    struct notification_view *views = views_of(list->items, list->count);
+    struct builder text = {0};
+    notification_json_list(views, list->count, list->next_seq, true, &text);
+    answer_request(user, request, builder_bytes(&text));
+    builder_reset(&text);
+    mem_free(views);
+}
+
+/* Read a member that is a decimal number, or the same as text (`next` of the page before). */
+static int read_cursor(struct bytes object, const char *key, uint64_t *ret_value)
+{
+    struct bytes value;
+    int status = json_scan_get(object, key, &value);
+    if (status == STATUS_NOT_FOUND || (status == 0 && json_scan_kind(value) == JSON_SCAN_NULL)) {
+        return 0;
+    }
+    if (status == 0 && json_scan_kind(value) == JSON_SCAN_STRING) {
+        char at[TEXT_MAX];
+        struct bytes text;
+        status = json_scan_string(value, at, sizeof(at), &text);
+        return status != 0 ? status : bytes_to_u64(text, UINT64_MAX, ret_value);
+    }
+    return status != 0 ? status : json_scan_u64(value, ret_value);
+}
+
+static int read_states(struct bytes object, uint32_t *ret_states)
+{
+    struct bytes value;
+    int status = json_scan_get(object, "state", &value);
+    if (status == STATUS_NOT_FOUND) {
+        return 0;
+    }
+    char at[TEXT_MAX];
+    struct bytes text;
+    enum notification_state state;
+    if (status != 0 || json_scan_string(value, at, sizeof(at), &text) != 0 ||
+        notification_state_parse(text, &state) != 0) {
+        return STATUS_INVALID;
+    }
+    *ret_states = 1u << state;
+    /* What was only seen has not been read: who asks for unread means both. */
+    *ret_states |= state == NOTIFICATION_UNREAD ? 1u << NOTIFICATION_SEEN : 0u;
+    return 0;
+}
+
+static int read_list(struct bytes argument, struct store_list *list, struct builder *type)
+{
+    uint64_t limit = LIST_DEFAULT;
+    struct bytes value;
+    list->limit = LIST_DEFAULT;
+    if (argument.len == 0 || json_scan_kind(argument) == JSON_SCAN_NULL) {
+        return 0;
+    }
+    if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
+        read_cursor(argument, "after", &list->before_seq) != 0 ||
+        read_cursor(argument, "limit", &limit) != 0 || limit < 1 || limit > LIST_MAX ||
+        read_states(argument, &list->states) != 0) {
+        return STATUS_INVALID;
+    }
+    list->limit = (uint32_t)limit;
+    int status = json_scan_get(argument, "type", &value);
+    if (status == 0) {
+        status = json_scan_string_add(value, type);
+    }
+    return status == STATUS_NOT_FOUND ? 0 : status;
+}
+
+static void list_inbox(const struct user_call *call)
+{
+    struct user_request *request = user_request_new(call->user, STORE_LIST, on_listed);
+    struct store_list *list = &request->store.list;
+    struct builder type = {.max = TEXT_MAX};
+    remember_call(request, call);
+    list->who = user_request_who(request);
+    if (read_list(user_argument(call->event), list, &type) != 0) {
+        user_refuse(call, "invalid_field", "Expected {after?, limit? 1-100, state?, type?}");
+        builder_reset(&type);
+        user_request_free(&request->store.base);
+        return;
+    }
+    request->text = builder_finish(&type);
+    list->type = request->text != NULL ? buf_bytes(request->text) : bytes_of(NULL, 0);
+    user_request_submit(request);
+}
+
+static void answer_resync(
+    struct user *user, struct user_request *request, uint64_t rev, uint64_t unread)
+{
+    struct socket *socket = asker(user, request);
+    if (socket == NULL) {
+        return;
+    }
+    struct bytes epoch = bytes_str(shard_of(&user->actor)->config->epoch);
+    struct builder text = {0};
+    notification_json_resync(epoch, rev, &text);
+    user_emit(socket, "hub:resync", builder_bytes(&text));
+    builder_clear(&text);
+    builder_printf(&text,
+        "{\"ok\":true,\"resync\":true,\"items\":[],\"states\":[],\"rev\":%llu,\"unread\":%llu,"
+        "\"done\":true}",
+        (unsigned long long)rev, (unsigned long long)unread);
+    answer_request(user, request, builder_bytes(&text));
+    builder_reset(&text);
+}
+
+static void on_synced(struct user *user, struct user_request *request)
+{
+    const struct store_sync *sync = &request->store.sync;
+    if (!check_stored(user, request)) {
+        return;
+    }
+    if (sync->resync) {
+        answer_resync(user, request, sync->position.rev, sync->position.unread);
+        return;
+    }
+    struct notification_view *views = views_of(sync->items, sync->item_count);
+    struct notification_change *changes = mem_alloc_array(sync->change_count, sizeof(*changes));
+    for (size_t i = 0; i < sync->change_count; i++) {
+        changes[i] = store_view_change(&sync->changes[i]);
+    }
+    struct notification_sync_body body = {
+        .items = views,
+        .item_count = sync->item_count,
+        .changes = changes,
+        .change_count = sync->change_count,
+        .through_rev = sync->done ? sync->position.rev : sync->through_rev,
+        .unread = sync->position.unread,
+        .done = sync->done,
+    };
+    struct builder text = {0};
+    notification_json_sync(&body, &text);
+    answer_request(user, request, builder_bytes(&text));
+    builder_reset(&text);
+    mem_free(changes);
+    mem_free(views);
+}
+
+/* A position of another store is worth nothing here: it counts as one above the head. */
+static int read_sync(const struct user *user, struct bytes argument, uint64_t *ret_rev)
+{
+    struct bytes epoch;
+    if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
+        read_cursor(argument, "rev", ret_rev) != 0) {
+        return STATUS_INVALID;
+    }
+    struct bytes ours = bytes_str(shard_of(&user->actor)->config->epoch);
+    if (json_scan_get(argument, "epoch", &epoch) == 0 &&
+        json_scan_kind(epoch) == JSON_SCAN_STRING && !json_scan_string_eq(epoch, ours)) {
+        *ret_rev = UINT64_MAX >> 1;
+    }
+    return 0;
+}
+
+static void sync_inbox(const struct user_call *call)
+{
+    uint64_t rev = 0;
+    if (read_sync(call->user, user_argument(call->event), &rev) != 0) {
+        user_refuse(call, "invalid_field", "Expected {epoch, rev}");
+        return;
+    }
+    struct user_request *request = user_request_new(call->user, STORE_SYNC, on_synced);
+    remember_call(request, call);
+    request->store.sync.who = user_request_who(request);
+    request->store.sync.rev = rev < UINT64_MAX >> 1 ? rev : UINT64_MAX >> 1;
+    request->store.sync.limit = SYNC_LIMIT;
+    user_request_submit(request);
+}
+
+static void received(const struct user_call *call)
+{
+    uint64_t up_to = 0;
+    struct bytes argument = user_argument(call->event);
+    if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
+        read_cursor(argument, "upTo", &up_to) != 0) {
+        user_refuse(call, "invalid_field", "Expected {upTo: seq}");
+        return;
+    }
+    user_answer(call, BYTES("{\"ok\":true}"));
+}
+
+/* Dispatch. */
+
+void user_inbox_call(const struct user_call *call, enum user_inbox_what what)
+{
+    switch (what) {
+    case INBOX_ARCHIVE:
+        change_state(call, STATE_ARCHIVED, false);
+        return;
+    case INBOX_LIST:
+        list_inbox(call);
+        return;
+    case INBOX_READ:
+        change_state(call, STATE_READ, false);
+        return;
+    case INBOX_READ_ALL:
+        change_state(call, STATE_READ, true);
+        return;
+    case INBOX_RECEIVED:
+        received(call);
+        return;
+    case INBOX_SEEN:
+        change_state(call, STATE_SEEN, false);
+        return;
+    case INBOX_SYNC:
+        sync_inbox(call);
+        return;
+    }
+}

@@ -1,0 +1,699 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: life, the lease, becoming owner, reading, storing, what posters are told,
+ * trimming, the end.
+ *
+ * States: STANDBY (another node owns the partition, or nobody yet), CLAIMING (the lease is ours,
+ * the store is being told), OWNER. Fencing does not rest on the lease: a batch of an owner that was
+ * overtaken is refused by the store, whatever this node believes.
+ */
+#include <stdio.h>
+
+#include "actors/behaviours.h"
+#include "actors/inbox/positions.h"
+#include "actors/inbox/post.h"
+#include "actors/ingest/ingest_batch.h"
+#include "actors/ingest/ingest_gauges.h"
+#include "actors/ingest/ingest_look.h"
+#include "actors/ingest/ingest_proto.h"
+#include "actors/ingest/ingest_route.h"
+#include "actors/ingest/ingest_streams.h"
+#include "actors/lease.h"
+#include "actors/order/bus.h"
+#include "actors/order/stream_id.h"
+#include "actors/shard.h"
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+
+enum {
+    STANDBY_MS = 250,
+    RENEW_MS = 400,
+    RETRY_MS = 300,
+    BLOCK_MS = 1000,
+    COMMAND_MS = 5000,
+    TRIM_EVERY = 64,
+    LOOK_EVERY = 5, /* renewals between two looks at what waits */
+};
+
+struct ingest_claim {
+    struct store_claim request;
+    struct shard *shard;
+    struct actor_ref owner;
+};
+
+enum ingest_state { STANDBY, CLAIMING, OWNER };
+
+struct ingest {
+    struct actor actor;
+    struct buf *key;
+    uint32_t number; /* of the stream (ingest_proto.h) */
+    uint8_t state; /* enum ingest_state */
+    bool reading;
+    bool busy; /* `storing` is being routed or committed */
+    bool prepared; /* what must be written before `storing` is committed, is */
+    bool rewound; /* `storing` was read before the stream was begun again */
+    bool claiming; /* the store has not answered to a claim yet */
+    bool leaving; /* the node ends: what is being committed is the last */
+    bool left; /* so it does */
+    bool closing;
+    struct ingest_gauge *gauge;
+    struct ingest_look look;
+    struct bus_link *link; /* lease, dead letters, replies */
+    struct bus_link *reader; /* blocking reads */
+    struct lease lease;
+    struct timer retry_timer;
+    uint64_t token;
+    char last_id[INGEST_ID_MAX]; /* committed */
+    char read_id[INGEST_ID_MAX]; /* read so far */
+    char asked_id[INGEST_ID_MAX]; /* what the read under way began from */
+    char tip_id[INGEST_ID_MAX]; /* last_id when the tip was asked for */
+    struct ingest_batch *storing;
+    struct ingest_batch *waiting; /* read while `storing` is being committed */
+    uint32_t committed; /* batches since the last trim */
+    char stream[BUS_NAME_MAX];
+};
+
+static void free_ingest(struct actor *actor);
+static struct actor *spawn_ingest(struct sched *sched, struct bytes key);
+static struct bytes key_of_ingest(const void *ingest);
+
+PROTOCOL_DEFINE(INGEST, ingest)
+
+const struct behaviour ingest_behaviour = {
+    PROTOCOL_BEHAVIOUR(INGEST, ingest),
+    .id = BEHAVIOUR_INGEST,
+    .key_of = key_of_ingest,
+    .spawn = spawn_ingest,
+    .destroy = free_ingest,
+};
+
+static void read_more(struct ingest *ingest);
+static void store_next(struct ingest *ingest);
+static void leave(struct ingest *ingest);
+
+/* Life. */
+
+static struct shard *shard_here(const struct ingest *ingest)
+{
+    return shard_of(&ingest->actor);
+}
+
+static void command(struct ingest *ingest, struct bus_link *link, const struct bytes *argv,
+    size_t argc, bus_reply_fn fn)
+{
+    uint32_t timeout = link == ingest->reader ? BLOCK_MS + COMMAND_MS : COMMAND_MS;
+    shard_here(ingest)->bus->ops->command(link, argv, argc, timeout, fn, ingest);
+}
+
+static void arm(struct ingest *ingest, struct timer *timer, uint64_t delay_ms)
+{
+    struct sched *sched = ingest->actor.sched;
+    timer_set(sched_timers(sched), timer, sched_now(sched) + delay_ms);
+}
+
+static void on_retry_timer(struct timer *timer);
+
+static struct bytes key_of_ingest(const void *ingest)
+{
+    return buf_bytes(((const struct ingest *)ingest)->key);
+}
+
+static struct actor *spawn_ingest(struct sched *sched, struct bytes key)
+{
+    struct ingest *ingest = mem_alloc(sizeof(*ingest));
+    ingest->key = buf_new(key);
+    CHECK(ingest->key != NULL);
+    timer_init(&ingest->retry_timer, on_retry_timer);
+    actor_start(&ingest->actor, &ingest_behaviour, sched);
+    return &ingest->actor;
+}
+
+static const struct bus_events no_events = {0};
+
+/* Whether the entries of its stream go to partitions. */
+static bool is_router(const struct ingest *ingest)
+{
+    return ingest->number == 0 && shard_here(ingest)->config->partitions > 1;
+}
+
+static const struct lease_events lease_events;
+
+static void on_begin(struct ingest *ingest, struct ingest_begin *msg)
+{
+    struct shard *shard = shard_here(ingest);
+    const struct actor_config *config = shard->config;
+    if (ingest->link != NULL) {
+        return;
+    }
+    ingest->number = msg->number;
+    char key[BUS_NAME_MAX];
+    uint64_t now = sched_now(shard->sched);
+    ingest->gauge = &shard->streams->of[msg->number];
+    ingest_gauge_set(&ingest->gauge->owned, now);
+    ingest_gauge_set(&ingest->gauge->begun, now);
+    bus_name_in(&config->names, msg->number, ingest->stream);
+    bus_name_lease(&config->names, msg->number, key);
+    ingest->link = shard->bus->ops->open(shard->bus, "ingest", &no_events, ingest);
+    ingest->reader = shard->bus->ops->open(shard->bus, "ingest-reader", &no_events, ingest);
+    const struct lease_config lease = {
+        .key = key,
+        .holder = config->node,
+        .ttl_ms = config->lease_ms,
+        .renew_ms = RENEW_MS,
+        .claim_ms = STANDBY_MS,
+    };
+    ingest->look = (struct ingest_look){
+        .shard = shard,
+        .link = ingest->link,
+        .gauge = ingest->gauge,
+        .number = msg->number,
+        .looked = ingest_streams_partitions(config),
+    };
+    memcpy(ingest->look.stream, ingest->stream, sizeof(ingest->stream));
+    lease_start(&ingest->lease, shard, ingest->link, &lease, &lease_events, ingest);
+}
+
+static void close_links(struct ingest *ingest)
+{
+    const struct bus_ops *ops = ingest->link ? shard_here(ingest)->bus->ops : NULL;
+    struct bus_link *link = ingest->link;
+    struct bus_link *reader = ingest->reader;
+    ingest->link = NULL;
+    ingest->reader = NULL;
+    ingest->closing = true; /* replies that are cancelled now must not begin anything */
+    if (link != NULL) {
+        ops->close(link);
+        ops->close(reader);
+    }
+}
+
+static void free_ingest(struct actor *actor)
+{
+    struct ingest *ingest = (struct ingest *)(void *)actor;
+    struct timer_wheel *timers = sched_timers(actor->sched);
+    lease_stop(&ingest->lease);
+    timer_cancel(timers, &ingest->retry_timer);
+    close_links(ingest);
+    ingest_batch_free(ingest->waiting);
+    if (!ingest->busy) {
+        ingest_batch_free(ingest->storing);
+    }
+    buf_unref(ingest->key);
+    mem_free(ingest);
+}
+
+/* The lease. */
+
+static void lose(struct ingest *ingest, const char *why)
+{
+    if (ingest->state == STANDBY) {
+        return;
+    }
+    log_info("INGEST-LOST", "gave up a stream", "stream=%s why=%s", ingest->stream, why);
+    ingest->state = STANDBY;
+    ingest->token = 0;
+    ingest_gauge_set(&ingest->gauge->owner, 0);
+    ingest_gauge_set(&ingest->gauge->waiting, 0); /* the owner tells it */
+    ingest_gauge_set(&ingest->gauge->oldest, 0);
+    ingest_batch_free(ingest->waiting);
+    ingest->waiting = NULL;
+    if (!ingest->busy) {
+        ingest_batch_free(ingest->storing);
+        ingest->storing = NULL;
+    }
+    timer_cancel(sched_timers(ingest->actor.sched), &ingest->retry_timer);
+}
+
+static void claim(struct ingest *ingest);
+
+/* Not while the answer to a batch or a claim of a former term is still to come, and not where
+ * nothing could be stored, or what one store's node drains would be missing in another's. */
+static bool may_claim(void *context)
+{
+    const struct ingest *ingest = context;
+    return !ingest->busy && !ingest->claiming && !shard_has_strangers(shard_here(ingest)) &&
+           store_is_writable(shard_here(ingest)->store_root);
+}
+
+/* There is an owner: this node, or another. */
+static void note_owner(void *context)
+{
+    struct ingest *ingest = context;
+    ingest_gauge_set(&ingest->gauge->owned, sched_now(ingest->actor.sched));
+    ingest_gauge_forgive(ingest->gauge, INGEST_TROUBLE_LEASE, ingest->stream);
+}
+
+static void on_refused(void *context, struct bytes text)
+{
+    struct ingest *ingest = context;
+    ingest_gauge_complain(ingest->gauge, INGEST_TROUBLE_LEASE, ingest->stream, text);
+}
+
+static void on_held(void *context)
+{
+    claim(context);
+}
+
+static void on_lost(void *context, enum lease_end why)
+{
+    lose(context, lease_end_text(why));
+}
+
+static void on_tip(void *context, int status, const struct bus_reply *reply);
+
+static void check_tip(struct ingest *ingest)
+{
+    memcpy(ingest->tip_id, ingest->last_id, sizeof(ingest->tip_id));
+    const struct bytes argv[] = {BYTES("XINFO"), BYTES("STREAM"), bytes_str(ingest->stream)};
+    command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_tip);
+}
+
+/* Let go of the stream though the lease is ours, so that another node need not wait for its end. */
+static void give_up(struct ingest *ingest, const char *why)
+{
+    lose(ingest, why);
+    lease_release(&ingest->lease, NULL, NULL);
+}
+
+static void on_renewed(void *context)
+{
+    struct ingest *ingest = context;
+    if (!store_is_writable(shard_here(ingest)->store_root)) {
+        give_up(ingest, "store");
+        return;
+    }
+    note_owner(ingest);
+    if (ingest->state == OWNER) {
+        check_tip(ingest);
+        ingest_look_more(&ingest->look);
+        if (ingest->look.renewals++ % LOOK_EVERY == 0) {
+            ingest_look_waiting(&ingest->look, ingest->last_id);
+        }
+    }
+}
+
+static const struct lease_events lease_events = {
+    .may_claim = may_claim,
+    .on_held = on_held,
+    .on_renewed = on_renewed,
+    .on_denied = note_owner,
+    .on_lost = on_lost,
+    .on_refused = on_refused,
+};
+
+/* Becoming owner. */
+
+static void on_claim_done(struct store_request *request)
+{
+    struct ingest_claim *claim = container_of(request, struct ingest_claim, request.base);
+    struct ingest_claimed *msg = ingest_claimed_new();
+    msg->claim = claim;
+    msg_send(claim->shard->sched, claim->owner, msg);
+}
+
+static void claim(struct ingest *ingest)
+{
+    struct ingest_claim *claim = mem_alloc(sizeof(*claim));
+    claim->shard = shard_here(ingest);
+    claim->owner = ingest->actor.self;
+    claim->request.base.op = STORE_CLAIM;
+    claim->request.base.done = on_claim_done;
+    claim->request.partition = ingest->number;
+    claim->request.owner = bytes_str(claim->shard->config->node);
+    ingest->state = CLAIMING;
+    ingest->claiming = true;
+    store_submit(claim->shard->store, &claim->request.base);
+}
+
+static void set_id(char *id, struct bytes value)
+{
+    if (value.len == 0 || value.len >= INGEST_ID_MAX) {
+        value = BYTES("0-0");
+    }
+    memcpy(id, value.at, value.len);
+    id[value.len] = '\0';
+}
+
+static void on_claimed(struct ingest *ingest, struct ingest_claimed *msg)
+{
+    const struct store_claim *request = &msg->claim->request;
+    ingest->claiming = false;
+    if (ingest->state != CLAIMING) {
+        return;
+    }
+    if (request->base.status != 0) {
+        give_up(ingest, "store");
+        return;
+    }
+    ingest->state = OWNER;
+    ingest->token = request->token;
+    set_id(ingest->last_id, request->last_id);
+    memcpy(ingest->read_id, ingest->last_id, sizeof(ingest->read_id));
+    note_owner(ingest);
+    ingest_gauge_set(&ingest->gauge->owner, 1);
+    ingest_gauge_set_id(&ingest->gauge->position, bytes_str(ingest->last_id));
+    log_info("INGEST-OWNER", "took over a stream", "stream=%s token=%llu position=%s",
+        ingest->stream, (unsigned long long)ingest->token, ingest->last_id);
+    check_tip(ingest);
+    ingest_look_more(&ingest->look);
+    read_more(ingest);
+    /* Its last owner may have gone between a commit and its announcement. */
+    positions_look(shard_here(ingest));
+}
+
+static bool is_behind(struct bytes id, struct bytes other)
+{
+    struct stream_id a;
+    struct stream_id b;
+    return stream_id_read(id, &a) == 0 && stream_id_read(other, &b) == 0 && stream_id_cmp(a, b) < 0;
+}
+
+/*
+ * A stream whose tip is behind what is stored was emptied or restored: XREAD above the tip would be
+ * silent for ever. It is read from the start; keys make what is stored already harmless.
+ */
+static void on_tip(void *context, int status, const struct bus_reply *reply)
+{
+    struct ingest *ingest = context;
+    if (ingest->closing || status != 0 || ingest->state != OWNER) {
+        return;
+    }
+    struct bytes tip = BYTES("0-0"); /* no such stream: an error reply */
+    if (reply->type == BUS_ERROR && !bytes_starts(reply->text, BYTES("ERR no such key"))) {
+        return;
+    }
+    for (size_t i = 0; reply->type == BUS_ARRAY && i + 1 < reply->count; i += 2) {
+        if (bytes_eq(reply->items[i]->text, BYTES("last-generated-id"))) {
+            tip = reply->items[i + 1]->text;
+        }
+    }
+    ingest_gauge_note_tip(ingest->gauge, ingest->stream, tip);
+    /* What was committed since the question was sent may be newer than the answer. */
+    if (is_behind(tip, bytes_str(ingest->tip_id))) {
+        log_error("INGEST-TIP",
+            "the stream is behind what is stored: reading it again from the start",
+            "stream=%s tip=%s position=%s", ingest->stream, log_quote(tip), ingest->last_id);
+        set_id(ingest->last_id, BYTES("0-0"));
+        set_id(ingest->read_id, BYTES("0-0"));
+        ingest_batch_free(ingest->waiting);
+        ingest->waiting = NULL;
+        ingest->rewound = ingest->storing != NULL; /* its ids say nothing about the new stream */
+        read_more(ingest);
+    }
+}
+
+/* Reading. */
+
+static void on_read(void *context, int status, const struct bus_reply *reply)
+{
+    struct ingest *ingest = context;
+    if (ingest->closing) {
+        return;
+    }
+    ingest->reading = false;
+    if (ingest->state != OWNER) {
+        return;
+    }
+    if (status == 0 && reply->type == BUS_ERROR) {
+        ingest_gauge_complain(ingest->gauge, INGEST_TROUBLE_READ, ingest->stream, reply->text);
+    }
+    if (status != 0 || reply->type == BUS_ERROR) {
+        arm(ingest, &ingest->retry_timer, RETRY_MS);
+        return;
+    }
+    ingest_gauge_forgive(ingest->gauge, INGEST_TROUBLE_READ, ingest->stream);
+    if (reply->type == BUS_ARRAY &&
+        bytes_eq(bytes_str(ingest->asked_id), bytes_str(ingest->read_id))) {
+        ingest->waiting = ingest_batch_new(shard_here(ingest), ingest->actor.self,
+            bytes_str(ingest->stream), !is_router(ingest), reply);
+        if (ingest->waiting != NULL) {
+            set_id(ingest->read_id, ingest_batch_last_id(ingest->waiting));
+            store_next(ingest);
+        }
+    }
+    read_more(ingest);
+}
+
+static void read_more(struct ingest *ingest)
+{
+    if (ingest->reading || ingest->waiting != NULL || ingest->state != OWNER || ingest->closing ||
+        ingest->leaving) {
+        return;
+    }
+    ingest->reading = true;
+    memcpy(ingest->asked_id, ingest->read_id, sizeof(ingest->asked_id));
+    char count[16];
+    snprintf(count, sizeof(count), "%u", (unsigned)shard_here(ingest)->config->read_count);
+    const struct bytes argv[] = {BYTES("XREAD"), BYTES("COUNT"), bytes_str(count), BYTES("BLOCK"),
+        BYTES("1000"), BYTES("STREAMS"), bytes_str(ingest->stream), bytes_str(ingest->read_id)};
+    command(ingest, ingest->reader, argv, ARRAY_LEN(argv), on_read);
+}
+
+static void on_retry_timer(struct timer *timer)
+{
+    struct ingest *ingest = container_of(timer, struct ingest, retry_timer);
+    store_next(ingest);
+    read_more(ingest);
+}
+
+/* Storing. */
+
+static void on_put_done(struct store_request *request)
+{
+    struct ingest_batch *batch = container_of(request, struct ingest_batch, put.base);
+    struct ingest_stored *msg = ingest_stored_new();
+    msg->batch = batch;
+    msg_send(batch->shard->sched, batch->owner, msg);
+}
+
+static void submit(struct ingest *ingest)
+{
+    ingest->busy = true;
+    ingest_batch_submit(ingest->storing, ingest->number, ingest->token, on_put_done);
+}
+
+/* The batch is of a term that is over. */
+static void drop_batch(struct ingest *ingest)
+{
+    ingest_batch_free(ingest->storing);
+    ingest->storing = NULL;
+    if (ingest->leaving) {
+        leave(ingest);
+    }
+}
+
+static void on_prepared(void *context, bool ok, struct bytes refusal)
+{
+    struct ingest *ingest = context;
+    ingest->busy = false;
+    if (ingest->closing) {
+        return;
+    }
+    if (ok) {
+        ingest_gauge_forgive(ingest->gauge, INGEST_TROUBLE_WRITE, ingest->stream);
+    } else if (refusal.len > 0) {
+        ingest_gauge_complain(ingest->gauge, INGEST_TROUBLE_WRITE, ingest->stream, refusal);
+    }
+    if (ingest->state != OWNER) {
+        drop_batch(ingest);
+    } else if (ok) {
+        ingest->prepared = true;
+        submit(ingest);
+    } else {
+        arm(ingest, &ingest->retry_timer, RETRY_MS);
+    }
+}
+
+static void prepare(struct ingest *ingest)
+{
+    const struct ingest_writing writing = {
+        .batch = ingest->storing,
+        .link = ingest->link,
+        .stream = ingest->stream,
+        .route = is_router(ingest),
+        .prepared = on_prepared,
+        .context = ingest,
+    };
+    ingest->busy = true;
+    ingest_prepare(&writing);
+}
+
+/* Commit what has been read, or go on with a batch that could not be committed. */
+static void store_next(struct ingest *ingest)
+{
+    if (ingest->leaving) {
+        leave(ingest);
+        return;
+    }
+    if (ingest->busy || ingest->state != OWNER) {
+        return;
+    }
+    if (ingest->storing == NULL) {
+        ingest->storing = ingest->waiting;
+        ingest->waiting = NULL;
+        if (ingest->storing == NULL) {
+            return;
+        }
+        ingest->prepared = false;
+        ingest->rewound = false;
+    }
+    if (ingest->prepared) {
+        submit(ingest);
+    } else {
+        prepare(ingest);
+    }
+}
+
+static void trim(struct ingest *ingest)
+{
+    const struct bytes argv[] = {BYTES("XTRIM"), bytes_str(ingest->stream), BYTES("MINID"),
+        BYTES("~"), bytes_str(ingest->last_id)};
+    command(ingest, ingest->link, argv, ARRAY_LEN(argv), NULL);
+}
+
+/* What follows from an entry that is committed. The router's entries are published by those who
+ * own their partitions. */
+static void on_entry_committed(struct ingest *ingest, struct ingest_entry *entry)
+{
+    if (is_router(ingest)) {
+        return;
+    }
+    if (entry->parsed && entry->post.is_event &&
+        post_event(shard_here(ingest), &entry->post) != 0) {
+        entry->fault = (struct ingest_fault){.reason = "invalid_field", .field = "args"};
+        ingest_tell_fault(ingest->storing, entry, ingest->link, ingest->stream);
+    }
+    ingest_tell_result(ingest->storing, entry, ingest->link);
+}
+
+static void on_committed(struct ingest *ingest, struct ingest_batch *batch)
+{
+    if (!ingest->rewound) {
+        set_id(ingest->last_id, ingest_batch_run_id(batch));
+        ingest_gauge_set_id(&ingest->gauge->position, bytes_str(ingest->last_id));
+    }
+    post_announce(shard_here(ingest), batch->put.rows, batch->put.count);
+    for (uint32_t i = batch->from; i < batch->to; i++) {
+        on_entry_committed(ingest, &batch->entries[i]);
+    }
+    if (ingest_batch_advance(batch)) {
+        store_next(ingest);
+        return;
+    }
+    ingest_batch_free(batch);
+    ingest->storing = NULL;
+    if (!ingest->rewound && (++ingest->committed % TRIM_EVERY == 0 || ingest->waiting == NULL)) {
+        trim(ingest);
+    }
+    store_next(ingest);
+    read_more(ingest);
+}
+
+/* Where nothing can be stored, another node may fare better. */
+static void retry(struct ingest *ingest)
+{
+    if (store_is_writable(shard_here(ingest)->store_root)) {
+        arm(ingest, &ingest->retry_timer, RETRY_MS);
+    } else {
+        give_up(ingest, "store");
+    }
+}
+
+static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
+{
+    struct ingest_batch *batch = msg->batch;
+    int status = batch->put.base.status;
+    msg->batch = NULL;
+    store_request_finish(&batch->put.base);
+    if (status == STATUS_FENCED) {
+        give_up(ingest, "fenced"); /* still busy: the batch is freed below */
+    }
+    ingest->busy = false;
+    if (ingest->state != OWNER || batch->put.token != ingest->token) {
+        drop_batch(ingest);
+        return;
+    }
+    if (status == STATUS_INVALID) {
+        ingest->prepared = ingest_batch_narrow(batch) == NULL;
+        store_next(ingest);
+    } else if (status != 0) {
+        retry(ingest);
+    } else {
+        on_committed(ingest, batch);
+    }
+}
+
+/* The end: what is being committed is announced, then the lease is given back. */
+
+static void on_released(void *context, int status, const struct bus_reply *reply)
+{
+    struct ingest *ingest = context;
+    (void)reply; /* or it runs out by itself */
+    if (status != STATUS_CANCELLED) {
+        actor_stop(&ingest->actor);
+    }
+}
+
+static void leave(struct ingest *ingest)
+{
+    if (ingest->busy || ingest->left) {
+        return;
+    }
+    ingest->left = true;
+    lease_stop(&ingest->lease);
+    if (lease_is_held(&ingest->lease)) {
+        lose(ingest, "stopping");
+        lease_release(&ingest->lease, on_released, ingest);
+    } else {
+        actor_stop(&ingest->actor);
+    }
+}
+
+static void on_close(struct ingest *ingest, struct ingest_close *msg)
+{
+    (void)msg;
+    struct shard *shard = shard_here(ingest);
+    for (uint32_t i = ingest_streams_partitions(shard->config);
+         ingest->number == 0 && i < ingest->look.looked; i++) {
+        ingest_streams_end(shard, i + 1);
+    }
+    ingest->leaving = true;
+    leave(ingest);
+}
+
+/* What undelivered messages own. */
+
+static void drop_begin(struct ingest_begin *msg)
+{
+    buf_unref(msg->key);
+}
+
+static struct bytes key_begin(const struct ingest_begin *msg)
+{
+    return buf_bytes(msg->key);
+}
+
+static void drop_claimed(struct ingest_claimed *msg)
+{
+    store_request_finish(&msg->claim->request.base);
+    mem_free(msg->claim);
+}
+
+static void drop_stored(struct ingest_stored *msg)
+{
+    if (msg->batch != NULL) {
+        store_request_finish(&msg->batch->put.base);
+        ingest_batch_free(msg->batch);
+    }
+}
+
+static void drop_close(struct ingest_close *msg)
+{
+    buf_unref(msg->key);
+}
+
+static struct bytes key_close(const struct ingest_close *msg)
+{
+    return buf_bytes(msg->key);
+}

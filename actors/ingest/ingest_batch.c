@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/ingest/ingest_batch.h"
+
+#include "actors/inbox/post.h"
+#include "actors/order/stream_id.h"
+#include "actors/shard.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+
+enum { FIELDS_MAX = 32 };
+
+/* Copy the fields of an entry, whose reply is borrowed. False when it is not a list of pairs. */
+static bool copy_fields(struct ingest_entry *entry, const struct bus_reply *fields)
+{
+    if (fields->type != BUS_ARRAY || fields->count % 2 != 0 || fields->count / 2 > FIELDS_MAX) {
+        return false;
+    }
+    size_t len = 0;
+    for (size_t i = 0; i < fields->count; i++) {
+        len += fields->items[i]->text.len;
+    }
+    uint32_t count = (uint32_t)fields->count / 2;
+    struct notification_field *copy = mem_try_alloc(count * sizeof(*copy) + len + 1);
+    if (copy == NULL) {
+        return false;
+    }
+    char *at = (char *)(copy + count);
+    for (uint32_t i = 0; i < fields->count; i++) {
+        struct bytes text = fields->items[i]->text;
+        if (text.len > 0) {
+            memcpy(at, text.at, text.len);
+        }
+        *(i % 2 == 0 ? &copy[i / 2].name : &copy[i / 2].value) = bytes_of(at, text.len);
+        at += text.len;
+    }
+    entry->fields = copy;
+    entry->field_count = count;
+    return true;
+}
+
+static const char *reason_of(int status)
+{
+    switch (status) {
+    case STATUS_TOO_LARGE:
+        return "too_large";
+    case STATUS_UTF8:
+        return "not_utf8";
+    case STATUS_NOMEM:
+        return "unavailable";
+    default:
+        return "invalid_field";
+    }
+}
+
+/* When an entry was added, by its id: what has expired since, while it waited, is no fault. */
+static uint64_t posted_ms(const struct ingest_entry *entry, uint64_t now_ms)
+{
+    struct stream_id id;
+    bool known = stream_id_read(bytes_str(entry->id), &id) == 0;
+    return known && id.ms < now_ms ? id.ms : now_ms;
+}
+
+/* Its rows must fit into one batch, or the entry could never be taken. */
+static void decode(const struct shard *shard, struct ingest_entry *entry)
+{
+    struct notification_limits limits = shard->config->posts;
+    limits.targets = limits.targets < STORE_PAGE_MAX ? limits.targets : STORE_PAGE_MAX;
+    limits.now_ms = sched_wall(shard->sched);
+    limits.posted_ms = posted_ms(entry, limits.now_ms);
+    int status = notification_from_fields(
+        entry->fields, entry->field_count, &limits, &entry->post, &entry->named);
+    if (status != 0) {
+        const char *field = entry->named.field[0] != '\0' ? entry->named.field : NULL;
+        entry->fault = (struct ingest_fault){.reason = reason_of(status), .field = field};
+    } else if (entry->post.retain.len > 0) {
+        /* Nothing keeps the value: to publish it without would look as if something did. */
+        notification_post_finish(&entry->post);
+        entry->fault = (struct ingest_fault){.reason = "unsupported", .field = "retain"};
+    }
+    entry->parsed = entry->fault.reason == NULL;
+}
+
+/* The default key: stream name, '@', entry id. A routed entry has this key in a field. */
+static void fill_rows(struct ingest_batch *batch, struct ingest_entry *entry, struct bytes stream)
+{
+    struct builder key = {0};
+    builder_add(&key, stream);
+    builder_byte(&key, '@');
+    builder_str(&key, entry->id);
+    entry->first_row = batch->row_count;
+    entry->row_count = entry->post.target_count;
+    if (post_rows(
+            batch->shard, &entry->post, builder_bytes(&key), batch->rows + batch->row_count) == 0) {
+        batch->row_count += entry->row_count;
+    } else {
+        entry->row_count = 0;
+        entry->fault = (struct ingest_fault){.reason = "unavailable"};
+    }
+    builder_reset(&key);
+}
+
+/* Take one entry in; false when its rows do not fit any more. */
+static bool add_entry(
+    struct ingest_batch *batch, struct bytes stream, bool rows, const struct bus_reply *item)
+{
+    struct ingest_entry *entry = &batch->entries[batch->count];
+    *entry = (struct ingest_entry){0};
+    if (item->type != BUS_ARRAY || item->count != 2 ||
+        item->items[0]->text.len >= sizeof(entry->id)) {
+        return false;
+    }
+    memcpy(entry->id, item->items[0]->text.at, item->items[0]->text.len);
+    if (copy_fields(entry, item->items[1])) {
+        decode(batch->shard, entry);
+    } else {
+        entry->fault = (struct ingest_fault){.reason = "invalid_field"};
+    }
+    if (entry->parsed && !entry->post.is_event && rows) {
+        if (batch->row_count + entry->post.target_count > STORE_PAGE_MAX) {
+            notification_post_finish(&entry->post);
+            mem_free(entry->fields);
+            return false;
+        }
+        fill_rows(batch, entry, stream);
+    }
+    batch->count++;
+    return true;
+}
+
+struct ingest_batch *ingest_batch_new(struct shard *shard, struct actor_ref owner,
+    struct bytes stream, bool rows, const struct bus_reply *reply)
+{
+    /* [[stream, [[id, [field, value, …]], …]]] */
+    if (reply->type != BUS_ARRAY || reply->count != 1 || reply->items[0]->type != BUS_ARRAY ||
+        reply->items[0]->count != 2 || reply->items[0]->items[1]->type != BUS_ARRAY) {
+        return NULL;
+    }
+    const struct bus_reply *items = reply->items[0]->items[1];
+    struct ingest_batch *batch = mem_alloc(sizeof(*batch));
+    batch->shard = shard;
+    batch->owner = owner;
+    batch->entries = mem_alloc_array(INGEST_ENTRIES_MAX, sizeof(*batch->entries));
+    batch->rows = mem_alloc_array(STORE_PAGE_MAX, sizeof(*batch->rows));
+    for (size_t i = 0; i < items->count && batch->count < INGEST_ENTRIES_MAX; i++) {
+        if (!add_entry(batch, stream, rows, items->items[i])) {
+            break;
+        }
+    }
+    if (batch->count == 0) {
+        ingest_batch_free(batch);
+        return NULL;
+    }
+    batch->to = batch->count;
+    return batch;
+}
+
+void ingest_batch_free(struct ingest_batch *batch)
+{
+    if (batch == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < batch->count; i++) {
+        if (batch->entries[i].parsed) {
+            notification_post_finish(&batch->entries[i].post);
+        }
+        mem_free(batch->entries[i].fields);
+    }
+    mem_free(batch->entries);
+    mem_free(batch->rows);
+    mem_free(batch);
+}
+
+struct bytes ingest_batch_last_id(const struct ingest_batch *batch)
+{
+    return bytes_str(batch->entries[batch->count - 1].id);
+}
+
+struct bytes ingest_batch_run_id(const struct ingest_batch *batch)
+{
+    return bytes_str(batch->entries[batch->to - 1].id);
+}
+
+void ingest_batch_submit(
+    struct ingest_batch *batch, uint32_t partition, uint64_t token, store_done_fn done)
+{
+    uint32_t first = UINT32_MAX;
+    uint32_t count = 0;
+    for (uint32_t i = batch->from; i < batch->to; i++) {
+        const struct ingest_entry *entry = &batch->entries[i];
+        if (entry->row_count > 0) {
+            first = first == UINT32_MAX ? entry->first_row : first;
+            count = entry->first_row + entry->row_count - first;
+        }
+    }
+    batch->put = (struct store_put){
+        .base = {.op = STORE_PUT, .done = done},
+        .rows = count > 0 ? batch->rows + first : batch->rows,
+        .count = count,
+        .fenced = true,
+        .partition = partition,
+        .token = token,
+        .last_id = ingest_batch_run_id(batch),
+    };
+    store_submit(batch->shard->store, &batch->put.base);
+}
+
+struct ingest_entry *ingest_batch_narrow(struct ingest_batch *batch)
+{
+    uint32_t length = batch->to - batch->from;
+    if (length > 1) {
+        batch->to = batch->from + length / 2;
+        return NULL;
+    }
+    struct ingest_entry *entry = &batch->entries[batch->from];
+    entry->row_count = 0;
+    entry->fault = (struct ingest_fault){.reason = "invalid_field"};
+    return entry;
+}
+
+bool ingest_batch_advance(struct ingest_batch *batch)
+{
+    batch->from = batch->to;
+    batch->to = batch->count;
+    return batch->from < batch->to;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ingest_batch - stream entries on their way into the store: decoded, checked, numbered rows.
+ *
+ * Private to the ingest actor. Entries are committed in runs: normally all at once; when the
+ * database refuses a value, halves, down to the one entry at fault.
+ */
+#ifndef ACTORS_INGEST_INGEST_BATCH_H
+#define ACTORS_INGEST_INGEST_BATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "actors/core/ref.h"
+#include "actors/order/bus.h"
+#include "codec/notification.h"
+#include "sql/store.h"
+
+struct shard;
+
+enum { INGEST_ID_MAX = 48, INGEST_ENTRIES_MAX = 500 };
+
+/* Why an entry cannot be stored: goes to the dead letters and to `reply`. */
+struct ingest_fault {
+    const char *reason; /* NULL: none */
+    const char *field; /* NULL: no single one */
+};
+
+struct ingest_entry {
+    char id[INGEST_ID_MAX];
+    struct notification_field *fields; /* with their texts behind */
+    uint32_t field_count;
+    struct notification_post post;
+    bool parsed;
+    struct ingest_fault fault;
+    struct notification_fault named; /* what `fault.field` points into */
+    bool told; /* the fault is in the dead letters */
+    uint32_t first_row;
+    uint32_t row_count; /* 0: an event, or at fault */
+};
+
+struct ingest_batch {
+    struct store_put put; /* of the run under way */
+    struct shard *shard;
+    struct actor_ref owner;
+    struct ingest_entry *entries;
+    uint32_t count;
+    uint32_t from; /* the run under way is [from, to) */
+    uint32_t to;
+    struct store_row *rows;
+    uint32_t row_count;
+};
+
+/*
+ * Decode the entries of an XREAD reply, in order, until the rows of one transaction are full; the
+ * rest is read again. `stream` names the entries' default keys; without `rows` nothing is to be
+ * stored but the position. NULL when there is none, or the reply is not one of XREAD.
+ */
+MUST_CHECK struct ingest_batch *ingest_batch_new(struct shard *shard, struct actor_ref owner,
+    struct bytes stream, bool rows, const struct bus_reply *reply);
+
+/* Free it; not while a request is under way. NULL is allowed. */
+void ingest_batch_free(struct ingest_batch *batch);
+
+/* The id of the last entry of the batch, or of the run under way. */
+struct bytes ingest_batch_last_id(const struct ingest_batch *batch);
+struct bytes ingest_batch_run_id(const struct ingest_batch *batch);
+
+/* Submit the run [from, to), fenced with `token`; `done` as in store.h. */
+void ingest_batch_submit(
+    struct ingest_batch *batch, uint32_t partition, uint64_t token, store_done_fn done);
+
+/*
+ * The database refused a value of the run: make the run smaller. Returns the one entry at fault
+ * when it cannot be smaller (it then stores nothing, and the run goes on without it), else NULL.
+ */
+struct ingest_entry *ingest_batch_narrow(struct ingest_batch *batch);
+
+/* The run is committed: take the next. False when the batch is done. */
+bool ingest_batch_advance(struct ingest_batch *batch);
+
+#endif

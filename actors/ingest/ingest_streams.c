@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/ingest/ingest_streams.h"
+
+#include "actors/ingest/ingest_proto.h"
+#include "actors/shard.h"
+#include "codec/base/buf.h"
+#include "codec/base/check.h"
+#include "codec/slot.h"
+
+uint32_t ingest_streams_partitions(const struct actor_config *config)
+{
+    return config->partitions > 1 ? config->partitions : 0;
+}
+
+static struct buf *key_new(uint32_t number)
+{
+    struct builder key = {0};
+    builder_printf(&key, "ingest:%u", (unsigned)number);
+    struct buf *buf = builder_finish(&key);
+    CHECK(buf != NULL);
+    return buf;
+}
+
+static unsigned home_of(struct shard *shard, struct buf *key)
+{
+    return actor_system_shard_of(sched_system(shard->sched), buf_bytes(key));
+}
+
+void ingest_streams_begin(struct shard *shard, uint32_t number)
+{
+    struct ingest_begin *msg = ingest_begin_new();
+    msg->number = number;
+    msg->key = key_new(number);
+    msg_send_named(shard->sched, home_of(shard, msg->key), msg);
+}
+
+void ingest_streams_end(struct shard *shard, uint32_t number)
+{
+    struct ingest_close *msg = ingest_close_new();
+    msg->key = key_new(number);
+    msg_send_named(shard->sched, home_of(shard, msg->key), msg);
+}
+
+void ingest_start(struct shard *shard)
+{
+    CHECK(shard->config->partitions <= INGEST_PARTITIONS_MAX);
+    CHECK(slot_divides(shard->config->partitions));
+    for (uint32_t number = 0; number <= ingest_streams_partitions(shard->config); number++) {
+        ingest_streams_begin(shard, number);
+    }
+}
+
+void ingest_stop(struct shard *shard)
+{
+    for (uint32_t number = 0; number <= ingest_streams_partitions(shard->config); number++) {
+        ingest_streams_end(shard, number);
+    }
+}

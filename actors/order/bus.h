@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bus - what actors see of Redis: connections of their own, commands, subscriptions.
+ *
+ * The implementation (hub/redis/redis.c) is handed to each shard as a `struct bus`; without Redis
+ * the shard has none (NULL). A link is one connection that keeps itself alive: it reconnects with
+ * jittered backoff (100 ms to 1 s, after a minute 5 s), authenticates, and re-subscribes every
+ * channel it had. A link serves either commands or subscriptions: its first use decides, the other
+ * is a programming error (Redis refuses commands on a subscribed connection). All calls and
+ * callbacks are on the shard's thread; no callback is called before the call that caused it
+ * returned (but see close).
+ */
+#ifndef ACTORS_ORDER_BUS_H
+#define ACTORS_ORDER_BUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+
+struct bus;
+struct bus_link;
+
+enum bus_reply_type {
+    BUS_NIL,
+    BUS_STATUS, /* simple string, in `text` */
+    BUS_ERROR, /* error reply, in `text`: "NOAUTH …", "MOVED …" */
+    BUS_INTEGER, /* in `integer` */
+    BUS_STRING, /* in `text`, binary safe */
+    BUS_ARRAY, /* in `items` */
+};
+
+/* A reply; borrowed for the callback. */
+struct bus_reply {
+    enum bus_reply_type type;
+    int64_t integer;
+    struct bytes text;
+    size_t count;
+    struct bus_reply **items;
+};
+
+/*
+ * Receives the reply to one command, exactly once. `status` is 0 with a reply (which may be a
+ * BUS_ERROR), or STATUS_UNAVAILABLE with NULL: the link was down or went down, and it is not known
+ * whether the command was carried out; STATUS_CANCELLED: the link was closed.
+ */
+typedef void (*bus_reply_fn)(void *context, int status, const struct bus_reply *reply);
+
+/* What a link tells its owner. Members may be NULL. */
+struct bus_events {
+    /* The link is up: authenticated, server checked; subscriptions follow. Also after every
+     * reconnect. */
+    void (*on_up)(void *context);
+    /* The link is down; commands under way were answered before. Messages may be missed from now
+     * on. */
+    void (*on_down)(void *context);
+    /* The server has confirmed the subscription to `channel`; again after every reconnect. */
+    void (*on_subscribed)(void *context, struct bytes channel);
+    /* A message on a subscribed channel, in the order of the connection. */
+    void (*on_message)(void *context, struct bytes channel, struct bytes payload);
+};
+
+struct bus_ops {
+    /* Open a link. `name` is shown by CLIENT LIST (no blanks). Never fails; it may stay down. */
+    struct bus_link *(*open)(
+        struct bus *bus, const char *name, const struct bus_events *events, void *context);
+    /* Close a link: pending replies get STATUS_CANCELLED before this returns; no callback
+     * afterwards. */
+    void (*close)(struct bus_link *link);
+    /* Whether the link is up now. */
+    bool (*is_up)(const struct bus_link *link);
+    /*
+     * Send a command; `fn` may be NULL (reply ignored). Arguments are copied. While the link is
+     * down, or more than 64 MiB wait to be sent, `fn` gets STATUS_UNAVAILABLE (in a later turn).
+     * Commands sent in one turn leave in one write. `timeout_ms` 0 = 5,000; a reply that is later
+     * than that closes and reopens the connection (blocking commands pass what they need).
+     */
+    void (*command)(struct bus_link *link, const struct bytes *argv, size_t argc,
+        uint32_t timeout_ms, bus_reply_fn fn, void *context);
+    /* Subscribe to or unsubscribe from one channel; counted neither way: one subscribe, one
+     * unsubscribe. */
+    void (*subscribe)(struct bus_link *link, struct bytes channel);
+    void (*unsubscribe)(struct bus_link *link, struct bytes channel);
+    /*
+     * Subscribe, and not be counted by who asks for the channel's subscribers (PUBSUB NUMSUB).
+     * Costs Redis a comparison for each message of any channel: for few channels.
+     */
+    void (*subscribe_quietly)(struct bus_link *link, struct bytes channel);
+};
+
+/* A shard's access to Redis; implementations embed it first. */
+struct bus {
+    const struct bus_ops *ops;
+};
+
+#endif

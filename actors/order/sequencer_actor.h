@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sequencer_actor - the sequencer's state and the calls between its files (sequencer*.c); private
+ * to actors/.
+ */
+#ifndef ACTORS_ORDER_SEQUENCER_ACTOR_H
+#define ACTORS_ORDER_SEQUENCER_ACTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/core/actor.h"
+#include "actors/order/bus.h"
+#include "actors/order/sequencer_proto.h"
+#include "actors/shard.h"
+#include "codec/adapter_wire.h"
+#include "codec/base/buf.h"
+#include "codec/base/list.h"
+#include "codec/base/map.h"
+
+struct waiter;
+
+/* A room or a name of this node. With a bus an idle connection has two: no pointer it can do
+ * without. */
+struct interest {
+    uint64_t shards; /* bit per shard with members */
+    struct waiter *waiters; /* rooms to tell of the confirmation, the first that came first */
+    uint16_t name_len;
+    bool named; /* a user or a sid has this name */
+    bool confirmed;
+    char name_at[];
+};
+
+/* The wire name. */
+static inline struct bytes interest_name(const struct interest *interest)
+{
+    return bytes_of(interest->name_at, interest->name_len);
+}
+
+/* The request of another node that is being carried out: each shard does its part. */
+struct gathering {
+    uint32_t serial; /* in messages: an answer to an earlier one is none */
+    uint32_t waiting; /* shards that are not done; 0: there is no request */
+    uint32_t found; /* sockets so far */
+    bool failed; /* the answer became too large: it is not sent */
+    struct builder text; /* elements so far */
+};
+
+struct sequencer {
+    struct actor actor;
+    struct buf *nsp;
+    uint64_t number; /* of the last broadcast */
+    struct actor_ref fanouts[SHARD_MAX];
+    struct map interests; /* struct interest by wire name */
+    struct bus_link *link; /* subscribes; NULL on a single node, as `sender` */
+    struct bus_link *sender; /* publishes: a subscribed connection cannot */
+    bool recovers; /* every shard keeps every broadcast */
+    struct sequencer_stream *stream; /* they travel on it; NULL: they do not */
+    struct list requests; /* struct request_waiting.link; the first is being carried out */
+    uint32_t request_count;
+    size_t request_bytes;
+    struct gathering gathering;
+};
+
+/* The shards that may have sockets for `name`, as bits. */
+uint64_t sequencer_shards_of_name(struct sequencer *sequencer, struct bytes name);
+
+/* PUBLISH, without waiting for anything; lost while the link is down. */
+void sequencer_bus_publish(struct sequencer *sequencer, struct bytes channel, struct bytes payload);
+
+/* Number the broadcast and send it to the shards with interest. Takes the reference. */
+void sequencer_deliver(struct sequencer *sequencer, struct broadcast *broadcast, bool from_bus);
+
+/* A broadcast in the adapter's format; NULL: it is none, or none of this namespace. */
+struct broadcast *sequencer_read_broadcast(
+    struct sequencer *sequencer, const struct adapter_broadcast *message);
+
+/*
+ * Whether a message that came on the channel of `room` (empty: of the namespace) is to be
+ * delivered: it is not ours, not strange, and does not come by another way as well.
+ */
+bool sequencer_is_news(
+    struct sequencer *sequencer, const struct adapter_broadcast *message, struct bytes room);
+
+/* What is published of a broadcast, by `uid`. */
+struct adapter_emit sequencer_emit_of(
+    const struct sequencer *sequencer, const struct broadcast *broadcast, struct bytes uid);
+
+/* The replay stream (sequencer_stream.c). */
+
+void sequencer_stream_start(struct sequencer *sequencer);
+void sequencer_stream_close(struct sequencer *sequencer);
+
+/*
+ * Post a broadcast to the stream, from which it comes back and is delivered; takes the reference.
+ * False, with the reference untouched, while that cannot be.
+ */
+bool sequencer_stream_post(struct sequencer *sequencer, struct broadcast *broadcast);
+
+/* Requests of other nodes (sequencer_requests.c). */
+
+void sequencer_requests_init(struct sequencer *sequencer);
+void sequencer_requests_finish(struct sequencer *sequencer);
+
+/* Append the channel that requests travel on. */
+void sequencer_requests_channel(const struct sequencer *sequencer, struct builder *out);
+
+/* A request arrived: it is carried out behind those before it, or refused and counted. */
+void sequencer_requests_take(struct sequencer *sequencer, struct bytes payload);
+
+/* A shard has done its part, or a slice of it. */
+void sequencer_requests_part(struct sequencer *sequencer, struct sequencer_part *msg);
+
+/* A client has acknowledged a broadcast. */
+void sequencer_requests_acked(struct sequencer *sequencer, const struct sequencer_acked *msg);
+
+#endif

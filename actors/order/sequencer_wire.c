@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a sequencer's broadcasts are on the bus: read from there, written for there.
+ */
+#include "actors/order/bus_origin.h"
+#include "actors/order/sequencer_actor.h"
+#include "codec/adapter_wire.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+
+/* Flags of an event that travel between nodes. */
+static const struct {
+    unsigned event;
+    unsigned adapter;
+} bus_flags[] = {
+    {EVENT_VOLATILE, ADAPTER_VOLATILE},
+    {EVENT_URGENT, ADAPTER_URGENT},
+};
+
+static unsigned to_bus_flags(unsigned flags)
+{
+    unsigned found = 0;
+    for (size_t i = 0; i < ARRAY_LEN(bus_flags); i++) {
+        found |= (flags & bus_flags[i].event) ? bus_flags[i].adapter : 0u;
+    }
+    return found;
+}
+
+static unsigned from_bus_flags(unsigned flags)
+{
+    unsigned found = 0;
+    for (size_t i = 0; i < ARRAY_LEN(bus_flags); i++) {
+        found |= (flags & bus_flags[i].adapter) ? bus_flags[i].event : 0u;
+    }
+    return found;
+}
+
+struct adapter_emit sequencer_emit_of(
+    const struct sequencer *sequencer, const struct broadcast *broadcast, struct bytes uid)
+{
+    return (struct adapter_emit){
+        .uid = uid,
+        .nsp = buf_bytes(sequencer->nsp),
+        .event = broadcast->event,
+        .rooms = broadcast_rooms(broadcast),
+        .room_count = broadcast->room_count,
+        .except = broadcast_except(broadcast),
+        .except_count = broadcast->except_count,
+        .flags = to_bus_flags(broadcast->event->flags),
+    };
+}
+
+/* Copy the names of a message: what the reader hands out is valid until the next one only. */
+static uint32_t collect(struct adapter_names *names, size_t *offsets, struct builder *texts)
+{
+    uint32_t count = 0;
+    struct bytes name;
+    while (adapter_names_next(names, &name)) {
+        offsets[count++] = builder_bytes(texts).len;
+        builder_add(texts, name);
+    }
+    return count;
+}
+
+/* Takes over the reference of `event`; NULL when the message names too many rooms. */
+static struct broadcast *from_adapter(struct adapter_broadcast *message, struct event *event)
+{
+    size_t max = (size_t)message->rooms.count + message->except.count;
+    if (max > BROADCAST_NAMES_MAX) {
+        event_unref(event);
+        return NULL;
+    }
+    size_t *offsets = mem_alloc_array(max + 1, sizeof(*offsets));
+    struct bytes *list = mem_alloc_array(max + 1, sizeof(*list));
+    struct builder texts = {0};
+    uint32_t rooms = collect(&message->rooms, offsets, &texts);
+    uint32_t count = rooms + collect(&message->except, offsets + rooms, &texts);
+    offsets[count] = builder_bytes(&texts).len;
+    for (uint32_t i = 0; i < count; i++) {
+        list[i] = bytes_of(builder_bytes(&texts).at + offsets[i], offsets[i + 1] - offsets[i]);
+    }
+    struct broadcast *broadcast = broadcast_new(event, list, rooms, list + rooms, count - rooms);
+    builder_reset(&texts);
+    mem_free(offsets);
+    mem_free(list);
+    return broadcast;
+}
+
+/*
+ * Whether `message`, which came on the channel of `room`, comes on the channel of another of its
+ * rooms as well, where it is delivered. Some emitters publish once for each room, and name all
+ * rooms each time; of the channels subscribed here the first one counts. (Others use the
+ * namespace's.)
+ */
+static bool is_repeat(
+    struct sequencer *sequencer, const struct adapter_broadcast *message, struct bytes room)
+{
+    struct adapter_names rooms = message->rooms;
+    struct bytes name;
+    bool earlier = false;
+    while (room.len > 0 && adapter_names_next(&rooms, &name)) {
+        if (bytes_eq(name, room)) {
+            return earlier;
+        }
+        const struct interest *interest = map_get(&sequencer->interests, name);
+        earlier = earlier || (interest != NULL && interest->confirmed);
+    }
+    return false;
+}
+
+struct broadcast *sequencer_read_broadcast(
+    struct sequencer *sequencer, const struct adapter_broadcast *message)
+{
+    struct event *event;
+    if (!bytes_eq(message->nsp, buf_bytes(sequencer->nsp))) {
+        return NULL;
+    }
+    const struct actor_config *config = shard_of(&sequencer->actor)->config;
+    /* Other nodes pass on what clients of theirs may send, too. */
+    size_t most =
+        config->posts.args > config->message_bytes ? config->posts.args : config->message_bytes;
+    int status = STATUS_TOO_LARGE;
+    if (message->data.len <= most + EVENT_NAME_MAX) {
+        status = event_from_msgpack(message->data, from_bus_flags(message->flags), &event);
+    }
+    if (status != 0) {
+        shard_count_bus_refused(shard_of(&sequencer->actor), message->uid, status);
+        return NULL;
+    }
+    struct adapter_broadcast names = *message;
+    struct broadcast *broadcast = from_adapter(&names, event);
+    if (broadcast == NULL) {
+        shard_count_bus_refused(shard_of(&sequencer->actor), message->uid, STATUS_TOO_LARGE);
+    }
+    return broadcast;
+}
+
+/* Whether a message is to be delivered, as far as that follows from who published it. */
+static bool is_taken(struct sequencer *sequencer, const struct adapter_broadcast *message)
+{
+    switch (bus_origin_of(shard_of(&sequencer->actor), "broadcast", message->uid)) {
+    case BUS_ORIGIN_STOCK:
+        return true;
+    case BUS_ORIGIN_PEER: /* where the replay stream is read, it comes from there */
+        return sequencer->stream == NULL || !(message->flags & ADAPTER_REPLAYED);
+    case BUS_ORIGIN_SELF:
+    case BUS_ORIGIN_STRANGE:
+        break;
+    }
+    return false;
+}
+
+bool sequencer_is_news(
+    struct sequencer *sequencer, const struct adapter_broadcast *message, struct bytes room)
+{
+    return is_taken(sequencer, message) && !is_repeat(sequencer, message, room);
+}

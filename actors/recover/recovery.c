@@ -1,0 +1,697 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A recoverable belongs to a socket, or is kept, or was claimed and is about to belong to a socket
+ * again, within one turn. It is in both maps all the time.
+ *
+ * Order of this file: life, offsets, rooms, pings, keeping and giving up, claiming, returning, the
+ * user.
+ */
+#include "actors/order/sequencer_proto.h"
+#include "actors/order/wire_name.h"
+#include "actors/recover/recovery_state.h"
+#include "actors/rooms/room_proto.h"
+#include "actors/user/user_actor.h"
+#include "codec/base/mem.h"
+
+enum {
+    ENDED_MAX = 64, /* stays that are remembered after they ended */
+    TICK_MS = 1000,
+    REFRESHES = 3, /* of a record within the age */
+};
+
+/* Life. */
+
+static struct bytes sid_of(const void *recoverable)
+{
+    return bytes_of(((const struct recoverable *)recoverable)->sid, SOCKET_SID_LEN);
+}
+
+static struct bytes pid_of(const void *recoverable)
+{
+    return bytes_of(((const struct recoverable *)recoverable)->pid, RECOVERY_PID_LEN);
+}
+
+static const struct actor_config *config_of(const struct recovery *recovery)
+{
+    return recovery->fanout->shard->config;
+}
+
+static uint64_t now_of(const struct recovery *recovery)
+{
+    return sched_now(recovery->fanout->shard->sched);
+}
+
+/* Look again at what is held, as long as anything is. */
+static void arm(struct recovery *recovery)
+{
+    if (!timer_armed(&recovery->tick)) {
+        struct sched *sched = recovery->fanout->shard->sched;
+        timer_set(sched_timers(sched), &recovery->tick, sched_now(sched) + TICK_MS);
+    }
+}
+
+/* The record is to be written at the end of the turn; only a bus has records. */
+static void soil(struct recoverable *recoverable)
+{
+    struct recovery *recovery = recoverable->recovery;
+    if (recovery->fanout->shard->recovery_bus != NULL && list_empty(&recoverable->dirty_link)) {
+        list_append(&recovery->dirty, &recoverable->dirty_link);
+    }
+}
+
+/* A record may not expire as long as its socket is here, nor fall behind what the client has. */
+static void refresh_later(struct recoverable *recoverable)
+{
+    struct recovery *recovery = recoverable->recovery;
+    list_remove(&recoverable->live_link);
+    list_append(&recovery->live, &recoverable->live_link);
+    recoverable->due_ms = now_of(recovery) + config_of(recovery)->recovery.age_ms / REFRESHES;
+}
+
+static void refresh(struct recovery *recovery, uint64_t now_ms)
+{
+    while (!list_empty(&recovery->live)) {
+        struct recoverable *first =
+            container_of(recovery->live.next, struct recoverable, live_link);
+        if (first->due_ms > now_ms) {
+            return;
+        }
+        soil(first);
+        refresh_later(first);
+    }
+}
+
+static void on_tick(struct timer *timer)
+{
+    struct recovery *recovery = container_of(timer, struct recovery, tick);
+    uint64_t now = now_of(recovery);
+    replay_expire(recovery->replay, now);
+    while (!list_empty(&recovery->kept)) {
+        struct recoverable *first =
+            container_of(recovery->kept.next, struct recoverable, kept_link);
+        if (first->due_ms > now) {
+            break;
+        }
+        recovery_drop(first);
+    }
+    refresh(recovery, now);
+    if (!replay_is_empty(recovery->replay) || recovery->kept_count > 0 ||
+        !list_empty(&recovery->live)) {
+        arm(recovery);
+    }
+}
+
+struct recovery *recovery_create(struct fanout *fanout)
+{
+    const struct actor_config *config = fanout->shard->config;
+    if (config->recovers == NULL || !config->recovers(config->context, fanout_nsp(fanout))) {
+        return NULL;
+    }
+    const struct replay_limits limits = {.age_ms = config->recovery.replay_ms,
+        .bytes = config->recovery.bytes,
+        .events = config->recovery.events};
+    struct recovery *recovery = mem_alloc(sizeof(*recovery));
+    recovery->fanout = fanout;
+    recovery->replay = replay_create(&limits);
+    map_init(&recovery->by_sid, sid_of);
+    map_init(&recovery->by_pid, pid_of);
+    list_init(&recovery->kept);
+    list_init(&recovery->live);
+    list_init(&recovery->dirty);
+    timer_init(&recovery->tick, on_tick);
+    return recovery;
+}
+
+static void free_recoverable(struct recoverable *recoverable)
+{
+    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
+        mem_free((char *)(uintptr_t)recoverable->stays[i].name.at);
+    }
+    mem_free(recoverable->stays);
+    list_remove(&recoverable->kept_link);
+    list_remove(&recoverable->live_link);
+    list_remove(&recoverable->dirty_link);
+    list_remove(&recoverable->user_link);
+    buf_unref(recoverable->owner);
+    mem_free(recoverable);
+}
+
+void recovery_flush(struct recovery *recovery)
+{
+    if (recovery != NULL) {
+        recovery_bus_flush(recovery);
+    }
+}
+
+void recovery_stream_from(struct recovery *recovery, struct stream_id from)
+{
+    replay_stream_from(recovery->replay, from);
+}
+
+void recovery_destroy(struct recovery *recovery)
+{
+    if (recovery == NULL) {
+        return;
+    }
+    timer_cancel(sched_timers(recovery->fanout->shard->sched), &recovery->tick);
+    size_t cursor = 0;
+    for (struct recoverable *each; (each = map_next(&recovery->by_sid, &cursor)) != NULL;) {
+        free_recoverable(each);
+    }
+    map_finish(&recovery->by_sid);
+    map_finish(&recovery->by_pid);
+    replay_destroy(recovery->replay);
+    mem_free(recovery);
+}
+
+/* What belongs to `socket`; NULL: it is not recovered. */
+static struct recoverable *find(const struct socket *socket)
+{
+    if (socket->fanout == NULL || socket->fanout->recovery == NULL) {
+        return NULL;
+    }
+    struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
+    struct recoverable *found = map_get(&socket->fanout->recovery->by_sid, sid);
+    return found != NULL && found->socket == socket ? found : NULL;
+}
+
+struct bytes recovery_pid(const struct socket *socket)
+{
+    const struct recoverable *found = find(socket);
+    return found != NULL ? pid_of(found) : bytes_of(NULL, 0);
+}
+
+struct bytes recovery_sid(const struct recoverable *recoverable)
+{
+    return sid_of(recoverable);
+}
+
+/* Offsets. */
+
+/* The event with the offset of its place; NULL without memory. */
+static struct event *mark(
+    const struct recovery *recovery, const struct event *event, struct replay_at at)
+{
+    char text[REPLAY_OFFSET_MAX];
+    struct bytes offset = replay_write_offset(recovery->replay, at, text);
+    struct event *marked;
+    return event_append_text(event, offset, &marked) == 0 ? marked : NULL;
+}
+
+struct event *recovery_mark(struct recovery *recovery, struct broadcast *broadcast)
+{
+    replay_add(recovery->replay, broadcast, now_of(recovery));
+    arm(recovery);
+    return mark(recovery, broadcast->event, replay_last(recovery->replay));
+}
+
+static void add_direct(struct recoverable *recoverable, const struct event *event)
+{
+    struct recovery *recovery = recoverable->recovery;
+    arm(recovery);
+    recoverable->direct = replay_add_direct(
+        recovery->replay, sid_of(recoverable), (struct event *)(uintptr_t)event, now_of(recovery));
+    soil(recoverable);
+}
+
+struct event *recovery_mark_direct(const struct socket *socket, const struct event *event)
+{
+    struct recoverable *found = find(socket);
+    if (found == NULL) {
+        return NULL;
+    }
+    add_direct(found, event);
+    return mark(found->recovery, event, replay_last(found->recovery->replay));
+}
+
+void recovery_note_all(struct user *user, struct bytes nsp, const struct event *event)
+{
+    if (user->rare == NULL) {
+        return;
+    }
+    list_for_each (link, &user->rare->kept) {
+        struct recoverable *kept = container_of(link, struct recoverable, user_link);
+        if (bytes_eq(fanout_nsp(kept->recovery->fanout), nsp)) {
+            add_direct(kept, event);
+        }
+    }
+}
+
+/* Rooms. */
+
+static void remove_stay(struct recoverable *recoverable, uint32_t index)
+{
+    mem_free((char *)(uintptr_t)recoverable->stays[index].name.at);
+    recoverable->stay_count--;
+    memmove(&recoverable->stays[index], &recoverable->stays[index + 1],
+        (recoverable->stay_count - index) * sizeof(struct stay));
+}
+
+void recovery_add_stay(struct recoverable *recoverable, const struct stay *stay)
+{
+    if (recoverable->stay_count == recoverable->stay_cap) {
+        recoverable->stay_cap = recoverable->stay_cap > 0 ? recoverable->stay_cap * 2 : 2;
+        recoverable->stays =
+            mem_realloc_array(recoverable->stays, recoverable->stay_cap, sizeof(*stay));
+    }
+    struct stay *added = &recoverable->stays[recoverable->stay_count++];
+    *added = *stay;
+    added->name = bytes_of(mem_dup(stay->name.at, stay->name.len), stay->name.len);
+}
+
+/* What is known of a membership changes: of a room that a backend chose, the token is not asked. */
+static void note_membership(const struct membership *membership, struct stay *stay)
+{
+    stay->loud = membership->loud;
+    stay->granted = !membership->chosen;
+}
+
+void recovery_joined(struct socket *socket, struct bytes room)
+{
+    struct recoverable *found = find(socket);
+    if (found == NULL) {
+        return;
+    }
+    struct stay stay = {.name = room, .from = replay_last(found->recovery->replay)};
+    note_membership(fanout_membership(socket->fanout, socket, room), &stay);
+    recovery_add_stay(found, &stay);
+    soil(found);
+}
+
+static struct stay *current_stay(struct recoverable *recoverable, struct bytes room)
+{
+    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
+        struct stay *stay = &recoverable->stays[i];
+        if (!stay->over && bytes_eq(stay->name, room)) {
+            return stay;
+        }
+    }
+    return NULL;
+}
+
+void recovery_changed(struct socket *socket, struct bytes room)
+{
+    struct recoverable *found = find(socket);
+    struct stay *stay = found != NULL ? current_stay(found, room) : NULL;
+    if (stay != NULL) {
+        note_membership(fanout_membership(socket->fanout, socket, room), stay);
+        soil(found);
+    }
+}
+
+/* Forget the first stay that ended, when there are too many. */
+static void trim_stays(struct recoverable *recoverable)
+{
+    uint32_t ended = 0;
+    uint32_t first = UINT32_MAX;
+    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
+        if (recoverable->stays[i].over) {
+            ended++;
+            bool earlier = first == UINT32_MAX ||
+                           recoverable->stays[i].to.number < recoverable->stays[first].to.number;
+            first = earlier ? i : first;
+        }
+    }
+    if (ended > ENDED_MAX) {
+        recoverable->floor = recoverable->stays[first].to;
+        remove_stay(recoverable, first);
+    }
+}
+
+static void end_stay(struct recoverable *recoverable, struct bytes room)
+{
+    struct stay *stay = current_stay(recoverable, room);
+    if (stay != NULL) {
+        stay->to = replay_last(recoverable->recovery->replay);
+        stay->over = true;
+        soil(recoverable);
+        trim_stays(recoverable);
+    }
+}
+
+void recovery_left(struct socket *socket, struct bytes room)
+{
+    struct recoverable *found = find(socket);
+    if (found != NULL) {
+        end_stay(found, room);
+    }
+}
+
+/* Pings. */
+
+void recovery_pinged(struct socket *socket)
+{
+    struct recoverable *found = find(socket);
+    if (found != NULL) {
+        fanout_catch_up(socket->fanout, socket);
+        found->pinged = replay_last(found->recovery->replay);
+    }
+}
+
+void recovery_ponged(struct socket *socket)
+{
+    struct recoverable *found = find(socket);
+    if (found != NULL) {
+        found->had = found->pinged;
+    }
+}
+
+/* Keeping and giving up. */
+
+void recovery_put(struct recovery *recovery, struct recoverable *recoverable)
+{
+    recoverable->recovery = recovery;
+    list_init(&recoverable->kept_link);
+    list_init(&recoverable->live_link);
+    list_init(&recoverable->dirty_link);
+    list_init(&recoverable->user_link);
+    map_put(&recovery->by_sid, recoverable);
+    map_put(&recovery->by_pid, recoverable);
+}
+
+static void forget(struct recoverable *recoverable)
+{
+    struct recovery *recovery = recoverable->recovery;
+    map_remove(&recovery->by_sid, sid_of(recoverable));
+    map_remove(&recovery->by_pid, pid_of(recoverable));
+    free_recoverable(recoverable);
+}
+
+static void unlink_kept(struct recoverable *recoverable)
+{
+    if (!list_empty(&recoverable->kept_link)) {
+        list_remove(&recoverable->kept_link);
+        recoverable->recovery->kept_count--;
+    }
+}
+
+/* The user has one kept socket less: it may have been the last that held the actor. */
+static void leave_user(struct recoverable *recoverable)
+{
+    list_remove(&recoverable->user_link);
+    if (recoverable->user != NULL) {
+        struct shard *shard = recoverable->recovery->fanout->shard;
+        struct user_detached *msg = user_detached_new();
+        msg->reason = CLOSE_TRANSPORT;
+        msg_send(shard->sched, recoverable->user->actor.self, msg);
+        recoverable->user = NULL;
+    }
+}
+
+/* Give up its seats, its sid and its user. */
+static void dissolve(struct recoverable *recoverable)
+{
+    struct fanout *fanout = recoverable->recovery->fanout;
+    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
+        if (!recoverable->stays[i].over) {
+            room_send_leave(fanout->shard, fanout_nsp(fanout), recoverable->stays[i].name);
+        }
+    }
+    sequencer_register(fanout->shard, fanout_nsp(fanout), sid_of(recoverable), false);
+    unlink_kept(recoverable);
+    leave_user(recoverable);
+    forget(recoverable);
+}
+
+void recovery_drop(struct recoverable *recoverable)
+{
+    if (recoverable != NULL) {
+        recovery_bus_delete(recoverable);
+        dissolve(recoverable);
+    }
+}
+
+void recovery_wait(struct recoverable *recoverable, uint64_t age_ms)
+{
+    struct recovery *recovery = recoverable->recovery;
+    list_remove(&recoverable->live_link);
+    recoverable->due_ms = now_of(recovery) + age_ms;
+    list_append(&recovery->kept, &recoverable->kept_link);
+    soil(recoverable);
+    if (++recovery->kept_count > config_of(recovery)->recovery.sessions) {
+        recovery_drop(container_of(recovery->kept.next, struct recoverable, kept_link));
+    }
+    arm(recovery);
+}
+
+bool recovery_keep(struct socket *socket, bool clean)
+{
+    struct recoverable *found = find(socket);
+    if (found == NULL) {
+        return false;
+    }
+    if (clean) {
+        recovery_bus_delete(found);
+        forget(found);
+        return false;
+    }
+    for (uint32_t i = 0; i < socket->membership_count; i++) {
+        const struct membership *membership = &socket->memberships[i];
+        struct stay *stay = current_stay(found, leaf_name(membership->leaf));
+        CHECK(stay != NULL);
+        note_membership(membership, stay);
+    }
+    found->socket = NULL;
+    found->user = socket->user;
+    if (found->user != NULL) { /* an application may have no users */
+        list_append(&user_rare(found->user)->kept, &found->user_link);
+    }
+    recovery_wait(found, config_of(found->recovery)->recovery.age_ms);
+    return true;
+}
+
+/* Claiming. */
+
+/* The client has left its old connection, whatever that seems to be: it ends now. */
+static bool end_socket(struct recoverable *recoverable)
+{
+    struct socket *socket = recoverable->socket;
+    if (socket->left) {
+        return false;
+    }
+    socket->ops->disconnect(socket, CLOSE_TRANSPORT);
+    socket_take_out(socket, CLOSE_TRANSPORT); /* its session looks at the identity once more */
+    return true;
+}
+
+void recovery_hand_over(struct recovery *recovery, struct bytes pid)
+{
+    struct recoverable *found = map_get(&recovery->by_pid, pid);
+    if (found != NULL && (found->socket == NULL || end_socket(found))) {
+        dissolve(found);
+    }
+}
+
+/* Whether the new token allows what the old one did. */
+static bool has_rights(const struct recoverable *recoverable, const struct identity *identity)
+{
+    const struct actor_config *config = config_of(recoverable->recovery);
+    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
+        const struct stay *stay = &recoverable->stays[i];
+        struct room_rules rules;
+        if (stay->granted && !stay->over &&
+            config->room_access(config->context, identity, wire_name_client(stay->name), &rules) !=
+                0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether the client has been on another node since, which could not tell us. */
+static bool was_elsewhere(const struct recoverable *recoverable, const struct recovery_claim *claim)
+{
+    struct replay_offset offset;
+    return replay_read_offset(claim->offset, &offset) == 0 &&
+           !bytes_eq(offset.name, replay_name(recoverable->recovery->replay)) &&
+           stream_id_cmp(offset.at.stream, recoverable->had.stream) > 0;
+}
+
+/* Bytes of what a client may have missed: the answer to its CONNECT has to fit behind. */
+static size_t most_missed(const struct recovery *recovery)
+{
+    uint32_t cap = config_of(recovery)->outbox_bytes;
+    return cap - cap / 8;
+}
+
+/* Whether the socket can go on exactly where the client stands. */
+static bool is_exact(struct recoverable *recoverable, const struct recovery_claim *claim)
+{
+    const struct recovery *recovery = recoverable->recovery;
+    struct replay_offset offset;
+    recoverable->after = recoverable->had.number;
+    /* An offset that is not of this log is older: of another session, or of another node. */
+    if (replay_read_offset(claim->offset, &offset) == 0 &&
+        bytes_eq(offset.name, replay_name(recovery->replay)) &&
+        offset.at.number > recoverable->after &&
+        offset.at.number <= replay_last(recovery->replay).number) {
+        recoverable->after = offset.at.number;
+    }
+    char at[WIRE_NAME_MAX];
+    struct replay_reader reader = recovery_reader(recoverable, at);
+    return recoverable->due_ms > now_of(recovery) &&
+           recoverable->floor.number <= recoverable->after &&
+           has_rights(recoverable, claim->identity) &&
+           replay_is_whole(recovery->replay, &reader, most_missed(recovery));
+}
+
+struct recoverable *recovery_claim(struct shard *shard, const struct recovery_claim *claim)
+{
+    struct fanout *fanout = fanout_find(shard, claim->nsp);
+    if (fanout == NULL || fanout->recovery == NULL || claim->pid.len == 0) {
+        return NULL;
+    }
+    struct recoverable *found = map_get(&fanout->recovery->by_pid, claim->pid);
+    if (found == NULL || !bytes_eq(buf_bytes(found->owner), identity_key(claim->identity)) ||
+        (found->socket != NULL && !end_socket(found))) {
+        return NULL;
+    }
+    if (was_elsewhere(found, claim)) {
+        dissolve(found);
+        return NULL;
+    }
+    unlink_kept(found);
+    if (!is_exact(found, claim)) {
+        recovery_drop(found);
+        return NULL;
+    }
+    return found;
+}
+
+/* Returning. */
+
+/* Everything behind `after` as one chunk, which an empty outbox takes whatever its size. */
+static void send_missed(const struct recoverable *recoverable, struct socket *socket)
+{
+    const struct recovery *recovery = recoverable->recovery;
+    struct shard *shard = socket->shard;
+    char at[WIRE_NAME_MAX];
+    struct replay_reader reader = recovery_reader(recoverable, at);
+    struct builder out = {.max = UINT32_MAX};
+    struct replay_at place = {.number = reader.after};
+    uint64_t count = 0;
+    const struct event *event;
+    while ((event = replay_next(recovery->replay, &reader, &place)) != NULL) {
+        struct event *marked = mark(recovery, event, place);
+        const struct event *sent = marked != NULL ? marked : event;
+        int status = wire_event(socket->format, socket_nsp(socket), sent, &out);
+        if (status != 0) {
+            shard_count_unencoded(shard, event->name, socket->format, status);
+        }
+        count += status == 0;
+        event_unref(marked);
+    }
+    struct chunk *chunk = count > 0 ? chunk_take(&out) : NULL;
+    builder_reset(&out);
+    if (chunk == NULL) {
+        return;
+    }
+    if (outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
+        shard->stats.deliveries += count;
+        shard->stats.replayed += count;
+    } else {
+        shard->stats.refused++;
+    }
+    chunk_unref(chunk);
+}
+
+static void rejoin(struct recoverable *recoverable, struct socket *socket)
+{
+    struct fanout *fanout = socket->fanout;
+    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
+        const struct stay *stay = &recoverable->stays[i];
+        if (stay->over || !fanout_join(fanout, socket, stay->name)) {
+            continue;
+        }
+        struct membership *membership = fanout_membership(fanout, socket, stay->name);
+        membership->chosen = !stay->granted;
+        if (stay->loud) {
+            membership->loud = true;
+            fanout_tell(socket, stay->name, "user_joined_room");
+        }
+    }
+}
+
+static void be_live(struct recoverable *recoverable, struct socket *socket)
+{
+    recoverable->socket = socket;
+    if (socket->shard->recovery_bus != NULL) {
+        refresh_later(recoverable);
+        soil(recoverable);
+        arm(recoverable->recovery);
+    }
+}
+
+static void resume(struct recoverable *recoverable, struct socket *socket)
+{
+    send_missed(recoverable, socket);
+    rejoin(recoverable, socket);
+    leave_user(recoverable);
+    be_live(recoverable, socket);
+    socket->shard->stats.recovered++;
+}
+
+void recovery_enter(struct socket *socket, struct recoverable *claimed)
+{
+    struct recovery *recovery = socket->fanout->recovery;
+    if (claimed != NULL) {
+        resume(claimed, socket);
+        return;
+    }
+    if (recovery == NULL || !recovery_marks((enum wire_format)socket->format)) {
+        return;
+    }
+    struct recoverable *made = mem_alloc(sizeof(*made));
+    made->owner = buf_new(identity_key(socket->identity));
+    CHECK(made->owner != NULL);
+    made->had = replay_last(recovery->replay);
+    made->pinged = made->had;
+    memcpy(made->sid, socket->sid, SOCKET_SID_LEN);
+    wire_sid_make(sched_shard(socket->shard->sched), made->pid);
+    recovery_put(recovery, made);
+    be_live(made, socket);
+}
+
+/* The user. */
+
+bool recovery_has_kept(const struct user *user)
+{
+    return user->rare != NULL && !list_empty(&user->rare->kept);
+}
+
+void recovery_user_gone(struct user *user)
+{
+    for (struct list *link; recovery_has_kept(user);) {
+        link = list_pop(&user->rare->kept);
+        container_of(link, struct recoverable, user_link)->user = NULL;
+    }
+}
+
+bool recovery_goes_by(struct recoverable *kept, struct bytes name)
+{
+    char at[WIRE_NAME_MAX];
+    return bytes_eq(name, sid_of(kept)) ||
+           bytes_eq(name, wire_name_user(buf_bytes(kept->owner), at)) ||
+           current_stay(kept, name) != NULL;
+}
+
+void recovery_expel_one(struct recoverable *kept, struct bytes room)
+{
+    const struct fanout *fanout = kept->recovery->fanout;
+    if (room.len == 0) {
+        recovery_drop(kept);
+    } else if (current_stay(kept, room) != NULL) {
+        end_stay(kept, room);
+        room_send_leave(fanout->shard, fanout_nsp(fanout), room);
+    }
+}
+
+void recovery_expel(struct user *user, struct bytes room)
+{
+    if (user->rare == NULL) {
+        return;
+    }
+    list_for_each_safe (link, following, &user->rare->kept) {
+        recovery_expel_one(container_of(link, struct recoverable, user_link), room);
+    }
+}

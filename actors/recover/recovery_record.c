@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The record of a socket: what another node needs to continue it, as JSON in Redis.
+ *
+ * Places are those of the replay stream, which mean the same on every node; numbers are of the log
+ * whose name the record has.
+ */
+#include "actors/order/bus_origin.h"
+#include "actors/order/wire_name.h"
+#include "actors/recover/recovery_state.h"
+#include "actors/rooms/room_proto.h"
+#include "actors/shard.h"
+#include "codec/base/mem.h"
+#include "codec/json_scan.h"
+
+enum { EPOCH_MAX = 64, STAYS_MAX = 4096, STAY_LOUD = 1, STAY_GRANTED = 2, STAY_FLAGS_MAX = 3 };
+
+/* Writing. */
+
+static void write_place(struct stream_id place, struct builder *out)
+{
+    builder_byte(out, '"');
+    stream_id_write(place, out);
+    builder_byte(out, '"');
+}
+
+static void write_text(const char *key, struct bytes text, struct builder *out)
+{
+    builder_printf(out, "\"%s\":", key);
+    json_scan_write_string(out, text);
+    builder_byte(out, ',');
+}
+
+/* ["name","from","to" or null,flags] */
+static void write_stay(const struct stay *stay, struct builder *out)
+{
+    builder_byte(out, '[');
+    json_scan_write_string(out, stay->name);
+    builder_byte(out, ',');
+    write_place(stay->from.stream, out);
+    builder_byte(out, ',');
+    if (stay->over) {
+        write_place(stay->to.stream, out);
+    } else {
+        builder_str(out, "null");
+    }
+    unsigned flags = (stay->loud ? STAY_LOUD : 0u) | (stay->granted ? STAY_GRANTED : 0u);
+    builder_printf(out, ",%u]", flags);
+}
+
+void recovery_record_write_home(const struct shard *shard, struct builder *out)
+{
+    builder_printf(out, "%s:%u", shard->config->node, sched_shard(shard->sched));
+}
+
+struct replay_reader recovery_reader(const struct recoverable *recoverable, char *user_at)
+{
+    return (struct replay_reader){.sid = bytes_of(recoverable->sid, SOCKET_SID_LEN),
+        .user = wire_name_user(buf_bytes(recoverable->owner), user_at),
+        .stays = recoverable->stays,
+        .stay_count = recoverable->stay_count,
+        .after = recoverable->after,
+        .adopted = recoverable->adopted};
+}
+
+void recovery_record_write(const struct recoverable *recoverable, struct builder *out)
+{
+    const struct recovery *recovery = recoverable->recovery;
+    const struct shard *shard = recovery->fanout->shard;
+    builder_str(out, "{\"home\":\"");
+    recovery_record_write_home(shard, out);
+    builder_printf(out, "\",\"version\":%u,", bus_origin_version(shard));
+    write_text("epoch", bytes_str(shard->config->epoch), out);
+    write_text("sid", bytes_of(recoverable->sid, SOCKET_SID_LEN), out);
+    write_text("owner", buf_bytes(recoverable->owner), out);
+    write_text("log", replay_name(recovery->replay), out);
+    builder_str(out, "\"number\":");
+    builder_u64(out, recoverable->had.number);
+    builder_str(out, ",\"direct\":");
+    builder_u64(out, recoverable->direct);
+    builder_str(out, ",\"had\":");
+    write_place(recoverable->had.stream, out);
+    builder_str(out, ",\"floor\":");
+    write_place(recoverable->floor.stream, out);
+    builder_str(out, ",\"stays\":[");
+    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
+        builder_str(out, i > 0 ? "," : "");
+        write_stay(&recoverable->stays[i], out);
+    }
+    builder_str(out, "]}");
+}
+
+/* Reading. */
+
+struct record {
+    uint64_t version;
+    struct bytes epoch;
+    struct bytes sid;
+    struct bytes owner; /* decoded into `owner_at` */
+    struct bytes log;
+    uint64_t number;
+    uint64_t direct;
+    struct stream_id had;
+    struct stream_id floor;
+    struct bytes stays; /* JSON array */
+    char epoch_at[EPOCH_MAX];
+    char sid_at[SOCKET_SID_LEN];
+    char owner_at[WIRE_KEY_MAX];
+    char log_at[REPLAY_NAME_LEN];
+};
+
+static int read_text(
+    struct bytes object, const char *key, char *at, size_t size, struct bytes *ret_text)
+{
+    struct bytes value;
+    int status = json_scan_get(object, key, &value);
+    return status == 0 ? json_scan_string(value, at, size, ret_text) : status;
+}
+
+static int read_number(struct bytes object, const char *key, uint64_t *ret_number)
+{
+    struct bytes value;
+    int status = json_scan_get(object, key, &value);
+    return status == 0 ? json_scan_u64(value, ret_number) : status;
+}
+
+static int read_place(struct bytes value, struct stream_id *ret_place)
+{
+    char at[48];
+    struct bytes text;
+    int status = json_scan_string(value, at, sizeof(at), &text);
+    return status == 0 ? stream_id_read(text, ret_place) : status;
+}
+
+static int get_place(struct bytes object, const char *key, struct stream_id *ret_place)
+{
+    struct bytes value;
+    int status = json_scan_get(object, key, &value);
+    return status == 0 ? read_place(value, ret_place) : status;
+}
+
+/* What a record says in words. */
+static int read_texts(struct bytes object, struct record *record)
+{
+    const struct {
+        const char *key;
+        char *at;
+        size_t size;
+        struct bytes *text;
+    } texts[] = {
+        {"epoch", record->epoch_at, sizeof(record->epoch_at), &record->epoch},
+        {"sid", record->sid_at, sizeof(record->sid_at), &record->sid},
+        {"owner", record->owner_at, sizeof(record->owner_at), &record->owner},
+        {"log", record->log_at, sizeof(record->log_at), &record->log},
+    };
+    int status = 0;
+    for (size_t i = 0; i < ARRAY_LEN(texts) && status == 0; i++) {
+        status = read_text(object, texts[i].key, texts[i].at, texts[i].size, texts[i].text);
+    }
+    return status;
+}
+
+/* Read a record into zeroed memory. */
+static int read_record(struct bytes text, struct record *ret_record)
+{
+    struct record *record = ret_record;
+    struct bytes object;
+    int status = json_scan_text(text, 8, &object, NULL);
+    if (status == 0 && json_scan_kind(object) != JSON_SCAN_OBJECT) {
+        status = STATUS_INVALID;
+    }
+    status = status ? status : read_texts(object, record);
+    status = status ? status : read_number(object, "version", &record->version);
+    status = status ? status : read_number(object, "number", &record->number);
+    status = status ? status : read_number(object, "direct", &record->direct);
+    status = status ? status : get_place(object, "had", &record->had);
+    status = status ? status : get_place(object, "floor", &record->floor);
+    status = status ? status : json_scan_get(object, "stays", &record->stays);
+    if (status == 0 &&
+        (record->sid.len != SOCKET_SID_LEN || json_scan_kind(record->stays) != JSON_SCAN_ARRAY)) {
+        status = STATUS_INVALID;
+    }
+    return status;
+}
+
+int recovery_record_home(struct bytes record, struct bytes *ret_home)
+{
+    struct bytes value;
+    if (json_scan_text(record, 8, &record, NULL) != 0 ||
+        json_scan_kind(record) != JSON_SCAN_OBJECT || json_scan_get(record, "home", &value) != 0 ||
+        json_scan_kind(value) != JSON_SCAN_STRING) {
+        return STATUS_INVALID;
+    }
+    *ret_home = bytes_of(value.at + 1, value.len - 2); /* a node's name needs no escapes */
+    return 0;
+}
+
+/* One stay; its name is in `at` (WIRE_NAME_MAX bytes). */
+static int read_stay(struct bytes text, char *at, struct stay *ret_stay)
+{
+    struct json_scan_iter iter;
+    struct bytes part[4];
+    uint64_t flags;
+    struct stay stay = {0};
+    if (json_scan_kind(text) != JSON_SCAN_ARRAY || !json_scan_iter_init(&iter, text)) {
+        return STATUS_INVALID;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(part); i++) {
+        if (!json_scan_element(&iter, &part[i])) {
+            return STATUS_INVALID;
+        }
+    }
+    stay.over = json_scan_kind(part[2]) == JSON_SCAN_STRING;
+    int status = json_scan_string(part[0], at, WIRE_NAME_MAX, &stay.name);
+    status = status ? status : read_place(part[1], &stay.from.stream);
+    status = status || !stay.over ? status : read_place(part[2], &stay.to.stream);
+    status = status ? status : json_scan_u64(part[3], &flags);
+    if (status != 0 || flags > STAY_FLAGS_MAX) {
+        return STATUS_INVALID;
+    }
+    stay.loud = flags & STAY_LOUD;
+    stay.granted = flags & STAY_GRANTED;
+    *ret_stay = stay;
+    return 0;
+}
+
+static int read_stays(struct bytes text, struct recoverable *recoverable)
+{
+    struct json_scan_iter iter;
+    struct bytes each;
+    bool good = json_scan_iter_init(&iter, text);
+    while (good && json_scan_element(&iter, &each)) {
+        char at[WIRE_NAME_MAX];
+        struct stay stay;
+        if (recoverable->stay_count >= STAYS_MAX || read_stay(each, at, &stay) != 0) {
+            return STATUS_INVALID;
+        }
+        recovery_add_stay(recoverable, &stay);
+    }
+    return 0;
+}
+
+/* Adopting. */
+
+/* Where the client stands in the stream; false: an event to it alone was sent behind that. */
+static bool find_place(
+    const struct record *record, struct bytes offset_text, struct stream_id *ret_place)
+{
+    struct replay_offset offset;
+    uint64_t number = record->number;
+    *ret_place = record->had;
+    if (replay_read_offset(offset_text, &offset) == 0) {
+        if (stream_id_cmp(offset.at.stream, record->had) > 0) {
+            *ret_place = offset.at.stream;
+        }
+        if (bytes_eq(offset.name, record->log) && offset.at.number > number) {
+            number = offset.at.number;
+        }
+    }
+    return record->direct <= number;
+}
+
+/* The number here of a place in the stream that has to do with events behind `after`. */
+static int number_of(const struct replay *replay, struct stream_id place, struct stream_id after,
+    uint64_t *ret_number)
+{
+    if (stream_id_cmp(place, after) <= 0) {
+        *ret_number = 0; /* whatever was before counts for nothing any more */
+        return 0;
+    }
+    return replay_find(replay, place, ret_number);
+}
+
+static int place_stays(struct recoverable *recoverable, struct stream_id after)
+{
+    const struct replay *replay = recoverable->recovery->replay;
+    int status = 0;
+    for (uint32_t i = 0; i < recoverable->stay_count && status == 0; i++) {
+        struct stay *stay = &recoverable->stays[i];
+        status = number_of(replay, stay->from.stream, after, &stay->from.number);
+        if (status == 0 && stay->over) {
+            status = number_of(replay, stay->to.stream, after, &stay->to.number);
+        }
+    }
+    return status;
+}
+
+/* Put what was read where it belongs in this node's log. */
+static int settle(
+    struct recoverable *recoverable, const struct record *record, struct stream_id place)
+{
+    struct replay *replay = recoverable->recovery->replay;
+    char at[WIRE_NAME_MAX];
+    struct replay_reader reader = recovery_reader(recoverable, at);
+    if (stream_id_cmp(record->floor, place) > 0) {
+        return STATUS_NOT_FOUND;
+    }
+    int status = replay_find(replay, place, &recoverable->had.number);
+    if (status != 0) {
+        return status;
+    }
+    if (replay_lacks(replay, &reader, place)) {
+        return STATUS_NOT_FOUND;
+    }
+    recoverable->had.stream = place;
+    recoverable->pinged = recoverable->had;
+    recoverable->floor = (struct replay_at){.stream = record->floor};
+    recoverable->adopted = replay_last(replay).number;
+    return place_stays(recoverable, place);
+}
+
+static void free_unsettled(struct recoverable *recoverable)
+{
+    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
+        mem_free((char *)(uintptr_t)recoverable->stays[i].name.at);
+    }
+    mem_free(recoverable->stays);
+    buf_unref(recoverable->owner);
+    mem_free(recoverable);
+}
+
+static void take_seats(const struct recoverable *recoverable)
+{
+    struct fanout *fanout = recoverable->recovery->fanout;
+    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
+        if (!recoverable->stays[i].over) {
+            room_take_seat(fanout->shard, fanout_nsp(fanout), recoverable->stays[i].name);
+        }
+    }
+}
+
+int recovery_record_adopt(struct recovery *recovery, struct bytes text, struct bytes owner,
+    struct bytes pid, struct bytes offset)
+{
+    struct record record = {0};
+    struct stream_id place;
+    int status = read_record(text, &record);
+    if (status != 0) {
+        return status;
+    }
+    if (!bus_origin_is_ours(
+            recovery->fanout->shard, "recovery record", record.epoch, record.version) ||
+        !bytes_eq(record.owner, owner) || pid.len != RECOVERY_PID_LEN ||
+        map_get(&recovery->by_pid, pid) != NULL || map_get(&recovery->by_sid, record.sid) != NULL ||
+        !find_place(&record, offset, &place)) {
+        return STATUS_NOT_FOUND;
+    }
+    struct recoverable *made = mem_alloc(sizeof(*made));
+    made->recovery = recovery;
+    made->owner = buf_new(owner);
+    CHECK(made->owner != NULL);
+    memcpy(made->sid, record.sid.at, SOCKET_SID_LEN);
+    memcpy(made->pid, pid.at, RECOVERY_PID_LEN);
+    status = read_stays(record.stays, made);
+    status = status ? status : settle(made, &record, place);
+    if (status != 0) {
+        free_unsettled(made);
+        return status;
+    }
+    take_seats(made);
+    recovery_put(recovery, made);
+    recovery_wait(made, recovery->fanout->shard->config->recovery.age_ms);
+    return 0;
+}

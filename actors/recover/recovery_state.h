@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * recovery_state - what the files of recovery (recovery*.c) share; private to actors/.
+ */
+#ifndef ACTORS_RECOVER_RECOVERY_STATE_H
+#define ACTORS_RECOVER_RECOVERY_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/core/timer.h"
+#include "actors/deliver/fanout.h"
+#include "actors/deliver/socket.h"
+#include "actors/recover/recovery.h"
+#include "actors/recover/replay.h"
+#include "codec/base/buf.h"
+#include "codec/base/list.h"
+#include "codec/base/map.h"
+
+enum { RECOVERY_PID_LEN = SOCKET_SID_LEN };
+
+struct recoverable {
+    struct recovery *recovery;
+    struct socket *socket; /* NULL while kept or claimed */
+    struct buf *owner; /* key of the user actor */
+    struct user *user; /* while kept; NULL: it is not here */
+    struct list kept_link; /* recovery.kept */
+    struct list live_link; /* recovery.live */
+    struct list dirty_link; /* recovery.dirty */
+    struct list user_link; /* user_rare.kept */
+    uint64_t due_ms; /* kept until then; with a socket: when its record is written again */
+    struct replay_at had; /* the client has had everything up to here: at first, its start */
+    struct replay_at pinged; /* before the ping that is out */
+    struct replay_at floor; /* a stay that ended here was forgotten */
+    uint64_t direct; /* the number of the last event to it alone */
+    uint64_t adopted; /* where this log stood when the socket came from another node */
+    uint64_t after; /* claimed: what the client has */
+    struct stay *stays;
+    uint32_t stay_count;
+    uint32_t stay_cap;
+    char sid[SOCKET_SID_LEN];
+    char pid[RECOVERY_PID_LEN];
+};
+
+struct recovery {
+    struct fanout *fanout;
+    struct replay *replay;
+    struct map by_sid;
+    struct map by_pid;
+    struct list kept; /* recoverable.kept_link, by due_ms */
+    struct list live; /* recoverable.live_link, by due_ms; with a bus */
+    struct list dirty; /* recoverable.dirty_link: their records are to be written */
+    uint32_t kept_count;
+    struct timer tick;
+};
+
+/* Add a recoverable without a socket to its recovery: `sid` and `pid` are set. */
+void recovery_put(struct recovery *recovery, struct recoverable *recoverable);
+
+/* Add a stay; copies its name. */
+void recovery_add_stay(struct recoverable *recoverable, const struct stay *stay);
+
+/* Keep what has no socket (any more) for `age_ms`; the oldest one may go. */
+void recovery_wait(struct recoverable *recoverable, uint64_t age_ms);
+
+/* Whether `name` is its sid, its user's room, or a room that it is in. */
+bool recovery_goes_by(struct recoverable *kept, struct bytes name);
+
+/* Take a kept one out of `room`, or (empty) give it up. */
+void recovery_expel_one(struct recoverable *kept, struct bytes room);
+
+/* Another node has continued this one: end its socket, give up its seats, leave its record. */
+void recovery_hand_over(struct recovery *recovery, struct bytes pid);
+
+/* Who reads what a recoverable missed; `user_at` has WIRE_NAME_MAX bytes. */
+struct replay_reader recovery_reader(const struct recoverable *recoverable, char *user_at);
+
+/* Records (recovery_record.c). */
+
+/* Append what another node needs to know of it. */
+void recovery_record_write(const struct recoverable *recoverable, struct builder *out);
+
+/* Append how records name this node and shard. */
+void recovery_record_write_home(const struct shard *shard, struct builder *out);
+
+/* The node and shard that a record is of; STATUS_INVALID. */
+MUST_CHECK int recovery_record_home(struct bytes record, struct bytes *ret_home);
+
+/*
+ * Keep what a record describes as if it had been here, for who claims it. STATUS_AGAIN: the stream
+ * is not read that far; another status: it cannot be continued exactly.
+ */
+MUST_CHECK int recovery_record_adopt(struct recovery *recovery, struct bytes record,
+    struct bytes owner, struct bytes pid, struct bytes offset);
+
+/* The bus (recovery_bus.c). */
+
+/* Write the records that are to be written. */
+void recovery_bus_flush(struct recovery *recovery);
+
+/* Delete a record. */
+void recovery_bus_delete(const struct recoverable *recoverable);
+
+#endif

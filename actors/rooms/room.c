@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: life, joining, leaving, what the others are told.
+ */
+#include "actors/behaviours.h"
+#include "actors/deliver/leaf.h"
+#include "actors/deliver/socket.h"
+#include "actors/order/sequencer_proto.h"
+#include "actors/order/wire_name.h"
+#include "actors/rooms/room_proto.h"
+#include "actors/shard.h"
+#include "actors/user/user_proto.h"
+#include "codec/base/mem.h"
+#include "codec/json_scan.h"
+
+/* A JOIN whose shard has no interest yet. */
+struct joining {
+    struct list link; /* room.joining */
+    struct room_join *join;
+};
+
+/* The room's members on one shard, and whether events are certain to come to them. */
+struct share {
+    uint32_t members;
+    uint32_t serial; /* of the last request for interest */
+    bool interested;
+};
+
+struct room {
+    struct actor actor;
+    struct buf *key;
+    uint32_t members;
+    bool quiet; /* the room's type says so: a JOIN told it, leaves do not */
+    struct list joining;
+    struct share shares[]; /* by shard */
+};
+
+static void free_room(struct actor *actor);
+static struct actor *spawn_room(struct sched *sched, struct bytes key);
+static struct bytes room_key(const void *room);
+
+PROTOCOL_DEFINE(ROOM, room)
+
+const struct behaviour room_behaviour = {
+    PROTOCOL_BEHAVIOUR(ROOM, room),
+    .id = BEHAVIOUR_ROOM,
+    .key_of = room_key,
+    .spawn = spawn_room,
+    .destroy = free_room,
+};
+
+size_t room_cost(unsigned shards)
+{
+    return mem_cost(sizeof(struct room) + shards * sizeof(struct share));
+}
+
+/* Life. The key is "namespace,room": a namespace holds no comma. */
+
+static struct bytes room_key(const void *room)
+{
+    return buf_bytes(((const struct room *)room)->key);
+}
+
+static struct bytes nsp_of(const struct room *room)
+{
+    struct bytes key = buf_bytes(room->key);
+    const char *comma = memchr(key.at, ',', key.len);
+    return bytes_of(key.at, (size_t)(comma - key.at));
+}
+
+static struct bytes name_of(const struct room *room)
+{
+    return bytes_skip(buf_bytes(room->key), nsp_of(room).len + 1);
+}
+
+static struct buf *copy(struct bytes text)
+{
+    struct buf *buf = buf_new(text);
+    CHECK(buf != NULL);
+    return buf;
+}
+
+struct buf *room_key_new(struct bytes nsp, struct bytes room)
+{
+    struct builder key = {0};
+    builder_add(&key, nsp);
+    builder_byte(&key, ',');
+    builder_add(&key, room);
+    struct buf *buf = builder_finish(&key);
+    CHECK(buf != NULL);
+    return buf;
+}
+
+static struct actor *spawn_room(struct sched *sched, struct bytes key)
+{
+    unsigned shards = actor_system_shards(sched_system(sched));
+    struct room *room = mem_alloc(sizeof(*room) + shards * sizeof(room->shares[0]));
+    room->key = copy(key);
+    list_init(&room->joining);
+    actor_start(&room->actor, &room_behaviour, sched);
+    shard_of(&room->actor)->stats.rooms++;
+    return &room->actor;
+}
+
+static void free_room(struct actor *actor)
+{
+    struct room *room = (struct room *)(void *)actor;
+    shard_of(actor)->stats.rooms--;
+    for (struct list *link; (link = list_pop(&room->joining)) != NULL;) {
+        struct joining *joining = container_of(link, struct joining, link);
+        msg_free(&joining->join->base);
+        mem_free(joining);
+    }
+    buf_unref(room->key);
+    mem_free(room);
+}
+
+static void send_interest(struct room *room, uint32_t shard, bool on)
+{
+    struct sequencer_interest *msg = sequencer_interest_new();
+    msg->nsp = copy(nsp_of(room));
+    msg->room = copy(name_of(room));
+    msg->reply_to = room->actor.self;
+    msg->shard = shard;
+    msg->serial = room->shares[shard].serial;
+    msg->on = on;
+    struct sched *sched = room->actor.sched;
+    unsigned home = actor_system_shard_of(sched_system(sched), nsp_of(room));
+    msg_send_named(sched, home, msg);
+}
+
+/* What the others are told. */
+
+static void write_notice(const struct claims *who, struct bytes room, struct builder *out)
+{
+    builder_str(out, "{\"roomId\":");
+    json_scan_write_string(out, wire_name_client(room));
+    builder_str(out, ",\"userId\":");
+    json_scan_write_string(out, claims_user(who));
+    builder_str(out, ",\"userName\":");
+    if (who->name_len > 0) {
+        json_scan_write_string(out, claims_name(who));
+    } else {
+        builder_str(out, "null");
+    }
+    builder_byte(out, '}');
+}
+
+void room_tell(
+    struct shard *shard, const struct socket *socket, struct bytes room, const char *event_name)
+{
+    struct builder text = {0};
+    write_notice(identity_claims(socket->identity), room, &text);
+    struct event *event = shard_event(shard, event_name, builder_bytes(&text), 0);
+    if (event != NULL) {
+        char at[WIRE_NAME_MAX];
+        /* The user's other sockets too: one may have come meanwhile. */
+        const struct bytes except[] = {bytes_of(socket->sid, sizeof(socket->sid)),
+            wire_name_user(identity_key(socket->identity), at)};
+        sequencer_send(
+            shard, socket_nsp(socket), broadcast_new(event, &room, 1, except, ARRAY_LEN(except)));
+    }
+    builder_reset(&text);
+}
+
+/* Joining. */
+
+static void reply_joined(struct room *room, const struct room_join *join)
+{
+    if (join->seat) {
+        return;
+    }
+    struct user_joined *msg = user_joined_new();
+    msg->socket_id = join->socket_id;
+    msg->token = join->token;
+    msg->room = buf_ref(room->key);
+    msg->quiet = room->quiet;
+    msg_send(room->actor.sched, join->reply_to, msg);
+}
+
+static void refuse(struct room *room, const struct room_join *join)
+{
+    struct user_refused *msg = user_refused_new();
+    msg->socket_id = join->socket_id;
+    msg->token = join->token;
+    msg->room = buf_ref(room->key);
+    msg_send(room->actor.sched, join->reply_to, msg);
+}
+
+static void on_join(struct room *room, struct room_join *msg)
+{
+    if (msg->max_members > 0 && room->members >= msg->max_members) {
+        refuse(room, msg);
+        return;
+    }
+    uint32_t shard = msg->reply_to.shard;
+    struct share *share = &room->shares[shard];
+    room->quiet = room->quiet || msg->quiet;
+    room->members++;
+    if (share->members++ == 0) {
+        share->serial++;
+        send_interest(room, shard, true);
+    }
+    if (share->interested) {
+        reply_joined(room, msg);
+        return;
+    }
+    struct joining *joining = mem_alloc(sizeof(*joining));
+    joining->join = room_join_new();
+    struct msg base = joining->join->base;
+    *joining->join = *msg;
+    joining->join->base = base;
+    msg->key = NULL;
+    list_append(&room->joining, &joining->link);
+}
+
+static void on_interested(struct room *room, struct room_interested *msg)
+{
+    struct share *share = &room->shares[msg->shard];
+    if (share->members == 0 || share->serial != msg->serial) {
+        return; /* they left meanwhile, and the interest with them */
+    }
+    share->interested = true;
+    list_for_each_safe (link, following, &room->joining) {
+        struct joining *joining = container_of(link, struct joining, link);
+        if (joining->join->reply_to.shard != msg->shard) {
+            continue;
+        }
+        list_remove(link);
+        reply_joined(room, joining->join);
+        msg_free(&joining->join->base);
+        mem_free(joining);
+    }
+}
+
+/* Leaving. */
+
+static void on_leave(struct room *room, struct room_leave *msg)
+{
+    struct share *share = &room->shares[msg->shard];
+    if (share->members == 0) {
+        return;
+    }
+    room->members--;
+    if (--share->members == 0) {
+        share->interested = false;
+        send_interest(room, msg->shard, false);
+    }
+    if (room->members == 0) {
+        actor_stop(&room->actor);
+    }
+}
+
+void room_send_leave(struct shard *shard, struct bytes nsp, struct bytes room)
+{
+    struct room_leave *msg = room_leave_new();
+    msg->key = room_key_new(nsp, room);
+    msg->shard = sched_shard(shard->sched);
+    struct bytes key = buf_bytes(msg->key);
+    msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
+}
+
+void room_take_seat(struct shard *shard, struct bytes nsp, struct bytes room)
+{
+    struct room_join *msg = room_join_new();
+    msg->key = room_key_new(nsp, room);
+    msg->reply_to.shard = (uint16_t)sched_shard(shard->sched);
+    msg->seat = true;
+    struct bytes key = buf_bytes(msg->key);
+    msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
+}
+
+/* What undelivered messages own. */
+
+static void drop_join(struct room_join *msg)
+{
+    buf_unref(msg->key);
+}
+
+static struct bytes key_join(const struct room_join *msg)
+{
+    return buf_bytes(msg->key);
+}
+
+static void drop_leave(struct room_leave *msg)
+{
+    buf_unref(msg->key);
+}
+
+static struct bytes key_leave(const struct room_leave *msg)
+{
+    return buf_bytes(msg->key);
+}

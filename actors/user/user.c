@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: names, life, what the session layer calls, packets, other messages.
+ */
+#include "actors/user/user.h"
+
+#include <stddef.h>
+
+#include "actors/behaviours.h"
+#include "actors/deliver/fanout.h"
+#include "actors/inbox/cluster.h"
+#include "actors/inbox/positions.h"
+#include "actors/order/sequencer_proto.h"
+#include "actors/order/wire_name.h"
+#include "actors/recover/recovery.h"
+#include "actors/user/user_actor.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "sql/store.h"
+
+enum { SHED_BOUND = 4096, HOLD_MAX = 4096 };
+
+static void free_user(struct actor *actor);
+static struct bytes key_of_user(const void *user);
+
+PROTOCOL_DEFINE(USER, user)
+
+const struct behaviour user_behaviour = {
+    PROTOCOL_BEHAVIOUR(USER, user),
+    .id = BEHAVIOUR_USER,
+    .shed_bound = SHED_BOUND,
+    .key_of = key_of_user,
+    .destroy = free_user,
+};
+
+/* Names. */
+
+static struct bytes key_of_user(const void *user)
+{
+    return user_key(user);
+}
+
+struct bytes user_id(const struct user *user)
+{
+    return wire_name_client(user_key(user));
+}
+
+struct bytes user_space(const struct user *user)
+{
+    size_t id_len = user_id(user).len;
+    return bytes_of(user->key_at, id_len < user->key_len ? user->key_len - id_len - 1 : 0);
+}
+
+struct socket *user_socket(const struct user *user, uint32_t socket_id)
+{
+    list_for_each (link, &user->sockets) {
+        struct socket *socket = container_of(link, struct socket, user_link);
+        if (socket->id == socket_id) {
+            return socket->closing ? NULL : socket;
+        }
+    }
+    return NULL;
+}
+
+/* Life. */
+
+/* The user's room has a channel of its own, so that nodes without the user receive nothing for it.
+ */
+static void register_room(struct user *user, bool on)
+{
+    struct shard *shard = shard_of(&user->actor);
+    char at[WIRE_NAME_MAX];
+    sequencer_register(shard, BYTES("/"), wire_name_user(user_key(user), at), on);
+}
+
+static void on_timer(struct timer *timer)
+{
+    user_feed_timeout(container_of(timer, struct user_rare, timer)->user);
+}
+
+struct user_rare *user_rare(struct user *user)
+{
+    if (user->rare == NULL) {
+        user->rare = mem_alloc(sizeof(*user->rare));
+        shard_of(&user->actor)->stats.busy_users++;
+        user->rare->user = user;
+        list_init(&user->rare->joining);
+        list_init(&user->rare->kept);
+        list_init(&user->rare->typing);
+        timer_init(&user->rare->timer, on_timer);
+    }
+    return user->rare;
+}
+
+static struct user *start_user(struct shard *shard, struct bytes key)
+{
+    size_t size = offsetof(struct user, key_at) + key.len;
+    struct user *user = mem_alloc(size > sizeof(*user) ? size : sizeof(*user));
+    user->key_len = (uint32_t)key.len;
+    user->rules = shard->rules;
+    memcpy(user->key_at, key.at, key.len);
+    list_init(&user->sockets);
+    list_init(&user->unread_link);
+    actor_start(&user->actor, &user_behaviour, shard->sched);
+    list_append(&shard->users, &user->shard_link);
+    shard->stats.users++;
+    register_room(user, true);
+    user_feed_start(user);
+    return user;
+}
+
+static void stop_user(struct user *user)
+{
+    user_typing_hush(user);
+    register_room(user, false);
+    if (shard_of(&user->actor)->cluster != NULL) {
+        cluster_watch(shard_of(&user->actor)->cluster, user_key(user), false);
+    }
+    actor_stop(&user->actor);
+}
+
+static void free_user(struct actor *actor)
+{
+    struct user *user = (struct user *)(void *)actor;
+    struct shard *shard = shard_of(actor);
+    user_feed_stop(user);
+    user_rooms_stop(user);
+    recovery_user_gone(user);
+    if (user->rare != NULL) { /* all of them look into it */
+        timer_cancel(sched_timers(actor->sched), &user->rare->timer);
+        mem_free(user->rare);
+        shard->stats.busy_users--;
+    }
+    list_remove(&user->unread_link);
+    list_remove(&user->shard_link);
+    shard->stats.users--;
+    mem_free(user);
+}
+
+/* What the session layer calls. */
+
+unsigned user_shard(const struct shard *shard, const struct identity *identity)
+{
+    return actor_system_shard_of(sched_system(shard->sched), identity_key(identity));
+}
+
+int user_attach(struct shard *shard, struct socket *socket)
+{
+    struct bytes key = identity_key(socket->identity);
+    struct user *user = (struct user *)(void *)actor_find(shard->sched, &user_behaviour, key);
+    if (user != NULL && user->socket_count >= shard->config->sockets_per_user) {
+        return STATUS_FULL;
+    }
+    if (user == NULL) {
+        user = start_user(shard, key);
+    }
+    socket->user = user;
+    list_append(&user->sockets, &socket->user_link);
+    user->socket_count++;
+    if (user->phase == USER_READY) {
+        user_feed_ready(user, socket);
+    } else if (socket->outbox->bytes <= HOLD_MAX) { /* not behind what was missed */
+        positions_hold(shard->positions, socket->outbox); /* hub:ready follows */
+    }
+    return 0;
+}
+
+void user_event(struct socket *socket, struct bytes data, const uint64_t *id,
+    struct buf *const *attachments, unsigned attachment_count)
+{
+    struct shard *shard = socket->shard;
+    struct event *event;
+    if (socket->user == NULL) {
+        return;
+    }
+    if (event_from_packet(data, attachments, attachment_count, 0, &event) != 0) {
+        /* Good on the wire, but no event of ours: its name is too long. */
+        user_refuse_later(
+            socket, id != NULL, id != NULL ? *id : 0, "", "bad_request", "Unknown event");
+        return;
+    }
+    struct user_packet *msg = user_packet_new();
+    msg->socket_id = socket->id;
+    msg->event = event;
+    msg->has_id = id != NULL;
+    msg->id = id != NULL ? *id : 0;
+    msg_send(shard->sched, socket->user->actor.self, msg);
+}
+
+/* Packets. */
+
+static const struct rate *rate_of(const struct actor_config *config, enum user_bucket bucket)
+{
+    switch (bucket) {
+    case BUCKET_MESSAGES:
+        return &config->messages;
+    case BUCKET_JOINS:
+        return &config->joins;
+    case BUCKET_TYPING:
+        return &config->typing;
+    case BUCKET_INBOX:
+    case BUCKET_COUNT:
+        break;
+    }
+    return &config->inbox;
+}
+
+static void tell_rate_limited(const struct user_call *call, uint64_t retry_ms)
+{
+    struct builder text = {0};
+    builder_str(&text, "{\"event\":");
+    json_scan_write_string(&text, call->event->name);
+    builder_str(&text, ",\"retryAfter\":");
+    builder_u64(&text, retry_ms);
+    builder_byte(&text, '}');
+    user_emit(call->socket, "rate_limited", builder_bytes(&text));
+    builder_reset(&text);
+    if (call->has_id) {
+        user_refuse(call, "rate_limited", "Too many requests");
+    }
+}
+
+static bool take_token(const struct user_call *call, enum user_bucket bucket)
+{
+    struct user *user = call->user;
+    struct shard *shard = shard_of(&user->actor);
+    uint64_t retry_ms;
+    if (rate_take(&user_rare(user)->buckets[bucket], rate_of(shard->config, bucket),
+            sched_now(shard->sched), &retry_ms)) {
+        return true;
+    }
+    shard->stats.rate_limited++;
+    tell_rate_limited(call, retry_ms);
+    return false;
+}
+
+static void route(const struct user_call *call)
+{
+#define X(event_name, bucket, handle)                                                              \
+    if (bytes_eq(call->event->name, BYTES(event_name))) {                                          \
+        if (take_token(call, BUCKET_##bucket)) {                                                   \
+            handle;                                                                                \
+        }                                                                                          \
+        return;                                                                                    \
+    }
+#include "actors/user/user_events.def"
+#undef X
+    if (!take_token(call, BUCKET_MESSAGES)) {
+        return;
+    }
+    if (call->socket->shard->config->relay_unknown) {
+        user_talk_relay(call);
+    } else {
+        user_refuse(call, "bad_request", "Unknown event");
+    }
+}
+
+static void on_packet(struct user *user, struct user_packet *msg)
+{
+    struct socket *socket = user_socket(user, msg->socket_id);
+    if (socket == NULL) {
+        return;
+    }
+    struct user_call call = {
+        .user = user,
+        .socket = socket,
+        .event = msg->event,
+        .has_id = msg->has_id,
+        .id = msg->id,
+    };
+    route(&call);
+}
+
+static void drop_packet(struct user_packet *msg)
+{
+    event_unref(msg->event);
+}
+
+/* Other messages. */
+
+static void on_relieved(struct user *user, struct user_relieved *msg)
+{
+    user_feed_relieved(user, msg->socket_id);
+}
+
+/* A JOIN that is still to be answered has to be undone by us: nobody else knows of the member. A
+ * socket that may come back wants to know what came meanwhile. */
+static void stop_unused(struct user *user)
+{
+    if (user->socket_count == 0 && user->joins == 0 && !recovery_has_kept(user)) {
+        stop_user(user);
+    }
+}
+
+static void on_detached(struct user *user, struct user_detached *msg)
+{
+    (void)msg;
+    stop_unused(user);
+}
+
+static void on_joined(struct user *user, struct user_joined *msg)
+{
+    user->joins--;
+    user_rooms_joined(user, msg);
+    stop_unused(user);
+}
+
+static void drop_joined(struct user_joined *msg)
+{
+    buf_unref(msg->room);
+}
+
+static void on_refused(struct user *user, struct user_refused *msg)
+{
+    user->joins--;
+    user_rooms_refused(user, msg);
+    stop_unused(user);
+}
+
+static void drop_refused(struct user_refused *msg)
+{
+    buf_unref(msg->room);
+}
+
+static void on_announce(struct user *user, struct user_announce *msg)
+{
+    user_feed_apply(user, msg->payload);
+}
+
+static void drop_announce(struct user_announce *msg)
+{
+    buf_unref(msg->key);
+    buf_unref(msg->payload);
+}
+
+static struct bytes key_announce(const struct user_announce *msg)
+{
+    return buf_bytes(msg->key);
+}
+
+static void on_feed(struct user *user, struct user_feed *msg)
+{
+    user_feed_on(user, msg->on);
+}
+
+static void drop_feed(struct user_feed *msg)
+{
+    buf_unref(msg->key);
+}
+
+static struct bytes key_feed(const struct user_feed *msg)
+{
+    return buf_bytes(msg->key);
+}
+
+static void on_stored(struct user *user, struct user_stored *msg)
+{
+    struct user_request *request = container_of(msg->request, struct user_request, store.base);
+    request->answered(user, request);
+}
+
+static void drop_stored(struct user_stored *msg)
+{
+    user_request_free(msg->request);
+}
+
+static void on_position(struct user *user, struct user_position *msg)
+{
+    user_feed_position(user, msg);
+}
+
+static void on_moved(struct user *user, struct user_moved *msg)
+{
+    user_feed_moved(user, msg->rev);
+}
+
+static void drop_moved(struct user_moved *msg)
+{
+    buf_unref(msg->key);
+}
+
+static struct bytes key_moved(const struct user_moved *msg)
+{
+    return buf_bytes(msg->key);
+}
+
+static void on_admin(struct user *user, struct user_admin *msg)
+{
+    if (msg->what == USER_ADMIN_LEAVE) {
+        recovery_expel(user, buf_bytes(msg->room));
+    } else if (msg->what == USER_ADMIN_DISCONNECT) {
+        recovery_expel(user, bytes_of(NULL, 0));
+    }
+    list_for_each (link, &user->sockets) {
+        struct socket *socket = container_of(link, struct socket, user_link);
+        if (msg->what == USER_ADMIN_DISCONNECT) {
+            socket->ops->disconnect(socket, CLOSE_FORBIDDEN);
+        } else if (!user_rooms_change(
+                       socket, buf_bytes(msg->room), msg->what == USER_ADMIN_JOIN, true)) {
+            socket->shard->stats.joins_refused++;
+        }
+    }
+}
+
+static void drop_admin(struct user_admin *msg)
+{
+    buf_unref(msg->key);
+    buf_unref(msg->room);
+}
+
+static struct bytes key_admin(const struct user_admin *msg)
+{
+    return buf_bytes(msg->key);
+}

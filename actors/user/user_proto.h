@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * user_proto - what a user actor is told.
+ *
+ * One per connected user of this node, on shard_of(user): it lives as long as the user has a socket
+ * here. It owns the user's sockets, rate limits and inbox position. It sends a notification only
+ * when it knows that nothing before it is missing (rev = last + 1); otherwise it reads the store
+ * first.
+ */
+#ifndef ACTORS_USER_USER_PROTO_H
+#define ACTORS_USER_USER_PROTO_H
+
+#include "actors/core/protocol.h"
+#include "actors/deliver/close.h"
+#include "codec/base/buf.h"
+#include "codec/event.h"
+
+struct store_request;
+
+/* A client's event, from the session layer on the same shard. */
+struct user_packet {
+    struct msg base;
+    uint32_t socket_id;
+    bool has_id;
+    uint64_t id;
+    struct event *event;
+};
+
+/* A socket has gone. */
+struct user_detached {
+    struct msg base;
+    enum close_reason reason;
+};
+
+/* The outbox of a socket whose inbox is behind is no longer full. */
+struct user_relieved {
+    struct msg base;
+    uint32_t socket_id;
+};
+
+/* The room took the socket in: it becomes a member of the leaf and is told. */
+struct user_joined {
+    struct msg base;
+    uint32_t socket_id;
+    uint64_t token;
+    bool quiet; /* the others are not told */
+    struct buf *room; /* its key: namespace and wire name */
+};
+
+/* The room is full. */
+struct user_refused {
+    struct msg base;
+    uint32_t socket_id;
+    uint64_t token;
+    struct buf *room;
+};
+
+/* The inbox changed: an announcement (codec/announce.h), encoded. */
+struct user_announce {
+    struct msg base;
+    struct buf *key; /* the user's */
+    struct buf *payload;
+};
+
+/* The live feed is certain to be on (again): read the inbox. */
+struct user_feed {
+    struct msg base;
+    struct buf *key;
+    bool on;
+};
+
+/* A store request of this actor has completed. */
+struct user_stored {
+    struct msg base;
+    struct store_request *request; /* of a struct user_request */
+};
+
+/* The store says where the inbox stands (recheck). */
+struct user_position {
+    struct msg base;
+    int status; /* of the query */
+    uint64_t seq;
+    uint64_t rev;
+    uint64_t unread;
+};
+
+/* The store says that the inbox has changed (recheck). */
+struct user_moved {
+    struct msg base;
+    struct buf *key;
+    uint64_t rev; /* what it is at now, or was */
+};
+
+/* A backend puts the user's sockets into rooms, takes them out, or ends them. */
+struct user_admin {
+    struct msg base;
+    struct buf *key;
+    struct buf *room; /* wire name; NULL with DISCONNECT */
+    enum { USER_ADMIN_JOIN, USER_ADMIN_LEAVE, USER_ADMIN_DISCONNECT } what;
+};
+
+#define USER_PROTOCOL(X, A, a)                                                                     \
+    X(A, a, PACKET, packet, NORMAL, REF, OWNS, "a client's event")                                 \
+    X(A, a, DETACHED, detached, CONTROL, REF, PLAIN, "a socket has gone")                          \
+    X(A, a, RELIEVED, relieved, CONTROL, REF, PLAIN, "a full outbox has room again")               \
+    X(A, a, JOINED, joined, CONTROL, REF, OWNS, "a room took a socket in")                         \
+    X(A, a, REFUSED, refused, CONTROL, REF, OWNS, "a room is full")                                \
+    X(A, a, ANNOUNCE, announce, SHED, NAMED, OWNS, "the inbox changed")                            \
+    X(A, a, FEED, feed, CONTROL, NAMED, OWNS, "announcements are certain to come, or not")         \
+    X(A, a, STORED, stored, CONTROL, REF, OWNS, "the store has answered")                          \
+    X(A, a, POSITION, position, CONTROL, REF, PLAIN, "where the store says the inbox stands")      \
+    X(A, a, MOVED, moved, CONTROL, NAMED, OWNS, "the store says that the inbox has changed")       \
+    X(A, a, ADMIN, admin, CONTROL, NAMED, OWNS, "a backend changes rooms or disconnects")
+PROTOCOL_DECLARE(USER, user)
+
+#endif

@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a client does with rooms. Order of this file: arguments, joining and leaving, speaking, the
+ * end. What is said in them is in user_talk.c and user_typing.c.
+ */
+#include "actors/deliver/fanout.h"
+#include "actors/order/sequencer_proto.h"
+#include "actors/order/wire_name.h"
+#include "actors/recover/recovery.h"
+#include "actors/rooms/room_proto.h"
+#include "actors/user/user.h"
+#include "actors/user/user_actor.h"
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "codec/iso_time.h"
+#include "codec/json_scan.h"
+#include "codec/names.h"
+#include "codec/slot.h"
+#include "codec/utf8.h"
+
+enum { WAITING_MAX = 256 };
+
+/* The token of a JOIN: its ack's id and that there is one, or no answer; and that nobody is told.
+ */
+#define TOKEN_HAS_ID (UINT64_C(1) << 63)
+#define TOKEN_SILENT (UINT64_C(1) << 62)
+#define TOKEN_QUIET (UINT64_C(1) << 61)
+
+/* A JOIN that its room has not answered; leaving meanwhile is done afterwards. */
+struct joining {
+    struct list link; /* user_rare.joining */
+    uint32_t socket_id;
+    bool left;
+    bool chosen; /* by a backend */
+    uint64_t leave_token;
+    struct list waiting; /* waiting.link: what came for the room behind the JOIN, in order */
+    uint32_t room_len;
+    char room[]; /* wire name */
+};
+
+/* A call that speaks in a room whose JOIN is not answered yet. */
+struct waiting {
+    struct list link; /* joining.waiting */
+    struct event *event;
+    bool has_id;
+    uint64_t id;
+};
+
+/* Arguments. */
+
+/* A room as a client names it: a string, or {roomId}. `at` has NAMES_ROOM_MAX bytes. */
+int user_room_read(struct bytes argument, char *at, struct bytes *ret_room)
+{
+    struct bytes value = argument;
+    int status = 0;
+    if (json_scan_kind(argument) == JSON_SCAN_OBJECT) {
+        status = json_scan_get(argument, "roomId", &value);
+    }
+    if (status == 0) {
+        status = json_scan_string(value, at, NAMES_ROOM_MAX, ret_room);
+    }
+    return status != 0 ? status : names_check_room(*ret_room);
+}
+
+/* The room `prefix`:<value of `key`>. */
+int user_room_read_prefixed(
+    struct bytes argument, const char *key, const char *prefix, char *at, struct bytes *ret_room)
+{
+    size_t len = strlen(prefix);
+    struct bytes value;
+    struct bytes id;
+    memcpy(at, prefix, len);
+    if (json_scan_kind(argument) != JSON_SCAN_OBJECT || json_scan_get(argument, key, &value) != 0) {
+        return STATUS_INVALID;
+    }
+    if (json_scan_kind(value) == JSON_SCAN_NUMBER) {
+        id = value;
+    } else if (json_scan_string(value, at + len, NAMES_ROOM_MAX - len, &id) != 0) {
+        return STATUS_INVALID;
+    }
+    if (id.len > NAMES_ROOM_MAX - len) {
+        return STATUS_TOO_LARGE;
+    }
+    memmove(at + len, id.at, id.len);
+    *ret_room = bytes_of(at, len + id.len);
+    return names_check_room(*ret_room);
+}
+
+/* A room named in `call`; refuses the call and returns false when it is none. */
+bool user_room_want(const struct user_call *call, int status)
+{
+    if (status != 0) {
+        user_refuse(call, "invalid_field", "roomId must be 1 to 200 bytes without '/' or controls");
+    }
+    return status == 0;
+}
+
+/* Joining and leaving. */
+
+/* What stands before the ':', or what the configuration says of a name without one. */
+static struct bytes type_of(const struct socket *socket, struct bytes client_room)
+{
+    const struct actor_config *config = socket->shard->config;
+    const char *colon = memchr(client_room.at, ':', client_room.len);
+    if (colon != NULL) {
+        return bytes_of(client_room.at, (size_t)(colon - client_room.at));
+    }
+    return config->room_type ? config->room_type(config->context, client_room) : bytes_of("", 0);
+}
+
+/* `reason`: why the hub does it, where the client did not ask; or NULL. */
+static void answer_room(
+    struct socket *socket, uint64_t token, const char *event, struct bytes room, const char *reason)
+{
+    if (token & TOKEN_SILENT) {
+        return;
+    }
+    struct bytes name = wire_name_client(room);
+    struct builder fields = {0};
+    builder_str(&fields, "\"roomId\":");
+    json_scan_write_string(&fields, name);
+    builder_str(&fields, ",\"roomType\":");
+    json_scan_write_string(&fields, type_of(socket, name));
+    if (reason != NULL) {
+        builder_printf(&fields, ",\"reason\":\"%s\"", reason);
+    }
+    struct builder text = {0};
+    builder_byte(&text, '{');
+    builder_add(&text, builder_bytes(&fields));
+    builder_byte(&text, '}');
+    user_emit(socket, event, builder_bytes(&text));
+    if (token & TOKEN_HAS_ID) {
+        builder_clear(&text);
+        builder_str(&text, "{\"ok\":true,");
+        builder_add(&text, builder_bytes(&fields));
+        builder_byte(&text, '}');
+        socket_ack(socket, token & ~TOKEN_HAS_ID, builder_bytes(&text));
+    }
+    builder_reset(&fields);
+    builder_reset(&text);
+}
+
+static uint64_t token_of(const struct user_call *call)
+{
+    return call->has_id ? TOKEN_HAS_ID | (call->id & (TOKEN_QUIET - 1)) : 0;
+}
+
+static void add_joining(
+    struct user *user, const struct socket *socket, struct bytes room, bool chosen)
+{
+    struct joining *joining = mem_alloc(sizeof(*joining) + room.len);
+    joining->socket_id = socket->id;
+    joining->chosen = chosen;
+    list_init(&joining->waiting);
+    joining->room_len = (uint32_t)room.len;
+    memcpy(joining->room, room.at, room.len);
+    list_append(&user_rare(user)->joining, &joining->link);
+}
+
+static bool is_joining(const struct joining *joining, uint32_t socket_id, struct bytes room)
+{
+    return joining->socket_id == socket_id &&
+           bytes_eq(bytes_of(joining->room, joining->room_len), room);
+}
+
+/* The last JOIN under way of a socket to a room; NULL: none. */
+static struct joining *last_joining(struct user *user, uint32_t socket_id, struct bytes room)
+{
+    struct joining *found = NULL;
+    list_for_each (link, &user_rare(user)->joining) {
+        struct joining *joining = container_of(link, struct joining, link);
+        found = is_joining(joining, socket_id, room) ? joining : found;
+    }
+    return found;
+}
+
+/* Take the JOIN that was answered, the first one: its caller frees it. */
+static struct joining *end_joining(struct user *user, uint32_t socket_id, struct bytes room)
+{
+    list_for_each (link, &user_rare(user)->joining) {
+        struct joining *joining = container_of(link, struct joining, link);
+        if (is_joining(joining, socket_id, room)) {
+            list_remove(link);
+            return joining;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * Keep a call that came behind the JOIN of the room, to be carried out when that is answered; false
+ * when there is no such JOIN, or when too many wait.
+ */
+static bool wait_for_join(const struct user_call *call, struct bytes room)
+{
+    struct user_rare *rare = call->user->rare;
+    struct joining *joining =
+        rare != NULL ? last_joining(call->user, call->socket->id, room) : NULL;
+    if (joining == NULL || joining->left || rare->waiting_count >= WAITING_MAX) {
+        return false;
+    }
+    struct waiting *waiting = mem_alloc(sizeof(*waiting));
+    waiting->event = event_ref((struct event *)(uintptr_t)call->event);
+    waiting->has_id = call->has_id;
+    waiting->id = call->id;
+    list_init(&waiting->link);
+    list_append(&joining->waiting, &waiting->link);
+    rare->waiting_count++;
+    return true;
+}
+
+/* The next one that waited; NULL: none. Its caller frees it. */
+static struct waiting *next_waiting(struct user *user, struct joining *joining)
+{
+    struct list *link = list_pop(&joining->waiting);
+    if (link == NULL) {
+        return NULL;
+    }
+    user->rare->waiting_count--;
+    return container_of(link, struct waiting, link);
+}
+
+static void free_waiting(struct waiting *waiting)
+{
+    event_unref(waiting->event);
+    mem_free(waiting);
+}
+
+/* The JOIN is answered: do what waited for it. It was counted against its rate when it came. */
+static void carry_out(struct user *user, struct socket *socket, struct joining *joining)
+{
+    for (struct waiting *waiting; (waiting = next_waiting(user, joining)) != NULL;) {
+        const struct user_call call = {.user = user,
+            .socket = socket,
+            .event = waiting->event,
+            .has_id = waiting->has_id,
+            .id = waiting->id};
+        struct bytes name = waiting->event->name;
+        if (bytes_eq(name, BYTES("send_message"))) {
+            user_talk_send(&call);
+        } else if (bytes_starts(name, BYTES("typing:"))) {
+            user_typing_call(&call, bytes_eq(name, BYTES("typing:start")));
+        } else {
+            user_talk_relay(&call);
+        }
+        free_waiting(waiting);
+    }
+}
+
+static void free_joining(struct user *user, struct joining *joining)
+{
+    if (joining == NULL) {
+        return;
+    }
+    for (struct waiting *waiting; (waiting = next_waiting(user, joining)) != NULL;) {
+        free_waiting(waiting);
+    }
+    mem_free(joining);
+}
+
+static void send_join(struct user *user, struct socket *socket, struct bytes room,
+    const struct room_rules *rules, uint64_t token, bool chosen)
+{
+    struct shard *shard = shard_of(&user->actor);
+    socket->joins++;
+    user->joins++;
+    add_joining(user, socket, room, chosen);
+    struct room_join *msg = room_join_new();
+    msg->key = room_key_new(socket_nsp(socket), room);
+    msg->reply_to = user->actor.self;
+    msg->socket_id = socket->id;
+    msg->max_members = rules->max_members;
+    msg->quiet = rules->quiet;
+    msg->token = token;
+    unsigned home = actor_system_shard_of(sched_system(shard->sched), buf_bytes(msg->key));
+    msg_send_named(shard->sched, home, msg);
+}
+
+/* Whether the user of `socket` may join; `*ret_rules` on success. */
+static int check_access(
+    const struct socket *socket, struct bytes client_room, struct room_rules *ret_rules)
+{
+    const struct actor_config *config = socket->shard->config;
+    return config->room_access(config->context, socket->identity, client_room, ret_rules);
+}
+
+static void join(const struct user_call *call, struct bytes client_room)
+{
+    struct socket *socket = call->socket;
+    struct room_rules rules;
+    char at[WIRE_NAME_MAX];
+    struct bytes room = wire_name_room(user_space(call->user), client_room, at);
+    if (check_access(socket, client_room, &rules) != 0) {
+        user_refuse(call, "forbidden", "Access denied to room");
+    } else if (fanout_membership(socket->fanout, socket, room)) {
+        answer_room(socket, token_of(call), "room_joined", room, NULL);
+    } else if (socket->membership_count + socket->joins >=
+               socket->shard->config->rooms_per_socket) {
+        user_refuse(call, "forbidden", "Too many rooms");
+    } else {
+        send_join(call->user, socket, room, &rules, token_of(call), false);
+    }
+}
+
+void user_rooms_join(const struct user_call *call)
+{
+    char at[NAMES_ROOM_MAX];
+    struct bytes room;
+    if (user_room_want(call, user_room_read(user_argument(call->event), at, &room))) {
+        join(call, room);
+    }
+}
+
+void user_rooms_subscribe(const struct user_call *call)
+{
+    char at[NAMES_ROOM_MAX];
+    struct bytes room;
+    struct bytes argument = user_argument(call->event);
+    if (user_room_want(
+            call, user_room_read_prefixed(argument, "companyId", "company:", at, &room))) {
+        join(call, room);
+    }
+}
+
+/* Leave, whatever JOINs are under way: they were asked for later. */
+static void leave_now(struct socket *socket, struct bytes room, uint64_t token, const char *reason)
+{
+    const struct membership *membership = fanout_membership(socket->fanout, socket, room);
+    bool loud = membership != NULL && membership->loud;
+    if (fanout_leave(socket->fanout, socket, room)) {
+        room_send_leave(socket->shard, socket_nsp(socket), room);
+    }
+    if (loud) {
+        fanout_tell(socket, room, "user_left_room");
+    }
+    answer_room(socket, token, "room_left", room, reason);
+}
+
+bool user_rooms_expel(struct socket *socket, struct bytes room)
+{
+    struct room_rules rules;
+    char at[WIRE_NAME_MAX];
+    if (fanout_membership(socket->fanout, socket, room)->chosen ||
+        check_access(socket, wire_name_client(room), &rules) == 0) {
+        return false;
+    }
+    memcpy(at, room.at, room.len); /* its leaf may go */
+    leave_now(socket, bytes_of(at, room.len), 0, "forbidden");
+    return true;
+}
+
+/* Leave; after the JOIN under way, if there is one, because it was asked for before. */
+static void leave(struct socket *socket, struct bytes room, uint64_t token)
+{
+    struct joining *joining = last_joining(socket->user, socket->id, room);
+    if (joining == NULL) {
+        leave_now(socket, room, token, NULL);
+    } else if (joining->left) {
+        answer_room(socket, token, "room_left", room, NULL);
+    } else {
+        joining->left = true;
+        joining->leave_token = token;
+    }
+}
+
+void user_rooms_joined(struct user *user, struct user_joined *msg)
+{
+    struct shard *shard = shard_of(&user->actor);
+    struct socket *socket = user_socket(user, msg->socket_id);
+    struct bytes key = buf_bytes(msg->room);
+    const char *comma = memchr(key.at, ',', key.len);
+    struct bytes nsp = bytes_of(key.at, (size_t)(comma - key.at));
+    struct bytes room = bytes_skip(key, nsp.len + 1);
+    struct joining *joining = end_joining(user, msg->socket_id, room);
+    if (socket == NULL) {
+        room_send_leave(shard, nsp, room);
+        free_joining(user, joining);
+        return;
+    }
+    socket->joins -= socket->joins > 0;
+    if (!fanout_join(socket->fanout, socket, room)) {
+        room_send_leave(shard, nsp, room); /* asked for twice at once: counted once */
+    } else if (!msg->quiet && !(msg->token & TOKEN_QUIET)) {
+        fanout_membership(socket->fanout, socket, room)->loud = true;
+        fanout_tell(socket, room, "user_joined_room");
+    }
+    answer_room(socket, msg->token, "room_joined", room, NULL);
+    if (joining != NULL && joining->chosen) {
+        fanout_membership(socket->fanout, socket, room)->chosen = true;
+    }
+    recovery_changed(socket, room);
+    if (joining != NULL && joining->left) {
+        carry_out(user, socket, joining);
+        leave_now(socket, room, joining->leave_token, NULL);
+    } else {
+        (void)user_rooms_expel(socket, room); /* token or rules may have changed meanwhile */
+    }
+    if (joining != NULL) {
+        carry_out(user, socket, joining);
+    }
+    free_joining(user, joining);
+}
+
+void user_rooms_refused(struct user *user, struct user_refused *msg)
+{
+    struct socket *socket = user_socket(user, msg->socket_id);
+    struct bytes key = buf_bytes(msg->room);
+    const char *comma = memchr(key.at, ',', key.len);
+    struct bytes room = bytes_skip(key, (size_t)(comma - key.at) + 1);
+    struct joining *joining = end_joining(user, msg->socket_id, room);
+    if (socket == NULL) {
+        free_joining(user, joining);
+        return;
+    }
+    socket->joins -= socket->joins > 0;
+    if (!(msg->token & TOKEN_SILENT)) {
+        user_refuse_later(socket, (msg->token & TOKEN_HAS_ID) != 0, msg->token & ~TOKEN_HAS_ID,
+            "join_room", "forbidden", "Room is full");
+    }
+    if (joining != NULL) {
+        carry_out(user, socket, joining); /* which is refused */
+    }
+    if (joining != NULL && joining->left) {
+        leave_now(socket, room, joining->leave_token, NULL);
+    }
+    free_joining(user, joining);
+}
+
+void user_auto_join(struct socket *socket)
+{
+    const struct actor_config *config = socket->shard->config;
+    char room_at[NAMES_ROOM_MAX];
+    struct bytes client_room;
+    for (unsigned n = 0;
+         config->auto_join(config->context, socket->identity, n, room_at, &client_room); n++) {
+        struct room_rules rules = {0};
+        char at[WIRE_NAME_MAX];
+        if (check_access(socket, client_room, &rules) == 0 &&
+            socket->joins < config->rooms_per_socket) {
+            struct bytes space = identity_space(socket->identity);
+            send_join(socket->user, socket, wire_name_room(space, client_room, at), &rules,
+                TOKEN_SILENT, false);
+        }
+    }
+}
+
+void user_rooms_leave(const struct user_call *call)
+{
+    char at[NAMES_ROOM_MAX];
+    char wire[WIRE_NAME_MAX];
+    struct bytes room;
+    if (user_room_want(call, user_room_read(user_argument(call->event), at, &room))) {
+        leave(call->socket, wire_name_room(user_space(call->user), room, wire), token_of(call));
+    }
+}
+
+bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool loud)
+{
+    const struct room_rules rules = {0};
+    struct user *user = socket->user;
+    struct membership *member = fanout_membership(socket->fanout, socket, room);
+    bool joining = user->rare != NULL && last_joining(user, socket->id, room) != NULL;
+    bool full = socket->membership_count + socket->joins >= socket->shard->config->rooms_per_socket;
+    if (!join && (member || joining)) {
+        leave(socket, room, TOKEN_SILENT);
+    } else if (join && !member && !full) {
+        send_join(user, socket, room, &rules, TOKEN_SILENT | (loud ? 0 : TOKEN_QUIET), true);
+    } else if (join && member) {
+        member->chosen = true;
+        recovery_changed(socket, room);
+    }
+    return !join || member || !full;
+}
+
+/* Speaking. */
+
+/*
+ * Whether the caller may speak in `room`: a member, and the room's type lets this one speak. If not
+ * it was refused; or a JOIN is under way, and it is called again when that is answered.
+ */
+bool user_room_may_speak(const struct user_call *call, struct bytes room)
+{
+    const struct actor_config *config = call->socket->shard->config;
+    if (!fanout_membership(call->socket->fanout, call->socket, room)) {
+        if (wait_for_join(call, room)) {
+            return false;
+        }
+        user_refuse(call, "forbidden", "Not in this room");
+        return false;
+    }
+    if (!config->may_send(config->context, call->socket->identity, wire_name_client(room))) {
+        user_refuse(call, "forbidden", "Sending is not allowed in this room");
+        return false;
+    }
+    return true;
+}
+
+/* The end. */
+
+void user_rooms_stop(struct user *user)
+{
+    if (user->rare == NULL) {
+        return;
+    }
+    while (!list_empty(&user->rare->joining)) {
+        free_joining(user, container_of(list_pop(&user->rare->joining), struct joining, link));
+    }
+    user_typing_stop(user);
+    user_talk_stop(user);
+}

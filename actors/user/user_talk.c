@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a client says in rooms: messages, and events of its own that are relayed.
+ */
+#include "actors/order/sequencer_proto.h"
+#include "actors/order/wire_name.h"
+#include "actors/user/user_actor.h"
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "codec/iso_time.h"
+#include "codec/json_scan.h"
+#include "codec/names.h"
+#include "codec/slot.h"
+#include "codec/utf8.h"
+
+enum { NONCES_MAX = 1024, TYPE_MAX = 64 };
+
+struct nonce {
+    uint64_t hash;
+    uint64_t at_ms;
+};
+
+/* Messages. */
+
+/* Whether `nonce` (its JSON text) was used within nonce_ms; remembers it. */
+static bool is_repeat(struct user *user, struct bytes nonce)
+{
+    struct user_rare *rare = user_rare(user);
+    uint64_t keep_ms = shard_of(&user->actor)->config->nonce_ms;
+    uint64_t now = sched_now(user->actor.sched);
+    uint64_t hash = hash_bytes(nonce);
+    uint32_t old = 0;
+    while (old < rare->nonce_count &&
+           (rare->nonces[old].at_ms + keep_ms <= now || rare->nonce_count - old >= NONCES_MAX)) {
+        old++;
+    }
+    rare->nonce_count -= old;
+    if (old > 0) {
+        memmove(rare->nonces, rare->nonces + old, rare->nonce_count * sizeof(*rare->nonces));
+    }
+    for (uint32_t i = 0; i < rare->nonce_count; i++) {
+        if (rare->nonces[i].hash == hash) {
+            return true;
+        }
+    }
+    if (rare->nonce_count == rare->nonce_cap) {
+        rare->nonce_cap = rare->nonce_cap ? rare->nonce_cap * 2 : 8;
+        rare->nonces = mem_realloc_array(rare->nonces, rare->nonce_cap, sizeof(*rare->nonces));
+    }
+    rare->nonces[rare->nonce_count++] = (struct nonce){.hash = hash, .at_ms = now};
+    return false;
+}
+
+struct message {
+    struct bytes room; /* wire name */
+    struct bytes text; /* JSON string, as it came */
+    struct bytes type; /* JSON string, or empty */
+    struct bytes nonce; /* JSON value, or empty */
+};
+
+static int read_text(const struct user_call *call, struct bytes value)
+{
+    uint32_t max = call->socket->shard->config->message_chars;
+    struct builder text = {.max = (size_t)max * 4};
+    int status = json_scan_string_add(value, &text);
+    size_t chars = status == 0 ? utf8_count(builder_bytes(&text)) : 0;
+    builder_reset(&text);
+    if (status != 0) {
+        return status;
+    }
+    return chars >= 1 && chars <= max ? 0 : STATUS_INVALID;
+}
+
+/* Read {roomId, message, type?, nonce?}; the room's wire name goes to `wire`. Refuses what is
+ * wrong. */
+static bool read_message(const struct user_call *call, char *wire, struct message *ret_message)
+{
+    struct bytes argument = user_argument(call->event);
+    char at[NAMES_ROOM_MAX];
+    struct bytes room;
+    if (!user_room_want(call, user_room_read(argument, at, &room))) {
+        return false;
+    }
+    struct message message = {.room = wire_name_room(user_space(call->user), room, wire)};
+    if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
+        json_scan_get(argument, "message", &message.text) != 0 ||
+        read_text(call, message.text) != 0) {
+        user_refuse(call, "invalid_field", "message must be 1 to 1000 characters");
+        return false;
+    }
+    struct bytes value;
+    if (json_scan_get(argument, "type", &value) == 0) {
+        if (json_scan_kind(value) != JSON_SCAN_STRING || value.len > TYPE_MAX) {
+            user_refuse(call, "invalid_field", "type must be a short string");
+            return false;
+        }
+        message.type = value;
+    }
+    if (json_scan_get(argument, "nonce", &value) == 0) {
+        message.nonce = value;
+    }
+    *ret_message = message;
+    return true;
+}
+
+static void write_message(const struct user_call *call, const struct message *message,
+    const char *id, struct builder *out)
+{
+    const struct claims *claims = identity_claims(call->socket->identity);
+    builder_printf(out, "{\"id\":\"%.*s\",\"roomId\":", UUID_TEXT_LEN, id);
+    json_scan_write_string(out, wire_name_client(message->room));
+    builder_str(out, ",\"userId\":");
+    json_scan_write_string(out, claims_user(claims));
+    builder_str(out, ",\"userName\":");
+    json_scan_write_string(out, claims->name_len > 0 ? claims_name(claims) : claims_user(claims));
+    builder_str(out, ",\"message\":");
+    builder_add(out, message->text);
+    builder_str(out, ",\"type\":");
+    builder_add(out, message->type.len > 0 ? message->type : BYTES("\"text\""));
+    builder_str(out, ",\"timestamp\":\"");
+    if (iso_time_write((int64_t)sched_wall(call->user->actor.sched), out) != 0) {
+        builder_str(out, "1970-01-01T00:00:00.000Z");
+    }
+    builder_str(out, "\"}");
+}
+
+void user_talk_send(const struct user_call *call)
+{
+    char wire[WIRE_NAME_MAX];
+    struct message message;
+    if (!read_message(call, wire, &message) || !user_room_may_speak(call, message.room)) {
+        return;
+    }
+    if (message.nonce.len > 0 && is_repeat(call->user, message.nonce)) {
+        user_answer(call, BYTES("{\"ok\":true,\"duplicate\":true}"));
+        return;
+    }
+    uint8_t uuid[16];
+    char id[UUID_TEXT_LEN];
+    uuid7_make(sched_wall(call->user->actor.sched), SLOT_NONE, uuid);
+    uuid_format(uuid, id);
+    struct builder text = {0};
+    write_message(call, &message, id, &text);
+    struct shard *shard = call->socket->shard;
+    struct event *event = shard_event(shard, "new_message", builder_bytes(&text), 0);
+    if (event == NULL) {
+        user_refuse(call, "unavailable", "Out of memory, try again");
+        builder_reset(&text);
+        return;
+    }
+    sequencer_send(
+        shard, socket_nsp(call->socket), broadcast_new(event, &message.room, 1, NULL, 0));
+    builder_clear(&text);
+    builder_printf(&text, "{\"ok\":true,\"id\":\"%.*s\"}", UUID_TEXT_LEN, id);
+    user_answer(call, builder_bytes(&text));
+    builder_reset(&text);
+}
+
+/* Relaying. */
+
+/* Whether clients take an event of this name for one of ours: none may be forged. */
+static bool is_ours(struct bytes name)
+{
+    static const char *const names[] = {"batch_update", "error", "new_message", "notification",
+        "rate_limited", "room_joined", "room_left", "typing", "unread", "user_joined_room",
+        "user_left_room"};
+    static const char *const prefixes[] = {"auth:", "hub:", "notification:", "presence:"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (bytes_eq_str(name, names[i])) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+        if (bytes_starts(name, bytes_str(prefixes[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void user_talk_relay(const struct user_call *call)
+{
+    struct bytes argument = user_argument(call->event);
+    char at[NAMES_ROOM_MAX];
+    char wire[WIRE_NAME_MAX];
+    struct bytes room;
+    if (is_ours(call->event->name) || json_scan_kind(argument) != JSON_SCAN_OBJECT ||
+        user_room_read(argument, at, &room) != 0) {
+        user_refuse(call, "bad_request", "Unknown event");
+        return;
+    }
+    room = wire_name_room(user_space(call->user), room, wire);
+    if (!user_room_may_speak(call, room)) {
+        return;
+    }
+    struct bytes except = bytes_of(call->socket->sid, SOCKET_SID_LEN);
+    struct event *event = event_ref((struct event *)(uintptr_t)call->event);
+    sequencer_send(
+        call->socket->shard, socket_nsp(call->socket), broadcast_new(event, &room, 1, &except, 1));
+    user_answer(call, BYTES("{\"ok\":true}"));
+}
+
+void user_talk_stop(struct user *user)
+{
+    mem_free(user->rare->nonces);
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who types in a room: told to the others, until it stops by itself.
+ */
+#include "actors/order/sequencer_proto.h"
+#include "actors/order/wire_name.h"
+#include "actors/user/user_actor.h"
+#include "codec/base/mem.h"
+#include "codec/json_scan.h"
+#include "codec/names.h"
+
+enum { TYPING_MAX = 16 }; /* rooms at a time */
+
+/* The user types in a room, until told otherwise or typing_ms have passed. */
+struct typing {
+    struct list link; /* user_rare.typing */
+    struct timer timer;
+    struct user *user;
+    char sid[SOCKET_SID_LEN];
+    uint32_t room_len;
+    char room[]; /* wire name */
+};
+
+static void tell_typing(struct user *user, struct bytes room, const char *sid, bool typing)
+{
+    struct builder text = {0};
+    builder_str(&text, "{\"roomId\":");
+    json_scan_write_string(&text, wire_name_client(room));
+    builder_str(&text, ",\"userId\":");
+    json_scan_write_string(&text, user_id(user));
+    builder_str(&text, typing ? ",\"typing\":true}" : ",\"typing\":false}");
+    struct shard *shard = shard_of(&user->actor);
+    struct event *event = shard_event(shard, "typing", builder_bytes(&text), EVENT_VOLATILE);
+    if (event != NULL) {
+        struct bytes except = bytes_of(sid, SOCKET_SID_LEN);
+        sequencer_send(shard, BYTES("/"), broadcast_new(event, &room, 1, &except, 1));
+    }
+    builder_reset(&text);
+}
+
+static void free_typing(struct typing *typing)
+{
+    timer_cancel(sched_timers(typing->user->actor.sched), &typing->timer);
+    list_remove(&typing->link);
+    user_rare(typing->user)->typing_count--;
+    mem_free(typing);
+}
+
+static void on_typing_timer(struct timer *timer)
+{
+    struct typing *typing = container_of(timer, struct typing, timer);
+    tell_typing(typing->user, bytes_of(typing->room, typing->room_len), typing->sid, false);
+    free_typing(typing);
+}
+
+static struct typing *find_typing(struct user *user, struct bytes room)
+{
+    list_for_each (link, &user_rare(user)->typing) {
+        struct typing *typing = container_of(link, struct typing, link);
+        if (bytes_eq(bytes_of(typing->room, typing->room_len), room)) {
+            return typing;
+        }
+    }
+    return NULL;
+}
+
+static struct typing *start_typing(const struct user_call *call, struct bytes room)
+{
+    struct typing *typing = mem_alloc(sizeof(*typing) + room.len);
+    typing->user = call->user;
+    timer_init(&typing->timer, on_typing_timer);
+    memcpy(typing->sid, call->socket->sid, sizeof(typing->sid));
+    typing->room_len = (uint32_t)room.len;
+    memcpy(typing->room, room.at, room.len);
+    list_append(&user_rare(call->user)->typing, &typing->link);
+    user_rare(call->user)->typing_count++;
+    return typing;
+}
+
+void user_typing_call(const struct user_call *call, bool on)
+{
+    struct bytes argument = user_argument(call->event);
+    char at[NAMES_ROOM_MAX];
+    char wire[WIRE_NAME_MAX];
+    struct bytes room;
+    int status = user_room_read(argument, at, &room);
+    if (status != 0) {
+        status = user_room_read_prefixed(argument, "customerId", "customer:", at, &room);
+    }
+    if (!user_room_want(call, status)) {
+        return;
+    }
+    room = wire_name_room(user_space(call->user), room, wire);
+    if (!user_room_may_speak(call, room)) {
+        return;
+    }
+    struct typing *typing = find_typing(call->user, room);
+    if (on && typing == NULL && user_rare(call->user)->typing_count < TYPING_MAX) {
+        typing = start_typing(call, room);
+    }
+    if (on && typing != NULL) {
+        struct sched *sched = call->user->actor.sched;
+        timer_set(sched_timers(sched), &typing->timer,
+            sched_now(sched) + call->socket->shard->config->typing_ms);
+    } else if (typing != NULL) {
+        free_typing(typing);
+    }
+    tell_typing(call->user, room, call->socket->sid, on);
+    user_answer(call, BYTES("{\"ok\":true}"));
+}
+
+void user_typing_hush(struct user *user)
+{
+    if (user->rare == NULL) {
+        return;
+    }
+    list_for_each_safe (link, following, &user->rare->typing) {
+        struct typing *typing = container_of(link, struct typing, link);
+        tell_typing(user, bytes_of(typing->room, typing->room_len), typing->sid, false);
+        free_typing(typing);
+    }
+}
+
+void user_typing_stop(struct user *user)
+{
+    list_for_each_safe (link, following, &user->rare->typing) {
+        free_typing(container_of(link, struct typing, link));
+    }
+}

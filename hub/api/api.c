@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/api/api.h"
+
+#include "codec/base/check.h"
+#include "hub/api/api_handlers.h"
+
+/* Bodies that name up to 500 ids. */
+enum { IDS_BODY_MAX = 32 * 1024, ROOMS_BODY_MAX = 64 * 1024 };
+
+/*
+ * Columns: method, path, handler, head, most bytes of the body, -, -,
+ * whether pages may use it, parameters of the query.
+ */
+const struct http_route api_routes[] = {
+    {"DELETE", "/api/v1/users/{}/notifications", api_inbox_erase, NULL, 0, NULL, NULL, false,
+        "tenant"},
+    {"GET", "/api/diagnostics/query-stats", api_stats_queries, NULL, 0, NULL, NULL, false, ""},
+    {"GET", "/api/diagnostics/slow-queries", api_stats_slow, NULL, 0, NULL, NULL, false, "limit"},
+    {"GET", "/api/v1/health/performance", api_stats_performance, NULL, 0, NULL, NULL, false, ""},
+    {"GET", "/api/v1/notifications/{}", api_inbox_get, NULL, 0, NULL, NULL, true, "fields, tenant"},
+    {"GET", "/api/v1/rooms/{}/members", api_members_list, NULL, 0, NULL, NULL, false,
+        "after, limit, tenant"},
+    {"GET", "/api/v1/users/{}/notifications", api_inbox_list, NULL, 0, NULL, NULL, true,
+        "after, limit, state, type, fields, tenant"},
+    {"GET", "/api/v1/users/{}/notifications/unread", api_inbox_unread, NULL, 0, NULL, NULL, true,
+        "tenant"},
+    {"GET", "/api/ws/stats", api_stats_connections, NULL, 0, NULL, NULL, false, ""},
+    {"POST", "/api/v1/events", api_post_events, api_post_head, API_BODY_CONFIGURED, NULL, NULL,
+        false, ""},
+    {"POST", "/api/v1/notifications", api_post_notifications, api_post_head, API_BODY_CONFIGURED,
+        NULL, NULL, false, ""},
+    {"POST", "/api/v1/users/{}/disconnect", api_rooms_disconnect, NULL, 256, NULL, NULL, false,
+        "tenant"},
+    {"POST", "/api/v1/users/{}/notifications/read", api_inbox_read, NULL, IDS_BODY_MAX, NULL, NULL,
+        true, "tenant"},
+    {"POST", "/api/v1/users/{}/notifications/read-all", api_inbox_read_all, NULL, IDS_BODY_MAX,
+        NULL, NULL, true, "tenant"},
+    {"POST", "/api/v1/users/{}/rooms", api_rooms_change, NULL, ROOMS_BODY_MAX, NULL, NULL, false,
+        "tenant"},
+};
+const size_t api_route_count = ARRAY_LEN(api_routes);
+
+const struct http_route internal_routes[] = {
+    {"GET", "/healthz", health_alive, NULL, 0},
+    {"GET", "/metrics", metrics_show, NULL, 0},
+    {"GET", "/readyz", health_ready, NULL, 0},
+};
+const size_t internal_route_count = ARRAY_LEN(internal_routes);

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/api/api_answer.h"
+
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "hub/config/config.h"
+#include "hub/net/gzip.h"
+#include "hub/net/loop.h"
+#include "hub/net/origin.h"
+#include "hub/node/hub.h"
+#include "hub/node/hub_settings.h"
+
+enum { UNAVAILABLE_RETRY_S = 1, STORE_ANSWER_MS = 5000 };
+
+static const struct {
+    unsigned status;
+    const char *text;
+} codes[] = {[API_OK] = {200, "ok"},
+#define X(name, status, text) [API_##name] = {status, text},
+    API_CODES(X)
+#undef X
+};
+
+unsigned api_code_status(enum api_code code)
+{
+    CHECK((size_t)code < ARRAY_LEN(codes));
+    return codes[code].status;
+}
+
+void api_error_write(const struct api_error *error, struct builder *out)
+{
+    builder_printf(out, "\"error\":{\"code\":\"%s\",\"message\":", codes[error->code].text);
+    json_scan_write_string(out, bytes_str(error->message));
+    if (error->field != NULL) {
+        builder_str(out, ",\"field\":");
+        json_scan_write_string(out, bytes_str(error->field));
+    }
+}
+
+void api_refuse(struct http_request *request, const struct api_error *error)
+{
+    struct builder body = {0};
+    struct builder headers = {0};
+    builder_byte(&body, '{');
+    api_error_write(error, &body);
+    builder_str(&body, "}}");
+    if (error->code == API_UNAUTHORIZED) {
+        builder_str(&headers, "WWW-Authenticate: Bearer realm=\"peal\"\r\n");
+    }
+    if (error->retry_s > 0) {
+        builder_printf(&headers, "Retry-After: %u\r\n", error->retry_s);
+    }
+    http_respond(request, api_code_status(error->code), "application/json", builder_bytes(&headers),
+        builder_bytes(&body));
+    builder_reset(&headers);
+    builder_reset(&body);
+}
+
+void api_refuse_unavailable(struct http_request *request)
+{
+    api_refuse(request, &(struct api_error){.code = API_UNAVAILABLE,
+                            .message = "The store is not available, try again",
+                            .retry_s = UNAVAILABLE_RETRY_S});
+}
+
+void api_refuse_unknown(struct http_request *request)
+{
+    api_refuse(request, &(struct api_error){.code = API_UNKNOWN,
+                            .message = "The store has not answered: it may be done, repeat it",
+                            .retry_s = UNAVAILABLE_RETRY_S});
+}
+
+/* Compression. */
+
+static enum gzip_coding choose_coding(const struct http_request *request, size_t len)
+{
+    const struct hub *hub = api_shard(request)->hub;
+    struct bytes value;
+    size_t cursor = 0;
+    bool wanted = len >= hub->config->http_gzip_bytes &&
+                  !http1_header_next(request->head, "x-no-compression", &cursor, &value);
+    return wanted ? gzip_choose(request->head) : GZIP_NONE;
+}
+
+void api_answer(
+    struct http_request *request, unsigned status, struct bytes headers, struct builder *json)
+{
+    if (builder_failed(json)) {
+        builder_reset(json);
+        api_refuse_unavailable(request);
+        return;
+    }
+    struct builder packed = {0};
+    struct builder lines = {0};
+    struct bytes body = builder_bytes(json);
+    builder_add(&lines, headers);
+    if (body.len >= api_shard(request)->settings->config->http_gzip_bytes) {
+        builder_str(&lines, "Vary: Accept-Encoding\r\n");
+    }
+    enum gzip_coding coding = choose_coding(request, body.len);
+    if (gzip_compress(coding, body, &packed)) {
+        body = builder_bytes(&packed);
+        builder_str(&lines, gzip_header(coding));
+    }
+    http_respond(request, status, "application/json", builder_bytes(&lines), body);
+    builder_reset(&lines);
+    builder_reset(&packed);
+    builder_reset(json);
+}
+
+/* Answering later. */
+
+static void on_gone(struct http_request *request)
+{
+    struct api_call *call = request->user;
+    call->request = NULL;
+}
+
+void api_call_hold(struct api_call *call, struct http_request *request)
+{
+    call->request = request;
+    request->user = call;
+    request->gone = on_gone;
+}
+
+static void on_overdue(struct timer *timer)
+{
+    struct api_call *call = container_of(timer, struct api_call, timer);
+    if (call->request != NULL) {
+        call->overdue(call);
+        call->request = NULL;
+    }
+}
+
+void api_call_hold_store(
+    struct api_call *call, struct http_request *request, void (*overdue)(struct api_call *call))
+{
+    api_call_hold(call, request);
+    call->sched = api_shard(request)->shard.sched;
+    call->overdue = overdue;
+    timer_init(&call->timer, on_overdue);
+    timer_set(sched_timers(call->sched), &call->timer, sched_now(call->sched) + STORE_ANSWER_MS);
+}
+
+void api_call_renew(struct api_call *call)
+{
+    if (call->sched != NULL && call->request != NULL) {
+        timer_set(
+            sched_timers(call->sched), &call->timer, sched_now(call->sched) + STORE_ANSWER_MS);
+    }
+}
+
+void api_call_end(struct api_call *call)
+{
+    if (call->sched != NULL) {
+        timer_cancel(sched_timers(call->sched), &call->timer);
+        call->sched = NULL;
+    }
+}
+
+struct hub_shard *api_shard(const struct http_request *request)
+{
+    return hub_shard_of(loop_shard(request->loop));
+}
+
+struct bytes api_cors_value(void *context, const struct http_request *request, struct bytes origin)
+{
+    bool credentials; /* cookies: nothing here asks for any */
+    (void)context;
+    return origin_cors_value(api_shard(request)->settings->origins, origin, &credentials);
+}

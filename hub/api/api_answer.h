@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * api_answer - how the API answers: JSON, compressed where it pays, and refusals in one shape.
+ */
+#ifndef HUB_API_API_ANSWER_H
+#define HUB_API_API_ANSWER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/core/timer.h"
+#include "codec/base/buf.h"
+#include "codec/base/bytes.h"
+#include "hub/net/http_server.h"
+
+struct hub;
+struct hub_shard;
+struct sched;
+
+/* Columns: name, HTTP status, code as clients see it. */
+#define API_CODES(X)                                                                               \
+    X(BAD_REQUEST, 400, "bad_request")                                                             \
+    X(UNAUTHORIZED, 401, "unauthorized")                                                           \
+    X(FORBIDDEN, 403, "forbidden")                                                                 \
+    X(NOT_FOUND, 404, "not_found")                                                                 \
+    X(KEY_CONFLICT, 409, "key_conflict")                                                           \
+    X(TOO_LARGE, 413, "too_large")                                                                 \
+    X(INVALID_FIELD, 422, "invalid_field")                                                         \
+    X(RATE_LIMITED, 429, "rate_limited")                                                           \
+    X(UNAVAILABLE, 503, "unavailable")                                                             \
+    X(UNKNOWN, 504, "unknown")
+
+enum api_code {
+    API_OK,
+#define X(name, status, text) API_##name,
+    API_CODES(X)
+#undef X
+};
+
+/* A refusal. Texts are static. */
+struct api_error {
+    enum api_code code; /* API_OK: none */
+    const char *message;
+    const char *field; /* NULL: none is at fault */
+    uint32_t retry_s; /* Retry-After, where it is not 0 */
+};
+
+/* The HTTP status of a code. */
+unsigned api_code_status(enum api_code code);
+
+/* Append `"error":{"code","message","field"?` without the last brace, for more members. */
+void api_error_write(const struct api_error *error, struct builder *out);
+
+/* Refuse the request and end it. A 401 says how to authenticate. */
+void api_refuse(struct http_request *request, const struct api_error *error);
+
+/* The store is away, nothing was sent to it: 503, try again. */
+void api_refuse_unavailable(struct http_request *request);
+
+/* What the store was asked to change may be done or not: 504, repeat it. */
+void api_refuse_unknown(struct http_request *request);
+
+/*
+ * Answer with a JSON text and end the request. `headers` is as in http_respond. The text is
+ * compressed where the client accepts it and it is large enough. When `json` has failed (memory),
+ * 503 is answered instead; it is reset in any case.
+ */
+void api_answer(
+    struct http_request *request, unsigned status, struct bytes headers, struct builder *json);
+
+/* What an operation that answers later keeps of its request; embedded. */
+struct api_call {
+    struct http_request *request; /* NULL: the peer has gone, or was answered as overdue */
+    /* private */
+    struct timer timer;
+    struct sched *sched; /* NULL: nothing becomes overdue */
+    void (*overdue)(struct api_call *call);
+};
+
+/* Begin to answer later: `request` is NULL from the moment its peer goes. */
+void api_call_hold(struct api_call *call, struct http_request *request);
+
+/*
+ * The same for what the store is asked: when it has not answered within 5 s, `overdue` answers the
+ * request, which is NULL from then on; the operation goes on. api_call_end before the call is
+ * freed.
+ */
+void api_call_hold_store(
+    struct api_call *call, struct http_request *request, void (*overdue)(struct api_call *call));
+void api_call_end(struct api_call *call);
+
+/* The store has answered a part of what it is asked: the 5 s begin again. */
+void api_call_renew(struct api_call *call);
+
+/* The hub's part of the shard that a request is served on. */
+struct hub_shard *api_shard(const struct http_request *request);
+
+/* http_server_config.cors_value: the origins of the settings. */
+struct bytes api_cors_value(void *context, const struct http_request *request, struct bytes origin);
+
+#endif

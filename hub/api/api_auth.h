@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * api_auth - who calls the API: a backend by its API key, or a user by a token, and at what rate.
+ *
+ * A function that returns false has answered the request. Wrong keys and tokens are limited by
+ * address, calls with users' tokens by user, each on its shard.
+ */
+#ifndef HUB_API_API_AUTH_H
+#define HUB_API_API_AUTH_H
+
+#include <stdbool.h>
+
+#include "codec/base/bytes.h"
+#include "codec/names.h"
+#include "hub/auth/apikey.h"
+#include "hub/net/http_server.h"
+
+struct hub_shard;
+
+/* Whose inbox a request is about; texts live in it. */
+struct api_who {
+    struct bytes tenant; /* empty where tenants are off */
+    struct bytes user; /* empty: any of the tenant */
+    /* private */
+    char tenant_at[NAMES_TENANT_MAX];
+    char user_at[NAMES_USER_MAX];
+};
+
+/*
+ * The API key of the request, which must have `scopes`; valid during this call of the handler.
+ * NULL: the request was answered with 401, 403 or 429.
+ */
+const struct apikey *api_auth_key(struct http_request *request, unsigned scopes);
+
+/*
+ * The tenant that a caller with `key` acts for: where tenants are on, `named` if the key may act
+ * for it, or the key's own when none is named; else empty. STATUS_DENIED.
+ */
+MUST_CHECK int api_auth_tenant(const struct http_request *request, const struct apikey *key,
+    struct bytes named, struct bytes *ret_tenant);
+
+/*
+ * Who calls about the user in the first segment of the path: a key with `scopes` (and `?tenant=`),
+ * or, with `own`, that user. Fills in `ret_who`.
+ */
+bool api_auth_user(
+    struct http_request *request, unsigned scopes, bool own, struct api_who *ret_who);
+
+/* The same where the path names no user: `user` becomes the token's, or empty with a key. */
+bool api_auth_any(struct http_request *request, unsigned scopes, struct api_who *ret_who);
+
+/*
+ * Count a wrong token that `who`, an address as text or the key of a user, has shown on a socket;
+ * false: too many. Good tokens of an address are not affected: a proxy may stand before everybody.
+ */
+bool api_auth_count_refusal(struct hub_shard *shard, struct bytes who);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * api_handlers - the handlers that the tables of api.c refer to; `context` is the struct hub.
+ */
+#ifndef HUB_API_API_HANDLERS_H
+#define HUB_API_API_HANDLERS_H
+
+#include <stdbool.h>
+
+struct http_request;
+
+/* api_post.c; the first refuses by the head, before a body is read */
+bool api_post_head(struct http_request *request, void *context);
+void api_post_notifications(struct http_request *request, void *context);
+void api_post_events(struct http_request *request, void *context);
+/* the same for anybody: with --dev only */
+void api_post_dev_notifications(struct http_request *request, void *context);
+
+/* api_inbox.c */
+void api_inbox_erase(struct http_request *request, void *context);
+void api_inbox_get(struct http_request *request, void *context);
+void api_inbox_list(struct http_request *request, void *context);
+void api_inbox_read(struct http_request *request, void *context);
+void api_inbox_read_all(struct http_request *request, void *context);
+void api_inbox_unread(struct http_request *request, void *context);
+
+/* api_members.c */
+void api_members_list(struct http_request *request, void *context);
+
+/* api_rooms.c */
+void api_rooms_change(struct http_request *request, void *context);
+void api_rooms_disconnect(struct http_request *request, void *context);
+
+/* api_stats.c */
+void api_stats_connections(struct http_request *request, void *context);
+void api_stats_performance(struct http_request *request, void *context);
+void api_stats_queries(struct http_request *request, void *context);
+void api_stats_slow(struct http_request *request, void *context);
+
+/* health.c */
+void health_alive(struct http_request *request, void *context);
+void health_ready(struct http_request *request, void *context);
+
+/* metrics.c */
+void metrics_show(struct http_request *request, void *context);
+
+#endif

@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inboxes over HTTP. Order of this file: calls of the store, conditional answers, lists, single
+ * notifications, unread counts, changes of state, erasing.
+ *
+ * Every change of an inbox uses a rev, so epoch and rev name what an answer shows: that is its
+ * ETag. It is weak, because the same content is sent compressed and not.
+ */
+#include "actors/inbox/announce.h"
+#include "actors/inbox/store_view.h"
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "codec/notification_json.h"
+#include "codec/query.h"
+#include "hub/api/api_answer.h"
+#include "hub/api/api_auth.h"
+#include "hub/api/api_fields.h"
+#include "hub/api/api_handlers.h"
+#include "hub/node/hub.h"
+
+enum {
+    LIMIT_DEFAULT = 20,
+    LIMIT_MAX = 100,
+    IDS_MAX = 500,
+    TYPE_MAX = 256,
+    FIELDS_MAX = 256,
+    ETAG_MAX = 96,
+    BODY_DEPTH = 3,
+};
+
+/* Members of an item that `fields` may name, in the order they are written. */
+#define FIELDS(X)                                                                                  \
+    X("id")                                                                                        \
+    X("seq")                                                                                       \
+    X("rev")                                                                                       \
+    X("userId")                                                                                    \
+    X("type")                                                                                      \
+    X("title")                                                                                     \
+    X("message")                                                                                   \
+    X("data")                                                                                      \
+    X("priority")                                                                                  \
+    X("isRead")                                                                                    \
+    X("readAt")                                                                                    \
+    X("createdAt")                                                                                 \
+    X("expiresAt")
+
+static const char *const field_names[] = {
+#define X(name) name,
+    FIELDS(X)
+#undef X
+};
+
+/* A call under way. It outlives its request when the peer goes. */
+struct inbox_call {
+    struct api_call api; /* first */
+    struct shard *shard;
+    struct api_who who;
+    void (*committed)(struct inbox_call *call); /* tells others; NULL: nothing to tell */
+    void (*answer)(struct inbox_call *call); /* the request is there */
+    union {
+        struct store_request base;
+        struct store_list list;
+        struct store_get get;
+        struct store_positions positions;
+        struct store_mark mark;
+        struct store_erase erase;
+    } op;
+    struct store_user user; /* as the store sees `who` */
+    uint8_t (*ids)[STORE_ID_LEN];
+    uint32_t fields; /* set of places in field_names; 0: all */
+    char type[TYPE_MAX];
+};
+
+/* Calls of the store. */
+
+static void free_call(struct inbox_call *call)
+{
+    api_call_end(&call->api);
+    mem_free(call->ids);
+    mem_free(call);
+}
+
+static void refuse_field(struct http_request *request, const char *field, const char *message)
+{
+    api_refuse(request,
+        &(struct api_error){.code = API_INVALID_FIELD, .message = message, .field = field});
+}
+
+static void refuse_status(struct http_request *request, int status)
+{
+    if (status == STATUS_NOT_FOUND) {
+        api_refuse(request,
+            &(struct api_error){.code = API_NOT_FOUND, .message = "There is no such notification"});
+    } else if (status == STATUS_INVALID) {
+        refuse_field(request, NULL, "The database refused a value");
+    } else if (status == STATUS_UNKNOWN) {
+        api_refuse_unknown(request);
+    } else {
+        api_refuse_unavailable(request);
+    }
+}
+
+static void on_overdue(struct api_call *api)
+{
+    const struct inbox_call *call = container_of(api, struct inbox_call, api);
+    bool changes = call->op.base.op == STORE_MARK || call->op.base.op == STORE_ERASE;
+    refuse_status(api->request, changes ? STATUS_UNKNOWN : STATUS_UNAVAILABLE);
+}
+
+static void on_done(struct store_request *request)
+{
+    struct inbox_call *call = container_of(request, struct inbox_call, op.base);
+    if (request->status == 0 && call->committed != NULL) {
+        call->committed(call);
+    }
+    if (call->api.request != NULL) {
+        if (request->status == 0) {
+            call->answer(call);
+        } else {
+            refuse_status(call->api.request, request->status);
+        }
+    }
+    store_request_finish(request);
+    free_call(call);
+}
+
+static struct inbox_call *new_call(
+    struct http_request *request, enum store_op op, void (*answer)(struct inbox_call *call))
+{
+    struct inbox_call *call = mem_alloc(sizeof(*call));
+    call->shard = &api_shard(request)->shard;
+    call->answer = answer;
+    call->op.base.op = op;
+    call->op.base.done = on_done;
+    return call;
+}
+
+/* A call about the user of the path; NULL: the request was answered. */
+static struct inbox_call *new_user_call(struct http_request *request, enum store_op op,
+    unsigned scopes, void (*answer)(struct inbox_call *call))
+{
+    struct inbox_call *call = new_call(request, op, answer);
+    bool own = (scopes & APIKEY_ADMIN) == 0;
+    if (!api_auth_user(request, scopes, own, &call->who)) {
+        free_call(call);
+        return NULL;
+    }
+    call->user = (struct store_user){.tenant = call->who.tenant, .user = call->who.user};
+    return call;
+}
+
+/* Answers later, unless the store is closed already. */
+static void submit(struct http_request *request, struct inbox_call *call)
+{
+    if (call->shard->store == NULL) {
+        api_refuse_unavailable(request);
+        free_call(call);
+        return;
+    }
+    api_call_hold_store(&call->api, request, on_overdue);
+    store_submit(call->shard->store, &call->op.base);
+}
+
+/* Conditional answers. */
+
+static struct bytes write_etag(const struct inbox_call *call, uint64_t rev, char at[ETAG_MAX])
+{
+    struct builder out = {.max = ETAG_MAX};
+    builder_printf(&out, "\"%.64s.%llu\"", call->shard->config->epoch, (unsigned long long)rev);
+    struct bytes text = builder_bytes(&out);
+    memcpy(at, text.at, text.len);
+    text.at = at;
+    builder_reset(&out);
+    return text;
+}
+
+/* Whether If-None-Match names `etag`, by the weak comparison (RFC 9110 8.8.3.2), or anything. */
+static bool is_known(const struct http_request *request, struct bytes etag)
+{
+    size_t cursor = 0;
+    struct bytes value;
+    while (http1_header_next(request->head, "if-none-match", &cursor, &value)) {
+        struct bytes element;
+        while (http1_list_next(&value, &element)) {
+            if (bytes_starts(element, BYTES("W/"))) {
+                element = bytes_skip(element, 2);
+            }
+            if (bytes_eq(element, etag) || bytes_eq(element, BYTES("*"))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Answer with what the inbox shows at `rev`, or 304; resets `json`. */
+static void answer_at(struct inbox_call *call, uint64_t rev, struct builder *json)
+{
+    char at[ETAG_MAX];
+    struct bytes etag = write_etag(call, rev, at);
+    struct builder headers = {0};
+    builder_str(&headers, "ETag: W/");
+    builder_add(&headers, etag);
+    builder_str(&headers, "\r\nCache-Control: private, no-cache\r\nX-Cache: MISS\r\n");
+    if (is_known(call->api.request, etag)) {
+        http_respond(call->api.request, 304, NULL, builder_bytes(&headers), bytes_of(NULL, 0));
+        builder_reset(json);
+    } else {
+        api_answer(call->api.request, 200, builder_bytes(&headers), json);
+    }
+    builder_reset(&headers);
+}
+
+/* Lists. */
+
+static bool is_wanted(uint32_t fields, struct bytes key)
+{
+    for (size_t i = 0; i < ARRAY_LEN(field_names); i++) {
+        if (json_scan_string_eq(key, bytes_str(field_names[i]))) {
+            return (fields & (1u << i)) != 0;
+        }
+    }
+    return false;
+}
+
+/* Append an item with only the members of `fields`. */
+static void write_item(const struct notification_view *view, uint32_t fields, struct builder *out)
+{
+    struct builder whole = {0};
+    struct json_scan_iter iter;
+    struct bytes key;
+    struct bytes value;
+    const char *comma = "";
+    if (fields == 0) {
+        notification_json_item(view, out);
+        return;
+    }
+    notification_json_item(view, &whole);
+    builder_byte(out, '{');
+    json_scan_iter_init(&iter, builder_bytes(&whole));
+    while (json_scan_member(&iter, &key, &value)) {
+        if (is_wanted(fields, key)) {
+            builder_str(out, comma);
+            builder_add(out, key);
+            builder_byte(out, ':');
+            builder_add(out, value);
+            comma = ",";
+        }
+    }
+    builder_byte(out, '}');
+    builder_reset(&whole);
+}
+
+static void answer_list(struct inbox_call *call)
+{
+    const struct store_list *list = &call->op.list;
+    struct builder out = {0};
+    builder_str(&out, "{\"items\":[");
+    for (size_t i = 0; i < list->count; i++) {
+        struct notification_view view = store_view_item(&list->items[i]);
+        builder_str(&out, i > 0 ? "," : "");
+        write_item(&view, call->fields, &out);
+    }
+    builder_str(&out, "],\"next\":");
+    if (list->next_seq > 0) {
+        builder_printf(&out, "\"%llu\"}", (unsigned long long)list->next_seq);
+    } else {
+        builder_str(&out, "null}");
+    }
+    answer_at(call, list->position.rev, &out);
+}
+
+/* A number of the query; absent leaves `*ret_value`. */
+static int read_number(struct bytes query, const char *name, uint64_t max, uint64_t *ret_value)
+{
+    char at[24];
+    struct bytes text;
+    int status = query_get(query, name, at, sizeof(at), &text);
+    if (status != 0) {
+        return status == STATUS_NOT_FOUND ? 0 : status;
+    }
+    return bytes_to_u64(text, max, ret_value);
+}
+
+static int read_states(struct bytes query, uint32_t *ret_states)
+{
+    char at[16];
+    struct bytes text;
+    enum notification_state state;
+    int status = query_get(query, "state", at, sizeof(at), &text);
+    if (status == STATUS_NOT_FOUND) {
+        return 0;
+    }
+    if (status != 0 || notification_state_parse(text, &state) != 0 ||
+        state > NOTIFICATION_ARCHIVED) {
+        return STATUS_INVALID;
+    }
+    *ret_states = 1u << state;
+    /* What was only seen has not been read: who asks for unread means both. */
+    *ret_states |= state == NOTIFICATION_UNREAD ? 1u << NOTIFICATION_SEEN : 0u;
+    return 0;
+}
+
+static int find_field(struct bytes name, uint32_t *fields)
+{
+    for (size_t i = 0; i < ARRAY_LEN(field_names); i++) {
+        if (bytes_eq_str(name, field_names[i])) {
+            *fields |= 1u << i;
+            return 0;
+        }
+    }
+    return STATUS_INVALID;
+}
+
+static int read_fields(struct bytes query, uint32_t *ret_fields)
+{
+    char at[FIELDS_MAX];
+    struct bytes list;
+    struct bytes name;
+    int status = query_get(query, "fields", at, sizeof(at), &list);
+    if (status != 0) {
+        return status == STATUS_NOT_FOUND ? 0 : status;
+    }
+    while (status == 0 && http1_list_next(&list, &name)) {
+        status = find_field(name, ret_fields);
+    }
+    return status;
+}
+
+/* Read the parameters of a list; returns the name of one that is not valid, or NULL. */
+static const char *read_list(struct bytes query, struct inbox_call *call)
+{
+    struct store_list *list = &call->op.list;
+    uint64_t limit = LIMIT_DEFAULT;
+    if (read_number(query, "after", INT64_MAX, &list->before_seq) != 0) {
+        return "after";
+    }
+    if (read_number(query, "limit", LIMIT_MAX, &limit) != 0 || limit == 0) {
+        return "limit";
+    }
+    list->limit = (uint32_t)limit;
+    if (read_states(query, &list->states) != 0) {
+        return "state";
+    }
+    int status = query_get(query, "type", call->type, sizeof(call->type), &list->type);
+    if (status != 0 && status != STATUS_NOT_FOUND) {
+        return "type";
+    }
+    return read_fields(query, &call->fields) != 0 ? "fields" : NULL;
+}
+
+/* What a parameter of a list may be, for who gave something else. */
+static const char *allowed_of(const char *parameter)
+{
+    static const struct {
+        const char *parameter;
+        const char *allowed;
+    } rows[] = {
+        {"after", "The next of the page before"},
+        {"limit", "A number from 1 to 100"},
+        {"state", "One of unread, seen, read, archived"},
+        {"type", "At most 256 bytes"},
+        {"fields", "Some, with commas between, of the members of an item"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (strcmp(rows[i].parameter, parameter) == 0) {
+            return rows[i].allowed;
+        }
+    }
+    return "Not valid";
+}
+
+void api_inbox_list(struct http_request *request, void *context)
+{
+    (void)context;
+    struct inbox_call *call = new_user_call(request, STORE_LIST, APIKEY_READ, answer_list);
+    if (call == NULL) {
+        return;
+    }
+    const char *fault = read_list(request->query, call);
+    if (fault != NULL) {
+        refuse_field(request, fault, allowed_of(fault));
+        free_call(call);
+        return;
+    }
+    call->op.list.who = call->user;
+    submit(request, call);
+}
+
+/* Single notifications. */
+
+static void answer_get(struct inbox_call *call)
+{
+    const struct store_item *item = &call->op.get.item;
+    if (call->who.user.len > 0 && !bytes_eq(call->who.user, item->who.user)) {
+        refuse_status(call->api.request, STATUS_NOT_FOUND); /* another user's */
+        return;
+    }
+    struct builder out = {0};
+    struct notification_view view = store_view_item(item);
+    write_item(&view, call->fields, &out);
+    answer_at(call, item->rev, &out);
+}
+
+void api_inbox_get(struct http_request *request, void *context)
+{
+    (void)context;
+    char at[UUID_TEXT_LEN + 1];
+    struct bytes id;
+    struct inbox_call *call = new_call(request, STORE_GET, answer_get);
+    if (!api_auth_any(request, APIKEY_READ, &call->who)) {
+        free_call(call);
+        return;
+    }
+    if (http_param(request, 0, at, sizeof(at), &id) != 0 ||
+        uuid_parse(id.at, id.len, call->op.get.id) != 0) {
+        refuse_status(request, STATUS_NOT_FOUND);
+        free_call(call);
+        return;
+    }
+    if (read_fields(request->query, &call->fields) != 0) {
+        refuse_field(request, "fields", "Not valid");
+        free_call(call);
+        return;
+    }
+    call->op.get.tenant = call->who.tenant;
+    submit(request, call);
+}
+
+/* Unread counts. */
+
+static void answer_unread(struct inbox_call *call)
+{
+    const struct store_position *position = &call->op.positions.positions[0];
+    struct builder out = {0};
+    notification_json_unread(position->unread, position->rev, &out);
+    answer_at(call, position->rev, &out);
+}
+
+void api_inbox_unread(struct http_request *request, void *context)
+{
+    (void)context;
+    struct inbox_call *call = new_user_call(request, STORE_POSITIONS, APIKEY_READ, answer_unread);
+    if (call != NULL) {
+        call->op.positions.users = &call->user;
+        call->op.positions.count = 1;
+        submit(request, call);
+    }
+}
+
+/* Changes of state. */
+
+static void answer_change(
+    struct inbox_call *call, const struct store_position *position, size_t changed)
+{
+    struct builder out = {0};
+    builder_printf(&out, "{\"changed\":%zu,\"rev\":%llu,\"unread\":%llu}", changed,
+        (unsigned long long)position->rev, (unsigned long long)position->unread);
+    api_answer(call->api.request, 200, bytes_of(NULL, 0), &out);
+}
+
+static void announce_mark(struct inbox_call *call)
+{
+    const struct store_mark *mark = &call->op.mark;
+    if (!mark->changed || mark->change_count == 0) {
+        return;
+    }
+    if (mark->id_count > 0) {
+        announce_changes(call->shard, mark->who, mark->position, mark->changes, mark->change_count);
+    } else {
+        announce_up_to(call->shard, mark->who, mark->position, mark->up_to, &mark->changes[0]);
+    }
+}
+
+static void answer_mark(struct inbox_call *call)
+{
+    answer_change(call, &call->op.mark.position, call->op.mark.change_count);
+}
+
+static int add_id(struct inbox_call *call, struct bytes value)
+{
+    char at[UUID_TEXT_LEN];
+    struct bytes text;
+    struct store_mark *mark = &call->op.mark;
+    if (mark->id_count == IDS_MAX) {
+        return STATUS_TOO_LARGE;
+    }
+    int status = json_scan_string(value, at, sizeof(at), &text);
+    return status != 0 ? STATUS_INVALID
+                       : uuid_parse(text.at, text.len, call->ids[mark->id_count++]);
+}
+
+static int add_ids(struct inbox_call *call, struct bytes value)
+{
+    struct json_scan_iter iter;
+    struct bytes element;
+    int status = 0;
+    call->ids = mem_alloc_array(IDS_MAX, sizeof(*call->ids));
+    call->op.mark.ids = (const uint8_t(*)[STORE_ID_LEN])call->ids;
+    if (json_scan_kind(value) == JSON_SCAN_STRING) {
+        return add_id(call, value);
+    }
+    if (json_scan_kind(value) != JSON_SCAN_ARRAY) {
+        return STATUS_INVALID;
+    }
+    json_scan_iter_init(&iter, value);
+    while (status == 0 && json_scan_element(&iter, &element)) {
+        status = add_id(call, element);
+    }
+    return status == 0 && call->op.mark.id_count == 0 ? STATUS_INVALID : status;
+}
+
+/* An id, a list of ids, {id}, {ids} or {upTo}; `*ret_field` is what is at fault. */
+static int read_target(struct inbox_call *call, struct bytes value, const char **ret_field)
+{
+    struct bytes member;
+    *ret_field = "ids";
+    if (json_scan_kind(value) != JSON_SCAN_OBJECT) {
+        return add_ids(call, value);
+    }
+    if (json_scan_get(value, "upTo", &member) == 0) {
+        *ret_field = "upTo";
+        uint64_t up_to;
+        int status = json_scan_u64(member, &up_to);
+        call->op.mark.up_to = up_to;
+        return status == 0 && (up_to == 0 || up_to > INT64_MAX) ? STATUS_INVALID : status;
+    }
+    if (json_scan_get(value, "ids", &member) == 0 || json_scan_get(value, "id", &member) == 0) {
+        return add_ids(call, member);
+    }
+    return STATUS_INVALID;
+}
+
+static struct inbox_call *new_mark(struct http_request *request)
+{
+    struct inbox_call *call = new_user_call(request, STORE_MARK, APIKEY_WRITE, answer_mark);
+    if (call != NULL) {
+        call->committed = announce_mark;
+        call->op.mark.who = call->user;
+        call->op.mark.state = STATE_READ;
+        call->op.mark.at = sched_wall(call->shard->sched);
+    }
+    return call;
+}
+
+void api_inbox_read(struct http_request *request, void *context)
+{
+    (void)context;
+    struct bytes value;
+    const char *field;
+    struct inbox_call *call = new_mark(request);
+    if (call == NULL) {
+        return;
+    }
+    if (json_scan_text(request->body, BODY_DEPTH, &value, NULL) != 0) {
+        api_refuse(request,
+            &(struct api_error){.code = API_BAD_REQUEST, .message = "The body is no JSON"});
+        free_call(call);
+        return;
+    }
+    if (json_scan_kind(value) == JSON_SCAN_OBJECT &&
+        !api_fields_check(request, value, "ids, id, upTo")) {
+        free_call(call);
+        return;
+    }
+    int status = read_target(call, value, &field);
+    if (status == STATUS_TOO_LARGE) {
+        api_refuse(request, &(struct api_error){.code = API_TOO_LARGE,
+                                .message = "At most 500 ids in one request",
+                                .field = field});
+        free_call(call);
+        return;
+    }
+    if (status != 0) {
+        refuse_field(request, field, "Expected {ids: [id, ...]}, {upTo: seq} or an id");
+        free_call(call);
+        return;
+    }
+    submit(request, call);
+}
+
+void api_inbox_read_all(struct http_request *request, void *context)
+{
+    (void)context;
+    struct inbox_call *call = new_mark(request);
+    if (call == NULL) {
+        return;
+    }
+    if (!api_fields_check_none(request)) {
+        free_call(call);
+        return;
+    }
+    call->op.mark.up_to = UINT64_MAX;
+    submit(request, call);
+}
+
+/* Erasing. */
+
+static void announce_erase(struct inbox_call *call)
+{
+    const struct store_erase *erase = &call->op.erase;
+    if (erase->changed && erase->change_count > 0) {
+        announce_up_to(call->shard, erase->who, erase->position, UINT64_MAX, &erase->changes[0]);
+    }
+}
+
+static void answer_erase(struct inbox_call *call)
+{
+    answer_change(call, &call->op.erase.position, call->op.erase.change_count);
+}
+
+void api_inbox_erase(struct http_request *request, void *context)
+{
+    (void)context;
+    struct inbox_call *call = new_user_call(request, STORE_ERASE, APIKEY_ADMIN, answer_erase);
+    if (call != NULL) {
+        call->committed = announce_erase;
+        call->op.erase.who = call->user;
+        call->op.erase.at = sched_wall(call->shard->sched);
+        submit(request, call);
+    }
+}

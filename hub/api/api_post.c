@@ -1,0 +1,681 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What backends post over HTTP. Order of this file: parsing, storing, results, notifications,
+ * events.
+ *
+ * A post_call owns a copy of the body, which posts and rows refer to, so that the peer may go while
+ * the store works. Rows leave in requests of at most STORE_PAGE_MAX rows and about SLICE_BYTES, one
+ * after the other, so that a large post does not hold its shard; each is stored whole or not at
+ * all.
+ */
+#include <stdio.h>
+
+#include "actors/inbox/post.h"
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "hub/api/api_answer.h"
+#include "hub/api/api_auth.h"
+#include "hub/api/api_handlers.h"
+#include "hub/config/config.h"
+#include "hub/node/hub.h"
+#include "hub/node/hub_settings.h"
+
+enum { SLICE_BYTES = 2 << 20 };
+
+enum { KEY_MAX = 255, MADE_KEY_LEN = 32, PRINTABLE_MIN = 0x21, PRINTABLE_MAX = 0x7e };
+
+/* One post of the request. */
+struct item {
+    struct notification_post post;
+    struct api_error error; /* code API_OK: none so far */
+    struct notification_fault fault; /* what `error` points into */
+    bool parsed; /* `post` is to be finished */
+    bool several; /* named `users`: answered with a list */
+    uint32_t first_row;
+    uint32_t row_count;
+    char key[MADE_KEY_LEN + 1]; /* made for a post that has none; told when it must be repeated */
+};
+
+/* Rows that are stored in one transaction. */
+struct chunk {
+    struct store_put put; /* first */
+    struct post_call *call;
+    bool answered;
+};
+
+struct post_call {
+    struct api_call api; /* first */
+    struct shard *shard;
+    struct hub_settings *settings; /* a reference: rows name the tenant of an API key */
+    char *body;
+    bool array;
+    struct item *items;
+    uint32_t item_count;
+    struct store_row *rows;
+    uint32_t row_count;
+    struct chunk *chunks;
+    uint32_t chunk_count;
+    uint32_t chunks_done; /* answered by the store; the next one is under way */
+};
+
+/* Parsing. */
+
+/* `fault` lives as long as the error. */
+static struct api_error error_of(int status, const struct notification_fault *fault)
+{
+    if (status == STATUS_NOMEM) {
+        return (struct api_error){
+            .code = API_UNAVAILABLE, .message = "Out of memory, try again", .retry_s = 1};
+    }
+    return (struct api_error){
+        .code = status == STATUS_TOO_LARGE ? API_TOO_LARGE : API_INVALID_FIELD,
+        .message = fault->message != NULL ? fault->message : "Not a valid post",
+        .field = fault->field[0] != '\0' ? fault->field : NULL,
+    };
+}
+
+static struct api_error invalid(const char *field, const char *message)
+{
+    return (struct api_error){.code = API_INVALID_FIELD, .message = message, .field = field};
+}
+
+/* Set the tenant that a post acts for; false: the key must not. */
+static bool set_tenant(const struct http_request *request, const struct apikey *key,
+    struct notification_post *post, struct api_error *ret_error)
+{
+    if (api_auth_tenant(request, key, post->tenant, &post->tenant) == 0) {
+        return true;
+    }
+    *ret_error = (struct api_error){
+        .code = API_FORBIDDEN, .message = "The key is of another tenant", .field = "tenant"};
+    return false;
+}
+
+static struct notification_limits limits_now(const struct http_request *request)
+{
+    struct notification_limits limits = api_shard(request)->settings->actors.posts;
+    limits.now_ms = sched_wall(api_shard(request)->shard.sched);
+    limits.posted_ms = limits.now_ms;
+    return limits;
+}
+
+static void parse_item(const struct http_request *request, const struct apikey *key,
+    struct bytes object, struct item *item)
+{
+    struct notification_limits limits = limits_now(request);
+    struct bytes users;
+    int status = notification_from_body_json(object, &limits, &item->post, &item->fault);
+    if (status != 0) {
+        item->error = error_of(status, &item->fault);
+        return;
+    }
+    item->parsed = true;
+    item->several = json_scan_get(object, "users", &users) == 0;
+    (void)set_tenant(request, key, &item->post, &item->error);
+}
+
+static bool count_elements(struct bytes array, uint32_t max, uint32_t *ret_count)
+{
+    struct json_scan_iter iter;
+    struct bytes element;
+    uint32_t count = 0;
+    json_scan_iter_init(&iter, array);
+    while (count <= max && json_scan_element(&iter, &element)) {
+        count++;
+    }
+    *ret_count = count;
+    return count <= max;
+}
+
+/* Take the posts out of the body; false: the request was answered. */
+static bool parse_body(
+    struct http_request *request, const struct apikey *key, struct post_call *call)
+{
+    const struct config *config = api_shard(request)->settings->config;
+    struct bytes value;
+    struct bytes element;
+    struct json_scan_iter iter;
+    int status =
+        json_scan_text(bytes_of(call->body, request->body.len), JSON_SCAN_DEPTH_MAX, &value, NULL);
+    call->array = status == 0 && json_scan_kind(value) == JSON_SCAN_ARRAY;
+    if (status != 0 || (!call->array && json_scan_kind(value) != JSON_SCAN_OBJECT)) {
+        api_refuse(request, &(struct api_error){.code = API_BAD_REQUEST,
+                                .message = "The body is no JSON object or array of objects"});
+        return false;
+    }
+    uint32_t count = 1;
+    if (call->array && !count_elements(value, config->limits_posts, &count)) {
+        api_refuse(request, &(struct api_error){.code = API_TOO_LARGE,
+                                .message = "Too many notifications in one request"});
+        return false;
+    }
+    call->items = mem_alloc_array(count + 1, sizeof(*call->items));
+    if (!call->array) {
+        parse_item(request, key, value, &call->items[call->item_count++]);
+        return true;
+    }
+    json_scan_iter_init(&iter, value);
+    while (json_scan_element(&iter, &element)) {
+        parse_item(request, key, element, &call->items[call->item_count++]);
+    }
+    return true;
+}
+
+/* The header Idempotency-Key, or empty; false: the request was answered. */
+static bool read_key(struct http_request *request, struct bytes *ret_key)
+{
+    struct bytes key = {0};
+    int status = http1_header_once(request->head, "idempotency-key", &key);
+    bool valid = status == STATUS_NOT_FOUND || (status == 0 && key.len > 0 && key.len <= KEY_MAX);
+    for (size_t i = 0; valid && i < key.len; i++) {
+        valid = key.at[i] >= PRINTABLE_MIN && key.at[i] <= PRINTABLE_MAX;
+    }
+    if (!valid) {
+        api_refuse(request, &(struct api_error){.code = API_BAD_REQUEST,
+                                .message = "Idempotency-Key is one value of 1 to 255 characters",
+                                .field = "Idempotency-Key"});
+        return false;
+    }
+    *ret_key = key;
+    return true;
+}
+
+/* Storing. */
+
+static void make_key(char ret_key[MADE_KEY_LEN + 1])
+{
+    uint8_t random[MADE_KEY_LEN / 2];
+    rand_secret(random, sizeof(random));
+    for (size_t i = 0; i < sizeof(random); i++) {
+        snprintf(ret_key + 2 * i, 3, "%02x", random[i]);
+    }
+}
+
+/*
+ * The key of a post that has none of its own: the header's, with a NUL and the place in an array
+ * behind it (so that it is equal to none that was posted), or a random one.
+ */
+static void write_key(
+    struct post_call *call, uint32_t index, struct bytes header, struct builder *out)
+{
+    struct item *item = &call->items[index];
+    if (header.len == 0) {
+        if (item->post.key.len == 0) {
+            make_key(item->key);
+        }
+        builder_str(out, item->key);
+        return;
+    }
+    builder_add(out, header);
+    if (call->array) {
+        builder_byte(out, '\0');
+        builder_u64(out, index);
+    }
+}
+
+/* Make the rows of all posts that are without error; false: the request was answered. */
+static bool make_rows(struct http_request *request, struct post_call *call, struct bytes header_key)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < call->item_count; i++) {
+        count += call->items[i].error.code == API_OK ? call->items[i].post.target_count : 0;
+    }
+    if (count > api_shard(request)->settings->config->limits_targets) {
+        api_refuse(request, &(struct api_error){.code = API_TOO_LARGE,
+                                .message = "Too many users in one request",
+                                .field = "users"});
+        return false;
+    }
+    call->rows = mem_alloc_array(count + 1, sizeof(*call->rows));
+    for (uint32_t i = 0; i < call->item_count; i++) {
+        struct item *item = &call->items[i];
+        if (item->error.code != API_OK) {
+            continue;
+        }
+        struct builder key = {0};
+        write_key(call, i, header_key, &key);
+        int status =
+            post_rows(call->shard, &item->post, builder_bytes(&key), call->rows + call->row_count);
+        builder_reset(&key);
+        if (status != 0) {
+            item->error = error_of(status, &item->fault);
+            continue;
+        }
+        item->first_row = call->row_count;
+        item->row_count = item->post.target_count;
+        call->row_count += item->row_count;
+    }
+    return true;
+}
+
+static void free_call(struct post_call *call)
+{
+    api_call_end(&call->api);
+    for (uint32_t i = 0; i < call->item_count; i++) {
+        if (call->items[i].parsed) {
+            notification_post_finish(&call->items[i].post);
+        }
+    }
+    for (uint32_t i = 0; i < call->chunk_count; i++) {
+        store_request_finish(&call->chunks[i].put.base);
+    }
+    mem_free(call->chunks);
+    mem_free(call->rows);
+    mem_free(call->items);
+    mem_free(call->body);
+    hub_settings_unref(call->settings);
+    mem_free(call);
+}
+
+/* Results. */
+
+static int row_status(const struct post_call *call, uint32_t row)
+{
+    uint32_t low = 0; /* the last chunk that begins at or before the row */
+    uint32_t high = call->chunk_count;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (call->chunks[middle].put.rows <= call->rows + row) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    const struct chunk *chunk = &call->chunks[low];
+    return chunk->answered ? chunk->put.base.status : STATUS_UNKNOWN;
+}
+
+/* What became of a row, as an error; code API_OK when it is stored. */
+static struct api_error row_error(const struct post_call *call, uint32_t row)
+{
+    int status = row_status(call, row);
+    if (status == STATUS_INVALID) {
+        return invalid(NULL, "The database refused a value");
+    }
+    if (status == STATUS_UNKNOWN) {
+        return (struct api_error){.code = API_UNKNOWN,
+            .message = "The store has not answered: it may be stored, repeat it with the same key",
+            .retry_s = 1};
+    }
+    if (status != 0) {
+        return (struct api_error){.code = API_UNAVAILABLE,
+            .message = "The store is not available, try again",
+            .retry_s = 1};
+    }
+    if (call->rows[row].outcome == OUTCOME_CONFLICT) {
+        return (struct api_error){.code = API_KEY_CONFLICT,
+            .message = "The key was used for other content",
+            .field = "key"};
+    }
+    return (struct api_error){0};
+}
+
+static void write_id(const struct store_row *row, struct builder *out)
+{
+    char text[UUID_TEXT_LEN];
+    uuid_format(row->id, text);
+    builder_str(out, "\"id\":\"");
+    builder_add(out, bytes_of(text, sizeof(text)));
+    builder_printf(out, "\",\"seq\":%llu", (unsigned long long)row->seq);
+}
+
+/* The key that was made for the post of a row, or "". */
+static const char *made_key(const struct post_call *call, uint32_t row)
+{
+    for (uint32_t i = 0; i < call->item_count; i++) {
+        const struct item *item = &call->items[i];
+        if (row >= item->first_row && row < item->first_row + item->row_count) {
+            return item->key;
+        }
+    }
+    return "";
+}
+
+/* The members of one row's result, without braces; returns the HTTP status. */
+static unsigned write_row(const struct post_call *call, uint32_t index, struct builder *out)
+{
+    const struct store_row *row = &call->rows[index];
+    struct api_error error = row_error(call, index);
+    if (error.code != API_OK) {
+        api_error_write(&error, out);
+        if (error.code == API_KEY_CONFLICT) {
+            builder_byte(out, ',');
+            write_id(row, out);
+        } else if (error.code == API_UNKNOWN && made_key(call, index)[0] != '\0') {
+            builder_printf(out, ",\"key\":\"%s\"", made_key(call, index));
+        }
+        builder_byte(out, '}');
+        return api_code_status(error.code);
+    }
+    bool duplicate = row->outcome == OUTCOME_DUPLICATE;
+    write_id(row, out);
+    builder_printf(out, ",\"duplicate\":%s", duplicate ? "true" : "false");
+    return duplicate ? 200 : 201;
+}
+
+/* One element of a list of results: the status comes first. */
+static void write_row_result(
+    const struct post_call *call, uint32_t index, bool user, struct builder *out)
+{
+    struct builder members = {0};
+    unsigned status = write_row(call, index, &members);
+    builder_printf(out, "{\"status\":%u,", status);
+    if (user) {
+        builder_str(out, "\"user\":");
+        json_scan_write_string(out, call->rows[index].who.user);
+        builder_byte(out, ',');
+    }
+    builder_add(out, builder_bytes(&members));
+    builder_byte(out, '}');
+    builder_reset(&members);
+}
+
+/* `"results":[…]` of a post to several users. */
+static void write_users(const struct post_call *call, const struct item *item, struct builder *out)
+{
+    builder_str(out, "\"results\":[");
+    for (uint32_t i = 0; i < item->row_count; i++) {
+        builder_str(out, i > 0 ? "," : "");
+        write_row_result(call, item->first_row + i, true, out);
+    }
+    builder_byte(out, ']');
+}
+
+static void write_item(const struct post_call *call, const struct item *item, struct builder *out)
+{
+    if (item->error.code != API_OK) {
+        builder_printf(out, "{\"status\":%u,", api_code_status(item->error.code));
+        api_error_write(&item->error, out);
+        builder_str(out, "}}");
+    } else if (item->several) {
+        builder_str(out, "{\"status\":200,");
+        write_users(call, item, out);
+        builder_byte(out, '}');
+    } else {
+        write_row_result(call, item->first_row, false, out);
+    }
+}
+
+static void answer_array(struct post_call *call, unsigned status)
+{
+    struct builder out = {0};
+    builder_str(&out, "{\"results\":[");
+    for (uint32_t i = 0; i < call->item_count; i++) {
+        builder_str(&out, i > 0 ? "," : "");
+        write_item(call, &call->items[i], &out);
+    }
+    builder_str(&out, "]}");
+    api_answer(call->api.request, status, bytes_of(NULL, 0), &out);
+}
+
+static void answer_single(struct post_call *call, unsigned status)
+{
+    struct builder out = {0};
+    const struct item *item = &call->items[0];
+    if (item->error.code != API_OK) {
+        api_refuse(call->api.request, &item->error);
+        return;
+    }
+    builder_byte(&out, '{');
+    if (item->several) {
+        write_users(call, item, &out);
+    } else {
+        status = write_row(call, item->first_row, &out);
+    }
+    builder_byte(&out, '}');
+    struct bytes headers = {0};
+    if (!item->several && status == 200) {
+        headers = BYTES("Idempotency-Replayed: true\r\n");
+    }
+    api_answer(call->api.request, status, headers, &out);
+}
+
+/* 200, or where there were rows and the store is not known to have taken any: 504 when it may have,
+ * else 503. */
+static unsigned status_of_all(const struct post_call *call)
+{
+    unsigned result = call->chunk_count > 0 ? 503 : 200;
+    for (uint32_t i = 0; i < call->chunk_count; i++) {
+        int status = row_status(call, i * STORE_PAGE_MAX);
+        if (status == 0 || status == STATUS_INVALID) {
+            return 200;
+        }
+        result = status == STATUS_UNKNOWN ? 504 : result;
+    }
+    return result;
+}
+
+static void answer(struct post_call *call)
+{
+    unsigned status = status_of_all(call);
+    if (status == 503) {
+        api_refuse_unavailable(call->api.request);
+    } else if (call->array) {
+        answer_array(call, status);
+    } else {
+        answer_single(call, status);
+    }
+}
+
+static void on_overdue(struct api_call *api)
+{
+    answer(container_of(api, struct post_call, api));
+}
+
+/* Notifications. */
+
+static void submit_next(struct post_call *call);
+
+static void on_stored(struct store_request *request)
+{
+    struct chunk *chunk = container_of(request, struct chunk, put.base);
+    struct post_call *call = chunk->call;
+    chunk->answered = true;
+    if (request->status == 0) {
+        post_announce(call->shard, chunk->put.rows, chunk->put.count);
+    }
+    call->chunks_done++;
+    api_call_renew(&call->api);
+    submit_next(call);
+}
+
+/* Whether the store is away: what it has not been asked yet is not asked any more. */
+static bool is_store_away(const struct post_call *call)
+{
+    int last = call->chunks_done > 0 ? call->chunks[call->chunks_done - 1].put.base.status : 0;
+    return call->shard->store == NULL || last == STATUS_UNAVAILABLE || last == STATUS_UNKNOWN;
+}
+
+/* Submit the next chunk, or answer when there is none. */
+static void submit_next(struct post_call *call)
+{
+    if (is_store_away(call)) {
+        for (; call->chunks_done < call->chunk_count; call->chunks_done++) {
+            call->chunks[call->chunks_done].put.base.status = STATUS_UNAVAILABLE;
+            call->chunks[call->chunks_done].answered = true;
+        }
+    }
+    if (call->chunks_done < call->chunk_count) {
+        store_submit(call->shard->store, &call->chunks[call->chunks_done].put.base);
+        return;
+    }
+    if (call->api.request != NULL) {
+        answer(call);
+    }
+    free_call(call);
+}
+
+static size_t size_of_row(const struct store_row *row)
+{
+    return row->type.len + row->title.len + row->message.len + row->data.len + sizeof(*row);
+}
+
+/* How many rows from `from` on go into one chunk. */
+static uint32_t count_slice(const struct post_call *call, uint32_t from)
+{
+    uint32_t count = 0;
+    size_t bytes = 0;
+    while (from + count < call->row_count && count < STORE_PAGE_MAX && bytes < SLICE_BYTES) {
+        bytes += size_of_row(&call->rows[from + count]);
+        count++;
+    }
+    return count;
+}
+
+/* Submit the rows; they are stored in order. Answers later. */
+static void submit(struct http_request *request, struct post_call *call)
+{
+    uint32_t chunks = 0;
+    for (uint32_t from = 0; from < call->row_count; from += count_slice(call, from)) {
+        chunks++;
+    }
+    call->chunks = mem_alloc_array(chunks, sizeof(*call->chunks));
+    for (uint32_t from = 0; from < call->row_count;) {
+        uint32_t count = count_slice(call, from);
+        call->chunks[call->chunk_count++] = (struct chunk){
+            .put = {.base = {.op = STORE_PUT, .done = on_stored},
+                .rows = call->rows + from,
+                .count = count},
+            .call = call,
+        };
+        from += count;
+    }
+    api_call_hold_store(&call->api, request, on_overdue);
+    submit_next(call);
+}
+
+/*
+ * Whether `len` is within the limit of bodies, that of an event included; false: the request was
+ * answered.
+ */
+static bool check_size(struct http_request *request, uint64_t len)
+{
+    const struct config *config = api_shard(request)->settings->config;
+    bool event = bytes_eq(request->path, BYTES("/api/v1/events"));
+    uint64_t most = event ? hub_settings_event_body(config) : config->limits_body_bytes;
+    if (len <= most) {
+        return true;
+    }
+    api_refuse(
+        request, &(struct api_error){.code = API_TOO_LARGE, .message = "The body is too large"});
+    return false;
+}
+
+bool api_post_head(struct http_request *request, void *context)
+{
+    (void)context;
+    return api_auth_key(request, APIKEY_PUBLISH) != NULL &&
+           (!request->head->has_content_length ||
+               check_size(request, request->head->content_length));
+}
+
+static void post_notifications(struct http_request *request, const struct apikey *key)
+{
+    struct bytes header_key;
+    if (key == NULL || !check_size(request, request->body.len) || !read_key(request, &header_key)) {
+        return;
+    }
+    struct post_call *call = mem_alloc(sizeof(*call));
+    call->shard = &api_shard(request)->shard;
+    call->settings = hub_settings_ref(api_shard(request)->settings);
+    call->body = mem_try_alloc(request->body.len + 1);
+    if (call->body == NULL) {
+        api_refuse_unavailable(request);
+        free_call(call);
+        return;
+    }
+    memcpy(call->body, request->body.len > 0 ? request->body.at : "", request->body.len);
+    if (!parse_body(request, key, call) || !make_rows(request, call, header_key)) {
+        free_call(call);
+        return;
+    }
+    if (call->row_count > 0 && call->shard->store != NULL) {
+        submit(request, call);
+        return;
+    }
+    if (call->row_count > 0) { /* the node ends */
+        api_refuse_unavailable(request);
+        free_call(call);
+        return;
+    }
+    call->api.request = request;
+    answer(call);
+    free_call(call);
+}
+
+void api_post_notifications(struct http_request *request, void *context)
+{
+    (void)context;
+    post_notifications(request, api_auth_key(request, APIKEY_PUBLISH));
+}
+
+void api_post_dev_notifications(struct http_request *request, void *context)
+{
+    static const struct apikey anybody = {
+        .name = {.at = "dev", .len = 3}, .scopes = APIKEY_PUBLISH};
+    (void)context;
+    post_notifications(request, &anybody);
+}
+
+/* Events. */
+
+static struct api_error publish(
+    const struct http_request *request, const struct apikey *key, struct notification_post *post)
+{
+    struct api_error error = {0};
+    bool tenants = api_shard(request)->settings->config->auth_tenants;
+    if (!set_tenant(request, key, post, &error)) {
+        return error;
+    }
+    if (tenants && key->tenant.len > 0 && post->target == NOTIFICATION_ALL) {
+        return (struct api_error){.code = API_FORBIDDEN,
+            .message = "The key is of one tenant, and all means every tenant",
+            .field = "all"};
+    }
+    if (post->retain.len > 0) {
+        return invalid("retain", "Values are not retained for events over HTTP");
+    }
+    static const struct notification_fault no_fault = {.field = "args"};
+    int status = post_event(&api_shard(request)->shard, post);
+    if (status == STATUS_TOO_LARGE) {
+        return (struct api_error){
+            .code = API_TOO_LARGE, .message = "Too many names in to and except", .field = "to"};
+    }
+    return status == 0 ? error : error_of(status, &no_fault);
+}
+
+void api_post_events(struct http_request *request, void *context)
+{
+    (void)context;
+    const struct apikey *key = api_auth_key(request, APIKEY_PUBLISH);
+    if (key == NULL || !check_size(request, request->body.len)) {
+        return;
+    }
+    struct bytes value;
+    struct notification_post post;
+    struct notification_limits limits = limits_now(request);
+    struct notification_fault fault;
+    if (json_scan_text(request->body, JSON_SCAN_DEPTH_MAX, &value, NULL) != 0 ||
+        json_scan_kind(value) != JSON_SCAN_OBJECT) {
+        api_refuse(request,
+            &(struct api_error){.code = API_BAD_REQUEST, .message = "The body is no JSON object"});
+        return;
+    }
+    int status = notification_from_event_json(value, &limits, &post, &fault);
+    if (status != 0) {
+        struct api_error error = error_of(status, &fault);
+        api_refuse(request, &error);
+        return;
+    }
+    struct api_error error = publish(request, key, &post);
+    notification_post_finish(&post);
+    if (error.code != API_OK) {
+        api_refuse(request, &error);
+        return;
+    }
+    struct builder out = {0};
+    builder_str(&out, "{\"accepted\":true}");
+    api_answer(request, 202, bytes_of(NULL, 0), &out);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * check_command - `peal check-config`: what is in effect, and whether a node would start with it.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "codec/base/buf.h"
+#include "hub/cli/cli.h"
+#include "hub/config/config.h"
+#include "hub/node/hub.h"
+#include "hub/node/hub_settings.h"
+#include "hub/redis/redis.h"
+#include "hub/redis/redis_url.h"
+#include "sql/store.h"
+
+enum { REDIS_WAIT_MS = 5000, ERROR_MAX = 512 };
+
+static int complain(const char *what, struct bytes why)
+{
+    fprintf(stderr, "peal: %s%.*s\n", what, (int)why.len, why.len > 0 ? why.at : "");
+    return 1;
+}
+
+/* Make the tables that a node makes: rules, keys, origins. Returns the exit code. */
+static int try_settings(const struct config *config)
+{
+    static char made_at_start[] = "0123456789abcdef0123456789abcdef";
+    const struct hub hub = {.config = config, .dev_secret = config->dev ? made_at_start : NULL};
+    struct builder error = {0};
+    struct hub_settings *settings;
+    int code = 0;
+    if (hub_settings_create(&hub, config, &error, &settings) == 0) {
+        hub_settings_unref(settings);
+    } else {
+        code = complain("", builder_bytes(&error));
+    }
+    builder_reset(&error);
+    return code;
+}
+
+static int try_redis(const struct config *config)
+{
+    struct builder error = {0};
+    struct redis_url url;
+    struct redis_report report;
+    const struct redis_options options = {.url = config->bus_url};
+    char what[400] = "bus: ";
+    if (redis_url_parse(bytes_str(config->bus_url), &error, &url) == 0) {
+        snprintf(what, sizeof(what), "bus, %.300s:%u: ", url.host, (unsigned)url.port);
+    }
+    int code = 0;
+    if (redis_check(&options, REDIS_WAIT_MS, &error, &report) != 0) {
+        code = complain(what, builder_bytes(&error));
+    } else {
+        printf("# bus: Redis %s answers\n", report.version);
+    }
+    builder_reset(&error);
+    return code;
+}
+
+/* The file, or the folder where it would be made. */
+static int try_sqlite(const char *path)
+{
+    char folder[4097];
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof(folder), "%.*s", slash != NULL ? (int)(slash - path) + 1 : 1,
+        slash != NULL ? path : ".");
+    if (access(path, R_OK | W_OK) == 0 ||
+        (access(path, F_OK) != 0 && access(folder, W_OK | X_OK) == 0)) {
+        printf("# store: the file can be written\n");
+        return 0;
+    }
+    return complain("store.path: this file cannot be made or written: ", bytes_str(path));
+}
+
+static int try_store(const struct config *config)
+{
+    char error[ERROR_MAX] = "";
+    if (config->store_url[0] == '\0') {
+        return try_sqlite(config->store_path);
+    }
+    if (store_probe(bytes_str(config->store_url), error, sizeof(error)) != 0) {
+        return complain("store: ", bytes_str(error));
+    }
+    printf("# store: Postgres answers\n");
+    return 0;
+}
+
+static int print(const struct config *config, bool sample)
+{
+    struct builder text = {0};
+    if (sample) {
+        config_print_sample(&text);
+    } else {
+        config_print(config, &text);
+    }
+    for (size_t i = 0; i < config->warnings.count; i++) {
+        fprintf(stderr, "peal: warning: %s\n", config->warnings.items[i]);
+    }
+    struct bytes out = builder_bytes(&text);
+    bool written = fwrite(out.at, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    builder_reset(&text);
+    return written ? 0 : 1;
+}
+
+int command_check_config(const struct config *config, int argc, char **argv)
+{
+    bool sample = argc > 0 && strcmp(argv[0], "--sample") == 0;
+    bool connects = argc > 0 && strcmp(argv[0], "--connect") == 0;
+    int used = sample || connects;
+    if (argc > used) {
+        return cli_refuse_argument("check-config", argv + used);
+    }
+    int code = print(config, sample);
+    if (code == 0 && !sample) {
+        code = try_settings(config);
+    }
+    if (connects) { /* both are tried, whatever was wrong before */
+        code |= config->bus_url[0] != '\0' ? try_redis(config) : 0;
+        code |= try_store(config);
+    }
+    return code;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http_client - HTTP requests of the command line: blocking, over one connection kept alive.
+ *
+ * Plain http:// only. Never used on a shard.
+ */
+#ifndef HUB_CLI_HTTP_CLIENT_H
+#define HUB_CLI_HTTP_CLIENT_H
+
+#include <stdint.h>
+
+#include "codec/base/buf.h"
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+
+struct http_client;
+
+/*
+ * Make a client of `url`, "http://host[:port][/base]". STATUS_INVALID with a sentence appended to
+ * `error`. Connects with the first request.
+ */
+MUST_CHECK int http_client_create(
+    const char *url, struct builder *error, struct http_client **ret_client);
+
+/* Close and free; NULL is allowed. */
+void http_client_destroy(struct http_client *client);
+
+/*
+ * POST a JSON text and wait for the answer, 30 s at most. `path` is put behind the base of the URL;
+ * `key` is sent as bearer token where it is not empty. Fills in the status and appends the body.
+ * STATUS_UNAVAILABLE with a sentence in `error`: it is not known whether the request was carried
+ * out.
+ */
+MUST_CHECK int http_client_post(struct http_client *client, const char *path, const char *key,
+    struct bytes json, unsigned *ret_status, struct builder *ret_body);
+
+/* The same for GET, without key and body; asks again where a connection kept alive had been closed.
+ */
+MUST_CHECK int http_client_get(
+    struct http_client *client, const char *path, unsigned *ret_status, struct builder *ret_body);
+
+/* What went wrong in the last request. */
+const char *http_client_error(const struct http_client *client);
+
+#endif

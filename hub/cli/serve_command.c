@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * serve_command - `peal serve`: a node from start to the signal that ends it.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "codec/base/clock.h"
+#include "codec/base/log.h"
+#include "hub/cli/cli.h"
+#include "hub/config/config.h"
+#include "hub/node/dev.h"
+#include "hub/node/hub.h"
+#include "hub/node/hub_settings.h"
+#include "hub/node/log_writer.h"
+#include "hub/node/reload.h"
+
+enum { POLL_MS = 50, DEV_WARN_MS = 60000, LOG_RING = 1 << 20, LOG_END_MS = 2000 };
+
+/* The main thread: waits for signals while the shards work. */
+struct serve {
+    uv_loop_t loop;
+    uv_signal_t term;
+    uv_signal_t interrupt;
+    uv_signal_t hangup;
+    uv_signal_t anew; /* of ourselves: the store went back (store_watch.c) */
+    uv_timer_t poll; /* while draining */
+    uv_timer_t warn; /* in development */
+    struct hub *hub;
+    uint64_t drain_by; /* monotonic ms; 0: not draining */
+};
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(handle)) {
+        uv_close(handle, NULL);
+    }
+}
+
+static void end(struct serve *serve)
+{
+    uv_walk(&serve->loop, close_handle, NULL);
+}
+
+static void on_poll(uv_timer_t *timer)
+{
+    struct serve *serve = timer->data;
+    if (hub_sessions(serve->hub) == 0 || clock_mono_ms() >= serve->drain_by) {
+        end(serve);
+    }
+}
+
+/* The first signal drains, the second ends at once. */
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct serve *serve = handle->data;
+    if (serve->drain_by != 0) {
+        end(serve);
+        return;
+    }
+    log_info("DRAIN", "asking clients to leave", "signal=%d clients=%llu", number,
+        (unsigned long long)hub_sessions(serve->hub));
+    serve->drain_by = clock_mono_ms() + serve->hub->settings->config->drain_deadline_ms;
+    hub_drain(serve->hub);
+    uv_timer_start(&serve->poll, on_poll, POLL_MS, POLL_MS);
+}
+
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    const struct serve *serve = handle->data;
+    (void)number;
+    if (serve->drain_by == 0) {
+        (void)reload(serve->hub); /* it has said what is wrong */
+    }
+}
+
+static void on_anew(uv_signal_t *handle, int number)
+{
+    struct serve *serve = handle->data;
+    (void)number;
+    if (atomic_load_explicit(&serve->hub->outdated, memory_order_relaxed)) {
+        end(serve);
+    }
+}
+
+static void on_warn(uv_timer_t *timer)
+{
+    (void)timer;
+    log_warn("DEV", "development mode: tokens are public and rooms are open", "next_ms=%d",
+        (int)DEV_WARN_MS);
+}
+
+static void prepare(struct serve *serve)
+{
+    uv_loop_init(&serve->loop);
+    uv_signal_init(&serve->loop, &serve->term);
+    uv_signal_init(&serve->loop, &serve->interrupt);
+    uv_signal_init(&serve->loop, &serve->hangup);
+    uv_signal_init(&serve->loop, &serve->anew);
+    uv_timer_init(&serve->loop, &serve->poll);
+    uv_timer_init(&serve->loop, &serve->warn);
+    serve->term.data = serve;
+    serve->interrupt.data = serve;
+    serve->hangup.data = serve;
+    serve->anew.data = serve;
+    serve->poll.data = serve;
+    uv_signal_start(&serve->term, on_signal, SIGTERM);
+    uv_signal_start(&serve->interrupt, on_signal, SIGINT);
+    uv_signal_start(&serve->hangup, on_hangup, SIGHUP);
+    uv_signal_start(&serve->anew, on_anew, SIGUSR1);
+    if (serve->hub->config->dev) {
+        uv_timer_start(&serve->warn, on_warn, DEV_WARN_MS, DEV_WARN_MS);
+    }
+}
+
+static void log_warnings(const struct config *config)
+{
+    for (size_t i = 0; i < config->warnings.count; i++) {
+        log_warn("CONFIG", "a setting needs attention, continuing", "what=%s",
+            log_quote(bytes_str(config->warnings.items[i])));
+    }
+}
+
+/* Returns the exit code; `ret_again`: the node is to start anew. */
+static int serve_until_signal(const struct config *config, bool *ret_again)
+{
+    struct serve serve = {0};
+    _Static_assert((int)LOG_FORMAT_JSON == (int)LOG_AS_JSON, "formats in one order");
+    log_set_format((enum log_format)config->log_format);
+    log_set_level((enum log_level)config->log_level);
+    log_warnings(config);
+    if (hub_start(config, &serve.hub) != 0) {
+        return 1;
+    }
+    prepare(&serve);
+    hub_print_start(serve.hub);
+    dev_print(serve.hub);
+    uv_run(&serve.loop, UV_RUN_DEFAULT);
+    *ret_again =
+        serve.drain_by == 0 && atomic_load_explicit(&serve.hub->outdated, memory_order_relaxed);
+    hub_stop(serve.hub);
+    uv_loop_close(&serve.loop);
+    log_info("STOP", "ended", "deadline_passed=%d",
+        serve.drain_by != 0 && clock_mono_ms() >= serve.drain_by);
+    return 0;
+}
+
+int command_serve(const struct config *config, int argc, char **argv)
+{
+    if (argc > 0) {
+        return cli_refuse_argument("serve", argv);
+    }
+    (void)prctl(PR_SET_DUMPABLE, config->core_dumps ? 1 : 0, 0, 0, 0);
+    log_writer_start(STDERR_FILENO, LOG_RING);
+    bool again = true;
+    int code = 0;
+    while (again) {
+        again = false;
+        code = serve_until_signal(config, &again);
+    }
+    log_writer_stop(LOG_END_MS);
+    return code;
+}

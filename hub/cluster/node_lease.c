@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: the address, claiming, renewing, giving back.
+ */
+#include "hub/cluster/node_lease.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "actors/lease.h"
+#include "actors/order/bus.h"
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "codec/bus_name.h"
+#include "hub/config/config.h"
+#include "hub/net/crypto.h"
+#include "hub/net/listener.h"
+#include "hub/node/hub.h"
+#include "hub/redis/redis_sync.h"
+#include "hub/redis/redis_url.h"
+
+enum {
+    RENEWALS = 5, /* in a lifetime */
+    TAG_TRIES = 64,
+    MADE_SECRET_BYTES = 32,
+};
+
+struct lease_keeper {
+    struct lease lease;
+    struct hub_shard *shard;
+    struct bus_link *link;
+    char secret_key[BUS_NAME_MAX];
+};
+
+/* `key` is memory for what is returned. */
+static struct lease_config describe(const struct hub *hub, char key[BUS_NAME_MAX])
+{
+    uint32_t ttl_ms = (uint32_t)hub->config->cluster_lease_ms;
+    bus_name_node(&hub->names, hub->lease->tag, key);
+    return (struct lease_config){
+        .key = key,
+        .holder = hub->node,
+        .note = hub->lease->address,
+        .ttl_ms = ttl_ms,
+        .renew_ms = ttl_ms / RENEWALS,
+        .claim_ms = ttl_ms / RENEWALS,
+        .held = true,
+        .lasting = true,
+    };
+}
+
+/* The address. */
+
+/* The first address of a name (or of an address), as text in brackets where it is IPv6. */
+static bool resolve(const char *host, char ret_text[INET6_ADDRSTRLEN + 2])
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *infos = NULL;
+    char text[INET6_ADDRSTRLEN];
+    if (getaddrinfo(host, NULL, &hints, &infos) != 0) {
+        return false;
+    }
+    bool six = infos->ai_family == AF_INET6;
+    bool good = getnameinfo(infos->ai_addr, infos->ai_addrlen, text, sizeof(text), NULL, 0,
+                    NI_NUMERICHOST) == 0 &&
+                strchr(text, '%') == NULL;
+    freeaddrinfo(infos);
+    snprintf(ret_text, INET6_ADDRSTRLEN + 2, six ? "[%s]" : "%s", good ? text : "");
+    return good;
+}
+
+/* The address that this machine has towards `host`. */
+static bool find_local(const struct redis_url *url, char ret_text[NODE_HOST_MAX])
+{
+    char port[8];
+    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM};
+    struct addrinfo *infos = NULL;
+    struct sockaddr_storage own = {0};
+    socklen_t len = sizeof(own);
+    snprintf(port, sizeof(port), "%u", url->port);
+    if (getaddrinfo(url->host, port, &hints, &infos) != 0) {
+        return false;
+    }
+    int fd = socket(infos->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool good = fd >= 0 && connect(fd, infos->ai_addr, infos->ai_addrlen) == 0 && /* no packet */
+                getsockname(fd, (struct sockaddr *)&own, &len) == 0 &&
+                getnameinfo((struct sockaddr *)&own, len, ret_text, NODE_HOST_MAX, NULL, 0,
+                    NI_NUMERICHOST) == 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    freeaddrinfo(infos);
+    return good;
+}
+
+/* Split "host", "host:port" or "[address]:port"; what names no port leaves it. */
+static bool split_advertised(const char *text, char ret_host[NODE_HOST_MAX], uint16_t *port)
+{
+    const char *end = text[0] == '[' ? strchr(text, ']') : strrchr(text, ':');
+    bool brackets = text[0] == '[';
+    if (brackets && end == NULL) {
+        return false;
+    }
+    if (!brackets && end != NULL && strchr(text, ':') != end) {
+        end = NULL; /* an IPv6 address without a port */
+    }
+    const char *rest = end == NULL ? "" : end + brackets;
+    size_t len = end == NULL ? strlen(text) : (size_t)(end - text) - brackets;
+    uint64_t number = *port;
+    if (rest[0] != '\0' &&
+        (rest[0] != ':' || bytes_to_u64(bytes_str(rest + 1), UINT16_MAX, &number) != 0 ||
+            number == 0)) {
+        return false;
+    }
+    snprintf(ret_host, NODE_HOST_MAX, "%.*s", (int)len, text + brackets);
+    *port = (uint16_t)number;
+    return len > 0;
+}
+
+static bool is_any(const char *host)
+{
+    return host[0] == '\0' || strcmp(host, "*") == 0 || strcmp(host, "0.0.0.0") == 0 ||
+           strcmp(host, "::") == 0;
+}
+
+/* The address towards Redis; this machine's own where that is a socket file. */
+static bool find_redis_side(const struct config *config, char ret_host[NODE_HOST_MAX])
+{
+    struct redis_url url;
+    struct builder unused = {0};
+    bool good = redis_url_parse(bytes_str(config->bus_url), &unused, &url) == 0;
+    builder_reset(&unused);
+    if (good && url.is_unix) {
+        snprintf(ret_host, NODE_HOST_MAX, "127.0.0.1");
+        return true;
+    }
+    return good && find_local(&url, ret_host);
+}
+
+/* Where the cluster listener is bound: as configured, else only where other nodes must be able to
+ * come from, since they have the same Redis. */
+static int choose_bound(
+    struct node_lease *lease, const struct config *config, struct builder *error)
+{
+    if (config->listen_cluster_host[0] != '\0') {
+        snprintf(lease->host, sizeof(lease->host), "%s", config->listen_cluster_host);
+        return 0;
+    }
+    if (!find_redis_side(config, lease->host)) {
+        builder_str(error, "no address is known that this machine has towards Redis: "
+                           "listen.cluster_host must say where to listen for other nodes");
+        return STATUS_INVALID;
+    }
+    return 0;
+}
+
+/* What the others are told: as configured, what is listened on, or the address towards Redis. */
+static bool choose_host(const struct hub *hub, char ret_host[NODE_HOST_MAX], uint16_t *port)
+{
+    const struct config *config = hub->config;
+    if (config->cluster_advertise[0] != '\0') {
+        return split_advertised(config->cluster_advertise, ret_host, port);
+    }
+    if (is_any(hub->lease->host)) {
+        return find_redis_side(config, ret_host);
+    }
+    snprintf(ret_host, NODE_HOST_MAX, "%s", hub->lease->host);
+    return true;
+}
+
+static int make_address(struct hub *hub, struct builder *error)
+{
+    char host[NODE_HOST_MAX];
+    char numeric[INET6_ADDRSTRLEN + 2];
+    struct node_lease *lease = hub->lease;
+    uint16_t port = lease->port;
+    if (!choose_host(hub, host, &port) || !resolve(host, numeric)) {
+        builder_str(error, "no address is known by which other nodes reach this one: "
+                           "cluster.advertise must be a host, with or without a port");
+        return STATUS_INVALID;
+    }
+    snprintf(lease->address, sizeof(lease->address), "%s:%u", numeric, port);
+    return 0;
+}
+
+/* Claiming. */
+
+struct reply {
+    bool ok; /* a status, as to a SET that was carried out */
+    struct builder text;
+};
+
+static void on_claim_reply(void *context, int status, const struct bus_reply *got)
+{
+    struct reply *reply = context;
+    reply->ok = status == 0 && got->type == BUS_STATUS;
+    builder_clear(&reply->text);
+    if (status == 0 && got->type == BUS_STRING) {
+        builder_add(&reply->text, got->text);
+    }
+}
+
+/* A secret of the configuration, or the one that the first node has put into Redis. */
+static int agree_on_secret(struct hub *hub, struct redis_sync *sync, struct builder *error)
+{
+    struct node_lease *lease = hub->lease;
+    char key[BUS_NAME_MAX];
+    uint8_t random[MADE_SECRET_BYTES];
+    char made[2 * MADE_SECRET_BYTES + 1];
+    struct reply reply = {0};
+    if (hub->config->cluster_secret[0] != '\0') {
+        snprintf(lease->secret, sizeof(lease->secret), "%s", hub->config->cluster_secret);
+        return 0;
+    }
+    bus_name_secret(&hub->names, key);
+    rand_secret(random, sizeof(random));
+    for (size_t i = 0; i < sizeof(random); i++) {
+        snprintf(made + 2 * i, 3, "%02x", random[i]);
+    }
+    const struct bytes set[] = {BYTES("SET"), bytes_str(key), bytes_str(made), BYTES("NX")};
+    const struct bytes get[] = {BYTES("GET"), bytes_str(key)};
+    redis_sync_send(sync, set, ARRAY_LEN(set), on_claim_reply, &reply);
+    redis_sync_send(sync, get, ARRAY_LEN(get), on_claim_reply, &reply);
+    redis_sync_wait(sync, 0);
+    struct bytes text = builder_bytes(&reply.text);
+    int status = text.len > 0 && text.len < sizeof(lease->secret) ? 0 : STATUS_UNAVAILABLE;
+    if (status == 0) {
+        memcpy(lease->secret, text.at, text.len);
+    } else {
+        builder_printf(error, "Redis gives no secret for the cluster (%s)", key);
+    }
+    crypto_wipe(made, sizeof(made));
+    builder_reset(&reply.text);
+    return status;
+}
+
+static void on_claimed(void *context, int status, const struct bus_reply *reply)
+{
+    bool *won = context;
+    *won = status == 0 && lease_is_granted(reply);
+}
+
+static int claim_tag(struct hub *hub, struct redis_sync *sync, struct builder *error)
+{
+    char key[BUS_NAME_MAX];
+    struct lease_claim claim;
+    bool won = false;
+    for (unsigned i = 0; i < TAG_TRIES && !won; i++) {
+        rand_secret(&hub->lease->tag, sizeof(hub->lease->tag));
+        if (hub->lease->tag == 0) {
+            continue;
+        }
+        const struct lease_config config = describe(hub, key);
+        lease_write_claim(&config, &claim);
+        redis_sync_send(sync, claim.argv, ARRAY_LEN(claim.argv), on_claimed, &won);
+        redis_sync_wait(sync, 0);
+    }
+    if (!won) {
+        builder_str(error, "Redis gives this node no lease");
+        return STATUS_UNAVAILABLE;
+    }
+    return 0;
+}
+
+int node_lease_claim(struct hub *hub, struct builder *error)
+{
+    const struct config *config = hub->config;
+    struct redis_sync *sync;
+    if (config->bus_url[0] == '\0') {
+        return 0;
+    }
+    hub->lease = mem_alloc(sizeof(*hub->lease));
+    hub->lease->reserved = -1;
+    int status = choose_bound(hub->lease, config, error);
+    if (status != 0) {
+        return status;
+    }
+    struct listener_config options = {
+        .host = hub->lease->host,
+        .port = (uint16_t)config->listen_cluster_port,
+        .alone = true,
+    };
+    status = listener_reserve(&options, &hub->lease->reserved, &hub->lease->port);
+    if (status != 0) {
+        builder_str(error, "the cluster listener cannot be opened");
+        return status;
+    }
+    status = make_address(hub, error);
+    if (status == 0) {
+        status = redis_sync_open(config->bus_url, error, &sync);
+    }
+    if (status != 0) {
+        return status;
+    }
+    status = agree_on_secret(hub, sync, error);
+    if (status == 0) {
+        status = claim_tag(hub, sync, error);
+    }
+    redis_sync_close(sync);
+    return status;
+}
+
+void node_lease_destroy(struct node_lease *lease)
+{
+    if (lease != NULL) {
+        if (lease->reserved >= 0) {
+            close(lease->reserved);
+        }
+        crypto_wipe(lease->secret, sizeof(lease->secret));
+        mem_free(lease);
+    }
+}
+
+/* Renewing. */
+
+static void on_lost(void *context, enum lease_end why)
+{
+    const struct lease_keeper *keeper = context;
+    log_error("LEASE-LOST", "another node has taken over the lease of this one, ending",
+        "key=%s why=%s", keeper->lease.key, lease_end_text(why));
+    kill(getpid(), SIGTERM);
+}
+
+/* A secret that was made by a node is put back when Redis has lost it, so that nodes to come agree
+ * with those that run. */
+static void on_renewed(void *context)
+{
+    struct lease_keeper *keeper = context;
+    const struct hub *hub = keeper->shard->hub;
+    if (hub->config->cluster_secret[0] == '\0') {
+        const struct bytes argv[] = {BYTES("SET"), bytes_str(keeper->secret_key),
+            bytes_str(hub->lease->secret), BYTES("NX")};
+        keeper->shard->shard.bus->ops->command(keeper->link, argv, ARRAY_LEN(argv), 0, NULL, NULL);
+    }
+}
+
+void node_lease_start(struct hub_shard *shard)
+{
+    static const struct bus_events no_events = {0};
+    static const struct lease_events events = {.on_renewed = on_renewed, .on_lost = on_lost};
+    const struct hub *hub = shard->hub;
+    struct bus *bus = shard->shard.bus;
+    char key[BUS_NAME_MAX];
+    if (shard != &hub->shards[0] || hub->lease == NULL) {
+        return;
+    }
+    struct lease_keeper *keeper = mem_alloc(sizeof(*keeper));
+    const struct lease_config config = describe(hub, key);
+    keeper->shard = shard;
+    bus_name_secret(&hub->names, keeper->secret_key);
+    keeper->link = bus->ops->open(bus, "peal-lease", &no_events, keeper);
+    lease_start(&keeper->lease, &shard->shard, keeper->link, &config, &events, keeper);
+    shard->keeper = keeper;
+}
+
+/* Giving back. */
+
+static void on_released(void *context, int status, const struct bus_reply *reply)
+{
+    struct lease_keeper *keeper = context;
+    (void)status;
+    (void)reply; /* or it runs out by itself */
+    keeper->shard->shard.bus->ops->close(keeper->link);
+    mem_free(keeper);
+}
+
+void node_lease_stop(struct hub_shard *shard)
+{
+    struct lease_keeper *keeper = shard->keeper;
+    if (keeper == NULL) {
+        return;
+    }
+    shard->keeper = NULL;
+    lease_stop(&keeper->lease);
+    lease_release(&keeper->lease, on_released, keeper);
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/config/config_check.h"
+
+#include <string.h>
+
+#include "codec/base/status.h"
+#include "codec/http1.h"
+#include "codec/names.h"
+#include "codec/slot.h"
+#include "hub/config/config_draft.h"
+#include "hub/config/config_value.h"
+#include "hub/net/loopback.h"
+
+enum { SECRET_LEAST = 32 }; /* bytes of an HS256 secret: RFC 7518 section 3.2 */
+
+static bool is_default(const struct config *config, enum config_place place)
+{
+    return strcmp(config->came_from[place], "default") == 0;
+}
+
+static bool starts_with(const char *text, const char *prefix)
+{
+    return bytes_starts(bytes_str(text), bytes_str(prefix));
+}
+
+/* Development: loopback unless told otherwise, and any user may join any room. */
+static int check_dev(struct config *config, struct config_error *error)
+{
+    if (!config->dev) {
+        return 0;
+    }
+    if (is_default(config, CONFIG_AT_listen_host)) {
+        config->listen_host = "127.0.0.1";
+        config->came_from[CONFIG_AT_listen_host] = "dev";
+    }
+    if (is_default(config, CONFIG_AT_core_dumps)) {
+        config->core_dumps = true;
+        config->came_from[CONFIG_AT_core_dumps] = "dev";
+    }
+    if (is_default(config, CONFIG_AT_listen_cluster_host)) {
+        config->listen_cluster_host = "127.0.0.1";
+        config->came_from[CONFIG_AT_listen_cluster_host] = "dev";
+    }
+    if (!loopback_is_host(bytes_str(config->listen_host)) ||
+        !loopback_is_host(bytes_str(config->listen_internal_host)) ||
+        !loopback_is_host(bytes_str(config->listen_cluster_host))) {
+        return config_draft_refuse(error,
+            "%s: dev: listen.host \"%.255s\", listen.internal_host \"%.255s\" and "
+            "listen.cluster_host \"%.255s\" must be loopback addresses",
+            config->came_from[CONFIG_AT_dev], config->listen_host, config->listen_internal_host,
+            config->listen_cluster_host);
+    }
+    for (size_t i = 0; i < config->room_type_count; i++) {
+        struct config_room_type *type = &config->room_types[i];
+        if (strcmp(type->name, "*") == 0 && type->access.count == 1 &&
+            strcmp(type->access.items[0], "claim") == 0) {
+            type->access = (struct config_list){0};
+            config_arena_append(config->arena, &type->access, "any");
+        }
+    }
+    return 0;
+}
+
+static int check_listeners(const struct config *config, struct config_error *error)
+{
+    bool same_host = strcmp(config->listen_host, config->listen_internal_host) == 0;
+    if (config->listen_port != 0 && config->listen_port == config->listen_internal_port &&
+        same_host) {
+        return config_draft_refuse(error,
+            "%s: listen.internal_port: %u is also listen.port; allowed: another one",
+            config->came_from[CONFIG_AT_listen_internal_port], config->listen_internal_port);
+    }
+    return 0;
+}
+
+static int check_urls(const struct config *config, struct config_error *error)
+{
+    const char *store = config->store_url;
+    if (store[0] != 0 && !starts_with(store, "postgres://") &&
+        !starts_with(store, "postgresql://")) {
+        return config_draft_refuse(error, "%s: store.url: must begin with postgres://",
+            config->came_from[CONFIG_AT_store_url]);
+    }
+    const char *bus = config->bus_url;
+    if (bus[0] != 0 && !starts_with(bus, "redis://") && !starts_with(bus, "unix://")) {
+        return config_draft_refuse(error, "%s: bus.url: must begin with redis:// or unix://",
+            config->came_from[CONFIG_AT_bus_url]);
+    }
+    if (strpbrk(config->bus_prefix, "{}") != NULL) { /* Redis would take it for a hash tag */
+        return config_draft_refuse(error, "%s: bus.prefix: \"%.64s\" has a brace; allowed: others",
+            config->came_from[CONFIG_AT_bus_prefix], config->bus_prefix);
+    }
+    return 0;
+}
+
+static int check_origins(struct config *config, struct config_error *error)
+{
+    for (size_t i = 0; i < config->origins.count; i++) {
+        const char *origin = config->origins.items[i];
+        const char *host = strstr(origin, "://");
+        if (strcmp(origin, "*") == 0) {
+            config_draft_warn(config, "origins: * lets the pages of any site connect");
+        } else if (host == NULL || host == origin || host[3] == 0 || strchr(host + 3, '/')) {
+            return config_draft_refuse(error,
+                "%s: origins: \"%.255s\" is not an origin; allowed: scheme://host[:port] or *",
+                config->came_from[CONFIG_AT_origins], origin);
+        }
+    }
+    return 0;
+}
+
+static int check_aliases(const struct config *config, struct config_error *error)
+{
+    for (size_t i = 0; i < config->events_alias.count; i++) {
+        const char *alias = config->events_alias.items[i];
+        const char *sign = strchr(alias, '=');
+        if (sign == NULL || sign == alias || sign[1] == 0) {
+            return config_draft_refuse(error,
+                "%s: events.alias: \"%.255s\" is not of the form theirs=ours",
+                config->came_from[CONFIG_AT_events_alias], alias);
+        }
+        if (names_event_reserved(bytes_str(sign + 1))) {
+            return config_draft_refuse(error,
+                "%s: events.alias: \"%.255s\": Socket.IO keeps the name \"%.255s\" for itself",
+                config->came_from[CONFIG_AT_events_alias], alias, sign + 1);
+        }
+    }
+    return 0;
+}
+
+static int check_jwt_keys(const struct config *config, struct config_error *error)
+{
+    for (size_t i = 0; i < config->jwt_key_count; i++) {
+        const struct config_jwt_key *key = &config->jwt_keys[i];
+        bool secret = key->secret[0] != 0;
+        bool file = key->file[0] != 0;
+        if (secret == file) {
+            return config_draft_refuse(
+                error, "%s: jwt_key \"%.64s\": needs either secret or file", key->where, key->name);
+        }
+        if (secret && key->algorithm != ALGORITHM_HS256) {
+            return config_draft_refuse(
+                error, "%s: jwt_key \"%.64s\": a secret is for HS256 only", key->where, key->name);
+        }
+        if (secret && strlen(key->secret) < SECRET_LEAST) {
+            return config_draft_refuse(error,
+                "%s: jwt_key \"%.64s\": the secret is shorter than %d bytes", key->where, key->name,
+                SECRET_LEAST);
+        }
+    }
+    if (config->auth_secret[0] != 0 && strlen(config->auth_secret) < SECRET_LEAST) {
+        return config_draft_refuse(error, "%s: auth.secret: too short; allowed: %d to 4096 bytes",
+            config->came_from[CONFIG_AT_auth_secret], SECRET_LEAST);
+    }
+    return 0;
+}
+
+static int check_api_keys(const struct config *config, struct config_error *error)
+{
+    for (size_t i = 0; i < config->api_key_count; i++) {
+        if (config->api_keys[i].key[0] == 0) {
+            return config_draft_refuse(error, "%s: api_key \"%.64s\": needs a key",
+                config->api_keys[i].where, config->api_keys[i].name);
+        }
+    }
+    size_t len = strlen(config->auth_api_key);
+    if (len > 0 && len < 16) {
+        return config_draft_refuse(error, "%s: auth.api_key: too short; allowed: 16 to 1024 bytes",
+            config->came_from[CONFIG_AT_auth_api_key]);
+    }
+    return 0;
+}
+
+/* Whether a rule is one of `words` (separated by '|'); one ending in ':' takes an argument. */
+static bool is_rule(const char *rule, const char *words)
+{
+    for (const char *at = words; *at != 0;) {
+        size_t len = strcspn(at, "|");
+        bool takes = at[len - 1] == ':';
+        if (strncmp(rule, at, len) == 0 && (takes ? rule[len] != 0 : rule[len] == 0)) {
+            return true;
+        }
+        at += len + (at[len] == '|');
+    }
+    return false;
+}
+
+static int check_rules(const char *where, const char *name, const char *option,
+    const struct config_list *rules, const char *words, struct config_error *error)
+{
+    for (size_t i = 0; i < rules->count; i++) {
+        if (!is_rule(rules->items[i], words)) {
+            return config_draft_refuse(error,
+                "%s: \"%.64s\": %s: unknown rule \"%.255s\"; allowed: %s", where, name, option,
+                rules->items[i], words);
+        }
+    }
+    return 0;
+}
+
+static int check_room_types(const struct config *config, struct config_error *error)
+{
+    for (size_t i = 0; i < config->room_type_count; i++) {
+        const struct config_room_type *type = &config->room_types[i];
+        if (type->name[0] == 0 || strpbrk(type->name, "/:") != NULL) {
+            return config_draft_refuse(error,
+                "%s: room_type \"%.64s\": a name without / and : is needed", type->where,
+                type->name);
+        }
+        int status = check_rules(type->where, type->name, "access", &type->access,
+            "any|deny|claim|tenant|role:|pattern:", error);
+        if (status == 0) {
+            status = check_rules(
+                type->where, type->name, "send", &type->send, "member|nobody|role:", error);
+        }
+        if (status < 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+static int check_namespaces(const struct config *config, struct config_error *error)
+{
+    for (size_t i = 0; i < config->namespace_count; i++) {
+        const struct config_namespace *namespace = &config->namespaces[i];
+        if (namespace->name[0] != '/') {
+            return config_draft_refuse(error, "%s: namespace \"%.64s\": the name must begin with /",
+                namespace->where, namespace->name);
+        }
+        int status = check_rules(namespace->where, namespace->name, "access", &namespace->access,
+            "any|deny|role:", error);
+        if (status < 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+static int check_engine(const struct config *config, struct config_error *error)
+{
+    const char *cookie = config->engine_cookie;
+    if (cookie[0] != 0 && !http1_is_token(bytes_str(cookie))) {
+        return config_draft_refuse(error, "%s: engine.cookie: \"%.64s\" is no name of a cookie",
+            config->came_from[CONFIG_AT_engine_cookie], cookie);
+    }
+    return 0;
+}
+
+static int check_cluster(const struct config *config, struct config_error *error)
+{
+    size_t len = strlen(config->cluster_secret);
+    if (len > 0 && len < SECRET_LEAST) {
+        return config_draft_refuse(error,
+            "%s: cluster.secret: too short; allowed: %d to 1024 bytes",
+            config->came_from[CONFIG_AT_cluster_secret], SECRET_LEAST);
+    }
+    return 0;
+}
+
+static int check_limits(const struct config *config, struct config_error *error)
+{
+    if (config->limits_message_bytes_unauthenticated > config->limits_message_bytes) {
+        bool untouched = is_default(config, CONFIG_AT_limits_message_bytes_unauthenticated);
+        return config_draft_refuse(error,
+            "%s: limits.message_bytes_unauthenticated: more than limits.message_bytes",
+            config->came_from[untouched ? CONFIG_AT_limits_message_bytes
+                                        : CONFIG_AT_limits_message_bytes_unauthenticated]);
+    }
+    return 0;
+}
+
+static int check_store(const struct config *config, struct config_error *error)
+{
+    if (config->store_pool_min > config->store_pool_max) {
+        bool untouched = is_default(config, CONFIG_AT_store_pool_min);
+        return config_draft_refuse(error, "%s: store.pool_min: %u is more than store.pool_max, %u",
+            config->came_from[untouched ? CONFIG_AT_store_pool_max : CONFIG_AT_store_pool_min],
+            config->store_pool_min, config->store_pool_max);
+    }
+    return 0;
+}
+
+static int check_bus(const struct config *config, struct config_error *error)
+{
+    if (!slot_divides(config->bus_partitions)) {
+        return config_draft_refuse(error,
+            "%s: bus.partitions: %u is no power of two; allowed: 1, 2, 4, 8, 16, 32, 64, 128, 256",
+            config->came_from[CONFIG_AT_bus_partitions], config->bus_partitions);
+    }
+    if (!slot_divides(config->bus_slots)) {
+        return config_draft_refuse(error,
+            "%s: bus.slots: %u is no power of two; allowed: 1, 2, 4 and so on to 4096",
+            config->came_from[CONFIG_AT_bus_slots], config->bus_slots);
+    }
+    return 0;
+}
+
+int config_check(struct config *config, struct config_error *error)
+{
+    int status = check_dev(config, error);
+    status = status < 0 ? status : check_listeners(config, error);
+    status = status < 0 ? status : check_urls(config, error);
+    status = status < 0 ? status : check_origins(config, error);
+    status = status < 0 ? status : check_aliases(config, error);
+    status = status < 0 ? status : check_jwt_keys(config, error);
+    status = status < 0 ? status : check_api_keys(config, error);
+    status = status < 0 ? status : check_room_types(config, error);
+    status = status < 0 ? status : check_namespaces(config, error);
+    status = status < 0 ? status : check_engine(config, error);
+    status = status < 0 ? status : check_cluster(config, error);
+    status = status < 0 ? status : check_limits(config, error);
+    status = status < 0 ? status : check_store(config, error);
+    status = status < 0 ? status : check_bus(config, error);
+    return status;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/config/config_table.h"
+
+#include <string.h>
+
+#define FIXED false
+#define RELOAD true
+
+const struct config_setting config_settings[CONFIG_COUNT] = {
+#define X(type, member, key, fallback, least, most, words, reload, prose)                          \
+    {key, CONFIG_##type, offsetof(struct config, member), fallback, least, most, words, reload,    \
+        prose},
+#include "hub/config/config.def"
+#undef X
+};
+
+static const struct config_setting api_key_rows[] = {
+#define API_KEY(type, option, member, fallback, least, most, words, prose)                         \
+    {#option, CONFIG_##type, offsetof(struct config_api_key, member), fallback, least, most,       \
+        words, true, prose},
+#include "hub/config/config_blocks.def"
+};
+
+static const struct config_setting jwt_key_rows[] = {
+#define JWT_KEY(type, option, member, fallback, least, most, words, prose)                         \
+    {#option, CONFIG_##type, offsetof(struct config_jwt_key, member), fallback, least, most,       \
+        words, true, prose},
+#include "hub/config/config_blocks.def"
+};
+
+static const struct config_setting namespace_rows[] = {
+#define NAMESPACE(type, option, member, fallback, least, most, words, prose)                       \
+    {#option, CONFIG_##type, offsetof(struct config_namespace, member), fallback, least, most,     \
+        words, true, prose},
+#include "hub/config/config_blocks.def"
+};
+
+static const struct config_setting room_type_rows[] = {
+#define ROOM_TYPE(type, option, member, fallback, least, most, words, prose)                       \
+    {#option, CONFIG_##type, offsetof(struct config_room_type, member), fallback, least, most,     \
+        words, true, prose},
+#include "hub/config/config_blocks.def"
+};
+
+#define KIND(block, array, count)                                                                  \
+    {                                                                                              \
+#block, block##_rows, ARRAY_LEN(block##_rows), sizeof(struct config_##block),              \
+            offsetof(struct config, array), offsetof(struct config, count)                         \
+    }
+
+const struct config_block_kind config_block_kinds[CONFIG_BLOCK_COUNT] = {
+    [CONFIG_API_KEY] = KIND(api_key, api_keys, api_key_count),
+    [CONFIG_JWT_KEY] = KIND(jwt_key, jwt_keys, jwt_key_count),
+    [CONFIG_NAMESPACE] = KIND(namespace, namespaces, namespace_count),
+    [CONFIG_ROOM_TYPE] = KIND(room_type, room_types, room_type_count),
+};
+
+const struct config_setting *config_table_find(const char *key)
+{
+    for (size_t i = 0; i < CONFIG_COUNT; i++) {
+        if (strcmp(config_settings[i].key, key) == 0) {
+            return &config_settings[i];
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a connection: opened, owned, closed exactly once. connection_state.h has the states.
+ */
+#include "hub/net/connection.h"
+
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "hub/net/address.h"
+#include "hub/net/connection_state.h"
+
+enum { KEPT_LIMIT = 16 << 10 }; /* unless set */
+
+/* --- the loop's part --- */
+
+static void stop_connections(struct loop_local *local)
+{
+    struct connections *connections = container_of(local, struct connections, local);
+    list_for_each_safe (link, following, &connections->open) {
+        connection_close(container_of(link, struct connection, link), CLOSE_DRAINING, true);
+    }
+}
+
+static void destroy_connections(struct loop_local *local)
+{
+    struct connections *connections = container_of(local, struct connections, local);
+    address_table_finish(&connections->addresses);
+    poller_destroy(connections->poller);
+    mem_free(connections);
+}
+
+static void finish(struct connection *connection)
+{
+    struct shard *shard = connection_shard(connection);
+    connection->outbox.busy = false;
+    outbox_finish(&connection->outbox);
+    connection_drop_kept(connection);
+    timer_cancel(sched_timers(shard->sched), &connection->timer);
+    address_release(connection->peer);
+    shard->stats.connections--;
+    if (connection->ops != NULL) {
+        shard->stats.closed[connection->reason]++;
+        connection->ops->on_closed(connection, connection->reason);
+    }
+    mem_free(connection);
+}
+
+static void reap(struct loop_task *task)
+{
+    struct connections *connections = container_of(task, struct connections, reaper);
+    struct list ended;
+    list_init(&ended);
+    list_splice(&ended, &connections->ended);
+    for (struct list *link; (link = list_pop(&ended)) != NULL;) {
+        finish(container_of(link, struct connection, link));
+    }
+    if (list_empty(&connections->open) && list_empty(&connections->ended)) {
+        poller_hold(connections->poller, false);
+    }
+}
+
+static struct connections *connections_of(struct loop *loop)
+{
+    struct loop_local *local = loop_get_local(loop, LOOP_CONNECTIONS);
+    if (local != NULL) {
+        return container_of(local, struct connections, local);
+    }
+    struct connections *connections = mem_alloc(sizeof(*connections));
+    connections->local.stop = stop_connections;
+    connections->local.destroy = destroy_connections;
+    connections->loop = loop;
+    connections->shard = loop_shard(loop);
+    connections->poller = poller_create(loop_uv(loop), connection_ready);
+    CHECK(connections->poller != NULL);
+    address_table_init(&connections->addresses);
+    list_init(&connections->open);
+    list_init(&connections->ended);
+    loop_task_init(&connections->reaper, reap);
+    loop_set_local(loop, LOOP_CONNECTIONS, &connections->local);
+    return connections;
+}
+
+struct address_table *connection_addresses(struct loop *loop)
+{
+    return &connections_of(loop)->addresses;
+}
+
+struct loop *connection_loop(const struct connection *connection)
+{
+    return connection->home->loop;
+}
+
+struct shard *connection_shard(const struct connection *connection)
+{
+    return connection->home->shard;
+}
+
+static struct timer_wheel *wheel_of(const struct connection *connection)
+{
+    return sched_timers(connection_shard(connection)->sched);
+}
+
+static void set_timer(struct connection *connection, uint32_t ms)
+{
+    uint64_t now = sched_now(connection_shard(connection)->sched);
+    timer_set(wheel_of(connection), &connection->timer, now + ms);
+}
+
+/* --- the end --- */
+
+void connection_end(struct connection *connection)
+{
+    if (connection->state == ENDED) {
+        return;
+    }
+    connection->state = ENDED;
+    timer_cancel(wheel_of(connection), &connection->timer);
+    if (connection->socket.fd >= 0) {
+        poller_close(&connection->socket);
+    }
+    list_remove(&connection->link);
+    list_append(&connection->home->ended, &connection->link);
+    loop_defer(connection_loop(connection), &connection->home->reaper);
+}
+
+void connection_emptied(struct connection *connection)
+{
+    if (connection->state == FLUSHING) {
+        if (connection->eof || shutdown(connection->socket.fd, SHUT_WR) != 0 ||
+            !connection_discard(connection)) {
+            connection_end(connection);
+            return;
+        }
+        connection->state = LINGERING;
+        return;
+    }
+    if (connection->state == OPEN && connection->congested) {
+        connection->congested = false;
+        if (connection->ops->on_drained != NULL) {
+            connection->ops->on_drained(connection);
+        }
+    }
+}
+
+void connection_close(struct connection *connection, enum close_reason reason, bool flush)
+{
+    if (connection->state == OPEN) {
+        connection->reason = reason;
+        connection->state = FLUSHING;
+        connection_stop_reading(connection);
+    } else if (flush || connection->state == ENDED) {
+        return;
+    }
+    if (!flush) {
+        connection_end(connection);
+        return;
+    }
+    set_timer(connection, CONNECTION_CLOSE_MS);
+    if (connection->outbox.bytes == 0) {
+        connection_emptied(connection);
+    }
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct connection *connection = container_of(timer, struct connection, timer);
+    if (connection->state == OPEN && connection->stalling) {
+        connection_stalled(connection);
+    } else if (connection->state == OPEN) {
+        connection_close(connection, connection->expiry, false);
+    } else {
+        connection_end(connection);
+    }
+}
+
+void connection_expire(struct connection *connection, enum close_reason reason, uint32_t ms)
+{
+    if (connection->state != OPEN) {
+        return;
+    }
+    connection->expiry = (uint8_t)reason;
+    connection->stalling = false;
+    if (ms > 0) {
+        set_timer(connection, ms);
+    } else {
+        timer_cancel(wheel_of(connection), &connection->timer);
+    }
+}
+
+/* --- life and access --- */
+
+int connection_open(
+    struct loop *loop, int fd, struct address *peer, struct connection **ret_connection)
+{
+    struct connections *home = connections_of(loop);
+    struct connection *connection = mem_alloc(sizeof(*connection));
+    connection->home = home;
+    connection->socket.fd = fd;
+    struct outbox_limits limits = connection_outbox_limits(home->shard);
+    outbox_init(&connection->outbox, &connection_outbox_ops, &limits);
+    timer_init(&connection->timer, on_timer);
+    connection->limit = KEPT_LIMIT;
+    connection->peer = peer;
+    home->shard->stats.connections++;
+    if (list_empty(&home->open)) {
+        poller_hold(home->poller, true);
+    }
+    list_init(&connection->link);
+    list_append(&home->open, &connection->link);
+    if (!poller_want(home->poller, &connection->socket, POLLER_READ)) {
+        connection_end(connection);
+        return STATUS_IO;
+    }
+    connection_stop_reading(connection); /* until it has an owner */
+    *ret_connection = connection;
+    return 0;
+}
+
+void connection_own(struct connection *connection, const struct connection_ops *ops, void *owner)
+{
+    connection->ops = ops;
+    connection->owner = owner;
+    if (connection->kept != NULL) {
+        connection_again(connection);
+    } else {
+        connection_start_reading(connection);
+    }
+}
+
+void *connection_owner(const struct connection *connection)
+{
+    return connection->owner;
+}
+
+size_t connection_cost(void)
+{
+    return mem_cost(sizeof(struct connection)) - sizeof(struct timer);
+}
+
+struct outbox *connection_outbox(struct connection *connection)
+{
+    return &connection->outbox;
+}
+
+void connection_set_limit(struct connection *connection, uint32_t max_bytes)
+{
+    connection->limit = max_bytes;
+}
+
+bool connection_is_open(const struct connection *connection)
+{
+    return connection->state == OPEN;
+}
+
+void connection_authenticated(struct connection *connection)
+{
+    address_release(connection->peer);
+    connection->peer = NULL;
+}
+
+bool connection_peer(const struct connection *connection, struct sockaddr_storage *ret_peer)
+{
+    socklen_t len = sizeof(*ret_peer);
+    return getpeername(connection->socket.fd, (struct sockaddr *)ret_peer, &len) == 0;
+}
+
+void connection_remote(const struct connection *connection, char ret_text[46])
+{
+    struct sockaddr_storage peer = {0};
+    ret_text[0] = '\0';
+    if (connection_peer(connection, &peer)) {
+        address_write((const struct sockaddr *)&peer, ret_text);
+    }
+}

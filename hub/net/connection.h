@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * connection - one accepted TCP peer: bytes in, an outbox out, one end.
+ *
+ * A connection has one owner at a time: the HTTP server first, then (after an upgrade) a WebSocket.
+ * It reads into a buffer of the shard; bytes the owner does not consume are kept, so an idle
+ * connection holds none. Freed in a turn of its own after `closed`.
+ */
+#ifndef HUB_NET_CONNECTION_H
+#define HUB_NET_CONNECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/deliver/close.h"
+#include "actors/deliver/outbox.h"
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+
+struct address;
+struct address_table;
+struct connection;
+struct sockaddr_storage;
+struct loop;
+struct shard;
+
+struct connection_ops {
+    /*
+     * Bytes have arrived: all that were not consumed before, and the new ones. Return how many are
+     * consumed (0 is fine: more are needed, up to the limit set with connection_set_limit).
+     */
+    size_t (*on_bytes)(struct connection *connection, struct bytes bytes);
+    /* The connection has ended, for this reason; called exactly once; the owner lets go of it. */
+    void (*on_closed)(struct connection *connection, enum close_reason reason);
+    /* Everything that was in the outbox has been written (after it was not). May be NULL. */
+    void (*on_drained)(struct connection *connection);
+    /* The outbox is no longer full (outbox_ops.relieved). May be NULL. */
+    void (*on_relieved)(struct connection *connection);
+    /*
+     * The peer does not read: more than outbox_limits.high has waited for `ms`, the configured time
+     * or, with `overflow`, less, but then so much waits that nothing more is taken. Returns whether
+     * it has seen to the end; otherwise, and with NULL, it is closed at once with CLOSE_SLOW.
+     */
+    bool (*on_slow)(struct connection *connection, uint64_t ms, bool overflow);
+    /* outbox_ops.pack; NULL: chunks leave as they are. */
+    struct chunk *(*pack)(struct connection *connection, struct chunk *chunk);
+};
+
+/*
+ * Make a connection of the socket `fd`, which it takes over, also on failure. `peer` is its entry
+ * in connection_addresses, or NULL. It reads from connection_own on. STATUS_IO.
+ */
+MUST_CHECK int connection_open(
+    struct loop *loop, int fd, struct address *peer, struct connection **ret_connection);
+
+/* The loop's table of addresses with unauthenticated connections, for who accepts. */
+struct address_table *connection_addresses(struct loop *loop);
+
+/*
+ * Change the owner: what arrives from now on, and the end, go to `ops` with `owner`. Bytes that
+ * wait unconsumed are delivered in the next turn.
+ */
+void connection_own(struct connection *connection, const struct connection_ops *ops, void *owner);
+
+/* The owner set last. */
+void *connection_owner(const struct connection *connection);
+
+/* What a connection takes of the memory, its timer left out. */
+size_t connection_cost(void);
+
+/* What bounds the outboxes of clients on `shard`. */
+struct outbox_limits connection_outbox_limits(const struct shard *shard);
+
+/* The outbox: append to it with the shard's dirty list. */
+struct outbox *connection_outbox(struct connection *connection);
+
+/* The loop it is on. */
+struct loop *connection_loop(const struct connection *connection);
+
+/* The peer's address as text without port (at most 45 characters), written into `ret_text`. */
+void connection_remote(const struct connection *connection, char ret_text[46]);
+
+/* The peer's address; false when there is none any more. */
+bool connection_peer(const struct connection *connection, struct sockaddr_storage *ret_peer);
+
+/* Whether neither side has ended it. */
+bool connection_is_open(const struct connection *connection);
+
+/* The peer is authenticated: it no longer counts against its address's cap. */
+void connection_authenticated(struct connection *connection);
+
+/* Call on_bytes in the next turn with what was not consumed, even when nothing more arrives. */
+void connection_again(struct connection *connection);
+
+/* Close it for `reason`, without flush, when it has not ended in `ms` (0: no more); the last call
+ * counts. */
+void connection_expire(struct connection *connection, enum close_reason reason, uint32_t ms);
+
+/* How many unconsumed bytes may wait; more closes it with CLOSE_TOO_LARGE. */
+void connection_set_limit(struct connection *connection, uint32_t max_bytes);
+
+/* Stop or go on reading (back-pressure); counted, so two may pause independently. */
+void connection_pause(struct connection *connection);
+void connection_resume(struct connection *connection);
+
+/*
+ * End it: with `flush`, what waits is written first (bounded by 3 s); then closed, and
+ * on_closed(reason) is called, never before this returned. Again: nothing.
+ */
+void connection_close(struct connection *connection, enum close_reason reason, bool flush);
+
+/*
+ * Move it to another shard: stops reading, waits until nothing waits or is under way, and calls
+ * `arrived(context, connection)` on the thread of `shard` with a new connection that has the same
+ * peer and the unconsumed bytes, and not yet an owner (connection_own delivers the kept bytes in
+ * the next turn). The old one is freed without on_closed. If the peer goes meanwhile, `arrived`
+ * gets NULL (on the old shard's thread, or, when the system is destroyed first, on the thread that
+ * does it).
+ */
+typedef void (*connection_arrived_fn)(void *context, struct connection *connection);
+void connection_move(
+    struct connection *connection, unsigned shard, connection_arrived_fn arrived, void *context);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * connection_state - what the files of the connection share: connection.c (life), connection_io.c
+ * (bytes in and out), connection_move.c (to another shard). Nobody else includes it.
+ *
+ * States: OPEN -> FLUSHING (closing, what waits is written) -> LINGERING (our FIN is sent, what the
+ * peer still sends is discarded: closing at once would reset the connection and take the last
+ * answer from the peer) -> ENDED (uv_close was called; its callback tells the owner and frees). Any
+ * of them may go straight to ENDED.
+ *
+ * One timer of the wheel serves the deadlines, which exclude each other: an outbox that stays full,
+ * connection_expire, and the bound of FLUSHING and LINGERING.
+ */
+#ifndef HUB_NET_CONNECTION_STATE_H
+#define HUB_NET_CONNECTION_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/deliver/outbox.h"
+#include "actors/shard.h"
+#include "codec/base/list.h"
+#include "hub/net/address.h"
+#include "hub/net/connection.h"
+#include "hub/net/loop.h"
+#include "hub/net/poller.h"
+
+enum {
+    CONNECTION_READ_SIZE =
+        64 << 10, /* the shard's buffer: the most one connection gets in a turn */
+    CONNECTION_CLOSE_MS = 3000,
+};
+
+enum connection_phase { OPEN, FLUSHING, LINGERING, ENDED };
+
+/* Bytes the owner has not consumed; exists only while there are some, or connection_again waits. */
+struct kept {
+    struct loop_task task; /* deliver them */
+    struct connection *connection;
+    uint32_t len;
+    uint32_t cap;
+    char at[];
+};
+
+struct connection {
+    struct poller_socket socket; /* outbox.busy: it waits until the kernel takes more */
+    struct connections *home;
+    struct list link; /* home.open, from the end on home.ended */
+    struct outbox outbox;
+    const struct connection_ops *ops;
+    void *owner;
+    struct kept *kept;
+    struct address *peer; /* counted there as long as it is not authenticated */
+    struct timer timer;
+    uint32_t limit;
+    uint8_t state; /* enum connection_phase */
+    uint8_t reason; /* enum close_reason; of the end, once not OPEN */
+    uint8_t expiry; /* enum close_reason; what the timer means while OPEN */
+    uint8_t pauses : 5;
+    uint8_t eof : 1; /* the peer has sent its FIN */
+    uint8_t moving : 1;
+    uint8_t congested : 1; /* not everything went out at once since it was last drained */
+    bool stalling; /* the timer runs because the outbox is full */
+};
+
+_Static_assert(sizeof(struct connection) <= 192,
+    "memory of an idle connection is what this program is measured by");
+
+/* What the connections of one loop share. */
+struct connections {
+    struct loop_local local;
+    struct loop *loop;
+    struct address_table addresses;
+    struct shard *shard;
+    struct poller *poller;
+    struct list open; /* connection.link */
+    struct list ended; /* connection.link: closed, their owners are told by `reaper` */
+    struct loop_task reaper;
+    char buffer[CONNECTION_READ_SIZE];
+};
+
+/* The shard a connection is on. */
+struct shard *connection_shard(const struct connection *connection);
+
+/* Read, if nothing speaks against it. */
+void connection_start_reading(struct connection *connection);
+
+/* Read no more for now; kept as what the socket wants. */
+void connection_stop_reading(struct connection *connection);
+
+/* Read, to throw it away; false when the socket is broken. */
+MUST_CHECK bool connection_discard(struct connection *connection);
+
+/* Free the kept bytes. */
+void connection_drop_kept(struct connection *connection);
+
+/* Nothing waits in the outbox: go on with closing, or tell the owner. */
+void connection_emptied(struct connection *connection);
+
+/* The socket is ready for what it wanted. */
+void connection_ready(struct poller_socket *socket, unsigned ready);
+
+/* The outbox has been full for as long as it may: the end. */
+void connection_stalled(struct connection *connection);
+
+/* The outbox's operations. */
+extern const struct outbox_ops connection_outbox_ops;
+
+/* Close the socket now; the owner is told in the next turn. */
+void connection_end(struct connection *connection);
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/net/http_route.h"
+
+#include <string.h>
+
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "codec/query.h"
+#include "codec/utf8.h"
+#include "hub/net/http_server.h"
+
+/* Take the first segment off `path`, which begins with '/'. */
+static struct bytes take_segment(struct bytes *path)
+{
+    struct bytes rest = bytes_skip(*path, 1);
+    const char *slash = rest.len > 0 ? memchr(rest.at, '/', rest.len) : NULL;
+    size_t len = slash != NULL ? (size_t)(slash - rest.at) : rest.len;
+    *path = bytes_skip(rest, len);
+    return bytes_of(rest.at, len);
+}
+
+static bool match_path(const char *pattern, struct bytes path)
+{
+    struct bytes left = bytes_str(pattern);
+    while (left.len > 0 && path.len > 0 && left.at[0] == '/' && path.at[0] == '/') {
+        struct bytes want = take_segment(&left);
+        if (bytes_eq_str(want, "*") && left.len == 0) {
+            return true;
+        }
+        struct bytes have = take_segment(&path);
+        bool any = bytes_eq_str(want, "{}");
+        if (any ? have.len == 0 : !bytes_eq(want, have)) {
+            return false;
+        }
+    }
+    return left.len == 0 && path.len == 0;
+}
+
+static bool match_method(const struct http_route *route, struct bytes method)
+{
+    return strcmp(route->method, "*") == 0 || bytes_eq_str(method, route->method) ||
+           (bytes_eq_str(method, "HEAD") && strcmp(route->method, "GET") == 0);
+}
+
+const struct http_route *http_route_find(
+    const struct http_route *routes, struct bytes method, struct bytes path)
+{
+    for (const struct http_route *route = routes; route->path != NULL; route++) {
+        if (match_method(route, method) && match_path(route->path, path)) {
+            return route;
+        }
+    }
+    return NULL;
+}
+
+struct bytes http_route_allow(
+    const struct http_route *routes, struct bytes path, char at[HTTP_ROUTE_ALLOW_MAX])
+{
+    struct builder line = {.max = HTTP_ROUTE_ALLOW_MAX - 2};
+    for (const struct http_route *route = routes; route->path != NULL; route++) {
+        if (match_path(route->path, path)) {
+            builder_str(&line, builder_bytes(&line).len == 0 ? "Allow: " : ", ");
+            builder_str(&line, route->method);
+            builder_str(&line, strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
+        }
+    }
+    struct bytes text = builder_bytes(&line);
+    size_t len = 0;
+    if (text.len > 0 && !builder_failed(&line)) {
+        memcpy(at, text.at, text.len);
+        memcpy(at + text.len, "\r\n", 2);
+        len = text.len + 2;
+    }
+    builder_reset(&line);
+    return bytes_of(at, len);
+}
+
+int http_route_param(const char *pattern, struct bytes path, unsigned n, char *buffer, size_t size,
+    struct bytes *ret_value)
+{
+    struct bytes left = bytes_str(pattern);
+    while (left.len > 0 && path.len > 0) {
+        struct bytes want = take_segment(&left);
+        struct bytes have = take_segment(&path);
+        if (bytes_eq_str(want, "{}") && n-- == 0) {
+            return query_decode_path(have, buffer, size, ret_value);
+        }
+    }
+    return STATUS_INVALID;
+}
+
+bool http_route_knows(const char *list, struct bytes name)
+{
+    struct bytes rest = bytes_str(list);
+    while (rest.len > 0) {
+        const char *comma = memchr(rest.at, ',', rest.len);
+        struct bytes known =
+            bytes_of(rest.at, comma != NULL ? (size_t)(comma - rest.at) : rest.len);
+        rest = bytes_skip(rest, known.len + (comma != NULL));
+        rest = bytes_skip(rest, rest.len > 0 && rest.at[0] == ' ');
+        if (bytes_eq(known, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void http_route_copy_name(struct bytes name, char *at, size_t size)
+{
+    size_t len = name.len < size ? name.len : size - 1;
+    while (len > 0 && !utf8_valid(bytes_of(name.at, len))) {
+        len--;
+    }
+    if (len > 0) {
+        memcpy(at, name.at, len);
+    }
+    at[len] = '\0';
+}
+
+bool http_route_find_unknown(const char *known, struct bytes query, char *at, size_t size)
+{
+    struct bytes raw;
+    struct bytes value;
+    while (query_next(&query, &raw, &value)) {
+        char text[64];
+        struct bytes name = raw;
+        bool read = query_decode(raw, text, sizeof(text), &name) == 0;
+        if (!read || !http_route_knows(known, name)) {
+            http_route_copy_name(read ? name : raw, at, size);
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *http_route_error_code(unsigned status)
+{
+    static const struct {
+        unsigned status;
+        const char *code;
+    } codes[] = {
+        {401, "unauthorized"},
+        {403, "forbidden"},
+        {404, "not_found"},
+        {405, "method_not_allowed"},
+        {408, "timeout"},
+        {413, "too_large"},
+        {414, "too_large"},
+        {415, "unsupported_encoding"},
+        {429, "rate_limited"},
+        {431, "too_large"},
+        {500, "internal"},
+        {501, "not_implemented"},
+        {503, "unavailable"},
+        {505, "version_not_supported"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        if (codes[i].status == status) {
+            return codes[i].code;
+        }
+    }
+    return "bad_request";
+}
+
+void http_route_write_error(
+    struct builder *out, const char *code, const char *message, const char *field)
+{
+    builder_str(out, "{\"error\":{\"code\":");
+    json_scan_write_string(out, bytes_str(code));
+    builder_str(out, ",\"message\":");
+    json_scan_write_string(out, bytes_str(message));
+    if (field != NULL) {
+        builder_str(out, ",\"field\":");
+        json_scan_write_string(out, bytes_str(field));
+    }
+    builder_str(out, "}}");
+}

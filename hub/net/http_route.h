@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http_route - which route of a table a request takes, and the one error shape of the API.
+ */
+#ifndef HUB_NET_HTTP_ROUTE_H
+#define HUB_NET_HTTP_ROUTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "codec/base/buf.h"
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+
+struct http_route;
+
+enum { HTTP_ROUTE_ALLOW_MAX = 128 };
+
+/* The first route of the table (it ends with a NULL path) for method and path; HEAD also takes GET
+ * routes. NULL: none. */
+const struct http_route *http_route_find(
+    const struct http_route *routes, struct bytes method, struct bytes path);
+
+/* The header line "Allow: …" for a path that has routes of other methods; empty when it has none.
+ */
+struct bytes http_route_allow(
+    const struct http_route *routes, struct bytes path, char at[HTTP_ROUTE_ALLOW_MAX]);
+
+/* The n-th "{}" segment (from 0) of `path`, percent-decoded into `buffer`. STATUS_INVALID,
+ * STATUS_TOO_LARGE. */
+MUST_CHECK int http_route_param(const char *pattern, struct bytes path, unsigned n, char *buffer,
+    size_t size, struct bytes *ret_value);
+
+/* Whether `name` is in a list of names with commas between them, ", " allowed. */
+bool http_route_knows(const char *list, struct bytes name);
+
+/* Copy a name that a caller made up, as far as it is text and fits; a C string. */
+void http_route_copy_name(struct bytes name, char *at, size_t size);
+
+/*
+ * Find the first parameter of `query` that is not in `known`; its name, decoded, becomes a C string
+ * at `at`. False when all are known.
+ */
+bool http_route_find_unknown(const char *known, struct bytes query, char *at, size_t size);
+
+/* The error code of the API for a status. */
+const char *http_route_error_code(unsigned status);
+
+/* Append {"error":{"code","message","field"?}}; `field` may be NULL. */
+void http_route_write_error(
+    struct builder *out, const char *code, const char *message, const char *field);
+
+#endif

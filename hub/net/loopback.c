@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/net/loopback.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "codec/base/check.h"
+
+static bool is_address(struct bytes host)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (host.len == 0 || host.len >= sizeof(text) || memchr(host.at, '\0', host.len) != NULL) {
+        return false;
+    }
+    memcpy(text, host.at, host.len);
+    text[host.len] = '\0';
+    if (inet_pton(AF_INET, text, &v4) == 1) {
+        return (ntohl(v4.s_addr) >> 24) == 127;
+    }
+    return inet_pton(AF_INET6, text, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+bool loopback_is_host(struct bytes host)
+{
+    const struct bytes name = BYTES("localhost");
+    if (host.len > 2 && host.at[0] == '[' && host.at[host.len - 1] == ']') {
+        return memchr(host.at, ':', host.len) != NULL &&
+               is_address(bytes_of(host.at + 1, host.len - 2));
+    }
+    if (host.len < name.len) {
+        return is_address(host);
+    }
+    struct bytes end = bytes_skip(host, host.len - name.len);
+    bool whole = host.len == name.len || host.at[host.len - name.len - 1] == '.';
+    return (whole && bytes_eq_nocase(end, name)) || is_address(host);
+}
+
+bool loopback_is_authority(struct bytes authority)
+{
+    size_t len = authority.len;
+    while (len > 0 && authority.at[len - 1] >= '0' && authority.at[len - 1] <= '9') {
+        len--;
+    }
+    bool has_port = len > 0 && authority.at[len - 1] == ':';
+    struct bytes host = has_port ? bytes_of(authority.at, len - 1) : authority;
+    bool bare_v6 = host.len > 0 && host.at[0] != '[' && memchr(host.at, ':', host.len) != NULL;
+    return !bare_v6 && loopback_is_host(host);
+}
+
+bool loopback_is_origin(struct bytes origin)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        struct bytes scheme = bytes_str(schemes[i]);
+        if (bytes_starts(origin, scheme)) {
+            return loopback_is_authority(bytes_skip(origin, scheme.len));
+        }
+    }
+    return false;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * health - whether the process lives, and whether the node is ready for clients.
+ */
+#include "hub/api/api_answer.h"
+#include "hub/api/api_handlers.h"
+#include "hub/node/hub.h"
+#include "hub/redis/redis.h"
+
+static void answer(struct http_request *request, unsigned status, const char *text)
+{
+    http_respond(
+        request, status, "application/json", BYTES("Cache-Control: no-store\r\n"), bytes_str(text));
+}
+
+void health_alive(struct http_request *request, void *context)
+{
+    (void)context;
+    answer(request, 200, "{\"status\":\"ok\"}");
+}
+
+/* Whether a link of this shard to the bus is down. */
+static bool is_bus_away(const struct hub_shard *shard)
+{
+    if (shard->shard.bus == NULL) {
+        return false;
+    }
+    struct redis_stats stats = redis_get_stats(shard->shard.bus);
+    return stats.links_up < stats.links;
+}
+
+/* Whether messages do not come back to a shard, though Redis answers. */
+static bool is_bus_deaf(const struct hub *hub)
+{
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        struct metrics_sums counts;
+        metrics_read(&hub->shards[i], &counts);
+        if (counts.shards.deaf != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the store cannot be written, or cannot be read (store_watch.h). */
+static bool is_store_away(const struct hub *hub)
+{
+    return atomic_load_explicit(&hub->verdict.write_down, memory_order_relaxed) ||
+           atomic_load_explicit(&hub->verdict.read_down, memory_order_relaxed);
+}
+
+static void write_dependencies(
+    const struct hub *hub, const struct hub_shard *shard, struct builder *out)
+{
+    const struct {
+        const char *name;
+        bool degraded;
+    } dependencies[] = {
+        {"store", is_store_away(hub)},
+        {"bus", is_bus_away(shard)},
+        {"ingest", ingest_gauges_stand(&hub->streams, sched_now(shard->shard.sched))},
+    };
+    const char *comma = "";
+    struct builder names = {0};
+    for (size_t i = 0; i < ARRAY_LEN(dependencies); i++) {
+        if (dependencies[i].degraded) {
+            builder_printf(&names, "%s\"%s\"", comma, dependencies[i].name);
+            comma = ",";
+        }
+    }
+    bool ready = builder_bytes(&names).len == 0;
+    builder_printf(out, "{\"status\":\"%s\"", ready ? "ready" : "degraded");
+    if (!ready) {
+        builder_str(out, ",\"degraded\":[");
+        builder_add(out, builder_bytes(&names));
+        builder_byte(out, ']');
+    }
+    builder_byte(out, '}');
+    builder_reset(&names);
+}
+
+void health_ready(struct http_request *request, void *context)
+{
+    struct hub *hub = context;
+    if (atomic_load_explicit(&hub->draining, memory_order_relaxed)) {
+        answer(request, 503, "{\"status\":\"draining\"}");
+        return;
+    }
+    if (!atomic_load_explicit(&hub->started, memory_order_acquire)) {
+        answer(request, 503, "{\"status\":\"starting\"}");
+        return;
+    }
+    if (is_bus_deaf(hub)) {
+        answer(request, 503, "{\"status\":\"deaf\",\"failing\":[\"bus\"]}");
+        return;
+    }
+    struct builder out = {0};
+    write_dependencies(hub, api_shard(request), &out);
+    http_respond(request, 200, "application/json", BYTES("Cache-Control: no-store\r\n"),
+        builder_bytes(&out));
+    builder_reset(&out);
+}

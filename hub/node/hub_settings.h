@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hub_settings - the settings of a node and the tables made from them, as one immutable whole.
+ *
+ * SIGHUP makes another one (hub/node/reload.h). Every shard holds a reference of the one it works
+ * with, in hub_shard.settings, and changes over in a turn of its own; the last reference frees it.
+ * What is borrowed from it is valid until the end of the turn.
+ */
+#ifndef HUB_NODE_HUB_SETTINGS_H
+#define HUB_NODE_HUB_SETTINGS_H
+
+#include <stdatomic.h>
+
+#include "actors/shard.h"
+#include "codec/base/check.h"
+#include "hub/net/http_server.h"
+
+struct access;
+struct apikey_set;
+struct builder;
+struct config;
+struct hub;
+struct jwt_keys;
+struct origin_list;
+struct session_config;
+
+struct hub_settings {
+    const struct config *config;
+    struct actor_config actors;
+    struct session_config *sessions; /* NULL before hub_settings_complete */
+    struct access *access;
+    struct origin_list *origins;
+    struct apikey_set *keys;
+    struct jwt_keys *jwt;
+    /* private */
+    struct config *owned;
+    atomic_uint refs;
+};
+
+/*
+ * Make the tables that `config` describes and try its token keys, with one reference. Reads key
+ * files. STATUS_INVALID, STATUS_NOT_FOUND or STATUS_IO with a sentence for people appended to
+ * `error`. Main thread.
+ */
+MUST_CHECK int hub_settings_create(const struct hub *hub, const struct config *config,
+    struct builder *error, struct hub_settings **ret_settings);
+
+/* Fill in what actors and sessions work with; after the store has been opened, before it is shared.
+ */
+void hub_settings_complete(struct hub_settings *settings, struct hub *hub);
+
+/* Have `config` freed with the last reference. */
+void hub_settings_own(struct hub_settings *settings, struct config *config);
+
+/* Add a reference and return `settings`. Any thread. */
+struct hub_settings *hub_settings_ref(struct hub_settings *settings);
+
+/* Drop a reference; NULL is allowed. Any thread. */
+void hub_settings_unref(struct hub_settings *settings);
+
+/* The limits of HTTP; routes and context are left to the caller. */
+struct http_server_config hub_settings_http(const struct hub_settings *settings);
+
+/* Most bytes of the body that posts an event: limits.event_bytes, and what goes around. */
+uint32_t hub_settings_event_body(const struct config *config);
+
+#endif

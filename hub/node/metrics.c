@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: sums, the process, the text, requests.
+ */
+#include "hub/node/metrics.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "actors/deliver/close.h"
+#include "codec/base/clock.h"
+#include "hub/api/api_answer.h"
+#include "hub/api/api_handlers.h"
+#include "hub/net/loop.h"
+#include "hub/node/hub.h"
+#include "hub/node/log_writer.h"
+#include "hub/node/memory_guard.h"
+#include "hub/redis/redis.h"
+#include "sql/store.h"
+
+enum { STATEMENTS_MAX = 128 };
+
+#define PREFIX "peal_"
+
+static const char *const close_names[] = {
+#define X(name, text, ...) text,
+#include "actors/deliver/close.def"
+#undef X
+};
+_Static_assert(ARRAY_LEN(close_names) == CLOSE_REASON_COUNT, "a name for each reason");
+
+/* Sums. */
+
+_Static_assert(sizeof(struct metrics_sums) % sizeof(uint64_t) == 0, "only counters");
+_Static_assert(_Alignof(struct metrics_sums) == _Alignof(uint64_t), "only counters");
+
+static struct link_counts count_links(const struct shard *shard)
+{
+    struct link_counts counts = {0};
+    if (shard->bus != NULL) {
+        struct redis_stats stats = redis_get_stats(shard->bus);
+        counts.bus_refused = stats.refused;
+        counts.bus_timeouts = stats.timeouts;
+        counts.bus_protocol_errors = stats.protocol_errors;
+    }
+    if (shard->store != NULL) {
+        counts.store_refused = store_port_refused(shard->store);
+    }
+    return counts;
+}
+
+void metrics_publish(void *shard)
+{
+    struct hub_shard *own = shard;
+    const struct metrics_sums counts = {
+        .shards = own->shard.stats,
+        .sched = *sched_stats(own->shard.sched),
+        .api = own->api,
+        .tokens = *jwt_counts(own->jwt),
+        .memory = own->memory,
+        .forwards = own->forward_counts,
+        .links = count_links(&own->shard),
+    };
+    published_write(own->copy.words, &counts, PUBLISHED_WORDS(counts));
+}
+
+void metrics_read(const struct hub_shard *shard, struct metrics_sums *ret_counts)
+{
+    published_read(shard->copy.words, PUBLISHED_WORDS(*ret_counts), ret_counts);
+}
+
+void metrics_sum(const struct hub *hub, struct metrics_sums *ret_sums)
+{
+    struct metrics_sums sums = {0};
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        struct metrics_sums counts;
+        metrics_read(&hub->shards[i], &counts);
+        uint64_t *to = (uint64_t *)(void *)&sums;
+        const uint64_t *from = (const uint64_t *)(const void *)&counts;
+        for (size_t word = 0; word < PUBLISHED_WORDS(sums); word++) {
+            to[word] += from[word];
+        }
+    }
+    *ret_sums = sums;
+}
+
+/* The process. */
+
+/* Newer kernels tell how many there are as the size of the folder; else they are counted. */
+static uint64_t open_files(void)
+{
+    struct stat info;
+    uint64_t count = 0;
+    if (stat("/proc/self/fd", &info) == 0 && info.st_size > 0) {
+        return (uint64_t)info.st_size;
+    }
+    DIR *folder = opendir("/proc/self/fd");
+    if (folder == NULL) {
+        return 0;
+    }
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        count += entry->d_name[0] != '.' ? 1 : 0;
+    }
+    closedir(folder);
+    return count > 0 ? count - 1 : 0; /* the folder itself */
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) {
+        return 0;
+    }
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* The text. */
+
+static void begin(struct builder *out, const char *name, const char *kind, const char *help)
+{
+    builder_printf(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, help, name, kind);
+}
+
+static void write_u64(
+    struct builder *out, const char *name, const char *kind, const char *help, uint64_t value)
+{
+    begin(out, name, kind, help);
+    builder_printf(out, PREFIX "%s %llu\n", name, (unsigned long long)value);
+}
+
+static void write_double(
+    struct builder *out, const char *name, const char *kind, const char *help, double value)
+{
+    begin(out, name, kind, help);
+    builder_printf(out, PREFIX "%s %.6f\n", name, value);
+}
+
+static void write_rows(const struct metrics_sums *sums, struct builder *out)
+{
+#define KIND_COUNTER "counter"
+#define KIND_GAUGE "gauge"
+#define X(member, name, kind, help) write_u64(out, name, KIND_##kind, help, sums->member);
+#include "hub/node/metrics.def"
+#undef X
+}
+
+static void write_closed(const struct metrics_sums *sums, struct builder *out)
+{
+    begin(out, "closed_total", "counter", "Connections and sockets that ended, by reason.");
+    for (unsigned i = 0; i < CLOSE_REASON_COUNT; i++) {
+        builder_printf(out, PREFIX "closed_total{reason=\"%s\"} %llu\n", close_names[i],
+            (unsigned long long)sums->shards.closed[i]);
+    }
+}
+
+static void write_memory(const struct memory_use *memory, struct builder *out)
+{
+    begin(out, "memory_bytes", "gauge",
+        "What owners take of the memory, as counts times sizes; without what waits to be sent.");
+#define X(owner, help)                                                                             \
+    builder_printf(out, PREFIX "memory_bytes{owner=\"" #owner "\"} %llu\n",                        \
+        (unsigned long long)memory->owner);
+#include "hub/node/memory.def"
+#undef X
+}
+
+static void write_api(const struct api_counts *api, struct builder *out)
+{
+    uint64_t count = 0;
+    begin(out, "api_requests_total", "counter", "Requests of the API answered, by class.");
+    for (unsigned i = 1; i < API_CLASS_COUNT; i++) {
+        builder_printf(out, PREFIX "api_requests_total{class=\"%uxx\"} %llu\n", i,
+            (unsigned long long)api->classes[i]);
+    }
+    begin(out, "api_request_duration_seconds", "histogram",
+        "Time from a complete request head to its answer.");
+    for (unsigned i = 0; i < API_BUCKET_COUNT; i++) {
+        count += api->buckets[i];
+        builder_printf(out, PREFIX "api_request_duration_seconds_bucket{le=\"%g\"} %llu\n",
+            (double)api_bucket_us[i] / 1e6, (unsigned long long)count);
+    }
+    count += api->buckets[API_BUCKET_COUNT];
+    builder_printf(out,
+        PREFIX "api_request_duration_seconds_bucket{le=\"+Inf\"} %llu\n" PREFIX
+               "api_request_duration_seconds_sum %.6f\n" PREFIX
+               "api_request_duration_seconds_count %llu\n",
+        (unsigned long long)count, (double)api->total_us / 1e6, (unsigned long long)count);
+}
+
+static void write_statements(const struct hub *hub, struct builder *out)
+{
+    struct store_statement_stats stats[STATEMENTS_MAX];
+    size_t count = store_statements(hub->store, stats, STATEMENTS_MAX);
+    begin(out, "store_statements_total", "counter", "Statements run, by name.");
+    for (size_t i = 0; i < count; i++) {
+        builder_printf(out, PREFIX "store_statements_total{statement=\"%s\"} %llu\n", stats[i].name,
+            (unsigned long long)stats[i].count);
+    }
+    begin(out, "store_statement_seconds_total", "counter", "Time spent in statements, by name.");
+    for (size_t i = 0; i < count; i++) {
+        builder_printf(out, PREFIX "store_statement_seconds_total{statement=\"%s\"} %.6f\n",
+            stats[i].name, (double)stats[i].total_us / 1e6);
+    }
+    begin(out, "store_statement_p99_seconds", "gauge",
+        "The time that 99 of 100 statements took at most, by name.");
+    for (size_t i = 0; i < count; i++) {
+        builder_printf(out, PREFIX "store_statement_p99_seconds{statement=\"%s\"} %.6f\n",
+            stats[i].name, (double)stats[i].p99_us / 1e6);
+    }
+    begin(out, "store_slow_statements_total", "counter", "Statements over the slow threshold.");
+    for (size_t i = 0; i < count; i++) {
+        builder_printf(out, PREFIX "store_slow_statements_total{statement=\"%s\"} %llu\n",
+            stats[i].name, (unsigned long long)stats[i].slow);
+    }
+}
+
+static void write_store(const struct hub *hub, struct builder *out)
+{
+    struct store_health health;
+    store_get_health(hub->store, &health);
+    write_u64(out, "store_up", "gauge", "Whether the store can be written.",
+        !atomic_load_explicit(&hub->verdict.write_down, memory_order_relaxed));
+    write_u64(out, "store_readable", "gauge", "Whether the store can be read.",
+        !atomic_load_explicit(&hub->verdict.read_down, memory_order_relaxed));
+    write_u64(out, "store_outages_total", "counter", "Times that the store went away.",
+        atomic_load_explicit(&hub->verdict.outages, memory_order_relaxed));
+    write_u64(out, "store_failures_total", "counter",
+        "Requests that failed because the database could not do them.", health.failures);
+}
+
+static uint64_t age_ms(uint64_t id_ms)
+{
+    uint64_t now = clock_wall_ms();
+    return id_ms > 0 && id_ms < now ? now - id_ms : 0;
+}
+
+/* The members of struct ingest_gauge of each stream that this node reads, or waits for. */
+static void write_streams(const struct hub *hub, struct builder *out)
+{
+    static const struct {
+        const char *name;
+        size_t at;
+        bool age; /* of an id, in seconds */
+        const char *help;
+    } rows[] = {
+#define AGE true
+#define VALUE false
+#define X(member, name, kind, help) {name, offsetof(struct ingest_gauge, member), kind, help},
+#include "hub/node/metrics_streams.def"
+#undef X
+#undef VALUE
+#undef AGE
+    };
+    for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
+        begin(out, rows[row].name, "gauge", rows[row].help);
+        for (unsigned i = 0; i < INGEST_STREAMS_MAX; i++) {
+            const struct ingest_gauge *gauge = &hub->streams.of[i];
+            const _Atomic(uint64_t) *number =
+                (const _Atomic(uint64_t) *)(const void *)((const char *)gauge + rows[row].at);
+            uint64_t value = ingest_gauge_get(number);
+            if (ingest_gauge_get(&gauge->begun) != 0) {
+                builder_printf(out, PREFIX "%s{stream=\"%u\"} %.3f\n", rows[row].name, i,
+                    rows[row].age ? (double)age_ms(value) / 1e3 : (double)value);
+            }
+        }
+    }
+}
+
+static void write_process(const struct hub *hub, struct builder *out)
+{
+    struct rlimit files = {0};
+    getrlimit(RLIMIT_NOFILE, &files);
+    begin(out, "build_info", "gauge", "What runs: always 1.");
+    builder_printf(out, PREFIX "build_info{version=\"%s\",node=\"%s\",store=\"%s\"} 1\n",
+        PEAL_VERSION, hub->node, store_engine(hub->store));
+    write_u64(out, "shards", "gauge", "Threads that serve connections.", hub->shard_count);
+    write_u64(
+        out, "process_resident_memory_bytes", "gauge", "Resident memory.", memory_guard_resident());
+    write_u64(out, "process_open_fds", "gauge", "Open file descriptors.", open_files());
+    write_u64(out, "process_max_fds", "gauge", "Most file descriptors that may be open.",
+        (uint64_t)files.rlim_cur);
+    write_double(
+        out, "process_cpu_seconds_total", "counter", "Time the processors worked.", cpu_seconds());
+    write_u64(out, "memory_limit_bytes", "gauge", "limits.memory in effect.",
+        atomic_load_explicit(&hub->memory.limit, memory_order_relaxed));
+    write_u64(out, "memory_refused_total", "counter",
+        "Clients refused because limits.memory was passed.",
+        atomic_load_explicit(&hub->memory.refused, memory_order_relaxed));
+    write_u64(out, "memory_shed_total", "counter",
+        "Clients that read slowly, closed because limits.memory was passed.",
+        atomic_load_explicit(&hub->memory.shed, memory_order_relaxed));
+    write_u64(out, "log_lost_total", "counter",
+        "Log records dropped, because who reads the log stood still.", log_writer_lost());
+    write_double(out, "uptime_seconds", "gauge", "Time since the start.",
+        (double)(clock_mono_ms() - hub->started_ms) / 1000.0);
+    write_store(hub, out);
+}
+
+static void metrics_write(const struct hub *hub, struct builder *out)
+{
+    struct metrics_sums sums;
+    metrics_sum(hub, &sums);
+    write_process(hub, out);
+    write_rows(&sums, out);
+    write_closed(&sums, out);
+    write_memory(&sums.memory, out);
+    write_api(&sums.api, out);
+    write_statements(hub, out);
+    write_streams(hub, out);
+}
+
+void metrics_show(struct http_request *request, void *context)
+{
+    struct builder out = {0};
+    struct hub_shard *shard = api_shard(request);
+    metrics_publish(shard); /* what it has counted in this turn */
+    metrics_write(context, &out);
+    if (shard->shard.bus != NULL) {
+        struct redis_stats stats = redis_get_stats(shard->shard.bus);
+        write_u64(&out, "bus_up", "gauge",
+            "Whether all links of the first shard to the bus are up.",
+            stats.links > 0 && stats.links_up == stats.links ? 1 : 0);
+    }
+    http_respond(request, builder_failed(&out) ? 503 : 200,
+        "text/plain; version=0.0.4; charset=utf-8", bytes_of(NULL, 0), builder_bytes(&out));
+    builder_reset(&out);
+}
+
+/* Requests. */
+
+void metrics_observe(
+    void *context, const struct http_request *request, unsigned status, uint64_t took_ns)
+{
+    (void)context;
+    if (bytes_starts(request->path, BYTES("/api/"))) {
+        api_counts_add(&api_shard(request)->api, status, took_ns);
+    }
+}

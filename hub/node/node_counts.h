@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * node_counts - what a shard counts for operators besides shard_stats: answers of the API, and
+ * client events by name.
+ *
+ * Written on the shard's thread. The numbers are read racily by the metrics of the node; the names
+ * of events only on the shard's thread.
+ */
+#ifndef HUB_NODE_NODE_COUNTS_H
+#define HUB_NODE_NODE_COUNTS_H
+
+#include <stdint.h>
+
+#include "codec/base/bytes.h"
+#include "codec/base/map.h"
+
+enum {
+    API_BUCKET_COUNT = 12,
+    API_CLASS_COUNT = 6,
+    EVENT_COUNTS_MAX = 256,
+    EVENT_COUNT_NAME_MAX = 128
+};
+
+/* Upper bounds of the buckets of response times, microseconds, ascending. */
+extern const uint64_t api_bucket_us[API_BUCKET_COUNT];
+
+struct api_counts {
+    uint64_t classes[API_CLASS_COUNT]; /* answers by status / 100 */
+    uint64_t buckets[API_BUCKET_COUNT + 1]; /* by response time; the last is beyond all bounds */
+    uint64_t total_us;
+};
+
+/* Count an answer that took `took_ns` from the complete request head on. */
+void api_counts_add(struct api_counts *counts, unsigned status, uint64_t took_ns);
+
+/* One name. */
+struct event_count {
+    uint64_t count;
+    uint32_t name_len;
+    char name[EVENT_COUNT_NAME_MAX];
+};
+
+/* At most EVENT_COUNTS_MAX names, because clients choose them; more count as "(other)". */
+struct event_counts {
+    struct map names; /* struct event_count by name */
+    uint64_t other;
+};
+
+void event_counts_init(struct event_counts *counts);
+void event_counts_finish(struct event_counts *counts);
+void event_counts_add(struct event_counts *counts, struct bytes name, uint64_t count);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/node/sqlite_lease.h"
+
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "actors/lease.h"
+#include "codec/base/clock.h"
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/bus_name.h"
+#include "hub/config/config.h"
+#include "hub/node/hub.h"
+#include "hub/redis/redis_sync.h"
+
+enum {
+    TTL_MS = 5000,
+    RENEW_MS = 1000,
+    RETRY_MS = 200,
+    CLAIM_MS = 6000, /* longer than TTL_MS: who starts after a crash waits for its former self */
+};
+
+struct sqlite_lease {
+    struct lease lease;
+    struct hub_shard *shard;
+    struct bus_link *link;
+};
+
+static bool is_wanted(const struct hub *hub)
+{
+    return hub->config->bus_url[0] != '\0' && hub->config->store_url[0] == '\0';
+}
+
+static struct lease_config describe(const struct hub *hub, char key[BUS_NAME_MAX])
+{
+    bus_name_solo(&hub->names, key);
+    return (struct lease_config){
+        .key = key,
+        .holder = hub->node,
+        .ttl_ms = TTL_MS,
+        .renew_ms = RENEW_MS,
+        .claim_ms = RENEW_MS,
+        .held = true,
+        .lasting = true,
+    };
+}
+
+static void on_claimed(void *context, int status, const struct bus_reply *reply)
+{
+    bool *won = context;
+    *won = status == 0 && lease_is_granted(reply);
+}
+
+int sqlite_lease_claim(const struct hub *hub, struct builder *error)
+{
+    char key[BUS_NAME_MAX];
+    struct redis_sync *sync;
+    struct lease_claim claim;
+    if (!is_wanted(hub)) {
+        return 0;
+    }
+    int status = redis_sync_open(hub->config->bus_url, error, &sync);
+    if (status != 0) {
+        return status;
+    }
+    const struct lease_config config = describe(hub, key);
+    lease_write_claim(&config, &claim);
+    const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
+    uint64_t deadline = clock_mono_ms() + CLAIM_MS;
+    bool won = false;
+    while (!won) {
+        redis_sync_send(sync, claim.argv, ARRAY_LEN(claim.argv), on_claimed, &won);
+        redis_sync_wait(sync, 0);
+        if (!won && clock_mono_ms() >= deadline) {
+            break;
+        }
+        if (!won) {
+            nanosleep(&pause, NULL);
+        }
+    }
+    redis_sync_close(sync);
+    if (!won) {
+        builder_printf(error,
+            "another node uses this Redis (%s): with SQLite there can be only one, several nodes "
+            "need a Postgres (store.url)",
+            key);
+        return STATUS_EXISTS;
+    }
+    return 0;
+}
+
+static void on_lost(void *context, enum lease_end why)
+{
+    const struct sqlite_lease *own = context;
+    log_error("SOLO-LOST", "another node with SQLite has taken over this Redis, ending",
+        "key=%s why=%s", own->lease.key, lease_end_text(why));
+    kill(getpid(), SIGTERM);
+}
+
+void sqlite_lease_start(struct hub_shard *shard)
+{
+    static const struct bus_events no_events = {0};
+    static const struct lease_events events = {.on_lost = on_lost};
+    char key[BUS_NAME_MAX];
+    struct bus *bus = shard->shard.bus;
+    if (shard != &shard->hub->shards[0] || !is_wanted(shard->hub)) {
+        return;
+    }
+    struct sqlite_lease *own = mem_alloc(sizeof(*own));
+    const struct lease_config config = describe(shard->hub, key);
+    own->shard = shard;
+    own->link = bus->ops->open(bus, "peal-solo", &no_events, own);
+    lease_start(&own->lease, &shard->shard, own->link, &config, &events, own);
+    shard->sqlite_lease = own;
+}
+
+static void on_released(void *context, int status, const struct bus_reply *reply)
+{
+    struct sqlite_lease *own = context;
+    (void)status;
+    (void)reply; /* or it runs out by itself */
+    own->shard->shard.bus->ops->close(own->link);
+    mem_free(own);
+}
+
+void sqlite_lease_stop(struct hub_shard *shard)
+{
+    struct sqlite_lease *own = shard->sqlite_lease;
+    if (own == NULL) {
+        return;
+    }
+    shard->sqlite_lease = NULL;
+    lease_stop(&own->lease);
+    lease_release(&own->lease, on_released, own);
+}

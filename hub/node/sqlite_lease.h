@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sqlite_lease - the claim of a node that stores in SQLite on its Redis: no other such node may
+ * share it.
+ *
+ * Two of them would each have a part of what was posted. The claim is the key `<prefix>:solo`, a
+ * lease (actors/lease.h): it runs out when the node is killed.
+ */
+#ifndef HUB_NODE_SQLITE_LEASE_H
+#define HUB_NODE_SQLITE_LEASE_H
+
+#include "codec/base/buf.h"
+#include "codec/base/check.h"
+
+struct hub;
+struct hub_shard;
+struct sqlite_lease;
+
+/*
+ * Claim the Redis of a node that has one and stores in SQLite; nothing otherwise. On the main
+ * thread, before the shards start; waits for as long as a claim lives that nobody renews.
+ * STATUS_EXISTS when another node holds it, or why Redis cannot be used, with a sentence in
+ * `error`.
+ */
+MUST_CHECK int sqlite_lease_claim(const struct hub *hub, struct builder *error);
+
+/* Keep what was claimed, on the first shard; nothing on the others. */
+void sqlite_lease_start(struct hub_shard *shard);
+
+/* Give it back and end; the link is closed in a later turn. */
+void sqlite_lease_stop(struct hub_shard *shard);
+
+#endif

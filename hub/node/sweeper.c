@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/node/sweeper.h"
+
+#include <uv.h>
+
+#include "actors/inbox/announce.h"
+#include "codec/base/clock.h"
+#include "codec/base/mem.h"
+#include "hub/config/config.h"
+#include "hub/net/loop.h"
+#include "hub/node/hub.h"
+#include "sql/store.h"
+
+enum { LIMIT = 500 };
+
+struct sweeper {
+    uv_timer_t timer;
+    struct store_sweep request;
+    struct hub_shard *shard;
+    bool busy;
+    bool closing;
+    bool closed; /* the timer */
+};
+
+static void free_when_done(struct sweeper *sweeper)
+{
+    if (sweeper->closed && !sweeper->busy) {
+        mem_free(sweeper);
+    }
+}
+
+static void sweep(struct sweeper *sweeper);
+
+static void on_swept(struct store_request *base)
+{
+    struct sweeper *sweeper = container_of(base, struct sweeper, request.base);
+    struct store_sweep *request = &sweeper->request;
+    sweeper->busy = false;
+    for (size_t i = 0; base->status == 0 && i < request->user_count && !sweeper->closing; i++) {
+        const struct store_swept *user = &request->users[i];
+        announce_changes(
+            &sweeper->shard->shard, user->who, user->position, user->changes, user->change_count);
+    }
+    bool more = base->status == 0 && request->more && !sweeper->closing;
+    store_request_finish(base);
+    if (more) {
+        sweep(sweeper);
+    } else if (sweeper->closing) {
+        free_when_done(sweeper);
+    }
+}
+
+static void sweep(struct sweeper *sweeper)
+{
+    const struct config *config = sweeper->shard->hub->config;
+    sweeper->busy = true;
+    sweeper->request = (struct store_sweep){
+        .base = {.op = STORE_SWEEP, .done = on_swept},
+        .now = clock_wall_ms(),
+        .limit = LIMIT,
+        .tombstone_ms = config->store_tombstones_ms,
+    };
+    store_submit(sweeper->shard->shard.store, &sweeper->request.base);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct sweeper *sweeper = container_of(timer, struct sweeper, timer);
+    if (!sweeper->busy) {
+        sweep(sweeper);
+    }
+}
+
+void hub_sweeper_start(struct hub_shard *shard)
+{
+    uint64_t every = shard->hub->config->store_sweep_ms;
+    if (shard != &shard->hub->shards[0]) {
+        return;
+    }
+    struct sweeper *sweeper = mem_alloc(sizeof(*sweeper));
+    sweeper->shard = shard;
+    uv_timer_init(loop_uv(shard->loop), &sweeper->timer);
+    uv_timer_start(&sweeper->timer, on_timer, every, every);
+    shard->sweeper = sweeper;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct sweeper *sweeper = container_of((uv_timer_t *)handle, struct sweeper, timer);
+    sweeper->closed = true;
+    free_when_done(sweeper);
+}
+
+void hub_sweeper_stop(struct hub_shard *shard)
+{
+    if (shard->sweeper != NULL) {
+        shard->sweeper->closing = true;
+        uv_close((uv_handle_t *)&shard->sweeper->timer, on_closed);
+        shard->sweeper = NULL;
+    }
+}

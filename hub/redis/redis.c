@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/redis/redis.h"
+
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "hub/redis/redis_bus.h"
+
+static struct redis_bus *of(struct bus *bus)
+{
+    return container_of(bus, struct redis_bus, bus);
+}
+
+static struct bus_link *open_link(
+    struct bus *bus, const char *name, const struct bus_events *events, void *context)
+{
+    return redis_link_open(of(bus), name, events, context);
+}
+
+static void subscribe(struct bus_link *link, struct bytes channel)
+{
+    redis_link_subscribe(link, channel, false);
+}
+
+static void subscribe_quietly(struct bus_link *link, struct bytes channel)
+{
+    redis_link_subscribe(link, channel, true);
+}
+
+static const struct bus_ops operations = {
+    .open = open_link,
+    .close = redis_link_close,
+    .is_up = redis_link_is_up,
+    .command = redis_link_command,
+    .subscribe = subscribe,
+    .subscribe_quietly = subscribe_quietly,
+    .unsubscribe = redis_link_unsubscribe,
+};
+
+/* An idle handle rather than a prepare one: while it is active, the loop does not block. */
+static void on_idle(uv_idle_t *idle)
+{
+    struct redis_bus *bus = idle->data;
+    uv_idle_stop(idle);
+    struct list now;
+    list_init(&now);
+    list_splice(&now, &bus->work);
+    for (struct list *each = list_pop(&now); each != NULL; each = list_pop(&now)) {
+        redis_link_work(redis_link_of_work(each));
+    }
+}
+
+void redis_bus_wake(struct redis_bus *bus)
+{
+    if (!uv_is_active((uv_handle_t *)&bus->idle)) {
+        uv_idle_start(&bus->idle, on_idle);
+    }
+}
+
+void redis_bus_release(struct redis_bus *bus)
+{
+    if (--bus->handles > 0) {
+        return;
+    }
+    redis_closed_fn fn = bus->on_closed;
+    void *context = bus->closed_context;
+    mem_free(bus);
+    if (fn != NULL) {
+        fn(context);
+    }
+}
+
+static uint32_t or_default(uint32_t value, uint32_t otherwise)
+{
+    return value != 0 ? value : otherwise;
+}
+
+static struct redis_options with_defaults(const struct redis_options *given)
+{
+    struct redis_options options = {
+        .connect_timeout_ms = or_default(given->connect_timeout_ms, 5000),
+        .ping_ms = or_default(given->ping_ms, 5000),
+        .silence_ms = or_default(given->silence_ms, 10000),
+        .backoff_min_ms = or_default(given->backoff_min_ms, 100),
+        .backoff_max_ms = or_default(given->backoff_max_ms, 5000),
+        .reply_max = given->reply_max != 0 ? given->reply_max : 64u << 20,
+        .send_max = given->send_max != 0 ? given->send_max : 64u << 20,
+        .quiet = given->quiet,
+    };
+    if (options.silence_ms <= options.ping_ms) {
+        options.silence_ms = options.ping_ms + 1;
+    }
+    if (options.backoff_max_ms < options.backoff_min_ms) {
+        options.backoff_max_ms = options.backoff_min_ms;
+    }
+    return options;
+}
+
+int redis_create(uv_loop_t *loop, const struct redis_options *options, struct builder *error,
+    struct bus **ret_bus)
+{
+    struct redis_url url;
+    int status = redis_url_parse(bytes_str(options->url), error, &url);
+    if (status != 0) {
+        return status;
+    }
+    struct redis_bus *bus = mem_alloc(sizeof(*bus));
+    bus->bus.ops = &operations;
+    bus->loop = loop;
+    bus->url = url;
+    bus->options = with_defaults(options);
+    list_init(&bus->work);
+    uint64_t seed;
+    rand_secret(&seed, sizeof(seed));
+    rand_init(&bus->rand, seed);
+    uv_idle_init(loop, &bus->idle);
+    bus->idle.data = bus;
+    bus->handles = 1;
+    *ret_bus = &bus->bus;
+    return 0;
+}
+
+static void on_idle_closed(uv_handle_t *handle)
+{
+    redis_bus_release(handle->data);
+}
+
+void redis_close(struct bus *base, redis_closed_fn fn, void *context)
+{
+    struct redis_bus *bus = of(base);
+    CHECK(bus->stats.links == 0 && !bus->closing);
+    bus->closing = true;
+    bus->on_closed = fn;
+    bus->closed_context = context;
+    uv_close((uv_handle_t *)&bus->idle, on_idle_closed);
+}
+
+struct redis_stats redis_get_stats(const struct bus *bus)
+{
+    return container_of(bus, const struct redis_bus, bus)->stats;
+}

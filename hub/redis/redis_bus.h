@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * redis_bus - what redis.c and redis_link.c share; nobody else includes this.
+ */
+#ifndef HUB_REDIS_REDIS_BUS_H
+#define HUB_REDIS_REDIS_BUS_H
+
+#include <uv.h>
+
+#include "actors/order/bus.h"
+#include "codec/base/list.h"
+#include "codec/base/rand.h"
+#include "hub/redis/redis.h"
+#include "hub/redis/redis_conn.h"
+#include "hub/redis/redis_url.h"
+
+struct redis_bus {
+    struct bus bus; /* first */
+    uv_loop_t *loop;
+    struct redis_url url;
+    struct redis_options options; /* without zeros; its url is not used */
+    struct redis_stats stats;
+    struct rand rand; /* jitter */
+    struct list work; /* bus_link.work: something to send or to answer at the end of the turn */
+    uv_idle_t idle; /* active while `work` is not empty */
+    unsigned handles; /* uv handles that are not closed yet */
+    redis_closed_fn on_closed;
+    void *closed_context;
+    bool closing;
+    struct redis_input input;
+};
+
+/* Count one handle less, and free a closing bus with the last one. */
+void redis_bus_release(struct redis_bus *bus);
+
+/* Make sure that redis_link_work is called for what is in `work` in a later turn. */
+void redis_bus_wake(struct redis_bus *bus);
+
+/* The operations of actors/order/bus.h on a link, except `open`, whose bus is of the concrete type.
+ */
+MUST_CHECK struct bus_link *redis_link_open(
+    struct redis_bus *bus, const char *name, const struct bus_events *events, void *context);
+void redis_link_close(struct bus_link *link);
+bool redis_link_is_up(const struct bus_link *link);
+void redis_link_command(struct bus_link *link, const struct bytes *argv, size_t argc,
+    uint32_t timeout_ms, bus_reply_fn fn, void *context);
+void redis_link_subscribe(struct bus_link *link, struct bytes channel, bool quiet);
+void redis_link_unsubscribe(struct bus_link *link, struct bytes channel);
+
+/* Do what waits for the end of the turn: answer refused commands, send. `link` is out of `work`. */
+void redis_link_work(struct bus_link *link);
+
+/* The link whose `work` list link this is. */
+struct bus_link *redis_link_of_work(struct list *work);
+
+/* Why the link is down, for people ("" while unknown), and the status of that. */
+const char *redis_link_error(const struct bus_link *link, int *ret_status);
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * redis_check - look at the server once, before the shards start, on a loop of its own.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "codec/base/status.h"
+#include "hub/redis/redis_bus.h"
+
+enum { CHECK_TIMEOUT_MS = 10000, POLL_MS = 20, VERSION_MIN = 7 };
+
+struct check {
+    uv_loop_t loop;
+    uv_timer_t timer;
+    struct bus *bus;
+    struct bus_link *link;
+    struct builder *error;
+    struct redis_report report;
+    uint64_t deadline;
+    int status;
+    bool done;
+};
+
+static void finish(struct check *check, int status)
+{
+    if (check->done) {
+        return;
+    }
+    check->done = true;
+    check->status = status;
+    uv_close((uv_handle_t *)&check->timer, NULL);
+}
+
+/* The value of `field` in the text of INFO; empty when it is not there. */
+static struct bytes info_field(struct bytes info, const char *field)
+{
+    struct bytes name = bytes_str(field);
+    while (info.len > 0) {
+        const char *end = memchr(info.at, '\n', info.len);
+        struct bytes line = bytes_of(info.at, end != NULL ? (size_t)(end - info.at) : info.len);
+        info = bytes_skip(info, end != NULL ? line.len + 1 : line.len);
+        if (line.len > 0 && line.at[line.len - 1] == '\r') {
+            line.len--;
+        }
+        if (line.len > name.len && bytes_starts(line, name) && line.at[name.len] == ':') {
+            return bytes_skip(line, name.len + 1);
+        }
+    }
+    return (struct bytes){0};
+}
+
+static void copy_text(struct bytes text, char *ret_text, size_t size)
+{
+    size_t len = text.len < size ? text.len : size - 1;
+    if (len > 0) {
+        memcpy(ret_text, text.at, len);
+    }
+    ret_text[len] = '\0';
+}
+
+static void read_info(struct bytes info, struct redis_report *report)
+{
+    copy_text(info_field(info, "redis_version"), report->version, sizeof(report->version));
+    copy_text(info_field(info, "maxmemory_policy"), report->eviction, sizeof(report->eviction));
+    if (sscanf(report->version, "%5u.%5u", &report->version_major, &report->version_minor) < 1) {
+        report->version_major = 0;
+    }
+    report->append_only = bytes_eq(info_field(info, "aof_enabled"), BYTES("1"));
+    report->is_replica = bytes_eq(info_field(info, "role"), BYTES("slave"));
+    report->is_cluster = bytes_eq(info_field(info, "redis_mode"), BYTES("cluster"));
+}
+
+static int judge(const struct redis_report *report, struct builder *error)
+{
+    if (report->version_major < VERSION_MIN) {
+        builder_printf(error, "Redis %s is too old: version 7 or newer is needed",
+            report->version[0] != '\0' ? report->version : "(version unknown)");
+    } else if (report->is_cluster) {
+        builder_str(error, "Redis runs as a cluster, which is not supported: use one primary");
+    } else if (report->is_replica) {
+        builder_str(error, "this Redis is a replica: give the address of the primary");
+    } else if (strncmp(report->eviction, "allkeys-", 8) == 0) {
+        builder_printf(error,
+            "Redis evicts keys of its own choice (maxmemory-policy %s), which would lose "
+            "accepted notifications: set noeviction or a volatile-* policy",
+            report->eviction);
+    } else {
+        return 0;
+    }
+    return STATUS_UNSUPPORTED;
+}
+
+static void on_info(void *context, int status, const struct bus_reply *reply)
+{
+    struct check *check = context;
+    if (check->done || status != 0) {
+        return; /* the link tries again until the deadline */
+    }
+    if (reply->type == BUS_STRING) {
+        read_info(reply->text, &check->report);
+        finish(check, judge(&check->report, check->error));
+    } else if (reply->type == BUS_ERROR) {
+        builder_printf(check->error, "Redis refuses INFO, which Peal needs at start: %.*s",
+            (int)(reply->text.len < 120 ? reply->text.len : 120), reply->text.at);
+        finish(check, STATUS_UNAUTHORIZED);
+    } else {
+        builder_str(check->error, "Redis gave an odd answer to INFO");
+        finish(check, STATUS_UNSUPPORTED);
+    }
+}
+
+static void on_up(void *context)
+{
+    struct check *check = context;
+    const struct bytes argv[] = {BYTES("INFO")};
+    check->bus->ops->command(check->link, argv, ARRAY_LEN(argv), 0, on_info, check);
+}
+
+static void on_poll(uv_timer_t *timer)
+{
+    struct check *check = timer->data;
+    int why = 0;
+    const char *text = redis_link_error(check->link, &why);
+    bool refused = why == STATUS_UNAUTHORIZED;
+    bool loading = strstr(text, "LOADING") != NULL; /* whoever asked decides how long to wait */
+    if (refused || loading || uv_now(timer->loop) >= check->deadline) {
+        builder_str(check->error, "Redis cannot be used (");
+        redis_url_show(&container_of(check->bus, struct redis_bus, bus)->url, check->error);
+        builder_printf(
+            check->error, "): %s", text[0] != '\0' ? text : "the server did not answer in time");
+        finish(check, refused ? STATUS_UNAUTHORIZED : STATUS_UNAVAILABLE);
+    }
+}
+
+int redis_check(const struct redis_options *options, uint32_t timeout_ms, struct builder *error,
+    struct redis_report *ret_report)
+{
+    struct check check = {.error = error};
+    struct redis_options quiet = *options;
+    quiet.quiet = true;
+    CHECK(uv_loop_init(&check.loop) == 0);
+    int status = redis_create(&check.loop, &quiet, error, &check.bus);
+    if (status != 0) {
+        CHECK(uv_loop_close(&check.loop) == 0);
+        return status;
+    }
+    static const struct bus_events events = {.on_up = on_up};
+    check.link = check.bus->ops->open(check.bus, "peal-check", &events, &check);
+    uv_timer_init(&check.loop, &check.timer);
+    check.timer.data = &check;
+    check.deadline = uv_now(&check.loop) + (timeout_ms != 0 ? timeout_ms : CHECK_TIMEOUT_MS);
+    uv_timer_start(&check.timer, on_poll, POLL_MS, POLL_MS);
+    while (!check.done) {
+        uv_run(&check.loop, UV_RUN_ONCE);
+    }
+    check.bus->ops->close(check.link);
+    redis_close(check.bus, NULL, NULL);
+    uv_run(&check.loop, UV_RUN_DEFAULT);
+    CHECK(uv_loop_close(&check.loop) == 0);
+    if (check.status == 0) {
+        *ret_report = check.report;
+    }
+    return check.status;
+}

@@ -1,0 +1,694 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * redis_link - one connection to Redis that keeps itself alive.
+ *
+ *     WAITING ──▶ CONNECTING ──▶ SETUP ──▶ UP        CLOSED from anywhere
+ *        ▲             │            │       │
+ *        └─────────────┴────────────┴───────┘  (fail)
+ *
+ * Invariants:
+ *  - `conn` and `reader` exist in CONNECTING, SETUP and UP only; each attempt has new ones.
+ *  - `pending` holds exactly the commands sent on `conn` whose replies have not come; deadlines in
+ *    it never decrease, so the first one is the next to pass.
+ *  - SUBSCRIBE and UNSUBSCRIBE are not in `pending`: their confirmations are pushes. The n-th
+ *    confirmation of a SUBSCRIBE belongs to the n-th SUBSCRIBE sent (`subscribes_sent`,
+ *    `subscribes_seen`), which tells a late one of an earlier subscription from the right one.
+ *  - Callbacks may call anything, also close: after each the state is looked at again.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "codec/base/log.h"
+#include "codec/base/map.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/redis_error.h"
+#include "hub/redis/redis_bus.h"
+#include "hub/redis/redis_fifo.h"
+#include "hub/redis/redis_push.h"
+#include "hub/redis/redis_reader.h"
+#include "hub/redis/redis_text.h"
+
+enum {
+    COMMAND_TIMEOUT_MS = 5000,
+    PENDING_MAX = 1 << 20, /* commands sent and not answered, a link */
+    LATE_MS = 1000, /* a timer that fires this late: the process was stopped, not the server */
+    GRACE_MS = 1000,
+    FRESH_MS = 60000, /* a server that has just gone is asked for at least once a second */
+    FRESH_MAX_MS = 1000,
+    NAME_MAX_LEN = 64,
+};
+
+enum link_state { LINK_WAITING, LINK_CONNECTING, LINK_SETUP, LINK_UP, LINK_CLOSED };
+
+enum link_use { LINK_UNUSED, LINK_FOR_COMMANDS, LINK_FOR_CHANNELS };
+
+/* There are three for every connection of a client. */
+struct channel {
+    uint32_t ticket; /* number of its SUBSCRIBE on this connection, counted round and round */
+    uint16_t len;
+    bool confirmed : 1;
+    bool quiet : 1; /* subscribed by a pattern, which is not counted */
+    char name[];
+};
+
+struct bus_link {
+    struct redis_bus *bus;
+    struct bus_events events;
+    void *context;
+    enum link_state state;
+    enum link_use use;
+    struct redis_conn *conn;
+    struct redis_reader *reader;
+    struct redis_fifo pending;
+    struct redis_fifo refused; /* commands that get STATUS_UNAVAILABLE at the end of the turn */
+    struct list work; /* redis_bus.work */
+    uv_timer_t timer;
+    uint64_t armed_at; /* when the timer fires; 0: not armed */
+    uint64_t grace_until;
+    uint64_t state_deadline; /* WAITING: next attempt; CONNECTING, SETUP: giving up */
+    uint64_t last_received;
+    uint64_t up_since;
+    uint64_t down_since; /* or when it was opened */
+    bool pinged; /* on a subscribed connection: a PING is out since last_received */
+    unsigned attempts; /* since the link was up for long */
+    unsigned address; /* which of the host's addresses is tried */
+    struct map channels;
+    uint32_t subscribes_sent;
+    uint32_t subscribes_seen;
+    int error_status;
+    bool reported; /* the present trouble is in the log */
+    char error[200];
+    char name[NAME_MAX_LEN + 1];
+};
+
+static uint64_t now_of(const struct bus_link *link)
+{
+    return uv_now(link->bus->loop);
+}
+
+/* --- deadlines ----------------------------------------------------------------------------- */
+
+static uint64_t next_deadline(const struct bus_link *link)
+{
+    const struct redis_options *options = &link->bus->options;
+    if (link->state != LINK_UP) {
+        return link->state_deadline;
+    }
+    const struct redis_request *first = redis_fifo_first(&link->pending);
+    if (first != NULL) {
+        return first->deadline;
+    }
+    return link->last_received + (link->pinged ? options->silence_ms : options->ping_ms);
+}
+
+static void on_timer(uv_timer_t *timer);
+
+/* Have the timer fire at the next deadline; one that fires too early costs nothing. */
+static void arm(struct bus_link *link)
+{
+    uint64_t when = next_deadline(link);
+    if (when < link->grace_until) {
+        when = link->grace_until;
+    }
+    if (link->armed_at != 0 && link->armed_at <= when) {
+        return;
+    }
+    uint64_t now = now_of(link);
+    link->armed_at = when > 0 ? when : 1;
+    uv_timer_start(&link->timer, on_timer, when > now ? when - now : 0, 0);
+}
+
+static void set_state(struct bus_link *link, enum link_state state, uint64_t deadline)
+{
+    CHECK(link->state != LINK_CLOSED);
+    bool was_up = link->state == LINK_UP;
+    link->state = state;
+    link->state_deadline = deadline;
+    link->bus->stats.links_up += (state == LINK_UP) ? 1u : 0u;
+    link->bus->stats.links_up -= was_up ? 1u : 0u;
+    if (state != LINK_CLOSED) {
+        link->armed_at = 0;
+        arm(link);
+    }
+}
+
+/* --- sending ------------------------------------------------------------------------------- */
+
+static void mark_work(struct bus_link *link)
+{
+    if (list_empty(&link->work)) {
+        list_append(&link->bus->work, &link->work);
+        redis_bus_wake(link->bus);
+    }
+}
+
+static void format(struct bus_link *link, const struct bytes *argv, size_t argc)
+{
+    redis_text_command(argv, argc, redis_conn_out(link->conn));
+    mark_work(link);
+}
+
+static void push_command(
+    struct bus_link *link, const struct bytes *argv, size_t argc, struct redis_request request)
+{
+    const struct redis_request *last = redis_fifo_last(&link->pending);
+    if (last != NULL && last->deadline > request.deadline) {
+        request.deadline = last->deadline;
+    }
+    redis_fifo_push(&link->pending, request);
+    format(link, argv, argc);
+}
+
+static void send_channel(struct bus_link *link, const struct channel *channel, struct bytes command,
+    struct bytes quiet_command)
+{
+    struct builder pattern = {0};
+    struct bytes name = bytes_of(channel->name, channel->len);
+    if (channel->quiet) {
+        redis_push_write_pattern(name, &pattern);
+        name = builder_bytes(&pattern);
+    }
+    const struct bytes argv[] = {channel->quiet ? quiet_command : command, name};
+    format(link, argv, ARRAY_LEN(argv));
+    builder_reset(&pattern);
+}
+
+static void send_subscribe(struct bus_link *link, struct channel *channel)
+{
+    channel->ticket = ++link->subscribes_sent;
+    channel->confirmed = false;
+    send_channel(link, channel, BYTES("SUBSCRIBE"), BYTES("PSUBSCRIBE"));
+}
+
+static void send_ping(struct bus_link *link)
+{
+    const struct bytes argv[] = {BYTES("PING")};
+    const struct redis_options *options = &link->bus->options;
+    if (link->use == LINK_FOR_CHANNELS) {
+        link->pinged = true;
+        format(link, argv, ARRAY_LEN(argv));
+        return;
+    }
+    uint64_t patience = options->silence_ms - options->ping_ms;
+    push_command(link, argv, ARRAY_LEN(argv),
+        (struct redis_request){.deadline = now_of(link) + patience, .purpose = REDIS_FOR_PING});
+}
+
+static void send_setup(struct bus_link *link)
+{
+    const struct redis_url *url = &link->bus->url;
+    uint64_t deadline = link->state_deadline;
+    if (url->has_password) {
+        const struct bytes argv[] = {BYTES("AUTH"), bytes_str(url->user), bytes_str(url->password)};
+        const struct bytes short_argv[] = {argv[0], argv[2]};
+        bool has_user = url->user[0] != '\0';
+        push_command(link, has_user ? argv : short_argv, has_user ? 3 : 2,
+            (struct redis_request){.deadline = deadline, .purpose = REDIS_FOR_AUTH});
+    }
+    if (url->db != 0) {
+        char db[12];
+        snprintf(db, sizeof(db), "%u", url->db);
+        const struct bytes argv[] = {BYTES("SELECT"), bytes_str(db)};
+        push_command(link, argv, ARRAY_LEN(argv),
+            (struct redis_request){.deadline = deadline, .purpose = REDIS_FOR_SELECT});
+    }
+    const struct bytes name[] = {BYTES("CLIENT"), BYTES("SETNAME"), bytes_str(link->name)};
+    push_command(link, name, ARRAY_LEN(name),
+        (struct redis_request){.deadline = deadline, .purpose = REDIS_FOR_NAME});
+    const struct bytes ping[] = {BYTES("PING")};
+    push_command(link, ping, ARRAY_LEN(ping),
+        (struct redis_request){.deadline = deadline, .purpose = REDIS_FOR_PING});
+}
+
+/* --- going down ---------------------------------------------------------------------------- */
+
+static void answer_all(struct bus_link *link, struct redis_fifo *fifo, int status)
+{
+    struct redis_request request;
+    while (redis_fifo_pop(fifo, &request)) {
+        if (request.fn != NULL) {
+            request.fn(request.context, status, NULL);
+        }
+        if (link->state == LINK_CLOSED && status != STATUS_CANCELLED) {
+            return; /* closed in the callback, which answered the rest */
+        }
+    }
+}
+
+static uint64_t backoff(struct bus_link *link)
+{
+    const struct redis_options *options = &link->bus->options;
+    bool fresh =
+        now_of(link) - link->down_since < FRESH_MS && options->backoff_max_ms > FRESH_MAX_MS;
+    uint64_t most = fresh ? FRESH_MAX_MS : options->backoff_max_ms;
+    uint64_t pause = options->backoff_min_ms;
+    for (unsigned i = 0; i < link->attempts && pause < most; i++) {
+        pause *= 2;
+    }
+    pause = pause < most ? pause : most;
+    link->attempts++;
+    return pause / 2 + rand_below(&link->bus->rand, pause / 2 + 1);
+}
+
+static void report_failure(struct bus_link *link, bool was_up, int status, const char *why)
+{
+    bool same = link->reported && strcmp(link->error, why) == 0;
+    link->error_status = status;
+    snprintf(link->error, sizeof(link->error), "%s", why);
+    if (!link->bus->options.quiet && (was_up || !same)) {
+        struct builder where = {.max = 512};
+        redis_url_show(&link->bus->url, &where);
+        log_warn("BUS-DOWN", "a Redis connection is down, reconnecting", "link=%s url=%s why=%s",
+            link->name, log_quote(builder_bytes(&where)), log_quote(bytes_str(why)));
+        builder_reset(&where);
+        link->reported = true;
+    }
+}
+
+/* Give the connection up: answer what is pending, tell the owner, try again later. */
+static void fail(struct bus_link *link, int status, const char *why)
+{
+    bool was_up = link->state == LINK_UP;
+    bool refused_here = link->state == LINK_CONNECTING;
+    unsigned addresses = redis_conn_addresses(link->conn);
+    report_failure(link, was_up, status, why);
+    redis_conn_close(link->conn);
+    link->conn = NULL;
+    uint64_t now = now_of(link);
+    link->down_since = was_up ? now : link->down_since;
+    if (was_up && now - link->up_since >= link->bus->options.backoff_max_ms) {
+        link->attempts = 0;
+    }
+    uint64_t pause = 0;
+    if (refused_here && link->address + 1 < addresses) {
+        link->address++;
+    } else {
+        link->address = refused_here ? 0 : link->address;
+        pause = backoff(link);
+    }
+    set_state(link, LINK_WAITING, now + pause);
+    answer_all(link, &link->pending, STATUS_UNAVAILABLE);
+    if (was_up && link->state != LINK_CLOSED && link->events.on_down != NULL) {
+        link->events.on_down(link->context);
+    }
+}
+
+static const struct redis_conn_ops conn_ops;
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct bus_link *link = timer->data;
+    uint64_t now = now_of(link);
+    if (link->armed_at != 0 && now > link->armed_at + LATE_MS) {
+        link->grace_until = now + GRACE_MS;
+    }
+    link->armed_at = 0;
+    if (now < next_deadline(link) || now < link->grace_until) {
+        arm(link);
+        return;
+    }
+    if (link->state == LINK_UP && redis_fifo_count(&link->pending) == 0 && !link->pinged) {
+        send_ping(link);
+        arm(link);
+        return;
+    }
+    if (link->state == LINK_WAITING) {
+        set_state(link, LINK_CONNECTING, now + link->bus->options.connect_timeout_ms);
+        link->conn = redis_conn_open(
+            link->bus->loop, &link->bus->url, link->address, &conn_ops, link, &link->bus->input);
+        return;
+    }
+    link->bus->stats.timeouts++;
+    fail(link, STATUS_TIMEOUT,
+        link->state == LINK_UP ? "the server did not answer in time" : "connecting took too long");
+}
+
+/* --- replies ------------------------------------------------------------------------------- */
+
+static void go_up(struct bus_link *link)
+{
+    link->up_since = now_of(link);
+    link->last_received = link->up_since;
+    link->pinged = false;
+    link->error[0] = '\0';
+    link->error_status = 0;
+    link->bus->stats.connects++;
+    if (link->reported) {
+        log_info("BUS-UP", "a Redis connection is up again", "link=%s", link->name);
+        link->reported = false;
+    }
+    set_state(link, LINK_UP, 0);
+    size_t cursor = 0;
+    for (struct channel *channel = map_next(&link->channels, &cursor); channel != NULL;
+         channel = map_next(&link->channels, &cursor)) {
+        send_subscribe(link, channel);
+    }
+    if (link->events.on_up != NULL) {
+        link->events.on_up(link->context);
+    }
+}
+
+static void fail_with_text(struct bus_link *link, int status, const char *what, struct bytes text)
+{
+    char why[200];
+    int len = text.len < 120 ? (int)text.len : 120;
+    snprintf(why, sizeof(why), "%s: %.*s", what, len, len > 0 ? text.at : "");
+    fail(link, status, why);
+}
+
+static void on_setup_reply(
+    struct bus_link *link, enum redis_purpose purpose, const struct bus_reply *reply)
+{
+    if (reply->type == BUS_ERROR && purpose != REDIS_FOR_NAME) {
+        const char *what = purpose == REDIS_FOR_AUTH     ? "the server refuses user or password"
+                           : purpose == REDIS_FOR_SELECT ? "the server refuses the database"
+                                                         : "the server is not ready";
+        fail_with_text(link, redis_text_status(reply->text), what, reply->text);
+    } else if (reply->type != BUS_ERROR && reply->type != BUS_STATUS) {
+        link->bus->stats.protocol_errors++;
+        fail(link, STATUS_PROTO, "an answer of the wrong type");
+    } else if (purpose == REDIS_FOR_PING) {
+        go_up(link);
+    }
+}
+
+static void on_command_reply(struct bus_link *link, const struct bus_reply *reply)
+{
+    struct redis_request request;
+    if (!redis_fifo_pop(&link->pending, &request)) {
+        link->bus->stats.protocol_errors++;
+        fail(link, STATUS_PROTO, "an answer that nothing was asked for");
+        return;
+    }
+    if (link->state == LINK_SETUP) {
+        on_setup_reply(link, request.purpose, reply);
+        return;
+    }
+    bool wrong_server =
+        reply->type == BUS_ERROR && redis_error_class(reply->text) == REDIS_ERROR_RECONNECT;
+    char why[64];
+    if (wrong_server) {
+        int len = reply->text.len < 48 ? (int)reply->text.len : 48;
+        snprintf(why, sizeof(why), "%.*s", len, reply->text.at);
+    }
+    if (request.fn != NULL) {
+        request.fn(request.context, 0, reply);
+    }
+    if (wrong_server && link->state == LINK_UP) {
+        fail(link, STATUS_UNAVAILABLE, why);
+    }
+}
+
+static void on_confirmed(struct bus_link *link, struct bytes name)
+{
+    uint32_t ticket = ++link->subscribes_seen;
+    struct channel *channel = map_get(&link->channels, name);
+    if (channel == NULL || channel->ticket != ticket) {
+        return;
+    }
+    channel->confirmed = true;
+    if (link->events.on_subscribed != NULL) {
+        link->events.on_subscribed(link->context, name);
+    }
+}
+
+static void on_channel_message(struct bus_link *link, struct bytes name, struct bytes payload)
+{
+    const struct channel *channel = map_get(&link->channels, name);
+    link->bus->stats.messages++;
+    if (channel != NULL && channel->confirmed && link->events.on_message != NULL) {
+        link->events.on_message(link->context, name, payload);
+    }
+}
+
+static void on_pattern_confirmed(struct bus_link *link, struct bytes pattern)
+{
+    struct builder name = {0};
+    redis_push_write_name(pattern, &name);
+    on_confirmed(link, builder_bytes(&name));
+    builder_reset(&name);
+}
+
+/* What comes on a connection with subscriptions, once it is set up. */
+static void on_push(struct bus_link *link, const struct bus_reply *reply)
+{
+    struct redis_push push;
+    switch (redis_push_read(reply, &push)) {
+    case REDIS_PUSH_MESSAGE:
+        on_channel_message(link, push.name, push.payload);
+        return;
+    case REDIS_PUSH_CONFIRMED:
+        on_confirmed(link, push.name);
+        return;
+    case REDIS_PUSH_PATTERN_CONFIRMED:
+        on_pattern_confirmed(link, push.name);
+        return;
+    case REDIS_PUSH_NOTHING:
+        return;
+    case REDIS_PUSH_NONE:
+        break;
+    }
+    if (reply->type == BUS_ERROR) {
+        fail_with_text(
+            link, redis_text_status(reply->text), "the server refuses a channel", reply->text);
+    } else {
+        link->bus->stats.protocol_errors++;
+        fail(link, STATUS_PROTO, "something that is no message on a subscribed connection");
+    }
+}
+
+static void on_reply(struct bus_link *link, const struct bus_reply *reply)
+{
+    if (link->state == LINK_UP && link->use == LINK_FOR_CHANNELS &&
+        redis_fifo_count(&link->pending) == 0) {
+        on_push(link, reply);
+    } else {
+        on_command_reply(link, reply);
+    }
+}
+
+/* --- events of the connection -------------------------------------------------------------- */
+
+static void on_connected(void *owner)
+{
+    struct bus_link *link = owner;
+    redis_reader_destroy(link->reader);
+    link->reader = redis_reader_create(link->bus->options.reply_max);
+    link->subscribes_sent = 0;
+    link->subscribes_seen = 0;
+    uint64_t deadline = link->state_deadline;
+    set_state(link, LINK_SETUP, deadline);
+    send_setup(link);
+}
+
+static void on_bytes(void *owner, struct bytes bytes)
+{
+    struct bus_link *link = owner;
+    const struct redis_conn *conn = link->conn;
+    link->last_received = now_of(link);
+    link->pinged = false;
+    int status = redis_reader_feed(link->reader, bytes);
+    while (status >= 0 && link->conn == conn && link->conn != NULL) {
+        const struct bus_reply *reply = NULL;
+        status = redis_reader_next(link->reader, &reply);
+        if (status <= 0) {
+            break;
+        }
+        on_reply(link, reply);
+    }
+    if (link->conn != conn || link->state == LINK_CLOSED) {
+        return;
+    }
+    if (status < 0) {
+        link->bus->stats.protocol_errors++;
+        fail(link, status,
+            status == STATUS_TOO_LARGE ? "an answer larger than the limit"
+            : status == STATUS_NOMEM   ? "no memory for an answer"
+                                       : "the server does not speak the Redis protocol");
+    } else {
+        arm(link);
+    }
+}
+
+static void on_failed(void *owner, int status, const char *why)
+{
+    fail(owner, status, why);
+}
+
+static const struct redis_conn_ops conn_ops = {
+    .on_connected = on_connected,
+    .on_bytes = on_bytes,
+    .on_failed = on_failed,
+};
+
+/* --- what bus.c calls ---------------------------------------------------------------------- */
+
+static struct bytes key_of_channel(const void *object)
+{
+    const struct channel *channel = object;
+    return bytes_of(channel->name, channel->len);
+}
+
+struct bus_link *redis_link_open(
+    struct redis_bus *bus, const char *name, const struct bus_events *events, void *context)
+{
+    struct bus_link *link = mem_alloc(sizeof(*link));
+    link->bus = bus;
+    if (events != NULL) {
+        link->events = *events;
+    }
+    link->context = context;
+    snprintf(link->name, sizeof(link->name), "%s", name);
+    list_init(&link->work);
+    map_init(&link->channels, key_of_channel);
+    uv_timer_init(bus->loop, &link->timer);
+    link->timer.data = link;
+    link->down_since = now_of(link);
+    bus->handles++;
+    bus->stats.links++;
+    set_state(link, LINK_WAITING, now_of(link));
+    return link;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct bus_link *link = handle->data;
+    struct redis_bus *bus = link->bus;
+    redis_reader_destroy(link->reader);
+    mem_free(link);
+    redis_bus_release(bus);
+}
+
+void redis_link_close(struct bus_link *link)
+{
+    set_state(link, LINK_CLOSED, 0);
+    redis_conn_close(link->conn);
+    link->conn = NULL;
+    list_remove(&link->work);
+    answer_all(link, &link->pending, STATUS_CANCELLED);
+    answer_all(link, &link->refused, STATUS_CANCELLED);
+    redis_fifo_finish(&link->pending);
+    redis_fifo_finish(&link->refused);
+    size_t cursor = 0;
+    for (void *each = map_next(&link->channels, &cursor); each != NULL;
+         each = map_next(&link->channels, &cursor)) {
+        mem_free(each);
+    }
+    map_finish(&link->channels);
+    link->bus->stats.links--;
+    uv_close((uv_handle_t *)&link->timer, on_timer_closed);
+}
+
+bool redis_link_is_up(const struct bus_link *link)
+{
+    return link->state == LINK_UP;
+}
+
+static size_t size_of_command(const struct bytes *argv, size_t argc)
+{
+    size_t size = 16;
+    for (size_t i = 0; i < argc; i++) {
+        size += argv[i].len + 16;
+    }
+    return size;
+}
+
+static bool has_room(const struct bus_link *link, size_t size)
+{
+    size_t unsent = redis_conn_unsent(link->conn);
+    return unsent <= link->bus->options.send_max && size <= link->bus->options.send_max - unsent &&
+           redis_fifo_count(&link->pending) < PENDING_MAX;
+}
+
+void redis_link_command(struct bus_link *link, const struct bytes *argv, size_t argc,
+    uint32_t timeout_ms, bus_reply_fn fn, void *context)
+{
+    CHECK(link->state != LINK_CLOSED && argc > 0 && link->use != LINK_FOR_CHANNELS);
+    link->use = LINK_FOR_COMMANDS;
+    struct redis_request request = {
+        .fn = fn,
+        .context = context,
+        .deadline = now_of(link) + (timeout_ms != 0 ? timeout_ms : COMMAND_TIMEOUT_MS),
+    };
+    if (link->state != LINK_UP || !has_room(link, size_of_command(argv, argc))) {
+        link->bus->stats.refused++;
+        redis_fifo_push(&link->refused, request);
+        mark_work(link);
+        return;
+    }
+    link->bus->stats.commands++;
+    push_command(link, argv, argc, request);
+    arm(link);
+}
+
+static size_t channel_size(struct bytes name)
+{
+    return offsetof(struct channel, name) + name.len;
+}
+
+void redis_link_subscribe(struct bus_link *link, struct bytes name, bool quiet)
+{
+    CHECK(link->state != LINK_CLOSED && link->use != LINK_FOR_COMMANDS);
+    link->use = LINK_FOR_CHANNELS;
+    if (map_get(&link->channels, name) != NULL) {
+        return;
+    }
+    CHECK(name.len > 0 && name.len <= UINT16_MAX);
+    struct channel *channel = mem_alloc(channel_size(name));
+    channel->len = (uint16_t)name.len;
+    channel->quiet = quiet;
+    memcpy(channel->name, name.at, name.len);
+    size_t table = map_bytes(&link->channels);
+    map_put(&link->channels, channel);
+    link->bus->stats.channel_bytes +=
+        mem_cost(channel_size(name)) + map_bytes(&link->channels) - table;
+    if (link->state == LINK_UP) {
+        send_subscribe(link, channel);
+    }
+}
+
+void redis_link_unsubscribe(struct bus_link *link, struct bytes name)
+{
+    CHECK(link->state != LINK_CLOSED);
+    struct channel *channel = map_remove(&link->channels, name);
+    if (channel == NULL) {
+        return;
+    }
+    if (link->state == LINK_UP) {
+        send_channel(link, channel, BYTES("UNSUBSCRIBE"), BYTES("PUNSUBSCRIBE"));
+    }
+    link->bus->stats.channel_bytes -= mem_cost(channel_size(name));
+    mem_free(channel);
+}
+
+/* Answer the commands that were refused before this turn; those refused meanwhile wait. */
+static void answer_refused(struct bus_link *link)
+{
+    size_t count = redis_fifo_count(&link->refused);
+    struct redis_request request;
+    while (count-- > 0 && link->state != LINK_CLOSED && redis_fifo_pop(&link->refused, &request)) {
+        if (request.fn != NULL) {
+            request.fn(request.context, STATUS_UNAVAILABLE, NULL);
+        }
+    }
+}
+
+void redis_link_work(struct bus_link *link)
+{
+    answer_refused(link);
+    if (link->conn != NULL) {
+        redis_conn_flush(link->conn);
+    }
+}
+
+struct bus_link *redis_link_of_work(struct list *work)
+{
+    return container_of(work, struct bus_link, work);
+}
+
+const char *redis_link_error(const struct bus_link *link, int *ret_status)
+{
+    *ret_status = link->error_status;
+    return link->error;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/redis/redis_sync.h"
+
+#include <uv.h>
+
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "hub/redis/redis_bus.h"
+
+enum { CONNECT_MS = 5000, POLL_MS = 10, COMMAND_MS = 30000 };
+
+struct redis_sync {
+    uv_loop_t loop;
+    uv_timer_t timer; /* runs while connecting, so that the deadline is seen */
+    struct bus *bus;
+    struct bus_link *link;
+    size_t pending;
+    bool up;
+};
+
+/* A command whose answer is awaited. */
+struct call {
+    struct redis_sync *sync;
+    bus_reply_fn fn;
+    void *context;
+};
+
+static void on_up(void *context)
+{
+    struct redis_sync *sync = context;
+    sync->up = true;
+}
+
+static void on_poll(uv_timer_t *timer)
+{
+    (void)timer; /* it only wakes the loop */
+}
+
+static int wait_up(struct redis_sync *sync, struct builder *error)
+{
+    uint64_t deadline = uv_now(&sync->loop) + CONNECT_MS;
+    uv_timer_start(&sync->timer, on_poll, POLL_MS, POLL_MS);
+    int why = 0;
+    const char *text = "";
+    while (!sync->up && uv_now(&sync->loop) < deadline && why != STATUS_UNAUTHORIZED) {
+        uv_run(&sync->loop, UV_RUN_ONCE);
+        text = redis_link_error(sync->link, &why);
+    }
+    uv_timer_stop(&sync->timer);
+    if (!sync->up) {
+        builder_str(error, "Redis cannot be used (");
+        redis_url_show(&container_of(sync->bus, struct redis_bus, bus)->url, error);
+        builder_printf(
+            error, "): %s", text[0] != '\0' ? text : "the server did not answer in time");
+        return why == STATUS_UNAUTHORIZED ? why : STATUS_UNAVAILABLE;
+    }
+    return 0;
+}
+
+int redis_sync_open(const char *url, struct builder *error, struct redis_sync **ret_sync)
+{
+    static const struct bus_events events = {.on_up = on_up};
+    struct redis_sync *sync = mem_alloc(sizeof(*sync));
+    struct redis_options options = {.url = url, .quiet = true};
+    CHECK(uv_loop_init(&sync->loop) == 0);
+    int status = redis_create(&sync->loop, &options, error, &sync->bus);
+    if (status != 0) {
+        CHECK(uv_loop_close(&sync->loop) == 0);
+        mem_free(sync);
+        return status;
+    }
+    uv_timer_init(&sync->loop, &sync->timer);
+    sync->link = sync->bus->ops->open(sync->bus, "peal-command", &events, sync);
+    status = wait_up(sync, error);
+    if (status != 0) {
+        redis_sync_close(sync);
+        return status;
+    }
+    *ret_sync = sync;
+    return 0;
+}
+
+void redis_sync_close(struct redis_sync *sync)
+{
+    if (sync == NULL) {
+        return;
+    }
+    sync->bus->ops->close(sync->link);
+    redis_close(sync->bus, NULL, NULL);
+    uv_close((uv_handle_t *)&sync->timer, NULL);
+    uv_run(&sync->loop, UV_RUN_DEFAULT);
+    CHECK(uv_loop_close(&sync->loop) == 0);
+    mem_free(sync);
+}
+
+static void on_reply(void *context, int status, const struct bus_reply *reply)
+{
+    struct call *call = context;
+    call->sync->pending--;
+    call->fn(call->context, status, reply);
+    mem_free(call);
+}
+
+void redis_sync_send(
+    struct redis_sync *sync, const struct bytes *argv, size_t argc, bus_reply_fn fn, void *context)
+{
+    struct call *call = mem_alloc(sizeof(*call));
+    *call = (struct call){.sync = sync, .fn = fn, .context = context};
+    sync->pending++;
+    sync->bus->ops->command(sync->link, argv, argc, COMMAND_MS, on_reply, call);
+}
+
+void redis_sync_wait(struct redis_sync *sync, size_t max_pending)
+{
+    while (sync->pending > max_pending) {
+        uv_run(&sync->loop, UV_RUN_ONCE);
+    }
+}

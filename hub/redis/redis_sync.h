@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * redis_sync - Redis for commands of the command line: they wait for answers, on a loop of their
+ * own.
+ *
+ * The main thread only. Nothing reconnects silently: a call that is lost is told.
+ */
+#ifndef HUB_REDIS_REDIS_SYNC_H
+#define HUB_REDIS_REDIS_SYNC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "actors/order/bus.h"
+#include "codec/base/buf.h"
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+
+struct redis_sync;
+
+/* Connect, and wait for at most 5 s. On failure a sentence is appended to `error`. */
+MUST_CHECK int redis_sync_open(
+    const char *url, struct builder *error, struct redis_sync **ret_sync);
+
+/* Close the connection; answers under way are told as cancelled. NULL is allowed. */
+void redis_sync_close(struct redis_sync *sync);
+
+/* Send a command; `fn` is called with its answer from within redis_sync_wait. */
+void redis_sync_send(
+    struct redis_sync *sync, const struct bytes *argv, size_t argc, bus_reply_fn fn, void *context);
+
+/* Wait until at most `max_pending` commands are without an answer. */
+void redis_sync_wait(struct redis_sync *sync, size_t max_pending);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * app - the interface between the session layer and the application on top of it.
+ *
+ * The session layer (Engine.IO, Socket.IO, the plain WebSocket) knows no event of Peal's own: it
+ * hands packets to an application. Peal's is hub/node/peal_app.c; the conformance echo program is
+ * another. Everything is called on the shard that the connection is on.
+ */
+#ifndef HUB_SESSION_APP_H
+#define HUB_SESSION_APP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/deliver/close.h"
+#include "actors/deliver/socket.h"
+#include "codec/base/buf.h"
+#include "codec/base/bytes.h"
+
+struct recoverable;
+struct recovery_fetch;
+struct session;
+
+/* Somebody asks to use a namespace (Socket.IO CONNECT), or to open /ws (before the upgrade is
+ * answered). */
+struct app_connect {
+    struct session *session; /* NULL for /ws before the upgrade */
+    struct bytes nsp; /* "/" */
+    struct bytes auth; /* JSON text of the CONNECT payload; empty: none */
+    struct bytes bearer; /* token of `Authorization: Bearer`; empty: none */
+    struct bytes subprotocol_token; /* what followed "peal.token."; empty: none */
+    struct bytes query_token; /* query `token`; empty: none */
+    struct bytes origin; /* Origin header; empty: none */
+    struct bytes remote; /* peer address as text, without port */
+    bool final; /* it is asked again after WAIT, or cannot wait */
+};
+
+/* What the application says to app_connect. */
+struct app_verdict {
+    enum { APP_ACCEPT, APP_REFUSE, APP_MOVE, APP_WAIT } kind;
+    /* ACCEPT: one reference, taken over; and the format's batch variant if asked for. */
+    struct identity *identity;
+    bool batch;
+    struct recoverable *claimed; /* the socket that is continued; NULL: a new one */
+    /* WAIT: ask again when this is done. */
+    struct recovery_fetch *fetch;
+    /* MOVE: the user lives on this shard; the connection goes there and asks again. */
+    unsigned shard;
+    /* REFUSE: CONNECT_ERROR {"message":…,"data":{"code":…}}; static strings; code may be NULL. */
+    const char *message;
+    const char *code;
+};
+
+/* One event of a client; borrowed for the call. */
+struct app_event {
+    struct bytes name; /* decoded UTF-8; Socket.IO allows numbers: then their decimal text */
+    struct bytes data; /* the whole JSON array, name included: `["name",a,b]` */
+    struct bytes args; /* the arguments as JSON text without brackets: `a,b` */
+    bool has_id; /* an ack is asked for */
+    uint64_t id;
+    struct buf *const *attachments; /* binary arguments by placeholder number */
+    unsigned attachment_count;
+};
+
+/* A client's answer to a request of ours; borrowed for the call. */
+struct app_answer {
+    struct bytes args; /* JSON array text */
+    struct buf *const *attachments; /* as with app_event */
+    unsigned attachment_count;
+};
+
+struct app_ops {
+    /* Decide at once (token checks are local), or let the request wait, once. */
+    struct app_verdict (*connect)(
+        void *app, struct shard *shard, const struct app_connect *request);
+    /* A socket was accepted and its CONNECT answered: it may be sent to from now on. */
+    void (*opened)(void *app, struct socket *socket);
+    /* An event arrived. */
+    void (*event)(void *app, struct socket *socket, const struct app_event *event);
+    /* The client answered request `id` of ours. */
+    void (*ack)(void *app, struct socket *socket, uint64_t id, const struct app_answer *answer);
+    /*
+     * The socket ends: the application must call socket_detach before it returns. Called exactly
+     * once for each `opened`.
+     */
+    void (*closed)(void *app, struct socket *socket, enum close_reason reason);
+    /* Whether this namespace exists ("/" and configured ones). */
+    bool (*has_namespace)(void *app, struct bytes nsp);
+};
+
+struct app {
+    const struct app_ops *ops;
+    void *context;
+};
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * plain_session - private to the session layer: the plain WebSocket (`/ws`), arrays of packets.
+ *
+ * One socket in the namespace "/", accepted before the upgrade. `hub:ping` and `hub:pong` stand in
+ * for the WebSocket's own pings, which browsers do not show.
+ */
+#include "hub/session/plain_session.h"
+
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "codec/mp.h"
+#include "codec/packet.h"
+#include "codec/ws_frame.h"
+#include "hub/session/heartbeat.h"
+
+struct chunk *plain_session_ping(enum session_kind kind)
+{
+    struct builder body = {0};
+    if (kind == SESSION_MSGPACK) {
+        mp_pack_array(&body, 1);
+        mp_pack_array(&body, 1);
+        mp_pack_str(&body, BYTES("hub:ping"));
+    } else {
+        builder_str(&body, "[[\"hub:ping\"]]");
+    }
+    char head[WS_FRAME_HEAD_MAX];
+    enum ws_opcode opcode = kind == SESSION_MSGPACK ? WS_BINARY : WS_TEXT;
+    size_t head_len = ws_frame_write_head(head, opcode, false, builder_bytes(&body).len);
+    struct builder frame = {0};
+    builder_add(&frame, bytes_of(head, head_len));
+    builder_add(&frame, builder_bytes(&body));
+    builder_reset(&body);
+    return chunk_take(&frame);
+}
+
+void plain_session_open(struct session *session, const struct app_verdict *verdict)
+{
+    struct socket *socket = session_add_socket(session, BYTES("/"), verdict);
+    CHECK(socket); /* it is the only one */
+    session_arm(session);
+    const struct app *app = &session->home->config->app;
+    app->ops->opened(app->context, socket);
+}
+
+void plain_session_arrived(struct session *session)
+{
+    const struct app *app = &session->home->config->app;
+    char remote[46];
+    struct app_connect request = session_request(session, BYTES("/"), bytes_of(NULL, 0), remote);
+    request.final = true;
+    struct app_verdict verdict = app->ops->connect(app->context, session->home->shard, &request);
+    switch (verdict.kind) {
+    case APP_ACCEPT:
+        plain_session_open(session, &verdict);
+        break;
+    case APP_REFUSE: /* it was accepted a moment ago: the token has expired on the way */
+    case APP_WAIT: /* a request that is final does not */
+        session_end(session, CLOSE_UNAUTHORIZED);
+        break;
+    case APP_MOVE:
+        session_move(session, verdict.shard);
+        break;
+    }
+}
+
+/* --- packets ------------------------------------------------------------------------------- */
+
+static void on_answer(struct session *session, const struct packet *packet)
+{
+    struct builder args = {0};
+    builder_byte(&args, '[');
+    builder_add(&args, packet->args);
+    builder_byte(&args, ']');
+    const struct app *app = &session->home->config->app;
+    if (!builder_failed(&args)) {
+        struct app_answer answer = {.args = builder_bytes(&args)};
+        app->ops->ack(app->context, &session->first, (uint64_t)-packet->id, &answer);
+    }
+    builder_reset(&args);
+}
+
+static void on_event(struct session *session, const struct packet *packet)
+{
+    struct builder data = {0};
+    builder_byte(&data, '[');
+    json_scan_write_string(&data, packet->name);
+    if (packet->args.len > 0) {
+        builder_byte(&data, ',');
+        builder_add(&data, packet->args);
+    }
+    builder_byte(&data, ']');
+    struct app_event event = {
+        .name = packet->name,
+        .data = builder_bytes(&data),
+        .args = packet->args,
+        .has_id = packet->id > 0,
+        .id = packet->id > 0 ? (uint64_t)packet->id : 0,
+    };
+    session->home->shard->stats.events_in++;
+    const struct app *app = &session->home->config->app;
+    if (!builder_failed(&data)) {
+        app->ops->event(app->context, &session->first, &event);
+    }
+    builder_reset(&data);
+}
+
+static void on_packet(struct session *session, const struct packet *packet)
+{
+    if (packet->id == 0 && bytes_eq(packet->name, BYTES("hub:pong"))) {
+        heartbeat_pong(session);
+        return;
+    }
+    heartbeat_other(session);
+    if (packet->id < 0) {
+        on_answer(session, packet);
+    } else {
+        on_event(session, packet);
+    }
+}
+
+static enum close_reason reason_of(int status)
+{
+    switch (status) {
+    case STATUS_UTF8:
+        return CLOSE_NOT_UTF8;
+    case STATUS_TOO_LARGE:
+        return CLOSE_TOO_LARGE;
+    default:
+        return CLOSE_BAD_REQUEST;
+    }
+}
+
+void plain_session_message(struct session *session, bool binary, struct bytes message)
+{
+    bool msgpack = session->kind == SESSION_MSGPACK;
+    if (binary != msgpack) {
+        session_end(session, CLOSE_BAD_REQUEST);
+        return;
+    }
+    struct packet_reader reader;
+    int status = packet_reader_init(&reader, msgpack ? PACKET_MSGPACK : PACKET_JSON, message);
+    if (status != 0) {
+        session_end(session, reason_of(status));
+        return;
+    }
+    struct packet packet;
+    while (!session->ended && packet_next(&reader, &packet)) {
+        on_packet(session, &packet);
+    }
+    packet_reader_finish(&reader);
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * poll_call - private to the session layer: requests with a sid, on the shard where they arrived.
+ */
+#include "hub/session/poll_call.h"
+
+#include "codec/base/mem.h"
+#include "codec/http1.h"
+#include "codec/query.h"
+#include "hub/net/http_server.h"
+#include "hub/session/engine_reply.h"
+#include "hub/session/polling.h"
+#include "hub/session/probe.h"
+#include "hub/session/session_core.h"
+
+/* A request that waits for its answer; in home.calls. */
+struct poll_call {
+    uint64_t number;
+    struct http_request *request;
+    struct session_home *home;
+    char sid[SID_LEN];
+    bool probe;
+};
+
+struct bytes poll_call_key(const void *call)
+{
+    const struct poll_call *one = call;
+    return bytes_of(&one->number, sizeof(one->number));
+}
+
+/* --- sids ---------------------------------------------------------------------------------- */
+
+void poll_call_draw_sid(const struct session_home *home, char ret_sid[SID_LEN])
+{
+    sid_draw((struct sid_place){.node = home->config->node,
+                 .shard = (uint8_t)sched_shard(home->shard->sched)},
+        ret_sid);
+}
+
+int poll_call_shard(const struct session_home *home, struct bytes sid)
+{
+    struct sid_place place;
+    bool ours = sid_read(sid, &place) && place.node == home->config->node &&
+                place.shard < home->layer->shard_count;
+    return ours ? place.shard : -1;
+}
+
+/* --- messages ------------------------------------------------------------------------------ */
+
+static void on_message(void *arg, bool cancelled)
+{
+    struct poll_message *message = arg;
+    if (cancelled) {
+        mem_free(message);
+        return;
+    }
+    polling_handle(&message->layer->homes[message->to], message);
+}
+
+void poll_call_pass(struct poll_message *message, unsigned to)
+{
+    message->to = to;
+    sched_post(sched_system(message->layer->homes[to].shard->sched), to, on_message, message);
+}
+
+/* Deliver at once when it is for this shard. */
+static void send_message(struct session_home *home, struct poll_message *message, unsigned to)
+{
+    if (to != sched_shard(home->shard->sched)) {
+        poll_call_pass(message, to);
+        return;
+    }
+    message->to = to;
+    polling_handle(home, message);
+}
+
+/* NULL when there is no memory for the body. */
+static struct poll_message *make_message(struct session_home *home, enum poll_verb verb,
+    struct poll_ticket ticket, struct bytes sid, struct bytes body)
+{
+    struct poll_message *message = mem_try_alloc(sizeof(*message) + body.len);
+    if (!message) {
+        return NULL;
+    }
+    *message = (struct poll_message){
+        .layer = home->layer, .verb = verb, .ticket = ticket, .body_len = body.len};
+    memcpy(message->sid, sid.at, sizeof(message->sid));
+    if (body.len > 0) {
+        memcpy(message->body, body.at, body.len);
+    }
+    return message;
+}
+
+void poll_call_tell(struct session_home *home, unsigned to, enum poll_verb verb,
+    struct poll_ticket ticket, struct bytes sid)
+{
+    struct poll_message *message = make_message(home, verb, ticket, sid, bytes_of(NULL, 0));
+    CHECK(message); /* a small allocation */
+    send_message(home, message, to);
+}
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+static struct poll_ticket ticket_of(const struct poll_call *call)
+{
+    return (struct poll_ticket){
+        .number = call->number, .from = sched_shard(call->home->shard->sched)};
+}
+
+static void forget_call(struct poll_call *call)
+{
+    map_remove(&call->home->polls.calls, poll_call_key(call));
+    call->request->user = NULL;
+    call->request->gone = NULL;
+    mem_free(call);
+}
+
+/* Forget the call and tell the session so. */
+static void give_up(struct poll_call *call, enum poll_verb verb)
+{
+    struct session_home *home = call->home;
+    struct poll_ticket ticket = ticket_of(call);
+    char sid[SID_LEN];
+    memcpy(sid, call->sid, sizeof(sid));
+    forget_call(call);
+    int shard = poll_call_shard(home, bytes_of(sid, sizeof(sid)));
+    poll_call_tell(home, (unsigned)shard, verb, ticket, bytes_of(sid, sizeof(sid)));
+}
+
+static void on_gone(struct http_request *request)
+{
+    struct poll_call *call = request->user;
+    give_up(call, call->probe ? POLL_PROBE_GONE : POLL_GONE);
+}
+
+static struct poll_call *make_call(
+    struct session_home *home, struct http_request *request, struct bytes sid)
+{
+    struct poll_call *call = mem_alloc(sizeof(*call));
+    call->number = ++home->polls.numbers;
+    call->request = request;
+    call->home = home;
+    memcpy(call->sid, sid.at, sizeof(call->sid));
+    map_put(&home->polls.calls, call);
+    request->user = call;
+    request->gone = on_gone;
+    return call;
+}
+
+static bool is_version_4(const struct http_request *request)
+{
+    char at[8];
+    struct bytes version;
+    return query_get(request->query, "EIO", at, sizeof(at), &version) == 0 &&
+           bytes_eq_str(version, "4");
+}
+
+static bool has_octets(const struct http_request *request)
+{
+    struct bytes type;
+    return http1_header_once(request->head, "Content-Type", &type) == 0 &&
+           bytes_eq_str(type, "application/octet-stream");
+}
+
+static enum poll_verb verb_of(const struct http_request *request, bool polling)
+{
+    if (!polling) {
+        return request->head->has_upgrade ? POLL_PROBE : POLL_GET;
+    }
+    if (request->head->method == HTTP1_GET) {
+        return POLL_GET;
+    }
+    return request->head->method == HTTP1_POST ? POLL_POST : POLL_OTHER;
+}
+
+/* Send what the request asks; `shard` is where its sid came into being. */
+static void send_request(struct poll_call *call, enum poll_verb verb, int shard, bool polling)
+{
+    struct session_home *home = call->home;
+    struct http_request *request = call->request;
+    struct bytes body = verb == POLL_POST ? request->body : bytes_of(NULL, 0);
+    struct poll_message *message =
+        make_message(home, verb, ticket_of(call), bytes_of(call->sid, SID_LEN), body);
+    if (!message) {
+        give_up(call, POLL_GONE);
+        engine_reply_empty(home->config, request, 503);
+        return;
+    }
+    message->polling = polling && !request->head->has_upgrade;
+    message->version = is_version_4(request);
+    message->octets = verb == POLL_POST && has_octets(request);
+    send_message(home, message, (unsigned)shard);
+}
+
+void poll_call_begin(
+    struct session_home *home, struct http_request *request, struct bytes sid, bool polling)
+{
+    int shard = poll_call_shard(home, sid);
+    if (shard < 0) {
+        engine_reply_error(home->config, request, EIO_ERROR_SID_UNKNOWN);
+        return;
+    }
+    enum poll_verb verb = verb_of(request, polling);
+    struct poll_call *call = request->user; /* there since POST_BEGINS */
+    if (!call) {
+        call = make_call(home, request, sid);
+    }
+    call->probe = verb == POLL_PROBE;
+    send_request(call, verb, shard, polling);
+}
+
+void poll_call_waiting(struct session_home *home, struct http_request *request, struct bytes sid)
+{
+    int shard = poll_call_shard(home, sid);
+    if (shard < 0) {
+        engine_reply_error(home->config, request, EIO_ERROR_SID_UNKNOWN);
+        return;
+    }
+    send_request(make_call(home, request, sid), POLL_POST_BEGINS, shard, true);
+}
+
+void poll_call_refused(struct session_home *home, struct http_request *request, unsigned status)
+{
+    if (request->user) {
+        give_up(request->user, POLL_POST_REFUSED);
+    }
+    engine_reply_empty(home->config, request, status);
+}
+
+/* --- answers ------------------------------------------------------------------------------- */
+
+/* On the request's shard: answer it, unless it has gone. */
+static void reply(struct session_home *home, const struct poll_answer *answer)
+{
+    struct bytes key = bytes_of(&answer->ticket.number, sizeof(answer->ticket.number));
+    struct poll_call *call = map_get(&home->polls.calls, key);
+    if (!call) {
+        return; /* what tells the session so is on its way */
+    }
+    struct http_request *request = call->request;
+    char sid[SID_LEN];
+    memcpy(sid, call->sid, sizeof(sid));
+    forget_call(call);
+    if (answer->authenticated) {
+        http_authenticated(request);
+    }
+    switch (answer->kind) {
+    case POLL_ANSWER_ERROR:
+        engine_reply_error(home->config, request, (enum eio_error)answer->code);
+        break;
+    case POLL_ANSWER_EMPTY:
+        engine_reply_empty(home->config, request, answer->code);
+        break;
+    case POLL_ANSWER_OK:
+        engine_reply_ok(home->config, request);
+        break;
+    case POLL_ANSWER_PAYLOAD:
+        engine_reply_payload(home->config, request, builder_bytes(&answer->body));
+        break;
+    case POLL_ANSWER_UPGRADE:
+        probe_begin(
+            home, request, bytes_of(sid, sizeof(sid)), answer->ticket.number, answer->owner);
+        break;
+    case POLL_ANSWER_CLOSE:
+        probe_refuse(home, request);
+        break;
+    }
+}
+
+static void on_answer(void *arg, bool cancelled)
+{
+    struct poll_answer *answer = arg;
+    if (!cancelled) {
+        reply(&answer->layer->homes[answer->ticket.from], answer);
+    }
+    builder_reset(&answer->body);
+    mem_free(answer);
+}
+
+void poll_call_answer(struct session_home *home, const struct poll_answer *answer)
+{
+    struct poll_answer *sent = mem_alloc(sizeof(*sent));
+    *sent = *answer;
+    sent->layer = home->layer;
+    sent->owner = sched_shard(home->shard->sched);
+    if (answer->ticket.from == sent->owner) {
+        on_answer(sent, false);
+    } else {
+        sched_post(sched_system(home->shard->sched), answer->ticket.from, on_answer, sent);
+    }
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * probe - private to the session layer: a WebSocket that wants to take over a polling session.
+ */
+#include "hub/session/probe.h"
+
+#include "codec/base/mem.h"
+#include "codec/http1.h"
+#include "codec/ws_accept.h"
+#include "codec/ws_frame.h"
+#include "hub/net/connection.h"
+#include "hub/net/http_server.h"
+#include "hub/net/loop.h"
+#include "hub/session/engine_reply.h"
+#include "hub/session/polling.h"
+#include "hub/session/session_core.h"
+
+struct probe {
+    uint64_t number; /* key in home.probes, until it moves */
+    struct websocket websocket;
+    struct session_home *home; /* where it began */
+    struct timer timer; /* the upgrade must be done by then */
+    unsigned owner; /* where the session was last seen */
+    char sid[SID_LEN];
+    bool leaving; /* `5` has come */
+};
+
+struct bytes probe_key(const void *probe)
+{
+    const struct probe *one = probe;
+    return bytes_of(&one->number, sizeof(one->number));
+}
+
+static struct bytes sid_of(const struct probe *probe)
+{
+    return bytes_of(probe->sid, sizeof(probe->sid));
+}
+
+static void tell(const struct probe *probe, struct session_home *here, enum poll_verb verb)
+{
+    struct poll_ticket ticket = {
+        .number = probe->number, .from = sched_shard(probe->home->shard->sched)};
+    int shard = poll_call_shard(here, sid_of(probe));
+    poll_call_tell(here, (unsigned)shard, verb, ticket, sid_of(probe));
+}
+
+/* Not among those of its shard any more. */
+static void unlist(struct probe *probe)
+{
+    map_remove(&probe->home->polls.probes, probe_key(probe));
+    timer_cancel(sched_timers(probe->home->shard->sched), &probe->timer);
+}
+
+/* --- taking over --------------------------------------------------------------------------- */
+
+static void on_arrived(void *context, bool ok);
+
+/* Bring the WebSocket to its session, which was seen on `shard`. */
+static void go_on(struct probe *probe, unsigned shard)
+{
+    probe->owner = shard;
+    websocket_move(&probe->websocket, shard, on_arrived, probe);
+}
+
+static void on_arrived(void *context, bool ok)
+{
+    struct probe *probe = context;
+    if (!ok) {
+        /* On the thread it was leaving, or when all threads have ended: the session waits for its
+         * ping timeout, as after any silent loss. */
+        mem_free(probe);
+        return;
+    }
+    struct shard *shard = loop_shard(connection_loop(probe->websocket.connection));
+    struct session_home *here = session_layer_home(probe->home->layer, shard);
+    struct poll_ticket ticket = {
+        .number = probe->number, .from = sched_shard(probe->home->shard->sched)};
+    int forward;
+    struct session *session = polling_find_probed(here, sid_of(probe), ticket, &forward);
+    if (session) {
+        session_take_over(session, &probe->websocket);
+        mem_free(probe);
+    } else if (forward >= 0) {
+        go_on(probe, (unsigned)forward);
+    } else {
+        websocket_close(&probe->websocket, CLOSE_PARSE); /* without a code */
+    }
+}
+
+/* --- the WebSocket ------------------------------------------------------------------------- */
+
+static void on_message(struct websocket *websocket, bool binary, struct bytes message)
+{
+    struct probe *probe = container_of(websocket, struct probe, websocket);
+    if (probe->leaving) {
+        return;
+    }
+    if (!binary && bytes_eq_str(message, "2probe")) {
+        static const char pong[] = "\x81\x06"
+                                   "3probe";
+        struct builder frame = {0};
+        builder_add(&frame, bytes_of(pong, sizeof(pong) - 1));
+        struct chunk *chunk = chunk_take(&frame);
+        if (chunk) {
+            (void)outbox_append(connection_outbox(websocket->connection),
+                &probe->home->shard->dirty_outboxes, chunk, 0, chunk->len);
+            chunk_unref(chunk);
+        }
+        tell(probe, probe->home, POLL_PROBED);
+    } else if (!binary && bytes_eq_str(message, "5")) {
+        probe->leaving = true;
+        unlist(probe);
+        go_on(probe, probe->owner);
+    } else {
+        websocket_close(websocket, CLOSE_PARSE);
+    }
+}
+
+static void on_closed(struct websocket *websocket, enum close_reason reason)
+{
+    struct probe *probe = container_of(websocket, struct probe, websocket);
+    if (!probe->leaving) {
+        unlist(probe);
+        tell(probe, probe->home, POLL_PROBE_GONE);
+    }
+    mem_free(probe);
+}
+
+static const struct websocket_ops ops = {.on_message = on_message, .on_closed = on_closed};
+
+static void on_timer(struct timer *timer)
+{
+    struct probe *probe = container_of(timer, struct probe, timer);
+    websocket_close(&probe->websocket, CLOSE_PARSE);
+}
+
+/* --- from the layer ------------------------------------------------------------------------ */
+
+void probe_begin(struct session_home *home, struct http_request *request, struct bytes sid,
+    uint64_t number, unsigned owner)
+{
+    struct connection *connection = request->connection;
+    struct ws_accept accept;
+    struct builder out = {0};
+    int bits = ws_accept_check(request->head, &accept);
+    if (bits == 0) {
+        struct ws_accept_answer answer = {
+            .key = accept.key, .protocol = ws_accept_first_protocol(request->head)};
+        bits = session_write_upgrade(home, request, true, &answer, &out);
+    }
+    if (bits < 0) {
+        builder_reset(&out);
+        struct poll_ticket ticket = {.number = number, .from = sched_shard(home->shard->sched)};
+        poll_call_tell(home, (unsigned)poll_call_shard(home, sid), POLL_PROBE_GONE, ticket, sid);
+        engine_reply_error(home->config, request, EIO_ERROR_BAD_REQUEST);
+        return;
+    }
+    http_upgrade(request, builder_bytes(&out));
+    builder_reset(&out);
+    struct probe *probe = mem_alloc(sizeof(*probe));
+    probe->number = number;
+    probe->home = home;
+    probe->owner = owner;
+    memcpy(probe->sid, sid.at, sizeof(probe->sid));
+    map_put(&home->polls.probes, probe);
+    timer_init(&probe->timer, on_timer);
+    struct sched *sched = home->shard->sched;
+    timer_set(
+        sched_timers(sched), &probe->timer, sched_now(sched) + home->config->upgrade_timeout_ms);
+    websocket_init(&probe->websocket, connection, &home->config->before_auth, &ops);
+    websocket_set_deflate(&probe->websocket, (unsigned)bits);
+}
+
+void probe_refuse(struct session_home *home, struct http_request *request)
+{
+    struct ws_accept accept;
+    struct builder out = {0};
+    struct ws_accept_answer answer = {.protocol = ws_accept_first_protocol(request->head)};
+    int status = ws_accept_check(request->head, &accept);
+    if (status == 0) {
+        answer.key = accept.key;
+        status = session_write_upgrade(home, request, true, &answer, &out);
+    }
+    if (status < 0) {
+        builder_reset(&out);
+        engine_reply_error(home->config, request, EIO_ERROR_BAD_REQUEST);
+        return;
+    }
+    char head[WS_FRAME_HEAD_MAX];
+    builder_add(&out, bytes_of(head, ws_frame_write_head(head, WS_CLOSE, false, 0)));
+    http_close(request, builder_bytes(&out), CLOSE_PROTOCOL);
+    builder_reset(&out);
+}
+
+void probe_end(struct session_home *home, uint64_t number)
+{
+    struct probe *probe = map_get(&home->polls.probes, bytes_of(&number, sizeof(number)));
+    if (probe) {
+        websocket_close(&probe->websocket, CLOSE_PARSE);
+    }
+}

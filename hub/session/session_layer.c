@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session_layer - the session layer of a node: its settings, and its part on each shard.
+ */
+#include "hub/session/session_layer.h"
+
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
+#include "codec/event.h"
+#include "hub/session/plain_session.h"
+#include "hub/session/polling.h"
+#include "hub/session/session_core.h"
+
+enum { DRAIN_STEP_MS = 20, DRAIN_JITTER_MS = 1000 /* unless configured */ };
+
+static void on_drain(struct timer *timer);
+
+struct session_layer *session_layer_create(
+    const struct session_config *config, unsigned shard_count)
+{
+    struct session_layer *layer = mem_alloc(sizeof(*layer) + shard_count * sizeof(layer->homes[0]));
+    layer->config = *config;
+    layer->shard_count = shard_count;
+    return layer;
+}
+
+void session_layer_destroy(struct session_layer *layer)
+{
+    if (!layer) {
+        return;
+    }
+    for (unsigned i = 0; i < layer->shard_count; i++) {
+        polling_home_finish(&layer->homes[i]);
+        for (unsigned kind = 0; kind < SESSION_KIND_COUNT; kind++) {
+            if (layer->homes[i].pings[kind]) {
+                chunk_unref(layer->homes[i].pings[kind]);
+            }
+        }
+    }
+    mem_free(layer);
+}
+
+struct session_home *session_layer_home(struct session_layer *layer, const struct shard *shard)
+{
+    return &layer->homes[sched_shard(shard->sched)];
+}
+
+static struct chunk *engine_ping(void)
+{
+    struct builder text = {0};
+    builder_byte(&text, '2');
+    struct chunk *chunk = session_chunk(&text, false);
+    builder_reset(&text);
+    return chunk;
+}
+
+void session_layer_start(struct session_layer *layer, struct shard *shard)
+{
+    struct session_home *home = session_layer_home(layer, shard);
+    home->layer = layer;
+    home->own = layer->config;
+    home->config = &home->own;
+    home->shard = shard;
+    session_home_init(home);
+    timer_init(&home->drain, on_drain);
+    home->pings[SESSION_ENGINE] = engine_ping();
+    home->pings[SESSION_JSON] = plain_session_ping(SESSION_JSON);
+    home->pings[SESSION_MSGPACK] = plain_session_ping(SESSION_MSGPACK);
+}
+
+void session_layer_reload(
+    struct session_layer *layer, struct shard *shard, const struct session_config *config)
+{
+    struct session_home *home = session_layer_home(layer, shard);
+    struct session_config next = *config;
+    next.app = home->own.app;
+    next.sha1 = home->own.sha1;
+    next.node = home->own.node;
+    next.ping_interval_ms = home->own.ping_interval_ms;
+    next.ping_timeout_ms = home->own.ping_timeout_ms;
+    home->own = next;
+    session_rearm_all(home);
+}
+
+size_t session_cost(void)
+{
+    return mem_cost(sizeof(struct session)) - sizeof(struct socket) - sizeof(struct timer);
+}
+
+size_t session_layer_count(const struct session_layer *layer, const struct shard *shard)
+{
+    return layer->homes[sched_shard(shard->sched)].count;
+}
+
+/* Call `fn` for every session that has not been ended, until `fn` says false. */
+static void for_each_live(
+    struct session_home *home, bool (*fn)(struct session *session, void *context), void *context)
+{
+    struct list *lists[] = {&home->open, &home->paused, &home->ending};
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        list_for_each_safe (link, next, lists[i]) {
+            struct session *session = container_of(link, struct session, link);
+            if (!session->ended && !fn(session, context)) {
+                return;
+            }
+        }
+    }
+}
+
+static bool end_one(struct session *session, void *context)
+{
+    session_end(session, *(enum close_reason *)context);
+    return true;
+}
+
+void session_layer_stop(struct session_layer *layer, struct shard *shard, enum close_reason reason)
+{
+    struct session_home *home = session_layer_home(layer, shard);
+    home->refusing = true;
+    timer_cancel(sched_timers(shard->sched), &home->drain);
+    home->polls.stopping = true;
+    for_each_live(home, end_one, &reason);
+    polling_home_stop(home);
+    session_home_reap(home);
+}
+
+/* --- draining ------------------------------------------------------------------------------ */
+
+/* Sessions are closed evenly over the window; the jitter keeps a batch from returning as one. */
+static void say_draining(struct session *session, struct socket *socket)
+{
+    uint32_t over = session->home->config->reconnect_ms;
+    struct builder args = {0};
+    builder_printf(&args, "{\"reconnectIn\":%u}",
+        (unsigned)rand_below(&session->home->shard->rand, over > 0 ? over : DRAIN_JITTER_MS));
+    struct event *event =
+        shard_event(session->home->shard, "hub:draining", builder_bytes(&args), 0);
+    if (event != NULL) {
+        (void)socket_emit(socket, event); /* a hint: the close frame follows in any case */
+    }
+    event_unref(event);
+    builder_reset(&args);
+}
+
+static bool send_away(struct session *session, void *context)
+{
+    size_t *quota = context;
+    if (*quota == 0) {
+        return false;
+    }
+    --*quota;
+    if (session->has_first && !session->first.closing) {
+        say_draining(session, &session->first);
+    }
+    if (session->extra) {
+        list_for_each (link, &session->extra->sockets) {
+            say_draining(session, &container_of(link, struct session_socket, link)->socket);
+        }
+    }
+    session_end(session, CLOSE_DRAINING);
+    return true;
+}
+
+static void on_drain(struct timer *timer)
+{
+    struct session_home *home = container_of(timer, struct session_home, drain);
+    struct sched *sched = home->shard->sched;
+    uint64_t now = sched_now(sched);
+    uint64_t left = home->drain_until > now ? home->drain_until - now : 0;
+    size_t quota = home->live;
+    if (left > DRAIN_STEP_MS) {
+        quota = (size_t)((home->live * (uint64_t)DRAIN_STEP_MS + left - 1) / left);
+    }
+    for_each_live(home, send_away, &quota);
+    if (home->live > 0) {
+        timer_set(sched_timers(sched), timer, now + DRAIN_STEP_MS);
+    }
+}
+
+void session_layer_drain(struct session_layer *layer, struct shard *shard, uint32_t window_ms)
+{
+    struct session_home *home = session_layer_home(layer, shard);
+    home->refusing = true;
+    home->drain_until = sched_now(shard->sched) + window_ms;
+    timer_set(sched_timers(shard->sched), &home->drain, sched_now(shard->sched));
+}

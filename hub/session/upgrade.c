@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * upgrade - HTTP requests that become sessions: Engine.IO's path, and the plain WebSocket's.
+ */
+#include "hub/session/upgrade.h"
+
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/eio.h"
+#include "codec/http1.h"
+#include "codec/query.h"
+#include "codec/ws_accept.h"
+#include "codec/ws_frame.h"
+#include "hub/net/connection.h"
+#include "hub/net/http_server.h"
+#include "hub/net/loop.h"
+#include "hub/net/origin.h"
+#include "hub/session/eio_session.h"
+#include "hub/session/engine_reply.h"
+#include "hub/session/plain_session.h"
+#include "hub/session/poll_call.h"
+#include "hub/session/polling.h"
+#include "hub/session/session_core.h"
+
+enum { ORIGINS_MAX = 4, REMOTE_MAX = 46 };
+
+/* --- what both kinds read from a request --------------------------------------------------- */
+
+/* A parameter of at most `cap` bytes decoded; empty when there is none, or it is not good. */
+static struct bytes parameter(
+    const struct http_request *request, const char *name, char *at, size_t cap)
+{
+    struct bytes value;
+    if (query_get(request->query, name, at, cap, &value) != 0) {
+        return bytes_of(NULL, 0);
+    }
+    return value;
+}
+
+/* Without an Origin it is no browser; whether there is a token is looked at next, and told as 401.
+ */
+static bool origin_allowed(const struct session_config *config, const struct http_request *request)
+{
+    struct bytes origins[ORIGINS_MAX];
+    size_t count = 0;
+    size_t cursor = 0;
+    while (count < ORIGINS_MAX &&
+           http1_header_next(request->head, "Origin", &cursor, &origins[count])) {
+        count++;
+    }
+    struct bytes host;
+    bool own = count == 1 && http1_header_once(request->head, "Host", &host) == 0 &&
+               origin_is_host(origins[0], host);
+    return own || !config->origin_allowed ||
+           config->origin_allowed(config->context, origins, count, true);
+}
+
+static struct bytes bearer_token(const struct http_request *request)
+{
+    struct bytes value;
+    struct bytes scheme = BYTES("Bearer ");
+    if (http1_header_once(request->head, "Authorization", &value) != 0 || value.len <= scheme.len ||
+        !bytes_eq_nocase(bytes_of(value.at, scheme.len), scheme)) {
+        return bytes_of(NULL, 0);
+    }
+    return bytes_skip(value, scheme.len);
+}
+
+/* Copy `text` to `*at`, which moves on. */
+static struct bytes keep(char **at, struct bytes text)
+{
+    if (text.len == 0) {
+        return bytes_of(NULL, 0);
+    }
+    struct bytes kept = bytes_of(*at, text.len);
+    memcpy(*at, text.at, text.len);
+    *at += text.len;
+    return kept;
+}
+
+/*
+ * Copy what the application will want to know, because the request is gone after the upgrade. NULL
+ * when out of memory.
+ */
+static struct session_extra *remember_request(const struct session_config *config,
+    const struct http_request *request, struct bytes subprotocol_token)
+{
+    struct bytes bearer = bearer_token(request);
+    struct bytes origin = {0};
+    if (http1_header_once(request->head, "Origin", &origin) != 0) {
+        origin = bytes_of(NULL, 0);
+    }
+    char remote[REMOTE_MAX];
+    connection_remote(request->connection, remote);
+    size_t query_len = config->query_token ? request->query.len : 0;
+    size_t len = bearer.len + origin.len + subprotocol_token.len + sizeof(remote) + query_len;
+    char *tokens = mem_try_alloc(len);
+    if (!tokens) {
+        return NULL;
+    }
+    struct session_extra *extra = session_extra_create();
+    extra->tokens = tokens;
+    extra->tokens_len = len;
+    char *at = tokens;
+    extra->request.bearer = keep(&at, bearer);
+    extra->request.origin = keep(&at, origin);
+    extra->request.subprotocol_token = keep(&at, subprotocol_token);
+    extra->request.remote = keep(&at, bytes_str(remote));
+    if (query_len > 0) {
+        extra->request.query_token = parameter(request, "token", at, query_len);
+    }
+    return extra;
+}
+
+/* Refuse what is no WebSocket handshake. */
+static void refuse_handshake(struct http_request *request, unsigned status)
+{
+    struct bytes headers = {0};
+    if (status == 426) {
+        headers = BYTES("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n");
+    }
+    http_respond(request, status, "text/plain", headers, bytes_str(http1_reason(status)));
+}
+
+int session_write_upgrade(const struct session_home *home, const struct http_request *request,
+    bool cors, struct ws_accept_answer *answer, struct builder *out)
+{
+    bool offered = home->config->before_auth.deflate_bytes > 0;
+    struct builder extensions = {0};
+    struct builder lines = {0};
+    if (cors) {
+        engine_reply_add_cors(home->config, request, &lines);
+    }
+    int bits = offered ? ws_accept_deflate(request->head, &extensions) : 0;
+    answer->sha1 = home->config->sha1;
+    answer->extensions = builder_bytes(&extensions);
+    answer->lines = builder_bytes(&lines);
+    int status = bits < 0 ? bits : ws_accept_write(out, answer);
+    builder_reset(&extensions);
+    builder_reset(&lines);
+    return status < 0 ? status : bits;
+}
+
+/*
+ * Answer 101 and give the connection to a new session, which takes `extra`. NULL: it was answered
+ * 400.
+ */
+static struct session *become_session(struct session_home *home, struct http_request *request,
+    struct session_extra *extra, enum session_kind kind, struct ws_accept_answer *answer)
+{
+    struct builder out = {0};
+    int bits = session_write_upgrade(home, request, kind == SESSION_ENGINE, answer, &out);
+    if (bits < 0) {
+        session_extra_destroy(extra);
+        builder_reset(&out);
+        refuse_handshake(request, 400);
+        return NULL;
+    }
+    struct connection *connection = request->connection;
+    http_upgrade(request, builder_bytes(&out));
+    builder_reset(&out);
+    struct session *session = session_create(home, kind, extra);
+    session_begin(session, connection);
+    websocket_set_deflate(&session->websocket, (unsigned)bits);
+    return session;
+}
+
+static void refuse_unavailable(struct http_request *request)
+{
+    http_respond(request, 503, "application/json", BYTES("Retry-After: 1\r\n"),
+        BYTES("{\"error\":{\"code\":\"unavailable\",\"message\":\"The node is draining\"}}"));
+}
+
+/* --- Engine.IO ----------------------------------------------------------------------------- */
+
+/* How a client may talk Engine.IO; a row for each value of the `transport` parameter. */
+struct engine_transport {
+    const char *name;
+    bool polling; /* otherwise the request must be a WebSocket upgrade */
+    void (*handshake)(struct session_home *home, struct http_request *request);
+};
+
+static void handshake_polling(struct session_home *home, struct http_request *request);
+static void handshake_websocket(struct session_home *home, struct http_request *request);
+
+static const struct engine_transport engine_transports[] = {
+    {.name = "polling", .polling = true, .handshake = handshake_polling},
+    {.name = "websocket", .handshake = handshake_websocket},
+};
+
+static const struct engine_transport *find_transport(
+    const struct session_config *config, const struct http_request *request)
+{
+    char at[16];
+    struct bytes name = parameter(request, "transport", at, sizeof(at));
+    for (size_t i = 0; i < ARRAY_LEN(engine_transports); i++) {
+        const struct engine_transport *transport = &engine_transports[i];
+        bool off = transport->polling ? config->without_polling : config->without_websocket;
+        if (!off && bytes_eq_str(name, transport->name)) {
+            return transport;
+        }
+    }
+    return NULL;
+}
+
+/* The session that a request names; false when it names none. What cannot be one is too long. */
+static bool find_sid(
+    const struct http_request *request, char *at, size_t cap, struct bytes *ret_sid)
+{
+    *ret_sid = bytes_of(NULL, 0);
+    int status = query_get(request->query, "sid", at, cap, ret_sid);
+    return status != STATUS_NOT_FOUND && (status != 0 || ret_sid->len > 0);
+}
+
+/* The checks of a handshake, in the order of stock servers. Returns an enum eio_error, or -1. */
+static int check_handshake(const struct session_config *config, const struct http_request *request,
+    const struct engine_transport *transport)
+{
+    char at[8];
+    if (request->head->method != HTTP1_GET) {
+        return EIO_ERROR_BAD_METHOD;
+    }
+    if (transport->polling == request->head->has_upgrade) {
+        return EIO_ERROR_BAD_REQUEST;
+    }
+    if (!origin_allowed(config, request)) {
+        return EIO_ERROR_FORBIDDEN;
+    }
+    if (!bytes_eq_str(parameter(request, "EIO", at, sizeof(at)), "4")) {
+        return EIO_ERROR_BAD_VERSION;
+    }
+    return -1;
+}
+
+/* Tell the operator what neither page nor client is told. */
+static void log_refusal(
+    struct session_home *home, const struct http_request *request, enum eio_error error)
+{
+    unsigned suppressed;
+    struct bytes origin = {0};
+    size_t cursor = 0;
+    if ((error != EIO_ERROR_FORBIDDEN && error != EIO_ERROR_BAD_VERSION) ||
+        !log_allow(&home->refusals, &suppressed)) {
+        return;
+    }
+    (void)http1_header_next(request->head, "Origin", &cursor, &origin);
+    if (error == EIO_ERROR_FORBIDDEN) {
+        log_warn("ORIGIN-REFUSED",
+            "a page was refused, its origin is not in origins (CORS_ORIGINS)",
+            "origin=%s suppressed=%u", log_quote(origin), suppressed);
+    } else {
+        log_warn("CLIENT-OLD", "a client was refused that is older than Socket.IO 3",
+            "suppressed=%u", suppressed);
+    }
+}
+
+static struct session_home *home_of(struct session_layer *layer, const struct http_request *request)
+{
+    return session_layer_home(layer, loop_shard(request->loop));
+}
+
+/* A request of a session that polls; one that is to be upgraded must be a good handshake. */
+static void call_session(struct session_home *home, struct http_request *request, struct bytes sid,
+    const struct engine_transport *transport)
+{
+    struct ws_accept accept;
+    if (!transport->polling && request->head->has_upgrade &&
+        ws_accept_check(request->head, &accept) != 0) {
+        refuse_handshake(request, accept.refusal);
+        return;
+    }
+    poll_call_begin(home, request, sid, transport->polling);
+}
+
+void upgrade_engine(struct session_layer *layer, struct http_request *request)
+{
+    struct session_home *home = home_of(layer, request);
+    const struct session_config *config = home->config;
+    if (engine_reply_preflight(config, request)) {
+        return;
+    }
+    const struct engine_transport *transport = find_transport(config, request);
+    if (!transport) {
+        engine_reply_error(config, request, EIO_ERROR_TRANSPORT_UNKNOWN);
+        return;
+    }
+    char at[64];
+    struct bytes sid;
+    if (find_sid(request, at, sizeof(at), &sid)) {
+        call_session(home, request, sid, transport);
+        return;
+    }
+    int error = check_handshake(config, request, transport);
+    if (error >= 0) {
+        log_refusal(home, request, (enum eio_error)error);
+        engine_reply_error(config, request, (enum eio_error)error);
+    } else if (home->refusing) {
+        refuse_unavailable(request);
+    } else {
+        transport->handshake(home, request);
+    }
+}
+
+void upgrade_engine_waiting(struct session_layer *layer, struct http_request *request)
+{
+    struct session_home *home = home_of(layer, request);
+    const struct engine_transport *transport = find_transport(home->config, request);
+    char at[64];
+    struct bytes sid;
+    if (transport && transport->polling && request->head->method == HTTP1_POST &&
+        !request->head->has_upgrade && find_sid(request, at, sizeof(at), &sid)) {
+        poll_call_waiting(home, request, sid);
+    }
+}
+
+void upgrade_engine_refuse(
+    struct session_layer *layer, struct http_request *request, unsigned status)
+{
+    poll_call_refused(home_of(layer, request), request, status);
+}
+
+static bool has_origin(const struct http_request *request)
+{
+    size_t cursor = 0;
+    struct bytes origin;
+    return http1_header_next(request->head, "Origin", &cursor, &origin);
+}
+
+static void handshake_polling(struct session_home *home, struct http_request *request)
+{
+    char remote[REMOTE_MAX];
+    connection_remote(request->connection, remote);
+    struct session_extra *extra = remember_request(home->config, request, bytes_of(NULL, 0));
+    struct session *session = polling_create(home, extra, bytes_str(remote));
+    if (!session) {
+        refuse_unavailable(request);
+        return;
+    }
+    session->cross_domain = has_origin(request);
+    struct builder open = {0};
+    eio_session_open_polling(session, &open);
+    engine_reply_open(home->config, request, polling_sid(session), builder_bytes(&open));
+    builder_reset(&open);
+}
+
+static void handshake_websocket(struct session_home *home, struct http_request *request)
+{
+    const struct session_config *config = home->config;
+    struct ws_accept accept;
+    if (ws_accept_check(request->head, &accept) != 0) {
+        refuse_handshake(request, accept.refusal);
+        return;
+    }
+    struct session_extra *extra = remember_request(config, request, bytes_of(NULL, 0));
+    if (!extra) {
+        refuse_unavailable(request);
+        return;
+    }
+    struct ws_accept_answer answer = {
+        .key = accept.key, .protocol = ws_accept_first_protocol(request->head)};
+    bool cross_domain = has_origin(request); /* the request does not outlive what follows */
+    struct session *session = become_session(home, request, extra, SESSION_ENGINE, &answer);
+    if (session) {
+        session->cross_domain = cross_domain;
+        eio_session_open(session);
+    }
+}
+
+/* --- the plain WebSocket ------------------------------------------------------------------- */
+
+struct plain_offer {
+    enum session_kind kind;
+    struct bytes protocol; /* empty: none of ours was offered */
+    struct bytes token;
+};
+
+/* The first of our subprotocols in the client's order, and the token beside it. */
+static struct plain_offer read_offer(const struct http_request *request)
+{
+    struct plain_offer offer = {0};
+    struct bytes prefix = BYTES("peal.token.");
+    struct ws_accept_walk walk = {0};
+    struct bytes protocol;
+    while (ws_accept_next_protocol(request->head, &walk, &protocol)) {
+        if (bytes_starts(protocol, prefix)) {
+            offer.token = bytes_skip(protocol, prefix.len);
+        } else if (offer.protocol.len == 0 && bytes_eq_str(protocol, "peal.json.v1")) {
+            offer.protocol = protocol;
+            offer.kind = SESSION_JSON;
+        } else if (offer.protocol.len == 0 && bytes_eq_str(protocol, "peal.msgpack.v1")) {
+            offer.protocol = protocol;
+            offer.kind = SESSION_MSGPACK;
+        }
+    }
+    return offer;
+}
+
+/* How an application's refusal is told, by its code; the last row is for every other. */
+struct plain_refusal {
+    const char *code;
+    unsigned status;
+    enum close_reason reason;
+};
+
+static const struct plain_refusal *find_refusal(const char *code)
+{
+    static const struct plain_refusal rows[] = {
+        {"forbidden", 403, CLOSE_FORBIDDEN},
+        {"rate_limited", 429, CLOSE_TOO_MANY},
+        {"unavailable", 503, CLOSE_DRAINING},
+        {"unauthorized", 401, CLOSE_UNAUTHORIZED},
+    };
+    size_t i = 0;
+    while (i + 1 < ARRAY_LEN(rows) && (!code || strcmp(code, rows[i].code) != 0)) {
+        i++;
+    }
+    return &rows[i];
+}
+
+/*
+ * Answer 101 and a close frame: pages are not shown the status of a refused handshake, and would
+ * take the hub for one that is away. No session is made.
+ */
+static void refuse_closing(struct session_home *home, struct http_request *request,
+    const struct plain_offer *offer, struct bytes key, enum close_reason reason,
+    const char *message)
+{
+    const struct ws_accept_answer answer = {
+        .key = key, .sha1 = home->config->sha1, .protocol = offer->protocol};
+    struct builder out = {0};
+    if (ws_accept_write(&out, &answer) != 0) {
+        builder_reset(&out);
+        refuse_handshake(request, 400);
+        return;
+    }
+    char payload[WS_FRAME_CONTROL_MAX];
+    char head[WS_FRAME_HEAD_MAX];
+    size_t len = ws_frame_write_close(payload, close_code(reason), bytes_str(message));
+    builder_add(&out, bytes_of(head, ws_frame_write_head(head, WS_CLOSE, false, len)));
+    builder_add(&out, bytes_of(payload, len));
+    http_close(request, builder_bytes(&out), reason);
+    builder_reset(&out);
+}
+
+/* What a page can send is only a subprotocol: who shows the token there is told by a close code. */
+static void refuse_plain(struct session_home *home, struct http_request *request,
+    const struct plain_offer *offer, struct bytes key, const struct app_verdict *verdict)
+{
+    const struct plain_refusal *refusal = find_refusal(verdict->code);
+    if (offer->token.len > 0) {
+        refuse_closing(home, request, offer, key, refusal->reason, verdict->message);
+    } else {
+        http_respond_error(request, refusal->status, refusal->code, verdict->message, NULL);
+    }
+}
+
+/* Open the session that the application has accepted, here or on the user's shard. */
+static void open_plain(struct session_home *home, struct http_request *request,
+    struct session_extra *extra, const struct app_verdict *verdict, const struct plain_offer *offer,
+    struct bytes key)
+{
+    struct ws_accept_answer answer = {.key = key, .protocol = offer->protocol};
+    struct session *session = become_session(home, request, extra, offer->kind, &answer);
+    if (!session) {
+        if (verdict->kind == APP_ACCEPT) {
+            identity_unref(verdict->identity);
+        }
+        return;
+    }
+    if (verdict->kind == APP_MOVE) {
+        session_move(session, verdict->shard);
+    } else {
+        plain_session_open(session, verdict);
+    }
+}
+
+void upgrade_plain(struct session_layer *layer, struct http_request *request)
+{
+    struct session_home *home = session_layer_home(layer, loop_shard(request->loop));
+    const struct session_config *config = home->config;
+    if (home->refusing) {
+        refuse_unavailable(request);
+        return;
+    }
+    struct ws_accept accept;
+    if (ws_accept_check(request->head, &accept) != 0) {
+        refuse_handshake(request, accept.refusal);
+        return;
+    }
+    struct plain_offer offer = read_offer(request);
+    if (offer.protocol.len == 0) {
+        http_respond_error(request, 400, "bad_request",
+            "Subprotocol peal.json.v1 or peal.msgpack.v1 is required", NULL);
+        return;
+    }
+    struct session_extra *extra = remember_request(config, request, offer.token);
+    if (!extra) {
+        refuse_unavailable(request);
+        return;
+    }
+    struct app_connect asked = extra->request;
+    asked.nsp = BYTES("/");
+    if (!origin_allowed(config, request)) {
+        session_extra_destroy(extra);
+        log_refusal(home, request, EIO_ERROR_FORBIDDEN);
+        http_respond_error(request, 403, "forbidden", "Origin not allowed", NULL);
+        return;
+    }
+    struct app_verdict verdict = config->app.ops->connect(config->app.context, home->shard, &asked);
+    if (verdict.kind == APP_REFUSE) {
+        session_extra_destroy(extra);
+        refuse_plain(home, request, &offer, accept.key, &verdict);
+        return;
+    }
+    open_plain(home, request, extra, &verdict, &offer, accept.key);
+}
