@@ -36,7 +36,10 @@ MUST_CHECK int user_attach(struct shard *shard, struct socket *socket);
 void user_event(struct socket *socket, struct bytes data, const uint64_t *id,
     struct buf *const *attachments, unsigned attachment_count);
 
-/* Join the rooms that the configuration has every socket of the user join (auto_join). */
+/*
+ * Join the rooms that the configuration has every socket of the user join (auto_join) and that it
+ * is not in: when it opens, and when a newer token of it may name others.
+ */
 void user_auto_join(struct socket *socket);
 
 /* What a look at the rights of sockets came to. */

@@ -427,6 +427,14 @@ void user_rooms_refused(struct user *user, struct user_refused *msg)
     free_joining(user, joining);
 }
 
+/* Whether the socket is in the room, or about to be. */
+static bool is_coming(const struct socket *socket, struct bytes room)
+{
+    struct user *user = socket->user;
+    return fanout_membership(socket->fanout, socket, room) != NULL ||
+           (user->rare != NULL && last_joining(user, socket->id, room) != NULL);
+}
+
 void user_auto_join(struct socket *socket)
 {
     const struct actor_config *config = socket->shard->config;
@@ -436,11 +444,10 @@ void user_auto_join(struct socket *socket)
          config->auto_join(config->context, socket->identity, n, room_at, &client_room); n++) {
         struct room_rules rules = {0};
         char at[WIRE_NAME_MAX];
-        if (check_access(socket, client_room, &rules) == 0 &&
-            socket->joins < config->rooms_per_socket) {
-            struct bytes space = identity_space(socket->identity);
-            send_join(socket->user, socket, wire_name_room(space, client_room, at), &rules,
-                TOKEN_SILENT, false);
+        struct bytes room = wire_name_room(identity_space(socket->identity), client_room, at);
+        if (check_access(socket, client_room, &rules) == 0 && !is_coming(socket, room) &&
+            socket->membership_count + socket->joins < config->rooms_per_socket) {
+            send_join(socket->user, socket, room, &rules, TOKEN_SILENT, false);
         }
     }
 }

@@ -310,6 +310,9 @@ static void refresh(struct socket *socket, const struct app_event *event)
     socket->expiry_told = false;
     shard->next_expiry = 0;
     user_recheck_socket(socket);
+    if (!socket->closing) {
+        user_auto_join(socket);
+    }
     answer(socket, event, BYTES("{\"ok\":true}"));
 }
 

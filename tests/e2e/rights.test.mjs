@@ -116,6 +116,25 @@ describe('where one may stay', () => {
     assert.deepEqual(body.items.map((item) => item.userId ?? item.id), ['other']);
   });
 
+  test('a newer token joins the rooms that its role joins by itself, once, and leaves those of the old one', async () => {
+    const hub = await start(`room_type "desk" { access = {"role:staff", "role:boss"} auto_join = {"desk:{role}", "desk:all"} }
+      limits { rooms = 2 }`);
+    const other = await hub.plain('other', { claims: { role: 'staff' } });
+    const client = await hub.plain('mia', { claims: { role: 'guest' } });
+    await isIn(hub, other, 'desk:staff');
+    assert.equal((await say(client, 'desk:all')).error, 'forbidden', 'a guest is in none');
+    for (const round of [1, 2]) {
+      assert.equal((await refresh(hub, client, 'mia', { role: 'staff' })).ok, true);
+      for (const room of ['desk:staff', 'desk:all']) {
+        assert.equal((await say(client, room)).ok, true, `${room}, round ${round}`);
+      }
+    }
+    const members = async (room) => (await hub.api('GET', `/api/v1/rooms/${room}/members`)).body.items.map((item) => item.userId ?? item.id).sort();
+    assert.deepEqual(await members('desk:staff'), ['mia', 'other']);
+    assert.equal((await refresh(hub, client, 'mia', { role: 'guest' })).ok, true);
+    assert.equal((await say(client, 'desk:all')).error, 'forbidden', 'a guest is in none again');
+  });
+
   test('a backend takes out whom it put in, and a client that leaves has left', async () => {
     const hub = await start('room_type "own" { access = {"deny"} }');
     const client = await hub.plain('lea');
