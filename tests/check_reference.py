@@ -20,7 +20,8 @@ TIMES = [(86400000, "d"), (3600000, "h"), (60000, "m"), (1000, "s"), (1, "ms")]
 
 COLUMNS = {"hub/config/config.def": 9, "hub/config/config_blocks.def": 8, "hub/node/metrics.def": 4,
            "hub/node/metrics_streams.def": 4,
-           "hub/node/memory.def": 2, "actors/deliver/close.def": 5, "actors/user/user_events.def": 3}
+           "hub/node/memory.def": 2, "actors/deliver/close.def": 5, "actors/user/user_events.def": 3,
+           "codec/notification_fields.def": 5}
 
 
 def read_rows(root, path):
@@ -208,9 +209,7 @@ def find_hub_events(root):
 
 
 def find_fields(root):
-    path = "codec/notification_fields.def"
-    text = sources.read(root, path) if path in sources.list_files(root, ".def") else ""
-    return set(re.findall(r'^X\(\w+, "(\w+)"', text, re.MULTILINE))
+    return {tables.literal(row[1]) for _, row in read_rows(root, "codec/notification_fields.def")}
 
 
 def find_codes(root):

@@ -288,9 +288,10 @@ static bool read_tenant(
         status = 0;
     }
     if (status != 0) {
-        api_refuse(request,
-            &(struct api_error){
-                .code = API_INVALID_FIELD, .message = "tenant is not valid", .field = "tenant"});
+        api_refuse(
+            request, &(struct api_error){.code = API_INVALID_FIELD,
+                         .message = "A tenant: 1 to 128 bytes without / and control characters",
+                         .field = "tenant"});
         return false;
     }
     struct bytes tenant;
@@ -343,9 +344,10 @@ bool api_auth_user(struct http_request *request, unsigned scopes, bool own, stru
         return false;
     }
     if (http_param(request, 0, at, sizeof(at), &user) != 0 || names_check_user(user) != 0) {
-        api_refuse(request,
-            &(struct api_error){
-                .code = API_INVALID_FIELD, .message = "The user id is not valid", .field = "id"});
+        api_refuse(
+            request, &(struct api_error){.code = API_INVALID_FIELD,
+                         .message = "A user id: 1 to 128 bytes without / and control characters",
+                         .field = "user"});
         return false;
     }
     if (ret_who->user.len > 0 && !bytes_eq(ret_who->user, user)) {

@@ -438,7 +438,8 @@ static bool read_room(struct http_request *request, char *wire_at, struct bytes 
     }
     int status = query_get(request->query, "tenant", tenant_at, sizeof(tenant_at), &named);
     if (status != STATUS_NOT_FOUND && (status != 0 || names_check_tenant(named) != 0)) {
-        refuse_field(request, "tenant", "tenant is not valid");
+        refuse_field(
+            request, "tenant", "A tenant: 1 to 128 bytes without / and control characters");
         return false;
     }
     if (api_auth_tenant(request, key, named, &tenant) != 0) {
@@ -449,7 +450,7 @@ static bool read_room(struct http_request *request, char *wire_at, struct bytes 
     }
     if (http_param(request, 0, room_at, sizeof(room_at), &room) != 0 ||
         names_check_room(room) != 0) {
-        refuse_field(request, "room", "The name of the room is not valid");
+        refuse_field(request, "room", "A room: 1 to 200 bytes without / and control characters");
         return false;
     }
     *ret_wire = wire_name_room(tenant, room, wire_at);

@@ -236,12 +236,14 @@ static void send_answer(struct server *server, struct answer *answer)
     go_on(server, keep_alive);
 }
 
-static void send_error(struct server *server, unsigned status, struct bytes headers)
+static void send_refusal(
+    struct server *server, const struct http_refusal *refusal, struct bytes headers)
 {
+    unsigned status = refusal->status;
     struct builder body = {0};
     const struct exchange *exchange = server->exchange;
     shard_of_server(server)->stats.http_refused++;
-    http_route_write_error(&body, http_route_error_code(status), http1_reason(status), NULL);
+    http_route_write_error(&body, http_route_error_code(status), refusal->message, refusal->field);
     struct answer answer = {
         .status = status,
         .content_type = "application/json",
@@ -252,6 +254,12 @@ static void send_error(struct server *server, unsigned status, struct bytes head
     };
     send_answer(server, &answer);
     builder_reset(&body);
+}
+
+static void send_error(struct server *server, unsigned status, struct bytes headers)
+{
+    send_refusal(
+        server, &(struct http_refusal){.status = status, .message = http1_reason(status)}, headers);
 }
 
 /* Refuse a request whose route is known, in the way of the route. */
@@ -475,12 +483,12 @@ static size_t take_head(struct server *server, struct bytes input)
     exchange->body_unread = head.chunked || head.content_length > 0;
     server->exchange = exchange;
     server->state = BUSY;
-    unsigned refusal = server->config->refuse != NULL
-                           ? server->config->refuse(server->config->context, &exchange->head)
-                           : 0;
-    if (refusal != 0) {
-        send_error(
-            server, refusal, refusal == 503 ? BYTES("Retry-After: 5\r\n") : bytes_of(NULL, 0));
+    const struct http_refusal *refusal =
+        server->config->refuse != NULL
+            ? server->config->refuse(server->config->context, &exchange->head)
+            : NULL;
+    if (refusal != NULL) {
+        send_refusal(server, refusal, bytes_str(refusal->headers));
         return (size_t)len;
     }
     exchange->route = http_route_find(

@@ -61,6 +61,14 @@ struct http_request {
     void (*gone)(struct http_request *request); /* set by a handler that answers later */
 };
 
+/* A refusal that the one who asked is told of, in the error shape of the API. */
+struct http_refusal {
+    unsigned status;
+    const char *message; /* what is allowed */
+    const char *field; /* the header at fault; NULL: none */
+    const char *headers; /* complete lines of the answer; "": none */
+};
+
 /* A server: route tables and limits, of one shard; limits may change between two turns. */
 struct http_server_config {
     const struct http_route *routes; /* ends with a NULL path */
@@ -69,9 +77,9 @@ struct http_server_config {
      * leaves; `took_ns` from its complete head on. May be NULL. */
     void (*observe)(
         void *context, const struct http_request *request, unsigned status, uint64_t took_ns);
-    /* The status with which a request is refused by its head alone, before the routes; 0: it is
-     * not. NULL: none is. */
-    unsigned (*refuse)(void *context, const struct http1_request *head);
+    /* Why a request is refused by its head alone, before the routes, static; NULL: it is not. The
+     * function may be NULL: none is. */
+    const struct http_refusal *(*refuse)(void *context, const struct http1_request *head);
     /*
      * The value of Access-Control-Allow-Origin for a page of `origin` on a route for pages; empty:
      * it may not. NULL: no page may.

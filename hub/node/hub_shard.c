@@ -311,17 +311,23 @@ static bool is_handshake(const struct http1_request *head)
            (engine && query_get(head->query, "sid", at, sizeof(at), &sid) == STATUS_NOT_FOUND);
 }
 
-static unsigned refuse_internal(void *context, const struct http1_request *head)
+static const struct http_refusal *refuse_internal(void *context, const struct http1_request *head)
 {
     const struct hub *hub = context;
-    return hub->config->dev && !dev_guard_admits(hub->config, head) ? 403 : 0;
+    return hub->config->dev ? dev_guard_refuse(hub->config, head) : NULL;
 }
 
-static unsigned refuse_public(void *context, const struct http1_request *head)
+static const struct http_refusal *refuse_public(void *context, const struct http1_request *head)
 {
+    static const struct http_refusal short_of_memory = {
+        .status = 503,
+        .message = "The node is short of memory and takes no new connections, try again",
+        .headers = "Retry-After: 5\r\n",
+    };
     struct hub *hub = context;
-    unsigned status = refuse_internal(hub, head);
-    return status == 0 && is_handshake(head) && memory_guard_refuses(&hub->memory) ? 503 : status;
+    const struct http_refusal *refusal = refuse_internal(hub, head);
+    bool full = refusal == NULL && is_handshake(head) && memory_guard_refuses(&hub->memory);
+    return full ? &short_of_memory : refusal;
 }
 
 static void fill_http(struct hub_shard *shard)

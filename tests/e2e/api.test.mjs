@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The HTTP API of a real hub with SQLite: posts, inboxes, keys, tenants, statistics, health.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
@@ -212,6 +213,21 @@ test('unknown parameters and fields are refused by name, on every route', async 
   const state = await hub.api('GET', `${inbox('a')}?state=open`);
   assertError(state, 422, 'invalid_field', 'state');
   assert.match(state.body.error.message, /unread, seen, read, archived/);
+});
+
+test('what is wrong with a part of the path is named as the reference calls it', async () => {
+  const page = readFileSync(new URL('../../docs/reference/routes.md', import.meta.url), 'utf8');
+  const routes = [...page.matchAll(/^### (GET|POST|DELETE) (\S*\{(?:user|room)\}\S*)$/gm)];
+  assert.ok(routes.length >= 7, `${routes.length} routes`);
+  for (const [, method, path] of routes) {
+    const name = path.match(/\{(\w+)\}/)[1];
+    const admin = method === 'DELETE' || path.endsWith('/disconnect') ? ADMIN : {};
+    for (const bad of ['a%2Fb', 'a%00', 'x'.repeat(201)]) {
+      const answer = await hub.api(method, path.replace(`{${name}}`, bad), method === 'POST' ? {} : undefined, admin);
+      assertError(answer, 422, 'invalid_field', name);
+      assert.match(answer.body.error.message, /1 to \d+ bytes/);
+    }
+  }
 });
 
 test('a number is a user as it is in a token', async () => {

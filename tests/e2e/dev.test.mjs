@@ -7,16 +7,27 @@ import { after, before, describe, test } from 'node:test';
 import { startHub } from './support/hub.mjs';
 import { until } from './support/wait.mjs';
 
-// The status of a request with exactly these headers.
-function ask(address, method, path, headers, body) {
+// The status and text of an answer to a request with exactly these headers.
+function exchange(address, method, path, headers, body) {
   return new Promise((resolve, reject) => {
     const call = request({ host: address.host, port: address.port, method, path, headers, agent: false }, (answer) => {
-      answer.resume();
-      answer.on('end', () => resolve(answer.statusCode));
+      let text = '';
+      answer.setEncoding('utf8').on('data', (piece) => { text += piece; });
+      answer.on('end', () => resolve({ status: answer.statusCode, text }));
     });
     call.on('error', reject);
     call.end(body);
   });
+}
+
+const ask = async (...how) => (await exchange(...how)).status;
+
+// What a refusal says: its code, the header at fault, and what is allowed.
+async function assertTold(address, headers, field, allowed) {
+  const { status, text } = await exchange(address, 'GET', '/dev/token?user=eve', headers);
+  const { error } = JSON.parse(text);
+  assert.deepEqual([status, error.code, error.field], [403, 'forbidden', field], text);
+  assert.match(error.message, allowed);
 }
 
 describe('who is answered in development', () => {
@@ -38,6 +49,7 @@ describe('who is answered in development', () => {
       }
       assert.equal(await ask(hub.internal, 'GET', '/metrics', { host }), 403, `${host} /metrics`);
     }
+    await assertTold(hub.address, { host: 'evil.example' }, 'Host', /--dev.*localhost/);
     await until(() => / warn DEV-REFUSED .*host="evil\.example"/.test(hub.log), 'the log says so');
   });
 
@@ -50,6 +62,7 @@ describe('who is answered in development', () => {
       assert.equal(await post({ origin, 'content-type': 'application/json' }), 403, origin);
       assert.equal(await ask(hub.address, 'GET', '/dev/token?user=eve', { host: 'localhost', origin }), 403, origin);
     }
+    await assertTold(hub.address, { host: 'localhost', origin: 'https://evil.example' }, 'Origin', /--dev.*origins/);
     for (const origin of [undefined, 'http://localhost:5173', 'http://127.0.0.1', 'https://app.example']) {
       assert.equal(await post({ ...(origin && { origin }), 'content-type': 'application/json' }), 201, String(origin));
     }
