@@ -76,7 +76,6 @@ struct hub_shard {
     struct forward_counts forward_counts;
     bool created;
     bool store_closing;
-    bool bus_closed;
 };
 
 struct hub {

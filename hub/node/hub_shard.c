@@ -518,9 +518,9 @@ static void on_stopping(uv_timer_t *timer)
     if ((sessions > 0 || links > 0) && !late) {
         return;
     }
-    if (shard->shard.bus != NULL && !shard->bus_closed && links == 0) {
-        shard->bus_closed = true;
+    if (shard->shard.bus != NULL && links == 0) {
         redis_close(shard->shard.bus, NULL, NULL);
+        shard->shard.bus = NULL; /* turns go on: it is not there for them any more */
     }
     if (!shard->store_closing) {
         shard->store_closing = true;

@@ -13,7 +13,9 @@ static struct redis_bus *of(struct bus *bus)
 static struct bus_link *open_link(
     struct bus *bus, const char *name, const struct bus_events *events, void *context)
 {
-    return redis_link_open(of(bus), name, events, context);
+    struct redis_bus *redis = of(bus);
+    CHECK(!redis->closing);
+    return redis_link_open(redis, name, events, context);
 }
 
 static void subscribe(struct bus_link *link, struct bytes channel)
@@ -136,5 +138,7 @@ void redis_close(struct bus *base, redis_closed_fn fn, void *context)
 
 struct redis_stats redis_get_stats(const struct bus *bus)
 {
-    return container_of(bus, const struct redis_bus, bus)->stats;
+    const struct redis_bus *redis = container_of(bus, const struct redis_bus, bus);
+    CHECK(!redis->closing);
+    return redis->stats;
 }

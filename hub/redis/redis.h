@@ -53,7 +53,10 @@ struct redis_stats {
 MUST_CHECK int redis_create(uv_loop_t *loop, const struct redis_options *options,
     struct builder *error, struct bus **ret_bus);
 
-/* Close a bus all of whose links are closed; `fn` (may be NULL) is called in a later turn. */
+/*
+ * Close a bus all of whose links are closed; `fn` (may be NULL) is called in a later turn. From now
+ * on nobody may ask it for anything: the owner forgets it here.
+ */
 void redis_close(struct bus *bus, redis_closed_fn fn, void *context);
 
 /* Counters since redis_create. */
