@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Includes point only where the design allows: down the arrows, and third-party headers home."""
+"""Includes point only where the design allows: down the arrows, and third-party headers home.
+
+Inside actors/ and hub/ a file includes headers of its own folder and of earlier ones of FLOORS. What still points up
+is a line of arrows_allowed.txt, `file header`; a line that is no longer needed must go, so the list can only shrink.
+"""
 import os
 import re
 import sys
@@ -18,6 +22,15 @@ ARROWS = {
     "tests": ["*"],
     "clients": ["clients/*"],
 }
+
+# The folders of a floor, from the ground up.
+FLOORS = {
+    "actors": ["actors/core", "actors", "actors/deliver", "actors/order", "actors/recover", "actors/rooms",
+               "actors/inbox", "actors/ingest", "actors/user"],
+    "hub": ["hub/net", "hub/config", "hub/redis", "hub/auth", "hub/session", "hub/cluster", "hub/api", "hub/node",
+            "hub/cli"],
+}
+ALLOWED = "tests/arrows_allowed.txt"
 
 # Library, header patterns, homes: pattern of files -> how many .c files may include it there.
 MANY = 1000
@@ -71,6 +84,38 @@ def check_ours(path, header, exists):
     return None
 
 
+def read_allowed(root):
+    """The pairs (file, header) that may still point up."""
+    if not os.path.exists(os.path.join(root, ALLOWED)):
+        return set()
+    lines = (line.split() for line in sources.read(root, ALLOWED).splitlines() if not line.startswith("#"))
+    return {tuple(words) for words in lines if words}
+
+
+def check_floor(path, header, allowed, needed):
+    """Where the folders of a floor stand; takes a pair that is allowed into `needed`."""
+    order = FLOORS.get(path.split("/")[0], [])
+    ends = os.path.dirname(path), os.path.dirname(header)
+    if not order or not header.startswith(path.split("/")[0] + "/") or not all(end in order for end in ends):
+        return None
+    if order.index(ends[0]) >= order.index(ends[1]):
+        return None
+    if (path, header) in allowed:
+        needed.add((path, header))
+        return None
+    return f'{path}: "{header}" points up, from {ends[0]}/ to {ends[1]}/'
+
+
+def check_folder(path):
+    """A C file lies in a folder that is known."""
+    top = path.split("/")[0]
+    if top not in ARROWS:
+        return f"{path}: C source outside the known folders"
+    if os.path.dirname(path) not in FLOORS.get(top, [os.path.dirname(path)]):
+        return f"{path}: {os.path.dirname(path)}/ has no place in FLOORS of check_arrows.py"
+    return None
+
+
 def check_foreign(path, header, users):
     """One <include>; records who uses which library."""
     if path.startswith("tests/") or is_system(header):
@@ -114,19 +159,20 @@ def check_order(path, includes):
 
 
 def find_problems(root):
-    problems, users = [], {}
+    problems, users, allowed, needed = [], {}, read_allowed(root), set()
 
     def exists(header):
         return os.path.isfile(os.path.join(root, header))
 
     for path in sources.list_files(root, ".c", ".h", ".def"):
-        if path.split("/")[0] not in ARROWS:
-            problems.append(f"{path}: C source outside the known folders")
+        problems.append(check_folder(path))
+        if problems[-1]:
             continue
         includes = INCLUDE.findall(sources.read(root, path))
         for kind, header in includes:
             if kind == '"':
                 problems.append(check_ours(path, header, exists))
+                problems.append(check_floor(path, header, allowed, needed))
             else:
                 problems.append(check_foreign(path, header, users))
         problems.append(check_order(path, includes))
@@ -134,6 +180,7 @@ def find_problems(root):
     for key, paths in sorted(users.items()):
         if len(paths) > limits[key]:
             problems.append(f"{key[0]} has one home in {key[1]}, but: {', '.join(sorted(paths))}")
+    problems += [f"{ALLOWED}: {' '.join(pair)}: not needed any more: take it out" for pair in sorted(allowed - needed)]
     return [problem for problem in problems if problem]
 
 

@@ -142,7 +142,7 @@ class Arrows(Tree):
     def test_allowed_includes_pass(self):
         self.expect(check_arrows, {
             "codec/a.h": "", "codec/a.c": '#include "codec/a.h"\n\n#include <stdio.h>\n',
-            "sql/store.h": '#include "codec/a.h"\n', "hub/x.h": "#include <uv.h>\n",
+            "sql/store.h": '#include "codec/a.h"\n', "hub/net/x.h": "#include <uv.h>\n",
             "actors/user/user.c": '#include <stdint.h>\n\n#include "codec/a.h"\n#include "sql/store.h"\n',
         })
 
@@ -152,11 +152,29 @@ class Arrows(Tree):
             "actors/user/user.c": '#include "sql/pg.h"\n', "hub/cli/main.c": '#include "../sql/pg.h"\n',
         }, "actors/user/user.c", "codec/a.c", "not a path from the root")
 
+    UP = {"actors/deliver/a.c": '#include "actors/core/c.h"\n#include "actors/deliver/b.h"\n#include "actors/user/u.h"\n',
+          "actors/deliver/b.h": "", "actors/core/c.h": "", "actors/user/u.h": '#include "actors/deliver/b.h"\n',
+          "hub/cli/m.c": '#include "actors/user/u.h"\n#include "hub/net/n.h"\n', "hub/net/n.h": ""}
+
+    def test_folders_of_a_floor_point_down(self):
+        self.expect(check_arrows, self.UP, "actors/deliver/a.c: \"actors/user/u.h\" points up")
+        self.expect(check_arrows, {**self.UP, "hub/net/n.h": '#include "hub/cli/c.h"\n', "hub/cli/c.h": ""},
+                    "actors/deliver/a.c", "from hub/net/ to hub/cli/")
+        self.expect(check_arrows, {"actors/new/a.c": "", "hub/b.c": ""}, "actors/new/ has no place", "hub/ has no place")
+
+    def test_the_list_of_arrows_can_only_shrink(self):
+        line = "actors/deliver/a.c actors/user/u.h\n"
+        self.expect(check_arrows, {**self.UP, "tests/arrows_allowed.txt": "# prose\n" + line})
+        self.expect(check_arrows, {**self.UP, "actors/deliver/a.c": "", "tests/arrows_allowed.txt": line},
+                    "actors/deliver/a.c actors/user/u.h: not needed any more")
+        self.expect(check_arrows, {**self.UP, "tests/arrows_allowed.txt": line + "actors/deliver/a.c actors/core/c.h\n"},
+                    "actors/deliver/a.c actors/core/c.h: not needed any more")
+
     def test_libraries_stay_home(self):
         self.expect(check_arrows, {
-            "actors/a.c": "#include <uv.h>\n", "hub/a.c": "#include <confuse.h>\n",
-            "hub/b.c": "#include <confuse.h>\n", "sql/x.h": "#include <libpq-fe.h>\n",
-            "codec/y.c": "#include <glib.h>\n", "hub/z.h": "#include <jose/jwk.h>\n",
+            "actors/a.c": "#include <uv.h>\n", "hub/net/a.c": "#include <confuse.h>\n",
+            "hub/net/b.c": "#include <confuse.h>\n", "sql/x.h": "#include <libpq-fe.h>\n",
+            "codec/y.c": "#include <glib.h>\n", "hub/net/z.h": "#include <jose/jwk.h>\n",
         }, "actors/a.c", "no home", "header of ours", "sql/x.h", "libconfuse has one home")
 
     def test_order_is_checked(self):
