@@ -680,9 +680,13 @@ test('nothing is accepted while the store is away', async () => {
     assert.ok(Number(refused.headers.get('retry-after')) > 0);
     assertError(await own.api('POST', POSTS, [notification('a', { key: 'k2' })]), 503, 'unavailable');
     assertError(await own.api('GET', inbox('a')), 503, 'unavailable');
-    const ready = await fetch(`${own.internalUrl}/readyz`);
-    assert.equal(ready.status, 200);
-    assert.deepEqual(await ready.json(), { status: 'degraded', degraded: ['store'] });
+    const degraded = await until(async () => {
+      const ready = await fetch(`${own.internalUrl}/readyz`);
+      assert.equal(ready.status, 200);
+      const body = await ready.json();
+      return body.status === 'degraded' && body;
+    }, 'degraded');
+    assert.deepEqual(degraded, { status: 'degraded', degraded: ['store'] });
     await postgres.restart();
     const stored = await until(async () => {
       const answer = await own.api('POST', POSTS, notification('a', { key: 'k2' }));

@@ -137,7 +137,9 @@ const A = {
     ['doubled protocol', protocols('peal.json.v1, peal.json.v1'), { status: [400, 401] }],
     ['unknown extension', extensions('x-evil'), { status: 101, lacks: /evil/i }],
     ['unbalanced quotes', extensions('a; b="c'), { status: [101, 400] }],
-    ['protocol on Engine.IO', up(['Sec-WebSocket-Protocol: x-evil']), { status: 101, lacks: /evil/i }],
+    ['protocols on Engine.IO: the first, as stock servers', up(['Sec-WebSocket-Protocol: chat.v2, chat.v1']),
+      { status: 101, headers: { 'sec-websocket-protocol': 'chat.v2' } }],
+    ['protocol on Engine.IO that is none', up(['Sec-WebSocket-Protocol: chat v2']), bad],
   ],
   'A14 injection': [
     ['query', upgradeHead(`${ENGINE}&x=%0d%0aX-Evil:%201`), { status: [101, 400], lacks: /evil/i }],

@@ -43,7 +43,7 @@ after(async () => {
 const tagOf = (sid) => Buffer.from(sid, 'base64url').readUInt16BE(0);
 const pollUrl = (hub, sid) => `${hub.url}/socket.io/?EIO=4&transport=polling&sid=${sid}`;
 const sidWith = (tag) => {
-  const raw = randomBytes(15);
+  const raw = randomBytes(19);
   raw.writeUInt16BE(tag, 0);
   return raw.toString('base64url');
 };
