@@ -337,7 +337,7 @@ describe('a WebSocket at the other node', () => {
       // What the kernel takes on two connections is megabytes.
       const answers = await Promise.all(Array.from({ length: 10 }, () => pair[0].api('POST', '/api/v1/events', event)));
       for (const { status } of answers) assert.equal(status, 202);
-      return (await pair[0].metric('peal_outbox_refused_total')) > 0;
+      return (await pair[0].metric('peal_closed_total{reason="slow"}')) > 0; // at its maximum, or after slow_consumer
     }, 'the node that has the session sees that nothing is taken');
     await until(async () => (await sum('peal_sockets', pair)) === 0, 'the session is closed');
     socket.socket.resume();

@@ -101,7 +101,9 @@ static void on_relieved(struct outbox *outbox)
 
 static void on_overflowed(struct outbox *outbox)
 {
-    container_of(outbox, struct client, outbox)->overflowed = true;
+    struct client *client = container_of(outbox, struct client, outbox);
+    client->overflowed = true;
+    client->socket.closing = true; /* as the session does that ends for it */
 }
 
 /* Packets. */
