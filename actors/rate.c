@@ -22,3 +22,16 @@ bool rate_take(
     bucket->empty_us = empty + step;
     return true;
 }
+
+/* Half of what can be packed lies before the clock's zero: no bucket takes so long to fill. */
+#define PACK_BASE_US (CLOCK_BASE_US - (UINT64_C(1) << (RATE_PACKED_BITS - 1)))
+
+uint64_t rate_pack(struct rate_bucket bucket)
+{
+    return bucket.empty_us > PACK_BASE_US ? bucket.empty_us - PACK_BASE_US : 1;
+}
+
+struct rate_bucket rate_unpack(uint64_t packed)
+{
+    return (struct rate_bucket){.empty_us = PACK_BASE_US + packed};
+}

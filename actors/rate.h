@@ -10,6 +10,8 @@
 
 #include "actors/shard.h"
 
+enum { RATE_PACKED_BITS = 48 };
+
 /* A bucket; all zero is a full one. */
 struct rate_bucket {
     /* private */
@@ -22,5 +24,10 @@ struct rate_bucket {
  */
 bool rate_take(
     struct rate_bucket *bucket, const struct rate *rate, uint64_t now_ms, uint64_t *ret_retry_ms);
+
+/* A bucket as a number above zero, of RATE_PACKED_BITS while `now_ms` is below four years, the
+ * greater the emptier; and back. */
+uint64_t rate_pack(struct rate_bucket bucket);
+struct rate_bucket rate_unpack(uint64_t packed);
 
 #endif

@@ -6,7 +6,6 @@
 
 #include "actors/rate.h"
 #include "codec/base/clock.h"
-#include "codec/base/list.h"
 #include "codec/base/log.h"
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
@@ -16,94 +15,19 @@
 #include "hub/auth/jwt.h"
 #include "hub/auth/token_log.h"
 #include "hub/config/config.h"
+#include "hub/net/address.h"
 #include "hub/net/connection.h"
-#include "hub/net/loop.h"
+#include "hub/net/name_rates.h"
 #include "hub/node/hub.h"
 #include "hub/node/hub_settings.h"
 
-enum { CALLERS_MAX = 8192, CALLER_NAME_MAX = NAMES_TENANT_MAX + NAMES_USER_MAX + 4 };
+/* Rates: of an address that was refused, or of a user who calls; one for the node. */
 
-/* Rates. */
-
-/* An address that was refused, or a user who calls. */
-struct caller {
-    struct list used_link; /* callers.used, the one used last at the end */
-    struct rate_bucket bucket;
-    uint32_t name_len;
-    char name[CALLER_NAME_MAX];
-};
-
-/* A shard's. At CALLERS_MAX the one that was not seen for longest is forgotten. */
-struct callers {
-    struct loop_local local; /* first */
-    struct map map;
-    struct list used;
-    struct log_limit log;
-};
-
-static struct bytes caller_name(const void *object)
+static bool take(struct hub_shard *shard, uint64_t name, uint32_t limit, uint64_t *ret_retry_ms)
 {
-    const struct caller *caller = object;
-    return bytes_of(caller->name, caller->name_len);
-}
-
-static void forget(struct callers *callers, struct caller *caller)
-{
-    map_remove(&callers->map, caller_name(caller));
-    list_remove(&caller->used_link);
-    mem_free(caller);
-}
-
-static void destroy_callers(struct loop_local *local)
-{
-    struct callers *callers = container_of(local, struct callers, local);
-    while (!list_empty(&callers->used)) {
-        forget(callers, container_of(callers->used.next, struct caller, used_link));
-    }
-    map_finish(&callers->map);
-    mem_free(callers);
-}
-
-static struct callers *callers_of(struct loop *loop)
-{
-    struct loop_local *local = loop_get_local(loop, LOOP_API);
-    if (local != NULL) {
-        return container_of(local, struct callers, local);
-    }
-    struct callers *callers = mem_alloc(sizeof(*callers));
-    callers->local.destroy = destroy_callers;
-    map_init(&callers->map, caller_name);
-    list_init(&callers->used);
-    loop_set_local(loop, LOOP_API, &callers->local);
-    return callers;
-}
-
-static struct caller *find_caller(struct callers *callers, struct bytes name)
-{
-    struct caller *caller = map_get(&callers->map, name);
-    if (caller != NULL) {
-        list_remove(&caller->used_link);
-        list_append(&callers->used, &caller->used_link);
-    }
-    return caller;
-}
-
-static struct caller *get_caller(struct callers *callers, struct bytes name)
-{
-    struct caller *caller = find_caller(callers, name);
-    if (caller != NULL) {
-        return caller;
-    }
-    if (map_count(&callers->map) >= CALLERS_MAX) {
-        forget(callers, container_of(callers->used.next, struct caller, used_link));
-    }
-    caller = mem_alloc(sizeof(*caller));
-    CHECK(name.len <= sizeof(caller->name));
-    caller->name_len = (uint32_t)name.len;
-    memcpy(caller->name, name.at, name.len);
-    map_put(&callers->map, caller);
-    list_append(&callers->used, &caller->used_link);
-    return caller;
+    struct rate rate = {.burst = limit, .per_minute = limit};
+    return name_rates_take(
+        shard->hub->rates, name, &rate, sched_now(shard->shard.sched), ret_retry_ms);
 }
 
 static void refuse_rate(struct http_request *request, uint64_t retry_ms)
@@ -114,49 +38,51 @@ static void refuse_rate(struct http_request *request, uint64_t retry_ms)
                             .retry_s = (uint32_t)((retry_ms + 999) / 1000)});
 }
 
-/* The name of the peer's address among callers: no user's name begins with '@' and a line feed. */
-static struct bytes address_name(const struct http_request *request, char at[CALLER_NAME_MAX])
+/* The name of a user for what is counted as `what`: hashes of both, so that no user's name can be
+ * that of another. */
+static uint64_t name_of(const char *what, struct bytes user)
 {
-    memcpy(at, "@\n", 2);
-    connection_remote(request->connection, at + 2);
-    return bytes_str(at);
+    uint64_t parts[] = {hash_bytes(bytes_str(what)), hash_bytes(user)};
+    return hash_bytes(bytes_of((const char *)parts, sizeof(parts)));
+}
+
+static bool take_refusal(struct hub_shard *shard, struct bytes remote, uint64_t *ret_retry_ms)
+{
+    struct address_key key = address_parse(remote);
+    uint32_t limit = shard->settings->config->limits_refusals_per_minute;
+    return take(shard, address_name(&key, ADDRESS_REFUSED), limit, ret_retry_ms);
 }
 
 /* Refuse a wrong key or token, and count it. */
 static void refuse_caller(struct http_request *request, const char *message)
 {
-    char at[CALLER_NAME_MAX];
-    struct callers *callers = callers_of(request->loop);
-    struct caller *caller = get_caller(callers, address_name(request, at));
-    uint32_t limit = api_shard(request)->settings->config->limits_refusals_per_minute;
-    struct rate rate = {.burst = limit, .per_minute = limit};
-    uint64_t now = sched_now(api_shard(request)->shard.sched);
+    static _Thread_local struct log_limit limit;
+    char remote[ADDRESS_TEXT_MAX];
     uint64_t retry_ms;
     unsigned suppressed;
-    if (log_allow(&callers->log, &suppressed)) {
+    connection_remote(request->connection, remote);
+    if (log_allow(&limit, &suppressed)) {
         log_warn("API-REFUSED", "a wrong key or token was refused", "remote=%s suppressed=%u",
-            at + 2, suppressed);
+            remote, suppressed);
     }
-    if (!rate_take(&caller->bucket, &rate, now, &retry_ms)) {
+    if (!take_refusal(api_shard(request), bytes_str(remote), &retry_ms)) {
         refuse_rate(request, retry_ms);
         return;
     }
     api_refuse(request, &(struct api_error){.code = API_UNAUTHORIZED, .message = message});
 }
 
-bool api_auth_count_refusal(struct hub_shard *shard, struct bytes who)
+bool api_auth_count_refusal(struct hub_shard *shard, struct bytes remote)
 {
-    char at[CALLER_NAME_MAX] = "%\n"; /* apart from those of the API */
-    struct bytes name = bytes_of(at, 2 + who.len);
-    CHECK(name.len <= sizeof(at));
-    if (who.len > 0) {
-        memcpy(at + 2, who.at, who.len);
-    }
-    uint32_t limit = shard->settings->config->limits_refusals_per_minute;
-    struct rate rate = {.burst = limit, .per_minute = limit};
-    struct caller *caller = get_caller(callers_of(shard->loop), name);
     uint64_t retry_ms;
-    return rate_take(&caller->bucket, &rate, sched_now(shard->shard.sched), &retry_ms);
+    return take_refusal(shard, remote, &retry_ms);
+}
+
+bool api_auth_count_refresh(struct hub_shard *shard, struct bytes user)
+{
+    uint64_t retry_ms;
+    uint32_t limit = shard->settings->config->limits_refusals_per_minute;
+    return take(shard, name_of("refresh", user), limit, &retry_ms);
 }
 
 /* Keys. */
@@ -231,20 +157,16 @@ static struct bytes keep(struct bytes text, char *at)
 /* One call more of a user; false: too many, and the request was answered. */
 static bool take_call(struct http_request *request, const struct api_who *who)
 {
-    char at[CALLER_NAME_MAX];
-    uint32_t limit = api_shard(request)->settings->config->limits_api_per_minute;
-    struct rate rate = {.burst = limit, .per_minute = limit};
-    struct builder name = {.max = CALLER_NAME_MAX};
-    builder_add(&name, who->tenant);
-    builder_byte(&name, '/');
-    builder_add(&name, who->user);
-    CHECK(!builder_failed(&name));
-    struct bytes text = keep(builder_bytes(&name), at);
-    builder_reset(&name);
-    struct caller *caller = get_caller(callers_of(request->loop), text);
     uint64_t retry_ms;
-    uint64_t now = sched_now(api_shard(request)->shard.sched);
-    if (rate_take(&caller->bucket, &rate, now, &retry_ms)) {
+    struct builder key = {.max = NAMES_TENANT_MAX + NAMES_USER_MAX + 2};
+    builder_add(&key, who->tenant);
+    builder_byte(&key, '/');
+    builder_add(&key, who->user);
+    CHECK(!builder_failed(&key));
+    uint64_t name = name_of("call", builder_bytes(&key));
+    builder_reset(&key);
+    if (take(api_shard(request), name, api_shard(request)->settings->config->limits_api_per_minute,
+            &retry_ms)) {
         return true;
     }
     refuse_rate(request, retry_ms);

@@ -3,7 +3,7 @@
  * api_auth - who calls the API: a backend by its API key, or a user by a token, and at what rate.
  *
  * A function that returns false has answered the request. Wrong keys and tokens are limited by
- * address, calls with users' tokens by user, each on its shard.
+ * address, calls with users' tokens by user, over all shards of the node.
  */
 #ifndef HUB_API_API_AUTH_H
 #define HUB_API_API_AUTH_H
@@ -50,9 +50,13 @@ bool api_auth_user(
 bool api_auth_any(struct http_request *request, unsigned scopes, struct api_who *ret_who);
 
 /*
- * Count a wrong token that `who`, an address as text or the key of a user, has shown on a socket;
- * false: too many. Good tokens of an address are not affected: a proxy may stand before everybody.
+ * Count a wrong token that was shown on a socket of `remote`, an address as text (IPv6: its /64),
+ * with those that were shown to the API; false: too many. Good tokens of an address are not
+ * affected: a proxy may stand before everybody.
  */
-bool api_auth_count_refusal(struct hub_shard *shard, struct bytes who);
+bool api_auth_count_refusal(struct hub_shard *shard, struct bytes remote);
+
+/* The same for a token that `user`, the key of an identity, has shown to go on with. */
+bool api_auth_count_refresh(struct hub_shard *shard, struct bytes user);
 
 #endif

@@ -17,7 +17,6 @@
 struct cluster_server {
     struct cluster_server_options options;
     struct listener *listener;
-    struct address_table addresses; /* of strangers */
     unsigned strangers;
     struct log_limit log_limit;
 };
@@ -25,7 +24,7 @@ struct cluster_server {
 /* A caller that has proved nothing yet. */
 struct stranger {
     struct cluster_server *server;
-    struct address *address; /* where it counts; NULL: nowhere */
+    struct address_claim claim;
     struct cluster_auth auth;
 };
 
@@ -61,7 +60,7 @@ static void refuse(
 static void free_stranger(struct stranger *stranger)
 {
     stranger->server->strangers--;
-    address_release(stranger->address);
+    address_release(&stranger->claim);
     mem_free(stranger);
 }
 
@@ -104,11 +103,11 @@ static void on_accept(struct connection *connection, void *context)
     server->strangers++;
     cluster_auth_greet(&stranger->auth, server->options.node, greeting);
     connection_own(connection, &stranger_ops, stranger);
-    if (connection_peer(connection, &peer)) {
-        stranger->address = address_take(&server->addresses,
-            (const struct sockaddr *)(const void *)&peer, CLUSTER_STRANGERS_OF_ADDRESS);
-    }
-    if (stranger->address == NULL || server->strangers > CLUSTER_STRANGERS_MAX) {
+    bool room =
+        connection_peer(connection, &peer) &&
+        address_take(server->options.addresses, (const struct sockaddr *)(const void *)&peer,
+            ADDRESS_NODE, CLUSTER_STRANGERS_OF_ADDRESS, &stranger->claim);
+    if (!room || server->strangers > CLUSTER_STRANGERS_MAX) {
         refuse(server, connection, CLOSE_TOO_MANY);
         return;
     }
@@ -121,7 +120,6 @@ int cluster_server_open(
 {
     struct cluster_server *server = mem_alloc(sizeof(*server));
     server->options = *options;
-    address_table_init(&server->addresses);
     struct listener_config config = {
         .host = options->host,
         .port = options->port,
@@ -130,7 +128,6 @@ int cluster_server_open(
     };
     int status = listener_open(options->loop, &config, &server->listener);
     if (status != 0) {
-        address_table_finish(&server->addresses);
         mem_free(server);
         return status;
     }
@@ -149,7 +146,6 @@ void cluster_server_close(struct cluster_server *server)
 void cluster_server_destroy(struct cluster_server *server)
 {
     if (server != NULL) {
-        address_table_finish(&server->addresses);
         mem_free(server);
     }
 }

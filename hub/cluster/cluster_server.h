@@ -13,9 +13,10 @@
 struct cluster_server;
 struct http_server_config;
 struct loop;
+struct name_counts;
 
-/* Connections of a loop that have proved nothing yet, in all and of one address (IPv6: a /64);
- * further ones are closed. */
+/* Connections that have proved nothing yet, of a loop, and of one address (IPv6: a /64) on this
+ * node; further ones are closed. */
 enum { CLUSTER_STRANGERS_MAX = 1024, CLUSTER_STRANGERS_OF_ADDRESS = 256 };
 
 struct cluster_server_options {
@@ -26,6 +27,7 @@ struct cluster_server_options {
     struct bytes secret; /* must outlive the server */
     uint32_t timeout_ms; /* until a caller has proved that it is a node */
     const struct http_server_config *http; /* must outlive the server */
+    struct name_counts *addresses; /* where callers are counted; must outlive the server */
     uint64_t *refused; /* counts callers that were refused */
 };
 

@@ -131,6 +131,7 @@ int cluster_shard_start(struct hub_shard *shard)
         .secret = bytes_str(hub->lease->secret),
         .timeout_ms = (uint32_t)hub->config->cluster_connect_timeout_ms,
         .http = &shard->cluster_http,
+        .addresses = hub->addresses,
         .refused = &shard->forward_counts.refused,
     };
     return cluster_server_open(&options, &shard->cluster_server);

@@ -6,77 +6,79 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "codec/base/mem.h"
+#include "codec/base/map.h"
+#include "hub/net/name_counts.h"
 
 enum { V4_LEN = 4, V6_PREFIX_LEN = 8 };
 
-struct address {
-    struct address_table *table;
-    uint32_t count;
-    uint8_t len;
-    uint8_t key[V6_PREFIX_LEN];
-};
-
-static struct bytes key_of(const void *object)
+static struct address_key make_key(const void *at, uint8_t len)
 {
-    const struct address *address = object;
-    return bytes_of(address->key, address->len);
+    struct address_key key = {.len = len};
+    memcpy(key.at, at, len);
+    return key;
 }
 
-void address_table_init(struct address_table *table)
+static struct address_key read_v6(const struct in6_addr *in6)
 {
-    map_init(&table->map, key_of);
+    if (IN6_IS_ADDR_V4MAPPED(in6)) {
+        return make_key(in6->s6_addr + sizeof(*in6) - V4_LEN, V4_LEN);
+    }
+    return make_key(in6->s6_addr, V6_PREFIX_LEN);
 }
 
-void address_table_finish(struct address_table *table)
-{
-    CHECK(map_count(&table->map) == 0);
-    map_finish(&table->map);
-}
-
-static struct bytes read_key(const struct sockaddr *peer)
+struct address_key address_read(const struct sockaddr *peer)
 {
     if (peer->sa_family == AF_INET6) {
-        const struct in6_addr *in6 = &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
-        if (IN6_IS_ADDR_V4MAPPED(in6)) {
-            return bytes_of(in6->s6_addr + sizeof(*in6) - V4_LEN, V4_LEN);
-        }
-        return bytes_of(in6->s6_addr, V6_PREFIX_LEN);
+        return read_v6(&((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr);
     }
     if (peer->sa_family == AF_INET) {
-        return bytes_of(&((const struct sockaddr_in *)(const void *)peer)->sin_addr, V4_LEN);
+        return make_key(&((const struct sockaddr_in *)(const void *)peer)->sin_addr, V4_LEN);
     }
-    return bytes_of(NULL, 0);
+    return (struct address_key){0};
 }
 
-struct address *address_take(struct address_table *table, const struct sockaddr *peer, uint32_t cap)
+struct address_key address_parse(struct bytes text)
 {
-    CHECK(cap > 0);
-    struct bytes key = read_key(peer);
-    struct address *address = map_get(&table->map, key);
-    if (address == NULL) {
-        address = mem_alloc(sizeof(*address));
-        address->table = table;
-        address->len = (uint8_t)key.len;
-        if (key.len > 0) {
-            memcpy(address->key, key.at, key.len);
-        }
-        map_put(&table->map, address);
+    char at[ADDRESS_TEXT_MAX];
+    struct in_addr in4;
+    struct in6_addr in6;
+    if (text.len == 0 || text.len >= sizeof(at)) {
+        return (struct address_key){0};
     }
-    if (address->count >= cap) {
-        return NULL;
+    memcpy(at, text.at, text.len);
+    at[text.len] = '\0';
+    if (inet_pton(AF_INET, at, &in4) == 1) {
+        return make_key(&in4, V4_LEN);
     }
-    address->count++;
-    return address;
+    return inet_pton(AF_INET6, at, &in6) == 1 ? read_v6(&in6) : (struct address_key){0};
 }
 
-void address_release(struct address *address)
+uint64_t address_name(const struct address_key *key, enum address_kind kind)
 {
-    if (address == NULL || --address->count > 0) {
-        return;
+    char name[2 + ADDRESS_KEY_MAX] = {'@', (char)kind};
+    memcpy(name + 2, key->at, key->len);
+    return hash_bytes(bytes_of(name, 2u + key->len));
+}
+
+bool address_take(struct name_counts *counts, const struct sockaddr *peer, enum address_kind kind,
+    uint32_t cap, struct address_claim *ret_claim)
+{
+    struct address_key key = address_read(peer);
+    uint64_t name = address_name(&key, kind);
+    *ret_claim = (struct address_claim){0};
+    if (name_counts_take(counts, name, cap)) {
+        *ret_claim = (struct address_claim){.counts = counts, .name = name};
+        return true;
     }
-    map_remove(&address->table->map, key_of(address));
-    mem_free(address);
+    return name_counts_get(counts, name) < cap;
+}
+
+void address_release(struct address_claim *claim)
+{
+    if (claim->counts != NULL) {
+        name_counts_release(claim->counts, claim->name);
+        claim->counts = NULL;
+    }
 }
 
 void address_write(const struct sockaddr *peer, char ret_text[ADDRESS_TEXT_MAX])

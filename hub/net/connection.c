@@ -29,9 +29,17 @@ static void stop_connections(struct loop_local *local)
 static void destroy_connections(struct loop_local *local)
 {
     struct connections *connections = container_of(local, struct connections, local);
-    address_table_finish(&connections->addresses);
     poller_destroy(connections->poller);
     mem_free(connections);
+}
+
+static void release_address(struct connection *connection)
+{
+    if (connection->address != 0) {
+        address_release(&(struct address_claim){
+            .counts = connection->home->addresses, .name = connection->address});
+        connection->address = 0;
+    }
 }
 
 static void finish(struct connection *connection)
@@ -41,7 +49,7 @@ static void finish(struct connection *connection)
     outbox_finish(&connection->outbox);
     connection_drop_kept(connection);
     timer_cancel(sched_timers(shard->sched), &connection->timer);
-    address_release(connection->peer);
+    release_address(connection);
     shard->stats.connections--;
     if (connection->ops != NULL) {
         shard->stats.closed[connection->reason]++;
@@ -77,17 +85,11 @@ static struct connections *connections_of(struct loop *loop)
     connections->shard = loop_shard(loop);
     connections->poller = poller_create(loop_uv(loop), connection_ready);
     CHECK(connections->poller != NULL);
-    address_table_init(&connections->addresses);
     list_init(&connections->open);
     list_init(&connections->ended);
     loop_task_init(&connections->reaper, reap);
     loop_set_local(loop, LOOP_CONNECTIONS, &connections->local);
     return connections;
-}
-
-struct address_table *connection_addresses(struct loop *loop)
-{
-    return &connections_of(loop)->addresses;
 }
 
 struct loop *connection_loop(const struct connection *connection)
@@ -194,8 +196,8 @@ void connection_expire(struct connection *connection, enum close_reason reason, 
 
 /* --- life and access --- */
 
-int connection_open(
-    struct loop *loop, int fd, struct address *peer, struct connection **ret_connection)
+int connection_open(struct loop *loop, int fd, const struct address_claim *claim,
+    struct connection **ret_connection)
 {
     struct connections *home = connections_of(loop);
     struct connection *connection = mem_alloc(sizeof(*connection));
@@ -205,7 +207,10 @@ int connection_open(
     outbox_init(&connection->outbox, &connection_outbox_ops, &limits);
     timer_init(&connection->timer, on_timer);
     connection->limit = KEPT_LIMIT;
-    connection->peer = peer;
+    if (claim != NULL && claim->counts != NULL) {
+        home->addresses = claim->counts;
+        connection->address = claim->name;
+    }
     home->shard->stats.connections++;
     if (list_empty(&home->open)) {
         poller_hold(home->poller, true);
@@ -259,8 +264,7 @@ bool connection_is_open(const struct connection *connection)
 
 void connection_authenticated(struct connection *connection)
 {
-    address_release(connection->peer);
-    connection->peer = NULL;
+    release_address(connection);
 }
 
 bool connection_peer(const struct connection *connection, struct sockaddr_storage *ret_peer)

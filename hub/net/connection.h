@@ -17,8 +17,7 @@
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 
-struct address;
-struct address_table;
+struct address_claim;
 struct connection;
 struct sockaddr_storage;
 struct loop;
@@ -47,14 +46,11 @@ struct connection_ops {
 };
 
 /*
- * Make a connection of the socket `fd`, which it takes over, also on failure. `peer` is its entry
- * in connection_addresses, or NULL. It reads from connection_own on. STATUS_IO.
+ * Make a connection of the socket `fd`, which it takes over, also on failure. `claim` is where
+ * it counts until it is authenticated, or NULL. It reads from connection_own on. STATUS_IO.
  */
-MUST_CHECK int connection_open(
-    struct loop *loop, int fd, struct address *peer, struct connection **ret_connection);
-
-/* The loop's table of addresses with unauthenticated connections, for who accepts. */
-struct address_table *connection_addresses(struct loop *loop);
+MUST_CHECK int connection_open(struct loop *loop, int fd, const struct address_claim *claim,
+    struct connection **ret_connection);
 
 /*
  * Change the owner: what arrives from now on, and the end, go to `ops` with `owner`. Bytes that

@@ -50,7 +50,7 @@ struct connection {
     const struct connection_ops *ops;
     void *owner;
     struct kept *kept;
-    struct address *peer; /* counted there as long as it is not authenticated */
+    uint64_t address; /* its claim in home.addresses while it is not authenticated; 0: none */
     struct timer timer;
     uint32_t limit;
     uint8_t state; /* enum connection_phase */
@@ -70,7 +70,7 @@ _Static_assert(sizeof(struct connection) <= 192,
 struct connections {
     struct loop_local local;
     struct loop *loop;
-    struct address_table addresses;
+    struct name_counts *addresses; /* of all that were opened with a claim */
     struct shard *shard;
     struct poller *poller;
     struct list open; /* connection.link */

@@ -43,6 +43,7 @@ struct listener {
     struct log_limit address_log;
     uint64_t refused;
     uint32_t per_address;
+    struct name_counts *addresses;
     int fd;
     int reserve; /* given up to accept what cannot be served */
     uint16_t port;
@@ -133,20 +134,18 @@ static void refuse_address(struct listener *listener, int fd, const struct socka
 
 static void admit(struct listener *listener, int fd, const struct sockaddr *peer)
 {
-    struct address *address = NULL;
+    struct address_claim claim = {0};
     if (listener->has_room != NULL && !listener->has_room(listener->context)) {
         refuse_full(listener, fd);
         return;
     }
-    if (listener->per_address > 0) {
-        address = address_take(connection_addresses(listener->loop), peer, listener->per_address);
-        if (address == NULL) {
-            refuse_address(listener, fd, peer);
-            return;
-        }
+    if (listener->per_address > 0 &&
+        !address_take(listener->addresses, peer, ADDRESS_CLIENT, listener->per_address, &claim)) {
+        refuse_address(listener, fd, peer);
+        return;
     }
     struct connection *connection;
-    if (connection_open(listener->loop, fd, address, &connection) == 0) {
+    if (connection_open(listener->loop, fd, &claim, &connection) == 0) {
         listener->on_accept(connection, listener->context);
     }
 }
@@ -305,6 +304,7 @@ int listener_open(
     listener->on_accept = config->on_accept;
     listener->context = config->context;
     listener->per_address = config->per_address;
+    listener->addresses = config->addresses;
     listener->fd = fd;
     listener->port = read_port(fd);
     timer_init(&listener->resume, on_resume);

@@ -13,6 +13,7 @@
 struct connection;
 struct listener;
 struct loop;
+struct name_counts;
 
 /* A fresh connection; call connection_own (http_serve does) before returning. */
 typedef void (*listener_accept_fn)(struct connection *connection, void *context);
@@ -24,7 +25,8 @@ struct listener_config {
     bool alone; /* refuse a port that another listener has, also one that would share it */
     int backlog; /* 0: 1,024 */
     uint32_t unsent_bytes; /* TCP_NOTSENT_LOWAT of accepted sockets; 0: the kernel's own */
-    uint32_t per_address; /* unauthenticated connections of one address on this loop; 0: any */
+    uint32_t per_address; /* unauthenticated connections of one address; 0: any */
+    struct name_counts *addresses; /* where they are counted; with per_address */
     bool (*has_room)(void *context); /* whether one more may be served; NULL: always */
     listener_accept_fn on_accept;
     void *context;

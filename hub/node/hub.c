@@ -21,11 +21,12 @@
 #include "codec/base/status.h"
 #include "codec/bus_version.h"
 #include "hub/api/routes.h"
-#include "hub/auth/tenant_counts.h"
 #include "hub/cluster/node_lease.h"
 #include "hub/cluster/node_roster.h"
 #include "hub/config/config.h"
 #include "hub/config/store_options.h"
+#include "hub/net/name_counts.h"
+#include "hub/net/name_rates.h"
 #include "hub/node/dev.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/hub_shard.h"
@@ -333,7 +334,9 @@ int hub_start(const struct config *config, struct hub **ret_hub)
     atomic_init(&hub->peers_version, bus_version);
     make_node_name(hub);
     raise_file_limit(hub);
-    hub->tenants = tenant_counts_create(hub->connections_max);
+    hub->tenants = name_counts_create(hub->connections_max);
+    hub->addresses = name_counts_create(hub->connections_max);
+    hub->rates = name_rates_create();
     dev_make_secrets(hub);
     int status = build(hub);
     if (status == 0) {
@@ -395,7 +398,9 @@ void hub_stop(struct hub *hub)
     }
     hub_settings_unref(hub->settings);
     bundles_destroy(hub->bundles);
-    tenant_counts_destroy(hub->tenants);
+    name_counts_destroy(hub->tenants);
+    name_counts_destroy(hub->addresses);
+    name_rates_destroy(hub->rates);
     node_lease_destroy(hub->lease);
     mem_free(hub->dev_secret);
     mem_free(hub->dev_key);

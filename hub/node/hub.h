@@ -39,7 +39,8 @@ struct session_layer;
 struct store;
 struct sqlite_lease;
 struct sweeper;
-struct tenant_counts;
+struct name_counts;
+struct name_rates;
 
 enum { HUB_NODE_LEN = 12 };
 
@@ -85,7 +86,9 @@ struct hub {
     struct store *store;
     struct session_layer *sessions;
     struct bundles *bundles; /* NULL without engine.bundles */
-    struct tenant_counts *tenants;
+    struct name_counts *tenants;
+    struct name_counts *addresses; /* connections that are not authenticated */
+    struct name_rates *rates; /* refusals by address, calls by user */
     struct node_lease *lease; /* NULL without Redis */
     uint64_t connections_max; /* that the open-file limit allows */
     const struct http_route *public_routes;

@@ -122,6 +122,7 @@ static int open_listeners(struct hub_shard *shard)
         .backlog = (int)config->listen_backlog,
         .unsent_bytes = (uint32_t)config->listen_unsent_bytes,
         .per_address = config->limits_unauthenticated_per_address,
+        .addresses = hub->addresses,
         .has_room = has_room,
         .on_accept = on_public,
         .context = shard,

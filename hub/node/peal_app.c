@@ -15,9 +15,9 @@
 #include "codec/json_scan.h"
 #include "hub/api/api_auth.h"
 #include "hub/auth/jwt.h"
-#include "hub/auth/tenant_counts.h"
 #include "hub/auth/token_log.h"
 #include "hub/config/config.h"
+#include "hub/net/name_counts.h"
 #include "hub/node/hub.h"
 #include "hub/node/hub_rules.h"
 #include "hub/node/hub_settings.h"
@@ -133,7 +133,7 @@ static bool has_room(const struct hub_shard *shard, const struct identity *ident
 {
     struct bytes tenant = claims_tenant(identity_claims(identity));
     uint32_t limit = shard->settings->config->limits_connections_per_tenant;
-    return tenant.len == 0 || tenant_counts_get(shard->hub->tenants, tenant) < limit;
+    return tenant.len == 0 || name_counts_get(shard->hub->tenants, hash_bytes(tenant)) < limit;
 }
 
 /* A new socket, or the one that a CONNECT with a pid continues; it may have been on another node.
@@ -226,15 +226,16 @@ static bool count_socket(const struct hub_shard *shard, struct socket *socket)
 {
     struct bytes tenant = claims_tenant(identity_claims(socket->identity));
     uint32_t limit = shard->settings->config->limits_connections_per_tenant;
-    socket->counted = tenant.len > 0 && tenant_counts_take(shard->hub->tenants, tenant, limit);
+    socket->counted =
+        tenant.len > 0 && name_counts_take(shard->hub->tenants, hash_bytes(tenant), limit);
     return tenant.len == 0 || socket->counted;
 }
 
 static void discount_socket(const struct hub_shard *shard, struct socket *socket)
 {
     if (socket->counted) {
-        tenant_counts_release(
-            shard->hub->tenants, claims_tenant(identity_claims(socket->identity)));
+        name_counts_release(
+            shard->hub->tenants, hash_bytes(claims_tenant(identity_claims(socket->identity))));
         socket->counted = false;
     }
 }
@@ -284,7 +285,7 @@ static void refresh(struct socket *socket, const struct app_event *event)
     if (verify(shard, token, bytes_of(NULL, 0), &identity) != 0) {
         answer(socket, event,
             BYTES("{\"ok\":false,\"error\":\"unauthorized\",\"message\":\"Invalid token\"}"));
-        if (!api_auth_count_refusal(shard, identity_key(socket->identity))) {
+        if (!api_auth_count_refresh(shard, identity_key(socket->identity))) {
             shard->shard.stats.rate_limited++;
             socket->ops->disconnect(socket, CLOSE_TOO_MANY);
         }

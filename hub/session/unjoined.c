@@ -1,41 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/session/unjoined.h"
 
-#include <arpa/inet.h>
-#include <string.h>
-#include <sys/socket.h>
-
 #include "codec/base/mem.h"
-
-enum { V4_LEN = 4, V6_LEN = 16, V6_PREFIX_LEN = 8, TEXT_MAX = 46 };
+#include "hub/net/address.h"
 
 struct unjoined_address {
     struct list link; /* unjoined.by_count[count] */
     struct list seats; /* unjoined_seat.link, oldest first */
     uint32_t count;
-    uint8_t len;
-    uint8_t key[V6_PREFIX_LEN];
+    struct address_key key;
 };
 
 static struct bytes key_of(const void *object)
 {
     const struct unjoined_address *address = object;
-    return bytes_of((const char *)address->key, address->len);
-}
-
-/* The address as a key: all of IPv4, a /64 of IPv6, nothing of what is none. */
-static uint8_t read_key(struct bytes remote, uint8_t ret_key[V6_LEN])
-{
-    char text[TEXT_MAX];
-    if (remote.len == 0 || remote.len >= sizeof(text)) {
-        return 0;
-    }
-    memcpy(text, remote.at, remote.len);
-    text[remote.len] = '\0';
-    if (inet_pton(AF_INET, text, ret_key) == 1) {
-        return V4_LEN;
-    }
-    return inet_pton(AF_INET6, text, ret_key) == 1 ? V6_PREFIX_LEN : 0;
+    return bytes_of(address->key.at, address->key.len);
 }
 
 void unjoined_init(struct unjoined *unjoined, uint32_t max)
@@ -64,16 +43,13 @@ static void make_lists(struct unjoined *unjoined)
 
 static struct unjoined_address *find_address(struct unjoined *unjoined, struct bytes remote)
 {
-    uint8_t key[V6_LEN];
-    uint8_t len = read_key(remote, key);
-    struct unjoined_address *address =
-        map_get(&unjoined->addresses, bytes_of((const char *)key, len));
+    struct address_key key = address_parse(remote);
+    struct unjoined_address *address = map_get(&unjoined->addresses, bytes_of(key.at, key.len));
     if (address == NULL) {
         address = mem_alloc(sizeof(*address));
         list_init(&address->link);
         list_init(&address->seats);
-        address->len = len;
-        memcpy(address->key, key, len);
+        address->key = key;
         map_put(&unjoined->addresses, address);
     }
     return address;

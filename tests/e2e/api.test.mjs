@@ -308,18 +308,53 @@ test('keys are checked before anything else', async () => {
   assertError(await hub.api('GET', '/api/ws/stats', undefined, PUBLISHER), 403, 'forbidden');
 });
 
-test('too many wrong keys of an address are told to wait; right ones pass', async () => {
-  const own = await startHub({ env: { PEAL_LIMITS_REFUSALS_PER_MINUTE: '3', PEAL_SHARDS: '1' } });
+// A request over a connection of its own, so that all shards get some; from ::1 with `family` 6.
+function apart(target, path, headers, family = 4) {
+  return new Promise((resolve, reject) => {
+    const options = { host: family === 6 ? '::1' : '127.0.0.1', port: target.address.port, path, headers, agent: false };
+    httpRequest(options, (answer) => {
+      answer.resume().on('end', () => resolve({ status: answer.statusCode, headers: answer.headers }));
+    }).on('error', reject).end();
+  });
+}
+
+const count = (answers, status) => answers.filter((one) => one.status === status).length;
+
+test('too many wrong keys of an address are told to wait, over all shards; right ones pass', async () => {
+  const own = await startHub({ args: ['--listen-host', '*', '--shards', '4'], env: { PEAL_LIMITS_REFUSALS_PER_MINUTE: '5' } });
   try {
     const path = inbox('a');
-    const wrong = (i) => own.api('GET', path, undefined, key(`wrong-key-0123456789-${i}`));
-    const codes = [];
-    for (let i = 0; i < 4; i++) codes.push((await wrong(i)).status);
-    assert.deepEqual(codes, [401, 401, 401, 429]);
-    const last = await wrong(4);
-    assertError(last, 429, 'rate_limited');
-    assert.ok(Number(last.headers.get('retry-after')) > 0);
-    assert.equal((await own.api('GET', path)).status, 200);
+    const wrong = (family) => Promise.all(Array.from({ length: 40 }, (_, i) => apart(own, path, key(`wrong-key-0123456789-${i}`), family)));
+    const answers = await wrong(4);
+    assert.deepEqual([count(answers, 401), count(answers, 429)], [5, 35]);
+    for (const { headers } of answers.filter(({ status }) => status === 429)) assert.ok(Number(headers['retry-after']) > 0);
+    const socket = { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Protocol': 'peal.json.v1' };
+    assert.equal((await apart(own, '/ws', { ...socket, ...key('a.b.c') })).status, 429, 'those of sockets are counted with them');
+    const others = await wrong(6);
+    assert.deepEqual([count(others, 401), count(others, 429)], [5, 35], 'another address has its own');
+    assert.equal((await apart(own, path, key(own.apiKey))).status, 200);
+    assert.equal((await apart(own, path, key(own.token('a')))).status, 200);
+  } finally {
+    await own.stop();
+  }
+});
+
+test('connections of an address that have shown nothing are counted over all shards', async () => {
+  const own = await startHub({ args: ['--shards', '4', '--limits-unauthenticated-per-address', '8'] });
+  const open = () => new Promise((resolve) => {
+    const socket = connect(own.address.port, '127.0.0.1', () => socket.write('GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n'));
+    socket.once('data', () => resolve(socket)); // answered, and kept
+    socket.once('close', () => resolve(null)); // closed without a word
+    socket.on('error', () => {});
+  });
+  try {
+    await until(async () => {
+      const sockets = await Promise.all(Array.from({ length: 40 }, open));
+      const kept = sockets.filter(Boolean);
+      for (const socket of kept) socket.destroy();
+      return kept.length === 8; // the connections of the start may still count
+    }, 'eight are kept');
+    assert.match(own.log, /LISTEN-ADDRESS/);
   } finally {
     await own.stop();
   }
@@ -382,15 +417,12 @@ test('a user sees the own inbox with a token, and no other', async () => {
   assertError(await hub.api('GET', `${POSTS}/no-id`), 404, 'not_found');
 });
 
-test('calls with a token have a rate of their own', async () => {
-  const own = await startHub({ env: { PEAL_LIMITS_API_PER_MINUTE: '2', PEAL_SHARDS: '1' } });
+test('calls with a token have a rate of their own, over all shards', async () => {
+  const own = await startHub({ env: { PEAL_LIMITS_API_PER_MINUTE: '3', PEAL_SHARDS: '4' } });
   try {
-    const codes = [];
-    for (let i = 0; i < 3; i++) {
-      codes.push((await own.api('GET', inbox('a'), undefined, key(own.token('a')))).status);
-    }
-    assert.deepEqual(codes, [200, 200, 429]);
-    assert.equal((await own.api('GET', inbox('b'), undefined, key(own.token('b')))).status, 200);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => apart(own, inbox('a'), key(own.token('a')))));
+    assert.deepEqual([count(answers, 200), count(answers, 429)], [3, 17]);
+    assert.equal((await apart(own, inbox('b'), key(own.token('b')))).status, 200);
   } finally {
     await own.stop();
   }

@@ -33,7 +33,11 @@ async function connect(hub, user, options) {
     }),
     `${user} connects`,
   );
-  client.ready = await client.next('hub:ready');
+  let end; // of one that is connected and then one too many: nothing more is to come
+  client.ended.then((reason) => (end = reason));
+  await until(() => end || client.received('hub:ready').length, 'hub:ready');
+  if (end) throw new Error(`ended: ${end}`);
+  [client.ready] = client.received('hub:ready')[0];
   return client;
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "codec/base/clock.h"
+#include "hub/net/name_counts.h"
 
 static int on_start(struct loop *loop, void *context)
 {
@@ -21,6 +22,7 @@ static int on_start(struct loop *loop, void *context)
     struct listener_config config = {
         .host = "127.0.0.1",
         .per_address = rig->per_address,
+        .addresses = rig->addresses,
         .on_accept = rig->on_accept,
         .context = rig->context,
     };
@@ -43,6 +45,7 @@ void rig_start(struct rig *rig, unsigned count, listener_accept_fn on_accept, vo
     rig->on_accept = on_accept;
     rig->context = context;
     rig->system = actor_system_create(count);
+    rig->addresses = name_counts_create(16);
     for (unsigned i = 0; i < count; i++) {
         struct shard *shard = &rig->shards[i];
         shard_init(shard, actor_system_sched(rig->system, i), &rig->config);
@@ -71,6 +74,7 @@ void rig_stop(struct rig *rig)
         loop_destroy(rig->loops[i]);
         cr_expect_eq(rig->shards[i].stats.connections, 0, "a connection was not closed");
     }
+    name_counts_destroy(rig->addresses);
     actor_system_destroy(rig->system);
     for (unsigned i = 0; i < rig->count; i++) {
         shard_finish(&rig->shards[i]);

@@ -27,6 +27,7 @@ struct rig {
     void *context;
     uint16_t port;
     uint32_t per_address;
+    struct name_counts *addresses; /* of the rig */
 };
 
 /* Start `count` loops, the first with a listener on a free port of 127.0.0.1 if on_accept is set.

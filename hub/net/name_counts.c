@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hub/auth/tenant_counts.h"
+#include "hub/net/name_counts.h"
 
 #include <stdatomic.h>
 
-#include "codec/base/map.h"
+#include "codec/base/check.h"
 #include "codec/base/mem.h"
 
 enum {
-    WINDOW = 16, /* places a tenant may be at */
+    WINDOW = 16, /* places a name may be at */
     COUNT_BITS = 24, /* the rest of a word is the fingerprint */
     SLOTS_MIN = 1 << 10,
     SLOTS_MAX = 1 << 22,
     RELEASE_TRIES = 1 << 20,
 };
 
-struct tenant_counts {
+struct name_counts {
     size_t mask;
     _Atomic uint64_t slots[]; /* 0: free. Relaxed: nothing but the word itself is told by it */
 };
@@ -24,24 +24,24 @@ static uint32_t count_of(uint64_t word)
     return (uint32_t)(word & ((1u << COUNT_BITS) - 1));
 }
 
-struct tenant_counts *tenant_counts_create(size_t connections)
+struct name_counts *name_counts_create(size_t connections)
 {
     size_t slots = SLOTS_MIN;
     while (slots < SLOTS_MAX && slots < connections * 2) {
         slots *= 2;
     }
-    struct tenant_counts *counts =
+    struct name_counts *counts =
         mem_alloc(sizeof(*counts) + (slots + WINDOW) * sizeof(counts->slots[0]));
     counts->mask = slots - 1;
     return counts;
 }
 
-void tenant_counts_destroy(struct tenant_counts *counts)
+void name_counts_destroy(struct name_counts *counts)
 {
     mem_free(counts);
 }
 
-/* What a look at a tenant's window shows. */
+/* What a look at a name's window shows. */
 struct view {
     uint32_t total;
     size_t own; /* its first place; WINDOW: none */
@@ -65,10 +65,9 @@ static struct view look(const _Atomic uint64_t *window, uint64_t print)
     return view;
 }
 
-uint32_t tenant_counts_get(const struct tenant_counts *counts, struct bytes tenant)
+uint32_t name_counts_get(const struct name_counts *counts, uint64_t name)
 {
-    uint64_t hash = hash_bytes(tenant);
-    return look(&counts->slots[hash & counts->mask], hash >> COUNT_BITS).total;
+    return look(&counts->slots[name & counts->mask], name >> COUNT_BITS).total;
 }
 
 static bool swap(_Atomic uint64_t *at, uint64_t from, uint64_t to)
@@ -77,11 +76,10 @@ static bool swap(_Atomic uint64_t *at, uint64_t from, uint64_t to)
         at, &from, to, memory_order_relaxed, memory_order_relaxed);
 }
 
-bool tenant_counts_take(struct tenant_counts *counts, struct bytes tenant, uint32_t limit)
+bool name_counts_take(struct name_counts *counts, uint64_t name, uint32_t limit)
 {
-    uint64_t hash = hash_bytes(tenant);
-    uint64_t print = hash >> COUNT_BITS;
-    _Atomic uint64_t *window = &counts->slots[hash & counts->mask];
+    uint64_t print = name >> COUNT_BITS;
+    _Atomic uint64_t *window = &counts->slots[name & counts->mask];
     for (;;) {
         struct view view = look(window, print);
         if (view.total >= limit || (view.own == WINDOW && view.free == WINDOW)) {
@@ -94,13 +92,12 @@ bool tenant_counts_take(struct tenant_counts *counts, struct bytes tenant, uint3
     }
 }
 
-void tenant_counts_release(struct tenant_counts *counts, struct bytes tenant)
+void name_counts_release(struct name_counts *counts, uint64_t name)
 {
-    uint64_t hash = hash_bytes(tenant);
-    _Atomic uint64_t *window = &counts->slots[hash & counts->mask];
+    _Atomic uint64_t *window = &counts->slots[name & counts->mask];
     /* A look may miss a word that moves meanwhile, as others come and go: then look again. */
     for (unsigned i = 0; i < RELEASE_TRIES; i++) {
-        struct view view = look(window, hash >> COUNT_BITS);
+        struct view view = look(window, name >> COUNT_BITS);
         uint64_t less = count_of(view.word) > 1 ? view.word - 1 : 0;
         if (view.own < WINDOW && swap(&window[view.own], view.word, less)) {
             return;
