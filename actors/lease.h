@@ -14,8 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "actors/bus.h"
 #include "actors/core/timer.h"
-#include "actors/order/bus.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 #include "codec/bus_name.h"

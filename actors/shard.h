@@ -12,8 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "actors/close.h"
 #include "actors/core/sched.h"
-#include "actors/deliver/close.h"
 #include "codec/base/bytes.h"
 #include "codec/base/list.h"
 #include "codec/base/log.h"

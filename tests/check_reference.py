@@ -20,7 +20,7 @@ TIMES = [(86400000, "d"), (3600000, "h"), (60000, "m"), (1000, "s"), (1, "ms")]
 
 COLUMNS = {"hub/config/config.def": 9, "hub/config/config_blocks.def": 8, "hub/node/metrics.def": 4,
            "hub/node/metrics_streams.def": 4,
-           "hub/node/memory.def": 2, "actors/deliver/close.def": 5, "actors/user/user_events.def": 3,
+           "hub/node/memory.def": 2, "actors/close.def": 5, "actors/user/user_events.def": 3,
            "codec/notification_fields.def": 5}
 
 
@@ -147,7 +147,7 @@ def write_memory(root):
 
 def write_closes(root):
     lines = []
-    for _, row in read_rows(root, "actors/deliver/close.def"):
+    for _, row in read_rows(root, "actors/close.def"):
         _, name, number, final, text = row
         lines.append([code(tables.literal(name)), number if number != "0" else "",
                       "stays away" if final == "1" else "comes back", cell(tables.literal(text))])
@@ -281,7 +281,7 @@ REGIONS = {
 TEXTS = [  # tables whose rows must say what they mean: file, place of the name, place of the text
     ("hub/config/config.def", 2, 8), ("hub/config/config_blocks.def", 1, 7), ("hub/node/metrics.def", 1, 3),
     ("hub/node/metrics_streams.def", 1, 3),
-    ("hub/node/memory.def", 0, 1), ("actors/deliver/close.def", 1, 4),
+    ("hub/node/memory.def", 0, 1), ("actors/close.def", 1, 4),
 ]
 
 

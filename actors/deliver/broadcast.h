@@ -13,10 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "actors/order/stream_id.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 #include "codec/event.h"
+#include "codec/stream_id.h"
 
 enum { BROADCAST_NAMES_MAX = 1024 };
 

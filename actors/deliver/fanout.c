@@ -8,11 +8,11 @@
 #include "actors/deliver/fanout_ask.h"
 #include "actors/deliver/fanout_proto.h"
 #include "actors/order/sequencer_proto.h"
-#include "actors/order/wire_name.h"
 #include "actors/recover/recovery.h"
 #include "actors/rooms/room_proto.h"
 #include "actors/user/user_actor.h"
 #include "actors/user/user_proto.h"
+#include "actors/wire_name.h"
 #include "codec/base/mem.h"
 
 enum {

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 
 #include "actors/order/sequencer_proto.h"
-#include "actors/order/wire_name.h"
 #include "actors/recover/recovery_state.h"
 #include "actors/user/user_actor.h"
+#include "actors/wire_name.h"
 #include "codec/adapter_request.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"

@@ -3,10 +3,10 @@
 
 #include "actors/deliver/fanout.h"
 #include "actors/order/sequencer_proto.h"
-#include "actors/order/wire_name.h"
 #include "actors/recover/recovery.h"
 #include "actors/shard.h"
 #include "actors/user/user_actor.h"
+#include "actors/wire_name.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 

@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "actors/deliver/close.h"
+#include "actors/close.h"
 #include "actors/deliver/outbox.h"
 #include "actors/identity.h"
 #include "codec/event.h"

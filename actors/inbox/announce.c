@@ -4,9 +4,9 @@
 #include "actors/inbox/cluster.h"
 #include "actors/inbox/store_view.h"
 #include "actors/order/bus_origin.h"
-#include "actors/order/wire_name.h"
 #include "actors/shard.h"
 #include "actors/user/user_proto.h"
+#include "actors/wire_name.h"
 #include "codec/base/mem.h"
 
 /* Send `payload` (takes the reference) to the user actors of this node and of the others. */

@@ -4,8 +4,8 @@
  */
 #include "actors/inbox/cluster.h"
 
+#include "actors/bus.h"
 #include "actors/inbox/positions.h"
-#include "actors/order/bus.h"
 #include "actors/order/bus_origin.h"
 #include "actors/order/bus_probe.h"
 #include "actors/shard.h"

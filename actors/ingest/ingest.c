@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "actors/behaviours.h"
+#include "actors/bus.h"
 #include "actors/inbox/positions.h"
 #include "actors/inbox/post.h"
 #include "actors/ingest/ingest_batch.h"
@@ -19,12 +20,11 @@
 #include "actors/ingest/ingest_route.h"
 #include "actors/ingest/ingest_streams.h"
 #include "actors/lease.h"
-#include "actors/order/bus.h"
-#include "actors/order/stream_id.h"
 #include "actors/shard.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/stream_id.h"
 
 enum {
     STANDBY_MS = 250,

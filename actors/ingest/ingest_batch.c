@@ -2,10 +2,10 @@
 #include "actors/ingest/ingest_batch.h"
 
 #include "actors/inbox/post.h"
-#include "actors/order/stream_id.h"
 #include "actors/shard.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/stream_id.h"
 
 enum { FIELDS_MAX = 32 };
 

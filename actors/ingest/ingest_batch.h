@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "actors/bus.h"
 #include "actors/core/ref.h"
-#include "actors/order/bus.h"
 #include "codec/notification.h"
 #include "sql/store.h"
 

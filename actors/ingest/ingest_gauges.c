@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actors/ingest/ingest_gauges.h"
 
-#include "actors/order/stream_id.h"
 #include "codec/base/log.h"
+#include "codec/stream_id.h"
 
 enum { UNOWNED_MS = 5000 };
 

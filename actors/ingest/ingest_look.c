@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 
+#include "actors/bus.h"
 #include "actors/ingest/ingest_gauges.h"
 #include "actors/ingest/ingest_streams.h"
-#include "actors/order/bus.h"
 #include "actors/shard.h"
 #include "codec/base/log.h"
 

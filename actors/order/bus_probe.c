@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
+#include "actors/bus.h"
 #include "actors/core/timer.h"
-#include "actors/order/bus.h"
 #include "actors/shard.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"

@@ -7,12 +7,12 @@
  * while the bus is on.
  */
 #include "actors/behaviours.h"
+#include "actors/bus.h"
 #include "actors/deliver/fanout_proto.h"
-#include "actors/order/bus.h"
 #include "actors/order/bus_origin.h"
 #include "actors/order/sequencer_actor.h"
-#include "actors/order/wire_name.h"
 #include "actors/rooms/room_proto.h"
+#include "actors/wire_name.h"
 #include "codec/adapter_wire.h"
 #include "codec/base/mem.h"
 

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "actors/bus.h"
 #include "actors/core/actor.h"
-#include "actors/order/bus.h"
 #include "actors/order/sequencer_proto.h"
 #include "actors/shard.h"
 #include "codec/adapter_wire.h"

@@ -7,10 +7,10 @@
  * user.
  */
 #include "actors/order/sequencer_proto.h"
-#include "actors/order/wire_name.h"
 #include "actors/recover/recovery_state.h"
 #include "actors/rooms/room_proto.h"
 #include "actors/user/user_actor.h"
+#include "actors/wire_name.h"
 #include "codec/base/mem.h"
 
 enum {

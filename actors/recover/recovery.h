@@ -15,9 +15,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "actors/order/stream_id.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
+#include "codec/stream_id.h"
 #include "codec/wire.h"
 
 struct broadcast;

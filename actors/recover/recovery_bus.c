@@ -9,8 +9,8 @@
  */
 #include "actors/recover/recovery_bus.h"
 
+#include "actors/bus.h"
 #include "actors/identity.h"
-#include "actors/order/bus.h"
 #include "actors/order/bus_origin.h"
 #include "actors/recover/recovery_state.h"
 #include "actors/shard.h"

@@ -6,10 +6,10 @@
  * whose name the record has.
  */
 #include "actors/order/bus_origin.h"
-#include "actors/order/wire_name.h"
 #include "actors/recover/recovery_state.h"
 #include "actors/rooms/room_proto.h"
 #include "actors/shard.h"
+#include "actors/wire_name.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
 

@@ -20,9 +20,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "actors/order/stream_id.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
+#include "codec/stream_id.h"
 
 struct broadcast;
 struct event;

@@ -6,10 +6,10 @@
 #include "actors/deliver/leaf.h"
 #include "actors/deliver/socket.h"
 #include "actors/order/sequencer_proto.h"
-#include "actors/order/wire_name.h"
 #include "actors/rooms/room_proto.h"
 #include "actors/shard.h"
 #include "actors/user/user_proto.h"
+#include "actors/wire_name.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
 

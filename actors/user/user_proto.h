@@ -10,8 +10,8 @@
 #ifndef ACTORS_USER_USER_PROTO_H
 #define ACTORS_USER_USER_PROTO_H
 
+#include "actors/close.h"
 #include "actors/core/protocol.h"
-#include "actors/deliver/close.h"
 #include "codec/base/buf.h"
 #include "codec/event.h"
 

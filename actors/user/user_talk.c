@@ -3,8 +3,8 @@
  * What a client says in rooms: messages, and events of its own that are relayed.
  */
 #include "actors/order/sequencer_proto.h"
-#include "actors/order/wire_name.h"
 #include "actors/user/user_actor.h"
+#include "actors/wire_name.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"

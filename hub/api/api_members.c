@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "actors/bus.h"
 #include "actors/deliver/fanout_ask.h"
-#include "actors/order/bus.h"
 #include "actors/order/bus_origin.h"
-#include "actors/order/wire_name.h"
+#include "actors/wire_name.h"
 #include "codec/adapter_request.h"
 #include "codec/adapter_wire.h"
 #include "codec/base/mem.h"

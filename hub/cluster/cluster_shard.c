@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/cluster/cluster_shard.h"
 
-#include "actors/order/bus.h"
+#include "actors/bus.h"
 #include "codec/base/status.h"
 #include "codec/query.h"
 #include "hub/cluster/cluster_server.h"

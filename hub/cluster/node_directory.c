@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actors/bus.h"
 #include "actors/core/sched.h"
-#include "actors/order/bus.h"
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"

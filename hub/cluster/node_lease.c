@@ -13,8 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "actors/bus.h"
 #include "actors/lease.h"
-#include "actors/order/bus.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"

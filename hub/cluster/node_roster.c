@@ -8,8 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "actors/bus.h"
 #include "actors/core/timer.h"
-#include "actors/order/bus.h"
 #include "actors/shard.h"
 #include "codec/base/clock.h"
 #include "codec/base/log.h"

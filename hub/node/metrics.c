@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "actors/deliver/close.h"
+#include "actors/close.h"
 #include "codec/base/clock.h"
 #include "hub/api/api_answer.h"
 #include "hub/api/api_handlers.h"
@@ -27,7 +27,7 @@ enum { STATEMENTS_MAX = 128 };
 
 static const char *const close_names[] = {
 #define X(name, text, ...) text,
-#include "actors/deliver/close.def"
+#include "actors/close.def"
 #undef X
 };
 _Static_assert(ARRAY_LEN(close_names) == CLOSE_REASON_COUNT, "a name for each reason");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * redis - the bus (actors/order/bus.h) over Redis 7 or newer, one per shard, on the shard's loop.
+ * redis - the bus (actors/bus.h) over Redis 7 or newer, one per shard, on the shard's loop.
  *
  * hiredis serves as the reader of replies; sockets, timeouts, reconnects are ours
  * (redis_link.c). Everything here is called on the loop's thread.
@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "actors/order/bus.h"
+#include "actors/bus.h"
 #include "codec/base/buf.h"
 #include "codec/base/check.h"
 

@@ -7,7 +7,7 @@
 
 #include <uv.h>
 
-#include "actors/order/bus.h"
+#include "actors/bus.h"
 #include "codec/base/list.h"
 #include "codec/base/rand.h"
 #include "hub/redis/redis.h"
@@ -36,7 +36,7 @@ void redis_bus_release(struct redis_bus *bus);
 /* Make sure that redis_link_work is called for what is in `work` in a later turn. */
 void redis_bus_wake(struct redis_bus *bus);
 
-/* The operations of actors/order/bus.h on a link, except `open`, whose bus is of the concrete type.
+/* The operations of actors/bus.h on a link, except `open`, whose bus is of the concrete type.
  */
 MUST_CHECK struct bus_link *redis_link_open(
     struct redis_bus *bus, const char *name, const struct bus_events *events, void *context);

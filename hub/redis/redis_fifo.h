@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "actors/order/bus.h"
+#include "actors/bus.h"
 
 /* What a reply is for; it decides who gets it. */
 enum redis_purpose {

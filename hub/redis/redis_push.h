@@ -9,7 +9,7 @@
 #ifndef HUB_REDIS_REDIS_PUSH_H
 #define HUB_REDIS_REDIS_PUSH_H
 
-#include "actors/order/bus.h"
+#include "actors/bus.h"
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"

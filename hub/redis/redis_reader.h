@@ -10,7 +10,7 @@
 
 #include <stddef.h>
 
-#include "actors/order/bus.h"
+#include "actors/bus.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 

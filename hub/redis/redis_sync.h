@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "actors/order/bus.h"
+#include "actors/bus.h"
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "actors/deliver/close.h"
+#include "actors/close.h"
 #include "actors/deliver/socket.h"
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"

@@ -24,8 +24,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "actors/close.h"
 #include "actors/core/timer.h"
-#include "actors/deliver/close.h"
 #include "actors/deliver/socket.h"
 #include "actors/shard.h"
 #include "codec/base/buf.h"

@@ -7,7 +7,7 @@
  */
 #include "hub/session/sio_session.h"
 
-#include "actors/deliver/close.h"
+#include "actors/close.h"
 #include "codec/event.h"
 #include "codec/json_scan.h"
 #include "codec/sio.h"

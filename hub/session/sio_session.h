@@ -5,7 +5,7 @@
 #ifndef HUB_SESSION_SIO_SESSION_H
 #define HUB_SESSION_SIO_SESSION_H
 
-#include "actors/deliver/close.h"
+#include "actors/close.h"
 #include "codec/base/bytes.h"
 
 struct session;

@@ -3,7 +3,7 @@
  * What Redis says: replies, and among them announcements, which are MessagePack in a string. The
  * outcome does not depend on how the bytes were cut, and no slice leaves its reply.
  */
-#include "actors/order/bus.h"
+#include "actors/bus.h"
 #include "codec/announce.h"
 #include "hub/redis/redis_reader.h"
 #include "tests/fuzz/fuzz.h"

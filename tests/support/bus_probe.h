@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
-#include "actors/order/bus.h"
+#include "actors/bus.h"
 #include "hub/redis/redis.h"
 
 struct bus_probe {

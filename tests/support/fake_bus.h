@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fake_bus - actors/order/bus.h and the server behind it, for several nodes under one seed.
+ * fake_bus - actors/bus.h and the server behind it, for several nodes under one seed.
  *
  * A command is carried out by the server in one moment, its reply arrives in a later one; each link
  * has its own queues in both directions, and the seed decides which moves next. So confirmations
@@ -12,7 +12,7 @@
 #ifndef TESTS_SUPPORT_FAKE_BUS_H
 #define TESTS_SUPPORT_FAKE_BUS_H
 
-#include "actors/order/bus.h"
+#include "actors/bus.h"
 #include "codec/base/rand.h"
 #include "tests/support/fake_data.h"
 

@@ -5,7 +5,7 @@
 #ifndef TESTS_SUPPORT_FAKE_DATA_H
 #define TESTS_SUPPORT_FAKE_DATA_H
 
-#include "actors/order/bus.h"
+#include "actors/bus.h"
 
 enum { FAKE_NAME_MAX = 256, FAKE_KEYS_MAX = 32, FAKE_STREAMS_MAX = 32 };
 

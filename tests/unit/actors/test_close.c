@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "actors/deliver/close.h"
+#include "actors/close.h"
 
 TestSuite(close, .timeout = 20);
 

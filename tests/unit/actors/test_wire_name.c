@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 
-#include "actors/order/wire_name.h"
+#include "actors/wire_name.h"
 
 TestSuite(wire_name, .timeout = 60);
 

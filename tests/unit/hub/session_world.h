@@ -12,7 +12,7 @@
 
 #include <stdbool.h>
 
-#include "actors/deliver/close.h"
+#include "actors/close.h"
 #include "actors/recover/recovery_bus.h"
 #include "hub/session/session_layer.h"
 #include "tests/support/fake_hub.h"

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actors/bus.h"
 #include "actors/core/sched.h"
-#include "actors/order/bus.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/bus_name.h"

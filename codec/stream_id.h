@@ -2,8 +2,8 @@
 /*
  * stream_id - the id of an entry in a Redis stream: "1795164798844-0".
  */
-#ifndef ACTORS_ORDER_STREAM_ID_H
-#define ACTORS_ORDER_STREAM_ID_H
+#ifndef CODEC_STREAM_ID_H
+#define CODEC_STREAM_ID_H
 
 #include <stdint.h>
 #include <string.h>

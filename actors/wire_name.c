@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "actors/order/wire_name.h"
+#include "actors/wire_name.h"
 
 #include <stdint.h>
 

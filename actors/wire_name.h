@@ -7,8 +7,8 @@
  * `user:<id>` or `tenant/user:<id>`, and stands for the user actor whose key is `<id>` or
  * `tenant/<id>`. A sid's last character tells its shard.
  */
-#ifndef ACTORS_ORDER_WIRE_NAME_H
-#define ACTORS_ORDER_WIRE_NAME_H
+#ifndef ACTORS_WIRE_NAME_H
+#define ACTORS_WIRE_NAME_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,15 +2,15 @@
 /*
  * close - the reasons for which a connection or a socket ends (close.def).
  */
-#ifndef ACTORS_DELIVER_CLOSE_H
-#define ACTORS_DELIVER_CLOSE_H
+#ifndef ACTORS_CLOSE_H
+#define ACTORS_CLOSE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum close_reason {
 #define X(name, metric, code, final, text) CLOSE_##name,
-#include "actors/deliver/close.def"
+#include "actors/close.def"
 #undef X
     CLOSE_REASON_COUNT,
 };

@@ -10,8 +10,8 @@
  * callbacks are on the shard's thread; no callback is called before the call that caused it
  * returned (but see close).
  */
-#ifndef ACTORS_ORDER_BUS_H
-#define ACTORS_ORDER_BUS_H
+#ifndef ACTORS_BUS_H
+#define ACTORS_BUS_H
 
 #include <stdbool.h>
 #include <stddef.h>

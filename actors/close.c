@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "actors/deliver/close.h"
+#include "actors/close.h"
 
 #include "codec/base/check.h"
 
@@ -17,7 +17,7 @@ struct row {
 static const struct row rows[CLOSE_REASON_COUNT] = {
 #define X(reason, metric, number, is_final, words)                                                 \
     [CLOSE_##reason] = {.code = (number), .final = (is_final), .name = (metric), .text = (words)},
-#include "actors/deliver/close.def"
+#include "actors/close.def"
 #undef X
 };
 
