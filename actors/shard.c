@@ -1,49 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shard_counts - what a shard could not tell or take: counted, and logged at a limited rate.
+ *
+ * Apart from shard.c, because everybody below calls it.
+ */
 #include "actors/shard.h"
+#include "codec/base/log.h"
+#include "codec/base/status.h"
 
-#include "actors/deliver/fanout.h"
-#include "actors/deliver/outbox.h"
-#include "actors/deliver/socket.h"
-#include "actors/inbox/positions.h"
-#include "actors/recover/recovery.h"
-#include "actors/user/user_actor.h"
-#include "codec/base/rand.h"
-
-static struct bytes sid_of(const void *socket)
+struct event *shard_event(
+    struct shard *shard, const char *name, struct bytes argument, unsigned flags)
 {
-    return bytes_of(((const struct socket *)socket)->sid, SOCKET_SID_LEN);
+    struct event *event = NULL;
+    int status = event_from_own(bytes_str(name), argument, flags, &event);
+    if (status != 0) {
+        shard_count_unencoded(shard, bytes_str(name), WIRE_FORMAT_COUNT, status);
+    }
+    return event;
 }
 
-void shard_init(struct shard *shard, struct sched *sched, const struct actor_config *config)
+void shard_count_unencoded(
+    struct shard *shard, struct bytes event, enum wire_format format, int status)
 {
-    *shard = (struct shard){.sched = sched, .config = config};
-    list_init(&shard->dirty_outboxes);
-    list_init(&shard->fanouts);
-    list_init(&shard->users);
-    list_init(&shard->unread_dirty);
-    map_init(&shard->sockets, sid_of);
-    uint64_t seed;
-    rand_secret(&seed, sizeof(seed));
-    rand_init(&shard->rand, seed);
+    static const char *const formats[] = {[WIRE_SIO] = "socket.io",
+        [WIRE_SIO_BATCH] = "socket.io batch",
+        [WIRE_JSON] = "json",
+        [WIRE_SIO_MSGPACK] = "socket.io msgpack",
+        [WIRE_MSGPACK] = "msgpack",
+        [WIRE_FORMAT_COUNT] = "any"};
+    unsigned suppressed;
+    shard->stats.unencoded++;
+    if (log_allow(&shard->unencoded_log, &suppressed)) {
+        log_warn("UNENCODED", "an event or answer cannot be written, clients miss it",
+            "event=%.*s format=%s why=%s suppressed=%u", (int)event.len,
+            event.len > 0 ? event.at : "", formats[format], status_name(status), suppressed);
+    }
 }
 
-void shard_finish(struct shard *shard)
+void shard_count_bus_refused(struct shard *shard, struct bytes uid, int status)
 {
-    map_finish(&shard->sockets);
-}
-
-void shard_flush(struct shard *shard)
-{
-    if (shard->positions != NULL) {
-        positions_flush(shard->positions);
+    unsigned suppressed;
+    shard->stats.bus_refused++;
+    if (log_allow(&shard->bus_refused_log, &suppressed)) {
+        log_warn("BUS-EVENT-REFUSED", "an event that came over the bus was dropped",
+            "from=%.*s why=%s suppressed=%u", (int)uid.len, uid.len > 0 ? uid.at : "",
+            status == STATUS_DENIED ? "reserved name" : status_name(status), suppressed);
     }
-    for (struct list *link; (link = list_pop(&shard->unread_dirty)) != NULL;) {
-        user_feed_tell_unread(container_of(link, struct user, unread_link));
-    }
-    list_for_each (link, &shard->fanouts) {
-        struct fanout *fanout = container_of(link, struct fanout, shard_link);
-        fanout_flush(fanout);
-        recovery_flush(fanout->recovery);
-    }
-    outbox_flush_all(&shard->dirty_outboxes);
 }

@@ -2,8 +2,8 @@
 /*
  * shard - the services that the actors of one shard see; the sched's user pointer.
  *
- * Made by the hub before the loops start, one per shard; used on the shard's thread only, except
- * where a member says otherwise.
+ * Made by the hub before the loops start, one per shard (assembly/shard_floors.h); used on the
+ * shard's thread only, except where a member says otherwise.
  */
 #ifndef ACTORS_SHARD_H
 #define ACTORS_SHARD_H
@@ -195,12 +195,6 @@ struct shard {
     void *hub; /* the hub's own per-shard state */
 };
 
-/* Prepare a shard for `sched` (which it is bound to with sched_bind by the hub). */
-void shard_init(struct shard *shard, struct sched *sched, const struct actor_config *config);
-
-/* Free what shard_init made; after all its sockets and actors have gone. */
-void shard_finish(struct shard *shard);
-
 /*
  * Make an event of Peal's own (event_from_own). NULL: there is no memory for it, which is counted
  * and logged.
@@ -232,11 +226,5 @@ static inline struct shard *shard_of(const struct actor *actor)
 {
     return sched_user(actor->sched);
 }
-
-/*
- * End of a loop turn: flush the leaves that are due, then write every dirty outbox once. Called by
- * the loop after sched_run.
- */
-void shard_flush(struct shard *shard);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "actors/assembly/shard_floors.h"
 #include "actors/shard.h"
 #include "codec/base/clock.h"
 #include "codec/base/mem.h"

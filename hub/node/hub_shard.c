@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/shed.h"
 #include "actors/inbox/cluster.h"

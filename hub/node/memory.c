@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/node/memory.h"
 
+#include "actors/assembly/memory.h"
 #include "actors/core/timer.h"
-#include "actors/deliver/memory.h"
 #include "hub/auth/jwt.h"
 #include "hub/net/connection.h"
 #include "hub/node/hub.h"

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "actors/assembly/shard_floors.h"
 #include "actors/deliver/broadcast.h"
 #include "actors/deliver/fanout.h"
 #include "actors/inbox/positions.h"

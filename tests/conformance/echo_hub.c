@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/socket.h"
 #include "actors/identity.h"

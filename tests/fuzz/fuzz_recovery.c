@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/fanout_proto.h"
 #include "actors/inbox/positions.h"

@@ -10,6 +10,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "actors/assembly/shard_floors.h"
 #include "codec/base/clock.h"
 #include "hub/net/name_counts.h"
 

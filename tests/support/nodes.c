@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout.h"
 #include "actors/inbox/cluster.h"
 #include "actors/inbox/positions.h"

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/fanout_proto.h"
 #include "actors/inbox/positions.h"

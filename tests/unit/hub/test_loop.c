@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <unistd.h>
 
+#include "actors/assembly/shard_floors.h"
 #include "codec/base/status.h"
 #include "tests/support/net_rig.h"
 

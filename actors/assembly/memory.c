@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "actors/deliver/memory.h"
+#include "actors/assembly/memory.h"
 
 #include "actors/behaviours.h"
 #include "actors/deliver/fanout.h"

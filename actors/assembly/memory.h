@@ -5,8 +5,8 @@
  * Heads of the allocator are in it; texts of names, windows, what waits to be sent and what lives
  * for a moment are not.
  */
-#ifndef ACTORS_DELIVER_MEMORY_H
-#define ACTORS_DELIVER_MEMORY_H
+#ifndef ACTORS_ASSEMBLY_MEMORY_H
+#define ACTORS_ASSEMBLY_MEMORY_H
 
 #include <stdint.h>
 

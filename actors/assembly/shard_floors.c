@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actors/assembly/shard_floors.h"
+
+#include "actors/deliver/fanout.h"
+#include "actors/deliver/outbox.h"
+#include "actors/deliver/socket.h"
+#include "actors/inbox/positions.h"
+#include "actors/recover/recovery.h"
+#include "actors/shard.h"
+#include "actors/user/user_actor.h"
+#include "codec/base/rand.h"
+
+static struct bytes sid_of(const void *socket)
+{
+    return bytes_of(((const struct socket *)socket)->sid, SOCKET_SID_LEN);
+}
+
+void shard_init(struct shard *shard, struct sched *sched, const struct actor_config *config)
+{
+    *shard = (struct shard){.sched = sched, .config = config};
+    list_init(&shard->dirty_outboxes);
+    list_init(&shard->fanouts);
+    list_init(&shard->users);
+    list_init(&shard->unread_dirty);
+    map_init(&shard->sockets, sid_of);
+    uint64_t seed;
+    rand_secret(&seed, sizeof(seed));
+    rand_init(&shard->rand, seed);
+}
+
+void shard_finish(struct shard *shard)
+{
+    map_finish(&shard->sockets);
+}
+
+void shard_flush(struct shard *shard)
+{
+    if (shard->positions != NULL) {
+        positions_flush(shard->positions);
+    }
+    for (struct list *link; (link = list_pop(&shard->unread_dirty)) != NULL;) {
+        user_feed_tell_unread(container_of(link, struct user, unread_link));
+    }
+    list_for_each (link, &shard->fanouts) {
+        struct fanout *fanout = container_of(link, struct fanout, shard_link);
+        fanout_flush(fanout);
+        recovery_flush(fanout->recovery);
+    }
+    outbox_flush_all(&shard->dirty_outboxes);
+}
