@@ -61,7 +61,8 @@ struct room_rules {
 /* What the actors need to know of the configuration; immutable. A shard may get another one between
  * two turns, in which node, epoch, names and sizes of the bus are the same. */
 struct actor_config {
-    const char *node; /* this node's id: names it in leases, hub:ready and adapter messages */
+    const char *node; /* this node's id: names it in hub:ready and adapter messages */
+    const char *holder; /* its name in the leases of streams; NULL: `node` */
     const char *epoch; /* of the store */
     struct bus_names names; /* of what Peal has in Redis */
     const char *adapter_key; /* "socket.io": prefix of the classic adapter's channels */

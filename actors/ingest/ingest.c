@@ -158,7 +158,7 @@ static void on_begin(struct ingest *ingest, struct ingest_begin *msg)
     ingest->reader = shard->bus->ops->open(shard->bus, "ingest-reader", &no_events, ingest);
     const struct lease_config lease = {
         .key = key,
-        .holder = config->node,
+        .holder = config->holder != NULL ? config->holder : config->node,
         .ttl_ms = config->lease_ms,
         .renew_ms = RENEW_MS,
         .claim_ms = STANDBY_MS,

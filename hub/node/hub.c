@@ -2,9 +2,9 @@
 /*
  * Order of this file: services, what is shared by all shards, start, drain, stop.
  *
- * Start: store, bus check, keys and lists, shards (first the one that picks the port), partitions.
- * Stop is the reverse: partitions and listeners, clients, sessions, links, store ports, threads,
- * actors, store.
+ * Start: bus check, store, claims, keys and lists, shards (first the one that picks the port),
+ * partitions. Stop is the reverse: partitions and listeners, clients, sessions, links, store ports,
+ * threads, actors, store.
  */
 #include "hub/node/hub.h"
 
@@ -278,10 +278,10 @@ static int build(struct hub *hub)
         status = check_bus(hub);
     }
     if (status == 0) {
-        status = claim_bus(hub);
+        status = open_store(hub);
     }
     if (status == 0) {
-        status = open_store(hub);
+        status = claim_bus(hub); /* who has the store's lock: see sqlite_lease.c */
     }
     if (status == 0) {
         status = enter_roster(hub);

@@ -20,6 +20,7 @@
 #include "hub/node/memory_guard.h"
 #include "hub/node/metrics.h"
 #include "hub/node/store_verdict.h"
+#include "hub/redis/redis_outage.h"
 
 struct bundles;
 struct bus;
@@ -42,7 +43,7 @@ struct sweeper;
 struct name_counts;
 struct name_rates;
 
-enum { HUB_NODE_LEN = 12 };
+enum { HUB_NODE_LEN = 12, HUB_SOLO_MAX = 160 };
 
 /* A shard and what the hub keeps for it. Its own thread only, except `copy`. */
 struct hub_shard {
@@ -90,6 +91,7 @@ struct hub {
     struct name_counts *addresses; /* connections that are not authenticated */
     struct name_rates *rates; /* refusals by address, calls by user */
     struct node_lease *lease; /* NULL without Redis */
+    uint64_t leaving; /* clients when draining began; written before the shards are told */
     uint64_t connections_max; /* that the open-file limit allows */
     const struct http_route *public_routes;
     const struct http_route *internal_routes;
@@ -99,11 +101,13 @@ struct hub {
     struct store_verdict verdict; /* any thread */
     atomic_bool outdated; /* the store went back: the node is to start anew; relaxed */
     struct ingest_gauges streams; /* any thread */
+    struct redis_outage bus_outage; /* any thread */
     struct bus_names names;
     atomic_uint peers_version; /* the lowest alive; relaxed */
     atomic_bool strangers; /* nodes with another store live on this bus; relaxed */
     struct node_roster_options roster; /* with Redis */
     char node[HUB_NODE_LEN + 1];
+    char solo[HUB_SOLO_MAX]; /* the name of a SQLite file as a holder of leases; "" with Postgres */
     uint64_t started_ms; /* monotonic */
     uint16_t port; /* public, as bound */
     uint16_t internal_port;

@@ -47,6 +47,7 @@ enum {
     STOP_POLL_MS = 10,
     STOP_MAX_MS = 5000,
     DRAIN_WINDOW_MIN_MS = 100,
+    RETURN_MS = 1, /* for each client of a draining node, as drain.reconnect allows */
     CLUSTER_HEAD_EXTRA = 256, /* what a node adds to a head that it passes on */
     CLUSTER_IDLE_MS = 3660000, /* nodes end what they do not need: cluster.idle is less */
 };
@@ -75,6 +76,7 @@ static int open_bus(struct hub_shard *shard, uv_loop_t *uv)
         .url = config->bus_url,
         .connect_timeout_ms = (uint32_t)config->bus_connect_timeout_ms,
         .reply_max = config->bus_reply_bytes,
+        .outage = &shard->hub->bus_outage,
     };
     if (config->bus_url[0] == '\0') {
         return 0;
@@ -480,12 +482,14 @@ static void drain_shard(void *arg, bool cancelled)
     struct hub_shard *shard = arg;
     const struct config *config = shard->settings->config;
     uint64_t window = config->drain_deadline_ms / 2;
+    uint64_t spread = shard->hub->leaving * RETURN_MS;
     if (cancelled) {
         return;
     }
     close_listeners(shard);
     session_layer_drain(shard->hub->sessions, &shard->shard,
-        (uint32_t)(window > DRAIN_WINDOW_MIN_MS ? window : DRAIN_WINDOW_MIN_MS));
+        (uint32_t)(window > DRAIN_WINDOW_MIN_MS ? window : DRAIN_WINDOW_MIN_MS),
+        (uint32_t)(spread < UINT32_MAX ? spread : UINT32_MAX));
     if (shard == &shard->hub->shards[0] && shard->shard.bus != NULL) {
         ingest_stop(&shard->shard);
     }
@@ -493,6 +497,7 @@ static void drain_shard(void *arg, bool cancelled)
 
 void hub_shards_drain(struct hub *hub)
 {
+    hub->leaving = hub_sessions(hub);
     for (unsigned i = 0; i < hub->shard_count; i++) {
         sched_post(hub->system, i, drain_shard, &hub->shards[i]);
     }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/node/sqlite_lease.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,12 +17,13 @@
 #include "hub/config/config.h"
 #include "hub/node/hub.h"
 #include "hub/redis/redis_sync.h"
+#include "sql/store.h"
 
 enum {
     TTL_MS = 5000,
     RENEW_MS = 1000,
     RETRY_MS = 200,
-    CLAIM_MS = 6000, /* longer than TTL_MS: who starts after a crash waits for its former self */
+    CLAIM_MS = 6000, /* longer than TTL_MS: a node that was killed on another file is waited for */
 };
 
 struct sqlite_lease {
@@ -33,12 +37,26 @@ static bool is_wanted(const struct hub *hub)
     return hub->config->bus_url[0] != '\0' && hub->config->store_url[0] == '\0';
 }
 
+/*
+ * The holder is the file, not the process: its lock, which this process has, proves that whoever
+ * held the claim under this name is dead. A copy of the file has the same identity, but not the
+ * same place, nor the same birth.
+ */
+static void name_holder(struct hub *hub)
+{
+    struct statx file = {0};
+    (void)statx(AT_FDCWD, hub->config->store_path, 0, STATX_INO | STATX_BTIME, &file);
+    snprintf(hub->solo, sizeof(hub->solo), "%s.%llx.%llx.%x", store_identity(hub->store),
+        (unsigned long long)file.stx_ino, (unsigned long long)file.stx_btime.tv_sec,
+        (unsigned)file.stx_btime.tv_nsec);
+}
+
 static struct lease_config describe(const struct hub *hub, char key[BUS_NAME_MAX])
 {
     bus_name_solo(&hub->names, key);
     return (struct lease_config){
         .key = key,
-        .holder = hub->node,
+        .holder = hub->solo,
         .ttl_ms = TTL_MS,
         .renew_ms = RENEW_MS,
         .claim_ms = RENEW_MS,
@@ -53,7 +71,7 @@ static void on_claimed(void *context, int status, const struct bus_reply *reply)
     *won = status == 0 && lease_is_granted(reply);
 }
 
-int sqlite_lease_claim(const struct hub *hub, struct builder *error)
+int sqlite_lease_claim(struct hub *hub, struct builder *error)
 {
     char key[BUS_NAME_MAX];
     struct redis_sync *sync;
@@ -61,6 +79,7 @@ int sqlite_lease_claim(const struct hub *hub, struct builder *error)
     if (!is_wanted(hub)) {
         return 0;
     }
+    name_holder(hub);
     int status = redis_sync_open(hub->config->bus_url, error, &sync);
     if (status != 0) {
         return status;

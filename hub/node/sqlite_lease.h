@@ -4,7 +4,8 @@
  * share it.
  *
  * Two of them would each have a part of what was posted. The claim is the key `<prefix>:solo`, a
- * lease (actors/lease.h): it runs out when the node is killed.
+ * lease (actors/lease.h) that names the file: who has its lock takes the claim of its former self
+ * over at once, any other waits until it has run out.
  */
 #ifndef HUB_NODE_SQLITE_LEASE_H
 #define HUB_NODE_SQLITE_LEASE_H
@@ -18,11 +19,11 @@ struct sqlite_lease;
 
 /*
  * Claim the Redis of a node that has one and stores in SQLite; nothing otherwise. On the main
- * thread, before the shards start; waits for as long as a claim lives that nobody renews.
- * STATUS_EXISTS when another node holds it, or why Redis cannot be used, with a sentence in
- * `error`.
+ * thread, behind store_open and before the shards start; waits for as long as a claim lives that
+ * nobody renews. STATUS_EXISTS when another node holds it, or why Redis cannot be used, with a
+ * sentence in `error`.
  */
-MUST_CHECK int sqlite_lease_claim(const struct hub *hub, struct builder *error);
+MUST_CHECK int sqlite_lease_claim(struct hub *hub, struct builder *error);
 
 /* Keep what was claimed, on the first shard; nothing on the others. */
 void sqlite_lease_start(struct hub_shard *shard);

@@ -86,6 +86,7 @@ static struct redis_options with_defaults(const struct redis_options *given)
         .backoff_max_ms = or_default(given->backoff_max_ms, 5000),
         .reply_max = given->reply_max != 0 ? given->reply_max : 64u << 20,
         .send_max = given->send_max != 0 ? given->send_max : 64u << 20,
+        .outage = given->outage,
         .quiet = given->quiet,
     };
     if (options.silence_ms <= options.ping_ms) {
@@ -110,6 +111,8 @@ int redis_create(uv_loop_t *loop, const struct redis_options *options, struct bu
     bus->loop = loop;
     bus->url = url;
     bus->options = with_defaults(options);
+    bus->options.outage = options->outage != NULL ? options->outage : &bus->own_outage;
+    list_init(&bus->links);
     list_init(&bus->work);
     uint64_t seed;
     rand_secret(&seed, sizeof(seed));

@@ -16,6 +16,7 @@
 #include "actors/bus.h"
 #include "codec/base/buf.h"
 #include "codec/base/check.h"
+#include "hub/redis/redis_outage.h"
 
 /* Where Redis is and how patient to be; zero means the default. */
 struct redis_options {
@@ -27,6 +28,7 @@ struct redis_options {
     uint32_t backoff_max_ms; /* longest pause; default 5,000, in the first minute 1,000 */
     size_t reply_max; /* bytes of one reply; default 64 MiB */
     size_t send_max; /* bytes that may wait to be sent, a link; default 64 MiB */
+    struct redis_outage *outage; /* outlives the bus; NULL: one of its own */
     bool quiet; /* nothing is logged: who asked reports redis_link_error itself */
 };
 

@@ -18,9 +18,13 @@ struct redis_bus {
     struct bus bus; /* first */
     uv_loop_t *loop;
     struct redis_url url;
+    struct redis_outage own_outage;
     struct redis_options options; /* without zeros; its url is not used */
     struct redis_stats stats;
     struct rand rand; /* jitter */
+    struct list links; /* bus_link.all */
+    struct bus_link *probe; /* the one that asks for a server that is away; NULL: none is */
+    uint64_t outage_since; /* 0: none */
     struct list work; /* bus_link.work: something to send or to answer at the end of the turn */
     uv_idle_t idle; /* active while `work` is not empty */
     unsigned handles; /* uv handles that are not closed yet */

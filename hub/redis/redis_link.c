@@ -13,12 +13,14 @@
  *  - SUBSCRIBE and UNSUBSCRIBE are not in `pending`: their confirmations are pushes. The n-th
  *    confirmation of a SUBSCRIBE belongs to the n-th SUBSCRIBE sent (`subscribes_sent`,
  *    `subscribes_seen`), which tells a late one of an earlier subscription from the right one.
+ *  - While no link of the bus is up, one of them asks for the server (`redis_bus.probe`); the
+ * others wait for it, and all connect when it is up. An outage is logged when it begins and when
+ * all are up again, whatever the number of links.
  *  - Callbacks may call anything, also close: after each the state is looked at again.
  */
 #include <stdio.h>
 #include <string.h>
 
-#include "codec/base/log.h"
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
@@ -28,6 +30,7 @@
 #include "hub/redis/redis_push.h"
 #include "hub/redis/redis_reader.h"
 #include "hub/redis/redis_text.h"
+#include "hub/redis/redis_trouble.h"
 
 enum {
     COMMAND_TIMEOUT_MS = 5000,
@@ -62,6 +65,7 @@ struct bus_link {
     struct redis_reader *reader;
     struct redis_fifo pending;
     struct redis_fifo refused; /* commands that get STATUS_UNAVAILABLE at the end of the turn */
+    struct list all; /* redis_bus.links */
     struct list work; /* redis_bus.work */
     uv_timer_t timer;
     uint64_t armed_at; /* when the timer fires; 0: not armed */
@@ -77,7 +81,6 @@ struct bus_link {
     uint32_t subscribes_sent;
     uint32_t subscribes_seen;
     int error_status;
-    bool reported; /* the present trouble is in the log */
     char error[200];
     char name[NAME_MAX_LEN + 1];
 };
@@ -251,18 +254,15 @@ static uint64_t backoff(struct bus_link *link)
     return pause / 2 + rand_below(&link->bus->rand, pause / 2 + 1);
 }
 
-static void report_failure(struct bus_link *link, bool was_up, int status, const char *why)
+/* The server is there again: nobody waits any longer. */
+static void release_waiting(struct redis_bus *bus)
 {
-    bool same = link->reported && strcmp(link->error, why) == 0;
-    link->error_status = status;
-    snprintf(link->error, sizeof(link->error), "%s", why);
-    if (!link->bus->options.quiet && (was_up || !same)) {
-        struct builder where = {.max = 512};
-        redis_url_show(&link->bus->url, &where);
-        log_warn("BUS-DOWN", "a Redis connection is down, reconnecting", "link=%s url=%s why=%s",
-            link->name, log_quote(builder_bytes(&where)), log_quote(bytes_str(why)));
-        builder_reset(&where);
-        link->reported = true;
+    bus->probe = NULL;
+    list_for_each (each, &bus->links) {
+        struct bus_link *link = container_of(each, struct bus_link, all);
+        if (link->state == LINK_WAITING) {
+            set_state(link, LINK_WAITING, now_of(link));
+        }
     }
 }
 
@@ -272,7 +272,9 @@ static void fail(struct bus_link *link, int status, const char *why)
     bool was_up = link->state == LINK_UP;
     bool refused_here = link->state == LINK_CONNECTING;
     unsigned addresses = redis_conn_addresses(link->conn);
-    report_failure(link, was_up, status, why);
+    link->error_status = status;
+    snprintf(link->error, sizeof(link->error), "%s", why);
+    redis_trouble_tell(link->bus, link->name, status, why);
     redis_conn_close(link->conn);
     link->conn = NULL;
     uint64_t now = now_of(link);
@@ -288,6 +290,7 @@ static void fail(struct bus_link *link, int status, const char *why)
         pause = backoff(link);
     }
     set_state(link, LINK_WAITING, now + pause);
+    link->bus->probe = link->bus->probe != NULL ? link->bus->probe : link;
     answer_all(link, &link->pending, STATUS_UNAVAILABLE);
     if (was_up && link->state != LINK_CLOSED && link->events.on_down != NULL) {
         link->events.on_down(link->context);
@@ -313,6 +316,10 @@ static void on_timer(uv_timer_t *timer)
         arm(link);
         return;
     }
+    if (link->state == LINK_WAITING && redis_trouble_waits(link->bus, link)) {
+        set_state(link, LINK_WAITING, now + backoff(link));
+        return;
+    }
     if (link->state == LINK_WAITING) {
         set_state(link, LINK_CONNECTING, now + link->bus->options.connect_timeout_ms);
         link->conn = redis_conn_open(
@@ -334,11 +341,11 @@ static void go_up(struct bus_link *link)
     link->error[0] = '\0';
     link->error_status = 0;
     link->bus->stats.connects++;
-    if (link->reported) {
-        log_info("BUS-UP", "a Redis connection is up again", "link=%s", link->name);
-        link->reported = false;
-    }
     set_state(link, LINK_UP, 0);
+    if (link->bus->probe != NULL) {
+        release_waiting(link->bus);
+    }
+    redis_trouble_settle(link->bus);
     size_t cursor = 0;
     for (struct channel *channel = map_next(&link->channels, &cursor); channel != NULL;
          channel = map_next(&link->channels, &cursor)) {
@@ -541,6 +548,7 @@ struct bus_link *redis_link_open(
     link->context = context;
     snprintf(link->name, sizeof(link->name), "%s", name);
     list_init(&link->work);
+    list_append(&bus->links, &link->all);
     map_init(&link->channels, key_of_channel);
     uv_timer_init(bus->loop, &link->timer);
     link->timer.data = link;
@@ -566,6 +574,10 @@ void redis_link_close(struct bus_link *link)
     redis_conn_close(link->conn);
     link->conn = NULL;
     list_remove(&link->work);
+    list_remove(&link->all);
+    if (link->bus->probe == link) {
+        link->bus->probe = NULL; /* the next one that is due is it */
+    }
     answer_all(link, &link->pending, STATUS_CANCELLED);
     answer_all(link, &link->refused, STATUS_CANCELLED);
     redis_fifo_finish(&link->pending);
@@ -577,21 +589,13 @@ void redis_link_close(struct bus_link *link)
     }
     map_finish(&link->channels);
     link->bus->stats.links--;
+    redis_trouble_settle(link->bus);
     uv_close((uv_handle_t *)&link->timer, on_timer_closed);
 }
 
 bool redis_link_is_up(const struct bus_link *link)
 {
     return link->state == LINK_UP;
-}
-
-static size_t size_of_command(const struct bytes *argv, size_t argc)
-{
-    size_t size = 16;
-    for (size_t i = 0; i < argc; i++) {
-        size += argv[i].len + 16;
-    }
-    return size;
 }
 
 static bool has_room(const struct bus_link *link, size_t size)
@@ -611,7 +615,7 @@ void redis_link_command(struct bus_link *link, const struct bytes *argv, size_t 
         .context = context,
         .deadline = now_of(link) + (timeout_ms != 0 ? timeout_ms : COMMAND_TIMEOUT_MS),
     };
-    if (link->state != LINK_UP || !has_room(link, size_of_command(argv, argc))) {
+    if (link->state != LINK_UP || !has_room(link, redis_text_size(argv, argc))) {
         link->bus->stats.refused++;
         redis_fifo_push(&link->refused, request);
         mark_work(link);

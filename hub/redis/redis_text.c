@@ -29,3 +29,12 @@ int redis_text_status(struct bytes error)
     }
     return STATUS_UNAVAILABLE;
 }
+
+size_t redis_text_size(const struct bytes *argv, size_t argc)
+{
+    size_t size = 16;
+    for (size_t i = 0; i < argc; i++) {
+        size += argv[i].len + 16;
+    }
+    return size;
+}

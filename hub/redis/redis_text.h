@@ -14,6 +14,9 @@
  */
 void redis_text_command(const struct bytes *argv, size_t argc, struct builder *out);
 
+/* At least the bytes that redis_text_command appends. */
+size_t redis_text_size(const struct bytes *argv, size_t argc);
+
 /* STATUS_UNAUTHORIZED for refusals of user, password or rights, else STATUS_UNAVAILABLE. */
 int redis_text_status(struct bytes error);
 

@@ -76,6 +76,7 @@ struct session_home {
     struct timer reap;
     struct timer drain;
     uint64_t drain_until; /* monotonic ms */
+    uint32_t drain_over_ms; /* over which those who are sent away come back */
     size_t count;
     size_t live; /* of them, not yet ended */
     bool refusing; /* no new sessions */

@@ -11,7 +11,7 @@
 #include "hub/session/polling.h"
 #include "hub/session/session_core.h"
 
-enum { DRAIN_STEP_MS = 20, DRAIN_JITTER_MS = 1000 /* unless configured */ };
+enum { DRAIN_STEP_MS = 20, RECONNECT_MS = 1000 /* unless configured */ };
 
 static void on_drain(struct timer *timer);
 
@@ -129,10 +129,10 @@ void session_layer_stop(struct session_layer *layer, struct shard *shard, enum c
 /* Sessions are closed evenly over the window; the jitter keeps a batch from returning as one. */
 static void say_draining(struct session *session, struct socket *socket)
 {
-    uint32_t over = session->home->config->reconnect_ms;
+    uint32_t over = session->home->drain_over_ms;
     struct builder args = {0};
     builder_printf(&args, "{\"reconnectIn\":%u}",
-        (unsigned)rand_below(&session->home->shard->rand, over > 0 ? over : DRAIN_JITTER_MS));
+        (unsigned)rand_below(&session->home->shard->rand, over > 0 ? over : 1));
     struct event *event =
         shard_event(session->home->shard, "hub:draining", builder_bytes(&args), 0);
     if (event != NULL) {
@@ -177,9 +177,12 @@ static void on_drain(struct timer *timer)
     }
 }
 
-void session_layer_drain(struct session_layer *layer, struct shard *shard, uint32_t window_ms)
+void session_layer_drain(
+    struct session_layer *layer, struct shard *shard, uint32_t window_ms, uint32_t return_ms)
 {
     struct session_home *home = session_layer_home(layer, shard);
+    uint32_t most = home->config->reconnect_ms > 0 ? home->config->reconnect_ms : RECONNECT_MS;
+    home->drain_over_ms = return_ms < most ? return_ms : most;
     home->refusing = true;
     home->drain_until = sched_now(shard->sched) + window_ms;
     timer_set(sched_timers(shard->sched), &home->drain, sched_now(shard->sched));

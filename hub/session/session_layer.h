@@ -59,7 +59,7 @@ struct session_config {
     unsigned namespaces; /* of one session at a time; 0: 16 */
     uint64_t idle_timeout_ms; /* a session that is silent for so long is closed; 0: never */
     bool idle_ignores_heartbeats; /* answers to pings are no sign of life for idle_timeout_ms */
-    uint32_t reconnect_ms; /* over which the clients of a draining node come back; 0: 1,000 */
+    uint32_t reconnect_ms; /* at most, over which a draining node's clients come back; 0: 1,000 */
     bool query_token; /* whether the query parameter `token` is read */
 };
 
@@ -89,9 +89,11 @@ void session_layer_stop(struct session_layer *layer, struct shard *shard, enum c
 
 /*
  * Send the sessions of `shard` away, evenly over `window_ms` milliseconds: each gets `hub:draining
- * {reconnectIn}`, then CLOSE_DRAINING. New ones are refused with 503 from now on.
+ * {reconnectIn}`, below `return_ms` and what is configured, then CLOSE_DRAINING. New ones are
+ * refused with 503 from now on.
  */
-void session_layer_drain(struct session_layer *layer, struct shard *shard, uint32_t window_ms);
+void session_layer_drain(
+    struct session_layer *layer, struct shard *shard, uint32_t window_ms, uint32_t return_ms);
 
 /* What a session of one namespace takes of memory besides its socket and its timer. */
 size_t session_cost(void);

@@ -13,6 +13,8 @@ import { until } from './support/wait.mjs';
 const USERS = 20;
 const ROUNDS = 3;
 
+const lines = (hub, id) => hub.log.split('\n').filter((line) => line.includes(` ${id} `)).length;
+
 let redis;
 let postgres;
 let hubs;
@@ -54,7 +56,10 @@ test('what was posted around an outage of Redis comes to devices of other nodes'
     const mark = posted;
     await until(() => posted > mark + 2 * USERS, 'posts are accepted without Redis');
     await redis.restart();
-    for (const hub of hubs) await until(async () => (await hub.metric('peal_bus_up')) === 1, 'the nodes are connected again');
+    for (const hub of hubs) { // a line each, whatever the number of shards and connections
+      await until(() => lines(hub, 'BUS-UP') === round + 1, 'the nodes are connected again');
+      assert.equal(lines(hub, 'BUS-DOWN'), round + 1, hub.log);
+    }
   }
   going = false;
   await posting;

@@ -318,3 +318,54 @@ Test(redis_fake, pauses_longer_after_each_failure)
     cr_assert_geq(uv_hrtime() - start, 300u * 1000000u);
     close_fake();
 }
+
+enum { MORE_LINKS = 8 };
+
+/* Links of one bus while the server is away: one asks for it, all are up as soon as it is. */
+Test(redis_fake, one_link_asks_for_a_server_that_is_away)
+{
+    static const struct bus_events no_events = {0};
+    struct bus_link *more[MORE_LINKS];
+    struct redis_options options = {.backoff_min_ms = 20, .backoff_max_ms = 40};
+    open_fake(&options, BYTES("-LOADING\r\n-LOADING\r\n"), BYTES(""));
+    for (size_t i = 0; i < MORE_LINKS; i++) {
+        more[i] = probe.bus->ops->open(probe.bus, "more", &no_events, NULL);
+    }
+    /* All try at first; had each gone on by itself, they would be in step with the first one. */
+    bus_probe_wait(&probe, &fake.accepted, 1 + MORE_LINKS);
+    bus_probe_wait(&probe, &fake.accepted, 1 + MORE_LINKS + 10);
+    uint64_t start = uv_hrtime();
+    bus_probe_wait(&probe, &fake.accepted, 1 + MORE_LINKS + 20);
+    /* ten pauses of at least 20 ms; nine links make ten attempts in two of them */
+    cr_assert_geq(uv_hrtime() - start, 150u * 1000000u);
+    fake.setup = up;
+    bus_probe_wait_up(&probe, true);
+    struct redis_stats stats;
+    do {
+        uv_run(&probe.loop, UV_RUN_ONCE);
+        stats = redis_get_stats(probe.bus);
+    } while (stats.links_up < stats.links);
+    probe.bus->ops->close(more[0]); /* while others live, and while it may be the one that asks */
+    for (size_t i = 1; i < MORE_LINKS; i++) {
+        probe.bus->ops->close(more[i]);
+    }
+    close_fake();
+}
+
+Test(redis_fake, another_link_asks_when_the_one_that_did_is_closed)
+{
+    static const struct bus_events no_events = {0};
+    struct redis_options options = {0};
+    open_fake(&options, BYTES("-LOADING\r\n-LOADING\r\n"), BYTES(""));
+    struct bus_link *first = probe.link; /* connects first, and fails first */
+    bus_probe_wait(&probe, &fake.accepted, 3);
+    struct bus_link *second = probe.bus->ops->open(probe.bus, "second", &no_events, NULL);
+    bus_probe_wait(&probe, &fake.accepted, 6);
+    probe.bus->ops->close(first);
+    probe.link = second;
+    fake.setup = up;
+    while (redis_get_stats(probe.bus).links_up == 0) {
+        uv_run(&probe.loop, UV_RUN_ONCE);
+    }
+    close_fake();
+}

@@ -61,7 +61,7 @@ Test(session, is_ended_when_it_arrives_where_nobody_is_taken_in)
     unsigned peer = world_peer();
     fake_stall(peer, true);
     fake_text(peer, "40{\"token\":\"move\"}");
-    session_layer_drain(world_layer, fake_shard(1), 1000);
+    session_layer_drain(world_layer, fake_shard(1), 1000, 50);
     fake_stall(peer, false);
     world_assert_closing(peer, CLOSE_DRAINING);
 }
@@ -213,7 +213,7 @@ Test(session, drains_evenly_over_the_window)
     for (int i = 0; i < 10; i++) {
         peers[i] = world_joined_peer();
     }
-    session_layer_drain(world_layer, fake_shard(0), 200);
+    session_layer_drain(world_layer, fake_shard(0), 200, 50);
     unsigned at_half = 0;
     for (int step = 0; step < 10; step++) {
         fake_pass(20);
@@ -231,6 +231,7 @@ Test(session, drains_evenly_over_the_window)
         unsigned reconnect_in;
         cr_assert_eq(sscanf(text, "42[\"hub:draining\",{\"reconnectIn\":%u}]", &reconnect_in), 1,
             "%s", text);
+        cr_assert_lt(reconnect_in, 50);
     }
     unsigned late = world_plain("peal.json.v1");
     cr_assert_eq(fake_answer(late)->status, 503);

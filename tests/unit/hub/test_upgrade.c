@@ -81,7 +81,7 @@ Test(upgrade, other_origins_are_refused)
 
 Test(upgrade, nobody_is_taken_in_while_draining)
 {
-    session_layer_drain(world_layer, fake_shard(0), 1000);
+    session_layer_drain(world_layer, fake_shard(0), 1000, 50);
     unsigned peer = fake_request(world_layer, upgrade_engine,
         "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\n" UPGRADE "\r\n");
     cr_assert_eq(fake_answer(peer)->status, 503);
