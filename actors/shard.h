@@ -86,6 +86,7 @@ struct actor_config {
     uint32_t probe_ms; /* between two messages that must come back over the bus */
     uint32_t partitions; /* of the ingress stream */
     uint32_t lease_ms; /* of a partition */
+    uint32_t keep_ms; /* entries stay in a stream, behind the position */
     uint32_t dead_max; /* entries of the dead letters */
     uint32_t read_count; /* stream entries read at once */
     uint32_t message_bytes; /* told in hub:ready */

@@ -48,4 +48,11 @@ MUST_CHECK static inline int stream_id_read(struct bytes text, struct stream_id 
     return 0;
 }
 
+/* The id in a text of ours; 0-0, which is below all others, where it holds none. */
+static inline struct stream_id stream_id_of(const char *text)
+{
+    struct stream_id id = {0};
+    return stream_id_read(bytes_str(text), &id) == 0 ? id : (struct stream_id){0};
+}
+
 #endif

@@ -160,12 +160,13 @@ struct store_put {
     size_t count;
     /*
      * With `fenced`: advance partition's position to `last_id` in the same transaction, and store
-     * nothing (STATUS_FENCED) unless `token` is still the partition's. `count` may then be 0.
+     * nothing (STATUS_FENCED) unless `token` is still the partition's. `count` may then be 0. What
+     * the position says is the caller's; an empty one leaves it as it is.
      */
     bool fenced;
     uint32_t partition;
     uint64_t token;
-    struct bytes last_id; /* "1700000000000-0" */
+    struct bytes last_id;
 };
 
 /* Change the state of some of a user's notifications; a row never goes back to a lower state. */

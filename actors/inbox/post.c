@@ -36,7 +36,8 @@ int post_rows(struct shard *shard, const struct notification_post *post, struct 
     return status;
 }
 
-void post_announce(struct shard *shard, const struct store_row *rows, size_t count)
+static void announce_stored(
+    struct shard *shard, const struct store_row *rows, size_t count, bool repeats)
 {
     for (size_t i = 0; i < count; i++) {
         if (rows[i].outcome == OUTCOME_STORED) {
@@ -44,9 +45,21 @@ void post_announce(struct shard *shard, const struct store_row *rows, size_t cou
             announce_row(shard, &rows[i]);
         } else {
             shard->stats.duplicates++;
-            announce_repeat(shard, rows[i].who);
+            if (repeats) {
+                announce_repeat(shard, rows[i].who);
+            }
         }
     }
+}
+
+void post_announce(struct shard *shard, const struct store_row *rows, size_t count)
+{
+    announce_stored(shard, rows, count, true);
+}
+
+void post_announce_new(struct shard *shard, const struct store_row *rows, size_t count)
+{
+    announce_stored(shard, rows, count, false);
 }
 
 /* The wire name of one target, appended to `texts`. */

@@ -23,6 +23,9 @@ MUST_CHECK int post_rows(struct shard *shard, const struct notification_post *po
 /* Announce rows that were stored, and repeats again; counts them. */
 void post_announce(struct shard *shard, const struct store_row *rows, size_t count);
 
+/* The same without repeats, of which many are known to be in the store for long. */
+void post_announce_new(struct shard *shard, const struct store_row *rows, size_t count);
+
 /*
  * Publish an ephemeral event to where it says, through the sequencer of "/". STATUS_INVALID when
  * the arguments are no JSON array, STATUS_TOO_LARGE for too many targets.

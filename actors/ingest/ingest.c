@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Order of this file: life, the lease, becoming owner, reading, storing, what posters are told,
- * trimming, the end.
+ * the end.
  *
  * States: STANDBY (another node owns the partition, or nobody yet), CLAIMING (the lease is ours,
  * the store is being told), OWNER. Fencing does not rest on the lease: a batch of an owner that was
@@ -15,6 +15,7 @@
 #include "actors/inbox/post.h"
 #include "actors/ingest/ingest_batch.h"
 #include "actors/ingest/ingest_gauges.h"
+#include "actors/ingest/ingest_history.h"
 #include "actors/ingest/ingest_look.h"
 #include "actors/ingest/ingest_proto.h"
 #include "actors/ingest/ingest_route.h"
@@ -32,7 +33,6 @@ enum {
     RETRY_MS = 300,
     BLOCK_MS = 1000,
     COMMAND_MS = 5000,
-    TRIM_EVERY = 64,
     LOOK_EVERY = 5, /* renewals between two looks at what waits */
 };
 
@@ -59,6 +59,7 @@ struct ingest {
     bool closing;
     struct ingest_gauge *gauge;
     struct ingest_look look;
+    struct ingest_history history;
     struct bus_link *link; /* lease, dead letters, replies */
     struct bus_link *reader; /* blocking reads */
     struct lease lease;
@@ -67,10 +68,9 @@ struct ingest {
     char last_id[INGEST_ID_MAX]; /* committed */
     char read_id[INGEST_ID_MAX]; /* read so far */
     char asked_id[INGEST_ID_MAX]; /* what the read under way began from */
-    char tip_id[INGEST_ID_MAX]; /* last_id when the tip was asked for */
     struct ingest_batch *storing;
     struct ingest_batch *waiting; /* read while `storing` is being committed */
-    uint32_t committed; /* batches since the last trim */
+    uint64_t submitted_ms; /* when `storing` was, last */
     char stream[BUS_NAME_MAX];
 };
 
@@ -90,6 +90,8 @@ const struct behaviour ingest_behaviour = {
 
 static void read_more(struct ingest *ingest);
 static void store_next(struct ingest *ingest);
+static void read_again(void *context, struct stream_id from);
+static void go_on(void *context);
 static void leave(struct ingest *ingest);
 
 /* Life. */
@@ -171,6 +173,15 @@ static void on_begin(struct ingest *ingest, struct ingest_begin *msg)
         .looked = ingest_streams_partitions(config),
     };
     memcpy(ingest->look.stream, ingest->stream, sizeof(ingest->stream));
+    ingest->history = (struct ingest_history){
+        .shard = shard,
+        .link = ingest->link,
+        .gauge = ingest->gauge,
+        .read_again = read_again,
+        .go_on = go_on,
+        .context = ingest,
+    };
+    memcpy(ingest->history.stream, ingest->stream, sizeof(ingest->stream));
     lease_start(&ingest->lease, shard, ingest->link, &lease, &lease_events, ingest);
 }
 
@@ -260,13 +271,10 @@ static void on_lost(void *context, enum lease_end why)
     lose(context, lease_end_text(why));
 }
 
-static void on_tip(void *context, int status, const struct bus_reply *reply);
-
-static void check_tip(struct ingest *ingest)
+static void ask_history(struct ingest *ingest)
 {
-    memcpy(ingest->tip_id, ingest->last_id, sizeof(ingest->tip_id));
-    const struct bytes argv[] = {BYTES("XINFO"), BYTES("STREAM"), bytes_str(ingest->stream)};
-    command(ingest, ingest->link, argv, ARRAY_LEN(argv), on_tip);
+    ingest_history_ask(
+        &ingest->history, stream_id_of(ingest->last_id), stream_id_of(ingest->read_id));
 }
 
 /* Let go of the stream though the lease is ours, so that another node need not wait for its end. */
@@ -285,7 +293,7 @@ static void on_renewed(void *context)
     }
     note_owner(ingest);
     if (ingest->state == OWNER) {
-        check_tip(ingest);
+        ask_history(ingest);
         ingest_look_more(&ingest->look);
         if (ingest->look.renewals++ % LOOK_EVERY == 0) {
             ingest_look_waiting(&ingest->look, ingest->last_id);
@@ -335,6 +343,15 @@ static void set_id(char *id, struct bytes value)
     id[value.len] = '\0';
 }
 
+/* Stand at `id`, with all before it committed and read. */
+static void stand_at(struct ingest *ingest, struct stream_id id)
+{
+    snprintf(ingest->last_id, sizeof(ingest->last_id), "%llu-%llu", (unsigned long long)id.ms,
+        (unsigned long long)id.seq);
+    memcpy(ingest->read_id, ingest->last_id, sizeof(ingest->read_id));
+    ingest_gauge_set_id(&ingest->gauge->position, bytes_str(ingest->last_id));
+}
+
 static void on_claimed(struct ingest *ingest, struct ingest_claimed *msg)
 {
     const struct store_claim *request = &msg->claim->request;
@@ -348,59 +365,30 @@ static void on_claimed(struct ingest *ingest, struct ingest_claimed *msg)
     }
     ingest->state = OWNER;
     ingest->token = request->token;
-    set_id(ingest->last_id, request->last_id);
-    memcpy(ingest->read_id, ingest->last_id, sizeof(ingest->read_id));
+    stand_at(ingest, ingest_history_begin(&ingest->history, request->last_id));
     note_owner(ingest);
     ingest_gauge_set(&ingest->gauge->owner, 1);
-    ingest_gauge_set_id(&ingest->gauge->position, bytes_str(ingest->last_id));
     log_info("INGEST-OWNER", "took over a stream", "stream=%s token=%llu position=%s",
         ingest->stream, (unsigned long long)ingest->token, ingest->last_id);
-    check_tip(ingest);
+    ask_history(ingest);
     ingest_look_more(&ingest->look);
-    read_more(ingest);
     /* Its last owner may have gone between a commit and its announcement. */
     positions_look(shard_here(ingest));
 }
 
-static bool is_behind(struct bytes id, struct bytes other)
-{
-    struct stream_id a;
-    struct stream_id b;
-    return stream_id_read(id, &a) == 0 && stream_id_read(other, &b) == 0 && stream_id_cmp(a, b) < 0;
-}
-
-/*
- * A stream whose tip is behind what is stored was emptied or restored: XREAD above the tip would be
- * silent for ever. It is read from the start; keys make what is stored already harmless.
- */
-static void on_tip(void *context, int status, const struct bus_reply *reply)
+/* What has been read, and is not committed yet, is not known to be in the stream any more. */
+static void read_again(void *context, struct stream_id from)
 {
     struct ingest *ingest = context;
-    if (ingest->closing || status != 0 || ingest->state != OWNER) {
-        return;
-    }
-    struct bytes tip = BYTES("0-0"); /* no such stream: an error reply */
-    if (reply->type == BUS_ERROR && !bytes_starts(reply->text, BYTES("ERR no such key"))) {
-        return;
-    }
-    for (size_t i = 0; reply->type == BUS_ARRAY && i + 1 < reply->count; i += 2) {
-        if (bytes_eq(reply->items[i]->text, BYTES("last-generated-id"))) {
-            tip = reply->items[i + 1]->text;
-        }
-    }
-    ingest_gauge_note_tip(ingest->gauge, ingest->stream, tip);
-    /* What was committed since the question was sent may be newer than the answer. */
-    if (is_behind(tip, bytes_str(ingest->tip_id))) {
-        log_error("INGEST-TIP",
-            "the stream is behind what is stored: reading it again from the start",
-            "stream=%s tip=%s position=%s", ingest->stream, log_quote(tip), ingest->last_id);
-        set_id(ingest->last_id, BYTES("0-0"));
-        set_id(ingest->read_id, BYTES("0-0"));
-        ingest_batch_free(ingest->waiting);
-        ingest->waiting = NULL;
-        ingest->rewound = ingest->storing != NULL; /* its ids say nothing about the new stream */
-        read_more(ingest);
-    }
+    stand_at(ingest, from);
+    ingest_batch_free(ingest->waiting);
+    ingest->waiting = NULL;
+    ingest->rewound = ingest->storing != NULL; /* its ids say nothing about the new stream */
+}
+
+static void go_on(void *context)
+{
+    read_more(context);
 }
 
 /* Reading. */
@@ -419,14 +407,21 @@ static void on_read(void *context, int status, const struct bus_reply *reply)
         ingest_gauge_complain(ingest->gauge, INGEST_TROUBLE_READ, ingest->stream, reply->text);
     }
     if (status != 0 || reply->type == BUS_ERROR) {
+        ingest->history.unsure = true;
         arm(ingest, &ingest->retry_timer, RETRY_MS);
         return;
     }
     ingest_gauge_forgive(ingest->gauge, INGEST_TROUBLE_READ, ingest->stream);
-    if (reply->type == BUS_ARRAY &&
-        bytes_eq(bytes_str(ingest->asked_id), bytes_str(ingest->read_id))) {
+    bool is_next = bytes_eq(bytes_str(ingest->asked_id), bytes_str(ingest->read_id));
+    if (reply->type == BUS_NIL && is_next && ingest->storing == NULL) {
+        ingest_history_passed(&ingest->history, (struct stream_id){.ms = UINT64_MAX});
+    }
+    if (reply->type == BUS_ARRAY && is_next) {
         ingest->waiting = ingest_batch_new(shard_here(ingest), ingest->actor.self,
-            bytes_str(ingest->stream), !is_router(ingest), reply);
+            &(struct ingest_source){.stream = bytes_str(ingest->stream),
+                .rows = !is_router(ingest),
+                .repeats = ingest_history_repeats(&ingest->history)},
+            reply);
         if (ingest->waiting != NULL) {
             set_id(ingest->read_id, ingest_batch_last_id(ingest->waiting));
             store_next(ingest);
@@ -438,7 +433,7 @@ static void on_read(void *context, int status, const struct bus_reply *reply)
 static void read_more(struct ingest *ingest)
 {
     if (ingest->reading || ingest->waiting != NULL || ingest->state != OWNER || ingest->closing ||
-        ingest->leaving) {
+        ingest->leaving || ingest->history.unsure) {
         return;
     }
     ingest->reading = true;
@@ -454,6 +449,9 @@ static void on_retry_timer(struct timer *timer)
 {
     struct ingest *ingest = container_of(timer, struct ingest, retry_timer);
     store_next(ingest);
+    if (ingest->history.unsure && ingest->state == OWNER) {
+        ask_history(ingest);
+    }
     read_more(ingest);
 }
 
@@ -469,8 +467,15 @@ static void on_put_done(struct store_request *request)
 
 static void submit(struct ingest *ingest)
 {
+    struct ingest_batch *batch = ingest->storing;
+    struct bytes kept = BYTES("");
+    if (!ingest->rewound) {
+        struct stream_id id = stream_id_of(batch->entries[batch->to - 1].id);
+        kept = ingest_history_write(&ingest->history, id, batch->kept);
+    }
     ingest->busy = true;
-    ingest_batch_submit(ingest->storing, ingest->number, ingest->token, on_put_done);
+    ingest->submitted_ms = sched_now(ingest->actor.sched);
+    ingest_batch_submit(batch, ingest->number, ingest->token, kept, on_put_done);
 }
 
 /* The batch is of a term that is over. */
@@ -545,13 +550,6 @@ static void store_next(struct ingest *ingest)
     }
 }
 
-static void trim(struct ingest *ingest)
-{
-    const struct bytes argv[] = {BYTES("XTRIM"), bytes_str(ingest->stream), BYTES("MINID"),
-        BYTES("~"), bytes_str(ingest->last_id)};
-    command(ingest, ingest->link, argv, ARRAY_LEN(argv), NULL);
-}
-
 /* What follows from an entry that is committed. The router's entries are published by those who
  * own their partitions. */
 static void on_entry_committed(struct ingest *ingest, struct ingest_entry *entry)
@@ -559,7 +557,7 @@ static void on_entry_committed(struct ingest *ingest, struct ingest_entry *entry
     if (is_router(ingest)) {
         return;
     }
-    if (entry->parsed && entry->post.is_event &&
+    if (entry->parsed && entry->post.is_event && !entry->again &&
         post_event(shard_here(ingest), &entry->post) != 0) {
         entry->fault = (struct ingest_fault){.reason = "invalid_field", .field = "args"};
         ingest_tell_fault(ingest->storing, entry, ingest->link, ingest->stream);
@@ -572,19 +570,22 @@ static void on_committed(struct ingest *ingest, struct ingest_batch *batch)
     if (!ingest->rewound) {
         set_id(ingest->last_id, ingest_batch_run_id(batch));
         ingest_gauge_set_id(&ingest->gauge->position, bytes_str(ingest->last_id));
+        ingest_history_passed(&ingest->history, stream_id_of(ingest->last_id));
     }
-    post_announce(shard_here(ingest), batch->put.rows, batch->put.count);
+    (batch->again ? post_announce_new : post_announce)(
+        shard_here(ingest), batch->put.rows, batch->put.count);
     for (uint32_t i = batch->from; i < batch->to; i++) {
         on_entry_committed(ingest, &batch->entries[i]);
     }
-    if (ingest_batch_advance(batch)) {
-        store_next(ingest);
-        return;
+    uint64_t took_ms = sched_now(ingest->actor.sched) - ingest->submitted_ms;
+    uint64_t pause_ms = ingest_batch_pause(batch, took_ms);
+    if (!ingest_batch_advance(batch)) {
+        ingest_batch_free(batch);
+        ingest->storing = NULL;
     }
-    ingest_batch_free(batch);
-    ingest->storing = NULL;
-    if (!ingest->rewound && (++ingest->committed % TRIM_EVERY == 0 || ingest->waiting == NULL)) {
-        trim(ingest);
+    if (pause_ms > 0) {
+        arm(ingest, &ingest->retry_timer, pause_ms);
+        return;
     }
     store_next(ingest);
     read_more(ingest);

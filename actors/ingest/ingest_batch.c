@@ -7,7 +7,7 @@
 #include "codec/base/status.h"
 #include "codec/stream_id.h"
 
-enum { FIELDS_MAX = 32 };
+enum { FIELDS_MAX = 32, PAUSE_MAX_MS = 1000 };
 
 /* Copy the fields of an entry, whose reply is borrowed. False when it is not a list of pairs. */
 static bool copy_fields(struct ingest_entry *entry, const struct bus_reply *fields)
@@ -99,9 +99,14 @@ static void fill_rows(struct ingest_batch *batch, struct ingest_entry *entry, st
     builder_reset(&key);
 }
 
+static bool is_repeat(const struct ingest_entry *entry, struct stream_id repeats)
+{
+    return stream_id_cmp(stream_id_of(entry->id), repeats) <= 0;
+}
+
 /* Take one entry in; false when its rows do not fit any more. */
 static bool add_entry(
-    struct ingest_batch *batch, struct bytes stream, bool rows, const struct bus_reply *item)
+    struct ingest_batch *batch, const struct ingest_source *source, const struct bus_reply *item)
 {
     struct ingest_entry *entry = &batch->entries[batch->count];
     *entry = (struct ingest_entry){0};
@@ -110,25 +115,26 @@ static bool add_entry(
         return false;
     }
     memcpy(entry->id, item->items[0]->text.at, item->items[0]->text.len);
+    entry->again = is_repeat(entry, source->repeats);
     if (copy_fields(entry, item->items[1])) {
         decode(batch->shard, entry);
     } else {
         entry->fault = (struct ingest_fault){.reason = "invalid_field"};
     }
-    if (entry->parsed && !entry->post.is_event && rows) {
+    if (entry->parsed && !entry->post.is_event && source->rows) {
         if (batch->row_count + entry->post.target_count > STORE_PAGE_MAX) {
             notification_post_finish(&entry->post);
             mem_free(entry->fields);
             return false;
         }
-        fill_rows(batch, entry, stream);
+        fill_rows(batch, entry, source->stream);
     }
     batch->count++;
     return true;
 }
 
 struct ingest_batch *ingest_batch_new(struct shard *shard, struct actor_ref owner,
-    struct bytes stream, bool rows, const struct bus_reply *reply)
+    const struct ingest_source *source, const struct bus_reply *reply)
 {
     /* [[stream, [[id, [field, value, …]], …]]] */
     if (reply->type != BUS_ARRAY || reply->count != 1 || reply->items[0]->type != BUS_ARRAY ||
@@ -142,7 +148,7 @@ struct ingest_batch *ingest_batch_new(struct shard *shard, struct actor_ref owne
     batch->entries = mem_alloc_array(INGEST_ENTRIES_MAX, sizeof(*batch->entries));
     batch->rows = mem_alloc_array(STORE_PAGE_MAX, sizeof(*batch->rows));
     for (size_t i = 0; i < items->count && batch->count < INGEST_ENTRIES_MAX; i++) {
-        if (!add_entry(batch, stream, rows, items->items[i])) {
+        if (!add_entry(batch, source, items->items[i])) {
             break;
         }
     }
@@ -151,6 +157,7 @@ struct ingest_batch *ingest_batch_new(struct shard *shard, struct actor_ref owne
         return NULL;
     }
     batch->to = batch->count;
+    batch->again = batch->entries[0].again;
     return batch;
 }
 
@@ -180,8 +187,8 @@ struct bytes ingest_batch_run_id(const struct ingest_batch *batch)
     return bytes_str(batch->entries[batch->to - 1].id);
 }
 
-void ingest_batch_submit(
-    struct ingest_batch *batch, uint32_t partition, uint64_t token, store_done_fn done)
+void ingest_batch_submit(struct ingest_batch *batch, uint32_t partition, uint64_t token,
+    struct bytes kept, store_done_fn done)
 {
     uint32_t first = UINT32_MAX;
     uint32_t count = 0;
@@ -199,9 +206,19 @@ void ingest_batch_submit(
         .fenced = true,
         .partition = partition,
         .token = token,
-        .last_id = ingest_batch_run_id(batch),
+        .last_id = kept,
     };
     store_submit(batch->shard->store, &batch->put.base);
+}
+
+uint64_t ingest_batch_pause(const struct ingest_batch *batch, uint64_t took_ms)
+{
+    for (size_t i = 0; i < batch->put.count; i++) {
+        if (batch->put.rows[i].outcome == OUTCOME_STORED) {
+            return 0;
+        }
+    }
+    return !batch->again ? 0 : 1 + (took_ms < PAUSE_MAX_MS ? took_ms : PAUSE_MAX_MS);
 }
 
 struct ingest_entry *ingest_batch_narrow(struct ingest_batch *batch)

@@ -14,6 +14,7 @@
 
 #include "actors/bus.h"
 #include "actors/core/ref.h"
+#include "actors/ingest/ingest_history.h"
 #include "codec/notification.h"
 #include "sql/store.h"
 
@@ -36,6 +37,7 @@ struct ingest_entry {
     struct ingest_fault fault;
     struct notification_fault named; /* what `fault.field` points into */
     bool told; /* the fault is in the dead letters */
+    bool again; /* it was dealt with before (ingest_history.h) */
     uint32_t first_row;
     uint32_t row_count; /* 0: an event, or at fault */
 };
@@ -50,15 +52,23 @@ struct ingest_batch {
     uint32_t to;
     struct store_row *rows;
     uint32_t row_count;
+    bool again; /* the first entry was dealt with before */
+    char kept[INGEST_POSITION_MAX]; /* what the store is to keep, while a request is under way */
+};
+
+/* What a batch is read from. */
+struct ingest_source {
+    struct bytes stream; /* names the entries' default keys */
+    bool rows; /* false: nothing is to be stored but the position */
+    struct stream_id repeats; /* entries up to here were dealt with before */
 };
 
 /*
  * Decode the entries of an XREAD reply, in order, until the rows of one transaction are full; the
- * rest is read again. `stream` names the entries' default keys; without `rows` nothing is to be
- * stored but the position. NULL when there is none, or the reply is not one of XREAD.
+ * rest is read again. NULL when there is none, or the reply is not one of XREAD.
  */
 MUST_CHECK struct ingest_batch *ingest_batch_new(struct shard *shard, struct actor_ref owner,
-    struct bytes stream, bool rows, const struct bus_reply *reply);
+    const struct ingest_source *source, const struct bus_reply *reply);
 
 /* Free it; not while a request is under way. NULL is allowed. */
 void ingest_batch_free(struct ingest_batch *batch);
@@ -67,9 +77,18 @@ void ingest_batch_free(struct ingest_batch *batch);
 struct bytes ingest_batch_last_id(const struct ingest_batch *batch);
 struct bytes ingest_batch_run_id(const struct ingest_batch *batch);
 
-/* Submit the run [from, to), fenced with `token`; `done` as in store.h. */
-void ingest_batch_submit(
-    struct ingest_batch *batch, uint32_t partition, uint64_t token, store_done_fn done);
+/*
+ * Submit the run [from, to), fenced with `token`; the store keeps `kept` as the position, which
+ * lives as long as the batch (empty: as it was). `done` as in store.h.
+ */
+void ingest_batch_submit(struct ingest_batch *batch, uint32_t partition, uint64_t token,
+    struct bytes kept, store_done_fn done);
+
+/*
+ * How many milliseconds to wait behind the run that was committed within `took_ms`: what is read
+ * again, and was in the store, leaves half of the store's time to what is new. 0: go on.
+ */
+uint64_t ingest_batch_pause(const struct ingest_batch *batch, uint64_t took_ms);
 
 /*
  * The database refused a value of the run: make the run smaller. Returns the one entry at fault

@@ -36,6 +36,8 @@ struct ingest_gauge {
     _Atomic(uint64_t) waiting; /* entries behind the position; INGEST_WAITING_MAX: or more */
     _Atomic(uint64_t) oldest; /* of these; 0: none */
     _Atomic(uint64_t) trouble; /* set of enum ingest_trouble */
+    _Atomic(uint64_t) reread; /* times it was read again: Redis has another history */
+    _Atomic(uint64_t) lost; /* times entries were found gone that had not been read */
 };
 
 /* Those of a node, by the number of the stream. */

@@ -120,6 +120,9 @@ void ingest_tell_result(
         return;
     }
     const char *status = status_of(batch, entry);
+    if (entry->again && strcmp(status, "duplicate") == 0) {
+        return; /* it was told before */
+    }
     struct builder ids = {0};
     write_ids(batch, entry, &ids);
     const struct bytes argv[] = {BYTES("XADD"), entry->post.reply, BYTES("MAXLEN"), BYTES("~"),
@@ -286,7 +289,9 @@ static void route_entry(struct routing *routing, const struct ingest_entry *entr
 {
     uint32_t partitions = routing->writing.batch->shard->config->partitions;
     if (entry->post.is_event) {
-        route_event(routing, entry);
+        if (!entry->again) {
+            route_event(routing, entry);
+        }
         return;
     }
     for (uint32_t partition = 0; partition < partitions; partition++) {

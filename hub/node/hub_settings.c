@@ -152,6 +152,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .probe_ms = (uint32_t)config->bus_probe_ms,
         .partitions = config->bus_partitions,
         .lease_ms = (uint32_t)config->bus_lease_ms,
+        .keep_ms = (uint32_t)config->bus_keep_ms,
         .dead_max = config->bus_dead_max,
         .read_count = config->bus_read_count,
         .message_bytes = (uint32_t)config->limits_message_bytes,

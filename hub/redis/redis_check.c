@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "codec/base/status.h"
+#include "codec/redis_info.h"
 #include "hub/redis/redis_bus.h"
 
 enum { CHECK_TIMEOUT_MS = 10000, POLL_MS = 20, VERSION_MIN = 7 };
@@ -32,24 +33,6 @@ static void finish(struct check *check, int status)
     uv_close((uv_handle_t *)&check->timer, NULL);
 }
 
-/* The value of `field` in the text of INFO; empty when it is not there. */
-static struct bytes info_field(struct bytes info, const char *field)
-{
-    struct bytes name = bytes_str(field);
-    while (info.len > 0) {
-        const char *end = memchr(info.at, '\n', info.len);
-        struct bytes line = bytes_of(info.at, end != NULL ? (size_t)(end - info.at) : info.len);
-        info = bytes_skip(info, end != NULL ? line.len + 1 : line.len);
-        if (line.len > 0 && line.at[line.len - 1] == '\r') {
-            line.len--;
-        }
-        if (line.len > name.len && bytes_starts(line, name) && line.at[name.len] == ':') {
-            return bytes_skip(line, name.len + 1);
-        }
-    }
-    return (struct bytes){0};
-}
-
 static void copy_text(struct bytes text, char *ret_text, size_t size)
 {
     size_t len = text.len < size ? text.len : size - 1;
@@ -61,14 +44,15 @@ static void copy_text(struct bytes text, char *ret_text, size_t size)
 
 static void read_info(struct bytes info, struct redis_report *report)
 {
-    copy_text(info_field(info, "redis_version"), report->version, sizeof(report->version));
-    copy_text(info_field(info, "maxmemory_policy"), report->eviction, sizeof(report->eviction));
+    copy_text(redis_info_field(info, "redis_version"), report->version, sizeof(report->version));
+    copy_text(
+        redis_info_field(info, "maxmemory_policy"), report->eviction, sizeof(report->eviction));
     if (sscanf(report->version, "%5u.%5u", &report->version_major, &report->version_minor) < 1) {
         report->version_major = 0;
     }
-    report->append_only = bytes_eq(info_field(info, "aof_enabled"), BYTES("1"));
-    report->is_replica = bytes_eq(info_field(info, "role"), BYTES("slave"));
-    report->is_cluster = bytes_eq(info_field(info, "redis_mode"), BYTES("cluster"));
+    report->append_only = bytes_eq(redis_info_field(info, "aof_enabled"), BYTES("1"));
+    report->is_replica = bytes_eq(redis_info_field(info, "role"), BYTES("slave"));
+    report->is_cluster = bytes_eq(redis_info_field(info, "redis_mode"), BYTES("cluster"));
 }
 
 static int judge(const struct redis_report *report, struct builder *error)

@@ -411,6 +411,7 @@ struct fake_redis *fake_redis_create(uint64_t seed, uint64_t (*now)(void *contex
 {
     struct fake_redis *redis = mem_alloc(sizeof(*redis));
     rand_init(&redis->dice, seed);
+    redis->data.history = 1;
     redis->data.now = now;
     redis->data.now_context = context;
     list_init(&redis->buses);

@@ -122,6 +122,10 @@ static void free_entries(struct stream *stream, size_t count)
     for (size_t i = 0; i < count; i++) {
         fake_drop_texts(stream->entries[i].fields, stream->entries[i].count);
     }
+    if (count > 0) {
+        stream->deleted_ms = stream->entries[count - 1].ms;
+        stream->deleted_seq = stream->entries[count - 1].seq;
+    }
     stream->count -= count;
     memmove(stream->entries, stream->entries + count, stream->count * sizeof(*stream->entries));
 }
@@ -143,9 +147,12 @@ static struct entry *add_entry(
     uint64_t ms = data->now(data->now_context) + data->ahead_ms;
     stream->last_seq = ms > stream->last_ms ? 0 : stream->last_seq + 1;
     stream->last_ms = ms > stream->last_ms ? ms : stream->last_ms;
+    stream->added++;
+    data->offset += 100;
     struct entry *entry = &stream->entries[stream->count++];
     *entry = (struct entry){.ms = stream->last_ms,
         .seq = stream->last_seq,
+        .offset = data->offset,
         .fields = fake_keep_all(fields, count),
         .count = count};
     return entry;
@@ -329,12 +336,27 @@ static struct bus_reply *do_xinfo(struct fake_data *data, const struct bytes *ar
     if (stream == NULL) {
         return reply_new(BUS_ERROR, BYTES("ERR no such key"));
     }
-    struct bus_reply *reply = reply_array(4);
+    struct bus_reply *reply = reply_array(8);
     reply->items[0] = reply_new(BUS_STRING, BYTES("length"));
     reply->items[1] = fake_reply_integer((int64_t)stream->count);
     reply->items[2] = reply_new(BUS_STRING, BYTES("last-generated-id"));
     reply->items[3] = id_reply(stream->last_ms, stream->last_seq);
+    reply->items[4] = reply_new(BUS_STRING, BYTES("max-deleted-entry-id"));
+    reply->items[5] = id_reply(stream->deleted_ms, stream->deleted_seq);
+    reply->items[6] = reply_new(BUS_STRING, BYTES("entries-added"));
+    reply->items[7] = fake_reply_integer((int64_t)stream->added);
     return reply;
+}
+
+static struct bus_reply *do_info(const struct fake_data *data)
+{
+    char text[256];
+    snprintf(text, sizeof(text),
+        "# Replication\r\nrole:master\r\nmaster_replid:history%u\r\nmaster_replid2:history%u\r\n"
+        "master_repl_offset:%llu\r\nsecond_repl_offset:%llu\r\n",
+        data->history, data->history_before, (unsigned long long)data->offset,
+        (unsigned long long)data->reached);
+    return reply_new(BUS_STRING, bytes_str(text));
 }
 
 struct bus_reply *fake_data_carry_out(
@@ -355,6 +377,9 @@ struct bus_reply *fake_data_carry_out(
     }
     if (bytes_eq_str(argv[0], "EXISTS")) {
         return fake_reply_integer(find_stream(data, argv[1]) != NULL);
+    }
+    if (bytes_eq_str(argv[0], "INFO")) {
+        return do_info(data);
     }
     CHECK(bytes_eq_str(argv[0], "XINFO"));
     return do_xinfo(data, argv);
@@ -400,6 +425,41 @@ void fake_data_add(
 void fake_data_set_ahead(struct fake_data *data, uint64_t ms)
 {
     data->ahead_ms = ms;
+}
+
+void fake_data_go_back(struct fake_data *data, const char *name, size_t lost, bool promoted)
+{
+    uint64_t reached = data->offset + 1;
+    for (size_t i = 0; i < data->stream_count; i++) {
+        struct stream *stream = &data->streams[i];
+        size_t count = stream->count > lost ? lost : stream->count;
+        if (name != NULL && strcmp(name, stream->name) != 0) {
+            continue;
+        }
+        for (size_t k = 0; k < count; k++) {
+            const struct entry *entry = &stream->entries[--stream->count];
+            stream->last_ms = entry->ms;
+            stream->last_seq = entry->seq;
+            reached = entry->offset < reached ? entry->offset : reached;
+            fake_drop_texts(entry->fields, entry->count);
+            stream->added--;
+        }
+        if (stream->count > 0) {
+            stream->last_ms = stream->entries[stream->count - 1].ms;
+            stream->last_seq = stream->entries[stream->count - 1].seq;
+        }
+    }
+    data->history_before = promoted ? data->history : 0;
+    data->reached = reached;
+    data->offset = reached;
+    data->history++;
+}
+
+void fake_data_delete_oldest(struct fake_data *data, const char *name, size_t count)
+{
+    struct stream *stream = find_stream(data, bytes_str(name));
+    CHECK(stream != NULL && count <= stream->count);
+    free_entries(stream, count);
 }
 
 void fake_data_delete_stream(struct fake_data *data, const char *name)

@@ -12,6 +12,7 @@ enum { FAKE_NAME_MAX = 256, FAKE_KEYS_MAX = 32, FAKE_STREAMS_MAX = 32 };
 struct entry {
     uint64_t ms;
     uint64_t seq;
+    uint64_t offset; /* in the history */
     struct bytes *fields; /* owned, with their texts */
     size_t count;
 };
@@ -23,6 +24,9 @@ struct stream {
     size_t cap;
     uint64_t last_ms;
     uint64_t last_seq;
+    uint64_t deleted_ms; /* the highest id that was trimmed */
+    uint64_t deleted_seq;
+    uint64_t added;
 };
 
 struct key {
@@ -39,6 +43,10 @@ struct fake_data {
     struct key keys[FAKE_KEYS_MAX];
     struct stream streams[FAKE_STREAMS_MAX];
     size_t stream_count;
+    unsigned history; /* what INFO says: the number of the history, */
+    unsigned history_before; /* of the one before, 0: none, */
+    uint64_t reached; /* and of the first offset that is not of it */
+    uint64_t offset; /* grows with every write */
 };
 
 /* Carry out a command other than PUBLISH; NULL: an XREAD blocks, until `*blocked_until`. */
@@ -59,6 +67,15 @@ const char *fake_data_key(struct fake_data *data, const char *name);
 
 /* From now on, ids of entries are drawn from a wall clock that is ahead by `ms`. */
 void fake_data_set_ahead(struct fake_data *data, uint64_t ms);
+
+/*
+ * Come back as another server: one that has lost the newest `lost` entries of `stream` (NULL: of
+ * each), and is a replica that was promoted (`promoted`), or was started from an older dump.
+ */
+void fake_data_go_back(struct fake_data *data, const char *stream, size_t lost, bool promoted);
+
+/* Delete the oldest `count` entries of a stream, as a poster's XTRIM would. */
+void fake_data_delete_oldest(struct fake_data *data, const char *stream, size_t count);
 
 /* Forget a stream, as FLUSHALL would. */
 void fake_data_delete_stream(struct fake_data *data, const char *stream);

@@ -11,7 +11,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 
-enum { START_OF_CHANGES = 1000, PARTITIONS_MAX = 16, ID_MAX = 48, WALL_MS = 1700000000 };
+enum { START_OF_CHANGES = 1000, PARTITIONS_MAX = 16, ID_MAX = 256, WALL_MS = 1700000000 };
 
 struct partition {
     uint32_t number;
@@ -205,7 +205,7 @@ static int put(struct fake_store *store, struct store_put *request)
     for (size_t i = 0; i < request->count; i++) {
         put_row(store, &request->rows[i]);
     }
-    if (partition != NULL) {
+    if (partition != NULL && request->last_id.len > 0) {
         CHECK(request->last_id.len < ID_MAX);
         memcpy(partition->last_id, request->last_id.at, request->last_id.len);
         partition->last_id[request->last_id.len] = '\0';

@@ -86,6 +86,7 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
         .probe_ms = 5000,
         .partitions = nodes->options.partitions,
         .lease_ms = 1500,
+        .keep_ms = 5000,
         .dead_max = 1000,
         .message_bytes = 1 << 20,
         .read_count = 500,
