@@ -76,8 +76,9 @@ static bool check_stored(struct user *user, struct user_request *request)
     }
     struct socket *socket = asker(user, request);
     if (socket != NULL) {
-        user_refuse_later(socket, request->has_id, request->id, request->event, "unavailable",
-            "The store is not available, try again");
+        user_refuse_event(socket, request->has_id ? &request->id : NULL, bytes_str(request->event),
+            &(struct user_refusal){
+                .code = "unavailable", .message = "The store is not available, try again"});
     }
     return false;
 }
@@ -120,28 +121,46 @@ static void on_marked(struct user *user, struct user_request *request)
     builder_reset(&text);
 }
 
-/* Fill in which notifications are meant: an id, a list of ids, {upTo}, {id} or {ids}. */
-static int read_target(struct bytes argument, struct user_request *request)
+/* A member of an argument, and what is said to who gave something else there. */
+struct parameter {
+    const char *name;
+    const char *allowed;
+};
+
+static const struct parameter up_to_parameter = {"upTo", "The seq of a notification: a number"};
+static const struct parameter id_parameter = {"id", "The id of a notification"};
+static const struct parameter ids_parameter = {"ids", "A list of 1 to 500 ids of notifications"};
+
+static void refuse_parameter(const struct user_call *call, const struct parameter *parameter)
+{
+    user_refuse_field(call, parameter->name, parameter->allowed);
+}
+
+/*
+ * Fill in which notifications are meant: an id, a list of ids, {upTo}, {id} or {ids}. NULL, or what
+ * is not as it must be.
+ */
+static const struct parameter *read_target(struct bytes argument, struct user_request *request)
 {
     struct store_mark *mark = &request->store.mark;
     struct bytes value = argument;
+    const struct parameter *parameter =
+        json_scan_kind(argument) == JSON_SCAN_STRING ? &id_parameter : &ids_parameter;
     if (json_scan_kind(argument) == JSON_SCAN_OBJECT) {
-        int status = json_scan_get(argument, "upTo", &value);
-        if (status == 0) {
-            return json_scan_u64(value, &mark->up_to);
+        if (json_scan_get(argument, "upTo", &value) == 0) {
+            return json_scan_u64(value, &mark->up_to) == 0 ? NULL : &up_to_parameter;
         }
-        if (status != STATUS_NOT_FOUND || (json_scan_get(argument, "ids", &value) != 0 &&
-                                              json_scan_get(argument, "id", &value) != 0)) {
-            return STATUS_INVALID;
+        if (json_scan_get(argument, "ids", &value) != 0) {
+            parameter = json_scan_get(argument, "id", &value) == 0 ? &id_parameter : &ids_parameter;
         }
     }
     size_t count;
-    int status = read_ids(value, &request->ids, &count);
-    if (status == 0) {
-        mark->ids = (const uint8_t(*)[STORE_ID_LEN])request->ids;
-        mark->id_count = count;
+    if (read_ids(value, &request->ids, &count) != 0) {
+        return parameter;
     }
-    return status;
+    mark->ids = (const uint8_t(*)[STORE_ID_LEN])request->ids;
+    mark->id_count = count;
+    return NULL;
 }
 
 static void change_state(const struct user_call *call, enum store_state state, bool all)
@@ -153,10 +172,10 @@ static void change_state(const struct user_call *call, enum store_state state, b
     mark->who = user_request_who(request);
     mark->state = state;
     mark->at = sched_wall(call->user->actor.sched);
-    if (all) {
-        mark->up_to = UINT64_MAX;
-    } else if (read_target(user_argument(call->event), request) != 0) {
-        user_refuse(call, "invalid_field", "Expected an id, a list of ids, or {upTo: seq}");
+    mark->up_to = all ? UINT64_MAX : 0;
+    const struct parameter *bad = all ? NULL : read_target(user_argument(call->event), request);
+    if (bad != NULL) {
+        refuse_parameter(call, bad);
         user_request_free(&request->store.base);
         return;
     }
@@ -225,37 +244,60 @@ static int read_states(struct bytes object, uint32_t *ret_states)
     return 0;
 }
 
-static int read_list(struct bytes argument, struct store_list *list, struct builder *type)
+/* The argument as an object; empty where there is none. False: it was refused. */
+static bool read_object(
+    const struct user_call *call, const char *allowed, struct bytes *ret_argument)
 {
+    struct bytes argument = user_argument(call->event);
+    if (argument.len == 0 || json_scan_kind(argument) == JSON_SCAN_NULL) {
+        argument = BYTES("{}");
+    }
+    if (json_scan_kind(argument) != JSON_SCAN_OBJECT) {
+        user_refuse(call, "invalid_field", allowed);
+        return false;
+    }
+    *ret_argument = argument;
+    return true;
+}
+
+/* NULL, or what is not as it must be. */
+static const struct parameter *read_list(
+    struct bytes argument, struct store_list *list, struct builder *type)
+{
+    static const struct parameter after = {"after", "The next of the page before"};
+    static const struct parameter size = {"limit", "A number from 1 to 100"};
+    static const struct parameter state = {"state", "One of unread, seen, read, archived"};
+    static const struct parameter kind = {"type", "A text of at most 256 bytes"};
     uint64_t limit = LIST_DEFAULT;
     struct bytes value;
-    list->limit = LIST_DEFAULT;
-    if (argument.len == 0 || json_scan_kind(argument) == JSON_SCAN_NULL) {
-        return 0;
+    if (read_cursor(argument, "after", &list->before_seq) != 0) {
+        return &after;
     }
-    if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
-        read_cursor(argument, "after", &list->before_seq) != 0 ||
-        read_cursor(argument, "limit", &limit) != 0 || limit < 1 || limit > LIST_MAX ||
-        read_states(argument, &list->states) != 0) {
-        return STATUS_INVALID;
+    if (read_cursor(argument, "limit", &limit) != 0 || limit < 1 || limit > LIST_MAX) {
+        return &size;
     }
     list->limit = (uint32_t)limit;
-    int status = json_scan_get(argument, "type", &value);
-    if (status == 0) {
-        status = json_scan_string_add(value, type);
+    if (read_states(argument, &list->states) != 0) {
+        return &state;
     }
-    return status == STATUS_NOT_FOUND ? 0 : status;
+    bool any = json_scan_get(argument, "type", &value) != 0;
+    return any || json_scan_string_add(value, type) == 0 ? NULL : &kind;
 }
 
 static void list_inbox(const struct user_call *call)
 {
+    struct bytes argument;
+    if (!read_object(call, "Expected {after?, limit?, state?, type?}", &argument)) {
+        return;
+    }
     struct user_request *request = user_request_new(call->user, STORE_LIST, on_listed);
     struct store_list *list = &request->store.list;
     struct builder type = {.max = TEXT_MAX};
     remember_call(request, call);
     list->who = user_request_who(request);
-    if (read_list(user_argument(call->event), list, &type) != 0) {
-        user_refuse(call, "invalid_field", "Expected {after?, limit? 1-100, state?, type?}");
+    const struct parameter *bad = read_list(argument, list, &type);
+    if (bad != NULL) {
+        refuse_parameter(call, bad);
         builder_reset(&type);
         user_request_free(&request->store.base);
         return;
@@ -318,26 +360,34 @@ static void on_synced(struct user *user, struct user_request *request)
 }
 
 /* A position of another store is worth nothing here: it counts as one above the head. */
-static int read_sync(const struct user *user, struct bytes argument, uint64_t *ret_rev)
+static bool read_sync(const struct user_call *call, uint64_t *ret_rev)
 {
+    struct bytes argument;
     struct bytes epoch;
-    if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
-        read_cursor(argument, "rev", ret_rev) != 0) {
-        return STATUS_INVALID;
+    if (!read_object(call, "Expected {epoch, rev}", &argument)) {
+        return false;
     }
-    struct bytes ours = bytes_str(shard_of(&user->actor)->config->epoch);
-    if (json_scan_get(argument, "epoch", &epoch) == 0 &&
-        json_scan_kind(epoch) == JSON_SCAN_STRING && !json_scan_string_eq(epoch, ours)) {
+    if (read_cursor(argument, "rev", ret_rev) != 0) {
+        user_refuse_field(call, "rev", "A number: the position of the device");
+        return false;
+    }
+    if (json_scan_get(argument, "epoch", &epoch) != 0 || json_scan_kind(epoch) == JSON_SCAN_NULL) {
+        return true;
+    }
+    if (json_scan_kind(epoch) != JSON_SCAN_STRING) {
+        user_refuse_field(call, "epoch", "A text: as hub:ready said it");
+        return false;
+    }
+    if (!json_scan_string_eq(epoch, bytes_str(call->socket->shard->config->epoch))) {
         *ret_rev = UINT64_MAX >> 1;
     }
-    return 0;
+    return true;
 }
 
 static void sync_inbox(const struct user_call *call)
 {
     uint64_t rev = 0;
-    if (read_sync(call->user, user_argument(call->event), &rev) != 0) {
-        user_refuse(call, "invalid_field", "Expected {epoch, rev}");
+    if (!read_sync(call, &rev)) {
         return;
     }
     struct user_request *request = user_request_new(call->user, STORE_SYNC, on_synced);
@@ -351,10 +401,14 @@ static void sync_inbox(const struct user_call *call)
 static void received(const struct user_call *call)
 {
     uint64_t up_to = 0;
-    struct bytes argument = user_argument(call->event);
-    if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
+    struct bytes argument;
+    struct bytes value;
+    if (!read_object(call, "Expected {upTo: seq}", &argument)) {
+        return;
+    }
+    if (json_scan_get(argument, "upTo", &value) != 0 ||
         read_cursor(argument, "upTo", &up_to) != 0) {
-        user_refuse(call, "invalid_field", "Expected {upTo: seq}");
+        refuse_parameter(call, &up_to_parameter);
         return;
     }
     user_answer(call, BYTES("{\"ok\":true}"));

@@ -176,8 +176,8 @@ void user_event(struct socket *socket, struct bytes data, const uint64_t *id,
     }
     if (event_from_packet(data, attachments, attachment_count, 0, &event) != 0) {
         /* Good on the wire, but no event of ours: its name is too long. */
-        user_refuse_later(
-            socket, id != NULL, id != NULL ? *id : 0, "", "bad_request", "Unknown event");
+        user_refuse_event(socket, id, bytes_of("", 0),
+            &(struct user_refusal){.code = "bad_request", .message = "Unknown event"});
         return;
     }
     struct user_packet *msg = user_packet_new();
@@ -217,7 +217,10 @@ static void tell_rate_limited(const struct user_call *call, uint64_t retry_ms)
     user_emit(call->socket, "rate_limited", builder_bytes(&text));
     builder_reset(&text);
     if (call->has_id) {
-        user_refuse(call, "rate_limited", "Too many requests");
+        user_refuse_event(call->socket, &call->id, call->event->name,
+            &(struct user_refusal){.code = "rate_limited",
+                .message = "Too many requests, wait",
+                .retry_ms = retry_ms});
     }
 }
 

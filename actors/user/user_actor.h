@@ -15,6 +15,7 @@
 #include "actors/rate.h"
 #include "actors/shard.h"
 #include "actors/user/user_proto.h"
+#include "actors/user/user_refusal.h"
 #include "codec/announce.h"
 #include "sql/store.h"
 
@@ -117,12 +118,11 @@ struct bytes user_argument(const struct event *event);
 /* Ack with `result` (JSON object text) if an ack was asked for. */
 void user_answer(const struct user_call *call, struct bytes result);
 
-/* Ack {"ok":false,…}, or emit `error`; `code` and `message` are as in the contract. */
+/* user_refuse_event for the call: no single member of its argument is at fault. */
 void user_refuse(const struct user_call *call, const char *code, const char *message);
 
-/* The same for a socket whose call is long gone. */
-void user_refuse_later(struct socket *socket, bool has_id, uint64_t id, const char *event,
-    const char *code, const char *message);
+/* The same with `invalid_field`: `field` of the argument is missing or not what is `allowed`. */
+void user_refuse_field(const struct user_call *call, const char *field, const char *allowed);
 
 /* Send an event of Peal's own, with the JSON text of its one argument, to one socket. */
 void user_emit(struct socket *socket, const char *name, struct bytes argument);
@@ -204,8 +204,8 @@ MUST_CHECK int user_room_read(struct bytes argument, char *at, struct bytes *ret
 MUST_CHECK int user_room_read_prefixed(
     struct bytes argument, const char *key, const char *prefix, char *at, struct bytes *ret_room);
 
-/* Whether `status` is 0; else `call` is refused: it names no room. */
-bool user_room_want(const struct user_call *call, int status);
+/* Whether `status` is 0; else `call` is refused: `field` names no room. */
+bool user_room_want(const struct user_call *call, int status, const char *field);
 
 /*
  * Whether the caller may speak in `room` (wire name): a member, and the room's type lets this one

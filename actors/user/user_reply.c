@@ -21,33 +21,54 @@ void user_answer(const struct user_call *call, struct bytes result)
     }
 }
 
-void user_refuse_later(struct socket *socket, bool has_id, uint64_t id, const char *event,
-    const char *code, const char *message)
+/* Append the members of a refusal behind the first, without the last brace. */
+static void write_refusal(const struct user_refusal *refusal, struct builder *out)
+{
+    if (refusal->field != NULL) {
+        builder_str(out, ",\"field\":");
+        json_scan_write_string(out, bytes_str(refusal->field));
+    }
+    if (refusal->retry_ms > 0) {
+        builder_str(out, ",\"retryAfter\":");
+        builder_u64(out, refusal->retry_ms);
+    }
+}
+
+void user_refuse_event(struct socket *socket, const uint64_t *id, struct bytes event,
+    const struct user_refusal *refusal)
 {
     struct builder text = {0};
-    if (has_id) {
-        builder_printf(&text, "{\"ok\":false,\"error\":\"%s\",\"message\":", code);
-        json_scan_write_string(&text, bytes_str(message));
-        builder_byte(&text, '}');
-        socket_ack(socket, id, builder_bytes(&text));
+    builder_str(&text, id != NULL ? "{\"ok\":false,\"error\":\"" : "{\"code\":\"");
+    builder_printf(&text, "%s\",\"message\":", refusal->code);
+    json_scan_write_string(&text, bytes_str(refusal->message));
+    write_refusal(refusal, &text);
+    if (id == NULL) {
+        builder_str(&text, ",\"event\":");
+        json_scan_write_string(&text, event);
+    }
+    builder_byte(&text, '}');
+    if (id != NULL) {
+        socket_ack(socket, *id, builder_bytes(&text));
     } else {
-        builder_str(&text, "{\"message\":");
-        json_scan_write_string(&text, bytes_str(message));
-        builder_printf(&text, ",\"code\":\"%s\",\"event\":", code);
-        json_scan_write_string(&text, bytes_str(event));
-        builder_byte(&text, '}');
         user_emit(socket, "error", builder_bytes(&text));
     }
     builder_reset(&text);
 }
 
+static void refuse(const struct user_call *call, const struct user_refusal *refusal)
+{
+    user_refuse_event(call->socket, call->has_id ? &call->id : NULL, call->event->name, refusal);
+}
+
 void user_refuse(const struct user_call *call, const char *code, const char *message)
 {
-    char event[EVENT_NAME_MAX + 1];
-    size_t len = call->event->name.len;
-    memcpy(event, call->event->name.at, len);
-    event[len] = '\0';
-    user_refuse_later(call->socket, call->has_id, call->id, event, code, message);
+    refuse(call, &(struct user_refusal){.code = code, .message = message});
+}
+
+void user_refuse_field(const struct user_call *call, const char *field, const char *allowed)
+{
+    refuse(
+        call, &(struct user_refusal){.code = "invalid_field", .message = allowed, .field = field});
 }
 
 void user_emit(struct socket *socket, const char *name, struct bytes argument)

@@ -88,10 +88,14 @@ int user_room_read_prefixed(
 }
 
 /* A room named in `call`; refuses the call and returns false when it is none. */
-bool user_room_want(const struct user_call *call, int status)
+bool user_room_want(const struct user_call *call, int status, const char *field)
 {
     if (status != 0) {
-        user_refuse(call, "invalid_field", "roomId must be 1 to 200 bytes without '/' or controls");
+        user_refuse_field(call, field,
+            strcmp(field, "roomId") == 0
+                ? "A room: 1 to 200 bytes without / and control characters"
+                : "An id: a number, or a text that makes a room of at most 200 bytes without / "
+                  "and control characters");
     }
     return status == 0;
 }
@@ -307,7 +311,7 @@ void user_rooms_join(const struct user_call *call)
 {
     char at[NAMES_ROOM_MAX];
     struct bytes room;
-    if (user_room_want(call, user_room_read(user_argument(call->event), at, &room))) {
+    if (user_room_want(call, user_room_read(user_argument(call->event), at, &room), "roomId")) {
         join(call, room);
     }
 }
@@ -317,8 +321,8 @@ void user_rooms_subscribe(const struct user_call *call)
     char at[NAMES_ROOM_MAX];
     struct bytes room;
     struct bytes argument = user_argument(call->event);
-    if (user_room_want(
-            call, user_room_read_prefixed(argument, "companyId", "company:", at, &room))) {
+    int status = user_room_read_prefixed(argument, "companyId", "company:", at, &room);
+    if (user_room_want(call, status, "companyId")) {
         join(call, room);
     }
 }
@@ -415,8 +419,9 @@ void user_rooms_refused(struct user *user, struct user_refused *msg)
     }
     socket->joins -= socket->joins > 0;
     if (!(msg->token & TOKEN_SILENT)) {
-        user_refuse_later(socket, (msg->token & TOKEN_HAS_ID) != 0, msg->token & ~TOKEN_HAS_ID,
-            "join_room", "forbidden", "Room is full");
+        uint64_t id = msg->token & ~TOKEN_HAS_ID;
+        user_refuse_event(socket, msg->token & TOKEN_HAS_ID ? &id : NULL, BYTES("join_room"),
+            &(struct user_refusal){.code = "forbidden", .message = "Room is full"});
     }
     if (joining != NULL) {
         carry_out(user, socket, joining); /* which is refused */
@@ -457,7 +462,7 @@ void user_rooms_leave(const struct user_call *call)
     char at[NAMES_ROOM_MAX];
     char wire[WIRE_NAME_MAX];
     struct bytes room;
-    if (user_room_want(call, user_room_read(user_argument(call->event), at, &room))) {
+    if (user_room_want(call, user_room_read(user_argument(call->event), at, &room), "roomId")) {
         leave(call->socket, wire_name_room(user_space(call->user), room, wire), token_of(call));
     }
 }

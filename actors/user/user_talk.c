@@ -2,6 +2,8 @@
 /*
  * What a client says in rooms: messages, and events of its own that are relayed.
  */
+#include <stdio.h>
+
 #include "actors/order/sequencer_proto.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
@@ -14,7 +16,7 @@
 #include "codec/slot.h"
 #include "codec/utf8.h"
 
-enum { NONCES_MAX = 1024, TYPE_MAX = 64 };
+enum { NONCES_MAX = 1024, TYPE_MAX = 64, MESSAGE_MAX = 64 };
 
 struct nonce {
     uint64_t hash;
@@ -79,20 +81,23 @@ static bool read_message(const struct user_call *call, char *wire, struct messag
     struct bytes argument = user_argument(call->event);
     char at[NAMES_ROOM_MAX];
     struct bytes room;
-    if (!user_room_want(call, user_room_read(argument, at, &room))) {
+    if (!user_room_want(call, user_room_read(argument, at, &room), "roomId")) {
         return false;
     }
     struct message message = {.room = wire_name_room(user_space(call->user), room, wire)};
     if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
         json_scan_get(argument, "message", &message.text) != 0 ||
         read_text(call, message.text) != 0) {
-        user_refuse(call, "invalid_field", "message must be 1 to 1000 characters");
+        char allowed[MESSAGE_MAX];
+        snprintf(allowed, sizeof(allowed), "A text of 1 to %u characters",
+            call->socket->shard->config->message_chars);
+        user_refuse_field(call, "message", allowed);
         return false;
     }
     struct bytes value;
     if (json_scan_get(argument, "type", &value) == 0) {
         if (json_scan_kind(value) != JSON_SCAN_STRING || value.len > TYPE_MAX) {
-            user_refuse(call, "invalid_field", "type must be a short string");
+            user_refuse_field(call, "type", "A text of at most 62 bytes");
             return false;
         }
         message.type = value;
@@ -186,8 +191,11 @@ void user_talk_relay(const struct user_call *call)
     char wire[WIRE_NAME_MAX];
     struct bytes room;
     if (is_ours(call->event->name) || json_scan_kind(argument) != JSON_SCAN_OBJECT ||
-        user_room_read(argument, at, &room) != 0) {
+        json_scan_get(argument, "roomId", &room) != 0) {
         user_refuse(call, "bad_request", "Unknown event");
+        return;
+    }
+    if (!user_room_want(call, user_room_read(argument, at, &room), "roomId")) {
         return;
     }
     room = wire_name_room(user_space(call->user), room, wire);

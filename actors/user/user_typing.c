@@ -6,6 +6,7 @@
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
+#include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "codec/names.h"
 
@@ -83,11 +84,13 @@ void user_typing_call(const struct user_call *call, bool on)
     char at[NAMES_ROOM_MAX];
     char wire[WIRE_NAME_MAX];
     struct bytes room;
+    const char *field = "roomId";
     int status = user_room_read(argument, at, &room);
-    if (status != 0) {
-        status = user_room_read_prefixed(argument, "customerId", "customer:", at, &room);
+    if (status == STATUS_NOT_FOUND && json_scan_get(argument, "customerId", &room) == 0) {
+        field = "customerId";
+        status = user_room_read_prefixed(argument, field, "customer:", at, &room);
     }
-    if (!user_room_want(call, status)) {
+    if (!user_room_want(call, status, field)) {
         return;
     }
     room = wire_name_room(user_space(call->user), room, wire);

@@ -55,6 +55,8 @@ export type ErrorCode =
 export class PealError extends Error {
   readonly code: ErrorCode;
   readonly event?: string;
+  /** The member of the argument that is missing or wrong; `message` says what is allowed. */
+  readonly field?: string;
   readonly retryAfter?: number;
   readonly closeCode?: number;
   /** Whether the same request may succeed a little later. */
@@ -131,7 +133,7 @@ export interface PealEvents<Data = unknown> extends Record<string, any[]> {
   user_joined_room: [RoomUser];
   user_left_room: [RoomUser];
   rate_limited: [{ event: string; retryAfter: number }];
-  error: [{ code: ErrorCode; message: string; event?: string; roomId?: string }];
+  error: [{ code: ErrorCode; message: string; field?: string; event?: string; roomId?: string }];
 }
 
 export interface Options {

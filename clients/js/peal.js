@@ -125,6 +125,9 @@ export class PealError extends Error {
   }
 }
 
+// What the event `error` says of one.
+const what = ({ code, message, field }) => ({ code, message, ...(field && { field }) });
+
 // --- notifications and their states -----------------------------------------------------------
 
 const RANK = { unread: 0, seen: 1, read: 2, archived: 3, expired: 4, erased: 5 };
@@ -864,7 +867,7 @@ export class Peal extends Emitter {
     } catch (error) {
       if (error.code === 'closed') return;
       this.#rooms.delete(roomId);
-      this[EMIT]('error', { code: error.code, message: error.message, event: 'join_room', roomId });
+      this[EMIT]('error', { ...what(error), event: 'join_room', roomId });
     }
   }
 
@@ -873,7 +876,7 @@ export class Peal extends Emitter {
     try {
       await this.request('auth:refresh', { token: await this.#token() });
     } catch (error) {
-      this[EMIT]('error', { code: error.code, message: error.message, event: 'auth:refresh' });
+      this[EMIT]('error', { ...what(error), event: 'auth:refresh' });
     }
   }
 

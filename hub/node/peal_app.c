@@ -9,6 +9,7 @@
 #include "actors/recover/recovery_bus.h"
 #include "actors/user/user.h"
 #include "actors/user/user_actor.h"
+#include "actors/user/user_refusal.h"
 #include "codec/base/clock.h"
 #include "codec/base/log.h"
 #include "codec/base/status.h"
@@ -275,6 +276,14 @@ static void answer(struct socket *socket, const struct app_event *event, struct 
     }
 }
 
+/* Refuse an event that the application itself serves. */
+static void refuse_event(struct socket *socket, const struct app_event *event, const char *code,
+    const char *message, const char *field)
+{
+    const struct user_refusal refusal = {.code = code, .message = message, .field = field};
+    user_refuse_event(socket, event->has_id ? &event->id : NULL, event->name, &refusal);
+}
+
 /* `auth:refresh {token}`: the same user goes on with a newer token. */
 static void refresh(struct socket *socket, const struct app_event *event)
 {
@@ -283,8 +292,7 @@ static void refresh(struct socket *socket, const struct app_event *event)
     struct identity *identity;
     struct bytes token = auth_text(event->args, "token", at, sizeof(at));
     if (verify(shard, token, bytes_of(NULL, 0), &identity) != 0) {
-        answer(socket, event,
-            BYTES("{\"ok\":false,\"error\":\"unauthorized\",\"message\":\"Invalid token\"}"));
+        refuse_event(socket, event, "unauthorized", "Invalid token", "token");
         if (!api_auth_count_refresh(shard, identity_key(socket->identity))) {
             shard->shard.stats.rate_limited++;
             socket->ops->disconnect(socket, CLOSE_TOO_MANY);
@@ -293,8 +301,7 @@ static void refresh(struct socket *socket, const struct app_event *event)
     }
     if (!bytes_eq(identity_key(identity), identity_key(socket->identity))) {
         identity_unref(identity);
-        answer(socket, event,
-            BYTES("{\"ok\":false,\"error\":\"forbidden\",\"message\":\"Another user's token\"}"));
+        refuse_event(socket, event, "forbidden", "Another user's token", "token");
         return;
     }
     discount_socket(shard, socket); /* its new token may name another tenant */
@@ -302,9 +309,7 @@ static void refresh(struct socket *socket, const struct app_event *event)
     socket->identity = identity;
     session_refresh(socket, identity);
     if (!count_socket(shard, socket)) {
-        answer(socket, event,
-            BYTES(
-                "{\"ok\":false,\"error\":\"rate_limited\",\"message\":\"Too many connections\"}"));
+        refuse_event(socket, event, "rate_limited", "Too many connections", NULL);
         socket->ops->disconnect(socket, CLOSE_TOO_MANY);
         return;
     }

@@ -327,6 +327,7 @@ describe('rooms', () => {
     const passed = answers.findIndex(({ ok }) => !ok);
     assert.ok(passed >= 50 && passed < 60, `${passed} passed`); // refilled at 50 a minute
     refused(answers[passed], 'rate_limited');
+    assert.ok(answers[passed].retryAfter > 0, JSON.stringify(answers[passed]));
     const limited = await (passed % 2 ? device : rosa).next('rate_limited');
     assert.equal(limited.event, 'send_message');
     assert.ok(limited.retryAfter > 0 && limited.retryAfter <= 1200, String(limited.retryAfter));

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is wrong with a client's event is named in `field`: of every event that the reference
+// knows, over Socket.IO and /ws, in the answer or, where none was asked for, in `error`.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, describe, test } from 'node:test';
+import { startHub } from './support/hub.mjs';
+import { until, within } from './support/wait.mjs';
+
+const ROOM = /1 to 200 bytes/;
+const MANY = Array.from({ length: 501 }, () => '01980000-0000-7000-8000-000000000000');
+
+const rooms = [
+  [undefined, 'roomId', ROOM],
+  [7, 'roomId', ROOM],
+  [{}, 'roomId', ROOM],
+  [{ roomId: 'a/b' }, 'roomId', ROOM],
+  ['x'.repeat(201), 'roomId', ROOM],
+];
+const typing = [
+  ...rooms,
+  [{ customerId: 'a/b' }, 'customerId', /a number, or a text/],
+  [{ customerId: [] }, 'customerId', /a number, or a text/],
+  [{ roomId: 'a/b', customerId: 1 }, 'roomId', ROOM],
+];
+const marks = [
+  [undefined, 'ids', /1 to 500 ids/],
+  ['nonsense', 'id', /id of a notification/],
+  [[], 'ids', /1 to 500 ids/],
+  [['nonsense'], 'ids', /1 to 500 ids/],
+  [MANY, 'ids', /1 to 500 ids/],
+  [{}, 'ids', /1 to 500 ids/],
+  [{ id: 'nonsense' }, 'id', /id of a notification/],
+  [{ ids: [7] }, 'ids', /1 to 500 ids/],
+  [{ upTo: -1 }, 'upTo', /a number/],
+  [{ upTo: '1' }, 'upTo', /a number/],
+];
+
+// Event -> what it is sent with, the member at fault, and what its answer says is allowed; a code
+// where it is another one.
+const REFUSED = {
+  join_room: rooms,
+  leave_room: rooms,
+  subscribe: [
+    [undefined, 'companyId', /a number, or a text/],
+    [{}, 'companyId', /a number, or a text/],
+    [{ companyId: 'a/b' }, 'companyId', /a number, or a text/],
+    [{ companyId: true }, 'companyId', /a number, or a text/],
+  ],
+  send_message: [
+    ...rooms.filter(([argument]) => typeof argument !== 'string'),
+    [{ roomId: 'public:a' }, 'message', /1 to 1000 characters/],
+    ['public:a', 'message', /1 to 1000 characters/],
+    [{ roomId: 'public:a', message: '' }, 'message', /1 to 1000 characters/],
+    [{ roomId: 'public:a', message: 'x'.repeat(1001) }, 'message', /1 to 1000 characters/],
+    [{ roomId: 'public:a', message: 7 }, 'message', /1 to 1000 characters/],
+    [{ roomId: 'public:a', message: 'x', type: 7 }, 'type', /at most 62 bytes/],
+    [{ roomId: 'public:a', message: 'x', type: 'x'.repeat(63) }, 'type', /at most 62 bytes/],
+  ],
+  'typing:start': typing,
+  'typing:stop': typing,
+  'notification:list': [
+    [7, undefined, /after\?, limit\?, state\?, type\?/],
+    [{ after: 'x' }, 'after', /page before/],
+    [{ limit: 0 }, 'limit', /1 to 100/],
+    [{ limit: 101 }, 'limit', /1 to 100/],
+    [{ state: 'open' }, 'state', /unread, seen, read, archived/],
+    [{ type: 7 }, 'type', /256 bytes/],
+    [{ type: 'x'.repeat(257) }, 'type', /256 bytes/],
+  ],
+  'notification:sync': [
+    ['x', undefined, /epoch, rev/],
+    [{ rev: 'x' }, 'rev', /number/],
+    [{ rev: -1 }, 'rev', /number/],
+    [{ rev: 1, epoch: 7 }, 'epoch', /hub:ready/],
+  ],
+  'notification:read': marks,
+  'notification:seen': marks,
+  'notification:archive': marks,
+  'notification:received': [
+    ['x', undefined, /upTo/],
+    [{}, 'upTo', /a number/],
+    [{ upTo: 'x' }, 'upTo', /a number/],
+  ],
+  'auth:refresh': [
+    [undefined, 'token', /token/, 'unauthorized'],
+    [{}, 'token', /token/, 'unauthorized'],
+    [{ token: 'nonsense' }, 'token', /token/, 'unauthorized'],
+  ],
+  'notification:read_all': [], // has no argument
+  'hub:pong': [], // nor an answer
+};
+
+const args = (argument) => (argument === undefined ? [] : [argument]);
+
+async function connectSocketIo(hub, user) {
+  const socket = hub.socketIo(user, { reconnection: false });
+  const errors = [];
+  socket.on('error', (error) => errors.push(error));
+  await within(new Promise((resolve) => socket.once('hub:ready', resolve)), 'hub:ready');
+  return {
+    errors,
+    emit: (...what) => socket.emit(...what),
+    request: (...what) => socket.timeout(30_000).emitWithAck(...what),
+    close: () => socket.close(),
+  };
+}
+
+async function connectPlain(hub, user) {
+  const client = await hub.plain(user);
+  return {
+    get errors() {
+      return client.received('error').map(([error]) => error);
+    },
+    emit: (...what) => client.emit(...what),
+    request: (...what) => client.request(...what),
+    close: () => client.close(),
+  };
+}
+
+describe('what is wrong with an event is named', () => {
+  let hub;
+  before(async () => {
+    const rates = ['messages', 'joins', 'typing', 'inbox'].map((name) => `  ${name}_burst = 10000`);
+    hub = await startHub({ config: `limits {\n${rates.join('\n')}\n}` });
+  });
+  after(() => hub?.stop());
+
+  test('the table has every event of the reference', () => {
+    const page = readFileSync(new URL('../../docs/reference/events.md', import.meta.url), 'utf8');
+    const part = page.split(/^## /m).find((text) => text.startsWith('From clients'));
+    const events = [...part.matchAll(/^### (.+)$/gm)].map(([, name]) => name).filter((name) => name !== 'Others');
+    assert.deepEqual(Object.keys(REFUSED).sort(), events.sort());
+  });
+
+  for (const [name, connect] of Object.entries({ 'Socket.IO': connectSocketIo, '/ws': connectPlain })) {
+    test(`in the answer on ${name}, and in error where none was asked for`, async () => {
+      const client = await connect(hub, 'wren');
+      const told = [];
+      for (const [event, rows] of Object.entries(REFUSED)) {
+        for (const [argument, field, allowed, code = 'invalid_field'] of rows) {
+          const what = `${event} ${JSON.stringify(argument)?.slice(0, 80)}`;
+          const answer = await client.request(event, ...args(argument));
+          assert.equal(answer.ok, false, what);
+          assert.equal(answer.error, code, what);
+          assert.equal(answer.field, field, what);
+          assert.match(answer.message, allowed, what);
+          client.emit(event, ...args(argument));
+          told.push({ code, message: answer.message, ...(field && { field }), event });
+        }
+      }
+      await until(() => client.errors.length >= told.length, 'an error for each');
+      assert.deepEqual(client.errors, told);
+      client.close();
+    });
+  }
+});
