@@ -580,9 +580,9 @@ static int verify_cached(struct jwt *jwt, const uint8_t *digest, struct claims *
     uint64_t now_s, struct claims **ret_claims)
 {
     if (jwt_claims_expired(&jwt->settings->policy, claims->expires_at, now_s)) {
-        jwt_cache_remove(jwt->cache, digest);
         jwt->refusal.reason = "exp has passed";
         jwt->refusal.user = jwt_shown(claims_user(claims), jwt->refusal.user_at);
+        jwt_cache_remove(jwt->cache, digest); /* the claims are gone with it */
         return STATUS_EXPIRED;
     }
     jwt->stats.cache_hits++;
