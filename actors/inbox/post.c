@@ -98,7 +98,8 @@ static struct broadcast *address(
     return broadcast;
 }
 
-int post_event(struct shard *shard, const struct notification_post *post)
+int post_event_make(
+    struct shard *shard, const struct notification_post *post, struct broadcast **ret_broadcast)
 {
     struct bytes space = shard->config->tenants ? post->tenant : bytes_of(NULL, 0);
     unsigned flags = (post->is_volatile ? EVENT_VOLATILE : 0u) |
@@ -111,6 +112,21 @@ int post_event(struct shard *shard, const struct notification_post *post)
     if (status != 0) {
         return status;
     }
-    sequencer_send(shard, BYTES("/"), address(post, space, event));
+    *ret_broadcast = address(post, space, event);
     return 0;
+}
+
+void post_event_send(struct shard *shard, struct broadcast *broadcast)
+{
+    sequencer_send(shard, BYTES("/"), broadcast);
+}
+
+int post_event(struct shard *shard, const struct notification_post *post)
+{
+    struct broadcast *broadcast;
+    int status = post_event_make(shard, post, &broadcast);
+    if (status == 0) {
+        post_event_send(shard, broadcast);
+    }
+    return status;
 }

@@ -10,6 +10,7 @@
 #include "codec/notification.h"
 #include "sql/store.h"
 
+struct broadcast;
 struct shard;
 
 /*
@@ -27,9 +28,16 @@ void post_announce(struct shard *shard, const struct store_row *rows, size_t cou
 void post_announce_new(struct shard *shard, const struct store_row *rows, size_t count);
 
 /*
- * Publish an ephemeral event to where it says, through the sequencer of "/". STATUS_INVALID when
- * the arguments are no JSON array, STATUS_TOO_LARGE for too many targets.
+ * Make an ephemeral event for where the post says, with one reference. STATUS_INVALID when the
+ * arguments are no JSON array, STATUS_TOO_LARGE for too many targets, STATUS_NOMEM.
  */
+MUST_CHECK int post_event_make(
+    struct shard *shard, const struct notification_post *post, struct broadcast **ret_broadcast);
+
+/* Publish it, through the sequencer of "/"; takes the reference. */
+void post_event_send(struct shard *shard, struct broadcast *broadcast);
+
+/* Both. Statuses of the first. */
 MUST_CHECK int post_event(struct shard *shard, const struct notification_post *post);
 
 #endif

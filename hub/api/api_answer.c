@@ -36,6 +36,9 @@ void api_error_write(const struct api_error *error, struct builder *out)
         builder_str(out, ",\"field\":");
         json_scan_write_string(out, bytes_str(error->field));
     }
+    if (error->in_array) {
+        builder_printf(out, ",\"index\":%u", error->index);
+    }
 }
 
 void api_refuse(struct http_request *request, const struct api_error *error)

@@ -43,12 +43,14 @@ struct api_error {
     const char *message;
     const char *field; /* NULL: none is at fault */
     uint32_t retry_s; /* Retry-After, where it is not 0 */
+    bool in_array;
+    uint32_t index; /* of what is at fault in the array that was posted, from 0 */
 };
 
 /* The HTTP status of a code. */
 unsigned api_code_status(enum api_code code);
 
-/* Append `"error":{"code","message","field"?` without the last brace, for more members. */
+/* Append `"error":{"code","message","field"?,"index"?` without the last brace, for more members. */
 void api_error_write(const struct api_error *error, struct builder *out);
 
 /* Refuse the request and end it. A 401 says how to authenticate. */

@@ -12,9 +12,11 @@ struct http_request;
 /* api_post.c; the first refuses by the head, before a body is read */
 bool api_post_head(struct http_request *request, void *context);
 void api_post_notifications(struct http_request *request, void *context);
-void api_post_events(struct http_request *request, void *context);
 /* the same for anybody: with --dev only */
 void api_post_dev_notifications(struct http_request *request, void *context);
+
+/* api_events.c */
+void api_post_events(struct http_request *request, void *context);
 
 /* api_inbox.c */
 void api_inbox_erase(struct http_request *request, void *context);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What backends post over HTTP. Order of this file: parsing, storing, results, notifications,
- * events.
+ * Notifications that backends post over HTTP. Order of this file: parsing, storing, results,
+ * notifications.
  *
  * A post_call owns a copy of the body, which posts and rows refer to, so that the peer may go while
  * the store works. Rows leave in requests of at most STORE_PAGE_MAX rows and about SLICE_BYTES, one
  * after the other, so that a large post does not hold its shard; each is stored whole or not at
  * all.
  */
+#include "hub/api/api_post.h"
+
 #include <stdio.h>
 
 #include "actors/inbox/post.h"
@@ -62,8 +64,7 @@ struct post_call {
 
 /* Parsing. */
 
-/* `fault` lives as long as the error. */
-static struct api_error error_of(int status, const struct notification_fault *fault)
+struct api_error api_post_error(int status, const struct notification_fault *fault)
 {
     if (status == STATUS_NOMEM) {
         return (struct api_error){
@@ -81,8 +82,7 @@ static struct api_error invalid(const char *field, const char *message)
     return (struct api_error){.code = API_INVALID_FIELD, .message = message, .field = field};
 }
 
-/* Set the tenant that a post acts for; false: the key must not. */
-static bool set_tenant(const struct http_request *request, const struct apikey *key,
+bool api_post_set_tenant(const struct http_request *request, const struct apikey *key,
     struct notification_post *post, struct api_error *ret_error)
 {
     if (api_auth_tenant(request, key, post->tenant, &post->tenant) == 0) {
@@ -93,9 +93,10 @@ static bool set_tenant(const struct http_request *request, const struct apikey *
     return false;
 }
 
-static struct notification_limits limits_now(const struct http_request *request)
+struct notification_limits api_post_limits(
+    const struct http_request *request, const struct hub_settings *settings)
 {
-    struct notification_limits limits = api_shard(request)->settings->actors.posts;
+    struct notification_limits limits = settings->actors.posts;
     limits.now_ms = sched_wall(api_shard(request)->shard.sched);
     limits.posted_ms = limits.now_ms;
     return limits;
@@ -104,19 +105,19 @@ static struct notification_limits limits_now(const struct http_request *request)
 static void parse_item(const struct http_request *request, const struct apikey *key,
     struct bytes object, struct item *item)
 {
-    struct notification_limits limits = limits_now(request);
+    struct notification_limits limits = api_post_limits(request, api_shard(request)->settings);
     struct bytes users;
     int status = notification_from_body_json(object, &limits, &item->post, &item->fault);
     if (status != 0) {
-        item->error = error_of(status, &item->fault);
+        item->error = api_post_error(status, &item->fault);
         return;
     }
     item->parsed = true;
     item->several = json_scan_get(object, "users", &users) == 0;
-    (void)set_tenant(request, key, &item->post, &item->error);
+    (void)api_post_set_tenant(request, key, &item->post, &item->error);
 }
 
-static bool count_elements(struct bytes array, uint32_t max, uint32_t *ret_count)
+bool api_post_count(struct bytes array, uint32_t max, uint32_t *ret_count)
 {
     struct json_scan_iter iter;
     struct bytes element;
@@ -146,7 +147,7 @@ static bool parse_body(
         return false;
     }
     uint32_t count = 1;
-    if (call->array && !count_elements(value, config->limits_posts, &count)) {
+    if (call->array && !api_post_count(value, config->limits_posts, &count)) {
         api_refuse(request, &(struct api_error){.code = API_TOO_LARGE,
                                 .message = "Too many notifications in one request"});
         return false;
@@ -240,7 +241,7 @@ static bool make_rows(struct http_request *request, struct post_call *call, stru
             post_rows(call->shard, &item->post, builder_bytes(&key), call->rows + call->row_count);
         builder_reset(&key);
         if (status != 0) {
-            item->error = error_of(status, &item->fault);
+            item->error = api_post_error(status, &item->fault);
             continue;
         }
         item->first_row = call->row_count;
@@ -546,15 +547,14 @@ static void submit(struct http_request *request, struct post_call *call)
     submit_next(call);
 }
 
-/*
- * Whether `len` is within the limit of bodies, that of an event included; false: the request was
- * answered.
- */
-static bool check_size(struct http_request *request, uint64_t len)
+bool api_post_check_size(struct http_request *request, uint64_t len)
 {
     const struct config *config = api_shard(request)->settings->config;
     bool event = bytes_eq(request->path, BYTES("/api/v1/events"));
-    uint64_t most = event ? hub_settings_event_body(config) : config->limits_body_bytes;
+    uint64_t most = config->limits_body_bytes;
+    if (event && most < hub_settings_event_body(config)) {
+        most = hub_settings_event_body(config); /* of one; several may be as large as other posts */
+    }
     if (len <= most) {
         return true;
     }
@@ -568,13 +568,14 @@ bool api_post_head(struct http_request *request, void *context)
     (void)context;
     return api_auth_key(request, APIKEY_PUBLISH) != NULL &&
            (!request->head->has_content_length ||
-               check_size(request, request->head->content_length));
+               api_post_check_size(request, request->head->content_length));
 }
 
 static void post_notifications(struct http_request *request, const struct apikey *key)
 {
     struct bytes header_key;
-    if (key == NULL || !check_size(request, request->body.len) || !read_key(request, &header_key)) {
+    if (key == NULL || !api_post_check_size(request, request->body.len) ||
+        !read_key(request, &header_key)) {
         return;
     }
     struct post_call *call = mem_alloc(sizeof(*call));
@@ -617,65 +618,4 @@ void api_post_dev_notifications(struct http_request *request, void *context)
         .name = {.at = "dev", .len = 3}, .scopes = APIKEY_PUBLISH};
     (void)context;
     post_notifications(request, &anybody);
-}
-
-/* Events. */
-
-static struct api_error publish(
-    const struct http_request *request, const struct apikey *key, struct notification_post *post)
-{
-    struct api_error error = {0};
-    bool tenants = api_shard(request)->settings->config->auth_tenants;
-    if (!set_tenant(request, key, post, &error)) {
-        return error;
-    }
-    if (tenants && key->tenant.len > 0 && post->target == NOTIFICATION_ALL) {
-        return (struct api_error){.code = API_FORBIDDEN,
-            .message = "The key is of one tenant, and all means every tenant",
-            .field = "all"};
-    }
-    if (post->retain.len > 0) {
-        return invalid("retain", "Values are not retained for events over HTTP");
-    }
-    static const struct notification_fault no_fault = {.field = "args"};
-    int status = post_event(&api_shard(request)->shard, post);
-    if (status == STATUS_TOO_LARGE) {
-        return (struct api_error){
-            .code = API_TOO_LARGE, .message = "Too many names in to and except", .field = "to"};
-    }
-    return status == 0 ? error : error_of(status, &no_fault);
-}
-
-void api_post_events(struct http_request *request, void *context)
-{
-    (void)context;
-    const struct apikey *key = api_auth_key(request, APIKEY_PUBLISH);
-    if (key == NULL || !check_size(request, request->body.len)) {
-        return;
-    }
-    struct bytes value;
-    struct notification_post post;
-    struct notification_limits limits = limits_now(request);
-    struct notification_fault fault;
-    if (json_scan_text(request->body, JSON_SCAN_DEPTH_MAX, &value, NULL) != 0 ||
-        json_scan_kind(value) != JSON_SCAN_OBJECT) {
-        api_refuse(request,
-            &(struct api_error){.code = API_BAD_REQUEST, .message = "The body is no JSON object"});
-        return;
-    }
-    int status = notification_from_event_json(value, &limits, &post, &fault);
-    if (status != 0) {
-        struct api_error error = error_of(status, &fault);
-        api_refuse(request, &error);
-        return;
-    }
-    struct api_error error = publish(request, key, &post);
-    notification_post_finish(&post);
-    if (error.code != API_OK) {
-        api_refuse(request, &error);
-        return;
-    }
-    struct builder out = {0};
-    builder_str(&out, "{\"accepted\":true}");
-    api_answer(request, 202, bytes_of(NULL, 0), &out);
 }

@@ -539,7 +539,74 @@ test('events that cannot be published are refused', async () => {
     assertError(await hub.api('POST', '/api/v1/events', body), status, code, field);
   }
   assert.equal((await hub.api('POST', '/api/v1/events', { event: 'x', args: [] })).status, 422);
-  assertError(await hub.api('POST', '/api/v1/events', []), 400, 'bad_request');
+  assertError(await hub.api('POST', '/api/v1/events', '[]'), 400, 'bad_request');
+});
+
+test('an array of events is checked as a whole, then published in its order', async () => {
+  const user = newUser();
+  const client = await hub.plain(user);
+  const others = await hub.plain(newUser());
+  await Promise.all([client.next('hub:ready'), others.next('hub:ready')]);
+  const send = (events) => hub.api('POST', '/api/v1/events', events);
+  const event = (n, more = {}) => ({ event: 'many', args: [n], to: { users: [user] }, ...more });
+
+  for (const [at, field, bad] of [
+    [0, 'to', { event: 'many', args: [] }],
+    [1, 'event', event(0, { event: 'connect' })],
+    [2, 'args', event(0, { args: {} })],
+    [2, 'unknown', event(0, { unknown: 1 })],
+    [1, 'retain', event(0, { retain: 'x' })],
+    [2, undefined, [event(0)]],
+    [1, undefined, null],
+  ]) {
+    const events = [event(-1), event(-2), event(-3)];
+    events[at] = bad;
+    const answer = await send(events);
+    assertError(answer, 422, 'invalid_field', field);
+    assert.equal(answer.body.error.index, at, JSON.stringify(answer.body));
+  }
+  const late = Array.from({ length: 1000 }, (_, n) => event(n, n === 999 ? { event: 'disconnect' } : {}));
+  assert.equal((await send(late)).body.error.index, 999);
+  assertError(await send(Array.from({ length: 1001 }, (_, n) => event(n))), 413, 'too_large');
+  assert.equal((await hub.api('POST', '/api/v1/events', event(0, { event: 'connect' }))).body.error.index, undefined);
+
+  const padding = 'p'.repeat(600); // many slices by size as well as by number
+  const all = Array.from({ length: 1000 }, (_, n) => event(n, { args: [n, padding], to: n % 2 ? { users: [user] } : { all: true } }));
+  const { status, body } = await send(all);
+  assert.equal(status, 202);
+  assert.deepEqual(body, { accepted: true });
+  assert.deepEqual((await send([])).body, { accepted: true });
+  const got = (one) => one.received('many').map(([n]) => n);
+  await until(() => got(client).length === 1000 && got(others).length === 500, 'all of them');
+  assert.deepEqual(got(client), Array.from({ length: 1000 }, (_, n) => n));
+  assert.deepEqual(got(others), Array.from({ length: 500 }, (_, n) => 2 * n));
+  client.close();
+  others.close();
+});
+
+test('who goes while an array of events is worked on has posted all or nothing of it', async () => {
+  const user = newUser();
+  const client = await hub.plain(user);
+  await client.next('hub:ready');
+  for (let round = 0; round < 20; round++) {
+    const events = Array.from({ length: 1000 }, () => ({ event: `round${round}`, args: ['p'.repeat(300)], to: { users: [user] } }));
+    const body = JSON.stringify(events);
+    await new Promise((resolve) => {
+      const socket = connect(hub.address.port, hub.address.host, () => {
+        socket.write(`POST /api/v1/events HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${hub.apiKey}\r\nContent-Length: ${body.length}\r\n\r\n${body}`, () => {
+          setTimeout(() => socket.resetAndDestroy(), round % 10);
+        });
+      });
+      socket.on('error', () => {});
+      socket.on('close', resolve);
+    });
+  }
+  const count = (round) => client.received(`round${round}`).length;
+  const rounds = Array.from({ length: 20 }, (_, n) => n);
+  await hub.api('POST', '/api/v1/events', { event: 'last', args: [], to: { users: [user] } });
+  await client.next('last');
+  await until(() => rounds.every((n) => [0, 1000].includes(count(n))), 'of each round all or nothing');
+  client.close();
 });
 
 test('a client that goes while the store works costs nothing', async () => {

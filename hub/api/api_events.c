@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Events that backends post over HTTP, one or many. Order of this file: checking, publishing,
+ * turns.
+ *
+ * All events of a request are checked, and made, before the first is published; then they are
+ * published in their order and the request is answered. Both go in slices of SLICE_EVENTS or
+ * SLICE_BYTES a turn, so that a large post does not hold its shard. A peer that goes while they are
+ * checked has posted nothing; later it changes nothing. Then, no turn is certain to come, for the
+ * loop may be ending: the rest is a message of the shard to itself, which is cancelled with it.
+ */
+#include "actors/deliver/broadcast.h"
+#include "actors/inbox/post.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "hub/api/api_answer.h"
+#include "hub/api/api_auth.h"
+#include "hub/api/api_handlers.h"
+#include "hub/api/api_post.h"
+#include "hub/config/config.h"
+#include "hub/net/loop.h"
+#include "hub/node/hub.h"
+#include "hub/node/hub_settings.h"
+
+enum { SLICE_EVENTS = 64, SLICE_BYTES = 128 << 10 };
+
+struct events_call {
+    struct api_call api; /* first */
+    struct loop_task task;
+    struct hub_shard *shard;
+    struct hub_settings *settings; /* a reference: the key is in it */
+    const struct apikey *key;
+    char *body; /* a copy while an array is checked; NULL: it is one object, of the request */
+    struct json_scan_iter iter; /* what is to be checked */
+    bool array;
+    bool checked;
+    struct broadcast **made;
+    uint32_t made_count;
+    uint32_t published;
+};
+
+static void free_call(struct events_call *call)
+{
+    loop_task_cancel(&call->task);
+    for (uint32_t i = call->published; i < call->made_count; i++) {
+        broadcast_unref(call->made[i]);
+    }
+    mem_free(call->made);
+    mem_free(call->body);
+    hub_settings_unref(call->settings);
+    mem_free(call);
+}
+
+/* Checking. */
+
+static struct api_error make_of(struct events_call *call, struct notification_post *post)
+{
+    static const struct notification_fault no_fault = {.field = "args"};
+    struct api_error error = {0};
+    struct broadcast *broadcast;
+    if (!api_post_set_tenant(call->api.request, call->key, post, &error)) {
+        return error;
+    }
+    if (call->settings->config->auth_tenants && call->key->tenant.len > 0 &&
+        post->target == NOTIFICATION_ALL) {
+        return (struct api_error){.code = API_FORBIDDEN,
+            .message = "The key is of one tenant, and all means every tenant",
+            .field = "all"};
+    }
+    if (post->retain.len > 0) {
+        return (struct api_error){.code = API_INVALID_FIELD,
+            .message = "Values are not retained for events over HTTP",
+            .field = "retain"};
+    }
+    int status = post_event_make(&call->shard->shard, post, &broadcast);
+    if (status == 0) {
+        call->made[call->made_count++] = broadcast;
+        return error;
+    }
+    if (status == STATUS_TOO_LARGE) {
+        return (struct api_error){
+            .code = API_TOO_LARGE, .message = "Too many names in to and except", .field = "to"};
+    }
+    return api_post_error(status, &no_fault);
+}
+
+/* Check one event and make it; false: the request was answered. */
+static bool check(struct events_call *call, struct bytes object)
+{
+    struct notification_limits limits = api_post_limits(call->api.request, call->settings);
+    struct notification_post post;
+    struct notification_fault fault = {0};
+    struct api_error error = {.code = API_INVALID_FIELD, .message = "An event is an object"};
+    if (json_scan_kind(object) == JSON_SCAN_OBJECT) {
+        int status = notification_from_event_json(object, &limits, &post, &fault);
+        error = status != 0 ? api_post_error(status, &fault) : make_of(call, &post);
+        if (status == 0) {
+            notification_post_finish(&post);
+        }
+    }
+    if (error.code == API_OK) {
+        return true;
+    }
+    error.in_array = call->array;
+    error.index = call->made_count;
+    api_refuse(call->api.request, &error);
+    return false;
+}
+
+/* Publishing. */
+
+static void answer(struct events_call *call)
+{
+    struct builder out = {0};
+    builder_str(&out, "{\"accepted\":true}");
+    api_answer(call->api.request, 202, bytes_of(NULL, 0), &out);
+}
+
+static uint32_t size_of(const struct broadcast *broadcast)
+{
+    return (uint32_t)broadcast->event->args.len + (uint32_t)sizeof(*broadcast);
+}
+
+/* Publish a slice; true when none is left. */
+static bool publish_some(struct events_call *call)
+{
+    uint32_t bytes = 0;
+    for (unsigned i = 0; i < SLICE_EVENTS && bytes < SLICE_BYTES; i++) {
+        if (call->published == call->made_count) {
+            break;
+        }
+        bytes += size_of(call->made[call->published]);
+        post_event_send(&call->shard->shard, call->made[call->published++]);
+    }
+    return call->published == call->made_count;
+}
+
+/* Turns. */
+
+/* Check a slice; false: the request was answered. */
+static bool check_some(struct events_call *call)
+{
+    struct bytes element;
+    size_t bytes = 0;
+    for (unsigned i = 0; i < SLICE_EVENTS && bytes < SLICE_BYTES; i++) {
+        if (!json_scan_element(&call->iter, &element)) {
+            call->checked = true;
+            return true;
+        }
+        bytes += element.len;
+        if (!check(call, element)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void on_turn(struct loop_task *task)
+{
+    struct events_call *call = container_of(task, struct events_call, task);
+    if (!call->checked) {
+        if (!check_some(call)) {
+            free_call(call);
+            return;
+        }
+    } else if (publish_some(call)) {
+        answer(call);
+        free_call(call);
+        return;
+    }
+    loop_defer(call->shard->loop, &call->task);
+}
+
+static void on_rest(void *arg, bool cancelled)
+{
+    struct events_call *call = arg;
+    if (cancelled || publish_some(call)) {
+        free_call(call);
+        return;
+    }
+    sched_post(call->shard->hub->system, sched_shard(call->shard->shard.sched), on_rest, call);
+}
+
+static void on_gone(struct http_request *request)
+{
+    struct events_call *call = request->user;
+    call->api.request = NULL;
+    if (!call->checked) {
+        free_call(call);
+        return;
+    }
+    loop_task_cancel(&call->task);
+    sched_post(call->shard->hub->system, sched_shard(call->shard->shard.sched), on_rest, call);
+}
+
+/* Go on in turns with an array, of which the body is kept. */
+static void begin_array(struct events_call *call, struct bytes array)
+{
+    call->body = mem_try_alloc(array.len + 1);
+    if (call->body == NULL) {
+        api_refuse_unavailable(call->api.request);
+        free_call(call);
+        return;
+    }
+    memcpy(call->body, array.at, array.len);
+    json_scan_iter_init(&call->iter, bytes_of(call->body, array.len));
+    api_call_hold(&call->api, call->api.request);
+    call->api.request->gone = on_gone;
+    on_turn(&call->task);
+}
+
+static void begin(struct events_call *call, struct bytes value)
+{
+    uint32_t count = 1;
+    call->array = json_scan_kind(value) == JSON_SCAN_ARRAY;
+    if (call->array && !api_post_count(value, call->settings->config->limits_posts, &count)) {
+        api_refuse(call->api.request, &(struct api_error){.code = API_TOO_LARGE,
+                                          .message = "Too many events in one request"});
+        free_call(call);
+        return;
+    }
+    call->made = mem_alloc_array(count + 1, sizeof(struct broadcast *));
+    if (call->array) {
+        begin_array(call, value);
+        return;
+    }
+    if (check(call, value)) {
+        (void)publish_some(call);
+        answer(call);
+    }
+    free_call(call);
+}
+
+void api_post_events(struct http_request *request, void *context)
+{
+    (void)context;
+    struct bytes value;
+    const struct apikey *key = api_auth_key(request, APIKEY_PUBLISH);
+    if (key == NULL || !api_post_check_size(request, request->body.len)) {
+        return;
+    }
+    bool read = json_scan_text(request->body, JSON_SCAN_DEPTH_MAX, &value, NULL) == 0;
+    if (!read ||
+        (json_scan_kind(value) != JSON_SCAN_OBJECT && json_scan_kind(value) != JSON_SCAN_ARRAY)) {
+        api_refuse(request, &(struct api_error){.code = API_BAD_REQUEST,
+                                .message = "The body is no JSON object or array of objects"});
+        return;
+    }
+    struct events_call *call = mem_alloc(sizeof(*call));
+    call->api.request = request;
+    call->shard = api_shard(request);
+    call->settings = hub_settings_ref(call->shard->settings);
+    call->key = key;
+    loop_task_init(&call->task, on_turn);
+    begin(call, value);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * api_post - what posts of notifications and of events have in common.
+ */
+#ifndef HUB_API_API_POST_H
+#define HUB_API_API_POST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "codec/notification.h"
+#include "hub/api/api_answer.h"
+#include "hub/auth/apikey.h"
+
+struct hub_settings;
+
+/* What bounds a post that arrives now. */
+struct notification_limits api_post_limits(
+    const struct http_request *request, const struct hub_settings *settings);
+
+/* What a status of notification_from_… says to the poster; refers to `fault`. */
+struct api_error api_post_error(int status, const struct notification_fault *fault);
+
+/* Set the tenant that a post acts for; false: the key must not, `*ret_error` says so. */
+bool api_post_set_tenant(const struct http_request *request, const struct apikey *key,
+    struct notification_post *post, struct api_error *ret_error);
+
+/* Whether `len` is within the limit of bodies; false: the request was answered. */
+bool api_post_check_size(struct http_request *request, uint64_t len);
+
+/* Whether the array has at most `max` elements; counts up to that. */
+bool api_post_count(struct bytes array, uint32_t max, uint32_t *ret_count);
+
+#endif
