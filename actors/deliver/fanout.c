@@ -163,10 +163,13 @@ static void remove_membership(
 /* Whether the user of `socket` is in `room` with another socket here, and the others know it. */
 static bool has_company(const struct socket *socket, struct bytes room)
 {
-    if (socket->user == NULL) {
+    /* A socket that comes back is its user's only when its memberships are there again. */
+    const struct user *user = (const struct user *)(const void *)actor_find(
+        socket->shard->sched, &user_behaviour, identity_key(socket->identity));
+    if (user == NULL) {
         return false;
     }
-    list_for_each (link, &socket->user->sockets) {
+    list_for_each (link, &user->sockets) {
         struct socket *other = container_of(link, struct socket, user_link);
         const struct membership *membership = NULL;
         if (other != socket && other->fanout == socket->fanout) {

@@ -64,7 +64,8 @@ void fanout_enter(struct fanout *fanout, struct socket *socket);
 
 /*
  * Tell the others in `room` that the user of `socket` came or went: `event` is user_joined_room or
- * user_left_room. Nothing while another socket of the user on this node is in it.
+ * user_left_room. Nothing while another socket of the user on this node is in it, also where
+ * `socket` comes back and is not its user's yet.
  */
 void fanout_tell(struct socket *socket, struct bytes room, const char *event);
 

@@ -261,6 +261,17 @@ describe('on one node', () => {
     assert.equal(full.ok, false);
   });
 
+  test('a client that comes back while its user has another one there is no arrival', async () => {
+    const [guest, tab, other] = [await connect('kim'), await connect('kim'), await connect('lou')];
+    for (const client of [other, guest, tab]) await client.join('public:tabs');
+    assert.equal(await guest.drop('cut'), true);
+    await emit(hub, 'n', 1, { rooms: ['public:tabs'] }); // behind all that was told of coming back
+    await until(() => other.got('n').length > 0 && guest.got('n').length > 0, 'both are in the room');
+    assert.deepEqual(other.got('user_joined_room').map(({ userId }) => userId), ['kim']);
+    assert.deepEqual(other.got('user_left_room'), []);
+    assert.deepEqual(tab.got('user_joined_room'), []);
+  });
+
   test('who disconnects, and who is somebody else, is not recovered', async () => {
     const guest = await connect('ida');
     const { id } = guest.socket;
