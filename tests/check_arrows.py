@@ -25,7 +25,7 @@ ARROWS = {
 
 # The folders of a floor, from the ground up.
 FLOORS = {
-    "actors": ["actors/core", "actors", "actors/deliver", "actors/order", "actors/recover", "actors/rooms",
+    "actors": ["actors/core", "actors", "actors/deliver", "actors/order", "actors/rooms", "actors/recover",
                "actors/inbox", "actors/ingest", "actors/user", "actors/assembly"],
     "hub": ["hub/net", "hub/config", "hub/redis", "hub/auth", "hub/session", "hub/cluster", "hub/api", "hub/node",
             "hub/cli"],

@@ -5,6 +5,7 @@
 #include "actors/deliver/outbox.h"
 #include "actors/deliver/socket.h"
 #include "actors/inbox/positions.h"
+#include "actors/order/sequencer_proto.h"
 #include "actors/recover/recovery.h"
 #include "actors/shard.h"
 #include "actors/user/user_actor.h"
@@ -28,6 +29,18 @@ void shard_init(struct shard *shard, struct sched *sched, const struct actor_con
     rand_init(&shard->rand, seed);
 }
 
+struct fanout *shard_open_nsp(struct shard *shard, struct bytes nsp)
+{
+    struct fanout *fanout = fanout_start(shard, nsp);
+    recovery_watch(fanout);
+    struct sequencer_attach *attach = sequencer_attach_new();
+    attach->nsp = buf_new(nsp);
+    attach->fanout = fanout->actor.self;
+    unsigned home = actor_system_shard_of(sched_system(shard->sched), nsp);
+    msg_send_named(shard->sched, home, attach);
+    return fanout;
+}
+
 void shard_finish(struct shard *shard)
 {
     map_finish(&shard->sockets);
@@ -44,7 +57,7 @@ void shard_flush(struct shard *shard)
     list_for_each (link, &shard->fanouts) {
         struct fanout *fanout = container_of(link, struct fanout, shard_link);
         fanout_flush(fanout);
-        recovery_flush(fanout->recovery);
+        recovery_flush(fanout);
     }
     outbox_flush_all(&shard->dirty_outboxes);
 }

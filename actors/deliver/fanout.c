@@ -7,8 +7,6 @@
 #include "actors/behaviours.h"
 #include "actors/deliver/fanout_ask.h"
 #include "actors/deliver/fanout_proto.h"
-#include "actors/order/sequencer_proto.h"
-#include "actors/recover/recovery.h"
 #include "actors/rooms/room_proto.h"
 #include "actors/user/user_actor.h"
 #include "actors/user/user_proto.h"
@@ -67,21 +65,16 @@ struct fanout *fanout_start(struct shard *shard, struct bytes nsp)
     list_init(&fanout->asks);
     fanout->everyone = leaf_create(fanout, bytes_of(NULL, 0));
     list_append(&shard->fanouts, &fanout->shard_link);
-    fanout->recovery = recovery_create(fanout);
     actor_start(&fanout->actor, &fanout_behaviour, shard->sched);
-
-    struct sequencer_attach *attach = sequencer_attach_new();
-    attach->nsp = buf_new(nsp);
-    attach->fanout = fanout->actor.self;
-    unsigned home = actor_system_shard_of(sched_system(shard->sched), nsp);
-    msg_send_named(shard->sched, home, attach);
     return fanout;
 }
 
 static void free_fanout(struct actor *actor)
 {
     struct fanout *fanout = (struct fanout *)(void *)actor;
-    recovery_destroy(fanout->recovery);
+    if (fanout->watch != NULL) {
+        fanout->watch->ops->destroy(fanout->watch);
+    }
     timer_cancel(sched_timers(fanout->shard->sched), &fanout->tick);
     fanout_ask_finish(fanout);
     size_t cursor = 0;
@@ -235,7 +228,9 @@ bool fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room
     }
     socket->memberships[socket->membership_count++] =
         (struct membership){.leaf = leaf, .index = leaf_add(leaf, socket)};
-    recovery_joined(socket, room);
+    if (fanout->watch != NULL) {
+        fanout->watch->ops->joined(socket, room);
+    }
     return true;
 }
 
@@ -248,7 +243,9 @@ bool fanout_leave(struct fanout *fanout, struct socket *socket, struct bytes roo
     }
     fanout_catch_up(fanout, socket);
     remove_membership(fanout, socket, membership);
-    recovery_left(socket, room);
+    if (fanout->watch != NULL) {
+        fanout->watch->ops->left(socket, room);
+    }
     return true;
 }
 
@@ -352,7 +349,7 @@ static struct chunk *direct_chunk(
 {
     if (direct->chunks[format] == NULL) {
         struct builder out = {.max = UINT32_MAX};
-        bool marked = direct->marked != NULL && recovery_marks(format);
+        bool marked = direct->marked != NULL && watch_marks(format);
         const struct event *event = marked ? direct->marked : direct->broadcast->event;
         int status = wire_event(format, fanout_nsp(fanout), event, &out);
         if (status != 0) {
@@ -460,8 +457,8 @@ static void deliver(struct fanout *fanout, struct broadcast *broadcast)
     fanout->shard->stats.broadcasts++;
     /* Who is excepted, or reached by name, gets what is pending first: up to the number before. */
     struct direct direct = {.broadcast = broadcast};
-    if (fanout->recovery != NULL) {
-        direct.marked = recovery_mark(fanout->recovery, broadcast);
+    if (fanout->watch != NULL) {
+        direct.marked = fanout->watch->ops->numbered(fanout->watch, broadcast);
     }
     if (broadcast->past) {
         event_unref(direct.marked);
@@ -501,8 +498,8 @@ static void drop_bus_event(struct fanout_bus_event *msg)
 
 static void on_stream(struct fanout *fanout, struct fanout_stream *msg)
 {
-    if (fanout->recovery != NULL) {
-        recovery_stream_from(fanout->recovery, msg->from);
+    if (fanout->watch != NULL) {
+        fanout->watch->ops->stream_from(fanout->watch, msg->from);
     }
 }
 

@@ -18,6 +18,7 @@
 #include "actors/core/actor.h"
 #include "actors/core/timer.h"
 #include "actors/deliver/leaf.h"
+#include "actors/deliver/watch.h"
 #include "actors/shard.h"
 #include "codec/base/buf.h"
 #include "codec/base/list.h"
@@ -29,7 +30,7 @@ struct fanout {
     struct actor actor;
     struct shard *shard;
     struct list shard_link; /* shard.fanouts */
-    struct recovery *recovery; /* NULL: sockets of the namespace are not recovered */
+    struct deliver_watch *watch; /* NULL: sockets of the namespace are not recovered */
     struct leaf *everyone;
     struct map leaves; /* struct leaf by name */
     struct list due; /* leaf.dirty_link: flushed at the end of this turn */
@@ -46,7 +47,9 @@ struct fanout {
     char nsp_at[];
 };
 
-/* Start the fan-out of namespace `nsp` on `shard`; once per shard and namespace, before any socket.
+/*
+ * Start the fan-out of namespace `nsp` on `shard`. shard_open_nsp calls it, and gives it a watch
+ * and its sequencer.
  */
 struct fanout *fanout_start(struct shard *shard, struct bytes nsp);
 

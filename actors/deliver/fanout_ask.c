@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #include "actors/order/sequencer_proto.h"
-#include "actors/recover/recovery_state.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
 #include "codec/adapter_request.h"
@@ -210,44 +209,6 @@ static void carry_out(
     case ADAPTER_REQUEST_TYPES:
     case ADAPTER_CLIENT_ACK:
         break;
-    }
-}
-
-/* Sockets that dropped and may come back. */
-
-static bool goes_by_any(struct recoverable *kept, struct adapter_names names)
-{
-    struct bytes name;
-    while (adapter_names_next(&names, &name)) {
-        if (recovery_goes_by(kept, name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Who is sent away, or out of a room, must not come back as if nothing had been. */
-static void expel_kept(struct fanout *fanout, const struct adapter_request *request)
-{
-    bool everyone = request->options.rooms.count == 0 && request->sid.len == 0;
-    list_for_each_safe (link, following, &fanout->recovery->kept) {
-        struct recoverable *kept = container_of(link, struct recoverable, kept_link);
-        bool meant = everyone || recovery_goes_by(kept, request->sid) ||
-                     goes_by_any(kept, request->options.rooms);
-        if (!meant || goes_by_any(kept, request->options.except)) {
-            continue;
-        }
-        struct adapter_names rooms = request->targets;
-        struct bytes room = {0};
-        if (request->type == ADAPTER_DISCONNECT) {
-            recovery_expel_one(kept, room);
-            continue;
-        }
-        while (adapter_names_next(&rooms, &room)) {
-            if (room.len > 0) { /* which would give it up */
-                recovery_expel_one(kept, room);
-            }
-        }
     }
 }
 
@@ -454,8 +415,8 @@ void fanout_ask_answer(struct fanout *fanout, struct fanout_ask *msg)
     }
     bool is_expulsion = request.type == ADAPTER_DISCONNECT || request.type == ADAPTER_LEAVE;
     if (msg->picked == NULL) {
-        if (is_expulsion && fanout->recovery != NULL) {
-            expel_kept(fanout, &request);
+        if (is_expulsion && fanout->watch != NULL) {
+            fanout->watch->ops->expel(fanout->watch, &request);
         }
         msg->picked = pick_sids(fanout, &request);
     }

@@ -5,7 +5,6 @@
 #include "actors/deliver/leaf.h"
 
 #include "actors/deliver/fanout.h"
-#include "actors/recover/recovery.h"
 #include "codec/base/mem.h"
 
 enum { FIRST_MEMBERS = 2, FIRST_EVENTS = 8 };
@@ -102,7 +101,7 @@ static void encode(struct leaf *leaf, enum wire_format format)
     }
     for (uint32_t i = window->encoded[format]; i < window->count; i++) {
         struct pending *pending = &window->events[i];
-        bool marked = pending->marked != NULL && recovery_marks(format);
+        bool marked = pending->marked != NULL && watch_marks(format);
         const struct event *event = marked ? pending->marked : pending->event;
         int status = wire_add(format, fanout_nsp(leaf->fanout), event, items);
         if (status != 0) {

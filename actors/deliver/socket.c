@@ -3,7 +3,6 @@
 
 #include "actors/deliver/fanout.h"
 #include "actors/order/sequencer_proto.h"
-#include "actors/recover/recovery.h"
 #include "actors/shard.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
@@ -27,7 +26,7 @@ void socket_init(struct socket *socket, const struct socket_options *options)
     };
     list_init(&socket->user_link);
     if (options->claimed != NULL) {
-        memcpy(socket->sid, recovery_sid(options->claimed).at, SOCKET_SID_LEN);
+        memcpy(socket->sid, fanout->watch->ops->sid(options->claimed).at, SOCKET_SID_LEN);
     } else {
         wire_sid_make(sched_shard(shard->sched), socket->sid);
     }
@@ -35,7 +34,9 @@ void socket_init(struct socket *socket, const struct socket_options *options)
     shard->stats.sockets++;
     fanout_enter(fanout, socket);
     sequencer_register(shard, options->nsp, bytes_of(socket->sid, SOCKET_SID_LEN), true);
-    recovery_enter(socket, options->claimed);
+    if (fanout->watch != NULL) {
+        fanout->watch->ops->entered(socket, options->claimed);
+    }
 }
 
 void socket_take_out(struct socket *socket, enum close_reason reason)
@@ -45,8 +46,10 @@ void socket_take_out(struct socket *socket, enum close_reason reason)
     }
     struct shard *shard = socket->shard;
     struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
+    /* What it lacks of the inbox is in no log. */
     bool gone = socket->left || socket->lag != NULL || close_is_final(reason);
-    bool kept = recovery_keep(socket, gone); /* what it lacks of the inbox is in no log */
+    const struct deliver_watch *watch = socket->fanout->watch;
+    bool kept = watch != NULL && watch->ops->ended(socket, gone);
     if (!kept) {
         sequencer_register(shard, socket_nsp(socket), sid, false);
     }
@@ -71,9 +74,16 @@ void socket_detach(struct socket *socket, enum close_reason reason)
     socket->identity = NULL;
 }
 
+/* Who watches `socket`; NULL: nobody, or it has no fan-out. */
+static const struct deliver_watch *watch_of(const struct socket *socket)
+{
+    return socket->fanout != NULL ? socket->fanout->watch : NULL;
+}
+
 struct bytes socket_pid(const struct socket *socket)
 {
-    return recovery_pid(socket);
+    const struct deliver_watch *watch = watch_of(socket);
+    return watch != NULL ? watch->ops->pid(socket) : bytes_of(NULL, 0);
 }
 
 void socket_relieved(struct socket *socket)
@@ -87,17 +97,18 @@ void socket_relieved(struct socket *socket)
 
 void socket_pinged(struct socket *socket)
 {
-    recovery_pinged(socket);
+    const struct deliver_watch *watch = watch_of(socket);
+    if (watch != NULL) {
+        watch->ops->pinged(socket);
+    }
 }
 
 void socket_ponged(struct socket *socket)
 {
-    recovery_ponged(socket);
-}
-
-void socket_give_up(struct recoverable *claimed)
-{
-    recovery_drop(claimed);
+    const struct deliver_watch *watch = watch_of(socket);
+    if (watch != NULL) {
+        watch->ops->ponged(socket);
+    }
 }
 
 struct bytes socket_nsp(const struct socket *socket)
@@ -141,7 +152,8 @@ bool socket_emit(struct socket *socket, const struct event *event)
         return false;
     }
     struct builder out = {0};
-    struct event *marked = recovery_mark_direct(socket, event);
+    const struct deliver_watch *watch = watch_of(socket);
+    struct event *marked = watch != NULL ? watch->ops->directed(socket, event) : NULL;
     int status =
         wire_event(socket->format, socket_nsp(socket), marked != NULL ? marked : event, &out);
     event_unref(marked);

@@ -121,9 +121,6 @@ struct bytes socket_pid(const struct socket *socket);
 void socket_pinged(struct socket *socket);
 void socket_ponged(struct socket *socket);
 
-/* Give up what was claimed and is continued by no socket; NULL is allowed. */
-void socket_give_up(struct recoverable *claimed);
-
 /* The outbox is no longer full: what waited for that goes on. */
 void socket_relieved(struct socket *socket);
 

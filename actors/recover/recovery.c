@@ -136,13 +136,6 @@ static void free_recoverable(struct recoverable *recoverable)
     mem_free(recoverable);
 }
 
-void recovery_flush(struct recovery *recovery)
-{
-    if (recovery != NULL) {
-        recovery_bus_flush(recovery);
-    }
-}
-
 void recovery_stream_from(struct recovery *recovery, struct stream_id from)
 {
     replay_stream_from(recovery->replay, from);
@@ -150,9 +143,6 @@ void recovery_stream_from(struct recovery *recovery, struct stream_id from)
 
 void recovery_destroy(struct recovery *recovery)
 {
-    if (recovery == NULL) {
-        return;
-    }
     timer_cancel(sched_timers(recovery->fanout->shard->sched), &recovery->tick);
     size_t cursor = 0;
     for (struct recoverable *each; (each = map_next(&recovery->by_sid, &cursor)) != NULL;) {
@@ -167,11 +157,12 @@ void recovery_destroy(struct recovery *recovery)
 /* What belongs to `socket`; NULL: it is not recovered. */
 static struct recoverable *find(const struct socket *socket)
 {
-    if (socket->fanout == NULL || socket->fanout->recovery == NULL) {
+    struct recovery *recovery = socket->fanout != NULL ? recovery_of(socket->fanout) : NULL;
+    if (recovery == NULL) {
         return NULL;
     }
     struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
-    struct recoverable *found = map_get(&socket->fanout->recovery->by_sid, sid);
+    struct recoverable *found = map_get(&recovery->by_sid, sid);
     return found != NULL && found->socket == socket ? found : NULL;
 }
 
@@ -538,10 +529,11 @@ static bool is_exact(struct recoverable *recoverable, const struct recovery_clai
 struct recoverable *recovery_claim(struct shard *shard, const struct recovery_claim *claim)
 {
     struct fanout *fanout = fanout_find(shard, claim->nsp);
-    if (fanout == NULL || fanout->recovery == NULL || claim->pid.len == 0) {
+    struct recovery *recovery = fanout != NULL ? recovery_of(fanout) : NULL;
+    if (recovery == NULL || claim->pid.len == 0) {
         return NULL;
     }
-    struct recoverable *found = map_get(&fanout->recovery->by_pid, claim->pid);
+    struct recoverable *found = map_get(&recovery->by_pid, claim->pid);
     if (found == NULL || !bytes_eq(buf_bytes(found->owner), identity_key(claim->identity)) ||
         (found->socket != NULL && !end_socket(found))) {
         return NULL;
@@ -633,12 +625,12 @@ static void resume(struct recoverable *recoverable, struct socket *socket)
 
 void recovery_enter(struct socket *socket, struct recoverable *claimed)
 {
-    struct recovery *recovery = socket->fanout->recovery;
+    struct recovery *recovery = recovery_of(socket->fanout);
     if (claimed != NULL) {
         resume(claimed, socket);
         return;
     }
-    if (recovery == NULL || !recovery_marks((enum wire_format)socket->format)) {
+    if (recovery == NULL || !watch_marks((enum wire_format)socket->format)) {
         return;
     }
     struct recoverable *made = mem_alloc(sizeof(*made));

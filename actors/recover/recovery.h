@@ -17,47 +17,22 @@
 
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
-#include "codec/stream_id.h"
-#include "codec/wire.h"
 
-struct broadcast;
 struct event;
 struct fanout;
 struct identity;
 struct recoverable;
-struct recovery;
 struct shard;
 struct socket;
 struct user;
 
-/* The recovery of a fan-out; NULL when its namespace has none. */
-struct recovery *recovery_create(struct fanout *fanout);
-void recovery_destroy(struct recovery *recovery);
+/* Give the fan-out a watch when its namespace recovers sockets. */
+void recovery_watch(struct fanout *fanout);
 
-/* The end of a turn: write what other nodes need to know. NULL is allowed. */
-void recovery_flush(struct recovery *recovery);
+/* The end of a turn: write what other nodes need to know. */
+void recovery_flush(struct fanout *fanout);
 
-/* Whether events of this format carry an offset. */
-static inline bool recovery_marks(enum wire_format format)
-{
-    return format != WIRE_JSON && format != WIRE_MSGPACK;
-}
-
-/*
- * A broadcast passes the fan-out: it is numbered and kept. Returns one reference of its event with
- * the offset, for the formats that carry it; NULL: without memory for that, send it as it is.
- */
-MUST_CHECK struct event *recovery_mark(struct recovery *recovery, struct broadcast *broadcast);
-
-/* What is known of the replay stream begins behind `from`, or begins anew there. */
-void recovery_stream_from(struct recovery *recovery, struct stream_id from);
-
-/* The same as recovery_mark for an event to `socket` alone; NULL also when the socket is not
- * recovered. */
-MUST_CHECK struct event *recovery_mark_direct(
-    const struct socket *socket, const struct event *event);
-
-/* The same for every kept socket of `user` in `nsp`: they will want it. */
+/* Add an event to what every kept socket of `user` in `nsp` will want. */
 void recovery_note_all(struct user *user, struct bytes nsp, const struct event *event);
 
 /* Who returns: what a CONNECT says. */
@@ -79,36 +54,8 @@ MUST_CHECK struct recoverable *recovery_claim(
 /* Give up a socket that was kept; NULL is allowed. */
 void recovery_drop(struct recoverable *recoverable);
 
-/* The secret with which `socket` can be claimed; empty: it cannot. */
-struct bytes recovery_pid(const struct socket *socket);
-
-/* The sid of a claimed socket. */
-struct bytes recovery_sid(const struct recoverable *recoverable);
-
-/* What socket.c and fanout.c tell. */
-
-/*
- * A socket has entered: as a new one, or as the one that was claimed, which is put into its rooms
- * and gets what it missed at once.
- */
-void recovery_enter(struct socket *socket, struct recoverable *claimed);
-
-/* The socket joined or left a room. */
-void recovery_joined(struct socket *socket, struct bytes room);
-void recovery_left(struct socket *socket, struct bytes room);
-
 /* What is known of the socket's membership of `room` changed: loud, chosen. */
 void recovery_changed(struct socket *socket, struct bytes room);
-
-/*
- * A ping follows what was sent to the socket so far; or its pong has come. An idle client stands
- * where it was at its last pong, however long ago its last event was.
- */
-void recovery_pinged(struct socket *socket);
-void recovery_ponged(struct socket *socket);
-
-/* The socket ends. Whether it is kept: it then still has its rooms' seats, its sid and its user. */
-bool recovery_keep(struct socket *socket, bool clean);
 
 /* What the user actor tells. */
 

@@ -57,7 +57,7 @@ static const struct bus_events no_events = {0};
 static bool is_wanted(const struct shard *shard)
 {
     list_for_each (link, &shard->fanouts) {
-        if (container_of(link, struct fanout, shard_link)->recovery != NULL) {
+        if (recovery_of(container_of(link, struct fanout, shard_link)) != NULL) {
             return shard->bus != NULL;
         }
     }
@@ -155,8 +155,8 @@ static void on_message(void *context, struct bytes channel, struct bytes payload
         return;
     }
     struct fanout *fanout = fanout_find(bus->shard, payload);
-    if (fanout != NULL && fanout->recovery != NULL) {
-        recovery_hand_over(fanout->recovery, pid);
+    if (fanout != NULL && recovery_of(fanout) != NULL) {
+        recovery_hand_over(recovery_of(fanout), pid);
     }
 }
 
@@ -291,13 +291,13 @@ struct recovery_fetch *recovery_fetch_start(struct shard *shard, const struct re
 {
     struct recovery_bus *bus = shard->recovery_bus;
     struct fanout *fanout = fanout_find(shard, claim->nsp);
-    if (bus == NULL || fanout == NULL || fanout->recovery == NULL ||
+    if (bus == NULL || fanout == NULL || recovery_of(fanout) == NULL ||
         claim->pid.len != RECOVERY_PID_LEN || !shard->bus->ops->is_up(bus->sender)) {
         return NULL;
     }
     struct fetch *fetch = mem_alloc(sizeof(*fetch));
     fetch->bus = bus;
-    fetch->recovery = fanout->recovery;
+    fetch->recovery = recovery_of(fanout);
     fetch->owner = copy(identity_key(claim->identity));
     fetch->pid = copy(claim->pid);
     fetch->offset = copy(claim->offset);

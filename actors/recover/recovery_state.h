@@ -43,6 +43,7 @@ struct recoverable {
 };
 
 struct recovery {
+    struct deliver_watch watch; /* of the fan-out */
     struct fanout *fanout;
     struct replay *replay;
     struct map by_sid;
@@ -53,6 +54,29 @@ struct recovery {
     uint32_t kept_count;
     struct timer tick;
 };
+
+/* The recovery of a fan-out; NULL: its namespace has none. */
+static inline struct recovery *recovery_of(const struct fanout *fanout)
+{
+    return fanout->watch != NULL ? container_of(fanout->watch, struct recovery, watch) : NULL;
+}
+
+/* What the fan-out shows (deliver/watch.h says what each is told); recovery_create: NULL when its
+ * namespace has none. */
+MUST_CHECK struct recovery *recovery_create(struct fanout *fanout);
+void recovery_destroy(struct recovery *recovery);
+MUST_CHECK struct event *recovery_mark(struct recovery *recovery, struct broadcast *broadcast);
+MUST_CHECK struct event *recovery_mark_direct(
+    const struct socket *socket, const struct event *event);
+void recovery_stream_from(struct recovery *recovery, struct stream_id from);
+struct bytes recovery_sid(const struct recoverable *recoverable);
+void recovery_enter(struct socket *socket, struct recoverable *claimed);
+void recovery_joined(struct socket *socket, struct bytes room);
+void recovery_left(struct socket *socket, struct bytes room);
+void recovery_pinged(struct socket *socket);
+void recovery_ponged(struct socket *socket);
+bool recovery_keep(struct socket *socket, bool clean);
+struct bytes recovery_pid(const struct socket *socket);
 
 /* Add a recoverable without a socket to its recovery: `sid` and `pid` are set. */
 void recovery_put(struct recovery *recovery, struct recoverable *recoverable);

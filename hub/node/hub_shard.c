@@ -152,11 +152,11 @@ static int open_listeners(struct hub_shard *shard)
 static void start_fanouts(struct hub_shard *shard)
 {
     const struct config *config = shard->hub->config;
-    fanout_start(&shard->shard, BYTES("/"));
+    shard_open_nsp(&shard->shard, BYTES("/"));
     for (size_t i = 0; i < config->namespace_count; i++) {
         struct bytes nsp = bytes_str(config->namespaces[i].name);
         if (!bytes_eq(nsp, BYTES("/"))) {
-            fanout_start(&shard->shard, nsp);
+            shard_open_nsp(&shard->shard, nsp);
         }
     }
 }

@@ -5,6 +5,7 @@
  * The first socket lives inside the session; further ones are allocations of their own. Which of
  * the two a socket is, its ops tell.
  */
+#include "actors/recover/recovery.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
@@ -196,7 +197,7 @@ struct socket *session_add_socket(
     unsigned most = session->home->config->namespaces;
     if (count_sockets(session) >= (most > 0 ? most : SESSION_SOCKETS_MAX)) {
         identity_unref(verdict->identity);
-        socket_give_up(verdict->claimed);
+        recovery_drop(verdict->claimed);
         return NULL;
     }
     become_authenticated(session, verdict->identity);

@@ -8,6 +8,7 @@
 #include "hub/session/sio_session.h"
 
 #include "actors/close.h"
+#include "actors/recover/recovery.h"
 #include "codec/event.h"
 #include "codec/json_scan.h"
 #include "codec/sio.h"
@@ -57,7 +58,7 @@ static void accept(struct session *session, struct bytes nsp, const struct app_v
 {
     if (is_another_user(session, verdict)) {
         identity_unref(verdict->identity);
-        socket_give_up(verdict->claimed);
+        recovery_drop(verdict->claimed);
         session_end(session, CLOSE_PARSE);
         return;
     }

@@ -278,7 +278,7 @@ static void init_stage(struct stage *stage, unsigned number)
     shard_init(&stage->shard, sched, &config);
     set_time(stage);
     stage->shard.positions = positions_create(&stage->shard);
-    fanout_start(&stage->shard, BYTES("/"));
+    shard_open_nsp(&stage->shard, BYTES("/"));
     sched_flush(sched);
     find_user(stage);
 }

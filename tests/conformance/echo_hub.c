@@ -410,8 +410,8 @@ static void on_accept(struct connection *connection, void *context)
 static int on_start(struct loop *loop, void *context)
 {
     struct shard *shard = loop_shard(loop);
-    fanout_start(shard, BYTES("/"));
-    fanout_start(shard, BYTES("/custom"));
+    shard_open_nsp(shard, BYTES("/"));
+    shard_open_nsp(shard, BYTES("/custom"));
     for (size_t i = 0; i < ARRAY_LEN(engines); i++) {
         session_layer_start(engines[i].layer, shard);
     }

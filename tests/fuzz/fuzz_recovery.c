@@ -55,10 +55,10 @@ static void adopt(struct bytes record, struct bytes offset)
     sched_set_time(sched, START_MS, START_MS);
     timer_wheel_advance(sched_timers(sched), START_MS);
     shard.positions = positions_create(&shard);
-    struct fanout *fanout = fanout_start(&shard, BYTES("/"));
+    struct fanout *fanout = shard_open_nsp(&shard, BYTES("/"));
     for (unsigned turn = 0; turn < 2; turn++) { /* the second finds it kept already, if it is */
         int status = recovery_record_adopt(
-            fanout->recovery, record, BYTES("u"), BYTES("abcdefghijklmnopqrst"), offset);
+            recovery_of(fanout), record, BYTES("u"), BYTES("abcdefghijklmnopqrst"), offset);
         CHECK(status <= 0);
         while (sched_run(sched, BUDGET)) {
         }

@@ -62,11 +62,6 @@ void socket_ponged(struct socket *socket)
 {
 }
 
-void socket_give_up(struct recoverable *claimed)
-{
-    cr_assert_null(claimed);
-}
-
 struct bytes socket_nsp(const struct socket *socket)
 {
     return bytes_str(names[socket->sent_through]);

@@ -160,7 +160,7 @@ void nodes_start(struct nodes *nodes, unsigned number)
     }
     for (unsigned i = 0; i < shards; i++) {
         det_sched_on(node->det, i);
-        fanout_start(&node->shards[i].shard, BYTES("/"));
+        shard_open_nsp(&node->shards[i].shard, BYTES("/"));
     }
     det_sched_run_until_idle(node->det); /* a hub listens when its shards are there */
     move_clock(node->det, nodes->now_ms);

@@ -149,7 +149,7 @@ static void set_up(struct world *world, uint64_t seed, enum batching_mode batchi
     sched_set_time(world->sched, world->now_ms, world->now_ms);
     timer_wheel_advance(sched_timers(world->sched), world->now_ms);
     world->shard.positions = positions_create(&world->shard);
-    world->fanout = fanout_start(&world->shard, BYTES("/"));
+    world->fanout = shard_open_nsp(&world->shard, BYTES("/"));
 }
 
 static void enter(struct world *world, struct member *member)

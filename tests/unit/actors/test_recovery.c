@@ -160,7 +160,7 @@ static void set_up(struct world *world, uint64_t seed)
     sched_set_time(world->sched, world->now_ms, world->now_ms);
     timer_wheel_advance(sched_timers(world->sched), world->now_ms);
     world->shard.positions = positions_create(&world->shard);
-    world->fanout = fanout_start(&world->shard, BYTES("/"));
+    world->fanout = shard_open_nsp(&world->shard, BYTES("/"));
     enter(world, NULL);
     memcpy(world->pid, socket_pid(&client_of(world)->socket).at, sizeof(world->pid));
     memcpy(world->sid, client_of(world)->socket.sid, sizeof(world->sid));
@@ -414,14 +414,14 @@ Test(recovery, a_room_without_a_name_is_no_room_to_be_sent_out_of)
 
 static int adopt(struct world *world, struct bytes record, struct bytes offset)
 {
-    return recovery_record_adopt(world->fanout->recovery, record, BYTES("ann"),
+    return recovery_record_adopt(recovery_of(world->fanout), record, BYTES("ann"),
         bytes_of(world->pid, sizeof(world->pid)), offset);
 }
 
 /* The record of the client, who then goes elsewhere; the caller frees it. */
 static struct buf *send_away(struct world *world)
 {
-    struct recovery *recovery = world->fanout->recovery;
+    struct recovery *recovery = recovery_of(world->fanout);
     struct bytes pid = bytes_of(world->pid, sizeof(world->pid));
     struct builder record = {0};
     recovery_record_write(map_get(&recovery->by_pid, pid), &record);
@@ -437,7 +437,7 @@ Test(recovery, a_record_is_continued_by_its_place_in_the_stream)
 {
     struct world *world = mem_alloc(sizeof(*world));
     set_up(world, 1);
-    recovery_stream_from(world->fanout->recovery, (struct stream_id){.ms = 10});
+    recovery_stream_from(recovery_of(world->fanout), (struct stream_id){.ms = 10});
     change_room(world, 0);
     change_room(world, 1);
     broadcast(world, 0, 11);
@@ -474,7 +474,7 @@ Test(recovery, an_event_to_the_socket_alone_is_not_continued_elsewhere)
 {
     struct world *world = mem_alloc(sizeof(*world));
     set_up(world, 1);
-    recovery_stream_from(world->fanout->recovery, (struct stream_id){.ms = 10});
+    recovery_stream_from(recovery_of(world->fanout), (struct stream_id){.ms = 10});
     broadcast(world, ROOMS, 11);
     emit_direct(world);
     turn(world);
@@ -484,7 +484,7 @@ Test(recovery, an_event_to_the_socket_alone_is_not_continued_elsewhere)
     cr_expect_eq(adopt(world, buf_bytes(record), before), STATUS_NOT_FOUND, "it is missing");
     cr_expect_eq(adopt(world, buf_bytes(record), behind), 0);
     buf_unref(record);
-    recovery_hand_over(world->fanout->recovery, bytes_of(world->pid, sizeof(world->pid)));
+    recovery_hand_over(recovery_of(world->fanout), bytes_of(world->pid, sizeof(world->pid)));
     tear_down(world);
     mem_free(world);
 }
@@ -493,7 +493,7 @@ Test(recovery, records_that_are_broken_are_refused)
 {
     struct world *world = mem_alloc(sizeof(*world));
     set_up(world, 1);
-    recovery_stream_from(world->fanout->recovery, (struct stream_id){.ms = 10});
+    recovery_stream_from(recovery_of(world->fanout), (struct stream_id){.ms = 10});
     change_room(world, 0);
     change_room(world, 1);
     change_room(world, 1);
@@ -516,11 +516,11 @@ Test(recovery, records_that_are_broken_are_refused)
         int status = recovery_record_home(bytes_of(copy, text.len), &home);
         cr_assert(status == 0 || status == STATUS_INVALID);
         if (adopt(world, bytes_of(copy, text.len), bytes_of(NULL, 0)) == 0) {
-            recovery_hand_over(world->fanout->recovery, pid);
+            recovery_hand_over(recovery_of(world->fanout), pid);
         }
     }
     cr_expect_eq(adopt(world, text, bytes_of(NULL, 0)), 0);
-    recovery_hand_over(world->fanout->recovery, pid);
+    recovery_hand_over(recovery_of(world->fanout), pid);
     buf_unref(record);
     tear_down(world);
     mem_free(world);

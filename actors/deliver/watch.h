@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * watch - who keeps what the sockets of a namespace are sent, so that they can come back.
+ *
+ * A fan-out has one or none; recover/ implements it. All calls come on the shard's thread, and none
+ * of them once a receiver: a broadcast is shown once a shard.
+ */
+#ifndef ACTORS_DELIVER_WATCH_H
+#define ACTORS_DELIVER_WATCH_H
+
+#include <stdbool.h>
+
+#include "codec/base/bytes.h"
+#include "codec/stream_id.h"
+#include "codec/wire.h"
+
+struct adapter_request;
+struct broadcast;
+struct deliver_watch;
+struct event;
+struct recoverable;
+struct socket;
+
+struct deliver_watch_ops {
+    /* The fan-out ends. */
+    void (*destroy)(struct deliver_watch *watch);
+    /*
+     * A broadcast passes the fan-out: it is numbered and kept. Returns one reference of its event
+     * with the offset, for the formats that carry it (watch_marks); NULL: there is no memory for
+     * that, send it as it is.
+     */
+    struct event *(*numbered)(struct deliver_watch *watch, struct broadcast *broadcast);
+    /* The same for an event to `socket` alone; NULL also when the socket is not watched. */
+    struct event *(*directed)(const struct socket *socket, const struct event *event);
+    /* What is known of the replay stream begins behind `from`, or begins anew there. */
+    void (*stream_from)(struct deliver_watch *watch, struct stream_id from);
+    /* A request of another node sends sockets away or out of rooms: those that dropped, too. */
+    void (*expel)(struct deliver_watch *watch, const struct adapter_request *request);
+    /* The sid that a socket gets which continues `claimed`. */
+    struct bytes (*sid)(const struct recoverable *claimed);
+    /*
+     * A socket has entered: as a new one, or as `claimed`, which is put into its rooms and gets
+     * what it missed at once.
+     */
+    void (*entered)(struct socket *socket, struct recoverable *claimed);
+    /* It joined or left a room. */
+    void (*joined)(struct socket *socket, struct bytes room);
+    void (*left)(struct socket *socket, struct bytes room);
+    /* A ping follows what was sent to it so far; or its pong has come. */
+    void (*pinged)(struct socket *socket);
+    void (*ponged)(struct socket *socket);
+    /* It ends. Whether it is kept: it then still has its rooms' seats, its sid and its user. */
+    bool (*ended)(struct socket *socket, bool clean);
+    /* The secret with which it can be claimed; empty: it cannot. */
+    struct bytes (*pid)(const struct socket *socket);
+};
+
+struct deliver_watch {
+    const struct deliver_watch_ops *ops;
+};
+
+/* Whether events of this format carry an offset. */
+static inline bool watch_marks(enum wire_format format)
+{
+    return format != WIRE_JSON && format != WIRE_MSGPACK;
+}
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a fan-out shows of its sockets goes to the recovery of its namespace; which of the kept ones
+ * a request of another node sends away.
+ */
+#include "actors/recover/recovery_state.h"
+
+#include "codec/adapter_request.h"
+
+static struct recovery *of(struct deliver_watch *watch)
+{
+    return container_of(watch, struct recovery, watch);
+}
+
+static void on_destroy(struct deliver_watch *watch)
+{
+    recovery_destroy(of(watch));
+}
+
+static struct event *on_numbered(struct deliver_watch *watch, struct broadcast *broadcast)
+{
+    return recovery_mark(of(watch), broadcast);
+}
+
+static void on_stream_from(struct deliver_watch *watch, struct stream_id from)
+{
+    recovery_stream_from(of(watch), from);
+}
+
+static bool goes_by_any(struct recoverable *kept, struct adapter_names names)
+{
+    struct bytes name;
+    while (adapter_names_next(&names, &name)) {
+        if (recovery_goes_by(kept, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Who is sent away, or out of a room, must not come back as if nothing had been. */
+static void on_expel(struct deliver_watch *watch, const struct adapter_request *request)
+{
+    bool everyone = request->options.rooms.count == 0 && request->sid.len == 0;
+    list_for_each_safe (link, following, &of(watch)->kept) {
+        struct recoverable *kept = container_of(link, struct recoverable, kept_link);
+        bool meant = everyone || recovery_goes_by(kept, request->sid) ||
+                     goes_by_any(kept, request->options.rooms);
+        if (!meant || goes_by_any(kept, request->options.except)) {
+            continue;
+        }
+        struct adapter_names rooms = request->targets;
+        struct bytes room = {0};
+        if (request->type == ADAPTER_DISCONNECT) {
+            recovery_expel_one(kept, room);
+            continue;
+        }
+        while (adapter_names_next(&rooms, &room)) {
+            if (room.len > 0) { /* which would give it up */
+                recovery_expel_one(kept, room);
+            }
+        }
+    }
+}
+
+static const struct deliver_watch_ops watch_ops = {
+    .destroy = on_destroy,
+    .numbered = on_numbered,
+    .directed = recovery_mark_direct,
+    .stream_from = on_stream_from,
+    .expel = on_expel,
+    .sid = recovery_sid,
+    .entered = recovery_enter,
+    .joined = recovery_joined,
+    .left = recovery_left,
+    .pinged = recovery_pinged,
+    .ponged = recovery_ponged,
+    .ended = recovery_keep,
+    .pid = recovery_pid,
+};
+
+void recovery_watch(struct fanout *fanout)
+{
+    struct recovery *recovery = recovery_create(fanout);
+    if (recovery != NULL) {
+        recovery->watch.ops = &watch_ops;
+        fanout->watch = &recovery->watch;
+    }
+}
+
+void recovery_flush(struct fanout *fanout)
+{
+    struct recovery *recovery = recovery_of(fanout);
+    if (recovery != NULL) {
+        recovery_bus_flush(recovery);
+    }
+}
