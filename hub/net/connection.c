@@ -42,6 +42,14 @@ static void release_address(struct connection *connection)
     }
 }
 
+static void keep_claim(struct connection *connection, const struct address_claim *claim)
+{
+    if (claim->counts != NULL) {
+        connection->home->addresses = claim->counts;
+        connection->address = claim->name;
+    }
+}
+
 static void finish(struct connection *connection)
 {
     struct shard *shard = connection_shard(connection);
@@ -50,6 +58,7 @@ static void finish(struct connection *connection)
     connection_drop_kept(connection);
     timer_cancel(sched_timers(shard->sched), &connection->timer);
     release_address(connection);
+    mem_free(connection->client);
     shard->stats.connections--;
     if (connection->ops != NULL) {
         shard->stats.closed[connection->reason]++;
@@ -207,9 +216,8 @@ int connection_open(struct loop *loop, int fd, const struct address_claim *claim
     outbox_init(&connection->outbox, &connection_outbox_ops, &limits);
     timer_init(&connection->timer, on_timer);
     connection->limit = KEPT_LIMIT;
-    if (claim != NULL && claim->counts != NULL) {
-        home->addresses = claim->counts;
-        connection->address = claim->name;
+    if (claim != NULL) {
+        keep_claim(connection, claim);
     }
     home->shard->stats.connections++;
     if (list_empty(&home->open)) {
@@ -273,11 +281,58 @@ bool connection_peer(const struct connection *connection, struct sockaddr_storag
     return getpeername(connection->socket.fd, (struct sockaddr *)ret_peer, &len) == 0;
 }
 
+void connection_report_full(struct loop *loop, const struct sockaddr *address)
+{
+    unsigned suppressed;
+    loop_shard(loop)->stats.address_refused++;
+    if (log_allow(&connections_of(loop)->full, &suppressed)) {
+        char text[ADDRESS_TEXT_MAX];
+        address_write(address, text);
+        log_warn("LISTEN-ADDRESS",
+            "an address has as many connections without token or key as it may",
+            "remote=%s suppressed=%u", text, suppressed);
+    }
+}
+
+bool connection_claim(struct connection *connection, struct name_counts *counts,
+    const struct sockaddr_in6 *client, uint32_t cap)
+{
+    const struct sockaddr *address = (const struct sockaddr *)client;
+    struct address_claim claim = {0};
+    if (connection->client == NULL) {
+        connection->client = mem_alloc(sizeof(*connection->client));
+    }
+    *connection->client = *client;
+    release_address(connection);
+    if (cap > 0 && !address_take(counts, address, ADDRESS_CLIENT, cap, &claim)) {
+        connection_report_full(connection->home->loop, address);
+        return false;
+    }
+    keep_claim(connection, &claim);
+    return true;
+}
+
+void connection_unclaim(struct connection *connection)
+{
+    if (connection->client != NULL) {
+        connection_authenticated(connection);
+    }
+}
+
+void connection_disclaim(struct connection *connection)
+{
+    connection_unclaim(connection);
+    mem_free(connection->client);
+    connection->client = NULL;
+}
+
 void connection_remote(const struct connection *connection, char ret_text[46])
 {
     struct sockaddr_storage peer = {0};
     ret_text[0] = '\0';
-    if (connection_peer(connection, &peer)) {
+    if (connection->client != NULL) {
+        address_write((const struct sockaddr *)connection->client, ret_text);
+    } else if (connection_peer(connection, &peer)) {
         address_write((const struct sockaddr *)&peer, ret_text);
     }
 }

@@ -18,6 +18,9 @@
 #include "codec/base/check.h"
 
 struct address_claim;
+struct name_counts;
+struct sockaddr;
+struct sockaddr_in6;
 struct connection;
 struct sockaddr_storage;
 struct loop;
@@ -73,7 +76,28 @@ struct outbox *connection_outbox(struct connection *connection);
 /* The loop it is on. */
 struct loop *connection_loop(const struct connection *connection);
 
-/* The peer's address as text without port (at most 45 characters), written into `ret_text`. */
+/*
+ * Say for which client the peer, a trusted proxy, has it from now on; it counts where that client
+ * counts in `counts` until it is authenticated or unclaimed. False when `client` has `cap` already
+ * (0: any), which is reported.
+ */
+MUST_CHECK bool connection_claim(struct connection *connection, struct name_counts *counts,
+    const struct sockaddr_in6 *client, uint32_t cap);
+
+/* Count, and tell the operator, that `address` was refused because it has as many as it may. */
+void connection_report_full(struct loop *loop, const struct sockaddr *address);
+
+/* A claimed one counts for nobody any more, until it is claimed again. */
+void connection_unclaim(struct connection *connection);
+
+/* It is its peer's own again. */
+void connection_disclaim(struct connection *connection);
+
+/*
+ * Whose it is: the address of the client that it was claimed for, else of the peer, as text without
+ * port (at most 45 characters), written into `ret_text`; empty when there is none any more. All
+ * limits by address, logs and handshakes go by this one.
+ */
 void connection_remote(const struct connection *connection, char ret_text[46]);
 
 /* The peer's address; false when there is none any more. */

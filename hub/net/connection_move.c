@@ -18,6 +18,7 @@ struct move {
     void *context;
     struct connection *connection; /* the old one */
     struct kept *kept;
+    struct sockaddr_in6 *client;
     struct actor_system *system;
     unsigned from;
     unsigned to;
@@ -55,6 +56,7 @@ static void fail_move(void *context, bool cancelled)
     struct move *move = context;
     move->arrived(move->context, NULL);
     mem_free(move->kept);
+    mem_free(move->client);
     mem_free(move);
 }
 
@@ -75,6 +77,7 @@ static void arrive(void *context, bool cancelled)
     }
     connection->limit = move->limit;
     connection->kept = move->kept;
+    connection->client = move->client;
     if (connection->kept != NULL) {
         connection->kept->connection = connection;
     }
@@ -97,7 +100,9 @@ static void leave_shard(struct loop_task *task)
     if (move->kept != NULL) {
         loop_task_cancel(&move->kept->task);
     }
+    move->client = connection->client;
     connection->kept = NULL;
+    connection->client = NULL;
     connection->ops = NULL;
     connection_end(connection);
     sched_post(move->system, move->to, arrive, move);

@@ -20,6 +20,7 @@
 #include "actors/deliver/outbox.h"
 #include "actors/shard.h"
 #include "codec/base/list.h"
+#include "codec/base/log.h"
 #include "hub/net/address.h"
 #include "hub/net/connection.h"
 #include "hub/net/loop.h"
@@ -42,6 +43,8 @@ struct kept {
     char at[];
 };
 
+struct sockaddr_in6;
+
 struct connection {
     struct poller_socket socket; /* outbox.busy: it waits until the kernel takes more */
     struct connections *home;
@@ -50,17 +53,18 @@ struct connection {
     const struct connection_ops *ops;
     void *owner;
     struct kept *kept;
+    struct sockaddr_in6 *client; /* for whom a proxy in front has it; NULL: for its peer */
     uint64_t address; /* its claim in home.addresses while it is not authenticated; 0: none */
     struct timer timer;
     uint32_t limit;
-    uint8_t state; /* enum connection_phase */
+    uint8_t state : 7; /* enum connection_phase */
+    uint8_t stalling : 1; /* the timer runs because the outbox is full */
     uint8_t reason; /* enum close_reason; of the end, once not OPEN */
     uint8_t expiry; /* enum close_reason; what the timer means while OPEN */
     uint8_t pauses : 5;
     uint8_t eof : 1; /* the peer has sent its FIN */
     uint8_t moving : 1;
     uint8_t congested : 1; /* not everything went out at once since it was last drained */
-    bool stalling; /* the timer runs because the outbox is full */
 };
 
 _Static_assert(sizeof(struct connection) <= 192,
@@ -70,7 +74,8 @@ _Static_assert(sizeof(struct connection) <= 192,
 struct connections {
     struct loop_local local;
     struct loop *loop;
-    struct name_counts *addresses; /* of all that were opened with a claim */
+    struct name_counts *addresses; /* of all that have a claim */
+    struct log_limit full;
     struct shard *shard;
     struct poller *poller;
     struct list open; /* connection.link */

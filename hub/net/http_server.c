@@ -9,6 +9,7 @@
  */
 #include "hub/net/http_server.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@
 #include "hub/net/http_cors.h"
 #include "hub/net/http_route.h"
 #include "hub/net/loop.h"
+#include "hub/net/proxies.h"
 #include "hub/net/slow.h"
 
 enum {
@@ -130,6 +132,7 @@ static void end_connection(struct server *server, enum close_reason reason, bool
 static void go_on(struct server *server, bool keep_alive)
 {
     free_exchange(server);
+    connection_unclaim(server->connection);
     if (!keep_alive) {
         end_connection(server, CLOSE_NORMAL, true);
         return;
@@ -463,6 +466,26 @@ static bool expect_body(struct server *server)
     return true;
 }
 
+/* Find out whose request it is; false when that client has as many as it may: it was answered. */
+static bool admit_client(struct server *server)
+{
+    const struct http_server_config *config = server->config;
+    struct sockaddr_storage peer = {0};
+    struct sockaddr_in6 client;
+    if (config->proxies == NULL || !connection_peer(server->connection, &peer) ||
+        !proxies_trust(config->proxies, (const struct sockaddr *)&peer)) {
+        connection_disclaim(server->connection); /* it may have been trusted before */
+        return true;
+    }
+    proxies_find_client(
+        config->proxies, (const struct sockaddr *)&peer, &server->exchange->head, &client);
+    if (connection_claim(server->connection, config->addresses, &client, config->per_address)) {
+        return true;
+    }
+    send_error(server, 429, BYTES("Retry-After: 1\r\n"));
+    return false;
+}
+
 /* Returns how many bytes were used. */
 static size_t take_head(struct server *server, struct bytes input)
 {
@@ -483,6 +506,9 @@ static size_t take_head(struct server *server, struct bytes input)
     exchange->body_unread = head.chunked || head.content_length > 0;
     server->exchange = exchange;
     server->state = BUSY;
+    if (!admit_client(server)) {
+        return (size_t)len;
+    }
     const struct http_refusal *refusal =
         server->config->refuse != NULL
             ? server->config->refuse(server->config->context, &exchange->head)

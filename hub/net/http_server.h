@@ -20,6 +20,8 @@ struct connection;
 struct http_request;
 struct http_server;
 struct loop;
+struct name_counts;
+struct proxies;
 
 /* Called with the complete request (body included); answers now or later with http_respond. */
 typedef void (*http_handler_fn)(struct http_request *request, void *context);
@@ -86,6 +88,9 @@ struct http_server_config {
      */
     struct bytes (*cors_value)(
         void *context, const struct http_request *request, struct bytes origin);
+    struct name_counts *addresses; /* where clients of theirs are counted; with per_address */
+    const struct proxies *proxies; /* whose word on the client is taken; NULL: nobody's */
+    uint32_t per_address; /* unauthenticated requests of one client of theirs at a time; 0: any */
     uint32_t max_head_bytes; /* 8 KiB */
     uint32_t max_headers; /* 64 */
     uint32_t max_body_bytes; /* of routes that name no limit of their own */

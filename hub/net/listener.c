@@ -29,6 +29,7 @@
 #include "hub/net/address.h"
 #include "hub/net/connection.h"
 #include "hub/net/loop.h"
+#include "hub/net/proxies.h"
 
 enum { BATCH = 64, BACKLOG = 1024, PAUSE_MS = 100, NOT_LISTENING = -1 };
 
@@ -40,8 +41,8 @@ struct listener {
     void *context;
     struct timer resume;
     struct log_limit log_limit;
-    struct log_limit address_log;
     uint64_t refused;
+    const struct proxies *proxies;
     uint32_t per_address;
     struct name_counts *addresses;
     int fd;
@@ -121,15 +122,7 @@ static void refuse_address(struct listener *listener, int fd, const struct socka
 {
     close(fd);
     count_refused(listener);
-    loop_shard(listener->loop)->stats.address_refused++;
-    unsigned suppressed;
-    if (log_allow(&listener->address_log, &suppressed)) {
-        char remote[ADDRESS_TEXT_MAX];
-        address_write(peer, remote);
-        log_warn("LISTEN-ADDRESS",
-            "an address has as many connections without token or key as it may",
-            "remote=%s suppressed=%u", remote, suppressed);
-    }
+    connection_report_full(listener->loop, peer);
 }
 
 static void admit(struct listener *listener, int fd, const struct sockaddr *peer)
@@ -139,7 +132,7 @@ static void admit(struct listener *listener, int fd, const struct sockaddr *peer
         refuse_full(listener, fd);
         return;
     }
-    if (listener->per_address > 0 &&
+    if (listener->per_address > 0 && !proxies_trust(listener->proxies, peer) &&
         !address_take(listener->addresses, peer, ADDRESS_CLIENT, listener->per_address, &claim)) {
         refuse_address(listener, fd, peer);
         return;
@@ -305,6 +298,7 @@ int listener_open(
     listener->context = config->context;
     listener->per_address = config->per_address;
     listener->addresses = config->addresses;
+    listener->proxies = config->proxies;
     listener->fd = fd;
     listener->port = read_port(fd);
     timer_init(&listener->resume, on_resume);
@@ -328,6 +322,11 @@ uint16_t listener_port(const struct listener *listener)
 void listener_set_per_address(struct listener *listener, uint32_t per_address)
 {
     listener->per_address = per_address;
+}
+
+void listener_set_proxies(struct listener *listener, const struct proxies *proxies)
+{
+    listener->proxies = proxies;
 }
 
 uint64_t listener_refused(const struct listener *listener)

@@ -14,6 +14,7 @@ struct connection;
 struct listener;
 struct loop;
 struct name_counts;
+struct proxies;
 
 /* A fresh connection; call connection_own (http_serve does) before returning. */
 typedef void (*listener_accept_fn)(struct connection *connection, void *context);
@@ -27,6 +28,7 @@ struct listener_config {
     uint32_t unsent_bytes; /* TCP_NOTSENT_LOWAT of accepted sockets; 0: the kernel's own */
     uint32_t per_address; /* unauthenticated connections of one address; 0: any */
     struct name_counts *addresses; /* where they are counted; with per_address */
+    const struct proxies *proxies; /* those in front count where their clients do; may be NULL */
     bool (*has_room)(void *context); /* whether one more may be served; NULL: always */
     listener_accept_fn on_accept;
     void *context;
@@ -52,6 +54,9 @@ uint16_t listener_port(const struct listener *listener);
 
 /* Set listener_config.per_address for connections to come. */
 void listener_set_per_address(struct listener *listener, uint32_t per_address);
+
+/* Set listener_config.proxies, which must outlive the listener or the next call. */
+void listener_set_proxies(struct listener *listener, const struct proxies *proxies);
 
 /* How many connections were refused: descriptors used up, cap of an address, no
  * room. */

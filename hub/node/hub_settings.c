@@ -15,6 +15,7 @@
 #include "hub/config/config.h"
 #include "hub/net/crypto.h"
 #include "hub/net/origin.h"
+#include "hub/net/proxies.h"
 #include "hub/node/hub.h"
 #include "hub/node/hub_rules.h"
 #include "hub/node/metrics.h"
@@ -71,6 +72,18 @@ static int make_origins(struct hub_settings *settings, struct builder *error)
     }
     int status = origin_list_create(origins, count, error, &settings->origins);
     mem_free(origins);
+    return status;
+}
+
+static int make_proxies(struct hub_settings *settings, struct builder *error)
+{
+    const struct config_list *list = &settings->config->listen_trusted_proxies;
+    struct bytes *networks = mem_alloc_array(list->count + 1, sizeof(*networks));
+    for (size_t i = 0; i < list->count; i++) {
+        networks[i] = bytes_str(list->items[i]);
+    }
+    int status = proxies_create(networks, list->count, error, &settings->proxies);
+    mem_free(networks);
     return status;
 }
 
@@ -265,6 +278,9 @@ int hub_settings_create(const struct hub *hub, const struct config *config, stru
         status = make_origins(settings, error);
     }
     if (status == 0) {
+        status = make_proxies(settings, error);
+    }
+    if (status == 0) {
         status = jwt_keys_create(config, hub->dev_secret, error, &settings->jwt);
     }
     if (status != 0) {
@@ -302,6 +318,7 @@ void hub_settings_unref(struct hub_settings *settings)
     }
     access_destroy(settings->access);
     origin_list_destroy(settings->origins);
+    proxies_destroy(settings->proxies);
     apikey_set_destroy(settings->keys);
     jwt_keys_destroy(settings->jwt);
     mem_free(settings->sessions);

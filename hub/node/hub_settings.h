@@ -22,6 +22,7 @@ struct config;
 struct hub;
 struct jwt_keys;
 struct origin_list;
+struct proxies;
 struct session_config;
 
 struct hub_settings {
@@ -30,6 +31,7 @@ struct hub_settings {
     struct session_config *sessions; /* NULL before hub_settings_complete */
     struct access *access;
     struct origin_list *origins;
+    struct proxies *proxies;
     struct apikey_set *keys;
     struct jwt_keys *jwt;
     /* private */

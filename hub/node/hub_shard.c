@@ -126,6 +126,7 @@ static int open_listeners(struct hub_shard *shard)
         .unsent_bytes = (uint32_t)config->listen_unsent_bytes,
         .per_address = config->limits_unauthenticated_per_address,
         .addresses = hub->addresses,
+        .proxies = shard->settings->proxies,
         .has_room = has_room,
         .on_accept = on_public,
         .context = shard,
@@ -140,6 +141,7 @@ static int open_listeners(struct hub_shard *shard)
     options.option = "--listen-internal-port";
     options.alone = true;
     options.per_address = 0;
+    options.proxies = NULL;
     options.has_room = NULL; /* operators always get in */
     options.on_accept = on_internal;
     status = listener_open(shard->loop, &options, &shard->internal_listener);
@@ -340,9 +342,13 @@ static void fill_http(struct hub_shard *shard)
     struct http_server_config config = hub_settings_http(shard->settings);
     config.context = hub;
     config.refuse = refuse_public;
+    config.addresses = hub->addresses;
+    config.proxies = shard->settings->proxies;
+    config.per_address = shard->settings->config->limits_unauthenticated_per_address;
     config.routes = hub->public_routes;
     shard->public_http = config;
     config.routes = hub->internal_routes;
+    config.proxies = NULL;
     config.refuse = refuse_internal;
     shard->internal_http = config;
     config.routes = hub->cluster_routes;
@@ -450,8 +456,8 @@ static void change_settings(void *arg, bool cancelled)
     loop_defer(shard->loop, &shard->recheck->task);
     session_layer_reload(shard->hub->sessions, &shard->shard, shard->settings->sessions);
     if (shard->listener != NULL) {
-        listener_set_per_address(
-            shard->listener, shard->settings->config->limits_unauthenticated_per_address);
+        listener_set_per_address(shard->listener, shard->public_http.per_address);
+        listener_set_proxies(shard->listener, shard->public_http.proxies);
     }
     hub_settings_unref(old);
     mem_free(change);

@@ -477,11 +477,7 @@ void session_report_slow(struct session *session, uint64_t ms)
     if (session->identity) {
         peer.user = identity_key(session->identity);
     }
-    if (polling_of(session)) {
-        peer.remote = poll_session_of(session)->remote;
-    } else {
-        connection_remote(session->websocket.connection, remote);
-    }
+    session_remote(session, remote);
     slow_report(&peer);
 }
 

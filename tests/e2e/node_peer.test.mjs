@@ -18,7 +18,7 @@ import { until, within } from './support/wait.mjs';
 // Long enough that a request which is not answered fails the test by its own error.
 const REQUESTS_MS = 20_000;
 const ACKS_MS = 8_000; // the adapter holds the process that long
-const ROOMS = 'room_type "open" { access = {"any"} presence = off }';
+const ROOMS = 'listen { trusted_proxies = {"127.0.0.1"} }\nroom_type "open" { access = {"any"} presence = off }';
 
 // A Node server with its own connections to Redis; `clients` are closed with it.
 async function startPeer(redis) {
@@ -132,7 +132,8 @@ describe('a Node server and a hub', () => {
 
   test('fetchSockets sees the clients of the hub, and no token', async () => {
     const claims = { name: 'Ben B.', role: 'admin' };
-    const ours = await join(onHub(hub, 'ben', { claims, auth: { colour: 'red' } }));
+    const extraHeaders = { 'x-forwarded-for': '198.51.100.1, 203.0.113.9' };
+    const ours = await join(onHub(hub, 'ben', { claims, auth: { colour: 'red' }, extraHeaders }));
     const theirs = await join(peer.connect());
     await ours.request('join_room', 'open:f');
     const found = await peer.io.in('open:f').fetchSockets();
@@ -142,7 +143,7 @@ describe('a Node server and a hub', () => {
     assert.equal(found[0].handshake.auth.token, undefined);
     const { time, issued, address, xdomain, secure, url, query } = found[0].handshake;
     assert.deepEqual({ address, xdomain, secure, url }, {
-      address: '127.0.0.1', xdomain: false, secure: false, url: '/socket.io/?EIO=4&transport=websocket',
+      address: '203.0.113.9', xdomain: false, secure: false, url: '/socket.io/?EIO=4&transport=websocket',
     });
     assert.deepEqual(query, { EIO: '4', transport: 'websocket' });
     assert.equal(Math.floor(Date.parse(time) / 1000), Math.floor(issued / 1000));

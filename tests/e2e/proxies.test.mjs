@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// proxies - a hub behind proxies that it trusts sees the clients: limits by address, logs and
+// handshakes go by the address that the nearest proxy names, never by what a client says.
+import assert from 'node:assert/strict';
+import { request } from 'node:http';
+import { connect as connectTcp } from 'node:net';
+import { after, afterEach, before, describe, test } from 'node:test';
+import WebSocket from 'ws';
+import { startHub } from './support/hub.mjs';
+import { startProxy } from './support/proxy.mjs';
+import { ENGINE } from './support/raw.mjs';
+import { until } from './support/wait.mjs';
+
+const CAP = 3;
+const CONFIG = `shards = 1
+auth { timeout = 60s }
+listen { trusted_proxies = {"127.0.0.1", "127.0.9.0/24"} }
+limits { unauthenticated_per_address = ${CAP} refusals_per_minute = 4 }`;
+
+const opened = new Set();
+
+// An Engine.IO WebSocket that has shown no token, opened from `from`; its refusal's HTTP status.
+function knock(port, from, headers = {}) {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}${ENGINE}`, { localAddress: from, headers });
+    opened.add(socket);
+    socket.once('open', () => resolve(socket));
+    socket.once('unexpected-response', (_, answer) => {
+      answer.resume();
+      resolve(answer.statusCode);
+    });
+    socket.once('error', reject);
+    socket.on('error', () => {});
+  });
+}
+
+// The status of a request of the API, with a wrong token unless told otherwise.
+function ask(port, from, headers = { authorization: 'Bearer wrong' }, path = '/api/v1/notifications') {
+  return new Promise((resolve, reject) => {
+    const call = request({ host: '127.0.0.1', port, path, localAddress: from, headers, method: 'POST', agent: false });
+    call.on('response', (answer) => answer.resume().on('end', () => resolve(answer.statusCode)));
+    call.on('error', reject);
+    call.end();
+  });
+}
+
+for (const header of ['x-forwarded-for', 'forwarded']) {
+  describe(`behind a proxy that writes ${header}`, () => {
+    let hub;
+    let proxy;
+    let outer;
+    before(async () => {
+      hub = await startHub({ config: CONFIG });
+      proxy = await startProxy(hub.address, { header });
+      outer = await startProxy({ host: '127.0.0.1', port: proxy.port }, { header, from: '127.0.9.4' });
+    });
+    afterEach(() => {
+      for (const socket of opened) socket.terminate();
+      opened.clear();
+    });
+    after(async () => {
+      await outer.stop();
+      await proxy.stop();
+      await hub.stop();
+    });
+
+    test('connections without a token count by client, through one proxy or two', async () => {
+      for (let i = 0; i < CAP; i++) assert.equal(typeof (await knock(i % 2 ? outer.port : proxy.port, '127.0.0.2')), 'object');
+      assert.equal(await knock(proxy.port, '127.0.0.2'), 429);
+      assert.equal(await knock(outer.port, '127.0.0.2'), 429);
+      assert.match(hub.log, /LISTEN-ADDRESS .*remote="?127\.0\.0\.2"?/);
+      assert.ok((await hub.metric('peal_address_refused_total')) >= 2);
+      // Whatever a client says of itself stands to the left of what the proxy saw.
+      const said = header === 'forwarded' ? 'for=198.51.100.1' : '198.51.100.1';
+      assert.equal(await knock(proxy.port, '127.0.0.2', { [header]: said }), 429);
+      assert.equal(typeof (await knock(proxy.port, '127.0.0.3')), 'object', 'others get in');
+      assert.equal(typeof (await knock(outer.port, '127.0.0.4')), 'object');
+      // The first of them goes: its place is free again.
+      [...opened][0].terminate();
+      await until(async () => typeof (await knock(proxy.port, '127.0.0.2')) === 'object', 'a place');
+    });
+
+    test('a connection that the proxy keeps counts for nobody between requests', async () => {
+      const refused = await hub.metric('peal_address_refused_total');
+      for (let i = 0; i < 4 * CAP; i++) assert.equal(await ask(proxy.port, '127.0.0.5', {}), 401);
+      for (let i = 0; i < CAP; i++) assert.equal(typeof (await knock(proxy.port, '127.0.0.5')), 'object');
+      assert.equal(await hub.metric('peal_address_refused_total'), refused);
+    });
+
+    test('refusals count by client, and are logged with its address', async () => {
+      const answers = [];
+      for (let i = 0; i < 6; i++) answers.push(await ask(proxy.port, '127.0.0.6'));
+      assert.deepEqual(answers, [401, 401, 401, 401, 429, 429]);
+      assert.match(hub.log, /API-REFUSED .*remote="?127\.0\.0\.6"?/);
+      assert.equal(await ask(proxy.port, '127.0.0.7'), 401);
+    });
+
+    test('who is no trusted proxy is believed nothing', async () => {
+      const headers = { authorization: 'Bearer wrong', 'x-forwarded-for': '127.0.0.8', forwarded: 'for=127.0.0.8' };
+      const { port } = hub.address;
+      const answers = [];
+      for (let i = 0; i < 5; i++) answers.push(await ask(port, '127.0.0.10', headers));
+      assert.deepEqual(answers, [401, 401, 401, 401, 429]);
+      assert.equal(await ask(port, '127.0.0.8'), 401);
+      assert.match(hub.log, /API-REFUSED .*remote="?127\.0\.0\.10"?/);
+    });
+  });
+}
+
+test('long-polling sessions without a token are dropped by the clients that have most', { timeout: 60_000 }, async () => {
+  const hub = await startHub({ config: CONFIG });
+  const count = 9000;
+  const head = (address) => `GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: ${address}\r\n\r\n`;
+  const socket = connectTcp(hub.address.port, hub.address.host);
+  try {
+    socket.on('error', () => {});
+    socket.resume();
+    socket.write(head('198.51.100.1').repeat(5) + head('203.0.113.9').repeat(count));
+    await until(async () => (await hub.metric('peal_polling_dropped_total')) >= 800, 'the flood is dropped', 50_000);
+    assert.match(hub.log, /POLLING-FLOOD .*address="?203\.0\.113\.9"?/);
+    assert.doesNotMatch(hub.log, /POLLING-FLOOD .*address="?(198\.51\.100\.1|127\.0\.0\.1)"?/);
+  } finally {
+    socket.destroy();
+    await hub.stop();
+  }
+});
+
+test('a proxy is trusted and mistrusted by a reload; what is no network is refused', async () => {
+  const config = (proxies) => `shards = 1\nlimits { refusals_per_minute = 1 }\nlisten { trusted_proxies = {${proxies}} }\n`;
+  const hub = await startHub({ config: config('') });
+  const reload = async (text) => {
+    hub.options.config = text;
+    hub.arguments(); // writes the file
+    const before = hub.log.split(/RELOAD/).length;
+    hub.reload();
+    await until(() => hub.log.split(/RELOAD/).length > before, 'it was loaded');
+  };
+  const proxy = await startProxy(hub.address);
+  try {
+    assert.equal(await ask(proxy.port, '127.0.0.2'), 401);
+    assert.equal(await ask(proxy.port, '127.0.0.3'), 429, 'everybody is the proxy');
+    await reload(config('"127.0.0.1"'));
+    assert.equal(await ask(proxy.port, '127.0.0.3'), 401);
+    assert.equal(await ask(proxy.port, '127.0.0.3'), 429);
+    await reload(config('"127.0.0.1/8"'));
+    assert.match(hub.log, /listen\.trusted_proxies: .*127\.0\.0\.1\/8.*bits behind the prefix/);
+    assert.equal(await ask(proxy.port, '127.0.0.4'), 401, 'as before');
+    await reload(config(''));
+    assert.equal(await ask(proxy.port, '127.0.0.5'), 429, 'the proxy again');
+  } finally {
+    await proxy.stop();
+    await hub.stop();
+  }
+});
