@@ -21,6 +21,7 @@ struct health {
     _Atomic(uint64_t) write_failed_ms; /* 0: the last put was carried out */
     _Atomic(uint64_t) read_failed_ms; /* 0: the last read was answered */
     _Atomic(uint64_t) failures;
+    _Atomic(uint64_t) pooled_ms; /* when a pooler that changes sessions was met last; 0: never */
     _Atomic(bool) unwritable; /* the verdict of who watches */
     pthread_mutex_t lock;
     char reason[HEALTH_REASON_MAX]; /* under `lock` */

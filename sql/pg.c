@@ -12,7 +12,7 @@
 
 /* What blocks: opening, migrating, meta. Everything else is in pg_port.c. */
 
-enum { VERSION_MIN = 130000 };
+enum { VERSION_MIN = 130000, PID_TEXT = 16 };
 
 /* Taken during migrations; "peal" in ASCII, so that no other program uses it by chance. */
 static const char lock_text[] = "SELECT pg_advisory_xact_lock(1885692268)";
@@ -236,6 +236,32 @@ static uint32_t read_connections(PGconn *pg)
     return (uint32_t)count;
 }
 
+/* The server process that serves a connection now; "" when it does not say. */
+static void read_backend(PGconn *pg, char ret_pid[PID_TEXT])
+{
+    PGresult *result =
+        PQstatus(pg) == CONNECTION_OK ? run_query(pg, "SELECT pg_backend_pid()", 0, NULL) : NULL;
+    (void)snprintf(ret_pid, PID_TEXT, "%s", result ? PQgetvalue(result, 0, 0) : "");
+    PQclear(result);
+}
+
+/* Two connections that one server process serves: a pooler gives sessions to others between
+ * transactions, and with them what was prepared and set. */
+static int check_sessions(const struct pg_store *store, char *ret_error, size_t error_size)
+{
+    char first[PID_TEXT];
+    char second[PID_TEXT];
+    PGconn *other = connect_blocking(store->url);
+    read_backend(store->opening, first);
+    read_backend(other, second);
+    PQfinish(other);
+    if (first[0] == '\0' || strcmp(first, second) != 0) {
+        return 0;
+    }
+    (void)snprintf(ret_error, error_size, "Postgres: %s", pg_pooler_text);
+    return STATUS_UNSUPPORTED;
+}
+
 static int start(struct store *base, char *ret_error, size_t error_size)
 {
     struct pg_store *store = of(base);
@@ -243,6 +269,7 @@ static int start(struct store *base, char *ret_error, size_t error_size)
     int status = check_server(store->opening, ret_error, error_size);
     if (status == 0) {
         base->connections = read_connections(store->opening);
+        status = check_sessions(store, ret_error, error_size);
     }
     return status < 0 ? status : migrate(store->opening, ret_error, error_size);
 }

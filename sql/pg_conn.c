@@ -31,6 +31,9 @@ static const char *const statement_texts[] = {
 #undef X
 };
 
+const char pg_pooler_text[] = "a pooler stands between that changes sessions: give the address of "
+                              "the database itself, or a pool in session mode";
+
 /* What a session must be like, whatever the database's defaults; the planner: see pg.def. */
 static const char session_text[] =
     "SELECT set_config('synchronous_commit', 'on', false), "
@@ -129,9 +132,6 @@ static uint64_t reconnect_delay(struct pg_conn *conn)
 /* What an error reply says, with its SQLSTATE; a pooler that changes sessions is known by it. */
 static void explain(struct pg_conn *conn, const PGresult *result)
 {
-    static const char remedy[] =
-        "a pooler stands between that changes sessions: give the address of "
-        "the database itself, or a pool in session mode";
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     bool pooled = state && (strcmp(state, "26000") == 0 || strcmp(state, "42P05") == 0);
@@ -140,7 +140,7 @@ static void explain(struct pg_conn *conn, const PGresult *result)
         &line, "%s: %s", state ? state : "-", text ? text : PQresultErrorMessage(result));
     builder_byte(&line, '\0');
     if (!builder_failed(&line)) {
-        conn->events->on_trouble(conn, builder_bytes(&line).at, pooled ? remedy : NULL);
+        conn->events->on_trouble(conn, builder_bytes(&line).at, pooled ? pg_pooler_text : NULL);
     }
     builder_reset(&line);
 }

@@ -31,6 +31,9 @@ enum pg_statement {
 /* Names by enum pg_statement. */
 extern const char *const pg_statement_names[];
 
+/* What is wrong with a pooler in transaction mode, and the remedy. */
+extern const char pg_pooler_text[];
+
 struct pg_conn;
 struct pg_watch;
 

@@ -194,6 +194,7 @@ void store_get_health(const struct store *store, struct store_health *ret_health
         atomic_load_explicit(&health->write_failed_ms, memory_order_relaxed);
     ret_health->read_failed_ms =
         atomic_load_explicit(&health->read_failed_ms, memory_order_relaxed);
+    ret_health->pooled_ms = atomic_load_explicit(&health->pooled_ms, memory_order_relaxed);
     ret_health->failures = atomic_load_explicit(&health->failures, memory_order_relaxed);
     CHECK(pthread_mutex_lock(&health->lock) == 0);
     memcpy(ret_health->reason, health->reason, sizeof(ret_health->reason));

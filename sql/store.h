@@ -431,6 +431,7 @@ void store_request_finish(struct store_request *request);
 struct store_health {
     uint64_t write_failed_ms; /* when the last put failed; 0: it was carried out */
     uint64_t read_failed_ms; /* when the last read failed; 0: it was answered */
+    uint64_t pooled_ms; /* when a pooler that changes sessions was met last; 0: never */
     uint64_t failures; /* requests that failed so far because the database could not do them */
     char reason[STORE_REASON_MAX]; /* the engine's words for what failed last; "" for nothing */
 };

@@ -42,10 +42,11 @@ static bool is_bus_deaf(const struct hub *hub)
     return false;
 }
 
-/* Whether the store cannot be written, or cannot be read (store_watch.h). */
+/* Whether the store cannot be written or read, or only by luck (store_watch.h). */
 static bool is_store_away(const struct hub *hub)
 {
     return atomic_load_explicit(&hub->verdict.write_down, memory_order_relaxed) ||
+           atomic_load_explicit(&hub->verdict.pooled, memory_order_relaxed) ||
            atomic_load_explicit(&hub->verdict.read_down, memory_order_relaxed);
 }
 

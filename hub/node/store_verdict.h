@@ -12,6 +12,7 @@
 struct store_verdict {
     atomic_bool write_down;
     atomic_bool read_down;
+    atomic_bool pooled; /* behind a pooler that changes sessions */
     _Atomic(uint64_t) outages; /* so far */
 };
 

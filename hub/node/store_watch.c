@@ -16,6 +16,7 @@ enum {
     TICK_MS = 250,
     WATCH_EVERY_MS = 750,
     PATIENCE_MS = 2000,
+    POOLED_MS = 5000, /* since a pooler was met last; connections to it are tried more often */
     DOUBT_MS = 2000, /* for which a put that failed counts when no other was tried */
 };
 
@@ -40,6 +41,7 @@ struct store_watch {
     struct store_request ping;
     uint64_t down_since_ms; /* 0: up */
     uint64_t failures; /* when it went down */
+    bool pooled;
     bool closing;
 };
 
@@ -182,6 +184,20 @@ static void tell(struct store_watch *watch, const struct store_health *health, b
     watch->down_since_ms = 0;
 }
 
+/* Some connections fail behind such a pooler and others do not: it is told whatever works. */
+static void judge_pooler(struct store_watch *watch, const struct store_health *health, uint64_t now)
+{
+    bool pooled = health->pooled_ms != 0 && now < health->pooled_ms + POOLED_MS;
+    if (pooled && !watch->pooled) {
+        log_error("STORE-POOLER",
+            "a pooler stands between that changes sessions: give the address of the "
+            "database itself, or a pool in session mode",
+            "reason=%s", log_quote(bytes_str(health->reason)));
+    }
+    watch->pooled = pooled;
+    atomic_store_explicit(&watch->shard->hub->verdict.pooled, pooled, memory_order_relaxed);
+}
+
 static void judge(struct store_watch *watch)
 {
     struct hub *hub = watch->shard->hub;
@@ -190,6 +206,7 @@ static void judge(struct store_watch *watch)
     store_get_health(hub->store, &health);
     bool write_down = is_bad(&watch->writing, now) || is_recent(health.write_failed_ms, now);
     bool read_down = is_bad(&watch->reading, now);
+    judge_pooler(watch, &health, now);
     atomic_store_explicit(&hub->verdict.write_down, write_down, memory_order_relaxed);
     atomic_store_explicit(&hub->verdict.read_down, read_down, memory_order_relaxed);
     store_set_writable(hub->store, !write_down);
