@@ -175,6 +175,13 @@ int cli_refuse_argument(const char *command, char **argv)
     return 2;
 }
 
+int cli_refuse_value(const char *command, const char *flag, const char *value, const char *allowed)
+{
+    fprintf(stderr, "peal %s: %s: %s; allowed is %s\n", command, flag,
+        value != NULL ? log_quote(bytes_str(value)) : "a value is missing", allowed);
+    return 2;
+}
+
 /* Load the settings that `argv` names and run `command` with the rest. */
 static int run_with_settings(const struct cli_command *command, int argc, char **argv)
 {

@@ -231,7 +231,10 @@ static int parse_arguments(struct dead *dead, int argc, char **argv)
     }
     dead->action = (enum action)action;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--id") == 0 && i + 1 < argc) {
+        if (strcmp(argv[i], "--id") == 0 && i + 1 == argc) {
+            return cli_refuse_value("dead", "--id", NULL, "the id of an entry, as list prints it");
+        }
+        if (strcmp(argv[i], "--id") == 0) {
             dead->id = bytes_str(argv[++i]);
         } else if (strcmp(argv[i], "--all") == 0 && dead->action == ACTION_DROP) {
             all = true;

@@ -77,17 +77,29 @@ static bool add_field(struct publish *publish, const char *flag, const char *val
     return false;
 }
 
+/* Where the value of a flag that is no field of the post goes; NULL: it is none of these. */
+static const char **text_of(struct publish *publish, const char *flag)
+{
+    if (strcmp(flag, "--url") == 0) {
+        return &publish->url;
+    }
+    if (strcmp(flag, "--redis") == 0) {
+        return &publish->redis_url;
+    }
+    return strcmp(flag, "--api-key") == 0 ? &publish->api_key : NULL;
+}
+
 static int parse_arguments(struct publish *publish, int argc, char **argv)
 {
     for (int i = 0; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        const char **to = strcmp(argv[i], "--url") == 0       ? &publish->url
-                          : strcmp(argv[i], "--redis") == 0   ? &publish->redis_url
-                          : strcmp(argv[i], "--api-key") == 0 ? &publish->api_key
-                                                              : NULL;
+        const char **to = text_of(publish, argv[i]);
         if (strcmp(argv[i], "--stdin") == 0) {
             publish->from_input = true;
             continue;
+        }
+        if (value == NULL && (to != NULL || add_field(publish, argv[i], ""))) {
+            return cli_refuse_value("publish", argv[i], NULL, "what peal publish --help says");
         }
         if (value == NULL) {
             return cli_refuse_argument("publish", argv + i);

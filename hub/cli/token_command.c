@@ -32,13 +32,6 @@ static int complain(const char *what, const char *about)
     return 2;
 }
 
-static int complain_about(const char *argument, const char *value)
-{
-    fprintf(stderr, "peal token: %s: this cannot be its value: %s\n", argument,
-        log_quote(bytes_str(value)));
-    return 2;
-}
-
 /* "90", "90s", "15m", "1h", "7d". */
 static bool parse_ttl(const char *text, uint64_t *ret_s)
 {
@@ -77,53 +70,66 @@ static bool parse_rooms(const char *text, struct request *request)
     return true;
 }
 
-static int parse_argument(const char *name, const char *value, struct request *request)
+/* What may follow each flag. */
+static const struct flag {
+    const char *name;
+    const char *allowed;
+} flags[] = {
+    {"--user", "a user id: 1 to 128 bytes without / and control characters"},
+    {"--tenant", "a tenant: 1 to 128 bytes without / and control characters"},
+    {"--role", "a text of at most 128 bytes"},
+    {"--name", "a text of at most 256 bytes"},
+    {"--rooms", "up to 64 rooms with commas between: each 1 to 200 bytes without / and control "
+                "characters"},
+    {"--ttl", "a time from 1s to 366d: a number with s, m, h or d behind it, seconds without"},
+    {"--check", "a token"},
+    {"--key", "the name of a jwt_key"},
+};
+
+static bool parse_argument(const char *name, const char *value, struct request *request)
 {
     struct claims_fields *claims = &request->sign.claims;
     struct bytes text = bytes_str(value);
-    bool good = true;
     if (strcmp(name, "--user") == 0) {
         claims->user = text;
-        good = names_check_user(text) == 0;
-    } else if (strcmp(name, "--tenant") == 0) {
-        claims->tenant = text;
-        good = names_check_tenant(text) == 0;
-    } else if (strcmp(name, "--role") == 0) {
-        claims->role = text;
-        good = text.len <= NAMES_USER_MAX;
-    } else if (strcmp(name, "--name") == 0) {
-        claims->name = text;
-        good = text.len <= 2 * NAMES_USER_MAX;
-    } else if (strcmp(name, "--rooms") == 0) {
-        good = parse_rooms(value, request);
-    } else if (strcmp(name, "--ttl") == 0) {
-        good = parse_ttl(value, &request->ttl_s);
-    } else if (strcmp(name, "--check") == 0) {
-        request->check = value;
-    } else {
-        request->kid = value;
+        return names_check_user(text) == 0;
     }
-    return good ? 0 : complain_about(name, value);
+    if (strcmp(name, "--tenant") == 0) {
+        claims->tenant = text;
+        return names_check_tenant(text) == 0;
+    }
+    if (strcmp(name, "--role") == 0) {
+        claims->role = text;
+        return text.len <= NAMES_USER_MAX;
+    }
+    if (strcmp(name, "--name") == 0) {
+        claims->name = text;
+        return text.len <= 2 * NAMES_USER_MAX;
+    }
+    if (strcmp(name, "--rooms") == 0) {
+        return parse_rooms(value, request);
+    }
+    if (strcmp(name, "--ttl") == 0) {
+        return parse_ttl(value, &request->ttl_s);
+    }
+    const char **to = strcmp(name, "--check") == 0 ? &request->check : &request->kid;
+    *to = value;
+    return true;
 }
 
 static int parse_arguments(int argc, char **argv, struct request *request)
 {
-    static const char *const known[] = {
-        "--user", "--role", "--name", "--tenant", "--rooms", "--ttl", "--key", "--check"};
     for (int i = 0; i < argc; i += 2) {
-        bool found = false;
-        for (size_t j = 0; j < ARRAY_LEN(known) && !found; j++) {
-            found = strcmp(argv[i], known[j]) == 0;
+        const struct flag *flag = flags;
+        while (flag < flags + ARRAY_LEN(flags) && strcmp(argv[i], flag->name) != 0) {
+            flag++;
         }
-        if (!found) {
+        if (flag == flags + ARRAY_LEN(flags)) {
             return cli_refuse_argument("token", argv + i);
         }
-        if (i + 1 == argc) {
-            return complain("a value is missing behind", argv[i]);
-        }
-        int code = parse_argument(argv[i], argv[i + 1], request);
-        if (code != 0) {
-            return code;
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (value == NULL || !parse_argument(flag->name, value, request)) {
+            return cli_refuse_value("token", flag->name, value, flag->allowed);
         }
     }
     return request->sign.claims.user.len > 0 || request->check != NULL

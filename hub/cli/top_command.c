@@ -370,6 +370,26 @@ static int watch(struct http_client *client, unsigned every_s, bool once)
 
 /* Arguments. */
 
+/* Take the value behind a flag; NULL: it is missing. Not 0: it was refused. */
+static int take_value(char **flag, const char *value, char url[URL_MAX], uint64_t *every_s)
+{
+    if (strcmp(*flag, "--url") == 0) {
+        if (value == NULL) {
+            return cli_refuse_value("top", *flag, value, "http://HOST:PORT");
+        }
+        snprintf(url, URL_MAX, "%s", value);
+        return 0;
+    }
+    if (strcmp(*flag, "--every") != 0) {
+        return cli_refuse_argument("top", flag);
+    }
+    if (value == NULL || bytes_to_u64(bytes_str(value), EVERY_MAX_S, every_s) != 0 ||
+        *every_s == 0) {
+        return cli_refuse_value("top", *flag, value, "a number of seconds from 1 to 3600");
+    }
+    return 0;
+}
+
 int command_top(const struct config *config, int argc, char **argv)
 {
     char url[URL_MAX];
@@ -384,14 +404,9 @@ int command_top(const struct config *config, int argc, char **argv)
             once = true;
             continue;
         }
-        if (value != NULL && strcmp(argv[i], "--url") == 0) {
-            snprintf(url, sizeof(url), "%s", value);
-        } else if (value == NULL || strcmp(argv[i], "--every") != 0) {
-            return cli_refuse_argument("top", argv + i);
-        } else if (bytes_to_u64(bytes_str(value), EVERY_MAX_S, &every_s) != 0 || every_s == 0) {
-            fprintf(stderr, "peal top: --every: %s is not from 1 to %d seconds\n",
-                log_quote(bytes_str(value)), EVERY_MAX_S);
-            return 2;
+        int code = take_value(argv + i, value, url, &every_s);
+        if (code != 0) {
+            return code;
         }
         i++;
     }

@@ -72,7 +72,33 @@ test('a token needs a key to sign with', () => {
   assert.equal(stderr, 'peal token: no key to sign with: set auth.secret (JWT_SECRET) as the hub has it\n');
   const named = run(['token', '--user', 'a/b'], { JWT_SECRET: 'hunter2hunter2hunter2hunter2hunter2' });
   assert.equal(named.status, 2);
-  assert.equal(named.stderr, 'peal token: --user: this cannot be its value: "a/b"\n');
+  assert.equal(named.stderr, 'peal token: --user: "a/b"; allowed is a user id: 1 to 128 bytes without / and control characters\n');
+});
+
+test('a value that cannot be is told with what is allowed, for every flag of every command', () => {
+  const refused = [
+    [['token', '--user', 'a/b'], '--user', '"a/b"', /1 to 128 bytes/],
+    [['token', '--user', 'u', '--ttl', 'x'], '--ttl', '"x"', /1s to 366d/],
+    [['token', '--user', 'u', '--ttl', '0'], '--ttl', '"0"', /1s to 366d/],
+    [['token', '--tenant', 'a/b'], '--tenant', '"a/b"', /1 to 128 bytes/],
+    [['token', '--role', 'x'.repeat(129)], '--role', '"x', /128 bytes/],
+    [['token', '--name', 'x'.repeat(257)], '--name', '"x', /256 bytes/],
+    [['token', '--rooms', 'a,b/c'], '--rooms', '"a,b/c"', /1 to 200 bytes/],
+    ...['--user', '--tenant', '--role', '--name', '--rooms', '--ttl', '--check', '--key'].map((flag) =>
+      [['token', flag], flag, 'a value is missing', /./]),
+    [['top', '--every', '0'], '--every', '"0"', /1 to 3600/],
+    [['top', '--every'], '--every', 'a value is missing', /1 to 3600/],
+    [['top', '--url'], '--url', 'a value is missing', /http:/],
+    [['dead', 'list', '--id'], '--id', 'a value is missing', /id of an entry/],
+    ...['--url', '--redis', '--api-key', '--type', '--user', '--message'].map((flag) =>
+      [['publish', flag], flag, 'a value is missing', /peal publish --help/]),
+  ];
+  for (const [line, flag, what, allowed] of refused) {
+    const { status, stderr } = run(line);
+    assert.equal(status, 2, stderr);
+    assert.ok(stderr.startsWith(`peal ${line[0]}: ${flag}: ${what}`), stderr);
+    assert.match(stderr.split('; allowed is ')[1], allowed, stderr);
+  }
 });
 
 test('check-config prints values with their origins and masks secrets', () => {

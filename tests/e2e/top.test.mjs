@@ -207,5 +207,5 @@ test('what is no node, and what is no argument', async () => {
   for (const args of [['--twice'], ['--every', '0'], ['--every'], ['--every', '2.5'], ['--url', 'ftp://x']]) {
     assert.equal((await top(...args)).code, 2, args.join(' '));
   }
-  assert.match((await top('--every', '0')).stderr, /^peal top: --every: "0" is not from 1 to 3600 seconds\n$/);
+  assert.match((await top('--every', '0')).stderr, /^peal top: --every: "0"; allowed is a number of seconds from 1 to 3600\n$/);
 });
