@@ -23,6 +23,7 @@ static int on_start(struct loop *loop, void *context)
     struct listener_config config = {
         .host = "127.0.0.1",
         .per_address = rig->per_address,
+        .unsent_bytes = rig->unsent_bytes,
         .addresses = rig->addresses,
         .on_accept = rig->on_accept,
         .context = rig->context,

@@ -27,6 +27,7 @@ struct rig {
     void *context;
     uint16_t port;
     uint32_t per_address;
+    uint32_t unsent_bytes;
     struct name_counts *addresses; /* of the rig */
 };
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +11,7 @@
 
 #include "codec/base/rand.h"
 #include "hub/net/connection.h"
+#include "hub/net/connection_state.h"
 #include "tests/support/net_rig.h"
 
 TestSuite(connection, .timeout = 120);
@@ -519,6 +522,31 @@ Test(connection, an_address_has_a_cap_until_authenticated)
         close(fds[i]);
     }
     stop(script);
+}
+
+/* The option is set on the listening socket: what was accepted has to have it, too. */
+Test(connection, an_accepted_socket_holds_back_what_the_kernel_need_not_have)
+{
+    enum { UNSENT = 96 << 10 };
+    static const uint32_t rows[] = {UNSENT, 0};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct script *script = calloc(1, sizeof(*script));
+        script->rig.unsent_bytes = rows[i];
+        rig_start(&script->rig, 1, on_accept, script);
+        int fd = rig_connect(&script->rig);
+        cr_assert(rig_wait(&script->rig, 0, is_accepted, script));
+        unsigned unsent = 0;
+        int undelayed = 0;
+        socklen_t len = sizeof(unsent);
+        int accepted = script->connection->socket.fd;
+        cr_assert_eq(getsockopt(accepted, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, &len), 0);
+        cr_expect_eq(unsent, rows[i]);
+        len = sizeof(undelayed);
+        cr_assert_eq(getsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &undelayed, &len), 0);
+        cr_expect_eq(undelayed, 1);
+        close(fd);
+        stop(script);
+    }
 }
 
 Test(connection, descriptors_used_up_are_no_reason_to_spin)
