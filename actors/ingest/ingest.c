@@ -611,7 +611,7 @@ static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
         give_up(ingest, "fenced"); /* still busy: the batch is freed below */
     }
     ingest->busy = false;
-    if (ingest->state != OWNER || batch->put.token != ingest->token) {
+    if (ingest->state != OWNER) {
         drop_batch(ingest);
         return;
     }

@@ -186,6 +186,9 @@ static bool read_info(const struct bus_reply *reply, struct info *ret_info)
         }
     }
     info.trimmed = added != length;
+    if (length == 0) { /* all up to the tip was dropped */
+        info.first = (struct stream_id){.ms = info.tip.ms, .seq = info.tip.seq + 1};
+    }
     *ret_info = info;
     return reply->type == BUS_ARRAY;
 }

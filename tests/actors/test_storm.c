@@ -557,27 +557,75 @@ Test(storm, two_rooms_one_order)
     nodes_destroy(nodes);
 }
 
-/* Publish an event as an emitter does. */
-static void publish_number(struct nodes *nodes, const char *room, unsigned number)
+/* Publish an event to `rooms` on the channel of each, as some emitters do. */
+static void publish_to_each(
+    struct nodes *nodes, const struct bytes *names, size_t count, unsigned number)
 {
     char text[64];
     struct event *event;
-    struct bytes name = bytes_str(room);
     struct builder payload = {0};
-    struct builder channel = {0};
     snprintf(text, sizeof(text), "[\"e\",%u]", number);
     cr_assert_eq(event_from_json(bytes_str(text), NULL, 0, 0, &event), 0);
     const struct adapter_emit emitted = {.uid = BYTES("emitter"),
         .nsp = BYTES("/"),
         .event = event,
-        .rooms = &name,
-        .room_count = 1};
-    adapter_emit_channel(&emitted, BYTES("socket.io"), &channel);
+        .rooms = names,
+        .room_count = count};
     cr_assert_eq(adapter_broadcast_encode(&emitted, &payload), 0);
-    fake_redis_publish(nodes->redis, builder_bytes(&channel), builder_bytes(&payload));
+    for (size_t i = 0; i < count; i++) {
+        struct builder channel = {0};
+        struct adapter_emit one = emitted;
+        one.rooms = &names[i];
+        one.room_count = 1;
+        adapter_emit_channel(&one, BYTES("socket.io"), &channel);
+        fake_redis_publish(nodes->redis, builder_bytes(&channel), builder_bytes(&payload));
+        builder_reset(&channel);
+    }
     event_unref(event);
     builder_reset(&payload);
-    builder_reset(&channel);
+}
+
+/* Publish an event as an emitter does. */
+static void publish_number(struct nodes *nodes, const char *room, unsigned number)
+{
+    struct bytes name = bytes_str(room);
+    publish_to_each(nodes, &name, 1, number);
+}
+
+Test(storm, an_emitter_that_publishes_for_each_room_reaches_a_client_once)
+{
+    static struct listener listeners[3]; /* in both rooms, and in one each */
+    const struct bytes names[] = {BYTES("r0"), BYTES("r1")};
+    const struct nodes_options options = {.nodes = 1, .shards = 2, .bus = true, .partitions = 1};
+    for (unsigned seed = 1; seed <= 20; seed++) {
+        struct nodes *nodes = nodes_create(seed, &options);
+        nodes_settle(nodes);
+        for (unsigned i = 0; i < ARRAY_LEN(listeners); i++) {
+            char user[16];
+            find_user(nodes, i % 2, i * 100, user, sizeof(user));
+            enter_rooms(&listeners[i], nodes, 0, user, WIRE_JSON);
+            for (unsigned room = 0; room < 2; room++) {
+                if (i == 0 || room == i - 1) {
+                    ask_for(&listeners[i], room == 0 ? "r0" : "r1", room + 1);
+                }
+            }
+        }
+        nodes_settle(nodes);
+        for (unsigned number = 0; number < 10; number++) {
+            publish_to_each(nodes, names, ARRAY_LEN(names), number);
+            if (nodes_dice(nodes, 2) == 0) {
+                nodes_settle(nodes);
+            }
+        }
+        nodes_advance(nodes, 200);
+        nodes_settle(nodes);
+        for (unsigned i = 0; i < ARRAY_LEN(listeners); i++) {
+            cr_assert_eq(listeners[i].next, 10, "seed %u", seed); /* on_heard: once, in order */
+            depart(&listeners[i], nodes, 0);
+        }
+        nodes_settle(nodes);
+        nodes_destroy(nodes);
+    }
 }
 
 Test(storm, a_flood_from_the_bus_keeps_the_bound)

@@ -61,6 +61,13 @@ static void hash128(struct bytes content, uint8_t ret_hash[16])
     memcpy(ret_hash, parts, sizeof(parts));
 }
 
+static bool recovers(void *context, struct bytes nsp)
+{
+    (void)context;
+    (void)nsp;
+    return true;
+}
+
 static const struct rate plenty = {.burst = 1000000, .per_minute = 60000000};
 
 static struct actor_config make_config(const struct nodes *nodes, const char *name)
@@ -100,6 +107,12 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
         .may_send = may_send,
         .auto_join = auto_join,
         .hash128 = hash128,
+        .recovers = nodes->options.recovers ? recovers : NULL,
+        .recovery = {.age_ms = 60000,
+            .replay_ms = 60000,
+            .bytes = 1 << 20,
+            .events = 1000,
+            .sessions = 100},
     };
 }
 

@@ -40,6 +40,7 @@ struct nodes_options {
     unsigned shards;
     bool bus;
     bool ingest;
+    bool recovers; /* connection state recovery, with its replay stream */
     uint32_t partitions;
     enum batching_mode batching;
 };
