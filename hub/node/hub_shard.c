@@ -516,6 +516,18 @@ static void on_store_closed(void *context)
     ((struct hub_shard *)context)->shard.store = NULL;
 }
 
+static void close_sequencers(struct hub_shard *shard)
+{
+    list_for_each (link, &shard->shard.fanouts) {
+        struct fanout *fanout = container_of(link, struct fanout, shard_link);
+        struct sequencer_close *msg = sequencer_close_new();
+        msg->nsp = buf_new(fanout_nsp(fanout));
+        CHECK(msg->nsp != NULL);
+        msg_send_named(
+            shard->shard.sched, actor_system_shard_of(shard->hub->system, fanout_nsp(fanout)), msg);
+    }
+}
+
 /*
  * Sessions end in turns of their own, the links of sequencer and ingest with their actors, when a
  * stream is given back behind its last commit: the services that they use are closed when they are
@@ -528,6 +540,9 @@ static void on_stopping(uv_timer_t *timer)
     bool late = clock_mono_ms() >= shard->stop_by;
     size_t sessions = session_layer_count(shard->hub->sessions, &shard->shard);
     unsigned links = shard->shard.bus ? redis_get_stats(shard->shard.bus).links : 0;
+    if (sessions == 0 && links > 0 && shard == &shard->hub->shards[0]) {
+        close_sequencers(shard); /* a session that ended may have called one back */
+    }
     if ((sessions > 0 || links > 0) && !late) {
         return;
     }
@@ -541,18 +556,6 @@ static void on_stopping(uv_timer_t *timer)
     }
     if (shard->shard.store == NULL && (links == 0 || late)) {
         close_timer(&shard->stopping);
-    }
-}
-
-static void close_sequencers(struct hub_shard *shard)
-{
-    list_for_each (link, &shard->shard.fanouts) {
-        struct fanout *fanout = container_of(link, struct fanout, shard_link);
-        struct sequencer_close *msg = sequencer_close_new();
-        msg->nsp = buf_new(fanout_nsp(fanout));
-        CHECK(msg->nsp != NULL);
-        msg_send_named(
-            shard->shard.sched, actor_system_shard_of(shard->hub->system, fanout_nsp(fanout)), msg);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "hub/node/store_watch.h"
 
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "actors/core/timer.h"
@@ -37,6 +38,7 @@ struct store_watch {
     uint64_t number; /* of the witness, as answered last */
     struct store_renewal renewal;
     bool renewing;
+    uint64_t renewed_ms; /* when the epoch was told last */
     bool went_back;
     struct store_request ping;
     uint64_t down_since_ms; /* 0: up */
@@ -70,13 +72,19 @@ static void settle(struct store_watch *watch, struct question *question, int sta
     free_when_done(watch);
 }
 
-/* All that this node tells is of an epoch that is over: it starts anew with the next one. */
+/*
+ * All that this node tells is of an epoch that is over: it starts anew with the next one, whoever
+ * has made it: this node, another that found the store gone back, or peal migrate --new-epoch.
+ */
 static void on_renewed(struct store_request *request)
 {
     struct store_watch *watch = container_of(request, struct store_watch, renewal.base);
     struct hub *hub = watch->shard->hub;
     watch->renewing = false;
-    if (request->status == 0 && !watch->closing) {
+    watch->renewed_ms = sched_now(sched_here(watch));
+    if (request->status == 0 && !watch->closing &&
+        strcmp(watch->renewal.epoch, store_epoch(hub->store)) != 0 &&
+        !atomic_load_explicit(&hub->outdated, memory_order_relaxed)) {
         log_error("STORE-NEW-EPOCH", "starting anew: every device reads its inbox again",
             "old=%s new=%s", store_epoch(hub->store), watch->renewal.epoch);
         watch->went_back = false;
@@ -87,13 +95,17 @@ static void on_renewed(struct store_request *request)
     free_when_done(watch);
 }
 
-/* Of the nodes that find it out, one makes the new epoch; asked again until it is answered. */
-static void renew(struct store_watch *watch)
+/*
+ * Ask for the epoch. Of the nodes that find the store gone back, one makes the new one; asked again
+ * until it is answered.
+ */
+static void ask_epoch(struct store_watch *watch)
 {
+    const char *epoch = store_epoch(watch->shard->hub->store);
     watch->renewing = true;
     watch->renewal = (struct store_renewal){
         .base = {.op = STORE_EPOCH, .done = on_renewed},
-        .from = bytes_str(store_epoch(watch->shard->hub->store)),
+        .from = watch->went_back ? bytes_str(epoch) : BYTES(""),
     };
     store_submit(watch->shard->shard.store, &watch->renewal.base);
 }
@@ -225,8 +237,8 @@ static void on_timer(struct timer *timer)
     if (is_due(&watch->reading, now)) {
         ask(watch, &watch->reading, now);
     }
-    if (watch->went_back && !watch->renewing) {
-        renew(watch);
+    if (!watch->renewing && (watch->went_back || now >= watch->renewed_ms + WATCH_EVERY_MS)) {
+        ask_epoch(watch);
     }
     judge(watch);
     timer_set(sched_timers(sched_here(watch)), timer, now + TICK_MS);
