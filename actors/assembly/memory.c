@@ -3,7 +3,8 @@
 
 #include "actors/behaviours.h"
 #include "actors/deliver/fanout.h"
-#include "actors/rooms/room_proto.h"
+#include "actors/room_proto.h"
+#include "actors/rooms/room.h"
 #include "actors/shard.h"
 #include "actors/user/user_actor.h"
 #include "codec/base/mem.h"

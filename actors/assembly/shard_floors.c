@@ -7,6 +7,7 @@
 #include "actors/inbox/positions.h"
 #include "actors/order/sequencer_proto.h"
 #include "actors/recover/recovery.h"
+#include "actors/rooms/room.h"
 #include "actors/shard.h"
 #include "actors/user/user_actor.h"
 #include "codec/base/rand.h"
@@ -32,6 +33,7 @@ void shard_init(struct shard *shard, struct sched *sched, const struct actor_con
 struct fanout *shard_open_nsp(struct shard *shard, struct bytes nsp)
 {
     struct fanout *fanout = fanout_start(shard, nsp);
+    fanout->on_gone = room_on_gone;
     recovery_watch(fanout);
     struct sequencer_attach *attach = sequencer_attach_new();
     attach->nsp = buf_new(nsp);

@@ -7,9 +7,8 @@
 #include "actors/behaviours.h"
 #include "actors/deliver/fanout_ask.h"
 #include "actors/deliver/fanout_proto.h"
-#include "actors/rooms/room_proto.h"
 #include "actors/user/user_actor.h"
-#include "actors/user/user_proto.h"
+#include "actors/user_proto.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 
@@ -153,8 +152,7 @@ static void remove_membership(
     settle(fanout, leaf);
 }
 
-/* Whether the user of `socket` is in `room` with another socket here, and the others know it. */
-static bool has_company(const struct socket *socket, struct bytes room)
+bool fanout_has_company(const struct socket *socket, struct bytes room)
 {
     /* A socket that comes back is its user's only when its memberships are there again. */
     const struct user *user = (const struct user *)(const void *)actor_find(
@@ -175,24 +173,11 @@ static bool has_company(const struct socket *socket, struct bytes room)
     return false;
 }
 
-void fanout_tell(struct socket *socket, struct bytes room, const char *event)
-{
-    if (!has_company(socket, room)) {
-        room_tell(socket->shard, socket, room, event);
-    }
-}
-
 void fanout_exit(struct fanout *fanout, struct socket *socket, bool kept)
 {
     while (socket->membership_count > 0) {
         struct membership *last = &socket->memberships[socket->membership_count - 1];
-        struct bytes room = leaf_name(last->leaf);
-        if (!kept) {
-            room_send_leave(fanout->shard, fanout_nsp(fanout), room);
-        }
-        if (last->loud) {
-            fanout_tell(socket, room, "user_left_room");
-        }
+        fanout->on_gone(socket, last, kept);
         remove_membership(fanout, socket, last);
     }
     struct socket *moved = leaf_remove(fanout->everyone, socket->everyone_index);

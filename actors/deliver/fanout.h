@@ -31,6 +31,8 @@ struct fanout {
     struct shard *shard;
     struct list shard_link; /* shard.fanouts */
     struct deliver_watch *watch; /* NULL: sockets of the namespace are not recovered */
+    /* A socket goes while it is in a room; unless `kept`, its seat there is free (rooms/room.h). */
+    void (*on_gone)(struct socket *socket, const struct membership *membership, bool kept);
     struct leaf *everyone;
     struct map leaves; /* struct leaf by name */
     struct list due; /* leaf.dirty_link: flushed at the end of this turn */
@@ -65,12 +67,8 @@ static inline struct bytes fanout_nsp(const struct fanout *fanout)
 /* Take a new socket in (everyone's leaf). */
 void fanout_enter(struct fanout *fanout, struct socket *socket);
 
-/*
- * Tell the others in `room` that the user of `socket` came or went: `event` is user_joined_room or
- * user_left_room. Nothing while another socket of the user on this node is in it, also where
- * `socket` comes back and is not its user's yet.
- */
-void fanout_tell(struct socket *socket, struct bytes room, const char *event);
+/* Whether the user of `socket` is in `room` with another socket here, and the others know it. */
+bool fanout_has_company(const struct socket *socket, struct bytes room);
 
 /*
  * Let a socket go: what is pending for it is dropped, and it leaves every room; unless `kept`, it

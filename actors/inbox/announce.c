@@ -5,7 +5,7 @@
 #include "actors/inbox/store_view.h"
 #include "actors/order/bus_origin.h"
 #include "actors/shard.h"
-#include "actors/user/user_proto.h"
+#include "actors/user_proto.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 

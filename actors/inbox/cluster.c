@@ -10,7 +10,7 @@
 #include "actors/order/bus_probe.h"
 #include "actors/shard.h"
 #include "actors/user/user_actor.h"
-#include "actors/user/user_proto.h"
+#include "actors/user_proto.h"
 #include "codec/announce.h"
 #include "codec/base/log.h"
 #include "codec/base/map.h"

@@ -2,7 +2,7 @@
 #include "actors/inbox/positions.h"
 
 #include "actors/user/user_actor.h"
-#include "actors/user/user_proto.h"
+#include "actors/user_proto.h"
 #include "codec/base/mem.h"
 #include "sql/store.h"
 

@@ -11,7 +11,7 @@
 #include "actors/deliver/fanout_proto.h"
 #include "actors/order/bus_origin.h"
 #include "actors/order/sequencer_actor.h"
-#include "actors/rooms/room_proto.h"
+#include "actors/room_proto.h"
 #include "actors/wire_name.h"
 #include "codec/adapter_wire.h"
 #include "codec/base/mem.h"

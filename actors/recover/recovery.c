@@ -8,7 +8,7 @@
  */
 #include "actors/order/sequencer_proto.h"
 #include "actors/recover/recovery_state.h"
-#include "actors/rooms/room_proto.h"
+#include "actors/rooms/room.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
@@ -599,7 +599,7 @@ static void rejoin(struct recoverable *recoverable, struct socket *socket)
         membership->chosen = !stay->granted;
         if (stay->loud) {
             membership->loud = true;
-            fanout_tell(socket, stay->name, "user_joined_room");
+            room_tell(socket, stay->name, "user_joined_room");
         }
     }
 }

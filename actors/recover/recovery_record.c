@@ -7,7 +7,7 @@
  */
 #include "actors/order/bus_origin.h"
 #include "actors/recover/recovery_state.h"
-#include "actors/rooms/room_proto.h"
+#include "actors/rooms/room.h"
 #include "actors/shard.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"

@@ -2,13 +2,16 @@
 /*
  * Order of this file: life, joining, leaving, what the others are told.
  */
+#include "actors/rooms/room.h"
+
 #include "actors/behaviours.h"
+#include "actors/deliver/fanout.h"
 #include "actors/deliver/leaf.h"
 #include "actors/deliver/socket.h"
 #include "actors/order/sequencer_proto.h"
-#include "actors/rooms/room_proto.h"
+#include "actors/room_proto.h"
 #include "actors/shard.h"
-#include "actors/user/user_proto.h"
+#include "actors/user_proto.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
@@ -146,9 +149,12 @@ static void write_notice(const struct claims *who, struct bytes room, struct bui
     builder_byte(out, '}');
 }
 
-void room_tell(
-    struct shard *shard, const struct socket *socket, struct bytes room, const char *event_name)
+void room_tell(const struct socket *socket, struct bytes room, const char *event_name)
 {
+    if (fanout_has_company(socket, room)) {
+        return;
+    }
+    struct shard *shard = socket->shard;
     struct builder text = {0};
     write_notice(identity_claims(socket->identity), room, &text);
     struct event *event = shard_event(shard, event_name, builder_bytes(&text), 0);
@@ -258,6 +264,17 @@ void room_send_leave(struct shard *shard, struct bytes nsp, struct bytes room)
     msg->shard = sched_shard(shard->sched);
     struct bytes key = buf_bytes(msg->key);
     msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
+}
+
+void room_on_gone(struct socket *socket, const struct membership *membership, bool kept)
+{
+    struct bytes room = leaf_name(membership->leaf);
+    if (!kept) {
+        room_send_leave(socket->shard, socket_nsp(socket), room);
+    }
+    if (membership->loud) {
+        room_tell(socket, room, "user_left_room");
+    }
 }
 
 void room_take_seat(struct shard *shard, struct bytes nsp, struct bytes room)

@@ -14,8 +14,8 @@
 #include "actors/deliver/socket.h"
 #include "actors/rate.h"
 #include "actors/shard.h"
-#include "actors/user/user_proto.h"
 #include "actors/user/user_refusal.h"
+#include "actors/user_proto.h"
 #include "codec/announce.h"
 #include "sql/store.h"
 

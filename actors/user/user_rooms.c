@@ -6,7 +6,8 @@
 #include "actors/deliver/fanout.h"
 #include "actors/order/sequencer_proto.h"
 #include "actors/recover/recovery.h"
-#include "actors/rooms/room_proto.h"
+#include "actors/room_proto.h"
+#include "actors/rooms/room.h"
 #include "actors/user/user.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
@@ -336,7 +337,7 @@ static void leave_now(struct socket *socket, struct bytes room, uint64_t token, 
         room_send_leave(socket->shard, socket_nsp(socket), room);
     }
     if (loud) {
-        fanout_tell(socket, room, "user_left_room");
+        room_tell(socket, room, "user_left_room");
     }
     answer_room(socket, token, "room_left", room, reason);
 }
@@ -387,7 +388,7 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
         room_send_leave(shard, nsp, room); /* asked for twice at once: counted once */
     } else if (!msg->quiet && !(msg->token & TOKEN_QUIET)) {
         fanout_membership(socket->fanout, socket, room)->loud = true;
-        fanout_tell(socket, room, "user_joined_room");
+        room_tell(socket, room, "user_joined_room");
     }
     answer_room(socket, msg->token, "room_joined", room, NULL);
     if (joining != NULL && joining->chosen) {

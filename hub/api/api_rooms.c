@@ -7,7 +7,7 @@
  */
 #include "actors/order/bus_origin.h"
 #include "actors/order/sequencer_proto.h"
-#include "actors/user/user_proto.h"
+#include "actors/user_proto.h"
 #include "actors/wire_name.h"
 #include "codec/adapter_request.h"
 #include "codec/base/mem.h"

@@ -7,8 +7,8 @@
  * when it knows that nothing before it is missing (rev = last + 1); otherwise it reads the store
  * first.
  */
-#ifndef ACTORS_USER_USER_PROTO_H
-#define ACTORS_USER_USER_PROTO_H
+#ifndef ACTORS_USER_PROTO_H
+#define ACTORS_USER_PROTO_H
 
 #include "actors/close.h"
 #include "actors/core/protocol.h"

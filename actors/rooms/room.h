@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * room - what those above ask of rooms on their own shard; the protocol is in actors/room_proto.h.
+ */
+#ifndef ACTORS_ROOMS_ROOM_H
+#define ACTORS_ROOMS_ROOM_H
+
+#include <stddef.h>
+
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+
+struct buf;
+struct membership;
+struct shard;
+struct socket;
+
+/* The key of the actor of `room` (wire name) in namespace `nsp`; one reference. */
+MUST_CHECK struct buf *room_key_new(struct bytes nsp, struct bytes room);
+
+/* What the actor of a room takes of the memory of a node with `shards`, without its name. */
+size_t room_cost(unsigned shards);
+
+/* Send LEAVE: a socket of this shard whose JOIN was answered is no member, or no more. */
+void room_send_leave(struct shard *shard, struct bytes nsp, struct bytes room);
+
+/* Have a socket of this shard counted as a member of `room`, whatever its maximum. */
+void room_take_seat(struct shard *shard, struct bytes nsp, struct bytes room);
+
+/*
+ * Tell the others in `room` that the user of `socket` came or went, who does not hear it: `event`
+ * is user_joined_room or user_left_room. Nothing while another socket of the user on this node is
+ * in it.
+ */
+void room_tell(const struct socket *socket, struct bytes room, const char *event);
+
+/* A fan-out's on_gone: the seat is given up unless `kept`, and the others are told. */
+void room_on_gone(struct socket *socket, const struct membership *membership, bool kept);
+
+#endif
