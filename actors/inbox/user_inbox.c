@@ -193,6 +193,47 @@ static struct notification_view *views_of(const struct store_item *items, size_t
     return views;
 }
 
+/* So many of `limit` entries, which made an answer of `bytes`, as an outbox has room for. */
+static uint32_t fewer(uint32_t limit, size_t bytes, uint32_t room)
+{
+    uint64_t fit = (uint64_t)limit * room / bytes;
+    return fit < 1 ? 1 : (uint32_t)(fit < limit ? fit : limit - 1);
+}
+
+/*
+ * Whether an answer of `bytes` is too large for an outbox: then it is asked for again with fewer
+ * entries, and the client goes on from there as from any page. A single entry is always given.
+ */
+static bool ask_for_fewer(struct user *user, const struct user_request *request, size_t bytes)
+{
+    uint32_t room = request->shard->config->outbox_bytes;
+    bool listed = request->store.base.op == STORE_LIST;
+    uint32_t limit = listed ? request->store.list.limit : request->store.sync.limit;
+    if (bytes <= room || limit <= 1) {
+        return false;
+    }
+    struct user_request *again = user_request_new(user, request->store.base.op, request->answered);
+    again->socket_id = request->socket_id;
+    again->has_id = request->has_id;
+    again->id = request->id;
+    memcpy(again->event, request->event, sizeof(again->event));
+    if (listed) {
+        struct store_list *list = &again->store.list;
+        again->text = request->text != NULL ? buf_ref(request->text) : NULL;
+        list->who = user_request_who(again);
+        list->type = again->text != NULL ? buf_bytes(again->text) : bytes_of(NULL, 0);
+        list->states = request->store.list.states;
+        list->before_seq = request->store.list.before_seq;
+        list->limit = fewer(limit, bytes, room);
+    } else {
+        again->store.sync.who = user_request_who(again);
+        again->store.sync.rev = request->store.sync.rev;
+        again->store.sync.limit = fewer(limit, bytes, room);
+    }
+    user_request_submit(again);
+    return true;
+}
+
 static void on_listed(struct user *user, struct user_request *request)
 {
     const struct store_list *list = &request->store.list;
@@ -202,7 +243,9 @@ static void on_listed(struct user *user, struct user_request *request)
     struct notification_view *views = views_of(list->items, list->count);
     struct builder text = {0};
     notification_json_list(views, list->count, list->next_seq, true, &text);
-    answer_request(user, request, builder_bytes(&text));
+    if (!ask_for_fewer(user, request, builder_bytes(&text).len)) {
+        answer_request(user, request, builder_bytes(&text));
+    }
     builder_reset(&text);
     mem_free(views);
 }
@@ -353,7 +396,9 @@ static void on_synced(struct user *user, struct user_request *request)
     };
     struct builder text = {0};
     notification_json_sync(&body, &text);
-    answer_request(user, request, builder_bytes(&text));
+    if (!ask_for_fewer(user, request, builder_bytes(&text).len)) {
+        answer_request(user, request, builder_bytes(&text));
+    }
     builder_reset(&text);
     mem_free(changes);
     mem_free(views);
