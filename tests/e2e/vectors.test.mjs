@@ -95,6 +95,7 @@ describe('Engine.IO', () => {
   });
 });
 
+const ID_MAX = 2 ** 60; // SIO_ID_MAX of codec/sio.h
 const TYPES = { connect: 0, disconnect: 1, event: 2, ack: 3, refuse: 4, binary_event: 5, binary_ack: 6 };
 
 // The result of sio.txt and sio_msgpack.txt as an object.
@@ -130,7 +131,8 @@ describe('Socket.IO', () => {
       const got = decode(new Decoder(), text, result.attachments);
       assert.equal(got.type, result.attachments > 0 ? result.type - 3 : result.type, title);
       assert.equal(got.nsp, result.nsp, title);
-      assert.equal(got.id, result.id, title);
+      const isAnswered = !(got.id > ID_MAX); // a number that nothing counts up to: the hub passes over it
+      assert.equal(isAnswered ? got.id : undefined, result.id, title);
       assert.deepEqual(got.data, result.attachments > 0 ? withBuffers(result.data) : result.data, title);
       count += 1;
     }
