@@ -6,8 +6,8 @@
  * Peal carries none: the folder of an installed client (engine.bundles) is read at the start, so
  * its version is the operator's choice.
  */
-#ifndef HUB_SESSION_BUNDLES_H
-#define HUB_SESSION_BUNDLES_H
+#ifndef HUB_NODE_BUNDLES_H
+#define HUB_NODE_BUNDLES_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hub/session/bundles.h"
+#include "hub/node/bundles.h"
 
 #include <errno.h>
 

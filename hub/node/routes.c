@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hub/api/routes.h"
+#include "hub/node/routes.h"
 
 #include <stddef.h>
 
 #include "hub/api/api.h"
 #include "hub/cluster/cluster_shard.h"
 #include "hub/config/config.h"
+#include "hub/node/bundles.h"
 #include "hub/node/dev.h"
 #include "hub/node/hub.h"
 #include "hub/node/pages.h"
-#include "hub/session/bundles.h"
 #include "hub/session/upgrade.h"
 
 enum { ROUTES_MAX = 64 };

@@ -2,8 +2,8 @@
 /*
  * routes - which requests each listener answers, from the tables of those who handle them.
  */
-#ifndef HUB_API_ROUTES_H
-#define HUB_API_ROUTES_H
+#ifndef HUB_NODE_ROUTES_H
+#define HUB_NODE_ROUTES_H
 
 #include "hub/net/http_server.h"
 
