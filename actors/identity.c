@@ -9,7 +9,11 @@ static_assert(sizeof(struct identity) % _Alignof(struct claims) == 0, "claims fo
 
 struct identity *identity_new(struct claims *claims, bool tenants)
 {
-    struct identity *identity = mem_alloc(sizeof(*identity) + claims_size(claims));
+    struct identity *identity = mem_try_calloc(1, sizeof(*identity) + claims_size(claims));
+    if (identity == NULL) {
+        claims_unref(claims);
+        return NULL;
+    }
     identity->refs = 1;
     identity->spaced = tenants && claims->tenant_len > 0;
     claims_copy(claims, identity + 1);

@@ -294,7 +294,7 @@ static int write_id(struct bytes id, struct builder *out)
 
 static int conclude(int status, const struct builder *out)
 {
-    return status == 0 && builder_failed(out) ? STATUS_TOO_LARGE : status;
+    return status == 0 ? builder_status(out) : status;
 }
 
 int adapter_answer_list(

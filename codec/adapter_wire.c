@@ -146,7 +146,7 @@ static int encode_data(struct builder *out, const struct event *event)
 int adapter_broadcast_encode(const struct adapter_emit *emit, struct builder *out)
 {
     if (builder_failed(out)) {
-        return STATUS_TOO_LARGE;
+        return builder_status(out);
     }
     size_t start = builder_bytes(out).len;
     mp_pack_array(out, 3);
@@ -160,8 +160,9 @@ int adapter_broadcast_encode(const struct adapter_emit *emit, struct builder *ou
     mp_pack_str(out, emit->nsp);
     encode_options(out, emit);
     if (status < 0 || builder_failed(out)) {
+        status = status < 0 ? status : builder_status(out);
         builder_rewind(out, start);
-        return status < 0 ? status : STATUS_TOO_LARGE;
+        return status;
     }
     return 0;
 }

@@ -512,5 +512,5 @@ int http1_write_header(struct builder *out, struct bytes name, struct bytes valu
     builder_str(out, ": ");
     builder_add(out, value);
     builder_str(out, "\r\n");
-    return builder_failed(out) ? STATUS_TOO_LARGE : 0;
+    return builder_status(out);
 }

@@ -140,7 +140,7 @@ int json_scan_string_add(struct bytes string, struct builder *out)
     if (status < 0) {
         return status;
     }
-    return builder_failed(out) ? STATUS_TOO_LARGE : 0;
+    return builder_status(out);
 }
 
 int json_scan_u64(struct bytes number, uint64_t *ret_value)

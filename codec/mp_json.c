@@ -212,7 +212,7 @@ static int write_container(struct to_json *to, const struct mp_value *head, unsi
         }
     }
     builder_byte(to->out, map ? '}' : ']');
-    return builder_failed(to->out) ? STATUS_TOO_LARGE : 0;
+    return builder_status(to->out);
 }
 
 static int write_value(struct to_json *to, unsigned depth)
@@ -249,7 +249,7 @@ int mp_to_json_elements(
     if (to.reader.rest.len > 0) {
         return STATUS_INVALID;
     }
-    return builder_failed(out) ? STATUS_TOO_LARGE : 0;
+    return builder_status(out);
 }
 
 /* From JSON. */
@@ -603,7 +603,7 @@ static int pack_value(struct from_json *from, unsigned depth)
 {
     char c = peek(from);
     if (builder_failed(from->out)) {
-        return STATUS_TOO_LARGE;
+        return builder_status(from->out);
     }
     if (c != '[' && c != '{') {
         struct bytes raw;
@@ -631,7 +631,7 @@ int mp_from_json(struct bytes json, struct buf *const *attachments, unsigned att
         .out = out,
     };
     status = pack_value(&from, MP_DEPTH_MAX);
-    return status == 0 && builder_failed(out) ? STATUS_TOO_LARGE : status;
+    return status == 0 ? builder_status(out) : status;
 }
 
 int mp_from_json_elements(struct bytes elements, struct buf *const *attachments,
@@ -655,5 +655,5 @@ int mp_from_json_elements(struct bytes elements, struct buf *const *attachments,
         }
         count++;
     }
-    return builder_failed(out) ? STATUS_TOO_LARGE : count;
+    return builder_failed(out) ? builder_status(out) : count;
 }

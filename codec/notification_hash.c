@@ -34,7 +34,7 @@ static void add_minified(struct builder *out, struct bytes json)
 
 static int hash_builder(notification_hash_fn hash, struct builder *content, uint8_t ret_hash[16])
 {
-    int status = builder_failed(content) ? STATUS_NOMEM : 0;
+    int status = builder_status(content);
     if (status == 0) {
         hash(builder_bytes(content), ret_hash);
     }

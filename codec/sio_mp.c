@@ -278,7 +278,7 @@ static int add_array(
     builder_add(&array, text);
     builder_byte(&array, ']');
     int status = builder_failed(&array)
-                     ? STATUS_TOO_LARGE
+                     ? builder_status(&array)
                      : mp_from_json(builder_bytes(&array), attachments, count, out);
     builder_reset(&array);
     return status;

@@ -54,8 +54,9 @@ static int conclude(struct builder *out, size_t start, int status)
     if (status >= 0 && !builder_failed(out)) {
         return 0;
     }
+    status = status < 0 ? status : builder_status(out);
     builder_rewind(out, start);
-    return status < 0 ? status : STATUS_TOO_LARGE;
+    return status;
 }
 
 /* The part of a packet that names its namespace: nothing for "/". */
@@ -293,7 +294,7 @@ int wire_add(
     enum wire_format format, struct bytes nsp, const struct event *event, struct builder *items)
 {
     if (builder_failed(items)) {
-        return STATUS_TOO_LARGE;
+        return builder_status(items);
     }
     size_t start = length(items);
     if (start > 0 && wire_separator(format) > 0) {
@@ -378,7 +379,7 @@ int wire_event(
     enum wire_format format, struct bytes nsp, const struct event *event, struct builder *out)
 {
     if (builder_failed(out)) {
-        return STATUS_TOO_LARGE;
+        return builder_status(out);
     }
     size_t start = length(out);
     struct sio_head head = {.nsp = nsp};
@@ -400,7 +401,7 @@ int wire_ask(enum wire_format format, struct bytes nsp, uint64_t id, const struc
     struct builder *out)
 {
     if (builder_failed(out)) {
-        return STATUS_TOO_LARGE;
+        return builder_status(out);
     }
     size_t start = length(out);
     struct sio_head head = {.nsp = nsp, .has_id = true, .id = id};

@@ -301,5 +301,5 @@ int ws_accept_write(struct builder *out, const struct ws_accept_answer *answer)
     }
     builder_add(out, answer->lines);
     builder_str(out, "\r\n");
-    return builder_failed(out) ? STATUS_TOO_LARGE : 0;
+    return builder_status(out);
 }

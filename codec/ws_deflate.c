@@ -117,8 +117,9 @@ int ws_deflate_frames(
         frames = bytes_skip(frames, (size_t)len);
     }
     if (builder_failed(out)) {
+        int status = builder_status(out);
         builder_rewind(out, start);
-        return STATUS_TOO_LARGE;
+        return status;
     }
     return count;
 }
@@ -168,7 +169,7 @@ static int inflate_step(struct ws_inflater *inflater, struct builder *out)
     }
     builder_add(out, bytes_of(step, STEP - stream->avail_out));
     if (builder_failed(out)) {
-        return STATUS_TOO_LARGE;
+        return builder_status(out);
     }
     inflater->between = result == Z_STREAM_END || (stream->data_type & AT_BLOCK) != 0;
     if (result == Z_STREAM_END) {

@@ -36,7 +36,7 @@ struct fanout *shard_open_nsp(struct shard *shard, struct bytes nsp)
     fanout->on_gone = room_on_gone;
     recovery_watch(fanout);
     struct sequencer_attach *attach = sequencer_attach_new();
-    attach->nsp = buf_new(nsp);
+    attach->nsp = buf_new_name(nsp);
     attach->fanout = fanout->actor.self;
     unsigned home = actor_system_shard_of(sched_system(shard->sched), nsp);
     msg_send_named(shard->sched, home, attach);

@@ -32,7 +32,11 @@ struct broadcast *broadcast_new(struct event *event, const struct bytes *rooms, 
     size_t count = (size_t)room_count + except_count;
     size_t texts = total_len(rooms, room_count) + total_len(except, except_count);
     struct broadcast *broadcast =
-        mem_alloc(sizeof(*broadcast) + count * sizeof(struct bytes) + texts);
+        mem_try_calloc(1, sizeof(*broadcast) + count * sizeof(struct bytes) + texts);
+    if (broadcast == NULL) {
+        event_unref(event);
+        return NULL;
+    }
     atomic_init(&broadcast->refs, 1);
     broadcast->event = event;
     broadcast->room_count = room_count;

@@ -80,11 +80,14 @@ static void settle(struct pick *pick)
     pick->count = kept;
 }
 
-/* The caller frees `sockets`. */
+/* The caller frees `sockets`, which is NULL when there is no memory for it. */
 static struct pick pick_sockets(struct fanout *fanout, const struct adapter_request *request)
 {
     struct pick pick = {
-        .sockets = mem_alloc_array(fanout->everyone->count + 1u, sizeof(struct socket *))};
+        .sockets = mem_try_calloc(fanout->everyone->count + 1u, sizeof(struct socket *))};
+    if (pick.sockets == NULL) {
+        return pick;
+    }
     if (request->sid.len > 0) {
         struct socket *socket = map_get(&fanout->shard->sockets, request->sid);
         if (socket != NULL && socket->fanout == fanout) {
@@ -118,7 +121,12 @@ static struct buf *pick_sids(struct fanout *fanout, const struct adapter_request
     for (uint32_t i = 0; i < pick.count; i++) {
         builder_add(&sids, bytes_of(pick.sockets[i]->sid, SOCKET_SID_LEN));
     }
+    bool good = pick.sockets != NULL;
     mem_free(pick.sockets);
+    if (!good) {
+        builder_reset(&sids);
+        return NULL;
+    }
     return builder_finish(&sids);
 }
 
@@ -306,15 +314,18 @@ static int compare_asked(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-static void start_ask(struct fanout *fanout, const struct adapter_request *request,
+/* False: there is no memory for it. */
+static bool start_ask(struct fanout *fanout, const struct adapter_request *request,
     const struct fanout_ask *msg, const struct pick *pick)
 {
     struct shard *shard = fanout->shard;
-    struct ask *ask = mem_alloc(sizeof(*ask) + pick->count * sizeof(ask->sockets[0]));
+    struct ask *ask = mem_try_calloc(1, sizeof(*ask) + pick->count * sizeof(ask->sockets[0]));
+    if (ask == NULL) {
+        return false;
+    }
     ask->fanout = fanout;
     ask->sequencer = msg->reply_to;
-    ask->request_id = buf_new(request->id);
-    CHECK(ask->request_id != NULL);
+    ask->request_id = buf_new_name(request->id);
     ask->id = fanout->ask_id;
     for (uint32_t i = 0; i < pick->count; i++) {
         ask->sockets[i].socket_id = pick->sockets[i]->id;
@@ -329,6 +340,7 @@ static void start_ask(struct fanout *fanout, const struct adapter_request *reque
         sched_now(shard->sched) + (wait > 0 && wait < most ? wait : most));
     list_append(&fanout->asks, &ask->link);
     fanout->ask_count++;
+    return true;
 }
 
 /* Whether a client of this format answers; to the others it is an event like any. */
@@ -372,13 +384,15 @@ static void send_event(struct pick *pick, struct chunk *const chunks[WIRE_FORMAT
 static void deliver(struct fanout *fanout, const struct adapter_request *request,
     struct fanout_ask *msg, struct chunk *const chunks[WIRE_FORMAT_COUNT])
 {
-    struct sequencer_part *part = new_part(fanout, msg);
     struct pick pick = pick_sockets(fanout, request);
-    send_event(&pick, chunks);
-    if (pick.count > 0) {
-        start_ask(fanout, request, msg, &pick);
+    if (pick.sockets == NULL) {
+        answer_failed(fanout, msg);
+        return;
     }
-    part->found = pick.count;
+    struct sequencer_part *part = new_part(fanout, msg);
+    send_event(&pick, chunks);
+    part->failed = pick.count > 0 && !start_ask(fanout, request, msg, &pick);
+    part->found = part->failed ? 0 : pick.count;
     mem_free(pick.sockets);
     msg_send(fanout->shard->sched, msg->reply_to, part);
 }

@@ -87,10 +87,14 @@ static struct segment *segment_slot(struct outbox *outbox, uint32_t n)
     return &ring[(outbox->head + n) & (ring_room(outbox) - 1)];
 }
 
-static void grow_ring(struct outbox *outbox)
+/* False: there is no memory for it. */
+static bool grow_ring(struct outbox *outbox)
 {
     unsigned ring = outbox->ring ? outbox->ring + 1u : FIRST_RING;
-    struct segment *more = mem_realloc_array(NULL, (size_t)1 << ring, sizeof(*more));
+    struct segment *more = mem_try_calloc((size_t)1 << ring, sizeof(*more));
+    if (more == NULL) {
+        return false;
+    }
     for (uint32_t i = 0; i < outbox->count; i++) {
         more[i] = *segment_at(outbox, i);
     }
@@ -100,6 +104,7 @@ static void grow_ring(struct outbox *outbox)
     outbox->more = more;
     outbox->ring = (uint8_t)ring;
     outbox->head = 0;
+    return true;
 }
 
 /* Back to the inline segments, when none is used. */
@@ -158,6 +163,16 @@ static void mark_dirty(struct outbox *outbox, struct list *dirty)
     }
 }
 
+static void overflow(struct outbox *outbox)
+{
+    if (!outbox->overflow) {
+        outbox->overflow = true;
+        if (outbox->ops->overflowed != NULL) {
+            outbox->ops->overflowed(outbox);
+        }
+    }
+}
+
 /* Whether `len` more bytes are to be refused; tells the owner when that begins. */
 static bool refuse(struct outbox *outbox, uint32_t len)
 {
@@ -166,12 +181,7 @@ static bool refuse(struct outbox *outbox, uint32_t len)
     if (!outbox->overflow && fits) {
         return false;
     }
-    if (!outbox->overflow) {
-        outbox->overflow = true;
-        if (outbox->ops->overflowed != NULL) {
-            outbox->ops->overflowed(outbox);
-        }
-    }
+    overflow(outbox);
     return true;
 }
 
@@ -198,13 +208,16 @@ static bool extend_last(struct outbox *outbox, struct chunk *chunk, uint32_t off
     return true;
 }
 
-/* Put a range behind what waits, whatever the limits. */
-static void push(
+/* Put a range behind what waits, whatever the limits; false: no memory, which is an overflow. */
+static bool push(
     struct outbox *outbox, struct list *dirty, struct chunk *chunk, uint32_t offset, uint32_t len)
 {
     if (!extend_last(outbox, chunk, offset, len)) {
         if (outbox->count == ring_room(outbox)) {
-            grow_ring(outbox);
+            if (!grow_ring(outbox)) {
+                overflow(outbox);
+                return false;
+            }
         }
         chunk->refs++;
         *segment_slot(outbox, outbox->count) =
@@ -216,6 +229,7 @@ static void push(
     if (outbox->bytes > outbox->limits.high) {
         be_full(outbox);
     }
+    return true;
 }
 
 static bool append(
@@ -236,10 +250,7 @@ static bool append(
     if (refuse(outbox, len)) {
         return false;
     }
-    if (len > 0) {
-        push(outbox, dirty, chunk, offset, len);
-    }
-    return true;
+    return len == 0 || push(outbox, dirty, chunk, offset, len);
 }
 
 bool outbox_append(
@@ -254,15 +265,16 @@ bool outbox_append(
 
 void outbox_append_last(struct outbox *outbox, struct list *dirty, struct chunk *chunk)
 {
-    push(outbox, dirty, chunk, 0, chunk->len);
+    (void)push(outbox, dirty, chunk, 0, chunk->len);
 }
 
 void outbox_move(struct outbox *from, struct outbox *to, struct list *dirty)
 {
     CHECK(!from->busy);
-    for (uint32_t i = 0; i < from->count; i++) {
+    bool whole = true; /* nothing comes behind what is missing */
+    for (uint32_t i = 0; i < from->count && whole; i++) {
         const struct segment *segment = segment_at(from, i);
-        push(to, dirty, segment->chunk, segment->offset, segment->len);
+        whole = push(to, dirty, segment->chunk, segment->offset, segment->len);
     }
     bool full = from->full;
     outbox_finish(from);

@@ -131,14 +131,24 @@ bool socket_send(struct socket *socket, struct chunk *chunk)
     return true;
 }
 
+void socket_missed(struct socket *socket)
+{
+    if (!socket->closing) {
+        socket->ops->disconnect(socket, CLOSE_NO_MEMORY);
+    }
+}
+
 /* Send what was encoded into `out`; of an event, or with an empty name of an answer. */
 static bool send_encoded(struct socket *socket, struct bytes event, struct builder *out, int status)
 {
     struct chunk *chunk = status == 0 ? chunk_take(out) : NULL;
     builder_reset(out);
     if (chunk == NULL) {
-        shard_count_unencoded(
-            socket->shard, event, socket->format, status != 0 ? status : STATUS_NOMEM);
+        status = status != 0 ? status : STATUS_NOMEM;
+        shard_count_unencoded(socket->shard, event, socket->format, status);
+        if (status == STATUS_NOMEM) {
+            socket_missed(socket);
+        }
         return false;
     }
     bool sent = socket_send(socket, chunk);
@@ -167,7 +177,7 @@ bool socket_ack(struct socket *socket, uint64_t id, struct bytes result)
     }
     struct builder out = {0};
     int status = wire_ack(socket->format, socket_nsp(socket), id, result, &out);
-    if (status != 0) {
+    if (status != 0 && status != STATUS_NOMEM) {
         builder_reset(&out);
         shard_count_unencoded(socket->shard, bytes_of("", 0), socket->format, status);
         status = wire_ack(socket->format, socket_nsp(socket), id,

@@ -133,6 +133,12 @@ struct bytes socket_nsp(const struct socket *socket);
  */
 bool socket_send(struct socket *socket, struct chunk *chunk);
 
+/*
+ * The socket misses something for want of memory: it is closed, comes back and goes on from its
+ * position, rather than wait for what never comes.
+ */
+void socket_missed(struct socket *socket);
+
 /* Encode and send one event to this socket alone; for many sockets share the chunk instead. */
 bool socket_emit(struct socket *socket, const struct event *event);
 

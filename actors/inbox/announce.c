@@ -19,8 +19,7 @@ static void send_payload(
         cluster_announce(shard->cluster, key, payload);
     }
     struct user_announce *msg = user_announce_new();
-    msg->key = buf_new(key);
-    CHECK(msg->key != NULL);
+    msg->key = buf_new_name(key);
     msg->payload = payload;
     msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
 }
@@ -70,7 +69,11 @@ void announce_changes(struct shard *shard, struct store_user who, struct store_p
         return;
     }
     size_t told = count <= ANNOUNCE_CHANGES_MAX ? count : (size_t)ANNOUNCE_CHANGES_MAX;
-    struct notification_change *views = mem_alloc_array(told, sizeof(*views));
+    struct notification_change *views = mem_try_calloc(told, sizeof(*views));
+    if (views == NULL) {
+        announce_repeat(shard, who); /* who hears it reads the store */
+        return;
+    }
     for (size_t i = 0; i < told; i++) {
         views[i] = store_view_change(&changes[i]);
     }

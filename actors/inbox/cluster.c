@@ -62,17 +62,10 @@ static struct bytes key_of(const struct cluster *cluster, struct bytes channel)
     return bus_name_user_key(&cluster->shard->config->names, channel);
 }
 
-static struct buf *copy(struct bytes text)
-{
-    struct buf *buf = buf_new(text);
-    CHECK(buf != NULL);
-    return buf;
-}
-
 static void tell_feed(struct shard *shard, struct bytes key, bool on)
 {
     struct user_feed *msg = user_feed_new();
-    msg->key = copy(key);
+    msg->key = buf_new_name(key);
     msg->on = on;
     msg_send_named(shard->sched, sched_shard(shard->sched), msg);
 }
@@ -115,7 +108,7 @@ static struct buf *write_check(const struct cluster *cluster, struct bytes key)
 static void tell_announced(struct shard *shard, struct bytes key, struct buf *payload)
 {
     struct user_announce *msg = user_announce_new();
-    msg->key = copy(key);
+    msg->key = buf_new_name(key);
     msg->payload = payload;
     msg_send_named(shard->sched, sched_shard(shard->sched), msg);
 }

@@ -71,27 +71,36 @@ static void add_name(struct builder *texts, struct bytes space, struct bytes nam
     builder_add(texts, user ? wire_name_user(wire, at) : wire);
 }
 
-/* Wire names of targets and exceptions; everyone of a tenant is not a room, so `all` needs no
- * tenant. */
+/*
+ * Wire names of targets and exceptions; everyone of a tenant is not a room, so `all` needs no
+ * tenant. Takes over the reference of `event`; NULL without memory.
+ */
 static struct broadcast *address(
     const struct notification_post *post, struct bytes space, struct event *event)
 {
     uint32_t count = post->target_count + post->except_count;
-    size_t *offsets = mem_alloc_array(count + 1, sizeof(*offsets));
-    struct bytes *names = mem_alloc_array(count + 1, sizeof(*names));
+    size_t *offsets = mem_try_calloc(count + 1, sizeof(*offsets));
+    struct bytes *names = mem_try_calloc(count + 1, sizeof(*names));
     struct builder texts = {0};
-    for (uint32_t i = 0; i < count; i++) {
+    bool good = offsets != NULL && names != NULL;
+    for (uint32_t i = 0; good && i < count; i++) {
         bool except = i >= post->target_count;
         offsets[i] = builder_bytes(&texts).len;
         add_name(&texts, space, except ? post->except[i - post->target_count] : post->targets[i],
             !except && post->target == NOTIFICATION_USERS);
     }
-    offsets[count] = builder_bytes(&texts).len;
-    for (uint32_t i = 0; i < count; i++) {
+    good = good && !builder_failed(&texts);
+    if (good) {
+        offsets[count] = builder_bytes(&texts).len;
+    } else {
+        event_unref(event);
+    }
+    for (uint32_t i = 0; good && i < count; i++) {
         names[i] = bytes_of(builder_bytes(&texts).at + offsets[i], offsets[i + 1] - offsets[i]);
     }
-    struct broadcast *broadcast = broadcast_new(
-        event, names, post->target_count, names + post->target_count, post->except_count);
+    struct broadcast *broadcast = good ? broadcast_new(event, names, post->target_count,
+                                             names + post->target_count, post->except_count)
+                                       : NULL;
     builder_reset(&texts);
     mem_free(offsets);
     mem_free(names);
@@ -113,12 +122,12 @@ int post_event_make(
         return status;
     }
     *ret_broadcast = address(post, space, event);
-    return 0;
+    return *ret_broadcast != NULL ? 0 : STATUS_NOMEM;
 }
 
 void post_event_send(struct shard *shard, struct broadcast *broadcast)
 {
-    sequencer_send(shard, BYTES("/"), broadcast);
+    (void)sequencer_send(shard, BYTES("/"), broadcast); /* it was made */
 }
 
 int post_event(struct shard *shard, const struct notification_post *post)

@@ -178,7 +178,9 @@ static void unread_changed(struct user *user)
 static void tell_sockets(
     struct user *user, struct socket *only, uint64_t rev, const char *name, struct builder *text)
 {
-    if (only != NULL) {
+    if (builder_failed(text)) {
+        user_miss(user, only);
+    } else if (only != NULL) {
         user_emit(only, name, builder_bytes(text));
     } else {
         user_emit_all(user, name, builder_bytes(text), rev);
@@ -221,8 +223,12 @@ static void tell_state(struct user *user, struct socket *only, uint64_t rev,
 static void tell_announced_state(struct user *user, struct announce *announce)
 {
     size_t most = announce->change_count; /* each change taken counts it down */
-    struct notification_change *changes = mem_alloc_array(most + 1, sizeof(*changes));
+    struct notification_change *changes = mem_try_calloc(most + 1, sizeof(*changes));
     size_t count = 0;
+    if (changes == NULL) {
+        user_miss(user, NULL);
+        return;
+    }
     while (count < most && announce_next_change(announce, &changes[count])) {
         count++;
     }
@@ -332,8 +338,12 @@ static size_t tell_changes(
 {
     const struct store_change *changes = &sync->changes[first];
     size_t left = sync->change_count - first;
-    struct notification_change *told = mem_alloc_array(left, sizeof(*told));
+    struct notification_change *told = mem_try_calloc(left, sizeof(*told));
     size_t count = 0;
+    if (told == NULL) {
+        user_miss(user, only);
+        return left;
+    }
     while (count < left && changes[count].rev == changes[0].rev &&
            changes[count].state == changes[0].state) {
         told[count] = store_view_change(&changes[count]);
@@ -364,16 +374,16 @@ static int compare_views(const void *a, const void *b)
 
 /*
  * The items of a page by rising rev. One that changed again behind the page says the page's end: a
- * client that has heard of rev n has heard of all below.
+ * client that has heard of rev n has heard of all below. NULL without memory.
  */
 static struct notification_view *sort_items(const struct store_sync *sync, uint64_t through)
 {
-    struct notification_view *views = mem_alloc_array(sync->item_count, sizeof(*views));
-    for (size_t i = 0; i < sync->item_count; i++) {
+    struct notification_view *views = mem_try_calloc(sync->item_count, sizeof(*views));
+    for (size_t i = 0; views != NULL && i < sync->item_count; i++) {
         views[i] = store_view_item(&sync->items[i]);
         views[i].rev = views[i].rev < through ? views[i].rev : through;
     }
-    if (sync->item_count > 0) {
+    if (views != NULL && sync->item_count > 0) {
         qsort(views, sync->item_count, sizeof(*views), compare_views);
     }
     return views;
@@ -383,6 +393,10 @@ static uint64_t tell_page(struct user *user, struct socket *only, const struct s
 {
     uint64_t through = sync->done ? sync->position.rev : sync->through_rev;
     struct notification_view *items = sort_items(sync, through);
+    if (items == NULL) {
+        user_miss(user, only);
+        return through;
+    }
     size_t item = 0;
     size_t change = 0;
     while (item < sync->item_count || change < sync->change_count) {

@@ -83,12 +83,24 @@ static bool check_stored(struct user *user, struct user_request *request)
     return false;
 }
 
-static void answer_request(struct user *user, struct user_request *request, struct bytes result)
+/* Resets the builder. */
+static void answer_request(struct user *user, struct user_request *request, struct builder *result)
 {
     struct socket *socket = asker(user, request);
-    if (socket != NULL && request->has_id) {
-        socket_ack(socket, request->id, result);
+    if (socket != NULL && builder_failed(result)) {
+        user_refuse_event(socket, request->has_id ? &request->id : NULL, bytes_str(request->event),
+            &(struct user_refusal){.code = "unavailable", .message = "Out of memory, try again"});
+    } else if (socket != NULL && request->has_id) {
+        socket_ack(socket, request->id, builder_bytes(result));
     }
+    builder_reset(result);
+}
+
+/* There was no memory to take the answer apart. */
+static void answer_failed(struct user *user, struct user_request *request)
+{
+    struct builder failed = {.failed = true};
+    answer_request(user, request, &failed);
 }
 
 /* Changes of state. */
@@ -117,8 +129,7 @@ static void on_marked(struct user *user, struct user_request *request)
     struct builder text = {0};
     builder_printf(&text, "{\"ok\":true,\"rev\":%llu,\"unread\":%llu}",
         (unsigned long long)mark->position.rev, (unsigned long long)mark->position.unread);
-    answer_request(user, request, builder_bytes(&text));
-    builder_reset(&text);
+    answer_request(user, request, &text);
 }
 
 /* A member of an argument, and what is said to who gave something else there. */
@@ -184,10 +195,11 @@ static void change_state(const struct user_call *call, enum store_state state, b
 
 /* Reading. */
 
+/* NULL without memory. */
 static struct notification_view *views_of(const struct store_item *items, size_t count)
 {
-    struct notification_view *views = mem_alloc_array(count, sizeof(*views));
-    for (size_t i = 0; i < count; i++) {
+    struct notification_view *views = mem_try_calloc(count, sizeof(*views));
+    for (size_t i = 0; views != NULL && i < count; i++) {
         views[i] = store_view_item(&items[i]);
     }
     return views;
@@ -241,10 +253,14 @@ static void on_listed(struct user *user, struct user_request *request)
         return;
     }
     struct notification_view *views = views_of(list->items, list->count);
+    if (views == NULL) {
+        answer_failed(user, request);
+        return;
+    }
     struct builder text = {0};
     notification_json_list(views, list->count, list->next_seq, true, &text);
-    if (!ask_for_fewer(user, request, builder_bytes(&text).len)) {
-        answer_request(user, request, builder_bytes(&text));
+    if (builder_failed(&text) || !ask_for_fewer(user, request, builder_bytes(&text).len)) {
+        answer_request(user, request, &text);
     }
     builder_reset(&text);
     mem_free(views);
@@ -366,8 +382,7 @@ static void answer_resync(
         "{\"ok\":true,\"resync\":true,\"items\":[],\"states\":[],\"rev\":%llu,\"unread\":%llu,"
         "\"done\":true}",
         (unsigned long long)rev, (unsigned long long)unread);
-    answer_request(user, request, builder_bytes(&text));
-    builder_reset(&text);
+    answer_request(user, request, &text);
 }
 
 static void on_synced(struct user *user, struct user_request *request)
@@ -381,7 +396,13 @@ static void on_synced(struct user *user, struct user_request *request)
         return;
     }
     struct notification_view *views = views_of(sync->items, sync->item_count);
-    struct notification_change *changes = mem_alloc_array(sync->change_count, sizeof(*changes));
+    struct notification_change *changes = mem_try_calloc(sync->change_count, sizeof(*changes));
+    if (views == NULL || changes == NULL) {
+        answer_failed(user, request);
+        mem_free(changes);
+        mem_free(views);
+        return;
+    }
     for (size_t i = 0; i < sync->change_count; i++) {
         changes[i] = store_view_change(&sync->changes[i]);
     }
@@ -396,8 +417,8 @@ static void on_synced(struct user *user, struct user_request *request)
     };
     struct builder text = {0};
     notification_json_sync(&body, &text);
-    if (!ask_for_fewer(user, request, builder_bytes(&text).len)) {
-        answer_request(user, request, builder_bytes(&text));
+    if (builder_failed(&text) || !ask_for_fewer(user, request, builder_bytes(&text).len)) {
+        answer_request(user, request, &text);
     }
     builder_reset(&text);
     mem_free(changes);

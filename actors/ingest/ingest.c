@@ -124,8 +124,7 @@ static struct bytes key_of_ingest(const void *ingest)
 static struct actor *spawn_ingest(struct sched *sched, struct bytes key)
 {
     struct ingest *ingest = mem_alloc(sizeof(*ingest));
-    ingest->key = buf_new(key);
-    CHECK(ingest->key != NULL);
+    ingest->key = buf_new_name(key);
     timer_init(&ingest->retry_timer, on_retry_timer);
     actor_start(&ingest->actor, &ingest_behaviour, sched);
     return &ingest->actor;

@@ -108,8 +108,7 @@ static struct actor *spawn_sequencer(struct sched *sched, struct bytes key)
 {
     struct shard *shard = sched_user(sched);
     struct sequencer *sequencer = mem_alloc(sizeof(*sequencer));
-    sequencer->nsp = buf_new(key);
-    CHECK(sequencer->nsp != NULL);
+    sequencer->nsp = buf_new_name(key);
     map_init(&sequencer->interests, interest_key);
     sequencer_requests_init(sequencer);
     sequencer->recovers =
@@ -176,19 +175,16 @@ static unsigned home_of(struct shard *shard, struct bytes nsp)
     return actor_system_shard_of(sched_system(shard->sched), nsp);
 }
 
-static struct buf *copy(struct bytes text)
+int sequencer_send(struct shard *shard, struct bytes nsp, struct broadcast *broadcast)
 {
-    struct buf *buf = buf_new(text);
-    CHECK(buf != NULL);
-    return buf;
-}
-
-void sequencer_send(struct shard *shard, struct bytes nsp, struct broadcast *broadcast)
-{
+    if (broadcast == NULL) {
+        return STATUS_NOMEM;
+    }
     struct sequencer_publish *msg = sequencer_publish_new();
-    msg->nsp = copy(nsp);
+    msg->nsp = buf_new_name(nsp);
     msg->broadcast = broadcast;
     msg_send_named(shard->sched, home_of(shard, nsp), msg);
+    return 0;
 }
 
 void sequencer_register(struct shard *shard, struct bytes nsp, struct bytes name, bool on)
@@ -197,8 +193,8 @@ void sequencer_register(struct shard *shard, struct bytes nsp, struct bytes name
         return;
     }
     struct sequencer_name *msg = sequencer_name_new();
-    msg->nsp = copy(nsp);
-    msg->name = copy(name);
+    msg->nsp = buf_new_name(nsp);
+    msg->name = buf_new_name(name);
     msg->on = on;
     msg_send_named(shard->sched, home_of(shard, nsp), msg);
 }

@@ -96,8 +96,11 @@ PROTOCOL_DECLARE(SEQUENCER, sequencer)
 
 struct shard;
 
-/* Publish `broadcast` (takes the reference) in namespace `nsp`, from any shard's thread. */
-void sequencer_send(struct shard *shard, struct bytes nsp, struct broadcast *broadcast);
+/*
+ * Publish `broadcast` (takes the reference) in namespace `nsp`, from any shard's thread. It may be
+ * NULL, as broadcast_new returns it: STATUS_NOMEM.
+ */
+int sequencer_send(struct shard *shard, struct bytes nsp, struct broadcast *broadcast);
 
 /* Publish a request in namespace `nsp` (takes `payload`); does nothing on a single node. */
 void sequencer_ask(struct shard *shard, struct bytes nsp, struct buf *payload);

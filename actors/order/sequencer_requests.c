@@ -320,8 +320,7 @@ void sequencer_ask(struct shard *shard, struct bytes nsp, struct buf *payload)
         return;
     }
     struct sequencer_request *msg = sequencer_request_new();
-    msg->nsp = buf_new(nsp);
-    CHECK(msg->nsp != NULL);
+    msg->nsp = buf_new_name(nsp);
     msg->payload = payload;
     msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), nsp), msg);
 }

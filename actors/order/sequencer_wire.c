@@ -62,28 +62,44 @@ static uint32_t collect(struct adapter_names *names, size_t *offsets, struct bui
     return count;
 }
 
-/* Takes over the reference of `event`; NULL when the message names too many rooms. */
-static struct broadcast *from_adapter(struct adapter_broadcast *message, struct event *event)
+/* `offsets` says where each of `count` names begins, and where the next one would. */
+static void slice(
+    const struct builder *texts, size_t *offsets, uint32_t count, struct bytes *ret_names)
+{
+    struct bytes all = builder_bytes(texts);
+    offsets[count] = all.len;
+    for (uint32_t i = 0; i < count; i++) {
+        ret_names[i] = bytes_of(all.at + offsets[i], offsets[i + 1] - offsets[i]);
+    }
+}
+
+/* Takes over the reference of `event`; STATUS_TOO_LARGE: too many rooms; STATUS_NOMEM. */
+static int from_adapter(
+    struct adapter_broadcast *message, struct event *event, struct broadcast **ret_broadcast)
 {
     size_t max = (size_t)message->rooms.count + message->except.count;
     if (max > BROADCAST_NAMES_MAX) {
         event_unref(event);
-        return NULL;
+        return STATUS_TOO_LARGE;
     }
-    size_t *offsets = mem_alloc_array(max + 1, sizeof(*offsets));
-    struct bytes *list = mem_alloc_array(max + 1, sizeof(*list));
+    size_t *offsets = mem_try_calloc(max + 1, sizeof(*offsets));
+    struct bytes *list = mem_try_calloc(max + 1, sizeof(*list));
     struct builder texts = {0};
-    uint32_t rooms = collect(&message->rooms, offsets, &texts);
-    uint32_t count = rooms + collect(&message->except, offsets + rooms, &texts);
-    offsets[count] = builder_bytes(&texts).len;
-    for (uint32_t i = 0; i < count; i++) {
-        list[i] = bytes_of(builder_bytes(&texts).at + offsets[i], offsets[i + 1] - offsets[i]);
+    *ret_broadcast = NULL;
+    if (offsets != NULL && list != NULL) {
+        uint32_t rooms = collect(&message->rooms, offsets, &texts);
+        uint32_t count = rooms + collect(&message->except, offsets + rooms, &texts);
+        if (!builder_failed(&texts)) {
+            slice(&texts, offsets, count, list);
+            *ret_broadcast = broadcast_new(event, list, rooms, list + rooms, count - rooms);
+            event = NULL;
+        }
     }
-    struct broadcast *broadcast = broadcast_new(event, list, rooms, list + rooms, count - rooms);
+    event_unref(event);
     builder_reset(&texts);
     mem_free(offsets);
     mem_free(list);
-    return broadcast;
+    return *ret_broadcast != NULL ? 0 : STATUS_NOMEM;
 }
 
 /*
@@ -128,9 +144,11 @@ struct broadcast *sequencer_read_broadcast(
         return NULL;
     }
     struct adapter_broadcast names = *message;
-    struct broadcast *broadcast = from_adapter(&names, event);
-    if (broadcast == NULL) {
-        shard_count_bus_refused(shard_of(&sequencer->actor), message->uid, STATUS_TOO_LARGE);
+    struct broadcast *broadcast;
+    status = from_adapter(&names, event, &broadcast);
+    if (status != 0) {
+        shard_count_bus_refused(shard_of(&sequencer->actor), message->uid, status);
+        return NULL;
     }
     return broadcast;
 }

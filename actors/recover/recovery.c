@@ -634,8 +634,7 @@ void recovery_enter(struct socket *socket, struct recoverable *claimed)
         return;
     }
     struct recoverable *made = mem_alloc(sizeof(*made));
-    made->owner = buf_new(identity_key(socket->identity));
-    CHECK(made->owner != NULL);
+    made->owner = buf_new_name(identity_key(socket->identity));
     made->had = replay_last(recovery->replay);
     made->pinged = made->had;
     memcpy(made->sid, socket->sid, SOCKET_SID_LEN);

@@ -280,13 +280,6 @@ static void on_record(void *context, int status, const struct bus_reply *reply)
     builder_reset(&message);
 }
 
-static struct buf *copy(struct bytes text)
-{
-    struct buf *buf = buf_new(text);
-    CHECK(buf != NULL);
-    return buf;
-}
-
 struct recovery_fetch *recovery_fetch_start(struct shard *shard, const struct recovery_claim *claim)
 {
     struct recovery_bus *bus = shard->recovery_bus;
@@ -298,9 +291,9 @@ struct recovery_fetch *recovery_fetch_start(struct shard *shard, const struct re
     struct fetch *fetch = mem_alloc(sizeof(*fetch));
     fetch->bus = bus;
     fetch->recovery = recovery_of(fanout);
-    fetch->owner = copy(identity_key(claim->identity));
-    fetch->pid = copy(claim->pid);
-    fetch->offset = copy(claim->offset);
+    fetch->owner = buf_new_name(identity_key(claim->identity));
+    fetch->pid = buf_new_name(claim->pid);
+    fetch->offset = buf_new_name(claim->offset);
     fetch->until_ms = sched_now(shard->sched) + PATIENCE_MS;
     timer_init(&fetch->timer, on_timer);
     list_init(&fetch->link);

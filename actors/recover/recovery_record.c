@@ -347,8 +347,7 @@ int recovery_record_adopt(struct recovery *recovery, struct bytes text, struct b
     }
     struct recoverable *made = mem_alloc(sizeof(*made));
     made->recovery = recovery;
-    made->owner = buf_new(owner);
-    CHECK(made->owner != NULL);
+    made->owner = buf_new_name(owner);
     memcpy(made->sid, record.sid.at, SOCKET_SID_LEN);
     memcpy(made->pid, pid.at, RECOVERY_PID_LEN);
     status = read_stays(record.stays, made);

@@ -76,13 +76,6 @@ static struct bytes name_of(const struct room *room)
     return bytes_skip(buf_bytes(room->key), nsp_of(room).len + 1);
 }
 
-static struct buf *copy(struct bytes text)
-{
-    struct buf *buf = buf_new(text);
-    CHECK(buf != NULL);
-    return buf;
-}
-
 struct buf *room_key_new(struct bytes nsp, struct bytes room)
 {
     struct builder key = {0};
@@ -98,7 +91,7 @@ static struct actor *spawn_room(struct sched *sched, struct bytes key)
 {
     unsigned shards = actor_system_shards(sched_system(sched));
     struct room *room = mem_alloc(sizeof(*room) + shards * sizeof(room->shares[0]));
-    room->key = copy(key);
+    room->key = buf_new_name(key);
     list_init(&room->joining);
     actor_start(&room->actor, &room_behaviour, sched);
     shard_of(&room->actor)->stats.rooms++;
@@ -121,8 +114,8 @@ static void free_room(struct actor *actor)
 static void send_interest(struct room *room, uint32_t shard, bool on)
 {
     struct sequencer_interest *msg = sequencer_interest_new();
-    msg->nsp = copy(nsp_of(room));
-    msg->room = copy(name_of(room));
+    msg->nsp = buf_new_name(nsp_of(room));
+    msg->room = buf_new_name(name_of(room));
     msg->reply_to = room->actor.self;
     msg->shard = shard;
     msg->serial = room->shares[shard].serial;
@@ -163,7 +156,7 @@ void room_tell(const struct socket *socket, struct bytes room, const char *event
         /* The user's other sockets too: one may have come meanwhile. */
         const struct bytes except[] = {bytes_of(socket->sid, sizeof(socket->sid)),
             wire_name_user(identity_key(socket->identity), at)};
-        sequencer_send(
+        (void)sequencer_send(
             shard, socket_nsp(socket), broadcast_new(event, &room, 1, except, ARRAY_LEN(except)));
     }
     builder_reset(&text);

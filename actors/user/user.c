@@ -174,10 +174,15 @@ void user_event(struct socket *socket, struct bytes data, const uint64_t *id,
     if (socket->user == NULL) {
         return;
     }
-    if (event_from_packet(data, attachments, attachment_count, 0, &event) != 0) {
-        /* Good on the wire, but no event of ours: its name is too long. */
-        user_refuse_event(socket, id, bytes_of("", 0),
-            &(struct user_refusal){.code = "bad_request", .message = "Unknown event"});
+    int status = event_from_packet(data, attachments, attachment_count, 0, &event);
+    if (status != 0) {
+        /* Good on the wire, but no event of ours: its name is too long; or there is no memory. */
+        static const struct user_refusal unknown = {
+            .code = "bad_request", .message = "Unknown event"};
+        static const struct user_refusal no_memory = {
+            .code = "unavailable", .message = "Out of memory, try again"};
+        user_refuse_event(
+            socket, id, bytes_of("", 0), status == STATUS_NOMEM ? &no_memory : &unknown);
         return;
     }
     struct user_packet *msg = user_packet_new();

@@ -127,6 +127,9 @@ void user_refuse_field(const struct user_call *call, const char *field, const ch
 /* Send an event of Peal's own, with the JSON text of its one argument, to one socket. */
 void user_emit(struct socket *socket, const char *name, struct bytes argument);
 
+/* What `only` (NULL: all sockets of the user) was to be told, there is no memory for. */
+void user_miss(struct user *user, struct socket *only);
+
 /*
  * The same to every socket of the user in namespace "/" that is open and may be told of change
  * `rev` of the inbox now (socket_lag_holds; 0: all may); encoded once per format.

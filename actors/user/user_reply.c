@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actors/recover/recovery.h"
 #include "actors/user/user_actor.h"
+#include "codec/base/status.h"
 #include "codec/json_scan.h"
 
 struct bytes user_argument(const struct event *event)
@@ -77,6 +78,27 @@ void user_emit(struct socket *socket, const char *name, struct bytes argument)
     if (event != NULL) {
         socket_emit(socket, event);
         event_unref(event);
+    } else {
+        socket_missed(socket);
+    }
+}
+
+static void miss_all(struct user *user)
+{
+    list_for_each (link, &user->sockets) {
+        struct socket *socket = container_of(link, struct socket, user_link);
+        if (bytes_eq(socket_nsp(socket), BYTES("/"))) {
+            socket_missed(socket);
+        }
+    }
+}
+
+void user_miss(struct user *user, struct socket *only)
+{
+    if (only != NULL) {
+        socket_missed(only);
+    } else {
+        miss_all(user);
     }
 }
 
@@ -86,6 +108,7 @@ void user_emit_all(struct user *user, const char *name, struct bytes argument, u
     bool wanted = !list_empty(&user->sockets) || recovery_has_kept(user);
     struct event *event = wanted ? shard_event(shard, name, argument, 0) : NULL;
     if (event == NULL) {
+        miss_all(user);
         return;
     }
     recovery_note_all(user, BYTES("/"), event);
@@ -107,12 +130,17 @@ void user_emit_all(struct user *user, const char *name, struct bytes argument, u
             if (status != 0) {
                 shard_count_unencoded(shard, event->name, socket->format, status);
                 builder_reset(&out);
+                if (status == STATUS_NOMEM) {
+                    socket_missed(socket);
+                }
                 continue;
             }
             *chunk = chunk_take(&out);
         }
         if (*chunk != NULL) {
             socket_send(socket, *chunk);
+        } else {
+            socket_missed(socket);
         }
     }
     for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {

@@ -24,8 +24,7 @@ struct user_request *user_request_new(struct user *user, enum store_op op,
     request->answered = answered;
     request->shard = shard_of(&user->actor);
     request->user = user->actor.self;
-    request->key = buf_new(user_key(user));
-    CHECK(request->key != NULL);
+    request->key = buf_new_name(user_key(user));
     return request;
 }
 

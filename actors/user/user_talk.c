@@ -85,9 +85,16 @@ static bool read_message(const struct user_call *call, char *wire, struct messag
         return false;
     }
     struct message message = {.room = wire_name_room(user_space(call->user), room, wire)};
-    if (json_scan_kind(argument) != JSON_SCAN_OBJECT ||
-        json_scan_get(argument, "message", &message.text) != 0 ||
-        read_text(call, message.text) != 0) {
+    int status = STATUS_INVALID;
+    if (json_scan_kind(argument) == JSON_SCAN_OBJECT &&
+        json_scan_get(argument, "message", &message.text) == 0) {
+        status = read_text(call, message.text);
+    }
+    if (status == STATUS_NOMEM) {
+        user_refuse(call, "unavailable", "Out of memory, try again");
+        return false;
+    }
+    if (status != 0) {
         char allowed[MESSAGE_MAX];
         snprintf(allowed, sizeof(allowed), "A text of 1 to %u characters",
             call->socket->shard->config->message_chars);
@@ -148,14 +155,14 @@ void user_talk_send(const struct user_call *call)
     struct builder text = {0};
     write_message(call, &message, id, &text);
     struct shard *shard = call->socket->shard;
-    struct event *event = shard_event(shard, "new_message", builder_bytes(&text), 0);
-    if (event == NULL) {
+    struct event *event =
+        builder_failed(&text) ? NULL : shard_event(shard, "new_message", builder_bytes(&text), 0);
+    if (event == NULL || sequencer_send(shard, socket_nsp(call->socket),
+                             broadcast_new(event, &message.room, 1, NULL, 0)) != 0) {
         user_refuse(call, "unavailable", "Out of memory, try again");
         builder_reset(&text);
         return;
     }
-    sequencer_send(
-        shard, socket_nsp(call->socket), broadcast_new(event, &message.room, 1, NULL, 0));
     builder_clear(&text);
     builder_printf(&text, "{\"ok\":true,\"id\":\"%.*s\"}", UUID_TEXT_LEN, id);
     user_answer(call, builder_bytes(&text));
@@ -204,8 +211,11 @@ void user_talk_relay(const struct user_call *call)
     }
     struct bytes except = bytes_of(call->socket->sid, SOCKET_SID_LEN);
     struct event *event = event_ref((struct event *)(uintptr_t)call->event);
-    sequencer_send(
-        call->socket->shard, socket_nsp(call->socket), broadcast_new(event, &room, 1, &except, 1));
+    if (sequencer_send(call->socket->shard, socket_nsp(call->socket),
+            broadcast_new(event, &room, 1, &except, 1)) != 0) {
+        user_refuse(call, "unavailable", "Out of memory, try again");
+        return;
+    }
     user_answer(call, BYTES("{\"ok\":true}"));
 }
 

@@ -34,7 +34,7 @@ static void tell_typing(struct user *user, struct bytes room, const char *sid, b
     struct event *event = shard_event(shard, "typing", builder_bytes(&text), EVENT_VOLATILE);
     if (event != NULL) {
         struct bytes except = bytes_of(sid, SOCKET_SID_LEN);
-        sequencer_send(shard, BYTES("/"), broadcast_new(event, &room, 1, &except, 1));
+        (void)sequencer_send(shard, BYTES("/"), broadcast_new(event, &room, 1, &except, 1));
     }
     builder_reset(&text);
 }

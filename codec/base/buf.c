@@ -7,22 +7,31 @@
 #include <stdlib.h>
 
 #include "codec/base/mem.h"
+#include "codec/base/status.h"
 
 enum { DEFAULT_MAX = 64 << 20, FIRST_CAP = 256 };
 
-struct buf *buf_new(struct bytes content)
+static struct buf *fill(struct buf *buf, struct bytes content)
 {
-    CHECK(content.len <= UINT32_MAX);
-    struct buf *buf = mem_try_alloc(sizeof(*buf) + content.len);
-    if (buf == NULL) {
-        return NULL;
-    }
     atomic_init(&buf->refs, 1);
     buf->len = (uint32_t)content.len;
     if (content.len > 0) {
         memcpy(buf->at, content.at, content.len);
     }
     return buf;
+}
+
+struct buf *buf_new(struct bytes content)
+{
+    CHECK(content.len <= UINT32_MAX);
+    struct buf *buf = mem_try_alloc(sizeof(*buf) + content.len);
+    return buf != NULL ? fill(buf, content) : NULL;
+}
+
+struct buf *buf_new_name(struct bytes name)
+{
+    CHECK(name.len <= UINT32_MAX);
+    return fill(mem_alloc(sizeof(struct buf) + name.len), name);
 }
 
 struct buf *buf_ref(struct buf *buf)
@@ -53,11 +62,17 @@ void builder_clear(struct builder *builder)
 {
     builder->len = 0;
     builder->failed = false;
+    builder->starved = false;
 }
 
 bool builder_failed(const struct builder *builder)
 {
     return builder->failed;
+}
+
+int builder_status(const struct builder *builder)
+{
+    return !builder->failed ? 0 : builder->starved ? STATUS_NOMEM : STATUS_TOO_LARGE;
 }
 
 struct bytes builder_bytes(const struct builder *builder)
@@ -76,9 +91,11 @@ static bool grow(struct builder *builder, size_t need)
     while (cap < need) {
         cap *= 2;
     }
-    char *moved = mem_try_realloc(builder->at, cap);
+    char *moved = cap <= BUILDER_SMALL ? mem_realloc_array(builder->at, cap, 1)
+                                       : mem_try_realloc(builder->at, cap);
     if (moved == NULL) {
         builder->failed = true;
+        builder->starved = true;
         return false;
     }
     builder->at = moved;
@@ -116,6 +133,7 @@ void builder_rewind(struct builder *builder, size_t len)
 {
     builder_truncate(builder, len);
     builder->failed = false;
+    builder->starved = false;
 }
 
 void builder_add(struct builder *builder, struct bytes content)
@@ -197,7 +215,11 @@ char *builder_take(struct builder *builder, size_t *ret_len)
 
 struct buf *builder_finish(struct builder *builder)
 {
-    struct buf *buf = builder->failed ? NULL : buf_new(builder_bytes(builder));
+    struct bytes content = builder_bytes(builder);
+    struct buf *buf = NULL;
+    if (!builder->failed) {
+        buf = content.len <= BUILDER_SMALL ? buf_new_name(content) : buf_new(content);
+    }
     builder_reset(builder);
     return buf;
 }

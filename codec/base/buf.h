@@ -26,6 +26,9 @@ struct buf {
 /* A new buf with a copy of `content` (under 4 GiB) and one reference; NULL when out of memory. */
 MUST_CHECK struct buf *buf_new(struct bytes content);
 
+/* The same for a name or a key, whose length is limited: aborts when out of memory. */
+MUST_CHECK struct buf *buf_new_name(struct bytes name);
+
 /* Add a reference and return `buf`. Any thread. */
 struct buf *buf_ref(struct buf *buf);
 
@@ -41,8 +44,11 @@ static inline struct bytes buf_bytes(const struct buf *buf)
 /*
  * A growable byte string with a limit. Failure is sticky: after the limit or memory ran out,
  * appends do nothing, and builder_failed or builder_finish tells. `{.max = n}` or all zero
- * (limit 64 MiB) is a valid empty builder.
+ * (limit 64 MiB) is a valid empty builder. As long as the content is a name (BUILDER_SMALL bytes)
+ * memory does not fail: that aborts, so that half a key is never taken for one.
  */
+enum { BUILDER_SMALL = 1024 };
+
 struct builder {
     size_t max;
     /* private */
@@ -50,6 +56,7 @@ struct builder {
     size_t len;
     size_t cap;
     bool failed;
+    bool starved; /* failed for want of memory */
 };
 
 /* Free what the builder holds and make it empty again, keeping `max`. */
@@ -60,6 +67,9 @@ void builder_clear(struct builder *builder);
 
 /* Whether an append did not fit. */
 bool builder_failed(const struct builder *builder);
+
+/* The same with the reason: 0; STATUS_TOO_LARGE: beyond `max`; STATUS_NOMEM. */
+int builder_status(const struct builder *builder);
 
 /* What was appended so far; valid until the next call on the builder. */
 struct bytes builder_bytes(const struct builder *builder);

@@ -1,8 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/base/mem.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifndef MEM_TORTURE
+static bool mem_torture_fails(void)
+{
+    return false;
+}
+#endif
+
+static atomic_ullong failures;
+
+static void *count_failure(void *ptr)
+{
+    if (ptr == NULL) {
+        atomic_fetch_add_explicit(&failures, 1, memory_order_relaxed);
+    }
+    return ptr;
+}
 
 void *mem_alloc(size_t size)
 {
@@ -29,12 +48,22 @@ void *mem_realloc_array(void *ptr, size_t count, size_t size)
 
 void *mem_try_alloc(size_t size)
 {
-    return malloc(size ? size : 1);
+    return count_failure(mem_torture_fails() ? NULL : malloc(size ? size : 1));
+}
+
+void *mem_try_calloc(size_t count, size_t size)
+{
+    return count_failure(mem_torture_fails() ? NULL : calloc(count ? count : 1, size ? size : 1));
 }
 
 void *mem_try_realloc(void *ptr, size_t size)
 {
-    return realloc(ptr, size ? size : 1);
+    return count_failure(mem_torture_fails() ? NULL : realloc(ptr, size ? size : 1));
+}
+
+uint64_t mem_failures(void)
+{
+    return atomic_load_explicit(&failures, memory_order_relaxed);
 }
 
 char *mem_dup(const void *at, size_t len)

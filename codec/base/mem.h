@@ -5,7 +5,9 @@
 #ifndef CODEC_BASE_MEM_H
 #define CODEC_BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "codec/base/check.h"
 
@@ -24,8 +26,19 @@ MUST_CHECK void *mem_realloc_array(void *ptr, size_t count, size_t size);
 /* Like mem_alloc, but not zeroed and NULL on failure: for sizes that a peer decides. */
 MUST_CHECK void *mem_try_alloc(size_t size);
 
+/* Like mem_alloc_array, NULL on failure or when the product overflows. */
+MUST_CHECK void *mem_try_calloc(size_t count, size_t size);
+
 /* Like mem_realloc_array in bytes, NULL on failure with `ptr` untouched. */
 MUST_CHECK void *mem_try_realloc(void *ptr, size_t size);
+
+/* How many calls of the mem_try_ functions have returned NULL since the start. Any thread. */
+uint64_t mem_failures(void);
+
+#ifdef MEM_TORTURE
+/* Whether the allocation that is asked for is to fail; the test defines it (tests/torture). */
+bool mem_torture_fails(void);
+#endif
 
 /* Copy `len` bytes to a new allocation that ends in a NUL not counted in `len`; aborts. */
 MUST_CHECK char *mem_dup(const void *at, size_t len);

@@ -67,6 +67,13 @@ void api_refuse_unavailable(struct http_request *request)
                             .retry_s = UNAVAILABLE_RETRY_S});
 }
 
+void api_refuse_memory(struct http_request *request)
+{
+    api_refuse(request, &(struct api_error){.code = API_UNAVAILABLE,
+                            .message = "Out of memory, try again",
+                            .retry_s = UNAVAILABLE_RETRY_S});
+}
+
 void api_refuse_unknown(struct http_request *request)
 {
     api_refuse(request, &(struct api_error){.code = API_UNKNOWN,
@@ -91,7 +98,7 @@ void api_answer(
 {
     if (builder_failed(json)) {
         builder_reset(json);
-        api_refuse_unavailable(request);
+        api_refuse_memory(request);
         return;
     }
     struct builder packed = {0};

@@ -59,6 +59,9 @@ void api_refuse(struct http_request *request, const struct api_error *error);
 /* The store is away, nothing was sent to it: 503, try again. */
 void api_refuse_unavailable(struct http_request *request);
 
+/* 503 with Retry-After: no memory for the request or its answer. */
+void api_refuse_memory(struct http_request *request);
+
 /* What the store was asked to change may be done or not: 504, repeat it. */
 void api_refuse_unknown(struct http_request *request);
 

@@ -220,7 +220,12 @@ static void begin(struct events_call *call, struct bytes value)
         free_call(call);
         return;
     }
-    call->made = mem_alloc_array(count + 1, sizeof(struct broadcast *));
+    call->made = mem_try_calloc(count + 1, sizeof(struct broadcast *));
+    if (call->made == NULL) {
+        api_refuse_memory(call->api.request);
+        free_call(call);
+        return;
+    }
     if (call->array) {
         begin_array(call, value);
         return;

@@ -114,11 +114,14 @@ static int compare_members(const void *left, const void *right)
     return order != 0 ? order : (a->user_len > b->user_len) - (a->user_len < b->user_len);
 }
 
-/* Those behind the cursor, sorted; the caller frees them. */
+/* Those behind the cursor, sorted; the caller frees them. NULL: no memory. */
 static struct member **sort_members(const struct members_call *call, size_t *ret_count)
 {
     size_t most = map_count(&call->users) + 1;
-    struct member **sorted = mem_alloc_array(most, sizeof(struct member *));
+    struct member **sorted = mem_try_calloc(most, sizeof(struct member *));
+    if (sorted == NULL) {
+        return NULL;
+    }
     struct member *border = mem_alloc(sizeof(*border) + call->after.len);
     size_t count = 0;
     size_t cursor = 0;
@@ -141,6 +144,10 @@ static void answer(struct members_call *call, bool complete)
 {
     size_t count;
     struct member **sorted = sort_members(call, &count);
+    if (sorted == NULL) {
+        api_refuse_memory(call->api.request);
+        return;
+    }
     size_t shown = count < call->limit ? count : call->limit;
     struct builder out = {0};
     builder_str(&out, "{\"items\":[");
@@ -494,7 +501,6 @@ static void write_request(
     adapter_fetch_write(builder_bytes(&uid), bytes_str(call->id), room, &out);
     builder_reset(&uid);
     call->payload = builder_finish(&out);
-    CHECK(call->payload != NULL);
     int status = adapter_request_take(buf_bytes(call->payload), &call->packed);
     CHECK(status == 0); /* we have just written it, with a name that was checked */
 }

@@ -152,7 +152,11 @@ static bool parse_body(
                                 .message = "Too many notifications in one request"});
         return false;
     }
-    call->items = mem_alloc_array(count + 1, sizeof(*call->items));
+    call->items = mem_try_calloc(count + 1, sizeof(*call->items));
+    if (call->items == NULL) {
+        api_refuse_memory(request);
+        return false;
+    }
     if (!call->array) {
         parse_item(request, key, value, &call->items[call->item_count++]);
         return true;
@@ -229,7 +233,11 @@ static bool make_rows(struct http_request *request, struct post_call *call, stru
                                 .field = "users"});
         return false;
     }
-    call->rows = mem_alloc_array(count + 1, sizeof(*call->rows));
+    call->rows = mem_try_calloc(count + 1, sizeof(*call->rows));
+    if (call->rows == NULL) {
+        api_refuse_memory(request);
+        return false;
+    }
     for (uint32_t i = 0; i < call->item_count; i++) {
         struct item *item = &call->items[i];
         if (item->error.code != API_OK) {
@@ -532,7 +540,12 @@ static void submit(struct http_request *request, struct post_call *call)
     for (uint32_t from = 0; from < call->row_count; from += count_slice(call, from)) {
         chunks++;
     }
-    call->chunks = mem_alloc_array(chunks, sizeof(*call->chunks));
+    call->chunks = mem_try_calloc(chunks, sizeof(*call->chunks));
+    if (call->chunks == NULL) {
+        api_refuse_memory(request);
+        free_call(call);
+        return;
+    }
     for (uint32_t from = 0; from < call->row_count;) {
         uint32_t count = count_slice(call, from);
         call->chunks[call->chunk_count++] = (struct chunk){
@@ -583,7 +596,7 @@ static void post_notifications(struct http_request *request, const struct apikey
     call->settings = hub_settings_ref(api_shard(request)->settings);
     call->body = mem_try_alloc(request->body.len + 1);
     if (call->body == NULL) {
-        api_refuse_unavailable(request);
+        api_refuse_memory(request);
         free_call(call);
         return;
     }

@@ -49,11 +49,7 @@ static int add_room(struct room_list *list, struct bytes tenant, struct bytes va
         bytes_starts(room, BYTES("user:"))) {
         return STATUS_INVALID;
     }
-    struct buf *name = buf_new(wire_name_room(tenant, room, wire_at));
-    if (name == NULL) {
-        return STATUS_NOMEM;
-    }
-    list->names[list->count++] = name;
+    list->names[list->count++] = buf_new_name(wire_name_room(tenant, room, wire_at));
     return 0;
 }
 
@@ -83,15 +79,14 @@ static void tell(struct shard *shard, const struct api_who *who, int what, struc
     char at[WIRE_NAME_MAX];
     struct bytes key = wire_name_room(who->tenant, who->user, at);
     struct user_admin *msg = user_admin_new();
-    msg->key = buf_new(key);
-    CHECK(msg->key != NULL);
+    msg->key = buf_new_name(key);
     msg->room = room != NULL ? buf_ref(room) : NULL;
     msg->what = what;
     msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
 }
 
-/* Ask the other nodes for the same, in every namespace. */
-static void tell_others(struct hub_shard *shard, const struct api_who *who,
+/* Ask the other nodes for the same, in every namespace. STATUS_NOMEM. */
+static int tell_others(struct hub_shard *shard, const struct api_who *who,
     enum adapter_request_type type, const struct room_list *list)
 {
     const struct config *config = shard->settings->config;
@@ -111,7 +106,9 @@ static void tell_others(struct hub_shard *shard, const struct api_who *who,
         &text);
     builder_reset(&uid);
     struct buf *payload = builder_finish(&text);
-    CHECK(payload != NULL);
+    if (payload == NULL) {
+        return STATUS_NOMEM;
+    }
     for (size_t i = 0; i < config->namespace_count; i++) {
         struct bytes nsp = bytes_str(config->namespaces[i].name);
         if (!bytes_eq(nsp, BYTES("/"))) {
@@ -119,18 +116,22 @@ static void tell_others(struct hub_shard *shard, const struct api_who *who,
         }
     }
     sequencer_ask(&shard->shard, BYTES("/"), payload);
+    return 0;
 }
 
-static void tell_all(
+/* The other nodes first: what fails has done nothing. */
+static int tell_all(
     struct hub_shard *shard, const struct api_who *who, int what, const struct room_list *list)
 {
     if (list->count == 0) {
-        return;
+        return 0;
     }
-    for (uint32_t i = 0; i < list->count; i++) {
+    int status =
+        tell_others(shard, who, what == USER_ADMIN_JOIN ? ADAPTER_JOIN : ADAPTER_LEAVE, list);
+    for (uint32_t i = 0; status == 0 && i < list->count; i++) {
         tell(&shard->shard, who, what, list->names[i]);
     }
-    tell_others(shard, who, what == USER_ADMIN_JOIN ? ADAPTER_JOIN : ADAPTER_LEAVE, list);
+    return status;
 }
 
 static void accept_request(struct http_request *request)
@@ -177,9 +178,12 @@ void api_rooms_change(struct http_request *request, void *context)
         refuse_list(request, STATUS_INVALID, "join");
     } else {
         struct hub_shard *shard = api_shard(request);
-        tell_all(shard, &who, USER_ADMIN_LEAVE, &leave);
-        tell_all(shard, &who, USER_ADMIN_JOIN, &join);
-        accept_request(request);
+        if (tell_all(shard, &who, USER_ADMIN_LEAVE, &leave) == 0 &&
+            tell_all(shard, &who, USER_ADMIN_JOIN, &join) == 0) {
+            accept_request(request);
+        } else {
+            api_refuse_memory(request);
+        }
     }
     finish_list(&join);
     finish_list(&leave);
@@ -192,7 +196,8 @@ void api_rooms_disconnect(struct http_request *request, void *context)
     if (api_auth_user(request, APIKEY_ADMIN, false, &who) && api_fields_check_none(request)) {
         static const struct room_list no_rooms;
         tell(&api_shard(request)->shard, &who, USER_ADMIN_DISCONNECT, NULL);
-        tell_others(api_shard(request), &who, ADAPTER_DISCONNECT, &no_rooms);
+        /* It names no rooms: too short to fail. */
+        (void)tell_others(api_shard(request), &who, ADAPTER_DISCONNECT, &no_rooms);
         accept_request(request);
     }
 }

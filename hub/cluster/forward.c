@@ -216,7 +216,8 @@ static size_t take_body(struct forward *forward, struct bytes bytes)
     size_t used = bytes.len < left ? bytes.len : left;
     builder_add(&forward->body, bytes_of(bytes.at, used));
     if (builder_failed(&forward->body)) {
-        fail(forward, CLOSE_TOO_LARGE);
+        fail(forward,
+            builder_status(&forward->body) == STATUS_NOMEM ? CLOSE_NO_MEMORY : CLOSE_TOO_LARGE);
         return bytes.len;
     }
     if (used == left) {

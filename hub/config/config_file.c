@@ -74,7 +74,7 @@ static int join_values(cfg_t *cfg, cfg_opt_t *opt, struct builder *ret_text)
         builder_str(ret_text, item);
     }
     builder_byte(ret_text, 0);
-    return builder_failed(ret_text) ? STATUS_TOO_LARGE : 0;
+    return builder_status(ret_text);
 }
 
 /* The row of an option, or that of `secret` for `secret_file`. */
@@ -105,7 +105,7 @@ static int read_values(
     if (status == 0 && in_file) {
         builder_clear(ret_text);
         builder_add(ret_text, bytes_of(secret, strlen(secret) + 1));
-        status = builder_failed(ret_text) ? STATUS_TOO_LARGE : 0;
+        status = builder_status(ret_text);
     }
     return status;
 }

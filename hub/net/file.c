@@ -23,5 +23,5 @@ int file_read(const char *path, struct builder *content)
     if (reason != 0) {
         return STATUS_IO;
     }
-    return builder_failed(content) ? STATUS_TOO_LARGE : 0;
+    return builder_status(content);
 }

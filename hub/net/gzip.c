@@ -158,7 +158,7 @@ int gzip_expand(struct bytes data, size_t max, struct builder *out)
     inflateEnd(&stream);
     if (status == 0) {
         builder_add(out, builder_bytes(&text));
-        status = builder_failed(out) ? STATUS_TOO_LARGE : 0;
+        status = builder_status(out);
     }
     builder_reset(&text);
     return status;

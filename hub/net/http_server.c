@@ -546,7 +546,7 @@ static size_t take_body(struct server *server, struct bytes input)
     }
     builder_add(&exchange->body, data);
     if (builder_failed(&exchange->body)) {
-        refuse_body(server, 413);
+        refuse_body(server, builder_status(&exchange->body) == STATUS_NOMEM ? 503 : 413);
         return input.len;
     }
     bool done =

@@ -189,7 +189,7 @@ bool receiver_feed(struct receiver *receiver, struct bytes part)
 int receiver_check(struct receiver *receiver, bool whole)
 {
     if (builder_failed(&receiver->message)) {
-        return STATUS_TOO_LARGE;
+        return builder_status(&receiver->message);
     }
     if (!receiver->compressed || receiver->inflated < 0 || !whole) {
         return receiver->inflated;

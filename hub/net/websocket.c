@@ -157,7 +157,7 @@ static enum close_reason reason_of(int status)
     case STATUS_UTF8:
         return CLOSE_NOT_UTF8;
     case STATUS_NOMEM:
-        return CLOSE_TRANSPORT;
+        return CLOSE_NO_MEMORY;
     default:
         return CLOSE_PROTOCOL;
     }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "codec/base/log.h"
+#include "codec/base/mem.h"
 
 enum { DEFAULT_PERCENT = 80, HYSTERESIS_PERCENT = 5, PATH_LEN = 512 };
 
@@ -107,8 +108,21 @@ static void end(struct memory_guard *guard, uint64_t used, uint64_t limit)
         (unsigned long long)atomic_load_explicit(&guard->shed, memory_order_relaxed));
 }
 
+/* Whom it hit was refused; here the operator is told, at most once a second. */
+static void tell_failures(struct memory_guard *guard, uint64_t used)
+{
+    uint64_t failures = mem_failures();
+    if (failures != guard->failures) {
+        log_error("NO-MEMORY", "allocations failed, whom they were for was refused",
+            "count=%llu total=%llu bytes=%llu", (unsigned long long)(failures - guard->failures),
+            (unsigned long long)failures, (unsigned long long)used);
+        guard->failures = failures;
+    }
+}
+
 uint64_t memory_guard_look(struct memory_guard *guard, uint64_t used, uint64_t configured)
 {
+    tell_failures(guard, used);
     uint64_t limit = configured != 0 ? configured : available() / 100 * DEFAULT_PERCENT;
     bool was_full = atomic_load_explicit(&guard->full, memory_order_relaxed);
     atomic_store_explicit(&guard->limit, limit, memory_order_relaxed);

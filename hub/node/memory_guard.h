@@ -17,6 +17,7 @@ struct memory_guard {
     atomic_ullong refused; /* relaxed: handshakes */
     atomic_ullong shed; /* relaxed: sessions ended */
     atomic_ullong limit; /* relaxed: bytes in effect */
+    uint64_t failures; /* of allocations, as last told; of the first shard alone */
 };
 
 /* Resident memory of this process, in bytes; 0: not known. */
@@ -25,7 +26,7 @@ uint64_t memory_guard_resident(void);
 /*
  * Compare `used` bytes of resident memory with `configured` (0: 80 % of what is available). Returns
  * how many bytes are too many, 0 below the limit; what is free in the heap is given back first.
- * Logs when the limit is passed, and when memory is 5 % below it again.
+ * Logs when the limit is passed, when memory is 5 % below it again, and allocations that failed.
  */
 uint64_t memory_guard_look(struct memory_guard *guard, uint64_t used, uint64_t configured);
 

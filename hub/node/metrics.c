@@ -12,6 +12,7 @@
 
 #include "actors/close.h"
 #include "codec/base/clock.h"
+#include "codec/base/mem.h"
 #include "hub/api/api_answer.h"
 #include "hub/api/api_handlers.h"
 #include "hub/net/loop.h"
@@ -287,6 +288,8 @@ static void write_process(const struct hub *hub, struct builder *out)
         out, "process_cpu_seconds_total", "counter", "Time the processors worked.", cpu_seconds());
     write_u64(out, "memory_limit_bytes", "gauge", "limits.memory in effect.",
         atomic_load_explicit(&hub->memory.limit, memory_order_relaxed));
+    write_u64(out, "allocation_failures_total", "counter",
+        "Allocations for a peer that failed: it was refused or closed.", mem_failures());
     write_u64(out, "memory_refused_total", "counter",
         "Clients refused because limits.memory was passed.",
         atomic_load_explicit(&hub->memory.refused, memory_order_relaxed));

@@ -69,6 +69,9 @@ static struct app_verdict refuse(const struct config *config, int status)
         verdict.message = config->auth_text_missing;
     } else if (status == STATUS_EXPIRED) {
         verdict.code = "token_expired";
+    } else if (status == STATUS_NOMEM) {
+        verdict.code = "unavailable";
+        verdict.message = "Out of memory, try again";
     }
     return verdict;
 }
@@ -85,7 +88,7 @@ static int verify(struct hub_shard *shard, struct bytes token, struct bytes remo
         return status;
     }
     *ret_identity = identity_new(claims, shard->settings->config->auth_tenants);
-    return 0;
+    return *ret_identity != NULL ? 0 : STATUS_NOMEM;
 }
 
 /* When a token ends, on our clock; UINT64_MAX: never. */
@@ -355,7 +358,11 @@ static void on_event(void *context, struct socket *socket, const struct app_even
     builder_str(&data, event->args.len > 0 ? "," : "");
     builder_add(&data, event->args);
     builder_byte(&data, ']');
-    user_event(socket, builder_bytes(&data), id, event->attachments, event->attachment_count);
+    if (builder_failed(&data)) {
+        socket_missed(socket);
+    } else {
+        user_event(socket, builder_bytes(&data), id, event->attachments, event->attachment_count);
+    }
     builder_reset(&data);
 }
 

@@ -101,6 +101,8 @@ static void on_event(struct session *session, const struct packet *packet)
     const struct app *app = &session->home->config->app;
     if (!builder_failed(&data)) {
         app->ops->event(app->context, &session->first, &event);
+    } else {
+        session_end(session, CLOSE_NO_MEMORY);
     }
     builder_reset(&data);
 }

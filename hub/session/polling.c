@@ -79,7 +79,7 @@ static void answer_waiting(struct polling *polling)
     }
     if (used < 0) { /* no memory */
         builder_reset(&payload);
-        session_end(session, CLOSE_TRANSPORT);
+        session_end(session, CLOSE_NO_MEMORY);
         return;
     }
     answer_get(polling, &payload);

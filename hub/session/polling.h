@@ -55,6 +55,7 @@ struct polling {
     uint64_t probe_due_ms; /* the WebSocket that probes must have been heard of by then */
     uint16_t pauses;
     bool working; /* taking packets */
+    bool lost; /* what waited, on the way to another shard: there was no memory for it */
     bool probed; /* 2probe has come */
     bool over; /* nothing is owed to the client any more: to be freed */
     unsigned target; /* shard, while session.moving */

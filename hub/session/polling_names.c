@@ -201,8 +201,11 @@ void polling_arrive(struct session *session)
     }
 }
 
-/* Chunks are shared within a shard only: what waits goes along as a copy. */
-static void copy_waiting(struct outbox *outbox)
+/*
+ * Chunks are shared within a shard only: what waits goes along as a copy. False: there is no memory
+ * for it.
+ */
+static bool copy_waiting(struct outbox *outbox)
 {
     struct builder all = {0};
     struct iovec range;
@@ -212,7 +215,9 @@ static void copy_waiting(struct outbox *outbox)
     }
     outbox->busy = false;
     outbox_finish(outbox);
-    struct chunk *copy = builder_bytes(&all).len > 0 ? chunk_take(&all) : NULL;
+    bool empty = builder_bytes(&all).len == 0;
+    struct chunk *copy = !empty ? chunk_take(&all) : NULL;
+    bool whole = empty || copy != NULL;
     builder_reset(&all);
     if (copy) {
         struct list nowhere;
@@ -221,6 +226,7 @@ static void copy_waiting(struct outbox *outbox)
         list_remove(&outbox->dirty_link);
         chunk_unref(copy);
     }
+    return whole;
 }
 
 static void on_arrived(void *arg, bool cancelled)
@@ -236,6 +242,9 @@ static void on_arrived(void *arg, bool cancelled)
     polling->working = true; /* it may be sent on at once */
     session_arrived(session, home);
     polling->working = false;
+    if (polling->lost) {
+        session_end(session, CLOSE_NO_MEMORY);
+    }
     if (!polling->outbox.busy && polling->outbox.bytes > 0 &&
         list_empty(&polling->outbox.dirty_link)) {
         list_append(&home->shard->dirty_outboxes, &polling->outbox.dirty_link);
@@ -247,7 +256,7 @@ void polling_depart(struct session *session)
 {
     struct polling *polling = polling_of(session);
     bool held = polling->get.number != 0;
-    copy_waiting(&polling->outbox);
+    polling->lost = !copy_waiting(&polling->outbox);
     polling->outbox.busy = !held;
     polling_forward(session, polling->target);
     sched_post(sched_system(session->home->shard->sched), polling->target, on_arrived, session);

@@ -83,7 +83,7 @@ static void take_along(struct session *session, struct bytes raw, unsigned shard
 {
     struct buf *connect = buf_new(raw);
     if (!connect) {
-        session_end(session, CLOSE_TRANSPORT);
+        session_end(session, CLOSE_NO_MEMORY);
         return;
     }
     session_extra(session)->connect = connect;
@@ -278,7 +278,7 @@ static void begin_assembly(
     }
     struct buf *copy = buf_new(text);
     if (!copy) {
-        session_end(session, CLOSE_TRANSPORT);
+        session_end(session, CLOSE_NO_MEMORY);
         return;
     }
     struct session_assembly *assembly = &session_extra(session)->assembly;
@@ -323,7 +323,7 @@ static void take_attachment(struct session *session, struct bytes data)
     }
     struct buf *attachment = buf_new(data);
     if (!attachment) {
-        session_end(session, CLOSE_TRANSPORT);
+        session_end(session, CLOSE_NO_MEMORY);
         return;
     }
     assembly->attachments[assembly->count++] = attachment;
