@@ -539,7 +539,7 @@ static void on_stopping(uv_timer_t *timer)
     bool late = clock_mono_ms() >= shard->stop_by;
     size_t sessions = session_layer_count(shard->hub->sessions, &shard->shard);
     unsigned links = shard->shard.bus ? redis_get_stats(shard->shard.bus).links : 0;
-    if (sessions == 0 && links > 0 && shard == &shard->hub->shards[0]) {
+    if (sessions == 0 && links > 0) {
         close_sequencers(shard); /* a session that ended may have called one back */
     }
     if ((sessions > 0 || links > 0) && !late) {
