@@ -65,35 +65,6 @@ test('leases are deleted and overwritten', { timeout: 200_000 }, async () => {
   await rig.check();
 });
 
-test('a lease that moves between healthy nodes costs no refusal', { timeout: 200_000 }, async () => {
-  const refused = [];
-  let going = true;
-  let posted = 0;
-  const post = async (hub, n) => {
-    while (going) {
-      const posts = Array.from({ length: 5 }, () => ({ user: `m${posted++ % 20}`, type: 't', title: `${n}` }));
-      const { status, body } = await hub.api('POST', '/api/v1/notifications', posts);
-      if (status !== 200 && status !== 201) refused.push([status, body]);
-    }
-  };
-  const stream = async () => {
-    while (going) await rig.bus.xadd('peal:in', '*', 'user', `m${posted++ % 20}`, 'type', 't', 'title', 's');
-  };
-  const posting = [...rig.hubs, ...rig.hubs].map(post).concat(stream());
-  const tokens = new Set();
-  await until(async () => {
-    const { token } = await rig.owner();
-    tokens.add(token);
-    const [key] = await keysLike('peal:*lease*');
-    if (key) await rig.bus.set(key, 'somebody-else', 'PX', 100);
-    await pause(300);
-    return tokens.size >= 8;
-  }, 'the lease has moved', 60_000);
-  going = false;
-  await Promise.all(posting);
-  assert.deepEqual(refused, []);
-});
-
 test('every inbox is locked by another session', { timeout: 200_000 }, async () => {
   const posting = rig.post('locks', POSTS);
   await posting.reach(0.3);
@@ -249,4 +220,34 @@ test('F4 an entry with the last id there can be ends the stream, until it is del
   await rig.bus.del('peal:in'); // what is stored is not lost by it, and ids begin again
   await rig.post('anew', 200).done;
   await rig.check();
+});
+
+// The last: what it posts is in no ledger, and rig.check would miss it there.
+test('a lease that moves between healthy nodes costs no refusal', { timeout: 200_000 }, async () => {
+  const refused = [];
+  let going = true;
+  let posted = 0;
+  const post = async (hub, n) => {
+    while (going) {
+      const posts = Array.from({ length: 5 }, () => ({ user: `m${posted++ % 20}`, type: 't', title: `${n}` }));
+      const { status, body } = await hub.api('POST', '/api/v1/notifications', posts);
+      if (status !== 200 && status !== 201) refused.push([status, body]);
+    }
+  };
+  const stream = async () => {
+    while (going) await rig.bus.xadd('peal:in', '*', 'user', `m${posted++ % 20}`, 'type', 't', 'title', 's');
+  };
+  const posting = [...rig.hubs, ...rig.hubs].map(post).concat(stream());
+  const tokens = new Set();
+  await until(async () => {
+    const { token } = await rig.owner();
+    tokens.add(token);
+    const [key] = await keysLike('peal:*lease*');
+    if (key) await rig.bus.set(key, 'somebody-else', 'PX', 100);
+    await pause(300);
+    return tokens.size >= 8;
+  }, 'the lease has moved', 60_000);
+  going = false;
+  await Promise.all(posting);
+  assert.deepEqual(refused, []);
 });
