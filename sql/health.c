@@ -40,11 +40,13 @@ void health_note(struct health *health, enum health_of of, int status)
     }
 }
 
+void health_met_pooler(struct health *health)
+{
+    atomic_store_explicit(&health->pooled_ms, clock_mono_ms(), memory_order_relaxed);
+}
+
 void health_explain(struct health *health, const char *text, const char *remedy)
 {
-    if (remedy) { /* only poolers have one */
-        atomic_store_explicit(&health->pooled_ms, clock_mono_ms(), memory_order_relaxed);
-    }
     int len = (int)strcspn(text, "\n");
     CHECK(pthread_mutex_lock(&health->lock) == 0);
     (void)snprintf(health->reason, sizeof(health->reason), "%.*s%s%s", len, text,

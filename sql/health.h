@@ -38,6 +38,9 @@ void health_finish(struct health *health);
  */
 void health_note(struct health *health, enum health_of of, int status);
 
+/* A pooler that changes sessions was met: the store is in doubt for some seconds. Any thread. */
+void health_met_pooler(struct health *health);
+
 /* Keep the first line of why something failed, with a remedy behind it where one is known. */
 void health_explain(struct health *health, const char *text, const char *remedy);
 

@@ -191,6 +191,9 @@ static void on_writer_down(struct pg_conn *conn, bool was_up)
 static void on_trouble(struct pg_conn *conn, const char *text, const char *remedy)
 {
     struct pg_port *port = conn->owner;
+    if (remedy == pg_pooler_text) {
+        health_met_pooler(&port->base.store->health);
+    }
     health_explain(&port->base.store->health, text, remedy);
 }
 

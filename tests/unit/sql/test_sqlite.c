@@ -93,6 +93,10 @@ Test(sqlite_file, that_was_replaced_stops_intake)
     struct store_put put = {.base.op = STORE_PUT, .rows = &row, .count = 1};
     cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_UNAVAILABLE);
     cr_expect_not(harness_is_healthy(harness.store));
+    struct store_health health;
+    store_get_health(harness.store, &health);
+    cr_expect_not_null(strstr(health.reason, "removed or replaced"), "%s", health.reason);
+    cr_expect_eq(health.pooled_ms, 0, "a remedy alone speaks of no pooler");
     harness_close(&harness);
 }
 
