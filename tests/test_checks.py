@@ -284,6 +284,11 @@ class Words(Tree):
         for text in ("test.sk" "ip('x', f)", "Test(a, b, .disabled = tr" "ue)", "it.on" "ly('x')"):
             self.expect(check_words, {"tests/a.mjs": "// " + LICENCE + text + "\n"}, "tests/a.mjs:2")
 
+    def test_logs_are_waited_for(self):
+        for log in ("hub.lo" "g", "hubs[0].lo" "g"):
+            text = f"{LICENCE}assert.match({log}, /x/)\n"
+            self.expect(check_words, {"tests/a.mjs": "// " + text}, "tests/a.mjs:2")
+
     def test_licence_line(self):
         self.expect(check_words, {"codec/a.c": "int x;\n"}, "no licence line")
 

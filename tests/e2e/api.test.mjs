@@ -284,7 +284,7 @@ test('names that Socket.IO keeps for itself make no event, whichever way they co
     await until(() => heard.includes('after'), 'what came behind them');
     assert.equal(ends, 0);
     assert.deepEqual(heard.filter((event) => RESERVED.includes(event)), []);
-    assert.match(own.log, /BUS-EVENT-REFUSED/);
+    await own.logged(/BUS-EVENT-REFUSED/);
   } finally {
     await own.stop();
     await redis.stop();
@@ -354,7 +354,7 @@ test('connections of an address that have shown nothing are counted over all sha
       for (const socket of kept) socket.destroy();
       return kept.length === 8; // the connections of the start may still count
     }, 'eight are kept');
-    assert.match(own.log, /LISTEN-ADDRESS/);
+    await own.logged(/LISTEN-ADDRESS/);
   } finally {
     await own.stop();
   }
@@ -760,7 +760,7 @@ test('a node whose messages do not come back is not ready, though Redis answers'
     assert.equal((await fetch(`${own.internalUrl}/healthz`)).status, 200);
     await admin.call('ACL', 'SETUSER', 'default', '+publish');
     await until(async () => (await ready()).body.status === 'ready', 'ready again');
-    assert.match(own.log, /BUS-DEAF[\s\S]*BUS-HEARS/);
+    await own.logged(/BUS-DEAF[\s\S]*BUS-HEARS/);
   } finally {
     await own.stop();
     await redis.stop();
@@ -811,7 +811,7 @@ test('what is refused has a counter: connections of an address, commands for Red
     }
     await until(async () => (await own.metric('peal_address_refused_total')) >= 4, 'the metric');
     assert.equal(await own.metric('peal_connections_refused_total'), await own.metric('peal_address_refused_total'));
-    assert.match(own.log, /LISTEN-ADDRESS/);
+    await own.logged(/LISTEN-ADDRESS/);
     for (const name of ['bus_protocol_errors', 'bus_timeouts', 'store_requests_refused', 'unencoded']) {
       assert.equal(await own.metric(`peal_${name}_total`), 0, name);
     }

@@ -131,7 +131,7 @@ describe('the cluster listener', () => {
     await client.until(() => client.closed, 'the end');
     assert.equal(client.input.length, 23, 'the greeting and no more');
     assert.equal(await hub.metric('peal_cluster_refused_total'), refused + 4);
-    assert.match(hub.log, /CLUSTER-REFUSED/);
+    await hub.logged(/CLUSTER-REFUSED/);
   });
 
   test('waits for a caller only so long', async () => {
@@ -190,11 +190,11 @@ const listens = (host, port) =>
 
 test('the cluster listener is where Redis is reached from, unless it is told', async () => {
   const hub = await startNode();
-  assert.match(hub.log, new RegExp(`cluster_bound=127\\.0\\.0\\.1:${hub.cluster.port} `));
+  await hub.logged(new RegExp(`cluster_bound=127\\.0\\.0\\.1:${hub.cluster.port} `));
   assert.equal(await listens('127.0.0.1', hub.cluster.port), true);
   assert.equal(await listens('127.0.0.9', hub.cluster.port), false, 'no other address of this machine');
   const wide = await startNode({ args: ['--listen-cluster-host', '0.0.0.0'] });
-  assert.match(wide.log, new RegExp(`cluster_bound=0\\.0\\.0\\.0:${wide.cluster.port} `));
+  await wide.logged(new RegExp(`cluster_bound=0\\.0\\.0\\.0:${wide.cluster.port} `));
   assert.equal(await listens('127.0.0.9', wide.cluster.port), true);
 });
 

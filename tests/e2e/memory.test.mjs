@@ -24,7 +24,7 @@ test('above limits.memory handshakes are refused with 503, and not below it', as
     await until(async () => (await status(hub, '/socket.io/?EIO=4&transport=polling')) === 503, 'handshakes are refused');
     assert.equal(await status(hub, '/ws'), 503);
     assert.ok((await hub.metric('peal_memory_refused_total')) >= 2);
-    assert.match(hub.log, / warn MEMORY-FULL .*limit=1048576/);
+    await hub.logged(/ warn MEMORY-FULL .*limit=1048576/);
     assert.equal((await client.request('join_room', 'public:a')).ok, true, 'who is there stays');
     assert.equal((await hub.api('POST', '/api/v1/notifications', { user: 'ann', type: 't', title: 'x' })).status, 201);
     writeFileSync(join(hub.folder, 'peal.conf'), text(0));

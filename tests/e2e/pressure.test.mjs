@@ -99,7 +99,7 @@ describe('a client that does not read', () => {
       const client = await hub.plain('stalled');
       client.socket.pause();
       await flood(hub, 'stalled', () => isClosed(hub));
-      assert.match(hub.log, /SLOW-CLOSED .*user="?stalled"? transport=websocket remote="?127\.0\.0\.1"? bytes=\d+ ms=1000/);
+      await hub.logged(/SLOW-CLOSED .*user="?stalled"? transport=websocket remote="?127\.0\.0\.1"? bytes=\d+ ms=1000/);
       assert.ok((await closed(hub)) > 0);
       client.socket.resume();
       await within(client.closed, 'it learns');
@@ -138,7 +138,7 @@ describe('a client that does not read', () => {
       const client = await hub.plain('greedy');
       client.socket.pause();
       await flood(hub, 'greedy', () => isClosed(hub));
-      assert.match(hub.log, /SLOW-CLOSED .*user="?greedy"?/);
+      await hub.logged(/SLOW-CLOSED .*user="?greedy"?/);
       assert.ok((await hub.metric('peal_outbox_refused_total')) > 0);
       client.socket.resume();
       await within(client.closed, 'it learns');
@@ -157,7 +157,7 @@ describe('a client that does not read', () => {
       assert.equal(joined.status, 200);
       await until(async () => (await hub.metric('peal_sockets')) === 1, 'it is there');
       await flood(hub, 'polls', () => isClosed(hub));
-      assert.match(hub.log, /SLOW-CLOSED .*user="?polls"? transport=polling/);
+      await hub.logged(/SLOW-CLOSED .*user="?polls"? transport=polling/);
     } finally {
       await hub.stop();
     }
@@ -212,7 +212,7 @@ test('a flood of polling handshakes without a token keeps nobody out', { timeout
   try {
     const flood = await floodHandshakes(hub, 10_000);
     assert.ok((await hub.metric('peal_polling_dropped_total')) > 0);
-    assert.match(hub.log, /POLLING-FLOOD .*address="?127\.0\.0\.1"?/);
+    await hub.logged(/POLLING-FLOOD .*address="?127\.0\.0\.1"?/);
     const client = await stock(hub, 'after', ['polling']);
     const again = floodHandshakes(hub, 9000);
     const during = await stock(hub, 'during', ['polling']);

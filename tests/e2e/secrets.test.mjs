@@ -53,7 +53,7 @@ test('a secret in a file is read, and again after SIGHUP; who can read it is loo
   chmodSync(path, 0o644);
   const hub = await startHub({ secret: first, env: { JWT_SECRET: '', JWT_SECRET_FILE: path } });
   try {
-    assert.match(hub.log, / warn CONFIG .*can be read by others/);
+    await hub.logged(/ warn CONFIG .*can be read by others/);
     writeFileSync(path, second);
     hub.reload();
     const status = async () =>

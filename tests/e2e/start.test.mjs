@@ -34,7 +34,7 @@ test('a Redis that is loading its data', async () => {
   loading = false;
   const hub = await starting;
   try {
-    assert.match(hub.log, new RegExp(`START-WAIT .*for=bus .*127\\.0\\.0\\.1:${port}.*LOADING`));
+    await hub.logged(new RegExp(`START-WAIT .*for=bus .*127\\.0\\.0\\.1:${port}.*LOADING`));
     assert.equal(hub.log.match(/START-WAIT/g).length, 1);
   } finally {
     await hub.stop();
@@ -51,7 +51,7 @@ test('a Postgres that refuses connections', async () => {
   await postgres.restart();
   const hub = await starting;
   try {
-    assert.match(hub.log, /START-WAIT .*for=store .*refused/);
+    await hub.logged(/START-WAIT .*for=store .*refused/);
     assert.equal(hub.log.match(/START-WAIT/g).length, 1);
   } finally {
     await hub.stop();

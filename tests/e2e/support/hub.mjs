@@ -8,6 +8,7 @@ import { PlainClient } from './plain_client.mjs';
 import { freePort } from './ports.mjs';
 import { Server, temporaryFolder } from './process.mjs';
 import { makeToken, randomSecret } from './tokens.mjs';
+import { until } from './wait.mjs';
 
 const BUILT = fileURLToPath(new URL('../../../build/peal', import.meta.url));
 const STARTS = 5;
@@ -92,8 +93,14 @@ export class Hub {
     return `http://${this.internal.host}:${this.internal.port}`;
   }
 
+  // All that was written until now. A thread of its own writes the log: what must be in it is waited for (logged).
   get log() {
     return this.server.output;
+  }
+
+  // Wait until the log holds what `pattern` says.
+  logged(pattern) {
+    return until(() => pattern.test(this.log), `the log holds ${pattern}:\n${this.log}`);
   }
 
   token(user, claims) {
