@@ -302,12 +302,15 @@ void pg_conn_close(struct pg_conn *conn)
 static bool flush(struct pg_conn *conn)
 {
     int more = PQflush(conn->pg);
-    if (more < 0 || pg_watch_start(conn->watch, PQsocket(conn->pg), true, more == 1) < 0) {
-        return false;
-    }
+    return more >= 0 && pg_watch_start(conn->watch, PQsocket(conn->pg), true, more == 1) == 0;
+}
+
+/* Start the deadline anew where something is to be answered: there was progress, or the first was
+ * sent. What is sent behind it is no progress. */
+static void expect_answer(struct pg_conn *conn)
+{
     bool waiting = conn->state == CONN_PREPARING || !list_empty(&conn->flights);
     pg_watch_timer(conn->watch, waiting ? ANSWER_DEADLINE_MS : UINT64_MAX);
-    return true;
 }
 
 /* --- preparing --- */
@@ -332,7 +335,9 @@ static void prepare(struct pg_conn *conn)
     conn->preparing = 1 + PG_STMT_COUNT;
     if (!send_preparations(conn) || !flush(conn)) {
         lose(conn, NULL);
+        return;
     }
+    expect_answer(conn);
 }
 
 /* 1: all is prepared; 0: more is to come; negative: it failed. */
@@ -377,6 +382,7 @@ void pg_conn_send(struct pg_conn *conn, struct pg_flight *flight, struct pg_run 
 
 void pg_conn_commit(struct pg_conn *conn, struct pg_flight *flight)
 {
+    bool first = list_empty(&conn->flights);
     flight->since_ns = clock_mono_ns();
     list_append(&conn->flights, &flight->link);
     conn->flight_count++;
@@ -385,6 +391,8 @@ void pg_conn_commit(struct pg_conn *conn, struct pg_flight *flight)
         conn->reopen = true;
         pg_watch_stop(conn->watch); /* libpq may have closed the socket */
         pg_watch_timer(conn->watch, 0);
+    } else if (first) {
+        expect_answer(conn);
     }
 }
 
@@ -476,7 +484,10 @@ static void receive(struct pg_conn *conn)
     lost |= PQstatus(conn->pg) == CONNECTION_BAD || conn->reopen;
     if (lost || !flush(conn)) {
         lose(conn, NULL);
-    } else if (up) {
+        return;
+    }
+    expect_answer(conn);
+    if (up) {
         conn->events->on_up(conn);
     } else if (conn->state == CONN_UP) {
         conn->events->on_idle(conn);

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <libpq-fe.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -325,6 +326,50 @@ Test(pg, serves_again_when_the_server_returns)
     store_request_finish(&put.base);
     harness_close(&harness);
     postgres_stop(&server);
+}
+
+/* Stop or continue the server's processes that serve the store. */
+static void signal_sessions(const char *url, int number)
+{
+    char pids[256] = "";
+    cr_assert(postgres_query(url,
+        "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'peal'",
+        pids, sizeof(pids)));
+    for (char *at = pids; *at != '\0';) {
+        cr_assert_eq(kill((pid_t)strtol(at, &at, 10), number), 0);
+    }
+}
+
+/* What is asked meanwhile does not put off the end of a connection that does not answer. */
+Test(pg, a_silent_session_is_given_up_however_much_it_is_asked)
+{
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_request first = {.op = STORE_PING};
+    cr_assert_eq(harness_run(&harness, 0, &first), 0);
+    signal_sessions(url, SIGSTOP);
+    enum { ASKED = 6, EVERY_MS = 2000 };
+    struct store_request pings[ASKED];
+    unsigned asked = 0;
+    uint64_t start = clock_mono_ms();
+    bool answered = false;
+    while (!answered) {
+        uv_sleep(5);
+        uv_run(&harness.shards[0].loop, UV_RUN_NOWAIT);
+        answered = asked > 0 && pings[0].status != 0;
+        if (!answered && asked < ASKED && clock_mono_ms() - start >= asked * EVERY_MS) {
+            pings[asked] = (struct store_request){.op = STORE_PING, .done = harness_done};
+            store_submit(harness.shards[0].port, &pings[asked++]);
+        }
+    }
+    signal_sessions(url, SIGCONT);
+    cr_expect_leq(asked, 4, "given up after the one of 6 s, not before that of %u s", asked * 2);
+    cr_expect_eq(pings[0].status, STATUS_UNAVAILABLE);
+    harness_wait_all(&harness, 0, asked);
+    harness_close(&harness);
 }
 
 Test(pg, isolates_text_that_only_postgres_refuses)
