@@ -503,12 +503,12 @@ static int drop_old(struct sqlite_db *db, struct store_sweep *sweep, size_t *ret
     return more;
 }
 
-/* Rows of nodes that raised theirs last a day ago: nobody remembers their number. */
-static int drop_witnesses(struct sqlite_db *db, uint64_t now)
+/* Rows of nodes that raised theirs last a day before another did: nobody remembers their number. */
+static int drop_witnesses(struct sqlite_db *db)
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_WITNESS_DROP);
-    query_u64(&query, 1, now > WITNESS_MS ? now - WITNESS_MS : 0);
+    query_u64(&query, 1, WITNESS_MS);
     int changed = query_run(&query);
     return changed < 0 ? changed : 0;
 }
@@ -528,7 +528,7 @@ static int run_sweep(struct sqlite_db *db, struct store_sweep *sweep)
         status = drop_old(db, sweep, &dropped);
     }
     if (status == 0) {
-        status = drop_witnesses(db, sweep->now);
+        status = drop_witnesses(db);
     }
     sweep->more = dues.count == sweep->limit || dropped == sweep->limit;
     return status;

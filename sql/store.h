@@ -254,8 +254,9 @@ struct store_changed {
 };
 
 /*
- * Become the owner of a partition: raises its token, remembers `owner`, and ends the database
- * session of the previous owner so that no half-sent transaction of it can still commit.
+ * Become the owner of a partition: raises its token, so that whatever the previous owner sends
+ * later is fenced, and remembers `owner`. A transaction it has begun is waited for, or its session
+ * ended where it waits for its client.
  */
 struct store_claim {
     struct store_request base;

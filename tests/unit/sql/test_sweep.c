@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <sqlite3.h>
 
+#include "codec/base/clock.h"
+#include "tests/support/postgres.h"
 #include "tests/unit/sql/both.h"
 
 /* Ten rows, of which seq 1, 3, 5, 7, 9 expire at 1000, 1002 … 1008. */
@@ -109,5 +112,63 @@ BOTH(old_tombstones_go_and_ask_for_a_resync)
     cr_assert_eq(harness_run(&harness, 0, &sync.base), 0);
     cr_expect(sync.resync, "above the head");
     store_request_finish(&sync.base);
+    harness_close(&harness);
+}
+
+static const uint64_t DAY_MS = 86400000;
+
+static void raise_witness(struct harness *harness, const char *node, uint64_t wanted)
+{
+    struct store_witness witness = {.base.op = STORE_WITNESS_RAISE, .node = bytes_str(node)};
+    cr_assert_eq(harness_run(harness, 0, &witness.base), 0);
+    cr_expect_eq(witness.number, wanted, "%s: %llu, not %llu", node,
+        (unsigned long long)witness.number, (unsigned long long)wanted);
+}
+
+static void sweep_at(struct harness *harness, uint64_t now)
+{
+    struct store_sweep sweep = {
+        .base.op = STORE_SWEEP, .now = now, .limit = 100, .tombstone_ms = DAY_MS};
+    cr_assert_eq(harness_run(harness, 0, &sweep.base), 0);
+    store_request_finish(&sweep.base);
+}
+
+/* Run text on the store from beside it. */
+static void alter(const char *url, const char *postgres, const char *sqlite)
+{
+    if (!bytes_starts(bytes_str(url), BYTES("sqlite:"))) {
+        cr_assert(postgres_query(url, postgres, NULL, 0));
+        return;
+    }
+    sqlite3 *db;
+    cr_assert_eq(sqlite3_open(url + sizeof("sqlite:") - 1, &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(db, sqlite, NULL, NULL, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+    cr_assert_eq(sqlite3_close(db), SQLITE_OK);
+}
+
+/* A number that starts again would say that the store went back. */
+BOTH(a_sweep_whose_clock_is_wrong_keeps_the_witness)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    raise_witness(&harness, "n1", 1);
+    raise_witness(&harness, "n2", 1);
+    sweep_at(&harness, clock_wall_ms() + 3 * DAY_MS);
+    raise_witness(&harness, "n1", 2);
+    raise_witness(&harness, "n2", 2);
+    harness_close(&harness);
+}
+
+BOTH(a_witness_that_nobody_raises_goes)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    raise_witness(&harness, "gone", 1);
+    raise_witness(&harness, "here", 1);
+    alter(url, "UPDATE peal.witness SET at = at - 86500000 WHERE node = 'gone'",
+        "UPDATE witness SET at = at - 86500000 WHERE node = 'gone'");
+    sweep_at(&harness, clock_wall_ms());
+    raise_witness(&harness, "gone", 1);
+    raise_witness(&harness, "here", 2);
     harness_close(&harness);
 }
