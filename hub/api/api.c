@@ -14,9 +14,6 @@ enum { IDS_BODY_MAX = 32 * 1024, ROOMS_BODY_MAX = 64 * 1024 };
 const struct http_route api_routes[] = {
     {"DELETE", "/api/v1/users/{}/notifications", api_inbox_erase, NULL, 0, NULL, NULL, false,
         "tenant"},
-    {"GET", "/api/diagnostics/query-stats", api_stats_queries, NULL, 0, NULL, NULL, false, ""},
-    {"GET", "/api/diagnostics/slow-queries", api_stats_slow, NULL, 0, NULL, NULL, false, "limit"},
-    {"GET", "/api/v1/health/performance", api_stats_performance, NULL, 0, NULL, NULL, false, ""},
     {"GET", "/api/v1/notifications/{}", api_inbox_get, NULL, 0, NULL, NULL, true, "fields, tenant"},
     {"GET", "/api/v1/rooms/{}/members", api_members_list, NULL, 0, NULL, NULL, false,
         "after, limit, tenant"},
@@ -24,7 +21,6 @@ const struct http_route api_routes[] = {
         "after, limit, state, type, fields, tenant"},
     {"GET", "/api/v1/users/{}/notifications/unread", api_inbox_unread, NULL, 0, NULL, NULL, true,
         "tenant"},
-    {"GET", "/api/ws/stats", api_stats_connections, NULL, 0, NULL, NULL, false, ""},
     {"POST", "/api/v1/events", api_post_events, api_post_head, API_BODY_CONFIGURED, NULL, NULL,
         false, ""},
     {"POST", "/api/v1/notifications", api_post_notifications, api_post_head, API_BODY_CONFIGURED,
@@ -39,10 +35,3 @@ const struct http_route api_routes[] = {
         "tenant"},
 };
 const size_t api_route_count = ARRAY_LEN(api_routes);
-
-const struct http_route internal_routes[] = {
-    {"GET", "/healthz", health_alive, NULL, 0},
-    {"GET", "/metrics", metrics_show, NULL, 0},
-    {"GET", "/readyz", health_ready, NULL, 0},
-};
-const size_t internal_route_count = ARRAY_LEN(internal_routes);

@@ -2,7 +2,7 @@
 /*
  * api - what backends, users and operators ask over HTTP: the routes.
  *
- * The context of every handler is the `struct hub *`; its shard is that of the request's loop.
+ * The context of every handler is the `struct api_shard *` of the request's shard.
  */
 #ifndef HUB_API_API_H
 #define HUB_API_API_H
@@ -18,9 +18,5 @@
 /* Routes of the public listener. */
 extern const struct http_route api_routes[];
 extern const size_t api_route_count;
-
-/* Routes of the internal listener: metrics and health. */
-extern const struct http_route internal_routes[];
-extern const size_t internal_route_count;
 
 #endif

@@ -4,12 +4,11 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
+#include "hub/api/api_shard.h"
 #include "hub/config/config.h"
 #include "hub/net/gzip.h"
 #include "hub/net/loop.h"
 #include "hub/net/origin.h"
-#include "hub/node/hub.h"
-#include "hub/node/hub_settings.h"
 
 enum { UNAVAILABLE_RETRY_S = 1, STORE_ANSWER_MS = 5000 };
 
@@ -85,10 +84,9 @@ void api_refuse_unknown(struct http_request *request)
 
 static enum gzip_coding choose_coding(const struct http_request *request, size_t len)
 {
-    const struct hub *hub = api_shard(request)->hub;
     struct bytes value;
     size_t cursor = 0;
-    bool wanted = len >= hub->config->http_gzip_bytes &&
+    bool wanted = len >= api_shard(request)->settings->config->http_gzip_bytes &&
                   !http1_header_next(request->head, "x-no-compression", &cursor, &value);
     return wanted ? gzip_choose(request->head) : GZIP_NONE;
 }
@@ -147,7 +145,7 @@ void api_call_hold_store(
     struct api_call *call, struct http_request *request, void (*overdue)(struct api_call *call))
 {
     api_call_hold(call, request);
-    call->sched = api_shard(request)->shard.sched;
+    call->sched = api_shard(request)->shard->sched;
     call->overdue = overdue;
     timer_init(&call->timer, on_overdue);
     timer_set(sched_timers(call->sched), &call->timer, sched_now(call->sched) + STORE_ANSWER_MS);
@@ -167,11 +165,6 @@ void api_call_end(struct api_call *call)
         timer_cancel(sched_timers(call->sched), &call->timer);
         call->sched = NULL;
     }
-}
-
-struct hub_shard *api_shard(const struct http_request *request)
-{
-    return hub_shard_of(loop_shard(request->loop));
 }
 
 struct bytes api_cors_value(void *context, const struct http_request *request, struct bytes origin)

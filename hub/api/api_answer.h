@@ -13,8 +13,6 @@
 #include "codec/base/bytes.h"
 #include "hub/net/http_server.h"
 
-struct hub;
-struct hub_shard;
 struct sched;
 
 /* Columns: name, HTTP status, code as clients see it. */
@@ -96,9 +94,6 @@ void api_call_end(struct api_call *call);
 
 /* The store has answered a part of what it is asked: the 5 s begin again. */
 void api_call_renew(struct api_call *call);
-
-/* The hub's part of the shard that a request is served on. */
-struct hub_shard *api_shard(const struct http_request *request);
 
 /* http_server_config.cors_value: the origins of the settings. */
 struct bytes api_cors_value(void *context, const struct http_request *request, struct bytes origin);

@@ -12,27 +12,26 @@
 #include "codec/base/status.h"
 #include "codec/query.h"
 #include "hub/api/api_answer.h"
+#include "hub/api/api_shard.h"
 #include "hub/auth/jwt.h"
 #include "hub/auth/token_log.h"
 #include "hub/config/config.h"
 #include "hub/net/address.h"
 #include "hub/net/connection.h"
 #include "hub/net/name_rates.h"
-#include "hub/node/hub.h"
-#include "hub/node/hub_settings.h"
 
 /* Rates: of an address that was refused, or of a user who calls; one for the node. */
 
-static bool take(struct hub_shard *shard, uint64_t name, uint32_t limit, uint64_t *ret_retry_ms)
+static bool take(struct api_shard *shard, uint64_t name, uint32_t limit, uint64_t *ret_retry_ms)
 {
     struct rate rate = {.burst = limit, .per_minute = limit};
     return name_rates_take(
-        shard->hub->rates, name, &rate, sched_now(shard->shard.sched), ret_retry_ms);
+        shard->node->rates, name, &rate, sched_now(shard->shard->sched), ret_retry_ms);
 }
 
 static void refuse_rate(struct http_request *request, uint64_t retry_ms)
 {
-    api_shard(request)->shard.stats.rate_limited++;
+    api_shard(request)->shard->stats.rate_limited++;
     api_refuse(request, &(struct api_error){.code = API_RATE_LIMITED,
                             .message = "Too many requests",
                             .retry_s = (uint32_t)((retry_ms + 999) / 1000)});
@@ -46,7 +45,7 @@ static uint64_t name_of(const char *what, struct bytes user)
     return hash_bytes(bytes_of((const char *)parts, sizeof(parts)));
 }
 
-static bool take_refusal(struct hub_shard *shard, struct bytes remote, uint64_t *ret_retry_ms)
+static bool take_refusal(struct api_shard *shard, struct bytes remote, uint64_t *ret_retry_ms)
 {
     struct address_key key = address_parse(remote);
     uint32_t limit = shard->settings->config->limits_refusals_per_minute;
@@ -72,13 +71,13 @@ static void refuse_caller(struct http_request *request, const char *message)
     api_refuse(request, &(struct api_error){.code = API_UNAUTHORIZED, .message = message});
 }
 
-bool api_auth_count_refusal(struct hub_shard *shard, struct bytes remote)
+bool api_auth_count_refusal(struct api_shard *shard, struct bytes remote)
 {
     uint64_t retry_ms;
     return take_refusal(shard, remote, &retry_ms);
 }
 
-bool api_auth_count_refresh(struct hub_shard *shard, struct bytes user)
+bool api_auth_count_refresh(struct api_shard *shard, struct bytes user)
 {
     uint64_t retry_ms;
     uint32_t limit = shard->settings->config->limits_refusals_per_minute;
@@ -176,7 +175,7 @@ static bool take_call(struct http_request *request, const struct api_who *who)
 /* Verify a user's token; false: the request was answered. */
 static bool verify_user(struct http_request *request, struct bytes token, struct api_who *ret_who)
 {
-    struct hub_shard *shard = api_shard(request);
+    struct api_shard *shard = api_shard(request);
     struct claims *claims;
     int status = shard->jwt == NULL
                      ? STATUS_UNAUTHORIZED

@@ -15,7 +15,7 @@
 #include "hub/auth/apikey.h"
 #include "hub/net/http_server.h"
 
-struct hub_shard;
+struct api_shard;
 
 /* Whose inbox a request is about; texts live in it. */
 struct api_who {
@@ -54,9 +54,9 @@ bool api_auth_any(struct http_request *request, unsigned scopes, struct api_who 
  * with those that were shown to the API; false: too many. Good tokens of an address are not
  * affected: a proxy may stand before everybody.
  */
-bool api_auth_count_refusal(struct hub_shard *shard, struct bytes remote);
+bool api_auth_count_refusal(struct api_shard *shard, struct bytes remote);
 
 /* The same for a token that `user`, the key of an identity, has shown to go on with. */
-bool api_auth_count_refresh(struct hub_shard *shard, struct bytes user);
+bool api_auth_count_refresh(struct api_shard *shard, struct bytes user);
 
 #endif

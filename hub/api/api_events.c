@@ -18,18 +18,17 @@
 #include "hub/api/api_auth.h"
 #include "hub/api/api_handlers.h"
 #include "hub/api/api_post.h"
+#include "hub/api/api_shard.h"
 #include "hub/config/config.h"
 #include "hub/net/loop.h"
-#include "hub/node/hub.h"
-#include "hub/node/hub_settings.h"
 
 enum { SLICE_EVENTS = 64, SLICE_BYTES = 128 << 10 };
 
 struct events_call {
     struct api_call api; /* first */
     struct loop_task task;
-    struct hub_shard *shard;
-    struct hub_settings *settings; /* a reference: the key is in it */
+    struct api_shard *shard;
+    struct api_settings *settings; /* a reference: the key is in it */
     const struct apikey *key;
     char *body; /* a copy while an array is checked; NULL: it is one object, of the request */
     struct json_scan_iter iter; /* what is to be checked */
@@ -48,7 +47,7 @@ static void free_call(struct events_call *call)
     }
     mem_free(call->made);
     mem_free(call->body);
-    hub_settings_unref(call->settings);
+    api_settings_unref(call->settings);
     mem_free(call);
 }
 
@@ -73,7 +72,7 @@ static struct api_error make_of(struct events_call *call, struct notification_po
             .message = "Values are not retained for events over HTTP",
             .field = "retain"};
     }
-    int status = post_event_make(&call->shard->shard, post, &broadcast);
+    int status = post_event_make(call->shard->shard, post, &broadcast);
     if (status == 0) {
         call->made[call->made_count++] = broadcast;
         return error;
@@ -131,7 +130,7 @@ static bool publish_some(struct events_call *call)
             break;
         }
         bytes += size_of(call->made[call->published]);
-        post_event_send(&call->shard->shard, call->made[call->published++]);
+        post_event_send(call->shard->shard, call->made[call->published++]);
     }
     return call->published == call->made_count;
 }
@@ -179,7 +178,7 @@ static void on_rest(void *arg, bool cancelled)
         free_call(call);
         return;
     }
-    sched_post(call->shard->hub->system, sched_shard(call->shard->shard.sched), on_rest, call);
+    sched_post(call->shard->node->system, sched_shard(call->shard->shard->sched), on_rest, call);
 }
 
 static void on_gone(struct http_request *request)
@@ -191,7 +190,7 @@ static void on_gone(struct http_request *request)
         return;
     }
     loop_task_cancel(&call->task);
-    sched_post(call->shard->hub->system, sched_shard(call->shard->shard.sched), on_rest, call);
+    sched_post(call->shard->node->system, sched_shard(call->shard->shard->sched), on_rest, call);
 }
 
 /* Go on in turns with an array, of which the body is kept. */
@@ -255,7 +254,7 @@ void api_post_events(struct http_request *request, void *context)
     struct events_call *call = mem_alloc(sizeof(*call));
     call->api.request = request;
     call->shard = api_shard(request);
-    call->settings = hub_settings_ref(call->shard->settings);
+    call->settings = api_settings_ref(call->shard->settings);
     call->key = key;
     loop_task_init(&call->task, on_turn);
     begin(call, value);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * api_handlers - the handlers that the tables of api.c refer to; `context` is the struct hub.
+ * api_handlers - the handlers that the tables of api.c refer to; `context` is the api_shard.
  */
 #ifndef HUB_API_API_HANDLERS_H
 #define HUB_API_API_HANDLERS_H
@@ -32,18 +32,5 @@ void api_members_list(struct http_request *request, void *context);
 /* api_rooms.c */
 void api_rooms_change(struct http_request *request, void *context);
 void api_rooms_disconnect(struct http_request *request, void *context);
-
-/* api_stats.c */
-void api_stats_connections(struct http_request *request, void *context);
-void api_stats_performance(struct http_request *request, void *context);
-void api_stats_queries(struct http_request *request, void *context);
-void api_stats_slow(struct http_request *request, void *context);
-
-/* health.c */
-void health_alive(struct http_request *request, void *context);
-void health_ready(struct http_request *request, void *context);
-
-/* metrics.c */
-void metrics_show(struct http_request *request, void *context);
 
 #endif

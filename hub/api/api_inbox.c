@@ -18,7 +18,7 @@
 #include "hub/api/api_auth.h"
 #include "hub/api/api_fields.h"
 #include "hub/api/api_handlers.h"
-#include "hub/node/hub.h"
+#include "hub/api/api_shard.h"
 
 enum {
     LIMIT_DEFAULT = 20,
@@ -130,7 +130,7 @@ static struct inbox_call *new_call(
     struct http_request *request, enum store_op op, void (*answer)(struct inbox_call *call))
 {
     struct inbox_call *call = mem_alloc(sizeof(*call));
-    call->shard = &api_shard(request)->shard;
+    call->shard = api_shard(request)->shard;
     call->answer = answer;
     call->op.base.op = op;
     call->op.base.done = on_done;

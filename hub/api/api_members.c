@@ -27,9 +27,8 @@
 #include "hub/api/api_answer.h"
 #include "hub/api/api_auth.h"
 #include "hub/api/api_handlers.h"
+#include "hub/api/api_shard.h"
 #include "hub/config/config.h"
-#include "hub/node/hub.h"
-#include "hub/node/hub_settings.h"
 
 enum { LIMIT_DEFAULT = 20, LIMIT_MAX = 100, CALLS_MAX = 16, WAIT_MS = 3000, ID_MAX = 40 };
 
@@ -42,7 +41,7 @@ struct member {
 
 /* A shard's connections to ask by, made when they are first needed. */
 struct members {
-    struct hub_shard *shard;
+    struct api_shard *shard;
     struct bus_link *link; /* listens for answers, while `calls` holds any */
     struct bus_link *sender;
     struct list calls; /* members_call.link: those that wait for other nodes */
@@ -54,7 +53,7 @@ struct members_call {
     struct api_call api; /* first */
     struct list link; /* members.calls */
     struct timer timer;
-    struct hub *hub;
+    const struct api_node *node;
     unsigned home; /* the shard that the request came to */
     unsigned next; /* the shard to ask */
     struct map users; /* struct member */
@@ -182,15 +181,15 @@ static void finish(struct members_call *call, bool complete)
 /* Asking other nodes. */
 
 static void write_channel(
-    const struct hub_shard *shard, enum adapter_channel channel, struct builder *out)
+    const struct api_shard *shard, enum adapter_channel channel, struct builder *out)
 {
     adapter_channel_write(
-        channel, bytes_str(shard->shard.config->adapter_key), BYTES("/"), bytes_of(NULL, 0), out);
+        channel, bytes_str(shard->shard->config->adapter_key), BYTES("/"), bytes_of(NULL, 0), out);
 }
 
 static void listen(struct members *members, bool on)
 {
-    const struct bus_ops *ops = members->shard->shard.bus->ops;
+    const struct bus_ops *ops = members->shard->shard->bus->ops;
     struct builder channel = {0};
     write_channel(members->shard, ADAPTER_RESPONSE, &channel);
     (on ? ops->subscribe : ops->unsubscribe)(members->link, builder_bytes(&channel));
@@ -201,7 +200,7 @@ static void listen(struct members *members, bool on)
 /* It waits for nobody any more. */
 static void leave(struct members *members, struct members_call *call)
 {
-    timer_cancel(sched_timers(members->shard->shard.sched), &call->timer);
+    timer_cancel(sched_timers(members->shard->shard->sched), &call->timer);
     list_remove(&call->link);
     members->count--;
     if (list_empty(&members->calls)) {
@@ -211,7 +210,7 @@ static void leave(struct members *members, struct members_call *call)
 
 static void end(struct members_call *call, bool complete)
 {
-    leave(call->hub->shards[call->home].members, call);
+    leave(call->node->shard(call->node, call->home)->members, call);
     finish(call, complete);
 }
 
@@ -224,7 +223,8 @@ static void on_timer(struct timer *timer)
 /* End it with the next turn: callbacks of the bus do not change what it is just walking over. */
 static void end_soon(struct members_call *call)
 {
-    timer_set(sched_timers(call->hub->shards[call->home].shard.sched), &call->timer, 0);
+    timer_set(
+        sched_timers(call->node->shard(call->node, call->home)->shard->sched), &call->timer, 0);
 }
 
 /* The subscribers of the channel of requests: this node is one of them. */
@@ -241,7 +241,7 @@ static void on_count(void *context, int status, const struct bus_reply *reply)
         end_soon(call);
         return;
     }
-    struct hub_shard *shard = &call->hub->shards[call->home];
+    struct api_shard *shard = call->node->shard(call->node, call->home);
     call->expected = reply->items[1]->integer - 1;
     call->asked = true;
     if (call->expected <= 0) {
@@ -252,7 +252,7 @@ static void on_count(void *context, int status, const struct bus_reply *reply)
     write_channel(shard, ADAPTER_REQUEST, &channel);
     const struct bytes argv[] = {
         BYTES("PUBLISH"), builder_bytes(&channel), buf_bytes(call->payload)};
-    shard->shard.bus->ops->command(
+    shard->shard->bus->ops->command(
         shard->members->sender, argv, ARRAY_LEN(argv), WAIT_MS, NULL, NULL);
     builder_reset(&channel);
 }
@@ -263,7 +263,7 @@ static void count_nodes(struct members *members, struct members_call *call)
     write_channel(members->shard, ADAPTER_REQUEST, &channel);
     const struct bytes argv[] = {BYTES("PUBSUB"), BYTES("NUMSUB"), builder_bytes(&channel)};
     call->counting = true;
-    members->shard->shard.bus->ops->command(
+    members->shard->shard->bus->ops->command(
         members->sender, argv, ARRAY_LEN(argv), WAIT_MS, on_count, call);
     builder_reset(&channel);
 }
@@ -271,7 +271,7 @@ static void count_nodes(struct members *members, struct members_call *call)
 /* Ask for those that have not been, now that both connections are there. */
 static void go_on(struct members *members)
 {
-    if (!members->confirmed || !members->shard->shard.bus->ops->is_up(members->sender)) {
+    if (!members->confirmed || !members->shard->shard->bus->ops->is_up(members->sender)) {
         return;
     }
     list_for_each (link, &members->calls) {
@@ -335,10 +335,10 @@ static const struct bus_events listener_events = {
     .on_down = on_down, .on_subscribed = on_subscribed, .on_message = on_message};
 static const struct bus_events sender_events = {.on_up = on_sender_up};
 
-static struct members *members_of(struct hub_shard *shard)
+static struct members *members_of(struct api_shard *shard)
 {
     if (shard->members == NULL) {
-        struct bus *bus = shard->shard.bus;
+        struct bus *bus = shard->shard->bus;
         struct members *members = mem_alloc(sizeof(*members));
         members->shard = shard;
         list_init(&members->calls);
@@ -349,7 +349,7 @@ static struct members *members_of(struct hub_shard *shard)
     return shard->members;
 }
 
-void api_members_stop(struct hub_shard *shard)
+void api_members_stop(struct api_shard *shard)
 {
     struct members *members = shard->members;
     if (members == NULL) {
@@ -358,17 +358,17 @@ void api_members_stop(struct hub_shard *shard)
     list_for_each_safe (link, following, &members->calls) {
         end(container_of(link, struct members_call, link), false);
     }
-    const struct bus_ops *ops = shard->shard.bus->ops;
+    const struct bus_ops *ops = shard->shard->bus->ops;
     ops->close(members->link);
     ops->close(members->sender);
     shard->members = NULL;
     mem_free(members);
 }
 
-static void ask_nodes(struct hub_shard *shard, struct members_call *call)
+static void ask_nodes(struct api_shard *shard, struct members_call *call)
 {
-    if (shard->shard.bus == NULL || shard->stopping != NULL) {
-        finish(call, shard->shard.bus == NULL);
+    if (shard->shard->bus == NULL || shard->stopping) {
+        finish(call, shard->shard->bus == NULL);
         return;
     }
     struct members *members = members_of(shard);
@@ -385,7 +385,7 @@ static void ask_nodes(struct hub_shard *shard, struct members_call *call)
     members->count++;
     list_append(&members->calls, &call->link);
     timer_set(
-        sched_timers(shard->shard.sched), &call->timer, sched_now(shard->shard.sched) + WAIT_MS);
+        sched_timers(shard->shard->sched), &call->timer, sched_now(shard->shard->sched) + WAIT_MS);
     go_on(members);
 }
 
@@ -398,9 +398,9 @@ static void visit(struct fanout *fanout, struct socket *socket, void *context)
 }
 
 /* On the thread of `shard`. */
-static void collect(struct members_call *call, struct hub_shard *shard)
+static void collect(struct members_call *call, struct api_shard *shard)
 {
-    struct fanout *fanout = fanout_find(&shard->shard, BYTES("/"));
+    struct fanout *fanout = fanout_find(shard->shard, BYTES("/"));
     struct adapter_request request;
     if (fanout != NULL && adapter_request_decode(buf_bytes(call->packed), &request) == 0) {
         fanout_ask_visit(fanout, &request, visit, call);
@@ -414,13 +414,13 @@ static void on_visit(void *arg, bool cancelled)
         free_call(call);
         return;
     }
-    if (call->next == call->hub->shard_count) {
-        ask_nodes(&call->hub->shards[call->home], call);
+    if (call->next == call->node->shard_count) {
+        ask_nodes(call->node->shard(call->node, call->home), call);
         return;
     }
-    collect(call, &call->hub->shards[call->next++]);
-    unsigned to = call->next == call->hub->shard_count ? call->home : call->next;
-    sched_post(call->hub->system, to, on_visit, call);
+    collect(call, call->node->shard(call->node, call->next++));
+    unsigned to = call->next == call->node->shard_count ? call->home : call->next;
+    sched_post(call->node->system, to, on_visit, call);
 }
 
 /* Requests. */
@@ -488,16 +488,16 @@ static bool read_page(struct http_request *request, struct members_call *call)
 }
 
 static void write_request(
-    const struct hub_shard *shard, struct members_call *call, struct bytes room)
+    const struct api_shard *shard, struct members_call *call, struct bytes room)
 {
     uint8_t number[16];
     char text[UUID_TEXT_LEN];
-    uuid7_make(sched_wall(shard->shard.sched), SLOT_NONE, number);
+    uuid7_make(sched_wall(shard->shard->sched), SLOT_NONE, number);
     uuid_format(number, text);
     snprintf(call->id, sizeof(call->id), "%.*s", UUID_TEXT_LEN, text);
     struct builder uid = {0};
     struct builder out = {0};
-    bus_origin_write_uid(&shard->shard, &uid);
+    bus_origin_write_uid(shard->shard, &uid);
     adapter_fetch_write(builder_bytes(&uid), bytes_str(call->id), room, &out);
     builder_reset(&uid);
     call->payload = builder_finish(&out);
@@ -507,12 +507,13 @@ static void write_request(
 
 void api_members_list(struct http_request *request, void *context)
 {
+    (void)context;
     char wire_at[WIRE_NAME_MAX];
     struct bytes room;
     if (!read_room(request, wire_at, &room)) {
         return;
     }
-    struct hub_shard *shard = api_shard(request);
+    struct api_shard *shard = api_shard(request);
     struct members_call *call = mem_alloc(sizeof(*call));
     map_init(&call->users, member_key);
     list_init(&call->link);
@@ -521,9 +522,9 @@ void api_members_list(struct http_request *request, void *context)
         free_call(call);
         return;
     }
-    call->hub = context;
-    call->home = sched_shard(shard->shard.sched);
+    call->node = shard->node;
+    call->home = sched_shard(shard->shard->sched);
     write_request(shard, call, room);
     api_call_hold(&call->api, request);
-    sched_post(call->hub->system, 0, on_visit, call);
+    sched_post(call->node->system, 0, on_visit, call);
 }

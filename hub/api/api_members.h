@@ -5,9 +5,9 @@
 #ifndef HUB_API_API_MEMBERS_H
 #define HUB_API_API_MEMBERS_H
 
-struct hub_shard;
+struct api_shard;
 
 /* Answer what still waits for other nodes, and close the connections used for it. */
-void api_members_stop(struct hub_shard *shard);
+void api_members_stop(struct api_shard *shard);
 
 #endif

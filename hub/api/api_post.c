@@ -20,9 +20,8 @@
 #include "hub/api/api_answer.h"
 #include "hub/api/api_auth.h"
 #include "hub/api/api_handlers.h"
+#include "hub/api/api_shard.h"
 #include "hub/config/config.h"
-#include "hub/node/hub.h"
-#include "hub/node/hub_settings.h"
 
 enum { SLICE_BYTES = 2 << 20 };
 
@@ -50,7 +49,7 @@ struct chunk {
 struct post_call {
     struct api_call api; /* first */
     struct shard *shard;
-    struct hub_settings *settings; /* a reference: rows name the tenant of an API key */
+    struct api_settings *settings; /* a reference: rows name the tenant of an API key */
     char *body;
     bool array;
     struct item *items;
@@ -93,11 +92,19 @@ bool api_post_set_tenant(const struct http_request *request, const struct apikey
     return false;
 }
 
-struct notification_limits api_post_limits(
-    const struct http_request *request, const struct hub_settings *settings)
+/* What may stand around the arguments of an event: up to 1,024 names of rooms. */
+enum { AROUND_EVENT = 256 << 10 };
+
+uint32_t api_post_event_body(const struct config *config)
 {
-    struct notification_limits limits = settings->actors.posts;
-    limits.now_ms = sched_wall(api_shard(request)->shard.sched);
+    return (uint32_t)config->limits_event_bytes + AROUND_EVENT;
+}
+
+struct notification_limits api_post_limits(
+    const struct http_request *request, const struct api_settings *settings)
+{
+    struct notification_limits limits = settings->posts;
+    limits.now_ms = sched_wall(api_shard(request)->shard->sched);
     limits.posted_ms = limits.now_ms;
     return limits;
 }
@@ -274,7 +281,7 @@ static void free_call(struct post_call *call)
     mem_free(call->rows);
     mem_free(call->items);
     mem_free(call->body);
-    hub_settings_unref(call->settings);
+    api_settings_unref(call->settings);
     mem_free(call);
 }
 
@@ -565,8 +572,8 @@ bool api_post_check_size(struct http_request *request, uint64_t len)
     const struct config *config = api_shard(request)->settings->config;
     bool event = bytes_eq(request->path, BYTES("/api/v1/events"));
     uint64_t most = config->limits_body_bytes;
-    if (event && most < hub_settings_event_body(config)) {
-        most = hub_settings_event_body(config); /* of one; several may be as large as other posts */
+    if (event && most < api_post_event_body(config)) {
+        most = api_post_event_body(config); /* of one; several may be as large as other posts */
     }
     if (len <= most) {
         return true;
@@ -592,8 +599,8 @@ static void post_notifications(struct http_request *request, const struct apikey
         return;
     }
     struct post_call *call = mem_alloc(sizeof(*call));
-    call->shard = &api_shard(request)->shard;
-    call->settings = hub_settings_ref(api_shard(request)->settings);
+    call->shard = api_shard(request)->shard;
+    call->settings = api_settings_ref(api_shard(request)->settings);
     call->body = mem_try_alloc(request->body.len + 1);
     if (call->body == NULL) {
         api_refuse_memory(request);

@@ -12,11 +12,12 @@
 #include "hub/api/api_answer.h"
 #include "hub/auth/apikey.h"
 
-struct hub_settings;
+struct api_settings;
+struct config;
 
 /* What bounds a post that arrives now. */
 struct notification_limits api_post_limits(
-    const struct http_request *request, const struct hub_settings *settings);
+    const struct http_request *request, const struct api_settings *settings);
 
 /* What a status of notification_from_… says to the poster; refers to `fault`. */
 struct api_error api_post_error(int status, const struct notification_fault *fault);
@@ -24,6 +25,9 @@ struct api_error api_post_error(int status, const struct notification_fault *fau
 /* Set the tenant that a post acts for; false: the key must not, `*ret_error` says so. */
 bool api_post_set_tenant(const struct http_request *request, const struct apikey *key,
     struct notification_post *post, struct api_error *ret_error);
+
+/* Most bytes of the body that posts an event: limits.event_bytes, and what goes around. */
+uint32_t api_post_event_body(const struct config *config);
 
 /* Whether `len` is within the limit of bodies; false: the request was answered. */
 bool api_post_check_size(struct http_request *request, uint64_t len);

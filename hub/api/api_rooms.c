@@ -17,9 +17,8 @@
 #include "hub/api/api_auth.h"
 #include "hub/api/api_fields.h"
 #include "hub/api/api_handlers.h"
+#include "hub/api/api_shard.h"
 #include "hub/config/config.h"
-#include "hub/node/hub.h"
-#include "hub/node/hub_settings.h"
 
 enum { BODY_DEPTH = 3, ROOMS_MAX = 128 };
 
@@ -86,7 +85,7 @@ static void tell(struct shard *shard, const struct api_who *who, int what, struc
 }
 
 /* Ask the other nodes for the same, in every namespace. STATUS_NOMEM. */
-static int tell_others(struct hub_shard *shard, const struct api_who *who,
+static int tell_others(struct api_shard *shard, const struct api_who *who,
     enum adapter_request_type type, const struct room_list *list)
 {
     const struct config *config = shard->settings->config;
@@ -94,7 +93,7 @@ static int tell_others(struct hub_shard *shard, const struct api_who *who,
     char room_at[WIRE_NAME_MAX];
     struct builder uid = {0};
     struct builder text = {0};
-    bus_origin_write_uid(&shard->shard, &uid);
+    bus_origin_write_uid(shard->shard, &uid);
     adapter_change_write(
         &(struct adapter_change){
             .type = type,
@@ -112,16 +111,16 @@ static int tell_others(struct hub_shard *shard, const struct api_who *who,
     for (size_t i = 0; i < config->namespace_count; i++) {
         struct bytes nsp = bytes_str(config->namespaces[i].name);
         if (!bytes_eq(nsp, BYTES("/"))) {
-            sequencer_ask(&shard->shard, nsp, buf_ref(payload));
+            sequencer_ask(shard->shard, nsp, buf_ref(payload));
         }
     }
-    sequencer_ask(&shard->shard, BYTES("/"), payload);
+    sequencer_ask(shard->shard, BYTES("/"), payload);
     return 0;
 }
 
 /* The other nodes first: what fails has done nothing. */
 static int tell_all(
-    struct hub_shard *shard, const struct api_who *who, int what, const struct room_list *list)
+    struct api_shard *shard, const struct api_who *who, int what, const struct room_list *list)
 {
     if (list->count == 0) {
         return 0;
@@ -129,7 +128,7 @@ static int tell_all(
     int status =
         tell_others(shard, who, what == USER_ADMIN_JOIN ? ADAPTER_JOIN : ADAPTER_LEAVE, list);
     for (uint32_t i = 0; status == 0 && i < list->count; i++) {
-        tell(&shard->shard, who, what, list->names[i]);
+        tell(shard->shard, who, what, list->names[i]);
     }
     return status;
 }
@@ -177,7 +176,7 @@ void api_rooms_change(struct http_request *request, void *context)
     } else if (join.count + leave.count == 0) {
         refuse_list(request, STATUS_INVALID, "join");
     } else {
-        struct hub_shard *shard = api_shard(request);
+        struct api_shard *shard = api_shard(request);
         if (tell_all(shard, &who, USER_ADMIN_LEAVE, &leave) == 0 &&
             tell_all(shard, &who, USER_ADMIN_JOIN, &join) == 0) {
             accept_request(request);
@@ -195,7 +194,7 @@ void api_rooms_disconnect(struct http_request *request, void *context)
     struct api_who who;
     if (api_auth_user(request, APIKEY_ADMIN, false, &who) && api_fields_check_none(request)) {
         static const struct room_list no_rooms;
-        tell(&api_shard(request)->shard, &who, USER_ADMIN_DISCONNECT, NULL);
+        tell(api_shard(request)->shard, &who, USER_ADMIN_DISCONNECT, NULL);
         /* It names no rooms: too short to fail. */
         (void)tell_others(api_shard(request), &who, ADAPTER_DISCONNECT, &no_rooms);
         accept_request(request);

@@ -15,7 +15,9 @@
 #include "hub/node/dev.h"
 #include "hub/node/hub.h"
 #include "hub/node/hub_settings.h"
+#include "hub/node/hub_shard.h"
 #include "hub/node/log_writer.h"
+#include "hub/node/node.h"
 #include "hub/node/reload.h"
 
 enum { POLL_MS = 50, DEV_WARN_MS = 60000, LOG_RING = 1 << 20, LOG_END_MS = 2000 };

@@ -15,6 +15,7 @@
 
 #include "actors/bus.h"
 #include "actors/lease.h"
+#include "actors/shard.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
@@ -23,7 +24,6 @@
 #include "hub/config/config.h"
 #include "hub/net/crypto.h"
 #include "hub/net/listener.h"
-#include "hub/node/hub.h"
 #include "hub/redis/redis_sync.h"
 #include "hub/redis/redis_url.h"
 
@@ -35,20 +35,21 @@ enum {
 
 struct lease_keeper {
     struct lease lease;
-    struct hub_shard *shard;
+    const struct node_lease *owner;
+    struct shard *shard;
     struct bus_link *link;
     char secret_key[BUS_NAME_MAX];
 };
 
 /* `key` is memory for what is returned. */
-static struct lease_config describe(const struct hub *hub, char key[BUS_NAME_MAX])
+static struct lease_config describe(const struct node_lease *lease, char key[BUS_NAME_MAX])
 {
-    uint32_t ttl_ms = (uint32_t)hub->config->cluster_lease_ms;
-    bus_name_node(&hub->names, hub->lease->tag, key);
+    uint32_t ttl_ms = (uint32_t)lease->config->cluster_lease_ms;
+    bus_name_node(lease->names, lease->tag, key);
     return (struct lease_config){
         .key = key,
-        .holder = hub->node,
-        .note = hub->lease->address,
+        .holder = lease->node,
+        .note = lease->address,
         .ttl_ms = ttl_ms,
         .renew_ms = ttl_ms / RENEWALS,
         .claim_ms = ttl_ms / RENEWALS,
@@ -163,26 +164,26 @@ static int choose_bound(
 }
 
 /* What the others are told: as configured, what is listened on, or the address towards Redis. */
-static bool choose_host(const struct hub *hub, char ret_host[NODE_HOST_MAX], uint16_t *port)
+static bool choose_host(
+    const struct node_lease *lease, char ret_host[NODE_HOST_MAX], uint16_t *port)
 {
-    const struct config *config = hub->config;
+    const struct config *config = lease->config;
     if (config->cluster_advertise[0] != '\0') {
         return split_advertised(config->cluster_advertise, ret_host, port);
     }
-    if (is_any(hub->lease->host)) {
+    if (is_any(lease->host)) {
         return find_redis_side(config, ret_host);
     }
-    snprintf(ret_host, NODE_HOST_MAX, "%s", hub->lease->host);
+    snprintf(ret_host, NODE_HOST_MAX, "%s", lease->host);
     return true;
 }
 
-static int make_address(struct hub *hub, struct builder *error)
+static int make_address(struct node_lease *lease, struct builder *error)
 {
     char host[NODE_HOST_MAX];
     char numeric[INET6_ADDRSTRLEN + 2];
-    struct node_lease *lease = hub->lease;
     uint16_t port = lease->port;
-    if (!choose_host(hub, host, &port) || !resolve(host, numeric)) {
+    if (!choose_host(lease, host, &port) || !resolve(host, numeric)) {
         builder_str(error, "no address is known by which other nodes reach this one: "
                            "cluster.advertise must be a host, with or without a port");
         return STATUS_INVALID;
@@ -209,18 +210,17 @@ static void on_claim_reply(void *context, int status, const struct bus_reply *go
 }
 
 /* A secret of the configuration, or the one that the first node has put into Redis. */
-static int agree_on_secret(struct hub *hub, struct redis_sync *sync, struct builder *error)
+static int agree_on_secret(struct node_lease *lease, struct redis_sync *sync, struct builder *error)
 {
-    struct node_lease *lease = hub->lease;
     char key[BUS_NAME_MAX];
     uint8_t random[MADE_SECRET_BYTES];
     char made[2 * MADE_SECRET_BYTES + 1];
     struct reply reply = {0};
-    if (hub->config->cluster_secret[0] != '\0') {
-        snprintf(lease->secret, sizeof(lease->secret), "%s", hub->config->cluster_secret);
+    if (lease->config->cluster_secret[0] != '\0') {
+        snprintf(lease->secret, sizeof(lease->secret), "%s", lease->config->cluster_secret);
         return 0;
     }
-    bus_name_secret(&hub->names, key);
+    bus_name_secret(lease->names, key);
     rand_secret(random, sizeof(random));
     for (size_t i = 0; i < sizeof(random); i++) {
         snprintf(made + 2 * i, 3, "%02x", random[i]);
@@ -248,17 +248,17 @@ static void on_claimed(void *context, int status, const struct bus_reply *reply)
     *won = status == 0 && lease_is_granted(reply);
 }
 
-static int claim_tag(struct hub *hub, struct redis_sync *sync, struct builder *error)
+static int claim_tag(struct node_lease *lease, struct redis_sync *sync, struct builder *error)
 {
     char key[BUS_NAME_MAX];
     struct lease_claim claim;
     bool won = false;
     for (unsigned i = 0; i < TAG_TRIES && !won; i++) {
-        rand_secret(&hub->lease->tag, sizeof(hub->lease->tag));
-        if (hub->lease->tag == 0) {
+        rand_secret(&lease->tag, sizeof(lease->tag));
+        if (lease->tag == 0) {
             continue;
         }
-        const struct lease_config config = describe(hub, key);
+        const struct lease_config config = describe(lease, key);
         lease_write_claim(&config, &claim);
         redis_sync_send(sync, claim.argv, ARRAY_LEN(claim.argv), on_claimed, &won);
         redis_sync_wait(sync, 0);
@@ -270,39 +270,40 @@ static int claim_tag(struct hub *hub, struct redis_sync *sync, struct builder *e
     return 0;
 }
 
-int node_lease_claim(struct hub *hub, struct builder *error)
+int node_lease_claim(const struct config *config, const struct bus_names *names, const char *node,
+    struct builder *error, struct node_lease **ret_lease)
 {
-    const struct config *config = hub->config;
     struct redis_sync *sync;
     if (config->bus_url[0] == '\0') {
         return 0;
     }
-    hub->lease = mem_alloc(sizeof(*hub->lease));
-    hub->lease->reserved = -1;
-    int status = choose_bound(hub->lease, config, error);
+    struct node_lease *lease = mem_alloc(sizeof(*lease));
+    *lease = (struct node_lease){.config = config, .names = names, .node = node, .reserved = -1};
+    *ret_lease = lease;
+    int status = choose_bound(lease, config, error);
     if (status != 0) {
         return status;
     }
     struct listener_config options = {
-        .host = hub->lease->host,
+        .host = lease->host,
         .port = (uint16_t)config->listen_cluster_port,
         .alone = true,
     };
-    status = listener_reserve(&options, &hub->lease->reserved, &hub->lease->port);
+    status = listener_reserve(&options, &lease->reserved, &lease->port);
     if (status != 0) {
         builder_str(error, "the cluster listener cannot be opened");
         return status;
     }
-    status = make_address(hub, error);
+    status = make_address(lease, error);
     if (status == 0) {
         status = redis_sync_open(config->bus_url, error, &sync);
     }
     if (status != 0) {
         return status;
     }
-    status = agree_on_secret(hub, sync, error);
+    status = agree_on_secret(lease, sync, error);
     if (status == 0) {
-        status = claim_tag(hub, sync, error);
+        status = claim_tag(lease, sync, error);
     }
     redis_sync_close(sync);
     return status;
@@ -334,31 +335,28 @@ static void on_lost(void *context, enum lease_end why)
 static void on_renewed(void *context)
 {
     struct lease_keeper *keeper = context;
-    const struct hub *hub = keeper->shard->hub;
-    if (hub->config->cluster_secret[0] == '\0') {
-        const struct bytes argv[] = {BYTES("SET"), bytes_str(keeper->secret_key),
-            bytes_str(hub->lease->secret), BYTES("NX")};
-        keeper->shard->shard.bus->ops->command(keeper->link, argv, ARRAY_LEN(argv), 0, NULL, NULL);
+    const struct node_lease *lease = keeper->owner;
+    if (lease->config->cluster_secret[0] == '\0') {
+        const struct bytes argv[] = {
+            BYTES("SET"), bytes_str(keeper->secret_key), bytes_str(lease->secret), BYTES("NX")};
+        keeper->shard->bus->ops->command(keeper->link, argv, ARRAY_LEN(argv), 0, NULL, NULL);
     }
 }
 
-void node_lease_start(struct hub_shard *shard)
+void node_lease_start(struct node_lease *lease, struct shard *shard)
 {
     static const struct bus_events no_events = {0};
     static const struct lease_events events = {.on_renewed = on_renewed, .on_lost = on_lost};
-    const struct hub *hub = shard->hub;
-    struct bus *bus = shard->shard.bus;
+    struct bus *bus = shard->bus;
     char key[BUS_NAME_MAX];
-    if (shard != &hub->shards[0] || hub->lease == NULL) {
-        return;
-    }
     struct lease_keeper *keeper = mem_alloc(sizeof(*keeper));
-    const struct lease_config config = describe(hub, key);
+    const struct lease_config config = describe(lease, key);
+    keeper->owner = lease;
     keeper->shard = shard;
-    bus_name_secret(&hub->names, keeper->secret_key);
+    bus_name_secret(lease->names, keeper->secret_key);
     keeper->link = bus->ops->open(bus, "peal-lease", &no_events, keeper);
-    lease_start(&keeper->lease, &shard->shard, keeper->link, &config, &events, keeper);
-    shard->keeper = keeper;
+    lease_start(&keeper->lease, shard, keeper->link, &config, &events, keeper);
+    lease->keeper = keeper;
 }
 
 /* Giving back. */
@@ -368,17 +366,17 @@ static void on_released(void *context, int status, const struct bus_reply *reply
     struct lease_keeper *keeper = context;
     (void)status;
     (void)reply; /* or it runs out by itself */
-    keeper->shard->shard.bus->ops->close(keeper->link);
+    keeper->shard->bus->ops->close(keeper->link);
     mem_free(keeper);
 }
 
-void node_lease_stop(struct hub_shard *shard)
+void node_lease_stop(struct node_lease *lease)
 {
-    struct lease_keeper *keeper = shard->keeper;
+    struct lease_keeper *keeper = lease->keeper;
     if (keeper == NULL) {
         return;
     }
-    shard->keeper = NULL;
+    lease->keeper = NULL;
     lease_stop(&keeper->lease);
     lease_release(&keeper->lease, on_released, keeper);
 }

@@ -15,14 +15,19 @@
 #include "codec/base/check.h"
 #include "hub/cluster/cluster_link.h"
 
-struct hub;
-struct hub_shard;
+struct bus_names;
+struct config;
 struct lease_keeper;
+struct shard;
 
 enum { NODE_SECRET_MAX = 1025, NODE_HOST_MAX = 256 };
 
-/* Set once, before the shards start. */
+/* Set once, before the shards start; `keeper` belongs to the first of them. */
 struct node_lease {
+    const struct config *config;
+    const struct bus_names *names;
+    const char *node; /* its name */
+    struct lease_keeper *keeper; /* NULL: it is not kept */
     uint16_t tag; /* not 0 */
     uint16_t port; /* of the cluster listener */
     int reserved; /* a socket that holds the port, or -1 */
@@ -33,16 +38,20 @@ struct node_lease {
 
 /*
  * Reserve the port of the cluster listener, agree on the secret and claim a tag, for a node that
- * has Redis; nothing otherwise. On the main thread, before the shards start. On failure a sentence
- * is in `error`.
+ * has Redis; without it `*ret_lease` stays NULL. What is given must outlive the lease. On the main
+ * thread, before the shards start. On failure a sentence is in `error`, and a lease that was made
+ * is still to be destroyed.
  */
-MUST_CHECK int node_lease_claim(struct hub *hub, struct builder *error);
+MUST_CHECK int node_lease_claim(const struct config *config, const struct bus_names *names,
+    const char *node, struct builder *error, struct node_lease **ret_lease);
 
-/* Keep what was claimed, on the first shard; nothing on the others. */
-void node_lease_start(struct hub_shard *shard);
+/* Keep what was claimed, on the first shard, whose bus is open. */
+void node_lease_start(struct node_lease *lease, struct shard *shard);
 
-/* Give it back and end; the link is closed in a later turn. */
-void node_lease_stop(struct hub_shard *shard);
+/* Give it back, on the same thread; the link is closed in a later turn. Nothing when it is not
+ * kept.
+ */
+void node_lease_stop(struct node_lease *lease);
 
 /* Free it; when all shards have ended. NULL is allowed. */
 void node_lease_destroy(struct node_lease *lease);

@@ -332,6 +332,11 @@ void http_upgrade(struct http_request *request, struct bytes response)
     free_server(server);
 }
 
+void *http_context(const struct http_request *request)
+{
+    return exchange_of(request)->server->config->context;
+}
+
 int http_param(const struct http_request *request, unsigned n, char *buffer, size_t size,
     struct bytes *ret_value)
 {

@@ -107,6 +107,9 @@ struct http_server_config {
 /* Serve HTTP on a connection fresh from the listener. `config` must outlive it. */
 void http_serve(struct connection *connection, const struct http_server_config *config);
 
+/* The context of the server that serves the request. */
+void *http_context(const struct http_request *request);
+
 /* The text of the n-th "{}" segment, percent-decoded into `buffer`; STATUS_INVALID,
  * STATUS_TOO_LARGE. */
 MUST_CHECK int http_param(const struct http_request *request, unsigned n, char *buffer, size_t size,

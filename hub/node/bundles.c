@@ -9,7 +9,7 @@
 #include "hub/net/etag.h"
 #include "hub/net/file.h"
 #include "hub/net/gzip.h"
-#include "hub/node/hub.h"
+#include "hub/node/node.h"
 
 #define PREFIX "/socket.io/"
 
@@ -142,7 +142,7 @@ static const struct bundle *bundles_find(const struct bundles *bundles, struct b
 
 static void handle(struct http_request *request, void *context)
 {
-    const struct hub *hub = context;
+    const struct hub *hub = hub_shard_of_http(context)->hub;
     const struct bundle *bundle = bundles_find(hub->bundles, request->path);
     if (bundle == NULL) {
         http_respond_error(request, 404, "not_found", "engine.bundles has no such file", NULL);

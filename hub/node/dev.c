@@ -13,7 +13,7 @@
 #include "hub/api/api_handlers.h"
 #include "hub/auth/jwt.h"
 #include "hub/config/config.h"
-#include "hub/node/hub.h"
+#include "hub/node/node.h"
 
 enum { SECRET_BYTES = 32, KEY_BYTES = 16, TOKEN_DAYS = 1, BODY_MAX = 1 << 20 };
 
@@ -82,7 +82,7 @@ void dev_print(const struct hub *hub)
 
 static void on_token(struct http_request *request, void *context)
 {
-    const struct hub *hub = context;
+    const struct hub *hub = hub_shard_of_http(context)->hub;
     char at[NAMES_USER_MAX];
     struct bytes user;
     struct builder token = {0};

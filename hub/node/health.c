@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * health - whether the process lives, and whether the node is ready for clients.
- */
-#include "hub/api/api_answer.h"
-#include "hub/api/api_handlers.h"
-#include "hub/node/hub.h"
+#include "hub/node/health.h"
+
+#include "hub/node/metrics.h"
+#include "hub/node/node.h"
 #include "hub/redis/redis.h"
 
 static void answer(struct http_request *request, unsigned status, const char *text)
@@ -82,7 +80,7 @@ static void write_dependencies(
 
 void health_ready(struct http_request *request, void *context)
 {
-    struct hub *hub = context;
+    struct hub *hub = hub_shard_of_http(context)->hub;
     if (atomic_load_explicit(&hub->draining, memory_order_relaxed)) {
         answer(request, 503, "{\"status\":\"draining\"}");
         return;
@@ -96,7 +94,7 @@ void health_ready(struct http_request *request, void *context)
         return;
     }
     struct builder out = {0};
-    write_dependencies(hub, api_shard(request), &out);
+    write_dependencies(hub, hub_shard_of_http(context), &out);
     http_respond(request, 200, "application/json", BYTES("Cache-Control: no-store\r\n"),
         builder_bytes(&out));
     builder_reset(&out);

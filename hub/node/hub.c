@@ -31,6 +31,7 @@
 #include "hub/node/hub_settings.h"
 #include "hub/node/hub_shard.h"
 #include "hub/node/metrics.h"
+#include "hub/node/node.h"
 #include "hub/node/routes.h"
 #include "hub/node/sqlite_lease.h"
 #include "hub/redis/redis.h"
@@ -199,7 +200,7 @@ static int claim_bus(struct hub *hub)
     struct builder error = {0};
     int status = sqlite_lease_claim(hub, &error);
     if (status == 0) {
-        status = node_lease_claim(hub, &error);
+        status = node_lease_claim(hub->config, &hub->names, hub->node, &error, &hub->lease);
     }
     if (status != 0) {
         return fail_built(status, &error);
@@ -265,6 +266,12 @@ static int load_bundles(struct hub *hub)
     return 0;
 }
 
+/* api_node.shard. */
+static struct api_shard *api_shard_at(const struct api_node *node, unsigned index)
+{
+    return &container_of(node, const struct hub, api)->shards[index].api;
+}
+
 static int build(struct hub *hub)
 {
     int status = make_settings(hub);
@@ -290,6 +297,10 @@ static int build(struct hub *hub)
         hub_settings_complete(hub->settings, hub);
         make_http(hub);
         hub->system = actor_system_create(hub->shard_count);
+        hub->api = (struct api_node){.system = hub->system,
+            .rates = hub->rates,
+            .shard = api_shard_at,
+            .shard_count = hub->shard_count};
         hub->sessions = session_layer_create(hub->settings->sessions, hub->shard_count);
     }
     return status;

@@ -153,13 +153,13 @@ bool hub_recovers(void *context, struct bytes nsp)
 bool hub_origin_allowed(void *context, const struct bytes *origins, size_t count, bool has_token)
 {
     const struct hub_settings *settings = context;
-    return origin_allows(settings->origins, origins, count, has_token);
+    return origin_allows(settings->api.origins, origins, count, has_token);
 }
 
 struct bytes hub_cors_value(void *context, struct bytes origin, bool *ret_credentials)
 {
     const struct hub_settings *settings = context;
-    struct bytes value = origin_cors_value(settings->origins, origin, ret_credentials);
+    struct bytes value = origin_cors_value(settings->api.origins, origin, ret_credentials);
     *ret_credentials = *ret_credentials && settings->config->engine_cors_credentials;
     return value;
 }

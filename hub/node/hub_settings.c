@@ -8,6 +8,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "hub/api/api_answer.h"
+#include "hub/api/api_post.h"
 #include "hub/auth/access.h"
 #include "hub/auth/apikey.h"
 #include "hub/auth/jwt_config.h"
@@ -16,9 +17,9 @@
 #include "hub/net/crypto.h"
 #include "hub/net/origin.h"
 #include "hub/net/proxies.h"
-#include "hub/node/hub.h"
 #include "hub/node/hub_rules.h"
 #include "hub/node/metrics.h"
+#include "hub/node/node.h"
 #include "hub/node/peal_app.h"
 #include "hub/session/session_layer.h"
 #include "sql/store.h"
@@ -54,7 +55,7 @@ static int make_keys(struct hub_settings *settings, const char *dev_key, struct 
             .scopes = default_scopes,
             .scope_count = ARRAY_LEN(default_scopes)};
     }
-    int status = apikey_set_create(keys, total, error, &settings->keys);
+    int status = apikey_set_create(keys, total, error, &settings->api.keys);
     mem_free(keys);
     return status;
 }
@@ -70,7 +71,7 @@ static int make_origins(struct hub_settings *settings, struct builder *error)
     if (settings->config->dev) {
         origins[count++] = BYTES("*"); /* only a loopback address is listened on */
     }
-    int status = origin_list_create(origins, count, error, &settings->origins);
+    int status = origin_list_create(origins, count, error, &settings->api.origins);
     mem_free(origins);
     return status;
 }
@@ -87,9 +88,6 @@ static int make_proxies(struct hub_settings *settings, struct builder *error)
     return status;
 }
 
-/* What may stand around the arguments of an event: up to 1,024 names of rooms. */
-enum { AROUND_EVENT = 256 << 10 };
-
 /* What actors work with. */
 
 static struct rate rate_of(unsigned burst, unsigned per_minute)
@@ -97,14 +95,9 @@ static struct rate rate_of(unsigned burst, unsigned per_minute)
     return (struct rate){.burst = burst, .per_minute = per_minute};
 }
 
-uint32_t hub_settings_event_body(const struct config *config)
-{
-    return (uint32_t)config->limits_event_bytes + AROUND_EVENT;
-}
-
 static uint32_t largest_body(const struct config *config)
 {
-    uint32_t event = hub_settings_event_body(config);
+    uint32_t event = api_post_event_body(config);
     uint32_t others = (uint32_t)config->limits_body_bytes;
     return event > others ? event : others;
 }
@@ -175,7 +168,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .asks = config->bus_asks,
         .ack_ms = (uint32_t)config->bus_ack_timeout_ms,
         .relay_unknown = config->events_unknown == UNKNOWN_RELAY,
-        .posts = post_limits(config),
+        .posts = settings->api.posts,
         .recovery = recovery_limits(config),
         .context = settings,
         .room_access = hub_room_access,
@@ -264,12 +257,29 @@ struct http_server_config hub_settings_http(const struct hub_settings *settings)
 
 /* Life. */
 
+/* api_settings.destroy. */
+static void destroy(struct api_settings *api)
+{
+    struct hub_settings *settings = container_of(api, struct hub_settings, api);
+    access_destroy(settings->access);
+    origin_list_destroy(api->origins);
+    proxies_destroy(settings->proxies);
+    apikey_set_destroy(api->keys);
+    jwt_keys_destroy(settings->jwt);
+    mem_free(settings->sessions);
+    config_destroy(settings->owned);
+    mem_free(settings);
+}
+
 int hub_settings_create(const struct hub *hub, const struct config *config, struct builder *error,
     struct hub_settings **ret_settings)
 {
     struct hub_settings *settings = mem_alloc(sizeof(*settings));
     settings->config = config;
-    atomic_init(&settings->refs, 1);
+    settings->api.config = config;
+    settings->api.posts = post_limits(config);
+    settings->api.destroy = destroy;
+    atomic_init(&settings->api.refs, 1);
     int status = hub_make_rules(config, error, &settings->access);
     if (status == 0) {
         status = make_keys(settings, hub->dev_key, error);
@@ -305,23 +315,11 @@ void hub_settings_own(struct hub_settings *settings, struct config *config)
 
 struct hub_settings *hub_settings_ref(struct hub_settings *settings)
 {
-    atomic_fetch_add_explicit(&settings->refs, 1, memory_order_relaxed);
+    api_settings_ref(&settings->api);
     return settings;
 }
 
 void hub_settings_unref(struct hub_settings *settings)
 {
-    /* Release: our reads come before; acquire: the one that frees comes after those of all. */
-    if (settings == NULL ||
-        atomic_fetch_sub_explicit(&settings->refs, 1, memory_order_acq_rel) > 1) {
-        return;
-    }
-    access_destroy(settings->access);
-    origin_list_destroy(settings->origins);
-    proxies_destroy(settings->proxies);
-    apikey_set_destroy(settings->keys);
-    jwt_keys_destroy(settings->jwt);
-    mem_free(settings->sessions);
-    config_destroy(settings->owned);
-    mem_free(settings);
+    api_settings_unref(settings != NULL ? &settings->api : NULL);
 }

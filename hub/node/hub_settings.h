@@ -9,34 +9,29 @@
 #ifndef HUB_NODE_HUB_SETTINGS_H
 #define HUB_NODE_HUB_SETTINGS_H
 
-#include <stdatomic.h>
-
 #include "actors/shard.h"
 #include "codec/base/check.h"
+#include "hub/api/api_shard.h"
 #include "hub/net/http_server.h"
 
 struct access;
-struct apikey_set;
 struct builder;
 struct config;
 struct hub;
 struct jwt_keys;
-struct origin_list;
 struct proxies;
 struct session_config;
 
 struct hub_settings {
+    struct api_settings api; /* counts the references */
     const struct config *config;
     struct actor_config actors;
     struct session_config *sessions; /* NULL before hub_settings_complete */
     struct access *access;
-    struct origin_list *origins;
     struct proxies *proxies;
-    struct apikey_set *keys;
     struct jwt_keys *jwt;
     /* private */
     struct config *owned;
-    atomic_uint refs;
 };
 
 /*
@@ -62,8 +57,5 @@ void hub_settings_unref(struct hub_settings *settings);
 
 /* The limits of HTTP; routes and context are left to the caller. */
 struct http_server_config hub_settings_http(const struct hub_settings *settings);
-
-/* Most bytes of the body that posts an event: limits.event_bytes, and what goes around. */
-uint32_t hub_settings_event_body(const struct config *config);
 
 #endif

@@ -24,15 +24,17 @@
 #include "hub/api/api_members.h"
 #include "hub/auth/jwt.h"
 #include "hub/auth/jwt_config.h"
-#include "hub/cluster/cluster_shard.h"
 #include "hub/cluster/node_lease.h"
 #include "hub/cluster/node_roster.h"
 #include "hub/config/config.h"
 #include "hub/net/listener.h"
 #include "hub/net/loop.h"
+#include "hub/node/cluster_shard.h"
 #include "hub/node/dev_guard.h"
-#include "hub/node/hub.h"
 #include "hub/node/hub_settings.h"
+#include "hub/node/memory.h"
+#include "hub/node/metrics.h"
+#include "hub/node/node.h"
 #include "hub/node/peal_app.h"
 #include "hub/node/sqlite_lease.h"
 #include "hub/node/store_watch.h"
@@ -263,10 +265,11 @@ static struct recheck *create_recheck(struct hub_shard *shard)
 
 static void on_stop(struct loop *loop, void *context);
 
-static void keep_roster(struct hub_shard *shard)
+static void keep_lease(struct hub_shard *shard)
 {
     const struct hub *hub = shard->hub;
     if (shard == &hub->shards[0] && hub->lease != NULL) {
+        node_lease_start(hub->lease, &shard->shard);
         shard->roster = node_roster_start(&shard->shard, &hub->roster);
     }
 }
@@ -278,6 +281,7 @@ static int on_start(struct loop *loop, void *context)
     uv_loop_t *uv = loop_uv(loop);
     unsigned index = (unsigned)(shard - hub->shards);
     shard->loop = loop;
+    shard->api.loop = loop;
     shard->next_expiry = 0;
     shard->recheck = create_recheck(shard);
     int status = store_port_open(hub->store, index, uv, &shard->shard.store);
@@ -294,8 +298,7 @@ static int on_start(struct loop *loop, void *context)
         hub_sweeper_start(shard);
         store_watch_start(shard);
         sqlite_lease_start(shard);
-        node_lease_start(shard);
-        keep_roster(shard);
+        keep_lease(shard);
         status = cluster_shard_start(shard);
     }
     if (status == 0) {
@@ -330,8 +333,8 @@ static const struct http_refusal *refuse_public(void *context, const struct http
         .message = "The node is short of memory and takes no new connections, try again",
         .headers = "Retry-After: 5\r\n",
     };
-    struct hub *hub = context;
-    const struct http_refusal *refusal = refuse_internal(hub, head);
+    struct hub *hub = hub_shard_of_http(context)->hub;
+    const struct http_refusal *refusal = refuse_internal(context, head);
     bool full = refusal == NULL && is_handshake(head) && memory_guard_refuses(&hub->memory);
     return full ? &short_of_memory : refusal;
 }
@@ -340,7 +343,7 @@ static void fill_http(struct hub_shard *shard)
 {
     struct hub *hub = shard->hub;
     struct http_server_config config = hub_settings_http(shard->settings);
-    config.context = hub;
+    config.context = &shard->api;
     config.refuse = refuse_public;
     config.addresses = hub->addresses;
     config.proxies = shard->settings->proxies;
@@ -362,7 +365,7 @@ static void fill_http(struct hub_shard *shard)
 static int make_jwt(struct hub_shard *shard)
 {
     struct builder error = {0};
-    int status = jwt_create(jwt_keys_policy(shard->settings->jwt), &error, &shard->jwt);
+    int status = jwt_create(jwt_keys_policy(shard->settings->jwt), &error, &shard->api.jwt);
     if (status != 0) {
         return fail_built(status, &error);
     }
@@ -381,6 +384,8 @@ static int create_shard(struct hub *hub, unsigned index)
     shard->shard.strangers = &hub->strangers;
     shard->shard.store_root = hub->store;
     shard->shard.streams = &hub->streams;
+    shard->api = (struct api_shard){
+        .shard = &shard->shard, .node = &hub->api, .settings = &shard->settings->api};
     event_counts_init(&shard->events);
     fill_http(shard);
     int status = make_jwt(shard);
@@ -429,7 +434,7 @@ struct change {
 static void reload_jwt(struct hub_shard *shard)
 {
     struct builder error = {0};
-    if (jwt_reload(shard->jwt, jwt_keys_policy(shard->settings->jwt), &error) != 0) {
+    if (jwt_reload(shard->api.jwt, jwt_keys_policy(shard->settings->jwt), &error) != 0) {
         log_error("RELOAD-KEYS", "the new token keys could not be loaded, keeping the old ones",
             "shard=%u reason=%s", sched_shard(shard->shard.sched),
             log_quote(builder_bytes(&error)));
@@ -448,6 +453,7 @@ static void change_settings(void *arg, bool cancelled)
     }
     struct hub_settings *old = shard->settings;
     shard->settings = change->settings;
+    shard->api.settings = &shard->settings->api;
     shard->shard.config = &shard->settings->actors;
     fill_http(shard);
     reload_jwt(shard);
@@ -571,8 +577,10 @@ static void on_stop(struct loop *loop, void *context)
     hub_sweeper_stop(shard);
     store_watch_stop(shard);
     sqlite_lease_stop(shard);
-    api_members_stop(shard);
-    node_lease_stop(shard);
+    api_members_stop(&shard->api);
+    if (shard == &shard->hub->shards[0] && shard->hub->lease != NULL) {
+        node_lease_stop(shard->hub->lease);
+    }
     node_roster_stop(shard->roster);
     shard->roster = NULL;
     cluster_shard_stop(shard);
@@ -588,6 +596,7 @@ static void on_stop(struct loop *loop, void *context)
         }
     }
     shard->stop_by = clock_mono_ms() + STOP_MAX_MS;
+    shard->api.stopping = true;
     shard->stopping = mem_alloc(sizeof(*shard->stopping));
     uv_timer_init(loop_uv(loop), shard->stopping);
     shard->stopping->data = shard;
@@ -624,7 +633,7 @@ void hub_shards_finish(struct hub *hub)
         }
         cluster_shard_finish(shard);
         mem_free(shard->recheck);
-        jwt_destroy(shard->jwt);
+        jwt_destroy(shard->api.jwt);
         event_counts_finish(&shard->events);
         shard_finish(&shard->shard);
         hub_settings_unref(shard->settings);

@@ -8,6 +8,7 @@
 #define HUB_NODE_HUB_SHARD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "codec/base/check.h"
 
@@ -32,5 +33,8 @@ void hub_shards_finish(struct hub *hub);
 
 /* store_config.post: run `fn` on the thread of a shard. */
 void hub_store_post(void *context, unsigned port, void (*fn)(void *arg, bool cancelled), void *arg);
+
+/* How many sessions the node still has. Any thread. */
+uint64_t hub_sessions(const struct hub *hub);
 
 #endif

@@ -5,7 +5,7 @@
 #include "actors/core/timer.h"
 #include "hub/auth/jwt.h"
 #include "hub/net/connection.h"
-#include "hub/node/hub.h"
+#include "hub/node/node.h"
 #include "hub/redis/redis.h"
 #include "hub/session/session_layer.h"
 
@@ -23,7 +23,7 @@ void memory_measure(struct hub_shard *shard, struct memory_use *ret_use)
         .user = actors.users,
         .room = actors.rooms,
         .timer = (connections + session_count) * sizeof(struct timer) + actors.timers,
-        .token = jwt_get_stats(shard->jwt).cache_bytes,
+        .token = jwt_get_stats(shard->api.jwt).cache_bytes,
         .bus = actors.names +
                (shard->shard.bus != NULL ? redis_get_stats(shard->shard.bus).channel_bytes : 0),
     };

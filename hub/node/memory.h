@@ -8,15 +8,8 @@
 #ifndef HUB_NODE_MEMORY_H
 #define HUB_NODE_MEMORY_H
 
-#include <stdint.h>
-
 struct hub_shard;
-
-struct memory_use {
-#define X(owner, help) uint64_t owner;
-#include "hub/node/memory.def"
-#undef X
-};
+struct memory_use;
 
 /* Measure the shard, on its thread. */
 void memory_measure(struct hub_shard *shard, struct memory_use *ret_use);

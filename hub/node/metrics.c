@@ -16,9 +16,9 @@
 #include "hub/api/api_answer.h"
 #include "hub/api/api_handlers.h"
 #include "hub/net/loop.h"
-#include "hub/node/hub.h"
 #include "hub/node/log_writer.h"
 #include "hub/node/memory_guard.h"
+#include "hub/node/node.h"
 #include "hub/redis/redis.h"
 #include "sql/store.h"
 
@@ -59,8 +59,8 @@ void metrics_publish(void *shard)
     const struct metrics_sums counts = {
         .shards = own->shard.stats,
         .sched = *sched_stats(own->shard.sched),
-        .api = own->api,
-        .tokens = *jwt_counts(own->jwt),
+        .api = own->answers,
+        .tokens = *jwt_counts(own->api.jwt),
         .memory = own->memory,
         .forwards = own->forward_counts,
         .links = count_links(&own->shard),
@@ -319,9 +319,9 @@ static void metrics_write(const struct hub *hub, struct builder *out)
 void metrics_show(struct http_request *request, void *context)
 {
     struct builder out = {0};
-    struct hub_shard *shard = api_shard(request);
+    struct hub_shard *shard = hub_shard_of_http(context);
     metrics_publish(shard); /* what it has counted in this turn */
-    metrics_write(context, &out);
+    metrics_write(shard->hub, &out);
     if (shard->shard.bus != NULL) {
         struct redis_stats stats = redis_get_stats(shard->shard.bus);
         write_u64(&out, "bus_up", "gauge",
@@ -338,8 +338,7 @@ void metrics_show(struct http_request *request, void *context)
 void metrics_observe(
     void *context, const struct http_request *request, unsigned status, uint64_t took_ns)
 {
-    (void)context;
     if (bytes_starts(request->path, BYTES("/api/"))) {
-        api_counts_add(&api_shard(request)->api, status, took_ns);
+        api_counts_add(&hub_shard_of_http(context)->answers, status, took_ns);
     }
 }

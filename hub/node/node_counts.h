@@ -11,8 +11,13 @@
 
 #include <stdint.h>
 
+#include "actors/core/sched.h"
+#include "actors/shard.h"
 #include "codec/base/bytes.h"
 #include "codec/base/map.h"
+#include "codec/base/published.h"
+#include "hub/auth/jwt.h"
+#include "hub/cluster/forward.h"
 
 enum {
     API_BUCKET_COUNT = 12,
@@ -49,5 +54,37 @@ struct event_counts {
 void event_counts_init(struct event_counts *counts);
 void event_counts_finish(struct event_counts *counts);
 void event_counts_add(struct event_counts *counts, struct bytes name, uint64_t count);
+
+/* What a shard's connections, users and rooms take, by owner, bytes (memory.h). */
+struct memory_use {
+#define X(owner, help) uint64_t owner;
+#include "hub/node/memory.def"
+#undef X
+};
+
+/* What the links to the bus and the port of the store refused. */
+struct link_counts {
+    uint64_t bus_refused;
+    uint64_t bus_timeouts;
+    uint64_t bus_protocol_errors;
+    uint64_t store_refused;
+};
+
+/* All that a shard counts, or the sum over shards: nothing but uint64_t. */
+struct metrics_sums {
+    struct shard_stats shards;
+    struct sched_stats sched;
+    struct api_counts api;
+    struct jwt_stats tokens;
+    struct memory_use memory;
+    struct forward_counts forwards;
+    struct link_counts links;
+};
+
+/* What a shard has published of it. */
+struct metrics_copy {
+    /* shared: written by the owner */
+    _Atomic(uint64_t) words[PUBLISHED_WORDS(struct metrics_sums)];
+};
 
 #endif

@@ -19,9 +19,9 @@
 #include "hub/auth/token_log.h"
 #include "hub/config/config.h"
 #include "hub/net/name_counts.h"
-#include "hub/node/hub.h"
 #include "hub/node/hub_rules.h"
 #include "hub/node/hub_settings.h"
+#include "hub/node/node.h"
 #include "hub/session/session.h"
 
 enum { TOKEN_MAX = JWT_TOKEN_MAX, PID_MAX = 64, OFFSET_MAX = 128 };
@@ -80,10 +80,10 @@ static int verify(struct hub_shard *shard, struct bytes token, struct bytes remo
     struct identity **ret_identity)
 {
     struct claims *claims;
-    int status = jwt_verify(shard->jwt, token, clock_wall_ms() / 1000, &claims);
+    int status = jwt_verify(shard->api.jwt, token, clock_wall_ms() / 1000, &claims);
     if (status != 0) {
         if (status != STATUS_NOT_FOUND) {
-            token_log_refusal(shard->jwt, remote);
+            token_log_refusal(shard->api.jwt, remote);
         }
         return status;
     }
@@ -199,7 +199,7 @@ static struct app_verdict on_connect(
         log_debug("AUTH-REFUSED", "a connection was refused", "reason=%s remote=%s",
             status_name(status), log_quote(request->remote));
         bool wrong = status != STATUS_NOT_FOUND && status != STATUS_EXPIRED;
-        if (wrong && !api_auth_count_refusal(hub_shard, request->remote)) {
+        if (wrong && !api_auth_count_refusal(&hub_shard->api, request->remote)) {
             shard->stats.rate_limited++;
             return (struct app_verdict){
                 .kind = APP_REFUSE, .message = "Too many requests", .code = "rate_limited"};
@@ -296,7 +296,7 @@ static void refresh(struct socket *socket, const struct app_event *event)
     struct bytes token = auth_text(event->args, "token", at, sizeof(at));
     if (verify(shard, token, bytes_of(NULL, 0), &identity) != 0) {
         refuse_event(socket, event, "unauthorized", "Invalid token", "token");
-        if (!api_auth_count_refresh(shard, identity_key(socket->identity))) {
+        if (!api_auth_count_refresh(&shard->api, identity_key(socket->identity))) {
             shard->shard.stats.rate_limited++;
             socket->ops->disconnect(socket, CLOSE_TOO_MANY);
         }

@@ -6,9 +6,9 @@
 #include "codec/base/buf.h"
 #include "codec/base/log.h"
 #include "hub/config/config.h"
-#include "hub/node/hub.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/hub_shard.h"
+#include "hub/node/node.h"
 #include "sql/store.h"
 
 static bool refuse(struct bytes reason)

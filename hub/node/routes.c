@@ -4,19 +4,22 @@
 #include <stddef.h>
 
 #include "hub/api/api.h"
-#include "hub/cluster/cluster_shard.h"
 #include "hub/config/config.h"
 #include "hub/node/bundles.h"
+#include "hub/node/cluster_shard.h"
 #include "hub/node/dev.h"
-#include "hub/node/hub.h"
+#include "hub/node/health.h"
+#include "hub/node/metrics.h"
+#include "hub/node/node.h"
 #include "hub/node/pages.h"
+#include "hub/node/stats.h"
 #include "hub/session/upgrade.h"
 
 enum { ROUTES_MAX = 64 };
 
 static void on_plain(struct http_request *request, void *context)
 {
-    struct hub *hub = context;
+    struct hub *hub = hub_shard_of_http(context)->hub;
     upgrade_plain(hub->sessions, request);
 }
 
@@ -32,7 +35,7 @@ static const struct http_route plain_route = {.method = "GET", .path = "/ws", .h
 
 static void on_passed_waiting(struct http_request *request, void *context)
 {
-    struct hub *hub = context;
+    struct hub *hub = hub_shard_of_http(context)->hub;
     upgrade_engine_waiting(hub->sessions, request);
 }
 
@@ -42,6 +45,12 @@ static const struct http_route passed_route = {
     .handler = cluster_shard_passed,
     .waiting = on_passed_waiting,
     .refuse = cluster_shard_engine_refuse,
+};
+
+static const struct http_route internal_routes[] = {
+    {"GET", "/healthz", health_alive, NULL, 0},
+    {"GET", "/metrics", metrics_show, NULL, 0},
+    {"GET", "/readyz", health_ready, NULL, 0},
 };
 
 /* A table that is being put together; the last row stays empty. */
@@ -70,6 +79,7 @@ const struct http_route *routes_public(const struct config *config)
     add(&table, &engine, 1);
     add(&table, &plain_route, 1);
     add(&table, api_routes, api_route_count);
+    add(&table, stats_routes, stats_route_count);
     if (config->dev) {
         add(&table, dev_routes, dev_route_count);
         add(&table, pages_routes, pages_route_count);
@@ -82,7 +92,7 @@ const struct http_route *routes_internal(const struct config *config)
     static struct http_route rows[ROUTES_MAX];
     struct table table = {.rows = rows};
     (void)config;
-    add(&table, internal_routes, internal_route_count);
+    add(&table, internal_routes, ARRAY_LEN(internal_routes));
     return rows;
 }
 

@@ -15,7 +15,7 @@
 #include "codec/base/status.h"
 #include "codec/bus_name.h"
 #include "hub/config/config.h"
-#include "hub/node/hub.h"
+#include "hub/node/node.h"
 #include "hub/redis/redis_sync.h"
 #include "sql/store.h"
 

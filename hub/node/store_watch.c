@@ -10,7 +10,7 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
-#include "hub/node/hub.h"
+#include "hub/node/node.h"
 #include "sql/store.h"
 
 enum {

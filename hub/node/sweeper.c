@@ -8,7 +8,7 @@
 #include "codec/base/mem.h"
 #include "hub/config/config.h"
 #include "hub/net/loop.h"
-#include "hub/node/hub.h"
+#include "hub/node/node.h"
 #include "sql/store.h"
 
 enum { LIMIT = 500 };

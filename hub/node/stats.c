@@ -6,6 +6,8 @@
  * Rooms and event names belong to their shards: a stats_call visits one shard after the other and
  * comes back.
  */
+#include "hub/node/stats.h"
+
 #include <stdio.h>
 
 #include "actors/deliver/fanout.h"
@@ -17,12 +19,12 @@
 #include "codec/query.h"
 #include "hub/api/api_answer.h"
 #include "hub/api/api_auth.h"
-#include "hub/api/api_handlers.h"
+#include "hub/api/api_shard.h"
 #include "hub/config/config.h"
-#include "hub/node/hub.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/memory_guard.h"
 #include "hub/node/metrics.h"
+#include "hub/node/node.h"
 #include "sql/store.h"
 
 enum { ROOMS_MAX = 100, STATEMENTS_MAX = 128, SLOW_MAX = 100, SLOWEST = 10 };
@@ -101,7 +103,7 @@ static void answer_stats(struct stats_call *call)
 {
     struct metrics_sums sums;
     struct builder out = {0};
-    metrics_publish(api_shard(call->api.request));
+    metrics_publish(&call->hub->shards[call->home]);
     metrics_sum(call->hub, &sums);
     builder_printf(&out, "{\"success\":true,\"stats\":{\"activeConnections\":%llu,\"rooms\":[",
         (unsigned long long)sums.shards.sockets);
@@ -144,14 +146,14 @@ static void on_visit(void *arg, bool cancelled)
     sched_post(call->hub->system, to, on_visit, call);
 }
 
-void api_stats_connections(struct http_request *request, void *context)
+static void show_connections(struct http_request *request, void *context)
 {
     if (!authorize(request)) {
         return;
     }
     struct stats_call *call = mem_alloc(sizeof(*call));
-    call->hub = context;
-    call->home = sched_shard(api_shard(request)->shard.sched);
+    call->hub = hub_shard_of_http(context)->hub;
+    call->home = sched_shard(api_shard(request)->shard->sched);
     event_counts_init(&call->events);
     api_call_hold(&call->api, request);
     sched_post(call->hub->system, 0, on_visit, call);
@@ -159,15 +161,16 @@ void api_stats_connections(struct http_request *request, void *context)
 
 /* Answers. */
 
-void api_stats_performance(struct http_request *request, void *context)
+static void show_performance(struct http_request *request, void *context)
 {
-    struct hub *hub = context;
+    struct hub_shard *shard = hub_shard_of_http(context);
+    const struct hub *hub = shard->hub;
     if (!authorize(request)) {
         return;
     }
     struct metrics_sums sums;
     struct builder out = {0};
-    metrics_publish(api_shard(request));
+    metrics_publish(shard);
     metrics_sum(hub, &sums);
     uint64_t answers = 0;
     for (unsigned i = 0; i < API_CLASS_COUNT; i++) {
@@ -232,14 +235,14 @@ static void write_slow(const struct hub_shard *shard, size_t max, struct builder
     builder_byte(out, ']');
 }
 
-void api_stats_queries(struct http_request *request, void *context)
+static void show_queries(struct http_request *request, void *context)
 {
-    struct hub *hub = context;
+    const struct hub_shard *shard = hub_shard_of_http(context);
     if (!authorize(request)) {
         return;
     }
     struct store_statement_stats stats[STATEMENTS_MAX];
-    size_t count = store_statements(hub->store, stats, STATEMENTS_MAX);
+    size_t count = store_statements(shard->hub->store, stats, STATEMENTS_MAX);
     struct builder rows = {0};
     struct builder out = {0};
     uint64_t queries = 0;
@@ -258,13 +261,13 @@ void api_stats_queries(struct http_request *request, void *context)
     builder_str(&out, ",\"queryBreakdown\":{");
     builder_add(&out, builder_bytes(&rows));
     builder_str(&out, "},\"slowestQueries\":");
-    write_slow(api_shard(request), SLOWEST, &out);
+    write_slow(shard, SLOWEST, &out);
     builder_str(&out, "}}");
     builder_reset(&rows);
     api_answer(request, 200, BYTES("Cache-Control: no-store\r\n"), &out);
 }
 
-void api_stats_slow(struct http_request *request, void *context)
+static void show_slow(struct http_request *request, void *context)
 {
     char at[24];
     struct bytes text;
@@ -284,7 +287,17 @@ void api_stats_slow(struct http_request *request, void *context)
     }
     struct builder out = {0};
     builder_str(&out, "{\"success\":true,\"slowQueries\":");
-    write_slow(api_shard(request), (size_t)limit, &out);
+    write_slow(hub_shard_of_http(context), (size_t)limit, &out);
     builder_byte(&out, '}');
     api_answer(request, 200, BYTES("Cache-Control: no-store\r\n"), &out);
 }
+
+/* The table. */
+
+const struct http_route stats_routes[] = {
+    {"GET", "/api/diagnostics/query-stats", show_queries, NULL, 0, NULL, NULL, false, ""},
+    {"GET", "/api/diagnostics/slow-queries", show_slow, NULL, 0, NULL, NULL, false, "limit"},
+    {"GET", "/api/v1/health/performance", show_performance, NULL, 0, NULL, NULL, false, ""},
+    {"GET", "/api/ws/stats", show_connections, NULL, 0, NULL, NULL, false, ""},
+};
+const size_t stats_route_count = ARRAY_LEN(stats_routes);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hub/cluster/cluster_shard.h"
+#include "hub/node/cluster_shard.h"
 
 #include "actors/bus.h"
 #include "codec/base/status.h"
@@ -10,8 +10,8 @@
 #include "hub/cluster/node_lease.h"
 #include "hub/config/config.h"
 #include "hub/net/loop.h"
-#include "hub/node/hub.h"
 #include "hub/node/hub_settings.h"
+#include "hub/node/node.h"
 #include "hub/session/sid.h"
 #include "hub/session/upgrade.h"
 
@@ -45,7 +45,7 @@ static bool is_foreign(const struct http_request *request, uint16_t *ret_tag)
 
 void cluster_shard_engine(struct http_request *request, void *context)
 {
-    const struct hub *hub = context;
+    const struct hub *hub = hub_shard_of_http(context)->hub;
     uint16_t tag;
     if (is_foreign(request, &tag)) {
         forward_begin(shard_of_request(request)->forwards, request, tag);
@@ -56,7 +56,7 @@ void cluster_shard_engine(struct http_request *request, void *context)
 
 void cluster_shard_engine_waiting(struct http_request *request, void *context)
 {
-    const struct hub *hub = context;
+    const struct hub *hub = hub_shard_of_http(context)->hub;
     uint16_t tag;
     if (!is_foreign(request, &tag)) {
         upgrade_engine_waiting(hub->sessions, request);
@@ -65,14 +65,14 @@ void cluster_shard_engine_waiting(struct http_request *request, void *context)
 
 void cluster_shard_engine_refuse(struct http_request *request, unsigned status, void *context)
 {
-    const struct hub *hub = context;
+    const struct hub *hub = hub_shard_of_http(context)->hub;
     upgrade_engine_refuse(hub->sessions, request, status);
 }
 
 /* Sessions are not made here: the client's address would be that of the node. */
 void cluster_shard_passed(struct http_request *request, void *context)
 {
-    const struct hub *hub = context;
+    const struct hub *hub = hub_shard_of_http(context)->hub;
     struct sid_place place;
     if (find_place(request, &place)) {
         upgrade_engine(hub->sessions, request);

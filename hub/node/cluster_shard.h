@@ -4,8 +4,8 @@
  *
  * Without Redis there is none: every function does nothing then.
  */
-#ifndef HUB_CLUSTER_CLUSTER_SHARD_H
-#define HUB_CLUSTER_CLUSTER_SHARD_H
+#ifndef HUB_NODE_CLUSTER_SHARD_H
+#define HUB_NODE_CLUSTER_SHARD_H
 
 #include "codec/base/check.h"
 
