@@ -14,7 +14,7 @@ int file_read(const char *path, struct builder *content)
     }
     char part[4096];
     size_t len;
-    while ((len = fread(part, 1, sizeof(part), file)) > 0) {
+    while (!builder_failed(content) && (len = fread(part, 1, sizeof(part), file)) > 0) {
         builder_add(content, bytes_of(part, len));
     }
     int reason = ferror(file) != 0 ? errno : 0;

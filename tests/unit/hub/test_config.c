@@ -443,6 +443,9 @@ Test(config, a_secret_file_that_is_no_good_is_named)
     cr_expect_not_null(strstr(error.text, "empty"), "%s", error.text);
     cr_expect_null(load(NULL, LIST((char *)"PEAL_AUTH_SECRET_FILE=/nowhere/x"), NULL));
     cr_expect_not_null(strstr(error.text, "No such file"), "%s", error.text);
+    /* A file without an end is read no further than what fits. */
+    cr_expect_null(load(NULL, LIST((char *)"PEAL_AUTH_SECRET_FILE=/dev/zero"), NULL));
+    cr_expect_not_null(strstr(error.text, "larger than 64 KiB"), "%s", error.text);
     snprintf(variable, sizeof(variable), "PEAL_AUTH_SECRET_FILE=%s", path);
     cr_expect_null(load(NULL, LIST(variable, other), NULL));
     cr_expect_not_null(strstr(error.text, "PEAL_AUTH_SECRET is set"), "%s", error.text);
