@@ -204,9 +204,9 @@ static int on_block(cfg_t *cfg, cfg_opt_t *opt)
 
 static cfg_opt_t declare_option(const struct config_setting *row, const char *name)
 {
-    cfg_opt_t single = CFG_STR(name, NULL, CFGF_NODEFAULT);
-    cfg_opt_t list = CFG_STR_LIST(name, NULL, CFGF_NODEFAULT);
-    return row->type == CONFIG_LIST ? list : single;
+    cfg_flag_t kind = row->type == CONFIG_LIST ? CFGF_LIST : CFGF_NONE;
+    cfg_opt_t option = CFG_STR(name, NULL, CFGF_NODEFAULT | kind);
+    return option;
 }
 
 /* The part of a key before its dot; "" for a setting outside the sections. */

@@ -12,6 +12,7 @@
 #include "actors/recover/recovery_state.h"
 #include "actors/recover/replay.h"
 #include "actors/shard.h"
+#include "codec/base/log.h"
 #include "codec/base/status.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -27,6 +28,13 @@ static bool recovers(void *context, struct bytes nsp)
 static void on_wake(void *context)
 {
     (void)context;
+}
+
+static void drop_line(enum log_level level, const char *line, size_t len)
+{
+    (void)level;
+    (void)line;
+    (void)len;
 }
 
 static const struct actor_config config = {
@@ -77,6 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct bytes offset = end != NULL ? bytes_skip(input, record.len + 1) : bytes_of(NULL, 0);
     struct replay_offset read;
     struct bytes home;
+    log_set_sink(drop_line);
     if (recovery_record_home(record, &home) == 0) {
         CHECK(fuzz_within(home, record));
     }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runs a fuzz program without libFuzzer: on each golden vector of the files named as
- * arguments, and on some thousand mutations of them from a seed. PEAL_SEED fixes the seed,
- * PEAL_SEEDS asks for more rounds. The input at hand is printed when the program dies.
+ * arguments, and on mutations of them, so many a seed as `--inputs=` says. PEAL_SEED is the first
+ * seed, PEAL_SEEDS how many follow each other. When the program dies, the input at hand and its
+ * seed are printed: that seed alone makes the input again.
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -15,12 +16,28 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/vectors.h"
 
-enum { MUTATIONS = 5000, CHANGES_MAX = 4, INPUT_MAX = 4096 };
+enum { INPUTS = 5000, CHANGES_MAX = 4, INPUT_MAX = 4096, NUMBER_MAX = 20 };
 
 static uint8_t current[INPUT_MAX];
 static size_t current_len;
+static uint64_t current_seed;
 
 /* Only calls that are safe in a handler. */
+static void print_seed(void)
+{
+    char text[NUMBER_MAX + 1];
+    size_t at = sizeof(text);
+    text[--at] = '\n';
+    uint64_t rest = current_seed;
+    do {
+        text[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    ssize_t ignored = write(STDERR_FILENO, "PEAL_SEED=", 10);
+    ignored = write(STDERR_FILENO, text + at, sizeof(text) - at);
+    (void)ignored;
+}
+
 static void on_abort(int number)
 {
     static const char digits[] = "0123456789abcdef";
@@ -33,6 +50,7 @@ static void on_abort(int number)
     ssize_t ignored = write(STDERR_FILENO, "input: ", 7);
     ignored = write(STDERR_FILENO, text, 2 * current_len + 1);
     (void)ignored;
+    print_seed();
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -112,7 +130,20 @@ static void change(struct rand *rand, struct bytes other)
     }
 }
 
-static void run_file(const char *path, struct rand *rand, uint64_t rounds)
+static void run_seed(const struct vectors *vectors, uint64_t inputs)
+{
+    struct rand rand;
+    rand_init(&rand, current_seed);
+    for (uint64_t i = 0; i < inputs; i++) {
+        take(buf_bytes(vectors->items[rand_below(&rand, vectors->count)].input));
+        for (uint64_t n = 1 + rand_below(&rand, CHANGES_MAX); n > 0; n--) {
+            change(&rand, buf_bytes(vectors->items[rand_below(&rand, vectors->count)].input));
+        }
+        run_current();
+    }
+}
+
+static void run_file(const char *path, uint64_t seed, uint64_t seeds, uint64_t inputs)
 {
     struct vectors vectors;
     vectors_load(&vectors, path);
@@ -120,30 +151,31 @@ static void run_file(const char *path, struct rand *rand, uint64_t rounds)
         take(buf_bytes(vectors.items[i].input));
         run_current();
     }
-    for (uint64_t i = 0; i < rounds * MUTATIONS; i++) {
-        take(buf_bytes(vectors.items[rand_below(rand, vectors.count)].input));
-        for (uint64_t n = 1 + rand_below(rand, CHANGES_MAX); n > 0; n--) {
-            change(rand, buf_bytes(vectors.items[rand_below(rand, vectors.count)].input));
-        }
-        run_current();
+    for (uint64_t i = 0; i < seeds; i++) {
+        current_seed = seed + i;
+        run_seed(&vectors, inputs);
     }
     vectors_finish(&vectors);
 }
 
 int main(int argc, char **argv)
 {
+    static const char option[] = "--inputs=";
     const char *fixed = getenv("PEAL_SEED");
     const char *wanted = getenv("PEAL_SEEDS");
     uint64_t seed = fixed ? strtoull(fixed, NULL, 10) : (uint64_t)time(NULL);
-    uint64_t rounds = wanted ? strtoull(wanted, NULL, 10) : 1;
-    struct rand rand;
-    rand_init(&rand, seed);
+    uint64_t seeds = wanted ? strtoull(wanted, NULL, 10) : 1;
+    uint64_t inputs = INPUTS;
     printf("PEAL_SEED=%" PRIu64 "\n", seed);
     fflush(stdout);
     signal(SIGABRT, on_abort);
     signal(SIGSEGV, on_abort);
     for (int i = 1; i < argc; i++) {
-        run_file(argv[i], &rand, rounds > 0 ? rounds : 1);
+        if (strncmp(argv[i], option, sizeof(option) - 1) == 0) {
+            inputs = strtoull(argv[i] + sizeof(option) - 1, NULL, 10);
+            continue;
+        }
+        run_file(argv[i], seed, seeds > 0 ? seeds : 1, inputs);
     }
     return 0;
 }
