@@ -170,6 +170,7 @@ void api_call_end(struct api_call *call)
 struct bytes api_cors_value(void *context, const struct http_request *request, struct bytes origin)
 {
     bool credentials; /* cookies: nothing here asks for any */
-    (void)context;
-    return origin_cors_value(api_shard(request)->settings->origins, origin, &credentials);
+    const struct api_shard *shard = context;
+    (void)request;
+    return origin_cors_value(shard->settings->origins, origin, &credentials);
 }

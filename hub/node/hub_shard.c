@@ -322,7 +322,7 @@ static bool is_handshake(const struct http1_request *head)
 
 static const struct http_refusal *refuse_internal(void *context, const struct http1_request *head)
 {
-    const struct hub *hub = context;
+    const struct hub *hub = hub_shard_of_http(context)->hub;
     return hub->config->dev ? dev_guard_refuse(hub->config, head) : NULL;
 }
 
