@@ -69,6 +69,7 @@ MUST_CHECK int eio_payload_next(struct eio_payload *payload, struct eio_packet *
 struct eio_encoder {
     struct builder *out;
     size_t count; /* packets so far */
+    size_t full_bytes; /* of the payload, from which on no packet of frames is added; 0: any */
 };
 
 /*

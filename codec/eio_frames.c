@@ -18,7 +18,7 @@ static int read_message(struct bytes frames, struct ws_frame *ret_frame)
 static bool is_full(const struct eio_encoder *encoder)
 {
     return encoder->count >= EIO_ENCODER_PACKETS_MAX ||
-           builder_bytes(encoder->out).len >= EIO_FRAMES_BODY_MAX;
+           (encoder->full_bytes > 0 && builder_bytes(encoder->out).len >= encoder->full_bytes);
 }
 
 int eio_frames_append(struct eio_encoder *encoder, struct bytes frames)

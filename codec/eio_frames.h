@@ -14,16 +14,12 @@
 #include "codec/base/check.h"
 #include "codec/eio.h"
 
-enum {
-    EIO_FRAMES_BODY_MAX = 1 << 20, /* bytes of a payload, after which no packet is added */
-};
-
 /*
  * Append the packets of `frames`: whole messages of one unmasked frame each, as a server sends
  * them. A text frame is a packet, a binary frame a binary message. Returns how many bytes were
- * used: all, or up to the frame that finds the payload full (EIO_ENCODER_PACKETS_MAX packets,
- * or EIO_FRAMES_BODY_MAX bytes); STATUS_PROTO for what is no such frame; STATUS_TOO_LARGE when out
- * of memory or at the builder's limit.
+ * used: all, or up to the frame that finds the payload full (EIO_ENCODER_PACKETS_MAX packets, or
+ * `full_bytes`); STATUS_PROTO for what is no such frame; STATUS_TOO_LARGE when out of memory or at
+ * the builder's limit.
  */
 MUST_CHECK int eio_frames_append(struct eio_encoder *encoder, struct bytes frames);
 

@@ -203,17 +203,91 @@ void notification_json_sync(const struct notification_sync_body *body, struct bu
     builder_byte(out, '}');
 }
 
-void notification_json_list(const struct notification_view *items, size_t count, uint64_t next_seq,
-    bool ack, struct builder *out)
+/* Parts of items. */
+
+/* Members of an item that may be asked for. */
+static const char *const field_names[] = {"id", "seq", "rev", "userId", "type", "title", "message",
+    "data", "priority", "isRead", "readAt", "createdAt", "expiresAt"};
+
+int notification_json_add_field(struct bytes name, uint32_t *fields)
 {
-    builder_str(out, ack ? "{\"ok\":true," : "{");
-    add_items(out, "\"items\":", items, count);
-    builder_str(out, ",\"next\":");
-    if (next_seq == 0) {
-        builder_str(out, "null}");
+    for (size_t i = 0; i < ARRAY_LEN(field_names); i++) {
+        if (bytes_eq_str(name, field_names[i])) {
+            *fields |= 1U << i;
+            return 0;
+        }
+    }
+    return STATUS_INVALID;
+}
+
+static bool is_wanted(uint32_t fields, struct bytes key)
+{
+    for (size_t i = 0; i < ARRAY_LEN(field_names); i++) {
+        if (json_scan_string_eq(key, bytes_str(field_names[i]))) {
+            return (fields & (1U << i)) != 0;
+        }
+    }
+    return false;
+}
+
+void notification_json_fields(
+    const struct notification_view *view, uint32_t fields, struct builder *out)
+{
+    struct builder whole = {0};
+    struct json_scan_iter iter;
+    struct bytes key;
+    struct bytes value;
+    const char *comma = "";
+    if (fields == 0) {
+        notification_json_item(view, out);
         return;
     }
-    builder_byte(out, '"');
-    builder_u64(out, next_seq);
+    notification_json_item(view, &whole);
+    builder_byte(out, '{');
+    json_scan_iter_init(&iter, builder_bytes(&whole));
+    while (json_scan_member(&iter, &key, &value)) {
+        if (is_wanted(fields, key)) {
+            builder_str(out, comma);
+            builder_add(out, key);
+            builder_byte(out, ':');
+            builder_add(out, value);
+            comma = ",";
+        }
+    }
+    builder_byte(out, '}');
+    builder_reset(&whole);
+}
+
+/* Pages. */
+
+/* How many items fit; the first always does. */
+static size_t add_fitting(const struct notification_page *page, struct builder *out)
+{
+    enum { TAIL = sizeof("],\"next\":\"18446744073709551615\"}") - 1 };
+    size_t start = builder_bytes(out).len;
+    for (size_t i = 0; i < page->count; i++) {
+        size_t before = builder_bytes(out).len;
+        builder_str(out, i > 0 ? "," : "");
+        notification_json_fields(&page->items[i], page->fields, out);
+        size_t len = builder_bytes(out).len - start + TAIL;
+        if (i > 0 && page->max_bytes > 0 && len > page->max_bytes) {
+            builder_truncate(out, before);
+            return i;
+        }
+    }
+    return page->count;
+}
+
+void notification_json_list(const struct notification_page *page, struct builder *out)
+{
+    builder_str(out, page->ack ? "{\"ok\":true,\"items\":[" : "{\"items\":[");
+    size_t count = add_fitting(page, out);
+    uint64_t next = count < page->count ? page->items[count - 1].seq : page->next_seq;
+    if (next == 0) {
+        builder_str(out, "],\"next\":null}");
+        return;
+    }
+    builder_str(out, "],\"next\":\"");
+    builder_u64(out, next);
     builder_str(out, "\"}");
 }

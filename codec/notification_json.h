@@ -111,12 +111,29 @@ struct notification_sync_body {
 /* The ack of `notification:sync`: {ok, items, states, rev, unread, done}. */
 void notification_json_sync(const struct notification_sync_body *body, struct builder *out);
 
+/* A page of an inbox, newest first. */
+struct notification_page {
+    const struct notification_view *items;
+    size_t count;
+    uint64_t next_seq; /* the cursor of the next page; 0: there is none */
+    uint32_t fields; /* set by notification_json_add_field; 0: items are whole */
+    uint32_t max_bytes; /* of the text; 0: any number */
+    bool ack; /* `"ok":true` in front */
+};
+
 /*
- * A page: {items, next}, with `"ok":true` in front for an ack. `next` is the decimal cursor of the
- * next page as text, null for 0.
+ * Append a page: {items, next}. `next` is the decimal cursor of the next page as text, null where
+ * there is none. What does not fit into `max_bytes` is left to the next page; one item is given
+ * whatever its size.
  */
-void notification_json_list(const struct notification_view *items, size_t count, uint64_t next_seq,
-    bool ack, struct builder *out);
+void notification_json_list(const struct notification_page *page, struct builder *out);
+
+/* Add the member `name` of an item to the set; STATUS_INVALID: items have no such member. */
+MUST_CHECK int notification_json_add_field(struct bytes name, uint32_t *fields);
+
+/* Append an item with the members of the set only, 0 for all. */
+void notification_json_fields(
+    const struct notification_view *view, uint32_t fields, struct builder *out);
 
 /* The state of a name; STATUS_INVALID for none. */
 MUST_CHECK int notification_state_parse(struct bytes name, enum notification_state *ret_state);

@@ -51,12 +51,21 @@ struct chunk *chunk_take(struct builder *builder)
     return chunk;
 }
 
+struct chunk *chunk_borrow(struct bytes content)
+{
+    CHECK(content.len <= UINT32_MAX);
+    struct chunk *chunk = mem_alloc(sizeof(*chunk));
+    *chunk = (struct chunk){
+        .refs = 1, .borrowed = true, .len = (uint32_t)content.len, .at = (char *)content.at};
+    return chunk;
+}
+
 static void free_chunk(struct chunk *chunk)
 {
     if (chunk->packed != NULL && chunk->packed != chunk) {
         chunk_unref(chunk->packed);
     }
-    if (chunk->at != (char *)(chunk + 1)) {
+    if (!chunk->borrowed && chunk->at != (char *)(chunk + 1)) {
         mem_free(chunk->at);
     }
     mem_free(chunk);

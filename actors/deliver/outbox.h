@@ -27,7 +27,8 @@
 
 /* Immutable bytes counted by the outboxes of one shard. */
 struct chunk {
-    uint32_t refs;
+    uint32_t refs : 31;
+    uint32_t borrowed : 1; /* the bytes are not its own */
     uint32_t len;
     char *at;
     /* What outboxes that pack take instead: made when the first of them asks, one reference;
@@ -38,6 +39,9 @@ struct chunk {
 /* Take what `builder` holds (it is empty afterwards) as a chunk with one reference; NULL if it
  * failed. */
 MUST_CHECK struct chunk *chunk_take(struct builder *builder);
+
+/* A chunk with one reference over bytes that outlive it and are not copied. */
+MUST_CHECK struct chunk *chunk_borrow(struct bytes content);
 
 /* Drop a reference. */
 void chunk_unref(struct chunk *chunk);

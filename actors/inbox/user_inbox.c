@@ -213,35 +213,25 @@ static uint32_t fewer(uint32_t limit, size_t bytes, uint32_t room)
 }
 
 /*
- * Whether an answer of `bytes` is too large for an outbox: then it is asked for again with fewer
- * entries, and the client goes on from there as from any page. A single entry is always given.
+ * Whether an answer to notification:sync of `bytes` is too large for an outbox: then it is asked
+ * for again with fewer entries, and the client goes on from there as from any part. A single entry
+ * is always given.
  */
 static bool ask_for_fewer(struct user *user, const struct user_request *request, size_t bytes)
 {
     uint32_t room = request->shard->config->outbox_bytes;
-    bool listed = request->store.base.op == STORE_LIST;
-    uint32_t limit = listed ? request->store.list.limit : request->store.sync.limit;
+    uint32_t limit = request->store.sync.limit;
     if (bytes <= room || limit <= 1) {
         return false;
     }
-    struct user_request *again = user_request_new(user, request->store.base.op, request->answered);
+    struct user_request *again = user_request_new(user, STORE_SYNC, request->answered);
     again->socket_id = request->socket_id;
     again->has_id = request->has_id;
     again->id = request->id;
     memcpy(again->event, request->event, sizeof(again->event));
-    if (listed) {
-        struct store_list *list = &again->store.list;
-        again->text = request->text != NULL ? buf_ref(request->text) : NULL;
-        list->who = user_request_who(again);
-        list->type = again->text != NULL ? buf_bytes(again->text) : bytes_of(NULL, 0);
-        list->states = request->store.list.states;
-        list->before_seq = request->store.list.before_seq;
-        list->limit = fewer(limit, bytes, room);
-    } else {
-        again->store.sync.who = user_request_who(again);
-        again->store.sync.rev = request->store.sync.rev;
-        again->store.sync.limit = fewer(limit, bytes, room);
-    }
+    again->store.sync.who = user_request_who(again);
+    again->store.sync.rev = request->store.sync.rev;
+    again->store.sync.limit = fewer(limit, bytes, room);
     user_request_submit(again);
     return true;
 }
@@ -258,11 +248,13 @@ static void on_listed(struct user *user, struct user_request *request)
         return;
     }
     struct builder text = {0};
-    notification_json_list(views, list->count, list->next_seq, true, &text);
-    if (builder_failed(&text) || !ask_for_fewer(user, request, builder_bytes(&text).len)) {
-        answer_request(user, request, &text);
-    }
-    builder_reset(&text);
+    struct notification_page page = {.items = views,
+        .count = list->count,
+        .next_seq = list->next_seq,
+        .max_bytes = request->shard->config->outbox_bytes,
+        .ack = true};
+    notification_json_list(&page, &text);
+    answer_request(user, request, &text);
     mem_free(views);
 }
 

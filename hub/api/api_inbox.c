@@ -30,28 +30,6 @@ enum {
     BODY_DEPTH = 3,
 };
 
-/* Members of an item that `fields` may name, in the order they are written. */
-#define FIELDS(X)                                                                                  \
-    X("id")                                                                                        \
-    X("seq")                                                                                       \
-    X("rev")                                                                                       \
-    X("userId")                                                                                    \
-    X("type")                                                                                      \
-    X("title")                                                                                     \
-    X("message")                                                                                   \
-    X("data")                                                                                      \
-    X("priority")                                                                                  \
-    X("isRead")                                                                                    \
-    X("readAt")                                                                                    \
-    X("createdAt")                                                                                 \
-    X("expiresAt")
-
-static const char *const field_names[] = {
-#define X(name) name,
-    FIELDS(X)
-#undef X
-};
-
 /* A call under way. It outlives its request when the peer goes. */
 struct inbox_call {
     struct api_call api; /* first */
@@ -69,7 +47,7 @@ struct inbox_call {
     } op;
     struct store_user user; /* as the store sees `who` */
     uint8_t (*ids)[STORE_ID_LEN];
-    uint32_t fields; /* set of places in field_names; 0: all */
+    uint32_t fields; /* of items that are asked for; 0: all */
     char type[TYPE_MAX];
 };
 
@@ -215,60 +193,25 @@ static void answer_at(struct inbox_call *call, uint64_t rev, struct builder *jso
 
 /* Lists. */
 
-static bool is_wanted(uint32_t fields, struct bytes key)
-{
-    for (size_t i = 0; i < ARRAY_LEN(field_names); i++) {
-        if (json_scan_string_eq(key, bytes_str(field_names[i]))) {
-            return (fields & (1u << i)) != 0;
-        }
-    }
-    return false;
-}
-
-/* Append an item with only the members of `fields`. */
-static void write_item(const struct notification_view *view, uint32_t fields, struct builder *out)
-{
-    struct builder whole = {0};
-    struct json_scan_iter iter;
-    struct bytes key;
-    struct bytes value;
-    const char *comma = "";
-    if (fields == 0) {
-        notification_json_item(view, out);
-        return;
-    }
-    notification_json_item(view, &whole);
-    builder_byte(out, '{');
-    json_scan_iter_init(&iter, builder_bytes(&whole));
-    while (json_scan_member(&iter, &key, &value)) {
-        if (is_wanted(fields, key)) {
-            builder_str(out, comma);
-            builder_add(out, key);
-            builder_byte(out, ':');
-            builder_add(out, value);
-            comma = ",";
-        }
-    }
-    builder_byte(out, '}');
-    builder_reset(&whole);
-}
-
 static void answer_list(struct inbox_call *call)
 {
     const struct store_list *list = &call->op.list;
-    struct builder out = {0};
-    builder_str(&out, "{\"items\":[");
+    struct notification_view *views = mem_try_calloc(list->count, sizeof(*views));
+    if (views == NULL) {
+        api_refuse_memory(call->api.request);
+        return;
+    }
     for (size_t i = 0; i < list->count; i++) {
-        struct notification_view view = store_view_item(&list->items[i]);
-        builder_str(&out, i > 0 ? "," : "");
-        write_item(&view, call->fields, &out);
+        views[i] = store_view_item(&list->items[i]);
     }
-    builder_str(&out, "],\"next\":");
-    if (list->next_seq > 0) {
-        builder_printf(&out, "\"%llu\"}", (unsigned long long)list->next_seq);
-    } else {
-        builder_str(&out, "null}");
-    }
+    struct builder out = {0};
+    struct notification_page page = {.items = views,
+        .count = list->count,
+        .next_seq = list->next_seq,
+        .fields = call->fields,
+        .max_bytes = call->shard->config->outbox_bytes};
+    notification_json_list(&page, &out);
+    mem_free(views);
     answer_at(call, list->position.rev, &out);
 }
 
@@ -303,17 +246,6 @@ static int read_states(struct bytes query, uint32_t *ret_states)
     return 0;
 }
 
-static int find_field(struct bytes name, uint32_t *fields)
-{
-    for (size_t i = 0; i < ARRAY_LEN(field_names); i++) {
-        if (bytes_eq_str(name, field_names[i])) {
-            *fields |= 1u << i;
-            return 0;
-        }
-    }
-    return STATUS_INVALID;
-}
-
 static int read_fields(struct bytes query, uint32_t *ret_fields)
 {
     char at[FIELDS_MAX];
@@ -324,7 +256,7 @@ static int read_fields(struct bytes query, uint32_t *ret_fields)
         return status == STATUS_NOT_FOUND ? 0 : status;
     }
     while (status == 0 && http1_list_next(&list, &name)) {
-        status = find_field(name, ret_fields);
+        status = notification_json_add_field(name, ret_fields);
     }
     return status;
 }
@@ -400,7 +332,7 @@ static void answer_get(struct inbox_call *call)
     }
     struct builder out = {0};
     struct notification_view view = store_view_item(item);
-    write_item(&view, call->fields, &out);
+    notification_json_fields(&view, call->fields, &out);
     answer_at(call, item->rev, &out);
 }
 

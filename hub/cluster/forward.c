@@ -16,6 +16,7 @@
 #include "hub/cluster/cluster_link.h"
 #include "hub/cluster/node_directory.h"
 #include "hub/net/connection.h"
+#include "hub/net/http_answer.h"
 #include "hub/net/http_server.h"
 #include "hub/net/loop.h"
 #include "hub/net/splice.h"

@@ -21,6 +21,7 @@
 #include "codec/base/status.h"
 #include "codec/http1_chunked.h"
 #include "hub/net/connection.h"
+#include "hub/net/http_answer.h"
 #include "hub/net/http_body.h"
 #include "hub/net/http_cors.h"
 #include "hub/net/http_route.h"
@@ -109,16 +110,18 @@ static void free_server(struct server *server)
     mem_free(server);
 }
 
-static bool append(struct server *server, struct builder *builder)
+static bool append_chunk(struct server *server, struct chunk *chunk)
 {
-    struct chunk *chunk = chunk_take(builder);
-    if (chunk == NULL) {
-        return false;
-    }
     bool taken = outbox_append(connection_outbox(server->connection),
         &shard_of_server(server)->dirty_outboxes, chunk, 0, chunk->len);
     chunk_unref(chunk);
     return taken;
+}
+
+static bool append(struct server *server, struct builder *builder)
+{
+    struct chunk *chunk = chunk_take(builder);
+    return chunk != NULL && append_chunk(server, chunk);
 }
 
 static void end_connection(struct server *server, enum close_reason reason, bool flush)
@@ -151,63 +154,7 @@ static void go_on(struct server *server, bool keep_alive)
     }
 }
 
-struct answer {
-    unsigned status;
-    const char *content_type;
-    struct bytes headers;
-    struct bytes body;
-    bool keep_alive;
-    bool head_only;
-    bool authenticated;
-    struct bytes cors;
-};
-
-/* Lines that end in CR LF, with no other control characters of that kind and no empty line. */
-static bool are_header_lines(struct bytes headers)
-{
-    size_t line = 0;
-    for (size_t i = 0; i < headers.len; i++) {
-        char c = headers.at[i];
-        if (c == '\r' && i + 1 < headers.len && headers.at[i + 1] == '\n' && i > line) {
-            line = i + 2;
-            i++;
-        } else if (c == '\r' || c == '\n' || c == '\0') {
-            return false;
-        }
-    }
-    return line == headers.len;
-}
-
-static bool write_answer(struct builder *out, const struct answer *answer)
-{
-    bool bodyless = answer->status < 200 || answer->status == 204 || answer->status == 304;
-    int status = 0;
-    http1_write_status_line(out, answer->status);
-    if (answer->content_type != NULL && !bodyless) {
-        status = http1_write_header(out, BYTES("Content-Type"), bytes_str(answer->content_type));
-    }
-    if (!bodyless) {
-        builder_str(out, "Content-Length: ");
-        builder_u64(out, answer->body.len);
-        builder_str(out, "\r\n");
-    }
-    if (!answer->keep_alive) {
-        builder_str(out, "Connection: close\r\n");
-    }
-    if (answer->authenticated) {
-        builder_str(out, HTTP_AUTHENTICATED ": 1\r\n");
-    }
-    builder_add(out, answer->headers);
-    builder_add(out, answer->cors);
-    builder_str(out, "\r\n");
-    if (!bodyless && !answer->head_only) {
-        builder_add(out, answer->body);
-    }
-    return status == 0 && are_header_lines(answer->headers) && are_header_lines(answer->cors) &&
-           !builder_failed(out);
-}
-
-static void send_answer(struct server *server, struct answer *answer)
+static void send_answer(struct server *server, struct http_answer *answer)
 {
     struct builder out = {0};
     struct builder cors = {0};
@@ -221,21 +168,23 @@ static void send_answer(struct server *server, struct answer *answer)
         server->config->observe(server->config->context, &exchange->request, answer->status,
             clock_mono_ns() - exchange->began_ns);
     }
-    bool written = write_answer(&out, answer);
+    bool written = http_answer_write(&out, answer);
     builder_reset(&cors);
     if (!written) {
-        struct answer failure = {.status = 500, .head_only = answer->head_only};
+        struct http_answer failure = {.status = 500, .head_only = answer->head_only};
         builder_reset(&out);
         keep_alive = false;
-        if (!write_answer(&out, &failure)) {
+        if (!http_answer_write(&out, &failure)) {
             builder_reset(&out);
             end_connection(server, CLOSE_NORMAL, false);
             return;
         }
     }
-    if (!append(server, &out)) {
-        keep_alive = false;
+    bool taken = append(server, &out);
+    if (taken && written && http_answer_is_behind(answer)) {
+        taken = append_chunk(server, chunk_borrow(answer->body));
     }
+    keep_alive = keep_alive && taken;
     go_on(server, keep_alive);
 }
 
@@ -247,7 +196,7 @@ static void send_refusal(
     const struct exchange *exchange = server->exchange;
     shard_of_server(server)->stats.http_refused++;
     http_route_write_error(&body, http_route_error_code(status), refusal->message, refusal->field);
-    struct answer answer = {
+    struct http_answer answer = {
         .status = status,
         .content_type = "application/json",
         .headers = headers,
@@ -276,22 +225,39 @@ static void refuse_body(struct server *server, unsigned status)
     exchange->route->refuse(&server->exchange->request, status, server->config->context);
 }
 
-void http_respond(struct http_request *request, unsigned status, const char *content_type,
-    struct bytes headers, struct bytes body)
+static void respond(struct http_request *request, struct http_answer answer)
 {
     struct exchange *exchange = exchange_of(request);
-    struct answer answer = {
-        .status = status,
-        .content_type = content_type,
-        .headers = headers,
-        .body = body,
-        .keep_alive = exchange->head.keep_alive && !exchange->body_unread,
-        .head_only = exchange->head.method == HTTP1_HEAD,
-        .authenticated = exchange->authenticated,
-    };
+    answer.keep_alive = exchange->head.keep_alive && !exchange->body_unread;
+    answer.head_only = exchange->head.method == HTTP1_HEAD;
+    answer.authenticated = exchange->authenticated;
     send_answer(exchange->server, &answer);
 }
 
+void http_respond(struct http_request *request, unsigned status, const char *content_type,
+    struct bytes headers, struct bytes body)
+{
+    respond(request,
+        (struct http_answer){
+            .status = status, .content_type = content_type, .headers = headers, .body = body});
+}
+
+/* Whether the outbox takes the body behind a head: what is too large for that is one piece. */
+static bool takes_behind(const struct http_request *request, struct bytes body)
+{
+    const struct outbox *outbox = connection_outbox(request->connection);
+    return body.len <= outbox->limits.max / 2;
+}
+
+void http_respond_lasting(
+    struct http_request *request, const char *content_type, struct bytes headers, struct bytes body)
+{
+    respond(request, (struct http_answer){.status = 200,
+                         .content_type = content_type,
+                         .headers = headers,
+                         .body = body,
+                         .lasting = takes_behind(request, body)});
+}
 void http_respond_error(struct http_request *request, unsigned status, const char *code,
     const char *message, const char *field)
 {

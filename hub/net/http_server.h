@@ -101,9 +101,6 @@ struct http_server_config {
     bool tells_authenticated; /* requests come through other nodes: see http_authenticated */
 };
 
-/* The header of an answer to another node that says so. */
-#define HTTP_AUTHENTICATED "Peal-Authenticated"
-
 /* Serve HTTP on a connection fresh from the listener. `config` must outlive it. */
 void http_serve(struct connection *connection, const struct http_server_config *config);
 
@@ -121,6 +118,13 @@ MUST_CHECK int http_param(const struct http_request *request, unsigned n, char *
  * added.
  */
 void http_respond(struct http_request *request, unsigned status, const char *content_type,
+    struct bytes headers, struct bytes body);
+
+/*
+ * Answer 200 with a body that lies still until the server ends: it is not copied, so that who does
+ * not read costs none of it. Else as http_respond.
+ */
+void http_respond_lasting(struct http_request *request, const char *content_type,
     struct bytes headers, struct bytes body);
 
 /* Answer with the one error shape of the API: {"error":{"code","message","field"?}}; field may be

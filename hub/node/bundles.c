@@ -13,7 +13,7 @@
 
 #define PREFIX "/socket.io/"
 
-enum { FILE_MAX_BYTES = 1 << 20 }; /* of which each request has a copy */
+enum { FILE_MAX_BYTES = 1 << 20 };
 
 static void handle(struct http_request *request, void *context);
 
@@ -159,7 +159,7 @@ static void handle(struct http_request *request, void *context)
             builder_str(&headers, gzip_header(GZIP_GZIP));
             body = bundle->packed;
         }
-        http_respond(request, 200, bundle->type, builder_bytes(&headers), body);
+        http_respond_lasting(request, bundle->type, builder_bytes(&headers), body);
     }
     builder_reset(&headers);
 }

@@ -36,7 +36,7 @@ static void pages_handle(struct http_request *request, void *context)
     if (etag_is_known(request->head, page->etag)) {
         http_respond(request, 304, NULL, builder_bytes(&headers), bytes_of(NULL, 0));
     } else {
-        http_respond(request, 200, page->content_type, builder_bytes(&headers), page->body);
+        http_respond_lasting(request, page->content_type, builder_bytes(&headers), page->body);
     }
     builder_reset(&headers);
 }

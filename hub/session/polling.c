@@ -68,7 +68,7 @@ static void answer_waiting(struct polling *polling)
 {
     struct session *session = polling->session;
     struct builder payload = {0};
-    struct eio_encoder encoder = {.out = &payload};
+    struct eio_encoder encoder = {.out = &payload, .full_bytes = polling->outbox.limits.high};
     struct iovec range;
     int used = 0;
     bool whole = true;

@@ -2,12 +2,14 @@
 // pressure - bursts that are larger than an outbox, and peers that take nothing: who reads gets
 // everything, who does not is closed after limits.slow_consumer and told to the operator.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { connect as connectTcp } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { startHub } from './support/hub.mjs';
+import { PROGRAM, startHub } from './support/hub.mjs';
 import { until, within } from './support/wait.mjs';
 
 const PATIENT = 60_000;
+const SANITIZED = /lib[at]san\.so/.test(readFileSync(PROGRAM, 'latin1'));
 
 // A client of each kind as {user, received(event), ready(), ended}.
 async function stock(hub, user, transports) {
@@ -164,21 +166,84 @@ describe('a client that does not read', () => {
   });
 });
 
+const PAGE_ROWS = 96;
+
+async function fillInbox(hub, user) {
+  const rows = Array.from({ length: 16 }, () => ({ user, type: 'note', title: 't', message: 'm', data: { d: 'd'.repeat(60_000) } }));
+  for (let n = 0; n < PAGE_ROWS; n += rows.length) await post(hub, rows);
+}
+
+// Connections that have asked for a page and do not read.
+function askWithoutReading(hub, user, count) {
+  const head = `GET /api/v1/users/${user}/notifications?limit=${PAGE_ROWS} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${hub.apiKey}\r\n\r\n`;
+  return Array.from({ length: count }, () => {
+    const socket = connectTcp(hub.address.port, hub.address.host, () => socket.write(head));
+    socket.on('error', () => {});
+    socket.pause();
+    return socket;
+  });
+}
+
 test('who does not take the answer to a request is closed after slow_consumer, and logged', { timeout: PATIENT }, async () => {
-  const hub = await startHub({ args: ['--limits-slow-consumer', '1s', '--limits-outbound-bytes', '64KiB'] });
+  // One notification is more than there is room for, and than the kernel takes.
+  const flags = ['--limits-data-bytes', '12MiB', '--limits-body-bytes', '16MiB', '--limits-outbound-bytes', '64KiB'];
+  const hub = await startHub({ args: ['--limits-slow-consumer', '1s', ...flags] });
   try {
-    const rows = Array.from({ length: 16 }, () => ({ user: 'reads', type: 'note', title: 't', message: 'm', data: { d: 'd'.repeat(60_000) } }));
-    for (let n = 0; n < 6; n++) await post(hub, rows);
-    const head = `GET /api/v1/users/reads/notifications?limit=96 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${hub.apiKey}\r\n\r\n`;
-    const sockets = Array.from({ length: 4 }, () => {
-      const socket = connectTcp(hub.address.port, hub.address.host, () => socket.write(head));
-      socket.on('error', () => {});
-      socket.pause();
-      return socket;
-    });
-    await until(() => /SLOW-CLOSED .*user="?"? transport=http .*bytes=\d+ ms=1000/.test(hub.log), 'it is logged');
+    await post(hub, [{ user: 'reads', type: 'note', title: 't', message: 'm', data: { d: 'd'.repeat(10_000_000) } }]);
+    const sockets = askWithoutReading(hub, 'reads', 4);
+    await hub.logged(/SLOW-CLOSED .*user="?"? transport=http .*bytes=\d+ ms=1000/);
     await until(async () => (await hub.metric('peal_closed_total{reason="slow"}')) >= 4, 'all are closed');
     for (const socket of sockets) socket.destroy();
+  } finally {
+    await hub.stop();
+  }
+});
+
+// The answer that comes on `socket`, whole: {head, body}.
+async function readAnswer(socket) {
+  let text = '';
+  socket.setEncoding('latin1');
+  socket.on('data', (data) => (text += data));
+  socket.resume();
+  const answer = () => {
+    const end = text.indexOf('\r\n\r\n');
+    const length = Number(/content-length: (\d+)/i.exec(text)?.[1]);
+    const body = end < 0 ? '' : text.slice(end + 4);
+    return end >= 0 && body.length >= length && { length, body };
+  };
+  await until(() => answer(), 'the whole answer');
+  return answer();
+}
+
+test('an answer that nobody reads holds no more than outbound_bytes, and is whole when it is read', { timeout: PATIENT }, async () => {
+  const room = 256 << 10;
+  const readers = 50;
+  const hub = await startHub({ args: ['--limits-slow-consumer', '10m', '--limits-outbound-bytes', String(room)] });
+  try {
+    await fillInbox(hub, 'heavy');
+    const answered = () => hub.metric('peal_api_requests_total{class="2xx"}');
+    const before = { answers: await answered(), resident: await hub.metric('peal_process_resident_memory_bytes') };
+    const sockets = askWithoutReading(hub, 'heavy', readers);
+    await until(async () => (await answered()) >= before.answers + readers, 'all are answered');
+    // Pages were 5.8 MB each; what the allocator keeps of reading them comes on top of what waits.
+    const grown = (await hub.metric('peal_process_resident_memory_bytes')) - before.resident;
+    if (!SANITIZED) assert.ok(grown < 2 * readers * room + (64 << 20), `${grown} bytes more`);
+    for (const socket of sockets) {
+      const { length, body } = await readAnswer(socket);
+      assert.ok(length <= room, `${length} bytes`);
+      const page = JSON.parse(body);
+      assert.deepEqual(page.items.map(({ seq }) => seq), [96, 95, 94, 93]);
+      assert.equal(page.next, '93');
+      socket.destroy();
+    }
+    const seqs = [];
+    for (let next = ''; next !== null;) {
+      const { status, body } = await hub.api('GET', `/api/v1/users/heavy/notifications?limit=${PAGE_ROWS}${next && `&after=${next}`}`);
+      assert.equal(status, 200);
+      seqs.push(...body.items.map(({ seq }) => seq));
+      next = body.next;
+    }
+    assert.deepEqual(seqs, Array.from({ length: PAGE_ROWS }, (_, n) => PAGE_ROWS - n));
   } finally {
     await hub.stop();
   }

@@ -104,6 +104,23 @@ static size_t peek_text(const struct outbox *outbox, char *at, size_t max_iov, s
     return len;
 }
 
+Test(outbox, a_borrowed_chunk_leaves_its_bytes_alone)
+{
+    static const char text[] = "not on the heap";
+    struct list dirty;
+    struct peer peer;
+    char at[64];
+    list_init(&dirty);
+    open_outbox(&peer, 100, 100);
+    struct chunk *chunk = chunk_borrow(bytes_str(text));
+    cr_assert(outbox_append(&peer.outbox, &dirty, chunk, 0, chunk->len));
+    chunk_unref(chunk);
+    cr_expect_eq(outbox_first(&peer.outbox).iov_base, text);
+    cr_expect_eq(peek_text(&peer.outbox, at, 4, 64), sizeof(text) - 1);
+    outbox_finish(&peer.outbox);
+    cr_expect_str_eq(text, "not on the heap");
+}
+
 Test(outbox, a_chunk_holds_what_the_builder_held)
 {
     for (size_t len = 0; len < 10000; len = len * 3 + 1) {

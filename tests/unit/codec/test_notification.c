@@ -249,6 +249,50 @@ static void expect_text(struct builder *out, const char *text)
     "\"isRead\":" read ",\"readAt\":" at ",\"createdAt\":\"2023-11-14T22:13:20.123Z\""
 #define ITEM(read, at) ITEM_OPEN(read, at) "}"
 
+Test(notification, a_page_ends_where_it_is_full)
+{
+    enum { COUNT = 5 };
+    struct notification_view views[COUNT];
+    struct builder out = {0};
+    for (unsigned i = 0; i < COUNT; i++) {
+        views[i] = view_of();
+        views[i].seq = 20 - i;
+    }
+    struct notification_page page = {.items = views, .count = COUNT, .next_seq = 9};
+    notification_json_list(&page, &out);
+    size_t whole = builder_bytes(&out).len;
+    for (size_t max = 1; max < whole + 40; max++) {
+        struct bytes next;
+        struct bytes items;
+        struct bytes item;
+        struct json_scan_iter iter;
+        unsigned count = 0;
+        builder_clear(&out);
+        page.max_bytes = (uint32_t)max;
+        notification_json_list(&page, &out);
+        cr_assert_eq(json_scan_get(builder_bytes(&out), "items", &items), 0);
+        cr_assert_eq(json_scan_get(builder_bytes(&out), "next", &next), 0);
+        json_scan_iter_init(&iter, items);
+        while (json_scan_element(&iter, &item)) {
+            count++;
+        }
+        cr_assert(count == 1 || builder_bytes(&out).len <= max, "%zu", max);
+        uint64_t cursor = count < COUNT ? views[count - 1].seq : 9;
+        char expected[32];
+        snprintf(expected, sizeof(expected), "\"%llu\"", (unsigned long long)cursor);
+        cr_assert(bytes_eq_str(next, expected), "%zu", max);
+    }
+    builder_clear(&out);
+    cr_expect_eq(notification_json_add_field(BYTES("seq"), &page.fields), 0);
+    cr_expect_eq(notification_json_add_field(BYTES("sequence"), &page.fields), STATUS_INVALID);
+    page.max_bytes = 0;
+    notification_json_list(&page, &out);
+    expect_text(&out,
+        "{\"items\":[{\"seq\":20},{\"seq\":19},{\"seq\":18},{\"seq\":17},{\"seq\":16}],"
+        "\"next\":\"9\"}");
+    builder_reset(&out);
+}
+
 Test(notification, payloads)
 {
     struct builder out = {0};
@@ -257,7 +301,8 @@ Test(notification, payloads)
     expect_text(&out, ITEM("false", "null"));
     view.state = NOTIFICATION_READ;
     view.read_at = 1700000000456;
-    notification_json_list(&view, 1, 2, true, &out);
+    struct notification_page page = {.items = &view, .count = 1, .next_seq = 2, .ack = true};
+    notification_json_list(&page, &out);
     expect_text(&out,
         "{\"ok\":true,\"items\":[" ITEM("true", "\"2023-11-14T22:13:20.456Z\"") "],"
                                                                                 "\"next\":\"2\"}");
@@ -268,7 +313,7 @@ Test(notification, payloads)
         ITEM_OPEN("true", "\"2023-11-14T22:13:20.456Z\"") ",\"seenAt\":\"2023-11-14T22:13:20."
                                                           "300Z\",\"archivedAt\":\"2023-11-14T22:"
                                                           "13:20.600Z\"}");
-    notification_json_list(NULL, 0, 0, false, &out);
+    notification_json_list(&(struct notification_page){0}, &out);
     expect_text(&out, "{\"items\":[],\"next\":null}");
     struct notification_change change = {.seq = 1, .rev = 5, .state = NOTIFICATION_ERASED};
     memcpy(change.id, view.id, sizeof(change.id));

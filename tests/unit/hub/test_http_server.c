@@ -108,7 +108,23 @@ static void on_close(struct http_request *request, void *context)
     http_close(request, BYTES("any bytes"), CLOSE_UNAUTHORIZED);
 }
 
+static char lasting[300000];
+
+/* Its body is in the outbox from where it lies. */
+static void on_lasting(struct http_request *request, void *context)
+{
+    struct iovec ranges[3];
+    const struct outbox *outbox = connection_outbox(request->connection);
+    bool head = request->head->method == HTTP1_HEAD;
+    http_respond_lasting(
+        request, "text/plain", BYTES("X-A: b\r\n"), bytes_of(lasting, sizeof(lasting)));
+    size_t count = outbox_peek(outbox, ranges, 3, SIZE_MAX);
+    cr_expect_eq(count, head ? 1 : 2);
+    cr_expect(head || ranges[1].iov_base == lasting);
+}
+
 static const struct http_route routes[] = {
+    {.method = "GET", .path = "/lasting", .handler = on_lasting},
     {.method = "GET", .path = "/", .handler = on_echo},
     {.method = "POST", .path = "/echo", .handler = on_echo, .max_body = 100000},
     {.method = "GET", .path = "/a/{}/b/{}", .handler = on_param},
@@ -418,6 +434,28 @@ Test(http_server, a8_bytes_behind_an_upgrade_belong_to_the_new_owner)
         builder_reset(&input);
     }
     cr_expect_eq(server->upgraded, 2);
+    stop(server);
+}
+
+Test(http_server, a_body_that_lasts_is_not_copied)
+{
+    static const char head[] =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 300000"
+        "\r\nConnection: close\r\nX-A: b\r\n\r\n";
+    static char got[400000];
+    struct server *server = start();
+    memset(lasting, 'l', sizeof(lasting));
+    for (int with_body = 0; with_body < 2; with_body++) {
+        size_t len;
+        int fd = rig_connect(&server->rig);
+        rig_send(fd, with_body ? BYTES("GET /lasting HTTP/1.1\r\n" LAST)
+                               : BYTES("HEAD /lasting HTTP/1.1\r\n" LAST));
+        cr_assert(rig_recv_all(fd, got, sizeof(got), &len));
+        close(fd);
+        cr_assert_eq(len, sizeof(head) - 1 + (with_body ? sizeof(lasting) : 0));
+        cr_expect_eq(memcmp(got, head, sizeof(head) - 1), 0);
+        cr_expect(!with_body || memcmp(got + sizeof(head) - 1, lasting, sizeof(lasting)) == 0);
+    }
     stop(server);
 }
 
