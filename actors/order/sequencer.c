@@ -374,7 +374,7 @@ void sequencer_bus_publish(struct sequencer *sequencer, struct bytes channel, st
             sequencer->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, NULL, NULL);
 }
 
-static void publish_on_bus(struct sequencer *sequencer, const struct broadcast *broadcast)
+void sequencer_bus_broadcast(struct sequencer *sequencer, const struct broadcast *broadcast)
 {
     const struct actor_config *config = shard_of(&sequencer->actor)->config;
     struct builder uid = {0};
@@ -402,7 +402,7 @@ static void on_publish(struct sequencer *sequencer, struct sequencer_publish *ms
         if (sequencer_stream_post(sequencer, broadcast)) {
             return;
         }
-        publish_on_bus(sequencer, broadcast);
+        sequencer_bus_broadcast(sequencer, broadcast);
     }
     sequencer_deliver(sequencer, broadcast, false);
 }

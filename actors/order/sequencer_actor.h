@@ -56,6 +56,7 @@ struct sequencer {
     struct bus_link *sender; /* publishes: a subscribed connection cannot */
     bool recovers; /* every shard keeps every broadcast */
     struct sequencer_stream *stream; /* they travel on it; NULL: they do not */
+    bool reads_stream; /* what other nodes have posted to it comes from there */
     struct list requests; /* struct request_waiting.link; the first is being carried out */
     uint32_t request_count;
     size_t request_bytes;
@@ -67,6 +68,9 @@ uint64_t sequencer_shards_of_name(struct sequencer *sequencer, struct bytes name
 
 /* PUBLISH, without waiting for anything; lost while the link is down. */
 void sequencer_bus_publish(struct sequencer *sequencer, struct bytes channel, struct bytes payload);
+
+/* Publish a broadcast in the adapter's format; lost while the link is down. */
+void sequencer_bus_broadcast(struct sequencer *sequencer, const struct broadcast *broadcast);
 
 /* Number the broadcast and send it to the shards with interest. Takes the reference. */
 void sequencer_deliver(struct sequencer *sequencer, struct broadcast *broadcast, bool from_bus);

@@ -13,6 +13,7 @@
 #include "actors/deliver/fanout_proto.h"
 #include "actors/order/bus_origin.h"
 #include "actors/order/sequencer_actor.h"
+#include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 
@@ -22,6 +23,8 @@ enum {
     TRIM_EVERY = 256,
     RELIEF_MS = 1,
     ATTACH_MS = 5,
+    RETRY_MS = 1000, /* after a refusal */
+    REFUSAL_MAX = 120,
     LEAST = 65536, /* entries: what is added at once must not be dropped before it is read */
     READ_MAX = 500,
     NAME_LEN = 16
@@ -35,6 +38,8 @@ struct posted {
     struct list link; /* sequencer_stream.posted, by serial */
     struct sequencer_stream *stream;
     struct broadcast *broadcast; /* one reference; NULL: it was delivered without the stream */
+    struct broadcast *copy; /* another, until Redis has answered */
+    struct buf *payload; /* for the adapter's channel, once it is in the stream */
     uint64_t serial;
     bool answered; /* Redis has it, */
     struct stream_id id; /* here */
@@ -52,6 +57,7 @@ struct sequencer_stream {
     bool begun; /* `last` is known */
     bool up; /* to be read */
     bool reading;
+    bool told; /* of the refusal, to the operator */
     bool unsure; /* `before` is to be compared yet with where the stream begins */
     struct list posted;
     uint64_t serial;
@@ -80,7 +86,7 @@ static void read_more(struct sequencer_stream *stream);
 static void on_timer(struct timer *timer)
 {
     struct sequencer_stream *stream = container_of(timer, struct sequencer_stream, timer);
-    if (stream->begun) {
+    if (stream->up) {
         read_more(stream);
     } else {
         on_up(stream);
@@ -113,12 +119,15 @@ void sequencer_stream_start(struct sequencer *sequencer)
     list_init(&stream->posted);
     timer_init(&stream->timer, on_timer);
     sequencer->stream = stream;
+    sequencer->reads_stream = true;
     stream->reader = shard->bus->ops->open(shard->bus, "replay-reader", &reader_events, stream);
 }
 
 static void free_posted(struct posted *posted)
 {
     broadcast_unref(posted->broadcast);
+    broadcast_unref(posted->copy);
+    buf_unref(posted->payload);
     list_remove(&posted->link);
     mem_free(posted);
 }
@@ -150,6 +159,24 @@ static void on_down(void *context)
 {
     struct sequencer_stream *stream = context;
     stream->up = false;
+}
+
+/* Redis cannot say it now (it is busy, a right is missing, the key is something else): ask again
+ * later, and do without the stream until then. */
+static void on_refused(struct sequencer_stream *stream, const struct bus_reply *reply)
+{
+    struct sched *sched = stream->sequencer->actor.sched;
+    struct bytes why = reply->type == BUS_ERROR ? reply->text : BYTES("not what was asked for");
+    stream->up = false;
+    stream->sequencer->reads_stream = stream->begun;
+    timer_set(sched_timers(sched), &stream->timer, sched_now(sched) + RETRY_MS);
+    if (!stream->told) {
+        stream->told = true;
+        log_error("REPLAY-REFUSED",
+            "the replay stream cannot be read: who comes back may not get what was missed",
+            "key=%.*s reply=%s", (int)buf_bytes(stream->key).len, buf_bytes(stream->key).at,
+            log_quote(bytes_of(why.at, why.len < REFUSAL_MAX ? why.len : REFUSAL_MAX)));
+    }
 }
 
 /* Where to begin. */
@@ -280,7 +307,8 @@ static void on_info(void *context, int status, const struct bus_reply *reply)
         return; /* on_up follows, or the end */
     }
     if (!read_info(reply, &info)) {
-        return; /* not a stream: it stays unused */
+        on_refused(stream, reply);
+        return;
     }
     if (!is_attached(stream)) {
         struct sched *sched = stream->sequencer->actor.sched;
@@ -300,7 +328,9 @@ static void ask_info(struct sequencer_stream *stream, bus_reply_fn fn)
 
 static void on_up(void *context)
 {
-    ask_info(context, on_info);
+    struct sequencer_stream *stream = context;
+    stream->sequencer->reads_stream = true;
+    ask_info(stream, on_info);
 }
 
 /* Reading. */
@@ -394,9 +424,11 @@ static void on_behind(void *context, int status, const struct bus_reply *reply)
     if (status != 0 || !stream->up) {
         return;
     }
-    if (read_info(reply, &info)) {
-        go_on(stream, &info);
+    if (!read_info(reply, &info)) {
+        on_refused(stream, reply);
+        return;
     }
+    go_on(stream, &info);
     read_more(stream);
 }
 
@@ -408,6 +440,11 @@ static void on_read(void *context, int status, const struct bus_reply *reply)
     if (status != 0 || !stream->up) {
         return;
     }
+    if (reply->type == BUS_ERROR) {
+        on_refused(stream, reply);
+        return;
+    }
+    stream->told = false;
     if (reply->type == BUS_ARRAY && reply->count > 0 && reply->items[0]->count > 1) {
         const struct bus_reply *entries = reply->items[0]->items[1];
         count = entries->count;
@@ -461,12 +498,38 @@ static void read_more(struct sequencer_stream *stream)
 
 /* Posting. */
 
+/*
+ * Tell everybody, now that it is known whether nodes that read the stream find it there. What was
+ * refused goes as what travels on no stream.
+ */
+static void publish(struct posted *posted, bool refused)
+{
+    struct sequencer *sequencer = posted->stream->sequencer;
+    if (refused) {
+        sequencer_bus_broadcast(sequencer, posted->copy);
+    } else {
+        struct adapter_emit emit = sequencer_emit_of(sequencer, posted->copy, bytes_of(NULL, 0));
+        struct builder channel = {0};
+        adapter_emit_channel(
+            &emit, bytes_str(shard_of_stream(posted->stream)->config->adapter_key), &channel);
+        sequencer_bus_publish(sequencer, builder_bytes(&channel), buf_bytes(posted->payload));
+        builder_reset(&channel);
+    }
+    broadcast_unref(posted->copy);
+    buf_unref(posted->payload);
+    posted->copy = NULL;
+    posted->payload = NULL;
+}
+
 /* What could not be added is delivered here and now: on this node nothing is lost with Redis. */
 static void on_added(void *context, int status, const struct bus_reply *reply)
 {
     struct posted *posted = context;
     posted->answered =
         status == 0 && reply->type == BUS_STRING && stream_id_read(reply->text, &posted->id) == 0;
+    if (status == 0 && posted->stream != NULL) {
+        publish(posted, !posted->answered);
+    }
     bool comes = posted->answered && posted->stream != NULL &&
                  stream_id_cmp(posted->id, posted->stream->last) > 0;
     if (comes && posted->broadcast != NULL) {
@@ -514,29 +577,28 @@ bool sequencer_stream_post(struct sequencer *sequencer, struct broadcast *broadc
     if (stream == NULL || !stream->up || !ops_of(stream)->is_up(sequencer->sender)) {
         return false;
     }
-    const char *key = shard_of_stream(stream)->config->adapter_key;
     struct builder uid = {0};
     bus_origin_write_uid(shard_of_stream(stream), &uid);
     struct adapter_emit emit = sequencer_emit_of(sequencer, broadcast, builder_bytes(&uid));
     emit.flags |= ADAPTER_REPLAYED;
-    struct builder channel = {0};
-    struct builder payload = {0};
-    adapter_emit_channel(&emit, bytes_str(key), &channel);
-    bool good = adapter_broadcast_encode(&emit, &payload) == 0 && !builder_failed(&channel);
-    if (good) {
-        struct posted *posted = mem_alloc(sizeof(*posted));
-        posted->stream = stream;
-        posted->broadcast = broadcast;
-        posted->serial = ++stream->serial;
-        list_append(&stream->posted, &posted->link);
-        add(stream, builder_bytes(&payload), posted);
-        sequencer_bus_publish(sequencer, builder_bytes(&channel), builder_bytes(&payload));
-        if (stream->serial % TRIM_EVERY == 0) {
-            trim(stream);
-        }
-    }
+    struct builder text = {0};
+    bool good = adapter_broadcast_encode(&emit, &text) == 0;
+    struct buf *payload = builder_finish(&text);
     builder_reset(&uid);
-    builder_reset(&channel);
-    builder_reset(&payload);
-    return good;
+    if (!good || payload == NULL) {
+        buf_unref(payload);
+        return false;
+    }
+    struct posted *posted = mem_alloc(sizeof(*posted));
+    posted->stream = stream;
+    posted->broadcast = broadcast;
+    posted->copy = broadcast_ref(broadcast);
+    posted->payload = payload;
+    posted->serial = ++stream->serial;
+    list_append(&stream->posted, &posted->link);
+    add(stream, buf_bytes(payload), posted);
+    if (stream->serial % TRIM_EVERY == 0) {
+        trim(stream);
+    }
+    return true;
 }

@@ -160,7 +160,7 @@ static bool is_taken(struct sequencer *sequencer, const struct adapter_broadcast
     case BUS_ORIGIN_STOCK:
         return true;
     case BUS_ORIGIN_PEER: /* where the replay stream is read, it comes from there */
-        return sequencer->stream == NULL || !(message->flags & ADAPTER_REPLAYED);
+        return !sequencer->reads_stream || !(message->flags & ADAPTER_REPLAYED);
     case BUS_ORIGIN_SELF:
     case BUS_ORIGIN_STRANGE:
         break;

@@ -362,6 +362,10 @@ static struct bus_reply *do_info(const struct fake_data *data)
 struct bus_reply *fake_data_carry_out(
     struct fake_data *data, const struct bytes *argv, size_t argc, uint64_t *blocked_until)
 {
+    if (data->refused != NULL && bytes_eq_str(argv[0], data->refused)) {
+        data->refusals++;
+        return reply_new(BUS_ERROR, bytes_str(data->refusal));
+    }
     if (bytes_eq_str(argv[0], "EVAL")) {
         return do_eval(data, argv, argc);
     }
