@@ -8,6 +8,7 @@
 
 #include "codec/base/buf.h"
 #include "hub/cli/cli.h"
+#include "hub/cli/cli_refuse.h"
 #include "hub/config/config.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/node.h"

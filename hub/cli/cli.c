@@ -10,6 +10,7 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "hub/cli/cli_refuse.h"
 #include "hub/config/config.h"
 #include "hub/config/config_table.h"
 #include "hub/config/config_value.h"
@@ -166,20 +167,6 @@ static int print_help(const struct cli_command *command, const char *topic)
     }
     command = find_command(topic);
     return command != NULL ? print_command_help(command) : refuse_command(topic);
-}
-
-int cli_refuse_argument(const char *command, char **argv)
-{
-    fprintf(stderr, "peal %s: unknown argument %s; see peal %s --help and peal --help settings\n",
-        command, log_quote(bytes_str(argv[0])), command);
-    return 2;
-}
-
-int cli_refuse_value(const char *command, const char *flag, const char *value, const char *allowed)
-{
-    fprintf(stderr, "peal %s: %s: %s; allowed is %s\n", command, flag,
-        value != NULL ? log_quote(bytes_str(value)) : "a value is missing", allowed);
-    return 2;
 }
 
 /* Load the settings that `argv` names and run `command` with the rest. */

@@ -35,15 +35,6 @@ extern const size_t cli_command_count;
  */
 int cli_run(int argc, char **argv);
 
-/* Print "peal COMMAND: unknown argument ..." for argv[0] and return 2. */
-int cli_refuse_argument(const char *command, char **argv);
-
-/*
- * Print that `value` (NULL: it is missing) cannot stand behind `flag`, and what is `allowed` there;
- * return 2.
- */
-int cli_refuse_value(const char *command, const char *flag, const char *value, const char *allowed);
-
 int command_check_config(const struct config *config, int argc, char **argv);
 int command_dead(const struct config *config, int argc, char **argv);
 int command_migrate(const struct config *config, int argc, char **argv);

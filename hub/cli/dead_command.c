@@ -15,6 +15,7 @@
 #include "codec/json_scan.h"
 #include "codec/utf8.h"
 #include "hub/cli/cli.h"
+#include "hub/cli/cli_refuse.h"
 #include "hub/config/config.h"
 #include "hub/redis/redis_sync.h"
 

@@ -7,6 +7,7 @@
 
 #include "codec/base/status.h"
 #include "hub/cli/cli.h"
+#include "hub/cli/cli_refuse.h"
 #include "hub/config/store_options.h"
 #include "sql/store.h"
 

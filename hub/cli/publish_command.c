@@ -17,6 +17,7 @@
 #include "codec/json_scan.h"
 #include "codec/notification.h"
 #include "hub/cli/cli.h"
+#include "hub/cli/cli_refuse.h"
 #include "hub/cli/http_client.h"
 #include "hub/config/config.h"
 #include "hub/redis/redis_sync.h"

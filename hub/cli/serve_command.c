@@ -11,6 +11,7 @@
 #include "codec/base/clock.h"
 #include "codec/base/log.h"
 #include "hub/cli/cli.h"
+#include "hub/cli/cli_refuse.h"
 #include "hub/config/config.h"
 #include "hub/node/dev.h"
 #include "hub/node/hub.h"

@@ -14,6 +14,7 @@
 #include "hub/auth/jwt.h"
 #include "hub/auth/jwt_config.h"
 #include "hub/cli/cli.h"
+#include "hub/cli/cli_refuse.h"
 #include "hub/config/config.h"
 
 enum { TTL_DEFAULT_S = 3600, TTL_MAX_S = 366 * 24 * 3600, ROOMS_MAX = 64 };

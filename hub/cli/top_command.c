@@ -18,6 +18,7 @@
 #include "codec/base/mem.h"
 #include "codec/iso_time.h"
 #include "hub/cli/cli.h"
+#include "hub/cli/cli_refuse.h"
 #include "hub/cli/http_client.h"
 #include "hub/config/config.h"
 
