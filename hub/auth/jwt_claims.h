@@ -11,7 +11,7 @@
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 #include "codec/claims.h"
-#include "hub/auth/jwt.h"
+#include "hub/auth/jwt_options.h"
 
 /* The part of jwt_options that is about claims, owned. */
 struct jwt_policy {

@@ -118,18 +118,6 @@ static void deliver_kept(struct loop_task *task)
 
 /* --- reading --- */
 
-/* Change what the socket wants. */
-static bool want(struct connection *connection, unsigned more, unsigned less)
-{
-    struct poller_socket *socket = &connection->socket;
-    return poller_want(connection->home->poller, socket, (socket->wanted | more) & ~less);
-}
-
-void connection_stop_reading(struct connection *connection)
-{
-    (void)want(connection, 0, POLLER_READ);
-}
-
 /* Everything that came off the socket passes here: a filter (TLS) goes between it and its caller.
  */
 static void take_input(struct connection *connection, struct bytes bytes)
@@ -182,7 +170,7 @@ void connection_ready(struct poller_socket *socket, unsigned ready)
     loop_begin(connection_loop(connection));
     if (ready & POLLER_WRITE) {
         connection->outbox.busy = false;
-        (void)want(connection, 0, POLLER_WRITE);
+        connection_want(connection, 0, POLLER_WRITE);
         flush_outbox(&connection->outbox);
     }
     if ((ready & POLLER_READ) && (socket->wanted & POLLER_READ)) {
@@ -190,23 +178,12 @@ void connection_ready(struct poller_socket *socket, unsigned ready)
     }
 }
 
-/* Whether it could be asked for; it is no error to ask twice. */
-static bool read_on(struct connection *connection)
-{
-    return want(connection, POLLER_READ, 0);
-}
-
 void connection_start_reading(struct connection *connection)
 {
     if (connection->state == OPEN && connection->pauses == 0 && !connection->moving &&
-        !is_delivery_due(connection) && !read_on(connection)) {
+        !is_delivery_due(connection) && !connection_want(connection, POLLER_READ, 0)) {
         connection_close(connection, CLOSE_TRANSPORT, false);
     }
-}
-
-bool connection_discard(struct connection *connection)
-{
-    return read_on(connection);
 }
 
 void connection_pause(struct connection *connection)
@@ -265,7 +242,7 @@ static void wait_writable(struct connection *connection)
 {
     connection->congested = true;
     connection->outbox.busy = true;
-    if (!want(connection, POLLER_WRITE, 0)) {
+    if (!connection_want(connection, POLLER_WRITE, 0)) {
         connection_close(connection, CLOSE_TRANSPORT, false);
     }
 }

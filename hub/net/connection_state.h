@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * connection_state - what the files of the connection share: connection.c (life), connection_io.c
- * (bytes in and out), connection_move.c (to another shard). Nobody else includes it.
+ * (bytes in and out), connection_end.c (closing), connection_move.c (to another shard). Nobody else
+ * includes it.
  *
  * States: OPEN -> FLUSHING (closing, what waits is written) -> LINGERING (our FIN is sent, what the
  * peer still sends is discarded: closing at once would reset the connection and take the last
@@ -22,7 +23,6 @@
 #include "codec/base/list.h"
 #include "codec/base/log.h"
 #include "hub/net/address.h"
-#include "hub/net/connection.h"
 #include "hub/net/loop.h"
 #include "hub/net/poller.h"
 
@@ -43,6 +43,7 @@ struct kept {
     char at[];
 };
 
+struct connection_ops;
 struct sockaddr_in6;
 
 struct connection {
@@ -87,14 +88,14 @@ struct connections {
 /* The shard a connection is on. */
 struct shard *connection_shard(const struct connection *connection);
 
+/* Change what the socket wants; false when it cannot be asked for. */
+bool connection_want(struct connection *connection, unsigned more, unsigned less);
+
 /* Read, if nothing speaks against it. */
 void connection_start_reading(struct connection *connection);
 
 /* Read no more for now; kept as what the socket wants. */
 void connection_stop_reading(struct connection *connection);
-
-/* Read, to throw it away; false when the socket is broken. */
-MUST_CHECK bool connection_discard(struct connection *connection);
 
 /* Free the kept bytes. */
 void connection_drop_kept(struct connection *connection);

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 #include "codec/base/buf.h"
-#include "hub/net/http_server.h"
+#include "hub/net/http_types.h"
 
 /* Append the header lines of an answer of `route`, which may be NULL (then none). */
 void http_cors_add(const struct http_server_config *config, const struct http_request *request,

@@ -7,7 +7,7 @@
 #include "codec/json_scan.h"
 #include "codec/query.h"
 #include "codec/utf8.h"
-#include "hub/net/http_server.h"
+#include "hub/net/http_types.h"
 
 /* Take the first segment off `path`, which begins with '/'. */
 static struct bytes take_segment(struct bytes *path)

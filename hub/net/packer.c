@@ -5,7 +5,7 @@
 #include "codec/base/mem.h"
 #include "codec/ws_deflate.h"
 #include "hub/net/loop.h"
-#include "hub/net/websocket.h"
+#include "hub/net/websocket_limits.h"
 
 struct packer {
     struct loop_local local;

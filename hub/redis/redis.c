@@ -38,39 +38,6 @@ static const struct bus_ops operations = {
     .unsubscribe = redis_link_unsubscribe,
 };
 
-/* An idle handle rather than a prepare one: while it is active, the loop does not block. */
-static void on_idle(uv_idle_t *idle)
-{
-    struct redis_bus *bus = idle->data;
-    uv_idle_stop(idle);
-    struct list now;
-    list_init(&now);
-    list_splice(&now, &bus->work);
-    for (struct list *each = list_pop(&now); each != NULL; each = list_pop(&now)) {
-        redis_link_work(redis_link_of_work(each));
-    }
-}
-
-void redis_bus_wake(struct redis_bus *bus)
-{
-    if (!uv_is_active((uv_handle_t *)&bus->idle)) {
-        uv_idle_start(&bus->idle, on_idle);
-    }
-}
-
-void redis_bus_release(struct redis_bus *bus)
-{
-    if (--bus->handles > 0) {
-        return;
-    }
-    redis_closed_fn fn = bus->on_closed;
-    void *context = bus->closed_context;
-    mem_free(bus);
-    if (fn != NULL) {
-        fn(context);
-    }
-}
-
 static uint32_t or_default(uint32_t value, uint32_t otherwise)
 {
     return value != 0 ? value : otherwise;

@@ -10,8 +10,8 @@
 #include "actors/bus.h"
 #include "codec/base/list.h"
 #include "codec/base/rand.h"
-#include "hub/redis/redis.h"
 #include "hub/redis/redis_conn.h"
+#include "hub/redis/redis_options.h"
 #include "hub/redis/redis_url.h"
 
 struct redis_bus {
@@ -37,9 +37,6 @@ struct redis_bus {
 /* Count one handle less, and free a closing bus with the last one. */
 void redis_bus_release(struct redis_bus *bus);
 
-/* Make sure that redis_link_work is called for what is in `work` in a later turn. */
-void redis_bus_wake(struct redis_bus *bus);
-
 /* The operations of actors/bus.h on a link, except `open`, whose bus is of the concrete type.
  */
 MUST_CHECK struct bus_link *redis_link_open(
@@ -50,12 +47,6 @@ void redis_link_command(struct bus_link *link, const struct bytes *argv, size_t 
     uint32_t timeout_ms, bus_reply_fn fn, void *context);
 void redis_link_subscribe(struct bus_link *link, struct bytes channel, bool quiet);
 void redis_link_unsubscribe(struct bus_link *link, struct bytes channel);
-
-/* Do what waits for the end of the turn: answer refused commands, send. `link` is out of `work`. */
-void redis_link_work(struct bus_link *link);
-
-/* The link whose `work` list link this is. */
-struct bus_link *redis_link_of_work(struct list *work);
 
 /* Why the link is down, for people ("" while unknown), and the status of that. */
 const char *redis_link_error(const struct bus_link *link, int *ret_status);

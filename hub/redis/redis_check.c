@@ -7,6 +7,7 @@
 
 #include "codec/base/status.h"
 #include "codec/redis_info.h"
+#include "hub/redis/redis.h"
 #include "hub/redis/redis_bus.h"
 
 enum { CHECK_TIMEOUT_MS = 10000, POLL_MS = 20, VERSION_MIN = 7 };

@@ -138,11 +138,47 @@ static void set_state(struct bus_link *link, enum link_state state, uint64_t dea
 
 /* --- sending ------------------------------------------------------------------------------- */
 
+/* Give the first `most` of `fifo` their answer, or those that are there. */
+static void answer(struct bus_link *link, struct redis_fifo *fifo, size_t most, int status)
+{
+    struct redis_request request;
+    while (most-- > 0 && redis_fifo_pop(fifo, &request)) {
+        if (request.fn != NULL) {
+            request.fn(request.context, status, NULL);
+        }
+        if (link->state == LINK_CLOSED && status != STATUS_CANCELLED) {
+            return; /* closed in the callback, which answered the rest */
+        }
+    }
+}
+
+static void work(struct bus_link *link)
+{
+    /* Those that are refused meanwhile wait. */
+    answer(link, &link->refused, redis_fifo_count(&link->refused), STATUS_UNAVAILABLE);
+    if (link->conn != NULL) {
+        redis_conn_flush(link->conn);
+    }
+}
+
+/* An idle handle rather than a prepare one: while it is active, the loop does not block. */
+static void on_idle(uv_idle_t *idle)
+{
+    struct redis_bus *bus = idle->data;
+    uv_idle_stop(idle);
+    struct list now;
+    list_init(&now);
+    list_splice(&now, &bus->work);
+    for (struct list *each = list_pop(&now); each != NULL; each = list_pop(&now)) {
+        work(container_of(each, struct bus_link, work));
+    }
+}
+
 static void mark_work(struct bus_link *link)
 {
     if (list_empty(&link->work)) {
         list_append(&link->bus->work, &link->work);
-        redis_bus_wake(link->bus);
+        uv_idle_start(&link->bus->idle, on_idle); /* nothing when it is active */
     }
 }
 
@@ -226,19 +262,6 @@ static void send_setup(struct bus_link *link)
 
 /* --- going down ---------------------------------------------------------------------------- */
 
-static void answer_all(struct bus_link *link, struct redis_fifo *fifo, int status)
-{
-    struct redis_request request;
-    while (redis_fifo_pop(fifo, &request)) {
-        if (request.fn != NULL) {
-            request.fn(request.context, status, NULL);
-        }
-        if (link->state == LINK_CLOSED && status != STATUS_CANCELLED) {
-            return; /* closed in the callback, which answered the rest */
-        }
-    }
-}
-
 static uint64_t backoff(struct bus_link *link)
 {
     const struct redis_options *options = &link->bus->options;
@@ -291,7 +314,7 @@ static void fail(struct bus_link *link, int status, const char *why)
     }
     set_state(link, LINK_WAITING, now + pause);
     link->bus->probe = link->bus->probe != NULL ? link->bus->probe : link;
-    answer_all(link, &link->pending, STATUS_UNAVAILABLE);
+    answer(link, &link->pending, SIZE_MAX, STATUS_UNAVAILABLE);
     if (was_up && link->state != LINK_CLOSED && link->events.on_down != NULL) {
         link->events.on_down(link->context);
     }
@@ -578,13 +601,12 @@ void redis_link_close(struct bus_link *link)
     if (link->bus->probe == link) {
         link->bus->probe = NULL; /* the next one that is due is it */
     }
-    answer_all(link, &link->pending, STATUS_CANCELLED);
-    answer_all(link, &link->refused, STATUS_CANCELLED);
+    answer(link, &link->pending, SIZE_MAX, STATUS_CANCELLED);
+    answer(link, &link->refused, SIZE_MAX, STATUS_CANCELLED);
     redis_fifo_finish(&link->pending);
     redis_fifo_finish(&link->refused);
     size_t cursor = 0;
-    for (void *each = map_next(&link->channels, &cursor); each != NULL;
-         each = map_next(&link->channels, &cursor)) {
+    for (void *each; (each = map_next(&link->channels, &cursor)) != NULL;) {
         mem_free(each);
     }
     map_finish(&link->channels);
@@ -664,31 +686,6 @@ void redis_link_unsubscribe(struct bus_link *link, struct bytes name)
     }
     link->bus->stats.channel_bytes -= mem_cost(channel_size(name));
     mem_free(channel);
-}
-
-/* Answer the commands that were refused before this turn; those refused meanwhile wait. */
-static void answer_refused(struct bus_link *link)
-{
-    size_t count = redis_fifo_count(&link->refused);
-    struct redis_request request;
-    while (count-- > 0 && link->state != LINK_CLOSED && redis_fifo_pop(&link->refused, &request)) {
-        if (request.fn != NULL) {
-            request.fn(request.context, STATUS_UNAVAILABLE, NULL);
-        }
-    }
-}
-
-void redis_link_work(struct bus_link *link)
-{
-    answer_refused(link);
-    if (link->conn != NULL) {
-        redis_conn_flush(link->conn);
-    }
-}
-
-struct bus_link *redis_link_of_work(struct list *work)
-{
-    return container_of(work, struct bus_link, work);
 }
 
 const char *redis_link_error(const struct bus_link *link, int *ret_status)

@@ -5,6 +5,7 @@
 
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "hub/redis/redis.h"
 #include "hub/redis/redis_bus.h"
 
 enum { CONNECT_MS = 5000, POLL_MS = 10, COMMAND_MS = 30000 };

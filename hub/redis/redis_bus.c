@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/redis/redis_bus.h"
+
+#include "codec/base/mem.h"
+
+void redis_bus_release(struct redis_bus *bus)
+{
+    if (--bus->handles > 0) {
+        return;
+    }
+    redis_closed_fn fn = bus->on_closed;
+    void *context = bus->closed_context;
+    mem_free(bus);
+    if (fn != NULL) {
+        fn(context);
+    }
+}
