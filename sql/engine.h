@@ -19,12 +19,13 @@
 #include "sql/health.h"
 #include "sql/result.h"
 #include "sql/stats.h"
-#include "sql/store.h"
+#include "sql/store_request.h"
 
 /* Requests a port holds at most; one more completes with STATUS_UNAVAILABLE. */
 enum { PORT_PENDING_MAX = 16384, META_VALUE_MAX = 63 };
 
 struct engine;
+struct uv_loop_s;
 
 struct store {
     const struct engine *engine;

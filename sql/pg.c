@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What blocks: opening, migrating, meta. Everything else is in pg_port.c.
+ */
 #include <libpq-fe.h>
 #include <stdio.h>
 
@@ -10,8 +13,6 @@
 #include "sql/pg_conn.h"
 #include "sql/pg_engine.h"
 
-/* What blocks: opening, migrating, meta. Everything else is in pg_port.c. */
-
 enum { VERSION_MIN = 130000, PID_TEXT = 16 };
 
 /* Taken during migrations; "peal" in ASCII, so that no other program uses it by chance. */
@@ -19,18 +20,12 @@ static const char lock_text[] = "SELECT pg_advisory_xact_lock(1885692268)";
 
 struct pg_store {
     struct store base;
-    char *url;
     PGconn *opening; /* from start to serve */
 };
 
 static struct pg_store *of(struct store *store)
 {
     return container_of(store, struct pg_store, base);
-}
-
-const char *pg_store_url(const struct store *store)
-{
-    return container_of(store, const struct pg_store, base)->url;
 }
 
 static int create(
@@ -41,7 +36,6 @@ static int create(
         return STATUS_INVALID;
     }
     struct pg_store *store = mem_alloc(sizeof(*store));
-    store->url = mem_dup(config->url.at, config->url.len);
     *ret_store = &store->base;
     return 0;
 }
@@ -251,7 +245,7 @@ static int check_sessions(const struct pg_store *store, char *ret_error, size_t 
 {
     char first[PID_TEXT];
     char second[PID_TEXT];
-    PGconn *other = connect_blocking(store->url);
+    PGconn *other = connect_blocking(store->base.config.url.at);
     read_backend(store->opening, first);
     read_backend(other, second);
     PQfinish(other);
@@ -265,7 +259,7 @@ static int check_sessions(const struct pg_store *store, char *ret_error, size_t 
 static int start(struct store *base, char *ret_error, size_t error_size)
 {
     struct pg_store *store = of(base);
-    store->opening = connect_blocking(store->url);
+    store->opening = connect_blocking(store->base.config.url.at);
     int status = check_server(store->opening, ret_error, error_size);
     if (status == 0) {
         base->connections = read_connections(store->opening);
@@ -316,7 +310,7 @@ static int meta_first(
 static int meta_replace(struct store *base, const char *name, const char *from, const char *to)
 {
     struct pg_store *store = of(base);
-    PGconn *pg = store->opening ? store->opening : connect_blocking(store->url);
+    PGconn *pg = store->opening ? store->opening : connect_blocking(store->base.config.url.at);
     const char *const values[] = {name, from, to};
     PGresult *result =
         run_query(pg, "UPDATE peal.meta SET value = $3 WHERE name = $1 AND value = $2", 3, values);
@@ -365,7 +359,6 @@ static void close_store(struct store *base)
 {
     struct pg_store *store = of(base);
     PQfinish(store->opening);
-    mem_free(store->url);
     mem_free(store);
 }
 

@@ -8,9 +8,6 @@
 
 #include "sql/engine.h"
 
-/* The store's connection string, NUL-terminated; lives with the store. */
-const char *pg_store_url(const struct store *store);
-
 /* The port functions of struct engine. */
 int pg_port_open(
     struct store *store, unsigned index, struct uv_loop_s *loop, struct store_port **ret_port);

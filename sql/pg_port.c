@@ -11,8 +11,6 @@
 enum {
     READS_PER_CONN = 8,
     SIZE_MAX_PUT = 256 << 20,
-    PATIENCE_MS = 250,
-    TICK_MS = 10000,
     READER_IDLE_MS = 60000,
     QUEUE_MS = 4000, /* what could not be sent for so long is given back: nothing was done */
 };
@@ -88,8 +86,8 @@ static void open_reader(struct pg_port *port)
     *reader = (struct pg_reader){.open = true, .used_ms = clock_mono_ms()};
     reader->conn.owner = port;
     port->open_count++;
-    pg_conn_open(&reader->conn, port->loop, pg_store_url(port->base.store), port->base.store->stats,
-        &reader_events);
+    struct store *store = port->base.store;
+    pg_conn_open(&reader->conn, port->loop, store->config.url.at, store->stats, &reader_events);
 }
 
 static struct pg_conn *idlest_reader(struct pg_port *port)
@@ -118,7 +116,7 @@ static void open_reader_if_busy(struct pg_port *port)
         }
     }
     open_reader(port);
-    pg_port_wait(port);
+    pg_patience_arm(port);
 }
 
 static void dispatch_reads(struct pg_port *port)
@@ -270,23 +268,6 @@ static void on_reader_closed(struct pg_conn *conn)
 
 /* --- what is looked at from time to time --- */
 
-/* Whether a write is under way, or anything waits to be sent. */
-static bool is_busy(const struct pg_port *port)
-{
-    return port->writer.flight_count > 0 || !list_empty(&port->reads) || !list_empty(&port->writes);
-}
-
-void pg_port_wait(struct pg_port *port)
-{
-    bool soon = is_busy(port);
-    if (port->released || (port->waiting && (port->waiting_short || !soon))) {
-        return;
-    }
-    port->waiting = true;
-    port->waiting_short = soon;
-    pg_watch_timer(port->patience, soon ? PATIENCE_MS : TICK_MS);
-}
-
 /*
  * A session of ours that holds locks and waits for its client belongs to a node that was stopped or
  * cut off in the middle of a transaction; no timeout of the database ends it before its Sync.
@@ -294,7 +275,7 @@ void pg_port_wait(struct pg_port *port)
 static void unblock(struct pg_port *port)
 {
     struct pg_conn *conn = idlest_reader(port);
-    bool slow = pg_conn_waited_ms(&port->writer) >= PATIENCE_MS;
+    bool slow = pg_conn_waited_ms(&port->writer) >= PG_PATIENCE_MS;
     if (slow && conn && pg_conn_is_up(&port->writer)) {
         pg_read_unblock(conn, pg_conn_pid(&port->writer));
     }
@@ -309,8 +290,8 @@ static void on_patience(void *context)
     port->isolate_left -= gone < port->isolate_left ? gone : port->isolate_left;
     unblock(port);
     close_idle_reader(port);
-    if (is_busy(port) || port->reader_count > port->reader_min) {
-        pg_port_wait(port);
+    if (pg_patience_busy(port) || port->reader_count > port->reader_min) {
+        pg_patience_arm(port);
     }
 }
 
@@ -367,7 +348,7 @@ static void open_lane(struct pg_port *port)
     port->open_count = 2;
     port->patience = pg_watch_create(port->loop, &patience_events, port);
     port->writer.owner = port;
-    pg_conn_open(&port->writer, port->loop, pg_store_url(store), store->stats, &writer_events);
+    pg_conn_open(&port->writer, port->loop, store->config.url.at, store->stats, &writer_events);
     while (port->reader_count < port->reader_min) {
         open_reader(port);
     }
@@ -404,7 +385,7 @@ static void enqueue(struct pg_port *port, struct store_request *request)
         pg_write_dispatch(port);
     }
     if (!list_empty(&port->reads) || !list_empty(&port->writes)) {
-        pg_port_wait(port);
+        pg_patience_arm(port);
     }
 }
 

@@ -44,8 +44,15 @@ struct pg_port {
 /* Send queued writes if no transaction is under way (pg_write.c). */
 void pg_write_dispatch(struct pg_port *port);
 
-/* A write has been sent: see after a while whether it is blocked (pg_port.c). */
-void pg_port_wait(struct pg_port *port);
+/* When a port is looked at: after how long without an answer, and so often as long as it has more
+ * connections than it must. */
+enum { PG_PATIENCE_MS = 250, PG_TICK_MS = 10000 };
+
+/* Whether a write is under way, or anything waits to be sent (pg_patience.c). */
+bool pg_patience_busy(const struct pg_port *port);
+
+/* Have the port looked at when it is time: soon while it is busy (pg_patience.c). */
+void pg_patience_arm(struct pg_port *port);
 
 /* About how many bytes a writing request takes on the wire. */
 size_t pg_write_size(const struct store_request *request);

@@ -379,7 +379,7 @@ void pg_write_dispatch(struct pg_port *port)
     for (unsigned i = 0; i < ROUND_MAX && !list_empty(&port->writes) && pg_conn_is_up(conn); i++) {
         bool isolating = port->isolate_left > 0;
         send_flight(conn, take_flight(port));
-        pg_port_wait(port);
+        pg_patience_arm(port);
         if (isolating) {
             break; /* a half that fails must come again before what is behind it */
         }

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "codec/base/check.h"
-#include "sql/store.h"
+#include "sql/store_types.h"
 
 struct stats;
 

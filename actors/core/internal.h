@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * internal - what actor.c and sched.c share. Private to actors/core.
+ * internal - what actor_life.c, sched.c and system.c share. Private to actors/core.
  */
 #ifndef ACTORS_CORE_INTERNAL_H
 #define ACTORS_CORE_INTERNAL_H
@@ -11,7 +11,8 @@
 
 #include "actors/core/mailbox.h"
 #include "actors/core/registry.h"
-#include "actors/core/sched.h"
+#include "actors/core/sched_types.h"
+#include "actors/core/timer.h"
 #include "codec/base/list.h"
 #include "codec/base/published.h"
 

@@ -15,7 +15,7 @@
 
 #include "actors/core/actor.h"
 #include "actors/core/msg.h"
-#include "actors/core/sched.h"
+#include "actors/core/sched_types.h"
 
 enum { CACHE_LINE = 64 };
 

@@ -23,27 +23,12 @@
 #include <stdint.h>
 
 #include "actors/core/actor.h"
+#include "actors/core/sched_types.h"
 #include "actors/core/timer.h"
 #include "codec/base/check.h"
 
-enum { SCHED_ACTOR_BATCH = 100, SCHED_LINE_BOUND = 16384, SCHED_LINE_LOW = 8192 };
-
 struct sched;
 struct actor_system;
-
-/* Make the thread of a shard call sched_run soon. Called on any thread; must coalesce cheaply. */
-typedef void (*sched_wake_fn)(void *context);
-
-/* Counters of one shard. */
-struct sched_stats {
-    uint64_t handled; /* messages handled */
-    uint64_t dropped; /* messages to actors that are gone */
-    uint64_t shed; /* SHED messages dropped at the bound */
-    uint64_t sent_out; /* messages to other shards */
-    uint64_t wakes; /* wake-ups of other shards */
-    uint64_t actors; /* alive now */
-    uint64_t run_queue; /* actors waiting for their turn now */
-};
 
 /* Make a system of `shard_count` (1 to SHARD_MAX) shards; destroyed after its scheds' threads
  * ended. */
@@ -63,16 +48,6 @@ struct sched *actor_system_sched(struct actor_system *system, unsigned shard);
 
 /* Return the shard that `key` (user, room, namespace …) lives on; the same on every thread. */
 unsigned actor_system_shard_of(const struct actor_system *system, struct bytes key);
-
-/* What became of a message. */
-enum sched_trace { SCHED_TRACE_HANDLED, SCHED_TRACE_DROPPED, SCHED_TRACE_SHED };
-
-/*
- * Sees each message of a shard before it is handled, dropped or shed; `actor` is NULL for one that
- * is dropped. It must not send, start or stop.
- */
-typedef void (*sched_trace_fn)(
-    void *context, enum sched_trace event, const struct actor *actor, const struct msg *msg);
 
 /* Set who sees the shard's messages; NULL: nobody. */
 TEST_SEAM void sched_set_trace(struct sched *sched, sched_trace_fn fn, void *context);

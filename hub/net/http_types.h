@@ -95,7 +95,4 @@ struct http_server_config {
     bool tells_authenticated; /* requests come through other nodes: see http_authenticated */
 };
 
-/* The header of an answer to another node that says so. */
-#define HTTP_AUTHENTICATED "Peal-Authenticated"
-
 #endif

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An actor begins, is found, and stops.
+ */
 #include "actors/core/actor.h"
 
 #include "actors/core/internal.h"

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store_request - what a store is asked and answers. How requests live is said in store.h.
+ */
+#ifndef SQL_STORE_REQUEST_H
+#define SQL_STORE_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/base/bytes.h"
+#include "codec/base/list.h"
+#include "sql/store_types.h"
+
+struct store_port;
+struct store_request;
+
+enum store_op {
+    STORE_PUT,
+    STORE_MARK,
+    STORE_LIST,
+    STORE_SYNC,
+    STORE_GET,
+    STORE_POSITIONS,
+    STORE_CHANGED,
+    STORE_CLAIM,
+    STORE_SWEEP,
+    STORE_ERASE,
+    STORE_WITNESS_RAISE,
+    STORE_WITNESS_READ,
+    STORE_EPOCH,
+    STORE_PING,
+    STORE_OP_COUNT,
+};
+
+typedef void (*store_done_fn)(struct store_request *request);
+
+struct store_request {
+    enum store_op op;
+    store_done_fn done;
+    /*
+     * Out: 0; STATUS_UNAVAILABLE (nothing was stored: try again); STATUS_UNKNOWN (it was sent, and
+     * nobody knows: try again with the same keys); STATUS_TIMEOUT (nothing was stored: another
+     * transaction's lock was waited for in vain, or the statement took too long); STATUS_FENCED
+     * (another owner has the partition: nothing was stored); STATUS_NOT_FOUND; STATUS_INVALID (the
+     * database refused a value: the request alone is at fault).
+     */
+    int status;
+    /* private */
+    struct list link; /* a queue of the engine */
+    struct store_port *port;
+    void *result;
+    uint64_t started_ns;
+};
+
+/* Store rows, all or none, in the order given; at most STORE_PAGE_MAX rows. */
+struct store_put {
+    struct store_request base;
+    struct store_row *rows;
+    size_t count;
+    /*
+     * With `fenced`: advance partition's position to `last_id` in the same transaction, and store
+     * nothing (STATUS_FENCED) unless `token` is still the partition's. `count` may then be 0. What
+     * the position says is the caller's; an empty one leaves it as it is.
+     */
+    bool fenced;
+    uint32_t partition;
+    uint64_t token;
+    struct bytes last_id;
+};
+
+/* Change the state of some of a user's notifications; a row never goes back to a lower state. */
+struct store_mark {
+    struct store_request base;
+    struct store_user who;
+    enum store_state state; /* STATE_SEEN, STATE_READ or STATE_ARCHIVED */
+    const uint8_t (*ids)[STORE_ID_LEN]; /* these ids; ids of other users or unknown are ignored */
+    size_t id_count;
+    uint64_t up_to; /* or: every one with seq <= up_to (UINT64_MAX: all) */
+    uint64_t at;
+    /* out */
+    struct store_position position; /* after the change */
+    bool changed; /* false: nothing changed and no rev was used */
+    struct store_change *changes; /* those that changed, all with the same rev */
+    size_t change_count; /* with up_to: also complete */
+};
+
+/* A page of an inbox, newest first. */
+struct store_list {
+    struct store_request base;
+    struct store_user who;
+    uint64_t before_seq; /* only seq below this; 0: from the newest */
+    uint32_t limit; /* 1 to 100 */
+    uint32_t states; /* set of 1u << enum store_state; 0: all that are not archived */
+    struct bytes type; /* only this type; empty: all */
+    /* out */
+    struct store_item *items;
+    size_t count;
+    uint64_t next_seq; /* pass as before_seq for the next page; 0: there is none */
+    struct store_position position;
+};
+
+/* Everything that changed above `rev`, oldest change first, at most `limit` changes. */
+struct store_sync {
+    struct store_request base;
+    struct store_user who;
+    uint64_t rev;
+    uint32_t limit; /* 1 to STORE_PAGE_MAX */
+    /* out */
+    struct store_item
+        *items; /* notifications whose last change is above `rev`, and that are new to it */
+    size_t item_count;
+    struct store_change *changes; /* states of those the client already has, and rows that went */
+    size_t change_count;
+    uint64_t through_rev; /* everything up to here is in the answer: ask again from it */
+    struct store_position position;
+    bool done; /* nothing is left above through_rev */
+    bool resync; /* `rev` is above the head, or older than the oldest tombstone */
+};
+
+/* One notification by id. STATUS_NOT_FOUND when there is none in `tenant`. */
+struct store_get {
+    struct store_request base;
+    struct bytes tenant;
+    uint8_t id[STORE_ID_LEN];
+    struct store_item item; /* out */
+};
+
+/* Where many inboxes stand: one query. */
+struct store_positions {
+    struct store_request base;
+    const struct store_user *users;
+    size_t count; /* at most STORE_PAGE_MAX */
+    struct store_position *positions; /* out: by index */
+};
+
+/*
+ * Whose inboxes have changed since an earlier answer: each `next` is the `since` of the next
+ * request. What is told overlaps, so that no change is missed: one that was not committed yet when
+ * `next` was read is told then, however long its transaction was open. Times are the database's.
+ */
+struct store_changed {
+    struct store_request base;
+    uint64_t since; /* in STORE_CHANGED_UNIT_MS since 1970; 0: only tell `next` */
+    uint32_t limit; /* 1 to STORE_CHANGED_MAX */
+    /* out */
+    struct store_moved {
+        struct store_user who;
+        struct store_position position;
+    } * users;
+    size_t user_count;
+    uint64_t next; /* below `since` when the database's clock was set back */
+    bool more; /* than `limit` have changed: the rest is not told */
+};
+
+/*
+ * Become the owner of a partition: raises its token, so that whatever the previous owner sends
+ * later is fenced, and remembers `owner`. A transaction it has begun is waited for, or its session
+ * ended where it waits for its client.
+ */
+struct store_claim {
+    struct store_request base;
+    uint32_t partition;
+    struct bytes owner;
+    /* out */
+    uint64_t token;
+    struct bytes last_id; /* empty: never read */
+};
+
+/* Expire what is due and drop what is past retention, at most `limit` rows. */
+struct store_sweep {
+    struct store_request base;
+    uint64_t now;
+    uint32_t limit;
+    uint64_t tombstone_ms; /* how long tombstones are kept */
+    /* out: one per user whose inbox changed */
+    struct store_swept {
+        struct store_user who;
+        struct store_position position;
+        struct store_change *changes;
+        size_t change_count;
+    } * users;
+    size_t user_count;
+    bool more;
+};
+
+/* Erase ids of a user, or the whole inbox when id_count is 0; tombstones stay. Outputs as mark. */
+struct store_erase {
+    struct store_request base;
+    struct store_user who;
+    const uint8_t (*ids)[STORE_ID_LEN];
+    size_t id_count;
+    uint64_t at;
+    /* out */
+    struct store_position position;
+    bool changed;
+    struct store_change *changes;
+    size_t change_count;
+};
+
+/*
+ * Raise (STORE_WITNESS_RAISE) or read (STORE_WITNESS_READ) a node's own row. Raising is a
+ * transaction of its own that waits for no other row: that it is answered proves that the store can
+ * be written. `number` only grows; one below a number that was answered before proves that the
+ * store has gone back to an earlier state. Two raises of one node do not wait for each other unless
+ * both are under way.
+ */
+struct store_witness {
+    struct store_request base;
+    struct bytes node; /* whose row: any name, 1 to 255 bytes */
+    uint64_t number; /* out: after the raise; read: 0 where there is no row */
+};
+
+/*
+ * The store's epoch as it is now. With `from`, a new one takes its place first, unless another
+ * already has: of several nodes that find the store gone back, one makes the new epoch and all are
+ * told the same.
+ */
+struct store_renewal {
+    struct store_request base; /* STORE_EPOCH */
+    struct bytes from; /* STORE_EPOCH_LEN bytes; empty: only read */
+    char epoch[STORE_EPOCH_LEN + 1]; /* out */
+    char fresh[STORE_EPOCH_LEN + 1]; /* private */
+};
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store_types - what is in a store, and what one is made of.
+ */
+#ifndef SQL_STORE_TYPES_H
+#define SQL_STORE_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/base/bytes.h"
+
+enum { STORE_ID_LEN = 16, STORE_HASH_LEN = 16, STORE_PAGE_MAX = 1000, STORE_EPOCH_LEN = 36 };
+enum { STORE_IDENTITY_MAX = 95 };
+enum { STORE_CHANGED_UNIT_MS = 10000, STORE_CHANGED_MAX = 100000 };
+enum { STORE_REASON_MAX = 320 };
+
+enum store_priority { PRIORITY_LOW, PRIORITY_MEDIUM, PRIORITY_HIGH, PRIORITY_URGENT };
+
+enum store_state {
+    STATE_UNREAD,
+    STATE_SEEN,
+    STATE_READ,
+    STATE_ARCHIVED,
+    STATE_EXPIRED,
+    STATE_ERASED,
+};
+
+/* Whose inbox. `tenant` is empty where tenants are off. */
+struct store_user {
+    struct bytes tenant;
+    struct bytes user;
+};
+
+/* Where an inbox stands; all 0 for a user who never had a notification. */
+struct store_position {
+    uint64_t seq;
+    uint64_t rev;
+    uint64_t unread;
+};
+
+/* A stored notification as read back. `data` is JSON text or empty; texts are UTF-8. */
+struct store_item {
+    uint8_t id[STORE_ID_LEN];
+    struct store_user who;
+    uint64_t seq;
+    uint64_t rev; /* of its last change */
+    struct bytes type;
+    struct bytes title;
+    struct bytes message;
+    struct bytes data;
+    enum store_priority priority;
+    enum store_state state;
+    uint64_t created_at;
+    uint64_t expires_at;
+    uint64_t read_at;
+    uint64_t seen_at;
+    uint64_t archived_at;
+};
+
+/* A change of state that a device away must learn; also what remains of a row that went. */
+struct store_change {
+    uint8_t id[STORE_ID_LEN];
+    uint64_t seq;
+    uint64_t rev;
+    enum store_state state;
+    uint64_t at;
+};
+
+enum store_outcome {
+    OUTCOME_STORED,
+    OUTCOME_DUPLICATE, /* same key and content were stored before: `id`, `seq` are the first one's
+                        */
+    OUTCOME_CONFLICT, /* same key, other content: `id`, `seq` are the first one's */
+};
+
+/* One notification to store. Everything is checked before: sizes, UTF-8, no NUL, JSON. */
+struct store_row {
+    struct store_user who;
+    uint8_t key_hash[STORE_HASH_LEN]; /* of (tenant, user, key): unique for ever */
+    uint8_t content_hash[STORE_HASH_LEN]; /* of what was posted */
+    uint8_t id[STORE_ID_LEN]; /* proposed, of the user's slot; replaced by the first one's on a
+                                 repeat */
+    struct bytes type;
+    struct bytes title;
+    struct bytes message;
+    struct bytes data;
+    enum store_priority priority;
+    uint64_t created_at;
+    uint64_t expires_at;
+    /* out */
+    enum store_outcome outcome;
+    uint64_t seq;
+    uint64_t rev; /* STORED: the change that made it; else the row's present rev, 0 if it is gone */
+    uint64_t unread; /* STORED: the user's unread count after this row */
+};
+
+/* A setting that all nodes of a store must share. */
+struct store_shared {
+    const char *name; /* "bus.partitions" */
+    uint32_t value;
+};
+
+/* What a store needs to open. */
+struct store_config {
+    struct bytes url; /* postgres://… or sqlite:PATH */
+    unsigned port_count; /* shards */
+    /*
+     * Postgres connections of the process, `pool_min` at once and up to `pool_max` (at least 2)
+     * when reads wait. They lie on the first ports, two at least each; the other ports pass their
+     * requests on to these, by slot. What both ends may be is not checked against each other: a
+     * port with connections has one to write and one to read.
+     */
+    uint32_t pool_min;
+    uint32_t pool_max;
+    uint32_t slow_ms; /* slow log threshold */
+    /*
+     * Kept by the store when it has none; with other values it does not open (STATUS_CONFLICT),
+     * unless they are to replace what it has. Read by store_open only.
+     */
+    const struct store_shared *shared;
+    size_t shared_count;
+    bool replace_shared;
+    /* Run `fn(arg, cancelled)` on the thread of shard `port`; any thread may call it. */
+    void (*post)(void *context, unsigned port, void (*fn)(void *arg, bool cancelled), void *arg);
+    void *post_context;
+};
+
+/* Timing of one named statement. Times in microseconds. */
+struct store_statement_stats {
+    const char *name;
+    uint64_t count;
+    uint64_t slow;
+    uint64_t total_us;
+    uint64_t min_us;
+    uint64_t max_us;
+    uint64_t p50_us;
+    uint64_t p95_us;
+    uint64_t p99_us;
+};
+
+/* One slow statement. */
+struct store_slow {
+    const char *name;
+    uint64_t took_us;
+    uint64_t at; /* wall clock ms */
+};
+
+#endif
