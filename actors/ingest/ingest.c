@@ -164,37 +164,24 @@ static void on_begin(struct ingest *ingest, struct ingest_begin *msg)
         .renew_ms = RENEW_MS,
         .claim_ms = STANDBY_MS,
     };
-    ingest->look = (struct ingest_look){
-        .shard = shard,
-        .link = ingest->link,
-        .gauge = ingest->gauge,
-        .number = msg->number,
-        .looked = ingest_streams_partitions(config),
-    };
-    memcpy(ingest->look.stream, ingest->stream, sizeof(ingest->stream));
-    ingest->history = (struct ingest_history){
-        .shard = shard,
-        .link = ingest->link,
-        .gauge = ingest->gauge,
-        .read_again = read_again,
-        .go_on = go_on,
-        .context = ingest,
-    };
-    memcpy(ingest->history.stream, ingest->stream, sizeof(ingest->stream));
+    ingest_look_init(&ingest->look, shard, ingest->link, msg->number);
+    ingest_history_init(&ingest->history, shard, ingest->link, msg->number);
+    ingest->history.read_again = read_again;
+    ingest->history.go_on = go_on;
+    ingest->history.context = ingest;
     lease_start(&ingest->lease, shard, ingest->link, &lease, &lease_events, ingest);
 }
 
 static void close_links(struct ingest *ingest)
 {
-    const struct bus_ops *ops = ingest->link ? shard_here(ingest)->bus->ops : NULL;
     struct bus_link *link = ingest->link;
     struct bus_link *reader = ingest->reader;
     ingest->link = NULL;
     ingest->reader = NULL;
     ingest->closing = true; /* replies that are cancelled now must not begin anything */
     if (link != NULL) {
-        ops->close(link);
-        ops->close(reader);
+        shard_here(ingest)->bus->ops->close(link);
+        shard_here(ingest)->bus->ops->close(reader);
     }
 }
 
@@ -232,10 +219,12 @@ static void lose(struct ingest *ingest, const char *why)
         ingest_batch_free(ingest->storing);
         ingest->storing = NULL;
     }
-    timer_cancel(sched_timers(ingest->actor.sched), &ingest->retry_timer);
+    if (ingest->leaving) {
+        arm(ingest, &ingest->retry_timer, 1); /* nothing else leads to the end */
+    } else {
+        timer_cancel(sched_timers(ingest->actor.sched), &ingest->retry_timer);
+    }
 }
-
-static void claim(struct ingest *ingest);
 
 /* Not while the answer to a batch or a claim of a former term is still to come, and not where
  * nothing could be stored, or what one store's node drains would be missing in another's. */
@@ -245,6 +234,8 @@ static bool may_claim(void *context)
     return !ingest->busy && !ingest->claiming && !shard_has_strangers(shard_here(ingest)) &&
            store_is_writable(shard_here(ingest)->store_root);
 }
+
+static void on_held(void *context);
 
 /* There is an owner: this node, or another. */
 static void note_owner(void *context)
@@ -258,11 +249,6 @@ static void on_refused(void *context, struct bytes text)
 {
     struct ingest *ingest = context;
     ingest_gauge_complain(ingest->gauge, INGEST_TROUBLE_LEASE, ingest->stream, text);
-}
-
-static void on_held(void *context)
-{
-    claim(context);
 }
 
 static void on_lost(void *context, enum lease_end why)
@@ -319,8 +305,9 @@ static void on_claim_done(struct store_request *request)
     msg_send(claim->shard->sched, claim->owner, msg);
 }
 
-static void claim(struct ingest *ingest)
+static void on_held(void *context)
 {
+    struct ingest *ingest = context;
     struct ingest_claim *claim = mem_alloc(sizeof(*claim));
     claim->shard = shard_here(ingest);
     claim->owner = ingest->actor.self;
@@ -392,6 +379,28 @@ static void go_on(void *context)
 
 /* Reading. */
 
+/* Store what was read behind `read_id`; false: it is no answer to that. */
+static bool take(struct ingest *ingest, const struct bus_reply *reply)
+{
+    if (reply->type == BUS_NIL && ingest->storing == NULL) {
+        ingest_history_passed(&ingest->history, (struct stream_id){.ms = UINT64_MAX});
+    }
+    if (reply->type == BUS_NIL) {
+        return true;
+    }
+    ingest->waiting = ingest_batch_new(shard_here(ingest), ingest->actor.self,
+        &(struct ingest_source){.stream = bytes_str(ingest->stream),
+            .rows = !is_router(ingest),
+            .repeats = ingest_history_repeats(&ingest->history)},
+        reply);
+    if (ingest->waiting == NULL) {
+        return false;
+    }
+    set_id(ingest->read_id, ingest_batch_last_id(ingest->waiting));
+    store_next(ingest);
+    return true;
+}
+
 static void on_read(void *context, int status, const struct bus_reply *reply)
 {
     struct ingest *ingest = context;
@@ -402,30 +411,18 @@ static void on_read(void *context, int status, const struct bus_reply *reply)
     if (ingest->state != OWNER) {
         return;
     }
-    if (status == 0 && reply->type == BUS_ERROR) {
-        ingest_gauge_complain(ingest->gauge, INGEST_TROUBLE_READ, ingest->stream, reply->text);
-    }
-    if (status != 0 || reply->type == BUS_ERROR) {
+    bool is_next = strcmp(ingest->asked_id, ingest->read_id) == 0;
+    bool good = status == 0 && reply->type != BUS_ERROR && (!is_next || take(ingest, reply));
+    if (!good) {
+        if (status == 0) {
+            ingest_gauge_complain(ingest->gauge, INGEST_TROUBLE_READ, ingest->stream,
+                reply->type == BUS_ERROR ? reply->text : BYTES("no answer to XREAD"));
+        }
         ingest->history.unsure = true;
         arm(ingest, &ingest->retry_timer, RETRY_MS);
         return;
     }
     ingest_gauge_forgive(ingest->gauge, INGEST_TROUBLE_READ, ingest->stream);
-    bool is_next = bytes_eq(bytes_str(ingest->asked_id), bytes_str(ingest->read_id));
-    if (reply->type == BUS_NIL && is_next && ingest->storing == NULL) {
-        ingest_history_passed(&ingest->history, (struct stream_id){.ms = UINT64_MAX});
-    }
-    if (reply->type == BUS_ARRAY && is_next) {
-        ingest->waiting = ingest_batch_new(shard_here(ingest), ingest->actor.self,
-            &(struct ingest_source){.stream = bytes_str(ingest->stream),
-                .rows = !is_router(ingest),
-                .repeats = ingest_history_repeats(&ingest->history)},
-            reply);
-        if (ingest->waiting != NULL) {
-            set_id(ingest->read_id, ingest_batch_last_id(ingest->waiting));
-            store_next(ingest);
-        }
-    }
     read_more(ingest);
 }
 
@@ -447,6 +444,10 @@ static void read_more(struct ingest *ingest)
 static void on_retry_timer(struct timer *timer)
 {
     struct ingest *ingest = container_of(timer, struct ingest, retry_timer);
+    if (ingest->leaving) {
+        leave(ingest); /* which may free it */
+        return;
+    }
     store_next(ingest);
     if (ingest->history.unsure && ingest->state == OWNER) {
         ask_history(ingest);

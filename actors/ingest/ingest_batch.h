@@ -37,6 +37,7 @@ struct ingest_entry {
     struct ingest_fault fault;
     struct notification_fault named; /* what `fault.field` points into */
     bool told; /* the fault is in the dead letters */
+    bool routed; /* it is in the streams of its partitions, or on its way there */
     bool again; /* it was dealt with before (ingest_history.h) */
     uint32_t first_row;
     uint32_t row_count; /* 0: an event, or at fault */

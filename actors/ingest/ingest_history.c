@@ -48,6 +48,14 @@ static void set_replid(char *replid, struct bytes text)
     replid[len] = '\0';
 }
 
+void ingest_history_init(
+    struct ingest_history *history, struct shard *shard, struct bus_link *link, uint32_t number)
+{
+    *history =
+        (struct ingest_history){.shard = shard, .link = link, .gauge = &shard->streams->of[number]};
+    bus_name_in(&shard->config->names, number, history->stream);
+}
+
 /* The text in the store: "<position> [<replid> <covered> <offset>]". */
 
 static struct bytes take_word(struct bytes *text)

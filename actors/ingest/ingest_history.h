@@ -47,11 +47,11 @@ struct ingest_view {
 };
 
 struct ingest_history {
-    /* Set by the owner of this. */
     struct shard *shard;
     struct bus_link *link; /* answers that come when it is closed are none */
     struct ingest_gauge *gauge;
     char stream[BUS_NAME_MAX];
+    /* Set by the owner of this. */
     void (*read_again)(void *context, struct stream_id from);
     void (*go_on)(void *context); /* Redis has answered, also when it is read again */
     void *context;
@@ -72,6 +72,10 @@ struct ingest_history {
     uint64_t added; /* and this */
     struct ingest_keep keep;
 };
+
+/* Look at stream `number`; the caller sets the callbacks. */
+void ingest_history_init(
+    struct ingest_history *history, struct shard *shard, struct bus_link *link, uint32_t number);
 
 /* Begin a term with what the store keeps of the stream; returns the position. */
 struct stream_id ingest_history_begin(struct ingest_history *history, struct bytes kept);

@@ -17,6 +17,19 @@ static void command(
     look->shard->bus->ops->command(look->link, argv, argc, COMMAND_MS, fn, look);
 }
 
+void ingest_look_init(
+    struct ingest_look *look, struct shard *shard, struct bus_link *link, uint32_t number)
+{
+    *look = (struct ingest_look){
+        .shard = shard,
+        .link = link,
+        .gauge = &shard->streams->of[number],
+        .number = number,
+        .looked = ingest_streams_partitions(shard->config),
+    };
+    bus_name_in(&shard->config->names, number, look->stream);
+}
+
 /* What waits. */
 
 static void on_waiting(void *context, int status, const struct bus_reply *reply)

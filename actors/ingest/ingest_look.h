@@ -26,6 +26,10 @@ struct ingest_look {
     char stream[BUS_NAME_MAX];
 };
 
+/* Look at stream `number`, from its first partition that is not known. */
+void ingest_look_init(
+    struct ingest_look *look, struct shard *shard, struct bus_link *link, uint32_t number);
+
 /* Count what waits behind `position` ("ms-seq") and tell the gauge. */
 void ingest_look_waiting(struct ingest_look *look, const char *position);
 

@@ -164,11 +164,19 @@ static void on_written(void *context, int status, const struct bus_reply *reply)
     settle(routing);
 }
 
-/* The dead letter of one entry. */
+/* What is written of one entry: its dead letter, or a copy in a partition's stream. */
 struct letter {
     struct routing *routing;
     struct ingest_entry *entry;
 };
+
+static struct letter *letter_new(struct routing *routing, struct ingest_entry *entry)
+{
+    struct letter *letter = mem_alloc(sizeof(*letter));
+    *letter = (struct letter){.routing = routing, .entry = entry};
+    routing->waiting++;
+    return letter;
+}
 
 static void on_fault_written(void *context, int status, const struct bus_reply *reply)
 {
@@ -180,10 +188,7 @@ static void on_fault_written(void *context, int status, const struct bus_reply *
 
 static void bury(struct routing *routing, struct ingest_entry *entry)
 {
-    struct letter *letter = mem_alloc(sizeof(*letter));
-    *letter = (struct letter){.routing = routing, .entry = entry};
-    routing->waiting++;
-    write_fault(&routing->writing, entry, on_fault_written, letter);
+    write_fault(&routing->writing, entry, on_fault_written, letter_new(routing, entry));
 }
 
 /* The command that writes a routed entry; absent fields are left out. */
@@ -223,11 +228,20 @@ static void begin(struct routed *routed, const struct routing *routing, uint32_t
     *routed = (struct routed){.argv = {BYTES("XADD"), bytes_str(stream), BYTES("*")}, .count = 3};
 }
 
-static void send(struct routing *routing, const struct routed *routed)
+/* What failed is written again with the whole entry: rows have their keys. */
+static void on_copy_written(void *context, int status, const struct bus_reply *reply)
 {
-    routing->waiting++;
-    routing->writing.batch->shard->bus->ops->command(
-        routing->writing.link, routed->argv, routed->count, COMMAND_MS, on_written, routing);
+    struct letter *letter = context;
+    bool good = status == 0 && reply->type == BUS_STRING;
+    letter->entry->routed = letter->entry->routed && good;
+    on_written(letter->routing, status, reply);
+    mem_free(letter);
+}
+
+static void send(struct routing *routing, struct ingest_entry *entry, const struct routed *routed)
+{
+    routing->writing.batch->shard->bus->ops->command(routing->writing.link, routed->argv,
+        routed->count, COMMAND_MS, on_copy_written, letter_new(routing, entry));
 }
 
 static uint32_t partition_of(const struct routing *routing, struct bytes tenant, struct bytes user)
@@ -251,8 +265,8 @@ static bool write_users(struct routing *routing, const struct notification_post 
     return count > 0;
 }
 
-static void send_part(struct routing *routing, const struct ingest_entry *entry, uint32_t partition,
-    struct bytes users)
+static void send_part(
+    struct routing *routing, struct ingest_entry *entry, uint32_t partition, struct bytes users)
 {
     const struct notification_post *post = &entry->post;
     char stream[BUS_NAME_MAX];
@@ -264,13 +278,13 @@ static void send_part(struct routing *routing, const struct ingest_entry *entry,
     add_content(&routed, post, &expires);
     builder_printf(&key, "%s@%s", routing->writing.stream, entry->id);
     add_field(&routed, BYTES("key"), post->key.len > 0 ? post->key : builder_bytes(&key));
-    send(routing, &routed);
+    send(routing, entry, &routed);
     builder_reset(&expires);
     builder_reset(&key);
 }
 
 /* An event goes to one partition as it came: it has no rows that would need to be split. */
-static void route_event(struct routing *routing, const struct ingest_entry *entry)
+static void route_event(struct routing *routing, struct ingest_entry *entry)
 {
     const struct notification_post *post = &entry->post;
     bool named = post->target == NOTIFICATION_USERS;
@@ -282,12 +296,13 @@ static void route_event(struct routing *routing, const struct ingest_entry *entr
         routed.argv[routed.count++] = entry->fields[i].name;
         routed.argv[routed.count++] = entry->fields[i].value;
     }
-    send(routing, &routed);
+    send(routing, entry, &routed);
 }
 
-static void route_entry(struct routing *routing, const struct ingest_entry *entry)
+static void route_entry(struct routing *routing, struct ingest_entry *entry)
 {
     uint32_t partitions = routing->writing.batch->shard->config->partitions;
+    entry->routed = true;
     if (entry->post.is_event) {
         if (!entry->again) {
             route_event(routing, entry);
@@ -312,7 +327,7 @@ void ingest_prepare(const struct ingest_writing *writing)
         struct ingest_entry *entry = &batch->entries[i];
         if (entry->fault.reason != NULL && !entry->told) {
             bury(routing, entry);
-        } else if (writing->route && entry->parsed) {
+        } else if (writing->route && entry->parsed && !entry->routed) {
             route_entry(routing, entry);
         }
     }

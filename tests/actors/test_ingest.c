@@ -28,6 +28,17 @@ struct world {
     bool chaos;
 };
 
+/* Entries that were ever added to a stream. */
+static size_t data_added(const struct fake_data *data, const char *name)
+{
+    for (size_t i = 0; i < data->stream_count; i++) {
+        if (strcmp(data->streams[i].name, name) == 0) {
+            return data->streams[i].added;
+        }
+    }
+    return 0;
+}
+
 static void ignore_line(enum log_level level, const char *line, size_t len)
 {
     (void)level;
@@ -587,4 +598,94 @@ Test(ingest, posters_are_told)
         cr_assert(bytes_eq_str(fake_data_field(data, "answers", i, "status"), "stored"));
     }
     nodes_destroy(world.nodes);
+}
+
+/* The end of a reader does not wait for a store that is away. */
+Test(ingest, an_owner_that_ends_while_it_cannot_store_is_gone)
+{
+    unsigned cut_off = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        static struct world world;
+        const struct nodes_options options = {
+            .nodes = 1, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
+        memset(&world, 0, sizeof(world));
+        log_set_sink(ignore_line);
+        world.nodes = nodes_create(seed, &options);
+        struct nodes *nodes = world.nodes;
+        nodes_advance(nodes, 2000);
+        cr_assert_eq(ingest_gauge_get(&nodes->node[0].streams.of[0].owner), 1);
+        size_t links = fake_redis_links(nodes->redis);
+        post_numbered(&world, 5);
+        nodes_advance(nodes, nodes_dice(nodes, 30)); /* perhaps while these are committed */
+        fake_store_cut(nodes->node[0].shards[0].shard.store, true);
+        ingest_stop(nodes_on(nodes, 0, 0));
+        nodes_advance(nodes, 3000);
+        nodes_settle(nodes);
+        size_t left = fake_redis_links(nodes->redis);
+        cr_assert_eq(left, links - 2, SEED_TEXT ": %zu links of %zu", SEED(&world), left, links);
+        cut_off += !is_done(&world);
+        nodes_destroy(nodes);
+    }
+    cr_expect_gt(cut_off, 0, "entries were being committed");
+}
+
+/* What stands in the place of Redis may say anything: it is asked again later, and told. */
+Test(ingest, a_reading_that_is_answered_with_nonsense_is_repeated_slowly)
+{
+    static const char *const refusals[] = {NULL, "BUSY Redis is busy running a script."};
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+        static struct world world;
+        const struct nodes_options options = {
+            .nodes = 1, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
+        memset(&world, 0, sizeof(world));
+        log_set_sink(ignore_line);
+        world.nodes = nodes_create(1, &options);
+        struct nodes *nodes = world.nodes;
+        nodes_advance(nodes, 2000);
+        struct fake_data *data = fake_redis_data(nodes->redis);
+        data->refused = "XREAD";
+        data->refusal = refusals[i];
+        post_numbered(&world, 5);
+        nodes_advance(nodes, 3000);
+        cr_expect_gt(data->refusals, 0);
+        unsigned before = data->refusals;
+        for (unsigned steps = 0; steps < 2000 && nodes_step(nodes); steps++) {
+        }
+        cr_expect_leq(data->refusals, before + 2, "%u times at once", data->refusals - before);
+        cr_expect(ingest_gauges_stand(&nodes->node[0].streams, nodes->now_ms), "nobody is told");
+        data->refused = NULL;
+        wait_until_done(&world);
+        check(&world);
+        nodes_destroy(nodes);
+    }
+}
+
+/* A partition that takes nothing does not have the others' entries written again and again. */
+Test(ingest, what_was_routed_is_not_routed_again)
+{
+    static struct world world;
+    const struct nodes_options options = {
+        .nodes = 1, .shards = 1, .bus = true, .ingest = true, .partitions = 2};
+    memset(&world, 0, sizeof(world));
+    log_set_sink(ignore_line);
+    world.nodes = nodes_create(1, &options);
+    struct nodes *nodes = world.nodes;
+    nodes_advance(nodes, 2000);
+    struct fake_data *data = fake_redis_data(nodes->redis);
+    data->refused = "XADD";
+    data->refused_key = "peal:in:1";
+    data->refusal = "OOM command not allowed when used memory > 'maxmemory'.";
+    const struct bytes event[] = {
+        BYTES("room"), BYTES("r0"), BYTES("event"), BYTES("e"), BYTES("args"), BYTES("[1]")};
+    fake_data_add(data, "peal:in", event, ARRAY_LEN(event));
+    post_numbered(&world, 20); /* of users of both partitions */
+    nodes_advance(nodes, 5000);
+    cr_expect_gt(data->refusals, 1);
+    size_t routed = data_added(data, "peal:in:0");
+    cr_expect_gt(routed, 1);
+    cr_expect_leq(routed, 21, "%zu entries were written for 21", routed);
+    data->refused = NULL;
+    wait_until_done(&world);
+    check(&world);
+    nodes_destroy(nodes);
 }

@@ -362,9 +362,11 @@ static struct bus_reply *do_info(const struct fake_data *data)
 struct bus_reply *fake_data_carry_out(
     struct fake_data *data, const struct bytes *argv, size_t argc, uint64_t *blocked_until)
 {
-    if (data->refused != NULL && bytes_eq_str(argv[0], data->refused)) {
+    if (data->refused != NULL && bytes_eq_str(argv[0], data->refused) &&
+        (data->refused_key == NULL || bytes_eq_str(argv[1], data->refused_key))) {
         data->refusals++;
-        return reply_new(BUS_ERROR, bytes_str(data->refusal));
+        return data->refusal != NULL ? reply_new(BUS_ERROR, bytes_str(data->refusal))
+                                     : fake_reply_integer(7);
     }
     if (bytes_eq_str(argv[0], "EVAL")) {
         return do_eval(data, argv, argc);

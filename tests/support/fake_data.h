@@ -40,8 +40,9 @@ struct fake_data {
     void *now_context;
     uint64_t ahead_ms; /* of the clock that ids are drawn from */
     const struct bus_reply *lie; /* what claims of leases are answered; NULL: the truth */
-    const char *refused; /* a command that is answered with `refusal`; NULL: none */
-    const char *refusal;
+    const char *refused; /* a command that is answered with an error; NULL: none */
+    const char *refused_key; /* only for this one; NULL: whatever it is for */
+    const char *refusal; /* the error; NULL: a number, which is no answer to it */
     unsigned refusals; /* so far */
     struct key keys[FAKE_KEYS_MAX];
     struct stream streams[FAKE_STREAMS_MAX];
