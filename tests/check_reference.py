@@ -21,7 +21,7 @@ TIMES = [(86400000, "d"), (3600000, "h"), (60000, "m"), (1000, "s"), (1, "ms")]
 COLUMNS = {"hub/config/config.def": 9, "hub/config/config_blocks.def": 8, "hub/node/metrics.def": 4,
            "hub/node/metrics_streams.def": 4,
            "hub/node/memory.def": 2, "actors/close.def": 5, "actors/user/user_events.def": 3,
-           "codec/notification_fields.def": 5}
+           "codec/notification_fields.def": 5, "codec/errors.def": 5}
 
 
 def read_rows(root, path):
@@ -154,6 +154,15 @@ def write_closes(root):
     return make_table(["reason", "close code", "a client", "text"], lines)
 
 
+def write_codes(root):
+    lines = []
+    for _, row in read_rows(root, "codec/errors.def"):
+        _, name, status, others, text = row
+        statuses = ", ".join(filter(None, [status, tables.literal(others)]))
+        lines.append([code(tables.literal(name)), statuses, cell(tables.literal(text))])
+    return make_table(["code", "HTTP", "meaning"], lines)
+
+
 # --- what has a text of its own ---
 
 def read_all(root, *folders):
@@ -212,12 +221,6 @@ def find_fields(root):
     return {tables.literal(row[1]) for _, row in read_rows(root, "codec/notification_fields.def")}
 
 
-def find_codes(root):
-    texts = read_all(root, "hub")
-    found = set(re.findall(r'X\(\w+, \d{3}, "(\w+)"\)', texts.get("hub/api/api_answer.h", "")))
-    return found | set(re.findall(r'\{\d{3}, "(\w+)"\}', texts.get("hub/net/http_route.c", "")))
-
-
 def sections(text):
     """Title of each ### section -> its text, of one ## part or of a whole page."""
     parts = re.split(r"^### (.+)$", re.sub(r"^## .*$", "### -", text, flags=re.MULTILINE), flags=re.MULTILINE)
@@ -241,7 +244,6 @@ WANTED = [  # page, what has a text on it, the names in the source, the texts on
     ("events.md", "event from the hub", find_hub_events,
      lambda text: sections(part(text, "From the hub")), {"Others"}),
     ("posts.md", "field", find_fields, first_cells, set()),
-    ("errors.md", "code", find_codes, lambda text: first_cells(part(text, "Codes")), set()),
 ]
 
 
@@ -274,14 +276,14 @@ def find_untold(root):
 # --- pages ---
 
 REGIONS = {
-    "errors.md": {"closes": write_closes},
+    "errors.md": {"codes": write_codes, "closes": write_closes},
     "settings.md": {"settings": write_settings, "blocks": write_blocks},
     "metrics.md": {"metrics": write_metrics, "memory": write_memory, "closes": write_closes},
 }
 TEXTS = [  # tables whose rows must say what they mean: file, place of the name, place of the text
     ("hub/config/config.def", 2, 8), ("hub/config/config_blocks.def", 1, 7), ("hub/node/metrics.def", 1, 3),
     ("hub/node/metrics_streams.def", 1, 3),
-    ("hub/node/memory.def", 0, 1), ("actors/close.def", 1, 4),
+    ("hub/node/memory.def", 0, 1), ("actors/close.def", 1, 4), ("codec/errors.def", 1, 4),
 ]
 
 

@@ -82,22 +82,27 @@ class Reference(Tree):
             **self.PAGES, "hub/config/config.def": self.SETTING.replace("Prose, with a | ", "").replace("bar.", ""),
             "hub/node/metrics.def": self.METRIC.replace("Prose.", "")}, '"a.b": no text', '"a_total": no text')
 
-    def test_routes_events_fields_and_codes_want_a_text(self):
+    def test_codes_are_written_with_all_their_statuses(self):
+        row = 'X(TOO_LARGE, "too_large", 413, "414, 431", "over a limit")\n'
+        pages = self.write({"codec/errors.def": row})
+        self.assertIn("| `too_large` | 413, 414, 431 | over a limit |", pages["docs/reference/errors.md"])
+        self.expect(check_reference, {**self.PAGES, "codec/errors.def": row.replace("over a limit", "")},
+                    '"too_large": no text')
+
+    def test_routes_events_and_fields_want_a_text(self):
         files = {
             "hub/api/api.c": 'const struct http_route rows[] = {\n    {"GET", "/a/{}/b", f, NULL, 0},\n};\n',
             "actors/user/user_events.def": 'X("join_room", JOINS, f(call))\n',
             "actors/x.c": 'void f(void)\n{\n    user_emit(socket, "hub:ready", text);\n}\n',
             "codec/notification_fields.def": 'X(USER, "user", TEXT, 0, "A user id")\n',
-            "hub/api/api_answer.h": '#define API_CODES(X) \\\n    X(FORBIDDEN, 403, "forbidden")\n',
         }
         untold = SimpleNamespace(find_problems=check_reference.find_untold)
         self.expect(untold, {**self.PAGES, **files}, "GET /a/{}/b: no text", "join_room: no text",
-                    "hub:ready: no text", "field user: no text", "code forbidden: no text")
+                    "hub:ready: no text", "field user: no text")
         told = {
             "docs/reference/routes.md": "### GET /a/{id}/b\n\nSays it.\n",
             "docs/reference/events.md": "## From clients\n### join_room\nOne.\n## From the hub\n### hub:ready\nTwo.\n",
             "docs/reference/posts.md": "| `user` | who |\n",
-            "docs/reference/errors.md": "## Codes\n| `forbidden` | 403 |\n",
         }
         self.expect(untold, {**self.PAGES, **files, **told})
         parameters = SimpleNamespace(find_problems=check_reference.find_untold_parameters)

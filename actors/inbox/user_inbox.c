@@ -78,7 +78,7 @@ static bool check_stored(struct user *user, struct user_request *request)
     if (socket != NULL) {
         user_refuse_event(socket, request->has_id ? &request->id : NULL, bytes_str(request->event),
             &(struct user_refusal){
-                .code = "unavailable", .message = "The store is not available, try again"});
+                .code = ERROR_UNAVAILABLE, .message = "The store is not available, try again"});
     }
     return false;
 }
@@ -89,7 +89,8 @@ static void answer_request(struct user *user, struct user_request *request, stru
     struct socket *socket = asker(user, request);
     if (socket != NULL && builder_failed(result)) {
         user_refuse_event(socket, request->has_id ? &request->id : NULL, bytes_str(request->event),
-            &(struct user_refusal){.code = "unavailable", .message = "Out of memory, try again"});
+            &(struct user_refusal){
+                .code = ERROR_UNAVAILABLE, .message = "Out of memory, try again"});
     } else if (socket != NULL && request->has_id) {
         socket_ack(socket, request->id, builder_bytes(result));
     }
@@ -304,7 +305,7 @@ static bool read_object(
         argument = BYTES("{}");
     }
     if (json_scan_kind(argument) != JSON_SCAN_OBJECT) {
-        user_refuse(call, "invalid_field", allowed);
+        user_refuse(call, ERROR_INVALID_FIELD, allowed);
         return false;
     }
     *ret_argument = argument;

@@ -559,7 +559,7 @@ static void on_entry_committed(struct ingest *ingest, struct ingest_entry *entry
     }
     if (entry->parsed && entry->post.is_event && !entry->again &&
         post_event(shard_here(ingest), &entry->post) != 0) {
-        entry->fault = (struct ingest_fault){.reason = "invalid_field", .field = "args"};
+        entry->fault = (struct ingest_fault){.reason = ERROR_INVALID_FIELD, .field = "args"};
         ingest_tell_fault(ingest->storing, entry, ingest->link, ingest->stream);
     }
     ingest_tell_result(ingest->storing, entry, ingest->link);

@@ -38,17 +38,17 @@ static bool copy_fields(struct ingest_entry *entry, const struct bus_reply *fiel
     return true;
 }
 
-static const char *reason_of(int status)
+static enum error_code reason_of(int status)
 {
     switch (status) {
     case STATUS_TOO_LARGE:
-        return "too_large";
+        return ERROR_TOO_LARGE;
     case STATUS_UTF8:
-        return "not_utf8";
+        return ERROR_NOT_UTF8;
     case STATUS_NOMEM:
-        return "unavailable";
+        return ERROR_UNAVAILABLE;
     default:
-        return "invalid_field";
+        return ERROR_INVALID_FIELD;
     }
 }
 
@@ -75,9 +75,9 @@ static void decode(const struct shard *shard, struct ingest_entry *entry)
     } else if (entry->post.retain.len > 0) {
         /* Nothing keeps the value: to publish it without would look as if something did. */
         notification_post_finish(&entry->post);
-        entry->fault = (struct ingest_fault){.reason = "unsupported", .field = "retain"};
+        entry->fault = (struct ingest_fault){.reason = ERROR_UNSUPPORTED, .field = "retain"};
     }
-    entry->parsed = entry->fault.reason == NULL;
+    entry->parsed = entry->fault.reason == ERROR_NONE;
 }
 
 /* The default key: stream name, '@', entry id. A routed entry has this key in a field. */
@@ -94,7 +94,7 @@ static void fill_rows(struct ingest_batch *batch, struct ingest_entry *entry, st
         batch->row_count += entry->row_count;
     } else {
         entry->row_count = 0;
-        entry->fault = (struct ingest_fault){.reason = "unavailable"};
+        entry->fault = (struct ingest_fault){.reason = ERROR_UNAVAILABLE};
     }
     builder_reset(&key);
 }
@@ -119,7 +119,7 @@ static bool add_entry(
     if (copy_fields(entry, item->items[1])) {
         decode(batch->shard, entry);
     } else {
-        entry->fault = (struct ingest_fault){.reason = "invalid_field"};
+        entry->fault = (struct ingest_fault){.reason = ERROR_INVALID_FIELD};
     }
     if (entry->parsed && !entry->post.is_event && source->rows) {
         if (batch->row_count + entry->post.target_count > STORE_PAGE_MAX) {
@@ -230,7 +230,7 @@ struct ingest_entry *ingest_batch_narrow(struct ingest_batch *batch)
     }
     struct ingest_entry *entry = &batch->entries[batch->from];
     entry->row_count = 0;
-    entry->fault = (struct ingest_fault){.reason = "invalid_field"};
+    entry->fault = (struct ingest_fault){.reason = ERROR_INVALID_FIELD};
     return entry;
 }
 

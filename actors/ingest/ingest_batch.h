@@ -15,6 +15,7 @@
 #include "actors/bus.h"
 #include "actors/core/ref.h"
 #include "actors/ingest/ingest_history.h"
+#include "codec/errors.h"
 #include "codec/notification.h"
 #include "sql/store.h"
 
@@ -24,7 +25,7 @@ enum { INGEST_ID_MAX = 48, INGEST_ENTRIES_MAX = 500 };
 
 /* Why an entry cannot be stored: goes to the dead letters and to `reply`. */
 struct ingest_fault {
-    const char *reason; /* NULL: none */
+    enum error_code reason; /* ERROR_NONE: none */
     const char *field; /* NULL: no single one */
 };
 

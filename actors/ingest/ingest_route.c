@@ -38,7 +38,8 @@ static void tell_rejected(
     }
     const struct bytes argv[] = {BYTES("XADD"), stream, BYTES("MAXLEN"), BYTES("~"), BYTES("10000"),
         BYTES("*"), BYTES("key"), field_of(entry, "key"), BYTES("entry"), bytes_str(entry->id),
-        BYTES("status"), BYTES("rejected"), BYTES("error"), bytes_str(entry->fault.reason)};
+        BYTES("status"), BYTES("rejected"), BYTES("error"),
+        bytes_str(errors_text(entry->fault.reason))};
     batch->shard->bus->ops->command(link, argv, ARRAY_LEN(argv), COMMAND_MS, NULL, NULL);
 }
 
@@ -56,7 +57,8 @@ static void write_fault(const struct ingest_writing *writing, const struct inges
     const struct bytes head[] = {BYTES("XADD"), bytes_str(dead), BYTES("MAXLEN"), BYTES("~"),
         bytes_str(max), BYTES("*"), BYTES("dead:stream"), bytes_str(writing->stream),
         BYTES("dead:id"), bytes_str(entry->id), BYTES("dead:reason"),
-        bytes_str(entry->fault.reason), BYTES("dead:field"), bytes_str(entry->fault.field)};
+        bytes_str(errors_text(entry->fault.reason)), BYTES("dead:field"),
+        bytes_str(entry->fault.field)};
     for (size_t i = 0; i < ARRAY_LEN(head); i++) {
         argv[n++] = head[i];
     }
@@ -66,8 +68,8 @@ static void write_fault(const struct ingest_writing *writing, const struct inges
     }
     batch->shard->stats.dead++;
     log_warn("INGEST-DEAD", "an entry cannot be stored, kept in the dead letters",
-        "stream=%s entry=%s reason=%s field=%s", writing->stream, entry->id, entry->fault.reason,
-        entry->fault.field ? entry->fault.field : "-");
+        "stream=%s entry=%s reason=%s field=%s", writing->stream, entry->id,
+        errors_text(entry->fault.reason), entry->fault.field ? entry->fault.field : "-");
     batch->shard->bus->ops->command(writing->link, argv, n, COMMAND_MS, fn, context);
     tell_rejected(batch, entry, writing->link);
 }
@@ -325,7 +327,7 @@ void ingest_prepare(const struct ingest_writing *writing)
     *routing = (struct routing){.writing = *writing, .waiting = 1};
     for (uint32_t i = batch->from; i < batch->to; i++) {
         struct ingest_entry *entry = &batch->entries[i];
-        if (entry->fault.reason != NULL && !entry->told) {
+        if (entry->fault.reason != ERROR_NONE && !entry->told) {
             bury(routing, entry);
         } else if (writing->route && entry->parsed && !entry->routed) {
             route_entry(routing, entry);

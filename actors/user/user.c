@@ -178,9 +178,9 @@ void user_event(struct socket *socket, struct bytes data, const uint64_t *id,
     if (status != 0) {
         /* Good on the wire, but no event of ours: its name is too long; or there is no memory. */
         static const struct user_refusal unknown = {
-            .code = "bad_request", .message = "Unknown event"};
+            .code = ERROR_BAD_REQUEST, .message = "Unknown event"};
         static const struct user_refusal no_memory = {
-            .code = "unavailable", .message = "Out of memory, try again"};
+            .code = ERROR_UNAVAILABLE, .message = "Out of memory, try again"};
         user_refuse_event(
             socket, id, bytes_of("", 0), status == STATUS_NOMEM ? &no_memory : &unknown);
         return;
@@ -223,7 +223,7 @@ static void tell_rate_limited(const struct user_call *call, uint64_t retry_ms)
     builder_reset(&text);
     if (call->has_id) {
         user_refuse_event(call->socket, &call->id, call->event->name,
-            &(struct user_refusal){.code = "rate_limited",
+            &(struct user_refusal){.code = ERROR_RATE_LIMITED,
                 .message = "Too many requests, wait",
                 .retry_ms = retry_ms});
     }
@@ -260,7 +260,7 @@ static void route(const struct user_call *call)
     if (call->socket->shard->config->relay_unknown) {
         user_talk_relay(call);
     } else {
-        user_refuse(call, "bad_request", "Unknown event");
+        user_refuse(call, ERROR_BAD_REQUEST, "Unknown event");
     }
 }
 

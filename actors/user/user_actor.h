@@ -17,6 +17,7 @@
 #include "actors/user/user_refusal.h"
 #include "actors/user_proto.h"
 #include "codec/announce.h"
+#include "codec/errors.h"
 #include "sql/store.h"
 
 enum user_bucket { BUCKET_MESSAGES, BUCKET_JOINS, BUCKET_TYPING, BUCKET_INBOX, BUCKET_COUNT };
@@ -119,7 +120,7 @@ struct bytes user_argument(const struct event *event);
 void user_answer(const struct user_call *call, struct bytes result);
 
 /* user_refuse_event for the call: no single member of its argument is at fault. */
-void user_refuse(const struct user_call *call, const char *code, const char *message);
+void user_refuse(const struct user_call *call, enum error_code code, const char *message);
 
 /* The same with `invalid_field`: `field` of the argument is missing or not what is `allowed`. */
 void user_refuse_field(const struct user_call *call, const char *field, const char *allowed);

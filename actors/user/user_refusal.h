@@ -8,12 +8,13 @@
 #include <stdint.h>
 
 #include "codec/base/bytes.h"
+#include "codec/errors.h"
 
 struct socket;
 
 /* Why a call of a client is refused; what it points to is read before the function returns. */
 struct user_refusal {
-    const char *code; /* as in the contract */
+    enum error_code code;
     const char *message;
     const char *field; /* of the argument; NULL: no single one is at fault */
     uint64_t retry_ms; /* may be repeated then; 0: nothing is said of it */

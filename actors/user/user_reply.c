@@ -40,7 +40,7 @@ void user_refuse_event(struct socket *socket, const uint64_t *id, struct bytes e
 {
     struct builder text = {0};
     builder_str(&text, id != NULL ? "{\"ok\":false,\"error\":\"" : "{\"code\":\"");
-    builder_printf(&text, "%s\",\"message\":", refusal->code);
+    builder_printf(&text, "%s\",\"message\":", errors_text(refusal->code));
     json_scan_write_string(&text, bytes_str(refusal->message));
     write_refusal(refusal, &text);
     if (id == NULL) {
@@ -61,15 +61,15 @@ static void refuse(const struct user_call *call, const struct user_refusal *refu
     user_refuse_event(call->socket, call->has_id ? &call->id : NULL, call->event->name, refusal);
 }
 
-void user_refuse(const struct user_call *call, const char *code, const char *message)
+void user_refuse(const struct user_call *call, enum error_code code, const char *message)
 {
     refuse(call, &(struct user_refusal){.code = code, .message = message});
 }
 
 void user_refuse_field(const struct user_call *call, const char *field, const char *allowed)
 {
-    refuse(
-        call, &(struct user_refusal){.code = "invalid_field", .message = allowed, .field = field});
+    refuse(call,
+        &(struct user_refusal){.code = ERROR_INVALID_FIELD, .message = allowed, .field = field});
 }
 
 void user_emit(struct socket *socket, const char *name, struct bytes argument)

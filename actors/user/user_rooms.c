@@ -297,12 +297,12 @@ static void join(const struct user_call *call, struct bytes client_room)
     char at[WIRE_NAME_MAX];
     struct bytes room = wire_name_room(user_space(call->user), client_room, at);
     if (check_access(socket, client_room, &rules) != 0) {
-        user_refuse(call, "forbidden", "Access denied to room");
+        user_refuse(call, ERROR_FORBIDDEN, "Access denied to room");
     } else if (fanout_membership(socket->fanout, socket, room)) {
         answer_room(socket, token_of(call), "room_joined", room, NULL);
     } else if (socket->membership_count + socket->joins >=
                socket->shard->config->rooms_per_socket) {
-        user_refuse(call, "forbidden", "Too many rooms");
+        user_refuse(call, ERROR_FORBIDDEN, "Too many rooms");
     } else {
         send_join(call->user, socket, room, &rules, token_of(call), false);
     }
@@ -422,7 +422,7 @@ void user_rooms_refused(struct user *user, struct user_refused *msg)
     if (!(msg->token & TOKEN_SILENT)) {
         uint64_t id = msg->token & ~TOKEN_HAS_ID;
         user_refuse_event(socket, msg->token & TOKEN_HAS_ID ? &id : NULL, BYTES("join_room"),
-            &(struct user_refusal){.code = "forbidden", .message = "Room is full"});
+            &(struct user_refusal){.code = ERROR_FORBIDDEN, .message = "Room is full"});
     }
     if (joining != NULL) {
         carry_out(user, socket, joining); /* which is refused */
@@ -499,11 +499,11 @@ bool user_room_may_speak(const struct user_call *call, struct bytes room)
         if (wait_for_join(call, room)) {
             return false;
         }
-        user_refuse(call, "forbidden", "Not in this room");
+        user_refuse(call, ERROR_FORBIDDEN, "Not in this room");
         return false;
     }
     if (!config->may_send(config->context, call->socket->identity, wire_name_client(room))) {
-        user_refuse(call, "forbidden", "Sending is not allowed in this room");
+        user_refuse(call, ERROR_FORBIDDEN, "Sending is not allowed in this room");
         return false;
     }
     return true;

@@ -91,7 +91,7 @@ static bool read_message(const struct user_call *call, char *wire, struct messag
         status = read_text(call, message.text);
     }
     if (status == STATUS_NOMEM) {
-        user_refuse(call, "unavailable", "Out of memory, try again");
+        user_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
         return false;
     }
     if (status != 0) {
@@ -159,7 +159,7 @@ void user_talk_send(const struct user_call *call)
         builder_failed(&text) ? NULL : shard_event(shard, "new_message", builder_bytes(&text), 0);
     if (event == NULL || sequencer_send(shard, socket_nsp(call->socket),
                              broadcast_new(event, &message.room, 1, NULL, 0)) != 0) {
-        user_refuse(call, "unavailable", "Out of memory, try again");
+        user_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
         builder_reset(&text);
         return;
     }
@@ -199,7 +199,7 @@ void user_talk_relay(const struct user_call *call)
     struct bytes room;
     if (is_ours(call->event->name) || json_scan_kind(argument) != JSON_SCAN_OBJECT ||
         json_scan_get(argument, "roomId", &room) != 0) {
-        user_refuse(call, "bad_request", "Unknown event");
+        user_refuse(call, ERROR_BAD_REQUEST, "Unknown event");
         return;
     }
     if (!user_room_want(call, user_room_read(argument, at, &room), "roomId")) {
@@ -213,7 +213,7 @@ void user_talk_relay(const struct user_call *call)
     struct event *event = event_ref((struct event *)(uintptr_t)call->event);
     if (sequencer_send(call->socket->shard, socket_nsp(call->socket),
             broadcast_new(event, &room, 1, &except, 1)) != 0) {
-        user_refuse(call, "unavailable", "Out of memory, try again");
+        user_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
         return;
     }
     user_answer(call, BYTES("{\"ok\":true}"));

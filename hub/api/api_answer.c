@@ -12,24 +12,9 @@
 
 enum { UNAVAILABLE_RETRY_S = 1, STORE_ANSWER_MS = 5000 };
 
-static const struct {
-    unsigned status;
-    const char *text;
-} codes[] = {[API_OK] = {200, "ok"},
-#define X(name, status, text) [API_##name] = {status, text},
-    API_CODES(X)
-#undef X
-};
-
-unsigned api_code_status(enum api_code code)
-{
-    CHECK((size_t)code < ARRAY_LEN(codes));
-    return codes[code].status;
-}
-
 void api_error_write(const struct api_error *error, struct builder *out)
 {
-    builder_printf(out, "\"error\":{\"code\":\"%s\",\"message\":", codes[error->code].text);
+    builder_printf(out, "\"error\":{\"code\":\"%s\",\"message\":", errors_text(error->code));
     json_scan_write_string(out, bytes_str(error->message));
     if (error->field != NULL) {
         builder_str(out, ",\"field\":");
@@ -47,13 +32,13 @@ void api_refuse(struct http_request *request, const struct api_error *error)
     builder_byte(&body, '{');
     api_error_write(error, &body);
     builder_str(&body, "}}");
-    if (error->code == API_UNAUTHORIZED) {
+    if (error->code == ERROR_UNAUTHORIZED) {
         builder_str(&headers, "WWW-Authenticate: Bearer realm=\"peal\"\r\n");
     }
     if (error->retry_s > 0) {
         builder_printf(&headers, "Retry-After: %u\r\n", error->retry_s);
     }
-    http_respond(request, api_code_status(error->code), "application/json", builder_bytes(&headers),
+    http_respond(request, errors_status(error->code), "application/json", builder_bytes(&headers),
         builder_bytes(&body));
     builder_reset(&headers);
     builder_reset(&body);
@@ -61,21 +46,21 @@ void api_refuse(struct http_request *request, const struct api_error *error)
 
 void api_refuse_unavailable(struct http_request *request)
 {
-    api_refuse(request, &(struct api_error){.code = API_UNAVAILABLE,
+    api_refuse(request, &(struct api_error){.code = ERROR_UNAVAILABLE,
                             .message = "The store is not available, try again",
                             .retry_s = UNAVAILABLE_RETRY_S});
 }
 
 void api_refuse_memory(struct http_request *request)
 {
-    api_refuse(request, &(struct api_error){.code = API_UNAVAILABLE,
+    api_refuse(request, &(struct api_error){.code = ERROR_UNAVAILABLE,
                             .message = "Out of memory, try again",
                             .retry_s = UNAVAILABLE_RETRY_S});
 }
 
 void api_refuse_unknown(struct http_request *request)
 {
-    api_refuse(request, &(struct api_error){.code = API_UNKNOWN,
+    api_refuse(request, &(struct api_error){.code = ERROR_UNKNOWN,
                             .message = "The store has not answered: it may be done, repeat it",
                             .retry_s = UNAVAILABLE_RETRY_S});
 }

@@ -11,42 +11,20 @@
 #include "actors/core/timer.h"
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
+#include "codec/errors.h"
 #include "hub/net/http_server.h"
 
 struct sched;
 
-/* Columns: name, HTTP status, code as clients see it. */
-#define API_CODES(X)                                                                               \
-    X(BAD_REQUEST, 400, "bad_request")                                                             \
-    X(UNAUTHORIZED, 401, "unauthorized")                                                           \
-    X(FORBIDDEN, 403, "forbidden")                                                                 \
-    X(NOT_FOUND, 404, "not_found")                                                                 \
-    X(KEY_CONFLICT, 409, "key_conflict")                                                           \
-    X(TOO_LARGE, 413, "too_large")                                                                 \
-    X(INVALID_FIELD, 422, "invalid_field")                                                         \
-    X(RATE_LIMITED, 429, "rate_limited")                                                           \
-    X(UNAVAILABLE, 503, "unavailable")                                                             \
-    X(UNKNOWN, 504, "unknown")
-
-enum api_code {
-    API_OK,
-#define X(name, status, text) API_##name,
-    API_CODES(X)
-#undef X
-};
-
 /* A refusal. Texts are static. */
 struct api_error {
-    enum api_code code; /* API_OK: none */
+    enum error_code code; /* ERROR_NONE: none */
     const char *message;
     const char *field; /* NULL: none is at fault */
     uint32_t retry_s; /* Retry-After, where it is not 0 */
     bool in_array;
     uint32_t index; /* of what is at fault in the array that was posted, from 0 */
 };
-
-/* The HTTP status of a code. */
-unsigned api_code_status(enum api_code code);
 
 /* Append `"error":{"code","message","field"?,"index"?` without the last brace, for more members. */
 void api_error_write(const struct api_error *error, struct builder *out);

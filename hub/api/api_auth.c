@@ -32,7 +32,7 @@ static bool take(struct api_shard *shard, uint64_t name, uint32_t limit, uint64_
 static void refuse_rate(struct http_request *request, uint64_t retry_ms)
 {
     api_shard(request)->shard->stats.rate_limited++;
-    api_refuse(request, &(struct api_error){.code = API_RATE_LIMITED,
+    api_refuse(request, &(struct api_error){.code = ERROR_RATE_LIMITED,
                             .message = "Too many requests",
                             .retry_s = (uint32_t)((retry_ms + 999) / 1000)});
 }
@@ -68,7 +68,7 @@ static void refuse_caller(struct http_request *request, const char *message)
         refuse_rate(request, retry_ms);
         return;
     }
-    api_refuse(request, &(struct api_error){.code = API_UNAUTHORIZED, .message = message});
+    api_refuse(request, &(struct api_error){.code = ERROR_UNAUTHORIZED, .message = message});
 }
 
 bool api_auth_count_refusal(struct api_shard *shard, struct bytes remote)
@@ -98,7 +98,7 @@ static bool read_bearer(struct http_request *request, struct bytes *ret_token)
         return true;
     }
     if (status == STATUS_NOT_FOUND) {
-        api_refuse(request, &(struct api_error){.code = API_UNAUTHORIZED,
+        api_refuse(request, &(struct api_error){.code = ERROR_UNAUTHORIZED,
                                 .message = "An API key is needed: Authorization: Bearer KEY"});
     } else {
         refuse_caller(request, "The Authorization header is not valid");
@@ -113,7 +113,7 @@ static bool check_scopes(struct http_request *request, const struct apikey *key,
         return true;
     }
     const char *message = apikey_needs(scopes & ~key->scopes);
-    api_refuse(request, &(struct api_error){.code = API_FORBIDDEN, .message = message});
+    api_refuse(request, &(struct api_error){.code = ERROR_FORBIDDEN, .message = message});
     return false;
 }
 
@@ -210,14 +210,14 @@ static bool read_tenant(
     }
     if (status != 0) {
         api_refuse(
-            request, &(struct api_error){.code = API_INVALID_FIELD,
+            request, &(struct api_error){.code = ERROR_INVALID_FIELD,
                          .message = "A tenant: 1 to 128 bytes without / and control characters",
                          .field = "tenant"});
         return false;
     }
     struct bytes tenant;
     if (api_auth_tenant(request, key, named, &tenant) != 0) {
-        api_refuse(request, &(struct api_error){.code = API_FORBIDDEN,
+        api_refuse(request, &(struct api_error){.code = ERROR_FORBIDDEN,
                                 .message = "The key is of another tenant",
                                 .field = "tenant"});
         return false;
@@ -266,13 +266,13 @@ bool api_auth_user(struct http_request *request, unsigned scopes, bool own, stru
     }
     if (http_param(request, 0, at, sizeof(at), &user) != 0 || names_check_user(user) != 0) {
         api_refuse(
-            request, &(struct api_error){.code = API_INVALID_FIELD,
+            request, &(struct api_error){.code = ERROR_INVALID_FIELD,
                          .message = "A user id: 1 to 128 bytes without / and control characters",
                          .field = "user"});
         return false;
     }
     if (ret_who->user.len > 0 && !bytes_eq(ret_who->user, user)) {
-        api_refuse(request, &(struct api_error){.code = API_FORBIDDEN,
+        api_refuse(request, &(struct api_error){.code = ERROR_FORBIDDEN,
                                 .message = "A token is good for its own user's inbox"});
         return false;
     }

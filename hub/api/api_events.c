@@ -63,12 +63,12 @@ static struct api_error make_of(struct events_call *call, struct notification_po
     }
     if (call->settings->config->auth_tenants && call->key->tenant.len > 0 &&
         post->target == NOTIFICATION_ALL) {
-        return (struct api_error){.code = API_FORBIDDEN,
+        return (struct api_error){.code = ERROR_FORBIDDEN,
             .message = "The key is of one tenant, and all means every tenant",
             .field = "all"};
     }
     if (post->retain.len > 0) {
-        return (struct api_error){.code = API_INVALID_FIELD,
+        return (struct api_error){.code = ERROR_INVALID_FIELD,
             .message = "Values are not retained for events over HTTP",
             .field = "retain"};
     }
@@ -79,7 +79,7 @@ static struct api_error make_of(struct events_call *call, struct notification_po
     }
     if (status == STATUS_TOO_LARGE) {
         return (struct api_error){
-            .code = API_TOO_LARGE, .message = "Too many names in to and except", .field = "to"};
+            .code = ERROR_TOO_LARGE, .message = "Too many names in to and except", .field = "to"};
     }
     return api_post_error(status, &no_fault);
 }
@@ -90,7 +90,7 @@ static bool check(struct events_call *call, struct bytes object)
     struct notification_limits limits = api_post_limits(call->api.request, call->settings);
     struct notification_post post;
     struct notification_fault fault = {0};
-    struct api_error error = {.code = API_INVALID_FIELD, .message = "An event is an object"};
+    struct api_error error = {.code = ERROR_INVALID_FIELD, .message = "An event is an object"};
     if (json_scan_kind(object) == JSON_SCAN_OBJECT) {
         int status = notification_from_event_json(object, &limits, &post, &fault);
         error = status != 0 ? api_post_error(status, &fault) : make_of(call, &post);
@@ -98,7 +98,7 @@ static bool check(struct events_call *call, struct bytes object)
             notification_post_finish(&post);
         }
     }
-    if (error.code == API_OK) {
+    if (error.code == ERROR_NONE) {
         return true;
     }
     error.in_array = call->array;
@@ -214,7 +214,7 @@ static void begin(struct events_call *call, struct bytes value)
     uint32_t count = 1;
     call->array = json_scan_kind(value) == JSON_SCAN_ARRAY;
     if (call->array && !api_post_count(value, call->settings->config->limits_posts, &count)) {
-        api_refuse(call->api.request, &(struct api_error){.code = API_TOO_LARGE,
+        api_refuse(call->api.request, &(struct api_error){.code = ERROR_TOO_LARGE,
                                           .message = "Too many events in one request"});
         free_call(call);
         return;
@@ -247,7 +247,7 @@ void api_post_events(struct http_request *request, void *context)
     bool read = json_scan_text(request->body, JSON_SCAN_DEPTH_MAX, &value, NULL) == 0;
     if (!read ||
         (json_scan_kind(value) != JSON_SCAN_OBJECT && json_scan_kind(value) != JSON_SCAN_ARRAY)) {
-        api_refuse(request, &(struct api_error){.code = API_BAD_REQUEST,
+        api_refuse(request, &(struct api_error){.code = ERROR_BAD_REQUEST,
                                 .message = "The body is no JSON object or array of objects"});
         return;
     }

@@ -21,7 +21,7 @@ static void refuse(struct http_request *request, struct bytes name, const char *
     snprintf(message, sizeof(message), "Unknown field; known here: %s",
         known[0] != '\0' ? known : "none");
     api_refuse(request,
-        &(struct api_error){.code = API_INVALID_FIELD, .message = message, .field = field});
+        &(struct api_error){.code = ERROR_INVALID_FIELD, .message = message, .field = field});
 }
 
 bool api_fields_check(struct http_request *request, struct bytes object, const char *known)
@@ -50,7 +50,7 @@ bool api_fields_check_none(struct http_request *request)
     }
     if (json_scan_text(request->body, NONE_DEPTH, &value, NULL) != 0 ||
         json_scan_kind(value) != JSON_SCAN_OBJECT) {
-        api_refuse(request, &(struct api_error){.code = API_BAD_REQUEST,
+        api_refuse(request, &(struct api_error){.code = ERROR_BAD_REQUEST,
                                 .message = "The body is neither empty nor a JSON object"});
         return false;
     }

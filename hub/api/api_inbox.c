@@ -63,14 +63,14 @@ static void free_call(struct inbox_call *call)
 static void refuse_field(struct http_request *request, const char *field, const char *message)
 {
     api_refuse(request,
-        &(struct api_error){.code = API_INVALID_FIELD, .message = message, .field = field});
+        &(struct api_error){.code = ERROR_INVALID_FIELD, .message = message, .field = field});
 }
 
 static void refuse_status(struct http_request *request, int status)
 {
     if (status == STATUS_NOT_FOUND) {
-        api_refuse(request,
-            &(struct api_error){.code = API_NOT_FOUND, .message = "There is no such notification"});
+        api_refuse(request, &(struct api_error){.code = ERROR_NOT_FOUND,
+                                .message = "There is no such notification"});
     } else if (status == STATUS_INVALID) {
         refuse_field(request, NULL, "The database refused a value");
     } else if (status == STATUS_UNKNOWN) {
@@ -488,7 +488,7 @@ void api_inbox_read(struct http_request *request, void *context)
     }
     if (json_scan_text(request->body, BODY_DEPTH, &value, NULL) != 0) {
         api_refuse(request,
-            &(struct api_error){.code = API_BAD_REQUEST, .message = "The body is no JSON"});
+            &(struct api_error){.code = ERROR_BAD_REQUEST, .message = "The body is no JSON"});
         free_call(call);
         return;
     }
@@ -499,7 +499,7 @@ void api_inbox_read(struct http_request *request, void *context)
     }
     int status = read_target(call, value, &field);
     if (status == STATUS_TOO_LARGE) {
-        api_refuse(request, &(struct api_error){.code = API_TOO_LARGE,
+        api_refuse(request, &(struct api_error){.code = ERROR_TOO_LARGE,
                                 .message = "At most 500 ids in one request",
                                 .field = field});
         free_call(call);

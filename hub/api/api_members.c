@@ -428,7 +428,7 @@ static void on_visit(void *arg, bool cancelled)
 static void refuse_field(struct http_request *request, const char *field, const char *message)
 {
     api_refuse(request,
-        &(struct api_error){.code = API_INVALID_FIELD, .message = message, .field = field});
+        &(struct api_error){.code = ERROR_INVALID_FIELD, .message = message, .field = field});
 }
 
 /* The wire name of the room that the path and `tenant` name; false: the request was answered. */
@@ -450,7 +450,7 @@ static bool read_room(struct http_request *request, char *wire_at, struct bytes 
         return false;
     }
     if (api_auth_tenant(request, key, named, &tenant) != 0) {
-        api_refuse(request, &(struct api_error){.code = API_FORBIDDEN,
+        api_refuse(request, &(struct api_error){.code = ERROR_FORBIDDEN,
                                 .message = "The key is of another tenant",
                                 .field = "tenant"});
         return false;

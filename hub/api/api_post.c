@@ -30,7 +30,7 @@ enum { KEY_MAX = 255, MADE_KEY_LEN = 32, PRINTABLE_MIN = 0x21, PRINTABLE_MAX = 0
 /* One post of the request. */
 struct item {
     struct notification_post post;
-    struct api_error error; /* code API_OK: none so far */
+    struct api_error error; /* code ERROR_NONE: none so far */
     struct notification_fault fault; /* what `error` points into */
     bool parsed; /* `post` is to be finished */
     bool several; /* named `users`: answered with a list */
@@ -67,10 +67,10 @@ struct api_error api_post_error(int status, const struct notification_fault *fau
 {
     if (status == STATUS_NOMEM) {
         return (struct api_error){
-            .code = API_UNAVAILABLE, .message = "Out of memory, try again", .retry_s = 1};
+            .code = ERROR_UNAVAILABLE, .message = "Out of memory, try again", .retry_s = 1};
     }
     return (struct api_error){
-        .code = status == STATUS_TOO_LARGE ? API_TOO_LARGE : API_INVALID_FIELD,
+        .code = status == STATUS_TOO_LARGE ? ERROR_TOO_LARGE : ERROR_INVALID_FIELD,
         .message = fault->message != NULL ? fault->message : "Not a valid post",
         .field = fault->field[0] != '\0' ? fault->field : NULL,
     };
@@ -78,7 +78,7 @@ struct api_error api_post_error(int status, const struct notification_fault *fau
 
 static struct api_error invalid(const char *field, const char *message)
 {
-    return (struct api_error){.code = API_INVALID_FIELD, .message = message, .field = field};
+    return (struct api_error){.code = ERROR_INVALID_FIELD, .message = message, .field = field};
 }
 
 bool api_post_set_tenant(const struct http_request *request, const struct apikey *key,
@@ -88,7 +88,7 @@ bool api_post_set_tenant(const struct http_request *request, const struct apikey
         return true;
     }
     *ret_error = (struct api_error){
-        .code = API_FORBIDDEN, .message = "The key is of another tenant", .field = "tenant"};
+        .code = ERROR_FORBIDDEN, .message = "The key is of another tenant", .field = "tenant"};
     return false;
 }
 
@@ -149,13 +149,13 @@ static bool parse_body(
         json_scan_text(bytes_of(call->body, request->body.len), JSON_SCAN_DEPTH_MAX, &value, NULL);
     call->array = status == 0 && json_scan_kind(value) == JSON_SCAN_ARRAY;
     if (status != 0 || (!call->array && json_scan_kind(value) != JSON_SCAN_OBJECT)) {
-        api_refuse(request, &(struct api_error){.code = API_BAD_REQUEST,
+        api_refuse(request, &(struct api_error){.code = ERROR_BAD_REQUEST,
                                 .message = "The body is no JSON object or array of objects"});
         return false;
     }
     uint32_t count = 1;
     if (call->array && !api_post_count(value, config->limits_posts, &count)) {
-        api_refuse(request, &(struct api_error){.code = API_TOO_LARGE,
+        api_refuse(request, &(struct api_error){.code = ERROR_TOO_LARGE,
                                 .message = "Too many notifications in one request"});
         return false;
     }
@@ -185,7 +185,7 @@ static bool read_key(struct http_request *request, struct bytes *ret_key)
         valid = key.at[i] >= PRINTABLE_MIN && key.at[i] <= PRINTABLE_MAX;
     }
     if (!valid) {
-        api_refuse(request, &(struct api_error){.code = API_BAD_REQUEST,
+        api_refuse(request, &(struct api_error){.code = ERROR_BAD_REQUEST,
                                 .message = "Idempotency-Key is one value of 1 to 255 characters",
                                 .field = "Idempotency-Key"});
         return false;
@@ -232,10 +232,10 @@ static bool make_rows(struct http_request *request, struct post_call *call, stru
 {
     uint64_t count = 0;
     for (uint32_t i = 0; i < call->item_count; i++) {
-        count += call->items[i].error.code == API_OK ? call->items[i].post.target_count : 0;
+        count += call->items[i].error.code == ERROR_NONE ? call->items[i].post.target_count : 0;
     }
     if (count > api_shard(request)->settings->config->limits_targets) {
-        api_refuse(request, &(struct api_error){.code = API_TOO_LARGE,
+        api_refuse(request, &(struct api_error){.code = ERROR_TOO_LARGE,
                                 .message = "Too many users in one request",
                                 .field = "users"});
         return false;
@@ -247,7 +247,7 @@ static bool make_rows(struct http_request *request, struct post_call *call, stru
     }
     for (uint32_t i = 0; i < call->item_count; i++) {
         struct item *item = &call->items[i];
-        if (item->error.code != API_OK) {
+        if (item->error.code != ERROR_NONE) {
             continue;
         }
         struct builder key = {0};
@@ -303,7 +303,7 @@ static int row_status(const struct post_call *call, uint32_t row)
     return chunk->answered ? chunk->put.base.status : STATUS_UNKNOWN;
 }
 
-/* What became of a row, as an error; code API_OK when it is stored. */
+/* What became of a row, as an error; code ERROR_NONE when it is stored. */
 static struct api_error row_error(const struct post_call *call, uint32_t row)
 {
     int status = row_status(call, row);
@@ -311,17 +311,17 @@ static struct api_error row_error(const struct post_call *call, uint32_t row)
         return invalid(NULL, "The database refused a value");
     }
     if (status == STATUS_UNKNOWN) {
-        return (struct api_error){.code = API_UNKNOWN,
+        return (struct api_error){.code = ERROR_UNKNOWN,
             .message = "The store has not answered: it may be stored, repeat it with the same key",
             .retry_s = 1};
     }
     if (status != 0) {
-        return (struct api_error){.code = API_UNAVAILABLE,
+        return (struct api_error){.code = ERROR_UNAVAILABLE,
             .message = "The store is not available, try again",
             .retry_s = 1};
     }
     if (call->rows[row].outcome == OUTCOME_CONFLICT) {
-        return (struct api_error){.code = API_KEY_CONFLICT,
+        return (struct api_error){.code = ERROR_KEY_CONFLICT,
             .message = "The key was used for other content",
             .field = "key"};
     }
@@ -354,16 +354,16 @@ static unsigned write_row(const struct post_call *call, uint32_t index, struct b
 {
     const struct store_row *row = &call->rows[index];
     struct api_error error = row_error(call, index);
-    if (error.code != API_OK) {
+    if (error.code != ERROR_NONE) {
         api_error_write(&error, out);
-        if (error.code == API_KEY_CONFLICT) {
+        if (error.code == ERROR_KEY_CONFLICT) {
             builder_byte(out, ',');
             write_id(row, out);
-        } else if (error.code == API_UNKNOWN && made_key(call, index)[0] != '\0') {
+        } else if (error.code == ERROR_UNKNOWN && made_key(call, index)[0] != '\0') {
             builder_printf(out, ",\"key\":\"%s\"", made_key(call, index));
         }
         builder_byte(out, '}');
-        return api_code_status(error.code);
+        return errors_status(error.code);
     }
     bool duplicate = row->outcome == OUTCOME_DUPLICATE;
     write_id(row, out);
@@ -401,8 +401,8 @@ static void write_users(const struct post_call *call, const struct item *item, s
 
 static void write_item(const struct post_call *call, const struct item *item, struct builder *out)
 {
-    if (item->error.code != API_OK) {
-        builder_printf(out, "{\"status\":%u,", api_code_status(item->error.code));
+    if (item->error.code != ERROR_NONE) {
+        builder_printf(out, "{\"status\":%u,", errors_status(item->error.code));
         api_error_write(&item->error, out);
         builder_str(out, "}}");
     } else if (item->several) {
@@ -430,7 +430,7 @@ static void answer_single(struct post_call *call, unsigned status)
 {
     struct builder out = {0};
     const struct item *item = &call->items[0];
-    if (item->error.code != API_OK) {
+    if (item->error.code != ERROR_NONE) {
         api_refuse(call->api.request, &item->error);
         return;
     }
@@ -579,7 +579,7 @@ bool api_post_check_size(struct http_request *request, uint64_t len)
         return true;
     }
     api_refuse(
-        request, &(struct api_error){.code = API_TOO_LARGE, .message = "The body is too large"});
+        request, &(struct api_error){.code = ERROR_TOO_LARGE, .message = "The body is too large"});
     return false;
 }
 

@@ -144,7 +144,7 @@ static void refuse_list(struct http_request *request, int status, const char *fi
 {
     bool large = status == STATUS_TOO_LARGE;
     api_refuse(request,
-        &(struct api_error){.code = large ? API_TOO_LARGE : API_INVALID_FIELD,
+        &(struct api_error){.code = large ? ERROR_TOO_LARGE : ERROR_INVALID_FIELD,
             .message = large ? "At most 128 rooms in one request" : "Expected a list of room names",
             .field = field});
 }
@@ -159,8 +159,8 @@ void api_rooms_change(struct http_request *request, void *context)
     }
     if (json_scan_text(request->body, BODY_DEPTH, &body, NULL) != 0 ||
         json_scan_kind(body) != JSON_SCAN_OBJECT) {
-        api_refuse(request,
-            &(struct api_error){.code = API_BAD_REQUEST, .message = "The body is no JSON object"});
+        api_refuse(request, &(struct api_error){.code = ERROR_BAD_REQUEST,
+                                .message = "The body is no JSON object"});
         return;
     }
     if (!api_fields_check(request, body, "join, leave")) {

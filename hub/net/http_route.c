@@ -133,40 +133,11 @@ bool http_route_find_unknown(const char *known, struct bytes query, char *at, si
     return false;
 }
 
-const char *http_route_error_code(unsigned status)
-{
-    static const struct {
-        unsigned status;
-        const char *code;
-    } codes[] = {
-        {401, "unauthorized"},
-        {403, "forbidden"},
-        {404, "not_found"},
-        {405, "method_not_allowed"},
-        {408, "timeout"},
-        {413, "too_large"},
-        {414, "too_large"},
-        {415, "unsupported_encoding"},
-        {429, "rate_limited"},
-        {431, "too_large"},
-        {500, "internal"},
-        {501, "not_implemented"},
-        {503, "unavailable"},
-        {505, "version_not_supported"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
-        if (codes[i].status == status) {
-            return codes[i].code;
-        }
-    }
-    return "bad_request";
-}
-
 void http_route_write_error(
-    struct builder *out, const char *code, const char *message, const char *field)
+    struct builder *out, enum error_code code, const char *message, const char *field)
 {
     builder_str(out, "{\"error\":{\"code\":");
-    json_scan_write_string(out, bytes_str(code));
+    json_scan_write_string(out, bytes_str(errors_text(code)));
     builder_str(out, ",\"message\":");
     json_scan_write_string(out, bytes_str(message));
     if (field != NULL) {

@@ -11,6 +11,7 @@
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
+#include "codec/errors.h"
 
 struct http_route;
 
@@ -43,11 +44,8 @@ void http_route_copy_name(struct bytes name, char *at, size_t size);
  */
 bool http_route_find_unknown(const char *known, struct bytes query, char *at, size_t size);
 
-/* The error code of the API for a status. */
-const char *http_route_error_code(unsigned status);
-
 /* Append {"error":{"code","message","field"?}}; `field` may be NULL. */
 void http_route_write_error(
-    struct builder *out, const char *code, const char *message, const char *field);
+    struct builder *out, enum error_code code, const char *message, const char *field);
 
 #endif

@@ -195,7 +195,7 @@ static void send_refusal(
     struct builder body = {0};
     const struct exchange *exchange = server->exchange;
     shard_of_server(server)->stats.http_refused++;
-    http_route_write_error(&body, http_route_error_code(status), refusal->message, refusal->field);
+    http_route_write_error(&body, errors_of_status(status), refusal->message, refusal->field);
     struct http_answer answer = {
         .status = status,
         .content_type = "application/json",
@@ -258,12 +258,13 @@ void http_respond_lasting(
                          .body = body,
                          .lasting = takes_behind(request, body)});
 }
-void http_respond_error(struct http_request *request, unsigned status, const char *code,
-    const char *message, const char *field)
+void http_respond_error(
+    struct http_request *request, enum error_code code, const char *message, const char *field)
 {
     struct builder body = {0};
     http_route_write_error(&body, code, message, field);
-    http_respond(request, status, "application/json", bytes_of(NULL, 0), builder_bytes(&body));
+    http_respond(
+        request, errors_status(code), "application/json", bytes_of(NULL, 0), builder_bytes(&body));
     builder_reset(&body);
 }
 
@@ -398,7 +399,7 @@ static bool check_query(struct server *server)
     shard_of_server(server)->stats.http_refused++;
     snprintf(message, sizeof(message), "Unknown parameter; known here: %s",
         known[0] != '\0' ? known : "none");
-    http_respond_error(request, 400, http_route_error_code(400), message, field);
+    http_respond_error(request, ERROR_BAD_REQUEST, message, field);
     return false;
 }
 

@@ -14,6 +14,7 @@
 
 #include "actors/close.h"
 #include "codec/base/bytes.h"
+#include "codec/errors.h"
 #include "codec/http1.h"
 #include "hub/net/http_types.h"
 
@@ -47,8 +48,8 @@ void http_respond_lasting(struct http_request *request, const char *content_type
 
 /* Answer with the one error shape of the API: {"error":{"code","message","field"?}}; field may be
  * NULL. */
-void http_respond_error(struct http_request *request, unsigned status, const char *code,
-    const char *message, const char *field);
+void http_respond_error(
+    struct http_request *request, enum error_code code, const char *message, const char *field);
 
 /*
  * The peer of the request is authenticated: its connection no longer counts against its address's

@@ -145,7 +145,7 @@ static void handle(struct http_request *request, void *context)
     const struct hub *hub = hub_shard_of_http(context)->hub;
     const struct bundle *bundle = bundles_find(hub->bundles, request->path);
     if (bundle == NULL) {
-        http_respond_error(request, 404, "not_found", "engine.bundles has no such file", NULL);
+        http_respond_error(request, ERROR_NOT_FOUND, "engine.bundles has no such file", NULL);
         return;
     }
     struct bytes body = bundle->body;

@@ -88,7 +88,7 @@ static void on_token(struct http_request *request, void *context)
     struct builder token = {0};
     if (query_get(request->query, "user", at, sizeof(at), &user) != 0 ||
         names_check_user(user) != 0) {
-        http_respond_error(request, 422, "invalid_field", "user must name a user", "user");
+        http_respond_error(request, ERROR_INVALID_FIELD, "user must name a user", "user");
         return;
     }
     struct builder body = {0};
@@ -99,7 +99,7 @@ static void on_token(struct http_request *request, void *context)
         http_respond(request, 200, "application/json", BYTES("Cache-Control: no-store\r\n"),
             builder_bytes(&body));
     } else {
-        http_respond_error(request, 503, "unavailable", "No token could be made", NULL);
+        http_respond_error(request, ERROR_UNAVAILABLE, "No token could be made", NULL);
     }
     builder_reset(&body);
     builder_reset(&token);

@@ -27,7 +27,7 @@ static void pages_handle(struct http_request *request, void *context)
     (void)context;
     const struct page *page = pages_find(request->path);
     if (page == NULL) {
-        http_respond_error(request, 404, "not_found", "No such page", NULL);
+        http_respond_error(request, ERROR_NOT_FOUND, "No such page", NULL);
         return;
     }
     struct builder headers = {0};

@@ -68,9 +68,9 @@ static struct app_verdict refuse(const struct config *config, int status)
     if (status == STATUS_NOT_FOUND) {
         verdict.message = config->auth_text_missing;
     } else if (status == STATUS_EXPIRED) {
-        verdict.code = "token_expired";
+        verdict.code = ERROR_TOKEN_EXPIRED;
     } else if (status == STATUS_NOMEM) {
-        verdict.code = "unavailable";
+        verdict.code = ERROR_UNAVAILABLE;
         verdict.message = "Out of memory, try again";
     }
     return verdict;
@@ -168,10 +168,10 @@ static struct app_verdict decide(
     struct app_verdict verdict = {.kind = APP_REFUSE};
     if (!hub_namespace_access(shard->settings->config, request->nsp, identity_claims(identity))) {
         verdict.message = "Access denied to namespace";
-        verdict.code = "forbidden";
+        verdict.code = ERROR_FORBIDDEN;
     } else if (!has_room(shard, identity)) {
         verdict.message = "Too many connections";
-        verdict.code = "rate_limited";
+        verdict.code = ERROR_RATE_LIMITED;
     } else if (home != sched_shard(shard->shard.sched)) {
         verdict = (struct app_verdict){.kind = APP_MOVE, .shard = home};
     } else {
@@ -202,7 +202,7 @@ static struct app_verdict on_connect(
         if (wrong && !api_auth_count_refusal(&hub_shard->api, request->remote)) {
             shard->stats.rate_limited++;
             return (struct app_verdict){
-                .kind = APP_REFUSE, .message = "Too many requests", .code = "rate_limited"};
+                .kind = APP_REFUSE, .message = "Too many requests", .code = ERROR_RATE_LIMITED};
         }
         return refuse(hub_shard->settings->config, status);
     }
@@ -280,7 +280,7 @@ static void answer(struct socket *socket, const struct app_event *event, struct 
 }
 
 /* Refuse an event that the application itself serves. */
-static void refuse_event(struct socket *socket, const struct app_event *event, const char *code,
+static void refuse_event(struct socket *socket, const struct app_event *event, enum error_code code,
     const char *message, const char *field)
 {
     const struct user_refusal refusal = {.code = code, .message = message, .field = field};
@@ -295,7 +295,7 @@ static void refresh(struct socket *socket, const struct app_event *event)
     struct identity *identity;
     struct bytes token = auth_text(event->args, "token", at, sizeof(at));
     if (verify(shard, token, bytes_of(NULL, 0), &identity) != 0) {
-        refuse_event(socket, event, "unauthorized", "Invalid token", "token");
+        refuse_event(socket, event, ERROR_UNAUTHORIZED, "Invalid token", "token");
         if (!api_auth_count_refresh(&shard->api, identity_key(socket->identity))) {
             shard->shard.stats.rate_limited++;
             socket->ops->disconnect(socket, CLOSE_TOO_MANY);
@@ -304,7 +304,7 @@ static void refresh(struct socket *socket, const struct app_event *event)
     }
     if (!bytes_eq(identity_key(identity), identity_key(socket->identity))) {
         identity_unref(identity);
-        refuse_event(socket, event, "forbidden", "Another user's token", "token");
+        refuse_event(socket, event, ERROR_FORBIDDEN, "Another user's token", "token");
         return;
     }
     discount_socket(shard, socket); /* its new token may name another tenant */
@@ -312,7 +312,7 @@ static void refresh(struct socket *socket, const struct app_event *event)
     socket->identity = identity;
     session_refresh(socket, identity);
     if (!count_socket(shard, socket)) {
-        refuse_event(socket, event, "rate_limited", "Too many connections", NULL);
+        refuse_event(socket, event, ERROR_RATE_LIMITED, "Too many connections", NULL);
         socket->ops->disconnect(socket, CLOSE_TOO_MANY);
         return;
     }

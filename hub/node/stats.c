@@ -34,7 +34,7 @@ static bool authorize(struct http_request *request)
 {
     const struct apikey *key = api_auth_key(request, APIKEY_READ);
     if (key != NULL && key->tenant.len > 0 && api_shard(request)->settings->config->auth_tenants) {
-        api_refuse(request, &(struct api_error){.code = API_FORBIDDEN,
+        api_refuse(request, &(struct api_error){.code = ERROR_FORBIDDEN,
                                 .message = "Statistics are of all tenants, the key is of one"});
         return false;
     }
@@ -280,9 +280,9 @@ static void show_slow(struct http_request *request, void *context)
         status = bytes_to_u64(text, SLOW_MAX, &limit);
     }
     if ((status != 0 && status != STATUS_NOT_FOUND) || limit == 0) {
-        api_refuse(request,
-            &(struct api_error){
-                .code = API_INVALID_FIELD, .message = "A number from 1 to 100", .field = "limit"});
+        api_refuse(request, &(struct api_error){.code = ERROR_INVALID_FIELD,
+                                .message = "A number from 1 to 100",
+                                .field = "limit"});
         return;
     }
     struct builder out = {0};

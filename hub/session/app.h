@@ -16,6 +16,7 @@
 #include "actors/deliver/socket.h"
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
+#include "codec/errors.h"
 
 struct recoverable;
 struct recovery_fetch;
@@ -46,9 +47,10 @@ struct app_verdict {
     struct recovery_fetch *fetch;
     /* MOVE: the user lives on this shard; the connection goes there and asks again. */
     unsigned shard;
-    /* REFUSE: CONNECT_ERROR {"message":…,"data":{"code":…}}; static strings; code may be NULL. */
+    /* REFUSE: CONNECT_ERROR {"message":…,"data":{"code":…}}; a static string; without `data` for
+     * ERROR_NONE. */
     const char *message;
-    const char *code;
+    enum error_code code;
 };
 
 /* One event of a client; borrowed for the call. */

@@ -106,7 +106,8 @@ static void decide(struct session *session, const struct sio_packet *packet, str
         accept(session, packet->nsp, &verdict);
         break;
     case APP_REFUSE:
-        refuse(session, packet->nsp, bytes_str(verdict.message), verdict.code);
+        refuse(session, packet->nsp, bytes_str(verdict.message),
+            verdict.code != ERROR_NONE ? errors_text(verdict.code) : NULL);
         break;
     case APP_MOVE:
         if (session_has_socket(session) || (session->extra && sio_wait_any(session->extra))) {

@@ -398,21 +398,20 @@ static struct plain_offer read_offer(const struct http_request *request)
 
 /* How an application's refusal is told, by its code; the last row is for every other. */
 struct plain_refusal {
-    const char *code;
-    unsigned status;
+    enum error_code code;
     enum close_reason reason;
 };
 
-static const struct plain_refusal *find_refusal(const char *code)
+static const struct plain_refusal *find_refusal(enum error_code code)
 {
     static const struct plain_refusal rows[] = {
-        {"forbidden", 403, CLOSE_FORBIDDEN},
-        {"rate_limited", 429, CLOSE_TOO_MANY},
-        {"unavailable", 503, CLOSE_DRAINING},
-        {"unauthorized", 401, CLOSE_UNAUTHORIZED},
+        {ERROR_FORBIDDEN, CLOSE_FORBIDDEN},
+        {ERROR_RATE_LIMITED, CLOSE_TOO_MANY},
+        {ERROR_UNAVAILABLE, CLOSE_DRAINING},
+        {ERROR_UNAUTHORIZED, CLOSE_UNAUTHORIZED},
     };
     size_t i = 0;
-    while (i + 1 < ARRAY_LEN(rows) && (!code || strcmp(code, rows[i].code) != 0)) {
+    while (i + 1 < ARRAY_LEN(rows) && code != rows[i].code) {
         i++;
     }
     return &rows[i];
@@ -451,7 +450,7 @@ static void refuse_plain(struct session_home *home, struct http_request *request
     if (offer->token.len > 0) {
         refuse_closing(home, request, offer, key, refusal->reason, verdict->message);
     } else {
-        http_respond_error(request, refusal->status, refusal->code, verdict->message, NULL);
+        http_respond_error(request, refusal->code, verdict->message, NULL);
     }
 }
 
@@ -490,7 +489,7 @@ void upgrade_plain(struct session_layer *layer, struct http_request *request)
     }
     struct plain_offer offer = read_offer(request);
     if (offer.protocol.len == 0) {
-        http_respond_error(request, 400, "bad_request",
+        http_respond_error(request, ERROR_BAD_REQUEST,
             "Subprotocol peal.json.v1 or peal.msgpack.v1 is required", NULL);
         return;
     }
@@ -504,7 +503,7 @@ void upgrade_plain(struct session_layer *layer, struct http_request *request)
     if (!origin_allowed(config, request)) {
         session_extra_destroy(extra);
         log_refusal(home, request, EIO_ERROR_FORBIDDEN);
-        http_respond_error(request, 403, "forbidden", "Origin not allowed", NULL);
+        http_respond_error(request, ERROR_FORBIDDEN, "Origin not allowed", NULL);
         return;
     }
     struct app_verdict verdict = config->app.ops->connect(config->app.context, home->shard, &asked);

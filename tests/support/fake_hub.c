@@ -314,14 +314,14 @@ void http_respond(struct http_request *request, unsigned status, const char *con
     copy_text(answer->body, sizeof(answer->body), body);
 }
 
-void http_respond_error(struct http_request *request, unsigned status, const char *code,
-    const char *message, const char *field)
+void http_respond_error(
+    struct http_request *request, enum error_code code, const char *message, const char *field)
 {
     char body[512];
-    int len = snprintf(
-        body, sizeof(body), "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}", code, message);
-    http_respond(
-        request, status, "application/json", bytes_of(NULL, 0), bytes_of(body, (size_t)len));
+    int len = snprintf(body, sizeof(body), "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}",
+        errors_text(code), message);
+    http_respond(request, errors_status(code), "application/json", bytes_of(NULL, 0),
+        bytes_of(body, (size_t)len));
 }
 
 void http_close(struct http_request *request, struct bytes response, enum close_reason reason)

@@ -46,11 +46,11 @@ static struct app_verdict on_connect(
     for (size_t i = 0; i < ARRAY_LEN(given); i++) {
         if (has(given[i], "refuse")) {
             return (struct app_verdict){
-                .kind = APP_REFUSE, .message = "Invalid token", .code = "token_expired"};
+                .kind = APP_REFUSE, .message = "Invalid token", .code = ERROR_TOKEN_EXPIRED};
         }
         if (has(given[i], "forbidden")) {
             return (struct app_verdict){
-                .kind = APP_REFUSE, .message = "Not you", .code = "forbidden"};
+                .kind = APP_REFUSE, .message = "Not you", .code = ERROR_FORBIDDEN};
         }
         if (has(given[i], "move") && sched_shard(shard->sched) != 1) {
             return (struct app_verdict){.kind = APP_MOVE, .shard = 1};

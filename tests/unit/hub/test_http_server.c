@@ -34,7 +34,7 @@ static void on_param(struct http_request *request, void *context)
     char buffer[32];
     struct bytes value;
     if (http_param(request, 1, buffer, sizeof(buffer), &value) != 0) {
-        http_respond_error(request, 422, "invalid_field", "not a \"name\"", "name");
+        http_respond_error(request, ERROR_INVALID_FIELD, "not a \"name\"", "name");
         return;
     }
     http_respond(request, 200, "text/plain", bytes_of(NULL, 0), value);
@@ -63,7 +63,7 @@ static void on_inject(struct http_request *request, void *context)
 
 static bool refuse_head(struct http_request *request, void *context)
 {
-    http_respond_error(request, 401, "unauthorized", "no", NULL);
+    http_respond_error(request, ERROR_UNAUTHORIZED, "no", NULL);
     return false;
 }
 
