@@ -7,7 +7,7 @@ usage: client_tests.py [OPTION…] FILE…
   --label TEXT       what stands before the name of a file in these rows
   --logs FOLDER      where what each file prints is kept
   --node PROGRAM     the Node.js to run with (default: node)
-  --deadline SECONDS a file that is not done by then has failed (default: 900)
+  --deadline SECONDS a file that is not done by then has failed (default: 300)
   --jobs N           files at a time (default: processors less one)
   --rounds N         run every file so often (default: once)
 
@@ -144,7 +144,7 @@ def main():
     parser.add_argument("--label", default="client tests")
     parser.add_argument("--logs", default="artifacts/logs")
     parser.add_argument("--node", default="node")
-    parser.add_argument("--deadline", type=float, default=900)
+    parser.add_argument("--deadline", type=float, default=300)
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("files", nargs="+")
