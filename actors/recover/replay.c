@@ -216,6 +216,15 @@ static struct replay_at *slot_of(const struct replay *replay, struct bytes name)
     return (struct replay_at *)&replay->dropped[hash_bytes(name) & (SLOTS - 1)];
 }
 
+/* Something up to `at` that was for everyone is not here; what is dropped may be older than that.
+ */
+static void note_gap(struct replay *replay, struct replay_at at)
+{
+    if (at.number > replay->dropped_all.number) {
+        replay->dropped_all = at;
+    }
+}
+
 /* Remember for whom the entry was. */
 static void note_dropped(struct replay *replay, const struct entry *entry)
 {
@@ -223,7 +232,7 @@ static void note_dropped(struct replay *replay, const struct entry *entry)
     if (broadcast == NULL) {
         *slot_of(replay, bytes_of(entry->sid, SID_LEN)) = entry->at;
     } else if (broadcast->room_count == 0) {
-        replay->dropped_all = entry->at;
+        note_gap(replay, entry->at);
     } else {
         for (uint32_t i = 0; i < broadcast->room_count; i++) {
             *slot_of(replay, broadcast_rooms(broadcast)[i]) = entry->at;
@@ -251,8 +260,11 @@ void replay_expire(struct replay *replay, uint64_t now_ms)
 
 void replay_stream_from(struct replay *replay, struct stream_id from)
 {
+    bool begins = replay->floor.ms == UINT64_MAX;
     replay->floor = from;
-    replay->dropped_all = replay->last;
+    /* What is missing has a number of its own: who had the last event has not had it. */
+    replay->last.number += begins ? 0 : 1;
+    note_gap(replay, replay->last);
 }
 
 /* Adding. */

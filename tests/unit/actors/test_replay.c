@@ -250,9 +250,10 @@ Test(replay, finds_places_of_the_stream)
     replay_stream_from(replay, place(20));
     cr_expect_eq(replay_find(replay, place(14), &number), STATUS_NOT_FOUND, "there was a gap");
     reader.after = 4;
+    cr_expect_not(replay_is_whole(replay, &reader, BYTES_MAX), "nor has it what came in the gap");
+    add_streamed(replay, "red", 21, 1 + AGE_MS);
+    reader.after = replay_last(replay).number;
     cr_expect(replay_is_whole(replay, &reader, BYTES_MAX));
-    reader.after = 3;
-    cr_expect_not(replay_is_whole(replay, &reader, BYTES_MAX));
     replay_destroy(replay);
 }
 
@@ -301,6 +302,29 @@ static void check(const struct run *run, uint64_t seed)
         cr_assert(whole || there < expected, "seed %llu, after %llu: nothing is missing",
             (unsigned long long)seed, (unsigned long long)after);
     }
+}
+
+/* What the stream has lost stays lost, also when older events are dropped after that. */
+Test(replay, a_gap_of_the_stream_is_not_forgotten)
+{
+    struct replay *replay = replay_create(&limits);
+    replay_stream_from(replay, place(1));
+    uint64_t first = add(replay, NULL, NULL, 0, 1);
+    uint64_t last = add(replay, NULL, NULL, 0, AGE_MS);
+    const struct replay_reader behind_first = reader_at(first, NULL, 0);
+    const struct replay_reader behind_last = reader_at(last, NULL, 0);
+    cr_assert(replay_is_whole(replay, &behind_first, 1000));
+    cr_assert(replay_is_whole(replay, &behind_last, 1000));
+    replay_stream_from(replay, place(20)); /* what was before that is not known */
+    cr_expect_not(replay_is_whole(replay, &behind_first, 1000));
+    cr_expect_not(replay_is_whole(replay, &behind_last, 1000), "it has not had what is missing");
+    replay_expire(replay, AGE_MS + 1);
+    cr_expect_eq(count_for(replay, &behind_first), 1, "the first one is dropped");
+    cr_expect_not(replay_is_whole(replay, &behind_first, 1000));
+    uint64_t later = add(replay, NULL, NULL, 0, AGE_MS + 2);
+    const struct replay_reader behind_gap = reader_at(later, NULL, 0);
+    cr_expect(replay_is_whole(replay, &behind_gap, 1000));
+    replay_destroy(replay);
 }
 
 Test(replay, says_whole_when_nothing_is_missing)
