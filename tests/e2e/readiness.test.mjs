@@ -29,7 +29,6 @@ const lacks = async (hub, name) => {
   assert.equal(code, 200);
   return degraded.includes(name);
 };
-const count = (hub, id) => hub.log.split('\n').filter((line) => line.includes(` ${id} `)).length;
 
 async function becomes(hub, name) {
   await promised(() => lacks(hub, name), `${name} is degraded`, SOON);
@@ -125,8 +124,8 @@ describe('Postgres', () => {
     for (const each of [...children, pid]) process.kill(each, 'SIGCONT');
     await answers(postgres);
     await recovers(hub);
-    assert.equal(count(hub, 'STORE-DOWN'), 1);
-    assert.equal(count(hub, 'STORE-UP'), 1);
+    await hub.loggedTimes('STORE-DOWN', 1);
+    await hub.loggedTimes('STORE-UP', 1);
     assert.ok((await hub.metric('peal_store_outages_total')) >= 1);
     await until(async () => (await post(hub)).status === 201, 'posts are stored');
   });
@@ -138,7 +137,7 @@ describe('Postgres', () => {
       await until(() => far.metric('peal_stream_owner'), 'the far node owns the stream');
       await hub.launch();
     }
-    const before = count(far, 'STORE-DOWN');
+    const before = far.lines('STORE-DOWN');
     tunnel.dark = true;
     for (let i = 0; i < 20; i++) await redis.client().xadd('peal:in', '*', 'user', 'bob', 'type', 't', 'title', `n${i}`);
     await becomes(far, 'store');
@@ -147,17 +146,17 @@ describe('Postgres', () => {
       const { body } = await hub.api('GET', '/api/v1/users/bob/notifications?limit=100');
       return body.items.length === 20;
     }, 'all are stored');
-    assert.equal(count(far, 'STORE-DOWN'), before + 1);
+    await far.loggedTimes('STORE-DOWN', before + 1);
     tunnel.dark = false;
     await recovers(far, 8000); // connections that were cut off end by themselves first
     await until(async () => (await hub.metric('peal_stream_waiting')) === 0, 'nothing waits');
   });
 
   test('ended and started again: the engine is quoted', async () => {
-    const before = count(hub, 'STORE-DOWN');
+    const before = hub.lines('STORE-DOWN');
     await postgres.kill();
     await becomes(hub, 'store');
-    await until(() => count(hub, 'STORE-DOWN') > before, 'the outage is logged');
+    await until(() => hub.lines('STORE-DOWN') > before, 'the outage is logged');
     assert.match(hub.log.slice(hub.log.lastIndexOf('STORE-DOWN')), /reason="(?:connection|server|terminating|57P0|no answer|could not|FATAL).*/);
     await postgres.restart();
     await answers(postgres);
@@ -193,8 +192,8 @@ describe('a full disk', { skip: isRoot ? false : 'only root can mount a small fi
       rmSync(join(folder, 'ballast'));
       await until(async () => (await post(hub, big)).status === 201, 'posts are stored');
       await recovers(hub);
-      assert.equal(count(hub, 'STORE-DOWN'), 1);
-      assert.equal(count(hub, 'STORE-UP'), 1);
+      await hub.loggedTimes('STORE-DOWN', 1);
+      await hub.loggedTimes('STORE-UP', 1);
     } finally {
       await hub.stop();
       execFileSync('umount', ['-l', folder]);
@@ -234,7 +233,7 @@ describe('SQLite', () => {
       await becomes(hub, 'store');
       renameSync(`${path}.away`, path);
       await recovers(hub);
-      assert.equal(count(hub, 'STORE-DOWN'), 1);
+      await hub.loggedTimes('STORE-DOWN', 1);
       await hub.logged(/STORE-DOWN .*removed or replaced/);
     } finally {
       await hub.stop();

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // A node that is started with its servers waits for those that are starting themselves, and says so.
-import assert from 'node:assert/strict';
 import { connect, createServer } from 'node:net';
 import { test } from 'node:test';
 import { startHub } from './support/hub.mjs';
@@ -35,7 +34,7 @@ test('a Redis that is loading its data', async () => {
   const hub = await starting;
   try {
     await hub.logged(new RegExp(`START-WAIT .*for=bus .*127\\.0\\.0\\.1:${port}.*LOADING`));
-    assert.equal(hub.log.match(/START-WAIT/g).length, 1);
+    await hub.loggedTimes('START-WAIT', 1);
   } finally {
     await hub.stop();
     front.close();
@@ -52,7 +51,7 @@ test('a Postgres that refuses connections', async () => {
   const hub = await starting;
   try {
     await hub.logged(/START-WAIT .*for=store .*refused/);
-    assert.equal(hub.log.match(/START-WAIT/g).length, 1);
+    await hub.loggedTimes('START-WAIT', 1);
   } finally {
     await hub.stop();
     await postgres.stop();

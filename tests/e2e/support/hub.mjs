@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // hub - a real peal process. PEAL_BIN names the program, else it is build/peal.
+import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -101,6 +102,17 @@ export class Hub {
   // Wait until the log holds what `pattern` says.
   logged(pattern) {
     return until(() => pattern.test(this.log), `the log holds ${pattern}:\n${this.log}`);
+  }
+
+  // How many lines of `id` the log holds until now.
+  lines(id) {
+    return this.log.split('\n').filter((line) => line.includes(` ${id} `)).length;
+  }
+
+  // Wait until the log holds `times` lines of `id`; more of them are a failure.
+  async loggedTimes(id, times) {
+    await until(() => this.lines(id) >= times, `the log holds ${times} of ${id}:\n${this.log}`);
+    assert.equal(this.lines(id), times, this.log);
   }
 
   token(user, claims) {
