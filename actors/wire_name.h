@@ -19,7 +19,7 @@
 enum {
     WIRE_KEY_MAX = 2 * 128 + 1, /* tenant, '/', user id */
     WIRE_NAME_MAX = 128 + 1 + 5 + 200, /* tenant, '/', "user:" or nothing, room or user id */
-    WIRE_SID_LEN = 20,
+    WIRE_SID_LEN = 23,
 };
 
 /* Write the wire name of `room` in `space` (empty: common) to `at` (WIRE_NAME_MAX bytes). */
@@ -38,7 +38,7 @@ struct bytes wire_name_user(struct bytes key, char *at);
  */
 bool wire_name_user_key(struct bytes wire, char *at, struct bytes *ret_key);
 
-/* Draw a new sid for a socket of `shard`: 114 unpredictable bits. */
+/* Draw a new sid for a socket of `shard`: 132 unpredictable bits. */
 void wire_sid_make(unsigned shard, char ret_sid[WIRE_SID_LEN]);
 
 /* Whether `name` can be a sid; then its shard, which may be beyond the number of shards. */

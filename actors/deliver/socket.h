@@ -28,7 +28,7 @@ struct socket;
 struct socket_lag;
 struct user;
 
-enum { SOCKET_SID_LEN = 20, SOCKET_ADDRESS_MAX = 46 };
+enum { SOCKET_SID_LEN = 23, SOCKET_ADDRESS_MAX = 46 };
 
 /* What is known of the request with which a session began. */
 struct socket_handshake {

@@ -6,6 +6,7 @@
 #include "actors/recover/replay.h"
 
 #include "actors/deliver/broadcast.h"
+#include "actors/wire_name.h"
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
@@ -15,7 +16,6 @@ enum {
     SLOTS = 4096, /* of names whose events were dropped */
     FIRST_ROOM = 64,
     FIRST_NUMBERS = 4,
-    SID_LEN = 20,
     PACKET_BYTES = 64, /* around an event on the wire, its offset included */
 };
 
@@ -28,7 +28,7 @@ struct entry {
     uint64_t at_ms;
     struct broadcast *broadcast; /* NULL: a direct event */
     struct event *event;
-    char sid[SID_LEN]; /* of a direct event */
+    char sid[WIRE_SID_LEN]; /* of a direct event */
 };
 
 /* Numbers of entries, rising: those that were for the names of one slot. */
@@ -189,7 +189,7 @@ static void note_names(
 {
     const struct broadcast *broadcast = entry->broadcast;
     if (broadcast == NULL) {
-        note(index_of(replay, bytes_of(entry->sid, SID_LEN)), entry->at.number);
+        note(index_of(replay, bytes_of(entry->sid, WIRE_SID_LEN)), entry->at.number);
     } else if (broadcast->room_count == 0) {
         note(&replay->everyone, entry->at.number);
     } else {
@@ -230,7 +230,7 @@ static void note_dropped(struct replay *replay, const struct entry *entry)
 {
     const struct broadcast *broadcast = entry->broadcast;
     if (broadcast == NULL) {
-        *slot_of(replay, bytes_of(entry->sid, SID_LEN)) = entry->at;
+        *slot_of(replay, bytes_of(entry->sid, WIRE_SID_LEN)) = entry->at;
     } else if (broadcast->room_count == 0) {
         note_gap(replay, entry->at);
     } else {
@@ -318,10 +318,10 @@ uint64_t replay_add(struct replay *replay, struct broadcast *broadcast, uint64_t
 uint64_t replay_add_direct(
     struct replay *replay, struct bytes sid, struct event *event, uint64_t now_ms)
 {
-    CHECK(sid.len == SID_LEN);
+    CHECK(sid.len == WIRE_SID_LEN);
     uint64_t number = ++replay->last.number;
     struct entry entry = {.at = replay->last, .at_ms = now_ms, .event = event_ref(event)};
-    memcpy(entry.sid, sid.at, SID_LEN);
+    memcpy(entry.sid, sid.at, WIRE_SID_LEN);
     keep(replay, &entry);
     return number;
 }
@@ -351,7 +351,7 @@ static bool is_for(const struct entry *entry, const struct replay_reader *reader
         return false;
     }
     if (broadcast == NULL) {
-        return bytes_eq(bytes_of(entry->sid, SID_LEN), reader->sid);
+        return bytes_eq(bytes_of(entry->sid, WIRE_SID_LEN), reader->sid);
     }
     for (uint32_t i = 0; i < broadcast->except_count; i++) {
         if (goes_by(reader, broadcast_except(broadcast)[i], number)) {

@@ -269,10 +269,10 @@ Test(requests, what_is_told_of_a_socket)
     nodes_settle(world->nodes);
     char expected[512];
     snprintf(expected, sizeof(expected),
-        "{\"requestId\":\"q\",\"sockets\":[{\"id\":\"%.20s\",\"handshake\":{\"headers\":{},"
-        "\"query\":{},\"auth\":{}},\"data\":{\"userId\":\"p0\"},\"rooms\":[\"%.20s\",\"user:p0\","
+        "{\"requestId\":\"q\",\"sockets\":[{\"id\":\"%.*s\",\"handshake\":{\"headers\":{},"
+        "\"query\":{},\"auth\":{}},\"data\":{\"userId\":\"p0\"},\"rooms\":[\"%.*s\",\"user:p0\","
         "\"r0\"]}]}",
-        person->client.socket.sid, person->client.socket.sid);
+        SOCKET_SID_LEN, person->client.socket.sid, SOCKET_SID_LEN, person->client.socket.sid);
     cr_assert_eq(world->answer_count, 1);
     cr_assert_str_eq(world->answers[0], expected);
     finish(world);
@@ -349,8 +349,8 @@ static void change(struct world *world)
             join ? 2 : 3, person->user, room);
         break;
     case 1:
-        ask(world, "{\"requestId\":\"old\",\"type\":%d,\"sid\":\"%.20s\",\"room\":\"r%u\"}",
-            join ? 2 : 3, person->client.socket.sid, room);
+        ask(world, "{\"requestId\":\"old\",\"type\":%d,\"sid\":\"%.*s\",\"room\":\"r%u\"}",
+            join ? 2 : 3, SOCKET_SID_LEN, person->client.socket.sid, room);
         break;
     default:
         ask(world,
@@ -402,9 +402,9 @@ Test(requests, joins_are_real_ones_and_keep_to_the_rules)
     world->nodes->node[0].config.rooms_per_socket = 3;
     nodes_settle(world->nodes);
     ask(world,
-        "{\"type\":2,\"opts\":{},\"rooms\":[\"\",\"a/b\",\"user:p9\",\"a\\n\",\"%.20s\","
+        "{\"type\":2,\"opts\":{},\"rooms\":[\"\",\"a/b\",\"user:p9\",\"a\\n\",\"%.*s\","
         "\"ok\",7]}",
-        socket->sid);
+        SOCKET_SID_LEN, socket->sid);
     nodes_settle(world->nodes);
     cr_assert_eq(socket->membership_count, 2);
     cr_assert_not_null(fanout_membership(socket->fanout, socket, BYTES("7")));
@@ -457,8 +457,8 @@ Test(requests, disconnecting_ends_a_socket_or_its_session)
     nodes_settle(world->nodes);
     ask(world, "{\"type\":4,\"opts\":{\"rooms\":[\"user:p0\"]}}");
     ask(world, "{\"type\":4,\"opts\":{\"rooms\":[\"user:p1\"]},\"close\":true}");
-    ask(world, "{\"requestId\":\"old\",\"type\":4,\"sid\":\"%.20s\"}",
-        world->people[2].client.socket.sid);
+    ask(world, "{\"requestId\":\"old\",\"type\":4,\"sid\":\"%.*s\"}",
+        SOCKET_SID_LEN, world->people[2].client.socket.sid);
     nodes_settle(world->nodes);
     for (unsigned i = 0; i < 6; i++) {
         cr_assert_eq(world->people[i].client.ended, i < 3, "p%u", i);
@@ -467,8 +467,8 @@ Test(requests, disconnecting_ends_a_socket_or_its_session)
     cr_assert_eq(world->answer_count, 1, "only the node that has the socket");
     cr_assert_str_eq(world->answers[0], "{\"requestId\":\"old\"}");
     forget_answers(world);
-    ask(world, "{\"requestId\":\"old\",\"type\":4,\"sid\":\"%.20s\"}",
-        world->people[2].client.socket.sid);
+    ask(world, "{\"requestId\":\"old\",\"type\":4,\"sid\":\"%.*s\"}",
+        SOCKET_SID_LEN, world->people[2].client.socket.sid);
     ask(world, "{\"requestId\":\"q\",\"type\":0}");
     nodes_settle(world->nodes);
     cr_assert_eq(world->answer_count, 2, "it has gone");

@@ -181,7 +181,7 @@ describe('Socket.IO packets', () => {
       assert.ok(reply.startsWith(`${prefix}{`), reply);
       const object = JSON.parse(reply.slice(prefix.length));
       assert.deepEqual(Object.keys(object), ['sid']);
-      assert.match(object.sid, /^.{20}$/);
+      assert.match(object.sid, /^.{23}$/);
       assert.notEqual(object.sid, peer.handshake.sid);
       assert.equal(await peer.next(), auth);
     }

@@ -438,7 +438,7 @@ describe('closing', () => {
 describe('Socket.IO over polling', () => {
   test('connects, echoes, acknowledges, binary too', async () => {
     const peer = await PollPeer.connect(url);
-    assert.match(peer.reply, /^40\{"sid":"[^"]{20}"\}$/);
+    assert.match(peer.reply, /^40\{"sid":"[^"]{23}"\}$/);
     assert.equal(peer.auth, '42["auth",{}]');
     const placeholder = '{"_placeholder":true,"num":0}';
     await peer.post('42["message",1]', '429["message-with-ack",[2]]', `451-["message",${placeholder}]`, 'bAQIDBA==', '40/custom,{"a":1}');

@@ -39,8 +39,8 @@ for (const nsp of ['', '/custom,']) {
   test(`what was missed comes before the answer to CONNECT${nsp && ', in a further namespace'}`, async () => {
     const first = await join('{"token":"x"}', nsp);
     assert.deepEqual(Object.keys(first.welcome), ['sid', 'pid']);
-    assert.match(first.welcome.sid, /^[\w-]{20}$/);
-    assert.match(first.welcome.pid, /^[\w-]{20}$/);
+    assert.match(first.welcome.sid, /^[\w-]{23}$/);
+    assert.match(first.welcome.pid, /^[\w-]{23}$/);
     assert.notEqual(first.welcome.sid, first.welcome.pid);
     const offset = await offsetOf(first.peer, 'auth');
     assert.equal(typeof offset, 'string');

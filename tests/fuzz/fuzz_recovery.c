@@ -66,7 +66,7 @@ static void adopt(struct bytes record, struct bytes offset)
     struct fanout *fanout = shard_open_nsp(&shard, BYTES("/"));
     for (unsigned turn = 0; turn < 2; turn++) { /* the second finds it kept already, if it is */
         int status = recovery_record_adopt(
-            recovery_of(fanout), record, BYTES("u"), BYTES("abcdefghijklmnopqrst"), offset);
+            recovery_of(fanout), record, BYTES("u"), BYTES("abcdefghijklmnopqrstuvw"), offset);
         CHECK(status <= 0);
         while (sched_run(sched, BUDGET)) {
         }

@@ -76,7 +76,7 @@ static uint64_t dice(struct world *world, uint64_t bound)
 static const char *const users[USERS] = {"ann", "bob", "acme/cat"};
 static const char *const user_rooms[USERS] = {"user:ann", "user:bob", "acme/user:cat"};
 static const char *const rooms[ROOMS] = {
-    "red", "green", "blue", "acme/red", "twenty-letters-is-it"};
+    "red", "green", "blue", "acme/red", "twenty-three-letters-so"};
 
 /* What a client got: the next expected one, after volatile ones that it missed. */
 static void on_received(struct client *client, const struct client_packet *packet)

@@ -8,14 +8,15 @@
 
 #include "actors/deliver/broadcast.h"
 #include "actors/recover/replay.h"
+#include "actors/wire_name.h"
 #include "codec/base/map.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
 
 TestSuite(replay, .timeout = 60);
 
-#define ME "AAAAAAAAAAAAAAAAAAAA"
-#define OTHER "BBBBBBBBBBBBBBBBBBBB"
+#define ME "AAAAAAAAAAAAAAAAAAAAAAA"
+#define OTHER "BBBBBBBBBBBBBBBBBBBBBBB"
 
 enum { AGE_MS = 1000, EVENTS = 16, BYTES_MAX = 1 << 20, STEPS = 400, RUNS = 200 };
 
@@ -78,13 +79,13 @@ Test(replay, a_reader_looks_at_what_is_for_its_names_only)
         .age_ms = AGE_MS, .bytes = 1 << 24, .events = SOCKETS * EACH};
     struct replay *replay = replay_create(&large);
     for (unsigned i = 0; i < SOCKETS * EACH; i++) {
-        char sid[21];
-        snprintf(sid, sizeof(sid), "%020u", i % SOCKETS);
+        char sid[WIRE_SID_LEN + 1];
+        snprintf(sid, sizeof(sid), "%0*u", WIRE_SID_LEN, i % SOCKETS);
         add_direct(replay, sid, 1);
     }
     for (unsigned i = 0; i < SOCKETS; i++) {
-        char sid[21];
-        snprintf(sid, sizeof(sid), "%020u", i);
+        char sid[WIRE_SID_LEN + 1];
+        snprintf(sid, sizeof(sid), "%0*u", WIRE_SID_LEN, i);
         struct replay_reader reader = {.sid = bytes_str(sid), .user = BYTES("user:me")};
         cr_assert_eq(count_for(replay, &reader), EACH);
     }
@@ -273,7 +274,7 @@ static void step(struct run *run, uint64_t now_ms)
     const char *name = names[rand_below(&run->dice, ARRAY_LEN(names))];
     bool is_volatile = rand_below(&run->dice, 5) == 0;
     uint64_t number;
-    if (name != NULL && strlen(name) == 20 && rand_below(&run->dice, 2) == 0) {
+    if (name != NULL && strlen(name) == WIRE_SID_LEN && rand_below(&run->dice, 2) == 0) {
         is_volatile = false;
         number = add_direct(run->replay, name, now_ms);
     } else {

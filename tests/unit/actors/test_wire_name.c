@@ -68,3 +68,27 @@ Test(wire_name, a_sid_tells_its_shard)
     cr_assert_not(wire_sid_shard(bytes_of(sid, sizeof(sid)), &found));
     cr_assert_not(wire_sid_shard(bytes_of(sid, sizeof(sid) - 1), &found));
 }
+
+/* Every character before the shard's is any of 64: together at least 128 bits. */
+Test(wire_name, a_sid_has_128_random_bits)
+{
+    enum { DRAWN = WIRE_SID_LEN - 1 };
+    char sid[WIRE_SID_LEN];
+    bool seen[DRAWN][256] = {{false}};
+    for (unsigned i = 0; i < 4000; i++) {
+        wire_sid_make(0, sid);
+        for (size_t at = 0; at < DRAWN; at++) {
+            seen[at][(unsigned char)sid[at]] = true;
+        }
+    }
+    unsigned bits = 0;
+    for (size_t at = 0; at < DRAWN; at++) {
+        unsigned count = 0;
+        for (size_t c = 0; c < 256; c++) {
+            count += seen[at][c];
+        }
+        cr_expect_eq(count, 64);
+        bits += 6;
+    }
+    cr_expect_geq(bits, 128);
+}

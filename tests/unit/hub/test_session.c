@@ -16,7 +16,7 @@ Test(session, moves_with_its_connect_packet)
     unsigned peer = world_peer();
     fake_text(peer, "40/custom,{\"token\":\"move\"}");
     cr_assert_eq(fake_peer_shard(peer), 1);
-    cr_assert_str_eq(fake_sent(peer), "40/custom,{\"sid\":\"SSSSSSSSSSSSSSSSSSSS\"}");
+    cr_assert_str_eq(fake_sent(peer), "40/custom,{\"sid\":\"SSSSSSSSSSSSSSSSSSSSSSS\"}");
     cr_assert_str_eq(world_diary(),
         "connect 0 /custom auth={\"token\":\"move\"} bearer= proto= query= from=192.0.2.7 new\n"
         "connect 1 /custom auth={\"token\":\"move\"} bearer= proto= query= from=192.0.2.7 new\n"
@@ -38,7 +38,7 @@ Test(session, keeps_its_deadlines_while_it_moves)
     world_assert_open(peer);
     fake_stall(peer, false);
     cr_assert_eq(fake_peer_shard(peer), 1);
-    cr_assert_str_eq(fake_sent(peer), "40{\"sid\":\"SSSSSSSSSSSSSSSSSSSS\"}");
+    cr_assert_str_eq(fake_sent(peer), "40{\"sid\":\"SSSSSSSSSSSSSSSSSSSSSSS\"}");
 }
 
 Test(session, may_be_lost_while_it_moves)

@@ -8,7 +8,7 @@
 
 TestSuite(sio_session, .timeout = 60, .init = world_begin, .fini = world_end);
 
-#define SID "SSSSSSSSSSSSSSSSSSSS"
+#define SID "SSSSSSSSSSSSSSSSSSSSSSS"
 #define CONNECT_LINE(nsp, auth, who)                                                               \
     "connect 0 " nsp " auth=" auth " bearer= proto= query= from=192.0.2.7 " who "\n"
 
