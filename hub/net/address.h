@@ -21,7 +21,7 @@ struct name_counts;
 struct sockaddr;
 
 /* What is counted; addresses of different kinds are counted apart. */
-enum address_kind { ADDRESS_CLIENT, ADDRESS_NODE, ADDRESS_REFUSED };
+enum address_kind { ADDRESS_CLIENT, ADDRESS_NODE, ADDRESS_REFUSED, ADDRESS_UNJOINED };
 
 /* A key; empty for what is no internet address: all of these count together. */
 struct address_key {

@@ -231,6 +231,7 @@ static void fill_sessions(struct hub_settings *settings, struct hub *hub)
         .attachments_timeout_ms = ATTACHMENTS_MS,
         .attachments_bytes = (uint32_t)config->engine_max_payload,
         .namespaces = config->limits_namespaces,
+        .unjoined = config->limits_unjoined,
         .idle_timeout_ms = config->idle_timeout_ms,
         .idle_ignores_heartbeats = !config->idle_heartbeats,
         .reconnect_ms = (uint32_t)config->drain_reconnect_ms,

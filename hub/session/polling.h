@@ -26,7 +26,6 @@ enum {
     POLLING_LINGER_MS = 30000, /* an orderly close waits so long to be told to the client */
     POLLING_PROBE_SLACK_MS = 5000, /* a WebSocket not heard of so long after its time is lost */
     POLLING_NOOP_MS = 100, /* while an upgrade is probed, a GET is held no longer */
-    POLLING_UNJOINED_MAX = 8192, /* sessions of a shard without a namespace */
 };
 
 /* What a sid stands for on a shard. */

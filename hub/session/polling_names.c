@@ -40,7 +40,7 @@ void polling_home_init(struct session_home *home)
     map_init(&home->polls.sids, key_of);
     map_init(&home->polls.calls, poll_call_key);
     map_init(&home->polls.probes, probe_key);
-    unjoined_init(&home->polls.unjoined, POLLING_UNJOINED_MAX);
+    unjoined_init(&home->polls.unjoined, home->layer->unjoined, sched_shard(home->shard->sched));
 }
 
 void polling_home_finish(struct session_home *home)
@@ -74,13 +74,15 @@ void polling_home_stop(struct session_home *home)
 
 /* --- sessions ------------------------------------------------------------------------------ */
 
-/* Make room for one more session that has joined nothing: the oldest of the largest address goes.
- */
+/* The oldest session here that has joined nothing, of the largest address, goes. */
 static void drop_oldest(struct session_home *home)
 {
     struct unjoined *unjoined = &home->polls.unjoined;
     uint32_t of_address;
     struct unjoined_seat *seat = unjoined_victim(unjoined, &of_address);
+    if (seat == NULL) {
+        return;
+    }
     struct poll_session *poll = container_of(seat, struct poll_session, seat);
     unsigned suppressed;
     unjoined_remove(unjoined, seat);
@@ -95,12 +97,32 @@ static void drop_oldest(struct session_home *home)
     }
 }
 
+/* Another shard has added one beyond the bound. */
+static void on_excess(void *arg, bool cancelled)
+{
+    struct session_home *home = arg;
+    if (!cancelled && !home->polls.stopping && unjoined_excess(&home->polls.unjoined, 0) > 0) {
+        drop_oldest(home);
+    }
+}
+
+/* Make room for one more. */
+static void make_room(struct session_home *home)
+{
+    unsigned shard = unjoined_shard(&home->polls.unjoined);
+    if (shard == sched_shard(home->shard->sched)) {
+        drop_oldest(home);
+    } else {
+        sched_post(sched_system(home->shard->sched), shard, on_excess, &home->layer->homes[shard]);
+    }
+}
+
 static void count_unjoined(struct session *session)
 {
     struct unjoined *unjoined = &session->home->polls.unjoined;
     struct poll_session *poll = poll_session_of(session);
-    if (unjoined->count >= unjoined->max) {
-        drop_oldest(session->home);
+    if (unjoined_excess(unjoined, 1) > 0) {
+        make_room(session->home);
     }
     unjoined_add(unjoined, &poll->seat, bytes_str(poll->remote));
 }

@@ -7,8 +7,7 @@
  *                      └──▶ plain_session ─────────────▶ app
  *
  * Invariants:
- *  1. A session is in exactly one list of its home (open, paused, ending), or, new or moving, in
- * none.
+ *  1. A session is in one list of its home (open, paused, ending), or, new or moving, in none.
  *  2. It has one timer, set to the earliest of its deadlines: the heartbeat's, those in `extra`.
  *  3. Sockets end outside of calls from actors: socket_ops.disconnect only marks and queues; the
  *     home's `reap` timer, due at once, tells the application.
@@ -88,6 +87,7 @@ struct session_home {
 struct session_layer {
     struct session_config config;
     unsigned shard_count;
+    struct unjoined_node *unjoined;
     struct session_home homes[];
 };
 

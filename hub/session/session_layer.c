@@ -11,7 +11,7 @@
 #include "hub/session/polling.h"
 #include "hub/session/session_core.h"
 
-enum { DRAIN_STEP_MS = 20, RECONNECT_MS = 1000 /* unless configured */ };
+enum { DRAIN_STEP_MS = 20, RECONNECT_MS = 1000, UNJOINED_MAX = 32768 /* unless configured */ };
 
 static void on_drain(struct timer *timer);
 
@@ -21,6 +21,8 @@ struct session_layer *session_layer_create(
     struct session_layer *layer = mem_alloc(sizeof(*layer) + shard_count * sizeof(layer->homes[0]));
     layer->config = *config;
     layer->shard_count = shard_count;
+    layer->unjoined =
+        unjoined_node_create(shard_count, config->unjoined > 0 ? config->unjoined : UNJOINED_MAX);
     return layer;
 }
 
@@ -37,6 +39,7 @@ void session_layer_destroy(struct session_layer *layer)
             }
         }
     }
+    unjoined_node_destroy(layer->unjoined);
     mem_free(layer);
 }
 

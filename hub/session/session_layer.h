@@ -57,6 +57,7 @@ struct session_config {
     uint32_t attachments_timeout_ms; /* from a binary packet to its last attachment */
     uint32_t attachments_bytes; /* of one packet together */
     unsigned namespaces; /* of one session at a time; 0: 16 */
+    uint32_t unjoined; /* sessions that poll and have joined nothing, of all shards; 0: 32,768 */
     uint64_t idle_timeout_ms; /* a session that is silent for so long is closed; 0: never */
     bool idle_ignores_heartbeats; /* answers to pings are no sign of life for idle_timeout_ms */
     uint32_t reconnect_ms; /* at most, over which a draining node's clients come back; 0: 1,000 */

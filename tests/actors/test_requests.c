@@ -457,8 +457,8 @@ Test(requests, disconnecting_ends_a_socket_or_its_session)
     nodes_settle(world->nodes);
     ask(world, "{\"type\":4,\"opts\":{\"rooms\":[\"user:p0\"]}}");
     ask(world, "{\"type\":4,\"opts\":{\"rooms\":[\"user:p1\"]},\"close\":true}");
-    ask(world, "{\"requestId\":\"old\",\"type\":4,\"sid\":\"%.*s\"}",
-        SOCKET_SID_LEN, world->people[2].client.socket.sid);
+    ask(world, "{\"requestId\":\"old\",\"type\":4,\"sid\":\"%.*s\"}", SOCKET_SID_LEN,
+        world->people[2].client.socket.sid);
     nodes_settle(world->nodes);
     for (unsigned i = 0; i < 6; i++) {
         cr_assert_eq(world->people[i].client.ended, i < 3, "p%u", i);
@@ -467,8 +467,8 @@ Test(requests, disconnecting_ends_a_socket_or_its_session)
     cr_assert_eq(world->answer_count, 1, "only the node that has the socket");
     cr_assert_str_eq(world->answers[0], "{\"requestId\":\"old\"}");
     forget_answers(world);
-    ask(world, "{\"requestId\":\"old\",\"type\":4,\"sid\":\"%.*s\"}",
-        SOCKET_SID_LEN, world->people[2].client.socket.sid);
+    ask(world, "{\"requestId\":\"old\",\"type\":4,\"sid\":\"%.*s\"}", SOCKET_SID_LEN,
+        world->people[2].client.socket.sid);
     ask(world, "{\"requestId\":\"q\",\"type\":0}");
     nodes_settle(world->nodes);
     cr_assert_eq(world->answer_count, 2, "it has gone");

@@ -249,6 +249,43 @@ test('an answer that nobody reads holds no more than outbound_bytes, and is whol
   }
 });
 
+// So many handshakes without a token, one after the other on one connection from `localAddress`: their sids.
+function shakeHands(hub, count, localAddress = '127.0.0.1') {
+  const head = 'GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\n\r\n';
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const { host, port } = hub.address;
+    const socket = connectTcp({ host, port, localAddress }, () => socket.write(head.repeat(count)));
+    socket.setEncoding('latin1');
+    socket.on('data', (data) => {
+      text += data;
+      const sids = [...text.matchAll(/"sid":"([\w-]+)"/g)].map(([, sid]) => sid);
+      if (sids.length === count) resolve({ socket, sids });
+    });
+    socket.on('error', reject);
+  });
+}
+
+test('sessions that join nothing have one bound on all shards, and the address with most gives way', { timeout: PATIENT }, async () => {
+  const hub = await startHub({ args: ['--shards', '4', '--limits-unjoined', '200', '--auth-timeout', '60s'] });
+  try {
+    // More than the flood has on any shard, fewer than it has on all.
+    const quiet = await shakeHands(hub, 60, '127.0.0.2');
+    const floods = await Promise.all(Array.from({ length: 8 }, () => shakeHands(hub, 100)));
+    await until(async () => (await hub.metric('peal_polling_dropped_total')) >= 650, 'nearly all beyond 200 are dropped');
+    await hub.logged(/POLLING-FLOOD .*address="?127\.0\.0\.1"?/);
+    const join = async (sid, n) => {
+      const url = `${hub.url}/socket.io/?EIO=4&transport=polling&sid=${sid}`;
+      return (await fetch(url, { method: 'POST', body: `40${JSON.stringify({ token: hub.token(`quiet${n}`) })}` })).status;
+    };
+    for (const [n, sid] of quiet.sids.entries()) assert.equal(await join(sid, n), 200);
+    assert.ok((await hub.metric('peal_polling_dropped_total')) <= 670);
+    for (const { socket } of [quiet, ...floods]) socket.destroy();
+  } finally {
+    await hub.stop();
+  }
+});
+
 // As fast as one connection can, 500 in flight: handshakes that never show a token.
 function floodHandshakes(hub, count) {
   const head = 'GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\n\r\n';
@@ -273,7 +310,7 @@ function floodHandshakes(hub, count) {
 }
 
 test('a flood of polling handshakes without a token keeps nobody out', { timeout: PATIENT }, async () => {
-  const hub = await startHub({ args: ['--shards', '1'] });
+  const hub = await startHub({ args: ['--shards', '1', '--limits-unjoined', '8192'] });
   try {
     const flood = await floodHandshakes(hub, 10_000);
     assert.ok((await hub.metric('peal_polling_dropped_total')) > 0);
