@@ -92,7 +92,7 @@ for (const [name, open] of [['a WebSocket', overWebSocket], ['polling', overPoll
       const reply = await peer.next();
       const { sid } = unpack(reply).data;
       assert.match(sid, /^.{23}$/);
-      assert.deepEqual(reply, Buffer.concat([hex('83 a474797065 00 a464617461 81 a3736964 b4'), Buffer.from(sid), hex('a36e7370 a12f')]));
+      assert.deepEqual(reply, Buffer.concat([hex('83 a474797065 00 a464617461 81 a3736964 b7'), Buffer.from(sid), hex('a36e7370 a12f')]));
       assert.deepEqual(unpack(await peer.next()), { type: 2, data: ['auth', {}], nsp: '/' });
       await peer.send(pack({ nsp: '/custom', data: { token: '1', deep: [null, 1.5] }, type: 0 }));
       assert.equal(unpack(await peer.next()).nsp, '/custom');
