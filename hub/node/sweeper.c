@@ -5,7 +5,9 @@
 
 #include "actors/inbox/announce.h"
 #include "codec/base/clock.h"
+#include "codec/base/log.h"
 #include "codec/base/mem.h"
+#include "codec/base/status.h"
 #include "hub/config/config.h"
 #include "hub/net/loop.h"
 #include "hub/node/node.h"
@@ -18,6 +20,7 @@ struct sweeper {
     struct store_sweep request;
     struct hub_shard *shard;
     bool busy;
+    uint64_t refused_ms; /* since when, as the operator was told; 0: it is not */
     bool closing;
     bool closed; /* the timer */
 };
@@ -29,6 +32,26 @@ static void free_when_done(struct sweeper *sweeper)
     }
 }
 
+/*
+ * Tell the operator when the store is there and will not sweep: one inbox at fault, or one that
+ * somebody holds locked, keeps all that is due. A store that is away is told of by store_watch.
+ */
+static void judge(struct sweeper *sweeper, int status)
+{
+    bool refused = status != 0 && status != STATUS_UNAVAILABLE && status != STATUS_UNKNOWN;
+    if (refused && sweeper->refused_ms == 0) {
+        struct store_health health;
+        store_get_health(sweeper->shard->hub->store, &health);
+        log_error("SWEEP-REFUSED", "nothing expires: the store refuses it", "status=%s reason=%s",
+            status_name(status), log_quote(bytes_str(health.reason)));
+        sweeper->refused_ms = clock_mono_ms();
+    } else if (status == 0 && sweeper->refused_ms != 0) {
+        log_info("SWEEP-ACCEPTED", "what is due expires again", "after_ms=%llu",
+            (unsigned long long)(clock_mono_ms() - sweeper->refused_ms));
+        sweeper->refused_ms = 0;
+    }
+}
+
 static void sweep(struct sweeper *sweeper);
 
 static void on_swept(struct store_request *base)
@@ -36,6 +59,7 @@ static void on_swept(struct store_request *base)
     struct sweeper *sweeper = container_of(base, struct sweeper, request.base);
     struct store_sweep *request = &sweeper->request;
     sweeper->busy = false;
+    judge(sweeper, base->status);
     for (size_t i = 0; base->status == 0 && i < request->user_count && !sweeper->closing; i++) {
         const struct store_swept *user = &request->users[i];
         announce_changes(

@@ -161,6 +161,25 @@ test('F8 Postgres that may only be read: 503, and taken again afterwards', { tim
   }
 });
 
+test('an inbox that the store refuses to change is told of: nothing expires meanwhile', { timeout: 60_000 }, async () => {
+  const postgres = await startPostgres();
+  const hub = await startHub({ postgres, config: 'store { sweep = 200ms }' });
+  try {
+    const post = (user, ms) => hub.api('POST', '/api/v1/notifications', { user, type: 'x', title: 't', message: 'm', expires_at: Date.now() + ms });
+    assert.equal((await post('odd', 3000)).status, 201);
+    await postgres.query("UPDATE peal.inbox SET unread = 0 WHERE user_id = 'odd'"); // by hand: one less would be -1
+    await hub.logged(/SWEEP-REFUSED .*status=INVALID reason="23514: /);
+    await postgres.query("UPDATE peal.inbox SET unread = 1 WHERE user_id = 'odd'");
+    await hub.logged(/SWEEP-ACCEPTED/);
+    assert.equal(hub.log.match(/SWEEP-REFUSED/g).length, 1);
+    const [{ left }] = await postgres.query('SELECT count(*)::int AS left FROM peal.notification');
+    assert.equal(left, 0);
+  } finally {
+    await hub.stop();
+    await postgres.stop();
+  }
+});
+
 test('F8 Postgres on a disk that is full: refused, and taken again when there is room', { skip, timeout: 180_000 }, async () => {
   const small = mountSmall(160 * MIB);
   const postgres = await PostgresServer.start({ folder: small.folder, settings: { fsync: 'on', max_wal_size: '32MB', min_wal_size: '32MB' } });
