@@ -38,8 +38,8 @@ struct room_interested {
 };
 
 #define ROOM_PROTOCOL(X, A, a)                                                                     \
-    X(A, a, JOIN, join, CONTROL, CREATES, OWNS, "add a member")                                    \
-    X(A, a, LEAVE, leave, CONTROL, NAMED, OWNS, "forget a member")                                 \
+    X(A, a, JOIN, join, CONTROL, CREATES(key), PLAIN, "add a member")                              \
+    X(A, a, LEAVE, leave, CONTROL, NAMED(key), PLAIN, "forget a member")                           \
     X(A, a, INTERESTED, interested, CONTROL, REF, PLAIN, "the bus has confirmed the channel")
 PROTOCOL_DECLARE(ROOM, room)
 

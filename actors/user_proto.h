@@ -100,17 +100,20 @@ struct user_admin {
 };
 
 #define USER_PROTOCOL(X, A, a)                                                                     \
-    X(A, a, PACKET, packet, NORMAL, REF, OWNS, "a client's event")                                 \
+    X(A, a, PACKET, packet, NORMAL, REF, OWNS(event_unref(msg->event)), "a client's event")        \
     X(A, a, DETACHED, detached, CONTROL, REF, PLAIN, "a socket has gone")                          \
     X(A, a, RELIEVED, relieved, CONTROL, REF, PLAIN, "a full outbox has room again")               \
-    X(A, a, JOINED, joined, CONTROL, REF, OWNS, "a room took a socket in")                         \
-    X(A, a, REFUSED, refused, CONTROL, REF, OWNS, "a room is full")                                \
-    X(A, a, ANNOUNCE, announce, SHED, NAMED, OWNS, "the inbox changed")                            \
-    X(A, a, FEED, feed, CONTROL, NAMED, OWNS, "announcements are certain to come, or not")         \
-    X(A, a, STORED, stored, CONTROL, REF, OWNS, "the store has answered")                          \
+    X(A, a, JOINED, joined, CONTROL, REF, OWNS(buf_unref(msg->room)), "a room took a socket in")   \
+    X(A, a, REFUSED, refused, CONTROL, REF, OWNS(buf_unref(msg->room)), "a room is full")          \
+    X(A, a, ANNOUNCE, announce, SHED, NAMED(key), OWNS(buf_unref(msg->payload)),                   \
+        "the inbox changed")                                                                       \
+    X(A, a, FEED, feed, CONTROL, NAMED(key), PLAIN, "announcements are certain to come, or not")   \
+    X(A, a, STORED, stored, CONTROL, REF, OWNS(user_request_free(msg->request)),                   \
+        "the store has answered")                                                                  \
     X(A, a, POSITION, position, CONTROL, REF, PLAIN, "where the store says the inbox stands")      \
-    X(A, a, MOVED, moved, CONTROL, NAMED, OWNS, "the store says that the inbox has changed")       \
-    X(A, a, ADMIN, admin, CONTROL, NAMED, OWNS, "a backend changes rooms or disconnects")
+    X(A, a, MOVED, moved, CONTROL, NAMED(key), PLAIN, "the store says that the inbox has changed") \
+    X(A, a, ADMIN, admin, CONTROL, NAMED(key), OWNS(buf_unref(msg->room)),                         \
+        "a backend changes rooms or disconnects")
 PROTOCOL_DECLARE(USER, user)
 
 #endif

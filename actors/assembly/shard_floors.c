@@ -38,8 +38,7 @@ struct fanout *shard_open_nsp(struct shard *shard, struct bytes nsp)
     struct sequencer_attach *attach = sequencer_attach_new();
     attach->nsp = buf_new_name(nsp);
     attach->fanout = fanout->actor.self;
-    unsigned home = actor_system_shard_of(sched_system(shard->sched), nsp);
-    msg_send_named(shard->sched, home, attach);
+    msg_send_home(shard->sched, attach);
     return fanout;
 }
 

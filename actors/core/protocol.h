@@ -5,16 +5,18 @@
  * The table is in <actor>_proto.h, behind the structs of the messages and before the functions
  * that send them:
  *
- *                   kind     name     lane     reach    payload  what it asks
- *     #define ROOM_PROTOCOL(X, A, a)                                              \
- *         X(A, a, JOIN,    join,    CONTROL, CREATES, OWNS,    "add a member")    \
- *         X(A, a, PUBLISH, publish, SHED,    NAMED,   OWNS,    "fan an event out") \
- *         X(A, a, LEAVE,   leave,   CONTROL, REF,     PLAIN,   "forget a member")
+ *                   kind     name     lane     reach         payload               what it asks
+ *     #define ROOM_PROTOCOL(X, A, a)                                                           \
+ *         X(A, a, JOIN,    join,    CONTROL, CREATES(key), PLAIN,               "add a member")  \
+ *         X(A, a, TELL,    tell,    SHED,    NAMED(key),   OWNS(event_unref(msg->event)), "…")  \
+ *         X(A, a, LEAVE,   leave,   CONTROL, REF,          PLAIN,               "forget a member")
  *     PROTOCOL_DECLARE(ROOM, room)
  *
  * lane     CONTROL, NORMAL, SHED: see enum lane.
- * reach    REF: by ref only. NAMED: by name too. CREATES: by name, which spawns the actor.
- * payload  OWNS: the message owns something that must be freed. PLAIN: it does not.
+ * reach    REF: by ref only. NAMED(key): by name too, which is the member `key`, a struct buf that
+ *          the message owns. CREATES(key): the same, and spawns the actor. NAMED_AS(name) and
+ *          CREATES_AS(name): the name is this expression over `msg`, a struct bytes.
+ * payload  OWNS(statements): what frees, besides the key, what `msg` owns. PLAIN: nothing does.
  *
  * PROTOCOL_DECLARE makes of it `enum room_kind {ROOM_JOIN, … ROOM_KIND_COUNT}`, declares the
  * tables `room_kinds` and `room_behaviour`, and defines for each row
@@ -24,8 +26,6 @@
  *     const struct behaviour room_behaviour = {PROTOCOL_BEHAVIOUR(ROOM, room), .id = …, …};
  * and defines, in the order of the table,
  *     static void on_join(struct room *room, struct room_join *msg);
- *     static void drop_join(struct room_join *msg);    for OWNS: frees the payload, not `msg`
- *     static struct bytes key_join(const struct room_join *msg);    for NAMED and CREATES
  * One that is missing does not compile, nor does one that no row asks for.
  *
  * What the names imply is checked: `struct room` begins with `struct actor actor`, and
@@ -38,6 +38,7 @@
 
 #include "actors/core/actor.h"
 #include "actors/core/msg.h"
+#include "codec/base/buf.h"
 
 /* For <actor>_proto.h: the enum, the tables' names and the constructors. No semicolon behind. */
 #define PROTOCOL_DECLARE(A, a)                                                                     \
@@ -75,23 +76,18 @@
     {                                                                                              \
         on_##kind_name((struct a *)(void *)actor, (struct a##_##kind_name *)(void *)msg);          \
     }                                                                                              \
-    PROTOCOL_DROP_##payload##_(a, kind_name) PROTOCOL_KEY_##reach##_(a, kind_name)
-
-#define PROTOCOL_DROP_PLAIN_(a, kind_name)
-#define PROTOCOL_DROP_OWNS_(a, kind_name)                                                          \
-    static void drop_##kind_name(struct a##_##kind_name *msg);                                     \
-    static void drop_##kind_name##_(struct msg *msg)                                               \
+    static void drop_##kind_name##_(struct msg *base)                                              \
     {                                                                                              \
-        drop_##kind_name((struct a##_##kind_name *)(void *)msg);                                   \
+        struct a##_##kind_name *msg = (struct a##_##kind_name *)(void *)base;                      \
+        (void)msg;                                                                                 \
+        PROTOCOL_FREE_##reach;                                                                     \
+        PROTOCOL_DROP_##payload;                                                                   \
+    }                                                                                              \
+    static struct bytes key_##kind_name##_(const struct msg *base) {                               \
+        const struct a##_##kind_name *msg = (const struct a##_##kind_name *)(const void *)base;    \
+        (void)msg;                                                                                 \
+        return PROTOCOL_KEY_##reach;                                                               \
     }
-
-#define PROTOCOL_KEY_REF_(a, kind_name)
-#define PROTOCOL_KEY_NAMED_(a, kind_name)                                                          \
-    static struct bytes key_##kind_name(const struct a##_##kind_name *msg);                        \
-    static struct bytes key_##kind_name##_(const struct msg *msg) {                                \
-        return key_##kind_name((const struct a##_##kind_name *)(const void *)msg);                 \
-    }
-#define PROTOCOL_KEY_CREATES_(a, kind_name) PROTOCOL_KEY_NAMED_(a, kind_name)
 
 #define PROTOCOL_HANDLER_(A, a, KIND, kind_name, lane_, reach, payload, text) handle_##kind_name##_,
 
@@ -100,12 +96,49 @@
         .behaviour = &a##_behaviour,                                                               \
         .index = A##_##KIND,                                                                       \
         .lane = LANE_##lane_,                                                                      \
-        PROTOCOL_REACH_##reach##_(kind_name) PROTOCOL_PAYLOAD_##payload##_(kind_name)},
+        .creates = PROTOCOL_CREATES_##reach,                                                       \
+        .key = PROTOCOL_IS_NAMED_##reach ? key_##kind_name##_ : NULL,                              \
+        .drop =                                                                                    \
+            PROTOCOL_OWNS_KEY_##reach || PROTOCOL_OWNS_##payload ? drop_##kind_name##_ : NULL},
 
-#define PROTOCOL_REACH_REF_(kind_name)
-#define PROTOCOL_REACH_NAMED_(kind_name) .key = key_##kind_name##_,
-#define PROTOCOL_REACH_CREATES_(kind_name) .key = key_##kind_name##_, .creates = 1,
-#define PROTOCOL_PAYLOAD_PLAIN_(kind_name)
-#define PROTOCOL_PAYLOAD_OWNS_(kind_name) .drop = drop_##kind_name##_,
+/* What each word of the column `reach` means. */
+
+#define PROTOCOL_KEY_REF bytes_of(NULL, 0)
+#define PROTOCOL_KEY_NAMED(member) buf_bytes(msg->member)
+#define PROTOCOL_KEY_CREATES(member) buf_bytes(msg->member)
+#define PROTOCOL_KEY_NAMED_AS(name) name
+#define PROTOCOL_KEY_CREATES_AS(name) name
+
+#define PROTOCOL_FREE_REF
+#define PROTOCOL_FREE_NAMED(member) buf_unref(msg->member)
+#define PROTOCOL_FREE_CREATES(member) buf_unref(msg->member)
+#define PROTOCOL_FREE_NAMED_AS(name)
+#define PROTOCOL_FREE_CREATES_AS(name)
+
+#define PROTOCOL_IS_NAMED_REF 0
+#define PROTOCOL_IS_NAMED_NAMED(member) 1
+#define PROTOCOL_IS_NAMED_CREATES(member) 1
+#define PROTOCOL_IS_NAMED_NAMED_AS(name) 1
+#define PROTOCOL_IS_NAMED_CREATES_AS(name) 1
+
+#define PROTOCOL_CREATES_REF 0
+#define PROTOCOL_CREATES_NAMED(member) 0
+#define PROTOCOL_CREATES_CREATES(member) 1
+#define PROTOCOL_CREATES_NAMED_AS(name) 0
+#define PROTOCOL_CREATES_CREATES_AS(name) 1
+
+#define PROTOCOL_OWNS_KEY_REF 0
+#define PROTOCOL_OWNS_KEY_NAMED(member) 1
+#define PROTOCOL_OWNS_KEY_CREATES(member) 1
+#define PROTOCOL_OWNS_KEY_NAMED_AS(name) 0
+#define PROTOCOL_OWNS_KEY_CREATES_AS(name) 0
+
+/* And of the column `payload`. */
+
+#define PROTOCOL_DROP_PLAIN
+#define PROTOCOL_DROP_OWNS(...) __VA_ARGS__
+
+#define PROTOCOL_OWNS_PLAIN 0
+#define PROTOCOL_OWNS_OWNS(...) 1
 
 #endif

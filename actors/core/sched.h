@@ -88,6 +88,9 @@ void msg_send(struct sched *sched, struct actor_ref to, void *msg);
  */
 void msg_send_named(struct sched *sched, unsigned shard, void *msg);
 
+/* The same to the shard that the key lives on (actor_system_shard_of). */
+void msg_send_home(struct sched *sched, void *msg);
+
 /* Send from a thread that is no shard (store writer, signal thread); delivered with one wake-up. */
 TEST_SEAM void msg_send_foreign(struct actor_system *system, struct actor_ref to, void *msg);
 

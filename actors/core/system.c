@@ -105,3 +105,9 @@ unsigned actor_system_shard_of(const struct actor_system *system, struct bytes k
     /* The upper half of the hash, because the maps of a shard use the lower bits. */
     return (unsigned)((hash_bytes(key) >> 32) * system->shard_count >> 32);
 }
+
+void msg_send_home(struct sched *sched, void *msg)
+{
+    const struct msg *base = msg;
+    msg_send_named(sched, actor_system_shard_of(sched->system, base->kind->key(base)), msg);
+}

@@ -466,19 +466,9 @@ static void on_event(struct fanout *fanout, struct fanout_event *msg)
     deliver(fanout, msg->broadcast);
 }
 
-static void drop_event(struct fanout_event *msg)
-{
-    broadcast_unref(msg->broadcast);
-}
-
 static void on_bus_event(struct fanout *fanout, struct fanout_bus_event *msg)
 {
     deliver(fanout, msg->broadcast);
-}
-
-static void drop_bus_event(struct fanout_bus_event *msg)
-{
-    broadcast_unref(msg->broadcast);
 }
 
 static void on_stream(struct fanout *fanout, struct fanout_stream *msg)
@@ -491,10 +481,4 @@ static void on_stream(struct fanout *fanout, struct fanout_stream *msg)
 static void on_ask(struct fanout *fanout, struct fanout_ask *msg)
 {
     fanout_ask_answer(fanout, msg);
-}
-
-static void drop_ask(struct fanout_ask *msg)
-{
-    buf_unref(msg->request);
-    buf_unref(msg->picked);
 }

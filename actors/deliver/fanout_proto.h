@@ -44,10 +44,13 @@ struct fanout_ask {
 };
 
 #define FANOUT_PROTOCOL(X, A, a)                                                                   \
-    X(A, a, EVENT, event, NORMAL, REF, OWNS, "deliver to the sockets of this shard")               \
-    X(A, a, BUS_EVENT, bus_event, SHED, REF, OWNS, "the same, from another node or an emitter")    \
+    X(A, a, EVENT, event, NORMAL, REF, OWNS(broadcast_unref(msg->broadcast)),                      \
+        "deliver to the sockets of this shard")                                                    \
+    X(A, a, BUS_EVENT, bus_event, SHED, REF, OWNS(broadcast_unref(msg->broadcast)),                \
+        "the same, from another node or an emitter")                                               \
     X(A, a, STREAM, stream, CONTROL, REF, PLAIN, "what follows of the replay stream is complete")  \
-    X(A, a, ASK, ask, CONTROL, REF, OWNS, "carry out a slice of a request of another node")
+    X(A, a, ASK, ask, CONTROL, REF, OWNS(buf_unref(msg->request); buf_unref(msg->picked)),         \
+        "carry out a slice of a request of another node")
 PROTOCOL_DECLARE(FANOUT, fanout)
 
 #endif

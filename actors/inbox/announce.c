@@ -21,7 +21,7 @@ static void send_payload(
     struct user_announce *msg = user_announce_new();
     msg->key = buf_new_name(key);
     msg->payload = payload;
-    msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
+    msg_send_home(shard->sched, msg);
 }
 
 /* Takes what is told as its caller has it; version and epoch are filled in here. */

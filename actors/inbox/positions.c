@@ -210,8 +210,7 @@ static void tell_moved(struct shard *shard, const struct store_moved *moved)
     msg->key = builder_finish(&key);
     CHECK(msg->key != NULL);
     msg->rev = moved->position.rev;
-    unsigned home = actor_system_shard_of(sched_system(shard->sched), buf_bytes(msg->key));
-    msg_send_named(shard->sched, home, msg);
+    msg_send_home(shard->sched, msg);
 }
 
 /* The users who connected before the first answer were asked for within an interval of it. */

@@ -78,6 +78,20 @@ static void free_ingest(struct actor *actor);
 static struct actor *spawn_ingest(struct sched *sched, struct bytes key);
 static struct bytes key_of_ingest(const void *ingest);
 
+static void drop_claim(struct ingest_claim *claim)
+{
+    store_request_finish(&claim->request.base);
+    mem_free(claim);
+}
+
+static void drop_stored_batch(struct ingest_batch *batch)
+{
+    if (batch != NULL) {
+        store_request_finish(&batch->put.base);
+        ingest_batch_free(batch);
+    }
+}
+
 PROTOCOL_DEFINE(INGEST, ingest)
 
 const struct behaviour ingest_behaviour = {
@@ -661,40 +675,4 @@ static void on_close(struct ingest *ingest, struct ingest_close *msg)
     }
     ingest->leaving = true;
     leave(ingest);
-}
-
-/* What undelivered messages own. */
-
-static void drop_begin(struct ingest_begin *msg)
-{
-    buf_unref(msg->key);
-}
-
-static struct bytes key_begin(const struct ingest_begin *msg)
-{
-    return buf_bytes(msg->key);
-}
-
-static void drop_claimed(struct ingest_claimed *msg)
-{
-    store_request_finish(&msg->claim->request.base);
-    mem_free(msg->claim);
-}
-
-static void drop_stored(struct ingest_stored *msg)
-{
-    if (msg->batch != NULL) {
-        store_request_finish(&msg->batch->put.base);
-        ingest_batch_free(msg->batch);
-    }
-}
-
-static void drop_close(struct ingest_close *msg)
-{
-    buf_unref(msg->key);
-}
-
-static struct bytes key_close(const struct ingest_close *msg)
-{
-    return buf_bytes(msg->key);
 }

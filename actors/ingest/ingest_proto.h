@@ -44,10 +44,12 @@ struct ingest_close {
 };
 
 #define INGEST_PROTOCOL(X, A, a)                                                                   \
-    X(A, a, BEGIN, begin, CONTROL, CREATES, OWNS, "compete for a stream")                          \
-    X(A, a, CLAIMED, claimed, CONTROL, REF, OWNS, "the store knows the new owner")                 \
-    X(A, a, STORED, stored, CONTROL, REF, OWNS, "a batch is committed, or not")                    \
-    X(A, a, CLOSE, close, CONTROL, NAMED, OWNS, "the node ends")
+    X(A, a, BEGIN, begin, CONTROL, CREATES(key), PLAIN, "compete for a stream")                    \
+    X(A, a, CLAIMED, claimed, CONTROL, REF, OWNS(drop_claim(msg->claim)),                          \
+        "the store knows the new owner")                                                           \
+    X(A, a, STORED, stored, CONTROL, REF, OWNS(drop_stored_batch(msg->batch)),                     \
+        "a batch is committed, or not")                                                            \
+    X(A, a, CLOSE, close, CONTROL, NAMED(key), PLAIN, "the node ends")
 PROTOCOL_DECLARE(INGEST, ingest)
 
 enum { INGEST_PARTITIONS_MAX = 256 };

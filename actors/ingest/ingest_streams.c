@@ -21,24 +21,19 @@ static struct buf *key_new(uint32_t number)
     return buf;
 }
 
-static unsigned home_of(struct shard *shard, struct buf *key)
-{
-    return actor_system_shard_of(sched_system(shard->sched), buf_bytes(key));
-}
-
 void ingest_streams_begin(struct shard *shard, uint32_t number)
 {
     struct ingest_begin *msg = ingest_begin_new();
     msg->number = number;
     msg->key = key_new(number);
-    msg_send_named(shard->sched, home_of(shard, msg->key), msg);
+    msg_send_home(shard->sched, msg);
 }
 
 void ingest_streams_end(struct shard *shard, uint32_t number)
 {
     struct ingest_close *msg = ingest_close_new();
     msg->key = key_new(number);
-    msg_send_named(shard->sched, home_of(shard, msg->key), msg);
+    msg_send_home(shard->sched, msg);
 }
 
 void ingest_start(struct shard *shard)

@@ -170,11 +170,6 @@ static void on_close(struct sequencer *sequencer, struct sequencer_close *msg)
 
 /* Sending, from any shard. */
 
-static unsigned home_of(struct shard *shard, struct bytes nsp)
-{
-    return actor_system_shard_of(sched_system(shard->sched), nsp);
-}
-
 int sequencer_send(struct shard *shard, struct bytes nsp, struct broadcast *broadcast)
 {
     if (broadcast == NULL) {
@@ -183,7 +178,7 @@ int sequencer_send(struct shard *shard, struct bytes nsp, struct broadcast *broa
     struct sequencer_publish *msg = sequencer_publish_new();
     msg->nsp = buf_new_name(nsp);
     msg->broadcast = broadcast;
-    msg_send_named(shard->sched, home_of(shard, nsp), msg);
+    msg_send_home(shard->sched, msg);
     return 0;
 }
 
@@ -196,7 +191,7 @@ void sequencer_register(struct shard *shard, struct bytes nsp, struct bytes name
     msg->nsp = buf_new_name(nsp);
     msg->name = buf_new_name(name);
     msg->on = on;
-    msg_send_named(shard->sched, home_of(shard, nsp), msg);
+    msg_send_home(shard->sched, msg);
 }
 
 /* Interest. */
@@ -496,82 +491,4 @@ static void on_bus_message(void *context, struct bytes channel, struct bytes pay
     } else {
         take_broadcast(sequencer, room, payload); /* to its rooms, not the channel's (wire 4.1) */
     }
-}
-
-/* What undelivered messages own. */
-
-static void drop_attach(struct sequencer_attach *msg)
-{
-    buf_unref(msg->nsp);
-}
-
-static struct bytes key_attach(const struct sequencer_attach *msg)
-{
-    return buf_bytes(msg->nsp);
-}
-
-static void drop_publish(struct sequencer_publish *msg)
-{
-    buf_unref(msg->nsp);
-    broadcast_unref(msg->broadcast);
-}
-
-static struct bytes key_publish(const struct sequencer_publish *msg)
-{
-    return buf_bytes(msg->nsp);
-}
-
-static void drop_interest(struct sequencer_interest *msg)
-{
-    buf_unref(msg->nsp);
-    buf_unref(msg->room);
-}
-
-static struct bytes key_interest(const struct sequencer_interest *msg)
-{
-    return buf_bytes(msg->nsp);
-}
-
-static void drop_name(struct sequencer_name *msg)
-{
-    buf_unref(msg->nsp);
-    buf_unref(msg->name);
-}
-
-static struct bytes key_name(const struct sequencer_name *msg)
-{
-    return buf_bytes(msg->nsp);
-}
-
-static void drop_request(struct sequencer_request *msg)
-{
-    buf_unref(msg->nsp);
-    buf_unref(msg->payload);
-}
-
-static struct bytes key_request(const struct sequencer_request *msg)
-{
-    return buf_bytes(msg->nsp);
-}
-
-static void drop_part(struct sequencer_part *msg)
-{
-    buf_unref(msg->picked);
-    buf_unref(msg->text);
-}
-
-static void drop_acked(struct sequencer_acked *msg)
-{
-    buf_unref(msg->id);
-    buf_unref(msg->ack);
-}
-
-static void drop_close(struct sequencer_close *msg)
-{
-    buf_unref(msg->nsp);
-}
-
-static struct bytes key_close(const struct sequencer_close *msg)
-{
-    return buf_bytes(msg->nsp);
 }

@@ -84,14 +84,20 @@ struct sequencer_close {
 };
 
 #define SEQUENCER_PROTOCOL(X, A, a)                                                                \
-    X(A, a, ATTACH, attach, CONTROL, CREATES, OWNS, "a shard's fan-out is there")                  \
-    X(A, a, PUBLISH, publish, NORMAL, CREATES, OWNS, "number a broadcast and deliver it")          \
-    X(A, a, INTEREST, interest, CONTROL, CREATES, OWNS, "a shard has (no) members of a room")      \
-    X(A, a, NAME, name, CONTROL, CREATES, OWNS, "a user or sid is (not) here")                     \
-    X(A, a, REQUEST, request, NORMAL, NAMED, OWNS, "publish a request to the other nodes")         \
-    X(A, a, PART, part, CONTROL, REF, OWNS, "a shard did its part of another node's request")      \
-    X(A, a, ACKED, acked, NORMAL, REF, OWNS, "a client acknowledged another node's broadcast")     \
-    X(A, a, CLOSE, close, CONTROL, NAMED, OWNS, "the node ends")
+    X(A, a, ATTACH, attach, CONTROL, CREATES(nsp), PLAIN, "a shard's fan-out is there")            \
+    X(A, a, PUBLISH, publish, NORMAL, CREATES(nsp), OWNS(broadcast_unref(msg->broadcast)),         \
+        "number a broadcast and deliver it")                                                       \
+    X(A, a, INTEREST, interest, CONTROL, CREATES(nsp), OWNS(buf_unref(msg->room)),                 \
+        "a shard has (no) members of a room")                                                      \
+    X(A, a, NAME, name, CONTROL, CREATES(nsp), OWNS(buf_unref(msg->name)),                         \
+        "a user or sid is (not) here")                                                             \
+    X(A, a, REQUEST, request, NORMAL, NAMED(nsp), OWNS(buf_unref(msg->payload)),                   \
+        "publish a request to the other nodes")                                                    \
+    X(A, a, PART, part, CONTROL, REF, OWNS(buf_unref(msg->picked); buf_unref(msg->text)),          \
+        "a shard did its part of another node's request")                                          \
+    X(A, a, ACKED, acked, NORMAL, REF, OWNS(buf_unref(msg->id); buf_unref(msg->ack)),              \
+        "a client acknowledged another node's broadcast")                                          \
+    X(A, a, CLOSE, close, CONTROL, NAMED(nsp), PLAIN, "the node ends")
 PROTOCOL_DECLARE(SEQUENCER, sequencer)
 
 struct shard;

@@ -322,5 +322,5 @@ void sequencer_ask(struct shard *shard, struct bytes nsp, struct buf *payload)
     struct sequencer_request *msg = sequencer_request_new();
     msg->nsp = buf_new_name(nsp);
     msg->payload = payload;
-    msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), nsp), msg);
+    msg_send_home(shard->sched, msg);
 }

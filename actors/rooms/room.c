@@ -120,9 +120,7 @@ static void send_interest(struct room *room, uint32_t shard, bool on)
     msg->shard = shard;
     msg->serial = room->shares[shard].serial;
     msg->on = on;
-    struct sched *sched = room->actor.sched;
-    unsigned home = actor_system_shard_of(sched_system(sched), nsp_of(room));
-    msg_send_named(sched, home, msg);
+    msg_send_home(room->actor.sched, msg);
 }
 
 /* What the others are told. */
@@ -255,8 +253,7 @@ void room_send_leave(struct shard *shard, struct bytes nsp, struct bytes room)
     struct room_leave *msg = room_leave_new();
     msg->key = room_key_new(nsp, room);
     msg->shard = sched_shard(shard->sched);
-    struct bytes key = buf_bytes(msg->key);
-    msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
+    msg_send_home(shard->sched, msg);
 }
 
 void room_on_gone(struct socket *socket, const struct membership *membership, bool kept)
@@ -276,28 +273,5 @@ void room_take_seat(struct shard *shard, struct bytes nsp, struct bytes room)
     msg->key = room_key_new(nsp, room);
     msg->reply_to.shard = (uint16_t)sched_shard(shard->sched);
     msg->seat = true;
-    struct bytes key = buf_bytes(msg->key);
-    msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
-}
-
-/* What undelivered messages own. */
-
-static void drop_join(struct room_join *msg)
-{
-    buf_unref(msg->key);
-}
-
-static struct bytes key_join(const struct room_join *msg)
-{
-    return buf_bytes(msg->key);
-}
-
-static void drop_leave(struct room_leave *msg)
-{
-    buf_unref(msg->key);
-}
-
-static struct bytes key_leave(const struct room_leave *msg)
-{
-    return buf_bytes(msg->key);
+    msg_send_home(shard->sched, msg);
 }

@@ -280,11 +280,6 @@ static void on_packet(struct user *user, struct user_packet *msg)
     route(&call);
 }
 
-static void drop_packet(struct user_packet *msg)
-{
-    event_unref(msg->event);
-}
-
 /* Other messages. */
 
 static void on_relieved(struct user *user, struct user_relieved *msg)
@@ -314,11 +309,6 @@ static void on_joined(struct user *user, struct user_joined *msg)
     stop_unused(user);
 }
 
-static void drop_joined(struct user_joined *msg)
-{
-    buf_unref(msg->room);
-}
-
 static void on_refused(struct user *user, struct user_refused *msg)
 {
     user->joins--;
@@ -326,25 +316,9 @@ static void on_refused(struct user *user, struct user_refused *msg)
     stop_unused(user);
 }
 
-static void drop_refused(struct user_refused *msg)
-{
-    buf_unref(msg->room);
-}
-
 static void on_announce(struct user *user, struct user_announce *msg)
 {
     user_feed_apply(user, msg->payload);
-}
-
-static void drop_announce(struct user_announce *msg)
-{
-    buf_unref(msg->key);
-    buf_unref(msg->payload);
-}
-
-static struct bytes key_announce(const struct user_announce *msg)
-{
-    return buf_bytes(msg->key);
 }
 
 static void on_feed(struct user *user, struct user_feed *msg)
@@ -352,25 +326,10 @@ static void on_feed(struct user *user, struct user_feed *msg)
     user_feed_on(user, msg->on);
 }
 
-static void drop_feed(struct user_feed *msg)
-{
-    buf_unref(msg->key);
-}
-
-static struct bytes key_feed(const struct user_feed *msg)
-{
-    return buf_bytes(msg->key);
-}
-
 static void on_stored(struct user *user, struct user_stored *msg)
 {
     struct user_request *request = container_of(msg->request, struct user_request, store.base);
     request->answered(user, request);
-}
-
-static void drop_stored(struct user_stored *msg)
-{
-    user_request_free(msg->request);
 }
 
 static void on_position(struct user *user, struct user_position *msg)
@@ -381,16 +340,6 @@ static void on_position(struct user *user, struct user_position *msg)
 static void on_moved(struct user *user, struct user_moved *msg)
 {
     user_feed_moved(user, msg->rev);
-}
-
-static void drop_moved(struct user_moved *msg)
-{
-    buf_unref(msg->key);
-}
-
-static struct bytes key_moved(const struct user_moved *msg)
-{
-    return buf_bytes(msg->key);
 }
 
 static void on_admin(struct user *user, struct user_admin *msg)
@@ -409,15 +358,4 @@ static void on_admin(struct user *user, struct user_admin *msg)
             socket->shard->stats.joins_refused++;
         }
     }
-}
-
-static void drop_admin(struct user_admin *msg)
-{
-    buf_unref(msg->key);
-    buf_unref(msg->room);
-}
-
-static struct bytes key_admin(const struct user_admin *msg)
-{
-    return buf_bytes(msg->key);
 }

@@ -278,8 +278,7 @@ static void send_join(struct user *user, struct socket *socket, struct bytes roo
     msg->max_members = rules->max_members;
     msg->quiet = rules->quiet;
     msg->token = token;
-    unsigned home = actor_system_shard_of(sched_system(shard->sched), buf_bytes(msg->key));
-    msg_send_named(shard->sched, home, msg);
+    msg_send_home(shard->sched, msg);
 }
 
 /* Whether the user of `socket` may join; `*ret_rules` on success. */

@@ -81,7 +81,7 @@ static void tell(struct shard *shard, const struct api_who *who, int what, struc
     msg->key = buf_new_name(key);
     msg->room = room != NULL ? buf_ref(room) : NULL;
     msg->what = what;
-    msg_send_named(shard->sched, actor_system_shard_of(sched_system(shard->sched), key), msg);
+    msg_send_home(shard->sched, msg);
 }
 
 /* Ask the other nodes for the same, in every namespace. STATUS_NOMEM. */

@@ -528,8 +528,7 @@ static void close_sequencers(struct hub_shard *shard)
         struct fanout *fanout = container_of(link, struct fanout, shard_link);
         struct sequencer_close *msg = sequencer_close_new();
         msg->nsp = buf_new_name(fanout_nsp(fanout));
-        msg_send_named(
-            shard->shard.sched, actor_system_shard_of(shard->hub->system, fanout_nsp(fanout)), msg);
+        msg_send_home(shard->shard.sched, msg);
     }
 }
 

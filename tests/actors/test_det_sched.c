@@ -44,9 +44,11 @@ struct juggler_knife {
 };
 
 #define JUGGLER_PROTOCOL(X, A, a)                                                                  \
-    X(A, a, BALL, ball, NORMAL, CREATES, PLAIN, "throw one on")                                    \
-    X(A, a, FEATHER, feather, SHED, NAMED, PLAIN, "throw one on, unless there are too many")       \
-    X(A, a, KNIFE, knife, CONTROL, CREATES, PLAIN, "throw one on and stop")
+    X(A, a, BALL, ball, NORMAL, CREATES_AS(name_bytes(&msg->throw.name)), PLAIN, "throw one on")   \
+    X(A, a, FEATHER, feather, SHED, NAMED_AS(name_bytes(&msg->throw.name)), PLAIN,                 \
+        "throw one on, unless there are too many")                                                 \
+    X(A, a, KNIFE, knife, CONTROL, CREATES_AS(name_bytes(&msg->throw.name)), PLAIN,                \
+        "throw one on and stop")
 
 PROTOCOL_DECLARE(JUGGLER, juggler)
 
@@ -56,6 +58,11 @@ struct juggler {
     unsigned name;
     uint64_t last[SHARDS]; /* number by sending shard */
 };
+
+static struct bytes name_bytes(const unsigned *name)
+{
+    return bytes_of(name, sizeof(*name));
+}
 
 PROTOCOL_DEFINE(JUGGLER, juggler)
 
@@ -126,26 +133,6 @@ static void on_knife(struct juggler *juggler, struct juggler_knife *msg)
 {
     receive(juggler, &msg->throw);
     actor_stop(&juggler->actor);
-}
-
-static struct bytes name_bytes(const unsigned *name)
-{
-    return bytes_of(name, sizeof(*name));
-}
-
-static struct bytes key_ball(const struct juggler_ball *msg)
-{
-    return name_bytes(&msg->throw.name);
-}
-
-static struct bytes key_feather(const struct juggler_feather *msg)
-{
-    return name_bytes(&msg->throw.name);
-}
-
-static struct bytes key_knife(const struct juggler_knife *msg)
-{
-    return name_bytes(&msg->throw.name);
 }
 
 static void on_juggler_timer(struct timer *timer)

@@ -102,8 +102,10 @@ struct peer_ping {
 };
 
 #define PEER_PROTOCOL(X, A, a)                                                                     \
-    X(A, a, BALL, ball, NORMAL, CREATES, OWNS, "throw it on, or stop, or stop another")            \
-    X(A, a, FEATHER, feather, SHED, NAMED, PLAIN, "one of a broadcast")                            \
+    X(A, a, BALL, ball, NORMAL, CREATES_AS(bytes_of(&msg->name, sizeof(msg->name))),               \
+        OWNS(mem_free(msg->payload)), "throw it on, or stop, or stop another")                     \
+    X(A, a, FEATHER, feather, SHED, NAMED_AS(bytes_of(&msg->name, sizeof(msg->name))), PLAIN,      \
+        "one of a broadcast")                                                                      \
     X(A, a, PING, ping, CONTROL, REF, PLAIN, "send it back")
 
 PROTOCOL_DECLARE(PEER, peer)
@@ -190,24 +192,9 @@ static void on_ball(struct peer *peer, struct peer_ball *msg)
     }
 }
 
-static void drop_ball(struct peer_ball *msg)
-{
-    mem_free(msg->payload);
-}
-
-static struct bytes key_ball(const struct peer_ball *msg)
-{
-    return bytes_of(&msg->name, sizeof(msg->name));
-}
-
 static void on_feather(struct peer *peer, struct peer_feather *msg)
 {
     check_order(peer, msg->from, msg->number);
-}
-
-static struct bytes key_feather(const struct peer_feather *msg)
-{
-    return bytes_of(&msg->name, sizeof(msg->name));
 }
 
 static void send_ping(

@@ -12,10 +12,16 @@ struct pupil {
     char name[PUPIL_NAME_MAX];
 };
 
-PROTOCOL_DEFINE(PUPIL, pupil)
-
 /* Relaxed: read when the threads that change it have ended. */
 static atomic_long payloads;
+
+static void drop_chalk(char *chalk)
+{
+    mem_free(chalk);
+    atomic_fetch_sub_explicit(&payloads, 1, memory_order_relaxed);
+}
+
+PROTOCOL_DEFINE(PUPIL, pupil)
 
 long pupil_payloads(void)
 {
@@ -39,17 +45,6 @@ static void record(struct pupil *pupil, uint64_t number)
 static void on_note(struct pupil *pupil, struct pupil_note *msg)
 {
     record(pupil, msg->number);
-}
-
-static void drop_note(struct pupil_note *msg)
-{
-    mem_free(msg->payload);
-    atomic_fetch_sub_explicit(&payloads, 1, memory_order_relaxed);
-}
-
-static struct bytes key_note(const struct pupil_note *msg)
-{
-    return bytes_str(msg->name);
 }
 
 static struct pupil_note *make_note(const char *name, uint64_t number)
@@ -84,11 +79,6 @@ static void on_hint(struct pupil *pupil, struct pupil_hint *msg)
     record(pupil, msg->number);
 }
 
-static struct bytes key_hint(const struct pupil_hint *msg)
-{
-    return bytes_str(msg->name);
-}
-
 void pupil_hint(struct sched *from, struct actor_ref to, uint64_t number)
 {
     struct pupil_hint *msg = pupil_hint_new();
@@ -110,11 +100,6 @@ static void on_visit(struct pupil *pupil, struct pupil_visit *msg)
 {
     record(pupil, msg->number);
     actor_stop(&pupil->actor);
-}
-
-static struct bytes key_visit(const struct pupil_visit *msg)
-{
-    return bytes_str(msg->name);
 }
 
 void pupil_visit_named(struct sched *from, unsigned shard, const char *name, uint64_t number)

@@ -51,9 +51,12 @@ struct pupil_call {
 };
 
 #define PUPIL_PROTOCOL(X, A, a)                                                                    \
-    X(A, a, NOTE, note, NORMAL, CREATES, OWNS, "record a number; by name, come to life for it")    \
-    X(A, a, HINT, hint, SHED, NAMED, PLAIN, "record a number, unless there are too many")          \
-    X(A, a, VISIT, visit, CONTROL, CREATES, PLAIN, "come to life, record a number, and stop")      \
+    X(A, a, NOTE, note, NORMAL, CREATES_AS(bytes_str(msg->name)), OWNS(drop_chalk(msg->payload)),  \
+        "record a number; by name, come to life for it")                                           \
+    X(A, a, HINT, hint, SHED, NAMED_AS(bytes_str(msg->name)), PLAIN,                               \
+        "record a number, unless there are too many")                                              \
+    X(A, a, VISIT, visit, CONTROL, CREATES_AS(bytes_str(msg->name)), PLAIN,                        \
+        "come to life, record a number, and stop")                                                 \
     X(A, a, CALL, call, CONTROL, REF, PLAIN, "call a function")
 
 PROTOCOL_DECLARE(PUPIL, pupil)
