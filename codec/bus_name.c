@@ -134,8 +134,30 @@ void bus_name_session(const struct bus_names *names, struct bytes nsp, struct by
     builder_add(out, pid);
 }
 
+/* `<prefix>:<kind>:{<slot>}:<name>`, the slot that of `name`. */
+static void write_named(
+    const struct bus_names *names, const char *kind, struct bytes name, struct builder *out)
+{
+    begin_key(names, kind, slot_part(slot_of(bytes_of(NULL, 0), name), names->slots), out);
+    builder_add(out, name);
+}
+
+void bus_name_record_lease(const struct bus_names *names, struct bytes lease, struct builder *out)
+{
+    write_named(names, "records", lease, out);
+}
+
+void bus_name_record_list(const struct bus_names *names, struct bytes lease, struct builder *out)
+{
+    write_named(names, "recordlist", lease, out);
+}
+
+void bus_name_record_leases(const struct bus_names *names, char ret_name[BUS_NAME_MAX])
+{
+    snprintf(ret_name, BUS_NAME_MAX, "%s:recordleases:{0}", names->prefix);
+}
+
 void bus_name_replay(const struct bus_names *names, struct bytes nsp, struct builder *out)
 {
-    begin_key(names, "replay", slot_part(slot_of(bytes_of(NULL, 0), nsp), names->slots), out);
-    builder_add(out, nsp);
+    write_named(names, "replay", nsp, out);
 }

@@ -67,6 +67,15 @@ struct bytes bus_name_user_key(const struct bus_names *names, struct bytes chann
 void bus_name_session(const struct bus_names *names, struct bytes nsp, struct bytes owner,
     struct bytes pid, struct builder *out);
 
+/* Append the key that says that the records under the lease `lease` count. */
+void bus_name_record_lease(const struct bus_names *names, struct bytes lease, struct builder *out);
+
+/* Append the key of the set of the keys of the records under the lease `lease`. */
+void bus_name_record_list(const struct bus_names *names, struct bytes lease, struct builder *out);
+
+/* The key of all leases of records, by when they end. */
+void bus_name_record_leases(const struct bus_names *names, char ret_name[BUS_NAME_MAX]);
+
 /* Append the key of the replay stream of a namespace. */
 void bus_name_replay(const struct bus_names *names, struct bytes nsp, struct builder *out);
 

@@ -13,11 +13,7 @@
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 
-enum {
-    ENDED_MAX = 64, /* stays that are remembered after they ended */
-    TICK_MS = 1000,
-    REFRESHES = 3, /* of a record within the age */
-};
+enum { ENDED_MAX = 64 /* stays that are remembered after they ended */ };
 
 /* Life. */
 
@@ -42,42 +38,11 @@ static uint64_t now_of(const struct recovery *recovery)
 }
 
 /* Look again at what is held, as long as anything is. */
-static void arm(struct recovery *recovery)
+void recovery_arm(struct recovery *recovery)
 {
     if (!timer_armed(&recovery->tick)) {
         struct sched *sched = recovery->fanout->shard->sched;
-        timer_set(sched_timers(sched), &recovery->tick, sched_now(sched) + TICK_MS);
-    }
-}
-
-/* The record is to be written at the end of the turn; only a bus has records. */
-static void soil(struct recoverable *recoverable)
-{
-    struct recovery *recovery = recoverable->recovery;
-    if (recovery->fanout->shard->recovery_bus != NULL && list_empty(&recoverable->dirty_link)) {
-        list_append(&recovery->dirty, &recoverable->dirty_link);
-    }
-}
-
-/* A record may not expire as long as its socket is here, nor fall behind what the client has. */
-static void refresh_later(struct recoverable *recoverable)
-{
-    struct recovery *recovery = recoverable->recovery;
-    list_remove(&recoverable->live_link);
-    list_append(&recovery->live, &recoverable->live_link);
-    recoverable->due_ms = now_of(recovery) + config_of(recovery)->recovery.age_ms / REFRESHES;
-}
-
-static void refresh(struct recovery *recovery, uint64_t now_ms)
-{
-    while (!list_empty(&recovery->live)) {
-        struct recoverable *first =
-            container_of(recovery->live.next, struct recoverable, live_link);
-        if (first->due_ms > now_ms) {
-            return;
-        }
-        soil(first);
-        refresh_later(first);
+        timer_set(sched_timers(sched), &recovery->tick, sched_now(sched) + RECOVERY_TICK_MS);
     }
 }
 
@@ -94,10 +59,11 @@ static void on_tick(struct timer *timer)
         }
         recovery_drop(first);
     }
-    refresh(recovery, now);
-    if (!replay_is_empty(recovery->replay) || recovery->kept_count > 0 ||
-        !list_empty(&recovery->live)) {
-        arm(recovery);
+    if (recovery->lease != NULL) {
+        recovery_lease_tick(recovery->lease, now);
+    }
+    if (!replay_is_empty(recovery->replay) || recovery->kept_count > 0 || recovery->lease != NULL) {
+        recovery_arm(recovery);
     }
 }
 
@@ -116,7 +82,6 @@ struct recovery *recovery_create(struct fanout *fanout)
     map_init(&recovery->by_sid, sid_of);
     map_init(&recovery->by_pid, pid_of);
     list_init(&recovery->kept);
-    list_init(&recovery->live);
     list_init(&recovery->dirty);
     timer_init(&recovery->tick, on_tick);
     return recovery;
@@ -129,7 +94,7 @@ static void free_recoverable(struct recoverable *recoverable)
     }
     mem_free(recoverable->stays);
     list_remove(&recoverable->kept_link);
-    list_remove(&recoverable->live_link);
+    list_remove(&recoverable->member.link);
     list_remove(&recoverable->dirty_link);
     list_remove(&recoverable->user_link);
     buf_unref(recoverable->owner);
@@ -192,17 +157,17 @@ static struct event *mark(
 struct event *recovery_mark(struct recovery *recovery, struct broadcast *broadcast)
 {
     replay_add(recovery->replay, broadcast, now_of(recovery));
-    arm(recovery);
+    recovery_arm(recovery);
     return mark(recovery, broadcast->event, replay_last(recovery->replay));
 }
 
 static void add_direct(struct recoverable *recoverable, const struct event *event)
 {
     struct recovery *recovery = recoverable->recovery;
-    arm(recovery);
+    recovery_arm(recovery);
     recoverable->direct = replay_add_direct(
         recovery->replay, sid_of(recoverable), (struct event *)(uintptr_t)event, now_of(recovery));
-    soil(recoverable);
+    recovery_soil(recoverable);
 }
 
 struct event *recovery_mark_direct(const struct socket *socket, const struct event *event)
@@ -266,7 +231,7 @@ void recovery_joined(struct socket *socket, struct bytes room)
     struct stay stay = {.name = room, .from = replay_last(found->recovery->replay)};
     note_membership(fanout_membership(socket->fanout, socket, room), &stay);
     recovery_add_stay(found, &stay);
-    soil(found);
+    recovery_soil(found);
 }
 
 static struct stay *current_stay(struct recoverable *recoverable, struct bytes room)
@@ -286,7 +251,7 @@ void recovery_changed(struct socket *socket, struct bytes room)
     struct stay *stay = found != NULL ? current_stay(found, room) : NULL;
     if (stay != NULL) {
         note_membership(fanout_membership(socket->fanout, socket, room), stay);
-        soil(found);
+        recovery_soil(found);
     }
 }
 
@@ -315,7 +280,7 @@ static void end_stay(struct recoverable *recoverable, struct bytes room)
     if (stay != NULL) {
         stay->to = replay_last(recoverable->recovery->replay);
         stay->over = true;
-        soil(recoverable);
+        recovery_soil(recoverable);
         trim_stays(recoverable);
     }
 }
@@ -343,7 +308,7 @@ void recovery_ponged(struct socket *socket)
 {
     struct recoverable *found = find(socket);
     if (found != NULL) {
-        found->had = found->pinged;
+        found->member.had = found->pinged;
     }
 }
 
@@ -353,7 +318,7 @@ void recovery_put(struct recovery *recovery, struct recoverable *recoverable)
 {
     recoverable->recovery = recovery;
     list_init(&recoverable->kept_link);
-    list_init(&recoverable->live_link);
+    list_init(&recoverable->member.link);
     list_init(&recoverable->dirty_link);
     list_init(&recoverable->user_link);
     map_put(&recovery->by_sid, recoverable);
@@ -363,6 +328,7 @@ void recovery_put(struct recovery *recovery, struct recoverable *recoverable)
 static void forget(struct recoverable *recoverable)
 {
     struct recovery *recovery = recoverable->recovery;
+    recovery_bus_unlist(recoverable);
     map_remove(&recovery->by_sid, sid_of(recoverable));
     map_remove(&recovery->by_pid, pid_of(recoverable));
     free_recoverable(recoverable);
@@ -415,14 +381,14 @@ void recovery_drop(struct recoverable *recoverable)
 void recovery_wait(struct recoverable *recoverable, uint64_t age_ms)
 {
     struct recovery *recovery = recoverable->recovery;
-    list_remove(&recoverable->live_link);
+    list_remove(&recoverable->member.link);
     recoverable->due_ms = now_of(recovery) + age_ms;
     list_append(&recovery->kept, &recoverable->kept_link);
-    soil(recoverable);
+    recovery_soil(recoverable);
     if (++recovery->kept_count > config_of(recovery)->recovery.sessions) {
         recovery_drop(container_of(recovery->kept.next, struct recoverable, kept_link));
     }
-    arm(recovery);
+    recovery_arm(recovery);
 }
 
 bool recovery_keep(struct socket *socket, bool clean)
@@ -495,7 +461,7 @@ static bool was_elsewhere(const struct recoverable *recoverable, const struct re
     struct replay_offset offset;
     return replay_read_offset(claim->offset, &offset) == 0 &&
            !bytes_eq(offset.name, replay_name(recoverable->recovery->replay)) &&
-           stream_id_cmp(offset.at.stream, recoverable->had.stream) > 0;
+           stream_id_cmp(offset.at.stream, recoverable->member.had.stream) > 0;
 }
 
 /* Bytes of what a client may have missed: the answer to its CONNECT has to fit behind. */
@@ -510,7 +476,7 @@ static bool is_exact(struct recoverable *recoverable, const struct recovery_clai
 {
     const struct recovery *recovery = recoverable->recovery;
     struct replay_offset offset;
-    recoverable->after = recoverable->had.number;
+    recoverable->after = recoverable->member.had.number;
     /* An offset that is not of this log is older: of another session, or of another node. */
     if (replay_read_offset(claim->offset, &offset) == 0 &&
         bytes_eq(offset.name, replay_name(recovery->replay)) &&
@@ -607,10 +573,9 @@ static void rejoin(struct recoverable *recoverable, struct socket *socket)
 static void be_live(struct recoverable *recoverable, struct socket *socket)
 {
     recoverable->socket = socket;
-    if (socket->shard->recovery_bus != NULL) {
-        refresh_later(recoverable);
-        soil(recoverable);
-        arm(recoverable->recovery);
+    if (recoverable->recovery->lease != NULL) {
+        recovery_lease_enter(recoverable->recovery->lease, &recoverable->member);
+        recovery_soil(recoverable);
     }
 }
 
@@ -635,8 +600,8 @@ void recovery_enter(struct socket *socket, struct recoverable *claimed)
     }
     struct recoverable *made = mem_alloc(sizeof(*made));
     made->owner = buf_new_name(identity_key(socket->identity));
-    made->had = replay_last(recovery->replay);
-    made->pinged = made->had;
+    made->member.had = replay_last(recovery->replay);
+    made->pinged = made->member.had;
     memcpy(made->sid, socket->sid, SOCKET_SID_LEN);
     wire_sid_make(sched_shard(socket->shard->sched), made->pid);
     recovery_put(recovery, made);

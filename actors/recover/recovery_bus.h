@@ -4,8 +4,8 @@
  * comes from another node.
  *
  * The record of a socket is written when it connects, when its rooms change, when something was
- * sent to it alone, and again before it expires; so it outlives the node. Who continues a socket
- * takes its record out and tells the node that it was on.
+ * sent to it alone, and when it drops. It outlives the node: see recovery_lease.h. Who continues a
+ * socket takes its record out and tells the node that it was on.
  */
 #ifndef ACTORS_RECOVER_RECOVERY_BUS_H
 #define ACTORS_RECOVER_RECOVERY_BUS_H

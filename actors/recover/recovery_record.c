@@ -71,15 +71,20 @@ void recovery_record_write(const struct recoverable *recoverable, struct builder
     recovery_record_write_home(shard, out);
     builder_printf(out, "\",\"version\":%u,", bus_origin_version(shard));
     write_text("epoch", bytes_str(shard->config->epoch), out);
+    write_text("lease", recovery_lease_name(recovery->lease), out);
+    bool connected = recoverable->socket != NULL;
+    builder_str(out, "\"round\":");
+    builder_u64(out, connected ? recovery_lease_round(recovery->lease) : 0);
+    builder_byte(out, ',');
     write_text("sid", bytes_of(recoverable->sid, SOCKET_SID_LEN), out);
     write_text("owner", buf_bytes(recoverable->owner), out);
     write_text("log", replay_name(recovery->replay), out);
     builder_str(out, "\"number\":");
-    builder_u64(out, recoverable->had.number);
+    builder_u64(out, recoverable->member.had.number);
     builder_str(out, ",\"direct\":");
     builder_u64(out, recoverable->direct);
     builder_str(out, ",\"had\":");
-    write_place(recoverable->had.stream, out);
+    write_place(recoverable->member.had.stream, out);
     builder_str(out, ",\"floor\":");
     write_place(recoverable->floor.stream, out);
     builder_str(out, ",\"stays\":[");
@@ -98,6 +103,7 @@ struct record {
     struct bytes sid;
     struct bytes owner; /* decoded into `owner_at` */
     struct bytes log;
+    uint64_t round; /* 0: the lease says nothing about where its client stands */
     uint64_t number;
     uint64_t direct;
     struct stream_id had;
@@ -171,6 +177,7 @@ static int read_record(struct bytes text, struct record *ret_record)
     }
     status = status ? status : read_texts(object, record);
     status = status ? status : read_number(object, "version", &record->version);
+    status = status ? status : read_number(object, "round", &record->round);
     status = status ? status : read_number(object, "number", &record->number);
     status = status ? status : read_number(object, "direct", &record->direct);
     status = status ? status : get_place(object, "had", &record->had);
@@ -183,16 +190,24 @@ static int read_record(struct bytes text, struct record *ret_record)
     return status;
 }
 
-int recovery_record_home(struct bytes record, struct bytes *ret_home)
+/* A text that needs no escapes, as it stands. */
+static bool peek_text(struct bytes object, const char *key, struct bytes *ret_text)
 {
     struct bytes value;
-    if (json_scan_text(record, 8, &record, NULL) != 0 ||
-        json_scan_kind(record) != JSON_SCAN_OBJECT || json_scan_get(record, "home", &value) != 0 ||
-        json_scan_kind(value) != JSON_SCAN_STRING) {
-        return STATUS_INVALID;
+    if (json_scan_get(object, key, &value) != 0 || json_scan_kind(value) != JSON_SCAN_STRING) {
+        return false;
     }
-    *ret_home = bytes_of(value.at + 1, value.len - 2); /* a node's name needs no escapes */
-    return 0;
+    *ret_text = bytes_of(value.at + 1, value.len - 2);
+    return true;
+}
+
+int recovery_record_origin(struct bytes record, struct record_origin *ret_origin)
+{
+    bool good = json_scan_text(record, 8, &record, NULL) == 0 &&
+                json_scan_kind(record) == JSON_SCAN_OBJECT &&
+                peek_text(record, "home", &ret_origin->home) &&
+                peek_text(record, "lease", &ret_origin->lease);
+    return good ? 0 : STATUS_INVALID;
 }
 
 /* One stay; its name is in `at` (WIRE_NAME_MAX bytes). */
@@ -295,15 +310,15 @@ static int settle(
     if (stream_id_cmp(record->floor, place) > 0) {
         return STATUS_NOT_FOUND;
     }
-    int status = replay_find(replay, place, &recoverable->had.number);
+    int status = replay_find(replay, place, &recoverable->member.had.number);
     if (status != 0) {
         return status;
     }
     if (replay_lacks(replay, &reader, place)) {
         return STATUS_NOT_FOUND;
     }
-    recoverable->had.stream = place;
-    recoverable->pinged = recoverable->had;
+    recoverable->member.had.stream = place;
+    recoverable->pinged = recoverable->member.had;
     recoverable->floor = (struct replay_at){.stream = record->floor};
     recoverable->adopted = replay_last(replay).number;
     return place_stays(recoverable, place);
@@ -329,8 +344,18 @@ static void take_seats(const struct recoverable *recoverable)
     }
 }
 
-int recovery_record_adopt(struct recovery *recovery, struct bytes text, struct bytes owner,
-    struct bytes pid, struct bytes offset)
+/* The client has come farther than it had when the record was written, as the lease says. */
+static void move_on(struct record *record, struct bytes lease)
+{
+    struct replay_at at;
+    if (recovery_lease_read(lease, record->round, &at) && at.number > record->number) {
+        record->number = at.number;
+        record->had = at.stream;
+    }
+}
+
+int recovery_record_adopt(struct recovery *recovery, struct bytes text, struct bytes lease,
+    struct bytes owner, struct bytes pid, struct bytes offset)
 {
     struct record record = {0};
     struct stream_id place;
@@ -338,6 +363,7 @@ int recovery_record_adopt(struct recovery *recovery, struct bytes text, struct b
     if (status != 0) {
         return status;
     }
+    move_on(&record, lease);
     if (!bus_origin_is_ours(
             recovery->fanout->shard, "recovery record", record.epoch, record.version) ||
         !bytes_eq(record.owner, owner) || pid.len != RECOVERY_PID_LEN ||

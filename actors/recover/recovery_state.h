@@ -12,6 +12,7 @@
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/socket.h"
 #include "actors/recover/recovery.h"
+#include "actors/recover/recovery_lease.h"
 #include "actors/recover/replay.h"
 #include "codec/base/buf.h"
 #include "codec/base/list.h"
@@ -25,16 +26,16 @@ struct recoverable {
     struct buf *owner; /* key of the user actor */
     struct user *user; /* while kept; NULL: it is not here */
     struct list kept_link; /* recovery.kept */
-    struct list live_link; /* recovery.live */
     struct list dirty_link; /* recovery.dirty */
     struct list user_link; /* user_rare.kept */
-    uint64_t due_ms; /* kept until then; with a socket: when its record is written again */
-    struct replay_at had; /* the client has had everything up to here: at first, its start */
+    uint64_t due_ms; /* kept until then */
+    struct recovery_member member; /* of the lease, while connected; `had`: at first, its start */
     struct replay_at pinged; /* before the ping that is out */
     struct replay_at floor; /* a stay that ended here was forgotten */
     uint64_t direct; /* the number of the last event to it alone */
     uint64_t adopted; /* where this log stood when the socket came from another node */
     uint64_t after; /* claimed: what the client has */
+    uint32_t listed; /* the term of the lease (recovery_lease.h) in whose list its record is */
     struct stay *stays;
     uint32_t stay_count;
     uint32_t stay_cap;
@@ -49,9 +50,9 @@ struct recovery {
     struct map by_sid;
     struct map by_pid;
     struct list kept; /* recoverable.kept_link, by due_ms */
-    struct list live; /* recoverable.live_link, by due_ms; with a bus */
     struct list dirty; /* recoverable.dirty_link: their records are to be written */
     uint32_t kept_count;
+    struct recovery_lease *lease; /* of its records; NULL without a bus */
     struct timer tick;
 };
 
@@ -84,6 +85,18 @@ void recovery_put(struct recovery *recovery, struct recoverable *recoverable);
 /* Add a stay; copies its name. */
 void recovery_add_stay(struct recoverable *recoverable, const struct stay *stay);
 
+/* Look again in RECOVERY_TICK_MS at what is held. */
+void recovery_arm(struct recovery *recovery);
+
+/* Write the record of `recoverable` at the end of the turn; nothing without a bus. */
+static inline void recovery_soil(struct recoverable *recoverable)
+{
+    struct recovery *recovery = recoverable->recovery;
+    if (recovery->lease != NULL && list_empty(&recoverable->dirty_link)) {
+        list_append(&recovery->dirty, &recoverable->dirty_link);
+    }
+}
+
 /* Keep what has no socket (any more) for `age_ms`; the oldest one may go. */
 void recovery_wait(struct recoverable *recoverable, uint64_t age_ms);
 
@@ -107,15 +120,22 @@ void recovery_record_write(const struct recoverable *recoverable, struct builder
 /* Append how records name this node and shard. */
 void recovery_record_write_home(const struct shard *shard, struct builder *out);
 
-/* The node and shard that a record is of; STATUS_INVALID. */
-MUST_CHECK int recovery_record_home(struct bytes record, struct bytes *ret_home);
+/* Whose a record is; slices of it. */
+struct record_origin {
+    struct bytes home; /* node and shard */
+    struct bytes lease; /* name of the lease that it is under */
+};
+
+/* Read whose `record` is; STATUS_INVALID. */
+MUST_CHECK int recovery_record_origin(struct bytes record, struct record_origin *ret_origin);
 
 /*
- * Keep what a record describes as if it had been here, for who claims it. STATUS_AGAIN: the stream
- * is not read that far; another status: it cannot be continued exactly.
+ * Keep what a record describes as if it had been here, for who claims it; `lease` is the value of
+ * its lease. STATUS_AGAIN: the stream is not read that far; another status: it cannot be continued
+ * exactly.
  */
 MUST_CHECK int recovery_record_adopt(struct recovery *recovery, struct bytes record,
-    struct bytes owner, struct bytes pid, struct bytes offset);
+    struct bytes lease, struct bytes owner, struct bytes pid, struct bytes offset);
 
 /* The bus (recovery_bus.c). */
 
@@ -124,5 +144,8 @@ void recovery_bus_flush(struct recovery *recovery);
 
 /* Delete a record. */
 void recovery_bus_delete(const struct recoverable *recoverable);
+
+/* The record is not this node's any more: take it off the list of its lease. */
+void recovery_bus_unlist(const struct recoverable *recoverable);
 
 #endif

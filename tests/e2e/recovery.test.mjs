@@ -612,3 +612,61 @@ describe('on several nodes', () => {
     assert.deepEqual(sorted(guest.got('probe')), numbers(probes), 'none twice');
   });
 });
+
+describe('records of a small age', () => {
+  const age = 3000;
+  let redis;
+  let postgres;
+  let hubs;
+  let admin;
+  let guest;
+  const keys = (kind) => admin.keys(`peal:${kind}:*`);
+  before(async () => {
+    [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
+    const config = `${CONFIG}recovery { age = ${age}ms }`;
+    const args = ['--shards', '1'];
+    const shared = { redis, postgres, config, args, secret: randomSecret(), apiKey: randomSecret() };
+    hubs = [await startHub(shared), await startHub(shared)];
+    admin = redis.client();
+    guest = await Guest.connect(hubs[0], 'anna');
+    await until(() => guest.got('hub:ready').length > 0, 'ready');
+  });
+  after(async () => {
+    await guest?.leave();
+    for (const hub of hubs ?? []) await hub.stop();
+    await redis?.stop();
+    await postgres?.stop();
+  });
+
+  test('are not written again while nothing changes, and stay', async () => {
+    await guest.join('public:idle');
+    const record = sessionKey('/', 'anna', guest.socket._pid);
+    await until(async () => (await admin.get(record))?.includes('public:idle'), 'the record');
+    const told = [];
+    const monitor = await redis.client().monitor();
+    monitor.on('monitor', (_time, args) => told.push(args.map(String)));
+    const end = performance.now() + 3 * age;
+    const about = (start) => told.filter((args) => args.some((arg) => arg.startsWith(start)));
+    await until(() => performance.now() > end, 'three ages have passed');
+    assert.deepEqual(about('peal:session:'), []);
+    await until(() => about('peal:records:').length > 6, 'leases are renewed');
+    monitor.disconnect();
+    assert.equal(await admin.pttl(record), -1);
+    guest.line.target = hubs[1].address;
+    assert.equal(await guest.drop('cut'), true, 'it counts');
+  });
+
+  test('of a node that was killed are swept by another one', async () => {
+    const [record] = await keys('session');
+    const lists = await keys('recordlist');
+    assert.equal(lists.length, 1);
+    guest.socket.io.reconnection(false);
+    await hubs[1].kill();
+    assert.equal(await admin.pttl(record), -1, 'its end is that of its lease');
+    await until(async () => (await keys('session')).length === 0, 'it is gone', 60_000);
+    await until(async () => (await keys('recordlist')).length === 0, 'and its list');
+    const leases = async () => (await admin.zrange('peal:recordleases:{0}', 0, -1)).length;
+    const namespaces = 2;
+    await until(async () => (await leases()) === namespaces, 'and the leases of that node', 60_000);
+  });
+});

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What another node left of a socket that dropped: a record, behind a line feed the offset that the
- * client came back with. Adopted or refused, nothing is left over.
+ * client came back with, behind another one the value of the record's lease. Adopted or refused,
+ * nothing is left over.
  */
 #include <string.h>
 
@@ -52,7 +53,7 @@ static const struct actor_config config = {
         {.age_ms = 60000, .replay_ms = 60000, .bytes = 1 << 20, .events = 100, .sessions = 10},
 };
 
-static void adopt(struct bytes record, struct bytes offset)
+static void adopt(struct bytes record, struct bytes offset, struct bytes lease)
 {
     struct shard shard;
     struct actor_system *system = actor_system_create(1);
@@ -65,8 +66,8 @@ static void adopt(struct bytes record, struct bytes offset)
     shard.positions = positions_create(&shard);
     struct fanout *fanout = shard_open_nsp(&shard, BYTES("/"));
     for (unsigned turn = 0; turn < 2; turn++) { /* the second finds it kept already, if it is */
-        int status = recovery_record_adopt(
-            recovery_of(fanout), record, BYTES("u"), BYTES("abcdefghijklmnopqrstuvw"), offset);
+        int status = recovery_record_adopt(recovery_of(fanout), record, lease, BYTES("u"),
+            BYTES("abcdefghijklmnopqrstuvw"), offset);
         CHECK(status <= 0);
         while (sched_run(sched, BUDGET)) {
         }
@@ -77,21 +78,29 @@ static void adopt(struct bytes record, struct bytes offset)
     shard_finish(&shard);
 }
 
+/* What is before the next line feed; all of it where there is none. */
+static struct bytes cut_line(struct bytes *text)
+{
+    const char *end = text->len > 0 ? memchr(text->at, '\n', text->len) : NULL;
+    struct bytes line = bytes_of(text->at, end != NULL ? (size_t)(end - text->at) : text->len);
+    *text = end != NULL ? bytes_skip(*text, line.len + 1) : bytes_of(NULL, 0);
+    return line;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct bytes input = bytes_of(data, size);
-    const char *end = size > 0 ? memchr(input.at, '\n', size) : NULL;
-    struct bytes record = bytes_of(input.at, end != NULL ? (size_t)(end - input.at) : size);
-    struct bytes offset = end != NULL ? bytes_skip(input, record.len + 1) : bytes_of(NULL, 0);
+    struct bytes lease = bytes_of(data, size);
+    struct bytes record = cut_line(&lease);
+    struct bytes offset = cut_line(&lease);
     struct replay_offset read;
-    struct bytes home;
+    struct record_origin origin;
     log_set_sink(drop_line);
-    if (recovery_record_home(record, &home) == 0) {
-        CHECK(fuzz_within(home, record));
+    if (recovery_record_origin(record, &origin) == 0) {
+        CHECK(fuzz_within(origin.home, record) && fuzz_within(origin.lease, record));
     }
     if (replay_read_offset(offset, &read) == 0) {
         CHECK(read.name.len == REPLAY_NAME_LEN && fuzz_within(read.name, offset));
     }
-    adopt(record, offset);
+    adopt(record, offset, lease);
     return 0;
 }

@@ -6,8 +6,8 @@
  * has its own queues in both directions, and the seed decides which moves next. So confirmations
  * are late, links overtake each other, and order holds on each link alone. A link may drop: what
  * was under way is carried out or not, and answered UNAVAILABLE; messages are lost; it comes back
- * and subscribes again. The server knows what the actors use: pub/sub, streams, and the two
- * scripts of leases (actors/lease.c).
+ * and subscribes again. The server knows what the actors use: pub/sub, streams, the two
+ * scripts of leases (actors/lease.c), and the records of recovery.
  */
 #ifndef TESTS_SUPPORT_FAKE_BUS_H
 #define TESTS_SUPPORT_FAKE_BUS_H

@@ -42,7 +42,7 @@ void fake_write_name(char name[FAKE_NAME_MAX], struct bytes text)
 
 /* Replies. */
 
-static struct bus_reply *reply_new(enum bus_reply_type type, struct bytes text)
+struct bus_reply *fake_reply_text(enum bus_reply_type type, struct bytes text)
 {
     struct bus_reply *reply = mem_alloc(sizeof(*reply));
     reply->type = type;
@@ -52,14 +52,14 @@ static struct bus_reply *reply_new(enum bus_reply_type type, struct bytes text)
 
 struct bus_reply *fake_reply_integer(int64_t value)
 {
-    struct bus_reply *reply = reply_new(BUS_INTEGER, BYTES(""));
+    struct bus_reply *reply = fake_reply_text(BUS_INTEGER, BYTES(""));
     reply->integer = value;
     return reply;
 }
 
-static struct bus_reply *reply_array(size_t count)
+struct bus_reply *fake_reply_array(size_t count)
 {
-    struct bus_reply *reply = reply_new(BUS_ARRAY, BYTES(""));
+    struct bus_reply *reply = fake_reply_text(BUS_ARRAY, BYTES(""));
     reply->items = mem_alloc_array(count + 1, sizeof(struct bus_reply *));
     reply->count = count;
     return reply;
@@ -67,7 +67,7 @@ static struct bus_reply *reply_array(size_t count)
 
 static struct bus_reply *reply_copy(const struct bus_reply *from)
 {
-    struct bus_reply *reply = reply_array(from->count);
+    struct bus_reply *reply = fake_reply_array(from->count);
     reply->type = from->type;
     reply->integer = from->integer;
     mem_free((void *)(uintptr_t)reply->text.at);
@@ -162,7 +162,7 @@ static struct bus_reply *id_reply(uint64_t ms, uint64_t seq)
 {
     char text[ID_TEXT];
     snprintf(text, sizeof(text), "%llu-%llu", (unsigned long long)ms, (unsigned long long)seq);
-    return reply_new(BUS_STRING, bytes_str(text));
+    return fake_reply_text(BUS_STRING, bytes_str(text));
 }
 
 static void read_id(struct bytes text, uint64_t *ret_ms, uint64_t *ret_seq)
@@ -220,18 +220,18 @@ static struct bus_reply *do_waiting(struct fake_data *data, const struct bytes *
     read_id(bytes_skip(argv[4], 1), &ms, &seq);
     size_t from = stream ? first_from(stream, ms, seq + 1) : 0;
     size_t count = stream ? stream->count - from : 0;
-    struct bus_reply *reply = reply_array(2);
+    struct bus_reply *reply = fake_reply_array(2);
     reply->items[0] = fake_reply_integer((int64_t)(count < max ? count : max));
     reply->items[1] = count > 0 ? id_reply(stream->entries[from].ms, stream->entries[from].seq)
-                                : reply_new(BUS_STRING, BYTES(""));
+                                : fake_reply_text(BUS_STRING, BYTES(""));
     return reply;
 }
 
 static struct bus_reply *taken(const char *value)
 {
-    struct bus_reply *reply = reply_array(2);
-    reply->items[0] = reply_new(BUS_STRING, BYTES("taken"));
-    reply->items[1] = reply_new(BUS_STRING, bytes_str(value));
+    struct bus_reply *reply = fake_reply_array(2);
+    reply->items[0] = fake_reply_text(BUS_STRING, BYTES("taken"));
+    reply->items[1] = fake_reply_text(BUS_STRING, bytes_str(value));
     return reply;
 }
 
@@ -275,11 +275,11 @@ static struct bus_reply *do_xadd(struct fake_data *data, const struct bytes *arg
 
 static struct bus_reply *entry_reply(const struct entry *entry)
 {
-    struct bus_reply *reply = reply_array(2);
+    struct bus_reply *reply = fake_reply_array(2);
     reply->items[0] = id_reply(entry->ms, entry->seq);
-    reply->items[1] = reply_array(entry->count);
+    reply->items[1] = fake_reply_array(entry->count);
     for (size_t i = 0; i < entry->count; i++) {
-        reply->items[1]->items[i] = reply_new(BUS_STRING, entry->fields[i]);
+        reply->items[1]->items[i] = fake_reply_text(BUS_STRING, entry->fields[i]);
     }
     return reply;
 }
@@ -302,17 +302,17 @@ static struct bus_reply *do_xread(
         if (*blocked_until == 0) {
             *blocked_until = now + block;
         }
-        return now < *blocked_until ? NULL : reply_new(BUS_NIL, BYTES(""));
+        return now < *blocked_until ? NULL : fake_reply_text(BUS_NIL, BYTES(""));
     }
     size_t left = stream->count - from < count ? stream->count - from : count;
-    struct bus_reply *entries = reply_array(left);
+    struct bus_reply *entries = fake_reply_array(left);
     for (size_t i = 0; i < left; i++) {
         entries->items[i] = entry_reply(&stream->entries[from + i]);
     }
-    struct bus_reply *pair = reply_array(2);
-    pair->items[0] = reply_new(BUS_STRING, argv[6]);
+    struct bus_reply *pair = fake_reply_array(2);
+    pair->items[0] = fake_reply_text(BUS_STRING, argv[6]);
     pair->items[1] = entries;
-    struct bus_reply *reply = reply_array(1);
+    struct bus_reply *reply = fake_reply_array(1);
     reply->items[0] = pair;
     return reply;
 }
@@ -334,16 +334,16 @@ static struct bus_reply *do_xinfo(struct fake_data *data, const struct bytes *ar
 {
     const struct stream *stream = find_stream(data, argv[2]);
     if (stream == NULL) {
-        return reply_new(BUS_ERROR, BYTES("ERR no such key"));
+        return fake_reply_text(BUS_ERROR, BYTES("ERR no such key"));
     }
-    struct bus_reply *reply = reply_array(8);
-    reply->items[0] = reply_new(BUS_STRING, BYTES("length"));
+    struct bus_reply *reply = fake_reply_array(8);
+    reply->items[0] = fake_reply_text(BUS_STRING, BYTES("length"));
     reply->items[1] = fake_reply_integer((int64_t)stream->count);
-    reply->items[2] = reply_new(BUS_STRING, BYTES("last-generated-id"));
+    reply->items[2] = fake_reply_text(BUS_STRING, BYTES("last-generated-id"));
     reply->items[3] = id_reply(stream->last_ms, stream->last_seq);
-    reply->items[4] = reply_new(BUS_STRING, BYTES("max-deleted-entry-id"));
+    reply->items[4] = fake_reply_text(BUS_STRING, BYTES("max-deleted-entry-id"));
     reply->items[5] = id_reply(stream->deleted_ms, stream->deleted_seq);
-    reply->items[6] = reply_new(BUS_STRING, BYTES("entries-added"));
+    reply->items[6] = fake_reply_text(BUS_STRING, BYTES("entries-added"));
     reply->items[7] = fake_reply_integer((int64_t)stream->added);
     return reply;
 }
@@ -356,7 +356,7 @@ static struct bus_reply *do_info(const struct fake_data *data)
         "master_repl_offset:%llu\r\nsecond_repl_offset:%llu\r\n",
         data->history, data->history_before, (unsigned long long)data->offset,
         (unsigned long long)data->reached);
-    return reply_new(BUS_STRING, bytes_str(text));
+    return fake_reply_text(BUS_STRING, bytes_str(text));
 }
 
 struct bus_reply *fake_data_carry_out(
@@ -365,8 +365,11 @@ struct bus_reply *fake_data_carry_out(
     if (data->refused != NULL && bytes_eq_str(argv[0], data->refused) &&
         (data->refused_key == NULL || bytes_eq_str(argv[1], data->refused_key))) {
         data->refusals++;
-        return data->refusal != NULL ? reply_new(BUS_ERROR, bytes_str(data->refusal))
+        return data->refusal != NULL ? fake_reply_text(BUS_ERROR, bytes_str(data->refusal))
                                      : fake_reply_integer(7);
+    }
+    if (fake_records_takes(argv, argc)) {
+        return fake_records_carry_out(&data->records, argv, argc, data->now(data->now_context));
     }
     if (bytes_eq_str(argv[0], "EVAL")) {
         return do_eval(data, argv, argc);
@@ -393,6 +396,7 @@ struct bus_reply *fake_data_carry_out(
 
 void fake_data_finish(struct fake_data *data)
 {
+    fake_records_finish(&data->records);
     for (size_t i = 0; i < data->stream_count; i++) {
         free_entries(&data->streams[i], data->streams[i].count);
         mem_free(data->streams[i].entries);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fake_data - what the server behind fake_bus keeps: streams and leases, and the commands on them.
+ * fake_data - what the server behind fake_bus keeps: streams, leases and the records of recovery
+ * (fake_records.h), and the commands on them.
  */
 #ifndef TESTS_SUPPORT_FAKE_DATA_H
 #define TESTS_SUPPORT_FAKE_DATA_H
 
 #include "actors/bus.h"
+#include "tests/support/fake_records.h"
 
 enum { FAKE_NAME_MAX = 256, FAKE_KEYS_MAX = 32, FAKE_STREAMS_MAX = 32 };
 
@@ -46,6 +48,7 @@ struct fake_data {
     unsigned refusals; /* so far */
     struct key keys[FAKE_KEYS_MAX];
     struct stream streams[FAKE_STREAMS_MAX];
+    struct fake_records records; /* of recovery */
     size_t stream_count;
     unsigned history; /* what INFO says: the number of the history, */
     unsigned history_before; /* of the one before, 0: none, */
@@ -89,8 +92,10 @@ size_t fake_data_length(const struct fake_data *data, const char *stream);
 struct bytes fake_data_field(
     const struct fake_data *data, const char *stream, size_t i, const char *field);
 
-/* A reply, and its end. */
+/* A reply, whose items are the caller's to fill in, and its end. */
+struct bus_reply *fake_reply_text(enum bus_reply_type type, struct bytes text);
 struct bus_reply *fake_reply_integer(int64_t value);
+struct bus_reply *fake_reply_array(size_t count);
 void fake_reply_free(struct bus_reply *reply);
 
 /* Copies of texts, alone or as a list, freed with fake_drop_texts; a name with its NUL. */

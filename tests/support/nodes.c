@@ -11,6 +11,7 @@
 #include "actors/inbox/cluster.h"
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
+#include "actors/recover/recovery_bus.h"
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
 
@@ -72,6 +73,7 @@ static const struct rate plenty = {.burst = 1000000, .per_minute = 60000000};
 
 static struct actor_config make_config(const struct nodes *nodes, const char *name)
 {
+    uint64_t recovery_ms = nodes->options.recovery_ms > 0 ? nodes->options.recovery_ms : 60000;
     return (struct actor_config){
         .node = name,
         .epoch = "epoch-1",
@@ -108,8 +110,8 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
         .auto_join = auto_join,
         .hash128 = hash128,
         .recovers = nodes->options.recovers ? recovers : NULL,
-        .recovery = {.age_ms = 60000,
-            .replay_ms = 60000,
+        .recovery = {.age_ms = recovery_ms,
+            .replay_ms = recovery_ms,
             .bytes = 1 << 20,
             .events = 1000,
             .sessions = 100},
@@ -173,7 +175,9 @@ void nodes_start(struct nodes *nodes, unsigned number)
     }
     for (unsigned i = 0; i < shards; i++) {
         det_sched_on(node->det, i);
-        shard_open_nsp(&node->shards[i].shard, BYTES("/"));
+        struct shard *shard = &node->shards[i].shard;
+        shard_open_nsp(shard, BYTES("/"));
+        shard->recovery_bus = nodes->redis != NULL ? recovery_bus_create(shard) : NULL;
     }
     det_sched_run_until_idle(node->det); /* a hub listens when its shards are there */
     move_clock(node->det, nodes->now_ms);
@@ -198,6 +202,7 @@ void nodes_stop(struct nodes *nodes, unsigned number)
         fake_store_hold(shard->store, false);
         fake_store_drain(shard->store);
         positions_destroy(shard->positions);
+        recovery_bus_destroy(shard->recovery_bus);
         cluster_destroy(shard->cluster);
     }
     det_sched_destroy(node->det);

@@ -40,7 +40,8 @@ struct nodes_options {
     unsigned shards;
     bool bus;
     bool ingest;
-    bool recovers; /* connection state recovery, with its replay stream */
+    bool recovers; /* connection state recovery, with its replay stream and its records */
+    uint64_t recovery_ms; /* recovery.age; 0: a minute */
     uint32_t partitions;
     enum batching_mode batching;
 };

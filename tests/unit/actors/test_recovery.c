@@ -444,7 +444,7 @@ Test(recovery, a_room_without_a_name_is_no_room_to_be_sent_out_of)
 
 static int adopt(struct world *world, struct bytes record, struct bytes offset)
 {
-    return recovery_record_adopt(recovery_of(world->fanout), record, BYTES("ann"),
+    return recovery_record_adopt(recovery_of(world->fanout), record, BYTES(""), BYTES("ann"),
         bytes_of(world->pid, sizeof(world->pid)), offset);
 }
 
@@ -454,7 +454,11 @@ static struct buf *send_away(struct world *world)
     struct recovery *recovery = recovery_of(world->fanout);
     struct bytes pid = bytes_of(world->pid, sizeof(world->pid));
     struct builder record = {0};
+    recovery->lease = recovery_lease_create(
+        &(struct recovery_lease_options){.shard = &world->shard, .replay = recovery->replay});
     recovery_record_write(map_get(&recovery->by_pid, pid), &record);
+    recovery_lease_destroy(recovery->lease);
+    recovery->lease = NULL;
     recovery_hand_over(recovery, pid);
     cr_assert(client_of(world)->ended);
     client_finish(client_of(world), CLOSE_TRANSPORT);
@@ -480,9 +484,10 @@ Test(recovery, a_record_is_continued_by_its_place_in_the_stream)
     struct buf *record = send_away(world);
     broadcast(world, 0, 13);
     broadcast(world, 1, 14);
-    struct bytes home;
-    cr_assert_eq(recovery_record_home(buf_bytes(record), &home), 0);
-    cr_expect(bytes_eq(home, BYTES("n:0")));
+    struct record_origin origin;
+    cr_assert_eq(recovery_record_origin(buf_bytes(record), &origin), 0);
+    cr_expect(bytes_eq(origin.home, BYTES("n:0")));
+    cr_expect_eq(origin.lease.len, RECOVERY_LEASE_NAME_LEN);
     cr_expect_eq(adopt(world, buf_bytes(record), BYTES("ABCDEFGH-1-99-0")), STATUS_AGAIN);
     struct bytes offset = bytes_of(world->had[0].offset, world->had[0].len);
     cr_assert_eq(adopt(world, buf_bytes(record), offset), 0);
@@ -534,16 +539,16 @@ Test(recovery, records_that_are_broken_are_refused)
     struct bytes text = buf_bytes(record);
     struct bytes pid = bytes_of(world->pid, sizeof(world->pid));
     char copy[1024];
-    struct bytes home;
+    struct record_origin origin;
     cr_assert_lt(text.len, sizeof(copy));
     for (size_t len = 0; len < text.len; len++) {
         cr_expect_neq(adopt(world, bytes_of(text.at, len), bytes_of(NULL, 0)), 0, "%zu", len);
-        cr_expect_neq(recovery_record_home(bytes_of(text.at, len), &home), 0, "%zu", len);
+        cr_expect_neq(recovery_record_origin(bytes_of(text.at, len), &origin), 0, "%zu", len);
     }
     for (unsigned i = 0; i < 20000; i++) { /* anything may come of it but a crash */
         memcpy(copy, text.at, text.len);
         copy[dice(world, text.len)] = (char)dice(world, 256);
-        int status = recovery_record_home(bytes_of(copy, text.len), &home);
+        int status = recovery_record_origin(bytes_of(copy, text.len), &origin);
         cr_assert(status == 0 || status == STATUS_INVALID);
         if (adopt(world, bytes_of(copy, text.len), bytes_of(NULL, 0)) == 0) {
             recovery_hand_over(recovery_of(world->fanout), pid);

@@ -43,6 +43,8 @@ Test(bus_name, what_is_ours_carries_a_slot)
     cr_expect_str_eq(name, "peal:nodes:{0}");
     bus_name_secret(&names, name);
     cr_expect_str_eq(name, "peal:secret:{0}");
+    bus_name_record_leases(&names, name);
+    cr_expect_str_eq(name, "peal:recordleases:{0}");
     bus_name_solo(&names, name);
     cr_expect_str_eq(name, "peal:solo:{0}");
 }
@@ -59,6 +61,10 @@ Test(bus_name, a_users_channel_carries_slot_and_database)
     cr_expect_str_eq(text_of(&out), "peal:session:{556}:/:acme/rosa:pid");
     bus_name_replay(&names, BYTES("/"), &out);
     cr_expect_str_eq(text_of(&out), "peal:replay:{934}:/");
+    bus_name_record_lease(&names, BYTES("abc"), &out);
+    cr_expect_str_eq(text_of(&out), "peal:records:{972}:abc");
+    bus_name_record_list(&names, BYTES("abc"), &out);
+    cr_expect_str_eq(text_of(&out), "peal:recordlist:{972}:abc");
     bus_name_recovery(&names, BYTES("node:2"), &out);
     cr_expect_str_eq(text_of(&out), "peal:3:recovery:{0}:node:2");
     char name[BUS_NAME_MAX];
