@@ -10,8 +10,10 @@
 #include "hub/cli/cli.h"
 #include "hub/cli/cli_refuse.h"
 #include "hub/config/config.h"
+#include "hub/config/config_print.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/node.h"
+#include "hub/node/settings_make.h"
 #include "hub/redis/redis.h"
 #include "hub/redis/redis_url.h"
 #include "sql/store.h"
@@ -32,7 +34,7 @@ static int try_settings(const struct config *config)
     struct builder error = {0};
     struct hub_settings *settings;
     int code = 0;
-    if (hub_settings_create(&hub, config, &error, &settings) == 0) {
+    if (settings_make(&hub, config, &error, &settings) == 0) {
         hub_settings_unref(settings);
     } else {
         code = complain("", builder_bytes(&error));

@@ -12,6 +12,8 @@
 #include "codec/base/status.h"
 #include "hub/cli/cli_refuse.h"
 #include "hub/config/config.h"
+#include "hub/config/config_ask.h"
+#include "hub/config/config_load.h"
 #include "hub/config/config_table.h"
 #include "hub/config/config_value.h"
 

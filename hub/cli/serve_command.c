@@ -77,7 +77,7 @@ static void on_hangup(uv_signal_t *handle, int number)
     const struct serve *serve = handle->data;
     (void)number;
     if (serve->drain_by == 0) {
-        (void)reload(serve->hub); /* it has said what is wrong */
+        (void)reload_settings(serve->hub); /* it has said what is wrong */
     }
 }
 

@@ -117,46 +117,4 @@ struct config_error {
     char text[1024]; /* where (file:line, variable or flag), key, value and what is allowed */
 };
 
-/*
- * Load the settings. Arguments that are no settings are stored in order in `ret_rest` (room for
- * argc + 1 pointers; ended by NULL). STATUS_INVALID: `error` says what is wrong and where, and
- * nothing is returned. Main thread only: the file parser keeps state of its own.
- */
-MUST_CHECK int config_load(const struct config_input *input, struct config_error *error,
-    char **ret_rest, struct config **ret_config);
-
-/*
- * Load the settings once more from the same file, environment and flags as `current`, whose input
- * must still be there. As config_load; arguments that are no settings are passed over.
- */
-MUST_CHECK int config_load_again(
-    const struct config *current, struct config_error *error, struct config **ret_config);
-
-/*
- * Overwrite the values of secrets among the program's own arguments, so that lists of processes do
- * not show them. What was read of them must be a copy.
- */
-void config_hide_secrets(int argc, char **argv);
-
-/* Free `config` and every text in it; NULL is allowed. */
-void config_destroy(struct config *config);
-
-/* Where the value at `place` came from: "default", "peal.conf:12", "PORT", "--port". */
-const char *config_origin(const struct config *config, enum config_place place);
-
-/*
- * Find a setting that differs between both and that SIGHUP may not change. Returns its key, or
- * NULL when `next` may replace `current`.
- */
-const char *config_fixed_change(const struct config *current, const struct config *next);
-
-/* The type of the room with the wire name `room`: never NULL, at least the type "*". */
-const struct config_room_type *config_room_type(const struct config *config, struct bytes room);
-
-/* Append the effective settings in the file's syntax, each with its origin, secrets masked. */
-void config_print(const struct config *config, struct builder *builder);
-
-/* Append a sample file: every setting with its prose, type, range and default. */
-void config_print_sample(struct builder *builder);
-
 #endif

@@ -3,10 +3,13 @@
  * What `peal check-config` shows. The output is itself a file that config_file_read takes, masked
  * secrets aside.
  */
+#include "hub/config/config_print.h"
+
 #include <ctype.h>
 #include <string.h>
 
 #include "codec/base/buf.h"
+#include "hub/config/config_ask.h"
 #include "hub/config/config_draft.h"
 #include "hub/config/config_value.h"
 
@@ -70,7 +73,7 @@ void config_print(const struct config *config, struct builder *builder)
         print_indent(row, builder);
         builder_printf(builder, "%s = ", option_of(row->key));
         config_value_print(row, config, builder);
-        builder_printf(builder, " # %s\n", config->came_from[i]);
+        builder_printf(builder, " # %s\n", config_origin(config, (enum config_place)i));
     }
     print_end(builder);
     for (int kind = 0; kind < CONFIG_BLOCK_COUNT; kind++) {

@@ -42,17 +42,17 @@ static const struct config_setting room_type_rows[] = {
 #include "hub/config/config_blocks.def"
 };
 
-#define KIND(block, array, count)                                                                  \
+#define KIND(block, type, array, count)                                                            \
     {                                                                                              \
-#block, block##_rows, ARRAY_LEN(block##_rows), sizeof(struct config_##block),              \
+#block, block##_rows, ARRAY_LEN(block##_rows), sizeof(struct type),                        \
             offsetof(struct config, array), offsetof(struct config, count)                         \
     }
 
 const struct config_block_kind config_block_kinds[CONFIG_BLOCK_COUNT] = {
-    [CONFIG_API_KEY] = KIND(api_key, api_keys, api_key_count),
-    [CONFIG_JWT_KEY] = KIND(jwt_key, jwt_keys, jwt_key_count),
-    [CONFIG_NAMESPACE] = KIND(namespace, namespaces, namespace_count),
-    [CONFIG_ROOM_TYPE] = KIND(room_type, room_types, room_type_count),
+    [CONFIG_API_KEY] = KIND(api_key, config_api_key, api_keys, api_key_count),
+    [CONFIG_JWT_KEY] = KIND(jwt_key, config_jwt_key, jwt_keys, jwt_key_count),
+    [CONFIG_NAMESPACE] = KIND(namespace, config_namespace, namespaces, namespace_count),
+    [CONFIG_ROOM_TYPE] = KIND(room_type, config_room_type, room_types, room_type_count),
 };
 
 const struct config_setting *config_table_find(const char *key)

@@ -33,6 +33,7 @@
 #include "hub/node/metrics.h"
 #include "hub/node/node.h"
 #include "hub/node/routes.h"
+#include "hub/node/settings_make.h"
 #include "hub/node/sqlite_lease.h"
 #include "hub/redis/redis.h"
 #include "hub/redis/redis_url.h"
@@ -187,7 +188,7 @@ static void raise_file_limit(struct hub *hub)
 static int make_settings(struct hub *hub)
 {
     struct builder error = {0};
-    int status = hub_settings_create(hub, hub->config, &error, &hub->settings);
+    int status = settings_make(hub, hub->config, &error, &hub->settings);
     if (status != 0) {
         return fail_built(status, &error);
     }
@@ -294,7 +295,7 @@ static int build(struct hub *hub)
         status = enter_roster(hub);
     }
     if (status == 0) {
-        hub_settings_complete(hub->settings, hub);
+        settings_make_rest(hub->settings, hub);
         make_http(hub);
         hub->system = actor_system_create(hub->shard_count);
         hub->api = (struct api_node){.system = hub->system,

@@ -6,6 +6,7 @@
 #include "codec/names.h"
 #include "hub/auth/access.h"
 #include "hub/config/config.h"
+#include "hub/config/config_ask.h"
 #include "hub/net/origin.h"
 #include "hub/node/hub_settings.h"
 

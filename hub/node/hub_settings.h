@@ -26,7 +26,7 @@ struct hub_settings {
     struct api_settings api; /* counts the references */
     const struct config *config;
     struct actor_config actors;
-    struct session_config *sessions; /* NULL before hub_settings_complete */
+    struct session_config *sessions; /* NULL before settings_make_rest */
     struct access *access;
     struct proxies *proxies;
     struct jwt_keys *jwt;
@@ -34,28 +34,16 @@ struct hub_settings {
     struct config *owned;
 };
 
-/*
- * Make the tables that `config` describes and try its token keys, with one reference. Reads key
- * files. STATUS_INVALID, STATUS_NOT_FOUND or STATUS_IO with a sentence for people appended to
- * `error`. Main thread.
- */
-MUST_CHECK int hub_settings_create(const struct hub *hub, const struct config *config,
-    struct builder *error, struct hub_settings **ret_settings);
-
-/* Fill in what actors and sessions work with; after the store has been opened, before it is shared.
- */
-void hub_settings_complete(struct hub_settings *settings, struct hub *hub);
-
 /* Have `config` freed with the last reference. */
 void hub_settings_own(struct hub_settings *settings, struct config *config);
+
+/* api_settings.destroy: with the last reference. */
+void hub_settings_destroy(struct api_settings *api);
 
 /* Add a reference and return `settings`. Any thread. */
 struct hub_settings *hub_settings_ref(struct hub_settings *settings);
 
 /* Drop a reference; NULL is allowed. Any thread. */
 void hub_settings_unref(struct hub_settings *settings);
-
-/* The limits of HTTP; routes and context are left to the caller. */
-struct http_server_config hub_settings_http(const struct hub_settings *settings);
 
 #endif

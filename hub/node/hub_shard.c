@@ -36,6 +36,7 @@
 #include "hub/node/metrics.h"
 #include "hub/node/node.h"
 #include "hub/node/peal_app.h"
+#include "hub/node/settings_make.h"
 #include "hub/node/sqlite_lease.h"
 #include "hub/node/store_watch.h"
 #include "hub/node/sweeper.h"
@@ -342,7 +343,7 @@ static const struct http_refusal *refuse_public(void *context, const struct http
 static void fill_http(struct hub_shard *shard)
 {
     struct hub *hub = shard->hub;
-    struct http_server_config config = hub_settings_http(shard->settings);
+    struct http_server_config config = settings_make_http(shard->settings);
     config.context = &shard->api;
     config.refuse = refuse_public;
     config.addresses = hub->addresses;

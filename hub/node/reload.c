@@ -6,9 +6,12 @@
 #include "codec/base/buf.h"
 #include "codec/base/log.h"
 #include "hub/config/config.h"
+#include "hub/config/config_ask.h"
+#include "hub/config/config_load.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/hub_shard.h"
 #include "hub/node/node.h"
+#include "hub/node/settings_make.h"
 #include "sql/store.h"
 
 static bool refuse(struct bytes reason)
@@ -61,7 +64,7 @@ static struct hub_settings *make_settings(struct hub *hub, struct config *next)
     }
     if (fixed != NULL) {
         refuse_fixed(fixed);
-    } else if (hub_settings_create(hub, next, &error, &settings) != 0) {
+    } else if (settings_make(hub, next, &error, &settings) != 0) {
         refuse(builder_bytes(&error));
         settings = NULL;
     }
@@ -69,7 +72,7 @@ static struct hub_settings *make_settings(struct hub *hub, struct config *next)
     return settings;
 }
 
-bool reload(struct hub *hub)
+bool reload_settings(struct hub *hub)
 {
     struct config_error error;
     struct config *next;
@@ -82,7 +85,7 @@ bool reload(struct hub *hub)
         return false;
     }
     hub_settings_own(settings, next);
-    hub_settings_complete(settings, hub);
+    settings_make_rest(settings, hub);
     warn(next);
     log_set_level((enum log_level)next->log_level);
     store_set_slow(hub->store, (uint32_t)next->store_slow_query_ms);

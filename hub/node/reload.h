@@ -18,6 +18,6 @@ struct hub;
  * or change what cannot change while the node runs, one line says so, nothing changes, and false is
  * returned. Main thread.
  */
-bool reload(struct hub *hub);
+bool reload_settings(struct hub *hub);
 
 #endif

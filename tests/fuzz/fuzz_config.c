@@ -6,6 +6,9 @@
 #include "codec/base/buf.h"
 #include "codec/base/status.h"
 #include "hub/config/config.h"
+#include "hub/config/config_ask.h"
+#include "hub/config/config_load.h"
+#include "hub/config/config_print.h"
 #include "tests/fuzz/fuzz.h"
 
 /* The path of a file that holds `data`: one of memory, made once. */

@@ -9,6 +9,9 @@
 #include "codec/base/buf.h"
 #include "codec/base/status.h"
 #include "hub/config/config.h"
+#include "hub/config/config_ask.h"
+#include "hub/config/config_load.h"
+#include "hub/config/config_print.h"
 #include "hub/config/config_table.h"
 #include "hub/config/config_value.h"
 

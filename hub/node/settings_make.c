@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: lists and keys, what actors work with, what sessions work with, life.
+ */
+#include "hub/node/settings_make.h"
+
+#include "codec/base/buf.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "hub/api/api_answer.h"
+#include "hub/api/api_post.h"
+#include "hub/auth/access.h"
+#include "hub/auth/apikey.h"
+#include "hub/auth/jwt_config.h"
+#include "hub/cluster/node_lease.h"
+#include "hub/config/config.h"
+#include "hub/config/config_ask.h"
+#include "hub/net/crypto.h"
+#include "hub/net/origin.h"
+#include "hub/net/proxies.h"
+#include "hub/node/hub_rules.h"
+#include "hub/node/hub_settings.h"
+#include "hub/node/metrics.h"
+#include "hub/node/node.h"
+#include "hub/node/peal_app.h"
+#include "hub/session/session_layer.h"
+#include "sql/store.h"
+
+enum { ATTACHMENTS_MS = 10000, MESSAGE_CHARS = 1000 };
+
+/* Lists and keys. */
+
+static int make_keys(struct hub_settings *settings, const char *dev_key, struct builder *error)
+{
+    static const char *const default_scopes[] = {"publish", "read", "write"};
+    const struct config *config = settings->config;
+    size_t count = config->api_key_count;
+    struct apikey_options *keys = mem_alloc_array(count + 2, sizeof(*keys));
+    for (size_t i = 0; i < count; i++) {
+        const struct config_api_key *key = &config->api_keys[i];
+        keys[i] = (struct apikey_options){.name = bytes_str(key->name),
+            .key = bytes_str(key->key),
+            .scopes = key->scopes.items,
+            .scope_count = key->scopes.count,
+            .tenant = bytes_str(key->tenant)};
+    }
+    size_t total = count;
+    if (config->auth_api_key[0] != '\0') {
+        keys[total++] = (struct apikey_options){.name = BYTES("auth.api_key"),
+            .key = bytes_str(config->auth_api_key),
+            .scopes = default_scopes,
+            .scope_count = ARRAY_LEN(default_scopes)};
+    }
+    if (dev_key != NULL) {
+        keys[total++] = (struct apikey_options){.name = BYTES("--dev"),
+            .key = bytes_str(dev_key),
+            .scopes = default_scopes,
+            .scope_count = ARRAY_LEN(default_scopes)};
+    }
+    int status = apikey_set_create(keys, total, error, &settings->api.keys);
+    mem_free(keys);
+    return status;
+}
+
+static int make_origins(struct hub_settings *settings, struct builder *error)
+{
+    const struct config_list *list = &settings->config->origins;
+    struct bytes *origins = mem_alloc_array(list->count + 1, sizeof(*origins));
+    size_t count = list->count;
+    for (size_t i = 0; i < count; i++) {
+        origins[i] = bytes_str(list->items[i]);
+    }
+    if (settings->config->dev) {
+        origins[count++] = BYTES("*"); /* only a loopback address is listened on */
+    }
+    int status = origin_list_create(origins, count, error, &settings->api.origins);
+    mem_free(origins);
+    return status;
+}
+
+static int make_proxies(struct hub_settings *settings, struct builder *error)
+{
+    const struct config_list *list = &settings->config->listen_trusted_proxies;
+    struct bytes *networks = mem_alloc_array(list->count + 1, sizeof(*networks));
+    for (size_t i = 0; i < list->count; i++) {
+        networks[i] = bytes_str(list->items[i]);
+    }
+    int status = proxies_create(networks, list->count, error, &settings->proxies);
+    mem_free(networks);
+    return status;
+}
+
+/* What actors work with. */
+
+static struct rate rate_of(unsigned burst, unsigned per_minute)
+{
+    return (struct rate){.burst = burst, .per_minute = per_minute};
+}
+
+static uint32_t largest_body(const struct config *config)
+{
+    uint32_t event = api_post_event_body(config);
+    uint32_t others = (uint32_t)config->limits_body_bytes;
+    return event > others ? event : others;
+}
+
+static struct notification_limits post_limits(const struct config *config)
+{
+    struct notification_limits limits = notification_limits_default;
+    limits.title = (uint32_t)config->limits_title_bytes;
+    limits.message = (uint32_t)config->limits_text_bytes;
+    limits.data = (uint32_t)config->limits_data_bytes;
+    limits.args = (uint32_t)config->limits_event_bytes;
+    limits.depth = config->limits_json_depth;
+    limits.targets = config->limits_targets;
+    return limits;
+}
+
+/* A drop is noticed after a ping interval and timeout: what was sent meanwhile is missed, too. */
+static struct recovery_limits recovery_limits(const struct config *config)
+{
+    return (struct recovery_limits){
+        .age_ms = (uint32_t)config->recovery_age_ms,
+        .replay_ms = (uint32_t)(config->recovery_age_ms + config->engine_ping_interval_ms +
+                                config->engine_ping_timeout_ms),
+        .bytes = (uint32_t)config->recovery_bytes,
+        .events = config->recovery_events,
+        .sessions = config->recovery_sessions,
+    };
+}
+
+/* Names that actors keep are those of the start, which live as long as the hub. */
+static void fill_actors(struct hub_settings *settings, const struct hub *hub)
+{
+    const struct config *config = settings->config;
+    _Static_assert((int)CONFIG_BATCHING_OFF == (int)BATCHING_OFF, "modes in one order");
+    settings->actors = (struct actor_config){
+        .node = hub->node,
+        .holder = hub->solo[0] != '\0' ? hub->solo : NULL,
+        .epoch = store_epoch(hub->store),
+        .names = hub->names,
+        .adapter_key = hub->config->bus_socketio_key,
+        .tenants = config->auth_tenants,
+        .batching = (enum batching_mode)config->batching_mode,
+        .tick_ms = (uint32_t)config->batching_tick_ms,
+        .flushes_per_tick = config->batching_flushes_per_tick,
+        .messages = rate_of(config->limits_messages_burst, config->limits_messages_per_minute),
+        .joins = rate_of(config->limits_joins_burst, config->limits_joins_per_minute),
+        .typing = rate_of(config->limits_typing_burst, config->limits_typing_per_minute),
+        .inbox = rate_of(config->limits_inbox_burst, config->limits_inbox_per_minute),
+        .rooms_per_socket = config->limits_rooms,
+        .sockets_per_user = config->limits_connections_per_user,
+        .message_chars = MESSAGE_CHARS,
+        .typing_ms = (uint32_t)config->rooms_typing_ms,
+        .nonce_ms = (uint32_t)config->rooms_nonce_ms,
+        .outbox_bytes = (uint32_t)config->limits_outbound_bytes,
+        .outbox_max = (uint32_t)config->limits_outbound_max,
+        .stall_ms = (uint32_t)config->limits_slow_consumer_ms,
+        .recheck_ms = (uint32_t)config->bus_recheck_ms,
+        .probe_ms = (uint32_t)config->bus_probe_ms,
+        .partitions = config->bus_partitions,
+        .lease_ms = (uint32_t)config->bus_lease_ms,
+        .keep_ms = (uint32_t)config->bus_keep_ms,
+        .dead_max = config->bus_dead_max,
+        .read_count = config->bus_read_count,
+        .message_bytes = (uint32_t)config->limits_message_bytes,
+        .requests_waiting = config->bus_requests,
+        .request_bytes = (uint32_t)config->bus_request_bytes,
+        .answer_bytes = (uint32_t)config->bus_answer_bytes,
+        .asks = config->bus_asks,
+        .ack_ms = (uint32_t)config->bus_ack_timeout_ms,
+        .relay_unknown = config->events_unknown == UNKNOWN_RELAY,
+        .posts = settings->api.posts,
+        .recovery = recovery_limits(config),
+        .context = settings,
+        .room_access = hub_room_access,
+        .may_send = hub_room_may_send,
+        .may_connect = hub_may_connect,
+        .room_type = hub_room_type,
+        .recovers = hub_recovers,
+        .auto_join = hub_auto_join,
+        .hash128 = crypto_hash128,
+    };
+}
+
+/* What sessions work with. */
+
+static bool has_word(const struct config_list *list, const char *word)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(list->items[i], word) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void fill_sessions(struct hub_settings *settings, struct hub *hub)
+{
+    const struct config *config = settings->config;
+    struct websocket_limits limits = {
+        .message_bytes = (uint32_t)config->limits_message_bytes,
+        .fragments = config->limits_fragments,
+        .control_frames = config->limits_control_frames,
+        .control_window_ms = (uint32_t)config->limits_control_window_ms,
+        .queued_replies = config->limits_queued_replies,
+        .events_per_turn = config->limits_events_per_turn,
+        .close_timeout_ms = (uint32_t)config->limits_close_timeout_ms,
+        .deflate_bytes = config->websocket_deflate ? (uint32_t)config->websocket_deflate_bytes : 0,
+        .deflate_level = (uint8_t)config->websocket_deflate_level,
+        .deflate_memory = (uint8_t)config->websocket_deflate_memory,
+    };
+    settings->sessions = mem_alloc(sizeof(*settings->sessions));
+    *settings->sessions = (struct session_config){
+        .app = peal_app(hub),
+        .context = settings,
+        .origin_allowed = hub_origin_allowed,
+        .cors_value = hub_cors_value,
+        .sha1 = crypto_sha1,
+        .node = hub->lease != NULL ? hub->lease->tag : 0,
+        .before_auth = limits,
+        .after_auth = limits,
+        .ping_interval_ms = (uint32_t)config->engine_ping_interval_ms,
+        .ping_timeout_ms = (uint32_t)config->engine_ping_timeout_ms,
+        .upgrade_timeout_ms = (uint32_t)config->engine_upgrade_timeout_ms,
+        .polling_bytes = (uint32_t)config->engine_max_payload,
+        .cookie = config->engine_cookie,
+        .msgpack_parser = config->socketio_parser == CONFIG_PARSER_MSGPACK,
+        .without_polling = !has_word(&config->engine_transports, "polling"),
+        .without_websocket = !has_word(&config->engine_transports, "websocket"),
+        .connect_timeout_ms = (uint32_t)config->auth_timeout_ms,
+        .rejoin_timeout_ms = (uint32_t)config->auth_timeout_ms,
+        .attachments_timeout_ms = ATTACHMENTS_MS,
+        .attachments_bytes = (uint32_t)config->engine_max_payload,
+        .namespaces = config->limits_namespaces,
+        .unjoined = config->limits_unjoined,
+        .idle_timeout_ms = config->idle_timeout_ms,
+        .idle_ignores_heartbeats = !config->idle_heartbeats,
+        .reconnect_ms = (uint32_t)config->drain_reconnect_ms,
+        .query_token = config->auth_query_token,
+    };
+    settings->sessions->before_auth.message_bytes =
+        (uint32_t)config->limits_message_bytes_unauthenticated;
+}
+
+struct http_server_config settings_make_http(const struct hub_settings *settings)
+{
+    const struct config *config = settings->config;
+    return (struct http_server_config){
+        .cors_value = api_cors_value,
+        .observe = metrics_observe,
+        .max_head_bytes = (uint32_t)config->limits_head_bytes,
+        .max_headers = config->limits_headers,
+        .max_body_bytes = largest_body(config),
+        .head_timeout_ms = (uint32_t)config->limits_head_timeout_ms,
+        .body_timeout_ms = (uint32_t)config->limits_body_timeout_ms,
+        .idle_timeout_ms = (uint32_t)config->limits_keep_alive_ms,
+    };
+}
+
+/* Life. */
+
+int settings_make(const struct hub *hub, const struct config *config, struct builder *error,
+    struct hub_settings **ret_settings)
+{
+    struct hub_settings *settings = mem_alloc(sizeof(*settings));
+    settings->config = config;
+    settings->api.config = config;
+    settings->api.posts = post_limits(config);
+    settings->api.destroy = hub_settings_destroy;
+    atomic_init(&settings->api.refs, 1);
+    int status = hub_make_rules(config, error, &settings->access);
+    if (status == 0) {
+        status = make_keys(settings, hub->dev_key, error);
+    }
+    if (status == 0) {
+        status = make_origins(settings, error);
+    }
+    if (status == 0) {
+        status = make_proxies(settings, error);
+    }
+    if (status == 0) {
+        status = jwt_keys_create(config, hub->dev_secret, error, &settings->jwt);
+    }
+    if (status != 0) {
+        hub_settings_unref(settings);
+        return status;
+    }
+    *ret_settings = settings;
+    return 0;
+}
+
+void settings_make_rest(struct hub_settings *settings, struct hub *hub)
+{
+    fill_actors(settings, hub);
+    fill_sessions(settings, hub);
+}
