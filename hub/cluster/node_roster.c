@@ -17,6 +17,7 @@
 #include "codec/base/status.h"
 #include "codec/bus_name.h"
 #include "codec/bus_version.h"
+#include "hub/cluster/bus_neighbours.h"
 #include "hub/redis/redis_sync.h"
 
 enum {
@@ -286,10 +287,16 @@ static void on_timer(struct timer *timer)
         sched_now(shard->sched) + roster->options->lifetime_ms / RENEWALS);
 }
 
+static void on_up(void *context)
+{
+    struct node_roster *roster = context;
+    bus_neighbours_look(roster->shard, roster->link);
+}
+
 struct node_roster *node_roster_start(
     struct shard *shard, const struct node_roster_options *options)
 {
-    static const struct bus_events events = {0};
+    static const struct bus_events events = {.on_up = on_up};
     struct node_roster *roster = mem_alloc(sizeof(*roster));
     roster->shard = shard;
     roster->options = options;

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { encode } from '@msgpack/msgpack';
-import { createAdapter } from '@socket.io/redis-adapter';
+import { createAdapter, createShardedAdapter } from '@socket.io/redis-adapter';
 import { Emitter } from '@socket.io/redis-emitter';
 import { Server } from 'socket.io';
 import { io as connectTo } from 'socket.io-client';
@@ -326,6 +326,42 @@ test('a hub is not counted on the channel that other adapters ask on', async () 
     ]);
   } finally {
     await hub.stop();
+    await redis.stop();
+  }
+});
+
+test('a server with the sharded adapter on the same Redis is named, at start and when Redis is back', { timeout: 60_000 }, async () => {
+  const redis = await startRedis();
+  const bus = redis.client();
+  const clients = [redis.client(), redis.client()];
+  const sharded = (key) => new Server(createServer(), {
+    adapter: createShardedAdapter(clients[0], clients[1], { channelPrefix: key }),
+  });
+  // A key whose letters mean something in patterns.
+  const key = 'app[1]*';
+  const hubs = [];
+  const start = async (name) => {
+    hubs.push(await startHub({ redis, args: ['--bus-socketio-key', name, '--bus-prefix', `p${hubs.length}`] }));
+    return hubs.at(-1);
+  };
+  const servers = [sharded('app1x')];
+  try {
+    await until(async () => (await bus.call('PUBSUB', 'SHARDCHANNELS')).includes('app1x#/#'), 'it is there');
+    const before = await start(key);
+    servers.push(sharded(key));
+    await until(async () => (await bus.call('PUBSUB', 'SHARDCHANNELS')).includes(`${key}#/#`), 'it is there');
+    const after = await start(key);
+    await after.logged(/ warn BUS-SHARDED .*createAdapter.* channel="?app\[1\]\*#\/#/);
+    assert.equal(before.lines('BUS-SHARDED'), 0);
+    const links = (await bus.client('LIST')).split('\n').filter((line) => / name=peal-roster /.test(line));
+    assert.equal(links.length, 2);
+    for (const link of links) await bus.client('KILL', 'ID', /id=(\d+)/.exec(link)[1]);
+    await before.loggedTimes('BUS-SHARDED', 1);
+    await after.loggedTimes('BUS-SHARDED', 2);
+  } finally {
+    for (const server of servers) await server.close();
+    for (const client of clients) client.disconnect();
+    for (const hub of hubs) await hub.stop();
     await redis.stop();
   }
 });
