@@ -13,7 +13,6 @@
 #include "actors/recover/recovery_state.h"
 #include "actors/recover/replay.h"
 #include "actors/shard.h"
-#include "codec/base/log.h"
 #include "codec/base/status.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -29,13 +28,6 @@ static bool recovers(void *context, struct bytes nsp)
 static void on_wake(void *context)
 {
     (void)context;
-}
-
-static void drop_line(enum log_level level, const char *line, size_t len)
-{
-    (void)level;
-    (void)line;
-    (void)len;
 }
 
 static const struct actor_config config = {
@@ -94,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct bytes offset = cut_line(&lease);
     struct replay_offset read;
     struct record_origin origin;
-    log_set_sink(drop_line);
+    log_set_sink(fuzz_drop_line);
     if (recovery_record_origin(record, &origin) == 0) {
         CHECK(fuzz_within(origin.home, record) && fuzz_within(origin.lease, record));
     }

@@ -4,6 +4,7 @@
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
+#include "tests/support/tape.h"
 
 enum { STEPS_MAX = 10 * 1000 * 1000 };
 
@@ -123,7 +124,7 @@ struct sched *det_sched_on(struct det_sched *det, unsigned shard)
 
 uint64_t det_sched_dice(struct det_sched *det, uint64_t bound)
 {
-    return rand_below(&det->dice, bound);
+    return tape_below(&det->dice, bound);
 }
 
 /* --- steps --- */
@@ -136,13 +137,13 @@ static bool wants_to_run(const struct det_sched *det, const struct det_shard *sh
 /* How many messages a turn may handle: mostly few, so that turns interleave finely. */
 static unsigned draw_budget(struct det_sched *det)
 {
-    switch (rand_below(&det->dice, 4)) {
+    switch (tape_below(&det->dice, 4)) {
     case 0:
         return 1;
     case 1:
-        return 1 + (unsigned)rand_below(&det->dice, 1000);
+        return 1 + (unsigned)tape_below(&det->dice, 1000);
     default:
-        return 1 + (unsigned)rand_below(&det->dice, 10);
+        return 1 + (unsigned)tape_below(&det->dice, 10);
     }
 }
 
@@ -173,8 +174,8 @@ bool det_sched_step(struct det_sched *det)
     if (count == 0) {
         return false;
     }
-    struct det_shard *shard = able[rand_below(&det->dice, count)];
-    if (shard->unflushed && (rand_below(&det->dice, 2) == 0 || !wants_to_run(det, shard))) {
+    struct det_shard *shard = able[tape_below(&det->dice, count)];
+    if (shard->unflushed && (tape_below(&det->dice, 2) == 0 || !wants_to_run(det, shard))) {
         sched_flush(shard->sched);
         shard->unflushed = false;
     } else {
@@ -194,8 +195,8 @@ void det_sched_advance(struct det_sched *det, uint64_t ms)
 {
     uint64_t target = det->now_ms + ms;
     while (det->now_ms < target) {
-        det->now_ms += 1 + rand_below(&det->dice, target - det->now_ms);
-        uint64_t steps = rand_below(&det->dice, 20);
+        det->now_ms += 1 + tape_below(&det->dice, target - det->now_ms);
+        uint64_t steps = tape_below(&det->dice, 20);
         while (steps-- > 0 && det_sched_step(det)) {
         }
     }

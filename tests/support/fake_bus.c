@@ -11,6 +11,7 @@
 #include "codec/base/list.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "tests/support/tape.h"
 
 enum { LAG_ONE_IN = 8 };
 
@@ -83,7 +84,7 @@ struct fake_redis {
 
 static uint64_t dice(struct fake_redis *redis, uint64_t bound)
 {
-    return rand_below(&redis->dice, bound);
+    return tape_below(&redis->dice, bound);
 }
 
 /* Carry out a command; NULL: it blocks. */

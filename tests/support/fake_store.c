@@ -10,6 +10,7 @@
 
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "tests/support/tape.h"
 
 enum { START_OF_CHANGES = 1000, PARTITIONS_MAX = 16, ID_MAX = 256, WALL_MS = 1700000000 };
 
@@ -474,9 +475,9 @@ static void execute(struct store_port *port, struct store_request *request)
     struct fake_store *store = port->store;
     list_remove(&request->link);
     bool fails =
-        port->cut || (store->fail_one_in > 0 && rand_below(&store->dice, store->fail_one_in) == 0);
+        port->cut || (store->fail_one_in > 0 && tape_below(&store->dice, store->fail_one_in) == 0);
     bool before =
-        fails && (port->cut || store->fail_one_in == 1 || rand_below(&store->dice, 2) == 0);
+        fails && (port->cut || store->fail_one_in == 1 || tape_below(&store->dice, 2) == 0);
     request->status = before ? STATUS_UNAVAILABLE : carry_out(store, request);
     if (fails && request->status == 0) {
         store_request_finish(request);
@@ -504,7 +505,7 @@ static struct store_request *draw_waiting(struct store_port *port)
         struct store_request *request = container_of(link, struct store_request, link);
         bool able = !is_write(request) || !write_seen;
         write_seen = write_seen || is_write(request);
-        if (able && rand_below(&port->store->dice, ++seen) == 0) {
+        if (able && tape_below(&port->store->dice, ++seen) == 0) {
             found = request;
         }
     }
@@ -516,7 +517,7 @@ static struct store_request *draw_done(struct store_port *port)
     struct store_request *found = NULL;
     uint64_t seen = 0;
     list_for_each (link, &port->done) {
-        if (rand_below(&port->store->dice, ++seen) == 0) {
+        if (tape_below(&port->store->dice, ++seen) == 0) {
             found = container_of(link, struct store_request, link);
         }
     }
@@ -527,7 +528,7 @@ void fake_store_drain(struct store_port *port)
 {
     while (!list_empty(&port->waiting)) {
         struct store_request *request = draw_waiting(port);
-        if (rand_below(&port->store->dice, 2) == 0) {
+        if (tape_below(&port->store->dice, 2) == 0) {
             execute(port, request);
         } else {
             list_remove(&request->link);
@@ -547,7 +548,7 @@ bool fake_store_step(struct fake_store *store)
     list_for_each (link, &store->ports) {
         struct store_port *port = container_of(link, struct store_port, link);
         if (!port->held && (!list_empty(&port->waiting) || !list_empty(&port->done)) &&
-            rand_below(&store->dice, ++seen) == 0) {
+            tape_below(&store->dice, ++seen) == 0) {
             able = port;
         }
     }
@@ -555,7 +556,7 @@ bool fake_store_step(struct fake_store *store)
         return false;
     }
     bool ask = list_empty(&able->done) ||
-               (!list_empty(&able->waiting) && rand_below(&store->dice, 2) == 0);
+               (!list_empty(&able->waiting) && tape_below(&store->dice, 2) == 0);
     if (ask) {
         execute(able, draw_waiting(able));
     } else {

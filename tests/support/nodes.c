@@ -14,6 +14,7 @@
 #include "actors/recover/recovery_bus.h"
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
+#include "tests/support/tape.h"
 
 enum { STEPS_MAX = 20 * 1000 * 1000, PIECE_MS = 20 };
 
@@ -279,7 +280,7 @@ void nodes_destroy(struct nodes *nodes)
 
 uint64_t nodes_dice(struct nodes *nodes, uint64_t bound)
 {
-    return rand_below(&nodes->dice, bound);
+    return tape_below(&nodes->dice, bound);
 }
 
 struct shard *nodes_on(struct nodes *nodes, unsigned node, unsigned shard)
