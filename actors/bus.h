@@ -80,14 +80,14 @@ struct bus_ops {
     void (*command)(struct bus_link *link, const struct bytes *argv, size_t argc,
         uint32_t timeout_ms, bus_reply_fn fn, void *context);
     /* Subscribe to or unsubscribe from one channel; counted neither way: one subscribe, one
-     * unsubscribe. */
-    void (*subscribe)(struct bus_link *link, struct bytes channel);
+     * unsubscribe. False: no memory, nothing will come. */
+    bool (*subscribe)(struct bus_link *link, struct bytes channel);
     void (*unsubscribe)(struct bus_link *link, struct bytes channel);
     /*
      * Subscribe, and not be counted by who asks for the channel's subscribers (PUBSUB NUMSUB).
      * Costs Redis a comparison for each message of any channel: for few channels.
      */
-    void (*subscribe_quietly)(struct bus_link *link, struct bytes channel);
+    bool (*subscribe_quietly)(struct bus_link *link, struct bytes channel);
 };
 
 /* A shard's access to Redis; implementations embed it first. */

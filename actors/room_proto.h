@@ -30,9 +30,10 @@ struct room_leave {
     uint32_t shard;
 };
 
-/* From the sequencer: events for `shard` are certain to come now. */
+/* From the sequencer: events for `shard` are certain to come now, or cannot. */
 struct room_interested {
     struct msg base;
+    bool failed; /* there is no memory: nothing will come */
     uint32_t shard;
     uint32_t serial; /* of the request that is answered */
 };
@@ -40,7 +41,7 @@ struct room_interested {
 #define ROOM_PROTOCOL(X, A, a)                                                                     \
     X(A, a, JOIN, join, CONTROL, CREATES(key), PLAIN, "add a member")                              \
     X(A, a, LEAVE, leave, CONTROL, NAMED(key), PLAIN, "forget a member")                           \
-    X(A, a, INTERESTED, interested, CONTROL, REF, PLAIN, "the bus has confirmed the channel")
+    X(A, a, INTERESTED, interested, CONTROL, REF, PLAIN, "the bus has confirmed, or cannot")
 PROTOCOL_DECLARE(ROOM, room)
 
 #endif

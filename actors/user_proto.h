@@ -47,9 +47,10 @@ struct user_joined {
     struct buf *room; /* its key: namespace and wire name */
 };
 
-/* The room is full. */
+/* The room did not take the socket in. */
 struct user_refused {
     struct msg base;
+    int status; /* STATUS_FULL, or STATUS_NOMEM */
     uint32_t socket_id;
     uint64_t token;
     struct buf *room;
@@ -104,7 +105,8 @@ struct user_admin {
     X(A, a, DETACHED, detached, CONTROL, REF, PLAIN, "a socket has gone")                          \
     X(A, a, RELIEVED, relieved, CONTROL, REF, PLAIN, "a full outbox has room again")               \
     X(A, a, JOINED, joined, CONTROL, REF, OWNS(buf_unref(msg->room)), "a room took a socket in")   \
-    X(A, a, REFUSED, refused, CONTROL, REF, OWNS(buf_unref(msg->room)), "a room is full")          \
+    X(A, a, REFUSED, refused, CONTROL, REF, OWNS(buf_unref(msg->room)),                            \
+        "a room did not take a socket in")                                                         \
     X(A, a, ANNOUNCE, announce, SHED, NAMED(key), OWNS(buf_unref(msg->payload)),                   \
         "the inbox changed")                                                                       \
     X(A, a, FEED, feed, CONTROL, NAMED(key), PLAIN, "announcements are certain to come, or not")   \

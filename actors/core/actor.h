@@ -38,9 +38,15 @@ struct behaviour {
 
     /*
      * Make and start (actor_start) the actor `key`, because a message that creates it has
-     * arrived; NULL or a returned NULL drops the message.
+     * arrived; NULL or a returned NULL drops the message, after `unborn` was told.
      */
     struct actor *(*spawn)(struct sched *sched, struct bytes key);
+
+    /*
+     * There was no memory for the actor that `msg` was to create: answer who waits for it. NULL:
+     * nobody does. The message is dropped afterwards.
+     */
+    void (*unborn)(struct sched *sched, struct msg *msg);
 
     /* Free the actor's memory. Its timers must be cancelled and its links removed here or before.
      */
@@ -63,9 +69,11 @@ struct actor {
 
 /*
  * Give `actor` a name on `sched` and let it receive; when its behaviour has key_of, it must hold
- * its key already, and no other actor of the behaviour on this shard may have the same.
+ * its key already, and no other actor of the behaviour on this shard may have the same. False: no
+ * memory for its place; it was not started, and is the caller's to free.
  */
-void actor_start(struct actor *actor, const struct behaviour *behaviour, struct sched *sched);
+MUST_CHECK bool actor_start(
+    struct actor *actor, const struct behaviour *behaviour, struct sched *sched);
 
 /* Stop the actor; see above. Calling it again before it is destroyed does nothing. */
 void actor_stop(struct actor *actor);

@@ -6,13 +6,16 @@
 
 #include "actors/core/internal.h"
 
-void actor_start(struct actor *actor, const struct behaviour *behaviour, struct sched *sched)
+bool actor_start(struct actor *actor, const struct behaviour *behaviour, struct sched *sched)
 {
     CHECK(behaviour->destroy != NULL);
     *actor = (struct actor){.behaviour = behaviour, .sched = sched};
     list_init(&actor->run);
-    registry_add(&sched->registry, actor, sched->shard);
+    if (!registry_add(&sched->registry, actor, sched->shard)) {
+        return false;
+    }
     sched->stats.actors++;
+    return true;
 }
 
 /*

@@ -29,21 +29,33 @@ void registry_finish(struct registry *registry)
     *registry = (struct registry){0};
 }
 
-static uint32_t take_slot(struct registry *registry)
+/* Room for one more slot; false: no memory. */
+static bool grow(struct registry *registry)
+{
+    CHECK(registry->cap <= UINT32_MAX / 2);
+    uint32_t cap = registry->cap == 0 ? FIRST_CAP : registry->cap * 2;
+    struct registry_slot *slots =
+        mem_try_realloc(registry->slots, (size_t)cap * sizeof(*registry->slots));
+    if (slots == NULL) {
+        return false;
+    }
+    registry->slots = slots;
+    registry->cap = cap;
+    return true;
+}
+
+/* A free slot stands first in the list of free ones. False: no memory. */
+static bool have_slot(struct registry *registry)
 {
     if (registry->first_free != 0) {
-        uint32_t slot = registry->first_free - 1;
-        registry->first_free = registry->slots[slot].next_free;
-        return slot;
+        return true;
     }
-    if (registry->used == registry->cap) {
-        CHECK(registry->cap <= UINT32_MAX / 2);
-        registry->cap = registry->cap == 0 ? FIRST_CAP : registry->cap * 2;
-        registry->slots =
-            mem_realloc_array(registry->slots, registry->cap, sizeof(*registry->slots));
+    if (registry->used == registry->cap && !grow(registry)) {
+        return false;
     }
     registry->slots[registry->used] = (struct registry_slot){0};
-    return registry->used++;
+    registry->first_free = ++registry->used;
+    return true;
 }
 
 /* Two behaviours with one id would find each other's actors. */
@@ -55,19 +67,23 @@ static void check_id(struct registry *registry, const struct behaviour *behaviou
     *known = behaviour;
 }
 
-void registry_add(struct registry *registry, struct actor *actor, unsigned shard)
+bool registry_add(struct registry *registry, struct actor *actor, unsigned shard)
 {
     check_id(registry, actor->behaviour);
-    uint32_t number = take_slot(registry);
+    bool named = actor->behaviour->key_of != NULL;
+    if (!have_slot(registry) ||
+        (named && !map_put(&registry->by_key[actor->behaviour->id], actor))) {
+        return false;
+    }
+    uint32_t number = registry->first_free - 1;
     struct registry_slot *slot = &registry->slots[number];
+    registry->first_free = slot->next_free;
     slot->actor = actor;
     slot->generation++;
     actor->self = (struct actor_ref){.slot = number, .shard = (uint8_t)shard};
     actor->self.generation = slot->generation & GENERATION_MAX;
     registry->count++;
-    if (actor->behaviour->key_of != NULL) {
-        map_put(&registry->by_key[actor->behaviour->id], actor);
-    }
+    return true;
 }
 
 void registry_remove(struct registry *registry, struct actor *actor)

@@ -37,8 +37,11 @@ void registry_init(struct registry *registry);
 /* Free the tables, not the actors. */
 void registry_finish(struct registry *registry);
 
-/* Enter `actor`, whose behaviour is set, and set its ref, with `shard` in it. */
-void registry_add(struct registry *registry, struct actor *actor, unsigned shard);
+/*
+ * Enter `actor`, whose behaviour is set, and set its ref, with `shard` in it. False: no memory, it
+ * is not entered.
+ */
+MUST_CHECK bool registry_add(struct registry *registry, struct actor *actor, unsigned shard);
 
 /* Take `actor` out: its ref is stale and its key free from now on. */
 void registry_remove(struct registry *registry, struct actor *actor);

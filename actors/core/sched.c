@@ -287,7 +287,7 @@ static void enqueue(struct sched *sched, struct actor *actor)
     sched->stats.run_queue++;
 }
 
-static struct actor *find_or_spawn(struct sched *sched, const struct msg *msg)
+static struct actor *find_or_spawn(struct sched *sched, struct msg *msg)
 {
     const struct behaviour *behaviour = msg->kind->behaviour;
     struct bytes key = msg->kind->key(msg);
@@ -296,7 +296,9 @@ static struct actor *find_or_spawn(struct sched *sched, const struct msg *msg)
         return actor;
     }
     begin_call(sched);
-    behaviour->spawn(sched, key);
+    if (behaviour->spawn(sched, key) == NULL && behaviour->unborn != NULL) {
+        behaviour->unborn(sched, msg);
+    }
     end_call(sched);
     /* Asked again, because what was spawned may have stopped itself at once. */
     return registry_find(&sched->registry, behaviour, key);

@@ -11,6 +11,7 @@
 #include "actors/user_proto.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
+#include "codec/base/status.h"
 
 enum {
     WINDOW_EVENTS_MAX = 16384,
@@ -64,7 +65,8 @@ struct fanout *fanout_start(struct shard *shard, struct bytes nsp)
     list_init(&fanout->asks);
     fanout->everyone = leaf_create(fanout, bytes_of(NULL, 0));
     list_append(&shard->fanouts, &fanout->shard_link);
-    actor_start(&fanout->actor, &fanout_behaviour, shard->sched);
+    bool started = actor_start(&fanout->actor, &fanout_behaviour, shard->sched);
+    CHECK(fanout->everyone != NULL && started); /* as the node starts */
     return fanout;
 }
 
@@ -116,11 +118,15 @@ static void pass_over(struct fanout *fanout, struct socket *socket)
     fanout->ahead = fanout->seen;
 }
 
-void fanout_enter(struct fanout *fanout, struct socket *socket)
+bool fanout_enter(struct fanout *fanout, struct socket *socket)
 {
+    if (!leaf_reserve(fanout->everyone)) {
+        return false;
+    }
     socket->fanout = fanout;
     pass_over(fanout, socket);
     socket->everyone_index = leaf_add(fanout->everyone, socket);
+    return true;
 }
 
 static void settle(struct fanout *fanout, struct leaf *leaf)
@@ -194,29 +200,57 @@ struct membership *fanout_membership(
     return leaf != NULL ? membership_of(socket, leaf) : NULL;
 }
 
-bool fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room)
+/* Room for one more membership; false: no memory. */
+static bool reserve_membership(struct socket *socket)
 {
-    struct leaf *leaf = map_get(&fanout->leaves, room);
-    if (leaf != NULL && membership_of(socket, leaf) != NULL) {
+    uint16_t count = socket->membership_count;
+    if ((count & (count - 1)) != 0) { /* full when it is 0 or a power of two */
+        return true;
+    }
+    size_t cap = count ? count * 2u : 1u;
+    struct membership *memberships =
+        mem_try_realloc(socket->memberships, cap * sizeof(*memberships));
+    if (memberships == NULL) {
         return false;
     }
-    if (leaf == NULL) {
+    socket->memberships = memberships;
+    return true;
+}
+
+/* The leaf of `room`, with room for one more member; NULL: no memory. */
+static struct leaf *reserve_leaf(struct fanout *fanout, struct bytes room)
+{
+    struct leaf *leaf = map_get(&fanout->leaves, room);
+    bool made = leaf == NULL;
+    if (made) {
         leaf = leaf_create(fanout, room);
-        map_put(&fanout->leaves, leaf);
+    }
+    if (leaf == NULL || !leaf_reserve(leaf) || (made && !map_put(&fanout->leaves, leaf))) {
+        if (made && leaf != NULL) {
+            leaf_destroy(leaf);
+        }
+        return NULL;
+    }
+    return leaf;
+}
+
+int fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room)
+{
+    if (fanout_membership(fanout, socket, room) != NULL) {
+        return STATUS_EXISTS;
+    }
+    struct leaf *leaf = reserve_membership(socket) ? reserve_leaf(fanout, room) : NULL;
+    if (leaf == NULL) {
+        return STATUS_NOMEM;
     }
     fanout_catch_up(fanout, socket);
     pass_over(fanout, socket);
-    uint16_t count = socket->membership_count;
-    if ((count & (count - 1)) == 0) { /* 0 or a power of two: the array is full */
-        socket->memberships = mem_realloc_array(
-            socket->memberships, count ? count * 2u : 1u, sizeof(*socket->memberships));
-    }
     socket->memberships[socket->membership_count++] =
         (struct membership){.leaf = leaf, .index = leaf_add(leaf, socket)};
     if (fanout->watch != NULL) {
         fanout->watch->ops->joined(socket, room);
     }
-    return true;
+    return 0;
 }
 
 bool fanout_leave(struct fanout *fanout, struct socket *socket, struct bytes room)
@@ -244,7 +278,12 @@ void fanout_catch_up(struct fanout *fanout, struct socket *socket)
     struct leaf **dirty = few;
     uint32_t count = 0;
     if (socket->membership_count >= FEW_LEAVES) {
-        dirty = mem_alloc_array(socket->membership_count + 1u, sizeof(struct leaf *));
+        dirty = mem_try_calloc(socket->membership_count + 1u, sizeof(struct leaf *));
+        if (dirty == NULL) {
+            pass_over(fanout, socket);
+            socket_missed(socket);
+            return;
+        }
     }
     if (fanout->everyone->window != NULL) {
         dirty[count++] = fanout->everyone;
@@ -303,7 +342,10 @@ static void push(struct fanout *fanout, struct leaf *leaf, const struct direct *
     if (!clean && leaf->window->events[leaf->window->count - 1].number == broadcast->number) {
         return; /* the room was named twice */
     }
-    leaf_push(leaf, broadcast->number, broadcast->event, direct->marked);
+    if (!leaf_push(leaf, broadcast->number, broadcast->event, direct->marked)) {
+        leaf_missed(leaf, broadcast->number);
+        return;
+    }
     fanout->dirty += clean;
     bool full = leaf->window->count >= WINDOW_EVENTS_MAX || leaf->window->bytes >= WINDOW_BYTES_MAX;
     if ((broadcast->event->flags & EVENT_URGENT) || full) {
@@ -329,20 +371,22 @@ void fanout_flush(struct fanout *fanout)
 
 /* Delivery of a broadcast. */
 
+/* NULL: it cannot be encoded, or there is no memory for it (`*ret_starved`). */
 static struct chunk *direct_chunk(
-    struct fanout *fanout, struct direct *direct, enum wire_format format)
+    struct fanout *fanout, struct direct *direct, enum wire_format format, bool *ret_starved)
 {
     if (direct->chunks[format] == NULL) {
         struct builder out = {.max = UINT32_MAX};
         bool marked = direct->marked != NULL && watch_marks(format);
         const struct event *event = marked ? direct->marked : direct->broadcast->event;
         int status = wire_event(format, fanout_nsp(fanout), event, &out);
-        if (status != 0) {
+        direct->chunks[format] = status == 0 ? chunk_take(&out) : NULL;
+        builder_reset(&out);
+        if (direct->chunks[format] == NULL) {
+            status = status != 0 ? status : STATUS_NOMEM;
             shard_count_unencoded(fanout->shard, event->name, format, status);
-            builder_reset(&out);
-            return NULL;
+            *ret_starved = status == STATUS_NOMEM;
         }
-        direct->chunks[format] = chunk_take(&out);
     }
     return direct->chunks[format];
 }
@@ -359,8 +403,12 @@ static void deliver_direct(struct fanout *fanout, struct socket *socket, void *c
         shard->stats.volatile_dropped++;
         return;
     }
-    struct chunk *chunk = direct_chunk(fanout, direct, socket->format);
+    bool starved = false;
+    struct chunk *chunk = direct_chunk(fanout, direct, socket->format, &starved);
     if (chunk == NULL) {
+        if (starved) {
+            socket_missed(socket);
+        }
         return;
     }
     if (!outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
@@ -475,6 +523,22 @@ static void on_stream(struct fanout *fanout, struct fanout_stream *msg)
 {
     if (fanout->watch != NULL) {
         fanout->watch->ops->stream_from(fanout->watch, msg->from);
+    }
+}
+
+static void miss(struct fanout *fanout, struct socket *socket, void *context)
+{
+    (void)fanout;
+    (void)context;
+    socket_missed(socket);
+}
+
+static void on_lost(struct fanout *fanout, struct fanout_lost *msg)
+{
+    struct bytes name = buf_bytes(msg->name);
+    struct leaf *leaf = name.len > 0 ? map_get(&fanout->leaves, name) : fanout->everyone;
+    if (!fanout_visit_name(fanout, name, miss, NULL) && leaf != NULL) {
+        leaf_missed(leaf, UINT64_MAX);
     }
 }
 

@@ -64,8 +64,8 @@ static inline struct bytes fanout_nsp(const struct fanout *fanout)
     return bytes_of(fanout->nsp_at, fanout->nsp_len);
 }
 
-/* Take a new socket in (everyone's leaf). */
-void fanout_enter(struct fanout *fanout, struct socket *socket);
+/* Take a new socket in (everyone's leaf); false: no memory. */
+MUST_CHECK bool fanout_enter(struct fanout *fanout, struct socket *socket);
 
 /* Whether the user of `socket` is in `room` with another socket here, and the others know it. */
 bool fanout_has_company(const struct socket *socket, struct bytes room);
@@ -76,8 +76,8 @@ bool fanout_has_company(const struct socket *socket, struct bytes room);
  */
 void fanout_exit(struct fanout *fanout, struct socket *socket, bool kept);
 
-/* Make `socket` a member of `room`; false when it is one already. */
-bool fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room);
+/* Make `socket` a member of `room`; STATUS_EXISTS when it is one already, STATUS_NOMEM. */
+MUST_CHECK int fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room);
 
 /* Let `socket` leave `room`, after what was pending; false when it was no member. */
 bool fanout_leave(struct fanout *fanout, struct socket *socket, struct bytes room);

@@ -29,6 +29,12 @@ struct fanout_stream {
     struct stream_id from;
 };
 
+/* For want of memory the sockets of `name` (a room, a user, a sid; empty: all) miss something. */
+struct fanout_lost {
+    struct msg base;
+    struct buf *name;
+};
+
 /*
  * A request of another node. Without `picked` the fan-out finds the sockets that it is about; it
  * carries it out for some of them, and answers with sequencer_part, which says where to go on: the
@@ -49,6 +55,8 @@ struct fanout_ask {
     X(A, a, BUS_EVENT, bus_event, SHED, REF, OWNS(broadcast_unref(msg->broadcast)),                \
         "the same, from another node or an emitter")                                               \
     X(A, a, STREAM, stream, CONTROL, REF, PLAIN, "what follows of the replay stream is complete")  \
+    X(A, a, LOST, lost, CONTROL, REF, OWNS(buf_unref(msg->name)),                                  \
+        "the sockets of a name miss something")                                                    \
     X(A, a, ASK, ask, CONTROL, REF, OWNS(buf_unref(msg->request); buf_unref(msg->picked)),         \
         "carry out a slice of a request of another node")
 PROTOCOL_DECLARE(FANOUT, fanout)

@@ -6,12 +6,16 @@
 
 #include "actors/deliver/fanout.h"
 #include "codec/base/mem.h"
+#include "codec/base/status.h"
 
 enum { FIRST_MEMBERS = 2, FIRST_EVENTS = 8 };
 
 struct leaf *leaf_create(struct fanout *fanout, struct bytes name)
 {
-    struct leaf *leaf = mem_alloc(sizeof(*leaf) + name.len);
+    struct leaf *leaf = mem_try_calloc(1, sizeof(*leaf) + name.len);
+    if (leaf == NULL) {
+        return NULL;
+    }
     leaf->fanout = fanout;
     list_init(&leaf->dirty_link);
     leaf->name_len = (uint32_t)name.len;
@@ -48,14 +52,25 @@ void leaf_destroy(struct leaf *leaf)
     mem_free(leaf);
 }
 
+bool leaf_reserve(struct leaf *leaf)
+{
+    if (leaf->count < leaf->cap) {
+        return true;
+    }
+    uint32_t cap = leaf->cap ? leaf->cap * 2 : FIRST_MEMBERS;
+    struct socket **members = mem_try_realloc(leaf->members, (size_t)cap * sizeof(*leaf->members));
+    if (members == NULL) {
+        return false;
+    }
+    leaf->members = members;
+    leaf->fanout->places += cap - leaf->cap;
+    leaf->cap = cap;
+    return true;
+}
+
 uint32_t leaf_add(struct leaf *leaf, struct socket *socket)
 {
-    if (leaf->count == leaf->cap) {
-        uint32_t before = leaf->cap;
-        leaf->cap = leaf->cap ? leaf->cap * 2 : FIRST_MEMBERS;
-        leaf->fanout->places += leaf->cap - before;
-        leaf->members = mem_realloc_array(leaf->members, leaf->cap, sizeof(*leaf->members));
-    }
+    CHECK(leaf->count < leaf->cap);
     leaf->members[leaf->count] = socket;
     leaf->by_format[socket->format]++;
     return leaf->count++;
@@ -73,21 +88,50 @@ struct socket *leaf_remove(struct leaf *leaf, uint32_t index)
     return last;
 }
 
-void leaf_push(struct leaf *leaf, uint64_t number, struct event *event, struct event *marked)
+/* Room for one more event in the window, which is there; false: no memory. */
+static bool reserve_event(struct window *window)
 {
-    if (leaf->window == NULL) {
+    if (window->count < window->cap) {
+        return true;
+    }
+    uint32_t cap = window->cap ? window->cap * 2 : FIRST_EVENTS;
+    struct pending *events = mem_try_realloc(window->events, cap * sizeof(*events));
+    if (events == NULL) {
+        return false;
+    }
+    window->events = events;
+    window->cap = cap;
+    return true;
+}
+
+bool leaf_push(struct leaf *leaf, uint64_t number, struct event *event, struct event *marked)
+{
+    bool clean = leaf->window == NULL;
+    if (clean) {
         leaf->window = mem_alloc(sizeof(*leaf->window));
     }
     struct window *window = leaf->window;
-    if (window->count == window->cap) {
-        window->cap = window->cap ? window->cap * 2 : FIRST_EVENTS;
-        window->events = mem_realloc_array(window->events, window->cap, sizeof(*window->events));
+    if (!reserve_event(window)) {
+        if (clean) {
+            drop_window(leaf);
+        }
+        return false;
     }
     window->events[window->count++] = (struct pending){.number = number,
         .event = event_ref(event),
         .marked = marked != NULL ? event_ref(marked) : NULL};
     window->has_volatile = window->has_volatile || (event->flags & EVENT_VOLATILE);
     window->bytes += event->data.len;
+    return true;
+}
+
+void leaf_missed(struct leaf *leaf, uint64_t number)
+{
+    for (uint32_t i = 0; i < leaf->count; i++) {
+        if (leaf->members[i]->sent_through < number) {
+            socket_missed(leaf->members[i]);
+        }
+    }
 }
 
 /* Bring the items of `format` up to the window's last event. What cannot be encoded is an empty
@@ -106,6 +150,7 @@ static void encode(struct leaf *leaf, enum wire_format format)
         int status = wire_add(format, fanout_nsp(leaf->fanout), event, items);
         if (status != 0) {
             shard_count_unencoded(leaf->fanout->shard, event->name, format, status);
+            window->starved[format] = window->starved[format] || status == STATUS_NOMEM;
         }
         pending->end[format] = (uint32_t)builder_bytes(items).len;
     }
@@ -120,7 +165,10 @@ static struct bytes item_of(const struct window *window, enum wire_format format
     return bytes_of(at + start, window->events[i].end[format] - start);
 }
 
-/* Complete bytes for `count` items that stand together in `items`, without padding in front. */
+/*
+ * Complete bytes for `count` items that stand together in `items`, without padding in front; NULL:
+ * no memory.
+ */
 static struct chunk *frame(
     struct fanout *fanout, enum wire_format format, struct bytes items, unsigned count)
 {
@@ -137,10 +185,9 @@ static struct chunk *frame(
     return chunk_take(&out);
 }
 
-/* The whole window as one chunk; NULL when nothing could be encoded. */
-static struct chunk *shared_chunk(struct leaf *leaf, enum wire_format format)
+/* The whole window as one chunk; NULL when nothing could be encoded, or the format is starved. */
+static struct chunk *whole_chunk(struct leaf *leaf, enum wire_format format)
 {
-    encode(leaf, format);
     struct window *window = leaf->window;
     unsigned count = 0;
     for (uint32_t i = 0; i < window->count; i++) {
@@ -150,10 +197,21 @@ static struct chunk *shared_chunk(struct leaf *leaf, enum wire_format format)
         return NULL;
     }
     if (!wire_framed(format)) {
-        return chunk_take(&window->items[format]);
+        struct chunk *taken = chunk_take(&window->items[format]);
+        window->starved[format] = taken == NULL;
+        return taken;
     }
     struct bytes items = bytes_skip(builder_bytes(&window->items[format]), wire_separator(format));
-    return frame(leaf->fanout, format, items, count);
+    struct chunk *chunk = frame(leaf->fanout, format, items, count);
+    window->starved[format] = chunk == NULL;
+    return chunk;
+}
+
+/* The chunk for all members of the format; NULL: there is nothing for them, or they miss it. */
+static struct chunk *shared_chunk(struct leaf *leaf, enum wire_format format)
+{
+    encode(leaf, format);
+    return leaf->window->starved[format] ? NULL : whole_chunk(leaf, format);
 }
 
 /* Whether a member needs more than the shared chunk: it has part of it, waits elsewhere, or is
@@ -188,7 +246,13 @@ static void send_shared(struct leaf *leaf, struct chunk *const chunks[WIRE_FORMA
     for (uint32_t i = 0; i < leaf->count; i++) {
         struct socket *socket = leaf->members[i];
         struct chunk *chunk = chunks[socket->format];
-        if (socket->sent_through >= fanout->seen || chunk == NULL) {
+        if (socket->sent_through >= fanout->seen) {
+            continue;
+        }
+        if (chunk == NULL) {
+            if (leaf->window->starved[socket->format]) {
+                socket_missed(socket);
+            }
             continue;
         }
         socket->sent_through = fanout->seen;
@@ -262,6 +326,18 @@ static struct leaf *next_leaf(
     return best;
 }
 
+/* Takes the chunk's reference. */
+static void send_items(struct socket *socket, struct chunk *chunk, unsigned count)
+{
+    struct shard *shard = socket->shard;
+    if (outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
+        shard->stats.deliveries += count;
+    } else {
+        shard->stats.refused++;
+    }
+    chunk_unref(chunk);
+}
+
 void leaf_catch_up(struct socket *socket, struct leaf *const *leaves, uint32_t count)
 {
     struct fanout *fanout = socket->fanout;
@@ -269,6 +345,7 @@ void leaf_catch_up(struct socket *socket, struct leaf *const *leaves, uint32_t c
     bool writable = outbox_writable(socket->outbox);
     struct builder items = {.max = UINT32_MAX};
     unsigned taken = 0;
+    bool starved = false;
     uint32_t index = 0;
     uint64_t through = socket->sent_through;
     struct leaf *leaf;
@@ -280,22 +357,21 @@ void leaf_catch_up(struct socket *socket, struct leaf *const *leaves, uint32_t c
             continue;
         }
         encode(leaf, format);
+        starved = starved || leaf->window->starved[format];
         struct bytes item = item_of(leaf->window, format, index);
         builder_add(&items, item);
         taken += item.len > 0;
     }
     socket->sent_through = fanout->seen;
-    if (taken > 0 && !socket->closing) {
-        struct chunk *chunk = frame(fanout, format, builder_bytes(&items), taken);
-        if (chunk != NULL) {
-            if (outbox_append(
-                    socket->outbox, &fanout->shard->dirty_outboxes, chunk, 0, chunk->len)) {
-                fanout->shard->stats.deliveries += taken;
-            } else {
-                fanout->shard->stats.refused++;
-            }
-            chunk_unref(chunk);
-        }
+    struct chunk *chunk = NULL;
+    if (taken > 0 && !starved && !builder_failed(&items) && !socket->closing) {
+        chunk = frame(fanout, format, builder_bytes(&items), taken);
+        starved = chunk == NULL;
+    }
+    if (starved || builder_failed(&items)) {
+        socket_missed(socket);
+    } else if (chunk != NULL) {
+        send_items(socket, chunk, taken);
     }
     builder_reset(&items);
 }

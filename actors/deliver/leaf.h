@@ -42,6 +42,7 @@ struct window {
     size_t bytes; /* of the events, before they are encoded */
     struct builder items[WIRE_FORMAT_COUNT];
     uint32_t encoded[WIRE_FORMAT_COUNT]; /* how many events are in `items` */
+    bool starved[WIRE_FORMAT_COUNT]; /* there was no memory for all of them */
 };
 
 struct leaf {
@@ -58,7 +59,10 @@ struct leaf {
     char name_at[];
 };
 
-/* A leaf without members of the room `name`; freed with leaf_destroy when it has none any more. */
+/*
+ * A leaf without members of the room `name`; freed with leaf_destroy when it has none any more.
+ * NULL: no memory.
+ */
 MUST_CHECK struct leaf *leaf_create(struct fanout *fanout, struct bytes name);
 void leaf_destroy(struct leaf *leaf);
 
@@ -68,7 +72,12 @@ static inline struct bytes leaf_name(const struct leaf *leaf)
     return bytes_of(leaf->name_at, leaf->name_len);
 }
 
-/* Add a socket that is no member and has caught up. Returns its place: where leaf_remove finds it.
+/* Make room for one more member; false: no memory. */
+MUST_CHECK bool leaf_reserve(struct leaf *leaf);
+
+/*
+ * Add a socket that is no member and has caught up, into the room that was made for it. Returns its
+ * place: where leaf_remove finds it.
  */
 uint32_t leaf_add(struct leaf *leaf, struct socket *socket);
 
@@ -80,11 +89,19 @@ struct socket *leaf_remove(struct leaf *leaf, uint32_t index);
 
 /*
  * Add an event, numbered above all before, to the window. Takes a reference of `event`, and of
- * `marked` (may be NULL), which the formats that carry an offset get instead.
+ * `marked` (may be NULL), which the formats that carry an offset get instead. False: no memory, the
+ * window is as it was, and its members miss the event (leaf_missed).
  */
-void leaf_push(struct leaf *leaf, uint64_t number, struct event *event, struct event *marked);
+MUST_CHECK bool leaf_push(
+    struct leaf *leaf, uint64_t number, struct event *event, struct event *marked);
 
-/* Send the window to all members and forget it. The fan-out takes the leaf off its list. */
+/* All members but those that have event `number` miss it for want of memory (socket_missed). */
+void leaf_missed(struct leaf *leaf, uint64_t number);
+
+/*
+ * Send the window to all members and forget it. The fan-out takes the leaf off its list. Who misses
+ * any of it for want of memory is closed (socket_missed).
+ */
 void leaf_flush(struct leaf *leaf);
 
 /*

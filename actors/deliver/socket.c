@@ -11,7 +11,7 @@
 
 _Static_assert((int)SOCKET_SID_LEN == (int)WIRE_SID_LEN, "one length of a sid");
 
-void socket_init(struct socket *socket, const struct socket_options *options)
+bool socket_init(struct socket *socket, const struct socket_options *options)
 {
     struct shard *shard = options->shard;
     struct fanout *fanout = fanout_find(shard, options->nsp);
@@ -30,13 +30,21 @@ void socket_init(struct socket *socket, const struct socket_options *options)
     } else {
         wire_sid_make(sched_shard(shard->sched), socket->sid);
     }
-    map_put(&shard->sockets, socket);
+    if (!map_put(&shard->sockets, socket)) {
+        identity_unref(socket->identity);
+        return false;
+    }
+    if (!fanout_enter(fanout, socket)) {
+        map_remove(&shard->sockets, bytes_of(socket->sid, SOCKET_SID_LEN));
+        identity_unref(socket->identity);
+        return false;
+    }
     shard->stats.sockets++;
-    fanout_enter(fanout, socket);
     sequencer_register(shard, options->nsp, bytes_of(socket->sid, SOCKET_SID_LEN), true);
     if (fanout->watch != NULL) {
         fanout->watch->ops->entered(socket, options->claimed);
     }
+    return true;
 }
 
 void socket_take_out(struct socket *socket, enum close_reason reason)

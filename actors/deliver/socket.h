@@ -98,9 +98,10 @@ struct socket_options {
 /*
  * Prepare a socket: `sid` and `id` are drawn, the namespace's fan-out found (it exists from start).
  * Takes a reference of the identity. One that continues another has its sid and rooms, and is sent
- * what it missed.
+ * what it missed. False: no memory; it takes no reference then, and `claimed` is still to be given
+ * back.
  */
-void socket_init(struct socket *socket, const struct socket_options *options);
+MUST_CHECK bool socket_init(struct socket *socket, const struct socket_options *options);
 
 /*
  * Leave every leaf and the user; the user actor learns `reason` by message. Nothing refers to the

@@ -173,10 +173,16 @@ static void remember(struct cluster *cluster, struct bytes key)
         forget_late(cluster);
         return;
     }
-    struct late *late = mem_alloc(sizeof(*late) + key.len);
-    late->len = (uint16_t)key.len;
-    memcpy(late->key, key.at, key.len);
-    map_put(&cluster->late, late);
+    struct late *late = mem_try_calloc(1, sizeof(*late) + key.len);
+    if (late != NULL) {
+        late->len = (uint16_t)key.len;
+        memcpy(late->key, key.at, key.len);
+    }
+    if (late == NULL || !map_put(&cluster->late, late)) {
+        mem_free(late);
+        cluster->all_late = true; /* which needs no list */
+        forget_late(cluster);
+    }
 }
 
 /* Whether Redis took it is all that can be known; where it is not, it may or may not have. */
@@ -253,7 +259,7 @@ struct cluster *cluster_create(struct shard *shard)
     cluster->probe = bus_probe_create(shard, cluster->listener, cluster->sender);
     map_init(&cluster->late, late_key);
     bus_name_all(&shard->config->names, cluster->all);
-    ops->subscribe(cluster->listener, bytes_str(cluster->all));
+    CHECK(ops->subscribe(cluster->listener, bytes_str(cluster->all))); /* as the node starts */
     return cluster;
 }
 
@@ -278,16 +284,20 @@ bool cluster_is_up(const struct cluster *cluster)
     return cluster->shard->bus->ops->is_up(cluster->listener);
 }
 
-void cluster_watch(struct cluster *cluster, struct bytes key, bool on)
+bool cluster_watch(struct cluster *cluster, struct bytes key)
 {
-    const struct bus_ops *ops = cluster->shard->bus->ops;
     struct builder channel = {.max = CHANNEL_MAX};
     channel_of(cluster, key, &channel);
-    if (on) {
-        ops->subscribe(cluster->listener, builder_bytes(&channel));
-    } else {
-        ops->unsubscribe(cluster->listener, builder_bytes(&channel));
-    }
+    bool good = cluster->shard->bus->ops->subscribe(cluster->listener, builder_bytes(&channel));
+    builder_reset(&channel);
+    return good;
+}
+
+void cluster_unwatch(struct cluster *cluster, struct bytes key)
+{
+    struct builder channel = {.max = CHANNEL_MAX};
+    channel_of(cluster, key, &channel);
+    cluster->shard->bus->ops->unsubscribe(cluster->listener, builder_bytes(&channel));
     builder_reset(&channel);
 }
 

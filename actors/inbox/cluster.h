@@ -27,8 +27,12 @@ void cluster_destroy(struct cluster *cluster);
 /* Whether announcements can come now (once a user's channel is confirmed). */
 bool cluster_is_up(const struct cluster *cluster);
 
-/* Begin or end to hear of the user `key`; user.feed tells when it is certain, or no more. */
-void cluster_watch(struct cluster *cluster, struct bytes key, bool on);
+/*
+ * Begin or end to hear of the user `key`; user.feed tells when it is certain, or no more. False: no
+ * memory, nothing will come.
+ */
+MUST_CHECK bool cluster_watch(struct cluster *cluster, struct bytes key);
+void cluster_unwatch(struct cluster *cluster, struct bytes key);
 
 /* How many users' announcements a shard remembers while its sender is down; behind that, all. */
 enum { CLUSTER_LATE_MAX = 4096 };

@@ -6,7 +6,7 @@
 #include "codec/base/mem.h"
 #include "sql/store.h"
 
-enum { BATCH = 500, FIRST_CAP = 16, HOLD_MS = 2 };
+enum { BATCH = 500, HOLD_MS = 2 };
 
 /* More inboxes than this are not listed: asking for the users online costs no more then. */
 enum { CHANGED_MAX = 20000, UNIT_MS = STORE_CHANGED_UNIT_MS };
@@ -16,14 +16,19 @@ struct positions {
     struct timer recheck;
     struct timer release; /* of `held` */
     struct list held; /* outbox.dirty_link */
-    struct actor_ref *queue; /* users to ask for */
-    size_t count;
-    size_t cap;
+    struct list queue; /* page.link: users to ask for; all but the last page are full */
     struct query *query; /* under way; NULL: none */
     struct look *look; /* likewise */
     uint64_t since; /* what the next look begins with; 0: nothing was learned yet */
     bool look_again; /* as soon as the one under way has been answered */
     bool closed;
+};
+
+/* Users of one query: so that no number of them makes an allocation large. */
+struct page {
+    struct list link; /* positions.queue */
+    size_t count;
+    struct actor_ref users[BATCH];
 };
 
 /* One request for what has changed. */
@@ -107,24 +112,23 @@ static void point(struct query *query)
 
 static void next_query(struct positions *positions)
 {
-    if (positions->query != NULL || positions->count == 0 || positions->shard->store == NULL) {
+    if (positions->query != NULL || list_empty(&positions->queue) ||
+        positions->shard->store == NULL) {
         return;
     }
+    struct page *page = container_of(list_pop(&positions->queue), struct page, link);
     struct query *query = mem_alloc(sizeof(*query));
     query->positions = positions;
     query->request.base.op = STORE_POSITIONS;
     query->request.base.done = on_positions;
     query->request.users = query->users;
-    size_t taken = positions->count < BATCH ? positions->count : (size_t)BATCH;
-    for (size_t i = 0; i < taken; i++) {
-        struct actor *actor = actor_get(positions->shard->sched, positions->queue[i]);
+    for (size_t i = 0; i < page->count; i++) {
+        struct actor *actor = actor_get(positions->shard->sched, page->users[i]);
         if (actor != NULL) {
             add(query, (struct user *)(void *)actor);
         }
     }
-    positions->count -= taken;
-    memmove(
-        positions->queue, positions->queue + taken, positions->count * sizeof(*positions->queue));
+    mem_free(page);
     if (query->request.count == 0) {
         builder_reset(&query->keys);
         mem_free(query);
@@ -136,18 +140,28 @@ static void next_query(struct positions *positions)
     store_submit(positions->shard->store, &query->request.base);
 }
 
+/* The last page, which has room for one more. */
+static struct page *open_page(struct positions *positions)
+{
+    if (!list_empty(&positions->queue)) {
+        struct page *last = container_of(positions->queue.prev, struct page, link);
+        if (last->count < BATCH) {
+            return last;
+        }
+    }
+    struct page *page = mem_alloc(sizeof(*page));
+    list_append(&positions->queue, &page->link);
+    return page;
+}
+
 void positions_ask(struct positions *positions, struct user *user)
 {
     if (user->asked) {
         return;
     }
     user->asked = true;
-    if (positions->count == positions->cap) {
-        positions->cap = positions->cap ? positions->cap * 2 : FIRST_CAP;
-        positions->queue =
-            mem_realloc_array(positions->queue, positions->cap, sizeof(*positions->queue));
-    }
-    positions->queue[positions->count++] = user->actor.self;
+    struct page *page = open_page(positions);
+    page->users[page->count++] = user->actor.self;
 }
 
 void positions_flush(struct positions *positions)
@@ -303,6 +317,7 @@ struct positions *positions_create(struct shard *shard)
     struct positions *positions = mem_alloc(sizeof(*positions));
     positions->shard = shard;
     timer_init(&positions->release, on_release);
+    list_init(&positions->queue);
     list_init(&positions->held);
     timer_init(&positions->recheck, on_recheck);
     if (sched_shard(shard->sched) == 0) {
@@ -318,9 +333,9 @@ void positions_destroy(struct positions *positions)
         return;
     }
     timer_cancel(sched_timers(positions->shard->sched), &positions->recheck);
-    mem_free(positions->queue);
-    positions->queue = NULL;
-    positions->count = 0;
+    for (struct list *link; (link = list_pop(&positions->queue)) != NULL;) {
+        mem_free(container_of(link, struct page, link));
+    }
     timer_cancel(sched_timers(positions->shard->sched), &positions->release);
     release(positions);
     positions->closed = true;

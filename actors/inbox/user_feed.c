@@ -65,9 +65,6 @@ void user_feed_start(struct user *user)
 {
     struct cluster *cluster = shard_of(&user->actor)->cluster;
     user->phase = USER_WAITS_FEED;
-    if (cluster != NULL) {
-        cluster_watch(cluster, user_key(user), true);
-    }
     if (cluster == NULL || !cluster_is_up(cluster)) {
         ask_position(user);
     }

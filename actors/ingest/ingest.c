@@ -140,7 +140,7 @@ static struct actor *spawn_ingest(struct sched *sched, struct bytes key)
     struct ingest *ingest = mem_alloc(sizeof(*ingest));
     ingest->key = buf_new_name(key);
     timer_init(&ingest->retry_timer, on_retry_timer);
-    actor_start(&ingest->actor, &ingest_behaviour, sched);
+    CHECK(actor_start(&ingest->actor, &ingest_behaviour, sched)); /* as the node starts */
     return &ingest->actor;
 }
 

@@ -76,7 +76,7 @@ struct bus_probe *bus_probe_create(
     probe->sender = sender;
     bus_name_probe(
         &shard->config->names, shard->config->node, sched_shard(shard->sched), probe->channel);
-    shard->bus->ops->subscribe(listener, bytes_str(probe->channel));
+    CHECK(shard->bus->ops->subscribe(listener, bytes_str(probe->channel))); /* as the node starts */
     timer_init(&probe->timer, on_timer);
     timer_set(sched_timers(shard->sched), &probe->timer,
         sched_now(shard->sched) + shard->config->probe_ms);

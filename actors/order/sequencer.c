@@ -76,23 +76,26 @@ static struct bytes channel_of(
     return builder_bytes(out);
 }
 
-static void subscribe(struct sequencer *sequencer, struct bytes room, bool on)
+/* False: no memory for the channel. */
+static bool subscribe(struct sequencer *sequencer, struct bytes room, bool on)
 {
     if (sequencer->link == NULL) {
-        return;
+        return true;
     }
     const struct bus_ops *ops = shard_of(&sequencer->actor)->bus->ops;
     struct builder out = {.max = CHANNEL_MAX};
     struct bytes channel = channel_of(sequencer, room, &out);
+    bool good = true;
     if (on && room.len == 0) {
         /* Other adapters have nodes answer on a channel of this name, and wait for each of them. */
-        ops->subscribe_quietly(sequencer->link, channel);
+        good = ops->subscribe_quietly(sequencer->link, channel);
     } else if (on) {
-        ops->subscribe(sequencer->link, channel);
+        good = ops->subscribe(sequencer->link, channel);
     } else {
         ops->unsubscribe(sequencer->link, channel);
     }
     builder_reset(&out);
+    return good;
 }
 
 /* Who waits for answers counts the subscribers of this channel: each of them has to answer. */
@@ -100,7 +103,8 @@ static void subscribe_requests(struct sequencer *sequencer)
 {
     struct builder out = {0};
     sequencer_requests_channel(sequencer, &out);
-    shard_of(&sequencer->actor)->bus->ops->subscribe(sequencer->link, builder_bytes(&out));
+    const struct bus_ops *ops = shard_of(&sequencer->actor)->bus->ops;
+    CHECK(ops->subscribe(sequencer->link, builder_bytes(&out))); /* as the node starts */
     builder_reset(&out);
 }
 
@@ -113,11 +117,11 @@ static struct actor *spawn_sequencer(struct sched *sched, struct bytes key)
     sequencer_requests_init(sequencer);
     sequencer->recovers =
         shard->config->recovers != NULL && shard->config->recovers(shard->config->context, key);
-    actor_start(&sequencer->actor, &sequencer_behaviour, sched);
+    CHECK(actor_start(&sequencer->actor, &sequencer_behaviour, sched)); /* as the node starts */
     if (shard->bus != NULL) {
         sequencer->link = shard->bus->ops->open(shard->bus, "sequencer", &bus_events, sequencer);
         sequencer->sender = shard->bus->ops->open(shard->bus, "publisher", &no_events, sequencer);
-        subscribe(sequencer, bytes_of(NULL, 0), true);
+        CHECK(subscribe(sequencer, bytes_of(NULL, 0), true));
         subscribe_requests(sequencer);
         sequencer_stream_start(sequencer);
     }
@@ -194,6 +198,15 @@ void sequencer_register(struct shard *shard, struct bytes nsp, struct bytes name
     msg_send_home(shard->sched, msg);
 }
 
+void sequencer_lose(struct shard *shard, struct bytes nsp, struct bytes name, unsigned index)
+{
+    struct sequencer_lost *msg = sequencer_lost_new();
+    msg->nsp = buf_new_name(nsp);
+    msg->name = buf_new_name(name);
+    msg->shard = index;
+    msg_send_home(shard->sched, msg);
+}
+
 /* Interest. */
 
 static void on_attach(struct sequencer *sequencer, struct sequencer_attach *msg)
@@ -214,29 +227,44 @@ static void count_memory(
         taken - given_back + map_bytes(&sequencer->interests) - table_before;
 }
 
-static struct interest *interest_in(struct sequencer *sequencer, struct bytes name)
+/* NULL: no memory. */
+static struct interest *add_interest(struct sequencer *sequencer, struct bytes name)
+{
+    size_t table = map_bytes(&sequencer->interests);
+    CHECK(name.len <= UINT16_MAX);
+    struct interest *interest = mem_try_calloc(1, interest_size(name));
+    if (interest == NULL) {
+        return NULL;
+    }
+    interest->name_len = (uint16_t)name.len;
+    memcpy(interest->name_at, name.at, name.len);
+    bool put = map_put(&sequencer->interests, interest);
+    if (!put || !subscribe(sequencer, name, true)) {
+        if (put) {
+            map_remove(&sequencer->interests, name);
+        }
+        mem_free(interest);
+        count_memory(sequencer, 0, 0, table);
+        return NULL;
+    }
+    count_memory(sequencer, mem_cost(interest_size(name)), 0, table);
+    return interest;
+}
+
+/* The interest in `name`; made when it is to be `on`. NULL: there is none, or no memory for it. */
+static struct interest *interest_in(struct sequencer *sequencer, struct bytes name, bool on)
 {
     struct interest *interest = map_get(&sequencer->interests, name);
-    if (interest == NULL) {
-        size_t table = map_bytes(&sequencer->interests);
-        CHECK(name.len <= UINT16_MAX);
-        interest = mem_alloc(interest_size(name));
-        interest->name_len = (uint16_t)name.len;
-        memcpy(interest->name_at, name.at, name.len);
-        map_put(&sequencer->interests, interest);
-        count_memory(sequencer, mem_cost(interest_size(name)), 0, table);
-        subscribe(sequencer, name, true);
-    }
-    return interest;
+    return interest != NULL || !on ? interest : add_interest(sequencer, name);
 }
 
 /* Forget a name that nobody here has any more. */
 static void settle(struct sequencer *sequencer, struct interest *interest)
 {
-    if (interest->shards == 0 && !interest->named) {
+    if (interest != NULL && interest->shards == 0 && !interest->named) {
         struct bytes name = interest_key(interest);
         size_t table = map_bytes(&sequencer->interests);
-        subscribe(sequencer, name, false);
+        (void)subscribe(sequencer, name, false);
         map_remove(&sequencer->interests, name);
         count_memory(sequencer, 0, mem_cost(interest_size(name)), table);
         free_interest(interest);
@@ -252,10 +280,27 @@ static void tell_room(
     msg_send(sequencer->actor.sched, room, msg);
 }
 
+/* Who joins is refused; who has a seat already is closed. */
+static void refuse_interest(struct sequencer *sequencer, const struct sequencer_interest *msg)
+{
+    struct room_interested *answer = room_interested_new();
+    answer->failed = true;
+    answer->shard = msg->shard;
+    answer->serial = msg->serial;
+    msg_send(sequencer->actor.sched, msg->reply_to, answer);
+    sequencer_lose_here(sequencer, buf_bytes(msg->room), UINT64_C(1) << msg->shard);
+}
+
 static void on_interest(struct sequencer *sequencer, struct sequencer_interest *msg)
 {
-    struct interest *interest = interest_in(sequencer, buf_bytes(msg->room));
+    struct interest *interest = interest_in(sequencer, buf_bytes(msg->room), msg->on);
     uint64_t bit = UINT64_C(1) << msg->shard;
+    if (interest == NULL) {
+        if (msg->on) {
+            refuse_interest(sequencer, msg);
+        }
+        return;
+    }
     if (!msg->on) {
         interest->shards &= ~bit;
         settle(sequencer, interest);
@@ -283,9 +328,21 @@ static void on_interest(struct sequencer *sequencer, struct sequencer_interest *
 
 static void on_name(struct sequencer *sequencer, struct sequencer_name *msg)
 {
-    struct interest *interest = interest_in(sequencer, buf_bytes(msg->name));
+    struct bytes name = buf_bytes(msg->name);
+    struct interest *interest = interest_in(sequencer, name, msg->on);
+    if (interest == NULL) {
+        if (msg->on) {
+            sequencer_lose_here(sequencer, name, sequencer_shards_of_name(sequencer, name));
+        }
+        return;
+    }
     interest->named = msg->on;
     settle(sequencer, interest);
+}
+
+static void on_lost(struct sequencer *sequencer, struct sequencer_lost *msg)
+{
+    sequencer_lose_here(sequencer, buf_bytes(msg->name), UINT64_C(1) << msg->shard);
 }
 
 static void release_waiters(struct sequencer *sequencer, struct interest *interest)
@@ -299,25 +356,6 @@ static void release_waiters(struct sequencer *sequencer, struct interest *intere
 }
 
 /* Publishing. */
-
-uint64_t sequencer_shards_of_name(struct sequencer *sequencer, struct bytes name)
-{
-    struct actor_system *system = sched_system(sequencer->actor.sched);
-    uint64_t shards = 0;
-    const struct interest *interest = map_get(&sequencer->interests, name);
-    if (interest != NULL) {
-        shards = interest->shards;
-    }
-    char at[WIRE_KEY_MAX];
-    struct bytes key;
-    unsigned shard;
-    if (wire_name_user_key(name, at, &key)) {
-        shards |= UINT64_C(1) << actor_system_shard_of(system, key);
-    } else if (wire_sid_shard(name, &shard) && shard < actor_system_shards(system)) {
-        shards |= UINT64_C(1) << shard;
-    }
-    return shards;
-}
 
 static uint64_t shards_of(struct sequencer *sequencer, const struct broadcast *broadcast)
 {

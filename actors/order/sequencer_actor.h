@@ -63,6 +63,10 @@ struct sequencer {
     struct gathering gathering;
 };
 
+/* The sockets of `name` (empty: all) on `shards` are closed: they miss something for want of
+ * memory. */
+void sequencer_lose_here(struct sequencer *sequencer, struct bytes name, uint64_t shards);
+
 /* The shards that may have sockets for `name`, as bits. */
 uint64_t sequencer_shards_of_name(struct sequencer *sequencer, struct bytes name);
 

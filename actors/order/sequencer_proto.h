@@ -51,6 +51,14 @@ struct sequencer_name {
     bool on;
 };
 
+/* There is no memory for a room of which a shard has members. */
+struct sequencer_lost {
+    struct msg base;
+    struct buf *nsp;
+    struct buf *name;
+    uint32_t shard;
+};
+
 /* Ask something of the other nodes: published as it is. */
 struct sequencer_request {
     struct msg base;
@@ -91,6 +99,8 @@ struct sequencer_close {
         "a shard has (no) members of a room")                                                      \
     X(A, a, NAME, name, CONTROL, CREATES(nsp), OWNS(buf_unref(msg->name)),                         \
         "a user or sid is (not) here")                                                             \
+    X(A, a, LOST, lost, CONTROL, NAMED(nsp), OWNS(buf_unref(msg->name)),                           \
+        "a shard misses what comes for a room")                                                    \
     X(A, a, REQUEST, request, NORMAL, NAMED(nsp), OWNS(buf_unref(msg->payload)),                   \
         "publish a request to the other nodes")                                                    \
     X(A, a, PART, part, CONTROL, REF, OWNS(buf_unref(msg->picked); buf_unref(msg->text)),          \
@@ -110,6 +120,10 @@ int sequencer_send(struct shard *shard, struct bytes nsp, struct broadcast *broa
 
 /* Publish a request in namespace `nsp` (takes `payload`); does nothing on a single node. */
 void sequencer_ask(struct shard *shard, struct bytes nsp, struct buf *payload);
+
+/* The sockets on `index` in room `name` will miss what comes, for want of memory: they are closed.
+ */
+void sequencer_lose(struct shard *shard, struct bytes nsp, struct bytes name, unsigned index);
 
 /* Tell the bus that `name` is (not) here; does nothing on a single node. */
 void sequencer_register(struct shard *shard, struct bytes nsp, struct bytes name, bool on);

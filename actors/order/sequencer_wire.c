@@ -124,6 +124,24 @@ static bool is_repeat(
     return false;
 }
 
+/* Without memory, whoever it is for misses it. */
+static void refuse_broadcast(
+    struct sequencer *sequencer, const struct adapter_broadcast *message, int status)
+{
+    struct adapter_names rooms = message->rooms;
+    struct bytes name;
+    shard_count_bus_refused(shard_of(&sequencer->actor), message->uid, status);
+    if (status != STATUS_NOMEM) {
+        return;
+    }
+    if (rooms.count == 0) {
+        sequencer_lose_here(sequencer, bytes_of(NULL, 0), UINT64_MAX);
+    }
+    while (adapter_names_next(&rooms, &name)) {
+        sequencer_lose_here(sequencer, name, sequencer_shards_of_name(sequencer, name));
+    }
+}
+
 struct broadcast *sequencer_read_broadcast(
     struct sequencer *sequencer, const struct adapter_broadcast *message)
 {
@@ -140,14 +158,14 @@ struct broadcast *sequencer_read_broadcast(
         status = event_from_msgpack(message->data, from_bus_flags(message->flags), &event);
     }
     if (status != 0) {
-        shard_count_bus_refused(shard_of(&sequencer->actor), message->uid, status);
+        refuse_broadcast(sequencer, message, status);
         return NULL;
     }
     struct adapter_broadcast names = *message;
     struct broadcast *broadcast;
     status = from_adapter(&names, event, &broadcast);
     if (status != 0) {
-        shard_count_bus_refused(shard_of(&sequencer->actor), message->uid, status);
+        refuse_broadcast(sequencer, message, status);
         return NULL;
     }
     return broadcast;

@@ -13,8 +13,6 @@
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 
-enum { ENDED_MAX = 64 /* stays that are remembered after they ended */ };
-
 /* Life. */
 
 static struct bytes sid_of(const void *recoverable)
@@ -99,6 +97,15 @@ static void free_recoverable(struct recoverable *recoverable)
     list_remove(&recoverable->user_link);
     buf_unref(recoverable->owner);
     mem_free(recoverable);
+}
+
+static void forget(struct recoverable *recoverable)
+{
+    struct recovery *recovery = recoverable->recovery;
+    recovery_bus_unlist(recoverable);
+    map_remove(&recovery->by_sid, sid_of(recoverable));
+    map_remove(&recovery->by_pid, pid_of(recoverable));
+    free_recoverable(recoverable);
 }
 
 void recovery_stream_from(struct recovery *recovery, struct stream_id from)
@@ -195,26 +202,6 @@ void recovery_note_all(struct user *user, struct bytes nsp, const struct event *
 
 /* Rooms. */
 
-static void remove_stay(struct recoverable *recoverable, uint32_t index)
-{
-    mem_free((char *)(uintptr_t)recoverable->stays[index].name.at);
-    recoverable->stay_count--;
-    memmove(&recoverable->stays[index], &recoverable->stays[index + 1],
-        (recoverable->stay_count - index) * sizeof(struct stay));
-}
-
-void recovery_add_stay(struct recoverable *recoverable, const struct stay *stay)
-{
-    if (recoverable->stay_count == recoverable->stay_cap) {
-        recoverable->stay_cap = recoverable->stay_cap > 0 ? recoverable->stay_cap * 2 : 2;
-        recoverable->stays =
-            mem_realloc_array(recoverable->stays, recoverable->stay_cap, sizeof(*stay));
-    }
-    struct stay *added = &recoverable->stays[recoverable->stay_count++];
-    *added = *stay;
-    added->name = bytes_of(mem_dup(stay->name.at, stay->name.len), stay->name.len);
-}
-
 /* What is known of a membership changes: of a room that a backend chose, the token is not asked. */
 static void note_membership(const struct membership *membership, struct stay *stay)
 {
@@ -230,58 +217,32 @@ void recovery_joined(struct socket *socket, struct bytes room)
     }
     struct stay stay = {.name = room, .from = replay_last(found->recovery->replay)};
     note_membership(fanout_membership(socket->fanout, socket, room), &stay);
-    recovery_add_stay(found, &stay);
-    recovery_soil(found);
-}
-
-static struct stay *current_stay(struct recoverable *recoverable, struct bytes room)
-{
-    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
-        struct stay *stay = &recoverable->stays[i];
-        if (!stay->over && bytes_eq(stay->name, room)) {
-            return stay;
-        }
+    if (recovery_add_stay(found, &stay)) {
+        recovery_soil(found);
+    } else { /* who does not know where it has been cannot come back as who it was */
+        recovery_bus_delete(found);
+        forget(found);
     }
-    return NULL;
 }
 
 void recovery_changed(struct socket *socket, struct bytes room)
 {
     struct recoverable *found = find(socket);
-    struct stay *stay = found != NULL ? current_stay(found, room) : NULL;
+    struct stay *stay = found != NULL ? recovery_stay_in(found, room) : NULL;
     if (stay != NULL) {
         note_membership(fanout_membership(socket->fanout, socket, room), stay);
         recovery_soil(found);
     }
 }
 
-/* Forget the first stay that ended, when there are too many. */
-static void trim_stays(struct recoverable *recoverable)
-{
-    uint32_t ended = 0;
-    uint32_t first = UINT32_MAX;
-    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
-        if (recoverable->stays[i].over) {
-            ended++;
-            bool earlier = first == UINT32_MAX ||
-                           recoverable->stays[i].to.number < recoverable->stays[first].to.number;
-            first = earlier ? i : first;
-        }
-    }
-    if (ended > ENDED_MAX) {
-        recoverable->floor = recoverable->stays[first].to;
-        remove_stay(recoverable, first);
-    }
-}
-
 static void end_stay(struct recoverable *recoverable, struct bytes room)
 {
-    struct stay *stay = current_stay(recoverable, room);
+    struct stay *stay = recovery_stay_in(recoverable, room);
     if (stay != NULL) {
         stay->to = replay_last(recoverable->recovery->replay);
         stay->over = true;
         recovery_soil(recoverable);
-        trim_stays(recoverable);
+        recovery_trim_stays(recoverable);
     }
 }
 
@@ -314,24 +275,21 @@ void recovery_ponged(struct socket *socket)
 
 /* Keeping and giving up. */
 
-void recovery_put(struct recovery *recovery, struct recoverable *recoverable)
+bool recovery_put(struct recovery *recovery, struct recoverable *recoverable)
 {
     recoverable->recovery = recovery;
     list_init(&recoverable->kept_link);
     list_init(&recoverable->member.link);
     list_init(&recoverable->dirty_link);
     list_init(&recoverable->user_link);
-    map_put(&recovery->by_sid, recoverable);
-    map_put(&recovery->by_pid, recoverable);
-}
-
-static void forget(struct recoverable *recoverable)
-{
-    struct recovery *recovery = recoverable->recovery;
-    recovery_bus_unlist(recoverable);
-    map_remove(&recovery->by_sid, sid_of(recoverable));
-    map_remove(&recovery->by_pid, pid_of(recoverable));
-    free_recoverable(recoverable);
+    if (!map_put(&recovery->by_sid, recoverable)) {
+        return false;
+    }
+    if (!map_put(&recovery->by_pid, recoverable)) {
+        map_remove(&recovery->by_sid, sid_of(recoverable));
+        return false;
+    }
+    return true;
 }
 
 static void unlink_kept(struct recoverable *recoverable)
@@ -404,7 +362,7 @@ bool recovery_keep(struct socket *socket, bool clean)
     }
     for (uint32_t i = 0; i < socket->membership_count; i++) {
         const struct membership *membership = &socket->memberships[i];
-        struct stay *stay = current_stay(found, leaf_name(membership->leaf));
+        struct stay *stay = recovery_stay_in(found, leaf_name(membership->leaf));
         CHECK(stay != NULL);
         note_membership(membership, stay);
     }
@@ -528,6 +486,7 @@ static void send_missed(const struct recoverable *recoverable, struct socket *so
     struct builder out = {.max = UINT32_MAX};
     struct replay_at place = {.number = reader.after};
     uint64_t count = 0;
+    bool starved = false;
     const struct event *event;
     while ((event = replay_next(recovery->replay, &reader, &place)) != NULL) {
         struct event *marked = mark(recovery, event, place);
@@ -536,12 +495,16 @@ static void send_missed(const struct recoverable *recoverable, struct socket *so
         if (status != 0) {
             shard_count_unencoded(shard, event->name, socket->format, status);
         }
+        starved = starved || status == STATUS_NOMEM;
         count += status == 0;
         event_unref(marked);
     }
-    struct chunk *chunk = count > 0 ? chunk_take(&out) : NULL;
+    struct chunk *chunk = count > 0 && !starved ? chunk_take(&out) : NULL;
     builder_reset(&out);
     if (chunk == NULL) {
+        if (count > 0 || starved) {
+            socket_missed(socket);
+        }
         return;
     }
     if (outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
@@ -558,7 +521,11 @@ static void rejoin(struct recoverable *recoverable, struct socket *socket)
     struct fanout *fanout = socket->fanout;
     for (uint32_t i = 0; i < recoverable->stay_count; i++) {
         const struct stay *stay = &recoverable->stays[i];
-        if (stay->over || !fanout_join(fanout, socket, stay->name)) {
+        int status = stay->over ? STATUS_EXISTS : fanout_join(fanout, socket, stay->name);
+        if (status == STATUS_NOMEM) {
+            socket_missed(socket);
+        }
+        if (status != 0) {
             continue;
         }
         struct membership *membership = fanout_membership(fanout, socket, stay->name);
@@ -598,14 +565,20 @@ void recovery_enter(struct socket *socket, struct recoverable *claimed)
     if (recovery == NULL || !watch_marks((enum wire_format)socket->format)) {
         return;
     }
-    struct recoverable *made = mem_alloc(sizeof(*made));
+    struct recoverable *made = mem_try_calloc(1, sizeof(*made));
+    if (made == NULL) {
+        return; /* it cannot come back as who it is */
+    }
     made->owner = buf_new_name(identity_key(socket->identity));
     made->member.had = replay_last(recovery->replay);
     made->pinged = made->member.had;
     memcpy(made->sid, socket->sid, SOCKET_SID_LEN);
     wire_sid_make(sched_shard(socket->shard->sched), made->pid);
-    recovery_put(recovery, made);
-    be_live(made, socket);
+    if (recovery_put(recovery, made)) {
+        be_live(made, socket);
+    } else {
+        free_recoverable(made);
+    }
 }
 
 /* The user. */
@@ -628,7 +601,7 @@ bool recovery_goes_by(struct recoverable *kept, struct bytes name)
     char at[WIRE_NAME_MAX];
     return bytes_eq(name, sid_of(kept)) ||
            bytes_eq(name, wire_name_user(buf_bytes(kept->owner), at)) ||
-           current_stay(kept, name) != NULL;
+           recovery_stay_in(kept, name) != NULL;
 }
 
 void recovery_expel_one(struct recoverable *kept, struct bytes room)
@@ -636,7 +609,7 @@ void recovery_expel_one(struct recoverable *kept, struct bytes room)
     const struct fanout *fanout = kept->recovery->fanout;
     if (room.len == 0) {
         recovery_drop(kept);
-    } else if (current_stay(kept, room) != NULL) {
+    } else if (recovery_stay_in(kept, room) != NULL) {
         end_stay(kept, room);
         room_send_leave(fanout->shard, fanout_nsp(fanout), room);
     }

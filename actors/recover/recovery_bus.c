@@ -136,7 +136,7 @@ struct recovery_bus *recovery_bus_create(struct shard *shard)
     struct builder channel = {0};
     recovery_record_write_home(shard, &home);
     bus_name_recovery(&shard->config->names, builder_bytes(&home), &channel);
-    ops->subscribe(bus->listener, builder_bytes(&channel));
+    CHECK(ops->subscribe(bus->listener, builder_bytes(&channel))); /* as the node starts */
     builder_reset(&home);
     builder_reset(&channel);
     lease_all(bus);
@@ -472,7 +472,10 @@ struct recovery_fetch *recovery_fetch_start(struct shard *shard, const struct re
         list_append(&first->followers, &fetch->link);
         return &fetch->base;
     }
-    map_put(&bus->fetches, fetch);
+    if (!map_put(&bus->fetches, fetch)) {
+        free_fetch(fetch);
+        return NULL;
+    }
     const struct bytes argv[] = {BYTES("GETDEL"), fetch_key(fetch)};
     shard->bus->ops->command(bus->sender, argv, ARRAY_LEN(argv), COMMAND_MS, on_record, fetch);
     return &fetch->base;

@@ -250,7 +250,9 @@ static int read_stays(struct bytes text, struct recoverable *recoverable)
         if (recoverable->stay_count >= STAYS_MAX || read_stay(each, at, &stay) != 0) {
             return STATUS_INVALID;
         }
-        recovery_add_stay(recoverable, &stay);
+        if (!recovery_add_stay(recoverable, &stay)) {
+            return STATUS_NOMEM;
+        }
     }
     return 0;
 }
@@ -371,19 +373,24 @@ int recovery_record_adopt(struct recovery *recovery, struct bytes text, struct b
         !find_place(&record, offset, &place)) {
         return STATUS_NOT_FOUND;
     }
-    struct recoverable *made = mem_alloc(sizeof(*made));
+    struct recoverable *made = mem_try_calloc(1, sizeof(*made));
+    if (made == NULL) {
+        return STATUS_NOMEM;
+    }
     made->recovery = recovery;
     made->owner = buf_new_name(owner);
     memcpy(made->sid, record.sid.at, SOCKET_SID_LEN);
     memcpy(made->pid, pid.at, RECOVERY_PID_LEN);
     status = read_stays(record.stays, made);
     status = status ? status : settle(made, &record, place);
+    if (status == 0 && !recovery_put(recovery, made)) {
+        status = STATUS_NOMEM;
+    }
     if (status != 0) {
         free_unsettled(made);
         return status;
     }
     take_seats(made);
-    recovery_put(recovery, made);
     recovery_wait(made, recovery->fanout->shard->config->recovery.age_ms);
     return 0;
 }

@@ -79,11 +79,17 @@ void recovery_ponged(struct socket *socket);
 bool recovery_keep(struct socket *socket, bool clean);
 struct bytes recovery_pid(const struct socket *socket);
 
-/* Add a recoverable without a socket to its recovery: `sid` and `pid` are set. */
-void recovery_put(struct recovery *recovery, struct recoverable *recoverable);
+/* Add a recoverable without a socket to its recovery: `sid` and `pid` are set. False: no memory. */
+MUST_CHECK bool recovery_put(struct recovery *recovery, struct recoverable *recoverable);
 
-/* Add a stay; copies its name. */
-void recovery_add_stay(struct recoverable *recoverable, const struct stay *stay);
+/* Add a stay; copies its name. False: no memory. */
+MUST_CHECK bool recovery_add_stay(struct recoverable *recoverable, const struct stay *stay);
+
+/* The stay in `room` that has not ended; NULL: none. */
+struct stay *recovery_stay_in(struct recoverable *recoverable, struct bytes room);
+
+/* Forget the first stay that ended, when there are too many. */
+void recovery_trim_stays(struct recoverable *recoverable);
 
 /* Look again in RECOVERY_TICK_MS at what is held. */
 void recovery_arm(struct recovery *recovery);

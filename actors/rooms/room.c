@@ -14,6 +14,7 @@
 #include "actors/user_proto.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
+#include "codec/base/status.h"
 #include "codec/json_scan.h"
 
 /* A JOIN whose shard has no interest yet. */
@@ -26,6 +27,7 @@ struct joining {
 struct share {
     uint32_t members;
     uint32_t serial; /* of the last request for interest */
+    bool asked; /* for interest, and it was not refused */
     bool interested;
 };
 
@@ -40,6 +42,7 @@ struct room {
 
 static void free_room(struct actor *actor);
 static struct actor *spawn_room(struct sched *sched, struct bytes key);
+static void refuse_unborn(struct sched *sched, struct msg *msg);
 static struct bytes room_key(const void *room);
 
 PROTOCOL_DEFINE(ROOM, room)
@@ -49,6 +52,7 @@ const struct behaviour room_behaviour = {
     .id = BEHAVIOUR_ROOM,
     .key_of = room_key,
     .spawn = spawn_room,
+    .unborn = refuse_unborn,
     .destroy = free_room,
 };
 
@@ -64,11 +68,15 @@ static struct bytes room_key(const void *room)
     return buf_bytes(((const struct room *)room)->key);
 }
 
-static struct bytes nsp_of(const struct room *room)
+static struct bytes nsp_of_key(struct bytes key)
 {
-    struct bytes key = buf_bytes(room->key);
     const char *comma = memchr(key.at, ',', key.len);
     return bytes_of(key.at, (size_t)(comma - key.at));
+}
+
+static struct bytes nsp_of(const struct room *room)
+{
+    return nsp_of_key(buf_bytes(room->key));
 }
 
 static struct bytes name_of(const struct room *room)
@@ -90,10 +98,17 @@ struct buf *room_key_new(struct bytes nsp, struct bytes room)
 static struct actor *spawn_room(struct sched *sched, struct bytes key)
 {
     unsigned shards = actor_system_shards(sched_system(sched));
-    struct room *room = mem_alloc(sizeof(*room) + shards * sizeof(room->shares[0]));
+    struct room *room = mem_try_calloc(1, sizeof(*room) + shards * sizeof(room->shares[0]));
+    if (room == NULL) {
+        return NULL;
+    }
     room->key = buf_new_name(key);
     list_init(&room->joining);
-    actor_start(&room->actor, &room_behaviour, sched);
+    if (!actor_start(&room->actor, &room_behaviour, sched)) {
+        buf_unref(room->key);
+        mem_free(room);
+        return NULL;
+    }
     shard_of(&room->actor)->stats.rooms++;
     return &room->actor;
 }
@@ -175,26 +190,45 @@ static void reply_joined(struct room *room, const struct room_join *join)
     msg_send(room->actor.sched, join->reply_to, msg);
 }
 
-static void refuse(struct room *room, const struct room_join *join)
+static void refuse(struct sched *sched, const struct room_join *join, int status)
 {
     struct user_refused *msg = user_refused_new();
+    msg->status = status;
     msg->socket_id = join->socket_id;
     msg->token = join->token;
-    msg->room = buf_ref(room->key);
-    msg_send(room->actor.sched, join->reply_to, msg);
+    msg->room = buf_ref(join->key);
+    msg_send(sched, join->reply_to, msg);
+}
+
+/* A seat has nobody who waits for an answer: the socket that took it goes. */
+static void refuse_unborn(struct sched *sched, struct msg *msg)
+{
+    const struct room_join *join = (const struct room_join *)(const void *)msg;
+    if (msg->kind->index != ROOM_JOIN) {
+        return;
+    }
+    if (!join->seat) {
+        refuse(sched, join, STATUS_NOMEM);
+        return;
+    }
+    struct bytes nsp = nsp_of_key(buf_bytes(join->key));
+    struct bytes name = bytes_skip(buf_bytes(join->key), nsp.len + 1);
+    sequencer_lose(sched_user(sched), nsp, name, join->reply_to.shard);
 }
 
 static void on_join(struct room *room, struct room_join *msg)
 {
     if (msg->max_members > 0 && room->members >= msg->max_members) {
-        refuse(room, msg);
+        refuse(room->actor.sched, msg, STATUS_FULL);
         return;
     }
     uint32_t shard = msg->reply_to.shard;
     struct share *share = &room->shares[shard];
     room->quiet = room->quiet || msg->quiet;
     room->members++;
-    if (share->members++ == 0) {
+    share->members++;
+    if (!share->asked) {
+        share->asked = true;
         share->serial++;
         send_interest(room, shard, true);
     }
@@ -211,22 +245,40 @@ static void on_join(struct room *room, struct room_join *msg)
     list_append(&room->joining, &joining->link);
 }
 
+/* There was no memory for the interest. Who has a seat leaves it when its socket is closed. */
+static void turn_away(struct room *room, const struct room_join *join)
+{
+    if (!join->seat) {
+        room->members--;
+        room->shares[join->reply_to.shard].members--;
+        refuse(room->actor.sched, join, STATUS_NOMEM);
+    }
+}
+
 static void on_interested(struct room *room, struct room_interested *msg)
 {
     struct share *share = &room->shares[msg->shard];
     if (share->members == 0 || share->serial != msg->serial) {
         return; /* they left meanwhile, and the interest with them */
     }
-    share->interested = true;
+    share->asked = !msg->failed;
+    share->interested = !msg->failed;
     list_for_each_safe (link, following, &room->joining) {
         struct joining *joining = container_of(link, struct joining, link);
         if (joining->join->reply_to.shard != msg->shard) {
             continue;
         }
         list_remove(link);
-        reply_joined(room, joining->join);
+        if (msg->failed) {
+            turn_away(room, joining->join);
+        } else {
+            reply_joined(room, joining->join);
+        }
         msg_free(&joining->join->base);
         mem_free(joining);
+    }
+    if (room->members == 0) {
+        actor_stop(&room->actor);
     }
 }
 
@@ -240,6 +292,7 @@ static void on_leave(struct room *room, struct room_leave *msg)
     }
     room->members--;
     if (--share->members == 0) {
+        share->asked = false;
         share->interested = false;
         send_interest(room, msg->shard, false);
     }

@@ -93,16 +93,39 @@ struct user_rare *user_rare(struct user *user)
     return user->rare;
 }
 
-static struct user *start_user(struct shard *shard, struct bytes key)
+/* NULL: no memory. */
+static struct user *make_user(struct shard *shard, struct bytes key)
 {
     size_t size = offsetof(struct user, key_at) + key.len;
-    struct user *user = mem_alloc(size > sizeof(*user) ? size : sizeof(*user));
+    struct user *user = mem_try_calloc(1, size > sizeof(*user) ? size : sizeof(*user));
+    if (user == NULL) {
+        return NULL;
+    }
     user->key_len = (uint32_t)key.len;
     user->rules = shard->rules;
     memcpy(user->key_at, key.at, key.len);
     list_init(&user->sockets);
     list_init(&user->unread_link);
-    actor_start(&user->actor, &user_behaviour, shard->sched);
+    if (!actor_start(&user->actor, &user_behaviour, shard->sched)) {
+        mem_free(user);
+        return NULL;
+    }
+    return user;
+}
+
+/* NULL: no memory. */
+static struct user *start_user(struct shard *shard, struct bytes key)
+{
+    if (shard->cluster != NULL && !cluster_watch(shard->cluster, key)) {
+        return NULL;
+    }
+    struct user *user = make_user(shard, key);
+    if (user == NULL) {
+        if (shard->cluster != NULL) {
+            cluster_unwatch(shard->cluster, key);
+        }
+        return NULL;
+    }
     list_append(&shard->users, &user->shard_link);
     shard->stats.users++;
     register_room(user, true);
@@ -115,7 +138,7 @@ static void stop_user(struct user *user)
     user_typing_hush(user);
     register_room(user, false);
     if (shard_of(&user->actor)->cluster != NULL) {
-        cluster_watch(shard_of(&user->actor)->cluster, user_key(user), false);
+        cluster_unwatch(shard_of(&user->actor)->cluster, user_key(user));
     }
     actor_stop(&user->actor);
 }
@@ -154,6 +177,9 @@ int user_attach(struct shard *shard, struct socket *socket)
     }
     if (user == NULL) {
         user = start_user(shard, key);
+    }
+    if (user == NULL) {
+        return STATUS_NOMEM;
     }
     socket->user = user;
     list_append(&user->sockets, &socket->user_link);

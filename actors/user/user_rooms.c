@@ -368,6 +368,36 @@ static void leave(struct socket *socket, struct bytes room, uint64_t token)
     }
 }
 
+/* Who did not ask for the room is not told that it is not in it: it comes back, and asks again. */
+static void tell_refused(struct socket *socket, uint64_t token, int status)
+{
+    static const struct user_refusal full = {.code = ERROR_FORBIDDEN, .message = "Room is full"};
+    static const struct user_refusal no_memory = {
+        .code = ERROR_UNAVAILABLE, .message = "Out of memory, try again"};
+    uint64_t id = token & ~TOKEN_HAS_ID;
+    if (!(token & TOKEN_SILENT)) {
+        user_refuse_event(socket, token & TOKEN_HAS_ID ? &id : NULL, BYTES("join_room"),
+            status == STATUS_NOMEM ? &no_memory : &full);
+    } else if (status == STATUS_NOMEM) {
+        socket_missed(socket);
+    }
+}
+
+/* A JOIN ends without a membership. Frees `joining`. */
+static void refuse_join(struct user *user, struct socket *socket, struct joining *joining,
+    struct bytes room, uint64_t token, int status)
+{
+    socket->joins -= socket->joins > 0;
+    tell_refused(socket, token, status);
+    if (joining != NULL) {
+        carry_out(user, socket, joining); /* which is refused */
+    }
+    if (joining != NULL && joining->left) {
+        leave_now(socket, room, joining->leave_token, NULL);
+    }
+    free_joining(user, joining);
+}
+
 void user_rooms_joined(struct user *user, struct user_joined *msg)
 {
     struct shard *shard = shard_of(&user->actor);
@@ -382,8 +412,14 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
         free_joining(user, joining);
         return;
     }
+    int status = fanout_join(socket->fanout, socket, room);
+    if (status == STATUS_NOMEM) {
+        room_send_leave(shard, nsp, room);
+        refuse_join(user, socket, joining, room, msg->token, status);
+        return;
+    }
     socket->joins -= socket->joins > 0;
-    if (!fanout_join(socket->fanout, socket, room)) {
+    if (status == STATUS_EXISTS) {
         room_send_leave(shard, nsp, room); /* asked for twice at once: counted once */
     } else if (!msg->quiet && !(msg->token & TOKEN_QUIET)) {
         fanout_membership(socket->fanout, socket, room)->loud = true;
@@ -417,19 +453,7 @@ void user_rooms_refused(struct user *user, struct user_refused *msg)
         free_joining(user, joining);
         return;
     }
-    socket->joins -= socket->joins > 0;
-    if (!(msg->token & TOKEN_SILENT)) {
-        uint64_t id = msg->token & ~TOKEN_HAS_ID;
-        user_refuse_event(socket, msg->token & TOKEN_HAS_ID ? &id : NULL, BYTES("join_room"),
-            &(struct user_refusal){.code = ERROR_FORBIDDEN, .message = "Room is full"});
-    }
-    if (joining != NULL) {
-        carry_out(user, socket, joining); /* which is refused */
-    }
-    if (joining != NULL && joining->left) {
-        leave_now(socket, room, joining->leave_token, NULL);
-    }
-    free_joining(user, joining);
+    refuse_join(user, socket, joining, room, msg->token, msg->status);
 }
 
 /* Whether the socket is in the room, or about to be. */

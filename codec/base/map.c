@@ -98,15 +98,21 @@ static void insert(struct map *map, uint32_t hash, void *object)
     map->objects[i] = object;
 }
 
-static void rehash(struct map *map)
+/* False: no memory; the map is as it was. */
+static bool rehash(struct map *map)
 {
     struct map old = *map;
-    map->cap = FIRST_CAP;
-    while (map->cap < old.count * 2 + 2) {
-        map->cap *= 2;
+    size_t cap = FIRST_CAP;
+    while (cap < old.count * 2 + 2) {
+        cap *= 2;
     }
-    CHECK(map->cap <= UINT32_MAX);
-    map->objects = mem_alloc_array(map->cap, SLOT_SIZE);
+    CHECK(cap <= UINT32_MAX);
+    void **objects = mem_try_calloc(cap, SLOT_SIZE);
+    if (objects == NULL) {
+        return false;
+    }
+    map->cap = cap;
+    map->objects = objects;
     map->hashes = (uint32_t *)(void *)(map->objects + map->cap);
     for (size_t i = 0; i < old.cap; i++) {
         if (old.hashes[i] >= HASH_MIN) {
@@ -115,12 +121,13 @@ static void rehash(struct map *map)
     }
     mem_free(old.objects);
     map->used = map->count;
+    return true;
 }
 
-void map_put(struct map *map, void *object)
+bool map_put(struct map *map, void *object)
 {
-    if ((map->used + 1) * 4 > map->cap * 3) {
-        rehash(map);
+    if ((map->used + 1) * 4 > map->cap * 3 && !rehash(map)) {
+        return false;
     }
     struct bytes key = map->key_of(object);
     uint32_t hash = kept_hash(key);
@@ -128,6 +135,19 @@ void map_put(struct map *map, void *object)
     insert(map, hash, object);
     map->count++;
     map->used++;
+    return true;
+}
+
+void *map_replace(struct map *map, void *object)
+{
+    struct bytes key = map->key_of(object);
+    size_t i = find(map, kept_hash(key), key);
+    if (i >= map->cap) {
+        return NULL;
+    }
+    void *before = map->objects[i];
+    map->objects[i] = object;
+    return before;
 }
 
 void *map_remove(struct map *map, struct bytes key)

@@ -9,6 +9,7 @@
 #ifndef CODEC_BASE_MAP_H
 #define CODEC_BASE_MAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,8 +44,17 @@ size_t map_bytes(const struct map *map);
 /* Return the object with `key`, or NULL. */
 void *map_get(const struct map *map, struct bytes key);
 
-/* Put `object`, whose key must not be in the map yet. */
-void map_put(struct map *map, void *object);
+/*
+ * Put `object`, whose key must not be in the map yet. False: it is not in the map, there is no
+ * memory for more slots; peers decide how many objects there are, so whom it was for is refused.
+ */
+MUST_CHECK bool map_put(struct map *map, void *object);
+
+/*
+ * Put `object` in the place of the one with the same key, which is returned; NULL: there is none,
+ * and `object` is not in the map. Needs no memory.
+ */
+void *map_replace(struct map *map, void *object);
 
 /* Take the object with `key` out and return it, or NULL. */
 void *map_remove(struct map *map, struct bytes key);

@@ -66,6 +66,7 @@ struct members_call {
     bool counting; /* how many must answer: a reply of Redis is under way */
     bool asked; /* `expected` is known */
     bool finished; /* it is kept for that reply only */
+    bool starved; /* there was no memory for all users */
     int64_t expected; /* answers */
     int64_t answers;
 };
@@ -82,10 +83,18 @@ static void add_member(struct members_call *call, struct bytes user)
 {
     struct member *member = map_get(&call->users, user);
     if (member == NULL) {
-        member = mem_alloc(sizeof(*member) + user.len);
+        member = mem_try_calloc(1, sizeof(*member) + user.len);
+        if (member == NULL) {
+            call->starved = true;
+            return;
+        }
         member->user_len = (uint32_t)user.len;
         memcpy(member->user, user.at, user.len);
-        map_put(&call->users, member);
+        if (!map_put(&call->users, member)) {
+            call->starved = true;
+            mem_free(member);
+            return;
+        }
     }
     member->sockets++;
 }
@@ -142,7 +151,7 @@ static struct member **sort_members(const struct members_call *call, size_t *ret
 static void answer(struct members_call *call, bool complete)
 {
     size_t count;
-    struct member **sorted = sort_members(call, &count);
+    struct member **sorted = call->starved ? NULL : sort_members(call, &count);
     if (sorted == NULL) {
         api_refuse_memory(call->api.request);
         return;
@@ -192,7 +201,11 @@ static void listen(struct members *members, bool on)
     const struct bus_ops *ops = members->shard->shard->bus->ops;
     struct builder channel = {0};
     write_channel(members->shard, ADAPTER_RESPONSE, &channel);
-    (on ? ops->subscribe : ops->unsubscribe)(members->link, builder_bytes(&channel));
+    if (on) {
+        (void)ops->subscribe(members->link, builder_bytes(&channel)); /* else nobody answers */
+    } else {
+        ops->unsubscribe(members->link, builder_bytes(&channel));
+    }
     members->confirmed = false;
     builder_reset(&channel);
 }

@@ -221,7 +221,11 @@ static int add_type(
     }
     struct type *type = mem_alloc(sizeof(*type));
     type->name = bytes_of(mem_dup(name.at, name.len), name.len);
-    map_put(&access->types, type);
+    if (!map_put(&access->types, type)) {
+        mem_free((char *)(uintptr_t)type->name.at);
+        mem_free(type);
+        return refuse(error, options->name, options->name, "finds no memory");
+    }
     access->list[access->count++] = type;
     return fill_type(type, options, error);
 }

@@ -87,8 +87,12 @@ void jwt_cache_put(
     struct entry *entry = mem_alloc(sizeof(*entry));
     memcpy(entry->digest, digest, CRYPTO_SHA256_LEN);
     entry->claims = claims_ref(claims);
+    if (!map_put(&cache->entries, entry)) {
+        claims_unref(entry->claims);
+        mem_free(entry); /* it is verified again next time */
+        return;
+    }
     list_append(&cache->recent, &entry->link);
-    map_put(&cache->entries, entry);
 }
 
 void jwt_cache_remove(struct jwt_cache *cache, const uint8_t digest[CRYPTO_SHA256_LEN])

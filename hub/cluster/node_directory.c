@@ -144,7 +144,7 @@ static bool forget_one(struct node_directory *directory)
     return false;
 }
 
-/* NULL: too many are under way. */
+/* NULL: too many are under way, or no memory. */
 static struct node *find_node(struct node_directory *directory, uint16_t tag)
 {
     struct node *node = map_get(&directory->nodes, bytes_of(&tag, sizeof(tag)));
@@ -158,7 +158,10 @@ static struct node *find_node(struct node_directory *directory, uint16_t tag)
     node->directory = directory;
     node->tag = tag;
     list_init(&node->questions);
-    map_put(&directory->nodes, node);
+    if (!map_put(&directory->nodes, node)) {
+        mem_free(node);
+        return NULL;
+    }
     return node;
 }
 

@@ -121,7 +121,15 @@ int connection_open(struct loop *loop, int fd, const struct address_claim *claim
     struct connection **ret_connection)
 {
     struct connections *home = connections_of(loop);
-    struct connection *connection = mem_alloc(sizeof(*connection));
+    struct connection *connection = mem_try_calloc(1, sizeof(*connection));
+    if (connection == NULL) {
+        close(fd);
+        if (claim != NULL) {
+            struct address_claim taken = *claim;
+            address_release(&taken);
+        }
+        return STATUS_NOMEM;
+    }
     connection->home = home;
     connection->socket.fd = fd;
     struct outbox_limits limits = connection_outbox_limits(home->shard);

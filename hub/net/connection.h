@@ -50,7 +50,8 @@ struct connection_ops {
 
 /*
  * Make a connection of the socket `fd`, which it takes over, also on failure. `claim` is where
- * it counts until it is authenticated, or NULL. It reads from connection_own on. STATUS_IO.
+ * it counts until it is authenticated, or NULL; taken over, too. It reads from connection_own on.
+ * STATUS_IO, STATUS_NOMEM.
  */
 MUST_CHECK int connection_open(struct loop *loop, int fd, const struct address_claim *claim,
     struct connection **ret_connection);

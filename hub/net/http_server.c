@@ -343,11 +343,14 @@ static void rebase(struct bytes *slice, const char *from, size_t len, const char
     }
 }
 
-/* The head's bytes move on: keep them, and let its slices point there. */
+/* The head's bytes move on: keep them, and let its slices point there. NULL: no memory. */
 static struct exchange *make_exchange(
     struct server *server, const struct http1_request *head, struct bytes text)
 {
-    struct exchange *exchange = mem_alloc(sizeof(*exchange) + text.len);
+    struct exchange *exchange = mem_try_calloc(1, sizeof(*exchange) + text.len);
+    if (exchange == NULL) {
+        return NULL;
+    }
     struct http1_request *copy = &exchange->head;
     memcpy(exchange->text, text.at, text.len);
     *copy = *head;
@@ -475,6 +478,10 @@ static size_t take_head(struct server *server, struct bytes input)
         return input.len;
     }
     struct exchange *exchange = make_exchange(server, &head, bytes_of(input.at, (size_t)len));
+    if (exchange == NULL) {
+        send_error(server, 503, BYTES("Retry-After: 1\r\n"));
+        return input.len;
+    }
     exchange->body_unread = head.chunked || head.content_length > 0;
     server->exchange = exchange;
     server->state = BUSY;
@@ -644,7 +651,11 @@ static const struct connection_ops ops = {
 
 void http_serve(struct connection *connection, const struct http_server_config *config)
 {
-    struct server *server = mem_alloc(sizeof(*server));
+    struct server *server = mem_try_calloc(1, sizeof(*server));
+    if (server == NULL) {
+        connection_close(connection, CLOSE_NO_MEMORY, false);
+        return;
+    }
     server->connection = connection;
     server->config = config;
     server->parser = (struct http1_parser){

@@ -138,8 +138,11 @@ static void admit(struct listener *listener, int fd, const struct sockaddr *peer
         return;
     }
     struct connection *connection;
-    if (connection_open(listener->loop, fd, &claim, &connection) == 0) {
+    int opened = connection_open(listener->loop, fd, &claim, &connection);
+    if (opened == 0) {
         listener->on_accept(connection, listener->context);
+    } else if (opened == STATUS_NOMEM) {
+        count_refused(listener);
     }
 }
 

@@ -57,5 +57,8 @@ void event_counts_add(struct event_counts *counts, struct bytes name, uint64_t c
     if (name.len > 0) {
         memcpy(found->name, name.at, name.len);
     }
-    map_put(&counts->names, found);
+    if (!map_put(&counts->names, found)) {
+        mem_free(found);
+        counts->other += count;
+    }
 }

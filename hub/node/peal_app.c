@@ -254,9 +254,10 @@ static void on_opened(void *context, struct socket *socket)
     if (end != UINT64_MAX && (end > notice ? end - notice : 0) < shard->next_expiry) {
         shard->next_expiry = 0; /* look again at the next second */
     }
-    if (!count_socket(shard, socket) || user_attach(socket->shard, socket) != 0) {
+    int status = count_socket(shard, socket) ? user_attach(socket->shard, socket) : STATUS_FULL;
+    if (status != 0) {
         socket->left = true; /* it never was anybody's: not to be recovered */
-        socket->ops->disconnect(socket, CLOSE_TOO_MANY);
+        socket->ops->disconnect(socket, status == STATUS_NOMEM ? CLOSE_NO_MEMORY : CLOSE_TOO_MANY);
         return;
     }
     user_auto_join(socket);

@@ -18,14 +18,14 @@ static struct bus_link *open_link(
     return redis_link_open(redis, name, events, context);
 }
 
-static void subscribe(struct bus_link *link, struct bytes channel)
+static bool subscribe(struct bus_link *link, struct bytes channel)
 {
-    redis_link_subscribe(link, channel, false);
+    return redis_link_subscribe(link, channel, false);
 }
 
-static void subscribe_quietly(struct bus_link *link, struct bytes channel)
+static bool subscribe_quietly(struct bus_link *link, struct bytes channel)
 {
-    redis_link_subscribe(link, channel, true);
+    return redis_link_subscribe(link, channel, true);
 }
 
 static const struct bus_ops operations = {

@@ -45,7 +45,7 @@ void redis_link_close(struct bus_link *link);
 bool redis_link_is_up(const struct bus_link *link);
 void redis_link_command(struct bus_link *link, const struct bytes *argv, size_t argc,
     uint32_t timeout_ms, bus_reply_fn fn, void *context);
-void redis_link_subscribe(struct bus_link *link, struct bytes channel, bool quiet);
+MUST_CHECK bool redis_link_subscribe(struct bus_link *link, struct bytes channel, bool quiet);
 void redis_link_unsubscribe(struct bus_link *link, struct bytes channel);
 
 /* Why the link is down, for people ("" while unknown), and the status of that. */

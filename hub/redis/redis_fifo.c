@@ -1,41 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/redis/redis_fifo.h"
 
-#include <string.h>
-
 #include "codec/base/mem.h"
 
-enum { CAP_FIRST = 16, CAP_KEPT = 1024 };
+enum { PAGE = 100 };
 
-static void resize(struct redis_fifo *fifo, size_t cap)
-{
-    struct redis_request *items = mem_alloc_array(cap, sizeof(*items));
-    for (size_t i = 0; i < fifo->count; i++) {
-        items[i] = fifo->items[(fifo->first + i) % fifo->cap];
-    }
-    mem_free(fifo->items);
-    fifo->items = items;
-    fifo->first = 0;
-    fifo->cap = cap;
-}
+struct redis_page {
+    struct redis_page *next;
+    struct redis_request items[PAGE];
+};
 
 void redis_fifo_push(struct redis_fifo *fifo, struct redis_request request)
 {
-    if (fifo->count == fifo->cap) {
-        resize(fifo, fifo->cap == 0 ? CAP_FIRST : fifo->cap * 2);
+    size_t end = fifo->begin + fifo->count;
+    if (fifo->last == NULL || (end > 0 && end % PAGE == 0)) {
+        struct redis_page *page = mem_alloc(sizeof(*page));
+        if (fifo->last != NULL) {
+            fifo->last->next = page;
+        } else {
+            fifo->first = page;
+        }
+        fifo->last = page;
     }
-    fifo->items[(fifo->first + fifo->count) % fifo->cap] = request;
+    fifo->last->items[end % PAGE] = request;
     fifo->count++;
 }
 
 const struct redis_request *redis_fifo_first(const struct redis_fifo *fifo)
 {
-    return fifo->count > 0 ? &fifo->items[fifo->first] : NULL;
+    return fifo->count > 0 ? &fifo->first->items[fifo->begin] : NULL;
 }
 
 const struct redis_request *redis_fifo_last(const struct redis_fifo *fifo)
 {
-    return fifo->count > 0 ? &fifo->items[(fifo->first + fifo->count - 1) % fifo->cap] : NULL;
+    return fifo->count > 0 ? &fifo->last->items[(fifo->begin + fifo->count - 1) % PAGE] : NULL;
+}
+
+static void drop_first_page(struct redis_fifo *fifo)
+{
+    struct redis_page *page = fifo->first;
+    fifo->first = page->next;
+    fifo->begin = 0;
+    mem_free(page);
 }
 
 bool redis_fifo_pop(struct redis_fifo *fifo, struct redis_request *ret_request)
@@ -43,11 +49,15 @@ bool redis_fifo_pop(struct redis_fifo *fifo, struct redis_request *ret_request)
     if (fifo->count == 0) {
         return false;
     }
-    *ret_request = fifo->items[fifo->first];
-    fifo->first = (fifo->first + 1) % fifo->cap;
+    *ret_request = fifo->first->items[fifo->begin++];
     fifo->count--;
-    if (fifo->count == 0 && fifo->cap > CAP_KEPT) {
-        redis_fifo_finish(fifo);
+    if (fifo->count == 0 && fifo->begin < PAGE) {
+        fifo->begin = 0; /* the page is kept: most queues are short */
+    } else if (fifo->begin == PAGE) {
+        drop_first_page(fifo);
+    }
+    if (fifo->first == NULL) {
+        fifo->last = NULL;
     }
     return true;
 }
@@ -59,6 +69,8 @@ size_t redis_fifo_count(const struct redis_fifo *fifo)
 
 void redis_fifo_finish(struct redis_fifo *fifo)
 {
-    mem_free(fifo->items);
+    while (fifo->first != NULL) {
+        drop_first_page(fifo);
+    }
     *fifo = (struct redis_fifo){0};
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * redis_fifo - a growing ring of commands whose answers are outstanding.
+ * redis_fifo - commands whose answers are outstanding, in pages, so that no number of them makes an
+ * allocation large.
  */
 #ifndef HUB_REDIS_REDIS_FIFO_H
 #define HUB_REDIS_REDIS_FIFO_H
@@ -27,13 +28,13 @@ struct redis_request {
     enum redis_purpose purpose;
 };
 
-/* All zero is an empty ring. */
+/* All zero is an empty one. */
 struct redis_fifo {
     /* private */
-    struct redis_request *items;
-    size_t first;
+    struct redis_page *first;
+    struct redis_page *last;
+    size_t begin; /* of the first request, in the first page */
     size_t count;
-    size_t cap;
 };
 
 /* Put a request behind the last one. */
@@ -51,7 +52,7 @@ bool redis_fifo_pop(struct redis_fifo *fifo, struct redis_request *ret_request);
 /* The number of requests. */
 size_t redis_fifo_count(const struct redis_fifo *fifo);
 
-/* Free the ring. */
+/* Free the pages. */
 void redis_fifo_finish(struct redis_fifo *fifo);
 
 #endif

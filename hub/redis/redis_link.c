@@ -26,6 +26,7 @@
 #include "codec/base/status.h"
 #include "codec/redis_error.h"
 #include "hub/redis/redis_bus.h"
+#include "hub/redis/redis_channel.h"
 #include "hub/redis/redis_fifo.h"
 #include "hub/redis/redis_push.h"
 #include "hub/redis/redis_reader.h"
@@ -45,15 +46,6 @@ enum {
 enum link_state { LINK_WAITING, LINK_CONNECTING, LINK_SETUP, LINK_UP, LINK_CLOSED };
 
 enum link_use { LINK_UNUSED, LINK_FOR_COMMANDS, LINK_FOR_CHANNELS };
-
-/* There are three for every connection of a client. */
-struct channel {
-    uint32_t ticket; /* number of its SUBSCRIBE on this connection, counted round and round */
-    uint16_t len;
-    bool confirmed : 1;
-    bool quiet : 1; /* subscribed by a pattern, which is not counted */
-    char name[];
-};
 
 struct bus_link {
     struct redis_bus *bus;
@@ -199,8 +191,8 @@ static void push_command(
     format(link, argv, argc);
 }
 
-static void send_channel(struct bus_link *link, const struct channel *channel, struct bytes command,
-    struct bytes quiet_command)
+static void send_channel(struct bus_link *link, const struct redis_channel *channel,
+    struct bytes command, struct bytes quiet_command)
 {
     struct builder pattern = {0};
     struct bytes name = bytes_of(channel->name, channel->len);
@@ -213,7 +205,7 @@ static void send_channel(struct bus_link *link, const struct channel *channel, s
     builder_reset(&pattern);
 }
 
-static void send_subscribe(struct bus_link *link, struct channel *channel)
+static void send_subscribe(struct bus_link *link, struct redis_channel *channel)
 {
     channel->ticket = ++link->subscribes_sent;
     channel->confirmed = false;
@@ -370,7 +362,7 @@ static void go_up(struct bus_link *link)
     }
     redis_trouble_settle(link->bus);
     size_t cursor = 0;
-    for (struct channel *channel = map_next(&link->channels, &cursor); channel != NULL;
+    for (struct redis_channel *channel = map_next(&link->channels, &cursor); channel != NULL;
          channel = map_next(&link->channels, &cursor)) {
         send_subscribe(link, channel);
     }
@@ -433,7 +425,7 @@ static void on_command_reply(struct bus_link *link, const struct bus_reply *repl
 static void on_confirmed(struct bus_link *link, struct bytes name)
 {
     uint32_t ticket = ++link->subscribes_seen;
-    struct channel *channel = map_get(&link->channels, name);
+    struct redis_channel *channel = map_get(&link->channels, name);
     if (channel == NULL || channel->ticket != ticket) {
         return;
     }
@@ -445,7 +437,7 @@ static void on_confirmed(struct bus_link *link, struct bytes name)
 
 static void on_channel_message(struct bus_link *link, struct bytes name, struct bytes payload)
 {
-    const struct channel *channel = map_get(&link->channels, name);
+    const struct redis_channel *channel = map_get(&link->channels, name);
     link->bus->stats.messages++;
     if (channel != NULL && channel->confirmed && link->events.on_message != NULL) {
         link->events.on_message(link->context, name, payload);
@@ -554,12 +546,6 @@ static const struct redis_conn_ops conn_ops = {
 
 /* --- what bus.c calls ---------------------------------------------------------------------- */
 
-static struct bytes key_of_channel(const void *object)
-{
-    const struct channel *channel = object;
-    return bytes_of(channel->name, channel->len);
-}
-
 struct bus_link *redis_link_open(
     struct redis_bus *bus, const char *name, const struct bus_events *events, void *context)
 {
@@ -572,7 +558,7 @@ struct bus_link *redis_link_open(
     snprintf(link->name, sizeof(link->name), "%s", name);
     list_init(&link->work);
     list_append(&bus->links, &link->all);
-    map_init(&link->channels, key_of_channel);
+    map_init(&link->channels, redis_channel_key);
     uv_timer_init(bus->loop, &link->timer);
     link->timer.data = link;
     link->down_since = now_of(link);
@@ -648,43 +634,37 @@ void redis_link_command(struct bus_link *link, const struct bytes *argv, size_t 
     arm(link);
 }
 
-static size_t channel_size(struct bytes name)
-{
-    return offsetof(struct channel, name) + name.len;
-}
-
-void redis_link_subscribe(struct bus_link *link, struct bytes name, bool quiet)
+bool redis_link_subscribe(struct bus_link *link, struct bytes name, bool quiet)
 {
     CHECK(link->state != LINK_CLOSED && link->use != LINK_FOR_COMMANDS);
     link->use = LINK_FOR_CHANNELS;
     if (map_get(&link->channels, name) != NULL) {
-        return;
+        return true;
     }
-    CHECK(name.len > 0 && name.len <= UINT16_MAX);
-    struct channel *channel = mem_alloc(channel_size(name));
-    channel->len = (uint16_t)name.len;
-    channel->quiet = quiet;
-    memcpy(channel->name, name.at, name.len);
     size_t table = map_bytes(&link->channels);
-    map_put(&link->channels, channel);
+    struct redis_channel *channel = redis_channel_add(&link->channels, name, quiet);
+    if (channel == NULL) {
+        return false;
+    }
     link->bus->stats.channel_bytes +=
-        mem_cost(channel_size(name)) + map_bytes(&link->channels) - table;
+        mem_cost(redis_channel_size(name)) + map_bytes(&link->channels) - table;
     if (link->state == LINK_UP) {
         send_subscribe(link, channel);
     }
+    return true;
 }
 
 void redis_link_unsubscribe(struct bus_link *link, struct bytes name)
 {
     CHECK(link->state != LINK_CLOSED);
-    struct channel *channel = map_remove(&link->channels, name);
+    struct redis_channel *channel = map_remove(&link->channels, name);
     if (channel == NULL) {
         return;
     }
     if (link->state == LINK_UP) {
         send_channel(link, channel, BYTES("UNSUBSCRIBE"), BYTES("PUNSUBSCRIBE"));
     }
-    link->bus->stats.channel_bytes -= mem_cost(channel_size(name));
+    link->bus->stats.channel_bytes -= mem_cost(redis_channel_size(name));
     mem_free(channel);
 }
 

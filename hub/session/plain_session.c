@@ -36,9 +36,14 @@ struct chunk *plain_session_ping(enum session_kind kind)
 
 void plain_session_open(struct session *session, const struct app_verdict *verdict)
 {
-    struct socket *socket = session_add_socket(session, BYTES("/"), verdict);
-    CHECK(socket); /* it is the only one */
+    struct socket *socket;
+    int status = session_add_socket(session, BYTES("/"), verdict, &socket);
     session_arm(session);
+    if (status != 0) {
+        CHECK(status == STATUS_NOMEM); /* it is the only one */
+        session_end(session, CLOSE_NO_MEMORY);
+        return;
+    }
     const struct app *app = &session->home->config->app;
     app->ops->opened(app->context, socket);
 }

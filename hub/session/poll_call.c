@@ -78,7 +78,8 @@ static void send_message(struct session_home *home, struct poll_message *message
 static struct poll_message *make_message(struct session_home *home, enum poll_verb verb,
     struct poll_ticket ticket, struct bytes sid, struct bytes body)
 {
-    struct poll_message *message = mem_try_alloc(sizeof(*message) + body.len);
+    struct poll_message *message =
+        body.len > 0 ? mem_try_alloc(sizeof(*message) + body.len) : mem_alloc(sizeof(*message));
     if (!message) {
         return NULL;
     }
@@ -95,7 +96,7 @@ void poll_call_tell(struct session_home *home, unsigned to, enum poll_verb verb,
     struct poll_ticket ticket, struct bytes sid)
 {
     struct poll_message *message = make_message(home, verb, ticket, sid, bytes_of(NULL, 0));
-    CHECK(message); /* a small allocation */
+    CHECK(message); /* without a body */
     send_message(home, message, to);
 }
 
@@ -133,15 +134,24 @@ static void on_gone(struct http_request *request)
     give_up(call, call->probe ? POLL_PROBE_GONE : POLL_GONE);
 }
 
+/* NULL: no memory; it was answered 503. */
 static struct poll_call *make_call(
     struct session_home *home, struct http_request *request, struct bytes sid)
 {
-    struct poll_call *call = mem_alloc(sizeof(*call));
+    struct poll_call *call = mem_try_calloc(1, sizeof(*call));
+    if (!call) {
+        engine_reply_empty(home->config, request, 503);
+        return NULL;
+    }
     call->number = ++home->polls.numbers;
     call->request = request;
     call->home = home;
     memcpy(call->sid, sid.at, sizeof(call->sid));
-    map_put(&home->polls.calls, call);
+    if (!map_put(&home->polls.calls, call)) {
+        mem_free(call);
+        engine_reply_empty(home->config, request, 503);
+        return NULL;
+    }
     request->user = call;
     request->gone = on_gone;
     return call;
@@ -205,6 +215,9 @@ void poll_call_begin(
     if (!call) {
         call = make_call(home, request, sid);
     }
+    if (!call) {
+        return;
+    }
     call->probe = verb == POLL_PROBE;
     send_request(call, verb, shard, polling);
 }
@@ -216,7 +229,10 @@ void poll_call_waiting(struct session_home *home, struct http_request *request, 
         engine_reply_error(home->config, request, EIO_ERROR_SID_UNKNOWN);
         return;
     }
-    send_request(make_call(home, request, sid), POLL_POST_BEGINS, shard, true);
+    struct poll_call *call = make_call(home, request, sid);
+    if (call) {
+        send_request(call, POLL_POST_BEGINS, shard, true);
+    }
 }
 
 void poll_call_refused(struct session_home *home, struct http_request *request, unsigned status)

@@ -90,7 +90,7 @@ void polling_home_finish(struct session_home *home);
 void polling_home_stop(struct session_home *home);
 
 /* Make a session for a handshake; `extra` is taken over; NULL, and then so is the result: no
- * memory. */
+ * memory. NULL also without memory for the session. */
 MUST_CHECK struct session *polling_create(
     struct session_home *home, struct session_extra *extra, struct bytes remote);
 
@@ -117,9 +117,12 @@ void polling_expire(struct session *session);
 /* Go to `shard` as soon as no packet is being taken. */
 void polling_move(struct session *session, unsigned shard);
 
-/* The names of a session whose WebSocket moves: forward; and it has arrived. */
+/*
+ * The names of a session whose WebSocket moves: forward; and it has arrived (false: no memory,
+ * nobody will find it).
+ */
 void polling_forward(struct session *session, unsigned shard);
-void polling_arrive(struct session *session);
+MUST_CHECK bool polling_arrive(struct session *session);
 
 /* Forget the session's names, on every shard; and free its transport. */
 void polling_forget(struct session *session);

@@ -135,18 +135,21 @@ static void discount_unjoined(struct session *session)
 struct session *polling_create(
     struct session_home *home, struct session_extra *extra, struct bytes remote)
 {
-    if (!extra) {
+    struct poll_session *poll = extra ? mem_try_calloc(1, sizeof(*poll)) : NULL;
+    if (poll) {
+        poll_call_draw_sid(home, poll->entry.sid);
+    }
+    if (!poll || !map_put(&home->polls.sids, &poll->entry)) {
+        mem_free(poll);
+        session_extra_destroy(extra);
         return NULL;
     }
-    struct poll_session *poll = mem_alloc(sizeof(*poll));
     struct session *session = &poll->session;
     session->polled = 1;
     session_init(session, home, SESSION_ENGINE, extra);
     poll->polling = polling_new(session);
     size_t len = remote.len < sizeof(poll->remote) ? remote.len : sizeof(poll->remote) - 1;
     memcpy(poll->remote, remote.at, len);
-    poll_call_draw_sid(home, poll->entry.sid);
-    map_put(&home->polls.sids, &poll->entry);
     count_unjoined(session);
     return session;
 }
@@ -207,20 +210,23 @@ void polling_forward(struct session *session, unsigned shard)
     struct poll_forward *forward = mem_alloc(sizeof(*forward));
     *forward = (struct poll_forward){.entry = poll->entry, .shard = shard};
     forward->entry.forward = true;
-    remove_name(session);
     discount_unjoined(session);
-    map_put(&session->home->polls.sids, forward);
+    struct map *sids = &session->home->polls.sids;
+    if (map_replace(sids, forward) == NULL && !map_put(sids, forward)) {
+        mem_free(forward); /* who asks here is told that it is unknown */
+    }
     poll->moves += poll->moves < 2;
 }
 
-void polling_arrive(struct session *session)
+bool polling_arrive(struct session *session)
 {
     struct poll_session *poll = poll_session_of(session);
     polling_drop_forward(session->home, polling_sid(session));
-    map_put(&session->home->polls.sids, &poll->entry);
+    bool known = map_put(&session->home->polls.sids, &poll->entry);
     if (session->identity == NULL) {
         count_unjoined(session);
     }
+    return known;
 }
 
 /*

@@ -5,6 +5,7 @@
 #include "hub/session/probe.h"
 
 #include "codec/base/mem.h"
+#include "codec/base/status.h"
 #include "codec/http1.h"
 #include "codec/ws_accept.h"
 #include "codec/ws_frame.h"
@@ -136,13 +137,42 @@ static void on_timer(struct timer *timer)
 
 /* --- from the layer ------------------------------------------------------------------------ */
 
+/* NULL: no memory. */
+static struct probe *make_probe(
+    struct session_home *home, struct bytes sid, uint64_t number, unsigned owner)
+{
+    struct probe *probe = mem_try_calloc(1, sizeof(*probe));
+    if (!probe) {
+        return NULL;
+    }
+    probe->number = number;
+    probe->home = home;
+    probe->owner = owner;
+    memcpy(probe->sid, sid.at, sizeof(probe->sid));
+    timer_init(&probe->timer, on_timer);
+    if (!map_put(&home->polls.probes, probe)) {
+        mem_free(probe);
+        return NULL;
+    }
+    return probe;
+}
+
+static void drop_probe(struct probe *probe)
+{
+    if (probe) {
+        unlist(probe);
+        mem_free(probe);
+    }
+}
+
 void probe_begin(struct session_home *home, struct http_request *request, struct bytes sid,
     uint64_t number, unsigned owner)
 {
     struct connection *connection = request->connection;
     struct ws_accept accept;
     struct builder out = {0};
-    int bits = ws_accept_check(request->head, &accept);
+    struct probe *probe = make_probe(home, sid, number, owner);
+    int bits = probe ? ws_accept_check(request->head, &accept) : STATUS_NOMEM;
     if (bits == 0) {
         struct ws_accept_answer answer = {
             .key = accept.key, .protocol = ws_accept_first_protocol(request->head)};
@@ -150,20 +180,18 @@ void probe_begin(struct session_home *home, struct http_request *request, struct
     }
     if (bits < 0) {
         builder_reset(&out);
+        drop_probe(probe);
         struct poll_ticket ticket = {.number = number, .from = sched_shard(home->shard->sched)};
         poll_call_tell(home, (unsigned)poll_call_shard(home, sid), POLL_PROBE_GONE, ticket, sid);
-        engine_reply_error(home->config, request, EIO_ERROR_BAD_REQUEST);
+        if (bits == STATUS_NOMEM) {
+            engine_reply_empty(home->config, request, 503);
+        } else {
+            engine_reply_error(home->config, request, EIO_ERROR_BAD_REQUEST);
+        }
         return;
     }
     http_upgrade(request, builder_bytes(&out));
     builder_reset(&out);
-    struct probe *probe = mem_alloc(sizeof(*probe));
-    probe->number = number;
-    probe->home = home;
-    probe->owner = owner;
-    memcpy(probe->sid, sid.at, sizeof(probe->sid));
-    map_put(&home->polls.probes, probe);
-    timer_init(&probe->timer, on_timer);
     struct sched *sched = home->shard->sched;
     timer_set(
         sched_timers(sched), &probe->timer, sched_now(sched) + home->config->upgrade_timeout_ms);

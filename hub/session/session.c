@@ -539,8 +539,10 @@ void session_init(struct session *session, struct session_home *home, enum sessi
 struct session *session_create(
     struct session_home *home, enum session_kind kind, struct session_extra *extra)
 {
-    struct session *session = mem_alloc(sizeof(*session));
-    session_init(session, home, kind, extra);
+    struct session *session = mem_try_calloc(1, sizeof(*session));
+    if (session != NULL) {
+        session_init(session, home, kind, extra);
+    }
     return session;
 }
 
@@ -605,15 +607,15 @@ void session_arrived(struct session *session, struct session_home *home)
 {
     session->moving = 0;
     move_in(session, home);
-    if (session->polled) {
-        polling_arrive(session);
-    }
+    bool known = !session->polled || polling_arrive(session);
     if (!polling_of(session)) {
         set_limits(session);
     }
     session_arm(session);
     if (session->home->refusing) {
         session_end(session, CLOSE_DRAINING);
+    } else if (!known) {
+        session_end(session, CLOSE_NO_MEMORY);
     } else if (session->kind == SESSION_ENGINE) {
         sio_session_arrived(session);
     } else {

@@ -159,13 +159,16 @@ void session_remote(const struct session *session, char ret_text[46]);
 /* Make the lists and timers of a home that belong to session.c. */
 void session_home_init(struct session_home *home);
 
+/*
+ * Make a session of `home`, not yet on a connection. `extra` (may be NULL) is taken over. NULL: no
+ * memory, and `extra` is still the caller's.
+ */
+MUST_CHECK struct session *session_create(
+    struct session_home *home, enum session_kind kind, struct session_extra *extra);
+
 /* The same for zeroed memory of the caller's, in which `polled` may be set. */
 void session_init(struct session *session, struct session_home *home, enum session_kind kind,
     struct session_extra *extra);
-
-/* Make a session of `home`, not yet on a connection. `extra` (may be NULL) is taken over. */
-MUST_CHECK struct session *session_create(
-    struct session_home *home, enum session_kind kind, struct session_extra *extra);
 
 /*
  * Append the 101 to a WebSocket handshake that was checked, with what else was negotiated and, as
@@ -266,27 +269,23 @@ struct outbox *session_outbox(struct session *session);
 struct app_connect session_request(
     struct session *session, struct bytes nsp, struct bytes auth, char remote[46]);
 
-/*
- * A new socket for `nsp`; verdict->identity is taken over. The request is forgotten, the limits
- * become those after authentication. NULL when there are too many (the identity is dropped).
- */
-MUST_CHECK struct socket *session_add_socket(
-    struct session *session, struct bytes nsp, const struct app_verdict *verdict);
+/* A new socket for `nsp`; verdict->identity and ->claimed are taken over, also on failure. The
+ * limits become those after authentication. STATUS_FULL: it has too many; STATUS_NOMEM. */
+MUST_CHECK int session_add_socket(struct session *session, struct bytes nsp,
+    const struct app_verdict *verdict, struct socket **ret_socket);
 
-/* Tell the application that `socket` has ended, and free it. Not from a call of an actor. */
+/* Tell the application that `socket` has ended, and free it. Not from a call of an actor. The same
+ * for all sockets, or those marked `closing`. */
 void session_drop_socket(struct session *session, struct socket *socket, enum close_reason reason);
-
-/* The same for all sockets, or those marked `closing`. */
 void session_drop_sockets(struct session *session, bool only_closing, enum close_reason reason);
 
 /* The sockets' outbox is another one from now on; nothing is sent to them any more. */
 void session_set_outbox(struct session *session, struct outbox *outbox);
 void session_mark_closing(struct session *session);
 
-/* Tell the sockets that the outbox is no longer full. */
+/* Tell the sockets that the outbox is no longer full; that a ping goes out behind everything for
+ * them; its pong: the client has had it. */
 void session_note_relief(struct session *session);
-
-/* A ping goes out behind everything for the session's sockets; its pong: the client has had it. */
 void session_note_ping(struct session *session);
 void session_note_pong(struct session *session);
 

@@ -148,7 +148,7 @@ static enum wire_format format_of(const struct session *session, bool batch)
     return batch ? WIRE_SIO_BATCH : WIRE_SIO;
 }
 
-/* Zeroed memory for one more socket, with its ops. */
+/* Zeroed memory for one more socket, with its ops; NULL: no memory. */
 static struct socket *place_socket(struct session *session, const struct socket_ops **ret_ops)
 {
     if (!session->has_first) {
@@ -157,7 +157,10 @@ static struct socket *place_socket(struct session *session, const struct socket_
         *ret_ops = &first_ops;
         return &session->first;
     }
-    struct session_socket *further = mem_alloc(sizeof(*further));
+    struct session_socket *further = mem_try_calloc(1, sizeof(*further));
+    if (further == NULL) {
+        return NULL;
+    }
     further->session = session;
     list_init(&further->link);
     list_append(&session_extra(session)->sockets, &further->link);
@@ -191,14 +194,26 @@ static void become_authenticated(struct session *session, struct identity *ident
     }
 }
 
-struct socket *session_add_socket(
-    struct session *session, struct bytes nsp, const struct app_verdict *verdict)
+/* Give back what place_socket gave. */
+static void remove_socket(struct session *session, struct socket *socket)
+{
+    if (socket == &session->first) {
+        session->has_first = 0;
+        return;
+    }
+    struct session_socket *further = container_of(socket, struct session_socket, socket);
+    list_remove(&further->link);
+    mem_free(further);
+}
+
+int session_add_socket(struct session *session, struct bytes nsp, const struct app_verdict *verdict,
+    struct socket **ret_socket)
 {
     unsigned most = session->home->config->namespaces;
     if (count_sockets(session) >= (most > 0 ? most : SESSION_SOCKETS_MAX)) {
         identity_unref(verdict->identity);
         recovery_drop(verdict->claimed);
-        return NULL;
+        return STATUS_FULL;
     }
     become_authenticated(session, verdict->identity);
     struct socket_options options = {
@@ -210,8 +225,15 @@ struct socket *session_add_socket(
         .claimed = verdict->claimed,
     };
     struct socket *socket = place_socket(session, &options.ops);
-    socket_init(socket, &options);
-    return socket;
+    if (socket == NULL || !socket_init(socket, &options)) {
+        recovery_drop(verdict->claimed);
+        if (socket != NULL) {
+            remove_socket(session, socket);
+        }
+        return STATUS_NOMEM;
+    }
+    *ret_socket = socket;
+    return 0;
 }
 
 /* --- leaving ------------------------------------------------------------------------------- */
@@ -222,13 +244,7 @@ void session_drop_socket(struct session *session, struct socket *socket, enum cl
     socket->closing = true;
     app->ops->closed(app->context, socket, reason);
     CHECK(!socket->user); /* the application has called socket_detach */
-    if (socket == &session->first) {
-        session->has_first = 0;
-        return;
-    }
-    struct session_socket *further = container_of(socket, struct session_socket, socket);
-    list_remove(&further->link);
-    mem_free(further);
+    remove_socket(session, socket);
 }
 
 void session_drop_sockets(struct session *session, bool only_closing, enum close_reason reason)

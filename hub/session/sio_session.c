@@ -9,6 +9,7 @@
 
 #include "actors/close.h"
 #include "actors/recover/recovery.h"
+#include "codec/base/status.h"
 #include "codec/event.h"
 #include "codec/json_scan.h"
 #include "codec/sio.h"
@@ -62,8 +63,13 @@ static void accept(struct session *session, struct bytes nsp, const struct app_v
         session_end(session, CLOSE_PARSE);
         return;
     }
-    struct socket *socket = session_add_socket(session, nsp, verdict);
-    if (!socket) {
+    struct socket *socket;
+    int status = session_add_socket(session, nsp, verdict, &socket);
+    if (status == STATUS_NOMEM) {
+        session_end(session, CLOSE_NO_MEMORY);
+        return;
+    }
+    if (status != 0) {
         refuse(session, nsp, BYTES("Too many namespaces"), NULL);
         return;
     }

@@ -118,17 +118,24 @@ static void rank(struct unjoined *unjoined, struct unjoined_address *address)
     tell_highest(unjoined, highest);
 }
 
+/* NULL: no memory. */
 static struct unjoined_address *find_address(struct unjoined *unjoined, struct bytes remote)
 {
     struct address_key key = address_parse(remote);
     struct unjoined_address *address = map_get(&unjoined->addresses, bytes_of(key.at, key.len));
     if (address == NULL) {
-        address = mem_alloc(sizeof(*address));
+        address = mem_try_calloc(1, sizeof(*address));
+        if (address == NULL) {
+            return NULL;
+        }
         list_init(&address->link);
         list_init(&address->seats);
         address->key = key;
         address->name = address_name(&key, ADDRESS_UNJOINED);
-        map_put(&unjoined->addresses, address);
+        if (!map_put(&unjoined->addresses, address)) {
+            mem_free(address);
+            return NULL;
+        }
     }
     return address;
 }
@@ -159,6 +166,9 @@ void unjoined_add(struct unjoined *unjoined, struct unjoined_seat *seat, struct 
 {
     CHECK(seat->address == NULL);
     struct unjoined_address *address = find_address(unjoined, remote);
+    if (address == NULL) {
+        return;
+    }
     seat->address = address;
     list_init(&seat->link);
     list_append(&address->seats, &seat->link);

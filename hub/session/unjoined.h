@@ -53,7 +53,8 @@ uint32_t unjoined_excess(const struct unjoined *unjoined, uint32_t more);
 /* The shard of which one is to go: this one where it is as good as another. */
 unsigned unjoined_shard(const struct unjoined *unjoined);
 
-/* Count a session of `remote` (an address as text; what is none counts together). */
+/* Count a session of `remote` (an address as text; what is none counts together). Without memory it
+ * is not counted: then nobody comes behind it. */
 void unjoined_add(struct unjoined *unjoined, struct unjoined_seat *seat, struct bytes remote);
 
 /* Count it no more; nothing when it is not counted. */

@@ -142,34 +142,50 @@ int session_write_upgrade(const struct session_home *home, const struct http_req
     return status < 0 ? status : bits;
 }
 
+static void refuse_draining(struct http_request *request)
+{
+    http_respond(request, 503, "application/json", BYTES("Retry-After: 1\r\n"),
+        BYTES("{\"error\":{\"code\":\"unavailable\",\"message\":\"The node is draining\"}}"));
+}
+
+static void refuse_starved(struct http_request *request)
+{
+    http_respond(request, 503, "application/json", BYTES("Retry-After: 1\r\n"),
+        BYTES("{\"error\":{\"code\":\"unavailable\",\"message\":\"No memory left for more "
+              "clients\"}}"));
+}
+
 /*
  * Answer 101 and give the connection to a new session, which takes `extra`. NULL: it was answered
- * 400.
+ * 400, or 503 without memory.
  */
 static struct session *become_session(struct session_home *home, struct http_request *request,
     struct session_extra *extra, enum session_kind kind, struct ws_accept_answer *answer)
 {
+    struct session *session = session_create(home, kind, extra);
+    if (!session) {
+        session_extra_destroy(extra);
+        refuse_starved(request);
+        return NULL;
+    }
     struct builder out = {0};
     int bits = session_write_upgrade(home, request, kind == SESSION_ENGINE, answer, &out);
     if (bits < 0) {
-        session_extra_destroy(extra);
+        session_gone(session, CLOSE_PROTOCOL);
         builder_reset(&out);
-        refuse_handshake(request, 400);
+        if (bits == STATUS_NOMEM) {
+            refuse_starved(request);
+        } else {
+            refuse_handshake(request, 400);
+        }
         return NULL;
     }
     struct connection *connection = request->connection;
     http_upgrade(request, builder_bytes(&out));
     builder_reset(&out);
-    struct session *session = session_create(home, kind, extra);
     session_begin(session, connection);
     websocket_set_deflate(&session->websocket, (unsigned)bits);
     return session;
-}
-
-static void refuse_unavailable(struct http_request *request)
-{
-    http_respond(request, 503, "application/json", BYTES("Retry-After: 1\r\n"),
-        BYTES("{\"error\":{\"code\":\"unavailable\",\"message\":\"The node is draining\"}}"));
 }
 
 /* --- Engine.IO ----------------------------------------------------------------------------- */
@@ -296,7 +312,7 @@ void upgrade_engine(struct session_layer *layer, struct http_request *request)
         log_refusal(home, request, (enum eio_error)error);
         engine_reply_error(config, request, (enum eio_error)error);
     } else if (home->refusing) {
-        refuse_unavailable(request);
+        refuse_draining(request);
     } else {
         transport->handshake(home, request);
     }
@@ -334,7 +350,7 @@ static void handshake_polling(struct session_home *home, struct http_request *re
     struct session_extra *extra = remember_request(home->config, request, bytes_of(NULL, 0));
     struct session *session = polling_create(home, extra, bytes_str(remote));
     if (!session) {
-        refuse_unavailable(request);
+        refuse_starved(request);
         return;
     }
     session->cross_domain = has_origin(request);
@@ -354,7 +370,7 @@ static void handshake_websocket(struct session_home *home, struct http_request *
     }
     struct session_extra *extra = remember_request(config, request, bytes_of(NULL, 0));
     if (!extra) {
-        refuse_unavailable(request);
+        refuse_starved(request);
         return;
     }
     struct ws_accept_answer answer = {
@@ -479,7 +495,7 @@ void upgrade_plain(struct session_layer *layer, struct http_request *request)
     struct session_home *home = session_layer_home(layer, loop_shard(request->loop));
     const struct session_config *config = home->config;
     if (home->refusing) {
-        refuse_unavailable(request);
+        refuse_draining(request);
         return;
     }
     struct ws_accept accept;
@@ -495,7 +511,7 @@ void upgrade_plain(struct session_layer *layer, struct http_request *request)
     }
     struct session_extra *extra = remember_request(config, request, offer.token);
     if (!extra) {
-        refuse_unavailable(request);
+        refuse_starved(request);
         return;
     }
     struct app_connect asked = extra->request;

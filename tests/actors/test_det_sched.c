@@ -159,7 +159,7 @@ static struct actor *juggler_spawn(struct sched *sched, struct bytes key)
     struct juggler *juggler = mem_alloc(sizeof(*juggler));
     memcpy(&juggler->name, key.at, sizeof(juggler->name));
     timer_init(&juggler->timer, on_juggler_timer);
-    actor_start(&juggler->actor, &juggler_behaviour, sched);
+    cr_assert(actor_start(&juggler->actor, &juggler_behaviour, sched));
     refs[juggler->name] = juggler->actor.self;
     return &juggler->actor;
 }

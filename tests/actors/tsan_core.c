@@ -226,7 +226,7 @@ static struct peer *start_peer(struct sched *sched, unsigned name)
 {
     struct peer *peer = mem_alloc(sizeof(*peer));
     peer->name = name;
-    actor_start(&peer->actor, &peer_behaviour, sched);
+    CHECK(actor_start(&peer->actor, &peer_behaviour, sched));
     return peer;
 }
 

@@ -17,6 +17,8 @@ enum { OUTBOX_HIGH = 64 << 20, IOV_MAX_TAKEN = 64 };
 static void on_flush(struct outbox *outbox);
 static void on_relieved(struct outbox *outbox);
 static void on_overflowed(struct outbox *outbox);
+bool client_reads;
+
 static void on_disconnect(struct socket *socket, enum close_reason reason);
 static void on_end(struct socket *socket, enum close_reason reason);
 static void on_pause(struct socket *socket, bool paused);
@@ -37,8 +39,7 @@ static struct identity *make_identity(const char *user)
         .tenant = bytes_of(user, slash ? (size_t)(slash - user) : 0),
     };
     struct claims *copy = claims_new(&claims);
-    CHECK(copy != NULL);
-    return identity_new(copy, slash != NULL);
+    return copy != NULL ? identity_new(copy, slash != NULL) : NULL;
 }
 
 void client_init(struct client *client, struct shard *shard, const char *nsp, const char *user,
@@ -47,10 +48,13 @@ void client_init(struct client *client, struct shard *shard, const char *nsp, co
     client_continue(client, shard, nsp, user, format, NULL);
 }
 
-void client_continue(struct client *client, struct shard *shard, const char *nsp, const char *user,
+static bool enter(struct client *client, struct shard *shard, const char *nsp, const char *user,
     enum wire_format format, struct recoverable *claimed)
 {
     struct identity *identity = make_identity(user);
+    if (identity == NULL) {
+        return false;
+    }
     static const struct outbox_limits limits = {.high = OUTBOX_HIGH};
     outbox_init(&client->outbox, &outbox_ops, &limits);
     const struct socket_options options = {
@@ -62,8 +66,21 @@ void client_continue(struct client *client, struct shard *shard, const char *nsp
         .format = format,
         .claimed = claimed,
     };
-    socket_init(&client->socket, &options);
+    bool good = socket_init(&client->socket, &options);
     identity_unref(identity);
+    return good;
+}
+
+bool client_try_init(struct client *client, struct shard *shard, const char *nsp, const char *user,
+    enum wire_format format)
+{
+    return enter(client, shard, nsp, user, format, NULL);
+}
+
+void client_continue(struct client *client, struct shard *shard, const char *nsp, const char *user,
+    enum wire_format format, struct recoverable *claimed)
+{
+    CHECK(enter(client, shard, nsp, user, format, claimed));
 }
 
 void client_finish(struct client *client, enum close_reason reason)
@@ -312,6 +329,7 @@ static size_t read_frame(struct bytes bytes, struct bytes *ret_payload)
 
 static void receive_bytes(struct client *client, struct bytes bytes)
 {
+    client_reads = true;
     builder_add(&client->bytes, bytes);
     struct bytes rest = builder_bytes(&client->bytes);
     struct bytes payload;
@@ -323,6 +341,7 @@ static void receive_bytes(struct client *client, struct bytes bytes)
     builder_clear(&client->bytes);
     builder_add(&client->bytes, bytes_of(left, left_len));
     mem_free(left);
+    client_reads = false;
 }
 
 static void on_flush(struct outbox *outbox)

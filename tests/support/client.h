@@ -42,9 +42,16 @@ struct client {
     struct builder bytes; /* of a message that is not complete yet */
 };
 
+/* Set while a client decodes what it was sent: what that allocates is the test's. */
+extern bool client_reads;
+
 /* Prepare a zeroed client of user `user` (id, or tenant/id) and socket_init it. */
 void client_init(struct client *client, struct shard *shard, const char *nsp, const char *user,
     enum wire_format format);
+
+/* The same, where there may be no memory: then false, and nothing is to be finished. */
+MUST_CHECK bool client_try_init(struct client *client, struct shard *shard, const char *nsp,
+    const char *user, enum wire_format format);
 
 /* The same for a socket that continues the one claimed (recovery.h). */
 void client_continue(struct client *client, struct shard *shard, const char *nsp, const char *user,

@@ -249,7 +249,7 @@ static void send_subscribe(struct bus_link *link, struct channel *channel)
     list_append(&link->calls, &call->link);
 }
 
-static void on_subscribe(struct bus_link *link, struct bytes name)
+static bool on_subscribe(struct bus_link *link, struct bytes name)
 {
     CHECK(link->use != COMMANDS && find_channel(link, name) == NULL);
     link->use = SUBSCRIPTIONS;
@@ -259,6 +259,7 @@ static void on_subscribe(struct bus_link *link, struct bytes name)
     if (link->up) {
         send_subscribe(link, channel);
     }
+    return true;
 }
 
 /* Messages that are under way are not told any more; the server may send some until it knows. */

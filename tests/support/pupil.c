@@ -169,6 +169,6 @@ struct actor *pupil_start(struct sched *sched, const char *name)
 {
     struct pupil *pupil = mem_alloc(sizeof(*pupil));
     snprintf(pupil->name, sizeof(pupil->name), "%s", name);
-    actor_start(&pupil->actor, &pupil_behaviour, sched);
+    CHECK(actor_start(&pupil->actor, &pupil_behaviour, sched));
     return &pupil->actor;
 }

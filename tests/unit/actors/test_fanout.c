@@ -308,8 +308,8 @@ static void join_or_leave(struct world *world, struct member *member)
     struct socket *socket = &member->client.socket;
     struct bytes name = bytes_str(rooms[room]);
     bool join = dice(world, 5) < 3;
-    bool changed =
-        join ? fanout_join(world->fanout, socket, name) : fanout_leave(world->fanout, socket, name);
+    bool changed = join ? fanout_join(world->fanout, socket, name) == 0
+                        : fanout_leave(world->fanout, socket, name);
     cr_assert_eq(changed, member->in[room] != join);
     member->in[room] = join;
     cr_assert_eq(fanout_membership(world->fanout, socket, name) != NULL, join);
@@ -454,7 +454,7 @@ Test(fanout, catch_up_from_many_rooms)
     for (unsigned i = 0; i < MANY; i++) {
         char room[32];
         snprintf(room, sizeof(room), "room:%u", i);
-        cr_assert(fanout_join(world.fanout, &member->client.socket, bytes_str(room)));
+        cr_assert_eq(fanout_join(world.fanout, &member->client.socket, bytes_str(room)), 0);
         send_to(&world, room, 0);
         expect(member, world.next_value, world.now_ms, false);
     }
@@ -471,7 +471,7 @@ Test(fanout, window_is_one_message)
     struct member *member = &world.members[0];
     enter(&world, member);
     turn(&world);
-    cr_assert(fanout_join(world.fanout, &member->client.socket, BYTES("red")));
+    cr_assert_eq(fanout_join(world.fanout, &member->client.socket, BYTES("red")), 0);
     for (unsigned i = 0; i < world.config.flushes_per_tick; i++) {
         send_to(&world, "red", 0);
         expect(member, world.next_value, world.now_ms, false);
@@ -501,7 +501,7 @@ Test(fanout, a_large_window_leaves_before_the_tick)
     struct member *member = &world.members[0];
     enter(&world, member);
     turn(&world);
-    cr_assert(fanout_join(world.fanout, &member->client.socket, BYTES("red")));
+    cr_assert_eq(fanout_join(world.fanout, &member->client.socket, BYTES("red")), 0);
     turn(&world);
     unsigned sent = 0;
     for (; member->at == 0 && sent < 20000; sent++) {
@@ -529,7 +529,7 @@ Test(fanout, dense_rooms_are_flushed_once_a_tick)
     struct member *member = &world.members[0];
     enter(&world, member);
     turn(&world);
-    cr_assert(fanout_join(world.fanout, &member->client.socket, BYTES("red")));
+    cr_assert_eq(fanout_join(world.fanout, &member->client.socket, BYTES("red")), 0);
     unsigned dense = world.config.flushes_per_tick * 3;
     for (unsigned tick = 0; tick < 4; tick++) {
         unsigned before = member->at;
@@ -558,7 +558,7 @@ Test(fanout, volatile_reaches_the_idle_only)
     enter(&world, &world.members[1]);
     turn(&world);
     for (unsigned i = 0; i < 2; i++) {
-        cr_assert(fanout_join(world.fanout, &world.members[i].client.socket, BYTES("red")));
+        cr_assert_eq(fanout_join(world.fanout, &world.members[i].client.socket, BYTES("red")), 0);
     }
     direct(&world, &world.members[1]);
     world.members[1].client.stalled = true;
@@ -587,7 +587,7 @@ Test(fanout, refused_appends_are_counted)
     struct member *member = &world.members[0];
     enter(&world, member);
     turn(&world);
-    cr_assert(fanout_join(world.fanout, &member->client.socket, BYTES("red")));
+    cr_assert_eq(fanout_join(world.fanout, &member->client.socket, BYTES("red")), 0);
     member->client.outbox.limits = (struct outbox_limits){.high = 1, .max = 1};
     member->client.stalled = true;
     send_to(&world, "red", 0);

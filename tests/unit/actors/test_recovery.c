@@ -228,7 +228,7 @@ static void change_room(struct world *world, unsigned room)
     if (world->in[room]) {
         cr_assert(fanout_leave(world->fanout, socket, name));
     } else {
-        cr_assert(fanout_join(world->fanout, socket, name));
+        cr_assert_eq(fanout_join(world->fanout, socket, name), 0);
     }
     world->in[room] = !world->in[room];
 }

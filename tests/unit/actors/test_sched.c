@@ -267,7 +267,7 @@ Test(sched, refuses_two_behaviours_with_one_id, .init = begin, .signal = SIGABRT
     static struct actor actor;
     impostor = pupil_behaviour;
     pupil_start(scheds[0], "p");
-    actor_start(&actor, &impostor, scheds[0]);
+    cr_assert_fail("%d", actor_start(&actor, &impostor, scheds[0]));
 }
 
 Test(sched, spawns_by_name_only_for_kinds_that_create, .init = begin, .fini = end)

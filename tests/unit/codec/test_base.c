@@ -91,7 +91,7 @@ Test(base, map_agrees_with_a_model)
         struct bytes key = item_key(&items[i]);
         cr_assert_eq(map_get(&map, key), present[i] ? &items[i] : NULL);
         if (!present[i]) {
-            map_put(&map, &items[i]);
+            cr_assert(map_put(&map, &items[i]));
             count++;
         } else {
             cr_assert_eq(map_remove(&map, key), &items[i]);
@@ -117,7 +117,7 @@ Test(base, map_walk_may_remove_what_it_was_given)
     map_init(&map, item_key);
     for (int i = 0; i < ITEMS; i++) {
         items[i].len = (size_t)snprintf(items[i].key, sizeof(items[i].key), "%d", i);
-        map_put(&map, &items[i]);
+        cr_assert(map_put(&map, &items[i]));
     }
     size_t cursor = 0;
     int seen = 0;
@@ -137,7 +137,7 @@ Test(base, map_costs_twelve_bytes_a_slot)
     cr_expect_eq(map_bytes(&map), 0);
     for (size_t i = 0; i < ARRAY_LEN(items); i++) {
         items[i].len = (size_t)snprintf(items[i].key, sizeof(items[i].key), "%zu", i);
-        map_put(&map, &items[i]);
+        cr_assert(map_put(&map, &items[i]));
     }
     cr_expect_leq(map_bytes(&map), 256 * 12);
     cr_expect_geq(map_bytes(&map), 100 * 12);

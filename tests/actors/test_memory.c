@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Allocations that may fail do so, in nodes of actors: each of a visit and a conversation once, and
+ * all from it on. Whom it hits is refused or closed; nobody else misses anything, nothing is left.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "actors/user/user.h"
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "codec/json_scan.h"
+#include "tests/support/client.h"
+#include "tests/support/nodes.h"
+
+TestSuite(memory, .timeout = 280);
+
+enum {
+    SAID_MAX = 8,
+    TEXT_LEN = 900, /* so that a few of them are more than what small allocations are */
+    NTH_MAX = 2000,
+    FOR_GOOD = 1 << 30,
+};
+
+/* What is to fail: `failing` allocations from the one on that `left` counts down to. */
+static int64_t left;
+static int64_t failing;
+static unsigned failed;
+
+bool mem_torture_fails(void)
+{
+    if (failing <= 0 || client_reads) {
+        return false;
+    }
+    if (left > 1) {
+        left--;
+        return false;
+    }
+    failing--;
+    failed++;
+    return true;
+}
+
+static void arm(int64_t nth, int64_t count)
+{
+    left = nth;
+    failed = 0;
+    failing = count;
+}
+
+struct person {
+    struct client client; /* first */
+    unsigned node;
+    bool here;
+    bool in_room; /* since before anything failed */
+    unsigned asked;
+    unsigned answers;
+    bool stored[SAID_MAX]; /* of what it said: the answer was good */
+    uint64_t said[SAID_MAX]; /* the id of the request */
+    bool heard[SAID_MAX];
+};
+
+struct world {
+    struct nodes *nodes;
+    struct person people[4];
+    size_t channels; /* before anybody came */
+};
+
+static void on_received(struct client *client, const struct client_packet *packet)
+{
+    struct person *person = (struct person *)(void *)client;
+    struct bytes value;
+    if (packet->is_ack) {
+        bool ok = false;
+        person->answers++;
+        cr_assert_eq(json_scan_get(packet->args, "ok", &value), 0);
+        cr_assert_eq(json_scan_bool(value, &ok), 0);
+        for (unsigned i = 0; i < SAID_MAX; i++) {
+            person->stored[i] = person->stored[i] || (ok && person->said[i] == packet->id);
+        }
+    } else if (bytes_eq_str(packet->name, "new_message")) {
+        cr_assert_eq(json_scan_get(packet->args, "message", &value), 0);
+        cr_assert(value.len > 1 && value.at[1] >= '0' && value.at[1] < '0' + SAID_MAX);
+        person->heard[value.at[1] - '0'] = true;
+    }
+}
+
+static bool enter(struct world *world, struct person *person, unsigned node, const char *user,
+    enum wire_format format)
+{
+    struct shard *shard = nodes_on(world->nodes, node, nodes_user_shard(world->nodes, node, user));
+    *person = (struct person){.node = node, .client.received = on_received};
+    if (!client_try_init(&person->client, shard, "/", user, format)) {
+        return false;
+    }
+    person->here = true;
+    if (user_attach(shard, &person->client.socket) != 0) {
+        person->client.ended = true;
+        person->client.reason = CLOSE_NO_MEMORY;
+    }
+    return true;
+}
+
+static uint64_t ask(
+    struct world *world, struct person *person, const char *event, const char *argument)
+{
+    char text[2 * TEXT_LEN];
+    uint64_t id = ++person->asked;
+    snprintf(text, sizeof(text), "[\"%s\",%s]", event, argument);
+    nodes_on(world->nodes, person->node, sched_shard(person->client.socket.shard->sched));
+    user_event(&person->client.socket, bytes_str(text), &id, NULL, 0);
+    return id;
+}
+
+static void say(struct world *world, struct person *person, unsigned number)
+{
+    char text[TEXT_LEN + 64];
+    snprintf(text, sizeof(text), "{\"roomId\":\"any:1\",\"message\":\"%0*u\"}", TEXT_LEN, 0);
+    char *digits = strstr(text, ":\"0") + 2;
+    *digits = (char)('0' + number);
+    person->said[number] = ask(world, person, "send_message", text);
+}
+
+static void settle(struct world *world)
+{
+    nodes_settle(world->nodes);
+    nodes_advance(world->nodes, 300);
+    nodes_settle(world->nodes);
+}
+
+static void leave(struct world *world, struct person *person, enum close_reason reason)
+{
+    if (person->here) {
+        nodes_on(world->nodes, person->node, sched_shard(person->client.socket.shard->sched));
+        client_finish(&person->client, reason);
+        person->here = false;
+    }
+}
+
+/* Who was closed goes; who was not has every answer. */
+static void look(struct world *world, const char *what, int64_t nth)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(world->people); i++) {
+        struct person *person = &world->people[i];
+        if (!person->here) {
+            continue;
+        }
+        if (person->client.ended || person->client.overflowed) {
+            cr_assert(person->client.overflowed || person->client.reason == CLOSE_NO_MEMORY,
+                "%s %lld: %s", what, (long long)nth, close_name(person->client.reason));
+            leave(world, person, CLOSE_NO_MEMORY);
+            continue;
+        }
+        cr_assert_eq(person->answers, person->asked, "%s %lld: person %u had %u of %u answers",
+            what, (long long)nth, i, person->answers, person->asked);
+    }
+}
+
+/* What was said, from `first` on, and answered so, was heard by all of the node who are there. */
+static void compare(struct world *world, unsigned first, const char *what, int64_t nth)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(world->people); i++) {
+        for (unsigned n = first; n < SAID_MAX; n++) {
+            for (unsigned j = 0; world->people[i].stored[n] && j < ARRAY_LEN(world->people); j++) {
+                const struct person *other = &world->people[j];
+                bool heard = !other->here || !other->in_room ||
+                             other->node != world->people[i].node || other->heard[n];
+                cr_assert(heard, "%s %lld: person %u missed %u", what, (long long)nth, j, n);
+            }
+        }
+    }
+}
+
+static void begin(struct world *world, const struct nodes_options *options, enum wire_format format)
+{
+    static const char *const names[] = {"ann", "bob", "cat"};
+    *world = (struct world){.nodes = nodes_create(7, options)};
+    nodes_settle(world->nodes);
+    world->channels = options->bus ? fake_redis_channels(world->nodes->redis) : 0;
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        unsigned node = i == 2 ? options->nodes - 1 : 0;
+        cr_assert(enter(world, &world->people[i], node, names[i], format));
+        ask(world, &world->people[i], "join_room", "\"any:1\"");
+        world->people[i].in_room = true;
+    }
+    settle(world);
+}
+
+static void end(struct world *world, const struct nodes_options *options, const char *what)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(world->people); i++) {
+        leave(world, &world->people[i], CLOSE_NORMAL);
+    }
+    settle(world);
+    nodes_advance(world->nodes, 300000); /* what is kept for recovery goes */
+    nodes_settle(world->nodes);
+    for (unsigned node = 0; node < options->nodes; node++) {
+        cr_assert_eq(
+            nodes_stat(world->nodes, node, offsetof(struct shard_stats, users)), 0, "%s", what);
+        cr_assert_eq(
+            nodes_stat(world->nodes, node, offsetof(struct shard_stats, rooms)), 0, "%s", what);
+    }
+    if (options->bus) {
+        cr_assert_eq(fake_redis_channels(world->nodes->redis), world->channels, "%s", what);
+    }
+    nodes_destroy(world->nodes);
+}
+
+/* Whether any allocation failed. */
+static bool play(const struct nodes_options *options, enum wire_format format, int64_t nth,
+    int64_t count, const char *what)
+{
+    struct world world;
+    begin(&world, options, format);
+    struct person *dan = &world.people[3];
+    arm(nth, count);
+    if (enter(&world, dan, 0, "dan", format) && !dan->client.ended) {
+        ask(&world, dan, "join_room", "\"any:1\"");
+        ask(&world, dan, "join_room", "\"any:2\"");
+    }
+    for (unsigned n = 0; n < 3; n++) {
+        say(&world, &world.people[0], n);
+    }
+    say(&world, &world.people[1], 3);
+    say(&world, &world.people[2], 4);
+    settle(&world);
+    if (dan->here && !dan->client.ended) {
+        ask(&world, dan, "leave_room", "\"any:2\"");
+    }
+    settle(&world);
+    bool any = failed > 0;
+    arm(0, 0);
+    look(&world, what, nth);
+    compare(&world, 0, what, nth);
+    settle(&world);
+    leave(&world, dan, CLOSE_NORMAL);
+    settle(&world);
+    cr_assert(enter(&world, dan, 0, "dan", format));
+    ask(&world, dan, "join_room", "\"any:1\"");
+    settle(&world);
+    dan->in_room = true;
+    say(&world, dan, 5);
+    settle(&world);
+    look(&world, what, nth);
+    cr_assert(
+        dan->here && dan->stored[5], "%s %lld: who comes later is served", what, (long long)nth);
+    compare(&world, 5, what, nth);
+    end(&world, options, what);
+    return any;
+}
+
+static void play_all(const struct nodes_options *options, enum wire_format format, const char *what)
+{
+    log_set_level(LOG_ERROR); /* each failure is told */
+    int64_t nth = 1;
+    bool any = true;
+    for (; any && nth < NTH_MAX; nth++) {
+        any = play(options, format, nth, 1, what);
+        if (any) {
+            (void)play(options, format, nth, FOR_GOOD, what);
+        }
+    }
+    cr_assert(!any && nth > 10, "%s: %lld allocations", what, (long long)nth);
+}
+
+Test(memory, one_node_refuses_whom_it_hits)
+{
+    const struct nodes_options options = {.nodes = 1, .shards = 3};
+    play_all(&options, WIRE_SIO, "socket.io");
+    play_all(&options, WIRE_JSON, "json");
+    play_all(&options, WIRE_MSGPACK, "msgpack");
+}
+
+Test(memory, windows_that_cannot_be_written_close_their_members)
+{
+    const struct nodes_options options = {.nodes = 1, .shards = 2, .batching = BATCHING_ALWAYS};
+    play_all(&options, WIRE_SIO_BATCH, "batch");
+    play_all(&options, WIRE_SIO, "windows");
+    play_all(&options, WIRE_SIO_MSGPACK, "msgpack parser");
+}
+
+Test(memory, nodes_on_a_bus_refuse_whom_it_hits)
+{
+    const struct nodes_options options = {.nodes = 2, .shards = 2, .bus = true, .partitions = 1};
+    play_all(&options, WIRE_SIO, "bus");
+}
+
+Test(memory, nodes_that_recover_refuse_whom_it_hits)
+{
+    const struct nodes_options options = {
+        .nodes = 2, .shards = 2, .bus = true, .partitions = 1, .recovers = true};
+    play_all(&options, WIRE_SIO, "recovery");
+}
