@@ -90,6 +90,11 @@ uint64_t sched_actor_tables(const struct sched *sched, const struct behaviour *b
     return registry_bytes(&sched->registry, behaviour);
 }
 
+uint64_t sched_actors_of(const struct sched *sched, const struct behaviour *behaviour)
+{
+    return map_count(&sched->registry.by_key[behaviour->id]);
+}
+
 const struct sched_stats *sched_stats(const struct sched *sched)
 {
     return &sched->stats;

@@ -120,6 +120,9 @@ void sched_flush(struct sched *sched);
 /* Bytes of the tables that name the actors of `behaviour`, which are known by key. */
 uint64_t sched_actor_tables(const struct sched *sched, const struct behaviour *behaviour);
 
+/* How many actors of `behaviour` live here that are known by key. */
+uint64_t sched_actors_of(const struct sched *sched, const struct behaviour *behaviour);
+
 /* The counters as they are now. */
 const struct sched_stats *sched_stats(const struct sched *sched);
 

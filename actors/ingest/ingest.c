@@ -605,10 +605,12 @@ static void on_committed(struct ingest *ingest, struct ingest_batch *batch)
     read_more(ingest);
 }
 
-/* Where nothing can be stored, another node may fare better. */
+/* Where nothing can be stored, another node may fare better; who leaves does not try again. */
 static void retry(struct ingest *ingest)
 {
-    if (store_is_writable(shard_here(ingest)->store_root)) {
+    if (ingest->leaving) {
+        leave(ingest);
+    } else if (store_is_writable(shard_here(ingest)->store_root)) {
         arm(ingest, &ingest->retry_timer, RETRY_MS);
     } else {
         give_up(ingest, "store");
@@ -639,12 +641,11 @@ static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
     }
 }
 
-/* The end: what is being committed is announced, then the lease is given back. */
+/* The end: what is being committed is announced, then the lease is given back, or runs out. */
 
 static void on_released(void *context, int status, const struct bus_reply *reply)
 {
     struct ingest *ingest = context;
-    (void)reply; /* or it runs out by itself */
     if (status != STATUS_CANCELLED) {
         actor_stop(&ingest->actor);
     }
@@ -667,7 +668,6 @@ static void leave(struct ingest *ingest)
 
 static void on_close(struct ingest *ingest, struct ingest_close *msg)
 {
-    (void)msg;
     struct shard *shard = shard_here(ingest);
     for (uint32_t i = ingest_streams_partitions(shard->config);
          ingest->number == 0 && i < ingest->look.looked; i++) {

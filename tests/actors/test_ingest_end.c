@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of a stream's owner while what it waits for does not come.
+ */
+#include <criterion/criterion.h>
+
+#include "actors/ingest/ingest_proto.h"
+#include "codec/base/log.h"
+#include "tests/support/nodes.h"
+
+TestSuite(ingest_end, .timeout = 300);
+
+enum { SEEDS = 40, POSTS = 5 };
+
+static void ignore_line(enum log_level level, const char *line, size_t len)
+{
+    (void)level;
+    (void)line;
+    (void)len;
+}
+
+static void post(struct nodes *nodes)
+{
+    const struct bytes fields[] = {
+        BYTES("user"), BYTES("u"), BYTES("type"), BYTES("t"), BYTES("message"), BYTES("m")};
+    for (unsigned i = 0; i < POSTS; i++) {
+        fake_data_add(fake_redis_data(nodes->redis), "peal:in", fields, ARRAY_LEN(fields));
+        nodes_advance(nodes, nodes_dice(nodes, 10));
+    }
+}
+
+static uint64_t readers(const struct shard *shard)
+{
+    return sched_actors_of(shard->sched, &ingest_behaviour);
+}
+
+/* Whose last batch fails has nobody left that would wake it. */
+Test(ingest_end, it_does_not_wait_for_a_store_that_is_away)
+{
+    const struct nodes_options options = {
+        .nodes = 1, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
+    log_set_sink(ignore_line);
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct nodes *nodes = nodes_create(seed, &options);
+        struct shard *shard = nodes_on(nodes, 0, 0);
+        nodes_advance(nodes, 2000);
+        fake_store_hold(shard->store, true);
+        post(nodes);
+        nodes_advance(nodes, 100);
+        ingest_stop(shard);
+        nodes_advance(nodes, 100);
+        cr_assert_gt(readers(shard), 0, "the batch is out");
+        fake_store_cut(shard->store, true);
+        fake_store_hold(shard->store, false);
+        nodes_advance(nodes, 1000);
+        cr_assert_eq(readers(shard), 0, "seed %llu", (unsigned long long)seed);
+        nodes_destroy(nodes);
+    }
+}
