@@ -386,6 +386,11 @@ bool op_writes(enum store_op op)
            op == STORE_ERASE || op == STORE_WITNESS_RAISE || op == STORE_EPOCH;
 }
 
+size_t store_port_pending(const struct store_port *port)
+{
+    return port->pending;
+}
+
 uint64_t store_port_refused(const struct store_port *port)
 {
     return port->refused;

@@ -74,6 +74,9 @@ MUST_CHECK int store_new_epoch(struct store *store);
 MUST_CHECK int store_port_open(
     struct store *store, unsigned index, struct uv_loop_s *loop, struct store_port **ret_port);
 
+/* How many requests of this port have been submitted and not been answered. Its shard's thread. */
+size_t store_port_pending(const struct store_port *port);
+
 /* How many requests this port has refused at the bound of what may wait. Its shard's thread. */
 uint64_t store_port_refused(const struct store_port *port);
 

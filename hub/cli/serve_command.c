@@ -10,6 +10,7 @@
 
 #include "codec/base/clock.h"
 #include "codec/base/log.h"
+#include "codec/base/status.h"
 #include "hub/cli/cli.h"
 #include "hub/cli/cli_refuse.h"
 #include "hub/config/config.h"
@@ -21,7 +22,14 @@
 #include "hub/node/node.h"
 #include "hub/node/reload.h"
 
-enum { POLL_MS = 50, DEV_WARN_MS = 60000, LOG_RING = 1 << 20, LOG_END_MS = 2000 };
+enum {
+    POLL_MS = 50,
+    DEV_WARN_MS = 60000,
+    LOG_RING = 1 << 20,
+    LOG_END_MS = 2000,
+    EXIT_FAILED = 1, /* it did not start */
+    EXIT_LEFT = 3, /* it ended, but not everything in it did */
+};
 
 /* The main thread: waits for signals while the shards work. */
 struct serve {
@@ -136,8 +144,9 @@ static int serve_until_signal(const struct config *config, bool *ret_again)
     log_set_format((enum log_format)config->log_format);
     log_set_level((enum log_level)config->log_level);
     log_warnings(config);
-    if (hub_start(config, &serve.hub) != 0) {
-        return 1;
+    int status = hub_start(config, &serve.hub);
+    if (status != 0) {
+        return status == STATUS_TIMEOUT ? EXIT_LEFT : EXIT_FAILED;
     }
     prepare(&serve);
     hub_print_start(serve.hub);
@@ -145,7 +154,10 @@ static int serve_until_signal(const struct config *config, bool *ret_again)
     uv_run(&serve.loop, UV_RUN_DEFAULT);
     *ret_again =
         serve.drain_by == 0 && atomic_load_explicit(&serve.hub->outdated, memory_order_relaxed);
-    hub_stop(serve.hub);
+    if (hub_stop(serve.hub) != 0) {
+        *ret_again = false;
+        return EXIT_LEFT;
+    }
     uv_loop_close(&serve.loop);
     log_info("STOP", "ended", "deadline_passed=%d",
         serve.drain_by != 0 && clock_mono_ms() >= serve.drain_by);
@@ -166,5 +178,8 @@ int command_serve(const struct config *config, int argc, char **argv)
         code = serve_until_signal(config, &again);
     }
     log_writer_stop(LOG_END_MS);
+    if (code == EXIT_LEFT) {
+        _exit(code); /* threads run: nothing of the process is to be put away under them */
+    }
     return code;
 }

@@ -35,7 +35,7 @@ enum {
 
 struct lease_keeper {
     struct lease lease;
-    const struct node_lease *owner;
+    struct node_lease *owner;
     struct shard *shard;
     struct bus_link *link;
     char secret_key[BUS_NAME_MAX];
@@ -367,16 +367,13 @@ static void on_released(void *context, int status, const struct bus_reply *reply
     (void)status;
     (void)reply; /* or it runs out by itself */
     keeper->shard->bus->ops->close(keeper->link);
+    keeper->owner->keeper = NULL;
     mem_free(keeper);
 }
 
 void node_lease_stop(struct node_lease *lease)
 {
     struct lease_keeper *keeper = lease->keeper;
-    if (keeper == NULL) {
-        return;
-    }
-    lease->keeper = NULL;
     lease_stop(&keeper->lease);
     lease_release(&keeper->lease, on_released, keeper);
 }

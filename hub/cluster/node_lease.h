@@ -48,9 +48,7 @@ MUST_CHECK int node_lease_claim(const struct config *config, const struct bus_na
 /* Keep what was claimed, on the first shard, whose bus is open. */
 void node_lease_start(struct node_lease *lease, struct shard *shard);
 
-/* Give it back, on the same thread; the link is closed in a later turn. Nothing when it is not
- * kept.
- */
+/* Give it back, on the same thread; lease->keeper is NULL when that is done, in a later turn. */
 void node_lease_stop(struct node_lease *lease);
 
 /* Free it; when all shards have ended. NULL is allowed. */

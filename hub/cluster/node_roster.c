@@ -323,9 +323,6 @@ static void on_left(void *context, int status, const struct bus_reply *reply)
 
 void node_roster_stop(struct node_roster *roster)
 {
-    if (roster == NULL) {
-        return;
-    }
     struct shard *shard = roster->shard;
     roster->closing = true;
     timer_cancel(sched_timers(shard->sched), &roster->timer);

@@ -186,7 +186,7 @@ static void stop_here(struct loop *loop)
         return;
     }
     loop->stopping = true;
-    if (loop->config.on_stop != NULL && loop->start_status == 0) {
+    if (loop->config.on_stop != NULL && (loop->start_status == 0 || loop->config.lasting)) {
         loop->config.on_stop(loop, loop->config.context);
     }
     for (unsigned slot = 0; slot < LOOP_SLOT_COUNT; slot++) {
@@ -194,7 +194,19 @@ static void stop_here(struct loop *loop)
             loop->locals[slot]->stop(loop->locals[slot]);
         }
     }
-    uv_unref((uv_handle_t *)&loop->wake);
+    if (!loop->config.lasting) {
+        uv_unref((uv_handle_t *)&loop->wake);
+    }
+}
+
+static void free_locals(struct loop *loop)
+{
+    for (unsigned slot = 0; slot < LOOP_SLOT_COUNT; slot++) {
+        if (loop->locals[slot] != NULL) {
+            loop->locals[slot]->destroy(loop->locals[slot]);
+            loop->locals[slot] = NULL;
+        }
+    }
 }
 
 static void run_thread(void *context)
@@ -206,21 +218,19 @@ static void run_thread(void *context)
     if (loop->config.on_start != NULL) {
         loop->start_status = loop->config.on_start(loop, loop->config.context);
     }
-    int status = loop->start_status;
-    if (status == 0) {
+    bool runs = loop->start_status == 0 || loop->config.lasting;
+    if (runs) {
         uv_sem_post(&loop->started);
     } else {
         stop_here(loop);
     }
     uv_run(&loop->uv, UV_RUN_DEFAULT);
-    for (unsigned slot = 0; slot < LOOP_SLOT_COUNT; slot++) {
-        if (loop->locals[slot] != NULL) {
-            loop->locals[slot]->destroy(loop->locals[slot]);
-            loop->locals[slot] = NULL;
-        }
-    }
-    if (status != 0) {
+    free_locals(loop);
+    if (!runs) {
         uv_sem_post(&loop->started);
+    }
+    if (loop->config.on_end != NULL) {
+        loop->config.on_end(loop->config.context);
     }
 }
 
@@ -232,7 +242,7 @@ int loop_start(struct loop *loop)
     }
     loop->running = true;
     uv_sem_wait(&loop->started);
-    if (loop->start_status != 0) {
+    if (loop->start_status != 0 && !loop->config.lasting) {
         loop_join(loop);
     }
     return loop->start_status;
@@ -248,6 +258,19 @@ static void stop_posted(void *context, bool cancelled)
 void loop_stop(struct loop *loop)
 {
     sched_post(loop->config.system, loop->config.index, stop_posted, loop);
+}
+
+static void end_posted(void *context, bool cancelled)
+{
+    struct loop *loop = context;
+    if (!cancelled) {
+        uv_unref((uv_handle_t *)&loop->wake);
+    }
+}
+
+void loop_end(struct loop *loop)
+{
+    sched_post(loop->config.system, loop->config.index, end_posted, loop);
 }
 
 void loop_join(struct loop *loop)

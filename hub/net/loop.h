@@ -39,9 +39,11 @@ struct loop_config {
     struct shard
         *shard; /* the services its actors see (sched_user); its `hub` is set to the loop */
     loop_start_fn on_start; /* open listeners, store port …; non-zero: loop_start fails with it */
-    loop_stop_fn on_stop; /* not called when on_start failed; may be NULL, as on_start */
+    loop_stop_fn on_stop; /* not when on_start failed, unless lasting; may be NULL, as on_start */
     loop_turn_fn on_turn; /* may be NULL */
+    loop_turn_fn on_end; /* the last thing that its thread does; may be NULL */
     void *context;
+    bool lasting; /* it runs until loop_end, also when on_start failed: for who ends in steps */
 };
 
 /*
@@ -50,8 +52,8 @@ struct loop_config {
  */
 MUST_CHECK int loop_create(const struct loop_config *config, struct loop **ret_loop);
 
-/* Start the thread; returns when on_start has returned, with its status (the thread has ended
- * then unless it is 0). */
+/* Start the thread; returns when on_start has returned, with its status (unless it is 0 or the loop
+ * is lasting, the thread has ended then). */
 MUST_CHECK int loop_start(struct loop *loop);
 
 /*
@@ -60,6 +62,10 @@ MUST_CHECK int loop_start(struct loop *loop);
  * returns at once.
  */
 void loop_stop(struct loop *loop);
+
+/* Let a lasting loop that was stopped end, as soon as no handle is left. Any thread; returns at
+ * once. */
+void loop_end(struct loop *loop);
 
 /* Wait for the thread's end; nothing when it was not started or failed to. */
 void loop_join(struct loop *loop);

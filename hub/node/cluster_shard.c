@@ -119,9 +119,6 @@ static void make_forwards(struct hub_shard *shard)
 int cluster_shard_start(struct hub_shard *shard)
 {
     const struct hub *hub = shard->hub;
-    if (hub->lease == NULL) {
-        return 0;
-    }
     make_forwards(shard);
     struct cluster_server_options options = {
         .loop = shard->loop,

@@ -13,8 +13,8 @@ struct http_request;
 struct hub;
 struct hub_shard;
 
-/* Listen for other nodes, and be ready to pass requests on; before clients can come. On the
- * shard's thread. */
+/* Listen for other nodes, and be ready to pass requests on; before clients can come; on
+ * a node that has Redis. On the shard's thread. */
 MUST_CHECK int cluster_shard_start(struct hub_shard *shard);
 
 /* End it; links are closed in later turns. */

@@ -2,9 +2,9 @@
 /*
  * Order of this file: services, what is shared by all shards, start, drain, stop.
  *
- * Start: bus check, store, claims, keys and lists, shards (first the one that picks the port),
- * partitions. Stop is the reverse: partitions and listeners, clients, sessions, links, store ports,
- * threads, actors, store.
+ * Start: bus check, store, claims, keys and lists, shards (first the one that picks the port) with
+ * their services (hub_services.c), partitions. Stop is the reverse: services, threads, actors,
+ * store.
  */
 #include "hub/node/hub.h"
 
@@ -28,11 +28,13 @@
 #include "hub/net/name_rates.h"
 #include "hub/node/bundles.h"
 #include "hub/node/dev.h"
+#include "hub/node/hub_services.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/hub_shard.h"
 #include "hub/node/metrics.h"
 #include "hub/node/node.h"
 #include "hub/node/routes.h"
+#include "hub/node/services.h"
 #include "hub/node/settings_make.h"
 #include "hub/node/sqlite_lease.h"
 #include "hub/redis/redis.h"
@@ -302,6 +304,7 @@ static int build(struct hub *hub)
             .rates = hub->rates,
             .shard = api_shard_at,
             .shard_count = hub->shard_count};
+        hub->services = hub_services_create(hub->system);
         hub->sessions = session_layer_create(hub->settings->sessions, hub->shard_count);
     }
     return status;
@@ -356,8 +359,8 @@ int hub_start(const struct config *config, struct hub **ret_hub)
         status = hub_shards_start(hub);
     }
     if (status != 0) {
-        hub_stop(hub);
-        return status;
+        int left = hub_stop(hub);
+        return left != 0 ? left : status;
     }
     atomic_store_explicit(&hub->started, true, memory_order_release);
     if (config->bus_url[0] != '\0') {
@@ -395,15 +398,17 @@ void hub_drain(struct hub *hub)
     hub_shards_drain(hub);
 }
 
-void hub_stop(struct hub *hub)
+int hub_stop(struct hub *hub)
 {
-    if (hub->shards != NULL) {
-        hub_shards_stop(hub);
+    int status = hub->shards != NULL ? hub_shards_stop(hub) : 0;
+    if (status != 0) {
+        return status;
     }
     if (hub->system != NULL) {
         actor_system_destroy(hub->system);
     }
     hub_shards_finish(hub);
+    services_destroy(hub->services);
     session_layer_destroy(hub->sessions);
     if (hub->store != NULL) {
         store_close(hub->store);
@@ -418,4 +423,5 @@ void hub_stop(struct hub *hub)
     mem_free(hub->dev_key);
     mem_free(hub->shards);
     mem_free(hub);
+    return 0;
 }

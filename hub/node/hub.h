@@ -14,7 +14,8 @@ struct hub;
 
 /*
  * Build and start a node from `config`, which must outlive it. On failure nothing runs any more,
- * and one line for the operator has been written to standard error.
+ * and one line for the operator has been written to standard error; but STATUS_TIMEOUT: as
+ * hub_stop.
  */
 MUST_CHECK int hub_start(const struct config *config, struct hub **ret_hub);
 
@@ -24,7 +25,11 @@ void hub_print_start(const struct hub *hub);
 /* Stop accepting, give up partitions, and send the clients away over the configured time. */
 void hub_drain(struct hub *hub);
 
-/* End what is left, wait for all threads, free everything. */
-void hub_stop(struct hub *hub);
+/*
+ * End what is left, wait for all threads, free everything. STATUS_TIMEOUT: something does not end,
+ * which is logged by name. The threads run, so that nothing was freed: the caller ends the process
+ * at once, without what exit() does.
+ */
+MUST_CHECK int hub_stop(struct hub *hub);
 
 #endif

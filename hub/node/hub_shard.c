@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Order of this file: a shard's services, its clock, start, drain, stop.
+ * Order of this file: rights after SIGHUP, life of a loop, creating, changing over, draining,
+ * stopping.
  */
 #include "hub/node/hub_shard.h"
 
 #include <stdio.h>
 
 #include "actors/assembly/shard_floors.h"
-#include "actors/deliver/fanout.h"
-#include "actors/deliver/shed.h"
-#include "actors/inbox/cluster.h"
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
-#include "actors/order/sequencer_proto.h"
-#include "actors/recover/recovery_bus.h"
 #include "actors/user/user.h"
 #include "codec/base/clock.h"
 #include "codec/base/log.h"
@@ -21,34 +17,30 @@
 #include "codec/base/status.h"
 #include "codec/http1.h"
 #include "codec/query.h"
-#include "hub/api/api_members.h"
 #include "hub/auth/jwt.h"
 #include "hub/auth/jwt_config.h"
-#include "hub/cluster/node_lease.h"
-#include "hub/cluster/node_roster.h"
 #include "hub/config/config.h"
 #include "hub/net/listener.h"
 #include "hub/net/loop.h"
 #include "hub/node/cluster_shard.h"
 #include "hub/node/dev_guard.h"
+#include "hub/node/hub_services.h"
 #include "hub/node/hub_settings.h"
-#include "hub/node/memory.h"
 #include "hub/node/metrics.h"
 #include "hub/node/node.h"
-#include "hub/node/peal_app.h"
+#include "hub/node/services.h"
 #include "hub/node/settings_make.h"
-#include "hub/node/sqlite_lease.h"
-#include "hub/node/store_watch.h"
-#include "hub/node/sweeper.h"
-#include "hub/redis/redis.h"
 #include "hub/session/session_layer.h"
 #include "hub/session/sid.h"
-#include "sql/store.h"
 
 enum {
-    CLOCK_MS = 1000,
-    STOP_POLL_MS = 10,
-    STOP_MAX_MS = 5000,
+    /*
+     * Less than the 5 s for which an answer of Redis or of the database is waited for: services
+     * that are well end within a second, and who has not answered by then is away. What is left
+     * takes care of itself, as after a kill: leases run out, and what was not confirmed is posted
+     * again.
+     */
+    STOP_MAX_MS = 4000,
     DRAIN_WINDOW_MIN_MS = 100,
     RETURN_MS = 1, /* for each client of a draining node, as drain.reconnect allows */
     CLUSTER_HEAD_EXTRA = 256, /* what a node adds to a head that it passes on */
@@ -70,167 +62,6 @@ static int fail_built(int status, struct builder *text)
     builder_reset(text);
     return status;
 }
-
-static int open_bus(struct hub_shard *shard, uv_loop_t *uv)
-{
-    const struct config *config = shard->hub->config;
-    struct builder error = {0};
-    struct redis_options options = {
-        .url = config->bus_url,
-        .connect_timeout_ms = (uint32_t)config->bus_connect_timeout_ms,
-        .reply_max = config->bus_reply_bytes,
-        .outage = &shard->hub->bus_outage,
-    };
-    if (config->bus_url[0] == '\0') {
-        return 0;
-    }
-    int status = redis_create(uv, &options, &error, &shard->shard.bus);
-    return status != 0 ? fail_built(status, &error) : 0;
-}
-
-/* Whether the node may take one more; others count at the same time, a few more are no harm. */
-static bool has_room(void *context)
-{
-    const struct hub_shard *shard = context;
-    const struct hub *hub = shard->hub;
-    uint64_t limit = shard->settings->config->limits_connections;
-    uint64_t count = shard->shard.stats.connections;
-    for (unsigned i = 0; i < hub->shard_count; i++) {
-        struct metrics_sums counts;
-        metrics_read(&hub->shards[i], &counts);
-        count += shard != &hub->shards[i] ? counts.shards.connections : 0;
-    }
-    return count < (limit > 0 ? limit : hub->connections_max);
-}
-
-static void on_public(struct connection *connection, void *context)
-{
-    struct hub_shard *shard = context;
-    shard->shard.stats.accepted++;
-    http_serve(connection, &shard->public_http);
-}
-
-static void on_internal(struct connection *connection, void *context)
-{
-    struct hub_shard *shard = context;
-    http_serve(connection, &shard->internal_http);
-}
-
-static int open_listeners(struct hub_shard *shard)
-{
-    struct hub *hub = shard->hub;
-    const struct config *config = hub->config;
-    struct listener_config options = {
-        .host = config->listen_host,
-        .port = hub->port,
-        .option = "--listen-port",
-        .alone = shard == &hub->shards[0] && config->bus_url[0] == 0, /* nodes share it */
-        .backlog = (int)config->listen_backlog,
-        .unsent_bytes = (uint32_t)config->listen_unsent_bytes,
-        .per_address = config->limits_unauthenticated_per_address,
-        .addresses = hub->addresses,
-        .proxies = shard->settings->proxies,
-        .has_room = has_room,
-        .on_accept = on_public,
-        .context = shard,
-    };
-    int status = listener_open(shard->loop, &options, &shard->listener);
-    if (status != 0 || shard != &hub->shards[0]) {
-        return status;
-    }
-    hub->port = listener_port(shard->listener);
-    options.host = config->listen_internal_host;
-    options.port = hub->internal_port;
-    options.option = "--listen-internal-port";
-    options.alone = true;
-    options.per_address = 0;
-    options.proxies = NULL;
-    options.has_room = NULL; /* operators always get in */
-    options.on_accept = on_internal;
-    status = listener_open(shard->loop, &options, &shard->internal_listener);
-    if (status == 0) {
-        hub->internal_port = listener_port(shard->internal_listener);
-    }
-    return status;
-}
-
-static void start_fanouts(struct hub_shard *shard)
-{
-    const struct config *config = shard->hub->config;
-    shard_open_nsp(&shard->shard, BYTES("/"));
-    for (size_t i = 0; i < config->namespace_count; i++) {
-        struct bytes nsp = bytes_str(config->namespaces[i].name);
-        if (!bytes_eq(nsp, BYTES("/"))) {
-            shard_open_nsp(&shard->shard, nsp);
-        }
-    }
-}
-
-/* The clock. */
-
-static void shed(void *arg, bool cancelled)
-{
-    struct hub_shard *shard = arg;
-    if (cancelled) {
-        return;
-    }
-    struct memory_guard *guard = &shard->hub->memory;
-    uint64_t limit = atomic_load_explicit(&guard->limit, memory_order_relaxed);
-    uint64_t used = memory_guard_resident();
-    uint64_t share = (used > limit ? used - limit : 0) / shard->hub->shard_count;
-    unsigned ended = share > 0 ? shed_outboxes(&shard->shard, share) : 0;
-    atomic_fetch_add_explicit(&guard->shed, ended, memory_order_relaxed);
-    if (ended > 0) {
-        log_warn("MEMORY-SHED", "clients that read slowly were closed to free memory",
-            "shard=%u ended=%u", sched_shard(shard->shard.sched), ended);
-    }
-}
-
-/* Once a second, for the whole node. */
-static void guard_memory(const struct hub_shard *shard)
-{
-    struct hub *hub = shard->hub;
-    uint64_t limit = shard->settings->config->limits_memory;
-    if (memory_guard_look(&hub->memory, memory_guard_resident(), limit) > 0) {
-        for (unsigned i = 0; i < hub->shard_count; i++) {
-            sched_post(hub->system, i, shed, &hub->shards[i]);
-        }
-    }
-}
-
-static void on_clock(uv_timer_t *timer)
-{
-    struct hub_shard *shard = timer->data;
-    peal_app_check_expiry(shard);
-    memory_measure(shard, &shard->memory);
-    if (shard == &shard->hub->shards[0]) {
-        guard_memory(shard);
-    }
-}
-
-static void start_clock(struct hub_shard *shard, uv_loop_t *uv)
-{
-    shard->clock = mem_alloc(sizeof(*shard->clock));
-    uv_timer_init(uv, shard->clock);
-    shard->clock->data = shard;
-    uv_timer_start(shard->clock, on_clock, CLOCK_MS, CLOCK_MS);
-    memory_measure(shard, &shard->memory);
-}
-
-static void free_timer(uv_handle_t *handle)
-{
-    mem_free(handle);
-}
-
-static void close_timer(uv_timer_t **timer)
-{
-    if (*timer != NULL) {
-        uv_close((uv_handle_t *)*timer, free_timer);
-        *timer = NULL;
-    }
-}
-
-/* Start, on the shard's thread. */
 
 /* Rights, after SIGHUP: looked at in turns of their own, so that nobody waits for it. */
 struct recheck {
@@ -264,52 +95,45 @@ static struct recheck *create_recheck(struct hub_shard *shard)
     return recheck;
 }
 
-static void on_stop(struct loop *loop, void *context);
+/* The ends of a loop's life, on its thread. */
 
-static void keep_lease(struct hub_shard *shard)
+static unsigned index_of(const struct hub_shard *shard)
 {
-    const struct hub *hub = shard->hub;
-    if (shard == &hub->shards[0] && hub->lease != NULL) {
-        node_lease_start(hub->lease, &shard->shard);
-        shard->roster = node_roster_start(&shard->shard, &hub->roster);
-    }
+    return (unsigned)(shard - shard->hub->shards);
 }
 
 static int on_start(struct loop *loop, void *context)
 {
     struct hub_shard *shard = context;
-    struct hub *hub = shard->hub;
-    uv_loop_t *uv = loop_uv(loop);
-    unsigned index = (unsigned)(shard - hub->shards);
     shard->loop = loop;
     shard->api.loop = loop;
     shard->next_expiry = 0;
     shard->recheck = create_recheck(shard);
-    int status = store_port_open(hub->store, index, uv, &shard->shard.store);
-    if (status == 0) {
-        status = open_bus(shard, uv);
-    }
-    if (status == 0) {
-        shard->shard.positions = positions_create(&shard->shard);
-        shard->shard.cluster = shard->shard.bus ? cluster_create(&shard->shard) : NULL;
-        start_fanouts(shard);
-        shard->shard.recovery_bus = recovery_bus_create(&shard->shard);
-        session_layer_start(hub->sessions, &shard->shard);
-        start_clock(shard, uv);
-        hub_sweeper_start(shard);
-        store_watch_start(shard);
-        sqlite_lease_start(shard);
-        keep_lease(shard);
-        status = cluster_shard_start(shard);
-    }
-    if (status == 0) {
-        status = open_listeners(shard);
-    }
-    if (status != 0 && shard->shard.store != NULL) {
-        on_stop(loop, context); /* what was opened keeps the loop running */
-    }
-    return status;
+    return services_start(shard->hub->services, index_of(shard), shard, loop);
 }
+
+static void on_stop(struct loop *loop, void *context)
+{
+    struct hub_shard *shard = context;
+    (void)loop;
+    shard->api.stopping = true;
+    services_stop(shard->hub->services, index_of(shard));
+}
+
+static void on_turn(void *context)
+{
+    struct hub_shard *shard = context;
+    metrics_publish(shard);
+    services_turn(shard->hub->services, index_of(shard));
+}
+
+static void on_end(void *context)
+{
+    const struct hub_shard *shard = context;
+    services_gone(shard->hub->services, index_of(shard));
+}
+
+/* Create and start. */
 
 /* Whether a request is that of a client which is not connected yet. */
 static bool is_handshake(const struct http1_request *head)
@@ -399,8 +223,10 @@ static int create_shard(struct hub *hub, unsigned index)
         .shard = &shard->shard,
         .on_start = on_start,
         .on_stop = on_stop,
-        .on_turn = metrics_publish,
+        .on_turn = on_turn,
+        .on_end = on_end,
         .context = shard,
+        .lasting = true, /* what other shards still need of it */
     };
     status = loop_create(&options, &shard->loop);
     if (status != 0) {
@@ -482,14 +308,6 @@ void hub_shards_change(struct hub *hub, struct hub_settings *settings)
 
 /* Drain, on the shard's thread. */
 
-static void close_listeners(struct hub_shard *shard)
-{
-    if (shard->listener != NULL) {
-        listener_close(shard->listener);
-        shard->listener = NULL;
-    }
-}
-
 static void drain_shard(void *arg, bool cancelled)
 {
     struct hub_shard *shard = arg;
@@ -499,7 +317,7 @@ static void drain_shard(void *arg, bool cancelled)
     if (cancelled) {
         return;
     }
-    close_listeners(shard);
+    hub_services_close_public(shard);
     session_layer_drain(shard->hub->sessions, &shard->shard,
         (uint32_t)(window > DRAIN_WINDOW_MIN_MS ? window : DRAIN_WINDOW_MIN_MS),
         (uint32_t)(spread < UINT32_MAX ? spread : UINT32_MAX));
@@ -518,107 +336,51 @@ void hub_shards_drain(struct hub *hub)
 
 /* Stop. */
 
-static void on_store_closed(void *context)
+static void for_each_created(struct hub *hub, void (*fn)(struct loop *loop))
 {
-    ((struct hub_shard *)context)->shard.store = NULL;
-}
-
-static void close_sequencers(struct hub_shard *shard)
-{
-    list_for_each (link, &shard->shard.fanouts) {
-        struct fanout *fanout = container_of(link, struct fanout, shard_link);
-        struct sequencer_close *msg = sequencer_close_new();
-        msg->nsp = buf_new_name(fanout_nsp(fanout));
-        msg_send_home(shard->shard.sched, msg);
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        if (hub->shards[i].created) {
+            fn(hub->shards[i].loop);
+        }
     }
 }
 
-/*
- * Sessions end in turns of their own, the links of sequencer and ingest with their actors, when a
- * stream is given back behind its last commit: the services that they use are closed when they are
- * gone, or after a while without them. The timer ends with the last of them: nothing else keeps the
- * loop running.
+static int wait_for_services(struct hub *hub)
+{
+    uint64_t until = clock_mono_ms() + STOP_MAX_MS;
+    int status = services_wait(hub->services, until);
+    if (status == 0) {
+        for_each_created(hub, loop_end);
+        status = services_wait_gone(hub->services, until);
+    }
+    return status;
+}
+
+/* Nothing may be freed then: threads run. What did not end is named, for who looks for the cause.
  */
-static void on_stopping(uv_timer_t *timer)
+static void tell_left(struct hub *hub)
 {
-    struct hub_shard *shard = timer->data;
-    bool late = clock_mono_ms() >= shard->stop_by;
-    size_t sessions = session_layer_count(shard->hub->sessions, &shard->shard);
-    unsigned links = shard->shard.bus ? redis_get_stats(shard->shard.bus).links : 0;
-    if (sessions == 0 && links > 0) {
-        close_sequencers(shard); /* a session that ended may have called one back */
-    }
-    if ((sessions > 0 || links > 0) && !late) {
-        return;
-    }
-    if (shard->shard.bus != NULL && links == 0) {
-        redis_close(shard->shard.bus, NULL, NULL);
-        shard->shard.bus = NULL; /* turns go on: it is not there for them any more */
-    }
-    if (!shard->store_closing) {
-        shard->store_closing = true;
-        store_port_close(shard->shard.store, on_store_closed, shard);
-    }
-    if (shard->shard.store == NULL && (links == 0 || late)) {
-        close_timer(&shard->stopping);
-    }
+    struct builder left = {0};
+    services_write_left(hub->services, &left);
+    log_error("SHUTDOWN-LEFT", "not everything ended in time: the process ends all the same",
+        "left=%s after_ms=%d", log_quote(builder_bytes(&left)), (int)STOP_MAX_MS);
+    builder_reset(&left);
 }
 
-static void on_stop(struct loop *loop, void *context)
+int hub_shards_stop(struct hub *hub)
 {
-    struct hub_shard *shard = context;
-    (void)loop;
-    close_listeners(shard);
-    if (shard->internal_listener != NULL) {
-        listener_close(shard->internal_listener);
-        shard->internal_listener = NULL;
+    for_each_created(hub, loop_stop);
+    int status = wait_for_services(hub);
+    if (status != 0) {
+        tell_left(hub);
+        return status;
     }
-    session_layer_stop(shard->hub->sessions, &shard->shard, CLOSE_DRAINING);
-    hub_sweeper_stop(shard);
-    store_watch_stop(shard);
-    sqlite_lease_stop(shard);
-    api_members_stop(&shard->api);
-    if (shard == &shard->hub->shards[0] && shard->hub->lease != NULL) {
-        node_lease_stop(shard->hub->lease);
-    }
-    node_roster_stop(shard->roster);
-    shard->roster = NULL;
-    cluster_shard_stop(shard);
-    close_timer(&shard->clock);
-    recovery_bus_destroy(shard->shard.recovery_bus);
-    shard->shard.recovery_bus = NULL;
-    cluster_destroy(shard->shard.cluster);
-    shard->shard.cluster = NULL;
-    if (shard == &shard->hub->shards[0]) {
-        close_sequencers(shard);
-        if (shard->shard.bus != NULL) {
-            ingest_stop(&shard->shard);
-        }
-    }
-    shard->stop_by = clock_mono_ms() + STOP_MAX_MS;
-    shard->api.stopping = true;
-    shard->stopping = mem_alloc(sizeof(*shard->stopping));
-    uv_timer_init(loop_uv(loop), shard->stopping);
-    shard->stopping->data = shard;
-    uv_timer_start(shard->stopping, on_stopping, STOP_POLL_MS, STOP_POLL_MS);
-}
-
-void hub_shards_stop(struct hub *hub)
-{
-    for (unsigned i = 0; i < hub->shard_count; i++) {
-        if (hub->shards[i].created) {
-            loop_stop(hub->shards[i].loop);
-        }
-    }
-    for (unsigned i = 0; i < hub->shard_count; i++) {
-        if (hub->shards[i].created) {
-            loop_join(hub->shards[i].loop);
-        }
-    }
+    for_each_created(hub, loop_join);
     for (unsigned i = 0; i < hub->shard_count; i++) { /* its timer is in the actor system's wheel */
         positions_destroy(hub->shards[i].shard.positions);
         hub->shards[i].shard.positions = NULL;
     }
+    return 0;
 }
 
 void hub_shards_finish(struct hub *hub)

@@ -25,8 +25,12 @@ void hub_shards_change(struct hub *hub, struct hub_settings *settings);
 /* Stop accepting and send the clients away over the configured time. Returns at once. */
 void hub_shards_drain(struct hub *hub);
 
-/* End what is left and wait for the threads. */
-void hub_shards_stop(struct hub *hub);
+/*
+ * End what is left and wait for the threads. STATUS_TIMEOUT when a service does not end, which is
+ * logged by name (SHUTDOWN-LEFT): threads run then, nothing may be freed, and the caller ends the
+ * process.
+ */
+MUST_CHECK int hub_shards_stop(struct hub *hub);
 
 /* Free what the shards had; after the actors have been destroyed. */
 void hub_shards_finish(struct hub *hub);

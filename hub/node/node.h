@@ -34,6 +34,7 @@ struct loop;
 struct node_directory;
 struct node_lease;
 struct recheck;
+struct services;
 struct session_layer;
 struct store;
 struct sqlite_lease;
@@ -60,10 +61,8 @@ struct hub_shard {
     struct listener *listener; /* public */
     struct listener *internal_listener; /* on shard 0 */
     struct uv_timer_s *clock; /* once a second: tokens that expire, sweeping */
-    struct uv_timer_s *stopping;
     struct recheck *recheck; /* looks at the rights of sockets after SIGHUP */
     uint64_t next_expiry; /* wall clock ms: no token of a socket here expires before */
-    uint64_t stop_by; /* monotonic ms */
     struct sweeper *sweeper; /* on shard 0 */
     struct store_watch *store_watch; /* on shard 0 */
     struct sqlite_lease *sqlite_lease; /* on shard 0, with SQLite and Redis */
@@ -73,7 +72,6 @@ struct hub_shard {
     struct forwards *forwards;
     struct forward_counts forward_counts;
     bool created;
-    bool store_closing;
 };
 
 struct hub {
@@ -93,6 +91,7 @@ struct hub {
     const struct http_route *public_routes;
     const struct http_route *internal_routes;
     const struct http_route *cluster_routes;
+    struct services *services; /* of all shards */
     struct hub_shard *shards;
     unsigned shard_count;
     struct store_verdict verdict; /* any thread */

@@ -32,7 +32,7 @@ struct sqlite_lease {
     struct bus_link *link;
 };
 
-static bool is_wanted(const struct hub *hub)
+bool sqlite_lease_is_wanted(const struct hub *hub)
 {
     return hub->config->bus_url[0] != '\0' && hub->config->store_url[0] == '\0';
 }
@@ -76,7 +76,7 @@ int sqlite_lease_claim(struct hub *hub, struct builder *error)
     char key[BUS_NAME_MAX];
     struct redis_sync *sync;
     struct lease_claim claim;
-    if (!is_wanted(hub)) {
+    if (!sqlite_lease_is_wanted(hub)) {
         return 0;
     }
     name_holder(hub);
@@ -124,9 +124,6 @@ void sqlite_lease_start(struct hub_shard *shard)
     static const struct lease_events events = {.on_lost = on_lost};
     char key[BUS_NAME_MAX];
     struct bus *bus = shard->shard.bus;
-    if (shard != &shard->hub->shards[0] || !is_wanted(shard->hub)) {
-        return;
-    }
     struct sqlite_lease *own = mem_alloc(sizeof(*own));
     const struct lease_config config = describe(shard->hub, key);
     own->shard = shard;
@@ -141,16 +138,13 @@ static void on_released(void *context, int status, const struct bus_reply *reply
     (void)status;
     (void)reply; /* or it runs out by itself */
     own->shard->shard.bus->ops->close(own->link);
+    own->shard->sqlite_lease = NULL;
     mem_free(own);
 }
 
 void sqlite_lease_stop(struct hub_shard *shard)
 {
     struct sqlite_lease *own = shard->sqlite_lease;
-    if (own == NULL) {
-        return;
-    }
-    shard->sqlite_lease = NULL;
     lease_stop(&own->lease);
     lease_release(&own->lease, on_released, own);
 }

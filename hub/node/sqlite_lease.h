@@ -25,10 +25,13 @@ struct sqlite_lease;
  */
 MUST_CHECK int sqlite_lease_claim(struct hub *hub, struct builder *error);
 
-/* Keep what was claimed, on the first shard; nothing on the others. */
+/* Whether a node claims one: it stores in SQLite and has a Redis. */
+bool sqlite_lease_is_wanted(const struct hub *hub);
+
+/* Keep what was claimed, on one shard of a node that wants it. */
 void sqlite_lease_start(struct hub_shard *shard);
 
-/* Give it back and end; the link is closed in a later turn. */
+/* Give it back and end; shard->sqlite_lease is NULL when that is done, in a later turn. */
 void sqlite_lease_stop(struct hub_shard *shard);
 
 #endif

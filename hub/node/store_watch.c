@@ -246,9 +246,6 @@ static void on_timer(struct timer *timer)
 
 void store_watch_start(struct hub_shard *shard)
 {
-    if (shard != &shard->hub->shards[0]) {
-        return;
-    }
     struct store_watch *watch = mem_alloc(sizeof(*watch));
     watch->shard = shard;
     timer_init(&watch->timer, on_timer);
@@ -260,10 +257,8 @@ void store_watch_start(struct hub_shard *shard)
 void store_watch_stop(struct hub_shard *shard)
 {
     struct store_watch *watch = shard->store_watch;
-    if (watch != NULL) {
-        shard->store_watch = NULL;
-        watch->closing = true;
-        timer_cancel(sched_timers(shard->shard.sched), &watch->timer);
-        free_when_done(watch);
-    }
+    shard->store_watch = NULL;
+    watch->closing = true;
+    timer_cancel(sched_timers(shard->shard.sched), &watch->timer);
+    free_when_done(watch);
 }

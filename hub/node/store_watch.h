@@ -14,7 +14,7 @@
 struct hub_shard;
 struct store_watch;
 
-/* Begin, on the first shard; nothing on the others. */
+/* Begin, on one shard of a node. */
 void store_watch_start(struct hub_shard *shard);
 
 /* End; what is under way is waited for by the store. */

@@ -98,9 +98,6 @@ static void on_timer(uv_timer_t *timer)
 void hub_sweeper_start(struct hub_shard *shard)
 {
     uint64_t every = shard->hub->config->store_sweep_ms;
-    if (shard != &shard->hub->shards[0]) {
-        return;
-    }
     struct sweeper *sweeper = mem_alloc(sizeof(*sweeper));
     sweeper->shard = shard;
     uv_timer_init(loop_uv(shard->loop), &sweeper->timer);
@@ -117,9 +114,7 @@ static void on_closed(uv_handle_t *handle)
 
 void hub_sweeper_stop(struct hub_shard *shard)
 {
-    if (shard->sweeper != NULL) {
-        shard->sweeper->closing = true;
-        uv_close((uv_handle_t *)&shard->sweeper->timer, on_closed);
-        shard->sweeper = NULL;
-    }
+    shard->sweeper->closing = true;
+    uv_close((uv_handle_t *)&shard->sweeper->timer, on_closed);
+    shard->sweeper = NULL;
 }

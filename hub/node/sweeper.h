@@ -10,7 +10,7 @@
 
 struct hub_shard;
 
-/* Start on the first shard, once the store port is open; nothing on the others. */
+/* Start, once the store port is open; on one shard of a node. */
 void hub_sweeper_start(struct hub_shard *shard);
 
 /* Stop; a request under way is let finish. */

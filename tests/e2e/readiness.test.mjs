@@ -105,9 +105,7 @@ describe('Postgres', () => {
 
   test('stopped: a post is 504 with a key, or 503, within 5 s, and the log tells both ways', async () => {
     assert.equal((await post(hub)).status, 201);
-    const pid = postgres.server.child.pid;
-    const children = execFileSync('pgrep', ['-P', String(pid)]).toString().trim().split('\n').map(Number);
-    for (const each of [pid, ...children]) process.kill(each, 'SIGSTOP');
+    postgres.pause();
     const posted = promised(async () => {
       const answer = await post(hub);
       assert.ok([503, 504].includes(answer.status), String(answer.status));
@@ -121,7 +119,7 @@ describe('Postgres', () => {
     }, 'answered', 5500);
     await becomes(hub, 'store');
     await posted;
-    for (const each of [...children, pid]) process.kill(each, 'SIGCONT');
+    postgres.resume();
     await answers(postgres);
     await recovers(hub);
     await hub.loggedTimes('STORE-DOWN', 1);

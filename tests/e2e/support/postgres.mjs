@@ -105,6 +105,19 @@ export class PostgresServer {
     await this.launch();
   }
 
+  // All its processes stand still, until resume.
+  pause() {
+    const { pid } = this.server;
+    const children = execFileSync('pgrep', ['-P', String(pid)]).toString().trim().split('\n').map(Number);
+    this.paused = [pid, ...children];
+    for (const each of this.paused) process.kill(each, 'SIGSTOP');
+  }
+
+  resume() {
+    for (const each of (this.paused ?? []).reverse()) process.kill(each, 'SIGCONT');
+    this.paused = undefined;
+  }
+
   // End at once without a checkpoint, as after a crash.
   async kill() {
     await this.server.stop('SIGQUIT');
@@ -115,6 +128,7 @@ export class PostgresServer {
   }
 
   async stop() {
+    this.resume();
     await Promise.all([...this.pools].map((pool) => pool.end()));
     await this.server.stop('SIGINT');
   }

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: as that of the table at its end, from the store up to the listeners.
+ */
+#include "hub/node/hub_services.h"
+
+#include <stdio.h>
+#include <uv.h>
+
+#include "actors/assembly/shard_floors.h"
+#include "actors/deliver/fanout.h"
+#include "actors/deliver/shed.h"
+#include "actors/inbox/cluster.h"
+#include "actors/inbox/positions.h"
+#include "actors/ingest/ingest_proto.h"
+#include "actors/order/sequencer_proto.h"
+#include "actors/recover/recovery_bus.h"
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "hub/api/api_members.h"
+#include "hub/cluster/node_lease.h"
+#include "hub/cluster/node_roster.h"
+#include "hub/config/config.h"
+#include "hub/net/listener.h"
+#include "hub/net/loop.h"
+#include "hub/node/cluster_shard.h"
+#include "hub/node/hub_settings.h"
+#include "hub/node/memory.h"
+#include "hub/node/metrics.h"
+#include "hub/node/node.h"
+#include "hub/node/peal_app.h"
+#include "hub/node/services.h"
+#include "hub/node/sqlite_lease.h"
+#include "hub/node/store_watch.h"
+#include "hub/node/sweeper.h"
+#include "hub/redis/redis.h"
+#include "hub/session/session_layer.h"
+#include "sql/store.h"
+
+enum { CLOCK_MS = 1000 };
+
+static bool is_first(const struct hub_shard *shard)
+{
+    return shard == &shard->hub->shards[0];
+}
+
+static bool has_bus(const struct hub_shard *shard)
+{
+    return shard->hub->config->bus_url[0] != '\0';
+}
+
+static bool is_first_with_bus(const struct hub_shard *shard)
+{
+    return is_first(shard) && has_bus(shard);
+}
+
+/* The store, and the bus. */
+
+static int open_store(struct hub_shard *shard)
+{
+    unsigned index = (unsigned)(shard - shard->hub->shards);
+    return store_port_open(shard->hub->store, index, loop_uv(shard->loop), &shard->shard.store);
+}
+
+static void on_store_closed(void *context)
+{
+    ((struct hub_shard *)context)->shard.store = NULL;
+}
+
+static void close_store(struct hub_shard *shard)
+{
+    if (shard->shard.store != NULL) {
+        store_port_close(shard->shard.store, on_store_closed, shard);
+    }
+}
+
+static uint64_t count_store(const struct hub_shard *shard)
+{
+    return shard->shard.store != NULL ? store_port_pending(shard->shard.store) + 1 : 0;
+}
+
+static int open_bus(struct hub_shard *shard)
+{
+    const struct config *config = shard->hub->config;
+    struct builder error = {0};
+    struct redis_options options = {
+        .url = config->bus_url,
+        .connect_timeout_ms = (uint32_t)config->bus_connect_timeout_ms,
+        .reply_max = config->bus_reply_bytes,
+        .outage = &shard->hub->bus_outage,
+    };
+    int status = redis_create(loop_uv(shard->loop), &options, &error, &shard->shard.bus);
+    if (status != 0) {
+        struct bytes text = builder_bytes(&error);
+        fprintf(stderr, "peal: %.*s\n", (int)text.len, text.len > 0 ? text.at : "");
+    }
+    builder_reset(&error);
+    return status;
+}
+
+static void close_bus(struct hub_shard *shard)
+{
+    if (shard->shard.bus != NULL) {
+        redis_close(shard->shard.bus, NULL, NULL);
+        shard->shard.bus = NULL; /* turns go on: it is not there for them any more */
+    }
+}
+
+static uint64_t count_bus(const struct hub_shard *shard)
+{
+    return shard->shard.bus != NULL;
+}
+
+static uint64_t count_links(const struct hub_shard *shard)
+{
+    return shard->shard.bus != NULL ? redis_get_stats(shard->shard.bus).links : 0;
+}
+
+/* What actors use. */
+
+static void start_positions(struct hub_shard *shard)
+{
+    shard->shard.positions = positions_create(&shard->shard);
+}
+
+static void open_inboxes(struct hub_shard *shard)
+{
+    shard->shard.cluster = cluster_create(&shard->shard);
+}
+
+static void close_inboxes(struct hub_shard *shard)
+{
+    cluster_destroy(shard->shard.cluster);
+    shard->shard.cluster = NULL;
+}
+
+static void start_fanouts(struct hub_shard *shard)
+{
+    const struct config *config = shard->hub->config;
+    shard_open_nsp(&shard->shard, BYTES("/"));
+    for (size_t i = 0; i < config->namespace_count; i++) {
+        struct bytes nsp = bytes_str(config->namespaces[i].name);
+        if (!bytes_eq(nsp, BYTES("/"))) {
+            shard_open_nsp(&shard->shard, nsp);
+        }
+    }
+}
+
+/* Every shard tells all of them, behind whatever its sessions had to tell them last. */
+static void close_sequencers(struct hub_shard *shard)
+{
+    list_for_each (link, &shard->shard.fanouts) {
+        struct fanout *fanout = container_of(link, struct fanout, shard_link);
+        struct sequencer_close *msg = sequencer_close_new();
+        msg->nsp = buf_new_name(fanout_nsp(fanout));
+        msg_send_home(shard->shard.sched, msg);
+    }
+}
+
+static uint64_t count_sequencers(const struct hub_shard *shard)
+{
+    return sched_actors_of(shard->shard.sched, &sequencer_behaviour);
+}
+
+static void open_recovery(struct hub_shard *shard)
+{
+    shard->shard.recovery_bus = recovery_bus_create(&shard->shard);
+}
+
+static void close_recovery(struct hub_shard *shard)
+{
+    recovery_bus_destroy(shard->shard.recovery_bus);
+    shard->shard.recovery_bus = NULL;
+}
+
+/* Sessions. */
+
+static void start_sessions(struct hub_shard *shard)
+{
+    session_layer_start(shard->hub->sessions, &shard->shard);
+}
+
+static void stop_sessions(struct hub_shard *shard)
+{
+    session_layer_stop(shard->hub->sessions, &shard->shard, CLOSE_DRAINING);
+}
+
+static uint64_t count_sessions(const struct hub_shard *shard)
+{
+    return session_layer_count(shard->hub->sessions, &shard->shard);
+}
+
+/* The clock. */
+
+static void shed(void *arg, bool cancelled)
+{
+    struct hub_shard *shard = arg;
+    if (cancelled) {
+        return;
+    }
+    struct memory_guard *guard = &shard->hub->memory;
+    uint64_t limit = atomic_load_explicit(&guard->limit, memory_order_relaxed);
+    uint64_t used = memory_guard_resident();
+    uint64_t share = (used > limit ? used - limit : 0) / shard->hub->shard_count;
+    unsigned ended = share > 0 ? shed_outboxes(&shard->shard, share) : 0;
+    atomic_fetch_add_explicit(&guard->shed, ended, memory_order_relaxed);
+    if (ended > 0) {
+        log_warn("MEMORY-SHED", "clients that read slowly were closed to free memory",
+            "shard=%u ended=%u", sched_shard(shard->shard.sched), ended);
+    }
+}
+
+/* Once a second, for the whole node. */
+static void guard_memory(const struct hub_shard *shard)
+{
+    struct hub *hub = shard->hub;
+    uint64_t limit = shard->settings->config->limits_memory;
+    if (memory_guard_look(&hub->memory, memory_guard_resident(), limit) > 0) {
+        for (unsigned i = 0; i < hub->shard_count; i++) {
+            sched_post(hub->system, i, shed, &hub->shards[i]);
+        }
+    }
+}
+
+static void on_clock(uv_timer_t *timer)
+{
+    struct hub_shard *shard = timer->data;
+    peal_app_check_expiry(shard);
+    memory_measure(shard, &shard->memory);
+    if (is_first(shard)) {
+        guard_memory(shard);
+    }
+}
+
+static void start_clock(struct hub_shard *shard)
+{
+    shard->clock = mem_alloc(sizeof(*shard->clock));
+    uv_timer_init(loop_uv(shard->loop), shard->clock);
+    shard->clock->data = shard;
+    uv_timer_start(shard->clock, on_clock, CLOCK_MS, CLOCK_MS);
+    memory_measure(shard, &shard->memory);
+}
+
+static void free_timer(uv_handle_t *handle)
+{
+    mem_free(handle);
+}
+
+static void stop_clock(struct hub_shard *shard)
+{
+    uv_close((uv_handle_t *)shard->clock, free_timer);
+    shard->clock = NULL;
+}
+
+/* What the first shard does for the node. */
+
+static bool is_alone_on_bus(const struct hub_shard *shard)
+{
+    return is_first(shard) && sqlite_lease_is_wanted(shard->hub);
+}
+
+static uint64_t count_sqlite_lease(const struct hub_shard *shard)
+{
+    return shard->sqlite_lease != NULL;
+}
+
+static void keep_lease(struct hub_shard *shard)
+{
+    node_lease_start(shard->hub->lease, &shard->shard);
+}
+
+static void give_lease_back(struct hub_shard *shard)
+{
+    node_lease_stop(shard->hub->lease);
+}
+
+/* Of the first shard's thread, as the lease. */
+static uint64_t count_node_lease(const struct hub_shard *shard)
+{
+    return shard->hub->lease->keeper != NULL;
+}
+
+static void keep_roster(struct hub_shard *shard)
+{
+    shard->roster = node_roster_start(&shard->shard, &shard->hub->roster);
+}
+
+static void leave_roster(struct hub_shard *shard)
+{
+    node_roster_stop(shard->roster);
+    shard->roster = NULL;
+}
+
+/* Streams begin when all shards run (hub.c). */
+static void stop_streams(struct hub_shard *shard)
+{
+    if (is_first(shard)) {
+        ingest_stop(&shard->shard);
+    }
+}
+
+static uint64_t count_streams(const struct hub_shard *shard)
+{
+    return sched_actors_of(shard->shard.sched, &ingest_behaviour);
+}
+
+static void stop_members(struct hub_shard *shard)
+{
+    api_members_stop(&shard->api);
+}
+
+/* Connections. */
+
+/* The loop closes them when it is stopped. */
+static uint64_t count_connections(const struct hub_shard *shard)
+{
+    return shard->shard.stats.connections;
+}
+
+/* Whether the node may take one more; others count at the same time, a few more are no harm. */
+static bool has_room(void *context)
+{
+    const struct hub_shard *shard = context;
+    const struct hub *hub = shard->hub;
+    uint64_t limit = shard->settings->config->limits_connections;
+    uint64_t count = shard->shard.stats.connections;
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        struct metrics_sums counts;
+        metrics_read(&hub->shards[i], &counts);
+        count += shard != &hub->shards[i] ? counts.shards.connections : 0;
+    }
+    return count < (limit > 0 ? limit : hub->connections_max);
+}
+
+static void on_public(struct connection *connection, void *context)
+{
+    struct hub_shard *shard = context;
+    shard->shard.stats.accepted++;
+    http_serve(connection, &shard->public_http);
+}
+
+static int listen_public(struct hub_shard *shard)
+{
+    struct hub *hub = shard->hub;
+    const struct config *config = hub->config;
+    struct listener_config options = {
+        .host = config->listen_host,
+        .port = hub->port,
+        .option = "--listen-port",
+        .alone = is_first(shard) && !has_bus(shard), /* nodes share it */
+        .backlog = (int)config->listen_backlog,
+        .unsent_bytes = (uint32_t)config->listen_unsent_bytes,
+        .per_address = config->limits_unauthenticated_per_address,
+        .addresses = hub->addresses,
+        .proxies = shard->settings->proxies,
+        .has_room = has_room,
+        .on_accept = on_public,
+        .context = shard,
+    };
+    int status = listener_open(shard->loop, &options, &shard->listener);
+    if (status == 0 && is_first(shard)) {
+        hub->port = listener_port(shard->listener); /* before the other shards start */
+    }
+    return status;
+}
+
+void hub_services_close_public(struct hub_shard *shard)
+{
+    if (shard->listener != NULL) {
+        listener_close(shard->listener);
+        shard->listener = NULL;
+    }
+}
+
+static void on_internal(struct connection *connection, void *context)
+{
+    struct hub_shard *shard = context;
+    http_serve(connection, &shard->internal_http);
+}
+
+/* Without has_room: operators always get in. */
+static int listen_internal(struct hub_shard *shard)
+{
+    struct hub *hub = shard->hub;
+    const struct config *config = hub->config;
+    struct listener_config options = {
+        .host = config->listen_internal_host,
+        .port = hub->internal_port,
+        .option = "--listen-internal-port",
+        .alone = true,
+        .backlog = (int)config->listen_backlog,
+        .unsent_bytes = (uint32_t)config->listen_unsent_bytes,
+        .addresses = hub->addresses,
+        .on_accept = on_internal,
+        .context = shard,
+    };
+    int status = listener_open(shard->loop, &options, &shard->internal_listener);
+    if (status == 0) {
+        hub->internal_port = listener_port(shard->internal_listener);
+    }
+    return status;
+}
+
+static void close_internal(struct hub_shard *shard)
+{
+    if (shard->internal_listener != NULL) {
+        listener_close(shard->internal_listener);
+        shard->internal_listener = NULL;
+    }
+}
+
+/*
+ * What is `last` waits for all that uses it: requests to the store come from everywhere and are
+ * served by the first shards, streams commit and announce, and sessions call sequencers back until
+ * they are gone. What else needs Redis gives back at once, so that a Redis that does not answer is
+ * waited for once, not by one after the other.
+ */
+static const struct service table[] = {
+    {.name = "store",
+        .try_start = open_store,
+        .stop = close_store,
+        .open = count_store,
+        .last = true},
+    {.name = "bus",
+        .wanted = has_bus,
+        .try_start = open_bus,
+        .stop = close_bus,
+        .open = count_bus,
+        .last = true},
+    {.name = "bus links", .wanted = has_bus, .open = count_links},
+    {.name = "positions", .start = start_positions},
+    {.name = "inboxes",
+        .wanted = has_bus,
+        .start = open_inboxes,
+        .stop = close_inboxes,
+        .last = true},
+    {.name = "namespaces", .start = start_fanouts},
+    {.name = "sequencers",
+        .wanted = has_bus,
+        .stop = close_sequencers,
+        .open = count_sequencers,
+        .last = true,
+        .again = true},
+    {.name = "recovery", .wanted = has_bus, .start = open_recovery, .stop = close_recovery},
+    {.name = "sessions", .start = start_sessions, .stop = stop_sessions, .open = count_sessions},
+    {.name = "clock", .start = start_clock, .stop = stop_clock},
+    {.name = "sweeper", .wanted = is_first, .start = hub_sweeper_start, .stop = hub_sweeper_stop},
+    {.name = "store watch",
+        .wanted = is_first,
+        .start = store_watch_start,
+        .stop = store_watch_stop},
+    {.name = "sqlite lease",
+        .wanted = is_alone_on_bus,
+        .start = sqlite_lease_start,
+        .stop = sqlite_lease_stop,
+        .open = count_sqlite_lease},
+    {.name = "node lease",
+        .wanted = is_first_with_bus,
+        .start = keep_lease,
+        .stop = give_lease_back,
+        .open = count_node_lease},
+    {.name = "roster", .wanted = is_first_with_bus, .start = keep_roster, .stop = leave_roster},
+    {.name = "room members", .stop = stop_members},
+    {.name = "cluster",
+        .wanted = has_bus,
+        .try_start = cluster_shard_start,
+        .stop = cluster_shard_stop},
+    {.name = "streams", .wanted = has_bus, .stop = stop_streams, .open = count_streams},
+    {.name = "connections", .open = count_connections},
+    {.name = "public listener", .try_start = listen_public, .stop = hub_services_close_public},
+    {.name = "internal listener",
+        .wanted = is_first,
+        .try_start = listen_internal,
+        .stop = close_internal},
+};
+
+struct services *hub_services_create(struct actor_system *system)
+{
+    return services_create(table, ARRAY_LEN(table), system);
+}
