@@ -74,12 +74,12 @@ class Poster {
   // Everything that was answered with 201 is there, in order, and refusals said so.
   async check(hub = this.hub) {
     const found = [];
-    for (let before = ''; ;) {
-      const { body } = await hub.api('GET', `/api/v1/users/${this.user}/notifications?limit=100${before}`);
+    let next = '';
+    do { // a page ends where an outbox would be full, or at 100
+      const { body } = await hub.api('GET', `/api/v1/users/${this.user}/notifications?limit=100${next && `&after=${next}`}`);
       found.push(...body.items);
-      if (body.items.length < 100) break;
-      before = `&before=${body.items.at(-1).seq}`;
-    }
+      next = body.next ?? '';
+    } while (next);
     const ids = found.map(({ id }) => id);
     for (const id of this.stored) assert.ok(ids.includes(id), `${id} was accepted and is not there`);
     assert.equal(new Set(ids).size, ids.length);
