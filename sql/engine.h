@@ -21,8 +21,9 @@
 #include "sql/stats.h"
 #include "sql/store_request.h"
 
-/* Requests a port holds at most; one more completes with STATUS_UNAVAILABLE. */
-enum { PORT_PENDING_MAX = 16384, META_VALUE_MAX = 63 };
+/* Requests a port holds at most, and so many more of those that check the store (op_checks); what
+ * is beyond completes with STATUS_UNAVAILABLE, and says nothing about the store. */
+enum { PORT_PENDING_MAX = 16384, PORT_CHECKS_MAX = 16, META_VALUE_MAX = 63 };
 
 struct engine;
 struct uv_loop_s;
@@ -93,6 +94,12 @@ extern const struct engine engine_postgres;
 
 /* Whether requests of this kind change the database. */
 bool op_writes(enum store_op op);
+
+/*
+ * Whether requests of this kind tell of the store itself: they go before all that waits. Else who
+ * asks much would make a store look as if it were away.
+ */
+bool op_checks(enum store_op op);
 
 /* One row's outputs, kept apart until the transaction has committed. */
 struct put_result {

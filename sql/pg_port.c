@@ -154,17 +154,21 @@ static void fail_queue(struct list *queue)
     }
 }
 
-/* Give up what has waited in a queue for too long, the oldest being first; tell how many. */
+/* Give up what has waited in a queue for too long, the oldest being first but for what checks the
+ * store; tell how many. */
 static size_t expire_queue(struct list *queue)
 {
     size_t count = 0;
-    for (; !list_empty(queue); count++) {
-        struct store_request *request = container_of(queue->next, struct store_request, link);
-        if (clock_mono_ns() - request->started_ns < QUEUE_MS * UINT64_C(1000000)) {
+    uint64_t now = clock_mono_ns();
+    list_for_each_safe (link, following, queue) {
+        struct store_request *request = container_of(link, struct store_request, link);
+        if (now - request->started_ns >= QUEUE_MS * UINT64_C(1000000)) {
+            list_remove(&request->link);
+            port_complete(request, STATUS_UNAVAILABLE);
+            count++;
+        } else if (!op_checks(request->op)) {
             break;
         }
-        list_remove(&request->link);
-        port_complete(request, STATUS_UNAVAILABLE);
     }
     return count;
 }
@@ -376,7 +380,7 @@ static void enqueue(struct pg_port *port, struct store_request *request)
         port_complete(request, STATUS_UNAVAILABLE);
     } else if (!op_writes(request->op) || request->op == STORE_WITNESS_RAISE) {
         /* A raise is no part of the writer's transactions: it must not wait for their locks. */
-        list_append(&port->reads, &request->link);
+        (op_checks(request->op) ? list_prepend : list_append)(&port->reads, &request->link);
         dispatch_reads(port);
     } else if (pg_write_size(request) > SIZE_MAX_PUT) {
         port_complete(request, STATUS_INVALID);

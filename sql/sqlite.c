@@ -23,7 +23,7 @@
 #include "sql/migrate.h"
 #include "sql/sqlite_ops.h"
 
-enum { BATCH_ROWS = 4000, IDLE_MS = 500, PATH_MAX_LEN = 4000 };
+enum { BATCH_ROWS = 4000, BATCH_READS = 64, IDLE_MS = 500, PATH_MAX_LEN = 4000 };
 
 struct sqlite_store;
 
@@ -33,6 +33,7 @@ struct worker {
     struct sqlite_db db;
     void (*run)(struct worker *worker, struct list *batch); /* gives every request back */
     void (*idle)(struct worker *worker); /* nothing came for IDLE_MS */
+    size_t batch_rows; /* taken at once */
     pthread_t thread;
     bool started;
     pthread_mutex_t lock; /* guards what follows */
@@ -59,10 +60,10 @@ static struct sqlite_store *of(struct store *store)
 
 /* --- the two threads --- */
 
-static void worker_init(struct worker *worker, struct sqlite_store *store,
-    void (*run)(struct worker *, struct list *), void (*idle)(struct worker *))
+/* Set up; the caller has filled in `run`, `idle` and `batch_rows`. */
+static void worker_init(struct worker *worker, struct sqlite_store *store)
 {
-    *worker = (struct worker){.store = store, .run = run, .idle = idle};
+    worker->store = store;
     list_init(&worker->queue);
     CHECK(pthread_mutex_init(&worker->lock, NULL) == 0);
     pthread_condattr_t attributes;
@@ -92,11 +93,11 @@ static size_t rows_of(const struct store_request *request)
     return request->op == STORE_PUT ? ((const struct store_put *)request)->count + 1 : 1;
 }
 
-/* Move requests of at most BATCH_ROWS rows, and at least one, to `batch`. */
+/* Move requests of at most `batch_rows` rows, and at least one, to `batch`. */
 static void take_batch(struct worker *worker, struct list *batch)
 {
     size_t rows = 0;
-    while (!list_empty(&worker->queue) && rows < BATCH_ROWS) {
+    while (!list_empty(&worker->queue) && rows < worker->batch_rows) {
         struct list *link = list_pop(&worker->queue);
         rows += rows_of(container_of(link, struct store_request, link));
         list_append(batch, link);
@@ -151,7 +152,7 @@ static void worker_push(struct worker *worker, struct store_request *request)
 {
     CHECK(pthread_mutex_lock(&worker->lock) == 0);
     bool was_empty = list_empty(&worker->queue);
-    list_append(&worker->queue, &request->link);
+    (op_checks(request->op) ? list_prepend : list_append)(&worker->queue, &request->link);
     CHECK(pthread_mutex_unlock(&worker->lock) == 0);
     if (was_empty) {
         CHECK(pthread_cond_signal(&worker->wake) == 0);
@@ -392,8 +393,12 @@ static int create(
     struct sqlite_store *store = mem_alloc(sizeof(*store));
     store->path = mem_dup(path.at, path.len);
     store->lock_fd = -1;
-    worker_init(&store->writer, store, run_writes, idle_writer);
-    worker_init(&store->reader, store, run_reads, idle_reader);
+    store->writer =
+        (struct worker){.run = run_writes, .idle = idle_writer, .batch_rows = BATCH_ROWS};
+    store->reader =
+        (struct worker){.run = run_reads, .idle = idle_reader, .batch_rows = BATCH_READS};
+    worker_init(&store->writer, store);
+    worker_init(&store->reader, store);
     *ret_store = &store->base;
     return 0;
 }

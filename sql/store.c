@@ -386,6 +386,11 @@ bool op_writes(enum store_op op)
            op == STORE_ERASE || op == STORE_WITNESS_RAISE || op == STORE_EPOCH;
 }
 
+bool op_checks(enum store_op op)
+{
+    return op == STORE_PING || op == STORE_WITNESS_RAISE;
+}
+
 size_t store_port_pending(const struct store_port *port)
 {
     return port->pending;
@@ -396,6 +401,8 @@ uint64_t store_port_refused(const struct store_port *port)
     return port->refused;
 }
 
+static void give_back(struct store_request *request, int status);
+
 void store_submit(struct store_port *port, struct store_request *request)
 {
     request->port = port;
@@ -405,9 +412,10 @@ void store_submit(struct store_port *port, struct store_request *request)
     list_init(&request->link);
     request_reset(request);
     port->pending++;
-    if (port->closing || port->pending > PORT_PENDING_MAX) {
+    size_t most = PORT_PENDING_MAX + (op_checks(request->op) ? PORT_CHECKS_MAX : 0);
+    if (port->closing || port->pending > most) {
         port->refused += !port->closing;
-        port_complete(request, STATUS_UNAVAILABLE);
+        give_back(request, STATUS_UNAVAILABLE);
     } else if (!is_valid(request)) {
         port_complete(request, STATUS_INVALID);
     } else {
@@ -592,11 +600,11 @@ static enum health_of health_of(const struct store_request *request)
     return puts ? HEALTH_OF_WRITES : HEALTH_OF_NOTHING;
 }
 
-void port_complete(struct store_request *request, int status)
+/* Have `done` called, in a later turn of its shard. */
+static void give_back(struct store_request *request, int status)
 {
     struct store_port *port = request->port;
     request->status = status;
-    health_note(&port->store->health, health_of(request), status);
     if (status < 0) {
         request_reset(request);
     }
@@ -609,6 +617,12 @@ void port_complete(struct store_request *request, int status)
         config->post(config->post_context, port->index, complete_all, port);
     }
     CHECK(pthread_mutex_unlock(&port->lock) == 0);
+}
+
+void port_complete(struct store_request *request, int status)
+{
+    health_note(&request->port->store->health, health_of(request), status);
+    give_back(request, status);
 }
 
 static void close_idle(void *arg, bool cancelled)

@@ -18,30 +18,6 @@ static struct store_item item_of(struct harness *harness, const uint8_t id[STORE
     return item; /* its texts are gone */
 }
 
-BOTH(requests_that_wait_are_bounded)
-{
-    enum { MOST = 16384, MORE = 10 };
-    struct harness harness;
-    harness_open(&harness, url);
-    struct store_port *port = harness.shards[0].port;
-    struct store_request *pings = calloc(MOST + MORE, sizeof(*pings));
-    for (unsigned i = 0; i < MOST + MORE; i++) { /* the loop has no turn meanwhile */
-        pings[i] = (struct store_request){.op = STORE_PING, .done = harness_done};
-        store_submit(port, &pings[i]);
-    }
-    harness_wait_all(&harness, 0, MOST + MORE);
-    for (unsigned i = 0; i < MOST + MORE; i++) {
-        cr_assert_eq(pings[i].status, i < MOST ? 0 : STATUS_UNAVAILABLE, "request %u", i);
-        store_request_finish(&pings[i]);
-    }
-    cr_expect_eq(store_port_refused(port), MORE, "counted");
-    struct store_request again = {.op = STORE_PING};
-    cr_expect_eq(harness_run(&harness, 0, &again), 0, "there is room again");
-    store_request_finish(&again);
-    free(pings);
-    harness_close(&harness);
-}
-
 BOTH(keeps_every_byte_of_a_row)
 {
     struct harness harness;
@@ -659,28 +635,5 @@ BOTH(a_closing_port_finishes_what_it_has_and_refuses_more)
         store_request_finish(&puts[i].base);
     }
     cr_expect_eq(late.base.status, STATUS_UNAVAILABLE);
-    harness_close(&harness);
-}
-
-/* What does not fit is refused at once and counted; what waited is carried out. */
-BOTH(more_requests_than_may_wait_are_refused_and_counted)
-{
-    enum { MORE = 3, ALL = 16384 + MORE };
-    struct harness harness;
-    harness_open(&harness, url);
-    struct store_get *gets = calloc(ALL, sizeof(*gets));
-    cr_assert(gets != NULL);
-    for (unsigned i = 0; i < ALL; i++) {
-        gets[i].base = (struct store_request){.op = STORE_GET, .done = harness_done};
-        store_submit(harness.shards[0].port, &gets[i].base);
-    }
-    cr_expect_eq(store_port_refused(harness.shards[0].port), MORE);
-    harness_wait_all(&harness, 0, ALL);
-    for (unsigned i = 0; i < ALL; i++) {
-        bool refused = i >= ALL - MORE;
-        cr_assert_eq(gets[i].base.status, refused ? STATUS_UNAVAILABLE : STATUS_NOT_FOUND, "%u", i);
-        store_request_finish(&gets[i].base);
-    }
-    free(gets);
     harness_close(&harness);
 }
