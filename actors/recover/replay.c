@@ -14,6 +14,7 @@
 
 enum {
     SLOTS = 4096, /* of names whose events were dropped */
+    FIRST_NAMED = 64, /* slots of names whose events are here, at first */
     FIRST_ROOM = 64,
     FIRST_NUMBERS = 4,
     PACKET_BYTES = 64, /* around an event on the wire, its offset included */
@@ -51,7 +52,8 @@ struct replay {
     struct replay_at dropped_all; /* the last event dropped that was for everyone */
     struct replay_at dropped[SLOTS]; /* the same by name */
     struct index everyone; /* entries that name nobody */
-    struct index named[SLOTS]; /* the others, by each name: who comes back looks at its own only */
+    struct index *named; /* the others, by each name: who comes back looks at its own only */
+    uint32_t named_room; /* a power of two; at least as many as there are entries */
     uint64_t looked; /* entries that readers have looked at */
     char name[REPLAY_NAME_LEN]; /* tells the offsets of this log from others */
 };
@@ -69,6 +71,8 @@ struct replay *replay_create(const struct replay_limits *limits)
         replay->name[i] = alphabet[random[i] & 63];
     }
     replay->limits = *limits;
+    replay->named = mem_alloc_array(FIRST_NAMED, sizeof(*replay->named));
+    replay->named_room = FIRST_NAMED;
     replay->floor = (struct stream_id){.ms = UINT64_MAX};
     return replay;
 }
@@ -87,6 +91,14 @@ static void release(const struct entry *entry)
     }
 }
 
+static void free_named(struct replay *replay)
+{
+    for (uint32_t i = 0; i < replay->named_room; i++) {
+        mem_free(replay->named[i].numbers);
+    }
+    mem_free(replay->named);
+}
+
 void replay_destroy(struct replay *replay)
 {
     if (replay == NULL) {
@@ -95,9 +107,7 @@ void replay_destroy(struct replay *replay)
     for (uint32_t i = 0; i < replay->count; i++) {
         release(entry_at(replay, i));
     }
-    for (size_t i = 0; i < SLOTS; i++) {
-        mem_free(replay->named[i].numbers);
-    }
+    free_named(replay);
     mem_free(replay->everyone.numbers);
     mem_free(replay->entries);
     mem_free(replay);
@@ -180,7 +190,7 @@ static uint64_t index_above(const struct index *index, uint64_t number)
 
 static struct index *index_of(const struct replay *replay, struct bytes name)
 {
-    return (struct index *)(uintptr_t)&replay->named[hash_bytes(name) & (SLOTS - 1)];
+    return (struct index *)(uintptr_t)&replay->named[hash_bytes(name) & (replay->named_room - 1)];
 }
 
 /* Add the entry to the index of each of its names, or take it out of them. */
@@ -282,12 +292,29 @@ static void grow(struct replay *replay)
     replay->head = 0;
 }
 
+/* Twice as many slots of names, so that few names share one however many there are. */
+static void grow_named(struct replay *replay)
+{
+    struct index everyone = replay->everyone;
+    free_named(replay);
+    replay->named_room *= 2;
+    replay->named = mem_alloc_array(replay->named_room, sizeof(*replay->named));
+    replay->everyone = (struct index){0};
+    for (uint32_t i = 0; i < replay->count; i++) {
+        note_names(replay, entry_at(replay, i), index_add);
+    }
+    mem_free(everyone.numbers);
+}
+
 /* Keep `entry`, which owns a reference; the oldest go. */
 static void keep(struct replay *replay, const struct entry *entry)
 {
     replay_expire(replay, entry->at_ms);
     if (replay->count == replay->room) {
         grow(replay);
+    }
+    if (replay->count == replay->named_room) {
+        grow_named(replay);
     }
     *entry_at(replay, replay->count++) = *entry;
     note_names(replay, entry, index_add);

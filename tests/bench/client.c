@@ -109,7 +109,12 @@ static bool send_connect(struct client *client)
     struct builder out = {0};
     builder_str(&out, "40{\"token\":\"");
     add_token(client, &out);
-    builder_str(&out, "\"}");
+    builder_byte(&out, '"');
+    if (client->past.pid[0] != '\0') {
+        builder_printf(
+            &out, ",\"pid\":\"%s\",\"offset\":\"%s\"", client->past.pid, client->past.offset);
+    }
+    builder_byte(&out, '}');
     bool sent = client_send(client, builder_bytes(&out));
     builder_reset(&out);
     return sent;
@@ -144,6 +149,50 @@ static void enter_room(struct client *client)
         lose(client);
     } else if (client->joined && client->told) {
         become_ready(client);
+    }
+}
+
+/* Copy text up to a quote; what does not fit leaves `at` empty. */
+static void copy_quoted(struct bytes text, char *at, size_t size)
+{
+    const char *end = text.len > 0 ? memchr(text.at, '"', text.len) : NULL;
+    size_t len = end != NULL ? (size_t)(end - text.at) : size;
+    if (len < size) {
+        memcpy(at, text.at, len);
+    }
+    at[len < size ? len : 0] = '\0';
+}
+
+/* 40{"sid":"…","pid":"…"}: who is continued is in its rooms, and had its hub:ready. */
+static void on_namespace(struct client *client, struct bytes text)
+{
+    const struct bytes key = BYTES("\"pid\":\"");
+    char pid[sizeof(client->past.pid)] = "";
+    const char *at = memmem(text.at, text.len, key.at, key.len);
+    if (at != NULL) {
+        copy_quoted(bytes_skip(text, (size_t)(at - text.at) + key.len), pid, sizeof(pid));
+    }
+    client->recovered = pid[0] != '\0' && strcmp(pid, client->past.pid) == 0;
+    memcpy(client->past.pid, pid, sizeof(pid));
+    if (client->recovered) {
+        become_ready(client);
+    } else {
+        enter_room(client);
+    }
+}
+
+/* In a namespace with recovery the last argument of an event is its offset: …,"offset"] */
+static void note_offset(struct client *client, struct bytes text)
+{
+    const struct bytes end = BYTES("\"]");
+    if (client->past.pid[0] == '\0' || !bytes_starts(text, BYTES("42")) || text.len < 4 ||
+        !bytes_eq(bytes_skip(text, text.len - end.len), end)) {
+        return;
+    }
+    const char *quote = memrchr(text.at, '"', text.len - end.len);
+    if (quote != NULL) {
+        copy_quoted(bytes_skip(text, (size_t)(quote - text.at) + 1), client->past.offset,
+            sizeof(client->past.offset));
     }
 }
 
@@ -191,7 +240,7 @@ static void on_early_message(struct client *client, struct bytes text)
             lose(client);
         }
     } else if (client->state == CLIENT_NAMESPACE && bytes_starts(text, BYTES("40"))) {
-        enter_room(client);
+        on_namespace(client, text);
     } else if (client->state == CLIENT_NAMESPACE && bytes_starts(text, BYTES("44"))) {
         lose(client);
     } else if (client->state == CLIENT_JOINING) {
@@ -241,6 +290,7 @@ static void on_message(struct client *client, struct bytes text, uint64_t now_ns
     if (answer_ping(client, text)) {
         return;
     }
+    note_offset(client, text);
     if (client->state != CLIENT_READY) {
         on_early_message(client, text);
         return;
@@ -410,7 +460,8 @@ bool client_open(struct client *client)
     const struct options *options = client->world->options;
     struct sockaddr_in to = {.sin_family = AF_INET,
         .sin_addr.s_addr = options->host,
-        .sin_port = htons(options->ports[client->index % options->port_count])};
+        .sin_port =
+            htons(options->ports[(client->index + client->world->shift) % options->port_count])};
     int on = 1;
     client->state = CLIENT_CONNECTING;
     client->started_ns = clock_mono_ns();

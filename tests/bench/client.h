@@ -28,6 +28,12 @@ enum client_state {
 
 struct client_world;
 
+/* What a client that drops comes back with: Socket.IO's connection state recovery. */
+struct client_past {
+    char pid[32];
+    char offset[96]; /* of the last event; empty: none has come */
+};
+
 struct client {
     struct client_world *world;
     int fd;
@@ -40,6 +46,8 @@ struct client {
     uint64_t started_ns;
     bool joined;
     bool told; /* hub:ready came */
+    bool recovered; /* the last CONNECT was answered with the pid that it had */
+    struct client_past past;
     struct track_receiver receiver;
 };
 
@@ -57,6 +65,7 @@ struct client_world {
     const struct client_ops *ops;
     void *context; /* the scenario's */
     int epoll;
+    uint32_t shift; /* everybody connects to a port of options so much farther */
     bool verify; /* count markers */
     struct track track;
     struct track_batch batch;

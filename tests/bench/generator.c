@@ -102,6 +102,7 @@ void generator_hold(struct generator *generator, double seconds)
 void generator_begin(struct generator *generator)
 {
     generator->server_ns = process_cpu_ns(&generator->options.server);
+    generator->user_ns = process_user_ns(&generator->options.server);
     generator->softirq_ns = process_softirq_ns();
     generator->own_ns = process_own_cpu_ns();
     generator->started_ns = clock_mono_ns();
@@ -112,6 +113,7 @@ void generator_end(struct generator *generator)
 {
     generator->ended_ns = clock_mono_ns();
     generator->server_ns = process_cpu_ns(&generator->options.server) - generator->server_ns;
+    generator->user_ns = process_user_ns(&generator->options.server) - generator->user_ns;
     generator->softirq_ns = process_softirq_ns() - generator->softirq_ns;
     generator->own_ns = process_own_cpu_ns() - generator->own_ns;
 }

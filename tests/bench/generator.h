@@ -31,6 +31,7 @@ struct generator {
     uint64_t server_ns;
     uint64_t softirq_ns;
     uint64_t own_ns;
+    uint64_t user_ns; /* of the server's, in its own code */
 };
 
 /* Make the clients, none of them connected. */
@@ -55,5 +56,6 @@ bool scenario_idle(struct generator *generator);
 bool scenario_fanout(struct generator *generator);
 bool scenario_echo(struct generator *generator);
 bool scenario_storm(struct generator *generator);
+bool scenario_rejoin(struct generator *generator);
 
 #endif

@@ -21,7 +21,7 @@ struct row {
 
 static const struct row rows[] = {
     {"scenario", KIND_TEXT, offsetof(struct options, scenario),
-        "idle, fanout, echo, storm or store"},
+        "idle, fanout, echo, storm, rejoin or store"},
     {"publish-port", KIND_UINT, offsetof(struct options, publish_port), "default: --port"},
     {"conns", KIND_UINT, offsetof(struct options, connections), "connections"},
     {"publishers", KIND_UINT, offsetof(struct options, publishers), "connections that post"},

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { PATH_LEN = 320, LINE_LEN = 256, THREADS_MAX = 256 };
 
@@ -64,6 +65,25 @@ uint64_t process_cpu_ns(const struct process_set *set)
         sum += cpu_of(set->pids[i]);
     }
     return sum;
+}
+
+uint64_t process_user_ns(const struct process_set *set)
+{
+    uint64_t ticks = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        char path[PATH_LEN];
+        unsigned long long user = 0;
+        (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)set->pids[i]);
+        FILE *file = fopen(path, "re");
+        if (file != NULL) { /* pid (name) state, ten numbers, the user time */
+            ticks += fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu",
+                         &user) == 1
+                         ? user
+                         : 0;
+            (void)fclose(file);
+        }
+    }
+    return ticks * (1000000000U / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
 uint64_t process_own_cpu_ns(void)

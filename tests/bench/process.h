@@ -24,6 +24,9 @@ bool process_parse(const char *text, struct process_set *set);
 /* Nanoseconds of CPU that the living threads of all processes have used. */
 uint64_t process_cpu_ns(const struct process_set *set);
 
+/* Of these, those not spent in the kernel; counted in ticks of (commonly) 10 ms. */
+uint64_t process_user_ns(const struct process_set *set);
+
 /* Nanoseconds that this process has used. */
 uint64_t process_own_cpu_ns(void);
 

@@ -96,12 +96,15 @@ class Server:
         self.stop()
 
 
-def start_peal(setup, folder, *extra):
+RECOVERY = 'namespace "/" { recovery = on }\nrecovery { sessions = 20000 }\n'
+
+
+def start_peal(setup, folder, *extra, settings=""):
     config = os.path.join(folder, "peal.conf")
     with open(config, "w", encoding="utf-8") as file:
         limits = " ".join(f"{name} = {value}" for name, value in LIMITS.items())
         file.write(f'auth {{ secret = "{SECRET}" api_key = "{API_KEY}" }}\nlimits {{ {limits} }}\n'
-                   'room_type "bench" { access = { any } presence = off }\n')
+                   'room_type "bench" { access = { any } presence = off }\n' + settings)
     command = [setup.program("peal"), "serve", "--config", config, "--listen-host", "127.0.0.1",
                "--listen-port", "0", "--listen-internal-port", "0", "--shards", "1",
                "--store-path", os.path.join(folder, "peal.db"), *extra]
@@ -226,9 +229,10 @@ def record_frame(setup, mode, scenario="fanout"):
     return path
 
 
-def run_peal(setup, extra=(), **options):
+def run_peal(setup, extra=(), settings="", **options):
     with tempfile.TemporaryDirectory() as folder:
-        start = start_peer(setup, folder) if setup.peer else start_peal(setup, folder, *extra)
+        start = start_peer(setup, folder) if setup.peer else start_peal(setup, folder, *extra,
+                                                                        settings=settings)
         with start as server:
             return generate(setup, [server], **options)
 
@@ -484,6 +488,43 @@ def bench_cluster(setup, report):
                "deliveries per CPU s, against one node")
 
 
+def run_pair(setup, settings, **options):
+    """Two nodes that are one: the same Redis, the same Postgres."""
+    def run(database):
+        with tempfile.TemporaryDirectory() as folder, start_redis(setup, folder) as redis:
+            places = [os.path.join(folder, name) for name in ("a", "b")]
+            for place in places:
+                os.mkdir(place)
+            shared = ("--bus-url", f"redis://127.0.0.1:{redis.redis_port}", "--store-url", database.url)
+            with start_peal(setup, places[0], *shared, settings=settings) as first:
+                with start_peal(setup, places[1], *shared, settings=settings) as second:
+                    return generate(setup, [first, second], **options)
+    return on_new_database(setup, "postgres", run)
+
+
+def bench_rejoin(setup, report):
+    """Everybody comes back at once as who they were: what one costs must not depend on how many."""
+    sizes = [40] if setup.smoke else [2000, 10000, 19000]
+    options = {"scenario": "rejoin", "mode": "sio", "inbox": "yes", "seconds": min(setup.seconds, 1)}
+    costs = []
+    for size in sizes:
+        runs = [run_peal(setup, settings=RECOVERY, conns=size, rooms=size // 10, **options)
+                for _ in range(setup.rounds)]
+        report.check(*runs)
+        costs.append(median(runs, "cpu_us_per_client"))
+        report.add(f"rejoin {size}", costs[-1], None, None, "low", "CPU us per client",
+                   user_us=median(runs, "user_us_per_client"),
+                   first_user_us=median(runs, "first_user_us_per_client"))
+    report.add("rejoin over clients", max(costs), min(costs), 1.5, "low",
+               "CPU us per client, dearest against cheapest")
+    size = sizes[min(1, len(sizes) - 1)]
+    runs = [run_pair(setup, RECOVERY, conns=size, rooms=size // 10, **options)
+            for _ in range(setup.rounds)]
+    report.check(*runs)
+    report.add(f"rejoin {size}, the other node", median(runs, "cpu_us_per_client"), None, None, "low",
+               "CPU us per client", user_us=median(runs, "user_us_per_client"))
+
+
 def growth(setup, report, name, sizes):
     """`sizes`: (connections, rooms, events a second); the dearest against the cheapest."""
     costs = []
@@ -517,6 +558,7 @@ SCENARIOS = {
     "overload": bench_overload,
     "echo": bench_echo,
     "storm": bench_storm,
+    "rejoin": bench_rejoin,
     "store": bench_store,
     "cluster": bench_cluster,
     "growth": bench_growth,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The scenarios of the load generator. Order of this file: what all share, idle, fanout (and store,
- * which is a fan-out to one user at a time), echo, storm.
+ * which is a fan-out to one user at a time), echo, storm, rejoin.
  */
 #include <stdio.h>
 
@@ -256,6 +256,58 @@ bool scenario_storm(struct generator *generator)
     return print_end(generator->failed == 0 && count > 0);
 }
 
+/* --- rejoin --- */
+
+/* Everybody drops, and is not noticed by on_closed. */
+static void drop_all(struct generator *generator)
+{
+    for (uint32_t i = 0; i < generator->options.connections; i++) {
+        struct client *client = &generator->clients[i];
+        struct client_past past = client->past;
+        client_close(client);
+        *client = (struct client){
+            .world = client->world,
+            .index = client->index,
+            .user = client->user,
+            .tail = client->tail,
+            .tail_cap = client->tail_cap,
+            .past = past,
+            .receiver.room = client->receiver.room,
+        };
+    }
+    generator->ready = 0;
+    generator->opened = 0;
+}
+
+/* All clients come back at once as who they were, where there is more than one node to another. */
+bool scenario_rejoin(struct generator *generator)
+{
+    uint32_t recovered = 0;
+    generator_begin(generator);
+    bool fine = generator_connect(generator);
+    generator_end(generator);
+    uint64_t first_ns = generator->user_ns;
+    generator_hold(generator, SETTLE_SECONDS);
+    drop_all(generator);
+    generator_hold(generator, generator->options.seconds);
+    histogram_reset(&generator->handshakes);
+    generator->world.shift++;
+    generator_begin(generator);
+    fine = generator_connect(generator) && fine;
+    generator_end(generator);
+    for (uint32_t i = 0; i < generator->options.connections; i++) {
+        recovered += generator->clients[i].recovered;
+    }
+    print_head(generator);
+    print_latency("latency_ms", &generator->handshakes);
+    printf(",\"recovered\":%u,\"cpu_us_per_client\":%.1f,\"user_us_per_client\":%.1f", recovered,
+        ratio_of(seconds_of(generator->server_ns + generator->softirq_ns) * 1e6, generator->ready),
+        ratio_of(seconds_of(generator->user_ns) * 1e6, generator->ready));
+    printf(",\"first_user_us_per_client\":%.1f",
+        ratio_of(seconds_of(first_ns) * 1e6, generator->options.connections));
+    return print_end(fine && recovered == generator->options.connections);
+}
+
 /* --- main --- */
 
 static void on_ready(struct client *client)
@@ -304,6 +356,7 @@ static bool (*find_scenario(const char *name))(struct generator *generator)
         {"fanout", scenario_fanout},
         {"echo", scenario_echo},
         {"storm", scenario_storm},
+        {"rejoin", scenario_rejoin},
         {"store", scenario_fanout},
     };
     for (size_t i = 0; i < ARRAY_LEN(scenarios); i++) {
