@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http_client - HTTP requests of the command line: blocking, over one connection kept alive.
- *
- * Plain http:// only. Never used on a shard.
+ * http_client - HTTP requests of the command line, blocking. Never used on a shard.
  */
 #ifndef HUB_CLI_HTTP_CLIENT_H
 #define HUB_CLI_HTTP_CLIENT_H
@@ -16,8 +14,9 @@
 struct http_client;
 
 /*
- * Make a client of `url`, "http://host[:port][/base]". STATUS_INVALID with a sentence appended to
- * `error`. Connects with the first request.
+ * Make a client of `url`, "http[s]://host[:port][/base]". STATUS_INVALID with a sentence appended
+ * to `error`. Connects with the first request; certificates are checked as the machine says, and no
+ * proxy is used.
  */
 MUST_CHECK int http_client_create(
     const char *url, struct builder *error, struct http_client **ret_client);
@@ -28,14 +27,14 @@ void http_client_destroy(struct http_client *client);
 /*
  * POST a JSON text and wait for the answer, 30 s at most. `path` is put behind the base of the URL;
  * `key` is sent as bearer token where it is not empty. Fills in the status and appends the body.
- * STATUS_UNAVAILABLE with a sentence in `error`: it is not known whether the request was carried
- * out.
+ * STATUS_UNAVAILABLE: http_client_error says why; it is not known whether the request, which is
+ * sent once, was carried out.
  */
 MUST_CHECK int http_client_post(struct http_client *client, const char *path, const char *key,
     struct bytes json, unsigned *ret_status, struct builder *ret_body);
 
-/* The same for GET, without key and body; asks again where a connection kept alive had been closed.
- */
+/* The same for GET, without key and body, on a connection that is kept; where it had been closed,
+ * the request is sent again on another one. */
 MUST_CHECK int http_client_get(
     struct http_client *client, const char *path, unsigned *ret_status, struct builder *ret_body);
 

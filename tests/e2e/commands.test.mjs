@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
+import { createServer as createRawServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { PROGRAM, cleanEnvironment, startHub } from './support/hub.mjs';
@@ -67,6 +68,41 @@ test('publish posts over HTTP and prints the id', async () => {
   assert.deepEqual((await overHttp([...args, ...more])).stdout, first.stdout);
 });
 
+// A server of `answer(socket)` for each request; {url, requests}.
+async function oddServer(t, answer) {
+  const odd = { requests: 0 };
+  const server = createRawServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('data', () => {
+      odd.requests++;
+      answer(socket);
+    });
+  });
+  t.after(() => server.close());
+  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  odd.url = `http://127.0.0.1:${server.address().port}`;
+  return odd;
+}
+
+test('a post whose answer does not come is sent once, and said to be unknown', async (t) => {
+  for (const [what, answer, text] of [
+    ['closed', (socket) => socket.destroy(), /closed without an answer|Connection reset/],
+    ['cut', (socket) => socket.end('HTTP/1.1 201 Created\r\nContent-Length: 10\r\n\r\n{'), /the answer was cut/],
+    ['no HTTP', (socket) => socket.end('SSH-2.0-x\r\n'), /the answer is no HTTP/],
+  ]) {
+    const odd = await oddServer(t, answer);
+    const { code, stderr } = await peal(['publish', '--url', odd.url, '--api-key', 'k'.repeat(20), '--user', 'a', '--type', 'a']);
+    assert.equal(code, 1, what);
+    assert.match(stderr.join('\n'), text, what);
+    assert.equal(odd.requests, 1, what);
+  }
+  const plain = await oddServer(t, (socket) => socket.end('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n'));
+  const url = plain.url.replace('http:', 'https:');
+  const secure = await peal(['publish', '--url', url, '--api-key', 'k'.repeat(20), '--user', 'a', '--type', 'a']);
+  assert.equal(secure.code, 1, 'no TLS, no post');
+  assert.ok(secure.stderr[0].includes(url.slice('https://'.length)), secure.stderr[0]);
+});
+
 test('publish tells what failed by its exit code and a sentence', async () => {
   await overHttp(['--user', 'fail', '--type', 'a', '--key', 'k']);
   const conflict = await overHttp(['--user', 'fail', '--type', 'b', '--key', 'k']);
@@ -84,7 +120,7 @@ test('publish tells what failed by its exit code and a sentence', async () => {
   for (const args of [[], ['--user'], ['--colour', 'red'], ['--stdin', '--user', 'a'], ['--url', 'a', '--redis', 'b', '--stdin']]) {
     assert.equal((await peal(['publish', ...args])).code, 2, args.join(' '));
   }
-  for (const url of ['ftp://x', 'https://x', 'http://', 'http://a:0', 'http://a:x', 'http://[::1', 'http://a b']) {
+  for (const url of ['ftp://x', 'http://u:p@x', 'http://x?a=b', 'http://x#y', 'http://', 'http://a:0', 'http://a:x', 'http://[::1', 'http://a b']) {
     assert.equal((await peal(['publish', '--url', url, '--user', 'a', '--type', 'a'])).code, 1, url);
   }
 });
