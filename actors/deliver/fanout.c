@@ -7,6 +7,7 @@
 #include "actors/behaviours.h"
 #include "actors/deliver/fanout_ask.h"
 #include "actors/deliver/fanout_proto.h"
+#include "actors/sequencer_proto.h"
 #include "actors/user/user_actor.h"
 #include "actors/user_proto.h"
 #include "actors/wire_name.h"
@@ -97,6 +98,18 @@ struct fanout *fanout_find(struct shard *shard, struct bytes nsp)
         }
     }
     return NULL;
+}
+
+void fanout_register(struct shard *shard, struct bytes nsp, struct bytes name, bool on)
+{
+    if (shard->bus == NULL) {
+        return;
+    }
+    struct sequencer_name *msg = sequencer_name_new();
+    msg->nsp = buf_new_name(nsp);
+    msg->name = buf_new_name(name);
+    msg->on = on;
+    msg_send_home(shard->sched, msg);
 }
 
 /* Membership. */

@@ -58,6 +58,12 @@ struct fanout *fanout_start(struct shard *shard, struct bytes nsp);
 /* Return the fan-out of `nsp` on `shard`, or NULL. */
 struct fanout *fanout_find(struct shard *shard, struct bytes nsp);
 
+/*
+ * Tell the sequencer of `nsp` that `name` (of a user, a sid) is here, or not any more, so that the
+ * bus brings what is for it. Nothing on a single node.
+ */
+void fanout_register(struct shard *shard, struct bytes nsp, struct bytes name, bool on);
+
 /* The namespace. */
 static inline struct bytes fanout_nsp(const struct fanout *fanout)
 {

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-#include "actors/order/sequencer_proto.h"
+#include "actors/sequencer_proto.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
 #include "codec/adapter_request.h"

@@ -2,7 +2,6 @@
 #include "actors/deliver/socket.h"
 
 #include "actors/deliver/fanout.h"
-#include "actors/order/sequencer_proto.h"
 #include "actors/shard.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
@@ -40,7 +39,7 @@ bool socket_init(struct socket *socket, const struct socket_options *options)
         return false;
     }
     shard->stats.sockets++;
-    sequencer_register(shard, options->nsp, bytes_of(socket->sid, SOCKET_SID_LEN), true);
+    fanout_register(shard, options->nsp, bytes_of(socket->sid, SOCKET_SID_LEN), true);
     if (fanout->watch != NULL) {
         fanout->watch->ops->entered(socket, options->claimed);
     }
@@ -59,7 +58,7 @@ void socket_take_out(struct socket *socket, enum close_reason reason)
     const struct deliver_watch *watch = socket->fanout->watch;
     bool kept = watch != NULL && watch->ops->ended(socket, gone);
     if (!kept) {
-        sequencer_register(shard, socket_nsp(socket), sid, false);
+        fanout_register(shard, socket_nsp(socket), sid, false);
     }
     fanout_exit(socket->fanout, socket, kept);
     map_remove(&shard->sockets, sid);

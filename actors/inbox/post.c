@@ -3,7 +3,7 @@
 
 #include "actors/deliver/broadcast.h"
 #include "actors/inbox/announce.h"
-#include "actors/order/sequencer_proto.h"
+#include "actors/order/sequencer.h"
 #include "actors/shard.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"

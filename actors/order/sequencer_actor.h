@@ -11,7 +11,7 @@
 
 #include "actors/bus.h"
 #include "actors/core/actor.h"
-#include "actors/order/sequencer_proto.h"
+#include "actors/sequencer_proto.h"
 #include "actors/shard.h"
 #include "codec/adapter_wire.h"
 #include "codec/base/buf.h"
@@ -67,17 +67,47 @@ struct sequencer {
  * memory. */
 void sequencer_lose_here(struct sequencer *sequencer, struct bytes name, uint64_t shards);
 
+/* Interest (sequencer_interest.c). */
+
+void sequencer_interest_init(struct sequencer *sequencer);
+void sequencer_interest_finish(struct sequencer *sequencer);
+
+/* Subscribe the channel of `room` (empty: of the namespace), or end it. False: no memory. */
+bool sequencer_interest_subscribe(struct sequencer *sequencer, struct bytes room, bool on);
+
+/* A shard has members of a room, or none any more. */
+void sequencer_interest_shard(struct sequencer *sequencer, const struct sequencer_interest *msg);
+
+/* A user or a sid is here, or not any more. */
+void sequencer_interest_name(struct sequencer *sequencer, struct bytes name, bool on);
+
+/* Nothing is confirmed any more; who waited is let through: local events come in any case. */
+void sequencer_interest_lost(struct sequencer *sequencer);
+
+/* The bus has confirmed the channel of `name`. */
+void sequencer_interest_confirmed(struct sequencer *sequencer, struct bytes name);
+
+/* Where sockets are (sequencer_names.c). */
+
 /* The shards that may have sockets for `name`, as bits. */
 uint64_t sequencer_shards_of_name(struct sequencer *sequencer, struct bytes name);
+
+/* The sockets of `name` (empty: all) on `shards` are closed: they miss something for want of
+ * memory. */
+void sequencer_lose_here(struct sequencer *sequencer, struct bytes name, uint64_t shards);
+
+/* What leaves it (sequencer_deliver.c). */
 
 /* PUBLISH, without waiting for anything; lost while the link is down. */
 void sequencer_bus_publish(struct sequencer *sequencer, struct bytes channel, struct bytes payload);
 
-/* Publish a broadcast in the adapter's format; lost while the link is down. */
+/* Tell the other nodes of a broadcast. */
 void sequencer_bus_broadcast(struct sequencer *sequencer, const struct broadcast *broadcast);
 
 /* Number the broadcast and send it to the shards with interest. Takes the reference. */
 void sequencer_deliver(struct sequencer *sequencer, struct broadcast *broadcast, bool from_bus);
+
+/* Broadcasts on the bus (sequencer_wire.c). */
 
 /* A broadcast in the adapter's format; NULL: it is none, or none of this namespace. */
 struct broadcast *sequencer_read_broadcast(

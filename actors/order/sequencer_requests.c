@@ -310,17 +310,3 @@ void sequencer_requests_acked(struct sequencer *sequencer, const struct sequence
     }
     builder_reset(&answer);
 }
-
-/* From any shard. */
-
-void sequencer_ask(struct shard *shard, struct bytes nsp, struct buf *payload)
-{
-    if (shard->bus == NULL) {
-        buf_unref(payload);
-        return;
-    }
-    struct sequencer_request *msg = sequencer_request_new();
-    msg->nsp = buf_new_name(nsp);
-    msg->payload = payload;
-    msg_send_home(shard->sched, msg);
-}

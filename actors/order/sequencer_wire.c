@@ -2,6 +2,7 @@
 /*
  * What a sequencer's broadcasts are on the bus: read from there, written for there.
  */
+#include "actors/deliver/broadcast.h"
 #include "actors/order/bus_origin.h"
 #include "actors/order/sequencer_actor.h"
 #include "codec/adapter_wire.h"

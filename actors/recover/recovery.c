@@ -6,7 +6,7 @@
  * Order of this file: life, offsets, rooms, pings, keeping and giving up, claiming, returning, the
  * user.
  */
-#include "actors/order/sequencer_proto.h"
+#include "actors/deliver/broadcast.h"
 #include "actors/recover/recovery_state.h"
 #include "actors/rooms/room.h"
 #include "actors/user/user_actor.h"
@@ -322,7 +322,7 @@ static void dissolve(struct recoverable *recoverable)
             room_send_leave(fanout->shard, fanout_nsp(fanout), recoverable->stays[i].name);
         }
     }
-    sequencer_register(fanout->shard, fanout_nsp(fanout), sid_of(recoverable), false);
+    fanout_register(fanout->shard, fanout_nsp(fanout), sid_of(recoverable), false);
     unlink_kept(recoverable);
     leave_user(recoverable);
     forget(recoverable);

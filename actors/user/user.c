@@ -10,7 +10,6 @@
 #include "actors/deliver/fanout.h"
 #include "actors/inbox/cluster.h"
 #include "actors/inbox/positions.h"
-#include "actors/order/sequencer_proto.h"
 #include "actors/recover/recovery.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
@@ -71,7 +70,7 @@ static void register_room(struct user *user, bool on)
 {
     struct shard *shard = shard_of(&user->actor);
     char at[WIRE_NAME_MAX];
-    sequencer_register(shard, BYTES("/"), wire_name_user(user_key(user), at), on);
+    fanout_register(shard, BYTES("/"), wire_name_user(user_key(user), at), on);
 }
 
 static void on_timer(struct timer *timer)

@@ -4,7 +4,6 @@
  * end. What is said in them is in user_talk.c and user_typing.c.
  */
 #include "actors/deliver/fanout.h"
-#include "actors/order/sequencer_proto.h"
 #include "actors/recover/recovery.h"
 #include "actors/room_proto.h"
 #include "actors/rooms/room.h"

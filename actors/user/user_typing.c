@@ -2,7 +2,7 @@
 /*
  * Who types in a room: told to the others, until it stops by itself.
  */
-#include "actors/order/sequencer_proto.h"
+#include "actors/order/sequencer.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"

@@ -6,7 +6,7 @@
  * the other nodes, hubs and Socket.IO servers: there it is for the sockets in the user's room.
  */
 #include "actors/order/bus_origin.h"
-#include "actors/order/sequencer_proto.h"
+#include "actors/order/sequencer.h"
 #include "actors/user_proto.h"
 #include "actors/wire_name.h"
 #include "codec/adapter_request.h"

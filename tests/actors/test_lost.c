@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "actors/deliver/broadcast.h"
-#include "actors/order/sequencer_proto.h"
+#include "actors/order/sequencer.h"
 #include "actors/user/user.h"
 #include "codec/bus_name.h"
 #include "codec/json_scan.h"

@@ -12,7 +12,7 @@
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/watch.h"
 #include "actors/identity.h"
-#include "actors/order/sequencer_proto.h"
+#include "actors/order/sequencer.h"
 #include "actors/recover/recovery.h"
 #include "actors/recover/recovery_bus.h"
 #include "actors/user/user.h"

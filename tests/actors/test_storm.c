@@ -10,7 +10,7 @@
 
 #include "actors/deliver/broadcast.h"
 #include "actors/deliver/fanout.h"
-#include "actors/order/sequencer_proto.h"
+#include "actors/order/sequencer.h"
 #include "actors/user/user.h"
 #include "codec/adapter_wire.h"
 #include "codec/base/mem.h"

@@ -17,7 +17,7 @@
 #include "actors/deliver/broadcast.h"
 #include "actors/deliver/fanout.h"
 #include "actors/inbox/positions.h"
-#include "actors/order/sequencer_proto.h"
+#include "actors/order/sequencer.h"
 #include "actors/user/user.h"
 #include "codec/base/clock.h"
 #include "codec/base/mem.h"

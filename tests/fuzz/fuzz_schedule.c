@@ -16,7 +16,7 @@
 #include "actors/deliver/broadcast.h"
 #include "actors/deliver/fanout.h"
 #include "actors/inbox/announce.h"
-#include "actors/order/sequencer_proto.h"
+#include "actors/order/sequencer.h"
 #include "actors/user/user.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"

@@ -9,11 +9,13 @@
  * order survives; and on it the requests of other nodes arrive, which it lets the fan-outs carry
  * out, one after the other.
  */
-#ifndef ACTORS_ORDER_SEQUENCER_PROTO_H
-#define ACTORS_ORDER_SEQUENCER_PROTO_H
+#ifndef ACTORS_SEQUENCER_PROTO_H
+#define ACTORS_SEQUENCER_PROTO_H
 
 #include "actors/core/protocol.h"
-#include "actors/deliver/broadcast.h"
+#include "codec/base/buf.h"
+
+struct broadcast;
 
 /* The fan-out of a shard is there. Sent once by each, before anything else. */
 struct sequencer_attach {
@@ -109,23 +111,5 @@ struct sequencer_close {
         "a client acknowledged another node's broadcast")                                          \
     X(A, a, CLOSE, close, CONTROL, NAMED(nsp), PLAIN, "the node ends")
 PROTOCOL_DECLARE(SEQUENCER, sequencer)
-
-struct shard;
-
-/*
- * Publish `broadcast` (takes the reference) in namespace `nsp`, from any shard's thread. It may be
- * NULL, as broadcast_new returns it: STATUS_NOMEM.
- */
-int sequencer_send(struct shard *shard, struct bytes nsp, struct broadcast *broadcast);
-
-/* Publish a request in namespace `nsp` (takes `payload`); does nothing on a single node. */
-void sequencer_ask(struct shard *shard, struct bytes nsp, struct buf *payload);
-
-/* The sockets on `index` in room `name` will miss what comes, for want of memory: they are closed.
- */
-void sequencer_lose(struct shard *shard, struct bytes nsp, struct bytes name, unsigned index);
-
-/* Tell the bus that `name` is (not) here; does nothing on a single node. */
-void sequencer_register(struct shard *shard, struct bytes nsp, struct bytes name, bool on);
 
 #endif

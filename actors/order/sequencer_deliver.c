@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What leaves a sequencer: a broadcast with its number, to the shards with interest; and to the
+ * bus what other nodes are told.
+ */
+#include "actors/order/sequencer_actor.h"
+
+#include "actors/deliver/fanout_proto.h"
+#include "actors/order/bus_origin.h"
+#include "codec/adapter_wire.h"
+#include "codec/base/status.h"
+
+enum { CHANNEL_MAX = 1024, PUBLISH_TIMEOUT_MS = 5000 };
+
+static uint64_t shards_of(struct sequencer *sequencer, const struct broadcast *broadcast)
+{
+    if (broadcast->room_count == 0 || sequencer->recovers) {
+        return UINT64_MAX;
+    }
+    uint64_t shards = 0;
+    for (uint32_t i = 0; i < broadcast->room_count; i++) {
+        shards |= sequencer_shards_of_name(sequencer, broadcast_rooms(broadcast)[i]);
+    }
+    return shards;
+}
+
+void sequencer_deliver(struct sequencer *sequencer, struct broadcast *broadcast, bool from_bus)
+{
+    struct sched *sched = sequencer->actor.sched;
+    uint64_t shards = shards_of(sequencer, broadcast);
+    broadcast->number = ++sequencer->number;
+    bool sent = false;
+    for (unsigned i = 0; i < actor_system_shards(sched_system(sched)); i++) {
+        if (!(shards & UINT64_C(1) << i) || !ref_is_set(sequencer->fanouts[i])) {
+            continue;
+        }
+        sent = true;
+        if (from_bus) {
+            struct fanout_bus_event *msg = fanout_bus_event_new();
+            msg->broadcast = broadcast_ref(broadcast);
+            msg_send(sched, sequencer->fanouts[i], msg);
+        } else {
+            struct fanout_event *msg = fanout_event_new();
+            msg->broadcast = broadcast_ref(broadcast);
+            msg_send(sched, sequencer->fanouts[i], msg);
+        }
+    }
+    if (!sent) {
+        shard_of(&sequencer->actor)->stats.unmatched++;
+    }
+    broadcast_unref(broadcast);
+}
+
+void sequencer_bus_publish(struct sequencer *sequencer, struct bytes channel, struct bytes payload)
+{
+    if (sequencer->sender == NULL) {
+        return;
+    }
+    const struct bytes argv[] = {BYTES("PUBLISH"), channel, payload};
+    shard_of(&sequencer->actor)
+        ->bus->ops->command(
+            sequencer->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, NULL, NULL);
+}
+
+void sequencer_bus_broadcast(struct sequencer *sequencer, const struct broadcast *broadcast)
+{
+    const struct actor_config *config = shard_of(&sequencer->actor)->config;
+    struct builder uid = {0};
+    bus_origin_write_uid(shard_of(&sequencer->actor), &uid);
+    struct adapter_emit emit = sequencer_emit_of(sequencer, broadcast, builder_bytes(&uid));
+    struct builder channel = {.max = CHANNEL_MAX};
+    struct builder payload = {0};
+    adapter_emit_channel(&emit, bytes_str(config->adapter_key), &channel);
+    if (adapter_broadcast_encode(&emit, &payload) == 0 && !builder_failed(&channel)) {
+        sequencer_bus_publish(sequencer, builder_bytes(&channel), builder_bytes(&payload));
+    } else {
+        shard_count_unencoded(shard_of(&sequencer->actor), broadcast->event->name,
+            WIRE_FORMAT_COUNT, STATUS_TOO_LARGE);
+    }
+    builder_reset(&uid);
+    builder_reset(&channel);
+    builder_reset(&payload);
+}
