@@ -334,6 +334,16 @@ struct event *event_ref(struct event *event)
     return event;
 }
 
+size_t event_cost(const struct event *event)
+{
+    unsigned held = event->attachments != NULL ? event->attachment_count : 0;
+    size_t cost = mem_cost(sizeof(*event) + held * sizeof(struct buf *) + event->data.len);
+    for (unsigned i = 0; i < held; i++) {
+        cost += mem_cost(buf_bytes(event->attachments[i]).len);
+    }
+    return cost;
+}
+
 void event_unref(struct event *event)
 {
     if (event == NULL) {

@@ -41,6 +41,9 @@ struct event {
     atomic_uint refs;
 };
 
+/* What an event takes of memory, its attachments included. */
+size_t event_cost(const struct event *event);
+
 /*
  * Make an event from the text of a JSON array whose first element is its name (checked: strict
  * JSON, depth at most DEPTH_ACCEPTED, name 1 to EVENT_NAME_MAX bytes, each placeholder within

@@ -38,6 +38,7 @@ struct user_rare {
     struct list typing; /* rooms in which the user types */
     uint32_t typing_count;
     uint32_t waiting_count; /* calls behind JOINs that are not answered */
+    uint64_t waiting_bytes; /* of these */
     uint32_t nonce_count;
     uint32_t nonce_cap;
     struct nonce *nonces; /* of messages sent, oldest first */

@@ -19,7 +19,7 @@
 #include "codec/slot.h"
 #include "codec/utf8.h"
 
-enum { WAITING_MAX = 256 };
+enum { WAITING_MAX = 256, WAITING_MESSAGES = 4, WAITING_RETRY_MS = 1000 };
 
 /* The token of a JOIN: its ack's id and that there is one, or no answer; and that nobody is told.
  */
@@ -192,17 +192,42 @@ static struct joining *end_joining(struct user *user, uint32_t socket_id, struct
     return NULL;
 }
 
+/* One waits whatever its size; more, while together they are no larger than a few messages. */
+static bool may_wait(const struct user *user, size_t bytes)
+{
+    const struct user_rare *rare = user->rare;
+    uint64_t most = (uint64_t)shard_of(&user->actor)->config->message_bytes * WAITING_MESSAGES;
+    return rare->waiting_count == 0 ||
+           (rare->waiting_count < WAITING_MAX && rare->waiting_bytes + bytes <= most);
+}
+
+static void count_waiting(struct user *user, const struct waiting *waiting, bool comes)
+{
+    uint64_t bytes = mem_cost(sizeof(*waiting)) + event_cost(waiting->event);
+    uint64_t *of_shard = &shard_of(&user->actor)->stats.waiting_bytes;
+    *of_shard = comes ? *of_shard + bytes : *of_shard - bytes;
+    user->rare->waiting_bytes += comes ? bytes : -bytes;
+    user->rare->waiting_count += comes ? 1 : -1U;
+}
+
 /*
- * Keep a call that came behind the JOIN of the room, to be carried out when that is answered; false
- * when there is no such JOIN, or when too many wait.
+ * Keep a call that came behind the JOIN of the room, to be carried out when that is answered, or
+ * refuse it where too much waits; false when there is no such JOIN.
  */
 static bool wait_for_join(const struct user_call *call, struct bytes room)
 {
     struct user_rare *rare = call->user->rare;
     struct joining *joining =
         rare != NULL ? last_joining(call->user, call->socket->id, room) : NULL;
-    if (joining == NULL || joining->left || rare->waiting_count >= WAITING_MAX) {
+    if (joining == NULL || joining->left) {
         return false;
+    }
+    if (!may_wait(call->user, event_cost(call->event))) {
+        user_refuse_event(call->socket, call->has_id ? &call->id : NULL, call->event->name,
+            &(struct user_refusal){.code = ERROR_RATE_LIMITED,
+                .message = "Too much waits for rooms that are being joined",
+                .retry_ms = WAITING_RETRY_MS});
+        return true;
     }
     struct waiting *waiting = mem_alloc(sizeof(*waiting));
     waiting->event = event_ref((struct event *)(uintptr_t)call->event);
@@ -210,7 +235,7 @@ static bool wait_for_join(const struct user_call *call, struct bytes room)
     waiting->id = call->id;
     list_init(&waiting->link);
     list_append(&joining->waiting, &waiting->link);
-    rare->waiting_count++;
+    count_waiting(call->user, waiting, true);
     return true;
 }
 
@@ -221,8 +246,9 @@ static struct waiting *next_waiting(struct user *user, struct joining *joining)
     if (link == NULL) {
         return NULL;
     }
-    user->rare->waiting_count--;
-    return container_of(link, struct waiting, link);
+    struct waiting *waiting = container_of(link, struct waiting, link);
+    count_waiting(user, waiting, false);
+    return waiting;
 }
 
 static void free_waiting(struct waiting *waiting)

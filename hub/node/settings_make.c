@@ -26,7 +26,7 @@
 #include "hub/session/session_layer.h"
 #include "sql/store.h"
 
-enum { ATTACHMENTS_MS = 10000, MESSAGE_CHARS = 1000 };
+enum { ATTACHMENTS_MS = 10000 };
 
 /* Lists and keys. */
 
@@ -150,7 +150,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .inbox = rate_of(config->limits_inbox_burst, config->limits_inbox_per_minute),
         .rooms_per_socket = config->limits_rooms,
         .sockets_per_user = config->limits_connections_per_user,
-        .message_chars = MESSAGE_CHARS,
+        .message_chars = config->limits_message_chars,
         .typing_ms = (uint32_t)config->rooms_typing_ms,
         .nonce_ms = (uint32_t)config->rooms_nonce_ms,
         .outbox_bytes = (uint32_t)config->limits_outbound_bytes,

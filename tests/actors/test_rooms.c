@@ -158,6 +158,33 @@ Test(rooms, what_waits_for_a_join_is_bounded)
     end(world);
 }
 
+/* What waits is counted, and is no more than a few of the largest messages. */
+Test(rooms, what_waits_for_a_join_is_bounded_in_bytes)
+{
+    enum { LARGEST = 500, COUNT = 60 };
+    struct world *world = begin(1);
+    const struct shard_stats *stats = &world->ann.client.socket.shard->stats;
+    world->nodes->node[0].config.message_bytes = LARGEST;
+    ask(world, &world->ann, "join_room", "\"any:large\"");
+    for (unsigned i = 0; i < COUNT; i++) {
+        say(world, &world->ann, "any:large", i);
+    }
+    uint64_t most = 0;
+    while (nodes_step(world->nodes)) {
+        most = stats->waiting_bytes > most ? stats->waiting_bytes : most;
+    }
+    cr_expect_gt(most, 2 * LARGEST, "%llu", (unsigned long long)most);
+    cr_expect_lt(most, 5 * LARGEST, "%llu", (unsigned long long)most);
+    nodes_settle(world->nodes);
+    nodes_advance(world->nodes, 200);
+    nodes_settle(world->nodes);
+    cr_expect_eq(stats->waiting_bytes, 0);
+    cr_expect_eq(world->ann.heard + world->ann.refusals, COUNT);
+    cr_expect_gt(world->ann.heard, 4);
+    cr_expect_gt(world->ann.refusals, COUNT / 2);
+    end(world);
+}
+
 Test(rooms, what_waits_for_a_full_room_is_refused)
 {
     struct world *world = begin(2);

@@ -260,6 +260,21 @@ describe('rooms', () => {
     assert.equal((await client.next('error')).event, 'send_message');
   });
 
+  test('how long a message may be is a setting', async () => {
+    const short = await startHub({ args: ['--limits-message-chars', '5'] });
+    try {
+      const client = await connect(short, 'liv');
+      await client.request('join_room', 'public:len');
+      const send = (message) => client.request('send_message', { roomId: 'public:len', message });
+      assert.equal((await send('five!')).ok, true);
+      const longer = await send('six...');
+      refused(longer, 'invalid_field', 'A text of 1 to 5 characters');
+      assert.equal(longer.field, 'message');
+    } finally {
+      await short.stop();
+    }
+  });
+
   test('a nonce is sent once', async () => {
     const [mia, noa] = [await connect(hub, 'mia'), await connect(hub, 'noa')];
     for (const client of [mia, noa]) await client.request('join_room', 'public:nonce');
