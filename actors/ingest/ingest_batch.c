@@ -60,6 +60,14 @@ static uint64_t posted_ms(const struct ingest_entry *entry, uint64_t now_ms)
     return known && id.ms < now_ms ? id.ms : now_ms;
 }
 
+/* What begins like Peal's own names is never written to for a poster: it would trim what waits. */
+bool ingest_may_answer(const struct shard *shard, struct bytes stream)
+{
+    struct bytes prefix = bytes_str(shard->config->names.prefix);
+    return !bytes_starts(stream, prefix) ||
+           !bytes_starts(bytes_skip(stream, prefix.len), BYTES(":"));
+}
+
 /* Its rows must fit into one batch, or the entry could never be taken. */
 static void decode(const struct shard *shard, struct ingest_entry *entry)
 {
@@ -72,6 +80,9 @@ static void decode(const struct shard *shard, struct ingest_entry *entry)
     if (status != 0) {
         const char *field = entry->named.field[0] != '\0' ? entry->named.field : NULL;
         entry->fault = (struct ingest_fault){.reason = reason_of(status), .field = field};
+    } else if (!ingest_may_answer(shard, entry->post.reply)) {
+        notification_post_finish(&entry->post);
+        entry->fault = (struct ingest_fault){.reason = ERROR_INVALID_FIELD, .field = "reply"};
     } else if (entry->post.retain.len > 0) {
         /* Nothing keeps the value: to publish it without would look as if something did. */
         notification_post_finish(&entry->post);

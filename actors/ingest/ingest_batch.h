@@ -72,6 +72,9 @@ struct ingest_source {
 MUST_CHECK struct ingest_batch *ingest_batch_new(struct shard *shard, struct actor_ref owner,
     const struct ingest_source *source, const struct bus_reply *reply);
 
+/* Whether a poster's answer may be added to `stream` (empty: there is none). */
+bool ingest_may_answer(const struct shard *shard, struct bytes stream);
+
 /* Free it; not while a request is under way. NULL is allowed. */
 void ingest_batch_free(struct ingest_batch *batch);
 

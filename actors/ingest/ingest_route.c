@@ -33,7 +33,7 @@ static void tell_rejected(
     struct ingest_batch *batch, const struct ingest_entry *entry, struct bus_link *link)
 {
     struct bytes stream = field_of(entry, "reply");
-    if (stream.len == 0) {
+    if (stream.len == 0 || !ingest_may_answer(batch->shard, stream)) {
         return;
     }
     const struct bytes argv[] = {BYTES("XADD"), stream, BYTES("MAXLEN"), BYTES("~"), BYTES("10000"),

@@ -336,3 +336,25 @@ Test(history, a_stream_that_is_too_long_is_trimmed_sooner)
     cr_assert_eq(id.ms, 7);
     cr_assert_not(ingest_keep_note(&keep, now, 0, id_of(7), 1, &id), "once");
 }
+
+/* The hub has rights that a poster may not have, and trims what it answers to. */
+Test(history, nobody_is_answered_on_a_stream_of_ours)
+{
+    static const char *const names[] = {"peal:in", "peal:dead", "peal:lease:{0}:0"};
+    for (size_t i = 0; i < 2 * ARRAY_LEN(names); i++) {
+        bool good = i % 2 == 0; /* but for its reply */
+        const char *reply = names[i / 2];
+        struct nodes *nodes = begin(1, 1, 1);
+        struct fake_data *data = data_of(nodes);
+        const struct bytes fields[] = {BYTES("user"), BYTES("u"), BYTES("type"),
+            good ? BYTES("t") : BYTES(""), BYTES("reply"), bytes_str(reply)};
+        fake_data_add(data, "peal:in", fields, ARRAY_LEN(fields));
+        nodes_advance(nodes, 2000);
+        cr_expect_eq(fake_data_added(data, "peal:in"), 1, "%s", reply);
+        cr_assert_eq(fake_data_added(data, "peal:dead"), 1, "%s", reply);
+        cr_expect_eq(fake_data_added(data, "peal:lease:{0}:0"), 0);
+        cr_expect(bytes_eq_str(
+            fake_data_field(data, "peal:dead", 0, "dead:field"), good ? "reply" : "type"));
+        nodes_destroy(nodes);
+    }
+}

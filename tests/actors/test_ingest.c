@@ -28,17 +28,6 @@ struct world {
     bool chaos;
 };
 
-/* Entries that were ever added to a stream. */
-static size_t data_added(const struct fake_data *data, const char *name)
-{
-    for (size_t i = 0; i < data->stream_count; i++) {
-        if (strcmp(data->streams[i].name, name) == 0) {
-            return data->streams[i].added;
-        }
-    }
-    return 0;
-}
-
 static void ignore_line(enum log_level level, const char *line, size_t len)
 {
     (void)level;
@@ -681,7 +670,7 @@ Test(ingest, what_was_routed_is_not_routed_again)
     post_numbered(&world, 20); /* of users of both partitions */
     nodes_advance(nodes, 5000);
     cr_expect_gt(data->refusals, 1);
-    size_t routed = data_added(data, "peal:in:0");
+    size_t routed = fake_data_added(data, "peal:in:0");
     cr_expect_gt(routed, 1);
     cr_expect_leq(routed, 21, "%zu entries were written for 21", routed);
     data->refused = NULL;

@@ -488,6 +488,12 @@ size_t fake_data_length(const struct fake_data *data, const char *name)
     return stream ? stream->count : 0;
 }
 
+size_t fake_data_added(const struct fake_data *data, const char *name)
+{
+    const struct stream *stream = find_stream(data, bytes_str(name));
+    return stream ? stream->added : 0;
+}
+
 struct bytes fake_data_field(
     const struct fake_data *data, const char *name, size_t i, const char *field)
 {

@@ -89,6 +89,7 @@ void fake_data_delete_stream(struct fake_data *data, const char *stream);
 
 /* The number of entries of a stream; the `field` of entry `i`, or an empty slice. */
 size_t fake_data_length(const struct fake_data *data, const char *stream);
+size_t fake_data_added(const struct fake_data *data, const char *stream); /* ever */
 struct bytes fake_data_field(
     const struct fake_data *data, const char *stream, size_t i, const char *field);
 
