@@ -51,5 +51,6 @@ void health_explain(struct health *health, const char *text, const char *remedy)
     CHECK(pthread_mutex_lock(&health->lock) == 0);
     (void)snprintf(health->reason, sizeof(health->reason), "%.*s%s%s", len, text,
         remedy ? "; " : "", remedy ? remedy : "");
+    health->explained_ms = clock_mono_ms();
     CHECK(pthread_mutex_unlock(&health->lock) == 0);
 }

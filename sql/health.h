@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "sql/store_types.h"
+
 enum { HEALTH_REASON_MAX = 320 };
 
 /* What a request says about the database by how it ended. */
@@ -22,9 +24,13 @@ struct health {
     _Atomic(uint64_t) read_failed_ms; /* 0: the last read was answered */
     _Atomic(uint64_t) failures;
     _Atomic(uint64_t) pooled_ms; /* when a pooler that changes sessions was met last; 0: never */
+    _Atomic(uint64_t) sessions; /* for writing, begun so far */
     _Atomic(bool) unwritable; /* the verdict of who watches */
     pthread_mutex_t lock;
-    char reason[HEALTH_REASON_MAX]; /* under `lock` */
+    /* Under `lock`: */
+    char reason[HEALTH_REASON_MAX];
+    uint64_t explained_ms; /* when it was given */
+    struct store_loss loss;
 };
 
 /* Set up and finish. */

@@ -178,6 +178,7 @@ static size_t expire_queue(struct list *queue)
 static void on_writer_up(struct pg_conn *conn)
 {
     struct pg_port *port = conn->owner;
+    atomic_fetch_add_explicit(&port->base.store->health.sessions, 1, memory_order_relaxed);
     pg_write_dispatch(port);
 }
 
@@ -373,13 +374,20 @@ int pg_port_open(
     return 0;
 }
 
+/* A raise is no part of the writer's transactions: it must not wait for their locks. */
+static bool is_for_writer(const struct store_request *request)
+{
+    bool current =
+        request->op == STORE_POSITIONS && ((const struct store_positions *)request)->current;
+    return current || (op_writes(request->op) && request->op != STORE_WITNESS_RAISE);
+}
+
 /* On the thread of a port with connections; `request` may be another port's. */
 static void enqueue(struct pg_port *port, struct store_request *request)
 {
     if (port->released) {
         port_complete(request, STATUS_UNAVAILABLE);
-    } else if (!op_writes(request->op) || request->op == STORE_WITNESS_RAISE) {
-        /* A raise is no part of the writer's transactions: it must not wait for their locks. */
+    } else if (!is_for_writer(request)) {
         (op_checks(request->op) ? list_prepend : list_append)(&port->reads, &request->link);
         dispatch_reads(port);
     } else if (pg_write_size(request) > SIZE_MAX_PUT) {

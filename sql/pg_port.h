@@ -64,7 +64,10 @@ MUST_CHECK int pg_write_rows(
 /* A transaction is over: complete its requests, or queue them again to find the one at fault. */
 void pg_write_landed(struct pg_port *port, struct pg_flight *flight);
 
-/* Send one reading request as a flight of its own (pg_read.c). */
+/* Add the statement of a reading request to its flight (pg_read.c). */
+void pg_read_add(struct pg_conn *conn, struct pg_flight *flight);
+
+/* Send one reading request as a flight of its own. */
 void pg_read_send(struct pg_conn *conn, struct store_request *request);
 
 /*

@@ -104,6 +104,12 @@ static void send_changed(struct pg_conn *conn, struct store_changed *changed)
     pg_conn_commit(conn, flight);
 }
 
+void pg_read_add(struct pg_conn *conn, struct pg_flight *flight)
+{
+    enum pg_statement which = add_params(pg_conn_params(conn), flight->requests[0]);
+    pg_conn_send(conn, flight, (struct pg_run){.which = which, .count = 1});
+}
+
 void pg_read_send(struct pg_conn *conn, struct store_request *request)
 {
     if (request->op == STORE_CHANGED) {
@@ -112,8 +118,7 @@ void pg_read_send(struct pg_conn *conn, struct store_request *request)
     }
     struct pg_flight *flight = pg_flight_create(1, 1);
     flight->requests[flight->request_count++] = request;
-    enum pg_statement which = add_params(pg_conn_params(conn), request);
-    pg_conn_send(conn, flight, (struct pg_run){.which = which, .count = 1});
+    pg_read_add(conn, flight);
     pg_conn_commit(conn, flight);
 }
 

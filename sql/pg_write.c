@@ -364,6 +364,8 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
         send_claim(conn, flight);
     } else if (request->op == STORE_EPOCH) {
         send_epoch(conn, flight);
+    } else if (request->op == STORE_POSITIONS) {
+        pg_read_add(conn, flight);
     } else {
         send_sweep(conn, flight);
     }
@@ -567,10 +569,11 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
         return read_sweep((struct store_sweep *)request, rows);
     case STORE_EPOCH:
         return read_epoch((struct store_renewal *)request, rows);
+    case STORE_POSITIONS:
+        return pg_read_rows(flight, run, rows);
     case STORE_LIST:
     case STORE_SYNC:
     case STORE_GET:
-    case STORE_POSITIONS:
     case STORE_CHANGED:
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
@@ -587,6 +590,9 @@ static void complete(struct pg_flight *flight, size_t index)
     int status = flight->status;
     if (status == 0 && request->result && result_failed(request->result)) {
         status = STATUS_UNAVAILABLE;
+    }
+    if (status == STATUS_UNKNOWN && !op_writes(request->op)) {
+        status = STATUS_UNAVAILABLE; /* a read that was not answered changed nothing */
     }
     if (status == 0 && request->op == STORE_PUT && flight->results[index]) {
         put_apply((struct store_put *)request, flight->results[index]);

@@ -196,8 +196,21 @@ void store_get_health(const struct store *store, struct store_health *ret_health
         atomic_load_explicit(&health->read_failed_ms, memory_order_relaxed);
     ret_health->pooled_ms = atomic_load_explicit(&health->pooled_ms, memory_order_relaxed);
     ret_health->failures = atomic_load_explicit(&health->failures, memory_order_relaxed);
+    ret_health->sessions = atomic_load_explicit(&health->sessions, memory_order_relaxed);
     CHECK(pthread_mutex_lock(&health->lock) == 0);
     memcpy(ret_health->reason, health->reason, sizeof(ret_health->reason));
+    ret_health->explained_ms = health->explained_ms;
+    ret_health->loss = health->loss;
+    CHECK(pthread_mutex_unlock(&health->lock) == 0);
+}
+
+void store_tell_loss(struct store *store, const struct store_loss *loss)
+{
+    struct health *health = &store->health;
+    CHECK(pthread_mutex_lock(&health->lock) == 0);
+    if (health->loss.proof == NULL) {
+        health->loss = *loss;
+    }
     CHECK(pthread_mutex_unlock(&health->lock) == 0);
 }
 

@@ -92,11 +92,17 @@ struct store_health {
     uint64_t read_failed_ms; /* when the last read failed; 0: it was answered */
     uint64_t pooled_ms; /* when a pooler that changes sessions was met last; 0: never */
     uint64_t failures; /* requests that failed so far because the database could not do them */
+    uint64_t sessions; /* for writing, begun so far: another may be with another server */
     char reason[STORE_REASON_MAX]; /* the engine's words for what failed last; "" for nothing */
+    uint64_t explained_ms; /* when it said so */
+    struct store_loss loss; /* store_tell_loss */
 };
 
 /* Read it. Any thread. */
 void store_get_health(const struct store *store, struct store_health *ret_health);
+
+/* Somebody has the proof that the store lost commits; the first one is kept. Any thread. */
+void store_tell_loss(struct store *store, const struct store_loss *loss);
 
 /*
  * The verdict of who watches the store (hub/node/store_watch.c): whether it can be written to now.

@@ -127,11 +127,15 @@ struct store_get {
     struct store_item item; /* out */
 };
 
-/* Where many inboxes stand: one query. */
+/*
+ * Where many inboxes stand: one query. What connections that read are told may be late, where they
+ * lead to a standby; `current` asks the one that writes, whose server has all that was committed.
+ */
 struct store_positions {
     struct store_request base;
     const struct store_user *users;
     size_t count; /* at most STORE_PAGE_MAX */
+    bool current;
     struct store_position *positions; /* out: by index */
 };
 

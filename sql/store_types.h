@@ -40,6 +40,13 @@ struct store_position {
     uint64_t unread;
 };
 
+/* That commits were lost: what somebody had been told, and what the store says now. */
+struct store_loss {
+    const char *proof; /* "position" (of an inbox), "stream"; NULL: none */
+    uint64_t was;
+    uint64_t is;
+};
+
 /* A stored notification as read back. `data` is JSON text or empty; texts are UTF-8. */
 struct store_item {
     uint8_t id[STORE_ID_LEN];

@@ -6,7 +6,7 @@
 #include "codec/base/mem.h"
 #include "sql/store.h"
 
-enum { BATCH = 500, HOLD_MS = 2 };
+enum { BATCH = 500, HOLD_MS = 2, AGAIN_MS = 500 /* compare, when the store was away */ };
 
 /* More inboxes than this are not listed: asking for the users online costs no more then. */
 enum { CHANGED_MAX = 20000, UNIT_MS = STORE_CHANGED_UNIT_MS };
@@ -15,11 +15,13 @@ struct positions {
     struct shard *shard;
     struct timer recheck;
     struct timer release; /* of `held` */
+    struct timer again; /* to compare */
     struct list held; /* outbox.dirty_link */
     struct list queue; /* page.link: users to ask for; all but the last page are full */
     struct query *query; /* under way; NULL: none */
     struct look *look; /* likewise */
     uint64_t since; /* what the next look begins with; 0: nothing was learned yet */
+    bool comparing; /* what is in `queue`, with what the store is sure of */
     bool look_again; /* as soon as the one under way has been answered */
     bool closed;
 };
@@ -43,6 +45,7 @@ struct query {
     struct positions *positions;
     struct store_user users[BATCH];
     struct actor_ref refs[BATCH];
+    uint64_t revs[BATCH]; /* that the users had when it was asked; 0: none yet */
     struct builder keys;
     size_t offsets[BATCH][3]; /* tenant, user, end: into keys */
 };
@@ -69,10 +72,30 @@ static void tell(struct positions *positions, const struct query *query, size_t 
     msg_send(positions->shard->sched, query->refs[i], msg);
 }
 
+/* What a user was told was committed: a store that is sure of less lost commits. */
+static void compare(struct positions *positions, const struct query *query)
+{
+    struct sched *sched = positions->shard->sched;
+    if (query->request.base.status != 0) {
+        timer_set(sched_timers(sched), &positions->again, sched_now(sched) + AGAIN_MS);
+        return;
+    }
+    for (size_t i = 0; i < query->request.count; i++) {
+        uint64_t rev = query->request.positions[i].rev;
+        if (rev < query->revs[i]) {
+            const struct store_loss loss = {"position", query->revs[i], rev};
+            store_tell_loss(positions->shard->store_root, &loss);
+        }
+    }
+}
+
 static void on_positions(struct store_request *request)
 {
     struct query *query = container_of(request, struct query, request.base);
     struct positions *positions = query->positions;
+    if (query->request.current && !positions->closed) {
+        compare(positions, query);
+    }
     for (size_t i = 0; i < query->request.count && !positions->closed; i++) {
         tell(positions, query, i);
     }
@@ -91,6 +114,7 @@ static void add(struct query *query, struct user *user)
 {
     size_t i = query->request.count++;
     query->refs[i] = user->actor.self;
+    query->revs[i] = user->phase == USER_READY ? user->rev : 0;
     query->offsets[i][0] = builder_bytes(&query->keys).len;
     builder_add(&query->keys, user_space(user));
     query->offsets[i][1] = builder_bytes(&query->keys).len;
@@ -122,6 +146,8 @@ static void next_query(struct positions *positions)
     query->request.base.op = STORE_POSITIONS;
     query->request.base.done = on_positions;
     query->request.users = query->users;
+    query->request.current = positions->comparing;
+    positions->comparing = positions->comparing && !list_empty(&positions->queue);
     for (size_t i = 0; i < page->count; i++) {
         struct actor *actor = actor_get(positions->shard->sched, page->users[i]);
         if (actor != NULL) {
@@ -209,6 +235,33 @@ static void ask_node(struct positions *positions)
     struct actor_system *system = sched_system(positions->shard->sched);
     for (unsigned i = 0; i < actor_system_shards(system); i++) {
         sched_post(system, i, ask_here, actor_system_sched(system, i));
+    }
+}
+
+static void compare_all(struct positions *positions)
+{
+    positions->comparing = !list_empty(&positions->shard->users);
+    ask_all(positions);
+}
+
+static void on_again(struct timer *timer)
+{
+    compare_all(container_of(timer, struct positions, again));
+}
+
+static void compare_here(void *sched, bool cancelled)
+{
+    const struct shard *shard = cancelled ? NULL : sched_user(sched);
+    if (shard != NULL && shard->positions != NULL) {
+        compare_all(shard->positions);
+    }
+}
+
+void positions_compare(struct shard *shard)
+{
+    struct actor_system *system = sched_system(shard->sched);
+    for (unsigned i = 0; i < actor_system_shards(system); i++) {
+        sched_post(system, i, compare_here, actor_system_sched(system, i));
     }
 }
 
@@ -320,6 +373,7 @@ struct positions *positions_create(struct shard *shard)
     list_init(&positions->queue);
     list_init(&positions->held);
     timer_init(&positions->recheck, on_recheck);
+    timer_init(&positions->again, on_again);
     if (sched_shard(shard->sched) == 0) {
         arm(positions);
         positions_look(shard); /* from when on */
@@ -333,6 +387,7 @@ void positions_destroy(struct positions *positions)
         return;
     }
     timer_cancel(sched_timers(positions->shard->sched), &positions->recheck);
+    timer_cancel(sched_timers(positions->shard->sched), &positions->again);
     for (struct list *link; (link = list_pop(&positions->queue)) != NULL;) {
         mem_free(container_of(link, struct page, link));
     }

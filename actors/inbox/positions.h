@@ -41,4 +41,9 @@ void positions_hold(struct positions *positions, struct outbox *outbox);
 /* Ask what has changed, soon, and not only at the next recheck; from any shard of the node. */
 void positions_look(struct shard *shard);
 
+/* Compare all users of the node, after the store may have become another one, with what the server
+ * has that is written to: a user who has more is the proof that it lost commits (store_tell_loss).
+ * Until each was answered it is asked again. From any shard. */
+void positions_compare(struct shard *shard);
+
 #endif

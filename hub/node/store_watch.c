@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "actors/core/timer.h"
+#include "actors/inbox/positions.h"
 #include "codec/base/check.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
@@ -18,6 +19,7 @@ enum {
     WATCH_EVERY_MS = 750,
     PATIENCE_MS = 2000,
     POOLED_MS = 5000, /* since a pooler was met last; connections to it are tried more often */
+    SAID_MS = 5000, /* for which the engine's words hold: it is asked again far sooner */
     DOUBT_MS = 2000, /* for which a put that failed counts when no other was tried */
 };
 
@@ -43,6 +45,8 @@ struct store_watch {
     struct store_request ping;
     uint64_t down_since_ms; /* 0: up */
     uint64_t failures; /* when it went down */
+    uint64_t up_ms; /* when it was up again */
+    uint64_t sessions; /* of the store, when users were compared last */
     bool pooled;
     bool closing;
 };
@@ -110,17 +114,36 @@ static void ask_epoch(struct store_watch *watch)
     store_submit(watch->shard->shard.store, &watch->renewal.base);
 }
 
-/* The number only grows: one that does not is of a store that lost commits (a failover to a standby
- * that was behind, a restore). */
-static void check_number(struct store_watch *watch)
+static void alarm_loss(struct store_watch *watch, const struct store_loss *loss)
 {
-    if (watch->raise.number <= watch->number && !watch->went_back) {
+    bool known = atomic_load_explicit(&watch->shard->hub->outdated, memory_order_relaxed);
+    if (!watch->went_back && !known) {
         log_error("STORE-WENT-BACK",
-            "the store lost commits: numbers that devices know are given again", "was=%llu is=%llu",
-            (unsigned long long)watch->number, (unsigned long long)watch->raise.number);
+            "the store lost commits: numbers that devices know are given again",
+            "proof=%s was=%llu is=%llu", loss->proof, (unsigned long long)loss->was,
+            (unsigned long long)loss->is);
         watch->went_back = true;
     }
+}
+
+/* The number only grows: one that does not is of a store that lost commits (a failover to a standby
+ * that was behind, a restore). What was lost between two raises, users' positions tell. */
+static void check_number(struct store_watch *watch)
+{
+    const struct store_loss loss = {"witness", watch->number, watch->raise.number};
+    if (loss.is <= loss.was) {
+        alarm_loss(watch, &loss);
+    }
     watch->number = watch->raise.number;
+}
+
+/* Another session for writing may be with another server. */
+static void compare_users(struct store_watch *watch, const struct store_health *health)
+{
+    if (health->sessions != watch->sessions) {
+        watch->sessions = health->sessions;
+        positions_compare(&watch->shard->shard);
+    }
 }
 
 static void on_raised(struct store_request *request)
@@ -177,8 +200,9 @@ static void tell(struct store_watch *watch, const struct store_health *health, b
     const struct hub *hub = watch->shard->hub;
     bool waiting = (watch->writing.asking && now - watch->writing.sent_ms >= PATIENCE_MS) ||
                    (watch->reading.asking && now - watch->reading.sent_ms >= PATIENCE_MS);
-    const char *reason =
-        waiting && health->reason[0] == '\0' ? "no answer within 2 s" : health->reason;
+    /* Words of an earlier outage say nothing about this one. */
+    bool said = health->explained_ms >= watch->up_ms && now < health->explained_ms + SAID_MS;
+    const char *reason = said ? health->reason : waiting ? "no answer within 2 s" : "";
     if (watch->down_since_ms == 0) {
         watch->down_since_ms = now;
         watch->failures = health->failures;
@@ -194,6 +218,7 @@ static void tell(struct store_watch *watch, const struct store_health *health, b
         store_engine(hub->store), (unsigned long long)(now - watch->down_since_ms),
         (unsigned long long)(health->failures - watch->failures));
     watch->down_since_ms = 0;
+    watch->up_ms = now;
 }
 
 /* Some connections fail behind such a pooler and others do not: it is told whatever works. */
@@ -219,6 +244,10 @@ static void judge(struct store_watch *watch)
     bool write_down = is_bad(&watch->writing, now) || is_recent(health.write_failed_ms, now);
     bool read_down = is_bad(&watch->reading, now);
     judge_pooler(watch, &health, now);
+    compare_users(watch, &health);
+    if (health.loss.proof != NULL) {
+        alarm_loss(watch, &health.loss);
+    }
     atomic_store_explicit(&hub->verdict.write_down, write_down, memory_order_relaxed);
     atomic_store_explicit(&hub->verdict.read_down, read_down, memory_order_relaxed);
     store_set_writable(hub->store, !write_down);

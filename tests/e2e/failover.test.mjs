@@ -6,6 +6,8 @@ import { after, before, test } from 'node:test';
 import { startHub } from './support/hub.mjs';
 import { startLine } from './support/line.mjs';
 import { startPostgres } from './support/postgres.mjs';
+import { startRedis } from './support/redis.mjs';
+import { randomSecret } from './support/tokens.mjs';
 import { until } from './support/wait.mjs';
 
 const servers = [];
@@ -13,7 +15,7 @@ let line;
 let hub;
 let primary;
 
-const count = (id) => hub.log.split('\n').filter((text) => text.includes(` ${id} `)).length;
+const count = (id) => hub.lines(id);
 const address = (server) => ({ host: '127.0.0.1', port: server.port });
 const post = (title) => hub.api('POST', '/api/v1/notifications', { user: 'alice', type: 't', title });
 const rows = (server) => server.query("SELECT rev, seq FROM peal.inbox WHERE user_id = 'alice'");
@@ -23,10 +25,10 @@ async function stored(title) {
 }
 
 // What a device is told when it comes back: {epoch, rev}.
-async function comeBack() {
+async function comeBack(where = hub) {
   return await until(async () => {
     let ready;
-    const client = await hub.plain('alice', { onEvent: ([event, body]) => event === 'hub:ready' && (ready = body) });
+    const client = await where.plain('alice', { onEvent: ([event, body]) => event === 'hub:ready' && (ready = body) });
     await until(() => ready, 'ready', 2000);
     client.close();
     return ready;
@@ -105,4 +107,58 @@ test('a standby that was behind: an alarm, a new epoch, and devices agree with t
   const { body } = await hub.api('GET', '/api/v1/users/alice/notifications');
   assert.deepEqual(body.items.map(({ title }) => title), ['again', 'two', 'one']);
   assert.equal(count('STORE-WENT-BACK'), 1);
+});
+
+// Loses what was posted last, in a way that the witness does not tell.
+async function loseLast(device, title, via) {
+  const standby = await primary.standby();
+  servers.push(standby);
+  await caughtUp(standby);
+  await standby.query("ALTER SYSTEM SET primary_conninfo = ''");
+  await standby.query('SELECT pg_reload_conf()');
+  await until(async () => (await primary.query('SELECT 1 FROM pg_stat_replication')).length === 0, 'replication stands');
+  const body = { user: 'alice', type: 't', title };
+  await until(async () => (await via.api('POST', '/api/v1/notifications', body)).status === 201, `${title} is stored`);
+  await device.next('notification', (told) => told.title === title);
+  await primary.kill();
+  await standby.query('SELECT pg_promote()');
+  await until(async () => (await standby.query('SELECT pg_is_in_recovery() AS yes'))[0].yes === false, 'promoted');
+  await standby.query('UPDATE peal.witness SET number = number + 1000');
+  primary = standby;
+  line.target = address(standby);
+  line.cut();
+}
+
+const another = (epoch, where) => until(async () => {
+  const ready = await comeBack(where);
+  return ready.epoch !== epoch && ready;
+}, 'devices are told the new epoch');
+
+test('what was lost between two raises of the witness: a device that is there has more than the store', async () => {
+  const alarms = hub.lines('STORE-WENT-BACK');
+  const before = await comeBack();
+  await loseLast(await hub.plain('alice'), 'lost', hub);
+  await hub.loggedTimes('STORE-WENT-BACK', alarms + 1);
+  await hub.logged(/STORE-WENT-BACK .*proof=position was=\d+ is=\d+/);
+  assert.equal((await another(before.epoch)).rev, before.rev);
+});
+
+test('two nodes: the one with the device finds the loss, and both take the new epoch over', { timeout: 120_000 }, async () => {
+  await hub.stop();
+  const redis = await startRedis();
+  const shared = { redis, postgres: { url: hub.options.postgres.url }, secret: randomSecret(), apiKey: randomSecret() };
+  const nodes = [await startHub(shared), await startHub(shared)];
+  try {
+    const before = await comeBack(nodes[0]);
+    await loseLast(await nodes[1].plain('alice'), 'lost again', nodes[0]);
+    await nodes[1].logged(/STORE-WENT-BACK .*proof=position/);
+    const told = await Promise.all(nodes.map((node) => another(before.epoch, node)));
+    assert.equal(told[0].epoch, told[1].epoch);
+    assert.deepEqual(told.map(({ rev }) => rev), [before.rev, before.rev]);
+    for (const node of nodes) await node.loggedTimes('STORE-NEW-EPOCH', 1);
+    assert.equal(nodes[0].lines('STORE-WENT-BACK'), 0); // who had no device there knew nothing
+  } finally {
+    for (const node of nodes) await node.stop();
+    await redis.stop();
+  }
 });

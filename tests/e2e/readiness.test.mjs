@@ -161,6 +161,16 @@ describe('Postgres', () => {
     await recovers(hub);
     await until(async () => (await post(hub)).status === 201, 'posts are stored');
   });
+
+  test('stopped after another outage: the words of that one are not told again', async () => {
+    const before = hub.lines('STORE-DOWN');
+    postgres.pause();
+    await until(() => hub.lines('STORE-DOWN') > before, 'the outage is logged');
+    postgres.resume();
+    assert.match(hub.log.slice(hub.log.lastIndexOf('STORE-DOWN')), /reason="no answer within 2 s"/);
+    await answers(postgres);
+    await recovers(hub);
+  });
 });
 
 const isRoot = process.getuid() === 0;

@@ -44,6 +44,9 @@ struct fake_store {
     uint64_t next_key;
     uint64_t changes;
     bool flood;
+    bool forgot; /* fake_store_forget */
+    unsigned losses; /* that somebody has proved */
+    bool late; /* what is read is of a standby that is behind */
 };
 
 /* Inboxes. */
@@ -364,6 +367,8 @@ static int ask_positions(struct fake_store *store, struct store_positions *reque
     request->base.result = request->positions;
     for (size_t i = 0; i < request->count; i++) {
         request->positions[i] = position_of(store, request->users[i]);
+        bool late = store->late && !request->current && request->positions[i].rev > 0;
+        request->positions[i].rev -= late;
     }
     return 0;
 }
@@ -395,6 +400,11 @@ static int list_changed(struct fake_store *store, struct store_changed *request)
     request->more = store->flood || request->user_count > request->limit;
     request->user_count = request->more ? 0 : request->user_count;
     return 0;
+}
+
+void fake_store_be_late(struct fake_store *store)
+{
+    store->late = true;
 }
 
 void fake_store_flood(struct fake_store *store)
@@ -615,6 +625,29 @@ void fake_store_cut(struct store_port *port, bool cut)
 struct store *fake_store_root(struct store_port *port)
 {
     return (struct store *)(void *)port;
+}
+
+void store_tell_loss(struct store *store, const struct store_loss *loss)
+{
+    struct fake_store *fake = ((struct store_port *)(void *)store)->store;
+    CHECK(fake->forgot); /* who says so of a store that has everything is wrong */
+    CHECK(loss->is < loss->was);
+    fake->losses++;
+}
+
+void fake_store_forget(struct fake_store *store, const char *key)
+{
+    for (size_t i = 0; i < store->inbox_count; i++) {
+        if (strcmp(store->inboxes[i].key, key) == 0 && store->inboxes[i].position.rev > 0) {
+            store->inboxes[i].position.rev--;
+            store->forgot = true;
+        }
+    }
+}
+
+unsigned fake_store_losses(const struct fake_store *store)
+{
+    return store->losses;
 }
 
 bool store_is_writable(const struct store *store)

@@ -62,6 +62,16 @@ struct store *fake_store_root(struct store_port *port);
 /* Rows with this message are refused: the put that has one gets STATUS_INVALID. */
 void fake_store_refuse(struct fake_store *store, const char *message);
 
+/* The last commit of the inbox of `key` is lost. */
+void fake_store_forget(struct fake_store *store, const char *key);
+
+/* How often somebody has proved that commits were lost; aborts where none were. */
+unsigned fake_store_losses(const struct fake_store *store);
+
+/* Positions are those of a standby that is behind, from now on, unless they are asked to be
+ * current. */
+void fake_store_be_late(struct fake_store *store);
+
 /* More inboxes have changed than a request may list, from now on. */
 void fake_store_flood(struct fake_store *store);
 

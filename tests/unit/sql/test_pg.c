@@ -200,6 +200,40 @@ Test(pg, the_witness_is_raised_while_a_write_is_blocked)
     harness_close(&harness);
 }
 
+/* What must be sure is asked of the session that writes, behind what it is writing. */
+Test(pg, positions_that_must_be_current_come_from_who_writes)
+{
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    PGconn *person = PQconnectdb(url);
+    expect_done(person, "BEGIN");
+    expect_done(person, hold_text());
+    struct store_user who = user_of("alice");
+    struct store_row row = row_of(who, 1, 1);
+    struct store_put put = {
+        .base = {.op = STORE_PUT, .done = harness_done}, .rows = &row, .count = 1};
+    struct store_positions sure = {.base = {.op = STORE_POSITIONS, .done = harness_done},
+        .users = &who,
+        .count = 1,
+        .current = true};
+    struct store_positions read = {.base.op = STORE_POSITIONS, .users = &who, .count = 1};
+    store_submit(harness.shards[0].port, &put.base);
+    store_submit(harness.shards[0].port, &sure.base);
+    cr_assert_eq(harness_run(&harness, 0, &read.base), 0);
+    cr_expect_eq(read.positions[0].rev, 0, "who reads does not wait");
+    expect_done(person, "COMMIT");
+    harness_wait_all(&harness, 0, 2);
+    cr_assert_eq(sure.base.status, 0);
+    cr_expect_eq(sure.positions[0].rev, 1);
+    store_request_finish(&read.base);
+    store_request_finish(&sure.base);
+    store_request_finish(&put.base);
+    PQfinish(person);
+    harness_close(&harness);
+}
+
 static const char end_sessions[] = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
                                    "WHERE datname = current_database() AND pid <> pg_backend_pid()";
 
