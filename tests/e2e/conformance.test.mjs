@@ -12,19 +12,29 @@ import { PlainClient } from './support/plain_client.mjs';
 import { BEFORE_CONNECT, VIOLATIONS } from './support/violations.mjs';
 import { until, within } from './support/wait.mjs';
 
-
-let server;
+let calm; // with the deadlines of the stock server
+let brisk; // with short ones, which a busy machine may miss: for the tests of deadlines
 let url;
 const peers = new Set();
 
 before(async () => {
-  server = await startEchoHub();
-  url = server.url;
+  [calm, brisk] = await Promise.all([startEchoHub({ calm: true }), startEchoHub()]);
+  url = calm.url;
 });
 
 after(async () => {
   for (const peer of peers) peer.close();
-  assert.deepEqual(await server.stop(), { code: 0, signal: null });
+  for (const server of [calm, brisk]) assert.deepEqual(await server.stop(), { code: 0, signal: null });
+});
+
+// A test of deadlines: against the program where they are short.
+const briskly = (name, body) => test(name, async (context) => {
+  url = brisk.url;
+  try {
+    await body(context);
+  } finally {
+    url = calm.url;
+  }
 });
 
 const kept = (peer) => {
@@ -39,7 +49,7 @@ const once = (emitter, event) =>
   within(new Promise((resolve) => emitter.once(event, (...args) => resolve(args))), event);
 
 describe('handshake', () => {
-  test('the open packet has exactly the five keys, in order', async () => {
+  briskly('the open packet has exactly the five keys, in order', async () => {
     const peer = await handshake();
     assert.deepEqual(Object.keys(peer.handshake), ['sid', 'upgrades', 'pingInterval', 'pingTimeout', 'maxPayload']);
     assert.match(peer.handshake.sid, /^[A-Za-z0-9_-]{26}$/);
@@ -83,7 +93,7 @@ describe('handshake', () => {
 });
 
 describe('heartbeat', () => {
-  test('the server pings, and goes on as long as it is answered', async () => {
+  briskly('the server pings, and goes on as long as it is answered', async () => {
     const peer = await connect({ pong: false });
     for (let round = 0; round < 3; round += 1) {
       assert.equal(await peer.next(), '2');
@@ -92,13 +102,13 @@ describe('heartbeat', () => {
     assert.equal(peer.socket.readyState, WebSocket.OPEN);
   });
 
-  test('without a pong it is closed', async () => {
+  briskly('without a pong it is closed', async () => {
     const peer = await connect({ pong: false });
     assert.equal(await peer.next(), '2');
     await peer.end();
   });
 
-  test('another packet is no pong', async () => {
+  briskly('another packet is no pong', async () => {
     const peer = await connect({ pong: false });
     assert.equal(await peer.next(), '2');
     peer.send('42["message"]');
@@ -106,13 +116,13 @@ describe('heartbeat', () => {
     await peer.end();
   });
 
-  test('nor are many', async () => {
+  briskly('nor are many', async () => {
     const peer = await connect({ pong: false });
     assert.equal(await peer.next(), '2');
     for (let last = ''; typeof last === 'string'; last = await peer.next()) peer.send('42["message"]');
   });
 
-  test('who joins nothing is closed', async () => {
+  briskly('who joins nothing is closed', async () => {
     const peer = await handshake();
     await peer.end();
   });
@@ -247,7 +257,7 @@ describe('Socket.IO packets', () => {
     assert.match(await peer.next(), /^40\/custom,/);
   });
 
-  test('who has left every namespace still gets pings', async () => {
+  briskly('who has left every namespace still gets pings', async () => {
     const peer = await connect({ pong: false });
     peer.send('41');
     for (let round = 0; round < 5; round += 1) {
@@ -272,7 +282,7 @@ describe('Socket.IO packets', () => {
     }
   });
 
-  test('attachments: none expected, interrupted, missing', async () => {
+  briskly('attachments: none expected, interrupted, missing', async () => {
     const unexpected = await connect();
     unexpected.send(Buffer.from([1]));
     await unexpected.end();
@@ -387,7 +397,7 @@ describe('the stock client', () => {
     assert.equal(socket.active, false);
   });
 
-  test('stays connected through pings', async () => {
+  briskly('stays connected through pings', async () => {
     // A busy machine may miss the 200 ms that this program allows: then it counts anew.
     const socket = client('/', { reconnection: true, reconnectionDelay: 10, reconnectionDelayMax: 50 });
     let pings = 0;
@@ -410,7 +420,7 @@ describe('the plain WebSocket', () => {
     });
   }
 
-  test('it must answer hub:ping', async () => {
+  briskly('it must answer hub:ping', async () => {
     const peer = kept(await PlainClient.connect(url, 'abc', { pong: false }));
     await within(peer.closed, 'closed');
   });

@@ -17,18 +17,29 @@ const RS = '\x1e';
 const UNKNOWN = { code: 1, message: 'Session ID unknown' };
 const ENGINE = { path: '/engine.io/' };
 
-let server;
+let calm; // with the deadlines of the stock server
+let brisk; // with short ones, which a busy machine may miss: for the tests of deadlines
 let url;
 const peers = new Set();
 
 before(async () => {
-  server = await startEchoHub();
-  url = server.url;
+  [calm, brisk] = await Promise.all([startEchoHub({ calm: true }), startEchoHub()]);
+  url = calm.url;
 });
 
 after(async () => {
   for (const peer of peers) peer.close();
-  assert.deepEqual(await server.stop(), { code: 0, signal: null });
+  for (const server of [calm, brisk]) assert.deepEqual(await server.stop(), { code: 0, signal: null });
+});
+
+// A test of deadlines: against the program where they are short.
+const briskly = (name, body) => test(name, async (context) => {
+  url = brisk.url;
+  try {
+    await body(context);
+  } finally {
+    url = calm.url;
+  }
 });
 
 const kept = (peer) => {
@@ -89,7 +100,7 @@ async function upgrade(peer, path) {
 }
 
 describe('handshake', () => {
-  test('the open packet offers the upgrade', async () => {
+  briskly('the open packet offers the upgrade', async () => {
     const peer = await PollPeer.handshake(url);
     assert.equal(peer.opened.status, 200);
     assert.equal(peer.opened.headers['content-type'], 'text/plain; charset=UTF-8');
@@ -134,7 +145,7 @@ describe('handshake', () => {
     }
   });
 
-  test('who joins nothing is told at the next GET', async () => {
+  briskly('who joins nothing is told at the next GET', async () => {
     const peer = await PollPeer.handshake(url);
     let last;
     while (typeof (last = await peer.next()) === 'string' && last !== '1' && last !== '6');
@@ -343,7 +354,7 @@ describe('two at a time, and clients that go', () => {
 });
 
 describe('heartbeat', () => {
-  test('a held GET brings the ping', async () => {
+  briskly('a held GET brings the ping', async () => {
     const peer = await PollPeer.handshake(url, ENGINE);
     for (let round = 0; round < 3; round += 1) {
       assert.equal((await peer.get()).body, '2');
@@ -351,14 +362,14 @@ describe('heartbeat', () => {
     }
   });
 
-  test('without a pong the session ends', async () => {
+  briskly('without a pong the session ends', async () => {
     const peer = await PollPeer.handshake(url, ENGINE);
     assert.equal((await peer.get()).body, '2');
     assert.equal((await peer.get()).body, '1');
     await assertGone(peer);
   });
 
-  test('packets that are no pongs do not keep it', async () => {
+  briskly('packets that are no pongs do not keep it', async () => {
     const peer = await PollPeer.connect(url);
     let last = '';
     while (typeof last === 'string') {
@@ -368,7 +379,7 @@ describe('heartbeat', () => {
     assert.equal(last.status, 400);
   });
 
-  test('without a GET it ends as well', async () => {
+  briskly('without a GET it ends as well', async () => {
     const peer = await PollPeer.handshake(url, ENGINE);
     const other = await PollPeer.handshake(url, ENGINE);
     for (let round = 0; round < 3; round += 1) {
@@ -378,7 +389,7 @@ describe('heartbeat', () => {
     await assertGone(peer);
   });
 
-  test('the deadline is kept across an upgrade', async () => {
+  briskly('the deadline is kept across an upgrade', async () => {
     const peer = await PollPeer.handshake(url, ENGINE);
     assert.equal((await peer.get()).body, '2');
     const socket = await probe(peer, ENGINE.path);
@@ -475,7 +486,7 @@ describe('Socket.IO over polling', () => {
     }
   });
 
-  test('attachments: none expected, interrupted, missing, too many', async () => {
+  briskly('attachments: none expected, interrupted, missing, too many', async () => {
     const packet = '451-["message",{"_placeholder":true,"num":0}]';
     for (const packets of [['bAQ=='], [packet, '42["message"]'], [packet, 'bAQ==', 'bAQ=='], [packet]]) {
       const peer = await PollPeer.connect(url);
@@ -593,7 +604,7 @@ describe('upgrade', () => {
     assert.equal(packet, '4still');
   });
 
-  test('without 5 in time the WebSocket is closed, the session goes on', async () => {
+  briskly('without 5 in time the WebSocket is closed, the session goes on', async () => {
     const peer = await PollPeer.handshake(url, ENGINE);
     const socket = await probe(peer, ENGINE.path);
     socket.send('2probe');
@@ -695,7 +706,7 @@ for (const [name, transports] of [['polling only', ['polling']], ['with its own 
       socket.close();
     });
 
-    test('stays connected through pings, and leaves', async () => {
+    briskly('stays connected through pings, and leaves', async () => {
       // A busy machine may miss the 200 ms that this program allows: then it counts anew.
       const socket = client(transports, '/', { reconnectionDelay: 10, reconnectionDelayMax: 50 });
       let pings = 0;
