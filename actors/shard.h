@@ -69,7 +69,7 @@ struct actor_config {
     bool tenants;
     enum batching_mode batching;
     uint32_t tick_ms; /* 100 */
-    uint32_t flushes_per_tick; /* 8 */
+    uint32_t events_per_tick; /* 8 */
     struct rate messages; /* per user: send_message, relayed and forwarded events */
     struct rate joins;
     struct rate typing;

@@ -38,8 +38,8 @@ static struct bytes leaf_key(const void *leaf)
 }
 
 /*
- * What waited leaves, and counts in the new tick as what it spared: a room that stays dense is
- * flushed once a tick, and one that has become sparse is instant again.
+ * What waited leaves, and counts in the new tick: a room that stays dense is flushed once a tick,
+ * and one that has become sparse is instant again.
  */
 static void on_tick(struct timer *timer)
 {
@@ -48,7 +48,7 @@ static void on_tick(struct timer *timer)
     list_for_each (link, &fanout->waiting) {
         struct leaf *leaf = container_of(link, struct leaf, dirty_link);
         leaf->tick = sched_now(fanout->shard->sched) / config->tick_ms;
-        leaf->flushes = leaf->window->count - 1; /* and one for the flush itself */
+        leaf->sent = 0; /* the flush adds what it sends */
     }
     list_splice(&fanout->due, &fanout->waiting);
 }
@@ -332,17 +332,20 @@ static void wait_for_tick(struct fanout *fanout, struct leaf *leaf)
     }
 }
 
-/* Whether the leaf's window has to wait for the tick. */
+/*
+ * Whether the leaf's window has to wait for the tick. Events decide, not flushes: how many come in
+ * one turn depends on how long turns take, which depends on how many are flushed.
+ */
 static bool is_dense(struct fanout *fanout, struct leaf *leaf)
 {
     const struct actor_config *config = fanout->shard->config;
     uint64_t tick = sched_now(fanout->shard->sched) / config->tick_ms;
     if (leaf->tick != tick) {
         leaf->tick = tick;
-        leaf->flushes = 0;
+        leaf->sent = 0;
     }
     return config->batching == BATCHING_ALWAYS ||
-           (config->batching == BATCHING_ADAPTIVE && leaf->flushes >= config->flushes_per_tick);
+           (config->batching == BATCHING_ADAPTIVE && leaf->sent >= config->events_per_tick);
 }
 
 static void push(struct fanout *fanout, struct leaf *leaf, const struct direct *direct)
@@ -376,7 +379,7 @@ void fanout_flush(struct fanout *fanout)
 {
     for (struct list *link; (link = list_pop(&fanout->due)) != NULL;) {
         struct leaf *leaf = container_of(link, struct leaf, dirty_link);
-        leaf->flushes += 1 + leaf->count / BIG_ROOM;
+        leaf->sent += leaf->window->count + leaf->count / BIG_ROOM;
         leaf_flush(leaf);
         fanout->dirty--;
     }

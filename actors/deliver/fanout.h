@@ -5,7 +5,7 @@
  *
  * Stage 7 of the data path. An actor, because numbered broadcasts reach it by message from the
  * namespace's sequencer; joining, leaving and catching up are calls from the same shard. When a
- * window leaves: at the end of the turn, unless its leaf was flushed `flushes_per_tick` times
+ * window leaves: at the end of the turn, unless its leaf was sent `events_per_tick` events
  * within the current tick (adaptive), then at the tick; urgent events always at the end of the
  * turn.
  */

@@ -53,7 +53,7 @@ struct leaf {
     uint32_t count;
     uint32_t cap;
     uint32_t by_format[WIRE_FORMAT_COUNT]; /* members of each format */
-    uint32_t flushes; /* within `tick` */
+    uint32_t sent; /* events within `tick`, a large room's flushes for more */
     uint64_t tick;
     uint32_t name_len;
     char name_at[];

@@ -143,7 +143,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .tenants = config->auth_tenants,
         .batching = (enum batching_mode)config->batching_mode,
         .tick_ms = (uint32_t)config->batching_tick_ms,
-        .flushes_per_tick = config->batching_flushes_per_tick,
+        .events_per_tick = config->batching_events_per_tick,
         .messages = rate_of(config->limits_messages_burst, config->limits_messages_per_minute),
         .joins = rate_of(config->limits_joins_burst, config->limits_joins_per_minute),
         .typing = rate_of(config->limits_typing_burst, config->limits_typing_per_minute),

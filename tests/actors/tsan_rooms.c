@@ -88,7 +88,7 @@ static const struct actor_config config = {
     .names = {.prefix = "peal", .slots = 1024},
     .adapter_key = "socket.io",
     .tick_ms = 10,
-    .flushes_per_tick = 2,
+    .events_per_tick = 2,
     .messages = {1000000, 60000000},
     .joins = {1000000, 60000000},
     .typing = {1000000, 60000000},

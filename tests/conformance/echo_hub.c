@@ -478,7 +478,7 @@ int main(int argc, char **argv)
     static const struct actor_config actor_config = {.node = "echo",
         .epoch = "",
         .tick_ms = 100,
-        .flushes_per_tick = 8,
+        .events_per_tick = 8,
         .outbox_bytes = OUTBOX_BYTES,
         .stall_ms = 30000,
         .recovery = {.age_ms = RECOVERY_MS,

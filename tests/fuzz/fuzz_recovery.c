@@ -36,7 +36,7 @@ static const struct actor_config config = {
     .names = {.prefix = "peal", .slots = 1024},
     .adapter_key = "socket.io",
     .tick_ms = 100,
-    .flushes_per_tick = 2,
+    .events_per_tick = 2,
     .sockets_per_user = 100,
     .recheck_ms = 1000000,
     .outbox_bytes = 1 << 20,

@@ -82,7 +82,7 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
         .adapter_key = "socket.io",
         .batching = nodes->options.batching,
         .tick_ms = 100,
-        .flushes_per_tick = 8,
+        .events_per_tick = 8,
         .messages = plenty,
         .joins = plenty,
         .typing = plenty,

@@ -139,7 +139,7 @@ static void set_up(struct world *world, uint64_t seed, enum batching_mode batchi
         .adapter_key = "socket.io",
         .batching = batching,
         .tick_ms = TICK_MS,
-        .flushes_per_tick = 2,
+        .events_per_tick = 2,
         .sockets_per_user = 100,
         .recheck_ms = 1000000};
     world->system = actor_system_create(1);
@@ -472,7 +472,7 @@ Test(fanout, window_is_one_message)
     enter(&world, member);
     turn(&world);
     cr_assert_eq(fanout_join(world.fanout, &member->client.socket, BYTES("red")), 0);
-    for (unsigned i = 0; i < world.config.flushes_per_tick; i++) {
+    for (unsigned i = 0; i < world.config.events_per_tick; i++) {
         send_to(&world, "red", 0);
         expect(member, world.next_value, world.now_ms, false);
         turn(&world);
@@ -483,7 +483,7 @@ Test(fanout, window_is_one_message)
         expect(member, world.next_value, latest(&world), false);
         turn(&world);
     }
-    cr_assert_eq(member->at, world.config.flushes_per_tick, "dense events wait");
+    cr_assert_eq(member->at, world.config.events_per_tick, "dense events wait");
     send_to(&world, "red", EVENT_URGENT);
     expect(member, world.next_value, world.now_ms, false);
     uint64_t flushes = world.shard.stats.flushes;
@@ -530,7 +530,7 @@ Test(fanout, dense_rooms_are_flushed_once_a_tick)
     enter(&world, member);
     turn(&world);
     cr_assert_eq(fanout_join(world.fanout, &member->client.socket, BYTES("red")), 0);
-    unsigned dense = world.config.flushes_per_tick * 3;
+    unsigned dense = world.config.events_per_tick * 3;
     for (unsigned tick = 0; tick < 4; tick++) {
         unsigned before = member->at;
         for (unsigned i = 0; i < dense; i++) {
@@ -538,7 +538,7 @@ Test(fanout, dense_rooms_are_flushed_once_a_tick)
             expect(member, world.next_value, latest(&world), false);
             turn(&world);
         }
-        unsigned at_once = tick == 0 ? world.config.flushes_per_tick : 0;
+        unsigned at_once = tick == 0 ? world.config.events_per_tick : 0;
         cr_assert_eq(member->at - before, at_once, "in tick %u", tick);
         cr_assert_eq(events_after_tick(&world, member, before), dense);
     }
@@ -548,6 +548,46 @@ Test(fanout, dense_rooms_are_flushed_once_a_tick)
     turn(&world);
     cr_assert_eq(member->at, member->expected_count, "a quiet tick makes it instant again");
     tear_down(&world);
+}
+
+/* A thousand events a second, in turns of `turn_ms`: how often the room is flushed in eight ticks.
+ */
+static uint64_t count_flushes(uint64_t turn_ms)
+{
+    static struct world world;
+    set_up(&world, 1, BATCHING_ADAPTIVE);
+    world.config.events_per_tick = 8;
+    struct member *member = &world.members[0];
+    enter(&world, member);
+    turn(&world);
+    cr_assert_eq(fanout_join(world.fanout, &member->client.socket, BYTES("red")), 0);
+    world.now_ms = latest(&world);
+    uint64_t start_ms = world.now_ms;
+    uint64_t before = 0;
+    for (uint64_t sent = 0; world.now_ms < start_ms + 10 * TICK_MS;) {
+        before = world.now_ms < start_ms + 2 * TICK_MS ? world.shard.stats.flushes : before;
+        for (; sent < world.now_ms - start_ms; sent++) {
+            send_to(&world, "red", 0);
+            expect(member, world.next_value, latest(&world), false);
+        }
+        turn(&world);
+        world.now_ms += turn_ms;
+    }
+    uint64_t flushes = world.shard.stats.flushes - before;
+    cr_assert_eq(events_after_tick(&world, member, 0), member->expected_count);
+    tear_down(&world);
+    return flushes;
+}
+
+/* A node that is busy takes long turns, in which many events come together. */
+Test(fanout, how_long_turns_take_does_not_decide_whether_events_wait)
+{
+    static const uint64_t turns_ms[] = {1, 3, 7, 13, 19, 40};
+    for (size_t i = 0; i < ARRAY_LEN(turns_ms); i++) {
+        uint64_t flushes = count_flushes(turns_ms[i]);
+        cr_expect(flushes == 8 || flushes == 9, "turns of %llu ms: %llu flushes in eight ticks",
+            (unsigned long long)turns_ms[i], (unsigned long long)flushes);
+    }
 }
 
 Test(fanout, volatile_reaches_the_idle_only)
