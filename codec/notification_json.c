@@ -3,6 +3,7 @@
 
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
+#include "codec/http1.h"
 #include "codec/iso_time.h"
 #include "codec/json_scan.h"
 
@@ -205,14 +206,12 @@ void notification_json_sync(const struct notification_sync_body *body, struct bu
 
 /* Parts of items. */
 
-/* Members of an item that may be asked for. */
-static const char *const field_names[] = {"id", "seq", "rev", "userId", "type", "title", "message",
-    "data", "priority", "isRead", "readAt", "createdAt", "expiresAt"};
-
 int notification_json_add_field(struct bytes name, uint32_t *fields)
 {
-    for (size_t i = 0; i < ARRAY_LEN(field_names); i++) {
-        if (bytes_eq_str(name, field_names[i])) {
+    struct bytes list = BYTES(NOTIFICATION_JSON_FIELDS);
+    struct bytes known;
+    for (unsigned i = 0; http1_list_next(&list, &known); i++) {
+        if (bytes_eq(name, known)) {
             *fields |= 1U << i;
             return 0;
         }
@@ -222,8 +221,10 @@ int notification_json_add_field(struct bytes name, uint32_t *fields)
 
 static bool is_wanted(uint32_t fields, struct bytes key)
 {
-    for (size_t i = 0; i < ARRAY_LEN(field_names); i++) {
-        if (json_scan_string_eq(key, bytes_str(field_names[i]))) {
+    struct bytes list = BYTES(NOTIFICATION_JSON_FIELDS);
+    struct bytes known;
+    for (unsigned i = 0; http1_list_next(&list, &known); i++) {
+        if (json_scan_string_eq(key, known)) {
             return (fields & (1U << i)) != 0;
         }
     }

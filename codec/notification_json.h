@@ -128,6 +128,11 @@ struct notification_page {
  */
 void notification_json_list(const struct notification_page *page, struct builder *out);
 
+/* Members of an item that may be asked for. */
+#define NOTIFICATION_JSON_FIELDS                                                                   \
+    "id, seq, rev, userId, type, title, message, data, priority, isRead, readAt, createdAt, "      \
+    "expiresAt"
+
 /* Add the member `name` of an item to the set; STATUS_INVALID: items have no such member. */
 MUST_CHECK int notification_json_add_field(struct bytes name, uint32_t *fields);
 

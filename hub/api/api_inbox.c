@@ -30,6 +30,8 @@ enum {
     BODY_DEPTH = 3,
 };
 
+#define FIELDS_ALLOWED "Some, with commas between, of: " NOTIFICATION_JSON_FIELDS
+
 /* A call under way. It outlives its request when the peer goes. */
 struct inbox_call {
     struct api_call api; /* first */
@@ -294,7 +296,7 @@ static const char *allowed_of(const char *parameter)
         {"limit", "A number from 1 to 100"},
         {"state", "One of unread, seen, read, archived"},
         {"type", "At most 256 bytes"},
-        {"fields", "Some, with commas between, of the members of an item"},
+        {"fields", FIELDS_ALLOWED},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (strcmp(rows[i].parameter, parameter) == 0) {
@@ -353,7 +355,7 @@ void api_inbox_get(struct http_request *request, void *context)
         return;
     }
     if (read_fields(request->query, &call->fields) != 0) {
-        refuse_field(request, "fields", "Not valid");
+        refuse_field(request, "fields", allowed_of("fields"));
         free_call(call);
         return;
     }

@@ -379,6 +379,10 @@ test('lists go page by page and filter', async () => {
   for (const query of ['limit=0', 'limit=101', 'limit=x', 'after=-1', 'state=lost', 'fields=secret', 'type=%ff']) {
     assertError(await hub.api('GET', `${inbox(user)}?${query}`), 422, 'invalid_field', query.split('=')[0]);
   }
+  for (const path of [inbox(user), `/api/v1/notifications/${first.body.items[0].id}`]) {
+    const { body } = await hub.api('GET', `${path}?fields=secret`);
+    for (const field of ['id', 'userId', 'expiresAt']) assert.match(body.error.message, new RegExp(`\\b${field}\\b`));
+  }
 });
 
 test('reading by ids, up to a seq and all, and what each answers', async () => {

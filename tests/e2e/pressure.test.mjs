@@ -249,6 +249,39 @@ test('an answer that nobody reads holds no more than outbound_bytes, and is whol
   }
 });
 
+test('the answer to a long poll ends where an outbox is full, and the next ones have the rest', { timeout: PATIENT }, async () => {
+  const room = 64 << 10;
+  const size = 20_000;
+  const count = 40;
+  const hub = await startHub({ args: ['--limits-outbound-bytes', String(room), '--limits-slow-consumer', '10m'] });
+  try {
+    const { sid } = JSON.parse((await (await fetch(`${hub.url}/socket.io/?EIO=4&transport=polling`)).text()).slice(1));
+    const url = `${hub.url}/socket.io/?EIO=4&transport=polling&sid=${sid}`;
+    const joined = await fetch(url, { method: 'POST', body: `40${JSON.stringify({ token: hub.token('polls') })}` });
+    assert.equal(joined.status, 200);
+    const packets = [];
+    const poll = async () => {
+      const text = await (await fetch(url)).text();
+      packets.push(...text.split('\x1e'));
+      return text.length;
+    };
+    while (!packets.some((packet) => packet.startsWith('42["hub:ready"'))) await poll();
+    const to = { users: ['polls'] };
+    for (let n = 0; n < count; n++) {
+      const { status } = await hub.api('POST', '/api/v1/events', { event: 'large', args: [n, 'l'.repeat(size)], to });
+      assert.equal(status, 202);
+    }
+    await until(async () => (await hub.metric('peal_deliveries_total')) >= count, 'all wait for the next GET');
+    const larges = () => packets.filter((packet) => packet.startsWith('42["large"')).map((packet) => JSON.parse(packet.slice(2))[1]);
+    const sizes = [];
+    while (larges().length < count) sizes.push(await poll());
+    assert.deepEqual(larges(), Array.from({ length: count }, (_, n) => n));
+    for (const length of sizes) assert.ok(length < room + 2 * size, `an answer of ${length} bytes`);
+  } finally {
+    await hub.stop();
+  }
+});
+
 // So many handshakes without a token, one after the other on one connection from `localAddress`: their sids.
 function shakeHands(hub, count, localAddress = '127.0.0.1') {
   const head = 'GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\n\r\n';
