@@ -28,6 +28,7 @@ struct bus;
 struct cluster;
 struct fanout;
 struct identity;
+struct owner_ops;
 struct ingest_gauges;
 struct positions;
 struct recovery_bus;
@@ -185,6 +186,7 @@ struct shard {
     struct cluster *cluster; /* NULL without a bus */
     struct recovery_bus *recovery_bus; /* NULL without a bus, or without recovery */
     struct positions *positions;
+    const struct owner_ops *owners; /* what is done for the owners of sockets (deliver/owner.h) */
     struct list users; /* user.shard_link: those whose rights are to be looked at in front */
     uint16_t rules; /* raised when the rules change */
     struct list unread_dirty; /* user.unread_link: told at the end of the turn */

@@ -15,9 +15,9 @@ static void add_leaves(const struct shard *shard, struct actor_memory *memory)
 {
     list_for_each (link, &shard->fanouts) {
         const struct fanout *fanout = container_of(link, struct fanout, shard_link);
-        memory->rooms += map_bytes(&fanout->leaves) +
-                         map_count(&fanout->leaves) * mem_cost(sizeof(struct leaf) + NAME_LEN) +
-                         fanout->places * sizeof(struct socket *);
+        memory->rooms += map_bytes(&fanout->leaves.map) +
+                         map_count(&fanout->leaves.map) * mem_cost(sizeof(struct leaf) + NAME_LEN) +
+                         fanout->leaves.places * sizeof(struct socket *);
     }
 }
 

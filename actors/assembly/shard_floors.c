@@ -6,6 +6,8 @@
 #include "actors/deliver/socket.h"
 #include "actors/inbox/positions.h"
 #include "actors/recover/recovery.h"
+#include "actors/rooms/acks.h"
+#include "actors/rooms/ask.h"
 #include "actors/rooms/room.h"
 #include "actors/sequencer_proto.h"
 #include "actors/shard.h"
@@ -20,6 +22,7 @@ static struct bytes sid_of(const void *socket)
 void shard_init(struct shard *shard, struct sched *sched, const struct actor_config *config)
 {
     *shard = (struct shard){.sched = sched, .config = config};
+    shard->owners = &user_owner_ops;
     list_init(&shard->dirty_outboxes);
     list_init(&shard->fanouts);
     list_init(&shard->users);
@@ -30,10 +33,16 @@ void shard_init(struct shard *shard, struct sched *sched, const struct actor_con
     rand_init(&shard->rand, seed);
 }
 
+static const struct fanout_ops fanout_ops = {
+    .gone = room_on_gone,
+    .ask = ask_answer,
+    .finish = acks_finish,
+};
+
 struct fanout *shard_open_nsp(struct shard *shard, struct bytes nsp)
 {
     struct fanout *fanout = fanout_start(shard, nsp);
-    fanout->on_gone = room_on_gone;
+    fanout->ops = &fanout_ops;
     recovery_watch(fanout);
     struct sequencer_attach *attach = sequencer_attach_new();
     attach->nsp = buf_new_name(nsp);

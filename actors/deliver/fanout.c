@@ -5,11 +5,10 @@
 #include "actors/deliver/fanout.h"
 
 #include "actors/behaviours.h"
-#include "actors/deliver/fanout_ask.h"
 #include "actors/deliver/fanout_proto.h"
+#include "actors/deliver/owner.h"
+#include "actors/identity.h"
 #include "actors/sequencer_proto.h"
-#include "actors/user/user_actor.h"
-#include "actors/user_proto.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
@@ -17,7 +16,6 @@
 enum {
     WINDOW_EVENTS_MAX = 16384,
     WINDOW_BYTES_MAX = 64 << 10, /* well below what an outbox holds */
-    FEW_LEAVES = 32,
     BIG_ROOM = 1024, /* local members; flushing as many counts once more in the tick */
 };
 
@@ -59,15 +57,16 @@ struct fanout *fanout_start(struct shard *shard, struct bytes nsp)
     fanout->shard = shard;
     fanout->nsp_len = (uint32_t)nsp.len;
     memcpy(fanout->nsp_at, nsp.at, nsp.len);
-    map_init(&fanout->leaves, leaf_key);
+    fanout->leaves.shard = shard;
+    fanout->leaves.nsp = fanout_nsp(fanout);
+    map_init(&fanout->leaves.map, leaf_key);
     list_init(&fanout->due);
     list_init(&fanout->waiting);
     timer_init(&fanout->tick, on_tick);
-    list_init(&fanout->asks);
-    fanout->everyone = leaf_create(fanout, bytes_of(NULL, 0));
+    fanout->leaves.everyone = leaf_create(&fanout->leaves, bytes_of(NULL, 0));
     list_append(&shard->fanouts, &fanout->shard_link);
     bool started = actor_start(&fanout->actor, &fanout_behaviour, shard->sched);
-    CHECK(fanout->everyone != NULL && started); /* as the node starts */
+    CHECK(fanout->leaves.everyone != NULL && started); /* as the node starts */
     return fanout;
 }
 
@@ -78,13 +77,15 @@ static void free_fanout(struct actor *actor)
         fanout->watch->ops->destroy(fanout->watch);
     }
     timer_cancel(sched_timers(fanout->shard->sched), &fanout->tick);
-    fanout_ask_finish(fanout);
+    if (fanout->ops != NULL) {
+        fanout->ops->finish(fanout);
+    }
     size_t cursor = 0;
-    for (struct leaf *leaf; (leaf = map_next(&fanout->leaves, &cursor)) != NULL;) {
+    for (struct leaf *leaf; (leaf = map_next(&fanout->leaves.map, &cursor)) != NULL;) {
         leaf_destroy(leaf);
     }
-    leaf_destroy(fanout->everyone);
-    map_finish(&fanout->leaves);
+    leaf_destroy(fanout->leaves.everyone);
+    map_finish(&fanout->leaves.map);
     list_remove(&fanout->shard_link);
     mem_free(fanout);
 }
@@ -124,31 +125,24 @@ static struct membership *membership_of(const struct socket *socket, const struc
     return NULL;
 }
 
-/* Nothing numbered so far is for `socket` any more: it left already, or came before it. */
-static void pass_over(struct fanout *fanout, struct socket *socket)
-{
-    socket->sent_through = fanout->seen;
-    fanout->ahead = fanout->seen;
-}
-
 bool fanout_enter(struct fanout *fanout, struct socket *socket)
 {
-    if (!leaf_reserve(fanout->everyone)) {
+    if (!leaf_reserve(fanout->leaves.everyone)) {
         return false;
     }
     socket->fanout = fanout;
-    pass_over(fanout, socket);
-    socket->everyone_index = leaf_add(fanout->everyone, socket);
+    leaf_pass_over(&fanout->leaves, socket);
+    socket->everyone_index = leaf_add(fanout->leaves.everyone, socket);
     return true;
 }
 
 static void settle(struct fanout *fanout, struct leaf *leaf)
 {
     if (leaf->window != NULL && leaf->count == 0) {
-        fanout->dirty--;
+        fanout->leaves.dirty--;
     }
     if (leaf->count == 0) {
-        map_remove(&fanout->leaves, leaf_name(leaf));
+        map_remove(&fanout->leaves.map, leaf_name(leaf));
         leaf_destroy(leaf);
     }
 }
@@ -174,8 +168,7 @@ static void remove_membership(
 bool fanout_has_company(const struct socket *socket, struct bytes room)
 {
     /* A socket that comes back is its user's only when its memberships are there again. */
-    const struct user *user = (const struct user *)(const void *)actor_find(
-        socket->shard->sched, &user_behaviour, identity_key(socket->identity));
+    const struct socket_owner *user = owner_find(socket->shard, identity_key(socket->identity));
     if (user == NULL) {
         return false;
     }
@@ -196,10 +189,10 @@ void fanout_exit(struct fanout *fanout, struct socket *socket, bool kept)
 {
     while (socket->membership_count > 0) {
         struct membership *last = &socket->memberships[socket->membership_count - 1];
-        fanout->on_gone(socket, last, kept);
+        fanout->ops->gone(socket, last, kept);
         remove_membership(fanout, socket, last);
     }
-    struct socket *moved = leaf_remove(fanout->everyone, socket->everyone_index);
+    struct socket *moved = leaf_remove(fanout->leaves.everyone, socket->everyone_index);
     if (moved != NULL) {
         moved->everyone_index = socket->everyone_index;
     }
@@ -209,7 +202,7 @@ void fanout_exit(struct fanout *fanout, struct socket *socket, bool kept)
 struct membership *fanout_membership(
     const struct fanout *fanout, const struct socket *socket, struct bytes room)
 {
-    const struct leaf *leaf = map_get(&fanout->leaves, room);
+    const struct leaf *leaf = map_get(&fanout->leaves.map, room);
     return leaf != NULL ? membership_of(socket, leaf) : NULL;
 }
 
@@ -233,12 +226,12 @@ static bool reserve_membership(struct socket *socket)
 /* The leaf of `room`, with room for one more member; NULL: no memory. */
 static struct leaf *reserve_leaf(struct fanout *fanout, struct bytes room)
 {
-    struct leaf *leaf = map_get(&fanout->leaves, room);
+    struct leaf *leaf = map_get(&fanout->leaves.map, room);
     bool made = leaf == NULL;
     if (made) {
-        leaf = leaf_create(fanout, room);
+        leaf = leaf_create(&fanout->leaves, room);
     }
-    if (leaf == NULL || !leaf_reserve(leaf) || (made && !map_put(&fanout->leaves, leaf))) {
+    if (leaf == NULL || !leaf_reserve(leaf) || (made && !map_put(&fanout->leaves.map, leaf))) {
         if (made && leaf != NULL) {
             leaf_destroy(leaf);
         }
@@ -256,8 +249,8 @@ int fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room)
     if (leaf == NULL) {
         return STATUS_NOMEM;
     }
-    fanout_catch_up(fanout, socket);
-    pass_over(fanout, socket);
+    leaf_catch_up(&fanout->leaves, socket);
+    leaf_pass_over(&fanout->leaves, socket);
     socket->memberships[socket->membership_count++] =
         (struct membership){.leaf = leaf, .index = leaf_add(leaf, socket)};
     if (fanout->watch != NULL) {
@@ -268,49 +261,17 @@ int fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room)
 
 bool fanout_leave(struct fanout *fanout, struct socket *socket, struct bytes room)
 {
-    struct leaf *leaf = map_get(&fanout->leaves, room);
+    struct leaf *leaf = map_get(&fanout->leaves.map, room);
     struct membership *membership = leaf ? membership_of(socket, leaf) : NULL;
     if (membership == NULL) {
         return false;
     }
-    fanout_catch_up(fanout, socket);
+    leaf_catch_up(&fanout->leaves, socket);
     remove_membership(fanout, socket, membership);
     if (fanout->watch != NULL) {
         fanout->watch->ops->left(socket, room);
     }
     return true;
-}
-
-void fanout_catch_up(struct fanout *fanout, struct socket *socket)
-{
-    if (fanout->dirty == 0 || socket->sent_through >= fanout->seen) {
-        pass_over(fanout, socket);
-        return;
-    }
-    struct leaf *few[FEW_LEAVES];
-    struct leaf **dirty = few;
-    uint32_t count = 0;
-    if (socket->membership_count >= FEW_LEAVES) {
-        dirty = mem_try_calloc(socket->membership_count + 1u, sizeof(struct leaf *));
-        if (dirty == NULL) {
-            pass_over(fanout, socket);
-            socket_missed(socket);
-            return;
-        }
-    }
-    if (fanout->everyone->window != NULL) {
-        dirty[count++] = fanout->everyone;
-    }
-    for (uint32_t i = 0; i < socket->membership_count; i++) {
-        if (socket->memberships[i].leaf->window != NULL) {
-            dirty[count++] = socket->memberships[i].leaf;
-        }
-    }
-    leaf_catch_up(socket, dirty, count);
-    fanout->ahead = fanout->seen;
-    if (dirty != few) {
-        mem_free(dirty);
-    }
 }
 
 /* When windows leave. */
@@ -362,7 +323,7 @@ static void push(struct fanout *fanout, struct leaf *leaf, const struct direct *
         leaf_missed(leaf, broadcast->number);
         return;
     }
-    fanout->dirty += clean;
+    fanout->leaves.dirty += clean;
     bool full = leaf->window->count >= WINDOW_EVENTS_MAX || leaf->window->bytes >= WINDOW_BYTES_MAX;
     if ((broadcast->event->flags & EVENT_URGENT) || full) {
         list_remove(&leaf->dirty_link);
@@ -381,7 +342,7 @@ void fanout_flush(struct fanout *fanout)
         struct leaf *leaf = container_of(link, struct leaf, dirty_link);
         leaf->sent += leaf->window->count + leaf->count / BIG_ROOM;
         leaf_flush(leaf);
-        fanout->dirty--;
+        fanout->leaves.dirty--;
     }
 }
 
@@ -414,7 +375,7 @@ static void deliver_direct(struct fanout *fanout, struct socket *socket, void *c
     if (socket->sent_through >= direct->broadcast->number || socket->closing) {
         return; /* an exception, or reached by another name already */
     }
-    fanout_catch_up(fanout, socket);
+    leaf_catch_up(&fanout->leaves, socket);
     if ((direct->broadcast->event->flags & EVENT_VOLATILE) && !outbox_writable(socket->outbox)) {
         shard->stats.volatile_dropped++;
         return;
@@ -450,8 +411,7 @@ bool fanout_visit_name(
     if (!wire_name_user_key(name, key, &user_key)) {
         return false;
     }
-    struct user *user =
-        (struct user *)(void *)actor_find(fanout->shard->sched, &user_behaviour, user_key);
+    struct socket_owner *user = owner_find(fanout->shard, user_key);
     if (user != NULL) {
         list_for_each (link, &user->sockets) {
             socket = container_of(link, struct socket, user_link);
@@ -466,7 +426,8 @@ bool fanout_visit_name(
 static void exclude(struct fanout *fanout, struct socket *socket, void *context)
 {
     (void)context;
-    fanout_catch_up(fanout, socket); /* sent_through = seen, which is this broadcast's number */
+    leaf_catch_up(
+        &fanout->leaves, socket); /* sent_through = seen, which is this broadcast's number */
 }
 
 static void exclude_name(struct fanout *fanout, struct bytes name)
@@ -474,9 +435,9 @@ static void exclude_name(struct fanout *fanout, struct bytes name)
     if (fanout_visit_name(fanout, name, exclude, NULL)) {
         return;
     }
-    struct leaf *leaf = map_get(&fanout->leaves, name);
+    struct leaf *leaf = map_get(&fanout->leaves.map, name);
     for (uint32_t i = 0; leaf != NULL && i < leaf->count; i++) {
-        fanout_catch_up(fanout, leaf->members[i]);
+        leaf_catch_up(&fanout->leaves, leaf->members[i]);
     }
 }
 
@@ -489,7 +450,7 @@ static void deliver_named(struct fanout *fanout, struct direct *direct)
         fanout_visit_name(fanout, rooms[i], deliver_direct, direct);
     }
     for (uint32_t i = 0; i < count; i++) {
-        struct leaf *leaf = map_get(&fanout->leaves, rooms[i]);
+        struct leaf *leaf = map_get(&fanout->leaves.map, rooms[i]);
         if (leaf != NULL) {
             push(fanout, leaf, direct);
         }
@@ -513,12 +474,12 @@ static void deliver(struct fanout *fanout, struct broadcast *broadcast)
         event_unref(direct.marked);
         return;
     }
-    fanout->seen = broadcast->number;
+    fanout->leaves.seen = broadcast->number;
     for (uint32_t i = 0; i < broadcast->except_count; i++) {
         exclude_name(fanout, broadcast_except(broadcast)[i]);
     }
     if (broadcast->room_count == 0) {
-        push(fanout, fanout->everyone, &direct);
+        push(fanout, fanout->leaves.everyone, &direct);
     } else {
         deliver_named(fanout, &direct);
     }
@@ -552,7 +513,7 @@ static void miss(struct fanout *fanout, struct socket *socket, void *context)
 static void on_lost(struct fanout *fanout, struct fanout_lost *msg)
 {
     struct bytes name = buf_bytes(msg->name);
-    struct leaf *leaf = name.len > 0 ? map_get(&fanout->leaves, name) : fanout->everyone;
+    struct leaf *leaf = name.len > 0 ? map_get(&fanout->leaves.map, name) : fanout->leaves.everyone;
     if (!fanout_visit_name(fanout, name, miss, NULL) && leaf != NULL) {
         leaf_missed(leaf, UINT64_MAX);
     }
@@ -560,5 +521,5 @@ static void on_lost(struct fanout *fanout, struct fanout_lost *msg)
 
 static void on_ask(struct fanout *fanout, struct fanout_ask *msg)
 {
-    fanout_ask_answer(fanout, msg);
+    fanout->ops->ask(fanout, msg);
 }

@@ -22,36 +22,42 @@
 #include "actors/shard.h"
 #include "codec/base/buf.h"
 #include "codec/base/list.h"
-#include "codec/base/map.h"
 
 enum { FANOUT_SHED_BOUND = 8192 }; /* events of the bus that wait for a shard */
+
+struct acks;
+struct fanout;
+struct fanout_ask;
+
+/* What a fan-out leaves to the floor above it (rooms/): never once a delivery. */
+struct fanout_ops {
+    /* A socket goes while it is in a room; unless `kept`, its seat there is free. */
+    void (*gone)(struct socket *socket, const struct membership *membership, bool kept);
+    /* Carry out a slice of another node's request, and tell the sequencer. */
+    void (*ask)(struct fanout *fanout, struct fanout_ask *msg);
+    /* The fan-out ends: forget the broadcasts that wait for acks. */
+    void (*finish)(struct fanout *fanout);
+};
 
 struct fanout {
     struct actor actor;
     struct shard *shard;
     struct list shard_link; /* shard.fanouts */
     struct deliver_watch *watch; /* NULL: sockets of the namespace are not recovered */
-    /* A socket goes while it is in a room; unless `kept`, its seat there is free (rooms/room.h). */
-    void (*on_gone)(struct socket *socket, const struct membership *membership, bool kept);
-    struct leaf *everyone;
-    struct map leaves; /* struct leaf by name */
+    const struct fanout_ops *ops;
+    struct leaves leaves;
     struct list due; /* leaf.dirty_link: flushed at the end of this turn */
     struct list waiting; /* leaf.dirty_link: flushed at the tick */
-    uint32_t dirty; /* leaves on both */
-    uint64_t seen; /* number of the last broadcast */
-    uint64_t places; /* in the arrays of members of all leaves */
-    uint64_t ahead; /* no socket's sent_through is above it, but by a flush of one of its leaves */
     struct timer tick;
-    struct list asks; /* fanout_ask.link: broadcasts that clients have not all acknowledged */
-    uint32_t ask_count;
-    uint64_t ask_id; /* of the last one */
+    struct acks
+        *acks; /* broadcasts that clients have not all acknowledged (rooms/acks.c); or NULL */
     uint32_t nsp_len;
     char nsp_at[];
 };
 
 /*
- * Start the fan-out of namespace `nsp` on `shard`. shard_open_nsp calls it, and gives it a watch
- * and its sequencer.
+ * Start the fan-out of namespace `nsp` on `shard`. shard_open_nsp calls it, and gives it its ops, a
+ * watch and its sequencer.
  */
 struct fanout *fanout_start(struct shard *shard, struct bytes nsp);
 
@@ -94,7 +100,10 @@ struct membership *fanout_membership(
     const struct fanout *fanout, const struct socket *socket, struct bytes room);
 
 /* Everything that is pending for `socket` goes to its outbox, so that something may follow. */
-void fanout_catch_up(struct fanout *fanout, struct socket *socket);
+static inline void fanout_catch_up(struct fanout *fanout, struct socket *socket)
+{
+    leaf_catch_up(&fanout->leaves, socket);
+}
 
 /* Flush the leaves that are due; at the end of each turn. */
 void fanout_flush(struct fanout *fanout);
@@ -107,9 +116,5 @@ typedef void (*fanout_visit_fn)(struct fanout *fanout, struct socket *socket, vo
  */
 bool fanout_visit_name(
     struct fanout *fanout, struct bytes name, fanout_visit_fn visit, void *context);
-
-/* A client has acknowledged: `args` is the JSON array of its answer to `id`. */
-void fanout_acked(struct socket *socket, uint64_t id, struct bytes args,
-    struct buf *const *attachments, unsigned attachment_count);
 
 #endif

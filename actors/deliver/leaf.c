@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Order of this file: members, window and its encoding, flush to all, catch-up of one.
+ * Order of this file: members, window and its encoding, catch-up of one, flush to all.
  */
 #include "actors/deliver/leaf.h"
 
-#include "actors/deliver/fanout.h"
+#include "actors/deliver/watch.h"
+#include "actors/shard.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 
-enum { FIRST_MEMBERS = 2, FIRST_EVENTS = 8 };
+enum { FIRST_MEMBERS = 2, FIRST_EVENTS = 8, FEW_LEAVES = 32 };
 
-struct leaf *leaf_create(struct fanout *fanout, struct bytes name)
+struct leaf *leaf_create(struct leaves *home, struct bytes name)
 {
     struct leaf *leaf = mem_try_calloc(1, sizeof(*leaf) + name.len);
     if (leaf == NULL) {
         return NULL;
     }
-    leaf->fanout = fanout;
+    leaf->home = home;
     list_init(&leaf->dirty_link);
     leaf->name_len = (uint32_t)name.len;
     if (name.len > 0) {
@@ -47,7 +48,7 @@ void leaf_destroy(struct leaf *leaf)
 {
     drop_window(leaf);
     list_remove(&leaf->dirty_link);
-    leaf->fanout->places -= leaf->cap;
+    leaf->home->places -= leaf->cap;
     mem_free(leaf->members);
     mem_free(leaf);
 }
@@ -63,7 +64,7 @@ bool leaf_reserve(struct leaf *leaf)
         return false;
     }
     leaf->members = members;
-    leaf->fanout->places += cap - leaf->cap;
+    leaf->home->places += cap - leaf->cap;
     leaf->cap = cap;
     return true;
 }
@@ -147,9 +148,9 @@ static void encode(struct leaf *leaf, enum wire_format format)
         struct pending *pending = &window->events[i];
         bool marked = pending->marked != NULL && watch_marks(format);
         const struct event *event = marked ? pending->marked : pending->event;
-        int status = wire_add(format, fanout_nsp(leaf->fanout), event, items);
+        int status = wire_add(format, leaf->home->nsp, event, items);
         if (status != 0) {
-            shard_count_unencoded(leaf->fanout->shard, event->name, format, status);
+            shard_count_unencoded(leaf->home->shard, event->name, format, status);
             window->starved[format] = window->starved[format] || status == STATUS_NOMEM;
         }
         pending->end[format] = (uint32_t)builder_bytes(items).len;
@@ -170,13 +171,13 @@ static struct bytes item_of(const struct window *window, enum wire_format format
  * no memory.
  */
 static struct chunk *frame(
-    struct fanout *fanout, enum wire_format format, struct bytes items, unsigned count)
+    const struct leaves *home, enum wire_format format, struct bytes items, unsigned count)
 {
     struct builder out = {.max = UINT32_MAX};
     if (wire_framed(format)) {
-        uint64_t wall_ms = sched_wall(fanout->shard->sched);
+        uint64_t wall_ms = sched_wall(home->shard->sched);
         items = bytes_skip(items, wire_separator(format));
-        wire_open(format, fanout_nsp(fanout), items.len, count, wall_ms, &out);
+        wire_open(format, home->nsp, items.len, count, wall_ms, &out);
         builder_add(&out, items);
         wire_close(format, wall_ms, &out);
     } else {
@@ -202,7 +203,7 @@ static struct chunk *whole_chunk(struct leaf *leaf, enum wire_format format)
         return taken;
     }
     struct bytes items = bytes_skip(builder_bytes(&window->items[format]), wire_separator(format));
-    struct chunk *chunk = frame(leaf->fanout, format, items, count);
+    struct chunk *chunk = frame(leaf->home, format, items, count);
     window->starved[format] = chunk == NULL;
     return chunk;
 }
@@ -212,91 +213,6 @@ static struct chunk *shared_chunk(struct leaf *leaf, enum wire_format format)
 {
     encode(leaf, format);
     return leaf->window->starved[format] ? NULL : whole_chunk(leaf, format);
-}
-
-/* Whether a member needs more than the shared chunk: it has part of it, waits elsewhere, or is
- * stalled. */
-static bool is_special(const struct leaf *leaf, const struct socket *socket, uint64_t first)
-{
-    if (socket->sent_through >= first) {
-        return true;
-    }
-    if (leaf->window->has_volatile && !outbox_writable(socket->outbox)) {
-        return true;
-    }
-    if (leaf->fanout->dirty > 1) {
-        if (leaf->fanout->everyone->window != NULL && leaf != leaf->fanout->everyone) {
-            return true;
-        }
-        for (uint32_t i = 0; i < socket->membership_count; i++) {
-            const struct leaf *other = socket->memberships[i].leaf;
-            if (other != leaf && other->window != NULL) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* The shared chunk to everybody of its format who has not got what is in it. */
-static void send_shared(struct leaf *leaf, struct chunk *const chunks[WIRE_FORMAT_COUNT])
-{
-    struct fanout *fanout = leaf->fanout;
-    struct shard *shard = fanout->shard;
-    for (uint32_t i = 0; i < leaf->count; i++) {
-        struct socket *socket = leaf->members[i];
-        struct chunk *chunk = chunks[socket->format];
-        if (socket->sent_through >= fanout->seen) {
-            continue;
-        }
-        if (chunk == NULL) {
-            if (leaf->window->starved[socket->format]) {
-                socket_missed(socket);
-            }
-            continue;
-        }
-        socket->sent_through = fanout->seen;
-        if (socket->closing) {
-            continue;
-        }
-        if (outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
-            shard->stats.deliveries += leaf->window->count;
-        } else {
-            shard->stats.refused++; /* and its session has been ended */
-        }
-    }
-}
-
-/* Those that need the items themselves go first: the shared chunk of WIRE_SIO takes them away. */
-static void flush_special(struct leaf *leaf, uint64_t first)
-{
-    for (uint32_t i = 0; i < leaf->count; i++) {
-        if (is_special(leaf, leaf->members[i], first)) {
-            fanout_catch_up(leaf->fanout, leaf->members[i]);
-        }
-    }
-}
-
-void leaf_flush(struct leaf *leaf)
-{
-    struct fanout *fanout = leaf->fanout;
-    struct window *window = leaf->window;
-    uint64_t first = window->events[0].number;
-    if (fanout->dirty > 1 || window->has_volatile || fanout->ahead >= first) {
-        flush_special(leaf, first);
-    }
-    struct chunk *chunks[WIRE_FORMAT_COUNT] = {NULL};
-    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
-        chunks[format] = leaf->by_format[format] > 0 ? shared_chunk(leaf, format) : NULL;
-    }
-    send_shared(leaf, chunks);
-    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
-        if (chunks[format] != NULL) {
-            chunk_unref(chunks[format]);
-        }
-    }
-    fanout->shard->stats.flushes++;
-    drop_window(leaf);
 }
 
 /* The leaf whose next event above `through` has the lowest number; its position in `*ret_index`. */
@@ -338,9 +254,11 @@ static void send_items(struct socket *socket, struct chunk *chunk, unsigned coun
     chunk_unref(chunk);
 }
 
-void leaf_catch_up(struct socket *socket, struct leaf *const *leaves, uint32_t count)
+/* Append to the socket's outbox what `leaves` (dirty ones that it is in) hold for it above its
+ * sent_through. */
+static void send_merged(
+    struct leaves *home, struct socket *socket, struct leaf *const *leaves, uint32_t count)
 {
-    struct fanout *fanout = socket->fanout;
     enum wire_format format = socket->format;
     bool writable = outbox_writable(socket->outbox);
     struct builder items = {.max = UINT32_MAX};
@@ -353,7 +271,7 @@ void leaf_catch_up(struct socket *socket, struct leaf *const *leaves, uint32_t c
         const struct pending *pending = &leaf->window->events[index];
         through = pending->number;
         if ((pending->event->flags & EVENT_VOLATILE) && !writable) {
-            fanout->shard->stats.volatile_dropped++;
+            home->shard->stats.volatile_dropped++;
             continue;
         }
         encode(leaf, format);
@@ -362,10 +280,10 @@ void leaf_catch_up(struct socket *socket, struct leaf *const *leaves, uint32_t c
         builder_add(&items, item);
         taken += item.len > 0;
     }
-    socket->sent_through = fanout->seen;
+    socket->sent_through = home->seen;
     struct chunk *chunk = NULL;
     if (taken > 0 && !starved && !builder_failed(&items) && !socket->closing) {
-        chunk = frame(fanout, format, builder_bytes(&items), taken);
+        chunk = frame(home, format, builder_bytes(&items), taken);
         starved = chunk == NULL;
     }
     if (starved || builder_failed(&items)) {
@@ -374,4 +292,121 @@ void leaf_catch_up(struct socket *socket, struct leaf *const *leaves, uint32_t c
         send_items(socket, chunk, taken);
     }
     builder_reset(&items);
+}
+
+void leaf_catch_up(struct leaves *home, struct socket *socket)
+{
+    if (home->dirty == 0 || socket->sent_through >= home->seen) {
+        leaf_pass_over(home, socket);
+        return;
+    }
+    struct leaf *few[FEW_LEAVES];
+    struct leaf **dirty = few;
+    uint32_t count = 0;
+    if (socket->membership_count >= FEW_LEAVES) {
+        dirty = mem_try_calloc(socket->membership_count + 1u, sizeof(struct leaf *));
+        if (dirty == NULL) {
+            leaf_pass_over(home, socket);
+            socket_missed(socket);
+            return;
+        }
+    }
+    if (home->everyone->window != NULL) {
+        dirty[count++] = home->everyone;
+    }
+    for (uint32_t i = 0; i < socket->membership_count; i++) {
+        if (socket->memberships[i].leaf->window != NULL) {
+            dirty[count++] = socket->memberships[i].leaf;
+        }
+    }
+    send_merged(home, socket, dirty, count);
+    home->ahead = home->seen;
+    if (dirty != few) {
+        mem_free(dirty);
+    }
+}
+
+/* Whether a member needs more than the shared chunk: it has part of it, waits elsewhere, or is
+ * stalled. */
+static bool is_special(const struct leaf *leaf, const struct socket *socket, uint64_t first)
+{
+    if (socket->sent_through >= first) {
+        return true;
+    }
+    if (leaf->window->has_volatile && !outbox_writable(socket->outbox)) {
+        return true;
+    }
+    if (leaf->home->dirty > 1) {
+        if (leaf->home->everyone->window != NULL && leaf != leaf->home->everyone) {
+            return true;
+        }
+        for (uint32_t i = 0; i < socket->membership_count; i++) {
+            const struct leaf *other = socket->memberships[i].leaf;
+            if (other != leaf && other->window != NULL) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* The shared chunk to everybody of its format who has not got what is in it. */
+static void send_shared(struct leaf *leaf, struct chunk *const chunks[WIRE_FORMAT_COUNT])
+{
+    struct leaves *home = leaf->home;
+    struct shard *shard = home->shard;
+    for (uint32_t i = 0; i < leaf->count; i++) {
+        struct socket *socket = leaf->members[i];
+        struct chunk *chunk = chunks[socket->format];
+        if (socket->sent_through >= home->seen) {
+            continue;
+        }
+        if (chunk == NULL) {
+            if (leaf->window->starved[socket->format]) {
+                socket_missed(socket);
+            }
+            continue;
+        }
+        socket->sent_through = home->seen;
+        if (socket->closing) {
+            continue;
+        }
+        if (outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
+            shard->stats.deliveries += leaf->window->count;
+        } else {
+            shard->stats.refused++; /* and its session has been ended */
+        }
+    }
+}
+
+/* Those that need the items themselves go first: the shared chunk of WIRE_SIO takes them away. */
+static void flush_special(struct leaf *leaf, uint64_t first)
+{
+    for (uint32_t i = 0; i < leaf->count; i++) {
+        if (is_special(leaf, leaf->members[i], first)) {
+            leaf_catch_up(leaf->home, leaf->members[i]);
+        }
+    }
+}
+
+void leaf_flush(struct leaf *leaf)
+{
+    struct leaves *home = leaf->home;
+    struct window *window = leaf->window;
+    uint64_t first = window->events[0].number;
+    if (home->dirty > 1 || window->has_volatile || home->ahead >= first) {
+        flush_special(leaf, first);
+    }
+    struct chunk *chunks[WIRE_FORMAT_COUNT] = {NULL};
+    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
+        chunks[format] = leaf->by_format[format] > 0 ? shared_chunk(leaf, format) : NULL;
+    }
+    send_shared(leaf, chunks);
+    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
+        if (chunks[format] != NULL) {
+            chunk_unref(chunks[format]);
+        }
+    }
+    home->shard->stats.flushes++;
+    drop_window(leaf);
 }

@@ -15,11 +15,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "actors/deliver/socket.h"
+#include "actors/deliver/socket_state.h"
 #include "codec/base/list.h"
+#include "codec/base/map.h"
 #include "codec/wire.h"
 
-struct fanout;
+struct leaf;
+struct shard;
+
+/* The leaves of a namespace on a shard, and what they have in common; part of its fan-out. */
+struct leaves {
+    struct shard *shard;
+    struct bytes nsp;
+    struct map map; /* struct leaf by name */
+    struct leaf *everyone;
+    uint32_t dirty; /* leaves that have a window */
+    uint64_t seen; /* number of the last broadcast */
+    uint64_t places; /* in the arrays of members of all leaves */
+    uint64_t ahead; /* no socket's sent_through is above it, but by a flush of one of its leaves */
+};
 
 /* One event of a window; `end` is where its item ends in the items of each format. */
 struct pending {
@@ -46,7 +60,7 @@ struct window {
 };
 
 struct leaf {
-    struct fanout *fanout;
+    struct leaves *home;
     struct list dirty_link; /* fanout.due or fanout.waiting; in neither while `window` is NULL */
     struct window *window;
     struct socket **members;
@@ -63,7 +77,7 @@ struct leaf {
  * A leaf without members of the room `name`; freed with leaf_destroy when it has none any more.
  * NULL: no memory.
  */
-MUST_CHECK struct leaf *leaf_create(struct fanout *fanout, struct bytes name);
+MUST_CHECK struct leaf *leaf_create(struct leaves *home, struct bytes name);
 void leaf_destroy(struct leaf *leaf);
 
 /* The wire name of the room; empty for the leaf of everyone. */
@@ -105,9 +119,16 @@ void leaf_missed(struct leaf *leaf, uint64_t number);
 void leaf_flush(struct leaf *leaf);
 
 /*
- * Append to the socket's outbox what `leaves` (dirty ones that it is in) hold for it above its
- * sent_through, merged by number, each number once.
+ * Everything that is pending for `socket` in any of the leaves that it is in goes to its outbox,
+ * merged by number, each number once, so that something may follow.
  */
-void leaf_catch_up(struct socket *socket, struct leaf *const *leaves, uint32_t count);
+void leaf_catch_up(struct leaves *home, struct socket *socket);
+
+/* Nothing numbered so far is for `socket` any more: it left already, or came before it. */
+static inline void leaf_pass_over(struct leaves *home, struct socket *socket)
+{
+    socket->sent_through = home->seen;
+    home->ahead = home->seen;
+}
 
 #endif

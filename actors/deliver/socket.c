@@ -2,8 +2,8 @@
 #include "actors/deliver/socket.h"
 
 #include "actors/deliver/fanout.h"
+#include "actors/deliver/owner.h"
 #include "actors/shard.h"
-#include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
@@ -136,13 +136,6 @@ bool socket_send(struct socket *socket, struct chunk *chunk)
     }
     shard->stats.deliveries++;
     return true;
-}
-
-void socket_missed(struct socket *socket)
-{
-    if (!socket->closing) {
-        socket->ops->disconnect(socket, CLOSE_NO_MEMORY);
-    }
 }
 
 /* Send what was encoded into `out`; of an event, or with an empty name of an answer. */

@@ -43,7 +43,7 @@ static void arm(struct user *user, uint64_t delay_ms)
 static void for_each_behind(
     struct user *user, void (*visit)(struct user *user, struct socket *socket))
 {
-    list_for_each (link, &user->sockets) {
+    list_for_each (link, &user->owner.sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
         if (socket->lag != NULL) {
             visit(user, socket);
@@ -112,7 +112,7 @@ void user_feed_position(struct user *user, const struct user_position *position)
     user->seq = position->seq;
     user->rev = position->rev;
     user->unread = position->unread;
-    list_for_each (link, &user->sockets) {
+    list_for_each (link, &user->owner.sockets) {
         user_feed_ready(user, container_of(link, struct socket, user_link));
     }
     if (user->news > user->rev) {
@@ -189,7 +189,7 @@ static void tell_count(struct socket *socket, uint64_t unread, uint64_t rev)
 {
     struct builder text = {0};
     notification_json_unread(unread, rev, &text);
-    tell_sockets(socket->user, socket, rev, "unread", &text);
+    tell_sockets(user_of(socket), socket, rev, "unread", &text);
 }
 
 void user_feed_tell_unread(struct user *user)
@@ -477,7 +477,7 @@ static void on_lag_read(struct user *user, struct user_request *request)
 /* All are to be told what the store has above the user's rev: without those that have no room. */
 static void leave_behind(struct user *user)
 {
-    list_for_each (link, &user->sockets) {
+    list_for_each (link, &user->owner.sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
         if (socket->lag != NULL) {
             socket->lag->caught = false;

@@ -7,9 +7,9 @@
  * user.
  */
 #include "actors/deliver/broadcast.h"
+#include "actors/deliver/owner.h"
 #include "actors/recover/recovery_state.h"
 #include "actors/rooms/room.h"
-#include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 
@@ -187,12 +187,19 @@ struct event *recovery_mark_direct(const struct socket *socket, const struct eve
     return mark(found->recovery, event, replay_last(found->recovery->replay));
 }
 
-void recovery_note_all(struct user *user, struct bytes nsp, const struct event *event)
+/* The sockets of a user that dropped and may come back; NULL: it has had none. */
+static struct list *kept_of(struct socket_owner *user)
 {
-    if (user->rare == NULL) {
+    return shard_of(&user->actor)->owners->kept(user, false);
+}
+
+void recovery_note_all(struct socket_owner *user, struct bytes nsp, const struct event *event)
+{
+    struct list *all = kept_of(user);
+    if (all == NULL) {
         return;
     }
-    list_for_each (link, &user->rare->kept) {
+    list_for_each (link, all) {
         struct recoverable *kept = container_of(link, struct recoverable, user_link);
         if (bytes_eq(fanout_nsp(kept->recovery->fanout), nsp)) {
             add_direct(kept, event);
@@ -369,7 +376,7 @@ bool recovery_keep(struct socket *socket, bool clean)
     found->socket = NULL;
     found->user = socket->user;
     if (found->user != NULL) { /* an application may have no users */
-        list_append(&user_rare(found->user)->kept, &found->user_link);
+        list_append(socket->shard->owners->kept(found->user, true), &found->user_link);
     }
     recovery_wait(found, config_of(found->recovery)->recovery.age_ms);
     return true;
@@ -583,15 +590,16 @@ void recovery_enter(struct socket *socket, struct recoverable *claimed)
 
 /* The user. */
 
-bool recovery_has_kept(const struct user *user)
+bool recovery_has_kept(struct socket_owner *user)
 {
-    return user->rare != NULL && !list_empty(&user->rare->kept);
+    const struct list *all = kept_of(user);
+    return all != NULL && !list_empty(all);
 }
 
-void recovery_user_gone(struct user *user)
+void recovery_user_gone(struct socket_owner *user)
 {
     for (struct list *link; recovery_has_kept(user);) {
-        link = list_pop(&user->rare->kept);
+        link = list_pop(kept_of(user));
         container_of(link, struct recoverable, user_link)->user = NULL;
     }
 }
@@ -615,12 +623,13 @@ void recovery_expel_one(struct recoverable *kept, struct bytes room)
     }
 }
 
-void recovery_expel(struct user *user, struct bytes room)
+void recovery_expel(struct socket_owner *user, struct bytes room)
 {
-    if (user->rare == NULL) {
+    struct list *all = kept_of(user);
+    if (all == NULL) {
         return;
     }
-    list_for_each_safe (link, following, &user->rare->kept) {
+    list_for_each_safe (link, following, all) {
         recovery_expel_one(container_of(link, struct recoverable, user_link), room);
     }
 }

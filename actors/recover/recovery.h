@@ -24,7 +24,7 @@ struct identity;
 struct recoverable;
 struct shard;
 struct socket;
-struct user;
+struct socket_owner;
 
 /* Give the fan-out a watch when its namespace recovers sockets. */
 void recovery_watch(struct fanout *fanout);
@@ -33,7 +33,7 @@ void recovery_watch(struct fanout *fanout);
 void recovery_flush(struct fanout *fanout);
 
 /* Add an event to what every kept socket of `user` in `nsp` will want. */
-void recovery_note_all(struct user *user, struct bytes nsp, const struct event *event);
+void recovery_note_all(struct socket_owner *user, struct bytes nsp, const struct event *event);
 
 /* Who returns: what a CONNECT says. */
 struct recovery_claim {
@@ -60,12 +60,12 @@ void recovery_changed(struct socket *socket, struct bytes room);
 /* What the user actor tells. */
 
 /* Whether the user has kept sockets. */
-bool recovery_has_kept(const struct user *user);
+bool recovery_has_kept(struct socket_owner *user);
 
 /* The user actor ends. */
-void recovery_user_gone(struct user *user);
+void recovery_user_gone(struct socket_owner *user);
 
 /* A backend takes the user's sockets out of `room`, or (empty) ends them: kept ones, too. */
-void recovery_expel(struct user *user, struct bytes room);
+void recovery_expel(struct socket_owner *user, struct bytes room);
 
 #endif

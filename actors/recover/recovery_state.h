@@ -24,10 +24,10 @@ struct recoverable {
     struct recovery *recovery;
     struct socket *socket; /* NULL while kept or claimed */
     struct buf *owner; /* key of the user actor */
-    struct user *user; /* while kept; NULL: it is not here */
+    struct socket_owner *user; /* while kept; NULL: it is not here */
     struct list kept_link; /* recovery.kept */
     struct list dirty_link; /* recovery.dirty */
-    struct list user_link; /* user_rare.kept */
+    struct list user_link; /* of owner_ops.kept */
     uint64_t due_ms; /* kept until then */
     struct recovery_member member; /* of the lease, while connected; `had`: at first, its start */
     struct replay_at pinged; /* before the ping that is out */

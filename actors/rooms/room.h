@@ -34,7 +34,7 @@ void room_take_seat(struct shard *shard, struct bytes nsp, struct bytes room);
  */
 void room_tell(const struct socket *socket, struct bytes room, const char *event);
 
-/* A fan-out's on_gone: the seat is given up unless `kept`, and the others are told. */
+/* fanout_ops.gone: the seat is given up unless `kept`, and the others are told. */
 void room_on_gone(struct socket *socket, const struct membership *membership, bool kept);
 
 #endif

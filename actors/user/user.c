@@ -53,7 +53,7 @@ struct bytes user_space(const struct user *user)
 
 struct socket *user_socket(const struct user *user, uint32_t socket_id)
 {
-    list_for_each (link, &user->sockets) {
+    list_for_each (link, &user->owner.sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
         if (socket->id == socket_id) {
             return socket->closing ? NULL : socket;
@@ -101,9 +101,9 @@ static struct user *make_user(struct shard *shard, struct bytes key)
         return NULL;
     }
     user->key_len = (uint32_t)key.len;
-    user->rules = shard->rules;
+    user->owner.rules = shard->rules;
     memcpy(user->key_at, key.at, key.len);
-    list_init(&user->sockets);
+    list_init(&user->owner.sockets);
     list_init(&user->unread_link);
     if (!actor_start(&user->actor, &user_behaviour, shard->sched)) {
         mem_free(user);
@@ -148,7 +148,7 @@ static void free_user(struct actor *actor)
     struct shard *shard = shard_of(actor);
     user_feed_stop(user);
     user_rooms_stop(user);
-    recovery_user_gone(user);
+    recovery_user_gone(&user->owner);
     if (user->rare != NULL) { /* all of them look into it */
         timer_cancel(sched_timers(actor->sched), &user->rare->timer);
         mem_free(user->rare);
@@ -159,6 +159,14 @@ static void free_user(struct actor *actor)
     shard->stats.users--;
     mem_free(user);
 }
+
+static struct list *kept_of(struct socket_owner *owner, bool make)
+{
+    struct user *user = (struct user *)(void *)owner;
+    return make || user->rare != NULL ? &user_rare(user)->kept : NULL;
+}
+
+const struct owner_ops user_owner_ops = {.change_room = user_rooms_change, .kept = kept_of};
 
 /* What the session layer calls. */
 
@@ -171,7 +179,7 @@ int user_attach(struct shard *shard, struct socket *socket)
 {
     struct bytes key = identity_key(socket->identity);
     struct user *user = (struct user *)(void *)actor_find(shard->sched, &user_behaviour, key);
-    if (user != NULL && user->socket_count >= shard->config->sockets_per_user) {
+    if (user != NULL && user->owner.socket_count >= shard->config->sockets_per_user) {
         return STATUS_FULL;
     }
     if (user == NULL) {
@@ -180,9 +188,9 @@ int user_attach(struct shard *shard, struct socket *socket)
     if (user == NULL) {
         return STATUS_NOMEM;
     }
-    socket->user = user;
-    list_append(&user->sockets, &socket->user_link);
-    user->socket_count++;
+    socket->user = &user->owner;
+    list_append(&user->owner.sockets, &socket->user_link);
+    user->owner.socket_count++;
     if (user->phase == USER_READY) {
         user_feed_ready(user, socket);
     } else if (socket->outbox->bytes <= HOLD_MAX) { /* not behind what was missed */
@@ -316,7 +324,8 @@ static void on_relieved(struct user *user, struct user_relieved *msg)
  * socket that may come back wants to know what came meanwhile. */
 static void stop_unused(struct user *user)
 {
-    if (user->socket_count == 0 && user->joins == 0 && !recovery_has_kept(user)) {
+    if (user->owner.socket_count == 0 && user->owner.joins == 0 &&
+        !recovery_has_kept(&user->owner)) {
         stop_user(user);
     }
 }
@@ -329,14 +338,14 @@ static void on_detached(struct user *user, struct user_detached *msg)
 
 static void on_joined(struct user *user, struct user_joined *msg)
 {
-    user->joins--;
+    user->owner.joins--;
     user_rooms_joined(user, msg);
     stop_unused(user);
 }
 
 static void on_refused(struct user *user, struct user_refused *msg)
 {
-    user->joins--;
+    user->owner.joins--;
     user_rooms_refused(user, msg);
     stop_unused(user);
 }
@@ -370,11 +379,11 @@ static void on_moved(struct user *user, struct user_moved *msg)
 static void on_admin(struct user *user, struct user_admin *msg)
 {
     if (msg->what == USER_ADMIN_LEAVE) {
-        recovery_expel(user, buf_bytes(msg->room));
+        recovery_expel(&user->owner, buf_bytes(msg->room));
     } else if (msg->what == USER_ADMIN_DISCONNECT) {
-        recovery_expel(user, bytes_of(NULL, 0));
+        recovery_expel(&user->owner, bytes_of(NULL, 0));
     }
-    list_for_each (link, &user->sockets) {
+    list_for_each (link, &user->owner.sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
         if (msg->what == USER_ADMIN_DISCONNECT) {
             socket->ops->disconnect(socket, CLOSE_FORBIDDEN);

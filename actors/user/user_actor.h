@@ -11,6 +11,7 @@
 
 #include "actors/core/actor.h"
 #include "actors/core/timer.h"
+#include "actors/deliver/owner.h"
 #include "actors/deliver/socket.h"
 #include "actors/rate.h"
 #include "actors/shard.h"
@@ -46,8 +47,10 @@ struct user_rare {
 };
 
 struct user {
-    struct actor actor;
-    struct list sockets; /* socket.user_link */
+    union {
+        struct actor actor;
+        struct socket_owner owner; /* begins with it */
+    };
     struct list shard_link; /* shard.users */
     struct list unread_link; /* shard.unread_dirty */
     uint64_t seq;
@@ -55,9 +58,6 @@ struct user {
     uint64_t unread;
     uint64_t news; /* the highest rev heard of */
     struct user_rare *rare; /* NULL before user_rare */
-    uint32_t joins; /* that rooms have not answered yet: the actor stays to undo them */
-    uint16_t socket_count;
-    uint16_t rules; /* shard.rules when its sockets' rights were looked at last */
     uint8_t phase; /* enum user_phase */
     bool reading; /* a read of what changed above rev is under way */
     bool asked; /* in the queue of shard.positions */
@@ -99,6 +99,15 @@ static inline struct bytes user_key(const struct user *user)
 {
     return bytes_of(user->key_at, user->key_len);
 }
+
+/* The user of a socket that has one. */
+static inline struct user *user_of(const struct socket *socket)
+{
+    return (struct user *)(void *)socket->user;
+}
+
+/* What is done for users as owners of sockets (shard.owners). */
+extern const struct owner_ops user_owner_ops;
 
 /* The user's rare part, made when it is first asked for. */
 struct user_rare *user_rare(struct user *user);

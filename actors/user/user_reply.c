@@ -85,7 +85,7 @@ void user_emit(struct socket *socket, const char *name, struct bytes argument)
 
 static void miss_all(struct user *user)
 {
-    list_for_each (link, &user->sockets) {
+    list_for_each (link, &user->owner.sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
         if (bytes_eq(socket_nsp(socket), BYTES("/"))) {
             socket_missed(socket);
@@ -105,15 +105,15 @@ void user_miss(struct user *user, struct socket *only)
 void user_emit_all(struct user *user, const char *name, struct bytes argument, uint64_t rev)
 {
     struct shard *shard = shard_of(&user->actor);
-    bool wanted = !list_empty(&user->sockets) || recovery_has_kept(user);
+    bool wanted = !list_empty(&user->owner.sockets) || recovery_has_kept(&user->owner);
     struct event *event = wanted ? shard_event(shard, name, argument, 0) : NULL;
     if (event == NULL) {
         miss_all(user);
         return;
     }
-    recovery_note_all(user, BYTES("/"), event);
+    recovery_note_all(&user->owner, BYTES("/"), event);
     struct chunk *chunks[WIRE_FORMAT_COUNT] = {NULL};
-    list_for_each (link, &user->sockets) {
+    list_for_each (link, &user->owner.sockets) {
         struct socket *socket = container_of(link, struct socket, user_link);
         if (!bytes_eq(socket_nsp(socket), BYTES("/")) ||
             (rev > 0 && socket_lag_holds(socket, rev))) {

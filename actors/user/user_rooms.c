@@ -294,7 +294,7 @@ static void send_join(struct user *user, struct socket *socket, struct bytes roo
 {
     struct shard *shard = shard_of(&user->actor);
     socket->joins++;
-    user->joins++;
+    user->owner.joins++;
     add_joining(user, socket, room, chosen);
     struct room_join *msg = room_join_new();
     msg->key = room_key_new(socket_nsp(socket), room);
@@ -382,7 +382,7 @@ bool user_rooms_expel(struct socket *socket, struct bytes room)
 /* Leave; after the JOIN under way, if there is one, because it was asked for before. */
 static void leave(struct socket *socket, struct bytes room, uint64_t token)
 {
-    struct joining *joining = last_joining(socket->user, socket->id, room);
+    struct joining *joining = last_joining(user_of(socket), socket->id, room);
     if (joining == NULL) {
         leave_now(socket, room, token, NULL);
     } else if (joining->left) {
@@ -484,7 +484,7 @@ void user_rooms_refused(struct user *user, struct user_refused *msg)
 /* Whether the socket is in the room, or about to be. */
 static bool is_coming(const struct socket *socket, struct bytes room)
 {
-    struct user *user = socket->user;
+    struct user *user = user_of(socket);
     return fanout_membership(socket->fanout, socket, room) != NULL ||
            (user->rare != NULL && last_joining(user, socket->id, room) != NULL);
 }
@@ -501,7 +501,7 @@ void user_auto_join(struct socket *socket)
         struct bytes room = wire_name_room(identity_space(socket->identity), client_room, at);
         if (check_access(socket, client_room, &rules) == 0 && !is_coming(socket, room) &&
             socket->membership_count + socket->joins < config->rooms_per_socket) {
-            send_join(socket->user, socket, room, &rules, TOKEN_SILENT, false);
+            send_join(user_of(socket), socket, room, &rules, TOKEN_SILENT, false);
         }
     }
 }
@@ -519,7 +519,7 @@ void user_rooms_leave(const struct user_call *call)
 bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool loud)
 {
     const struct room_rules rules = {0};
-    struct user *user = socket->user;
+    struct user *user = user_of(socket);
     struct membership *member = fanout_membership(socket->fanout, socket, room);
     bool joining = user->rare != NULL && last_joining(user, socket->id, room) != NULL;
     bool full = socket->membership_count + socket->joins >= socket->shard->config->rooms_per_socket;

@@ -13,8 +13,9 @@
 #include <stdlib.h>
 
 #include "actors/bus.h"
-#include "actors/deliver/fanout_ask.h"
+#include "actors/identity.h"
 #include "actors/order/bus_origin.h"
+#include "actors/rooms/pick.h"
 #include "actors/wire_name.h"
 #include "codec/adapter_request.h"
 #include "codec/adapter_wire.h"
@@ -416,7 +417,7 @@ static void collect(struct members_call *call, struct api_shard *shard)
     struct fanout *fanout = fanout_find(shard->shard, BYTES("/"));
     struct adapter_request request;
     if (fanout != NULL && adapter_request_decode(buf_bytes(call->packed), &request) == 0) {
-        fanout_ask_visit(fanout, &request, visit, call);
+        pick_visit(fanout, &request, visit, call);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "actors/deliver/fanout.h"
 #include "actors/recover/recovery.h"
 #include "actors/recover/recovery_bus.h"
+#include "actors/rooms/acks.h"
 #include "actors/user/user.h"
 #include "actors/user/user_actor.h"
 #include "actors/user/user_refusal.h"
@@ -372,7 +373,7 @@ static void on_ack(
     void *context, struct socket *socket, uint64_t id, const struct app_answer *answer)
 {
     (void)context;
-    fanout_acked(socket, id, answer->args, answer->attachments, answer->attachment_count);
+    acks_take(socket, id, answer->args, answer->attachments, answer->attachment_count);
 }
 
 static const struct app_ops peal_ops = {

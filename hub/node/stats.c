@@ -86,8 +86,8 @@ static void collect(struct stats_call *call, const struct hub_shard *shard)
     list_for_each (link, &shard->shard.fanouts) {
         const struct fanout *fanout = container_of(link, struct fanout, shard_link);
         size_t cursor = 0;
-        for (const struct leaf *leaf;
-             call->room_count < ROOMS_MAX && (leaf = map_next(&fanout->leaves, &cursor)) != NULL;) {
+        for (const struct leaf *leaf; call->room_count < ROOMS_MAX &&
+                                      (leaf = map_next(&fanout->leaves.map, &cursor)) != NULL;) {
             add_room(call, leaf_name(leaf));
         }
     }

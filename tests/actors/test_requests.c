@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "actors/deliver/fanout.h"
+#include "actors/rooms/acks.h"
 #include "actors/user/user.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
@@ -489,7 +490,7 @@ Test(requests, disconnecting_ends_a_socket_or_its_session)
 static void answer(struct person *person, uint64_t id, const char *args)
 {
     act_as(person);
-    fanout_acked(&person->client.socket, id, bytes_str(args), NULL, 0);
+    acks_take(&person->client.socket, id, bytes_str(args), NULL, 0);
     nodes_settle(person->world->nodes);
 }
 

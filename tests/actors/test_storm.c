@@ -354,8 +354,8 @@ static void check_nothing_left(const struct storm *storm)
             struct shard *shard = &storm->nodes->node[node].shards[i].shard;
             const struct fanout *fanout = fanout_find(shard, BYTES("/"));
             actors += sched_stats(shard->sched)->actors;
-            cr_assert_eq(map_count(&fanout->leaves), 0, "seed %llu: leaves", SEED(storm));
-            cr_assert_eq(fanout->dirty, 0);
+            cr_assert_eq(map_count(&fanout->leaves.map), 0, "seed %llu: leaves", SEED(storm));
+            cr_assert_eq(fanout->leaves.dirty, 0);
             cr_assert_eq(map_count(&shard->sockets), 0);
             cr_assert_eq(shard->stats.rooms, 0, "seed %llu: rooms", SEED(storm));
             cr_assert_eq(shard->stats.users, 0, "seed %llu: users", SEED(storm));

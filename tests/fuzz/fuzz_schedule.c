@@ -468,7 +468,7 @@ static void check_nothing_left(const struct world *world)
         for (unsigned i = 0; i < SHARDS; i++) {
             struct shard *shard = &world->nodes->node[node].shards[i].shard;
             const struct fanout *fanout = fanout_find(shard, BYTES("/"));
-            CHECK(map_count(&fanout->leaves) == 0 && fanout->dirty == 0);
+            CHECK(map_count(&fanout->leaves.map) == 0 && fanout->leaves.dirty == 0);
             CHECK(map_count(&shard->sockets) == 0);
             CHECK(shard->stats.rooms == 0 && shard->stats.users == 0);
         }

@@ -116,8 +116,3 @@ bool socket_lag_holds(struct socket *socket, uint64_t rev)
     (void)rev;
     return false;
 }
-
-void socket_missed(struct socket *socket)
-{
-    socket->ops->disconnect(socket, CLOSE_NO_MEMORY);
-}

@@ -179,8 +179,8 @@ static void tear_down(struct world *world)
         }
     }
     turn(world);
-    cr_assert_eq(world->fanout->dirty, 0, "nothing pending for nobody");
-    cr_assert_eq(map_count(&world->fanout->leaves), 0, "leaves go with their members");
+    cr_assert_eq(world->fanout->leaves.dirty, 0, "nothing pending for nobody");
+    cr_assert_eq(map_count(&world->fanout->leaves.map), 0, "leaves go with their members");
     cr_assert_eq(world->shard.stats.users, 0);
     positions_destroy(world->shard.positions);
     actor_system_destroy(world->system);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * owner - what delivery sees of the user that sockets belong to: an actor that is told what
+ * actors/user_proto.h says, known by its key.
+ *
+ * It stands at the head of struct user, as struct actor at its own.
+ */
+#ifndef ACTORS_DELIVER_OWNER_H
+#define ACTORS_DELIVER_OWNER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/core/actor.h"
+#include "actors/shard.h"
+#include "actors/user_proto.h"
+#include "codec/base/list.h"
+
+struct socket;
+
+struct socket_owner {
+    struct actor actor;
+    struct list sockets; /* socket.user_link */
+    uint32_t joins; /* that rooms have not answered yet: the actor stays to undo them */
+    uint16_t socket_count;
+    uint16_t rules; /* shard.rules when its sockets' rights were looked at last */
+};
+
+/* What the floors above do for the sockets of an owner; the same for all (shard.owners). */
+struct owner_ops {
+    /*
+     * A backend, or another node, puts a socket that has an owner into a room (wire name) or takes
+     * it out; false when it is in too many rooms. No rule is asked. The others are told of one that
+     * comes `loud`, unless the room is quiet, and later of its going.
+     */
+    bool (*change_room)(struct socket *socket, struct bytes room, bool join, bool loud);
+    /* The sockets that dropped and may come back, recoverable.user_link. NULL: it has had none,
+     * and none is to be kept now (`make`). */
+    struct list *(*kept)(struct socket_owner *owner, bool make);
+};
+
+/* The owner with this key, or NULL: none of its sockets is here. */
+static inline struct socket_owner *owner_find(const struct shard *shard, struct bytes key)
+{
+    return (struct socket_owner *)(void *)actor_find(shard->sched, &user_behaviour, key);
+}
+
+#endif
