@@ -506,6 +506,17 @@ describe('on several nodes', () => {
     await small.stop();
   });
 
+  test('a Redis without memory for the stream still carries events', async () => {
+    const [guest, other] = [await connect('tess', hubs[0]), await connect('ursa', hubs[1])];
+    const bus = redis.client();
+    for (const [memory, upTo] of [['1', 3], ['0', 6]]) {
+      await bus.config('SET', 'maxmemory', memory);
+      for (let n = upTo - 3; n < upTo; n++) await emit(hubs[0], 'full', n, { all: true });
+      await until(() => guest.got('full').length === upTo && other.got('full').length === upTo, `${upTo} with maxmemory ${memory}`);
+    }
+    assert.deepEqual([guest.got('full'), other.got('full')], [numbers(6), numbers(6)]);
+  });
+
   test('stock servers hear it once, and are heard once', async () => {
     const heard = [];
     const [publisher, subscriber] = [redis.client(), redis.client()];
