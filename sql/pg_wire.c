@@ -115,12 +115,6 @@ void pg_add_element_i16(struct pg_params *params, int16_t value)
     add_be16(params, (uint16_t)value);
 }
 
-void pg_add_element_bool(struct pg_params *params, bool value)
-{
-    char byte = value;
-    pg_add_element(params, bytes_of(&byte, 1));
-}
-
 bool pg_params_send(const struct pg_params *params, PGconn *pg, const char *statement)
 {
     if (builder_failed(&params->bytes)) {

@@ -18,7 +18,6 @@ enum { PG_PARAMS_MAX = 16, PG_PARAMS_BYTES = 512 << 20 };
 
 /* What an array holds; the values are the types' object ids. */
 enum pg_type {
-    PG_BOOL = 16,
     PG_BYTEA = 17,
     PG_INT8 = 20,
     PG_INT2 = 21,
@@ -55,7 +54,6 @@ void pg_add_array(struct pg_params *params, enum pg_type type, size_t count);
 void pg_add_element(struct pg_params *params, struct bytes value);
 void pg_add_element_i64(struct pg_params *params, uint64_t value);
 void pg_add_element_i16(struct pg_params *params, int16_t value);
-void pg_add_element_bool(struct pg_params *params, bool value);
 
 /* Send a prepared statement with the parameters; false: too large, or the connection failed. */
 MUST_CHECK bool pg_params_send(const struct pg_params *params, PGconn *pg, const char *statement);

@@ -74,9 +74,9 @@ static const struct store_user *user_of(const struct store_request *request, siz
 }
 
 /* The columns of a lock in the order of the statement's parameters. */
-enum lock_column { LOCK_SLOT, LOCK_TENANT, LOCK_USER, LOCK_FRESH };
+enum lock_column { LOCK_SLOT, LOCK_TENANT, LOCK_USER };
 
-static const enum pg_type lock_types[] = {PG_INT2, PG_TEXT, PG_TEXT, PG_BOOL};
+static const enum pg_type lock_types[] = {PG_INT2, PG_TEXT, PG_TEXT};
 
 static void add_lock_element(struct pg_params *params, enum lock_column column,
     const struct store_request *request, size_t row)
@@ -92,13 +92,12 @@ static void add_lock_element(struct pg_params *params, enum lock_column column,
     case LOCK_USER:
         pg_add_element(params, who->user);
         break;
-    case LOCK_FRESH:
-        pg_add_element_bool(params, request->op == STORE_PUT);
-        break;
     }
 }
 
-/* Lock the inboxes of all the flight's users in one order, making those that a put needs. */
+/* Lock the inboxes of all the flight's users in one order, making those that are missing: what is
+ * not there cannot be locked, and a mark would not see the first notification that comes beside it.
+ */
 static void send_lock(struct pg_conn *conn, struct pg_flight *flight)
 {
     size_t rows = 0;

@@ -175,6 +175,33 @@ Test(pg, a_blocked_write_waits_for_sessions_that_are_not_ours)
     harness_close(&harness);
 }
 
+/* An inbox that comes into being beside a mark is one that the mark waits for, too. */
+Test(pg, a_mark_of_an_inbox_that_is_not_there_yet_is_in_order_with_the_first_post)
+{
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    PGconn *person = PQconnectdb(url);
+    expect_done(person, "BEGIN");
+    expect_done(person, hold_text());
+    struct store_mark mark = mark_of(user_of("alice"), STATE_READ, 1000);
+    mark.up_to = UINT32_MAX;
+    cr_expect_eq(harness_run(&harness, 0, &mark.base), STATUS_TIMEOUT, "the lock's timeout");
+    store_request_finish(&mark.base);
+    expect_done(person, "COMMIT");
+    PQfinish(person);
+    mark = mark_of(user_of("bob"), STATE_READ, 1000);
+    mark.up_to = UINT32_MAX;
+    cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
+    cr_expect_eq(mark.position.rev, 0, "nothing was marked");
+    store_request_finish(&mark.base);
+    struct store_row row = row_of(user_of("bob"), 1, 1);
+    put_row(&harness, &row);
+    expect_position(&harness, user_of("bob"), 1, 1, 1);
+    harness_close(&harness);
+}
+
 /* The witness waits for nobody's locks. */
 Test(pg, the_witness_is_raised_while_a_write_is_blocked)
 {
