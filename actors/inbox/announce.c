@@ -105,7 +105,7 @@ void announce_up_to(struct shard *shard, struct store_user who, struct store_pos
         .unread = position.unread,
         .state = (enum notification_state)last->state,
         .at = last->at,
-        .up_to = up_to,
+        .up_to = up_to < position.seq ? up_to : position.seq, /* what was there */
     };
     announce_send(shard, &announce);
 }

@@ -23,7 +23,7 @@ void announce_row(struct shard *shard, const struct store_row *row);
 void announce_changes(struct shard *shard, struct store_user who, struct store_position position,
     const struct store_change *changes, size_t count);
 
-/* The same for everything up to a seq: no ids are sent. */
+/* The same for everything up to a seq, or to the newest if that is lower: no ids are sent. */
 void announce_up_to(struct shard *shard, struct store_user who, struct store_position position,
     uint64_t up_to, const struct store_change *last);
 

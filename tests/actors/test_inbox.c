@@ -94,6 +94,17 @@ static void on_notification(struct device *device, struct bytes item)
     on_rev(device, member(device, item, "rev"));
 }
 
+/* What is marked was there when it was: what comes later is not among it. */
+static void on_state(struct device *device, struct bytes body)
+{
+    struct bytes value;
+    if (json_scan_get(body, "upTo", &value) == 0) {
+        cr_assert_leq(member(device, body, "upTo"), device->storm->posted, "seed %llu: %.*s",
+            SEED(device->storm), (int)body.len, body.at);
+    }
+    on_rev(device, member(device, body, "rev"));
+}
+
 static void on_received(struct client *client, const struct client_packet *packet)
 {
     struct device *device = (struct device *)(void *)client;
@@ -110,7 +121,7 @@ static void on_received(struct client *client, const struct client_packet *packe
     } else if (bytes_eq_str(packet->name, "notification")) {
         on_notification(device, body);
     } else if (bytes_eq_str(packet->name, "notification:state")) {
-        on_rev(device, member(device, body, "rev"));
+        on_state(device, body);
     } else if (bytes_eq_str(packet->name, "unread")) {
         device->unread = member(device, body, "count");
         on_rev(device, member(device, body, "rev"));
