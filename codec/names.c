@@ -37,7 +37,8 @@ const char *const names_reserved[] = {"connect", "connect_error", "disconnect", 
 bool names_event_reserved(struct bytes name)
 {
     for (size_t i = 0; names_reserved[i] != NULL; i++) {
-        if (bytes_eq_str(name, names_reserved[i])) {
+        if (name.len > 0 && name.at[0] == names_reserved[i][0] &&
+            bytes_eq_str(name, names_reserved[i])) {
             return true;
         }
     }

@@ -30,7 +30,7 @@ struct events_call {
     struct api_shard *shard;
     struct api_settings *settings; /* a reference: the key is in it */
     const struct apikey *key;
-    char *body; /* a copy while an array is checked; NULL: it is one object, of the request */
+    char *body; /* a copy while an array is checked */
     struct json_scan_iter iter; /* what is to be checked */
     bool array;
     bool checked;
@@ -193,12 +193,41 @@ static void on_gone(struct http_request *request)
     sched_post(call->shard->node->system, sched_shard(call->shard->shard->sched), on_rest, call);
 }
 
-/* Go on in turns with an array, of which the body is kept. */
-static void begin_array(struct events_call *call, struct bytes array)
+/* The one event that the body is: in this turn, and without memory for a call. */
+static void post_one(struct events_call *call, struct bytes object)
 {
+    struct broadcast *one;
+    call->made = &one;
+    if (check(call, object)) {
+        (void)publish_some(call);
+        answer(call);
+    }
+}
+
+/* What the call holds; false: there is no memory for it. */
+static bool reserve(struct events_call *call, struct bytes array, uint32_t count)
+{
+    call->made = mem_try_calloc(count + 1, sizeof(struct broadcast *));
     call->body = mem_try_alloc(array.len + 1);
-    if (call->body == NULL) {
-        api_refuse_unavailable(call->api.request);
+    return call->made != NULL && call->body != NULL;
+}
+
+/* Go on in turns with an array, of which the body is kept. */
+static void post_array(const struct events_call *begun, struct bytes array)
+{
+    uint32_t count;
+    if (!api_post_count(array, begun->settings->config->limits_posts, &count)) {
+        api_refuse(begun->api.request, &(struct api_error){.code = ERROR_TOO_LARGE,
+                                           .message = "Too many events in one request"});
+        return;
+    }
+    struct events_call *call = mem_alloc(sizeof(*call));
+    *call = *begun;
+    call->array = true;
+    call->settings = api_settings_ref(call->settings);
+    loop_task_init(&call->task, on_turn);
+    if (!reserve(call, array, count)) {
+        api_refuse_memory(call->api.request);
         free_call(call);
         return;
     }
@@ -209,33 +238,6 @@ static void begin_array(struct events_call *call, struct bytes array)
     on_turn(&call->task);
 }
 
-static void begin(struct events_call *call, struct bytes value)
-{
-    uint32_t count = 1;
-    call->array = json_scan_kind(value) == JSON_SCAN_ARRAY;
-    if (call->array && !api_post_count(value, call->settings->config->limits_posts, &count)) {
-        api_refuse(call->api.request, &(struct api_error){.code = ERROR_TOO_LARGE,
-                                          .message = "Too many events in one request"});
-        free_call(call);
-        return;
-    }
-    call->made = mem_try_calloc(count + 1, sizeof(struct broadcast *));
-    if (call->made == NULL) {
-        api_refuse_memory(call->api.request);
-        free_call(call);
-        return;
-    }
-    if (call->array) {
-        begin_array(call, value);
-        return;
-    }
-    if (check(call, value)) {
-        (void)publish_some(call);
-        answer(call);
-    }
-    free_call(call);
-}
-
 void api_post_events(struct http_request *request, void *context)
 {
     (void)context;
@@ -244,18 +246,16 @@ void api_post_events(struct http_request *request, void *context)
     if (key == NULL || !api_post_check_size(request, request->body.len)) {
         return;
     }
+    struct api_shard *shard = api_shard(request);
+    struct events_call call = {
+        .api.request = request, .shard = shard, .settings = shard->settings, .key = key};
     bool read = json_scan_text(request->body, JSON_SCAN_DEPTH_MAX, &value, NULL) == 0;
-    if (!read ||
-        (json_scan_kind(value) != JSON_SCAN_OBJECT && json_scan_kind(value) != JSON_SCAN_ARRAY)) {
+    if (read && json_scan_kind(value) == JSON_SCAN_OBJECT) {
+        post_one(&call, value);
+    } else if (read && json_scan_kind(value) == JSON_SCAN_ARRAY) {
+        post_array(&call, value);
+    } else {
         api_refuse(request, &(struct api_error){.code = ERROR_BAD_REQUEST,
                                 .message = "The body is no JSON object or array of objects"});
-        return;
     }
-    struct events_call *call = mem_alloc(sizeof(*call));
-    call->api.request = request;
-    call->shard = api_shard(request);
-    call->settings = api_settings_ref(call->shard->settings);
-    call->key = key;
-    loop_task_init(&call->task, on_turn);
-    begin(call, value);
 }
