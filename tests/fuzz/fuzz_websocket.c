@@ -2,11 +2,12 @@
 /*
  * A client's bytes against the WebSocket of the hub, with wslay and zlib behind it and an echo
  * behind that. However the bytes are cut: the end is told once, nothing stays borrowed, and what
- * was delivered, answered and sent as the reason is what a simple decoder of the whole says.
+ * was delivered, answered and sent as the reason is what a simple decoder of the whole says. Where
+ * allocations fail, it ends for that.
  *
- * The input: a line of four bytes (window bits; after how many messages the hub closes, or moves;
- * limits; how it is cut), then frames as they travel, or, with the highest bit of the limits, a
- * script that makes valid ones: first byte, kind, length, and so many bytes of payload.
+ * The input: four bytes (window bits and which allocation fails; after how many messages the hub
+ * closes, or moves; limits; how it is cut), then frames as they travel, or, with the highest bit of
+ * the limits, a script that makes valid ones: first byte, kind, length, and so much payload.
  */
 #include <string.h>
 
@@ -89,17 +90,37 @@ static void compare(const struct ws_rig *rig, struct ws_reference *reference)
     builder_reset(&sent);
 }
 
+static void receive(struct ws_rig *rig, struct bytes input, struct rand *rand)
+{
+    while (input.len > 0) {
+        size_t most = rand == NULL ? input.len : input.len < 40 ? input.len : 40;
+        size_t len = rand == NULL ? most : 1 + rand_below(rand, most);
+        ws_rig_receive(rig, bytes_of(input.at, len));
+        input = bytes_skip(input, len);
+    }
+}
+
+/* With allocations that fail: it ends, for that or as it would, once, and leaves nothing. */
+static void run_failing(const struct ws_rig_options *options, struct bytes input, unsigned after,
+    const struct ws_reference *reference)
+{
+    struct ws_rig rig;
+    ws_rig_open(&rig, options);
+    (void)ws_rig_fail(after, 2);
+    receive(&rig, input, NULL);
+    bool failed = ws_rig_fail(0, 0) > 0;
+    bool right = (reference->ends >> rig.reason & 1) != 0;
+    CHECK(rig.closed == 0 || right || (failed && rig.reason == CLOSE_NO_MEMORY));
+    CHECK(rig.delivered <= reference->delivered);
+    ws_rig_finish(&rig);
+}
+
 static void run(const struct ws_rig_options *options, struct bytes input, struct rand *rand,
     struct ws_reference *reference)
 {
     struct ws_rig rig;
     ws_rig_open(&rig, options);
-    while (input.len > 0) {
-        size_t most = rand == NULL ? input.len : input.len < 40 ? input.len : 40;
-        size_t len = rand == NULL ? most : 1 + rand_below(rand, most);
-        ws_rig_receive(&rig, bytes_of(input.at, len));
-        input = bytes_skip(input, len);
-    }
+    receive(&rig, input, rand);
     CHECK(builder_bytes(&rig.sent).len < SENT_MAX);
     struct builder sent = rig.sent; /* finishing frees it */
     rig.sent = (struct builder){0};
@@ -123,6 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     rand_init(&rand, data[3]);
     run(&options, builder_bytes(&input), NULL, &reference);
     run(&options, builder_bytes(&input), &rand, &reference);
+    run_failing(&options, builder_bytes(&input), data[0] >> 4, &reference);
     ws_reference_finish(&reference);
     builder_reset(&input);
     return 0;

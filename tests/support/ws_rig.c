@@ -60,6 +60,53 @@ static void make_world(void)
     }
 }
 
+/* --- allocations --- */
+
+void *__real_mem_try_alloc(size_t size);
+void *__real_mem_try_realloc(void *ptr, size_t size);
+void *__wrap_mem_try_alloc(size_t size);
+void *__wrap_mem_try_realloc(void *ptr, size_t size);
+
+static struct {
+    bool inside; /* the WebSocket is at work, not the rig */
+    unsigned after;
+    unsigned count;
+    unsigned failed;
+} failing;
+
+static bool is_to_fail(void)
+{
+    if (!failing.inside || failing.count == 0) {
+        return false;
+    }
+    if (failing.after > 0) {
+        failing.after--;
+        return false;
+    }
+    failing.count--;
+    failing.failed++;
+    return true;
+}
+
+void *__wrap_mem_try_alloc(size_t size)
+{
+    return is_to_fail() ? NULL : __real_mem_try_alloc(size);
+}
+
+void *__wrap_mem_try_realloc(void *ptr, size_t size)
+{
+    return is_to_fail() ? NULL : __real_mem_try_realloc(ptr, size);
+}
+
+unsigned ws_rig_fail(unsigned after, unsigned count)
+{
+    unsigned failed = failing.failed;
+    failing.after = after;
+    failing.count = count;
+    failing.failed = 0;
+    return failed;
+}
+
 /* --- loop --- */
 
 struct shard *loop_shard(struct loop *loop)
@@ -184,7 +231,9 @@ static void arrive(struct ws_rig *rig)
 static void offer(struct connection *connection)
 {
     struct bytes kept = builder_bytes(&connection->kept);
+    failing.inside = true;
     size_t used = connection->ops->on_bytes(connection, kept);
+    failing.inside = false;
     CHECK(used <= kept.len);
     struct builder rest = {0};
     builder_add(&rest, bytes_skip(kept, used));
@@ -259,7 +308,9 @@ static void on_message(struct websocket *websocket, bool binary, struct bytes me
     CHECK(rig->closed == 0 && message.len <= options->limits.message_bytes);
     CHECK(options->close_after == 0 || rig->delivered < options->close_after);
     rig->delivered++;
+    failing.inside = false;
     send_frame(rig, binary ? 0x82 : 0x81, message);
+    failing.inside = true;
     if (rig->delivered == options->close_after) {
         websocket_close(websocket, CLOSE_NORMAL);
     } else if (options->move_every > 0 && rig->delivered % options->move_every == 0) {

@@ -4,7 +4,8 @@
  * ones, loop and connection are played here.
  *
  * A program that links it instead of the real two says byte by byte what arrives, and what has left
- * is decided by that alone: no thread, no socket, no time. Behind the WebSocket is an echo.
+ * is decided by that alone: no thread, no socket, no time. Behind the WebSocket is an echo. Linked
+ * with --wrap of mem_try_alloc and mem_try_realloc, so that those can fail.
  */
 #ifndef TESTS_SUPPORT_WS_RIG_H
 #define TESTS_SUPPORT_WS_RIG_H
@@ -44,6 +45,12 @@ void ws_rig_receive(struct ws_rig *rig, struct bytes bytes);
 
 /* Let the time that the peer has for its answer to a close frame be over. */
 void ws_rig_expire(struct ws_rig *rig);
+
+/*
+ * Let allocations that may fail (mem_try_…) do so inside the WebSocket: `count` of them behind the
+ * next `after`; 0: none. Returns how many have failed since the last call.
+ */
+unsigned ws_rig_fail(unsigned after, unsigned count);
 
 /* The peer goes, where it has not; aborts unless the end was told once and nothing is borrowed. */
 void ws_rig_finish(struct ws_rig *rig);

@@ -668,3 +668,46 @@ Test(ws_cases, the_hub_closes_once_and_waits_for_the_answer)
         builder_reset(&got);
     }
 }
+
+/* --- allocations --- */
+
+/* What a client says, with the n-th allocation and some behind it failing; how many failed. */
+static unsigned run_failing(
+    const struct ws_rig_options *options, struct bytes input, unsigned n, unsigned *ret_whole)
+{
+    struct ws_rig rig;
+    ws_rig_open(&rig, options);
+    (void)ws_rig_fail(n, 1 + n % 3);
+    receive(&rig, input, 100, 100);
+    unsigned failed = ws_rig_fail(0, 0);
+    bool refused = rig.closed > 0 && rig.reason == CLOSE_NO_MEMORY;
+    cr_expect(refused || rig.closed == 0 || rig.reason == CLOSE_PEER, "allocation %u: %s", n,
+        close_name(rig.reason));
+    *ret_whole += !refused;
+    ws_rig_finish(&rig);
+    return failed;
+}
+
+Test(ws_cases, an_allocation_that_fails_ends_this_websocket_alone)
+{
+    struct ws_rig_options options = limits;
+    struct echo echo = {0};
+    struct builder payload = {0};
+    options.deflate_bits = 15;
+    fill(&payload, 20000, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        add_message(&echo.input, WS_TEXT, builder_bytes(&payload), 3000);
+        ws_rig_add_client(&echo.input, 0x89, BYTES("ping"));
+        add_packed(&echo, WS_BINARY, builder_bytes(&payload), 500);
+    }
+    unsigned whole = 0;
+    unsigned n = 0;
+    while (run_failing(&options, builder_bytes(&echo.input), n, &whole) > 0) {
+        cr_assert_lt(++n, 10000);
+    }
+    cr_expect_gt(n, 4, "%u allocations", n);
+    cr_expect_lt(whole, n, "some of them end it");
+    run_text("as if nothing had been", BYTES("T Hello|P x|X \x03\xe8"), "T Hello|Q x|X 1000|peer");
+    builder_reset(&payload);
+    finish_echo(&echo);
+}
