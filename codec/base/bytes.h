@@ -51,7 +51,8 @@ static inline bool bytes_starts(struct bytes a, struct bytes prefix)
 /* What is left of `a` after its first `n` bytes; `n` at most a.len. */
 static inline struct bytes bytes_skip(struct bytes a, size_t n)
 {
-    return (struct bytes){.at = a.at + n, .len = a.len - n};
+    /* Nothing of nothing: C17 has no NULL + 0 (6.5.6). Compilers make an addition of it. */
+    return (struct bytes){.at = n > 0 ? a.at + n : a.at, .len = a.len - n};
 }
 
 /* Whether equal ignoring ASCII case. */

@@ -6,7 +6,6 @@ import { connect, createServer } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startHub } from './support/hub.mjs';
-import { temporaryFolder } from './support/process.mjs';
 import { ENGINE, RawPeer, text, upgradeHead } from './support/raw.mjs';
 import { startRedis } from './support/redis.mjs';
 import { FULL, PATIENT, Siege } from './support/siege.mjs';
@@ -225,55 +224,6 @@ test('SIGSTOP and SIGCONT: nobody is closed for what the hub slept through', asy
     destroyAll(peers);
     return peers.length;
   });
-});
-
-test('G4 SIGTERM at random moments under load: exit 0, and what was accepted is there', async () => {
-  const rounds = FULL ? 50 : 4;
-  const folder = temporaryFolder('g4');
-  const seed = randomBytes(2).readUInt16BE();
-  console.log(`# seed ${seed}`);
-  let state = seed || 1;
-  const draw = (below) => (state = (state * 48_271) % 0x7fffffff) % below;
-  const accepted = [];
-  const args = ['--drain-deadline', '1s', '--limits-unauthenticated-per-address', '100000'];
-  for (let round = 0; round < rounds; round++) {
-    const hub = await startHub({ folder, args });
-    let stopping = false;
-    const poster = (async () => {
-      for (let n = 0; !stopping; n++) {
-        const key = `g4-${seed}-${round}-${n}`;
-        try {
-          const { status, body } = await hub.api('POST', '/api/v1/notifications', { user: `u${n % 7}`, type: 'x', title: 't', message: 'm', key });
-          if (status === 201) accepted.push([`u${n % 7}`, body.id]);
-        } catch {
-          return; // the listener has gone
-        }
-      }
-    })();
-    const clients = (async () => {
-      while (!stopping) {
-        try {
-          const peer = await RawPeer[['plain', 'socketIo'][draw(2)]](hub.address, hub.token(`u${draw(7)}`));
-          if (draw(2)) peer.destroy();
-          else setTimeout(() => peer.destroy(), draw(300));
-        } catch {
-          return;
-        }
-      }
-    })();
-    await pause(draw(600));
-    await hub.stop(); // throws unless it exits with 0
-    stopping = true;
-    await Promise.all([poster, clients]);
-    assert.doesNotMatch(hub.log, /Sanitizer|runtime error:/);
-    siege.inputs += 1;
-  }
-  const hub = await startHub({ folder });
-  for (const [user, id] of accepted.filter((_, n) => n % Math.ceil(accepted.length / 300) === 0)) {
-    const { status } = await hub.api('GET', `/api/v1/notifications/${id}`);
-    assert.equal(status, 200, `${id} of ${user} was accepted`);
-  }
-  await hub.stop();
 });
 
 test('G7 settings that are loaded again under load', async () => {
