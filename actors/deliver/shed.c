@@ -4,49 +4,59 @@
 #include "actors/deliver/socket.h"
 #include "actors/shard.h"
 
-/* The sockets with the most waiting, most first. */
-struct largest {
-    struct socket *at[SHED_MOST];
-    unsigned count;
-};
-
-static bool is_candidate(const struct socket *socket, const struct largest *largest)
+static uint32_t waiting(const struct shed *shed, unsigned place)
 {
-    if (socket->closing || socket->outbox == NULL || socket->outbox->bytes < SHED_LEAST_BYTES) {
+    return shed->at[place].outbox->bytes;
+}
+
+static bool is_wanted(const struct shed *shed, const struct outbox *outbox)
+{
+    if (outbox->bytes < SHED_LEAST_BYTES) {
         return false;
     }
-    for (unsigned i = 0; i < largest->count; i++) {
-        if (largest->at[i]->outbox == socket->outbox) {
+    for (unsigned i = 0; i < shed->count; i++) {
+        if (shed->at[i].outbox == outbox) {
             return false; /* another namespace of the same session */
         }
     }
-    return largest->count < SHED_MOST ||
-           largest->at[SHED_MOST - 1]->outbox->bytes < socket->outbox->bytes;
+    return shed->count < SHED_MOST || waiting(shed, SHED_MOST - 1) < outbox->bytes;
 }
 
-static void add(struct largest *largest, struct socket *socket)
+void shed_offer(struct shed *shed, const struct shed_candidate *candidate)
 {
-    unsigned place = largest->count < SHED_MOST ? largest->count++ : SHED_MOST - 1;
-    for (; place > 0 && largest->at[place - 1]->outbox->bytes < socket->outbox->bytes; place--) {
-        largest->at[place] = largest->at[place - 1];
+    if (!is_wanted(shed, candidate->outbox)) {
+        return;
     }
-    largest->at[place] = socket;
+    unsigned place = shed->count < SHED_MOST ? shed->count++ : SHED_MOST - 1;
+    for (; place > 0 && waiting(shed, place - 1) < candidate->outbox->bytes; place--) {
+        shed->at[place] = shed->at[place - 1];
+    }
+    shed->at[place] = *candidate;
 }
 
-unsigned shed_outboxes(struct shard *shard, uint64_t bytes)
+static void end_socket(void *owner)
 {
-    struct largest largest = {.count = 0};
+    struct socket *socket = owner;
+    socket->ops->end(socket, CLOSE_SLOW);
+}
+
+void shed_offer_sockets(struct shed *shed, struct shard *shard)
+{
     size_t cursor = 0;
     for (struct socket *socket; (socket = map_next(&shard->sockets, &cursor)) != NULL;) {
-        if (is_candidate(socket, &largest)) {
-            add(&largest, socket);
+        if (!socket->closing && socket->outbox != NULL) {
+            shed_offer(shed, &(struct shed_candidate){
+                                 .outbox = socket->outbox, .owner = socket, .end = end_socket});
         }
     }
+}
+
+unsigned shed_end(const struct shed *shed, uint64_t bytes)
+{
     unsigned ended = 0;
-    for (uint64_t sum = 0; ended < largest.count && sum < bytes; ended++) {
-        struct socket *socket = largest.at[ended];
-        sum += socket->outbox->bytes;
-        socket->ops->end(socket, CLOSE_SLOW);
+    for (uint64_t sum = 0; ended < shed->count && sum < bytes; ended++) {
+        sum += waiting(shed, ended);
+        shed->at[ended].end(shed->at[ended].owner);
     }
     return ended;
 }

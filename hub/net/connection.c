@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "actors/deliver/shed.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "hub/net/address.h"
@@ -254,5 +255,22 @@ void connection_remote(const struct connection *connection, char ret_text[46])
         address_write((const struct sockaddr *)connection->client, ret_text);
     } else if (connection_peer(connection, &peer)) {
         address_write((const struct sockaddr *)&peer, ret_text);
+    }
+}
+
+static void end_shed(void *owner)
+{
+    connection_close(owner, CLOSE_SLOW, false);
+}
+
+void connection_offer(struct loop *loop, struct shed *shed)
+{
+    list_for_each (link, &connections_of(loop)->open) {
+        struct connection *connection = container_of(link, struct connection, link);
+        if (connection->ops != NULL && connection->ops->sheds) {
+            shed_offer(
+                shed, &(struct shed_candidate){
+                          .outbox = &connection->outbox, .owner = connection, .end = end_shed});
+        }
     }
 }

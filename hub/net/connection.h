@@ -25,6 +25,7 @@ struct connection;
 struct sockaddr_storage;
 struct loop;
 struct shard;
+struct shed;
 
 struct connection_ops {
     /*
@@ -46,6 +47,7 @@ struct connection_ops {
     bool (*on_slow)(struct connection *connection, uint64_t ms, bool overflow);
     /* outbox_ops.pack; NULL: chunks leave as they are. */
     struct chunk *(*pack)(struct connection *connection, struct chunk *chunk);
+    bool sheds; /* connection_offer offers it; others have owners that are offered */
 };
 
 /*
@@ -141,5 +143,8 @@ void connection_close(struct connection *connection, enum close_reason reason, b
 typedef void (*connection_arrived_fn)(void *context, struct connection *connection);
 void connection_move(
     struct connection *connection, unsigned shard, connection_arrived_fn arrived, void *context);
+
+/* Offer the connections of the loop whose owners say so to those that go when memory is short. */
+void connection_offer(struct loop *loop, struct shed *shed);
 
 #endif

@@ -647,6 +647,7 @@ static const struct connection_ops ops = {
     .on_closed = on_closed,
     .on_drained = on_drained,
     .on_slow = on_slow,
+    .sheds = true,
 };
 
 void http_serve(struct connection *connection, const struct http_server_config *config)

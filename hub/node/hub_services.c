@@ -21,6 +21,7 @@
 #include "hub/cluster/node_lease.h"
 #include "hub/cluster/node_roster.h"
 #include "hub/config/config.h"
+#include "hub/net/connection.h"
 #include "hub/net/listener.h"
 #include "hub/net/loop.h"
 #include "hub/node/cluster_shard.h"
@@ -202,7 +203,13 @@ static void shed(void *arg, bool cancelled)
     uint64_t limit = atomic_load_explicit(&guard->limit, memory_order_relaxed);
     uint64_t used = memory_guard_resident();
     uint64_t share = (used > limit ? used - limit : 0) / shard->hub->shard_count;
-    unsigned ended = share > 0 ? shed_outboxes(&shard->shard, share) : 0;
+    if (share == 0) {
+        return;
+    }
+    struct shed largest = {.count = 0};
+    shed_offer_sockets(&largest, &shard->shard);
+    connection_offer(shard->loop, &largest);
+    unsigned ended = shed_end(&largest, share);
     atomic_fetch_add_explicit(&guard->shed, ended, memory_order_relaxed);
     if (ended > 0) {
         log_warn("MEMORY-SHED", "clients that read slowly were closed to free memory",

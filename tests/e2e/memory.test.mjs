@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { chmodSync, statSync, writeFileSync } from 'node:fs';
+import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { cleanEnvironment, PROGRAM, startHub } from './support/hub.mjs';
@@ -61,6 +62,33 @@ test('those with the most waiting go, and who reads stays', { timeout: 180_000 }
     await reader.next('still');
     for (const client of slow) client.socket.terminate();
     await until(() => / info MEMORY-OK /.test(hub.log), 'memory is given back');
+  } finally {
+    await hub.stop();
+  }
+});
+
+test('who does not take the answers to requests goes too, and who reads gets them', { timeout: 180_000 }, async () => {
+  const more = 'outbound_bytes = 16MiB slow_consumer = 10m';
+  const hub = await startHub({ config: text(0, more) });
+  try {
+    const rows = Array.from({ length: 16 }, () => ({ user: 'heavy', type: 'note', title: 't', data: { d: 'd'.repeat(60_000) } }));
+    for (let n = 0; n < 6; n++) assert.equal((await hub.api('POST', '/api/v1/notifications', rows)).status, 200);
+    const path = '/api/v1/users/heavy/notifications?limit=96'; // 5.8 MB
+    for (let n = 0; n < 3; n++) assert.equal((await hub.api('GET', path)).body.items.length, 96);
+    const resident = await hub.metric('peal_process_resident_memory_bytes');
+    writeFileSync(join(hub.folder, 'peal.conf'), text(resident + 48 * MIB, more));
+    hub.reload();
+    await until(async () => Math.abs((await hub.metric('peal_memory_limit_bytes')) - resident - 48 * MIB) < 2, 'the limit');
+    const head = `GET ${path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${hub.apiKey}\r\n\r\n`;
+    const sockets = Array.from({ length: 30 }, () => {
+      const socket = connectTcp(hub.address.port, hub.address.host, () => socket.write(head));
+      socket.on('error', () => {});
+      return socket.pause();
+    });
+    await hub.logged(/ warn MEMORY-SHED /);
+    assert.ok((await hub.metric('peal_closed_total{reason="slow"}')) >= 1);
+    assert.equal((await hub.api('GET', path)).body.items.length, 96);
+    for (const socket of sockets) socket.destroy();
   } finally {
     await hub.stop();
   }
