@@ -287,6 +287,11 @@ static void free_call(struct post_call *call)
 
 /* Results. */
 
+static int chunk_status(const struct chunk *chunk)
+{
+    return chunk->answered ? chunk->put.base.status : STATUS_UNKNOWN;
+}
+
 static int row_status(const struct post_call *call, uint32_t row)
 {
     uint32_t low = 0; /* the last chunk that begins at or before the row */
@@ -299,8 +304,7 @@ static int row_status(const struct post_call *call, uint32_t row)
             high = middle;
         }
     }
-    const struct chunk *chunk = &call->chunks[low];
-    return chunk->answered ? chunk->put.base.status : STATUS_UNKNOWN;
+    return chunk_status(&call->chunks[low]);
 }
 
 /* What became of a row, as an error; code ERROR_NONE when it is stored. */
@@ -454,7 +458,7 @@ static unsigned status_of_all(const struct post_call *call)
 {
     unsigned result = call->chunk_count > 0 ? 503 : 200;
     for (uint32_t i = 0; i < call->chunk_count; i++) {
-        int status = row_status(call, i * STORE_PAGE_MAX);
+        int status = chunk_status(&call->chunks[i]);
         if (status == 0 || status == STATUS_INVALID) {
             return 200;
         }

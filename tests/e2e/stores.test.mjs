@@ -199,3 +199,23 @@ test('F8 Postgres on a disk that is full: refused, and taken again when there is
     small.unmount();
   }
 });
+
+test('of a post in several parts, one part that is stored is told though those around it are not', { timeout: 60_000 }, async () => {
+  const postgres = await startPostgres();
+  const hub = await startHub({ postgres, config: 'limits {\n  data_bytes = 4MiB\n  body_bytes = 16MiB\n}' });
+  const item = (user, title) => ({ user, type: 'x', title, message: 'm', data: 'x'.repeat(2.5 * MIB) });
+  for (const user of ['held', 'free']) {
+    assert.equal((await hub.api('POST', '/api/v1/notifications', item(user, 'before'))).status, 201);
+  }
+  const client = await postgres.pool().connect();
+  await client.query('BEGIN');
+  await client.query("SELECT 1 FROM peal.inbox WHERE user_id = 'held' FOR UPDATE");
+  const parts = [item('held', 'first'), item('free', 'second'), item('held', 'third')];
+  const answer = await hub.api('POST', '/api/v1/notifications', parts);
+  await client.query('ROLLBACK');
+  client.release();
+  const rows = await postgres.query("SELECT title FROM peal.notification WHERE title <> 'before'");
+  assert.deepEqual(rows.map((row) => row.title), ['second']);
+  assert.equal(answer.status, 200);
+  assert.deepEqual(answer.body.results.map((result) => result.status), [503, 201, 503]);
+});
