@@ -259,21 +259,27 @@ static void on_listed(struct user *user, struct user_request *request)
     mem_free(views);
 }
 
-/* Read a member that is a decimal number, or the same as text (`next` of the page before). */
+/* Read a decimal number, or the same as text (`next` of the page before); null leaves it. */
+static int read_number(struct bytes value, uint64_t *ret_number)
+{
+    char at[TEXT_MAX];
+    struct bytes text;
+    if (json_scan_kind(value) != JSON_SCAN_STRING) {
+        return json_scan_kind(value) == JSON_SCAN_NULL ? 0 : json_scan_u64(value, ret_number);
+    }
+    int status = json_scan_string(value, at, sizeof(at), &text);
+    return status != 0 ? status : bytes_to_u64(text, UINT64_MAX, ret_number);
+}
+
+/* The same of a member that may be missing. */
 static int read_cursor(struct bytes object, const char *key, uint64_t *ret_value)
 {
     struct bytes value;
     int status = json_scan_get(object, key, &value);
-    if (status == STATUS_NOT_FOUND || (status == 0 && json_scan_kind(value) == JSON_SCAN_NULL)) {
+    if (status == STATUS_NOT_FOUND) {
         return 0;
     }
-    if (status == 0 && json_scan_kind(value) == JSON_SCAN_STRING) {
-        char at[TEXT_MAX];
-        struct bytes text;
-        status = json_scan_string(value, at, sizeof(at), &text);
-        return status != 0 ? status : bytes_to_u64(text, UINT64_MAX, ret_value);
-    }
-    return status != 0 ? status : json_scan_u64(value, ret_value);
+    return status != 0 ? status : read_number(value, ret_value);
 }
 
 static int read_states(struct bytes object, uint32_t *ret_states)
@@ -465,8 +471,7 @@ static void received(const struct user_call *call)
     if (!read_object(call, "Expected {upTo: seq}", &argument)) {
         return;
     }
-    if (json_scan_get(argument, "upTo", &value) != 0 ||
-        read_cursor(argument, "upTo", &up_to) != 0) {
+    if (json_scan_get(argument, "upTo", &value) != 0 || read_number(value, &up_to) != 0) {
         refuse_parameter(call, &up_to_parameter);
         return;
     }
