@@ -204,6 +204,11 @@ void store_get_health(const struct store *store, struct store_health *ret_health
     CHECK(pthread_mutex_unlock(&health->lock) == 0);
 }
 
+uint64_t store_sessions(const struct store *store)
+{
+    return atomic_load_explicit(&store->health.sessions, memory_order_relaxed);
+}
+
 void store_tell_loss(struct store *store, const struct store_loss *loss)
 {
     struct health *health = &store->health;

@@ -101,6 +101,9 @@ struct store_health {
 /* Read it. Any thread. */
 void store_get_health(const struct store *store, struct store_health *ret_health);
 
+/* store_health.sessions alone. */
+uint64_t store_sessions(const struct store *store);
+
 /* Somebody has the proof that the store lost commits; the first one is kept. Any thread. */
 void store_tell_loss(struct store *store, const struct store_loss *loss);
 

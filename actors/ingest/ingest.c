@@ -52,6 +52,7 @@ struct ingest {
     bool reading;
     bool busy; /* `storing` is being routed or committed */
     bool prepared; /* what must be written before `storing` is committed, is */
+    uint64_t sessions; /* of the store, when it was claimed last */
     bool rewound; /* `storing` was read before the stream was begun again */
     bool claiming; /* the store has not answered to a claim yet */
     bool leaving; /* the node ends: what is being committed is the last */
@@ -283,6 +284,13 @@ static void give_up(struct ingest *ingest, const char *why)
     lease_release(&ingest->lease, NULL, NULL);
 }
 
+/* Whether the store has become another server since it was claimed: what it has is looked at again.
+ */
+static bool is_doubtful(const struct ingest *ingest)
+{
+    return store_sessions(shard_here(ingest)->store_root) != ingest->sessions;
+}
+
 static void on_renewed(void *context)
 {
     struct ingest *ingest = context;
@@ -291,7 +299,10 @@ static void on_renewed(void *context)
         return;
     }
     note_owner(ingest);
-    if (ingest->state == OWNER) {
+    if (ingest->state == OWNER && !ingest->busy && is_doubtful(ingest)) {
+        lose(ingest, "session");
+        on_held(ingest); /* as the lease still is */
+    } else if (ingest->state == OWNER) {
         ask_history(ingest);
         ingest_look_more(&ingest->look);
         if (ingest->look.renewals++ % LOOK_EVERY == 0) {
@@ -329,6 +340,7 @@ static void on_held(void *context)
     claim->request.base.done = on_claim_done;
     claim->request.partition = ingest->number;
     claim->request.owner = bytes_str(claim->shard->config->node);
+    ingest->sessions = store_sessions(shard_here(ingest)->store_root);
     ingest->state = CLAIMING;
     ingest->claiming = true;
     store_submit(claim->shard->store, &claim->request.base);
@@ -365,7 +377,7 @@ static void on_claimed(struct ingest *ingest, struct ingest_claimed *msg)
     }
     ingest->state = OWNER;
     ingest->token = request->token;
-    stand_at(ingest, ingest_history_begin(&ingest->history, request->last_id));
+    stand_at(ingest, ingest_history_begin(&ingest->history, ingest->token, request->last_id));
     note_owner(ingest);
     ingest_gauge_set(&ingest->gauge->owner, 1);
     log_info("INGEST-OWNER", "took over a stream", "stream=%s token=%llu position=%s",
@@ -627,6 +639,9 @@ static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
         give_up(ingest, "fenced"); /* still busy: the batch is freed below */
     }
     ingest->busy = false;
+    if (status == 0) {
+        ingest_history_committed(&ingest->history);
+    }
     if (ingest->state != OWNER) {
         drop_batch(ingest);
         return;

@@ -12,6 +12,7 @@
 #include "actors/shard.h"
 #include "codec/base/log.h"
 #include "codec/redis_info.h"
+#include "sql/store.h"
 
 enum { COMMAND_MS = 5000, ID_TEXT_MAX = 48 };
 
@@ -67,7 +68,24 @@ static struct bytes take_word(struct bytes *text)
     return word;
 }
 
-struct stream_id ingest_history_begin(struct ingest_history *history, struct bytes kept)
+/*
+ * Tokens only grow. A position may be set back, by who owns the stream: where nobody did between
+ * this term and the last one of this node, it is what this node has written.
+ */
+static void check_store(
+    const struct ingest_history *history, uint64_t token, struct stream_id position)
+{
+    struct store_loss loss = {"token", history->token, token - 1};
+    if (token == history->token + 1 && is_below(position, history->stored)) {
+        loss = (struct store_loss){"stream", history->stored.ms, position.ms};
+    } else if (token > history->token) {
+        return;
+    }
+    store_tell_loss(history->shard->store_root, &loss);
+}
+
+struct stream_id ingest_history_begin(
+    struct ingest_history *history, uint64_t token, struct bytes kept)
 {
     struct stream_id position = zero;
     history->stale = history->asking;
@@ -80,6 +98,10 @@ struct stream_id ingest_history_begin(struct ingest_history *history, struct byt
     if (stream_id_read(take_word(&kept), &position) != 0) {
         position = zero;
     }
+    check_store(history, token, position);
+    history->token = token;
+    history->stored = position;
+    history->written = zero;
     history->asked_position = history->asked_read = position;
     struct bytes replid = take_word(&kept);
     struct bytes covered = take_word(&kept);
@@ -91,13 +113,18 @@ struct stream_id ingest_history_begin(struct ingest_history *history, struct byt
 }
 
 struct bytes ingest_history_write(
-    const struct ingest_history *history, struct stream_id id, char at[INGEST_POSITION_MAX])
+    struct ingest_history *history, struct stream_id id, char at[INGEST_POSITION_MAX])
 {
     char position[ID_TEXT_MAX];
     char covered[ID_TEXT_MAX];
+    history->written = zero;
     if (history->again && is_below(id, history->until)) {
         return BYTES("");
     }
+    if (is_below(id, history->stored)) {
+        history->stored = zero; /* until it is known which of the two is there */
+    }
+    history->written = id;
     write_id(id, position);
     if (history->replid[0] == '\0') {
         snprintf(at, INGEST_POSITION_MAX, "%s", position);
@@ -106,6 +133,14 @@ struct bytes ingest_history_write(
             write_id(history->covered, covered), (unsigned long long)history->offset);
     }
     return bytes_str(at);
+}
+
+void ingest_history_committed(struct ingest_history *history)
+{
+    if (stream_id_cmp(history->written, zero) != 0) {
+        history->stored = history->written;
+        history->written = zero;
+    }
 }
 
 /* Reading again. */

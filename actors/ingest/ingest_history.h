@@ -71,14 +71,22 @@ struct ingest_history {
     struct stream_id deleted; /* as seen last, */
     uint64_t added; /* and this */
     struct ingest_keep keep;
+    uint64_t token; /* of this node's last term; 0: none */
+    struct stream_id stored; /* the position as it was committed in it; 0-0: not known */
+    struct stream_id written; /* which is being committed; 0-0: none is */
 };
 
 /* Look at stream `number`; the caller sets the callbacks. */
 void ingest_history_init(
     struct ingest_history *history, struct shard *shard, struct bus_link *link, uint32_t number);
 
-/* Begin a term with what the store keeps of the stream; returns the position. */
-struct stream_id ingest_history_begin(struct ingest_history *history, struct bytes kept);
+/*
+ * Begin a term with what the store keeps of the stream; returns the position. A token that was had
+ * before, or a position below the one that this node committed in the term before, is the proof
+ * that the store lost commits (store_tell_loss).
+ */
+struct stream_id ingest_history_begin(
+    struct ingest_history *history, uint64_t token, struct bytes kept);
 
 /*
  * Ask Redis which history it has and how far the stream goes, unless that is being asked; then read
@@ -93,7 +101,10 @@ void ingest_history_ask(
  * when the position in the store must stay as it is.
  */
 struct bytes ingest_history_write(
-    const struct ingest_history *history, struct stream_id id, char at[INGEST_POSITION_MAX]);
+    struct ingest_history *history, struct stream_id id, char at[INGEST_POSITION_MAX]);
+
+/* What was written last is in the store. */
+void ingest_history_committed(struct ingest_history *history);
 
 /* Everything up to `id` is committed, or there is nothing behind it. */
 void ingest_history_passed(struct ingest_history *history, struct stream_id id);

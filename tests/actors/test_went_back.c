@@ -71,10 +71,10 @@ Test(went_back, a_user_who_was_told_more_proves_it)
         fake_store_forget(world.nodes->store, "u0");
         positions_compare(nodes_on(world.nodes, 0, 0));
         nodes_advance(world.nodes, 2000);
-        cr_assert_eq(fake_store_losses(world.nodes->store), 0, "nobody is there who knows");
+        cr_assert_eq(fake_store_loss(world.nodes->store)->told, 0, "nobody is there who knows");
         positions_compare(nodes_on(world.nodes, 1, 0));
         nodes_advance(world.nodes, 2000);
-        cr_assert_gt(fake_store_losses(world.nodes->store), 0);
+        cr_assert_gt(fake_store_loss(world.nodes->store)->told, 0);
         end(&world);
     }
 }
@@ -84,12 +84,41 @@ Test(went_back, a_standby_that_is_read_late_proves_nothing)
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         static struct world world;
         begin(&world, seed);
-        fake_store_be_late(world.nodes->store);
+        fake_store_loss(world.nodes->store)->late = true;
         positions_compare(nodes_on(world.nodes, 1, 0));
         nodes_advance(world.nodes, 120000); /* and the recheck, which reads */
-        cr_assert_eq(fake_store_losses(world.nodes->store), 0);
+        cr_assert_eq(fake_store_loss(world.nodes->store)->told, 0);
         end(&world);
     }
+}
+
+/* The node that owns the stream. */
+static void forget_stream(bool token)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        static struct world world;
+        begin(&world, seed);
+        struct fake_store *store = world.nodes->store;
+        fake_store_loss(store)->sessions++; /* with the same server: it is looked at, and is well */
+        nodes_advance(world.nodes, 3000);
+        fake_store_forget_stream(store, 0, token);
+        nodes_advance(world.nodes, 3000);
+        cr_assert_eq(fake_store_loss(store)->told, 0, "nobody has looked");
+        fake_store_loss(store)->sessions++;
+        nodes_advance(world.nodes, 3000);
+        cr_assert_gt(fake_store_loss(store)->told, 0, "seed %llu", (unsigned long long)seed);
+        end(&world);
+    }
+}
+
+Test(went_back, the_position_of_a_stream_below_what_was_committed_proves_it)
+{
+    forget_stream(false);
+}
+
+Test(went_back, a_token_that_is_given_again_proves_it)
+{
+    forget_stream(true);
 }
 
 Test(went_back, it_is_asked_again_when_the_store_was_away)
@@ -101,10 +130,10 @@ Test(went_back, it_is_asked_again_when_the_store_was_away)
         fake_store_cut(world.shard->store, true);
         positions_compare(nodes_on(world.nodes, 1, 0));
         nodes_advance(world.nodes, 3000);
-        cr_assert_eq(fake_store_losses(world.nodes->store), 0);
+        cr_assert_eq(fake_store_loss(world.nodes->store)->told, 0);
         fake_store_cut(world.shard->store, false);
         nodes_advance(world.nodes, 2000);
-        cr_assert_gt(fake_store_losses(world.nodes->store), 0);
+        cr_assert_gt(fake_store_loss(world.nodes->store)->told, 0);
         end(&world);
     }
 }

@@ -3,6 +3,7 @@
 // out by the node itself, which makes a new epoch, so that no device keeps numbers that are given again.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { Device } from './support/device.mjs';
 import { startHub } from './support/hub.mjs';
 import { startLine } from './support/line.mjs';
 import { startPostgres } from './support/postgres.mjs';
@@ -109,17 +110,15 @@ test('a standby that was behind: an alarm, a new epoch, and devices agree with t
   assert.equal(count('STORE-WENT-BACK'), 1);
 });
 
-// Loses what was posted last, in a way that the witness does not tell.
-async function loseLast(device, title, via) {
+// Loses what `post` has stored, in a way that the witness does not tell.
+async function lose(post) {
   const standby = await primary.standby();
   servers.push(standby);
   await caughtUp(standby);
   await standby.query("ALTER SYSTEM SET primary_conninfo = ''");
   await standby.query('SELECT pg_reload_conf()');
   await until(async () => (await primary.query('SELECT 1 FROM pg_stat_replication')).length === 0, 'replication stands');
-  const body = { user: 'alice', type: 't', title };
-  await until(async () => (await via.api('POST', '/api/v1/notifications', body)).status === 201, `${title} is stored`);
-  await device.next('notification', (told) => told.title === title);
+  await post();
   await primary.kill();
   await standby.query('SELECT pg_promote()');
   await until(async () => (await standby.query('SELECT pg_is_in_recovery() AS yes'))[0].yes === false, 'promoted');
@@ -127,6 +126,17 @@ async function loseLast(device, title, via) {
   primary = standby;
   line.target = address(standby);
   line.cut();
+}
+
+// Loses a post by HTTP that a device on `where` was told.
+async function loseLast(where, title, via) {
+  const device = new Device('alice', [where]).start();
+  await lose(async () => {
+    const body = { user: 'alice', type: 't', title };
+    await until(async () => (await via.api('POST', '/api/v1/notifications', body)).status === 201, `${title} is stored`);
+    await until(() => [...device.items.values()].some((item) => item.title === title), 'the device has it');
+  });
+  return device;
 }
 
 const another = (epoch, where) => until(async () => {
@@ -137,26 +147,41 @@ const another = (epoch, where) => until(async () => {
 test('what was lost between two raises of the witness: a device that is there has more than the store', async () => {
   const alarms = hub.lines('STORE-WENT-BACK');
   const before = await comeBack();
-  await loseLast(await hub.plain('alice'), 'lost', hub);
+  const device = await loseLast(hub, 'lost', hub);
   await hub.loggedTimes('STORE-WENT-BACK', alarms + 1);
   await hub.logged(/STORE-WENT-BACK .*proof=position was=\d+ is=\d+/);
   assert.equal((await another(before.epoch)).rev, before.rev);
+  await device.leave();
 });
 
-test('two nodes: the one with the device finds the loss, and both take the new epoch over', { timeout: 120_000 }, async () => {
+test('two nodes: who knows finds the loss, both take the new epoch over, and a stream is stored again', { timeout: 120_000 }, async () => {
   await hub.stop();
   const redis = await startRedis();
   const shared = { redis, postgres: { url: hub.options.postgres.url }, secret: randomSecret(), apiKey: randomSecret() };
   const nodes = [await startHub(shared), await startHub(shared)];
   try {
     const before = await comeBack(nodes[0]);
-    await loseLast(await nodes[1].plain('alice'), 'lost again', nodes[0]);
+    const device = await loseLast(nodes[1], 'lost again', nodes[0]);
     await nodes[1].logged(/STORE-WENT-BACK .*proof=position/);
     const told = await Promise.all(nodes.map((node) => another(before.epoch, node)));
     assert.equal(told[0].epoch, told[1].epoch);
     assert.deepEqual(told.map(({ rev }) => rev), [before.rev, before.rev]);
     for (const node of nodes) await node.loggedTimes('STORE-NEW-EPOCH', 1);
     assert.equal(nodes[0].lines('STORE-WENT-BACK'), 0); // who had no device there knew nothing
+    await device.leave();
+    await nodes.pop().stop(); // who is alone owns the stream, also afterwards
+    await nodes[0].logged(/STORE-NEW-EPOCH[^]*INGEST-OWNER/);
+    const titles = async () => {
+      const { body } = await nodes[0].api('GET', '/api/v1/users/bob/notifications');
+      return body.items?.map(({ title }) => title).join();
+    };
+    await lose(async () => {
+      const bus = redis.client();
+      await bus.xadd('peal:in', '*', 'user', 'bob', 'type', 't', 'title', 'by stream', 'reply', 'answers');
+      await until(() => bus.xlen('answers'), 'the node knows that the post is stored');
+    });
+    await nodes[0].logged(/STORE-WENT-BACK .*proof=(stream|token)/); // bob has no device
+    await until(async () => (await titles()) === 'by stream', 'what Redis has kept is stored again', 60_000);
   } finally {
     for (const node of nodes) await node.stop();
     await redis.stop();

@@ -44,9 +44,8 @@ struct fake_store {
     uint64_t next_key;
     uint64_t changes;
     bool flood;
-    bool forgot; /* fake_store_forget */
-    unsigned losses; /* that somebody has proved */
-    bool late; /* what is read is of a standby that is behind */
+    bool forgot; /* commits */
+    struct fake_loss loss;
 };
 
 /* Inboxes. */
@@ -367,7 +366,7 @@ static int ask_positions(struct fake_store *store, struct store_positions *reque
     request->base.result = request->positions;
     for (size_t i = 0; i < request->count; i++) {
         request->positions[i] = position_of(store, request->users[i]);
-        bool late = store->late && !request->current && request->positions[i].rev > 0;
+        bool late = store->loss.late && !request->current && request->positions[i].rev > 0;
         request->positions[i].rev -= late;
     }
     return 0;
@@ -400,11 +399,6 @@ static int list_changed(struct fake_store *store, struct store_changed *request)
     request->more = store->flood || request->user_count > request->limit;
     request->user_count = request->more ? 0 : request->user_count;
     return 0;
-}
-
-void fake_store_be_late(struct fake_store *store)
-{
-    store->late = true;
 }
 
 void fake_store_flood(struct fake_store *store)
@@ -632,7 +626,21 @@ void store_tell_loss(struct store *store, const struct store_loss *loss)
     struct fake_store *fake = ((struct store_port *)(void *)store)->store;
     CHECK(fake->forgot); /* who says so of a store that has everything is wrong */
     CHECK(loss->is < loss->was);
-    fake->losses++;
+    fake->loss.told++;
+}
+
+uint64_t store_sessions(const struct store *store)
+{
+    const struct store_port *port = (const struct store_port *)(const void *)store;
+    return port != NULL ? port->store->loss.sessions : 0;
+}
+
+void fake_store_forget_stream(struct fake_store *store, uint32_t partition, bool token)
+{
+    struct partition *forgotten = partition_of(store, partition);
+    store->forgot = true;
+    forgotten->token -= token;
+    snprintf(forgotten->last_id, sizeof(forgotten->last_id), "0-1");
 }
 
 void fake_store_forget(struct fake_store *store, const char *key)
@@ -645,9 +653,9 @@ void fake_store_forget(struct fake_store *store, const char *key)
     }
 }
 
-unsigned fake_store_losses(const struct fake_store *store)
+struct fake_loss *fake_store_loss(struct fake_store *store)
 {
-    return store->losses;
+    return &store->loss;
 }
 
 bool store_is_writable(const struct store *store)

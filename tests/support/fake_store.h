@@ -65,12 +65,19 @@ void fake_store_refuse(struct fake_store *store, const char *message);
 /* The last commit of the inbox of `key` is lost. */
 void fake_store_forget(struct fake_store *store, const char *key);
 
-/* How often somebody has proved that commits were lost; aborts where none were. */
-unsigned fake_store_losses(const struct fake_store *store);
+/* What the position of a stream has moved is lost, and with `token` its last claim. */
+void fake_store_forget_stream(struct fake_store *store, uint32_t partition, bool token);
 
-/* Positions are those of a standby that is behind, from now on, unless they are asked to be
- * current. */
-void fake_store_be_late(struct fake_store *store);
+/* About a store that loses commits, or is read elsewhere. */
+struct fake_loss {
+    unsigned
+        told; /* how often somebody proved it; who does so where nothing was forgotten aborts */
+    uint64_t sessions; /* for writing: another one may be with another server */
+    bool late; /* positions are those of a standby that is behind, unless they are to be current */
+};
+
+/* Read it, or set it. */
+struct fake_loss *fake_store_loss(struct fake_store *store);
 
 /* More inboxes have changed than a request may list, from now on. */
 void fake_store_flood(struct fake_store *store);
