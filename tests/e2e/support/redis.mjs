@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // redis - a real redis-server of a test's own.
+import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
 import { Redis } from 'ioredis';
 import { freePort } from './ports.mjs';
 import { Server, temporaryFolder } from './process.mjs';
@@ -47,6 +49,22 @@ export class RedisServer {
     client.on('error', () => {}); // outages are part of the tests
     this.clients.add(client);
     return client;
+  }
+
+  // The commands that the server carries out from now on, each a list of its words, until stop(). Not by a
+  // client: that of ioredis takes what comes together with the answer to MONITOR for answers.
+  async monitor() {
+    const told = [];
+    const socket = connect(this.port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write('MONITOR\r\n');
+    await new Promise((resolve) => {
+      createInterface({ input: socket }).on('line', (line) => {
+        if (line === '+OK') resolve();
+        else told.push(Array.from(line.matchAll(/"((?:[^"\\]|\\.)*)"/g), ([, word]) => word));
+      }).on('close', resolve);
+    });
+    return { told, stop: () => socket.destroy() };
   }
 
   // Come back on the same port, after stop or kill, with what the append-only file holds.
