@@ -292,6 +292,16 @@ void outbox_move(struct outbox *from, struct outbox *to, struct list *dirty)
     }
 }
 
+uint64_t outbox_share(const struct outbox *outbox)
+{
+    uint64_t share = 0;
+    for (uint32_t i = 0; i < outbox->count; i++) {
+        const struct segment *segment = segment_at(outbox, i);
+        share += segment->len / segment->chunk->refs;
+    }
+    return share;
+}
+
 size_t outbox_peek(const struct outbox *outbox, struct iovec *ret_iov, size_t max, size_t max_bytes)
 {
     size_t filled = 0;

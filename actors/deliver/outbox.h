@@ -149,6 +149,9 @@ static inline struct iovec outbox_first(const struct outbox *outbox)
     return (struct iovec){.iov_base = first->chunk->at + first->offset, .iov_len = first->len};
 }
 
+/* What waits, in bytes of memory: of a chunk that others wait for too, its part. */
+uint64_t outbox_share(const struct outbox *outbox);
+
 /* Describe up to `max` waiting ranges, at most `max_bytes` (at least one range); returns how many.
  */
 size_t outbox_peek(

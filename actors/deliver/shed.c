@@ -55,7 +55,7 @@ unsigned shed_end(const struct shed *shed, uint64_t bytes)
 {
     unsigned ended = 0;
     for (uint64_t sum = 0; ended < shed->count && sum < bytes; ended++) {
-        sum += waiting(shed, ended);
+        sum += outbox_share(shed->at[ended].outbox);
         shed->at[ended].end(shed->at[ended].owner);
     }
     return ended;

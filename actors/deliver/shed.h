@@ -34,7 +34,8 @@ void shed_offer(struct shed *shed, const struct shed_candidate *candidate);
 /* Offer the sessions of all sockets. They end as slow (CLOSE_SLOW) and come back. */
 void shed_offer_sockets(struct shed *shed, struct shard *shard);
 
-/* End the largest until about `bytes` waited in them; returns how many. */
+/* End the largest until about `bytes` waited in them, what others wait for too counted by parts;
+ * returns how many. */
 unsigned shed_end(const struct shed *shed, uint64_t bytes);
 
 #endif

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mem - allocation: small fixed sizes abort on failure, sizes a peer decides do not.
+ * mem - allocation: small fixed sizes abort on failure, sizes and numbers a peer decides do not.
+ *
+ * Small ones have a reserve (mem_keep_reserve). When it is used, memory is low: from then on all
+ * that may fail does, so that nothing new is let in, until the reserve is there again.
  */
 #ifndef CODEC_BASE_MEM_H
 #define CODEC_BASE_MEM_H
@@ -31,6 +34,24 @@ MUST_CHECK void *mem_try_calloc(size_t count, size_t size);
 
 /* Like mem_realloc_array in bytes, NULL on failure with `ptr` untouched. */
 MUST_CHECK void *mem_try_realloc(void *ptr, size_t size);
+
+/*
+ * Keep `size` bytes, at most 7 MiB, untouched for small allocations; called again, once memory is
+ * low, to have them again: they are only when as much again is free. Whether they are kept now. Any
+ * thread; without it there is no reserve.
+ */
+MUST_CHECK bool mem_keep_reserve(size_t size);
+
+/* Whether the reserve is used. Any thread. */
+bool mem_is_low(void);
+
+/*
+ * As malloc, calloc, realloc and free, with the reserve behind them: for a library that aborts when
+ * a small allocation fails. Any thread.
+ */
+MUST_CHECK void *mem_lib_malloc(size_t size);
+MUST_CHECK void *mem_lib_calloc(size_t count, size_t size);
+MUST_CHECK void *mem_lib_realloc(void *ptr, size_t size);
 
 /* How many calls of the mem_try_ functions have returned NULL since the start. Any thread. */
 uint64_t mem_failures(void);

@@ -19,6 +19,7 @@
 #include "hub/node/hub_settings.h"
 #include "hub/node/hub_shard.h"
 #include "hub/node/log_writer.h"
+#include "hub/node/memory_guard.h"
 #include "hub/node/node.h"
 #include "hub/node/reload.h"
 
@@ -171,6 +172,7 @@ int command_serve(const struct config *config, int argc, char **argv)
     }
     (void)prctl(PR_SET_DUMPABLE, config->core_dumps ? 1 : 0, 0, 0, 0);
     log_writer_start(STDERR_FILENO, LOG_RING);
+    memory_guard_start();
     bool again = true;
     int code = 0;
     while (again) {

@@ -200,9 +200,7 @@ static void shed(void *arg, bool cancelled)
         return;
     }
     struct memory_guard *guard = &shard->hub->memory;
-    uint64_t limit = atomic_load_explicit(&guard->limit, memory_order_relaxed);
-    uint64_t used = memory_guard_resident();
-    uint64_t share = (used > limit ? used - limit : 0) / shard->hub->shard_count;
+    uint64_t share = memory_guard_excess(guard) / shard->hub->shard_count;
     if (share == 0) {
         return;
     }
@@ -217,9 +215,10 @@ static void shed(void *arg, bool cancelled)
     }
 }
 
-/* Once a second, for the whole node. */
-static void guard_memory(const struct hub_shard *shard)
+/* For the whole node, on its first shard. */
+static void on_guard(uv_timer_t *timer)
 {
+    const struct hub_shard *shard = timer->data;
     struct hub *hub = shard->hub;
     uint64_t limit = shard->settings->config->limits_memory;
     if (memory_guard_look(&hub->memory, memory_guard_resident(), limit) > 0) {
@@ -234,18 +233,26 @@ static void on_clock(uv_timer_t *timer)
     struct hub_shard *shard = timer->data;
     peal_app_check_expiry(shard);
     memory_measure(shard, &shard->memory);
-    if (is_first(shard)) {
-        guard_memory(shard);
-    }
+}
+
+static uv_timer_t *start_timer(struct hub_shard *shard, uint64_t every_ms, uv_timer_cb fn)
+{
+    uv_timer_t *timer = mem_alloc(sizeof(*timer));
+    uv_timer_init(loop_uv(shard->loop), timer);
+    timer->data = shard;
+    uv_timer_start(timer, fn, every_ms, every_ms);
+    return timer;
 }
 
 static void start_clock(struct hub_shard *shard)
 {
-    shard->clock = mem_alloc(sizeof(*shard->clock));
-    uv_timer_init(loop_uv(shard->loop), shard->clock);
-    shard->clock->data = shard;
-    uv_timer_start(shard->clock, on_clock, CLOCK_MS, CLOCK_MS);
+    shard->clock = start_timer(shard, CLOCK_MS, on_clock);
     memory_measure(shard, &shard->memory);
+}
+
+static void start_guard(struct hub_shard *shard)
+{
+    shard->guard = start_timer(shard, CLOCK_MS / MEMORY_LOOKS, on_guard);
 }
 
 static void free_timer(uv_handle_t *handle)
@@ -257,6 +264,12 @@ static void stop_clock(struct hub_shard *shard)
 {
     uv_close((uv_handle_t *)shard->clock, free_timer);
     shard->clock = NULL;
+}
+
+static void stop_guard(struct hub_shard *shard)
+{
+    uv_close((uv_handle_t *)shard->guard, free_timer);
+    shard->guard = NULL;
 }
 
 /* What the first shard does for the node. */
@@ -451,6 +464,7 @@ static const struct service table[] = {
     {.name = "recovery", .wanted = has_bus, .start = open_recovery, .stop = close_recovery},
     {.name = "sessions", .start = start_sessions, .stop = stop_sessions, .open = count_sessions},
     {.name = "clock", .start = start_clock, .stop = stop_clock},
+    {.name = "memory", .wanted = is_first, .start = start_guard, .stop = stop_guard},
     {.name = "sweeper", .wanted = is_first, .start = hub_sweeper_start, .stop = hub_sweeper_stop},
     {.name = "store watch",
         .wanted = is_first,

@@ -6,10 +6,29 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <uv.h>
+
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 
-enum { DEFAULT_PERCENT = 80, HYSTERESIS_PERCENT = 5, PATH_LEN = 512 };
+enum {
+    DEFAULT_PERCENT = 80,
+    HYSTERESIS_PERCENT = 5,
+    PATH_LEN = 512,
+    RESERVE_BYTES = 4 << 20, /* address space, for what is under way when it ends */
+    EXCESSES_MAX = 10, /* by then all outboxes go */
+    CLIENT_BYTES = 32 << 10, /* what a new one may cost at first, in the kernel too */
+};
+
+void memory_guard_start(void)
+{
+    /* libuv ends the process when a small allocation fails. */
+    CHECK(uv_replace_allocator(mem_lib_malloc, mem_lib_realloc, mem_lib_calloc, mem_free) == 0);
+    if (!mem_keep_reserve(RESERVE_BYTES)) {
+        log_warn(
+            "MEMORY-RESERVE", "there is no address space for a reserve", "bytes=%d", RESERVE_BYTES);
+    }
+}
 
 uint64_t memory_guard_resident(void)
 {
@@ -94,12 +113,17 @@ static uint64_t available(void)
 static void begin(struct memory_guard *guard, uint64_t used, uint64_t limit)
 {
     atomic_store_explicit(&guard->full, true, memory_order_relaxed);
-    log_warn("MEMORY-FULL", "limits.memory is passed: refusing new clients, then the slowest go",
+    log_warn("MEMORY-FULL",
+        used > limit ? "limits.memory is passed: refusing new clients, then the slowest go"
+                     : "allocations fail: refusing new clients, then the slowest go",
         "bytes=%llu limit=%llu", (unsigned long long)used, (unsigned long long)limit);
 }
 
-static void end(struct memory_guard *guard, uint64_t used, uint64_t limit)
+static void end_below(struct memory_guard *guard, uint64_t used, uint64_t limit)
 {
+    if (used > limit - limit / 100 * HYSTERESIS_PERCENT) {
+        return;
+    }
     atomic_store_explicit(&guard->full, false, memory_order_relaxed);
     log_info("MEMORY-OK", "memory is below limits.memory again",
         "bytes=%llu limit=%llu refused=%llu ended=%llu", (unsigned long long)used,
@@ -120,27 +144,60 @@ static void tell_failures(struct memory_guard *guard, uint64_t used)
     }
 }
 
+uint64_t memory_guard_excess(const struct memory_guard *guard)
+{
+    uint64_t limit = atomic_load_explicit(&guard->limit, memory_order_relaxed);
+    uint64_t used = memory_guard_resident();
+    uint64_t excess = used > limit ? used - limit : mem_is_low() ? RESERVE_BYTES : 0;
+    /* More go each time, until it helps: they may share what waits, and leave holes in the heap. */
+    return excess << atomic_load_explicit(&guard->excesses, memory_order_relaxed);
+}
+
+static void note_excess(struct memory_guard *guard, bool excess)
+{
+    unsigned before = atomic_load_explicit(&guard->excesses, memory_order_relaxed);
+    unsigned now = !excess ? 0 : before < EXCESSES_MAX ? before + 1 : before;
+    atomic_store_explicit(&guard->excesses, now, memory_order_relaxed);
+}
+
+/* How many clients may come until the next look. */
+static void make_room(struct memory_guard *guard, uint64_t used, uint64_t limit)
+{
+    uint64_t room = used < limit ? (limit - used) / CLIENT_BYTES : 0;
+    atomic_store_explicit(&guard->room, (long long)room, memory_order_relaxed);
+}
+
 uint64_t memory_guard_look(struct memory_guard *guard, uint64_t used, uint64_t configured)
 {
-    tell_failures(guard, used);
+    bool second = guard->looks++ % MEMORY_LOOKS == 0;
     uint64_t limit = configured != 0 ? configured : available() / 100 * DEFAULT_PERCENT;
     bool was_full = atomic_load_explicit(&guard->full, memory_order_relaxed);
     atomic_store_explicit(&guard->limit, limit, memory_order_relaxed);
-    if (used > limit) {
+    if (second) {
+        tell_failures(guard, used);
+    }
+    if ((used > limit && (second || !was_full)) || mem_is_low()) {
         (void)malloc_trim(0);
         used = memory_guard_resident();
     }
-    if (used > limit && !was_full) {
+    bool low = mem_is_low() && !mem_keep_reserve(RESERVE_BYTES);
+    bool too_much = used > limit || low;
+    if (too_much && !was_full) {
         begin(guard, used, limit);
-    } else if (was_full && used <= limit - limit / 100 * HYSTERESIS_PERCENT) {
-        end(guard, used, limit);
+    } else if (was_full && !low) {
+        end_below(guard, used, limit);
     }
-    return was_full && used > limit ? used - limit : 0;
+    note_excess(guard, was_full && too_much);
+    make_room(guard, used, limit);
+    return was_full ? memory_guard_excess(guard) : 0;
 }
 
 bool memory_guard_refuses(struct memory_guard *guard)
 {
-    bool full = atomic_load_explicit(&guard->full, memory_order_relaxed);
+    bool full = atomic_load_explicit(&guard->full, memory_order_relaxed) || mem_is_low();
+    if (!full && atomic_load_explicit(&guard->limit, memory_order_relaxed) > 0) {
+        full = atomic_fetch_sub_explicit(&guard->room, 1, memory_order_relaxed) <= 0;
+    }
     if (full) {
         atomic_fetch_add_explicit(&guard->refused, 1, memory_order_relaxed);
     }

@@ -61,6 +61,7 @@ struct hub_shard {
     struct listener *listener; /* public */
     struct listener *internal_listener; /* on shard 0 */
     struct uv_timer_s *clock; /* once a second: tokens that expire, sweeping */
+    struct uv_timer_s *guard; /* of memory; NULL: not the first shard */
     struct recheck *recheck; /* looks at the rights of sockets after SIGHUP */
     uint64_t next_expiry; /* wall clock ms: no token of a socket here expires before */
     struct sweeper *sweeper; /* on shard 0 */

@@ -121,6 +121,29 @@ Test(outbox, a_borrowed_chunk_leaves_its_bytes_alone)
     cr_expect_str_eq(text, "not on the heap");
 }
 
+Test(outbox, what_is_shared_counts_by_parts)
+{
+    static const char text[] = "twelve bytes";
+    struct list dirty;
+    struct peer peers[3];
+    list_init(&dirty);
+    struct chunk *shared = make_chunk(text, sizeof(text) - 1);
+    struct chunk *own = make_chunk(text, sizeof(text) - 1);
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
+        open_outbox(&peers[i], 1000, 1000);
+        cr_assert(outbox_append(&peers[i].outbox, &dirty, shared, 0, shared->len));
+    }
+    cr_assert(outbox_append(&peers[0].outbox, &dirty, own, 0, own->len));
+    chunk_unref(shared);
+    chunk_unref(own);
+    cr_expect_eq(outbox_share(&peers[0].outbox), 4 + 12);
+    cr_expect_eq(outbox_share(&peers[1].outbox), 4);
+    outbox_finish(&peers[0].outbox);
+    outbox_finish(&peers[1].outbox);
+    cr_expect_eq(outbox_share(&peers[2].outbox), 12, "the last one holds it all");
+    outbox_finish(&peers[2].outbox);
+}
+
 Test(outbox, a_chunk_holds_what_the_builder_held)
 {
     for (size_t len = 0; len < 10000; len = len * 3 + 1) {

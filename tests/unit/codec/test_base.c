@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "codec/base/buf.h"
 #include "codec/base/list.h"
 #include "codec/base/map.h"
+#include "codec/base/mem.h"
 #include "codec/base/published.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
@@ -206,4 +208,74 @@ Test(base, a_published_copy_holds_what_was_published_last)
     published_read(copy, PUBLISHED_WORDS(seen), &seen);
     cr_expect_eq(seen.one, 1);
     cr_expect_eq(seen.two, UINT64_MAX);
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { OWN_MALLOC = 0 }; /* a sanitizer ends when it gets no memory */
+#else
+enum { OWN_MALLOC = 1 };
+#endif
+
+/* Take all there is; returns a list of what was taken. */
+static void **take_all(void)
+{
+    void **last = NULL;
+    for (size_t size = 1 << 20; size >= 64; size /= 2) {
+        for (void **more; (more = mem_try_alloc(size)) != NULL; last = more) {
+            *more = last;
+        }
+    }
+    return last;
+}
+
+Test(base, small_allocations_use_the_reserve_and_the_others_fail_then)
+{
+    enum { RESERVE = 1 << 20, SPACE = 64 << 20 };
+    if (!OWN_MALLOC) {
+        cr_skip("malloc is not ours");
+    }
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    cr_assert_eq(fscanf(file, "%lu", &pages), 1);
+    fclose(file);
+    const struct rlimit limit = {.rlim_cur = pages * 4096 + SPACE, .rlim_max = RLIM_INFINITY};
+    cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    cr_assert(mem_keep_reserve(RESERVE));
+    void **taken = take_all();
+    cr_assert(!mem_is_low(), "what may fail does not touch it");
+    void *small[1000];
+    for (size_t i = 0; i < ARRAY_LEN(small); i++) {
+        small[i] = mem_alloc(500);
+    }
+    cr_assert(mem_is_low());
+    cr_assert_null(mem_try_alloc(16));
+    cr_assert(!mem_keep_reserve(RESERVE), "there is nothing to keep");
+    while (taken != NULL) {
+        void **next = *taken;
+        mem_free(taken);
+        taken = next;
+    }
+    cr_assert(mem_keep_reserve(RESERVE));
+    cr_assert(!mem_is_low());
+    void *again = mem_try_alloc(16);
+    cr_assert_not_null(again);
+    mem_free(again);
+    for (size_t i = 0; i < ARRAY_LEN(small); i++) {
+        mem_free(small[i]);
+    }
+}
+
+Test(base, map_replace_needs_no_memory)
+{
+    struct map map;
+    struct item first = {.key = "a", .len = 1};
+    struct item second = first;
+    struct item other = {.key = "b", .len = 1};
+    map_init(&map, item_key);
+    cr_assert(map_put(&map, &first));
+    cr_assert_eq(map_replace(&map, &second), &first);
+    cr_assert_eq(map_get(&map, BYTES("a")), &second);
+    cr_assert_null(map_replace(&map, &other));
+    cr_assert_eq(map_count(&map), 1);
+    map_finish(&map);
 }
