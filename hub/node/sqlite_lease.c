@@ -65,17 +65,47 @@ static struct lease_config describe(const struct hub *hub, char key[BUS_NAME_MAX
     };
 }
 
+/* What came of the last claim. */
+struct outcome {
+    bool won;
+    struct builder refusal; /* what Redis said instead of an answer */
+};
+
 static void on_claimed(void *context, int status, const struct bus_reply *reply)
 {
-    bool *won = context;
-    *won = status == 0 && lease_is_granted(reply);
+    struct outcome *outcome = context;
+    builder_reset(&outcome->refusal);
+    if (status != 0) {
+        builder_str(&outcome->refusal, "the connection was lost");
+    } else if (reply->type == BUS_ERROR) {
+        builder_add(&outcome->refusal, reply->text);
+    }
+    outcome->won = status == 0 && lease_is_granted(reply);
+}
+
+/* Claim it, for as long as a dead node may have it. */
+static void claim_for_long(
+    struct redis_sync *sync, const struct lease_config *config, struct outcome *outcome)
+{
+    struct lease_claim claim;
+    const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
+    uint64_t deadline = clock_mono_ms() + CLAIM_MS;
+    lease_write_claim(config, &claim);
+    for (;;) {
+        redis_sync_send(sync, claim.argv, ARRAY_LEN(claim.argv), on_claimed, outcome);
+        redis_sync_wait(sync, 0);
+        if (outcome->won || clock_mono_ms() >= deadline) {
+            return;
+        }
+        nanosleep(&pause, NULL);
+    }
 }
 
 int sqlite_lease_claim(struct hub *hub, struct builder *error)
 {
     char key[BUS_NAME_MAX];
     struct redis_sync *sync;
-    struct lease_claim claim;
+    struct outcome outcome = {0};
     if (!sqlite_lease_is_wanted(hub)) {
         return 0;
     }
@@ -85,29 +115,22 @@ int sqlite_lease_claim(struct hub *hub, struct builder *error)
         return status;
     }
     const struct lease_config config = describe(hub, key);
-    lease_write_claim(&config, &claim);
-    const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
-    uint64_t deadline = clock_mono_ms() + CLAIM_MS;
-    bool won = false;
-    while (!won) {
-        redis_sync_send(sync, claim.argv, ARRAY_LEN(claim.argv), on_claimed, &won);
-        redis_sync_wait(sync, 0);
-        if (!won && clock_mono_ms() >= deadline) {
-            break;
-        }
-        if (!won) {
-            nanosleep(&pause, NULL);
-        }
-    }
+    claim_for_long(sync, &config, &outcome);
     redis_sync_close(sync);
-    if (!won) {
+    struct bytes refusal = builder_bytes(&outcome.refusal);
+    if (refusal.len > 0) {
+        builder_printf(error, "Redis does not let this node claim %s: ", key);
+        builder_add(error, refusal);
+        status = STATUS_UNAVAILABLE;
+    } else if (!outcome.won) {
         builder_printf(error,
             "another node uses this Redis (%s): with SQLite there can be only one, several nodes "
             "need a Postgres (store.url)",
             key);
-        return STATUS_EXISTS;
+        status = STATUS_EXISTS;
     }
-    return 0;
+    builder_reset(&outcome.refusal);
+    return status;
 }
 
 static void on_lost(void *context, enum lease_end why)

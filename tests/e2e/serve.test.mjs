@@ -187,6 +187,15 @@ test('nothing of a refused start is left behind', async () => {
   await hub.stop();
 });
 
+test('a Redis that takes no claim is told as that, not as another node', { timeout: 120_000 }, async () => {
+  const full = await startRedis({ settings: { maxmemory: '1' } });
+  try {
+    await refuses(/Redis does not let .*peal:solo.*OOM/, [], { REDIS_URL: full.url });
+  } finally {
+    await full.stop();
+  }
+});
+
 test('of two nodes with SQLite on one Redis the second refuses', { timeout: 120_000 }, async () => {
   const first = await startHub({ redis });
   try {
