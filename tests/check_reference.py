@@ -210,7 +210,7 @@ def find_client_events(root):
 def find_hub_events(root):
     """Names that a call sends: the last literal of its first line that looks like an event's."""
     found = set()
-    call = re.compile(r'\b(?:user_emit|user_emit_all|tell_sockets|shard_event|room_tell|answer_room)\(([^;"]*)"([\w:]+)"')
+    call = re.compile(r'\b(?:call_emit|inbox_tell|tell_sockets|shard_event|room_tell|answer_room)\(([^;"]*)"([\w:]+)"')
     for text in read_all(root, "actors", "hub").values():
         found |= {name for _, name in call.findall(text)}
         found |= set(re.findall(r'"(batch_update|hub:ping)"', text))

@@ -93,7 +93,7 @@ class Reference(Tree):
         files = {
             "hub/api/api.c": 'const struct http_route rows[] = {\n    {"GET", "/a/{}/b", f, NULL, 0},\n};\n',
             "actors/user/user_events.def": 'X("join_room", JOINS, f(call))\n',
-            "actors/x.c": 'void f(void)\n{\n    user_emit(socket, "hub:ready", text);\n}\n',
+            "actors/x.c": 'void f(void)\n{\n    call_emit(socket, "hub:ready", text);\n}\n',
             "codec/notification_fields.def": 'X(USER, "user", TEXT, 0, "A user id")\n',
         }
         untold = SimpleNamespace(find_problems=check_reference.find_untold)

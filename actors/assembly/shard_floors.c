@@ -4,6 +4,7 @@
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/outbox.h"
 #include "actors/deliver/socket.h"
+#include "actors/inbox/feed.h"
 #include "actors/inbox/positions.h"
 #include "actors/recover/recovery.h"
 #include "actors/rooms/acks.h"
@@ -62,7 +63,7 @@ void shard_flush(struct shard *shard)
         positions_flush(shard->positions);
     }
     for (struct list *link; (link = list_pop(&shard->unread_dirty)) != NULL;) {
-        user_feed_tell_unread(container_of(link, struct user, unread_link));
+        feed_tell_unread(container_of(link, struct inbox, unread_link));
     }
     list_for_each (link, &shard->fanouts) {
         struct fanout *fanout = container_of(link, struct fanout, shard_link);

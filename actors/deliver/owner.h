@@ -39,6 +39,18 @@ struct owner_ops {
     struct list *(*kept)(struct socket_owner *owner, bool make);
 };
 
+/* Its key, valid as long as it: tenant and id. */
+struct bytes owner_key(const struct socket_owner *owner);
+
+/* The user's id, without tenant. */
+struct bytes owner_id(const struct socket_owner *owner);
+
+/* The tenant in the key; empty in the common space. */
+struct bytes owner_space(const struct socket_owner *owner);
+
+/* The socket with this id that is not closing, or NULL. */
+struct socket *owner_socket(const struct socket_owner *owner, uint32_t socket_id);
+
 /* The owner with this key, or NULL: none of its sockets is here. */
 static inline struct socket_owner *owner_find(const struct shard *shard, struct bytes key)
 {

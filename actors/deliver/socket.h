@@ -86,7 +86,7 @@ bool socket_ack(struct socket *socket, uint64_t id, struct bytes result);
  * The inbox of a socket may be behind its user's: its outbox was full when a change was to be told.
  *
  * It is told nothing more of the inbox until its outbox has room again. Then it is told what the
- * store has above the rev it was told last, page by page as there is room (user_feed.c). When it
+ * store has above the rev it was told last, page by page as there is room (inbox/feed.c). When it
  * has come as far as the user it is caught up, and goes on with the others: what they are told up
  * to its own rev it knows already. So no number of notifications can fill an outbox, and who is
  * slow does not hold up the user's other sockets.

@@ -5,11 +5,11 @@
 #include "actors/inbox/cluster.h"
 
 #include "actors/bus.h"
+#include "actors/inbox/inbox.h"
 #include "actors/inbox/positions.h"
 #include "actors/order/bus_origin.h"
 #include "actors/order/bus_probe.h"
 #include "actors/shard.h"
-#include "actors/user/user_actor.h"
 #include "actors/user_proto.h"
 #include "codec/announce.h"
 #include "codec/base/log.h"
@@ -74,8 +74,8 @@ static void on_down(void *context)
 {
     struct cluster *cluster = context;
     list_for_each (link, &cluster->shard->users) {
-        struct user *user = container_of(link, struct user, shard_link);
-        tell_feed(cluster->shard, user_key(user), false);
+        const struct inbox *inbox = container_of(link, struct inbox, shard_link);
+        tell_feed(cluster->shard, owner_key(&inbox->owner), false);
     }
 }
 
@@ -117,7 +117,7 @@ static void tell_announced(struct shard *shard, struct bytes key, struct buf *pa
 static void check_all(struct cluster *cluster)
 {
     list_for_each (link, &cluster->shard->users) {
-        struct bytes key = user_key(container_of(link, struct user, shard_link));
+        struct bytes key = owner_key(&container_of(link, struct inbox, shard_link)->owner);
         struct buf *payload = write_check(cluster, key);
         if (payload != NULL) {
             tell_announced(cluster->shard, key, payload);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actors/inbox/positions.h"
 
-#include "actors/user/user_actor.h"
+#include "actors/deliver/outbox.h"
+#include "actors/inbox/inbox.h"
+#include "actors/shard.h"
 #include "actors/user_proto.h"
 #include "codec/base/mem.h"
 #include "sql/store.h"
@@ -47,7 +49,7 @@ struct query {
     struct actor_ref refs[BATCH];
     uint64_t revs[BATCH]; /* that the users had when it was asked; 0: none yet */
     struct builder keys;
-    size_t offsets[BATCH][3]; /* tenant, user, end: into keys */
+    size_t offsets[BATCH][3]; /* tenant, inbox, end: into keys */
 };
 
 static void next_query(struct positions *positions);
@@ -110,17 +112,17 @@ static void on_positions(struct store_request *request)
     next_query(positions);
 }
 
-static void add(struct query *query, struct user *user)
+static void add(struct query *query, struct inbox *inbox)
 {
     size_t i = query->request.count++;
-    query->refs[i] = user->actor.self;
-    query->revs[i] = user->phase == USER_READY ? user->rev : 0;
+    query->refs[i] = inbox->owner.actor.self;
+    query->revs[i] = inbox->phase == INBOX_READY ? inbox->rev : 0;
     query->offsets[i][0] = builder_bytes(&query->keys).len;
-    builder_add(&query->keys, user_space(user));
+    builder_add(&query->keys, owner_space(&inbox->owner));
     query->offsets[i][1] = builder_bytes(&query->keys).len;
-    builder_add(&query->keys, user_id(user));
+    builder_add(&query->keys, owner_id(&inbox->owner));
     query->offsets[i][2] = builder_bytes(&query->keys).len;
-    user->asked = false;
+    inbox->asked = false;
 }
 
 /* Point the users at the keys, which do not move any more. */
@@ -151,7 +153,7 @@ static void next_query(struct positions *positions)
     for (size_t i = 0; i < page->count; i++) {
         struct actor *actor = actor_get(positions->shard->sched, page->users[i]);
         if (actor != NULL) {
-            add(query, (struct user *)(void *)actor);
+            add(query, (struct inbox *)(void *)actor);
         }
     }
     mem_free(page);
@@ -180,14 +182,14 @@ static struct page *open_page(struct positions *positions)
     return page;
 }
 
-void positions_ask(struct positions *positions, struct user *user)
+void positions_ask(struct positions *positions, struct inbox *inbox)
 {
-    if (user->asked) {
+    if (inbox->asked) {
         return;
     }
-    user->asked = true;
+    inbox->asked = true;
     struct page *page = open_page(positions);
-    page->users[page->count++] = user->actor.self;
+    page->users[page->count++] = inbox->owner.actor.self;
 }
 
 void positions_flush(struct positions *positions)
@@ -217,7 +219,7 @@ static void on_release(struct timer *timer)
 static void ask_all(struct positions *positions)
 {
     list_for_each (link, &positions->shard->users) {
-        positions_ask(positions, container_of(link, struct user, shard_link));
+        positions_ask(positions, container_of(link, struct inbox, shard_link));
     }
 }
 

@@ -18,7 +18,7 @@
 struct outbox;
 struct positions;
 struct shard;
-struct user;
+struct inbox;
 
 /* Start asking for `shard`; arms the recheck. */
 MUST_CHECK struct positions *positions_create(struct shard *shard);
@@ -26,8 +26,8 @@ MUST_CHECK struct positions *positions_create(struct shard *shard);
 /* Stop; an answer under way is dropped. The store port must have been closed before. */
 void positions_destroy(struct positions *positions);
 
-/* Ask for `user`, at the end of the turn; nothing when it waits already. */
-void positions_ask(struct positions *positions, struct user *user);
+/* Ask for `inbox`, at the end of the turn; nothing when it waits already. */
+void positions_ask(struct positions *positions, struct inbox *inbox);
 
 /* End of a loop turn: ask the store. */
 void positions_flush(struct positions *positions);

@@ -9,6 +9,9 @@
 #include "actors/behaviours.h"
 #include "actors/deliver/fanout.h"
 #include "actors/inbox/cluster.h"
+#include "actors/inbox/feed.h"
+#include "actors/inbox/inbox_calls.h"
+#include "actors/inbox/inbox_request.h"
 #include "actors/inbox/positions.h"
 #include "actors/recover/recovery.h"
 #include "actors/user/user_actor.h"
@@ -35,31 +38,10 @@ const struct behaviour user_behaviour = {
 
 /* Names. */
 
-static struct bytes key_of_user(const void *user)
+static struct bytes key_of_user(const void *object)
 {
-    return user_key(user);
-}
-
-struct bytes user_id(const struct user *user)
-{
-    return wire_name_client(user_key(user));
-}
-
-struct bytes user_space(const struct user *user)
-{
-    size_t id_len = user_id(user).len;
-    return bytes_of(user->key_at, id_len < user->key_len ? user->key_len - id_len - 1 : 0);
-}
-
-struct socket *user_socket(const struct user *user, uint32_t socket_id)
-{
-    list_for_each (link, &user->owner.sockets) {
-        struct socket *socket = container_of(link, struct socket, user_link);
-        if (socket->id == socket_id) {
-            return socket->closing ? NULL : socket;
-        }
-    }
-    return NULL;
+    const struct user *user = object;
+    return bytes_of(user->key_at, user->key_len);
 }
 
 /* Life. */
@@ -70,26 +52,7 @@ static void register_room(struct user *user, bool on)
 {
     struct shard *shard = shard_of(&user->actor);
     char at[WIRE_NAME_MAX];
-    fanout_register(shard, BYTES("/"), wire_name_user(user_key(user), at), on);
-}
-
-static void on_timer(struct timer *timer)
-{
-    user_feed_timeout(container_of(timer, struct user_rare, timer)->user);
-}
-
-struct user_rare *user_rare(struct user *user)
-{
-    if (user->rare == NULL) {
-        user->rare = mem_alloc(sizeof(*user->rare));
-        shard_of(&user->actor)->stats.busy_users++;
-        user->rare->user = user;
-        list_init(&user->rare->joining);
-        list_init(&user->rare->kept);
-        list_init(&user->rare->typing);
-        timer_init(&user->rare->timer, on_timer);
-    }
-    return user->rare;
+    fanout_register(shard, BYTES("/"), wire_name_user(key_of_user(user), at), on);
 }
 
 /* NULL: no memory. */
@@ -104,7 +67,7 @@ static struct user *make_user(struct shard *shard, struct bytes key)
     user->owner.rules = shard->rules;
     memcpy(user->key_at, key.at, key.len);
     list_init(&user->owner.sockets);
-    list_init(&user->unread_link);
+    list_init(&user->inbox.unread_link);
     if (!actor_start(&user->actor, &user_behaviour, shard->sched)) {
         mem_free(user);
         return NULL;
@@ -125,10 +88,10 @@ static struct user *start_user(struct shard *shard, struct bytes key)
         }
         return NULL;
     }
-    list_append(&shard->users, &user->shard_link);
+    list_append(&shard->users, &user->inbox.shard_link);
     shard->stats.users++;
     register_room(user, true);
-    user_feed_start(user);
+    feed_start(&user->inbox);
     return user;
 }
 
@@ -137,7 +100,7 @@ static void stop_user(struct user *user)
     user_typing_hush(user);
     register_room(user, false);
     if (shard_of(&user->actor)->cluster != NULL) {
-        cluster_unwatch(shard_of(&user->actor)->cluster, user_key(user));
+        cluster_unwatch(shard_of(&user->actor)->cluster, key_of_user(user));
     }
     actor_stop(&user->actor);
 }
@@ -146,16 +109,19 @@ static void free_user(struct actor *actor)
 {
     struct user *user = (struct user *)(void *)actor;
     struct shard *shard = shard_of(actor);
-    user_feed_stop(user);
-    user_rooms_stop(user);
+    feed_stop(&user->inbox);
+    if (user->rare != NULL) {
+        user_rooms_stop(user);
+        user_typing_stop(user);
+        user_talk_stop(user);
+    }
     recovery_user_gone(&user->owner);
     if (user->rare != NULL) { /* all of them look into it */
-        timer_cancel(sched_timers(actor->sched), &user->rare->timer);
         mem_free(user->rare);
         shard->stats.busy_users--;
     }
-    list_remove(&user->unread_link);
-    list_remove(&user->shard_link);
+    list_remove(&user->inbox.unread_link);
+    list_remove(&user->inbox.shard_link);
     shard->stats.users--;
     mem_free(user);
 }
@@ -191,8 +157,8 @@ int user_attach(struct shard *shard, struct socket *socket)
     socket->user = &user->owner;
     list_append(&user->owner.sockets, &socket->user_link);
     user->owner.socket_count++;
-    if (user->phase == USER_READY) {
-        user_feed_ready(user, socket);
+    if (user->inbox.phase == INBOX_READY) {
+        feed_ready(&user->inbox, socket);
     } else if (socket->outbox->bytes <= HOLD_MAX) { /* not behind what was missed */
         positions_hold(shard->positions, socket->outbox); /* hub:ready follows */
     }
@@ -210,11 +176,11 @@ void user_event(struct socket *socket, struct bytes data, const uint64_t *id,
     int status = event_from_packet(data, attachments, attachment_count, 0, &event);
     if (status != 0) {
         /* Good on the wire, but no event of ours: its name is too long; or there is no memory. */
-        static const struct user_refusal unknown = {
+        static const struct call_refusal unknown = {
             .code = ERROR_BAD_REQUEST, .message = "Unknown event"};
-        static const struct user_refusal no_memory = {
+        static const struct call_refusal no_memory = {
             .code = ERROR_UNAVAILABLE, .message = "Out of memory, try again"};
-        user_refuse_event(
+        call_refuse_event(
             socket, id, bytes_of("", 0), status == STATUS_NOMEM ? &no_memory : &unknown);
         return;
     }
@@ -244,7 +210,7 @@ static const struct rate *rate_of(const struct actor_config *config, enum user_b
     return &config->inbox;
 }
 
-static void tell_rate_limited(const struct user_call *call, uint64_t retry_ms)
+static void tell_rate_limited(const struct client_call *call, uint64_t retry_ms)
 {
     struct builder text = {0};
     builder_str(&text, "{\"event\":");
@@ -252,19 +218,19 @@ static void tell_rate_limited(const struct user_call *call, uint64_t retry_ms)
     builder_str(&text, ",\"retryAfter\":");
     builder_u64(&text, retry_ms);
     builder_byte(&text, '}');
-    user_emit(call->socket, "rate_limited", builder_bytes(&text));
+    call_emit(call->socket, "rate_limited", builder_bytes(&text));
     builder_reset(&text);
     if (call->has_id) {
-        user_refuse_event(call->socket, &call->id, call->event->name,
-            &(struct user_refusal){.code = ERROR_RATE_LIMITED,
+        call_refuse_event(call->socket, &call->id, call->event->name,
+            &(struct call_refusal){.code = ERROR_RATE_LIMITED,
                 .message = "Too many requests, wait",
                 .retry_ms = retry_ms});
     }
 }
 
-static bool take_token(const struct user_call *call, enum user_bucket bucket)
+static bool take_token(const struct client_call *call, enum user_bucket bucket)
 {
-    struct user *user = call->user;
+    struct user *user = user_of(call->socket);
     struct shard *shard = shard_of(&user->actor);
     uint64_t retry_ms;
     if (rate_take(&user_rare(user)->buckets[bucket], rate_of(shard->config, bucket),
@@ -276,7 +242,7 @@ static bool take_token(const struct user_call *call, enum user_bucket bucket)
     return false;
 }
 
-static void route(const struct user_call *call)
+static void route(const struct client_call *call)
 {
 #define X(event_name, bucket, handle)                                                              \
     if (bytes_eq(call->event->name, BYTES(event_name))) {                                          \
@@ -293,18 +259,17 @@ static void route(const struct user_call *call)
     if (call->socket->shard->config->relay_unknown) {
         user_talk_relay(call);
     } else {
-        user_refuse(call, ERROR_BAD_REQUEST, "Unknown event");
+        call_refuse(call, ERROR_BAD_REQUEST, "Unknown event");
     }
 }
 
 static void on_packet(struct user *user, struct user_packet *msg)
 {
-    struct socket *socket = user_socket(user, msg->socket_id);
+    struct socket *socket = owner_socket(&user->owner, msg->socket_id);
     if (socket == NULL) {
         return;
     }
-    struct user_call call = {
-        .user = user,
+    struct client_call call = {
         .socket = socket,
         .event = msg->event,
         .has_id = msg->has_id,
@@ -317,7 +282,7 @@ static void on_packet(struct user *user, struct user_packet *msg)
 
 static void on_relieved(struct user *user, struct user_relieved *msg)
 {
-    user_feed_relieved(user, msg->socket_id);
+    feed_relieved(&user->inbox, msg->socket_id);
 }
 
 /* A JOIN that is still to be answered has to be undone by us: nobody else knows of the member. A
@@ -352,28 +317,27 @@ static void on_refused(struct user *user, struct user_refused *msg)
 
 static void on_announce(struct user *user, struct user_announce *msg)
 {
-    user_feed_apply(user, msg->payload);
+    feed_apply(&user->inbox, msg->payload);
 }
 
 static void on_feed(struct user *user, struct user_feed *msg)
 {
-    user_feed_on(user, msg->on);
+    feed_on(&user->inbox, msg->on);
 }
 
 static void on_stored(struct user *user, struct user_stored *msg)
 {
-    struct user_request *request = container_of(msg->request, struct user_request, store.base);
-    request->answered(user, request);
+    inbox_request_take(&user->inbox, msg->request);
 }
 
 static void on_position(struct user *user, struct user_position *msg)
 {
-    user_feed_position(user, msg);
+    feed_position(&user->inbox, msg);
 }
 
 static void on_moved(struct user *user, struct user_moved *msg)
 {
-    user_feed_moved(user, msg->rev);
+    feed_moved(&user->inbox, msg->rev);
 }
 
 static void on_admin(struct user *user, struct user_admin *msg)

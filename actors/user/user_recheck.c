@@ -47,13 +47,13 @@ void user_recheck_begin(struct shard *shard)
 bool user_recheck_some(struct shard *shard, struct user_recheck *counts)
 {
     for (uint32_t cost = 0; cost < STEP_COST;) {
-        struct user *user = container_of(shard->users.next, struct user, shard_link);
+        struct user *user = container_of(shard->users.next, struct user, inbox.shard_link);
         if (list_empty(&shard->users) || user->owner.rules == shard->rules) {
             return false;
         }
         user->owner.rules = shard->rules;
-        list_remove(&user->shard_link);
-        list_append(&shard->users, &user->shard_link);
+        list_remove(&user->inbox.shard_link);
+        list_append(&shard->users, &user->inbox.shard_link);
         cost++;
         list_for_each (link, &user->owner.sockets) {
             cost += look_at(container_of(link, struct socket, user_link), counts);

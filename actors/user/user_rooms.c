@@ -43,6 +43,7 @@ struct joining {
 struct waiting {
     struct list link; /* joining.waiting */
     struct event *event;
+    void (*again)(const struct client_call *call);
     bool has_id;
     uint64_t id;
 };
@@ -88,10 +89,10 @@ int user_room_read_prefixed(
 }
 
 /* A room named in `call`; refuses the call and returns false when it is none. */
-bool user_room_want(const struct user_call *call, int status, const char *field)
+bool user_room_want(const struct client_call *call, int status, const char *field)
 {
     if (status != 0) {
-        user_refuse_field(call, field,
+        call_refuse_field(call, field,
             strcmp(field, "roomId") == 0
                 ? "A room: 1 to 200 bytes without / and control characters"
                 : "An id: a number, or a text that makes a room of at most 200 bytes without / "
@@ -133,7 +134,7 @@ static void answer_room(
     builder_byte(&text, '{');
     builder_add(&text, builder_bytes(&fields));
     builder_byte(&text, '}');
-    user_emit(socket, event, builder_bytes(&text));
+    call_emit(socket, event, builder_bytes(&text));
     if (token & TOKEN_HAS_ID) {
         builder_clear(&text);
         builder_str(&text, "{\"ok\":true,");
@@ -145,7 +146,7 @@ static void answer_room(
     builder_reset(&text);
 }
 
-static uint64_t token_of(const struct user_call *call)
+static uint64_t token_of(const struct client_call *call)
 {
     return call->has_id ? TOKEN_HAS_ID | (call->id & (TOKEN_QUIET - 1)) : 0;
 }
@@ -214,28 +215,30 @@ static void count_waiting(struct user *user, const struct waiting *waiting, bool
  * Keep a call that came behind the JOIN of the room, to be carried out when that is answered, or
  * refuse it where too much waits; false when there is no such JOIN.
  */
-static bool wait_for_join(const struct user_call *call, struct bytes room)
+static bool wait_for_join(const struct client_call *call, struct bytes room,
+    void (*again)(const struct client_call *call))
 {
-    struct user_rare *rare = call->user->rare;
+    struct user_rare *rare = user_of(call->socket)->rare;
     struct joining *joining =
-        rare != NULL ? last_joining(call->user, call->socket->id, room) : NULL;
+        rare != NULL ? last_joining(user_of(call->socket), call->socket->id, room) : NULL;
     if (joining == NULL || joining->left) {
         return false;
     }
-    if (!may_wait(call->user, event_cost(call->event))) {
-        user_refuse_event(call->socket, call->has_id ? &call->id : NULL, call->event->name,
-            &(struct user_refusal){.code = ERROR_RATE_LIMITED,
+    if (!may_wait(user_of(call->socket), event_cost(call->event))) {
+        call_refuse_event(call->socket, call->has_id ? &call->id : NULL, call->event->name,
+            &(struct call_refusal){.code = ERROR_RATE_LIMITED,
                 .message = "Too much waits for rooms that are being joined",
                 .retry_ms = WAITING_RETRY_MS});
         return true;
     }
     struct waiting *waiting = mem_alloc(sizeof(*waiting));
     waiting->event = event_ref((struct event *)(uintptr_t)call->event);
+    waiting->again = again;
     waiting->has_id = call->has_id;
     waiting->id = call->id;
     list_init(&waiting->link);
     list_append(&joining->waiting, &waiting->link);
-    count_waiting(call->user, waiting, true);
+    count_waiting(user_of(call->socket), waiting, true);
     return true;
 }
 
@@ -261,19 +264,11 @@ static void free_waiting(struct waiting *waiting)
 static void carry_out(struct user *user, struct socket *socket, struct joining *joining)
 {
     for (struct waiting *waiting; (waiting = next_waiting(user, joining)) != NULL;) {
-        const struct user_call call = {.user = user,
-            .socket = socket,
+        const struct client_call call = {.socket = socket,
             .event = waiting->event,
             .has_id = waiting->has_id,
             .id = waiting->id};
-        struct bytes name = waiting->event->name;
-        if (bytes_eq(name, BYTES("send_message"))) {
-            user_talk_send(&call);
-        } else if (bytes_starts(name, BYTES("typing:"))) {
-            user_typing_call(&call, bytes_eq(name, BYTES("typing:start")));
-        } else {
-            user_talk_relay(&call);
-        }
+        waiting->again(&call);
         free_waiting(waiting);
     }
 }
@@ -314,38 +309,38 @@ static int check_access(
     return config->room_access(config->context, socket->identity, client_room, ret_rules);
 }
 
-static void join(const struct user_call *call, struct bytes client_room)
+static void join(const struct client_call *call, struct bytes client_room)
 {
     struct socket *socket = call->socket;
     struct room_rules rules;
     char at[WIRE_NAME_MAX];
-    struct bytes room = wire_name_room(user_space(call->user), client_room, at);
+    struct bytes room = wire_name_room(owner_space(call->socket->user), client_room, at);
     if (check_access(socket, client_room, &rules) != 0) {
-        user_refuse(call, ERROR_FORBIDDEN, "Access denied to room");
+        call_refuse(call, ERROR_FORBIDDEN, "Access denied to room");
     } else if (fanout_membership(socket->fanout, socket, room)) {
         answer_room(socket, token_of(call), "room_joined", room, NULL);
     } else if (socket->membership_count + socket->joins >=
                socket->shard->config->rooms_per_socket) {
-        user_refuse(call, ERROR_FORBIDDEN, "Too many rooms");
+        call_refuse(call, ERROR_FORBIDDEN, "Too many rooms");
     } else {
-        send_join(call->user, socket, room, &rules, token_of(call), false);
+        send_join(user_of(call->socket), socket, room, &rules, token_of(call), false);
     }
 }
 
-void user_rooms_join(const struct user_call *call)
+void user_rooms_join(const struct client_call *call)
 {
     char at[NAMES_ROOM_MAX];
     struct bytes room;
-    if (user_room_want(call, user_room_read(user_argument(call->event), at, &room), "roomId")) {
+    if (user_room_want(call, user_room_read(call_argument(call->event), at, &room), "roomId")) {
         join(call, room);
     }
 }
 
-void user_rooms_subscribe(const struct user_call *call)
+void user_rooms_subscribe(const struct client_call *call)
 {
     char at[NAMES_ROOM_MAX];
     struct bytes room;
-    struct bytes argument = user_argument(call->event);
+    struct bytes argument = call_argument(call->event);
     int status = user_room_read_prefixed(argument, "companyId", "company:", at, &room);
     if (user_room_want(call, status, "companyId")) {
         join(call, room);
@@ -396,12 +391,12 @@ static void leave(struct socket *socket, struct bytes room, uint64_t token)
 /* Who did not ask for the room is not told that it is not in it: it comes back, and asks again. */
 static void tell_refused(struct socket *socket, uint64_t token, int status)
 {
-    static const struct user_refusal full = {.code = ERROR_FORBIDDEN, .message = "Room is full"};
-    static const struct user_refusal no_memory = {
+    static const struct call_refusal full = {.code = ERROR_FORBIDDEN, .message = "Room is full"};
+    static const struct call_refusal no_memory = {
         .code = ERROR_UNAVAILABLE, .message = "Out of memory, try again"};
     uint64_t id = token & ~TOKEN_HAS_ID;
     if (!(token & TOKEN_SILENT)) {
-        user_refuse_event(socket, token & TOKEN_HAS_ID ? &id : NULL, BYTES("join_room"),
+        call_refuse_event(socket, token & TOKEN_HAS_ID ? &id : NULL, BYTES("join_room"),
             status == STATUS_NOMEM ? &no_memory : &full);
     } else if (status == STATUS_NOMEM) {
         socket_missed(socket);
@@ -426,7 +421,7 @@ static void refuse_join(struct user *user, struct socket *socket, struct joining
 void user_rooms_joined(struct user *user, struct user_joined *msg)
 {
     struct shard *shard = shard_of(&user->actor);
-    struct socket *socket = user_socket(user, msg->socket_id);
+    struct socket *socket = owner_socket(&user->owner, msg->socket_id);
     struct bytes key = buf_bytes(msg->room);
     const char *comma = memchr(key.at, ',', key.len);
     struct bytes nsp = bytes_of(key.at, (size_t)(comma - key.at));
@@ -469,7 +464,7 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
 
 void user_rooms_refused(struct user *user, struct user_refused *msg)
 {
-    struct socket *socket = user_socket(user, msg->socket_id);
+    struct socket *socket = owner_socket(&user->owner, msg->socket_id);
     struct bytes key = buf_bytes(msg->room);
     const char *comma = memchr(key.at, ',', key.len);
     struct bytes room = bytes_skip(key, (size_t)(comma - key.at) + 1);
@@ -506,13 +501,14 @@ void user_auto_join(struct socket *socket)
     }
 }
 
-void user_rooms_leave(const struct user_call *call)
+void user_rooms_leave(const struct client_call *call)
 {
     char at[NAMES_ROOM_MAX];
     char wire[WIRE_NAME_MAX];
     struct bytes room;
-    if (user_room_want(call, user_room_read(user_argument(call->event), at, &room), "roomId")) {
-        leave(call->socket, wire_name_room(user_space(call->user), room, wire), token_of(call));
+    if (user_room_want(call, user_room_read(call_argument(call->event), at, &room), "roomId")) {
+        leave(call->socket, wire_name_room(owner_space(call->socket->user), room, wire),
+            token_of(call));
     }
 }
 
@@ -540,18 +536,19 @@ bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool
  * Whether the caller may speak in `room`: a member, and the room's type lets this one speak. If not
  * it was refused; or a JOIN is under way, and it is called again when that is answered.
  */
-bool user_room_may_speak(const struct user_call *call, struct bytes room)
+bool user_room_may_speak(const struct client_call *call, struct bytes room,
+    void (*again)(const struct client_call *call))
 {
     const struct actor_config *config = call->socket->shard->config;
     if (!fanout_membership(call->socket->fanout, call->socket, room)) {
-        if (wait_for_join(call, room)) {
+        if (wait_for_join(call, room, again)) {
             return false;
         }
-        user_refuse(call, ERROR_FORBIDDEN, "Not in this room");
+        call_refuse(call, ERROR_FORBIDDEN, "Not in this room");
         return false;
     }
     if (!config->may_send(config->context, call->socket->identity, wire_name_client(room))) {
-        user_refuse(call, ERROR_FORBIDDEN, "Sending is not allowed in this room");
+        call_refuse(call, ERROR_FORBIDDEN, "Sending is not allowed in this room");
         return false;
     }
     return true;
@@ -561,12 +558,7 @@ bool user_room_may_speak(const struct user_call *call, struct bytes room)
 
 void user_rooms_stop(struct user *user)
 {
-    if (user->rare == NULL) {
-        return;
-    }
     while (!list_empty(&user->rare->joining)) {
         free_joining(user, container_of(list_pop(&user->rare->joining), struct joining, link));
     }
-    user_typing_stop(user);
-    user_talk_stop(user);
 }

@@ -61,7 +61,7 @@ struct message {
     struct bytes nonce; /* JSON value, or empty */
 };
 
-static int read_text(const struct user_call *call, struct bytes value)
+static int read_text(const struct client_call *call, struct bytes value)
 {
     uint32_t max = call->socket->shard->config->message_chars;
     struct builder text = {.max = (size_t)max * 4};
@@ -76,35 +76,35 @@ static int read_text(const struct user_call *call, struct bytes value)
 
 /* Read {roomId, message, type?, nonce?}; the room's wire name goes to `wire`. Refuses what is
  * wrong. */
-static bool read_message(const struct user_call *call, char *wire, struct message *ret_message)
+static bool read_message(const struct client_call *call, char *wire, struct message *ret_message)
 {
-    struct bytes argument = user_argument(call->event);
+    struct bytes argument = call_argument(call->event);
     char at[NAMES_ROOM_MAX];
     struct bytes room;
     if (!user_room_want(call, user_room_read(argument, at, &room), "roomId")) {
         return false;
     }
-    struct message message = {.room = wire_name_room(user_space(call->user), room, wire)};
+    struct message message = {.room = wire_name_room(owner_space(call->socket->user), room, wire)};
     int status = STATUS_INVALID;
     if (json_scan_kind(argument) == JSON_SCAN_OBJECT &&
         json_scan_get(argument, "message", &message.text) == 0) {
         status = read_text(call, message.text);
     }
     if (status == STATUS_NOMEM) {
-        user_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
+        call_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
         return false;
     }
     if (status != 0) {
         char allowed[MESSAGE_MAX];
         snprintf(allowed, sizeof(allowed), "A text of 1 to %u characters",
             call->socket->shard->config->message_chars);
-        user_refuse_field(call, "message", allowed);
+        call_refuse_field(call, "message", allowed);
         return false;
     }
     struct bytes value;
     if (json_scan_get(argument, "type", &value) == 0) {
         if (json_scan_kind(value) != JSON_SCAN_STRING || value.len > TYPE_MAX) {
-            user_refuse_field(call, "type", "A text of at most 62 bytes");
+            call_refuse_field(call, "type", "A text of at most 62 bytes");
             return false;
         }
         message.type = value;
@@ -116,7 +116,7 @@ static bool read_message(const struct user_call *call, char *wire, struct messag
     return true;
 }
 
-static void write_message(const struct user_call *call, const struct message *message,
+static void write_message(const struct client_call *call, const struct message *message,
     const char *id, struct builder *out)
 {
     const struct claims *claims = identity_claims(call->socket->identity);
@@ -131,26 +131,27 @@ static void write_message(const struct user_call *call, const struct message *me
     builder_str(out, ",\"type\":");
     builder_add(out, message->type.len > 0 ? message->type : BYTES("\"text\""));
     builder_str(out, ",\"timestamp\":\"");
-    if (iso_time_write((int64_t)sched_wall(call->user->actor.sched), out) != 0) {
+    if (iso_time_write((int64_t)sched_wall(call->socket->shard->sched), out) != 0) {
         builder_str(out, "1970-01-01T00:00:00.000Z");
     }
     builder_str(out, "\"}");
 }
 
-void user_talk_send(const struct user_call *call)
+void user_talk_send(const struct client_call *call)
 {
     char wire[WIRE_NAME_MAX];
     struct message message;
-    if (!read_message(call, wire, &message) || !user_room_may_speak(call, message.room)) {
+    if (!read_message(call, wire, &message) ||
+        !user_room_may_speak(call, message.room, user_talk_send)) {
         return;
     }
-    if (message.nonce.len > 0 && is_repeat(call->user, message.nonce)) {
-        user_answer(call, BYTES("{\"ok\":true,\"duplicate\":true}"));
+    if (message.nonce.len > 0 && is_repeat(user_of(call->socket), message.nonce)) {
+        call_answer(call, BYTES("{\"ok\":true,\"duplicate\":true}"));
         return;
     }
     uint8_t uuid[16];
     char id[UUID_TEXT_LEN];
-    uuid7_make(sched_wall(call->user->actor.sched), SLOT_NONE, uuid);
+    uuid7_make(sched_wall(call->socket->shard->sched), SLOT_NONE, uuid);
     uuid_format(uuid, id);
     struct builder text = {0};
     write_message(call, &message, id, &text);
@@ -159,13 +160,13 @@ void user_talk_send(const struct user_call *call)
         builder_failed(&text) ? NULL : shard_event(shard, "new_message", builder_bytes(&text), 0);
     if (event == NULL || sequencer_send(shard, socket_nsp(call->socket),
                              broadcast_new(event, &message.room, 1, NULL, 0)) != 0) {
-        user_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
+        call_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
         builder_reset(&text);
         return;
     }
     builder_clear(&text);
     builder_printf(&text, "{\"ok\":true,\"id\":\"%.*s\"}", UUID_TEXT_LEN, id);
-    user_answer(call, builder_bytes(&text));
+    call_answer(call, builder_bytes(&text));
     builder_reset(&text);
 }
 
@@ -191,32 +192,32 @@ static bool is_ours(struct bytes name)
     return false;
 }
 
-void user_talk_relay(const struct user_call *call)
+void user_talk_relay(const struct client_call *call)
 {
-    struct bytes argument = user_argument(call->event);
+    struct bytes argument = call_argument(call->event);
     char at[NAMES_ROOM_MAX];
     char wire[WIRE_NAME_MAX];
     struct bytes room;
     if (is_ours(call->event->name) || json_scan_kind(argument) != JSON_SCAN_OBJECT ||
         json_scan_get(argument, "roomId", &room) != 0) {
-        user_refuse(call, ERROR_BAD_REQUEST, "Unknown event");
+        call_refuse(call, ERROR_BAD_REQUEST, "Unknown event");
         return;
     }
     if (!user_room_want(call, user_room_read(argument, at, &room), "roomId")) {
         return;
     }
-    room = wire_name_room(user_space(call->user), room, wire);
-    if (!user_room_may_speak(call, room)) {
+    room = wire_name_room(owner_space(call->socket->user), room, wire);
+    if (!user_room_may_speak(call, room, user_talk_relay)) {
         return;
     }
     struct bytes except = bytes_of(call->socket->sid, SOCKET_SID_LEN);
     struct event *event = event_ref((struct event *)(uintptr_t)call->event);
     if (sequencer_send(call->socket->shard, socket_nsp(call->socket),
             broadcast_new(event, &room, 1, &except, 1)) != 0) {
-        user_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
+        call_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
         return;
     }
-    user_answer(call, BYTES("{\"ok\":true}"));
+    call_answer(call, BYTES("{\"ok\":true}"));
 }
 
 void user_talk_stop(struct user *user)

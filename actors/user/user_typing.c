@@ -28,7 +28,7 @@ static void tell_typing(struct user *user, struct bytes room, const char *sid, b
     builder_str(&text, "{\"roomId\":");
     json_scan_write_string(&text, wire_name_client(room));
     builder_str(&text, ",\"userId\":");
-    json_scan_write_string(&text, user_id(user));
+    json_scan_write_string(&text, owner_id(&user->owner));
     builder_str(&text, typing ? ",\"typing\":true}" : ",\"typing\":false}");
     struct shard *shard = shard_of(&user->actor);
     struct event *event = shard_event(shard, "typing", builder_bytes(&text), EVENT_VOLATILE);
@@ -65,22 +65,23 @@ static struct typing *find_typing(struct user *user, struct bytes room)
     return NULL;
 }
 
-static struct typing *start_typing(const struct user_call *call, struct bytes room)
+static struct typing *start_typing(const struct client_call *call, struct bytes room)
 {
     struct typing *typing = mem_alloc(sizeof(*typing) + room.len);
-    typing->user = call->user;
+    typing->user = user_of(call->socket);
     timer_init(&typing->timer, on_typing_timer);
     memcpy(typing->sid, call->socket->sid, sizeof(typing->sid));
     typing->room_len = (uint32_t)room.len;
     memcpy(typing->room, room.at, room.len);
-    list_append(&user_rare(call->user)->typing, &typing->link);
-    user_rare(call->user)->typing_count++;
+    list_append(&user_rare(user_of(call->socket))->typing, &typing->link);
+    user_rare(user_of(call->socket))->typing_count++;
     return typing;
 }
 
-void user_typing_call(const struct user_call *call, bool on)
+static void take(
+    const struct client_call *call, bool on, void (*again)(const struct client_call *call))
 {
-    struct bytes argument = user_argument(call->event);
+    struct bytes argument = call_argument(call->event);
     char at[NAMES_ROOM_MAX];
     char wire[WIRE_NAME_MAX];
     struct bytes room;
@@ -93,23 +94,33 @@ void user_typing_call(const struct user_call *call, bool on)
     if (!user_room_want(call, status, field)) {
         return;
     }
-    room = wire_name_room(user_space(call->user), room, wire);
-    if (!user_room_may_speak(call, room)) {
+    room = wire_name_room(owner_space(call->socket->user), room, wire);
+    if (!user_room_may_speak(call, room, again)) {
         return;
     }
-    struct typing *typing = find_typing(call->user, room);
-    if (on && typing == NULL && user_rare(call->user)->typing_count < TYPING_MAX) {
+    struct typing *typing = find_typing(user_of(call->socket), room);
+    if (on && typing == NULL && user_rare(user_of(call->socket))->typing_count < TYPING_MAX) {
         typing = start_typing(call, room);
     }
     if (on && typing != NULL) {
-        struct sched *sched = call->user->actor.sched;
+        struct sched *sched = call->socket->shard->sched;
         timer_set(sched_timers(sched), &typing->timer,
             sched_now(sched) + call->socket->shard->config->typing_ms);
     } else if (typing != NULL) {
         free_typing(typing);
     }
-    tell_typing(call->user, room, call->socket->sid, on);
-    user_answer(call, BYTES("{\"ok\":true}"));
+    tell_typing(user_of(call->socket), room, call->socket->sid, on);
+    call_answer(call, BYTES("{\"ok\":true}"));
+}
+
+void user_typing_start(const struct client_call *call)
+{
+    take(call, true, user_typing_start);
+}
+
+void user_typing_end(const struct client_call *call)
+{
+    take(call, false, user_typing_end);
 }
 
 void user_typing_hush(struct user *user)

@@ -4,13 +4,12 @@
  */
 #include "hub/node/peal_app.h"
 
+#include "actors/deliver/call.h"
 #include "actors/deliver/fanout.h"
 #include "actors/recover/recovery.h"
 #include "actors/recover/recovery_bus.h"
 #include "actors/rooms/acks.h"
 #include "actors/user/user.h"
-#include "actors/user/user_actor.h"
-#include "actors/user/user_refusal.h"
 #include "codec/base/clock.h"
 #include "codec/base/log.h"
 #include "codec/base/status.h"
@@ -285,8 +284,8 @@ static void answer(struct socket *socket, const struct app_event *event, struct 
 static void refuse_event(struct socket *socket, const struct app_event *event, enum error_code code,
     const char *message, const char *field)
 {
-    const struct user_refusal refusal = {.code = code, .message = message, .field = field};
-    user_refuse_event(socket, event->has_id ? &event->id : NULL, event->name, &refusal);
+    const struct call_refusal refusal = {.code = code, .message = message, .field = field};
+    call_refuse_event(socket, event->has_id ? &event->id : NULL, event->name, &refusal);
 }
 
 /* `auth:refresh {token}`: the same user goes on with a newer token. */
@@ -396,7 +395,7 @@ static void tell_expiring(struct socket *socket, uint64_t left_ms)
 {
     struct builder text = {0};
     builder_printf(&text, "{\"in\":%llu}", (unsigned long long)left_ms);
-    user_emit(socket, "hub:token_expiring", builder_bytes(&text));
+    call_emit(socket, "hub:token_expiring", builder_bytes(&text));
     builder_reset(&text);
     socket->expiry_told = true;
 }

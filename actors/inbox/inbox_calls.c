@@ -3,9 +3,14 @@
  * What a client asks of its inbox. Order of this file: arguments, changes of state, reading,
  * dispatch.
  */
+#include "actors/inbox/inbox_calls.h"
+
+#include "actors/deliver/socket.h"
 #include "actors/inbox/announce.h"
+#include "actors/inbox/inbox.h"
+#include "actors/inbox/inbox_request.h"
 #include "actors/inbox/store_view.h"
-#include "actors/user/user_actor.h"
+#include "actors/shard.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
@@ -54,7 +59,7 @@ static int read_ids(struct bytes value, uint8_t (**ret_ids)[STORE_ID_LEN], size_
     return 0;
 }
 
-static void remember_call(struct user_request *request, const struct user_call *call)
+static void remember_call(struct inbox_request *request, const struct client_call *call)
 {
     request->socket_id = call->socket->id;
     request->has_id = call->has_id;
@@ -63,33 +68,34 @@ static void remember_call(struct user_request *request, const struct user_call *
 }
 
 /* The socket that asked, if it is still there. */
-static struct socket *asker(struct user *user, const struct user_request *request)
+static struct socket *asker(struct inbox *inbox, const struct inbox_request *request)
 {
-    return user_socket(user, request->socket_id);
+    return owner_socket(&inbox->owner, request->socket_id);
 }
 
 /* Answer a request that the store could not carry out; true when it could. */
-static bool check_stored(struct user *user, struct user_request *request)
+static bool check_stored(struct inbox *inbox, struct inbox_request *request)
 {
     if (request->store.base.status == 0) {
         return true;
     }
-    struct socket *socket = asker(user, request);
+    struct socket *socket = asker(inbox, request);
     if (socket != NULL) {
-        user_refuse_event(socket, request->has_id ? &request->id : NULL, bytes_str(request->event),
-            &(struct user_refusal){
+        call_refuse_event(socket, request->has_id ? &request->id : NULL, bytes_str(request->event),
+            &(struct call_refusal){
                 .code = ERROR_UNAVAILABLE, .message = "The store is not available, try again"});
     }
     return false;
 }
 
 /* Resets the builder. */
-static void answer_request(struct user *user, struct user_request *request, struct builder *result)
+static void answer_request(
+    struct inbox *inbox, struct inbox_request *request, struct builder *result)
 {
-    struct socket *socket = asker(user, request);
+    struct socket *socket = asker(inbox, request);
     if (socket != NULL && builder_failed(result)) {
-        user_refuse_event(socket, request->has_id ? &request->id : NULL, bytes_str(request->event),
-            &(struct user_refusal){
+        call_refuse_event(socket, request->has_id ? &request->id : NULL, bytes_str(request->event),
+            &(struct call_refusal){
                 .code = ERROR_UNAVAILABLE, .message = "Out of memory, try again"});
     } else if (socket != NULL && request->has_id) {
         socket_ack(socket, request->id, builder_bytes(result));
@@ -98,16 +104,16 @@ static void answer_request(struct user *user, struct user_request *request, stru
 }
 
 /* There was no memory to take the answer apart. */
-static void answer_failed(struct user *user, struct user_request *request)
+static void answer_failed(struct inbox *inbox, struct inbox_request *request)
 {
     struct builder failed = {.failed = true};
-    answer_request(user, request, &failed);
+    answer_request(inbox, request, &failed);
 }
 
 /* Changes of state. */
 
 /* The other devices learn of it even if the one that asked, and its user actor, have gone. */
-static void announce_marked(struct user_request *request)
+static void announce_marked(struct inbox_request *request)
 {
     const struct store_mark *mark = &request->store.mark;
     struct shard *shard = request->shard;
@@ -121,16 +127,16 @@ static void announce_marked(struct user_request *request)
     }
 }
 
-static void on_marked(struct user *user, struct user_request *request)
+static void on_marked(struct inbox *inbox, struct inbox_request *request)
 {
     const struct store_mark *mark = &request->store.mark;
-    if (!check_stored(user, request)) {
+    if (!check_stored(inbox, request)) {
         return;
     }
     struct builder text = {0};
     builder_printf(&text, "{\"ok\":true,\"rev\":%llu,\"unread\":%llu}",
         (unsigned long long)mark->position.rev, (unsigned long long)mark->position.unread);
-    answer_request(user, request, &text);
+    answer_request(inbox, request, &text);
 }
 
 /* A member of an argument, and what is said to who gave something else there. */
@@ -143,16 +149,16 @@ static const struct parameter up_to_parameter = {"upTo", "The seq of a notificat
 static const struct parameter id_parameter = {"id", "The id of a notification"};
 static const struct parameter ids_parameter = {"ids", "A list of 1 to 500 ids of notifications"};
 
-static void refuse_parameter(const struct user_call *call, const struct parameter *parameter)
+static void refuse_parameter(const struct client_call *call, const struct parameter *parameter)
 {
-    user_refuse_field(call, parameter->name, parameter->allowed);
+    call_refuse_field(call, parameter->name, parameter->allowed);
 }
 
 /*
  * Fill in which notifications are meant: an id, a list of ids, {upTo}, {id} or {ids}. NULL, or what
  * is not as it must be.
  */
-static const struct parameter *read_target(struct bytes argument, struct user_request *request)
+static const struct parameter *read_target(struct bytes argument, struct inbox_request *request)
 {
     struct store_mark *mark = &request->store.mark;
     struct bytes value = argument;
@@ -175,23 +181,24 @@ static const struct parameter *read_target(struct bytes argument, struct user_re
     return NULL;
 }
 
-static void change_state(const struct user_call *call, enum store_state state, bool all)
+static void change_state(const struct client_call *call, enum store_state state, bool all)
 {
-    struct user_request *request = user_request_new(call->user, STORE_MARK, on_marked);
+    struct inbox_request *request =
+        inbox_request_new(inbox_of(call->socket->user), STORE_MARK, on_marked);
     struct store_mark *mark = &request->store.mark;
     remember_call(request, call);
     request->carried_out = announce_marked;
-    mark->who = user_request_who(request);
+    mark->who = inbox_request_who(request);
     mark->state = state;
-    mark->at = sched_wall(call->user->actor.sched);
+    mark->at = sched_wall(call->socket->shard->sched);
     mark->up_to = all ? UINT64_MAX : 0;
-    const struct parameter *bad = all ? NULL : read_target(user_argument(call->event), request);
+    const struct parameter *bad = all ? NULL : read_target(call_argument(call->event), request);
     if (bad != NULL) {
         refuse_parameter(call, bad);
-        user_request_free(&request->store.base);
+        inbox_request_free(&request->store.base);
         return;
     }
-    user_request_submit(request);
+    inbox_request_submit(request);
 }
 
 /* Reading. */
@@ -218,34 +225,34 @@ static uint32_t fewer(uint32_t limit, size_t bytes, uint32_t room)
  * for again with fewer entries, and the client goes on from there as from any part. A single entry
  * is always given.
  */
-static bool ask_for_fewer(struct user *user, const struct user_request *request, size_t bytes)
+static bool ask_for_fewer(struct inbox *inbox, const struct inbox_request *request, size_t bytes)
 {
     uint32_t room = request->shard->config->outbox_bytes;
     uint32_t limit = request->store.sync.limit;
     if (bytes <= room || limit <= 1) {
         return false;
     }
-    struct user_request *again = user_request_new(user, STORE_SYNC, request->answered);
+    struct inbox_request *again = inbox_request_new(inbox, STORE_SYNC, request->answered);
     again->socket_id = request->socket_id;
     again->has_id = request->has_id;
     again->id = request->id;
     memcpy(again->event, request->event, sizeof(again->event));
-    again->store.sync.who = user_request_who(again);
+    again->store.sync.who = inbox_request_who(again);
     again->store.sync.rev = request->store.sync.rev;
     again->store.sync.limit = fewer(limit, bytes, room);
-    user_request_submit(again);
+    inbox_request_submit(again);
     return true;
 }
 
-static void on_listed(struct user *user, struct user_request *request)
+static void on_listed(struct inbox *inbox, struct inbox_request *request)
 {
     const struct store_list *list = &request->store.list;
-    if (!check_stored(user, request)) {
+    if (!check_stored(inbox, request)) {
         return;
     }
     struct notification_view *views = views_of(list->items, list->count);
     if (views == NULL) {
-        answer_failed(user, request);
+        answer_failed(inbox, request);
         return;
     }
     struct builder text = {0};
@@ -255,7 +262,7 @@ static void on_listed(struct user *user, struct user_request *request)
         .max_bytes = request->shard->config->outbox_bytes,
         .ack = true};
     notification_json_list(&page, &text);
-    answer_request(user, request, &text);
+    answer_request(inbox, request, &text);
     mem_free(views);
 }
 
@@ -304,14 +311,14 @@ static int read_states(struct bytes object, uint32_t *ret_states)
 
 /* The argument as an object; empty where there is none. False: it was refused. */
 static bool read_object(
-    const struct user_call *call, const char *allowed, struct bytes *ret_argument)
+    const struct client_call *call, const char *allowed, struct bytes *ret_argument)
 {
-    struct bytes argument = user_argument(call->event);
+    struct bytes argument = call_argument(call->event);
     if (argument.len == 0 || json_scan_kind(argument) == JSON_SCAN_NULL) {
         argument = BYTES("{}");
     }
     if (json_scan_kind(argument) != JSON_SCAN_OBJECT) {
-        user_refuse(call, ERROR_INVALID_FIELD, allowed);
+        call_refuse(call, ERROR_INVALID_FIELD, allowed);
         return false;
     }
     *ret_argument = argument;
@@ -342,62 +349,63 @@ static const struct parameter *read_list(
     return any || json_scan_string_add(value, type) == 0 ? NULL : &kind;
 }
 
-static void list_inbox(const struct user_call *call)
+static void list_inbox(const struct client_call *call)
 {
     struct bytes argument;
     if (!read_object(call, "Expected {after?, limit?, state?, type?}", &argument)) {
         return;
     }
-    struct user_request *request = user_request_new(call->user, STORE_LIST, on_listed);
+    struct inbox_request *request =
+        inbox_request_new(inbox_of(call->socket->user), STORE_LIST, on_listed);
     struct store_list *list = &request->store.list;
     struct builder type = {.max = TEXT_MAX};
     remember_call(request, call);
-    list->who = user_request_who(request);
+    list->who = inbox_request_who(request);
     const struct parameter *bad = read_list(argument, list, &type);
     if (bad != NULL) {
         refuse_parameter(call, bad);
         builder_reset(&type);
-        user_request_free(&request->store.base);
+        inbox_request_free(&request->store.base);
         return;
     }
     request->text = builder_finish(&type);
     list->type = request->text != NULL ? buf_bytes(request->text) : bytes_of(NULL, 0);
-    user_request_submit(request);
+    inbox_request_submit(request);
 }
 
 static void answer_resync(
-    struct user *user, struct user_request *request, uint64_t rev, uint64_t unread)
+    struct inbox *inbox, struct inbox_request *request, uint64_t rev, uint64_t unread)
 {
-    struct socket *socket = asker(user, request);
+    struct socket *socket = asker(inbox, request);
     if (socket == NULL) {
         return;
     }
-    struct bytes epoch = bytes_str(shard_of(&user->actor)->config->epoch);
+    struct bytes epoch = bytes_str(shard_of(&inbox->owner.actor)->config->epoch);
     struct builder text = {0};
     notification_json_resync(epoch, rev, &text);
-    user_emit(socket, "hub:resync", builder_bytes(&text));
+    call_emit(socket, "hub:resync", builder_bytes(&text));
     builder_clear(&text);
     builder_printf(&text,
         "{\"ok\":true,\"resync\":true,\"items\":[],\"states\":[],\"rev\":%llu,\"unread\":%llu,"
         "\"done\":true}",
         (unsigned long long)rev, (unsigned long long)unread);
-    answer_request(user, request, &text);
+    answer_request(inbox, request, &text);
 }
 
-static void on_synced(struct user *user, struct user_request *request)
+static void on_synced(struct inbox *inbox, struct inbox_request *request)
 {
     const struct store_sync *sync = &request->store.sync;
-    if (!check_stored(user, request)) {
+    if (!check_stored(inbox, request)) {
         return;
     }
     if (sync->resync) {
-        answer_resync(user, request, sync->position.rev, sync->position.unread);
+        answer_resync(inbox, request, sync->position.rev, sync->position.unread);
         return;
     }
     struct notification_view *views = views_of(sync->items, sync->item_count);
     struct notification_change *changes = mem_try_calloc(sync->change_count, sizeof(*changes));
     if (views == NULL || changes == NULL) {
-        answer_failed(user, request);
+        answer_failed(inbox, request);
         mem_free(changes);
         mem_free(views);
         return;
@@ -416,8 +424,8 @@ static void on_synced(struct user *user, struct user_request *request)
     };
     struct builder text = {0};
     notification_json_sync(&body, &text);
-    if (builder_failed(&text) || !ask_for_fewer(user, request, builder_bytes(&text).len)) {
-        answer_request(user, request, &text);
+    if (builder_failed(&text) || !ask_for_fewer(inbox, request, builder_bytes(&text).len)) {
+        answer_request(inbox, request, &text);
     }
     builder_reset(&text);
     mem_free(changes);
@@ -425,7 +433,7 @@ static void on_synced(struct user *user, struct user_request *request)
 }
 
 /* A position of another store is worth nothing here: it counts as one above the head. */
-static bool read_sync(const struct user_call *call, uint64_t *ret_rev)
+static bool read_sync(const struct client_call *call, uint64_t *ret_rev)
 {
     struct bytes argument;
     struct bytes epoch;
@@ -433,14 +441,14 @@ static bool read_sync(const struct user_call *call, uint64_t *ret_rev)
         return false;
     }
     if (read_cursor(argument, "rev", ret_rev) != 0) {
-        user_refuse_field(call, "rev", "A number: the position of the device");
+        call_refuse_field(call, "rev", "A number: the position of the device");
         return false;
     }
     if (json_scan_get(argument, "epoch", &epoch) != 0 || json_scan_kind(epoch) == JSON_SCAN_NULL) {
         return true;
     }
     if (json_scan_kind(epoch) != JSON_SCAN_STRING) {
-        user_refuse_field(call, "epoch", "A text: as hub:ready said it");
+        call_refuse_field(call, "epoch", "A text: as hub:ready said it");
         return false;
     }
     if (!json_scan_string_eq(epoch, bytes_str(call->socket->shard->config->epoch))) {
@@ -449,21 +457,22 @@ static bool read_sync(const struct user_call *call, uint64_t *ret_rev)
     return true;
 }
 
-static void sync_inbox(const struct user_call *call)
+static void sync_inbox(const struct client_call *call)
 {
     uint64_t rev = 0;
     if (!read_sync(call, &rev)) {
         return;
     }
-    struct user_request *request = user_request_new(call->user, STORE_SYNC, on_synced);
+    struct inbox_request *request =
+        inbox_request_new(inbox_of(call->socket->user), STORE_SYNC, on_synced);
     remember_call(request, call);
-    request->store.sync.who = user_request_who(request);
+    request->store.sync.who = inbox_request_who(request);
     request->store.sync.rev = rev < UINT64_MAX >> 1 ? rev : UINT64_MAX >> 1;
     request->store.sync.limit = SYNC_LIMIT;
-    user_request_submit(request);
+    inbox_request_submit(request);
 }
 
-static void received(const struct user_call *call)
+static void received(const struct client_call *call)
 {
     uint64_t up_to = 0;
     struct bytes argument;
@@ -475,12 +484,12 @@ static void received(const struct user_call *call)
         refuse_parameter(call, &up_to_parameter);
         return;
     }
-    user_answer(call, BYTES("{\"ok\":true}"));
+    call_answer(call, BYTES("{\"ok\":true}"));
 }
 
 /* Dispatch. */
 
-void user_inbox_call(const struct user_call *call, enum user_inbox_what what)
+void inbox_calls_take(const struct client_call *call, enum inbox_what what)
 {
     switch (what) {
     case INBOX_ARCHIVE:

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * feed - a user's live feed: where the inbox stands, announcements, gaps.
+ */
+#ifndef ACTORS_INBOX_FEED_H
+#define ACTORS_INBOX_FEED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "codec/base/buf.h"
+
+struct inbox;
+struct socket;
+struct user_position;
+
+void feed_start(struct inbox *inbox);
+void feed_stop(struct inbox *inbox);
+void feed_on(struct inbox *inbox, bool on);
+void feed_position(struct inbox *inbox, const struct user_position *position);
+
+/* The store says that the inbox has got as far as `rev`, at least. */
+void feed_moved(struct inbox *inbox, uint64_t rev);
+void feed_apply(struct inbox *inbox, struct buf *payload);
+
+/* Tell a socket hub:ready: the user's feed is certain to be on. */
+void feed_ready(struct inbox *inbox, struct socket *socket);
+
+/* Tell the sockets `unread`: called by the shard at the end of the turn. */
+void feed_tell_unread(struct inbox *inbox);
+
+/* The outbox of a socket that is behind (socket.h) has room again. */
+void feed_relieved(struct inbox *inbox, uint32_t socket_id);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inbox_request - what a user actor asks the store about its inbox; the answer comes as a message.
+ */
+#ifndef ACTORS_INBOX_INBOX_REQUEST_H
+#define ACTORS_INBOX_INBOX_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/core/ref.h"
+#include "codec/base/buf.h"
+#include "codec/base/check.h"
+#include "codec/event.h"
+#include "sql/store.h"
+
+struct inbox;
+struct shard;
+
+/* A store request of a user actor: what is asked, for whom, and what becomes of the answer. */
+struct inbox_request {
+    union {
+        struct store_request base;
+        struct store_list list;
+        struct store_mark mark;
+        struct store_sync sync;
+    } store;
+    void (*answered)(struct inbox *inbox, struct inbox_request *request);
+    void (*carried_out)(struct inbox_request *request); /* also when the user has gone; or NULL */
+    struct shard *shard;
+    struct actor_ref user;
+    struct buf *key; /* what store_user points into */
+    struct buf *text; /* another text it points into; NULL: none */
+    uint8_t (*ids)[STORE_ID_LEN]; /* NULL: none */
+    uint32_t socket_id;
+    bool has_id;
+    uint64_t id;
+    char event[EVENT_NAME_MAX + 1];
+};
+
+/* A request for the store with the user's names; submitted with inbox_request_submit. */
+MUST_CHECK struct inbox_request *inbox_request_new(struct inbox *inbox, enum store_op op,
+    void (*answered)(struct inbox *inbox, struct inbox_request *request));
+struct store_user inbox_request_who(const struct inbox_request *request);
+void inbox_request_submit(struct inbox_request *request);
+void inbox_request_free(struct store_request *request);
+
+/* The store's answer has come back to the user. */
+void inbox_request_take(struct inbox *inbox, struct store_request *answered);
+
+#endif
