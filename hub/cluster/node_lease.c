@@ -195,14 +195,16 @@ static int make_address(struct node_lease *lease, struct builder *error)
 /* Claiming. */
 
 struct reply {
-    bool ok; /* a status, as to a SET that was carried out */
     struct builder text;
+    struct builder fault; /* why there was none */
 };
 
 static void on_claim_reply(void *context, int status, const struct bus_reply *got)
 {
     struct reply *reply = context;
-    reply->ok = status == 0 && got->type == BUS_STATUS;
+    if (builder_bytes(&reply->fault).len == 0) { /* the first one counts */
+        redis_sync_write_fault(status, got, &reply->fault);
+    }
     builder_clear(&reply->text);
     if (status == 0 && got->type == BUS_STRING) {
         builder_add(&reply->text, got->text);
@@ -235,39 +237,50 @@ static int agree_on_secret(struct node_lease *lease, struct redis_sync *sync, st
     if (status == 0) {
         memcpy(lease->secret, text.at, text.len);
     } else {
-        builder_printf(error, "Redis gives no secret for the cluster (%s)", key);
+        builder_printf(error, "Redis gives no secret for the cluster (%s): ", key);
+        builder_add(error, builder_bytes(&reply.fault));
     }
     crypto_wipe(made, sizeof(made));
     builder_reset(&reply.text);
+    builder_reset(&reply.fault);
     return status;
 }
 
+/* What came of the last claim. */
+struct claimed {
+    bool won;
+    struct builder fault;
+};
+
 static void on_claimed(void *context, int status, const struct bus_reply *reply)
 {
-    bool *won = context;
-    *won = status == 0 && lease_is_granted(reply);
+    struct claimed *claimed = context;
+    builder_clear(&claimed->fault);
+    redis_sync_write_fault(status, reply, &claimed->fault);
+    claimed->won = status == 0 && lease_is_granted(reply);
 }
 
 static int claim_tag(struct node_lease *lease, struct redis_sync *sync, struct builder *error)
 {
     char key[BUS_NAME_MAX];
     struct lease_claim claim;
-    bool won = false;
-    for (unsigned i = 0; i < TAG_TRIES && !won; i++) {
+    struct claimed claimed = {0};
+    for (unsigned i = 0; i < TAG_TRIES && !claimed.won; i++) {
         rand_secret(&lease->tag, sizeof(lease->tag));
         if (lease->tag == 0) {
             continue;
         }
         const struct lease_config config = describe(lease, key);
         lease_write_claim(&config, &claim);
-        redis_sync_send(sync, claim.argv, ARRAY_LEN(claim.argv), on_claimed, &won);
+        redis_sync_send(sync, claim.argv, ARRAY_LEN(claim.argv), on_claimed, &claimed);
         redis_sync_wait(sync, 0);
     }
-    if (!won) {
-        builder_str(error, "Redis gives this node no lease");
-        return STATUS_UNAVAILABLE;
+    if (!claimed.won) {
+        builder_str(error, "Redis gives this node no lease: ");
+        builder_add(error, builder_bytes(&claimed.fault));
     }
-    return 0;
+    builder_reset(&claimed.fault);
+    return claimed.won ? 0 : STATUS_UNAVAILABLE;
 }
 
 int node_lease_claim(const struct config *config, const struct bus_names *names, const char *node,

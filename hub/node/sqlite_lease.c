@@ -75,11 +75,7 @@ static void on_claimed(void *context, int status, const struct bus_reply *reply)
 {
     struct outcome *outcome = context;
     builder_reset(&outcome->refusal);
-    if (status != 0) {
-        builder_str(&outcome->refusal, "the connection was lost");
-    } else if (reply->type == BUS_ERROR) {
-        builder_add(&outcome->refusal, reply->text);
-    }
+    redis_sync_write_fault(status, reply, &outcome->refusal);
     outcome->won = status == 0 && lease_is_granted(reply);
 }
 

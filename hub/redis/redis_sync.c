@@ -111,6 +111,15 @@ void redis_sync_send(
     sync->bus->ops->command(sync->link, argv, argc, COMMAND_MS, on_reply, call);
 }
 
+void redis_sync_write_fault(int status, const struct bus_reply *reply, struct builder *out)
+{
+    if (status != 0) {
+        builder_str(out, "the connection was lost");
+    } else if (reply->type == BUS_ERROR) {
+        builder_add(out, reply->text);
+    }
+}
+
 void redis_sync_wait(struct redis_sync *sync, size_t max_pending)
 {
     while (sync->pending > max_pending) {

@@ -29,6 +29,10 @@ void redis_sync_close(struct redis_sync *sync);
 void redis_sync_send(
     struct redis_sync *sync, const struct bytes *argv, size_t argc, bus_reply_fn fn, void *context);
 
+/* Why there is no answer: what Redis said instead, or that the connection was lost; nothing when
+ * there is one. */
+void redis_sync_write_fault(int status, const struct bus_reply *reply, struct builder *out);
+
 /* Wait until at most `max_pending` commands are without an answer. */
 void redis_sync_wait(struct redis_sync *sync, size_t max_pending);
 

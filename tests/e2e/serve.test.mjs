@@ -191,6 +191,9 @@ test('a Redis that takes no claim is told as that, not as another node', { timeo
   const full = await startRedis({ settings: { maxmemory: '1' } });
   try {
     await refuses(/Redis does not let .*peal:solo.*OOM/, [], { REDIS_URL: full.url });
+    const several = { REDIS_URL: full.url, DATABASE_URL: postgres.url };
+    await refuses(/no secret for the cluster.*OOM/, [], several);
+    await refuses(/no lease.*OOM/, ['--cluster-secret', randomSecret()], several);
   } finally {
     await full.stop();
   }
