@@ -137,10 +137,33 @@ static void log_warnings(const struct config *config)
     }
 }
 
-/* Returns the exit code; `ret_again`: the node is to start anew. */
-static int serve_until_signal(const struct config *config, bool *ret_again)
+/* What a node is to start with. */
+struct run {
+    const struct config *config;
+    struct hub_settings *settings; /* whose config it is, one reference; NULL: of the command */
+    bool again; /* it is to start anew */
+};
+
+/* Go on with the settings in force: takes the reference. Those that SIGHUP has loaded own theirs.
+ */
+static void start_again(struct run *run, struct hub_settings *settings)
 {
+    run->again = true;
+    if (settings->config == run->config) {
+        hub_settings_unref(settings);
+        return;
+    }
+    hub_settings_unref(run->settings);
+    run->settings = settings;
+    run->config = settings->config;
+}
+
+/* Returns the exit code. */
+static int serve_until_signal(struct run *run)
+{
+    const struct config *config = run->config;
     struct serve serve = {0};
+    run->again = false;
     _Static_assert((int)LOG_FORMAT_JSON == (int)LOG_AS_JSON, "formats in one order");
     log_set_format((enum log_format)config->log_format);
     log_set_level((enum log_level)config->log_level);
@@ -153,11 +176,16 @@ static int serve_until_signal(const struct config *config, bool *ret_again)
     hub_print_start(serve.hub);
     dev_print(serve.hub);
     uv_run(&serve.loop, UV_RUN_DEFAULT);
-    *ret_again =
+    bool again =
         serve.drain_by == 0 && atomic_load_explicit(&serve.hub->outdated, memory_order_relaxed);
+    struct hub_settings *settings = hub_settings_ref(serve.hub->settings);
     if (hub_stop(serve.hub) != 0) {
-        *ret_again = false;
         return EXIT_LEFT;
+    }
+    if (again) {
+        start_again(run, settings);
+    } else {
+        hub_settings_unref(settings);
     }
     uv_loop_close(&serve.loop);
     log_info("STOP", "ended", "deadline_passed=%d",
@@ -173,11 +201,13 @@ int command_serve(const struct config *config, int argc, char **argv)
     (void)prctl(PR_SET_DUMPABLE, config->core_dumps ? 1 : 0, 0, 0, 0);
     log_writer_start(STDERR_FILENO, LOG_RING);
     memory_guard_start();
-    bool again = true;
+    struct run run = {.config = config, .again = true};
     int code = 0;
-    while (again) {
-        again = false;
-        code = serve_until_signal(config, &again);
+    while (run.again) {
+        code = serve_until_signal(&run);
+    }
+    if (code != EXIT_LEFT) {
+        hub_settings_unref(run.settings);
     }
     log_writer_stop(LOG_END_MS);
     if (code == EXIT_LEFT) {

@@ -3,6 +3,8 @@
 // so that they hear each other again, and devices that come back read their inboxes anew.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { PROGRAM, cleanEnvironment, startHub } from './support/hub.mjs';
@@ -62,4 +64,24 @@ test('two nodes take over a new epoch that is made while they run', { timeout: 1
   assert.equal((await post(hubs[0], 'two')).status, 201);
   await until(() => back.heard.some(([event, body]) => event === 'notification' && body.title === 'two'), 'the nodes hear each other');
   for (const hub of hubs) await hub.loggedTimes('STORE-NEW-EPOCH', 1);
+});
+
+test('a node that starts anew goes on with the settings that SIGHUP has loaded', { timeout: 120_000 }, async () => {
+  const other = randomSecret();
+  const hub = await startHub({ postgres, config: 'log { level = info }\n' });
+  try {
+    writeFileSync(join(hub.folder, 'peal.conf'), `api_key later { key = "${other}" scopes = {publish} }\n`);
+    hub.reload();
+    await hub.loggedTimes('RELOAD', 1);
+    const posts = () => hub.api('POST', '/api/v1/notifications', { user: 'bob', type: 't', title: 'x' }, { authorization: `Bearer ${other}` });
+    assert.equal((await posts()).status, 201);
+    const env = { ...cleanEnvironment(), DATABASE_URL: postgres.url };
+    for (let times = 1; times <= 2; times++) {
+      await promisify(execFile)(PROGRAM, ['migrate', '--new-epoch'], { env });
+      await until(() => hub.lines('START') === times + 1, 'it has started anew');
+      await until(async () => (await posts()).status === 201, 'the key that came later is known');
+    }
+  } finally {
+    await hub.stop();
+  }
 });
