@@ -194,8 +194,7 @@ int announce_origin(struct bytes payload, uint64_t *ret_version, struct bytes *r
 {
     struct mp_reader reader = {.rest = payload};
     uint32_t count;
-    int status = mp_check(payload, MP_DEPTH_MAX, NULL);
-    return status < 0 ? status : take_origin(&reader, &count, ret_version, ret_epoch);
+    return take_origin(&reader, &count, ret_version, ret_epoch);
 }
 
 int announce_decode(struct bytes payload, struct announce *ret_announce)

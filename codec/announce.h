@@ -48,8 +48,8 @@ struct announce {
 void announce_encode(const struct announce *announce, struct builder *out);
 
 /*
- * Decode version and epoch only, with which messages of every version begin; slices point into
- * `payload`. STATUS_INVALID, STATUS_UTF8 or STATUS_TOO_LARGE.
+ * Decode version and epoch only, with which messages of every version begin, and look at nothing
+ * behind them; `ret_epoch` points into `payload` and may not be UTF-8. STATUS_INVALID.
  */
 MUST_CHECK int announce_origin(
     struct bytes payload, uint64_t *ret_version, struct bytes *ret_epoch);

@@ -10,8 +10,6 @@
  */
 #include "hub/api/api_post.h"
 
-#include <stdio.h>
-
 #include "actors/inbox/post.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
@@ -198,11 +196,14 @@ static bool read_key(struct http_request *request, struct bytes *ret_key)
 
 static void make_key(char ret_key[MADE_KEY_LEN + 1])
 {
+    static const char digits[] = "0123456789abcdef";
     uint8_t random[MADE_KEY_LEN / 2];
     rand_secret(random, sizeof(random));
     for (size_t i = 0; i < sizeof(random); i++) {
-        snprintf(ret_key + 2 * i, 3, "%02x", random[i]);
+        ret_key[2 * i] = digits[random[i] >> 4];
+        ret_key[2 * i + 1] = digits[random[i] & 15];
     }
+    ret_key[MADE_KEY_LEN] = '\0';
 }
 
 /*
@@ -338,7 +339,8 @@ static void write_id(const struct store_row *row, struct builder *out)
     uuid_format(row->id, text);
     builder_str(out, "\"id\":\"");
     builder_add(out, bytes_of(text, sizeof(text)));
-    builder_printf(out, "\",\"seq\":%llu", (unsigned long long)row->seq);
+    builder_str(out, "\",\"seq\":");
+    builder_u64(out, row->seq);
 }
 
 /* The key that was made for the post of a row, or "". */
@@ -371,7 +373,7 @@ static unsigned write_row(const struct post_call *call, uint32_t index, struct b
     }
     bool duplicate = row->outcome == OUTCOME_DUPLICATE;
     write_id(row, out);
-    builder_printf(out, ",\"duplicate\":%s", duplicate ? "true" : "false");
+    builder_str(out, duplicate ? ",\"duplicate\":true" : ",\"duplicate\":false");
     return duplicate ? 200 : 201;
 }
 
