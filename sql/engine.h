@@ -129,6 +129,9 @@ void request_reset(struct store_request *request);
 /* Copy the outputs of committed rows to the caller's. */
 void put_apply(struct store_put *put, const struct put_result *results);
 
+/* Whether the page ends here: no further row is added to it. Its statement reads one row more. */
+bool list_is_full(const struct store_list *list);
+
 /* Append a change to an array of the arena; nothing when memory ran out (result_failed tells). */
 void change_append(struct result *result, struct store_change **changes, size_t *count,
     const struct store_change *change);

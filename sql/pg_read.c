@@ -15,6 +15,7 @@ static enum pg_statement add_list(struct pg_params *params, const struct store_l
     pg_add_i32(params, (int32_t)(list->states != 0 ? list->states : STATES_DEFAULT));
     pg_add_text(params, list->type);
     pg_add_u64(params, (uint64_t)list->limit + 1);
+    pg_add_u64(params, list->max_bytes > 0 ? list->max_bytes : INT64_MAX);
     return PG_STMT_LIST;
 }
 
@@ -180,7 +181,7 @@ static int read_list(struct store_list *list, const PGresult *rows)
     struct result *arena = request_result(&list->base);
     list->position = read_position(rows);
     for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, ITEM); row++) {
-        if (list->count == list->limit) {
+        if (list_is_full(list)) {
             list->next_seq = list->items[list->count - 1].seq;
             break;
         }

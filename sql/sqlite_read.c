@@ -46,20 +46,26 @@ static void read_item(const struct query *query, struct result *result, struct s
     copy_id(query, 4, ret_item->id);
 }
 
+/* Keep the row; what query_step says of the next, or STATUS_NOMEM. */
+static int append_item(
+    struct query *query, struct result *result, struct store_item **items, size_t *count)
+{
+    struct store_item *grown = result_grow(result, *items, *count, sizeof(*grown));
+    if (!grown) {
+        return STATUS_NOMEM;
+    }
+    *items = grown;
+    read_item(query, result, &grown[(*count)++]);
+    return query_step(query);
+}
+
 /* Collect all rows of an item query and close it. */
 static int read_items(
     struct query *query, struct result *result, struct store_item **ret_items, size_t *ret_count)
 {
     int more = query_step(query);
     while (more > 0) {
-        struct store_item *grown = result_grow(result, *ret_items, *ret_count, sizeof(*grown));
-        if (!grown) {
-            more = STATUS_NOMEM;
-            break;
-        }
-        *ret_items = grown;
-        read_item(query, result, &grown[(*ret_count)++]);
-        more = query_step(query);
+        more = append_item(query, result, ret_items, ret_count);
     }
     query_close(query);
     return more;
@@ -112,12 +118,16 @@ static int run_list(struct sqlite_db *db, struct store_list *list)
     query_u64(&query, 5, list->states != 0 ? list->states : STATES_DEFAULT);
     query_text(&query, 6, list->type);
     query_u64(&query, 7, (uint64_t)list->limit + 1);
-    status = read_items(&query, request_result(&list->base), &list->items, &list->count);
-    if (status == 0 && list->count > list->limit) {
-        list->count = list->limit;
+    struct result *result = request_result(&list->base);
+    int more = query_step(&query);
+    while (more > 0 && !list_is_full(list)) {
+        more = append_item(&query, result, &list->items, &list->count);
+    }
+    if (more > 0) {
         list->next_seq = list->items[list->count - 1].seq;
     }
-    return status;
+    query_close(&query);
+    return more > 0 ? 0 : more;
 }
 
 /* The rev at which entry `offset` above sync->rev is told; 0 when there are not so many. */

@@ -558,6 +558,17 @@ void put_apply(struct store_put *put, const struct put_result *results)
     }
 }
 
+bool list_is_full(const struct store_list *list)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < list->count && list->max_bytes > 0; i++) {
+        const struct store_item *item = &list->items[i];
+        bytes += item->title.len + item->message.len + item->data.len;
+    }
+    return list->count == list->limit ||
+           (list->max_bytes > 0 && list->count > 0 && bytes >= list->max_bytes);
+}
+
 void change_append(struct result *result, struct store_change **changes, size_t *count,
     const struct store_change *change)
 {

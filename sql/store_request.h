@@ -92,6 +92,7 @@ struct store_list {
     struct store_user who;
     uint64_t before_seq; /* only seq below this; 0: from the newest */
     uint32_t limit; /* 1 to 100 */
+    uint32_t max_bytes; /* of texts and data, at which a page ends before `limit`; 0: any number */
     uint32_t states; /* set of 1u << enum store_state; 0: all that are not archived */
     struct bytes type; /* only this type; empty: all */
     /* out */

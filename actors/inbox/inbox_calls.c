@@ -361,6 +361,7 @@ static void list_inbox(const struct client_call *call)
     struct builder type = {.max = TEXT_MAX};
     remember_call(request, call);
     list->who = inbox_request_who(request);
+    list->max_bytes = request->shard->config->outbox_bytes;
     const struct parameter *bad = read_list(argument, list, &type);
     if (bad != NULL) {
         refuse_parameter(call, bad);

@@ -320,6 +320,7 @@ void api_inbox_list(struct http_request *request, void *context)
         return;
     }
     call->op.list.who = call->user;
+    call->op.list.max_bytes = call->shard->config->outbox_bytes;
     submit(request, call);
 }
 

@@ -267,10 +267,8 @@ test('the answer to a long poll ends where an outbox is full, and the next ones 
     };
     while (!packets.some((packet) => packet.startsWith('42["hub:ready"'))) await poll();
     const to = { users: ['polls'] };
-    for (let n = 0; n < count; n++) {
-      const { status } = await hub.api('POST', '/api/v1/events', { event: 'large', args: [n, 'l'.repeat(size)], to });
-      assert.equal(status, 202);
-    }
+    const events = Array.from({ length: count }, (_, n) => ({ event: 'large', args: [n, 'l'.repeat(size)], to }));
+    assert.equal((await hub.api('POST', '/api/v1/events', events)).status, 202);
     await until(async () => (await hub.metric('peal_deliveries_total')) >= count, 'all wait for the next GET');
     const larges = () => packets.filter((packet) => packet.startsWith('42["large"')).map((packet) => JSON.parse(packet.slice(2))[1]);
     const sizes = [];

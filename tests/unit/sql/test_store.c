@@ -427,6 +427,44 @@ BOTH(states_only_go_up)
     harness_close(&harness);
 }
 
+/* A page ends with the row that fills it; what is not told is not read. */
+BOTH(a_list_ends_at_its_bytes)
+{
+    enum { ROWS = 12, DATA = 1000, MOST = 3500, PAGE = 4 };
+    char data[DATA + 1];
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_user who = user_of("heavy");
+    memset(data, '1', DATA);
+    data[DATA] = '\0';
+    for (size_t i = 0; i < ROWS; i++) {
+        struct store_row row = row_of(who, i, i);
+        row.data = bytes_of(data, DATA);
+        put_row(&harness, &row);
+    }
+    struct store_list list = {.base.op = STORE_LIST, .who = who, .limit = 100, .max_bytes = MOST};
+    for (uint64_t from = ROWS; from > 0; from -= PAGE) {
+        cr_assert_eq(harness_run(&harness, 0, &list.base), 0);
+        cr_assert_eq(list.count, PAGE);
+        cr_expect_eq(list.items[0].seq, from);
+        cr_expect_eq(list.next_seq, from > PAGE ? from - PAGE + 1 : 0);
+        list.before_seq = list.next_seq;
+        store_request_finish(&list.base);
+    }
+    list.before_seq = 0;
+    list.max_bytes = 1;
+    cr_assert_eq(harness_run(&harness, 0, &list.base), 0);
+    cr_expect_eq(list.count, 1, "one whatever its size");
+    cr_expect_eq(list.next_seq, ROWS);
+    store_request_finish(&list.base);
+    list.limit = 2;
+    list.max_bytes = MOST;
+    cr_assert_eq(harness_run(&harness, 0, &list.base), 0);
+    cr_expect_eq(list.count, 2, "the limit still holds");
+    store_request_finish(&list.base);
+    harness_close(&harness);
+}
+
 BOTH(lists_newest_first_by_cursor)
 {
     struct harness harness;
