@@ -6,6 +6,8 @@
  * Order of this file: life, offsets, rooms, pings, keeping and giving up, claiming, returning, the
  * user.
  */
+#include "actors/recover/recovery.h"
+
 #include "actors/deliver/broadcast.h"
 #include "actors/deliver/owner.h"
 #include "actors/recover/recovery_state.h"
@@ -99,10 +101,19 @@ static void free_recoverable(struct recoverable *recoverable)
     mem_free(recoverable);
 }
 
+static void remove_record(const struct recoverable *recoverable)
+{
+    if (recoverable->recovery->records != NULL) {
+        recoverable->recovery->records->remove(recoverable);
+    }
+}
+
 static void forget(struct recoverable *recoverable)
 {
     struct recovery *recovery = recoverable->recovery;
-    recovery_bus_unlist(recoverable);
+    if (recovery->records != NULL) {
+        recovery->records->unlist(recoverable);
+    }
     map_remove(&recovery->by_sid, sid_of(recoverable));
     map_remove(&recovery->by_pid, pid_of(recoverable));
     free_recoverable(recoverable);
@@ -227,7 +238,7 @@ void recovery_joined(struct socket *socket, struct bytes room)
     if (recovery_add_stay(found, &stay)) {
         recovery_soil(found);
     } else { /* who does not know where it has been cannot come back as who it was */
-        recovery_bus_delete(found);
+        remove_record(found);
         forget(found);
     }
 }
@@ -338,7 +349,7 @@ static void dissolve(struct recoverable *recoverable)
 void recovery_drop(struct recoverable *recoverable)
 {
     if (recoverable != NULL) {
-        recovery_bus_delete(recoverable);
+        remove_record(recoverable);
         dissolve(recoverable);
     }
 }
@@ -363,7 +374,7 @@ bool recovery_keep(struct socket *socket, bool clean)
         return false;
     }
     if (clean) {
-        recovery_bus_delete(found);
+        remove_record(found);
         forget(found);
         return false;
     }
@@ -383,6 +394,16 @@ bool recovery_keep(struct socket *socket, bool clean)
 }
 
 /* Claiming. */
+
+struct replay_reader recovery_reader(const struct recoverable *recoverable, char *user_at)
+{
+    return (struct replay_reader){.sid = bytes_of(recoverable->sid, SOCKET_SID_LEN),
+        .user = wire_name_user(buf_bytes(recoverable->owner), user_at),
+        .stays = recoverable->stays,
+        .stay_count = recoverable->stay_count,
+        .after = recoverable->after,
+        .adopted = recoverable->adopted};
+}
 
 /* The client has left its old connection, whatever that seems to be: it ends now. */
 static bool end_socket(struct recoverable *recoverable)

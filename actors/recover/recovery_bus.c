@@ -13,6 +13,7 @@
 #include "actors/bus.h"
 #include "actors/identity.h"
 #include "actors/order/bus_origin.h"
+#include "actors/recover/recovery.h"
 #include "actors/recover/recovery_state.h"
 #include "actors/recover/recovery_sweep.h"
 #include "actors/shard.h"
@@ -81,6 +82,8 @@ static void rewrite(struct recovery_member *member)
     recovery_soil(container_of(member, struct recoverable, member));
 }
 
+static const struct recovery_records records;
+
 /* Each recovery of the shard has a lease for its records. */
 static void lease_all(struct recovery_bus *bus)
 {
@@ -93,6 +96,7 @@ static void lease_all(struct recovery_bus *bus)
                 .nsp = fanout_nsp(recovery->fanout),
                 .rewrite = rewrite};
             recovery->lease = recovery_lease_create(&options);
+            recovery->records = &records;
             recovery_arm(recovery);
         }
     }
@@ -105,6 +109,7 @@ static void end_leases(struct recovery_bus *bus)
         if (recovery != NULL) {
             recovery_lease_destroy(recovery->lease);
             recovery->lease = NULL;
+            recovery->records = NULL;
         }
     }
 }
@@ -265,6 +270,19 @@ static void write_again(
     builder_reset(&mark);
 }
 
+static void remove_record(const struct recoverable *recoverable)
+{
+    const struct recovery *recovery = recoverable->recovery;
+    struct builder key = {0};
+    struct builder mark = {0};
+    write_mark(recovery->fanout->shard, &mark);
+    const struct bytes argv[] = {BYTES("EVAL"), BYTES(RECOVERY_DROP_SCRIPT), BYTES("1"),
+        key_of(recoverable, &key), builder_bytes(&mark)};
+    send(recovery, argv, ARRAY_LEN(argv));
+    builder_reset(&key);
+    builder_reset(&mark);
+}
+
 /* Write a record; `again`: another node may have taken it out meanwhile, and told us, or tells. */
 static void write_record(const struct recoverable *recoverable, struct bytes key, bool again)
 {
@@ -277,7 +295,7 @@ static void write_record(const struct recoverable *recoverable, struct bytes key
     const struct bytes argv[] = {
         BYTES("SET"), key, builder_bytes(&record), BYTES("PX"), builder_bytes(&left)};
     if (builder_failed(&record)) {
-        recovery_bus_delete(recoverable); /* better none than one that is not true any more */
+        remove_record(recoverable); /* better none than one that is not true any more */
     } else if (again) {
         struct bytes end = connected ? BYTES("") : builder_bytes(&left);
         write_again(recoverable->recovery, key, builder_bytes(&record), end);
@@ -304,6 +322,20 @@ static void change_list(
     }
     builder_reset(&list);
 }
+
+static void unlist_record(const struct recoverable *recoverable)
+{
+    const struct recovery *recovery = recoverable->recovery;
+    if (recoverable->listed != recovery_lease_term(recovery->lease)) {
+        return;
+    }
+    struct builder key = {0};
+    struct bytes listed = key_of(recoverable, &key);
+    change_list(recovery, BYTES("SREM"), &listed, 1);
+    builder_reset(&key);
+}
+
+static const struct recovery_records records = {.remove = remove_record, .unlist = unlist_record};
 
 /* Write some of the records that are to be written, which are on the list first. */
 static void write_some(struct recovery *recovery)
@@ -337,34 +369,6 @@ void recovery_bus_flush(struct recovery *recovery)
     while (recovery->lease != NULL && !list_empty(&recovery->dirty)) {
         write_some(recovery);
     }
-}
-
-void recovery_bus_delete(const struct recoverable *recoverable)
-{
-    const struct recovery *recovery = recoverable->recovery;
-    if (recovery->lease == NULL) {
-        return;
-    }
-    struct builder key = {0};
-    struct builder mark = {0};
-    write_mark(recovery->fanout->shard, &mark);
-    const struct bytes argv[] = {BYTES("EVAL"), BYTES(RECOVERY_DROP_SCRIPT), BYTES("1"),
-        key_of(recoverable, &key), builder_bytes(&mark)};
-    send(recovery, argv, ARRAY_LEN(argv));
-    builder_reset(&key);
-    builder_reset(&mark);
-}
-
-void recovery_bus_unlist(const struct recoverable *recoverable)
-{
-    const struct recovery *recovery = recoverable->recovery;
-    if (recovery->lease == NULL || recoverable->listed != recovery_lease_term(recovery->lease)) {
-        return;
-    }
-    struct builder key = {0};
-    struct bytes listed = key_of(recoverable, &key);
-    change_list(recovery, BYTES("SREM"), &listed, 1);
-    builder_reset(&key);
 }
 
 /* Fetching. */

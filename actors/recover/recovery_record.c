@@ -53,16 +53,6 @@ void recovery_record_write_home(const struct shard *shard, struct builder *out)
     builder_printf(out, "%s:%u", shard->config->node, sched_shard(shard->sched));
 }
 
-struct replay_reader recovery_reader(const struct recoverable *recoverable, char *user_at)
-{
-    return (struct replay_reader){.sid = bytes_of(recoverable->sid, SOCKET_SID_LEN),
-        .user = wire_name_user(buf_bytes(recoverable->owner), user_at),
-        .stays = recoverable->stays,
-        .stay_count = recoverable->stay_count,
-        .after = recoverable->after,
-        .adopted = recoverable->adopted};
-}
-
 void recovery_record_write(const struct recoverable *recoverable, struct builder *out)
 {
     const struct recovery *recovery = recoverable->recovery;

@@ -11,7 +11,6 @@
 #include "actors/core/timer.h"
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/socket.h"
-#include "actors/recover/recovery.h"
 #include "actors/recover/recovery_lease.h"
 #include "actors/recover/replay.h"
 #include "codec/base/buf.h"
@@ -43,7 +42,16 @@ struct recoverable {
     char pid[RECOVERY_PID_LEN];
 };
 
+/* Who keeps records of sockets for other nodes (recovery_bus.c). */
+struct recovery_records {
+    /* Delete the record of a socket that cannot come back elsewhere. */
+    void (*remove)(const struct recoverable *recoverable);
+    /* The record is not this node's any more: take it off the list of its lease. */
+    void (*unlist)(const struct recoverable *recoverable);
+};
+
 struct recovery {
+    const struct recovery_records *records; /* NULL without a bus */
     struct deliver_watch watch; /* of the fan-out */
     struct fanout *fanout;
     struct replay *replay;
@@ -147,11 +155,5 @@ MUST_CHECK int recovery_record_adopt(struct recovery *recovery, struct bytes rec
 
 /* Write the records that are to be written. */
 void recovery_bus_flush(struct recovery *recovery);
-
-/* Delete a record. */
-void recovery_bus_delete(const struct recoverable *recoverable);
-
-/* The record is not this node's any more: take it off the list of its lease. */
-void recovery_bus_unlist(const struct recoverable *recoverable);
 
 #endif

@@ -3,6 +3,7 @@
  * What a fan-out shows of its sockets goes to the recovery of its namespace; which of the kept ones
  * a request of another node sends away.
  */
+#include "actors/recover/recovery.h"
 #include "actors/recover/recovery_state.h"
 
 #include "codec/adapter_request.h"

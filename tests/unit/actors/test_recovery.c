@@ -11,6 +11,7 @@
 #include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout_proto.h"
 #include "actors/inbox/positions.h"
+#include "actors/recover/recovery.h"
 #include "actors/recover/recovery_state.h"
 #include "actors/user/user.h"
 #include "codec/adapter_request.h"
