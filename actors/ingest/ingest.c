@@ -583,9 +583,12 @@ static void on_entry_committed(struct ingest *ingest, struct ingest_entry *entry
     if (is_router(ingest)) {
         return;
     }
-    if (entry->parsed && entry->post.is_event && !entry->again &&
-        post_event(shard_here(ingest), &entry->post) != 0) {
-        entry->fault = (struct ingest_fault){.reason = ERROR_INVALID_FIELD, .field = "args"};
+    bool tells = entry->parsed && entry->post.is_event && !entry->again;
+    int status = tells ? post_event(shard_here(ingest), &entry->post) : 0;
+    if (status != 0) {
+        entry->fault = status == STATUS_NOMEM
+                           ? (struct ingest_fault){.reason = ERROR_UNAVAILABLE}
+                           : (struct ingest_fault){.reason = ERROR_INVALID_FIELD, .field = "args"};
         ingest_tell_fault(ingest->storing, entry, ingest->link, ingest->stream);
     }
     ingest_tell_result(ingest->storing, entry, ingest->link);

@@ -10,10 +10,10 @@
 enum { FIELDS_MAX = 32, PAUSE_MAX_MS = 1000 };
 
 /* Copy the fields of an entry, whose reply is borrowed. False when it is not a list of pairs. */
-static bool copy_fields(struct ingest_entry *entry, const struct bus_reply *fields)
+static int copy_fields(struct ingest_entry *entry, const struct bus_reply *fields)
 {
     if (fields->type != BUS_ARRAY || fields->count % 2 != 0 || fields->count / 2 > FIELDS_MAX) {
-        return false;
+        return STATUS_INVALID;
     }
     size_t len = 0;
     for (size_t i = 0; i < fields->count; i++) {
@@ -22,7 +22,7 @@ static bool copy_fields(struct ingest_entry *entry, const struct bus_reply *fiel
     uint32_t count = (uint32_t)fields->count / 2;
     struct notification_field *copy = mem_try_alloc(count * sizeof(*copy) + len + 1);
     if (copy == NULL) {
-        return false;
+        return STATUS_NOMEM;
     }
     char *at = (char *)(copy + count);
     for (uint32_t i = 0; i < fields->count; i++) {
@@ -35,7 +35,7 @@ static bool copy_fields(struct ingest_entry *entry, const struct bus_reply *fiel
     }
     entry->fields = copy;
     entry->field_count = count;
-    return true;
+    return 0;
 }
 
 static enum error_code reason_of(int status)
@@ -45,8 +45,6 @@ static enum error_code reason_of(int status)
         return ERROR_TOO_LARGE;
     case STATUS_UTF8:
         return ERROR_NOT_UTF8;
-    case STATUS_NOMEM:
-        return ERROR_UNAVAILABLE;
     default:
         return ERROR_INVALID_FIELD;
     }
@@ -69,7 +67,7 @@ bool ingest_may_answer(const struct shard *shard, struct bytes stream)
 }
 
 /* Its rows must fit into one batch, or the entry could never be taken. */
-static void decode(const struct shard *shard, struct ingest_entry *entry)
+static int decode(const struct shard *shard, struct ingest_entry *entry)
 {
     struct notification_limits limits = shard->config->posts;
     limits.targets = limits.targets < STORE_PAGE_MAX ? limits.targets : STORE_PAGE_MAX;
@@ -77,6 +75,9 @@ static void decode(const struct shard *shard, struct ingest_entry *entry)
     limits.posted_ms = posted_ms(entry, limits.now_ms);
     int status = notification_from_fields(
         entry->fields, entry->field_count, &limits, &entry->post, &entry->named);
+    if (status == STATUS_NOMEM) {
+        return status;
+    }
     if (status != 0) {
         const char *field = entry->named.field[0] != '\0' ? entry->named.field : NULL;
         entry->fault = (struct ingest_fault){.reason = reason_of(status), .field = field};
@@ -89,10 +90,11 @@ static void decode(const struct shard *shard, struct ingest_entry *entry)
         entry->fault = (struct ingest_fault){.reason = ERROR_UNSUPPORTED, .field = "retain"};
     }
     entry->parsed = entry->fault.reason == ERROR_NONE;
+    return 0;
 }
 
 /* The default key: stream name, '@', entry id. A routed entry has this key in a field. */
-static void fill_rows(struct ingest_batch *batch, struct ingest_entry *entry, struct bytes stream)
+static int fill_rows(struct ingest_batch *batch, struct ingest_entry *entry, struct bytes stream)
 {
     struct builder key = {0};
     builder_add(&key, stream);
@@ -100,14 +102,13 @@ static void fill_rows(struct ingest_batch *batch, struct ingest_entry *entry, st
     builder_str(&key, entry->id);
     entry->first_row = batch->row_count;
     entry->row_count = entry->post.target_count;
-    if (post_rows(
-            batch->shard, &entry->post, builder_bytes(&key), batch->rows + batch->row_count) == 0) {
+    int status =
+        post_rows(batch->shard, &entry->post, builder_bytes(&key), batch->rows + batch->row_count);
+    if (status == 0) {
         batch->row_count += entry->row_count;
-    } else {
-        entry->row_count = 0;
-        entry->fault = (struct ingest_fault){.reason = ERROR_UNAVAILABLE};
     }
     builder_reset(&key);
+    return status;
 }
 
 static bool is_repeat(const struct ingest_entry *entry, struct stream_id repeats)
@@ -115,7 +116,29 @@ static bool is_repeat(const struct ingest_entry *entry, struct stream_id repeats
     return stream_id_cmp(stream_id_of(entry->id), repeats) <= 0;
 }
 
-/* Take one entry in; false when its rows do not fit any more. */
+/* The fields become a post and its rows, or a fault; STATUS_FULL: rows do not fit; STATUS_NOMEM. */
+static int read_entry(struct ingest_batch *batch, const struct ingest_source *source,
+    struct ingest_entry *entry, const struct bus_reply *fields)
+{
+    int status = copy_fields(entry, fields);
+    if (status == STATUS_INVALID) {
+        entry->fault = (struct ingest_fault){.reason = ERROR_INVALID_FIELD};
+        return 0;
+    }
+    status = status != 0 ? status : decode(batch->shard, entry);
+    if (status != 0 || !entry->parsed || entry->post.is_event || !source->rows) {
+        return status;
+    }
+    bool fits = batch->row_count + entry->post.target_count <= STORE_PAGE_MAX;
+    status = fits ? fill_rows(batch, entry, source->stream) : STATUS_FULL;
+    if (status != 0) {
+        notification_post_finish(&entry->post);
+    }
+    return status;
+}
+
+/* Take one entry in; false when its rows do not fit any more, or without memory: it is read again.
+ */
 static bool add_entry(
     struct ingest_batch *batch, const struct ingest_source *source, const struct bus_reply *item)
 {
@@ -127,18 +150,9 @@ static bool add_entry(
     }
     memcpy(entry->id, item->items[0]->text.at, item->items[0]->text.len);
     entry->again = is_repeat(entry, source->repeats);
-    if (copy_fields(entry, item->items[1])) {
-        decode(batch->shard, entry);
-    } else {
-        entry->fault = (struct ingest_fault){.reason = ERROR_INVALID_FIELD};
-    }
-    if (entry->parsed && !entry->post.is_event && source->rows) {
-        if (batch->row_count + entry->post.target_count > STORE_PAGE_MAX) {
-            notification_post_finish(&entry->post);
-            mem_free(entry->fields);
-            return false;
-        }
-        fill_rows(batch, entry, source->stream);
+    if (read_entry(batch, source, entry, item->items[1]) != 0) {
+        mem_free(entry->fields);
+        return false;
     }
     batch->count++;
     return true;
