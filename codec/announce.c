@@ -20,23 +20,23 @@ static void pack_id(struct builder *out, const uint8_t id[NOTIFICATION_ID_LEN])
     mp_pack_bin(out, bytes_of(id, NOTIFICATION_ID_LEN));
 }
 
-static void pack_view(struct builder *out, const struct notification_view *view)
+static void pack_item(struct builder *out, const struct notification_item *item)
 {
     mp_pack_array(out, VIEW_FIELDS);
-    pack_id(out, view->id);
-    mp_pack_u64(out, view->seq);
-    mp_pack_u64(out, view->rev);
-    mp_pack_str(out, view->type);
-    mp_pack_str(out, view->title);
-    mp_pack_str(out, view->message);
-    mp_pack_str(out, view->data);
-    mp_pack_u64(out, (uint64_t)view->priority);
-    mp_pack_u64(out, (uint64_t)view->state);
-    mp_pack_u64(out, view->created_at);
-    mp_pack_u64(out, view->expires_at);
-    mp_pack_u64(out, view->read_at);
-    mp_pack_u64(out, view->seen_at);
-    mp_pack_u64(out, view->archived_at);
+    pack_id(out, item->id);
+    mp_pack_u64(out, item->seq);
+    mp_pack_u64(out, item->rev);
+    mp_pack_str(out, item->type);
+    mp_pack_str(out, item->title);
+    mp_pack_str(out, item->message);
+    mp_pack_str(out, item->data);
+    mp_pack_u64(out, (uint64_t)item->priority);
+    mp_pack_u64(out, (uint64_t)item->state);
+    mp_pack_u64(out, item->created_at);
+    mp_pack_u64(out, item->expires_at);
+    mp_pack_u64(out, item->read_at);
+    mp_pack_u64(out, item->seen_at);
+    mp_pack_u64(out, item->archived_at);
 }
 
 static void pack_state(struct builder *out, const struct announce *announce)
@@ -69,7 +69,7 @@ void announce_encode(const struct announce *announce, struct builder *out)
     mp_pack_u64(out, announce->rev);
     mp_pack_u64(out, announce->unread);
     if (announce->kind == ANNOUNCE_NEW) {
-        pack_view(out, &announce->view);
+        pack_item(out, &announce->item);
     } else if (announce->kind == ANNOUNCE_STATE) {
         pack_state(out, announce);
     } else {
@@ -127,29 +127,29 @@ static enum notification_state take_state(struct take *take)
     return (enum notification_state)take_u64(take, NOTIFICATION_STATE_COUNT - 1);
 }
 
-static void take_view(struct take *take, struct announce *announce)
+static void take_item(struct take *take, struct announce *announce)
 {
-    struct notification_view *view = &announce->view;
-    view->tenant = announce->tenant;
-    view->user = announce->user;
+    struct notification_item *item = &announce->item;
+    item->tenant = announce->tenant;
+    item->user = announce->user;
     take_array(take, VIEW_FIELDS);
-    take_id(take, view->id);
-    view->seq = take_u64(take, UINT64_MAX);
-    view->rev = take_u64(take, UINT64_MAX);
-    view->type = take_str(take);
-    view->title = take_str(take);
-    view->message = take_str(take);
-    view->data = take_str(take);
+    take_id(take, item->id);
+    item->seq = take_u64(take, UINT64_MAX);
+    item->rev = take_u64(take, UINT64_MAX);
+    item->type = take_str(take);
+    item->title = take_str(take);
+    item->message = take_str(take);
+    item->data = take_str(take);
     /* It goes out to clients as it is. */
     take->bad = take->bad ||
-                (view->data.len > 0 && json_scan_text(view->data, DEPTH_ACCEPTED, NULL, NULL) < 0);
-    view->priority = (enum notification_priority)take_u64(take, NOTIFICATION_PRIORITY_COUNT - 1);
-    view->state = take_state(take);
-    view->created_at = take_u64(take, UINT64_MAX);
-    view->expires_at = take_u64(take, UINT64_MAX);
-    view->read_at = take_u64(take, UINT64_MAX);
-    view->seen_at = take_u64(take, UINT64_MAX);
-    view->archived_at = take_u64(take, UINT64_MAX);
+                (item->data.len > 0 && json_scan_text(item->data, DEPTH_ACCEPTED, NULL, NULL) < 0);
+    item->priority = (enum notification_priority)take_u64(take, NOTIFICATION_PRIORITY_COUNT - 1);
+    item->state = take_state(take);
+    item->created_at = take_u64(take, UINT64_MAX);
+    item->expires_at = take_u64(take, UINT64_MAX);
+    item->read_at = take_u64(take, UINT64_MAX);
+    item->seen_at = take_u64(take, UINT64_MAX);
+    item->archived_at = take_u64(take, UINT64_MAX);
 }
 
 static void take_change(struct take *take, struct notification_change *change)
@@ -215,7 +215,7 @@ int announce_decode(struct bytes payload, struct announce *ret_announce)
     announce.rev = take_u64(&take, UINT64_MAX);
     announce.unread = take_u64(&take, UINT64_MAX);
     if (announce.kind == ANNOUNCE_NEW) {
-        take_view(&take, &announce);
+        take_item(&take, &announce);
     } else if (announce.kind == ANNOUNCE_STATE) {
         take_changes(&take, &announce);
     } else {

@@ -19,7 +19,7 @@
 enum { ANNOUNCE_CHANGES_MAX = 1000 };
 
 enum announce_kind {
-    ANNOUNCE_NEW, /* `view`: the row that was stored */
+    ANNOUNCE_NEW, /* `item`: the row that was stored */
     ANNOUNCE_STATE, /* `state`, and `up_to` or changes */
     ANNOUNCE_CHECK, /* look at the store: an earlier announcement may have been lost */
 };
@@ -33,7 +33,7 @@ struct announce {
     uint64_t seq; /* the inbox's, after the change; of CHECK 0, as rev and unread */
     uint64_t rev;
     uint64_t unread;
-    struct notification_view view; /* NEW; its tenant and user are those above */
+    struct notification_item item; /* NEW; its tenant and user are those above */
     /* STATE: */
     enum notification_state state;
     uint64_t at;

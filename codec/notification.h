@@ -16,15 +16,7 @@
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
-
-/* Same order as store_priority. */
-enum notification_priority {
-    NOTIFICATION_LOW,
-    NOTIFICATION_MEDIUM,
-    NOTIFICATION_HIGH,
-    NOTIFICATION_URGENT,
-    NOTIFICATION_PRIORITY_COUNT,
-};
+#include "codec/notification_item.h"
 
 enum notification_target { NOTIFICATION_USERS, NOTIFICATION_ROOMS, NOTIFICATION_ALL };
 

@@ -78,40 +78,40 @@ static void add_id(struct builder *out, const char *prefix, const uint8_t id[NOT
 }
 
 /* Archived rows are no longer unread, also where nobody read them. */
-static bool is_read(const struct notification_view *view)
+static bool is_read(const struct notification_item *item)
 {
-    return view->state >= NOTIFICATION_READ || view->read_at > 0;
+    return item->state >= NOTIFICATION_READ || item->read_at > 0;
 }
 
-void notification_json_item(const struct notification_view *view, struct builder *out)
+void notification_json_item(const struct notification_item *item, struct builder *out)
 {
-    add_id(out, "{\"id\":", view->id);
-    add_u64(out, ",\"seq\":", view->seq);
-    add_u64(out, ",\"rev\":", view->rev);
-    add_string(out, ",\"userId\":", view->user);
-    add_string(out, ",\"type\":", view->type);
-    add_string(out, ",\"title\":", view->title);
-    add_string(out, ",\"message\":", view->message);
+    add_id(out, "{\"id\":", item->id);
+    add_u64(out, ",\"seq\":", item->seq);
+    add_u64(out, ",\"rev\":", item->rev);
+    add_string(out, ",\"userId\":", item->user);
+    add_string(out, ",\"type\":", item->type);
+    add_string(out, ",\"title\":", item->title);
+    add_string(out, ",\"message\":", item->message);
     builder_str(out, ",\"data\":");
-    builder_add(out, view->data.len > 0 ? view->data : BYTES("null"));
-    add_string(out, ",\"priority\":", notification_priority_name(view->priority));
-    add_bool(out, ",\"isRead\":", is_read(view));
-    add_time(out, ",\"readAt\":", view->read_at);
-    add_time(out, ",\"createdAt\":", view->created_at);
-    if (view->expires_at > 0) {
-        add_time(out, ",\"expiresAt\":", view->expires_at);
+    builder_add(out, item->data.len > 0 ? item->data : BYTES("null"));
+    add_string(out, ",\"priority\":", notification_priority_name(item->priority));
+    add_bool(out, ",\"isRead\":", is_read(item));
+    add_time(out, ",\"readAt\":", item->read_at);
+    add_time(out, ",\"createdAt\":", item->created_at);
+    if (item->expires_at > 0) {
+        add_time(out, ",\"expiresAt\":", item->expires_at);
     }
-    if (view->seen_at > 0) {
-        add_time(out, ",\"seenAt\":", view->seen_at);
+    if (item->seen_at > 0) {
+        add_time(out, ",\"seenAt\":", item->seen_at);
     }
-    if (view->archived_at > 0) {
-        add_time(out, ",\"archivedAt\":", view->archived_at);
+    if (item->archived_at > 0) {
+        add_time(out, ",\"archivedAt\":", item->archived_at);
     }
     builder_byte(out, '}');
 }
 
 static void add_items(
-    struct builder *out, const char *prefix, const struct notification_view *items, size_t count)
+    struct builder *out, const char *prefix, const struct notification_item *items, size_t count)
 {
     builder_str(out, prefix);
     builder_byte(out, '[');
@@ -232,7 +232,7 @@ static bool is_wanted(uint32_t fields, struct bytes key)
 }
 
 void notification_json_fields(
-    const struct notification_view *view, uint32_t fields, struct builder *out)
+    const struct notification_item *item, uint32_t fields, struct builder *out)
 {
     struct builder whole = {0};
     struct json_scan_iter iter;
@@ -240,10 +240,10 @@ void notification_json_fields(
     struct bytes value;
     const char *comma = "";
     if (fields == 0) {
-        notification_json_item(view, out);
+        notification_json_item(item, out);
         return;
     }
-    notification_json_item(view, &whole);
+    notification_json_item(item, &whole);
     builder_byte(out, '{');
     json_scan_iter_init(&iter, builder_bytes(&whole));
     while (json_scan_member(&iter, &key, &value)) {

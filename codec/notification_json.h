@@ -14,54 +14,13 @@
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/notification.h"
-
-enum { NOTIFICATION_ID_LEN = 16 };
-
-/* Same order as store_state. */
-enum notification_state {
-    NOTIFICATION_UNREAD,
-    NOTIFICATION_SEEN,
-    NOTIFICATION_READ,
-    NOTIFICATION_ARCHIVED,
-    NOTIFICATION_EXPIRED,
-    NOTIFICATION_ERASED,
-    NOTIFICATION_STATE_COUNT,
-};
-
-/* A stored notification, borrowed. */
-struct notification_view {
-    uint8_t id[NOTIFICATION_ID_LEN];
-    struct bytes tenant;
-    struct bytes user;
-    uint64_t seq;
-    uint64_t rev;
-    struct bytes type;
-    struct bytes title;
-    struct bytes message;
-    struct bytes data; /* JSON text, or empty: null */
-    enum notification_priority priority;
-    enum notification_state state;
-    uint64_t created_at;
-    uint64_t expires_at;
-    uint64_t read_at;
-    uint64_t seen_at;
-    uint64_t archived_at;
-};
-
-/* A change of state. */
-struct notification_change {
-    uint8_t id[NOTIFICATION_ID_LEN];
-    uint64_t seq;
-    uint64_t rev;
-    enum notification_state state;
-    uint64_t at;
-};
+#include "codec/notification_item.h"
 
 /*
  * `notification`, and an item of every list: {id, seq, rev, userId, type, …}; with seenAt and
  * archivedAt only where it was, so that a device that was away does not show what has gone.
  */
-void notification_json_item(const struct notification_view *view, struct builder *out);
+void notification_json_item(const struct notification_item *item, struct builder *out);
 
 /* What `notification:state` says; `up_to` 0: by ids, UINT64_MAX: every one. */
 struct notification_state_body {
@@ -99,7 +58,7 @@ void notification_json_ready(const struct notification_ready *ready, struct buil
 void notification_json_resync(struct bytes epoch, uint64_t rev, struct builder *out);
 
 struct notification_sync_body {
-    const struct notification_view *items;
+    const struct notification_item *items;
     size_t item_count;
     const struct notification_change *changes;
     size_t change_count;
@@ -113,7 +72,7 @@ void notification_json_sync(const struct notification_sync_body *body, struct bu
 
 /* A page of an inbox, newest first. */
 struct notification_page {
-    const struct notification_view *items;
+    const struct notification_item *items;
     size_t count;
     uint64_t next_seq; /* the cursor of the next page; 0: there is none */
     uint32_t fields; /* set by notification_json_add_field; 0: items are whole */
@@ -138,7 +97,7 @@ MUST_CHECK int notification_json_add_field(struct bytes name, uint32_t *fields);
 
 /* Append an item with the members of the set only, 0 for all. */
 void notification_json_fields(
-    const struct notification_view *view, uint32_t fields, struct builder *out);
+    const struct notification_item *item, uint32_t fields, struct builder *out);
 
 /* The state of a name; STATUS_INVALID for none. */
 MUST_CHECK int notification_state_parse(struct bytes name, enum notification_state *ret_state);

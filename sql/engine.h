@@ -104,7 +104,7 @@ bool op_checks(enum store_op op);
 /* One row's outputs, kept apart until the transaction has committed. */
 struct put_result {
     enum store_outcome outcome;
-    uint8_t id[STORE_ID_LEN];
+    uint8_t id[NOTIFICATION_ID_LEN];
     uint64_t seq;
     uint64_t rev;
     uint64_t unread;
@@ -133,7 +133,7 @@ void put_apply(struct store_put *put, const struct put_result *results);
 bool list_is_full(const struct store_list *list);
 
 /* Append a change to an array of the arena; nothing when memory ran out (result_failed tells). */
-void change_append(struct result *result, struct store_change **changes, size_t *count,
-    const struct store_change *change);
+void change_append(struct result *result, struct notification_change **changes, size_t *count,
+    const struct notification_change *change);
 
 #endif

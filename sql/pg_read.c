@@ -6,7 +6,9 @@
 
 /* Sending first, then reading; each read is one statement, so it sees one snapshot. */
 
-enum { STATES_DEFAULT = 1u << STATE_UNREAD | 1u << STATE_SEEN | 1u << STATE_READ };
+enum {
+    STATES_DEFAULT = 1u << NOTIFICATION_UNREAD | 1u << NOTIFICATION_SEEN | 1u << NOTIFICATION_READ
+};
 
 static enum pg_statement add_list(struct pg_params *params, const struct store_list *list)
 {
@@ -133,19 +135,19 @@ void pg_read_unblock(struct pg_conn *conn, int blocked)
 
 /* The row's columns from `at`: PG_ITEM of pg.def. */
 static void read_item(
-    const PGresult *rows, int row, int at, struct result *arena, struct store_item *ret_item)
+    const PGresult *rows, int row, int at, struct result *arena, struct notification_item *ret_item)
 {
-    *ret_item = (struct store_item){
+    *ret_item = (struct notification_item){
         .seq = pg_u64(rows, row, at + 1),
         .rev = pg_u64(rows, row, at + 2),
-        .state = (enum store_state)pg_i16(rows, row, at + 3),
-        .who.tenant = result_copy(arena, pg_bytes(rows, row, at + 4)),
-        .who.user = result_copy(arena, pg_bytes(rows, row, at + 5)),
+        .state = (enum notification_state)pg_i16(rows, row, at + 3),
+        .tenant = result_copy(arena, pg_bytes(rows, row, at + 4)),
+        .user = result_copy(arena, pg_bytes(rows, row, at + 5)),
         .type = result_copy(arena, pg_bytes(rows, row, at + 6)),
         .title = result_copy(arena, pg_bytes(rows, row, at + 7)),
         .message = result_copy(arena, pg_bytes(rows, row, at + 8)),
         .data = result_copy(arena, pg_bytes(rows, row, at + 9)),
-        .priority = (enum store_priority)pg_i16(rows, row, at + 10),
+        .priority = (enum notification_priority)pg_i16(rows, row, at + 10),
         .created_at = pg_u64(rows, row, at + 11),
         .expires_at = pg_u64(rows, row, at + 12),
         .seen_at = pg_u64(rows, row, at + 13),
@@ -156,9 +158,9 @@ static void read_item(
 }
 
 static void append_item(const PGresult *rows, int row, int at, struct result *arena,
-    struct store_item **items, size_t *count)
+    struct notification_item **items, size_t *count)
 {
-    struct store_item *grown = result_grow(arena, *items, *count, sizeof(*grown));
+    struct notification_item *grown = result_grow(arena, *items, *count, sizeof(*grown));
     if (grown) {
         *items = grown;
         read_item(rows, row, at, arena, &grown[(*count)++]);
@@ -203,10 +205,10 @@ static int read_sync(struct store_sync *sync, const PGresult *rows)
             append_item(rows, row, ITEM, arena, &sync->items, &sync->item_count);
             continue;
         }
-        struct store_change change = {
+        struct notification_change change = {
             .seq = pg_u64(rows, row, ITEM + 1),
             .rev = pg_u64(rows, row, ITEM + 2),
-            .state = (enum store_state)pg_i16(rows, row, ITEM + 3),
+            .state = (enum notification_state)pg_i16(rows, row, ITEM + 3),
             .at = pg_u64(rows, row, AT),
         };
         pg_uuid(rows, row, ITEM, change.id);

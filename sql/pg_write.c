@@ -158,7 +158,7 @@ static void add_put_element(
         pg_add_element(params, bytes_of(row->content_hash, STORE_HASH_LEN));
         break;
     case PUT_ID:
-        pg_add_element(params, bytes_of(row->id, STORE_ID_LEN));
+        pg_add_element(params, bytes_of(row->id, NOTIFICATION_ID_LEN));
         break;
     case PUT_TYPE:
         pg_add_element(params, row->type);
@@ -207,11 +207,12 @@ static void send_put(struct pg_conn *conn, struct pg_flight *flight, size_t firs
         conn, flight, (struct pg_run){.which = PG_STMT_PUT, .first = first, .count = count});
 }
 
-static void add_ids(struct pg_params *params, const uint8_t (*ids)[STORE_ID_LEN], size_t count)
+static void add_ids(
+    struct pg_params *params, const uint8_t (*ids)[NOTIFICATION_ID_LEN], size_t count)
 {
     pg_add_array(params, PG_UUID, count);
     for (size_t i = 0; i < count; i++) {
-        pg_add_element(params, bytes_of(ids[i], STORE_ID_LEN));
+        pg_add_element(params, bytes_of(ids[i], NOTIFICATION_ID_LEN));
     }
 }
 
@@ -226,7 +227,7 @@ static void send_mark(struct pg_conn *conn, struct pg_flight *flight, size_t ind
     if (mark->id_count > 0) {
         add_ids(params, mark->ids, mark->id_count);
     } else {
-        which = mark->state <= STATE_READ ? PG_STMT_MARK_UP_TO_OPEN : PG_STMT_MARK_UP_TO;
+        which = mark->state <= NOTIFICATION_READ ? PG_STMT_MARK_UP_TO_OPEN : PG_STMT_MARK_UP_TO;
         pg_add_u64(params, mark->up_to);
     }
     pg_conn_send(conn, flight, (struct pg_run){.which = which, .first = index, .count = 1});
@@ -237,7 +238,7 @@ static void send_erase(struct pg_conn *conn, struct pg_flight *flight, size_t in
     const struct store_erase *erase = (const struct store_erase *)flight->requests[index];
     struct pg_params *params = pg_conn_params(conn);
     pg_add_user(params, erase->who.tenant, erase->who.user);
-    pg_add_i16(params, STATE_ERASED);
+    pg_add_i16(params, NOTIFICATION_ERASED);
     pg_add_u64(params, erase->at);
     enum pg_statement which = PG_STMT_ERASE_ALL;
     if (erase->id_count > 0) {
@@ -417,9 +418,9 @@ static int read_put(struct pg_flight *flight, const struct pg_run *run, const PG
 struct change_outputs {
     struct store_position *position;
     bool *changed;
-    struct store_change **changes;
+    struct notification_change **changes;
     size_t *count;
-    enum store_state state;
+    enum notification_state state;
     uint64_t at;
 };
 
@@ -436,7 +437,7 @@ static int read_changed(
         .unread = pg_u64(rows, 0, 2),
     };
     for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, ID); row++) {
-        struct store_change change = {
+        struct notification_change change = {
             .seq = pg_u64(rows, row, SEQ),
             .rev = outputs->position->rev,
             .state = outputs->state,
@@ -469,7 +470,7 @@ static int read_erase(struct store_erase *erase, const PGresult *rows)
         .changed = &erase->changed,
         .changes = &erase->changes,
         .count = &erase->change_count,
-        .state = STATE_ERASED,
+        .state = NOTIFICATION_ERASED,
         .at = erase->at,
     };
     return read_changed(rows, request_result(&erase->base), &outputs);
@@ -526,10 +527,10 @@ static int read_sweep(struct store_sweep *sweep, const PGresult *rows)
         if (!swept) {
             return STATUS_UNAVAILABLE;
         }
-        struct store_change change = {
+        struct notification_change change = {
             .seq = pg_u64(rows, row, SEQ),
             .rev = swept->position.rev,
-            .state = STATE_EXPIRED,
+            .state = NOTIFICATION_EXPIRED,
             .at = sweep->now,
         };
         pg_uuid(rows, row, ID, change.id);

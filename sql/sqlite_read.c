@@ -6,13 +6,15 @@
 #include "codec/base/status.h"
 #include "codec/slot.h"
 
-enum { STATES_DEFAULT = 1u << STATE_UNREAD | 1u << STATE_SEEN | 1u << STATE_READ };
+enum {
+    STATES_DEFAULT = 1u << NOTIFICATION_UNREAD | 1u << NOTIFICATION_SEEN | 1u << NOTIFICATION_READ
+};
 
-static void copy_id(const struct query *query, int index, uint8_t ret_id[STORE_ID_LEN])
+static void copy_id(const struct query *query, int index, uint8_t ret_id[NOTIFICATION_ID_LEN])
 {
     struct bytes id = query_column(query, index);
-    if (id.len == STORE_ID_LEN) {
-        memcpy(ret_id, id.at, STORE_ID_LEN);
+    if (id.len == NOTIFICATION_ID_LEN) {
+        memcpy(ret_id, id.at, NOTIFICATION_ID_LEN);
     }
 }
 
@@ -24,19 +26,20 @@ void sqlite_bind_user(struct query *query, const struct store_user *who)
 }
 
 /* The row of ITEM_COLUMNS. */
-static void read_item(const struct query *query, struct result *result, struct store_item *ret_item)
+static void read_item(
+    const struct query *query, struct result *result, struct notification_item *ret_item)
 {
-    *ret_item = (struct store_item){
-        .who.tenant = result_copy(result, query_column(query, 0)),
-        .who.user = result_copy(result, query_column(query, 1)),
+    *ret_item = (struct notification_item){
+        .tenant = result_copy(result, query_column(query, 0)),
+        .user = result_copy(result, query_column(query, 1)),
         .seq = query_column_u64(query, 2),
         .rev = query_column_u64(query, 3),
         .type = result_copy(result, query_column(query, 5)),
         .title = result_copy(result, query_column(query, 6)),
         .message = result_copy(result, query_column(query, 7)),
         .data = result_copy(result, query_column(query, 8)),
-        .priority = (enum store_priority)query_column_u64(query, 9),
-        .state = (enum store_state)query_column_u64(query, 10),
+        .priority = (enum notification_priority)query_column_u64(query, 9),
+        .state = (enum notification_state)query_column_u64(query, 10),
         .created_at = query_column_u64(query, 11),
         .expires_at = query_column_u64(query, 12),
         .seen_at = query_column_u64(query, 13),
@@ -48,9 +51,9 @@ static void read_item(const struct query *query, struct result *result, struct s
 
 /* Keep the row; what query_step says of the next, or STATUS_NOMEM. */
 static int append_item(
-    struct query *query, struct result *result, struct store_item **items, size_t *count)
+    struct query *query, struct result *result, struct notification_item **items, size_t *count)
 {
-    struct store_item *grown = result_grow(result, *items, *count, sizeof(*grown));
+    struct notification_item *grown = result_grow(result, *items, *count, sizeof(*grown));
     if (!grown) {
         return STATUS_NOMEM;
     }
@@ -60,8 +63,8 @@ static int append_item(
 }
 
 /* Collect all rows of an item query and close it. */
-static int read_items(
-    struct query *query, struct result *result, struct store_item **ret_items, size_t *ret_count)
+static int read_items(struct query *query, struct result *result,
+    struct notification_item **ret_items, size_t *ret_count)
 {
     int more = query_step(query);
     while (more > 0) {
@@ -176,10 +179,10 @@ static int read_changes(struct sqlite_db *db, struct store_sync *sync)
     query_u64(&query, 5, sync->through_rev);
     int more = query_step(&query);
     while (more > 0) {
-        struct store_change change = {
+        struct notification_change change = {
             .seq = query_column_u64(&query, 1),
             .rev = query_column_u64(&query, 2),
-            .state = (enum store_state)query_column_u64(&query, 3),
+            .state = (enum notification_state)query_column_u64(&query, 3),
             .at = query_column_u64(&query, 4),
         };
         copy_id(&query, 0, change.id);
@@ -221,7 +224,7 @@ static int run_get(struct sqlite_db *db, struct store_get *get)
     struct query query;
     query_open(&query, db, SQLITE_STMT_GET);
     query_u64(&query, 1, slot_of_id(get->id));
-    query_blob(&query, 2, bytes_of(get->id, STORE_ID_LEN));
+    query_blob(&query, 2, bytes_of(get->id, NOTIFICATION_ID_LEN));
     query_text(&query, 3, get->tenant);
     int more = query_step(&query);
     if (more > 0) {

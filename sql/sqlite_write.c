@@ -9,9 +9,9 @@ enum { WITNESS_MS = 86400000 };
 /* A notification that a request is about to change. */
 struct target {
     uint64_t rowid;
-    uint8_t id[STORE_ID_LEN];
+    uint8_t id[NOTIFICATION_ID_LEN];
     uint64_t seq;
-    enum store_state state;
+    enum notification_state state;
 };
 
 struct targets {
@@ -19,16 +19,16 @@ struct targets {
     size_t count;
 };
 
-static struct bytes id_bytes(const uint8_t id[STORE_ID_LEN])
+static struct bytes id_bytes(const uint8_t id[NOTIFICATION_ID_LEN])
 {
-    return bytes_of(id, STORE_ID_LEN);
+    return bytes_of(id, NOTIFICATION_ID_LEN);
 }
 
-static void copy_id(const struct query *query, int index, uint8_t ret_id[STORE_ID_LEN])
+static void copy_id(const struct query *query, int index, uint8_t ret_id[NOTIFICATION_ID_LEN])
 {
     struct bytes id = query_column(query, index);
-    if (id.len == STORE_ID_LEN) {
-        memcpy(ret_id, id.at, STORE_ID_LEN);
+    if (id.len == NOTIFICATION_ID_LEN) {
+        memcpy(ret_id, id.at, NOTIFICATION_ID_LEN);
     }
 }
 
@@ -124,7 +124,7 @@ static int put_row(struct sqlite_db *db, const struct store_row *row, struct put
         return found < 0 ? found : 0;
     }
     ret_result->outcome = OUTCOME_STORED;
-    memcpy(ret_result->id, row->id, STORE_ID_LEN);
+    memcpy(ret_result->id, row->id, NOTIFICATION_ID_LEN);
     int status = number_row(db, row, ret_result);
     return status < 0 ? status : insert_row(db, row, ret_result);
 }
@@ -178,16 +178,16 @@ static int collect(struct query *query, struct result *arena, struct targets *ta
         target->rowid = query_column_u64(query, 0);
         copy_id(query, 1, target->id);
         target->seq = query_column_u64(query, 2);
-        target->state = (enum store_state)query_column_u64(query, 3);
+        target->state = (enum notification_state)query_column_u64(query, 3);
         more = query_step(query);
     }
     query_close(query);
     return more;
 }
 
-static bool is_open(enum store_state state)
+static bool is_open(enum notification_state state)
 {
-    return state == STATE_UNREAD || state == STATE_SEEN;
+    return state == NOTIFICATION_UNREAD || state == NOTIFICATION_SEEN;
 }
 
 /* Give the inbox its next rev, and take `opened` rows off its unread count. */
@@ -207,7 +207,7 @@ static int collect_mark(
     struct result *arena = request_result((struct store_request *)&mark->base);
     struct query query;
     if (mark->id_count == 0) {
-        bool open_only = mark->state <= STATE_READ;
+        bool open_only = mark->state <= NOTIFICATION_READ;
         query_open(&query, db, open_only ? SQLITE_STMT_MARK_UP_TO_OPEN : SQLITE_STMT_MARK_UP_TO);
         sqlite_bind_user(&query, &mark->who);
         query_u64(&query, 4, mark->up_to);
@@ -252,9 +252,9 @@ static int mark_rows(
         if (changed == 0) {
             continue;
         }
-        struct store_change change = {
+        struct notification_change change = {
             .seq = target->seq, .rev = rev, .state = mark->state, .at = mark->at};
-        memcpy(change.id, target->id, STORE_ID_LEN);
+        memcpy(change.id, target->id, NOTIFICATION_ID_LEN);
         change_append(arena, &mark->changes, &mark->change_count, &change);
         *closed += is_open(target->state) && !is_open(mark->state);
     }
@@ -285,7 +285,7 @@ static int run_mark(struct sqlite_db *db, struct store_mark *mark)
 
 /* Replace a row by its tombstone. 1: done; 0: it is gone already. */
 static int bury(struct sqlite_db *db, const struct store_user *who, uint64_t rowid,
-    const struct store_change *change)
+    const struct notification_change *change)
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_NOTIFICATION_DELETE);
@@ -330,11 +330,11 @@ static int erase_rows(struct sqlite_db *db, struct store_erase *erase,
     struct result *arena = request_result(&erase->base);
     for (size_t i = 0; i < targets->count; i++) {
         const struct target *target = &targets->at[i];
-        struct store_change change = {.seq = target->seq,
+        struct notification_change change = {.seq = target->seq,
             .rev = erase->position.rev + 1,
-            .state = STATE_ERASED,
+            .state = NOTIFICATION_ERASED,
             .at = erase->at};
-        memcpy(change.id, target->id, STORE_ID_LEN);
+        memcpy(change.id, target->id, NOTIFICATION_ID_LEN);
         int changed = bury(db, &erase->who, target->rowid, &change);
         if (changed < 0) {
             return changed;
@@ -403,7 +403,7 @@ static int collect_due(struct sqlite_db *db, struct store_sweep *sweep, struct d
         due->target.rowid = query_column_u64(&query, 2);
         copy_id(&query, 3, due->target.id);
         due->target.seq = query_column_u64(&query, 4);
-        due->target.state = (enum store_state)query_column_u64(&query, 5);
+        due->target.state = (enum notification_state)query_column_u64(&query, 5);
         more = query_step(&query);
     }
     query_close(&query);
@@ -433,11 +433,11 @@ static int expire_user(struct sqlite_db *db, struct store_sweep *sweep, const st
     size_t i = first;
     for (; status >= 0 && i < dues->count && same_user(&dues->at[i].who, &swept->who); i++) {
         const struct target *target = &dues->at[i].target;
-        struct store_change change = {.seq = target->seq,
+        struct notification_change change = {.seq = target->seq,
             .rev = swept->position.rev + 1,
-            .state = STATE_EXPIRED,
+            .state = NOTIFICATION_EXPIRED,
             .at = sweep->now};
-        memcpy(change.id, target->id, STORE_ID_LEN);
+        memcpy(change.id, target->id, NOTIFICATION_ID_LEN);
         status = bury(db, &swept->who, target->rowid, &change);
         change_append(arena, &swept->changes, &swept->change_count, &change);
         closed += is_open(target->state);

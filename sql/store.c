@@ -44,7 +44,7 @@ static void destroy(struct store *store)
 
 static void make_epoch(char ret_text[STORE_EPOCH_LEN + 1])
 {
-    uint8_t uuid[STORE_ID_LEN];
+    uint8_t uuid[NOTIFICATION_ID_LEN];
     uuid7_make(clock_wall_ms(), SLOT_NONE, uuid);
     uuid_format(uuid, ret_text);
     ret_text[STORE_EPOCH_LEN] = '\0';
@@ -284,8 +284,8 @@ static bool is_row(const struct store_row *row)
 {
     return is_user(&row->who) && is_text(row->type, NAME_MAX_LEN) &&
            is_text(row->title, TEXT_MAX_LEN) && is_text(row->message, TEXT_MAX_LEN) &&
-           row->data.len <= TEXT_MAX_LEN && row->priority >= PRIORITY_LOW &&
-           row->priority <= PRIORITY_URGENT && row->created_at <= INT64_MAX &&
+           row->data.len <= TEXT_MAX_LEN && row->priority >= NOTIFICATION_LOW &&
+           row->priority <= NOTIFICATION_URGENT && row->created_at <= INT64_MAX &&
            row->expires_at <= INT64_MAX &&
            slot_of_id(row->id) == slot_of(row->who.tenant, row->who.user);
 }
@@ -307,8 +307,8 @@ static bool is_put(const struct store_put *put)
 static bool is_mark(const struct store_mark *mark)
 {
     return is_user(&mark->who) && mark->id_count <= STORE_PAGE_MAX && mark->at <= INT64_MAX &&
-           (mark->state == STATE_SEEN || mark->state == STATE_READ ||
-               mark->state == STATE_ARCHIVED);
+           (mark->state == NOTIFICATION_SEEN || mark->state == NOTIFICATION_READ ||
+               mark->state == NOTIFICATION_ARCHIVED);
 }
 
 static bool is_erase(const struct store_erase *erase)
@@ -493,7 +493,7 @@ static void clear_outputs(struct store_request *request)
         break;
     }
     case STORE_GET:
-        ((struct store_get *)request)->item = (struct store_item){0};
+        ((struct store_get *)request)->item = (struct notification_item){0};
         break;
     case STORE_POSITIONS:
         ((struct store_positions *)request)->positions = NULL;
@@ -551,7 +551,7 @@ void put_apply(struct store_put *put, const struct put_result *results)
     for (size_t i = 0; i < put->count; i++) {
         struct store_row *row = &put->rows[i];
         row->outcome = results[i].outcome;
-        memcpy(row->id, results[i].id, STORE_ID_LEN);
+        memcpy(row->id, results[i].id, NOTIFICATION_ID_LEN);
         row->seq = results[i].seq;
         row->rev = results[i].rev;
         row->unread = results[i].unread;
@@ -562,17 +562,17 @@ bool list_is_full(const struct store_list *list)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < list->count && list->max_bytes > 0; i++) {
-        const struct store_item *item = &list->items[i];
+        const struct notification_item *item = &list->items[i];
         bytes += item->title.len + item->message.len + item->data.len;
     }
     return list->count == list->limit ||
            (list->max_bytes > 0 && list->count > 0 && bytes >= list->max_bytes);
 }
 
-void change_append(struct result *result, struct store_change **changes, size_t *count,
-    const struct store_change *change)
+void change_append(struct result *result, struct notification_change **changes, size_t *count,
+    const struct notification_change *change)
 {
-    struct store_change *grown = result_grow(result, *changes, *count, sizeof(*change));
+    struct notification_change *grown = result_grow(result, *changes, *count, sizeof(*change));
     if (grown) {
         *changes = grown;
         grown[(*count)++] = *change;

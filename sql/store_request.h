@@ -74,15 +74,17 @@ struct store_put {
 struct store_mark {
     struct store_request base;
     struct store_user who;
-    enum store_state state; /* STATE_SEEN, STATE_READ or STATE_ARCHIVED */
-    const uint8_t (*ids)[STORE_ID_LEN]; /* these ids; ids of other users or unknown are ignored */
+    enum notification_state
+        state; /* NOTIFICATION_SEEN, NOTIFICATION_READ or NOTIFICATION_ARCHIVED */
+    const uint8_t (
+        *ids)[NOTIFICATION_ID_LEN]; /* these ids; ids of other users or unknown are ignored */
     size_t id_count;
     uint64_t up_to; /* or: every one with seq <= up_to (UINT64_MAX: all) */
     uint64_t at;
     /* out */
     struct store_position position; /* after the change */
     bool changed; /* false: nothing changed and no rev was used */
-    struct store_change *changes; /* those that changed, all with the same rev */
+    struct notification_change *changes; /* those that changed, all with the same rev */
     size_t change_count; /* with up_to: also complete */
 };
 
@@ -93,10 +95,10 @@ struct store_list {
     uint64_t before_seq; /* only seq below this; 0: from the newest */
     uint32_t limit; /* 1 to 100 */
     uint32_t max_bytes; /* of texts and data, at which a page ends before `limit`; 0: any number */
-    uint32_t states; /* set of 1u << enum store_state; 0: all that are not archived */
+    uint32_t states; /* set of 1u << enum notification_state; 0: all that are not archived */
     struct bytes type; /* only this type; empty: all */
     /* out */
-    struct store_item *items;
+    struct notification_item *items;
     size_t count;
     uint64_t next_seq; /* pass as before_seq for the next page; 0: there is none */
     struct store_position position;
@@ -109,10 +111,11 @@ struct store_sync {
     uint64_t rev;
     uint32_t limit; /* 1 to STORE_PAGE_MAX */
     /* out */
-    struct store_item
+    struct notification_item
         *items; /* notifications whose last change is above `rev`, and that are new to it */
     size_t item_count;
-    struct store_change *changes; /* states of those the client already has, and rows that went */
+    struct notification_change
+        *changes; /* states of those the client already has, and rows that went */
     size_t change_count;
     uint64_t through_rev; /* everything up to here is in the answer: ask again from it */
     struct store_position position;
@@ -124,8 +127,8 @@ struct store_sync {
 struct store_get {
     struct store_request base;
     struct bytes tenant;
-    uint8_t id[STORE_ID_LEN];
-    struct store_item item; /* out */
+    uint8_t id[NOTIFICATION_ID_LEN];
+    struct notification_item item; /* out */
 };
 
 /*
@@ -183,7 +186,7 @@ struct store_sweep {
     struct store_swept {
         struct store_user who;
         struct store_position position;
-        struct store_change *changes;
+        struct notification_change *changes;
         size_t change_count;
     } * users;
     size_t user_count;
@@ -194,13 +197,13 @@ struct store_sweep {
 struct store_erase {
     struct store_request base;
     struct store_user who;
-    const uint8_t (*ids)[STORE_ID_LEN];
+    const uint8_t (*ids)[NOTIFICATION_ID_LEN];
     size_t id_count;
     uint64_t at;
     /* out */
     struct store_position position;
     bool changed;
-    struct store_change *changes;
+    struct notification_change *changes;
     size_t change_count;
 };
 

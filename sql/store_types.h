@@ -10,22 +10,12 @@
 #include <stdint.h>
 
 #include "codec/base/bytes.h"
+#include "codec/notification_item.h"
 
-enum { STORE_ID_LEN = 16, STORE_HASH_LEN = 16, STORE_PAGE_MAX = 1000, STORE_EPOCH_LEN = 36 };
+enum { STORE_HASH_LEN = 16, STORE_PAGE_MAX = 1000, STORE_EPOCH_LEN = 36 };
 enum { STORE_IDENTITY_MAX = 95 };
 enum { STORE_CHANGED_UNIT_MS = 10000, STORE_CHANGED_MAX = 100000 };
 enum { STORE_REASON_MAX = 320 };
-
-enum store_priority { PRIORITY_LOW, PRIORITY_MEDIUM, PRIORITY_HIGH, PRIORITY_URGENT };
-
-enum store_state {
-    STATE_UNREAD,
-    STATE_SEEN,
-    STATE_READ,
-    STATE_ARCHIVED,
-    STATE_EXPIRED,
-    STATE_ERASED,
-};
 
 /* Whose inbox. `tenant` is empty where tenants are off. */
 struct store_user {
@@ -47,34 +37,6 @@ struct store_loss {
     uint64_t is;
 };
 
-/* A stored notification as read back. `data` is JSON text or empty; texts are UTF-8. */
-struct store_item {
-    uint8_t id[STORE_ID_LEN];
-    struct store_user who;
-    uint64_t seq;
-    uint64_t rev; /* of its last change */
-    struct bytes type;
-    struct bytes title;
-    struct bytes message;
-    struct bytes data;
-    enum store_priority priority;
-    enum store_state state;
-    uint64_t created_at;
-    uint64_t expires_at;
-    uint64_t read_at;
-    uint64_t seen_at;
-    uint64_t archived_at;
-};
-
-/* A change of state that a device away must learn; also what remains of a row that went. */
-struct store_change {
-    uint8_t id[STORE_ID_LEN];
-    uint64_t seq;
-    uint64_t rev;
-    enum store_state state;
-    uint64_t at;
-};
-
 enum store_outcome {
     OUTCOME_STORED,
     OUTCOME_DUPLICATE, /* same key and content were stored before: `id`, `seq` are the first one's
@@ -87,13 +49,13 @@ struct store_row {
     struct store_user who;
     uint8_t key_hash[STORE_HASH_LEN]; /* of (tenant, user, key): unique for ever */
     uint8_t content_hash[STORE_HASH_LEN]; /* of what was posted */
-    uint8_t id[STORE_ID_LEN]; /* proposed, of the user's slot; replaced by the first one's on a
-                                 repeat */
+    uint8_t id[NOTIFICATION_ID_LEN]; /* proposed, of the user's slot; replaced by the first one's on
+                                 a repeat */
     struct bytes type;
     struct bytes title;
     struct bytes message;
     struct bytes data;
-    enum store_priority priority;
+    enum notification_priority priority;
     uint64_t created_at;
     uint64_t expires_at;
     /* out */

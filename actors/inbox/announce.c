@@ -2,7 +2,6 @@
 #include "actors/inbox/announce.h"
 
 #include "actors/inbox/cluster.h"
-#include "actors/inbox/store_view.h"
 #include "actors/order/bus_origin.h"
 #include "actors/shard.h"
 #include "actors/user_proto.h"
@@ -48,6 +47,27 @@ void announce_repeat(struct shard *shard, struct store_user who)
     announce_send(shard, &announce);
 }
 
+/* A row that was just stored: unread. Borrows its texts. */
+static struct notification_item item_of(const struct store_row *row)
+{
+    struct notification_item item = {
+        .tenant = row->who.tenant,
+        .user = row->who.user,
+        .seq = row->seq,
+        .rev = row->rev,
+        .type = row->type,
+        .title = row->title,
+        .message = row->message,
+        .data = row->data,
+        .priority = row->priority,
+        .state = NOTIFICATION_UNREAD,
+        .created_at = row->created_at,
+        .expires_at = row->expires_at,
+    };
+    memcpy(item.id, row->id, sizeof(item.id));
+    return item;
+}
+
 void announce_row(struct shard *shard, const struct store_row *row)
 {
     struct announce announce = {
@@ -57,26 +77,18 @@ void announce_row(struct shard *shard, const struct store_row *row)
         .seq = row->seq,
         .rev = row->rev,
         .unread = row->unread,
-        .view = store_view_row(row),
+        .item = item_of(row),
     };
     announce_send(shard, &announce);
 }
 
 void announce_changes(struct shard *shard, struct store_user who, struct store_position position,
-    const struct store_change *changes, size_t count)
+    const struct notification_change *changes, size_t count)
 {
     if (count == 0) {
         return;
     }
     size_t told = count <= ANNOUNCE_CHANGES_MAX ? count : (size_t)ANNOUNCE_CHANGES_MAX;
-    struct notification_change *views = mem_try_calloc(told, sizeof(*views));
-    if (views == NULL) {
-        announce_repeat(shard, who); /* who hears it reads the store */
-        return;
-    }
-    for (size_t i = 0; i < told; i++) {
-        views[i] = store_view_change(&changes[i]);
-    }
     struct announce announce = {
         .kind = ANNOUNCE_STATE,
         .tenant = who.tenant,
@@ -84,17 +96,16 @@ void announce_changes(struct shard *shard, struct store_user who, struct store_p
         .seq = position.seq,
         .rev = changes[0].rev,
         .unread = position.unread,
-        .state = (enum notification_state)changes[0].state,
+        .state = changes[0].state,
         .at = changes[0].at,
-        .changes = views,
+        .changes = changes,
         .change_count = (uint32_t)told,
     };
     announce_send(shard, &announce);
-    mem_free(views);
 }
 
 void announce_up_to(struct shard *shard, struct store_user who, struct store_position position,
-    uint64_t up_to, const struct store_change *last)
+    uint64_t up_to, const struct notification_change *last)
 {
     struct announce announce = {
         .kind = ANNOUNCE_STATE,
@@ -103,7 +114,7 @@ void announce_up_to(struct shard *shard, struct store_user who, struct store_pos
         .seq = position.seq,
         .rev = last->rev,
         .unread = position.unread,
-        .state = (enum notification_state)last->state,
+        .state = last->state,
         .at = last->at,
         .up_to = up_to < position.seq ? up_to : position.seq, /* what was there */
     };

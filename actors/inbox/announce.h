@@ -21,11 +21,11 @@ void announce_row(struct shard *shard, const struct store_row *row);
  * rev, and there are at most ANNOUNCE_CHANGES_MAX of them (requests are bounded below that).
  */
 void announce_changes(struct shard *shard, struct store_user who, struct store_position position,
-    const struct store_change *changes, size_t count);
+    const struct notification_change *changes, size_t count);
 
 /* The same for everything up to a seq, or to the newest if that is lower: no ids are sent. */
 void announce_up_to(struct shard *shard, struct store_user who, struct store_position position,
-    uint64_t up_to, const struct store_change *last);
+    uint64_t up_to, const struct notification_change *last);
 
 /* A post was a repeat: whoever holds the user looks whether the first announcement was lost. */
 void announce_repeat(struct shard *shard, struct store_user who);

@@ -20,7 +20,6 @@
 #include "actors/inbox/inbox.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/inbox/positions.h"
-#include "actors/inbox/store_view.h"
 #include "actors/order/bus_origin.h"
 #include "actors/shard.h"
 #include "codec/announce.h"
@@ -239,10 +238,10 @@ void feed_tell_unread(struct inbox *inbox)
 }
 
 static void tell_item(
-    struct inbox *inbox, struct socket *only, uint64_t rev, const struct notification_view *view)
+    struct inbox *inbox, struct socket *only, uint64_t rev, const struct notification_item *item)
 {
     struct builder text = {0};
-    notification_json_item(view, &text);
+    notification_json_item(item, &text);
     tell_sockets(inbox, only, rev, "notification", &text);
 }
 
@@ -289,7 +288,7 @@ static void apply(struct inbox *inbox, struct announce *announce)
     inbox->unread = announce->unread;
     shard_of(&inbox->owner.actor)->stats.announced++;
     if (announce->kind == ANNOUNCE_NEW) {
-        tell_item(inbox, NULL, announce->rev, &announce->view);
+        tell_item(inbox, NULL, announce->rev, &announce->item);
     } else {
         tell_announced_state(inbox, announce);
     }
@@ -373,36 +372,29 @@ void feed_apply(struct inbox *inbox, struct buf *payload)
 static size_t tell_changes(
     struct inbox *inbox, struct socket *only, const struct store_sync *sync, size_t first)
 {
-    const struct store_change *changes = &sync->changes[first];
+    const struct notification_change *changes = &sync->changes[first];
     size_t left = sync->change_count - first;
-    struct notification_change *told = mem_try_calloc(left, sizeof(*told));
     size_t count = 0;
-    if (told == NULL) {
-        inbox_miss(inbox, only);
-        return left;
-    }
     while (count < left && changes[count].rev == changes[0].rev &&
            changes[count].state == changes[0].state) {
-        told[count] = store_view_change(&changes[count]);
         count++;
     }
     struct notification_state_body body = {
         .rev = changes[0].rev,
         .unread = sync->position.unread,
-        .changes = told,
+        .changes = changes,
         .count = count,
-        .state = told[0].state,
+        .state = changes[0].state,
         .at = changes[0].at,
     };
     tell_state(inbox, only, SOCKET_REV_READ, &body);
-    mem_free(told);
     return count;
 }
 
-static int compare_views(const void *a, const void *b)
+static int compare_items(const void *a, const void *b)
 {
-    const struct notification_view *left = a;
-    const struct notification_view *right = b;
+    const struct notification_item *left = a;
+    const struct notification_item *right = b;
     if (left->rev != right->rev) {
         return left->rev < right->rev ? -1 : 1;
     }
@@ -413,23 +405,23 @@ static int compare_views(const void *a, const void *b)
  * The items of a page by rising rev. One that changed again behind the page says the page's end: a
  * client that has heard of rev n has heard of all below. NULL without memory.
  */
-static struct notification_view *sort_items(const struct store_sync *sync, uint64_t through)
+static struct notification_item *sort_items(const struct store_sync *sync, uint64_t through)
 {
-    struct notification_view *views = mem_try_calloc(sync->item_count, sizeof(*views));
-    for (size_t i = 0; views != NULL && i < sync->item_count; i++) {
-        views[i] = store_view_item(&sync->items[i]);
-        views[i].rev = views[i].rev < through ? views[i].rev : through;
+    struct notification_item *items = mem_try_calloc(sync->item_count, sizeof(*items));
+    for (size_t i = 0; items != NULL && i < sync->item_count; i++) {
+        items[i] = sync->items[i];
+        items[i].rev = items[i].rev < through ? items[i].rev : through;
     }
-    if (views != NULL && sync->item_count > 0) {
-        qsort(views, sync->item_count, sizeof(*views), compare_views);
+    if (items != NULL && sync->item_count > 0) {
+        qsort(items, sync->item_count, sizeof(*items), compare_items);
     }
-    return views;
+    return items;
 }
 
 static uint64_t tell_page(struct inbox *inbox, struct socket *only, const struct store_sync *sync)
 {
     uint64_t through = sync->done ? sync->position.rev : sync->through_rev;
-    struct notification_view *items = sort_items(sync, through);
+    struct notification_item *items = sort_items(sync, through);
     if (items == NULL) {
         inbox_miss(inbox, only);
         return through;

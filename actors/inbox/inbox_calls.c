@@ -9,7 +9,6 @@
 #include "actors/inbox/announce.h"
 #include "actors/inbox/inbox.h"
 #include "actors/inbox/inbox_request.h"
-#include "actors/inbox/store_view.h"
 #include "actors/shard.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
@@ -21,7 +20,7 @@ enum { IDS_MAX = 500, LIST_DEFAULT = 20, LIST_MAX = 100, SYNC_LIMIT = 500, TEXT_
 
 /* Arguments. */
 
-static int read_id(struct bytes value, uint8_t ret_id[STORE_ID_LEN])
+static int read_id(struct bytes value, uint8_t ret_id[NOTIFICATION_ID_LEN])
 {
     char at[TEXT_MAX];
     struct bytes text;
@@ -30,9 +29,9 @@ static int read_id(struct bytes value, uint8_t ret_id[STORE_ID_LEN])
 }
 
 /* The id or ids of `value`; 0 and `*ret_count` at least 1, or a status. */
-static int read_ids(struct bytes value, uint8_t (**ret_ids)[STORE_ID_LEN], size_t *ret_count)
+static int read_ids(struct bytes value, uint8_t (**ret_ids)[NOTIFICATION_ID_LEN], size_t *ret_count)
 {
-    uint8_t(*ids)[STORE_ID_LEN] = mem_alloc_array(IDS_MAX, sizeof(*ids));
+    uint8_t(*ids)[NOTIFICATION_ID_LEN] = mem_alloc_array(IDS_MAX, sizeof(*ids));
     size_t count = 0;
     int status = 0;
     if (json_scan_kind(value) == JSON_SCAN_STRING) {
@@ -103,13 +102,6 @@ static void answer_request(
     builder_reset(result);
 }
 
-/* There was no memory to take the answer apart. */
-static void answer_failed(struct inbox *inbox, struct inbox_request *request)
-{
-    struct builder failed = {.failed = true};
-    answer_request(inbox, request, &failed);
-}
-
 /* Changes of state. */
 
 /* The other devices learn of it even if the one that asked, and its user actor, have gone. */
@@ -176,12 +168,12 @@ static const struct parameter *read_target(struct bytes argument, struct inbox_r
     if (read_ids(value, &request->ids, &count) != 0) {
         return parameter;
     }
-    mark->ids = (const uint8_t(*)[STORE_ID_LEN])request->ids;
+    mark->ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])request->ids;
     mark->id_count = count;
     return NULL;
 }
 
-static void change_state(const struct client_call *call, enum store_state state, bool all)
+static void change_state(const struct client_call *call, enum notification_state state, bool all)
 {
     struct inbox_request *request =
         inbox_request_new(inbox_of(call->socket->user), STORE_MARK, on_marked);
@@ -202,16 +194,6 @@ static void change_state(const struct client_call *call, enum store_state state,
 }
 
 /* Reading. */
-
-/* NULL without memory. */
-static struct notification_view *views_of(const struct store_item *items, size_t count)
-{
-    struct notification_view *views = mem_try_calloc(count, sizeof(*views));
-    for (size_t i = 0; views != NULL && i < count; i++) {
-        views[i] = store_view_item(&items[i]);
-    }
-    return views;
-}
 
 /* So many of `limit` entries, which made an answer of `bytes`, as an outbox has room for. */
 static uint32_t fewer(uint32_t limit, size_t bytes, uint32_t room)
@@ -250,20 +232,14 @@ static void on_listed(struct inbox *inbox, struct inbox_request *request)
     if (!check_stored(inbox, request)) {
         return;
     }
-    struct notification_view *views = views_of(list->items, list->count);
-    if (views == NULL) {
-        answer_failed(inbox, request);
-        return;
-    }
     struct builder text = {0};
-    struct notification_page page = {.items = views,
+    struct notification_page page = {.items = list->items,
         .count = list->count,
         .next_seq = list->next_seq,
         .max_bytes = request->shard->config->outbox_bytes,
         .ack = true};
     notification_json_list(&page, &text);
     answer_request(inbox, request, &text);
-    mem_free(views);
 }
 
 /* Read a decimal number, or the same as text (`next` of the page before); null leaves it. */
@@ -403,21 +379,10 @@ static void on_synced(struct inbox *inbox, struct inbox_request *request)
         answer_resync(inbox, request, sync->position.rev, sync->position.unread);
         return;
     }
-    struct notification_view *views = views_of(sync->items, sync->item_count);
-    struct notification_change *changes = mem_try_calloc(sync->change_count, sizeof(*changes));
-    if (views == NULL || changes == NULL) {
-        answer_failed(inbox, request);
-        mem_free(changes);
-        mem_free(views);
-        return;
-    }
-    for (size_t i = 0; i < sync->change_count; i++) {
-        changes[i] = store_view_change(&sync->changes[i]);
-    }
     struct notification_sync_body body = {
-        .items = views,
+        .items = sync->items,
         .item_count = sync->item_count,
-        .changes = changes,
+        .changes = sync->changes,
         .change_count = sync->change_count,
         .through_rev = sync->done ? sync->position.rev : sync->through_rev,
         .unread = sync->position.unread,
@@ -429,8 +394,6 @@ static void on_synced(struct inbox *inbox, struct inbox_request *request)
         answer_request(inbox, request, &text);
     }
     builder_reset(&text);
-    mem_free(changes);
-    mem_free(views);
 }
 
 /* A position of another store is worth nothing here: it counts as one above the head. */
@@ -494,22 +457,22 @@ void inbox_calls_take(const struct client_call *call, enum inbox_what what)
 {
     switch (what) {
     case INBOX_ARCHIVE:
-        change_state(call, STATE_ARCHIVED, false);
+        change_state(call, NOTIFICATION_ARCHIVED, false);
         return;
     case INBOX_LIST:
         list_inbox(call);
         return;
     case INBOX_READ:
-        change_state(call, STATE_READ, false);
+        change_state(call, NOTIFICATION_READ, false);
         return;
     case INBOX_READ_ALL:
-        change_state(call, STATE_READ, true);
+        change_state(call, NOTIFICATION_READ, true);
         return;
     case INBOX_RECEIVED:
         received(call);
         return;
     case INBOX_SEEN:
-        change_state(call, STATE_SEEN, false);
+        change_state(call, NOTIFICATION_SEEN, false);
         return;
     case INBOX_SYNC:
         sync_inbox(call);

@@ -25,7 +25,7 @@ int post_rows(struct shard *shard, const struct notification_post *post, struct 
         row->title = post->title;
         row->message = post->message;
         row->data = post->data;
-        row->priority = (enum store_priority)post->priority;
+        row->priority = post->priority;
         row->created_at = now;
         row->expires_at = post->expires_at;
         uuid7_make(now, slot_of(tenant, post->targets[i]), row->id);

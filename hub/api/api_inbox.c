@@ -7,7 +7,6 @@
  * ETag. It is weak, because the same content is sent compressed and not.
  */
 #include "actors/inbox/announce.h"
-#include "actors/inbox/store_view.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
@@ -48,7 +47,7 @@ struct inbox_call {
         struct store_erase erase;
     } op;
     struct store_user user; /* as the store sees `who` */
-    uint8_t (*ids)[STORE_ID_LEN];
+    uint8_t (*ids)[NOTIFICATION_ID_LEN];
     uint32_t fields; /* of items that are asked for; 0: all */
     char type[TYPE_MAX];
 };
@@ -198,22 +197,13 @@ static void answer_at(struct inbox_call *call, uint64_t rev, struct builder *jso
 static void answer_list(struct inbox_call *call)
 {
     const struct store_list *list = &call->op.list;
-    struct notification_view *views = mem_try_calloc(list->count, sizeof(*views));
-    if (views == NULL) {
-        api_refuse_memory(call->api.request);
-        return;
-    }
-    for (size_t i = 0; i < list->count; i++) {
-        views[i] = store_view_item(&list->items[i]);
-    }
     struct builder out = {0};
-    struct notification_page page = {.items = views,
+    struct notification_page page = {.items = list->items,
         .count = list->count,
         .next_seq = list->next_seq,
         .fields = call->fields,
         .max_bytes = call->shard->config->outbox_bytes};
     notification_json_list(&page, &out);
-    mem_free(views);
     answer_at(call, list->position.rev, &out);
 }
 
@@ -328,14 +318,13 @@ void api_inbox_list(struct http_request *request, void *context)
 
 static void answer_get(struct inbox_call *call)
 {
-    const struct store_item *item = &call->op.get.item;
-    if (call->who.user.len > 0 && !bytes_eq(call->who.user, item->who.user)) {
+    const struct notification_item *item = &call->op.get.item;
+    if (call->who.user.len > 0 && !bytes_eq(call->who.user, item->user)) {
         refuse_status(call->api.request, STATUS_NOT_FOUND); /* another user's */
         return;
     }
     struct builder out = {0};
-    struct notification_view view = store_view_item(item);
-    notification_json_fields(&view, call->fields, &out);
+    notification_json_fields(item, call->fields, &out);
     answer_at(call, item->rev, &out);
 }
 
@@ -433,7 +422,7 @@ static int add_ids(struct inbox_call *call, struct bytes value)
     struct bytes element;
     int status = 0;
     call->ids = mem_alloc_array(IDS_MAX, sizeof(*call->ids));
-    call->op.mark.ids = (const uint8_t(*)[STORE_ID_LEN])call->ids;
+    call->op.mark.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])call->ids;
     if (json_scan_kind(value) == JSON_SCAN_STRING) {
         return add_id(call, value);
     }
@@ -474,7 +463,7 @@ static struct inbox_call *new_mark(struct http_request *request)
     if (call != NULL) {
         call->committed = announce_mark;
         call->op.mark.who = call->user;
-        call->op.mark.state = STATE_READ;
+        call->op.mark.state = NOTIFICATION_READ;
         call->op.mark.at = sched_wall(call->shard->sched);
     }
     return call;

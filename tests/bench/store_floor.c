@@ -98,7 +98,7 @@ static void fill_row(struct request *request, uint32_t index)
         .type = BYTES("bench"),
         .title = BYTES("bench"),
         .message = bytes_of(bench.text, sizeof(bench.text)),
-        .priority = PRIORITY_URGENT,
+        .priority = NOTIFICATION_URGENT,
         .created_at = now,
     };
     uuid7_make(now, slot_of(row->who.tenant, row->who.user), row->id);

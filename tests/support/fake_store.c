@@ -122,7 +122,7 @@ static void put_row(struct fake_store *store, struct store_row *row)
     if (first != NULL) {
         bool same = memcmp(first->content_hash, row->content_hash, STORE_HASH_LEN) == 0;
         row->outcome = same ? OUTCOME_DUPLICATE : OUTCOME_CONFLICT;
-        memcpy(row->id, first->item.id, STORE_ID_LEN);
+        memcpy(row->id, first->item.id, NOTIFICATION_ID_LEN);
         row->seq = first->item.seq;
         row->rev = first->item.rev;
         return;
@@ -135,9 +135,9 @@ static void put_row(struct fake_store *store, struct store_row *row)
     *stored = (struct fake_row){.first_rev = inbox->position.rev + 1};
     memcpy(stored->key_hash, row->key_hash, STORE_HASH_LEN);
     memcpy(stored->content_hash, row->content_hash, STORE_HASH_LEN);
-    memcpy(stored->item.id, row->id, STORE_ID_LEN);
-    stored->item.who =
-        (struct store_user){.tenant = keep(row->who.tenant), .user = keep(row->who.user)};
+    memcpy(stored->item.id, row->id, NOTIFICATION_ID_LEN);
+    stored->item.tenant = keep(row->who.tenant);
+    stored->item.user = keep(row->who.user);
     stored->item.type = keep(row->type);
     stored->item.title = keep(row->title);
     stored->item.message = keep(row->message);
@@ -154,8 +154,8 @@ static void put_row(struct fake_store *store, struct store_row *row)
 
 static void free_row(struct fake_row *row)
 {
-    const struct bytes texts[] = {row->item.who.tenant, row->item.who.user, row->item.type,
-        row->item.title, row->item.message, row->item.data};
+    const struct bytes texts[] = {row->item.tenant, row->item.user, row->item.type, row->item.title,
+        row->item.message, row->item.data};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         mem_free((void *)(uintptr_t)texts[i].at);
     }
@@ -216,10 +216,10 @@ static int put(struct fake_store *store, struct store_put *request)
     return 0;
 }
 
-static bool is_meant(const struct store_mark *mark, const struct store_item *item)
+static bool is_meant(const struct store_mark *mark, const struct notification_item *item)
 {
     for (size_t i = 0; i < mark->id_count; i++) {
-        if (memcmp(mark->ids[i], item->id, STORE_ID_LEN) == 0) {
+        if (memcmp(mark->ids[i], item->id, NOTIFICATION_ID_LEN) == 0) {
             return true;
         }
     }
@@ -232,16 +232,16 @@ static int mark(struct fake_store *store, struct store_mark *request)
     request->changes = mem_alloc_array(inbox->count + 1, sizeof(*request->changes));
     request->base.result = request->changes;
     for (size_t i = 0; i < inbox->count; i++) {
-        struct store_item *item = &inbox->rows[i].item;
+        struct notification_item *item = &inbox->rows[i].item;
         if (!is_meant(request, item) || item->state >= request->state) {
             continue;
         }
-        bool was_unread = item->state < STATE_READ;
+        bool was_unread = item->state < NOTIFICATION_READ;
         item->state = request->state;
         item->rev = inbox->position.rev + 1;
-        inbox->position.unread -= was_unread && item->state >= STATE_READ;
-        struct store_change *change = &request->changes[request->change_count++];
-        memcpy(change->id, item->id, STORE_ID_LEN);
+        inbox->position.unread -= was_unread && item->state >= NOTIFICATION_READ;
+        struct notification_change *change = &request->changes[request->change_count++];
+        memcpy(change->id, item->id, NOTIFICATION_ID_LEN);
         change->seq = item->seq;
         change->rev = item->rev;
         change->state = item->state;
@@ -278,8 +278,8 @@ static int compare_rows(const void *a, const void *b)
 }
 
 struct sync_result {
-    struct store_item *items;
-    struct store_change *changes;
+    struct notification_item *items;
+    struct notification_change *changes;
 };
 
 static void add_row(struct store_sync *request, const struct fake_row *row)
@@ -288,8 +288,8 @@ static void add_row(struct store_sync *request, const struct fake_row *row)
         request->items[request->item_count++] = row->item;
         return;
     }
-    struct store_change *change = &request->changes[request->change_count++];
-    memcpy(change->id, row->item.id, STORE_ID_LEN);
+    struct notification_change *change = &request->changes[request->change_count++];
+    memcpy(change->id, row->item.id, NOTIFICATION_ID_LEN);
     change->seq = row->item.seq;
     change->rev = row->item.rev;
     change->state = row->item.state;
@@ -345,9 +345,9 @@ static int list_inbox(struct fake_store *store, struct store_list *request)
     request->items = mem_alloc_array(inbox->count + 1, sizeof(*request->items));
     request->base.result = request->items;
     for (size_t i = inbox->count; i > 0; i--) {
-        const struct store_item *item = &inbox->rows[i - 1].item;
+        const struct notification_item *item = &inbox->rows[i - 1].item;
         bool wanted = request->states ? (request->states >> item->state & 1) != 0
-                                      : item->state < STATE_ARCHIVED;
+                                      : item->state < NOTIFICATION_ARCHIVED;
         if ((request->before_seq > 0 && item->seq >= request->before_seq) || !wanted) {
             continue;
         }

@@ -19,7 +19,7 @@ struct sched;
 
 /* A stored notification. */
 struct fake_row {
-    struct store_item item; /* its texts are owned */
+    struct notification_item item; /* its texts are owned */
     uint64_t first_rev; /* of the change that stored it */
     uint8_t key_hash[STORE_HASH_LEN];
     uint8_t content_hash[STORE_HASH_LEN];

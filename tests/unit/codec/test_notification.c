@@ -218,9 +218,9 @@ Test(notification, contents_are_told_apart)
 
 #define ID "01890a5d-ac96-774b-bcce-b302099a8057"
 
-static struct notification_view view_of(void)
+static struct notification_item view_of(void)
 {
-    struct notification_view view = {
+    struct notification_item item = {
         .user = BYTES("42"),
         .seq = 3,
         .rev = 9,
@@ -231,8 +231,8 @@ static struct notification_view view_of(void)
         .priority = NOTIFICATION_HIGH,
         .created_at = 1700000000123,
     };
-    cr_assert_eq(uuid_parse(ID, 36, view.id), 0);
-    return view;
+    cr_assert_eq(uuid_parse(ID, 36, item.id), 0);
+    return item;
 }
 
 static void expect_text(struct builder *out, const char *text)
@@ -252,7 +252,7 @@ static void expect_text(struct builder *out, const char *text)
 Test(notification, a_page_ends_where_it_is_full)
 {
     enum { COUNT = 5 };
-    struct notification_view views[COUNT];
+    struct notification_item views[COUNT];
     struct builder out = {0};
     for (unsigned i = 0; i < COUNT; i++) {
         views[i] = view_of();
@@ -296,19 +296,19 @@ Test(notification, a_page_ends_where_it_is_full)
 Test(notification, payloads)
 {
     struct builder out = {0};
-    struct notification_view view = view_of();
-    notification_json_item(&view, &out);
+    struct notification_item item = view_of();
+    notification_json_item(&item, &out);
     expect_text(&out, ITEM("false", "null"));
-    view.state = NOTIFICATION_READ;
-    view.read_at = 1700000000456;
-    struct notification_page page = {.items = &view, .count = 1, .next_seq = 2, .ack = true};
+    item.state = NOTIFICATION_READ;
+    item.read_at = 1700000000456;
+    struct notification_page page = {.items = &item, .count = 1, .next_seq = 2, .ack = true};
     notification_json_list(&page, &out);
     expect_text(&out,
         "{\"ok\":true,\"items\":[" ITEM("true", "\"2023-11-14T22:13:20.456Z\"") "],"
                                                                                 "\"next\":\"2\"}");
-    view.seen_at = 1700000000300;
-    view.archived_at = 1700000000600;
-    notification_json_item(&view, &out);
+    item.seen_at = 1700000000300;
+    item.archived_at = 1700000000600;
+    notification_json_item(&item, &out);
     expect_text(&out,
         ITEM_OPEN("true", "\"2023-11-14T22:13:20.456Z\"") ",\"seenAt\":\"2023-11-14T22:13:20."
                                                           "300Z\",\"archivedAt\":\"2023-11-14T22:"
@@ -316,7 +316,7 @@ Test(notification, payloads)
     notification_json_list(&(struct notification_page){0}, &out);
     expect_text(&out, "{\"items\":[],\"next\":null}");
     struct notification_change change = {.seq = 1, .rev = 5, .state = NOTIFICATION_ERASED};
-    memcpy(change.id, view.id, sizeof(change.id));
+    memcpy(change.id, item.id, sizeof(change.id));
     struct notification_sync_body sync = {
         .changes = &change, .change_count = 1, .through_rev = 5, .unread = 2, .done = true};
     notification_json_sync(&sync, &out);
@@ -378,8 +378,8 @@ static void expect_announced(const struct announce *announce)
     if (announce->kind == ANNOUNCE_NEW) {
         struct builder a = {0};
         struct builder b = {0};
-        notification_json_item(&announce->view, &a);
-        notification_json_item(&read.view, &b);
+        notification_json_item(&announce->item, &a);
+        notification_json_item(&read.item, &b);
         cr_expect(bytes_eq(builder_bytes(&a), builder_bytes(&b)));
         builder_reset(&a);
         builder_reset(&b);
@@ -413,7 +413,7 @@ Test(notification, announcements_come_back_and_nothing_else_does)
         .seq = 3,
         .rev = 9,
         .unread = 2,
-        .view = view_of()};
+        .item = view_of()};
     expect_announced(&announce);
     announce.kind = ANNOUNCE_STATE;
     announce.changes = changes;
@@ -425,7 +425,7 @@ Test(notification, announcements_come_back_and_nothing_else_does)
     struct announce read;
     struct builder out = {0};
     announce.kind = ANNOUNCE_NEW;
-    announce.view.data = BYTES("{\"id\":");
+    announce.item.data = BYTES("{\"id\":");
     announce_encode(&announce, &out);
     cr_expect_eq(announce_decode(builder_bytes(&out), &read), STATUS_INVALID, "clients get it raw");
     builder_reset(&out);

@@ -213,7 +213,7 @@ struct store_row row_of(struct store_user who, uint64_t key, uint64_t content)
         .title = BYTES("Paid"),
         .message = BYTES("It is d\xc3\xb6ne"),
         .data = BYTES("{\"id\": 7}"),
-        .priority = PRIORITY_HIGH,
+        .priority = NOTIFICATION_HIGH,
         .created_at = 1700000000000 + key,
     };
     fill_hash(row.key_hash, who, key);
@@ -253,7 +253,7 @@ void expect_position(
     cr_expect_eq(position.unread, unread, "unread %lu", position.unread);
 }
 
-struct store_mark mark_of(struct store_user who, enum store_state state, uint64_t at)
+struct store_mark mark_of(struct store_user who, enum notification_state state, uint64_t at)
 {
     return (struct store_mark){.base.op = STORE_MARK, .who = who, .state = state, .at = at};
 }

@@ -77,6 +77,6 @@ void expect_position(
     struct harness *harness, struct store_user who, uint64_t seq, uint64_t rev, uint64_t unread);
 
 /* A mark of `who`; the caller adds ids or up_to. */
-struct store_mark mark_of(struct store_user who, enum store_state state, uint64_t at);
+struct store_mark mark_of(struct store_user who, enum notification_state state, uint64_t at);
 
 #endif

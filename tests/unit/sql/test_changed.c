@@ -70,7 +70,7 @@ BOTH(every_change_of_an_inbox_is_told)
     put_row(&harness, &due);
     expect_changed(&harness, url, since, 2);
     expect_changed(&harness, url, since, 0);
-    struct store_mark mark = mark_of(alice, STATE_READ, 5);
+    struct store_mark mark = mark_of(alice, NOTIFICATION_READ, 5);
     mark.up_to = 1;
     cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
     store_request_finish(&mark.base);

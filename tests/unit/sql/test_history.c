@@ -14,10 +14,10 @@ enum { MODEL_MAX = 600, REPLICAS = 3, STEPS = 400 };
 
 /* One notification as the model has it; rows stay when they go, with their last state. */
 struct entry {
-    uint8_t id[STORE_ID_LEN];
+    uint8_t id[NOTIFICATION_ID_LEN];
     uint64_t seq;
     uint64_t expires_at;
-    enum store_state state;
+    enum notification_state state;
 };
 
 struct model {
@@ -30,7 +30,7 @@ struct model {
 struct replica {
     uint64_t rev;
     bool has[MODEL_MAX + 1];
-    enum store_state state[MODEL_MAX + 1];
+    enum notification_state state[MODEL_MAX + 1];
 };
 
 struct history {
@@ -44,14 +44,14 @@ struct history {
 
 static bool is_there(const struct entry *entry)
 {
-    return entry->state <= STATE_ARCHIVED;
+    return entry->state <= NOTIFICATION_ARCHIVED;
 }
 
 static uint64_t unread_of(const struct model *model)
 {
     uint64_t unread = 0;
     for (size_t i = 0; i < model->count; i++) {
-        unread += model->entries[i].state <= STATE_SEEN;
+        unread += model->entries[i].state <= NOTIFICATION_SEEN;
     }
     return unread;
 }
@@ -73,13 +73,13 @@ static void step_put(struct history *h)
         cr_assert_neq(rows[i].outcome, OUTCOME_CONFLICT);
         if (rows[i].outcome != OUTCOME_STORED) {
             const struct entry *first = &h->model.entries[rows[i].seq - 1];
-            cr_assert(memcmp(first->id, rows[i].id, STORE_ID_LEN) == 0);
+            cr_assert(memcmp(first->id, rows[i].id, NOTIFICATION_ID_LEN) == 0);
             cr_assert_eq(rows[i].rev != 0, is_there(first));
             continue;
         }
         struct entry *entry = &h->model.entries[h->model.count++];
         *entry = (struct entry){.seq = rows[i].seq, .expires_at = rows[i].expires_at};
-        memcpy(entry->id, rows[i].id, STORE_ID_LEN);
+        memcpy(entry->id, rows[i].id, NOTIFICATION_ID_LEN);
         cr_assert_eq(rows[i].seq, h->model.count);
         cr_assert_eq(rows[i].rev, ++h->model.rev);
         cr_assert_eq(rows[i].unread, unread_of(&h->model));
@@ -88,25 +88,25 @@ static void step_put(struct history *h)
 }
 
 /* Pick ids, some repeated, some gone, one unknown; returns how many. */
-static size_t pick(struct history *h, uint8_t (*ids)[STORE_ID_LEN], size_t max)
+static size_t pick(struct history *h, uint8_t (*ids)[NOTIFICATION_ID_LEN], size_t max)
 {
     size_t count = 1 + rand_below(&h->rand, max);
     for (size_t i = 0; i < count; i++) {
         uint64_t at = rand_below(&h->rand, h->model.count + 1);
         if (at < h->model.count) {
-            memcpy(ids[i], h->model.entries[at].id, STORE_ID_LEN);
+            memcpy(ids[i], h->model.entries[at].id, NOTIFICATION_ID_LEN);
         } else {
-            memset(ids[i], 0xee, STORE_ID_LEN);
+            memset(ids[i], 0xee, NOTIFICATION_ID_LEN);
         }
     }
     return count;
 }
 
 static bool is_picked(
-    const struct entry *entry, uint8_t (*ids)[STORE_ID_LEN], size_t count, uint64_t up_to)
+    const struct entry *entry, uint8_t (*ids)[NOTIFICATION_ID_LEN], size_t count, uint64_t up_to)
 {
     for (size_t i = 0; i < count; i++) {
-        if (memcmp(ids[i], entry->id, STORE_ID_LEN) == 0) {
+        if (memcmp(ids[i], entry->id, NOTIFICATION_ID_LEN) == 0) {
             return true;
         }
     }
@@ -114,8 +114,8 @@ static bool is_picked(
 }
 
 /* What the store says it changed has one rev, the next one, and the state asked for. */
-static void expect_changes(struct history *h, enum store_state state,
-    const struct store_change *changes, size_t count, const struct store_position *position)
+static void expect_changes(struct history *h, enum notification_state state,
+    const struct notification_change *changes, size_t count, const struct store_position *position)
 {
     for (size_t i = 0; i < count; i++) {
         cr_assert_eq(changes[i].rev, h->model.rev + 1);
@@ -128,13 +128,13 @@ static void expect_changes(struct history *h, enum store_state state,
 
 static void step_mark(struct history *h)
 {
-    uint8_t ids[5][STORE_ID_LEN];
+    uint8_t ids[5][NOTIFICATION_ID_LEN];
     bool by_id = rand_below(&h->rand, 3) > 0;
     size_t count = by_id ? pick(h, ids, ARRAY_LEN(ids)) : 0;
     struct store_mark mark = {.base.op = STORE_MARK,
         .who = h->who,
-        .state = (enum store_state)(STATE_SEEN + rand_below(&h->rand, 3)),
-        .ids = (const uint8_t(*)[STORE_ID_LEN])ids,
+        .state = (enum notification_state)(NOTIFICATION_SEEN + rand_below(&h->rand, 3)),
+        .ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids,
         .id_count = count,
         .up_to =
             rand_below(&h->rand, 20) == 0 ? UINT64_MAX : rand_below(&h->rand, h->model.count + 2),
@@ -157,11 +157,11 @@ static void step_mark(struct history *h)
 
 static void step_erase(struct history *h)
 {
-    uint8_t ids[3][STORE_ID_LEN];
+    uint8_t ids[3][NOTIFICATION_ID_LEN];
     size_t count = rand_below(&h->rand, 15) == 0 ? 0 : pick(h, ids, ARRAY_LEN(ids));
     struct store_erase erase = {.base.op = STORE_ERASE,
         .who = h->who,
-        .ids = (const uint8_t(*)[STORE_ID_LEN])ids,
+        .ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids,
         .id_count = count,
         .at = h->now};
     cr_assert_eq(harness_run(&h->harness, 0, &erase.base), 0);
@@ -169,13 +169,13 @@ static void step_erase(struct history *h)
     for (size_t i = 0; i < h->model.count; i++) {
         struct entry *entry = &h->model.entries[i];
         if (is_there(entry) && is_picked(entry, ids, count, UINT64_MAX)) {
-            entry->state = STATE_ERASED;
+            entry->state = NOTIFICATION_ERASED;
             wanted++;
         }
     }
     cr_assert_eq(erase.change_count, wanted);
     cr_assert_eq(erase.changed, wanted > 0);
-    expect_changes(h, STATE_ERASED, erase.changes, erase.change_count, &erase.position);
+    expect_changes(h, NOTIFICATION_ERASED, erase.changes, erase.change_count, &erase.position);
     cr_assert_eq(erase.position.unread, unread_of(&h->model));
     store_request_finish(&erase.base);
 }
@@ -196,10 +196,11 @@ static void step_sweep(struct history *h)
             struct entry *entry = &h->model.entries[swept->changes[j].seq - 1];
             cr_assert(is_there(entry));
             cr_assert(entry->expires_at > 0 && entry->expires_at <= h->now);
-            cr_assert(memcmp(entry->id, swept->changes[j].id, STORE_ID_LEN) == 0);
-            entry->state = STATE_EXPIRED;
+            cr_assert(memcmp(entry->id, swept->changes[j].id, NOTIFICATION_ID_LEN) == 0);
+            entry->state = NOTIFICATION_EXPIRED;
         }
-        expect_changes(h, STATE_EXPIRED, swept->changes, swept->change_count, &swept->position);
+        expect_changes(
+            h, NOTIFICATION_EXPIRED, swept->changes, swept->change_count, &swept->position);
         cr_assert_eq(swept->position.unread, unread_of(&h->model));
     }
     store_request_finish(&sweep.base);
@@ -209,17 +210,17 @@ static void apply_page(struct replica *replica, const struct store_sync *sync)
 {
     uint64_t newest = replica->rev;
     for (size_t i = 0; i < sync->item_count; i++) {
-        const struct store_item *item = &sync->items[i];
+        const struct notification_item *item = &sync->items[i];
         cr_assert_not(replica->has[item->seq], "seq %lu: an item it has", item->seq);
         replica->has[item->seq] = true;
         replica->state[item->seq] = item->state;
     }
     for (size_t i = 0; i < sync->change_count; i++) {
-        const struct store_change *change = &sync->changes[i];
+        const struct notification_change *change = &sync->changes[i];
         cr_assert_geq(change->rev, newest, "oldest change first");
         newest = change->rev;
         cr_assert_leq(change->rev, sync->through_rev);
-        cr_assert(replica->has[change->seq] || change->state >= STATE_EXPIRED,
+        cr_assert(replica->has[change->seq] || change->state >= NOTIFICATION_EXPIRED,
             "seq %lu: a change of what it never got", change->seq);
         replica->state[change->seq] = change->state;
     }
@@ -371,7 +372,7 @@ static void *run_writer(void *arg)
         if (round % 3 == 0) {
             struct store_mark mark = {.base.op = STORE_MARK,
                 .who = who,
-                .state = (enum store_state)(STATE_SEEN + rand_below(&rand, 3)),
+                .state = (enum notification_state)(NOTIFICATION_SEEN + rand_below(&rand, 3)),
                 .up_to = rand_below(&rand, 100),
                 .at = round + 1};
             run_at_last(writer, &mark.base);
@@ -401,10 +402,10 @@ static void expect_user(struct harness *harness, struct store_user who, uint64_t
         for (size_t i = 0; i < sync.item_count; i++) {
             cr_assert(sync.items[i].seq >= 1 && sync.items[i].seq <= position.seq);
             cr_expect_eq(seen[sync.items[i].seq]++, 0, "seq %lu twice", sync.items[i].seq);
-            unread += sync.items[i].state <= STATE_SEEN;
+            unread += sync.items[i].state <= NOTIFICATION_SEEN;
         }
         for (size_t i = 0; i < sync.change_count; i++) {
-            if (sync.changes[i].state >= STATE_EXPIRED) {
+            if (sync.changes[i].state >= NOTIFICATION_EXPIRED) {
                 cr_expect_eq(seen[sync.changes[i].seq]++, 0);
             }
         }

@@ -197,11 +197,12 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
     put_some(harness, user, round * 10, 6);
     struct store_row row = row_of(who, round * 10, round * 10);
     put_row(harness, &row); /* a repeat: its id */
-    uint8_t ids[1][STORE_ID_LEN];
-    memcpy(ids[0], row.id, STORE_ID_LEN);
-    for (enum store_state state = STATE_SEEN; state <= STATE_ARCHIVED; state++) {
+    uint8_t ids[1][NOTIFICATION_ID_LEN];
+    memcpy(ids[0], row.id, NOTIFICATION_ID_LEN);
+    for (enum notification_state state = NOTIFICATION_SEEN; state <= NOTIFICATION_ARCHIVED;
+         state++) {
         struct store_mark mark = mark_of(who, state, 5);
-        mark.ids = (const uint8_t(*)[STORE_ID_LEN])ids;
+        mark.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids;
         mark.id_count = 1;
         run_done(harness, &mark.base);
         mark.id_count = 0;
@@ -209,7 +210,7 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
         run_done(harness, &mark.base);
     }
     struct store_get get = {.base.op = STORE_GET};
-    memcpy(get.id, row.id, STORE_ID_LEN);
+    memcpy(get.id, row.id, NOTIFICATION_ID_LEN);
     run_done(harness, &get.base);
     struct store_list list = {.base.op = STORE_LIST, .who = who, .limit = 20};
     run_done(harness, &list.base);
@@ -218,7 +219,7 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
     struct store_positions positions = {.base.op = STORE_POSITIONS, .users = &who, .count = 1};
     run_done(harness, &positions.base);
     struct store_erase erase = {.base.op = STORE_ERASE, .who = who, .at = 5};
-    erase.ids = (const uint8_t(*)[STORE_ID_LEN])ids;
+    erase.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids;
     erase.id_count = 1;
     run_done(harness, &erase.base);
 }

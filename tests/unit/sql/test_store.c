@@ -8,12 +8,13 @@
 TestSuite(sqlite, .timeout = 120);
 TestSuite(postgres, .timeout = 120);
 
-static struct store_item item_of(struct harness *harness, const uint8_t id[STORE_ID_LEN])
+static struct notification_item item_of(
+    struct harness *harness, const uint8_t id[NOTIFICATION_ID_LEN])
 {
     struct store_get get = {.base.op = STORE_GET};
-    memcpy(get.id, id, STORE_ID_LEN);
+    memcpy(get.id, id, NOTIFICATION_ID_LEN);
     cr_assert_eq(harness_run(harness, 0, &get.base), 0);
-    struct store_item item = get.item;
+    struct notification_item item = get.item;
     store_request_finish(&get.base);
     return item; /* its texts are gone */
 }
@@ -34,18 +35,18 @@ BOTH(keeps_every_byte_of_a_row)
     cr_expect_eq(row.unread, 1);
 
     struct store_get get = {.base.op = STORE_GET, .tenant = BYTES("acme")};
-    memcpy(get.id, row.id, STORE_ID_LEN);
+    memcpy(get.id, row.id, NOTIFICATION_ID_LEN);
     cr_assert_eq(harness_run(&harness, 1, &get.base), 0);
-    const struct store_item *item = &get.item;
-    cr_expect(memcmp(item->id, row.id, STORE_ID_LEN) == 0);
-    cr_expect(bytes_eq(item->who.tenant, row.who.tenant));
-    cr_expect(bytes_eq(item->who.user, row.who.user));
+    const struct notification_item *item = &get.item;
+    cr_expect(memcmp(item->id, row.id, NOTIFICATION_ID_LEN) == 0);
+    cr_expect(bytes_eq(item->tenant, row.who.tenant));
+    cr_expect(bytes_eq(item->user, row.who.user));
     cr_expect(bytes_eq(item->type, row.type));
     cr_expect(bytes_eq(item->title, row.title));
     cr_expect(bytes_eq(item->message, row.message));
     cr_expect(bytes_eq(item->data, row.data));
-    cr_expect_eq(item->priority, PRIORITY_HIGH);
-    cr_expect_eq(item->state, STATE_UNREAD);
+    cr_expect_eq(item->priority, NOTIFICATION_HIGH);
+    cr_expect_eq(item->state, NOTIFICATION_UNREAD);
     cr_expect_eq(item->seq, 1);
     cr_expect_eq(item->rev, 1);
     cr_expect_eq(item->created_at, row.created_at);
@@ -96,11 +97,11 @@ BOTH(refuses_an_id_of_another_slot)
     cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_INVALID);
     row.id[7] ^= 1;
     put_row(&harness, &row);
-    uint8_t strange[1][STORE_ID_LEN];
-    memcpy(strange[0], row.id, STORE_ID_LEN);
+    uint8_t strange[1][NOTIFICATION_ID_LEN];
+    memcpy(strange[0], row.id, NOTIFICATION_ID_LEN);
     strange[0][7] ^= 1; /* the same id but for its slot is nobody's */
-    struct store_mark mark = mark_of(user_of("alice"), STATE_READ, 5);
-    mark.ids = (const uint8_t(*)[STORE_ID_LEN])strange;
+    struct store_mark mark = mark_of(user_of("alice"), NOTIFICATION_READ, 5);
+    mark.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])strange;
     mark.id_count = 1;
     cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
     cr_expect_not(mark.changed);
@@ -118,13 +119,13 @@ BOTH(repeats_get_the_first_ones_id)
     struct store_row repeat = row_of(who, 1, 1);
     put_row(&harness, &repeat);
     cr_expect_eq(repeat.outcome, OUTCOME_DUPLICATE);
-    cr_expect(memcmp(repeat.id, first.id, STORE_ID_LEN) == 0);
+    cr_expect(memcmp(repeat.id, first.id, NOTIFICATION_ID_LEN) == 0);
     cr_expect_eq(repeat.seq, 1);
     cr_expect_eq(repeat.rev, 1);
     struct store_row conflict = row_of(who, 1, 2);
     put_row(&harness, &conflict);
     cr_expect_eq(conflict.outcome, OUTCOME_CONFLICT);
-    cr_expect(memcmp(conflict.id, first.id, STORE_ID_LEN) == 0);
+    cr_expect(memcmp(conflict.id, first.id, NOTIFICATION_ID_LEN) == 0);
     expect_position(&harness, who, 1, 1, 1);
 
     struct store_row elsewhere = row_of(user_of("bob"), 1, 1);
@@ -148,7 +149,7 @@ BOTH(repeats_get_the_first_ones_id)
         cr_expect_eq(rows[i].seq, wanted[i].seq, "row %zu: seq %lu", i, rows[i].seq);
         cr_expect_eq(rows[i].rev, wanted[i].rev, "row %zu: rev %lu", i, rows[i].rev);
     }
-    cr_expect(memcmp(rows[1].id, rows[0].id, STORE_ID_LEN) == 0);
+    cr_expect(memcmp(rows[1].id, rows[0].id, NOTIFICATION_ID_LEN) == 0);
     cr_expect_eq(rows[0].unread, 2);
     cr_expect_eq(rows[2].unread, 3);
 
@@ -262,7 +263,7 @@ BOTH(refuses_values_no_engine_can_keep)
             row.type = bytes_of(long_name, sizeof(long_name));
             break;
         default:
-            row.priority = (enum store_priority)9;
+            row.priority = (enum notification_priority)9;
             break;
         }
         struct store_put put = {.base.op = STORE_PUT, .rows = &row, .count = 1};
@@ -274,7 +275,7 @@ BOTH(refuses_values_no_engine_can_keep)
     cr_expect_eq(row.outcome, OUTCOME_STORED);
     struct store_put put = {.base.op = STORE_PUT, .rows = &row, .count = STORE_PAGE_MAX + 1};
     cr_expect_eq(harness_run(&harness, 0, &put.base), STATUS_INVALID);
-    struct store_mark mark = {.base.op = STORE_MARK, .who = row.who, .state = STATE_ERASED};
+    struct store_mark mark = {.base.op = STORE_MARK, .who = row.who, .state = NOTIFICATION_ERASED};
     cr_expect_eq(harness_run(&harness, 0, &mark.base), STATUS_INVALID);
     struct store_list list = {.base.op = STORE_LIST, .who = row.who, .limit = 101};
     cr_expect_eq(harness_run(&harness, 0, &list.base), STATUS_INVALID);
@@ -298,7 +299,7 @@ BOTH(a_bad_row_costs_only_its_own_request)
         rows[i][0] = row_of(user_of("alice"), 2 * i, 1);
         rows[i][1] = row_of(user_of("bob"), 2 * i + 1, 1);
         if (i % 13 == 5) { /* an id that is taken: only the database can tell */
-            memcpy(rows[i][1].id, taken.id, STORE_ID_LEN);
+            memcpy(rows[i][1].id, taken.id, NOTIFICATION_ID_LEN);
         }
         puts[i] = (struct store_put){
             .base = {.op = STORE_PUT, .done = harness_done}, .rows = rows[i], .count = 2};
@@ -331,19 +332,19 @@ BOTH(marks_by_id)
         rows[i] = row_of(who, i, i);
         put_row(&harness, &rows[i]);
     }
-    uint8_t ids[3][STORE_ID_LEN] = {{0}};
-    memcpy(ids[0], rows[1].id, STORE_ID_LEN);
-    memcpy(ids[1], rows[1].id, STORE_ID_LEN); /* named twice; the third is unknown */
-    struct store_mark mark = mark_of(who, STATE_READ, 77);
-    mark.ids = (const uint8_t(*)[STORE_ID_LEN])ids;
+    uint8_t ids[3][NOTIFICATION_ID_LEN] = {{0}};
+    memcpy(ids[0], rows[1].id, NOTIFICATION_ID_LEN);
+    memcpy(ids[1], rows[1].id, NOTIFICATION_ID_LEN); /* named twice; the third is unknown */
+    struct store_mark mark = mark_of(who, NOTIFICATION_READ, 77);
+    mark.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids;
     mark.id_count = 3;
     cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
     cr_expect(mark.changed);
     cr_assert_eq(mark.change_count, 1);
-    cr_expect(memcmp(mark.changes[0].id, rows[1].id, STORE_ID_LEN) == 0);
+    cr_expect(memcmp(mark.changes[0].id, rows[1].id, NOTIFICATION_ID_LEN) == 0);
     cr_expect_eq(mark.changes[0].seq, 2);
     cr_expect_eq(mark.changes[0].rev, 5);
-    cr_expect_eq(mark.changes[0].state, STATE_READ);
+    cr_expect_eq(mark.changes[0].state, NOTIFICATION_READ);
     cr_expect_eq(mark.changes[0].at, 77);
     cr_expect_eq(mark.position.rev, 5);
     cr_expect_eq(mark.position.seq, 4);
@@ -369,13 +370,13 @@ BOTH(states_only_go_up)
         rows[i] = row_of(who, i, i);
         put_row(&harness, &rows[i]);
     }
-    struct store_mark mark = mark_of(who, STATE_READ, 77);
-    mark.ids = (const uint8_t(*)[STORE_ID_LEN]) & rows[1].id;
+    struct store_mark mark = mark_of(who, NOTIFICATION_READ, 77);
+    mark.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN]) & rows[1].id;
     mark.id_count = 1;
     cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
     store_request_finish(&mark.base);
 
-    struct store_mark seen = mark_of(who, STATE_SEEN, 78);
+    struct store_mark seen = mark_of(who, NOTIFICATION_SEEN, 78);
     seen.up_to = 3;
     cr_assert_eq(harness_run(&harness, 0, &seen.base), 0);
     cr_assert_eq(seen.change_count, 2, "1 and 3; 2 is read already");
@@ -387,7 +388,7 @@ BOTH(states_only_go_up)
     cr_expect_eq(item_of(&harness, rows[0].id).seen_at, 78);
     cr_expect_eq(item_of(&harness, rows[1].id).seen_at, 0);
 
-    struct store_mark all = mark_of(who, STATE_READ, 79);
+    struct store_mark all = mark_of(who, NOTIFICATION_READ, 79);
     all.up_to = UINT64_MAX;
     cr_assert_eq(harness_run(&harness, 0, &all.base), 0);
     cr_expect_eq(all.change_count, 3);
@@ -396,7 +397,7 @@ BOTH(states_only_go_up)
     cr_expect_eq(item_of(&harness, rows[1].id).read_at, 77);
     cr_expect_eq(item_of(&harness, rows[2].id).read_at, 79);
 
-    struct store_mark archive = mark_of(who, STATE_ARCHIVED, 80);
+    struct store_mark archive = mark_of(who, NOTIFICATION_ARCHIVED, 80);
     archive.up_to = 2;
     cr_assert_eq(harness_run(&harness, 0, &archive.base), 0);
     cr_expect_eq(archive.change_count, 2);
@@ -404,8 +405,8 @@ BOTH(states_only_go_up)
     cr_assert_eq(harness_run(&harness, 0, &all.base), 0);
     cr_expect_not(all.changed, "archived is above read");
     store_request_finish(&all.base);
-    struct store_item item = item_of(&harness, rows[0].id);
-    cr_expect_eq(item.state, STATE_ARCHIVED);
+    struct notification_item item = item_of(&harness, rows[0].id);
+    cr_expect_eq(item.state, NOTIFICATION_ARCHIVED);
     cr_expect_eq(item.archived_at, 80);
     cr_expect_eq(item.rev, 8);
 
@@ -476,7 +477,7 @@ BOTH(lists_newest_first_by_cursor)
         rows[i].type = i % 5 == 0 ? BYTES("alert") : BYTES("invoice");
         put_row(&harness, &rows[i]);
     }
-    struct store_mark mark = mark_of(who, STATE_ARCHIVED, 5);
+    struct store_mark mark = mark_of(who, NOTIFICATION_ARCHIVED, 5);
     mark.up_to = 3;
     cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
     store_request_finish(&mark.base);
@@ -503,14 +504,14 @@ BOTH(lists_newest_first_by_cursor)
         const char *type;
         uint64_t before, count, first, next;
     } cases[] = {
-        {1u << STATE_ARCHIVED, 10, "", 0, 3, 3, 0},
-        {1u << STATE_ARCHIVED | 1u << STATE_UNREAD, 100, "", 0, 25, 25, 0},
+        {1u << NOTIFICATION_ARCHIVED, 10, "", 0, 3, 3, 0},
+        {1u << NOTIFICATION_ARCHIVED | 1u << NOTIFICATION_UNREAD, 100, "", 0, 25, 25, 0},
         {0, 22, "", 0, 22, 25, 0},
         {0, 21, "", 0, 21, 25, 5},
         {0, 100, "alert", 0, 4, 21, 0},
         {0, 2, "alert", 21, 2, 16, 11},
         {0, 100, "none", 0, 0, 0, 0},
-        {1u << STATE_READ, 100, "", 0, 0, 0, 0},
+        {1u << NOTIFICATION_READ, 100, "", 0, 0, 0, 0},
         {0, 5, "", 1, 0, 0, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -40,7 +40,7 @@ BOTH(expiry_is_one_rev_a_user)
     for (size_t user = 0; user < ARRAY_LEN(names); user++) {
         put_expiring(&harness, names[user]);
     }
-    struct store_mark mark = mark_of(user_of("bob"), STATE_READ, 5);
+    struct store_mark mark = mark_of(user_of("bob"), NOTIFICATION_READ, 5);
     mark.up_to = 1;
     cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
     store_request_finish(&mark.base);
@@ -57,7 +57,7 @@ BOTH(expiry_is_one_rev_a_user)
         cr_expect_eq(swept->position.rev, bob ? 12 : 11);
         cr_expect_eq(swept->position.unread, 7);
         for (size_t j = 0; j < swept->change_count; j++) {
-            cr_expect_eq(swept->changes[j].state, STATE_EXPIRED);
+            cr_expect_eq(swept->changes[j].state, NOTIFICATION_EXPIRED);
             cr_expect_eq(swept->changes[j].rev, swept->position.rev, "one rev a user");
             cr_expect_eq(swept->changes[j].seq, 2 * j + 1);
         }
