@@ -518,7 +518,8 @@ describe('on several nodes', () => {
       for (let n = upTo - 3; n < upTo; n++) await emit(hubs[0], 'full', n, { all: true });
       await until(() => guest.got('full').length === upTo && other.got('full').length === upTo, `${upTo} with maxmemory ${memory}`);
     }
-    assert.deepEqual([guest.got('full'), other.got('full')], [numbers(6), numbers(6)]);
+    assert.deepEqual(sorted(guest.got('full')), numbers(6));
+    assert.deepEqual(other.got('full'), guest.got('full'), 'one order');
   });
 
   test('stock servers hear it once, and are heard once', async () => {
