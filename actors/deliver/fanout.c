@@ -147,6 +147,14 @@ static void settle(struct fanout *fanout, struct leaf *leaf)
     }
 }
 
+static void free_unused(struct socket *socket)
+{
+    if (socket->membership_count == 0) {
+        mem_free(socket->memberships);
+        socket->memberships = NULL;
+    }
+}
+
 /* Take the socket out of the leaf and drop the membership, which moves the last one in its place.
  */
 static void remove_membership(
@@ -158,10 +166,7 @@ static void remove_membership(
         membership_of(moved, leaf)->index = membership->index;
     }
     *membership = socket->memberships[--socket->membership_count];
-    if (socket->membership_count == 0) {
-        mem_free(socket->memberships);
-        socket->memberships = NULL;
-    }
+    free_unused(socket);
     settle(fanout, leaf);
 }
 
@@ -247,6 +252,7 @@ int fanout_join(struct fanout *fanout, struct socket *socket, struct bytes room)
     }
     struct leaf *leaf = reserve_membership(socket) ? reserve_leaf(fanout, room) : NULL;
     if (leaf == NULL) {
+        free_unused(socket);
         return STATUS_NOMEM;
     }
     leaf_catch_up(&fanout->leaves, socket);
