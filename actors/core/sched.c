@@ -397,6 +397,11 @@ static unsigned take_turn(struct sched *sched, struct actor *actor, unsigned lim
     return handled;
 }
 
+void sched_take_in(struct sched *sched)
+{
+    inbox_drain(&sched->inbox, &sched->arrived);
+}
+
 bool sched_run(struct sched *sched, unsigned budget)
 {
     CHECK(!sched->running && !sched->calling);

@@ -112,6 +112,13 @@ bool sched_pressured(struct sched *sched, unsigned shard);
 bool sched_run(struct sched *sched, unsigned budget);
 
 /*
+ * Take in what other threads have sent so far, without handling it: what is sent on this shard from
+ * now on comes behind it. Before anything is read from outside, so that what follows from a message
+ * does not overtake it. The shard's thread.
+ */
+void sched_take_in(struct sched *sched);
+
+/*
  * Hand over what was sent to other shards since the last call; wakes each at most once. Wakes the
  * own shard if something was sent to it after sched_run, by a timer's function for example.
  */

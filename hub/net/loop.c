@@ -46,6 +46,7 @@ void loop_begin(struct loop *loop)
     if (now != sched_now(loop->sched)) {
         sched_set_time(loop->sched, now, clock_wall_ms());
     }
+    sched_take_in(loop->sched);
 }
 
 /* The prepare phase that follows does the work. */
@@ -100,6 +101,7 @@ static void run_turn(struct loop *loop)
     timer_wheel_advance(sched_timers(loop->sched), sched_now(loop->sched));
     bool more = sched_run(loop->sched, TURN_BUDGET);
     tell_turn(loop);
+    sched_flush(loop->sched); /* before anybody outside can be answered: see loop_begin */
     shard_flush(shard);
     sched_flush(loop->sched);
     loop->turn++;

@@ -82,7 +82,11 @@ struct shard *loop_shard(struct loop *loop);
 /* The loop that drives `shard`. */
 struct loop *loop_of(struct shard *shard);
 
-/* Bring the shard's time up to date: first thing in every libuv callback of hub/. */
+/*
+ * Bring the shard's time up to date and take in what other shards have sent: first thing in every
+ * libuv callback of hub/. What a peer does because of an answer that another shard gave it comes
+ * behind what that shard had sent before it answered.
+ */
 void loop_begin(struct loop *loop);
 
 /* A number that is another one in every turn. */

@@ -2,6 +2,7 @@
 // The order of one poster is kept across rooms, shards, windows and priorities, for every kind of
 // client.
 import assert from 'node:assert/strict';
+import { Agent, request } from 'node:http';
 import { after, before, test } from 'node:test';
 import { Emitter } from '@socket.io/redis-emitter';
 import { startHub } from './support/hub.mjs';
@@ -134,4 +135,24 @@ test('events of the stream, some of them urgent', { timeout: 120_000 }, async ()
       await bus.xadd('peal:in', '*', 'event', 'step', 'args', JSON.stringify([{ n, again: true }]), 'room', other);
     }
   });
+});
+
+// A poster that waits for each answer has one order, also over connections to several shards.
+test('events by HTTP over eight connections, one after the other', { timeout: 120_000 }, async () => {
+  const agents = Array.from({ length: 8 }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
+  const headers = { authorization: `Bearer ${hubs[0].apiKey}`, 'content-type': 'application/json' };
+  const post = (agent, body) => new Promise((resolve, reject) => {
+    const call = request(`${hubs[0].url}/api/v1/events`, { method: 'POST', agent, headers }, (answer) => {
+      answer.resume();
+      answer.on('end', () => resolve(answer.statusCode));
+    });
+    call.on('error', reject);
+    call.end(JSON.stringify(body));
+  });
+  await run(2000, async (n, isLast) => {
+    const rooms = isForBoth(n) ? ROOMS : [roomOf(n)];
+    const body = { event: 'step', args: [{ n }], to: isLast ? { all: true } : { rooms } };
+    assert.equal(await post(agents[n % agents.length], body), 202);
+  });
+  for (const agent of agents) agent.destroy();
 });

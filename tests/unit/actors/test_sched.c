@@ -95,6 +95,20 @@ Test(sched, delivers_to_its_own_and_to_other_shards, .init = begin, .fini = end)
     cr_assert_eq(sched_stats(scheds[2])->handled, 1);
 }
 
+/* What was handed over before a socket is read comes before what the socket leads to. */
+Test(sched, what_is_taken_in_comes_before_what_is_sent_here, .init = begin, .fini = end)
+{
+    struct actor_ref here = pupil_start(scheds[1], "here")->self;
+    run(1);
+    pupil_note(scheds[0], here, 1);
+    sched_flush(scheds[0]);
+    sched_take_in(scheds[1]);
+    pupil_note(scheds[1], here, 2);
+    sched_take_in(scheds[1]);
+    run(1);
+    ASSERT_RECORD(1, 1, 2);
+}
+
 Test(sched, wakes_a_destination_once_until_it_has_run, .init = begin, .fini = end)
 {
     struct actor_ref a = pupil_start(scheds[1], "a")->self;
