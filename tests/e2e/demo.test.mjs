@@ -148,7 +148,7 @@ test('two windows of one user agree, one of another sees nothing of it', async (
   await first.test('login-alice').click();
   await isOnline(first);
   assert.equal(await first.test('me').textContent(), 'alice');
-  assert.ok(await first.test('inbox-empty').isVisible());
+  await first.test('inbox-empty').waitFor();
   const second = await openAs('alice');
   const bob = await openAs('bob');
 
