@@ -13,7 +13,7 @@
 struct outbox;
 struct shard;
 
-enum { SHED_MOST = 64, SHED_LEAST_BYTES = 65536 };
+enum { SHED_MOST = 512, SHED_LEAST_BYTES = 65536 };
 
 /* Whose outbox it is, and how that one is ended; `end` frees no outbox before the turn is over. */
 struct shed_candidate {
