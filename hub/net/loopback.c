@@ -22,6 +22,19 @@ static bool is_address(struct bytes host)
     return inet_pton(AF_INET6, text, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+/* Whether it can be a name of a host: no path, query or user stands before its end. */
+static bool is_name(struct bytes host)
+{
+    for (size_t i = 0; i < host.len; i++) {
+        char at = host.at[i];
+        if (!(at >= '0' && at <= '9') && !(at >= 'a' && at <= 'z') && !(at >= 'A' && at <= 'Z') &&
+            at != '-' && at != '.' && at != '_') {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool loopback_is_host(struct bytes host)
 {
     const struct bytes name = BYTES("localhost");
@@ -34,7 +47,7 @@ bool loopback_is_host(struct bytes host)
     }
     struct bytes end = bytes_skip(host, host.len - name.len);
     bool whole = host.len == name.len || host.at[host.len - name.len - 1] == '.';
-    return (whole && bytes_eq_nocase(end, name)) || is_address(host);
+    return (whole && bytes_eq_nocase(end, name) && is_name(host)) || is_address(host);
 }
 
 bool loopback_is_authority(struct bytes authority)
