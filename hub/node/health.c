@@ -3,7 +3,6 @@
 
 #include "hub/node/metrics.h"
 #include "hub/node/node.h"
-#include "hub/redis/redis.h"
 
 static void answer(struct http_request *request, unsigned status, const char *text)
 {
@@ -17,14 +16,12 @@ void health_alive(struct http_request *request, void *context)
     answer(request, 200, "{\"status\":\"ok\"}");
 }
 
-/* Whether a link of this shard to the bus is down. */
-static bool is_bus_away(const struct hub_shard *shard)
+/* Whether a link of any shard to the bus is down. */
+static bool is_bus_away(const struct hub *hub)
 {
-    if (shard->shard.bus == NULL) {
-        return false;
-    }
-    struct redis_stats stats = redis_get_stats(shard->shard.bus);
-    return stats.links_up < stats.links;
+    struct metrics_sums sums;
+    metrics_sum(hub, &sums);
+    return sums.links.bus_down != 0;
 }
 
 /* Whether messages do not come back to a shard, though Redis answers. */
@@ -56,7 +53,7 @@ static void write_dependencies(
         bool degraded;
     } dependencies[] = {
         {"store", is_store_away(hub)},
-        {"bus", is_bus_away(shard)},
+        {"bus", is_bus_away(hub)},
         {"ingest", ingest_gauges_stand(&hub->streams, sched_now(shard->shard.sched))},
     };
     const char *comma = "";

@@ -43,6 +43,7 @@ static struct link_counts count_links(const struct shard *shard)
     struct link_counts counts = {0};
     if (shard->bus != NULL) {
         struct redis_stats stats = redis_get_stats(shard->bus);
+        counts.bus_down = stats.links - stats.links_up;
         counts.bus_refused = stats.refused;
         counts.bus_timeouts = stats.timeouts;
         counts.bus_protocol_errors = stats.protocol_errors;

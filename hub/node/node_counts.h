@@ -64,6 +64,7 @@ struct memory_use {
 
 /* What the links to the bus and the port of the store refused. */
 struct link_counts {
+    uint64_t bus_down; /* links that are down now */
     uint64_t bus_refused;
     uint64_t bus_timeouts;
     uint64_t bus_protocol_errors;

@@ -33,6 +33,8 @@ const cleanups = [];
 async function startNode(options = {}) {
   const hub = await startHub({ ...shared, ...options });
   cleanups.push(() => hub.stop());
+  const status = async () => (await (await fetch(`${hub.internalUrl}/readyz`)).json()).status;
+  await until(async () => (await status()) === 'ready', 'its links are up: it can ask where other nodes are');
   return hub;
 }
 
