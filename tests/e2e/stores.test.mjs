@@ -200,9 +200,14 @@ test('F8 Postgres on a disk that is full: refused, and taken again when there is
   }
 });
 
-test('of a post in several parts, one part that is stored is told though those around it are not', { timeout: 60_000 }, async () => {
+test('of a post in several parts, one part that is stored is told though those around it are not', { timeout: 60_000 }, async (t) => {
   const postgres = await startPostgres();
-  const hub = await startHub({ postgres, config: 'limits {\n  data_bytes = 4MiB\n  body_bytes = 16MiB\n}' });
+  let hub;
+  t.after(async () => {
+    await hub?.stop();
+    await postgres.stop();
+  });
+  hub = await startHub({ postgres, config: 'limits {\n  data_bytes = 4MiB\n  body_bytes = 16MiB\n}' });
   const item = (user, title) => ({ user, type: 'x', title, message: 'm', data: 'x'.repeat(2.5 * MIB) });
   for (const user of ['held', 'free']) {
     assert.equal((await hub.api('POST', '/api/v1/notifications', item(user, 'before'))).status, 201);

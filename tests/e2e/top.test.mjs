@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { PROGRAM, cleanEnvironment, startHub } from './support/hub.mjs';
 import { temporaryFolder } from './support/process.mjs';
 import { startRedis } from './support/redis.mjs';
@@ -85,6 +86,8 @@ test('channels of the bus are counted', async () => {
   const idle = await memory(node);
   const clients = await Promise.all(Array.from({ length: 20 }, (_, i) => node.plain(`b${i}`)));
   await until(async () => (await memory(node)).bus >= idle.bus + 20 * 150, 'channels of 20 users');
+  for (const client of clients) await client.next('hub:ready'); // its channel is there
+  await pause(2000); // memory is measured once a second
   const used = (await memory(node)).bus;
   for (const client of clients) client.close();
   await until(async () => (await memory(node)).bus < used - 20 * 100, 'channels given back');
