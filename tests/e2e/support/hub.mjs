@@ -9,7 +9,7 @@ import { PlainClient } from './plain_client.mjs';
 import { freePort } from './ports.mjs';
 import { Server, temporaryFolder } from './process.mjs';
 import { makeToken, randomSecret } from './tokens.mjs';
-import { until } from './wait.mjs';
+import { until, within } from './wait.mjs';
 
 const BUILT = fileURLToPath(new URL('../../../build/peal', import.meta.url));
 const STARTS = 5;
@@ -131,10 +131,12 @@ export class Hub {
     return socket;
   }
 
-  // A client of /ws, connected. Closed with the hub.
-  async plain(user, { claims, ...options } = {}) {
+  // A client of /ws that hears what is sent from now on (an open WebSocket alone may not yet), or that
+  // was sent away. Closed with the hub. `ready: false`: open is enough.
+  async plain(user, { claims, ready = true, ...options } = {}) {
     const client = await PlainClient.connect(this.url, this.token(user, claims), options);
     this.sockets.add(client);
+    if (ready) await within(Promise.race([client.ready, client.closed]), `hub:ready for ${user}`);
     return client;
   }
 

@@ -25,6 +25,7 @@ export class PlainClient {
     client.closed = new Promise((resolve) => {
       client.socket.on('close', (code, reason) => resolve({ code, reason: String(reason) }));
     });
+    client.ready = new Promise((resolve) => (client.isReady = resolve)); // hub:ready has come
     client.socket.on('message', (bytes) => client.onMessage(bytes));
     await within(client.opened(), `${url}/ws opens`);
     return client;
@@ -54,6 +55,7 @@ export class PlainClient {
       } else if (packet[0] === 'hub:ping') {
         if (this.pong) this.emit('hub:pong');
       } else {
+        if (packet[0] === 'hub:ready') this.isReady();
         (this.onEvent ?? this.keep).call(this, packet);
       }
     }
