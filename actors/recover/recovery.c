@@ -405,22 +405,29 @@ struct replay_reader recovery_reader(const struct recoverable *recoverable, char
         .adopted = recoverable->adopted};
 }
 
-/* The client has left its old connection, whatever that seems to be: it ends now. */
-static bool end_socket(struct recoverable *recoverable)
+/*
+ * The one with `pid`, without a socket: the client has left its old connection, whatever that seems
+ * to be, so it ends now. NULL: there is none, or it was not to come back and is gone with that.
+ */
+static struct recoverable *release(struct recovery *recovery, struct bytes pid)
 {
-    struct socket *socket = recoverable->socket;
+    struct recoverable *found = map_get(&recovery->by_pid, pid);
+    struct socket *socket = found != NULL ? found->socket : NULL;
+    if (socket == NULL) {
+        return found;
+    }
     if (socket->left) {
-        return false;
+        return NULL;
     }
     socket->ops->disconnect(socket, CLOSE_TRANSPORT);
     socket_take_out(socket, CLOSE_TRANSPORT); /* its session looks at the identity once more */
-    return true;
+    return map_get(&recovery->by_pid, pid);
 }
 
 void recovery_hand_over(struct recovery *recovery, struct bytes pid)
 {
-    struct recoverable *found = map_get(&recovery->by_pid, pid);
-    if (found != NULL && (found->socket == NULL || end_socket(found))) {
+    struct recoverable *found = release(recovery, pid);
+    if (found != NULL) {
         dissolve(found);
     }
 }
@@ -486,8 +493,10 @@ struct recoverable *recovery_claim(struct shard *shard, const struct recovery_cl
         return NULL;
     }
     struct recoverable *found = map_get(&recovery->by_pid, claim->pid);
-    if (found == NULL || !bytes_eq(buf_bytes(found->owner), identity_key(claim->identity)) ||
-        (found->socket != NULL && !end_socket(found))) {
+    if (found == NULL || !bytes_eq(buf_bytes(found->owner), identity_key(claim->identity))) {
+        return NULL;
+    }
+    if ((found = release(recovery, claim->pid)) == NULL) {
         return NULL;
     }
     if (was_elsewhere(found, claim)) {

@@ -390,6 +390,46 @@ Test(recovery, a_clean_end_and_a_stranger)
 }
 
 /* Who comes back with a token that allows less begins anew: nothing of a room that it has lost. */
+/* The connection seems to be there, and what the socket lacks of the inbox is in no log. */
+static void half_open_and_behind(struct world *world, struct socket **ret_socket)
+{
+    set_up(world, 1);
+    turn(world);
+    change_room(world, 0);
+    broadcast(world, 0, 0);
+    turn(world);
+    *ret_socket = &client_of(world)->socket;
+    socket_lag_begin(*ret_socket, 0);
+}
+
+static void end_half_open(struct world *world)
+{
+    client_finish(client_of(world), CLOSE_TRANSPORT);
+    world->here = false;
+    tear_down(world);
+}
+
+Test(recovery, who_is_behind_with_the_inbox_comes_back_as_a_new_one)
+{
+    struct world world;
+    struct socket *socket;
+    half_open_and_behind(&world, &socket);
+    cr_assert_null(claim(&world));
+    cr_assert_null(socket->fanout, "it is out of its rooms");
+    cr_assert_null(claim(&world));
+    end_half_open(&world);
+}
+
+Test(recovery, who_is_behind_with_the_inbox_may_have_gone_elsewhere)
+{
+    struct world world;
+    struct socket *socket;
+    half_open_and_behind(&world, &socket);
+    recovery_hand_over(recovery_of(world.fanout), bytes_of(world.pid, sizeof(world.pid)));
+    cr_assert_null(socket->fanout, "it is out of its rooms");
+    end_half_open(&world);
+}
+
 Test(recovery, a_token_that_allows_less_continues_nothing)
 {
     for (unsigned room = 0; room < 2; room++) {
