@@ -7,6 +7,7 @@
 #include "codec/http1.h"
 
 #include "codec/base/status.h"
+#include "codec/url.h"
 
 static int refuse(struct http1_parser *parser, unsigned http_status)
 {
@@ -266,22 +267,14 @@ static int read_host(struct http1_parser *parser, struct http1_request *request)
 /* Cut "http://host" off an absolute target; the host must be the one in the header. */
 static bool strip_authority(struct bytes *target, struct bytes host)
 {
-    static const char *const schemes[] = {"http://", "https://"};
-    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
-        struct bytes scheme = bytes_str(schemes[i]);
-        if (target->len < scheme.len ||
-            !bytes_eq_nocase(bytes_of(target->at, scheme.len), scheme)) {
-            continue;
-        }
-        struct bytes rest = bytes_skip(*target, scheme.len);
-        size_t len = 0;
-        while (len < rest.len && rest.at[len] != '/' && rest.at[len] != '?') {
-            len++;
-        }
-        *target = bytes_skip(rest, len);
-        return len > 0 && bytes_eq_nocase(bytes_of(rest.at, len), host);
+    struct url url;
+    if (url_split(*target, &url) != 0 || url.has_userinfo || url.has_fragment ||
+        (!bytes_eq_nocase(url.scheme, BYTES("http")) &&
+            !bytes_eq_nocase(url.scheme, BYTES("https")))) {
+        return false;
     }
-    return false;
+    *target = bytes_skip(*target, (size_t)(url.path.at - target->at));
+    return url.host.len > 0 && bytes_eq_nocase(url.host, host);
 }
 
 static int read_target(struct http1_parser *parser, struct http1_request *request)

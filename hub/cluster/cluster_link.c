@@ -15,44 +15,38 @@
 #include "actors/deliver/outbox.h"
 #include "actors/shard.h"
 #include "codec/base/mem.h"
+#include "codec/url.h"
 #include "hub/cluster/cluster_auth.h"
 #include "hub/net/connection.h"
 #include "hub/net/loop.h"
 
 /* Addresses. */
 
-static bool read_host(struct bytes text, uint16_t port, struct sockaddr_storage *ret_address)
+/* An address and its port, in brackets where it is one of IPv6. */
+static bool read_address(const char *text, struct sockaddr_storage *ret_address)
 {
-    char host[CLUSTER_ADDRESS_MAX];
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    bool brackets = text.len > 2 && text.at[0] == '[' && text.at[text.len - 1] == ']';
-    if (brackets) {
-        text = bytes_of(text.at + 1, text.len - 2);
-    }
-    if (text.len == 0 || text.len >= sizeof(host)) {
+    char address[INET6_ADDRSTRLEN];
+    struct url_host host;
+    uint16_t port;
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    if (url_split_host(bytes_str(text), &host) != 0 || url_port(&host, 0, &port) != 0 ||
+        port == 0 || host.name.len == 0 || host.name.len >= sizeof(address)) {
         return false;
     }
-    memcpy(host, text.at, text.len);
-    host[text.len] = '\0';
-    if (!brackets && inet_pton(AF_INET, host, &in.sin_addr) == 1) {
+    memcpy(address, host.name.at, host.name.len);
+    address[host.name.len] = '\0';
+    in.sin_port = htons(port);
+    in6.sin6_port = htons(port);
+    if (!host.is_bracketed && inet_pton(AF_INET, address, &in.sin_addr) == 1) {
         memcpy(ret_address, &in, sizeof(in));
         return true;
     }
-    if (brackets && inet_pton(AF_INET6, host, &in6.sin6_addr) == 1) {
+    if (host.is_bracketed && inet_pton(AF_INET6, address, &in6.sin6_addr) == 1) {
         memcpy(ret_address, &in6, sizeof(in6));
         return true;
     }
     return false;
-}
-
-static bool read_address(const char *text, struct sockaddr_storage *ret_address)
-{
-    const char *colon = strrchr(text, ':');
-    uint64_t port;
-    return colon != NULL && bytes_to_u64(bytes_str(colon + 1), UINT16_MAX, &port) == 0 &&
-           port > 0 &&
-           read_host(bytes_of(text, (size_t)(colon - text)), (uint16_t)port, ret_address);
 }
 
 /* Calling a node. */

@@ -21,6 +21,7 @@
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
 #include "codec/bus_name.h"
+#include "codec/url.h"
 #include "hub/config/config.h"
 #include "hub/net/crypto.h"
 #include "hub/net/listener.h"
@@ -102,28 +103,17 @@ static bool find_local(const struct redis_url *url, char ret_text[NODE_HOST_MAX]
     return good;
 }
 
-/* Split "host", "host:port" or "[address]:port"; what names no port leaves it. */
+/* What names no port leaves it. */
 static bool split_advertised(const char *text, char ret_host[NODE_HOST_MAX], uint16_t *port)
 {
-    const char *end = text[0] == '[' ? strchr(text, ']') : strrchr(text, ':');
-    bool brackets = text[0] == '[';
-    if (brackets && end == NULL) {
+    struct url_host host;
+    if (url_split_host(bytes_str(text), &host) != 0 || host.name.len == 0 ||
+        host.name.len >= NODE_HOST_MAX || url_port(&host, *port, port) != 0) {
         return false;
     }
-    if (!brackets && end != NULL && strchr(text, ':') != end) {
-        end = NULL; /* an IPv6 address without a port */
-    }
-    const char *rest = end == NULL ? "" : end + brackets;
-    size_t len = end == NULL ? strlen(text) : (size_t)(end - text) - brackets;
-    uint64_t number = *port;
-    if (rest[0] != '\0' &&
-        (rest[0] != ':' || bytes_to_u64(bytes_str(rest + 1), UINT16_MAX, &number) != 0 ||
-            number == 0)) {
-        return false;
-    }
-    snprintf(ret_host, NODE_HOST_MAX, "%.*s", (int)len, text + brackets);
-    *port = (uint16_t)number;
-    return len > 0;
+    memcpy(ret_host, host.name.at, host.name.len);
+    ret_host[host.name.len] = '\0';
+    return true;
 }
 
 static bool is_any(const char *host)

@@ -10,6 +10,7 @@
 #include "hub/config/config_draft.h"
 #include "hub/config/config_value.h"
 #include "hub/net/loopback.h"
+#include "hub/net/origin.h"
 
 enum { SECRET_LEAST = 32 }; /* bytes of an HS256 secret: RFC 7518 section 3.2 */
 
@@ -97,13 +98,14 @@ static int check_origins(struct config *config, struct config_error *error)
 {
     for (size_t i = 0; i < config->origins.count; i++) {
         const char *origin = config->origins.items[i];
-        const char *host = strstr(origin, "://");
+        const char *fault = origin_fault(bytes_str(origin));
+        if (fault != NULL) {
+            return config_draft_refuse(error,
+                "%s: origins: \"%.255s\" is not an origin (allowed: scheme://host[:port] or *): %s",
+                config->came_from[CONFIG_AT_origins], origin, fault);
+        }
         if (strcmp(origin, "*") == 0) {
             config_draft_warn(config, "origins: * lets the pages of any site connect");
-        } else if (host == NULL || host == origin || host[3] == 0 || strchr(host + 3, '/')) {
-            return config_draft_refuse(error,
-                "%s: origins: \"%.255s\" is not an origin; allowed: scheme://host[:port] or *",
-                config->came_from[CONFIG_AT_origins], origin);
         }
     }
     return 0;

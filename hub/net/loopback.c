@@ -4,7 +4,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-#include "codec/base/check.h"
+#include "codec/url.h"
 
 static bool is_address(struct bytes host)
 {
@@ -52,24 +52,21 @@ bool loopback_is_host(struct bytes host)
 
 bool loopback_is_authority(struct bytes authority)
 {
-    size_t len = authority.len;
-    while (len > 0 && authority.at[len - 1] >= '0' && authority.at[len - 1] <= '9') {
-        len--;
+    struct url_host host;
+    uint16_t port;
+    if (url_split_host(authority, &host) != 0 ||
+        (host.port.len > 0 && url_port(&host, 0, &port) != 0)) {
+        return false;
     }
-    bool has_port = len > 0 && authority.at[len - 1] == ':';
-    struct bytes host = has_port ? bytes_of(authority.at, len - 1) : authority;
-    bool bare_v6 = host.len > 0 && host.at[0] != '[' && memchr(host.at, ':', host.len) != NULL;
-    return !bare_v6 && loopback_is_host(host);
+    bool is_v6 = host.name.len > 0 && memchr(host.name.at, ':', host.name.len) != NULL;
+    return is_v6 == host.is_bracketed && loopback_is_host(host.name);
 }
 
 bool loopback_is_origin(struct bytes origin)
 {
-    static const char *const schemes[] = {"http://", "https://"};
-    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
-        struct bytes scheme = bytes_str(schemes[i]);
-        if (bytes_starts(origin, scheme)) {
-            return loopback_is_authority(bytes_skip(origin, scheme.len));
-        }
-    }
-    return false;
+    struct url url;
+    return url_split(origin, &url) == 0 && !url.has_userinfo && url.path.len == 0 &&
+           !url.has_query && !url.has_fragment &&
+           (bytes_eq_str(url.scheme, "http") || bytes_eq_str(url.scheme, "https")) &&
+           loopback_is_authority(url.host);
 }

@@ -5,6 +5,7 @@
 
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/url.h"
 
 struct origin_list {
     bool any;
@@ -25,15 +26,16 @@ static bool is_label_byte(char byte)
 }
 
 /* A host name (labels of letters, digits, '-', '_') or an address in brackets; lower case. */
-static bool is_host(struct bytes host)
+static bool is_host(const struct url_host *split)
 {
-    if (host.len > 2 && host.at[0] == '[' && host.at[host.len - 1] == ']') {
-        for (size_t i = 1; i + 1 < host.len; i++) {
+    struct bytes host = split->name;
+    if (split->is_bracketed) {
+        for (size_t i = 0; i < host.len; i++) {
             if (memchr("0123456789abcdef:.", host.at[i], 18) == NULL) {
                 return false;
             }
         }
-        return true;
+        return host.len > 0;
     }
     bool label_began = false;
     for (size_t i = 0; i < host.len; i++) {
@@ -61,34 +63,28 @@ static bool is_scheme(struct bytes scheme)
     return scheme.len > 0;
 }
 
-static const char *find_fault(struct bytes origin)
+const char *origin_fault(struct bytes origin)
 {
-    const char *mark = origin.len > 0 ? memmem(origin.at, origin.len, "://", 3) : NULL;
-    if (mark == NULL) {
+    struct url url;
+    struct url_host host;
+    uint16_t port = 0;
+    if (bytes_eq(origin, BYTES("*"))) {
+        return NULL;
+    }
+    if (url_split(origin, &url) != 0) {
         return "must be scheme://host or scheme://host:port, or *";
     }
-    struct bytes scheme = bytes_of(origin.at, (size_t)(mark - origin.at));
-    struct bytes host = bytes_skip(origin, scheme.len + 3);
-    const char *bracket = host.len > 0 ? memchr(host.at, ']', host.len) : NULL;
-    size_t from = bracket != NULL ? (size_t)(bracket - host.at) : 0;
-    const char *colon = host.len > from ? memchr(host.at + from, ':', host.len - from) : NULL;
-    if (colon != NULL) {
-        uint64_t port = 0;
-        struct bytes digits = bytes_skip(host, (size_t)(colon - host.at) + 1);
-        if (bytes_to_u64(digits, 65535, &port) != 0 || port == 0) {
-            return "the port must be a number from 1 to 65535";
-        }
-        bool standard = (port == 80 && bytes_eq(scheme, BYTES("http"))) ||
-                        (port == 443 && bytes_eq(scheme, BYTES("https")));
-        if (standard) {
-            return "browsers leave the standard port away: leave it away here too";
-        }
-        host.len = (size_t)(colon - host.at);
-    }
-    if (!is_scheme(scheme) || !is_host(host)) {
+    bool whole = !url.has_userinfo && url.path.len == 0 && !url.has_query && !url.has_fragment;
+    if (!whole || !is_scheme(url.scheme) || url_split_host(url.host, &host) != 0 ||
+        !is_host(&host)) {
         return "only scheme, host in lower case and port, nothing behind";
     }
-    return NULL;
+    if (url_port(&host, 0, &port) != 0) {
+        return "the port must be a number from 1 to 65535";
+    }
+    bool standard = (port == 80 && bytes_eq_str(url.scheme, "http")) ||
+                    (port == 443 && bytes_eq_str(url.scheme, "https"));
+    return standard ? "browsers leave the standard port away: leave it away here too" : NULL;
 }
 
 int origin_list_create(
@@ -96,7 +92,7 @@ int origin_list_create(
 {
     struct origin_list *list = mem_alloc(sizeof(*list) + count * sizeof(struct bytes));
     for (size_t i = 0; i < count; i++) {
-        const char *fault = bytes_eq(origins[i], BYTES("*")) ? NULL : find_fault(origins[i]);
+        const char *fault = origin_fault(origins[i]);
         if (fault != NULL) {
             origin_list_destroy(list);
             return refuse(error, origins[i], fault);
@@ -149,18 +145,15 @@ static struct bytes without_port(struct bytes host, const char *port)
 
 bool origin_is_host(struct bytes origin, struct bytes host)
 {
-    static const struct {
-        const char *scheme;
-        const char *port;
-    } schemes[] = {{"http://", ":80"}, {"https://", ":443"}};
-    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
-        struct bytes scheme = bytes_str(schemes[i].scheme);
-        if (origin.len > scheme.len && bytes_eq(bytes_of(origin.at, scheme.len), scheme)) {
-            return bytes_eq_nocase(without_port(bytes_skip(origin, scheme.len), schemes[i].port),
-                without_port(host, schemes[i].port));
-        }
+    struct url url;
+    if (url_split(origin, &url) != 0 || url.has_userinfo || url.path.len > 0 || url.has_query ||
+        url.has_fragment || url.host.len == 0) {
+        return false;
     }
-    return false;
+    const char *port = bytes_eq_str(url.scheme, "http")    ? ":80"
+                       : bytes_eq_str(url.scheme, "https") ? ":443"
+                                                           : NULL;
+    return port != NULL && bytes_eq_nocase(without_port(url.host, port), without_port(host, port));
 }
 
 struct bytes origin_cors_value(

@@ -15,9 +15,15 @@
 struct origin_list;
 
 /*
- * Make a list of origins, each `scheme://host` or `scheme://host:port` in lower case, or "*" for
- * all. STATUS_INVALID with a sentence appended to `error` for anything else (path, user-info,
- * upper case, trailing dot or slash, `null`).
+ * What is wrong with an origin of the configuration, as words behind "… is not an origin: "; NULL:
+ * it is `scheme://host` or `scheme://host:port` in lower case, or "*" for all (no path, user-info,
+ * upper case, trailing dot or slash, `null`). Any thread.
+ */
+const char *origin_fault(struct bytes origin);
+
+/*
+ * Make a list of origins. STATUS_INVALID with a sentence appended to `error` for one that has a
+ * fault.
  */
 MUST_CHECK int origin_list_create(const struct bytes *origins, size_t count, struct builder *error,
     struct origin_list **ret_list);

@@ -9,6 +9,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/http1.h"
+#include "codec/url.h"
 
 enum { V4_BITS = 32, V6_BITS = 128, PORT_MAX = 65535, NODE_MAX = 64 };
 
@@ -176,30 +177,12 @@ static bool is_port(struct bytes text)
 /* `1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]`, `[::1]:80`. */
 static bool read_node(struct bytes text, struct in6_addr *ret_address)
 {
-    const char *end = NULL;
-    if (text.len > 0 && text.at[0] == '[') {
-        text = bytes_skip(text, 1);
-        end = text.len > 0 ? memchr(text.at, ']', text.len) : NULL;
-        if (end == NULL || memchr(text.at, ':', (size_t)(end - text.at)) == NULL) {
-            return false;
-        }
-        struct bytes behind = bytes_skip(text, (size_t)(end - text.at) + 1);
-        if (behind.len > 0 && (behind.at[0] != ':' || !is_port(bytes_skip(behind, 1)))) {
-            return false;
-        }
-    } else if (text.len > 0) {
-        const char *colon = memchr(text.at, ':', text.len);
-        const char *second =
-            colon != NULL ? memchr(colon + 1, ':', text.len - (size_t)(colon - text.at) - 1) : NULL;
-        if (colon != NULL && second == NULL) {
-            end = colon;
-            if (!is_port(bytes_skip(text, (size_t)(colon - text.at) + 1))) {
-                return false;
-            }
-        }
+    struct url_host host;
+    if (url_split_host(text, &host) != 0 || (host.has_port && !is_port(host.port))) {
+        return false;
     }
-    return read_address(
-        end != NULL ? bytes_of(text.at, (size_t)(end - text.at)) : text, ret_address);
+    bool is_v6 = host.name.len > 0 && memchr(host.name.at, ':', host.name.len) != NULL;
+    return (is_v6 || !host.is_bracketed) && read_address(host.name, ret_address);
 }
 
 /* Take the next `name=value` off *pairs; false at the end. Semicolons in quotes do not count. */

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "codec/base/status.h"
+#include "codec/query.h"
+#include "codec/url.h"
 
 enum { REDIS_PORT = 6379, UNIX_PATH_MAX_LEN = 107, DB_MAX = 65535 };
 
@@ -13,61 +15,38 @@ static int refuse(struct builder *error, const char *why)
     return STATUS_INVALID;
 }
 
-/* The position of `byte` in `text`, or text.len. */
-static size_t find(struct bytes text, char byte)
-{
-    const char *at = text.len > 0 ? memchr(text.at, byte, text.len) : NULL;
-    return at != NULL ? (size_t)(at - text.at) : text.len;
-}
-
-static size_t find_last(struct bytes text, char byte)
-{
-    const char *at = text.len > 0 ? memrchr(text.at, byte, text.len) : NULL;
-    return at != NULL ? (size_t)(at - text.at) : text.len;
-}
-
-static int hex_value(char digit)
-{
-    if (digit >= '0' && digit <= '9') {
-        return digit - '0';
-    }
-    char lower = (char)(digit | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /* Percent-decode into a NUL-terminated array; false when malformed, too long, or with a NUL. */
-static bool decode(struct bytes text, char *ret_text, size_t size)
+static bool decode(struct bytes text, char *at, size_t size)
 {
-    size_t len = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        int byte = (unsigned char)text.at[i];
-        if (byte == '%') {
-            int high = i + 2 < text.len ? hex_value(text.at[i + 1]) : -1;
-            int low = i + 2 < text.len ? hex_value(text.at[i + 2]) : -1;
-            if (high < 0 || low < 0) {
-                return false;
-            }
-            byte = high * 16 + low;
-            i += 2;
-        }
-        if (byte == 0 || len + 1 >= size) {
-            return false;
-        }
-        ret_text[len++] = (char)byte;
+    struct bytes decoded;
+    if (query_decode_path(text, at, size - 1, &decoded) != 0) {
+        return false;
     }
-    ret_text[len] = '\0';
+    at[decoded.len] = '\0';
+    return true;
+}
+
+/* Copy into a NUL-terminated array of `size`; false when empty, too long, or with a NUL. */
+static bool copy(struct bytes text, char *at, size_t size)
+{
+    if (text.len == 0 || text.len >= size || memchr(text.at, '\0', text.len) != NULL) {
+        return false;
+    }
+    memcpy(at, text.at, text.len);
+    at[text.len] = '\0';
     return true;
 }
 
 static bool parse_userinfo(struct bytes text, struct redis_url *url)
 {
-    size_t colon = find(text, ':');
-    if (colon == text.len || colon + 1 == text.len) {
+    const char *colon = text.len > 0 ? memchr(text.at, ':', text.len) : NULL;
+    size_t len = colon != NULL ? (size_t)(colon - text.at) : text.len;
+    if (len + 1 >= text.len) {
         return false;
     }
     url->has_password = true;
-    return decode(bytes_of(text.at, colon), url->user, sizeof(url->user)) &&
-           decode(bytes_skip(text, colon + 1), url->password, sizeof(url->password));
+    return decode(bytes_of(text.at, len), url->user, sizeof(url->user)) &&
+           decode(bytes_skip(text, len + 1), url->password, sizeof(url->password));
 }
 
 static int parse_db(struct bytes text, struct builder *error, struct redis_url *url)
@@ -80,98 +59,64 @@ static int parse_db(struct bytes text, struct builder *error, struct redis_url *
     return 0;
 }
 
-/* Split "host[:port]" or "[v6][:port]". */
-static int parse_host(struct bytes text, struct builder *error, struct redis_url *url)
+static int parse_tcp(const struct url *parts, struct builder *error, struct redis_url *url)
 {
-    struct bytes host = text;
-    struct bytes rest = {0};
-    if (text.len > 0 && text.at[0] == '[') {
-        size_t end = find(text, ']');
-        if (end == text.len) {
-            return refuse(error, "a '[' without ']'");
-        }
-        host = bytes_of(text.at + 1, end - 1);
-        rest = bytes_skip(text, end + 1);
-    } else {
-        size_t colon = find(text, ':');
-        host = bytes_of(text.at, colon);
-        rest = bytes_skip(text, colon);
+    struct url_host host;
+    if (url_split_host(parts->host, &host) != 0) {
+        return refuse(error, "the host's brackets do not fit, or something stands behind them");
     }
-    uint64_t port = REDIS_PORT;
-    if (rest.len > 0 &&
-        (rest.at[0] != ':' || bytes_to_u64(bytes_skip(rest, 1), 65535, &port) != 0 || port == 0)) {
-        return refuse(error, "the port must be a number from 1 to 65535");
+    if (url_port(&host, REDIS_PORT, &url->port) != 0) {
+        return refuse(error, "the port must be a number from 1 to 65535 (in a password / ? # are "
+                             "%2F %3F %23)");
     }
-    if (host.len == 0 || host.len >= sizeof(url->host)) {
+    if (!copy(host.name, url->host, sizeof(url->host))) {
         return refuse(error, "the host is missing or too long");
     }
-    memcpy(url->host, host.at, host.len);
-    url->host[host.len] = '\0';
-    url->port = (uint16_t)port;
-    return 0;
+    if (parts->has_query || parts->has_fragment) {
+        return refuse(error, "behind the database nothing may stand");
+    }
+    return parse_db(parts->path.len > 0 ? bytes_skip(parts->path, 1) : parts->path, error, url);
 }
 
-static int parse_tcp(struct bytes text, struct builder *error, struct redis_url *url)
+static int parse_unix(const struct url *parts, struct builder *error, struct redis_url *url)
 {
-    size_t slash = find(text, '/');
-    struct bytes authority = bytes_of(text.at, slash);
-    struct bytes path = bytes_skip(text, slash);
-    size_t at = find_last(authority, '@');
-    if (at < authority.len) {
-        if (!parse_userinfo(bytes_of(authority.at, at), url)) {
-            return refuse(error, "before '@' there must be user:password or :password");
-        }
-        authority = bytes_skip(authority, at + 1);
-    }
-    int status = parse_host(authority, error, url);
-    if (status != 0) {
-        return status;
-    }
-    return parse_db(path.len > 0 ? bytes_skip(path, 1) : path, error, url);
-}
-
-static int parse_unix(struct bytes text, struct builder *error, struct redis_url *url)
-{
+    struct bytes path = bytes_of(parts->host.at, parts->host.len + parts->path.len);
     url->is_unix = true;
-    size_t at = find(bytes_of(text.at, find(text, '/')), '@');
-    if (at < find(text, '/')) {
-        if (!parse_userinfo(bytes_of(text.at, at), url)) {
-            return refuse(error, "before '@' there must be user:password or :password");
-        }
-        text = bytes_skip(text, at + 1);
-    }
-    size_t mark = find(text, '?');
-    struct bytes query = bytes_skip(text, mark);
-    struct bytes path = bytes_of(text.at, mark);
-    if (path.len == 0 || path.len > UNIX_PATH_MAX_LEN || find(path, '\0') < path.len) {
+    if (parts->has_fragment || !copy(path, url->host, UNIX_PATH_MAX_LEN + 1)) {
         return refuse(error, "the path of the unix socket is missing or longer than 107 bytes");
     }
-    memcpy(url->host, path.at, path.len);
-    url->host[path.len] = '\0';
-    if (query.len == 0) {
-        return 0;
-    }
-    if (!bytes_starts(query, BYTES("?db=")) || query.len == 4) {
+    if (parts->has_query && (!bytes_starts(parts->query, BYTES("db=")) || parts->query.len == 3)) {
         return refuse(error, "after '?' only db=<number> is known");
     }
-    return parse_db(bytes_skip(query, 4), error, url);
+    return parts->has_query ? parse_db(bytes_skip(parts->query, 3), error, url) : 0;
+}
+
+/* What follows the scheme, which is redis or unix. */
+static int parse_parts(const struct url *parts, struct builder *error, struct redis_url *url)
+{
+    if (parts->has_userinfo && !parse_userinfo(parts->userinfo, url)) {
+        return refuse(error, "before '@' there must be user:password or :password");
+    }
+    return bytes_eq_str(parts->scheme, "unix") ? parse_unix(parts, error, url)
+                                               : parse_tcp(parts, error, url);
 }
 
 int redis_url_parse(struct bytes text, struct builder *error, struct redis_url *ret_url)
 {
     struct redis_url url = {0};
-    int status;
-    if (bytes_starts(text, BYTES("redis://"))) {
-        status = parse_tcp(bytes_skip(text, 8), error, &url);
-    } else if (bytes_starts(text, BYTES("unix://"))) {
-        status = parse_unix(bytes_skip(text, 7), error, &url);
-    } else if (bytes_starts(text, BYTES("rediss://"))) {
+    struct url parts = {0};
+    int status = url_split(text, &parts);
+    if (status != 0) {
+        status = refuse(error, "must begin with redis:// or unix://");
+    } else if (bytes_eq_str(parts.scheme, "rediss")) {
         builder_str(error,
             "Redis URL: rediss:// (TLS) is not supported; use redis:// over a private network "
             "or a tunnel, or unix://");
         status = STATUS_UNSUPPORTED;
-    } else {
+    } else if (!bytes_eq_str(parts.scheme, "redis") && !bytes_eq_str(parts.scheme, "unix")) {
         status = refuse(error, "must begin with redis:// or unix://");
+    } else {
+        status = parse_parts(&parts, error, &url);
     }
     if (status == 0) {
         *ret_url = url;
