@@ -8,17 +8,6 @@
 #include "codec/base/log.h"
 #include "codec/base/status.h"
 
-struct event *shard_event(
-    struct shard *shard, const char *name, struct bytes argument, unsigned flags)
-{
-    struct event *event = NULL;
-    int status = event_from_own(bytes_str(name), argument, flags, &event);
-    if (status != 0) {
-        shard_count_unencoded(shard, bytes_str(name), WIRE_FORMAT_COUNT, status);
-    }
-    return event;
-}
-
 void shard_count_unencoded(
     struct shard *shard, struct bytes event, enum wire_format format, int status)
 {

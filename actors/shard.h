@@ -201,15 +201,8 @@ struct shard {
 };
 
 /*
- * Make an event of Peal's own (event_from_own). NULL: there is no memory for it, which is counted
- * and logged.
- */
-MUST_CHECK struct event *shard_event(
-    struct shard *shard, const char *name, struct bytes argument, unsigned flags);
-
-/*
- * Count and log that an event (an empty name: an answer) could not be written in a format; nobody
- * who has that format gets it.
+ * Count and log that an event (an empty name: an answer) could not be written in a format,
+ * WIRE_FORMAT_COUNT: in none; nobody who has that format gets it.
  */
 void shard_count_unencoded(
     struct shard *shard, struct bytes event, enum wire_format format, int status);

@@ -204,31 +204,23 @@ int event_from_args(
     return event_from_elements(name, bytes_of(array.at + 1, array.len - 2), flags, ret_event);
 }
 
-int event_from_own(
-    struct bytes name, struct bytes argument, unsigned flags, struct event **ret_event)
+int event_from_own(struct bytes array, size_t name_len, unsigned flags, struct event **ret_event)
 {
-    struct builder text = {.max = argument.len + name.len * 6 + 8};
-    builder_byte(&text, '[');
-    json_scan_write_string(&text, name);
-    builder_byte(&text, ',');
-    size_t args = builder_bytes(&text).len;
-    builder_add(&text, argument);
-    builder_byte(&text, ']');
-    int status = STATUS_NOMEM;
-    if (!builder_failed(&text)) {
-        struct bytes data = builder_bytes(&text);
-        struct parts parts = {
-            .form = EVENT_JSON,
-            .flags = flags,
-            .data = data,
-            .name = name,
-            .args = bytes_of(data.at + args, argument.len),
-            .arg_count = 1,
-        };
-        status = make(&parts, ret_event);
+    static const size_t before = sizeof("[\"") - 1, between = sizeof("\",") - 1;
+    struct bytes args = bytes_of(array.at + array.len, 0);
+    if (array.len > before + name_len + between) {
+        args = bytes_skip(array, before + name_len + between);
+        args.len -= 1; /* the bracket */
     }
-    builder_reset(&text);
-    return status;
+    const struct parts parts = {
+        .form = EVENT_JSON,
+        .flags = flags,
+        .data = array,
+        .name = bytes_of(array.at + before, name_len),
+        .args = args,
+        .arg_count = args.len > 0,
+    };
+    return make(&parts, ret_event);
 }
 
 /* The name of a MessagePack event; numbers are written to `at`. */

@@ -66,12 +66,13 @@ MUST_CHECK int event_from_args(
     struct bytes name, struct bytes args_json, unsigned flags, struct event **ret_event);
 
 /*
- * Make an event of Peal's own from its name and the JSON text of its one argument, which Peal has
- * written: it is not read again, so how deep it nests is up to who writes it (at most DEPTH_WIRE
- * less what goes around an event). STATUS_NOMEM, STATUS_TOO_LARGE (name, or 4 GiB).
+ * Make an event of Peal's own from the array that Peal has written: `["name"]` or `["name",arg]`,
+ * without blanks, the name of `name_len` bytes without escapes. It is not read again, so how deep
+ * it nests is up to who writes it (at most DEPTH_WIRE less what goes around an event).
+ * STATUS_NOMEM, STATUS_TOO_LARGE (name, or 4 GiB), STATUS_DENIED as above.
  */
 MUST_CHECK int event_from_own(
-    struct bytes name, struct bytes argument, unsigned flags, struct event **ret_event);
+    struct bytes array, size_t name_len, unsigned flags, struct event **ret_event);
 
 /* Make an event from a name and the JSON text of its arguments without brackets (`a,b`). */
 MUST_CHECK int event_from_elements(

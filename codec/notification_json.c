@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/notification_json.h"
 
-#include "codec/base/rand.h"
 #include "codec/base/status.h"
 #include "codec/http1.h"
-#include "codec/iso_time.h"
 #include "codec/json_scan.h"
+#include "codec/json_write.h"
 
 static const char *const state_names[NOTIFICATION_STATE_COUNT] = {
     [NOTIFICATION_UNREAD] = "unread",
@@ -16,7 +15,7 @@ static const char *const state_names[NOTIFICATION_STATE_COUNT] = {
     [NOTIFICATION_ERASED] = "erased",
 };
 
-static struct bytes notification_state_name(enum notification_state state)
+struct bytes notification_state_name(enum notification_state state)
 {
     CHECK(state < NOTIFICATION_STATE_COUNT);
     return bytes_str(state_names[state]);
@@ -33,50 +32,6 @@ int notification_state_parse(struct bytes name, enum notification_state *ret_sta
     return STATUS_INVALID;
 }
 
-/* Append `prefix`, which ends in the name of a member and its colon, and then the value. */
-
-static void add_string(struct builder *out, const char *prefix, struct bytes text)
-{
-    builder_str(out, prefix);
-    json_scan_write_string(out, text);
-}
-
-static void add_u64(struct builder *out, const char *prefix, uint64_t value)
-{
-    builder_str(out, prefix);
-    builder_u64(out, value);
-}
-
-static void add_bool(struct builder *out, const char *prefix, bool value)
-{
-    builder_str(out, prefix);
-    builder_str(out, value ? "true" : "false");
-}
-
-static void add_time(struct builder *out, const char *prefix, uint64_t ms)
-{
-    builder_str(out, prefix);
-    if (ms == 0 || ms > (uint64_t)ISO_TIME_MAX) {
-        builder_str(out, "null");
-        return;
-    }
-    builder_byte(out, '"');
-    if (iso_time_write((int64_t)ms, out) < 0) {
-        CHECK(!"the range was checked");
-    }
-    builder_byte(out, '"');
-}
-
-static void add_id(struct builder *out, const char *prefix, const uint8_t id[NOTIFICATION_ID_LEN])
-{
-    char text[UUID_TEXT_LEN];
-    uuid_format(id, text);
-    builder_str(out, prefix);
-    builder_byte(out, '"');
-    builder_add(out, bytes_of(text, sizeof(text)));
-    builder_byte(out, '"');
-}
-
 /* Archived rows are no longer unread, also where nobody read them. */
 static bool is_read(const struct notification_item *item)
 {
@@ -85,123 +40,64 @@ static bool is_read(const struct notification_item *item)
 
 void notification_json_item(const struct notification_item *item, struct builder *out)
 {
-    add_id(out, "{\"id\":", item->id);
-    add_u64(out, ",\"seq\":", item->seq);
-    add_u64(out, ",\"rev\":", item->rev);
-    add_string(out, ",\"userId\":", item->user);
-    add_string(out, ",\"type\":", item->type);
-    add_string(out, ",\"title\":", item->title);
-    add_string(out, ",\"message\":", item->message);
-    builder_str(out, ",\"data\":");
-    builder_add(out, item->data.len > 0 ? item->data : BYTES("null"));
-    add_string(out, ",\"priority\":", notification_priority_name(item->priority));
-    add_bool(out, ",\"isRead\":", is_read(item));
-    add_time(out, ",\"readAt\":", item->read_at);
-    add_time(out, ",\"createdAt\":", item->created_at);
+    json_write_open(out, '{');
+    json_write_uuid(out, "id", item->id);
+    json_write_u64(out, "seq", item->seq);
+    json_write_u64(out, "rev", item->rev);
+    json_write_text(out, "userId", item->user);
+    json_write_text(out, "type", item->type);
+    json_write_text(out, "title", item->title);
+    json_write_text(out, "message", item->message);
+    json_write_json(out, "data", item->data);
+    json_write_text(out, "priority", notification_priority_name(item->priority));
+    json_write_bool(out, "isRead", is_read(item));
+    json_write_time(out, "readAt", item->read_at);
+    json_write_time(out, "createdAt", item->created_at);
     if (item->expires_at > 0) {
-        add_time(out, ",\"expiresAt\":", item->expires_at);
+        json_write_time(out, "expiresAt", item->expires_at);
     }
     if (item->seen_at > 0) {
-        add_time(out, ",\"seenAt\":", item->seen_at);
+        json_write_time(out, "seenAt", item->seen_at);
     }
     if (item->archived_at > 0) {
-        add_time(out, ",\"archivedAt\":", item->archived_at);
+        json_write_time(out, "archivedAt", item->archived_at);
     }
-    builder_byte(out, '}');
-}
-
-static void add_items(
-    struct builder *out, const char *prefix, const struct notification_item *items, size_t count)
-{
-    builder_str(out, prefix);
-    builder_byte(out, '[');
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0) {
-            builder_byte(out, ',');
-        }
-        notification_json_item(&items[i], out);
-    }
-    builder_byte(out, ']');
-}
-
-static void add_which(struct builder *out, const struct notification_state_body *body)
-{
-    if (body->up_to > 0) {
-        /* "Every one" is a number that JavaScript keeps exactly. */
-        uint64_t highest = (UINT64_C(1) << 53) - 1;
-        add_u64(out, ",\"upTo\":", body->up_to < highest ? body->up_to : highest);
-        return;
-    }
-    builder_str(out, ",\"ids\":[");
-    for (size_t i = 0; i < body->count; i++) {
-        add_id(out, i > 0 ? "," : "", body->changes[i].id);
-    }
-    builder_byte(out, ']');
-}
-
-void notification_json_state(const struct notification_state_body *body, struct builder *out)
-{
-    add_u64(out, "{\"rev\":", body->rev);
-    add_u64(out, ",\"unread\":", body->unread);
-    add_which(out, body);
-    add_string(out, ",\"state\":", notification_state_name(body->state));
-    add_time(out, ",\"at\":", body->at);
-    builder_byte(out, '}');
-}
-
-void notification_json_unread(uint64_t count, uint64_t rev, struct builder *out)
-{
-    add_u64(out, "{\"count\":", count);
-    add_u64(out, ",\"rev\":", rev);
-    builder_byte(out, '}');
-}
-
-void notification_json_ready(const struct notification_ready *ready, struct builder *out)
-{
-    add_string(out, "{\"userId\":", ready->user);
-    add_string(out, ",\"node\":", ready->node);
-    add_string(out, ",\"epoch\":", ready->epoch);
-    add_u64(out, ",\"seq\":", ready->seq);
-    add_u64(out, ",\"rev\":", ready->rev);
-    add_u64(out, ",\"unread\":", ready->unread);
-    add_u64(out, ",\"limits\":{\"messagesPerMinute\":", ready->messages_per_minute);
-    add_u64(out, ",\"messageBytes\":", ready->message_bytes);
-    add_u64(out, ",\"rooms\":", ready->rooms);
-    builder_str(out, "}}");
-}
-
-void notification_json_resync(struct bytes epoch, uint64_t rev, struct builder *out)
-{
-    add_string(out, "{\"epoch\":", epoch);
-    add_u64(out, ",\"rev\":", rev);
-    builder_byte(out, '}');
+    json_write_close(out, '}');
 }
 
 static void add_change(struct builder *out, const struct notification_change *change)
 {
-    add_id(out, "{\"id\":", change->id);
-    add_u64(out, ",\"seq\":", change->seq);
-    add_u64(out, ",\"rev\":", change->rev);
-    add_string(out, ",\"state\":", notification_state_name(change->state));
-    add_time(out, ",\"at\":", change->at);
-    builder_byte(out, '}');
+    json_write_next(out);
+    json_write_open(out, '{');
+    json_write_uuid(out, "id", change->id);
+    json_write_u64(out, "seq", change->seq);
+    json_write_u64(out, "rev", change->rev);
+    json_write_text(out, "state", notification_state_name(change->state));
+    json_write_time(out, "at", change->at);
+    json_write_close(out, '}');
 }
 
 void notification_json_sync(const struct notification_sync_body *body, struct builder *out)
 {
-    builder_str(out, "{\"ok\":true,");
-    add_items(out, "\"items\":", body->items, body->item_count);
-    builder_str(out, ",\"states\":[");
+    json_write_open(out, '{');
+    json_write_bool(out, "ok", true);
+    json_write_key(out, "items");
+    json_write_open(out, '[');
+    for (size_t i = 0; i < body->item_count; i++) {
+        json_write_next(out);
+        notification_json_item(&body->items[i], out);
+    }
+    json_write_close(out, ']');
+    json_write_key(out, "states");
+    json_write_open(out, '[');
     for (size_t i = 0; i < body->change_count; i++) {
-        if (i > 0) {
-            builder_byte(out, ',');
-        }
         add_change(out, &body->changes[i]);
     }
-    add_u64(out, "],\"rev\":", body->through_rev);
-    add_u64(out, ",\"unread\":", body->unread);
-    add_bool(out, ",\"done\":", body->done);
-    builder_byte(out, '}');
+    json_write_close(out, ']');
+    json_write_u64(out, "rev", body->through_rev);
+    json_write_u64(out, "unread", body->unread);
+    json_write_bool(out, "done", body->done);
+    json_write_close(out, '}');
 }
 
 /* Parts of items. */

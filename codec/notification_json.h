@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * notification_json - the payloads of Peal's own events and answers about inboxes, as JSON text.
+ * notification_json - what answers about inboxes say, as JSON text; events are in server_events.h.
  *
  * Each function appends one JSON object; failure is the builder's. Times are epoch ms, 0 = null.
  */
@@ -21,41 +21,6 @@
  * archivedAt only where it was, so that a device that was away does not show what has gone.
  */
 void notification_json_item(const struct notification_item *item, struct builder *out);
-
-/* What `notification:state` says; `up_to` 0: by ids, UINT64_MAX: every one. */
-struct notification_state_body {
-    uint64_t rev;
-    uint64_t unread;
-    const struct notification_change *changes; /* whose ids are listed, where up_to is 0 */
-    size_t count;
-    uint64_t up_to;
-    enum notification_state state;
-    uint64_t at;
-};
-
-/* `notification:state`: {rev, unread, ids or upTo, state, at}. */
-void notification_json_state(const struct notification_state_body *body, struct builder *out);
-
-/* `unread`: {count, rev}. */
-void notification_json_unread(uint64_t count, uint64_t rev, struct builder *out);
-
-struct notification_ready {
-    struct bytes user;
-    struct bytes node;
-    struct bytes epoch;
-    uint64_t seq;
-    uint64_t rev;
-    uint64_t unread;
-    uint32_t messages_per_minute;
-    uint32_t message_bytes;
-    uint32_t rooms;
-};
-
-/* `hub:ready`: {userId, node, epoch, seq, rev, unread, limits}. */
-void notification_json_ready(const struct notification_ready *ready, struct builder *out);
-
-/* `hub:resync`: {epoch, rev}. */
-void notification_json_resync(struct bytes epoch, uint64_t rev, struct builder *out);
 
 struct notification_sync_body {
     const struct notification_item *items;
@@ -99,7 +64,8 @@ MUST_CHECK int notification_json_add_field(struct bytes name, uint32_t *fields);
 void notification_json_fields(
     const struct notification_item *item, uint32_t fields, struct builder *out);
 
-/* The state of a name; STATUS_INVALID for none. */
+/* The name of a state, static; and the state of a name, STATUS_INVALID for none. */
+struct bytes notification_state_name(enum notification_state state);
 MUST_CHECK int notification_state_parse(struct bytes name, enum notification_state *ret_state);
 
 #endif

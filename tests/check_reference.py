@@ -8,6 +8,7 @@ A row without a text is a problem, whether it is in a region or wants a section 
 import os
 import re
 import sys
+import textwrap
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 import sources  # noqa: E402
@@ -21,14 +22,15 @@ TIMES = [(86400000, "d"), (3600000, "h"), (60000, "m"), (1000, "s"), (1, "ms")]
 COLUMNS = {"hub/config/config.def": 9, "hub/config/config_blocks.def": 8, "hub/node/metrics.def": 4,
            "hub/node/metrics_streams.def": 4,
            "hub/node/memory.def": 2, "actors/close.def": 5, "actors/user/user_events.def": 3,
-           "codec/notification_fields.def": 5, "codec/errors.def": 5}
+           "codec/notification_fields.def": 5, "codec/errors.def": 5, "codec/server_events.def": 4}
+PLAIN = {"SERVER_FAMILY"}  # macros of rows that are no part of a table
 
 
 def read_rows(root, path):
     """The rows of a .def file; none where it does not exist."""
     if not os.path.exists(os.path.join(root, path)):
         return []
-    found = list(tables.rows(sources.read(root, path)))
+    found = [row for row in tables.rows(sources.read(root, path)) if row[0] not in PLAIN]
     for name, row in found:
         if len(row) != COLUMNS[path]:
             sys.exit(f"{path}: {name}({', '.join(row)[:60]}…) has {len(row)} columns, "
@@ -163,6 +165,16 @@ def write_codes(root):
     return make_table(["code", "HTTP", "meaning"], lines)
 
 
+def write_events(root):
+    """A section for each event of the hub: what it carries, then when it comes."""
+    out = []
+    for _, row in read_rows(root, "codec/server_events.def"):
+        name, carries, text = (tables.literal(column) for column in row[1:])
+        out += [f"### {name}", ""] + textwrap.wrap(f"{code(carries)}: {text}" if carries else text, 110,
+                                                   break_long_words=False, break_on_hyphens=False) + [""]
+    return out[:-1]
+
+
 # --- what has a text of its own ---
 
 def read_all(root, *folders):
@@ -207,16 +219,6 @@ def find_client_events(root):
     return {tables.literal(row[0]) for _, row in read_rows(root, "actors/user/user_events.def")}
 
 
-def find_hub_events(root):
-    """Names that a call sends: the last literal of its first line that looks like an event's."""
-    found = set()
-    call = re.compile(r'\b(?:call_emit|inbox_tell|tell_sockets|shard_event|room_tell|answer_room)\(([^;"]*)"([\w:]+)"')
-    for text in read_all(root, "actors", "hub").values():
-        found |= {name for _, name in call.findall(text)}
-        found |= set(re.findall(r'"(batch_update|hub:ping)"', text))
-    return found
-
-
 def find_fields(root):
     return {tables.literal(row[1]) for _, row in read_rows(root, "codec/notification_fields.def")}
 
@@ -241,8 +243,6 @@ WANTED = [  # page, what has a text on it, the names in the source, the texts on
      lambda text: {re.sub(r"\{\w+\}", "{}", title): body for title, body in sections(text).items()}, set()),
     ("events.md", "event from clients", find_client_events,
      lambda text: sections(part(text, "From clients")), {"Others", "auth:refresh", "hub:pong"}),
-    ("events.md", "event from the hub", find_hub_events,
-     lambda text: sections(part(text, "From the hub")), {"Others"}),
     ("posts.md", "field", find_fields, first_cells, set()),
 ]
 
@@ -276,6 +276,7 @@ def find_untold(root):
 # --- pages ---
 
 REGIONS = {
+    "events.md": {"events": write_events},
     "errors.md": {"codes": write_codes, "closes": write_closes},
     "settings.md": {"settings": write_settings, "blocks": write_blocks},
     "metrics.md": {"metrics": write_metrics, "memory": write_memory, "closes": write_closes},
@@ -284,6 +285,7 @@ TEXTS = [  # tables whose rows must say what they mean: file, place of the name,
     ("hub/config/config.def", 2, 8), ("hub/config/config_blocks.def", 1, 7), ("hub/node/metrics.def", 1, 3),
     ("hub/node/metrics_streams.def", 1, 3),
     ("hub/node/memory.def", 0, 1), ("actors/close.def", 1, 4), ("codec/errors.def", 1, 4),
+    ("codec/server_events.def", 1, 3),
 ]
 
 

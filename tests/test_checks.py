@@ -89,19 +89,26 @@ class Reference(Tree):
         self.expect(check_reference, {**self.PAGES, "codec/errors.def": row.replace("over a limit", "")},
                     '"too_large": no text')
 
+    def test_events_of_the_hub_are_written_with_what_they_carry(self):
+        rows = ('X(UNREAD, "unread", "{count, rev}", "when it changes.")\n'
+                'X(HUB_PING, "hub:ping", "", "On `/ws`.")\nSERVER_FAMILY("hub:")\n')
+        page = self.write({"codec/server_events.def": rows})["docs/reference/events.md"]
+        self.assertIn("### unread\n\n`{count, rev}`: when it changes.\n\n### hub:ping\n\nOn `/ws`.\n", page)
+        self.expect(check_reference, {**self.PAGES, "codec/server_events.def": rows.replace("On `/ws`.", "")},
+                    '"hub:ping": no text')
+
     def test_routes_events_and_fields_want_a_text(self):
         files = {
             "hub/api/api.c": 'const struct http_route rows[] = {\n    {"GET", "/a/{}/b", f, NULL, 0},\n};\n',
             "actors/user/user_events.def": 'X("join_room", JOINS, f(call))\n',
-            "actors/x.c": 'void f(void)\n{\n    call_emit(socket, "hub:ready", text);\n}\n',
             "codec/notification_fields.def": 'X(USER, "user", TEXT, 0, "A user id")\n',
         }
         untold = SimpleNamespace(find_problems=check_reference.find_untold)
         self.expect(untold, {**self.PAGES, **files}, "GET /a/{}/b: no text", "join_room: no text",
-                    "hub:ready: no text", "field user: no text")
+                    "field user: no text")
         told = {
             "docs/reference/routes.md": "### GET /a/{id}/b\n\nSays it.\n",
-            "docs/reference/events.md": "## From clients\n### join_room\nOne.\n## From the hub\n### hub:ready\nTwo.\n",
+            "docs/reference/events.md": "## From clients\n### join_room\nOne.\n",
             "docs/reference/posts.md": "| `user` | who |\n",
         }
         self.expect(untold, {**self.PAGES, **files, **told})

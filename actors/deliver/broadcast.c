@@ -31,8 +31,10 @@ struct broadcast *broadcast_new(struct event *event, const struct bytes *rooms, 
     CHECK(room_count <= BROADCAST_NAMES_MAX && except_count <= BROADCAST_NAMES_MAX);
     size_t count = (size_t)room_count + except_count;
     size_t texts = total_len(rooms, room_count) + total_len(except, except_count);
-    struct broadcast *broadcast =
-        mem_try_calloc(1, sizeof(*broadcast) + count * sizeof(struct bytes) + texts);
+    struct broadcast *broadcast = NULL;
+    if (event != NULL) {
+        broadcast = mem_try_calloc(1, sizeof(*broadcast) + count * sizeof(struct bytes) + texts);
+    }
     if (broadcast == NULL) {
         event_unref(event);
         return NULL;

@@ -35,8 +35,8 @@ struct broadcast {
 
 /*
  * A new broadcast with one reference; copies the names (at most BROADCAST_NAMES_MAX in all, checked
- * by the caller) and takes over the reference of `event`, also when it
- * returns NULL: without memory.
+ * by the caller) and takes over the reference of `event`, also when it returns NULL: without
+ * memory, or for the event NULL, for which there was none.
  */
 MUST_CHECK struct broadcast *broadcast_new(struct event *event, const struct bytes *rooms,
     uint32_t room_count, const struct bytes *except, uint32_t except_count);

@@ -7,6 +7,8 @@
 #include "actors/deliver/socket.h"
 #include "actors/shard.h"
 #include "codec/json_scan.h"
+#include "codec/json_write.h"
+#include "codec/server_events.h"
 
 struct bytes call_argument(const struct event *event)
 {
@@ -26,38 +28,36 @@ void call_answer(const struct client_call *call, struct bytes result)
     }
 }
 
-/* Append the members of a refusal behind the first, without the last brace. */
-static void write_refusal(const struct call_refusal *refusal, struct builder *out)
+static void ack_refusal(struct socket *socket, uint64_t id, const struct call_refusal *refusal)
 {
+    struct builder text = {0};
+    json_write_open(&text, '{');
+    json_write_bool(&text, "ok", false);
+    json_write_text(&text, "error", bytes_str(errors_text(refusal->code)));
+    json_write_text(&text, "message", bytes_str(refusal->message));
     if (refusal->field != NULL) {
-        builder_str(out, ",\"field\":");
-        json_scan_write_string(out, bytes_str(refusal->field));
+        json_write_text(&text, "field", bytes_str(refusal->field));
     }
     if (refusal->retry_ms > 0) {
-        builder_str(out, ",\"retryAfter\":");
-        builder_u64(out, refusal->retry_ms);
+        json_write_u64(&text, "retryAfter", refusal->retry_ms);
     }
+    json_write_close(&text, '}');
+    socket_ack(socket, id, builder_bytes(&text));
+    builder_reset(&text);
 }
 
 void call_refuse_event(struct socket *socket, const uint64_t *id, struct bytes event,
     const struct call_refusal *refusal)
 {
-    struct builder text = {0};
-    builder_str(&text, id != NULL ? "{\"ok\":false,\"error\":\"" : "{\"code\":\"");
-    builder_printf(&text, "%s\",\"message\":", errors_text(refusal->code));
-    json_scan_write_string(&text, bytes_str(refusal->message));
-    write_refusal(refusal, &text);
-    if (id == NULL) {
-        builder_str(&text, ",\"event\":");
-        json_scan_write_string(&text, event);
-    }
-    builder_byte(&text, '}');
     if (id != NULL) {
-        socket_ack(socket, *id, builder_bytes(&text));
-    } else {
-        call_emit(socket, "error", builder_bytes(&text));
+        ack_refusal(socket, *id, refusal);
+        return;
     }
-    builder_reset(&text);
+    call_emit(socket, server_events_error(&(struct server_error){.code = refusal->code,
+                          .message = bytes_str(refusal->message),
+                          .field = bytes_str(refusal->field),
+                          .retry_ms = refusal->retry_ms,
+                          .event = event}));
 }
 
 static void refuse(const struct client_call *call, const struct call_refusal *refusal)
@@ -76,9 +76,8 @@ void call_refuse_field(const struct client_call *call, const char *field, const 
         &(struct call_refusal){.code = ERROR_INVALID_FIELD, .message = allowed, .field = field});
 }
 
-void call_emit(struct socket *socket, const char *name, struct bytes argument)
+void call_emit(struct socket *socket, struct event *event)
 {
-    struct event *event = shard_event(socket->shard, name, argument, 0);
     if (event != NULL) {
         socket_emit(socket, event);
         event_unref(event);

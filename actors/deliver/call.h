@@ -50,7 +50,7 @@ void call_refuse(const struct client_call *call, enum error_code code, const cha
 /* The same with `invalid_field`: `field` of the argument is missing or not what is `allowed`. */
 void call_refuse_field(const struct client_call *call, const char *field, const char *allowed);
 
-/* Send an event of Peal's own, with the JSON text of its one argument, to one socket. */
-void call_emit(struct socket *socket, const char *name, struct bytes argument);
+/* Send an event of Peal's own to one socket; takes `event`, which NULL there was no memory for. */
+void call_emit(struct socket *socket, struct event *event);
 
 #endif

@@ -24,7 +24,7 @@
 #include "actors/shard.h"
 #include "codec/announce.h"
 #include "codec/base/mem.h"
-#include "codec/notification_json.h"
+#include "codec/server_events.h"
 
 enum { HELD_MAX = 64, GAP_MS = 30, RETRY_MS = 1000, READ_LIMIT = 50 };
 
@@ -185,7 +185,7 @@ static void on_timer(struct timer *timer)
 void feed_ready(struct inbox *inbox, struct socket *socket)
 {
     const struct actor_config *config = shard_of(&inbox->owner.actor)->config;
-    struct notification_ready ready = {
+    const struct server_ready ready = {
         .user = owner_id(&inbox->owner),
         .node = bytes_str(config->node),
         .epoch = bytes_str(config->epoch),
@@ -196,10 +196,7 @@ void feed_ready(struct inbox *inbox, struct socket *socket)
         .message_bytes = config->message_bytes,
         .rooms = config->rooms_per_socket,
     };
-    struct builder text = {0};
-    notification_json_ready(&ready, &text);
-    call_emit(socket, "hub:ready", builder_bytes(&text));
-    builder_reset(&text);
+    call_emit(socket, server_events_ready(&ready));
 }
 
 static void unread_changed(struct inbox *inbox)
@@ -209,48 +206,25 @@ static void unread_changed(struct inbox *inbox)
     }
 }
 
-/* `only` is the one socket that is told; NULL: all that are not behind `rev`. */
+/* `only` is the one socket that is told; NULL: all that are not behind `rev`. Takes `event`. */
 static void tell_sockets(
-    struct inbox *inbox, struct socket *only, uint64_t rev, const char *name, struct builder *text)
+    struct inbox *inbox, struct socket *only, uint64_t rev, struct event *event)
 {
-    if (builder_failed(text)) {
-        inbox_miss(inbox, only);
-    } else if (only != NULL) {
-        call_emit(only, name, builder_bytes(text));
+    if (only != NULL) {
+        call_emit(only, event);
     } else {
-        inbox_tell(inbox, name, builder_bytes(text), rev);
+        inbox_tell(inbox, event, rev);
     }
-    builder_reset(text);
 }
 
 static void tell_count(struct socket *socket, uint64_t unread, uint64_t rev)
 {
-    struct builder text = {0};
-    notification_json_unread(unread, rev, &text);
-    tell_sockets(inbox_of(socket->user), socket, rev, "unread", &text);
+    call_emit(socket, server_events_unread(unread, rev));
 }
 
 void feed_tell_unread(struct inbox *inbox)
 {
-    struct builder text = {0};
-    notification_json_unread(inbox->unread, inbox->rev, &text);
-    tell_sockets(inbox, NULL, SOCKET_REV_READ, "unread", &text);
-}
-
-static void tell_item(
-    struct inbox *inbox, struct socket *only, uint64_t rev, const struct notification_item *item)
-{
-    struct builder text = {0};
-    notification_json_item(item, &text);
-    tell_sockets(inbox, only, rev, "notification", &text);
-}
-
-static void tell_state(struct inbox *inbox, struct socket *only, uint64_t rev,
-    const struct notification_state_body *body)
-{
-    struct builder text = {0};
-    notification_json_state(body, &text);
-    tell_sockets(inbox, only, rev, "notification:state", &text);
+    inbox_tell(inbox, server_events_unread(inbox->unread, inbox->rev), SOCKET_REV_READ);
 }
 
 /* Announcements. */
@@ -267,7 +241,7 @@ static void tell_announced_state(struct inbox *inbox, struct announce *announce)
     while (count < most && announce_next_change(announce, &changes[count])) {
         count++;
     }
-    struct notification_state_body body = {
+    const struct server_state state = {
         .rev = announce->rev,
         .unread = announce->unread,
         .changes = changes,
@@ -276,7 +250,7 @@ static void tell_announced_state(struct inbox *inbox, struct announce *announce)
         .state = announce->state,
         .at = announce->at,
     };
-    tell_state(inbox, NULL, announce->rev, &body);
+    inbox_tell(inbox, server_events_state(&state), announce->rev);
     mem_free(changes);
 }
 
@@ -288,7 +262,7 @@ static void apply(struct inbox *inbox, struct announce *announce)
     inbox->unread = announce->unread;
     shard_of(&inbox->owner.actor)->stats.announced++;
     if (announce->kind == ANNOUNCE_NEW) {
-        tell_item(inbox, NULL, announce->rev, &announce->item);
+        inbox_tell(inbox, server_events_notification(&announce->item), announce->rev);
     } else {
         tell_announced_state(inbox, announce);
     }
@@ -379,7 +353,7 @@ static size_t tell_changes(
            changes[count].state == changes[0].state) {
         count++;
     }
-    struct notification_state_body body = {
+    const struct server_state state = {
         .rev = changes[0].rev,
         .unread = sync->position.unread,
         .changes = changes,
@@ -387,7 +361,7 @@ static size_t tell_changes(
         .state = changes[0].state,
         .at = changes[0].at,
     };
-    tell_state(inbox, only, SOCKET_REV_READ, &body);
+    tell_sockets(inbox, only, SOCKET_REV_READ, server_events_state(&state));
     return count;
 }
 
@@ -432,7 +406,7 @@ static uint64_t tell_page(struct inbox *inbox, struct socket *only, const struct
         bool item_next = change == sync->change_count ||
                          (item < sync->item_count && items[item].rev <= sync->changes[change].rev);
         if (item_next) {
-            tell_item(inbox, only, SOCKET_REV_READ, &items[item++]);
+            tell_sockets(inbox, only, SOCKET_REV_READ, server_events_notification(&items[item++]));
         } else {
             change += tell_changes(inbox, only, sync, change);
         }
@@ -443,9 +417,8 @@ static uint64_t tell_page(struct inbox *inbox, struct socket *only, const struct
 
 static void tell_resync(struct inbox *inbox, struct socket *only, uint64_t rev)
 {
-    struct builder text = {0};
-    notification_json_resync(bytes_str(shard_of(&inbox->owner.actor)->config->epoch), rev, &text);
-    tell_sockets(inbox, only, 0, "hub:resync", &text);
+    struct bytes epoch = bytes_str(shard_of(&inbox->owner.actor)->config->epoch);
+    tell_sockets(inbox, only, 0, server_events_resync(epoch, rev));
 }
 
 /* Sockets that are behind (socket.h). */

@@ -25,11 +25,9 @@ void inbox_miss(struct inbox *inbox, struct socket *only)
     }
 }
 
-void inbox_tell(struct inbox *inbox, const char *name, struct bytes argument, uint64_t rev)
+void inbox_tell(struct inbox *inbox, struct event *event, uint64_t rev)
 {
     struct shard *shard = shard_of(&inbox->owner.actor);
-    bool wanted = !list_empty(&inbox->owner.sockets) || recovery_has_kept(&inbox->owner);
-    struct event *event = wanted ? shard_event(shard, name, argument, 0) : NULL;
     if (event == NULL) {
         miss_all(inbox);
         return;

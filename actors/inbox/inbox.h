@@ -47,8 +47,9 @@ void inbox_miss(struct inbox *inbox, struct socket *only);
 
 /*
  * Emit to every socket of the user in namespace "/" that is open and may be told of change `rev`
- * of the inbox now (socket_lag_holds; 0: all may); encoded once per format.
+ * of the inbox now (socket_lag_holds; 0: all may); encoded once per format. Takes `event`, which
+ * NULL there was no memory for.
  */
-void inbox_tell(struct inbox *inbox, const char *name, struct bytes argument, uint64_t rev);
+void inbox_tell(struct inbox *inbox, struct event *event, uint64_t rev);
 
 #endif

@@ -15,6 +15,7 @@
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "codec/notification_json.h"
+#include "codec/server_events.h"
 
 enum { IDS_MAX = 500, LIST_DEFAULT = 20, LIST_MAX = 100, SYNC_LIMIT = 500, TEXT_MAX = 256 };
 
@@ -359,9 +360,7 @@ static void answer_resync(
     }
     struct bytes epoch = bytes_str(shard_of(&inbox->owner.actor)->config->epoch);
     struct builder text = {0};
-    notification_json_resync(epoch, rev, &text);
-    call_emit(socket, "hub:resync", builder_bytes(&text));
-    builder_clear(&text);
+    call_emit(socket, server_events_resync(epoch, rev));
     builder_printf(&text,
         "{\"ok\":true,\"resync\":true,\"items\":[],\"states\":[],\"rev\":%llu,\"unread\":%llu,"
         "\"done\":true}",

@@ -569,7 +569,7 @@ static void rejoin(struct recoverable *recoverable, struct socket *socket)
         membership->chosen = !stay->granted;
         if (stay->loud) {
             membership->loud = true;
-            room_tell(socket, stay->name, "user_joined_room");
+            room_tell(socket, stay->name, true);
         }
     }
 }

@@ -16,7 +16,7 @@
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
-#include "codec/json_scan.h"
+#include "codec/server_events.h"
 
 /* A JOIN whose shard has no interest yet. */
 struct joining {
@@ -141,39 +141,29 @@ static void send_interest(struct room *room, uint32_t shard, bool on)
 
 /* What the others are told. */
 
-static void write_notice(const struct claims *who, struct bytes room, struct builder *out)
+void room_publish(struct shard *shard, struct bytes nsp, struct bytes room, struct event *event,
+    const struct bytes *except, uint32_t except_count)
 {
-    builder_str(out, "{\"roomId\":");
-    json_scan_write_string(out, wire_name_client(room));
-    builder_str(out, ",\"userId\":");
-    json_scan_write_string(out, claims_user(who));
-    builder_str(out, ",\"userName\":");
-    if (who->name_len > 0) {
-        json_scan_write_string(out, claims_name(who));
-    } else {
-        builder_str(out, "null");
+    if (sequencer_send(shard, nsp, broadcast_new(event, &room, 1, except, except_count)) != 0) {
+        shard_count_unencoded(shard, BYTES("(to a room)"), WIRE_FORMAT_COUNT, STATUS_NOMEM);
     }
-    builder_byte(out, '}');
 }
 
-void room_tell(const struct socket *socket, struct bytes room, const char *event_name)
+void room_tell(const struct socket *socket, struct bytes room, bool joined)
 {
     if (fanout_has_company(socket, room)) {
         return;
     }
-    struct shard *shard = socket->shard;
-    struct builder text = {0};
-    write_notice(identity_claims(socket->identity), room, &text);
-    struct event *event = shard_event(shard, event_name, builder_bytes(&text), 0);
-    if (event != NULL) {
-        char at[WIRE_NAME_MAX];
-        /* The user's other sockets too: one may have come meanwhile. */
-        const struct bytes except[] = {bytes_of(socket->sid, sizeof(socket->sid)),
-            wire_name_user(identity_key(socket->identity), at)};
-        (void)sequencer_send(
-            shard, socket_nsp(socket), broadcast_new(event, &room, 1, except, ARRAY_LEN(except)));
-    }
-    builder_reset(&text);
+    const struct claims *who = identity_claims(socket->identity);
+    struct bytes name = wire_name_client(room);
+    char at[WIRE_NAME_MAX];
+    /* The user's other sockets too: one may have come meanwhile. */
+    const struct bytes except[] = {bytes_of(socket->sid, sizeof(socket->sid)),
+        wire_name_user(identity_key(socket->identity), at)};
+    room_publish(socket->shard, socket_nsp(socket), room,
+        joined ? server_events_user_joined(name, claims_user(who), claims_name(who))
+               : server_events_user_left(name, claims_user(who), claims_name(who)),
+        except, ARRAY_LEN(except));
 }
 
 /* Joining. */
@@ -317,7 +307,7 @@ void room_on_gone(struct socket *socket, const struct membership *membership, bo
         room_send_leave(socket->shard, socket_nsp(socket), room);
     }
     if (membership->loud) {
-        room_tell(socket, room, "user_left_room");
+        room_tell(socket, room, false);
     }
 }
 

@@ -5,12 +5,15 @@
 #ifndef ACTORS_ROOMS_ROOM_H
 #define ACTORS_ROOMS_ROOM_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 
 struct buf;
+struct event;
 struct membership;
 struct shard;
 struct socket;
@@ -28,11 +31,17 @@ void room_send_leave(struct shard *shard, struct bytes nsp, struct bytes room);
 void room_take_seat(struct shard *shard, struct bytes nsp, struct bytes room);
 
 /*
- * Tell the others in `room` that the user of `socket` came or went, who does not hear it: `event`
- * is user_joined_room or user_left_room. Nothing while another socket of the user on this node is
- * in it.
+ * Send an event of the hub's own to a room (wire name), except to sockets of some names; takes
+ * `event`, which NULL there was no memory for: that it is lost is counted.
  */
-void room_tell(const struct socket *socket, struct bytes room, const char *event);
+void room_publish(struct shard *shard, struct bytes nsp, struct bytes room, struct event *event,
+    const struct bytes *except, uint32_t except_count);
+
+/*
+ * Tell the others in `room` that the user of `socket` came or went, who does not hear it. Nothing
+ * while another socket of the user on this node is in it.
+ */
+void room_tell(const struct socket *socket, struct bytes room, bool joined);
 
 /* fanout_ops.gone: the seat is given up unless `kept`, and the others are told. */
 void room_on_gone(struct socket *socket, const struct membership *membership, bool kept);

@@ -18,7 +18,7 @@
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
-#include "codec/json_scan.h"
+#include "codec/server_events.h"
 #include "sql/store.h"
 
 enum { SHED_BOUND = 4096, HOLD_MAX = 4096 };
@@ -212,14 +212,7 @@ static const struct rate *rate_of(const struct actor_config *config, enum user_b
 
 static void tell_rate_limited(const struct client_call *call, uint64_t retry_ms)
 {
-    struct builder text = {0};
-    builder_str(&text, "{\"event\":");
-    json_scan_write_string(&text, call->event->name);
-    builder_str(&text, ",\"retryAfter\":");
-    builder_u64(&text, retry_ms);
-    builder_byte(&text, '}');
-    call_emit(call->socket, "rate_limited", builder_bytes(&text));
-    builder_reset(&text);
+    call_emit(call->socket, server_events_rate_limited(call->event->name, retry_ms));
     if (call->has_id) {
         call_refuse_event(call->socket, &call->id, call->event->name,
             &(struct call_refusal){.code = ERROR_RATE_LIMITED,

@@ -11,13 +11,11 @@
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
-#include "codec/base/rand.h"
 #include "codec/base/status.h"
-#include "codec/iso_time.h"
 #include "codec/json_scan.h"
+#include "codec/json_write.h"
 #include "codec/names.h"
-#include "codec/slot.h"
-#include "codec/utf8.h"
+#include "codec/server_events.h"
 
 enum { WAITING_MAX = 256, WAITING_MESSAGES = 4, WAITING_RETRY_MS = 1000 };
 
@@ -103,6 +101,9 @@ bool user_room_want(const struct client_call *call, int status, const char *fiel
 
 /* Joining and leaving. */
 
+/* The client asked for it: no reason is given. */
+static const struct bytes not_said = {.at = NULL, .len = 0};
+
 /* What stands before the ':', or what the configuration says of a name without one. */
 static struct bytes type_of(const struct socket *socket, struct bytes client_room)
 {
@@ -114,36 +115,31 @@ static struct bytes type_of(const struct socket *socket, struct bytes client_roo
     return config->room_type ? config->room_type(config->context, client_room) : bytes_of("", 0);
 }
 
-/* `reason`: why the hub does it, where the client did not ask; or NULL. */
+static void ack_room(struct socket *socket, uint64_t id, struct bytes name, struct bytes reason)
+{
+    struct builder text = {0};
+    json_write_open(&text, '{');
+    json_write_bool(&text, "ok", true);
+    server_events_write_room(&text, name, type_of(socket, name), reason);
+    json_write_close(&text, '}');
+    socket_ack(socket, id, builder_bytes(&text));
+    builder_reset(&text);
+}
+
+/* `reason`: why the hub does it, where the client did not ask; or empty. */
 static void answer_room(
-    struct socket *socket, uint64_t token, const char *event, struct bytes room, const char *reason)
+    struct socket *socket, uint64_t token, bool joined, struct bytes room, struct bytes reason)
 {
     if (token & TOKEN_SILENT) {
         return;
     }
     struct bytes name = wire_name_client(room);
-    struct builder fields = {0};
-    builder_str(&fields, "\"roomId\":");
-    json_scan_write_string(&fields, name);
-    builder_str(&fields, ",\"roomType\":");
-    json_scan_write_string(&fields, type_of(socket, name));
-    if (reason != NULL) {
-        builder_printf(&fields, ",\"reason\":\"%s\"", reason);
-    }
-    struct builder text = {0};
-    builder_byte(&text, '{');
-    builder_add(&text, builder_bytes(&fields));
-    builder_byte(&text, '}');
-    call_emit(socket, event, builder_bytes(&text));
+    struct bytes type = type_of(socket, name);
+    call_emit(socket, joined ? server_events_room_joined(name, type)
+                             : server_events_room_left(name, type, reason));
     if (token & TOKEN_HAS_ID) {
-        builder_clear(&text);
-        builder_str(&text, "{\"ok\":true,");
-        builder_add(&text, builder_bytes(&fields));
-        builder_byte(&text, '}');
-        socket_ack(socket, token & ~TOKEN_HAS_ID, builder_bytes(&text));
+        ack_room(socket, token & ~TOKEN_HAS_ID, name, reason);
     }
-    builder_reset(&fields);
-    builder_reset(&text);
 }
 
 static uint64_t token_of(const struct client_call *call)
@@ -318,7 +314,7 @@ static void join(const struct client_call *call, struct bytes client_room)
     if (check_access(socket, client_room, &rules) != 0) {
         call_refuse(call, ERROR_FORBIDDEN, "Access denied to room");
     } else if (fanout_membership(socket->fanout, socket, room)) {
-        answer_room(socket, token_of(call), "room_joined", room, NULL);
+        answer_room(socket, token_of(call), true, room, not_said);
     } else if (socket->membership_count + socket->joins >=
                socket->shard->config->rooms_per_socket) {
         call_refuse(call, ERROR_FORBIDDEN, "Too many rooms");
@@ -348,7 +344,7 @@ void user_rooms_subscribe(const struct client_call *call)
 }
 
 /* Leave, whatever JOINs are under way: they were asked for later. */
-static void leave_now(struct socket *socket, struct bytes room, uint64_t token, const char *reason)
+static void leave_now(struct socket *socket, struct bytes room, uint64_t token, struct bytes reason)
 {
     const struct membership *membership = fanout_membership(socket->fanout, socket, room);
     bool loud = membership != NULL && membership->loud;
@@ -356,9 +352,9 @@ static void leave_now(struct socket *socket, struct bytes room, uint64_t token, 
         room_send_leave(socket->shard, socket_nsp(socket), room);
     }
     if (loud) {
-        room_tell(socket, room, "user_left_room");
+        room_tell(socket, room, false);
     }
-    answer_room(socket, token, "room_left", room, reason);
+    answer_room(socket, token, false, room, reason);
 }
 
 bool user_rooms_expel(struct socket *socket, struct bytes room)
@@ -370,7 +366,7 @@ bool user_rooms_expel(struct socket *socket, struct bytes room)
         return false;
     }
     memcpy(at, room.at, room.len); /* its leaf may go */
-    leave_now(socket, bytes_of(at, room.len), 0, "forbidden");
+    leave_now(socket, bytes_of(at, room.len), 0, BYTES("forbidden"));
     return true;
 }
 
@@ -379,9 +375,9 @@ static void leave(struct socket *socket, struct bytes room, uint64_t token)
 {
     struct joining *joining = last_joining(user_of(socket), socket->id, room);
     if (joining == NULL) {
-        leave_now(socket, room, token, NULL);
+        leave_now(socket, room, token, not_said);
     } else if (joining->left) {
-        answer_room(socket, token, "room_left", room, NULL);
+        answer_room(socket, token, false, room, not_said);
     } else {
         joining->left = true;
         joining->leave_token = token;
@@ -413,7 +409,7 @@ static void refuse_join(struct user *user, struct socket *socket, struct joining
         carry_out(user, socket, joining); /* which is refused */
     }
     if (joining != NULL && joining->left) {
-        leave_now(socket, room, joining->leave_token, NULL);
+        leave_now(socket, room, joining->leave_token, not_said);
     }
     free_joining(user, joining);
 }
@@ -443,16 +439,16 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
         room_send_leave(shard, nsp, room); /* asked for twice at once: counted once */
     } else if (!msg->quiet && !(msg->token & TOKEN_QUIET)) {
         fanout_membership(socket->fanout, socket, room)->loud = true;
-        room_tell(socket, room, "user_joined_room");
+        room_tell(socket, room, true);
     }
-    answer_room(socket, msg->token, "room_joined", room, NULL);
+    answer_room(socket, msg->token, true, room, not_said);
     if (joining != NULL && joining->chosen) {
         fanout_membership(socket->fanout, socket, room)->chosen = true;
     }
     recovery_changed(socket, room);
     if (joining != NULL && joining->left) {
         carry_out(user, socket, joining);
-        leave_now(socket, room, joining->leave_token, NULL);
+        leave_now(socket, room, joining->leave_token, not_said);
     } else {
         (void)user_rooms_expel(socket, room); /* token or rules may have changed meanwhile */
     }

@@ -10,9 +10,10 @@
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
-#include "codec/iso_time.h"
 #include "codec/json_scan.h"
+#include "codec/json_write.h"
 #include "codec/names.h"
+#include "codec/server_events.h"
 #include "codec/slot.h"
 #include "codec/utf8.h"
 
@@ -116,25 +117,30 @@ static bool read_message(const struct client_call *call, char *wire, struct mess
     return true;
 }
 
-static void write_message(const struct client_call *call, const struct message *message,
-    const char *id, struct builder *out)
+static struct event *make_message(
+    const struct client_call *call, const struct message *message, const uint8_t id[16])
 {
     const struct claims *claims = identity_claims(call->socket->identity);
-    builder_printf(out, "{\"id\":\"%.*s\",\"roomId\":", UUID_TEXT_LEN, id);
-    json_scan_write_string(out, wire_name_client(message->room));
-    builder_str(out, ",\"userId\":");
-    json_scan_write_string(out, claims_user(claims));
-    builder_str(out, ",\"userName\":");
-    json_scan_write_string(out, claims->name_len > 0 ? claims_name(claims) : claims_user(claims));
-    builder_str(out, ",\"message\":");
-    builder_add(out, message->text);
-    builder_str(out, ",\"type\":");
-    builder_add(out, message->type.len > 0 ? message->type : BYTES("\"text\""));
-    builder_str(out, ",\"timestamp\":\"");
-    if (iso_time_write((int64_t)sched_wall(call->socket->shard->sched), out) != 0) {
-        builder_str(out, "1970-01-01T00:00:00.000Z");
-    }
-    builder_str(out, "\"}");
+    return server_events_message(&(struct server_message){
+        .id = id,
+        .room = wire_name_client(message->room),
+        .user = claims_user(claims),
+        .name = claims->name_len > 0 ? claims_name(claims) : claims_user(claims),
+        .text = message->text,
+        .type = message->type,
+        .at = sched_wall(call->socket->shard->sched),
+    });
+}
+
+static void answer_sent(const struct client_call *call, const uint8_t id[16])
+{
+    struct builder text = {0};
+    json_write_open(&text, '{');
+    json_write_bool(&text, "ok", true);
+    json_write_uuid(&text, "id", id);
+    json_write_close(&text, '}');
+    call_answer(call, builder_bytes(&text));
+    builder_reset(&text);
 }
 
 void user_talk_send(const struct client_call *call)
@@ -149,48 +155,19 @@ void user_talk_send(const struct client_call *call)
         call_answer(call, BYTES("{\"ok\":true,\"duplicate\":true}"));
         return;
     }
-    uint8_t uuid[16];
-    char id[UUID_TEXT_LEN];
-    uuid7_make(sched_wall(call->socket->shard->sched), SLOT_NONE, uuid);
-    uuid_format(uuid, id);
-    struct builder text = {0};
-    write_message(call, &message, id, &text);
+    uint8_t id[16];
     struct shard *shard = call->socket->shard;
-    struct event *event =
-        builder_failed(&text) ? NULL : shard_event(shard, "new_message", builder_bytes(&text), 0);
-    if (event == NULL || sequencer_send(shard, socket_nsp(call->socket),
-                             broadcast_new(event, &message.room, 1, NULL, 0)) != 0) {
+    uuid7_make(sched_wall(shard->sched), SLOT_NONE, id);
+    struct event *event = make_message(call, &message, id);
+    if (sequencer_send(shard, socket_nsp(call->socket),
+            broadcast_new(event, &message.room, 1, NULL, 0)) != 0) {
         call_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
-        builder_reset(&text);
         return;
     }
-    builder_clear(&text);
-    builder_printf(&text, "{\"ok\":true,\"id\":\"%.*s\"}", UUID_TEXT_LEN, id);
-    call_answer(call, builder_bytes(&text));
-    builder_reset(&text);
+    answer_sent(call, id);
 }
 
 /* Relaying. */
-
-/* Whether clients take an event of this name for one of ours: none may be forged. */
-static bool is_ours(struct bytes name)
-{
-    static const char *const names[] = {"batch_update", "error", "new_message", "notification",
-        "rate_limited", "room_joined", "room_left", "typing", "unread", "user_joined_room",
-        "user_left_room"};
-    static const char *const prefixes[] = {"auth:", "hub:", "notification:", "presence:"};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (bytes_eq_str(name, names[i])) {
-            return true;
-        }
-    }
-    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
-        if (bytes_starts(name, bytes_str(prefixes[i]))) {
-            return true;
-        }
-    }
-    return false;
-}
 
 void user_talk_relay(const struct client_call *call)
 {
@@ -198,7 +175,7 @@ void user_talk_relay(const struct client_call *call)
     char at[NAMES_ROOM_MAX];
     char wire[WIRE_NAME_MAX];
     struct bytes room;
-    if (is_ours(call->event->name) || json_scan_kind(argument) != JSON_SCAN_OBJECT ||
+    if (server_events_has(call->event->name) || json_scan_kind(argument) != JSON_SCAN_OBJECT ||
         json_scan_get(argument, "roomId", &room) != 0) {
         call_refuse(call, ERROR_BAD_REQUEST, "Unknown event");
         return;

@@ -2,13 +2,14 @@
 /*
  * Who types in a room: told to the others, until it stops by itself.
  */
-#include "actors/order/sequencer.h"
+#include "actors/rooms/room.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "codec/names.h"
+#include "codec/server_events.h"
 
 enum { TYPING_MAX = 16 }; /* rooms at a time */
 
@@ -24,19 +25,9 @@ struct typing {
 
 static void tell_typing(struct user *user, struct bytes room, const char *sid, bool typing)
 {
-    struct builder text = {0};
-    builder_str(&text, "{\"roomId\":");
-    json_scan_write_string(&text, wire_name_client(room));
-    builder_str(&text, ",\"userId\":");
-    json_scan_write_string(&text, owner_id(&user->owner));
-    builder_str(&text, typing ? ",\"typing\":true}" : ",\"typing\":false}");
-    struct shard *shard = shard_of(&user->actor);
-    struct event *event = shard_event(shard, "typing", builder_bytes(&text), EVENT_VOLATILE);
-    if (event != NULL) {
-        struct bytes except = bytes_of(sid, SOCKET_SID_LEN);
-        (void)sequencer_send(shard, BYTES("/"), broadcast_new(event, &room, 1, &except, 1));
-    }
-    builder_reset(&text);
+    struct bytes except = bytes_of(sid, SOCKET_SID_LEN);
+    room_publish(shard_of(&user->actor), BYTES("/"), room,
+        server_events_typing(wire_name_client(room), owner_id(&user->owner), typing), &except, 1);
 }
 
 static void free_typing(struct typing *typing)

@@ -11,6 +11,7 @@
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
+#include "codec/json_write.h"
 #include "codec/notification_json.h"
 #include "codec/query.h"
 #include "hub/api/api_answer.h"
@@ -359,7 +360,10 @@ static void answer_unread(struct inbox_call *call)
 {
     const struct store_position *position = &call->op.positions.positions[0];
     struct builder out = {0};
-    notification_json_unread(position->unread, position->rev, &out);
+    json_write_open(&out, '{');
+    json_write_u64(&out, "count", position->unread);
+    json_write_u64(&out, "rev", position->rev);
+    json_write_close(&out, '}');
     answer_at(call, position->rev, &out);
 }
 
@@ -380,8 +384,11 @@ static void answer_change(
     struct inbox_call *call, const struct store_position *position, size_t changed)
 {
     struct builder out = {0};
-    builder_printf(&out, "{\"changed\":%zu,\"rev\":%llu,\"unread\":%llu}", changed,
-        (unsigned long long)position->rev, (unsigned long long)position->unread);
+    json_write_open(&out, '{');
+    json_write_u64(&out, "changed", changed);
+    json_write_u64(&out, "rev", position->rev);
+    json_write_u64(&out, "unread", position->unread);
+    json_write_close(&out, '}');
     api_answer(call->api.request, 200, bytes_of(NULL, 0), &out);
 }
 

@@ -14,6 +14,7 @@
 #include "codec/base/log.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
+#include "codec/server_events.h"
 #include "hub/api/api_auth.h"
 #include "hub/auth/jwt.h"
 #include "hub/auth/token_log.h"
@@ -393,10 +394,7 @@ struct app peal_app(struct hub *hub)
 
 static void tell_expiring(struct socket *socket, uint64_t left_ms)
 {
-    struct builder text = {0};
-    builder_printf(&text, "{\"in\":%llu}", (unsigned long long)left_ms);
-    call_emit(socket, "hub:token_expiring", builder_bytes(&text));
-    builder_reset(&text);
+    call_emit(socket, server_events_token_expiring(left_ms));
     socket->expiry_told = true;
 }
 

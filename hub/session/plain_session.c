@@ -9,28 +9,20 @@
 
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
-#include "codec/mp.h"
 #include "codec/packet.h"
-#include "codec/ws_frame.h"
+#include "codec/server_events.h"
+#include "codec/wire.h"
 #include "hub/session/heartbeat.h"
 
 struct chunk *plain_session_ping(enum session_kind kind)
 {
-    struct builder body = {0};
-    if (kind == SESSION_MSGPACK) {
-        mp_pack_array(&body, 1);
-        mp_pack_array(&body, 1);
-        mp_pack_str(&body, BYTES("hub:ping"));
-    } else {
-        builder_str(&body, "[[\"hub:ping\"]]");
-    }
-    char head[WS_FRAME_HEAD_MAX];
-    enum ws_opcode opcode = kind == SESSION_MSGPACK ? WS_BINARY : WS_TEXT;
-    size_t head_len = ws_frame_write_head(head, opcode, false, builder_bytes(&body).len);
+    struct event *ping = server_events_ping();
     struct builder frame = {0};
-    builder_add(&frame, bytes_of(head, head_len));
-    builder_add(&frame, builder_bytes(&body));
-    builder_reset(&body);
+    int status = ping == NULL ? STATUS_NOMEM
+                              : wire_event(kind == SESSION_MSGPACK ? WIRE_MSGPACK : WIRE_JSON,
+                                    BYTES("/"), ping, &frame);
+    CHECK(status == 0); /* a shard starts */
+    event_unref(ping);
     return chunk_take(&frame);
 }
 

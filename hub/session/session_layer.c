@@ -6,7 +6,7 @@
 
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
-#include "codec/event.h"
+#include "codec/server_events.h"
 #include "hub/session/plain_session.h"
 #include "hub/session/polling.h"
 #include "hub/session/session_core.h"
@@ -133,16 +133,12 @@ void session_layer_stop(struct session_layer *layer, struct shard *shard, enum c
 static void say_draining(struct session *session, struct socket *socket)
 {
     uint32_t over = session->home->drain_over_ms;
-    struct builder args = {0};
-    builder_printf(&args, "{\"reconnectIn\":%u}",
-        (unsigned)rand_below(&session->home->shard->rand, over > 0 ? over : 1));
     struct event *event =
-        shard_event(session->home->shard, "hub:draining", builder_bytes(&args), 0);
+        server_events_draining(rand_below(&session->home->shard->rand, over > 0 ? over : 1));
     if (event != NULL) {
         (void)socket_emit(socket, event); /* a hint: the close frame follows in any case */
     }
     event_unref(event);
-    builder_reset(&args);
 }
 
 static bool send_away(struct session *session, void *context)

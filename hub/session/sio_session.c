@@ -10,8 +10,8 @@
 #include "actors/close.h"
 #include "actors/recover/recovery.h"
 #include "codec/base/status.h"
-#include "codec/event.h"
 #include "codec/json_scan.h"
+#include "codec/server_events.h"
 #include "codec/sio.h"
 #include "codec/sio_mp.h"
 #include "hub/session/session_core.h"
@@ -149,14 +149,10 @@ static void on_connect(struct session *session, const struct sio_packet *packet,
 /* Send hub:closing and DISCONNECT; false when there was no room or memory for both. */
 static bool tell_closing(struct session *session, struct socket *socket, enum close_reason reason)
 {
-    struct builder args = {0};
-    builder_printf(&args, "{\"code\":%u,\"reason\":", (unsigned)close_code(reason));
-    json_scan_write_string(&args, bytes_str(close_text(reason)));
-    builder_byte(&args, '}');
-    struct event *closing = shard_event(socket->shard, "hub:closing", builder_bytes(&args), 0);
+    struct event *closing =
+        server_events_closing(close_code(reason), bytes_str(close_text(reason)));
     bool sent = closing != NULL && socket_emit(socket, closing);
     event_unref(closing);
-    builder_reset(&args);
 
     struct chunk *chunk = sio_writer_disconnect(session, socket_nsp(socket));
     sent = sent && chunk && socket_send(socket, chunk);

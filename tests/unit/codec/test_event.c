@@ -232,23 +232,28 @@ Test(event, appends_a_text_to_the_arguments)
 Test(event, one_of_our_own_is_not_read_again)
 {
     struct event *event = NULL;
-    cr_assert_eq(event_from_own(BYTES("unread"), BYTES("{\"count\":1}"), EVENT_URGENT, &event), 0);
+    cr_assert_eq(event_from_own(BYTES("[\"unread\",{\"count\":1}]"), 6, EVENT_URGENT, &event), 0);
     expect("own", 0, event, "unread({\"count\":1})/1");
     cr_expect(bytes_eq_str(event->data, "[\"unread\",{\"count\":1}]"));
     cr_expect_eq(event->flags, EVENT_URGENT);
     event_unref(event);
+    cr_assert_eq(event_from_own(BYTES("[\"hub:ping\"]"), 8, 0, &event), 0);
+    expect("own", 0, event, "hub:ping()/0");
+    event_unref(event);
     struct builder deep = {0};
+    builder_str(&deep, "[\"n\",");
     for (unsigned i = 0; i < DEPTH_WIRE; i++) {
         builder_byte(&deep, '[');
     }
     for (unsigned i = 0; i < DEPTH_WIRE; i++) {
         builder_byte(&deep, ']');
     }
-    cr_assert_eq(event_from_own(BYTES("n"), builder_bytes(&deep), 0, &event), 0);
+    builder_byte(&deep, ']');
+    cr_assert_eq(event_from_own(builder_bytes(&deep), 1, 0, &event), 0);
     cr_expect_eq(event->arg_count, 1);
     event_unref(event);
     builder_reset(&deep);
-    cr_expect_eq(event_from_own(bytes_str(NAME_128 "n"), BYTES("1"), 0, &event), STATUS_TOO_LARGE);
+    cr_expect_eq(event_from_own(BYTES("[\"" NAME_128 "n\"]"), 129, 0, &event), STATUS_TOO_LARGE);
 }
 
 Test(event, reserved_names_make_no_event)
@@ -258,6 +263,8 @@ Test(event, reserved_names_make_no_event)
         struct event *event = NULL;
         struct builder json = {0};
         struct builder packed = {0};
+        struct builder own = {0};
+        builder_printf(&own, "[\"%s\"]", names_reserved[i]);
         builder_printf(&json, "[\"\\u%04x%s\",1]", (unsigned)name.at[0], name.at + 1);
         mp_pack_array(&packed, 1);
         mp_pack_str(&packed, name);
@@ -265,9 +272,10 @@ Test(event, reserved_names_make_no_event)
         cr_expect_eq(event_from_packet(builder_bytes(&json), NULL, 0, 0, &event), STATUS_DENIED);
         cr_expect_eq(event_from_args(name, BYTES("[]"), 0, &event), STATUS_DENIED);
         cr_expect_eq(event_from_elements(name, BYTES(""), 0, &event), STATUS_DENIED);
-        cr_expect_eq(event_from_own(name, BYTES("1"), 0, &event), STATUS_DENIED);
+        cr_expect_eq(event_from_own(builder_bytes(&own), name.len, 0, &event), STATUS_DENIED);
         cr_expect_eq(event_from_msgpack(builder_bytes(&packed), 0, &event), STATUS_DENIED);
         builder_reset(&json);
         builder_reset(&packed);
+        builder_reset(&own);
     }
 }

@@ -323,36 +323,6 @@ Test(notification, payloads)
     expect_text(&out,
         "{\"ok\":true,\"items\":[],\"states\":[{\"id\":\"" ID "\",\"seq\":1,\"rev\":5,"
         "\"state\":\"erased\",\"at\":null}],\"rev\":5,\"unread\":2,\"done\":true}");
-    struct notification_state_body state = {.rev = 5,
-        .unread = 1,
-        .changes = &change,
-        .count = 1,
-        .state = NOTIFICATION_READ,
-        .at = 1000};
-    notification_json_state(&state, &out);
-    expect_text(&out, "{\"rev\":5,\"unread\":1,\"ids\":[\"" ID "\"],\"state\":\"read\","
-                      "\"at\":\"1970-01-01T00:00:01.000Z\"}");
-    state.up_to = UINT64_MAX;
-    notification_json_state(&state, &out);
-    expect_text(&out, "{\"rev\":5,\"unread\":1,\"upTo\":9007199254740991,\"state\":\"read\","
-                      "\"at\":\"1970-01-01T00:00:01.000Z\"}");
-    notification_json_unread(4, 7, &out);
-    expect_text(&out, "{\"count\":4,\"rev\":7}");
-    notification_json_resync(BYTES("e1"), 7, &out);
-    expect_text(&out, "{\"epoch\":\"e1\",\"rev\":7}");
-    struct notification_ready ready = {.user = BYTES("u"),
-        .node = BYTES("n"),
-        .epoch = BYTES("e"),
-        .seq = 1,
-        .rev = 2,
-        .unread = 3,
-        .messages_per_minute = 50,
-        .message_bytes = 65536,
-        .rooms = 128};
-    notification_json_ready(&ready, &out);
-    expect_text(&out, "{\"userId\":\"u\",\"node\":\"n\",\"epoch\":\"e\",\"seq\":1,\"rev\":2,"
-                      "\"unread\":3,\"limits\":{\"messagesPerMinute\":50,\"messageBytes\":65536,"
-                      "\"rooms\":128}}");
     builder_reset(&out);
 }
 

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * server_events - the events that the hub itself sends to clients: a row of server_events.def and a
+ * function each.
+ *
+ * A function makes the event with one reference. NULL: there is no memory for it. Texts are
+ * borrowed for the call; times are ms since the epoch. What is written here is not read again, so
+ * it may nest as deep as codec/depth.h has it.
+ */
+#ifndef CODEC_SERVER_EVENTS_H
+#define CODEC_SERVER_EVENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+#include "codec/errors.h"
+#include "codec/event.h"
+#include "codec/notification_item.h"
+
+/* Whether clients take an event of this name for one of the hub: nobody else may send it. */
+bool server_events_has(struct bytes name);
+
+/* The inbox. */
+
+struct server_ready {
+    struct bytes user;
+    struct bytes node;
+    struct bytes epoch;
+    uint64_t seq;
+    uint64_t rev;
+    uint64_t unread;
+    uint32_t messages_per_minute;
+    uint32_t message_bytes;
+    uint32_t rooms;
+};
+
+/* `up_to` 0: by ids, UINT64_MAX: every one. */
+struct server_state {
+    uint64_t rev;
+    uint64_t unread;
+    const struct notification_change *changes; /* whose ids are listed, where up_to is 0 */
+    size_t count;
+    uint64_t up_to;
+    enum notification_state state;
+    uint64_t at;
+};
+
+MUST_CHECK struct event *server_events_ready(const struct server_ready *ready);
+MUST_CHECK struct event *server_events_notification(const struct notification_item *item);
+MUST_CHECK struct event *server_events_state(const struct server_state *state);
+MUST_CHECK struct event *server_events_unread(uint64_t count, uint64_t rev);
+MUST_CHECK struct event *server_events_resync(struct bytes epoch, uint64_t rev);
+
+/* The connection. */
+
+MUST_CHECK struct event *server_events_token_expiring(uint64_t left_ms);
+MUST_CHECK struct event *server_events_draining(uint64_t reconnect_in_ms);
+MUST_CHECK struct event *server_events_closing(unsigned code, struct bytes reason);
+MUST_CHECK struct event *server_events_ping(void);
+
+/* What a client did. */
+
+struct server_error {
+    enum error_code code;
+    struct bytes message;
+    struct bytes field; /* of the argument; empty: no single one is at fault */
+    uint64_t retry_ms; /* 0: nothing is said of it */
+    struct bytes event; /* that is refused */
+};
+
+MUST_CHECK struct event *server_events_error(const struct server_error *error);
+MUST_CHECK struct event *server_events_rate_limited(struct bytes event, uint64_t retry_ms);
+
+/* Rooms, as clients name them. */
+
+struct server_message {
+    const uint8_t *id; /* a UUID */
+    struct bytes room;
+    struct bytes user;
+    struct bytes name; /* of the user */
+    struct bytes text; /* JSON */
+    struct bytes type; /* JSON; empty: "text" */
+    uint64_t at;
+};
+
+/* `reason`: why the hub did it; empty: the client asked. */
+MUST_CHECK struct event *server_events_room_joined(struct bytes room, struct bytes type);
+MUST_CHECK struct event *server_events_room_left(
+    struct bytes room, struct bytes type, struct bytes reason);
+
+/* Append what both carry: the answer to a call says the same. */
+void server_events_write_room(
+    struct builder *out, struct bytes room, struct bytes type, struct bytes reason);
+
+/* `name`: of the user; empty: none. */
+MUST_CHECK struct event *server_events_user_joined(
+    struct bytes room, struct bytes user, struct bytes name);
+MUST_CHECK struct event *server_events_user_left(
+    struct bytes room, struct bytes user, struct bytes name);
+MUST_CHECK struct event *server_events_message(const struct server_message *message);
+MUST_CHECK struct event *server_events_typing(struct bytes room, struct bytes user, bool typing);
+
+#endif
