@@ -106,19 +106,30 @@ static bool has_ended(const struct config *config, const struct identity *identi
 
 /* CONNECT. */
 
-/* Who asks: by a token, or (further namespaces of a session) as whom the session was accepted. */
+/* As somebody whose token was verified before. */
+static int go_on(
+    const struct hub_shard *shard, struct identity *known, struct identity **ret_identity)
+{
+    if (has_ended(shard->settings->config, known)) {
+        return STATUS_EXPIRED;
+    }
+    *ret_identity = identity_ref(known);
+    return 0;
+}
+
+/* Who asks: by a token, which is verified once; or (further namespaces of a session) as whom the
+ * session was accepted. */
 static int identify(
     struct hub_shard *shard, const struct app_connect *request, struct identity **ret_identity)
 {
+    if (request->identity != NULL) {
+        return go_on(shard, request->identity, ret_identity);
+    }
     char at[TOKEN_MAX];
     struct bytes token = token_of(request, at, sizeof(at));
     struct identity *known = request->session ? session_identity(request->session) : NULL;
     if (token.len == 0 && known != NULL) {
-        if (has_ended(shard->settings->config, known)) {
-            return STATUS_EXPIRED;
-        }
-        *ret_identity = identity_ref(known);
-        return 0;
+        return go_on(shard, known, ret_identity);
     }
     struct identity *identity;
     int status = verify(shard, token, request->remote, &identity);
@@ -174,16 +185,14 @@ static struct app_verdict decide(
         verdict.message = "Too many connections";
         verdict.code = ERROR_RATE_LIMITED;
     } else if (home != sched_shard(shard->shard.sched)) {
-        verdict = (struct app_verdict){.kind = APP_MOVE, .shard = home};
+        return (struct app_verdict){.kind = APP_MOVE, .identity = identity, .shard = home};
     } else {
         verdict = (struct app_verdict){.kind = APP_ACCEPT,
             .identity = identity,
             .batch = wants_batch(request->auth) &&
                      !hub_recovers((void *)(uintptr_t)shard->settings, request->nsp)};
         claim(&shard->shard, request, identity, &verdict);
-        if (verdict.kind == APP_ACCEPT) {
-            return verdict;
-        }
+        return verdict;
     }
     identity_unref(identity);
     return verdict;

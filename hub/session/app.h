@@ -33,15 +33,17 @@ struct app_connect {
     struct bytes query_token; /* query `token`; empty: none */
     struct bytes origin; /* Origin header; empty: none */
     struct bytes remote; /* peer address as text, without port */
+    struct identity *identity; /* asked again after MOVE or WAIT: who it was then; or NULL */
     bool final; /* it is asked again after WAIT, or cannot wait */
 };
 
 /* What the application says to app_connect. */
 struct app_verdict {
     enum { APP_ACCEPT, APP_REFUSE, APP_MOVE, APP_WAIT } kind;
-    /* ACCEPT: one reference, taken over; and the format's batch variant if asked for. */
+    /* ACCEPT, MOVE and WAIT: who it is; one reference, taken over. It comes back as
+     * app_connect.identity when MOVE or WAIT is over, so that a token is verified once. */
     struct identity *identity;
-    bool batch;
+    bool batch; /* ACCEPT: the format's batch variant was asked for */
     struct recoverable *claimed; /* the socket that is continued; NULL: a new one */
     /* WAIT: ask again when this is done. */
     struct recovery_fetch *fetch;

@@ -10,6 +10,7 @@
 #include "hub/session/polling.h"
 #include "hub/session/session.h"
 #include "hub/session/session_core.h"
+#include "hub/session/session_extra.h"
 #include "hub/session/sio_session.h"
 
 static void write_open(

@@ -26,41 +26,6 @@ struct chunk *plain_session_ping(enum session_kind kind)
     return chunk_take(&frame);
 }
 
-void plain_session_open(struct session *session, const struct app_verdict *verdict)
-{
-    struct socket *socket;
-    int status = session_add_socket(session, BYTES("/"), verdict, &socket);
-    session_arm(session);
-    if (status != 0) {
-        CHECK(status == STATUS_NOMEM); /* it is the only one */
-        session_end(session, CLOSE_NO_MEMORY);
-        return;
-    }
-    const struct app *app = &session->home->config->app;
-    app->ops->opened(app->context, socket);
-}
-
-void plain_session_arrived(struct session *session)
-{
-    const struct app *app = &session->home->config->app;
-    char remote[46];
-    struct app_connect request = session_request(session, BYTES("/"), bytes_of(NULL, 0), remote);
-    request.final = true;
-    struct app_verdict verdict = app->ops->connect(app->context, session->home->shard, &request);
-    switch (verdict.kind) {
-    case APP_ACCEPT:
-        plain_session_open(session, &verdict);
-        break;
-    case APP_REFUSE: /* it was accepted a moment ago: the token has expired on the way */
-    case APP_WAIT: /* a request that is final does not */
-        session_end(session, CLOSE_UNAUTHORIZED);
-        break;
-    case APP_MOVE:
-        session_move(session, verdict.shard);
-        break;
-    }
-}
-
 /* --- packets ------------------------------------------------------------------------------- */
 
 static void on_answer(struct session *session, const struct packet *packet)

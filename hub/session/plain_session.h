@@ -13,13 +13,6 @@
 
 struct session;
 
-/* Make the one socket of a session whose user is known and lives here; verdict->identity is taken.
- */
-void plain_session_open(struct session *session, const struct app_verdict *verdict);
-
-/* The session has arrived on the user's shard: ask the application again. */
-void plain_session_arrived(struct session *session);
-
 /* A message arrived. */
 void plain_session_message(struct session *session, bool binary, struct bytes message);
 

@@ -10,6 +10,7 @@
 #include "codec/base/mem.h"
 #include "hub/session/polling.h"
 #include "hub/session/probe.h"
+#include "hub/session/session_extra.h"
 
 static struct bytes entry_sid(const struct poll_entry *entry)
 {

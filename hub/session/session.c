@@ -12,13 +12,14 @@
 #include "hub/net/connection.h"
 #include "hub/net/loop.h"
 #include "hub/net/slow.h"
+#include "hub/session/connect.h"
 #include "hub/session/eio_session.h"
 #include "hub/session/heartbeat.h"
 #include "hub/session/plain_session.h"
 #include "hub/session/polling.h"
 #include "hub/session/session_core.h"
+#include "hub/session/session_extra.h"
 #include "hub/session/sio_session.h"
-#include "hub/session/sio_wait.h"
 
 /* --- helpers ------------------------------------------------------------------------------- */
 
@@ -82,81 +83,6 @@ bool session_send_text(struct session *session, struct builder *text)
     return session_send_made(session, chunk);
 }
 
-/* --- extra --------------------------------------------------------------------------------- */
-
-struct session_extra *session_extra_create(void)
-{
-    struct session_extra *extra = mem_alloc(sizeof(*extra));
-    list_init(&extra->sockets);
-    list_init(&extra->waits);
-    return extra;
-}
-
-struct session_extra *session_extra(struct session *session)
-{
-    if (!session->extra) {
-        session->extra = session_extra_create();
-    }
-    return session->extra;
-}
-
-static void drop_assembly(struct session_assembly *assembly)
-{
-    buf_unref(assembly->text);
-    for (unsigned i = 0; i < assembly->count; i++) {
-        buf_unref(assembly->attachments[i]);
-    }
-    *assembly = (struct session_assembly){0};
-}
-
-static void forget_request(struct session_extra *extra)
-{
-    extra->request = (struct app_connect){0};
-    if (extra->tokens) {
-        explicit_bzero(extra->tokens, extra->tokens_len);
-        mem_free(extra->tokens);
-        extra->tokens = NULL;
-    }
-}
-
-void session_extra_destroy(struct session_extra *extra)
-{
-    if (!extra) {
-        return;
-    }
-    CHECK(list_empty(&extra->sockets));
-    forget_request(extra);
-    drop_assembly(&extra->assembly);
-    sio_wait_cancel(extra);
-    buf_unref(extra->connect);
-    mem_free(extra);
-}
-
-void session_forget_request(struct session *session)
-{
-    if (session->extra) {
-        forget_request(session->extra);
-    }
-}
-
-static void session_drop_assembly(struct session *session)
-{
-    if (session->extra) {
-        drop_assembly(&session->extra->assembly);
-    }
-}
-
-void session_trim(struct session *session)
-{
-    struct session_extra *extra = session->extra;
-    if (extra && list_empty(&extra->sockets) && extra->connect_due_ms == 0 &&
-        extra->refusals == 0 && !extra->tokens && !extra->connect && !extra->assembly.text &&
-        !sio_wait_any(extra)) {
-        session->extra = NULL;
-        session_extra_destroy(extra);
-    }
-}
-
 void session_remote(const struct session *session, char ret_text[46])
 {
     const struct poll_session *poll = poll_session_of((struct session *)(uintptr_t)session);
@@ -165,22 +91,6 @@ void session_remote(const struct session *session, char ret_text[46])
     } else {
         connection_remote(session->websocket.connection, ret_text);
     }
-}
-
-struct app_connect session_request(
-    struct session *session, struct bytes nsp, struct bytes auth, char remote[46])
-{
-    struct app_connect request = {0};
-    if (session->extra && session->extra->tokens) {
-        request = session->extra->request;
-    } else {
-        session_remote(session, remote);
-        request.remote = bytes_str(remote);
-    }
-    request.session = session;
-    request.nsp = nsp;
-    request.auth = auth;
-    return request;
 }
 
 /* --- deadlines ----------------------------------------------------------------------------- */
@@ -616,16 +526,17 @@ void session_arrived(struct session *session, struct session_home *home)
         session_end(session, CLOSE_DRAINING);
     } else if (!known) {
         session_end(session, CLOSE_NO_MEMORY);
-    } else if (session->kind == SESSION_ENGINE) {
-        sio_session_arrived(session);
     } else {
-        plain_session_arrived(session);
+        connect_arrived(session);
     }
 }
 
 void session_move(struct session *session, unsigned shard)
 {
-    CHECK(!session_has_socket(session));
+    if (session_has_socket(session) || !list_empty(&session->extra->waits)) {
+        session_end(session, CLOSE_PARSE); /* two users on one session */
+        return;
+    }
     resume(session);
     timer_cancel(wheel(session), &session->timer);
     list_remove(&session->link);

@@ -50,6 +50,7 @@ enum {
 
 struct eio_packet;
 struct http_request;
+struct recovery_fetch;
 
 /* What long-polling keeps on a shard. */
 struct polling_home {
@@ -108,6 +109,17 @@ struct session_assembly {
     struct buf *attachments[SIO_ATTACHMENTS_MAX];
 };
 
+/* A CONNECT that waits for the application, or moves to the shard of its user. */
+struct session_connect {
+    struct list link; /* session_extra.waits, while it waits */
+    struct session *session;
+    struct recovery_fetch *fetch; /* what it waits for; NULL: nothing */
+    struct identity *identity; /* who the verified token names: one reference */
+    size_t nsp_len;
+    size_t auth_len;
+    char text[]; /* the namespace, then the payload */
+};
+
 /* What only some sessions need, or only for a while. */
 struct session_extra {
     struct list sockets; /* session_socket.link */
@@ -116,9 +128,8 @@ struct session_extra {
     struct app_connect request; /* tokens and addresses, in `tokens`, until a namespace is joined */
     char *tokens;
     size_t tokens_len;
-    struct buf *connect; /* the CONNECT packet that moves along to another shard */
-    struct list waits; /* CONNECT packets that wait (sio_wait.c) */
-    bool waited; /* the packet at hand is one of them */
+    struct session_connect *moving; /* the CONNECT that goes along to another shard */
+    struct list waits; /* session_connect.link */
     struct session_assembly assembly;
 };
 
@@ -221,24 +232,12 @@ void session_hold(struct session *session, bool held);
 /* Tell the application at once of what has ended on this shard. */
 void session_home_reap(struct session_home *home);
 
-/* Go to another shard, where extra.connect (or the opening of a plain one) is presented again. */
+/* Go to another shard, where extra.moving is asked again. One that has joined a namespace, or is
+ * about to, ends: it would be two users'. */
 void session_move(struct session *session, unsigned shard);
-
-/* An empty extra; destroyed with what it holds, the tokens wiped. NULL is allowed. */
-MUST_CHECK struct session_extra *session_extra_create(void);
-void session_extra_destroy(struct session_extra *extra);
-
-/* The extra of a session, made when there is none. */
-struct session_extra *session_extra(struct session *session);
 
 /* End the session unless it joins a namespace within `timeout_ms`; nothing while it is in one. */
 void session_await_join(struct session *session, uint32_t timeout_ms);
-
-/* Free the extra if nothing in it is needed. */
-void session_trim(struct session *session);
-
-/* Forget what the request carried; tokens are wiped. */
-void session_forget_request(struct session *session);
 
 /* Set the timer to the earliest deadline; the same for all of `home`, where they have changed. */
 void session_arm(struct session *session);
@@ -264,10 +263,6 @@ bool session_send_made(struct session *session, struct chunk *chunk);
 
 /* The outbox of the transport; another one after an upgrade. */
 struct outbox *session_outbox(struct session *session);
-
-/* What the application needs to know to decide about `nsp`; the result is borrowed. */
-struct app_connect session_request(
-    struct session *session, struct bytes nsp, struct bytes auth, char remote[46]);
 
 /* A new socket for `nsp`; verdict->identity and ->claimed are taken over, also on failure. The
  * limits become those after authentication. STATUS_FULL: it has too many; STATUS_NOMEM. */

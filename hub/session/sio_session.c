@@ -14,135 +14,14 @@
 #include "codec/server_events.h"
 #include "codec/sio.h"
 #include "codec/sio_mp.h"
+#include "hub/session/connect.h"
 #include "hub/session/session_core.h"
-#include "hub/session/sio_wait.h"
+#include "hub/session/session_extra.h"
 #include "hub/session/sio_writer.h"
 
 /* JSON is at most this much longer than the MessagePack it was made of (nil, control characters).
  */
 enum { JSON_GROWTH = 8, JSON_SLACK = 64 };
-
-/* --- CONNECT ------------------------------------------------------------------------------- */
-
-/*
- * Refuse a CONNECT; the session goes on, unless it does nothing but ask. `code` may be NULL.
- */
-static void refuse(
-    struct session *session, struct bytes nsp, struct bytes message, const char *code)
-{
-    struct builder data = {0};
-    if (code) {
-        builder_str(&data, "{\"code\":");
-        json_scan_write_string(&data, bytes_str(code));
-        builder_byte(&data, '}');
-    }
-    /* Lost only by a peer that does not read. */
-    (void)session_send_made(
-        session, sio_writer_refusal(session, nsp, message, builder_bytes(&data)));
-    builder_reset(&data);
-    if (++session_extra(session)->refusals >= SESSION_REFUSALS_MAX) {
-        session_end(session, CLOSE_TOO_MANY);
-    }
-}
-
-/*
- * A session belongs to one user, whatever the application says: it lives on that user's shard. One
- * that asks as another ends.
- */
-static bool is_another_user(const struct session *session, const struct app_verdict *verdict)
-{
-    const struct identity *known = session->identity;
-    return known && !bytes_eq(identity_key(known), identity_key(verdict->identity));
-}
-
-static void accept(struct session *session, struct bytes nsp, const struct app_verdict *verdict)
-{
-    if (is_another_user(session, verdict)) {
-        identity_unref(verdict->identity);
-        recovery_drop(verdict->claimed);
-        session_end(session, CLOSE_PARSE);
-        return;
-    }
-    struct socket *socket;
-    int status = session_add_socket(session, nsp, verdict, &socket);
-    if (status == STATUS_NOMEM) {
-        session_end(session, CLOSE_NO_MEMORY);
-        return;
-    }
-    if (status != 0) {
-        refuse(session, nsp, BYTES("Too many namespaces"), NULL);
-        return;
-    }
-    struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
-    bool told =
-        session_send_made(session, sio_writer_connect(session, nsp, sid, socket_pid(socket)));
-    session_arm(session);
-    const struct app *app = &session->home->config->app;
-    app->ops->opened(app->context, socket);
-    if (!told) { /* behind what another namespace has waiting: the client begins again */
-        session_end(session, CLOSE_SLOW);
-    }
-}
-
-/* Take the CONNECT packet along to the user's shard, as it came. */
-static void take_along(struct session *session, struct bytes raw, unsigned shard)
-{
-    struct buf *connect = buf_new(raw);
-    if (!connect) {
-        session_end(session, CLOSE_NO_MEMORY);
-        return;
-    }
-    session_extra(session)->connect = connect;
-    session_move(session, shard);
-}
-
-/* What the application says; one that has waited may not wait again. */
-static void decide(struct session *session, const struct sio_packet *packet, struct bytes raw)
-{
-    const struct app *app = &session->home->config->app;
-    char remote[46];
-    struct app_connect request = session_request(session, packet->nsp, packet->payload, remote);
-    if (session->extra) {
-        request.final = session->extra->waited;
-        session->extra->waited = false;
-    }
-    struct app_verdict verdict = app->ops->connect(app->context, session->home->shard, &request);
-    switch (verdict.kind) {
-    case APP_ACCEPT:
-        accept(session, packet->nsp, &verdict);
-        break;
-    case APP_REFUSE:
-        refuse(session, packet->nsp, bytes_str(verdict.message),
-            verdict.code != ERROR_NONE ? errors_text(verdict.code) : NULL);
-        break;
-    case APP_MOVE:
-        if (session_has_socket(session) || (session->extra && sio_wait_any(session->extra))) {
-            session_end(session, CLOSE_PARSE); /* two users on one session */
-        } else {
-            take_along(session, raw, verdict.shard);
-        }
-        break;
-    case APP_WAIT:
-        sio_wait_start(session, packet->nsp, raw, verdict.fetch);
-        break;
-    }
-}
-
-static void on_connect(struct session *session, const struct sio_packet *packet, struct bytes raw)
-{
-    const struct app *app = &session->home->config->app;
-    bool waits = session->extra && sio_wait_has(session->extra, packet->nsp);
-    if (waits || session_find_socket(session, packet->nsp)) {
-        session_end(session, CLOSE_PARSE);
-    } else if (session->reason != 0) {
-        refuse(session, packet->nsp, bytes_str(close_text(session->reason)),
-            close_name(session->reason));
-    } else if (!app->ops->has_namespace(app->context, packet->nsp)) {
-        refuse(session, packet->nsp, BYTES("Invalid namespace"), NULL);
-    } else {
-        decide(session, packet, raw);
-    }
-}
 
 /* --- leaving ------------------------------------------------------------------------------- */
 
@@ -343,7 +222,7 @@ static void dispatch(struct session *session, const struct sio_packet *packet, s
 {
     switch (packet->type) {
     case SIO_CONNECT:
-        on_connect(session, packet, raw);
+        connect_ask(session, packet->nsp, packet->payload);
         break;
     case SIO_DISCONNECT:
         on_disconnect(session, packet);
@@ -414,22 +293,4 @@ void sio_session_text(struct session *session, struct bytes text)
 void sio_session_binary(struct session *session, struct bytes data)
 {
     (session->home->config->msgpack_parser ? take_map : take_attachment)(session, data);
-}
-
-void sio_session_arrived(struct session *session)
-{
-    struct buf *connect = session->extra->connect;
-    session->extra->connect = NULL;
-    (session->home->config->msgpack_parser ? take_map : take_text)(session, buf_bytes(connect));
-    buf_unref(connect);
-}
-
-void sio_session_waited(struct session *session, struct bytes raw)
-{
-    /* Attachments of another namespace may be due: it came before them. */
-    session_extra(session)->waited = true;
-    (session->home->config->msgpack_parser ? take_map : take_text)(session, raw);
-    if (session->extra) {
-        session->extra->waited = false;
-    }
 }

@@ -17,12 +17,6 @@ void sio_session_text(struct session *session, struct bytes text);
 /* A binary Engine.IO message arrived: an attachment, or a packet of the MessagePack parser. */
 void sio_session_binary(struct session *session, struct bytes data);
 
-/* The session has arrived on the user's shard: present the packet in extra.connect again. */
-void sio_session_arrived(struct session *session);
-
-/* A CONNECT packet has waited for the application: present it again, for the last time. */
-void sio_session_waited(struct session *session, struct bytes raw);
-
 /*
  * Tell every socket of a session that is about to end why, by hub:closing, and that it is not to
  * come back by itself, by DISCONNECT.

@@ -16,12 +16,14 @@
 #include "hub/net/http_server.h"
 #include "hub/net/loop.h"
 #include "hub/net/origin.h"
+#include "hub/session/connect.h"
 #include "hub/session/eio_session.h"
 #include "hub/session/engine_reply.h"
 #include "hub/session/plain_session.h"
 #include "hub/session/poll_call.h"
 #include "hub/session/polling.h"
 #include "hub/session/session_core.h"
+#include "hub/session/session_extra.h"
 
 enum { ORIGINS_MAX = 4, REMOTE_MAX = 46 };
 
@@ -472,22 +474,16 @@ static void refuse_plain(struct session_home *home, struct http_request *request
 
 /* Open the session that the application has accepted, here or on the user's shard. */
 static void open_plain(struct session_home *home, struct http_request *request,
-    struct session_extra *extra, const struct app_verdict *verdict, const struct plain_offer *offer,
+    struct session_extra *extra, struct app_verdict *verdict, const struct plain_offer *offer,
     struct bytes key)
 {
     struct ws_accept_answer answer = {.key = key, .protocol = offer->protocol};
     struct session *session = become_session(home, request, extra, offer->kind, &answer);
     if (!session) {
-        if (verdict->kind == APP_ACCEPT) {
-            identity_unref(verdict->identity);
-        }
+        identity_unref(verdict->identity);
         return;
     }
-    if (verdict->kind == APP_MOVE) {
-        session_move(session, verdict->shard);
-    } else {
-        plain_session_open(session, verdict);
-    }
+    connect_decided(session, verdict);
 }
 
 void upgrade_plain(struct session_layer *layer, struct http_request *request)

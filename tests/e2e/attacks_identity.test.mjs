@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { startHub } from './support/hub.mjs';
 import { temporaryFolder } from './support/process.mjs';
 import { ENGINE, RawPeer, frame, text, upgradeHead } from './support/raw.mjs';
 import { FULL, PATIENT, Siege } from './support/siege.mjs';
@@ -220,6 +221,29 @@ test('D5 expired is told only to those whose signature is good', async () => {
 test('D6 good tokens of each key are good', async () => {
   assert.match(await present(rs256({ alg: 'RS256', kid: 'rsa' }, claims())), /^40\{/);
   assert.match(await present(hs256({ alg: 'HS256', kid: 'issued' }, claims({ iss: 'https://good.example' }), 's'.repeat(40))), /^40\{/);
+});
+
+test('D6b a token of a public key is verified once, whichever shard its user lives on', async () => {
+  const hub = await startHub({ config: CONFIG, args: ['--shards', '4', '--auth-audience', ''] });
+  try {
+    const users = Array.from({ length: 12 }, (_, i) => `user${i}`);
+    for (const user of users) {
+      const token = rs256({ alg: 'RS256', kid: 'rsa' }, claims({ sub: user }));
+      const peer = await RawPeer.upgrade(hub.address, ENGINE);
+      await peer.saw(/^0\{/);
+      peer.write(text(`40${JSON.stringify({ token })}`));
+      await peer.saw(/^40\{/);
+    }
+    assert.equal(await hub.metric('peal_tokens_verified_total'), users.length, 'over Socket.IO');
+    for (const user of users) {
+      const token = rs256({ alg: 'RS256', kid: 'rsa' }, claims({ sub: user, jti: 'plain' }));
+      const peer = await RawPeer.upgrade(hub.address, '/ws', { headers: ['Sec-WebSocket-Protocol: peal.json.v1', `Authorization: Bearer ${token}`] });
+      await peer.saw(/hub:ready/);
+    }
+    assert.equal(await hub.metric('peal_tokens_verified_total'), 2 * users.length, 'over /ws');
+  } finally {
+    await hub.stop();
+  }
 });
 
 test('D10 a token in the address is neither used nor shown', async () => {

@@ -20,6 +20,7 @@ struct socket *world_socket;
 bool world_kick_on_open;
 bool world_allow_origin;
 struct recovery_fetch world_fetch;
+unsigned world_verified;
 
 static struct builder diary;
 static unsigned open_sockets;
@@ -30,6 +31,18 @@ static bool has(struct bytes text, const char *needle)
 }
 
 /* --- the application ----------------------------------------------------------------------- */
+
+/* Who asks: as whom it was known before it moved or waited, or by its token, which is verified. */
+static struct identity *identify(const struct app_connect *request, bool bob)
+{
+    if (request->identity != NULL) {
+        return identity_ref(request->identity);
+    }
+    world_verified++;
+    struct claims *claims =
+        claims_new(&(struct claims_fields){.user = bob ? BYTES("bob") : BYTES("alice")});
+    return identity_new(claims, false);
+}
 
 static struct app_verdict on_connect(
     void *app, struct shard *shard, const struct app_connect *request)
@@ -53,11 +66,13 @@ static struct app_verdict on_connect(
                 .kind = APP_REFUSE, .message = "Not you", .code = ERROR_FORBIDDEN};
         }
         if (has(given[i], "move") && sched_shard(shard->sched) != 1) {
-            return (struct app_verdict){.kind = APP_MOVE, .shard = 1};
+            return (struct app_verdict){
+                .kind = APP_MOVE, .shard = 1, .identity = identify(request, false)};
         }
         if (has(given[i], "wait") && !request->final) {
             world_fetch = (struct recovery_fetch){0};
-            return (struct app_verdict){.kind = APP_WAIT, .fetch = &world_fetch};
+            return (struct app_verdict){
+                .kind = APP_WAIT, .fetch = &world_fetch, .identity = identify(request, false)};
         }
         if (has(given[i], "expires") && sched_shard(shard->sched) == 1) {
             return (struct app_verdict){.kind = APP_REFUSE, .message = "Invalid token"};
@@ -67,9 +82,7 @@ static struct app_verdict on_connect(
     for (size_t i = 0; i < ARRAY_LEN(given); i++) {
         bob = bob || has(given[i], "bob");
     }
-    struct claims *claims =
-        claims_new(&(struct claims_fields){.user = bob ? BYTES("bob") : BYTES("alice")});
-    return (struct app_verdict){.kind = APP_ACCEPT, .identity = identity_new(claims, false)};
+    return (struct app_verdict){.kind = APP_ACCEPT, .identity = identify(request, bob)};
 }
 
 static void on_opened(void *app, struct socket *socket)
@@ -162,6 +175,7 @@ void world_begin(void)
         .query_token = true,
     };
     world_allow_origin = true;
+    world_verified = 0;
     open_sockets = 0;
     diary = (struct builder){0};
     /* Near the point where the low 32 bits of the time wrap. */

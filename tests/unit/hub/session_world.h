@@ -36,6 +36,7 @@ extern struct socket *world_socket;
 extern bool world_kick_on_open; /* disconnects a socket inside `opened` */
 extern bool world_allow_origin;
 extern struct recovery_fetch world_fetch; /* what the last CONNECT waits for */
+extern unsigned world_verified; /* tokens that it has verified */
 
 void world_begin(void);
 

@@ -188,6 +188,7 @@ Test(plain_session, moves_to_the_shard_of_its_user)
     cr_assert_str_eq(world_diary(),
         "connect 0 / auth= bearer= proto=move query= from=192.0.2.7 new\n"
         "connect 1 / auth= bearer= proto=move query= from=192.0.2.7 new\nopened /\n");
+    cr_assert_eq(world_verified, 1, "who it is goes along");
     fake_text(peer, "[[\"a\"]]");
     cr_assert_str_eq(world_diary(), "event a data=[\"a\"] args=\n");
 }

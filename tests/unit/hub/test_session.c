@@ -23,10 +23,35 @@ Test(session, moves_with_its_connect_packet)
         "opened /custom\n");
     cr_assert_eq(session_layer_count(world_layer, fake_shard(0)), 0);
     cr_assert_eq(session_layer_count(world_layer, fake_shard(1)), 1);
+    cr_assert_eq(world_verified, 1, "who it is goes along");
     fake_text(peer, "42/custom,[\"a\"]");
     cr_assert_str_eq(world_diary(), "event a data=[\"a\"] args=\n");
     fake_pass(WORLD_PING_INTERVAL);
     cr_assert_str_eq(fake_sent(peer), "2");
+}
+
+Test(session, a_token_is_verified_once_however_its_connect_goes)
+{
+    static const struct {
+        const char *token;
+        unsigned shard;
+        bool waits;
+    } rows[] = {{"here", 0, false}, {"move", 1, false}, {"wait", 0, true}, {"move-wait", 1, true}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char packet[64];
+        world_verified = 0;
+        unsigned peer = world_peer();
+        snprintf(packet, sizeof(packet), "40{\"token\":\"%s\"}", rows[i].token);
+        fake_text(peer, packet);
+        if (rows[i].waits) {
+            cr_assert_str_eq(fake_sent(peer), "", "%s", rows[i].token);
+            world_fetch.done(&world_fetch);
+            fake_pass(0);
+        }
+        cr_assert_eq(fake_peer_shard(peer), rows[i].shard, "%s", rows[i].token);
+        cr_assert_eq(strncmp(fake_sent(peer), "40{\"sid\":", 9), 0, "%s", rows[i].token);
+        cr_assert_eq(world_verified, 1, "%s: %u times", rows[i].token, world_verified);
+    }
 }
 
 Test(session, keeps_its_deadlines_while_it_moves)

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * connect - private to the session layer: how a client joins a namespace, all steps in one place.
+ */
+#include "hub/session/connect.h"
+
+#include "actors/identity.h"
+#include "actors/recover/recovery.h"
+#include "actors/recover/recovery_bus.h"
+#include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "codec/json_scan.h"
+#include "hub/session/session_core.h"
+#include "hub/session/session_extra.h"
+#include "hub/session/sio_writer.h"
+
+static void decide(struct session *session, struct app_connect *asked);
+
+/* --- refuse -------------------------------------------------------------------------------- */
+
+/* Tell a Socket.IO client; `code` may be NULL. The session goes on, unless it does nothing but ask.
+ */
+static void tell_refusal(
+    struct session *session, struct bytes nsp, struct bytes message, const char *code)
+{
+    struct builder data = {0};
+    if (code != NULL) {
+        builder_str(&data, "{\"code\":");
+        json_scan_write_string(&data, bytes_str(code));
+        builder_byte(&data, '}');
+    }
+    /* Lost only by a peer that does not read. */
+    (void)session_send_made(
+        session, sio_writer_refusal(session, nsp, message, builder_bytes(&data)));
+    builder_reset(&data);
+    if (++session_extra(session)->refusals >= SESSION_REFUSALS_MAX) {
+        session_end(session, CLOSE_TOO_MANY);
+    }
+}
+
+static void refuse(
+    struct session *session, struct bytes nsp, struct bytes message, const char *code)
+{
+    if (session->kind == SESSION_ENGINE) {
+        tell_refusal(session, nsp, message, code);
+    } else { /* it was accepted before its upgrade: the token has expired since */
+        session_end(session, CLOSE_UNAUTHORIZED);
+    }
+}
+
+/* --- accept, attach, welcome --------------------------------------------------------------- */
+
+/*
+ * A session belongs to one user, whatever the application says: it lives on that user's shard. One
+ * that asks as another ends.
+ */
+static bool is_another_user(const struct session *session, const struct app_verdict *verdict)
+{
+    const struct identity *known = session->identity;
+    return known && !bytes_eq(identity_key(known), identity_key(verdict->identity));
+}
+
+/* Tell a Socket.IO client that it is in; false when that could not wait behind what waits. */
+static bool welcome(struct session *session, struct bytes nsp, struct socket *socket)
+{
+    if (session->kind != SESSION_ENGINE) {
+        return true;
+    }
+    struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
+    return session_send_made(session, sio_writer_connect(session, nsp, sid, socket_pid(socket)));
+}
+
+static void accept(struct session *session, struct bytes nsp, const struct app_verdict *verdict)
+{
+    if (is_another_user(session, verdict)) {
+        identity_unref(verdict->identity);
+        recovery_drop(verdict->claimed);
+        session_end(session, CLOSE_PARSE);
+        return;
+    }
+    struct socket *socket;
+    int status = session_add_socket(session, nsp, verdict, &socket);
+    if (status == STATUS_NOMEM) {
+        session_end(session, CLOSE_NO_MEMORY);
+        return;
+    }
+    if (status != 0) {
+        refuse(session, nsp, BYTES("Too many namespaces"), NULL);
+        return;
+    }
+    bool told = welcome(session, nsp, socket);
+    session_arm(session);
+    const struct app *app = &session->home->config->app;
+    app->ops->opened(app->context, socket);
+    if (!told) { /* behind what another namespace has waiting: the client begins again */
+        session_end(session, CLOSE_SLOW);
+    }
+}
+
+/* --- move, wait ---------------------------------------------------------------------------- */
+
+/* Go to the user's shard, with what is asked and who asks. */
+static void move(
+    struct session *session, const struct app_connect *asked, const struct app_verdict *verdict)
+{
+    struct session_connect *kept = session_connect_keep(session, asked, verdict->identity);
+    if (kept == NULL) {
+        session_end(session, CLOSE_NO_MEMORY);
+        return;
+    }
+    session_extra(session)->moving = kept;
+    session_move(session, verdict->shard);
+}
+
+void connect_arrived(struct session *session)
+{
+    struct session_connect *kept = session->extra->moving;
+    session->extra->moving = NULL;
+    struct app_connect asked = session_connect_asked(kept);
+    asked.final = session->kind != SESSION_ENGINE;
+    decide(session, &asked);
+    session_connect_drop(kept);
+}
+
+static void on_found(struct recovery_fetch *fetch)
+{
+    struct session_connect *kept = fetch->context;
+    struct session *session = kept->session;
+    list_remove(&kept->link);
+    kept->fetch = NULL;
+    if (!session->ended) {
+        struct app_connect asked = session_connect_asked(kept);
+        asked.final = true;
+        decide(session, &asked);
+        session_trim(session);
+    }
+    session_connect_drop(kept);
+}
+
+/* Ask again when the other nodes have been asked. */
+static void wait(
+    struct session *session, const struct app_connect *asked, const struct app_verdict *verdict)
+{
+    struct session_connect *kept = session_connect_keep(session, asked, verdict->identity);
+    if (kept == NULL) {
+        recovery_fetch_cancel(verdict->fetch);
+        session_end(session, CLOSE_TRANSPORT);
+        return;
+    }
+    kept->fetch = verdict->fetch;
+    kept->fetch->done = on_found;
+    kept->fetch->context = kept;
+    list_append(&session_extra(session)->waits, &kept->link);
+}
+
+/* --- ask, decide --------------------------------------------------------------------------- */
+
+/* Do what the application says; what `verdict` holds is taken over. */
+static void follow(
+    struct session *session, const struct app_connect *asked, struct app_verdict *verdict)
+{
+    switch (verdict->kind) {
+    case APP_ACCEPT:
+        accept(session, asked->nsp, verdict);
+        break;
+    case APP_REFUSE:
+        refuse(session, asked->nsp, bytes_str(verdict->message),
+            verdict->code != ERROR_NONE ? errors_text(verdict->code) : NULL);
+        break;
+    case APP_MOVE:
+        move(session, asked, verdict);
+        break;
+    case APP_WAIT:
+        wait(session, asked, verdict);
+        break;
+    }
+}
+
+/* What the application needs to know: what is asked, and what the handshake's request carried. */
+static struct app_connect request_of(
+    struct session *session, const struct app_connect *asked, char remote[46])
+{
+    struct app_connect request = {0};
+    if (session->extra && session->extra->tokens) {
+        request = session->extra->request;
+    } else {
+        session_remote(session, remote);
+        request.remote = bytes_str(remote);
+    }
+    request.session = session;
+    request.nsp = asked->nsp;
+    request.auth = asked->auth;
+    request.identity = asked->identity;
+    request.final = asked->final;
+    return request;
+}
+
+static bool waits(const struct session *session, struct bytes nsp)
+{
+    if (session->extra != NULL) {
+        list_for_each (link, &session->extra->waits) {
+            const struct session_connect *kept = container_of(link, struct session_connect, link);
+            if (bytes_eq(session_connect_asked(kept).nsp, nsp)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* `asked`: the namespace, the payload, who it is if that is known, and whether it is the last time.
+ */
+static void decide(struct session *session, struct app_connect *asked)
+{
+    const struct app *app = &session->home->config->app;
+    if (waits(session, asked->nsp) || session_find_socket(session, asked->nsp)) {
+        session_end(session, CLOSE_PARSE);
+    } else if (session->reason != 0) { /* it was sent away for good */
+        refuse(session, asked->nsp, bytes_str(close_text(session->reason)),
+            close_name(session->reason));
+    } else if (!app->ops->has_namespace(app->context, asked->nsp)) {
+        refuse(session, asked->nsp, BYTES("Invalid namespace"), NULL);
+    } else {
+        char remote[46];
+        struct app_connect request = request_of(session, asked, remote);
+        struct app_verdict verdict =
+            app->ops->connect(app->context, session->home->shard, &request);
+        follow(session, asked, &verdict);
+    }
+}
+
+void connect_ask(struct session *session, struct bytes nsp, struct bytes auth)
+{
+    decide(session, &(struct app_connect){.nsp = nsp, .auth = auth});
+}
+
+void connect_decided(struct session *session, struct app_verdict *verdict)
+{
+    follow(session, &(struct app_connect){.nsp = BYTES("/")}, verdict);
+}
