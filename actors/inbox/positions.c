@@ -6,6 +6,7 @@
 #include "actors/shard.h"
 #include "actors/user_proto.h"
 #include "codec/base/mem.h"
+#include "codec/base/status.h"
 #include "sql/store.h"
 
 enum { BATCH = 500, HOLD_MS = 2, AGAIN_MS = 500 /* compare, when the store was away */ };
@@ -165,6 +166,11 @@ static void next_query(struct positions *positions)
     }
     point(query);
     positions->query = query;
+    if (builder_failed(&query->keys)) { /* no memory for all of them: as if the store were away */
+        query->request.base.status = STATUS_NOMEM;
+        on_positions(&query->request.base);
+        return;
+    }
     store_submit(positions->shard->store, &query->request.base);
 }
 

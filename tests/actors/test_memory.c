@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "actors/inbox/positions.h"
 #include "actors/user/user.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
@@ -290,4 +291,36 @@ Test(memory, nodes_that_recover_refuse_whom_it_hits)
     const struct nodes_options options = {
         .nodes = 2, .shards = 2, .bus = true, .partitions = 1, .recovers = true};
     play_all(&options, WIRE_SIO, "recovery");
+}
+
+/*
+ * Where the names of users cannot be written down, nobody is asked for: an inbox without a name
+ * stands at 0, which would prove that the store lost commits (the store of this test aborts then).
+ */
+Test(memory, a_store_is_not_blamed_for_what_was_not_asked)
+{
+    enum { NAMES = 12, NAME_LEN = 120 };
+    const struct nodes_options options = {.nodes = 1, .shards = 1};
+    static char names[NAMES][NAME_LEN + 1];
+    static struct person people[NAMES];
+    struct world world = {.nodes = nodes_create(3, &options)};
+    nodes_settle(world.nodes);
+    for (unsigned i = 0; i < NAMES; i++) {
+        snprintf(names[i], sizeof(names[i]), "%0*u", NAME_LEN, i);
+        (void)fake_store_post(world.nodes->store, names[i], "m");
+        cr_assert(enter(&world, &people[i], 0, names[i], WIRE_JSON));
+    }
+    settle(&world);
+    arm(1, FOR_GOOD);
+    positions_compare(nodes_on(world.nodes, 0, 0));
+    nodes_advance(world.nodes, 3000);
+    cr_assert_gt(failed, 0);
+    arm(0, 0);
+    nodes_advance(world.nodes, 3000);
+    for (unsigned i = 0; i < NAMES; i++) {
+        cr_assert(!people[i].client.ended, "nobody missed anything");
+        leave(&world, &people[i], CLOSE_NORMAL);
+    }
+    settle(&world);
+    nodes_destroy(world.nodes);
 }
