@@ -442,7 +442,7 @@ static void on_read(void *context, int status, const struct bus_reply *reply)
     if (!good) {
         if (status == 0) {
             ingest_gauge_complain(ingest->gauge, INGEST_TROUBLE_READ, ingest->stream,
-                reply->type == BUS_ERROR ? reply->text : BYTES("no answer to XREAD"));
+                reply->type == BUS_ERROR ? reply->text : BYTES("no answer, or no memory for it"));
         }
         ingest->history.unsure = true;
         arm(ingest, &ingest->retry_timer, RETRY_MS);

@@ -170,12 +170,11 @@ struct ingest_batch *ingest_batch_new(struct shard *shard, struct actor_ref owne
     struct ingest_batch *batch = mem_alloc(sizeof(*batch));
     batch->shard = shard;
     batch->owner = owner;
-    batch->entries = mem_alloc_array(INGEST_ENTRIES_MAX, sizeof(*batch->entries));
-    batch->rows = mem_alloc_array(STORE_PAGE_MAX, sizeof(*batch->rows));
-    for (size_t i = 0; i < items->count && batch->count < INGEST_ENTRIES_MAX; i++) {
-        if (!add_entry(batch, source, items->items[i])) {
-            break;
-        }
+    batch->entries = mem_try_calloc(INGEST_ENTRIES_MAX, sizeof(*batch->entries));
+    batch->rows = mem_try_calloc(STORE_PAGE_MAX, sizeof(*batch->rows));
+    bool good = batch->entries != NULL && batch->rows != NULL;
+    for (size_t i = 0; good && i < items->count && batch->count < INGEST_ENTRIES_MAX; i++) {
+        good = add_entry(batch, source, items->items[i]);
     }
     if (batch->count == 0) {
         ingest_batch_free(batch);

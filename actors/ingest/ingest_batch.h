@@ -67,7 +67,7 @@ struct ingest_source {
 
 /*
  * Decode the entries of an XREAD reply, in order, until the rows of one transaction are full; the
- * rest is read again. NULL when there is none, or the reply is not one of XREAD.
+ * rest is read again. NULL when there is none, the reply is not one of XREAD, or without memory.
  */
 MUST_CHECK struct ingest_batch *ingest_batch_new(struct shard *shard, struct actor_ref owner,
     const struct ingest_source *source, const struct bus_reply *reply);

@@ -127,6 +127,9 @@ void ingest_tell_result(
     }
     struct builder ids = {0};
     write_ids(batch, entry, &ids);
+    if (builder_failed(&ids)) { /* no memory: half a list is none */
+        builder_reset(&ids);
+    }
     const struct bytes argv[] = {BYTES("XADD"), entry->post.reply, BYTES("MAXLEN"), BYTES("~"),
         BYTES("10000"), BYTES("*"), BYTES("entry"), bytes_str(entry->id), BYTES("key"),
         entry->post.key, BYTES("status"), bytes_str(status), BYTES("ids"), builder_bytes(&ids),
@@ -251,8 +254,8 @@ static uint32_t partition_of(const struct routing *routing, struct bytes tenant,
     return slot_part(slot_of(tenant, user), routing->writing.batch->shard->config->partitions);
 }
 
-/* The users of `post` that belong to `partition`, as a JSON list; false when there are none. */
-static bool write_users(struct routing *routing, const struct notification_post *post,
+/* The users of `post` that belong to `partition`, as a JSON list; how many. */
+static uint32_t write_users(struct routing *routing, const struct notification_post *post,
     uint32_t partition, struct builder *list)
 {
     uint32_t count = 0;
@@ -264,7 +267,7 @@ static bool write_users(struct routing *routing, const struct notification_post 
         }
     }
     builder_byte(list, ']');
-    return count > 0;
+    return count;
 }
 
 static void send_part(
@@ -313,7 +316,11 @@ static void route_entry(struct routing *routing, struct ingest_entry *entry)
     }
     for (uint32_t partition = 0; partition < partitions; partition++) {
         struct builder users = {0};
-        if (write_users(routing, &entry->post, partition, &users)) {
+        uint32_t count = write_users(routing, &entry->post, partition, &users);
+        if (builder_failed(&users)) { /* no memory: the entry is routed again */
+            entry->routed = false;
+            routing->failed = true;
+        } else if (count > 0) {
             send_part(routing, entry, partition, builder_bytes(&users));
         }
         builder_reset(&users);

@@ -324,3 +324,60 @@ Test(memory, a_store_is_not_blamed_for_what_was_not_asked)
     settle(&world);
     nodes_destroy(world.nodes);
 }
+
+/* An entry of the plain stream for many users, who live in several partitions. */
+static void post_to_many(struct nodes *nodes, unsigned count)
+{
+    struct builder users = {0};
+    builder_byte(&users, '[');
+    for (unsigned i = 0; i < count; i++) {
+        builder_printf(&users, "%s\"%030u\"", i > 0 ? "," : "", i);
+    }
+    builder_byte(&users, ']');
+    const struct bytes fields[] = {BYTES("users"), builder_bytes(&users), BYTES("type"), BYTES("t"),
+        BYTES("message"), BYTES("m")};
+    fake_data_add(fake_redis_data(nodes->redis), "peal:in", fields, ARRAY_LEN(fields));
+    builder_reset(&users);
+}
+
+static void expect_stored(const struct nodes *nodes, unsigned count, int64_t nth)
+{
+    for (unsigned i = 0; i < count; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "%030u", i);
+        const struct fake_inbox *inbox = fake_store_inbox(nodes->store, name);
+        cr_assert(inbox != NULL && inbox->count == 1, "%lld: user %u has %zu", (long long)nth, i,
+            inbox != NULL ? inbox->count : 0);
+    }
+    cr_assert_eq(fake_data_length(fake_redis_data(nodes->redis), "peal:dead"), 0, "%lld: dead",
+        (long long)nth);
+}
+
+/* Whether any allocation failed. */
+static bool route(int64_t nth, int64_t count)
+{
+    enum { USERS = 200 };
+    const struct nodes_options options = {
+        .nodes = 1, .shards = 1, .bus = true, .ingest = true, .partitions = 2};
+    struct nodes *nodes = nodes_create(5, &options);
+    nodes_advance(nodes, 2000);
+    post_to_many(nodes, USERS);
+    arm(nth, count);
+    nodes_advance(nodes, 1000);
+    bool any = failed > 0;
+    arm(0, 0);
+    nodes_advance(nodes, 4000);
+    expect_stored(nodes, USERS, nth);
+    nodes_destroy(nodes);
+    return any;
+}
+
+Test(memory, a_post_that_is_routed_loses_none_of_its_users)
+{
+    log_set_level(LOG_ERROR);
+    int64_t nth = 1;
+    for (; nth < NTH_MAX && route(nth, 1); nth++) {
+        (void)route(nth, FOR_GOOD);
+    }
+    cr_assert(nth > 3 && nth < NTH_MAX);
+}
