@@ -519,6 +519,9 @@ static void miss(struct fanout *fanout, struct socket *socket, void *context)
 static void on_lost(struct fanout *fanout, struct fanout_lost *msg)
 {
     struct bytes name = buf_bytes(msg->name);
+    if (fanout->watch != NULL) {
+        fanout->watch->ops->lost(fanout->watch, name);
+    }
     struct leaf *leaf = name.len > 0 ? map_get(&fanout->leaves.map, name) : fanout->leaves.everyone;
     if (!fanout_visit_name(fanout, name, miss, NULL) && leaf != NULL) {
         leaf_missed(leaf, UINT64_MAX);

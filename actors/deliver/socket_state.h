@@ -87,11 +87,12 @@ struct socket_lag {
 };
 
 /*
- * The socket misses something for want of memory: it is closed, comes back and goes on from its
- * position, rather than wait for what never comes.
+ * The socket misses something for want of memory: it is closed and comes back, rather than wait for
+ * what never comes. As a new one, which asks for all: what it missed may be in no log.
  */
 static inline void socket_missed(struct socket *socket)
 {
+    socket->left = true;
     if (!socket->closing) {
         socket->ops->disconnect(socket, CLOSE_NO_MEMORY);
     }

@@ -34,6 +34,9 @@ struct deliver_watch_ops {
     struct event *(*directed)(const struct socket *socket, const struct event *event);
     /* What is known of the replay stream begins behind `from`, or begins anew there. */
     void (*stream_from)(struct deliver_watch *watch, struct stream_id from);
+    /* The sockets of `name` (a room, a user, a sid; empty: all) miss something for want of memory:
+     * those that dropped, too. */
+    void (*lost)(struct deliver_watch *watch, struct bytes name);
     /* A request of another node sends sockets away or out of rooms: those that dropped, too. */
     void (*expel)(struct deliver_watch *watch, const struct adapter_request *request);
     /* The sid that a socket gets which continues `claimed`. */

@@ -14,6 +14,7 @@ static void miss_all(struct inbox *inbox)
             socket_missed(socket);
         }
     }
+    recovery_expel(&inbox->owner, bytes_of(NULL, 0)); /* those that dropped, too */
 }
 
 void inbox_miss(struct inbox *inbox, struct socket *only)

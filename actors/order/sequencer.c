@@ -239,8 +239,8 @@ static void take_broadcast(struct sequencer *sequencer, struct bytes room, struc
     if (!sequencer_is_news(sequencer, &message, room)) {
         return;
     }
-    struct broadcast *broadcast = sequencer_read_broadcast(sequencer, &message);
-    if (broadcast != NULL) {
+    struct broadcast *broadcast;
+    if (sequencer_read_broadcast(sequencer, &message, &broadcast) == 0) {
         sequencer_deliver(sequencer, broadcast, true);
     }
 }

@@ -109,9 +109,12 @@ void sequencer_deliver(struct sequencer *sequencer, struct broadcast *broadcast,
 
 /* Broadcasts on the bus (sequencer_wire.c). */
 
-/* A broadcast in the adapter's format; NULL: it is none, or none of this namespace. */
-struct broadcast *sequencer_read_broadcast(
-    struct sequencer *sequencer, const struct adapter_broadcast *message);
+/*
+ * A broadcast in the adapter's format. STATUS_NOT_FOUND: it is none of this namespace;
+ * STATUS_NOMEM: whoever is here and would get it is closed; another status: it is none.
+ */
+MUST_CHECK int sequencer_read_broadcast(struct sequencer *sequencer,
+    const struct adapter_broadcast *message, struct broadcast **ret_broadcast);
 
 /*
  * Whether a message that came on the channel of `room` (empty: of the namespace) is to be

@@ -16,6 +16,7 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
+#include "codec/base/status.h"
 
 enum {
     BLOCK_TIMEOUT_MS = 5000,
@@ -387,9 +388,12 @@ static struct bytes field(const struct bus_reply *fields, struct bytes name)
     return bytes_of(NULL, 0);
 }
 
-static struct broadcast *read_entry(struct sequencer_stream *stream, const struct bus_reply *fields)
+/* NULL: it is nothing to be delivered; or, with `*ret_lost`, there was no memory for it. */
+static struct broadcast *read_entry(
+    struct sequencer_stream *stream, const struct bus_reply *fields, bool *ret_lost)
 {
     struct adapter_broadcast message;
+    struct broadcast *broadcast;
     if (bytes_eq(field(fields, BYTES("origin")), bytes_of(stream->origin, NAME_LEN))) {
         return take_posted(stream, field(fields, BYTES("serial")));
     }
@@ -397,7 +401,9 @@ static struct broadcast *read_entry(struct sequencer_stream *stream, const struc
         bus_origin_of(shard_of_stream(stream), "replay", message.uid) != BUS_ORIGIN_PEER) {
         return NULL;
     }
-    return sequencer_read_broadcast(stream->sequencer, &message);
+    int status = sequencer_read_broadcast(stream->sequencer, &message, &broadcast);
+    *ret_lost = status == STATUS_NOMEM;
+    return status == 0 ? broadcast : NULL;
 }
 
 static void take_entry(struct sequencer_stream *stream, const struct bus_reply *entry)
@@ -408,11 +414,14 @@ static void take_entry(struct sequencer_stream *stream, const struct bus_reply *
         return;
     }
     stream->last = id;
-    struct broadcast *broadcast = read_entry(stream, entry->items[1]);
+    bool lost = false;
+    struct broadcast *broadcast = read_entry(stream, entry->items[1], &lost);
     if (broadcast != NULL) {
         broadcast->stream = id;
         broadcast->past = stream_id_cmp(id, stream->tip) <= 0;
         sequencer_deliver(stream->sequencer, broadcast, false);
+    } else if (lost) {
+        tell_from(stream, id); /* or who comes back would be told that nothing is missing */
     }
 }
 

@@ -143,12 +143,12 @@ static void refuse_broadcast(
     }
 }
 
-struct broadcast *sequencer_read_broadcast(
-    struct sequencer *sequencer, const struct adapter_broadcast *message)
+int sequencer_read_broadcast(struct sequencer *sequencer, const struct adapter_broadcast *message,
+    struct broadcast **ret_broadcast)
 {
     struct event *event;
     if (!bytes_eq(message->nsp, buf_bytes(sequencer->nsp))) {
-        return NULL;
+        return STATUS_NOT_FOUND;
     }
     const struct actor_config *config = shard_of(&sequencer->actor)->config;
     /* Other nodes pass on what clients of theirs may send, too. */
@@ -158,18 +158,14 @@ struct broadcast *sequencer_read_broadcast(
     if (message->data.len <= most + EVENT_NAME_MAX) {
         status = event_from_msgpack(message->data, from_bus_flags(message->flags), &event);
     }
+    if (status == 0) {
+        struct adapter_broadcast names = *message;
+        status = from_adapter(&names, event, ret_broadcast);
+    }
     if (status != 0) {
         refuse_broadcast(sequencer, message, status);
-        return NULL;
     }
-    struct adapter_broadcast names = *message;
-    struct broadcast *broadcast;
-    status = from_adapter(&names, event, &broadcast);
-    if (status != 0) {
-        refuse_broadcast(sequencer, message, status);
-        return NULL;
-    }
-    return broadcast;
+    return status;
 }
 
 /* Whether a message is to be delivered, as far as that follows from who published it. */

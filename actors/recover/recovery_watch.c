@@ -28,6 +28,17 @@ static void on_stream_from(struct deliver_watch *watch, struct stream_id from)
     recovery_stream_from(of(watch), from);
 }
 
+/* Who would come back as if it had all must not come back as who it was. */
+static void on_lost(struct deliver_watch *watch, struct bytes name)
+{
+    list_for_each_safe (link, following, &of(watch)->kept) {
+        struct recoverable *kept = container_of(link, struct recoverable, kept_link);
+        if (name.len == 0 || recovery_goes_by(kept, name)) {
+            recovery_drop(kept);
+        }
+    }
+}
+
 static bool goes_by_any(struct recoverable *kept, struct adapter_names names)
 {
     struct bytes name;
@@ -69,6 +80,7 @@ static const struct deliver_watch_ops watch_ops = {
     .numbered = on_numbered,
     .directed = recovery_mark_direct,
     .stream_from = on_stream_from,
+    .lost = on_lost,
     .expel = on_expel,
     .sid = recovery_sid,
     .entered = recovery_enter,

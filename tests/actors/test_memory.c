@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "actors/inbox/positions.h"
+#include "actors/recover/recovery.h"
 #include "actors/user/user.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
@@ -380,4 +381,134 @@ Test(memory, a_post_that_is_routed_loses_none_of_its_users)
         (void)route(nth, FOR_GOOD);
     }
     cr_assert(nth > 3 && nth < NTH_MAX);
+}
+
+/* Who listens on one node, and may come back as who it was, to what is said on another. */
+struct listener {
+    struct client client; /* first */
+    bool heard[SAID_MAX];
+    char offset[96]; /* of the last event */
+    size_t offset_len;
+    char pid[SOCKET_SID_LEN];
+};
+
+static void on_listened(struct client *client, const struct client_packet *packet)
+{
+    struct listener *listener = (struct listener *)(void *)client;
+    struct builder array = {0};
+    struct json_scan_iter iter;
+    struct bytes value;
+    struct bytes text;
+    if (packet->is_ack || !bytes_eq_str(packet->name, "new_message")) {
+        return;
+    }
+    cr_assert_eq(json_scan_get(packet->args, "message", &value), 0);
+    cr_assert(value.len > 1 && value.at[1] >= '0' && value.at[1] < '0' + SAID_MAX);
+    listener->heard[value.at[1] - '0'] = true;
+    builder_byte(&array, '[');
+    builder_add(&array, packet->args);
+    builder_byte(&array, ']');
+    cr_assert(json_scan_iter_init(&iter, builder_bytes(&array)));
+    cr_assert(json_scan_element(&iter, &value));
+    if (json_scan_element(&iter, &value)) { /* else there was no memory for it */
+        cr_assert_eq(json_scan_string(value, listener->offset, sizeof(listener->offset), &text), 0);
+        memmove(listener->offset, text.at, text.len);
+        listener->offset_len = text.len;
+    }
+    builder_reset(&array);
+}
+
+static struct recoverable *come_back(struct nodes *nodes, const struct listener *listener)
+{
+    struct shard *shard = nodes_on(nodes, 0, nodes_user_shard(nodes, 0, "ann"));
+    struct claims *claims = claims_new(&(struct claims_fields){.user = BYTES("ann")});
+    struct identity *identity = identity_new(claims, false);
+    const struct recovery_claim claim = {.nsp = BYTES("/"),
+        .identity = identity,
+        .pid = bytes_of(listener->pid, sizeof(listener->pid)),
+        .offset = bytes_of(listener->offset, listener->offset_len)};
+    struct recoverable *claimed = recovery_claim(shard, &claim);
+    identity_unref(identity);
+    return claimed;
+}
+
+/* Until one more event is in the replay stream. */
+static void step_until_posted(struct nodes *nodes)
+{
+    struct fake_data *data = fake_redis_data(nodes->redis);
+    struct builder out = {0};
+    bus_name_replay(&nodes->node[0].config.names, BYTES("/"), &out);
+    builder_byte(&out, '\0');
+    const char *name = builder_bytes(&out).at;
+    size_t before = fake_data_length(data, name);
+    while (fake_data_length(data, name) == before) {
+        cr_assert(nodes_step(nodes));
+    }
+    builder_reset(&out);
+}
+
+/* Whether any allocation failed, when the second of two messages was there to be read. */
+static bool listen_to_another_node(int64_t nth, bool away)
+{
+    const struct nodes_options options = {
+        .nodes = 2, .shards = 1, .bus = true, .partitions = 1, .recovers = true};
+    struct world world = {.nodes = nodes_create(11, &options)};
+    struct person *bob = &world.people[0];
+    static struct listener ann;
+    ann = (struct listener){.client.received = on_listened};
+    nodes_settle(world.nodes);
+    struct shard *shard = nodes_on(world.nodes, 0, 0);
+    client_init(&ann.client, shard, "/", "ann", WIRE_SIO);
+    cr_assert_eq(user_attach(shard, &ann.client.socket), 0);
+    memcpy(ann.pid, socket_pid(&ann.client.socket).at, sizeof(ann.pid));
+    user_event(&ann.client.socket, BYTES("[\"join_room\",\"any:1\"]"), NULL, NULL, 0);
+    cr_assert(enter(&world, bob, 1, "bob", WIRE_JSON));
+    ask(&world, bob, "join_room", "\"any:1\"");
+    settle(&world);
+    say(&world, bob, 0);
+    settle(&world);
+    cr_assert(ann.heard[0] && ann.offset_len > 0);
+    if (away) {
+        nodes_on(world.nodes, 0, 0);
+        client_finish(&ann.client, CLOSE_TRANSPORT);
+    }
+    say(&world, bob, 1);
+    step_until_posted(world.nodes);
+    arm(nth, 1);
+    settle(&world);
+    bool any = failed > 0;
+    arm(0, 0);
+    settle(&world);
+    cr_assert(away || ann.heard[1] || ann.client.ended, "%lld: missed in silence", (long long)nth);
+    if (!away) {
+        nodes_on(world.nodes, 0, 0);
+        client_finish(&ann.client, CLOSE_TRANSPORT);
+    }
+    struct recoverable *claimed = come_back(world.nodes, &ann);
+    if (claimed != NULL) {
+        memset(&ann.client, 0, sizeof(ann.client));
+        ann.client.received = on_listened;
+        client_continue(&ann.client, nodes_on(world.nodes, 0, 0), "/", "ann", WIRE_SIO, claimed);
+        cr_assert_eq(user_attach(nodes_on(world.nodes, 0, 0), &ann.client.socket), 0);
+        settle(&world);
+        cr_assert(ann.heard[1], "%lld: it was told that nothing is missing", (long long)nth);
+        nodes_on(world.nodes, 0, 0);
+        client_finish(&ann.client, CLOSE_NORMAL);
+    }
+    leave(&world, bob, CLOSE_NORMAL);
+    nodes_advance(world.nodes, 300000);
+    nodes_destroy(world.nodes);
+    return any;
+}
+
+Test(memory, who_comes_back_as_who_it_was_has_missed_nothing)
+{
+    log_set_level(LOG_ERROR);
+    for (unsigned away = 0; away < 2; away++) {
+        int64_t nth = 1;
+        while (nth < NTH_MAX && listen_to_another_node(nth, away)) {
+            nth++;
+        }
+        cr_assert(nth > 3 && nth < NTH_MAX);
+    }
 }

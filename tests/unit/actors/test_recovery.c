@@ -10,6 +10,7 @@
 
 #include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout_proto.h"
+#include "actors/inbox/inbox.h"
 #include "actors/inbox/positions.h"
 #include "actors/recover/recovery.h"
 #include "actors/recover/recovery_state.h"
@@ -428,6 +429,51 @@ Test(recovery, who_is_behind_with_the_inbox_may_have_gone_elsewhere)
     recovery_hand_over(recovery_of(world.fanout), bytes_of(world.pid, sizeof(world.pid)));
     cr_assert_null(socket->fanout, "it is out of its rooms");
     end_half_open(&world);
+}
+
+/* What is missed for want of memory may be in no log. */
+Test(recovery, who_has_missed_something_is_not_continued)
+{
+    static struct world world;
+    set_up(&world, 1);
+    turn(&world);
+    socket_missed(&client_of(&world)->socket);
+    cr_assert_null(claim(&world), "while it is here");
+    end_half_open(&world);
+
+    set_up(&world, 1);
+    turn(&world);
+    struct socket_owner *owner = client_of(&world)->socket.user;
+    drop(&world);
+    inbox_miss(inbox_of(owner), NULL);
+    cr_assert_null(claim(&world), "what was for the user");
+    tear_down(&world);
+}
+
+static struct recoverable *claim_after_loss(struct world *world, struct bytes name)
+{
+    set_up(world, 1);
+    change_room(world, 0);
+    turn(world);
+    drop(world);
+    struct fanout_lost *msg = fanout_lost_new();
+    msg->name = buf_new_name(name);
+    msg_send(world->sched, world->fanout->actor.self, msg);
+    turn(world);
+    return claim(world);
+}
+
+Test(recovery, who_dropped_is_not_continued_when_its_rooms_missed_something)
+{
+    static struct world world;
+    const struct bytes names[] = {
+        BYTES(""), bytes_str(rooms[0]), BYTES("user:ann"), BYTES("green"), BYTES("user:bob")};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct recoverable *claimed = claim_after_loss(&world, names[i]);
+        cr_assert_eq(claimed == NULL, i < 3, "%zu", i);
+        recovery_drop(claimed);
+        tear_down(&world);
+    }
 }
 
 Test(recovery, a_token_that_allows_less_continues_nothing)
