@@ -110,7 +110,7 @@ struct user_admin {
     X(A, a, ANNOUNCE, announce, SHED, NAMED(key), OWNS(buf_unref(msg->payload)),                   \
         "the inbox changed")                                                                       \
     X(A, a, FEED, feed, CONTROL, NAMED(key), PLAIN, "announcements are certain to come, or not")   \
-    X(A, a, STORED, stored, CONTROL, REF, OWNS(inbox_request_free(msg->request)),                  \
+    X(A, a, STORED, stored, CONTROL, REF, OWNS(inbox_request_destroy(msg->request)),               \
         "the store has answered")                                                                  \
     X(A, a, POSITION, position, CONTROL, REF, PLAIN, "where the store says the inbox stands")      \
     X(A, a, MOVED, moved, CONTROL, NAMED(key), PLAIN, "the store says that the inbox has changed") \

@@ -82,10 +82,10 @@ struct engine {
     int (*port_open)(
         struct store *store, unsigned index, struct uv_loop_s *loop, struct store_port **ret_port);
     void (*submit)(struct store_port *port, struct store_request *request);
-    /* Nothing is pending any more: release the loop handles, then call port_closed. */
-    void (*port_release)(struct store_port *port);
-    /* Free the port's memory; its handles are released. */
-    void (*port_free)(struct store_port *port);
+    /* Nothing is pending any more: close the loop handles, then call port_closed. */
+    void (*port_close)(struct store_port *port);
+    /* Free the port's memory; port_closed was called. */
+    void (*port_destroy)(struct store_port *port);
     void (*close)(struct store *store);
 };
 

@@ -375,7 +375,7 @@ const struct engine engine_postgres = {
     .reason = reason,
     .port_open = pg_port_open,
     .submit = pg_port_submit,
-    .port_release = pg_port_release,
-    .port_free = pg_port_free,
+    .port_close = pg_port_close,
+    .port_destroy = pg_port_destroy,
     .close = close_store,
 };

@@ -12,7 +12,7 @@
 int pg_port_open(
     struct store *store, unsigned index, struct uv_loop_s *loop, struct store_port **ret_port);
 void pg_port_submit(struct store_port *base, struct store_request *request);
-void pg_port_release(struct store_port *base);
-void pg_port_free(struct store_port *base);
+void pg_port_close(struct store_port *base);
+void pg_port_destroy(struct store_port *base);
 
 #endif

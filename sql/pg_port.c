@@ -430,7 +430,7 @@ void pg_port_submit(struct store_port *base, struct store_request *request)
 }
 
 /* Requests of other ports may still be here, and come later. */
-void pg_port_release(struct store_port *base)
+void pg_port_close(struct store_port *base)
 {
     struct pg_port *port = of(base);
     port->released = true;
@@ -447,7 +447,7 @@ void pg_port_release(struct store_port *base)
     }
 }
 
-void pg_port_free(struct store_port *base)
+void pg_port_destroy(struct store_port *base)
 {
     struct pg_port *port = of(base);
     port_finish(base);

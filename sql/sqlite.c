@@ -540,7 +540,7 @@ static void submit(struct store_port *port, struct store_request *request)
     worker_push(op_writes(request->op) ? &store->writer : &store->reader, request);
 }
 
-static void port_free(struct store_port *port)
+static void port_destroy(struct store_port *port)
 {
     port_finish(port);
     mem_free(port);
@@ -571,7 +571,7 @@ const struct engine engine_sqlite = {
     .reason = reason,
     .port_open = port_open,
     .submit = submit,
-    .port_release = port_closed,
-    .port_free = port_free,
+    .port_close = port_closed,
+    .port_destroy = port_destroy,
     .close = close_store,
 };

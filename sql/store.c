@@ -30,7 +30,7 @@ static void destroy(struct store *store)
     for (unsigned i = 0; i < store->config.port_count; i++) {
         if (store->ports[i]) {
             CHECK(store->ports[i]->released);
-            store->engine->port_free(store->ports[i]);
+            store->engine->port_destroy(store->ports[i]);
         }
     }
     mem_free(store->ports);
@@ -593,7 +593,7 @@ static void release_if_idle(struct store_port *port)
 {
     if (port->closing && !port->released && port->pending == 0) {
         port->released = true;
-        port->store->engine->port_release(port);
+        port->store->engine->port_close(port);
     }
 }
 

@@ -22,6 +22,7 @@ import check_headers  # noqa: E402
 import check_reference  # noqa: E402
 import check_settings  # noqa: E402
 import check_size  # noqa: E402
+import check_verbs  # noqa: E402
 import check_words  # noqa: E402
 import client_tests  # noqa: E402
 import tally  # noqa: E402
@@ -303,6 +304,19 @@ class Words(Tree):
 
     def test_licence_line(self):
         self.expect(check_words, {"codec/a.c": "int x;\n"}, "no licence line")
+
+
+class Verbs(Tree):
+    def test_ends_have_the_verbs_of_the_ladder(self):
+        for name in ("thing_free", "thing_reap_all", "user_gone"):
+            self.expect(check_verbs, {"hub/net/a.h": f"void {name}(struct thing *thing);\n"}, name)
+        for name in ("thing_destroy", "thing_on_gone", "free_text", "thing_freed"):
+            self.expect(check_verbs, {"hub/net/a.h": f"void {name}(struct thing *thing); /* thing_free( */\n"})
+
+    def test_the_list_of_others_only_shrinks(self):
+        listed = {"tests/verbs_allowed.txt": "thing_free\n"}
+        self.expect(check_verbs, {"hub/net/a.h": "void thing_free(void);\n", **listed})
+        self.expect(check_verbs, {"hub/net/a.h": "void thing_destroy(void);\n", **listed}, "take it out")
 
 
 class Hardening(unittest.TestCase):

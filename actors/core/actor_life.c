@@ -55,7 +55,7 @@ void actor_stop(struct actor *actor)
     actor->flags = ACTOR_STOPPED;
     empty_mailbox(sched, actor);
     list_append(&sched->stopped, &actor->run);
-    sched_reap(sched);
+    sched_destroy_stopped(sched);
 }
 
 struct actor *actor_find(struct sched *sched, const struct behaviour *behaviour, struct bytes key)

@@ -73,6 +73,6 @@ static inline struct line *system_line(
 void sched_drop_msg(struct sched *sched, struct msg *msg);
 
 /* Destroy what was stopped, unless a call is going on. */
-void sched_reap(struct sched *sched);
+void sched_destroy_stopped(struct sched *sched);
 
 #endif

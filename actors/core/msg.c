@@ -3,7 +3,7 @@
 
 #include "codec/base/mem.h"
 
-void *msg_new(size_t size, const struct msg_kind *kind)
+void *msg_create(size_t size, const struct msg_kind *kind)
 {
     CHECK(size >= sizeof(struct msg));
     struct msg *msg = mem_alloc(size);
@@ -11,7 +11,7 @@ void *msg_new(size_t size, const struct msg_kind *kind)
     return msg;
 }
 
-void msg_free(struct msg *msg)
+void msg_destroy(struct msg *msg)
 {
     if (msg == NULL) {
         return;

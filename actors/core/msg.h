@@ -45,9 +45,9 @@ struct msg {
 };
 
 /* Allocate a zeroed message of `size` bytes (at least sizeof(struct msg)) of `kind`; aborts. */
-MUST_CHECK void *msg_new(size_t size, const struct msg_kind *kind);
+MUST_CHECK void *msg_create(size_t size, const struct msg_kind *kind);
 
 /* Drop the payload and free a message that was not sent. */
-void msg_free(struct msg *msg);
+void msg_destroy(struct msg *msg);
 
 #endif

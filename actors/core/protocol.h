@@ -67,7 +67,7 @@
     {                                                                                              \
         _Static_assert(                                                                            \
             offsetof(struct a##_##kind_name, base) == 0, "a message begins with struct msg base"); \
-        return msg_new(sizeof(struct a##_##kind_name), &a##_kinds[A##_##KIND]);                    \
+        return msg_create(sizeof(struct a##_##kind_name), &a##_kinds[A##_##KIND]);                 \
     }
 
 #define PROTOCOL_FUNCTIONS_(A, a, KIND, kind_name, lane_, reach, payload, text)                    \

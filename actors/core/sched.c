@@ -166,7 +166,7 @@ void msg_send_foreign(struct actor_system *system, struct actor_ref to, void *ms
 {
     struct msg *base = msg;
     if (!ref_is_set(to) || to.shard >= system->shard_count) {
-        msg_free(base);
+        msg_destroy(base);
         return;
     }
     base->to = to;
@@ -177,7 +177,7 @@ void sched_post(
     struct actor_system *system, unsigned shard, void (*fn)(void *arg, bool cancelled), void *arg)
 {
     CHECK(shard < system->shard_count);
-    struct post *post = msg_new(sizeof(*post), &post_kind);
+    struct post *post = msg_create(sizeof(*post), &post_kind);
     post->fn = fn;
     post->arg = arg;
     push_foreign(&system->scheds[shard], &post->base);
@@ -223,13 +223,13 @@ static void end_msg(struct sched *sched, struct msg *msg)
         sched->credited |= UINT64_C(1) << msg->to.shard;
         sched->unseen |= !sched->running;
     }
-    msg_free(msg);
+    msg_destroy(msg);
 }
 
 static void end_post(struct post *post, bool cancelled)
 {
     post->fn(post->arg, cancelled);
-    msg_free(&post->base);
+    msg_destroy(&post->base);
 }
 
 void sched_drop_msg(struct sched *sched, struct msg *msg)
@@ -261,7 +261,7 @@ static void credit_lines(struct sched *sched)
 
 /* --- delivery --- */
 
-void sched_reap(struct sched *sched)
+void sched_destroy_stopped(struct sched *sched)
 {
     if (sched->calling) {
         return;
@@ -282,7 +282,7 @@ static void begin_call(struct sched *sched)
 static void end_call(struct sched *sched)
 {
     sched->calling = false;
-    sched_reap(sched);
+    sched_destroy_stopped(sched);
 }
 
 static void enqueue(struct sched *sched, struct actor *actor)

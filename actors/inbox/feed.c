@@ -432,7 +432,7 @@ static void go_on(struct inbox *inbox, struct socket *socket)
     if (lag->reading || lag->caught || socket->outbox->full) {
         return;
     }
-    struct inbox_request *request = inbox_request_new(inbox, STORE_SYNC, on_lag_read);
+    struct inbox_request *request = inbox_request_create(inbox, STORE_SYNC, on_lag_read);
     lag->reading = true;
     request->socket_id = socket->id;
     request->store.sync.who = inbox_request_who(request);
@@ -540,7 +540,7 @@ static void read_store(struct inbox *inbox)
     if (inbox->reading) {
         return;
     }
-    struct inbox_request *request = inbox_request_new(inbox, STORE_SYNC, on_read);
+    struct inbox_request *request = inbox_request_create(inbox, STORE_SYNC, on_read);
     shard_of(&inbox->owner.actor)->stats.gaps++;
     inbox->reading = true;
     request->store.sync.who = inbox_request_who(request);

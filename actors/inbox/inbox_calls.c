@@ -177,7 +177,7 @@ static const struct parameter *read_target(struct bytes argument, struct inbox_r
 static void change_state(const struct client_call *call, enum notification_state state, bool all)
 {
     struct inbox_request *request =
-        inbox_request_new(inbox_of(call->socket->user), STORE_MARK, on_marked);
+        inbox_request_create(inbox_of(call->socket->user), STORE_MARK, on_marked);
     struct store_mark *mark = &request->store.mark;
     remember_call(request, call);
     request->carried_out = announce_marked;
@@ -188,7 +188,7 @@ static void change_state(const struct client_call *call, enum notification_state
     const struct parameter *bad = all ? NULL : read_target(call_argument(call->event), request);
     if (bad != NULL) {
         refuse_parameter(call, bad);
-        inbox_request_free(&request->store.base);
+        inbox_request_destroy(&request->store.base);
         return;
     }
     inbox_request_submit(request);
@@ -215,7 +215,7 @@ static bool ask_for_fewer(struct inbox *inbox, const struct inbox_request *reque
     if (bytes <= room || limit <= 1) {
         return false;
     }
-    struct inbox_request *again = inbox_request_new(inbox, STORE_SYNC, request->answered);
+    struct inbox_request *again = inbox_request_create(inbox, STORE_SYNC, request->answered);
     again->socket_id = request->socket_id;
     again->has_id = request->has_id;
     again->id = request->id;
@@ -333,7 +333,7 @@ static void list_inbox(const struct client_call *call)
         return;
     }
     struct inbox_request *request =
-        inbox_request_new(inbox_of(call->socket->user), STORE_LIST, on_listed);
+        inbox_request_create(inbox_of(call->socket->user), STORE_LIST, on_listed);
     struct store_list *list = &request->store.list;
     struct builder type = {.max = TEXT_MAX};
     remember_call(request, call);
@@ -343,7 +343,7 @@ static void list_inbox(const struct client_call *call)
     if (bad != NULL) {
         refuse_parameter(call, bad);
         builder_reset(&type);
-        inbox_request_free(&request->store.base);
+        inbox_request_destroy(&request->store.base);
         return;
     }
     request->text = builder_finish(&type);
@@ -427,7 +427,7 @@ static void sync_inbox(const struct client_call *call)
         return;
     }
     struct inbox_request *request =
-        inbox_request_new(inbox_of(call->socket->user), STORE_SYNC, on_synced);
+        inbox_request_create(inbox_of(call->socket->user), STORE_SYNC, on_synced);
     remember_call(request, call);
     request->store.sync.who = inbox_request_who(request);
     request->store.sync.rev = rev < UINT64_MAX >> 1 ? rev : UINT64_MAX >> 1;

@@ -18,7 +18,7 @@ static void on_done(struct store_request *base)
     msg_send(request->shard->sched, request->user, msg);
 }
 
-struct inbox_request *inbox_request_new(struct inbox *inbox, enum store_op op,
+struct inbox_request *inbox_request_create(struct inbox *inbox, enum store_op op,
     void (*answered)(struct inbox *inbox, struct inbox_request *request))
 {
     struct inbox_request *request = mem_alloc(sizeof(*request));
@@ -47,7 +47,7 @@ void inbox_request_submit(struct inbox_request *request)
     store_submit(request->shard->store, &request->store.base);
 }
 
-void inbox_request_free(struct store_request *base)
+void inbox_request_destroy(struct store_request *base)
 {
     struct inbox_request *request = container_of(base, struct inbox_request, store.base);
     store_request_finish(base);

@@ -39,11 +39,11 @@ struct inbox_request {
 };
 
 /* A request for the store with the user's names; submitted with inbox_request_submit. */
-MUST_CHECK struct inbox_request *inbox_request_new(struct inbox *inbox, enum store_op op,
+MUST_CHECK struct inbox_request *inbox_request_create(struct inbox *inbox, enum store_op op,
     void (*answered)(struct inbox *inbox, struct inbox_request *request));
 struct store_user inbox_request_who(const struct inbox_request *request);
 void inbox_request_submit(struct inbox_request *request);
-void inbox_request_free(struct store_request *request);
+void inbox_request_destroy(struct store_request *request);
 
 /* The store's answer has come back to the user. */
 void inbox_request_take(struct inbox *inbox, struct store_request *answered);

@@ -89,7 +89,7 @@ static void drop_stored_batch(struct ingest_batch *batch)
 {
     if (batch != NULL) {
         store_request_finish(&batch->put.base);
-        ingest_batch_free(batch);
+        ingest_batch_destroy(batch);
     }
 }
 
@@ -207,9 +207,9 @@ static void free_ingest(struct actor *actor)
     lease_stop(&ingest->lease);
     timer_cancel(timers, &ingest->retry_timer);
     close_links(ingest);
-    ingest_batch_free(ingest->waiting);
+    ingest_batch_destroy(ingest->waiting);
     if (!ingest->busy) {
-        ingest_batch_free(ingest->storing);
+        ingest_batch_destroy(ingest->storing);
     }
     buf_unref(ingest->key);
     mem_free(ingest);
@@ -228,10 +228,10 @@ static void lose(struct ingest *ingest, const char *why)
     ingest_gauge_set(&ingest->gauge->owner, 0);
     ingest_gauge_set(&ingest->gauge->waiting, 0); /* the owner tells it */
     ingest_gauge_set(&ingest->gauge->oldest, 0);
-    ingest_batch_free(ingest->waiting);
+    ingest_batch_destroy(ingest->waiting);
     ingest->waiting = NULL;
     if (!ingest->busy) {
-        ingest_batch_free(ingest->storing);
+        ingest_batch_destroy(ingest->storing);
         ingest->storing = NULL;
     }
     if (ingest->leaving) {
@@ -393,7 +393,7 @@ static void read_again(void *context, struct stream_id from)
 {
     struct ingest *ingest = context;
     stand_at(ingest, from);
-    ingest_batch_free(ingest->waiting);
+    ingest_batch_destroy(ingest->waiting);
     ingest->waiting = NULL;
     ingest->rewound = ingest->storing != NULL; /* its ids say nothing about the new stream */
 }
@@ -414,7 +414,7 @@ static bool take(struct ingest *ingest, const struct bus_reply *reply)
     if (reply->type == BUS_NIL) {
         return true;
     }
-    ingest->waiting = ingest_batch_new(shard_here(ingest), ingest->actor.self,
+    ingest->waiting = ingest_batch_create(shard_here(ingest), ingest->actor.self,
         &(struct ingest_source){.stream = bytes_str(ingest->stream),
             .rows = !is_router(ingest),
             .repeats = ingest_history_repeats(&ingest->history)},
@@ -507,7 +507,7 @@ static void submit(struct ingest *ingest)
 /* The batch is of a term that is over. */
 static void drop_batch(struct ingest *ingest)
 {
-    ingest_batch_free(ingest->storing);
+    ingest_batch_destroy(ingest->storing);
     ingest->storing = NULL;
     if (ingest->leaving) {
         leave(ingest);
@@ -609,7 +609,7 @@ static void on_committed(struct ingest *ingest, struct ingest_batch *batch)
     uint64_t took_ms = sched_now(ingest->actor.sched) - ingest->submitted_ms;
     uint64_t pause_ms = ingest_batch_pause(batch, took_ms);
     if (!ingest_batch_advance(batch)) {
-        ingest_batch_free(batch);
+        ingest_batch_destroy(batch);
         ingest->storing = NULL;
     }
     if (pause_ms > 0) {

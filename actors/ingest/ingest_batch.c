@@ -158,7 +158,7 @@ static bool add_entry(
     return true;
 }
 
-struct ingest_batch *ingest_batch_new(struct shard *shard, struct actor_ref owner,
+struct ingest_batch *ingest_batch_create(struct shard *shard, struct actor_ref owner,
     const struct ingest_source *source, const struct bus_reply *reply)
 {
     /* [[stream, [[id, [field, value, …]], …]]] */
@@ -177,7 +177,7 @@ struct ingest_batch *ingest_batch_new(struct shard *shard, struct actor_ref owne
         good = add_entry(batch, source, items->items[i]);
     }
     if (batch->count == 0) {
-        ingest_batch_free(batch);
+        ingest_batch_destroy(batch);
         return NULL;
     }
     batch->to = batch->count;
@@ -185,7 +185,7 @@ struct ingest_batch *ingest_batch_new(struct shard *shard, struct actor_ref owne
     return batch;
 }
 
-void ingest_batch_free(struct ingest_batch *batch)
+void ingest_batch_destroy(struct ingest_batch *batch)
 {
     if (batch == NULL) {
         return;

@@ -69,14 +69,14 @@ struct ingest_source {
  * Decode the entries of an XREAD reply, in order, until the rows of one transaction are full; the
  * rest is read again. NULL when there is none, the reply is not one of XREAD, or without memory.
  */
-MUST_CHECK struct ingest_batch *ingest_batch_new(struct shard *shard, struct actor_ref owner,
+MUST_CHECK struct ingest_batch *ingest_batch_create(struct shard *shard, struct actor_ref owner,
     const struct ingest_source *source, const struct bus_reply *reply);
 
 /* Whether a poster's answer may be added to `stream` (empty: there is none). */
 bool ingest_may_answer(const struct shard *shard, struct bytes stream);
 
 /* Free it; not while a request is under way. NULL is allowed. */
-void ingest_batch_free(struct ingest_batch *batch);
+void ingest_batch_destroy(struct ingest_batch *batch);
 
 /* The id of the last entry of the batch, or of the run under way. */
 struct bytes ingest_batch_last_id(const struct ingest_batch *batch);

@@ -626,7 +626,7 @@ bool recovery_has_kept(struct socket_owner *user)
     return all != NULL && !list_empty(all);
 }
 
-void recovery_user_gone(struct socket_owner *user)
+void recovery_end_user(struct socket_owner *user)
 {
     for (struct list *link; recovery_has_kept(user);) {
         link = list_pop(kept_of(user));

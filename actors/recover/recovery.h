@@ -63,7 +63,7 @@ void recovery_changed(struct socket *socket, struct bytes room);
 bool recovery_has_kept(struct socket_owner *user);
 
 /* The user actor ends. */
-void recovery_user_gone(struct socket_owner *user);
+void recovery_end_user(struct socket_owner *user);
 
 /* A backend takes the user's sockets out of `room`, or (empty) ends them: kept ones, too. */
 void recovery_expel(struct socket_owner *user, struct bytes room);

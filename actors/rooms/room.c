@@ -120,7 +120,7 @@ static void free_room(struct actor *actor)
     shard_of(actor)->stats.rooms--;
     for (struct list *link; (link = list_pop(&room->joining)) != NULL;) {
         struct joining *joining = container_of(link, struct joining, link);
-        msg_free(&joining->join->base);
+        msg_destroy(&joining->join->base);
         mem_free(joining);
     }
     buf_unref(room->key);
@@ -265,7 +265,7 @@ static void on_interested(struct room *room, struct room_interested *msg)
         } else {
             reply_joined(room, joining->join);
         }
-        msg_free(&joining->join->base);
+        msg_destroy(&joining->join->base);
         mem_free(joining);
     }
     if (room->members == 0) {

@@ -97,7 +97,7 @@ static struct user *start_user(struct shard *shard, struct bytes key)
 
 static void stop_user(struct user *user)
 {
-    user_typing_hush(user);
+    user_typing_tell_end(user);
     register_room(user, false);
     if (shard_of(&user->actor)->cluster != NULL) {
         cluster_unwatch(shard_of(&user->actor)->cluster, key_of_user(user));
@@ -115,7 +115,7 @@ static void free_user(struct actor *actor)
         user_typing_stop(user);
         user_talk_stop(user);
     }
-    recovery_user_gone(&user->owner);
+    recovery_end_user(&user->owner);
     if (user->rare != NULL) { /* all of them look into it */
         mem_free(user->rare);
         shard->stats.busy_users--;

@@ -105,7 +105,7 @@ void user_typing_start(const struct client_call *call);
 void user_typing_end(const struct client_call *call);
 
 /* Tell the rooms in which the user is still typing that it does no more. */
-void user_typing_hush(struct user *user);
+void user_typing_tell_end(struct user *user);
 
 /* Tell nobody; the user has a rare part. */
 void user_typing_stop(struct user *user);

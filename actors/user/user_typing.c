@@ -114,7 +114,7 @@ void user_typing_end(const struct client_call *call)
     take(call, false, user_typing_end);
 }
 
-void user_typing_hush(struct user *user)
+void user_typing_tell_end(struct user *user)
 {
     if (user->rare == NULL) {
         return;

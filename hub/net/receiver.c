@@ -143,7 +143,7 @@ struct receiver *receiver_borrow(struct loop *loop)
     return container_of(link, struct receiver, link);
 }
 
-void receiver_give_back(struct loop *loop, struct receiver *receiver)
+void receiver_return(struct loop *loop, struct receiver *receiver)
 {
     struct pool *pool = pool_of(loop);
     pool->borrowed--;
@@ -160,7 +160,7 @@ void receiver_give_back(struct loop *loop, struct receiver *receiver)
     pool->spare_count++;
 }
 
-void receiver_depart(struct loop *loop)
+void receiver_leave(struct loop *loop)
 {
     pool_of(loop)->borrowed--;
 }

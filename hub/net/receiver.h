@@ -40,10 +40,10 @@ struct receiver {
 MUST_CHECK struct receiver *receiver_borrow(struct loop *loop);
 
 /* Give it back to the pool of the loop on which it is now. */
-void receiver_give_back(struct loop *loop, struct receiver *receiver);
+void receiver_return(struct loop *loop, struct receiver *receiver);
 
 /* It goes to another loop (receiver_arrive there), or is freed because its WebSocket has ended. */
-void receiver_depart(struct loop *loop);
+void receiver_leave(struct loop *loop);
 void receiver_arrive(struct loop *loop);
 void receiver_destroy(struct receiver *receiver);
 

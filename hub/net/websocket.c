@@ -59,7 +59,7 @@ static void borrow(struct websocket *websocket)
 static void give_back(struct websocket *websocket)
 {
     if (websocket->receiver != NULL) {
-        receiver_give_back(loop_of_websocket(websocket), websocket->receiver);
+        receiver_return(loop_of_websocket(websocket), websocket->receiver);
         websocket->receiver = NULL;
     }
 }
@@ -534,7 +534,7 @@ void websocket_move(
     if (websocket->receiver != NULL && !websocket->receiver->delivering) {
         give_back_if_idle(websocket);
         if (websocket->receiver != NULL) {
-            receiver_depart(connection_loop(websocket->connection));
+            receiver_leave(connection_loop(websocket->connection));
         }
     }
     websocket->state = websocket->state == OPEN ? MOVING : CLOSE_LATER;

@@ -130,7 +130,7 @@ static void on_turn(void *context)
 static void on_end(void *context)
 {
     const struct hub_shard *shard = context;
-    services_gone(shard->hub->services, index_of(shard));
+    services_ended(shard->hub->services, index_of(shard));
 }
 
 /* Create and start. */
@@ -351,7 +351,7 @@ static int wait_for_services(struct hub *hub)
     int status = services_wait(hub->services, until);
     if (status == 0) {
         for_each_created(hub, loop_end);
-        status = services_wait_gone(hub->services, until);
+        status = services_wait_ended(hub->services, until);
     }
     return status;
 }

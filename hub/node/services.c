@@ -248,7 +248,7 @@ void services_turn(struct services *services, unsigned index)
     }
 }
 
-void services_gone(struct services *services, unsigned index)
+void services_ended(struct services *services, unsigned index)
 {
     uv_mutex_lock(&services->lock);
     services->seats[index].runs = false;
@@ -296,7 +296,7 @@ int services_wait(struct services *services, uint64_t until_ms)
     return wait_for(services, is_done, until_ms);
 }
 
-int services_wait_gone(struct services *services, uint64_t until_ms)
+int services_wait_ended(struct services *services, uint64_t until_ms)
 {
     return wait_for(services, is_gone, until_ms);
 }

@@ -64,7 +64,7 @@ void services_stop(struct services *services, unsigned index);
 void services_turn(struct services *services, unsigned index);
 
 /* The shard's thread ends: the last thing it does. */
-void services_gone(struct services *services, unsigned index);
+void services_ended(struct services *services, unsigned index);
 
 /*
  * Wait until nothing is open on any shard that was started. Blocks the calling thread, which is no
@@ -72,8 +72,8 @@ void services_gone(struct services *services, unsigned index);
  */
 MUST_CHECK int services_wait(struct services *services, uint64_t until_ms);
 
-/* Wait likewise until the threads of all shards that were started have ended (services_gone). */
-MUST_CHECK int services_wait_gone(struct services *services, uint64_t until_ms);
+/* Wait likewise until the threads of all shards that were started have ended (services_ended). */
+MUST_CHECK int services_wait_ended(struct services *services, uint64_t until_ms);
 
 /*
  * Write what is left, as "sessions 3, store 1", over all shards; "loops" counts threads that do not

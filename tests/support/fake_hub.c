@@ -152,7 +152,7 @@ void fake_press(bool on)
 {
     pressed = on;
     for (unsigned i = 0; on && i < SCHED_LINE_BOUND; i++) {
-        msg_send_named(loops[0].shard.sched, 1, msg_new(sizeof(struct msg), &stone_kind));
+        msg_send_named(loops[0].shard.sched, 1, msg_create(sizeof(struct msg), &stone_kind));
     }
 }
 

@@ -22,7 +22,7 @@ struct numbered {
 
 static struct msg *make(const struct msg_kind *kind, unsigned number)
 {
-    struct numbered *msg = msg_new(sizeof(*msg), kind);
+    struct numbered *msg = msg_create(sizeof(*msg), kind);
     msg->number = number;
     return &msg->base;
 }
@@ -31,7 +31,7 @@ static struct msg *make(const struct msg_kind *kind, unsigned number)
 static unsigned number_of(struct msg *msg)
 {
     unsigned number = msg ? container_of(msg, struct numbered, base)->number : 0;
-    msg_free(msg);
+    msg_destroy(msg);
     return number;
 }
 
@@ -137,7 +137,7 @@ Test(mailbox, inbox_loses_no_message_and_no_wake_up_between_threads)
             struct numbered *numbered = container_of(msg, struct numbered, base);
             cr_assert_eq(numbered->number, last[numbered->sender] + 1);
             last[numbered->sender]++;
-            msg_free(msg);
+            msg_destroy(msg);
         }
     }
     for (unsigned i = 0; i < SENDERS; i++) {

@@ -119,7 +119,7 @@ static void on_turn(void *context)
 
 static void on_end(void *context)
 {
-    services_gone(world.services, index_of(context));
+    services_ended(world.services, index_of(context));
 }
 
 static int begin(const struct service *table, size_t count)
@@ -160,7 +160,7 @@ static void finish(void)
     for (unsigned i = 0; i < SHARDS; i++) {
         loop_end(world.loops[i]);
     }
-    cr_expect_eq(services_wait_gone(world.services, clock_mono_ms() + LONG_MS), 0);
+    cr_expect_eq(services_wait_ended(world.services, clock_mono_ms() + LONG_MS), 0);
     for (unsigned i = 0; i < SHARDS; i++) {
         loop_join(world.loops[i]);
     }
@@ -300,7 +300,7 @@ Test(services, a_thread_that_does_not_end_is_told_from_a_service)
     stop_all();
     cr_expect_eq(wait_ms(LONG_MS), 0);
     loop_end(world.loops[0]);
-    cr_expect_eq(services_wait_gone(world.services, clock_mono_ms() + SOON_MS), STATUS_TIMEOUT);
+    cr_expect_eq(services_wait_ended(world.services, clock_mono_ms() + SOON_MS), STATUS_TIMEOUT);
     expect_left("loops 2");
     sched_post(world.system, 0, close_stray, NULL);
     finish();
