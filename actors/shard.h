@@ -30,6 +30,7 @@ struct fanout;
 struct identity;
 struct owner_ops;
 struct ingest_gauges;
+struct gathers;
 struct positions;
 struct recovery_bus;
 struct shard;
@@ -186,6 +187,8 @@ struct shard {
     struct cluster *cluster; /* NULL without a bus */
     struct recovery_bus *recovery_bus; /* NULL without a bus, or without recovery */
     struct positions *positions;
+    struct gathers *gathers; /* NULL: nobody has asked who is in a room (rooms/gather.c) */
+    bool gathers_over; /* nobody is asked any more */
     const struct owner_ops *owners; /* what is done for the owners of sockets (deliver/owner.h) */
     struct list users; /* user.shard_link: those whose rights are to be looked at in front */
     uint16_t rules; /* raised when the rules change */

@@ -19,7 +19,6 @@ struct apikey_set;
 struct config;
 struct jwt;
 struct loop;
-struct members;
 struct name_rates;
 struct origin_list;
 
@@ -44,8 +43,6 @@ void api_settings_unref(struct api_settings *settings);
 struct api_node {
     struct actor_system *system;
     struct name_rates *rates; /* refusals by address, calls by user */
-    struct api_shard *(*shard)(const struct api_node *node, unsigned index);
-    unsigned shard_count;
 };
 
 /* A shard's own thread only. */
@@ -55,8 +52,6 @@ struct api_shard {
     const struct api_node *node;
     struct api_settings *settings; /* the latest */
     struct jwt *jwt; /* NULL: no token is taken */
-    struct members *members; /* NULL: nobody has asked who is in a room */
-    bool stopping;
 };
 
 /* The shard that a request is served on. */

@@ -269,12 +269,6 @@ static int load_bundles(struct hub *hub)
     return 0;
 }
 
-/* api_node.shard. */
-static struct api_shard *api_shard_at(const struct api_node *node, unsigned index)
-{
-    return &container_of(node, const struct hub, api)->shards[index].api;
-}
-
 static int build(struct hub *hub)
 {
     int status = make_settings(hub);
@@ -300,10 +294,7 @@ static int build(struct hub *hub)
         settings_make_rest(hub->settings, hub);
         make_http(hub);
         hub->system = actor_system_create(hub->shard_count);
-        hub->api = (struct api_node){.system = hub->system,
-            .rates = hub->rates,
-            .shard = api_shard_at,
-            .shard_count = hub->shard_count};
+        hub->api = (struct api_node){.system = hub->system, .rates = hub->rates};
         hub->services = hub_services_create(hub->system);
         hub->sessions = session_layer_create(hub->settings->sessions, hub->shard_count);
     }

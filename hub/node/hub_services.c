@@ -14,10 +14,10 @@
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
 #include "actors/recover/recovery_bus.h"
+#include "actors/rooms/gather.h"
 #include "actors/sequencer_proto.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
-#include "hub/api/api_members.h"
 #include "hub/cluster/node_lease.h"
 #include "hub/cluster/node_roster.h"
 #include "hub/config/config.h"
@@ -326,7 +326,7 @@ static uint64_t count_streams(const struct hub_shard *shard)
 
 static void stop_members(struct hub_shard *shard)
 {
-    api_members_stop(&shard->api);
+    gather_stop(&shard->shard);
 }
 
 /* Connections. */

@@ -116,7 +116,6 @@ static void on_stop(struct loop *loop, void *context)
 {
     struct hub_shard *shard = context;
     (void)loop;
-    shard->api.stopping = true;
     services_stop(shard->hub->services, index_of(shard));
 }
 

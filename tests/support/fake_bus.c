@@ -87,12 +87,32 @@ static uint64_t dice(struct fake_redis *redis, uint64_t bound)
     return tape_below(&redis->dice, bound);
 }
 
+/* PUBSUB NUMSUB of one channel. */
+static struct bus_reply *count_subscribers(struct fake_redis *redis, struct bytes name)
+{
+    struct bus_reply *reply = fake_reply_array(2);
+    int64_t count = 0;
+    list_for_each (at, &redis->links) {
+        struct bus_link *link = container_of(at, struct bus_link, link);
+        list_for_each (other, &link->channels) {
+            const struct channel *channel = container_of(other, struct channel, link);
+            count += channel->on && bytes_eq_str(name, channel->name);
+        }
+    }
+    reply->items[0] = fake_reply_text(BUS_STRING, name);
+    reply->items[1] = fake_reply_integer(count);
+    return reply;
+}
+
 /* Carry out a command; NULL: it blocks. */
 static struct bus_reply *carry_out(struct fake_redis *redis, struct call *call)
 {
     if (bytes_eq_str(call->argv[0], "PUBLISH")) {
         fake_redis_publish(redis, call->argv[1], call->argv[2]);
         return fake_reply_integer(1);
+    }
+    if (bytes_eq_str(call->argv[0], "PUBSUB")) {
+        return count_subscribers(redis, call->argv[2]);
     }
     return fake_data_carry_out(&redis->data, call->argv, call->argc, &call->blocked_until);
 }

@@ -12,6 +12,7 @@
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
 #include "actors/recover/recovery_bus.h"
+#include "actors/rooms/gather.h"
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
 #include "tests/support/tape.h"
@@ -202,6 +203,7 @@ void nodes_stop(struct nodes *nodes, unsigned number)
         det_sched_on(node->det, i);
         fake_store_hold(shard->store, false);
         fake_store_drain(shard->store);
+        gather_stop(shard);
         positions_destroy(shard->positions);
         recovery_bus_destroy(shard->recovery_bus);
         cluster_destroy(shard->cluster);
