@@ -183,7 +183,7 @@ describe('on one node', () => {
         assert.equal(guest.socket.id, id);
         await emit(hub, 'n', next++, { rooms: [room] });
       }
-      await until(() => guest.got('n').length >= next, `all ${next}, not ${guest.got('n')}`);
+      await until(() => guest.got('n').length >= next, () => `all ${next}, not ${guest.got('n')}`);
       assert.deepEqual(sorted(guest.got('n')), numbers(next));
     });
   }
@@ -417,7 +417,7 @@ describe('on several nodes', () => {
         await until(() => guest.line.strays.size === 0, 'the old connection is closed');
         await emit(target, 'n', next++, { rooms: [room] });
       }
-      await until(() => guest.got('n').length >= next, `all ${next}, not ${guest.got('n')}`);
+      await until(() => guest.got('n').length >= next, () => `all ${next}, not ${guest.got('n')}`);
       assert.deepEqual(sorted(guest.got('n')), numbers(next));
     });
   }

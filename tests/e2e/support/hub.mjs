@@ -101,7 +101,7 @@ export class Hub {
 
   // Wait until the log holds what `pattern` says.
   logged(pattern) {
-    return until(() => pattern.test(this.log), `the log holds ${pattern}:\n${this.log}`);
+    return until(() => pattern.test(this.log), () => `the log holds ${pattern}:\n${this.log}`);
   }
 
   // How many lines of `id` the log holds until now.
@@ -111,7 +111,7 @@ export class Hub {
 
   // Wait until the log holds `times` lines of `id`; more of them are a failure.
   async loggedTimes(id, times) {
-    await until(() => this.lines(id) >= times, `the log holds ${times} of ${id}:\n${this.log}`);
+    await until(() => this.lines(id) >= times, () => `the log holds ${times} of ${id}:\n${this.log}`);
     assert.equal(this.lines(id), times, this.log);
   }
 

@@ -6,7 +6,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 export const DEADLINE = 30_000;
 
 // Resolve with the first truthy value of `condition` (which may be async); a condition that
-// throws counts as not yet. Rejects after `deadline` ms, naming `what` and the last error.
+// throws counts as not yet. Rejects after `deadline` ms, naming `what` and the last error; `what` may
+// be a function that makes the text: it is called then, and so tells what there was at the end.
 export async function until(condition, what, deadline = DEADLINE) {
   const end = performance.now() + deadline;
   let last;
@@ -20,7 +21,8 @@ export async function until(condition, what, deadline = DEADLINE) {
     }
     if (performance.now() > end) {
       const because = last ? `: ${last.message}` : '';
-      throw new Error(`not within ${deadline} ms: ${what}${because}`);
+      const text = typeof what === 'function' ? what() : what;
+      throw new Error(`not within ${deadline} ms: ${text}${because}`);
     }
     await pause(15);
   }
