@@ -153,7 +153,9 @@ static void answer_slice(
         carry_out(request, socket, &text);
         part->found++;
     }
-    part->text = builder_bytes(&text).len > 0 ? builder_finish(&text) : NULL;
+    bool written = builder_bytes(&text).len > 0;
+    part->text = written ? builder_finish(&text) : NULL;
+    part->failed = written && part->text == NULL; /* no memory: a part would look like the whole */
     builder_reset(&text);
     if (next < count) {
         part->picked = buf_ref(msg->picked);

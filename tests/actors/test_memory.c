@@ -512,3 +512,80 @@ Test(memory, who_comes_back_as_who_it_was_has_missed_nothing)
         cr_assert(nth > 3 && nth < NTH_MAX);
     }
 }
+
+/* What another node hears as answers. */
+struct answers {
+    unsigned count;
+    unsigned sids; /* in the last one */
+};
+
+static void on_answered(void *context, struct bytes channel, struct bytes payload)
+{
+    struct answers *answers = context;
+    struct json_scan_iter iter;
+    struct bytes list;
+    struct bytes each;
+    (void)channel;
+    cr_assert_eq(json_scan_get(payload, "sockets", &list), 0);
+    cr_assert(json_scan_iter_init(&iter, list));
+    answers->count++;
+    for (answers->sids = 0; json_scan_element(&iter, &each);) {
+        answers->sids++;
+    }
+}
+
+static void ignore(struct client *client, const struct client_packet *packet)
+{
+    (void)client;
+    (void)packet;
+}
+
+static const struct bus_events answers_events = {.on_message = on_answered};
+
+/* Whether any allocation failed. */
+static bool count_sockets(int64_t nth)
+{
+    enum { SOCKETS = 100 };
+    const struct nodes_options options = {.nodes = 1, .shards = 1, .bus = true, .partitions = 1};
+    static struct client clients[SOCKETS];
+    struct world world = {.nodes = nodes_create(9, &options)};
+    struct answers answers = {0};
+    struct bus *bus = fake_redis_bus(world.nodes->redis, NODES_MAX, NULL, NULL);
+    struct bus_link *link = bus->ops->open(bus, "listener", &answers_events, &answers);
+    cr_assert(bus->ops->subscribe(link, BYTES("socket.io-response#/#")));
+    memset(clients, 0, sizeof(clients));
+    for (unsigned i = 0; i < SOCKETS; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "u%u", i);
+        clients[i].received = ignore;
+        client_init(&clients[i], nodes_on(world.nodes, 0, 0), "/", name, WIRE_JSON);
+        cr_assert_eq(user_attach(clients[i].socket.shard, &clients[i].socket), 0);
+    }
+    nodes_settle(world.nodes);
+    arm(nth, 1);
+    fake_redis_publish(world.nodes->redis, BYTES("socket.io-request#/#"),
+        BYTES("{\"uid\":\"x\",\"requestId\":\"q\",\"type\":0,\"rooms\":[]}"));
+    nodes_settle(world.nodes);
+    bool any = failed > 0;
+    arm(0, 0);
+    cr_assert(answers.count == 0 || answers.sids == SOCKETS, "%lld: %u of the sockets",
+        (long long)nth, answers.sids);
+    cr_assert(any || answers.count == 1);
+    for (unsigned i = 0; i < SOCKETS; i++) {
+        client_finish(&clients[i], CLOSE_NORMAL);
+    }
+    nodes_settle(world.nodes);
+    bus->ops->close(link);
+    nodes_destroy(world.nodes);
+    return any;
+}
+
+Test(memory, a_list_of_sockets_is_whole_or_not_given)
+{
+    log_set_level(LOG_ERROR);
+    int64_t nth = 1;
+    while (nth < NTH_MAX && count_sockets(nth)) {
+        nth++;
+    }
+    cr_assert(nth > 3 && nth < NTH_MAX);
+}
