@@ -424,7 +424,7 @@ static int pack_real(struct builder *out, struct bytes text)
 {
     char *copy = builder_reserve(out, text.len + 1);
     if (copy == NULL) {
-        return STATUS_TOO_LARGE;
+        return builder_status(out);
     }
     memcpy(copy, text.at, text.len);
     copy[text.len] = 0;

@@ -11,6 +11,7 @@
 #include "actors/user/user.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
+#include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "tests/support/client.h"
 #include "tests/support/nodes.h"
@@ -588,4 +589,38 @@ Test(memory, a_list_of_sockets_is_whole_or_not_given)
         nth++;
     }
     cr_assert(nth > 3 && nth < NTH_MAX);
+}
+
+/* `["e",1.25,"é","\u00e9",…]`, longer than what small allocations are. */
+static struct event *long_event(void)
+{
+    struct builder text = {0};
+    struct event *event;
+    builder_str(&text, "[\"e\"");
+    for (unsigned i = 0; i < 200; i++) {
+        builder_printf(&text, ",%u.25,{\"k%u\":[\"a\\u00e9\",\"b\",null,-%u]}", i, i, i);
+    }
+    builder_byte(&text, ']');
+    cr_assert_eq(event_from_json(builder_bytes(&text), NULL, 0, 0, &event), 0);
+    builder_reset(&text);
+    return event;
+}
+
+/* Who takes it for an event that cannot be encoded closes nobody: all would miss it in silence. */
+Test(memory, an_event_without_memory_is_not_taken_for_one_that_is_too_large)
+{
+    struct event *event = long_event();
+    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
+        int status = STATUS_NOMEM;
+        for (int64_t nth = 1; status != 0; nth++) {
+            struct builder out = {0};
+            arm(nth, FOR_GOOD);
+            status = wire_event((enum wire_format)format, BYTES("/"), event, &out);
+            arm(0, 0);
+            cr_assert(status == 0 || status == STATUS_NOMEM, "format %u, %lld: %s", format,
+                (long long)nth, status_name(status));
+            builder_reset(&out);
+        }
+    }
+    event_unref(event);
 }
