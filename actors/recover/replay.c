@@ -91,12 +91,12 @@ static void release(const struct entry *entry)
     }
 }
 
-static void free_named(struct replay *replay)
+static void free_named(struct index *named, uint32_t room)
 {
-    for (uint32_t i = 0; i < replay->named_room; i++) {
-        mem_free(replay->named[i].numbers);
+    for (uint32_t i = 0; i < room; i++) {
+        mem_free(named[i].numbers);
     }
-    mem_free(replay->named);
+    mem_free(named);
 }
 
 void replay_destroy(struct replay *replay)
@@ -107,7 +107,7 @@ void replay_destroy(struct replay *replay)
     for (uint32_t i = 0; i < replay->count; i++) {
         release(entry_at(replay, i));
     }
-    free_named(replay);
+    free_named(replay->named, replay->named_room);
     mem_free(replay->everyone.numbers);
     mem_free(replay->entries);
     mem_free(replay);
@@ -140,14 +140,18 @@ static uint64_t number_at(const struct index *index, uint32_t i)
     return index->numbers[(index->head + i) & (index->room - 1)];
 }
 
-static void index_add(struct index *index, uint64_t number)
+/* False: no memory; it is as it was. */
+static bool index_add(struct index *index, uint64_t number)
 {
     if (index->count > 0 && number_at(index, index->count - 1) == number) {
-        return; /* two names of an event in one slot */
+        return true; /* two names of an event in one slot */
     }
     if (index->count == index->room) {
         uint32_t room = index->room > 0 ? index->room * 2 : FIRST_NUMBERS;
-        uint64_t *numbers = mem_alloc_array(room, sizeof(*numbers));
+        uint64_t *numbers = mem_try_calloc(room, sizeof(*numbers));
+        if (numbers == NULL) {
+            return false;
+        }
         for (uint32_t i = 0; i < index->count; i++) {
             numbers[i] = number_at(index, i);
         }
@@ -157,10 +161,11 @@ static void index_add(struct index *index, uint64_t number)
         index->head = 0;
     }
     index->numbers[(index->head + index->count++) & (index->room - 1)] = number;
+    return true;
 }
 
-/* Forget the oldest, if it is `number`; an index without numbers has no memory. */
-static void index_drop(struct index *index, uint64_t number)
+/* Forget the oldest, if it is `number`; an index without numbers has no memory. Never fails. */
+static bool index_drop(struct index *index, uint64_t number)
 {
     if (index->count > 0 && number_at(index, 0) == number) {
         index->head = (index->head + 1) & (index->room - 1);
@@ -170,6 +175,7 @@ static void index_drop(struct index *index, uint64_t number)
         mem_free(index->numbers);
         *index = (struct index){0};
     }
+    return true;
 }
 
 /* The first number above `number`; UINT64_MAX: there is none. */
@@ -193,20 +199,22 @@ static struct index *index_of(const struct replay *replay, struct bytes name)
     return (struct index *)(uintptr_t)&replay->named[hash_bytes(name) & (replay->named_room - 1)];
 }
 
-/* Add the entry to the index of each of its names, or take it out of them. */
-static void note_names(
-    struct replay *replay, const struct entry *entry, void (*note)(struct index *, uint64_t))
+/* Add the entry to the index of each of its names, or take it out of them; false: to some only. */
+static bool note_names(
+    struct replay *replay, const struct entry *entry, bool (*note)(struct index *, uint64_t))
 {
     const struct broadcast *broadcast = entry->broadcast;
     if (broadcast == NULL) {
-        note(index_of(replay, bytes_of(entry->sid, WIRE_SID_LEN)), entry->at.number);
-    } else if (broadcast->room_count == 0) {
-        note(&replay->everyone, entry->at.number);
-    } else {
-        for (uint32_t i = 0; i < broadcast->room_count; i++) {
-            note(index_of(replay, broadcast_rooms(broadcast)[i]), entry->at.number);
-        }
+        return note(index_of(replay, bytes_of(entry->sid, WIRE_SID_LEN)), entry->at.number);
     }
+    if (broadcast->room_count == 0) {
+        return note(&replay->everyone, entry->at.number);
+    }
+    bool good = true;
+    for (uint32_t i = 0; i < broadcast->room_count && good; i++) {
+        good = note(index_of(replay, broadcast_rooms(broadcast)[i]), entry->at.number);
+    }
+    return good;
 }
 
 /* Dropping. */
@@ -254,7 +262,7 @@ static void drop_first(struct replay *replay)
 {
     struct entry *first = entry_at(replay, 0);
     note_dropped(replay, first);
-    note_names(replay, first, index_drop);
+    (void)note_names(replay, first, index_drop);
     replay->bytes -= weight(first);
     release(first);
     replay->head = (replay->head + 1) & (replay->room - 1);
@@ -277,12 +285,23 @@ void replay_stream_from(struct replay *replay, struct stream_id from)
     note_gap(replay, replay->last);
 }
 
-/* Adding. */
+/* Adding. Without memory the oldest go before their time: what is kept is for those who may come.
+ */
 
-static void grow(struct replay *replay)
+/* Room for one more entry, in the place of the oldest if need be; false: there is none at all. */
+static bool have_room(struct replay *replay)
 {
+    if (replay->count < replay->room) {
+        return true;
+    }
     uint32_t room = replay->room > 0 ? replay->room * 2 : FIRST_ROOM;
-    struct entry *entries = mem_alloc_array(room, sizeof(*entries));
+    struct entry *entries = mem_try_calloc(room, sizeof(*entries));
+    if (entries == NULL && replay->count > 0) {
+        drop_first(replay);
+    }
+    if (entries == NULL) {
+        return replay->room > 0;
+    }
     for (uint32_t i = 0; i < replay->count; i++) {
         entries[i] = *entry_at(replay, i);
     }
@@ -290,37 +309,58 @@ static void grow(struct replay *replay)
     replay->entries = entries;
     replay->room = room;
     replay->head = 0;
+    return true;
 }
 
-/* Twice as many slots of names, so that few names share one however many there are. */
+static bool names_somebody(const struct entry *entry)
+{
+    return entry->broadcast == NULL || entry->broadcast->room_count > 0;
+}
+
+/* Twice as many slots of names, so that few names share one however many there are; as before where
+ * there is no memory. */
 static void grow_named(struct replay *replay)
 {
-    struct index everyone = replay->everyone;
-    free_named(replay);
-    replay->named_room *= 2;
-    replay->named = mem_alloc_array(replay->named_room, sizeof(*replay->named));
-    replay->everyone = (struct index){0};
-    for (uint32_t i = 0; i < replay->count; i++) {
-        note_names(replay, entry_at(replay, i), index_add);
+    uint32_t room = replay->named_room;
+    struct index *before = replay->named;
+    struct index *named = mem_try_calloc((size_t)room * 2, sizeof(*named));
+    if (named == NULL) {
+        return;
     }
-    mem_free(everyone.numbers);
+    replay->named = named;
+    replay->named_room = room * 2;
+    bool good = true;
+    for (uint32_t i = 0; i < replay->count && good; i++) {
+        const struct entry *entry = entry_at(replay, i);
+        good = !names_somebody(entry) || note_names(replay, entry, index_add);
+    }
+    if (good) {
+        free_named(before, room);
+        return;
+    }
+    free_named(named, room * 2);
+    replay->named = before;
+    replay->named_room = room;
 }
 
 /* Keep `entry`, which owns a reference; the oldest go. */
 static void keep(struct replay *replay, const struct entry *entry)
 {
     replay_expire(replay, entry->at_ms);
-    if (replay->count == replay->room) {
-        grow(replay);
+    if (!have_room(replay)) {
+        note_dropped(replay, entry);
+        release(entry);
+        return;
     }
-    if (replay->count == replay->named_room) {
+    if (replay->count >= replay->named_room) {
         grow_named(replay);
     }
     *entry_at(replay, replay->count++) = *entry;
-    note_names(replay, entry, index_add);
     replay->bytes += weight(entry);
-    while (replay->bytes > replay->limits.bytes || replay->count > replay->limits.events) {
-        drop_first(replay);
+    bool found = note_names(replay, entry, index_add);
+    while (replay->count > 0 && (!found || replay->bytes > replay->limits.bytes ||
+                                    replay->count > replay->limits.events)) {
+        drop_first(replay); /* all of them, where one would not be found */
     }
 }
 

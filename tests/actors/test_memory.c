@@ -14,6 +14,7 @@
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "tests/support/client.h"
+#include "tests/support/failing.h"
 #include "tests/support/nodes.h"
 
 TestSuite(memory, .timeout = 280);
@@ -22,34 +23,7 @@ enum {
     SAID_MAX = 8,
     TEXT_LEN = 900, /* so that a few of them are more than what small allocations are */
     NTH_MAX = 2000,
-    FOR_GOOD = 1 << 30,
 };
-
-/* What is to fail: `failing` allocations from the one on that `left` counts down to. */
-static int64_t left;
-static int64_t failing;
-static unsigned failed;
-
-bool mem_torture_fails(void)
-{
-    if (failing <= 0 || client_reads) {
-        return false;
-    }
-    if (left > 1) {
-        left--;
-        return false;
-    }
-    failing--;
-    failed++;
-    return true;
-}
-
-static void arm(int64_t nth, int64_t count)
-{
-    left = nth;
-    failed = 0;
-    failing = count;
-}
 
 struct person {
     struct client client; /* first */
@@ -216,7 +190,7 @@ static bool play(const struct nodes_options *options, enum wire_format format, i
     struct world world;
     begin(&world, options, format);
     struct person *dan = &world.people[3];
-    arm(nth, count);
+    failing_arm(nth, count);
     if (enter(&world, dan, 0, "dan", format) && !dan->client.ended) {
         ask(&world, dan, "join_room", "\"any:1\"");
         ask(&world, dan, "join_room", "\"any:2\"");
@@ -231,8 +205,8 @@ static bool play(const struct nodes_options *options, enum wire_format format, i
         ask(&world, dan, "leave_room", "\"any:2\"");
     }
     settle(&world);
-    bool any = failed > 0;
-    arm(0, 0);
+    bool any = failing_count() > 0;
+    failing_arm(0, 0);
     look(&world, what, nth);
     compare(&world, 0, what, nth);
     settle(&world);
@@ -260,7 +234,7 @@ static void play_all(const struct nodes_options *options, enum wire_format forma
     for (; any && nth < NTH_MAX; nth++) {
         any = play(options, format, nth, 1, what);
         if (any) {
-            (void)play(options, format, nth, FOR_GOOD, what);
+            (void)play(options, format, nth, FAILING_FOR_GOOD, what);
         }
     }
     cr_assert(!any && nth > 10, "%s: %lld allocations", what, (long long)nth);
@@ -313,11 +287,11 @@ Test(memory, a_store_is_not_blamed_for_what_was_not_asked)
         cr_assert(enter(&world, &people[i], 0, names[i], WIRE_JSON));
     }
     settle(&world);
-    arm(1, FOR_GOOD);
+    failing_arm(1, FAILING_FOR_GOOD);
     positions_compare(nodes_on(world.nodes, 0, 0));
     nodes_advance(world.nodes, 3000);
-    cr_assert_gt(failed, 0);
-    arm(0, 0);
+    cr_assert_gt(failing_count(), 0);
+    failing_arm(0, 0);
     nodes_advance(world.nodes, 3000);
     for (unsigned i = 0; i < NAMES; i++) {
         cr_assert(!people[i].client.ended, "nobody missed anything");
@@ -325,63 +299,6 @@ Test(memory, a_store_is_not_blamed_for_what_was_not_asked)
     }
     settle(&world);
     nodes_destroy(world.nodes);
-}
-
-/* An entry of the plain stream for many users, who live in several partitions. */
-static void post_to_many(struct nodes *nodes, unsigned count)
-{
-    struct builder users = {0};
-    builder_byte(&users, '[');
-    for (unsigned i = 0; i < count; i++) {
-        builder_printf(&users, "%s\"%030u\"", i > 0 ? "," : "", i);
-    }
-    builder_byte(&users, ']');
-    const struct bytes fields[] = {BYTES("users"), builder_bytes(&users), BYTES("type"), BYTES("t"),
-        BYTES("message"), BYTES("m")};
-    fake_data_add(fake_redis_data(nodes->redis), "peal:in", fields, ARRAY_LEN(fields));
-    builder_reset(&users);
-}
-
-static void expect_stored(const struct nodes *nodes, unsigned count, int64_t nth)
-{
-    for (unsigned i = 0; i < count; i++) {
-        char name[32];
-        snprintf(name, sizeof(name), "%030u", i);
-        const struct fake_inbox *inbox = fake_store_inbox(nodes->store, name);
-        cr_assert(inbox != NULL && inbox->count == 1, "%lld: user %u has %zu", (long long)nth, i,
-            inbox != NULL ? inbox->count : 0);
-    }
-    cr_assert_eq(fake_data_length(fake_redis_data(nodes->redis), "peal:dead"), 0, "%lld: dead",
-        (long long)nth);
-}
-
-/* Whether any allocation failed. */
-static bool route(int64_t nth, int64_t count)
-{
-    enum { USERS = 200 };
-    const struct nodes_options options = {
-        .nodes = 1, .shards = 1, .bus = true, .ingest = true, .partitions = 2};
-    struct nodes *nodes = nodes_create(5, &options);
-    nodes_advance(nodes, 2000);
-    post_to_many(nodes, USERS);
-    arm(nth, count);
-    nodes_advance(nodes, 1000);
-    bool any = failed > 0;
-    arm(0, 0);
-    nodes_advance(nodes, 4000);
-    expect_stored(nodes, USERS, nth);
-    nodes_destroy(nodes);
-    return any;
-}
-
-Test(memory, a_post_that_is_routed_loses_none_of_its_users)
-{
-    log_set_level(LOG_ERROR);
-    int64_t nth = 1;
-    for (; nth < NTH_MAX && route(nth, 1); nth++) {
-        (void)route(nth, FOR_GOOD);
-    }
-    cr_assert(nth > 3 && nth < NTH_MAX);
 }
 
 /* Who listens on one node, and may come back as who it was, to what is said on another. */
@@ -475,10 +392,10 @@ static bool listen_to_another_node(int64_t nth, bool away)
     }
     say(&world, bob, 1);
     step_until_posted(world.nodes);
-    arm(nth, 1);
+    failing_arm(nth, 1);
     settle(&world);
-    bool any = failed > 0;
-    arm(0, 0);
+    bool any = failing_count() > 0;
+    failing_arm(0, 0);
     settle(&world);
     cr_assert(away || ann.heard[1] || ann.client.ended, "%lld: missed in silence", (long long)nth);
     if (!away) {
@@ -512,115 +429,4 @@ Test(memory, who_comes_back_as_who_it_was_has_missed_nothing)
         }
         cr_assert(nth > 3 && nth < NTH_MAX);
     }
-}
-
-/* What another node hears as answers. */
-struct answers {
-    unsigned count;
-    unsigned sids; /* in the last one */
-};
-
-static void on_answered(void *context, struct bytes channel, struct bytes payload)
-{
-    struct answers *answers = context;
-    struct json_scan_iter iter;
-    struct bytes list;
-    struct bytes each;
-    (void)channel;
-    cr_assert_eq(json_scan_get(payload, "sockets", &list), 0);
-    cr_assert(json_scan_iter_init(&iter, list));
-    answers->count++;
-    for (answers->sids = 0; json_scan_element(&iter, &each);) {
-        answers->sids++;
-    }
-}
-
-static void ignore(struct client *client, const struct client_packet *packet)
-{
-    (void)client;
-    (void)packet;
-}
-
-static const struct bus_events answers_events = {.on_message = on_answered};
-
-/* Whether any allocation failed. */
-static bool count_sockets(int64_t nth)
-{
-    enum { SOCKETS = 100 };
-    const struct nodes_options options = {.nodes = 1, .shards = 1, .bus = true, .partitions = 1};
-    static struct client clients[SOCKETS];
-    struct world world = {.nodes = nodes_create(9, &options)};
-    struct answers answers = {0};
-    struct bus *bus = fake_redis_bus(world.nodes->redis, NODES_MAX, NULL, NULL);
-    struct bus_link *link = bus->ops->open(bus, "listener", &answers_events, &answers);
-    cr_assert(bus->ops->subscribe(link, BYTES("socket.io-response#/#")));
-    memset(clients, 0, sizeof(clients));
-    for (unsigned i = 0; i < SOCKETS; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "u%u", i);
-        clients[i].received = ignore;
-        client_init(&clients[i], nodes_on(world.nodes, 0, 0), "/", name, WIRE_JSON);
-        cr_assert_eq(user_attach(clients[i].socket.shard, &clients[i].socket), 0);
-    }
-    nodes_settle(world.nodes);
-    arm(nth, 1);
-    fake_redis_publish(world.nodes->redis, BYTES("socket.io-request#/#"),
-        BYTES("{\"uid\":\"x\",\"requestId\":\"q\",\"type\":0,\"rooms\":[]}"));
-    nodes_settle(world.nodes);
-    bool any = failed > 0;
-    arm(0, 0);
-    cr_assert(answers.count == 0 || answers.sids == SOCKETS, "%lld: %u of the sockets",
-        (long long)nth, answers.sids);
-    cr_assert(any || answers.count == 1);
-    for (unsigned i = 0; i < SOCKETS; i++) {
-        client_finish(&clients[i], CLOSE_NORMAL);
-    }
-    nodes_settle(world.nodes);
-    bus->ops->close(link);
-    nodes_destroy(world.nodes);
-    return any;
-}
-
-Test(memory, a_list_of_sockets_is_whole_or_not_given)
-{
-    log_set_level(LOG_ERROR);
-    int64_t nth = 1;
-    while (nth < NTH_MAX && count_sockets(nth)) {
-        nth++;
-    }
-    cr_assert(nth > 3 && nth < NTH_MAX);
-}
-
-/* `["e",1.25,"é","\u00e9",…]`, longer than what small allocations are. */
-static struct event *long_event(void)
-{
-    struct builder text = {0};
-    struct event *event;
-    builder_str(&text, "[\"e\"");
-    for (unsigned i = 0; i < 200; i++) {
-        builder_printf(&text, ",%u.25,{\"k%u\":[\"a\\u00e9\",\"b\",null,-%u]}", i, i, i);
-    }
-    builder_byte(&text, ']');
-    cr_assert_eq(event_from_json(builder_bytes(&text), NULL, 0, 0, &event), 0);
-    builder_reset(&text);
-    return event;
-}
-
-/* Who takes it for an event that cannot be encoded closes nobody: all would miss it in silence. */
-Test(memory, an_event_without_memory_is_not_taken_for_one_that_is_too_large)
-{
-    struct event *event = long_event();
-    for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
-        int status = STATUS_NOMEM;
-        for (int64_t nth = 1; status != 0; nth++) {
-            struct builder out = {0};
-            arm(nth, FOR_GOOD);
-            status = wire_event((enum wire_format)format, BYTES("/"), event, &out);
-            arm(0, 0);
-            cr_assert(status == 0 || status == STATUS_NOMEM, "format %u, %lld: %s", format,
-                (long long)nth, status_name(status));
-            builder_reset(&out);
-        }
-    }
-    event_unref(event);
 }

@@ -5,11 +5,13 @@
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "actors/deliver/broadcast.h"
 #include "actors/recover/replay.h"
 #include "actors/wire_name.h"
 #include "codec/base/map.h"
+#include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
 
@@ -69,6 +71,59 @@ static unsigned count_for(const struct replay *replay, const struct replay_reade
         count++;
     }
     return count;
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { OWN_MALLOC = 0 }; /* a sanitizer ends when it gets no memory */
+#else
+enum { OWN_MALLOC = 1 };
+#endif
+
+/* The address space has 64 MiB left. */
+static void limit_memory(void)
+{
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    cr_assert_eq(fscanf(file, "%lu", &pages), 1);
+    fclose(file);
+    const struct rlimit limit = {.rlim_cur = pages * 4096 + (64 << 20), .rlim_max = RLIM_INFINITY};
+    cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
+Test(replay, a_log_at_the_end_of_memory_forgets_instead_of_growing)
+{
+    enum { ADDED = 40000 };
+    if (!OWN_MALLOC) {
+        cr_skip("malloc is not ours");
+    }
+    struct replay *replay =
+        replay_create(&(struct replay_limits){.age_ms = AGE_MS, .bytes = 1 << 30, .events = 65536});
+    struct bytes room = BYTES("red");
+    struct broadcast *broadcast = broadcast_new(make_event(1, 0), &room, 1, NULL, 0);
+    limit_memory();
+    cr_assert(mem_keep_reserve(1 << 20));
+    void **taken = NULL;
+    for (size_t size = 1 << 20; size >= 64; size /= 2) {
+        for (void **more; (more = mem_try_alloc(size)) != NULL; taken = more) {
+            *more = taken;
+        }
+    }
+    for (unsigned i = 0; i < ADDED; i++) {
+        replay_add(replay, broadcast, 1);
+    }
+    bool low = mem_is_low();
+    for (void **next; taken != NULL; taken = next) {
+        next = *taken;
+        mem_free(taken);
+    }
+    cr_assert(!low, "the reserve is for others");
+    const struct stay stay = {.name = room};
+    struct replay_reader reader = reader_at(0, &stay, 1);
+    cr_assert(!replay_is_whole(replay, &reader, BYTES_MAX), "who wants all of it is told so");
+    reader.after = replay_last(replay).number;
+    cr_assert(replay_is_whole(replay, &reader, BYTES_MAX));
+    replay_destroy(replay);
+    broadcast_unref(broadcast);
 }
 
 /* Thousands may come back at once, each behind what was for the others. */
