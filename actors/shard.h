@@ -25,7 +25,7 @@
 #include "codec/wire.h"
 
 struct bus;
-struct cluster;
+struct inbox_bus;
 struct fanout;
 struct identity;
 struct owner_ops;
@@ -184,7 +184,7 @@ struct shard {
     uint64_t strange_logged_ms; /* when messages of other stores were last logged */
     struct ingest_gauges *streams; /* of the node; NULL without a bus */
     struct list dirty_outboxes; /* outbox.dirty_link */
-    struct cluster *cluster; /* NULL without a bus */
+    struct inbox_bus *inbox_bus; /* NULL without a bus */
     struct recovery_bus *recovery_bus; /* NULL without a bus, or without recovery */
     struct positions *positions;
     struct gathers *gathers; /* NULL: nobody has asked who is in a room (rooms/gather.c) */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actors/inbox/announce.h"
 
-#include "actors/inbox/cluster.h"
+#include "actors/inbox/inbox_bus.h"
 #include "actors/order/bus_origin.h"
 #include "actors/shard.h"
 #include "actors/user_proto.h"
@@ -14,8 +14,8 @@ static void send_payload(
 {
     char at[WIRE_NAME_MAX];
     struct bytes key = wire_name_room(tenant, user, at);
-    if (shard->cluster != NULL) {
-        cluster_announce(shard->cluster, key, payload);
+    if (shard->inbox_bus != NULL) {
+        inbox_bus_announce(shard->inbox_bus, key, payload);
     }
     struct user_announce *msg = user_announce_new();
     msg->key = buf_new_name(key);

@@ -16,8 +16,8 @@
 #include "actors/core/timer.h"
 #include "actors/deliver/call.h"
 #include "actors/deliver/socket.h"
-#include "actors/inbox/cluster.h"
 #include "actors/inbox/inbox.h"
+#include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/inbox/positions.h"
 #include "actors/order/bus_origin.h"
@@ -89,9 +89,9 @@ static void ask_position(struct inbox *inbox)
 
 void feed_start(struct inbox *inbox)
 {
-    struct cluster *cluster = shard_of(&inbox->owner.actor)->cluster;
+    struct inbox_bus *bus = shard_of(&inbox->owner.actor)->inbox_bus;
     inbox->phase = INBOX_WAITS_FEED;
-    if (cluster == NULL || !cluster_is_up(cluster)) {
+    if (bus == NULL || !inbox_bus_is_up(bus)) {
         ask_position(inbox);
     }
 }

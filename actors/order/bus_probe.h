@@ -5,7 +5,7 @@
  *
  * Redis may answer every command while nothing is delivered (rights of a user, a proxy between).
  * Then shard_stats.deaf is 1, and the node is not ready. Where Redis does not even answer, it is
- * away, which links know by themselves. Used by the cluster, on its two links.
+ * away, which links know by themselves. Used by inbox_bus, on its two links.
  */
 #ifndef ACTORS_ORDER_BUS_PROBE_H
 #define ACTORS_ORDER_BUS_PROBE_H

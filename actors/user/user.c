@@ -8,8 +8,8 @@
 
 #include "actors/behaviours.h"
 #include "actors/deliver/fanout.h"
-#include "actors/inbox/cluster.h"
 #include "actors/inbox/feed.h"
+#include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/inbox_calls.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/inbox/positions.h"
@@ -78,13 +78,13 @@ static struct user *make_user(struct shard *shard, struct bytes key)
 /* NULL: no memory. */
 static struct user *start_user(struct shard *shard, struct bytes key)
 {
-    if (shard->cluster != NULL && !cluster_watch(shard->cluster, key)) {
+    if (shard->inbox_bus != NULL && !inbox_bus_watch(shard->inbox_bus, key)) {
         return NULL;
     }
     struct user *user = make_user(shard, key);
     if (user == NULL) {
-        if (shard->cluster != NULL) {
-            cluster_unwatch(shard->cluster, key);
+        if (shard->inbox_bus != NULL) {
+            inbox_bus_unwatch(shard->inbox_bus, key);
         }
         return NULL;
     }
@@ -99,8 +99,8 @@ static void stop_user(struct user *user)
 {
     user_typing_tell_end(user);
     register_room(user, false);
-    if (shard_of(&user->actor)->cluster != NULL) {
-        cluster_unwatch(shard_of(&user->actor)->cluster, key_of_user(user));
+    if (shard_of(&user->actor)->inbox_bus != NULL) {
+        inbox_bus_unwatch(shard_of(&user->actor)->inbox_bus, key_of_user(user));
     }
     actor_stop(&user->actor);
 }

@@ -10,7 +10,7 @@
 #include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/shed.h"
-#include "actors/inbox/cluster.h"
+#include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
 #include "actors/recover/recovery_bus.h"
@@ -126,13 +126,13 @@ static void start_positions(struct hub_shard *shard)
 
 static void open_inboxes(struct hub_shard *shard)
 {
-    shard->shard.cluster = cluster_create(&shard->shard);
+    shard->shard.inbox_bus = inbox_bus_create(&shard->shard);
 }
 
 static void close_inboxes(struct hub_shard *shard)
 {
-    cluster_destroy(shard->shard.cluster);
-    shard->shard.cluster = NULL;
+    inbox_bus_destroy(shard->shard.inbox_bus);
+    shard->shard.inbox_bus = NULL;
 }
 
 static void start_fanouts(struct hub_shard *shard)

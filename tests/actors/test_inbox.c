@@ -10,8 +10,7 @@
 #include <stdlib.h>
 
 #include "actors/inbox/announce.h"
-#include "actors/inbox/cluster.h"
-#include "actors/inbox/cluster.h"
+#include "actors/inbox/inbox_bus.h"
 #include "actors/user/user.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
@@ -615,7 +614,7 @@ Test(inbox, what_is_announced_while_redis_is_away_is_announced_again)
         struct shard *shard = nodes_on(nodes, 0, 0);
         struct store_row row = fake_store_post(nodes->store, users[0], "while it was away");
         announce_row(shard, &row);
-        for (unsigned i = 0; round == 1 && i <= CLUSTER_LATE_MAX; i++) { /* more than it keeps */
+        for (unsigned i = 0; round == 1 && i <= INBOX_BUS_LATE_MAX; i++) { /* more than it keeps */
             char user[16];
             snprintf(user, sizeof(user), "many-%u", i);
             announce_repeat(nodes_on(nodes, 0, 0), (struct store_user){.user = bytes_str(user)});

@@ -8,7 +8,7 @@
 
 #include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout.h"
-#include "actors/inbox/cluster.h"
+#include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
 #include "actors/recover/recovery_bus.h"
@@ -151,7 +151,7 @@ static void start_shard(struct nodes *nodes, unsigned node_number, unsigned numb
     at->shard.streams = &node->streams;
     if (nodes->redis != NULL) {
         at->shard.bus = fake_redis_bus(nodes->redis, node_number, enter_shard, at);
-        at->shard.cluster = cluster_create(&at->shard);
+        at->shard.inbox_bus = inbox_bus_create(&at->shard);
     }
     at->shard.positions = positions_create(&at->shard);
 }
@@ -206,7 +206,7 @@ void nodes_stop(struct nodes *nodes, unsigned number)
         gather_stop(shard);
         positions_destroy(shard->positions);
         recovery_bus_destroy(shard->recovery_bus);
-        cluster_destroy(shard->cluster);
+        inbox_bus_destroy(shard->inbox_bus);
     }
     det_sched_destroy(node->det);
     node->det = NULL;

@@ -2,7 +2,7 @@
 /*
  * Order of this file: names, what comes, what is announced late, life, what users ask for.
  */
-#include "actors/inbox/cluster.h"
+#include "actors/inbox/inbox_bus.h"
 
 #include "actors/bus.h"
 #include "actors/inbox/inbox.h"
@@ -30,17 +30,17 @@ struct late {
 
 /* An announcement that Redis has not answered. */
 struct sent {
-    struct cluster *cluster;
+    struct inbox_bus *bus;
     size_t len;
     char key[];
 };
 
-struct cluster {
+struct inbox_bus {
     struct shard *shard;
     struct bus_link *listener;
     struct bus_link *sender;
     struct bus_probe *probe;
-    struct map late; /* struct late by key, at most CLUSTER_LATE_MAX */
+    struct map late; /* struct late by key, at most INBOX_BUS_LATE_MAX */
     bool all_late; /* there were more: everybody's positions are to be compared */
     char all[BUS_NAME_MAX]; /* the channel that says so */
 };
@@ -51,15 +51,15 @@ static struct bytes late_key(const void *late)
 }
 
 static struct bytes channel_of(
-    const struct cluster *cluster, struct bytes key, struct builder *channel)
+    const struct inbox_bus *bus, struct bytes key, struct builder *channel)
 {
-    bus_name_user(&cluster->shard->config->names, key, channel);
+    bus_name_user(&bus->shard->config->names, key, channel);
     return builder_bytes(channel);
 }
 
-static struct bytes key_of(const struct cluster *cluster, struct bytes channel)
+static struct bytes key_of(const struct inbox_bus *bus, struct bytes channel)
 {
-    return bus_name_user_key(&cluster->shard->config->names, channel);
+    return bus_name_user_key(&bus->shard->config->names, channel);
 }
 
 static void tell_feed(struct shard *shard, struct bytes key, bool on)
@@ -72,30 +72,30 @@ static void tell_feed(struct shard *shard, struct bytes key, bool on)
 
 static void on_down(void *context)
 {
-    struct cluster *cluster = context;
-    list_for_each (link, &cluster->shard->users) {
+    struct inbox_bus *bus = context;
+    list_for_each (link, &bus->shard->users) {
         const struct inbox *inbox = container_of(link, struct inbox, shard_link);
-        tell_feed(cluster->shard, owner_key(&inbox->owner), false);
+        tell_feed(bus->shard, owner_key(&inbox->owner), false);
     }
 }
 
 static void on_subscribed(void *context, struct bytes channel)
 {
-    struct cluster *cluster = context;
-    struct bytes key = key_of(cluster, channel);
+    struct inbox_bus *bus = context;
+    struct bytes key = key_of(bus, channel);
     if (key.len > 0) { /* else it is the probe's, or that for everybody */
-        tell_feed(cluster->shard, key, true);
+        tell_feed(bus->shard, key, true);
     }
 }
 
 /* That the user `key` is to be compared with the store; NULL without memory. */
-static struct buf *write_check(const struct cluster *cluster, struct bytes key)
+static struct buf *write_check(const struct inbox_bus *bus, struct bytes key)
 {
     const char *slash = memchr(key.at, '/', key.len);
     size_t tenant = slash != NULL ? (size_t)(slash - key.at) : 0;
     struct announce announce = {
-        .version = bus_origin_version(cluster->shard),
-        .epoch = bytes_str(cluster->shard->config->epoch),
+        .version = bus_origin_version(bus->shard),
+        .epoch = bytes_str(bus->shard->config->epoch),
         .kind = ANNOUNCE_CHECK,
         .tenant = bytes_of(key.at, tenant),
         .user = slash != NULL ? bytes_skip(key, tenant + 1) : key,
@@ -114,27 +114,27 @@ static void tell_announced(struct shard *shard, struct bytes key, struct buf *pa
 }
 
 /* Some node could not say for whom it had something. */
-static void check_all(struct cluster *cluster)
+static void check_all(struct inbox_bus *bus)
 {
-    list_for_each (link, &cluster->shard->users) {
+    list_for_each (link, &bus->shard->users) {
         struct bytes key = owner_key(&container_of(link, struct inbox, shard_link)->owner);
-        struct buf *payload = write_check(cluster, key);
+        struct buf *payload = write_check(bus, key);
         if (payload != NULL) {
-            tell_announced(cluster->shard, key, payload);
+            tell_announced(bus->shard, key, payload);
         }
     }
 }
 
 static void on_message(void *context, struct bytes channel, struct bytes payload)
 {
-    struct cluster *cluster = context;
-    if (bus_probe_owns(cluster->probe, channel)) {
-        bus_probe_heard(cluster->probe, payload);
+    struct inbox_bus *bus = context;
+    if (bus_probe_owns(bus->probe, channel)) {
+        bus_probe_heard(bus->probe, payload);
         return;
     }
-    if (bytes_eq_str(channel, cluster->all)) {
-        if (bus_origin_of(cluster->shard, "announcement", payload) == BUS_ORIGIN_PEER) {
-            check_all(cluster);
+    if (bytes_eq_str(channel, bus->all)) {
+        if (bus_origin_of(bus->shard, "announcement", payload) == BUS_ORIGIN_PEER) {
+            check_all(bus);
         }
         return;
     }
@@ -142,7 +142,7 @@ static void on_message(void *context, struct bytes channel, struct bytes payload
     if (copied == NULL) {
         return; /* the recheck finds it */
     }
-    tell_announced(cluster->shard, key_of(cluster, channel), copied);
+    tell_announced(bus->shard, key_of(bus, channel), copied);
 }
 
 static const struct bus_events listener_events = {
@@ -153,24 +153,24 @@ static const struct bus_events listener_events = {
 
 /* What is announced late. */
 
-static void forget_late(struct cluster *cluster)
+static void forget_late(struct inbox_bus *bus)
 {
     size_t cursor = 0;
-    for (struct late *late; (late = map_next(&cluster->late, &cursor)) != NULL;) {
+    for (struct late *late; (late = map_next(&bus->late, &cursor)) != NULL;) {
         mem_free(late);
     }
-    map_finish(&cluster->late);
-    map_init(&cluster->late, late_key);
+    map_finish(&bus->late);
+    map_init(&bus->late, late_key);
 }
 
-static void remember(struct cluster *cluster, struct bytes key)
+static void remember(struct inbox_bus *bus, struct bytes key)
 {
-    if (cluster->all_late || map_get(&cluster->late, key) != NULL) {
+    if (bus->all_late || map_get(&bus->late, key) != NULL) {
         return;
     }
-    if (map_count(&cluster->late) >= CLUSTER_LATE_MAX) {
-        cluster->all_late = true;
-        forget_late(cluster);
+    if (map_count(&bus->late) >= INBOX_BUS_LATE_MAX) {
+        bus->all_late = true;
+        forget_late(bus);
         return;
     }
     struct late *late = mem_try_calloc(1, sizeof(*late) + key.len);
@@ -178,10 +178,10 @@ static void remember(struct cluster *cluster, struct bytes key)
         late->len = (uint16_t)key.len;
         memcpy(late->key, key.at, key.len);
     }
-    if (late == NULL || !map_put(&cluster->late, late)) {
+    if (late == NULL || !map_put(&bus->late, late)) {
         mem_free(late);
-        cluster->all_late = true; /* which needs no list */
-        forget_late(cluster);
+        bus->all_late = true; /* which needs no list */
+        forget_late(bus);
     }
 }
 
@@ -191,35 +191,35 @@ static void on_sent(void *context, int status, const struct bus_reply *reply)
     struct sent *sent = context;
     bool taken = status == 0 && reply->type == BUS_INTEGER;
     if (!taken && status != STATUS_CANCELLED) {
-        remember(sent->cluster, bytes_of(sent->key, sent->len));
+        remember(sent->bus, bytes_of(sent->key, sent->len));
     }
     mem_free(sent);
 }
 
 static void on_all_sent(void *context, int status, const struct bus_reply *reply)
 {
-    struct cluster *cluster = context;
+    struct inbox_bus *bus = context;
     bool taken = status == 0 && reply->type == BUS_INTEGER;
-    cluster->all_late = cluster->all_late || (!taken && status != STATUS_CANCELLED);
+    bus->all_late = bus->all_late || (!taken && status != STATUS_CANCELLED);
 }
 
-static void announce_all(struct cluster *cluster)
+static void announce_all(struct inbox_bus *bus)
 {
     struct builder uid = {0};
-    bus_origin_write_uid(cluster->shard, &uid);
-    const struct bytes argv[] = {BYTES("PUBLISH"), bytes_str(cluster->all), builder_bytes(&uid)};
-    cluster->all_late = false;
-    cluster->shard->bus->ops->command(
-        cluster->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, on_all_sent, cluster);
+    bus_origin_write_uid(bus->shard, &uid);
+    const struct bytes argv[] = {BYTES("PUBLISH"), bytes_str(bus->all), builder_bytes(&uid)};
+    bus->all_late = false;
+    bus->shard->bus->ops->command(
+        bus->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, on_all_sent, bus);
     builder_reset(&uid);
 }
 
 /* Have the other nodes compare the position of the user `key` with the store. */
-static void announce_check(struct cluster *cluster, struct bytes key)
+static void announce_check(struct inbox_bus *bus, struct bytes key)
 {
-    struct buf *payload = write_check(cluster, key);
+    struct buf *payload = write_check(bus, key);
     if (payload != NULL) {
-        cluster_announce(cluster, key, payload);
+        inbox_bus_announce(bus, key, payload);
         buf_unref(payload);
     }
 }
@@ -227,90 +227,90 @@ static void announce_check(struct cluster *cluster, struct bytes key)
 /* Who was not subscribed yet reads the store when it is: no announcement is lost in between. */
 static void on_sender_up(void *context)
 {
-    struct cluster *cluster = context;
-    size_t count = map_count(&cluster->late);
-    if (cluster->all_late || count > 0) {
+    struct inbox_bus *bus = context;
+    size_t count = map_count(&bus->late);
+    if (bus->all_late || count > 0) {
         log_info("ANNOUNCE-LATE", "announcing what was not while Redis was away", "users=%s%zu",
-            cluster->all_late ? "all, more than " : "",
-            cluster->all_late ? (size_t)CLUSTER_LATE_MAX : count);
+            bus->all_late ? "all, more than " : "",
+            bus->all_late ? (size_t)INBOX_BUS_LATE_MAX : count);
     }
-    if (cluster->all_late) {
-        announce_all(cluster);
+    if (bus->all_late) {
+        announce_all(bus);
     }
     size_t cursor = 0;
-    for (struct late *late; (late = map_next(&cluster->late, &cursor)) != NULL;) {
-        cluster->shard->stats.announced_late++;
-        announce_check(cluster, late_key(late));
+    for (struct late *late; (late = map_next(&bus->late, &cursor)) != NULL;) {
+        bus->shard->stats.announced_late++;
+        announce_check(bus, late_key(late));
     }
-    forget_late(cluster);
+    forget_late(bus);
 }
 
 static const struct bus_events sender_events = {.on_up = on_sender_up};
 
 /* Life. */
 
-struct cluster *cluster_create(struct shard *shard)
+struct inbox_bus *inbox_bus_create(struct shard *shard)
 {
-    struct cluster *cluster = mem_alloc(sizeof(*cluster));
+    struct inbox_bus *bus = mem_alloc(sizeof(*bus));
     const struct bus_ops *ops = shard->bus->ops;
-    cluster->shard = shard;
-    cluster->listener = ops->open(shard->bus, "inbox-listener", &listener_events, cluster);
-    cluster->sender = ops->open(shard->bus, "inbox-sender", &sender_events, cluster);
-    cluster->probe = bus_probe_create(shard, cluster->listener, cluster->sender);
-    map_init(&cluster->late, late_key);
-    bus_name_all(&shard->config->names, cluster->all);
-    CHECK(ops->subscribe(cluster->listener, bytes_str(cluster->all))); /* as the node starts */
-    return cluster;
+    bus->shard = shard;
+    bus->listener = ops->open(shard->bus, "inbox-listener", &listener_events, bus);
+    bus->sender = ops->open(shard->bus, "inbox-sender", &sender_events, bus);
+    bus->probe = bus_probe_create(shard, bus->listener, bus->sender);
+    map_init(&bus->late, late_key);
+    bus_name_all(&shard->config->names, bus->all);
+    CHECK(ops->subscribe(bus->listener, bytes_str(bus->all))); /* as the node starts */
+    return bus;
 }
 
-void cluster_destroy(struct cluster *cluster)
+void inbox_bus_destroy(struct inbox_bus *bus)
 {
-    if (cluster == NULL) {
+    if (bus == NULL) {
         return;
     }
-    const struct bus_ops *ops = cluster->shard->bus->ops;
-    ops->close(cluster->listener);
-    ops->close(cluster->sender);
-    bus_probe_destroy(cluster->probe);
-    forget_late(cluster);
-    map_finish(&cluster->late);
-    mem_free(cluster);
+    const struct bus_ops *ops = bus->shard->bus->ops;
+    ops->close(bus->listener);
+    ops->close(bus->sender);
+    bus_probe_destroy(bus->probe);
+    forget_late(bus);
+    map_finish(&bus->late);
+    mem_free(bus);
 }
 
 /* What users ask for. */
 
-bool cluster_is_up(const struct cluster *cluster)
+bool inbox_bus_is_up(const struct inbox_bus *bus)
 {
-    return cluster->shard->bus->ops->is_up(cluster->listener);
+    return bus->shard->bus->ops->is_up(bus->listener);
 }
 
-bool cluster_watch(struct cluster *cluster, struct bytes key)
+bool inbox_bus_watch(struct inbox_bus *bus, struct bytes key)
 {
     struct builder channel = {.max = CHANNEL_MAX};
-    channel_of(cluster, key, &channel);
-    bool good = cluster->shard->bus->ops->subscribe(cluster->listener, builder_bytes(&channel));
+    channel_of(bus, key, &channel);
+    bool good = bus->shard->bus->ops->subscribe(bus->listener, builder_bytes(&channel));
     builder_reset(&channel);
     return good;
 }
 
-void cluster_unwatch(struct cluster *cluster, struct bytes key)
+void inbox_bus_unwatch(struct inbox_bus *bus, struct bytes key)
 {
     struct builder channel = {.max = CHANNEL_MAX};
-    channel_of(cluster, key, &channel);
-    cluster->shard->bus->ops->unsubscribe(cluster->listener, builder_bytes(&channel));
+    channel_of(bus, key, &channel);
+    bus->shard->bus->ops->unsubscribe(bus->listener, builder_bytes(&channel));
     builder_reset(&channel);
 }
 
-void cluster_announce(struct cluster *cluster, struct bytes key, struct buf *payload)
+void inbox_bus_announce(struct inbox_bus *bus, struct bytes key, struct buf *payload)
 {
     struct builder channel = {.max = CHANNEL_MAX};
-    channel_of(cluster, key, &channel);
+    channel_of(bus, key, &channel);
     const struct bytes argv[] = {BYTES("PUBLISH"), builder_bytes(&channel), buf_bytes(payload)};
     struct sent *sent = mem_alloc(sizeof(*sent) + key.len);
-    sent->cluster = cluster;
+    sent->bus = bus;
     sent->len = key.len;
     memcpy(sent->key, key.at, key.len);
-    cluster->shard->bus->ops->command(
-        cluster->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, on_sent, sent);
+    bus->shard->bus->ops->command(
+        bus->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, on_sent, sent);
     builder_reset(&channel);
 }
