@@ -200,7 +200,7 @@ struct shard {
     struct shard_stats stats;
     struct log_limit unencoded_log;
     struct log_limit bus_refused_log;
-    void *hub; /* the hub's own per-shard state */
+    void *loop; /* what the shard runs on (hub/net/loop.h) */
 };
 
 /*

@@ -176,7 +176,7 @@ int loop_create(const struct loop_config *config, struct loop **ret_loop)
     uv_unref((uv_handle_t *)&loop->check);
     uv_unref((uv_handle_t *)&loop->idle);
     uv_unref((uv_handle_t *)&loop->timer);
-    config->shard->hub = loop;
+    config->shard->loop = loop;
     sched_bind(loop->sched, wake_loop, loop, config->shard);
     *ret_loop = loop;
     return 0;
@@ -314,7 +314,7 @@ struct shard *loop_shard(struct loop *loop)
 
 struct loop *loop_of(struct shard *shard)
 {
-    return shard->hub;
+    return shard->loop;
 }
 
 uint64_t loop_turn(const struct loop *loop)

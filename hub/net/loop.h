@@ -36,8 +36,7 @@ typedef void (*loop_turn_fn)(void *context);
 struct loop_config {
     struct actor_system *system;
     unsigned index; /* shard number */
-    struct shard
-        *shard; /* the services its actors see (sched_user); its `hub` is set to the loop */
+    struct shard *shard; /* the services its actors see (sched_user); its `loop` is set to this */
     loop_start_fn on_start; /* open listeners, store port …; non-zero: loop_start fails with it */
     loop_stop_fn on_stop; /* not when on_start failed, unless lasting; may be NULL, as on_start */
     loop_turn_fn on_turn; /* may be NULL */

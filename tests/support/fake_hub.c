@@ -63,7 +63,7 @@ void fake_begin(uint64_t mono_ms)
     the_system = actor_system_create(FAKE_SHARDS);
     for (unsigned i = 0; i < FAKE_SHARDS; i++) {
         struct shard *shard = &loops[i].shard;
-        *shard = (struct shard){.sched = actor_system_sched(the_system, i), .hub = &loops[i]};
+        *shard = (struct shard){.sched = actor_system_sched(the_system, i), .loop = &loops[i]};
         list_init(&shard->dirty_outboxes);
         rand_init(&shard->rand, 1);
         sched_bind(shard->sched, wake, NULL, shard);
