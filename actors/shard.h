@@ -167,7 +167,7 @@ struct shard_stats {
     uint64_t strange_version; /* messages of nodes of a version too far from ours, dropped */
     uint64_t deaf; /* 1: messages do not come back over the bus, which answers */
     uint64_t bytes_out;
-    uint64_t busy_users; /* that have a rare part */
+    uint64_t busy_users; /* that have a busy part */
     uint64_t waiting_bytes; /* of calls behind JOINs, and of what inboxes wait for */
     uint64_t interest_bytes; /* of the sequencers here: who wants which channel */
     uint64_t closed[CLOSE_REASON_COUNT];

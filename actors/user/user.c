@@ -110,14 +110,14 @@ static void free_user(struct actor *actor)
     struct user *user = (struct user *)(void *)actor;
     struct shard *shard = shard_of(actor);
     feed_stop(&user->inbox);
-    if (user->rare != NULL) {
+    if (user->busy != NULL) {
         user_rooms_stop(user);
         user_typing_stop(user);
         user_talk_stop(user);
     }
     recovery_end_user(&user->owner);
-    if (user->rare != NULL) { /* all of them look into it */
-        mem_free(user->rare);
+    if (user->busy != NULL) { /* all of them look into it */
+        mem_free(user->busy);
         shard->stats.busy_users--;
     }
     list_remove(&user->inbox.unread_link);
@@ -129,7 +129,7 @@ static void free_user(struct actor *actor)
 static struct list *kept_of(struct socket_owner *owner, bool make)
 {
     struct user *user = (struct user *)(void *)owner;
-    return make || user->rare != NULL ? &user_rare(user)->kept : NULL;
+    return make || user->busy != NULL ? &user_busy(user)->kept : NULL;
 }
 
 const struct owner_ops user_owner_ops = {.change_room = user_rooms_change, .kept = kept_of};
@@ -226,7 +226,7 @@ static bool take_token(const struct client_call *call, enum user_bucket bucket)
     struct user *user = user_of(call->socket);
     struct shard *shard = shard_of(&user->actor);
     uint64_t retry_ms;
-    if (rate_take(&user_rare(user)->buckets[bucket], rate_of(shard->config, bucket),
+    if (rate_take(&user_busy(user)->buckets[bucket], rate_of(shard->config, bucket),
             sched_now(shard->sched), &retry_ms)) {
         return true;
     }

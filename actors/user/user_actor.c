@@ -3,14 +3,14 @@
 
 #include "codec/base/mem.h"
 
-struct user_rare *user_rare(struct user *user)
+struct user_busy *user_busy(struct user *user)
 {
-    if (user->rare == NULL) {
-        user->rare = mem_alloc(sizeof(*user->rare));
+    if (user->busy == NULL) {
+        user->busy = mem_alloc(sizeof(*user->busy));
         shard_of(&user->actor)->stats.busy_users++;
-        list_init(&user->rare->joining);
-        list_init(&user->rare->kept);
-        list_init(&user->rare->typing);
+        list_init(&user->busy->joining);
+        list_init(&user->busy->kept);
+        list_init(&user->busy->typing);
     }
-    return user->rare;
+    return user->busy;
 }

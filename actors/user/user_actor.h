@@ -22,7 +22,7 @@
 enum user_bucket { BUCKET_MESSAGES, BUCKET_JOINS, BUCKET_TYPING, BUCKET_INBOX, BUCKET_COUNT };
 
 /* What an idle user needs not. */
-struct user_rare {
+struct user_busy {
     struct rate_bucket buckets[BUCKET_COUNT];
     struct list joining; /* rooms asked that have not answered yet, in this order */
     struct list kept; /* recoverable.user_link: sockets that dropped and may come back */
@@ -41,7 +41,7 @@ struct user {
         struct socket_owner owner; /* begins with the actor */
         struct inbox inbox; /* begins with the owner */
     };
-    struct user_rare *rare; /* NULL before user_rare */
+    struct user_busy *busy; /* NULL before user_busy */
     uint32_t key_len;
     char key_at[];
 };
@@ -55,8 +55,8 @@ static inline struct user *user_of(const struct socket *socket)
 /* What is done for users as owners of sockets (shard.owners). */
 extern const struct owner_ops user_owner_ops;
 
-/* The user's rare part, made when it is first asked for. */
-struct user_rare *user_rare(struct user *user);
+/* The user's busy part, made when it is first asked for. */
+struct user_busy *user_busy(struct user *user);
 
 /* Rooms and messages (user_rooms.c). */
 
@@ -79,7 +79,7 @@ bool user_rooms_expel(struct socket *socket, struct bytes room);
  */
 bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool loud);
 
-/* Forget what a user that has a rare part was about to do in rooms. */
+/* Forget what a user that has a busy part was about to do in rooms. */
 void user_rooms_stop(struct user *user);
 
 /* A room as a client names it: a string, or {roomId}. `at` has NAMES_ROOM_MAX bytes. */
@@ -107,7 +107,7 @@ void user_typing_end(const struct client_call *call);
 /* Tell the rooms in which the user is still typing that it does no more. */
 void user_typing_tell_end(struct user *user);
 
-/* Tell nobody; the user has a rare part. */
+/* Tell nobody; the user has a busy part. */
 void user_typing_stop(struct user *user);
 
 /* What is said (user_talk.c). */

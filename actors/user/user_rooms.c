@@ -27,7 +27,7 @@ enum { WAITING_MAX = 256, WAITING_MESSAGES = 4, WAITING_RETRY_MS = 1000 };
 
 /* A JOIN that its room has not answered; leaving meanwhile is done afterwards. */
 struct joining {
-    struct list link; /* user_rare.joining */
+    struct list link; /* user_busy.joining */
     uint32_t socket_id;
     bool left;
     bool chosen; /* by a backend */
@@ -156,7 +156,7 @@ static void add_joining(
     list_init(&joining->waiting);
     joining->room_len = (uint32_t)room.len;
     memcpy(joining->room, room.at, room.len);
-    list_append(&user_rare(user)->joining, &joining->link);
+    list_append(&user_busy(user)->joining, &joining->link);
 }
 
 static bool is_joining(const struct joining *joining, uint32_t socket_id, struct bytes room)
@@ -169,7 +169,7 @@ static bool is_joining(const struct joining *joining, uint32_t socket_id, struct
 static struct joining *last_joining(struct user *user, uint32_t socket_id, struct bytes room)
 {
     struct joining *found = NULL;
-    list_for_each (link, &user_rare(user)->joining) {
+    list_for_each (link, &user_busy(user)->joining) {
         struct joining *joining = container_of(link, struct joining, link);
         found = is_joining(joining, socket_id, room) ? joining : found;
     }
@@ -179,7 +179,7 @@ static struct joining *last_joining(struct user *user, uint32_t socket_id, struc
 /* Take the JOIN that was answered, the first one: its caller frees it. */
 static struct joining *end_joining(struct user *user, uint32_t socket_id, struct bytes room)
 {
-    list_for_each (link, &user_rare(user)->joining) {
+    list_for_each (link, &user_busy(user)->joining) {
         struct joining *joining = container_of(link, struct joining, link);
         if (is_joining(joining, socket_id, room)) {
             list_remove(link);
@@ -192,10 +192,10 @@ static struct joining *end_joining(struct user *user, uint32_t socket_id, struct
 /* One waits whatever its size; more, while together they are no larger than a few messages. */
 static bool may_wait(const struct user *user, size_t bytes)
 {
-    const struct user_rare *rare = user->rare;
+    const struct user_busy *busy = user->busy;
     uint64_t most = (uint64_t)shard_of(&user->actor)->config->message_bytes * WAITING_MESSAGES;
-    return rare->waiting_count == 0 ||
-           (rare->waiting_count < WAITING_MAX && rare->waiting_bytes + bytes <= most);
+    return busy->waiting_count == 0 ||
+           (busy->waiting_count < WAITING_MAX && busy->waiting_bytes + bytes <= most);
 }
 
 static void count_waiting(struct user *user, const struct waiting *waiting, bool comes)
@@ -203,8 +203,8 @@ static void count_waiting(struct user *user, const struct waiting *waiting, bool
     uint64_t bytes = mem_cost(sizeof(*waiting)) + event_cost(waiting->event);
     uint64_t *of_shard = &shard_of(&user->actor)->stats.waiting_bytes;
     *of_shard = comes ? *of_shard + bytes : *of_shard - bytes;
-    user->rare->waiting_bytes += comes ? bytes : -bytes;
-    user->rare->waiting_count += comes ? 1 : -1U;
+    user->busy->waiting_bytes += comes ? bytes : -bytes;
+    user->busy->waiting_count += comes ? 1 : -1U;
 }
 
 /*
@@ -214,9 +214,9 @@ static void count_waiting(struct user *user, const struct waiting *waiting, bool
 static bool wait_for_join(const struct client_call *call, struct bytes room,
     void (*again)(const struct client_call *call))
 {
-    struct user_rare *rare = user_of(call->socket)->rare;
+    struct user_busy *busy = user_of(call->socket)->busy;
     struct joining *joining =
-        rare != NULL ? last_joining(user_of(call->socket), call->socket->id, room) : NULL;
+        busy != NULL ? last_joining(user_of(call->socket), call->socket->id, room) : NULL;
     if (joining == NULL || joining->left) {
         return false;
     }
@@ -477,7 +477,7 @@ static bool is_coming(const struct socket *socket, struct bytes room)
 {
     struct user *user = user_of(socket);
     return fanout_membership(socket->fanout, socket, room) != NULL ||
-           (user->rare != NULL && last_joining(user, socket->id, room) != NULL);
+           (user->busy != NULL && last_joining(user, socket->id, room) != NULL);
 }
 
 void user_auto_join(struct socket *socket)
@@ -513,7 +513,7 @@ bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool
     const struct room_rules rules = {0};
     struct user *user = user_of(socket);
     struct membership *member = fanout_membership(socket->fanout, socket, room);
-    bool joining = user->rare != NULL && last_joining(user, socket->id, room) != NULL;
+    bool joining = user->busy != NULL && last_joining(user, socket->id, room) != NULL;
     bool full = socket->membership_count + socket->joins >= socket->shard->config->rooms_per_socket;
     if (!join && (member || joining)) {
         leave(socket, room, TOKEN_SILENT);
@@ -554,7 +554,7 @@ bool user_room_may_speak(const struct client_call *call, struct bytes room,
 
 void user_rooms_stop(struct user *user)
 {
-    while (!list_empty(&user->rare->joining)) {
-        free_joining(user, container_of(list_pop(&user->rare->joining), struct joining, link));
+    while (!list_empty(&user->busy->joining)) {
+        free_joining(user, container_of(list_pop(&user->busy->joining), struct joining, link));
     }
 }

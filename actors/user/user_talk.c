@@ -29,29 +29,29 @@ struct nonce {
 /* Whether `nonce` (its JSON text) was used within nonce_ms; remembers it. */
 static bool is_repeat(struct user *user, struct bytes nonce)
 {
-    struct user_rare *rare = user_rare(user);
+    struct user_busy *busy = user_busy(user);
     uint64_t keep_ms = shard_of(&user->actor)->config->nonce_ms;
     uint64_t now = sched_now(user->actor.sched);
     uint64_t hash = hash_bytes(nonce);
     uint32_t old = 0;
-    while (old < rare->nonce_count &&
-           (rare->nonces[old].at_ms + keep_ms <= now || rare->nonce_count - old >= NONCES_MAX)) {
+    while (old < busy->nonce_count &&
+           (busy->nonces[old].at_ms + keep_ms <= now || busy->nonce_count - old >= NONCES_MAX)) {
         old++;
     }
-    rare->nonce_count -= old;
+    busy->nonce_count -= old;
     if (old > 0) {
-        memmove(rare->nonces, rare->nonces + old, rare->nonce_count * sizeof(*rare->nonces));
+        memmove(busy->nonces, busy->nonces + old, busy->nonce_count * sizeof(*busy->nonces));
     }
-    for (uint32_t i = 0; i < rare->nonce_count; i++) {
-        if (rare->nonces[i].hash == hash) {
+    for (uint32_t i = 0; i < busy->nonce_count; i++) {
+        if (busy->nonces[i].hash == hash) {
             return true;
         }
     }
-    if (rare->nonce_count == rare->nonce_cap) {
-        rare->nonce_cap = rare->nonce_cap ? rare->nonce_cap * 2 : 8;
-        rare->nonces = mem_realloc_array(rare->nonces, rare->nonce_cap, sizeof(*rare->nonces));
+    if (busy->nonce_count == busy->nonce_cap) {
+        busy->nonce_cap = busy->nonce_cap ? busy->nonce_cap * 2 : 8;
+        busy->nonces = mem_realloc_array(busy->nonces, busy->nonce_cap, sizeof(*busy->nonces));
     }
-    rare->nonces[rare->nonce_count++] = (struct nonce){.hash = hash, .at_ms = now};
+    busy->nonces[busy->nonce_count++] = (struct nonce){.hash = hash, .at_ms = now};
     return false;
 }
 
@@ -199,5 +199,5 @@ void user_talk_relay(const struct client_call *call)
 
 void user_talk_stop(struct user *user)
 {
-    mem_free(user->rare->nonces);
+    mem_free(user->busy->nonces);
 }

@@ -15,7 +15,7 @@ enum { TYPING_MAX = 16 }; /* rooms at a time */
 
 /* The user types in a room, until told otherwise or typing_ms have passed. */
 struct typing {
-    struct list link; /* user_rare.typing */
+    struct list link; /* user_busy.typing */
     struct timer timer;
     struct user *user;
     char sid[SOCKET_SID_LEN];
@@ -34,7 +34,7 @@ static void free_typing(struct typing *typing)
 {
     timer_cancel(sched_timers(typing->user->actor.sched), &typing->timer);
     list_remove(&typing->link);
-    user_rare(typing->user)->typing_count--;
+    user_busy(typing->user)->typing_count--;
     mem_free(typing);
 }
 
@@ -47,7 +47,7 @@ static void on_typing_timer(struct timer *timer)
 
 static struct typing *find_typing(struct user *user, struct bytes room)
 {
-    list_for_each (link, &user_rare(user)->typing) {
+    list_for_each (link, &user_busy(user)->typing) {
         struct typing *typing = container_of(link, struct typing, link);
         if (bytes_eq(bytes_of(typing->room, typing->room_len), room)) {
             return typing;
@@ -64,8 +64,8 @@ static struct typing *start_typing(const struct client_call *call, struct bytes 
     memcpy(typing->sid, call->socket->sid, sizeof(typing->sid));
     typing->room_len = (uint32_t)room.len;
     memcpy(typing->room, room.at, room.len);
-    list_append(&user_rare(user_of(call->socket))->typing, &typing->link);
-    user_rare(user_of(call->socket))->typing_count++;
+    list_append(&user_busy(user_of(call->socket))->typing, &typing->link);
+    user_busy(user_of(call->socket))->typing_count++;
     return typing;
 }
 
@@ -90,7 +90,7 @@ static void take(
         return;
     }
     struct typing *typing = find_typing(user_of(call->socket), room);
-    if (on && typing == NULL && user_rare(user_of(call->socket))->typing_count < TYPING_MAX) {
+    if (on && typing == NULL && user_busy(user_of(call->socket))->typing_count < TYPING_MAX) {
         typing = start_typing(call, room);
     }
     if (on && typing != NULL) {
@@ -116,10 +116,10 @@ void user_typing_end(const struct client_call *call)
 
 void user_typing_tell_end(struct user *user)
 {
-    if (user->rare == NULL) {
+    if (user->busy == NULL) {
         return;
     }
-    list_for_each_safe (link, following, &user->rare->typing) {
+    list_for_each_safe (link, following, &user->busy->typing) {
         struct typing *typing = container_of(link, struct typing, link);
         tell_typing(user, bytes_of(typing->room, typing->room_len), typing->sid, false);
         free_typing(typing);
@@ -128,7 +128,7 @@ void user_typing_tell_end(struct user *user)
 
 void user_typing_stop(struct user *user)
 {
-    list_for_each_safe (link, following, &user->rare->typing) {
+    list_for_each_safe (link, following, &user->busy->typing) {
         free_typing(container_of(link, struct typing, link));
     }
 }
