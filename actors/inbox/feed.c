@@ -5,9 +5,9 @@
  *
  * Invariant once the phase is INBOX_READY: every socket has been sent every change up to `rev`. An
  * announcement is applied only when it is rev + 1; one that is ahead is held for a moment (two
- * commits may be announced by two shards), then the store is read. `news` is the highest rev heard
- * of: as long as it is above rev, something is missing and a read is under way or the timer is
- * armed.
+ * commits may be announced by two shards), then the store is read. `heard_rev` is the highest rev
+ * heard of: as long as it is above rev, something is missing and a read is under way or the timer
+ * is armed.
  */
 #include "actors/inbox/feed.h"
 
@@ -152,7 +152,7 @@ void feed_position(struct inbox *inbox, const struct user_position *position)
     list_for_each (link, &inbox->owner.sockets) {
         feed_ready(inbox, container_of(link, struct socket, user_link));
     }
-    if (inbox->news > inbox->rev) {
+    if (inbox->heard_rev > inbox->rev) {
         read_store(inbox);
     }
 }
@@ -162,7 +162,7 @@ void feed_moved(struct inbox *inbox, uint64_t rev)
 {
     if (inbox->phase == INBOX_READY && rev > inbox->rev) {
         shard_of(&inbox->owner.actor)->stats.rechecks++;
-        inbox->news = rev > inbox->news ? rev : inbox->news;
+        inbox->heard_rev = rev > inbox->heard_rev ? rev : inbox->heard_rev;
         read_store(inbox);
     }
 }
@@ -174,7 +174,7 @@ static void on_timer(struct timer *timer)
         ask_position(inbox);
         return;
     }
-    if (inbox->news > inbox->rev) {
+    if (inbox->heard_rev > inbox->rev) {
         read_store(inbox);
     }
     for_each_behind(inbox, go_on);
@@ -301,7 +301,7 @@ static void release(struct inbox *inbox)
         }
         free_held(held);
     }
-    if (inbox->news > inbox->rev) {
+    if (inbox->heard_rev > inbox->rev) {
         arm(inbox, GAP_MS);
     }
 }
@@ -326,7 +326,7 @@ void feed_apply(struct inbox *inbox, struct buf *payload)
         ask_position(inbox);
         return;
     }
-    inbox->news = announce.rev > inbox->news ? announce.rev : inbox->news;
+    inbox->heard_rev = announce.rev > inbox->heard_rev ? announce.rev : inbox->heard_rev;
     if (inbox->phase != INBOX_READY || announce.rev <= inbox->rev) {
         return;
     }
@@ -513,7 +513,7 @@ static void on_read(struct inbox *inbox, struct inbox_request *request)
     }
     if (sync->resync) {
         inbox->rev = sync->position.rev;
-        inbox->news = inbox->rev;
+        inbox->heard_rev = inbox->rev;
         drop_held(inbox); /* what was held belongs to another numbering */
         for_each_behind(inbox, catch_up);
         tell_resync(inbox, NULL, inbox->rev);
@@ -528,8 +528,8 @@ static void on_read(struct inbox *inbox, struct inbox_request *request)
         read_store(inbox);
         return;
     }
-    if (inbox->news == request->id) {
-        inbox->news =
+    if (inbox->heard_rev == request->id) {
+        inbox->heard_rev =
             inbox->rev; /* what is announced is committed: there was no more, whoever said so */
     }
     release(inbox);
@@ -544,7 +544,7 @@ static void read_store(struct inbox *inbox)
     shard_of(&inbox->owner.actor)->stats.gaps++;
     inbox->reading = true;
     request->store.sync.who = inbox_request_who(request);
-    request->id = inbox->news; /* what is read for */
+    request->id = inbox->heard_rev; /* what is read for */
     request->store.sync.rev = inbox->rev;
     request->store.sync.limit = READ_LIMIT;
     inbox_request_submit(request);
