@@ -51,7 +51,6 @@ struct ingest {
     uint8_t state; /* enum ingest_state */
     bool reading;
     bool busy; /* `storing` is being routed or committed */
-    bool prepared; /* what must be written before `storing` is committed, is */
     uint64_t sessions; /* of the store, when it was claimed last */
     bool rewound; /* `storing` was read before the stream was begun again */
     bool claiming; /* the store has not answered to a claim yet */
@@ -225,9 +224,7 @@ static void lose(struct ingest *ingest, const char *why)
     log_info("INGEST-LOST", "gave up a stream", "stream=%s why=%s", ingest->stream, why);
     ingest->state = STANDBY;
     ingest->token = 0;
-    ingest_gauge_set(&ingest->gauge->owner, 0);
-    ingest_gauge_set(&ingest->gauge->waiting, 0); /* the owner tells it */
-    ingest_gauge_set(&ingest->gauge->oldest, 0);
+    ingest_gauge_end_term(ingest->gauge);
     ingest_batch_destroy(ingest->waiting);
     ingest->waiting = NULL;
     if (!ingest->busy) {
@@ -521,19 +518,19 @@ static void on_prepared(void *context, bool ok, struct bytes refusal)
     if (ingest->closing) {
         return;
     }
-    if (ok) {
-        ingest_gauge_forgive(ingest->gauge, INGEST_TROUBLE_WRITE, ingest->stream);
-    } else if (refusal.len > 0) {
-        ingest_gauge_complain(ingest->gauge, INGEST_TROUBLE_WRITE, ingest->stream, refusal);
-    }
     if (ingest->state != OWNER) {
         drop_batch(ingest);
-    } else if (ok) {
-        ingest->prepared = true;
-        submit(ingest);
-    } else {
-        arm(ingest, &ingest->retry_timer, RETRY_MS);
+        return;
     }
+    if (ok) {
+        ingest_gauge_forgive(ingest->gauge, INGEST_TROUBLE_WRITE, ingest->stream);
+        submit(ingest);
+        return;
+    }
+    if (refusal.len > 0) {
+        ingest_gauge_complain(ingest->gauge, INGEST_TROUBLE_WRITE, ingest->stream, refusal);
+    }
+    arm(ingest, &ingest->retry_timer, RETRY_MS);
 }
 
 static void prepare(struct ingest *ingest)
@@ -566,13 +563,12 @@ static void store_next(struct ingest *ingest)
         if (ingest->storing == NULL) {
             return;
         }
-        ingest->prepared = false;
         ingest->rewound = false;
     }
-    if (ingest->prepared) {
-        submit(ingest);
-    } else {
+    if (ingest_needs_writing(ingest->storing, is_router(ingest))) {
         prepare(ingest);
+    } else {
+        submit(ingest);
     }
 }
 
@@ -650,7 +646,7 @@ static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
         return;
     }
     if (status == STATUS_INVALID) {
-        ingest->prepared = ingest_batch_narrow(batch) == NULL;
+        ingest_batch_narrow(batch);
         store_next(ingest);
     } else if (status != 0) {
         retry(ingest);

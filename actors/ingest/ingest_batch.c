@@ -245,17 +245,16 @@ uint64_t ingest_batch_pause(const struct ingest_batch *batch, uint64_t took_ms)
     return !batch->again ? 0 : 1 + (took_ms < PAUSE_MAX_MS ? took_ms : PAUSE_MAX_MS);
 }
 
-struct ingest_entry *ingest_batch_narrow(struct ingest_batch *batch)
+void ingest_batch_narrow(struct ingest_batch *batch)
 {
     uint32_t length = batch->to - batch->from;
     if (length > 1) {
         batch->to = batch->from + length / 2;
-        return NULL;
+        return;
     }
     struct ingest_entry *entry = &batch->entries[batch->from];
     entry->row_count = 0;
     entry->fault = (struct ingest_fault){.reason = ERROR_INVALID_FIELD};
-    return entry;
 }
 
 bool ingest_batch_advance(struct ingest_batch *batch)

@@ -96,10 +96,10 @@ void ingest_batch_submit(struct ingest_batch *batch, uint32_t partition, uint64_
 uint64_t ingest_batch_pause(const struct ingest_batch *batch, uint64_t took_ms);
 
 /*
- * The database refused a value of the run: make the run smaller. Returns the one entry at fault
- * when it cannot be smaller (it then stores nothing, and the run goes on without it), else NULL.
+ * The database refused a value of the run: make the run smaller. When it cannot be smaller, its one
+ * entry is at fault: it stores nothing, and the run goes on without it.
  */
-struct ingest_entry *ingest_batch_narrow(struct ingest_batch *batch);
+void ingest_batch_narrow(struct ingest_batch *batch);
 
 /* The run is committed: take the next. False when the batch is done. */
 bool ingest_batch_advance(struct ingest_batch *batch);

@@ -59,6 +59,14 @@ void ingest_gauge_forgive(
     }
 }
 
+void ingest_gauge_end_term(struct ingest_gauge *gauge)
+{
+    ingest_gauge_set(&gauge->owner, 0);
+    ingest_gauge_set(&gauge->waiting, 0);
+    ingest_gauge_set(&gauge->oldest, 0);
+    ingest_gauge_set(&gauge->trouble, ingest_gauge_get(&gauge->trouble) & INGEST_TROUBLE_LEASE);
+}
+
 void ingest_gauge_note_tip(struct ingest_gauge *gauge, const char *stream, struct bytes tip)
 {
     ingest_gauge_set_id(&gauge->tip, tip);

@@ -63,6 +63,12 @@ void ingest_gauge_complain(
 void ingest_gauge_forgive(
     struct ingest_gauge *gauge, enum ingest_trouble trouble, const char *stream);
 
+/*
+ * This node is not the stream's owner any more: what it has waiting, and what Redis refuses of it,
+ * is said by the next.
+ */
+void ingest_gauge_end_term(struct ingest_gauge *gauge);
+
 /* Note the newest id of the stream; complain when it is the last that there can be. */
 void ingest_gauge_note_tip(struct ingest_gauge *gauge, const char *stream, struct bytes tip);
 

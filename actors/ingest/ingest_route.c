@@ -327,6 +327,26 @@ static void route_entry(struct routing *routing, struct ingest_entry *entry)
     }
 }
 
+static bool must_bury(const struct ingest_entry *entry)
+{
+    return entry->fault.reason != ERROR_NONE && !entry->told;
+}
+
+static bool must_route(const struct ingest_entry *entry, bool route)
+{
+    return route && entry->parsed && !entry->routed;
+}
+
+bool ingest_needs_writing(const struct ingest_batch *batch, bool route)
+{
+    for (uint32_t i = batch->from; i < batch->to; i++) {
+        if (must_bury(&batch->entries[i]) || must_route(&batch->entries[i], route)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void ingest_prepare(const struct ingest_writing *writing)
 {
     struct ingest_batch *batch = writing->batch;
@@ -334,9 +354,9 @@ void ingest_prepare(const struct ingest_writing *writing)
     *routing = (struct routing){.writing = *writing, .waiting = 1};
     for (uint32_t i = batch->from; i < batch->to; i++) {
         struct ingest_entry *entry = &batch->entries[i];
-        if (entry->fault.reason != ERROR_NONE && !entry->told) {
+        if (must_bury(entry)) {
             bury(routing, entry);
-        } else if (writing->route && entry->parsed && !entry->routed) {
+        } else if (must_route(entry, writing->route)) {
             route_entry(routing, entry);
         }
     }

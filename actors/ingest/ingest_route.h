@@ -34,6 +34,9 @@ struct ingest_writing {
 };
 void ingest_prepare(const struct ingest_writing *writing);
 
+/* Whether the run has anything that must be written first; `route` as above. */
+bool ingest_needs_writing(const struct ingest_batch *batch, bool route);
+
 /* Write an entry that turns out to be at fault when it is committed. */
 void ingest_tell_fault(struct ingest_batch *batch, const struct ingest_entry *entry,
     struct bus_link *link, const char *stream);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of a stream's owner while what it waits for does not come.
+ * The end of a stream's owner while what it waits for does not come, and what is left of its term.
  */
 #include <criterion/criterion.h>
 
+#include "actors/ingest/ingest_gauges.h"
 #include "actors/ingest/ingest_proto.h"
 #include "codec/base/log.h"
 #include "tests/support/nodes.h"
@@ -54,6 +55,38 @@ Test(ingest_end, it_does_not_wait_for_a_store_that_is_away)
         fake_store_hold(shard->store, false);
         nodes_advance(nodes, 1000);
         cr_assert_eq(readers(shard), 0, "seed %llu", (unsigned long long)seed);
+        nodes_destroy(nodes);
+    }
+}
+
+/* What Redis refused an owner is the next owner's to tell: who has let go is not degraded by it. */
+Test(ingest_end, who_is_no_owner_any_more_complains_of_nothing)
+{
+    static const char *const refused[] = {"XREAD", "XADD"};
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        const struct nodes_options options = {
+            .nodes = 2, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
+        log_set_sink(ignore_line);
+        struct nodes *nodes = nodes_create(1, &options);
+        nodes_advance(nodes, 2000);
+        unsigned owner = ingest_gauge_get(&nodes->node[0].streams.of[0].owner) == 1 ? 0 : 1;
+        struct ingest_gauges *gauges = &nodes->node[owner].streams;
+        struct ingest_gauges *others = &nodes->node[1 - owner].streams;
+        struct fake_data *data = fake_redis_data(nodes->redis);
+        data->refused = refused[i];
+        data->refusal = "OOM command not allowed when used memory > 'maxmemory'.";
+        const struct bytes bad[] = {BYTES("user"), BYTES("u1"), BYTES("title"), BYTES("no type")};
+        fake_data_add(data, "peal:in", bad, ARRAY_LEN(bad)); /* whose dead letter is written */
+        nodes_advance(nodes, 2000);
+        cr_assert(ingest_gauges_stand(gauges, nodes->now_ms), "%s", refused[i]);
+        fake_store_cut(nodes->node[owner].shards[0].shard.store, true);
+        nodes_advance(nodes, 2000);
+        cr_assert_eq(ingest_gauge_get(&others->of[0].owner), 1, "%s", refused[i]);
+        fake_store_cut(nodes->node[owner].shards[0].shard.store, false);
+        data->refused = NULL;
+        nodes_advance(nodes, 3000);
+        cr_expect_not(ingest_gauges_stand(gauges, nodes->now_ms), "%s", refused[i]);
+        cr_expect_not(ingest_gauges_stand(others, nodes->now_ms), "%s", refused[i]);
         nodes_destroy(nodes);
     }
 }
