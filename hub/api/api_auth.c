@@ -117,19 +117,32 @@ static bool check_scopes(struct http_request *request, const struct apikey *key,
     return false;
 }
 
-const struct apikey *api_auth_key(struct http_request *request, unsigned scopes)
+/* Find the key by its secret; NULL: the request was answered. */
+static const struct apikey *find_key(struct http_request *request)
 {
+    const struct apikey_set *keys = api_shard(request)->settings->keys;
     struct bytes token;
     if (!read_bearer(request, &token)) {
         return NULL;
     }
-    const struct apikey *key = apikey_find(api_shard(request)->settings->keys, token);
+    const struct apikey *key = apikey_find(keys, token);
     if (key == NULL) {
         refuse_caller(request, "The API key is not valid");
         return NULL;
     }
     http_authenticated(request);
-    return check_scopes(request, key, scopes) ? key : NULL;
+    request->caller = apikey_mark(keys, key);
+    return key;
+}
+
+const struct apikey *api_auth_key(struct http_request *request, unsigned scopes)
+{
+    const struct apikey_set *keys = api_shard(request)->settings->keys;
+    const struct apikey *key = apikey_recall(keys, request->caller);
+    if (key == NULL) {
+        key = find_key(request);
+    }
+    return key != NULL && check_scopes(request, key, scopes) ? key : NULL;
 }
 
 int api_auth_tenant(const struct http_request *request, const struct apikey *key,

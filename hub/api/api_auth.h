@@ -27,7 +27,8 @@ struct api_who {
 };
 
 /*
- * The API key of the request, which must have `scopes`; valid during this call of the handler.
+ * The API key of the request, which must have `scopes`; valid during this call of the handler. The
+ * secret is looked up once, where the head is judged; again when the keys have changed since.
  * NULL: the request was answered with 401, 403 or 429.
  */
 const struct apikey *api_auth_key(struct http_request *request, unsigned scopes);

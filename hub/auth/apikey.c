@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hub/auth/apikey.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "hub/net/crypto.h"
+
+/* Of a mark, where the key stands in its set; the rest is the set's serial. */
+enum { PLACE_BITS = 24 };
 
 /* What is looked up: the digest of the secret, so that its length and bytes decide no timing. */
 struct entry {
@@ -14,6 +18,7 @@ struct entry {
 };
 
 struct apikey_set {
+    uint64_t serial; /* of the process; from 1 on */
     size_t count;
     struct entry entries[];
 };
@@ -109,7 +114,10 @@ static int add(struct apikey_set *set, const struct apikey_options *options, str
 int apikey_set_create(const struct apikey_options *keys, size_t count, struct builder *error,
     struct apikey_set **ret_set)
 {
+    static _Atomic(uint64_t) serials;
+    CHECK(count < 1U << PLACE_BITS); /* a file of settings is smaller */
     struct apikey_set *set = mem_alloc(sizeof(*set) + count * sizeof(struct entry));
+    set->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
     for (size_t i = 0; i < count; i++) {
         int status = add(set, &keys[i], error);
         if (status != 0) {
@@ -147,6 +155,19 @@ const struct apikey *apikey_find(const struct apikey_set *set, struct bytes secr
         }
     }
     return found;
+}
+
+uint64_t apikey_mark(const struct apikey_set *set, const struct apikey *key)
+{
+    const struct entry *entry = (const struct entry *)(const void *)key;
+    return set->serial << PLACE_BITS | (uint64_t)(entry - set->entries);
+}
+
+const struct apikey *apikey_recall(const struct apikey_set *set, uint64_t mark)
+{
+    size_t place = mark & ((1U << PLACE_BITS) - 1);
+    return mark >> PLACE_BITS == set->serial && place < set->count ? &set->entries[place].key
+                                                                   : NULL;
 }
 
 /* b64token of RFC 6750 2.1, the '=' at the end included. */

@@ -66,6 +66,13 @@ void apikey_set_destroy(struct apikey_set *set);
 const struct apikey *apikey_find(const struct apikey_set *set, struct bytes secret);
 
 /*
+ * What says later, without the secret, which key of `set` was found; never 0. It outlives the set:
+ * apikey_recall returns NULL for a mark of another one, and for 0.
+ */
+uint64_t apikey_mark(const struct apikey_set *set, const struct apikey *key);
+const struct apikey *apikey_recall(const struct apikey_set *set, uint64_t mark);
+
+/*
  * Take the token out of the value of an Authorization header, "Bearer <token>" (RFC 6750 2.1;
  * the scheme in any case). STATUS_NOT_FOUND when the value is empty or of another scheme,
  * STATUS_INVALID when the token is missing or has characters that none has.

@@ -54,6 +54,7 @@ struct http_request {
     struct bytes query;
     struct bytes body;
     void *user; /* the handler's own */
+    uint64_t caller; /* who calls, as the one who found out remembers it; 0: nobody has */
     void (*gone)(struct http_request *request); /* set by a handler that answers later */
 };
 

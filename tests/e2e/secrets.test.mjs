@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { startHub } from './support/hub.mjs';
 import { temporaryFolder } from './support/process.mjs';
+import { RawPeer } from './support/raw.mjs';
 import { randomSecret } from './support/tokens.mjs';
 import { until } from './support/wait.mjs';
 
@@ -41,6 +42,36 @@ test('a secret given as a flag is not in the list of processes, and SIGHUP still
     await until(() => / RELOAD /.test(hub.log), 'the settings are loaded again');
     (await hub.plain('a')).close();
     assert.equal((await hub.api('GET', '/api/ws/stats')).status, 200);
+  } finally {
+    await hub.stop();
+  }
+});
+
+test('a key that is taken away while a body is on its way posts nothing', async () => {
+  const [first, second] = [randomSecret(), randomSecret()];
+  const config = (key) => `auth { api_key = "${key}" }\n`;
+  const hub = await startHub({ apiKey: first, config: config(first), env: { PEAL_AUTH_API_KEY: '' } });
+  const body = JSON.stringify({ user: 'a', type: 't', title: 'x' });
+  const begin = async () => {
+    const peer = await RawPeer.open(hub.address);
+    peer.write(`POST /api/v1/notifications HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${first}\r\n`);
+    peer.write(`Content-Length: ${body.length}\r\nExpect: 100-continue\r\n\r\n`);
+    await peer.until(() => peer.text.includes(' 100 '), 'the head is accepted');
+    return peer;
+  };
+  const end = async (peer) => {
+    peer.write(body);
+    await peer.until(() => /HTTP\/1.1 [2-5]/.test(peer.text), 'the answer');
+    return Number(/HTTP\/1.1 ([2-5]..)/.exec(peer.text)[1]);
+  };
+  try {
+    assert.equal(await end(await begin()), 201);
+    const late = await begin();
+    writeFileSync(join(hub.folder, 'peal.conf'), config(second));
+    hub.reload();
+    await hub.logged(/ RELOAD /);
+    await until(async () => (await hub.api('GET', '/api/ws/stats')).status === 401, 'the first key holds no more');
+    assert.equal(await end(late), 401);
   } finally {
     await hub.stop();
   }

@@ -43,6 +43,35 @@ Test(apikey, finds_keys_and_what_they_may_do)
     builder_reset(&error);
 }
 
+/* A request whose body takes its time may outlive the keys that its head was judged by. */
+Test(apikey, a_mark_is_good_for_its_own_set_alone)
+{
+    const struct apikey_options keys[] = {
+        {.name = BYTES("shop"), .key = BYTES(KEY_A), .scopes = publish_only, .scope_count = 1},
+        {.name = BYTES("ops"), .key = BYTES(KEY_B), .scopes = everything, .scope_count = 4},
+    };
+    struct builder error = {.max = 1000};
+    struct apikey_set *sets[2];
+    uint64_t marks[2][2];
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(apikey_set_create(keys, 2, &error, &sets[i]), 0);
+        marks[i][0] = apikey_mark(sets[i], apikey_find(sets[i], BYTES(KEY_A)));
+        marks[i][1] = apikey_mark(sets[i], apikey_find(sets[i], BYTES(KEY_B)));
+        cr_expect_neq(marks[i][0], 0);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        cr_expect_eq(apikey_recall(sets[i], marks[i][0]), apikey_find(sets[i], BYTES(KEY_A)));
+        cr_expect_eq(apikey_recall(sets[i], marks[i][1]), apikey_find(sets[i], BYTES(KEY_B)));
+        cr_expect_null(apikey_recall(sets[i], marks[1 - i][0]));
+        cr_expect_null(apikey_recall(sets[i], marks[i][1] + 1), "there is no such place");
+        cr_expect_null(apikey_recall(sets[i], 0));
+    }
+    apikey_set_destroy(sets[0]);
+    cr_expect_null(apikey_recall(sets[1], marks[0][1]), "of one that is gone");
+    apikey_set_destroy(sets[1]);
+    builder_reset(&error);
+}
+
 Test(apikey, every_scope_has_a_word_and_a_sentence)
 {
     static const struct {
