@@ -166,6 +166,7 @@ struct shard_stats {
     uint64_t strange_store; /* messages of nodes with another store, dropped */
     uint64_t strange_version; /* messages of nodes of a version too far from ours, dropped */
     uint64_t deaf; /* 1: messages do not come back over the bus, which answers */
+    uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t busy_users; /* that have a busy part */
     uint64_t waiting_bytes; /* of calls behind JOINs, and of what inboxes wait for */

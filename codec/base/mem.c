@@ -16,54 +16,77 @@ static bool mem_torture_fails(void)
 
 static atomic_ullong failures;
 
+/*
+ * The reserve is a list of blocks, as large as the heap has them: that of a program that was full
+ * has holes, more than enough of them, and none is large.
+ */
 enum {
-    RESERVE_BLOCK = 120 << 10, /* below what malloc maps for itself: free parts of the heap serve */
-    RESERVE_MAX = 64,
+    BLOCK_MOST = 120 << 10, /* below what malloc maps for itself: free parts of the heap serve */
+    BLOCK_LEAST = 4 << 10, /* what small allocations fit into */
+    BLOCK_PART = 4, /* of a size that there is no more of */
+};
+
+struct block {
+    struct block *next;
 };
 
 static pthread_mutex_t reserve_lock = PTHREAD_MUTEX_INITIALIZER;
-static void *reserve[RESERVE_MAX];
-static unsigned reserve_count; /* blocks; 0: none, or it is used */
-static atomic_bool low; /* relaxed: who does not see it yet fails a little later */
+static struct block *reserve; /* NULL: there is none, or it is used */
+static atomic_bool low; /* relaxed, as the next: who does not see it yet fails a little later */
+static atomic_bool refusing;
 
-static void free_blocks(void **blocks, unsigned count)
+static void free_blocks(struct block *blocks)
 {
-    for (unsigned i = 0; i < count; i++) {
-        free(blocks[i]);
+    while (blocks != NULL) {
+        struct block *next = blocks->next;
+        free(blocks);
+        blocks = next;
     }
 }
 
-/* Take `count` blocks into the reserve, and see whether there are as many again. */
-static bool fill_reserve(unsigned count)
+/* Take blocks of `size` bytes together from what is free; NULL: there is less. `block` is how large
+ * they are at most, and then were. */
+static struct block *take_blocks(size_t size, size_t *block)
 {
-    void *more[RESERVE_MAX];
-    unsigned got = 0;
-    while (got < 2 * count) {
-        void **place = got < count ? &reserve[got] : &more[got - count];
-        *place = malloc(RESERVE_BLOCK);
-        if (*place == NULL) {
-            break;
+    struct block *blocks = NULL;
+    for (size_t got = 0; got < size;) {
+        struct block *taken = malloc(*block);
+        if (taken != NULL) {
+            taken->next = blocks;
+            blocks = taken;
+            got += *block;
+        } else if (*block / BLOCK_PART >= BLOCK_LEAST) {
+            *block /= BLOCK_PART;
+        } else {
+            free_blocks(blocks);
+            return NULL;
         }
-        got++;
     }
-    free_blocks(more, got > count ? got - count : 0);
-    if (got < 2 * count) {
-        free_blocks(reserve, got < count ? got : count);
+    return blocks;
+}
+
+/* Take the reserve, and see whether there is as much again. */
+static bool fill_reserve(size_t size)
+{
+    size_t block = BLOCK_MOST;
+    struct block *kept = take_blocks(size, &block);
+    struct block *more = kept != NULL ? take_blocks(size, &block) : NULL;
+    free_blocks(more);
+    if (more == NULL) {
+        free_blocks(kept);
         return false;
     }
-    reserve_count = count;
+    reserve = kept;
     return true;
 }
 
 bool mem_keep_reserve(size_t size)
 {
-    size_t count = size / RESERVE_BLOCK + 1;
-    CHECK(count <= RESERVE_MAX);
     pthread_mutex_lock(&reserve_lock);
-    if (reserve_count == 0 && fill_reserve((unsigned)count)) {
+    if (reserve == NULL && fill_reserve(size)) {
         atomic_store_explicit(&low, false, memory_order_relaxed);
     }
-    bool kept = reserve_count > 0;
+    bool kept = reserve != NULL;
     pthread_mutex_unlock(&reserve_lock);
     return kept;
 }
@@ -77,9 +100,9 @@ bool mem_is_low(void)
 static void use_reserve(void)
 {
     pthread_mutex_lock(&reserve_lock);
-    if (reserve_count > 0) {
-        free_blocks(reserve, reserve_count);
-        reserve_count = 0;
+    if (reserve != NULL) {
+        free_blocks(reserve);
+        reserve = NULL;
         atomic_store_explicit(&low, true, memory_order_relaxed);
     }
     pthread_mutex_unlock(&reserve_lock);
@@ -115,9 +138,15 @@ void *mem_lib_realloc(void *ptr, size_t size)
     return moved;
 }
 
+void mem_refuse(bool refuse)
+{
+    atomic_store_explicit(&refusing, refuse, memory_order_relaxed);
+}
+
 static bool fails(void)
 {
-    return mem_is_low() || mem_torture_fails();
+    return mem_is_low() || atomic_load_explicit(&refusing, memory_order_relaxed) ||
+           mem_torture_fails();
 }
 
 static void *count_failure(void *ptr)

@@ -36,14 +36,20 @@ MUST_CHECK void *mem_try_calloc(size_t count, size_t size);
 MUST_CHECK void *mem_try_realloc(void *ptr, size_t size);
 
 /*
- * Keep `size` bytes, at most 7 MiB, untouched for small allocations; called again, once memory is
- * low, to have them again: they are only when as much again is free. Whether they are kept now. Any
- * thread; without it there is no reserve.
+ * Keep `size` bytes, in blocks of 4 KiB and more, untouched for small allocations; called again,
+ * once memory is low, to have them again: they are only when as much again is free. Whether they
+ * are kept now. Any thread; without it there is no reserve.
  */
 MUST_CHECK bool mem_keep_reserve(size_t size);
 
 /* Whether the reserve is used. Any thread. */
 bool mem_is_low(void);
+
+/*
+ * Until it is called with false, let all that may fail fail, as while memory is low: for who sees
+ * that the kernel is about to run out of it. Any thread.
+ */
+void mem_refuse(bool refuse);
 
 /*
  * As malloc, calloc, realloc and free, with the reserve behind them: for a library that aborts when

@@ -18,6 +18,8 @@
 
 enum {
     KEPT_FIRST = 256,
+    TURN_BYTES = 4 << 20,
+    READ_LATE = 2 << 10,
     WRITE_RANGES = 64,
     WRITE_BYTES = 1 << 20,
     STALL_MS = 30000, /* when the configuration has none, as the next */
@@ -139,16 +141,31 @@ static void take_input(struct connection *connection, struct bytes bytes)
     }
 }
 
+/* What one may be read now: less when much was taken in this turn, after which it is seen whether
+ * there is memory for more. */
+static size_t read_size(struct connections *home)
+{
+    uint64_t turn = loop_turn(home->loop);
+    if (home->turn != turn) {
+        home->turn = turn;
+        home->taken = 0;
+    }
+    return home->taken < TURN_BYTES ? sizeof(home->buffer) : READ_LATE;
+}
+
 /* One read in a turn, of at most CONNECTION_READ_SIZE: what is left makes the socket ready again.
  */
 static void read_once(struct connection *connection)
 {
     struct connections *home = connection->home;
-    ssize_t len = recv(connection->socket.fd, home->buffer, sizeof(home->buffer), MSG_DONTWAIT);
+    size_t most = read_size(home);
+    ssize_t len = recv(connection->socket.fd, home->buffer, most, MSG_DONTWAIT);
     if (len < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
     if (len > 0) {
+        home->taken += (size_t)len;
+        home->shard->stats.bytes_in += (size_t)len;
         if (connection->state == OPEN) {
             take_input(connection, bytes_of(home->buffer, (size_t)len));
         }

@@ -82,6 +82,8 @@ struct connections {
     struct list open; /* connection.link */
     struct list ended; /* connection.link: closed, their owners are told by `reaper` */
     struct loop_task reaper;
+    uint64_t turn; /* of `taken` */
+    uint64_t taken; /* bytes read in it */
     char buffer[CONNECTION_READ_SIZE];
 };
 

@@ -89,7 +89,7 @@ struct loop *loop_of(struct shard *shard);
 void loop_begin(struct loop *loop);
 
 /* A number that is another one in every turn. */
-TEST_SEAM uint64_t loop_turn(const struct loop *loop);
+uint64_t loop_turn(const struct loop *loop);
 
 /* Something to do in the loop's next turn; embedded by who defers. */
 struct loop_task {

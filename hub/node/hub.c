@@ -336,6 +336,7 @@ int hub_start(const struct config *config, struct hub **ret_hub)
     struct hub *hub = mem_alloc(sizeof(*hub));
     hub->config = config;
     hub->started_ms = clock_mono_ms();
+    memory_guard_init(&hub->memory, "");
     hub->shard_count = count_shards(config);
     atomic_init(&hub->peers_version, bus_version);
     make_node_name(hub);
@@ -413,6 +414,7 @@ int hub_stop(struct hub *hub)
     mem_free(hub->dev_secret);
     mem_free(hub->dev_key);
     mem_free(hub->shards);
+    memory_guard_finish(&hub->memory);
     mem_free(hub);
     return 0;
 }

@@ -196,6 +196,7 @@ static uint64_t count_sessions(const struct hub_shard *shard)
 static void shed(void *arg, bool cancelled)
 {
     struct hub_shard *shard = arg;
+    atomic_store_explicit(&shard->sheds, false, memory_order_relaxed);
     if (cancelled) {
         return;
     }
@@ -210,21 +211,41 @@ static void shed(void *arg, bool cancelled)
     unsigned ended = shed_end(&largest, share);
     atomic_fetch_add_explicit(&guard->shed, ended, memory_order_relaxed);
     if (ended > 0) {
+        shard->look_ms = sched_now(shard->shard.sched) + MEMORY_FREED_MS;
         log_warn("MEMORY-SHED", "clients that read slowly were closed to free memory",
             "shard=%u ended=%u", sched_shard(shard->shard.sched), ended);
     }
 }
 
-/* For the whole node, on its first shard. */
-static void on_guard(uv_timer_t *timer)
+/* For the whole node; a shard that has not shed yet is not asked again. */
+static void look_at_memory(const struct hub_shard *shard)
 {
-    const struct hub_shard *shard = timer->data;
     struct hub *hub = shard->hub;
     uint64_t limit = shard->settings->config->limits_memory;
-    if (memory_guard_look(&hub->memory, memory_guard_resident(), limit) > 0) {
-        for (unsigned i = 0; i < hub->shard_count; i++) {
+    if (memory_guard_look(&hub->memory, limit, sched_now(shard->shard.sched)) == 0) {
+        return;
+    }
+    for (unsigned i = 0; i < hub->shard_count; i++) {
+        if (!atomic_exchange_explicit(&hub->shards[i].sheds, true, memory_order_relaxed)) {
             sched_post(hub->system, i, shed, &hub->shards[i]);
         }
+    }
+}
+
+static void on_guard(uv_timer_t *timer)
+{
+    look_at_memory(timer->data);
+}
+
+void hub_services_watch_memory(struct hub_shard *shard)
+{
+    const struct shard_stats *stats = &shard->shard.stats;
+    uint64_t taken = stats->bytes_in + stats->bytes_out + stats->accepted * MEMORY_CLIENT_BYTES;
+    bool much = taken - shard->taken_looked >= memory_guard_step(&shard->hub->memory);
+    if (much || sched_now(shard->shard.sched) >= shard->look_ms) {
+        shard->look_ms = UINT64_MAX;
+        shard->taken_looked = taken;
+        look_at_memory(shard);
     }
 }
 

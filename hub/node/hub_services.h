@@ -17,4 +17,7 @@ MUST_CHECK struct services *hub_services_create(struct actor_system *system);
 /* Take no connections from clients any more; twice is harmless. On the shard's thread. */
 void hub_services_close_public(struct hub_shard *shard);
 
+/* Look at memory if the shard has taken or given much since it did; at the end of each turn. */
+void hub_services_watch_memory(struct hub_shard *shard);
+
 #endif

@@ -108,6 +108,7 @@ static int on_start(struct loop *loop, void *context)
     shard->loop = loop;
     shard->api.loop = loop;
     shard->next_expiry = 0;
+    shard->look_ms = UINT64_MAX;
     shard->recheck = create_recheck(shard);
     return services_start(shard->hub->services, index_of(shard), shard, loop);
 }
@@ -123,6 +124,7 @@ static void on_turn(void *context)
 {
     struct hub_shard *shard = context;
     metrics_publish(shard);
+    hub_services_watch_memory(shard);
     services_turn(shard->hub->services, index_of(shard));
 }
 

@@ -3,21 +3,21 @@
 
 #include <malloc.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include <uv.h>
 
+#include "codec/base/clock.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 
 enum {
-    DEFAULT_PERCENT = 80,
     HYSTERESIS_PERCENT = 5,
-    PATH_LEN = 512,
     RESERVE_BYTES = 4 << 20, /* address space, for what is under way when it ends */
     EXCESSES_MAX = 10, /* by then all outboxes go */
-    CLIENT_BYTES = 32 << 10, /* what a new one may cost at first, in the kernel too */
+    SECOND_MS = 1000,
+    TRIM_REST = 8, /* times as long as trimming took it rests: large heaps take long */
+    STEP_MIN = 256 << 10,
+    STEP_PART = 8,
 };
 
 void memory_guard_start(void)
@@ -30,109 +30,92 @@ void memory_guard_start(void)
     }
 }
 
-uint64_t memory_guard_resident(void)
+void memory_guard_init(struct memory_guard *guard, const char *root)
 {
-    unsigned long long size = 0;
-    unsigned long long resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL) {
-        return 0;
-    }
-    if (fscanf(file, "%llu %llu", &size, &resident) != 2) {
-        resident = 0;
-    }
-    fclose(file);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+    CHECK(pthread_mutex_init(&guard->lock, NULL) == 0);
+    memory_limits_init(&guard->limits, root);
 }
 
-/* The number in the file at `path`, or UINT64_MAX: there is none ("max"), or no file. */
-static uint64_t read_number(const char *path)
+void memory_guard_finish(struct memory_guard *guard)
 {
-    unsigned long long number = 0;
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        return UINT64_MAX;
-    }
-    bool good = fscanf(file, "%20llu", &number) == 1;
-    fclose(file);
-    return good && number > 0 ? number : UINT64_MAX;
+    memory_limits_finish(&guard->limits);
+    pthread_mutex_destroy(&guard->lock);
 }
 
-/* The least limit of the group `path` below `root` and of those it lies in. */
-static uint64_t least_limit(const char *root, char *path, const char *name)
+uint64_t memory_guard_resident(const struct memory_guard *guard)
 {
-    uint64_t least = UINT64_MAX;
-    for (;;) {
-        char file[2 * PATH_LEN];
-        snprintf(file, sizeof(file), "%s%s/%s", root, path, name);
-        uint64_t limit = read_number(file);
-        least = limit < least ? limit : least;
-        char *slash = strrchr(path, '/');
-        if (slash == NULL) {
-            return least;
-        }
-        *slash = '\0';
-    }
+    return memory_limits_resident(&guard->limits);
 }
 
-/* Of every line "N:controllers:/path" of /proc/self/cgroup that limits memory (cgroups(7)). */
-static uint64_t cgroup_limit(void)
+/* What a look sees, with the lock. */
+struct view {
+    struct memory_level process;
+    struct memory_level group;
+    struct memory_level nearest; /* of the two, the one with less room */
+};
+
+static int64_t room_of(const struct memory_level *level)
 {
-    char line[PATH_LEN];
-    uint64_t least = UINT64_MAX;
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-        line[strcspn(line, "\n")] = '\0';
-        char *path = strstr(line, ":/");
-        if (path == NULL) {
-            continue;
-        }
-        path++;
-        uint64_t limit = UINT64_MAX;
-        if (strncmp(line, "0::", 3) == 0) {
-            limit = least_limit("/sys/fs/cgroup", path, "memory.max");
-        } else if (strstr(line, ":memory:") != NULL) {
-            limit = least_limit("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes");
-        }
-        least = limit < least ? limit : least;
-    }
-    if (file != NULL) {
-        fclose(file);
-    }
-    return least;
+    return (int64_t)(level->limit - level->used);
 }
 
-/* What this process may use: the least of the machine's memory and the limits of its cgroups. */
-static uint64_t available(void)
+static struct view view_all(const struct memory_guard *guard)
 {
-    uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t group = cgroup_limit();
-    return group < machine ? group : machine;
+    struct view view = {
+        .process = memory_limits_process(&guard->limits, guard->configured),
+        .group = memory_limits_group(&guard->limits),
+    };
+    bool group = view.group.end != 0 && room_of(&view.group) < room_of(&view.process);
+    view.nearest = group ? view.group : view.process;
+    return view;
 }
 
-static void begin(struct memory_guard *guard, uint64_t used, uint64_t limit)
+static void begin(struct memory_guard *guard, const struct memory_level *level)
 {
     atomic_store_explicit(&guard->full, true, memory_order_relaxed);
-    log_warn("MEMORY-FULL",
-        used > limit ? "limits.memory is passed: refusing new clients, then the slowest go"
-                     : "allocations fail: refusing new clients, then the slowest go",
-        "bytes=%llu limit=%llu", (unsigned long long)used, (unsigned long long)limit);
+    const char *what = level->used <= level->limit ? "allocations fail"
+                       : level->end != 0           ? "the cgroup is nearly full"
+                                                   : "limits.memory is passed";
+    char text[96];
+    snprintf(text, sizeof(text), "%s: refusing new clients, then the slowest go", what);
+    log_warn("MEMORY-FULL", text, "bytes=%llu limit=%llu end=%llu", (unsigned long long)level->used,
+        (unsigned long long)level->limit, (unsigned long long)level->end);
 }
 
-static void end_below(struct memory_guard *guard, uint64_t used, uint64_t limit)
+static void end_below(struct memory_guard *guard, const struct memory_level *level)
 {
-    if (used > limit - limit / 100 * HYSTERESIS_PERCENT) {
+    if (level->used > level->limit - level->limit / 100 * HYSTERESIS_PERCENT) {
         return;
     }
     atomic_store_explicit(&guard->full, false, memory_order_relaxed);
-    log_info("MEMORY-OK", "memory is below limits.memory again",
-        "bytes=%llu limit=%llu refused=%llu ended=%llu", (unsigned long long)used,
-        (unsigned long long)limit,
+    log_info("MEMORY-OK", "memory is below its limit again",
+        "bytes=%llu limit=%llu refused=%llu ended=%llu", (unsigned long long)level->used,
+        (unsigned long long)level->limit,
         (unsigned long long)atomic_load_explicit(&guard->refused, memory_order_relaxed),
         (unsigned long long)atomic_load_explicit(&guard->shed, memory_order_relaxed));
 }
 
-/* Whom it hit was refused; here the operator is told, at most once a second. */
+/*
+ * Half way from the limit of the group to its end, all that may be refused is: requests, messages
+ * and answers too. What is let go since the limit was passed was not enough, or not fast enough.
+ */
+static void refuse_at_end(struct memory_guard *guard, const struct memory_level *group)
+{
+    bool past = group->used > group->limit + (group->end - group->limit) / 2;
+    bool below = group->used <= group->limit;
+    if (!guard->refusing && past) {
+        guard->refusing = true;
+        mem_refuse(true);
+        log_error("MEMORY-END", "the cgroup is at its end: whatever needs memory is refused",
+            "bytes=%llu limit=%llu end=%llu", (unsigned long long)group->used,
+            (unsigned long long)group->limit, (unsigned long long)group->end);
+    } else if (guard->refusing && below) {
+        guard->refusing = false;
+        mem_refuse(false);
+    }
+}
+
+/* Whom it hit was refused; here the operator is told. */
 static void tell_failures(struct memory_guard *guard, uint64_t used)
 {
     uint64_t failures = mem_failures();
@@ -144,52 +127,107 @@ static void tell_failures(struct memory_guard *guard, uint64_t used)
     }
 }
 
-uint64_t memory_guard_excess(const struct memory_guard *guard)
+/* More go each time, until it helps: they may share what waits, and leave holes in the heap. */
+static uint64_t excess_of(const struct memory_guard *guard, const struct memory_level *level)
 {
-    uint64_t limit = atomic_load_explicit(&guard->limit, memory_order_relaxed);
-    uint64_t used = memory_guard_resident();
-    uint64_t excess = used > limit ? used - limit : mem_is_low() ? RESERVE_BYTES : 0;
-    /* More go each time, until it helps: they may share what waits, and leave holes in the heap. */
-    return excess << atomic_load_explicit(&guard->excesses, memory_order_relaxed);
+    uint64_t excess = level->used > level->limit ? level->used - level->limit
+                      : mem_is_low()             ? RESERVE_BYTES
+                                                 : 0;
+    return excess << guard->excesses;
 }
 
-static void note_excess(struct memory_guard *guard, bool excess)
+uint64_t memory_guard_excess(struct memory_guard *guard)
 {
-    unsigned before = atomic_load_explicit(&guard->excesses, memory_order_relaxed);
-    unsigned now = !excess ? 0 : before < EXCESSES_MAX ? before + 1 : before;
-    atomic_store_explicit(&guard->excesses, now, memory_order_relaxed);
+    pthread_mutex_lock(&guard->lock);
+    struct view view = view_all(guard);
+    uint64_t excess = excess_of(guard, &view.nearest);
+    pthread_mutex_unlock(&guard->lock);
+    return excess;
 }
 
-/* How many clients may come until the next look. */
-static void make_room(struct memory_guard *guard, uint64_t used, uint64_t limit)
+static void note_excess(struct memory_guard *guard, bool excess, uint64_t now_ms)
 {
-    uint64_t room = used < limit ? (limit - used) / CLIENT_BYTES : 0;
-    atomic_store_explicit(&guard->room, (long long)room, memory_order_relaxed);
-}
-
-uint64_t memory_guard_look(struct memory_guard *guard, uint64_t used, uint64_t configured)
-{
-    bool second = guard->looks++ % MEMORY_LOOKS == 0;
-    uint64_t limit = configured != 0 ? configured : available() / 100 * DEFAULT_PERCENT;
-    bool was_full = atomic_load_explicit(&guard->full, memory_order_relaxed);
-    atomic_store_explicit(&guard->limit, limit, memory_order_relaxed);
-    if (second) {
-        tell_failures(guard, used);
+    if (!excess) {
+        guard->excesses = 0;
+        guard->over_ms = 0;
+    } else if (guard->over_ms == 0) {
+        guard->over_ms = now_ms;
+    } else if (now_ms - guard->over_ms >= MEMORY_FREED_MS && guard->excesses < EXCESSES_MAX) {
+        guard->excesses++;
+        guard->over_ms = now_ms;
     }
-    if ((used > limit && (second || !was_full)) || mem_is_low()) {
-        (void)malloc_trim(0);
-        used = memory_guard_resident();
+}
+
+/* How many clients may come and how much a shard may take until the next look. */
+static void make_room(struct memory_guard *guard, const struct memory_level *level)
+{
+    uint64_t room = level->used < level->limit ? level->limit - level->used : 0;
+    uint64_t step = room / STEP_PART > STEP_MIN ? room / STEP_PART : STEP_MIN;
+    atomic_store_explicit(
+        &guard->room, (long long)(room / MEMORY_CLIENT_BYTES), memory_order_relaxed);
+    atomic_store_explicit(&guard->step, step, memory_order_relaxed);
+}
+
+/* Give what is free in the heap back to the kernel, unless that was done a moment ago. */
+static bool trim(struct memory_guard *guard, uint64_t now_ms)
+{
+    if (now_ms < guard->trim_ms) {
+        return false;
+    }
+    uint64_t began = clock_mono_ms();
+    (void)malloc_trim(0);
+    guard->trim_ms = now_ms + (clock_mono_ms() - began) * TRIM_REST;
+    return true;
+}
+
+static void publish(struct memory_guard *guard, const struct view *view)
+{
+    atomic_store_explicit(&guard->limit, view->process.limit, memory_order_relaxed);
+    atomic_store_explicit(&guard->group_bytes, view->group.used, memory_order_relaxed);
+    atomic_store_explicit(&guard->group_limit, view->group.limit, memory_order_relaxed);
+}
+
+/* `second`: it is a second since this was so last. */
+static uint64_t look(struct memory_guard *guard, bool second, uint64_t now_ms)
+{
+    struct view view = view_all(guard);
+    bool was_full = atomic_load_explicit(&guard->full, memory_order_relaxed);
+    bool over = view.nearest.used > view.nearest.limit || mem_is_low();
+    if ((over || (was_full && second)) && trim(guard, now_ms)) {
+        view = view_all(guard);
     }
     bool low = mem_is_low() && !mem_keep_reserve(RESERVE_BYTES);
-    bool too_much = used > limit || low;
+    bool too_much = view.nearest.used > view.nearest.limit || low;
     if (too_much && !was_full) {
-        begin(guard, used, limit);
+        begin(guard, &view.nearest);
     } else if (was_full && !low) {
-        end_below(guard, used, limit);
+        end_below(guard, &view.nearest);
     }
-    note_excess(guard, was_full && too_much);
-    make_room(guard, used, limit);
-    return was_full ? memory_guard_excess(guard) : 0;
+    note_excess(guard, too_much, now_ms);
+    refuse_at_end(guard, &view.group);
+    make_room(guard, &view.nearest);
+    publish(guard, &view);
+    return too_much ? excess_of(guard, &view.nearest) : 0;
+}
+
+uint64_t memory_guard_look(struct memory_guard *guard, uint64_t configured, uint64_t now_ms)
+{
+    pthread_mutex_lock(&guard->lock);
+    guard->configured = configured;
+    bool second = now_ms - guard->second_ms >= SECOND_MS || guard->second_ms == 0;
+    if (second) {
+        guard->second_ms = now_ms;
+        memory_limits_find(&guard->limits);
+        tell_failures(guard, memory_limits_resident(&guard->limits));
+    }
+    uint64_t excess = look(guard, second, now_ms);
+    pthread_mutex_unlock(&guard->lock);
+    return excess;
+}
+
+uint64_t memory_guard_step(const struct memory_guard *guard)
+{
+    return atomic_load_explicit(&guard->step, memory_order_relaxed);
 }
 
 bool memory_guard_refuses(struct memory_guard *guard)

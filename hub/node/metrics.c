@@ -280,8 +280,8 @@ static void write_process(const struct hub *hub, struct builder *out)
     builder_printf(out, PREFIX "build_info{version=\"%s\",node=\"%s\",store=\"%s\"} 1\n",
         PEAL_VERSION, hub->node, store_engine(hub->store));
     write_u64(out, "shards", "gauge", "Threads that serve connections.", hub->shard_count);
-    write_u64(
-        out, "process_resident_memory_bytes", "gauge", "Resident memory.", memory_guard_resident());
+    write_u64(out, "process_resident_memory_bytes", "gauge", "Resident memory.",
+        memory_guard_resident(&hub->memory));
     write_u64(out, "process_open_fds", "gauge", "Open file descriptors.", open_files());
     write_u64(out, "process_max_fds", "gauge", "Most file descriptors that may be open.",
         (uint64_t)files.rlim_cur);
@@ -289,13 +289,20 @@ static void write_process(const struct hub *hub, struct builder *out)
         out, "process_cpu_seconds_total", "counter", "Time the processors worked.", cpu_seconds());
     write_u64(out, "memory_limit_bytes", "gauge", "limits.memory in effect.",
         atomic_load_explicit(&hub->memory.limit, memory_order_relaxed));
+    write_u64(out, "memory_group_bytes", "gauge",
+        "Used by the cgroup nearest to its limit, without pages of files that the kernel takes "
+        "back; 0: none has one.",
+        atomic_load_explicit(&hub->memory.group_bytes, memory_order_relaxed));
+    write_u64(out, "memory_group_limit_bytes", "gauge",
+        "What that cgroup is kept below: 20 % less than its limit, at most 64 MiB less.",
+        atomic_load_explicit(&hub->memory.group_limit, memory_order_relaxed));
     write_u64(out, "allocation_failures_total", "counter",
         "Allocations for a peer that failed: it was refused or closed.", mem_failures());
     write_u64(out, "memory_refused_total", "counter",
-        "Clients refused because limits.memory was passed.",
+        "Clients refused because limits.memory or that of the cgroup was passed.",
         atomic_load_explicit(&hub->memory.refused, memory_order_relaxed));
     write_u64(out, "memory_shed_total", "counter",
-        "Clients that read slowly, closed because limits.memory was passed.",
+        "Clients that read slowly, closed for the same reason.",
         atomic_load_explicit(&hub->memory.shed, memory_order_relaxed));
     write_u64(out, "log_lost_total", "counter",
         "Log records dropped, because who reads the log stood still.", log_writer_lost());

@@ -62,6 +62,10 @@ struct hub_shard {
     struct listener *internal_listener; /* on shard 0 */
     struct uv_timer_s *clock; /* once a second: tokens that expire, sweeping */
     struct uv_timer_s *guard; /* of memory; NULL: not the first shard */
+    uint64_t taken_looked; /* what it had taken and given when memory was last looked at */
+    uint64_t
+        look_ms; /* when to look at memory again, because something was let go; or UINT64_MAX */
+    atomic_bool sheds; /* relaxed: it was asked to, and has not yet */
     struct recheck *recheck; /* looks at the rights of sockets after SIGHUP */
     uint64_t next_expiry; /* wall clock ms: no token of a socket here expires before */
     struct sweeper *sweeper; /* on shard 0 */

@@ -185,7 +185,7 @@ static void show_performance(struct http_request *request, void *context)
         (double)sums.api.classes[5] * 100.0 / count, (unsigned long long)sums.shards.sockets);
     builder_printf(&out, "\"activeUsers\":%llu,\"requests\":%llu,\"memoryBytes\":%llu,",
         (unsigned long long)sums.shards.users, (unsigned long long)answers,
-        (unsigned long long)memory_guard_resident());
+        (unsigned long long)memory_guard_resident(&hub->memory));
     builder_printf(&out, "\"uptime\":%llu}}",
         (unsigned long long)((clock_mono_ms() - hub->started_ms) / 1000));
     api_answer(request, 200, BYTES("Cache-Control: no-store\r\n"), &out);

@@ -216,11 +216,12 @@ enum { OWN_MALLOC = 0 }; /* a sanitizer ends when it gets no memory */
 enum { OWN_MALLOC = 1 };
 #endif
 
-/* Take all there is; returns a list of what was taken. */
-static void **take_all(void)
+/* Take all there is, in pieces of `most` bytes and smaller; returns a list of what was taken, the
+ * smallest first. */
+static void **take_all(size_t most)
 {
     void **last = NULL;
-    for (size_t size = 1 << 20; size >= 64; size /= 2) {
+    for (size_t size = most; size >= 64; size /= 2) {
         for (void **more; (more = mem_try_alloc(size)) != NULL; last = more) {
             *more = last;
         }
@@ -228,9 +229,11 @@ static void **take_all(void)
     return last;
 }
 
-Test(base, small_allocations_use_the_reserve_and_the_others_fail_then)
+enum { RESERVE = 1 << 20, SPACE = 64 << 20 };
+
+/* Let the address space end soon, and keep a reserve. */
+static void limit_space(void)
 {
-    enum { RESERVE = 1 << 20, SPACE = 64 << 20 };
     if (!OWN_MALLOC) {
         cr_skip("malloc is not ours");
     }
@@ -241,7 +244,44 @@ Test(base, small_allocations_use_the_reserve_and_the_others_fail_then)
     const struct rlimit limit = {.rlim_cur = pages * 4096 + SPACE, .rlim_max = RLIM_INFINITY};
     cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
     cr_assert(mem_keep_reserve(RESERVE));
-    void **taken = take_all();
+}
+
+Test(base, the_reserve_is_made_of_holes_where_nothing_large_is_free)
+{
+    enum { PIECE = 8 << 10 };
+    limit_space();
+    void **taken = take_all(PIECE);
+    void *volatile lost;
+    while (!mem_is_low()) {
+        lost = mem_alloc(500);
+    }
+    while ((lost = malloc(PIECE * 2)) != NULL) {
+        /* what the reserve was made of */
+    }
+    cr_assert(!mem_keep_reserve(RESERVE));
+    for (bool keep = true; taken != NULL; keep = !keep) {
+        void **next = *taken;
+        if (!keep) {
+            mem_free(taken);
+        }
+        taken = next;
+    }
+    cr_assert_null(malloc(64 << 10), "nothing but holes");
+    cr_assert(mem_keep_reserve(RESERVE));
+    cr_assert(!mem_is_low());
+    for (unsigned i = 0; !mem_is_low(); i++) {
+        lost = mem_alloc(500); /* all of the other half first */
+        cr_assert_lt(i, SPACE / 500);
+    }
+    for (unsigned i = 0; i < RESERVE / 640; i++) {
+        lost = mem_alloc(500);
+    }
+}
+
+Test(base, small_allocations_use_the_reserve_and_the_others_fail_then)
+{
+    limit_space();
+    void **taken = take_all(1 << 20);
     cr_assert(!mem_is_low(), "what may fail does not touch it");
     void *small[1000];
     for (size_t i = 0; i < ARRAY_LEN(small); i++) {
