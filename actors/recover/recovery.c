@@ -89,10 +89,10 @@ struct recovery *recovery_create(struct fanout *fanout)
 
 static void free_recoverable(struct recoverable *recoverable)
 {
-    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
-        mem_free((char *)(uintptr_t)recoverable->stays[i].name.at);
+    for (uint32_t i = 0; i < recoverable->span_count; i++) {
+        mem_free((char *)(uintptr_t)recoverable->spans[i].name.at);
     }
-    mem_free(recoverable->stays);
+    mem_free(recoverable->spans);
     list_remove(&recoverable->kept_link);
     list_remove(&recoverable->member.link);
     list_remove(&recoverable->dirty_link);
@@ -221,10 +221,10 @@ void recovery_note_all(struct socket_owner *user, struct bytes nsp, const struct
 /* Rooms. */
 
 /* What is known of a membership changes: of a room that a backend chose, the token is not asked. */
-static void note_membership(const struct membership *membership, struct stay *stay)
+static void note_membership(const struct membership *membership, struct room_span *span)
 {
-    stay->loud = membership->loud;
-    stay->granted = !membership->chosen;
+    span->loud = membership->loud;
+    span->granted = !membership->chosen;
 }
 
 void recovery_joined(struct socket *socket, struct bytes room)
@@ -233,9 +233,9 @@ void recovery_joined(struct socket *socket, struct bytes room)
     if (found == NULL) {
         return;
     }
-    struct stay stay = {.name = room, .from = replay_last(found->recovery->replay)};
-    note_membership(fanout_membership(socket->fanout, socket, room), &stay);
-    if (recovery_add_stay(found, &stay)) {
+    struct room_span span = {.name = room, .from = replay_last(found->recovery->replay)};
+    note_membership(fanout_membership(socket->fanout, socket, room), &span);
+    if (recovery_add_span(found, &span)) {
         recovery_soil(found);
     } else { /* who does not know where it has been cannot come back as who it was */
         remove_record(found);
@@ -246,21 +246,21 @@ void recovery_joined(struct socket *socket, struct bytes room)
 void recovery_changed(struct socket *socket, struct bytes room)
 {
     struct recoverable *found = find(socket);
-    struct stay *stay = found != NULL ? recovery_stay_in(found, room) : NULL;
-    if (stay != NULL) {
-        note_membership(fanout_membership(socket->fanout, socket, room), stay);
+    struct room_span *span = found != NULL ? recovery_span_in(found, room) : NULL;
+    if (span != NULL) {
+        note_membership(fanout_membership(socket->fanout, socket, room), span);
         recovery_soil(found);
     }
 }
 
-static void end_stay(struct recoverable *recoverable, struct bytes room)
+static void end_span(struct recoverable *recoverable, struct bytes room)
 {
-    struct stay *stay = recovery_stay_in(recoverable, room);
-    if (stay != NULL) {
-        stay->to = replay_last(recoverable->recovery->replay);
-        stay->over = true;
+    struct room_span *span = recovery_span_in(recoverable, room);
+    if (span != NULL) {
+        span->to = replay_last(recoverable->recovery->replay);
+        span->over = true;
         recovery_soil(recoverable);
-        recovery_trim_stays(recoverable);
+        recovery_trim_spans(recoverable);
     }
 }
 
@@ -268,7 +268,7 @@ void recovery_left(struct socket *socket, struct bytes room)
 {
     struct recoverable *found = find(socket);
     if (found != NULL) {
-        end_stay(found, room);
+        end_span(found, room);
     }
 }
 
@@ -335,9 +335,9 @@ static void leave_user(struct recoverable *recoverable)
 static void dissolve(struct recoverable *recoverable)
 {
     struct fanout *fanout = recoverable->recovery->fanout;
-    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
-        if (!recoverable->stays[i].over) {
-            room_send_leave(fanout->shard, fanout_nsp(fanout), recoverable->stays[i].name);
+    for (uint32_t i = 0; i < recoverable->span_count; i++) {
+        if (!recoverable->spans[i].over) {
+            room_send_leave(fanout->shard, fanout_nsp(fanout), recoverable->spans[i].name);
         }
     }
     fanout_register(fanout->shard, fanout_nsp(fanout), sid_of(recoverable), false);
@@ -380,9 +380,9 @@ bool recovery_keep(struct socket *socket, bool clean)
     }
     for (uint32_t i = 0; i < socket->membership_count; i++) {
         const struct membership *membership = &socket->memberships[i];
-        struct stay *stay = recovery_stay_in(found, leaf_name(membership->leaf));
-        CHECK(stay != NULL);
-        note_membership(membership, stay);
+        struct room_span *span = recovery_span_in(found, leaf_name(membership->leaf));
+        CHECK(span != NULL);
+        note_membership(membership, span);
     }
     found->socket = NULL;
     found->user = socket->user;
@@ -399,8 +399,8 @@ struct replay_reader recovery_reader(const struct recoverable *recoverable, char
 {
     return (struct replay_reader){.sid = bytes_of(recoverable->sid, SOCKET_SID_LEN),
         .user = wire_name_user(buf_bytes(recoverable->owner), user_at),
-        .stays = recoverable->stays,
-        .stay_count = recoverable->stay_count,
+        .spans = recoverable->spans,
+        .span_count = recoverable->span_count,
         .after = recoverable->after,
         .adopted = recoverable->adopted};
 }
@@ -436,11 +436,11 @@ void recovery_hand_over(struct recovery *recovery, struct bytes pid)
 static bool has_rights(const struct recoverable *recoverable, const struct identity *identity)
 {
     const struct actor_config *config = config_of(recoverable->recovery);
-    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
-        const struct stay *stay = &recoverable->stays[i];
+    for (uint32_t i = 0; i < recoverable->span_count; i++) {
+        const struct room_span *span = &recoverable->spans[i];
         struct room_rules rules;
-        if (stay->granted && !stay->over &&
-            config->room_access(config->context, identity, wire_name_client(stay->name), &rules) !=
+        if (span->granted && !span->over &&
+            config->room_access(config->context, identity, wire_name_client(span->name), &rules) !=
                 0) {
             return false;
         }
@@ -556,20 +556,20 @@ static void send_missed(const struct recoverable *recoverable, struct socket *so
 static void rejoin(struct recoverable *recoverable, struct socket *socket)
 {
     struct fanout *fanout = socket->fanout;
-    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
-        const struct stay *stay = &recoverable->stays[i];
-        int status = stay->over ? STATUS_EXISTS : fanout_join(fanout, socket, stay->name);
+    for (uint32_t i = 0; i < recoverable->span_count; i++) {
+        const struct room_span *span = &recoverable->spans[i];
+        int status = span->over ? STATUS_EXISTS : fanout_join(fanout, socket, span->name);
         if (status == STATUS_NOMEM) {
             socket_missed(socket);
         }
         if (status != 0) {
             continue;
         }
-        struct membership *membership = fanout_membership(fanout, socket, stay->name);
-        membership->chosen = !stay->granted;
-        if (stay->loud) {
+        struct membership *membership = fanout_membership(fanout, socket, span->name);
+        membership->chosen = !span->granted;
+        if (span->loud) {
             membership->loud = true;
-            room_tell(socket, stay->name, true);
+            room_tell(socket, span->name, true);
         }
     }
 }
@@ -639,7 +639,7 @@ bool recovery_goes_by(struct recoverable *kept, struct bytes name)
     char at[WIRE_NAME_MAX];
     return bytes_eq(name, sid_of(kept)) ||
            bytes_eq(name, wire_name_user(buf_bytes(kept->owner), at)) ||
-           recovery_stay_in(kept, name) != NULL;
+           recovery_span_in(kept, name) != NULL;
 }
 
 void recovery_expel_one(struct recoverable *kept, struct bytes room)
@@ -647,8 +647,8 @@ void recovery_expel_one(struct recoverable *kept, struct bytes room)
     const struct fanout *fanout = kept->recovery->fanout;
     if (room.len == 0) {
         recovery_drop(kept);
-    } else if (recovery_stay_in(kept, room) != NULL) {
-        end_stay(kept, room);
+    } else if (recovery_span_in(kept, room) != NULL) {
+        end_span(kept, room);
         room_send_leave(fanout->shard, fanout_nsp(fanout), room);
     }
 }

@@ -21,7 +21,7 @@ struct shard;
 /* The part of `shard`, behind its fan-outs; NULL without a bus or without such a namespace. */
 struct recovery_bus *recovery_bus_create(struct shard *shard);
 
-/* Close its links; records stay. NULL is allowed. */
+/* Close its links; records span. NULL is allowed. */
 void recovery_bus_destroy(struct recovery_bus *bus);
 
 /*

@@ -13,7 +13,7 @@
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
 
-enum { EPOCH_MAX = 64, STAYS_MAX = 4096, STAY_LOUD = 1, STAY_GRANTED = 2, STAY_FLAGS_MAX = 3 };
+enum { EPOCH_MAX = 64, SPANS_MAX = 4096, SPAN_LOUD = 1, SPAN_GRANTED = 2, STAY_FLAGS_MAX = 3 };
 
 /* Writing. */
 
@@ -32,19 +32,19 @@ static void write_text(const char *key, struct bytes text, struct builder *out)
 }
 
 /* ["name","from","to" or null,flags] */
-static void write_stay(const struct stay *stay, struct builder *out)
+static void write_span(const struct room_span *span, struct builder *out)
 {
     builder_byte(out, '[');
-    json_scan_write_string(out, stay->name);
+    json_scan_write_string(out, span->name);
     builder_byte(out, ',');
-    write_place(stay->from.stream, out);
+    write_place(span->from.stream, out);
     builder_byte(out, ',');
-    if (stay->over) {
-        write_place(stay->to.stream, out);
+    if (span->over) {
+        write_place(span->to.stream, out);
     } else {
         builder_str(out, "null");
     }
-    unsigned flags = (stay->loud ? STAY_LOUD : 0u) | (stay->granted ? STAY_GRANTED : 0u);
+    unsigned flags = (span->loud ? SPAN_LOUD : 0u) | (span->granted ? SPAN_GRANTED : 0u);
     builder_printf(out, ",%u]", flags);
 }
 
@@ -78,9 +78,9 @@ void recovery_record_write(const struct recoverable *recoverable, struct builder
     builder_str(out, ",\"floor\":");
     write_place(recoverable->floor.stream, out);
     builder_str(out, ",\"stays\":[");
-    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
+    for (uint32_t i = 0; i < recoverable->span_count; i++) {
         builder_str(out, i > 0 ? "," : "");
-        write_stay(&recoverable->stays[i], out);
+        write_span(&recoverable->spans[i], out);
     }
     builder_str(out, "]}");
 }
@@ -98,7 +98,7 @@ struct record {
     uint64_t direct;
     struct stream_id had;
     struct stream_id floor;
-    struct bytes stays; /* JSON array */
+    struct bytes spans; /* JSON array */
     char epoch_at[EPOCH_MAX];
     char sid_at[SOCKET_SID_LEN];
     char owner_at[WIRE_KEY_MAX];
@@ -172,9 +172,9 @@ static int read_record(struct bytes text, struct record *ret_record)
     status = status ? status : read_number(object, "direct", &record->direct);
     status = status ? status : get_place(object, "had", &record->had);
     status = status ? status : get_place(object, "floor", &record->floor);
-    status = status ? status : json_scan_get(object, "stays", &record->stays);
+    status = status ? status : json_scan_get(object, "stays", &record->spans);
     if (status == 0 &&
-        (record->sid.len != SOCKET_SID_LEN || json_scan_kind(record->stays) != JSON_SCAN_ARRAY)) {
+        (record->sid.len != SOCKET_SID_LEN || json_scan_kind(record->spans) != JSON_SCAN_ARRAY)) {
         status = STATUS_INVALID;
     }
     return status;
@@ -200,13 +200,13 @@ int recovery_record_origin(struct bytes record, struct record_origin *ret_origin
     return good ? 0 : STATUS_INVALID;
 }
 
-/* One stay; its name is in `at` (WIRE_NAME_MAX bytes). */
-static int read_stay(struct bytes text, char *at, struct stay *ret_stay)
+/* One span; its name is in `at` (WIRE_NAME_MAX bytes). */
+static int read_span(struct bytes text, char *at, struct room_span *ret_stay)
 {
     struct json_scan_iter iter;
     struct bytes part[4];
     uint64_t flags;
-    struct stay stay = {0};
+    struct room_span span = {0};
     if (json_scan_kind(text) != JSON_SCAN_ARRAY || !json_scan_iter_init(&iter, text)) {
         return STATUS_INVALID;
     }
@@ -215,32 +215,32 @@ static int read_stay(struct bytes text, char *at, struct stay *ret_stay)
             return STATUS_INVALID;
         }
     }
-    stay.over = json_scan_kind(part[2]) == JSON_SCAN_STRING;
-    int status = json_scan_string(part[0], at, WIRE_NAME_MAX, &stay.name);
-    status = status ? status : read_place(part[1], &stay.from.stream);
-    status = status || !stay.over ? status : read_place(part[2], &stay.to.stream);
+    span.over = json_scan_kind(part[2]) == JSON_SCAN_STRING;
+    int status = json_scan_string(part[0], at, WIRE_NAME_MAX, &span.name);
+    status = status ? status : read_place(part[1], &span.from.stream);
+    status = status || !span.over ? status : read_place(part[2], &span.to.stream);
     status = status ? status : json_scan_u64(part[3], &flags);
     if (status != 0 || flags > STAY_FLAGS_MAX) {
         return STATUS_INVALID;
     }
-    stay.loud = flags & STAY_LOUD;
-    stay.granted = flags & STAY_GRANTED;
-    *ret_stay = stay;
+    span.loud = flags & SPAN_LOUD;
+    span.granted = flags & SPAN_GRANTED;
+    *ret_stay = span;
     return 0;
 }
 
-static int read_stays(struct bytes text, struct recoverable *recoverable)
+static int read_spans(struct bytes text, struct recoverable *recoverable)
 {
     struct json_scan_iter iter;
     struct bytes each;
     bool good = json_scan_iter_init(&iter, text);
     while (good && json_scan_element(&iter, &each)) {
         char at[WIRE_NAME_MAX];
-        struct stay stay;
-        if (recoverable->stay_count >= STAYS_MAX || read_stay(each, at, &stay) != 0) {
+        struct room_span span;
+        if (recoverable->span_count >= SPANS_MAX || read_span(each, at, &span) != 0) {
             return STATUS_INVALID;
         }
-        if (!recovery_add_stay(recoverable, &stay)) {
+        if (!recovery_add_span(recoverable, &span)) {
             return STATUS_NOMEM;
         }
     }
@@ -278,15 +278,15 @@ static int number_of(const struct replay *replay, struct stream_id place, struct
     return replay_find(replay, place, ret_number);
 }
 
-static int place_stays(struct recoverable *recoverable, struct stream_id after)
+static int place_spans(struct recoverable *recoverable, struct stream_id after)
 {
     const struct replay *replay = recoverable->recovery->replay;
     int status = 0;
-    for (uint32_t i = 0; i < recoverable->stay_count && status == 0; i++) {
-        struct stay *stay = &recoverable->stays[i];
-        status = number_of(replay, stay->from.stream, after, &stay->from.number);
-        if (status == 0 && stay->over) {
-            status = number_of(replay, stay->to.stream, after, &stay->to.number);
+    for (uint32_t i = 0; i < recoverable->span_count && status == 0; i++) {
+        struct room_span *span = &recoverable->spans[i];
+        status = number_of(replay, span->from.stream, after, &span->from.number);
+        if (status == 0 && span->over) {
+            status = number_of(replay, span->to.stream, after, &span->to.number);
         }
     }
     return status;
@@ -313,15 +313,15 @@ static int settle(
     recoverable->pinged = recoverable->member.had;
     recoverable->floor = (struct replay_at){.stream = record->floor};
     recoverable->adopted = replay_last(replay).number;
-    return place_stays(recoverable, place);
+    return place_spans(recoverable, place);
 }
 
 static void free_unsettled(struct recoverable *recoverable)
 {
-    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
-        mem_free((char *)(uintptr_t)recoverable->stays[i].name.at);
+    for (uint32_t i = 0; i < recoverable->span_count; i++) {
+        mem_free((char *)(uintptr_t)recoverable->spans[i].name.at);
     }
-    mem_free(recoverable->stays);
+    mem_free(recoverable->spans);
     buf_unref(recoverable->owner);
     mem_free(recoverable);
 }
@@ -329,9 +329,9 @@ static void free_unsettled(struct recoverable *recoverable)
 static void take_seats(const struct recoverable *recoverable)
 {
     struct fanout *fanout = recoverable->recovery->fanout;
-    for (uint32_t i = 0; i < recoverable->stay_count; i++) {
-        if (!recoverable->stays[i].over) {
-            room_take_seat(fanout->shard, fanout_nsp(fanout), recoverable->stays[i].name);
+    for (uint32_t i = 0; i < recoverable->span_count; i++) {
+        if (!recoverable->spans[i].over) {
+            room_take_seat(fanout->shard, fanout_nsp(fanout), recoverable->spans[i].name);
         }
     }
 }
@@ -371,7 +371,7 @@ int recovery_record_adopt(struct recovery *recovery, struct bytes text, struct b
     made->owner = buf_new_name(owner);
     memcpy(made->sid, record.sid.at, SOCKET_SID_LEN);
     memcpy(made->pid, pid.at, RECOVERY_PID_LEN);
-    status = read_stays(record.stays, made);
+    status = read_spans(record.spans, made);
     status = status ? status : settle(made, &record, place);
     if (status == 0 && !recovery_put(recovery, made)) {
         status = STATUS_NOMEM;

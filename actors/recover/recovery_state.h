@@ -30,14 +30,14 @@ struct recoverable {
     uint64_t due_ms; /* kept until then */
     struct recovery_member member; /* of the lease, while connected; `had`: at first, its start */
     struct replay_at pinged; /* before the ping that is out */
-    struct replay_at floor; /* a stay that ended here was forgotten */
+    struct replay_at floor; /* a span that ended here was forgotten */
     uint64_t direct; /* the number of the last event to it alone */
     uint64_t adopted; /* where this log stood when the socket came from another node */
     uint64_t after; /* claimed: what the client has */
     uint32_t listed; /* the term of the lease (recovery_lease.h) in whose list its record is */
-    struct stay *stays;
-    uint32_t stay_count;
-    uint32_t stay_cap;
+    struct room_span *spans;
+    uint32_t span_count;
+    uint32_t span_cap;
     char sid[SOCKET_SID_LEN];
     char pid[RECOVERY_PID_LEN];
 };
@@ -90,14 +90,14 @@ struct bytes recovery_pid(const struct socket *socket);
 /* Add a recoverable without a socket to its recovery: `sid` and `pid` are set. False: no memory. */
 MUST_CHECK bool recovery_put(struct recovery *recovery, struct recoverable *recoverable);
 
-/* Add a stay; copies its name. False: no memory. */
-MUST_CHECK bool recovery_add_stay(struct recoverable *recoverable, const struct stay *stay);
+/* Add a span; copies its name. False: no memory. */
+MUST_CHECK bool recovery_add_span(struct recoverable *recoverable, const struct room_span *span);
 
-/* The stay in `room` that has not ended; NULL: none. */
-struct stay *recovery_stay_in(struct recoverable *recoverable, struct bytes room);
+/* The span in `room` that has not ended; NULL: none. */
+struct room_span *recovery_span_in(struct recoverable *recoverable, struct bytes room);
 
-/* Forget the first stay that ended, when there are too many. */
-void recovery_trim_stays(struct recoverable *recoverable);
+/* Forget the first span that ended, when there are too many. */
+void recovery_trim_spans(struct recoverable *recoverable);
 
 /* Look again in RECOVERY_TICK_MS at what is held. */
 void recovery_arm(struct recovery *recovery);

@@ -400,10 +400,10 @@ static bool goes_by(const struct replay_reader *reader, struct bytes name, uint6
     if (bytes_eq(name, reader->sid) || bytes_eq(name, reader->user)) {
         return true;
     }
-    for (uint32_t i = 0; i < reader->stay_count; i++) {
-        const struct stay *stay = &reader->stays[i];
-        bool here = stay->from.number < number && (!stay->over || number <= stay->to.number);
-        if (here && bytes_eq(stay->name, name)) {
+    for (uint32_t i = 0; i < reader->span_count; i++) {
+        const struct room_span *span = &reader->spans[i];
+        bool here = span->from.number < number && (!span->over || number <= span->to.number);
+        if (here && bytes_eq(span->name, name)) {
             return true;
         }
     }
@@ -461,10 +461,10 @@ static uint64_t next_named(
     uint64_t next = index_above(&replay->everyone, number);
     next = least(next, index_above(index_of(replay, reader->sid), number));
     next = least(next, index_above(index_of(replay, reader->user), number));
-    for (uint32_t i = 0; i < reader->stay_count; i++) {
-        const struct stay *stay = &reader->stays[i];
-        if (!stay->over || stay->to.number > number) {
-            next = least(next, index_above(index_of(replay, stay->name), number));
+    for (uint32_t i = 0; i < reader->span_count; i++) {
+        const struct room_span *span = &reader->spans[i];
+        if (!span->over || span->to.number > number) {
+            next = least(next, index_above(index_of(replay, span->name), number));
         }
     }
     return next;
@@ -498,11 +498,11 @@ static bool lacks_any(const struct replay *replay, const struct replay_reader *r
         may_lack(replay, reader->user, after)) {
         return true;
     }
-    for (uint32_t i = 0; i < reader->stay_count; i++) {
-        const struct stay *stay = &reader->stays[i];
-        uint64_t from = stay->from.number > after ? stay->from.number : after;
-        bool counts = !stay->over || stay->to.number > after;
-        if (counts && may_lack(replay, stay->name, from)) {
+    for (uint32_t i = 0; i < reader->span_count; i++) {
+        const struct room_span *span = &reader->spans[i];
+        uint64_t from = span->from.number > after ? span->from.number : after;
+        bool counts = !span->over || span->to.number > after;
+        if (counts && may_lack(replay, span->name, from)) {
             return true;
         }
     }
@@ -539,11 +539,11 @@ bool replay_lacks(
         was_dropped(replay, reader->sid, after) || was_dropped(replay, reader->user, after)) {
         return true;
     }
-    for (uint32_t i = 0; i < reader->stay_count; i++) {
-        const struct stay *stay = &reader->stays[i];
-        bool later = stream_id_cmp(stay->from.stream, after) > 0;
-        bool counts = !stay->over || stream_id_cmp(stay->to.stream, after) > 0;
-        if (counts && was_dropped(replay, stay->name, later ? stay->from.stream : after)) {
+    for (uint32_t i = 0; i < reader->span_count; i++) {
+        const struct room_span *span = &reader->spans[i];
+        bool later = stream_id_cmp(span->from.stream, after) > 0;
+        bool counts = !span->over || stream_id_cmp(span->to.stream, after) > 0;
+        if (counts && was_dropped(replay, span->name, later ? span->from.stream : after)) {
             return true;
         }
     }

@@ -43,7 +43,7 @@ struct replay_at {
 };
 
 /* A name under which a reader was reached by the events behind `from` up to `to`. */
-struct stay {
+struct room_span {
     struct bytes name; /* allocated with mem_dup; the list's owner frees it */
     struct replay_at from;
     struct replay_at to;
@@ -56,8 +56,8 @@ struct stay {
 struct replay_reader {
     struct bytes sid;
     struct bytes user; /* wire name of the user's room */
-    const struct stay *stays;
-    uint32_t stay_count;
+    const struct room_span *spans;
+    uint32_t span_count;
     uint64_t after;
     uint64_t adopted; /* up to here only what came by the stream: the rest was for other sockets */
 };
@@ -127,7 +127,7 @@ struct bytes replay_name(const struct replay *replay);
 MUST_CHECK int replay_find(
     const struct replay *replay, struct stream_id stream, uint64_t *ret_number);
 
-/* Whether something for these stays, this sid or this user was dropped behind `after`. */
+/* Whether something for these spans, this sid or this user was dropped behind `after`. */
 bool replay_lacks(
     const struct replay *replay, const struct replay_reader *reader, struct stream_id after);
 

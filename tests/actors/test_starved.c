@@ -222,11 +222,11 @@ static void fill_log(struct replay *replay)
 
 static void read_log(const struct replay *replay, unsigned room, unsigned after, int64_t nth)
 {
-    const struct stay stay = {.name = bytes_str(log_rooms[room])};
+    const struct room_span span = {.name = bytes_str(log_rooms[room])};
     const struct replay_reader reader = {.sid = BYTES("AAAAAAAAAAAAAAAAAAAAAAA"),
         .user = BYTES("user:me"),
-        .stays = &stay,
-        .stay_count = 1,
+        .spans = &span,
+        .span_count = 1,
         .after = after};
     struct replay_at at = {.number = after};
     if (!replay_is_whole(replay, &reader, 1 << 20)) {

@@ -54,12 +54,12 @@ static uint64_t add_direct(struct replay *replay, const char *sid, uint64_t now_
     return number;
 }
 
-static struct replay_reader reader_at(uint64_t after, const struct stay *stays, uint32_t count)
+static struct replay_reader reader_at(uint64_t after, const struct room_span *spans, uint32_t count)
 {
     return (struct replay_reader){.sid = BYTES(ME),
         .user = BYTES("user:me"),
-        .stays = stays,
-        .stay_count = count,
+        .spans = spans,
+        .span_count = count,
         .after = after};
 }
 
@@ -117,8 +117,8 @@ Test(replay, a_log_at_the_end_of_memory_forgets_instead_of_growing)
         mem_free(taken);
     }
     cr_assert(!low, "the reserve is for others");
-    const struct stay stay = {.name = room};
-    struct replay_reader reader = reader_at(0, &stay, 1);
+    const struct room_span span = {.name = room};
+    struct replay_reader reader = reader_at(0, &span, 1);
     cr_assert(!replay_is_whole(replay, &reader, BYTES_MAX), "who wants all of it is told so");
     reader.after = replay_last(replay).number;
     cr_assert(replay_is_whole(replay, &reader, BYTES_MAX));
@@ -152,7 +152,7 @@ Test(replay, a_reader_looks_at_what_is_for_its_names_only)
 Test(replay, gives_what_was_for_the_reader)
 {
     struct replay *replay = replay_create(&limits);
-    const struct stay stays[] = {
+    const struct room_span spans[] = {
         {.name = BYTES("red"), .from.number = 1, .to.number = 5, .over = true},
         {.name = BYTES("blue")}};
     static const struct {
@@ -174,7 +174,7 @@ Test(replay, gives_what_was_for_the_reader)
         {"blue", NULL, EVENT_VOLATILE, false},
         {"blue", "green", 0, true},
     };
-    struct replay_reader reader = reader_at(0, stays, 2);
+    struct replay_reader reader = reader_at(0, spans, 2);
     struct replay_at at = {0};
     for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
         cr_expect_eq(add(replay, cases[i].room, cases[i].except, cases[i].flags, 1), i + 1);
@@ -194,8 +194,8 @@ Test(replay, gives_what_was_for_the_reader)
 Test(replay, forgets_by_age_and_knows_whom_it_concerned)
 {
     struct replay *replay = replay_create(&limits);
-    const struct stay stay = {.name = BYTES("red")};
-    struct replay_reader reader = reader_at(0, &stay, 1);
+    const struct room_span span = {.name = BYTES("red")};
+    struct replay_reader reader = reader_at(0, &span, 1);
     add(replay, "green", NULL, 0, 1);
     replay_expire(replay, 1 + AGE_MS);
     cr_expect(replay_is_empty(replay));
@@ -279,8 +279,8 @@ static struct stream_id place(uint64_t ms)
 Test(replay, finds_places_of_the_stream)
 {
     struct replay *replay = replay_create(&limits);
-    const struct stay stay = {.name = BYTES("red")};
-    struct replay_reader reader = reader_at(0, &stay, 1);
+    const struct room_span span = {.name = BYTES("red")};
+    struct replay_reader reader = reader_at(0, &span, 1);
     uint64_t number = 99;
     cr_expect_eq(replay_find(replay, place(10), &number), STATUS_NOT_FOUND, "nothing is known");
     replay_stream_from(replay, place(10));
@@ -289,7 +289,7 @@ Test(replay, finds_places_of_the_stream)
     cr_expect_eq(number, 0);
     cr_expect_eq(replay_find(replay, place(11), &number), STATUS_AGAIN);
     add_streamed(replay, "red", 11, 1);
-    add_direct(replay, ME, 1); /* of an earlier stay here: not for who comes from elsewhere */
+    add_direct(replay, ME, 1); /* of an earlier span here: not for who comes from elsewhere */
     add_streamed(replay, "red", 13, 1);
     cr_expect_eq(replay_find(replay, place(11), &number), 0);
     cr_expect_eq(number, 2);
@@ -343,10 +343,10 @@ static void step(struct run *run, uint64_t now_ms)
 /* What is said to be whole is: every event that was for the reader is there. */
 static void check(const struct run *run, uint64_t seed)
 {
-    const struct stay stay = {.name = BYTES("red")};
+    const struct room_span span = {.name = BYTES("red")};
     uint64_t last = replay_last(run->replay).number;
     for (uint64_t after = 0; after <= last; after++) {
-        struct replay_reader reader = reader_at(after, &stay, 1);
+        struct replay_reader reader = reader_at(after, &span, 1);
         unsigned expected = 0;
         for (uint64_t i = after + 1; i <= last; i++) {
             expected += run->mine[i] && !run->volatiles[i];
