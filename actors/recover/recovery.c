@@ -183,7 +183,7 @@ static void add_direct(struct recoverable *recoverable, const struct event *even
 {
     struct recovery *recovery = recoverable->recovery;
     recovery_arm(recovery);
-    recoverable->direct = replay_add_direct(
+    recoverable->last_direct = replay_add_direct(
         recovery->replay, sid_of(recoverable), (struct event *)(uintptr_t)event, now_of(recovery));
     recovery_soil(recoverable);
 }
@@ -287,7 +287,7 @@ void recovery_ponged(struct socket *socket)
 {
     struct recoverable *found = find(socket);
     if (found != NULL) {
-        found->member.had = found->pinged;
+        found->member.acked = found->pinged;
     }
 }
 
@@ -401,8 +401,8 @@ struct replay_reader recovery_reader(const struct recoverable *recoverable, char
         .user = wire_name_user(buf_bytes(recoverable->owner), user_at),
         .spans = recoverable->spans,
         .span_count = recoverable->span_count,
-        .after = recoverable->after,
-        .adopted = recoverable->adopted};
+        .after = recoverable->resume_after,
+        .adopted_at = recoverable->adopted_at};
 }
 
 /*
@@ -454,7 +454,7 @@ static bool was_elsewhere(const struct recoverable *recoverable, const struct re
     struct replay_offset offset;
     return replay_read_offset(claim->offset, &offset) == 0 &&
            !bytes_eq(offset.name, replay_name(recoverable->recovery->replay)) &&
-           stream_id_cmp(offset.at.stream, recoverable->member.had.stream) > 0;
+           stream_id_cmp(offset.at.stream, recoverable->member.acked.stream) > 0;
 }
 
 /* Bytes of what a client may have missed: the answer to its CONNECT has to fit behind. */
@@ -469,18 +469,18 @@ static bool is_exact(struct recoverable *recoverable, const struct recovery_clai
 {
     const struct recovery *recovery = recoverable->recovery;
     struct replay_offset offset;
-    recoverable->after = recoverable->member.had.number;
+    recoverable->resume_after = recoverable->member.acked.number;
     /* An offset that is not of this log is older: of another session, or of another node. */
     if (replay_read_offset(claim->offset, &offset) == 0 &&
         bytes_eq(offset.name, replay_name(recovery->replay)) &&
-        offset.at.number > recoverable->after &&
+        offset.at.number > recoverable->resume_after &&
         offset.at.number <= replay_last(recovery->replay).number) {
-        recoverable->after = offset.at.number;
+        recoverable->resume_after = offset.at.number;
     }
     char at[WIRE_NAME_MAX];
     struct replay_reader reader = recovery_reader(recoverable, at);
     return recoverable->due_ms > now_of(recovery) &&
-           recoverable->floor.number <= recoverable->after &&
+           recoverable->forgotten_to.number <= recoverable->resume_after &&
            has_rights(recoverable, claim->identity) &&
            replay_is_whole(recovery->replay, &reader, most_missed(recovery));
 }
@@ -607,8 +607,8 @@ void recovery_enter(struct socket *socket, struct recoverable *claimed)
         return; /* it cannot come back as who it is */
     }
     made->owner = buf_new_name(identity_key(socket->identity));
-    made->member.had = replay_last(recovery->replay);
-    made->pinged = made->member.had;
+    made->member.acked = replay_last(recovery->replay);
+    made->pinged = made->member.acked;
     memcpy(made->sid, socket->sid, SOCKET_SID_LEN);
     wire_sid_make(sched_shard(socket->shard->sched), made->pid);
     if (recovery_put(recovery, made)) {

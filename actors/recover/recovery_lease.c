@@ -96,7 +96,7 @@ static void lower(struct recovery_lease *lease, struct replay_at had)
 void recovery_lease_enter(struct recovery_lease *lease, struct recovery_member *member)
 {
     list_append(&lease->seen, &member->link);
-    lower(lease, member->had);
+    lower(lease, member->acked);
     lease->looked++;
 }
 
@@ -108,7 +108,7 @@ static bool look_at_next(struct recovery_lease *lease)
     }
     struct recovery_member *next = container_of(link, struct recovery_member, link);
     list_append(&lease->seen, link);
-    lower(lease, next->had);
+    lower(lease, next->acked);
     lease->looked++;
     if (lease->rewriting) {
         lease->options.rewrite(next);

@@ -32,7 +32,7 @@ enum { RECOVERY_LEASE_NAME_LEN = WIRE_SID_LEN, RECOVERY_TICK_MS = 1000 /* betwee
 /* A connected socket, as its lease sees it. */
 struct recovery_member {
     struct list link; /* of the lease; who ends takes it out */
-    struct replay_at had; /* the client has had everything up to here */
+    struct replay_at acked; /* the client has had everything up to here */
 };
 
 struct recovery_lease_options {

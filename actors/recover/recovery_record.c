@@ -70,13 +70,13 @@ void recovery_record_write(const struct recoverable *recoverable, struct builder
     write_text("owner", buf_bytes(recoverable->owner), out);
     write_text("log", replay_name(recovery->replay), out);
     builder_str(out, "\"number\":");
-    builder_u64(out, recoverable->member.had.number);
+    builder_u64(out, recoverable->member.acked.number);
     builder_str(out, ",\"direct\":");
-    builder_u64(out, recoverable->direct);
+    builder_u64(out, recoverable->last_direct);
     builder_str(out, ",\"had\":");
-    write_place(recoverable->member.had.stream, out);
+    write_place(recoverable->member.acked.stream, out);
     builder_str(out, ",\"floor\":");
-    write_place(recoverable->floor.stream, out);
+    write_place(recoverable->forgotten_to.stream, out);
     builder_str(out, ",\"stays\":[");
     for (uint32_t i = 0; i < recoverable->span_count; i++) {
         builder_str(out, i > 0 ? "," : "");
@@ -95,9 +95,9 @@ struct record {
     struct bytes log;
     uint64_t round; /* 0: the lease says nothing about where its client stands */
     uint64_t number;
-    uint64_t direct;
-    struct stream_id had;
-    struct stream_id floor;
+    uint64_t last_direct;
+    struct stream_id acked;
+    struct stream_id forgotten_to;
     struct bytes spans; /* JSON array */
     char epoch_at[EPOCH_MAX];
     char sid_at[SOCKET_SID_LEN];
@@ -169,9 +169,9 @@ static int read_record(struct bytes text, struct record *ret_record)
     status = status ? status : read_number(object, "version", &record->version);
     status = status ? status : read_number(object, "round", &record->round);
     status = status ? status : read_number(object, "number", &record->number);
-    status = status ? status : read_number(object, "direct", &record->direct);
-    status = status ? status : get_place(object, "had", &record->had);
-    status = status ? status : get_place(object, "floor", &record->floor);
+    status = status ? status : read_number(object, "direct", &record->last_direct);
+    status = status ? status : get_place(object, "had", &record->acked);
+    status = status ? status : get_place(object, "floor", &record->forgotten_to);
     status = status ? status : json_scan_get(object, "stays", &record->spans);
     if (status == 0 &&
         (record->sid.len != SOCKET_SID_LEN || json_scan_kind(record->spans) != JSON_SCAN_ARRAY)) {
@@ -255,16 +255,16 @@ static bool find_place(
 {
     struct replay_offset offset;
     uint64_t number = record->number;
-    *ret_place = record->had;
+    *ret_place = record->acked;
     if (replay_read_offset(offset_text, &offset) == 0) {
-        if (stream_id_cmp(offset.at.stream, record->had) > 0) {
+        if (stream_id_cmp(offset.at.stream, record->acked) > 0) {
             *ret_place = offset.at.stream;
         }
         if (bytes_eq(offset.name, record->log) && offset.at.number > number) {
             number = offset.at.number;
         }
     }
-    return record->direct <= number;
+    return record->last_direct <= number;
 }
 
 /* The number here of a place in the stream that has to do with events behind `after`. */
@@ -299,20 +299,20 @@ static int settle(
     struct replay *replay = recoverable->recovery->replay;
     char at[WIRE_NAME_MAX];
     struct replay_reader reader = recovery_reader(recoverable, at);
-    if (stream_id_cmp(record->floor, place) > 0) {
+    if (stream_id_cmp(record->forgotten_to, place) > 0) {
         return STATUS_NOT_FOUND;
     }
-    int status = replay_find(replay, place, &recoverable->member.had.number);
+    int status = replay_find(replay, place, &recoverable->member.acked.number);
     if (status != 0) {
         return status;
     }
     if (replay_lacks(replay, &reader, place)) {
         return STATUS_NOT_FOUND;
     }
-    recoverable->member.had.stream = place;
-    recoverable->pinged = recoverable->member.had;
-    recoverable->floor = (struct replay_at){.stream = record->floor};
-    recoverable->adopted = replay_last(replay).number;
+    recoverable->member.acked.stream = place;
+    recoverable->pinged = recoverable->member.acked;
+    recoverable->forgotten_to = (struct replay_at){.stream = record->forgotten_to};
+    recoverable->adopted_at = replay_last(replay).number;
     return place_spans(recoverable, place);
 }
 
@@ -342,7 +342,7 @@ static void move_on(struct record *record, struct bytes lease)
     struct replay_at at;
     if (recovery_lease_read(lease, record->round, &at) && at.number > record->number) {
         record->number = at.number;
-        record->had = at.stream;
+        record->acked = at.stream;
     }
 }
 

@@ -66,7 +66,7 @@ void recovery_trim_spans(struct recoverable *recoverable)
         }
     }
     if (ended > ENDED_MAX) {
-        recoverable->floor = recoverable->spans[first].to;
+        recoverable->forgotten_to = recoverable->spans[first].to;
         remove_span(recoverable, first);
     }
 }

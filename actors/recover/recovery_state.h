@@ -28,12 +28,12 @@ struct recoverable {
     struct list dirty_link; /* recovery.dirty */
     struct list user_link; /* of owner_ops.kept */
     uint64_t due_ms; /* kept until then */
-    struct recovery_member member; /* of the lease, while connected; `had`: at first, its start */
+    struct recovery_member member; /* of the lease, while connected; `acked`: at first, its start */
     struct replay_at pinged; /* before the ping that is out */
-    struct replay_at floor; /* a span that ended here was forgotten */
-    uint64_t direct; /* the number of the last event to it alone */
-    uint64_t adopted; /* where this log stood when the socket came from another node */
-    uint64_t after; /* claimed: what the client has */
+    struct replay_at forgotten_to; /* a span that ended here was forgotten */
+    uint64_t last_direct; /* the number of the last event to it alone */
+    uint64_t adopted_at; /* where this log stood when the socket came from another node */
+    uint64_t resume_after; /* claimed: what the client has */
     uint32_t listed; /* the term of the lease (recovery_lease.h) in whose list its record is */
     struct room_span *spans;
     uint32_t span_count;

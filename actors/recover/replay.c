@@ -414,7 +414,7 @@ static bool is_for(const struct entry *entry, const struct replay_reader *reader
 {
     const struct broadcast *broadcast = entry->broadcast;
     uint64_t number = entry->at.number;
-    if (number <= reader->adopted && !entry->streamed) {
+    if (number <= reader->adopted_at && !entry->streamed) {
         return false;
     }
     if (broadcast == NULL) {

@@ -59,7 +59,8 @@ struct replay_reader {
     const struct room_span *spans;
     uint32_t span_count;
     uint64_t after;
-    uint64_t adopted; /* up to here only what came by the stream: the rest was for other sockets */
+    uint64_t
+        adopted_at; /* up to here only what came by the stream: the rest was for other sockets */
 };
 
 /* An empty log; destroyed with what it holds. */

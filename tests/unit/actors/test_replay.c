@@ -297,7 +297,7 @@ Test(replay, finds_places_of_the_stream)
     cr_expect_eq(number, 2);
     cr_expect_eq(replay_find(replay, place(13), &number), 0);
     cr_expect_eq(number, 3);
-    reader.adopted = 3;
+    reader.adopted_at = 3;
     cr_expect_eq(count_for(replay, &reader), 2);
     cr_expect_not(replay_lacks(replay, &reader, place(10)));
     add_streamed(replay, "green", 14, 1 + AGE_MS); /* and what was before is dropped */
