@@ -17,7 +17,7 @@ static void add_leaves(const struct shard *shard, struct actor_memory *memory)
         const struct fanout *fanout = container_of(link, struct fanout, shard_link);
         memory->rooms += map_bytes(&fanout->leaves.map) +
                          map_count(&fanout->leaves.map) * mem_cost(sizeof(struct leaf) + NAME_LEN) +
-                         fanout->leaves.places * sizeof(struct socket *);
+                         fanout->leaves.member_slots * sizeof(struct socket *);
     }
 }
 

@@ -48,7 +48,7 @@ void leaf_destroy(struct leaf *leaf)
 {
     drop_window(leaf);
     list_remove(&leaf->dirty_link);
-    leaf->home->places -= leaf->cap;
+    leaf->home->member_slots -= leaf->cap;
     mem_free(leaf->members);
     mem_free(leaf);
 }
@@ -64,7 +64,7 @@ bool leaf_reserve(struct leaf *leaf)
         return false;
     }
     leaf->members = members;
-    leaf->home->places += cap - leaf->cap;
+    leaf->home->member_slots += cap - leaf->cap;
     leaf->cap = cap;
     return true;
 }
@@ -320,7 +320,7 @@ void leaf_catch_up(struct leaves *home, struct socket *socket)
         }
     }
     send_merged(home, socket, dirty, count);
-    home->ahead = home->seen;
+    home->passed_over_through = home->seen;
     if (dirty != few) {
         mem_free(dirty);
     }
@@ -394,7 +394,7 @@ void leaf_flush(struct leaf *leaf)
     struct leaves *home = leaf->home;
     struct window *window = leaf->window;
     uint64_t first = window->events[0].number;
-    if (home->dirty > 1 || window->has_volatile || home->ahead >= first) {
+    if (home->dirty > 1 || window->has_volatile || home->passed_over_through >= first) {
         flush_special(leaf, first);
     }
     struct chunk *chunks[WIRE_FORMAT_COUNT] = {NULL};

@@ -31,8 +31,9 @@ struct leaves {
     struct leaf *everyone;
     uint32_t dirty; /* leaves that have a window */
     uint64_t seen; /* number of the last broadcast */
-    uint64_t places; /* in the arrays of members of all leaves */
-    uint64_t ahead; /* no socket's sent_through is above it, but by a flush of one of its leaves */
+    uint64_t member_slots; /* in the arrays of members of all leaves */
+    uint64_t passed_over_through; /* no socket's sent_through is above it, but by a flush of one of
+                                     its leaves */
 };
 
 /* One event of a window; `end` is where its item ends in the items of each format. */
@@ -128,7 +129,7 @@ void leaf_catch_up(struct leaves *home, struct socket *socket);
 static inline void leaf_pass_over(struct leaves *home, struct socket *socket)
 {
     socket->sent_through = home->seen;
-    home->ahead = home->seen;
+    home->passed_over_through = home->seen;
 }
 
 #endif

@@ -185,7 +185,7 @@ static void add_direct(struct recoverable *recoverable, const struct event *even
     recovery_arm(recovery);
     recoverable->last_direct = replay_add_direct(
         recovery->replay, sid_of(recoverable), (struct event *)(uintptr_t)event, now_of(recovery));
-    recovery_soil(recoverable);
+    recovery_record_later(recoverable);
 }
 
 struct event *recovery_mark_direct(const struct socket *socket, const struct event *event)
@@ -236,7 +236,7 @@ void recovery_joined(struct socket *socket, struct bytes room)
     struct room_span span = {.name = room, .from = replay_last(found->recovery->replay)};
     note_membership(fanout_membership(socket->fanout, socket, room), &span);
     if (recovery_add_span(found, &span)) {
-        recovery_soil(found);
+        recovery_record_later(found);
     } else { /* who does not know where it has been cannot come back as who it was */
         remove_record(found);
         forget(found);
@@ -249,7 +249,7 @@ void recovery_changed(struct socket *socket, struct bytes room)
     struct room_span *span = found != NULL ? recovery_span_in(found, room) : NULL;
     if (span != NULL) {
         note_membership(fanout_membership(socket->fanout, socket, room), span);
-        recovery_soil(found);
+        recovery_record_later(found);
     }
 }
 
@@ -259,7 +259,7 @@ static void end_span(struct recoverable *recoverable, struct bytes room)
     if (span != NULL) {
         span->to = replay_last(recoverable->recovery->replay);
         span->over = true;
-        recovery_soil(recoverable);
+        recovery_record_later(recoverable);
         recovery_trim_spans(recoverable);
     }
 }
@@ -360,7 +360,7 @@ void recovery_wait(struct recoverable *recoverable, uint64_t age_ms)
     list_remove(&recoverable->member.link);
     recoverable->due_ms = now_of(recovery) + age_ms;
     list_append(&recovery->kept, &recoverable->kept_link);
-    recovery_soil(recoverable);
+    recovery_record_later(recoverable);
     if (++recovery->kept_count > config_of(recovery)->recovery.sessions) {
         recovery_drop(container_of(recovery->kept.next, struct recoverable, kept_link));
     }
@@ -579,7 +579,7 @@ static void be_live(struct recoverable *recoverable, struct socket *socket)
     recoverable->socket = socket;
     if (recoverable->recovery->lease != NULL) {
         recovery_lease_enter(recoverable->recovery->lease, &recoverable->member);
-        recovery_soil(recoverable);
+        recovery_record_later(recoverable);
     }
 }
 

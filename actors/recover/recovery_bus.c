@@ -79,7 +79,7 @@ static bool is_wanted(const struct shard *shard)
 
 static void rewrite(struct recovery_member *member)
 {
-    recovery_soil(container_of(member, struct recoverable, member));
+    recovery_record_later(container_of(member, struct recoverable, member));
 }
 
 static const struct recovery_records records;

@@ -103,7 +103,7 @@ void recovery_trim_spans(struct recoverable *recoverable);
 void recovery_arm(struct recovery *recovery);
 
 /* Write the record of `recoverable` at the end of the turn; nothing without a bus. */
-static inline void recovery_soil(struct recoverable *recoverable)
+static inline void recovery_record_later(struct recoverable *recoverable)
 {
     struct recovery *recovery = recoverable->recovery;
     if (recovery->lease != NULL && list_empty(&recoverable->dirty_link)) {
