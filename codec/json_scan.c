@@ -443,30 +443,38 @@ struct bytes json_scan_inside(struct bytes container)
     return json_scan_rest(&iter);
 }
 
-int json_scan_get(struct bytes object, const char *key, struct bytes *ret_value)
+static void take_member(struct json_scan_wanted *wanted, struct bytes member, struct bytes value)
+{
+    if (json_scan_string_eq(member, bytes_str(wanted->key))) {
+        wanted->status = wanted->status == STATUS_NOT_FOUND ? 0 : STATUS_INVALID;
+        wanted->value = value;
+    }
+}
+
+void json_scan_get_all(struct bytes object, struct json_scan_wanted *wanted, size_t count)
 {
     struct json_scan_iter iter;
-    if (json_scan_kind(object) != JSON_SCAN_OBJECT || !json_scan_iter_init(&iter, object)) {
-        return STATUS_INVALID;
-    }
-    struct bytes wanted = bytes_str(key);
     struct bytes member;
     struct bytes value;
-    struct bytes found = {0};
-    while (json_scan_member(&iter, &member, &value)) {
-        if (!json_scan_string_eq(member, wanted)) {
-            continue;
-        }
-        if (found.at != NULL) {
-            return STATUS_INVALID;
-        }
-        found = value;
+    bool good = json_scan_kind(object) == JSON_SCAN_OBJECT && json_scan_iter_init(&iter, object);
+    for (size_t i = 0; i < count; i++) {
+        wanted[i].status = good ? STATUS_NOT_FOUND : STATUS_INVALID;
     }
-    if (found.at == NULL) {
-        return STATUS_NOT_FOUND;
+    while (good && json_scan_member(&iter, &member, &value)) {
+        for (size_t i = 0; i < count; i++) {
+            take_member(&wanted[i], member, value);
+        }
     }
-    *ret_value = found;
-    return 0;
+}
+
+int json_scan_get(struct bytes object, const char *key, struct bytes *ret_value)
+{
+    struct json_scan_wanted wanted = {.key = key};
+    json_scan_get_all(object, &wanted, 1);
+    if (wanted.status == 0) {
+        *ret_value = wanted.value;
+    }
+    return wanted.status;
 }
 
 void json_scan_walk_init(struct json_scan_walk *walk, struct bytes value)

@@ -82,6 +82,16 @@ struct bytes json_scan_rest(const struct json_scan_iter *iter);
  */
 MUST_CHECK int json_scan_get(struct bytes object, const char *key, struct bytes *ret_value);
 
+/* A member that is looked for, and what became of it. */
+struct json_scan_wanted {
+    const char *key; /* unescaped */
+    int status; /* as json_scan_get */
+    struct bytes value; /* with status 0 */
+};
+
+/* Find `count` members of an object in one walk; each as json_scan_get would. */
+void json_scan_get_all(struct bytes object, struct json_scan_wanted *wanted, size_t count);
+
 /* A walk over the keys of all objects in a value, at any depth, in the order of the text. */
 struct json_scan_walk {
     /* private */

@@ -12,11 +12,13 @@
 
 struct bytes call_argument(const struct event *event)
 {
+    if (event->arg_count <= 1) {
+        return event->args;
+    }
     struct json_scan_iter iter;
     struct bytes value = {0};
     json_scan_iter_init(&iter, event->data);
-    if (!json_scan_element(&iter, &value) || !json_scan_element(&iter, &value)) {
-        return bytes_of(NULL, 0);
+    while (value.at != event->args.at && json_scan_element(&iter, &value)) {
     }
     return value;
 }

@@ -85,6 +85,9 @@ void user_rooms_stop(struct user *user);
 /* A room as a client names it: a string, or {roomId}. `at` has NAMES_ROOM_MAX bytes. */
 MUST_CHECK int user_room_read(struct bytes argument, char *at, struct bytes *ret_room);
 
+/* The same of the text that names it, as JSON. */
+MUST_CHECK int user_room_check(struct bytes value, char *at, struct bytes *ret_room);
+
 /* The room `prefix`:<value of `key`>, as user_room_read. */
 MUST_CHECK int user_room_read_prefixed(
     struct bytes argument, const char *key, const char *prefix, char *at, struct bytes *ret_room);

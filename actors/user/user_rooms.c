@@ -48,6 +48,12 @@ struct waiting {
 
 /* Arguments. */
 
+int user_room_check(struct bytes value, char *at, struct bytes *ret_room)
+{
+    int status = json_scan_string(value, at, NAMES_ROOM_MAX, ret_room);
+    return status != 0 ? status : names_check_room(*ret_room);
+}
+
 /* A room as a client names it: a string, or {roomId}. `at` has NAMES_ROOM_MAX bytes. */
 int user_room_read(struct bytes argument, char *at, struct bytes *ret_room)
 {
@@ -56,10 +62,7 @@ int user_room_read(struct bytes argument, char *at, struct bytes *ret_room)
     if (json_scan_kind(argument) == JSON_SCAN_OBJECT) {
         status = json_scan_get(argument, "roomId", &value);
     }
-    if (status == 0) {
-        status = json_scan_string(value, at, NAMES_ROOM_MAX, ret_room);
-    }
-    return status != 0 ? status : names_check_room(*ret_room);
+    return status != 0 ? status : user_room_check(value, at, ret_room);
 }
 
 /* The room `prefix`:<value of `key`>. */

@@ -75,45 +75,50 @@ static int read_text(const struct client_call *call, struct bytes value)
     return chars >= 1 && chars <= max ? 0 : STATUS_INVALID;
 }
 
-/* Read {roomId, message, type?, nonce?}; the room's wire name goes to `wire`. Refuses what is
- * wrong. */
-static bool read_message(const struct client_call *call, char *wire, struct message *ret_message)
+/* The text as it may be said; refuses the call and returns false when it may not. */
+static bool check_text(const struct client_call *call, const struct json_scan_wanted *text)
 {
-    struct bytes argument = call_argument(call->event);
-    char at[NAMES_ROOM_MAX];
-    struct bytes room;
-    if (!user_room_want(call, user_room_read(argument, at, &room), "roomId")) {
-        return false;
-    }
-    struct message message = {.room = wire_name_room(owner_space(call->socket->user), room, wire)};
-    int status = STATUS_INVALID;
-    if (json_scan_kind(argument) == JSON_SCAN_OBJECT &&
-        json_scan_get(argument, "message", &message.text) == 0) {
-        status = read_text(call, message.text);
-    }
+    int status = text->status == 0 ? read_text(call, text->value) : text->status;
     if (status == STATUS_NOMEM) {
         call_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
-        return false;
-    }
-    if (status != 0) {
+    } else if (status != 0) {
         char allowed[MESSAGE_MAX];
         snprintf(allowed, sizeof(allowed), "A text of 1 to %u characters",
             call->socket->shard->config->message_chars);
         call_refuse_field(call, "message", allowed);
+    }
+    return status == 0;
+}
+
+/* Read {roomId, message, type?, nonce?}; the room's wire name goes to `wire`. Refuses what is
+ * wrong. */
+static bool read_message(const struct client_call *call, char *wire, struct message *ret_message)
+{
+    enum { ROOM, TEXT, TYPE, NONCE };
+    struct json_scan_wanted wanted[] = {[ROOM] = {.key = "roomId"},
+        [TEXT] = {.key = "message"},
+        [TYPE] = {.key = "type"},
+        [NONCE] = {.key = "nonce"}};
+    char at[NAMES_ROOM_MAX];
+    struct bytes room;
+    json_scan_get_all(call_argument(call->event), wanted, ARRAY_LEN(wanted));
+    int status = wanted[ROOM].status;
+    status = status != 0 ? status : user_room_check(wanted[ROOM].value, at, &room);
+    if (!user_room_want(call, status, "roomId") || !check_text(call, &wanted[TEXT])) {
         return false;
     }
-    struct bytes value;
-    if (json_scan_get(argument, "type", &value) == 0) {
-        if (json_scan_kind(value) != JSON_SCAN_STRING || value.len > TYPE_MAX) {
-            call_refuse_field(call, "type", "A text of at most 62 bytes");
-            return false;
-        }
-        message.type = value;
+    const struct bytes type = wanted[TYPE].value;
+    if (wanted[TYPE].status == 0 &&
+        (json_scan_kind(type) != JSON_SCAN_STRING || type.len > TYPE_MAX)) {
+        call_refuse_field(call, "type", "A text of at most 62 bytes");
+        return false;
     }
-    if (json_scan_get(argument, "nonce", &value) == 0) {
-        message.nonce = value;
-    }
-    *ret_message = message;
+    *ret_message = (struct message){
+        .room = wire_name_room(owner_space(call->socket->user), room, wire),
+        .text = wanted[TEXT].value,
+        .type = wanted[TYPE].status == 0 ? type : bytes_of(NULL, 0),
+        .nonce = wanted[NONCE].status == 0 ? wanted[NONCE].value : bytes_of(NULL, 0),
+    };
     return true;
 }
 

@@ -148,6 +148,23 @@ Test(json_scan, finds_members_and_refuses_repeated_ones)
     }
 }
 
+Test(json_scan, finds_several_members_in_one_walk)
+{
+    struct json_scan_wanted wanted[] = {{.key = "a"}, {.key = "b"}, {.key = "c"}, {.key = "d"}};
+    json_scan_get_all(
+        BYTES("{\"b\":{\"a\":1},\"c\":1,\"\\u0061\":[2],\"x\":0,\"c\":2,\"c\":3}"), wanted, 4);
+    cr_expect_eq(wanted[0].status, 0);
+    cr_expect(bytes_eq_str(wanted[0].value, "[2]"));
+    cr_expect_eq(wanted[1].status, 0);
+    cr_expect(bytes_eq_str(wanted[1].value, "{\"a\":1}"));
+    cr_expect_eq(wanted[2].status, STATUS_INVALID, "three times");
+    cr_expect_eq(wanted[3].status, STATUS_NOT_FOUND);
+    json_scan_get_all(BYTES("[\"a\",1]"), wanted, 4);
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+        cr_expect_eq(wanted[i].status, STATUS_INVALID);
+    }
+}
+
 Test(json_scan, walks_all_keys_with_their_objects)
 {
     struct json_scan_walk walk;
