@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """No circles of files: not by calls (who names whose function), not by includes of headers.
 
-A module is one node: its .c and .h. Circles that still stand are lines of circles_allowed.txt,
-`calls FILE …` or `includes FILE …`. A file that is in no circle any more must leave its line, so
-the list can only shrink.
+A module is one node: its .c and .h. There are no exceptions: who must be told from below is told
+through a table of functions that he hands down.
 """
 import os
 import sys
@@ -12,8 +11,6 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 import sources  # noqa: E402
 import symbols  # noqa: E402
-
-ALLOWED = "tests/circles_allowed.txt"
 
 
 def module(path):
@@ -61,32 +58,10 @@ def find_circles(arrows):
                    for node in arrows if node in reached[node]})
 
 
-def read_allowed(root):
-    """Kind -> the sets of modules that may still be in one circle."""
-    allowed = {"calls": [], "includes": []}
-    if os.path.exists(os.path.join(root, ALLOWED)):
-        for line in sources.read(root, ALLOWED).splitlines():
-            words = line.split()
-            if words and not line.startswith("#"):
-                allowed[words[0]].append(set(words[1:]))
-    return allowed
-
-
-def compare(kind, circles, allowed):
-    """Complaints about circles that no line allows, and about lines with more than is needed."""
-    for circle in circles:
-        if not any(set(circle) <= line for line in allowed):
-            yield f"circle by {kind}: {' '.join(circle)}"
-    for line in allowed:
-        needed = {name for circle in circles if set(circle) <= line for name in circle}
-        for name in sorted(line - needed):
-            yield f"{ALLOWED}: {kind}: {name} is in no such circle: take it out of its line"
-
-
 def find_problems(root):
-    tree, allowed = symbols.Tree(root), read_allowed(root)
+    tree = symbols.Tree(root)
     circles = {"calls": find_circles(draw_calls(tree)), "includes": find_circles(draw_includes(tree))}
-    return [text for kind in circles for text in compare(kind, circles[kind], allowed[kind])]
+    return [f"circle by {kind}: {' '.join(circle)}" for kind in circles for circle in circles[kind]]
 
 
 if __name__ == "__main__":

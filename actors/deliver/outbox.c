@@ -292,6 +292,28 @@ void outbox_move(struct outbox *from, struct outbox *to, struct list *dirty)
     }
 }
 
+bool outbox_unshare(struct outbox *outbox)
+{
+    struct builder all = {0};
+    for (uint32_t i = 0; i < outbox->count; i++) {
+        const struct segment *segment = segment_at(outbox, i);
+        builder_add(&all, bytes_of(segment->chunk->at + segment->offset, segment->len));
+    }
+    outbox_finish(outbox);
+    bool empty = builder_bytes(&all).len == 0;
+    struct chunk *copy = !empty ? chunk_take(&all) : NULL;
+    bool whole = empty || copy != NULL;
+    builder_reset(&all);
+    if (copy != NULL) {
+        struct list nowhere;
+        list_init(&nowhere);
+        (void)outbox_append(outbox, &nowhere, copy, 0, copy->len); /* it is empty: taken */
+        list_remove(&outbox->dirty_link);
+        chunk_unref(copy);
+    }
+    return whole;
+}
+
 uint64_t outbox_share(const struct outbox *outbox)
 {
     uint64_t share = 0;

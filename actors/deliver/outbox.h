@@ -134,6 +134,12 @@ void outbox_defer(struct outbox *outbox, struct list *later);
 void outbox_move(struct outbox *from, struct outbox *to, struct list *dirty);
 
 /*
+ * What waits becomes a copy of its own: chunks are shared within a shard, and the outbox is to go
+ * to another one. It is on no list afterwards. False: there was no memory, and nothing waits.
+ */
+MUST_CHECK bool outbox_unshare(struct outbox *outbox);
+
+/*
  * Whether what is appended now leaves at the end of the turn, and takes no place that others need:
  * a volatile event may be appended.
  */

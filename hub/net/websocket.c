@@ -20,7 +20,6 @@
 #include "actors/deliver/outbox.h"
 #include "actors/shard.h"
 #include "codec/base/buf.h"
-#include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/ws_deflate.h"
 #include "codec/ws_frame.h"
@@ -491,23 +490,16 @@ void websocket_set_limits(struct websocket *websocket, const struct websocket_li
 
 /* --- moving --- */
 
-struct move {
-    struct websocket *websocket;
-    websocket_arrived_fn arrived;
-    void *context;
-};
-
 static void on_arrived(void *context, struct connection *connection)
 {
-    struct move *move = context;
-    struct websocket *websocket = move->websocket;
+    struct websocket *websocket = context;
     if (connection == NULL) {
         websocket->state = ENDED;
         if (websocket->receiver != NULL) {
             receiver_destroy(websocket->receiver);
             websocket->receiver = NULL;
         }
-        move->arrived(move->context, false);
+        websocket->ops->on_moved(websocket, false);
     } else {
         bool close_now = websocket->state == CLOSE_LATER;
         websocket->connection = connection;
@@ -517,19 +509,15 @@ static void on_arrived(void *context, struct connection *connection)
         }
         connection_own(connection, &ops, websocket);
         websocket_set_deflate(websocket, websocket->deflate_bits);
-        move->arrived(move->context, true);
+        websocket->ops->on_moved(websocket, true);
         if (close_now) {
             websocket_close(websocket, websocket->reason);
         }
     }
-    mem_free(move);
 }
 
-void websocket_move(
-    struct websocket *websocket, unsigned shard, websocket_arrived_fn arrived, void *context)
+void websocket_move(struct websocket *websocket, unsigned shard)
 {
-    struct move *move = mem_alloc(sizeof(*move));
-    *move = (struct move){.websocket = websocket, .arrived = arrived, .context = context};
     /* Inside on_message the receiver is in use: on_bytes gives it back. */
     if (websocket->receiver != NULL && !websocket->receiver->delivering) {
         give_back_if_idle(websocket);
@@ -538,5 +526,5 @@ void websocket_move(
         }
     }
     websocket->state = websocket->state == OPEN ? MOVING : CLOSE_LATER;
-    connection_move(websocket->connection, shard, on_arrived, move);
+    connection_move(websocket->connection, shard, on_arrived, websocket);
 }

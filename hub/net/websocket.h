@@ -38,6 +38,9 @@ struct websocket_ops {
      * follows. May be NULL.
      */
     void (*on_failing)(struct websocket *websocket, enum close_reason reason);
+    /* websocket_move is over: on the thread of the new shard it is usable; with `ok` false, on the
+     * old one, the peer has gone, and this was the last call. NULL: it never moves. */
+    void (*on_moved)(struct websocket *websocket, bool ok);
 };
 
 /* Embedded by the owner (session), who finds itself with container_of. */
@@ -88,13 +91,9 @@ void websocket_cut(struct websocket *websocket, enum close_reason reason);
 
 /*
  * Move to another shard, from inside on_message or outside; the current message has been consumed,
- * no further one is delivered. `arrived(context, ok)` is called on the thread of `shard` when this
- * websocket, whose memory moves along, is usable there; with ok false (old thread) the peer has
- * gone.
+ * no further one is delivered. Its memory moves along; on_moved follows.
  */
-typedef void (*websocket_arrived_fn)(void *context, bool ok);
-void websocket_move(
-    struct websocket *websocket, unsigned shard, websocket_arrived_fn arrived, void *context);
+void websocket_move(struct websocket *websocket, unsigned shard);
 
 /* How many receivers of the loop are borrowed: connections with something incomplete. */
 TEST_SEAM unsigned websocket_borrowed(struct loop *loop);

@@ -9,43 +9,18 @@
 #include "actors/recover/recovery_bus.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
-#include "codec/json_scan.h"
-#include "hub/session/session_core.h"
+#include "hub/session/deadlines.h"
 #include "hub/session/session_extra.h"
-#include "hub/session/sio_writer.h"
+#include "hub/session/session_life.h"
+#include "hub/session/session_socket.h"
+#include "hub/session/session_sockets.h"
 
 static void decide(struct session *session, struct app_connect *asked);
-
-/* --- refuse -------------------------------------------------------------------------------- */
-
-/* Tell a Socket.IO client; `code` may be NULL. The session goes on, unless it does nothing but ask.
- */
-static void tell_refusal(
-    struct session *session, struct bytes nsp, struct bytes message, const char *code)
-{
-    struct builder data = {0};
-    if (code != NULL) {
-        builder_str(&data, "{\"code\":");
-        json_scan_write_string(&data, bytes_str(code));
-        builder_byte(&data, '}');
-    }
-    /* Lost only by a peer that does not read. */
-    (void)session_send_made(
-        session, sio_writer_refusal(session, nsp, message, builder_bytes(&data)));
-    builder_reset(&data);
-    if (++session_extra(session)->refusals >= SESSION_REFUSALS_MAX) {
-        session_end(session, CLOSE_TOO_MANY);
-    }
-}
 
 static void refuse(
     struct session *session, struct bytes nsp, struct bytes message, const char *code)
 {
-    if (session->kind == SESSION_ENGINE) {
-        tell_refusal(session, nsp, message, code);
-    } else { /* it was accepted before its upgrade: the token has expired since */
-        session_end(session, CLOSE_UNAUTHORIZED);
-    }
+    session_protocol(session)->refuse(session, nsp, message, code);
 }
 
 /* --- accept, attach, welcome --------------------------------------------------------------- */
@@ -58,16 +33,6 @@ static bool is_another_user(const struct session *session, const struct app_verd
 {
     const struct identity *known = session->identity;
     return known && !bytes_eq(identity_key(known), identity_key(verdict->identity));
-}
-
-/* Tell a Socket.IO client that it is in; false when that could not wait behind what waits. */
-static bool welcome(struct session *session, struct bytes nsp, struct socket *socket)
-{
-    if (session->kind != SESSION_ENGINE) {
-        return true;
-    }
-    struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
-    return session_send_made(session, sio_writer_connect(session, nsp, sid, socket_pid(socket)));
 }
 
 static void accept(struct session *session, struct bytes nsp, const struct app_verdict *verdict)
@@ -88,8 +53,8 @@ static void accept(struct session *session, struct bytes nsp, const struct app_v
         refuse(session, nsp, BYTES("Too many namespaces"), NULL);
         return;
     }
-    bool told = welcome(session, nsp, socket);
-    session_arm(session);
+    bool told = session_protocol(session)->welcome(session, nsp, socket);
+    deadlines_arm(session);
     const struct app *app = &session->home->config->app;
     app->ops->opened(app->context, socket);
     if (!told) { /* behind what another namespace has waiting: the client begins again */
@@ -128,7 +93,7 @@ static void on_found(struct recovery_fetch *fetch)
     struct session *session = kept->session;
     list_remove(&kept->link);
     kept->fetch = NULL;
-    if (!session->ended) {
+    if (session->phase == SESSION_OPEN) {
         struct app_connect asked = session_connect_asked(kept);
         asked.final = true;
         decide(session, &asked);
@@ -184,7 +149,7 @@ static struct app_connect request_of(
     if (session->extra && session->extra->tokens) {
         request = session->extra->request;
     } else {
-        session_remote(session, remote);
+        session_transport(session)->remote(session, remote);
         request.remote = bytes_str(remote);
     }
     request.session = session;

@@ -6,15 +6,16 @@
 
 #include "codec/eio.h"
 #include "codec/ws_frame.h"
-#include "hub/session/heartbeat.h"
-#include "hub/session/polling.h"
+#include "hub/session/connect.h"
+#include "hub/session/deadlines.h"
 #include "hub/session/session.h"
-#include "hub/session/session_core.h"
 #include "hub/session/session_extra.h"
+#include "hub/session/session_life.h"
+#include "hub/session/session_send.h"
+#include "hub/session/sid.h"
 #include "hub/session/sio_session.h"
 
-static void write_open(
-    const struct session *session, struct bytes sid, bool polling, struct builder *out)
+void eio_session_open(struct session *session, struct bytes sid, bool polling, struct builder *out)
 {
     const struct session_config *config = session->home->config;
     struct eio_open open = {
@@ -25,26 +26,10 @@ static void write_open(
         .max_payload = polling ? config->polling_bytes : config->after_auth.message_bytes,
     };
     eio_write_open(out, &open);
-}
-
-/* From now on a namespace must be joined in time. */
-static void await_connect(struct session *session)
-{
-    const struct session_config *config = session->home->config;
-    if (!config->raw_message) {
+    if (!config->raw_message) { /* from now on a namespace must be joined in time */
         session_extra(session)->connect_due_ms = session_now(session) + config->connect_timeout_ms;
     }
-    session_arm(session);
-}
-
-void eio_session_open(struct session *session)
-{
-    char sid[SID_LEN]; /* nothing is ever looked up by it over WebSocket: it is not kept */
-    struct builder out = {0};
-    poll_call_draw_sid(session->home, sid);
-    write_open(session, bytes_of(sid, sizeof(sid)), false, &out);
-    (void)session_send_text(session, &out); /* the first append to an outbox is always taken */
-    await_connect(session);
+    session_start(session);
 }
 
 bool session_send_raw(struct session *session, bool binary, struct bytes message)
@@ -66,14 +51,6 @@ bool session_send_raw(struct session *session, bool binary, struct bytes message
     return sent;
 }
 
-void eio_session_open_polling(struct session *session, struct builder *out)
-{
-    write_open(session, polling_sid(session), true, out);
-    heartbeat_start(session);
-    session_heard(session);
-    await_connect(session);
-}
-
 static void on_message(struct session *session, const struct eio_packet *packet)
 {
     const struct session_config *config = session->home->config;
@@ -89,10 +66,10 @@ static void on_message(struct session *session, const struct eio_packet *packet)
 static void on_text(struct session *session, const struct eio_packet *packet)
 {
     if (packet->type == EIO_PONG) {
-        heartbeat_pong(session);
+        deadlines_pong(session);
         return;
     }
-    heartbeat_other(session);
+    deadlines_other(session);
     switch (packet->type) {
     case EIO_MESSAGE:
         on_message(session, packet);
@@ -111,22 +88,44 @@ static void on_text(struct session *session, const struct eio_packet *packet)
     }
 }
 
-void eio_session_packet(struct session *session, const struct eio_packet *packet)
+static void take_packet(struct session *session, const struct eio_packet *packet)
 {
     if (packet->binary) {
-        heartbeat_other(session);
+        deadlines_other(session);
         on_message(session, packet);
     } else {
         on_text(session, packet);
     }
 }
 
-void eio_session_message(struct session *session, bool binary, struct bytes message)
+static void take_message(struct session *session, bool binary, struct bytes message)
 {
     struct eio_packet packet = {.type = EIO_MESSAGE, .binary = binary, .payload = message};
     if (!binary && eio_decode_text(message, &packet) != 0) {
         session_end(session, CLOSE_PARSE);
         return;
     }
-    eio_session_packet(session, &packet);
+    take_packet(session, &packet);
 }
+
+static struct chunk *make_ping(void)
+{
+    struct builder text = {0};
+    builder_byte(&text, '0' + EIO_PING);
+    struct chunk *chunk = session_chunk(&text, false);
+    builder_reset(&text);
+    return chunk;
+}
+
+const struct protocol eio_protocol = {
+    .hides_codes = true,
+    .message = take_message,
+    .packet = take_packet,
+    .arrived = connect_arrived,
+    .welcome = sio_session_welcome,
+    .refuse = sio_session_refuse,
+    .tell_closing = sio_session_tell_closing,
+    .expel = sio_session_expel,
+    .question = sio_session_question,
+    .ping = make_ping,
+};

@@ -10,19 +10,12 @@
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 
-struct eio_packet;
+struct protocol;
 struct session;
 
-/* Write the open packet of a session that polls, and start its deadlines. */
-void eio_session_open_polling(struct session *session, struct builder *out);
+extern const struct protocol eio_protocol;
 
-/* Send the open packet and start the deadlines of a session that was just begun. */
-void eio_session_open(struct session *session);
-
-/* A message arrived. */
-void eio_session_message(struct session *session, bool binary, struct bytes message);
-
-/* A packet arrived, taken out of whatever had carried it. */
-void eio_session_packet(struct session *session, const struct eio_packet *packet);
+/* Write the open packet of a session whose transport is up, and start its deadlines. */
+void eio_session_open(struct session *session, struct bytes sid, bool polling, struct builder *out);
 
 #endif

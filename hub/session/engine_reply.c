@@ -5,15 +5,18 @@
 
 #include "codec/base/buf.h"
 #include "codec/http1.h"
+#include "codec/ws_accept.h"
 #include "hub/net/gzip.h"
 #include "hub/net/http_server.h"
-#include "hub/session/session_layer.h"
+#include "hub/session/session_config.h"
 
 enum { COMPRESSED_MIN = 1024 };
 
 /* --- CORS ---------------------------------------------------------------------------------- */
 
-void engine_reply_add_cors(const struct session_config *config, const struct http_request *request,
+/* Append the header lines that every answer carries where CORS is configured: who may read it, and
+ * what that hangs on. */
+static void add_cors(const struct session_config *config, const struct http_request *request,
     struct builder *headers)
 {
     struct bytes origin;
@@ -44,7 +47,7 @@ bool engine_reply_preflight(const struct session_config *config, struct http_req
         return false;
     }
     struct builder headers = {0};
-    engine_reply_add_cors(config, request, &headers);
+    add_cors(config, request, &headers);
     builder_str(&headers, "Access-Control-Allow-Methods: GET,HEAD,PUT,PATCH,POST,DELETE\r\n"
                           "Vary: Access-Control-Request-Headers\r\n");
     struct bytes asked;
@@ -73,7 +76,7 @@ void engine_reply_error(
     }
     struct builder body = {0};
     struct builder headers = {0};
-    engine_reply_add_cors(config, request, &headers);
+    add_cors(config, request, &headers);
     eio_write_error(&body, error, none);
     http_respond(request, eio_error_http(error), "application/json", builder_bytes(&headers),
         builder_bytes(&body));
@@ -85,7 +88,7 @@ void engine_reply_empty(
     const struct session_config *config, struct http_request *request, unsigned status)
 {
     struct builder headers = {0};
-    engine_reply_add_cors(config, request, &headers);
+    add_cors(config, request, &headers);
     http_respond(request, status, NULL, builder_bytes(&headers), bytes_of(NULL, 0));
     builder_reset(&headers);
 }
@@ -94,7 +97,7 @@ void engine_reply_ok(const struct session_config *config, struct http_request *r
 {
     struct builder headers = {0};
     builder_str(&headers, "cache-control: no-store\r\n");
-    engine_reply_add_cors(config, request, &headers);
+    add_cors(config, request, &headers);
     http_respond(request, 200, "text/html", builder_bytes(&headers), BYTES("ok"));
     builder_reset(&headers);
 }
@@ -122,7 +125,7 @@ static void reply_payload(const struct session_config *config, struct http_reque
     if (is_explorer(request)) {
         builder_str(headers, "X-XSS-Protection: 0\r\n");
     }
-    engine_reply_add_cors(config, request, headers);
+    add_cors(config, request, headers);
     http_respond(request, 200, "text/plain; charset=UTF-8", builder_bytes(headers), payload);
     builder_reset(headers);
     builder_reset(&packed);
@@ -147,4 +150,23 @@ void engine_reply_open(const struct session_config *config, struct http_request 
         builder_str(&headers, "; Path=/; HttpOnly; SameSite=Lax\r\n");
     }
     reply_payload(config, request, &headers, payload);
+}
+
+int engine_reply_upgrade(const struct session_config *config, const struct http_request *request,
+    bool cors, struct ws_accept_answer *answer, struct builder *out)
+{
+    bool offered = config->before_auth.deflate_bytes > 0;
+    struct builder extensions = {0};
+    struct builder lines = {0};
+    if (cors) {
+        add_cors(config, request, &lines);
+    }
+    int bits = offered ? ws_accept_deflate(request->head, &extensions) : 0;
+    answer->sha1 = config->sha1;
+    answer->extensions = builder_bytes(&extensions);
+    answer->lines = builder_bytes(&lines);
+    int status = bits < 0 ? bits : ws_accept_write(out, answer);
+    builder_reset(&extensions);
+    builder_reset(&lines);
+    return status < 0 ? status : bits;
 }

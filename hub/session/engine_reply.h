@@ -11,18 +11,13 @@
 #include <stdbool.h>
 
 #include "codec/base/bytes.h"
+#include "codec/base/check.h"
 #include "codec/eio.h"
 
 struct builder;
 struct http_request;
 struct session_config;
-
-/*
- * Append the header lines that every answer carries where CORS is configured: who may read it, and
- * what that hangs on. The one here that does not answer.
- */
-void engine_reply_add_cors(const struct session_config *config, const struct http_request *request,
-    struct builder *headers);
+struct ws_accept_answer;
 
 /* Answer a preflight request where CORS is configured; false: it is none, go on. */
 bool engine_reply_preflight(const struct session_config *config, struct http_request *request);
@@ -45,5 +40,14 @@ void engine_reply_payload(
 /* Answer a handshake: the same, and `sid` as a cookie where one is configured. */
 void engine_reply_open(const struct session_config *config, struct http_request *request,
     struct bytes sid, struct bytes payload);
+
+/*
+ * Append the 101 to a WebSocket handshake that was checked, with what else was negotiated and, with
+ * `cors`, the headers that other answers of that path have. Returns what websocket_set_deflate is
+ * to be told, or a negative status for offers that are malformed. This one does not answer.
+ */
+MUST_CHECK int engine_reply_upgrade(const struct session_config *config,
+    const struct http_request *request, bool cors, struct ws_accept_answer *answer,
+    struct builder *out);
 
 #endif

@@ -11,20 +11,12 @@
 #include "codec/json_scan.h"
 #include "codec/packet.h"
 #include "codec/server_events.h"
+#include "codec/sio.h"
 #include "codec/wire.h"
-#include "hub/session/heartbeat.h"
-
-struct chunk *plain_session_ping(enum session_kind kind)
-{
-    struct event *ping = server_events_ping();
-    struct builder frame = {0};
-    int status = ping == NULL ? STATUS_NOMEM
-                              : wire_event(kind == SESSION_MSGPACK ? WIRE_MSGPACK : WIRE_JSON,
-                                    BYTES("/"), ping, &frame);
-    CHECK(status == 0); /* a shard starts */
-    event_unref(ping);
-    return chunk_take(&frame);
-}
+#include "hub/session/connect.h"
+#include "hub/session/deadlines.h"
+#include "hub/session/session_life.h"
+#include "hub/session/session_send.h"
 
 /* --- packets ------------------------------------------------------------------------------- */
 
@@ -72,10 +64,10 @@ static void on_event(struct session *session, const struct packet *packet)
 static void on_packet(struct session *session, const struct packet *packet)
 {
     if (packet->id == 0 && bytes_eq(packet->name, BYTES("hub:pong"))) {
-        heartbeat_pong(session);
+        deadlines_pong(session);
         return;
     }
-    heartbeat_other(session);
+    deadlines_other(session);
     if (packet->id < 0) {
         on_answer(session, packet);
     } else {
@@ -95,7 +87,7 @@ static enum close_reason reason_of(int status)
     }
 }
 
-void plain_session_message(struct session *session, bool binary, struct bytes message)
+static void take_message(struct session *session, bool binary, struct bytes message)
 {
     bool msgpack = session->kind == SESSION_MSGPACK;
     if (binary != msgpack) {
@@ -109,8 +101,77 @@ void plain_session_message(struct session *session, bool binary, struct bytes me
         return;
     }
     struct packet packet;
-    while (!session->ended && packet_next(&reader, &packet)) {
+    while (!session_is_over(session) && packet_next(&reader, &packet)) {
         on_packet(session, &packet);
     }
     packet_reader_finish(&reader);
 }
+
+/* --- what goes out ------------------------------------------------------------------------- */
+
+/* The 101 has said it. */
+static bool welcome(struct session *session, struct bytes nsp, struct socket *socket)
+{
+    return true;
+}
+
+/* It was accepted before its upgrade: the token has expired since. */
+static void refuse(
+    struct session *session, struct bytes nsp, struct bytes message, const char *code)
+{
+    session_end(session, CLOSE_UNAUTHORIZED);
+}
+
+/* `[[id,"name",args]]` */
+static struct chunk *make_question(
+    const struct session *session, struct socket *socket, const struct sio_event_out *event)
+{
+    struct builder out = {0};
+    builder_printf(&out, "[[%u,", (unsigned)session->asked);
+    json_scan_write_string(&out, event->name);
+    if (event->args.len > 0) {
+        builder_byte(&out, ',');
+        builder_add(&out, event->args);
+    }
+    builder_str(&out, "]]");
+    struct chunk *chunk = session_chunk(&out, false);
+    builder_reset(&out);
+    return chunk;
+}
+
+static struct chunk *encode_ping(enum wire_format format)
+{
+    struct event *ping = server_events_ping();
+    struct builder frame = {0};
+    int status = ping == NULL ? STATUS_NOMEM : wire_event(format, BYTES("/"), ping, &frame);
+    CHECK(status == 0); /* a shard starts */
+    event_unref(ping);
+    return chunk_take(&frame);
+}
+
+static struct chunk *make_ping(void)
+{
+    return encode_ping(WIRE_JSON);
+}
+
+static struct chunk *make_packed_ping(void)
+{
+    return encode_ping(WIRE_MSGPACK);
+}
+
+const struct protocol plain_json_protocol = {
+    .message = take_message,
+    .arrived = connect_arrived,
+    .welcome = welcome,
+    .refuse = refuse,
+    .question = make_question,
+    .ping = make_ping,
+};
+
+const struct protocol plain_msgpack_protocol = {
+    .message = take_message,
+    .arrived = connect_arrived,
+    .welcome = welcome,
+    .refuse = refuse,
+    .ping = make_packed_ping,
+};

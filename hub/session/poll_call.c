@@ -9,7 +9,8 @@
 #include "codec/query.h"
 #include "hub/net/http_server.h"
 #include "hub/session/engine_reply.h"
-#include "hub/session/polling.h"
+#include "hub/session/poll_mail.h"
+#include "hub/session/poll_names.h"
 #include "hub/session/probe.h"
 #include "hub/session/session_core.h"
 
@@ -26,78 +27,6 @@ struct bytes poll_call_key(const void *call)
 {
     const struct poll_call *one = call;
     return bytes_of(&one->number, sizeof(one->number));
-}
-
-/* --- sids ---------------------------------------------------------------------------------- */
-
-void poll_call_draw_sid(const struct session_home *home, char ret_sid[SID_LEN])
-{
-    sid_draw((struct sid_place){.node = home->config->node,
-                 .shard = (uint8_t)sched_shard(home->shard->sched)},
-        ret_sid);
-}
-
-int poll_call_shard(const struct session_home *home, struct bytes sid)
-{
-    struct sid_place place;
-    bool ours = sid_read(sid, &place) && place.node == home->config->node &&
-                place.shard < home->layer->shard_count;
-    return ours ? place.shard : -1;
-}
-
-/* --- messages ------------------------------------------------------------------------------ */
-
-static void on_message(void *arg, bool cancelled)
-{
-    struct poll_message *message = arg;
-    if (cancelled) {
-        mem_free(message);
-        return;
-    }
-    polling_handle(&message->layer->homes[message->to], message);
-}
-
-void poll_call_pass(struct poll_message *message, unsigned to)
-{
-    message->to = to;
-    sched_post(sched_system(message->layer->homes[to].shard->sched), to, on_message, message);
-}
-
-/* Deliver at once when it is for this shard. */
-static void send_message(struct session_home *home, struct poll_message *message, unsigned to)
-{
-    if (to != sched_shard(home->shard->sched)) {
-        poll_call_pass(message, to);
-        return;
-    }
-    message->to = to;
-    polling_handle(home, message);
-}
-
-/* NULL when there is no memory for the body. */
-static struct poll_message *make_message(struct session_home *home, enum poll_verb verb,
-    struct poll_ticket ticket, struct bytes sid, struct bytes body)
-{
-    struct poll_message *message =
-        body.len > 0 ? mem_try_alloc(sizeof(*message) + body.len) : mem_alloc(sizeof(*message));
-    if (!message) {
-        return NULL;
-    }
-    *message = (struct poll_message){
-        .layer = home->layer, .verb = verb, .ticket = ticket, .body_len = body.len};
-    memcpy(message->sid, sid.at, sizeof(message->sid));
-    if (body.len > 0) {
-        memcpy(message->body, body.at, body.len);
-    }
-    return message;
-}
-
-void poll_call_tell(struct session_home *home, unsigned to, enum poll_verb verb,
-    struct poll_ticket ticket, struct bytes sid)
-{
-    struct poll_message *message = make_message(home, verb, ticket, sid, bytes_of(NULL, 0));
-    CHECK(message); /* without a body */
-    send_message(home, message, to);
 }
 
 /* --- requests ------------------------------------------------------------------------------ */
@@ -124,8 +53,8 @@ static void give_up(struct poll_call *call, enum poll_verb verb)
     char sid[SID_LEN];
     memcpy(sid, call->sid, sizeof(sid));
     forget_call(call);
-    int shard = poll_call_shard(home, bytes_of(sid, sizeof(sid)));
-    poll_call_tell(home, (unsigned)shard, verb, ticket, bytes_of(sid, sizeof(sid)));
+    int shard = poll_names_shard(home, bytes_of(sid, sizeof(sid)));
+    poll_mail_tell(home, (unsigned)shard, verb, ticket, bytes_of(sid, sizeof(sid)));
 }
 
 static void on_gone(struct http_request *request)
@@ -190,7 +119,7 @@ static void send_request(struct poll_call *call, enum poll_verb verb, int shard,
     struct http_request *request = call->request;
     struct bytes body = verb == POLL_POST ? request->body : bytes_of(NULL, 0);
     struct poll_message *message =
-        make_message(home, verb, ticket_of(call), bytes_of(call->sid, SID_LEN), body);
+        poll_mail_new(home, verb, ticket_of(call), bytes_of(call->sid, SID_LEN), body);
     if (!message) {
         give_up(call, POLL_GONE);
         engine_reply_empty(home->config, request, 503);
@@ -199,13 +128,13 @@ static void send_request(struct poll_call *call, enum poll_verb verb, int shard,
     message->polling = polling && !request->head->has_upgrade;
     message->version = is_version_4(request);
     message->octets = verb == POLL_POST && has_octets(request);
-    send_message(home, message, (unsigned)shard);
+    poll_mail_send(home, message, (unsigned)shard);
 }
 
 void poll_call_begin(
     struct session_home *home, struct http_request *request, struct bytes sid, bool polling)
 {
-    int shard = poll_call_shard(home, sid);
+    int shard = poll_names_shard(home, sid);
     if (shard < 0) {
         engine_reply_error(home->config, request, EIO_ERROR_SID_UNKNOWN);
         return;
@@ -224,7 +153,7 @@ void poll_call_begin(
 
 void poll_call_waiting(struct session_home *home, struct http_request *request, struct bytes sid)
 {
-    int shard = poll_call_shard(home, sid);
+    int shard = poll_names_shard(home, sid);
     if (shard < 0) {
         engine_reply_error(home->config, request, EIO_ERROR_SID_UNKNOWN);
         return;
@@ -246,7 +175,7 @@ void poll_call_refused(struct session_home *home, struct http_request *request, 
 /* --- answers ------------------------------------------------------------------------------- */
 
 /* On the request's shard: answer it, unless it has gone. */
-static void reply(struct session_home *home, const struct poll_answer *answer)
+void poll_call_answered(struct session_home *home, const struct poll_answer *answer)
 {
     struct bytes key = bytes_of(&answer->ticket.number, sizeof(answer->ticket.number));
     struct poll_call *call = map_get(&home->polls.calls, key);
@@ -280,28 +209,5 @@ static void reply(struct session_home *home, const struct poll_answer *answer)
     case POLL_ANSWER_CLOSE:
         probe_refuse(home, request);
         break;
-    }
-}
-
-static void on_answer(void *arg, bool cancelled)
-{
-    struct poll_answer *answer = arg;
-    if (!cancelled) {
-        reply(&answer->layer->homes[answer->ticket.from], answer);
-    }
-    builder_reset(&answer->body);
-    mem_free(answer);
-}
-
-void poll_call_answer(struct session_home *home, const struct poll_answer *answer)
-{
-    struct poll_answer *sent = mem_alloc(sizeof(*sent));
-    *sent = *answer;
-    sent->layer = home->layer;
-    sent->owner = sched_shard(home->shard->sched);
-    if (answer->ticket.from == sent->owner) {
-        on_answer(sent, false);
-    } else {
-        sched_post(sched_system(home->shard->sched), answer->ticket.from, on_answer, sent);
     }
 }

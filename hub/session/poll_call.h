@@ -1,88 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * poll_call - private to the session layer: requests with a sid, on the shard where they arrived.
- *
- * A request stays on its loop. What it asks travels as a message to the shard of the session (a
- * plain call when that is this one), with its body copied once; the answer travels back under the
- * request's ticket. Messages from one shard to another keep their order, so that nothing has to be
- * shared or locked: an answer to a request that has gone finds no ticket, and a request that has
- * gone is told behind the request itself.
  */
 #ifndef HUB_SESSION_POLL_CALL_H
 #define HUB_SESSION_POLL_CALL_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include "codec/base/buf.h"
 #include "codec/base/bytes.h"
-#include "codec/base/check.h"
-#include "codec/eio.h"
-#include "hub/session/sid.h"
 
 struct http_request;
+struct poll_answer;
 struct session_home;
-struct session_layer;
-
-/* A request, or a WebSocket that probes: a number of the shard it is on; 0: none. */
-struct poll_ticket {
-    uint64_t number;
-    unsigned from;
-};
-
-/* Columns: NAME, whether it wants an answer. */
-#define POLL_VERBS(X)                                                                              \
-    X(GET, true)                                                                                   \
-    X(POST_BEGINS, true) /* its body is still to come */                                           \
-    X(POST, true)                                                                                  \
-    X(POST_REFUSED, false) /* after POST_BEGINS: too large, or too late */                         \
-    X(OTHER, true) /* no method of this protocol */                                                \
-    X(GONE, false) /* the peer of a GET or POST has gone without an answer */                      \
-    X(PROBE, true) /* a WebSocket wants to take over */                                            \
-    X(PROBED, false)                                                                               \
-    X(PROBE_GONE, false)                                                                           \
-    X(PROBE_CLOSE, false) /* to the shard of the WebSocket */                                      \
-    X(FORGET, false) /* the session has ended: forward nothing any more */
-
-enum poll_verb {
-#define X(name, answered) POLL_##name,
-    POLL_VERBS(X)
-#undef X
-        POLL_VERB_COUNT
-};
-
-struct poll_message {
-    struct session_layer *layer;
-    enum poll_verb verb;
-    unsigned to; /* shard */
-    struct poll_ticket ticket;
-    char sid[SID_LEN];
-    bool polling; /* transport=polling, and no upgrade */
-    bool version; /* EIO=4 */
-    bool octets; /* the content type that is refused */
-    size_t body_len;
-    char body[];
-};
-
-enum poll_answer_kind {
-    POLL_ANSWER_ERROR, /* `code` is an enum eio_error */
-    POLL_ANSWER_EMPTY, /* `code` is the HTTP status */
-    POLL_ANSWER_OK,
-    POLL_ANSWER_PAYLOAD,
-    POLL_ANSWER_UPGRADE, /* to PROBE: go on with 101 */
-    POLL_ANSWER_CLOSE, /* to PROBE: 101, and close at once */
-};
-
-struct poll_answer {
-    struct session_layer *layer;
-    struct poll_ticket ticket;
-    enum poll_answer_kind kind;
-    unsigned code;
-    unsigned owner; /* shard of the session */
-    bool authenticated; /* the connection no longer counts as unauthenticated */
-    struct builder body;
-};
 
 /*
  * Send on a request that names a session; it is answered later, perhaps within the call. `polling`:
@@ -97,23 +26,10 @@ void poll_call_waiting(struct session_home *home, struct http_request *request, 
 /* The server refuses the body of a request: answer it. */
 void poll_call_refused(struct session_home *home, struct http_request *request, unsigned status);
 
-/* Send a message without body to shard `to`, under `ticket`; from any part of the layer. */
-void poll_call_tell(struct session_home *home, unsigned to, enum poll_verb verb,
-    struct poll_ticket ticket, struct bytes sid);
+/* poll_ops.answered. */
+void poll_call_answered(struct session_home *home, const struct poll_answer *answer);
 
-/* Pass a message on to shard `to`; takes it. */
-void poll_call_pass(struct poll_message *message, unsigned to);
-
-/* Answer the request of `answer->ticket`, which is on any shard; takes the body. */
-void poll_call_answer(struct session_home *home, const struct poll_answer *answer);
-
-/* The shard of the handshake of `sid`, or -1 when it cannot be one of this node. */
-int poll_call_shard(const struct session_home *home, struct bytes sid);
-
-/* Draw a sid for a session that begins on this shard. */
-void poll_call_draw_sid(const struct session_home *home, char ret_sid[SID_LEN]);
-
-/* The keys of the maps of calls and probes. */
+/* The key of the map of calls. */
 struct bytes poll_call_key(const void *call);
 
 #endif

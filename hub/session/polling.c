@@ -2,8 +2,8 @@
 /*
  * polling - private to the session layer: HTTP long-polling as the transport of a session.
  *
- * Order of this file: answers, the outbox, GET, POST, upgrades, deadlines, the end, dispatch, life.
- * The names of sessions, and moving, are in polling_names.c.
+ * Order of this file: deadlines, answers, the outbox, GET, POST, upgrades, the end, dispatch,
+ * moving, life.
  */
 #include "hub/session/polling.h"
 
@@ -11,7 +11,11 @@
 #include "codec/base/status.h"
 #include "codec/eio_frames.h"
 #include "hub/net/connection.h"
-#include "hub/session/probe.h"
+#include "hub/session/poll_flood.h"
+#include "hub/session/poll_mail.h"
+#include "hub/session/poll_names.h"
+#include "hub/session/polling_state.h"
+#include "hub/session/session_extra.h"
 
 enum { STALL_MS = 30000 }; /* unless configured */
 
@@ -19,6 +23,36 @@ static const char NOOP[] = "6";
 static const char CLOSE[] = "1";
 static const char NOOP_AND_CLOSE[] = "6\x1e"
                                      "1";
+
+/* --- deadlines ----------------------------------------------------------------------------- */
+
+static uint64_t earlier(uint64_t due, uint64_t other)
+{
+    return other != 0 && other < due ? other : due;
+}
+
+/* Set the timer to the earliest deadline. */
+static void arm(struct polling *polling)
+{
+    uint64_t due = earlier(UINT64_MAX, polling->noop_due_ms);
+    due = earlier(earlier(due, polling->stall_due_ms), polling->probe_due_ms);
+    due = polling->over ? session_now(polling->session) : earlier(due, polling->linger_due_ms);
+    if (due != UINT64_MAX) {
+        timer_set(session_wheel(polling->session), &polling->timer, due);
+    } else {
+        timer_cancel(session_wheel(polling->session), &polling->timer);
+    }
+}
+
+static bool has_passed(const struct polling *polling, uint64_t due_ms)
+{
+    return due_ms != 0 && due_ms <= session_now(polling->session);
+}
+
+static void fail(struct session *session, enum close_reason reason)
+{
+    session->home->events->failed(session, reason);
+}
 
 /* --- answers ------------------------------------------------------------------------------- */
 
@@ -39,7 +73,7 @@ static void answer(const struct session *session, struct poll_ticket *ticket,
     struct poll_answer reply = {
         .ticket = *ticket, .kind = kind, .code = code, .authenticated = session->identity != NULL};
     *ticket = (struct poll_ticket){0};
-    poll_call_answer(session->home, &reply);
+    poll_mail_answer(session->home, &reply);
 }
 
 /* Answer the GET that is held; takes `payload`. */
@@ -53,7 +87,7 @@ static void answer_get(struct polling *polling, struct builder *payload)
     polling->get = (struct poll_ticket){0};
     polling->noop_due_ms = 0;
     polling->outbox.busy = true;
-    poll_call_answer(session->home, &reply);
+    poll_mail_answer(session->home, &reply);
 }
 
 static void answer_get_text(struct polling *polling, const char *text)
@@ -79,7 +113,7 @@ static void answer_waiting(struct polling *polling)
     }
     if (used < 0) { /* no memory */
         builder_reset(&payload);
-        session_end(session, CLOSE_NO_MEMORY);
+        fail(session, CLOSE_NO_MEMORY);
         return;
     }
     answer_get(polling, &payload);
@@ -102,30 +136,25 @@ static void on_filled(struct outbox *outbox)
 {
     struct polling *polling = container_of(outbox, struct polling, outbox);
     polling->stall_due_ms = session_now(polling->session) + stall_ms(polling);
-    session_arm(polling->session);
+    arm(polling);
 }
 
 static void on_relieved(struct outbox *outbox)
 {
     struct polling *polling = container_of(outbox, struct polling, outbox);
     polling->stall_due_ms = 0;
-    session_relieved(polling->session);
-}
-
-/* `left` of the time that a full outbox has. */
-static void end_slow(struct polling *polling, uint64_t left)
-{
-    session_report_slow(polling->session, stall_ms(polling) - left);
-    session_end(polling->session, CLOSE_SLOW);
+    polling->session->home->events->relieved(polling->session);
 }
 
 static void on_overflowed(struct outbox *outbox)
 {
     struct polling *polling = container_of(outbox, struct polling, outbox);
-    uint64_t now = session_now(polling->session);
+    struct session *session = polling->session;
+    uint64_t now = session_now(session);
     uint64_t left = polling->stall_due_ms > now ? polling->stall_due_ms - now : 0;
-    if (!polling->session->ended && !polling->session->moving) {
-        end_slow(polling, left < stall_ms(polling) ? left : stall_ms(polling));
+    uint64_t most = stall_ms(polling);
+    if (session->phase == SESSION_OPEN) {
+        (void)session->home->events->slow(session, left < most ? most - left : 0, true);
     }
 }
 
@@ -142,15 +171,17 @@ static void hold_get(struct polling *polling, struct poll_ticket ticket)
         answer_waiting(polling);
     } else if (polling->probed) {
         polling->noop_due_ms = session_now(polling->session) + POLLING_NOOP_MS;
-        session_arm(polling->session);
+        arm(polling);
     }
 }
 
+/* Nothing is owed to the client any more: `closed` comes in a turn of its own. */
 static void be_over(struct polling *polling)
 {
     polling->over = true;
-    polling_forget(polling->session);
-    session_reap_later(polling->session);
+    poll_flood_leave(polling->session);
+    poll_names_forget(polling->session);
+    arm(polling);
 }
 
 /* The last answer. Clients come back after an error, and not all of them after `1`. */
@@ -170,11 +201,11 @@ static void take_get(struct session *session, struct poll_message *message)
 {
     struct polling *polling = polling_of(session);
     if (is_set(&polling->get)) {
-        session_end(session, CLOSE_PROTOCOL); /* the first one is answered by that */
+        fail(session, CLOSE_PROTOCOL); /* the first one is answered by that */
         answer(session, &message->ticket, POLL_ANSWER_EMPTY, 400);
         return;
     }
-    if (!session->ended || polling->outbox.bytes > 0) {
+    if (!session_is_over(session) || polling->outbox.bytes > 0) {
         hold_get(polling, message->ticket);
         return;
     }
@@ -218,11 +249,14 @@ static void take_packet(struct session *session, const struct eio_packet *packet
     const struct websocket_limits *limits =
         session->identity ? &config->after_auth : &config->before_auth;
     if (packet->payload.len > limits->message_bytes) {
-        session_too_large(session);
+        session->home->events->failing(session, CLOSE_FRAME_TOO_LARGE);
+        fail(session, CLOSE_FRAME_TOO_LARGE);
         return;
     }
-    session_packet(session, packet);
+    session->home->events->packet(session, packet);
 }
+
+static void depart(struct session *session);
 
 /* Take the packets of the POST, until the session is paused, moves or ends. */
 static void work(struct session *session)
@@ -233,31 +267,31 @@ static void work(struct session *session)
     }
     bool more = true;
     polling->working = true;
-    while (more && !session->ended && !session->moving && polling->pauses == 0) {
+    while (more && session->phase == SESSION_OPEN && polling->pauses == 0) {
         struct eio_packet packet;
         int status = eio_payload_next(&polling->payload, &packet);
         more = status > 0;
         if (more) {
             take_packet(session, &packet);
         } else if (status < 0) {
-            session_end(session, status == STATUS_UTF8 ? CLOSE_NOT_UTF8 : CLOSE_PARSE);
+            fail(session, status == STATUS_UTF8 ? CLOSE_NOT_UTF8 : CLOSE_PARSE);
         }
     }
     polling->working = false;
-    if (session->ended) {
+    if (session_is_over(session)) {
         finish_post(polling, session->reason == CLOSE_NORMAL || !is_abrupt(session->reason));
     } else if (!more) {
         finish_post(polling, true);
     }
-    if (session->moving) {
-        polling_depart(session);
+    if (session->phase == SESSION_MOVING) {
+        depart(session);
     }
 }
 
 /* Two at a time: which comes first nobody knows. */
 static void refuse_second_post(struct session *session, struct poll_message *message)
 {
-    session_end(session, CLOSE_PROTOCOL);
+    fail(session, CLOSE_PROTOCOL);
     answer(session, &message->ticket, POLL_ANSWER_EMPTY, 400);
 }
 
@@ -280,12 +314,12 @@ static bool take_post(struct session *session, struct poll_message *message)
         return false;
     }
     polling->post = message->ticket;
-    if (session->ended) {
+    if (session_is_over(session)) {
         finish_post(polling, true);
         return false;
     }
     if (message->octets) {
-        session_end(session, CLOSE_PROTOCOL);
+        fail(session, CLOSE_PROTOCOL);
         return false;
     }
     polling->body = message;
@@ -294,24 +328,14 @@ static bool take_post(struct session *session, struct poll_message *message)
     return true;
 }
 
-void polling_pause(struct session *session)
-{
-    polling_of(session)->pauses++;
-}
-
-void polling_resume(struct session *session)
+static void hold(struct session *session, bool held)
 {
     struct polling *polling = polling_of(session);
-    CHECK(polling->pauses > 0);
-    polling->pauses--;
-    if (polling->pauses == 0 && !session->ended) {
+    CHECK(held || polling->pauses > 0);
+    polling->pauses = (uint16_t)(held ? polling->pauses + 1 : polling->pauses - 1);
+    if (polling->pauses == 0 && session->phase == SESSION_OPEN) {
         work(session);
     }
-}
-
-void polling_work(struct session *session)
-{
-    work(session);
 }
 
 /* --- upgrades ------------------------------------------------------------------------------ */
@@ -319,7 +343,7 @@ void polling_work(struct session *session)
 static void take_probe(struct session *session, struct poll_message *message)
 {
     struct polling *polling = polling_of(session);
-    if (session->ended) {
+    if (session_is_over(session)) {
         answer(session, &message->ticket, POLL_ANSWER_ERROR, EIO_ERROR_BAD_REQUEST);
         return;
     }
@@ -330,7 +354,7 @@ static void take_probe(struct session *session, struct poll_message *message)
     polling->probe = message->ticket;
     polling->probe_due_ms =
         session_now(session) + session->home->config->upgrade_timeout_ms + POLLING_PROBE_SLACK_MS;
-    session_arm(session);
+    arm(polling);
     struct poll_ticket ticket = message->ticket;
     answer(session, &ticket, POLL_ANSWER_UPGRADE, 0);
 }
@@ -346,7 +370,7 @@ static void forget_probe(struct polling *polling)
 static void be_probed(struct session *session, const struct poll_message *message)
 {
     struct polling *polling = polling_of(session);
-    if (session->ended || !is_same(&polling->probe, &message->ticket)) {
+    if (session_is_over(session) || !is_same(&polling->probe, &message->ticket)) {
         return;
     }
     polling->probed = true;
@@ -355,90 +379,82 @@ static void be_probed(struct session *session, const struct poll_message *messag
     }
 }
 
-struct session *polling_find_probed(
-    struct session_home *home, struct bytes sid, struct poll_ticket ticket, int *ret_forward)
+static void free_polling(struct polling *polling)
 {
-    const struct poll_entry *entry = map_get(&home->polls.sids, sid);
-    *ret_forward = -1;
-    if (!entry) {
-        return NULL;
-    }
-    if (entry->forward) {
-        *ret_forward = (int)container_of(entry, const struct poll_forward, entry)->shard;
-        return NULL;
-    }
-    struct session *session = polling_entry_session(entry);
-    const struct polling *polling = polling_of(session);
-    /* A client has waited for its POST before it says `5`. */
-    bool ready =
-        polling && !session->ended && is_same(&polling->probe, &ticket) && !is_set(&polling->post);
-    return ready ? session : NULL;
+    timer_cancel(session_wheel(polling->session), &polling->timer);
+    polling->outbox.busy = false;
+    outbox_finish(&polling->outbox);
+    mem_free(polling->body);
+    mem_free(polling);
 }
 
-void polling_hand_over(struct session *session, struct outbox *outbox)
+bool polling_is_probed(const struct session *session, struct poll_ticket ticket)
 {
-    struct polling *polling = polling_of(session);
+    const struct polling *polling = polling_of(session);
+    /* A client has waited for its POST before it says `5`. */
+    return polling && !session_is_over(session) && is_same(&polling->probe, &ticket) &&
+           !is_set(&polling->post);
+}
+
+unsigned polling_hand_over(struct session *session, struct outbox *outbox)
+{
+    struct poll_session *poll = poll_session_of(session);
+    struct polling *polling = poll->polling;
+    unsigned pauses = polling->pauses;
     if (is_set(&polling->get)) {
         answer_get_text(polling, CLOSE);
     }
     polling->outbox.busy = false;
     outbox_move(&polling->outbox, outbox, &session->home->shard->dirty_outboxes);
+    poll->polling = NULL;
+    free_polling(polling);
+    return pauses;
 }
 
-/* --- deadlines ----------------------------------------------------------------------------- */
-
-static uint64_t earlier(uint64_t due, uint64_t other)
+static void on_timer(struct timer *timer)
 {
-    return other != 0 && other < due ? other : due;
-}
-
-uint64_t polling_due(const struct session *session)
-{
-    const struct polling *polling = polling_of(session);
-    if (!polling) {
-        return UINT64_MAX;
+    struct polling *polling = container_of(timer, struct polling, timer);
+    struct session *session = polling->session;
+    if (polling->over) {
+        session->home->events->closed(session, session->reason);
+        return;
     }
-    uint64_t due = earlier(UINT64_MAX, polling->noop_due_ms);
-    return earlier(earlier(due, polling->stall_due_ms), polling->probe_due_ms);
-}
-
-void polling_expire(struct session *session)
-{
-    struct polling *polling = polling_of(session);
-    uint64_t now = session_now(session);
-    if (session->ended) { /* nobody has come to hear of it */
+    if (has_passed(polling, polling->linger_due_ms)) { /* nobody has come to hear of it */
         be_over(polling);
         return;
     }
-    if (polling->stall_due_ms != 0 && polling->stall_due_ms <= now) {
-        end_slow(polling, 0);
-        return;
+    if (has_passed(polling, polling->stall_due_ms)) {
+        polling->stall_due_ms = 0;
+        (void)session->home->events->slow(session, stall_ms(polling), true);
     }
-    if (polling->noop_due_ms != 0 && polling->noop_due_ms <= now) {
+    if (has_passed(polling, polling->noop_due_ms)) {
         polling->noop_due_ms = 0;
         if (is_set(&polling->get)) {
             answer_get_text(polling, NOOP);
         }
     }
-    if (polling->probe_due_ms != 0 && polling->probe_due_ms <= now) {
+    if (has_passed(polling, polling->probe_due_ms)) {
         forget_probe(polling); /* it was lost on its way */
     }
+    arm(polling);
 }
 
 /* --- the end ------------------------------------------------------------------------------- */
 
-void polling_close(struct session *session, enum close_reason reason)
+static void close_polling(struct session *session, enum close_reason reason)
 {
     struct polling *polling = polling_of(session);
     /* Who has never joined anything is owed nothing: it does not linger. */
     bool abrupt = session->home->polls.stopping || is_abrupt(reason) || !session->identity;
     bool held = is_set(&polling->get);
+    polling->stall_due_ms = 0;
+    polling->noop_due_ms = 0;
     if (!polling->working) {
         finish_post(polling, false);
     }
     if (is_set(&polling->probe)) {
-        poll_call_tell(session->home, polling->probe.from, POLL_PROBE_CLOSE, polling->probe,
-            polling_sid(session));
+        poll_mail_tell(session->home, polling->probe.from, POLL_PROBE_CLOSE, polling->probe,
+            poll_names_sid(session));
         forget_probe(polling);
     }
     if (held && !abrupt && polling->outbox.bytes > 0) {
@@ -450,8 +466,9 @@ void polling_close(struct session *session, enum close_reason reason)
     } else if (abrupt) {
         be_over(polling);
     } else {
-        session_linger(session, POLLING_LINGER_MS);
+        polling->linger_due_ms = session_now(session) + POLLING_LINGER_MS;
     }
+    arm(polling);
 }
 
 /* --- dispatch ------------------------------------------------------------------------------ */
@@ -461,7 +478,7 @@ static bool take_request(struct session *session, struct poll_message *message)
 {
     struct polling *polling = polling_of(session);
     bool probe = message->verb == POLL_PROBE;
-    if (probe && !polling && message->version && !session->ended) {
+    if (probe && !polling && message->version && !session_is_over(session)) {
         answer(session, &message->ticket, POLL_ANSWER_CLOSE, 0); /* it has a WebSocket */
         return false;
     }
@@ -497,7 +514,7 @@ static void take_news(struct session *session, const struct poll_message *messag
     }
     switch ((unsigned)message->verb) {
     case POLL_GONE:
-        session_end(session, CLOSE_TRANSPORT);
+        fail(session, CLOSE_TRANSPORT);
         break;
     case POLL_POST_REFUSED:
         if (is_same(&polling->post, &message->ticket)) {
@@ -517,61 +534,162 @@ static void take_news(struct session *session, const struct poll_message *messag
     }
 }
 
-static bool wants_answer(enum poll_verb verb)
-{
-    static const bool answered[POLL_VERB_COUNT] = {
-#define X(name, answered) [POLL_##name] = (answered),
-        POLL_VERBS(X)
-#undef X
-    };
-    return answered[verb];
-}
-
-void polling_handle(struct session_home *home, struct poll_message *message)
+void polling_take(struct session_home *home, struct poll_message *message)
 {
     struct bytes sid = bytes_of(message->sid, sizeof(message->sid));
-    struct poll_entry *entry = map_get(&home->polls.sids, sid);
+    bool answered = poll_mail_is_answered(message->verb);
     bool kept = false;
-    if (message->verb == POLL_PROBE_CLOSE) {
-        probe_end(home, message->ticket.number);
-    } else if (message->verb == POLL_FORGET) {
-        polling_drop_forward(home, sid);
-    } else if (entry && entry->forward) {
-        poll_call_pass(message, container_of(entry, struct poll_forward, entry)->shard);
+    int forward;
+    struct session *session = poll_names_find(home, sid, &forward);
+    if (message->verb == POLL_FORGET) {
+        poll_names_drop_forward(home, sid);
+    } else if (forward >= 0) {
+        poll_mail_pass(message, (unsigned)forward);
         kept = true;
-    } else if (entry && wants_answer(message->verb)) {
-        kept = take_request(polling_entry_session(entry), message);
-    } else if (entry) {
-        take_news(polling_entry_session(entry), message);
-    } else if (wants_answer(message->verb)) {
+    } else if (session && answered) {
+        kept = take_request(session, message);
+    } else if (session) {
+        take_news(session, message);
+    } else if (answered) {
         struct poll_answer unknown = {
             .ticket = message->ticket, .kind = POLL_ANSWER_ERROR, .code = EIO_ERROR_SID_UNKNOWN};
-        poll_call_answer(home, &unknown);
+        poll_mail_answer(home, &unknown);
     }
     if (!kept) {
         mem_free(message);
     }
 }
 
+/* --- moving -------------------------------------------------------------------------------- */
+
+static void on_arrived(void *arg, bool cancelled)
+{
+    struct session *session = arg;
+    struct polling *polling = polling_of(session);
+    struct session_home *home = &session->home->layer->homes[polling->target];
+    if (cancelled || home->polls.stopping) {
+        poll_session_of(session)->place = POLL_NOWHERE;
+        session->home->events->moved(session, NULL);
+        return;
+    }
+    polling->working = true; /* it may be sent on at once */
+    home->events->moved(session, home);
+    polling->working = false;
+    if (session->phase == SESSION_MOVING) {
+        depart(session);
+        return;
+    }
+    if (polling->lost) {
+        fail(session, CLOSE_NO_MEMORY);
+    }
+    if (!polling->outbox.busy && polling->outbox.bytes > 0 &&
+        list_empty(&polling->outbox.dirty_link)) {
+        list_append(&home->shard->dirty_outboxes, &polling->outbox.dirty_link);
+    }
+    work(session);
+}
+
+static void depart(struct session *session)
+{
+    struct polling *polling = polling_of(session);
+    polling->stall_due_ms = 0; /* it begins anew there, if it is full there */
+    polling->outbox.busy = false;
+    polling->lost |= !outbox_unshare(&polling->outbox);
+    polling->outbox.busy = !is_set(&polling->get);
+    timer_cancel(session_wheel(session), &polling->timer);
+    poll_flood_leave(session);
+    poll_names_leave(session, polling->target);
+    sched_post(sched_system(session->home->shard->sched), polling->target, on_arrived, session);
+}
+
+/* As soon as no packet is being taken. */
+static void move(struct session *session, unsigned shard)
+{
+    struct polling *polling = polling_of(session);
+    polling->target = shard;
+    if (!polling->working) {
+        depart(session);
+    }
+}
+
+static bool arrived(struct session *session)
+{
+    bool known = poll_names_arrive(session);
+    poll_flood_enter(session);
+    arm(polling_of(session));
+    return known;
+}
+
 /* --- life ---------------------------------------------------------------------------------- */
 
-struct polling *polling_new(struct session *session)
+static struct outbox *get_outbox(const struct session *session)
+{
+    return &polling_of(session)->outbox;
+}
+
+void polling_remote(const struct session *session, char ret_text[46])
+{
+    const struct poll_session *poll = poll_session_of(session);
+    memcpy(ret_text, poll->remote, sizeof(poll->remote));
+}
+
+static void abandon(struct session *session)
+{
+    session->home->events->closed(session, session->reason);
+}
+
+static void finish(struct session *session)
+{
+    poll_flood_leave(session);
+    poll_names_forget(session);
+    free_polling(polling_of(session));
+}
+
+const struct transport polling_transport = {
+    .name = "polling",
+    .handshake = "polling",
+    .outbox = get_outbox,
+    .remote = polling_remote,
+    .hold = hold,
+    .authenticated = poll_flood_leave,
+    .move = move,
+    .arrived = arrived,
+    .close = close_polling,
+    .cut = close_polling,
+    .abandon = abandon,
+    .finish = finish,
+};
+
+static struct polling *new_polling(struct session *session)
 {
     struct polling *polling = mem_alloc(sizeof(*polling));
     struct outbox_limits limits = connection_outbox_limits(session->home->shard);
     polling->session = session;
+    timer_init(&polling->timer, on_timer);
     outbox_init(&polling->outbox, &outbox_ops, &limits);
     polling->outbox.busy = true;
     return polling;
 }
 
-void polling_free(struct polling *polling)
+struct poll_session *polling_new(struct session_home *home, struct bytes remote)
 {
-    if (!polling) {
-        return;
+    struct poll_session *poll = mem_try_calloc(1, sizeof(*poll));
+    if (poll == NULL) {
+        return NULL;
     }
-    polling->outbox.busy = false;
-    outbox_finish(&polling->outbox);
-    mem_free(polling->body);
-    mem_free(polling);
+    poll_names_draw(home, poll->entry.sid);
+    if (!map_put(&home->polls.sids, &poll->entry)) {
+        mem_free(poll);
+        return NULL;
+    }
+    poll->session.transport = TRANSPORT_POLLING;
+    size_t len = remote.len < sizeof(poll->remote) ? remote.len : sizeof(poll->remote) - 1;
+    memcpy(poll->remote, remote.at, len);
+    return poll;
+}
+
+void polling_begin(struct session *session)
+{
+    poll_session_of(session)->polling = new_polling(session);
+    poll_flood_enter(session);
 }

@@ -13,8 +13,13 @@
 #include "hub/net/http_server.h"
 #include "hub/net/loop.h"
 #include "hub/session/engine_reply.h"
+#include "hub/session/poll_flood.h"
+#include "hub/session/poll_mail.h"
+#include "hub/session/poll_names.h"
 #include "hub/session/polling.h"
 #include "hub/session/session_core.h"
+#include "hub/session/session_sockets.h"
+#include "hub/session/ws_transport.h"
 
 struct probe {
     uint64_t number; /* key in home.probes, until it moves */
@@ -41,8 +46,8 @@ static void tell(const struct probe *probe, struct session_home *here, enum poll
 {
     struct poll_ticket ticket = {
         .number = probe->number, .from = sched_shard(probe->home->shard->sched)};
-    int shard = poll_call_shard(here, sid_of(probe));
-    poll_call_tell(here, (unsigned)shard, verb, ticket, sid_of(probe));
+    int shard = poll_names_shard(here, sid_of(probe));
+    poll_mail_tell(here, (unsigned)shard, verb, ticket, sid_of(probe));
 }
 
 /* Not among those of its shard any more. */
@@ -54,37 +59,47 @@ static void unlist(struct probe *probe)
 
 /* --- taking over --------------------------------------------------------------------------- */
 
-static void on_arrived(void *context, bool ok);
-
 /* Bring the WebSocket to its session, which was seen on `shard`. */
 static void go_on(struct probe *probe, unsigned shard)
 {
     probe->owner = shard;
-    websocket_move(&probe->websocket, shard, on_arrived, probe);
+    websocket_move(&probe->websocket, shard);
 }
 
-static void on_arrived(void *context, bool ok)
+/* The WebSocket becomes the transport of `session`. */
+static void take_over(struct session *session, struct probe *probe)
 {
-    struct probe *probe = context;
+    unsigned holds = polling_hand_over(session, connection_outbox(probe->websocket.connection));
+    session->transport = TRANSPORT_UPGRADED;
+    ws_transport_adopt(session, &probe->websocket);
+    session_set_outbox(session);
+    for (unsigned i = 0; i < holds; i++) {
+        ws_transport_hold(session, true);
+    }
+}
+
+static void on_moved(struct websocket *websocket, bool ok)
+{
+    struct probe *probe = container_of(websocket, struct probe, websocket);
     if (!ok) {
         /* On the thread it was leaving, or when all threads have ended: the session waits for its
          * ping timeout, as after any silent loss. */
         mem_free(probe);
         return;
     }
-    struct shard *shard = loop_shard(connection_loop(probe->websocket.connection));
+    struct shard *shard = loop_shard(connection_loop(websocket->connection));
     struct session_home *here = session_layer_home(probe->home->layer, shard);
     struct poll_ticket ticket = {
         .number = probe->number, .from = sched_shard(probe->home->shard->sched)};
     int forward;
-    struct session *session = polling_find_probed(here, sid_of(probe), ticket, &forward);
-    if (session) {
-        session_take_over(session, &probe->websocket);
+    struct session *session = poll_names_find(here, sid_of(probe), &forward);
+    if (session && polling_is_probed(session, ticket)) {
+        take_over(session, probe);
         mem_free(probe);
     } else if (forward >= 0) {
         go_on(probe, (unsigned)forward);
     } else {
-        websocket_close(&probe->websocket, CLOSE_PARSE); /* without a code */
+        websocket_close(websocket, CLOSE_PARSE); /* without a code */
     }
 }
 
@@ -127,7 +142,8 @@ static void on_closed(struct websocket *websocket, enum close_reason reason)
     mem_free(probe);
 }
 
-static const struct websocket_ops ops = {.on_message = on_message, .on_closed = on_closed};
+static const struct websocket_ops ops = {
+    .on_message = on_message, .on_closed = on_closed, .on_moved = on_moved};
 
 static void on_timer(struct timer *timer)
 {
@@ -176,13 +192,13 @@ void probe_begin(struct session_home *home, struct http_request *request, struct
     if (bits == 0) {
         struct ws_accept_answer answer = {
             .key = accept.key, .protocol = ws_accept_first_protocol(request->head)};
-        bits = session_write_upgrade(home, request, true, &answer, &out);
+        bits = engine_reply_upgrade(home->config, request, true, &answer, &out);
     }
     if (bits < 0) {
         builder_reset(&out);
         drop_probe(probe);
         struct poll_ticket ticket = {.number = number, .from = sched_shard(home->shard->sched)};
-        poll_call_tell(home, (unsigned)poll_call_shard(home, sid), POLL_PROBE_GONE, ticket, sid);
+        poll_mail_tell(home, (unsigned)poll_names_shard(home, sid), POLL_PROBE_GONE, ticket, sid);
         if (bits == STATUS_NOMEM) {
             engine_reply_empty(home->config, request, 503);
         } else {
@@ -207,7 +223,7 @@ void probe_refuse(struct session_home *home, struct http_request *request)
     int status = ws_accept_check(request->head, &accept);
     if (status == 0) {
         answer.key = accept.key;
-        status = session_write_upgrade(home, request, true, &answer, &out);
+        status = engine_reply_upgrade(home->config, request, true, &answer, &out);
     }
     if (status < 0) {
         builder_reset(&out);
@@ -227,3 +243,44 @@ void probe_end(struct session_home *home, uint64_t number)
         websocket_close(&probe->websocket, CLOSE_PARSE);
     }
 }
+
+/* --- the transport ------------------------------------------------------------------------- */
+
+static void authenticated(struct session *session)
+{
+    poll_flood_leave(session);
+    ws_transport_authenticated(session);
+}
+
+static void move(struct session *session, unsigned shard)
+{
+    poll_flood_leave(session);
+    poll_names_leave(session, shard);
+    ws_transport_move(session, shard);
+}
+
+static bool arrived(struct session *session)
+{
+    poll_flood_enter(session);
+    return poll_names_arrive(session) && ws_transport_arrived(session);
+}
+
+static void finish(struct session *session)
+{
+    poll_flood_leave(session);
+    poll_names_forget(session);
+}
+
+const struct transport upgraded_transport = {
+    .name = "websocket",
+    .handshake = "polling",
+    .outbox = ws_transport_outbox,
+    .remote = polling_remote,
+    .hold = ws_transport_hold,
+    .authenticated = authenticated,
+    .move = move,
+    .arrived = arrived,
+    .close = ws_transport_close,
+    .cut = ws_transport_cut,
+    .finish = finish,
+};

@@ -13,10 +13,13 @@
 #include <stdint.h>
 
 #include "codec/base/bytes.h"
-#include "hub/session/poll_call.h"
 
 struct http_request;
 struct session_home;
+struct transport;
+
+/* What the WebSocket is to the session that it has taken over. */
+extern const struct transport upgraded_transport;
 
 /* The session on shard `owner` has agreed: answer 101 and wait for `2probe` and `5`. */
 void probe_begin(struct session_home *home, struct http_request *request, struct bytes sid,
@@ -26,7 +29,7 @@ void probe_begin(struct session_home *home, struct http_request *request, struct
  * servers do. */
 void probe_refuse(struct session_home *home, struct http_request *request);
 
-/* The session has ended: close the WebSocket `number`, if it is still here. */
+/* poll_ops.end_probe. The session has ended: close the WebSocket `number`, if it is still here. */
 void probe_end(struct session_home *home, uint64_t number);
 
 /* The key of the map of probes. */

@@ -33,7 +33,7 @@ bool session_send_raw(struct session *session, bool binary, struct bytes message
 
 /*
  * Send an event to which the client answers (app_ops.ack, at most once, perhaps never). `args` is
- * JSON text of the arguments, `a,b`, or empty. Ids are unique among 65,536 requests of a session.
+ * JSON text of the arguments, `a,b`, or empty. Ids are unique among 8,191 requests of a session.
  * STATUS_FULL when refused at the outbox's maximum, STATUS_UNSUPPORTED on peal.msgpack.v1,
  * STATUS_TOO_LARGE.
  */

@@ -7,13 +7,35 @@
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/server_events.h"
+#include "hub/session/deadlines.h"
+#include "hub/session/eio_session.h"
 #include "hub/session/plain_session.h"
+#include "hub/session/poll_call.h"
+#include "hub/session/poll_names.h"
 #include "hub/session/polling.h"
-#include "hub/session/session_core.h"
+#include "hub/session/probe.h"
+#include "hub/session/session_life.h"
+#include "hub/session/session_sockets.h"
+#include "hub/session/ws_transport.h"
 
 enum { DRAIN_STEP_MS = 20, RECONNECT_MS = 1000, UNJOINED_MAX = 32768 /* unless configured */ };
 
 static void on_drain(struct timer *timer);
+
+static const struct protocol *const protocols[SESSION_KIND_COUNT] = {
+    [SESSION_ENGINE] = &eio_protocol,
+    [SESSION_JSON] = &plain_json_protocol,
+    [SESSION_MSGPACK] = &plain_msgpack_protocol,
+};
+
+static const struct transport *const transports[TRANSPORT_COUNT] = {
+    [TRANSPORT_WEBSOCKET] = &ws_transport,
+    [TRANSPORT_POLLING] = &polling_transport,
+    [TRANSPORT_UPGRADED] = &upgraded_transport,
+};
+
+static const struct poll_ops poll_ops = {
+    .take = polling_take, .end_probe = probe_end, .answered = poll_call_answered};
 
 struct session_layer *session_layer_create(
     const struct session_config *config, unsigned shard_count)
@@ -26,13 +48,31 @@ struct session_layer *session_layer_create(
     return layer;
 }
 
+/* What long-polling keeps on a shard. */
+static void init_polls(struct session_home *home)
+{
+    home->polls.ops = &poll_ops;
+    map_init(&home->polls.sids, poll_names_key);
+    map_init(&home->polls.calls, poll_call_key);
+    map_init(&home->polls.probes, probe_key);
+    unjoined_init(&home->polls.unjoined, home->layer->unjoined, sched_shard(home->shard->sched));
+}
+
+static void finish_polls(struct session_home *home)
+{
+    poll_names_finish(home);
+    map_finish(&home->polls.calls);
+    map_finish(&home->polls.probes);
+    unjoined_finish(&home->polls.unjoined);
+}
+
 void session_layer_destroy(struct session_layer *layer)
 {
     if (!layer) {
         return;
     }
     for (unsigned i = 0; i < layer->shard_count; i++) {
-        polling_home_finish(&layer->homes[i]);
+        finish_polls(&layer->homes[i]);
         for (unsigned kind = 0; kind < SESSION_KIND_COUNT; kind++) {
             if (layer->homes[i].pings[kind]) {
                 chunk_unref(layer->homes[i].pings[kind]);
@@ -43,20 +83,6 @@ void session_layer_destroy(struct session_layer *layer)
     mem_free(layer);
 }
 
-struct session_home *session_layer_home(struct session_layer *layer, const struct shard *shard)
-{
-    return &layer->homes[sched_shard(shard->sched)];
-}
-
-static struct chunk *engine_ping(void)
-{
-    struct builder text = {0};
-    builder_byte(&text, '2');
-    struct chunk *chunk = session_chunk(&text, false);
-    builder_reset(&text);
-    return chunk;
-}
-
 void session_layer_start(struct session_layer *layer, struct shard *shard)
 {
     struct session_home *home = session_layer_home(layer, shard);
@@ -64,11 +90,15 @@ void session_layer_start(struct session_layer *layer, struct shard *shard)
     home->own = layer->config;
     home->config = &home->own;
     home->shard = shard;
+    home->protocols = protocols;
+    home->transports = transports;
+    home->events = &session_events;
     session_home_init(home);
+    init_polls(home);
     timer_init(&home->drain, on_drain);
-    home->pings[SESSION_ENGINE] = engine_ping();
-    home->pings[SESSION_JSON] = plain_session_ping(SESSION_JSON);
-    home->pings[SESSION_MSGPACK] = plain_session_ping(SESSION_MSGPACK);
+    for (unsigned kind = 0; kind < SESSION_KIND_COUNT; kind++) {
+        home->pings[kind] = protocols[kind]->ping();
+    }
 }
 
 void session_layer_reload(
@@ -82,7 +112,7 @@ void session_layer_reload(
     next.ping_interval_ms = home->own.ping_interval_ms;
     next.ping_timeout_ms = home->own.ping_timeout_ms;
     home->own = next;
-    session_rearm_all(home);
+    deadlines_arm_all(home);
 }
 
 size_t session_cost(void)
@@ -95,15 +125,15 @@ size_t session_layer_count(const struct session_layer *layer, const struct shard
     return layer->homes[sched_shard(shard->sched)].count;
 }
 
-/* Call `fn` for every session that has not been ended, until `fn` says false. */
-static void for_each_live(
+/* Call `fn` for every session, until `fn` says false. */
+static void for_each(
     struct session_home *home, bool (*fn)(struct session *session, void *context), void *context)
 {
     struct list *lists[] = {&home->open, &home->paused, &home->ending};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         list_for_each_safe (link, next, lists[i]) {
             struct session *session = container_of(link, struct session, link);
-            if (!session->ended && !fn(session, context)) {
+            if (!fn(session, context)) {
                 return;
             }
         }
@@ -116,22 +146,34 @@ static bool end_one(struct session *session, void *context)
     return true;
 }
 
+static bool abandon_one(struct session *session, void *context)
+{
+    const struct transport *transport = session_transport(session);
+    if (transport->abandon != NULL) {
+        transport->abandon(session);
+    }
+    return true;
+}
+
 void session_layer_stop(struct session_layer *layer, struct shard *shard, enum close_reason reason)
 {
     struct session_home *home = session_layer_home(layer, shard);
     home->refusing = true;
     timer_cancel(sched_timers(shard->sched), &home->drain);
     home->polls.stopping = true;
-    for_each_live(home, end_one, &reason);
-    polling_home_stop(home);
+    for_each(home, end_one, &reason);
+    for_each(home, abandon_one, NULL);
     session_home_reap(home);
 }
 
 /* --- draining ------------------------------------------------------------------------------ */
 
 /* Sessions are closed evenly over the window; the jitter keeps a batch from returning as one. */
-static void say_draining(struct session *session, struct socket *socket)
+static void say_draining(struct session *session, struct socket *socket, void *context)
 {
+    if (socket->closing) {
+        return;
+    }
     uint32_t over = session->home->drain_over_ms;
     struct event *event =
         server_events_draining(rand_below(&session->home->shard->rand, over > 0 ? over : 1));
@@ -147,15 +189,11 @@ static bool send_away(struct session *session, void *context)
     if (*quota == 0) {
         return false;
     }
+    if (session_is_over(session)) {
+        return true;
+    }
     --*quota;
-    if (session->has_first && !session->first.closing) {
-        say_draining(session, &session->first);
-    }
-    if (session->extra) {
-        list_for_each (link, &session->extra->sockets) {
-            say_draining(session, &container_of(link, struct session_socket, link)->socket);
-        }
-    }
+    session_each_socket(session, say_draining, NULL);
     session_end(session, CLOSE_DRAINING);
     return true;
 }
@@ -170,7 +208,7 @@ static void on_drain(struct timer *timer)
     if (left > DRAIN_STEP_MS) {
         quota = (size_t)((home->live * (uint64_t)DRAIN_STEP_MS + left - 1) / left);
     }
-    for_each_live(home, send_away, &quota);
+    for_each(home, send_away, &quota);
     if (home->live > 0) {
         timer_set(sched_timers(sched), timer, now + DRAIN_STEP_MS);
     }

@@ -8,20 +8,48 @@
 #include "hub/session/sio_session.h"
 
 #include "actors/close.h"
-#include "actors/recover/recovery.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "codec/server_events.h"
 #include "codec/sio.h"
 #include "codec/sio_mp.h"
 #include "hub/session/connect.h"
-#include "hub/session/session_core.h"
+#include "hub/session/deadlines.h"
 #include "hub/session/session_extra.h"
+#include "hub/session/session_life.h"
+#include "hub/session/session_send.h"
+#include "hub/session/session_sockets.h"
 #include "hub/session/sio_writer.h"
 
 /* JSON is at most this much longer than the MessagePack it was made of (nil, control characters).
  */
 enum { JSON_GROWTH = 8, JSON_SLACK = 64 };
+
+/* --- answers to CONNECT -------------------------------------------------------------------- */
+
+bool sio_session_welcome(struct session *session, struct bytes nsp, struct socket *socket)
+{
+    struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
+    return session_send_made(session, sio_writer_connect(session, nsp, sid, socket_pid(socket)));
+}
+
+void sio_session_refuse(
+    struct session *session, struct bytes nsp, struct bytes message, const char *code)
+{
+    struct builder data = {0};
+    if (code) {
+        builder_str(&data, "{\"code\":");
+        json_scan_write_string(&data, bytes_str(code));
+        builder_byte(&data, '}');
+    }
+    /* Lost only by a peer that does not read. */
+    (void)session_send_made(
+        session, sio_writer_refusal(session, nsp, message, builder_bytes(&data)));
+    builder_reset(&data);
+    if (++session_extra(session)->refusals >= SESSION_REFUSALS_MAX) {
+        session_end(session, CLOSE_TOO_MANY);
+    }
+}
 
 /* --- leaving ------------------------------------------------------------------------------- */
 
@@ -41,21 +69,17 @@ static bool tell_closing(struct session *session, struct socket *socket, enum cl
     return sent;
 }
 
+static void tell_one(struct session *session, struct socket *socket, void *context)
+{
+    if (!socket->closing) {
+        socket->left = true;
+        (void)tell_closing(session, socket, *(enum close_reason *)context); /* so does the frame */
+    }
+}
+
 void sio_session_tell_closing(struct session *session, enum close_reason reason)
 {
-    if (session->has_first && !session->first.closing) {
-        session->first.left = true;
-        (void)tell_closing(session, &session->first, reason); /* the close frame says it as well */
-    }
-    if (session->extra) {
-        list_for_each (link, &session->extra->sockets) {
-            struct socket *socket = &container_of(link, struct session_socket, link)->socket;
-            if (!socket->closing) {
-                socket->left = true;
-                (void)tell_closing(session, socket, reason);
-            }
-        }
-    }
+    session_each_socket(session, tell_one, &reason);
 }
 
 void sio_session_expel(struct session *session, struct socket *socket, enum close_reason reason)
@@ -155,7 +179,7 @@ static void on_ack(
 static void begin_assembly(
     struct session *session, const struct sio_packet *packet, struct bytes text)
 {
-    if (!addressee(session, packet->nsp) && session->ended) {
+    if (!addressee(session, packet->nsp) && session_is_over(session)) {
         return;
     }
     struct buf *copy = buf_new(text);
@@ -167,7 +191,7 @@ static void begin_assembly(
     assembly->text = copy;
     assembly->expected = packet->attachments;
     assembly->due_ms = session_now(session) + session->home->config->attachments_timeout_ms;
-    session_arm(session);
+    deadlines_arm(session);
 }
 
 /* All attachments are there: the packet happens now. */
@@ -176,7 +200,7 @@ static void finish_assembly(struct session *session)
     struct session_assembly assembly = session->extra->assembly;
     session->extra->assembly = (struct session_assembly){0};
     session_trim(session);
-    session_arm(session);
+    deadlines_arm(session);
     struct sio_packet packet;
     int status = sio_decode(buf_bytes(assembly.text), &packet);
     CHECK(status == 0); /* it was decoded once, when it arrived */
@@ -293,4 +317,11 @@ void sio_session_text(struct session *session, struct bytes text)
 void sio_session_binary(struct session *session, struct bytes data)
 {
     (session->home->config->msgpack_parser ? take_map : take_attachment)(session, data);
+}
+
+struct chunk *sio_session_question(
+    const struct session *session, struct socket *socket, const struct sio_event_out *event)
+{
+    struct sio_head head = {.nsp = socket_nsp(socket), .has_id = true, .id = session->asked};
+    return sio_writer_event(session, &head, event);
 }

@@ -19,11 +19,14 @@
 #include "hub/session/connect.h"
 #include "hub/session/eio_session.h"
 #include "hub/session/engine_reply.h"
-#include "hub/session/plain_session.h"
 #include "hub/session/poll_call.h"
+#include "hub/session/poll_names.h"
 #include "hub/session/polling.h"
-#include "hub/session/session_core.h"
+#include "hub/session/polling_state.h"
 #include "hub/session/session_extra.h"
+#include "hub/session/session_life.h"
+#include "hub/session/session_send.h"
+#include "hub/session/ws_transport.h"
 
 enum { ORIGINS_MAX = 4, REMOTE_MAX = 46 };
 
@@ -125,25 +128,6 @@ static void refuse_handshake(struct http_request *request, unsigned status)
     http_respond(request, status, "text/plain", headers, bytes_str(http1_reason(status)));
 }
 
-int session_write_upgrade(const struct session_home *home, const struct http_request *request,
-    bool cors, struct ws_accept_answer *answer, struct builder *out)
-{
-    bool offered = home->config->before_auth.deflate_bytes > 0;
-    struct builder extensions = {0};
-    struct builder lines = {0};
-    if (cors) {
-        engine_reply_add_cors(home->config, request, &lines);
-    }
-    int bits = offered ? ws_accept_deflate(request->head, &extensions) : 0;
-    answer->sha1 = home->config->sha1;
-    answer->extensions = builder_bytes(&extensions);
-    answer->lines = builder_bytes(&lines);
-    int status = bits < 0 ? bits : ws_accept_write(out, answer);
-    builder_reset(&extensions);
-    builder_reset(&lines);
-    return status < 0 ? status : bits;
-}
-
 static void refuse_draining(struct http_request *request)
 {
     http_respond(request, 503, "application/json", BYTES("Retry-After: 1\r\n"),
@@ -171,9 +155,9 @@ static struct session *become_session(struct session_home *home, struct http_req
         return NULL;
     }
     struct builder out = {0};
-    int bits = session_write_upgrade(home, request, kind == SESSION_ENGINE, answer, &out);
+    int bits = engine_reply_upgrade(home->config, request, kind == SESSION_ENGINE, answer, &out);
     if (bits < 0) {
-        session_gone(session, CLOSE_PROTOCOL);
+        session_destroy(session);
         builder_reset(&out);
         if (bits == STATUS_NOMEM) {
             refuse_starved(request);
@@ -185,7 +169,7 @@ static struct session *become_session(struct session_home *home, struct http_req
     struct connection *connection = request->connection;
     http_upgrade(request, builder_bytes(&out));
     builder_reset(&out);
-    session_begin(session, connection);
+    ws_transport_init(session, connection);
     websocket_set_deflate(&session->websocket, (unsigned)bits);
     return session;
 }
@@ -350,15 +334,20 @@ static void handshake_polling(struct session_home *home, struct http_request *re
     char remote[REMOTE_MAX];
     connection_remote(request->connection, remote);
     struct session_extra *extra = remember_request(home->config, request, bytes_of(NULL, 0));
-    struct session *session = polling_create(home, extra, bytes_str(remote));
-    if (!session) {
+    struct poll_session *poll = extra ? polling_new(home, bytes_str(remote)) : NULL;
+    if (!poll) {
+        session_extra_destroy(extra);
         refuse_starved(request);
         return;
     }
+    struct session *session = &poll->session;
+    session_init(session, home, SESSION_ENGINE, extra);
+    polling_begin(session);
     session->cross_domain = has_origin(request);
+    struct bytes sid = poll_names_sid(session);
     struct builder open = {0};
-    eio_session_open_polling(session, &open);
-    engine_reply_open(home->config, request, polling_sid(session), builder_bytes(&open));
+    eio_session_open(session, sid, true, &open);
+    engine_reply_open(home->config, request, sid, builder_bytes(&open));
     builder_reset(&open);
 }
 
@@ -380,8 +369,12 @@ static void handshake_websocket(struct session_home *home, struct http_request *
     bool cross_domain = has_origin(request); /* the request does not outlive what follows */
     struct session *session = become_session(home, request, extra, SESSION_ENGINE, &answer);
     if (session) {
+        char sid[SID_LEN]; /* nothing is ever looked up by it over WebSocket: it is not kept */
+        struct builder open = {0};
         session->cross_domain = cross_domain;
-        eio_session_open(session);
+        poll_names_draw(home, sid);
+        eio_session_open(session, bytes_of(sid, sizeof(sid)), false, &open);
+        (void)session_send_text(session, &open); /* the first append to an outbox is always taken */
     }
 }
 
@@ -483,6 +476,7 @@ static void open_plain(struct session_home *home, struct http_request *request,
         identity_unref(verdict->identity);
         return;
     }
+    session_start(session);
     connect_decided(session, verdict);
 }
 

@@ -37,8 +37,7 @@ struct connection {
     bool fails;
     enum close_reason reason;
     struct fake_answer answer;
-    websocket_arrived_fn arrived; /* set while it moves */
-    void *arrived_context;
+    bool moving;
     unsigned target;
 };
 
@@ -96,16 +95,16 @@ struct shard *fake_shard(unsigned index)
 /* Bring a moving connection to its shard. */
 static void finish_move(struct connection *connection)
 {
-    websocket_arrived_fn arrived = connection->arrived;
-    connection->arrived = NULL;
+    struct websocket *websocket = connection->websocket;
+    connection->moving = false;
     cr_assert_eq(connection->outbox.bytes, 0, "it moves only when nothing waits");
     if (connection->fails) {
         connection->websocket = NULL;
-        arrived(connection->arrived_context, false);
+        websocket->ops->on_moved(websocket, false);
         return;
     }
     connection->loop = &loops[connection->target];
-    arrived(connection->arrived_context, true);
+    websocket->ops->on_moved(websocket, true);
 }
 
 static void turn(void)
@@ -122,7 +121,7 @@ static void turn(void)
         sched_flush(sched);
     }
     for (unsigned i = 0; i < peer_count; i++) {
-        if (peers[i].arrived && !peers[i].stalled) {
+        if (peers[i].moving && !peers[i].stalled) {
             finish_move(&peers[i]);
         }
     }
@@ -283,14 +282,12 @@ void websocket_cut(struct websocket *websocket, enum close_reason reason)
     websocket_close(websocket, reason);
 }
 
-void websocket_move(
-    struct websocket *websocket, unsigned shard, websocket_arrived_fn arrived, void *context)
+void websocket_move(struct websocket *websocket, unsigned shard)
 {
     struct connection *connection = websocket->connection;
-    cr_assert(!connection->arrived);
+    cr_assert(!connection->moving);
     cr_assert_lt(shard, FAKE_SHARDS);
-    connection->arrived = arrived;
-    connection->arrived_context = context;
+    connection->moving = true;
     connection->target = shard;
 }
 
@@ -384,7 +381,7 @@ void fake_message(unsigned peer, bool binary, struct bytes message)
     struct connection *connection = &peers[peer];
     cr_assert(connection->websocket, "the connection has gone");
     /* As the real one: nothing is delivered after websocket_close, or while it moves. */
-    if (!connection->closing && !connection->arrived) {
+    if (!connection->closing && !connection->moving) {
         connection->websocket->ops->on_message(connection->websocket, binary, message);
     }
     fake_pass(0);
@@ -452,10 +449,9 @@ void fake_gone(unsigned peer, enum close_reason reason)
     struct websocket *websocket = connection->websocket;
     cr_assert(websocket);
     connection->websocket = NULL;
-    if (connection->arrived) {
-        websocket_arrived_fn arrived = connection->arrived;
-        connection->arrived = NULL;
-        arrived(connection->arrived_context, false);
+    if (connection->moving) {
+        connection->moving = false;
+        websocket->ops->on_moved(websocket, false);
         return;
     }
     websocket->ops->on_closed(websocket, connection->closing ? connection->reason : reason);

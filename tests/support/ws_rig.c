@@ -278,9 +278,9 @@ static bool run_turn(struct ws_rig *rig)
 
 /* --- the echo --- */
 
-static void on_moved(void *context, bool ok)
+static void on_moved(struct websocket *websocket, bool ok)
 {
-    (void)context;
+    (void)websocket;
     CHECK(ok);
 }
 
@@ -298,7 +298,7 @@ static void send_frame(struct ws_rig *rig, unsigned first, struct bytes payload)
 
 static void move(struct ws_rig *rig)
 {
-    websocket_move(&rig->websocket, rig->connection->loop == &loops[0], on_moved, rig);
+    websocket_move(&rig->websocket, rig->connection->loop == &loops[0]);
 }
 
 static void on_message(struct websocket *websocket, bool binary, struct bytes message)
@@ -327,7 +327,8 @@ static void on_closed(struct websocket *websocket, enum close_reason reason)
 
 void ws_rig_open(struct ws_rig *rig, const struct ws_rig_options *options)
 {
-    static const struct websocket_ops ops = {.on_message = on_message, .on_closed = on_closed};
+    static const struct websocket_ops ops = {
+        .on_message = on_message, .on_closed = on_closed, .on_moved = on_moved};
     make_world();
     *rig = (struct ws_rig){.options = *options};
     rig->options.limits.deflate_level = DEFLATE_LEVEL;

@@ -73,9 +73,9 @@ static void answer_late(void *arg, bool cancelled)
     free(answer);
 }
 
-static void on_moved(void *context, bool ok)
+static void on_moved(struct websocket *websocket, bool ok)
 {
-    struct client *client = context;
+    struct client *client = container_of(websocket, struct client, websocket);
     if (!ok) {
         client->server->closed++;
         free(client);
@@ -109,7 +109,7 @@ static void on_message(struct websocket *websocket, bool binary, struct bytes me
     } else if (server->moves) {
         struct loop *loop = connection_loop(websocket->connection);
         unsigned borrowed = websocket_borrowed(loop);
-        websocket_move(websocket, !sched_shard(sched), on_moved, client);
+        websocket_move(websocket, !sched_shard(sched));
         server->taken_away |= websocket_borrowed(loop) != borrowed;
     }
 }
@@ -123,7 +123,8 @@ static void on_closed(struct websocket *websocket, enum close_reason reason)
     free(client);
 }
 
-static const struct websocket_ops ops = {.on_message = on_message, .on_closed = on_closed};
+static const struct websocket_ops ops = {
+    .on_message = on_message, .on_closed = on_closed, .on_moved = on_moved};
 
 static void on_accept(struct connection *connection, void *context)
 {
