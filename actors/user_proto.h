@@ -83,6 +83,7 @@ struct user_position {
     uint64_t seq;
     uint64_t rev;
     uint64_t unread;
+    uint64_t unseen;
 };
 
 /* The store says that the inbox has changed (recheck). */

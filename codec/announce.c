@@ -2,10 +2,10 @@
 /*
  * announce - the layout of the arrays:
  *
- *     [version, epoch, kind, tenant, user, seq, rev, unread, body]
+ *     [version, epoch, kind, tenant, user, seq, rev, unread, unseen, body]
  *     body of NEW:   [id, seq, rev, type, title, message, data, priority, state,
  *                     created_at, expires_at, read_at, seen_at, archived_at]
- *     body of STATE: [state, at, up_to, [[id, seq, rev, state, at], …]]
+ *     body of STATE: [state, at, snoozed_until, up_to, [[id, seq, rev, state, at], …]]
  *     body of CHECK: nil
  */
 #include "codec/announce.h"
@@ -13,7 +13,7 @@
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 
-enum { FIELDS = 9, VIEW_FIELDS = 14, STATE_FIELDS = 4, CHANGE_FIELDS = 5 };
+enum { FIELDS = 10, VIEW_FIELDS = 14, STATE_FIELDS = 5, CHANGE_FIELDS = 5 };
 
 static void pack_id(struct builder *out, const uint8_t id[NOTIFICATION_ID_LEN])
 {
@@ -44,6 +44,7 @@ static void pack_state(struct builder *out, const struct announce *announce)
     mp_pack_array(out, STATE_FIELDS);
     mp_pack_u64(out, (uint64_t)announce->state);
     mp_pack_u64(out, announce->at);
+    mp_pack_u64(out, announce->snoozed_until);
     mp_pack_u64(out, announce->up_to);
     mp_pack_array(out, announce->change_count);
     for (uint32_t i = 0; i < announce->change_count; i++) {
@@ -68,6 +69,7 @@ void announce_encode(const struct announce *announce, struct builder *out)
     mp_pack_u64(out, announce->seq);
     mp_pack_u64(out, announce->rev);
     mp_pack_u64(out, announce->unread);
+    mp_pack_u64(out, announce->unseen);
     if (announce->kind == ANNOUNCE_NEW) {
         pack_item(out, &announce->item);
     } else if (announce->kind == ANNOUNCE_STATE) {
@@ -136,6 +138,7 @@ static void take_item(struct take *take, struct announce *announce)
     take_id(take, item->id);
     item->seq = take_u64(take, UINT64_MAX);
     item->rev = take_u64(take, UINT64_MAX);
+    item->new_rev = item->rev; /* it was just stored */
     item->type = take_str(take);
     item->title = take_str(take);
     item->message = take_str(take);
@@ -168,6 +171,7 @@ static void take_changes(struct take *take, struct announce *announce)
     take_array(take, STATE_FIELDS);
     announce->state = take_state(take);
     announce->at = take_u64(take, UINT64_MAX);
+    announce->snoozed_until = take_u64(take, UINT64_MAX);
     announce->up_to = take_u64(take, UINT64_MAX);
     uint32_t count = 0;
     if (take->bad || mp_array(take->reader, &count) < 0 || count > ANNOUNCE_CHANGES_MAX) {
@@ -214,6 +218,7 @@ int announce_decode(struct bytes payload, struct announce *ret_announce)
     announce.seq = take_u64(&take, UINT64_MAX);
     announce.rev = take_u64(&take, UINT64_MAX);
     announce.unread = take_u64(&take, UINT64_MAX);
+    announce.unseen = take_u64(&take, UINT64_MAX);
     if (announce.kind == ANNOUNCE_NEW) {
         take_item(&take, &announce);
     } else if (announce.kind == ANNOUNCE_STATE) {

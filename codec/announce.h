@@ -21,7 +21,8 @@ enum { ANNOUNCE_CHANGES_MAX = 1000 };
 enum announce_kind {
     ANNOUNCE_NEW, /* `item`: the row that was stored */
     ANNOUNCE_STATE, /* `state`, and `up_to` or changes */
-    ANNOUNCE_CHECK, /* look at the store: an earlier announcement may have been lost */
+    ANNOUNCE_CHECK, /* look at the store: up to `rev` there is more than fits here, or (0) an
+                       earlier announcement may have been lost */
 };
 
 struct announce {
@@ -30,13 +31,15 @@ struct announce {
     enum announce_kind kind;
     struct bytes tenant;
     struct bytes user;
-    uint64_t seq; /* the inbox's, after the change; of CHECK 0, as rev and unread */
+    uint64_t seq; /* the inbox's, after the change; 0 in a CHECK that knows nothing */
     uint64_t rev;
     uint64_t unread;
+    uint64_t unseen;
     struct notification_item item; /* NEW; its tenant and user are those above */
     /* STATE: */
     enum notification_state state;
     uint64_t at;
+    uint64_t snoozed_until;
     uint64_t up_to; /* every one with seq up to this; 0: the ids of `changes` */
     const struct notification_change *changes; /* to encode; the decoder leaves NULL */
     uint32_t change_count;

@@ -27,6 +27,7 @@ enum notification_state {
     NOTIFICATION_SEEN,
     NOTIFICATION_READ,
     NOTIFICATION_ARCHIVED,
+    NOTIFICATION_SNOOZED,
     NOTIFICATION_EXPIRED,
     NOTIFICATION_ERASED,
     NOTIFICATION_STATE_COUNT,
@@ -50,6 +51,9 @@ struct notification_item {
     uint64_t read_at;
     uint64_t seen_at;
     uint64_t archived_at;
+    uint64_t new_rev; /* of the change that last made it new: lists go by it */
+    uint64_t snoozed_until;
+    uint64_t resurfaced_at; /* when it came back from being snoozed */
 };
 
 /* A change of state that a device away must learn; also what remains of a row that went. */
@@ -59,6 +63,7 @@ struct notification_change {
     uint64_t rev;
     enum notification_state state;
     uint64_t at;
+    uint64_t snoozed_until; /* with NOTIFICATION_SNOOZED */
 };
 
 #endif

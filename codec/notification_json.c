@@ -11,6 +11,7 @@ static const char *const state_names[NOTIFICATION_STATE_COUNT] = {
     [NOTIFICATION_SEEN] = "seen",
     [NOTIFICATION_READ] = "read",
     [NOTIFICATION_ARCHIVED] = "archived",
+    [NOTIFICATION_SNOOZED] = "snoozed",
     [NOTIFICATION_EXPIRED] = "expired",
     [NOTIFICATION_ERASED] = "erased",
 };
@@ -35,7 +36,8 @@ int notification_state_parse(struct bytes name, enum notification_state *ret_sta
 /* Archived rows are no longer unread, also where nobody read them. */
 static bool is_read(const struct notification_item *item)
 {
-    return item->state >= NOTIFICATION_READ || item->read_at > 0;
+    return item->state == NOTIFICATION_READ || item->state == NOTIFICATION_ARCHIVED ||
+           item->read_at > 0;
 }
 
 void notification_json_item(const struct notification_item *item, struct builder *out)
@@ -44,6 +46,7 @@ void notification_json_item(const struct notification_item *item, struct builder
     json_write_uuid(out, "id", item->id);
     json_write_u64(out, "seq", item->seq);
     json_write_u64(out, "rev", item->rev);
+    json_write_u64(out, "newRev", item->new_rev);
     json_write_text(out, "userId", item->user);
     json_write_text(out, "type", item->type);
     json_write_text(out, "title", item->title);
@@ -62,6 +65,12 @@ void notification_json_item(const struct notification_item *item, struct builder
     if (item->archived_at > 0) {
         json_write_time(out, "archivedAt", item->archived_at);
     }
+    if (item->snoozed_until > 0) {
+        json_write_time(out, "snoozedUntil", item->snoozed_until);
+    }
+    if (item->resurfaced_at > 0) {
+        json_write_bool(out, "resurfaced", true);
+    }
     json_write_close(out, '}');
 }
 
@@ -74,6 +83,9 @@ static void add_change(struct builder *out, const struct notification_change *ch
     json_write_u64(out, "rev", change->rev);
     json_write_text(out, "state", notification_state_name(change->state));
     json_write_time(out, "at", change->at);
+    if (change->snoozed_until > 0) {
+        json_write_time(out, "snoozedUntil", change->snoozed_until);
+    }
     json_write_close(out, '}');
 }
 
@@ -96,6 +108,7 @@ void notification_json_sync(const struct notification_sync_body *body, struct bu
     json_write_close(out, ']');
     json_write_u64(out, "rev", body->through_rev);
     json_write_u64(out, "unread", body->unread);
+    json_write_u64(out, "unseen", body->unseen);
     json_write_bool(out, "done", body->done);
     json_write_close(out, '}');
 }
@@ -157,10 +170,32 @@ void notification_json_fields(
 
 /* Pages. */
 
+/* A cursor: new_rev and seq, with a dot between them where they differ. */
+static void add_cursor(struct builder *out, uint64_t new_rev, uint64_t seq)
+{
+    builder_u64(out, new_rev);
+    if (seq != new_rev) {
+        builder_byte(out, '.');
+        builder_u64(out, seq);
+    }
+}
+
+int notification_cursor_parse(struct bytes text, uint64_t *ret_new_rev, uint64_t *ret_seq)
+{
+    const char *dot = memchr(text.at, '.', text.len);
+    size_t len = dot != NULL ? (size_t)(dot - text.at) : text.len;
+    int status = bytes_to_u64(bytes_of(text.at, len), INT64_MAX, ret_new_rev);
+    if (status == 0 && dot != NULL) {
+        return bytes_to_u64(bytes_skip(text, len + 1), INT64_MAX, ret_seq);
+    }
+    *ret_seq = *ret_new_rev;
+    return status;
+}
+
 /* How many items fit; the first always does. */
 static size_t add_fitting(const struct notification_page *page, struct builder *out)
 {
-    enum { TAIL = sizeof("],\"next\":\"18446744073709551615\"}") - 1 };
+    enum { TAIL = sizeof("],\"next\":\"18446744073709551615.18446744073709551615\"}") - 1 };
     size_t start = builder_bytes(out).len;
     for (size_t i = 0; i < page->count; i++) {
         size_t before = builder_bytes(out).len;
@@ -179,12 +214,12 @@ void notification_json_list(const struct notification_page *page, struct builder
 {
     builder_str(out, page->ack ? "{\"ok\":true,\"items\":[" : "{\"items\":[");
     size_t count = add_fitting(page, out);
-    uint64_t next = count < page->count ? page->items[count - 1].seq : page->next_seq;
-    if (next == 0) {
+    bool more = count < page->count || page->more;
+    if (!more || count == 0) {
         builder_str(out, "],\"next\":null}");
         return;
     }
     builder_str(out, "],\"next\":\"");
-    builder_u64(out, next);
+    add_cursor(out, page->items[count - 1].new_rev, page->items[count - 1].seq);
     builder_str(out, "\"}");
 }

@@ -17,8 +17,8 @@
 #include "codec/notification_item.h"
 
 /*
- * `notification`, and an item of every list: {id, seq, rev, userId, type, …}; with seenAt and
- * archivedAt only where it was, so that a device that was away does not show what has gone.
+ * `notification`, and an item of every list: {id, seq, rev, userId, type, …}; with
+ * expiresAt, seenAt, archivedAt, snoozedUntil and resurfaced only where it is so.
  */
 void notification_json_item(const struct notification_item *item, struct builder *out);
 
@@ -29,33 +29,38 @@ struct notification_sync_body {
     size_t change_count;
     uint64_t through_rev;
     uint64_t unread;
+    uint64_t unseen;
     bool done;
 };
 
-/* The ack of `notification:sync`: {ok, items, states, rev, unread, done}. */
+/* The ack of `notification:sync`: {ok, items, states, rev, unread, unseen, done}. */
 void notification_json_sync(const struct notification_sync_body *body, struct builder *out);
 
 /* A page of an inbox, newest first. */
 struct notification_page {
     const struct notification_item *items;
     size_t count;
-    uint64_t next_seq; /* the cursor of the next page; 0: there is none */
+    bool more; /* rows come behind these */
     uint32_t fields; /* set by notification_json_add_field; 0: items are whole */
     uint32_t max_bytes; /* of the text; 0: any number */
     bool ack; /* `"ok":true` in front */
 };
 
 /*
- * Append a page: {items, next}. `next` is the decimal cursor of the next page as text, null where
- * there is none. What does not fit into `max_bytes` is left to the next page; one item is given
+ * Append a page: {items, next}. `next` is the cursor of the next page as text, null where there is
+ * none. What does not fit into `max_bytes` is left to the next page; one item is given
  * whatever its size.
  */
 void notification_json_list(const struct notification_page *page, struct builder *out);
 
+/* Read a cursor. STATUS_INVALID. */
+MUST_CHECK int notification_cursor_parse(
+    struct bytes text, uint64_t *ret_new_rev, uint64_t *ret_seq);
+
 /* Members of an item that may be asked for. */
 #define NOTIFICATION_JSON_FIELDS                                                                   \
-    "id, seq, rev, userId, type, title, message, data, priority, isRead, readAt, createdAt, "      \
-    "expiresAt"
+    "id, seq, rev, newRev, userId, type, title, message, data, priority, isRead, readAt, "         \
+    "createdAt, expiresAt, seenAt, archivedAt, snoozedUntil, resurfaced"
 
 /* Add the member `name` of an item to the set; STATUS_INVALID: items have no such member. */
 MUST_CHECK int notification_json_add_field(struct bytes name, uint32_t *fields);

@@ -94,6 +94,7 @@ struct event *server_events_ready(const struct server_ready *ready)
     json_write_u64(&out, "seq", ready->seq);
     json_write_u64(&out, "rev", ready->rev);
     json_write_u64(&out, "unread", ready->unread);
+    json_write_u64(&out, "unseen", ready->unseen);
     json_write_key(&out, "limits");
     json_write_open(&out, '{');
     json_write_u64(&out, "messagesPerMinute", ready->messages_per_minute);
@@ -120,6 +121,7 @@ struct event *server_events_state(const struct server_state *state)
     begin_object(&out, NOTIFICATION_STATE);
     json_write_u64(&out, "rev", state->rev);
     json_write_u64(&out, "unread", state->unread);
+    json_write_u64(&out, "unseen", state->unseen);
     if (state->up_to > 0) {
         json_write_u64(&out, "upTo", state->up_to < highest ? state->up_to : highest);
     } else {
@@ -132,14 +134,24 @@ struct event *server_events_state(const struct server_state *state)
     }
     json_write_text(&out, "state", notification_state_name(state->state));
     json_write_time(&out, "at", state->at);
+    if (state->snoozed_until > 0) {
+        json_write_time(&out, "snoozedUntil", state->snoozed_until);
+    }
+    if (state->item != NULL) {
+        json_write_key(&out, "items");
+        json_write_open(&out, '[');
+        notification_json_item(state->item, &out);
+        json_write_close(&out, ']');
+    }
     return end_object(&out, NOTIFICATION_STATE, 0);
 }
 
-struct event *server_events_unread(uint64_t count, uint64_t rev)
+struct event *server_events_unread(uint64_t count, uint64_t unseen, uint64_t rev)
 {
     struct builder out = {0};
     begin_object(&out, UNREAD);
     json_write_u64(&out, "count", count);
+    json_write_u64(&out, "unseen", unseen);
     json_write_u64(&out, "rev", rev);
     return end_object(&out, UNREAD, 0);
 }

@@ -32,6 +32,7 @@ struct server_ready {
     uint64_t seq;
     uint64_t rev;
     uint64_t unread;
+    uint64_t unseen;
     uint32_t messages_per_minute;
     uint32_t message_bytes;
     uint32_t rooms;
@@ -41,17 +42,20 @@ struct server_ready {
 struct server_state {
     uint64_t rev;
     uint64_t unread;
+    uint64_t unseen;
     const struct notification_change *changes; /* whose ids are listed, where up_to is 0 */
     size_t count;
     uint64_t up_to;
     enum notification_state state;
     uint64_t at;
+    uint64_t snoozed_until; /* 0: not */
+    const struct notification_item *item; /* the row, where a device needs it; NULL: it does not */
 };
 
 MUST_CHECK struct event *server_events_ready(const struct server_ready *ready);
 MUST_CHECK struct event *server_events_notification(const struct notification_item *item);
 MUST_CHECK struct event *server_events_state(const struct server_state *state);
-MUST_CHECK struct event *server_events_unread(uint64_t count, uint64_t rev);
+MUST_CHECK struct event *server_events_unread(uint64_t count, uint64_t unseen, uint64_t rev);
 MUST_CHECK struct event *server_events_resync(struct bytes epoch, uint64_t rev);
 
 /* The connection. */

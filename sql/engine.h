@@ -108,6 +108,7 @@ struct put_result {
     uint64_t seq;
     uint64_t rev;
     uint64_t unread;
+    uint64_t unseen;
 };
 
 /* Set up and finish the common part of a port. */
@@ -131,6 +132,9 @@ void put_apply(struct store_put *put, const struct put_result *results);
 
 /* Whether the page ends here: no further row is added to it. Its statement reads one row more. */
 bool list_is_full(const struct store_list *list);
+
+/* Where a list goes on behind `item`. */
+struct store_cursor cursor_of(const struct notification_item *item);
 
 /* Append a change to an array of the arena; nothing when memory ran out (result_failed tells). */
 void change_append(struct result *result, struct notification_change **changes, size_t *count,

@@ -46,8 +46,6 @@ static uint32_t slot_of_request(const struct store_request *request)
     }
     case STORE_MARK:
         return slot_of_user(&((const struct store_mark *)request)->who);
-    case STORE_ERASE:
-        return slot_of_user(&((const struct store_erase *)request)->who);
     case STORE_LIST:
         return slot_of_user(&((const struct store_list *)request)->who);
     case STORE_SYNC:

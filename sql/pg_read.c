@@ -6,15 +6,13 @@
 
 /* Sending first, then reading; each read is one statement, so it sees one snapshot. */
 
-enum {
-    STATES_DEFAULT = 1u << NOTIFICATION_UNREAD | 1u << NOTIFICATION_SEEN | 1u << NOTIFICATION_READ
-};
-
 static enum pg_statement add_list(struct pg_params *params, const struct store_list *list)
 {
     pg_add_user(params, list->who.tenant, list->who.user);
-    pg_add_u64(params, list->before_seq > 0 ? list->before_seq : INT64_MAX);
-    pg_add_i32(params, (int32_t)(list->states != 0 ? list->states : STATES_DEFAULT));
+    bool from_newest = list->before.new_rev == 0;
+    pg_add_u64(params, from_newest ? INT64_MAX : list->before.new_rev);
+    pg_add_u64(params, from_newest ? INT64_MAX : list->before.seq);
+    pg_add_i32(params, (int32_t)(list->states != 0 ? list->states : NOTIFICATION_LISTED_STATES));
     pg_add_text(params, list->type);
     pg_add_u64(params, (uint64_t)list->limit + 1);
     pg_add_u64(params, list->max_bytes > 0 ? list->max_bytes : INT64_MAX);
@@ -79,7 +77,6 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     case STORE_MARK:
     case STORE_CLAIM:
     case STORE_SWEEP:
-    case STORE_ERASE:
     case STORE_EPOCH:
     case STORE_OP_COUNT:
         break;
@@ -153,6 +150,9 @@ static void read_item(
         .seen_at = pg_u64(rows, row, at + 13),
         .read_at = pg_u64(rows, row, at + 14),
         .archived_at = pg_u64(rows, row, at + 15),
+        .new_rev = pg_u64(rows, row, at + 16),
+        .snoozed_until = pg_u64(rows, row, at + 17),
+        .resurfaced_at = pg_u64(rows, row, at + 18),
     };
     pg_uuid(rows, row, at, ret_item->id);
 }
@@ -167,24 +167,25 @@ static void append_item(const PGresult *rows, int row, int at, struct result *ar
     }
 }
 
-/* The first three columns of a row. */
+/* The first four columns of a row. */
 static struct store_position read_position(const PGresult *rows)
 {
     return (struct store_position){
         .seq = pg_u64(rows, 0, 0),
         .rev = pg_u64(rows, 0, 1),
         .unread = pg_u64(rows, 0, 2),
+        .unseen = pg_u64(rows, 0, 3),
     };
 }
 
 static int read_list(struct store_list *list, const PGresult *rows)
 {
-    enum { ITEM = 3 };
+    enum { ITEM = 4 };
     struct result *arena = request_result(&list->base);
     list->position = read_position(rows);
     for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, ITEM); row++) {
         if (list_is_full(list)) {
-            list->next_seq = list->items[list->count - 1].seq;
+            list->next = cursor_of(&list->items[list->count - 1]);
             break;
         }
         append_item(rows, row, ITEM, arena, &list->items, &list->count);
@@ -194,7 +195,7 @@ static int read_list(struct store_list *list, const PGresult *rows)
 
 static int read_sync(struct store_sync *sync, const PGresult *rows)
 {
-    enum { RESYNC = 3, THROUGH, KIND, AT, ITEM };
+    enum { RESYNC = 4, THROUGH, KIND, AT, ITEM };
     struct result *arena = request_result(&sync->base);
     sync->position = read_position(rows);
     sync->resync = pg_bool(rows, 0, RESYNC);
@@ -210,6 +211,7 @@ static int read_sync(struct store_sync *sync, const PGresult *rows)
             .rev = pg_u64(rows, row, ITEM + 2),
             .state = (enum notification_state)pg_i16(rows, row, ITEM + 3),
             .at = pg_u64(rows, row, AT),
+            .snoozed_until = pg_u64(rows, row, ITEM + 17),
         };
         pg_uuid(rows, row, ITEM, change.id);
         change_append(arena, &sync->changes, &sync->change_count, &change);
@@ -239,6 +241,7 @@ static int read_positions(struct store_positions *positions, const PGresult *row
             .seq = pg_u64(rows, row, 1),
             .rev = pg_u64(rows, row, 2),
             .unread = pg_u64(rows, row, 3),
+            .unseen = pg_u64(rows, row, 4),
         };
     }
     return 0;
@@ -266,6 +269,7 @@ static int read_changed(
             .position.seq = pg_u64(rows, row, 2),
             .position.rev = pg_u64(rows, row, 3),
             .position.unread = pg_u64(rows, row, 4),
+            .position.unseen = pg_u64(rows, row, 5),
         };
     }
     return 0;
@@ -305,7 +309,6 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     case STORE_MARK:
     case STORE_CLAIM:
     case STORE_SWEEP:
-    case STORE_ERASE:
     case STORE_EPOCH:
     case STORE_OP_COUNT:
         break;

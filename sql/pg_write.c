@@ -22,7 +22,7 @@ static struct store_request *request_of(struct list *link)
 
 static bool can_share(const struct store_request *request)
 {
-    return request->op == STORE_MARK || request->op == STORE_ERASE ||
+    return request->op == STORE_MARK ||
            (request->op == STORE_PUT && !((const struct store_put *)request)->fenced);
 }
 
@@ -53,8 +53,6 @@ static const struct store_user *user_of(const struct store_request *request, siz
         return &((const struct store_put *)request)->rows[row].who;
     case STORE_MARK:
         return &((const struct store_mark *)request)->who;
-    case STORE_ERASE:
-        return &((const struct store_erase *)request)->who;
     case STORE_LIST:
     case STORE_SYNC:
     case STORE_GET:
@@ -216,36 +214,37 @@ static void add_ids(
     }
 }
 
+static enum pg_statement mark_statement(const struct store_mark *mark)
+{
+    if (mark->verb == NOTIFICATION_MARK_DELETE) {
+        return mark->id_count > 0 ? PG_STMT_ERASE_IDS : PG_STMT_ERASE_UP_TO;
+    }
+    bool open = (mark->states & ~NOTIFICATION_OPEN_STATES) == 0;
+    return mark->id_count > 0 ? PG_STMT_MARK_IDS
+           : open             ? PG_STMT_MARK_UP_TO_OPEN
+                              : PG_STMT_MARK_UP_TO;
+}
+
 static void send_mark(struct pg_conn *conn, struct pg_flight *flight, size_t index)
 {
     const struct store_mark *mark = (const struct store_mark *)flight->requests[index];
     struct pg_params *params = pg_conn_params(conn);
     pg_add_user(params, mark->who.tenant, mark->who.user);
-    pg_add_i16(params, (int16_t)mark->state);
+    pg_add_i16(params, (int16_t)mark->verb);
     pg_add_u64(params, mark->at);
-    enum pg_statement which = PG_STMT_MARK_IDS;
+    pg_add_i32(params, (int32_t)mark->states);
+    pg_add_text(params, mark->type);
+    pg_add_u64(params, mark->if_rev);
     if (mark->id_count > 0) {
         add_ids(params, mark->ids, mark->id_count);
     } else {
-        which = mark->state <= NOTIFICATION_READ ? PG_STMT_MARK_UP_TO_OPEN : PG_STMT_MARK_UP_TO;
         pg_add_u64(params, mark->up_to);
     }
-    pg_conn_send(conn, flight, (struct pg_run){.which = which, .first = index, .count = 1});
-}
-
-static void send_erase(struct pg_conn *conn, struct pg_flight *flight, size_t index)
-{
-    const struct store_erase *erase = (const struct store_erase *)flight->requests[index];
-    struct pg_params *params = pg_conn_params(conn);
-    pg_add_user(params, erase->who.tenant, erase->who.user);
-    pg_add_i16(params, NOTIFICATION_ERASED);
-    pg_add_u64(params, erase->at);
-    enum pg_statement which = PG_STMT_ERASE_ALL;
-    if (erase->id_count > 0) {
-        add_ids(params, erase->ids, erase->id_count);
-        which = PG_STMT_ERASE_IDS;
+    if (mark->verb != NOTIFICATION_MARK_DELETE) {
+        pg_add_u64(params, mark->until);
     }
-    pg_conn_send(conn, flight, (struct pg_run){.which = which, .first = index, .count = 1});
+    pg_conn_send(
+        conn, flight, (struct pg_run){.which = mark_statement(mark), .first = index, .count = 1});
 }
 
 /* Neighbouring puts are one statement; everything keeps the order of the queue. */
@@ -260,10 +259,8 @@ static void send_shared(struct pg_conn *conn, struct pg_flight *flight)
         if (puts > 0) {
             send_put(conn, flight, i, puts);
             i += puts;
-        } else if (flight->requests[i]->op == STORE_MARK) {
-            send_mark(conn, flight, i++);
         } else {
-            send_erase(conn, flight, i++);
+            send_mark(conn, flight, i++);
         }
     }
 }
@@ -407,6 +404,7 @@ static int read_put(struct pg_flight *flight, const struct pg_run *run, const PG
                 .seq = pg_u64(rows, row, 2),
                 .rev = pg_u64(rows, row, 3),
                 .unread = pg_u64(rows, row, 4),
+                .unseen = pg_u64(rows, row, 5),
             };
             pg_uuid(rows, row, 1, results[j].id);
         }
@@ -414,66 +412,36 @@ static int read_put(struct pg_flight *flight, const struct pg_run *run, const PG
     return 0;
 }
 
-/* What mark and erase have in common. */
-struct change_outputs {
-    struct store_position *position;
-    bool *changed;
-    struct notification_change **changes;
-    size_t *count;
-    enum notification_state state;
-    uint64_t at;
-};
-
-static int read_changed(
-    const PGresult *rows, struct result *arena, const struct change_outputs *outputs)
+static int read_mark(struct store_mark *mark, const PGresult *rows)
 {
-    enum { ID = 3, SEQ };
+    enum { ID = 4, SEQ, STATE, LATE };
+    struct result *arena = request_result(&mark->base);
     if (PQntuples(rows) == 0) {
         return STATUS_UNAVAILABLE;
     }
-    *outputs->position = (struct store_position){
+    mark->position = (struct store_position){
         .seq = pg_u64(rows, 0, 0),
         .rev = pg_u64(rows, 0, 1),
         .unread = pg_u64(rows, 0, 2),
+        .unseen = pg_u64(rows, 0, 3),
     };
     for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, ID); row++) {
         struct notification_change change = {
             .seq = pg_u64(rows, row, SEQ),
-            .rev = outputs->position->rev,
-            .state = outputs->state,
-            .at = outputs->at,
+            .rev = mark->position.rev,
+            .state = (enum notification_state)pg_i16(rows, row, STATE),
+            .at = mark->at,
+            .snoozed_until = mark->verb == NOTIFICATION_MARK_SNOOZE ? mark->until : 0,
         };
         pg_uuid(rows, row, ID, change.id);
-        change_append(arena, outputs->changes, outputs->count, &change);
-        *outputs->changed = true;
+        if (pg_bool(rows, row, LATE)) {
+            change_append(arena, &mark->late, &mark->late_count, &change);
+        } else {
+            change_append(arena, &mark->changes, &mark->change_count, &change);
+            mark->changed = true;
+        }
     }
     return 0;
-}
-
-static int read_mark(struct store_mark *mark, const PGresult *rows)
-{
-    const struct change_outputs outputs = {
-        .position = &mark->position,
-        .changed = &mark->changed,
-        .changes = &mark->changes,
-        .count = &mark->change_count,
-        .state = mark->state,
-        .at = mark->at,
-    };
-    return read_changed(rows, request_result(&mark->base), &outputs);
-}
-
-static int read_erase(struct store_erase *erase, const PGresult *rows)
-{
-    const struct change_outputs outputs = {
-        .position = &erase->position,
-        .changed = &erase->changed,
-        .changes = &erase->changes,
-        .count = &erase->change_count,
-        .state = NOTIFICATION_ERASED,
-        .at = erase->at,
-    };
-    return read_changed(rows, request_result(&erase->base), &outputs);
 }
 
 static int read_claim(struct store_claim *claim, const PGresult *rows)
@@ -486,15 +454,17 @@ static int read_claim(struct store_claim *claim, const PGresult *rows)
     return 0;
 }
 
-/* The user of `row`, appended when it is another than the last one's. */
-static struct store_swept *swept_of(struct store_sweep *sweep, const PGresult *rows, int row)
+/* The user and kind of change of `row`, appended when it is another than the last one's. */
+static struct store_swept *swept_of(
+    struct store_sweep *sweep, const PGresult *rows, int row, bool woken)
 {
     struct result *arena = request_result(&sweep->base);
     struct bytes tenant = pg_bytes(rows, row, 0);
     struct bytes user = pg_bytes(rows, row, 1);
     if (sweep->user_count > 0) {
         struct store_swept *last = &sweep->users[sweep->user_count - 1];
-        if (bytes_eq(last->who.tenant, tenant) && bytes_eq(last->who.user, user)) {
+        if (last->woken == woken && bytes_eq(last->who.tenant, tenant) &&
+            bytes_eq(last->who.user, user)) {
             return last;
         }
     }
@@ -510,27 +480,30 @@ static struct store_swept *swept_of(struct store_sweep *sweep, const PGresult *r
         .position.seq = pg_u64(rows, row, 2),
         .position.rev = pg_u64(rows, row, 3),
         .position.unread = pg_u64(rows, row, 4),
+        .position.unseen = pg_u64(rows, row, 5),
+        .woken = woken,
     };
     return swept;
 }
 
 static int read_sweep(struct store_sweep *sweep, const PGresult *rows)
 {
-    enum { USER = 1, ID = 5, SEQ, MORE };
+    enum { USER = 1, ID = 6, SEQ, STATE, MORE };
     struct result *arena = request_result(&sweep->base);
     for (int row = 0; row < PQntuples(rows); row++) {
         if (PQgetisnull(rows, row, USER)) {
             sweep->more = pg_bool(rows, row, MORE);
             continue;
         }
-        struct store_swept *swept = swept_of(sweep, rows, row);
+        enum notification_state state = (enum notification_state)pg_i16(rows, row, STATE);
+        struct store_swept *swept = swept_of(sweep, rows, row, state == NOTIFICATION_UNREAD);
         if (!swept) {
             return STATUS_UNAVAILABLE;
         }
         struct notification_change change = {
             .seq = pg_u64(rows, row, SEQ),
             .rev = swept->position.rev,
-            .state = NOTIFICATION_EXPIRED,
+            .state = state,
             .at = sweep->now,
         };
         pg_uuid(rows, row, ID, change.id);
@@ -561,8 +534,6 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
         return read_put(flight, run, rows);
     case STORE_MARK:
         return read_mark((struct store_mark *)request, rows);
-    case STORE_ERASE:
-        return read_erase((struct store_erase *)request, rows);
     case STORE_CLAIM:
         return read_claim((struct store_claim *)request, rows);
     case STORE_SWEEP:

@@ -6,10 +6,6 @@
 #include "codec/base/status.h"
 #include "codec/slot.h"
 
-enum {
-    STATES_DEFAULT = 1u << NOTIFICATION_UNREAD | 1u << NOTIFICATION_SEEN | 1u << NOTIFICATION_READ
-};
-
 static void copy_id(const struct query *query, int index, uint8_t ret_id[NOTIFICATION_ID_LEN])
 {
     struct bytes id = query_column(query, index);
@@ -45,6 +41,9 @@ static void read_item(
         .seen_at = query_column_u64(query, 13),
         .read_at = query_column_u64(query, 14),
         .archived_at = query_column_u64(query, 15),
+        .new_rev = query_column_u64(query, 16),
+        .snoozed_until = query_column_u64(query, 17),
+        .resurfaced_at = query_column_u64(query, 18),
     };
     copy_id(query, 4, ret_item->id);
 }
@@ -101,7 +100,8 @@ int sqlite_read_position(struct sqlite_db *db, const struct store_user *who,
         ret_position->seq = query_column_u64(&query, 0);
         ret_position->rev = query_column_u64(&query, 1);
         ret_position->unread = query_column_u64(&query, 2);
-        *ret_floor = query_column_u64(&query, 3);
+        ret_position->unseen = query_column_u64(&query, 3);
+        *ret_floor = query_column_u64(&query, 4);
     }
     query_close(&query);
     return more < 0 ? more : 0;
@@ -117,17 +117,19 @@ static int run_list(struct sqlite_db *db, struct store_list *list)
     struct query query;
     query_open(&query, db, SQLITE_STMT_LIST);
     sqlite_bind_user(&query, &list->who);
-    query_u64(&query, 4, list->before_seq > 0 ? list->before_seq : INT64_MAX);
-    query_u64(&query, 5, list->states != 0 ? list->states : STATES_DEFAULT);
-    query_text(&query, 6, list->type);
-    query_u64(&query, 7, (uint64_t)list->limit + 1);
+    bool from_newest = list->before.new_rev == 0;
+    query_u64(&query, 4, from_newest ? INT64_MAX : list->before.new_rev);
+    query_u64(&query, 5, from_newest ? INT64_MAX : list->before.seq);
+    query_u64(&query, 6, list->states != 0 ? list->states : NOTIFICATION_LISTED_STATES);
+    query_text(&query, 7, list->type);
+    query_u64(&query, 8, (uint64_t)list->limit + 1);
     struct result *result = request_result(&list->base);
     int more = query_step(&query);
     while (more > 0 && !list_is_full(list)) {
         more = append_item(&query, result, &list->items, &list->count);
     }
     if (more > 0) {
-        list->next_seq = list->items[list->count - 1].seq;
+        list->next = cursor_of(&list->items[list->count - 1]);
     }
     query_close(&query);
     return more > 0 ? 0 : more;
@@ -184,6 +186,7 @@ static int read_changes(struct sqlite_db *db, struct store_sync *sync)
             .rev = query_column_u64(&query, 2),
             .state = (enum notification_state)query_column_u64(&query, 3),
             .at = query_column_u64(&query, 4),
+            .snoozed_until = query_column_u64(&query, 5),
         };
         copy_id(&query, 0, change.id);
         change_append(result, &sync->changes, &sync->change_count, &change);
@@ -191,6 +194,17 @@ static int read_changes(struct sqlite_db *db, struct store_sync *sync)
     }
     query_close(&query);
     return more;
+}
+
+/* Rows of the page that are told as a whole: what is new, or what is back. */
+static int read_part(struct sqlite_db *db, struct store_sync *sync, enum sqlite_statement which)
+{
+    struct query query;
+    query_open(&query, db, which);
+    sqlite_bind_user(&query, &sync->who);
+    query_u64(&query, 4, sync->rev);
+    query_u64(&query, 5, sync->through_rev);
+    return read_items(&query, request_result(&sync->base), &sync->items, &sync->item_count);
 }
 
 static int run_sync(struct sqlite_db *db, struct store_sync *sync)
@@ -210,12 +224,8 @@ static int run_sync(struct sqlite_db *db, struct store_sync *sync)
         return status;
     }
     sync->done = sync->through_rev == sync->position.rev;
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_SYNC_ITEMS);
-    sqlite_bind_user(&query, &sync->who);
-    query_u64(&query, 4, sync->rev);
-    query_u64(&query, 5, sync->through_rev);
-    status = read_items(&query, request_result(&sync->base), &sync->items, &sync->item_count);
+    status = read_part(db, sync, SQLITE_STMT_SYNC_ITEMS);
+    status = status < 0 ? status : read_part(db, sync, SQLITE_STMT_SYNC_WHOLE);
     return status < 0 ? status : read_changes(db, sync);
 }
 
@@ -293,6 +303,7 @@ static int run_changed(struct sqlite_db *db, struct store_changed *changed)
             .position.seq = query_column_u64(&query, 2),
             .position.rev = query_column_u64(&query, 3),
             .position.unread = query_column_u64(&query, 4),
+            .position.unseen = query_column_u64(&query, 5),
         };
         more = query_step(&query);
         changed->more = more > 0 && changed->user_count == changed->limit;
@@ -343,7 +354,6 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_MARK:
     case STORE_CLAIM:
     case STORE_SWEEP:
-    case STORE_ERASE:
     case STORE_WITNESS_RAISE:
     case STORE_EPOCH:
     case STORE_OP_COUNT:

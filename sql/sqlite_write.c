@@ -9,9 +9,7 @@ enum { WITNESS_MS = 86400000 };
 /* A notification that a request is about to change. */
 struct target {
     uint64_t rowid;
-    uint8_t id[NOTIFICATION_ID_LEN];
-    uint64_t seq;
-    enum notification_state state;
+    struct notification_item item; /* id, seq, rev, state and times only */
 };
 
 struct targets {
@@ -81,6 +79,7 @@ static int number_row(
         ret_result->seq = query_column_u64(&query, 0);
         ret_result->rev = query_column_u64(&query, 1);
         ret_result->unread = query_column_u64(&query, 2);
+        ret_result->unseen = query_column_u64(&query, 3);
         more = query_step(&query);
     }
     query_close(&query);
@@ -161,9 +160,26 @@ static int run_put(struct sqlite_db *db, struct store_put *put, struct put_resul
     return 0;
 }
 
-/* --- mark and erase: find the rows, change the inbox once, change the rows --- */
+/* --- mark: find the rows, change them, change the inbox once --- */
 
-/* Append the rows of a query whose columns from `first` are rowid, id, seq, state. */
+/* The row of TARGET_COLUMNS, which begin with column `first`. */
+static void read_target(const struct query *query, int first, struct target *ret_target)
+{
+    *ret_target = (struct target){
+        .rowid = query_column_u64(query, first),
+        .item.seq = query_column_u64(query, first + 2),
+        .item.rev = query_column_u64(query, first + 3),
+        .item.state = (enum notification_state)query_column_u64(query, first + 4),
+        .item.seen_at = query_column_u64(query, first + 5),
+        .item.read_at = query_column_u64(query, first + 6),
+        .item.archived_at = query_column_u64(query, first + 7),
+        .item.snoozed_until = query_column_u64(query, first + 8),
+        .item.resurfaced_at = query_column_u64(query, first + 9),
+    };
+    copy_id(query, first + 1, ret_target->item.id);
+}
+
+/* Append the rows of a query, and close it. */
 static int collect(struct query *query, struct result *arena, struct targets *targets)
 {
     int more = query_step(query);
@@ -174,29 +190,35 @@ static int collect(struct query *query, struct result *arena, struct targets *ta
             break;
         }
         targets->at = grown;
-        struct target *target = &grown[targets->count++];
-        target->rowid = query_column_u64(query, 0);
-        copy_id(query, 1, target->id);
-        target->seq = query_column_u64(query, 2);
-        target->state = (enum notification_state)query_column_u64(query, 3);
+        read_target(query, 0, &grown[targets->count++]);
         more = query_step(query);
     }
     query_close(query);
     return more;
 }
 
-static bool is_open(enum notification_state state)
+/* Take a row in this state into the counters, or out of them. */
+static void count_in(struct store_position *position, enum notification_state state)
 {
-    return state == NOTIFICATION_UNREAD || state == NOTIFICATION_SEEN;
+    position->unread += state <= NOTIFICATION_SEEN;
+    position->unseen += state == NOTIFICATION_UNREAD;
 }
 
-/* Give the inbox its next rev, and take `opened` rows off its unread count. */
-static int change_inbox(struct sqlite_db *db, const struct store_user *who, uint64_t closed)
+static void count_out(struct store_position *position, enum notification_state state)
+{
+    position->unread -= state <= NOTIFICATION_SEEN;
+    position->unseen -= state == NOTIFICATION_UNREAD;
+}
+
+/* Give the inbox its next rev, and the counters of `position`. */
+static int change_inbox(
+    struct sqlite_db *db, const struct store_user *who, const struct store_position *position)
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_INBOX_CHANGE);
     sqlite_bind_user(&query, who);
-    query_u64(&query, 4, closed);
+    query_u64(&query, 4, position->unread);
+    query_u64(&query, 5, position->unseen);
     int changed = query_run(&query);
     return changed < 0 ? changed : 0;
 }
@@ -205,81 +227,25 @@ static int collect_mark(
     struct sqlite_db *db, const struct store_mark *mark, struct targets *ret_targets)
 {
     struct result *arena = request_result((struct store_request *)&mark->base);
-    struct query query;
-    if (mark->id_count == 0) {
-        bool open_only = mark->state <= NOTIFICATION_READ;
-        query_open(&query, db, open_only ? SQLITE_STMT_MARK_UP_TO_OPEN : SQLITE_STMT_MARK_UP_TO);
-        sqlite_bind_user(&query, &mark->who);
-        query_u64(&query, 4, mark->up_to);
-        query_u64(&query, 5, (uint64_t)mark->state);
-        return collect(&query, arena, ret_targets);
-    }
+    bool open = (mark->states & ~NOTIFICATION_OPEN_STATES) == 0;
+    enum sqlite_statement which = mark->id_count > 0 ? SQLITE_STMT_MARK_ID
+                                  : open             ? SQLITE_STMT_MARK_UP_TO_OPEN
+                                                     : SQLITE_STMT_MARK_UP_TO;
     int status = 0;
-    for (size_t i = 0; i < mark->id_count && status == 0; i++) {
-        query_open(&query, db, SQLITE_STMT_MARK_ID);
+    size_t i = 0;
+    do {
+        struct query query;
+        query_open(&query, db, which);
         sqlite_bind_user(&query, &mark->who);
-        query_blob(&query, 4, id_bytes(mark->ids[i]));
-        query_u64(&query, 5, (uint64_t)mark->state);
+        if (mark->id_count > 0) {
+            query_blob(&query, 4, id_bytes(mark->ids[i]));
+        } else {
+            query_u64(&query, 4, mark->up_to);
+        }
+        query_u64(&query, 5, mark->states);
+        query_text(&query, 6, mark->type);
         status = collect(&query, arena, ret_targets);
-    }
-    return status;
-}
-
-/* 1: the row changed; 0: it was named twice and has changed already. */
-static int mark_row(
-    struct sqlite_db *db, const struct store_mark *mark, const struct target *target, uint64_t rev)
-{
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_MARK_APPLY);
-    query_u64(&query, 1, target->rowid);
-    query_u64(&query, 2, (uint64_t)mark->state);
-    query_u64(&query, 3, rev);
-    query_u64(&query, 4, mark->at);
-    return query_run(&query);
-}
-
-static int mark_rows(
-    struct sqlite_db *db, struct store_mark *mark, const struct targets *targets, uint64_t *closed)
-{
-    struct result *arena = request_result(&mark->base);
-    uint64_t rev = mark->position.rev + 1;
-    for (size_t i = 0; i < targets->count; i++) {
-        const struct target *target = &targets->at[i];
-        int changed = mark_row(db, mark, target, rev);
-        if (changed < 0) {
-            return changed;
-        }
-        if (changed == 0) {
-            continue;
-        }
-        struct notification_change change = {
-            .seq = target->seq, .rev = rev, .state = mark->state, .at = mark->at};
-        memcpy(change.id, target->id, NOTIFICATION_ID_LEN);
-        change_append(arena, &mark->changes, &mark->change_count, &change);
-        *closed += is_open(target->state) && !is_open(mark->state);
-    }
-    return 0;
-}
-
-static int run_mark(struct sqlite_db *db, struct store_mark *mark)
-{
-    uint64_t floor;
-    int status = sqlite_read_position(db, &mark->who, &mark->position, &floor);
-    struct targets targets = {0};
-    if (status == 0) {
-        status = collect_mark(db, mark, &targets);
-    }
-    if (status < 0 || targets.count == 0) {
-        return status;
-    }
-    uint64_t closed = 0;
-    status = mark_rows(db, mark, &targets, &closed);
-    if (status == 0) {
-        status = change_inbox(db, &mark->who, closed);
-    }
-    mark->changed = true;
-    mark->position.rev++;
-    mark->position.unread -= closed;
+    } while (status == 0 && ++i < mark->id_count);
     return status;
 }
 
@@ -304,74 +270,85 @@ static int bury(struct sqlite_db *db, const struct store_user *who, uint64_t row
     return query_run(&query);
 }
 
-static int collect_erase(
-    struct sqlite_db *db, struct store_erase *erase, struct targets *ret_targets)
+/* Write the row as the verb has changed it. 1; 0: it was named twice and has changed already. */
+static int write_row(struct sqlite_db *db, enum notification_verb verb, uint64_t rowid,
+    const struct notification_item *item, uint64_t rev)
 {
-    struct result *arena = request_result(&erase->base);
     struct query query;
-    if (erase->id_count == 0) {
-        query_open(&query, db, SQLITE_STMT_ERASE_ALL);
-        sqlite_bind_user(&query, &erase->who);
-        return collect(&query, arena, ret_targets);
-    }
-    int status = 0;
-    for (size_t i = 0; i < erase->id_count && status == 0; i++) {
-        query_open(&query, db, SQLITE_STMT_ERASE_ID);
-        sqlite_bind_user(&query, &erase->who);
-        query_blob(&query, 4, id_bytes(erase->ids[i]));
-        status = collect(&query, arena, ret_targets);
-    }
-    return status;
+    bool renewed = verb == NOTIFICATION_MARK_WAKE;
+    bool whole = renewed || verb == NOTIFICATION_MARK_UNARCHIVE;
+    query_open(&query, db, SQLITE_STMT_MARK_APPLY);
+    query_u64(&query, 1, rowid);
+    query_u64(&query, 2, (uint64_t)item->state);
+    query_u64(&query, 3, rev);
+    query_u64(&query, 4, item->seen_at);
+    query_u64(&query, 5, item->read_at);
+    query_u64(&query, 6, item->archived_at);
+    query_u64(&query, 7, item->snoozed_until);
+    query_u64(&query, 8, item->resurfaced_at);
+    query_u64(&query, 9, renewed ? 2 : whole);
+    return query_run(&query);
 }
 
-static int erase_rows(struct sqlite_db *db, struct store_erase *erase,
-    const struct targets *targets, uint64_t *closed)
+/* A row that may not change, once though it may be named twice. */
+static void keep_late(struct store_mark *mark, const struct notification_change *change)
 {
-    struct result *arena = request_result(&erase->base);
-    for (size_t i = 0; i < targets->count; i++) {
-        const struct target *target = &targets->at[i];
-        struct notification_change change = {.seq = target->seq,
-            .rev = erase->position.rev + 1,
-            .state = NOTIFICATION_ERASED,
-            .at = erase->at};
-        memcpy(change.id, target->id, NOTIFICATION_ID_LEN);
-        int changed = bury(db, &erase->who, target->rowid, &change);
-        if (changed < 0) {
-            return changed;
-        }
-        if (changed > 0) {
-            change_append(arena, &erase->changes, &erase->change_count, &change);
-            *closed += is_open(target->state);
+    for (size_t i = 0; i < mark->late_count && mark->id_count > 0; i++) {
+        if (mark->late[i].seq == change->seq) {
+            return;
         }
     }
-    return 0;
+    change_append(request_result(&mark->base), &mark->late, &mark->late_count, change);
 }
 
-static int run_erase(struct sqlite_db *db, struct store_erase *erase)
+static int mark_row(struct sqlite_db *db, struct store_mark *mark, const struct target *target)
+{
+    struct result *arena = request_result(&mark->base);
+    struct notification_item item = target->item;
+    notification_mark_apply(&item, mark->verb, mark->at, mark->until);
+    struct notification_change change = {.seq = item.seq,
+        .rev = mark->position.rev + 1,
+        .state = item.state,
+        .at = mark->at,
+        .snoozed_until = item.state == NOTIFICATION_SNOOZED ? item.snoozed_until : 0};
+    memcpy(change.id, item.id, NOTIFICATION_ID_LEN);
+    if (item.rev > mark->if_rev) {
+        keep_late(mark, &change);
+        return 0;
+    }
+    bool erases = mark->verb == NOTIFICATION_MARK_DELETE;
+    int changed = erases ? bury(db, &mark->who, target->rowid, &change)
+                         : write_row(db, mark->verb, target->rowid, &item, change.rev);
+    if (changed > 0) {
+        change_append(arena, &mark->changes, &mark->change_count, &change);
+        count_out(&mark->position, target->item.state);
+        count_in(&mark->position, item.state);
+    }
+    return changed < 0 ? changed : 0;
+}
+
+static int run_mark(struct sqlite_db *db, struct store_mark *mark)
 {
     uint64_t floor;
-    int status = sqlite_read_position(db, &erase->who, &erase->position, &floor);
+    int status = sqlite_read_position(db, &mark->who, &mark->position, &floor);
     struct targets targets = {0};
     if (status == 0) {
-        status = collect_erase(db, erase, &targets);
+        status = collect_mark(db, mark, &targets);
     }
-    if (status < 0 || targets.count == 0) {
+    for (size_t i = 0; i < targets.count && status == 0; i++) {
+        status = mark_row(db, mark, &targets.at[i]);
+    }
+    if (status < 0 || mark->change_count == 0) {
         return status;
     }
-    uint64_t closed = 0;
-    status = erase_rows(db, erase, &targets, &closed);
-    if (status == 0) {
-        status = change_inbox(db, &erase->who, closed);
-    }
-    erase->changed = true;
-    erase->position.rev++;
-    erase->position.unread -= closed;
-    return status;
+    mark->changed = true;
+    mark->position.rev++;
+    return change_inbox(db, &mark->who, &mark->position);
 }
 
 /* --- sweep --- */
 
-/* What SWEEP_DUE found, by user. */
+/* What a statement found, by user. */
 struct due {
     struct store_user who;
     struct target target;
@@ -382,11 +359,12 @@ struct dues {
     size_t count;
 };
 
-static int collect_due(struct sqlite_db *db, struct store_sweep *sweep, struct dues *ret_dues)
+static int collect_due(struct sqlite_db *db, struct store_sweep *sweep, enum sqlite_statement which,
+    struct dues *ret_dues)
 {
     struct result *arena = request_result(&sweep->base);
     struct query query;
-    query_open(&query, db, SQLITE_STMT_SWEEP_DUE);
+    query_open(&query, db, which);
     query_u64(&query, 1, sweep->now);
     query_u64(&query, 2, sweep->limit);
     int more = query_step(&query);
@@ -400,14 +378,11 @@ static int collect_due(struct sqlite_db *db, struct store_sweep *sweep, struct d
         struct due *due = &grown[ret_dues->count++];
         due->who.tenant = result_copy(arena, query_column(&query, 0));
         due->who.user = result_copy(arena, query_column(&query, 1));
-        due->target.rowid = query_column_u64(&query, 2);
-        copy_id(&query, 3, due->target.id);
-        due->target.seq = query_column_u64(&query, 4);
-        due->target.state = (enum notification_state)query_column_u64(&query, 5);
+        read_target(&query, 2, &due->target);
         more = query_step(&query);
     }
     query_close(&query);
-    return more;
+    return more < 0 ? more : result_failed(arena) ? STATUS_NOMEM : 0;
 }
 
 static bool same_user(const struct store_user *a, const struct store_user *b)
@@ -415,9 +390,28 @@ static bool same_user(const struct store_user *a, const struct store_user *b)
     return bytes_eq(a->tenant, b->tenant) && bytes_eq(a->user, b->user);
 }
 
-/* Expire the first user's rows of `count` dues; *ret_used of them were theirs. */
-static int expire_user(struct sqlite_db *db, struct store_sweep *sweep, const struct dues *dues,
-    size_t first, size_t *ret_next)
+static int sweep_row(struct sqlite_db *db, struct store_sweep *sweep, struct store_swept *swept,
+    const struct target *target)
+{
+    struct notification_item item = target->item;
+    enum notification_verb verb = swept->woken ? NOTIFICATION_MARK_WAKE : NOTIFICATION_MARK_DELETE;
+    notification_mark_apply(&item, verb, sweep->now, 0);
+    struct notification_change change = {.seq = item.seq,
+        .rev = swept->position.rev + 1,
+        .state = swept->woken ? item.state : NOTIFICATION_EXPIRED,
+        .at = sweep->now};
+    memcpy(change.id, item.id, NOTIFICATION_ID_LEN);
+    int status = swept->woken ? write_row(db, verb, target->rowid, &item, change.rev)
+                              : bury(db, &swept->who, target->rowid, &change);
+    change_append(request_result(&sweep->base), &swept->changes, &swept->change_count, &change);
+    count_out(&swept->position, target->item.state);
+    count_in(&swept->position, change.state);
+    return status;
+}
+
+/* Change the rows of one user, from `first` on; *ret_next is the next user's. */
+static int sweep_user(struct sqlite_db *db, struct store_sweep *sweep, const struct dues *dues,
+    bool woken, size_t *first)
 {
     struct result *arena = request_result(&sweep->base);
     struct store_swept *grown = result_grow(arena, sweep->users, sweep->user_count, sizeof(*grown));
@@ -426,26 +420,29 @@ static int expire_user(struct sqlite_db *db, struct store_sweep *sweep, const st
     }
     sweep->users = grown;
     struct store_swept *swept = &grown[sweep->user_count++];
-    *swept = (struct store_swept){.who = dues->at[first].who};
+    *swept = (struct store_swept){.who = dues->at[*first].who, .woken = woken};
     uint64_t floor;
     int status = sqlite_read_position(db, &swept->who, &swept->position, &floor);
-    uint64_t closed = 0;
-    size_t i = first;
+    size_t i = *first;
     for (; status >= 0 && i < dues->count && same_user(&dues->at[i].who, &swept->who); i++) {
-        const struct target *target = &dues->at[i].target;
-        struct notification_change change = {.seq = target->seq,
-            .rev = swept->position.rev + 1,
-            .state = NOTIFICATION_EXPIRED,
-            .at = sweep->now};
-        memcpy(change.id, target->id, NOTIFICATION_ID_LEN);
-        status = bury(db, &swept->who, target->rowid, &change);
-        change_append(arena, &swept->changes, &swept->change_count, &change);
-        closed += is_open(target->state);
+        status = sweep_row(db, sweep, swept, &dues->at[i].target);
     }
-    *ret_next = i;
+    *first = i;
     swept->position.rev++;
-    swept->position.unread -= closed;
-    return status < 0 ? status : change_inbox(db, &swept->who, closed);
+    return status < 0 ? status : change_inbox(db, &swept->who, &swept->position);
+}
+
+/* Change what is due, at most the limit; a row that is gone by then is not found any more. */
+static int sweep_due(struct sqlite_db *db, struct store_sweep *sweep, bool woken)
+{
+    struct dues dues = {0};
+    int status =
+        collect_due(db, sweep, woken ? SQLITE_STMT_SWEEP_AWAKE : SQLITE_STMT_SWEEP_DUE, &dues);
+    for (size_t i = 0; status == 0 && i < dues.count;) {
+        status = sweep_user(db, sweep, &dues, woken, &i);
+    }
+    sweep->more = sweep->more || dues.count == sweep->limit;
+    return status;
 }
 
 static int drop_tombstone(
@@ -490,14 +487,15 @@ static int drop_old(struct sqlite_db *db, struct store_sweep *sweep, size_t *ret
         grown[old.count++] = (struct due){
             .who.tenant = result_copy(arena, query_column(&query, 0)),
             .who.user = result_copy(arena, query_column(&query, 1)),
-            .target.seq = query_column_u64(&query, 2),
-            .target.rowid = query_column_u64(&query, 3), /* here: the rev */
+            .target.item.seq = query_column_u64(&query, 2),
+            .target.item.rev = query_column_u64(&query, 3),
         };
         more = query_step(&query);
     }
     query_close(&query);
     for (size_t i = 0; i < old.count && more == 0; i++) {
-        more = drop_tombstone(db, &old.at[i].who, old.at[i].target.seq, old.at[i].target.rowid);
+        const struct notification_item *item = &old.at[i].target.item;
+        more = drop_tombstone(db, &old.at[i].who, item->seq, item->rev);
     }
     *ret_count = old.count;
     return more;
@@ -515,22 +513,12 @@ static int drop_witnesses(struct sqlite_db *db)
 
 static int run_sweep(struct sqlite_db *db, struct store_sweep *sweep)
 {
-    struct dues dues = {0};
-    int status = collect_due(db, sweep, &dues);
-    if (result_failed(request_result(&sweep->base))) {
-        return STATUS_NOMEM;
-    }
-    for (size_t i = 0; status == 0 && i < dues.count;) {
-        status = expire_user(db, sweep, &dues, i, &i);
-    }
     size_t dropped = 0;
-    if (status == 0) {
-        status = drop_old(db, sweep, &dropped);
-    }
-    if (status == 0) {
-        status = drop_witnesses(db);
-    }
-    sweep->more = dues.count == sweep->limit || dropped == sweep->limit;
+    int status = sweep_due(db, sweep, false);
+    status = status == 0 ? sweep_due(db, sweep, true) : status;
+    status = status == 0 ? drop_old(db, sweep, &dropped) : status;
+    status = status == 0 ? drop_witnesses(db) : status;
+    sweep->more = sweep->more || dropped == sweep->limit;
     return status;
 }
 
@@ -600,8 +588,6 @@ static int run_write(
         return run_claim(db, (struct store_claim *)request);
     case STORE_SWEEP:
         return run_sweep(db, (struct store_sweep *)request);
-    case STORE_ERASE:
-        return run_erase(db, (struct store_erase *)request);
     case STORE_WITNESS_RAISE:
         return run_witness(db, (struct store_witness *)request);
     case STORE_EPOCH:

@@ -306,14 +306,12 @@ static bool is_put(const struct store_put *put)
 
 static bool is_mark(const struct store_mark *mark)
 {
-    return is_user(&mark->who) && mark->id_count <= STORE_PAGE_MAX && mark->at <= INT64_MAX &&
-           (mark->state == NOTIFICATION_SEEN || mark->state == NOTIFICATION_READ ||
-               mark->state == NOTIFICATION_ARCHIVED);
-}
-
-static bool is_erase(const struct store_erase *erase)
-{
-    return is_user(&erase->who) && erase->id_count <= STORE_PAGE_MAX && erase->at <= INT64_MAX;
+    bool snoozes = mark->verb == NOTIFICATION_MARK_SNOOZE;
+    return is_user(&mark->who) && mark->id_count <= STORE_PAGE_MAX && mark->at > 0 &&
+           mark->at <= INT64_MAX && mark->verb >= NOTIFICATION_MARK_SEEN &&
+           mark->verb < NOTIFICATION_VERB_COUNT && (mark->states & ~NOTIFICATION_ALL_STATES) == 0 &&
+           mark->if_rev <= INT64_MAX && mark->until <= INT64_MAX && (!snoozes || mark->until > 0) &&
+           is_text(mark->type, NAME_MAX_LEN);
 }
 
 static bool is_list(const struct store_list *list)
@@ -383,8 +381,6 @@ static bool is_valid(const struct store_request *request)
         return is_text(((const struct store_claim *)request)->owner, NAME_MAX_LEN);
     case STORE_SWEEP:
         return is_sweep((const struct store_sweep *)request);
-    case STORE_ERASE:
-        return is_erase((const struct store_erase *)request);
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
         return is_witness((const struct store_witness *)request);
@@ -401,7 +397,7 @@ static bool is_valid(const struct store_request *request)
 bool op_writes(enum store_op op)
 {
     return op == STORE_PUT || op == STORE_MARK || op == STORE_CLAIM || op == STORE_SWEEP ||
-           op == STORE_ERASE || op == STORE_WITNESS_RAISE || op == STORE_EPOCH;
+           op == STORE_WITNESS_RAISE || op == STORE_EPOCH;
 }
 
 bool op_checks(enum store_op op)
@@ -462,21 +458,15 @@ static void clear_outputs(struct store_request *request)
         mark->changed = false;
         mark->changes = NULL;
         mark->change_count = 0;
-        break;
-    }
-    case STORE_ERASE: {
-        struct store_erase *erase = (struct store_erase *)request;
-        erase->position = (struct store_position){0};
-        erase->changed = false;
-        erase->changes = NULL;
-        erase->change_count = 0;
+        mark->late = NULL;
+        mark->late_count = 0;
         break;
     }
     case STORE_LIST: {
         struct store_list *list = (struct store_list *)request;
         list->items = NULL;
         list->count = 0;
-        list->next_seq = 0;
+        list->next = (struct store_cursor){0};
         list->position = (struct store_position){0};
         break;
     }
@@ -555,6 +545,7 @@ void put_apply(struct store_put *put, const struct put_result *results)
         row->seq = results[i].seq;
         row->rev = results[i].rev;
         row->unread = results[i].unread;
+        row->unseen = results[i].unseen;
     }
 }
 
@@ -567,6 +558,11 @@ bool list_is_full(const struct store_list *list)
     }
     return list->count == list->limit ||
            (list->max_bytes > 0 && list->count > 0 && bytes >= list->max_bytes);
+}
+
+struct store_cursor cursor_of(const struct notification_item *item)
+{
+    return (struct store_cursor){.new_rev = item->new_rev, .seq = item->seq};
 }
 
 void change_append(struct result *result, struct notification_change **changes, size_t *count,

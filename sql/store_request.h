@@ -11,6 +11,7 @@
 
 #include "codec/base/bytes.h"
 #include "codec/base/list.h"
+#include "codec/notification_mark.h"
 #include "sql/store_types.h"
 
 struct store_port;
@@ -26,7 +27,6 @@ enum store_op {
     STORE_CHANGED,
     STORE_CLAIM,
     STORE_SWEEP,
-    STORE_ERASE,
     STORE_WITNESS_RAISE,
     STORE_WITNESS_READ,
     STORE_EPOCH,
@@ -70,29 +70,43 @@ struct store_put {
     struct bytes last_id;
 };
 
-/* Change the state of some of a user's notifications; a row never goes back to a lower state. */
+/*
+ * Carry out a verb on some of a user's notifications: those of its `states` that are meant. One rev
+ * is used for all that change, none if none does. Rows that were deleted leave a tombstone.
+ */
 struct store_mark {
     struct store_request base;
     struct store_user who;
-    enum notification_state
-        state; /* NOTIFICATION_SEEN, NOTIFICATION_READ or NOTIFICATION_ARCHIVED */
+    enum notification_verb verb;
+    uint32_t states; /* set of 1u << enum notification_state: notification_mark_states, or more */
     const uint8_t (
         *ids)[NOTIFICATION_ID_LEN]; /* these ids; ids of other users or unknown are ignored */
     size_t id_count;
     uint64_t up_to; /* or: every one with seq <= up_to (UINT64_MAX: all) */
+    struct bytes type; /* and only of this type; empty: any */
+    uint64_t if_rev; /* rows with a higher rev stay (`late`); INT64_MAX: none does */
     uint64_t at;
+    uint64_t until; /* NOTIFICATION_MARK_SNOOZE */
     /* out */
     struct store_position position; /* after the change */
     bool changed; /* false: nothing changed and no rev was used */
-    struct notification_change *changes; /* those that changed, all with the same rev */
-    size_t change_count; /* with up_to: also complete */
+    struct notification_change *changes; /* all that changed, all with the same rev */
+    size_t change_count;
+    struct notification_change *late; /* what if_rev kept: id, seq and the state it would have */
+    size_t late_count;
 };
 
-/* A page of an inbox, newest first. */
+/* A place in the order of a list: by the rev that made a row new, and its seq. */
+struct store_cursor {
+    uint64_t new_rev;
+    uint64_t seq;
+};
+
+/* A page of an inbox, newest first: by the rev that last made a row new. */
 struct store_list {
     struct store_request base;
     struct store_user who;
-    uint64_t before_seq; /* only seq below this; 0: from the newest */
+    struct store_cursor before; /* only what lies behind this; 0: from the newest */
     uint32_t limit; /* 1 to 100 */
     uint32_t max_bytes; /* of texts and data, at which a page ends before `limit`; 0: any number */
     uint32_t states; /* set of 1u << enum notification_state; 0: all that are not archived */
@@ -100,7 +114,7 @@ struct store_list {
     /* out */
     struct notification_item *items;
     size_t count;
-    uint64_t next_seq; /* pass as before_seq for the next page; 0: there is none */
+    struct store_cursor next; /* pass as `before` for the next page; 0: there is none */
     struct store_position position;
 };
 
@@ -176,35 +190,25 @@ struct store_claim {
     struct bytes last_id; /* empty: never read */
 };
 
-/* Expire what is due and drop what is past retention, at most `limit` rows. */
+/*
+ * Expire what is due, make new again what was snoozed until now, and drop what is past retention,
+ * at most `limit` rows of each.
+ */
 struct store_sweep {
     struct store_request base;
     uint64_t now;
     uint32_t limit;
     uint64_t tombstone_ms; /* how long tombstones are kept */
-    /* out: one per user whose inbox changed */
+    /* out: one per user and kind of change; of one user in the order of their revs */
     struct store_swept {
         struct store_user who;
         struct store_position position;
+        bool woken; /* the rows are unread again; else they are gone */
         struct notification_change *changes;
         size_t change_count;
     } * users;
     size_t user_count;
     bool more;
-};
-
-/* Erase ids of a user, or the whole inbox when id_count is 0; tombstones stay. Outputs as mark. */
-struct store_erase {
-    struct store_request base;
-    struct store_user who;
-    const uint8_t (*ids)[NOTIFICATION_ID_LEN];
-    size_t id_count;
-    uint64_t at;
-    /* out */
-    struct store_position position;
-    bool changed;
-    struct notification_change *changes;
-    size_t change_count;
 };
 
 /*

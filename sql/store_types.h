@@ -28,6 +28,7 @@ struct store_position {
     uint64_t seq;
     uint64_t rev;
     uint64_t unread;
+    uint64_t unseen;
 };
 
 /* That commits were lost: what somebody had been told, and what the store says now. */
@@ -62,7 +63,8 @@ struct store_row {
     enum store_outcome outcome;
     uint64_t seq;
     uint64_t rev; /* STORED: the change that made it; else the row's present rev, 0 if it is gone */
-    uint64_t unread; /* STORED: the user's unread count after this row */
+    uint64_t unread; /* STORED: the user's counts after this row */
+    uint64_t unseen;
 };
 
 /* A setting that all nodes of a store must share. */

@@ -55,6 +55,7 @@ static struct notification_item item_of(const struct store_row *row)
         .user = row->who.user,
         .seq = row->seq,
         .rev = row->rev,
+        .new_rev = row->rev,
         .type = row->type,
         .title = row->title,
         .message = row->message,
@@ -77,46 +78,89 @@ void announce_row(struct shard *shard, const struct store_row *row)
         .seq = row->seq,
         .rev = row->rev,
         .unread = row->unread,
+        .unseen = row->unseen,
         .item = item_of(row),
     };
     announce_send(shard, &announce);
 }
 
-void announce_changes(struct shard *shard, struct store_user who, struct store_position position,
-    const struct notification_change *changes, size_t count)
+static struct announce change_of(
+    enum announce_kind kind, struct store_user who, const struct store_position *position)
 {
-    if (count == 0) {
-        return;
-    }
-    size_t told = count <= ANNOUNCE_CHANGES_MAX ? count : (size_t)ANNOUNCE_CHANGES_MAX;
-    struct announce announce = {
-        .kind = ANNOUNCE_STATE,
+    return (struct announce){
+        .kind = kind,
         .tenant = who.tenant,
         .user = who.user,
-        .seq = position.seq,
-        .rev = changes[0].rev,
-        .unread = position.unread,
-        .state = changes[0].state,
-        .at = changes[0].at,
-        .changes = changes,
-        .change_count = (uint32_t)told,
+        .seq = position->seq,
+        .rev = position->rev,
+        .unread = position->unread,
+        .unseen = position->unseen,
     };
+}
+
+/* What all of `changes` have in common, which have one rev. */
+static struct announce state_of(struct store_user who, const struct store_position *position,
+    const struct notification_change *changes)
+{
+    struct announce announce = change_of(ANNOUNCE_STATE, who, position);
+    announce.state = changes[0].state;
+    announce.at = changes[0].at;
+    announce.snoozed_until = changes[0].snoozed_until;
+    return announce;
+}
+
+/* Whoever holds the user reads what the store has: rows as a whole, or more ids than fit. */
+static void announce_news(
+    struct shard *shard, struct store_user who, const struct store_position *position)
+{
+    struct announce announce = change_of(ANNOUNCE_CHECK, who, position);
     announce_send(shard, &announce);
 }
 
-void announce_up_to(struct shard *shard, struct store_user who, struct store_position position,
-    uint64_t up_to, const struct notification_change *last)
+static void announce_changes(struct shard *shard, struct store_user who,
+    const struct store_position *position, const struct notification_change *changes, size_t count)
 {
-    struct announce announce = {
-        .kind = ANNOUNCE_STATE,
-        .tenant = who.tenant,
-        .user = who.user,
-        .seq = position.seq,
-        .rev = last->rev,
-        .unread = position.unread,
-        .state = last->state,
-        .at = last->at,
-        .up_to = up_to < position.seq ? up_to : position.seq, /* what was there */
-    };
+    if (count > ANNOUNCE_CHANGES_MAX) {
+        announce_news(shard, who, position);
+        return;
+    }
+    struct announce announce = state_of(who, position, changes);
+    announce.changes = changes;
+    announce.change_count = (uint32_t)count;
     announce_send(shard, &announce);
+}
+
+/* Whether "every one up to" says what a mark has done, so that no ids are sent. */
+static bool tells_up_to(const struct store_mark *mark)
+{
+    bool bulk = mark->id_count == 0 && mark->type.len == 0 && mark->late_count == 0;
+    bool erased_all =
+        mark->verb == NOTIFICATION_MARK_DELETE && mark->states == NOTIFICATION_ALL_STATES;
+    return bulk && (erased_all || notification_mark_tells_up_to(mark->verb));
+}
+
+void announce_mark(struct shard *shard, const struct store_mark *mark)
+{
+    const struct store_position *position = &mark->position;
+    if (!mark->changed || mark->change_count == 0) {
+        return;
+    }
+    if (mark->verb == NOTIFICATION_MARK_WAKE || mark->verb == NOTIFICATION_MARK_UNARCHIVE) {
+        announce_news(shard, mark->who, position);
+    } else if (tells_up_to(mark)) {
+        struct announce announce = state_of(mark->who, position, mark->changes);
+        announce.up_to = mark->up_to < position->seq ? mark->up_to : position->seq; /* was there */
+        announce_send(shard, &announce);
+    } else {
+        announce_changes(shard, mark->who, position, mark->changes, mark->change_count);
+    }
+}
+
+void announce_swept(struct shard *shard, const struct store_swept *swept)
+{
+    if (swept->woken) {
+        announce_news(shard, swept->who, &swept->position);
+    } else if (swept->change_count > 0) {
+        announce_changes(shard, swept->who, &swept->position, swept->changes, swept->change_count);
+    }
 }

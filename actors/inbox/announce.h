@@ -16,16 +16,11 @@ struct shard;
 /* Announce a row that a store_put has stored. */
 void announce_row(struct shard *shard, const struct store_row *row);
 
-/*
- * Announce the change that a store_mark, store_erase or store_sweep made to these ids: all have one
- * rev, and there are at most ANNOUNCE_CHANGES_MAX of them (requests are bounded below that).
- */
-void announce_changes(struct shard *shard, struct store_user who, struct store_position position,
-    const struct notification_change *changes, size_t count);
+/* Announce what a store_mark has changed; nothing where it has not. */
+void announce_mark(struct shard *shard, const struct store_mark *mark);
 
-/* The same for everything up to a seq, or to the newest if that is lower: no ids are sent. */
-void announce_up_to(struct shard *shard, struct store_user who, struct store_position position,
-    uint64_t up_to, const struct notification_change *last);
+/* Announce what a store_sweep has changed in one inbox. */
+void announce_swept(struct shard *shard, const struct store_swept *swept);
 
 /* A post was a repeat: whoever holds the user looks whether the first announcement was lost. */
 void announce_repeat(struct shard *shard, struct store_user who);

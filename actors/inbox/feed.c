@@ -149,6 +149,7 @@ void feed_position(struct inbox *inbox, const struct user_position *position)
     inbox->seq = position->seq;
     inbox->rev = position->rev;
     inbox->unread = position->unread;
+    inbox->unseen = position->unseen;
     list_for_each (link, &inbox->owner.sockets) {
         feed_ready(inbox, container_of(link, struct socket, user_link));
     }
@@ -192,6 +193,7 @@ void feed_ready(struct inbox *inbox, struct socket *socket)
         .seq = inbox->seq,
         .rev = inbox->rev,
         .unread = inbox->unread,
+        .unseen = inbox->unseen,
         .messages_per_minute = config->messages.per_minute,
         .message_bytes = config->message_bytes,
         .rooms = config->rooms_per_socket,
@@ -217,14 +219,15 @@ static void tell_sockets(
     }
 }
 
-static void tell_count(struct socket *socket, uint64_t unread, uint64_t rev)
+static void tell_count(struct socket *socket, const struct store_position *position, uint64_t rev)
 {
-    call_emit(socket, server_events_unread(unread, rev));
+    call_emit(socket, server_events_unread(position->unread, position->unseen, rev));
 }
 
 void feed_tell_unread(struct inbox *inbox)
 {
-    inbox_tell(inbox, server_events_unread(inbox->unread, inbox->rev), SOCKET_REV_READ);
+    inbox_tell(
+        inbox, server_events_unread(inbox->unread, inbox->unseen, inbox->rev), SOCKET_REV_READ);
 }
 
 /* Announcements. */
@@ -244,11 +247,13 @@ static void tell_announced_state(struct inbox *inbox, struct announce *announce)
     const struct server_state state = {
         .rev = announce->rev,
         .unread = announce->unread,
+        .unseen = announce->unseen,
         .changes = changes,
         .count = count,
         .up_to = announce->up_to,
         .state = announce->state,
         .at = announce->at,
+        .snoozed_until = announce->snoozed_until,
     };
     inbox_tell(inbox, server_events_state(&state), announce->rev);
     mem_free(changes);
@@ -256,10 +261,11 @@ static void tell_announced_state(struct inbox *inbox, struct announce *announce)
 
 static void apply(struct inbox *inbox, struct announce *announce)
 {
-    bool counts = announce->unread != inbox->unread;
+    bool counts = announce->unread != inbox->unread || announce->unseen != inbox->unseen;
     inbox->rev = announce->rev;
     inbox->seq = announce->seq;
     inbox->unread = announce->unread;
+    inbox->unseen = announce->unseen;
     shard_of(&inbox->owner.actor)->stats.announced++;
     if (announce->kind == ANNOUNCE_NEW) {
         inbox_tell(inbox, server_events_notification(&announce->item), announce->rev);
@@ -306,6 +312,14 @@ static void release(struct inbox *inbox)
     }
 }
 
+/* The store has what was not announced as a whole. */
+static void read_news(struct inbox *inbox)
+{
+    if (inbox->phase == INBOX_READY && inbox->heard_rev > inbox->rev) {
+        read_store(inbox);
+    }
+}
+
 /* Whether a payload comes from a node of the same store. */
 static bool is_ours(struct inbox *inbox, struct bytes payload)
 {
@@ -322,11 +336,15 @@ void feed_apply(struct inbox *inbox, struct buf *payload)
         announce_decode(buf_bytes(payload), &announce) != 0) {
         return;
     }
-    if (announce.kind == ANNOUNCE_CHECK) {
+    if (announce.kind == ANNOUNCE_CHECK && announce.rev == 0) {
         ask_position(inbox);
         return;
     }
     inbox->heard_rev = announce.rev > inbox->heard_rev ? announce.rev : inbox->heard_rev;
+    if (announce.kind == ANNOUNCE_CHECK) {
+        read_news(inbox);
+        return;
+    }
     if (inbox->phase != INBOX_READY || announce.rev <= inbox->rev) {
         return;
     }
@@ -349,20 +367,40 @@ static size_t tell_changes(
     const struct notification_change *changes = &sync->changes[first];
     size_t left = sync->change_count - first;
     size_t count = 0;
-    while (count < left && changes[count].rev == changes[0].rev &&
+    while (count < left && count < ANNOUNCE_CHANGES_MAX && changes[count].rev == changes[0].rev &&
            changes[count].state == changes[0].state) {
         count++;
     }
     const struct server_state state = {
         .rev = changes[0].rev,
         .unread = sync->position.unread,
+        .unseen = sync->position.unseen,
         .changes = changes,
         .count = count,
         .state = changes[0].state,
         .at = changes[0].at,
+        .snoozed_until = changes[0].snoozed_until,
     };
     tell_sockets(inbox, only, SOCKET_REV_READ, server_events_state(&state));
     return count;
+}
+
+/* A row that is not new, but back: a state that carries it. */
+static struct event *make_back(const struct store_sync *sync, const struct notification_item *item)
+{
+    struct notification_change change = {.seq = item->seq};
+    memcpy(change.id, item->id, sizeof(change.id));
+    const struct server_state state = {
+        .rev = item->rev,
+        .unread = sync->position.unread,
+        .unseen = sync->position.unseen,
+        .changes = &change,
+        .count = 1,
+        .state = item->state,
+        .snoozed_until = item->snoozed_until,
+        .item = item,
+    };
+    return server_events_state(&state);
 }
 
 static int compare_items(const void *a, const void *b)
@@ -406,7 +444,10 @@ static uint64_t tell_page(struct inbox *inbox, struct socket *only, const struct
         bool item_next = change == sync->change_count ||
                          (item < sync->item_count && items[item].rev <= sync->changes[change].rev);
         if (item_next) {
-            tell_sockets(inbox, only, SOCKET_REV_READ, server_events_notification(&items[item++]));
+            const struct notification_item *next = &items[item++];
+            bool is_new = next->new_rev > sync->rev;
+            tell_sockets(inbox, only, SOCKET_REV_READ,
+                is_new ? server_events_notification(next) : make_back(sync, next));
         } else {
             change += tell_changes(inbox, only, sync, change);
         }
@@ -472,7 +513,7 @@ static void on_lag_read(struct inbox *inbox, struct inbox_request *request)
         arm(inbox, RETRY_MS); /* the store that answered is behind */
     } else {
         lag->caught = true;
-        tell_count(socket, sync->position.unread, lag->rev);
+        tell_count(socket, &sync->position, lag->rev);
         if (lag->rev == inbox->rev) {
             socket_lag_end(socket);
         }
@@ -523,6 +564,7 @@ static void on_read(struct inbox *inbox, struct inbox_request *request)
     }
     inbox->seq = sync->position.seq;
     inbox->unread = sync->position.unread;
+    inbox->unseen = sync->position.unseen;
     unread_changed(inbox);
     if (!sync->done && !sync->resync) {
         read_store(inbox);

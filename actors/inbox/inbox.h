@@ -29,6 +29,7 @@ struct inbox {
     uint64_t seq;
     uint64_t rev;
     uint64_t unread;
+    uint64_t unseen;
     uint64_t heard_rev; /* the highest rev heard of */
     struct inbox_gap *gap; /* what waits (feed.c); NULL: nothing has yet */
     uint8_t phase; /* enum inbox_phase */

@@ -8,6 +8,7 @@
 #include "actors/deliver/socket.h"
 #include "actors/inbox/announce.h"
 #include "actors/inbox/inbox.h"
+#include "actors/inbox/inbox_mark.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/shard.h"
 #include "codec/base/mem.h"
@@ -17,47 +18,9 @@
 #include "codec/notification_json.h"
 #include "codec/server_events.h"
 
-enum { IDS_MAX = 500, LIST_DEFAULT = 20, LIST_MAX = 100, SYNC_LIMIT = 500, TEXT_MAX = 256 };
+enum { LIST_DEFAULT = 20, LIST_MAX = 100, SYNC_LIMIT = 500, TEXT_MAX = 256 };
 
-/* Arguments. */
-
-static int read_id(struct bytes value, uint8_t ret_id[NOTIFICATION_ID_LEN])
-{
-    char at[TEXT_MAX];
-    struct bytes text;
-    int status = json_scan_string(value, at, sizeof(at), &text);
-    return status != 0 ? status : uuid_parse(text.at, text.len, ret_id);
-}
-
-/* The id or ids of `value`; 0 and `*ret_count` at least 1, or a status. */
-static int read_ids(struct bytes value, uint8_t (**ret_ids)[NOTIFICATION_ID_LEN], size_t *ret_count)
-{
-    uint8_t(*ids)[NOTIFICATION_ID_LEN] = mem_alloc_array(IDS_MAX, sizeof(*ids));
-    size_t count = 0;
-    int status = 0;
-    if (json_scan_kind(value) == JSON_SCAN_STRING) {
-        status = read_id(value, ids[count++]);
-    } else {
-        struct json_scan_iter iter;
-        struct bytes element;
-        json_scan_iter_init(&iter, value);
-        while (status == 0 && json_scan_kind(value) == JSON_SCAN_ARRAY &&
-               json_scan_element(&iter, &element)) {
-            status = count < IDS_MAX ? read_id(element, ids[count]) : STATUS_TOO_LARGE;
-            count++;
-        }
-    }
-    if (status == 0 && count == 0) {
-        status = STATUS_INVALID;
-    }
-    if (status != 0) {
-        mem_free(ids);
-        return status;
-    }
-    *ret_ids = ids;
-    *ret_count = count;
-    return 0;
-}
+/* Answers. */
 
 static void remember_call(struct inbox_request *request, const struct client_call *call)
 {
@@ -108,16 +71,7 @@ static void answer_request(
 /* The other devices learn of it even if the one that asked, and its user actor, have gone. */
 static void announce_marked(struct inbox_request *request)
 {
-    const struct store_mark *mark = &request->store.mark;
-    struct shard *shard = request->shard;
-    if (!mark->changed || mark->change_count == 0) {
-        return;
-    }
-    if (mark->id_count > 0) {
-        announce_changes(shard, mark->who, mark->position, mark->changes, mark->change_count);
-    } else {
-        announce_up_to(shard, mark->who, mark->position, mark->up_to, &mark->changes[0]);
-    }
+    announce_mark(request->shard, &request->store.mark);
 }
 
 static void on_marked(struct inbox *inbox, struct inbox_request *request)
@@ -127,9 +81,39 @@ static void on_marked(struct inbox *inbox, struct inbox_request *request)
         return;
     }
     struct builder text = {0};
-    builder_printf(&text, "{\"ok\":true,\"rev\":%llu,\"unread\":%llu}",
-        (unsigned long long)mark->position.rev, (unsigned long long)mark->position.unread);
+    inbox_mark_answer(mark, &text);
     answer_request(inbox, request, &text);
+}
+
+static void refuse_marking(
+    const struct client_call *call, int status, const struct notification_marking_fault *fault)
+{
+    const struct call_refusal refusal = {
+        .code = status == STATUS_TOO_LARGE ? ERROR_TOO_LARGE : ERROR_INVALID_FIELD,
+        .message = fault->message,
+        .field = fault->field[0] != '\0' ? fault->field : NULL,
+    };
+    call_refuse_event(call->socket, call->has_id ? &call->id : NULL, call->event->name, &refusal);
+}
+
+static void change_state(const struct client_call *call, enum notification_verb verb, bool all)
+{
+    struct notification_marking_fault fault;
+    uint64_t now = sched_wall(call->socket->shard->sched);
+    struct inbox_request *request =
+        inbox_request_create(inbox_of(call->socket->user), STORE_MARK, on_marked);
+    remember_call(request, call);
+    request->carried_out = announce_marked;
+    request->marking = mem_alloc(sizeof(*request->marking));
+    int status = notification_marking_parse(
+        verb, all, call_argument(call->event), now, request->marking, &fault);
+    if (status != 0) {
+        refuse_marking(call, status, &fault);
+        inbox_request_destroy(&request->store.base);
+        return;
+    }
+    inbox_mark_fill(&request->store.mark, inbox_request_who(request), request->marking, now);
+    inbox_request_submit(request);
 }
 
 /* A member of an argument, and what is said to who gave something else there. */
@@ -138,60 +122,9 @@ struct parameter {
     const char *allowed;
 };
 
-static const struct parameter up_to_parameter = {"upTo", "The seq of a notification: a number"};
-static const struct parameter id_parameter = {"id", "The id of a notification"};
-static const struct parameter ids_parameter = {"ids", "A list of 1 to 500 ids of notifications"};
-
 static void refuse_parameter(const struct client_call *call, const struct parameter *parameter)
 {
     call_refuse_field(call, parameter->name, parameter->allowed);
-}
-
-/*
- * Fill in which notifications are meant: an id, a list of ids, {upTo}, {id} or {ids}. NULL, or what
- * is not as it must be.
- */
-static const struct parameter *read_target(struct bytes argument, struct inbox_request *request)
-{
-    struct store_mark *mark = &request->store.mark;
-    struct bytes value = argument;
-    const struct parameter *parameter =
-        json_scan_kind(argument) == JSON_SCAN_STRING ? &id_parameter : &ids_parameter;
-    if (json_scan_kind(argument) == JSON_SCAN_OBJECT) {
-        if (json_scan_get(argument, "upTo", &value) == 0) {
-            return json_scan_u64(value, &mark->up_to) == 0 ? NULL : &up_to_parameter;
-        }
-        if (json_scan_get(argument, "ids", &value) != 0) {
-            parameter = json_scan_get(argument, "id", &value) == 0 ? &id_parameter : &ids_parameter;
-        }
-    }
-    size_t count;
-    if (read_ids(value, &request->ids, &count) != 0) {
-        return parameter;
-    }
-    mark->ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])request->ids;
-    mark->id_count = count;
-    return NULL;
-}
-
-static void change_state(const struct client_call *call, enum notification_state state, bool all)
-{
-    struct inbox_request *request =
-        inbox_request_create(inbox_of(call->socket->user), STORE_MARK, on_marked);
-    struct store_mark *mark = &request->store.mark;
-    remember_call(request, call);
-    request->carried_out = announce_marked;
-    mark->who = inbox_request_who(request);
-    mark->state = state;
-    mark->at = sched_wall(call->socket->shard->sched);
-    mark->up_to = all ? UINT64_MAX : 0;
-    const struct parameter *bad = all ? NULL : read_target(call_argument(call->event), request);
-    if (bad != NULL) {
-        refuse_parameter(call, bad);
-        inbox_request_destroy(&request->store.base);
-        return;
-    }
-    inbox_request_submit(request);
 }
 
 /* Reading. */
@@ -236,7 +169,7 @@ static void on_listed(struct inbox *inbox, struct inbox_request *request)
     struct builder text = {0};
     struct notification_page page = {.items = list->items,
         .count = list->count,
-        .next_seq = list->next_seq,
+        .more = list->next.new_rev > 0,
         .max_bytes = request->shard->config->outbox_bytes,
         .ack = true};
     notification_json_list(&page, &text);
@@ -266,6 +199,23 @@ static int read_cursor(struct bytes object, const char *key, uint64_t *ret_value
     return status != 0 ? status : read_number(value, ret_value);
 }
 
+/* `next` of the page before, a text or a number; null and nothing leave the cursor. */
+static int read_after(struct bytes object, struct store_cursor *cursor)
+{
+    char at[TEXT_MAX];
+    struct bytes value;
+    struct bytes text;
+    if (json_scan_get(object, "after", &value) != 0 || json_scan_kind(value) == JSON_SCAN_NULL) {
+        return 0;
+    }
+    if (json_scan_kind(value) == JSON_SCAN_NUMBER) {
+        text = value;
+    } else if (json_scan_string(value, at, sizeof(at), &text) != 0) {
+        return STATUS_INVALID;
+    }
+    return notification_cursor_parse(text, &cursor->new_rev, &cursor->seq);
+}
+
 static int read_states(struct bytes object, uint32_t *ret_states)
 {
     struct bytes value;
@@ -277,7 +227,7 @@ static int read_states(struct bytes object, uint32_t *ret_states)
     struct bytes text;
     enum notification_state state;
     if (status != 0 || json_scan_string(value, at, sizeof(at), &text) != 0 ||
-        notification_state_parse(text, &state) != 0) {
+        notification_state_parse(text, &state) != 0 || state > NOTIFICATION_SNOOZED) {
         return STATUS_INVALID;
     }
     *ret_states = 1u << state;
@@ -308,11 +258,11 @@ static const struct parameter *read_list(
 {
     static const struct parameter after = {"after", "The next of the page before"};
     static const struct parameter size = {"limit", "A number from 1 to 100"};
-    static const struct parameter state = {"state", "One of unread, seen, read, archived"};
+    static const struct parameter state = {"state", "One of unread, seen, read, archived, snoozed"};
     static const struct parameter kind = {"type", "A text of at most 256 bytes"};
     uint64_t limit = LIST_DEFAULT;
     struct bytes value;
-    if (read_cursor(argument, "after", &list->before_seq) != 0) {
+    if (read_after(argument, &list->before) != 0) {
         return &after;
     }
     if (read_cursor(argument, "limit", &limit) != 0 || limit < 1 || limit > LIST_MAX) {
@@ -351,20 +301,21 @@ static void list_inbox(const struct client_call *call)
     inbox_request_submit(request);
 }
 
-static void answer_resync(
-    struct inbox *inbox, struct inbox_request *request, uint64_t rev, uint64_t unread)
+static void answer_resync(struct inbox *inbox, struct inbox_request *request)
 {
+    const struct store_position *position = &request->store.sync.position;
     struct socket *socket = asker(inbox, request);
     if (socket == NULL) {
         return;
     }
     struct bytes epoch = bytes_str(shard_of(&inbox->owner.actor)->config->epoch);
     struct builder text = {0};
-    call_emit(socket, server_events_resync(epoch, rev));
+    call_emit(socket, server_events_resync(epoch, position->rev));
     builder_printf(&text,
         "{\"ok\":true,\"resync\":true,\"items\":[],\"states\":[],\"rev\":%llu,\"unread\":%llu,"
-        "\"done\":true}",
-        (unsigned long long)rev, (unsigned long long)unread);
+        "\"unseen\":%llu,\"done\":true}",
+        (unsigned long long)position->rev, (unsigned long long)position->unread,
+        (unsigned long long)position->unseen);
     answer_request(inbox, request, &text);
 }
 
@@ -375,7 +326,7 @@ static void on_synced(struct inbox *inbox, struct inbox_request *request)
         return;
     }
     if (sync->resync) {
-        answer_resync(inbox, request, sync->position.rev, sync->position.unread);
+        answer_resync(inbox, request);
         return;
     }
     struct notification_sync_body body = {
@@ -385,6 +336,7 @@ static void on_synced(struct inbox *inbox, struct inbox_request *request)
         .change_count = sync->change_count,
         .through_rev = sync->done ? sync->position.rev : sync->through_rev,
         .unread = sync->position.unread,
+        .unseen = sync->position.unseen,
         .done = sync->done,
     };
     struct builder text = {0};
@@ -435,6 +387,8 @@ static void sync_inbox(const struct client_call *call)
     inbox_request_submit(request);
 }
 
+static const struct parameter up_to_parameter = {"upTo", "The seq of a notification: a number"};
+
 static void received(const struct client_call *call)
 {
     uint64_t up_to = 0;
@@ -456,25 +410,40 @@ void inbox_calls_take(const struct client_call *call, enum inbox_what what)
 {
     switch (what) {
     case INBOX_ARCHIVE:
-        change_state(call, NOTIFICATION_ARCHIVED, false);
+        change_state(call, NOTIFICATION_MARK_ARCHIVE, false);
+        return;
+    case INBOX_DELETE:
+        change_state(call, NOTIFICATION_MARK_DELETE, false);
         return;
     case INBOX_LIST:
         list_inbox(call);
         return;
     case INBOX_READ:
-        change_state(call, NOTIFICATION_READ, false);
+        change_state(call, NOTIFICATION_MARK_READ, false);
         return;
     case INBOX_READ_ALL:
-        change_state(call, NOTIFICATION_READ, true);
+        change_state(call, NOTIFICATION_MARK_READ, true);
         return;
     case INBOX_RECEIVED:
         received(call);
         return;
     case INBOX_SEEN:
-        change_state(call, NOTIFICATION_SEEN, false);
+        change_state(call, NOTIFICATION_MARK_SEEN, false);
+        return;
+    case INBOX_SEEN_ALL:
+        change_state(call, NOTIFICATION_MARK_SEEN, true);
+        return;
+    case INBOX_SNOOZE:
+        change_state(call, NOTIFICATION_MARK_SNOOZE, false);
         return;
     case INBOX_SYNC:
         sync_inbox(call);
+        return;
+    case INBOX_UNARCHIVE:
+        change_state(call, NOTIFICATION_MARK_UNARCHIVE, false);
+        return;
+    case INBOX_UNREAD:
+        change_state(call, NOTIFICATION_MARK_UNREAD, false);
         return;
     }
 }

@@ -9,12 +9,17 @@
 
 enum inbox_what {
     INBOX_ARCHIVE,
+    INBOX_DELETE,
     INBOX_LIST,
     INBOX_READ,
     INBOX_READ_ALL,
     INBOX_RECEIVED,
     INBOX_SEEN,
+    INBOX_SEEN_ALL,
+    INBOX_SNOOZE,
     INBOX_SYNC,
+    INBOX_UNARCHIVE,
+    INBOX_UNREAD,
 };
 
 /* Answer `call`, now or when the store has. */

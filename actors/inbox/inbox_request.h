@@ -31,7 +31,7 @@ struct inbox_request {
     struct actor_ref user;
     struct buf *key; /* what store_user points into */
     struct buf *text; /* another text it points into; NULL: none */
-    uint8_t (*ids)[NOTIFICATION_ID_LEN]; /* NULL: none */
+    struct notification_marking *marking; /* of a mark; else NULL */
     uint32_t socket_id;
     bool has_id;
     uint64_t id;

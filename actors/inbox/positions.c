@@ -71,6 +71,7 @@ static void tell(struct positions *positions, const struct query *query, size_t 
         msg->seq = query->request.positions[i].seq;
         msg->rev = query->request.positions[i].rev;
         msg->unread = query->request.positions[i].unread;
+        msg->unseen = query->request.positions[i].unseen;
     }
     msg_send(positions->shard->sched, query->refs[i], msg);
 }

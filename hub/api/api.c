@@ -4,8 +4,8 @@
 #include "codec/base/check.h"
 #include "hub/api/api_handlers.h"
 
-/* Bodies that name up to 500 ids. */
-enum { IDS_BODY_MAX = 32 * 1024, ROOMS_BODY_MAX = 64 * 1024 };
+/* Bodies that name up to 1000 ids. */
+enum { IDS_BODY_MAX = 64 * 1024, ROOMS_BODY_MAX = 64 * 1024 };
 
 /*
  * Columns: method, path, handler, head, most bytes of the body, -, -,
@@ -27,10 +27,8 @@ const struct http_route api_routes[] = {
         NULL, NULL, false, ""},
     {"POST", "/api/v1/users/{}/disconnect", api_rooms_disconnect, NULL, 256, NULL, NULL, false,
         "tenant"},
-    {"POST", "/api/v1/users/{}/notifications/read", api_inbox_read, NULL, IDS_BODY_MAX, NULL, NULL,
+    {"POST", "/api/v1/users/{}/notifications/{}", api_inbox_mark, NULL, IDS_BODY_MAX, NULL, NULL,
         true, "tenant"},
-    {"POST", "/api/v1/users/{}/notifications/read-all", api_inbox_read_all, NULL, IDS_BODY_MAX,
-        NULL, NULL, true, "tenant"},
     {"POST", "/api/v1/users/{}/rooms", api_rooms_change, NULL, ROOMS_BODY_MAX, NULL, NULL, false,
         "tenant"},
 };

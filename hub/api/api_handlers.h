@@ -22,8 +22,7 @@ void api_post_events(struct http_request *request, void *context);
 void api_inbox_erase(struct http_request *request, void *context);
 void api_inbox_get(struct http_request *request, void *context);
 void api_inbox_list(struct http_request *request, void *context);
-void api_inbox_read(struct http_request *request, void *context);
-void api_inbox_read_all(struct http_request *request, void *context);
+void api_inbox_mark(struct http_request *request, void *context);
 void api_inbox_unread(struct http_request *request, void *context);
 
 /* api_members.c */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Inboxes over HTTP. Order of this file: calls of the store, conditional answers, lists, single
- * notifications, unread counts, changes of state, erasing.
+ * notifications, unread counts, changes of state.
  *
  * Every change of an inbox uses a rev, so epoch and rev name what an answer shows: that is its
  * ETag. It is weak, because the same content is sent compressed and not.
  */
 #include "actors/inbox/announce.h"
+#include "actors/inbox/inbox_mark.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
@@ -23,7 +24,6 @@
 enum {
     LIMIT_DEFAULT = 20,
     LIMIT_MAX = 100,
-    IDS_MAX = 500,
     TYPE_MAX = 256,
     FIELDS_MAX = 256,
     ETAG_MAX = 96,
@@ -45,10 +45,9 @@ struct inbox_call {
         struct store_get get;
         struct store_positions positions;
         struct store_mark mark;
-        struct store_erase erase;
     } op;
     struct store_user user; /* as the store sees `who` */
-    uint8_t (*ids)[NOTIFICATION_ID_LEN];
+    struct notification_marking *marking; /* of a mark; else NULL */
     uint32_t fields; /* of items that are asked for; 0: all */
     char type[TYPE_MAX];
 };
@@ -58,7 +57,10 @@ struct inbox_call {
 static void free_call(struct inbox_call *call)
 {
     api_call_end(&call->api);
-    mem_free(call->ids);
+    if (call->marking != NULL) {
+        notification_marking_finish(call->marking);
+        mem_free(call->marking);
+    }
     mem_free(call);
 }
 
@@ -85,7 +87,7 @@ static void refuse_status(struct http_request *request, int status)
 static void on_overdue(struct api_call *api)
 {
     const struct inbox_call *call = container_of(api, struct inbox_call, api);
-    bool changes = call->op.base.op == STORE_MARK || call->op.base.op == STORE_ERASE;
+    bool changes = call->op.base.op == STORE_MARK;
     refuse_status(api->request, changes ? STATUS_UNKNOWN : STATUS_UNAVAILABLE);
 }
 
@@ -201,7 +203,7 @@ static void answer_list(struct inbox_call *call)
     struct builder out = {0};
     struct notification_page page = {.items = list->items,
         .count = list->count,
-        .next_seq = list->next_seq,
+        .more = list->next.new_rev > 0,
         .fields = call->fields,
         .max_bytes = call->shard->config->outbox_bytes};
     notification_json_list(&page, &out);
@@ -220,6 +222,18 @@ static int read_number(struct bytes query, const char *name, uint64_t max, uint6
     return bytes_to_u64(text, max, ret_value);
 }
 
+/* `next` of the page before; absent leaves the cursor. */
+static int read_after(struct bytes query, struct store_cursor *cursor)
+{
+    char at[48];
+    struct bytes text;
+    int status = query_get(query, "after", at, sizeof(at), &text);
+    if (status != 0) {
+        return status == STATUS_NOT_FOUND ? 0 : status;
+    }
+    return notification_cursor_parse(text, &cursor->new_rev, &cursor->seq);
+}
+
 static int read_states(struct bytes query, uint32_t *ret_states)
 {
     char at[16];
@@ -230,7 +244,7 @@ static int read_states(struct bytes query, uint32_t *ret_states)
         return 0;
     }
     if (status != 0 || notification_state_parse(text, &state) != 0 ||
-        state > NOTIFICATION_ARCHIVED) {
+        state > NOTIFICATION_SNOOZED) {
         return STATUS_INVALID;
     }
     *ret_states = 1u << state;
@@ -259,7 +273,7 @@ static const char *read_list(struct bytes query, struct inbox_call *call)
 {
     struct store_list *list = &call->op.list;
     uint64_t limit = LIMIT_DEFAULT;
-    if (read_number(query, "after", INT64_MAX, &list->before_seq) != 0) {
+    if (read_after(query, &list->before) != 0) {
         return "after";
     }
     if (read_number(query, "limit", LIMIT_MAX, &limit) != 0 || limit == 0) {
@@ -285,7 +299,7 @@ static const char *allowed_of(const char *parameter)
     } rows[] = {
         {"after", "The next of the page before"},
         {"limit", "A number from 1 to 100"},
-        {"state", "One of unread, seen, read, archived"},
+        {"state", "One of unread, seen, read, archived, snoozed"},
         {"type", "At most 256 bytes"},
         {"fields", FIELDS_ALLOWED},
     };
@@ -362,6 +376,7 @@ static void answer_unread(struct inbox_call *call)
     struct builder out = {0};
     json_write_open(&out, '{');
     json_write_u64(&out, "count", position->unread);
+    json_write_u64(&out, "unseen", position->unseen);
     json_write_u64(&out, "rev", position->rev);
     json_write_close(&out, '}');
     answer_at(call, position->rev, &out);
@@ -380,176 +395,121 @@ void api_inbox_unread(struct http_request *request, void *context)
 
 /* Changes of state. */
 
-static void answer_change(
-    struct inbox_call *call, const struct store_position *position, size_t changed)
+static void announce_marked(struct inbox_call *call)
 {
-    struct builder out = {0};
-    json_write_open(&out, '{');
-    json_write_u64(&out, "changed", changed);
-    json_write_u64(&out, "rev", position->rev);
-    json_write_u64(&out, "unread", position->unread);
-    json_write_close(&out, '}');
-    api_answer(call->api.request, 200, bytes_of(NULL, 0), &out);
-}
-
-static void announce_mark(struct inbox_call *call)
-{
-    const struct store_mark *mark = &call->op.mark;
-    if (!mark->changed || mark->change_count == 0) {
-        return;
-    }
-    if (mark->id_count > 0) {
-        announce_changes(call->shard, mark->who, mark->position, mark->changes, mark->change_count);
-    } else {
-        announce_up_to(call->shard, mark->who, mark->position, mark->up_to, &mark->changes[0]);
-    }
+    announce_mark(call->shard, &call->op.mark);
 }
 
 static void answer_mark(struct inbox_call *call)
 {
-    answer_change(call, &call->op.mark.position, call->op.mark.change_count);
+    struct builder out = {0};
+    inbox_mark_answer(&call->op.mark, &out);
+    api_answer(call->api.request, 200, bytes_of(NULL, 0), &out);
 }
 
-static int add_id(struct inbox_call *call, struct bytes value)
+/* A call that marks; NULL: the request was answered. */
+static struct inbox_call *new_mark(struct http_request *request, unsigned scopes)
 {
-    char at[UUID_TEXT_LEN];
-    struct bytes text;
-    struct store_mark *mark = &call->op.mark;
-    if (mark->id_count == IDS_MAX) {
-        return STATUS_TOO_LARGE;
-    }
-    int status = json_scan_string(value, at, sizeof(at), &text);
-    return status != 0 ? STATUS_INVALID
-                       : uuid_parse(text.at, text.len, call->ids[mark->id_count++]);
-}
-
-static int add_ids(struct inbox_call *call, struct bytes value)
-{
-    struct json_scan_iter iter;
-    struct bytes element;
-    int status = 0;
-    call->ids = mem_alloc_array(IDS_MAX, sizeof(*call->ids));
-    call->op.mark.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])call->ids;
-    if (json_scan_kind(value) == JSON_SCAN_STRING) {
-        return add_id(call, value);
-    }
-    if (json_scan_kind(value) != JSON_SCAN_ARRAY) {
-        return STATUS_INVALID;
-    }
-    json_scan_iter_init(&iter, value);
-    while (status == 0 && json_scan_element(&iter, &element)) {
-        status = add_id(call, element);
-    }
-    return status == 0 && call->op.mark.id_count == 0 ? STATUS_INVALID : status;
-}
-
-/* An id, a list of ids, {id}, {ids} or {upTo}; `*ret_field` is what is at fault. */
-static int read_target(struct inbox_call *call, struct bytes value, const char **ret_field)
-{
-    struct bytes member;
-    *ret_field = "ids";
-    if (json_scan_kind(value) != JSON_SCAN_OBJECT) {
-        return add_ids(call, value);
-    }
-    if (json_scan_get(value, "upTo", &member) == 0) {
-        *ret_field = "upTo";
-        uint64_t up_to;
-        int status = json_scan_u64(member, &up_to);
-        call->op.mark.up_to = up_to;
-        return status == 0 && (up_to == 0 || up_to > INT64_MAX) ? STATUS_INVALID : status;
-    }
-    if (json_scan_get(value, "ids", &member) == 0 || json_scan_get(value, "id", &member) == 0) {
-        return add_ids(call, member);
-    }
-    return STATUS_INVALID;
-}
-
-static struct inbox_call *new_mark(struct http_request *request)
-{
-    struct inbox_call *call = new_user_call(request, STORE_MARK, APIKEY_WRITE, answer_mark);
+    struct inbox_call *call = new_user_call(request, STORE_MARK, scopes, answer_mark);
     if (call != NULL) {
-        call->committed = announce_mark;
-        call->op.mark.who = call->user;
-        call->op.mark.state = NOTIFICATION_READ;
-        call->op.mark.at = sched_wall(call->shard->sched);
+        call->committed = announce_marked;
+        call->marking = mem_alloc(sizeof(*call->marking));
     }
     return call;
 }
 
-void api_inbox_read(struct http_request *request, void *context)
+static void submit_mark(struct http_request *request, struct inbox_call *call)
+{
+    inbox_mark_fill(&call->op.mark, call->user, call->marking, sched_wall(call->shard->sched));
+    submit(request, call);
+}
+
+static void refuse_marking(
+    struct http_request *request, int status, const struct notification_marking_fault *fault)
+{
+    api_refuse(
+        request, &(struct api_error){
+                     .code = status == STATUS_TOO_LARGE ? ERROR_TOO_LARGE : ERROR_INVALID_FIELD,
+                     .message = fault->message,
+                     .field = fault->field[0] != '\0' ? fault->field : NULL,
+                 });
+}
+
+/* What stands behind `notifications/` in the path of a mark. */
+static const struct {
+    const char *name;
+    enum notification_verb verb;
+    bool all;
+} marks[] = {
+    {"archive", NOTIFICATION_MARK_ARCHIVE, false},
+    {"delete", NOTIFICATION_MARK_DELETE, false},
+    {"read", NOTIFICATION_MARK_READ, false},
+    {"read-all", NOTIFICATION_MARK_READ, true},
+    {"seen", NOTIFICATION_MARK_SEEN, false},
+    {"seen-all", NOTIFICATION_MARK_SEEN, true},
+    {"snooze", NOTIFICATION_MARK_SNOOZE, false},
+    {"unarchive", NOTIFICATION_MARK_UNARCHIVE, false},
+    {"unread", NOTIFICATION_MARK_UNREAD, false},
+};
+
+/* The place in `marks` of what the path names; ARRAY_LEN(marks): it is none of them. */
+static size_t find_mark(struct http_request *request)
+{
+    char at[16];
+    struct bytes name;
+    size_t i = 0;
+    if (http_param(request, 1, at, sizeof(at), &name) != 0) {
+        return ARRAY_LEN(marks);
+    }
+    while (i < ARRAY_LEN(marks) && !bytes_eq_str(name, marks[i].name)) {
+        i++;
+    }
+    return i;
+}
+
+void api_inbox_mark(struct http_request *request, void *context)
 {
     (void)context;
-    struct bytes value;
-    const char *field;
-    struct inbox_call *call = new_mark(request);
+    struct bytes value = {0};
+    struct notification_marking_fault fault;
+    struct inbox_call *call = new_mark(request, APIKEY_WRITE);
     if (call == NULL) {
         return;
     }
-    if (json_scan_text(request->body, BODY_DEPTH, &value, NULL) != 0) {
+    size_t which = find_mark(request);
+    if (which == ARRAY_LEN(marks)) {
+        api_refuse(request,
+            &(struct api_error){.code = ERROR_NOT_FOUND, .message = "There is no such path"});
+        free_call(call);
+        return;
+    }
+    bool empty = marks[which].all && request->body.len == 0;
+    if (!empty && json_scan_text(request->body, BODY_DEPTH, &value, NULL) != 0) {
         api_refuse(request,
             &(struct api_error){.code = ERROR_BAD_REQUEST, .message = "The body is no JSON"});
         free_call(call);
         return;
     }
-    if (json_scan_kind(value) == JSON_SCAN_OBJECT &&
-        !api_fields_check(request, value, "ids, id, upTo")) {
-        free_call(call);
-        return;
-    }
-    int status = read_target(call, value, &field);
-    if (status == STATUS_TOO_LARGE) {
-        api_refuse(request, &(struct api_error){.code = ERROR_TOO_LARGE,
-                                .message = "At most 500 ids in one request",
-                                .field = field});
-        free_call(call);
-        return;
-    }
+    int status = notification_marking_parse(marks[which].verb, marks[which].all, value,
+        sched_wall(call->shard->sched), call->marking, &fault);
     if (status != 0) {
-        refuse_field(request, field, "Expected {ids: [id, ...]}, {upTo: seq} or an id");
+        refuse_marking(request, status, &fault);
         free_call(call);
         return;
     }
-    submit(request, call);
+    submit_mark(request, call);
 }
 
-void api_inbox_read_all(struct http_request *request, void *context)
-{
-    (void)context;
-    struct inbox_call *call = new_mark(request);
-    if (call == NULL) {
-        return;
-    }
-    if (!api_fields_check_none(request)) {
-        free_call(call);
-        return;
-    }
-    call->op.mark.up_to = UINT64_MAX;
-    submit(request, call);
-}
-
-/* Erasing. */
-
-static void announce_erase(struct inbox_call *call)
-{
-    const struct store_erase *erase = &call->op.erase;
-    if (erase->changed && erase->change_count > 0) {
-        announce_up_to(call->shard, erase->who, erase->position, UINT64_MAX, &erase->changes[0]);
-    }
-}
-
-static void answer_erase(struct inbox_call *call)
-{
-    answer_change(call, &call->op.erase.position, call->op.erase.change_count);
-}
-
+/* All there is, also what is archived or snoozed. */
 void api_inbox_erase(struct http_request *request, void *context)
 {
     (void)context;
-    struct inbox_call *call = new_user_call(request, STORE_ERASE, APIKEY_ADMIN, answer_erase);
+    struct inbox_call *call = new_mark(request, APIKEY_ADMIN);
     if (call != NULL) {
-        call->committed = announce_erase;
-        call->op.erase.who = call->user;
-        call->op.erase.at = sched_wall(call->shard->sched);
+        *call->marking = (struct notification_marking){
+            .verb = NOTIFICATION_MARK_DELETE, .up_to = UINT64_MAX, .if_rev = INT64_MAX};
+        inbox_mark_fill(&call->op.mark, call->user, call->marking, sched_wall(call->shard->sched));
+        call->op.mark.states = NOTIFICATION_ALL_STATES;
         submit(request, call);
     }
 }

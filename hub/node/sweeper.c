@@ -61,9 +61,7 @@ static void on_swept(struct store_request *base)
     sweeper->busy = false;
     judge(sweeper, base->status);
     for (size_t i = 0; base->status == 0 && i < request->user_count && !sweeper->closing; i++) {
-        const struct store_swept *user = &request->users[i];
-        announce_changes(
-            &sweeper->shard->shard, user->who, user->position, user->changes, user->change_count);
+        announce_swept(&sweeper->shard->shard, &request->users[i]);
     }
     bool more = base->status == 0 && request->more && !sweeper->closing;
     store_request_finish(base);

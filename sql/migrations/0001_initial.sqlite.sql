@@ -11,20 +11,25 @@ CREATE TABLE inbox (
     user_id TEXT NOT NULL,
     seq INTEGER NOT NULL DEFAULT 0,
     rev INTEGER NOT NULL DEFAULT 0,
-    unread INTEGER NOT NULL DEFAULT 0 CHECK (unread >= 0),
+    unread INTEGER NOT NULL DEFAULT 0 CHECK (unread >= unseen),
+    unseen INTEGER NOT NULL DEFAULT 0 CHECK (unseen >= 0),
     tombstone_floor INTEGER NOT NULL DEFAULT 0,
     changed_at INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (slot, tenant, user_id)
 ) WITHOUT ROWID;
 CREATE INDEX inbox_changed ON inbox (changed_at);
 
+-- rev: of the last change. new_rev: of the change that last made it new (stored, came back); lists go by
+-- it. whole_rev: of the last change after which a device needs the whole row (also taken out of the
+-- archive). state follows from the times behind it (codec/notification_mark.h).
 -- A rowid table: appending stays cheap however many users share it.
 CREATE TABLE notification (
     slot INTEGER NOT NULL,
     tenant TEXT NOT NULL,
     user_id TEXT NOT NULL,
     seq INTEGER NOT NULL,
-    created_rev INTEGER NOT NULL,
+    new_rev INTEGER NOT NULL,
+    whole_rev INTEGER NOT NULL,
     rev INTEGER NOT NULL,
     id BLOB NOT NULL CHECK (length(id) = 16),
     type TEXT NOT NULL,
@@ -37,15 +42,18 @@ CREATE TABLE notification (
     expires_at INTEGER NOT NULL DEFAULT 0,
     seen_at INTEGER NOT NULL DEFAULT 0,
     read_at INTEGER NOT NULL DEFAULT 0,
-    archived_at INTEGER NOT NULL DEFAULT 0
+    archived_at INTEGER NOT NULL DEFAULT 0,
+    snoozed_until INTEGER NOT NULL DEFAULT 0,
+    resurfaced_at INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX notification_seq ON notification (slot, tenant, user_id, seq);
 CREATE UNIQUE INDEX notification_id ON notification (slot, id);
-CREATE INDEX notification_created ON notification (slot, tenant, user_id, created_rev);
+CREATE INDEX notification_new ON notification (slot, tenant, user_id, new_rev, seq);
 CREATE INDEX notification_changed ON notification (slot, tenant, user_id, rev)
-    WHERE rev > created_rev;
+    WHERE rev > new_rev;
 CREATE INDEX notification_open ON notification (slot, tenant, user_id, seq) WHERE state < 2;
 CREATE INDEX notification_expiry ON notification (expires_at) WHERE expires_at > 0;
+CREATE INDEX notification_snoozed ON notification (snoozed_until) WHERE snoozed_until > 0;
 
 CREATE TABLE tombstone (
     slot INTEGER NOT NULL,

@@ -12,7 +12,7 @@
 #include "codec/base/status.h"
 #include "tests/support/tape.h"
 
-enum { START_OF_CHANGES = 1000, PARTITIONS_MAX = 16, ID_MAX = 256, WALL_MS = 1700000000 };
+enum { START_OF_CHANGES = 1000, PARTITIONS_MAX = 16, ID_MAX = 256 };
 
 struct partition {
     uint32_t number;
@@ -100,64 +100,11 @@ static struct store_position position_of(const struct fake_store *store, struct 
 
 /* Writes. */
 
-static struct bytes keep(struct bytes text)
-{
-    return text.len > 0 ? bytes_of(mem_dup(text.at, text.len), text.len) : bytes_of(NULL, 0);
-}
-
-static const struct fake_row *find_key(const struct fake_inbox *inbox, const uint8_t *key_hash)
-{
-    for (size_t i = 0; i < inbox->count; i++) {
-        if (memcmp(inbox->rows[i].key_hash, key_hash, STORE_HASH_LEN) == 0) {
-            return &inbox->rows[i];
-        }
-    }
-    return NULL;
-}
-
 static void put_row(struct fake_store *store, struct store_row *row)
 {
     struct fake_inbox *inbox = inbox_of(store, row->who);
-    const struct fake_row *first = find_key(inbox, row->key_hash);
-    if (first != NULL) {
-        bool same = memcmp(first->content_hash, row->content_hash, STORE_HASH_LEN) == 0;
-        row->outcome = same ? OUTCOME_DUPLICATE : OUTCOME_CONFLICT;
-        memcpy(row->id, first->item.id, NOTIFICATION_ID_LEN);
-        row->seq = first->item.seq;
-        row->rev = first->item.rev;
-        return;
-    }
-    if (inbox->count == inbox->cap) {
-        inbox->cap = inbox->cap ? inbox->cap * 2 : 8;
-        inbox->rows = mem_realloc_array(inbox->rows, inbox->cap, sizeof(*inbox->rows));
-    }
-    struct fake_row *stored = &inbox->rows[inbox->count++];
-    *stored = (struct fake_row){.first_rev = inbox->position.rev + 1};
-    memcpy(stored->key_hash, row->key_hash, STORE_HASH_LEN);
-    memcpy(stored->content_hash, row->content_hash, STORE_HASH_LEN);
-    memcpy(stored->item.id, row->id, NOTIFICATION_ID_LEN);
-    stored->item.tenant = keep(row->who.tenant);
-    stored->item.user = keep(row->who.user);
-    stored->item.type = keep(row->type);
-    stored->item.title = keep(row->title);
-    stored->item.message = keep(row->message);
-    stored->item.data = keep(row->data);
-    stored->item.priority = row->priority;
-    stored->item.created_at = row->created_at;
-    stored->item.expires_at = row->expires_at;
-    stored->item.seq = row->seq = ++inbox->position.seq;
-    stored->item.rev = row->rev = ++inbox->position.rev;
-    row->unread = ++inbox->position.unread;
-    row->outcome = OUTCOME_STORED;
-    inbox->changed_at = ++store->changes;
-}
-
-static void free_row(struct fake_row *row)
-{
-    const struct bytes texts[] = {row->item.tenant, row->item.user, row->item.type, row->item.title,
-        row->item.message, row->item.data};
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        mem_free((void *)(uintptr_t)texts[i].at);
+    if (fake_inbox_put(inbox, row)) {
+        inbox->changed_at = ++store->changes;
     }
 }
 
@@ -169,7 +116,7 @@ struct store_row fake_store_post(struct fake_store *store, const char *key, cons
             .user = bytes_str(slash ? slash + 1 : key)},
         .type = BYTES("t"),
         .message = bytes_str(message),
-        .created_at = WALL_MS,
+        .created_at = FAKE_WALL_MS,
     };
     store->next_key++;
     memcpy(row.key_hash, &store->next_key, sizeof(store->next_key));
@@ -216,147 +163,35 @@ static int put(struct fake_store *store, struct store_put *request)
     return 0;
 }
 
-static bool is_meant(const struct store_mark *mark, const struct notification_item *item)
-{
-    for (size_t i = 0; i < mark->id_count; i++) {
-        if (memcmp(mark->ids[i], item->id, NOTIFICATION_ID_LEN) == 0) {
-            return true;
-        }
-    }
-    return mark->id_count == 0 && item->seq <= mark->up_to;
-}
-
 static int mark(struct fake_store *store, struct store_mark *request)
 {
     struct fake_inbox *inbox = inbox_of(store, request->who);
-    request->changes = mem_alloc_array(inbox->count + 1, sizeof(*request->changes));
-    request->base.result = request->changes;
-    for (size_t i = 0; i < inbox->count; i++) {
-        struct notification_item *item = &inbox->rows[i].item;
-        if (!is_meant(request, item) || item->state >= request->state) {
-            continue;
-        }
-        bool was_unread = item->state < NOTIFICATION_READ;
-        item->state = request->state;
-        item->rev = inbox->position.rev + 1;
-        inbox->position.unread -= was_unread && item->state >= NOTIFICATION_READ;
-        struct notification_change *change = &request->changes[request->change_count++];
-        memcpy(change->id, item->id, NOTIFICATION_ID_LEN);
-        change->seq = item->seq;
-        change->rev = item->rev;
-        change->state = item->state;
-        change->at = request->at;
-    }
-    request->changed = request->change_count > 0;
-    inbox->position.rev += request->changed;
+    fake_inbox_mark(inbox, request);
     inbox->changed_at = request->changed ? ++store->changes : inbox->changed_at;
-    request->position = inbox->position;
     return 0;
+}
+
+size_t fake_store_wake(struct fake_store *store, const char *key)
+{
+    struct fake_inbox *inbox = find_inbox(store, key);
+    size_t count = inbox != NULL ? fake_inbox_wake(inbox) : 0;
+    if (count > 0) {
+        inbox->changed_at = ++store->changes;
+    }
+    return count;
 }
 
 /* Reads. */
 
-/* A row with where it stands in the order of a sync: as new, or as changed. */
-struct keyed {
-    const struct fake_row *row;
-    uint64_t key;
-};
-
-static uint64_t key_of(const struct fake_row *row, uint64_t since)
-{
-    return row->first_rev > since ? row->first_rev : row->item.rev;
-}
-
-static int compare_rows(const void *a, const void *b)
-{
-    const struct keyed *left = a;
-    const struct keyed *right = b;
-    if (left->key != right->key) {
-        return left->key < right->key ? -1 : 1;
-    }
-    return left->row->item.seq < right->row->item.seq ? -1 : 1;
-}
-
-struct sync_result {
-    struct notification_item *items;
-    struct notification_change *changes;
-};
-
-static void add_row(struct store_sync *request, const struct fake_row *row)
-{
-    if (row->first_rev > request->rev) {
-        request->items[request->item_count++] = row->item;
-        return;
-    }
-    struct notification_change *change = &request->changes[request->change_count++];
-    memcpy(change->id, row->item.id, NOTIFICATION_ID_LEN);
-    change->seq = row->item.seq;
-    change->rev = row->item.rev;
-    change->state = row->item.state;
-    change->at = WALL_MS;
-}
-
-/* Whole revs, as many as fit. */
 static int sync_inbox(struct fake_store *store, struct store_sync *request)
 {
-    struct fake_inbox *inbox = inbox_of(store, request->who);
-    request->position = inbox->position;
-    request->resync = request->rev > inbox->position.rev;
-    request->through_rev = request->rev;
-    struct keyed *rows = mem_alloc_array(inbox->count + 1, sizeof(*rows));
-    size_t count = 0;
-    for (size_t i = 0; i < inbox->count && !request->resync; i++) {
-        if (inbox->rows[i].item.rev > request->rev) {
-            rows[count++] = (struct keyed){
-                .row = &inbox->rows[i], .key = key_of(&inbox->rows[i], request->rev)};
-        }
-    }
-    qsort(rows, count, sizeof(*rows), compare_rows);
-    struct sync_result *result = mem_alloc(sizeof(*result));
-    result->items = request->items = mem_alloc_array(count + 1, sizeof(*request->items));
-    result->changes = request->changes = mem_alloc_array(count + 1, sizeof(*request->changes));
-    request->base.result = result;
-    size_t taken = 0;
-    while (taken < count) {
-        size_t end = taken;
-        while (end < count && rows[end].key == rows[taken].key) {
-            end++;
-        }
-        if (taken > 0 && end > request->limit) {
-            break;
-        }
-        request->through_rev = rows[taken].key;
-        for (; taken < end; taken++) {
-            add_row(request, rows[taken].row);
-        }
-    }
-    request->done = taken == count;
-    if (request->done) {
-        request->through_rev = request->position.rev;
-    }
-    mem_free(rows);
+    fake_inbox_sync(inbox_of(store, request->who), request);
     return 0;
 }
 
 static int list_inbox(struct fake_store *store, struct store_list *request)
 {
-    struct fake_inbox *inbox = inbox_of(store, request->who);
-    request->position = inbox->position;
-    request->items = mem_alloc_array(inbox->count + 1, sizeof(*request->items));
-    request->base.result = request->items;
-    for (size_t i = inbox->count; i > 0; i--) {
-        const struct notification_item *item = &inbox->rows[i - 1].item;
-        bool wanted = request->states ? (request->states >> item->state & 1) != 0
-                                      : item->state < NOTIFICATION_ARCHIVED;
-        if ((request->before_seq > 0 && item->seq >= request->before_seq) || !wanted) {
-            continue;
-        }
-        if (request->count == request->limit) {
-            request->next_seq = request->items[request->count - 1].seq;
-            break;
-        }
-        request->items[request->count++] = *item;
-    }
+    fake_inbox_list(inbox_of(store, request->who), request);
     return 0;
 }
 
@@ -444,7 +279,6 @@ static int carry_out(struct fake_store *store, struct store_request *request)
         return claim(store, container_of(request, struct store_claim, base));
     case STORE_GET:
     case STORE_SWEEP:
-    case STORE_ERASE:
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
     case STORE_EPOCH:
@@ -459,7 +293,7 @@ static int carry_out(struct fake_store *store, struct store_request *request)
 void store_request_finish(struct store_request *request)
 {
     if (request->op == STORE_SYNC && request->result != NULL) {
-        struct sync_result *result = request->result;
+        struct fake_sync *result = request->result;
         mem_free(result->items);
         mem_free(result->changes);
     }
@@ -602,10 +436,7 @@ void fake_store_destroy(struct fake_store *store)
         mem_free(container_of(link, struct store_port, link));
     }
     for (size_t i = 0; i < store->inbox_count; i++) {
-        for (size_t k = 0; k < store->inboxes[i].count; k++) {
-            free_row(&store->inboxes[i].rows[k]);
-        }
-        mem_free(store->inboxes[i].rows);
+        fake_inbox_finish(&store->inboxes[i]);
     }
     mem_free(store->inboxes);
     mem_free(store);

@@ -6,33 +6,16 @@
  * Every request is carried out in one moment and answered in a later one, both chosen by the seed:
  * writes of one port in their order, reads whenever. A request that fails STATUS_UNAVAILABLE may
  * have been carried out, as with a database whose answer was lost. Links instead of libsql. It does
- * what actors ask for: put, mark, sync, list, positions, claim.
+ * what actors ask for: put, mark, sync, list, positions, claim; and what was snoozed comes back.
  */
 #ifndef TESTS_SUPPORT_FAKE_STORE_H
 #define TESTS_SUPPORT_FAKE_STORE_H
 
 #include "codec/base/rand.h"
-#include "sql/store.h"
+#include "tests/support/fake_inbox.h"
 
 struct fake_store;
 struct sched;
-
-/* A stored notification. */
-struct fake_row {
-    struct notification_item item; /* its texts are owned */
-    uint64_t first_rev; /* of the change that stored it */
-    uint8_t key_hash[STORE_HASH_LEN];
-    uint8_t content_hash[STORE_HASH_LEN];
-};
-
-struct fake_inbox {
-    char key[300]; /* tenant/user, or user */
-    struct store_position position;
-    uint64_t changed_at; /* a number that rises with each change of the store */
-    struct fake_row *rows; /* by seq */
-    size_t count;
-    size_t cap;
-};
 
 /* Make an empty store whose choices follow from `seed`. */
 struct fake_store *fake_store_create(uint64_t seed);
@@ -93,6 +76,9 @@ const struct fake_inbox *fake_store_inbox(const struct fake_store *store, const 
 
 /* Store one notification now, as a backend on another node would; returns its row. */
 struct store_row fake_store_post(struct fake_store *store, const char *key, const char *message);
+
+/* What was snoozed is new again, as another node would find it; how many rows. */
+size_t fake_store_wake(struct fake_store *store, const char *key);
 
 /* Requests that were submitted and not answered yet. */
 size_t fake_store_waiting(const struct fake_store *store);

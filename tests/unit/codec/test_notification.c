@@ -224,6 +224,7 @@ static struct notification_item view_of(void)
         .user = BYTES("42"),
         .seq = 3,
         .rev = 9,
+        .new_rev = 9,
         .type = BYTES("invoice"),
         .title = BYTES("Pa\"id"),
         .message = BYTES("m"),
@@ -244,7 +245,7 @@ static void expect_text(struct builder *out, const char *text)
 }
 
 #define ITEM_OPEN(read, at)                                                                        \
-    "{\"id\":\"" ID "\",\"seq\":3,\"rev\":9,\"userId\":\"42\",\"type\":\"invoice\","               \
+    "{\"id\":\"" ID "\",\"seq\":3,\"rev\":9,\"newRev\":9,\"userId\":\"42\",\"type\":\"invoice\","  \
     "\"title\":\"Pa\\\"id\",\"message\":\"m\",\"data\":{\"id\":7},\"priority\":\"high\","          \
     "\"isRead\":" read ",\"readAt\":" at ",\"createdAt\":\"2023-11-14T22:13:20.123Z\""
 #define ITEM(read, at) ITEM_OPEN(read, at) "}"
@@ -257,8 +258,9 @@ Test(notification, a_page_ends_where_it_is_full)
     for (unsigned i = 0; i < COUNT; i++) {
         views[i] = view_of();
         views[i].seq = 20 - i;
+        views[i].new_rev = i % 2 == 0 ? views[i].seq : views[i].seq + 100;
     }
-    struct notification_page page = {.items = views, .count = COUNT, .next_seq = 9};
+    struct notification_page page = {.items = views, .count = COUNT, .more = true};
     notification_json_list(&page, &out);
     size_t whole = builder_bytes(&out).len;
     for (size_t max = 1; max < whole + 40; max++) {
@@ -277,10 +279,12 @@ Test(notification, a_page_ends_where_it_is_full)
             count++;
         }
         cr_assert(count == 1 || builder_bytes(&out).len <= max, "%zu", max);
-        uint64_t cursor = count < COUNT ? views[count - 1].seq : 9;
-        char expected[32];
-        snprintf(expected, sizeof(expected), "\"%llu\"", (unsigned long long)cursor);
-        cr_assert(bytes_eq_str(next, expected), "%zu", max);
+        uint64_t new_rev;
+        uint64_t seq;
+        struct bytes cursor = bytes_of(next.at + 1, next.len - 2);
+        cr_assert_eq(notification_cursor_parse(cursor, &new_rev, &seq), 0, "%zu", max);
+        cr_assert_eq(new_rev, views[count - 1].new_rev);
+        cr_assert_eq(seq, views[count - 1].seq);
     }
     builder_clear(&out);
     cr_expect_eq(notification_json_add_field(BYTES("seq"), &page.fields), 0);
@@ -289,7 +293,7 @@ Test(notification, a_page_ends_where_it_is_full)
     notification_json_list(&page, &out);
     expect_text(&out,
         "{\"items\":[{\"seq\":20},{\"seq\":19},{\"seq\":18},{\"seq\":17},{\"seq\":16}],"
-        "\"next\":\"9\"}");
+        "\"next\":\"16\"}");
     builder_reset(&out);
 }
 
@@ -301,11 +305,11 @@ Test(notification, payloads)
     expect_text(&out, ITEM("false", "null"));
     item.state = NOTIFICATION_READ;
     item.read_at = 1700000000456;
-    struct notification_page page = {.items = &item, .count = 1, .next_seq = 2, .ack = true};
+    struct notification_page page = {.items = &item, .count = 1, .more = true, .ack = true};
     notification_json_list(&page, &out);
-    expect_text(&out,
-        "{\"ok\":true,\"items\":[" ITEM("true", "\"2023-11-14T22:13:20.456Z\"") "],"
-                                                                                "\"next\":\"2\"}");
+    expect_text(&out, "{\"ok\":true,\"items\":[" ITEM(
+                          "true", "\"2023-11-14T22:13:20.456Z\"") "],"
+                                                                  "\"next\":\"9.3\"}");
     item.seen_at = 1700000000300;
     item.archived_at = 1700000000600;
     notification_json_item(&item, &out);
@@ -317,12 +321,16 @@ Test(notification, payloads)
     expect_text(&out, "{\"items\":[],\"next\":null}");
     struct notification_change change = {.seq = 1, .rev = 5, .state = NOTIFICATION_ERASED};
     memcpy(change.id, item.id, sizeof(change.id));
-    struct notification_sync_body sync = {
-        .changes = &change, .change_count = 1, .through_rev = 5, .unread = 2, .done = true};
+    struct notification_sync_body sync = {.changes = &change,
+        .change_count = 1,
+        .through_rev = 5,
+        .unread = 2,
+        .unseen = 1,
+        .done = true};
     notification_json_sync(&sync, &out);
     expect_text(&out,
         "{\"ok\":true,\"items\":[],\"states\":[{\"id\":\"" ID "\",\"seq\":1,\"rev\":5,"
-        "\"state\":\"erased\",\"at\":null}],\"rev\":5,\"unread\":2,\"done\":true}");
+        "\"state\":\"erased\",\"at\":null}],\"rev\":5,\"unread\":2,\"unseen\":1,\"done\":true}");
     builder_reset(&out);
 }
 
@@ -344,6 +352,8 @@ static void expect_announced(const struct announce *announce)
     cr_expect_eq(read.kind, announce->kind);
     cr_expect_eq(read.rev, announce->rev);
     cr_expect_eq(read.unread, announce->unread);
+    cr_expect_eq(read.unseen, announce->unseen);
+    cr_expect_eq(read.snoozed_until, announce->snoozed_until);
     cr_expect(bytes_eq(read.user, announce->user) && bytes_eq(read.tenant, announce->tenant));
     if (announce->kind == ANNOUNCE_NEW) {
         struct builder a = {0};

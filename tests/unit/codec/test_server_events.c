@@ -38,15 +38,16 @@ struct sample {
 };
 
 #define ITEM(data, read, read_at)                                                                  \
-    "{\"id\":\"" ID                                                                                \
-    "\",\"seq\":7,\"rev\":9,\"userId\":\"u\\\"1\",\"type\":\"order\",\"title\":\"T\","             \
+    "{\"id\":\"" ID "\",\"seq\":7,\"rev\":9,\"newRev\":8,\"userId\":\"u\\\"1\",\"type\":"          \
+    "\"order\",\"title\":\"T\","                                                                   \
     "\"message\":\"M\",\"data\":" data ",\"priority\":\"high\",\"isRead\":" read                   \
     ",\"readAt\":" read_at ",\"createdAt\":\"2023-11-14T22:13:20.123Z\""
 
-static struct event *make_item(bool whole)
+static struct notification_item small_item(void)
 {
     struct notification_item item = {.seq = 7,
         .rev = 9,
+        .new_rev = 8,
         .user = BYTES("u\"1"),
         .type = BYTES("order"),
         .title = BYTES("T"),
@@ -54,6 +55,12 @@ static struct event *make_item(bool whole)
         .priority = NOTIFICATION_HIGH,
         .created_at = 1700000000123};
     memcpy(item.id, id, sizeof(id));
+    return item;
+}
+
+static struct event *make_item(bool whole)
+{
+    struct notification_item item = small_item();
     if (whole) {
         item.data = BYTES("{\"a\":[1,\"\xc3\xa9\"]}");
         item.state = NOTIFICATION_ARCHIVED;
@@ -61,6 +68,8 @@ static struct event *make_item(bool whole)
         item.expires_at = 3000;
         item.seen_at = 1000;
         item.archived_at = 2500;
+        item.snoozed_until = 4000;
+        item.resurfaced_at = 5000;
     }
     return server_events_notification(&item);
 }
@@ -72,11 +81,27 @@ static struct event *make_state(uint64_t up_to)
     memcpy(changes[1].id, id, sizeof(id));
     return server_events_state(&(struct server_state){.rev = 5,
         .unread = 1,
+        .unseen = 1,
         .changes = changes,
         .count = 2,
         .up_to = up_to,
         .state = NOTIFICATION_READ,
         .at = up_to == 4 ? 0 : 1000});
+}
+
+/* A row that is snoozed, or one that came back and is carried. */
+static struct event *make_back(bool carried)
+{
+    const struct notification_item item = small_item();
+    struct notification_change change = {.seq = 1};
+    memcpy(change.id, id, sizeof(id));
+    return server_events_state(&(struct server_state){.rev = 5,
+        .unread = 1,
+        .changes = &change,
+        .count = 1,
+        .state = carried ? NOTIFICATION_UNREAD : NOTIFICATION_SNOOZED,
+        .snoozed_until = carried ? 0 : 4000,
+        .item = carried ? &item : NULL});
 }
 
 static struct event *make_error(bool whole)
@@ -114,6 +139,7 @@ static size_t make_samples(struct sample *at)
         .seq = 1,
         .rev = 2,
         .unread = 3,
+        .unseen = 2,
         .messages_per_minute = 50,
         .message_bytes = 65536,
         .rooms = 128};
@@ -121,25 +147,38 @@ static size_t make_samples(struct sample *at)
     const struct sample samples[] = {
         {"hub:ready",
             "{\"userId\":\"u\",\"node\":\"n\",\"epoch\":\"e\",\"seq\":1,\"rev\":2,\"unread\":3,"
+            "\"unseen\":2,"
             "\"limits\":{\"messagesPerMinute\":50,\"messageBytes\":65536,\"rooms\":128}}",
             server_events_ready(&ready)},
         {"notification", ITEM("null", "false", "null") "}", make_item(false)},
         {"notification",
             ITEM("{\"a\":[1,\"\xc3\xa9\"]}", "true", "\"1970-01-01T00:00:02.000Z\"") //
             ",\"expiresAt\":\"1970-01-01T00:00:03.000Z\",\"seenAt\":\"1970-01-01T00:00:01.000Z\","
-            "\"archivedAt\":\"1970-01-01T00:00:02.500Z\"}",
+            "\"archivedAt\":\"1970-01-01T00:00:02.500Z\","
+            "\"snoozedUntil\":\"1970-01-01T00:00:04.000Z\",\"resurfaced\":true}",
             make_item(true)},
         {"notification:state",
-            "{\"rev\":5,\"unread\":1,\"ids\":[\"" ID "\",\"" ID "\"],\"state\":\"read\","
+            "{\"rev\":5,\"unread\":1,\"unseen\":1,\"ids\":[\"" ID "\",\"" ID
+            "\"],\"state\":\"read\","
             "\"at\":\"1970-01-01T00:00:01.000Z\"}",
             make_state(0)},
-        {"notification:state", "{\"rev\":5,\"unread\":1,\"upTo\":4,\"state\":\"read\",\"at\":null}",
+        {"notification:state",
+            "{\"rev\":5,\"unread\":1,\"unseen\":1,\"upTo\":4,\"state\":\"read\",\"at\":null}",
             make_state(4)},
         {"notification:state",
-            "{\"rev\":5,\"unread\":1,\"upTo\":9007199254740991,\"state\":\"read\","
+            "{\"rev\":5,\"unread\":1,\"unseen\":1,\"upTo\":9007199254740991,\"state\":\"read\","
             "\"at\":\"1970-01-01T00:00:01.000Z\"}",
             make_state(UINT64_MAX)},
-        {"unread", "{\"count\":4,\"rev\":7}", server_events_unread(4, 7)},
+        {"notification:state",
+            "{\"rev\":5,\"unread\":1,\"unseen\":0,\"ids\":[\"" ID
+            "\"],\"state\":\"snoozed\",\"at\":null,"
+            "\"snoozedUntil\":\"1970-01-01T00:00:04.000Z\"}",
+            make_back(false)},
+        {"notification:state",
+            "{\"rev\":5,\"unread\":1,\"unseen\":0,\"ids\":[\"" ID
+            "\"],\"state\":\"unread\",\"at\":null,\"items\":[" ITEM("null", "false", "null") "}]}",
+            make_back(true)},
+        {"unread", "{\"count\":4,\"unseen\":3,\"rev\":7}", server_events_unread(4, 3, 7)},
         {"hub:resync", "{\"epoch\":\"e1\",\"rev\":7}", server_events_resync(BYTES("e1"), 7)},
         {"hub:token_expiring", "{\"in\":60000}", server_events_token_expiring(60000)},
         {"hub:draining", "{\"reconnectIn\":12}", server_events_draining(12)},

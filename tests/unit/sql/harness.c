@@ -253,9 +253,21 @@ void expect_position(
     cr_expect_eq(position.unread, unread, "unread %lu", position.unread);
 }
 
-struct store_mark mark_of(struct store_user who, enum notification_state state, uint64_t at)
+struct store_mark erase_of(struct store_user who, uint64_t at)
 {
-    return (struct store_mark){.base.op = STORE_MARK, .who = who, .state = state, .at = at};
+    struct store_mark mark = mark_of(who, NOTIFICATION_MARK_DELETE, at);
+    mark.up_to = UINT64_MAX;
+    return mark;
+}
+
+struct store_mark mark_of(struct store_user who, enum notification_verb verb, uint64_t at)
+{
+    return (struct store_mark){.base.op = STORE_MARK,
+        .who = who,
+        .verb = verb,
+        .states = notification_mark_states(verb, false),
+        .if_rev = INT64_MAX,
+        .at = at};
 }
 
 bool harness_is_healthy(const struct store *store)

@@ -76,7 +76,10 @@ struct store_position position_of(struct harness *harness, struct store_user who
 void expect_position(
     struct harness *harness, struct store_user who, uint64_t seq, uint64_t rev, uint64_t unread);
 
-/* A mark of `who`; the caller adds ids or up_to. */
-struct store_mark mark_of(struct store_user who, enum notification_state state, uint64_t at);
+/* A mark of `who` as with ids; the caller adds ids or up_to, and what else it wants. */
+struct store_mark mark_of(struct store_user who, enum notification_verb verb, uint64_t at);
+
+/* The same that deletes all there is; the caller may add ids. */
+struct store_mark erase_of(struct store_user who, uint64_t at);
 
 #endif

@@ -70,7 +70,7 @@ BOTH(every_change_of_an_inbox_is_told)
     put_row(&harness, &due);
     expect_changed(&harness, url, since, 2);
     expect_changed(&harness, url, since, 0);
-    struct store_mark mark = mark_of(alice, NOTIFICATION_READ, 5);
+    struct store_mark mark = mark_of(alice, NOTIFICATION_MARK_READ, 5);
     mark.up_to = 1;
     cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
     store_request_finish(&mark.base);
@@ -83,7 +83,7 @@ BOTH(every_change_of_an_inbox_is_told)
     cr_assert_eq(harness_run(&harness, 0, &sweep.base), 0);
     store_request_finish(&sweep.base);
     expect_changed(&harness, url, since, 4);
-    struct store_erase erase = {.base.op = STORE_ERASE, .who = alice, .at = 5};
+    struct store_mark erase = erase_of(alice, 5);
     cr_assert_eq(harness_run(&harness, 0, &erase.base), 0);
     store_request_finish(&erase.base);
     expect_changed(&harness, url, since, 5);

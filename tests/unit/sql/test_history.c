@@ -12,12 +12,23 @@
 
 enum { MODEL_MAX = 600, REPLICAS = 3, STEPS = 400 };
 
-/* One notification as the model has it; rows stay when they go, with their last state. */
+/*
+ * One notification as the model has it; rows stay when they go, with how they went. The state
+ * follows from the times, and is told by its own rule here.
+ */
 struct entry {
     uint8_t id[NOTIFICATION_ID_LEN];
     uint64_t seq;
+    uint64_t rev; /* of the last change */
+    uint64_t new_rev; /* when it last became new */
+    uint64_t whole_rev; /* when devices last needed all of it */
     uint64_t expires_at;
-    enum notification_state state;
+    uint64_t snoozed_until; /* 0: not */
+    bool is_seen;
+    bool is_read;
+    bool is_archived;
+    bool is_odd; /* of type "odd" */
+    enum notification_state gone; /* EXPIRED or ERASED; else 0 */
 };
 
 struct model {
@@ -44,16 +55,41 @@ struct history {
 
 static bool is_there(const struct entry *entry)
 {
-    return entry->state <= NOTIFICATION_ARCHIVED;
+    return entry->gone == 0;
 }
 
-static uint64_t unread_of(const struct model *model)
+static enum notification_state state_of(const struct entry *entry)
 {
-    uint64_t unread = 0;
-    for (size_t i = 0; i < model->count; i++) {
-        unread += model->entries[i].state <= NOTIFICATION_SEEN;
+    if (entry->gone != 0) {
+        return entry->gone;
     }
-    return unread;
+    if (entry->snoozed_until > 0) {
+        return NOTIFICATION_SNOOZED;
+    }
+    if (entry->is_archived) {
+        return NOTIFICATION_ARCHIVED;
+    }
+    if (entry->is_read) {
+        return NOTIFICATION_READ;
+    }
+    return entry->is_seen ? NOTIFICATION_SEEN : NOTIFICATION_UNREAD;
+}
+
+static uint64_t count_states(const struct model *model, enum notification_state most)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < model->count; i++) {
+        count += state_of(&model->entries[i]) <= most;
+    }
+    return count;
+}
+
+static void expect_counts(const struct model *model, const struct store_position *position)
+{
+    cr_assert_eq(position->rev, model->rev);
+    cr_assert_eq(position->seq, model->count);
+    cr_assert_eq(position->unread, count_states(model, NOTIFICATION_SEEN));
+    cr_assert_eq(position->unseen, count_states(model, NOTIFICATION_UNREAD));
 }
 
 static void step_put(struct history *h)
@@ -66,6 +102,7 @@ static void step_put(struct history *h)
         rows[i] = row_of(h->who, key, key);
         rows[i].expires_at =
             rand_below(&h->rand, 4) == 0 ? h->now + 1 + rand_below(&h->rand, 200) : 0;
+        rows[i].type = rand_below(&h->rand, 2) ? BYTES("odd") : BYTES("even");
     }
     struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = count};
     cr_assert_eq(harness_run(&h->harness, rand_below(&h->rand, HARNESS_SHARDS), &put.base), 0);
@@ -78,11 +115,18 @@ static void step_put(struct history *h)
             continue;
         }
         struct entry *entry = &h->model.entries[h->model.count++];
-        *entry = (struct entry){.seq = rows[i].seq, .expires_at = rows[i].expires_at};
+        uint64_t rev = ++h->model.rev;
+        *entry = (struct entry){.seq = rows[i].seq,
+            .rev = rev,
+            .new_rev = rev,
+            .whole_rev = rev,
+            .expires_at = rows[i].expires_at,
+            .is_odd = bytes_eq_str(rows[i].type, "odd")};
         memcpy(entry->id, rows[i].id, NOTIFICATION_ID_LEN);
         cr_assert_eq(rows[i].seq, h->model.count);
-        cr_assert_eq(rows[i].rev, ++h->model.rev);
-        cr_assert_eq(rows[i].unread, unread_of(&h->model));
+        cr_assert_eq(rows[i].rev, rev);
+        cr_assert_eq(rows[i].unread, count_states(&h->model, NOTIFICATION_SEEN));
+        cr_assert_eq(rows[i].unseen, count_states(&h->model, NOTIFICATION_UNREAD));
     }
     store_request_finish(&put.base);
 }
@@ -113,17 +157,89 @@ static bool is_picked(
     return count == 0 && entry->seq <= up_to;
 }
 
-/* What the store says it changed has one rev, the next one, and the state asked for. */
-static void expect_changes(struct history *h, enum notification_state state,
-    const struct notification_change *changes, size_t count, const struct store_position *position)
+/* Whether a verb does something to a row of this state, by the contract. */
+static bool may_change(enum notification_verb verb, enum notification_state state, bool bulk)
 {
-    for (size_t i = 0; i < count; i++) {
-        cr_assert_eq(changes[i].rev, h->model.rev + 1);
-        cr_assert_eq(changes[i].state, state);
+    bool listed = state <= NOTIFICATION_READ;
+    bool snoozed = state == NOTIFICATION_SNOOZED;
+    switch (verb) {
+    case NOTIFICATION_MARK_SEEN:
+        return state == NOTIFICATION_UNREAD;
+    case NOTIFICATION_MARK_READ:
+        return state <= NOTIFICATION_SEEN;
+    case NOTIFICATION_MARK_UNREAD:
+        return state == NOTIFICATION_READ;
+    case NOTIFICATION_MARK_ARCHIVE:
+    case NOTIFICATION_MARK_SNOOZE:
+        return listed || (snoozed && !bulk);
+    case NOTIFICATION_MARK_UNARCHIVE:
+        return state == NOTIFICATION_ARCHIVED;
+    case NOTIFICATION_MARK_WAKE:
+        return snoozed;
+    case NOTIFICATION_MARK_DELETE:
+        return listed || (!bulk && state <= NOTIFICATION_SNOOZED);
+    case NOTIFICATION_VERB_COUNT:
+        break;
     }
-    h->model.rev += count > 0;
-    cr_assert_eq(position->rev, h->model.rev);
-    cr_assert_eq(position->seq, h->model.count);
+    return false;
+}
+
+static void change_entry(
+    struct entry *entry, enum notification_verb verb, uint64_t until, uint64_t rev)
+{
+    bool wakes = verb == NOTIFICATION_MARK_WAKE;
+    entry->is_seen = !wakes && (entry->is_seen || verb <= NOTIFICATION_MARK_READ);
+    entry->is_read = verb == NOTIFICATION_MARK_READ ||
+                     (entry->is_read && !wakes && verb != NOTIFICATION_MARK_UNREAD);
+    entry->is_archived = verb == NOTIFICATION_MARK_ARCHIVE ||
+                         (entry->is_archived && verb != NOTIFICATION_MARK_UNARCHIVE);
+    entry->snoozed_until = verb == NOTIFICATION_MARK_SNOOZE             ? until
+                           : wakes || verb == NOTIFICATION_MARK_ARCHIVE ? 0
+                                                                        : entry->snoozed_until;
+    entry->gone = verb == NOTIFICATION_MARK_DELETE ? NOTIFICATION_ERASED : 0;
+    entry->rev = rev;
+    entry->new_rev = wakes ? rev : entry->new_rev;
+    entry->whole_rev = wakes || verb == NOTIFICATION_MARK_UNARCHIVE ? rev : entry->whole_rev;
+}
+
+/* What the store says it changed: each row once, with the next rev and the state it has now. */
+static void expect_changes(struct history *h, const struct notification_change *changes,
+    size_t count, size_t wanted, const struct store_position *position)
+{
+    cr_assert_eq(count, wanted, "%zu changes, not %zu", count, wanted);
+    for (size_t i = 0; i < count; i++) {
+        const struct entry *entry = &h->model.entries[changes[i].seq - 1];
+        cr_assert_eq(changes[i].rev, entry->rev);
+        cr_assert_eq(changes[i].rev, h->model.rev);
+        cr_assert_eq(changes[i].state, state_of(entry), "seq %lu: %d, not %d", entry->seq,
+            changes[i].state, state_of(entry));
+        cr_assert(memcmp(changes[i].id, entry->id, NOTIFICATION_ID_LEN) == 0);
+    }
+    expect_counts(&h->model, position);
+}
+
+/* Carry out the mark on the model: what changed, and what if_rev kept. */
+static void mark_model(
+    struct history *h, const struct store_mark *mark, size_t *ret_changed, size_t *ret_late)
+{
+    bool bulk = mark->id_count == 0;
+    *ret_changed = *ret_late = 0;
+    for (size_t i = 0; i < h->model.count; i++) {
+        struct entry *entry = &h->model.entries[i];
+        bool meant = is_picked(entry, (uint8_t(*)[NOTIFICATION_ID_LEN])(uintptr_t)mark->ids,
+                         mark->id_count, mark->up_to) &&
+                     (mark->type.len == 0 || entry->is_odd == bytes_eq_str(mark->type, "odd"));
+        if (!meant || !is_there(entry) || !may_change(mark->verb, state_of(entry), bulk)) {
+            continue;
+        }
+        if (entry->rev > mark->if_rev) {
+            ++*ret_late;
+            continue;
+        }
+        change_entry(entry, mark->verb, mark->until, h->model.rev + 1);
+        ++*ret_changed;
+    }
+    h->model.rev += *ret_changed > 0;
 }
 
 static void step_mark(struct history *h)
@@ -131,53 +247,69 @@ static void step_mark(struct history *h)
     uint8_t ids[5][NOTIFICATION_ID_LEN];
     bool by_id = rand_below(&h->rand, 3) > 0;
     size_t count = by_id ? pick(h, ids, ARRAY_LEN(ids)) : 0;
-    struct store_mark mark = {.base.op = STORE_MARK,
-        .who = h->who,
-        .state = (enum notification_state)(NOTIFICATION_SEEN + rand_below(&h->rand, 3)),
-        .ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids,
-        .id_count = count,
-        .up_to =
-            rand_below(&h->rand, 20) == 0 ? UINT64_MAX : rand_below(&h->rand, h->model.count + 2),
-        .at = h->now};
+    enum notification_verb verb =
+        (enum notification_verb)rand_below(&h->rand, NOTIFICATION_VERB_COUNT);
+    bool some = verb == NOTIFICATION_MARK_DELETE || rand_below(&h->rand, 20) > 0;
+    struct store_mark mark = mark_of(h->who, verb, h->now);
+    mark.states = notification_mark_states(verb, count == 0);
+    mark.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids;
+    mark.id_count = count;
+    mark.up_to = some ? rand_below(&h->rand, h->model.count / 2 + 2) : UINT64_MAX;
+    mark.type = count > 0 || rand_below(&h->rand, 2)
+                    ? BYTES("")
+                    : (rand_below(&h->rand, 2) ? BYTES("odd") : BYTES("even"));
+    mark.if_rev =
+        rand_below(&h->rand, 3) ? (uint64_t)INT64_MAX : rand_below(&h->rand, h->model.rev + 2);
+    mark.until = h->now + 1 + rand_below(&h->rand, 100);
     cr_assert_eq(harness_run(&h->harness, rand_below(&h->rand, HARNESS_SHARDS), &mark.base), 0);
-    size_t wanted = 0;
-    for (size_t i = 0; i < h->model.count; i++) {
-        struct entry *entry = &h->model.entries[i];
-        if (entry->state < mark.state && is_picked(entry, ids, count, mark.up_to)) {
-            entry->state = mark.state;
-            wanted++;
-        }
+    size_t changed;
+    size_t late;
+    mark_model(h, &mark, &changed, &late);
+    cr_assert_eq(mark.changed, changed > 0);
+    cr_assert_eq(mark.late_count, late, "verb %d: %zu late, not %zu", verb, mark.late_count, late);
+    for (size_t i = 0; i < late; i++) {
+        cr_assert_gt(h->model.entries[mark.late[i].seq - 1].rev, mark.if_rev);
     }
-    cr_assert_eq(mark.change_count, wanted);
-    cr_assert_eq(mark.changed, wanted > 0);
-    expect_changes(h, mark.state, mark.changes, mark.change_count, &mark.position);
-    cr_assert_eq(mark.position.unread, unread_of(&h->model));
+    expect_changes(h, mark.changes, mark.change_count, changed, &mark.position);
     store_request_finish(&mark.base);
 }
 
+/* Everything there is, whatever its state. */
 static void step_erase(struct history *h)
 {
-    uint8_t ids[3][NOTIFICATION_ID_LEN];
-    size_t count = rand_below(&h->rand, 15) == 0 ? 0 : pick(h, ids, ARRAY_LEN(ids));
-    struct store_erase erase = {.base.op = STORE_ERASE,
-        .who = h->who,
-        .ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids,
-        .id_count = count,
-        .at = h->now};
-    cr_assert_eq(harness_run(&h->harness, 0, &erase.base), 0);
+    struct store_mark mark = mark_of(h->who, NOTIFICATION_MARK_DELETE, h->now);
+    mark.up_to = UINT64_MAX;
+    cr_assert_eq(harness_run(&h->harness, 0, &mark.base), 0);
     size_t wanted = 0;
     for (size_t i = 0; i < h->model.count; i++) {
         struct entry *entry = &h->model.entries[i];
-        if (is_there(entry) && is_picked(entry, ids, count, UINT64_MAX)) {
-            entry->state = NOTIFICATION_ERASED;
+        if (is_there(entry)) {
+            change_entry(entry, NOTIFICATION_MARK_DELETE, 0, h->model.rev + 1);
             wanted++;
         }
     }
-    cr_assert_eq(erase.change_count, wanted);
-    cr_assert_eq(erase.changed, wanted > 0);
-    expect_changes(h, NOTIFICATION_ERASED, erase.changes, erase.change_count, &erase.position);
-    cr_assert_eq(erase.position.unread, unread_of(&h->model));
-    store_request_finish(&erase.base);
+    h->model.rev += wanted > 0;
+    expect_changes(h, mark.changes, mark.change_count, wanted, &mark.position);
+    store_request_finish(&mark.base);
+}
+
+static void sweep_model(struct history *h, const struct store_swept *swept)
+{
+    cr_assert_gt(swept->change_count, 0);
+    h->model.rev++;
+    for (size_t j = 0; j < swept->change_count; j++) {
+        struct entry *entry = &h->model.entries[swept->changes[j].seq - 1];
+        cr_assert(is_there(entry));
+        uint64_t due = swept->woken ? entry->snoozed_until : entry->expires_at;
+        cr_assert(due > 0 && due <= h->now);
+        if (swept->woken) {
+            change_entry(entry, NOTIFICATION_MARK_WAKE, 0, h->model.rev);
+        } else {
+            entry->gone = NOTIFICATION_EXPIRED;
+            entry->rev = h->model.rev;
+        }
+    }
+    expect_changes(h, swept->changes, swept->change_count, swept->change_count, &swept->position);
 }
 
 static void step_sweep(struct history *h)
@@ -188,22 +320,82 @@ static void step_sweep(struct history *h)
         .limit = 1 + (uint32_t)rand_below(&h->rand, 10),
         .tombstone_ms = 1000000};
     cr_assert_eq(harness_run(&h->harness, 0, &sweep.base), 0);
-    cr_assert_leq(sweep.user_count, 1);
+    cr_assert_leq(sweep.user_count, 2);
+    size_t dues[2] = {0};
     for (size_t i = 0; i < sweep.user_count; i++) {
-        const struct store_swept *swept = &sweep.users[i];
-        cr_assert_gt(swept->change_count, 0);
-        for (size_t j = 0; j < swept->change_count; j++) {
-            struct entry *entry = &h->model.entries[swept->changes[j].seq - 1];
-            cr_assert(is_there(entry));
-            cr_assert(entry->expires_at > 0 && entry->expires_at <= h->now);
-            cr_assert(memcmp(entry->id, swept->changes[j].id, NOTIFICATION_ID_LEN) == 0);
-            entry->state = NOTIFICATION_EXPIRED;
-        }
-        expect_changes(
-            h, NOTIFICATION_EXPIRED, swept->changes, swept->change_count, &swept->position);
-        cr_assert_eq(swept->position.unread, unread_of(&h->model));
+        dues[sweep.users[i].woken] += sweep.users[i].change_count;
+        sweep_model(h, &sweep.users[i]);
+    }
+    for (size_t i = 0; i < h->model.count && dues[0] < sweep.limit && dues[1] < sweep.limit; i++) {
+        const struct entry *entry = &h->model.entries[i];
+        cr_assert(!is_there(entry) || entry->expires_at == 0 || entry->expires_at > h->now);
+        cr_assert(!is_there(entry) || entry->snoozed_until == 0 || entry->snoozed_until > h->now);
     }
     store_request_finish(&sweep.base);
+}
+
+/* Whether a page of (rev, through] must tell the row: as a whole, or what has changed. */
+static bool is_item(const struct entry *entry, uint64_t rev, uint64_t through)
+{
+    bool renewed = entry->new_rev > rev && entry->new_rev <= through;
+    bool back = entry->new_rev <= rev && entry->whole_rev > rev && entry->rev <= through;
+    return is_there(entry) && (renewed || back);
+}
+
+static bool is_change(const struct entry *entry, uint64_t rev, uint64_t through)
+{
+    bool changed = entry->rev > rev && entry->rev <= through;
+    return changed && (!is_there(entry) || (entry->new_rev <= rev && entry->whole_rev <= rev));
+}
+
+static void expect_page(struct history *h, uint64_t rev, const struct store_sync *sync)
+{
+    size_t items = 0;
+    size_t changes = 0;
+    for (size_t i = 0; i < h->model.count; i++) {
+        items += is_item(&h->model.entries[i], rev, sync->through_rev);
+        changes += is_change(&h->model.entries[i], rev, sync->through_rev);
+    }
+    cr_assert_eq(sync->item_count, items, "%zu items, not %zu", sync->item_count, items);
+    cr_assert_eq(sync->change_count, changes);
+    for (size_t i = 0; i < items; i++) {
+        const struct entry *entry = &h->model.entries[sync->items[i].seq - 1];
+        cr_assert(is_item(entry, rev, sync->through_rev));
+        cr_assert_eq(sync->items[i].rev, entry->rev);
+        cr_assert_eq(sync->items[i].new_rev, entry->new_rev);
+        cr_assert_eq(sync->items[i].state, state_of(entry));
+        cr_assert_eq(sync->items[i].snoozed_until, entry->snoozed_until);
+    }
+}
+
+/* The list goes by when a row last became new, over all pages. */
+static void expect_list(struct history *h)
+{
+    struct store_list list = {.base.op = STORE_LIST, .who = h->who};
+    list.states = rand_below(&h->rand, 2) ? 0 : NOTIFICATION_ALL_STATES;
+    uint32_t states = list.states ? list.states : NOTIFICATION_LISTED_STATES;
+    size_t told = 0;
+    size_t wanted = 0;
+    struct store_cursor last = {.new_rev = UINT64_MAX};
+    do {
+        list.limit = 1 + (uint32_t)rand_below(&h->rand, 30);
+        cr_assert_eq(harness_run(&h->harness, 0, &list.base), 0);
+        for (size_t i = 0; i < list.count; i++, told++) {
+            const struct notification_item *item = &list.items[i];
+            cr_assert(item->new_rev < last.new_rev ||
+                      (item->new_rev == last.new_rev && item->seq < last.seq));
+            cr_assert_eq(item->state, state_of(&h->model.entries[item->seq - 1]));
+            cr_assert(states >> item->state & 1);
+            last = (struct store_cursor){.new_rev = item->new_rev, .seq = item->seq};
+        }
+        list.before = list.next;
+        store_request_finish(&list.base);
+    } while (list.before.new_rev > 0);
+    for (size_t i = 0; i < h->model.count; i++) {
+        const struct entry *entry = &h->model.entries[i];
+        wanted += is_there(entry) && (states >> state_of(entry) & 1);
+    }
+    cr_assert_eq(told, wanted, "%zu listed, not %zu", told, wanted);
 }
 
 static void apply_page(struct replica *replica, const struct store_sync *sync)
@@ -211,7 +403,7 @@ static void apply_page(struct replica *replica, const struct store_sync *sync)
     uint64_t newest = replica->rev;
     for (size_t i = 0; i < sync->item_count; i++) {
         const struct notification_item *item = &sync->items[i];
-        cr_assert_not(replica->has[item->seq], "seq %lu: an item it has", item->seq);
+        cr_assert_gt(item->rev, replica->rev);
         replica->has[item->seq] = true;
         replica->state[item->seq] = item->state;
     }
@@ -229,6 +421,16 @@ static void apply_page(struct replica *replica, const struct store_sync *sync)
     replica->rev = sync->through_rev;
 }
 
+/* The rev at which entry `i` of a page is told, items first. */
+static uint64_t key_at(const struct store_sync *sync, size_t i)
+{
+    if (i >= sync->item_count) {
+        return sync->changes[i - sync->item_count].rev;
+    }
+    const struct notification_item *item = &sync->items[i];
+    return item->new_rev > sync->rev ? item->new_rev : item->rev;
+}
+
 /* One page; returns whether the replica is complete. */
 static bool sync_page(struct history *h, struct replica *replica)
 {
@@ -238,13 +440,14 @@ static bool sync_page(struct history *h, struct replica *replica)
         .limit = 1 + (uint32_t)rand_below(&h->rand, 20)};
     cr_assert_eq(harness_run(&h->harness, rand_below(&h->rand, HARNESS_SHARDS), &sync.base), 0);
     cr_assert_not(sync.resync);
-    if (sync.item_count + sync.change_count > sync.limit) {
-        /* Only a single rev may be larger than a page. */
-        cr_assert_eq(sync.item_count, 0);
-        cr_assert_eq(sync.changes[0].rev, sync.changes[sync.change_count - 1].rev);
+    for (size_t i = 1; i < sync.item_count + sync.change_count &&
+                       sync.item_count + sync.change_count > sync.limit;
+         i++) {
+        cr_assert_eq(key_at(&sync, i), key_at(&sync, 0), "only a single rev is larger than a page");
     }
+    expect_page(h, sync.rev, &sync);
     apply_page(replica, &sync);
-    cr_assert_eq(sync.position.rev, h->model.rev);
+    expect_counts(&h->model, &sync.position);
     cr_assert_eq(sync.done, sync.through_rev == h->model.rev);
     bool done = sync.done;
     store_request_finish(&sync.base);
@@ -263,8 +466,8 @@ static void expect_replica(struct history *h, struct replica *replica)
             cr_assert(replica->has[entry->seq], "seq %lu is missing", entry->seq);
         }
         if (replica->has[entry->seq]) {
-            cr_assert_eq(replica->state[entry->seq], entry->state, "seq %lu: %d, not %d",
-                entry->seq, replica->state[entry->seq], entry->state);
+            cr_assert_eq(replica->state[entry->seq], state_of(entry), "seq %lu: %d, not %d",
+                entry->seq, replica->state[entry->seq], state_of(entry));
         }
     }
 }
@@ -280,12 +483,14 @@ static void run_history(const char *url, uint64_t seed)
         uint64_t dice = rand_below(&h->rand, 20);
         if (dice < 7) {
             step_put(h);
-        } else if (dice < 12) {
-            step_mark(h);
         } else if (dice < 13) {
+            step_mark(h);
+        } else if (dice == 13 && i % 8 == 0) {
             step_erase(h);
         } else if (dice < 15) {
             step_sweep(h);
+        } else if (dice == 15) {
+            expect_list(h);
         } else {
             (void)sync_page(h, &h->replicas[rand_below(&h->rand, REPLICAS - 1)]);
         }
@@ -370,11 +575,11 @@ static void *run_writer(void *arg)
         write_batch(writer, &rand);
         struct store_user who = user_of(user_names[rand_below(&rand, USERS)]);
         if (round % 3 == 0) {
-            struct store_mark mark = {.base.op = STORE_MARK,
-                .who = who,
-                .state = (enum notification_state)(NOTIFICATION_SEEN + rand_below(&rand, 3)),
-                .up_to = rand_below(&rand, 100),
-                .at = round + 1};
+            struct store_mark mark = mark_of(
+                who, (enum notification_verb)rand_below(&rand, NOTIFICATION_VERB_COUNT), round + 1);
+            mark.states = notification_mark_states(mark.verb, true);
+            mark.up_to = rand_below(&rand, 100);
+            mark.until = 5 + rand_below(&rand, 10);
             run_at_last(writer, &mark.base);
             store_request_finish(&mark.base);
         }
@@ -395,6 +600,7 @@ static void expect_user(struct harness *harness, struct store_user who, uint64_t
     cr_expect_eq(position.seq, stored, "seq %lu, %lu were stored", position.seq, stored);
     uint8_t *seen = mem_alloc(position.seq + 1);
     uint64_t unread = 0;
+    uint64_t unseen = 0;
     struct store_sync sync = {.base.op = STORE_SYNC, .who = who, .limit = STORE_PAGE_MAX};
     bool done;
     do {
@@ -403,6 +609,7 @@ static void expect_user(struct harness *harness, struct store_user who, uint64_t
             cr_assert(sync.items[i].seq >= 1 && sync.items[i].seq <= position.seq);
             cr_expect_eq(seen[sync.items[i].seq]++, 0, "seq %lu twice", sync.items[i].seq);
             unread += sync.items[i].state <= NOTIFICATION_SEEN;
+            unseen += sync.items[i].state == NOTIFICATION_UNREAD;
         }
         for (size_t i = 0; i < sync.change_count; i++) {
             if (sync.changes[i].state >= NOTIFICATION_EXPIRED) {
@@ -416,6 +623,7 @@ static void expect_user(struct harness *harness, struct store_user who, uint64_t
     for (uint64_t seq = 1; seq <= position.seq; seq++) {
         cr_expect_eq(seen[seq], 1, "seq %lu is missing", seq);
     }
+    cr_expect_eq(unseen, position.unseen, "recounted %lu, not %lu", unseen, position.unseen);
     cr_expect_eq(unread, position.unread, "recounted %lu, not %lu", unread, position.unread);
     mem_free(seen);
 }

@@ -185,13 +185,13 @@ Test(pg, a_mark_of_an_inbox_that_is_not_there_yet_is_in_order_with_the_first_pos
     PGconn *person = PQconnectdb(url);
     expect_done(person, "BEGIN");
     expect_done(person, hold_text());
-    struct store_mark mark = mark_of(user_of("alice"), NOTIFICATION_READ, 1000);
+    struct store_mark mark = mark_of(user_of("alice"), NOTIFICATION_MARK_READ, 1000);
     mark.up_to = UINT32_MAX;
     cr_expect_eq(harness_run(&harness, 0, &mark.base), STATUS_TIMEOUT, "the lock's timeout");
     store_request_finish(&mark.base);
     expect_done(person, "COMMIT");
     PQfinish(person);
-    mark = mark_of(user_of("bob"), NOTIFICATION_READ, 1000);
+    mark = mark_of(user_of("bob"), NOTIFICATION_MARK_READ, 1000);
     mark.up_to = UINT32_MAX;
     cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
     cr_expect_eq(mark.position.rev, 0, "nothing was marked");
@@ -450,11 +450,9 @@ Test(pg, isolates_text_that_only_postgres_refuses)
         }
         puts[i] = (struct store_put){
             .base = {.op = STORE_PUT, .done = harness_done}, .rows = &rows[i], .count = 1};
-        marks[i] = (struct store_mark){.base = {.op = STORE_MARK, .done = harness_done},
-            .who = user_of("alice"),
-            .state = NOTIFICATION_READ,
-            .up_to = UINT64_MAX,
-            .at = 1};
+        marks[i] = mark_of(user_of("alice"), NOTIFICATION_MARK_READ, 1);
+        marks[i].base.done = harness_done;
+        marks[i].up_to = UINT64_MAX;
         store_submit(harness.shards[0].port, &puts[i].base);
         store_submit(harness.shards[0].port, &marks[i].base);
     }

@@ -47,11 +47,11 @@ static const struct {
     {"claim", {{0}}},
     {"epoch.read", {{"meta_pkey", "name"}}},
     {"epoch.replace", {{"meta_pkey", "name"}}},
-    {"erase.all", {{"notification_pkey", "user_id"}, {"inbox_pkey", "user_id"}}},
     {"erase.ids", {{"notification_id", "id <"}, {"inbox_pkey", "user_id"}}},
+    {"erase.up_to", {{"notification_pkey", "seq <"}, {"inbox_pkey", "user_id"}}},
     {"fence", {{0}}},
     {"get", {{"notification_id", "id <"}}},
-    {"list", {{"inbox_pkey", "user_id"}, {"notification_pkey", "seq <"}}},
+    {"list", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"lock", {{"inbox_pkey", "user_id"}}},
     {"mark.ids", {{"notification_id", "id <"}, {"inbox_pkey", "user_id"}}},
     {"mark.up_to", {{"notification_pkey", "seq <"}, {"inbox_pkey", "user_id"}}},
@@ -61,7 +61,7 @@ static const struct {
     {"put",
         {{"dedup_pkey", "key_hash"}, {"inbox_pkey", "user_id"}, {"notification_pkey", "seq <"}}},
     {"sweep", {{0}}},
-    {"sync", {{"notification_created", "created_rev >"}, {"notification_changed", "(rev >"},
+    {"sync", {{"notification_new", "new_rev >"}, {"notification_changed", "(rev >"},
                  {"tombstone_rev", "(rev >"}, {"inbox_pkey", "user_id"}}},
     {"unblock", {{"pg_database_datname_index", "datname"}, {"pg_authid_rolname_index", "rolname"}}},
     {"witness.raise", {{0}}},
@@ -199,9 +199,10 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
     put_row(harness, &row); /* a repeat: its id */
     uint8_t ids[1][NOTIFICATION_ID_LEN];
     memcpy(ids[0], row.id, NOTIFICATION_ID_LEN);
-    for (enum notification_state state = NOTIFICATION_SEEN; state <= NOTIFICATION_ARCHIVED;
-         state++) {
-        struct store_mark mark = mark_of(who, state, 5);
+    for (enum notification_verb verb = NOTIFICATION_MARK_SEEN; verb < NOTIFICATION_MARK_DELETE;
+         verb++) {
+        struct store_mark mark = mark_of(who, verb, 5);
+        mark.until = 900;
         mark.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids;
         mark.id_count = 1;
         run_done(harness, &mark.base);
@@ -218,7 +219,7 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
     run_done(harness, &sync.base);
     struct store_positions positions = {.base.op = STORE_POSITIONS, .users = &who, .count = 1};
     run_done(harness, &positions.base);
-    struct store_erase erase = {.base.op = STORE_ERASE, .who = who, .at = 5};
+    struct store_mark erase = erase_of(who, 5);
     erase.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids;
     erase.id_count = 1;
     run_done(harness, &erase.base);
@@ -228,7 +229,7 @@ static void use_the_rest(struct harness *harness)
 {
     struct store_user who = user_of("gone");
     put_some(harness, "gone", 0, 5);
-    struct store_erase erase = {.base.op = STORE_ERASE, .who = who, .at = 5};
+    struct store_mark erase = erase_of(who, 5);
     run_done(harness, &erase.base);
     struct store_claim claim = {.base.op = STORE_CLAIM, .partition = 1, .owner = BYTES("n")};
     cr_assert_eq(harness_run(harness, 0, &claim.base), 0);
@@ -382,9 +383,11 @@ static void notification_line(unsigned i, char text[256])
     unsigned seq = i / MANY_USERS + 1;
     unsigned expires = seq == 7 ? 1000 : seq % 10 == 0 ? 2000000 + i : 0;
     (void)snprintf(text, 256,
-        "%u\t\tu%u\t%u\t%u\t%u\t00000000-0000-7%03x-8000-%012x\tt\ttitle\tmessage\t\\\\x\t1\t%u\t1"
+        "%u\t\tu%u\t%u\t%u\t%u\t%u\t00000000-0000-7%03x-8000-%012x\tt\ttitle\tmessage\t\\\\x\t1\t%"
+        "u\t1"
         "\t%u\n",
-        slot_of_number(user), user, seq, seq, seq, slot_of_number(user), i, seq % 2 * 2, expires);
+        slot_of_number(user), user, seq, seq, seq, seq, slot_of_number(user), i, seq % 2 * 2,
+        expires);
 }
 
 static void dedup_line(unsigned i, char text[256])
@@ -404,7 +407,8 @@ static void load_million(const char *url)
         "FROM STDIN",
         inbox_line, MANY_USERS);
     copy(pg,
-        "COPY peal.notification (slot, tenant, user_id, seq, created_rev, rev, id, type, title, "
+        "COPY peal.notification (slot, tenant, user_id, seq, new_rev, whole_rev, rev, id, type, "
+        "title, "
         "message, data, priority, state, created_at, expires_at) FROM STDIN",
         notification_line, MILLION);
     copy(pg, "COPY peal.dedup FROM STDIN", dedup_line, MILLION);

@@ -40,7 +40,7 @@ BOTH(expiry_is_one_rev_a_user)
     for (size_t user = 0; user < ARRAY_LEN(names); user++) {
         put_expiring(&harness, names[user]);
     }
-    struct store_mark mark = mark_of(user_of("bob"), NOTIFICATION_READ, 5);
+    struct store_mark mark = mark_of(user_of("bob"), NOTIFICATION_MARK_READ, 5);
     mark.up_to = 1;
     cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
     store_request_finish(&mark.base);

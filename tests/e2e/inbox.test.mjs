@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a user does to the inbox, there and back: by Socket.IO, /ws and HTTP, on SQLite and on two nodes
+// over Postgres and Redis. Whichever way it is done, every device of the user is told the same.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { startHub } from './support/hub.mjs';
+import { startPostgres } from './support/postgres.mjs';
+import { startRedis } from './support/redis.mjs';
+import { until } from './support/wait.mjs';
+
+const POSTS = '/api/v1/notifications';
+const HOUR = 3_600_000;
+const inboxOf = (user) => `/api/v1/users/${user}/notifications`;
+
+let users = 0;
+const newUser = () => `person-${++users}`;
+
+// A device that keeps what it is told, in order.
+class Told {
+  constructor(client, ask) {
+    Object.assign(this, { client, ask, states: [], items: [], counts: [] });
+  }
+
+  take(event, body) {
+    if (event === 'notification:state') this.states.push(body);
+    if (event === 'notification') this.items.push(body);
+    if (event === 'unread') this.counts.push(body);
+  }
+
+  get rev() {
+    return Math.max(0, ...[...this.states, ...this.items].map(({ rev }) => rev));
+  }
+}
+
+async function overSocketIo(hub, user) {
+  const socket = hub.socketIo(user);
+  const told = new Told(socket, (event, argument) => socket.emitWithAck(event, argument));
+  let ready = false;
+  socket.onAny((event, body) => (event === 'hub:ready' ? (ready = body) : told.take(event, body)));
+  told.ready = await until(() => ready, 'hub:ready on Socket.IO');
+  return told;
+}
+
+async function overWs(hub, user, encoding) {
+  let ready = false;
+  const onEvent = ([event, body]) => (event === 'hub:ready' ? (ready = body) : told.take(event, body));
+  const told = new Told();
+  const client = await hub.plain(user, { encoding, onEvent });
+  told.ask = (event, argument) => client.request(event, argument);
+  told.ready = await until(() => ready, 'hub:ready on /ws');
+  return told;
+}
+
+function overHttp(hub, user) {
+  const path = (event) => event.replace('notification:', '').replace('_', '-');
+  return async (event, body) => (await hub.api('POST', `${inboxOf(user)}/${path(event)}`, body)).body;
+}
+
+const stores = {
+  SQLite: async () => {
+    const hub = await startHub();
+    return { hubs: [hub, hub], stop: () => hub.stop() };
+  },
+  'Postgres, two nodes': async () => {
+    const [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
+    const first = await startHub({ redis, postgres });
+    const second = await startHub({ redis, postgres, secret: first.secret, apiKey: first.apiKey });
+    const stop = async () => {
+      await first.stop();
+      await second.stop();
+      await redis.stop();
+      await postgres.stop();
+    };
+    return { hubs: [first, second], stop };
+  },
+};
+
+for (const [name, start] of Object.entries(stores)) {
+  describe(name, () => {
+    let rig;
+    before(async () => {
+      rig = await start();
+    });
+    after(() => rig?.stop());
+
+    // `count` notifications of a new user, and three devices of theirs on both nodes.
+    async function open(count, more = () => ({})) {
+      const user = newUser();
+      const [first, second] = rig.hubs;
+      const posts = Array.from({ length: count }, (_, i) => ({ user, type: 'note', title: `n${i + 1}`, ...more(i) }));
+      const { body } = await first.api('POST', POSTS, posts);
+      const devices = [
+        await overSocketIo(first, user), await overWs(second, user, 'json'), await overWs(first, user, 'msgpack'),
+      ];
+      const ways = [...devices.map(({ ask }) => ask), overHttp(second, user)];
+      return { user, ids: body.results.map(({ id }) => id), devices, ways };
+    }
+
+    const at = (devices, rev) => until(() => devices.every((one) => one.rev === rev), `all devices are at ${rev}`);
+    const list = async (user, query = '') => (await rig.hubs[0].api('GET', `${inboxOf(user)}${query}`)).body.items;
+
+    test('each mark goes there and back by each way, and every device is told', async () => {
+      const { user, ids, devices, ways } = await open(4);
+      assert.deepEqual(devices.map(({ ready }) => [ready.unread, ready.unseen]), Array(3).fill([4, 4]));
+      let rev = 4;
+      for (const [i, ask] of ways.entries()) {
+        const id = ids[i];
+        const steps = [
+          ['notification:seen', { ids: [id] }, 'seen', 4, 3 - i],
+          ['notification:read', id, 'read', 3, 3 - i],
+          ['notification:unread', [id], 'seen', 4, 3 - i],
+          ['notification:read', { id }, 'read', 3, 3 - i],
+          ['notification:archive', { ids: [id] }, 'archived', 3, 3 - i],
+          ['notification:unarchive', { ids: [id] }, 'read', 3, 3 - i],
+          ['notification:unread', { ids: [id] }, 'seen', 4, 3 - i],
+        ];
+        for (const [event, argument, state, unread, unseen] of steps) {
+          rev += 1;
+          const answer = await ask(event, argument);
+          assert.deepEqual(answer, { ok: true, rev, unread, unseen, changed: [id] }, event);
+          await at(devices, rev);
+          for (const device of devices) {
+            const told = device.states.find((one) => one.rev === rev);
+            assert.deepEqual(told.ids, [id]);
+            assert.deepEqual([told.state, told.unread, told.unseen], [state, unread, unseen], event);
+            const back = event === 'notification:unarchive';
+            assert.deepEqual(told.items?.map((item) => [item.id, item.isRead]), back ? [[id, true]] : undefined);
+          }
+          const again = await ask(event, argument);
+          assert.deepEqual(again, { ok: true, rev, unread, unseen, changed: [] }, `${event} again`);
+        }
+      }
+      assert.deepEqual((await list(user)).map(({ seq }) => seq), [4, 3, 2, 1]);
+    });
+
+    test('what is snoozed comes back by itself, new and on top', async () => {
+      const { user, ids, devices, ways } = await open(3);
+      await ways[0]('notification:read', ids[0]);
+      const until400 = Date.now() + 400 * 24 * HOUR - 60_000;
+      const long = await ways[3]('notification:snooze', { ids: [ids[0]], until: until400 });
+      assert.deepEqual([long.rev, long.unread, long.unseen], [5, 2, 2]);
+      await at(devices, 5);
+      for (const { states } of devices) {
+        const { state, snoozedUntil } = states.at(-1);
+        assert.deepEqual([state, snoozedUntil], ['snoozed', new Date(until400).toISOString()]);
+      }
+      assert.deepEqual((await list(user)).map(({ seq }) => seq), [3, 2]);
+      assert.deepEqual((await list(user, '?state=snoozed')).map(({ seq }) => seq), [1]);
+      assert.deepEqual((await ways[1]('notification:read', ids[0])).changed, [], 'it is not in the list');
+      const soon = new Date(Date.now() + 1500).toISOString();
+      await ways[2]('notification:snooze', { ids: [ids[0], ids[1]], until: soon });
+      await at(devices, 7);
+      for (const { items } of devices) {
+        assert.deepEqual(items.map((item) => [item.seq, item.resurfaced, item.isRead, item.newRev]), [[1, true, false, 7], [2, true, false, 7]]);
+      }
+      assert.deepEqual((await list(user)).map(({ seq }) => seq), [2, 1, 3]);
+      const page = (await rig.hubs[1].api('GET', `${inboxOf(user)}?limit=1`)).body;
+      assert.deepEqual((await list(user, `?limit=1&after=${page.next}`)).map(({ seq }) => seq), [1]);
+      const { count, unseen } = (await rig.hubs[0].api('GET', `${inboxOf(user)}/unread`)).body;
+      assert.deepEqual([count, unseen], [3, 3]);
+      await ways[0]('notification:snooze', { id: ids[2], until: soon.replace(/^\d{4}/, (year) => Number(year) + 1) });
+      const woken = await ways[1]('notification:snooze', { id: ids[2], until: null });
+      assert.deepEqual([woken.rev, woken.unread, woken.changed], [9, 3, [ids[2]]]);
+      await at(devices, 9);
+      assert.deepEqual((await list(user)).map(({ seq }) => seq), [3, 2, 1]);
+    });
+
+    test('bulk calls take one type, or all, and leave alone what is not in the list', async () => {
+      const { user, ids, devices, ways } = await open(6, (i) => ({ type: i % 2 ? 'odd' : 'even' }));
+      const seen = await ways[0]('notification:seen_all', { type: 'odd' });
+      assert.deepEqual(seen, { ok: true, rev: 7, unread: 6, unseen: 3, changed: 3 });
+      await at(devices, 7);
+      for (const { states } of devices) {
+        assert.deepEqual([...states.at(-1).ids].sort(), [ids[1], ids[3], ids[5]].sort());
+      }
+      assert.equal((await ways[1]('notification:archive', { upTo: 1 })).changed, 1);
+      assert.equal((await ways[2]('notification:snooze', { upTo: 2, until: Date.now() + HOUR })).changed, 1);
+      const read = await ways[3]('notification:read_all');
+      assert.deepEqual(read, { ok: true, rev: 10, unread: 0, unseen: 0, changed: 4 });
+      await at(devices, 10);
+      for (const { states } of devices) assert.equal(states.at(-1).upTo, 6);
+      assert.equal((await ways[0]('notification:unread', { all: true, type: 'even' })).changed, 2);
+      assert.equal((await ways[1]('notification:delete', { all: true })).changed, 4);
+      assert.deepEqual(await list(user), []);
+      assert.equal((await ways[2]('notification:unarchive', { all: true })).changed, 1);
+      assert.deepEqual((await list(user)).map(({ seq }) => seq), [1]);
+      assert.deepEqual((await ways[3]('notification:delete', { ids: [ids[1]] })).changed, [ids[1]]);
+      assert.deepEqual(await list(user, '?state=snoozed'), []);
+    });
+
+    test('a mark made offline changes nothing that has changed since', async () => {
+      const { user, ids, devices, ways } = await open(4);
+      const ifRev = devices[0].ready.rev;
+      await ways[1]('notification:archive', ids[0]);
+      await ways[2]('notification:seen', ids[1]);
+      await ways[3]('notification:read', ids[2]);
+      const late = await ways[0]('notification:read', { ids, ifRev });
+      assert.deepEqual(late.changed, [ids[3]]);
+      assert.deepEqual(late.conflict, [ids[1]], 'what is archived or read already has lost nothing');
+      assert.deepEqual([late.rev, late.unread, late.unseen], [8, 1, 0]);
+      await at(devices, 8);
+      for (const { states } of devices) assert.deepEqual(states.at(-1).ids, [ids[3]]);
+      const all = await ways[3]('notification:read_all', { ifRev });
+      assert.deepEqual([all.changed, all.conflict], [0, [ids[1]]]);
+      assert.deepEqual((await ways[3]('notification:read', { ids, ifRev: late.rev })).changed, [ids[1]]);
+      assert.equal((await list(user, '?state=read')).length, 3);
+    });
+
+    test('a device that was away converges, whatever it missed', async () => {
+      const { user, ids, ways } = await open(6);
+      const [ask] = ways;
+      const before = (await ask('notification:sync', { rev: 0 })).rev;
+      await ask('notification:archive', ids[0]);
+      await ask('notification:read', ids[1]);
+      const between = (await ask('notification:sync', { rev: before })).rev;
+      await ask('notification:unarchive', ids[0]);
+      await ask('notification:unread', ids[1]);
+      await ask('notification:delete', ids[2]);
+      await ask('notification:snooze', { id: ids[3], until: Date.now() + HOUR });
+      await ask('notification:snooze', { id: ids[4], until: Date.now() + HOUR });
+      await ask('notification:snooze', { id: ids[4], until: null });
+      for (const ask of ways.slice(0, 3)) {
+        const page = await ask('notification:sync', { rev: between });
+        assert.equal(page.done, true);
+        assert.deepEqual(page.items.map(({ id }) => id).sort(), [ids[0], ids[4]].sort());
+        const states = Object.fromEntries(page.states.map(({ id, state }) => [id, state]));
+        assert.deepEqual(states, { [ids[1]]: 'seen', [ids[2]]: 'erased', [ids[3]]: 'snoozed' });
+        assert.ok(Date.parse(page.states.find(({ id }) => id === ids[3]).snoozedUntil) > Date.now());
+        assert.deepEqual([page.unread, page.unseen], [4, 3]);
+      }
+      assert.deepEqual((await list(user)).map(({ id }) => id), [ids[4], ids[5], ids[1], ids[0]]);
+    });
+  });
+}
+
+describe('what is refused', () => {
+  let hub;
+  before(async () => {
+    hub = await startHub();
+  });
+  after(() => hub?.stop());
+
+  test('names the member at fault, the same by every way', async () => {
+    const user = newUser();
+    const { body } = await hub.api('POST', POSTS, { user, type: 'note' });
+    const device = await overWs(hub, user, 'json');
+    const { id } = body;
+    const cases = [
+      ['notification:read', { ids: [] }, 'invalid_field', 'ids'],
+      ['notification:read', { ids: ['x'] }, 'invalid_field', 'ids'],
+      ['notification:read', { upTo: 0 }, 'invalid_field', 'upTo'],
+      ['notification:read', { all: 1 }, 'invalid_field', 'all'],
+      ['notification:read', { id, type: 'note' }, 'invalid_field', 'type'],
+      ['notification:read', { id, ifRev: 'x' }, 'invalid_field', 'ifRev'],
+      ['notification:read', { id, until: null }, 'invalid_field', 'until'],
+      ['notification:read', { ids: Array(1001).fill(id) }, 'too_large', 'ids'],
+      ['notification:read_all', { ids: [id] }, 'invalid_field', 'ids'],
+      ['notification:snooze', { id }, 'invalid_field', 'until'],
+      ['notification:snooze', { id, until: Date.now() - 1000 }, 'invalid_field', 'until'],
+      ['notification:snooze', { id, until: Date.now() + 401 * 24 * HOUR }, 'invalid_field', 'until'],
+      ['notification:snooze', { id, until: 'tomorrow' }, 'invalid_field', 'until'],
+      ['notification:delete', {}, 'invalid_field', 'ids'],
+    ];
+    for (const [event, argument, code, field] of cases) {
+      const answer = await device.ask(event, argument);
+      assert.deepEqual([answer.ok, answer.error, answer.field], [false, code, field], JSON.stringify(argument).slice(0, 99));
+      const { error } = await overHttp(hub, user)(event, argument);
+      assert.deepEqual([error.code, error.field, error.message], [code, field, answer.message]);
+    }
+    assert.equal((await hub.api('POST', `${inboxOf(user)}/forget`, { id })).status, 404);
+    const strange = await overHttp(hub, newUser())('notification:delete', { ids: [id] });
+    assert.deepEqual(strange, { ok: true, rev: 0, unread: 0, unseen: 0, changed: [] }, 'ids of others are not there');
+    assert.equal((await hub.api('GET', `${inboxOf(user)}/unread`)).body.rev, 1);
+  });
+});

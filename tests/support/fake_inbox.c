@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Order of this file: rows, marks, reads.
+ */
+#include "tests/support/fake_inbox.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec/base/mem.h"
+
+/* Rows. */
+
+static struct bytes keep(struct bytes text)
+{
+    return text.len > 0 ? bytes_of(mem_dup(text.at, text.len), text.len) : bytes_of(NULL, 0);
+}
+
+static const struct fake_row *find_key(const struct fake_inbox *inbox, const uint8_t *key_hash)
+{
+    for (size_t i = 0; i < inbox->count; i++) {
+        if (memcmp(inbox->rows[i].key_hash, key_hash, STORE_HASH_LEN) == 0) {
+            return &inbox->rows[i];
+        }
+    }
+    return NULL;
+}
+
+bool fake_inbox_put(struct fake_inbox *inbox, struct store_row *row)
+{
+    const struct fake_row *first = find_key(inbox, row->key_hash);
+    if (first != NULL) {
+        bool same = memcmp(first->content_hash, row->content_hash, STORE_HASH_LEN) == 0;
+        row->outcome = same ? OUTCOME_DUPLICATE : OUTCOME_CONFLICT;
+        memcpy(row->id, first->item.id, NOTIFICATION_ID_LEN);
+        row->seq = first->item.seq;
+        row->rev = first->item.rev;
+        return false;
+    }
+    if (inbox->count == inbox->cap) {
+        inbox->cap = inbox->cap ? inbox->cap * 2 : 8;
+        inbox->rows = mem_realloc_array(inbox->rows, inbox->cap, sizeof(*inbox->rows));
+    }
+    struct fake_row *stored = &inbox->rows[inbox->count++];
+    *stored = (struct fake_row){.whole_rev = inbox->position.rev + 1};
+    memcpy(stored->key_hash, row->key_hash, STORE_HASH_LEN);
+    memcpy(stored->content_hash, row->content_hash, STORE_HASH_LEN);
+    memcpy(stored->item.id, row->id, NOTIFICATION_ID_LEN);
+    stored->item.tenant = keep(row->who.tenant);
+    stored->item.user = keep(row->who.user);
+    stored->item.type = keep(row->type);
+    stored->item.title = keep(row->title);
+    stored->item.message = keep(row->message);
+    stored->item.data = keep(row->data);
+    stored->item.priority = row->priority;
+    stored->item.created_at = row->created_at;
+    stored->item.expires_at = row->expires_at;
+    stored->item.seq = row->seq = ++inbox->position.seq;
+    stored->item.rev = row->rev = ++inbox->position.rev;
+    stored->item.new_rev = row->rev;
+    row->unread = ++inbox->position.unread;
+    row->unseen = ++inbox->position.unseen;
+    row->outcome = OUTCOME_STORED;
+    return true;
+}
+
+static void free_row(struct fake_row *row)
+{
+    const struct bytes texts[] = {row->item.tenant, row->item.user, row->item.type, row->item.title,
+        row->item.message, row->item.data};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        mem_free((void *)(uintptr_t)texts[i].at);
+    }
+}
+
+void fake_inbox_finish(struct fake_inbox *inbox)
+{
+    for (size_t i = 0; i < inbox->count; i++) {
+        free_row(&inbox->rows[i]);
+    }
+    mem_free(inbox->rows);
+}
+
+/* Marks. */
+
+static bool is_meant(const struct store_mark *mark, const struct fake_row *row)
+{
+    const struct notification_item *item = &row->item;
+    bool named = mark->id_count == 0 && item->seq <= mark->up_to;
+    for (size_t i = 0; i < mark->id_count; i++) {
+        named |= memcmp(mark->ids[i], item->id, NOTIFICATION_ID_LEN) == 0;
+    }
+    return named && !row->gone && (mark->states >> item->state & 1) != 0 &&
+           (mark->type.len == 0 || bytes_eq(mark->type, item->type));
+}
+
+/* Change a row, and the counters with it. */
+static void change_row(struct fake_inbox *inbox, struct fake_row *row, enum notification_verb verb,
+    uint64_t at, uint64_t until)
+{
+    struct notification_item *item = &row->item;
+    inbox->position.unread -= item->state <= NOTIFICATION_SEEN;
+    inbox->position.unseen -= item->state == NOTIFICATION_UNREAD;
+    notification_mark_apply(item, verb, at, until);
+    inbox->position.unread += item->state <= NOTIFICATION_SEEN;
+    inbox->position.unseen += item->state == NOTIFICATION_UNREAD;
+    item->rev = inbox->position.rev + 1;
+    item->new_rev = verb == NOTIFICATION_MARK_WAKE ? item->rev : item->new_rev;
+    bool whole = verb == NOTIFICATION_MARK_WAKE || verb == NOTIFICATION_MARK_UNARCHIVE;
+    row->whole_rev = whole ? item->rev : row->whole_rev;
+    row->gone = item->state == NOTIFICATION_ERASED;
+}
+
+static struct notification_change change_of(const struct fake_row *row, uint64_t at)
+{
+    struct notification_change change = {.seq = row->item.seq,
+        .rev = row->item.rev,
+        .state = row->item.state,
+        .at = at,
+        .snoozed_until = row->item.snoozed_until};
+    memcpy(change.id, row->item.id, NOTIFICATION_ID_LEN);
+    return change;
+}
+
+void fake_inbox_mark(struct fake_inbox *inbox, struct store_mark *request)
+{
+    request->changes = mem_alloc_array(2 * inbox->count + 1, sizeof(*request->changes));
+    request->late = request->changes + inbox->count;
+    request->base.result = request->changes;
+    for (size_t i = 0; i < inbox->count; i++) {
+        struct fake_row *row = &inbox->rows[i];
+        if (!is_meant(request, row)) {
+            continue;
+        }
+        if (row->item.rev > request->if_rev) {
+            request->late[request->late_count++] = change_of(row, request->at);
+            continue;
+        }
+        change_row(inbox, row, request->verb, request->at, request->until);
+        request->changes[request->change_count++] = change_of(row, request->at);
+    }
+    request->changed = request->change_count > 0;
+    inbox->position.rev += request->changed;
+    request->position = inbox->position;
+}
+
+size_t fake_inbox_wake(struct fake_inbox *inbox)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < inbox->count; i++) {
+        if (inbox->rows[i].item.state == NOTIFICATION_SNOOZED) {
+            change_row(inbox, &inbox->rows[i], NOTIFICATION_MARK_WAKE, FAKE_WALL_MS, 0);
+            count++;
+        }
+    }
+    inbox->position.rev += count > 0;
+    return count;
+}
+
+/* Reads. */
+
+/* A row with where it stands in the order of a sync: as new, or as changed. */
+struct keyed {
+    const struct fake_row *row;
+    uint64_t key;
+};
+
+static uint64_t key_of(const struct fake_row *row, uint64_t since)
+{
+    return row->item.new_rev > since && !row->gone ? row->item.new_rev : row->item.rev;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct keyed *left = a;
+    const struct keyed *right = b;
+    if (left->key != right->key) {
+        return left->key < right->key ? -1 : 1;
+    }
+    return left->row->item.seq < right->row->item.seq ? -1 : 1;
+}
+
+static void add_row(struct store_sync *request, const struct fake_row *row)
+{
+    if (row->whole_rev > request->rev && !row->gone) {
+        request->items[request->item_count++] = row->item;
+        return;
+    }
+    request->changes[request->change_count++] = change_of(row, FAKE_WALL_MS);
+}
+
+/* Whole revs, as many as fit. */
+void fake_inbox_sync(struct fake_inbox *inbox, struct store_sync *request)
+{
+    request->position = inbox->position;
+    request->resync = request->rev > inbox->position.rev;
+    request->through_rev = request->rev;
+    struct keyed *rows = mem_alloc_array(inbox->count + 1, sizeof(*rows));
+    size_t count = 0;
+    for (size_t i = 0; i < inbox->count && !request->resync; i++) {
+        if (inbox->rows[i].item.rev > request->rev) {
+            rows[count++] = (struct keyed){
+                .row = &inbox->rows[i], .key = key_of(&inbox->rows[i], request->rev)};
+        }
+    }
+    qsort(rows, count, sizeof(*rows), compare_rows);
+    struct fake_sync *result = mem_alloc(sizeof(*result));
+    result->items = request->items = mem_alloc_array(count + 1, sizeof(*request->items));
+    result->changes = request->changes = mem_alloc_array(count + 1, sizeof(*request->changes));
+    request->base.result = result;
+    size_t taken = 0;
+    while (taken < count) {
+        size_t end = taken;
+        while (end < count && rows[end].key == rows[taken].key) {
+            end++;
+        }
+        if (taken > 0 && end > request->limit) {
+            break;
+        }
+        request->through_rev = rows[taken].key;
+        for (; taken < end; taken++) {
+            add_row(request, rows[taken].row);
+        }
+    }
+    request->done = taken == count;
+    if (request->done) {
+        request->through_rev = request->position.rev;
+    }
+    mem_free(rows);
+}
+
+static bool is_behind(const struct notification_item *item, const struct store_cursor *cursor)
+{
+    return cursor->new_rev == 0 || item->new_rev < cursor->new_rev ||
+           (item->new_rev == cursor->new_rev && item->seq < cursor->seq);
+}
+
+/* The newest row of the list behind `cursor`; NULL: there is none. */
+static const struct notification_item *find_listed(const struct fake_inbox *inbox,
+    const struct store_list *request, const struct store_cursor *cursor)
+{
+    const struct notification_item *found = NULL;
+    uint32_t states = request->states ? request->states : NOTIFICATION_LISTED_STATES;
+    for (size_t i = 0; i < inbox->count; i++) {
+        const struct notification_item *item = &inbox->rows[i].item;
+        bool wanted = !inbox->rows[i].gone && (states >> item->state & 1) != 0;
+        if (wanted && is_behind(item, cursor) &&
+            (found == NULL || item->new_rev > found->new_rev ||
+                (item->new_rev == found->new_rev && item->seq > found->seq))) {
+            found = item;
+        }
+    }
+    return found;
+}
+
+void fake_inbox_list(struct fake_inbox *inbox, struct store_list *request)
+{
+    struct store_cursor cursor = request->before;
+    request->position = inbox->position;
+    request->items = mem_alloc_array(inbox->count + 1, sizeof(*request->items));
+    request->base.result = request->items;
+    for (const struct notification_item *item = find_listed(inbox, request, &cursor); item != NULL;
+         item = find_listed(inbox, request, &cursor)) {
+        if (request->count == request->limit) {
+            request->next = cursor;
+            break;
+        }
+        request->items[request->count++] = *item;
+        cursor = (struct store_cursor){.new_rev = item->new_rev, .seq = item->seq};
+    }
+}
