@@ -633,7 +633,7 @@ void polling_remote(const struct session *session, char ret_text[46])
     memcpy(ret_text, poll->remote, sizeof(poll->remote));
 }
 
-static void abandon(struct session *session)
+static void stop(struct session *session)
 {
     session->home->events->closed(session, session->reason);
 }
@@ -656,7 +656,7 @@ const struct transport polling_transport = {
     .arrived = arrived,
     .close = close_polling,
     .cut = close_polling,
-    .abandon = abandon,
+    .stop = stop,
     .finish = finish,
 };
 

@@ -10,7 +10,7 @@
  *  3. Sockets end outside of calls from actors: socket_ops.disconnect only marks and queues; the
  *     home's `reap` timer, due at once, tells the application.
  *  4. `extra` exists only while something in it is needed: not for an idle session.
- *  5. Only session.c changes `phase`.
+ *  5. Only session_life.c changes `phase`.
  */
 #ifndef HUB_SESSION_SESSION_CORE_H
 #define HUB_SESSION_SESSION_CORE_H
@@ -46,7 +46,7 @@ enum {
     SESSION_RELIEF_MS = 1, /* between looks at a line under pressure */
 };
 
-/* The steps of a life; what may follow which is a table of session.c. */
+/* The steps of a life; what may follow which is a table of session_life.c. */
 enum session_phase {
     SESSION_NEW, /* its transport is being made */
     SESSION_OPEN,

@@ -146,11 +146,11 @@ static bool end_one(struct session *session, void *context)
     return true;
 }
 
-static bool abandon_one(struct session *session, void *context)
+static bool stop_one(struct session *session, void *context)
 {
     const struct transport *transport = session_transport(session);
-    if (transport->abandon != NULL) {
-        transport->abandon(session);
+    if (transport->stop != NULL) {
+        transport->stop(session);
     }
     return true;
 }
@@ -162,8 +162,8 @@ void session_layer_stop(struct session_layer *layer, struct shard *shard, enum c
     timer_cancel(sched_timers(shard->sched), &home->drain);
     home->polls.stopping = true;
     for_each(home, end_one, &reason);
-    for_each(home, abandon_one, NULL);
-    session_home_reap(home);
+    for_each(home, stop_one, NULL);
+    session_home_drop_ended(home);
 }
 
 /* --- draining ------------------------------------------------------------------------------ */

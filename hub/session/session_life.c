@@ -127,7 +127,7 @@ static void on_relief(struct timer *timer)
 
 /* --- the end ------------------------------------------------------------------------------- */
 
-void session_reap_later(struct session *session)
+void session_drop_later(struct session *session)
 {
     if (!session->reaping && session->phase != SESSION_MOVING) {
         session->reaping = 1;
@@ -159,7 +159,7 @@ static void on_reap(struct timer *timer)
     }
 }
 
-void session_home_reap(struct session_home *home)
+void session_home_drop_ended(struct session_home *home)
 {
     on_reap(&home->reap);
 }
@@ -176,7 +176,7 @@ void session_end(struct session *session, enum close_reason reason)
     session_mark_closing(session);
     resume(session); /* or the peer's answer to our close frame would not be read */
     if (session_has_socket(session)) {
-        session_reap_later(session);
+        session_drop_later(session);
     }
     bool cut = session_protocol(session)->hides_codes && close_is_temporary(reason);
     const struct transport *transport = session_transport(session);

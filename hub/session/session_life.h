@@ -18,7 +18,7 @@ extern const struct transport_events session_events;
 
 /* Make the lists and timers of a home; tell the application at once of what has ended there. */
 void session_home_init(struct session_home *home);
-void session_home_reap(struct session_home *home);
+void session_home_drop_ended(struct session_home *home);
 
 /*
  * Make a session of `home` that will have a WebSocket. `extra` (may be NULL) is taken over. NULL:
@@ -57,7 +57,7 @@ void session_move(struct session *session, unsigned shard);
 void session_await_join(struct session *session, uint32_t timeout_ms);
 
 /* Drop what is marked `closing` soon, outside of calls from actors. */
-void session_reap_later(struct session *session);
+void session_drop_later(struct session *session);
 
 /* Whether `next` may follow `phase`. */
 bool session_may_become(enum session_phase phase, enum session_phase next);

@@ -92,7 +92,7 @@ void sio_session_expel(struct session *session, struct socket *socket, enum clos
     socket->left = true;
     session->expelled = 1;
     session->reason = reason;
-    session_reap_later(session);
+    session_drop_later(session);
 }
 
 /*

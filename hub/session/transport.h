@@ -2,15 +2,15 @@
 /*
  * transport - private to the session layer: the border between sessions and what carries them.
  *
- *     session.c  ── struct transport ──▶         ws_transport, polling, probe
- *                ◀── struct transport_events ──
+ *     session_life  ── struct transport ──▶      ws_transport, polling, probe
+ *                   ◀── struct transport_events ──
  *
  * A session has one transport at a time and never asks which. Rows: a WebSocket; long-polling; a
  * WebSocket that has taken over from long-polling, which goes on to be found by its sid. All is
  * called on the session's shard.
  *
  * The end: whoever begins it, `closed` or, while it moves, `moved` without a home, comes once and
- * last, never from inside `close`, `cut` or `move`. Nothing comes after `abandon` has returned.
+ * last, never from inside `close`, `cut` or `move`. Nothing comes after `stop` has returned.
  */
 #ifndef HUB_SESSION_TRANSPORT_H
 #define HUB_SESSION_TRANSPORT_H
@@ -56,7 +56,7 @@ struct transport {
     /* The same, for clients that come back only after an error, and see no code. */
     void (*cut)(struct session *session, enum close_reason reason);
     /* The shard stops: it ends now, with `closed`. NULL: with its connection. */
-    void (*abandon)(struct session *session);
+    void (*stop)(struct session *session);
     /* Free what it has besides the session's memory; its sid is forgotten everywhere. NULL: it has
      * neither. */
     void (*finish)(struct session *session);

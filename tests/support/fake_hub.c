@@ -39,6 +39,9 @@ struct connection {
     struct fake_answer answer;
     bool moving;
     unsigned target;
+    struct http1_request head;
+    struct http_request request;
+    char *text; /* of the request */
 };
 
 static struct actor_system *the_system;
@@ -74,11 +77,12 @@ void fake_begin(uint64_t mono_ms)
 void fake_end_peers(void)
 {
     for (unsigned i = 0; i < peer_count; i++) {
-        if (peers[i].websocket) {
+        if (peers[i].websocket || peers[i].request.gone) {
             fake_gone(i, CLOSE_TRANSPORT);
         }
         outbox_finish(&peers[i].outbox);
         builder_reset(&peers[i].written);
+        free(peers[i].text);
     }
 }
 
@@ -345,28 +349,34 @@ void http_upgrade(struct http_request *request, struct bytes response)
     copy_text(answer->head, sizeof(answer->head), response);
 }
 
-unsigned fake_request(struct session_layer *layer, fake_handler_fn handler, const char *head)
+unsigned fake_post(
+    struct session_layer *layer, fake_handler_fn handler, const char *head, const char *body)
 {
     cr_assert_lt(peer_count, PEERS_MAX);
     struct connection *connection = &peers[peer_count];
-    *connection = (struct connection){.loop = &loops[0]};
+    *connection = (struct connection){.loop = &loops[0], .text = strdup(head)};
     struct outbox_limits limits = connection_outbox_limits(NULL);
     outbox_init(&connection->outbox, &outbox_ops, &limits);
     struct http1_parser parser = {0};
-    struct http1_request parsed;
-    int status = http1_parse(&parser, bytes_str(head), &parsed);
+    int status = http1_parse(&parser, bytes_str(connection->text), &connection->head);
     cr_assert_eq(status, (int)strlen(head), "test request: %d", status);
-    struct http_request request = {
+    connection->request = (struct http_request){
         .connection = connection,
         .loop = connection->loop,
-        .head = &parsed,
-        .path = parsed.path,
-        .query = parsed.query,
+        .head = &connection->head,
+        .path = connection->head.path,
+        .query = connection->head.query,
+        .body = bytes_str(body),
     };
-    handler(layer, &request);
+    handler(layer, &connection->request);
     unsigned peer = peer_count++;
     fake_pass(0);
     return peer;
+}
+
+unsigned fake_request(struct session_layer *layer, fake_handler_fn handler, const char *head)
+{
+    return fake_post(layer, handler, head, "");
 }
 
 const struct fake_answer *fake_answer(unsigned peer)
@@ -447,6 +457,11 @@ void fake_gone(unsigned peer, enum close_reason reason)
 {
     struct connection *connection = &peers[peer];
     struct websocket *websocket = connection->websocket;
+    if (connection->request.gone) {
+        connection->request.gone(&connection->request);
+        fake_pass(0);
+        return;
+    }
     cr_assert(websocket);
     connection->websocket = NULL;
     if (connection->moving) {
@@ -466,6 +481,11 @@ bool fake_is_closing(unsigned peer, enum close_reason *ret_reason)
 bool fake_is_cut(unsigned peer)
 {
     return peers[peer].cut;
+}
+
+bool fake_has_websocket(unsigned peer)
+{
+    return peers[peer].websocket != NULL;
 }
 
 bool fake_is_paused(unsigned peer)

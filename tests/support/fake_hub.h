@@ -45,6 +45,10 @@ struct http_request;
 typedef void (*fake_handler_fn)(struct session_layer *layer, struct http_request *request);
 unsigned fake_request(struct session_layer *layer, fake_handler_fn handler, const char *head);
 
+/* The same with the body of a POST. A request may be answered later. */
+unsigned fake_post(
+    struct session_layer *layer, fake_handler_fn handler, const char *head, const char *body);
+
 const struct fake_answer *fake_answer(unsigned peer);
 
 /* Let a whole message arrive from the peer, and run a turn. */
@@ -60,7 +64,8 @@ const char *fake_sent(unsigned peer);
 /* Do not take anything from the outbox, as a peer that does not read; or again. */
 void fake_stall(unsigned peer, bool stalled);
 
-/* Let the connection end: the peer has gone, or answered our close frame. */
+/* Let the connection end: the peer has gone, with or without an answer to its request, or answered
+ * our close frame. */
 void fake_gone(unsigned peer, enum close_reason reason);
 
 /* Whether websocket_close, websocket_cut or http_close was called, and why. */
@@ -69,7 +74,8 @@ bool fake_is_closing(unsigned peer, enum close_reason *ret_reason);
 /* Whether it was websocket_cut. */
 bool fake_is_cut(unsigned peer);
 
-/* What the layer did with the peer's connection. */
+/* What the layer did with the peer's connection; whether it is a WebSocket's. */
+bool fake_has_websocket(unsigned peer);
 bool fake_is_paused(unsigned peer);
 bool fake_is_authenticated(unsigned peer);
 uint32_t fake_message_limit(unsigned peer);

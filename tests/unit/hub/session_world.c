@@ -169,6 +169,7 @@ void world_begin(void)
         .after_auth = {.message_bytes = 1000},
         .ping_interval_ms = WORLD_PING_INTERVAL,
         .ping_timeout_ms = WORLD_PING_TIMEOUT,
+        .upgrade_timeout_ms = WORLD_CONNECT_TIMEOUT,
         .connect_timeout_ms = WORLD_CONNECT_TIMEOUT,
         .attachments_timeout_ms = WORLD_ATTACHMENTS_TIMEOUT,
         .attachments_bytes = 20,
