@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, createWriteStream, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
+import { readLines } from './lines.mjs';
 import { until, within } from './wait.mjs';
 
 const running = new Set();
@@ -52,7 +52,7 @@ export class Server {
       this.child.once('close', (code, signal) => this.end({ code, signal }, resolve));
     });
     this.child.stderr.on('data', (bytes) => this.keep(bytes));
-    if (onLine) createInterface({ input: this.child.stdout }).on('line', onLine);
+    if (onLine) readLines(this.child.stdout, onLine);
     else this.child.stdout.on('data', (bytes) => this.keep(bytes));
   }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The JavaScript client of Socket.IO under the commands of clients/README.md.
-import { createInterface } from 'node:readline';
 import { io } from 'socket.io-client';
 import msgpack from 'socket.io-msgpack-parser';
+import { readLines } from '../../support/lines.mjs';
 
 const parser = process.argv[2] === 'msgpack' ? msgpack : undefined;
 const sockets = new Map();
@@ -52,9 +52,8 @@ function obey(socket, { do: what, number, question, event, args }) {
   }
 }
 
-for await (const line of createInterface({ input: process.stdin })) {
+readLines(process.stdin, (line) => {
   const command = JSON.parse(line);
   if (command.do === 'connect') sockets.set(command.number, connect(command));
   else obey(sockets.get(command.number), command);
-}
-process.exit(0);
+}, () => process.exit(0));
