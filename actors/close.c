@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the table of reasons (close.def): codes, names, texts, and which ends are final.
+ */
 #include "actors/close.h"
 
 #include "codec/base/check.h"

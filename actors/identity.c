@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A counted holder of claims, with the key under which the user is known.
+ */
 #include "actors/identity.h"
 
 #include <assert.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Claims, renews and gives back one key in Redis, on timers; whether it is held is decided by time,
+ * not by answers alone.
+ */
 #include "actors/lease.h"
 
 #include <stdio.h>

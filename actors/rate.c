@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Token buckets as one point in time each: when the bucket would have been empty.
+ */
 #include "actors/rate.h"
 
 enum { MINUTE_US = 60 * 1000 * 1000 };

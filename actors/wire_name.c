@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes and reads the names of rooms, users and sids between nodes; a tenant stands in front, with
+ * a slash.
+ */
 #include "actors/wire_name.h"
 
 #include <stdint.h>

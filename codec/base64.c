@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Three bytes at a time one way, four characters the other; one table tells the characters of both
+ * alphabets apart.
+ */
 #include "codec/base64.h"
 
 #include <stdbool.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes names under the configured prefix, those of Peal's own with the slot of what they are
+ * about.
+ */
 #include "codec/bus_name.h"
 
 #include <stdio.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes a uid of three parts, and takes one apart at its dots: what has more or fewer is a stock
+ * server's.
+ */
 #include "codec/bus_uid.h"
 
 #include <string.h>

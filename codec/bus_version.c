@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The version that this program speaks, in a file of its own, so that a test can link another.
+ */
 #include "codec/bus_version.h"
 
 /* Tests link programs that are ahead of this one. */

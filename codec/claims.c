@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Packs the texts of a token behind one struct, each with its length in front, and finds them
+ * again.
+ */
 #include "codec/claims.h"
 
 #include "codec/base/mem.h"

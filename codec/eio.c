@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads packets and payloads, and writes packets, payloads, the handshake and the errors of stock
+ * servers.
+ */
 #include "codec/eio.h"
 
 #include "codec/base/status.h"

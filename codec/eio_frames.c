@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Walks the frames that were made for WebSockets and appends the packets in them to a payload.
+ */
 #include "codec/eio_frames.h"
 
 #include <limits.h>

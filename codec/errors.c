@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Looks up a code of errors.def by its number, and the code that a status stands for.
+ */
 #include "codec/errors.h"
 
 #include <stddef.h>

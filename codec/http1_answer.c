@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the status line and the headers of a node's answer, refusing whatever a node does not
+ * write.
+ */
 #include "codec/http1_answer.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Days and dates by the civil calendar, with neither the time zone nor the locale of the process.
+ */
 #include "codec/iso_time.h"
 
 #include <stdbool.h>

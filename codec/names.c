@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One walk over a name's characters for all the checks, and the names that Socket.IO keeps for
+ * itself.
+ */
 #include "codec/names.h"
 
 #include "codec/base/status.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes items, pages and changes of inboxes; a page stops where an answer is full.
+ */
 #include "codec/notification_json.h"
 
 #include "codec/base/status.h"

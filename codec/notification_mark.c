@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Reads what a caller wants marked out of the argument, and writes what was.
+ *
  * Order of this file: the verbs, arguments, answers.
  */
 #include "codec/notification_mark.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Cuts a message into its packets and checks the first elements of each; MessagePack is turned into
+ * JSON before.
+ */
 #include "codec/packet.h"
 
 #include "codec/base/status.h"

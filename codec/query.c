@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Walks `name=value` pairs and decodes percent signs, refusing what a browser does not write.
+ */
 #include "codec/query.h"
 
 #include "codec/base/status.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Looks up the first word of an error reply in redis_error.def.
+ */
 #include "codec/redis_error.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finds one field among the lines of an answer to INFO.
+ */
 #include "codec/redis_info.h"
 
 #include <string.h>

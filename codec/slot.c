@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CRC-32 of a user's name, and what follows from it: the slot of an id, the part of a slot.
+ */
 #include "codec/slot.h"
 
 #include <zlib.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A state machine that takes text in any pieces, with a fast way over ASCII.
+ */
 #include "codec/utf8.h"
 
 #include "codec/base/status.h"

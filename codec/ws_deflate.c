@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compresses messages that were framed already, and expands those of clients step by step, up to a
+ * limit.
+ */
 #include "codec/ws_deflate.h"
 
 #include <limits.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes and reads heads of frames, and follows a client's frames without keeping their payload.
+ */
 #include "codec/ws_frame.h"
 
 #include <limits.h>

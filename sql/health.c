@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Notes the outcome of each request, and keeps the words of the last failure under a lock.
+ */
 #include "sql/health.h"
 
 #include <stdio.h>

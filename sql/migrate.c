@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Applies the steps that are missing in one transaction, through functions that each engine gives.
+ */
 #include "sql/migrate.h"
 
 #include <stdio.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One libpq connection without blocking: a pipeline of flights, each of which ends with its Sync or
+ * with the connection.
+ */
 #include "sql/pg_conn.h"
 
 #include "codec/base/clock.h"

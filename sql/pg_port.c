@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Queues requests of a shard and gives them to connections; ports without connections pass theirs
+ * on to one that has some.
+ */
 #include "sql/pg_port.h"
 
 #include "codec/base/clock.h"

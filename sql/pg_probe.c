@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connects once and says why that fails: what `check-config --connect` asks.
+ */
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <string.h>

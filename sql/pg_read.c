@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading requests as statements, and their rows as results.
+ */
 #include "sql/pg_port.h"
 
 #include "codec/base/status.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A poll handle for each socket that libpq opens, and one timer.
+ */
 #include "sql/pg_watch.h"
 
 #include <uv.h>

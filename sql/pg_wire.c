@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes parameters and arrays in the binary format, and reads columns of results.
+ */
 #include "sql/pg_wire.h"
 
 #include <endian.h>

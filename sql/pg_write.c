@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing requests as transactions: which may share one, their statements, their answers, and which
+ * one was at fault.
+ */
 #include "sql/pg_port.h"
 
 #include "codec/base/mem.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Chunks that double in size, in a list; all are freed together.
+ */
 #include "sql/result.h"
 
 #include <stdalign.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opens a connection with its pragmas, prepares statements when they are first used, and runs them.
+ */
 #include "sql/sqlite_db.h"
 
 #include "codec/base/clock.h"

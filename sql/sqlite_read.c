@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading requests on a SQLite connection, each in one snapshot.
+ */
 #include "sql/sqlite_ops.h"
 
 #include <stdio.h>

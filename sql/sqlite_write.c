@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing requests on a SQLite connection, inside a transaction that the worker has begun.
+ */
 #include "sql/sqlite_ops.h"
 
 #include "codec/base/clock.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Buckets of times for each statement and a ring of slow ones, under one lock.
+ */
 #include "sql/stats.h"
 
 #include <pthread.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What both engines have in common: opening, checks of requests on their way in, and their way back
+ * to the shard that asked.
+ */
 #include "sql/store.h"
 
 #include <stdio.h>

@@ -19,6 +19,7 @@ import check_circles  # noqa: E402
 import check_dead  # noqa: E402
 import check_hardening  # noqa: E402
 import check_headers  # noqa: E402
+import check_heads  # noqa: E402
 import check_reference  # noqa: E402
 import check_settings  # noqa: E402
 import check_size  # noqa: E402
@@ -280,6 +281,22 @@ class Headers(Tree):
                     "does not compile alone")
         self.expect(check_headers, {"codec/a.h": good.replace("CODEC_A_H", "A_H")},
                     "guard must be CODEC_A_H")
+
+
+class Heads(Tree):
+    def test_a_file_says_what_it_is_for(self):
+        for head in ("/*\n * thing - what things are, to others.\n */\n", "/* All that things can do. */\n",
+                     "/*\n * Things, and what can be done with them: this and that.\n *\n * More.\n */\n",
+                     "/*\n * What things are for. Order of this file: life, death.\n */\n"):
+            self.expect(check_heads, {"codec/a.c": LICENCE + head, "codec/a.def": LICENCE + head})
+        self.expect(check_heads, {"tests/data/a.c": "int a;\n", "clients/a.js": "a();\n"})
+
+    def test_others_are_refused(self):
+        for head in ("", "int a; /* What things are for. */\n", "/* no sentence */\n", "\n/* Far from the top. */\n"):
+            self.expect(check_heads, {"codec/a.c": LICENCE + head}, "codec/a.c:2: no sentence")
+        for head in ("Order of this file: life, death.", "Sections: one, two.", "Order: one; two."):
+            self.expect(check_heads, {"codec/a.h": f"{LICENCE}/*\n * {head}\n */\n"}, "before its order")
+        self.expect(check_heads, {"codec/a.h": LICENCE + "/*\n * thing - the thing.\n */\n"}, "too little")
 
 
 class Words(Tree):

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Puts the floors of a shard together: who serves a fan-out, what an owner of sockets can do, and
+ * in which order the end of a turn calls them.
+ */
 #include "actors/assembly/shard_floors.h"
 
 #include "actors/deliver/fanout.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making and freeing messages, which is all that can be done with one before it is sent.
+ */
 #include "actors/core/msg.h"
 
 #include "codec/base/mem.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Slots are an array with a list of the free ones, keys one map for each behaviour; both may find
+ * no memory, and then nothing has changed.
+ */
 #include "actors/core/registry.h"
 
 #include "codec/base/mem.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One allocation holds a broadcast with its names; whoever drops the last reference, on any shard,
+ * frees it.
+ */
 #include "actors/deliver/broadcast.h"
 
 #include "codec/base/mem.h"

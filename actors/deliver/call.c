@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * How clients' events are answered and refused: the one shape of acks and of `error`.
+ *
  * Order of this file: the argument, answers, refusals, events of our own.
  */
 #include "actors/deliver/call.h"

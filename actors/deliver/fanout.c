@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Who is in which room on this shard, and the way of a numbered event to their outboxes, at once or
+ * with its window.
+ *
  * Order of this file: start, membership, catch-up, when windows leave, delivery of a broadcast.
  */
 #include "actors/deliver/fanout.h"

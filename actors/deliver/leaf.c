@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * A room's members on a shard and the window that is being filled for them.
+ *
  * Order of this file: members, window and its encoding, catch-up of one, flush to all.
  */
 #include "actors/deliver/leaf.h"

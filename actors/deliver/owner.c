@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What follows from the key of an owner (tenant and id), and finding one of its sockets.
+ */
 #include "actors/deliver/owner.h"
 
 #include "actors/deliver/socket_state.h"

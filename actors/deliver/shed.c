@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keeps the largest outboxes it is offered in order, so that one walk over a shard's sockets is
+ * enough.
+ */
 #include "actors/deliver/shed.h"
 
 #include "actors/deliver/socket.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a socket among its shard's leaves, what is sent to it alone, and its inbox when that
+ * falls behind.
+ */
 #include "actors/deliver/socket.h"
 
 #include "actors/deliver/fanout.h"

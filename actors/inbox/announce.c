@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Makes announcements of what was stored or changed, and sends each to the user's actor here and to
+ * the other nodes.
+ */
 #include "actors/inbox/announce.h"
 
 #include "actors/inbox/inbox_bus.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tells all sockets of a user something, encoded once for each format, and those that dropped that
+ * it was there.
+ */
 #include "actors/inbox/inbox.h"
 
 #include "actors/deliver/socket.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Announcements between nodes: a channel for each user that is here, and what could not be told
+ * while Redis was away.
+ *
  * Order of this file: names, what comes, what is announced late, life, what users ask for.
  */
 #include "actors/inbox/inbox_bus.h"

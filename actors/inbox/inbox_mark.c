@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Copies what is wanted into the request member by member, and what came of it into the answer.
+ */
 #include "actors/inbox/inbox_mark.h"
 
 void inbox_mark_fill(struct store_mark *mark, struct store_user who,

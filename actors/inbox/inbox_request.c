@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The way of a request of a user's to the store, and of the answer back into the user's mailbox.
+ */
 #include "actors/inbox/inbox_request.h"
 
 #include "actors/inbox/inbox.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Asks where inboxes stand, many with one query: those that just came, those that may be stale, and
+ * all, when the store may have lost commits.
+ */
 #include "actors/inbox/positions.h"
 
 #include "actors/deliver/outbox.h"

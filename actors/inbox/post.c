@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a backend posted becomes rows, or an event with its addressees; what was stored is
+ * announced.
+ */
 #include "actors/inbox/post.h"
 
 #include "actors/deliver/broadcast.h"

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The reader of one stream: it holds the lease, reads, has the store commit, and announces.
+ *
  * Order of this file: life, the lease, becoming owner, reading, storing, what posters are told,
  * the end.
  *

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Takes the answer of Redis apart into entries and rows, and cuts a batch into runs where the store
+ * refuses one.
+ */
 #include "actors/ingest/ingest_batch.h"
 
 #include "actors/inbox/post.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sets what operators see of a stream, and logs the beginning and the end of its troubles.
+ */
 #include "actors/ingest/ingest_gauges.h"
 
 #include "codec/base/log.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Compares what Redis says of itself and of the stream with what was seen before, and decides what
+ * is read again.
+ *
  * Order of this file: the text in the store, reading again, what Redis says, asking.
  */
 #include "actors/ingest/ingest_history.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A ring of marks, each where the position stood at a time: what is older than is to be kept is
+ * trimmed.
+ */
 #include "actors/ingest/ingest_keep.h"
 
 /* Two fewer than there are marks, so that the oldest is due before a new one needs its place. */

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Asks Redis what waits in a stream behind the position, and whether there are streams of more
+ * partitions.
+ */
 #include "actors/ingest/ingest_look.h"
 
 #include <stdio.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * What is written to Redis for a batch before it is committed: dead letters and copies in
+ * partitions; and behind it, answers.
+ *
  * Order of this file: dead letters, answers to posters, routing.
  */
 #include "actors/ingest/ingest_route.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which streams there are for a number of partitions, and telling their readers to begin and to
+ * end.
+ */
 #include "actors/ingest/ingest_streams.h"
 
 #include "actors/ingest/ingest_proto.h"

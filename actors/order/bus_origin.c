@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Judges the uid of a message: ours, a node's of our store and version, a stranger's, or a stock
+ * server's.
+ */
 #include "actors/order/bus_origin.h"
 
 #include "actors/shard.h"

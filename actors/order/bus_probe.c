@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Publishes a number to itself now and then; one that Redis took and that does not come back counts
+ * as deafness.
+ */
 #include "actors/order/bus_probe.h"
 
 #include <stdio.h>

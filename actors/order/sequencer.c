@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The actor of a namespace: what shards tell it and what comes from the bus, each handed to the
+ * file that deals with it.
+ *
  * Order of this file: life, sending, interest, publishing, requests, the bus.
  */
 #include "actors/order/sequencer.h"

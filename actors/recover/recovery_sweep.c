@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Enters a lease into the set of all, and deletes batch by batch what one that has ended left.
+ */
 #include "actors/recover/recovery_sweep.h"
 
 #include <string.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Carries out a request of another node on the sockets of this shard, slice by slice.
+ *
  * Order of this file: which sockets, what is done with one, slices.
  *
  * The sockets are picked once; from then on a request knows them by their sids, so that whoever

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Asks all nodes who is in a room, and puts the answers together.
+ *
  * Order of this file: what is found, asking other nodes, the bus, the shards of this node, the
  * question.
  */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The actor of a room: it counts members by shard, and has their joins answered when events are
+ * certain to come.
+ *
  * Order of this file: life, joining, leaving, what the others are told.
  */
 #include "actors/rooms/room.h"

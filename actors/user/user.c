@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The actor of a user: it begins with the first socket, takes what clients and the store say, and
+ * ends with the last.
+ *
  * Order of this file: names, life, what the session layer calls, packets, other messages.
  */
 #include "actors/user/user.h"

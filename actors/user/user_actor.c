@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rare part of a user: made when it is first needed, so that an idle user is small.
+ */
 #include "actors/user/user_actor.h"
 
 #include "codec/base/mem.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counted bytes, and a builder that grows by doubling; both have one function in which memory may
+ * fail and one in which it may not.
+ */
 #include "codec/base/buf.h"
 
 #include <inttypes.h>

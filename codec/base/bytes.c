@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What can be asked of a slice that is more than a line: equality without case, and decimal
+ * numbers.
+ */
 #include "codec/base/bytes.h"
 
 #include "codec/base/status.h"

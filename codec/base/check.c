@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a failed check does: one line to stderr, then an abort.
+ */
 #include "codec/base/check.h"
 
 #include <stdio.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the monotonic and the wall clock of the system.
+ */
 #include "codec/base/clock.h"
 
 #include <time.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Formats a record into one line of text or JSON, and gives it to whoever takes the lines.
+ */
 #include "codec/base/log.h"
 
 #include <stdarg.h>

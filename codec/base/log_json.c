@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Takes `key=value` context apart again and writes it as members, with all bytes of peers escaped.
+ */
 #include "codec/base/log_json.h"
 
 #include <stdbool.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Linear probing in two arrays of one allocation, the hashes and the objects; a seed of the process
+ * is in every hash.
+ */
 #include "codec/base/map.h"
 
 #include <pthread.h>

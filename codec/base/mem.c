@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Allocation over malloc with a reserve behind it, which is let go when something that must not
+ * fail would.
+ */
 #include "codec/base/mem.h"
 
 #include <pthread.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Copies a struct word by word into atomics, and out of them.
+ */
 #include "codec/base/published.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A generator with a seed for tests and jitter, the kernel's bytes for secrets, and UUIDs of both.
+ */
 #include "codec/base/rand.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The names and texts of the statuses, from status.def.
+ */
 #include "codec/base/status.h"
 
 const char *status_text(int status)

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of the API's routes: method, path, handler, how large a body may be, whether pages may
+ * use it.
+ */
 #include "hub/api/api.h"
 
 #include "codec/base/check.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers and refusals of the API, and calls that are held until the store or another node has
+ * answered.
+ */
 #include "hub/api/api_answer.h"
 
 #include "codec/base/mem.h"

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Who calls the API: a key, a user's token, or nobody; and how often one may.
+ *
  * Order of this file: rates, keys, tokens, users of paths.
  */
 #include "hub/api/api_auth.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inboxes over HTTP. Order of this file: calls of the store, conditional answers, lists, single
- * notifications, unread counts, changes of state.
+ * What is asked of inboxes over HTTP: reading and marking. Order of this file: calls of the store,
+ * conditional answers, lists, single notifications, unread counts, changes of state.
  *
  * Every change of an inbox uses a rev, so epoch and rev name what an answer shows: that is its
  * ETag. It is weak, because the same content is sent compressed and not.

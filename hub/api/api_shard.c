@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Settings of the API that several shards share, counted, and how a handler finds its shard.
+ */
 #include "hub/api/api_shard.h"
 
 struct api_settings *api_settings_ref(struct api_settings *settings)

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads rules of rooms from the settings into a table of types, and asks it.
+ */
 #include "hub/auth/access.h"
 
 #include <string.h>

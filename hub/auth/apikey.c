@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads API keys from the settings, and compares what a backend shows in constant time.
+ */
 #include "hub/auth/apikey.h"
 
 #include <stdatomic.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A map by the token's hash, and a list by last use.
+ */
 #include "hub/auth/jwt_cache.h"
 
 #include <string.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Checks the payload of a token against the policy, claim by claim, and writes the payload of a
+ * token that we make.
+ */
 #include "hub/auth/jwt_claims.h"
 
 #include <math.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Loads keys from secrets, PEM and JWK sets, and tries each once, so that a wrong one is told at
+ * the start.
+ */
 #include "hub/auth/jwt_config.h"
 
 #include <errno.h>

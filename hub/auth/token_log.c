@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Logs a refused token with the reason, at a limited rate.
+ */
 #include "hub/auth/token_log.h"
 
 #include "codec/base/log.h"

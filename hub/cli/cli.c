@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finds the command that was asked for, loads settings for those that need them, and prints help
+ * from the tables.
+ */
 #include "hub/cli/cli.h"
 
 #include <stdio.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One form of refusal for arguments of all commands: what was given, what may be.
+ */
 #include "hub/cli/cli_refuse.h"
 
 #include <stdio.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Looks once for shard channels of the adapter, and warns when there are any.
+ */
 #include "hub/cluster/bus_neighbours.h"
 
 #include "actors/bus.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Computes and compares the proofs of the three messages.
+ */
 #include "hub/cluster/cluster_auth.h"
 
 #include <string.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Connections to other nodes: one is made when it is needed, proves itself, and is kept for the
+ * next request.
+ *
  * Order of this file: addresses, calling a node, the pool.
  */
 #include "hub/cluster/cluster_link.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Accepts connections of nodes, lets each prove itself within a time, and hands it to the HTTP
+ * server.
+ */
 #include "hub/cluster/cluster_server.h"
 
 #include <sys/socket.h>

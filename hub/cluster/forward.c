@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * A request on its way to the node whose session it is for, and the answer on its way back.
+ *
  * Order of this file: the end, answers, requests, finding the node.
  *
  * States: ASKING (the directory) -> CALLING (the node) -> WAITING (for its answer). `request` is

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Asks for a node's lease once for all who wait, and keeps what was answered, also that there is
+ * none.
+ */
 #include "hub/cluster/node_directory.h"
 
 #include <stdio.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The key in Redis that says a node lives, with its address and versions.
+ *
  * Order of this file: the address, claiming, renewing, giving back.
  */
 #include "hub/cluster/node_lease.h"

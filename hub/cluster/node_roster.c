@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The script by which nodes enter a sorted set and learn of each other, and what the operator is
+ * told of strangers.
+ *
  * Order of this file: entries, entering, keeping, leaving.
  */
 #include "hub/cluster/node_roster.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where a setting came from, which may not change while the node runs, which type a room has; and
+ * freeing it all.
+ */
 #include "hub/config/config_ask.h"
 
 #include <string.h>

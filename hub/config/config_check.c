@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Goes through what must hold between settings, and says which of them is to be changed.
+ */
 #include "hub/config/config_check.h"
 
 #include <string.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sets values and options of blocks one by one, each checked by its row, so that a mistake names
+ * its place.
+ */
 #include "hub/config/config_draft.h"
 
 #include <stdarg.h>

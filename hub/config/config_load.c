@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Settings from their four places become one struct config, or one error with its place.
+ *
  * Order: flags are taken apart first (they name the file), then values are set in the order in
  * which they override each other: defaults, file, environment, flags; then all are checked.
  */

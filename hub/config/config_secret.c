@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads secrets out of files, and warns of those that other users of the machine could read.
+ */
 #include "hub/config/config_secret.h"
 
 #include <errno.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tables of config.def, unfolded into arrays.
+ */
 #include "hub/config/config_table.h"
 
 #include <string.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * From the text of a setting to its value and back, by the type in its row.
+ *
  * Order: the arena; numbers and their units; parsing by type; printing by type.
  */
 #include "hub/config/config_value.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fills in the options of the store from the settings, the same for a node and for a command.
+ */
 #include "hub/config/store_options.h"
 
 #include "hub/config/config.h"

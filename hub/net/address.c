@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Turns addresses of peers into keys, and counts connections by them.
+ */
 #include "hub/net/address.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Digests, HMAC and comparison over OpenSSL's EVP interface, and PEM keys turned into JWK.
+ */
 #include "hub/net/crypto.h"
 
 #include <openssl/bio.h>

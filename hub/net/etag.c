@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compares the tags of If-None-Match with one of ours.
+ */
 #include "hub/net/etag.h"
 
 #include <stddef.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads a file whole, up to a limit, and says in words why it cannot.
+ */
 #include "hub/net/file.h"
 
 #include <errno.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Chooses a coding that the client takes, compresses answers, and expands bodies within a size and
+ * a ratio.
+ */
 #include "hub/net/gzip.h"
 
 #include <string.h>

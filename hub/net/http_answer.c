@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes status, headers and body into one buffer, and refuses headers that would begin a line of
+ * their own.
+ */
 #include "hub/net/http_answer.h"
 
 #include "codec/http1.h"

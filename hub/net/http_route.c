@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compares a path with the rows of a table, segment by segment, and collects what its parameters
+ * stand for.
+ */
 #include "hub/net/http_route.h"
 
 #include <string.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * A libuv loop on a thread of its own, and what one turn of it does for its shard.
+ *
  * Invariants: the wake handle keeps the loop alive until it stops and is closed by loop_destroy
  * only, so that other threads may always send to it; all other handles of this file are
  * unreferenced, so that a stopped loop ends when those of connections and listeners are closed.

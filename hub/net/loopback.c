@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Recognizes `localhost`, its subdomains and the loopback networks in the forms that headers have.
+ */
 #include "hub/net/loopback.h"
 
 #include <arpa/inet.h>

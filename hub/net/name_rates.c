@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A table of words that are changed by compare-and-swap: a fingerprint and a packed bucket in each.
+ */
 #include "hub/net/name_rates.h"
 
 #include <stdatomic.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the list of origins and compares the header with it, scheme, host and port.
+ */
 #include "hub/net/origin.h"
 
 #include <string.h>

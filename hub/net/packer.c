@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compresses the frames of a chunk once, and keeps the result with the chunk for the next receiver.
+ */
 #include "hub/net/packer.h"
 
 #include "actors/deliver/outbox.h"

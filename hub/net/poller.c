@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Registers sockets with epoll, takes events in batches, and calls those whose interest still
+ * stands.
+ */
 #include "hub/net/poller.h"
 
 #include <sys/epoll.h>

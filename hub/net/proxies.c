@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads networks and headers, and walks the hops from the right to the first that is not trusted.
+ */
 #include "hub/net/proxies.h"
 
 #include <arpa/inet.h>

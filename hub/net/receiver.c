@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * A wslay context that connections borrow while a message is incomplete.
+ *
  * Order of this file: wslay's callbacks, the pool, feeding.
  */
 #include "hub/net/receiver.h"

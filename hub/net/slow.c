@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One line of log for peers that do not read, at a limited rate.
+ */
 #include "hub/net/slow.h"
 
 #include "codec/base/log.h"

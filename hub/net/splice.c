@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Gives the bytes of each side to the other, and holds one back while the other is full.
+ */
 #include "hub/net/splice.h"
 
 #include <stdbool.h>

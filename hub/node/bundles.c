@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Loads the builds from the folder of an installed client, and serves them with their tags.
+ */
 #include "hub/node/bundles.h"
 
 #include <errno.h>

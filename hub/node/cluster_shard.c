@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finds out whose a request is, and passes on those of sessions on other nodes or shards.
+ */
 #include "hub/node/cluster_shard.h"
 
 #include "actors/bus.h"

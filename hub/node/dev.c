@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Makes secrets and tokens for a developer's machine, and serves the token request of the demo
+ * page.
+ */
 #include "hub/node/dev.h"
 
 #include <stdio.h>

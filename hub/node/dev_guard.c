@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Refuses requests that name another host or come from another page than the machine's own.
+ */
 #include "hub/node/dev_guard.h"
 
 #include "codec/base/log.h"

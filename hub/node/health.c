@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers /healthz and /readyz from what the node knows already: nothing is asked for it.
+ */
 #include "hub/node/health.h"
 
 #include "hub/node/metrics.h"

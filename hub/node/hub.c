@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The node from its start to its end: what all shards share, and the threads they run on.
+ *
  * Order of this file: services, what is shared by all shards, start, drain, stop.
  *
  * Start: bus check, store, claims, keys and lists, shards (first the one that picks the port) with

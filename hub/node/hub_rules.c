@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lends the actors what hub/ knows: rules of rooms, namespaces, origins.
+ */
 #include "hub/node/hub_rules.h"
 
 #include "codec/base/mem.h"

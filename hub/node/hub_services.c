@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The parts of a node as rows of one table: how each starts, when it is wanted, and how it stops.
+ *
  * Order of this file: as that of the table at its end, from the store up to the listeners.
  */
 #include "hub/node/hub_services.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Holds the tables of a node's settings by reference count.
+ */
 #include "hub/node/hub_settings.h"
 
 #include "codec/base/mem.h"

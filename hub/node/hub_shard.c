@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * One shard of the hub: its loop, listeners and sessions, made, changed over after SIGHUP, and
+ * ended.
+ *
  * Order of this file: rights after SIGHUP, life of a loop, creating, changing over, draining,
  * stopping.
  */

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Adds up what the parts of a shard say they take.
+ */
 #include "hub/node/memory.h"
 
 #include "actors/assembly/memory.h"

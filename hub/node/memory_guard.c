@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compares the resident set with the limit, tells the log, and says how much is to go.
+ */
 #include "hub/node/memory_guard.h"
 
 #include <malloc.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finds the groups with a limit by the files of /proc, and reads what they use from files kept
+ * open.
+ */
 #include "hub/node/memory_limits.h"
 
 #include <fcntl.h>

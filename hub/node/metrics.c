@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The text of /metrics, from the table of metrics and what the shards have published.
+ *
  * Order of this file: sums, the process, the text, requests.
  */
 #include "hub/node/metrics.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Adds to counters of answers and events, with a bound on the number of names.
+ */
 #include "hub/node/node_counts.h"
 
 #include "codec/base/mem.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Serves the embedded files with their types, tags and policies.
+ */
 #include "hub/node/pages.h"
 
 #include "codec/base/buf.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Peal as an application of the session layer: who may connect, what becomes of sockets and events,
+ * when tokens end.
+ *
  * Order of this file: tokens, CONNECT, life of a socket, events, expiry.
  */
 #include "hub/node/peal_app.h"

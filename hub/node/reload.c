@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Loads the settings again, refuses what cannot change while the node runs, and has the shards
+ * change over.
+ */
 #include "hub/node/reload.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Puts the tables of routes together for the public, the internal and the cluster's listener.
+ */
 #include "hub/node/routes.h"
 
 #include <stddef.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Starts rows in order and stops them in reverse, waiting for what is still open, up to a deadline.
+ *
  * Order of this file: life, counting, stopping, waiting.
  *
  * A row that is not stopped counts as open, so that zero is the end of it. Each shard counts its

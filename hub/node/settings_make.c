@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Turns settings into the tables that actors, sessions and listeners work with.
+ *
  * Order of this file: lists and keys, what actors work with, what sessions work with, life.
  */
 #include "hub/node/settings_make.h"

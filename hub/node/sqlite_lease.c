@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Claims the key before the node starts, blocking, and keeps it on the first shard while it runs.
+ */
 #include "hub/node/sqlite_lease.h"
 
 #include <fcntl.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Asks the store small questions on a timer and judges the answers; a store that lost commits gets
+ * a new epoch.
+ */
 #include "hub/node/store_watch.h"
 
 #include <signal.h>

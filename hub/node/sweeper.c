@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs one sweep after the other on a timer, and again at once as long as there is more.
+ */
 #include "hub/node/sweeper.h"
 
 #include <uv.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opens links of a shard's bus, and forwards what actors ask to them.
+ */
 #include "hub/redis/redis.h"
 
 #include "codec/base/mem.h"

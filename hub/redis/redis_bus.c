@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frees a bus when the last of its handles is closed, and tells who waits for that.
+ */
 #include "hub/redis/redis_bus.h"
 
 #include "codec/base/mem.h"

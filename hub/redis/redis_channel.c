@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Makes a channel and tells what it takes.
+ */
 #include "hub/redis/redis_channel.h"
 
 #include <string.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One attempt from the name to the socket: its number chooses the address, and what is written
+ * waits in one buffer.
+ */
 #include "hub/redis/redis_conn.h"
 
 #include <stdio.h>

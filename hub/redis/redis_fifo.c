@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pages in a list, filled at one end and emptied at the other.
+ */
 #include "hub/redis/redis_fifo.h"
 
 #include "codec/base/mem.h"

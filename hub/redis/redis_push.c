@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tells pushed messages from answers by their first element, and writes a pattern that one name
+ * alone matches.
+ */
 #include "hub/redis/redis_push.h"
 
 #include <string.h>

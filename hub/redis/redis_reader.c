@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Gives hiredis functions that build replies in an arena, and checks the bounds before each of its
+ * steps.
+ */
 #include "hub/redis/redis_reader.h"
 
 #include <hiredis/read.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs a loop until an answer has come, for commands that have nothing else to do.
+ */
 #include "hub/redis/redis_sync.h"
 
 #include <uv.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes commands as arrays of bulk strings, and sorts refusals by what they mean for the
+ * connection.
+ */
 #include "hub/redis/redis_text.h"
 
 #include "codec/base/check.h"

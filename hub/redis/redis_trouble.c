@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counts, over all shards, the buses that have a link down: the first outage is logged, and its end
+ * with the last of them.
+ */
 #include "hub/redis/redis_trouble.h"
 
 #include "codec/base/log.h"

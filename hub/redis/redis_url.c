@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Takes `redis://` and `unix://` addresses apart, and shows them without the password.
+ */
 #include "hub/redis/redis_url.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers to requests of the Engine.IO path, to the byte of stock servers: bodies, headers, errors.
+ */
 #include "hub/session/engine_reply.h"
 
 #include <string.h>

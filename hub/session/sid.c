@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Puts node, shard and random bits into one text, and reads the first two out of it again.
+ */
 #include "hub/session/sid.h"
 
 #include "codec/base/rand.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes packets of the session layer in the form of the configured parser, each as one chunk.
+ */
 #include "hub/session/sio_writer.h"
 
 #include "codec/sio_mp.h"

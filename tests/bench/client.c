@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * One connection of the load generator: WebSocket by hand, from the handshake to events.
+ *
  * Order of this file: frames out, the steps of the handshake, frames in, events.
  */
 #include "tests/bench/client.h"

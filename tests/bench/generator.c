@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Turns the epoll loop, and plays a scenario: connect, warm up, measure, end.
+ */
 #include "tests/bench/generator.h"
 
 #include <fcntl.h>

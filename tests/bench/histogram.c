@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counts values in buckets and reads quantiles from their sums.
+ */
 #include "tests/bench/histogram.h"
 
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes and finds the marker in hexadecimal, in any encoding around it.
+ */
 #include "tests/bench/marker.h"
 
 enum { TIME_AT = 3, TIME_DIGITS = 16, NUMBER_AT = 19, NUMBER_DIGITS = 8, END_AT = 27 };

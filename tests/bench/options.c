@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the command line of the load generator and refuses what does not go together.
+ */
 #include "tests/bench/options.h"
 
 #include <arpa/inet.h>

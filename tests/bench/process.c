@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads /proc: scheduler statistics of threads, resident memory, and the kernel's softirq threads.
+ */
 #include "tests/bench/process.h"
 
 #include <dirent.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Posts what is due on time, over HTTP, Redis or as a client, and counts the answers.
+ */
 #include "tests/bench/publish.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Follows the numbers of each room at each receiver, and notes gaps, repeats and delays.
+ */
 #include "tests/bench/track.h"
 
 #include "codec/base/mem.h"

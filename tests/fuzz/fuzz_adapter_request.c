@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests of Socket.IO nodes: what is accepted is whole, lies within its text and can be answered.
+ */
 #include "codec/adapter_request.h"
 #include "codec/event.h"
 #include "codec/json_scan.h"

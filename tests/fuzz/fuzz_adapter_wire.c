@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Broadcasts on the adapter's channels: what is read can be written again, and names never leave
+ * the input.
+ */
 #include "codec/adapter_wire.h"
 #include "tests/fuzz/fuzz.h"
 

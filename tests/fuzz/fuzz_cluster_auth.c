@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The three messages by which nodes prove themselves: no input is a proof.
+ */
 #include <string.h>
 
 #include "hub/cluster/cluster_auth.h"

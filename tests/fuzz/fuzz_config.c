@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Settings in a file: any text is loaded and can be shown, or is refused in words.
+ */
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>

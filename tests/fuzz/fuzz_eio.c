@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Engine.IO payloads: packets lie within the body, and what is read is written the same.
+ */
 #include <string.h>
 
 #include "codec/eio.h"

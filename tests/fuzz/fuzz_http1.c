@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Heads of requests and answers and chunked bodies, whole and in pieces; nothing is read outside of
+ * the input.
+ */
 #include <string.h>
 
 #include "codec/base/buf.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The JSON scanner beside jansson: both take the same texts, and every value can be walked.
+ */
 #include <jansson.h>
 
 #include "codec/base/status.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * MessagePack: what passes the check is turned into JSON that is JSON, and back.
+ */
 #include "codec/json_scan.h"
 #include "codec/mp.h"
 #include "tests/fuzz/fuzz.h"

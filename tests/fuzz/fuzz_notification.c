@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Posts in all their forms and announcements: what is taken keeps to the limits.
+ */
 #include "codec/announce.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"

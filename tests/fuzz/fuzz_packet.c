@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Messages of the plain WebSocket: of each packet with a name comes an event, unless the name is
+ * reserved.
+ */
 #include "codec/base/status.h"
 #include "codec/names.h"
 #include "codec/packet.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Socket.IO packets as MessagePack: what is read is written the same.
+ */
 #include "codec/json_scan.h"
 #include "codec/names.h"
 #include "codec/sio_mp.h"

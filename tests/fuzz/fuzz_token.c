@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tokens: no input is one; signed, any payload and any header are judged, the same each time.
+ */
 #include <string.h>
 
 #include "codec/base/status.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compressed messages: any bytes end with a status, in pieces as whole, and what we compress comes
+ * back.
+ */
 #include "codec/ws_deflate.h"
 #include "codec/ws_frame.h"
 #include "tests/fuzz/fuzz.h"

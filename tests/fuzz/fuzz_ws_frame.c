@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frames of clients: the scanner comes to the same end by byte as at once, and close payloads are
+ * written as read.
+ */
 #include <string.h>
 
 #include "codec/base/status.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counts by wrapping the allocator's functions.
+ */
 #include "tests/support/alive.h"
 
 #include <stdlib.h>

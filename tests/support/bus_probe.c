@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs the loop until what the test waits for has been recorded, or a deadline is over.
+ */
 #include "tests/support/bus_probe.h"
 
 #include <criterion/criterion.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * A client on a socket of actors: it takes the bytes of its outbox apart and calls the test for
+ * each packet.
+ *
  * Order of this file: life, bytes to messages, messages to packets.
  */
 #include "tests/support/client.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One thread plays all shards; each step is drawn, and what was handled is mixed into a number that
+ * two runs must share.
+ */
 #include "tests/support/det_sched.h"
 
 #include "codec/base/map.h"

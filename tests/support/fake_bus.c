@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Links with queues in both directions, moved step by step, over one server in memory.
+ *
  * Order of this file: links, steps, what tests do.
  */
 #include "tests/support/fake_bus.h"

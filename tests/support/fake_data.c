@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * The server's keys and streams, and the commands that actors send.
+ *
  * Order of this file: texts, replies, keys and streams, commands, what tests do.
  */
 #include "tests/support/fake_data.h"

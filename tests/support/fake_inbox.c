@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * What the requests of the store do to one inbox, row by row.
+ *
  * Order of this file: rows, marks, reads.
  */
 #include "tests/support/fake_inbox.h"

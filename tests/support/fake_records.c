@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Carries out the commands of recovery on small lists, with the lifetimes that the test's clock
+ * decides.
+ */
 #include "tests/support/fake_records.h"
 
 #include <string.h>

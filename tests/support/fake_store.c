@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Order of this file: inboxes, writes, reads, partitions, ports and steps.
+ * The store in memory, in steps. Order: inboxes, writes, reads, partitions, ports and steps.
  */
 #include "tests/support/fake_store.h"
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starts loops and stops them, and talks to them over blocking sockets with deadlines.
+ */
 #include "tests/support/net_rig.h"
 
 #include <criterion/criterion.h>

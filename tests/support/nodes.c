@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * Puts nodes together over one bus and one store, and moves whichever the seed says.
+ *
  * Order of this file: what configuration decides, start and stop, steps, questions.
  */
 #include "tests/support/nodes.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Makes a cluster with initdb, starts the server on a Unix socket, and ends it in all the ways that
+ * tests need.
+ */
 #include "tests/support/postgres.h"
 
 #include <fcntl.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An actor for tests of the runtime: it writes down what it is told, and does what the message
+ * says.
+ */
 #include <stdatomic.h>
 #include <stdio.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Draws values of random depth and kind, and writes them as JSON or MessagePack.
+ */
 #include "tests/support/random_value.h"
 
 #include <stdlib.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starts a server on a free port, waits until it answers, and stops, kills or restarts it.
+ */
 #include "tests/support/redis_server.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Cuts the input at every place or at random ones, and runs the decoder on each cutting.
+ */
 #include "tests/support/script_feed.h"
 
 #include <criterion/criterion.h>

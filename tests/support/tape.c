@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Gives out the bytes of the tape one after the other, and zeros behind its end.
+ */
 #include "tests/support/tape.h"
 
 static struct bytes the_tape;

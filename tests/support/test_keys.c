@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Makes RSA and EC keys and certificates with OpenSSL.
+ */
 #include "tests/support/test_keys.h"
 
 #include <criterion/criterion.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads files of vectors, line by line, and writes inputs so that a failure can be read.
+ */
 #include "tests/support/vectors.h"
 
 #include <stdio.h>

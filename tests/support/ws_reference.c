@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Judges a whole input of frames in one pass, with no state between calls and no concern for speed.
+ */
 #include "tests/support/ws_reference.h"
 
 #include "codec/base/status.h"

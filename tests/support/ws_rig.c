@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Plays the loop and the connection under hub/net/websocket, and lets allocations fail when told
+ * to.
+ */
 #include "tests/support/ws_rig.h"
 
 #include <string.h>

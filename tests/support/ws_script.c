@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the letters of a case into frames, and shows what was answered in the same letters.
+ */
 #include "tests/support/ws_script.h"
 
 #include <stdlib.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of ends: every reason has what a client is told.
+ */
 #include <criterion/criterion.h>
 #include <ctype.h>
 #include <string.h>

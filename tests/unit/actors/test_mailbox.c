@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Queues of messages: their order, what is shed, the wake-ups between threads, and when a line is
+ * under pressure.
+ */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Outboxes and chunks: shared bytes, segments, the two marks, and the order in which outboxes
+ * leave.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Token buckets: the burst, the rate, and nothing beyond.
+ */
 #include <criterion/criterion.h>
 
 #include "actors/rate.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The scheduler: order of messages, fairness, names, stopping, wake-ups and counters.
+ */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>

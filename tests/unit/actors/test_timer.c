@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The timing wheel beside a model that looks at all timers.
+ */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 

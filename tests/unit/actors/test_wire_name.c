@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names between nodes: what stands for a room, a user, a sid, and what stands for none.
+ */
 #include <criterion/criterion.h>
 
 #include "actors/wire_name.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests of Socket.IO nodes and our answers, beside what a stock adapter writes.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/adapter_request.h"

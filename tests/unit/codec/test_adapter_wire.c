@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Broadcasts of the classic adapter, beside what a stock adapter and a stock emitter write.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/adapter_wire.h"

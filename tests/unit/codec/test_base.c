@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The floor that all stand on: numbers, builders, maps, lists, ids, copies for other threads,
+ * memory and its reserve.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <sys/resource.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Base64 in both alphabets: known pairs, strictness, and random bytes there and back.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>

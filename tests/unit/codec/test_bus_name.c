@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names in Redis: what is public, what carries a slot, and that the longest fit.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/bus_name.h"

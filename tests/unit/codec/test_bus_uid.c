@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Uids of nodes: there and back, and told from those of stock servers.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/bus_uid.h"

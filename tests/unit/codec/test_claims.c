@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Packed claims: what went in comes out, also at its longest, and a user alone is small.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Engine.IO packets and payloads, by vectors and to the byte of stock servers.
+ */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 

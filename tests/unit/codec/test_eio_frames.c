@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frames turned into a payload of long-polling: all lengths, and where a payload ends.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 

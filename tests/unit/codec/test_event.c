@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Events from each of their forms: names, arguments, attachments, and what is refused.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/base/status.h"

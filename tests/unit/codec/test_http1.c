@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Heads and bodies of HTTP/1.1, by vectors, with their limits, and hostile ones in linear time.
+ */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 

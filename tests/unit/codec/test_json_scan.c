@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The JSON scanner: vectors, depth, walking, strings there and back.
+ */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 

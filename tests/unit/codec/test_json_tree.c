@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The JSON tree that tokens are read with: members by type, and ambiguous texts refused.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/base/status.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Records of the log as text and as JSON, which no bytes of a peer can forge.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 

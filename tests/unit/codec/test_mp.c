@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * MessagePack by vectors, to JSON and back, with attachments and random values.
+ */
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <math.h>

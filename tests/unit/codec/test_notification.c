@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Posts, items, pages and announcements: what is taken, what is refused with which field, what is
+ * written.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 

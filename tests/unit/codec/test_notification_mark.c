@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What may be marked: the verbs, which rows are meant, and arguments that are refused.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Packets of the plain WebSocket in both formats, by vectors.
+ */
 #include <criterion/criterion.h>
 #include <inttypes.h>
 

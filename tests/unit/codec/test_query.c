@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Query strings: which value counts, decoding, and many parameters in linear time.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/base/buf.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Socket.IO packets as text, by vectors and to the byte of stock servers.
+ */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 

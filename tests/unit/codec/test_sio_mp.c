@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Socket.IO packets of the MessagePack parser, by vectors and to the byte of stock clients.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/base/status.h"

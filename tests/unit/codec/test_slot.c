@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Slots: how a user gets one, that ids carry it, and how parts nest.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * URLs and hosts with ports, cut into their parts.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/base/check.h"

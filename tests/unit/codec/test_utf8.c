@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * UTF-8 in any chunks, beside the encoder on every code point.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/base/status.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Events as messages and windows of every format, with binary, acks, and what does not fit.
+ */
 #include <criterion/criterion.h>
 #include <inttypes.h>
 

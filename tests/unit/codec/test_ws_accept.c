@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The handshake of WebSockets: what is asked for, what is offered, what is answered.
+ */
 #include <criterion/criterion.h>
 #include <openssl/sha.h>
 #include <stdio.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compressed messages: vectors, bombs, and frames of ours packed.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/base/rand.h"

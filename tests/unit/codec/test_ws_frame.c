@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frames of WebSockets: scanning, limits, heads and close payloads.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/base/status.h"

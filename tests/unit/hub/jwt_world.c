@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Puts tokens together part by part, right or wrong, and keys to check them with.
+ */
 #include "tests/unit/hub/jwt_world.h"
 
 #include <criterion/criterion.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rules of rooms: who may join and who may speak, and rules that are refused.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * API keys: found, refused, with their scopes, and never shown.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The proofs of nodes: only who knows the secret gets in, on this connection and to this node.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Settings from file, environment and flags: which wins, and what is told of a mistake.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

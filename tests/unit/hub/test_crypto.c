@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Digests, HMAC and keys beside published vectors.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who is answered in development mode, by host and by origin.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Engine.IO sessions: the handshake, heartbeats, and what ends one.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Compressed bodies: there and back, in members, broken, and as bombs.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which pages may read answers, and what a preflight is told.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The HTTP server over real sockets: requests, attacks, deadlines, and bytes behind an upgrade.
+ */
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <stdio.h>

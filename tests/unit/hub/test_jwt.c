@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tokens: each claim, each reason for refusal, the policy and the keys.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The thread that writes the log: order, readers that stand still or go, and its end.
+ */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Loops on threads: timers, tasks, turns, starts that fail, and waking each other.
+ */
 #include <criterion/criterion.h>
 #include <unistd.h>
 

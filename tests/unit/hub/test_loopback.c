@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which hosts, authorities and origins are this machine.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/base/check.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counts of names that several threads change at once: none is lost, none invented.
+ */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdio.h>

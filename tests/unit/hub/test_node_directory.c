@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where other nodes are: asked once, remembered, and bounded against guesses.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The list of origins: what it lets in, and what is answered to pages.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/base/status.h"

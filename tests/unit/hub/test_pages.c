@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pages in the program: types, tags, conditional requests and policies.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/base/check.h"

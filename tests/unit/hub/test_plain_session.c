@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sessions of the plain WebSocket: authentication before the upgrade, packets, heartbeats and ends.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>

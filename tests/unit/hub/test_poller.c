@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Interest in sockets: only what is wanted is told, and nothing of what was removed.
+ */
 #include <criterion/criterion.h>
 #include <sys/socket.h>
 #include <unistd.h>

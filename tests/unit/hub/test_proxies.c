@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which proxies are trusted, and which address a request then comes from.
+ */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Replies of Redis by vectors, in any pieces and up to the limits.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Addresses of Redis: read, refused, and shown without the password.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 

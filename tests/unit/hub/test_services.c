@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The order in which parts of a node start and stop, and what is said of one that does not end.
+ */
 #include <criterion/criterion.h>
 #include <stdatomic.h>
 #include <string.h>

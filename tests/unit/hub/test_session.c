@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sessions that move between shards with what they carry, and what may happen meanwhile.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sids of polling sessions: where they were drawn, and that they cannot be guessed.
+ */
 #include <criterion/criterion.h>
 
 #include "codec/base/check.h"

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Socket.IO sessions: CONNECT, namespaces, events, acks, attachments and refusals.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 

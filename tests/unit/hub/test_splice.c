@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two connections as one: bytes both ways, slow readers, resets and ends.
+ */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>

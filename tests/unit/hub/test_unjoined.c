@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which session goes when too many have joined nothing.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests that become WebSockets: what is checked, in which order, and what is echoed.
+ */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opens stores on loops of the test's own and turns those until requests have completed.
+ */
 #include "tests/unit/sql/harness.h"
 
 #include <criterion/criterion.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Migrations: once, all or none, and what is refused.
+ */
 #include <criterion/criterion.h>
 #include <sqlite3.h>
 #include <stdio.h>

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What only the SQLite engine has: its file, its lock, and what survives a kill.
+ */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <signal.h>

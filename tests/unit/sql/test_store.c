@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store's interface, the same tests on both engines.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sweeps on both engines: what expires, what is buried, and rows that nobody remembers.
+ */
 #include <criterion/criterion.h>
 #include <sqlite3.h>
 
