@@ -26,7 +26,7 @@ static atomic_ullong failures;
  */
 enum {
     BLOCK_MOST = 120 << 10, /* below what malloc maps for itself: free parts of the heap serve */
-    BLOCK_LEAST = 4 << 10, /* what small allocations fit into */
+    BLOCK_LEAST = 1 << 10, /* what small allocations fit into */
     BLOCK_PART = 4, /* of a size that there is no more of */
 };
 

@@ -36,7 +36,7 @@ MUST_CHECK void *mem_try_calloc(size_t count, size_t size);
 MUST_CHECK void *mem_try_realloc(void *ptr, size_t size);
 
 /*
- * Keep `size` bytes, in blocks of 4 KiB and more, untouched for small allocations; called again,
+ * Keep `size` bytes, in blocks of 1 KiB and more, untouched for small allocations; called again,
  * once memory is low, to have them again: they are only when as much again is free. Whether they
  * are kept now. Any thread; without it there is no reserve.
  */

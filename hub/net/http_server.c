@@ -21,6 +21,7 @@
 #include "codec/base/status.h"
 #include "codec/http1_chunked.h"
 #include "hub/net/connection.h"
+#include "hub/net/half_open.h"
 #include "hub/net/http_answer.h"
 #include "hub/net/http_body.h"
 #include "hub/net/http_cors.h"
@@ -44,6 +45,7 @@ struct server {
     struct http1_parser parser;
     struct exchange *exchange; /* NULL while there is no complete head */
     struct timer timer; /* of the head, the body or keep-alive */
+    struct half_open half; /* while a head is awaited: the first one, or one that has begun */
     bool *ended; /* set when the server is freed while on_bytes runs */
     uint8_t state; /* enum state */
     bool begun; /* bytes of a head are there */
@@ -100,9 +102,15 @@ static void free_exchange(struct server *server)
     }
 }
 
+static void end_waiting(struct server *server)
+{
+    half_open_done(connection_loop(server->connection), &server->half);
+}
+
 static void free_server(struct server *server)
 {
     cancel_deadline(server);
+    end_waiting(server);
     free_exchange(server);
     if (server->ended != NULL) {
         *server->ended = true;
@@ -128,7 +136,19 @@ static void end_connection(struct server *server, enum close_reason reason, bool
 {
     server->state = CLOSING;
     cancel_deadline(server);
+    end_waiting(server);
     connection_close(server->connection, reason, flush);
+}
+
+static void end_half(struct half_open *half)
+{
+    end_connection(container_of(half, struct server, half), CLOSE_HANDSHAKE_TIMEOUT, false);
+}
+
+static void begin_waiting(struct server *server)
+{
+    half_open_begin(connection_loop(server->connection), &server->half,
+        server->config->half_open_max, end_half);
 }
 
 /* What follows an answer: the end, or the next request. */
@@ -467,12 +487,14 @@ static size_t take_head(struct server *server, struct bytes input)
     struct http1_request head;
     if (!server->begun && server->again) {
         set_deadline(server, server->config->head_timeout_ms);
+        begin_waiting(server);
     }
     server->begun = true;
     int len = http1_parse(&server->parser, input, &head);
     if (len == 0) {
         return 0;
     }
+    end_waiting(server);
     if (len < 0) {
         send_error(server, server->parser.refusal, bytes_of(NULL, 0));
         return input.len;
@@ -663,6 +685,8 @@ void http_serve(struct connection *connection, const struct http_server_config *
         .max_head = config->max_head_bytes, .max_headers = config->max_headers};
     timer_init(&server->timer, on_timer);
     set_deadline(server, config->head_timeout_ms);
+    list_init(&server->half.link);
+    begin_waiting(server);
     connection_set_limit(connection, config->max_head_bytes + 2 * READ_SIZE);
     connection_own(connection, &ops, server);
 }

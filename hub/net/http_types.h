@@ -86,6 +86,7 @@ struct http_server_config {
     struct name_counts *addresses; /* where clients of theirs are counted; with per_address */
     const struct proxies *proxies; /* whose word on the client is taken; NULL: nobody's */
     uint32_t per_address; /* unauthenticated requests of one client of theirs at a time; 0: any */
+    uint32_t half_open_max; /* connections of the loop that send no whole request; 0: any */
     uint32_t max_head_bytes; /* 8 KiB */
     uint32_t max_headers; /* 64 */
     uint32_t max_body_bytes; /* of routes that name no limit of their own */

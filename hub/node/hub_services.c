@@ -24,6 +24,7 @@
 #include "hub/cluster/node_roster.h"
 #include "hub/config/config.h"
 #include "hub/net/connection.h"
+#include "hub/net/half_open.h"
 #include "hub/net/listener.h"
 #include "hub/net/loop.h"
 #include "hub/node/cluster_shard.h"
@@ -210,11 +211,12 @@ static void shed(void *arg, bool cancelled)
     struct shed largest = {.count = 0};
     shed_offer_sockets(&largest, &shard->shard);
     connection_offer(shard->loop, &largest);
-    unsigned ended = shed_end(&largest, share);
+    unsigned ended = shed_end(&largest, share) + half_open_shed(shard->loop);
     atomic_fetch_add_explicit(&guard->shed, ended, memory_order_relaxed);
     if (ended > 0) {
         shard->look_ms = sched_now(shard->shard.sched) + MEMORY_FREED_MS;
-        log_warn("MEMORY-SHED", "clients that read slowly were closed to free memory",
+        log_warn("MEMORY-SHED",
+            "clients that read slowly or send no whole request were closed to free memory",
             "shard=%u ended=%u", sched_shard(shard->shard.sched), ended);
     }
 }

@@ -46,6 +46,7 @@ enum {
     STOP_MAX_MS = 4000,
     DRAIN_WINDOW_MIN_MS = 100,
     RETURN_MS = 1, /* for each client of a draining node, as drain.reconnect allows */
+    HALF_OPEN_LEAST = 128, /* twice what a listener takes in one turn */
     CLUSTER_HEAD_EXTRA = 256, /* what a node adds to a head that it passes on */
     CLUSTER_IDLE_MS = 3660000, /* nodes end what they do not need: cluster.idle is less */
 };
@@ -168,6 +169,13 @@ static const struct http_refusal *refuse_public(void *context, const struct http
     return full ? &short_of_memory : refusal;
 }
 
+/* What falls to one shard; each takes what comes in one turn. */
+static uint32_t half_open_share(const struct hub *hub, const struct config *config)
+{
+    uint64_t share = config->limits_half_open / hub->shard_count;
+    return share > HALF_OPEN_LEAST ? (uint32_t)share : HALF_OPEN_LEAST;
+}
+
 static void fill_http(struct hub_shard *shard)
 {
     struct hub *hub = shard->hub;
@@ -178,7 +186,9 @@ static void fill_http(struct hub_shard *shard)
     config.proxies = shard->settings->proxies;
     config.per_address = shard->settings->config->limits_unauthenticated_per_address;
     config.routes = hub->public_routes;
+    config.half_open_max = half_open_share(hub, shard->settings->config);
     shard->public_http = config;
+    config.half_open_max = 0;
     config.routes = hub->internal_routes;
     config.proxies = NULL;
     config.refuse = refuse_internal;

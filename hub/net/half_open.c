@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hub/net/half_open.h"
+
+#include "actors/shard.h"
+#include "codec/base/log.h"
+#include "codec/base/mem.h"
+#include "hub/net/loop.h"
+
+enum { SHED_MS = 1000 };
+
+struct half_opens {
+    struct loop_local local;
+    struct list waiting; /* half_open.link */
+    uint32_t count;
+    half_open_end_fn end;
+    struct log_limit log_limit;
+};
+
+static void destroy(struct loop_local *local)
+{
+    mem_free(container_of(local, struct half_opens, local));
+}
+
+static struct half_opens *find(const struct loop *loop)
+{
+    struct loop_local *local = loop_get_local(loop, LOOP_HTTP);
+    return local != NULL ? container_of(local, struct half_opens, local) : NULL;
+}
+
+static struct half_opens *make(struct loop *loop, half_open_end_fn end)
+{
+    struct half_opens *halves = mem_alloc(sizeof(*halves));
+    halves->local.destroy = destroy;
+    halves->end = end;
+    list_init(&halves->waiting);
+    loop_set_local(loop, LOOP_HTTP, &halves->local);
+    return halves;
+}
+
+static void leave(struct half_opens *halves, struct half_open *half)
+{
+    list_remove(&half->link);
+    halves->count--;
+}
+
+static void end_oldest(struct half_opens *halves)
+{
+    struct half_open *oldest = container_of(halves->waiting.next, struct half_open, link);
+    leave(halves, oldest);
+    halves->end(oldest);
+}
+
+void half_open_begin(struct loop *loop, struct half_open *half, uint32_t max, half_open_end_fn end)
+{
+    if (max == 0) {
+        return;
+    }
+    struct half_opens *halves = find(loop);
+    halves = halves != NULL ? halves : make(loop, end);
+    unsigned suppressed;
+    half->since_ms = sched_now(loop_shard(loop)->sched);
+    list_append(&halves->waiting, &half->link);
+    halves->count++;
+    if (halves->count <= max) {
+        return;
+    }
+    end_oldest(halves);
+    if (log_allow(&halves->log_limit, &suppressed)) {
+        log_warn("LISTEN-HALF-OPEN",
+            "limits.half_open is reached: the oldest connections without a whole request go",
+            "waiting=%u suppressed=%u", halves->count, suppressed);
+    }
+}
+
+void half_open_done(struct loop *loop, struct half_open *half)
+{
+    if (!list_empty(&half->link)) {
+        leave(find(loop), half);
+    }
+}
+
+unsigned half_open_shed(struct loop *loop)
+{
+    struct half_opens *halves = find(loop);
+    uint64_t now = sched_now(loop_shard(loop)->sched);
+    unsigned ended = 0;
+    while (halves != NULL && !list_empty(&halves->waiting) &&
+           now - container_of(halves->waiting.next, struct half_open, link)->since_ms >= SHED_MS) {
+        end_oldest(halves);
+        ended++;
+    }
+    return ended;
+}
