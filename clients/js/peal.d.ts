@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // peal - types of the client.
 
-export type State = 'unread' | 'seen' | 'read' | 'archived';
+export type State = 'unread' | 'seen' | 'read' | 'archived' | 'snoozed';
 export type Priority = 'low' | 'medium' | 'high' | 'urgent';
 
 export interface Notification<Data = unknown> {
   readonly id: string;
   readonly seq: number;
   readonly rev: number;
+  /** The rev at which it last became new: lists go by it. */
+  readonly newRev: number;
   readonly userId: string;
   readonly type: string;
   readonly title: string;
@@ -20,6 +22,9 @@ export interface Notification<Data = unknown> {
   readonly expiresAt?: string;
   readonly seenAt?: string;
   readonly archivedAt?: string;
+  readonly snoozedUntil?: string;
+  /** It came back from being snoozed. */
+  readonly resurfaced?: true;
   readonly state: State;
 }
 
@@ -34,8 +39,17 @@ export interface Page<Data = unknown> {
   next: string | null;
 }
 
-/** An id, a list of ids, or everything up to a seq. */
-export type Which = string | string[] | { upTo: number };
+/** An id, a list of ids, everything up to a seq, or all; with ifRev only what has not changed since. */
+export type Which =
+  | string
+  | string[]
+  | ({ ids: string[] } | { upTo: number; type?: string } | { all: true; type?: string }) & { ifRev?: number };
+
+/** `changed`: the ids, or (with upTo and all) how many; `conflict`: the ids that ifRev kept. */
+export interface Marked {
+  changed: string[] | number;
+  conflict: string[];
+}
 
 export type Listener<Args extends unknown[]> = (...args: Args) => void;
 
@@ -76,14 +90,21 @@ export class Inbox<Data = unknown> extends Emitter<InboxEvents<Data>> {
   /** Whether `items` are those of the hub: false until the first page has been read. */
   readonly loaded: boolean;
   readonly unread: number;
+  readonly unseen: number;
   readonly hasMore: boolean;
   readonly position: Position | null;
   list(query?: { after?: string; limit?: number; state?: State; type?: string }): Promise<Page<Data>>;
   loadMore(query?: { limit?: number }): Promise<void>;
-  markRead(which: Which): Promise<void>;
-  markSeen(which: Which): Promise<void>;
+  markRead(which: Which): Promise<Marked>;
+  markUnread(which: Which): Promise<Marked>;
+  markSeen(which: Which): Promise<Marked>;
   markAllRead(): Promise<void>;
-  archive(which: Which): Promise<void>;
+  markAllSeen(): Promise<void>;
+  archive(which: Which): Promise<Marked>;
+  unarchive(which: Which): Promise<Marked>;
+  /** Until a time; null wakes it now. */
+  snooze(which: Which, until: Date | string | number | null): Promise<Marked>;
+  delete(which: Which): Promise<Marked>;
 }
 
 export interface Ready {
@@ -93,6 +114,7 @@ export interface Ready {
   seq: number;
   rev: number;
   unread: number;
+  unseen: number;
   limits: { messagesPerMinute: number; messageBytes: number; rooms: number };
 }
 

@@ -11,7 +11,7 @@
 
 const PROTOCOL = 'peal.json.v1';
 const FRAME_CHARS = 16_384; // packets of one turn share frames of about this size
-const IDS_MAX = 500; // ids in one request
+const IDS_MAX = 1_000; // ids in one request
 const HELD_MAX = 1_000; // events held while the inbox catches up; the rest is asked for
 const TYPING_MS = 3_000; // the hub stops typing after 5 s: say it again before
 const TOO_MANY_MS = 5_000; // the least pause after a refusal for too many requests
@@ -130,10 +130,11 @@ const what = ({ code, message, field }) => ({ code, message, ...(field && { fiel
 
 // --- notifications and their states -----------------------------------------------------------
 
-const RANK = { unread: 0, seen: 1, read: 2, archived: 3, expired: 4, erased: 5 };
-const isGone = (state) => RANK[state] >= RANK.archived;
+const RANK = { unread: 0, seen: 1, read: 2, archived: 3, snoozed: 4, expired: 5, erased: 6 };
+const isGone = (state) => RANK[state] >= RANK.archived; // from the list
 
 function stateOf(item) {
+  if (item.snoozedUntil) return 'snoozed';
   if (item.archivedAt) return 'archived';
   if (item.isRead) return 'read';
   return item.seenAt ? 'seen' : 'unread';
@@ -143,17 +144,21 @@ const toItem = (wire) => ({ ...wire, state: stateOf(wire) });
 
 function changeItem(item, { state, at, rev }) {
   const isRead = RANK[state] >= RANK.read;
+  const seenAt = item.seenAt ?? at;
   return {
     ...item,
     rev,
     state,
     isRead,
     readAt: isRead ? (item.readAt ?? (state === 'read' ? at : null)) : null,
-    ...(state === 'seen' && { seenAt: at }),
+    ...((state === 'seen' || state === 'read') && seenAt && { seenAt }),
   };
 }
 
-// Whether `change` is news to `item`: "everything up to seq" never takes a state back.
+// The order of lists: by the rev at which one last became new, newest first.
+const inOrder = (a, b) => b.newRev - a.newRev || b.seq - a.seq;
+
+// Whether `change` is news to `item`: "everything up to seq" concerns what can get that state.
 function concerns(change, item) {
   if (change.rev <= item.rev) return false;
   if (change.upTo === undefined) return change.ids.includes(item.id);
@@ -175,6 +180,7 @@ export class Inbox extends Emitter {
   #rev = 0;
   #toldSeq = 0;
   #unread = 0;
+  #unseen = 0;
   #unreadRev = -1;
   #news = 0; // the highest rev heard of
   #held = [];
@@ -196,14 +202,19 @@ export class Inbox extends Emitter {
     this.#options = options;
   }
 
-  // What is loaded, newest first: everything but what is archived, without holes.
+  // What is loaded, newest first: everything but what is archived or snoozed, without holes.
   get items() {
-    this.#sorted ??= Object.freeze([...this.#items.values()].sort((a, b) => b.seq - a.seq));
+    this.#sorted ??= Object.freeze([...this.#items.values()].sort(inOrder));
     return this.#sorted;
   }
 
   get unread() {
     return this.#unread;
+  }
+
+  // What nobody has looked at yet; the rest of `unread` was seen and not read.
+  get unseen() {
+    return this.#unseen;
   }
 
   // Whether `items` are those of the hub: false until the first page has been read, and again after
@@ -225,9 +236,7 @@ export class Inbox extends Emitter {
   // One page as the hub has it, {items, next}; `items` of the inbox stay as they are.
   async list({ after, limit, state, type } = {}) {
     const answer = await this.#peal.request('notification:list', { after, limit, state, type });
-    const items = answer.items.map(toItem);
-    if (state === 'archived') for (const item of items) item.state = state;
-    return { items, next: answer.next };
+    return { items: answer.items.map(toItem), next: answer.next };
   }
 
   // Add the next page of older notifications to `items`.
@@ -240,8 +249,10 @@ export class Inbox extends Emitter {
     this.#changed();
   }
 
-  // Each takes an id, a list of ids, or {upTo: seq}. They wait for the connection where there is
-  // none, and are repeated until the hub has answered: the same change twice is one change.
+  // Each takes an id, a list of ids, or an object as the hub has it: {ids}, {upTo: seq}, {all: true,
+  // type?}, each with ifRev: rows that have changed since stay. They wait for the connection where
+  // there is none, and are repeated until the hub has answered: the same change twice is one change.
+  // Resolve with {changed, conflict}: ids, or (with upTo and all) how many; ids that ifRev kept.
   markRead(which) {
     return this.#mark('notification:read', which);
   }
@@ -250,8 +261,29 @@ export class Inbox extends Emitter {
     return this.#mark('notification:seen', which);
   }
 
+  // The way back from markRead, to seen.
+  markUnread(which) {
+    return this.#mark('notification:unread', which);
+  }
+
   archive(which) {
     return this.#mark('notification:archive', which);
+  }
+
+  // Back into the list, where it stood and as it was.
+  unarchive(which) {
+    return this.#mark('notification:unarchive', which);
+  }
+
+  // Out of the list until a time (a Date, ms or ISO 8601), when it comes back as new; null: now.
+  snooze(which, until) {
+    const time = until instanceof Date ? until.toISOString() : until;
+    return this.#mark('notification:snooze', which, { until: time });
+  }
+
+  // Erase it for this user.
+  delete(which) {
+    return this.#mark('notification:delete', which);
   }
 
   // Everything this device knows of: what arrives while the request travels stays unread.
@@ -259,14 +291,26 @@ export class Inbox extends Emitter {
     if (this.#toldSeq > 0) await this.markRead({ upTo: this.#toldSeq });
   }
 
-  async #mark(event, which) {
-    if (!Array.isArray(which)) {
-      this.#heard((await this.#peal[PERSIST](event, which)).rev);
-      return;
+  async markAllSeen() {
+    if (this.#toldSeq > 0) await this.markSeen({ upTo: this.#toldSeq });
+  }
+
+  async #mark(event, which, more = {}) {
+    const target = typeof which === 'string' || Array.isArray(which) ? { ids: [which].flat() } : which;
+    const { ids } = target;
+    const parts = [];
+    for (let at = 0; ids && at < ids.length; at += IDS_MAX) {
+      parts.push({ ...target, ids: ids.slice(at, at + IDS_MAX), ...more });
     }
-    for (let at = 0; at < which.length; at += IDS_MAX) {
-      this.#heard((await this.#peal[PERSIST](event, which.slice(at, at + IDS_MAX))).rev);
+    if (!ids) parts.push({ ...target, ...more });
+    const done = { changed: ids ? [] : 0, conflict: [] };
+    for (const part of parts) {
+      const { rev, changed = [], conflict = [] } = await this.#peal[PERSIST](event, part);
+      done.changed = ids ? done.changed.concat(changed) : changed;
+      done.conflict.push(...conflict);
+      this.#heard(rev);
     }
+    return done;
   }
 
   // --- from the connection ---
@@ -289,7 +333,7 @@ export class Inbox extends Emitter {
       this.#news = Math.max(this.#rev, ready.rev);
       this.#gap = ready.rev !== this.#rev;
     }
-    this.#count(ready.unread, ready.rev);
+    this.#count(ready, ready.rev);
     this.#scheduleReceived();
     this.#work();
   }
@@ -310,7 +354,7 @@ export class Inbox extends Emitter {
       this.#release();
       this.#work();
     } else if (event === 'unread') {
-      this.#count(body.count, body.rev);
+      this.#count({ unread: body.count, unseen: body.unseen }, body.rev);
       this.#heard(body.rev);
     } else {
       this.#order({ event, body });
@@ -364,9 +408,11 @@ export class Inbox extends Emitter {
   }
 
   #apply({ event, body }) {
-    if (event === 'notification') this.#put(body, body.rev > this.#rev);
+    // Those that come back together have one rev.
+    const isNew = body.rev > this.#rev || (body.resurfaced === true && body.rev === this.#rev);
+    if (event === 'notification') this.#put(body, isNew);
     else this.#change(body);
-    if (body.unread !== undefined) this.#count(body.unread, body.rev);
+    if (body.unread !== undefined) this.#count(body, body.rev);
     this.#rev = Math.max(this.#rev, body.rev);
     this.#news = Math.max(this.#news, this.#rev);
   }
@@ -377,25 +423,32 @@ export class Inbox extends Emitter {
     const known = this.#items.get(wire.id);
     const item = toItem(wire);
     const fresh = wire.seq > this.#toldSeq;
+    const isNews = known ? known.rev < item.rev : isNew || fresh;
     if (isGone(item.state)) {
       this.#items.delete(item.id);
-    } else if (known ? known.rev < item.rev : isNew || fresh) {
+    } else if (isNews) {
       this.#items.set(item.id, item);
     }
-    this.#tell(item);
+    this.#tell(item, isNews && item.resurfaced && item.newRev === item.rev);
     this.#changed();
   }
 
-  #tell(item) {
-    if (item.seq <= this.#toldSeq) return;
-    this.#toldSeq = item.seq;
+  // Once for each new one; one that came back is `again`.
+  #tell(item, again = false) {
+    if (item.seq <= this.#toldSeq && !again) return;
+    this.#toldSeq = Math.max(this.#toldSeq, item.seq);
     this.#scheduleReceived();
     if (isGone(item.state)) return;
     this[EMIT]('notification', item);
     this.#peal[EMIT]('notification', item);
   }
 
-  // {rev, ids or upTo, state, at}
+  // Whether the loaded part of the list reaches down to where an item stands.
+  #reaches(item) {
+    return this.#next === null || item.newRev >= Number.parseInt(this.#next, 10);
+  }
+
+  // {rev, ids or upTo, state, at, items?}
   #change(change) {
     if (RANK[change.state] === undefined) return; // of a newer hub
     for (const journal of this.#journals) journal.push(change);
@@ -404,6 +457,12 @@ export class Inbox extends Emitter {
   }
 
   #applyChange(change) {
+    for (const wire of change.items ?? []) {
+      const known = this.#items.get(wire.id);
+      if (known ? known.rev >= wire.rev : change.rev < this.#rev || !this.#reaches(wire)) continue;
+      this.#items.set(wire.id, toItem(wire));
+      this.#changed();
+    }
     const ids = change.upTo === undefined ? change.ids : [...this.#items.keys()];
     for (const id of ids) {
       const item = this.#items.get(id);
@@ -414,12 +473,13 @@ export class Inbox extends Emitter {
     }
   }
 
-  #count(unread, rev) {
+  #count({ unread, unseen = unread }, rev) {
     if (!(rev >= this.#unreadRev)) return;
     this.#unreadRev = rev;
-    if (unread === this.#unread) return;
+    if (unread === this.#unread && unseen === this.#unseen) return;
     this.#unread = unread;
-    this.#peal[EMIT]('unread', { count: unread, rev });
+    this.#unseen = unseen;
+    this.#peal[EMIT]('unread', { count: unread, unseen, rev });
     this.#changed();
   }
 
@@ -452,6 +512,7 @@ export class Inbox extends Emitter {
     this.#items.clear();
     this.#next = null;
     this.#unread = 0;
+    this.#unseen = 0;
     this.#changed();
   }
 
@@ -479,16 +540,16 @@ export class Inbox extends Emitter {
     const restarts = this.#restarts;
     const page = await this.#peal.request('notification:sync', { epoch: this.#epoch, rev });
     if (restarts !== this.#restarts) { // hub:resync came before the answer
-      if (page.rev === this.#rev) this.#count(page.unread, page.rev);
+      if (page.rev === this.#rev) this.#count(page, page.rev);
       return;
     }
     if (!page.done && !(page.rev > rev)) throw new PealError('bad_request', 'a page without end');
-    for (const item of page.items) this.#put(item, true);
+    for (const item of page.items) this.#put(item, item.newRev > rev || this.#reaches(item));
     for (const { id, rev: at, ...rest } of page.states) this.#change({ ...rest, ids: [id], rev: at });
     this.#rev = Math.max(this.#rev, page.rev);
     if (!page.done) return;
     this.#gap = false;
-    this.#count(page.unread, page.rev);
+    this.#count(page, page.rev);
     this.#release();
     this.#scheduleReceived();
   }
@@ -500,7 +561,7 @@ export class Inbox extends Emitter {
     this.#stale = null;
     this.#unlisted = false;
     this.#merge(page);
-    for (const { id } of [...page.items].reverse()) {
+    for (const { id } of [...page.items].sort((a, b) => a.seq - b.seq)) {
       if (this.#items.has(id)) this.#tell(this.#items.get(id));
     }
     this.#changed();

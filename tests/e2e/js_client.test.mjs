@@ -650,7 +650,7 @@ describe('asking for changes', () => {
     const third = await hub.line(2);
     third.ready();
     const asked = await third.asked('notification:read');
-    assert.deepEqual(asked.argument, ['id-1', 'id-2']);
+    assert.deepEqual(asked.argument, { ids: ['id-1', 'id-2'] });
     asked.answer({ ok: true, rev: 0, unread: 0 });
     await marked;
   });
@@ -664,22 +664,37 @@ describe('asking for changes', () => {
 
   test('each has its event; all of it is up to what is known here', async () => {
     const { client, line } = await online({ ready: { seq: 7, rev: 7 } });
-    line.script(Object.fromEntries(['read', 'seen', 'archive'].map(
-      (name) => [`notification:${name}`, () => ({ ok: true, rev: 7, unread: 0 })])));
-    await client.inbox.markSeen({ upTo: 3 });
+    line.script(Object.fromEntries(
+      ['read', 'unread', 'seen', 'archive', 'unarchive', 'snooze', 'delete'].map(
+        (name) => [`notification:${name}`, () => ({ ok: true, rev: 7, unread: 0, changed: 3 })])));
+    assert.deepEqual(await client.inbox.markSeen({ upTo: 3 }), { changed: 3, conflict: [] });
     await client.inbox.archive('id-1');
     await client.inbox.markAllRead();
+    await client.inbox.markAllSeen();
+    await client.inbox.markUnread({ ids: ['id-1'], ifRev: 4 });
+    await client.inbox.unarchive(['id-1']);
+    await client.inbox.snooze('id-1', new Date('2026-01-02T03:04:05.678Z'));
+    await client.inbox.snooze({ all: true, type: 'note' }, null);
+    await client.inbox.delete({ all: true });
     const sent = line.packets.filter(([id]) => id > 0).slice(1).map(([, ...rest]) => rest);
-    assert.deepEqual(sent, [['notification:seen', { upTo: 3 }], ['notification:archive', 'id-1'],
-      ['notification:read', { upTo: 7 }]]);
+    assert.deepEqual(sent, [['notification:seen', { upTo: 3 }], ['notification:archive', { ids: ['id-1'] }],
+      ['notification:read', { upTo: 7 }], ['notification:seen', { upTo: 7 }],
+      ['notification:unread', { ids: ['id-1'], ifRev: 4 }], ['notification:unarchive', { ids: ['id-1'] }],
+      ['notification:snooze', { ids: ['id-1'], until: '2026-01-02T03:04:05.678Z' }],
+      ['notification:snooze', { all: true, type: 'note', until: null }], ['notification:delete', { all: true }]]);
   });
 
   test('many ids are several requests', async () => {
     const { client, line } = await online();
     const sizes = [];
-    line.script({ 'notification:read': (ids) => (sizes.push(ids.length), { ok: true, rev: 0 }) });
-    await client.inbox.markRead(Array.from({ length: 1_201 }, (_, n) => `id-${n}`));
-    assert.deepEqual(sizes, [500, 500, 201]);
+    line.script({ 'notification:read': ({ ids }) => {
+      sizes.push(ids.length);
+      return { ok: true, rev: 0, changed: ids.slice(1), conflict: ids.slice(0, 1) };
+    } });
+    const marked = await client.inbox.markRead(Array.from({ length: 2_201 }, (_, n) => `id-${n}`));
+    assert.deepEqual(sizes, [1000, 1000, 201]);
+    assert.equal(marked.changed.length, 2_198);
+    assert.deepEqual(marked.conflict, ['id-0', 'id-1000', 'id-2000']);
   });
 
   test('an answer that is ahead of the announcement makes the client look', async () => {
@@ -713,9 +728,64 @@ describe('asking for changes', () => {
     const list = client.inbox.list({ state: 'archived', limit: 5 });
     const asked = await line.asked('notification:list');
     assert.deepEqual(asked.argument, { limit: 5, state: 'archived' });
-    asked.answer({ ok: true, items: [item(1)], next: '1' });
+    asked.answer({ ok: true, items: [item(1, { archivedAt: 't' })], next: '1' });
     const { items, next } = await list;
     assert.deepEqual([items[0].state, next, seqs(client)], ['archived', '1', []]);
+  });
+});
+
+describe('states both ways', () => {
+  const state = (rev, fields) => ({ rev, unread: 1, unseen: 0, at: 't', ...fields });
+
+  test('what is read becomes unread again, and stays seen', async () => {
+    const { client, line } = await online({ ready: { seq: 1, rev: 1, unread: 1, unseen: 1 }, items: [item(1)] });
+    assert.deepEqual([client.inbox.unread, client.inbox.unseen], [1, 1]);
+    line.say(['notification:state', state(2, { ids: ['id-1'], state: 'read', unread: 0 })]);
+    await until(() => stateOf(client, 1) === 'read', 'read');
+    assert.deepEqual([client.inbox.unread, client.inbox.unseen], [0, 0]);
+    line.say(['notification:state', state(3, { ids: ['id-1'], state: 'seen', at: 'u' })]);
+    await until(() => stateOf(client, 1) === 'seen', 'seen');
+    const [{ isRead, readAt, seenAt }] = client.inbox.items;
+    assert.deepEqual([isRead, readAt, seenAt], [false, null, 't']);
+    assert.equal(client.inbox.unread, 1);
+  });
+
+  test('what comes out of the archive stands where it stood, if the list reaches so far', async () => {
+    const { client, line } = await online({ ready: { seq: 5, rev: 5 }, items: [item(5), item(3)], next: '3' });
+    const back = (seq, rev) => state(rev, { ids: [`id-${seq}`], state: 'unread', items: [item(seq, { rev })] });
+    line.say(['notification:state', back(4, 6)]);
+    line.say(['notification:state', back(2, 6)]);
+    line.say(['notification:state', state(7, { ids: ['id-3'], state: 'archived' })]);
+    await until(() => String(seqs(client)) === '5,4', '4 came, 3 went; 2 is older than what is loaded');
+    assert.deepEqual(client.told, [], 'none is new');
+  });
+
+  test('what is snoozed leaves, and is told again when it comes back, on top', async () => {
+    const { client, line } = await online({ ready: { seq: 3, rev: 3 }, items: [item(3), item(2), item(1)] });
+    line.say(['notification:state', state(4, { ids: ['id-1', 'id-2'], state: 'snoozed', snoozedUntil: 'u' })]);
+    await until(() => seqs(client).length === 1, 'two are away');
+    const again = (seq) => item(seq, { rev: 5, newRev: 5, resurfaced: true });
+    for (const seq of [1, 2, 1]) line.say(['notification', again(seq)]);
+    line.say(['notification', item(4, { rev: 6, newRev: 6 })]);
+    await until(() => client.told.length === 3, 'all are told');
+    assert.deepEqual(client.told, [1, 2, 4], 'each once');
+    assert.deepEqual(seqs(client), [4, 2, 1, 3]);
+    line.say(['notification:state', state(7, { ids: ['id-2'], state: 'erased' })]);
+    line.say(['notification', again(2)]);
+    await until(() => seqs(client).length === 3, 'it is gone');
+    assert.deepEqual(client.told, [1, 2, 4]);
+  });
+
+  test('a device that was away is told what came back meanwhile', async () => {
+    const { client, line } = await online({ ready: { seq: 2, rev: 2 }, items: [item(2)] });
+    line.cut();
+    const again = await hub.line(1);
+    again.ready({ seq: 3, rev: 6 });
+    (await again.asked('notification:sync')).answer(page({ rev: 6, unread: 3, unseen: 2,
+      items: [item(3), item(1, { rev: 5, newRev: 5, resurfaced: true })] }));
+    await until(() => client.told.length === 2, 'both are told');
+    assert.deepEqual([client.told, seqs(client)], [[3, 1], [1, 3, 2]]);
+    assert.deepEqual([client.inbox.unread, client.inbox.unseen], [3, 2]);
   });
 });
 

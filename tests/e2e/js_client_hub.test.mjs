@@ -198,3 +198,33 @@ test('rooms: messages, typing, coming and going, refusals', async () => {
   await fay.join('public:lobby');
   await until(async () => (await fay.send('public:lobby', 'again')).id && heard.at(-1)?.[2] === 'again', 'heard after a cut');
 });
+
+test('each device follows, there and back', async () => {
+  const [phone, desk] = [await device('lea'), await device('lea')];
+  for (const seq of [1, 2, 3]) await post('lea', { title: `n${seq}` });
+  const both = (wanted) => until(
+    () => [phone, desk].every((client) => states(client) === wanted), `both show ${wanted}`);
+  await both('3 unread,2 unread,1 unread');
+  const [third, second, first] = phone.inbox.items.map(({ id }) => id);
+  assert.deepEqual(await phone.inbox.markRead(third), { changed: [third], conflict: [] });
+  await desk.inbox.markAllSeen();
+  await both('3 read,2 seen,1 seen');
+  assert.deepEqual([desk.inbox.unread, desk.inbox.unseen], [2, 0]);
+  await desk.inbox.markUnread(third);
+  await phone.inbox.archive(second);
+  await both('3 seen,1 seen');
+  await desk.inbox.unarchive(second);
+  await both('3 seen,2 seen,1 seen');
+  await phone.inbox.snooze(first, new Date(Date.now() + 3_600_000));
+  await both('3 seen,2 seen');
+  assert.deepEqual((await desk.inbox.list({ state: 'snoozed' })).items.map(({ seq, state }) => [seq, state]), [[1, 'snoozed']]);
+  await desk.inbox.snooze(first, null);
+  await both('1 unread,3 seen,2 seen');
+  assert.deepEqual([phone.told, desk.told], [[1, 2, 3, 1], [1, 2, 3, 1]]);
+  const { rev } = phone.inbox.position;
+  await desk.inbox.delete([second]);
+  await desk.inbox.markRead(first);
+  await both('1 read,3 seen');
+  assert.deepEqual(await phone.inbox.archive({ ids: [first, second, third], ifRev: rev }), { changed: [third], conflict: [first] });
+  await both('1 read');
+});

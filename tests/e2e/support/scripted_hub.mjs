@@ -11,6 +11,7 @@ const READY = {
   seq: 0,
   rev: 0,
   unread: 0,
+  unseen: 0,
   limits: { messagesPerMinute: 50, messageBytes: 65_536, rooms: 128 },
 };
 
@@ -20,6 +21,7 @@ export function item(seq, fields = {}) {
     id: `id-${seq}`,
     seq,
     rev: seq,
+    newRev: seq,
     userId: 'alice',
     type: 'note',
     title: `title ${seq}`,

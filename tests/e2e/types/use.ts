@@ -20,6 +20,11 @@ async function use(): Promise<void> {
   const cursor: string | null = next;
   await inbox.markRead(items.map(({ id }) => id));
   await inbox.archive({ upTo: 7 });
+  const { changed, conflict } = await inbox.unarchive({ ids: ['x'], ifRev: 7 });
+  const gone: string[] = conflict.concat(changed as string[]);
+  await inbox.snooze(gone, new Date());
+  await inbox.snooze({ all: true, type: 'note' }, null);
+  await inbox.delete('x');
   const stop: () => void = peal.on('client:state', (detail: ClientState) => {
     if (detail.state === 'waiting') detail.retryIn.toFixed();
     if (detail.state === 'closed') detail.code.toFixed();
