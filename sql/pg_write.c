@@ -587,11 +587,18 @@ static void isolate(struct pg_port *port, struct pg_flight *flight)
     port->isolate_max = flight->request_count / 2;
 }
 
+/* The fault is found, or not in these: what is left goes in larger parts again. */
+static void go_on_isolating(struct pg_port *port)
+{
+    port->isolate_max = port->isolate_left > 0 ? 2 * port->isolate_max : 0;
+}
+
 void pg_write_landed(struct pg_port *port, struct pg_flight *flight)
 {
     if (flight->status == STATUS_INVALID && flight->request_count > 1) {
         isolate(port, flight);
     } else {
+        go_on_isolating(port);
         for (size_t i = 0; i < flight->request_count; i++) {
             complete(flight, i);
         }

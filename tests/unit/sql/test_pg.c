@@ -475,6 +475,54 @@ Test(pg, isolates_text_that_only_postgres_refuses)
     harness_close(&harness);
 }
 
+/* How often a statement has been run. */
+static uint64_t runs_of(const struct harness *harness, const char *name)
+{
+    enum { MOST = 64 };
+    struct store_statement_stats stats[MOST];
+    size_t count = store_statements(harness->store, stats, MOST);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(stats[i].name, name) == 0) {
+            return stats[i].count;
+        }
+    }
+    return 0;
+}
+
+/* A fault costs those beside it a few attempts, not one each. */
+Test(pg, one_fault_is_found_by_halves)
+{
+    enum { REQUESTS = 200, ATTEMPTS = 20 };
+    static const unsigned places[] = {0, 3, REQUESTS / 2, REQUESTS - 1};
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    static struct store_row rows[REQUESTS];
+    static struct store_put puts[REQUESTS];
+    for (size_t at = 0; at < sizeof(places) / sizeof(places[0]); at++) {
+        uint64_t before = runs_of(&harness, "put");
+        for (unsigned i = 0; i < REQUESTS; i++) {
+            rows[i] = row_of(user_of("alice"), (unsigned)at * REQUESTS + i, 1);
+            if (i == places[at]) {
+                rows[i].title = BYTES("\xff\xfe");
+            }
+            puts[i] = (struct store_put){
+                .base = {.op = STORE_PUT, .done = harness_done}, .rows = &rows[i], .count = 1};
+            store_submit(harness.shards[0].port, &puts[i].base);
+        }
+        harness_wait_all(&harness, 0, REQUESTS);
+        for (unsigned i = 0; i < REQUESTS; i++) {
+            cr_expect_eq(puts[i].base.status, i == places[at] ? STATUS_INVALID : 0, "%u", i);
+            store_request_finish(&puts[i].base);
+        }
+        uint64_t runs = runs_of(&harness, "put") - before;
+        cr_expect(
+            runs > 0 && runs <= ATTEMPTS, "place %u: %llu", places[at], (unsigned long long)runs);
+    }
+    harness_close(&harness);
+}
+
 struct opener {
     const char *url;
     struct store *store;
