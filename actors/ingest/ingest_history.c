@@ -310,12 +310,15 @@ static void on_info(void *context, int status, const struct bus_reply *reply)
     }
 }
 
-/* False when it says nothing about the stream. */
-static bool read_stream(struct ingest_view *view, const struct bus_reply *reply)
+/* Whether it is about the stream: that there is none is, that Redis is busy is not. */
+static bool says_something(const struct bus_reply *reply)
 {
-    if (reply->type == BUS_ERROR) {
-        return bytes_starts(reply->text, BYTES("ERR no such key"));
-    }
+    return reply->type == BUS_ARRAY ||
+           (reply->type == BUS_ERROR && bytes_starts(reply->text, BYTES("ERR no such key")));
+}
+
+static void read_stream(struct ingest_view *view, const struct bus_reply *reply)
+{
     for (size_t i = 0; reply->type == BUS_ARRAY && i + 1 < reply->count; i += 2) {
         struct bytes name = reply->items[i]->text;
         const struct bus_reply *value = reply->items[i + 1];
@@ -329,7 +332,6 @@ static bool read_stream(struct ingest_view *view, const struct bus_reply *reply)
             view->length = (uint64_t)value->integer;
         }
     }
-    return reply->type == BUS_ARRAY;
 }
 
 /* Asking. */
@@ -341,7 +343,12 @@ static void on_stream(void *context, int status, const struct bus_reply *reply)
     bool stale = history->stale;
     history->asking = false;
     history->stale = false;
-    if (status != 0 || ingest_gauge_get(&history->gauge->owner) == 0) {
+    bool answered = status == 0 && says_something(reply);
+    if (status == 0 && !answered) {
+        ingest_gauge_complain(history->gauge, INGEST_TROUBLE_READ, history->stream,
+            reply->type == BUS_ERROR ? reply->text : BYTES("no answer to XINFO STREAM"));
+    }
+    if (!answered || ingest_gauge_get(&history->gauge->owner) == 0) {
         return; /* asked again when the lease is renewed */
     }
     if (stale) {
@@ -349,11 +356,10 @@ static void on_stream(void *context, int status, const struct bus_reply *reply)
         return;
     }
     history->unsure = false;
-    if (read_stream(&history->view, reply)) {
-        ingest_gauge_note_tip(
-            history->gauge, history->stream, bytes_str(write_id(history->view.tip, tip)));
-        judge(history);
-    }
+    read_stream(&history->view, reply);
+    ingest_gauge_note_tip(
+        history->gauge, history->stream, bytes_str(write_id(history->view.tip, tip)));
+    judge(history);
     history->go_on(history->context);
 }
 

@@ -135,6 +135,33 @@ Test(history, ids_below_the_position_are_read_from_a_redis_that_went_back)
     }
 }
 
+/* Until Redis has said what it has, nothing is read: it may have gone back. */
+Test(history, a_redis_that_is_busy_has_not_answered)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct nodes *nodes = begin(seed, 1, 1);
+        struct fake_data *data = data_of(nodes);
+        fake_data_set_ahead(data, AHEAD_MS);
+        post(nodes, 10);
+        nodes_advance(nodes, 1000);
+        check_stored(nodes, 10);
+        fake_data_go_back(data, NULL, 5, false);
+        data->refused = "XINFO";
+        data->refusal = "BUSY Redis is busy running a script.";
+        fake_redis_drop(nodes->redis, 0, 1);
+        nodes_advance(nodes, 1000);
+        post(nodes, 5);
+        nodes_advance(nodes, 3000);
+        cr_assert_gt(data->refusals, 1, "it is asked again");
+        check_stored(nodes, 10);
+        data->refused = NULL;
+        nodes_advance(nodes, 3000);
+        check_stored(nodes, 15);
+        cr_assert_eq(ingest_gauge_get(&nodes->node[0].streams.of[0].reread), 1);
+        nodes_destroy(nodes);
+    }
+}
+
 /* The router's position has passed an entry whose copy was lost; an event is not routed again. */
 Test(history, a_copy_that_was_lost_is_routed_again)
 {
