@@ -38,6 +38,27 @@ static int status_from_sqlite(int code)
     }
 }
 
+/* The mode that SQLite has taken is its answer: where it cannot, it goes on with another. */
+static int keep_mode(void *context, int count, char **texts, char **names)
+{
+    (void)names;
+    *(bool *)context = count == 1 && texts[0] != NULL && strcmp(texts[0], "wal") == 0;
+    return 0;
+}
+
+static int turn_to_wal(struct sqlite_db *db)
+{
+    bool wal = false;
+    int status = status_from_sqlite(
+        sqlite3_exec(db->handle, "PRAGMA journal_mode = WAL", keep_mode, &wal, NULL));
+    if (status == 0 && !wal) {
+        db->refusal = "this file system has no shared memory for the write-ahead log of SQLite; "
+                      "use a local one (store.path), or Postgres (store.url)";
+        status = STATUS_UNSUPPORTED;
+    }
+    return status;
+}
+
 int sqlite_db_open(struct sqlite_db *db, const char *path, struct stats *stats)
 {
     *db = (struct sqlite_db){.stats = stats};
@@ -49,7 +70,11 @@ int sqlite_db_open(struct sqlite_db *db, const char *path, struct stats *stats)
     (void)sqlite3_extended_result_codes(db->handle, 1);
     (void)sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);
     /* 8000 pages: a checkpoint stalls the writer, so the engine also makes them when idle. */
-    return sqlite_db_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
+    status = turn_to_wal(db);
+    if (status < 0) {
+        return status;
+    }
+    return sqlite_db_exec(db, "PRAGMA synchronous = FULL; "
                               "PRAGMA wal_autocheckpoint = 8000; PRAGMA temp_store = MEMORY; "
                               "PRAGMA trusted_schema = OFF; PRAGMA cache_size = -16384");
 }
@@ -65,6 +90,9 @@ void sqlite_db_close(struct sqlite_db *db)
 
 const char *sqlite_db_reason(const struct sqlite_db *db)
 {
+    if (db->refusal != NULL) {
+        return db->refusal;
+    }
     return db->handle ? sqlite3_errmsg(db->handle) : "out of memory";
 }
 

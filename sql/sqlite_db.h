@@ -35,6 +35,7 @@ struct sqlite_db {
     sqlite3 *handle; /* NULL: not open */
     sqlite3_stmt *statements[SQLITE_STMT_COUNT]; /* prepared at first use */
     struct stats *stats;
+    const char *refusal; /* why it may not be used, though SQLite would; NULL */
 };
 
 struct query {
@@ -45,7 +46,8 @@ struct query {
     uint64_t spent_ns;
 };
 
-/* Open `path`: write-ahead log, every commit on disk. Returns a status; sqlite_db_reason tells. */
+/* Open `path`: write-ahead log, every commit on disk. Returns a status; sqlite_db_reason tells.
+ * STATUS_UNSUPPORTED: there is no such log where the file is. */
 MUST_CHECK int sqlite_db_open(struct sqlite_db *db, const char *path, struct stats *stats);
 
 /* Close; also what failed to open. */

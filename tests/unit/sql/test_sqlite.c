@@ -84,6 +84,40 @@ Test(sqlite_file, explains_why_it_cannot_be_opened)
     }
 }
 
+/* A file system without shared memory, as some network ones: the methods for it are missing. */
+
+static sqlite3_vfs *true_vfs;
+static sqlite3_io_methods methods;
+
+static int open_without_memory(
+    sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *ret_flags)
+{
+    (void)vfs;
+    int result = true_vfs->xOpen(true_vfs, name, file, flags, ret_flags);
+    if (result == SQLITE_OK && file->pMethods != NULL) {
+        methods = *file->pMethods;
+        methods.iVersion = 1;
+        file->pMethods = &methods;
+    }
+    return result;
+}
+
+Test(sqlite_file, is_refused_where_there_is_no_write_ahead_log)
+{
+    true_vfs = sqlite3_vfs_find(NULL);
+    sqlite3_vfs vfs = *true_vfs;
+    vfs.zName = "no-shared-memory";
+    vfs.xOpen = open_without_memory;
+    cr_assert_eq(sqlite3_vfs_register(&vfs, 1), SQLITE_OK);
+    char url[URL_MAX];
+    harness_url("sqlite", url);
+    struct store *store;
+    char error[512] = "";
+    cr_expect_eq(open_again(url, &store, error, sizeof(error)), STATUS_UNSUPPORTED);
+    cr_expect_not_null(strstr(error, "write-ahead log"), "%s", error);
+    cr_expect_not_null(strstr(error, "store.path"), "%s", error);
+}
+
 Test(sqlite_file, that_was_replaced_stops_intake)
 {
     char url[URL_MAX];
