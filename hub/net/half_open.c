@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One list for each loop, made when the first connection is on it; who is counted is in it.
+ */
 #include "hub/net/half_open.h"
 
 #include "actors/shard.h"
