@@ -51,6 +51,8 @@ CREATE UNIQUE INDEX notification_id ON notification (slot, id);
 CREATE INDEX notification_new ON notification (slot, tenant, user_id, new_rev, seq);
 CREATE INDEX notification_changed ON notification (slot, tenant, user_id, rev)
     WHERE rev > new_rev;
+CREATE INDEX notification_whole ON notification (slot, tenant, user_id, whole_rev)
+    WHERE whole_rev > new_rev;
 CREATE INDEX notification_open ON notification (slot, tenant, user_id, seq) WHERE state < 2;
 CREATE INDEX notification_expiry ON notification (expires_at) WHERE expires_at > 0;
 CREATE INDEX notification_snoozed ON notification (snoozed_until) WHERE snoozed_until > 0;

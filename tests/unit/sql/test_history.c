@@ -37,7 +37,7 @@ struct model {
     uint64_t rev;
 };
 
-/* What a device has: states by seq, and whether it has the item. */
+/* What a device has: states by seq, and whether it has the item; it forgets what is archived. */
 struct replica {
     uint64_t rev;
     bool has[MODEL_MAX + 1];
@@ -338,7 +338,7 @@ static void step_sweep(struct history *h)
 static bool is_item(const struct entry *entry, uint64_t rev, uint64_t through)
 {
     bool renewed = entry->new_rev > rev && entry->new_rev <= through;
-    bool back = entry->new_rev <= rev && entry->whole_rev > rev && entry->rev <= through;
+    bool back = entry->new_rev <= rev && entry->whole_rev > rev && entry->whole_rev <= through;
     return is_there(entry) && (renewed || back);
 }
 
@@ -404,7 +404,7 @@ static void apply_page(struct replica *replica, const struct store_sync *sync)
     for (size_t i = 0; i < sync->item_count; i++) {
         const struct notification_item *item = &sync->items[i];
         cr_assert_gt(item->rev, replica->rev);
-        replica->has[item->seq] = true;
+        replica->has[item->seq] = item->state != NOTIFICATION_ARCHIVED;
         replica->state[item->seq] = item->state;
     }
     for (size_t i = 0; i < sync->change_count; i++) {
@@ -412,8 +412,10 @@ static void apply_page(struct replica *replica, const struct store_sync *sync)
         cr_assert_geq(change->rev, newest, "oldest change first");
         newest = change->rev;
         cr_assert_leq(change->rev, sync->through_rev);
-        cr_assert(replica->has[change->seq] || change->state >= NOTIFICATION_EXPIRED,
-            "seq %lu: a change of what it never got", change->seq);
+        bool goes = change->state >= NOTIFICATION_EXPIRED || change->state == NOTIFICATION_ARCHIVED;
+        cr_assert(replica->has[change->seq] || goes, "seq %lu: a change of what it has not got",
+            change->seq);
+        replica->has[change->seq] = replica->has[change->seq] && !goes;
         replica->state[change->seq] = change->state;
     }
     cr_assert_geq(sync->through_rev, replica->rev);
@@ -422,13 +424,13 @@ static void apply_page(struct replica *replica, const struct store_sync *sync)
 }
 
 /* The rev at which entry `i` of a page is told, items first. */
-static uint64_t key_at(const struct store_sync *sync, size_t i)
+static uint64_t key_at(const struct history *h, const struct store_sync *sync, size_t i)
 {
     if (i >= sync->item_count) {
         return sync->changes[i - sync->item_count].rev;
     }
     const struct notification_item *item = &sync->items[i];
-    return item->new_rev > sync->rev ? item->new_rev : item->rev;
+    return item->new_rev > sync->rev ? item->new_rev : h->model.entries[item->seq - 1].whole_rev;
 }
 
 /* One page; returns whether the replica is complete. */
@@ -443,7 +445,8 @@ static bool sync_page(struct history *h, struct replica *replica)
     for (size_t i = 1; i < sync.item_count + sync.change_count &&
                        sync.item_count + sync.change_count > sync.limit;
          i++) {
-        cr_assert_eq(key_at(&sync, i), key_at(&sync, 0), "only a single rev is larger than a page");
+        cr_assert_eq(
+            key_at(h, &sync, i), key_at(h, &sync, 0), "only a single rev is larger than a page");
     }
     expect_page(h, sync.rev, &sync);
     apply_page(replica, &sync);
@@ -462,10 +465,9 @@ static void expect_replica(struct history *h, struct replica *replica)
     }
     for (size_t i = 0; i < h->model.count; i++) {
         const struct entry *entry = &h->model.entries[i];
-        if (is_there(entry)) {
-            cr_assert(replica->has[entry->seq], "seq %lu is missing", entry->seq);
-        }
-        if (replica->has[entry->seq]) {
+        bool kept = is_there(entry) && !entry->is_archived;
+        cr_assert(replica->has[entry->seq] || !kept, "seq %lu is missing", entry->seq);
+        if (replica->has[entry->seq] || entry->is_archived) {
             cr_assert_eq(replica->state[entry->seq], state_of(entry), "seq %lu: %d, not %d",
                 entry->seq, replica->state[entry->seq], state_of(entry));
         }

@@ -173,6 +173,38 @@ BOTH(what_is_archived_comes_back_as_it_was)
     close_inbox(&inbox);
 }
 
+/* Whether a device at `rev`, turning pages of two, is given the row of `seq` as a whole. */
+static bool is_given(struct inbox *inbox, uint64_t rev, uint64_t seq)
+{
+    struct store_sync sync = {.base.op = STORE_SYNC, .who = inbox->who, .rev = rev, .limit = 2};
+    bool given = false;
+    bool done = false;
+    while (!done) {
+        cr_assert_eq(harness_run(&inbox->harness, 0, &sync.base), 0);
+        for (size_t i = 0; i < sync.item_count; i++) {
+            given |= sync.items[i].seq == seq;
+        }
+        done = sync.done;
+        sync.rev = sync.through_rev;
+        store_request_finish(&sync.base);
+    }
+    return given;
+}
+
+BOTH(what_is_taken_out_of_the_archive_is_told_as_a_whole_on_whatever_page)
+{
+    struct inbox inbox;
+    open_inbox(&inbox, url);
+    cr_expect_eq(mark_one(&inbox, NOTIFICATION_MARK_ARCHIVE, 1, 50, 0), 1);
+    uint64_t rev = position_of(&inbox.harness, inbox.who).rev;
+    cr_expect_eq(mark_one(&inbox, NOTIFICATION_MARK_UNARCHIVE, 1, 51, 0), 1);
+    cr_expect_eq(mark_one(&inbox, NOTIFICATION_MARK_READ, 2, 52, 0), 1);
+    cr_expect_eq(mark_one(&inbox, NOTIFICATION_MARK_READ, 3, 53, 0), 1);
+    cr_expect_eq(mark_one(&inbox, NOTIFICATION_MARK_READ, 1, 54, 0), 1, "behind the first page");
+    cr_expect(is_given(&inbox, rev, 1));
+    close_inbox(&inbox);
+}
+
 BOTH(what_is_snoozed_comes_back_new)
 {
     struct inbox inbox;
