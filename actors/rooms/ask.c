@@ -166,23 +166,6 @@ static void answer_slice(
     msg_send(fanout->shard->sched, msg->reply_to, part);
 }
 
-struct asked {
-    uint32_t socket_id;
-    bool answered;
-};
-
-struct ask {
-    struct list link; /* fanout.asks */
-    struct timer timer;
-    struct fanout *fanout;
-    struct actor_ref sequencer;
-    struct buf *request_id;
-    uint64_t id; /* of the ack */
-    uint32_t waiting; /* sockets that have not answered */
-    uint32_t count;
-    struct asked sockets[]; /* by socket_id */
-};
-
 void ask_answer(struct fanout *fanout, struct fanout_ask *msg)
 {
     struct adapter_request request;

@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "actors/lease.h"
@@ -87,7 +86,6 @@ static void claim_for_long(
     struct redis_sync *sync, const struct lease_config *config, struct outcome *outcome)
 {
     struct lease_claim claim;
-    const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
     uint64_t deadline = clock_mono_ms() + CLAIM_MS;
     lease_write_claim(config, &claim);
     for (;;) {
@@ -96,7 +94,7 @@ static void claim_for_long(
         if (outcome->won || clock_mono_ms() >= deadline) {
             return;
         }
-        nanosleep(&pause, NULL);
+        redis_sync_pause(sync, RETRY_MS); /* Redis may be starting again */
     }
 }
 

@@ -40,6 +40,17 @@ static void on_poll(uv_timer_t *timer)
     (void)timer; /* it only wakes the loop */
 }
 
+void redis_sync_pause(struct redis_sync *sync, uint32_t ms)
+{
+    uv_update_time(&sync->loop);
+    uint64_t deadline = uv_now(&sync->loop) + ms;
+    uv_timer_start(&sync->timer, on_poll, ms, POLL_MS);
+    while (uv_now(&sync->loop) < deadline) {
+        uv_run(&sync->loop, UV_RUN_ONCE);
+    }
+    uv_timer_stop(&sync->timer);
+}
+
 static int wait_up(struct redis_sync *sync, struct builder *error)
 {
     uint64_t deadline = uv_now(&sync->loop) + CONNECT_MS;

@@ -33,6 +33,9 @@ void redis_sync_send(
  * there is one. */
 void redis_sync_write_fault(int status, const struct bus_reply *reply, struct builder *out);
 
+/* Wait for `ms`; a connection that was lost is made again meanwhile, as far as that is possible. */
+void redis_sync_pause(struct redis_sync *sync, uint32_t ms);
+
 /* Wait until at most `max_pending` commands are without an answer. */
 void redis_sync_wait(struct redis_sync *sync, size_t max_pending);
 
