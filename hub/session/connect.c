@@ -10,10 +10,9 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "hub/session/deadlines.h"
-#include "hub/session/session_extra.h"
+#include "hub/session/session_core.h"
 #include "hub/session/session_life.h"
 #include "hub/session/session_socket.h"
-#include "hub/session/session_sockets.h"
 
 static void decide(struct session *session, struct app_connect *asked);
 

@@ -5,8 +5,6 @@
 #include "hub/session/deadlines.h"
 
 #include "hub/session/session_core.h"
-#include "hub/session/session_send.h"
-#include "hub/session/session_sockets.h"
 
 /* --- the heartbeat ------------------------------------------------------------------------- */
 

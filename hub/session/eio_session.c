@@ -9,9 +9,8 @@
 #include "hub/session/connect.h"
 #include "hub/session/deadlines.h"
 #include "hub/session/session.h"
-#include "hub/session/session_extra.h"
+#include "hub/session/session_core.h"
 #include "hub/session/session_life.h"
-#include "hub/session/session_send.h"
 #include "hub/session/sid.h"
 #include "hub/session/sio_session.h"
 

@@ -15,8 +15,8 @@
 #include "codec/wire.h"
 #include "hub/session/connect.h"
 #include "hub/session/deadlines.h"
+#include "hub/session/session_core.h"
 #include "hub/session/session_life.h"
-#include "hub/session/session_send.h"
 
 /* --- packets ------------------------------------------------------------------------------- */
 

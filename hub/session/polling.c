@@ -15,7 +15,7 @@
 #include "hub/session/poll_mail.h"
 #include "hub/session/poll_names.h"
 #include "hub/session/polling_state.h"
-#include "hub/session/session_extra.h"
+#include "hub/session/session_core.h"
 
 enum { STALL_MS = 30000 }; /* unless configured */
 

@@ -18,7 +18,6 @@
 #include "hub/session/poll_names.h"
 #include "hub/session/polling.h"
 #include "hub/session/session_core.h"
-#include "hub/session/session_sockets.h"
 #include "hub/session/ws_transport.h"
 
 struct probe {

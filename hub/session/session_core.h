@@ -33,6 +33,7 @@
 #include "codec/sio.h"
 #include "hub/net/websocket.h"
 #include "hub/session/app.h"
+#include "hub/session/protocol.h"
 #include "hub/session/session_config.h"
 #include "hub/session/transport.h"
 #include "hub/session/unjoined.h"
@@ -58,29 +59,6 @@ enum session_phase {
 
 struct poll_ops;
 struct recovery_fetch;
-struct sio_event_out;
-
-/* What a session carries; a row for each kind. */
-struct protocol {
-    bool hides_codes; /* its clients see no close codes: an end for a time is a line that breaks */
-    void (*message)(struct session *session, bool binary, struct bytes message);
-    void (*packet)(struct session *session, const struct eio_packet *packet); /* of polling */
-    /* It has come to the shard of its user. */
-    void (*arrived)(struct session *session);
-    /* Answer a CONNECT; false when that could not wait behind what waits. `code` may be NULL. */
-    bool (*welcome)(struct session *session, struct bytes nsp, struct socket *socket);
-    void (*refuse)(
-        struct session *session, struct bytes nsp, struct bytes message, const char *code);
-    /* Tell the sockets of a session that ends why; NULL: the close code does. */
-    void (*tell_closing)(struct session *session, enum close_reason reason);
-    /* Send one socket away for good; NULL: the session ends. */
-    void (*expel)(struct session *session, struct socket *socket, enum close_reason reason);
-    /* Make an event with an id that is answered, or NULL when it is too large; NULL: there is no
-     * such thing. */
-    struct chunk *(*question)(
-        const struct session *session, struct socket *socket, const struct sio_event_out *event);
-    struct chunk *(*ping)(void);
-};
 
 /* What long-polling keeps on a shard. */
 struct polling_home {
@@ -232,5 +210,69 @@ static inline struct session_home *session_layer_home(
 {
     return &layer->homes[sched_shard(shard->sched)];
 }
+
+/* --- what only some sessions need ------------------------------------------------------------ */
+
+/* An empty extra; destroyed with what it holds, the tokens wiped. NULL is allowed. */
+MUST_CHECK struct session_extra *session_extra_create(void);
+void session_extra_destroy(struct session_extra *extra);
+
+/* The extra of a session, made when there is none. */
+struct session_extra *session_extra(struct session *session);
+
+/* Free the extra if nothing in it is needed. */
+void session_trim(struct session *session);
+
+/* Forget what the request carried (tokens are wiped), and attachments under way. */
+void session_forget_request(struct session *session);
+void session_drop_assembly(struct session *session);
+
+/*
+ * Keep what was asked, and who asks: `identity` is taken over, also on failure. NULL: no memory.
+ * What was asked is borrowed from it; dropped, it cancels what it waits for. NULL is allowed.
+ */
+MUST_CHECK struct session_connect *session_connect_keep(
+    struct session *session, const struct app_connect *asked, struct identity *identity);
+struct app_connect session_connect_asked(const struct session_connect *kept);
+void session_connect_drop(struct session_connect *kept);
+
+/* --- the sockets ----------------------------------------------------------------------------- */
+
+/* Whether the session has one at all, and how many; the one of `nsp`, or NULL. */
+bool session_has_socket(const struct session *session);
+unsigned session_count_sockets(const struct session *session);
+struct socket *session_find_socket(struct session *session, struct bytes nsp);
+
+/* Zeroed memory for one more, NULL without; and given back, unless the application knows it. */
+MUST_CHECK struct socket *session_place_socket(struct session *session);
+void session_remove_socket(struct session *session, struct socket *socket);
+
+/* Call `tell`, or `fn` with more, for each. */
+void session_tell_sockets(struct session *session, void (*tell)(struct socket *socket));
+typedef void (*session_socket_fn)(struct session *session, struct socket *socket, void *context);
+void session_each_socket(struct session *session, session_socket_fn fn, void *context);
+
+/* Tell the application that `socket` has ended, and free it. Not from a call of an actor. The same
+ * for all sockets, or those marked `closing`. */
+void session_drop_socket(struct session *session, struct socket *socket, enum close_reason reason);
+void session_drop_sockets(struct session *session, bool only_closing, enum close_reason reason);
+
+/* Their outbox is that of the transport from now on; nothing is sent to them any more. */
+void session_set_outbox(struct session *session);
+void session_mark_closing(struct session *session);
+
+/* --- sending --------------------------------------------------------------------------------- */
+
+/* Make a chunk of a whole WebSocket message, with one reference; NULL when `body` had failed. */
+MUST_CHECK struct chunk *session_chunk(const struct builder *body, bool binary);
+
+/* Append one text message to the outbox and reset `text`. False when refused at the cap. */
+bool session_send_text(struct session *session, struct builder *text);
+
+/* Append a message that is shared. False when refused at the outbox's maximum. */
+bool session_send_chunk(struct session *session, struct chunk *chunk);
+
+/* The same, of a chunk that was made for this: its reference is dropped. NULL: false. */
+bool session_send_made(struct session *session, struct chunk *chunk);
 
 #endif

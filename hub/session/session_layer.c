@@ -14,8 +14,8 @@
 #include "hub/session/poll_names.h"
 #include "hub/session/polling.h"
 #include "hub/session/probe.h"
+#include "hub/session/session_core.h"
 #include "hub/session/session_life.h"
-#include "hub/session/session_sockets.h"
 #include "hub/session/ws_transport.h"
 
 enum { DRAIN_STEP_MS = 20, RECONNECT_MS = 1000, UNJOINED_MAX = 32768 /* unless configured */ };

@@ -13,8 +13,7 @@
 #include "hub/net/slow.h"
 #include "hub/session/deadlines.h"
 #include "hub/session/session.h"
-#include "hub/session/session_extra.h"
-#include "hub/session/session_sockets.h"
+#include "hub/session/session_core.h"
 
 struct identity *session_identity(const struct session *session)
 {

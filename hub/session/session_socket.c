@@ -11,9 +11,8 @@
 #include "codec/base/status.h"
 #include "codec/sio.h"
 #include "hub/session/session.h"
-#include "hub/session/session_extra.h"
+#include "hub/session/session_core.h"
 #include "hub/session/session_life.h"
-#include "hub/session/session_sockets.h"
 
 static struct session *session_of(struct socket *socket);
 

@@ -15,10 +15,8 @@
 #include "codec/sio_mp.h"
 #include "hub/session/connect.h"
 #include "hub/session/deadlines.h"
-#include "hub/session/session_extra.h"
+#include "hub/session/session_core.h"
 #include "hub/session/session_life.h"
-#include "hub/session/session_send.h"
-#include "hub/session/session_sockets.h"
 #include "hub/session/sio_writer.h"
 
 /* JSON is at most this much longer than the MessagePack it was made of (nil, control characters).

@@ -6,7 +6,6 @@
 
 #include "codec/sio_mp.h"
 #include "hub/session/session_core.h"
-#include "hub/session/session_send.h"
 
 static bool is_packed(const struct session *session)
 {

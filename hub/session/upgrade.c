@@ -23,9 +23,8 @@
 #include "hub/session/poll_names.h"
 #include "hub/session/polling.h"
 #include "hub/session/polling_state.h"
-#include "hub/session/session_extra.h"
+#include "hub/session/session_core.h"
 #include "hub/session/session_life.h"
-#include "hub/session/session_send.h"
 #include "hub/session/ws_transport.h"
 
 enum { ORIGINS_MAX = 4, REMOTE_MAX = 46 };
