@@ -65,14 +65,31 @@ static void lose(struct client *client)
     }
 }
 
+/* What tokens are signed with. */
+static struct jwt_key_options signing_key(const struct options *options)
+{
+    static char pem[4096];
+    static size_t len;
+    if (options->key == NULL) {
+        return (struct jwt_key_options){
+            .kind = JWT_KEY_SECRET, .material = bytes_str(options->secret), .alg = JWT_ALG_HS256};
+    }
+    if (len == 0) {
+        FILE *file = fopen(options->key, "re");
+        CHECK(file != NULL);
+        len = fread(pem, 1, sizeof(pem), file);
+        (void)fclose(file);
+    }
+    return (struct jwt_key_options){
+        .kind = JWT_KEY_PEM, .material = bytes_of(pem, len), .alg = JWT_ALG_RS256};
+}
+
 static void add_token(const struct client *client, struct builder *out)
 {
-    const char *secret = client->world->options->secret;
     char user[24];
     uint64_t now_s = clock_wall_ms() / 1000;
     (void)snprintf(user, sizeof(user), "user%u", client->user);
-    struct jwt_key_options key = {
-        .kind = JWT_KEY_SECRET, .material = bytes_str(secret), .alg = JWT_ALG_HS256};
+    struct jwt_key_options key = signing_key(client->world->options);
     struct jwt_sign_options options = {
         .claims = {.user = bytes_str(user), .expires_at = now_s + TOKEN_SECONDS},
         .issued_at = now_s,

@@ -37,6 +37,7 @@ static const struct row rows[] = {
     {"drain", KIND_REAL, offsetof(struct options, drain), "seconds to wait for the rest"},
     {"timeout", KIND_REAL, offsetof(struct options, timeout), "seconds for all to be ready"},
     {"secret", KIND_TEXT, offsetof(struct options, secret), "HS256 secret of users' tokens"},
+    {"key", KIND_TEXT, offsetof(struct options, key), "private PEM key: tokens are RS256"},
     {"api-key", KIND_TEXT, offsetof(struct options, api_key), "key of the API"},
     {"emit", KIND_TEXT, offsetof(struct options, emit), "echo: the event, a JSON array"},
     {"record", KIND_TEXT, offsetof(struct options, record), "file for the first event's bytes"},

@@ -44,6 +44,7 @@ struct options {
     double drain; /* seconds to wait for what is still to come */
     double timeout; /* seconds for everybody to be ready */
     const char *secret; /* of HS256 tokens */
+    const char *key; /* file of a private PEM key: tokens are RS256 */
     const char *api_key;
     const char *emit; /* echo: the array that is sent */
     const char *record; /* file for the first message that carries an event */

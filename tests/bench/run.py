@@ -66,7 +66,7 @@ class Server:
 
     def _wait_for(self, pattern):
         path = self.log.name
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120  # under valgrind, beside others
         while time.monotonic() < deadline:
             with open(path, encoding="utf-8") as text:
                 content = text.read()
@@ -99,13 +99,13 @@ class Server:
 RECOVERY = 'namespace "/" { recovery = on }\nrecovery { sessions = 20000 }\n'
 
 
-def start_peal(setup, folder, *extra, settings=""):
+def start_peal(setup, folder, *extra, settings="", prefix=()):
     config = os.path.join(folder, "peal.conf")
     with open(config, "w", encoding="utf-8") as file:
         limits = " ".join(f"{name} = {value}" for name, value in LIMITS.items())
         file.write(f'auth {{ secret = "{SECRET}" api_key = "{API_KEY}" }}\nlimits {{ {limits} }}\n'
                    'room_type "bench" { access = { any } presence = off }\n' + settings)
-    command = [setup.program("peal"), "serve", "--config", config, "--listen-host", "127.0.0.1",
+    command = [*prefix, setup.program("peal"), "serve", "--config", config, "--listen-host", "127.0.0.1",
                "--listen-port", "0", "--listen-internal-port", "0", "--shards", "1",
                "--store-path", os.path.join(folder, "peal.db"), *extra]
     return Server(command, setup.server_cores, r"public=[0-9.]+:([0-9]+)", folder)
@@ -410,6 +410,49 @@ def bench_storm(setup, report):
                    median(floor, "handshakes_per_cpu_s"), 0.5, "high", "handshakes per CPU s")
 
 
+MAKE_KEY = """
+const { privateKey, publicKey } = crypto.generateKeyPairSync('rsa', { modulusLength: 2048 });
+fs.writeFileSync(process.argv[1], privateKey.export({ type: 'pkcs8', format: 'pem' }));
+fs.writeFileSync(process.argv[2], publicKey.export({ type: 'spki', format: 'pem' }));
+"""
+
+
+def make_key(folder):
+    """A private RSA key, and the block that lets Peal accept what it signs."""
+    key, public = os.path.join(folder, "key.pem"), os.path.join(folder, "public.pem")
+    subprocess.run(["node", "-e", MAKE_KEY, key, public], check=True)
+    return key, f'jwt_key "bench" {{ algorithm = RS256 file = "{public}" }}\n'
+
+
+def count_instructions(setup, settings, **options):
+    """What Peal with four shards executes, from its start to its end, while clients come."""
+    with tempfile.TemporaryDirectory() as folder:
+        peal = start_peal(setup, folder, "--shards", "4", settings=settings, prefix=(
+            "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"))
+        with peal:
+            run = generate(setup, [peal], scenario="idle", rooms=0, seconds=0.1, ramp=20, **options)
+            peal.process.send_signal(signal.SIGTERM)
+            peal.process.wait()
+            with open(peal.log.name, encoding="utf-8") as text:
+                return run, int(re.search(r"Collected : ([0-9]+)", text.read()).group(1))
+
+
+def bench_handshakes(setup, report):
+    """Instructions of a handshake and its end; three of four clients come to another shard than their user's."""
+    key, settings = make_key(setup.folder)
+    for mode in ("sio", "ws"):
+        for name, options in (("HS256", {}), ("RS256", {"key": key})):
+            if setup.smoke:
+                report.check(run_peal(setup, ("--shards", "4"), settings=settings, scenario="idle", mode=mode,
+                                      conns=20, rooms=0, seconds=0.1, **options))
+                continue
+            few, less = count_instructions(setup, settings, mode=mode, conns=200, **options)
+            many, more = count_instructions(setup, settings, mode=mode, conns=1000, **options)
+            report.check(few, many)
+            report.add(f"handshake {mode} {name}", (more - less) / 800 / 1000, None, None, "low",
+                       "thousand instructions")
+
+
 def run_store(setup, database, **options):
     """Peal in front of a new store; `database`: an empty Postgres, or None for SQLite."""
     extra = ("--store-url", database.url) if database else ()
@@ -558,6 +601,7 @@ SCENARIOS = {
     "overload": bench_overload,
     "echo": bench_echo,
     "storm": bench_storm,
+    "handshakes": bench_handshakes,
     "rejoin": bench_rejoin,
     "store": bench_store,
     "cluster": bench_cluster,
