@@ -25,6 +25,9 @@
  * is beyond completes with STATUS_UNAVAILABLE, and says nothing about the store. */
 enum { PORT_PENDING_MAX = 16384, PORT_CHECKS_MAX = 16, META_VALUE_MAX = 63 };
 
+/* Bytes of a user's, a tenant's or a type's name. */
+enum { STORE_NAME_MAX = 1024 };
+
 struct engine;
 struct uv_loop_s;
 

@@ -24,7 +24,7 @@ struct health {
     _Atomic(uint64_t) read_failed_ms; /* 0: the last read was answered */
     _Atomic(uint64_t) failures;
     _Atomic(uint64_t) pooled_ms; /* when a pooler that changes sessions was met last; 0: never */
-    _Atomic(uint64_t) sessions; /* for writing, begun so far */
+    _Atomic(uint64_t) sessions; /* for writing, begun after one was lost */
     _Atomic(bool) unwritable; /* the verdict of who watches */
     pthread_mutex_t lock;
     /* Under `lock`: */

@@ -183,10 +183,13 @@ static void receive(struct pg_conn *conn);
 
 static void start(struct pg_conn *conn)
 {
-    /* What the URL says comes later and holds. A network that is silent ends the connection. */
+    /* What the URL says comes later and holds, but for where to write. A network that is silent
+     * ends the connection. */
     const char *const keys[] = {"client_encoding", "fallback_application_name", "keepalives_idle",
-        "keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname", NULL};
-    const char *const values[] = {"UTF8", "peal", "2", "1", "3", "5000", conn->url, NULL};
+        "keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname",
+        conn->writes ? "target_session_attrs" : NULL, NULL};
+    const char *const values[] = {
+        "UTF8", "peal", "2", "1", "3", "5000", conn->url, "primary", NULL};
     conn->state = CONN_CONNECTING;
     conn->pg = PQconnectStartParams(keys, values, 1);
     if (!conn->pg || PQstatus(conn->pg) == CONNECTION_BAD) {
@@ -289,6 +292,11 @@ int pg_conn_pid(const struct pg_conn *conn)
 bool pg_conn_is_up(const struct pg_conn *conn)
 {
     return conn->state == CONN_UP && !conn->reopen;
+}
+
+void pg_conn_reopen(struct pg_conn *conn)
+{
+    conn->reopen |= conn->state == CONN_UP;
 }
 
 void pg_conn_close(struct pg_conn *conn)

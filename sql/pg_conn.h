@@ -76,6 +76,7 @@ struct pg_conn_events {
 
 struct pg_conn {
     void *owner;
+    bool writes; /* only a primary will do: a standby may lack what was committed, and not write */
     /* private */
     const struct pg_conn_events *events;
     const char *url;
@@ -125,6 +126,9 @@ void pg_conn_send(struct pg_conn *conn, struct pg_flight *flight, struct pg_run 
 
 /* End the transaction; takes the flight, which is given back by on_landed in a later turn. */
 void pg_conn_commit(struct pg_conn *conn, struct pg_flight *flight);
+
+/* The session is of no use any more: another is begun, after what it has answered. */
+void pg_conn_reopen(struct pg_conn *conn);
 
 /* Close for good, landing what is under way; on_closed follows in a later turn. */
 void pg_conn_close(struct pg_conn *conn);

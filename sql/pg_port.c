@@ -180,13 +180,20 @@ static size_t expire_queue(struct list *queue)
 static void on_writer_up(struct pg_conn *conn)
 {
     struct pg_port *port = conn->owner;
-    atomic_fetch_add_explicit(&port->base.store->health.sessions, 1, memory_order_relaxed);
+    if (port->writer_lost) { /* the first one is no other than those of the ports beside it */
+        atomic_fetch_add_explicit(&port->base.store->health.sessions, 1, memory_order_relaxed);
+    }
+    struct store_request *question = pg_last_question(&port->last, &port->base);
+    if (question != NULL) {
+        pg_read_send(conn, question);
+    }
     pg_write_dispatch(port);
 }
 
 static void on_writer_down(struct pg_conn *conn, bool was_up)
 {
     struct pg_port *port = conn->owner;
+    port->writer_lost = true;
     if (!was_up) { /* what arrived since the loss has waited for one attempt in vain */
         port->isolate_left = 0;
         fail_queue(&port->writes);
@@ -355,6 +362,7 @@ static void open_lane(struct pg_port *port)
     port->open_count = 2;
     port->patience = pg_watch_create(port->loop, &patience_events, port);
     port->writer.owner = port;
+    port->writer.writes = true;
     pg_conn_open(&port->writer, port->loop, store->config.url.at, store->stats, &writer_events);
     while (port->reader_count < port->reader_min) {
         open_reader(port);

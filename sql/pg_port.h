@@ -13,6 +13,7 @@
 #include "codec/base/list.h"
 #include "sql/engine.h"
 #include "sql/pg_conn.h"
+#include "sql/pg_last.h"
 
 struct pg_reader {
     struct pg_conn conn;
@@ -25,6 +26,8 @@ struct pg_port {
     bool lane; /* has connections */
     bool released;
     struct pg_conn writer;
+    bool writer_lost; /* a session has ended, or could not be had */
+    struct pg_last last;
     struct pg_reader *readers;
     size_t reader_count; /* open */
     size_t reader_min;

@@ -595,10 +595,17 @@ static void go_on_isolating(struct pg_port *port)
 
 void pg_write_landed(struct pg_port *port, struct pg_flight *flight)
 {
+    if (pg_last_landed(&port->last, &port->writer, flight)) {
+        pg_flight_destroy(flight);
+        return;
+    }
     if (flight->status == STATUS_INVALID && flight->request_count > 1) {
         isolate(port, flight);
     } else {
         go_on_isolating(port);
+        if (flight->status == 0) {
+            pg_last_note(&port->last, flight);
+        }
         for (size_t i = 0; i < flight->request_count; i++) {
             complete(flight, i);
         }

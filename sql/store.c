@@ -16,7 +16,7 @@
 
 /* Opening and closing first, then a request's way in (checks), then its way out. */
 
-enum { NAME_MAX_LEN = 1024, NODE_MAX_LEN = 255, TEXT_MAX_LEN = 16 << 20, LIST_MAX = 100 };
+enum { NODE_MAX_LEN = 255, TEXT_MAX_LEN = 16 << 20, LIST_MAX = 100 };
 
 static const struct engine *engine_of(struct bytes url)
 {
@@ -281,12 +281,12 @@ static bool is_text(struct bytes text, size_t max)
 
 static bool is_user(const struct store_user *who)
 {
-    return is_text(who->tenant, NAME_MAX_LEN) && is_text(who->user, NAME_MAX_LEN);
+    return is_text(who->tenant, STORE_NAME_MAX) && is_text(who->user, STORE_NAME_MAX);
 }
 
 static bool is_row(const struct store_row *row)
 {
-    return is_user(&row->who) && is_text(row->type, NAME_MAX_LEN) &&
+    return is_user(&row->who) && is_text(row->type, STORE_NAME_MAX) &&
            is_text(row->title, TEXT_MAX_LEN) && is_text(row->message, TEXT_MAX_LEN) &&
            row->data.len <= TEXT_MAX_LEN && row->priority >= NOTIFICATION_LOW &&
            row->priority <= NOTIFICATION_URGENT && row->created_at <= INT64_MAX &&
@@ -296,7 +296,7 @@ static bool is_row(const struct store_row *row)
 
 static bool is_put(const struct store_put *put)
 {
-    if (put->count > STORE_PAGE_MAX || !is_text(put->last_id, NAME_MAX_LEN) ||
+    if (put->count > STORE_PAGE_MAX || !is_text(put->last_id, STORE_NAME_MAX) ||
         put->token > INT64_MAX || (put->count == 0 && !put->fenced)) {
         return false;
     }
@@ -315,13 +315,13 @@ static bool is_mark(const struct store_mark *mark)
            mark->at <= INT64_MAX && mark->verb >= NOTIFICATION_MARK_SEEN &&
            mark->verb < NOTIFICATION_VERB_COUNT && (mark->states & ~NOTIFICATION_ALL_STATES) == 0 &&
            mark->if_rev <= INT64_MAX && mark->until <= INT64_MAX && (!snoozes || mark->until > 0) &&
-           is_text(mark->type, NAME_MAX_LEN);
+           is_text(mark->type, STORE_NAME_MAX);
 }
 
 static bool is_list(const struct store_list *list)
 {
     return is_user(&list->who) && list->limit >= 1 && list->limit <= LIST_MAX &&
-           is_text(list->type, NAME_MAX_LEN);
+           is_text(list->type, STORE_NAME_MAX);
 }
 
 static bool is_sync(const struct store_sync *sync)
@@ -376,13 +376,13 @@ static bool is_valid(const struct store_request *request)
     case STORE_SYNC:
         return is_sync((const struct store_sync *)request);
     case STORE_GET:
-        return is_text(((const struct store_get *)request)->tenant, NAME_MAX_LEN);
+        return is_text(((const struct store_get *)request)->tenant, STORE_NAME_MAX);
     case STORE_POSITIONS:
         return is_positions((const struct store_positions *)request);
     case STORE_CHANGED:
         return is_changed((const struct store_changed *)request);
     case STORE_CLAIM:
-        return is_text(((const struct store_claim *)request)->owner, NAME_MAX_LEN);
+        return is_text(((const struct store_claim *)request)->owner, STORE_NAME_MAX);
     case STORE_SWEEP:
         return is_sweep((const struct store_sweep *)request);
     case STORE_WITNESS_RAISE:

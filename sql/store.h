@@ -92,7 +92,7 @@ struct store_health {
     uint64_t read_failed_ms; /* when the last read failed; 0: it was answered */
     uint64_t pooled_ms; /* when a pooler that changes sessions was met last; 0: never */
     uint64_t failures; /* requests that failed so far because the database could not do them */
-    uint64_t sessions; /* for writing, begun so far: another may be with another server */
+    uint64_t sessions; /* for writing, begun after one was lost: it may be with another server */
     char reason[STORE_REASON_MAX]; /* the engine's words for what failed last; "" for nothing */
     uint64_t explained_ms; /* when it said so */
     struct store_loss loss; /* store_tell_loss */

@@ -33,7 +33,7 @@ struct store_position {
 
 /* That commits were lost: what somebody had been told, and what the store says now. */
 struct store_loss {
-    const char *proof; /* "position" (of an inbox), "stream"; NULL: none */
+    const char *proof; /* "position", "write", "stream", "token", "witness"; NULL: none */
     uint64_t was;
     uint64_t is;
 };

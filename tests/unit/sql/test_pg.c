@@ -349,6 +349,52 @@ Test(pg, nothing_is_lost_or_doubled_when_sessions_are_ended)
     harness_close(&harness);
 }
 
+static void put_until_stored(struct harness *harness, struct store_row *row)
+{
+    struct store_put put = {.base.op = STORE_PUT, .rows = row, .count = 1};
+    while (harness_run(harness, 0, &put.base) != 0) {
+        cr_assert(is_outage(put.base.status), "%d", put.base.status);
+    }
+    store_request_finish(&put.base);
+}
+
+/* A promoted standby lacks the last commits: the user of the last one is enough to find that out.
+ */
+Test(pg, a_session_that_has_less_than_was_written_before_proves_a_loss)
+{
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_row row = row_of(user_of("alice"), 1, 1);
+    put_row(&harness, &row);
+    cr_assert_eq(store_sessions(harness.store), 0, "the first one is no other");
+    cr_assert(postgres_query(url, end_sessions, NULL, 0));
+    struct store_row second = row_of(user_of("alice"), 2, 2);
+    put_until_stored(&harness, &second);
+    cr_expect_gt(store_sessions(harness.store), 0);
+    struct store_row repeat = row_of(user_of("bob"), 1, 1); /* stores nothing new */
+    put_row(&harness, &repeat);
+    put_row(&harness, &repeat);
+    struct store_health health;
+    store_get_health(harness.store, &health);
+    cr_assert_null(health.loss.proof, "nothing was lost");
+    struct store_row last = row_of(user_of("alice"), 3, 3);
+    put_row(&harness, &last);
+    put_row(&harness, &repeat);
+    static const char forget[] = "UPDATE peal.inbox SET rev = rev - 1 WHERE user_id = 'alice'";
+    cr_assert(postgres_query(url, forget, NULL, 0));
+    cr_assert(postgres_query(url, end_sessions, NULL, 0));
+    struct store_row other = row_of(user_of("carol"), 4, 4);
+    put_until_stored(&harness, &other);
+    store_get_health(harness.store, &health);
+    cr_assert_not_null(health.loss.proof);
+    cr_expect_str_eq(health.loss.proof, "write");
+    cr_expect_eq(health.loss.was, 3);
+    cr_expect_eq(health.loss.is, 2);
+    harness_close(&harness);
+}
+
 Test(pg, serves_again_when_the_server_returns)
 {
     struct postgres server;
