@@ -26,7 +26,7 @@ struct broadcast {
     uint32_t room_count; /* 0: everyone in the namespace */
     uint32_t except_count;
     bool local; /* not to be published on the bus */
-    bool past; /* from before this node began: to be kept, not to be delivered */
+    bool keep_only; /* from before this node began: to be kept, not to be delivered */
     struct stream_id stream; /* its place in the replay stream; 0-0: none */
     /* private */
     atomic_uint refs;

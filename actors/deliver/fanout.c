@@ -479,7 +479,7 @@ static void deliver(struct fanout *fanout, struct broadcast *broadcast)
     if (fanout->watch != NULL) {
         direct.marked = fanout->watch->ops->numbered(fanout->watch, broadcast);
     }
-    if (broadcast->past) {
+    if (broadcast->keep_only) {
         event_unref(direct.marked);
         return;
     }

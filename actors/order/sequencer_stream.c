@@ -418,7 +418,7 @@ static void take_entry(struct sequencer_stream *stream, const struct bus_reply *
     struct broadcast *broadcast = read_entry(stream, entry->items[1], &lost);
     if (broadcast != NULL) {
         broadcast->stream = id;
-        broadcast->past = stream_id_cmp(id, stream->tip) <= 0;
+        broadcast->keep_only = stream_id_cmp(id, stream->tip) <= 0;
         sequencer_deliver(stream->sequencer, broadcast, false);
     } else if (lost) {
         tell_from(stream, id); /* or who comes back would be told that nothing is missing */

@@ -19,7 +19,7 @@ void config_destroy(struct config *config)
     }
 }
 
-const char *config_origin(const struct config *config, enum config_place place)
+const char *config_source(const struct config *config, enum config_place place)
 {
     CHECK(place < CONFIG_COUNT);
     return config->came_from[place];

@@ -12,7 +12,7 @@
 void config_destroy(struct config *config);
 
 /* Where the value at `place` came from: "default", "peal.conf:12", "PORT", "--port". */
-const char *config_origin(const struct config *config, enum config_place place);
+const char *config_source(const struct config *config, enum config_place place);
 
 /*
  * Find a setting that differs between both and that SIGHUP may not change. Returns its key, or

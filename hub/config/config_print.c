@@ -73,7 +73,7 @@ void config_print(const struct config *config, struct builder *builder)
         print_indent(row, builder);
         builder_printf(builder, "%s = ", option_of(row->key));
         config_value_print(row, config, builder);
-        builder_printf(builder, " # %s\n", config_origin(config, (enum config_place)i));
+        builder_printf(builder, " # %s\n", config_source(config, (enum config_place)i));
     }
     print_end(builder);
     for (int kind = 0; kind < CONFIG_BLOCK_COUNT; kind++) {

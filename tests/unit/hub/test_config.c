@@ -74,7 +74,7 @@ Test(config, every_row_has_a_valid_default_and_prose)
         cr_expect_leq(row->least, row->most, "%s: range", row->key);
         cr_expect_eq(row->type == CONFIG_CHOICE, row->words[0] != 0 && row->type != CONFIG_LIST,
             "%s: words", row->key);
-        cr_expect_str_eq(config_origin(config, (enum config_place)i), "default");
+        cr_expect_str_eq(config_source(config, (enum config_place)i), "default");
     }
     cr_expect_eq(config->listen_port, 3000);
     cr_expect_eq(config->engine_ping_interval_ms, 25000);
@@ -111,12 +111,12 @@ Test(config, later_sources_override_earlier_ones)
     struct config *config = load(file, environment, LIST((char *)"--port=1003"));
     cr_assert_not_null(config, "%s", error.text);
     cr_expect_eq(config->listen_port, 1003);
-    cr_expect_str_eq(config_origin(config, CONFIG_AT_listen_port), "--port");
+    cr_expect_str_eq(config_source(config, CONFIG_AT_listen_port), "--port");
     cr_expect_eq(config->shards, 4);
-    cr_expect_str_eq(config_origin(config, CONFIG_AT_shards), "PEAL_SHARDS");
+    cr_expect_str_eq(config_source(config, CONFIG_AT_shards), "PEAL_SHARDS");
     cr_expect_eq(config->limits_rooms, 5, "an empty variable counts as not set");
     cr_expect_str_eq(config->listen_host, "127.0.0.1");
-    const char *origin = config_origin(config, CONFIG_AT_listen_host);
+    const char *origin = config_source(config, CONFIG_AT_listen_host);
     cr_expect_str_eq(strchr(origin, ':'), ":1");
     config_destroy(config);
 }
@@ -337,7 +337,7 @@ Test(config, development_stays_on_loopback)
     struct config *config = load(NULL, NULL, LIST((char *)"--dev"));
     cr_assert_not_null(config, "%s", error.text);
     cr_expect_str_eq(config->listen_host, "127.0.0.1");
-    cr_expect_str_eq(config_origin(config, CONFIG_AT_listen_host), "dev");
+    cr_expect_str_eq(config_source(config, CONFIG_AT_listen_host), "dev");
     cr_expect_str_eq(config_room_type(config, BYTES("project:1"))->access.items[0], "any");
     cr_expect_str_eq(config_room_type(config, BYTES("admin:1"))->access.items[0], "role:admin");
     config_destroy(config);
@@ -586,7 +586,7 @@ Test(config, the_sample_loads_to_the_defaults)
     struct config *config = load(builder_bytes(&sample).at, NULL, NULL);
     cr_assert_not_null(config, "%s", error.text);
     for (size_t i = 0; i < CONFIG_COUNT; i++) {
-        cr_expect_str_eq(config_origin(config, (enum config_place)i), "default");
+        cr_expect_str_eq(config_source(config, (enum config_place)i), "default");
         cr_expect_not_null(strstr(builder_bytes(&sample).at, config_settings[i].prose));
     }
     builder_reset(&sample);
