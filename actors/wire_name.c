@@ -35,15 +35,27 @@ static struct bytes split_space(struct bytes wire, struct bytes *ret_rest)
     return bytes_of(wire.at, len);
 }
 
-struct bytes wire_name_room(struct bytes space, struct bytes room, char *at)
+/* Write `name` behind its space, with what may stand between them. */
+static struct bytes join(struct bytes space, struct bytes prefix, struct bytes name, char *at)
 {
     char *end = at;
     if (space.len > 0) {
         end = put(end, space);
         *end++ = '/';
     }
-    end = put(end, room);
+    end = put(end, prefix);
+    end = put(end, name);
     return bytes_of(at, (size_t)(end - at));
+}
+
+struct bytes wire_name_room(struct bytes space, struct bytes room, char *at)
+{
+    return join(space, BYTES(""), room, at);
+}
+
+struct bytes wire_key_user(struct bytes space, struct bytes user, char *at)
+{
+    return join(space, BYTES(""), user, at);
 }
 
 struct bytes wire_name_client(struct bytes wire)
@@ -57,14 +69,7 @@ struct bytes wire_name_user(struct bytes key, char *at)
 {
     struct bytes user;
     struct bytes space = split_space(key, &user);
-    char *end = at;
-    if (space.len > 0) {
-        end = put(end, space);
-        *end++ = '/';
-    }
-    end = put(end, user_prefix);
-    end = put(end, user);
-    return bytes_of(at, (size_t)(end - at));
+    return join(space, user_prefix, user, at);
 }
 
 bool wire_name_user_key(struct bytes wire, char *at, struct bytes *ret_key)
@@ -74,7 +79,7 @@ bool wire_name_user_key(struct bytes wire, char *at, struct bytes *ret_key)
     if (!bytes_starts(rest, user_prefix) || wire.len - user_prefix.len > WIRE_KEY_MAX) {
         return false;
     }
-    *ret_key = wire_name_room(space, bytes_skip(rest, user_prefix.len), at);
+    *ret_key = wire_key_user(space, bytes_skip(rest, user_prefix.len), at);
     return true;
 }
 

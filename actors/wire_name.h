@@ -25,6 +25,9 @@ enum {
 /* Write the wire name of `room` in `space` (empty: common) to `at` (WIRE_NAME_MAX bytes). */
 struct bytes wire_name_room(struct bytes space, struct bytes room, char *at);
 
+/* Write the key of `user` of `space` (empty: no tenant) to `at` (WIRE_KEY_MAX bytes). */
+struct bytes wire_key_user(struct bytes space, struct bytes user, char *at);
+
 /* The name that clients know: without the space. */
 struct bytes wire_name_client(struct bytes wire);
 

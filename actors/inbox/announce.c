@@ -16,8 +16,8 @@
 static void send_payload(
     struct shard *shard, struct bytes tenant, struct bytes user, struct buf *payload)
 {
-    char at[WIRE_NAME_MAX];
-    struct bytes key = wire_name_room(tenant, user, at);
+    char at[WIRE_KEY_MAX];
+    struct bytes key = wire_key_user(tenant, user, at);
     if (shard->inbox_bus != NULL) {
         inbox_bus_announce(shard->inbox_bus, key, payload);
     }

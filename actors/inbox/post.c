@@ -70,9 +70,9 @@ void post_announce_new(struct shard *shard, const struct store_row *rows, size_t
 static void add_name(struct builder *texts, struct bytes space, struct bytes name, bool user)
 {
     char at[WIRE_NAME_MAX];
-    char key_at[WIRE_NAME_MAX];
-    struct bytes wire = wire_name_room(space, name, key_at);
-    builder_add(texts, user ? wire_name_user(wire, at) : wire);
+    char key_at[WIRE_KEY_MAX];
+    builder_add(texts, user ? wire_name_user(wire_key_user(space, name, key_at), at)
+                            : wire_name_room(space, name, at));
 }
 
 /*

@@ -75,8 +75,8 @@ static int read_list(
 /* Tell the user's actor; `room` may be NULL. */
 static void tell(struct shard *shard, const struct api_who *who, int what, struct buf *room)
 {
-    char at[WIRE_NAME_MAX];
-    struct bytes key = wire_name_room(who->tenant, who->user, at);
+    char at[WIRE_KEY_MAX];
+    struct bytes key = wire_key_user(who->tenant, who->user, at);
     struct user_admin *msg = user_admin_new();
     msg->key = buf_new_name(key);
     msg->room = room != NULL ? buf_ref(room) : NULL;
@@ -89,7 +89,7 @@ static int tell_others(struct api_shard *shard, const struct api_who *who,
     enum adapter_request_type type, const struct room_list *list)
 {
     const struct config *config = shard->settings->config;
-    char key_at[WIRE_NAME_MAX];
+    char key_at[WIRE_KEY_MAX];
     char room_at[WIRE_NAME_MAX];
     struct builder uid = {0};
     struct builder text = {0};
@@ -98,7 +98,7 @@ static int tell_others(struct api_shard *shard, const struct api_who *who,
         &(struct adapter_change){
             .type = type,
             .uid = builder_bytes(&uid),
-            .room = wire_name_user(wire_name_room(who->tenant, who->user, key_at), room_at),
+            .room = wire_name_user(wire_key_user(who->tenant, who->user, key_at), room_at),
             .targets = list->names,
             .target_count = list->count,
         },
