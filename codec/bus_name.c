@@ -57,9 +57,9 @@ void bus_name_secret(const struct bus_names *names, char ret_name[BUS_NAME_MAX])
     snprintf(ret_name, BUS_NAME_MAX, "%s:secret:{0}", names->prefix);
 }
 
-void bus_name_solo(const struct bus_names *names, char ret_name[BUS_NAME_MAX])
+void bus_name_sqlite(const struct bus_names *names, char ret_name[BUS_NAME_MAX])
 {
-    snprintf(ret_name, BUS_NAME_MAX, "%s:solo:{0}", names->prefix);
+    snprintf(ret_name, BUS_NAME_MAX, "%s:sqlite:{0}", names->prefix);
 }
 
 void bus_name_probe(

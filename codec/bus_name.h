@@ -45,7 +45,7 @@ void bus_name_roster(const struct bus_names *names, char ret_name[BUS_NAME_MAX])
 void bus_name_secret(const struct bus_names *names, char ret_name[BUS_NAME_MAX]);
 
 /* The key of the one node that stores in SQLite. */
-void bus_name_solo(const struct bus_names *names, char ret_name[BUS_NAME_MAX]);
+void bus_name_sqlite(const struct bus_names *names, char ret_name[BUS_NAME_MAX]);
 
 /* The channel on which shard `shard` of `node` (at most 64 bytes) sees that messages come back. */
 void bus_name_probe(

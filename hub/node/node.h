@@ -42,7 +42,7 @@ struct sweeper;
 struct name_counts;
 struct name_rates;
 
-enum { HUB_NODE_LEN = 12, HUB_SOLO_MAX = 160 };
+enum { HUB_NODE_LEN = 12, HUB_HOLDER_MAX = 160 };
 
 /* A shard and what the hub keeps for it. Its own thread only, except `copy`. */
 struct hub_shard {
@@ -108,7 +108,8 @@ struct hub {
     atomic_bool strangers; /* nodes with another store live on this bus; relaxed */
     struct node_roster_options roster; /* with Redis */
     char node[HUB_NODE_LEN + 1];
-    char solo[HUB_SOLO_MAX]; /* the name of a SQLite file as a holder of leases; "" with Postgres */
+    char sqlite_holder[HUB_HOLDER_MAX]; /* the name of a SQLite file as a holder of leases; "" with
+                                           Postgres */
     uint64_t started_ms; /* monotonic */
     uint16_t port; /* public, as bound */
     uint16_t internal_port;

@@ -138,7 +138,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
     _Static_assert((int)CONFIG_BATCHING_OFF == (int)BATCHING_OFF, "modes in one order");
     settings->actors = (struct actor_config){
         .node = hub->node,
-        .holder = hub->solo[0] != '\0' ? hub->solo : NULL,
+        .holder = hub->sqlite_holder[0] != '\0' ? hub->sqlite_holder : NULL,
         .epoch = store_epoch(hub->store),
         .names = hub->names,
         .adapter_key = hub->config->bus_socketio_key,

@@ -48,17 +48,17 @@ static void name_holder(struct hub *hub)
 {
     struct statx file = {0};
     (void)statx(AT_FDCWD, hub->config->store_path, 0, STATX_INO | STATX_BTIME, &file);
-    snprintf(hub->solo, sizeof(hub->solo), "%s.%llx.%llx.%x", store_identity(hub->store),
-        (unsigned long long)file.stx_ino, (unsigned long long)file.stx_btime.tv_sec,
-        (unsigned)file.stx_btime.tv_nsec);
+    snprintf(hub->sqlite_holder, sizeof(hub->sqlite_holder), "%s.%llx.%llx.%x",
+        store_identity(hub->store), (unsigned long long)file.stx_ino,
+        (unsigned long long)file.stx_btime.tv_sec, (unsigned)file.stx_btime.tv_nsec);
 }
 
 static struct lease_config describe(const struct hub *hub, char key[BUS_NAME_MAX])
 {
-    bus_name_solo(&hub->names, key);
+    bus_name_sqlite(&hub->names, key);
     return (struct lease_config){
         .key = key,
-        .holder = hub->solo,
+        .holder = hub->sqlite_holder,
         .ttl_ms = TTL_MS,
         .renew_ms = RENEW_MS,
         .claim_ms = RENEW_MS,

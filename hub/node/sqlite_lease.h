@@ -3,7 +3,7 @@
  * sqlite_lease - the claim of a node that stores in SQLite on its Redis: no other such node may
  * share it.
  *
- * Two of them would each have a part of what was posted. The claim is the key `<prefix>:solo`, a
+ * Two of them would each have a part of what was posted. The claim is the key `<prefix>:sqlite`, a
  * lease (actors/lease.h) that names the file: who has its lock takes the claim of its former self
  * over at once, any other waits until it has run out.
  */

@@ -190,7 +190,7 @@ test('nothing of a refused start is left behind', async () => {
 test('a Redis that takes no claim is told as that, not as another node', { timeout: 120_000 }, async () => {
   const full = await startRedis({ settings: { maxmemory: '1' } });
   try {
-    await refuses(/Redis does not let .*peal:solo.*OOM/, [], { REDIS_URL: full.url });
+    await refuses(/Redis does not let .*peal:sqlite.*OOM/, [], { REDIS_URL: full.url });
     const several = { REDIS_URL: full.url, DATABASE_URL: postgres.url };
     await refuses(/no secret for the cluster.*OOM/, [], several);
     await refuses(/no lease.*OOM/, ['--cluster-secret', randomSecret()], several);
@@ -203,7 +203,7 @@ test('of two nodes with SQLite on one Redis the second refuses', { timeout: 120_
   const first = await startHub({ redis });
   try {
     const second = ['--store-path', join(folder, 'second.db')];
-    await refuses(/another node.*peal:solo.*SQLite/, second, { REDIS_URL: redis.url });
+    await refuses(/another node.*peal:sqlite.*SQLite/, second, { REDIS_URL: redis.url });
     // It may share Redis under another prefix.
     const other = await startHub({ redis, env: { PEAL_BUS_PREFIX: 'other' } });
     await other.stop();
@@ -213,7 +213,7 @@ test('of two nodes with SQLite on one Redis the second refuses', { timeout: 120_
   const next = await startHub({ redis }); // the first one gave its claim back
   await next.kill();
   const bus = redis.client();
-  const [key] = await bus.keys('peal:solo*');
+  const [key] = await bus.keys('peal:sqlite*');
   assert.equal(await bus.persist(key), 1); // so that waiting would not help
   await next.restart(); // the lock of the file proves that its former self is dead
   const entry = ['user', 'alice', 'type', 't', 'title', 'by stream'];

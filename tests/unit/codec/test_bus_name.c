@@ -48,8 +48,8 @@ Test(bus_name, what_is_ours_carries_a_slot)
     cr_expect_str_eq(name, "peal:secret:{0}");
     bus_name_record_leases(&names, name);
     cr_expect_str_eq(name, "peal:recordleases:{0}");
-    bus_name_solo(&names, name);
-    cr_expect_str_eq(name, "peal:solo:{0}");
+    bus_name_sqlite(&names, name);
+    cr_expect_str_eq(name, "peal:sqlite:{0}");
 }
 
 /* CRC-32 of tenant, NUL and user, modulo 4,096 and then modulo the slots of the bus. */
