@@ -20,7 +20,7 @@ struct room_join {
     uint32_t socket_id; /* returned in the reply, as `token` */
     uint32_t max_members; /* 0: no limit */
     bool quiet; /* nobody is told who comes and goes */
-    bool seat; /* the socket is a member already: it is only counted */
+    bool recount; /* the socket is a member already: it is only counted */
     uint64_t token;
 };
 

@@ -326,12 +326,12 @@ static void free_unsettled(struct recoverable *recoverable)
     mem_free(recoverable);
 }
 
-static void take_seats(const struct recoverable *recoverable)
+static void recount(const struct recoverable *recoverable)
 {
     struct fanout *fanout = recoverable->recovery->fanout;
     for (uint32_t i = 0; i < recoverable->span_count; i++) {
         if (!recoverable->spans[i].over) {
-            room_take_seat(fanout->shard, fanout_nsp(fanout), recoverable->spans[i].name);
+            room_recount(fanout->shard, fanout_nsp(fanout), recoverable->spans[i].name);
         }
     }
 }
@@ -380,7 +380,7 @@ int recovery_record_adopt(struct recovery *recovery, struct bytes text, struct b
         free_unsettled(made);
         return status;
     }
-    take_seats(made);
+    recount(made);
     recovery_wait(made, recovery->fanout->shard->config->recovery.age_ms);
     return 0;
 }

@@ -173,7 +173,7 @@ void room_tell(const struct socket *socket, struct bytes room, bool joined)
 
 static void reply_joined(struct room *room, const struct room_join *join)
 {
-    if (join->seat) {
+    if (join->recount) {
         return;
     }
     struct user_joined *msg = user_joined_new();
@@ -194,14 +194,14 @@ static void refuse(struct sched *sched, const struct room_join *join, int status
     msg_send(sched, join->reply_to, msg);
 }
 
-/* A seat has nobody who waits for an answer: the socket that took it goes. */
+/* A recount has nobody who waits for an answer: the socket that took it goes. */
 static void refuse_unborn(struct sched *sched, struct msg *msg)
 {
     const struct room_join *join = (const struct room_join *)(const void *)msg;
     if (msg->kind->index != ROOM_JOIN) {
         return;
     }
-    if (!join->seat) {
+    if (!join->recount) {
         refuse(sched, join, STATUS_NOMEM);
         return;
     }
@@ -242,7 +242,7 @@ static void on_join(struct room *room, struct room_join *msg)
 /* There was no memory for the interest. Who has a seat leaves it when its socket is closed. */
 static void turn_away(struct room *room, const struct room_join *join)
 {
-    if (!join->seat) {
+    if (!join->recount) {
         room->members--;
         room->shares[join->reply_to.shard].members--;
         refuse(room->actor.sched, join, STATUS_NOMEM);
@@ -314,11 +314,11 @@ void room_on_gone(struct socket *socket, const struct membership *membership, bo
     }
 }
 
-void room_take_seat(struct shard *shard, struct bytes nsp, struct bytes room)
+void room_recount(struct shard *shard, struct bytes nsp, struct bytes room)
 {
     struct room_join *msg = room_join_new();
     msg->key = room_key_new(nsp, room);
     msg->reply_to.shard = (uint16_t)sched_shard(shard->sched);
-    msg->seat = true;
+    msg->recount = true;
     msg_send_home(shard->sched, msg);
 }

@@ -28,7 +28,7 @@ size_t room_cost(unsigned shards);
 void room_send_leave(struct shard *shard, struct bytes nsp, struct bytes room);
 
 /* Have a socket of this shard counted as a member of `room`, whatever its maximum. */
-void room_take_seat(struct shard *shard, struct bytes nsp, struct bytes room);
+void room_recount(struct shard *shard, struct bytes nsp, struct bytes room);
 
 /*
  * Send an event of the hub's own to a room (wire name), except to sockets of some names; takes

@@ -147,7 +147,7 @@ void sqlite_lease_start(struct hub_shard *shard)
     struct sqlite_lease *own = mem_alloc(sizeof(*own));
     const struct lease_config config = describe(shard->hub, key);
     own->shard = shard;
-    own->link = bus->ops->open(bus, "peal-solo", &no_events, own);
+    own->link = bus->ops->open(bus, "peal-sqlite", &no_events, own);
     lease_start(&own->lease, &shard->shard, own->link, &config, &events, own);
     shard->sqlite_lease = own;
 }
