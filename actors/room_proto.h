@@ -19,7 +19,7 @@ struct room_join {
     struct actor_ref reply_to; /* the user actor: user_joined or user_refused */
     uint32_t socket_id; /* returned in the reply, as `token` */
     uint32_t max_members; /* 0: no limit */
-    bool quiet; /* nobody is told who comes and goes */
+    bool presence; /* the others are told who comes and goes */
     bool recount; /* the socket is a member already: it is only counted */
     uint64_t token;
 };

@@ -57,7 +57,7 @@ struct recovery_limits {
 /* What the type of a room says. */
 struct room_rules {
     uint32_t max_members; /* 0: no limit */
-    bool quiet; /* nobody is told who comes and goes */
+    bool presence; /* the others are told who comes and goes */
 };
 
 /* What the actors need to know of the configuration; immutable. A shard may get another one between

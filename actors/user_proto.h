@@ -43,7 +43,7 @@ struct user_joined {
     struct msg base;
     uint32_t socket_id;
     uint64_t token;
-    bool quiet; /* the others are not told */
+    bool presence; /* the others are told */
     struct buf *room; /* its key: namespace and wire name */
 };
 

@@ -98,8 +98,8 @@ static int read_field(
     }
     if (bytes_eq_str(key, "close")) {
         request->close = bytes_eq(value, BYTES("\xc3"));
-    } else if (bytes_eq_str(key, "loud")) {
-        request->loud = bytes_eq(value, BYTES("\xc3"));
+    } else if (bytes_eq_str(key, "presence")) {
+        request->presence = bytes_eq(value, BYTES("\xc3"));
     } else if (bytes_eq_str(key, "opts")) {
         fields->options = bytes_eq(value, BYTES("\xc0")) ? bytes_of(NULL, 0) : value;
     } else if (bytes_eq_str(key, "rooms")) {
@@ -229,7 +229,7 @@ void adapter_change_write(const struct adapter_change *change, struct builder *o
         builder_str(out, i > 0 ? "," : "");
         json_scan_write_string(out, buf_bytes(change->targets[i]));
     }
-    builder_str(out, change->type == ADAPTER_JOIN ? "],\"loud\":true}" : "]}");
+    builder_str(out, change->type == ADAPTER_JOIN ? "],\"presence\":true}" : "]}");
 }
 
 /* Peal's own question. */

@@ -48,7 +48,7 @@ struct adapter_request {
     struct adapter_options options; /* whom it is about */
     struct adapter_names targets; /* JOIN and LEAVE: the rooms */
     bool close; /* DISCONNECT: end the whole connection */
-    bool loud; /* JOIN, between our own nodes: members of the rooms are told */
+    bool presence; /* JOIN, between our own nodes: members of the rooms are told */
     struct adapter_packet packet; /* BROADCAST_ACK */
 };
 
@@ -71,7 +71,7 @@ struct adapter_change {
     uint32_t target_count;
 };
 
-/* Append the request: JSON, DISCONNECT with `close`, JOIN `loud`. */
+/* Append the request: JSON, DISCONNECT with `close`, JOIN `presence`. */
 void adapter_change_write(const struct adapter_change *change, struct builder *out);
 
 /* Append Peal's own FETCH of the sockets in `room`, with a text as its id. */

@@ -186,7 +186,7 @@ bool fanout_has_company(const struct socket *socket, struct bytes room)
         if (other != socket && other->fanout == socket->fanout) {
             membership = fanout_membership(other->fanout, other, room);
         }
-        if (membership != NULL && membership->loud) {
+        if (membership != NULL && membership->presence) {
             return true;
         }
     }

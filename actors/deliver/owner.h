@@ -31,9 +31,9 @@ struct owner_ops {
     /*
      * A backend, or another node, puts a socket that has an owner into a room (wire name) or takes
      * it out; false when it is in too many rooms. No rule is asked. The others are told of one that
-     * comes `loud`, unless the room is quiet, and later of its going.
+     * comes with `presence`, unless the room is without, and later of its going.
      */
-    bool (*change_room)(struct socket *socket, struct bytes room, bool join, bool loud);
+    bool (*change_room)(struct socket *socket, struct bytes room, bool join, bool presence);
     /* The sockets that dropped and may come back, recoverable.user_link. NULL: it has had none,
      * and none is to be kept now (`make`). */
     struct list *(*kept)(struct socket_owner *owner, bool make);

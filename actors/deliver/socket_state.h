@@ -49,7 +49,7 @@ struct socket_ops {
 struct membership {
     struct leaf *leaf;
     uint32_t index; /* in leaf.members */
-    bool loud; /* the others are told of coming and going */
+    bool presence; /* the others are told of coming and going */
     bool chosen; /* a backend put the socket here: no rule is asked */
 };
 

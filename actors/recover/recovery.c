@@ -223,7 +223,7 @@ void recovery_note_all(struct socket_owner *user, struct bytes nsp, const struct
 /* What is known of a membership changes: of a room that a backend chose, the token is not asked. */
 static void note_membership(const struct membership *membership, struct room_span *span)
 {
-    span->loud = membership->loud;
+    span->presence = membership->presence;
     span->granted = !membership->chosen;
 }
 
@@ -567,8 +567,8 @@ static void rejoin(struct recoverable *recoverable, struct socket *socket)
         }
         struct membership *membership = fanout_membership(fanout, socket, span->name);
         membership->chosen = !span->granted;
-        if (span->loud) {
-            membership->loud = true;
+        if (span->presence) {
+            membership->presence = true;
             room_tell(socket, span->name, true);
         }
     }

@@ -54,7 +54,7 @@ MUST_CHECK struct recoverable *recovery_claim(
 /* Give up a socket that was kept; NULL is allowed. */
 void recovery_drop(struct recoverable *recoverable);
 
-/* What is known of the socket's membership of `room` changed: loud, chosen. */
+/* What is known of the socket's membership of `room` changed: presence, chosen. */
 void recovery_changed(struct socket *socket, struct bytes room);
 
 /* What the user actor tells. */

@@ -13,7 +13,7 @@
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
 
-enum { EPOCH_MAX = 64, SPANS_MAX = 4096, SPAN_LOUD = 1, SPAN_GRANTED = 2, STAY_FLAGS_MAX = 3 };
+enum { EPOCH_MAX = 64, SPANS_MAX = 4096, SPAN_PRESENCE = 1, SPAN_GRANTED = 2, SPAN_FLAGS_MAX = 3 };
 
 /* Writing. */
 
@@ -44,7 +44,7 @@ static void write_span(const struct room_span *span, struct builder *out)
     } else {
         builder_str(out, "null");
     }
-    unsigned flags = (span->loud ? SPAN_LOUD : 0u) | (span->granted ? SPAN_GRANTED : 0u);
+    unsigned flags = (span->presence ? SPAN_PRESENCE : 0u) | (span->granted ? SPAN_GRANTED : 0u);
     builder_printf(out, ",%u]", flags);
 }
 
@@ -220,10 +220,10 @@ static int read_span(struct bytes text, char *at, struct room_span *ret_stay)
     status = status ? status : read_place(part[1], &span.from.stream);
     status = status || !span.over ? status : read_place(part[2], &span.to.stream);
     status = status ? status : json_scan_u64(part[3], &flags);
-    if (status != 0 || flags > STAY_FLAGS_MAX) {
+    if (status != 0 || flags > SPAN_FLAGS_MAX) {
         return STATUS_INVALID;
     }
-    span.loud = flags & SPAN_LOUD;
+    span.presence = flags & SPAN_PRESENCE;
     span.granted = flags & SPAN_GRANTED;
     *ret_stay = span;
     return 0;

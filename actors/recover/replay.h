@@ -48,7 +48,7 @@ struct room_span {
     struct replay_at from;
     struct replay_at to;
     bool over; /* `to` counts */
-    bool loud; /* the others are told of coming and going */
+    bool presence; /* the others are told of coming and going */
     bool granted; /* the user's token allowed it, not a backend */
 };
 

@@ -100,7 +100,7 @@ static void change_rooms(const struct adapter_request *request, struct socket *s
             continue;
         }
         if (!is_room_for(socket, room) ||
-            !socket->shard->owners->change_room(socket, room, join, request->loud)) {
+            !socket->shard->owners->change_room(socket, room, join, request->presence)) {
             socket->shard->stats.joins_refused++;
         }
     }

@@ -39,7 +39,7 @@ struct room {
     struct actor actor;
     struct buf *key;
     uint32_t members;
-    bool quiet; /* the room's type says so: a JOIN told it, leaves do not */
+    bool presence; /* the others are told, unless a JOIN said that the room's type has none */
     struct list joining;
     struct share shares[]; /* by shard */
 };
@@ -107,6 +107,7 @@ static struct actor *spawn_room(struct sched *sched, struct bytes key)
         return NULL;
     }
     room->key = buf_new_name(key);
+    room->presence = true;
     list_init(&room->joining);
     if (!actor_start(&room->actor, &room_behaviour, sched)) {
         buf_unref(room->key);
@@ -180,7 +181,7 @@ static void reply_joined(struct room *room, const struct room_join *join)
     msg->socket_id = join->socket_id;
     msg->token = join->token;
     msg->room = buf_ref(room->key);
-    msg->quiet = room->quiet;
+    msg->presence = room->presence;
     msg_send(room->actor.sched, join->reply_to, msg);
 }
 
@@ -218,7 +219,7 @@ static void on_join(struct room *room, struct room_join *msg)
     }
     uint32_t shard = msg->reply_to.shard;
     struct share *share = &room->shares[shard];
-    room->quiet = room->quiet || msg->quiet;
+    room->presence = room->presence && msg->presence;
     room->members++;
     share->members++;
     if (!share->asked) {
@@ -309,7 +310,7 @@ void room_on_gone(struct socket *socket, const struct membership *membership, bo
     if (!kept) {
         room_send_leave(socket->shard, socket_nsp(socket), room);
     }
-    if (membership->loud) {
+    if (membership->presence) {
         room_tell(socket, room, false);
     }
 }
@@ -320,5 +321,6 @@ void room_recount(struct shard *shard, struct bytes nsp, struct bytes room)
     msg->key = room_key_new(nsp, room);
     msg->reply_to.shard = (uint16_t)sched_shard(shard->sched);
     msg->recount = true;
+    msg->presence = true;
     msg_send_home(shard->sched, msg);
 }

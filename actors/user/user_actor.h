@@ -75,9 +75,9 @@ bool user_rooms_expel(struct socket *socket, struct bytes room);
 /*
  * A backend, or another node, puts a socket of a user into a room (wire name) or takes it out;
  * false when the socket is in too many rooms. No rule is asked. The others are told of one that
- * comes `loud`, unless the room is quiet, and later of its going.
+ * comes with `presence`, unless the room is without, and later of its going.
  */
-bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool loud);
+bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool presence);
 
 /* Forget what a user that has a busy part was about to do in rooms. */
 void user_rooms_stop(struct user *user);

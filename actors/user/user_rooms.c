@@ -23,7 +23,7 @@ enum { WAITING_MAX = 256, WAITING_MESSAGES = 4, WAITING_RETRY_MS = 1000 };
  */
 #define TOKEN_HAS_ID (UINT64_C(1) << 63)
 #define TOKEN_SILENT (UINT64_C(1) << 62)
-#define TOKEN_QUIET (UINT64_C(1) << 61)
+#define TOKEN_NO_PRESENCE (UINT64_C(1) << 61)
 
 /* A JOIN that its room has not answered; leaving meanwhile is done afterwards. */
 struct joining {
@@ -147,7 +147,7 @@ static void answer_room(
 
 static uint64_t token_of(const struct client_call *call)
 {
-    return call->has_id ? TOKEN_HAS_ID | (call->id & (TOKEN_QUIET - 1)) : 0;
+    return call->has_id ? TOKEN_HAS_ID | (call->id & (TOKEN_NO_PRESENCE - 1)) : 0;
 }
 
 static void add_joining(
@@ -295,7 +295,7 @@ static void send_join(struct user *user, struct socket *socket, struct bytes roo
     msg->reply_to = user->actor.self;
     msg->socket_id = socket->id;
     msg->max_members = rules->max_members;
-    msg->quiet = rules->quiet;
+    msg->presence = rules->presence;
     msg->token = token;
     msg_send_home(shard->sched, msg);
 }
@@ -350,11 +350,11 @@ void user_rooms_subscribe(const struct client_call *call)
 static void leave_now(struct socket *socket, struct bytes room, uint64_t token, struct bytes reason)
 {
     const struct membership *membership = fanout_membership(socket->fanout, socket, room);
-    bool loud = membership != NULL && membership->loud;
+    bool presence = membership != NULL && membership->presence;
     if (fanout_leave(socket->fanout, socket, room)) {
         room_send_leave(socket->shard, socket_nsp(socket), room);
     }
-    if (loud) {
+    if (presence) {
         room_tell(socket, room, false);
     }
     answer_room(socket, token, false, room, reason);
@@ -440,8 +440,8 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
     socket->joins -= socket->joins > 0;
     if (status == STATUS_EXISTS) {
         room_send_leave(shard, nsp, room); /* asked for twice at once: counted once */
-    } else if (!msg->quiet && !(msg->token & TOKEN_QUIET)) {
-        fanout_membership(socket->fanout, socket, room)->loud = true;
+    } else if (msg->presence && !(msg->token & TOKEN_NO_PRESENCE)) {
+        fanout_membership(socket->fanout, socket, room)->presence = true;
         room_tell(socket, room, true);
     }
     answer_room(socket, msg->token, true, room, not_said);
@@ -511,9 +511,9 @@ void user_rooms_leave(const struct client_call *call)
     }
 }
 
-bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool loud)
+bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool presence)
 {
-    const struct room_rules rules = {0};
+    const struct room_rules rules = {.presence = true};
     struct user *user = user_of(socket);
     struct membership *member = fanout_membership(socket->fanout, socket, room);
     bool joining = user->busy != NULL && last_joining(user, socket->id, room) != NULL;
@@ -521,7 +521,8 @@ bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool
     if (!join && (member || joining)) {
         leave(socket, room, TOKEN_SILENT);
     } else if (join && !member && !full) {
-        send_join(user, socket, room, &rules, TOKEN_SILENT | (loud ? 0 : TOKEN_QUIET), true);
+        send_join(
+            user, socket, room, &rules, TOKEN_SILENT | (presence ? 0 : TOKEN_NO_PRESENCE), true);
     } else if (join && member) {
         member->chosen = true;
         recovery_changed(socket, room);

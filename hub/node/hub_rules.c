@@ -52,7 +52,7 @@ int hub_room_access(
     *ret_rules = (struct room_rules){
         .max_members =
             type->max_members > 0 ? type->max_members : settings->config->limits_room_members,
-        .quiet = !type->presence,
+        .presence = type->presence,
     };
     return 0;
 }

@@ -441,7 +441,8 @@ Test(requests, members_are_told_of_joins_by_hubs_only)
     ask(world, "{\"type\":3,\"opts\":{\"rooms\":[\"user:p1\"]},\"rooms\":[\"r0\"]}");
     nodes_settle(world->nodes);
     cr_assert(first->told == 1 && third->told == 0);
-    ask(world, "{\"type\":2,\"opts\":{\"rooms\":[\"user:p1\"]},\"rooms\":[\"r0\"],\"loud\":true}");
+    ask(world,
+        "{\"type\":2,\"opts\":{\"rooms\":[\"user:p1\"]},\"rooms\":[\"r0\"],\"presence\":true}");
     nodes_settle(world->nodes);
     ask(world, "{\"type\":3,\"opts\":{\"rooms\":[\"user:p1\"]},\"rooms\":[\"r0\"]}");
     nodes_settle(world->nodes);

@@ -70,7 +70,7 @@ static int room_access(
 {
     (void)context;
     (void)who;
-    *ret_rules = (struct room_rules){.quiet = bytes_eq_str(room, "c")};
+    *ret_rules = (struct room_rules){.presence = !bytes_eq_str(room, "c")};
     return 0;
 }
 

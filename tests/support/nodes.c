@@ -29,7 +29,7 @@ static int room_access(
     (void)context;
     (void)who;
     *ret_rules = (struct room_rules){
-        .quiet = bytes_starts(room, BYTES("quiet:")),
+        .presence = !bytes_starts(room, BYTES("quiet:")),
         .max_members = bytes_starts(room, BYTES("small:")) ? 3 : 0,
     };
     return 0;

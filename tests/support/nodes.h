@@ -57,7 +57,8 @@ struct nodes {
     struct node node[NODES_MAX];
 };
 
-/* Start all nodes. Rooms called "quiet:…" are quiet, "small:…" have at most three members. */
+/* Start all nodes. Rooms called "quiet:…" tell nobody who comes and goes, "small:…" have at most
+ * three members. */
 struct nodes *nodes_create(uint64_t seed, const struct nodes_options *options);
 
 /* Stop all nodes and destroy everything; sockets must have been detached. */

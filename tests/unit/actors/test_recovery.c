@@ -72,7 +72,7 @@ static int allow(
     void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules)
 {
     (void)context;
-    *ret_rules = (struct room_rules){0};
+    *ret_rules = (struct room_rules){.presence = true};
     bool narrow = bytes_eq_str(claims_role(identity_claims(who)), "narrow");
     return narrow && bytes_eq_str(room, rooms[0]) ? STATUS_DENIED : 0;
 }

@@ -53,7 +53,7 @@ static void show(const struct adapter_request *request, struct builder *out)
     show_names(" except=[", request->options.except, out);
     show_names(" targets=[", request->targets, out);
     builder_str(out, request->close ? " close" : "");
-    builder_str(out, request->loud ? " loud" : "");
+    builder_str(out, request->presence ? " presence" : "");
     if (request->options.timeout_ms > 0) {
         builder_printf(out, " timeout=%u", (unsigned)request->options.timeout_ms);
     }
@@ -98,7 +98,7 @@ Test(adapter_request, vectors)
     script_feed_file("codec/adapter_request.txt", decode);
 }
 
-/* What a stock adapter was seen to write for the same calls; `loud` is ours. */
+/* What a stock adapter was seen to write for the same calls; `presence` is ours. */
 Test(adapter_request, writes_what_a_stock_adapter_writes)
 {
     struct buf *rooms[] = {buf_new(BYTES("x")), buf_new(BYTES("\"y\""))};
@@ -113,7 +113,7 @@ Test(adapter_request, writes_what_a_stock_adapter_writes)
     adapter_change_write(&change, &out);
     cr_expect(bytes_eq_str(builder_bytes(&out),
         "{\"uid\":\"7r695z\",\"type\":2,\"opts\":{\"rooms\":[\"room1\"],\"except\":[]},"
-        "\"rooms\":[\"x\",\"\\\"y\\\"\"],\"loud\":true}"));
+        "\"rooms\":[\"x\",\"\\\"y\\\"\"],\"presence\":true}"));
     builder_clear(&out);
     change.type = ADAPTER_LEAVE;
     change.target_count = 1;
