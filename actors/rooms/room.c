@@ -22,8 +22,8 @@
 #include "codec/server_events.h"
 
 /* A JOIN whose shard has no interest yet. */
-struct joining {
-    struct list link; /* room.joining */
+struct held_join {
+    struct list link; /* room.held */
     struct room_join *join;
 };
 
@@ -40,7 +40,7 @@ struct room {
     struct buf *key;
     uint32_t members;
     bool presence; /* the others are told, unless a JOIN said that the room's type has none */
-    struct list joining;
+    struct list held; /* JOINs */
     struct share shares[]; /* by shard */
 };
 
@@ -108,7 +108,7 @@ static struct actor *spawn_room(struct sched *sched, struct bytes key)
     }
     room->key = buf_new_name(key);
     room->presence = true;
-    list_init(&room->joining);
+    list_init(&room->held);
     if (!actor_start(&room->actor, &room_behaviour, sched)) {
         buf_unref(room->key);
         mem_free(room);
@@ -122,10 +122,10 @@ static void free_room(struct actor *actor)
 {
     struct room *room = (struct room *)(void *)actor;
     shard_of(actor)->stats.rooms--;
-    for (struct list *link; (link = list_pop(&room->joining)) != NULL;) {
-        struct joining *joining = container_of(link, struct joining, link);
-        msg_destroy(&joining->join->base);
-        mem_free(joining);
+    for (struct list *link; (link = list_pop(&room->held)) != NULL;) {
+        struct held_join *held = container_of(link, struct held_join, link);
+        msg_destroy(&held->join->base);
+        mem_free(held);
     }
     buf_unref(room->key);
     mem_free(room);
@@ -231,13 +231,13 @@ static void on_join(struct room *room, struct room_join *msg)
         reply_joined(room, msg);
         return;
     }
-    struct joining *joining = mem_alloc(sizeof(*joining));
-    joining->join = room_join_new();
-    struct msg base = joining->join->base;
-    *joining->join = *msg;
-    joining->join->base = base;
+    struct held_join *held = mem_alloc(sizeof(*held));
+    held->join = room_join_new();
+    struct msg base = held->join->base;
+    *held->join = *msg;
+    held->join->base = base;
     msg->key = NULL;
-    list_append(&room->joining, &joining->link);
+    list_append(&room->held, &held->link);
 }
 
 /* There was no memory for the interest. Who has a seat leaves it when its socket is closed. */
@@ -258,19 +258,19 @@ static void on_interested(struct room *room, struct room_interested *msg)
     }
     share->asked = !msg->failed;
     share->interested = !msg->failed;
-    list_for_each_safe (link, following, &room->joining) {
-        struct joining *joining = container_of(link, struct joining, link);
-        if (joining->join->reply_to.shard != msg->shard) {
+    list_for_each_safe (link, following, &room->held) {
+        struct held_join *held = container_of(link, struct held_join, link);
+        if (held->join->reply_to.shard != msg->shard) {
             continue;
         }
         list_remove(link);
         if (msg->failed) {
-            turn_away(room, joining->join);
+            turn_away(room, held->join);
         } else {
-            reply_joined(room, joining->join);
+            reply_joined(room, held->join);
         }
-        msg_destroy(&joining->join->base);
-        mem_free(joining);
+        msg_destroy(&held->join->base);
+        mem_free(held);
     }
     if (room->members == 0) {
         actor_stop(&room->actor);

@@ -38,7 +38,7 @@ struct item {
 };
 
 /* Rows that are stored in one transaction. */
-struct chunk {
+struct transaction {
     struct store_put put; /* first */
     struct post_call *call;
     bool answered;
@@ -54,9 +54,9 @@ struct post_call {
     uint32_t item_count;
     struct store_row *rows;
     uint32_t row_count;
-    struct chunk *chunks;
-    uint32_t chunk_count;
-    uint32_t chunks_done; /* answered by the store; the next one is under way */
+    struct transaction *transactions;
+    uint32_t transaction_count;
+    uint32_t transactions_done; /* answered by the store; the next one is under way */
 };
 
 /* Parsing. */
@@ -275,10 +275,10 @@ static void free_call(struct post_call *call)
             notification_post_finish(&call->items[i].post);
         }
     }
-    for (uint32_t i = 0; i < call->chunk_count; i++) {
-        store_request_finish(&call->chunks[i].put.base);
+    for (uint32_t i = 0; i < call->transaction_count; i++) {
+        store_request_finish(&call->transactions[i].put.base);
     }
-    mem_free(call->chunks);
+    mem_free(call->transactions);
     mem_free(call->rows);
     mem_free(call->items);
     mem_free(call->body);
@@ -288,24 +288,24 @@ static void free_call(struct post_call *call)
 
 /* Results. */
 
-static int chunk_status(const struct chunk *chunk)
+static int transaction_status(const struct transaction *transaction)
 {
-    return chunk->answered ? chunk->put.base.status : STATUS_UNKNOWN;
+    return transaction->answered ? transaction->put.base.status : STATUS_UNKNOWN;
 }
 
 static int row_status(const struct post_call *call, uint32_t row)
 {
-    uint32_t low = 0; /* the last chunk that begins at or before the row */
-    uint32_t high = call->chunk_count;
+    uint32_t low = 0; /* the last transaction that begins at or before the row */
+    uint32_t high = call->transaction_count;
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
-        if (call->chunks[middle].put.rows <= call->rows + row) {
+        if (call->transactions[middle].put.rows <= call->rows + row) {
             low = middle;
         } else {
             high = middle;
         }
     }
-    return chunk_status(&call->chunks[low]);
+    return transaction_status(&call->transactions[low]);
 }
 
 /* What became of a row, as an error; code ERROR_NONE when it is stored. */
@@ -458,9 +458,9 @@ static void answer_single(struct post_call *call, unsigned status)
  * else 503. */
 static unsigned status_of_all(const struct post_call *call)
 {
-    unsigned result = call->chunk_count > 0 ? 503 : 200;
-    for (uint32_t i = 0; i < call->chunk_count; i++) {
-        int status = chunk_status(&call->chunks[i]);
+    unsigned result = call->transaction_count > 0 ? 503 : 200;
+    for (uint32_t i = 0; i < call->transaction_count; i++) {
+        int status = transaction_status(&call->transactions[i]);
         if (status == 0 || status == STATUS_INVALID) {
             return 200;
         }
@@ -492,13 +492,13 @@ static void submit_next(struct post_call *call);
 
 static void on_stored(struct store_request *request)
 {
-    struct chunk *chunk = container_of(request, struct chunk, put.base);
-    struct post_call *call = chunk->call;
-    chunk->answered = true;
+    struct transaction *transaction = container_of(request, struct transaction, put.base);
+    struct post_call *call = transaction->call;
+    transaction->answered = true;
     if (request->status == 0) {
-        post_announce(call->shard, chunk->put.rows, chunk->put.count);
+        post_announce(call->shard, transaction->put.rows, transaction->put.count);
     }
-    call->chunks_done++;
+    call->transactions_done++;
     api_call_renew(&call->api);
     submit_next(call);
 }
@@ -506,21 +506,23 @@ static void on_stored(struct store_request *request)
 /* Whether the store is away: what it has not been asked yet is not asked any more. */
 static bool is_store_away(const struct post_call *call)
 {
-    int last = call->chunks_done > 0 ? call->chunks[call->chunks_done - 1].put.base.status : 0;
+    int last = call->transactions_done > 0
+                   ? call->transactions[call->transactions_done - 1].put.base.status
+                   : 0;
     return call->shard->store == NULL || last == STATUS_UNAVAILABLE || last == STATUS_UNKNOWN;
 }
 
-/* Submit the next chunk, or answer when there is none. */
+/* Submit the next transaction, or answer when there is none. */
 static void submit_next(struct post_call *call)
 {
     if (is_store_away(call)) {
-        for (; call->chunks_done < call->chunk_count; call->chunks_done++) {
-            call->chunks[call->chunks_done].put.base.status = STATUS_UNAVAILABLE;
-            call->chunks[call->chunks_done].answered = true;
+        for (; call->transactions_done < call->transaction_count; call->transactions_done++) {
+            call->transactions[call->transactions_done].put.base.status = STATUS_UNAVAILABLE;
+            call->transactions[call->transactions_done].answered = true;
         }
     }
-    if (call->chunks_done < call->chunk_count) {
-        store_submit(call->shard->store, &call->chunks[call->chunks_done].put.base);
+    if (call->transactions_done < call->transaction_count) {
+        store_submit(call->shard->store, &call->transactions[call->transactions_done].put.base);
         return;
     }
     if (call->api.request != NULL) {
@@ -534,7 +536,7 @@ static size_t size_of_row(const struct store_row *row)
     return row->type.len + row->title.len + row->message.len + row->data.len + sizeof(*row);
 }
 
-/* How many rows from `from` on go into one chunk. */
+/* How many rows from `from` on go into one transaction. */
 static uint32_t count_slice(const struct post_call *call, uint32_t from)
 {
     uint32_t count = 0;
@@ -549,19 +551,19 @@ static uint32_t count_slice(const struct post_call *call, uint32_t from)
 /* Submit the rows; they are stored in order. Answers later. */
 static void submit(struct http_request *request, struct post_call *call)
 {
-    uint32_t chunks = 0;
+    uint32_t transactions = 0;
     for (uint32_t from = 0; from < call->row_count; from += count_slice(call, from)) {
-        chunks++;
+        transactions++;
     }
-    call->chunks = mem_try_calloc(chunks, sizeof(*call->chunks));
-    if (call->chunks == NULL) {
+    call->transactions = mem_try_calloc(transactions, sizeof(*call->transactions));
+    if (call->transactions == NULL) {
         api_refuse_memory(request);
         free_call(call);
         return;
     }
     for (uint32_t from = 0; from < call->row_count;) {
         uint32_t count = count_slice(call, from);
-        call->chunks[call->chunk_count++] = (struct chunk){
+        call->transactions[call->transaction_count++] = (struct transaction){
             .put = {.base = {.op = STORE_PUT, .done = on_stored},
                 .rows = call->rows + from,
                 .count = count},

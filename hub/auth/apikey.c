@@ -15,7 +15,7 @@
 enum { PLACE_BITS = 24 };
 
 /* What is looked up: the digest of the secret, so that its length and bytes decide no timing. */
-struct entry {
+struct secret {
     struct apikey key; /* first */
     uint8_t digest[CRYPTO_SHA256_LEN];
 };
@@ -23,7 +23,7 @@ struct entry {
 struct apikey_set {
     uint64_t serial; /* of the process; from 1 on */
     size_t count;
-    struct entry entries[];
+    struct secret secrets[];
 };
 
 #define SCOPE(word, scope)                                                                         \
@@ -100,17 +100,17 @@ static int add(struct apikey_set *set, const struct apikey_options *options, str
     }
     crypto_sha256(options->key, digest);
     for (size_t i = 0; i < set->count; i++) {
-        if (bytes_eq(set->entries[i].key.name, options->name)) {
+        if (bytes_eq(set->secrets[i].key.name, options->name)) {
             return refuse(error, options->name, "the name is there twice");
         }
-        if (crypto_equal(set->entries[i].digest, digest, sizeof(digest))) {
+        if (crypto_equal(set->secrets[i].digest, digest, sizeof(digest))) {
             return refuse(error, options->name, "another name has the same key");
         }
     }
-    struct entry *entry = &set->entries[set->count++];
-    entry->key = (struct apikey){
+    struct secret *secret = &set->secrets[set->count++];
+    secret->key = (struct apikey){
         .name = keep(options->name), .tenant = keep(options->tenant), .scopes = granted};
-    memcpy(entry->digest, digest, sizeof(digest));
+    memcpy(secret->digest, digest, sizeof(digest));
     return 0;
 }
 
@@ -119,7 +119,7 @@ int apikey_set_create(const struct apikey_options *keys, size_t count, struct bu
 {
     static _Atomic(uint64_t) serials;
     CHECK(count < 1U << PLACE_BITS); /* a file of settings is smaller */
-    struct apikey_set *set = mem_alloc(sizeof(*set) + count * sizeof(struct entry));
+    struct apikey_set *set = mem_alloc(sizeof(*set) + count * sizeof(struct secret));
     set->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
     for (size_t i = 0; i < count; i++) {
         int status = add(set, &keys[i], error);
@@ -138,8 +138,8 @@ void apikey_set_destroy(struct apikey_set *set)
         return;
     }
     for (size_t i = 0; i < set->count; i++) {
-        mem_free((char *)set->entries[i].key.name.at);
-        mem_free((char *)set->entries[i].key.tenant.at);
+        mem_free((char *)set->secrets[i].key.name.at);
+        mem_free((char *)set->secrets[i].key.tenant.at);
     }
     mem_free(set);
 }
@@ -153,8 +153,8 @@ const struct apikey *apikey_find(const struct apikey_set *set, struct bytes secr
     crypto_sha256(secret, digest);
     const struct apikey *found = NULL;
     for (size_t i = 0; i < set->count; i++) {
-        if (crypto_equal(set->entries[i].digest, digest, sizeof(digest))) {
-            found = &set->entries[i].key; /* and go on: every lookup takes the same time */
+        if (crypto_equal(set->secrets[i].digest, digest, sizeof(digest))) {
+            found = &set->secrets[i].key; /* and go on: every lookup takes the same time */
         }
     }
     return found;
@@ -162,14 +162,14 @@ const struct apikey *apikey_find(const struct apikey_set *set, struct bytes secr
 
 uint64_t apikey_mark(const struct apikey_set *set, const struct apikey *key)
 {
-    const struct entry *entry = (const struct entry *)(const void *)key;
-    return set->serial << PLACE_BITS | (uint64_t)(entry - set->entries);
+    const struct secret *secret = (const struct secret *)(const void *)key;
+    return set->serial << PLACE_BITS | (uint64_t)(secret - set->secrets);
 }
 
 const struct apikey *apikey_recall(const struct apikey_set *set, uint64_t mark)
 {
     size_t place = mark & ((1U << PLACE_BITS) - 1);
-    return mark >> PLACE_BITS == set->serial && place < set->count ? &set->entries[place].key
+    return mark >> PLACE_BITS == set->serial && place < set->count ? &set->secrets[place].key
                                                                    : NULL;
 }
 

@@ -10,45 +10,45 @@
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
 
-struct entry {
+struct verified {
     struct list link; /* jwt_cache.recent */
     struct claims *claims;
     uint8_t digest[CRYPTO_SHA256_LEN];
 };
 
 struct jwt_cache {
-    struct map entries;
-    struct list recent; /* entry.link; the one used last is last */
+    struct map tokens;
+    struct list recent; /* verified.link; the one used last is last */
     size_t max;
 };
 
-static struct bytes key_of_entry(const void *object)
+static struct bytes key_of_verified(const void *object)
 {
-    const struct entry *entry = object;
-    return bytes_of(entry->digest, sizeof(entry->digest));
+    const struct verified *verified = object;
+    return bytes_of(verified->digest, sizeof(verified->digest));
 }
 
 struct jwt_cache *jwt_cache_create(size_t max)
 {
     struct jwt_cache *cache = mem_alloc(sizeof(*cache));
-    map_init(&cache->entries, key_of_entry);
+    map_init(&cache->tokens, key_of_verified);
     list_init(&cache->recent);
     cache->max = max;
     return cache;
 }
 
-static void drop(struct jwt_cache *cache, struct entry *entry)
+static void drop(struct jwt_cache *cache, struct verified *verified)
 {
-    map_remove(&cache->entries, key_of_entry(entry));
-    list_remove(&entry->link);
-    claims_unref(entry->claims);
-    mem_free(entry);
+    map_remove(&cache->tokens, key_of_verified(verified));
+    list_remove(&verified->link);
+    claims_unref(verified->claims);
+    mem_free(verified);
 }
 
 static void jwt_cache_clear(struct jwt_cache *cache)
 {
     while (!list_empty(&cache->recent)) {
-        drop(cache, container_of(cache->recent.next, struct entry, link));
+        drop(cache, container_of(cache->recent.next, struct verified, link));
     }
 }
 
@@ -56,25 +56,25 @@ void jwt_cache_destroy(struct jwt_cache *cache)
 {
     if (cache != NULL) {
         jwt_cache_clear(cache);
-        map_finish(&cache->entries);
+        map_finish(&cache->tokens);
         mem_free(cache);
     }
 }
 
-static struct entry *find(const struct jwt_cache *cache, const uint8_t *digest)
+static struct verified *find(const struct jwt_cache *cache, const uint8_t *digest)
 {
-    return map_get(&cache->entries, bytes_of(digest, CRYPTO_SHA256_LEN));
+    return map_get(&cache->tokens, bytes_of(digest, CRYPTO_SHA256_LEN));
 }
 
 struct claims *jwt_cache_get(struct jwt_cache *cache, const uint8_t digest[CRYPTO_SHA256_LEN])
 {
-    struct entry *entry = find(cache, digest);
-    if (entry == NULL) {
+    struct verified *verified = find(cache, digest);
+    if (verified == NULL) {
         return NULL;
     }
-    list_remove(&entry->link);
-    list_append(&cache->recent, &entry->link);
-    return entry->claims;
+    list_remove(&verified->link);
+    list_append(&cache->recent, &verified->link);
+    return verified->claims;
 }
 
 void jwt_cache_put(
@@ -84,35 +84,35 @@ void jwt_cache_put(
     if (cache->max == 0) {
         return;
     }
-    if (map_count(&cache->entries) == cache->max) {
-        drop(cache, container_of(cache->recent.next, struct entry, link));
+    if (map_count(&cache->tokens) == cache->max) {
+        drop(cache, container_of(cache->recent.next, struct verified, link));
     }
-    struct entry *entry = mem_alloc(sizeof(*entry));
-    memcpy(entry->digest, digest, CRYPTO_SHA256_LEN);
-    entry->claims = claims_ref(claims);
-    if (!map_put(&cache->entries, entry)) {
-        claims_unref(entry->claims);
-        mem_free(entry); /* it is verified again next time */
+    struct verified *verified = mem_alloc(sizeof(*verified));
+    memcpy(verified->digest, digest, CRYPTO_SHA256_LEN);
+    verified->claims = claims_ref(claims);
+    if (!map_put(&cache->tokens, verified)) {
+        claims_unref(verified->claims);
+        mem_free(verified); /* it is verified again next time */
         return;
     }
-    list_append(&cache->recent, &entry->link);
+    list_append(&cache->recent, &verified->link);
 }
 
 void jwt_cache_remove(struct jwt_cache *cache, const uint8_t digest[CRYPTO_SHA256_LEN])
 {
-    struct entry *entry = find(cache, digest);
-    if (entry != NULL) {
-        drop(cache, entry);
+    struct verified *verified = find(cache, digest);
+    if (verified != NULL) {
+        drop(cache, verified);
     }
 }
 
 size_t jwt_cache_count(const struct jwt_cache *cache)
 {
-    return map_count(&cache->entries);
+    return map_count(&cache->tokens);
 }
 
 uint64_t jwt_cache_bytes(const struct jwt_cache *cache)
 {
-    size_t entry = mem_cost(sizeof(struct entry)) + mem_cost(offsetof(struct claims, text));
-    return map_bytes(&cache->entries) + map_count(&cache->entries) * entry;
+    size_t verified = mem_cost(sizeof(struct verified)) + mem_cost(offsetof(struct claims, text));
+    return map_bytes(&cache->tokens) + map_count(&cache->tokens) * verified;
 }

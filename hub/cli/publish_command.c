@@ -252,31 +252,31 @@ static bool add_to_batch(struct publish *publish, uint64_t line, struct bytes ob
 
 /* Redis. */
 
-struct entry {
+struct added {
     struct publish *publish;
     uint64_t line;
 };
 
 static void on_added(void *context, int status, const struct bus_reply *reply)
 {
-    struct entry *entry = context;
+    struct added *added = context;
     if (status != 0) {
-        print_failure(entry->publish, entry->line, BYTES("Redis is not available"), "");
+        print_failure(added->publish, added->line, BYTES("Redis is not available"), "");
     } else if (reply->type == BUS_STRING) {
         printf("%.*s\n", (int)reply->text.len, reply->text.at);
     } else {
-        print_failure(entry->publish, entry->line, reply->text, "");
+        print_failure(added->publish, added->line, reply->text, "");
     }
-    mem_free(entry);
+    mem_free(added);
 }
 
 static void add_entry(struct publish *publish, uint64_t line, struct bytes object)
 {
     const struct bytes argv[] = {
         BYTES("XADD"), bytes_str(publish->stream), BYTES("*"), BYTES("json"), object};
-    struct entry *entry = mem_alloc(sizeof(*entry));
-    *entry = (struct entry){.publish = publish, .line = line};
-    redis_sync_send(publish->redis, argv, ARRAY_LEN(argv), on_added, entry);
+    struct added *added = mem_alloc(sizeof(*added));
+    *added = (struct added){.publish = publish, .line = line};
+    redis_sync_send(publish->redis, argv, ARRAY_LEN(argv), on_added, added);
     redis_sync_wait(publish->redis, UNDER_WAY_MAX);
 }
 

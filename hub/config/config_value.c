@@ -13,13 +13,13 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 
-struct chunk {
-    struct chunk *next;
+struct piece {
+    struct piece *next;
     max_align_t at[];
 };
 
 struct config_arena {
-    struct chunk *chunks;
+    struct piece *pieces;
 };
 
 struct config_arena *config_arena_create(void)
@@ -32,20 +32,20 @@ void config_arena_destroy(struct config_arena *arena)
     if (arena == NULL) {
         return;
     }
-    while (arena->chunks != NULL) {
-        struct chunk *chunk = arena->chunks;
-        arena->chunks = chunk->next;
-        mem_free(chunk);
+    while (arena->pieces != NULL) {
+        struct piece *piece = arena->pieces;
+        arena->pieces = piece->next;
+        mem_free(piece);
     }
     mem_free(arena);
 }
 
 void *config_arena_alloc(struct config_arena *arena, size_t size)
 {
-    struct chunk *chunk = mem_alloc(sizeof(*chunk) + size);
-    chunk->next = arena->chunks;
-    arena->chunks = chunk;
-    return chunk->at;
+    struct piece *piece = mem_alloc(sizeof(*piece) + size);
+    piece->next = arena->pieces;
+    arena->pieces = piece;
+    return piece->at;
 }
 
 char *config_arena_dup(struct config_arena *arena, const char *text, size_t len)

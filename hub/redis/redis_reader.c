@@ -11,10 +11,10 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 
-enum { CHUNK_MIN = 16 * 1024, LINE_MAX = 64 * 1024 };
+enum { BLOCK_MIN = 16 * 1024, LINE_MAX = 64 * 1024 };
 
-struct chunk {
-    struct chunk *next;
+struct block {
+    struct block *next;
     size_t size;
     size_t used;
     _Alignas(16) char at[];
@@ -23,7 +23,7 @@ struct chunk {
 struct redis_reader {
     redisReader *hiredis;
     size_t reply_max;
-    struct chunk *chunks; /* newest first; the oldest has CHUNK_MIN bytes and is kept */
+    struct block *blocks; /* newest first; the oldest has BLOCK_MIN bytes and is kept */
     size_t tree_bytes; /* of the reply being built */
     size_t tree_max;
     bool over_limit;
@@ -33,15 +33,15 @@ struct redis_reader {
 
 /* --- arena ------------------------------------------------------------------------------- */
 
-static struct chunk *make_chunk(size_t size, struct chunk *next)
+static struct block *make_block(size_t size, struct block *next)
 {
-    struct chunk *chunk = mem_try_alloc(sizeof(*chunk) + size);
-    if (chunk != NULL) {
-        chunk->next = next;
-        chunk->size = size;
-        chunk->used = 0;
+    struct block *block = mem_try_alloc(sizeof(*block) + size);
+    if (block != NULL) {
+        block->next = next;
+        block->size = size;
+        block->used = 0;
     }
-    return chunk;
+    return block;
 }
 
 static void *arena_alloc(struct redis_reader *reader, size_t size)
@@ -51,32 +51,32 @@ static void *arena_alloc(struct redis_reader *reader, size_t size)
         reader->over_limit = true;
         return NULL;
     }
-    if (reader->chunks == NULL || reader->chunks->size - reader->chunks->used < size) {
-        struct chunk *chunk = make_chunk(size > CHUNK_MIN ? size : CHUNK_MIN, reader->chunks);
-        if (chunk == NULL) {
+    if (reader->blocks == NULL || reader->blocks->size - reader->blocks->used < size) {
+        struct block *block = make_block(size > BLOCK_MIN ? size : BLOCK_MIN, reader->blocks);
+        if (block == NULL) {
             return NULL;
         }
-        reader->chunks = chunk;
+        reader->blocks = block;
     }
-    void *at = reader->chunks->at + reader->chunks->used;
-    reader->chunks->used += size;
+    void *at = reader->blocks->at + reader->blocks->used;
+    reader->blocks->used += size;
     reader->tree_bytes += size;
     return at;
 }
 
 static void arena_clear(struct redis_reader *reader)
 {
-    while (reader->chunks != NULL && reader->chunks->next != NULL) {
-        struct chunk *next = reader->chunks->next;
-        mem_free(reader->chunks);
-        reader->chunks = next;
+    while (reader->blocks != NULL && reader->blocks->next != NULL) {
+        struct block *next = reader->blocks->next;
+        mem_free(reader->blocks);
+        reader->blocks = next;
     }
-    if (reader->chunks != NULL && reader->chunks->size > CHUNK_MIN) {
-        mem_free(reader->chunks);
-        reader->chunks = NULL;
+    if (reader->blocks != NULL && reader->blocks->size > BLOCK_MIN) {
+        mem_free(reader->blocks);
+        reader->blocks = NULL;
     }
-    if (reader->chunks != NULL) {
-        reader->chunks->used = 0;
+    if (reader->blocks != NULL) {
+        reader->blocks->used = 0;
     }
     reader->tree_bytes = 0;
 }
@@ -168,7 +168,7 @@ struct redis_reader *redis_reader_create(size_t reply_max)
 {
     struct redis_reader *reader = mem_alloc(sizeof(*reader));
     reader->reply_max = reply_max;
-    reader->tree_max = reply_max + reply_max / 2 + CHUNK_MIN;
+    reader->tree_max = reply_max + reply_max / 2 + BLOCK_MIN;
     reader->hiredis = redisReaderCreateWithFunctions(&functions);
     CHECK(reader->hiredis != NULL);
     reader->hiredis->privdata = reader;
@@ -182,7 +182,7 @@ void redis_reader_destroy(struct redis_reader *reader)
     }
     redisReaderFree(reader->hiredis);
     arena_clear(reader);
-    mem_free(reader->chunks);
+    mem_free(reader->blocks);
     mem_free(reader);
 }
 
