@@ -77,13 +77,13 @@ struct actor_config {
     struct rate typing;
     struct rate inbox;
     uint32_t rooms_per_socket;
-    uint32_t sockets_per_user;
+    uint32_t connections_per_user;
     uint32_t message_chars; /* send_message text */
     uint32_t typing_ms; /* after which typing stops by itself */
     uint32_t nonce_ms; /* for which a nonce is remembered */
-    uint32_t outbox_bytes; /* outbox_limits.high */
+    uint32_t outbound_bytes; /* outbox_limits.high */
     uint32_t outbox_max;
-    uint32_t stall_ms; /* an outbox that stays full for so long: closed CLOSE_SLOW */
+    uint32_t slow_consumer_ms; /* an outbox that stays full for so long: closed CLOSE_SLOW */
     uint32_t recheck_ms; /* 30,000 */
     uint32_t probe_ms; /* between two messages that must come back over the bus */
     uint32_t partitions; /* of the ingress stream */

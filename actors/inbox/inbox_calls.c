@@ -143,7 +143,7 @@ static uint32_t fewer(uint32_t limit, size_t bytes, uint32_t room)
  */
 static bool ask_for_fewer(struct inbox *inbox, const struct inbox_request *request, size_t bytes)
 {
-    uint32_t room = request->shard->config->outbox_bytes;
+    uint32_t room = request->shard->config->outbound_bytes;
     uint32_t limit = request->store.sync.limit;
     if (bytes <= room || limit <= 1) {
         return false;
@@ -170,7 +170,7 @@ static void on_listed(struct inbox *inbox, struct inbox_request *request)
     struct notification_page page = {.items = list->items,
         .count = list->count,
         .more = list->next.new_rev > 0,
-        .max_bytes = request->shard->config->outbox_bytes,
+        .max_bytes = request->shard->config->outbound_bytes,
         .ack = true};
     notification_json_list(&page, &text);
     answer_request(inbox, request, &text);
@@ -288,7 +288,7 @@ static void list_inbox(const struct client_call *call)
     struct builder type = {.max = TEXT_MAX};
     remember_call(request, call);
     list->who = inbox_request_who(request);
-    list->max_bytes = request->shard->config->outbox_bytes;
+    list->max_bytes = request->shard->config->outbound_bytes;
     const struct parameter *bad = read_list(argument, list, &type);
     if (bad != NULL) {
         refuse_parameter(call, bad);

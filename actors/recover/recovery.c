@@ -460,7 +460,7 @@ static bool was_elsewhere(const struct recoverable *recoverable, const struct re
 /* Bytes of what a client may have missed: the answer to its CONNECT has to fit behind. */
 static size_t most_missed(const struct recovery *recovery)
 {
-    uint32_t cap = config_of(recovery)->outbox_bytes;
+    uint32_t cap = config_of(recovery)->outbound_bytes;
     return cap - cap / 8;
 }
 

@@ -148,7 +148,7 @@ int user_attach(struct shard *shard, struct socket *socket)
 {
     struct bytes key = identity_key(socket->identity);
     struct user *user = (struct user *)(void *)actor_find(shard->sched, &user_behaviour, key);
-    if (user != NULL && user->owner.socket_count >= shard->config->sockets_per_user) {
+    if (user != NULL && user->owner.socket_count >= shard->config->connections_per_user) {
         return STATUS_FULL;
     }
     if (user == NULL) {

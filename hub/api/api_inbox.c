@@ -205,7 +205,7 @@ static void answer_list(struct inbox_call *call)
         .count = list->count,
         .more = list->next.new_rev > 0,
         .fields = call->fields,
-        .max_bytes = call->shard->config->outbox_bytes};
+        .max_bytes = call->shard->config->outbound_bytes};
     notification_json_list(&page, &out);
     answer_at(call, list->position.rev, &out);
 }
@@ -325,7 +325,7 @@ void api_inbox_list(struct http_request *request, void *context)
         return;
     }
     call->op.list.who = call->user;
-    call->op.list.max_bytes = call->shard->config->outbox_bytes;
+    call->op.list.max_bytes = call->shard->config->outbound_bytes;
     submit(request, call);
 }
 

@@ -152,7 +152,7 @@ static void join(struct forward *forward, struct bytes head)
     struct http_request *request = take_request(forward);
     struct connection *client = request->connection;
     struct splice_options options = {
-        .stall_ms = home->options.stall_ms,
+        .slow_consumer_ms = home->options.slow_consumer_ms,
         .trust_ms = home->options.trust_ms,
         .ended = on_spliced_end,
         .context = home,

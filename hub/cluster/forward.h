@@ -42,7 +42,7 @@ struct forward_options {
     uint32_t connect_timeout_ms;
     uint32_t answer_timeout_ms;
     uint32_t idle_ms; /* how long a connection without a request is kept */
-    uint32_t stall_ms; /* how long one side of a WebSocket may take nothing */
+    uint32_t slow_consumer_ms; /* how long one side of a WebSocket may take nothing */
     uint32_t trust_ms; /* see splice.h */
     size_t answer_bytes; /* largest body of an answer */
 };

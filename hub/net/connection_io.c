@@ -22,7 +22,7 @@ enum {
     READ_LATE = 2 << 10,
     WRITE_RANGES = 64,
     WRITE_BYTES = 1 << 20,
-    STALL_MS = 30000, /* when the configuration has none, as the next */
+    SLOW_CONSUMER_MS = 30000, /* when the configuration has none, as the next */
     OUTBOX_HIGH = 256 << 10,
     OUTBOX_MAX = 16 << 20,
 };
@@ -317,17 +317,18 @@ static void flush_outbox(struct outbox *outbox)
 struct outbox_limits connection_outbox_limits(const struct shard *shard)
 {
     const struct actor_config *config = shard->config;
-    bool configured = config != NULL && config->outbox_bytes > 0;
+    bool configured = config != NULL && config->outbound_bytes > 0;
     return (struct outbox_limits){
-        .high = configured ? config->outbox_bytes : OUTBOX_HIGH,
+        .high = configured ? config->outbound_bytes : OUTBOX_HIGH,
         .max = configured ? config->outbox_max : OUTBOX_MAX,
     };
 }
 
-static uint32_t stall_ms(const struct connection *connection)
+static uint32_t slow_consumer_ms(const struct connection *connection)
 {
     const struct actor_config *config = connection_shard(connection)->config;
-    return config != NULL && config->stall_ms > 0 ? config->stall_ms : STALL_MS;
+    return config != NULL && config->slow_consumer_ms > 0 ? config->slow_consumer_ms
+                                                          : SLOW_CONSUMER_MS;
 }
 
 static void end_slow(struct connection *connection, uint64_t ms, bool overflow)
@@ -344,7 +345,7 @@ static void on_filled(struct outbox *outbox)
 {
     struct connection *connection = container_of(outbox, struct connection, outbox);
     if (connection->state == OPEN && !timer_armed(&connection->timer)) {
-        connection_expire(connection, CLOSE_SLOW, stall_ms(connection));
+        connection_expire(connection, CLOSE_SLOW, slow_consumer_ms(connection));
         connection->stalling = true;
     }
 }
@@ -365,7 +366,7 @@ static void on_relieved(struct outbox *outbox)
 
 void connection_stalled(struct connection *connection)
 {
-    end_slow(connection, stall_ms(connection), false);
+    end_slow(connection, slow_consumer_ms(connection), false);
 }
 
 static void on_overflowed(struct outbox *outbox)
@@ -377,7 +378,7 @@ static void on_overflowed(struct outbox *outbox)
     }
     if (connection->stalling) {
         uint64_t left = connection->timer.due_ms - sched_now(connection_shard(connection)->sched);
-        ms = left < stall_ms(connection) ? stall_ms(connection) - left : 0;
+        ms = left < slow_consumer_ms(connection) ? slow_consumer_ms(connection) - left : 0;
     }
     end_slow(connection, ms, true);
 }

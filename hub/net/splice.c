@@ -57,7 +57,7 @@ static void hold(struct side *from)
 {
     from->held = true;
     connection_pause(from->connection);
-    connection_expire(from->other->connection, CLOSE_SLOW, from->splice->options.stall_ms);
+    connection_expire(from->other->connection, CLOSE_SLOW, from->splice->options.slow_consumer_ms);
 }
 
 static size_t on_bytes(struct connection *connection, struct bytes bytes)

@@ -3,8 +3,8 @@
  * splice - two connections of one loop become one: what either sends goes to the other.
  *
  * While one side takes no more, the other is not read, so at most two reads wait for either; who
- * takes nothing for `stall_ms` is closed as slow. Where one side ends, what it has sent is written
- * to the other, which is then closed too.
+ * takes nothing for `slow_consumer_ms` is closed as slow. Where one side ends, what it has sent is
+ * written to the other, which is then closed too.
  */
 #ifndef HUB_NET_SPLICE_H
 #define HUB_NET_SPLICE_H
@@ -14,7 +14,7 @@
 struct connection;
 
 struct splice_options {
-    uint32_t stall_ms;
+    uint32_t slow_consumer_ms;
     /* A client that is still there after so long has been authenticated by the node behind the
      * other side, or that would have ended it. */
     uint32_t trust_ms;

@@ -112,7 +112,7 @@ static void make_forwards(struct hub_shard *shard)
         .answer_timeout_ms = (uint32_t)(config->engine_ping_interval_ms +
                                         config->engine_ping_timeout_ms + ANSWER_SLACK_MS),
         .idle_ms = (uint32_t)config->cluster_idle_ms,
-        .stall_ms = shard->shard.config->stall_ms,
+        .slow_consumer_ms = shard->shard.config->slow_consumer_ms,
         .trust_ms = (uint32_t)config->auth_timeout_ms,
         .answer_bytes = config->cluster_answer_bytes,
     };

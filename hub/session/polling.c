@@ -17,7 +17,7 @@
 #include "hub/session/polling_state.h"
 #include "hub/session/session_core.h"
 
-enum { STALL_MS = 30000 }; /* unless configured */
+enum { SLOW_CONSUMER_MS = 30000 }; /* unless configured */
 
 static const char NOOP[] = "6";
 static const char CLOSE[] = "1";
@@ -126,16 +126,16 @@ static void on_flush(struct outbox *outbox)
     answer_waiting(container_of(outbox, struct polling, outbox));
 }
 
-static uint32_t stall_ms(const struct polling *polling)
+static uint32_t slow_consumer_ms(const struct polling *polling)
 {
     const struct actor_config *config = polling->session->home->shard->config;
-    return config && config->stall_ms > 0 ? config->stall_ms : STALL_MS;
+    return config && config->slow_consumer_ms > 0 ? config->slow_consumer_ms : SLOW_CONSUMER_MS;
 }
 
 static void on_filled(struct outbox *outbox)
 {
     struct polling *polling = container_of(outbox, struct polling, outbox);
-    polling->stall_due_ms = session_now(polling->session) + stall_ms(polling);
+    polling->stall_due_ms = session_now(polling->session) + slow_consumer_ms(polling);
     arm(polling);
 }
 
@@ -152,7 +152,7 @@ static void on_overflowed(struct outbox *outbox)
     struct session *session = polling->session;
     uint64_t now = session_now(session);
     uint64_t left = polling->stall_due_ms > now ? polling->stall_due_ms - now : 0;
-    uint64_t most = stall_ms(polling);
+    uint64_t most = slow_consumer_ms(polling);
     if (session->phase == SESSION_OPEN) {
         (void)session->home->events->slow(session, left < most ? most - left : 0, true);
     }
@@ -425,7 +425,7 @@ static void on_timer(struct timer *timer)
     }
     if (has_passed(polling, polling->stall_due_ms)) {
         polling->stall_due_ms = 0;
-        (void)session->home->events->slow(session, stall_ms(polling), true);
+        (void)session->home->events->slow(session, slow_consumer_ms(polling), true);
     }
     if (has_passed(polling, polling->noop_due_ms)) {
         polling->noop_due_ms = 0;

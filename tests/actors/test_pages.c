@@ -78,14 +78,14 @@ Test(pages, a_page_larger_than_an_outbox_is_cut)
     for (unsigned i = 0; i < ROWS; i++) {
         fake_store_post(nodes->store, "u0", "one of many");
     }
-    nodes->node[0].config.outbox_bytes = ROOM;
+    nodes->node[0].config.outbound_bytes = ROOM;
     unsigned pages = ask_all(nodes, socket, "notification:list", "after", "null", "next");
     cr_expect_eq(answered.items, ROWS);
     cr_expect(pages > 3 && answered.largest <= ROOM, "%u pages", pages);
     pages = ask_all(nodes, socket, "notification:sync", "rev", "0", "rev");
     cr_expect_eq(answered.items, ROWS);
     cr_expect(pages > 3 && answered.largest <= ROOM, "%u pages", pages);
-    nodes->node[0].config.outbox_bytes = 1; /* one entry is given, whatever its size */
+    nodes->node[0].config.outbound_bytes = 1; /* one entry is given, whatever its size */
     cr_expect_eq(ask_all(nodes, socket, "notification:sync", "rev", "0", "rev"), ROWS);
     cr_expect_eq(answered.items, ROWS);
     builder_reset(&answered.text);

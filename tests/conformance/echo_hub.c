@@ -52,7 +52,7 @@ enum {
     ECHO_MESSAGE_BYTES = 16 << 20,
     ECHO_FRAGMENTS = 65537, /* Autobahn 9.3.1, 9.4.1 */
     ECHO_WAITING_BYTES = 1 << 20, /* of answers, before a peer of /echo is not read */
-    OUTBOX_BYTES = 64 << 20,
+    OUTBOUND_BYTES = 64 << 20,
     MAX_PAYLOAD = 1000000,
     RECOVERY_MS = 120000,
     AUTH_TEXT_MAX = 128, /* of pid and offset */
@@ -479,11 +479,11 @@ int main(int argc, char **argv)
         .epoch = "",
         .tick_ms = 100,
         .events_per_tick = 8,
-        .outbox_bytes = OUTBOX_BYTES,
-        .stall_ms = 30000,
+        .outbound_bytes = OUTBOUND_BYTES,
+        .slow_consumer_ms = 30000,
         .recovery = {.age_ms = RECOVERY_MS,
             .replay_ms = RECOVERY_MS,
-            .bytes = OUTBOX_BYTES,
+            .bytes = OUTBOUND_BYTES,
             .events = 100000,
             .sessions = 1000},
         .recovers = recovers};

@@ -37,9 +37,9 @@ static const struct actor_config config = {
     .adapter_key = "socket.io",
     .tick_ms = 100,
     .events_per_tick = 2,
-    .sockets_per_user = 100,
+    .connections_per_user = 100,
     .recheck_ms = 1000000,
-    .outbox_bytes = 1 << 20,
+    .outbound_bytes = 1 << 20,
     .recovers = recovers,
     .recovery =
         {.age_ms = 60000, .replay_ms = 60000, .bytes = 1 << 20, .events = 100, .sessions = 10},

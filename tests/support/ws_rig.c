@@ -50,7 +50,7 @@ static void on_wake(void *context)
 /* Made once: a rig leaves nothing in it but spare receivers. */
 static void make_world(void)
 {
-    static const struct actor_config config = {.node = "n", .outbox_bytes = 64 << 20};
+    static const struct actor_config config = {.node = "n", .outbound_bytes = 64 << 20};
     if (the_system != NULL) {
         return;
     }

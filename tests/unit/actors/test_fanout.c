@@ -140,7 +140,7 @@ static void set_up(struct world *world, uint64_t seed, enum batching_mode batchi
         .batching = batching,
         .tick_ms = TICK_MS,
         .events_per_tick = 2,
-        .sockets_per_user = 100,
+        .connections_per_user = 100,
         .recheck_ms = 1000000};
     world->system = actor_system_create(1);
     world->sched = actor_system_sched(world->system, 0);

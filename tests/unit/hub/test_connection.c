@@ -296,9 +296,9 @@ Test(connection, the_clock_of_a_full_outbox_stops_at_half)
 {
     enum { LEN = 24 << 20 }; /* more than the kernel takes */
     struct script *script = start(1);
-    script->rig.config.outbox_bytes = 1 << 20;
+    script->rig.config.outbound_bytes = 1 << 20;
     script->rig.config.outbox_max = 64 << 20;
-    script->rig.config.stall_ms = 60000;
+    script->rig.config.slow_consumer_ms = 60000;
     int fd = rig_connect(&script->rig);
     cr_assert(rig_wait(&script->rig, 0, is_accepted, script));
     rig_call(&script->rig, 0, send_much, script);
@@ -321,7 +321,7 @@ Test(connection, the_clock_of_a_full_outbox_stops_at_half)
 Test(connection, a_stalled_peer_is_closed_as_slow)
 {
     struct script *script = start(1);
-    script->rig.config.stall_ms = 50;
+    script->rig.config.slow_consumer_ms = 50;
     int fd = rig_connect(&script->rig);
     cr_assert(rig_wait(&script->rig, 0, is_accepted, script));
     rig_call(&script->rig, 0, send_much, script);

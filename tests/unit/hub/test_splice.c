@@ -79,12 +79,14 @@ static void join(void *arg)
 }
 
 /* Two peers; what `early` says has arrived before they are joined. */
-static struct pair *start(uint32_t stall_ms, struct bytes early)
+static struct pair *start(uint32_t slow_consumer_ms, struct bytes early)
 {
     struct pair *pair = calloc(1, sizeof(*pair));
     rig_start(&pair->rig, 1, on_accept, pair);
-    pair->options = (struct splice_options){
-        .stall_ms = stall_ms, .trust_ms = 60000, .ended = on_ended, .context = pair};
+    pair->options = (struct splice_options){.slow_consumer_ms = slow_consumer_ms,
+        .trust_ms = 60000,
+        .ended = on_ended,
+        .context = pair};
     pair->peers[0] = rig_connect(&pair->rig);
     cr_assert(rig_wait(&pair->rig, 0, has_first, pair));
     pair->peers[1] = rig_connect(&pair->rig);
