@@ -21,22 +21,33 @@ static bool mem_torture_fails(void)
 static atomic_ullong failures;
 
 /*
- * The reserve is a list of blocks, as large as the heap has them: that of a program that was full
- * has holes, more than enough of them, and none is large.
+ * A reserve is a list of blocks, as large as the heap has them: that of a program that was full has
+ * holes, more than enough of them, and none is large. malloc has a heap for each thread: one that
+ * finds nothing in its own looks into that of the main thread, and nowhere else. So each thread
+ * keeps a reserve in its own heap, and lets it go for itself.
  */
 enum {
     BLOCK_MOST = 120 << 10, /* below what malloc maps for itself: free parts of the heap serve */
     BLOCK_LEAST = 1 << 10, /* what small allocations fit into */
     BLOCK_PART = 4, /* of a size that there is no more of */
+    KEEPERS_MAX = 80, /* threads with a reserve: shards, and the main thread */
 };
 
 struct block {
     struct block *next;
 };
 
+struct keeper {
+    struct block *reserve; /* NULL: there is none, or it is used */
+    bool used;
+    bool taken; /* by a thread that lives */
+};
+
 static pthread_mutex_t reserve_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct block *reserve; /* NULL: there is none, or it is used */
-static atomic_bool low; /* relaxed, as the next: who does not see it yet fails a little later */
+static struct keeper keepers[KEEPERS_MAX];
+static _Thread_local struct keeper *mine; /* NULL: this thread has never kept one */
+static atomic_uint lacking; /* keepers whose reserve is used; relaxed, as the next: who does not see
+                               it yet fails a little later */
 static atomic_bool refusing;
 
 static void free_blocks(struct block *blocks)
@@ -70,7 +81,7 @@ static struct block *take_blocks(size_t size, size_t *block)
 }
 
 /* Take the reserve, and see whether there is as much again. */
-static bool fill_reserve(size_t size)
+static bool fill_reserve(struct keeper *keeper, size_t size)
 {
     size_t block = BLOCK_MOST;
     struct block *kept = take_blocks(size, &block);
@@ -80,34 +91,74 @@ static bool fill_reserve(size_t size)
         free_blocks(kept);
         return false;
     }
-    reserve = kept;
+    keeper->reserve = kept;
+    atomic_fetch_sub_explicit(&lacking, keeper->used, memory_order_relaxed);
+    keeper->used = false;
     return true;
+}
+
+/* NULL: there are too many threads. */
+static struct keeper *take_keeper(void)
+{
+    for (unsigned i = 0; i < KEEPERS_MAX; i++) {
+        if (!keepers[i].taken) {
+            keepers[i].taken = true;
+            return &keepers[i];
+        }
+    }
+    return NULL;
 }
 
 bool mem_keep_reserve(size_t size)
 {
     pthread_mutex_lock(&reserve_lock);
-    if (reserve == NULL && fill_reserve(size)) {
-        atomic_store_explicit(&low, false, memory_order_relaxed);
+    if (mine == NULL) {
+        mine = take_keeper();
     }
-    bool kept = reserve != NULL;
+    bool kept = mine != NULL && (mine->reserve != NULL || fill_reserve(mine, size));
     pthread_mutex_unlock(&reserve_lock);
     return kept;
 }
 
-bool mem_is_low(void)
+void mem_drop_reserve(void)
 {
-    return atomic_load_explicit(&low, memory_order_relaxed);
+    pthread_mutex_lock(&reserve_lock);
+    if (mine != NULL) {
+        free_blocks(mine->reserve);
+        atomic_fetch_sub_explicit(&lacking, mine->used, memory_order_relaxed);
+        *mine = (struct keeper){0};
+        mine = NULL;
+    }
+    pthread_mutex_unlock(&reserve_lock);
 }
 
-/* An allocation that must not fail has failed: whoever comes second finds what the first let go. */
+bool mem_is_low(void)
+{
+    return atomic_load_explicit(&lacking, memory_order_relaxed) > 0;
+}
+
+/* False: it has none. */
+static bool let_go(struct keeper *keeper)
+{
+    if (keeper->reserve == NULL) {
+        return false;
+    }
+    free_blocks(keeper->reserve);
+    keeper->reserve = NULL;
+    keeper->used = true;
+    atomic_fetch_add_explicit(&lacking, 1, memory_order_relaxed);
+    return true;
+}
+
+/* An allocation that must not fail has failed. Who has nothing to let go takes what others have:
+ * that of the main thread is for all. */
 static void use_reserve(void)
 {
     pthread_mutex_lock(&reserve_lock);
-    if (reserve != NULL) {
-        free_blocks(reserve);
-        reserve = NULL;
-        atomic_store_explicit(&low, true, memory_order_relaxed);
+    if (mine == NULL || !let_go(mine)) {
+        for (unsigned i = 0; i < KEEPERS_MAX; i++) {
+            (void)let_go(&keepers[i]);
+        }
     }
     pthread_mutex_unlock(&reserve_lock);
 }

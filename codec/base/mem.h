@@ -36,13 +36,17 @@ MUST_CHECK void *mem_try_calloc(size_t count, size_t size);
 MUST_CHECK void *mem_try_realloc(void *ptr, size_t size);
 
 /*
- * Keep `size` bytes, in blocks of 1 KiB and more, untouched for small allocations; called again,
- * once memory is low, to have them again: they are only when as much again is free. Whether they
- * are kept now. Any thread; without it there is no reserve.
+ * Keep `size` bytes for small allocations of the calling thread, in blocks that its heap has;
+ * called again, once memory is low, to have them again: they are only when as much again is free.
+ * Whether they are kept now. Threads that keep none have what the others keep, as far as it is the
+ * main thread's.
  */
 MUST_CHECK bool mem_keep_reserve(size_t size);
 
-/* Whether the reserve is used. Any thread. */
+/* The calling thread needs none any more: before it ends. */
+void mem_drop_reserve(void);
+
+/* Whether a reserve is used, and not there again. Any thread. */
 bool mem_is_low(void);
 
 /*

@@ -28,6 +28,7 @@ enum {
     DEV_WARN_MS = 60000,
     LOG_RING = 1 << 20,
     LOG_END_MS = 2000,
+    MEMORY_MS = 100,
     EXIT_FAILED = 1, /* it did not start */
     EXIT_LEFT = 3, /* it ended, but not everything in it did */
 };
@@ -41,6 +42,7 @@ struct serve {
     uv_signal_t anew; /* of ourselves: the store went back (store_watch.c) */
     uv_timer_t poll; /* while draining */
     uv_timer_t warn; /* in development */
+    uv_timer_t memory; /* keeps the reserve of this thread */
     struct hub *hub;
     uint64_t drain_by; /* monotonic ms; 0: not draining */
 };
@@ -106,6 +108,12 @@ static void on_warn(uv_timer_t *timer)
         (int)DEV_WARN_MS);
 }
 
+static void on_memory(uv_timer_t *timer)
+{
+    (void)timer;
+    memory_guard_keep();
+}
+
 static void prepare(struct serve *serve)
 {
     uv_loop_init(&serve->loop);
@@ -115,6 +123,7 @@ static void prepare(struct serve *serve)
     uv_signal_init(&serve->loop, &serve->anew);
     uv_timer_init(&serve->loop, &serve->poll);
     uv_timer_init(&serve->loop, &serve->warn);
+    uv_timer_init(&serve->loop, &serve->memory);
     serve->term.data = serve;
     serve->interrupt.data = serve;
     serve->hangup.data = serve;
@@ -124,6 +133,7 @@ static void prepare(struct serve *serve)
     uv_signal_start(&serve->interrupt, on_signal, SIGINT);
     uv_signal_start(&serve->hangup, on_hangup, SIGHUP);
     uv_signal_start(&serve->anew, on_anew, SIGUSR1);
+    uv_timer_start(&serve->memory, on_memory, MEMORY_MS, MEMORY_MS);
     if (serve->hub->config->dev) {
         uv_timer_start(&serve->warn, on_warn, DEV_WARN_MS, DEV_WARN_MS);
     }

@@ -244,6 +244,10 @@ static void on_guard(uv_timer_t *timer)
 void hub_services_watch_memory(struct hub_shard *shard)
 {
     const struct shard_stats *stats = &shard->shard.stats;
+    if (mem_is_low() && sched_now(shard->shard.sched) >= shard->kept_ms + 1000 / MEMORY_LOOKS) {
+        shard->kept_ms = sched_now(shard->shard.sched);
+        memory_guard_keep();
+    }
     uint64_t taken = stats->bytes_in + stats->bytes_out + stats->accepted * MEMORY_CLIENT_BYTES;
     bool much = taken - shard->taken_looked >= memory_guard_step(&shard->hub->memory);
     if (much || sched_now(shard->shard.sched) >= shard->look_ms) {

@@ -113,6 +113,7 @@ static int on_start(struct loop *loop, void *context)
     shard->api.loop = loop;
     shard->next_expiry = 0;
     shard->look_ms = UINT64_MAX;
+    memory_guard_keep();
     shard->recheck = create_recheck(shard);
     return services_start(shard->hub->services, index_of(shard), shard, loop);
 }
@@ -135,6 +136,7 @@ static void on_turn(void *context)
 static void on_end(void *context)
 {
     const struct hub_shard *shard = context;
+    mem_drop_reserve();
     services_ended(shard->hub->services, index_of(shard));
 }
 

@@ -15,7 +15,7 @@
 
 enum {
     HYSTERESIS_PERCENT = 5,
-    RESERVE_BYTES = 4 << 20, /* address space, for what is under way when it ends */
+    RESERVE_BYTES = 1 << 20, /* address space of each thread, for what is under way when it ends */
     EXCESSES_MAX = 10, /* by then all outboxes go */
     SECOND_MS = 1000,
     TRIM_REST = 8, /* times as long as trimming took it rests: large heaps take long */
@@ -31,6 +31,12 @@ void memory_guard_start(void)
         log_warn(
             "MEMORY-RESERVE", "there is no address space for a reserve", "bytes=%d", RESERVE_BYTES);
     }
+}
+
+void memory_guard_keep(void)
+{
+    bool kept = mem_keep_reserve(RESERVE_BYTES);
+    (void)kept; /* mem_is_low says so as long as it is not */
 }
 
 void memory_guard_init(struct memory_guard *guard, const char *root)
@@ -199,7 +205,7 @@ static uint64_t look(struct memory_guard *guard, bool second, uint64_t now_ms)
     if ((over || (was_full && second)) && trim(guard, now_ms)) {
         view = view_all(guard);
     }
-    bool low = mem_is_low() && !mem_keep_reserve(RESERVE_BYTES);
+    bool low = mem_is_low();
     bool too_much = view.nearest.used > view.nearest.limit || low;
     if (too_much && !was_full) {
         begin(guard, &view.nearest);

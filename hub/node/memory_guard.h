@@ -45,8 +45,13 @@ struct memory_guard {
     uint64_t failures; /* of allocations, as last told */
 };
 
-/* Keep what small allocations fall back to; before anything else of the node is made. */
+/* Have small allocations fall back to reserves, and keep the main thread's; before anything else of
+ * the node is made. */
 void memory_guard_start(void);
+
+/* Keep the reserve of the calling thread, where it has none (any more). Each thread with a loop, at
+ * its start and as long as it lives. */
+void memory_guard_keep(void);
 
 /* Begin, in memory that is zeroed; `root` as memory_limits_init. */
 void memory_guard_init(struct memory_guard *guard, const char *root);

@@ -65,6 +65,7 @@ struct hub_shard {
     uint64_t taken_looked; /* what it had taken and given when memory was last looked at */
     uint64_t
         look_ms; /* when to look at memory again, because something was let go; or UINT64_MAX */
+    uint64_t kept_ms; /* when the reserve of its thread was tried to be had again */
     atomic_bool sheds; /* relaxed: it was asked to, and has not yet */
     struct recheck *recheck; /* looks at the rights of sockets after SIGHUP */
     uint64_t next_expiry; /* wall clock ms: no token of a socket here expires before */

@@ -4,6 +4,7 @@
  * memory and its reserve.
  */
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -306,6 +307,67 @@ Test(base, small_allocations_use_the_reserve_and_the_others_fail_then)
     mem_free(again);
     for (size_t i = 0; i < ARRAY_LEN(small); i++) {
         mem_free(small[i]);
+    }
+}
+
+static pthread_barrier_t both; /* the two threads of the next test */
+
+/* A thread that keeps a reserve, and needs none. */
+static void *keep_only(void *arg)
+{
+    mem_free(mem_alloc(100)); /* it has a heap of its own */
+    *(bool *)arg = mem_keep_reserve(1 << 20);
+    pthread_barrier_wait(&both);
+    pthread_barrier_wait(&both);
+    return NULL;
+}
+
+/* A thread that keeps one, and lives on it when nothing else is left. */
+static void *keep_and_use(void *arg)
+{
+    void *small[1000];
+    mem_free(mem_alloc(100));
+    pthread_barrier_wait(&both);
+    bool kept = mem_keep_reserve(1 << 20); /* the second one */
+    void **taken = take_all(1 << 20);
+    for (size_t i = 0; i < ARRAY_LEN(small); i++) {
+        small[i] = mem_alloc(500);
+    }
+    *(bool *)arg = kept && mem_is_low();
+    for (size_t i = 0; i < ARRAY_LEN(small); i++) {
+        mem_free(small[i]);
+    }
+    for (void **next; taken != NULL; taken = next) {
+        next = *taken;
+        mem_free(taken);
+    }
+    *(bool *)arg = *(bool *)arg && mem_keep_reserve(1 << 20) && !mem_is_low();
+    taken = take_all(1 << 20);
+    while (!mem_is_low()) {
+        small[0] = mem_alloc(500);
+    }
+    mem_drop_reserve(); /* who ends lacks nothing */
+    *(bool *)arg = *(bool *)arg && !mem_is_low() && taken != NULL;
+    pthread_barrier_wait(&both);
+    return NULL;
+}
+
+/* The heap of one thread is of no use to another. */
+Test(base, each_thread_has_a_reserve_of_its_own)
+{
+    pthread_t threads[2];
+    bool good[2] = {false, false};
+    if (!OWN_MALLOC) {
+        cr_skip("malloc is not ours");
+    }
+    const struct rlimit limit = {.rlim_cur = 512 << 20, .rlim_max = RLIM_INFINITY};
+    cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    cr_assert_eq(pthread_barrier_init(&both, NULL, 2), 0);
+    cr_assert_eq(pthread_create(&threads[0], NULL, keep_only, &good[0]), 0);
+    cr_assert_eq(pthread_create(&threads[1], NULL, keep_and_use, &good[1]), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+        cr_assert(good[i], "%u", i);
     }
 }
 
