@@ -23,7 +23,7 @@ ANYWHERE = [
 IN_TESTS = [
     ("a test switched off",
      re.compile(r"\.skip\(|\.todo\(|\bskip: *tr" r"ue|\bxit\(|\bxdescribe\(|\.disabled *= *(?:tr" r"ue|1)")),
-    ("a log that is not waited for (use logged)", re.compile(r"assert\.match\([\w.\[\]]+\.lo" r"g,")),
+    ("a log that is not waited for (use logged)", re.compile(r"assert\.(?:match\([\w.\[\]]+\.lo" r"g,|ok\(.*(?:\.lo" r"g\b|\brecords\().*(?:>|match|test\()|ok\(/.*test\([\w.\[\]]+\.lo" r"g)")),
     ("a test run alone", re.compile(r"\.only\(|\bonly: *tr" r"ue")),
 ]
 CODE = (".c", ".h", ".def", ".mjs", ".js", ".ts", ".py", ".sh")

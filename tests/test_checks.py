@@ -315,6 +315,8 @@ class Words(Tree):
         for log in ("hub.lo" "g", "hubs[0].lo" "g"):
             text = f"{LICENCE}assert.match({log}, /x/)\n"
             self.expect(check_words, {"tests/a.mjs": "// " + text}, "tests/a.mjs:2")
+        text = f"{LICENCE}assert.ok(rec" "ords(hub, 'X').length > 0)\n"
+        self.expect(check_words, {"tests/a.mjs": "// " + text}, "tests/a.mjs:2")
 
     def test_licence_line(self):
         self.expect(check_words, {"codec/a.c": "int x;\n"}, "no licence line")

@@ -101,7 +101,12 @@ static bool read_message(const struct client_call *call, char *wire, struct mess
         [NONCE] = {.key = "nonce"}};
     char at[NAMES_ROOM_MAX];
     struct bytes room;
-    json_scan_get_all(call_argument(call->event), wanted, ARRAY_LEN(wanted));
+    struct bytes argument = call_argument(call->event);
+    json_scan_get_all(argument, wanted, ARRAY_LEN(wanted));
+    if (json_scan_kind(argument) == JSON_SCAN_STRING) { /* the room, and no message */
+        wanted[ROOM].status = 0;
+        wanted[ROOM].value = argument;
+    }
     int status = wanted[ROOM].status;
     status = status != 0 ? status : user_room_check(wanted[ROOM].value, at, &room);
     if (!user_room_want(call, status, "roomId") || !check_text(call, &wanted[TEXT])) {

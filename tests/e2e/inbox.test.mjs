@@ -88,7 +88,8 @@ for (const [name, start] of Object.entries(stores)) {
       const user = newUser();
       const [first, second] = rig.hubs;
       const posts = Array.from({ length: count }, (_, i) => ({ user, type: 'note', title: `n${i + 1}`, ...more(i) }));
-      const { body } = await first.api('POST', POSTS, posts);
+      const { status, body } = await first.api('POST', POSTS, posts);
+      assert.equal(status, 200, JSON.stringify(body));
       const devices = [
         await overSocketIo(first, user), await overWs(second, user, 'json'), await overWs(first, user, 'msgpack'),
       ];

@@ -8,7 +8,8 @@ import { startHub } from './support/hub.mjs';
 import { until, within } from './support/wait.mjs';
 
 const ROOM = /1 to 200 bytes/;
-const MANY = Array.from({ length: 501 }, () => '01980000-0000-7000-8000-000000000000');
+const ID = '01980000-0000-7000-8000-000000000000';
+const MANY = Array.from({ length: 1001 }, () => ID);
 
 const rooms = [
   [undefined, 'roomId', ROOM],
@@ -23,17 +24,35 @@ const typing = [
   [{ customerId: [] }, 'customerId', /a number, or a text/],
   [{ roomId: 'a/b', customerId: 1 }, 'roomId', ROOM],
 ];
+const every = [
+  [{ type: '' }, 'type', /1 to 256 bytes/],
+  [{ type: 7 }, 'type', /1 to 256 bytes/],
+  [{ ifRev: -1 }, 'ifRev', /a number/],
+  [{ limt: 1 }, 'limt', /Unknown field; known here: type, ifRev/],
+];
+const alls = [[7, undefined, /type\?, ifRev\?/], ['nonsense', undefined, /type\?, ifRev\?/], ...every];
 const marks = [
-  [undefined, 'ids', /1 to 500 ids/],
+  [undefined, 'ids', /One of ids, id, upTo, all/],
+  [{}, 'ids', /One of ids, id, upTo, all/],
+  [{ ids: [ID], all: true }, 'ids', /One of ids, id, upTo, all/],
   ['nonsense', 'id', /id of a notification/],
-  [[], 'ids', /1 to 500 ids/],
-  [['nonsense'], 'ids', /1 to 500 ids/],
-  [MANY, 'ids', /1 to 500 ids/],
-  [{}, 'ids', /1 to 500 ids/],
   [{ id: 'nonsense' }, 'id', /id of a notification/],
-  [{ ids: [7] }, 'ids', /1 to 500 ids/],
+  [[], 'ids', /1 to 1000 ids/],
+  [['nonsense'], 'ids', /1 to 1000 ids/],
+  [{ ids: [7] }, 'ids', /1 to 1000 ids/],
+  [MANY, 'ids', /1000 ids/, 'too_large'],
   [{ upTo: -1 }, 'upTo', /a number/],
   [{ upTo: '1' }, 'upTo', /a number/],
+  [{ all: false }, 'all', /true/],
+  [{ id: ID, type: 't' }, 'type', /Not with ids/],
+  ...every.map(([argument, field, allowed]) => [{ all: true, ...argument }, field, field === 'limt' ? /Unknown field/ : allowed]),
+];
+const snooze = [
+  ...marks,
+  [ID, 'until', /A time to come/],
+  [{ id: ID, until: 1 }, 'until', /at most 400 days ahead/],
+  [{ id: ID, until: Date.now() + 401 * 86_400_000 }, 'until', /at most 400 days ahead/],
+  [{ id: ID, until: 'tomorrow' }, 'until', /ISO 8601/],
 ];
 
 // Event -> what it is sent with, the member at fault, and what its answer says is allowed; a code
@@ -75,8 +94,14 @@ const REFUSED = {
     [{ rev: 1, epoch: 7 }, 'epoch', /hub:ready/],
   ],
   'notification:read': marks,
+  'notification:unread': marks,
   'notification:seen': marks,
   'notification:archive': marks,
+  'notification:unarchive': marks,
+  'notification:delete': marks,
+  'notification:snooze': snooze,
+  'notification:read_all': alls,
+  'notification:seen_all': alls,
   'notification:received': [
     ['x', undefined, /upTo/],
     [{}, 'upTo', /a number/],
@@ -87,8 +112,7 @@ const REFUSED = {
     [{}, 'token', /token/, 'unauthorized'],
     [{ token: 'nonsense' }, 'token', /token/, 'unauthorized'],
   ],
-  'notification:read_all': [], // has no argument
-  'hub:pong': [], // nor an answer
+  'hub:pong': [], // has no argument, nor an answer
 };
 
 const args = (argument) => (argument === undefined ? [] : [argument]);

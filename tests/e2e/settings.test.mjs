@@ -217,7 +217,7 @@ describe('limits', () => {
     });
     assert.match(refused, /^HTTP\/1\.1 503 .*Retry-After: 1\r\n.*\r\n\r\n$/s);
     assert.equal((await fetch(`${hub.internalUrl}/readyz`)).status, 200);
-    assert.ok(records(hub, 'LISTEN-FULL').length > 0);
+    await until(() => records(hub, 'LISTEN-FULL').length > 0, 'a record LISTEN-FULL');
     clients[0].close();
     await until(async () => (await enters(hub, hub.token('a'))) === true, 'there is room again');
   });

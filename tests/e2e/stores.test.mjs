@@ -167,9 +167,9 @@ test('an inbox that the store refuses to change is told of: nothing expires mean
   try {
     const post = (user, ms) => hub.api('POST', '/api/v1/notifications', { user, type: 'x', title: 't', message: 'm', expires_at: Date.now() + ms });
     assert.equal((await post('odd', 3000)).status, 201);
-    await postgres.query("UPDATE peal.inbox SET unread = 0 WHERE user_id = 'odd'"); // by hand: one less would be -1
+    await postgres.query("UPDATE peal.inbox SET unread = 0, unseen = 0 WHERE user_id = 'odd'"); // by hand: one less would be -1
     await hub.logged(/SWEEP-REFUSED .*status=INVALID reason="23514: /);
-    await postgres.query("UPDATE peal.inbox SET unread = 1 WHERE user_id = 'odd'");
+    await postgres.query("UPDATE peal.inbox SET unread = 1, unseen = 1 WHERE user_id = 'odd'");
     await hub.logged(/SWEEP-ACCEPTED/);
     assert.equal(hub.log.match(/SWEEP-REFUSED/g).length, 1);
     const [{ left }] = await postgres.query('SELECT count(*)::int AS left FROM peal.notification');
