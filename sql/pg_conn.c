@@ -294,11 +294,6 @@ bool pg_conn_is_up(const struct pg_conn *conn)
     return conn->state == CONN_UP && !conn->reopen;
 }
 
-void pg_conn_reopen(struct pg_conn *conn)
-{
-    conn->reopen |= conn->state == CONN_UP;
-}
-
 void pg_conn_close(struct pg_conn *conn)
 {
     drop(conn);

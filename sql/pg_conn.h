@@ -127,9 +127,6 @@ void pg_conn_send(struct pg_conn *conn, struct pg_flight *flight, struct pg_run 
 /* End the transaction; takes the flight, which is given back by on_landed in a later turn. */
 void pg_conn_commit(struct pg_conn *conn, struct pg_flight *flight);
 
-/* The session is of no use any more: another is begun, after what it has answered. */
-void pg_conn_reopen(struct pg_conn *conn);
-
 /* Close for good, landing what is under way; on_closed follows in a later turn. */
 void pg_conn_close(struct pg_conn *conn);
 

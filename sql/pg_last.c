@@ -71,18 +71,18 @@ struct store_request *pg_last_question(struct pg_last *last, struct store_port *
         .users = &last->who,
         .count = 1,
     };
+    last->asked = true;
     return &last->question.base;
 }
 
-bool pg_last_landed(struct pg_last *last, struct pg_conn *conn, const struct pg_flight *flight)
+bool pg_last_landed(struct pg_last *last, const struct pg_flight *flight)
 {
     if (flight->request_count != 1 || flight->requests[0] != &last->question.base) {
         return false;
     }
     const struct store_position *position = last->question.positions;
-    if (flight->status != 0 || position == NULL) {
-        pg_conn_reopen(conn); /* and the next session is asked */
-    } else if (position->rev < last->rev) {
+    last->asked = flight->status != 0 || position == NULL;
+    if (!last->asked && position->rev < last->rev) {
         const struct store_loss loss = {"write", last->rev, position->rev};
         store_tell_loss(last->question.base.port->store, &loss);
     }

@@ -20,6 +20,7 @@ struct pg_last {
     size_t tenant_len;
     size_t user_len;
     char names[2 * STORE_NAME_MAX]; /* tenant, user */
+    bool asked; /* the session has not answered */
     struct store_user who; /* the same */
     struct store_positions question;
 };
@@ -31,10 +32,9 @@ void pg_last_note(struct pg_last *last, const struct pg_flight *flight);
 MUST_CHECK struct store_request *pg_last_question(struct pg_last *last, struct store_port *port);
 
 /*
- * Whether `flight`, which has landed on `conn`, is the question; then it is dealt with: a session
- * that has less tells of the loss, and one that cannot answer is given up.
+ * Whether `flight`, which has landed, is the question; then it is dealt with: a session that has
+ * less tells of the loss, and where there is no answer (`asked`) it is asked again.
  */
-MUST_CHECK bool pg_last_landed(
-    struct pg_last *last, struct pg_conn *conn, const struct pg_flight *flight);
+MUST_CHECK bool pg_last_landed(struct pg_last *last, const struct pg_flight *flight);
 
 #endif

@@ -8,7 +8,8 @@
 
 bool pg_patience_busy(const struct pg_port *port)
 {
-    return port->writer.flight_count > 0 || !list_empty(&port->reads) || !list_empty(&port->writes);
+    return port->writer.flight_count > 0 || port->last.asked || !list_empty(&port->reads) ||
+           !list_empty(&port->writes);
 }
 
 void pg_patience_arm(struct pg_port *port)

@@ -177,16 +177,21 @@ static size_t expire_queue(struct list *queue)
 
 /* --- the connection that writes --- */
 
+static void ask_last(struct pg_port *port)
+{
+    struct store_request *question = pg_last_question(&port->last, &port->base);
+    if (question != NULL) {
+        pg_read_send(&port->writer, question);
+    }
+}
+
 static void on_writer_up(struct pg_conn *conn)
 {
     struct pg_port *port = conn->owner;
     if (port->writer_lost) { /* the first one is no other than those of the ports beside it */
         atomic_fetch_add_explicit(&port->base.store->health.sessions, 1, memory_order_relaxed);
     }
-    struct store_request *question = pg_last_question(&port->last, &port->base);
-    if (question != NULL) {
-        pg_read_send(conn, question);
-    }
+    ask_last(port);
     pg_write_dispatch(port);
 }
 
@@ -303,6 +308,9 @@ static void on_patience(void *context)
     size_t gone = expire_queue(&port->writes);
     port->isolate_left -= gone < port->isolate_left ? gone : port->isolate_left;
     unblock(port);
+    if (port->last.asked && pg_conn_is_up(&port->writer) && port->writer.flight_count == 0) {
+        ask_last(port);
+    }
     close_idle_reader(port);
     if (pg_patience_busy(port) || port->reader_count > port->reader_min) {
         pg_patience_arm(port);

@@ -595,7 +595,8 @@ static void go_on_isolating(struct pg_port *port)
 
 void pg_write_landed(struct pg_port *port, struct pg_flight *flight)
 {
-    if (pg_last_landed(&port->last, &port->writer, flight)) {
+    if (pg_last_landed(&port->last, flight)) {
+        pg_patience_arm(port); /* where it was not answered */
         pg_flight_destroy(flight);
         return;
     }
