@@ -8,6 +8,7 @@
 
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
+#include "codec/json_write.h"
 #include "codec/mp.h"
 
 /* Reading. */
@@ -213,36 +214,62 @@ int adapter_request_decode(struct bytes packed, struct adapter_request *ret_requ
 
 /* Peal's own requests. */
 
-void adapter_change_write(const struct adapter_change *change, struct builder *out)
+/* Open a request about the sockets of one room. */
+static void begin_request(struct bytes uid, struct bytes id, unsigned type, struct builder *out)
 {
-    builder_str(out, "{\"uid\":");
-    json_scan_write_string(out, change->uid);
-    builder_printf(out, ",\"type\":%u,\"opts\":{\"rooms\":[", (unsigned)change->type);
-    json_scan_write_string(out, change->room);
-    builder_str(out, "],\"except\":[]}");
-    if (change->type == ADAPTER_DISCONNECT) {
-        builder_str(out, ",\"close\":true}");
-        return;
+    json_write_open(out, '{');
+    json_write_text(out, "uid", uid);
+    if (id.len > 0) {
+        json_write_text(out, "requestId", id);
     }
-    builder_str(out, ",\"rooms\":[");
+    json_write_u64(out, "type", type);
+}
+
+static void write_opts(struct bytes room, struct builder *out)
+{
+    json_write_key(out, "opts");
+    json_write_open(out, '{');
+    json_write_key(out, "rooms");
+    json_write_open(out, '[');
+    json_scan_write_string(out, room);
+    json_write_close(out, ']');
+    json_write_json(out, "except", BYTES("[]"));
+    json_write_close(out, '}');
+}
+
+static void write_targets(const struct adapter_change *change, struct builder *out)
+{
+    json_write_key(out, "rooms");
+    json_write_open(out, '[');
     for (uint32_t i = 0; i < change->target_count; i++) {
-        builder_str(out, i > 0 ? "," : "");
+        json_write_next(out);
         json_scan_write_string(out, buf_bytes(change->targets[i]));
     }
-    builder_str(out, change->type == ADAPTER_JOIN ? "],\"presence\":true}" : "]}");
+    json_write_close(out, ']');
+}
+
+void adapter_change_write(const struct adapter_change *change, struct builder *out)
+{
+    begin_request(change->uid, bytes_of(NULL, 0), (unsigned)change->type, out);
+    write_opts(change->room, out);
+    if (change->type == ADAPTER_DISCONNECT) {
+        json_write_bool(out, "close", true);
+    } else {
+        write_targets(change, out);
+    }
+    if (change->type == ADAPTER_JOIN) {
+        json_write_bool(out, "presence", true);
+    }
+    json_write_close(out, '}');
 }
 
 /* Peal's own question. */
 
 void adapter_fetch_write(struct bytes uid, struct bytes id, struct bytes room, struct builder *out)
 {
-    builder_str(out, "{\"uid\":");
-    json_scan_write_string(out, uid);
-    builder_str(out, ",\"requestId\":");
-    json_scan_write_string(out, id);
-    builder_printf(out, ",\"type\":%u,\"opts\":{\"rooms\":[", (unsigned)ADAPTER_FETCH);
-    json_scan_write_string(out, room);
-    builder_str(out, "],\"except\":[]}}");
+    begin_request(uid, id, ADAPTER_FETCH, out);
+    write_opts(room, out);
+    json_write_close(out, '}');
 }
 
 int adapter_fetched_begin(struct bytes payload, struct bytes id, struct json_scan_iter *ret_sockets)
@@ -288,7 +315,7 @@ bool adapter_fetched_next(struct json_scan_iter *sockets, char *at, struct bytes
 
 static int write_id(struct bytes id, struct builder *out)
 {
-    builder_str(out, "\"requestId\":");
+    json_write_key(out, "requestId");
     return mp_to_json(id, NULL, out);
 }
 
@@ -300,35 +327,41 @@ static int conclude(int status, const struct builder *out)
 int adapter_answer_list(
     struct bytes id, const char *key, struct bytes elements, struct builder *out)
 {
-    builder_byte(out, '{');
+    json_write_open(out, '{');
     int status = write_id(id, out);
-    builder_printf(out, ",\"%s\":[", key);
+    json_write_key(out, key);
+    json_write_open(out, '[');
     builder_add(out, elements);
-    builder_str(out, "]}");
+    json_write_close(out, ']');
+    json_write_close(out, '}');
     return conclude(status, out);
 }
 
 int adapter_answer_done(struct bytes id, struct builder *out)
 {
-    builder_byte(out, '{');
+    json_write_open(out, '{');
     int status = write_id(id, out);
-    builder_byte(out, '}');
+    json_write_close(out, '}');
     return conclude(status, out);
 }
 
 int adapter_answer_server(struct bytes id, struct builder *out)
 {
-    builder_printf(out, "{\"type\":%u,", (unsigned)ADAPTER_SERVER_EMIT);
+    json_write_open(out, '{');
+    json_write_u64(out, "type", ADAPTER_SERVER_EMIT);
     int status = write_id(id, out);
-    builder_str(out, ",\"data\":null}");
+    json_write_json(out, "data", bytes_of(NULL, 0));
+    json_write_close(out, '}');
     return conclude(status, out);
 }
 
 int adapter_answer_count(struct bytes id, uint32_t count, struct builder *out)
 {
-    builder_printf(out, "{\"type\":%u,", (unsigned)ADAPTER_CLIENT_COUNT);
+    json_write_open(out, '{');
+    json_write_u64(out, "type", ADAPTER_CLIENT_COUNT);
     int status = write_id(id, out);
-    builder_printf(out, ",\"clientCount\":%u}", (unsigned)count);
+    json_write_u64(out, "clientCount", count);
+    json_write_close(out, '}');
     return conclude(status, out);
 }
 
@@ -347,8 +380,7 @@ int adapter_answer_ack(struct bytes id, struct bytes ack, struct builder *out)
 static void write_fact(struct builder *out, const char *name, struct bytes value)
 {
     if (value.len > 0) {
-        builder_printf(out, ",\"%s\":", name);
-        json_scan_write_string(out, value);
+        json_write_text(out, name, value);
     }
 }
 
@@ -365,51 +397,68 @@ static void write_date(uint64_t ms, struct builder *out)
     builder_str(out, " GMT+0000 (Coordinated Universal Time)");
 }
 
-static void write_handshake(const struct adapter_socket *socket, struct builder *out)
+static void write_query(const struct adapter_socket *socket, struct builder *out)
 {
+    json_write_key(out, "query");
+    json_write_open(out, '{');
     if (socket->transport != NULL) {
-        builder_printf(out, ",\"query\":{\"EIO\":\"4\",\"transport\":\"%s\"}", socket->transport);
-    } else {
-        builder_str(out, ",\"query\":{}");
+        json_write_text(out, "EIO", BYTES("4"));
+        json_write_text(out, "transport", bytes_str(socket->transport));
     }
-    builder_str(out, ",\"auth\":{}");
-    if (socket->address.len == 0) {
-        return;
-    }
-    builder_str(out, ",\"url\":\"");
-    builder_str(out, socket->transport != NULL ? "/socket.io/?EIO=4&transport=" : "/ws");
-    builder_str(out, socket->transport != NULL ? socket->transport : "");
-    builder_printf(out,
-        "\",\"secure\":false,\"xdomain\":%s,\"issued\":", socket->cross_domain ? "true" : "false");
-    builder_u64(out, socket->issued_ms);
-    builder_str(out, ",\"time\":\"");
+    json_write_close(out, '}');
+    json_write_json(out, "auth", BYTES("{}"));
+}
+
+static void write_peer(const struct adapter_socket *socket, struct builder *out)
+{
+    bool plain = socket->transport == NULL;
+    json_write_key(out, "url");
+    builder_byte(out, '"');
+    builder_str(out, plain ? "/ws" : "/socket.io/?EIO=4&transport=");
+    builder_str(out, plain ? "" : socket->transport);
+    builder_byte(out, '"');
+    json_write_bool(out, "secure", false);
+    json_write_bool(out, "xdomain", socket->cross_domain);
+    json_write_u64(out, "issued", socket->issued_ms);
+    json_write_key(out, "time");
+    builder_byte(out, '"');
     write_date(socket->issued_ms, out);
-    builder_str(out, "\",\"address\":");
-    json_scan_write_string(out, socket->address);
+    builder_byte(out, '"');
+    json_write_text(out, "address", socket->address);
 }
 
 void adapter_socket_begin(const struct adapter_socket *socket, struct builder *out)
 {
-    builder_str(out, "{\"id\":");
-    json_scan_write_string(out, socket->sid);
-    builder_str(out, ",\"handshake\":{\"headers\":{}");
-    write_handshake(socket, out);
-    builder_str(out, "},\"data\":{\"userId\":");
-    json_scan_write_string(out, socket->user);
+    json_write_open(out, '{');
+    json_write_text(out, "id", socket->sid);
+    json_write_key(out, "handshake");
+    json_write_open(out, '{');
+    json_write_json(out, "headers", BYTES("{}"));
+    write_query(socket, out);
+    if (socket->address.len > 0) {
+        write_peer(socket, out);
+    }
+    json_write_close(out, '}');
+    json_write_key(out, "data");
+    json_write_open(out, '{');
+    json_write_text(out, "userId", socket->user);
     write_fact(out, "userName", socket->name);
     write_fact(out, "role", socket->role);
     write_fact(out, "tenant", socket->tenant);
-    builder_str(out, "},\"rooms\":[");
-    json_scan_write_string(out, socket->sid);
+    json_write_close(out, '}');
+    json_write_key(out, "rooms");
+    json_write_open(out, '[');
+    adapter_socket_room(socket->sid, out);
 }
 
 void adapter_socket_room(struct bytes room, struct builder *out)
 {
-    builder_byte(out, ',');
+    json_write_next(out);
     json_scan_write_string(out, room);
 }
 
 void adapter_socket_end(struct builder *out)
 {
-    builder_str(out, "]}");
+    json_write_close(out, ']');
+    json_write_close(out, '}');
 }

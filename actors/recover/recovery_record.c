@@ -12,6 +12,7 @@
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 #include "codec/json_scan.h"
+#include "codec/json_write.h"
 
 enum { EPOCH_MAX = 64, SPANS_MAX = 4096, SPAN_PRESENCE = 1, SPAN_GRANTED = 2, SPAN_FLAGS_MAX = 3 };
 
@@ -24,28 +25,30 @@ static void write_place(struct stream_id place, struct builder *out)
     builder_byte(out, '"');
 }
 
-static void write_text(const char *key, struct bytes text, struct builder *out)
+static void write_named_place(const char *key, struct stream_id place, struct builder *out)
 {
-    builder_printf(out, "\"%s\":", key);
-    json_scan_write_string(out, text);
-    builder_byte(out, ',');
+    json_write_key(out, key);
+    write_place(place, out);
 }
 
 /* ["name","from","to" or null,flags] */
 static void write_span(const struct room_span *span, struct builder *out)
 {
-    builder_byte(out, '[');
+    unsigned flags = (span->presence ? SPAN_PRESENCE : 0u) | (span->granted ? SPAN_GRANTED : 0u);
+    json_write_next(out);
+    json_write_open(out, '[');
     json_scan_write_string(out, span->name);
-    builder_byte(out, ',');
+    json_write_next(out);
     write_place(span->from.stream, out);
-    builder_byte(out, ',');
+    json_write_next(out);
     if (span->over) {
         write_place(span->to.stream, out);
     } else {
         builder_str(out, "null");
     }
-    unsigned flags = (span->presence ? SPAN_PRESENCE : 0u) | (span->granted ? SPAN_GRANTED : 0u);
-    builder_printf(out, ",%u]", flags);
+    json_write_next(out);
+    builder_u64(out, flags);
+    json_write_close(out, ']');
 }
 
 void recovery_record_write_home(const struct shard *shard, struct builder *out)
@@ -57,32 +60,30 @@ void recovery_record_write(const struct recoverable *recoverable, struct builder
 {
     const struct recovery *recovery = recoverable->recovery;
     const struct shard *shard = recovery->fanout->shard;
-    builder_str(out, "{\"home\":\"");
+    json_write_open(out, '{');
+    json_write_key(out, "home");
+    builder_byte(out, '"');
     recovery_record_write_home(shard, out);
-    builder_printf(out, "\",\"version\":%u,", bus_origin_version(shard));
-    write_text("epoch", bytes_str(shard->config->epoch), out);
-    write_text("lease", recovery_lease_name(recovery->lease), out);
+    builder_byte(out, '"');
+    json_write_u64(out, "version", bus_origin_version(shard));
+    json_write_text(out, "epoch", bytes_str(shard->config->epoch));
+    json_write_text(out, "lease", recovery_lease_name(recovery->lease));
     bool connected = recoverable->socket != NULL;
-    builder_str(out, "\"round\":");
-    builder_u64(out, connected ? recovery_lease_round(recovery->lease) : 0);
-    builder_byte(out, ',');
-    write_text("sid", bytes_of(recoverable->sid, SOCKET_SID_LEN), out);
-    write_text("owner", buf_bytes(recoverable->owner), out);
-    write_text("log", replay_name(recovery->replay), out);
-    builder_str(out, "\"number\":");
-    builder_u64(out, recoverable->member.acked.number);
-    builder_str(out, ",\"direct\":");
-    builder_u64(out, recoverable->last_direct);
-    builder_str(out, ",\"had\":");
-    write_place(recoverable->member.acked.stream, out);
-    builder_str(out, ",\"floor\":");
-    write_place(recoverable->forgotten_to.stream, out);
-    builder_str(out, ",\"stays\":[");
+    json_write_u64(out, "round", connected ? recovery_lease_round(recovery->lease) : 0);
+    json_write_text(out, "sid", bytes_of(recoverable->sid, SOCKET_SID_LEN));
+    json_write_text(out, "owner", buf_bytes(recoverable->owner));
+    json_write_text(out, "log", replay_name(recovery->replay));
+    json_write_u64(out, "number", recoverable->member.acked.number);
+    json_write_u64(out, "direct", recoverable->last_direct);
+    write_named_place("had", recoverable->member.acked.stream, out);
+    write_named_place("floor", recoverable->forgotten_to.stream, out);
+    json_write_key(out, "stays");
+    json_write_open(out, '[');
     for (uint32_t i = 0; i < recoverable->span_count; i++) {
-        builder_str(out, i > 0 ? "," : "");
         write_span(&recoverable->spans[i], out);
     }
-    builder_str(out, "]}");
+    json_write_close(out, ']');
+    json_write_close(out, '}');
 }
 
 /* Reading. */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "codec/base/status.h"
-#include "codec/json_scan.h"
+#include "codec/json_write.h"
 #include "codec/query.h"
 #include "codec/utf8.h"
 #include "hub/net/http_types.h"
@@ -140,13 +140,14 @@ bool http_route_find_unknown(const char *known, struct bytes query, char *at, si
 void http_route_write_error(
     struct builder *out, enum error_code code, const char *message, const char *field)
 {
-    builder_str(out, "{\"error\":{\"code\":");
-    json_scan_write_string(out, bytes_str(errors_text(code)));
-    builder_str(out, ",\"message\":");
-    json_scan_write_string(out, bytes_str(message));
+    json_write_open(out, '{');
+    json_write_key(out, "error");
+    json_write_open(out, '{');
+    json_write_text(out, "code", bytes_str(errors_text(code)));
+    json_write_text(out, "message", bytes_str(message));
     if (field != NULL) {
-        builder_str(out, ",\"field\":");
-        json_scan_write_string(out, bytes_str(field));
+        json_write_text(out, "field", bytes_str(field));
     }
-    builder_str(out, "}}");
+    json_write_close(out, '}');
+    json_write_close(out, '}');
 }
