@@ -25,20 +25,27 @@
 static const struct {
     uint32_t by_id;
     uint32_t bulk;
+    uint32_t
+        lost; /* besides by_id: a row that came into one of these elsewhere has lost the verb */
 } states_of[NOTIFICATION_VERB_COUNT] = {
-    [NOTIFICATION_MARK_SEEN] = {UNREAD, UNREAD},
-    [NOTIFICATION_MARK_READ] = {UNREAD | SEEN, UNREAD | SEEN},
-    [NOTIFICATION_MARK_UNREAD] = {READ, READ},
+    [NOTIFICATION_MARK_SEEN] = {UNREAD, UNREAD, SNOOZED},
+    [NOTIFICATION_MARK_READ] = {UNREAD | SEEN, UNREAD | SEEN, SNOOZED},
+    [NOTIFICATION_MARK_UNREAD] = {READ, READ, ARCHIVED | SNOOZED},
     [NOTIFICATION_MARK_ARCHIVE] = {UNREAD | SEEN | READ | SNOOZED, UNREAD | SEEN | READ},
-    [NOTIFICATION_MARK_UNARCHIVE] = {ARCHIVED, ARCHIVED},
-    [NOTIFICATION_MARK_SNOOZE] = {UNREAD | SEEN | READ | SNOOZED, UNREAD | SEEN | READ},
-    [NOTIFICATION_MARK_WAKE] = {SNOOZED, SNOOZED},
+    [NOTIFICATION_MARK_UNARCHIVE] = {ARCHIVED, ARCHIVED, SNOOZED},
+    [NOTIFICATION_MARK_SNOOZE] = {UNREAD | SEEN | READ | SNOOZED, UNREAD | SEEN | READ, ARCHIVED},
+    [NOTIFICATION_MARK_WAKE] = {SNOOZED, SNOOZED, ARCHIVED},
     [NOTIFICATION_MARK_DELETE] = {NOTIFICATION_ALL_STATES, UNREAD | SEEN | READ},
 };
 
 uint32_t notification_mark_states(enum notification_verb verb, bool bulk)
 {
     return bulk ? states_of[verb].bulk : states_of[verb].by_id;
+}
+
+uint32_t notification_mark_late_states(enum notification_verb verb)
+{
+    return states_of[verb].by_id | states_of[verb].lost;
 }
 
 bool notification_mark_tells_up_to(enum notification_verb verb)

@@ -44,6 +44,13 @@ enum notification_verb {
 uint32_t notification_mark_states(enum notification_verb verb, bool bulk);
 
 /*
+ * The states in which a row that is named, and has changed since ifRev, tells that the verb is
+ * lost: those above, and those from which it would not come to what was meant. What is read already
+ * has not lost a read; nor has what is archived, which is no longer unread.
+ */
+uint32_t notification_mark_late_states(enum notification_verb verb);
+
+/*
  * Whether "every one up to a seq" says what a bulk call has changed: those states come from no
  * other verb. Else the ids must be told.
  */

@@ -246,6 +246,9 @@ static void send_mark(struct pg_conn *conn, struct pg_flight *flight, size_t ind
     }
     if (mark->verb != NOTIFICATION_MARK_DELETE) {
         pg_add_u64(params, mark->until);
+        if (mark->id_count > 0) {
+            pg_add_i32(params, (int32_t)mark->late_states);
+        }
     }
     pg_conn_send(
         conn, flight, (struct pg_run){.which = mark_statement(mark), .first = index, .count = 1});

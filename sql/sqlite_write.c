@@ -242,6 +242,8 @@ static int collect_mark(
         sqlite_bind_user(&query, &mark->who);
         if (mark->id_count > 0) {
             query_blob(&query, 4, id_bytes(mark->ids[i]));
+            query_u64(&query, 7, mark->if_rev);
+            query_u64(&query, 8, mark->late_states);
         } else {
             query_u64(&query, 4, mark->up_to);
         }
@@ -308,14 +310,17 @@ static int mark_row(struct sqlite_db *db, struct store_mark *mark, const struct 
 {
     struct result *arena = request_result(&mark->base);
     struct notification_item item = target->item;
-    notification_mark_apply(&item, mark->verb, mark->at, mark->until);
+    bool late = item.rev > mark->if_rev;
+    if (!late) {
+        notification_mark_apply(&item, mark->verb, mark->at, mark->until);
+    }
     struct notification_change change = {.seq = item.seq,
         .rev = mark->position.rev + 1,
         .state = item.state,
         .at = mark->at,
         .snoozed_until = item.state == NOTIFICATION_SNOOZED ? item.snoozed_until : 0};
     memcpy(change.id, item.id, NOTIFICATION_ID_LEN);
-    if (item.rev > mark->if_rev) {
+    if (late) {
         keep_late(mark, &change);
         return 0;
     }

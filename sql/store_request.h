@@ -85,6 +85,7 @@ struct store_mark {
     uint64_t up_to; /* or: every one with seq <= up_to (UINT64_MAX: all) */
     struct bytes type; /* and only of this type; empty: any */
     uint64_t if_rev; /* rows with a higher rev stay (`late`); INT64_MAX: none does */
+    uint32_t late_states; /* with ids: of which rows in these too are told: as `states` */
     uint64_t at;
     uint64_t until; /* NOTIFICATION_MARK_SNOOZE */
     /* out */
@@ -92,7 +93,7 @@ struct store_mark {
     bool changed; /* false: nothing changed and no rev was used */
     struct notification_change *changes; /* all that changed, all with the same rev */
     size_t change_count;
-    struct notification_change *late; /* what if_rev kept: id, seq and the state it would have */
+    struct notification_change *late; /* what if_rev kept: id and seq */
     size_t late_count;
 };
 

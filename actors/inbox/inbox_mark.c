@@ -10,6 +10,7 @@ void inbox_mark_fill(struct store_mark *mark, struct store_user who,
     mark->who = who;
     mark->verb = marking->verb;
     mark->states = notification_mark_states(marking->verb, marking->ids == NULL);
+    mark->late_states = notification_mark_late_states(marking->verb);
     mark->ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])marking->ids;
     mark->id_count = marking->id_count;
     mark->up_to = marking->up_to;

@@ -92,7 +92,9 @@ static bool is_meant(const struct store_mark *mark, const struct fake_row *row)
     for (size_t i = 0; i < mark->id_count; i++) {
         named |= memcmp(mark->ids[i], item->id, NOTIFICATION_ID_LEN) == 0;
     }
-    return named && !row->gone && (mark->states >> item->state & 1) != 0 &&
+    bool late = mark->id_count > 0 && item->rev > mark->if_rev;
+    uint32_t states = late ? mark->late_states : mark->states;
+    return named && !row->gone && (states >> item->state & 1) != 0 &&
            (mark->type.len == 0 || bytes_eq(mark->type, item->type));
 }
 

@@ -269,6 +269,7 @@ struct store_mark mark_of(struct store_user who, enum notification_verb verb, ui
         .who = who,
         .verb = verb,
         .states = notification_mark_states(verb, false),
+        .late_states = notification_mark_late_states(verb),
         .if_rev = INT64_MAX,
         .at = at};
 }

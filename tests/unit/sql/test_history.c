@@ -184,6 +184,16 @@ static bool may_change(enum notification_verb verb, enum notification_state stat
     return false;
 }
 
+/* Whether a verb cannot come to what was meant any more by a row that is in this state now. */
+static bool has_lost(enum notification_verb verb, enum notification_state state)
+{
+    bool wants_list = verb <= NOTIFICATION_MARK_UNREAD || verb == NOTIFICATION_MARK_UNARCHIVE;
+    bool undone = verb == NOTIFICATION_MARK_UNREAD || verb == NOTIFICATION_MARK_SNOOZE ||
+                  verb == NOTIFICATION_MARK_WAKE;
+    return (state == NOTIFICATION_SNOOZED && wants_list) ||
+           (state == NOTIFICATION_ARCHIVED && undone);
+}
+
 static void change_entry(
     struct entry *entry, enum notification_verb verb, uint64_t until, uint64_t rev)
 {
@@ -229,10 +239,13 @@ static void mark_model(
         bool meant = is_picked(entry, (uint8_t(*)[NOTIFICATION_ID_LEN])(uintptr_t)mark->ids,
                          mark->id_count, mark->up_to) &&
                      (mark->type.len == 0 || entry->is_odd == bytes_eq_str(mark->type, "odd"));
-        if (!meant || !is_there(entry) || !may_change(mark->verb, state_of(entry), bulk)) {
+        bool is_late = entry->rev > mark->if_rev;
+        bool counts = may_change(mark->verb, state_of(entry), bulk) ||
+                      (is_late && !bulk && has_lost(mark->verb, state_of(entry)));
+        if (!meant || !is_there(entry) || !counts) {
             continue;
         }
-        if (entry->rev > mark->if_rev) {
+        if (is_late) {
             ++*ret_late;
             continue;
         }

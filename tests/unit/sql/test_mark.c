@@ -346,6 +346,44 @@ BOTH(what_has_changed_since_stays)
     close_inbox(&inbox);
 }
 
+/* How many of the rows 1 to 3 a verb says it has lost, because they have changed since rev 6. */
+static size_t count_lost(struct inbox *inbox, enum notification_verb verb)
+{
+    uint8_t ids[3][NOTIFICATION_ID_LEN];
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        memcpy(ids[i], inbox->rows[i].id, NOTIFICATION_ID_LEN);
+    }
+    struct store_mark mark = mark_of(inbox->who, verb, 20);
+    mark.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids;
+    mark.id_count = ARRAY_LEN(ids);
+    mark.if_rev = 6;
+    mark.until = 1000;
+    cr_assert_eq(harness_run(&inbox->harness, 0, &mark.base), 0);
+    cr_expect_not(mark.changed);
+    size_t count = mark.late_count;
+    store_request_finish(&mark.base);
+    return count;
+}
+
+BOTH(who_comes_too_late_is_told_what_is_lost)
+{
+    struct inbox inbox;
+    open_inbox(&inbox, url);
+    (void)mark_one(&inbox, NOTIFICATION_MARK_ARCHIVE, 1, 10, 0);
+    (void)mark_one(&inbox, NOTIFICATION_MARK_SNOOZE, 2, 10, 1000);
+    (void)mark_one(&inbox, NOTIFICATION_MARK_READ, 3, 10, 0);
+    cr_expect_eq(count_lost(&inbox, NOTIFICATION_MARK_SEEN), 1, "2 will come back");
+    cr_expect_eq(count_lost(&inbox, NOTIFICATION_MARK_READ), 1, "2 will come back");
+    cr_expect_eq(count_lost(&inbox, NOTIFICATION_MARK_UNREAD), 3);
+    cr_expect_eq(count_lost(&inbox, NOTIFICATION_MARK_ARCHIVE), 2, "1 is where it was to go");
+    cr_expect_eq(count_lost(&inbox, NOTIFICATION_MARK_UNARCHIVE), 2, "3 is in the list");
+    cr_expect_eq(count_lost(&inbox, NOTIFICATION_MARK_SNOOZE), 3);
+    cr_expect_eq(count_lost(&inbox, NOTIFICATION_MARK_WAKE), 2, "3 is in the list");
+    cr_expect_eq(count_lost(&inbox, NOTIFICATION_MARK_DELETE), 3);
+    expect_counts(&inbox, 9, 3, 3);
+    close_inbox(&inbox);
+}
+
 /* Another user's ids, and a user without an inbox. */
 BOTH(nobody_marks_what_is_not_theirs)
 {
