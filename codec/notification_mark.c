@@ -13,6 +13,7 @@
 #include "codec/base/status.h"
 #include "codec/iso_time.h"
 #include "codec/json_scan.h"
+#include "codec/utf8.h"
 
 /* The verbs. */
 
@@ -25,8 +26,7 @@
 static const struct {
     uint32_t by_id;
     uint32_t bulk;
-    uint32_t
-        lost; /* besides by_id: a row that came into one of these elsewhere has lost the verb */
+    uint32_t lost; /* where a row that was changed elsewhere has lost the verb, besides by_id */
 } states_of[NOTIFICATION_VERB_COUNT] = {
     [NOTIFICATION_MARK_SEEN] = {UNREAD, UNREAD, SNOOZED},
     [NOTIFICATION_MARK_READ] = {UNREAD | SEEN, UNREAD | SEEN, SNOOZED},
@@ -241,8 +241,10 @@ static int blame_name(struct reading *reading, struct bytes key)
     if (json_scan_string(key, at, sizeof(at), &name) != 0) {
         name = bytes_of(key.at + 1, key.len - 2); /* as it stands there, if too long */
     }
-    size_t len = name.len < sizeof(fault->field) ? name.len : sizeof(fault->field) - 1;
-    memcpy(fault->field, name.at, len);
+    size_t len = utf8_fit(name, sizeof(fault->field) - 1); /* else the answer is no text */
+    if (len > 0) {
+        memcpy(fault->field, name.at, len);
+    }
     fault->field[len] = '\0';
     fault->message = reading->all ? "Unknown field; known here: type, ifRev"
                      : reading->marking->verb == NOTIFICATION_MARK_SNOOZE

@@ -10,6 +10,8 @@
 #include "codec/notification_mark.h"
 
 #define ID "01890a5d-ac96-774b-bcce-b302099a8057"
+#define TWENTY "aaaaaaaaaaaaaaaaaaaa"
+#define SIXTY TWENTY TWENTY TWENTY
 #define NOW UINT64_C(1700000000000)
 #define DAY UINT64_C(86400000)
 
@@ -86,6 +88,8 @@ Test(notification_mark, names_what_is_at_fault)
         {"{\"upTo\":7,\"ifrev\":1}", "ifrev", STATUS_NOT_FOUND},
         {"{\"upTo\":7,\"until\":1}", "until", STATUS_NOT_FOUND},
         {"{\"ids\":[]}", "ids", STATUS_NOT_FOUND, true},
+        {"{\"" SIXTY "\xc3\xa4\xc3\xb6\xc3\xbc\":1}", SIXTY "\xc3\xa4\xc3\xb6", STATUS_NOT_FOUND},
+        {"{\"a" SIXTY "\xc3\xa4\xc3\xb6\":1}", "a" SIXTY "\xc3\xa4", STATUS_NOT_FOUND},
         {"[]", "", STATUS_INVALID, true},
         {"\"" ID "\"", "", STATUS_INVALID, true},
     };
