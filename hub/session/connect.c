@@ -76,14 +76,22 @@ static void move(
     session_move(session, verdict->shard);
 }
 
+/* Go on with what was kept, which is freed. `session` may be on its way to another thread when this
+ * returns. */
+static void go_on(struct session *session, struct session_connect *kept, bool final)
+{
+    struct app_connect asked = session_connect_asked(kept);
+    asked.final = final;
+    kept->identity = NULL;
+    decide(session, &asked);
+    session_connect_drop(kept);
+}
+
 void connect_arrived(struct session *session)
 {
     struct session_connect *kept = session->extra->moving;
     session->extra->moving = NULL;
-    struct app_connect asked = session_connect_asked(kept);
-    asked.final = session->kind != SESSION_ENGINE;
-    decide(session, &asked);
-    session_connect_drop(kept);
+    go_on(session, kept, session->kind != SESSION_ENGINE);
 }
 
 static void on_found(struct recovery_fetch *fetch)
@@ -93,12 +101,11 @@ static void on_found(struct recovery_fetch *fetch)
     list_remove(&kept->link);
     kept->fetch = NULL;
     if (session->phase == SESSION_OPEN) {
-        struct app_connect asked = session_connect_asked(kept);
-        asked.final = true;
-        decide(session, &asked);
         session_trim(session);
+        go_on(session, kept, true);
+    } else {
+        session_connect_drop(kept);
     }
-    session_connect_drop(kept);
 }
 
 /* Ask again when the other nodes have been asked. */
@@ -172,11 +179,14 @@ static bool waits(const struct session *session, struct bytes nsp)
     return false;
 }
 
-/* `asked`: the namespace, the payload, who it is if that is known, and whether it is the last time.
+/*
+ * `asked`: the namespace, the payload, who it is if that is known (taken over: it belongs to the
+ * shard that the session is on afterwards), and whether it is the last time.
  */
 static void decide(struct session *session, struct app_connect *asked)
 {
     const struct app *app = &session->home->config->app;
+    struct identity *known = asked->identity;
     if (waits(session, asked->nsp) || session_find_socket(session, asked->nsp)) {
         session_end(session, CLOSE_PARSE);
     } else if (session->reason != 0) { /* it was sent away for good */
@@ -189,8 +199,11 @@ static void decide(struct session *session, struct app_connect *asked)
         struct app_connect request = request_of(session, asked, remote);
         struct app_verdict verdict =
             app->ops->connect(app->context, session->home->shard, &request);
+        identity_unref(known);
         follow(session, asked, &verdict);
+        return;
     }
+    identity_unref(known);
 }
 
 void connect_ask(struct session *session, struct bytes nsp, struct bytes auth)

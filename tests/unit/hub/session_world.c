@@ -44,6 +44,24 @@ static struct identity *identify(const struct app_connect *request, bool bob)
     return identity_new(claims, false);
 }
 
+/* A token that is not decided here or now; no identity: it is. */
+static struct app_verdict put_off(
+    const struct shard *shard, const struct app_connect *request, struct bytes token)
+{
+    bool away = sched_shard(shard->sched) != 1;
+    bool later = away && has(token, "later");
+    if ((later || has(token, "wait")) && !request->final && !(away && has(token, "move"))) {
+        world_fetch = (struct recovery_fetch){0};
+        return (struct app_verdict){
+            .kind = APP_WAIT, .fetch = &world_fetch, .identity = identify(request, false)};
+    }
+    if (later || (away && has(token, "move"))) {
+        return (struct app_verdict){
+            .kind = APP_MOVE, .shard = 1, .identity = identify(request, false)};
+    }
+    return (struct app_verdict){0};
+}
+
 static struct app_verdict on_connect(
     void *app, struct shard *shard, const struct app_connect *request)
 {
@@ -65,14 +83,9 @@ static struct app_verdict on_connect(
             return (struct app_verdict){
                 .kind = APP_REFUSE, .message = "Not you", .code = ERROR_FORBIDDEN};
         }
-        if (has(given[i], "move") && sched_shard(shard->sched) != 1) {
-            return (struct app_verdict){
-                .kind = APP_MOVE, .shard = 1, .identity = identify(request, false)};
-        }
-        if (has(given[i], "wait") && !request->final) {
-            world_fetch = (struct recovery_fetch){0};
-            return (struct app_verdict){
-                .kind = APP_WAIT, .fetch = &world_fetch, .identity = identify(request, false)};
+        struct app_verdict verdict = put_off(shard, request, given[i]);
+        if (verdict.identity != NULL) {
+            return verdict;
         }
         if (has(given[i], "expires") && sched_shard(shard->sched) == 1) {
             return (struct app_verdict){.kind = APP_REFUSE, .message = "Invalid token"};

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actors/identity.h"
 #include "hub/session/polling_state.h"
 #include "hub/session/session_life.h"
 #include "hub/session/upgrade.h"
@@ -206,6 +207,23 @@ Test(transport, who_moves_arrives_and_ends_once)
         }
         cr_expect_eq(closed, 1, "transport %u", kind);
         cr_expect_eq(lost, 0, "transport %u", kind);
+        cr_expect_eq(world_verified, 1);
+    }
+}
+
+Test(transport, who_has_waited_may_move)
+{
+    for (unsigned kind = 0; kind < TRANSPORT_COUNT; kind++) {
+        begin_again();
+        struct client client = open_client(kind);
+        say(&client, "40{\"token\":\"later\"}");
+        cr_expect_eq(moved, 0, "transport %u", kind);
+        world_fetch.done(&world_fetch);
+        fake_pass(0);
+        cr_expect_eq(moved, 1, "transport %u", kind);
+        struct session *session = session_on(1);
+        cr_assert(session->has_first);
+        cr_expect_eq(session->identity->refs, 2, "of the session and of its socket");
         cr_expect_eq(world_verified, 1);
     }
 }
