@@ -108,7 +108,7 @@ for (const header of ['x-forwarded-for', 'forwarded']) {
 }
 
 test('long-polling sessions without a token are dropped by the clients that have most', { timeout: 60_000 }, async () => {
-  const hub = await startHub({ config: CONFIG, args: ['--limits-unjoined', '8192'] });
+  const hub = await startHub({ config: CONFIG, args: ['--limits-unjoined', '1024'] });
   const count = 9000;
   const head = (address) => `GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: ${address}\r\n\r\n`;
   const socket = connectTcp(hub.address.port, hub.address.host);
