@@ -22,7 +22,7 @@ static char root[] = "/tmp/peal-memory-XXXXXX";
 static char log_text[8192];
 
 /* Write a file below the root, its folders too; what was there is written over, in place. */
-static void put(const char *name, const char *format, ...)
+PRINTF_LIKE(2, 3) static void put(const char *name, const char *format, ...)
 {
     char path[NAME_SIZE];
     snprintf(path, sizeof(path), "%s%s", root, name);
