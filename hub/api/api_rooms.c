@@ -84,11 +84,17 @@ static void tell(struct shard *shard, const struct api_who *who, int what, struc
     msg_send_home(shard->sched, msg);
 }
 
-/* Ask the other nodes for the same, in every namespace. STATUS_NOMEM. */
-static int tell_others(struct api_shard *shard, const struct api_who *who,
-    enum adapter_request_type type, const struct room_list *list)
+/* What is done with which rooms, and what the other nodes are asked. */
+struct room_change {
+    int what; /* USER_ADMIN_ */
+    enum adapter_request_type type; /* the same, for the others */
+    struct room_list list;
+    struct buf *payload; /* NULL: it is not to be carried out */
+};
+
+/* Make the payload: the same, for the other nodes. STATUS_NOMEM. */
+static int prepare(struct api_shard *shard, const struct api_who *who, struct room_change *change)
 {
-    const struct config *config = shard->settings->config;
     char key_at[WIRE_KEY_MAX];
     char room_at[WIRE_NAME_MAX];
     struct builder uid = {0};
@@ -96,41 +102,45 @@ static int tell_others(struct api_shard *shard, const struct api_who *who,
     bus_origin_write_uid(shard->shard, &uid);
     adapter_change_write(
         &(struct adapter_change){
-            .type = type,
+            .type = change->type,
             .uid = builder_bytes(&uid),
             .room = wire_name_user(wire_key_user(who->tenant, who->user, key_at), room_at),
-            .targets = list->names,
-            .target_count = list->count,
+            .targets = change->list.names,
+            .target_count = change->list.count,
         },
         &text);
     builder_reset(&uid);
-    struct buf *payload = builder_finish(&text);
-    if (payload == NULL) {
-        return STATUS_NOMEM;
+    change->payload = builder_finish(&text);
+    return change->payload != NULL ? 0 : STATUS_NOMEM;
+}
+
+/* Ask the other nodes, in every namespace, and tell the user's actor here. */
+static void carry_out(
+    struct api_shard *shard, const struct api_who *who, const struct room_change *change)
+{
+    const struct config *config = shard->settings->config;
+    if (change->payload == NULL) {
+        return;
     }
     for (size_t i = 0; i < config->namespace_count; i++) {
         struct bytes nsp = bytes_str(config->namespaces[i].name);
         if (!bytes_eq(nsp, BYTES("/"))) {
-            sequencer_ask(shard->shard, nsp, buf_ref(payload));
+            sequencer_ask(shard->shard, nsp, buf_ref(change->payload));
         }
     }
-    sequencer_ask(shard->shard, BYTES("/"), payload);
-    return 0;
+    sequencer_ask(shard->shard, BYTES("/"), buf_ref(change->payload));
+    for (uint32_t i = 0; i < change->list.count; i++) {
+        tell(shard->shard, who, change->what, change->list.names[i]);
+    }
+    if (change->list.count == 0) {
+        tell(shard->shard, who, change->what, NULL);
+    }
 }
 
-/* The other nodes first: what fails has done nothing. */
-static int tell_all(
-    struct api_shard *shard, const struct api_who *who, int what, const struct room_list *list)
+static void finish_change(struct room_change *change)
 {
-    if (list->count == 0) {
-        return 0;
-    }
-    int status =
-        tell_others(shard, who, what == USER_ADMIN_JOIN ? ADAPTER_JOIN : ADAPTER_LEAVE, list);
-    for (uint32_t i = 0; status == 0 && i < list->count; i++) {
-        tell(shard->shard, who, what, list->names[i]);
-    }
-    return status;
+    finish_list(&change->list);
+    buf_unref(change->payload);
 }
 
 static void accept_request(struct http_request *request)
@@ -166,26 +176,26 @@ void api_rooms_change(struct http_request *request, void *context)
     if (!api_fields_check(request, body, "join, leave")) {
         return;
     }
-    struct room_list join = {0};
-    struct room_list leave = {0};
-    int bad_join = read_list(body, "join", who.tenant, &join);
-    int bad_leave = read_list(body, "leave", who.tenant, &leave);
+    struct room_change leave = {.what = USER_ADMIN_LEAVE, .type = ADAPTER_LEAVE};
+    struct room_change join = {.what = USER_ADMIN_JOIN, .type = ADAPTER_JOIN};
+    int bad_join = read_list(body, "join", who.tenant, &join.list);
+    int bad_leave = read_list(body, "leave", who.tenant, &leave.list);
+    struct api_shard *shard = api_shard(request);
     if (bad_join != 0 || bad_leave != 0) {
         refuse_list(
             request, bad_join != 0 ? bad_join : bad_leave, bad_join != 0 ? "join" : "leave");
-    } else if (join.count + leave.count == 0) {
+    } else if (join.list.count + leave.list.count == 0) {
         refuse_list(request, STATUS_INVALID, "join");
+    } else if ((leave.list.count > 0 && prepare(shard, &who, &leave) != 0) ||
+               (join.list.count > 0 && prepare(shard, &who, &join) != 0)) {
+        api_refuse_memory(request); /* nothing was done */
     } else {
-        struct api_shard *shard = api_shard(request);
-        if (tell_all(shard, &who, USER_ADMIN_LEAVE, &leave) == 0 &&
-            tell_all(shard, &who, USER_ADMIN_JOIN, &join) == 0) {
-            accept_request(request);
-        } else {
-            api_refuse_memory(request);
-        }
+        carry_out(shard, &who, &leave);
+        carry_out(shard, &who, &join);
+        accept_request(request);
     }
-    finish_list(&join);
-    finish_list(&leave);
+    finish_change(&leave);
+    finish_change(&join);
 }
 
 void api_rooms_disconnect(struct http_request *request, void *context)
@@ -193,10 +203,13 @@ void api_rooms_disconnect(struct http_request *request, void *context)
     (void)context;
     struct api_who who;
     if (api_auth_user(request, APIKEY_ADMIN, false, &who) && api_fields_check_none(request)) {
-        static const struct room_list no_rooms;
-        tell(api_shard(request)->shard, &who, USER_ADMIN_DISCONNECT, NULL);
-        /* It names no rooms: too short to fail. */
-        (void)tell_others(api_shard(request), &who, ADAPTER_DISCONNECT, &no_rooms);
+        struct room_change end = {.what = USER_ADMIN_DISCONNECT, .type = ADAPTER_DISCONNECT};
+        if (prepare(api_shard(request), &who, &end) != 0) {
+            api_refuse_memory(request);
+            return;
+        }
+        carry_out(api_shard(request), &who, &end);
+        finish_change(&end);
         accept_request(request);
     }
 }

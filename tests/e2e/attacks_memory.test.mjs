@@ -13,6 +13,7 @@ import { until } from './support/wait.mjs';
 const MIB = 1024 * 1024;
 const FULL = process.env.PEAL_FULL === '1';
 const SANITIZED = /lib[at]san\.so/.test(readFileSync(PROGRAM, 'latin1'));
+const LONG = 90_000; // sessions of the flood that nobody ends go after their ping timeout
 const HELD = 700; // clients of each kind that try to stay
 const CONFIG = `shards = 2
 bus { recheck = 500ms }
@@ -126,13 +127,13 @@ async function survives(hub, fills) {
   const flood = new Flood(hub);
   flood.start();
   try {
-    await until(() => hub.server.result !== undefined || fills(flood), 'memory is used up');
+    await until(() => hub.server.result !== undefined || fills(flood), 'memory is used up', LONG);
     await flood.filling;
   } finally {
     await flood.stop();
   }
   assert.equal(hub.server.result, undefined, `the hub ended: ${JSON.stringify(hub.server.result)}\n${hub.log.slice(-3000)}`);
-  const client = await until(() => hub.plain('later').catch(() => undefined), 'a new client comes in');
+  const client = await until(() => hub.plain('later').catch(() => undefined), 'a new client comes in', LONG);
   await until(async () => {
     const answer = await client.request('join_room', 'public:later');
     return answer.ok === true;
@@ -140,7 +141,7 @@ async function survives(hub, fills) {
   await until(async () => (await hub.api('POST', '/api/v1/notifications', { user: 'later', type: 't', title: 'x' })).status === 201, 'a post is stored');
   await client.next('notification');
   for (const [user, keys] of flood.stored) {
-    const found = await until(() => keysOf(hub, user).catch(() => undefined), 'the list');
+    const found = await until(() => keysOf(hub, user), 'the list', LONG);
     for (const key of keys) assert.ok(found.has(key), `${key} was stored`);
   }
   return flood;

@@ -107,6 +107,35 @@ describe('allocations that fail', { timeout: 300_000 }, () => {
     gone(reader);
   });
 
+  test('of a change of rooms by a backend, which is done as a whole or not at all', async () => {
+    let client = await hub.plain('eva');
+    const rooms = Array.from({ length: 50 }, (_, i) => `public:r${i}-${'r'.repeat(90)}`);
+    const change = (body) => refused(hub.api('POST', '/api/v1/users/eva/rooms', body));
+    const hears = async (number) => {
+      await refused(hub.api('POST', '/api/v1/events', { event: 'still', args: [number], to: { rooms: ['public:stay'] } }));
+      return client.received('still').some(([one]) => one === number);
+    };
+    const stay = (number) => until(async () => {
+      if (client.socket.readyState > 1) client = await hub.plain('eva');
+      await change({ join: ['public:stay'], leave: rooms });
+      return hears(number);
+    }, 'it is in the room');
+    await stay(0);
+    let unchanged = 0;
+    for (let nth = 1, failed = true; failed; nth++) {
+      torture.arm(nth);
+      const answer = await change({ leave: ['public:stay'], join: rooms });
+      failed = torture.disarm();
+      assert.ok([202, 503, undefined].includes(answer.status), `${answer.status} ${JSON.stringify(answer.body)}`);
+      if (answer.status === 503) await until(() => hears(nth), `${nth}: it has not left`);
+      else await stay(MOST + nth);
+      unchanged += answer.status === 503;
+      await lives(`a change of rooms ${nth}`);
+    }
+    assert.ok(unchanged > 0);
+    gone(client);
+  });
+
   test('of many posts in one body', async () => {
     await torment('an array of posts', async (nth) => {
       const posts = [0, 1, 2].map((n) => ({ users: [`eve-${n}`, 'eve'], type: 't', title: 'x', message: TEXT, key: `many-${nth}-${n}` }));
