@@ -27,6 +27,7 @@ static enum pg_statement add_sync(struct pg_params *params, const struct store_s
     pg_add_user(params, sync->who.tenant, sync->who.user);
     pg_add_u64(params, sync->rev);
     pg_add_u64(params, sync->limit);
+    pg_add_u64(params, STORE_REV_MAX);
     return PG_STMT_SYNC;
 }
 

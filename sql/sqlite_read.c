@@ -171,6 +171,11 @@ static int cut_page(struct sqlite_db *db, struct store_sync *sync)
     }
     status = read_key(db, sync, 0, &first);
     sync->through_rev = first < beyond ? beyond - 1 : beyond;
+    if (status < 0 || first < beyond) {
+        return status;
+    }
+    status = read_key(db, sync, STORE_REV_MAX, &beyond);
+    sync->resync = beyond == first;
     return status;
 }
 
@@ -223,7 +228,8 @@ static int run_sync(struct sqlite_db *db, struct store_sync *sync)
         return 0;
     }
     status = cut_page(db, sync);
-    if (status < 0) {
+    if (status < 0 || sync->resync) {
+        sync->through_rev = sync->position.rev;
         return status;
     }
     sync->done = sync->through_rev == sync->position.rev;

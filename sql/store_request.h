@@ -135,7 +135,8 @@ struct store_sync {
     uint64_t through_rev; /* everything up to here is in the answer: ask again from it */
     struct store_position position;
     bool done; /* nothing is left above through_rev */
-    bool resync; /* `rev` is above the head, or older than the oldest tombstone */
+    bool resync; /* `rev` is above the head, or older than the oldest tombstone; or the next rev has
+                    more than STORE_REV_MAX entries: a list is smaller */
 };
 
 /* One notification by id. STATUS_NOT_FOUND when there is none in `tenant`. */

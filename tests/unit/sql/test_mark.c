@@ -384,6 +384,61 @@ BOTH(who_comes_too_late_is_told_what_is_lost)
     close_inbox(&inbox);
 }
 
+/* Mark rows up to `seq`; how many changed. */
+static size_t mark_up_to(
+    struct harness *harness, struct store_user who, enum notification_verb verb, uint64_t seq)
+{
+    struct store_mark mark = mark_of(who, verb, 50);
+    mark.states = notification_mark_states(verb, true);
+    mark.up_to = seq;
+    cr_assert_eq(harness_run(harness, 0, &mark.base), 0);
+    size_t count = mark.change_count;
+    store_request_finish(&mark.base);
+    return count;
+}
+
+/* How many changes a device at `rev` is told; 0: it is to list again. */
+static size_t count_told(struct harness *harness, struct store_user who, uint64_t rev)
+{
+    struct store_sync sync = {.base.op = STORE_SYNC, .who = who, .rev = rev, .limit = 500};
+    cr_assert_eq(harness_run(harness, 0, &sync.base), 0);
+    cr_expect_eq(sync.through_rev, sync.position.rev);
+    size_t count = sync.change_count + sync.item_count;
+    cr_expect_eq(sync.resync, count == 0);
+    store_request_finish(&sync.base);
+    return count;
+}
+
+BOTH(a_rev_that_is_larger_than_a_list_is_not_told_row_by_row)
+{
+    enum { MANY = STORE_REV_MAX + 1 };
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_user who = user_of("hoarder");
+    static struct store_row rows[STORE_PAGE_MAX];
+    for (size_t stored = 0; stored < MANY;) {
+        size_t count = MANY - stored < STORE_PAGE_MAX ? MANY - stored : STORE_PAGE_MAX;
+        for (size_t i = 0; i < count; i++) {
+            rows[i] = row_of(who, stored + i, stored + i);
+        }
+        struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = count};
+        cr_assert_eq(harness_run(&harness, 0, &put.base), 0);
+        store_request_finish(&put.base);
+        stored += count;
+    }
+    cr_expect_eq(mark_up_to(&harness, who, NOTIFICATION_MARK_SEEN, MANY - 1), MANY - 1);
+    cr_expect_eq(count_told(&harness, who, MANY), MANY - 1);
+    cr_expect_eq(mark_up_to(&harness, who, NOTIFICATION_MARK_ARCHIVE, MANY), MANY);
+    cr_expect_eq(count_told(&harness, who, MANY + 1), 0);
+    cr_expect_eq(mark_up_to(&harness, who, NOTIFICATION_MARK_UNARCHIVE, MANY), MANY);
+    cr_expect_eq(mark_up_to(&harness, who, NOTIFICATION_MARK_READ, 1), 1);
+    cr_expect_eq(count_told(&harness, who, MANY + 2), 0, "whole rows, one of them changed since");
+    cr_expect_eq(count_told(&harness, who, MANY + 3), 1);
+    cr_expect_eq(mark_up_to(&harness, who, NOTIFICATION_MARK_DELETE, MANY), MANY);
+    cr_expect_eq(count_told(&harness, who, MANY + 4), 0, "tombstones");
+    harness_close(&harness);
+}
+
 /* Another user's ids, and a user without an inbox. */
 BOTH(nobody_marks_what_is_not_theirs)
 {
