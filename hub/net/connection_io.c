@@ -78,7 +78,7 @@ static bool keep(struct connection *connection, struct bytes bytes)
         return false;
     }
     if (!keep_room(connection, len + bytes.len)) {
-        connection_close(connection, CLOSE_TOO_LARGE, false);
+        connection_close(connection, CLOSE_NO_MEMORY, false);
         return false;
     }
     memcpy(connection->kept->at + len, bytes.at, bytes.len);
@@ -230,7 +230,7 @@ void connection_again(struct connection *connection)
     }
     connection_stop_reading(connection);
     if (connection->kept == NULL && !keep_room(connection, 1)) {
-        connection_close(connection, CLOSE_TOO_LARGE, false);
+        connection_close(connection, CLOSE_NO_MEMORY, false);
         return;
     }
     loop_defer(connection_loop(connection), &connection->kept->task);

@@ -211,7 +211,8 @@ static struct app_verdict on_connect(
     if (status != 0) {
         log_debug("AUTH-REFUSED", "a connection was refused", "reason=%s remote=%s",
             status_name(status), log_quote(request->remote));
-        bool wrong = status != STATUS_NOT_FOUND && status != STATUS_EXPIRED;
+        bool wrong =
+            status != STATUS_NOT_FOUND && status != STATUS_EXPIRED && status != STATUS_NOMEM;
         if (wrong && !api_auth_count_refusal(&hub_shard->api, request->remote)) {
             shard->stats.rate_limited++;
             return (struct app_verdict){

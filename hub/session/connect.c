@@ -135,6 +135,10 @@ static void follow(
         accept(session, asked->nsp, verdict);
         break;
     case APP_REFUSE:
+        if (verdict->code == ERROR_UNAVAILABLE) { /* a client takes a refusal for final */
+            session_end(session, CLOSE_NO_MEMORY);
+            break;
+        }
         refuse(session, asked->nsp, bytes_str(verdict->message),
             verdict->code != ERROR_NONE ? errors_text(verdict->code) : NULL);
         break;

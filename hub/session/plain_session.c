@@ -82,6 +82,8 @@ static enum close_reason reason_of(int status)
         return CLOSE_NOT_UTF8;
     case STATUS_TOO_LARGE:
         return CLOSE_TOO_LARGE;
+    case STATUS_NOMEM:
+        return CLOSE_NO_MEMORY;
     default:
         return CLOSE_BAD_REQUEST;
     }

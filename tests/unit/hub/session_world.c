@@ -79,6 +79,10 @@ static struct app_verdict on_connect(
             return (struct app_verdict){
                 .kind = APP_REFUSE, .message = "Invalid token", .code = ERROR_TOKEN_EXPIRED};
         }
+        if (has(given[i], "starved")) {
+            return (struct app_verdict){
+                .kind = APP_REFUSE, .message = "Out of memory", .code = ERROR_UNAVAILABLE};
+        }
         if (has(given[i], "forbidden")) {
             return (struct app_verdict){
                 .kind = APP_REFUSE, .message = "Not you", .code = ERROR_FORBIDDEN};

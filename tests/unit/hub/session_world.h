@@ -3,9 +3,9 @@
  * session_world - a session layer over tests/support/fake_hub.h and an application that keeps a
  * diary of what it was told.
  *
- * Tokens: "refuse" is refused, "move" wants shard 1, "forbidden" is refused with that code, "wait"
- * waits until world_fetch is done, "bob" is accepted as another user; anything else, and none, is
- * accepted as alice.
+ * Tokens: "refuse" is refused, "move" wants shard 1, "forbidden" is refused with that code,
+ * "starved" for want of memory, "wait" waits until world_fetch is done, "bob" is accepted as
+ * another user; anything else, and none, is accepted as alice.
  */
 #ifndef TESTS_UNIT_HUB_SESSION_WORLD_H
 #define TESTS_UNIT_HUB_SESSION_WORLD_H

@@ -53,6 +53,15 @@ Test(sio_session, refusals)
     cr_assert_str_eq(fake_sent(peer), "40{\"sid\":\"" SID "\"}");
 }
 
+/* A stock client takes a CONNECT_ERROR for final; a transport that ends lets it come back. */
+Test(sio_session, who_finds_no_memory_comes_back)
+{
+    unsigned peer = world_peer();
+    fake_text(peer, "40{\"token\":\"starved\"}");
+    cr_assert_str_eq(fake_sent(peer), "");
+    world_assert_closing(peer, CLOSE_NO_MEMORY);
+}
+
 Test(sio_session, who_only_asks_to_be_refused_is_ended)
 {
     unsigned peer = world_peer();
