@@ -144,14 +144,14 @@ static bool is_wanted(uint32_t fields, struct bytes key)
 }
 
 void notification_json_fields(
-    const struct notification_item *item, uint32_t fields, struct builder *out)
+    const struct notification_item *item, uint32_t fields, bool omit_nulls, struct builder *out)
 {
     struct builder whole = {0};
     struct json_scan_iter iter;
     struct bytes key;
     struct bytes value;
     const char *comma = "";
-    if (fields == 0) {
+    if (fields == 0 && !omit_nulls) {
         notification_json_item(item, out);
         return;
     }
@@ -159,7 +159,8 @@ void notification_json_fields(
     builder_byte(out, '{');
     json_scan_iter_init(&iter, builder_bytes(&whole));
     while (json_scan_member(&iter, &key, &value)) {
-        if (is_wanted(fields, key)) {
+        bool wanted = fields == 0 || is_wanted(fields, key);
+        if (wanted && !(omit_nulls && json_scan_kind(value) == JSON_SCAN_NULL)) {
             builder_str(out, comma);
             builder_add(out, key);
             builder_byte(out, ':');
@@ -203,7 +204,7 @@ static size_t add_fitting(const struct notification_page *page, struct builder *
     for (size_t i = 0; i < page->count; i++) {
         size_t before = builder_bytes(out).len;
         builder_str(out, i > 0 ? "," : "");
-        notification_json_fields(&page->items[i], page->fields, out);
+        notification_json_fields(&page->items[i], page->fields, page->omit_nulls, out);
         size_t len = builder_bytes(out).len - start + TAIL;
         if (i > 0 && page->max_bytes > 0 && len > page->max_bytes) {
             builder_truncate(out, before);

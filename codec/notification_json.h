@@ -41,6 +41,7 @@ struct notification_page {
     const struct notification_item *items;
     size_t count;
     bool more; /* rows come behind these */
+    bool omit_nulls; /* members that are null are left out */
     uint32_t fields; /* set by notification_json_add_field; 0: items are whole */
     uint32_t max_bytes; /* of the text; 0: any number */
     bool ack; /* `"ok":true` in front */
@@ -65,9 +66,10 @@ MUST_CHECK int notification_cursor_parse(
 /* Add the member `name` of an item to the set; STATUS_INVALID: items have no such member. */
 MUST_CHECK int notification_json_add_field(struct bytes name, uint32_t *fields);
 
-/* Append an item with the members of the set only, 0 for all. */
+/* Append an item with the members of the set only, 0 for all; `omit_nulls`: without those that are
+ * null. */
 void notification_json_fields(
-    const struct notification_item *item, uint32_t fields, struct builder *out);
+    const struct notification_item *item, uint32_t fields, bool omit_nulls, struct builder *out);
 
 /* The name of a state, static; and the state of a name, STATUS_INVALID for none. */
 struct bytes notification_state_name(enum notification_state state);

@@ -52,6 +52,8 @@ static uint32_t slot_of_request(const struct store_request *request)
         return slot_of_user(&((const struct store_mark *)request)->who);
     case STORE_LIST:
         return slot_of_user(&((const struct store_list *)request)->who);
+    case STORE_COUNTS:
+        return slot_of_user(&((const struct store_counts *)request)->who);
     case STORE_SYNC:
         return slot_of_user(&((const struct store_sync *)request)->who);
     case STORE_GET:

@@ -11,15 +11,29 @@
 
 static enum pg_statement add_list(struct pg_params *params, const struct store_list *list)
 {
+    uint64_t start = list->ascending ? 0 : INT64_MAX;
+    bool from_start = list->before.new_rev == 0;
     pg_add_user(params, list->who.tenant, list->who.user);
-    bool from_newest = list->before.new_rev == 0;
-    pg_add_u64(params, from_newest ? INT64_MAX : list->before.new_rev);
-    pg_add_u64(params, from_newest ? INT64_MAX : list->before.seq);
+    pg_add_u64(params, from_start ? start : list->before.new_rev);
+    pg_add_u64(params, from_start ? start : list->before.seq);
     pg_add_i32(params, (int32_t)(list->states != 0 ? list->states : NOTIFICATION_LISTED_STATES));
-    pg_add_text(params, list->type);
+    pg_add_array(params, PG_TEXT, list->type_count);
+    for (size_t i = 0; i < list->type_count; i++) {
+        pg_add_element(params, list->types[i]);
+    }
+    pg_add_i32(params, list->priorities != 0 ? (int32_t)list->priorities : -1);
+    pg_add_u64(params, list->from);
+    pg_add_u64(params, list->to > 0 ? list->to : INT64_MAX);
     pg_add_u64(params, (uint64_t)list->limit + 1);
     pg_add_u64(params, list->max_bytes > 0 ? list->max_bytes : INT64_MAX);
-    return PG_STMT_LIST;
+    return list->ascending ? PG_STMT_LIST_ASC : PG_STMT_LIST;
+}
+
+static enum pg_statement add_counts(struct pg_params *params, const struct store_counts *counts)
+{
+    pg_add_user(params, counts->who.tenant, counts->who.user);
+    pg_add_u64(params, STORE_GROUPS_MAX);
+    return counts->by_priority ? PG_STMT_COUNTS_PRIORITY : PG_STMT_COUNTS_TYPE;
 }
 
 static enum pg_statement add_sync(struct pg_params *params, const struct store_sync *sync)
@@ -63,6 +77,8 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     switch (request->op) {
     case STORE_LIST:
         return add_list(params, (const struct store_list *)request);
+    case STORE_COUNTS:
+        return add_counts(params, (const struct store_counts *)request);
     case STORE_SYNC:
         return add_sync(params, (const struct store_sync *)request);
     case STORE_GET:
@@ -197,6 +213,26 @@ static int read_list(struct store_list *list, const PGresult *rows)
     return 0;
 }
 
+static int read_counts(struct store_counts *counts, const PGresult *rows)
+{
+    enum { NAME = 4, PRIORITY, UNREAD, UNSEEN };
+    struct result *arena = request_result(&counts->base);
+    counts->position = read_position(rows);
+    counts->groups = result_alloc(arena, (size_t)PQntuples(rows) * sizeof(*counts->groups));
+    for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, UNREAD); row++) {
+        if (!counts->groups) {
+            return STATUS_UNAVAILABLE;
+        }
+        counts->groups[counts->group_count++] = (struct store_group){
+            .type = result_copy(arena, pg_bytes(rows, row, NAME)),
+            .priority = (enum notification_priority)pg_i16(rows, row, PRIORITY),
+            .unread = pg_u64(rows, row, UNREAD),
+            .unseen = pg_u64(rows, row, UNSEEN),
+        };
+    }
+    return 0;
+}
+
 static int read_sync(struct store_sync *sync, const PGresult *rows)
 {
     enum { RESYNC = 4, THROUGH, KIND, AT, ITEM };
@@ -294,6 +330,9 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     switch (request->op) {
     case STORE_LIST:
         return PQntuples(rows) > 0 ? read_list((struct store_list *)request, rows)
+                                   : STATUS_UNAVAILABLE;
+    case STORE_COUNTS:
+        return PQntuples(rows) > 0 ? read_counts((struct store_counts *)request, rows)
                                    : STATUS_UNAVAILABLE;
     case STORE_SYNC:
         return PQntuples(rows) > 0 ? read_sync((struct store_sync *)request, rows)

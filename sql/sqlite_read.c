@@ -110,29 +110,85 @@ int sqlite_read_position(struct sqlite_db *db, const struct store_user *who,
     return more < 0 ? more : 0;
 }
 
+/* The statement sees to everything but the types. */
+static bool is_of_type(const struct store_list *list, struct bytes type)
+{
+    for (size_t i = 0; i < list->type_count; i++) {
+        if (bytes_eq(list->types[i], type)) {
+            return true;
+        }
+    }
+    return list->type_count == 0;
+}
+
+static void bind_list(struct query *query, const struct store_list *list)
+{
+    uint64_t start = list->ascending ? 0 : INT64_MAX;
+    bool from_start = list->before.new_rev == 0;
+    sqlite_bind_user(query, &list->who);
+    query_u64(query, 4, from_start ? start : list->before.new_rev);
+    query_u64(query, 5, from_start ? start : list->before.seq);
+    query_u64(query, 6, list->states != 0 ? list->states : NOTIFICATION_LISTED_STATES);
+    query_u64(query, 7, list->priorities != 0 ? list->priorities : UINT32_MAX);
+    query_u64(query, 8, list->from);
+    query_u64(query, 9, list->to > 0 ? list->to : INT64_MAX);
+}
+
 static int run_list(struct sqlite_db *db, struct store_list *list)
 {
+    enum { TYPE = 5 };
     uint64_t floor;
     int status = sqlite_read_position(db, &list->who, &list->position, &floor);
     if (status < 0) {
         return status;
     }
     struct query query;
-    query_open(&query, db, SQLITE_STMT_LIST);
-    sqlite_bind_user(&query, &list->who);
-    bool from_newest = list->before.new_rev == 0;
-    query_u64(&query, 4, from_newest ? INT64_MAX : list->before.new_rev);
-    query_u64(&query, 5, from_newest ? INT64_MAX : list->before.seq);
-    query_u64(&query, 6, list->states != 0 ? list->states : NOTIFICATION_LISTED_STATES);
-    query_text(&query, 7, list->type);
-    query_u64(&query, 8, (uint64_t)list->limit + 1);
+    query_open(&query, db, list->ascending ? SQLITE_STMT_LIST_ASC : SQLITE_STMT_LIST);
+    bind_list(&query, list);
     struct result *result = request_result(&list->base);
     int more = query_step(&query);
-    while (more > 0 && !list_is_full(list)) {
-        more = append_item(&query, result, &list->items, &list->count);
+    while (more > 0) {
+        if (!is_of_type(list, query_column(&query, TYPE))) {
+            more = query_step(&query);
+        } else if (list_is_full(list)) {
+            list->next = cursor_of(&list->items[list->count - 1]);
+            break;
+        } else {
+            more = append_item(&query, result, &list->items, &list->count);
+        }
     }
-    if (more > 0) {
-        list->next = cursor_of(&list->items[list->count - 1]);
+    query_close(&query);
+    return more > 0 ? 0 : more;
+}
+
+static int run_counts(struct sqlite_db *db, struct store_counts *counts)
+{
+    struct result *result = request_result(&counts->base);
+    uint64_t floor;
+    int status = sqlite_read_position(db, &counts->who, &counts->position, &floor);
+    if (status < 0) {
+        return status;
+    }
+    struct query query;
+    query_open(
+        &query, db, counts->by_priority ? SQLITE_STMT_COUNTS_PRIORITY : SQLITE_STMT_COUNTS_TYPE);
+    sqlite_bind_user(&query, &counts->who);
+    int more = query_step(&query);
+    while (more > 0 && counts->group_count < STORE_GROUPS_MAX) {
+        struct store_group *grown =
+            result_grow(result, counts->groups, counts->group_count, sizeof(*grown));
+        if (!grown) {
+            more = STATUS_NOMEM;
+            break;
+        }
+        counts->groups = grown;
+        grown[counts->group_count++] = (struct store_group){
+            .type = result_copy(result, query_column(&query, 0)),
+            .priority = (enum notification_priority)query_column_u64(&query, 1),
+            .unread = query_column_u64(&query, 2),
+            .unseen = query_column_u64(&query, 3),
+        };
+        more = query_step(&query);
     }
     query_close(&query);
     return more > 0 ? 0 : more;
@@ -347,6 +403,8 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     switch (request->op) {
     case STORE_LIST:
         return run_list(db, (struct store_list *)request);
+    case STORE_COUNTS:
+        return run_counts(db, (struct store_counts *)request);
     case STORE_SYNC:
         return run_sync(db, (struct store_sync *)request);
     case STORE_GET:

@@ -320,8 +320,12 @@ static bool is_mark(const struct store_mark *mark)
 
 static bool is_list(const struct store_list *list)
 {
-    return is_user(&list->who) && list->limit >= 1 && list->limit <= LIST_MAX &&
-           is_text(list->type, STORE_NAME_MAX);
+    bool types = list->type_count <= STORE_TYPES_MAX;
+    for (size_t i = 0; types && i < list->type_count; i++) {
+        types = is_text(list->types[i], STORE_NAME_MAX);
+    }
+    return types && is_user(&list->who) && list->limit >= 1 && list->limit <= LIST_MAX &&
+           list->from <= INT64_MAX && list->to <= INT64_MAX;
 }
 
 static bool is_sync(const struct store_sync *sync)
@@ -373,6 +377,8 @@ static bool is_valid(const struct store_request *request)
         return is_mark((const struct store_mark *)request);
     case STORE_LIST:
         return is_list((const struct store_list *)request);
+    case STORE_COUNTS:
+        return is_user(&((const struct store_counts *)request)->who);
     case STORE_SYNC:
         return is_sync((const struct store_sync *)request);
     case STORE_GET:
@@ -472,6 +478,13 @@ static void clear_outputs(struct store_request *request)
         list->count = 0;
         list->next = (struct store_cursor){0};
         list->position = (struct store_position){0};
+        break;
+    }
+    case STORE_COUNTS: {
+        struct store_counts *counts = (struct store_counts *)request;
+        counts->groups = NULL;
+        counts->group_count = 0;
+        counts->position = (struct store_position){0};
         break;
     }
     case STORE_SYNC: {

@@ -21,6 +21,7 @@ enum store_op {
     STORE_PUT,
     STORE_MARK,
     STORE_LIST,
+    STORE_COUNTS,
     STORE_SYNC,
     STORE_GET,
     STORE_POSITIONS,
@@ -103,19 +104,40 @@ struct store_cursor {
     uint64_t seq;
 };
 
-/* A page of an inbox, newest first: by the rev that last made a row new. */
+/* A page of an inbox, in the order of the revs that last made a row new. */
 struct store_list {
     struct store_request base;
     struct store_user who;
-    struct store_cursor before; /* only what lies behind this; 0: from the newest */
+    bool ascending; /* oldest first; else newest first */
+    struct store_cursor before; /* only what lies behind this; 0: from the start */
     uint32_t limit; /* 1 to 100 */
     uint32_t max_bytes; /* of texts and data, at which a page ends before `limit`; 0: any number */
-    uint32_t states; /* set of 1u << enum notification_state; 0: all that are not archived */
-    struct bytes type; /* only this type; empty: all */
+    uint32_t states; /* set of 1u << enum notification_state; 0: all that are in the list */
+    uint32_t priorities; /* set of 1u << enum notification_priority; 0: any */
+    const struct bytes *types; /* only these; none: any */
+    size_t type_count; /* at most STORE_TYPES_MAX */
+    uint64_t from; /* created at this time or later */
+    uint64_t to; /* and before this one; 0: any */
     /* out */
     struct notification_item *items;
     size_t count;
     struct store_cursor next; /* pass as `before` for the next page; 0: there is none */
+    struct store_position position;
+};
+
+/* What is open of an inbox by type, or by priority: at most STORE_GROUPS_MAX, the largest first. */
+struct store_counts {
+    struct store_request base;
+    struct store_user who;
+    bool by_priority;
+    /* out */
+    struct store_group {
+        struct bytes type; /* or */
+        enum notification_priority priority;
+        uint64_t unread;
+        uint64_t unseen;
+    } * groups;
+    size_t group_count;
     struct store_position position;
 };
 

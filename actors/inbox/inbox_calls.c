@@ -18,7 +18,7 @@
 #include "codec/notification_json.h"
 #include "codec/server_events.h"
 
-enum { LIST_DEFAULT = 20, LIST_MAX = 100, SYNC_LIMIT = 500, TEXT_MAX = 256 };
+enum { SYNC_LIMIT = 500, TEXT_MAX = 256 };
 
 /* Answers. */
 
@@ -170,6 +170,8 @@ static void on_listed(struct inbox *inbox, struct inbox_request *request)
     struct notification_page page = {.items = list->items,
         .count = list->count,
         .more = list->next.new_rev > 0,
+        .fields = request->query->fields,
+        .omit_nulls = request->query->omit_nulls,
         .max_bytes = request->shard->config->outbound_bytes,
         .ack = true};
     notification_json_list(&page, &text);
@@ -199,43 +201,6 @@ static int read_cursor(struct bytes object, const char *key, uint64_t *ret_value
     return status != 0 ? status : read_number(value, ret_value);
 }
 
-/* `next` of the page before, a text or a number; null and nothing leave the cursor. */
-static int read_after(struct bytes object, struct store_cursor *cursor)
-{
-    char at[TEXT_MAX];
-    struct bytes value;
-    struct bytes text;
-    if (json_scan_get(object, "after", &value) != 0 || json_scan_kind(value) == JSON_SCAN_NULL) {
-        return 0;
-    }
-    if (json_scan_kind(value) == JSON_SCAN_NUMBER) {
-        text = value;
-    } else if (json_scan_string(value, at, sizeof(at), &text) != 0) {
-        return STATUS_INVALID;
-    }
-    return notification_cursor_parse(text, &cursor->new_rev, &cursor->seq);
-}
-
-static int read_states(struct bytes object, uint32_t *ret_states)
-{
-    struct bytes value;
-    int status = json_scan_get(object, "state", &value);
-    if (status == STATUS_NOT_FOUND) {
-        return 0;
-    }
-    char at[TEXT_MAX];
-    struct bytes text;
-    enum notification_state state;
-    if (status != 0 || json_scan_string(value, at, sizeof(at), &text) != 0 ||
-        notification_state_parse(text, &state) != 0 || state > NOTIFICATION_SNOOZED) {
-        return STATUS_INVALID;
-    }
-    *ret_states = 1u << state;
-    /* What was only seen has not been read: who asks for unread means both. */
-    *ret_states |= state == NOTIFICATION_UNREAD ? 1u << NOTIFICATION_SEEN : 0u;
-    return 0;
-}
-
 /* The argument as an object; empty where there is none. False: it was refused. */
 static bool read_object(
     const struct client_call *call, const char *allowed, struct bytes *ret_argument)
@@ -252,52 +217,24 @@ static bool read_object(
     return true;
 }
 
-/* NULL, or what is not as it must be. */
-static const struct parameter *read_list(
-    struct bytes argument, struct store_list *list, struct builder *type)
-{
-    static const struct parameter after = {"after", "The next of the page before"};
-    static const struct parameter size = {"limit", "A number from 1 to 100"};
-    static const struct parameter state = {"state", "One of unread, seen, read, archived, snoozed"};
-    static const struct parameter kind = {"type", "A text of at most 256 bytes"};
-    uint64_t limit = LIST_DEFAULT;
-    struct bytes value;
-    if (read_after(argument, &list->before) != 0) {
-        return &after;
-    }
-    if (read_cursor(argument, "limit", &limit) != 0 || limit < 1 || limit > LIST_MAX) {
-        return &size;
-    }
-    list->limit = (uint32_t)limit;
-    if (read_states(argument, &list->states) != 0) {
-        return &state;
-    }
-    bool any = json_scan_get(argument, "type", &value) != 0;
-    return any || json_scan_string_add(value, type) == 0 ? NULL : &kind;
-}
-
 static void list_inbox(const struct client_call *call)
 {
     struct bytes argument;
-    if (!read_object(call, "Expected {after?, limit?, state?, type?}", &argument)) {
+    struct notification_query_fault fault;
+    if (!read_object(call, "Expected an object of parameters, or nothing", &argument)) {
         return;
     }
     struct inbox_request *request =
         inbox_request_create(inbox_of(call->socket->user), STORE_LIST, on_listed);
-    struct store_list *list = &request->store.list;
-    struct builder type = {.max = TEXT_MAX};
     remember_call(request, call);
-    list->who = inbox_request_who(request);
-    list->max_bytes = request->shard->config->outbound_bytes;
-    const struct parameter *bad = read_list(argument, list, &type);
-    if (bad != NULL) {
-        refuse_parameter(call, bad);
-        builder_reset(&type);
+    request->query = mem_alloc(sizeof(*request->query));
+    if (notification_query_from_json(argument, request->query, &fault) != 0) {
+        call_refuse_field(call, fault.field, fault.message);
         inbox_request_destroy(&request->store.base);
         return;
     }
-    request->text = builder_finish(&type);
-    list->type = request->text != NULL ? buf_bytes(request->text) : bytes_of(NULL, 0);
+    inbox_list_fill(&request->store.list, inbox_request_who(request), request->query,
+        request->shard->config->outbound_bytes);
     inbox_request_submit(request);
 }
 

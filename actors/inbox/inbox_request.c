@@ -56,6 +56,7 @@ void inbox_request_destroy(struct store_request *base)
     store_request_finish(base);
     buf_unref(request->key);
     buf_unref(request->text);
+    mem_free(request->query);
     if (request->marking != NULL) {
         notification_marking_finish(request->marking);
         mem_free(request->marking);

@@ -12,6 +12,7 @@
 #include "codec/base/buf.h"
 #include "codec/base/check.h"
 #include "codec/event.h"
+#include "codec/notification_query.h"
 #include "sql/store.h"
 
 struct inbox;
@@ -31,6 +32,7 @@ struct inbox_request {
     struct actor_ref user;
     struct buf *key; /* what store_user points into */
     struct buf *text; /* another text it points into; NULL: none */
+    struct notification_query *query; /* of a list; else NULL */
     struct notification_marking *marking; /* of a mark; else NULL */
     uint32_t socket_id;
     bool has_id;

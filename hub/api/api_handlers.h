@@ -19,10 +19,12 @@ void api_post_dev_notifications(struct http_request *request, void *context);
 void api_post_events(struct http_request *request, void *context);
 
 /* api_inbox.c */
+void api_inbox_counts(struct http_request *request, void *context);
 void api_inbox_erase(struct http_request *request, void *context);
 void api_inbox_get(struct http_request *request, void *context);
 void api_inbox_list(struct http_request *request, void *context);
 void api_inbox_mark(struct http_request *request, void *context);
+void api_inbox_overview(struct http_request *request, void *context);
 void api_inbox_unread(struct http_request *request, void *context);
 
 /* api_members.c */

@@ -21,16 +21,7 @@
 #include "hub/api/api_handlers.h"
 #include "hub/api/api_shard.h"
 
-enum {
-    LIMIT_DEFAULT = 20,
-    LIMIT_MAX = 100,
-    TYPE_MAX = 256,
-    FIELDS_MAX = 256,
-    ETAG_MAX = 96,
-    BODY_DEPTH = 3,
-};
-
-#define FIELDS_ALLOWED "Some, with commas between, of: " NOTIFICATION_JSON_FIELDS
+enum { ETAG_MAX = 96, BODY_DEPTH = 3, NEWEST = 5, TRIES = 5 };
 
 /* A call under way. It outlives its request when the peer goes. */
 struct inbox_call {
@@ -42,14 +33,17 @@ struct inbox_call {
     union {
         struct store_request base;
         struct store_list list;
+        struct store_counts counts;
         struct store_get get;
         struct store_positions positions;
         struct store_mark mark;
     } op;
     struct store_user user; /* as the store sees `who` */
     struct notification_marking *marking; /* of a mark; else NULL */
-    uint32_t fields; /* of items that are asked for; 0: all */
-    char type[TYPE_MAX];
+    struct notification_query *query; /* of what is read; else NULL */
+    struct builder types; /* of an overview: its counts, which are of `rev` */
+    uint64_t rev;
+    unsigned tries;
 };
 
 /* Calls of the store. */
@@ -57,6 +51,8 @@ struct inbox_call {
 static void free_call(struct inbox_call *call)
 {
     api_call_end(&call->api);
+    mem_free(call->query);
+    builder_reset(&call->types);
     if (call->marking != NULL) {
         notification_marking_finish(call->marking);
         mem_free(call->marking);
@@ -204,111 +200,24 @@ static void answer_list(struct inbox_call *call)
     struct notification_page page = {.items = list->items,
         .count = list->count,
         .more = list->next.new_rev > 0,
-        .fields = call->fields,
+        .fields = call->query->fields,
+        .omit_nulls = call->query->omit_nulls,
         .max_bytes = call->shard->config->outbound_bytes};
     notification_json_list(&page, &out);
     answer_at(call, list->position.rev, &out);
 }
 
-/* A number of the query; absent leaves `*ret_value`. */
-static int read_number(struct bytes query, const char *name, uint64_t max, uint64_t *ret_value)
+/* The parameters of a read. False: the request was refused, and the call is gone. */
+static bool read_query(struct http_request *request, struct inbox_call *call)
 {
-    char at[24];
-    struct bytes text;
-    int status = query_get(query, name, at, sizeof(at), &text);
-    if (status != 0) {
-        return status == STATUS_NOT_FOUND ? 0 : status;
+    struct notification_query_fault fault;
+    call->query = mem_alloc(sizeof(*call->query));
+    if (notification_query_from_url(request->query, call->query, &fault) == 0) {
+        return true;
     }
-    return bytes_to_u64(text, max, ret_value);
-}
-
-/* `next` of the page before; absent leaves the cursor. */
-static int read_after(struct bytes query, struct store_cursor *cursor)
-{
-    char at[48];
-    struct bytes text;
-    int status = query_get(query, "after", at, sizeof(at), &text);
-    if (status != 0) {
-        return status == STATUS_NOT_FOUND ? 0 : status;
-    }
-    return notification_cursor_parse(text, &cursor->new_rev, &cursor->seq);
-}
-
-static int read_states(struct bytes query, uint32_t *ret_states)
-{
-    char at[16];
-    struct bytes text;
-    enum notification_state state;
-    int status = query_get(query, "state", at, sizeof(at), &text);
-    if (status == STATUS_NOT_FOUND) {
-        return 0;
-    }
-    if (status != 0 || notification_state_parse(text, &state) != 0 ||
-        state > NOTIFICATION_SNOOZED) {
-        return STATUS_INVALID;
-    }
-    *ret_states = 1u << state;
-    /* What was only seen has not been read: who asks for unread means both. */
-    *ret_states |= state == NOTIFICATION_UNREAD ? 1u << NOTIFICATION_SEEN : 0u;
-    return 0;
-}
-
-static int read_fields(struct bytes query, uint32_t *ret_fields)
-{
-    char at[FIELDS_MAX];
-    struct bytes list;
-    struct bytes name;
-    int status = query_get(query, "fields", at, sizeof(at), &list);
-    if (status != 0) {
-        return status == STATUS_NOT_FOUND ? 0 : status;
-    }
-    while (status == 0 && http1_list_next(&list, &name)) {
-        status = notification_json_add_field(name, ret_fields);
-    }
-    return status;
-}
-
-/* Read the parameters of a list; returns the name of one that is not valid, or NULL. */
-static const char *read_list(struct bytes query, struct inbox_call *call)
-{
-    struct store_list *list = &call->op.list;
-    uint64_t limit = LIMIT_DEFAULT;
-    if (read_after(query, &list->before) != 0) {
-        return "after";
-    }
-    if (read_number(query, "limit", LIMIT_MAX, &limit) != 0 || limit == 0) {
-        return "limit";
-    }
-    list->limit = (uint32_t)limit;
-    if (read_states(query, &list->states) != 0) {
-        return "state";
-    }
-    int status = query_get(query, "type", call->type, sizeof(call->type), &list->type);
-    if (status != 0 && status != STATUS_NOT_FOUND) {
-        return "type";
-    }
-    return read_fields(query, &call->fields) != 0 ? "fields" : NULL;
-}
-
-/* What a parameter of a list may be, for who gave something else. */
-static const char *allowed_of(const char *parameter)
-{
-    static const struct {
-        const char *parameter;
-        const char *allowed;
-    } rows[] = {
-        {"after", "The next of the page before"},
-        {"limit", "A number from 1 to 100"},
-        {"state", "One of unread, seen, read, archived, snoozed"},
-        {"type", "At most 256 bytes"},
-        {"fields", FIELDS_ALLOWED},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        if (strcmp(rows[i].parameter, parameter) == 0) {
-            return rows[i].allowed;
-        }
-    }
-    return "Not valid";
+    refuse_field(request, fault.field, fault.message);
+    free_call(call);
+    return false;
 }
 
 void api_inbox_list(struct http_request *request, void *context)
@@ -318,15 +227,11 @@ void api_inbox_list(struct http_request *request, void *context)
     if (call == NULL) {
         return;
     }
-    const char *fault = read_list(request->query, call);
-    if (fault != NULL) {
-        refuse_field(request, fault, allowed_of(fault));
-        free_call(call);
-        return;
+    if (read_query(request, call)) {
+        inbox_list_fill(
+            &call->op.list, call->user, call->query, call->shard->config->outbound_bytes);
+        submit(request, call);
     }
-    call->op.list.who = call->user;
-    call->op.list.max_bytes = call->shard->config->outbound_bytes;
-    submit(request, call);
 }
 
 /* Single notifications. */
@@ -339,7 +244,7 @@ static void answer_get(struct inbox_call *call)
         return;
     }
     struct builder out = {0};
-    notification_json_fields(item, call->fields, &out);
+    notification_json_fields(item, call->query->fields, call->query->omit_nulls, &out);
     answer_at(call, item->rev, &out);
 }
 
@@ -359,13 +264,10 @@ void api_inbox_get(struct http_request *request, void *context)
         free_call(call);
         return;
     }
-    if (read_fields(request->query, &call->fields) != 0) {
-        refuse_field(request, "fields", allowed_of("fields"));
-        free_call(call);
-        return;
+    if (read_query(request, call)) {
+        call->op.get.tenant = call->who.tenant;
+        submit(request, call);
     }
-    call->op.get.tenant = call->who.tenant;
-    submit(request, call);
 }
 
 /* Unread counts. */
@@ -389,6 +291,146 @@ void api_inbox_unread(struct http_request *request, void *context)
     if (call != NULL) {
         call->op.positions.users = &call->user;
         call->op.positions.count = 1;
+        submit(request, call);
+    }
+}
+
+/* Counts by type or priority. */
+
+static void write_counts(const struct store_position *position, struct builder *out)
+{
+    json_write_u64(out, "unread", position->unread);
+    json_write_u64(out, "unseen", position->unseen);
+    json_write_u64(out, "rev", position->rev);
+}
+
+/* {name: {unread, unseen}, …}: names are any text. */
+static void write_groups(const struct store_counts *counts, struct builder *out)
+{
+    json_write_open(out, '{');
+    for (size_t i = 0; i < counts->group_count; i++) {
+        const struct store_group *group = &counts->groups[i];
+        builder_str(out, i > 0 ? "," : "");
+        json_scan_write_string(
+            out, counts->by_priority ? notification_priority_name(group->priority) : group->type);
+        builder_byte(out, ':');
+        json_write_open(out, '{');
+        json_write_u64(out, "unread", group->unread);
+        json_write_u64(out, "unseen", group->unseen);
+        json_write_close(out, '}');
+    }
+    json_write_close(out, '}');
+}
+
+static void answer_counts(struct inbox_call *call)
+{
+    const struct store_counts *counts = &call->op.counts;
+    struct builder out = {0};
+    json_write_open(&out, '{');
+    write_counts(&counts->position, &out);
+    json_write_key(&out, "by");
+    write_groups(counts, &out);
+    json_write_close(&out, '}');
+    answer_at(call, counts->position.rev, &out);
+}
+
+void api_inbox_counts(struct http_request *request, void *context)
+{
+    (void)context;
+    char at[16];
+    struct bytes by = BYTES("type");
+    struct inbox_call *call = new_user_call(request, STORE_COUNTS, APIKEY_READ, answer_counts);
+    if (call == NULL) {
+        return;
+    }
+    int status = query_get(request->query, "by", at, sizeof(at), &by);
+    call->op.counts.by_priority = bytes_eq_str(by, "priority");
+    if ((status != 0 && status != STATUS_NOT_FOUND) ||
+        (!call->op.counts.by_priority && !bytes_eq_str(by, "type"))) {
+        refuse_field(request, "by", "type or priority");
+        free_call(call);
+        return;
+    }
+    call->op.counts.who = call->user;
+    submit(request, call);
+}
+
+/* The overview: counts, then the newest, until both are of one rev. */
+
+static void on_overview_counted(struct store_request *request);
+
+static void answer_overview(struct inbox_call *call)
+{
+    const struct store_list *list = &call->op.list;
+    struct builder out = {0};
+    json_write_open(&out, '{');
+    write_counts(&list->position, &out);
+    json_write_json(&out, "types", builder_bytes(&call->types));
+    json_write_key(&out, "items");
+    json_write_open(&out, '[');
+    for (size_t i = 0; i < list->count; i++) {
+        json_write_next(&out);
+        notification_json_item(&list->items[i], &out);
+    }
+    json_write_close(&out, ']');
+    json_write_close(&out, '}');
+    answer_at(call, list->position.rev, &out);
+}
+
+static void ask_counts(struct inbox_call *call)
+{
+    call->op.counts = (struct store_counts){
+        .base = {.op = STORE_COUNTS, .done = on_overview_counted}, .who = call->user};
+    call->tries++;
+}
+
+/* Whether the call goes on, with the next request filled in; else it is answered. */
+static bool goes_on(struct inbox_call *call)
+{
+    return call->api.request != NULL && call->shard->store != NULL && call->op.base.status == 0;
+}
+
+static void on_overview_listed(struct store_request *request)
+{
+    struct inbox_call *call = container_of(request, struct inbox_call, op.base);
+    if (!goes_on(call) || call->op.list.position.rev == call->rev) {
+        on_done(request);
+        return;
+    }
+    if (call->tries == TRIES) { /* it changes faster than it is read */
+        api_refuse_unavailable(call->api.request);
+        store_request_finish(request);
+        free_call(call);
+        return;
+    }
+    store_request_finish(request);
+    ask_counts(call);
+    store_submit(call->shard->store, &call->op.base);
+}
+
+static void on_overview_counted(struct store_request *request)
+{
+    struct inbox_call *call = container_of(request, struct inbox_call, op.base);
+    if (!goes_on(call)) {
+        request->status = request->status == 0 ? STATUS_UNAVAILABLE : request->status;
+        on_done(request);
+        return;
+    }
+    builder_clear(&call->types);
+    write_groups(&call->op.counts, &call->types);
+    call->rev = call->op.counts.position.rev;
+    store_request_finish(request);
+    call->op.list = (struct store_list){
+        .base = {.op = STORE_LIST, .done = on_overview_listed}, .who = call->user, .limit = NEWEST};
+    store_submit(call->shard->store, &call->op.base);
+}
+
+void api_inbox_overview(struct http_request *request, void *context)
+{
+    (void)context;
+    struct inbox_call *call = new_user_call(request, STORE_COUNTS, APIKEY_READ, answer_overview);
+    if (call != NULL) {
+        ask_counts(call);
         submit(request, call);
     }
 }

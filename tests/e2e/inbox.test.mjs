@@ -207,6 +207,51 @@ for (const [name, start] of Object.entries(stores)) {
       assert.equal((await list(user, '?state=read')).length, 3);
     });
 
+    test('lists are filtered and ordered, counts and the overview say what is open', async () => {
+      const more = (i) => ({ type: ['a', 'b', 'c'][i % 3], priority: i % 2 ? 'low' : 'urgent', ...(i % 2 && { data: { i } }) });
+      const { user, ids, devices, ways } = await open(6, more);
+      await ways[0]('notification:seen', ids[0]);
+      await ways[0]('notification:read', ids[1]);
+      await ways[0]('notification:archive', ids[2]);
+      const seqs = (items) => items.map(({ seq }) => seq);
+      const cases = [
+        [{}, [6, 5, 4, 2, 1]],
+        [{ order: 'asc' }, [1, 2, 4, 5, 6]],
+        [{ type: 'a,c' }, [6, 4, 1]],
+        [{ type: 'c', state: 'archived,unread', order: 'asc' }, [3, 6]],
+        [{ priority: 'urgent' }, [5, 1]],
+        [{ priority: 'low', state: 'read' }, [2]],
+        [{ from: Date.now() + HOUR }, []],
+        [{ to: new Date(Date.now() + HOUR).toISOString(), limit: 2 }, [6, 5]],
+      ];
+      for (const [query, wanted] of cases) {
+        const text = JSON.stringify(query);
+        assert.deepEqual(seqs(await list(user, `?${new URLSearchParams(query)}`)), wanted, text);
+        for (const { ask } of devices) assert.deepEqual(seqs((await ask('notification:list', query)).items), wanted, text);
+      }
+      const pages = [];
+      for (let after; after !== null;) {
+        const query = new URLSearchParams({ order: 'asc', limit: 2, ...(after && { after }) });
+        const { body } = await rig.hubs[1].api('GET', `${inboxOf(user)}?${query}`);
+        pages.push(seqs(body.items));
+        after = body.next;
+      }
+      assert.deepEqual(pages, [[1, 2], [4, 5], [6]]);
+      const [newest] = await list(user, '?nulls=omit&limit=1&fields=seq,data,readAt');
+      assert.deepEqual(newest, { seq: 6, data: { i: 5 } });
+      const fields = { fields: ['seq', 'data'], nulls: 'omit', limit: 1, state: ['seen'] };
+      assert.deepEqual((await ways[1]('notification:list', fields)).items, [{ seq: 1 }]);
+      const get = async (what) => (await rig.hubs[1].api('GET', `/api/v1/users/${user}/${what}`)).body;
+      const head = { unread: 4, unseen: 3, rev: 9 };
+      const types = { a: { unread: 2, unseen: 1 }, b: { unread: 1, unseen: 1 }, c: { unread: 1, unseen: 1 } };
+      assert.deepEqual(await get('counts'), { ...head, by: types });
+      assert.deepEqual(await get('counts?by=priority'),
+        { ...head, by: { urgent: { unread: 2, unseen: 1 }, low: { unread: 2, unseen: 2 } } });
+      const { items, ...overview } = await get('overview');
+      assert.deepEqual(overview, { ...head, types });
+      assert.deepEqual(items, await list(user, '?limit=5'));
+    });
+
     test('a device that was away converges, whatever it missed', async () => {
       const { user, ids, ways } = await open(6);
       const [ask] = ways;
@@ -268,6 +313,17 @@ describe('what is refused', () => {
       const { error } = await overHttp(hub, user)(event, argument);
       assert.deepEqual([error.code, error.field, error.message], [code, field, answer.message]);
     }
+    const reads = [['limit', 0], ['state', 'lost'], ['priority', 'huge'], ['type', ''], ['from', 'soon'], ['to', 'x'],
+      ['order', 'up'], ['nulls', 'keep'], ['fields', 'secret'], ['after', 'x']];
+    for (const [field, value] of reads) {
+      const answer = await device.ask('notification:list', { [field]: value });
+      assert.deepEqual([answer.error, answer.field], ['invalid_field', field]);
+      const { status, body: { error } } = await hub.api('GET', `${inboxOf(user)}?${field}=${value}`);
+      assert.deepEqual([status, error.code, error.field, error.message], [422, 'invalid_field', field, answer.message]);
+    }
+    assert.equal((await device.ask('notification:list', { sort: 'title' })).field, 'sort');
+    const by = await hub.api('GET', `/api/v1/users/${user}/counts?by=title`);
+    assert.deepEqual([by.status, by.body.error.field], [422, 'by']);
     assert.equal((await hub.api('POST', `${inboxOf(user)}/forget`, { id })).status, 404);
     const strange = await overHttp(hub, newUser())('notification:delete', { ids: [id] });
     assert.deepEqual(strange, { ok: true, rev: 0, unread: 0, unseen: 0, changed: [] }, 'ids of others are not there');

@@ -233,6 +233,7 @@ void fake_inbox_sync(struct fake_inbox *inbox, struct store_sync *request)
     mem_free(rows);
 }
 
+/* Newest first, of all that the states allow: no other filter is asked of actors' tests. */
 static bool is_behind(const struct notification_item *item, const struct store_cursor *cursor)
 {
     return cursor->new_rev == 0 || item->new_rev < cursor->new_rev ||

@@ -45,6 +45,8 @@ static const struct {
     {"changed", {{"inbox_changed", "changed_at"}}},
     {"changed.next", {{"pg_database_datname_index", "datname"}}},
     {"claim", {{0}}},
+    {"counts.priority", {{"inbox_pkey", "user_id"}, {"notification_open", "seq >"}}},
+    {"counts.type", {{"inbox_pkey", "user_id"}, {"notification_open", "seq >"}}},
     {"epoch.read", {{"meta_pkey", "name"}}},
     {"epoch.replace", {{"meta_pkey", "name"}}},
     {"erase.ids", {{"notification_id", "id <"}, {"inbox_pkey", "user_id"}}},
@@ -52,6 +54,7 @@ static const struct {
     {"fence", {{0}}},
     {"get", {{"notification_id", "id <"}}},
     {"list", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
+    {"list.asc", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"lock", {{"inbox_pkey", "user_id"}}},
     {"mark.ids", {{"notification_id", "id <"}, {"inbox_pkey", "user_id"}}},
     {"mark.up_to", {{"notification_pkey", "seq <"}, {"inbox_pkey", "user_id"}}},
@@ -216,6 +219,12 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
     run_done(harness, &get.base);
     struct store_list list = {.base.op = STORE_LIST, .who = who, .limit = 20};
     run_done(harness, &list.base);
+    list.ascending = true;
+    run_done(harness, &list.base);
+    struct store_counts counts = {.base.op = STORE_COUNTS, .who = who};
+    run_done(harness, &counts.base);
+    counts.by_priority = true;
+    run_done(harness, &counts.base);
     struct store_sync sync = {.base.op = STORE_SYNC, .who = who, .rev = round, .limit = 5};
     run_done(harness, &sync.base);
     struct store_positions positions = {.base.op = STORE_POSITIONS, .users = &who, .count = 1};

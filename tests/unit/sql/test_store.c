@@ -402,11 +402,13 @@ BOTH(lists_newest_first_by_cursor)
         {0, 5, "", 1, 0, 0, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct bytes type = bytes_str(cases[i].type);
         struct store_list one = {.base.op = STORE_LIST,
             .who = who,
             .limit = cases[i].limit,
             .states = cases[i].states,
-            .type = bytes_str(cases[i].type),
+            .types = &type,
+            .type_count = type.len > 0,
             .before = {cases[i].before, cases[i].before}};
         cr_assert_eq(harness_run(&harness, 0, &one.base), 0);
         cr_expect_eq(one.count, cases[i].count, "case %zu: %zu", i, one.count);

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a list leaves out and in which order it goes, and what is counted: against a plain
+ * reference.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "codec/base/status.h"
+#include "tests/unit/sql/both.h"
+
+enum { ROWS = 80, ROUNDS = 120, TYPES = 4 };
+
+static const char *const types[TYPES] = {"alert", "comment", "comments", "\xc3\xa4"};
+
+struct entry {
+    struct store_row row;
+    unsigned type;
+    enum notification_state state;
+};
+
+struct filled {
+    struct harness harness;
+    struct store_user who;
+    struct rand rand;
+    struct entry entries[ROWS]; /* by seq; nothing here is ever snoozed: new_rev is seq */
+};
+
+static void fill(struct filled *filled, const char *url)
+{
+    uint64_t seed = 0;
+    rand_secret(&seed, 4);
+    (void)fprintf(stderr, "seed %lu\n", seed);
+    rand_init(&filled->rand, seed);
+    harness_open(&filled->harness, url);
+    filled->who = user_of("alice");
+    for (size_t i = 0; i < ROWS; i++) {
+        struct entry *entry = &filled->entries[i];
+        entry->type = (unsigned)rand_below(&filled->rand, TYPES);
+        entry->row = row_of(filled->who, i, i);
+        entry->row.type = bytes_str(types[entry->type]);
+        entry->row.priority =
+            (enum notification_priority)rand_below(&filled->rand, NOTIFICATION_PRIORITY_COUNT);
+        entry->row.created_at = 1000 + rand_below(&filled->rand, 100);
+        put_row(&filled->harness, &entry->row);
+    }
+    for (size_t i = 0; i < ROWS; i++) {
+        struct entry *entry = &filled->entries[i];
+        entry->state = (enum notification_state)rand_below(&filled->rand, NOTIFICATION_SNOOZED);
+        if (entry->state == NOTIFICATION_UNREAD) {
+            continue;
+        }
+        enum notification_verb verb = entry->state == NOTIFICATION_SEEN ? NOTIFICATION_MARK_SEEN
+                                      : entry->state == NOTIFICATION_READ
+                                          ? NOTIFICATION_MARK_READ
+                                          : NOTIFICATION_MARK_ARCHIVE;
+        struct store_mark mark = mark_of(filled->who, verb, 5000);
+        mark.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN]) & entry->row.id;
+        mark.id_count = 1;
+        cr_assert_eq(harness_run(&filled->harness, 0, &mark.base), 0);
+        store_request_finish(&mark.base);
+    }
+}
+
+static bool is_meant(const struct entry *entry, const struct store_list *list)
+{
+    uint32_t states = list->states ? list->states : NOTIFICATION_LISTED_STATES;
+    uint32_t priorities = list->priorities ? list->priorities : UINT32_MAX;
+    bool of_type = list->type_count == 0;
+    for (size_t i = 0; i < list->type_count; i++) {
+        of_type |= bytes_eq(entry->row.type, list->types[i]);
+    }
+    return of_type && (states >> entry->state & 1) && (priorities >> entry->row.priority & 1) &&
+           entry->row.created_at >= list->from &&
+           (list->to == 0 || entry->row.created_at < list->to);
+}
+
+static void choose(struct filled *filled, struct store_list *list, struct bytes chosen[TYPES])
+{
+    struct rand *rand = &filled->rand;
+    *list = (struct store_list){.base.op = STORE_LIST, .who = filled->who, .types = chosen};
+    list->ascending = rand_below(rand, 2) > 0;
+    list->states = rand_below(rand, 2) ? 0 : (uint32_t)rand_below(rand, 16);
+    list->priorities = rand_below(rand, 2) ? 0 : (uint32_t)rand_below(rand, 16);
+    list->from = rand_below(rand, 2) ? 0 : 1000 + rand_below(rand, 100);
+    list->to = rand_below(rand, 2) ? 0 : 1000 + rand_below(rand, 100);
+    for (unsigned i = 0; i < TYPES && rand_below(rand, 3) > 0; i++) {
+        chosen[list->type_count++] = bytes_str(types[rand_below(rand, TYPES)]);
+    }
+}
+
+BOTH(a_list_has_what_was_asked_for_in_order)
+{
+    static struct filled filled;
+    fill(&filled, url);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct bytes chosen[TYPES];
+        struct store_list list;
+        choose(&filled, &list, chosen);
+        uint64_t at = list.ascending ? 0 : ROWS + 1;
+        do {
+            list.limit = 1 + (uint32_t)rand_below(&filled.rand, 20);
+            cr_assert_eq(harness_run(&filled.harness, round % 4, &list.base), 0);
+            for (size_t i = 0; i < list.count; i++) {
+                do {
+                    at += list.ascending ? 1 : (uint64_t)-1;
+                    cr_assert(at >= 1 && at <= ROWS, "round %u: more than there is", round);
+                } while (!is_meant(&filled.entries[at - 1], &list));
+                cr_assert_eq(
+                    list.items[i].seq, at, "round %u: %lu, not %lu", round, list.items[i].seq, at);
+            }
+            list.before = list.next;
+            store_request_finish(&list.base);
+        } while (list.before.new_rev > 0);
+        for (;;) {
+            at += list.ascending ? 1 : (uint64_t)-1;
+            if (at < 1 || at > ROWS) {
+                break;
+            }
+            cr_assert_not(is_meant(&filled.entries[at - 1], &list), "%lu is missing", at);
+        }
+    }
+    harness_close(&filled.harness);
+}
+
+static void expect_groups(struct filled *filled, bool by_priority)
+{
+    struct store_counts counts = {
+        .base.op = STORE_COUNTS, .who = filled->who, .by_priority = by_priority};
+    uint64_t unread = 0;
+    uint64_t unseen = 0;
+    uint64_t last = UINT64_MAX;
+    cr_assert_eq(harness_run(&filled->harness, 0, &counts.base), 0);
+    for (size_t i = 0; i < counts.group_count; i++) {
+        const struct store_group *group = &counts.groups[i];
+        struct store_group wanted = {0};
+        for (size_t j = 0; j < ROWS; j++) {
+            const struct entry *entry = &filled->entries[j];
+            bool same = by_priority ? entry->row.priority == group->priority
+                                    : bytes_eq(entry->row.type, group->type);
+            wanted.unread += same && entry->state <= NOTIFICATION_SEEN;
+            wanted.unseen += same && entry->state == NOTIFICATION_UNREAD;
+        }
+        cr_expect_eq(group->unread, wanted.unread);
+        cr_expect_eq(group->unseen, wanted.unseen);
+        cr_expect_leq(group->unread, last, "the largest first");
+        last = group->unread;
+        unread += group->unread;
+        unseen += group->unseen;
+    }
+    cr_expect_eq(unread, counts.position.unread, "every open row is in one group");
+    cr_expect_eq(unseen, counts.position.unseen);
+    store_request_finish(&counts.base);
+}
+
+BOTH(open_rows_are_counted_by_type_and_priority)
+{
+    static struct filled filled;
+    fill(&filled, url);
+    expect_groups(&filled, false);
+    expect_groups(&filled, true);
+    struct store_counts none = {.base.op = STORE_COUNTS, .who = user_of("nobody")};
+    cr_assert_eq(harness_run(&filled.harness, 0, &none.base), 0);
+    cr_expect_eq(none.group_count, 0);
+    cr_expect_eq(none.position.rev, 0);
+    store_request_finish(&none.base);
+    harness_close(&filled.harness);
+}
