@@ -12,6 +12,7 @@ import { randomSecret } from './support/tokens.mjs';
 import { until } from './support/wait.mjs';
 
 const servers = [];
+const devices = []; // left at the end, whatever became of their tests
 let line;
 let hub;
 let primary;
@@ -63,6 +64,7 @@ before(async () => {
 });
 
 after(async () => {
+  for (const device of devices) await device.leave();
   await hub?.stop();
   await line?.close();
   for (const server of servers) await server.stop();
@@ -134,6 +136,7 @@ async function lose(post) {
 // Loses a post by HTTP that a device on `where` was told.
 async function loseLast(where, title, via) {
   const device = new Device('alice', [where]).start();
+  devices.push(device);
   await lose(async () => {
     const body = { user: 'alice', type: 't', title };
     await until(async () => (await via.api('POST', '/api/v1/notifications', body)).status === 201, `${title} is stored`);
@@ -174,6 +177,7 @@ test('a standby that has everything, but has not replayed it yet, is not written
   await caughtUp(standby);
   await standby.query('SELECT pg_wal_replay_pause()');
   const device = new Device('alice', [hub]).start();
+  devices.push(device);
   await stored('three');
   await until(() => [...device.items.values()].some(({ title }) => title === 'three'), 'the device has it');
   const outages = hub.lines('STORE-DOWN');
