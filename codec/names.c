@@ -6,6 +6,7 @@
 #include "codec/names.h"
 
 #include "codec/base/status.h"
+#include "codec/json_scan.h"
 #include "codec/utf8.h"
 
 /* Whether a control character begins at `at`: C0, DEL, or C1 (two bytes, c2 80 to c2 9f). */
@@ -67,4 +68,19 @@ int names_check_room(struct bytes room)
 int names_check_event(struct bytes event)
 {
     return check(event, NAMES_EVENT_MAX, true);
+}
+
+void names_write_field(struct bytes key, char *at, size_t size)
+{
+    struct bytes name;
+    size_t len = 0;
+    if (json_scan_string(key, at, size - 1, &name) == 0) {
+        len = name.len;
+        memmove(at, name.at, len);
+    } else if (key.len > 2) { /* too long: as it stands there */
+        name = bytes_of(key.at + 1, key.len - 2);
+        len = utf8_fit(name, size - 1);
+        memcpy(at, name.at, len);
+    }
+    at[len] = '\0';
 }

@@ -9,6 +9,7 @@
 #define CODEC_NAMES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
@@ -33,5 +34,12 @@ MUST_CHECK int names_check_event(struct bytes event);
  */
 extern const char *const names_reserved[];
 bool names_event_reserved(struct bytes name);
+
+/*
+ * Write the name of a member that is refused, `key` with its quotes as it stands in the JSON, to
+ * `at` of `size` bytes, for an answer: NUL-terminated UTF-8, one that is too long cut between
+ * characters.
+ */
+void names_write_field(struct bytes key, char *at, size_t size);
 
 #endif

@@ -13,7 +13,7 @@
 #include "codec/base/status.h"
 #include "codec/iso_time.h"
 #include "codec/json_scan.h"
-#include "codec/utf8.h"
+#include "codec/names.h"
 
 /* The verbs. */
 
@@ -236,16 +236,7 @@ static int read_until(struct reading *reading, struct bytes value)
 static int blame_name(struct reading *reading, struct bytes key)
 {
     struct notification_marking_fault *fault = reading->fault;
-    struct bytes name;
-    char at[sizeof(fault->field)];
-    if (json_scan_string(key, at, sizeof(at), &name) != 0) {
-        name = bytes_of(key.at + 1, key.len - 2); /* as it stands there, if too long */
-    }
-    size_t len = utf8_fit(name, sizeof(fault->field) - 1); /* else the answer is no text */
-    if (len > 0) {
-        memcpy(fault->field, name.at, len);
-    }
-    fault->field[len] = '\0';
+    names_write_field(key, fault->field, sizeof(fault->field));
     fault->message = reading->all ? "Unknown field; known here: type, ifRev"
                      : reading->marking->verb == NOTIFICATION_MARK_SNOOZE
                          ? "Unknown field; known here: ids, id, upTo, all, type, ifRev, until"

@@ -12,6 +12,7 @@
 #include "codec/http1.h"
 #include "codec/iso_time.h"
 #include "codec/json_scan.h"
+#include "codec/names.h"
 #include "codec/notification_json.h"
 #include "codec/notification_mark.h"
 #include "codec/query.h"
@@ -215,14 +216,7 @@ static int set_value(struct notification_query *query, const struct row *row, st
 
 static int blame_name(struct notification_query_fault *fault, struct bytes key)
 {
-    char at[sizeof(fault->field)];
-    struct bytes name;
-    if (json_scan_string(key, at, sizeof(at), &name) != 0) {
-        name = bytes_of(key.at + 1, key.len - 2); /* as it stands there, if too long */
-    }
-    size_t len = name.len < sizeof(fault->field) ? name.len : sizeof(fault->field) - 1;
-    memcpy(fault->field, name.at, len);
-    fault->field[len] = '\0';
+    names_write_field(key, fault->field, sizeof(fault->field));
     fault->message = "Unknown field; known here: after, fields, from, limit, nulls, order, "
                      "priority, state, to, type";
     return STATUS_NOT_FOUND;
