@@ -651,8 +651,13 @@ static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
         ingest_batch_narrow(batch);
         store_next(ingest);
     } else if (status != 0) {
+        if (status == STATUS_TIMEOUT) {
+            ingest_gauge_complain(
+                ingest->gauge, INGEST_TROUBLE_LOCK, ingest->stream, batch->put.rows[0].who.user);
+        }
         retry(ingest);
     } else {
+        ingest_gauge_forgive(ingest->gauge, INGEST_TROUBLE_LOCK, ingest->stream);
         on_committed(ingest, batch);
     }
 }

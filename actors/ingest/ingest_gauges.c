@@ -36,6 +36,8 @@ static const char *name_of(enum ingest_trouble trouble)
         return "write";
     case INGEST_TROUBLE_IDS:
         return "ids";
+    case INGEST_TROUBLE_LOCK:
+        return "lock";
     }
     return "-";
 }
@@ -45,7 +47,10 @@ void ingest_gauge_complain(
 {
     uint64_t now = ingest_gauge_get(&gauge->trouble);
     if ((now & trouble) == 0) {
-        log_error("INGEST-REFUSED", "Redis refuses what a stream needs: its entries wait",
+        log_error("INGEST-REFUSED",
+            trouble == INGEST_TROUBLE_LOCK
+                ? "somebody locks rows of the store that a stream needs: its entries wait"
+                : "Redis refuses what a stream needs: its entries wait",
             "stream=%s what=%s error=%s", stream, name_of(trouble), log_quote(text));
         ingest_gauge_set(&gauge->trouble, now | trouble);
     }
@@ -56,8 +61,8 @@ void ingest_gauge_forgive(
 {
     uint64_t now = ingest_gauge_get(&gauge->trouble);
     if ((now & trouble) != 0) {
-        log_info("INGEST-ACCEPTED", "Redis no longer refuses it", "stream=%s what=%s", stream,
-            name_of(trouble));
+        log_info("INGEST-ACCEPTED", "what a stream needs is no longer refused", "stream=%s what=%s",
+            stream, name_of(trouble));
         ingest_gauge_set(&gauge->trouble, now & ~(uint64_t)trouble);
     }
 }

@@ -17,11 +17,12 @@
 
 enum { INGEST_STREAMS_MAX = INGEST_PARTITIONS_MAX + 1, INGEST_WAITING_MAX = 1000 };
 
-/* What Redis refuses: one bit each in `trouble`. */
+/* What Redis refuses, or the store: one bit each in `trouble`. */
 enum ingest_trouble {
     INGEST_TROUBLE_LEASE = 1u << 0, /* claiming or renewing (NOREPLICAS, MISCONF, NOPERM …) */
     INGEST_TROUBLE_READ = 1u << 1, /* reading (WRONGTYPE, NOPERM …) */
     INGEST_TROUBLE_WRITE = 1u << 2, /* routing, dead letters (OOM, WRONGTYPE …) */
+    INGEST_TROUBLE_LOCK = 1u << 4, /* of the store: a lock that somebody holds is in the way */
     INGEST_TROUBLE_IDS = 1u << 3, /* the stream has used its last id: nobody can add to it */
 };
 

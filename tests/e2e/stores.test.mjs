@@ -6,9 +6,11 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, closeSync, mkdirSync, openSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { startHub } from './support/hub.mjs';
 import { PostgresServer, startPostgres } from './support/postgres.mjs';
 import { temporaryFolder } from './support/process.mjs';
+import { startRedis } from './support/redis.mjs';
 import { until } from './support/wait.mjs';
 
 const MIB = 1 << 20;
@@ -223,4 +225,27 @@ test('of a post in several parts, one part that is stored is told though those a
   assert.deepEqual(rows.map((row) => row.title), ['second']);
   assert.equal(answer.status, 200);
   assert.deepEqual(answer.body.results.map((result) => result.status), [503, 201, 503]);
+});
+
+test('a row that somebody locks keeps its partition waiting, which is told once and ends by itself', { timeout: 120_000 }, async (t) => {
+  const [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
+  let hub;
+  t.after(async () => {
+    await hub?.stop();
+    await Promise.all([postgres.stop(), redis.stop()]);
+  });
+  hub = await startHub({ postgres, redis, config: 'shards = 1' });
+  assert.equal((await hub.api('POST', '/api/v1/notifications', { user: 'held', type: 't', title: 'before' })).status, 201);
+  const client = await postgres.pool().connect();
+  await client.query('BEGIN');
+  await client.query("SELECT 1 FROM peal.inbox WHERE user_id = 'held' FOR UPDATE");
+  await redis.client().xadd('peal:in', '*', 'user', 'held', 'type', 't', 'title', 'behind');
+  await hub.logged(/ error INGEST-REFUSED .*what=lock error="?held/);
+  assert.equal((await fetch(`${hub.internalUrl}/readyz`)).status, 200, 'the store is not away');
+  await pause(5000); // another attempt in vain
+  await client.query('ROLLBACK');
+  client.release();
+  await hub.logged(/ info INGEST-ACCEPTED .*what=lock/);
+  await until(async () => (await hub.api('GET', '/api/v1/users/held/notifications')).body.items.length === 2, 'it is stored');
+  assert.equal(hub.lines('INGEST-REFUSED'), 1);
 });
