@@ -227,20 +227,23 @@ test('of two nodes with SQLite on one Redis the second refuses', { timeout: 120_
 
 test('a Redis that is started again while a node waits for its claim lets it in', { timeout: 120_000 }, async () => {
   const own = await startRedis({ durable: false });
+  let starting;
   try {
     const first = await startHub({ redis: own });
-    const [key] = await own.client().keys('peal:solo*');
+    const [key] = await own.client().keys('peal:sqlite*');
+    assert.ok(key);
     await first.stop();
     await own.client().set(key, 'another one', 'PX', 600_000);
     const { told, stop } = await own.monitor();
-    const starting = startHub({ redis: own });
+    starting = startHub({ redis: own });
     starting.catch(() => {}); // told below
     await until(() => told.some((words) => words.includes(key)), 'it has asked');
     stop();
     await own.kill();
     await own.restart(); // with nothing in it
-    await (await starting).stop();
+    await starting;
   } finally {
+    await (await starting?.catch(() => {}))?.stop();
     await own.stop();
   }
 });
