@@ -73,8 +73,8 @@ static void refuse_waiting(struct listener *listener)
         close(listener->reserve);
         int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0) {
-            close(fd);
             count_refused(listener);
+            close(fd);
         }
         listener->reserve = open_reserve();
         if (fd < 0) {
@@ -107,9 +107,9 @@ static void refuse_full(struct listener *listener, int fd)
                                  "Connection: close\r\nContent-Length: 0\r\n\r\n";
     ssize_t sent = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)sent; /* a hint */
+    count_refused(listener);
     shutdown(fd, SHUT_WR);
     close(fd);
-    count_refused(listener);
     unsigned suppressed;
     if (log_allow(&listener->log_limit, &suppressed)) {
         log_warn("LISTEN-FULL", "limits.connections is reached, refusing new connections",
@@ -120,8 +120,8 @@ static void refuse_full(struct listener *listener, int fd)
 /* Its address has as many unauthenticated connections as it may: be gone without a word. */
 static void refuse_address(struct listener *listener, int fd, const struct sockaddr *peer)
 {
-    close(fd);
     count_refused(listener);
+    close(fd);
     connection_report_full(listener->loop, peer);
 }
 

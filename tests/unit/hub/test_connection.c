@@ -494,9 +494,22 @@ Test(connection, a_move_of_a_peer_that_goes_is_told)
     stop(script);
 }
 
-static uint64_t refused_of(struct script *script)
+struct refusals {
+    struct script *script;
+    uint64_t count;
+};
+
+static bool has_refused(void *arg)
 {
-    return listener_refused(script->rig.listener);
+    const struct refusals *expected = arg;
+    return listener_refused(expected->script->rig.listener) == expected->count;
+}
+
+/* On the listener's thread, which counts. */
+static bool wait_refused(struct script *script, uint64_t count)
+{
+    struct refusals expected = {script, count};
+    return rig_wait(&script->rig, 0, has_refused, &expected);
 }
 
 Test(connection, an_address_has_a_cap_until_authenticated)
@@ -511,7 +524,7 @@ Test(connection, an_address_has_a_cap_until_authenticated)
     char byte;
     cr_expect_eq(recv(fds[3], &byte, 1, 0), 0, "refused");
     cr_expect(rig_wait_connections(&script->rig, 0, 3));
-    cr_expect_eq(refused_of(script), 1);
+    cr_expect(wait_refused(script, 1));
     close(fds[0]);
     cr_expect(rig_wait_connections(&script->rig, 0, 2));
     close(fds[3]);
@@ -580,7 +593,7 @@ Test(connection, descriptors_used_up_are_no_reason_to_spin)
         served += recv(fds[i], &byte, 1, 0) == 1;
     }
     cr_expect(served >= 5 && served <= 10, "%u", served);
-    cr_expect_eq(refused_of(script), TRIED - served);
+    cr_expect(wait_refused(script, TRIED - served));
     limit.rlim_cur = before;
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
     for (unsigned i = 0; i < TRIED; i++) {
