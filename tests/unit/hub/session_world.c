@@ -27,7 +27,8 @@ static unsigned open_sockets;
 
 static bool has(struct bytes text, const char *needle)
 {
-    return text.len > 0 && memmem(text.at, text.len, needle, strlen(needle)) != NULL;
+    return text.at != NULL && text.len > 0 &&
+           memmem(text.at, text.len, needle, strlen(needle)) != NULL;
 }
 
 /* --- the application ----------------------------------------------------------------------- */
