@@ -11,6 +11,7 @@
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
 #include "hub/redis/redis_reader.h"
+#include "tests/support/seed.h"
 
 enum { REPLY_MAX = 1 << 20 };
 
@@ -127,8 +128,7 @@ static void check_run(size_t vector, size_t step, struct rand *rand, const char 
 
 Test(redis_reader, reads_each_vector_whole_by_byte_and_in_random_pieces)
 {
-    uint64_t seed;
-    rand_secret(&seed, sizeof(seed));
+    uint64_t seed = seed_draw();
     for (size_t i = 0; i < ARRAY_LEN(vectors); i++) {
         check_run(i, SIZE_MAX, NULL, "whole");
         check_run(i, 1, NULL, "byte by byte");

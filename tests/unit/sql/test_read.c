@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "codec/base/status.h"
+#include "tests/support/seed.h"
 #include "tests/unit/sql/both.h"
 
 enum { ROWS = 80, ROUNDS = 120, TYPES = 4 };
@@ -28,10 +29,7 @@ struct filled {
 
 static void fill(struct filled *filled, const char *url)
 {
-    uint64_t seed = 0;
-    rand_secret(&seed, 4);
-    (void)fprintf(stderr, "seed %lu\n", seed);
-    rand_init(&filled->rand, seed);
+    rand_init(&filled->rand, seed_draw());
     harness_open(&filled->harness, url);
     filled->who = user_of("alice");
     for (size_t i = 0; i < ROWS; i++) {
