@@ -64,7 +64,10 @@ test('those with the most waiting go, and who reads stays', { timeout: 180_000 }
     await hub.api('POST', '/api/v1/events', { event: 'still', args: [1], to: { users: ['reader'] } });
     await reader.next('still');
     for (const client of slow) client.socket.terminate();
-    await until(() => / info MEMORY-OK /.test(hub.log), 'memory is given back');
+    await until(async () => {
+      await hub.metric('peal_sockets'); // a sanitizer gives memory back when something more is freed
+      return / info MEMORY-OK /.test(hub.log);
+    }, 'memory is given back');
   } finally {
     await hub.stop();
   }
