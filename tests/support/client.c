@@ -20,7 +20,7 @@ enum { OUTBOX_HIGH = 64 << 20, IOV_MAX_TAKEN = 64 };
 static void on_flush(struct outbox *outbox);
 static void on_relieved(struct outbox *outbox);
 static void on_overflowed(struct outbox *outbox);
-bool client_reads;
+_Thread_local bool client_reads;
 
 static void on_disconnect(struct socket *socket, enum close_reason reason);
 static void on_end(struct socket *socket, enum close_reason reason);

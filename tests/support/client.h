@@ -42,8 +42,8 @@ struct client {
     struct builder bytes; /* of a message that is not complete yet */
 };
 
-/* Set while a client decodes what it was sent: what that allocates is the test's. */
-extern bool client_reads;
+/* Set while a client of this thread decodes what it was sent: what that allocates is the test's. */
+extern _Thread_local bool client_reads;
 
 /* Prepare a zeroed client of user `user` (id, or tenant/id) and socket_init it. */
 void client_init(struct client *client, struct shard *shard, const char *nsp, const char *user,
