@@ -95,6 +95,9 @@ struct engine {
 extern const struct engine engine_sqlite;
 extern const struct engine engine_postgres;
 
+/* Whether the values of a request are such that an engine can carry it out (store_check.c). */
+bool request_is_valid(const struct store_request *request);
+
 /* Whether requests of this kind change the database. */
 bool op_writes(enum store_op op);
 

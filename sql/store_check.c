@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a request must satisfy for either engine to be able to carry it out.
+ */
+#include "codec/slot.h"
+#include "sql/engine.h"
+
+enum { NODE_MAX_LEN = 255, TEXT_MAX_LEN = 16 << 20, LIST_MAX = 100 };
+
+static bool is_text(struct bytes text, size_t max)
+{
+    return text.len <= max && (text.len == 0 || !memchr(text.at, '\0', text.len));
+}
+
+static bool is_user(const struct store_user *who)
+{
+    return is_text(who->tenant, STORE_NAME_MAX) && is_text(who->user, STORE_NAME_MAX);
+}
+
+static bool is_row(const struct store_row *row)
+{
+    return is_user(&row->who) && is_text(row->type, STORE_NAME_MAX) &&
+           is_text(row->title, TEXT_MAX_LEN) && is_text(row->message, TEXT_MAX_LEN) &&
+           row->data.len <= TEXT_MAX_LEN && row->priority >= NOTIFICATION_LOW &&
+           row->priority <= NOTIFICATION_URGENT && row->created_at <= INT64_MAX &&
+           row->expires_at <= INT64_MAX &&
+           slot_of_id(row->id) == slot_of(row->who.tenant, row->who.user);
+}
+
+static bool is_put(const struct store_put *put)
+{
+    if (put->count > STORE_PAGE_MAX || !is_text(put->last_id, STORE_NAME_MAX) ||
+        put->token > INT64_MAX || (put->count == 0 && !put->fenced)) {
+        return false;
+    }
+    for (size_t i = 0; i < put->count; i++) {
+        if (!is_row(&put->rows[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_mark(const struct store_mark *mark)
+{
+    bool snoozes = mark->verb == NOTIFICATION_MARK_SNOOZE;
+    return is_user(&mark->who) && mark->id_count <= STORE_PAGE_MAX && mark->at > 0 &&
+           mark->at <= INT64_MAX && mark->verb >= NOTIFICATION_MARK_SEEN &&
+           mark->verb < NOTIFICATION_VERB_COUNT && (mark->states & ~NOTIFICATION_ALL_STATES) == 0 &&
+           mark->if_rev <= INT64_MAX && mark->until <= INT64_MAX && (!snoozes || mark->until > 0) &&
+           is_text(mark->type, STORE_NAME_MAX);
+}
+
+static bool is_list(const struct store_list *list)
+{
+    bool types = list->type_count <= STORE_TYPES_MAX;
+    for (size_t i = 0; types && i < list->type_count; i++) {
+        types = is_text(list->types[i], STORE_NAME_MAX);
+    }
+    return types && is_user(&list->who) && list->limit >= 1 && list->limit <= LIST_MAX &&
+           list->from <= INT64_MAX && list->to <= INT64_MAX;
+}
+
+static bool is_sync(const struct store_sync *sync)
+{
+    return is_user(&sync->who) && sync->limit >= 1 && sync->limit <= STORE_PAGE_MAX;
+}
+
+static bool is_positions(const struct store_positions *positions)
+{
+    if (positions->count > STORE_PAGE_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < positions->count; i++) {
+        if (!is_user(&positions->users[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_changed(const struct store_changed *changed)
+{
+    return changed->since <= INT32_MAX && changed->limit >= 1 &&
+           changed->limit <= STORE_CHANGED_MAX;
+}
+
+static bool is_sweep(const struct store_sweep *sweep)
+{
+    return sweep->now <= INT64_MAX && sweep->tombstone_ms <= INT64_MAX && sweep->limit >= 1 &&
+           sweep->limit <= 10 * STORE_PAGE_MAX;
+}
+
+static bool is_witness(const struct store_witness *witness)
+{
+    return witness->node.len > 0 && is_text(witness->node, NODE_MAX_LEN);
+}
+
+static bool is_renewal(const struct store_renewal *renewal)
+{
+    return renewal->from.len == 0 || renewal->from.len == STORE_EPOCH_LEN;
+}
+
+bool request_is_valid(const struct store_request *request)
+{
+    switch (request->op) {
+    case STORE_PUT:
+        return is_put((const struct store_put *)request);
+    case STORE_MARK:
+        return is_mark((const struct store_mark *)request);
+    case STORE_LIST:
+        return is_list((const struct store_list *)request);
+    case STORE_COUNTS:
+        return is_user(&((const struct store_counts *)request)->who);
+    case STORE_SYNC:
+        return is_sync((const struct store_sync *)request);
+    case STORE_GET:
+        return is_text(((const struct store_get *)request)->tenant, STORE_NAME_MAX);
+    case STORE_POSITIONS:
+        return is_positions((const struct store_positions *)request);
+    case STORE_CHANGED:
+        return is_changed((const struct store_changed *)request);
+    case STORE_CLAIM:
+        return is_text(((const struct store_claim *)request)->owner, STORE_NAME_MAX);
+    case STORE_SWEEP:
+        return is_sweep((const struct store_sweep *)request);
+    case STORE_WITNESS_RAISE:
+    case STORE_WITNESS_READ:
+        return is_witness((const struct store_witness *)request);
+    case STORE_EPOCH:
+        return is_renewal((const struct store_renewal *)request);
+    case STORE_PING:
+        return true;
+    case STORE_OP_COUNT:
+        break;
+    }
+    return false;
+}
