@@ -202,6 +202,12 @@ bool connection_peer(const struct connection *connection, struct sockaddr_storag
     return getpeername(connection->socket.fd, (struct sockaddr *)ret_peer, &len) == 0;
 }
 
+bool connection_has_unread(const struct connection *connection)
+{
+    char byte;
+    return recv(connection->socket.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
+}
+
 void connection_report_full(struct loop *loop, const struct sockaddr *address)
 {
     unsigned suppressed;

@@ -106,6 +106,9 @@ void connection_remote(const struct connection *connection, char ret_text[46]);
 /* The peer's address; false when there is none any more. */
 bool connection_peer(const struct connection *connection, struct sockaddr_storage *ret_peer);
 
+/* Whether the peer has sent what was not read yet: bytes, or its end. */
+bool connection_has_unread(const struct connection *connection);
+
 /* Whether neither side has ended it. */
 bool connection_is_open(const struct connection *connection);
 

@@ -9,13 +9,13 @@
 #include "codec/base/mem.h"
 #include "hub/net/loop.h"
 
-enum { SHED_MS = 1000 };
+enum { SHED_MS = 1000, TRIES = 4 /* how many are looked at for a new one */ };
 
 struct half_opens {
     struct loop_local local;
     struct list waiting; /* half_open.link */
     uint32_t count;
-    half_open_end_fn end;
+    const struct half_open_ops *ops;
     struct log_limit log_limit;
 };
 
@@ -30,11 +30,11 @@ static struct half_opens *find(const struct loop *loop)
     return local != NULL ? container_of(local, struct half_opens, local) : NULL;
 }
 
-static struct half_opens *make(struct loop *loop, half_open_end_fn end)
+static struct half_opens *make(struct loop *loop, const struct half_open_ops *ops)
 {
     struct half_opens *halves = mem_alloc(sizeof(*halves));
     halves->local.destroy = destroy;
-    halves->end = end;
+    halves->ops = ops;
     list_init(&halves->waiting);
     loop_set_local(loop, LOOP_HTTP, &halves->local);
     return halves;
@@ -50,25 +50,40 @@ static void end_oldest(struct half_opens *halves)
 {
     struct half_open *oldest = container_of(halves->waiting.next, struct half_open, link);
     leave(halves, oldest);
-    halves->end(oldest);
+    halves->ops->end(oldest);
 }
 
-void half_open_begin(struct loop *loop, struct half_open *half, uint32_t max, half_open_end_fn end)
+/* Those that have sent something go to the end of the list: what they have sent decides. */
+static unsigned bound(struct half_opens *halves, uint32_t max, uint64_t now)
+{
+    unsigned ended = 0;
+    for (unsigned tried = 0; halves->count > max && tried < TRIES; tried++) {
+        struct half_open *oldest = container_of(halves->waiting.next, struct half_open, link);
+        if (halves->ops->has_unread(oldest)) {
+            list_remove(&oldest->link);
+            list_append(&halves->waiting, &oldest->link);
+            oldest->since_ms = now;
+        } else {
+            end_oldest(halves);
+            ended++;
+        }
+    }
+    return ended;
+}
+
+void half_open_begin(
+    struct loop *loop, struct half_open *half, uint32_t max, const struct half_open_ops *ops)
 {
     if (max == 0) {
         return;
     }
     struct half_opens *halves = find(loop);
-    halves = halves != NULL ? halves : make(loop, end);
+    halves = halves != NULL ? halves : make(loop, ops);
     unsigned suppressed;
     half->since_ms = sched_now(loop_shard(loop)->sched);
     list_append(&halves->waiting, &half->link);
     halves->count++;
-    if (halves->count <= max) {
-        return;
-    }
-    end_oldest(halves);
-    if (log_allow(&halves->log_limit, &suppressed)) {
+    if (bound(halves, max, half->since_ms) > 0 && log_allow(&halves->log_limit, &suppressed)) {
         log_warn("LISTEN-HALF-OPEN",
             "limits.half_open is reached: the oldest connections without a whole request go",
             "waiting=%u suppressed=%u", halves->count, suppressed);

@@ -145,10 +145,17 @@ static void end_half(struct half_open *half)
     end_connection(container_of(half, struct server, half), CLOSE_HANDSHAKE_TIMEOUT, false);
 }
 
+static bool has_unread(const struct half_open *half)
+{
+    return connection_has_unread(container_of(half, struct server, half)->connection);
+}
+
+static const struct half_open_ops half_ops = {.has_unread = has_unread, .end = end_half};
+
 static void begin_waiting(struct server *server)
 {
     half_open_begin(connection_loop(server->connection), &server->half,
-        server->config->half_open_max, end_half);
+        server->config->half_open_max, &half_ops);
 }
 
 /* What follows an answer: the end, or the next request. */

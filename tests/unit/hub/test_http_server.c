@@ -290,6 +290,34 @@ Test(http_server, the_oldest_without_a_whole_request_goes)
     stop(server);
 }
 
+struct crowd {
+    struct server *server;
+    int fds[64];
+};
+
+static void on_crowd(void *arg)
+{
+    struct crowd *crowd = arg;
+    for (size_t i = 0; i < ARRAY_LEN(crowd->fds); i++) {
+        crowd->fds[i] = rig_connect(&crowd->server->rig);
+        cr_assert(rig_send(crowd->fds[i], BYTES("GET / HTTP/1.1\r\n" LAST)));
+    }
+}
+
+/* All are accepted in one turn, before a byte of them is read. */
+Test(http_server, more_than_may_wait_are_served_when_they_have_sent_their_requests)
+{
+    struct crowd crowd = {.server = start()};
+    crowd.server->config.half_open_max = 3;
+    rig_call(&crowd.server->rig, 0, on_crowd, &crowd);
+    for (size_t i = 0; i < ARRAY_LEN(crowd.fds); i++) {
+        char byte;
+        cr_expect_eq(recv(crowd.fds[i], &byte, 1, 0), 1, "%zu is answered", i);
+        close(crowd.fds[i]);
+    }
+    stop(crowd.server);
+}
+
 Test(http_server, refuses_attacks)
 {
     struct server *server = start();
