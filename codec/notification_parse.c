@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * notification - several ways in, one set of checks.
+ * From what was posted to a post: several ways in, one set of checks.
  *
  * Every way in first collects each field as the text it would have in a stream entry (collect_*),
  * then `check` turns the texts into a post. MessagePack becomes JSON text first. Unescaped strings
  * live in `texts`, which has room for the whole input, so slices of it never move.
  */
-#include "codec/notification.h"
-
-#include <stdio.h>
+#include "codec/notification_parse.h"
 
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
@@ -19,34 +17,7 @@
 #include "codec/names.h"
 #include "codec/utf8.h"
 
-enum field {
-#define X(field, name, kind, places, allowed) FIELD_##field,
-#include "codec/notification_fields.def"
-#undef X
-    FIELD_COUNT,
-};
-
-/* What the value of a field is in JSON. */
-enum kind { KIND_TEXT, KIND_VALUE, KIND_LIST, KIND_BOOL, KIND_TIME, KIND_TO };
-
-/* Where a field may stand. */
-enum place {
-    IN_NOTIFICATION = 1u << 0,
-    IN_EVENT = 1u << 1,
-    IN_STREAM = 1u << 2, /* a stream entry, or the object in its place */
-    IN_EVENT_BODY = 1u << 3, /* POST of an event */
-    IN_TO = 1u << 4, /* inside its `to` */
-    IN_BODY = 1u << 5, /* POST of notifications */
-    IN_BOTH = IN_NOTIFICATION | IN_EVENT,
-    IN_ANY_BODY = IN_BODY | IN_EVENT_BODY,
-};
-
-static const struct {
-    const char *name;
-    enum kind kind;
-    unsigned places;
-    const char *allowed; /* what a caller is told who gave something else */
-} fields[FIELD_COUNT] = {
+const struct notification_field_row notification_field_rows[FIELD_COUNT] = {
 #define X(field, name, kind, places, allowed) {name, KIND_##kind, places, allowed},
 #include "codec/notification_fields.def"
 #undef X
@@ -64,38 +35,6 @@ const struct notification_limits notification_limits_default = {
     .retain = 128,
     .targets = 1000,
 };
-
-/* A parse under way. */
-struct parse {
-    const struct notification_limits *limits;
-    struct notification_fault *fault;
-    enum place place;
-    unsigned seen; /* set of 1u << enum field */
-    struct bytes value[FIELD_COUNT];
-    char *texts;
-    size_t texts_used;
-    size_t texts_cap;
-    struct notification_post *post;
-    size_t lists_used;
-};
-
-static int fail_because(struct parse *parse, enum field field, int status, const char *message)
-{
-    snprintf(parse->fault->field, sizeof(parse->fault->field), "%s", fields[field].name);
-    parse->fault->message = message;
-    return status;
-}
-
-static int fail(struct parse *parse, enum field field, int status)
-{
-    const char *message = fields[field].allowed;
-    if (status == STATUS_TOO_LARGE) {
-        message = "Longer, more, or nested deeper than the limit";
-    } else if (status == STATUS_UTF8) {
-        message = "Not valid UTF-8";
-    }
-    return fail_because(parse, field, status, message);
-}
 
 /* What a field may be called where one has a name that is not known there. */
 static const char *known_names(unsigned place)
@@ -130,11 +69,6 @@ static int fail_unknown(struct parse *parse, struct bytes name, unsigned place)
     return STATUS_NOT_FOUND;
 }
 
-static bool has(const struct parse *parse, enum field field)
-{
-    return parse->seen & 1u << field;
-}
-
 /* Note a value; an empty one is as if it were absent, except where a name must stand. */
 static int collect(struct parse *parse, enum field field, struct bytes value)
 {
@@ -149,22 +83,11 @@ static int collect(struct parse *parse, enum field field, struct bytes value)
 static enum field field_of(struct bytes name, unsigned place)
 {
     unsigned field = 0;
-    while (field < FIELD_COUNT &&
-           !((fields[field].places & place) && bytes_eq_str(name, fields[field].name))) {
+    while (field < FIELD_COUNT && !((notification_field_rows[field].places & place) &&
+                                      bytes_eq_str(name, notification_field_rows[field].name))) {
         field++;
     }
     return (enum field)field;
-}
-
-/* Unescape a JSON string into the texts of the post. */
-static int unescape(struct parse *parse, struct bytes string, struct bytes *ret_text)
-{
-    int status = json_scan_string(
-        string, parse->texts + parse->texts_used, parse->texts_cap - parse->texts_used, ret_text);
-    if (status == 0 && ret_text->at == parse->texts + parse->texts_used) {
-        parse->texts_used += ret_text->len;
-    }
-    return status;
 }
 
 /* From JSON. */
@@ -186,29 +109,23 @@ static bool is_name(enum field field)
     return field == FIELD_USER || field == FIELD_TENANT;
 }
 
-static bool is_integer(struct bytes value)
-{
-    uint64_t positive;
-    int64_t negative;
-    return json_scan_u64(value, &positive) == 0 || json_scan_i64(value, &negative) == 0;
-}
-
 static int collect_json(struct parse *parse, enum field field, struct bytes value)
 {
     enum json_scan_kind kind = json_scan_kind(value);
     if (kind == JSON_SCAN_NULL) {
         return 0;
     }
-    if (fields[field].kind == KIND_BOOL) {
+    if (notification_field_rows[field].kind == KIND_BOOL) {
         return collect_bool(parse, field, value);
     }
-    if (fields[field].kind == KIND_TO) {
+    if (notification_field_rows[field].kind == KIND_TO) {
         int status = kind == JSON_SCAN_OBJECT ? collect(parse, field, value)
                                               : fail(parse, field, STATUS_INVALID);
         return status < 0 ? status : collect_object(parse, value, IN_TO);
     }
-    bool raw = fields[field].kind == KIND_VALUE || fields[field].kind == KIND_LIST ||
-               (fields[field].kind == KIND_TIME && kind == JSON_SCAN_NUMBER);
+    bool raw = notification_field_rows[field].kind == KIND_VALUE ||
+               notification_field_rows[field].kind == KIND_LIST ||
+               (notification_field_rows[field].kind == KIND_TIME && kind == JSON_SCAN_NUMBER);
     if (!raw && !(is_name(field) && is_integer(value))) {
         int status = unescape(parse, value, &value);
         if (status < 0) {
@@ -253,7 +170,7 @@ static int collect_field(struct parse *parse, const struct notification_field *f
     if (field == FIELD_COUNT) {
         return fail_unknown(parse, from->name, IN_STREAM);
     }
-    if (fields[field].kind == KIND_BOOL) {
+    if (notification_field_rows[field].kind == KIND_BOOL) {
         bool set = bytes_eq_str(from->value, "1") || bytes_eq_str(from->value, "true");
         return set ? collect(parse, (enum field)field, BYTES("true"))
                    : fail(parse, (enum field)field, STATUS_INVALID);
@@ -348,139 +265,6 @@ static int check_priority(struct parse *parse)
     return 0;
 }
 
-typedef int (*name_check_fn)(struct bytes name);
-
-static int add_name(struct parse *parse, struct bytes name, name_check_fn check_name)
-{
-    int status = check_name(name);
-    if (status == 0) {
-        parse->post->lists[parse->lists_used++] = name;
-    }
-    return status;
-}
-
-/* A JSON array of names; `lists` has room for them. */
-static int add_names(struct parse *parse, enum field field, name_check_fn check_name)
-{
-    struct json_scan_iter iter;
-    struct bytes item;
-    json_scan_iter_init(&iter, parse->value[field]);
-    while (json_scan_element(&iter, &item)) {
-        struct bytes name = item;
-        bool number = field == FIELD_USERS && is_integer(item);
-        int status = number ? 0 : unescape(parse, item, &name);
-        status = status < 0 ? status : add_name(parse, name, check_name);
-        if (status < 0) {
-            return fail(parse, field, status);
-        }
-    }
-    return 0;
-}
-
-/* How many items a list field has; checks its JSON. 0 where it is absent. */
-static int count_names(struct parse *parse, enum field field, uint32_t *ret_count)
-{
-    struct bytes list;
-    uint32_t count = 0;
-    *ret_count = 0;
-    if (!has(parse, field)) {
-        return 0;
-    }
-    int status = json_scan_text(parse->value[field], 1, &list, NULL);
-    if (status == STATUS_TOO_LARGE || (status == 0 && json_scan_kind(list) != JSON_SCAN_ARRAY)) {
-        status = STATUS_INVALID; /* nested: not a list of names */
-    }
-    if (status < 0) {
-        return fail(parse, field, status);
-    }
-    struct json_scan_iter iter;
-    struct bytes item;
-    json_scan_iter_init(&iter, list);
-    while (json_scan_element(&iter, &item)) {
-        if (++count > parse->limits->targets) {
-            return fail(parse, field, STATUS_TOO_LARGE);
-        }
-    }
-    parse->value[field] = list;
-    *ret_count = count;
-    return 0;
-}
-
-/* Which of the target fields is given; FIELD_COUNT for none or several. */
-static enum field target_of(const struct parse *parse)
-{
-    static const enum field targets[] = {
-        FIELD_USER, FIELD_USERS, FIELD_ROOM, FIELD_ROOMS, FIELD_ALL};
-    enum field found = FIELD_COUNT;
-    unsigned count = 0;
-    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
-        if (has(parse, targets[i])) {
-            found = targets[i];
-            count++;
-        }
-    }
-    return count == 1 ? found : FIELD_COUNT;
-}
-
-static int fill_targets(struct parse *parse, enum field target)
-{
-    bool users = target == FIELD_USER || target == FIELD_USERS;
-    name_check_fn check_name = users ? names_check_user : names_check_room;
-    parse->post->target = users ? NOTIFICATION_USERS : NOTIFICATION_ROOMS;
-    if (target == FIELD_USER || target == FIELD_ROOM) {
-        int status = add_name(parse, parse->value[target], check_name);
-        return status < 0 ? fail(parse, target, status) : 0;
-    }
-    int status = add_names(parse, target, check_name);
-    if (status == 0 && parse->lists_used == 0) {
-        status = fail(parse, target, STATUS_INVALID);
-    }
-    return status;
-}
-
-static int fail_target(struct parse *parse)
-{
-    if (has(parse, FIELD_TO)) {
-        return fail(parse, FIELD_TO, STATUS_INVALID);
-    }
-    return fail_because(parse, FIELD_USER, STATUS_INVALID,
-        parse->place == IN_BODY
-            ? "Exactly one target: user or users"
-            : "Exactly one target: user or users, for an event also room or all");
-}
-
-static int check_targets(struct parse *parse)
-{
-    struct notification_post *post = parse->post;
-    enum field target = target_of(parse);
-    uint32_t count = 1;
-    uint32_t except;
-    if (target == FIELD_COUNT) {
-        return fail_target(parse);
-    }
-    int status = count_names(parse, FIELD_EXCEPT, &except);
-    if (status == 0 && fields[target].kind == KIND_LIST) {
-        status = count_names(parse, target, &count);
-    }
-    if (status < 0) {
-        return status;
-    }
-    post->lists = mem_try_alloc(((size_t)count + except + 1) * sizeof(*post->lists));
-    if (post->lists == NULL) {
-        return STATUS_NOMEM;
-    }
-    post->target = NOTIFICATION_ALL;
-    status = target == FIELD_ALL ? 0 : fill_targets(parse, target);
-    post->targets = post->lists;
-    post->target_count = (uint32_t)parse->lists_used;
-    post->except = post->lists + post->target_count;
-    if (status == 0 && except > 0) {
-        status = add_names(parse, FIELD_EXCEPT, names_check_room);
-    }
-    post->except_count = (uint32_t)parse->lists_used - post->target_count;
-    return status;
-}
-
 static int check_notification(struct parse *parse)
 {
     struct notification_post *post = parse->post;
@@ -523,7 +307,7 @@ static int check_kind(struct parse *parse)
 {
     unsigned place = parse->post->is_event ? IN_EVENT : IN_NOTIFICATION;
     for (unsigned field = 0; field < FIELD_COUNT; field++) {
-        if (has(parse, (enum field)field) && !(fields[field].places & place)) {
+        if (has(parse, (enum field)field) && !(notification_field_rows[field].places & place)) {
             return fail_because(parse, (enum field)field, STATUS_INVALID,
                 place == IN_EVENT ? "An event has no such field"
                                   : "A notification has no such field");
@@ -537,7 +321,7 @@ static int check(struct parse *parse)
     struct notification_post *post = parse->post;
     post->is_event = has(parse, FIELD_EVENT);
     int status = check_kind(parse);
-    status = status < 0 ? status : check_targets(parse);
+    status = status < 0 ? status : notification_target_check(parse);
     post->tenant = parse->value[FIELD_TENANT];
     if (status == 0 && post->tenant.len > 0 && names_check_tenant(post->tenant) < 0) {
         status = fail(parse, FIELD_TENANT, names_check_tenant(post->tenant));
