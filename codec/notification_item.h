@@ -33,6 +33,15 @@ enum notification_state {
     NOTIFICATION_STATE_COUNT,
 };
 
+/* Whom a post was for. In the store and on the bus as numbers: the order stays. */
+enum notification_audience {
+    AUDIENCE_NONE, /* for its user */
+    AUDIENCE_ALL, /* everybody of the tenant */
+    AUDIENCE_TOPIC, /* who was subscribed */
+    AUDIENCE_LIST, /* many who were named */
+    AUDIENCE_COUNT,
+};
+
 /* A stored notification. Texts are UTF-8 and borrowed; times are epoch ms, 0: never. */
 struct notification_item {
     uint8_t id[NOTIFICATION_ID_LEN];
@@ -54,6 +63,9 @@ struct notification_item {
     uint64_t new_rev; /* of the change that last made it new: lists go by it */
     uint64_t snoozed_until;
     uint64_t resurfaced_at; /* when it came back from being snoozed */
+    enum notification_audience audience; /* of the post that the row was made from */
+    struct bytes audience_name; /* AUDIENCE_TOPIC */
+    uint8_t audience_id[NOTIFICATION_ID_LEN]; /* of that post, not AUDIENCE_NONE */
 };
 
 /* A change of state that a device away must learn; also what remains of a row that went. */

@@ -71,6 +71,13 @@ static uint32_t slot_of_request(const struct store_request *request)
     case STORE_WITNESS_READ:
     case STORE_EPOCH:
     case STORE_PING:
+    case STORE_AUDIENCE_POST:
+    case STORE_AUDIENCE_SWEEP:
+    case STORE_POSTED:
+    case STORE_RETRACT:
+    case STORE_SUBSCRIBE:
+    case STORE_SUBSCRIBERS:
+    case STORE_TOPICS:
     case STORE_OP_COUNT:
         break;
     }

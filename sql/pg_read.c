@@ -98,6 +98,13 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     case STORE_CLAIM:
     case STORE_SWEEP:
     case STORE_EPOCH:
+    case STORE_AUDIENCE_POST:
+    case STORE_AUDIENCE_SWEEP:
+    case STORE_POSTED:
+    case STORE_RETRACT:
+    case STORE_SUBSCRIBE:
+    case STORE_SUBSCRIBERS:
+    case STORE_TOPICS:
     case STORE_OP_COUNT:
         break;
     }
@@ -353,6 +360,13 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     case STORE_CLAIM:
     case STORE_SWEEP:
     case STORE_EPOCH:
+    case STORE_AUDIENCE_POST:
+    case STORE_AUDIENCE_SWEEP:
+    case STORE_POSTED:
+    case STORE_RETRACT:
+    case STORE_SUBSCRIBE:
+    case STORE_SUBSCRIBERS:
+    case STORE_TOPICS:
     case STORE_OP_COUNT:
         break;
     }

@@ -69,6 +69,13 @@ static const struct store_user *user_of(const struct store_request *request, siz
     case STORE_WITNESS_READ:
     case STORE_EPOCH:
     case STORE_PING:
+    case STORE_AUDIENCE_POST:
+    case STORE_AUDIENCE_SWEEP:
+    case STORE_POSTED:
+    case STORE_RETRACT:
+    case STORE_SUBSCRIBE:
+    case STORE_SUBSCRIBERS:
+    case STORE_TOPICS:
     case STORE_OP_COUNT:
         break;
     }
@@ -558,6 +565,13 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
     case STORE_PING:
+    case STORE_AUDIENCE_POST:
+    case STORE_AUDIENCE_SWEEP:
+    case STORE_POSTED:
+    case STORE_RETRACT:
+    case STORE_SUBSCRIBE:
+    case STORE_SUBSCRIBERS:
+    case STORE_TOPICS:
     case STORE_OP_COUNT:
         break;
     }

@@ -423,6 +423,13 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_SWEEP:
     case STORE_WITNESS_RAISE:
     case STORE_EPOCH:
+    case STORE_AUDIENCE_POST:
+    case STORE_AUDIENCE_SWEEP:
+    case STORE_POSTED:
+    case STORE_RETRACT:
+    case STORE_SUBSCRIBE:
+    case STORE_SUBSCRIBERS:
+    case STORE_TOPICS:
     case STORE_OP_COUNT:
         break;
     }

@@ -608,6 +608,13 @@ static int run_write(
     case STORE_CHANGED:
     case STORE_WITNESS_READ:
     case STORE_PING:
+    case STORE_AUDIENCE_POST:
+    case STORE_AUDIENCE_SWEEP:
+    case STORE_POSTED:
+    case STORE_RETRACT:
+    case STORE_SUBSCRIBE:
+    case STORE_SUBSCRIBERS:
+    case STORE_TOPICS:
     case STORE_OP_COUNT:
         break;
     }

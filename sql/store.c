@@ -12,6 +12,7 @@
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
 #include "codec/slot.h"
+#include "sql/audience.h"
 #include "sql/engine.h"
 
 /* Opening and closing first, then a request's way in, then its way out. */
@@ -273,7 +274,8 @@ void port_finish(struct store_port *port)
 bool op_writes(enum store_op op)
 {
     return op == STORE_PUT || op == STORE_MARK || op == STORE_CLAIM || op == STORE_SWEEP ||
-           op == STORE_WITNESS_RAISE || op == STORE_EPOCH;
+           op == STORE_WITNESS_RAISE || op == STORE_EPOCH || op == STORE_AUDIENCE_POST ||
+           op == STORE_AUDIENCE_SWEEP || op == STORE_RETRACT || op == STORE_SUBSCRIBE;
 }
 
 bool op_checks(enum store_op op)
@@ -327,7 +329,7 @@ struct result *request_result(struct store_request *request)
 /* Clear the outputs that are pointers, counts or flags. */
 static void clear_outputs(struct store_request *request)
 {
-    switch (request->op) {
+    switch ((unsigned)request->op) {
     case STORE_MARK: {
         struct store_mark *mark = (struct store_mark *)request;
         mark->position = (struct store_position){0};
@@ -399,7 +401,9 @@ static void clear_outputs(struct store_request *request)
         break;
     case STORE_PUT: /* the rows are the caller's memory */
     case STORE_PING:
-    case STORE_OP_COUNT:
+        break;
+    default:
+        audience_clear(request);
         break;
     }
 }

@@ -3,6 +3,7 @@
  * What a request must satisfy for either engine to be able to carry it out.
  */
 #include "codec/slot.h"
+#include "sql/audience.h"
 #include "sql/engine.h"
 
 enum { NODE_MAX_LEN = 255, TEXT_MAX_LEN = 16 << 20, LIST_MAX = 100 };
@@ -103,7 +104,7 @@ static bool is_renewal(const struct store_renewal *renewal)
 
 bool request_is_valid(const struct store_request *request)
 {
-    switch (request->op) {
+    switch ((unsigned)request->op) {
     case STORE_PUT:
         return is_put((const struct store_put *)request);
     case STORE_MARK:
@@ -131,8 +132,7 @@ bool request_is_valid(const struct store_request *request)
         return is_renewal((const struct store_renewal *)request);
     case STORE_PING:
         return true;
-    case STORE_OP_COUNT:
-        break;
+    default:
+        return audience_is_valid(request);
     }
-    return false;
 }

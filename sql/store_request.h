@@ -32,6 +32,13 @@ enum store_op {
     STORE_WITNESS_READ,
     STORE_EPOCH,
     STORE_PING,
+    STORE_AUDIENCE_POST, /* these: store_audience.h */
+    STORE_AUDIENCE_SWEEP,
+    STORE_POSTED,
+    STORE_RETRACT,
+    STORE_SUBSCRIBE,
+    STORE_SUBSCRIBERS,
+    STORE_TOPICS,
     STORE_OP_COUNT,
 };
 
@@ -178,6 +185,7 @@ struct store_positions {
     const struct store_user *users;
     size_t count; /* at most STORE_PAGE_MAX */
     bool current;
+    bool begin; /* make the inboxes that are missing: their users have come (store_audience.h) */
     struct store_position *positions; /* out: by index */
 };
 

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Checks requests about posts to many on their way in, and clears what they answer.
+ */
+#include "sql/audience.h"
+
+#include <string.h>
+
+#include "codec/slot.h"
+#include "sql/engine.h"
+
+enum { AUDIENCE_TEXT_MAX = 16 << 20 };
+
+static bool is_text(struct bytes text, size_t max)
+{
+    return text.len <= max && (text.len == 0 || !memchr(text.at, '\0', text.len));
+}
+
+static bool is_name(struct bytes name)
+{
+    return is_text(name, STORE_NAME_MAX);
+}
+
+static bool are_names(const struct bytes *names, size_t count, size_t most)
+{
+    for (size_t i = 0; i < count && count <= most; i++) {
+        if (!is_name(names[i])) {
+            return false;
+        }
+    }
+    return count >= 1 && count <= most;
+}
+
+static bool is_limit(uint32_t limit)
+{
+    return limit >= 1 && limit <= STORE_PAGE_MAX;
+}
+
+/* What is posted and when, whoever it is for. */
+static bool is_content(const struct store_audience_post *post)
+{
+    return is_name(post->type) && is_text(post->title, AUDIENCE_TEXT_MAX) &&
+           is_text(post->message, AUDIENCE_TEXT_MAX) && post->data.len <= AUDIENCE_TEXT_MAX &&
+           post->priority >= NOTIFICATION_LOW && post->priority <= NOTIFICATION_URGENT &&
+           post->created_at <= INT64_MAX && post->expires_at <= INT64_MAX;
+}
+
+static bool is_post(const struct store_audience_post *post)
+{
+    bool topic = post->kind == AUDIENCE_TOPIC && post->name.len > 0 && is_name(post->name);
+    bool list = post->kind == AUDIENCE_LIST &&
+                are_names(post->users, post->user_count, STORE_AUDIENCE_USERS_MAX);
+    bool all = post->kind == AUDIENCE_ALL;
+    return is_name(post->tenant) && (topic || ((list || all) && post->name.len == 0)) &&
+           (all || !post->include_new) && is_content(post) && is_name(post->last_id) &&
+           post->token <= INT64_MAX && slot_of_id(post->id) == SLOT_NONE;
+}
+
+static bool is_subscribe(const struct store_subscribe *subscribe)
+{
+    return is_name(subscribe->tenant) && subscribe->topic.len > 0 && is_name(subscribe->topic) &&
+           are_names(subscribe->users, subscribe->user_count, STORE_PAGE_MAX);
+}
+
+static bool is_subscribers(const struct store_subscribers *subscribers)
+{
+    return is_name(subscribers->tenant) && is_name(subscribers->topic) &&
+           is_name(subscribers->after) && is_limit(subscribers->limit);
+}
+
+static bool is_topics(const struct store_topics *topics)
+{
+    return is_name(topics->tenant) && is_name(topics->user) && is_name(topics->after) &&
+           is_limit(topics->limit);
+}
+
+static bool is_posted(const struct store_posted *posted)
+{
+    for (size_t i = 0; i < posted->tenant_count && posted->tenant_count <= STORE_PAGE_MAX; i++) {
+        if (!is_name(posted->tenants[i].tenant)) {
+            return false;
+        }
+    }
+    return posted->tenant_count <= STORE_PAGE_MAX && is_limit(posted->limit);
+}
+
+static bool is_sweep(const struct store_sweep *sweep)
+{
+    return sweep->now <= INT64_MAX && sweep->tombstone_ms <= INT64_MAX && is_limit(sweep->limit);
+}
+
+bool audience_is_valid(const struct store_request *request)
+{
+    switch ((unsigned)request->op) {
+    case STORE_AUDIENCE_POST:
+        return is_post((const struct store_audience_post *)request);
+    case STORE_AUDIENCE_SWEEP:
+        return is_sweep((const struct store_sweep *)request);
+    case STORE_POSTED:
+        return is_posted((const struct store_posted *)request);
+    case STORE_RETRACT:
+        return is_name(((const struct store_retract *)request)->tenant);
+    case STORE_SUBSCRIBE:
+        return is_subscribe((const struct store_subscribe *)request);
+    case STORE_SUBSCRIBERS:
+        return is_subscribers((const struct store_subscribers *)request);
+    case STORE_TOPICS:
+        return is_topics((const struct store_topics *)request);
+    default:
+        return false;
+    }
+}
+
+void audience_clear(struct store_request *request)
+{
+    switch ((unsigned)request->op) {
+    case STORE_AUDIENCE_POST: {
+        struct store_audience_post *post = (struct store_audience_post *)request;
+        post->outcome = OUTCOME_STORED;
+        post->n = 0;
+        post->nobody = false;
+        break;
+    }
+    case STORE_AUDIENCE_SWEEP: {
+        struct store_sweep *sweep = (struct store_sweep *)request;
+        sweep->users = NULL;
+        sweep->user_count = 0;
+        sweep->more = false;
+        break;
+    }
+    case STORE_POSTED: {
+        struct store_posted *posted = (struct store_posted *)request;
+        posted->heads = NULL;
+        posted->posts = NULL;
+        posted->post_count = 0;
+        posted->more = false;
+        break;
+    }
+    case STORE_RETRACT: {
+        struct store_retract *retract = (struct store_retract *)request;
+        retract->n = 0;
+        retract->kind = AUDIENCE_NONE;
+        retract->name = (struct bytes){0};
+        break;
+    }
+    case STORE_SUBSCRIBE:
+        ((struct store_subscribe *)request)->changed = 0;
+        ((struct store_subscribe *)request)->full = 0;
+        break;
+    case STORE_SUBSCRIBERS: {
+        struct store_subscribers *subscribers = (struct store_subscribers *)request;
+        subscribers->names = NULL;
+        subscribers->count = 0;
+        subscribers->more = false;
+        break;
+    }
+    case STORE_TOPICS: {
+        struct store_topics *topics = (struct store_topics *)request;
+        topics->names = NULL;
+        topics->count = 0;
+        topics->more = false;
+        break;
+    }
+    default:
+        break;
+    }
+}
