@@ -139,7 +139,7 @@ bool fanout_enter(struct fanout *fanout, struct socket *socket)
     return true;
 }
 
-static void settle(struct fanout *fanout, struct leaf *leaf)
+static void drop_empty_leaf(struct fanout *fanout, struct leaf *leaf)
 {
     if (leaf->window != NULL && leaf->count == 0) {
         fanout->leaves.dirty--;
@@ -170,7 +170,7 @@ static void remove_membership(
     }
     *membership = socket->memberships[--socket->membership_count];
     free_unused(socket);
-    settle(fanout, leaf);
+    drop_empty_leaf(fanout, leaf);
 }
 
 bool fanout_has_company(const struct socket *socket, struct bytes room)

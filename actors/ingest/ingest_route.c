@@ -151,7 +151,7 @@ struct routing {
     char refusal[REFUSAL_MAX]; /* the last error of Redis */
 };
 
-static void settle(struct routing *routing)
+static void end_step(struct routing *routing)
 {
     if (--routing->waiting > 0) {
         return;
@@ -169,7 +169,7 @@ static void on_written(void *context, int status, const struct bus_reply *reply)
         snprintf(routing->refusal, sizeof(routing->refusal), "%.*s", (int)reply->text.len,
             reply->text.at);
     }
-    settle(routing);
+    end_step(routing);
 }
 
 /* What is written of one entry: its dead letter, or a copy in a partition's stream. */
@@ -363,5 +363,5 @@ void ingest_prepare(const struct ingest_writing *writing)
             route_entry(routing, entry);
         }
     }
-    settle(routing);
+    end_step(routing);
 }

@@ -127,7 +127,7 @@ static struct interest *interest_in(struct sequencer *sequencer, struct bytes na
 }
 
 /* Forget a name that nobody here has any more. */
-static void settle(struct sequencer *sequencer, struct interest *interest)
+static void forget_unused(struct sequencer *sequencer, struct interest *interest)
 {
     if (interest != NULL && interest->shards == 0 && !interest->named) {
         struct bytes name = interest_key(interest);
@@ -181,7 +181,7 @@ void sequencer_interest_shard(struct sequencer *sequencer, const struct sequence
     }
     if (!msg->on) {
         interest->shards &= ~bit;
-        settle(sequencer, interest);
+        forget_unused(sequencer, interest);
         return;
     }
     interest->shards |= bit;
@@ -214,7 +214,7 @@ void sequencer_interest_name(struct sequencer *sequencer, struct bytes name, boo
         return;
     }
     interest->named = on;
-    settle(sequencer, interest);
+    forget_unused(sequencer, interest);
 }
 
 void sequencer_interest_lost(struct sequencer *sequencer)

@@ -294,7 +294,7 @@ static int place_spans(struct recoverable *recoverable, struct stream_id after)
 }
 
 /* Put what was read where it belongs in this node's log. */
-static int settle(
+static int place_record(
     struct recoverable *recoverable, const struct record *record, struct stream_id place)
 {
     struct replay *replay = recoverable->recovery->replay;
@@ -317,7 +317,7 @@ static int settle(
     return place_spans(recoverable, place);
 }
 
-static void free_unsettled(struct recoverable *recoverable)
+static void free_unplaced(struct recoverable *recoverable)
 {
     for (uint32_t i = 0; i < recoverable->span_count; i++) {
         mem_free((char *)(uintptr_t)recoverable->spans[i].name.at);
@@ -373,12 +373,12 @@ int recovery_record_adopt(struct recovery *recovery, struct bytes text, struct b
     memcpy(made->sid, record.sid.at, SOCKET_SID_LEN);
     memcpy(made->pid, pid.at, RECOVERY_PID_LEN);
     status = read_spans(record.spans, made);
-    status = status ? status : settle(made, &record, place);
+    status = status ? status : place_record(made, &record, place);
     if (status == 0 && !recovery_put(recovery, made)) {
         status = STATUS_NOMEM;
     }
     if (status != 0) {
-        free_unsettled(made);
+        free_unplaced(made);
         return status;
     }
     recount(made);

@@ -43,8 +43,8 @@ static void visit_names(
     }
 }
 
-/* Those that were not taken out again; their marks go. */
-static void settle(struct pick *pick)
+/* Keep those that were not taken out again; their marks go. */
+static void drop_taken_out(struct pick *pick)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < pick->count; i++) {
@@ -75,7 +75,7 @@ struct pick pick_sockets(struct fanout *fanout, const struct adapter_request *re
         visit_names(fanout, request->options.rooms, pick_one, &pick);
     }
     visit_names(fanout, request->options.except, unpick_one, NULL);
-    settle(&pick);
+    drop_taken_out(&pick);
     return pick;
 }
 

@@ -69,7 +69,7 @@ static void free_when_done(struct store_watch *watch)
 
 static void judge(struct store_watch *watch);
 
-static void settle(struct store_watch *watch, struct question *question, int status)
+static void take_answer(struct store_watch *watch, struct question *question, int status)
 {
     question->asking = false;
     question->failed = status != 0;
@@ -156,13 +156,13 @@ static void on_raised(struct store_request *request)
     if (request->status == 0 && !watch->closing) {
         check_number(watch);
     }
-    settle(watch, &watch->writing, request->status);
+    take_answer(watch, &watch->writing, request->status);
 }
 
 static void on_pinged(struct store_request *request)
 {
     struct store_watch *watch = container_of(request, struct store_watch, ping);
-    settle(watch, &watch->reading, request->status);
+    take_answer(watch, &watch->reading, request->status);
 }
 
 static bool is_due(const struct question *question, uint64_t now)

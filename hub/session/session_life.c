@@ -70,7 +70,7 @@ static bool lines_pressured(const struct session_home *home)
 }
 
 /* Put the session into the list where its state says it belongs. */
-static void settle(struct session *session)
+static void put_in_list(struct session *session)
 {
     struct session_home *home = session->home;
     list_remove(&session->link);
@@ -94,7 +94,7 @@ static void pause_under_pressure(struct session *session)
 {
     if (session->phase == SESSION_OPEN && !session->paused && lines_pressured(session->home)) {
         session->paused = 1;
-        settle(session);
+        put_in_list(session);
         session_hold(session, true);
     }
 }
@@ -103,7 +103,7 @@ static void resume(struct session *session)
 {
     if (session->paused) {
         session->paused = 0;
-        settle(session);
+        put_in_list(session);
         session_hold(session, false);
     }
 }
@@ -130,7 +130,7 @@ void session_drop_later(struct session *session)
 {
     if (!session->reaping && session->phase != SESSION_MOVING) {
         session->reaping = 1;
-        settle(session);
+        put_in_list(session);
     }
 }
 
@@ -151,7 +151,7 @@ static void on_reap(struct timer *timer)
     while (!list_empty(&reaped)) {
         struct session *session = container_of(reaped.next, struct session, link);
         session->reaping = 0;
-        settle(session);
+        put_in_list(session);
         session_drop_sockets(session, session->phase == SESSION_OPEN, session->reason);
         /* One that was sent away for good may stay a little, to be told so if it asks again. */
         session_await_join(session, session->home->config->connect_timeout_ms);
@@ -284,7 +284,7 @@ static bool on_slow(struct session *session, uint64_t ms, bool overflow)
 static void move_in(struct session *session, struct session_home *home)
 {
     session->home = home;
-    settle(session);
+    put_in_list(session);
 }
 
 static void on_moved(struct session *session, struct session_home *home)
