@@ -23,7 +23,7 @@ struct pg_store {
     PGconn *opening; /* from start to serve */
 };
 
-static struct pg_store *of(struct store *store)
+static struct pg_store *as_pg(struct store *store)
 {
     return container_of(store, struct pg_store, base);
 }
@@ -258,7 +258,7 @@ static int check_sessions(const struct pg_store *store, char *ret_error, size_t 
 
 static int start(struct store *base, char *ret_error, size_t error_size)
 {
-    struct pg_store *store = of(base);
+    struct pg_store *store = as_pg(base);
     store->opening = connect_blocking(store->base.config.url.at);
     int status = check_server(store->opening, ret_error, error_size);
     if (status == 0) {
@@ -270,12 +270,12 @@ static int start(struct store *base, char *ret_error, size_t error_size)
 
 static void reason(struct store *store, char *ret_error, size_t error_size)
 {
-    copy_reason(of(store)->opening, ret_error, error_size);
+    copy_reason(as_pg(store)->opening, ret_error, error_size);
 }
 
 static int serve(struct store *base, char *ret_error, size_t error_size)
 {
-    struct pg_store *store = of(base);
+    struct pg_store *store = as_pg(base);
     PQfinish(store->opening);
     store->opening = NULL;
     return 0;
@@ -286,7 +286,7 @@ static int serve(struct store *base, char *ret_error, size_t error_size)
 static int meta_first(
     struct store *store, const char *name, const char *value, char ret_value[META_VALUE_MAX + 1])
 {
-    PGconn *pg = of(store)->opening;
+    PGconn *pg = as_pg(store)->opening;
     const char *const values[] = {name, value};
     PGresult *result = run_query(pg,
         "INSERT INTO peal.meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", 2,
@@ -309,7 +309,7 @@ static int meta_first(
 
 static int meta_replace(struct store *base, const char *name, const char *from, const char *to)
 {
-    struct pg_store *store = of(base);
+    struct pg_store *store = as_pg(base);
     PGconn *pg = store->opening ? store->opening : connect_blocking(store->base.config.url.at);
     const char *const values[] = {name, from, to};
     PGresult *result =
@@ -328,7 +328,7 @@ static int meta_replace(struct store *base, const char *name, const char *from, 
 /* Whether the role may call pg_control_system is asked first: a refusal would be an error. */
 static int identify(struct store *store, char ret_identity[STORE_IDENTITY_MAX + 1])
 {
-    PGconn *pg = of(store)->opening;
+    PGconn *pg = as_pg(store)->opening;
     PGresult *result =
         run_query(pg, "SELECT has_function_privilege('pg_control_system()', 'execute')", 0, NULL);
     if (!result) {
@@ -357,7 +357,7 @@ static int identify(struct store *store, char ret_identity[STORE_IDENTITY_MAX + 
 
 static void close_store(struct store *base)
 {
-    struct pg_store *store = of(base);
+    struct pg_store *store = as_pg(base);
     PQfinish(store->opening);
     mem_free(store);
 }

@@ -19,7 +19,7 @@ enum {
     QUEUE_MS = 4000, /* what could not be sent for so long is given back: nothing was done */
 };
 
-static struct pg_port *of(struct store_port *port)
+static struct pg_port *as_port(struct store_port *port)
 {
     return container_of(port, struct pg_port, base);
 }
@@ -439,7 +439,7 @@ static void on_passed(void *arg, bool cancelled)
     struct store_request *request = arg;
     struct store_port *lane = cancelled ? NULL : request->port->store->ports[lane_of(request)];
     if (lane) {
-        enqueue(of(lane), request);
+        enqueue(as_port(lane), request);
     } else {
         port_complete(request, STATUS_UNAVAILABLE);
     }
@@ -447,7 +447,7 @@ static void on_passed(void *arg, bool cancelled)
 
 void pg_port_submit(struct store_port *base, struct store_request *request)
 {
-    struct pg_port *port = of(base);
+    struct pg_port *port = as_port(base);
     if (port->lane) {
         enqueue(port, request);
         return;
@@ -459,7 +459,7 @@ void pg_port_submit(struct store_port *base, struct store_request *request)
 /* Requests of other ports may still be here, and come later. */
 void pg_port_close(struct store_port *base)
 {
-    struct pg_port *port = of(base);
+    struct pg_port *port = as_port(base);
     port->released = true;
     if (!port->lane) {
         port_closed(base);
@@ -476,7 +476,7 @@ void pg_port_close(struct store_port *base)
 
 void pg_port_destroy(struct store_port *base)
 {
-    struct pg_port *port = of(base);
+    struct pg_port *port = as_port(base);
     port_finish(base);
     mem_free(port->readers);
     mem_free(port);

@@ -53,7 +53,7 @@ struct sqlite_store {
     struct worker reader;
 };
 
-static struct sqlite_store *of(struct store *store)
+static struct sqlite_store *as_sqlite(struct store *store)
 {
     return container_of(store, struct sqlite_store, base);
 }
@@ -445,7 +445,7 @@ static int open_databases(struct sqlite_store *store, char *ret_error, size_t er
 
 static int start(struct store *base, char *ret_error, size_t error_size)
 {
-    struct sqlite_store *store = of(base);
+    struct sqlite_store *store = as_sqlite(base);
     int status = lock_file(store, ret_error, error_size);
     if (status == 0) {
         status = open_databases(store, ret_error, error_size);
@@ -467,7 +467,7 @@ static int start(struct store *base, char *ret_error, size_t error_size)
 
 static int serve(struct store *base, char *ret_error, size_t error_size)
 {
-    struct sqlite_store *store = of(base);
+    struct sqlite_store *store = as_sqlite(base);
     int status = worker_start(&store->writer);
     if (status == 0) {
         status = worker_start(&store->reader);
@@ -482,7 +482,7 @@ static int serve(struct store *base, char *ret_error, size_t error_size)
 
 static void reason(struct store *base, char *ret_error, size_t error_size)
 {
-    const struct sqlite_store *store = of(base);
+    const struct sqlite_store *store = as_sqlite(base);
     (void)snprintf(ret_error, error_size, "cannot write %s: %s", store->path,
         sqlite_db_reason(&store->writer.db));
 }
@@ -490,7 +490,7 @@ static void reason(struct store *base, char *ret_error, size_t error_size)
 static int meta_first(
     struct store *base, const char *name, const char *value, char ret_value[META_VALUE_MAX + 1])
 {
-    struct sqlite_db *db = &of(base)->writer.db;
+    struct sqlite_db *db = &as_sqlite(base)->writer.db;
     struct query query;
     query_open(&query, db, SQLITE_STMT_META_FIRST);
     query_text(&query, 1, bytes_str(name));
@@ -501,7 +501,7 @@ static int meta_first(
 
 static int meta_replace(struct store *base, const char *name, const char *from, const char *to)
 {
-    struct sqlite_store *store = of(base);
+    struct sqlite_store *store = as_sqlite(base);
     struct sqlite_db own = {0};
     struct sqlite_db *db = &store->writer.db;
     int status = 0;
@@ -536,7 +536,7 @@ static int port_open(
 
 static void submit(struct store_port *port, struct store_request *request)
 {
-    struct sqlite_store *store = of(port->store);
+    struct sqlite_store *store = as_sqlite(port->store);
     worker_push(op_writes(request->op) ? &store->writer : &store->reader, request);
 }
 
@@ -548,7 +548,7 @@ static void port_destroy(struct store_port *port)
 
 static void close_store(struct store *base)
 {
-    struct sqlite_store *store = of(base);
+    struct sqlite_store *store = as_sqlite(base);
     worker_finish(&store->reader);
     worker_finish(&store->writer); /* last: the last connection to close empties the log */
     if (store->lock_fd >= 0) {

@@ -8,30 +8,30 @@
 
 #include "codec/adapter_request.h"
 
-static struct recovery *of(struct deliver_watch *watch)
+static struct recovery *as_recovery(struct deliver_watch *watch)
 {
     return container_of(watch, struct recovery, watch);
 }
 
 static void on_destroy(struct deliver_watch *watch)
 {
-    recovery_destroy(of(watch));
+    recovery_destroy(as_recovery(watch));
 }
 
 static struct event *on_numbered(struct deliver_watch *watch, struct broadcast *broadcast)
 {
-    return recovery_mark(of(watch), broadcast);
+    return recovery_mark(as_recovery(watch), broadcast);
 }
 
 static void on_stream_from(struct deliver_watch *watch, struct stream_id from)
 {
-    recovery_stream_from(of(watch), from);
+    recovery_stream_from(as_recovery(watch), from);
 }
 
 /* Who would come back as if it had all must not come back as who it was. */
 static void on_lost(struct deliver_watch *watch, struct bytes name)
 {
-    list_for_each_safe (link, following, &of(watch)->kept) {
+    list_for_each_safe (link, following, &as_recovery(watch)->kept) {
         struct recoverable *kept = container_of(link, struct recoverable, kept_link);
         if (name.len == 0 || recovery_goes_by(kept, name)) {
             recovery_drop(kept);
@@ -54,7 +54,7 @@ static bool goes_by_any(struct recoverable *kept, struct adapter_names names)
 static void on_expel(struct deliver_watch *watch, const struct adapter_request *request)
 {
     bool everyone = request->options.rooms.count == 0 && request->sid.len == 0;
-    list_for_each_safe (link, following, &of(watch)->kept) {
+    list_for_each_safe (link, following, &as_recovery(watch)->kept) {
         struct recoverable *kept = container_of(link, struct recoverable, kept_link);
         bool meant = everyone || recovery_goes_by(kept, request->sid) ||
                      goes_by_any(kept, request->options.rooms);

@@ -8,7 +8,7 @@
 #include "codec/base/status.h"
 #include "hub/redis/redis_bus.h"
 
-static struct redis_bus *of(struct bus *bus)
+static struct redis_bus *as_redis(struct bus *bus)
 {
     return container_of(bus, struct redis_bus, bus);
 }
@@ -16,7 +16,7 @@ static struct redis_bus *of(struct bus *bus)
 static struct bus_link *open_link(
     struct bus *bus, const char *name, const struct bus_events *events, void *context)
 {
-    struct redis_bus *redis = of(bus);
+    struct redis_bus *redis = as_redis(bus);
     CHECK(!redis->closing);
     return redis_link_open(redis, name, events, context);
 }
@@ -101,7 +101,7 @@ static void on_idle_closed(uv_handle_t *handle)
 
 void redis_close(struct bus *base, redis_closed_fn fn, void *context)
 {
-    struct redis_bus *bus = of(base);
+    struct redis_bus *bus = as_redis(base);
     CHECK(bus->stats.links == 0 && !bus->closing);
     bus->closing = true;
     bus->on_closed = fn;
