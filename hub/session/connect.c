@@ -54,7 +54,7 @@ static void accept(struct session *session, struct bytes nsp, const struct app_v
     }
     bool told = session_protocol(session)->welcome(session, nsp, socket);
     deadlines_arm(session);
-    const struct app *app = &session->home->config->app;
+    const struct app *app = &session->part->config->app;
     app->ops->opened(app->context, socket);
     if (!told) { /* behind what another namespace has waiting: the client begins again */
         session_end(session, CLOSE_SLOW);
@@ -189,7 +189,7 @@ static bool waits(const struct session *session, struct bytes nsp)
  */
 static void decide(struct session *session, struct app_connect *asked)
 {
-    const struct app *app = &session->home->config->app;
+    const struct app *app = &session->part->config->app;
     struct identity *known = asked->identity;
     if (waits(session, asked->nsp) || session_find_socket(session, asked->nsp)) {
         session_end(session, CLOSE_PARSE);
@@ -202,7 +202,7 @@ static void decide(struct session *session, struct app_connect *asked)
         char remote[46];
         struct app_connect request = request_of(session, asked, remote);
         struct app_verdict verdict =
-            app->ops->connect(app->context, session->home->shard, &request);
+            app->ops->connect(app->context, session->part->shard, &request);
         identity_unref(known);
         follow(session, asked, &verdict);
         return;

@@ -25,7 +25,7 @@ static uint64_t heartbeat_due(const struct session *session)
 static void await_ping(struct session *session)
 {
     session->awaiting_pong = 0;
-    set_due(session, session->home->config->ping_interval_ms);
+    set_due(session, session->part->config->ping_interval_ms);
 }
 
 /* The client has shown that it is there: its silence begins anew. */
@@ -43,7 +43,7 @@ void deadlines_start(struct session *session)
 
 void deadlines_pong(struct session *session)
 {
-    if (!session->home->config->idle_ignores_heartbeats) {
+    if (!session->part->config->idle_ignores_heartbeats) {
         hear(session);
     }
     if (session->awaiting_pong) {
@@ -58,7 +58,7 @@ void deadlines_other(struct session *session)
     hear(session);
     if (session->awaiting_pong && !session->extended) {
         session->extended = 1;
-        set_due(session, session->home->config->ping_timeout_ms);
+        set_due(session, session->part->config->ping_timeout_ms);
         deadlines_arm(session);
     }
 }
@@ -71,13 +71,13 @@ static bool process_stood_still(const struct session *session)
 
 static enum close_reason beat(struct session *session)
 {
-    const struct session_config *config = session->home->config;
+    const struct session_config *config = session->part->config;
     if (!session->awaiting_pong) {
         session->awaiting_pong = 1;
         session->extended = 0;
         set_due(session, config->ping_timeout_ms);
         session_tell_sockets(session, socket_pinged);
-        (void)session_send_chunk(session, session->home->pings[session->kind]);
+        (void)session_send_chunk(session, session->part->pings[session->kind]);
     } else if (process_stood_still(session)) {
         /* The pong may lie in the kernel, unread: look again after a turn that reads. */
         set_due(session, SESSION_LATE_MS);
@@ -92,7 +92,7 @@ static enum close_reason beat(struct session *session)
 /* When the silent session is to be closed; UINT64_MAX: never. */
 static uint64_t idle_due(const struct session *session)
 {
-    uint64_t timeout = session->home->config->idle_timeout_ms;
+    uint64_t timeout = session->part->config->idle_timeout_ms;
     uint64_t now = session_now(session);
     uint32_t silent = (uint32_t)now - session->heard;
     return timeout > 0 ? now - silent + timeout : UINT64_MAX;
@@ -128,9 +128,9 @@ void deadlines_arm(struct session *session)
     }
 }
 
-void deadlines_arm_all(struct session_home *home)
+void deadlines_arm_all(struct session_part *part)
 {
-    struct list *lists[] = {&home->open, &home->paused, &home->ending};
+    struct list *lists[] = {&part->open, &part->paused, &part->ending};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         list_for_each (link, lists[i]) {
             deadlines_arm(container_of(link, struct session, link));

@@ -12,7 +12,7 @@
 #include "actors/close.h"
 
 struct session;
-struct session_home;
+struct session_part;
 
 /* Begin: the first ping is due an interval from now, and silence begins. */
 void deadlines_start(struct session *session);
@@ -21,10 +21,10 @@ void deadlines_start(struct session *session);
 void deadlines_pong(struct session *session);
 void deadlines_other(struct session *session);
 
-/* Set the timer to the earliest deadline of an open session; the same for all of `home`, where they
+/* Set the timer to the earliest deadline of an open session; the same for all of `part`, where they
  * have changed. */
 void deadlines_arm(struct session *session);
-void deadlines_arm_all(struct session_home *home);
+void deadlines_arm_all(struct session_part *part);
 
 /* The timer has fired: ping, if that is due. Returns why the session is to end; 0: it goes on. */
 enum close_reason deadlines_expire(struct session *session);

@@ -16,7 +16,7 @@
 
 void eio_session_open(struct session *session, struct bytes sid, bool polling, struct builder *out)
 {
-    const struct session_config *config = session->home->config;
+    const struct session_config *config = session->part->config;
     struct eio_open open = {
         .sid = sid,
         .upgrades = polling && !config->without_websocket,
@@ -52,7 +52,7 @@ bool session_send_raw(struct session *session, bool binary, struct bytes message
 
 static void on_message(struct session *session, const struct eio_packet *packet)
 {
-    const struct session_config *config = session->home->config;
+    const struct session_config *config = session->part->config;
     if (config->raw_message) {
         config->raw_message(config->context, session, packet->binary, packet->payload);
     } else if (packet->binary) {

@@ -26,7 +26,7 @@ static void on_answer(struct session *session, const struct packet *packet)
     builder_byte(&args, '[');
     builder_add(&args, packet->args);
     builder_byte(&args, ']');
-    const struct app *app = &session->home->config->app;
+    const struct app *app = &session->part->config->app;
     if (!builder_failed(&args)) {
         struct app_answer answer = {.args = builder_bytes(&args)};
         app->ops->ack(app->context, &session->first, (uint64_t)-packet->id, &answer);
@@ -51,8 +51,8 @@ static void on_event(struct session *session, const struct packet *packet)
         .has_id = packet->id > 0,
         .id = packet->id > 0 ? (uint64_t)packet->id : 0,
     };
-    session->home->shard->stats.events_in++;
-    const struct app *app = &session->home->config->app;
+    session->part->shard->stats.events_in++;
+    const struct app *app = &session->part->config->app;
     if (!builder_failed(&data)) {
         app->ops->event(app->context, &session->first, &event);
     } else {

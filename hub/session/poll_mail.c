@@ -18,13 +18,13 @@ bool poll_mail_is_answered(enum poll_verb verb)
 }
 
 /* Give the message to whom it is for, on its shard. */
-static void deliver(struct session_home *home, struct poll_message *message)
+static void deliver(struct session_part *part, struct poll_message *message)
 {
     if (message->verb == POLL_PROBE_CLOSE) {
-        home->polls.ops->end_probe(home, message->ticket.number);
+        part->polls.ops->end_probe(part, message->ticket.number);
         mem_free(message);
     } else {
-        home->polls.ops->take(home, message);
+        part->polls.ops->take(part, message);
     }
 }
 
@@ -35,26 +35,26 @@ static void on_message(void *arg, bool cancelled)
         mem_free(message);
         return;
     }
-    deliver(&message->layer->homes[message->to], message);
+    deliver(&message->layer->parts[message->to], message);
 }
 
 void poll_mail_pass(struct poll_message *message, unsigned to)
 {
     message->to = to;
-    sched_post(sched_system(message->layer->homes[to].shard->sched), to, on_message, message);
+    sched_post(sched_system(message->layer->parts[to].shard->sched), to, on_message, message);
 }
 
-void poll_mail_send(struct session_home *home, struct poll_message *message, unsigned to)
+void poll_mail_send(struct session_part *part, struct poll_message *message, unsigned to)
 {
-    if (to != sched_shard(home->shard->sched)) {
+    if (to != sched_shard(part->shard->sched)) {
         poll_mail_pass(message, to);
         return;
     }
     message->to = to;
-    deliver(home, message);
+    deliver(part, message);
 }
 
-struct poll_message *poll_mail_new(struct session_home *home, enum poll_verb verb,
+struct poll_message *poll_mail_new(struct session_part *part, enum poll_verb verb,
     struct poll_ticket ticket, struct bytes sid, struct bytes body)
 {
     struct poll_message *message =
@@ -63,7 +63,7 @@ struct poll_message *poll_mail_new(struct session_home *home, enum poll_verb ver
         return NULL;
     }
     *message = (struct poll_message){
-        .layer = home->layer, .verb = verb, .ticket = ticket, .body_len = body.len};
+        .layer = part->layer, .verb = verb, .ticket = ticket, .body_len = body.len};
     memcpy(message->sid, sid.at, sizeof(message->sid));
     if (body.len > 0) {
         memcpy(message->body, body.at, body.len);
@@ -71,34 +71,34 @@ struct poll_message *poll_mail_new(struct session_home *home, enum poll_verb ver
     return message;
 }
 
-void poll_mail_tell(struct session_home *home, unsigned to, enum poll_verb verb,
+void poll_mail_tell(struct session_part *part, unsigned to, enum poll_verb verb,
     struct poll_ticket ticket, struct bytes sid)
 {
-    struct poll_message *message = poll_mail_new(home, verb, ticket, sid, bytes_of(NULL, 0));
+    struct poll_message *message = poll_mail_new(part, verb, ticket, sid, bytes_of(NULL, 0));
     CHECK(message); /* without a body */
-    poll_mail_send(home, message, to);
+    poll_mail_send(part, message, to);
 }
 
 static void on_answer(void *arg, bool cancelled)
 {
     struct poll_answer *answer = arg;
     if (!cancelled) {
-        struct session_home *home = &answer->layer->homes[answer->ticket.from];
-        home->polls.ops->answered(home, answer);
+        struct session_part *part = &answer->layer->parts[answer->ticket.from];
+        part->polls.ops->answered(part, answer);
     }
     builder_reset(&answer->body);
     mem_free(answer);
 }
 
-void poll_mail_answer(struct session_home *home, const struct poll_answer *answer)
+void poll_mail_answer(struct session_part *part, const struct poll_answer *answer)
 {
     struct poll_answer *sent = mem_alloc(sizeof(*sent));
     *sent = *answer;
-    sent->layer = home->layer;
-    sent->owner = sched_shard(home->shard->sched);
+    sent->layer = part->layer;
+    sent->owner = sched_shard(part->shard->sched);
     if (answer->ticket.from == sent->owner) {
         on_answer(sent, false);
     } else {
-        sched_post(sched_system(home->shard->sched), answer->ticket.from, on_answer, sent);
+        sched_post(sched_system(part->shard->sched), answer->ticket.from, on_answer, sent);
     }
 }

@@ -21,7 +21,7 @@
 #include "codec/eio.h"
 #include "hub/session/sid.h"
 
-struct session_home;
+struct session_part;
 struct session_layer;
 
 /* A request, or a WebSocket that probes: a number of the shard it is on; 0: none. */
@@ -83,33 +83,33 @@ struct poll_answer {
     struct builder body;
 };
 
-/* Who takes what arrives on a shard; polling_home.ops. */
+/* Who takes what arrives on a shard; polling_part.ops. */
 struct poll_ops {
     /* A message to a session; takes it. */
-    void (*take)(struct session_home *home, struct poll_message *message);
+    void (*take)(struct session_part *part, struct poll_message *message);
     /* PROBE_CLOSE: the session of the WebSocket `number` has ended. */
-    void (*end_probe)(struct session_home *home, uint64_t number);
+    void (*end_probe)(struct session_part *part, uint64_t number);
     /* An answer to a request; its body is the caller's. */
-    void (*answered)(struct session_home *home, const struct poll_answer *answer);
+    void (*answered)(struct session_part *part, const struct poll_answer *answer);
 };
 
 /* Whether the verb wants an answer. */
 bool poll_mail_is_answered(enum poll_verb verb);
 
 /* Make a message, with a copy of `body`; without memory for that, NULL. */
-MUST_CHECK struct poll_message *poll_mail_new(struct session_home *home, enum poll_verb verb,
+MUST_CHECK struct poll_message *poll_mail_new(struct session_part *part, enum poll_verb verb,
     struct poll_ticket ticket, struct bytes sid, struct bytes body);
 
 /* Send a message to shard `to`, where it is taken: within the call, when that is this one. And pass
  * on one that was taken. Both take it. */
-void poll_mail_send(struct session_home *home, struct poll_message *message, unsigned to);
+void poll_mail_send(struct session_part *part, struct poll_message *message, unsigned to);
 void poll_mail_pass(struct poll_message *message, unsigned to);
 
 /* Send a message without body, under `ticket`. */
-void poll_mail_tell(struct session_home *home, unsigned to, enum poll_verb verb,
+void poll_mail_tell(struct session_part *part, unsigned to, enum poll_verb verb,
     struct poll_ticket ticket, struct bytes sid);
 
 /* Answer the request of `answer->ticket`, which is on any shard; takes the body. */
-void poll_mail_answer(struct session_home *home, const struct poll_answer *answer);
+void poll_mail_answer(struct session_part *part, const struct poll_answer *answer);
 
 #endif

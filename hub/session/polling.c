@@ -51,7 +51,7 @@ static bool has_passed(const struct polling *polling, uint64_t due_ms)
 
 static void fail(struct session *session, enum close_reason reason)
 {
-    session->home->events->failed(session, reason);
+    session->part->events->failed(session, reason);
 }
 
 /* --- answers ------------------------------------------------------------------------------- */
@@ -73,7 +73,7 @@ static void answer(const struct session *session, struct poll_ticket *ticket,
     struct poll_answer reply = {
         .ticket = *ticket, .kind = kind, .code = code, .authenticated = session->identity != NULL};
     *ticket = (struct poll_ticket){0};
-    poll_mail_answer(session->home, &reply);
+    poll_mail_answer(session->part, &reply);
 }
 
 /* Answer the GET that is held; takes `payload`. */
@@ -87,7 +87,7 @@ static void answer_get(struct polling *polling, struct builder *payload)
     polling->get = (struct poll_ticket){0};
     polling->noop_due_ms = 0;
     polling->outbox.busy = true;
-    poll_mail_answer(session->home, &reply);
+    poll_mail_answer(session->part, &reply);
 }
 
 static void answer_get_text(struct polling *polling, const char *text)
@@ -128,7 +128,7 @@ static void on_flush(struct outbox *outbox)
 
 static uint32_t slow_consumer_ms(const struct polling *polling)
 {
-    const struct actor_config *config = polling->session->home->shard->config;
+    const struct actor_config *config = polling->session->part->shard->config;
     return config && config->slow_consumer_ms > 0 ? config->slow_consumer_ms : SLOW_CONSUMER_MS;
 }
 
@@ -143,7 +143,7 @@ static void on_relieved(struct outbox *outbox)
 {
     struct polling *polling = container_of(outbox, struct polling, outbox);
     polling->stall_due_ms = 0;
-    polling->session->home->events->relieved(polling->session);
+    polling->session->part->events->relieved(polling->session);
 }
 
 static void on_overflowed(struct outbox *outbox)
@@ -154,7 +154,7 @@ static void on_overflowed(struct outbox *outbox)
     uint64_t left = polling->stall_due_ms > now ? polling->stall_due_ms - now : 0;
     uint64_t most = slow_consumer_ms(polling);
     if (session->phase == SESSION_OPEN) {
-        (void)session->home->events->slow(session, left < most ? most - left : 0, true);
+        (void)session->part->events->slow(session, left < most ? most - left : 0, true);
     }
 }
 
@@ -245,15 +245,15 @@ static bool is_abrupt(enum close_reason reason)
 
 static void take_packet(struct session *session, const struct eio_packet *packet)
 {
-    const struct session_config *config = session->home->config;
+    const struct session_config *config = session->part->config;
     const struct websocket_limits *limits =
         session->identity ? &config->after_auth : &config->before_auth;
     if (packet->payload.len > limits->message_bytes) {
-        session->home->events->failing(session, CLOSE_FRAME_TOO_LARGE);
+        session->part->events->failing(session, CLOSE_FRAME_TOO_LARGE);
         fail(session, CLOSE_FRAME_TOO_LARGE);
         return;
     }
-    session->home->events->packet(session, packet);
+    session->part->events->packet(session, packet);
 }
 
 static void depart(struct session *session);
@@ -353,7 +353,7 @@ static void take_probe(struct session *session, struct poll_message *message)
     }
     polling->probe = message->ticket;
     polling->probe_due_ms =
-        session_now(session) + session->home->config->upgrade_timeout_ms + POLLING_PROBE_SLACK_MS;
+        session_now(session) + session->part->config->upgrade_timeout_ms + POLLING_PROBE_SLACK_MS;
     arm(polling);
     struct poll_ticket ticket = message->ticket;
     answer(session, &ticket, POLL_ANSWER_UPGRADE, 0);
@@ -405,7 +405,7 @@ unsigned polling_hand_over(struct session *session, struct outbox *outbox)
         answer_get_text(polling, CLOSE);
     }
     polling->outbox.busy = false;
-    outbox_move(&polling->outbox, outbox, &session->home->shard->dirty_outboxes);
+    outbox_move(&polling->outbox, outbox, &session->part->shard->dirty_outboxes);
     poll->polling = NULL;
     free_polling(polling);
     return pauses;
@@ -416,7 +416,7 @@ static void on_timer(struct timer *timer)
     struct polling *polling = container_of(timer, struct polling, timer);
     struct session *session = polling->session;
     if (polling->over) {
-        session->home->events->closed(session, session->reason);
+        session->part->events->closed(session, session->reason);
         return;
     }
     if (has_passed(polling, polling->linger_due_ms)) { /* nobody has come to hear of it */
@@ -425,7 +425,7 @@ static void on_timer(struct timer *timer)
     }
     if (has_passed(polling, polling->stall_due_ms)) {
         polling->stall_due_ms = 0;
-        (void)session->home->events->slow(session, slow_consumer_ms(polling), true);
+        (void)session->part->events->slow(session, slow_consumer_ms(polling), true);
     }
     if (has_passed(polling, polling->noop_due_ms)) {
         polling->noop_due_ms = 0;
@@ -445,7 +445,7 @@ static void close_polling(struct session *session, enum close_reason reason)
 {
     struct polling *polling = polling_of(session);
     /* Who has never joined anything is owed nothing: it does not linger. */
-    bool abrupt = session->home->polls.stopping || is_abrupt(reason) || !session->identity;
+    bool abrupt = session->part->polls.stopping || is_abrupt(reason) || !session->identity;
     bool held = is_set(&polling->get);
     polling->stall_due_ms = 0;
     polling->noop_due_ms = 0;
@@ -453,7 +453,7 @@ static void close_polling(struct session *session, enum close_reason reason)
         finish_post(polling, false);
     }
     if (is_set(&polling->probe)) {
-        poll_mail_tell(session->home, polling->probe.from, POLL_PROBE_CLOSE, polling->probe,
+        poll_mail_tell(session->part, polling->probe.from, POLL_PROBE_CLOSE, polling->probe,
             poll_names_sid(session));
         forget_probe(polling);
     }
@@ -534,15 +534,15 @@ static void take_news(struct session *session, const struct poll_message *messag
     }
 }
 
-void polling_take(struct session_home *home, struct poll_message *message)
+void polling_take(struct session_part *part, struct poll_message *message)
 {
     struct bytes sid = bytes_of(message->sid, sizeof(message->sid));
     bool answered = poll_mail_is_answered(message->verb);
     bool kept = false;
     int forward;
-    struct session *session = poll_names_find(home, sid, &forward);
+    struct session *session = poll_names_find(part, sid, &forward);
     if (message->verb == POLL_FORGET) {
-        poll_names_drop_forward(home, sid);
+        poll_names_drop_forward(part, sid);
     } else if (forward >= 0) {
         poll_mail_pass(message, (unsigned)forward);
         kept = true;
@@ -553,7 +553,7 @@ void polling_take(struct session_home *home, struct poll_message *message)
     } else if (answered) {
         struct poll_answer unknown = {
             .ticket = message->ticket, .kind = POLL_ANSWER_ERROR, .code = EIO_ERROR_SID_UNKNOWN};
-        poll_mail_answer(home, &unknown);
+        poll_mail_answer(part, &unknown);
     }
     if (!kept) {
         mem_free(message);
@@ -566,14 +566,14 @@ static void on_arrived(void *arg, bool cancelled)
 {
     struct session *session = arg;
     struct polling *polling = polling_of(session);
-    struct session_home *home = &session->home->layer->homes[polling->target];
-    if (cancelled || home->polls.stopping) {
+    struct session_part *part = &session->part->layer->parts[polling->target];
+    if (cancelled || part->polls.stopping) {
         poll_session_of(session)->place = POLL_NOWHERE;
-        session->home->events->moved(session, NULL);
+        session->part->events->moved(session, NULL);
         return;
     }
     polling->working = true; /* it may be sent on at once */
-    home->events->moved(session, home);
+    part->events->moved(session, part);
     polling->working = false;
     if (session->phase == SESSION_MOVING) {
         depart(session);
@@ -584,7 +584,7 @@ static void on_arrived(void *arg, bool cancelled)
     }
     if (!polling->outbox.busy && polling->outbox.bytes > 0 &&
         list_empty(&polling->outbox.dirty_link)) {
-        list_append(&home->shard->dirty_outboxes, &polling->outbox.dirty_link);
+        list_append(&part->shard->dirty_outboxes, &polling->outbox.dirty_link);
     }
     work(session);
 }
@@ -599,7 +599,7 @@ static void depart(struct session *session)
     timer_cancel(session_wheel(session), &polling->timer);
     poll_flood_leave(session);
     poll_names_leave(session, polling->target);
-    sched_post(sched_system(session->home->shard->sched), polling->target, on_arrived, session);
+    sched_post(sched_system(session->part->shard->sched), polling->target, on_arrived, session);
 }
 
 /* As soon as no packet is being taken. */
@@ -635,7 +635,7 @@ void polling_remote(const struct session *session, char ret_text[46])
 
 static void stop(struct session *session)
 {
-    session->home->events->closed(session, session->reason);
+    session->part->events->closed(session, session->reason);
 }
 
 static void finish(struct session *session)
@@ -663,7 +663,7 @@ const struct transport polling_transport = {
 static struct polling *new_polling(struct session *session)
 {
     struct polling *polling = mem_alloc(sizeof(*polling));
-    struct outbox_limits limits = connection_outbox_limits(session->home->shard);
+    struct outbox_limits limits = connection_outbox_limits(session->part->shard);
     polling->session = session;
     timer_init(&polling->timer, on_timer);
     outbox_init(&polling->outbox, &outbox_ops, &limits);
@@ -671,14 +671,14 @@ static struct polling *new_polling(struct session *session)
     return polling;
 }
 
-struct poll_session *polling_new(struct session_home *home, struct bytes remote)
+struct poll_session *polling_new(struct session_part *part, struct bytes remote)
 {
     struct poll_session *poll = mem_try_calloc(1, sizeof(*poll));
     if (poll == NULL) {
         return NULL;
     }
-    poll_names_draw(home, poll->entry.sid);
-    if (!map_put(&home->polls.sids, &poll->entry)) {
+    poll_names_draw(part, poll->entry.sid);
+    if (!map_put(&part->polls.sids, &poll->entry)) {
         mem_free(poll);
         return NULL;
     }

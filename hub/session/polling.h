@@ -24,13 +24,13 @@ struct transport;
 extern const struct transport polling_transport;
 
 /* The memory of a session that polls, with a name: for session_init. NULL: no memory. */
-MUST_CHECK struct poll_session *polling_new(struct session_home *home, struct bytes remote);
+MUST_CHECK struct poll_session *polling_new(struct session_part *part, struct bytes remote);
 
 /* Its transport is there from now on. */
 void polling_begin(struct session *session);
 
 /* poll_ops.take: a request, or what became of one. */
-void polling_take(struct session_home *home, struct poll_message *message);
+void polling_take(struct session_part *part, struct poll_message *message);
 
 /* Whether the WebSocket `ticket` may take over: the session is polling, and waits for it. */
 bool polling_is_probed(const struct session *session, struct poll_ticket ticket);

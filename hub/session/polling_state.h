@@ -57,7 +57,7 @@ struct polling {
     unsigned target; /* shard, while it moves */
 };
 
-/* Where the name of a session is known, on the shard of session.home. */
+/* Where the name of a session is known, on the shard of session.part. */
 enum poll_place {
     POLL_HERE,
     POLL_LEFT, /* it moves: a forwarding entry says so */
@@ -71,7 +71,7 @@ struct poll_session {
     struct poll_entry entry;
     uint8_t moves; /* 2: twice or more */
     uint8_t place; /* enum poll_place */
-    struct unjoined_seat seat; /* in polling_home.unjoined, while it has joined no namespace */
+    struct unjoined_seat seat; /* in polling_part.unjoined, while it has joined no namespace */
     char remote[46]; /* of the handshake: later requests may come through another node */
 };
 

@@ -21,9 +21,9 @@
 #include "hub/session/ws_transport.h"
 
 struct probe {
-    uint64_t number; /* key in home.probes, until it moves */
+    uint64_t number; /* key in part.probes, until it moves */
     struct websocket websocket;
-    struct session_home *home; /* where it began */
+    struct session_part *part; /* where it began */
     struct timer timer; /* the upgrade must be done by then */
     unsigned owner; /* where the session was last seen */
     char sid[SID_LEN];
@@ -41,10 +41,10 @@ static struct bytes sid_of(const struct probe *probe)
     return bytes_of(probe->sid, sizeof(probe->sid));
 }
 
-static void tell(const struct probe *probe, struct session_home *here, enum poll_verb verb)
+static void tell(const struct probe *probe, struct session_part *here, enum poll_verb verb)
 {
     struct poll_ticket ticket = {
-        .number = probe->number, .from = sched_shard(probe->home->shard->sched)};
+        .number = probe->number, .from = sched_shard(probe->part->shard->sched)};
     int shard = poll_names_shard(here, sid_of(probe));
     poll_mail_tell(here, (unsigned)shard, verb, ticket, sid_of(probe));
 }
@@ -52,8 +52,8 @@ static void tell(const struct probe *probe, struct session_home *here, enum poll
 /* Not among those of its shard any more. */
 static void unlist(struct probe *probe)
 {
-    map_remove(&probe->home->polls.probes, probe_key(probe));
-    timer_cancel(sched_timers(probe->home->shard->sched), &probe->timer);
+    map_remove(&probe->part->polls.probes, probe_key(probe));
+    timer_cancel(sched_timers(probe->part->shard->sched), &probe->timer);
 }
 
 /* --- taking over --------------------------------------------------------------------------- */
@@ -87,9 +87,9 @@ static void on_moved(struct websocket *websocket, bool ok)
         return;
     }
     struct shard *shard = loop_shard(connection_loop(websocket->connection));
-    struct session_home *here = session_layer_home(probe->home->layer, shard);
+    struct session_part *here = session_layer_part(probe->part->layer, shard);
     struct poll_ticket ticket = {
-        .number = probe->number, .from = sched_shard(probe->home->shard->sched)};
+        .number = probe->number, .from = sched_shard(probe->part->shard->sched)};
     int forward;
     struct session *session = poll_names_find(here, sid_of(probe), &forward);
     if (session && polling_is_probed(session, ticket)) {
@@ -118,10 +118,10 @@ static void on_message(struct websocket *websocket, bool binary, struct bytes me
         struct chunk *chunk = chunk_take(&frame);
         if (chunk) {
             (void)outbox_append(connection_outbox(websocket->connection),
-                &probe->home->shard->dirty_outboxes, chunk, 0, chunk->len);
+                &probe->part->shard->dirty_outboxes, chunk, 0, chunk->len);
             chunk_unref(chunk);
         }
-        tell(probe, probe->home, POLL_PROBED);
+        tell(probe, probe->part, POLL_PROBED);
     } else if (!binary && bytes_eq_str(message, "5")) {
         probe->leaving = true;
         unlist(probe);
@@ -136,7 +136,7 @@ static void on_closed(struct websocket *websocket, enum close_reason reason)
     struct probe *probe = container_of(websocket, struct probe, websocket);
     if (!probe->leaving) {
         unlist(probe);
-        tell(probe, probe->home, POLL_PROBE_GONE);
+        tell(probe, probe->part, POLL_PROBE_GONE);
     }
     mem_free(probe);
 }
@@ -154,18 +154,18 @@ static void on_timer(struct timer *timer)
 
 /* NULL: no memory. */
 static struct probe *make_probe(
-    struct session_home *home, struct bytes sid, uint64_t number, unsigned owner)
+    struct session_part *part, struct bytes sid, uint64_t number, unsigned owner)
 {
     struct probe *probe = mem_try_calloc(1, sizeof(*probe));
     if (!probe) {
         return NULL;
     }
     probe->number = number;
-    probe->home = home;
+    probe->part = part;
     probe->owner = owner;
     memcpy(probe->sid, sid.at, sizeof(probe->sid));
     timer_init(&probe->timer, on_timer);
-    if (!map_put(&home->polls.probes, probe)) {
+    if (!map_put(&part->polls.probes, probe)) {
         mem_free(probe);
         return NULL;
     }
@@ -180,41 +180,41 @@ static void drop_probe(struct probe *probe)
     }
 }
 
-void probe_begin(struct session_home *home, struct http_request *request, struct bytes sid,
+void probe_begin(struct session_part *part, struct http_request *request, struct bytes sid,
     uint64_t number, unsigned owner)
 {
     struct connection *connection = request->connection;
     struct ws_accept accept;
     struct builder out = {0};
-    struct probe *probe = make_probe(home, sid, number, owner);
+    struct probe *probe = make_probe(part, sid, number, owner);
     int bits = probe ? ws_accept_check(request->head, &accept) : STATUS_NOMEM;
     if (bits == 0) {
         struct ws_accept_answer answer = {
             .key = accept.key, .protocol = ws_accept_first_protocol(request->head)};
-        bits = engine_reply_upgrade(home->config, request, true, &answer, &out);
+        bits = engine_reply_upgrade(part->config, request, true, &answer, &out);
     }
     if (bits < 0) {
         builder_reset(&out);
         drop_probe(probe);
-        struct poll_ticket ticket = {.number = number, .from = sched_shard(home->shard->sched)};
-        poll_mail_tell(home, (unsigned)poll_names_shard(home, sid), POLL_PROBE_GONE, ticket, sid);
+        struct poll_ticket ticket = {.number = number, .from = sched_shard(part->shard->sched)};
+        poll_mail_tell(part, (unsigned)poll_names_shard(part, sid), POLL_PROBE_GONE, ticket, sid);
         if (bits == STATUS_NOMEM) {
-            engine_reply_empty(home->config, request, 503);
+            engine_reply_empty(part->config, request, 503);
         } else {
-            engine_reply_error(home->config, request, EIO_ERROR_BAD_REQUEST);
+            engine_reply_error(part->config, request, EIO_ERROR_BAD_REQUEST);
         }
         return;
     }
     http_upgrade(request, builder_bytes(&out));
     builder_reset(&out);
-    struct sched *sched = home->shard->sched;
+    struct sched *sched = part->shard->sched;
     timer_set(
-        sched_timers(sched), &probe->timer, sched_now(sched) + home->config->upgrade_timeout_ms);
-    websocket_init(&probe->websocket, connection, &home->config->before_auth, &ops);
+        sched_timers(sched), &probe->timer, sched_now(sched) + part->config->upgrade_timeout_ms);
+    websocket_init(&probe->websocket, connection, &part->config->before_auth, &ops);
     websocket_set_deflate(&probe->websocket, (unsigned)bits);
 }
 
-void probe_refuse(struct session_home *home, struct http_request *request)
+void probe_refuse(struct session_part *part, struct http_request *request)
 {
     struct ws_accept accept;
     struct builder out = {0};
@@ -222,11 +222,11 @@ void probe_refuse(struct session_home *home, struct http_request *request)
     int status = ws_accept_check(request->head, &accept);
     if (status == 0) {
         answer.key = accept.key;
-        status = engine_reply_upgrade(home->config, request, true, &answer, &out);
+        status = engine_reply_upgrade(part->config, request, true, &answer, &out);
     }
     if (status < 0) {
         builder_reset(&out);
-        engine_reply_error(home->config, request, EIO_ERROR_BAD_REQUEST);
+        engine_reply_error(part->config, request, EIO_ERROR_BAD_REQUEST);
         return;
     }
     char head[WS_FRAME_HEAD_MAX];
@@ -235,9 +235,9 @@ void probe_refuse(struct session_home *home, struct http_request *request)
     builder_reset(&out);
 }
 
-void probe_end(struct session_home *home, uint64_t number)
+void probe_end(struct session_part *part, uint64_t number)
 {
-    struct probe *probe = map_get(&home->polls.probes, bytes_of(&number, sizeof(number)));
+    struct probe *probe = map_get(&part->polls.probes, bytes_of(&number, sizeof(number)));
     if (probe) {
         websocket_close(&probe->websocket, CLOSE_PARSE);
     }

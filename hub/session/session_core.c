@@ -210,7 +210,7 @@ void session_remove_socket(struct session *session, struct socket *socket)
 
 void session_drop_socket(struct session *session, struct socket *socket, enum close_reason reason)
 {
-    const struct app *app = &session->home->config->app;
+    const struct app *app = &session->part->config->app;
     socket->closing = true;
     app->ops->closed(app->context, socket, reason);
     CHECK(!socket->user); /* the application has called socket_detach */
@@ -287,7 +287,7 @@ struct chunk *session_chunk(const struct builder *body, bool binary)
 bool session_send_chunk(struct session *session, struct chunk *chunk)
 {
     return outbox_append(
-        session_outbox(session), &session->home->shard->dirty_outboxes, chunk, 0, chunk->len);
+        session_outbox(session), &session->part->shard->dirty_outboxes, chunk, 0, chunk->len);
 }
 
 bool session_send_made(struct session *session, struct chunk *chunk)

@@ -4,11 +4,11 @@
  * floors. Who calls whom is in README.md.
  *
  * Invariants:
- *  1. A session is in one list of its home (open, paused, ending), or, moving, in none.
+ *  1. A session is in one list of its part (open, paused, ending), or, moving, in none.
  *  2. It has one timer, set to the earliest of its deadlines (deadlines.c); a transport has its
  * own.
  *  3. Sockets end outside of calls from actors: socket_ops.disconnect only marks and queues; the
- *     home's `reap` timer, due at once, tells the application.
+ *     part's `reap` timer, due at once, tells the application.
  *  4. `extra` exists only while something in it is needed: not for an idle session.
  *  5. Only session_life.c changes `phase`.
  */
@@ -61,7 +61,7 @@ struct poll_ops;
 struct recovery_fetch;
 
 /* What long-polling keeps on a shard. */
-struct polling_home {
+struct polling_part {
     struct map sids; /* struct poll_entry by sid */
     struct map calls; /* struct poll_call by number: requests that wait for an answer */
     struct map probes; /* struct probe by number */
@@ -73,7 +73,7 @@ struct polling_home {
 };
 
 /* A layer's part on one shard. */
-struct session_home {
+struct session_part {
     struct session_layer *layer;
     const struct session_config *config; /* = &own */
     struct session_config own; /* changed in place: limits of WebSockets point into it */
@@ -94,14 +94,14 @@ struct session_home {
     bool refusing; /* no new sessions */
     struct log_limit refusals;
     struct chunk *pings[SESSION_KIND_COUNT];
-    struct polling_home polls;
+    struct polling_part polls;
 };
 
 struct session_layer {
     struct session_config config;
     unsigned shard_count;
     struct unjoined_node *unjoined;
-    struct session_home homes[];
+    struct session_part parts[];
 };
 
 /* A socket of a second or further namespace. */
@@ -147,8 +147,8 @@ struct session_extra {
 
 struct session {
     struct websocket websocket; /* of ws_transport.c alone */
-    struct session_home *home;
-    struct list link; /* of home: open, paused or ending */
+    struct session_part *part;
+    struct list link; /* of part: open, paused or ending */
     struct timer timer;
     struct session_extra *extra;
     struct identity *identity; /* one reference, from the first namespace joined on */
@@ -163,7 +163,7 @@ struct session {
     unsigned awaiting_pong : 1;
     unsigned extended : 1; /* another packet has prolonged the wait for this pong */
     unsigned paused : 1;
-    unsigned reaping : 1; /* in home.ending */
+    unsigned reaping : 1; /* in part.ending */
     unsigned has_first : 1; /* `first` is in use */
     unsigned expelled : 1; /* we have sent DISCONNECT: packets of that may be in flight */
     unsigned cross_domain : 1; /* its handshake named an Origin */
@@ -176,12 +176,12 @@ static_assert(sizeof(struct session) <= 128 + sizeof(struct socket), "idle sessi
 /* Monotonic ms of the current turn. */
 static inline uint64_t session_now(const struct session *session)
 {
-    return sched_now(session->home->shard->sched);
+    return sched_now(session->part->shard->sched);
 }
 
 static inline struct timer_wheel *session_wheel(const struct session *session)
 {
-    return sched_timers(session->home->shard->sched);
+    return sched_timers(session->part->shard->sched);
 }
 
 static inline bool session_is_over(const struct session *session)
@@ -191,12 +191,12 @@ static inline bool session_is_over(const struct session *session)
 
 static inline const struct transport *session_transport(const struct session *session)
 {
-    return session->home->transports[session->transport];
+    return session->part->transports[session->transport];
 }
 
 static inline const struct protocol *session_protocol(const struct session *session)
 {
-    return session->home->protocols[session->kind];
+    return session->part->protocols[session->kind];
 }
 
 static inline struct outbox *session_outbox(const struct session *session)
@@ -205,10 +205,10 @@ static inline struct outbox *session_outbox(const struct session *session)
 }
 
 /* The layer's part on `shard`. */
-static inline struct session_home *session_layer_home(
+static inline struct session_part *session_layer_part(
     struct session_layer *layer, const struct shard *shard)
 {
-    return &layer->homes[sched_shard(shard->sched)];
+    return &layer->parts[sched_shard(shard->sched)];
 }
 
 /* --- what only some sessions need ------------------------------------------------------------ */

@@ -40,7 +40,7 @@ static const struct poll_ops poll_ops = {
 struct session_layer *session_layer_create(
     const struct session_config *config, unsigned shard_count)
 {
-    struct session_layer *layer = mem_alloc(sizeof(*layer) + shard_count * sizeof(layer->homes[0]));
+    struct session_layer *layer = mem_alloc(sizeof(*layer) + shard_count * sizeof(layer->parts[0]));
     layer->config = *config;
     layer->shard_count = shard_count;
     layer->unjoined =
@@ -49,21 +49,21 @@ struct session_layer *session_layer_create(
 }
 
 /* What long-polling keeps on a shard. */
-static void init_polls(struct session_home *home)
+static void init_polls(struct session_part *part)
 {
-    home->polls.ops = &poll_ops;
-    map_init(&home->polls.sids, poll_names_key);
-    map_init(&home->polls.calls, poll_call_key);
-    map_init(&home->polls.probes, probe_key);
-    unjoined_init(&home->polls.unjoined, home->layer->unjoined, sched_shard(home->shard->sched));
+    part->polls.ops = &poll_ops;
+    map_init(&part->polls.sids, poll_names_key);
+    map_init(&part->polls.calls, poll_call_key);
+    map_init(&part->polls.probes, probe_key);
+    unjoined_init(&part->polls.unjoined, part->layer->unjoined, sched_shard(part->shard->sched));
 }
 
-static void finish_polls(struct session_home *home)
+static void finish_polls(struct session_part *part)
 {
-    poll_names_finish(home);
-    map_finish(&home->polls.calls);
-    map_finish(&home->polls.probes);
-    unjoined_finish(&home->polls.unjoined);
+    poll_names_finish(part);
+    map_finish(&part->polls.calls);
+    map_finish(&part->polls.probes);
+    unjoined_finish(&part->polls.unjoined);
 }
 
 void session_layer_destroy(struct session_layer *layer)
@@ -72,10 +72,10 @@ void session_layer_destroy(struct session_layer *layer)
         return;
     }
     for (unsigned i = 0; i < layer->shard_count; i++) {
-        finish_polls(&layer->homes[i]);
+        finish_polls(&layer->parts[i]);
         for (unsigned kind = 0; kind < SESSION_KIND_COUNT; kind++) {
-            if (layer->homes[i].pings[kind]) {
-                chunk_unref(layer->homes[i].pings[kind]);
+            if (layer->parts[i].pings[kind]) {
+                chunk_unref(layer->parts[i].pings[kind]);
             }
         }
     }
@@ -85,34 +85,34 @@ void session_layer_destroy(struct session_layer *layer)
 
 void session_layer_start(struct session_layer *layer, struct shard *shard)
 {
-    struct session_home *home = session_layer_home(layer, shard);
-    home->layer = layer;
-    home->own = layer->config;
-    home->config = &home->own;
-    home->shard = shard;
-    home->protocols = protocols;
-    home->transports = transports;
-    home->events = &session_events;
-    session_home_init(home);
-    init_polls(home);
-    timer_init(&home->drain, on_drain);
+    struct session_part *part = session_layer_part(layer, shard);
+    part->layer = layer;
+    part->own = layer->config;
+    part->config = &part->own;
+    part->shard = shard;
+    part->protocols = protocols;
+    part->transports = transports;
+    part->events = &session_events;
+    session_part_init(part);
+    init_polls(part);
+    timer_init(&part->drain, on_drain);
     for (unsigned kind = 0; kind < SESSION_KIND_COUNT; kind++) {
-        home->pings[kind] = protocols[kind]->ping();
+        part->pings[kind] = protocols[kind]->ping();
     }
 }
 
 void session_layer_reload(
     struct session_layer *layer, struct shard *shard, const struct session_config *config)
 {
-    struct session_home *home = session_layer_home(layer, shard);
+    struct session_part *part = session_layer_part(layer, shard);
     struct session_config next = *config;
-    next.app = home->own.app;
-    next.sha1 = home->own.sha1;
-    next.node = home->own.node;
-    next.ping_interval_ms = home->own.ping_interval_ms;
-    next.ping_timeout_ms = home->own.ping_timeout_ms;
-    home->own = next;
-    deadlines_arm_all(home);
+    next.app = part->own.app;
+    next.sha1 = part->own.sha1;
+    next.node = part->own.node;
+    next.ping_interval_ms = part->own.ping_interval_ms;
+    next.ping_timeout_ms = part->own.ping_timeout_ms;
+    part->own = next;
+    deadlines_arm_all(part);
 }
 
 size_t session_cost(void)
@@ -122,14 +122,14 @@ size_t session_cost(void)
 
 size_t session_layer_count(const struct session_layer *layer, const struct shard *shard)
 {
-    return layer->homes[sched_shard(shard->sched)].count;
+    return layer->parts[sched_shard(shard->sched)].count;
 }
 
 /* Call `fn` for every session, until `fn` says false. */
 static void for_each(
-    struct session_home *home, bool (*fn)(struct session *session, void *context), void *context)
+    struct session_part *part, bool (*fn)(struct session *session, void *context), void *context)
 {
-    struct list *lists[] = {&home->open, &home->paused, &home->ending};
+    struct list *lists[] = {&part->open, &part->paused, &part->ending};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         list_for_each_safe (link, next, lists[i]) {
             struct session *session = container_of(link, struct session, link);
@@ -157,13 +157,13 @@ static bool stop_one(struct session *session, void *context)
 
 void session_layer_stop(struct session_layer *layer, struct shard *shard, enum close_reason reason)
 {
-    struct session_home *home = session_layer_home(layer, shard);
-    home->refusing = true;
-    timer_cancel(sched_timers(shard->sched), &home->drain);
-    home->polls.stopping = true;
-    for_each(home, end_one, &reason);
-    for_each(home, stop_one, NULL);
-    session_home_drop_ended(home);
+    struct session_part *part = session_layer_part(layer, shard);
+    part->refusing = true;
+    timer_cancel(sched_timers(shard->sched), &part->drain);
+    part->polls.stopping = true;
+    for_each(part, end_one, &reason);
+    for_each(part, stop_one, NULL);
+    session_part_drop_ended(part);
 }
 
 /* --- draining ------------------------------------------------------------------------------ */
@@ -174,9 +174,9 @@ static void say_draining(struct session *session, struct socket *socket, void *c
     if (socket->closing) {
         return;
     }
-    uint32_t over = session->home->drain_over_ms;
+    uint32_t over = session->part->drain_over_ms;
     struct event *event =
-        server_events_draining(rand_below(&session->home->shard->rand, over > 0 ? over : 1));
+        server_events_draining(rand_below(&session->part->shard->rand, over > 0 ? over : 1));
     if (event != NULL) {
         (void)socket_emit(socket, event); /* a hint: the close frame follows in any case */
     }
@@ -200,16 +200,16 @@ static bool send_away(struct session *session, void *context)
 
 static void on_drain(struct timer *timer)
 {
-    struct session_home *home = container_of(timer, struct session_home, drain);
-    struct sched *sched = home->shard->sched;
+    struct session_part *part = container_of(timer, struct session_part, drain);
+    struct sched *sched = part->shard->sched;
     uint64_t now = sched_now(sched);
-    uint64_t left = home->drain_until > now ? home->drain_until - now : 0;
-    size_t quota = home->live;
+    uint64_t left = part->drain_until > now ? part->drain_until - now : 0;
+    size_t quota = part->live;
     if (left > DRAIN_STEP_MS) {
-        quota = (size_t)((home->live * (uint64_t)DRAIN_STEP_MS + left - 1) / left);
+        quota = (size_t)((part->live * (uint64_t)DRAIN_STEP_MS + left - 1) / left);
     }
-    for_each(home, send_away, &quota);
-    if (home->live > 0) {
+    for_each(part, send_away, &quota);
+    if (part->live > 0) {
         timer_set(sched_timers(sched), timer, now + DRAIN_STEP_MS);
     }
 }
@@ -217,10 +217,10 @@ static void on_drain(struct timer *timer)
 void session_layer_drain(
     struct session_layer *layer, struct shard *shard, uint32_t window_ms, uint32_t return_ms)
 {
-    struct session_home *home = session_layer_home(layer, shard);
-    uint32_t most = home->config->reconnect_ms > 0 ? home->config->reconnect_ms : RECONNECT_MS;
-    home->drain_over_ms = return_ms < most ? return_ms : most;
-    home->refusing = true;
-    home->drain_until = sched_now(shard->sched) + window_ms;
-    timer_set(sched_timers(shard->sched), &home->drain, sched_now(shard->sched));
+    struct session_part *part = session_layer_part(layer, shard);
+    uint32_t most = part->config->reconnect_ms > 0 ? part->config->reconnect_ms : RECONNECT_MS;
+    part->drain_over_ms = return_ms < most ? return_ms : most;
+    part->refusing = true;
+    part->drain_until = sched_now(shard->sched) + window_ms;
+    timer_set(sched_timers(shard->sched), &part->drain, sched_now(shard->sched));
 }

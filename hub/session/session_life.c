@@ -4,7 +4,7 @@
  * its beginning to its end.
  *
  * Stage 4 of the data path begins here (on_message). Order of this file: phases, pressure, the end,
- * what the transport tells, the beginning, moving, homes.
+ * what the transport tells, the beginning, moving, parts.
  */
 #include "hub/session/session_life.h"
 
@@ -38,12 +38,12 @@ static void become(struct session *session, enum session_phase next)
 {
     static const bool counts[SESSION_PHASE_COUNT] = {
         [SESSION_NEW] = true, [SESSION_OPEN] = true, [SESSION_ENDING] = true};
-    struct session_home *home = session->home;
+    struct session_part *part = session->part;
     enum session_phase phase = session->phase;
     CHECK(session_may_become(phase, next));
     session->phase = next;
-    home->count += (size_t)counts[next] - counts[phase];
-    home->live += (size_t)(counts[next] && next != SESSION_ENDING) -
+    part->count += (size_t)counts[next] - counts[phase];
+    part->live += (size_t)(counts[next] && next != SESSION_ENDING) -
                   (counts[phase] && phase != SESSION_ENDING);
 }
 
@@ -59,10 +59,10 @@ void session_hold(struct session *session, bool held)
  * sequencers on any shard. While a line from this shard is at its bound, sessions that go on
  * talking are not read.
  */
-static bool lines_pressured(const struct session_home *home)
+static bool lines_pressured(const struct session_part *part)
 {
-    for (unsigned i = 0; i < home->layer->shard_count; i++) {
-        if (sched_pressured(home->shard->sched, i)) {
+    for (unsigned i = 0; i < part->layer->shard_count; i++) {
+        if (sched_pressured(part->shard->sched, i)) {
             return true;
         }
     }
@@ -72,27 +72,27 @@ static bool lines_pressured(const struct session_home *home)
 /* Put the session into the list where its state says it belongs. */
 static void put_in_list(struct session *session)
 {
-    struct session_home *home = session->home;
+    struct session_part *part = session->part;
     list_remove(&session->link);
     if (session->reaping) {
-        list_append(&home->ending, &session->link);
-        if (!timer_armed(&home->reap)) {
-            timer_set(session_wheel(session), &home->reap, session_now(session));
+        list_append(&part->ending, &session->link);
+        if (!timer_armed(&part->reap)) {
+            timer_set(session_wheel(session), &part->reap, session_now(session));
         }
     } else if (session->paused) {
-        list_append(&home->paused, &session->link);
-        if (!timer_armed(&home->relief)) {
+        list_append(&part->paused, &session->link);
+        if (!timer_armed(&part->relief)) {
             timer_set(
-                session_wheel(session), &home->relief, session_now(session) + SESSION_RELIEF_MS);
+                session_wheel(session), &part->relief, session_now(session) + SESSION_RELIEF_MS);
         }
     } else {
-        list_append(&home->open, &session->link);
+        list_append(&part->open, &session->link);
     }
 }
 
 static void pause_under_pressure(struct session *session)
 {
-    if (session->phase == SESSION_OPEN && !session->paused && lines_pressured(session->home)) {
+    if (session->phase == SESSION_OPEN && !session->paused && lines_pressured(session->part)) {
         session->paused = 1;
         put_in_list(session);
         session_hold(session, true);
@@ -110,15 +110,15 @@ static void resume(struct session *session)
 
 static void on_relief(struct timer *timer)
 {
-    struct session_home *home = container_of(timer, struct session_home, relief);
-    if (lines_pressured(home)) {
-        uint64_t now = sched_now(home->shard->sched);
-        timer_set(sched_timers(home->shard->sched), timer, now + SESSION_RELIEF_MS);
+    struct session_part *part = container_of(timer, struct session_part, relief);
+    if (lines_pressured(part)) {
+        uint64_t now = sched_now(part->shard->sched);
+        timer_set(sched_timers(part->shard->sched), timer, now + SESSION_RELIEF_MS);
         return;
     }
     struct list relieved;
     list_init(&relieved);
-    list_splice(&relieved, &home->paused);
+    list_splice(&relieved, &part->paused);
     while (!list_empty(&relieved)) {
         resume(container_of(relieved.next, struct session, link));
     }
@@ -144,23 +144,23 @@ void session_await_join(struct session *session, uint32_t timeout_ms)
 
 static void on_reap(struct timer *timer)
 {
-    struct session_home *home = container_of(timer, struct session_home, reap);
+    struct session_part *part = container_of(timer, struct session_part, reap);
     struct list reaped;
     list_init(&reaped);
-    list_splice(&reaped, &home->ending);
+    list_splice(&reaped, &part->ending);
     while (!list_empty(&reaped)) {
         struct session *session = container_of(reaped.next, struct session, link);
         session->reaping = 0;
         put_in_list(session);
         session_drop_sockets(session, session->phase == SESSION_OPEN, session->reason);
         /* One that was sent away for good may stay a little, to be told so if it asks again. */
-        session_await_join(session, session->home->config->connect_timeout_ms);
+        session_await_join(session, session->part->config->connect_timeout_ms);
     }
 }
 
-void session_home_drop_ended(struct session_home *home)
+void session_part_drop_ended(struct session_part *part)
 {
-    on_reap(&home->reap);
+    on_reap(&part->reap);
 }
 
 void session_end(struct session *session, enum close_reason reason)
@@ -280,24 +280,24 @@ static bool on_slow(struct session *session, uint64_t ms, bool overflow)
     return false;
 }
 
-/* Become one of the sessions of `home`. */
-static void move_in(struct session *session, struct session_home *home)
+/* Become one of the sessions of `part`. */
+static void move_in(struct session *session, struct session_part *part)
 {
-    session->home = home;
+    session->part = part;
     put_in_list(session);
 }
 
-static void on_moved(struct session *session, struct session_home *home)
+static void on_moved(struct session *session, struct session_part *part)
 {
-    if (home == NULL) {
+    if (part == NULL) {
         session_destroy(session);
         return;
     }
-    move_in(session, home);
+    move_in(session, part);
     become(session, SESSION_OPEN);
     bool known = session_transport(session)->arrived(session);
     deadlines_arm(session);
-    if (home->refusing) {
+    if (part->refusing) {
         session_end(session, CLOSE_DRAINING);
     } else if (!known) {
         session_end(session, CLOSE_NO_MEMORY);
@@ -319,25 +319,25 @@ const struct transport_events session_events = {
 
 /* --- the beginning ------------------------------------------------------------------------- */
 
-void session_init(struct session *session, struct session_home *home, enum session_kind kind,
+void session_init(struct session *session, struct session_part *part, enum session_kind kind,
     struct session_extra *extra)
 {
     session->kind = kind;
     session->extra = extra;
-    session->issued = (uint32_t)sched_wall(home->shard->sched);
+    session->issued = (uint32_t)sched_wall(part->shard->sched);
     list_init(&session->link);
     timer_init(&session->timer, on_deadline);
-    move_in(session, home);
-    home->count++;
-    home->live++;
+    move_in(session, part);
+    part->count++;
+    part->live++;
 }
 
 struct session *session_create(
-    struct session_home *home, enum session_kind kind, struct session_extra *extra)
+    struct session_part *part, enum session_kind kind, struct session_extra *extra)
 {
     struct session *session = mem_try_calloc(1, sizeof(*session));
     if (session != NULL) {
-        session_init(session, home, kind, extra);
+        session_init(session, part, kind, extra);
     }
     return session;
 }
@@ -363,13 +363,14 @@ void session_move(struct session *session, unsigned shard)
     session_transport(session)->move(session, shard);
 }
 
-/* --- homes --------------------------------------------------------------------------------- */
+/* --- the parts of shards
+ * --------------------------------------------------------------------------------- */
 
-void session_home_init(struct session_home *home)
+void session_part_init(struct session_part *part)
 {
-    list_init(&home->open);
-    list_init(&home->paused);
-    list_init(&home->ending);
-    timer_init(&home->relief, on_relief);
-    timer_init(&home->reap, on_reap);
+    list_init(&part->open);
+    list_init(&part->paused);
+    list_init(&part->ending);
+    timer_init(&part->relief, on_relief);
+    timer_init(&part->reap, on_reap);
 }

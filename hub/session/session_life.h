@@ -16,19 +16,19 @@
 /* What transports tell their sessions. */
 extern const struct transport_events session_events;
 
-/* Make the lists and timers of a home; tell the application at once of what has ended there. */
-void session_home_init(struct session_home *home);
-void session_home_drop_ended(struct session_home *home);
+/* Make the lists and timers of a part; tell the application at once of what has ended there. */
+void session_part_init(struct session_part *part);
+void session_part_drop_ended(struct session_part *part);
 
 /*
- * Make a session of `home` that will have a WebSocket. `extra` (may be NULL) is taken over. NULL:
+ * Make a session of `part` that will have a WebSocket. `extra` (may be NULL) is taken over. NULL:
  * no memory, and `extra` is still the caller's.
  */
 MUST_CHECK struct session *session_create(
-    struct session_home *home, enum session_kind kind, struct session_extra *extra);
+    struct session_part *part, enum session_kind kind, struct session_extra *extra);
 
 /* The same for zeroed memory of the caller's, in which `transport` may be set. */
-void session_init(struct session *session, struct session_home *home, enum session_kind kind,
+void session_init(struct session *session, struct session_part *part, enum session_kind kind,
     struct session_extra *extra);
 
 /* Its transport is up: its deadlines begin. */

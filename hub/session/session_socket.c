@@ -60,7 +60,7 @@ static void on_describe(struct socket *socket, struct socket_handshake *ret_hand
 {
     const struct session *session = session_of(socket);
     const struct transport *transport = session_transport(session);
-    uint64_t now = sched_wall(session->home->shard->sched);
+    uint64_t now = sched_wall(session->part->shard->sched);
     ret_handshake->issued_ms = now - (uint32_t)((uint32_t)now - session->issued);
     if (session->kind == SESSION_ENGINE) {
         ret_handshake->transport = transport->handshake;
@@ -104,7 +104,7 @@ static enum wire_format format_of(const struct session *session, bool batch)
     case SESSION_KIND_COUNT:
         break;
     }
-    if (session->home->config->msgpack_parser) {
+    if (session->part->config->msgpack_parser) {
         return WIRE_SIO_MSGPACK; /* which has no windows */
     }
     return batch ? WIRE_SIO_BATCH : WIRE_SIO;
@@ -133,7 +133,7 @@ static void become_authenticated(struct session *session, struct identity *ident
 int session_add_socket(struct session *session, struct bytes nsp, const struct app_verdict *verdict,
     struct socket **ret_socket)
 {
-    unsigned most = session->home->config->namespaces;
+    unsigned most = session->part->config->namespaces;
     if (session_count_sockets(session) >= (most > 0 ? most : SESSION_SOCKETS_MAX)) {
         identity_unref(verdict->identity);
         recovery_drop(verdict->claimed);
@@ -142,7 +142,7 @@ int session_add_socket(struct session *session, struct bytes nsp, const struct a
     become_authenticated(session, verdict->identity);
     struct socket *socket = session_place_socket(session);
     struct socket_options options = {
-        .shard = session->home->shard,
+        .shard = session->part->shard,
         .ops = socket == &session->first ? &first_ops : &further_ops,
         .nsp = nsp,
         .outbox = session_outbox(session),

@@ -115,8 +115,8 @@ static void on_disconnect(struct session *session, const struct sio_packet *pack
     if (socket) {
         socket->left = true;
         session_drop_socket(session, socket, CLOSE_PEER);
-        if (session->home->config->rejoin_timeout_ms > 0) { /* nobody counts it meanwhile */
-            session_await_join(session, session->home->config->rejoin_timeout_ms);
+        if (session->part->config->rejoin_timeout_ms > 0) { /* nobody counts it meanwhile */
+            session_await_join(session, session->part->config->rejoin_timeout_ms);
         }
         session_trim(session);
     }
@@ -146,8 +146,8 @@ static void on_event(
         .attachments = attachments,
         .attachment_count = packet->attachments,
     };
-    session->home->shard->stats.events_in++;
-    const struct app *app = &session->home->config->app;
+    session->part->shard->stats.events_in++;
+    const struct app *app = &session->part->config->app;
     app->ops->event(app->context, socket, &app_event);
 }
 
@@ -162,7 +162,7 @@ static void on_ack(
         session_end(session, CLOSE_PARSE);
         return;
     }
-    const struct app *app = &session->home->config->app;
+    const struct app *app = &session->part->config->app;
     struct app_answer answer = {
         .args = packet->payload,
         .attachments = attachments,
@@ -188,7 +188,7 @@ static void begin_assembly(
     struct session_assembly *assembly = &session_extra(session)->assembly;
     assembly->text = copy;
     assembly->expected = packet->attachments;
-    assembly->due_ms = session_now(session) + session->home->config->attachments_timeout_ms;
+    assembly->due_ms = session_now(session) + session->part->config->attachments_timeout_ms;
     deadlines_arm(session);
 }
 
@@ -221,7 +221,7 @@ static void take_attachment(struct session *session, struct bytes data)
         return;
     }
     assembly->bytes += data.len;
-    if (assembly->bytes > session->home->config->attachments_bytes) {
+    if (assembly->bytes > session->part->config->attachments_bytes) {
         session_too_large(session);
         return;
     }
@@ -301,7 +301,7 @@ static void take_map(struct session *session, struct bytes message)
 
 void sio_session_text(struct session *session, struct bytes text)
 {
-    if (session->home->config->msgpack_parser) {
+    if (session->part->config->msgpack_parser) {
         session_end(session, CLOSE_PARSE); /* the client has another parser */
         return;
     }
@@ -314,7 +314,7 @@ void sio_session_text(struct session *session, struct bytes text)
 
 void sio_session_binary(struct session *session, struct bytes data)
 {
-    (session->home->config->msgpack_parser ? take_map : take_attachment)(session, data);
+    (session->part->config->msgpack_parser ? take_map : take_attachment)(session, data);
 }
 
 struct chunk *sio_session_question(

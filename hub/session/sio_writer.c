@@ -9,7 +9,7 @@
 
 static bool is_packed(const struct session *session)
 {
-    return session->home->config->msgpack_parser;
+    return session->part->config->msgpack_parser;
 }
 
 /* Make a message of `packet`, which is reset, unless `status` says that it could not be written. */

@@ -9,7 +9,7 @@
  * WebSocket that has taken over from long-polling, which goes on to be found by its sid. All is
  * called on the session's shard.
  *
- * The end: whoever begins it, `closed` or, while it moves, `moved` without a home, comes once and
+ * The end: whoever begins it, `closed` or, while it moves, `moved` without a part, comes once and
  * last, never from inside `close`, `cut` or `move`. Nothing comes after `stop` has returned.
  */
 #ifndef HUB_SESSION_TRANSPORT_H
@@ -24,7 +24,7 @@
 struct eio_packet;
 struct outbox;
 struct session;
-struct session_home;
+struct session_part;
 
 enum transport_kind {
     TRANSPORT_WEBSOCKET,
@@ -49,7 +49,7 @@ struct transport {
     void (*authenticated)(struct session *session);
     /* Go to `shard`, behind what waits; `moved` follows. */
     void (*move)(struct session *session, unsigned shard);
-    /* It has come to session.home: be found there. False: no memory for that. */
+    /* It has come to session.part: be found there. False: no memory for that. */
     bool (*arrived)(struct session *session);
     /* End it behind what waits, and tell the client why; `closed` follows. */
     void (*close)(struct session *session, enum close_reason reason);
@@ -76,8 +76,8 @@ struct transport_events {
     void (*failing)(struct session *session, enum close_reason reason);
     /* The peer has gone, or broke a rule of the transport: the session is to end. */
     void (*failed)(struct session *session, enum close_reason reason);
-    /* It has come to the shard of `home`; NULL, on the old one: it was lost on the way. */
-    void (*moved)(struct session *session, struct session_home *home);
+    /* It has come to the shard of `part`; NULL, on the old one: it was lost on the way. */
+    void (*moved)(struct session *session, struct session_part *part);
     /* Nothing holds the session any more; it is freed when this returns. */
     void (*closed)(struct session *session, enum close_reason reason);
 };

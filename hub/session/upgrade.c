@@ -144,17 +144,17 @@ static void refuse_starved(struct http_request *request)
  * Answer 101 and give the connection to a new session, which takes `extra`. NULL: it was answered
  * 400, or 503 without memory.
  */
-static struct session *become_session(struct session_home *home, struct http_request *request,
+static struct session *become_session(struct session_part *part, struct http_request *request,
     struct session_extra *extra, enum session_kind kind, struct ws_accept_answer *answer)
 {
-    struct session *session = session_create(home, kind, extra);
+    struct session *session = session_create(part, kind, extra);
     if (!session) {
         session_extra_destroy(extra);
         refuse_starved(request);
         return NULL;
     }
     struct builder out = {0};
-    int bits = engine_reply_upgrade(home->config, request, kind == SESSION_ENGINE, answer, &out);
+    int bits = engine_reply_upgrade(part->config, request, kind == SESSION_ENGINE, answer, &out);
     if (bits < 0) {
         session_destroy(session);
         builder_reset(&out);
@@ -179,11 +179,11 @@ static struct session *become_session(struct session_home *home, struct http_req
 struct engine_transport {
     const char *name;
     bool polling; /* otherwise the request must be a WebSocket upgrade */
-    void (*handshake)(struct session_home *home, struct http_request *request);
+    void (*handshake)(struct session_part *part, struct http_request *request);
 };
 
-static void handshake_polling(struct session_home *home, struct http_request *request);
-static void handshake_websocket(struct session_home *home, struct http_request *request);
+static void handshake_polling(struct session_part *part, struct http_request *request);
+static void handshake_websocket(struct session_part *part, struct http_request *request);
 
 static const struct engine_transport engine_transports[] = {
     {.name = "polling", .polling = true, .handshake = handshake_polling},
@@ -236,13 +236,13 @@ static int check_handshake(const struct session_config *config, const struct htt
 
 /* Tell the operator what neither page nor client is told. */
 static void log_refusal(
-    struct session_home *home, const struct http_request *request, enum eio_error error)
+    struct session_part *part, const struct http_request *request, enum eio_error error)
 {
     unsigned suppressed;
     struct bytes origin = {0};
     size_t cursor = 0;
     if ((error != EIO_ERROR_FORBIDDEN && error != EIO_ERROR_BAD_VERSION) ||
-        !log_allow(&home->refusals, &suppressed)) {
+        !log_allow(&part->refusals, &suppressed)) {
         return;
     }
     (void)http1_header_next(request->head, "Origin", &cursor, &origin);
@@ -256,13 +256,13 @@ static void log_refusal(
     }
 }
 
-static struct session_home *home_of(struct session_layer *layer, const struct http_request *request)
+static struct session_part *home_of(struct session_layer *layer, const struct http_request *request)
 {
-    return session_layer_home(layer, loop_shard(request->loop));
+    return session_layer_part(layer, loop_shard(request->loop));
 }
 
 /* A request of a session that polls; one that is to be upgraded must be a good handshake. */
-static void call_session(struct session_home *home, struct http_request *request, struct bytes sid,
+static void call_session(struct session_part *part, struct http_request *request, struct bytes sid,
     const struct engine_transport *transport)
 {
     struct ws_accept accept;
@@ -271,13 +271,13 @@ static void call_session(struct session_home *home, struct http_request *request
         refuse_handshake(request, accept.refusal);
         return;
     }
-    poll_call_begin(home, request, sid, transport->polling);
+    poll_call_begin(part, request, sid, transport->polling);
 }
 
 void upgrade_engine(struct session_layer *layer, struct http_request *request)
 {
-    struct session_home *home = home_of(layer, request);
-    const struct session_config *config = home->config;
+    struct session_part *part = home_of(layer, request);
+    const struct session_config *config = part->config;
     if (engine_reply_preflight(config, request)) {
         return;
     }
@@ -289,29 +289,29 @@ void upgrade_engine(struct session_layer *layer, struct http_request *request)
     char at[64];
     struct bytes sid;
     if (find_sid(request, at, sizeof(at), &sid)) {
-        call_session(home, request, sid, transport);
+        call_session(part, request, sid, transport);
         return;
     }
     int error = check_handshake(config, request, transport);
     if (error >= 0) {
-        log_refusal(home, request, (enum eio_error)error);
+        log_refusal(part, request, (enum eio_error)error);
         engine_reply_error(config, request, (enum eio_error)error);
-    } else if (home->refusing) {
+    } else if (part->refusing) {
         refuse_draining(request);
     } else {
-        transport->handshake(home, request);
+        transport->handshake(part, request);
     }
 }
 
 void upgrade_engine_waiting(struct session_layer *layer, struct http_request *request)
 {
-    struct session_home *home = home_of(layer, request);
-    const struct engine_transport *transport = find_transport(home->config, request);
+    struct session_part *part = home_of(layer, request);
+    const struct engine_transport *transport = find_transport(part->config, request);
     char at[64];
     struct bytes sid;
     if (transport && transport->polling && request->head->method == HTTP1_POST &&
         !request->head->has_upgrade && find_sid(request, at, sizeof(at), &sid)) {
-        poll_call_waiting(home, request, sid);
+        poll_call_waiting(part, request, sid);
     }
 }
 
@@ -328,31 +328,31 @@ static bool has_origin(const struct http_request *request)
     return http1_header_next(request->head, "Origin", &cursor, &origin);
 }
 
-static void handshake_polling(struct session_home *home, struct http_request *request)
+static void handshake_polling(struct session_part *part, struct http_request *request)
 {
     char remote[REMOTE_MAX];
     connection_remote(request->connection, remote);
-    struct session_extra *extra = remember_request(home->config, request, bytes_of(NULL, 0));
-    struct poll_session *poll = extra ? polling_new(home, bytes_str(remote)) : NULL;
+    struct session_extra *extra = remember_request(part->config, request, bytes_of(NULL, 0));
+    struct poll_session *poll = extra ? polling_new(part, bytes_str(remote)) : NULL;
     if (!poll) {
         session_extra_destroy(extra);
         refuse_starved(request);
         return;
     }
     struct session *session = &poll->session;
-    session_init(session, home, SESSION_ENGINE, extra);
+    session_init(session, part, SESSION_ENGINE, extra);
     polling_begin(session);
     session->cross_domain = has_origin(request);
     struct bytes sid = poll_names_sid(session);
     struct builder open = {0};
     eio_session_open(session, sid, true, &open);
-    engine_reply_open(home->config, request, sid, builder_bytes(&open));
+    engine_reply_open(part->config, request, sid, builder_bytes(&open));
     builder_reset(&open);
 }
 
-static void handshake_websocket(struct session_home *home, struct http_request *request)
+static void handshake_websocket(struct session_part *part, struct http_request *request)
 {
-    const struct session_config *config = home->config;
+    const struct session_config *config = part->config;
     struct ws_accept accept;
     if (ws_accept_check(request->head, &accept) != 0) {
         refuse_handshake(request, accept.refusal);
@@ -366,12 +366,12 @@ static void handshake_websocket(struct session_home *home, struct http_request *
     struct ws_accept_answer answer = {
         .key = accept.key, .protocol = ws_accept_first_protocol(request->head)};
     bool cross_domain = has_origin(request); /* the request does not outlive what follows */
-    struct session *session = become_session(home, request, extra, SESSION_ENGINE, &answer);
+    struct session *session = become_session(part, request, extra, SESSION_ENGINE, &answer);
     if (session) {
         char sid[SID_LEN]; /* nothing is ever looked up by it over WebSocket: it is not kept */
         struct builder open = {0};
         session->cross_domain = cross_domain;
-        poll_names_draw(home, sid);
+        poll_names_draw(part, sid);
         eio_session_open(session, bytes_of(sid, sizeof(sid)), false, &open);
         (void)session_send_text(session, &open); /* the first append to an outbox is always taken */
     }
@@ -431,12 +431,12 @@ static const struct plain_refusal *find_refusal(enum error_code code)
  * Answer 101 and a close frame: pages are not shown the status of a refused handshake, and would
  * take the hub for one that is away. No session is made.
  */
-static void refuse_closing(struct session_home *home, struct http_request *request,
+static void refuse_closing(struct session_part *part, struct http_request *request,
     const struct plain_offer *offer, struct bytes key, enum close_reason reason,
     const char *message)
 {
     const struct ws_accept_answer answer = {
-        .key = key, .sha1 = home->config->sha1, .protocol = offer->protocol};
+        .key = key, .sha1 = part->config->sha1, .protocol = offer->protocol};
     struct builder out = {0};
     if (ws_accept_write(&out, &answer) != 0) {
         builder_reset(&out);
@@ -453,24 +453,24 @@ static void refuse_closing(struct session_home *home, struct http_request *reque
 }
 
 /* What a page can send is only a subprotocol: who shows the token there is told by a close code. */
-static void refuse_plain(struct session_home *home, struct http_request *request,
+static void refuse_plain(struct session_part *part, struct http_request *request,
     const struct plain_offer *offer, struct bytes key, const struct app_verdict *verdict)
 {
     const struct plain_refusal *refusal = find_refusal(verdict->code);
     if (offer->token.len > 0) {
-        refuse_closing(home, request, offer, key, refusal->reason, verdict->message);
+        refuse_closing(part, request, offer, key, refusal->reason, verdict->message);
     } else {
         http_respond_error(request, refusal->code, verdict->message, NULL);
     }
 }
 
 /* Open the session that the application has accepted, here or on the user's shard. */
-static void open_plain(struct session_home *home, struct http_request *request,
+static void open_plain(struct session_part *part, struct http_request *request,
     struct session_extra *extra, struct app_verdict *verdict, const struct plain_offer *offer,
     struct bytes key)
 {
     struct ws_accept_answer answer = {.key = key, .protocol = offer->protocol};
-    struct session *session = become_session(home, request, extra, offer->kind, &answer);
+    struct session *session = become_session(part, request, extra, offer->kind, &answer);
     if (!session) {
         identity_unref(verdict->identity);
         return;
@@ -481,9 +481,9 @@ static void open_plain(struct session_home *home, struct http_request *request,
 
 void upgrade_plain(struct session_layer *layer, struct http_request *request)
 {
-    struct session_home *home = session_layer_home(layer, loop_shard(request->loop));
-    const struct session_config *config = home->config;
-    if (home->refusing) {
+    struct session_part *part = session_layer_part(layer, loop_shard(request->loop));
+    const struct session_config *config = part->config;
+    if (part->refusing) {
         refuse_draining(request);
         return;
     }
@@ -507,15 +507,15 @@ void upgrade_plain(struct session_layer *layer, struct http_request *request)
     asked.nsp = BYTES("/");
     if (!origin_allowed(config, request)) {
         session_extra_destroy(extra);
-        log_refusal(home, request, EIO_ERROR_FORBIDDEN);
+        log_refusal(part, request, EIO_ERROR_FORBIDDEN);
         http_respond_error(request, ERROR_FORBIDDEN, "Origin not allowed", NULL);
         return;
     }
-    struct app_verdict verdict = config->app.ops->connect(config->app.context, home->shard, &asked);
+    struct app_verdict verdict = config->app.ops->connect(config->app.context, part->shard, &asked);
     if (verdict.kind == APP_REFUSE) {
         session_extra_destroy(extra);
-        refuse_plain(home, request, &offer, accept.key, &verdict);
+        refuse_plain(part, request, &offer, accept.key, &verdict);
         return;
     }
-    open_plain(home, request, extra, &verdict, &offer, accept.key);
+    open_plain(part, request, extra, &verdict, &offer, accept.key);
 }

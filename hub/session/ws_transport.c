@@ -18,42 +18,42 @@ static struct session *session_of(struct websocket *websocket)
 static void on_message(struct websocket *websocket, bool binary, struct bytes message)
 {
     struct session *session = session_of(websocket);
-    session->home->events->message(session, binary, message);
+    session->part->events->message(session, binary, message);
 }
 
 static void on_relieved(struct websocket *websocket)
 {
     struct session *session = session_of(websocket);
-    session->home->events->relieved(session);
+    session->part->events->relieved(session);
 }
 
 static bool on_slow(struct websocket *websocket, uint64_t ms, bool overflow)
 {
     struct session *session = session_of(websocket);
-    return session->home->events->slow(session, ms, overflow);
+    return session->part->events->slow(session, ms, overflow);
 }
 
 static void on_failing(struct websocket *websocket, enum close_reason reason)
 {
     struct session *session = session_of(websocket);
-    session->home->events->failing(session, reason);
+    session->part->events->failing(session, reason);
 }
 
 static void on_moved(struct websocket *websocket, bool ok)
 {
     struct session *session = session_of(websocket);
-    struct session_home *home = NULL;
+    struct session_part *part = NULL;
     if (ok) {
         struct shard *shard = loop_shard(connection_loop(websocket->connection));
-        home = session_layer_home(session->home->layer, shard);
+        part = session_layer_part(session->part->layer, shard);
     }
-    session->home->events->moved(session, home);
+    session->part->events->moved(session, part);
 }
 
 static void on_closed(struct websocket *websocket, enum close_reason reason)
 {
     struct session *session = session_of(websocket);
-    session->home->events->closed(session, reason);
+    session->part->events->closed(session, reason);
 }
 
 static const struct websocket_ops websocket_ops = {
@@ -70,7 +70,7 @@ static const struct websocket_ops websocket_ops = {
 /* A plain session has shown its token before the upgrade, another one with its first namespace. */
 static const struct websocket_limits *limits_of(const struct session *session)
 {
-    const struct session_config *config = session->home->config;
+    const struct session_config *config = session->part->config;
     bool known = session->kind != SESSION_ENGINE || session->identity != NULL;
     return known ? &config->after_auth : &config->before_auth;
 }
@@ -107,7 +107,7 @@ void ws_transport_hold(struct session *session, bool held)
 void ws_transport_authenticated(struct session *session)
 {
     connection_authenticated(session->websocket.connection);
-    websocket_set_limits(&session->websocket, &session->home->config->after_auth);
+    websocket_set_limits(&session->websocket, &session->part->config->after_auth);
 }
 
 void ws_transport_move(struct session *session, unsigned shard)
@@ -115,7 +115,7 @@ void ws_transport_move(struct session *session, unsigned shard)
     websocket_move(&session->websocket, shard);
 }
 
-/* Limits belong to the home: those of another shard may change under our hands. */
+/* Limits belong to the part: those of another shard may change under our hands. */
 bool ws_transport_arrived(struct session *session)
 {
     websocket_set_limits(&session->websocket, limits_of(session));

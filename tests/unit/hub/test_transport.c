@@ -26,10 +26,10 @@ static void on_closed(struct session *session, enum close_reason reason)
     session_events.closed(session, reason);
 }
 
-static void on_moved(struct session *session, struct session_home *home)
+static void on_moved(struct session *session, struct session_part *part)
 {
-    *(home ? &moved : &lost) += 1;
-    session_events.moved(session, home);
+    *(part ? &moved : &lost) += 1;
+    session_events.moved(session, part);
 }
 
 static void listen_in(void)
@@ -41,7 +41,7 @@ static void listen_in(void)
     events.closed = on_closed;
     events.moved = on_moved;
     for (unsigned i = 0; i < FAKE_SHARDS; i++) {
-        session_layer_home(world_layer, fake_shard(i))->events = &events;
+        session_layer_part(world_layer, fake_shard(i))->events = &events;
     }
 }
 
@@ -127,9 +127,9 @@ static struct client open_joined(enum transport_kind kind)
 
 static struct session *session_on(unsigned shard)
 {
-    struct session_home *home = session_layer_home(world_layer, fake_shard(shard));
-    cr_assert(!list_empty(&home->open));
-    struct session *session = container_of(home->open.prev, struct session, link);
+    struct session_part *part = session_layer_part(world_layer, fake_shard(shard));
+    cr_assert(!list_empty(&part->open));
+    struct session *session = container_of(part->open.prev, struct session, link);
     return session;
 }
 
