@@ -13,13 +13,13 @@
 
 enum { FIRST_MEMBERS = 2, FIRST_EVENTS = 8, FEW_LEAVES = 32 };
 
-struct leaf *leaf_create(struct leaves *home, struct bytes name)
+struct leaf *leaf_create(struct leaves *leaves, struct bytes name)
 {
     struct leaf *leaf = mem_try_calloc(1, sizeof(*leaf) + name.len);
     if (leaf == NULL) {
         return NULL;
     }
-    leaf->home = home;
+    leaf->leaves = leaves;
     list_init(&leaf->dirty_link);
     leaf->name_len = (uint32_t)name.len;
     if (name.len > 0) {
@@ -50,7 +50,7 @@ void leaf_destroy(struct leaf *leaf)
 {
     drop_window(leaf);
     list_remove(&leaf->dirty_link);
-    leaf->home->member_slots -= leaf->cap;
+    leaf->leaves->member_slots -= leaf->cap;
     mem_free(leaf->members);
     mem_free(leaf);
 }
@@ -66,7 +66,7 @@ bool leaf_reserve(struct leaf *leaf)
         return false;
     }
     leaf->members = members;
-    leaf->home->member_slots += cap - leaf->cap;
+    leaf->leaves->member_slots += cap - leaf->cap;
     leaf->cap = cap;
     return true;
 }
@@ -150,9 +150,9 @@ static void encode(struct leaf *leaf, enum wire_format format)
         struct pending *pending = &window->events[i];
         bool marked = pending->marked != NULL && watch_marks(format);
         const struct event *event = marked ? pending->marked : pending->event;
-        int status = wire_add(format, leaf->home->nsp, event, items);
+        int status = wire_add(format, leaf->leaves->nsp, event, items);
         if (status != 0) {
-            shard_count_unencoded(leaf->home->shard, event->name, format, status);
+            shard_count_unencoded(leaf->leaves->shard, event->name, format, status);
             window->starved[format] = window->starved[format] || status == STATUS_NOMEM;
         }
         pending->end[format] = (uint32_t)builder_bytes(items).len;
@@ -173,13 +173,13 @@ static struct bytes item_of(const struct window *window, enum wire_format format
  * no memory.
  */
 static struct chunk *frame(
-    const struct leaves *home, enum wire_format format, struct bytes items, unsigned count)
+    const struct leaves *leaves, enum wire_format format, struct bytes items, unsigned count)
 {
     struct builder out = {.max = UINT32_MAX};
     if (wire_framed(format)) {
-        uint64_t wall_ms = sched_wall(home->shard->sched);
+        uint64_t wall_ms = sched_wall(leaves->shard->sched);
         items = bytes_skip(items, wire_separator(format));
-        wire_open(format, home->nsp, items.len, count, wall_ms, &out);
+        wire_open(format, leaves->nsp, items.len, count, wall_ms, &out);
         builder_add(&out, items);
         wire_close(format, wall_ms, &out);
     } else {
@@ -205,7 +205,7 @@ static struct chunk *whole_chunk(struct leaf *leaf, enum wire_format format)
         return taken;
     }
     struct bytes items = bytes_skip(builder_bytes(&window->items[format]), wire_separator(format));
-    struct chunk *chunk = frame(leaf->home, format, items, count);
+    struct chunk *chunk = frame(leaf->leaves, format, items, count);
     window->starved[format] = chunk == NULL;
     return chunk;
 }
@@ -256,10 +256,10 @@ static void send_items(struct socket *socket, struct chunk *chunk, unsigned coun
     chunk_unref(chunk);
 }
 
-/* Append to the socket's outbox what `leaves` (dirty ones that it is in) hold for it above its
+/* Append to the socket's outbox what `dirty` (leaves that it is in) hold for it above its
  * sent_through. */
 static void send_merged(
-    struct leaves *home, struct socket *socket, struct leaf *const *leaves, uint32_t count)
+    struct leaves *leaves, struct socket *socket, struct leaf *const *dirty, uint32_t count)
 {
     enum wire_format format = socket->format;
     bool writable = outbox_writable(socket->outbox);
@@ -269,11 +269,11 @@ static void send_merged(
     uint32_t index = 0;
     uint64_t through = socket->sent_through;
     struct leaf *leaf;
-    while ((leaf = next_leaf(leaves, count, through, &index)) != NULL) {
+    while ((leaf = next_leaf(dirty, count, through, &index)) != NULL) {
         const struct pending *pending = &leaf->window->events[index];
         through = pending->number;
         if ((pending->event->flags & EVENT_VOLATILE) && !writable) {
-            home->shard->stats.volatile_dropped++;
+            leaves->shard->stats.volatile_dropped++;
             continue;
         }
         encode(leaf, format);
@@ -282,10 +282,10 @@ static void send_merged(
         builder_add(&items, item);
         taken += item.len > 0;
     }
-    socket->sent_through = home->seen;
+    socket->sent_through = leaves->seen;
     struct chunk *chunk = NULL;
     if (taken > 0 && !starved && !builder_failed(&items) && !socket->closing) {
-        chunk = frame(home, format, builder_bytes(&items), taken);
+        chunk = frame(leaves, format, builder_bytes(&items), taken);
         starved = chunk == NULL;
     }
     if (starved || builder_failed(&items)) {
@@ -296,10 +296,10 @@ static void send_merged(
     builder_reset(&items);
 }
 
-void leaf_catch_up(struct leaves *home, struct socket *socket)
+void leaf_catch_up(struct leaves *leaves, struct socket *socket)
 {
-    if (home->dirty == 0 || socket->sent_through >= home->seen) {
-        leaf_pass_over(home, socket);
+    if (leaves->dirty == 0 || socket->sent_through >= leaves->seen) {
+        leaf_pass_over(leaves, socket);
         return;
     }
     struct leaf *few[FEW_LEAVES];
@@ -308,21 +308,21 @@ void leaf_catch_up(struct leaves *home, struct socket *socket)
     if (socket->membership_count >= FEW_LEAVES) {
         dirty = mem_try_calloc(socket->membership_count + 1u, sizeof(struct leaf *));
         if (dirty == NULL) {
-            leaf_pass_over(home, socket);
+            leaf_pass_over(leaves, socket);
             socket_missed(socket);
             return;
         }
     }
-    if (home->everyone->window != NULL) {
-        dirty[count++] = home->everyone;
+    if (leaves->everyone->window != NULL) {
+        dirty[count++] = leaves->everyone;
     }
     for (uint32_t i = 0; i < socket->membership_count; i++) {
         if (socket->memberships[i].leaf->window != NULL) {
             dirty[count++] = socket->memberships[i].leaf;
         }
     }
-    send_merged(home, socket, dirty, count);
-    home->passed_over_through = home->seen;
+    send_merged(leaves, socket, dirty, count);
+    leaves->passed_over_through = leaves->seen;
     if (dirty != few) {
         mem_free(dirty);
     }
@@ -338,8 +338,8 @@ static bool is_special(const struct leaf *leaf, const struct socket *socket, uin
     if (leaf->window->has_volatile && !outbox_writable(socket->outbox)) {
         return true;
     }
-    if (leaf->home->dirty > 1) {
-        if (leaf->home->everyone->window != NULL && leaf != leaf->home->everyone) {
+    if (leaf->leaves->dirty > 1) {
+        if (leaf->leaves->everyone->window != NULL && leaf != leaf->leaves->everyone) {
             return true;
         }
         for (uint32_t i = 0; i < socket->membership_count; i++) {
@@ -355,12 +355,12 @@ static bool is_special(const struct leaf *leaf, const struct socket *socket, uin
 /* The shared chunk to everybody of its format who has not got what is in it. */
 static void send_shared(struct leaf *leaf, struct chunk *const chunks[WIRE_FORMAT_COUNT])
 {
-    struct leaves *home = leaf->home;
-    struct shard *shard = home->shard;
+    struct leaves *leaves = leaf->leaves;
+    struct shard *shard = leaves->shard;
     for (uint32_t i = 0; i < leaf->count; i++) {
         struct socket *socket = leaf->members[i];
         struct chunk *chunk = chunks[socket->format];
-        if (socket->sent_through >= home->seen) {
+        if (socket->sent_through >= leaves->seen) {
             continue;
         }
         if (chunk == NULL) {
@@ -369,7 +369,7 @@ static void send_shared(struct leaf *leaf, struct chunk *const chunks[WIRE_FORMA
             }
             continue;
         }
-        socket->sent_through = home->seen;
+        socket->sent_through = leaves->seen;
         if (socket->closing) {
             continue;
         }
@@ -386,17 +386,17 @@ static void flush_special(struct leaf *leaf, uint64_t first)
 {
     for (uint32_t i = 0; i < leaf->count; i++) {
         if (is_special(leaf, leaf->members[i], first)) {
-            leaf_catch_up(leaf->home, leaf->members[i]);
+            leaf_catch_up(leaf->leaves, leaf->members[i]);
         }
     }
 }
 
 void leaf_flush(struct leaf *leaf)
 {
-    struct leaves *home = leaf->home;
+    struct leaves *leaves = leaf->leaves;
     struct window *window = leaf->window;
     uint64_t first = window->events[0].number;
-    if (home->dirty > 1 || window->has_volatile || home->passed_over_through >= first) {
+    if (leaves->dirty > 1 || window->has_volatile || leaves->passed_over_through >= first) {
         flush_special(leaf, first);
     }
     struct chunk *chunks[WIRE_FORMAT_COUNT] = {NULL};
@@ -409,6 +409,6 @@ void leaf_flush(struct leaf *leaf)
             chunk_unref(chunks[format]);
         }
     }
-    home->shard->stats.flushes++;
+    leaves->shard->stats.flushes++;
     drop_window(leaf);
 }

@@ -61,7 +61,7 @@ struct window {
 };
 
 struct leaf {
-    struct leaves *home;
+    struct leaves *leaves;
     struct list dirty_link; /* fanout.due or fanout.waiting; in neither while `window` is NULL */
     struct window *window;
     struct socket **members;
@@ -78,7 +78,7 @@ struct leaf {
  * A leaf without members of the room `name`; freed with leaf_destroy when it has none any more.
  * NULL: no memory.
  */
-MUST_CHECK struct leaf *leaf_create(struct leaves *home, struct bytes name);
+MUST_CHECK struct leaf *leaf_create(struct leaves *leaves, struct bytes name);
 void leaf_destroy(struct leaf *leaf);
 
 /* The wire name of the room; empty for the leaf of everyone. */
@@ -123,13 +123,13 @@ void leaf_flush(struct leaf *leaf);
  * Everything that is pending for `socket` in any of the leaves that it is in goes to its outbox,
  * merged by number, each number once, so that something may follow.
  */
-void leaf_catch_up(struct leaves *home, struct socket *socket);
+void leaf_catch_up(struct leaves *leaves, struct socket *socket);
 
 /* Nothing numbered so far is for `socket` any more: it left already, or came before it. */
-static inline void leaf_pass_over(struct leaves *home, struct socket *socket)
+static inline void leaf_pass_over(struct leaves *leaves, struct socket *socket)
 {
-    socket->sent_through = home->seen;
-    home->passed_over_through = home->seen;
+    socket->sent_through = leaves->seen;
+    leaves->passed_over_through = leaves->seen;
 }
 
 #endif

@@ -44,7 +44,7 @@ struct gather {
     struct actor_system *system;
     gather_done_fn done;
     void *context;
-    unsigned home; /* the shard that asks */
+    unsigned asker; /* the shard that asks */
     unsigned next; /* the shard to ask */
     struct map members; /* struct gather_member */
     struct buf *payload; /* the request to other nodes */
@@ -64,9 +64,9 @@ static struct shard *shard_at(const struct gather *gather, unsigned index)
     return sched_user(actor_system_sched(gather->system, index));
 }
 
-static struct shard *home_of(const struct gather *gather)
+static struct shard *asker_of(const struct gather *gather)
 {
-    return shard_at(gather, gather->home);
+    return shard_at(gather, gather->asker);
 }
 
 /* What is found. */
@@ -160,7 +160,7 @@ static void leave(struct gathers *gathers, struct gather *gather)
 
 static void end(struct gather *gather, bool complete)
 {
-    leave(home_of(gather)->gathers, gather);
+    leave(asker_of(gather)->gathers, gather);
     finish(gather, 0, complete);
 }
 
@@ -173,7 +173,7 @@ static void on_timer(struct timer *timer)
 /* End it with the next turn: callbacks of the bus do not change what it is just walking over. */
 static void end_soon(struct gather *gather)
 {
-    timer_set(sched_timers(home_of(gather)->sched), &gather->timer, 0);
+    timer_set(sched_timers(asker_of(gather)->sched), &gather->timer, 0);
 }
 
 /* The subscribers of the channel of requests: this node is one of them. */
@@ -190,7 +190,7 @@ static void on_count(void *context, int status, const struct bus_reply *reply)
         end_soon(gather);
         return;
     }
-    struct shard *shard = home_of(gather);
+    struct shard *shard = asker_of(gather);
     gather->expected = reply->items[1]->integer - 1;
     gather->asked = true;
     if (gather->expected <= 0) {
@@ -361,12 +361,12 @@ static void on_visit(void *arg, bool cancelled)
         return;
     }
     if (gather->next == shards) {
-        ask_nodes(home_of(gather), gather);
+        ask_nodes(asker_of(gather), gather);
         return;
     }
     collect(gather, shard_at(gather, gather->next++));
     sched_post(
-        gather->system, gather->next == shards ? gather->home : gather->next, on_visit, gather);
+        gather->system, gather->next == shards ? gather->asker : gather->next, on_visit, gather);
 }
 
 /* The question. */
@@ -396,7 +396,7 @@ void gather_start(struct shard *shard, struct bytes room, gather_done_fn done, v
     gather->system = sched_system(shard->sched);
     gather->done = done;
     gather->context = context;
-    gather->home = sched_shard(shard->sched);
+    gather->asker = sched_shard(shard->sched);
     map_init(&gather->members, gather_user);
     write_request(shard, gather, room);
     sched_post(gather->system, 0, on_visit, gather);

@@ -32,7 +32,7 @@ struct forwards {
 };
 
 struct forward {
-    struct forwards *home;
+    struct forwards *forwards;
     struct http_request *request;
     struct node_question question; /* in a list while asking */
     struct cluster_link *call; /* while calling */
@@ -49,7 +49,7 @@ struct forward {
 
 static void finish(struct forward *forward)
 {
-    forward->home->options.counts->open--;
+    forward->forwards->options.counts->open--;
     builder_reset(&forward->lines);
     builder_reset(&forward->body);
     mem_free(forward);
@@ -70,7 +70,7 @@ static struct http_request *take_request(struct forward *forward)
 /* Answer with what cannot be done; the forward goes on to end. */
 static void refuse(struct forward *forward, int why)
 {
-    const struct forward_options *options = &forward->home->options;
+    const struct forward_options *options = &forward->forwards->options;
     struct http_request *request = take_request(forward);
     if (request != NULL) {
         options->counts->failed++;
@@ -140,27 +140,27 @@ static void fail(struct forward *forward, enum close_reason reason)
 
 static void on_spliced_end(void *context)
 {
-    struct forwards *home = context;
-    home->options.counts->open--;
+    struct forwards *forwards = context;
+    forwards->options.counts->open--;
 }
 
 /* Give the client the 101 as it came, and join both. */
 static void join(struct forward *forward, struct bytes head)
 {
-    struct forwards *home = forward->home;
+    struct forwards *forwards = forward->forwards;
     struct connection *node = forward->node;
     struct http_request *request = take_request(forward);
     struct connection *client = request->connection;
     struct splice_options options = {
-        .slow_consumer_ms = home->options.slow_consumer_ms,
-        .trust_ms = home->options.trust_ms,
+        .slow_consumer_ms = forwards->options.slow_consumer_ms,
+        .trust_ms = forwards->options.trust_ms,
         .ended = on_spliced_end,
-        .context = home,
+        .context = forwards,
     };
     connection_expire(node, CLOSE_TRANSPORT, 0);
     http_upgrade(request, head);
     splice_begin(client, node, &options);
-    home->options.counts->open++; /* the splice, for the forward */
+    forwards->options.counts->open++; /* the splice, for the forward */
     finish(forward);
 }
 
@@ -173,8 +173,8 @@ static void pass_back(struct forward *forward)
     if (forward->authenticated) {
         http_authenticated(request);
     }
-    if (forward->answer.keep_alive && !forward->home->stopped) {
-        cluster_pool_put(&forward->home->pool, forward->tag, node);
+    if (forward->answer.keep_alive && !forward->forwards->stopped) {
+        cluster_pool_put(&forward->forwards->pool, forward->tag, node);
         forward->node = NULL;
     } else {
         connection_close(node, CLOSE_NORMAL, false);
@@ -195,7 +195,7 @@ static size_t take_head(struct forward *forward, struct bytes bytes)
         return 0;
     }
     bool upgraded = len > 0 && answer->status == 101;
-    if (len < 0 || answer->content_length > forward->home->options.answer_bytes ||
+    if (len < 0 || answer->content_length > forward->forwards->options.answer_bytes ||
         (upgraded && !forward->request->head->has_upgrade)) {
         fail(forward, CLOSE_PROTOCOL);
         return bytes.len;
@@ -285,20 +285,20 @@ static void write_request(const struct http_request *request, struct builder *ou
 /* A connection to the node is there. */
 static void send_request(struct forward *forward, struct connection *connection)
 {
-    struct forwards *home = forward->home;
+    struct forwards *forwards = forward->forwards;
     struct builder out = {.max = SIZE_MAX}; /* the body was limited when it was read */
     write_request(forward->request, &out);
     forward->node = connection;
     connection_own(connection, &node_ops, forward);
     connection_set_limit(connection, INPUT_MAX);
-    connection_expire(connection, CLOSE_TRANSPORT, home->options.answer_timeout_ms);
+    connection_expire(connection, CLOSE_TRANSPORT, forwards->options.answer_timeout_ms);
     struct chunk *chunk = chunk_take(&out);
     if (chunk == NULL) {
         fail(forward, CLOSE_TRANSPORT);
         return;
     }
     (void)outbox_append(connection_outbox(connection), /* it is empty: taken */
-        &loop_shard(home->options.loop)->dirty_outboxes, chunk, 0, chunk->len);
+        &loop_shard(forwards->options.loop)->dirty_outboxes, chunk, 0, chunk->len);
     chunk_unref(chunk);
 }
 
@@ -312,8 +312,8 @@ static void on_called(void *context, struct connection *connection)
         send_request(forward, connection);
         return;
     }
-    if (!forward->home->stopped) {
-        node_directory_doubt(forward->home->options.directory, forward->tag);
+    if (!forward->forwards->stopped) {
+        node_directory_doubt(forward->forwards->options.directory, forward->tag);
     }
     refuse(forward, STATUS_UNAVAILABLE);
     finish(forward);
@@ -322,24 +322,25 @@ static void on_called(void *context, struct connection *connection)
 static void on_found(struct node_question *question, int status, const char *address)
 {
     struct forward *forward = container_of(question, struct forward, question);
-    struct forwards *home = forward->home;
+    struct forwards *forwards = forward->forwards;
     if (status != 0) {
         refuse(forward, status == STATUS_NOT_FOUND ? status : STATUS_UNAVAILABLE);
         finish(forward);
         return;
     }
-    struct connection *connection =
-        forward->request->head->has_upgrade ? NULL : cluster_pool_take(&home->pool, forward->tag);
+    struct connection *connection = forward->request->head->has_upgrade
+                                        ? NULL
+                                        : cluster_pool_take(&forwards->pool, forward->tag);
     if (connection != NULL) {
         send_request(forward, connection);
         return;
     }
     struct cluster_link_options options = {
-        .loop = home->options.loop,
+        .loop = forwards->options.loop,
         .address = address,
         .node = forward->tag,
-        .secret = home->options.secret,
-        .timeout_ms = home->options.connect_timeout_ms,
+        .secret = forwards->options.secret,
+        .timeout_ms = forwards->options.connect_timeout_ms,
         .ready = on_called,
         .context = forward,
     };
@@ -358,7 +359,7 @@ void forward_begin(struct forwards *forwards, struct http_request *request, uint
         return;
     }
     struct forward *forward = mem_alloc(sizeof(*forward));
-    forward->home = forwards;
+    forward->forwards = forwards;
     forward->request = request;
     forward->tag = tag;
     forward->question.fn = on_found;

@@ -38,7 +38,7 @@ static void release_address(struct connection *connection)
 {
     if (connection->address != 0) {
         address_release(&(struct address_claim){
-            .counts = connection->home->addresses, .name = connection->address});
+            .counts = connection->part->addresses, .name = connection->address});
         connection->address = 0;
     }
 }
@@ -46,7 +46,7 @@ static void release_address(struct connection *connection)
 static void keep_claim(struct connection *connection, const struct address_claim *claim)
 {
     if (claim->counts != NULL) {
-        connection->home->addresses = claim->counts;
+        connection->part->addresses = claim->counts;
         connection->address = claim->name;
     }
 }
@@ -121,7 +121,7 @@ static void on_timer(struct timer *timer)
 int connection_open(struct loop *loop, int fd, const struct address_claim *claim,
     struct connection **ret_connection)
 {
-    struct connections *home = connections_of(loop);
+    struct connections *part = connections_of(loop);
     struct connection *connection = mem_try_calloc(1, sizeof(*connection));
     if (connection == NULL) {
         close(fd);
@@ -131,22 +131,22 @@ int connection_open(struct loop *loop, int fd, const struct address_claim *claim
         }
         return STATUS_NOMEM;
     }
-    connection->home = home;
+    connection->part = part;
     connection->socket.fd = fd;
-    struct outbox_limits limits = connection_outbox_limits(home->shard);
+    struct outbox_limits limits = connection_outbox_limits(part->shard);
     outbox_init(&connection->outbox, &connection_outbox_ops, &limits);
     timer_init(&connection->timer, on_timer);
     connection->limit = KEPT_LIMIT;
     if (claim != NULL) {
         keep_claim(connection, claim);
     }
-    home->shard->stats.connections++;
-    if (list_empty(&home->open)) {
-        poller_hold(home->poller, true);
+    part->shard->stats.connections++;
+    if (list_empty(&part->open)) {
+        poller_hold(part->poller, true);
     }
     list_init(&connection->link);
-    list_append(&home->open, &connection->link);
-    if (!poller_want(home->poller, &connection->socket, POLLER_READ)) {
+    list_append(&part->open, &connection->link);
+    if (!poller_want(part->poller, &connection->socket, POLLER_READ)) {
         connection_end(connection);
         return STATUS_IO;
     }
@@ -232,7 +232,7 @@ bool connection_claim(struct connection *connection, struct name_counts *counts,
     *connection->client = *client;
     release_address(connection);
     if (cap > 0 && !address_take(counts, address, ADDRESS_CLIENT, cap, &claim)) {
-        connection_report_full(connection->home->loop, address);
+        connection_report_full(connection->part->loop, address);
         return false;
     }
     keep_claim(connection, &claim);

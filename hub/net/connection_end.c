@@ -10,18 +10,18 @@
 
 struct loop *connection_loop(const struct connection *connection)
 {
-    return connection->home->loop;
+    return connection->part->loop;
 }
 
 struct shard *connection_shard(const struct connection *connection)
 {
-    return connection->home->shard;
+    return connection->part->shard;
 }
 
 bool connection_want(struct connection *connection, unsigned more, unsigned less)
 {
     struct poller_socket *socket = &connection->socket;
-    return poller_want(connection->home->poller, socket, (socket->wanted | more) & ~less);
+    return poller_want(connection->part->poller, socket, (socket->wanted | more) & ~less);
 }
 
 void connection_stop_reading(struct connection *connection)
@@ -51,8 +51,8 @@ void connection_end(struct connection *connection)
         poller_close(&connection->socket);
     }
     list_remove(&connection->link);
-    list_append(&connection->home->ended, &connection->link);
-    loop_defer(connection_loop(connection), &connection->home->reaper);
+    list_append(&connection->part->ended, &connection->link);
+    loop_defer(connection_loop(connection), &connection->part->reaper);
 }
 
 void connection_emptied(struct connection *connection)

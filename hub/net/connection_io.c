@@ -143,31 +143,31 @@ static void take_input(struct connection *connection, struct bytes bytes)
 
 /* What one may be read now: less when much was taken in this turn, after which it is seen whether
  * there is memory for more. */
-static size_t read_size(struct connections *home)
+static size_t read_size(struct connections *part)
 {
-    uint64_t turn = loop_turn(home->loop);
-    if (home->turn != turn) {
-        home->turn = turn;
-        home->taken = 0;
+    uint64_t turn = loop_turn(part->loop);
+    if (part->turn != turn) {
+        part->turn = turn;
+        part->taken = 0;
     }
-    return home->taken < TURN_BYTES ? sizeof(home->buffer) : READ_LATE;
+    return part->taken < TURN_BYTES ? sizeof(part->buffer) : READ_LATE;
 }
 
 /* One read in a turn, of at most CONNECTION_READ_SIZE: what is left makes the socket ready again.
  */
 static void read_once(struct connection *connection)
 {
-    struct connections *home = connection->home;
-    size_t most = read_size(home);
-    ssize_t len = recv(connection->socket.fd, home->buffer, most, MSG_DONTWAIT);
+    struct connections *part = connection->part;
+    size_t most = read_size(part);
+    ssize_t len = recv(connection->socket.fd, part->buffer, most, MSG_DONTWAIT);
     if (len < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
     if (len > 0) {
-        home->taken += (size_t)len;
-        home->shard->stats.bytes_in += (size_t)len;
+        part->taken += (size_t)len;
+        part->shard->stats.bytes_in += (size_t)len;
         if (connection->state == OPEN) {
-            take_input(connection, bytes_of(home->buffer, (size_t)len));
+            take_input(connection, bytes_of(part->buffer, (size_t)len));
         }
     } else if (connection->state != OPEN) {
         connection_end(connection);
@@ -272,7 +272,7 @@ static inline bool on_wrote(struct connection *connection, ssize_t wrote, size_t
         connection_close(connection, CLOSE_TRANSPORT, false);
         return false;
     }
-    connection->home->shard->stats.bytes_out += (size_t)wrote;
+    connection->part->shard->stats.bytes_out += (size_t)wrote;
     outbox_consume(outbox, (size_t)wrote);
     if (outbox->bytes == 0) {
         if (connection->state == FLUSHING || connection->congested) {

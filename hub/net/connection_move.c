@@ -92,7 +92,7 @@ static void leave_shard(struct loop_task *task)
     if (connection->state != OPEN || connection->outbox.bytes > 0) {
         return;
     }
-    poller_remove(connection->home->poller, &connection->socket);
+    poller_remove(connection->part->poller, &connection->socket);
     move->fd = connection->socket.fd;
     connection->socket.fd = -1;
     move->kept = connection->kept;

@@ -48,14 +48,14 @@ struct sockaddr_in6;
 
 struct connection {
     struct poller_socket socket; /* outbox.busy: it waits until the kernel takes more */
-    struct connections *home;
-    struct list link; /* home.open, from the end on home.ended */
+    struct connections *part;
+    struct list link; /* part.open, from the end on part.ended */
     struct outbox outbox;
     const struct connection_ops *ops;
     void *owner;
     struct kept *kept;
     struct sockaddr_in6 *client; /* for whom a proxy in front has it; NULL: for its peer */
-    uint64_t address; /* its claim in home.addresses while it is not authenticated; 0: none */
+    uint64_t address; /* its claim in part.addresses while it is not authenticated; 0: none */
     struct timer timer;
     uint32_t limit;
     uint8_t state : 7; /* enum connection_phase */

@@ -46,7 +46,7 @@ static bool authorize(struct http_request *request)
 struct stats_call {
     struct api_call api; /* first */
     struct hub *hub;
-    unsigned home;
+    unsigned asker;
     unsigned next; /* shard */
     struct builder rooms; /* JSON texts, with commas */
     uint32_t room_count; /* in `rooms` */
@@ -103,7 +103,7 @@ static void answer_stats(struct stats_call *call)
 {
     struct metrics_sums sums;
     struct builder out = {0};
-    metrics_publish(&call->hub->shards[call->home]);
+    metrics_publish(&call->hub->shards[call->asker]);
     metrics_sum(call->hub, &sums);
     builder_printf(&out, "{\"success\":true,\"stats\":{\"activeConnections\":%llu,\"rooms\":[",
         (unsigned long long)sums.shards.sockets);
@@ -142,7 +142,7 @@ static void on_visit(void *arg, bool cancelled)
         return;
     }
     collect(call, &call->hub->shards[call->next++]);
-    unsigned to = call->next == call->hub->shard_count ? call->home : call->next;
+    unsigned to = call->next == call->hub->shard_count ? call->asker : call->next;
     sched_post(call->hub->system, to, on_visit, call);
 }
 
@@ -153,7 +153,7 @@ static void show_connections(struct http_request *request, void *context)
     }
     struct stats_call *call = mem_alloc(sizeof(*call));
     call->hub = hub_shard_of_http(context)->hub;
-    call->home = sched_shard(api_shard(request)->shard->sched);
+    call->asker = sched_shard(api_shard(request)->shard->sched);
     event_counts_init(&call->events);
     api_call_hold(&call->api, request);
     sched_post(call->hub->system, 0, on_visit, call);

@@ -363,8 +363,7 @@ void session_move(struct session *session, unsigned shard)
     session_transport(session)->move(session, shard);
 }
 
-/* --- the parts of shards
- * --------------------------------------------------------------------------------- */
+/* --- the parts of shards ------------------------------------------------------------------- */
 
 void session_part_init(struct session_part *part)
 {
