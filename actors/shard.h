@@ -76,7 +76,7 @@ struct actor_config {
     struct rate joins;
     struct rate typing;
     struct rate inbox;
-    uint32_t rooms_per_socket;
+    uint32_t rooms;
     uint32_t connections_per_user;
     uint32_t message_chars; /* send_message text */
     uint32_t typing_ms; /* after which typing stops by itself */

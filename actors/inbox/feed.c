@@ -196,7 +196,7 @@ void feed_ready(struct inbox *inbox, struct socket *socket)
         .unseen = inbox->unseen,
         .messages_per_minute = config->messages.per_minute,
         .message_bytes = config->message_bytes,
-        .rooms = config->rooms_per_socket,
+        .rooms = config->rooms,
     };
     call_emit(socket, server_events_ready(&ready));
 }

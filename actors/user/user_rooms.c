@@ -318,8 +318,7 @@ static void join(const struct client_call *call, struct bytes client_room)
         call_refuse(call, ERROR_FORBIDDEN, "Access denied to room");
     } else if (fanout_membership(socket->fanout, socket, room)) {
         answer_room(socket, token_of(call), true, room, not_said);
-    } else if (socket->membership_count + socket->joins >=
-               socket->shard->config->rooms_per_socket) {
+    } else if (socket->membership_count + socket->joins >= socket->shard->config->rooms) {
         call_refuse(call, ERROR_FORBIDDEN, "Too many rooms");
     } else {
         send_join(user_of(call->socket), socket, room, &rules, token_of(call), false);
@@ -494,7 +493,7 @@ void user_auto_join(struct socket *socket)
         char at[WIRE_NAME_MAX];
         struct bytes room = wire_name_room(identity_space(socket->identity), client_room, at);
         if (check_access(socket, client_room, &rules) == 0 && !is_coming(socket, room) &&
-            socket->membership_count + socket->joins < config->rooms_per_socket) {
+            socket->membership_count + socket->joins < config->rooms) {
             send_join(user_of(socket), socket, room, &rules, TOKEN_SILENT, false);
         }
     }
@@ -517,7 +516,7 @@ bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool
     struct user *user = user_of(socket);
     struct membership *member = fanout_membership(socket->fanout, socket, room);
     bool joining = user->busy != NULL && last_joining(user, socket->id, room) != NULL;
-    bool full = socket->membership_count + socket->joins >= socket->shard->config->rooms_per_socket;
+    bool full = socket->membership_count + socket->joins >= socket->shard->config->rooms;
     if (!join && (member || joining)) {
         leave(socket, room, TOKEN_SILENT);
     } else if (join && !member && !full) {

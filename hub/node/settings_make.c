@@ -150,7 +150,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .joins = rate_of(config->limits_joins_burst, config->limits_joins_per_minute),
         .typing = rate_of(config->limits_typing_burst, config->limits_typing_per_minute),
         .inbox = rate_of(config->limits_inbox_burst, config->limits_inbox_per_minute),
-        .rooms_per_socket = config->limits_rooms,
+        .rooms = config->limits_rooms,
         .connections_per_user = config->limits_connections_per_user,
         .message_chars = config->limits_message_chars,
         .typing_ms = (uint32_t)config->rooms_typing_ms,

@@ -400,7 +400,7 @@ Test(requests, joins_are_real_ones_and_keep_to_the_rules)
     struct world *world = begin(1, 1);
     struct person *person = arrive(world, 0, WIRE_SIO);
     struct socket *socket = &person->client.socket;
-    world->nodes->node[0].config.rooms_per_socket = 3;
+    world->nodes->node[0].config.rooms = 3;
     nodes_settle(world->nodes);
     ask(world,
         "{\"type\":2,\"opts\":{},\"rooms\":[\"\",\"a/b\",\"user:p9\",\"a\\n\",\"%.*s\","

@@ -255,7 +255,7 @@ Test(rooms, a_type_that_forbids_speaking_forbids_all_of_it)
 Test(rooms, a_socket_is_in_so_many_rooms_at_most)
 {
     struct world *world = begin(5);
-    world->nodes->node[0].config.rooms_per_socket = ROOMS_MAX;
+    world->nodes->node[0].config.rooms = ROOMS_MAX;
     ask(world, &world->ann, "join_room", "\"any:1\"");
     nodes_settle(world->nodes);
     ask(world, &world->ann, "join_room", "\"any:2\"");

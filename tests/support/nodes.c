@@ -90,7 +90,7 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
         .joins = plenty,
         .typing = plenty,
         .inbox = plenty,
-        .rooms_per_socket = 128,
+        .rooms = 128,
         .connections_per_user = 16,
         .message_chars = 1000,
         .outbound_bytes = 1 << 20,
