@@ -329,7 +329,7 @@ void leaf_catch_up(struct leaves *leaves, struct socket *socket)
 }
 
 /* Whether a member needs more than the shared chunk: it has part of it, waits elsewhere, or is
- * stalled. */
+ * too slow. */
 static bool is_special(const struct leaf *leaf, const struct socket *socket, uint64_t first)
 {
     if (socket->sent_through >= first) {

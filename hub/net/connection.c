@@ -107,8 +107,8 @@ static struct connections *connections_of(struct loop *loop)
 static void on_timer(struct timer *timer)
 {
     struct connection *connection = container_of(timer, struct connection, timer);
-    if (connection->state == OPEN && connection->stalling) {
-        connection_stalled(connection);
+    if (connection->state == OPEN && connection->slow) {
+        connection_too_slow(connection);
     } else if (connection->state == OPEN) {
         connection_close(connection, connection->expiry, false);
     } else {

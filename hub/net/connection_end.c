@@ -99,7 +99,7 @@ void connection_expire(struct connection *connection, enum close_reason reason, 
         return;
     }
     connection->expiry = (uint8_t)reason;
-    connection->stalling = false;
+    connection->slow = false;
     if (ms > 0) {
         set_timer(connection, ms);
     } else {

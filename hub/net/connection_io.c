@@ -340,13 +340,13 @@ static void end_slow(struct connection *connection, uint64_t ms, bool overflow)
     }
 }
 
-/* The peer is behind: it has the stall time from now on to take half of what waits. */
+/* The peer is behind: it has limits.slow_consumer from now on to take half of what waits. */
 static void on_filled(struct outbox *outbox)
 {
     struct connection *connection = container_of(outbox, struct connection, outbox);
     if (connection->state == OPEN && !timer_armed(&connection->timer)) {
         connection_expire(connection, CLOSE_SLOW, slow_consumer_ms(connection));
-        connection->stalling = true;
+        connection->slow = true;
     }
 }
 
@@ -356,7 +356,7 @@ static void on_relieved(struct outbox *outbox)
     if (connection->state != OPEN) {
         return;
     }
-    if (connection->stalling) {
+    if (connection->slow) {
         connection_expire(connection, CLOSE_SLOW, 0);
     }
     if (connection->ops != NULL && connection->ops->on_relieved != NULL) {
@@ -364,7 +364,7 @@ static void on_relieved(struct outbox *outbox)
     }
 }
 
-void connection_stalled(struct connection *connection)
+void connection_too_slow(struct connection *connection)
 {
     end_slow(connection, slow_consumer_ms(connection), false);
 }
@@ -376,7 +376,7 @@ static void on_overflowed(struct outbox *outbox)
     if (connection->state != OPEN) {
         return;
     }
-    if (connection->stalling) {
+    if (connection->slow) {
         uint64_t left = connection->timer.due_ms - sched_now(connection_shard(connection)->sched);
         ms = left < slow_consumer_ms(connection) ? slow_consumer_ms(connection) - left : 0;
     }

@@ -59,7 +59,7 @@ struct connection {
     struct timer timer;
     uint32_t limit;
     uint8_t state : 7; /* enum connection_phase */
-    uint8_t stalling : 1; /* the timer runs because the outbox is full */
+    uint8_t slow : 1; /* the timer runs because the outbox is full */
     uint8_t reason; /* enum close_reason; of the end, once not OPEN */
     uint8_t expiry; /* enum close_reason; what the timer means while OPEN */
     uint8_t pauses : 5;
@@ -109,7 +109,7 @@ void connection_emptied(struct connection *connection);
 void connection_ready(struct poller_socket *socket, unsigned ready);
 
 /* The outbox has been full for as long as it may: the end. */
-void connection_stalled(struct connection *connection);
+void connection_too_slow(struct connection *connection);
 
 /* The outbox's operations. */
 extern const struct outbox_ops connection_outbox_ops;

@@ -35,7 +35,7 @@ static uint64_t earlier(uint64_t due, uint64_t other)
 static void arm(struct polling *polling)
 {
     uint64_t due = earlier(UINT64_MAX, polling->noop_due_ms);
-    due = earlier(earlier(due, polling->stall_due_ms), polling->probe_due_ms);
+    due = earlier(earlier(due, polling->slow_due_ms), polling->probe_due_ms);
     due = polling->over ? session_now(polling->session) : earlier(due, polling->linger_due_ms);
     if (due != UINT64_MAX) {
         timer_set(session_wheel(polling->session), &polling->timer, due);
@@ -135,14 +135,14 @@ static uint32_t slow_consumer_ms(const struct polling *polling)
 static void on_filled(struct outbox *outbox)
 {
     struct polling *polling = container_of(outbox, struct polling, outbox);
-    polling->stall_due_ms = session_now(polling->session) + slow_consumer_ms(polling);
+    polling->slow_due_ms = session_now(polling->session) + slow_consumer_ms(polling);
     arm(polling);
 }
 
 static void on_relieved(struct outbox *outbox)
 {
     struct polling *polling = container_of(outbox, struct polling, outbox);
-    polling->stall_due_ms = 0;
+    polling->slow_due_ms = 0;
     polling->session->part->events->relieved(polling->session);
 }
 
@@ -151,7 +151,7 @@ static void on_overflowed(struct outbox *outbox)
     struct polling *polling = container_of(outbox, struct polling, outbox);
     struct session *session = polling->session;
     uint64_t now = session_now(session);
-    uint64_t left = polling->stall_due_ms > now ? polling->stall_due_ms - now : 0;
+    uint64_t left = polling->slow_due_ms > now ? polling->slow_due_ms - now : 0;
     uint64_t most = slow_consumer_ms(polling);
     if (session->phase == SESSION_OPEN) {
         (void)session->part->events->slow(session, left < most ? most - left : 0, true);
@@ -423,8 +423,8 @@ static void on_timer(struct timer *timer)
         be_over(polling);
         return;
     }
-    if (has_passed(polling, polling->stall_due_ms)) {
-        polling->stall_due_ms = 0;
+    if (has_passed(polling, polling->slow_due_ms)) {
+        polling->slow_due_ms = 0;
         (void)session->part->events->slow(session, slow_consumer_ms(polling), true);
     }
     if (has_passed(polling, polling->noop_due_ms)) {
@@ -447,7 +447,7 @@ static void close_polling(struct session *session, enum close_reason reason)
     /* Who has never joined anything is owed nothing: it does not linger. */
     bool abrupt = session->part->polls.stopping || is_abrupt(reason) || !session->identity;
     bool held = is_set(&polling->get);
-    polling->stall_due_ms = 0;
+    polling->slow_due_ms = 0;
     polling->noop_due_ms = 0;
     if (!polling->working) {
         finish_post(polling, false);
@@ -592,7 +592,7 @@ static void on_arrived(void *arg, bool cancelled)
 static void depart(struct session *session)
 {
     struct polling *polling = polling_of(session);
-    polling->stall_due_ms = 0; /* it begins anew there, if it is full there */
+    polling->slow_due_ms = 0; /* it begins anew there, if it is full there */
     polling->outbox.busy = false;
     polling->lost |= !outbox_unshare(&polling->outbox);
     polling->outbox.busy = !is_set(&polling->get);

@@ -45,7 +45,7 @@ struct polling {
     struct poll_message *body; /* of the POST, until its packets are taken */
     struct eio_payload payload; /* the place in it */
     uint64_t noop_due_ms; /* 0: none, as the next */
-    uint64_t stall_due_ms; /* the outbox is full and must be relieved by then */
+    uint64_t slow_due_ms; /* the outbox is full and must be relieved by then */
     uint64_t probe_due_ms; /* the WebSocket that probes must have been heard of by then */
     uint64_t linger_due_ms; /* the client must have come to hear of the end by then */
     struct timer timer; /* the earliest of these */
