@@ -7,7 +7,7 @@
 
 #include "codec/base/log.h"
 #include "codec/base/status.h"
-#include "tests/support/bus_probe.h"
+#include "tests/support/bus_client.h"
 
 /*
  * A server on the probe's loop. Each connection gets `setup` once a PING came, and `answer`, cut in
@@ -35,7 +35,7 @@ struct peer {
 };
 
 static struct fake fake;
-static struct bus_probe probe;
+static struct bus_client client;
 
 static void quiet(void)
 {
@@ -135,8 +135,8 @@ static void open_fake(struct redis_options *options, struct bytes setup, struct 
     options->url = url;
     options->backoff_min_ms = options->backoff_min_ms != 0 ? options->backoff_min_ms : 2;
     options->backoff_max_ms = options->backoff_max_ms != 0 ? options->backoff_max_ms : 4;
-    bus_probe_open(&probe, options);
-    uv_tcp_init(&probe.loop, &fake.listener);
+    bus_client_open(&client, options);
+    uv_tcp_init(&client.loop, &fake.listener);
     fake.listener.data = &fake;
     cr_assert_eq(uv_tcp_open(&fake.listener, sock), 0);
     cr_assert_eq(uv_listen((uv_stream_t *)&fake.listener, 16, on_accept), 0);
@@ -145,7 +145,7 @@ static void open_fake(struct redis_options *options, struct bytes setup, struct 
 static void close_fake(void)
 {
     uv_close((uv_handle_t *)&fake.listener, NULL);
-    bus_probe_close(&probe);
+    bus_client_close(&client);
     cr_assert_eq(fake.closed, fake.accepted);
 }
 
@@ -162,14 +162,14 @@ Test(redis_fake, reconnects_after_malformed_answers_at_every_cut)
         open_fake(&options, up, bytes_str(answers[i]));
         for (size_t cut = 0; cut <= fake.answer.len; cut++) {
             fake.cut = cut;
-            bus_probe_wait_up(&probe, true);
-            unsigned ups = probe.ups;
-            bus_probe_send(&probe, "GET a", 0);
-            bus_probe_wait(&probe, &probe.replies, probe.sent);
-            cr_assert_eq(probe.answered, 0, "%s", answers[i]);
-            bus_probe_wait(&probe, &probe.ups, ups + 1);
+            bus_client_wait_up(&client, true);
+            unsigned ups = client.ups;
+            bus_client_send(&client, "GET a", 0);
+            bus_client_wait(&client, &client.replies, client.sent);
+            cr_assert_eq(client.answered, 0, "%s", answers[i]);
+            bus_client_wait(&client, &client.ups, ups + 1);
         }
-        cr_assert_eq(redis_get_stats(probe.bus).protocol_errors, fake.answer.len + 1);
+        cr_assert_eq(redis_get_stats(client.bus).protocol_errors, fake.answer.len + 1);
         close_fake();
     }
 }
@@ -181,11 +181,11 @@ Test(redis_fake, reads_a_good_answer_at_every_cut)
     fake.hang_up = true;
     for (size_t cut = 0; cut <= fake.answer.len; cut++) {
         fake.cut = cut;
-        bus_probe_wait_up(&probe, true);
-        bus_probe_send(&probe, "GET a", 0);
-        bus_probe_wait(&probe, &probe.answered, (unsigned)cut + 1);
-        cr_assert_eq(probe.last_type, BUS_ARRAY);
-        bus_probe_wait(&probe, &probe.downs, (unsigned)cut + 1);
+        bus_client_wait_up(&client, true);
+        bus_client_send(&client, "GET a", 0);
+        bus_client_wait(&client, &client.answered, (unsigned)cut + 1);
+        cr_assert_eq(client.last_type, BUS_ARRAY);
+        bus_client_wait(&client, &client.downs, (unsigned)cut + 1);
     }
     close_fake();
 }
@@ -199,11 +199,11 @@ Test(redis_fake, stays_down_while_the_server_is_not_ready)
     for (size_t i = 0; i < ARRAY_LEN(setups); i++) {
         struct redis_options options = {0};
         open_fake(&options, bytes_str(setups[i]), BYTES(""));
-        bus_probe_wait(&probe, &fake.accepted, 4);
-        cr_assert_eq(probe.ups, 0, "%s", setups[i]);
-        cr_assert_eq(probe.downs, 0);
+        bus_client_wait(&client, &fake.accepted, 4);
+        cr_assert_eq(client.ups, 0, "%s", setups[i]);
+        cr_assert_eq(client.downs, 0);
         fake.setup = up;
-        bus_probe_wait_up(&probe, true);
+        bus_client_wait_up(&client, true);
         close_fake();
     }
 }
@@ -212,7 +212,7 @@ Test(redis_fake, forgives_a_refused_client_name)
 {
     struct redis_options options = {0};
     open_fake(&options, BYTES("-NOPERM this user has no permissions\r\n+PONG\r\n"), BYTES(""));
-    bus_probe_wait_up(&probe, true);
+    bus_client_wait_up(&client, true);
     cr_assert_eq(fake.accepted, 1);
     close_fake();
 }
@@ -225,10 +225,10 @@ Test(redis_fake, passes_error_replies_on)
     for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
         struct redis_options options = {0};
         open_fake(&options, up, bytes_str(errors[i]));
-        bus_probe_wait_up(&probe, true);
-        bus_probe_send(&probe, "SET a b", 0);
-        bus_probe_wait(&probe, &probe.errors, 1);
-        cr_assert_eq(probe.downs, 0);
+        bus_client_wait_up(&client, true);
+        bus_client_send(&client, "SET a b", 0);
+        bus_client_wait(&client, &client.errors, 1);
+        cr_assert_eq(client.downs, 0);
         close_fake();
     }
 }
@@ -237,10 +237,10 @@ Test(redis_fake, ignores_no_answer_that_was_not_asked_for)
 {
     struct redis_options options = {0};
     open_fake(&options, up, BYTES("+OK\r\n+OK\r\n"));
-    bus_probe_wait_up(&probe, true);
-    bus_probe_send(&probe, "SET a b", 0);
-    bus_probe_wait(&probe, &probe.downs, 1);
-    cr_assert_eq(probe.answered, 1);
+    bus_client_wait_up(&client, true);
+    bus_client_send(&client, "SET a b", 0);
+    bus_client_wait(&client, &client.downs, 1);
+    cr_assert_eq(client.answered, 1);
     close_fake();
 }
 
@@ -253,10 +253,10 @@ Test(redis_fake, accepts_only_pushes_on_a_subscribed_connection)
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
         struct redis_options options = {0};
         open_fake(&options, up, bytes_str(answers[i]));
-        probe.bus->ops->subscribe(probe.link, BYTES("c"));
-        bus_probe_wait(&probe, &probe.downs, 2);
-        cr_assert_eq(probe.subscribed, 0, "%s", answers[i]);
-        cr_assert_eq(probe.messages, 0, "%s", answers[i]);
+        client.bus->ops->subscribe(client.link, BYTES("c"));
+        bus_client_wait(&client, &client.downs, 2);
+        cr_assert_eq(client.subscribed, 0, "%s", answers[i]);
+        cr_assert_eq(client.messages, 0, "%s", answers[i]);
         close_fake();
     }
 }
@@ -274,15 +274,15 @@ Test(redis_fake, delivers_nothing_before_the_confirmation)
               "*2\r\n$4\r\npong\r\n$0\r\n\r\n+PONG\r\n"
               "*3\r\n$7\r\nmessage\r\n$1\r\nx\r\n$5\r\nother\r\n"
               "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$3\r\nnew\r\n"));
-    bus_probe_wait_up(&probe, true);
-    probe.bus->ops->subscribe(probe.link, BYTES("c"));
-    probe.bus->ops->unsubscribe(probe.link, BYTES("c"));
-    probe.bus->ops->subscribe(probe.link, BYTES("c"));
-    bus_probe_wait(&probe, &probe.messages, 1);
-    cr_assert_eq(probe.subscribed, 1);
-    cr_assert_eq(probe.messages, 1);
-    cr_assert_str_eq(probe.last_payload, "new");
-    cr_assert_eq(probe.downs, 0);
+    bus_client_wait_up(&client, true);
+    client.bus->ops->subscribe(client.link, BYTES("c"));
+    client.bus->ops->unsubscribe(client.link, BYTES("c"));
+    client.bus->ops->subscribe(client.link, BYTES("c"));
+    bus_client_wait(&client, &client.messages, 1);
+    cr_assert_eq(client.subscribed, 1);
+    cr_assert_eq(client.messages, 1);
+    cr_assert_str_eq(client.last_payload, "new");
+    cr_assert_eq(client.downs, 0);
     close_fake();
 }
 
@@ -290,9 +290,9 @@ Test(redis_fake, gives_up_connecting_in_time)
 {
     struct redis_options options = {.connect_timeout_ms = 30};
     open_fake(&options, BYTES(""), BYTES(""));
-    bus_probe_wait(&probe, &fake.accepted, 3);
-    cr_assert_geq(redis_get_stats(probe.bus).timeouts, 2);
-    cr_assert_eq(probe.ups, 0);
+    bus_client_wait(&client, &fake.accepted, 3);
+    cr_assert_geq(redis_get_stats(client.bus).timeouts, 2);
+    cr_assert_eq(client.ups, 0);
     close_fake();
 }
 
@@ -302,7 +302,7 @@ Test(redis_fake, asks_once_a_second_for_a_server_that_has_just_gone)
     struct redis_options options = {.backoff_min_ms = 500, .backoff_max_ms = 100000};
     open_fake(&options, BYTES("-LOADING\r\n-LOADING\r\n"), BYTES(""));
     uint64_t start = uv_hrtime();
-    bus_probe_wait(&probe, &fake.accepted, 7);
+    bus_client_wait(&client, &fake.accepted, 7);
     /* Pauses of 500 ms at first and then of at most 1 s; doubled they were 16 s at least. */
     cr_assert_lt(uv_hrtime() - start, UINT64_C(15000000000));
     close_fake();
@@ -313,7 +313,7 @@ Test(redis_fake, pauses_longer_after_each_failure)
     struct redis_options options = {.backoff_min_ms = 10, .backoff_max_ms = 10000};
     open_fake(&options, BYTES("-LOADING\r\n-LOADING\r\n"), BYTES(""));
     uint64_t start = uv_hrtime();
-    bus_probe_wait(&probe, &fake.accepted, 7);
+    bus_client_wait(&client, &fake.accepted, 7);
     /* six pauses of at least half of 10, 20, 40, 80, 160, 320 ms */
     cr_assert_geq(uv_hrtime() - start, 300u * 1000000u);
     close_fake();
@@ -329,25 +329,25 @@ Test(redis_fake, one_link_asks_for_a_server_that_is_away)
     struct redis_options options = {.backoff_min_ms = 20, .backoff_max_ms = 40};
     open_fake(&options, BYTES("-LOADING\r\n-LOADING\r\n"), BYTES(""));
     for (size_t i = 0; i < MORE_LINKS; i++) {
-        more[i] = probe.bus->ops->open(probe.bus, "more", &no_events, NULL);
+        more[i] = client.bus->ops->open(client.bus, "more", &no_events, NULL);
     }
     /* All try at first; had each gone on by itself, they would be in step with the first one. */
-    bus_probe_wait(&probe, &fake.accepted, 1 + MORE_LINKS);
-    bus_probe_wait(&probe, &fake.accepted, 1 + MORE_LINKS + 10);
+    bus_client_wait(&client, &fake.accepted, 1 + MORE_LINKS);
+    bus_client_wait(&client, &fake.accepted, 1 + MORE_LINKS + 10);
     uint64_t start = uv_hrtime();
-    bus_probe_wait(&probe, &fake.accepted, 1 + MORE_LINKS + 20);
+    bus_client_wait(&client, &fake.accepted, 1 + MORE_LINKS + 20);
     /* ten pauses of at least 20 ms; nine links make ten attempts in two of them */
     cr_assert_geq(uv_hrtime() - start, 150u * 1000000u);
     fake.setup = up;
-    bus_probe_wait_up(&probe, true);
+    bus_client_wait_up(&client, true);
     struct redis_stats stats;
     do {
-        uv_run(&probe.loop, UV_RUN_ONCE);
-        stats = redis_get_stats(probe.bus);
+        uv_run(&client.loop, UV_RUN_ONCE);
+        stats = redis_get_stats(client.bus);
     } while (stats.links_up < stats.links);
-    probe.bus->ops->close(more[0]); /* while others live, and while it may be the one that asks */
+    client.bus->ops->close(more[0]); /* while others live, and while it may be the one that asks */
     for (size_t i = 1; i < MORE_LINKS; i++) {
-        probe.bus->ops->close(more[i]);
+        client.bus->ops->close(more[i]);
     }
     close_fake();
 }
@@ -357,15 +357,15 @@ Test(redis_fake, another_link_asks_when_the_one_that_did_is_closed)
     static const struct bus_events no_events = {0};
     struct redis_options options = {0};
     open_fake(&options, BYTES("-LOADING\r\n-LOADING\r\n"), BYTES(""));
-    struct bus_link *first = probe.link; /* connects first, and fails first */
-    bus_probe_wait(&probe, &fake.accepted, 3);
-    struct bus_link *second = probe.bus->ops->open(probe.bus, "second", &no_events, NULL);
-    bus_probe_wait(&probe, &fake.accepted, 6);
-    probe.bus->ops->close(first);
-    probe.link = second;
+    struct bus_link *first = client.link; /* connects first, and fails first */
+    bus_client_wait(&client, &fake.accepted, 3);
+    struct bus_link *second = client.bus->ops->open(client.bus, "second", &no_events, NULL);
+    bus_client_wait(&client, &fake.accepted, 6);
+    client.bus->ops->close(first);
+    client.link = second;
     fake.setup = up;
-    while (redis_get_stats(probe.bus).links_up == 0) {
-        uv_run(&probe.loop, UV_RUN_ONCE);
+    while (redis_get_stats(client.bus).links_up == 0) {
+        uv_run(&client.loop, UV_RUN_ONCE);
     }
     close_fake();
 }

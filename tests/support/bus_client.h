@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bus_probe - a loop, a bus over Redis and one link that records what it is told.
+ * bus_client - a loop, a bus over Redis and one link that records what it is told.
  */
-#ifndef TESTS_SUPPORT_BUS_PROBE_H
-#define TESTS_SUPPORT_BUS_PROBE_H
+#ifndef TESTS_SUPPORT_BUS_CLIENT_H
+#define TESTS_SUPPORT_BUS_CLIENT_H
 
 #include <stdbool.h>
 #include <uv.h>
@@ -11,7 +11,7 @@
 #include "actors/bus.h"
 #include "hub/redis/redis.h"
 
-struct bus_probe {
+struct bus_client {
     uv_loop_t loop;
     uv_timer_t deadline;
     struct bus *bus;
@@ -23,7 +23,7 @@ struct bus_probe {
     char last_channel[256];
     char last_payload[256];
     size_t last_payload_len;
-    /* of commands sent with bus_probe_send */
+    /* of commands sent with bus_client_send */
     unsigned sent;
     unsigned replies; /* all */
     unsigned answered; /* with a reply */
@@ -38,21 +38,21 @@ struct bus_probe {
 };
 
 /* Make a bus and open its link; aborts the test when `options` are refused. */
-void bus_probe_open(struct bus_probe *probe, const struct redis_options *options);
+void bus_client_open(struct bus_client *client, const struct redis_options *options);
 
 /* Close the link (unless it is NULL) and the bus, run the loop empty and close it. */
-void bus_probe_close(struct bus_probe *probe);
+void bus_client_close(struct bus_client *client);
 
 /* Run the loop until `*counter` is at least `least`; fails the test after 20 s. */
-void bus_probe_wait(struct bus_probe *probe, const unsigned *counter, unsigned least);
+void bus_client_wait(struct bus_client *client, const unsigned *counter, unsigned least);
 
 /* Run the loop until the link is up (or not). */
-void bus_probe_wait_up(struct bus_probe *probe, bool up);
+void bus_client_wait_up(struct bus_client *client, bool up);
 
 /* Send a command of blank-separated words; the reply is recorded. 0 = default timeout. */
-void bus_probe_send(struct bus_probe *probe, const char *words, uint32_t timeout_ms);
+void bus_client_send(struct bus_client *client, const char *words, uint32_t timeout_ms);
 
 /* Send it, wait for its reply, and return its text (last_text). */
-const char *bus_probe_ask(struct bus_probe *probe, const char *words);
+const char *bus_client_ask(struct bus_client *client, const char *words);
 
 #endif
