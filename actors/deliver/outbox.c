@@ -62,8 +62,8 @@ struct chunk *chunk_borrow(struct bytes content)
 
 static void free_chunk(struct chunk *chunk)
 {
-    if (chunk->packed != NULL && chunk->packed != chunk) {
-        chunk_unref(chunk->packed);
+    if (chunk->deflated != NULL && chunk->deflated != chunk) {
+        chunk_unref(chunk->deflated);
     }
     if (!chunk->borrowed && chunk->at != (char *)(chunk + 1)) {
         mem_free(chunk->at);
@@ -265,9 +265,9 @@ static bool append(
 bool outbox_append(
     struct outbox *outbox, struct list *dirty, struct chunk *chunk, uint32_t offset, uint32_t len)
 {
-    if (outbox->packs && !outbox->overflow && len == chunk->len) {
-        struct chunk *packed = outbox->ops->pack(outbox, chunk);
-        return append(outbox, dirty, packed, 0, packed->len);
+    if (outbox->deflates && !outbox->overflow && len == chunk->len) {
+        struct chunk *deflated = outbox->ops->deflate(outbox, chunk);
+        return append(outbox, dirty, deflated, 0, deflated->len);
     }
     return append(outbox, dirty, chunk, offset, len);
 }

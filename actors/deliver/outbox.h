@@ -31,9 +31,9 @@ struct chunk {
     uint32_t borrowed : 1; /* the bytes are not its own */
     uint32_t len;
     char *at;
-    /* What outboxes that pack take instead: made when the first of them asks, one reference;
+    /* What outboxes that deflate take instead: made when the first of them asks, one reference;
      * itself, without one: there is nothing better. */
-    struct chunk *packed;
+    struct chunk *deflated;
 };
 
 /* Take what `builder` holds (it is empty afterwards) as a chunk with one reference; NULL if it
@@ -62,10 +62,10 @@ struct outbox_ops {
      * what ends the connection (outbox_append_last). May be NULL. */
     void (*overflowed)(struct outbox *outbox);
     /*
-     * What is to be appended instead of the whole of `chunk`, which keeps it as `packed`: no
-     * reference is passed. Only for an outbox that has `packs` set.
+     * What is to be appended instead of the whole of `chunk`, which keeps it as `deflated`: no
+     * reference is passed. Only for an outbox that has `deflates` set.
      */
-    struct chunk *(*pack)(struct outbox *outbox, struct chunk *chunk);
+    struct chunk *(*deflate)(struct outbox *outbox, struct chunk *chunk);
 };
 
 struct segment {
@@ -97,7 +97,7 @@ struct outbox {
     bool full : 1; /* since `filled`, until `relieved` */
     bool overflow : 1; /* since `overflowed`, for ever */
     bool deferred : 1; /* on the list given to outbox_defer */
-    bool packs : 1; /* set by the owner: ops.pack is asked about each chunk */
+    bool deflates : 1; /* set by the owner: ops.deflate is asked about each chunk */
     union { /* private */
         struct segment few[OUTBOX_INLINE];
         struct segment *more;

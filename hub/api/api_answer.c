@@ -88,7 +88,7 @@ void api_answer(
         api_refuse_memory(request);
         return;
     }
-    struct builder packed = {0};
+    struct builder gzipped = {0};
     struct builder lines = {0};
     struct bytes body = builder_bytes(json);
     builder_add(&lines, headers);
@@ -96,13 +96,13 @@ void api_answer(
         builder_str(&lines, "Vary: Accept-Encoding\r\n");
     }
     enum gzip_coding coding = choose_coding(request, body.len);
-    if (gzip_compress(coding, body, &packed)) {
-        body = builder_bytes(&packed);
+    if (gzip_compress(coding, body, &gzipped)) {
+        body = builder_bytes(&gzipped);
         builder_str(&lines, gzip_header(coding));
     }
     http_respond(request, status, "application/json", builder_bytes(&lines), body);
     builder_reset(&lines);
-    builder_reset(&packed);
+    builder_reset(&gzipped);
     builder_reset(json);
 }
 

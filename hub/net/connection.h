@@ -45,8 +45,8 @@ struct connection_ops {
      * it has seen to the end; otherwise, and with NULL, it is closed at once with CLOSE_SLOW.
      */
     bool (*on_slow)(struct connection *connection, uint64_t ms, bool overflow);
-    /* outbox_ops.pack; NULL: chunks leave as they are. */
-    struct chunk *(*pack)(struct connection *connection, struct chunk *chunk);
+    /* outbox_ops.deflate; NULL: chunks leave as they are. */
+    struct chunk *(*deflate)(struct connection *connection, struct chunk *chunk);
     bool sheds; /* connection_offer offers it; others have owners that are offered */
 };
 

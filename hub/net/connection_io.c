@@ -383,15 +383,15 @@ static void on_overflowed(struct outbox *outbox)
     end_slow(connection, ms, true);
 }
 
-static struct chunk *on_pack(struct outbox *outbox, struct chunk *chunk)
+static struct chunk *on_deflate(struct outbox *outbox, struct chunk *chunk)
 {
     struct connection *connection = container_of(outbox, struct connection, outbox);
     const struct connection_ops *ops = connection->ops;
-    return ops != NULL && ops->pack != NULL ? ops->pack(connection, chunk) : chunk;
+    return ops != NULL && ops->deflate != NULL ? ops->deflate(connection, chunk) : chunk;
 }
 
 const struct outbox_ops connection_outbox_ops = {
-    .pack = on_pack,
+    .deflate = on_deflate,
     .flush = flush_outbox,
     .filled = on_filled,
     .relieved = on_relieved,

@@ -24,8 +24,8 @@
 #include "codec/ws_deflate.h"
 #include "codec/ws_frame.h"
 #include "hub/net/connection.h"
+#include "hub/net/deflate.h"
 #include "hub/net/loop.h"
-#include "hub/net/packer.h"
 #include "hub/net/receiver.h"
 
 enum {
@@ -78,11 +78,11 @@ unsigned websocket_borrowed(struct loop *loop)
 
 /* --- sending --- */
 
-static struct chunk *on_pack(struct connection *connection, struct chunk *chunk)
+static struct chunk *on_deflate(struct connection *connection, struct chunk *chunk)
 {
     const struct websocket *websocket = connection_owner(connection);
     struct loop *loop = connection_loop(connection);
-    return packer_pack(loop, websocket->limits, websocket->deflate_bits, chunk);
+    return deflate_chunk(loop, websocket->limits, websocket->deflate_bits, chunk);
 }
 
 static bool append(struct websocket *websocket, struct builder *builder)
@@ -454,7 +454,7 @@ static const struct connection_ops ops = {
     .on_drained = on_drained,
     .on_relieved = on_relieved,
     .on_slow = on_slow,
-    .pack = on_pack,
+    .deflate = on_deflate,
 };
 
 void websocket_init(struct websocket *websocket, struct connection *connection,
@@ -470,7 +470,7 @@ void websocket_init(struct websocket *websocket, struct connection *connection,
 void websocket_set_deflate(struct websocket *websocket, unsigned bits)
 {
     websocket->deflate_bits = (uint8_t)bits;
-    connection_outbox(websocket->connection)->packs = bits > 0;
+    connection_outbox(websocket->connection)->deflates = bits > 0;
 }
 
 void websocket_adopt(

@@ -69,15 +69,15 @@ static void write_etag(struct bundle *bundle)
 
 static void make(struct bundle *bundle, const char *name, struct builder *content)
 {
-    struct builder packed = {0};
+    struct builder gzipped = {0};
     bundle->type = strstr(name, ".map") != NULL ? "application/json; charset=utf-8"
                                                 : "application/javascript; charset=utf-8";
     bundle->body = keep(content);
     write_etag(bundle);
-    if (gzip_compress(GZIP_GZIP, bundle->body, &packed)) {
-        bundle->packed = keep(&packed);
+    if (gzip_compress(GZIP_GZIP, bundle->body, &gzipped)) {
+        bundle->gzipped = keep(&gzipped);
     }
-    builder_reset(&packed);
+    builder_reset(&gzipped);
 }
 
 /* Load one build; STATUS_NOT_FOUND, with no error text, where the folder does not have it. */
@@ -126,7 +126,7 @@ void bundles_destroy(struct bundles *bundles)
 {
     for (size_t i = 0; bundles != NULL && i < COUNT; i++) {
         mem_free((char *)bundles->rows[i].body.at);
-        mem_free((char *)bundles->rows[i].packed.at);
+        mem_free((char *)bundles->rows[i].gzipped.at);
     }
     mem_free(bundles);
 }
@@ -158,9 +158,9 @@ static void handle(struct http_request *request, void *context)
     if (etag_is_known(request->head, bundle->etag)) {
         http_respond(request, 304, NULL, builder_bytes(&headers), bytes_of(NULL, 0));
     } else {
-        if (bundle->packed.len > 0 && gzip_choose(request->head) == GZIP_GZIP) {
+        if (bundle->gzipped.len > 0 && gzip_choose(request->head) == GZIP_GZIP) {
             builder_str(&headers, gzip_header(GZIP_GZIP));
-            body = bundle->packed;
+            body = bundle->gzipped;
         }
         http_respond_lasting(request, bundle->type, builder_bytes(&headers), body);
     }

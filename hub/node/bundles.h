@@ -22,7 +22,7 @@ enum { BUNDLE_ETAG_SIZE = 2 + 32 + 1 };
 
 struct bundle {
     struct bytes body; /* empty: the folder does not have it */
-    struct bytes packed; /* the same with gzip; empty: it would not be smaller */
+    struct bytes gzipped; /* the same with gzip; empty: it would not be smaller */
     const char *type;
     char etag[BUNDLE_ETAG_SIZE]; /* of the content; with its quotes */
 };

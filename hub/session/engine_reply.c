@@ -117,13 +117,13 @@ static bool is_explorer(const struct http_request *request)
 static void reply_payload(const struct session_config *config, struct http_request *request,
     struct builder *headers, struct bytes payload)
 {
-    struct builder packed = {0};
+    struct builder gzipped = {0};
     builder_str(headers, "cache-control: no-store\r\n");
     enum gzip_coding coding =
         payload.len >= COMPRESSED_MIN ? gzip_choose(request->head) : GZIP_NONE;
-    if (gzip_compress(coding, payload, &packed)) {
+    if (gzip_compress(coding, payload, &gzipped)) {
         builder_str(headers, gzip_header(coding));
-        payload = builder_bytes(&packed);
+        payload = builder_bytes(&gzipped);
     }
     if (is_explorer(request)) {
         builder_str(headers, "X-XSS-Protection: 0\r\n");
@@ -131,7 +131,7 @@ static void reply_payload(const struct session_config *config, struct http_reque
     add_cors(config, request, headers);
     http_respond(request, 200, "text/plain; charset=UTF-8", builder_bytes(headers), payload);
     builder_reset(headers);
-    builder_reset(&packed);
+    builder_reset(&gzipped);
 }
 
 void engine_reply_payload(

@@ -143,12 +143,12 @@ static void flush(struct outbox *outbox)
 static struct chunk *pack(struct outbox *outbox, struct chunk *chunk)
 {
     struct connection *connection = container_of(outbox, struct connection, outbox);
-    return connection->ops->pack(connection, chunk);
+    return connection->ops->deflate(connection, chunk);
 }
 
 static struct connection *make_connection(struct ws_rig *rig, struct loop *loop)
 {
-    static const struct outbox_ops ops = {.flush = flush, .pack = pack};
+    static const struct outbox_ops ops = {.flush = flush, .deflate = pack};
     struct connection *connection = mem_alloc(sizeof(*connection));
     struct outbox_limits limits = {.high = 256 << 20, .max = 512 << 20};
     connection->loop = loop;

@@ -57,27 +57,27 @@ static void on_overflowed(struct outbox *outbox)
     }
 }
 
-static unsigned packs;
+static unsigned deflates;
 
-/* A chunk of "worth it" is packed as "p", others are not worth it. */
-static struct chunk *on_pack(struct outbox *outbox, struct chunk *chunk)
+/* A chunk of "worth it" is deflated as "p", others are not worth it. */
+static struct chunk *on_deflate(struct outbox *outbox, struct chunk *chunk)
 {
-    if (chunk->packed == NULL) {
-        packs++;
+    if (chunk->deflated == NULL) {
+        deflates++;
         struct builder text = {0};
         builder_str(&text, "p");
         bool worth = bytes_eq(bytes_of(chunk->at, chunk->len), BYTES("worth it"));
-        chunk->packed = worth ? chunk_take(&text) : chunk;
+        chunk->deflated = worth ? chunk_take(&text) : chunk;
         builder_reset(&text);
     }
-    return chunk->packed;
+    return chunk->deflated;
 }
 
 static const struct outbox_ops ops = {.flush = on_flush,
     .filled = on_filled,
     .relieved = on_relieved,
     .overflowed = on_overflowed,
-    .pack = on_pack};
+    .deflate = on_deflate};
 
 static void open_outbox(struct peer *peer, uint32_t high, uint32_t max)
 {
@@ -174,15 +174,15 @@ Test(outbox, a_chunk_is_packed_once_for_all_who_take_it_so)
     struct peer peers[PEERS] = {0};
     struct chunk *worth = make_chunk("worth it", 8);
     struct chunk *other = make_chunk("other", 5);
-    packs = 0;
+    deflates = 0;
     for (unsigned i = 0; i < PEERS; i++) {
         open_outbox(&peers[i], 20, 100000);
-        peers[i].outbox.packs = i % 2;
+        peers[i].outbox.deflates = i % 2;
         cr_expect(outbox_append(&peers[i].outbox, &dirty, worth, 0, worth->len));
         cr_expect(outbox_append(&peers[i].outbox, &dirty, other, 0, other->len));
         cr_expect(outbox_append(&peers[i].outbox, &dirty, worth, 1, 2), "a part stays as it is");
     }
-    cr_expect_eq(packs, 2);
+    cr_expect_eq(deflates, 2);
     chunk_unref(worth);
     chunk_unref(other);
     for (unsigned i = 0; i < PEERS; i++) {
