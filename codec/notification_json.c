@@ -174,32 +174,58 @@ void notification_json_fields(
 
 /* Pages. */
 
-/* A cursor: new_rev and seq, with a dot between them where they differ. */
-static void add_cursor(struct builder *out, uint64_t new_rev, uint64_t seq)
+/* A cursor: new_rev, seq where it differs or a rank follows, and the rank, with dots between. */
+static void add_cursor(struct builder *out, const struct notification_page *page, size_t last)
 {
-    builder_u64(out, new_rev);
-    if (seq != new_rev) {
+    const struct notification_item *item = &page->items[last];
+    builder_u64(out, item->new_rev);
+    if (item->seq != item->new_rev || page->by_priority) {
         builder_byte(out, '.');
-        builder_u64(out, seq);
+        builder_u64(out, item->seq);
+    }
+    if (page->by_priority) {
+        builder_byte(out, '.');
+        builder_u64(out, (uint64_t)item->priority);
     }
 }
 
-int notification_cursor_parse(struct bytes text, uint64_t *ret_new_rev, uint64_t *ret_seq)
+/* The number up to the next dot, or the end; *left is what lies behind. */
+static int take_number(struct bytes *left, uint64_t max, uint64_t *ret_number, bool *ret_more)
 {
-    const char *dot = memchr(text.at, '.', text.len);
-    size_t len = dot != NULL ? (size_t)(dot - text.at) : text.len;
-    int status = bytes_to_u64(bytes_of(text.at, len), INT64_MAX, ret_new_rev);
-    if (status == 0 && dot != NULL) {
-        return bytes_to_u64(bytes_skip(text, len + 1), INT64_MAX, ret_seq);
+    const char *dot = left->len > 0 ? memchr(left->at, '.', left->len) : NULL;
+    size_t len = dot != NULL ? (size_t)(dot - left->at) : left->len;
+    int status = bytes_to_u64(bytes_of(left->at, len), max, ret_number);
+    *ret_more = dot != NULL;
+    *left = bytes_skip(*left, dot != NULL ? len + 1 : len);
+    return status;
+}
+
+int notification_cursor_parse(struct bytes text, struct notification_cursor *ret_cursor)
+{
+    struct notification_cursor cursor = {0};
+    bool more;
+    uint64_t rank = 0;
+    int status = take_number(&text, INT64_MAX, &cursor.new_rev, &more);
+    cursor.seq = cursor.new_rev;
+    if (status == 0 && more) {
+        status = take_number(&text, INT64_MAX, &cursor.seq, &more);
     }
-    *ret_seq = *ret_new_rev;
+    if (status == 0 && more) {
+        cursor.ranked = true;
+        status = take_number(&text, INT16_MAX, &rank, &more);
+        status = status == 0 && more ? STATUS_INVALID : status;
+    }
+    if (status == 0) {
+        cursor.rank = (uint32_t)rank;
+        *ret_cursor = cursor;
+    }
     return status;
 }
 
 /* How many items fit; the first always does. */
 static size_t add_fitting(const struct notification_page *page, struct builder *out)
 {
-    enum { TAIL = sizeof("],\"next\":\"18446744073709551615.18446744073709551615\"}") - 1 };
+    enum { TAIL = sizeof("],\"next\":\"18446744073709551615.18446744073709551615.32767\"}") - 1 };
     size_t start = builder_bytes(out).len;
     for (size_t i = 0; i < page->count; i++) {
         size_t before = builder_bytes(out).len;
@@ -214,16 +240,38 @@ static size_t add_fitting(const struct notification_page *page, struct builder *
     return page->count;
 }
 
-void notification_json_list(const struct notification_page *page, struct builder *out)
+static void add_pagination(const struct notification_page *page, struct builder *out)
+{
+    bool more = page->total > page->total_max;
+    uint64_t total = more ? page->total_max : page->total;
+    json_write_key(out, "pagination");
+    json_write_open(out, '{');
+    json_write_u64(out, "page", page->page);
+    json_write_u64(out, "limit", page->limit);
+    json_write_u64(out, "total", total);
+    json_write_u64(out, "pages", (total + page->limit - 1) / page->limit);
+    json_write_bool(out, "hasNext", (uint64_t)page->page * page->limit < total);
+    json_write_bool(out, "hasPrev", page->page > 1);
+    if (more) {
+        json_write_bool(out, "more", true);
+    }
+    json_write_close(out, '}');
+}
+
+size_t notification_json_list(const struct notification_page *page, struct builder *out)
 {
     builder_str(out, page->ack ? "{\"ok\":true,\"items\":[" : "{\"items\":[");
     size_t count = add_fitting(page, out);
-    bool more = count < page->count || page->more;
-    if (!more || count == 0) {
-        builder_str(out, "],\"next\":null}");
-        return;
+    builder_byte(out, ']');
+    if (page->page > 0) {
+        add_pagination(page, out);
+    } else if (count > 0 && (count < page->count || page->more)) {
+        builder_str(out, ",\"next\":\"");
+        add_cursor(out, page, count - 1);
+        builder_byte(out, '"');
+    } else {
+        builder_str(out, ",\"next\":null");
     }
-    builder_str(out, "],\"next\":\"");
-    add_cursor(out, page->items[count - 1].new_rev, page->items[count - 1].seq);
-    builder_str(out, "\"}");
+    builder_byte(out, '}');
+    return count;
 }

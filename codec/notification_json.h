@@ -45,18 +45,30 @@ struct notification_page {
     uint32_t fields; /* set by notification_json_add_field; 0: items are whole */
     uint32_t max_bytes; /* of the text; 0: any number */
     bool ack; /* `"ok":true` in front */
+    bool by_priority; /* the cursor says the priority too */
+    uint32_t page; /* its number, from 1, with the two below; 0: the answer ends with a cursor */
+    uint32_t limit;
+    uint64_t total; /* rows of all pages; above `total_max` there are more */
+    uint64_t total_max;
 };
 
 /*
- * Append a page: {items, next}. `next` is the cursor of the next page as text, null where there is
- * none. What does not fit into `max_bytes` is left to the next page; one item is given
- * whatever its size.
+ * Append a page: {items, next}, or of numbered pages {items, pagination}. `next` is the cursor of
+ * the next page as text, null where there is none. What does not fit into `max_bytes` is left to
+ * the next page; one item is given whatever its size. Returns how many were given.
  */
-void notification_json_list(const struct notification_page *page, struct builder *out);
+size_t notification_json_list(const struct notification_page *page, struct builder *out);
+
+/* A place in a list: what the row in front of it has. */
+struct notification_cursor {
+    uint64_t new_rev;
+    uint64_t seq;
+    uint32_t rank; /* what the list is sorted by before that */
+    bool ranked; /* it is sorted by something else */
+};
 
 /* Read a cursor. STATUS_INVALID. */
-MUST_CHECK int notification_cursor_parse(
-    struct bytes text, uint64_t *ret_new_rev, uint64_t *ret_seq);
+MUST_CHECK int notification_cursor_parse(struct bytes text, struct notification_cursor *ret_cursor);
 
 /* Members of an item that may be asked for. */
 #define NOTIFICATION_JSON_FIELDS                                                                   \

@@ -23,7 +23,15 @@ enum { LIMIT_DEFAULT = 20 };
 
 static int set_after(struct notification_query *query, struct bytes text)
 {
-    return notification_cursor_parse(text, &query->after_rev, &query->after_seq);
+    struct notification_cursor cursor;
+    int status = notification_cursor_parse(text, &cursor);
+    if (status == 0) {
+        query->after_rev = cursor.new_rev;
+        query->after_seq = cursor.seq;
+        query->after_rank = cursor.rank;
+        query->ranked = cursor.ranked;
+    }
+    return status;
 }
 
 static int set_limit(struct notification_query *query, struct bytes text)
@@ -34,6 +42,17 @@ static int set_limit(struct notification_query *query, struct bytes text)
         return STATUS_INVALID;
     }
     query->limit = status == 0 ? (uint32_t)limit : query->limit;
+    return status;
+}
+
+static int set_page(struct notification_query *query, struct bytes text)
+{
+    uint64_t page;
+    int status = bytes_to_u64(text, NOTIFICATION_QUERY_PAGED_MAX, &page);
+    if (status == 0 && page == 0) {
+        return STATUS_INVALID;
+    }
+    query->page = status == 0 ? (uint32_t)page : query->page;
     return status;
 }
 
@@ -98,6 +117,13 @@ static int set_order(struct notification_query *query, struct bytes text)
     return query->ascending || bytes_eq_str(text, "desc") ? 0 : STATUS_INVALID;
 }
 
+static int set_sort(struct notification_query *query, struct bytes text)
+{
+    bool by_priority = bytes_eq_str(text, "priority");
+    query->sort = by_priority ? NOTIFICATION_SORT_PRIORITY : NOTIFICATION_SORT_CREATED;
+    return by_priority || bytes_eq_str(text, "createdAt") ? 0 : STATUS_INVALID;
+}
+
 static int set_nulls(struct notification_query *query, struct bytes text)
 {
     query->omit_nulls = bytes_eq_str(text, "omit");
@@ -106,6 +132,8 @@ static int set_nulls(struct notification_query *query, struct bytes text)
 
 /* The table. */
 
+#define AFTER_ALLOWED "The next of the page before"
+#define PAGE_ALLOWED "A number from 1; pages go to the 10,000th row: after goes further"
 #define TIME_ALLOWED "A time: ISO 8601, or milliseconds since 1970"
 
 static const struct row {
@@ -114,13 +142,15 @@ static const struct row {
     int (*set)(struct notification_query *query, struct bytes text);
     const char *allowed;
 } rows[] = {
-    {"after", false, set_after, "The next of the page before"},
+    {"after", false, set_after, AFTER_ALLOWED},
     {"fields", true, add_field, "Some, with commas between, of: " NOTIFICATION_JSON_FIELDS},
     {"from", false, set_from, TIME_ALLOWED},
     {"limit", false, set_limit, "A number from 1 to 100"},
     {"nulls", false, set_nulls, "omit"},
     {"order", false, set_order, "desc or asc"},
+    {"page", false, set_page, PAGE_ALLOWED},
     {"priority", true, add_priority, "Some, with commas between, of: low, medium, high, urgent"},
+    {"sort", false, set_sort, "createdAt or priority"},
     {"state", true, add_state,
         "Some, with commas between, of: unread, seen, read, archived, snoozed"},
     {"to", false, set_to, TIME_ALLOWED},
@@ -133,11 +163,27 @@ static void init(struct notification_query *ret_query, struct notification_query
     *ret_fault = (struct notification_query_fault){.message = ""};
 }
 
-static int blame(struct notification_query_fault *fault, const struct row *row)
+static int blame_name(struct notification_query_fault *fault, const char *name, const char *message)
 {
-    memcpy(fault->field, row->name, strlen(row->name) + 1);
-    fault->message = row->allowed;
+    memcpy(fault->field, name, strlen(name) + 1);
+    fault->message = message;
     return STATUS_INVALID;
+}
+
+/* What the parameters are together. */
+static int check(const struct notification_query *query, struct notification_query_fault *fault)
+{
+    if (query->page > 0 && query->after_rev > 0) {
+        (void)blame_name(fault, "after", "after or page: not both");
+        return STATUS_CONFLICT;
+    }
+    if (query->page > 0 && (query->page - 1) * query->limit >= NOTIFICATION_QUERY_PAGED_MAX) {
+        return blame_name(fault, "page", PAGE_ALLOWED);
+    }
+    if (query->after_rev > 0 && query->ranked != (query->sort != NOTIFICATION_SORT_CREATED)) {
+        return blame_name(fault, "after", AFTER_ALLOWED);
+    }
+    return 0;
 }
 
 /* One value, or several with commas between; at least one. */
@@ -169,10 +215,10 @@ int notification_query_from_url(struct bytes url_query, struct notification_quer
             continue;
         }
         if (status != 0 || set_text(ret_query, &rows[i], text) != 0) {
-            return blame(ret_fault, &rows[i]);
+            return blame_name(ret_fault, rows[i].name, rows[i].allowed);
         }
     }
-    return 0;
+    return check(ret_query, ret_fault);
 }
 
 /* Objects. */
@@ -214,11 +260,11 @@ static int set_value(struct notification_query *query, const struct row *row, st
     return set_text(query, row, text);
 }
 
-static int blame_name(struct notification_query_fault *fault, struct bytes key)
+static int blame_key(struct notification_query_fault *fault, struct bytes key)
 {
     names_write_field(key, fault->field, sizeof(fault->field));
     fault->message = "Unknown field; known here: after, fields, from, limit, nulls, order, "
-                     "priority, state, to, type";
+                     "page, priority, sort, state, to, type";
     return STATUS_NOT_FOUND;
 }
 
@@ -236,11 +282,11 @@ int notification_query_from_json(struct bytes object, struct notification_query 
             i++;
         }
         if (i == ARRAY_LEN(rows)) {
-            return blame_name(ret_fault, key);
+            return blame_key(ret_fault, key);
         }
         if (set_value(ret_query, &rows[i], value) != 0) {
-            return blame(ret_fault, &rows[i]);
+            return blame_name(ret_fault, rows[i].name, rows[i].allowed);
         }
     }
-    return 0;
+    return check(ret_query, ret_fault);
 }

@@ -51,6 +51,7 @@ static uint32_t slot_of_request(const struct store_request *request)
     case STORE_MARK:
         return slot_of_user(&((const struct store_mark *)request)->who);
     case STORE_LIST:
+    case STORE_PAGE:
         return slot_of_user(&((const struct store_list *)request)->who);
     case STORE_COUNTS:
         return slot_of_user(&((const struct store_counts *)request)->who);

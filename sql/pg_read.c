@@ -6,26 +6,14 @@
 
 #include "codec/base/status.h"
 #include "codec/slot.h"
+#include "sql/pg_items.h"
+#include "sql/pg_page.h"
 
 /* Sending first, then reading; each read is one statement, so it sees one snapshot. */
 
 static enum pg_statement add_list(struct pg_params *params, const struct store_list *list)
 {
-    uint64_t start = list->ascending ? 0 : INT64_MAX;
-    bool from_start = list->before.new_rev == 0;
-    pg_add_user(params, list->who.tenant, list->who.user);
-    pg_add_u64(params, from_start ? start : list->before.new_rev);
-    pg_add_u64(params, from_start ? start : list->before.seq);
-    pg_add_i32(params, (int32_t)(list->states != 0 ? list->states : NOTIFICATION_LISTED_STATES));
-    pg_add_array(params, PG_TEXT, list->type_count);
-    for (size_t i = 0; i < list->type_count; i++) {
-        pg_add_element(params, list->types[i]);
-    }
-    pg_add_i32(params, list->priorities != 0 ? (int32_t)list->priorities : -1);
-    pg_add_u64(params, list->from);
-    pg_add_u64(params, list->to > 0 ? list->to : INT64_MAX);
-    pg_add_u64(params, (uint64_t)list->limit + 1);
-    pg_add_u64(params, list->max_bytes > 0 ? list->max_bytes : INT64_MAX);
+    pg_items_add_list(params, list);
     return list->ascending ? PG_STMT_LIST_ASC : PG_STMT_LIST;
 }
 
@@ -77,6 +65,8 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     switch (request->op) {
     case STORE_LIST:
         return add_list(params, (const struct store_list *)request);
+    case STORE_PAGE:
+        return pg_page_add(params, (const struct store_page *)request);
     case STORE_COUNTS:
         return add_counts(params, (const struct store_counts *)request);
     case STORE_SYNC:
@@ -157,66 +147,10 @@ void pg_read_unblock(struct pg_conn *conn, int blocked)
     pg_conn_commit(conn, flight);
 }
 
-/* The row's columns from `at`: PG_ITEM of pg.def. */
-static void read_item(
-    const PGresult *rows, int row, int at, struct result *arena, struct notification_item *ret_item)
-{
-    *ret_item = (struct notification_item){
-        .seq = pg_u64(rows, row, at + 1),
-        .rev = pg_u64(rows, row, at + 2),
-        .state = (enum notification_state)pg_i16(rows, row, at + 3),
-        .tenant = result_copy(arena, pg_bytes(rows, row, at + 4)),
-        .user = result_copy(arena, pg_bytes(rows, row, at + 5)),
-        .type = result_copy(arena, pg_bytes(rows, row, at + 6)),
-        .title = result_copy(arena, pg_bytes(rows, row, at + 7)),
-        .message = result_copy(arena, pg_bytes(rows, row, at + 8)),
-        .data = result_copy(arena, pg_bytes(rows, row, at + 9)),
-        .priority = (enum notification_priority)pg_i16(rows, row, at + 10),
-        .created_at = pg_u64(rows, row, at + 11),
-        .expires_at = pg_u64(rows, row, at + 12),
-        .seen_at = pg_u64(rows, row, at + 13),
-        .read_at = pg_u64(rows, row, at + 14),
-        .archived_at = pg_u64(rows, row, at + 15),
-        .new_rev = pg_u64(rows, row, at + 16),
-        .snoozed_until = pg_u64(rows, row, at + 17),
-        .resurfaced_at = pg_u64(rows, row, at + 18),
-    };
-    pg_uuid(rows, row, at, ret_item->id);
-}
-
-static void append_item(const PGresult *rows, int row, int at, struct result *arena,
-    struct notification_item **items, size_t *count)
-{
-    struct notification_item *grown = result_grow(arena, *items, *count, sizeof(*grown));
-    if (grown) {
-        *items = grown;
-        read_item(rows, row, at, arena, &grown[(*count)++]);
-    }
-}
-
-/* The first four columns of a row. */
-static struct store_position read_position(const PGresult *rows)
-{
-    return (struct store_position){
-        .seq = pg_u64(rows, 0, 0),
-        .rev = pg_u64(rows, 0, 1),
-        .unread = pg_u64(rows, 0, 2),
-        .unseen = pg_u64(rows, 0, 3),
-    };
-}
-
 static int read_list(struct store_list *list, const PGresult *rows)
 {
     enum { ITEM = 4 };
-    struct result *arena = request_result(&list->base);
-    list->position = read_position(rows);
-    for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, ITEM); row++) {
-        if (list_is_full(list)) {
-            list->next = cursor_of(&list->items[list->count - 1]);
-            break;
-        }
-        append_item(rows, row, ITEM, arena, &list->items, &list->count);
-    }
+    pg_items_read_list(list, rows, ITEM);
     return 0;
 }
 
@@ -224,7 +158,7 @@ static int read_counts(struct store_counts *counts, const PGresult *rows)
 {
     enum { NAME = 4, PRIORITY, UNREAD, UNSEEN };
     struct result *arena = request_result(&counts->base);
-    counts->position = read_position(rows);
+    counts->position = pg_items_position(rows);
     counts->groups = result_alloc(arena, (size_t)PQntuples(rows) * sizeof(*counts->groups));
     for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, UNREAD); row++) {
         if (!counts->groups) {
@@ -244,13 +178,13 @@ static int read_sync(struct store_sync *sync, const PGresult *rows)
 {
     enum { RESYNC = 4, THROUGH, KIND, AT, ITEM };
     struct result *arena = request_result(&sync->base);
-    sync->position = read_position(rows);
+    sync->position = pg_items_position(rows);
     sync->resync = pg_bool(rows, 0, RESYNC);
     sync->through_rev = pg_u64(rows, 0, THROUGH);
     sync->done = !sync->resync && sync->through_rev == sync->position.rev;
     for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, KIND); row++) {
         if (pg_i16(rows, row, KIND) == 0) {
-            append_item(rows, row, ITEM, arena, &sync->items, &sync->item_count);
+            pg_items_append(rows, row, ITEM, arena, &sync->items, &sync->item_count);
             continue;
         }
         struct notification_change change = {
@@ -271,7 +205,7 @@ static int read_get(struct store_get *get, const PGresult *rows)
     if (PQntuples(rows) == 0) {
         return STATUS_NOT_FOUND;
     }
-    read_item(rows, 0, 0, request_result(&get->base), &get->item);
+    pg_items_read(rows, 0, 0, request_result(&get->base), &get->item);
     return 0;
 }
 
@@ -338,6 +272,8 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     case STORE_LIST:
         return PQntuples(rows) > 0 ? read_list((struct store_list *)request, rows)
                                    : STATUS_UNAVAILABLE;
+    case STORE_PAGE:
+        return pg_page_read((struct store_page *)request, rows);
     case STORE_COUNTS:
         return PQntuples(rows) > 0 ? read_counts((struct store_counts *)request, rows)
                                    : STATUS_UNAVAILABLE;

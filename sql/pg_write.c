@@ -58,6 +58,7 @@ static const struct store_user *user_of(const struct store_request *request, siz
     case STORE_MARK:
         return &((const struct store_mark *)request)->who;
     case STORE_LIST:
+    case STORE_PAGE:
     case STORE_COUNTS:
     case STORE_SYNC:
     case STORE_GET:
@@ -558,6 +559,7 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_POSITIONS:
         return pg_read_rows(flight, run, rows);
     case STORE_LIST:
+    case STORE_PAGE:
     case STORE_COUNTS:
     case STORE_SYNC:
     case STORE_GET:

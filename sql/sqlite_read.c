@@ -8,61 +8,8 @@
 
 #include "codec/base/status.h"
 #include "codec/slot.h"
-
-static void copy_id(const struct query *query, int index, uint8_t ret_id[NOTIFICATION_ID_LEN])
-{
-    struct bytes id = query_column(query, index);
-    if (id.len == NOTIFICATION_ID_LEN) {
-        memcpy(ret_id, id.at, NOTIFICATION_ID_LEN);
-    }
-}
-
-void sqlite_bind_user(struct query *query, const struct store_user *who)
-{
-    query_u64(query, 1, slot_of(who->tenant, who->user));
-    query_text(query, 2, who->tenant);
-    query_text(query, 3, who->user);
-}
-
-/* The row of ITEM_COLUMNS. */
-static void read_item(
-    const struct query *query, struct result *result, struct notification_item *ret_item)
-{
-    *ret_item = (struct notification_item){
-        .tenant = result_copy(result, query_column(query, 0)),
-        .user = result_copy(result, query_column(query, 1)),
-        .seq = query_column_u64(query, 2),
-        .rev = query_column_u64(query, 3),
-        .type = result_copy(result, query_column(query, 5)),
-        .title = result_copy(result, query_column(query, 6)),
-        .message = result_copy(result, query_column(query, 7)),
-        .data = result_copy(result, query_column(query, 8)),
-        .priority = (enum notification_priority)query_column_u64(query, 9),
-        .state = (enum notification_state)query_column_u64(query, 10),
-        .created_at = query_column_u64(query, 11),
-        .expires_at = query_column_u64(query, 12),
-        .seen_at = query_column_u64(query, 13),
-        .read_at = query_column_u64(query, 14),
-        .archived_at = query_column_u64(query, 15),
-        .new_rev = query_column_u64(query, 16),
-        .snoozed_until = query_column_u64(query, 17),
-        .resurfaced_at = query_column_u64(query, 18),
-    };
-    copy_id(query, 4, ret_item->id);
-}
-
-/* Keep the row; what query_step says of the next, or STATUS_NOMEM. */
-static int append_item(
-    struct query *query, struct result *result, struct notification_item **items, size_t *count)
-{
-    struct notification_item *grown = result_grow(result, *items, *count, sizeof(*grown));
-    if (!grown) {
-        return STATUS_NOMEM;
-    }
-    *items = grown;
-    read_item(query, result, &grown[(*count)++]);
-    return query_step(query);
-}
+#include "sql/sqlite_items.h"
+#include "sql/sqlite_page.h"
 
 /* Collect all rows of an item query and close it. */
 static int read_items(struct query *query, struct result *result,
@@ -70,7 +17,7 @@ static int read_items(struct query *query, struct result *result,
 {
     int more = query_step(query);
     while (more > 0) {
-        more = append_item(query, result, ret_items, ret_count);
+        more = sqlite_items_append(query, result, ret_items, ret_count);
     }
     query_close(query);
     return more;
@@ -90,50 +37,6 @@ int sqlite_read_meta(struct sqlite_db *db, const char *name, size_t size, char *
     return more < 0 ? more : more > 0 ? 0 : STATUS_NOT_FOUND;
 }
 
-int sqlite_read_position(struct sqlite_db *db, const struct store_user *who,
-    struct store_position *ret_position, uint64_t *ret_floor)
-{
-    *ret_position = (struct store_position){0};
-    *ret_floor = 0;
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_INBOX_READ);
-    sqlite_bind_user(&query, who);
-    int more = query_step(&query);
-    if (more > 0) {
-        ret_position->seq = query_column_u64(&query, 0);
-        ret_position->rev = query_column_u64(&query, 1);
-        ret_position->unread = query_column_u64(&query, 2);
-        ret_position->unseen = query_column_u64(&query, 3);
-        *ret_floor = query_column_u64(&query, 4);
-    }
-    query_close(&query);
-    return more < 0 ? more : 0;
-}
-
-/* The statement sees to everything but the types. */
-static bool is_of_type(const struct store_list *list, struct bytes type)
-{
-    for (size_t i = 0; i < list->type_count; i++) {
-        if (bytes_eq(list->types[i], type)) {
-            return true;
-        }
-    }
-    return list->type_count == 0;
-}
-
-static void bind_list(struct query *query, const struct store_list *list)
-{
-    uint64_t start = list->ascending ? 0 : INT64_MAX;
-    bool from_start = list->before.new_rev == 0;
-    sqlite_bind_user(query, &list->who);
-    query_u64(query, 4, from_start ? start : list->before.new_rev);
-    query_u64(query, 5, from_start ? start : list->before.seq);
-    query_u64(query, 6, list->states != 0 ? list->states : NOTIFICATION_LISTED_STATES);
-    query_u64(query, 7, list->priorities != 0 ? list->priorities : UINT32_MAX);
-    query_u64(query, 8, list->from);
-    query_u64(query, 9, list->to > 0 ? list->to : INT64_MAX);
-}
-
 static int run_list(struct sqlite_db *db, struct store_list *list)
 {
     enum { TYPE = 5 };
@@ -144,17 +47,17 @@ static int run_list(struct sqlite_db *db, struct store_list *list)
     }
     struct query query;
     query_open(&query, db, list->ascending ? SQLITE_STMT_LIST_ASC : SQLITE_STMT_LIST);
-    bind_list(&query, list);
+    sqlite_items_bind(&query, list);
     struct result *result = request_result(&list->base);
     int more = query_step(&query);
     while (more > 0) {
-        if (!is_of_type(list, query_column(&query, TYPE))) {
+        if (!sqlite_items_is_of_type(list, query_column(&query, TYPE))) {
             more = query_step(&query);
         } else if (list_is_full(list)) {
             list->next = cursor_of(&list->items[list->count - 1]);
             break;
         } else {
-            more = append_item(&query, result, &list->items, &list->count);
+            more = sqlite_items_append(&query, result, &list->items, &list->count);
         }
     }
     query_close(&query);
@@ -252,7 +155,7 @@ static int read_changes(struct sqlite_db *db, struct store_sync *sync)
             .at = query_column_u64(&query, 4),
             .snoozed_until = query_column_u64(&query, 5),
         };
-        copy_id(&query, 0, change.id);
+        sqlite_items_id(&query, 0, change.id);
         change_append(result, &sync->changes, &sync->change_count, &change);
         more = query_step(&query);
     }
@@ -303,7 +206,7 @@ static int run_get(struct sqlite_db *db, struct store_get *get)
     query_text(&query, 3, get->tenant);
     int more = query_step(&query);
     if (more > 0) {
-        read_item(&query, request_result(&get->base), &get->item);
+        sqlite_items_read(&query, request_result(&get->base), &get->item);
     }
     query_close(&query);
     return more < 0 ? more : more > 0 ? 0 : STATUS_NOT_FOUND;
@@ -403,6 +306,8 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     switch (request->op) {
     case STORE_LIST:
         return run_list(db, (struct store_list *)request);
+    case STORE_PAGE:
+        return sqlite_page_run(db, (struct store_page *)request);
     case STORE_COUNTS:
         return run_counts(db, (struct store_counts *)request);
     case STORE_SYNC:

@@ -601,6 +601,7 @@ static int run_write(
     case STORE_EPOCH:
         return run_epoch(db, (struct store_renewal *)request);
     case STORE_LIST:
+    case STORE_PAGE:
     case STORE_COUNTS:
     case STORE_SYNC:
     case STORE_GET:

@@ -326,6 +326,14 @@ struct result *request_result(struct store_request *request)
     return request->result;
 }
 
+static void clear_list(struct store_list *list)
+{
+    list->items = NULL;
+    list->count = 0;
+    list->next = (struct store_cursor){0};
+    list->position = (struct store_position){0};
+}
+
 /* Clear the outputs that are pointers, counts or flags. */
 static void clear_outputs(struct store_request *request)
 {
@@ -340,14 +348,13 @@ static void clear_outputs(struct store_request *request)
         mark->late_count = 0;
         break;
     }
-    case STORE_LIST: {
-        struct store_list *list = (struct store_list *)request;
-        list->items = NULL;
-        list->count = 0;
-        list->next = (struct store_cursor){0};
-        list->position = (struct store_position){0};
+    case STORE_LIST:
+        clear_list((struct store_list *)request);
         break;
-    }
+    case STORE_PAGE:
+        clear_list((struct store_list *)request);
+        ((struct store_page *)request)->total = 0;
+        break;
     case STORE_COUNTS: {
         struct store_counts *counts = (struct store_counts *)request;
         counts->groups = NULL;

@@ -62,6 +62,12 @@ static bool is_list(const struct store_list *list)
            list->from <= INT64_MAX && list->to <= INT64_MAX;
 }
 
+static bool is_page(const struct store_page *page)
+{
+    return is_list(&page->list) && page->rank < NOTIFICATION_PRIORITY_COUNT &&
+           page->skip <= STORE_PAGED_MAX && (page->skip == 0 || page->list.before.new_rev == 0);
+}
+
 static bool is_sync(const struct store_sync *sync)
 {
     return is_user(&sync->who) && sync->limit >= 1 && sync->limit <= STORE_PAGE_MAX;
@@ -111,6 +117,8 @@ bool request_is_valid(const struct store_request *request)
         return is_mark((const struct store_mark *)request);
     case STORE_LIST:
         return is_list((const struct store_list *)request);
+    case STORE_PAGE:
+        return is_page((const struct store_page *)request);
     case STORE_COUNTS:
         return is_user(&((const struct store_counts *)request)->who);
     case STORE_SYNC:

@@ -21,6 +21,7 @@ enum store_op {
     STORE_PUT,
     STORE_MARK,
     STORE_LIST,
+    STORE_PAGE,
     STORE_COUNTS,
     STORE_SYNC,
     STORE_GET,
@@ -130,6 +131,20 @@ struct store_list {
     size_t count;
     struct store_cursor next; /* pass as `before` for the next page; 0: there is none */
     struct store_position position;
+};
+
+/*
+ * A page that has a number, or one by priority: of the STORE_PAGED_MAX newest rows that are meant,
+ * the urgent ones first (ascending: the low ones, and of one priority the oldest).
+ */
+struct store_page {
+    struct store_list
+        list; /* STORE_PAGE; without `before` where rows are skipped; `next` as there */
+    bool by_priority; /* else in the order of a list */
+    uint32_t rank; /* by priority: that of the row that list.before is */
+    uint32_t skip; /* rows in front of the page, at most STORE_PAGED_MAX */
+    bool counted;
+    uint64_t total; /* out: with `counted`, rows that are meant, at most STORE_PAGED_MAX + 1 */
 };
 
 /* What is open of an inbox by type, or by priority: at most STORE_GROUPS_MAX, the largest first. */

@@ -9,6 +9,7 @@
 #include "actors/inbox/announce.h"
 #include "actors/inbox/inbox.h"
 #include "actors/inbox/inbox_mark.h"
+#include "actors/inbox/inbox_page.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/shard.h"
 #include "codec/base/mem.h"
@@ -162,20 +163,22 @@ static bool ask_for_fewer(struct inbox *inbox, const struct inbox_request *reque
 
 static void on_listed(struct inbox *inbox, struct inbox_request *request)
 {
-    const struct store_list *list = &request->store.list;
     if (!check_stored(inbox, request)) {
         return;
     }
     struct builder text = {0};
-    struct notification_page page = {.items = list->items,
-        .count = list->count,
-        .more = list->next.new_rev > 0,
-        .fields = request->query->fields,
-        .omit_nulls = request->query->omit_nulls,
-        .max_bytes = request->shard->config->outbound_bytes,
-        .ack = true};
-    notification_json_list(&page, &text);
-    answer_request(inbox, request, &text);
+    uint32_t max_bytes = request->shard->config->outbound_bytes;
+    if (inbox_page_answer(&request->store.page, request->query, max_bytes, true, &text)) {
+        answer_request(inbox, request, &text);
+        return;
+    }
+    builder_reset(&text);
+    struct socket *socket = asker(inbox, request);
+    if (socket != NULL) {
+        call_refuse_event(socket, request->has_id ? &request->id : NULL, bytes_str(request->event),
+            &(struct call_refusal){
+                .code = ERROR_TOO_LARGE, .message = inbox_page_too_large, .field = "limit"});
+    }
 }
 
 /* Read a decimal number, or the same as text (`next` of the page before); null leaves it. */
@@ -233,7 +236,7 @@ static void list_inbox(const struct client_call *call)
         inbox_request_destroy(&request->store.base);
         return;
     }
-    inbox_list_fill(&request->store.list, inbox_request_who(request), request->query,
+    inbox_page_fill(&request->store.page, inbox_request_who(request), request->query,
         request->shard->config->outbound_bytes);
     inbox_request_submit(request);
 }

@@ -20,22 +20,6 @@ void inbox_mark_fill(struct store_mark *mark, struct store_user who,
     mark->until = marking->until;
 }
 
-void inbox_list_fill(struct store_list *list, struct store_user who,
-    const struct notification_query *query, uint32_t max_bytes)
-{
-    list->who = who;
-    list->ascending = query->ascending;
-    list->before = (struct store_cursor){.new_rev = query->after_rev, .seq = query->after_seq};
-    list->limit = query->limit;
-    list->max_bytes = max_bytes;
-    list->states = query->states;
-    list->priorities = query->priorities;
-    list->types = query->types;
-    list->type_count = query->type_count;
-    list->from = query->from;
-    list->to = query->to;
-}
-
 void inbox_mark_answer(const struct store_mark *mark, struct builder *out)
 {
     const struct notification_marked marked = {

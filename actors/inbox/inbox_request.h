@@ -22,7 +22,7 @@ struct shard;
 struct inbox_request {
     union {
         struct store_request base;
-        struct store_list list;
+        struct store_page page;
         struct store_mark mark;
         struct store_sync sync;
     } store;

@@ -8,6 +8,7 @@
  */
 #include "actors/inbox/announce.h"
 #include "actors/inbox/inbox_mark.h"
+#include "actors/inbox/inbox_page.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
@@ -33,6 +34,7 @@ struct inbox_call {
     union {
         struct store_request base;
         struct store_list list;
+        struct store_page page;
         struct store_counts counts;
         struct store_get get;
         struct store_positions positions;
@@ -195,16 +197,16 @@ static void answer_at(struct inbox_call *call, uint64_t rev, struct builder *jso
 
 static void answer_list(struct inbox_call *call)
 {
-    const struct store_list *list = &call->op.list;
     struct builder out = {0};
-    struct notification_page page = {.items = list->items,
-        .count = list->count,
-        .more = list->next.new_rev > 0,
-        .fields = call->query->fields,
-        .omit_nulls = call->query->omit_nulls,
-        .max_bytes = call->shard->config->outbound_bytes};
-    notification_json_list(&page, &out);
-    answer_at(call, list->position.rev, &out);
+    uint32_t max_bytes = call->shard->config->outbound_bytes;
+    if (inbox_page_answer(&call->op.page, call->query, max_bytes, false, &out)) {
+        answer_at(call, call->op.list.position.rev, &out);
+        return;
+    }
+    builder_reset(&out);
+    api_refuse(call->api.request,
+        &(struct api_error){
+            .code = ERROR_TOO_LARGE, .message = inbox_page_too_large, .field = "limit"});
 }
 
 /* The parameters of a read. False: the request was refused, and the call is gone. */
@@ -212,10 +214,14 @@ static bool read_query(struct http_request *request, struct inbox_call *call)
 {
     struct notification_query_fault fault;
     call->query = mem_alloc(sizeof(*call->query));
-    if (notification_query_from_url(request->query, call->query, &fault) == 0) {
+    int status = notification_query_from_url(request->query, call->query, &fault);
+    if (status == 0) {
         return true;
     }
-    refuse_field(request, fault.field, fault.message);
+    api_refuse(request, &(struct api_error){.code = status == STATUS_CONFLICT ? ERROR_BAD_REQUEST
+                                                                              : ERROR_INVALID_FIELD,
+                            .message = fault.message,
+                            .field = fault.field});
     free_call(call);
     return false;
 }
@@ -228,8 +234,8 @@ void api_inbox_list(struct http_request *request, void *context)
         return;
     }
     if (read_query(request, call)) {
-        inbox_list_fill(
-            &call->op.list, call->user, call->query, call->shard->config->outbound_bytes);
+        inbox_page_fill(
+            &call->op.page, call->user, call->query, call->shard->config->outbound_bytes);
         submit(request, call);
     }
 }

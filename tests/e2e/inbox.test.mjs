@@ -252,6 +252,39 @@ for (const [name, start] of Object.entries(stores)) {
       assert.deepEqual(items, await list(user, '?limit=5'));
     });
 
+    test('pages have numbers, and the urgent ones come first on request', async () => {
+      const { user, devices } = await open(7, (i) => ({ priority: ['low', 'urgent', 'medium'][i % 3] }));
+      const seqs = (items) => items.map(({ seq }) => seq);
+      const block = (page, limit, total, pages) =>
+        ({ page, limit, total, pages, hasNext: page < pages, hasPrev: page > 1 });
+      const cases = [
+        [{ page: 1, limit: 3 }, [7, 6, 5], block(1, 3, 7, 3)],
+        [{ page: 3, limit: 3 }, [1], block(3, 3, 7, 3)],
+        [{ page: 4, limit: 3 }, [], { ...block(4, 3, 7, 3), hasNext: false }],
+        [{ page: 1, sort: 'priority' }, [5, 2, 6, 3, 7, 4, 1], block(1, 20, 7, 1)],
+        [{ page: 2, limit: 4, sort: 'priority', order: 'asc' }, [6, 2, 5], block(2, 4, 7, 2)],
+        [{ page: 1, priority: 'urgent,low', order: 'asc' }, [1, 2, 4, 5, 7], block(1, 20, 5, 1)],
+        [{ page: 1, type: 'none' }, [], block(1, 20, 0, 0)],
+      ];
+      for (const [query, wanted, pagination] of cases) {
+        const text = JSON.stringify(query);
+        const { body } = await rig.hubs[1].api('GET', `${inboxOf(user)}?${new URLSearchParams(query)}`);
+        assert.deepEqual([seqs(body.items), body.pagination, 'next' in body], [wanted, pagination, false], text);
+        for (const { ask } of devices) {
+          const answer = await ask('notification:list', query);
+          assert.deepEqual([answer.ok, seqs(answer.items), answer.pagination], [true, wanted, pagination], text);
+        }
+      }
+      const walked = [];
+      for (let after; after !== null;) {
+        const query = { sort: 'priority', limit: 2, ...(after && { after }) };
+        const answer = await devices[0].ask('notification:list', query);
+        walked.push(seqs(answer.items));
+        after = answer.next;
+      }
+      assert.deepEqual(walked, [[5, 2], [6, 3], [7, 4], [1]]);
+    });
+
     test('a device that was away converges, whatever it missed', async () => {
       const { user, ids, ways } = await open(6);
       const [ask] = ways;
@@ -314,14 +347,17 @@ describe('what is refused', () => {
       assert.deepEqual([error.code, error.field, error.message], [code, field, answer.message]);
     }
     const reads = [['limit', 0], ['state', 'lost'], ['priority', 'huge'], ['type', ''], ['from', 'soon'], ['to', 'x'],
-      ['order', 'up'], ['nulls', 'keep'], ['fields', 'secret'], ['after', 'x']];
+      ['order', 'up'], ['sort', 'title'], ['page', 0], ['nulls', 'keep'], ['fields', 'secret'], ['after', 'x']];
     for (const [field, value] of reads) {
       const answer = await device.ask('notification:list', { [field]: value });
       assert.deepEqual([answer.error, answer.field], ['invalid_field', field]);
       const { status, body: { error } } = await hub.api('GET', `${inboxOf(user)}?${field}=${value}`);
       assert.deepEqual([status, error.code, error.field, error.message], [422, 'invalid_field', field, answer.message]);
     }
-    assert.equal((await device.ask('notification:list', { sort: 'title' })).field, 'sort');
+    assert.equal((await device.ask('notification:list', { sorted: 'title' })).field, 'sorted');
+    const both = await hub.api('GET', `${inboxOf(user)}?page=2&after=1`);
+    assert.deepEqual([both.status, both.body.error.field], [400, 'after']);
+    assert.equal((await device.ask('notification:list', { page: 2, after: 1 })).field, 'after');
     const by = await hub.api('GET', `/api/v1/users/${user}/counts?by=title`);
     assert.deepEqual([by.status, by.body.error.field], [422, 'by']);
     assert.equal((await hub.api('POST', `${inboxOf(user)}/forget`, { id })).status, 404);

@@ -283,12 +283,11 @@ Test(notification, a_page_ends_where_it_is_full)
             count++;
         }
         cr_assert(count == 1 || builder_bytes(&out).len <= max, "%zu", max);
-        uint64_t new_rev;
-        uint64_t seq;
+        struct notification_cursor place;
         struct bytes cursor = bytes_of(next.at + 1, next.len - 2);
-        cr_assert_eq(notification_cursor_parse(cursor, &new_rev, &seq), 0, "%zu", max);
-        cr_assert_eq(new_rev, views[count - 1].new_rev);
-        cr_assert_eq(seq, views[count - 1].seq);
+        cr_assert_eq(notification_cursor_parse(cursor, &place), 0, "%zu", max);
+        cr_assert_eq(place.new_rev, views[count - 1].new_rev);
+        cr_assert_eq(place.seq, views[count - 1].seq);
     }
     builder_clear(&out);
     cr_expect_eq(notification_json_add_field(BYTES("seq"), &page.fields), 0);

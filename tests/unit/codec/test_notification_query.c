@@ -61,6 +61,16 @@ Test(notification_query, the_same_from_urls_and_objects)
     cr_expect(query.after_rev == 9 && query.after_seq == 9);
 }
 
+Test(notification_query, pages_have_numbers_or_cursors_with_a_rank)
+{
+    cr_expect_eq(from_url("page=100&limit=100&sort=priority"), 0);
+    cr_expect(query.page == 100 && query.sort == NOTIFICATION_SORT_PRIORITY && !query.ranked);
+    cr_expect_eq(from_json("{\"sort\":\"priority\",\"after\":\"9.3.2\"}"), 0);
+    cr_expect(query.after_rev == 9 && query.after_seq == 3 && query.after_rank == 2);
+    cr_expect_eq(from_url("sort=createdAt&after=9.3"), 0);
+    cr_expect(query.page == 0 && query.sort == NOTIFICATION_SORT_CREATED && query.after_seq == 3);
+}
+
 Test(notification_query, names_what_is_at_fault)
 {
     static const struct {
@@ -82,6 +92,13 @@ Test(notification_query, names_what_is_at_fault)
         {"order=up", "{\"order\":\"up\"}", "order"},
         {"nulls=keep", "{\"nulls\":\"keep\"}", "nulls"},
         {"fields=secret", "{\"fields\":[\"id\",\"secret\"]}", "fields"},
+        {"page=0", "{\"page\":0}", "page"},
+        {"page=10001", "{\"page\":1.5}", "page"},
+        {"page=101&limit=100", "{\"page\":501}", "page"},
+        {"sort=title", "{\"sort\":1}", "sort"},
+        {"after=9.3.1", "{\"after\":\"9.3.1\"}", "after"},
+        {"after=9&sort=priority", "{\"after\":9,\"sort\":\"priority\"}", "after"},
+        {"after=9.3.1.2&sort=priority", "{\"after\":\"9.3.\",\"sort\":\"priority\"}", "after"},
         {"type=%ff", "{\"type\":[\"a\",7]}", "type"},
         {"type=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21", "{\"type\":\"a\\u0000\"}",
             "type"},
@@ -94,8 +111,11 @@ Test(notification_query, names_what_is_at_fault)
         cr_expect(status == STATUS_INVALID, "%s", cases[i].json);
         cr_expect(strcmp(fault.field, cases[i].field) == 0);
     }
-    cr_expect_eq(from_json("{\"limit\":1,\"sort\":\"x\"}"), STATUS_NOT_FOUND);
-    cr_expect_str_eq(fault.field, "sort");
+    cr_expect_eq(from_json("{\"limit\":1,\"sorted\":\"x\"}"), STATUS_NOT_FOUND);
+    cr_expect_str_eq(fault.field, "sorted");
+    cr_expect_eq(from_url("page=2&after=9"), STATUS_CONFLICT);
+    cr_expect_str_eq(fault.field, "after");
+    cr_expect_eq(from_json("{\"after\":\"9.3\",\"page\":2}"), STATUS_CONFLICT);
 }
 
 Test(notification_query, what_is_null_is_left_out_on_request)

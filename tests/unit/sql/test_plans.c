@@ -59,8 +59,12 @@ static const struct {
     {"mark.ids", {{"notification_id", "id <"}, {"inbox_pkey", "user_id"}}},
     {"mark.up_to", {{"notification_pkey", "seq <"}, {"inbox_pkey", "user_id"}}},
     {"mark.up_to.open", {{"notification_open", "seq <"}, {"inbox_pkey", "user_id"}}},
+    {"page", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
+    {"page.asc", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"ping", {{"meta_pkey", "name"}}},
     {"positions", {{"inbox_pkey", "user_id"}}},
+    {"priority", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
+    {"priority.asc", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"put",
         {{"dedup_pkey", "key_hash"}, {"inbox_pkey", "user_id"}, {"notification_pkey", "seq <"}}},
     {"sweep", {{0}}},
@@ -221,6 +225,13 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
     run_done(harness, &list.base);
     list.ascending = true;
     run_done(harness, &list.base);
+    struct store_page page = {
+        .list = {.base.op = STORE_PAGE, .who = who, .limit = 20}, .counted = true, .skip = 2};
+    for (unsigned i = 0; i < 4; i++) {
+        page.list.ascending = i & 1;
+        page.by_priority = i & 2;
+        run_done(harness, &page.list.base);
+    }
     struct store_counts counts = {.base.op = STORE_COUNTS, .who = who};
     run_done(harness, &counts.base);
     counts.by_priority = true;

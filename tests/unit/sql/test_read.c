@@ -121,6 +121,110 @@ BOTH(a_list_has_what_was_asked_for_in_order)
     harness_close(&filled.harness);
 }
 
+/* Negative: `a` comes before `b`. */
+static int compare_entries(
+    const struct entry *a, const struct entry *b, const struct store_page *page)
+{
+    int order = (a < b) - (a > b); /* entries stand by seq */
+    if (page->by_priority && a->row.priority != b->row.priority) {
+        order = a->row.priority < b->row.priority ? 1 : -1;
+    }
+    return page->list.ascending ? -order : order;
+}
+
+/* All that is meant, in order. */
+static size_t sort_entries(
+    struct filled *filled, const struct store_page *page, uint64_t seqs[ROWS])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < ROWS; i++) {
+        const struct entry *entry = &filled->entries[i];
+        if (!is_meant(entry, &page->list)) {
+            continue;
+        }
+        size_t at = count++;
+        for (; at > 0 && compare_entries(entry, &filled->entries[seqs[at - 1] - 1], page) < 0;
+             at--) {
+            seqs[at] = seqs[at - 1];
+        }
+        seqs[at] = i + 1;
+    }
+    return count;
+}
+
+static void expect_page(struct filled *filled, struct store_page *page, const uint64_t *seqs,
+    size_t count, size_t first)
+{
+    struct store_list *list = &page->list;
+    size_t left = first < count ? count - first : 0;
+    cr_assert_eq(harness_run(&filled->harness, first % 4, &list->base), 0);
+    cr_assert_eq(
+        list->count, left < list->limit ? left : list->limit, "%zu behind %zu", left, first);
+    cr_assert_eq(list->next.new_rev > 0, left > list->limit);
+    for (size_t i = 0; i < list->count; i++) {
+        cr_assert_eq(list->items[i].seq, seqs[first + i]);
+    }
+    cr_assert_eq(page->total, page->counted ? count : 0);
+    cr_assert_eq(list->position.seq, ROWS);
+}
+
+BOTH(pages_have_numbers_and_may_go_by_priority)
+{
+    static struct filled filled;
+    fill(&filled, url);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct bytes chosen[TYPES];
+        uint64_t seqs[ROWS];
+        struct store_page page = {.by_priority = rand_below(&filled.rand, 2) > 0};
+        choose(&filled, &page.list, chosen);
+        page.list.base.op = STORE_PAGE;
+        page.list.limit = 1 + (uint32_t)rand_below(&filled.rand, 20);
+        size_t count = sort_entries(&filled, &page, seqs);
+        page.counted = rand_below(&filled.rand, 2) > 0;
+        for (page.skip = 0; page.skip < count + 30; page.skip += page.list.limit) {
+            expect_page(&filled, &page, seqs, count, page.skip);
+            store_request_finish(&page.list.base);
+        }
+        page.skip = 0;
+        for (size_t first = 0; first == 0 || page.list.before.new_rev > 0;
+             first += page.list.limit) {
+            expect_page(&filled, &page, seqs, count, first);
+            page.list.before = page.list.next;
+            page.rank = page.list.before.new_rev > 0
+                            ? (uint32_t)page.list.items[page.list.count - 1].priority
+                            : 0;
+            store_request_finish(&page.list.base);
+        }
+    }
+    harness_close(&filled.harness);
+}
+
+BOTH(pages_end_at_their_bytes)
+{
+    struct harness harness;
+    struct store_user who = user_of("alice");
+    char text[1000];
+    harness_open(&harness, url);
+    memset(text, 'x', sizeof(text));
+    for (size_t i = 0; i < 6; i++) {
+        struct store_row row = row_of(who, i, i);
+        row.message = bytes_of(text, sizeof(text));
+        put_row(&harness, &row);
+    }
+    for (unsigned by = 0; by < 2; by++) {
+        struct store_page page = {
+            .list = {.base.op = STORE_PAGE, .who = who, .limit = 4, .max_bytes = 1500},
+            .by_priority = by > 0,
+            .skip = 1};
+        cr_assert_eq(harness_run(&harness, 0, &page.list.base), 0);
+        cr_expect_eq(page.list.count, 2);
+        cr_expect(page.list.next.new_rev > 0, "the page is cut");
+        cr_expect_eq(page.list.items[0].seq, 5, "what is skipped does not count");
+        store_request_finish(&page.list.base);
+    }
+    harness_close(&harness);
+}
+
 static void expect_groups(struct filled *filled, bool by_priority)
 {
     struct store_counts counts = {
