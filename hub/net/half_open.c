@@ -9,7 +9,11 @@
 #include "codec/base/mem.h"
 #include "hub/net/loop.h"
 
-enum { SHED_MS = 1000, TRIES = 4 /* how many are looked at for a new one */ };
+enum {
+    PATIENCE_MS = 1000,
+    CROWD = 4, /* so many times the bound may wait that have not waited so long */
+    TRIES = 4 /* how many are looked at for a new one */
+};
 
 struct half_opens {
     struct loop_local local;
@@ -46,19 +50,30 @@ static void leave(struct half_opens *halves, struct half_open *half)
     halves->count--;
 }
 
+static struct half_open *find_oldest(const struct half_opens *halves)
+{
+    return container_of(halves->waiting.next, struct half_open, link);
+}
+
 static void end_oldest(struct half_opens *halves)
 {
-    struct half_open *oldest = container_of(halves->waiting.next, struct half_open, link);
+    struct half_open *oldest = find_oldest(halves);
     leave(halves, oldest);
     halves->ops->end(oldest);
+}
+
+static bool is_too_many(const struct half_opens *halves, uint32_t max, uint64_t now)
+{
+    return halves->count > max && (now - find_oldest(halves)->since_ms >= PATIENCE_MS ||
+                                      halves->count > (uint64_t)max * CROWD);
 }
 
 /* Those that have sent something go to the end of the list: what they have sent decides. */
 static unsigned bound(struct half_opens *halves, uint32_t max, uint64_t now)
 {
     unsigned ended = 0;
-    for (unsigned tried = 0; halves->count > max && tried < TRIES; tried++) {
-        struct half_open *oldest = container_of(halves->waiting.next, struct half_open, link);
+    for (unsigned tried = 0; is_too_many(halves, max, now) && tried < TRIES; tried++) {
+        struct half_open *oldest = find_oldest(halves);
         if (halves->ops->has_unread(oldest)) {
             list_remove(&oldest->link);
             list_append(&halves->waiting, &oldest->link);
@@ -85,7 +100,7 @@ void half_open_begin(
     halves->count++;
     if (bound(halves, max, half->since_ms) > 0 && log_allow(&halves->log_limit, &suppressed)) {
         log_warn("LISTEN-HALF-OPEN",
-            "limits.half_open is reached: the oldest connections without a whole request go",
+            "limits.half_open is reached: connections that have sent no whole request go",
             "waiting=%u suppressed=%u", halves->count, suppressed);
     }
 }
@@ -103,7 +118,7 @@ unsigned half_open_shed(struct loop *loop)
     uint64_t now = sched_now(loop_shard(loop)->sched);
     unsigned ended = 0;
     while (halves != NULL && !list_empty(&halves->waiting) &&
-           now - container_of(halves->waiting.next, struct half_open, link)->since_ms >= SHED_MS) {
+           now - find_oldest(halves)->since_ms >= PATIENCE_MS) {
         end_oldest(halves);
         ended++;
     }

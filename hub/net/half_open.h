@@ -2,9 +2,9 @@
 /*
  * half_open - connections of a loop whose request has not come in whole, the oldest first.
  *
- * Anybody can make many of them, from many addresses. At the bound the oldest goes of which nothing
- * lies unread: who sends its request at once is served, also when more come in one turn than may
- * wait (everybody, after a restart); a flood of others drives out itself.
+ * Anybody can make many of them, from many addresses. Above the bound the oldest go that have
+ * waited for a second, above four times as many the oldest in any case: when everybody comes back
+ * at once (after a restart) all are served, and a flood that sends nothing drives out itself.
  */
 #ifndef HUB_NET_HALF_OPEN_H
 #define HUB_NET_HALF_OPEN_H
@@ -31,9 +31,10 @@ struct half_open_ops {
 };
 
 /*
- * It waits for a request from now on; with more than `max` the oldest are ended. 0: it is not
- * counted, and never ended. Those that have sent something stay until it has been read, so that
- * there are at most as many more as are accepted in one turn. `ops` must be the same for a loop.
+ * It waits for a request from now on. With more than `max` some of those that have waited for a
+ * second are ended, with more than four times `max` some of all, the oldest first; who has sent
+ * something stays until it has been read. `max` 0: it is not counted, and never ended. `ops` must
+ * be the same for a loop.
  */
 void half_open_begin(
     struct loop *loop, struct half_open *half, uint32_t max, const struct half_open_ops *ops);
@@ -41,7 +42,7 @@ void half_open_begin(
 /* It waits no more; nothing when it does not. */
 void half_open_done(struct loop *loop, struct half_open *half);
 
-/* End those that have waited for a second; returns how many. For who is short of memory. */
+/* End all that have waited for a second; returns how many. For who is short of memory. */
 unsigned half_open_shed(struct loop *loop);
 
 #endif
