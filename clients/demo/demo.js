@@ -1,34 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // demo - an inbox, a room and a form that posts, on Peal's own client.
 //
-// Order of this file: login, connection, inbox, room, posting, views, start.
+// Order of this file: login, connection, room, posting, views, start.
+import { byId, element, fitFolds, narrow, say, unfoldTexts, whileBusy, written } from '/dom.js';
+import { closeInbox, look, openInbox } from '/inbox.js';
 import { Peal } from '/peal.js';
 
 const ROOM = 'public:lobby';
 const TYPING_ENDS_MS = 7_000; // where the hub's "stopped" got lost
 const MESSAGES_MAX = 200;
-const TOAST_MS = 6_000;
-const TOASTS_MAX = 3;
-const KINDS = new Set(['alert', 'comment', 'deploy', 'invoice']);
-
-const byId = (id) => document.getElementById(id);
-const narrow = window.matchMedia('(max-width: 960px)');
 
 let peal = null;
-
-function element(name, className, text) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-// A text that somebody wrote: in the direction of its own language.
-function written(name, className, text) {
-  const made = element(name, className, text);
-  made.dir = 'auto';
-  return made;
-}
 
 function tone(user) {
   let sum = 0;
@@ -67,10 +49,10 @@ function showLogin(problem = '') {
 function logIn({ user, token }) {
   byId('login').hidden = true;
   byId('app').hidden = false;
-  resetInbox();
   resetRoom();
   peal = new Peal();
   follow(peal);
+  openInbox(peal);
   peal.connect(location.origin, { token: token ?? (() => fetchToken(user)) });
   enterLobby(peal);
   if (user) showMe(user);
@@ -88,17 +70,23 @@ async function enterLobby(own) {
   }
 }
 
-function logOut() {
-  peal?.close();
+// What the inbox still has to say leaves before the connection ends.
+function leave() {
+  const own = peal;
+  closeInbox();
   peal = null;
+  if (own) setTimeout(() => own.close());
+}
+
+function logOut() {
+  leave();
   stopCountdown();
   location.hash = '';
 }
 
 function followHash() {
   const who = readHash();
-  peal?.close();
-  peal = null;
+  leave();
   if (who.user || who.token) logIn(who);
   else showLogin();
 }
@@ -149,11 +137,6 @@ function describe({ state, code, reason }) {
   return 'Connecting…';
 }
 
-// A change of text is announced, so what stays is left alone: attempts would be heard one by one.
-function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
 function showState(client, detail) {
   if (client !== peal) return;
   const { state, retryIn, code, reason } = detail;
@@ -171,7 +154,6 @@ function showState(client, detail) {
   byId('reconnect').hidden = state !== 'closed';
   byId('reconnect').textContent = code === REFUSED ? 'Log in again' : 'Reconnect';
   byId('reconnect').dataset.refused = String(code === REFUSED);
-  showInbox(client.inbox);
 }
 
 function onReconnect() {
@@ -182,8 +164,6 @@ function onReconnect() {
 function follow(client) {
   client.on('client:state', (detail) => showState(client, detail));
   client.on('hub:ready', ({ userId }) => showMe(userId));
-  client.inbox.on('change', (inbox) => client === peal && showInbox(inbox));
-  client.inbox.on('notification', (item) => client === peal && welcome(item));
   client.on('new_message', addMessage);
   client.on('typing', setTyping);
   client.on('user_joined_room', ({ userName, userId }) => addNotice(`${userName ?? userId} came in`));
@@ -193,176 +173,11 @@ function follow(client) {
   });
 }
 
-// --- inbox -------------------------------------------------------------------------------------
-
-const rows = new Map(); // id → li
-const arrived = new Set(); // ids of those that came while the page was open
-const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto', style: 'short' });
-
-function ago(time) {
-  const seconds = Math.round((new Date(time) - Date.now()) / 1000);
-  if (seconds > -10) return 'now';
-  if (seconds > -60) return relative.format(seconds, 'second');
-  if (seconds > -3600) return relative.format(Math.round(seconds / 60), 'minute');
-  if (seconds > -86_400) return relative.format(Math.round(seconds / 3600), 'hour');
-  return relative.format(Math.round(seconds / 86_400), 'day');
-}
-
-function resetInbox() {
-  rows.clear();
-  arrived.clear();
-  folds.disconnect();
-  byId('items').replaceChildren();
-  showInbox({ items: [], unread: 0, hasMore: false, loaded: false });
-}
-
-// Long texts are cut after some lines, and unfold. Whether one is cut depends on its width.
-const folds = new ResizeObserver((entries) => {
-  for (const { target } of entries) {
-    const unfold = target.closest('.item, .message').querySelector('.unfold');
-    if (unfold.ariaExpanded !== 'true') unfold.hidden = ![...foldedOf(unfold)].some(isCut);
-  }
-});
-const foldedOf = (unfold) => unfold.closest('.item, .message').querySelectorAll('.clamped');
-const isCut = (text) => text.scrollHeight > text.clientHeight + 1;
-
-function unfoldTexts(unfold) {
-  const open = unfold.ariaExpanded !== 'true';
-  unfold.ariaExpanded = String(open);
-  unfold.textContent = open ? 'Less' : 'More';
-  for (const text of foldedOf(unfold)) text.classList.toggle('is-open', open);
-}
-
-function makeRow(item) {
-  const row = byId('item-template').content.firstElementChild.cloneNode(true);
-  row.dataset.id = item.id;
-  row.dataset.priority = item.priority;
-  row.querySelector('use').setAttribute('href', `#i-${KINDS.has(item.type) ? item.type : 'bell'}`);
-  row.querySelector('.item-title').textContent = item.title || item.type;
-  row.querySelector('.item-message').textContent = item.message;
-  const chip = row.querySelector('.chip');
-  chip.hidden = item.priority !== 'high' && item.priority !== 'urgent';
-  chip.dataset.priority = item.priority;
-  chip.textContent = item.priority === 'urgent' ? 'Urgent' : 'High';
-  const time = row.querySelector('time');
-  time.dateTime = item.createdAt;
-  time.title = new Date(item.createdAt).toLocaleString();
-  time.textContent = ago(item.createdAt);
-  row.querySelector('[data-do="read"]').setAttribute('aria-label', `Mark read: ${item.title}`);
-  row.querySelector('[data-do="archive"]').setAttribute('aria-label', `Archive: ${item.title}`);
-  row.querySelector('.unfold').setAttribute('aria-label', `More of: ${item.title || item.type}`);
-  row.classList.toggle('is-new', arrived.has(item.id));
-  for (const text of row.querySelectorAll('.clamped')) folds.observe(text);
-  return row;
-}
-
-function paintRow(row, item) {
-  const button = row.querySelector('[data-do="read"]');
-  if (item.isRead && document.activeElement === button) row.focus();
-  button.hidden = item.isRead;
-  row.dataset.read = String(item.isRead);
-  row.classList.toggle('is-unread', !item.isRead);
-  row.querySelector('.item-state').textContent = item.isRead ? 'Read' : 'Unread';
-}
-
-function removeRow(id, row) {
-  if (row.contains(document.activeElement)) {
-    (row.nextElementSibling ?? row.previousElementSibling ?? byId('inbox')).focus();
-  }
-  for (const text of row.querySelectorAll('.clamped')) folds.unobserve(text);
-  row.remove();
-  rows.delete(id);
-}
-
-function showItems(items) {
-  const list = byId('items');
-  const wanted = new Set(items.map(({ id }) => id));
-  for (const [id, row] of rows) if (!wanted.has(id)) removeRow(id, row);
-  let before = list.firstElementChild;
-  for (const item of items) {
-    if (!rows.has(item.id)) rows.set(item.id, makeRow(item));
-    const row = rows.get(item.id);
-    paintRow(row, item);
-    if (row === before) before = before.nextElementSibling;
-    else list.insertBefore(row, before);
-  }
-}
-
-// What stands where no notification is: nothing is quiet before the inbox has been read.
-function showGround({ items, loaded }) {
-  const { state } = byId('connection').dataset;
-  const away = state === 'waiting' || state === 'closed';
-  byId('inbox-empty').hidden = items.length > 0 || !loaded;
-  byId('inbox-loading').hidden = items.length > 0 || loaded;
-  say(byId('inbox-loading'), away ? 'Not loaded: there is no connection' : 'Loading…');
-}
-
-function showInbox({ items, unread, hasMore, loaded }) {
-  showItems(items);
-  showGround({ items, loaded });
-  const badge = byId('unread');
-  badge.textContent = unread > 99 ? '99+' : String(unread);
-  badge.classList.toggle('is-none', unread === 0);
-  byId('bell').setAttribute('aria-label', `Inbox, ${unread === 0 ? 'nothing' : unread} unread`);
-  const markAll = byId('mark-all');
-  if (unread === 0 && document.activeElement === markAll) byId('inbox').focus();
-  markAll.disabled = unread === 0;
-  byId('more').hidden = !hasMore;
-  document.title = unread > 0 ? `(${unread}) Peal` : 'Peal';
-}
-
-// A notification has just come: ring, and say so where the inbox cannot be seen.
-function welcome(item) {
-  arrived.add(item.id);
-  const bell = byId('bell');
-  bell.classList.remove('is-ringing');
-  void bell.offsetWidth; // lets the animation begin again
-  bell.classList.add('is-ringing');
-  const hiddenInbox = narrow.matches && document.body.dataset.view !== 'inbox';
-  const toast = element(hiddenInbox ? 'button' : 'p', hiddenInbox ? 'toast' : 'hidden');
-  toast.append(written('strong', '', item.title || item.type), written('span', '', item.message));
-  toast.addEventListener('click', () => show('inbox'));
-  byId('toasts').append(toast);
-  while (byId('toasts').childElementCount > TOASTS_MAX) byId('toasts').firstElementChild.remove();
-  setTimeout(() => toast.remove(), TOAST_MS);
-}
-
-// Once at a time. Not with `disabled`: that would take the focus away from who uses the keyboard.
-async function whileBusy(button, action) {
-  if (button.ariaDisabled === 'true') return;
-  button.ariaDisabled = 'true';
-  try {
-    await action();
-  } catch (error) {
-    if (error.code !== 'closed') throw error;
-  } finally {
-    button.ariaDisabled = null;
-  }
-}
-
-function onItemClick(event) {
-  const button = event.target.closest('[data-do]');
-  if (!button) return;
-  if (button.dataset.do === 'unfold') {
-    unfoldTexts(button);
-    return;
-  }
-  const { id } = button.closest('.item').dataset;
-  const { inbox } = peal;
-  void whileBusy(button, () => (button.dataset.do === 'read' ? inbox.markRead(id) : inbox.archive(id)));
-}
-
-function onMarkAll() {
-  const { inbox } = peal;
-  void whileBusy(byId('mark-all'), () => inbox.markAllRead());
-}
-
-function refreshTimes() {
-  for (const time of byId('items').querySelectorAll('time')) time.textContent = ago(time.dateTime);
-}
-
 // --- room --------------------------------------------------------------------------------------
 
+const folds = new ResizeObserver((entries) => {
+  fitFolds(new Set(entries.map(({ target }) => target.closest('.message').querySelector('.unfold'))));
+});
 const shown = new Set(); // ids of messages
 const typists = new Map(); // user → timer
 
@@ -493,6 +308,7 @@ function show(view) {
     byId('room-mark').hidden = true;
     byId('messages').scrollTop = byId('messages').scrollHeight;
   }
+  look();
 }
 
 function onBell() {
@@ -520,13 +336,9 @@ document.querySelector('.skip').addEventListener('click', (event) => {
   event.preventDefault(); // the hash says who is logged in
   onBell();
 });
-byId('items').addEventListener('click', onItemClick);
-byId('mark-all').addEventListener('click', onMarkAll);
-byId('more').addEventListener('click', () => whileBusy(byId('more'), () => peal.inbox.loadMore()));
 byId('composer').addEventListener('submit', onSay);
 byId('message').addEventListener('input', () => peal?.typing(ROOM, byId('message').value !== ''));
 byId('message').addEventListener('blur', () => peal?.typing(ROOM, false));
 byId('post').addEventListener('submit', onPost);
 window.addEventListener('hashchange', followHash);
-setInterval(refreshTimes, 20_000);
 followHash();

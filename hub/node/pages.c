@@ -48,7 +48,12 @@ const struct http_route pages_routes[] = {
     {.method = "GET", .path = "/", .handler = pages_handle},
     {.method = "GET", .path = "/demo.css", .handler = pages_handle},
     {.method = "GET", .path = "/demo.js", .handler = pages_handle},
+    {.method = "GET", .path = "/dom.js", .handler = pages_handle},
     {.method = "GET", .path = "/icon.svg", .handler = pages_handle},
+    {.method = "GET", .path = "/inbox.js", .handler = pages_handle},
     {.method = "GET", .path = "/peal.js", .handler = pages_handle},
+    {.method = "GET", .path = "/snooze.js", .handler = pages_handle},
+    {.method = "GET", .path = "/undo.js", .handler = pages_handle},
+    {.method = "GET", .path = "/virtual_list.js", .handler = pages_handle},
 };
 const size_t pages_route_count = sizeof(pages_routes) / sizeof(pages_routes[0]);

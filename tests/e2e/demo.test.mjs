@@ -1,106 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 // The demo page of `peal serve --dev`, in a real browser: what a visitor sees within a minute.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { launchBrowser } from './support/browser.mjs';
+import {
+  DESKTOP, Demo, PHONE, closePage, isAccessible, isOnline, isSound, picture, titles, unread,
+} from './support/demo.mjs';
 import { startHub } from './support/hub.mjs';
 import { until } from './support/wait.mjs';
 
-const PICTURES =
-  process.env.PEAL_ARTIFACTS ?? fileURLToPath(new URL('../../artifacts/e2e', import.meta.url));
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const DESKTOP = { width: 1280, height: 860 };
-const PHONE = { width: 390, height: 844 };
-
+const demo = new Demo();
 let hub;
-let browser;
 
 before(async () => {
-  mkdirSync(PICTURES, { recursive: true });
-  hub = await startHub({ args: ['--dev'] });
-  browser = await launchBrowser();
+  await demo.start();
+  hub = demo.hub;
 });
 
-after(async () => {
-  await browser?.close();
-  await hub?.stop();
-});
+after(() => demo.stop());
 
 const get = (path, headers) => fetch(hub.url + path, { headers });
-
-// A page of its own browser context; what goes wrong in it is an error of the test.
-async function openPage({ viewport = DESKTOP, hash = '', prepare, ...options } = {}) {
-  const context = await browser.newContext({ viewport, ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
-  page.problems = [];
-  page.on('pageerror', (error) => page.problems.push(String(error)));
-  page.on('console', (message) => {
-    if (message.type() === 'error') page.problems.push(message.text());
-  });
-  page.test = (id) => page.getByTestId(id);
-  await prepare?.(page);
-  await page.goto(`${hub.url}/${hash}`);
-  return page;
-}
-
-async function openAs(user, options) {
-  const page = await openPage({ ...options, hash: `#user=${user}` });
-  await isOnline(page);
-  await until(() => page.test('message-input').isEnabled(), `${user} is in the lobby`);
-  return page;
-}
-
-async function closePage(page) {
-  await page.context().close();
-  assert.deepEqual(page.problems, []);
-}
-
-const isOnline = (page) => page.locator('[data-testid=connection][data-state=online]').waitFor();
-const unread = (page) => page.test('unread').textContent();
-const titles = (page) => page.test('item-title').allTextContents();
-
-async function post(user, fields, at = hub) {
-  const answer = await fetch(`${at.url}/dev/notifications`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ user, type: 'comment', priority: 'medium', message: 'm', ...fields }),
-  });
-  assert.equal(answer.status, 201, await answer.clone().text());
-  return answer.json();
-}
-
-const isStill = (page) => page.evaluate(() => Promise.all(document.getAnimations()
-  .filter((animation) => animation.effect.getTiming().iterations !== Infinity)
-  .map((animation) => animation.finished.catch(() => {}))));
-
-// Nothing that axe knows of is wrong with what is shown now, best practices included.
-async function isAccessible(page, what) {
-  await isStill(page);
-  await page.evaluate(AXE); // the page's policy allows no script of others: this is none of its own
-  const { violations, passes } = await page.evaluate(() => globalThis.axe.run({ resultTypes: ['violations', 'passes'] }));
-  assert.ok(passes.length > 10, `${what}: axe looked at the page`);
-  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, any }) => `${html} ${any[0]?.message ?? ''}`).join('; ')}`);
-  assert.deepEqual(found, [], what);
-}
-
-// Loaded, painted and still.
-async function picture(page, name) {
-  await isStill(page);
-  await page.screenshot({ path: join(PICTURES, name) });
-}
+const openPage = (options) => demo.openPage(options);
+const openAs = (user, options) => demo.openAs(user, options);
+const post = (user, fields, at) => demo.post(user, fields, at);
 
 describe('what the hub serves', () => {
   const pages = {
     '/': 'text/html; charset=utf-8',
     '/demo.css': 'text/css; charset=utf-8',
     '/demo.js': 'text/javascript; charset=utf-8',
+    '/dom.js': 'text/javascript; charset=utf-8',
     '/icon.svg': 'image/svg+xml',
+    '/inbox.js': 'text/javascript; charset=utf-8',
     '/peal.js': 'text/javascript; charset=utf-8',
+    '/snooze.js': 'text/javascript; charset=utf-8',
+    '/undo.js': 'text/javascript; charset=utf-8',
+    '/virtual_list.js': 'text/javascript; charset=utf-8',
   };
   for (const [path, type] of Object.entries(pages)) {
     test(`${path} with its type, tag and policy`, async () => {
@@ -233,19 +167,6 @@ test('the form posts, to oneself and to others', async () => {
   for (const page of [carol, dave]) await closePage(page);
 });
 
-test('a long inbox is loaded page by page', async () => {
-  for (let n = 1; n <= 25; n++) await post('erin', { title: `number ${n}` });
-  const page = await openAs('erin');
-  await until(async () => (await titles(page)).length === 20, 'the first page');
-  assert.equal(await unread(page), '25');
-  await page.test('more').click();
-  await until(async () => (await titles(page)).length === 25, 'the rest');
-  const all = Array.from({ length: 25 }, (_, n) => `number ${25 - n}`);
-  assert.deepEqual(await titles(page), all);
-  assert.ok(await page.test('more').isHidden());
-  await closePage(page);
-});
-
 test('what is said and who is typing is seen by the others', async () => {
   const alice = await openAs('alice');
   const bob = await openAs('bob');
@@ -268,7 +189,7 @@ test('what is said and who is typing is seen by the others', async () => {
 
 test('the state of the connection is shown, and what came meanwhile is there', async () => {
   const own = await startHub({ args: ['--dev'] });
-  const context = await browser.newContext({ viewport: DESKTOP });
+  const context = await demo.browser.newContext({ viewport: DESKTOP });
   try {
     const page = await context.newPage();
     const token = own.token('frank');
@@ -451,18 +372,6 @@ describe('pictures, and what must hold on them', () => {
     return bob;
   }
 
-  // Nothing sticks out sideways, every control has a name, and axe has no objection.
-  async function isSound(page) {
-    await isAccessible(page, 'picture');
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    assert.ok(wide <= 0, `${wide} px too wide`);
-    const nameless = await page.evaluate(() => [...document.querySelectorAll('button, input, select, textarea')]
-      .filter((control) => control.checkVisibility())
-      .filter((control) => !control.getAttribute('aria-label') && !control.textContent.trim() && !control.labels?.length)
-      .map((control) => control.outerHTML));
-    assert.deepEqual(nameless, []);
-  }
-
   before(fill);
 
   for (const colorScheme of ['light', 'dark']) {
@@ -475,7 +384,7 @@ describe('pictures, and what must hold on them', () => {
       }
       await until(async () => (await unread(page)) === '3', 'three unread');
       const bob = await talk(page);
-      await isSound(page);
+      await isSound(page, 'picture');
       await picture(page, `demo-desktop-${colorScheme}.png`);
       await closePage(bob);
       await closePage(page);
@@ -485,14 +394,14 @@ describe('pictures, and what must hold on them', () => {
       const options = { viewport: PHONE, colorScheme, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
       const page = await openAs('grace', options);
       await until(async () => (await titles(page)).length === 5, 'five items');
-      await isSound(page);
+      await isSound(page, 'picture');
       await picture(page, `demo-phone-inbox-${colorScheme}.png`);
       await page.test('tab-room').tap();
       const bob = await talk(page);
-      await isSound(page);
+      await isSound(page, 'picture');
       await picture(page, `demo-phone-room-${colorScheme}.png`);
       await page.test('tab-post').tap();
-      await isSound(page);
+      await isSound(page, 'picture');
       await picture(page, `demo-phone-post-${colorScheme}.png`);
       await closePage(bob);
       await closePage(page);
@@ -501,7 +410,7 @@ describe('pictures, and what must hold on them', () => {
 
   test('login', async () => {
     const page = await openPage({ viewport: PHONE, deviceScaleFactor: 2 });
-    await isSound(page);
+    await isSound(page, 'picture');
     await picture(page, 'demo-login.png');
     await closePage(page);
   });

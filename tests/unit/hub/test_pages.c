@@ -26,8 +26,13 @@ Test(pages, each_is_there_with_its_type)
         {"/", "text/html; charset=utf-8", "<script type=\"module\" src=\"/demo.js\">"},
         {"/demo.css", "text/css; charset=utf-8", "@media"},
         {"/demo.js", "text/javascript; charset=utf-8", "from '/peal.js'"},
+        {"/dom.js", "text/javascript; charset=utf-8", "export const byId"},
         {"/icon.svg", "image/svg+xml", "<svg"},
+        {"/inbox.js", "text/javascript; charset=utf-8", "export function openInbox"},
         {"/peal.js", "text/javascript; charset=utf-8", "export class Peal"},
+        {"/snooze.js", "text/javascript; charset=utf-8", "export function askUntil"},
+        {"/undo.js", "text/javascript; charset=utf-8", "export function offer"},
+        {"/virtual_list.js", "text/javascript; charset=utf-8", "export class VirtualList"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const struct page *page = pages_find(bytes_str(rows[i].path));
