@@ -119,6 +119,7 @@ static void *run_worker(void *arg)
         } else if (!work) {
             worker->idle(worker);
         }
+        sqlite_db_give_back(&worker->db, clock_mono_ms());
         CHECK(pthread_mutex_lock(&worker->lock) == 0);
     }
     CHECK(pthread_mutex_unlock(&worker->lock) == 0);

@@ -4,10 +4,18 @@
  */
 #include "sql/sqlite_db.h"
 
+#include <stdio.h>
+
 #include "codec/base/clock.h"
+#include "codec/base/mem.h"
 #include "codec/base/status.h"
 
-enum { BUSY_TIMEOUT_MS = 2000 };
+enum {
+    BUSY_TIMEOUT_MS = 2000,
+    CACHE_KIB = 16 << 10,
+    CACHE_SMALL_KIB = 1 << 10, /* while memory is short */
+    SMALL_MS = 60 * 1000,
+};
 
 const char *const sqlite_statement_names[] = {
 #define X(name, label, text) [SQLITE_STMT_##name] = (label),
@@ -33,6 +41,9 @@ static int status_from_sqlite(int code)
     case SQLITE_TOOBIG:
     case SQLITE_RANGE:
         return STATUS_INVALID;
+    case SQLITE_NOMEM:
+        mem_ask_back();
+        return STATUS_UNAVAILABLE;
     default:
         return STATUS_UNAVAILABLE;
     }
@@ -59,6 +70,13 @@ static int turn_to_wal(struct sqlite_db *db)
     return status;
 }
 
+static void set_cache(struct sqlite_db *db, int kib)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "PRAGMA cache_size = -%d", kib);
+    (void)sqlite3_exec(db->handle, text, NULL, NULL, NULL); /* else it stays as large as it is */
+}
+
 int sqlite_db_open(struct sqlite_db *db, const char *path, struct stats *stats)
 {
     *db = (struct sqlite_db){.stats = stats};
@@ -74,9 +92,11 @@ int sqlite_db_open(struct sqlite_db *db, const char *path, struct stats *stats)
     if (status < 0) {
         return status;
     }
-    return sqlite_db_exec(db, "PRAGMA synchronous = FULL; "
-                              "PRAGMA wal_autocheckpoint = 8000; PRAGMA temp_store = MEMORY; "
-                              "PRAGMA trusted_schema = OFF; PRAGMA cache_size = -16384");
+    status = sqlite_db_exec(db, "PRAGMA synchronous = FULL; "
+                                "PRAGMA wal_autocheckpoint = 8000; PRAGMA temp_store = MEMORY; "
+                                "PRAGMA trusted_schema = OFF");
+    set_cache(db, CACHE_KIB);
+    return status;
 }
 
 void sqlite_db_close(struct sqlite_db *db)
@@ -94,6 +114,20 @@ const char *sqlite_db_reason(const struct sqlite_db *db)
         return db->refusal;
     }
     return db->handle ? sqlite3_errmsg(db->handle) : "out of memory";
+}
+
+void sqlite_db_give_back(struct sqlite_db *db, uint64_t now_ms)
+{
+    uint64_t asked = mem_asked();
+    if (asked != db->asked) {
+        db->asked = asked;
+        db->small_until_ms = now_ms + SMALL_MS;
+        (void)sqlite3_db_release_memory(db->handle);
+        set_cache(db, CACHE_SMALL_KIB);
+    } else if (db->small_until_ms != 0 && now_ms >= db->small_until_ms) {
+        db->small_until_ms = 0;
+        set_cache(db, CACHE_KIB);
+    }
 }
 
 int sqlite_db_exec(struct sqlite_db *db, const char *sql)

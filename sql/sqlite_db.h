@@ -36,6 +36,8 @@ struct sqlite_db {
     sqlite3_stmt *statements[SQLITE_STMT_COUNT]; /* prepared at first use */
     struct stats *stats;
     const char *refusal; /* why it may not be used, though SQLite would; NULL */
+    uint64_t asked; /* mem_asked, as last seen */
+    uint64_t small_until_ms; /* until then the page cache is small; 0: it is not */
 };
 
 struct query {
@@ -55,6 +57,13 @@ void sqlite_db_close(struct sqlite_db *db);
 
 /* SQLite's words about the last failure. */
 const char *sqlite_db_reason(const struct sqlite_db *db);
+
+/*
+ * Empty the page cache if memory was asked back (mem_ask_back) since the last call, and keep it
+ * small until nobody has for a minute; then it may grow again. Between transactions, of a
+ * connection that is open.
+ */
+void sqlite_db_give_back(struct sqlite_db *db, uint64_t now_ms);
 
 /* Run text without parameters and results (BEGIN, migrations). */
 MUST_CHECK int sqlite_db_exec(struct sqlite_db *db, const char *sql);

@@ -19,6 +19,7 @@ static bool mem_torture_fails(void)
 #endif
 
 static atomic_ullong failures;
+static atomic_ullong asked;
 
 /*
  * A reserve is a list of blocks, as large as the heap has them: that of a program that was full has
@@ -154,6 +155,7 @@ static bool let_go(struct keeper *keeper)
  * that of the main thread is for all. */
 static void use_reserve(void)
 {
+    mem_ask_back();
     pthread_mutex_lock(&reserve_lock);
     if (mine == NULL || !let_go(mine)) {
         for (unsigned i = 0; i < KEEPERS_MAX; i++) {
@@ -193,6 +195,16 @@ void *mem_lib_realloc(void *ptr, size_t size)
     return moved;
 }
 
+void mem_ask_back(void)
+{
+    atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed);
+}
+
+uint64_t mem_asked(void)
+{
+    return atomic_load_explicit(&asked, memory_order_relaxed);
+}
+
 void mem_refuse(bool refuse)
 {
     atomic_store_explicit(&refusing, refuse, memory_order_relaxed);
@@ -208,6 +220,7 @@ static void *count_failure(void *ptr)
 {
     if (ptr == NULL) {
         atomic_fetch_add_explicit(&failures, 1, memory_order_relaxed);
+        mem_ask_back();
     }
     return ptr;
 }

@@ -63,6 +63,19 @@ MUST_CHECK void *mem_lib_malloc(size_t size);
 MUST_CHECK void *mem_lib_calloc(size_t count, size_t size);
 MUST_CHECK void *mem_lib_realloc(void *ptr, size_t size);
 
+/*
+ * Ask for memory that its holders can do without (caches): mem_asked grows. A failed allocation
+ * does so by itself; others call it when they pass a limit, or when a library finds none. Any
+ * thread.
+ */
+void mem_ask_back(void);
+
+/*
+ * How many times it was asked for since the start. Who holds a cache empties it, on its own thread,
+ * when this is not what it saw last. Any thread.
+ */
+uint64_t mem_asked(void);
+
 /* How many calls of the mem_try_ functions have returned NULL since the start. Any thread. */
 uint64_t mem_failures(void);
 

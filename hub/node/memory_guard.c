@@ -202,6 +202,9 @@ static uint64_t look(struct memory_guard *guard, bool second, uint64_t now_ms)
     struct view view = view_all(guard);
     bool was_full = atomic_load_explicit(&guard->full, memory_order_relaxed);
     bool over = view.nearest.used > view.nearest.limit || mem_is_low();
+    if (over) {
+        mem_ask_back();
+    }
     if ((over || (was_full && second)) && trim(guard, now_ms)) {
         view = view_all(guard);
     }

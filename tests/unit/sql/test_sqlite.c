@@ -13,7 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "sql/sqlite_db.h"
 #include "tests/unit/sql/harness.h"
 
 TestSuite(sqlite_file, .timeout = 120);
@@ -250,4 +252,77 @@ Test(sqlite_file, has_synced_the_log_before_it_answers)
         cr_expect_eq(atomic_load(&log_unsynced), 0, "power loss would undo what was answered");
     }
     harness_close(&harness);
+}
+
+/* --- memory that it can do without --- */
+
+static void fill(struct harness *harness, unsigned rows)
+{
+    char text[8000];
+    memset(text, 'm', sizeof(text));
+    for (unsigned i = 0; i < rows; i++) {
+        struct store_row row = row_of(user_of("alice"), i, i);
+        row.message = bytes_of(text, sizeof(text));
+        put_row(harness, &row);
+    }
+}
+
+/* Its two threads look when they have worked and twice a second. */
+static bool falls_below(long long bytes)
+{
+    for (unsigned i = 0; i < 1000 && sqlite3_memory_used() >= bytes; i++) {
+        (void)usleep(10000);
+    }
+    return sqlite3_memory_used() < bytes;
+}
+
+Test(sqlite_file, gives_its_page_caches_back_when_memory_is_asked_for)
+{
+    char url[URL_MAX];
+    harness_url("sqlite", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    long long before = sqlite3_memory_used();
+    fill(&harness, 600);
+    long long filled = sqlite3_memory_used();
+    cr_assert_gt(filled, before + (3 << 20), "%lld to %lld", before, filled);
+    mem_ask_back();
+    cr_expect(falls_below(before + (1 << 20)), "%lld", sqlite3_memory_used());
+    fill(&harness, 600);
+    cr_expect_lt(sqlite3_memory_used(), before + (3 << 20), "it stays small: memory is short");
+    harness_close(&harness);
+}
+
+static int take_number(void *context, int count, char **texts, char **names)
+{
+    (void)count;
+    (void)names;
+    *(int *)context = atoi(texts[0]);
+    return 0;
+}
+
+static int cache_of(struct sqlite_db *db)
+{
+    int kib = 0;
+    cr_assert_eq(sqlite3_exec(db->handle, "PRAGMA cache_size", take_number, &kib, NULL), SQLITE_OK);
+    return kib;
+}
+
+Test(sqlite_db, lets_its_cache_grow_again_after_a_minute)
+{
+    struct sqlite_db db;
+    char url[URL_MAX];
+    harness_url("sqlite", url);
+    cr_assert_eq(sqlite_db_open(&db, url + strlen("sqlite:"), NULL), 0);
+    uint64_t now = 1000;
+    mem_ask_back();
+    sqlite_db_give_back(&db, now);
+    cr_expect_eq(cache_of(&db), -1024);
+    mem_ask_back();
+    sqlite_db_give_back(&db, now + 30000);
+    sqlite_db_give_back(&db, now + 89999);
+    cr_expect_eq(cache_of(&db), -1024);
+    sqlite_db_give_back(&db, now + 90000);
+    cr_expect_eq(cache_of(&db), -16384);
+    sqlite_db_close(&db);
 }
