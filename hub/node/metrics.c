@@ -56,19 +56,23 @@ static struct link_counts count_links(const struct shard *shard)
     return counts;
 }
 
+/* Each part goes straight to its place in the copy. */
+#define PUBLISH(shard, member, source)                                                             \
+    published_write(                                                                               \
+        (shard)->copy.words + offsetof(struct metrics_sums, member) / sizeof(uint64_t), source,    \
+        PUBLISHED_WORDS(((struct metrics_sums *)NULL)->member))
+
 void metrics_publish(void *shard)
 {
     struct hub_shard *own = shard;
-    const struct metrics_sums counts = {
-        .shards = own->shard.stats,
-        .sched = *sched_stats(own->shard.sched),
-        .api = own->answers,
-        .tokens = *jwt_counts(own->api.jwt),
-        .memory = own->memory,
-        .forwards = own->forward_counts,
-        .links = count_links(&own->shard),
-    };
-    published_write(own->copy.words, &counts, PUBLISHED_WORDS(counts));
+    struct link_counts links = count_links(&own->shard);
+    PUBLISH(own, shards, &own->shard.stats);
+    PUBLISH(own, sched, sched_stats(own->shard.sched));
+    PUBLISH(own, api, &own->answers);
+    PUBLISH(own, tokens, jwt_counts(own->api.jwt));
+    PUBLISH(own, memory, &own->memory);
+    PUBLISH(own, forwards, &own->forward_counts);
+    PUBLISH(own, links, &links);
 }
 
 void metrics_read(const struct hub_shard *shard, struct metrics_sums *ret_counts)

@@ -215,6 +215,24 @@ Test(base, a_published_copy_holds_what_was_published_last)
     cr_expect_eq(seen.two, UINT64_MAX);
 }
 
+Test(base, a_copy_of_any_length_is_published_whole_and_nothing_behind_it)
+{
+    enum { MOST = 40 };
+    uint64_t words[MOST];
+    for (size_t i = 0; i < MOST; i++) {
+        words[i] = i + 1;
+    }
+    for (size_t count = 0; count < MOST; count++) {
+        _Atomic(uint64_t) copy[MOST] = {0};
+        uint64_t seen[MOST];
+        published_write(copy, words, count);
+        published_read(copy, MOST, seen);
+        for (size_t i = 0; i < MOST; i++) {
+            cr_assert_eq(seen[i], i < count ? i + 1 : 0, "word %zu of %zu", i, count);
+        }
+    }
+}
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { OWN_MALLOC = 0 }; /* a sanitizer ends when it gets no memory */
 #else
