@@ -4,16 +4,16 @@
  *
  *     [version, epoch, kind, tenant, user, seq, rev, unread, unseen, body]
  *     body of NEW:   [id, seq, rev, type, title, message, data, priority, state,
- *                     created_at, expires_at, read_at, seen_at, archived_at]
- *     body of STATE: [state, at, snoozed_until, up_to, [[id, seq, rev, state, at], …]]
- *     body of CHECK: nil
+ *                     created_at, expires_at, read_at, seen_at, archived_at, collapse, count,
+ * updated_at] body of STATE: [state, at, snoozed_until, up_to, [[id, seq, rev, state, at], …]] body
+ * of CHECK: nil
  */
 #include "codec/announce.h"
 
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 
-enum { FIELDS = 10, VIEW_FIELDS = 14, STATE_FIELDS = 5, CHANGE_FIELDS = 5 };
+enum { FIELDS = 10, VIEW_FIELDS = 17, STATE_FIELDS = 5, CHANGE_FIELDS = 5 };
 
 static void pack_id(struct builder *out, const uint8_t id[NOTIFICATION_ID_LEN])
 {
@@ -37,6 +37,9 @@ static void pack_item(struct builder *out, const struct notification_item *item)
     mp_pack_u64(out, item->read_at);
     mp_pack_u64(out, item->seen_at);
     mp_pack_u64(out, item->archived_at);
+    mp_pack_str(out, item->collapse);
+    mp_pack_u64(out, item->count);
+    mp_pack_u64(out, item->updated_at);
 }
 
 static void pack_state(struct builder *out, const struct announce *announce)
@@ -153,6 +156,9 @@ static void take_item(struct take *take, struct announce *announce)
     item->read_at = take_u64(take, UINT64_MAX);
     item->seen_at = take_u64(take, UINT64_MAX);
     item->archived_at = take_u64(take, UINT64_MAX);
+    item->collapse = take_str(take);
+    item->count = take_u64(take, UINT64_MAX);
+    item->updated_at = take_u64(take, UINT64_MAX);
 }
 
 static void take_change(struct take *take, struct notification_change *change)

@@ -29,6 +29,7 @@ struct notification_limits {
     uint32_t args; /* JSON text; an emitter's event has the same limit */
     uint32_t depth; /* nesting of data and args */
     uint32_t key;
+    uint32_t collapse;
     uint32_t reply; /* name of a stream */
     uint32_t retain;
     uint32_t targets; /* users, or rooms, of one post */
@@ -36,7 +37,8 @@ struct notification_limits {
     uint64_t posted_ms; /* and after it was posted, which is before now where it waited */
 };
 
-/* type 64, title 256, message 4096, data and args 32 KiB, depth 32, key 255, targets 1000. */
+/* type 64, title 256, message 4096, data and args 32 KiB, depth 32, key 255, collapse 128,
+ * targets 1000. */
 extern const struct notification_limits notification_limits_default;
 
 /* What was posted; absent texts are empty. Slices are borrowed from the input or owned by it. */
@@ -57,6 +59,7 @@ struct notification_post {
     struct bytes data; /* JSON text */
     enum notification_priority priority; /* also of an event; default medium */
     uint64_t expires_at; /* epoch ms; 0: never */
+    struct bytes collapse; /* takes the place of the user's newest open one of this name */
     /* an event */
     struct bytes event;
     struct bytes args; /* JSON text of an array; `[]` where absent */
@@ -131,8 +134,8 @@ MUST_CHECK int notification_key_hash(notification_hash_fn hash, struct bytes ten
 
 /*
  * Hash the content of a notification, equal for two posts exactly when type, title, message, data,
- * priority and expiry are. Blanks between the tokens of data do not count, the order of its keys
- * does. STATUS_NOMEM.
+ * priority, expiry and collapse are. Blanks between the tokens of data do not count, the order of
+ * its keys does. STATUS_NOMEM.
  */
 MUST_CHECK int notification_content_hash(
     notification_hash_fn hash, const struct notification_post *post, uint8_t ret_hash[16]);

@@ -63,6 +63,7 @@ int notification_content_hash(
     builder_byte(&content, ':');
     builder_u64(&content, post->expires_at);
     builder_byte(&content, ':');
+    add_part(&content, post->collapse);
     add_minified(&content, post->data);
     return hash_builder(hash, &content, ret_hash);
 }

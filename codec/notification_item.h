@@ -66,6 +66,9 @@ struct notification_item {
     enum notification_audience audience; /* of the post that the row was made from */
     struct bytes audience_name; /* AUDIENCE_TOPIC */
     uint8_t audience_id[NOTIFICATION_ID_LEN]; /* of that post, not AUDIENCE_NONE */
+    struct bytes collapse; /* the name under which others take its place; empty: none does */
+    uint64_t count; /* how many posts it stands for; 0 is 1 */
+    uint64_t updated_at; /* when its content was replaced last */
 };
 
 /* A change of state that a device away must learn; also what remains of a row that went. */

@@ -74,6 +74,13 @@ void notification_json_item(const struct notification_item *item, struct builder
     if (item->resurfaced_at > 0) {
         json_write_bool(out, "resurfaced", true);
     }
+    if (item->collapse.len > 0) {
+        json_write_text(out, "collapse", item->collapse);
+        json_write_u64(out, "count", item->count);
+    }
+    if (item->updated_at > 0) {
+        json_write_time(out, "updatedAt", item->updated_at);
+    }
     json_write_close(out, '}');
 }
 

@@ -18,7 +18,8 @@
 
 /*
  * `notification`, and an item of every list: {id, seq, rev, userId, type, …}; with
- * expiresAt, seenAt, archivedAt, snoozedUntil and resurfaced only where it is so.
+ * expiresAt, seenAt, archivedAt, snoozedUntil, resurfaced, collapse with count, and updatedAt only
+ * where it is so.
  */
 void notification_json_item(const struct notification_item *item, struct builder *out);
 
@@ -73,7 +74,8 @@ MUST_CHECK int notification_cursor_parse(struct bytes text, struct notification_
 /* Members of an item that may be asked for. */
 #define NOTIFICATION_JSON_FIELDS                                                                   \
     "id, seq, rev, newRev, userId, type, title, message, data, priority, isRead, readAt, "         \
-    "createdAt, expiresAt, seenAt, archivedAt, snoozedUntil, resurfaced"
+    "createdAt, expiresAt, seenAt, archivedAt, snoozedUntil, resurfaced, collapse, count, "        \
+    "updatedAt"
 
 /* Add the member `name` of an item to the set; STATUS_INVALID: items have no such member. */
 MUST_CHECK int notification_json_add_field(struct bytes name, uint32_t *fields);

@@ -31,6 +31,7 @@ const struct notification_limits notification_limits_default = {
     .args = 32 << 10,
     .depth = DEPTH_CLIENT,
     .key = 255,
+    .collapse = 128,
     .reply = 255,
     .retain = 128,
     .targets = 1000,
@@ -47,10 +48,10 @@ static const char *known_names(unsigned place)
                "priority";
     case IN_BODY:
         return "Unknown field of a notification; known here: user, users, tenant, type, title, "
-               "message, data, priority, key, expires_at";
+               "message, data, priority, key, expires_at, collapse";
     default:
         return "Unknown field; known here: user, users, room, all, tenant, type, title, message, "
-               "data, priority, key, expires_at, reply, event, args, retain";
+               "data, priority, key, expires_at, collapse, reply, event, args, retain";
     }
 }
 
@@ -274,6 +275,8 @@ static int check_notification(struct parse *parse)
     status =
         status < 0 ? status : check_text(parse, FIELD_MESSAGE, limits->message, &post->message);
     status = status < 0 ? status : check_json(parse, FIELD_DATA, limits->data, &post->data);
+    status =
+        status < 0 ? status : check_text(parse, FIELD_COLLAPSE, limits->collapse, &post->collapse);
     status = status < 0 ? status : check_expiry(parse);
     if (status == 0 && post->type.len == 0) {
         status = fail_because(parse, FIELD_TYPE, STATUS_INVALID, "A notification has a type");

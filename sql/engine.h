@@ -115,6 +115,9 @@ struct put_result {
     uint64_t rev;
     uint64_t unread;
     uint64_t unseen;
+    uint64_t head;
+    uint64_t count;
+    uint64_t first_at;
 };
 
 /* Set up and finish the common part of a port. */

@@ -48,6 +48,9 @@ void pg_items_read(
         .new_rev = pg_u64(rows, row, at + 16),
         .snoozed_until = pg_u64(rows, row, at + 17),
         .resurfaced_at = pg_u64(rows, row, at + 18),
+        .collapse = result_copy(arena, pg_bytes(rows, row, at + 19)),
+        .count = pg_u64(rows, row, at + 20),
+        .updated_at = pg_u64(rows, row, at + 21),
     };
     pg_uuid(rows, row, at, ret_item->id);
 }

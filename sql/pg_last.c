@@ -13,7 +13,7 @@ static uint64_t put_changed(
     const struct store_put *put, const struct put_result *results, struct store_user *ret_who)
 {
     for (size_t i = results != NULL ? put->count : 0; i > 0; i--) {
-        if (results[i - 1].outcome == OUTCOME_STORED) {
+        if (store_outcome_is_new(results[i - 1].outcome)) {
             *ret_who = put->rows[i - 1].who;
             return results[i - 1].rev;
         }

@@ -45,7 +45,7 @@ size_t pg_write_size(const struct store_request *request)
     for (size_t i = 0; i < put->count; i++) {
         const struct store_row *row = &put->rows[i];
         size += row->who.tenant.len + row->who.user.len + row->type.len + row->title.len +
-                row->message.len + row->data.len + 150;
+                row->message.len + row->data.len + row->collapse.len + 150;
     }
     return size;
 }
@@ -143,11 +143,12 @@ enum put_column {
     PUT_PRIORITY,
     PUT_CREATED,
     PUT_EXPIRES,
+    PUT_COLLAPSE, /* only where there are any */
     PUT_COLUMNS,
 };
 
 static const enum pg_type put_types[PUT_COLUMNS] = {PG_INT2, PG_TEXT, PG_TEXT, PG_UUID, PG_UUID,
-    PG_UUID, PG_TEXT, PG_TEXT, PG_TEXT, PG_BYTEA, PG_INT2, PG_INT8, PG_INT8};
+    PG_UUID, PG_TEXT, PG_TEXT, PG_TEXT, PG_BYTEA, PG_INT2, PG_INT8, PG_INT8, PG_TEXT};
 
 static void add_put_element(
     struct pg_params *params, enum put_column column, const struct store_row *row)
@@ -192,9 +193,25 @@ static void add_put_element(
     case PUT_EXPIRES:
         pg_add_element_i64(params, row->expires_at);
         break;
+    case PUT_COLLAPSE:
+        pg_add_element(params, row->collapse);
+        break;
     case PUT_COLUMNS:
         break;
     }
+}
+
+static bool any_collapses(const struct pg_flight *flight, size_t first, size_t count)
+{
+    for (size_t i = first; i < first + count; i++) {
+        const struct store_put *put = (const struct store_put *)flight->requests[i];
+        for (size_t row = 0; row < put->count; row++) {
+            if (put->rows[row].collapse.len > 0) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 /* One statement for the puts from `first` on, `count` of them. */
@@ -204,8 +221,10 @@ static void send_put(struct pg_conn *conn, struct pg_flight *flight, size_t firs
     for (size_t i = first; i < first + count; i++) {
         rows += rows_of(flight->requests[i]);
     }
+    bool collapses = any_collapses(flight, first, count);
+    unsigned columns = collapses ? PUT_COLUMNS : PUT_COLLAPSE;
     struct pg_params *params = pg_conn_params(conn);
-    for (unsigned column = 0; column < PUT_COLUMNS; column++) {
+    for (unsigned column = 0; column < columns; column++) {
         pg_add_array(params, put_types[column], rows);
         for (size_t i = first; i < first + count; i++) {
             const struct store_put *put = (const struct store_put *)flight->requests[i];
@@ -214,8 +233,8 @@ static void send_put(struct pg_conn *conn, struct pg_flight *flight, size_t firs
             }
         }
     }
-    pg_conn_send(
-        conn, flight, (struct pg_run){.which = PG_STMT_PUT, .first = first, .count = count});
+    enum pg_statement which = collapses ? PG_STMT_PUT_COLLAPSE : PG_STMT_PUT;
+    pg_conn_send(conn, flight, (struct pg_run){.which = which, .first = first, .count = count});
 }
 
 static void add_ids(
@@ -403,6 +422,24 @@ void pg_write_dispatch(struct pg_port *port)
 
 /* --- taking in the answers --- */
 
+/* The row of a put; what only some statements tell is that of a row of its own. */
+static void read_put_row(const PGresult *rows, int row, const struct store_row *stored,
+    enum pg_statement which, struct put_result *ret_result)
+{
+    bool told = which == PG_STMT_PUT_COLLAPSE;
+    *ret_result = (struct put_result){
+        .outcome = (enum store_outcome)pg_i16(rows, row, 0),
+        .seq = pg_u64(rows, row, 2),
+        .rev = pg_u64(rows, row, 3),
+        .unread = pg_u64(rows, row, 4),
+        .unseen = pg_u64(rows, row, 5),
+        .head = pg_u64(rows, row, told ? 6 : 2),
+        .count = told ? pg_u64(rows, row, 7) : 1,
+        .first_at = told ? pg_u64(rows, row, 8) : stored->created_at,
+    };
+    pg_uuid(rows, row, 1, ret_result->id);
+}
+
 static int read_put(struct pg_flight *flight, const struct pg_run *run, const PGresult *rows)
 {
     int row = 0;
@@ -415,14 +452,7 @@ static int read_put(struct pg_flight *flight, const struct pg_run *run, const PG
         }
         flight->results[i] = results;
         for (size_t j = 0; j < put->count; j++, row++) {
-            results[j] = (struct put_result){
-                .outcome = (enum store_outcome)pg_i16(rows, row, 0),
-                .seq = pg_u64(rows, row, 2),
-                .rev = pg_u64(rows, row, 3),
-                .unread = pg_u64(rows, row, 4),
-                .unseen = pg_u64(rows, row, 5),
-            };
-            pg_uuid(rows, row, 1, results[j].id);
+            read_put_row(rows, row, &put->rows[j], run->which, &results[j]);
         }
     }
     return 0;

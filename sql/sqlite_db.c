@@ -178,6 +178,11 @@ void query_u64(struct query *query, int index, uint64_t value)
     }
 }
 
+void query_id(struct query *query, int index, const uint8_t id[NOTIFICATION_ID_LEN])
+{
+    query_blob(query, index, bytes_of(id, NOTIFICATION_ID_LEN));
+}
+
 int query_step(struct query *query)
 {
     if (query->status < 0) {
@@ -199,6 +204,14 @@ struct bytes query_column(const struct query *query, int index)
 uint64_t query_column_u64(const struct query *query, int index)
 {
     return (uint64_t)sqlite3_column_int64(query->stmt, index);
+}
+
+void query_column_id(const struct query *query, int index, uint8_t ret_id[NOTIFICATION_ID_LEN])
+{
+    struct bytes id = query_column(query, index);
+    if (id.len == NOTIFICATION_ID_LEN) {
+        memcpy(ret_id, id.at, NOTIFICATION_ID_LEN);
+    }
 }
 
 void query_close(struct query *query)

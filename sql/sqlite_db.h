@@ -15,11 +15,13 @@
 
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
+#include "codec/notification_item.h"
 #include "sql/stats.h"
 
 #define ITEM_COLUMNS                                                                               \
     "tenant, user_id, seq, rev, id, type, title, message, data, priority, state, created_at, "     \
-    "expires_at, seen_at, read_at, archived_at, new_rev, snoozed_until, resurfaced_at"
+    "expires_at, seen_at, read_at, archived_at, new_rev, snoozed_until, resurfaced_at, "           \
+    "collapse, count, updated_at"
 
 enum sqlite_statement {
 #define X(name, label, text) SQLITE_STMT_##name,
@@ -75,6 +77,7 @@ void query_open(struct query *query, struct sqlite_db *db, enum sqlite_statement
 void query_text(struct query *query, int index, struct bytes text);
 void query_blob(struct query *query, int index, struct bytes blob);
 void query_u64(struct query *query, int index, uint64_t value);
+void query_id(struct query *query, int index, const uint8_t id[NOTIFICATION_ID_LEN]);
 
 /* 1: there is a row; 0: no more; negative: a status. */
 MUST_CHECK int query_step(struct query *query);
@@ -82,6 +85,9 @@ MUST_CHECK int query_step(struct query *query);
 /* Column `index` (from 0) of the row; bytes are valid until the next call on the query. */
 struct bytes query_column(const struct query *query, int index);
 uint64_t query_column_u64(const struct query *query, int index);
+
+/* The same of a column that holds an id; where it does not, `ret_id` stays as it is. */
+void query_column_id(const struct query *query, int index, uint8_t ret_id[NOTIFICATION_ID_LEN]);
 
 /* End the run and note its time. */
 void query_close(struct query *query);

@@ -9,14 +9,6 @@
 #include "codec/slot.h"
 #include "sql/sqlite_ops.h"
 
-void sqlite_items_id(const struct query *query, int index, uint8_t ret_id[NOTIFICATION_ID_LEN])
-{
-    struct bytes id = query_column(query, index);
-    if (id.len == NOTIFICATION_ID_LEN) {
-        memcpy(ret_id, id.at, NOTIFICATION_ID_LEN);
-    }
-}
-
 void sqlite_bind_user(struct query *query, const struct store_user *who)
 {
     query_u64(query, 1, slot_of(who->tenant, who->user));
@@ -46,8 +38,11 @@ void sqlite_items_read(
         .new_rev = query_column_u64(query, 16),
         .snoozed_until = query_column_u64(query, 17),
         .resurfaced_at = query_column_u64(query, 18),
+        .collapse = result_copy(result, query_column(query, 19)),
+        .count = query_column_u64(query, 20),
+        .updated_at = query_column_u64(query, 21),
     };
-    sqlite_items_id(query, 4, ret_item->id);
+    query_column_id(query, 4, ret_item->id);
 }
 
 int sqlite_items_append(

@@ -17,9 +17,6 @@ void sqlite_items_bind(struct query *query, const struct store_list *list);
 /* Whether a row of `type` is meant: the statements see to everything else. */
 bool sqlite_items_is_of_type(const struct store_list *list, struct bytes type);
 
-/* Read the id in column `index`. */
-void sqlite_items_id(const struct query *query, int index, uint8_t ret_id[NOTIFICATION_ID_LEN]);
-
 /* Read the row of ITEM_COLUMNS; its texts are copied into the arena. */
 void sqlite_items_read(
     const struct query *query, struct result *result, struct notification_item *ret_item);

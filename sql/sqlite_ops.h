@@ -15,6 +15,10 @@
 MUST_CHECK int sqlite_write(
     struct sqlite_db *db, struct store_request *request, struct put_result **ret_results);
 
+/* Store the rows of a put (sqlite_put.c). */
+MUST_CHECK int sqlite_put(
+    struct sqlite_db *db, struct store_put *put, struct put_result **ret_results);
+
 /* Run a reading request in a snapshot of its own (sqlite_read.c). */
 MUST_CHECK int sqlite_read(struct sqlite_db *db, struct store_request *request);
 

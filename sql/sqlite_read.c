@@ -155,7 +155,7 @@ static int read_changes(struct sqlite_db *db, struct store_sync *sync)
             .at = query_column_u64(&query, 4),
             .snoozed_until = query_column_u64(&query, 5),
         };
-        sqlite_items_id(&query, 0, change.id);
+        query_column_id(&query, 0, change.id);
         change_append(result, &sync->changes, &sync->change_count, &change);
         more = query_step(&query);
     }

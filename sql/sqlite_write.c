@@ -20,149 +20,6 @@ struct targets {
     size_t count;
 };
 
-static struct bytes id_bytes(const uint8_t id[NOTIFICATION_ID_LEN])
-{
-    return bytes_of(id, NOTIFICATION_ID_LEN);
-}
-
-static void copy_id(const struct query *query, int index, uint8_t ret_id[NOTIFICATION_ID_LEN])
-{
-    struct bytes id = query_column(query, index);
-    if (id.len == NOTIFICATION_ID_LEN) {
-        memcpy(ret_id, id.at, NOTIFICATION_ID_LEN);
-    }
-}
-
-/* --- put --- */
-
-static int read_rev(struct sqlite_db *db, const struct store_user *who, struct put_result *result)
-{
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_NOTIFICATION_REV);
-    sqlite_bind_user(&query, who);
-    query_u64(&query, 4, result->seq);
-    int more = query_step(&query);
-    result->rev = more > 0 ? query_column_u64(&query, 0) : 0;
-    query_close(&query);
-    return more < 0 ? more : 0;
-}
-
-/* 1: the key was stored before, and *ret_result tells; 0: it is new; negative: a status. */
-static int find_repeat(
-    struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
-{
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_DEDUP_FIND);
-    sqlite_bind_user(&query, &row->who);
-    query_blob(&query, 4, bytes_of(row->key_hash, STORE_HASH_LEN));
-    int more = query_step(&query);
-    if (more > 0) {
-        struct bytes content = bytes_of(row->content_hash, STORE_HASH_LEN);
-        bool same = bytes_eq(query_column(&query, 2), content);
-        ret_result->outcome = same ? OUTCOME_DUPLICATE : OUTCOME_CONFLICT;
-        ret_result->seq = query_column_u64(&query, 0);
-        copy_id(&query, 1, ret_result->id);
-    }
-    query_close(&query);
-    if (more > 0) {
-        int status = read_rev(db, &row->who, ret_result);
-        return status < 0 ? status : 1;
-    }
-    return more;
-}
-
-static int number_row(
-    struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
-{
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_INBOX_ADD);
-    sqlite_bind_user(&query, &row->who);
-    int more = query_step(&query);
-    if (more > 0) {
-        ret_result->seq = query_column_u64(&query, 0);
-        ret_result->rev = query_column_u64(&query, 1);
-        ret_result->unread = query_column_u64(&query, 2);
-        ret_result->unseen = query_column_u64(&query, 3);
-        more = query_step(&query);
-    }
-    query_close(&query);
-    return more;
-}
-
-static int insert_row(
-    struct sqlite_db *db, const struct store_row *row, const struct put_result *result)
-{
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_NOTIFICATION_INSERT);
-    sqlite_bind_user(&query, &row->who);
-    query_u64(&query, 4, result->seq);
-    query_u64(&query, 5, result->rev);
-    query_blob(&query, 6, id_bytes(row->id));
-    query_text(&query, 7, row->type);
-    query_text(&query, 8, row->title);
-    query_text(&query, 9, row->message);
-    query_blob(&query, 10, row->data);
-    query_u64(&query, 11, (uint64_t)row->priority);
-    query_u64(&query, 12, row->created_at);
-    query_u64(&query, 13, row->expires_at);
-    int changed = query_run(&query);
-    if (changed < 0) {
-        return changed;
-    }
-    query_open(&query, db, SQLITE_STMT_DEDUP_INSERT);
-    sqlite_bind_user(&query, &row->who);
-    query_blob(&query, 4, bytes_of(row->key_hash, STORE_HASH_LEN));
-    query_blob(&query, 5, bytes_of(row->content_hash, STORE_HASH_LEN));
-    query_u64(&query, 6, result->seq);
-    query_blob(&query, 7, id_bytes(row->id));
-    changed = query_run(&query);
-    return changed < 0 ? changed : 0;
-}
-
-static int put_row(struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
-{
-    int found = find_repeat(db, row, ret_result);
-    if (found != 0) {
-        return found < 0 ? found : 0;
-    }
-    ret_result->outcome = OUTCOME_STORED;
-    memcpy(ret_result->id, row->id, NOTIFICATION_ID_LEN);
-    int status = number_row(db, row, ret_result);
-    return status < 0 ? status : insert_row(db, row, ret_result);
-}
-
-static int check_fence(struct sqlite_db *db, const struct store_put *put)
-{
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_FENCE);
-    query_u64(&query, 1, put->partition);
-    query_u64(&query, 2, put->token);
-    query_text(&query, 3, put->last_id);
-    int changed = query_run(&query);
-    return changed < 0 ? changed : changed == 0 ? STATUS_FENCED : 0;
-}
-
-static int run_put(struct sqlite_db *db, struct store_put *put, struct put_result **ret_results)
-{
-    int status = put->fenced ? check_fence(db, put) : 0;
-    if (status < 0) {
-        return status;
-    }
-    struct result *arena = request_result(&put->base);
-    struct put_result *results = result_alloc(arena, put->count * sizeof(*results));
-    if (!results) {
-        return STATUS_NOMEM;
-    }
-    for (size_t i = 0; i < put->count; i++) {
-        status = put_row(db, &put->rows[i], &results[i]);
-        if (status < 0) {
-            return status;
-        }
-    }
-    *ret_results = results;
-    return 0;
-}
-
 /* --- mark: find the rows, change them, change the inbox once --- */
 
 /* The row of TARGET_COLUMNS, which begin with column `first`. */
@@ -179,7 +36,7 @@ static void read_target(const struct query *query, int first, struct target *ret
         .item.snoozed_until = query_column_u64(query, first + 8),
         .item.resurfaced_at = query_column_u64(query, first + 9),
     };
-    copy_id(query, first + 1, ret_target->item.id);
+    query_column_id(query, first + 1, ret_target->item.id);
 }
 
 /* Append the rows of a query, and close it. */
@@ -241,7 +98,7 @@ static int collect_mark(
         query_open(&query, db, which);
         sqlite_bind_user(&query, &mark->who);
         if (mark->id_count > 0) {
-            query_blob(&query, 4, id_bytes(mark->ids[i]));
+            query_id(&query, 4, mark->ids[i]);
             query_u64(&query, 7, mark->if_rev);
             query_u64(&query, 8, mark->late_states);
         } else {
@@ -269,7 +126,7 @@ static int bury(struct sqlite_db *db, const struct store_user *who, uint64_t row
     sqlite_bind_user(&query, who);
     query_u64(&query, 4, change->seq);
     query_u64(&query, 5, change->rev);
-    query_blob(&query, 6, id_bytes(change->id));
+    query_id(&query, 6, change->id);
     query_u64(&query, 7, (uint64_t)change->state);
     query_u64(&query, 8, change->at);
     return query_run(&query);
@@ -589,7 +446,7 @@ static int run_write(
 {
     switch (request->op) {
     case STORE_PUT:
-        return run_put(db, (struct store_put *)request, ret_results);
+        return sqlite_put(db, (struct store_put *)request, ret_results);
     case STORE_MARK:
         return run_mark(db, (struct store_mark *)request);
     case STORE_CLAIM:

@@ -440,6 +440,9 @@ void put_apply(struct store_put *put, const struct put_result *results)
         row->rev = results[i].rev;
         row->unread = results[i].unread;
         row->unseen = results[i].unseen;
+        row->head = results[i].head;
+        row->count = results[i].count;
+        row->first_at = results[i].first_at;
     }
 }
 

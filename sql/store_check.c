@@ -22,9 +22,9 @@ static bool is_row(const struct store_row *row)
 {
     return is_user(&row->who) && is_text(row->type, STORE_NAME_MAX) &&
            is_text(row->title, TEXT_MAX_LEN) && is_text(row->message, TEXT_MAX_LEN) &&
-           row->data.len <= TEXT_MAX_LEN && row->priority >= NOTIFICATION_LOW &&
-           row->priority <= NOTIFICATION_URGENT && row->created_at <= INT64_MAX &&
-           row->expires_at <= INT64_MAX &&
+           row->data.len <= TEXT_MAX_LEN && is_text(row->collapse, STORE_NAME_MAX) &&
+           row->priority >= NOTIFICATION_LOW && row->priority <= NOTIFICATION_URGENT &&
+           row->created_at <= INT64_MAX && row->expires_at <= INT64_MAX &&
            slot_of_id(row->id) == slot_of(row->who.tenant, row->who.user);
 }
 

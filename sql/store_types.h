@@ -45,7 +45,14 @@ enum store_outcome {
     OUTCOME_DUPLICATE, /* same key and content were stored before: `id`, `seq` are the first one's
                         */
     OUTCOME_CONFLICT, /* same key, other content: `id`, `seq` are the first one's */
+    OUTCOME_COLLAPSED, /* stored in the place of an open row of its name, which keeps `id`, `seq` */
 };
+
+/* Whether the inbox has changed: there is a new row, or a row as good as new. */
+static inline bool store_outcome_is_new(enum store_outcome outcome)
+{
+    return outcome == OUTCOME_STORED || outcome == OUTCOME_COLLAPSED;
+}
 
 /* One notification to store. Everything is checked before: sizes, UTF-8, no NUL, JSON. */
 struct store_row {
@@ -61,12 +68,17 @@ struct store_row {
     enum notification_priority priority;
     uint64_t created_at;
     uint64_t expires_at;
+    struct bytes collapse; /* a name; empty: it is a row of its own */
     /* out */
     enum store_outcome outcome;
     uint64_t seq;
-    uint64_t rev; /* STORED: the change that made it; else the row's present rev, 0 if it is gone */
-    uint64_t unread; /* STORED: the user's counts after this row */
+    uint64_t rev; /* STORED, COLLAPSED: the change that made it; else the row's present rev, 0 if it
+                     is gone */
+    uint64_t unread; /* STORED, COLLAPSED: the user's counts after this row */
     uint64_t unseen;
+    uint64_t head; /* and the inbox's seq */
+    uint64_t count; /* and how many posts it stands for */
+    uint64_t first_at; /* and `created_at` of the first of them */
 };
 
 /* A setting that all nodes of a store must share. */

@@ -66,8 +66,11 @@ static struct notification_item item_of(const struct store_row *row)
         .data = row->data,
         .priority = row->priority,
         .state = NOTIFICATION_UNREAD,
-        .created_at = row->created_at,
+        .created_at = row->first_at,
         .expires_at = row->expires_at,
+        .collapse = row->collapse,
+        .count = row->count,
+        .updated_at = row->count > 1 ? row->created_at : 0,
     };
     memcpy(item.id, row->id, sizeof(item.id));
     return item;
@@ -79,7 +82,7 @@ void announce_row(struct shard *shard, const struct store_row *row)
         .kind = ANNOUNCE_NEW,
         .tenant = row->who.tenant,
         .user = row->who.user,
-        .seq = row->seq,
+        .seq = row->head,
         .rev = row->rev,
         .unread = row->unread,
         .unseen = row->unseen,

@@ -32,6 +32,7 @@ int post_rows(struct shard *shard, const struct notification_post *post, struct 
         row->priority = post->priority;
         row->created_at = now;
         row->expires_at = post->expires_at;
+        row->collapse = post->collapse;
         uuid7_make(now, slot_of(tenant, post->targets[i]), row->id);
         memcpy(row->content_hash, content_hash, sizeof(row->content_hash));
         status = notification_key_hash(shard->config->hash128, tenant, post->targets[i],
@@ -44,7 +45,7 @@ static void announce_stored(
     struct shard *shard, const struct store_row *rows, size_t count, bool repeats)
 {
     for (size_t i = 0; i < count; i++) {
-        if (rows[i].outcome == OUTCOME_STORED) {
+        if (store_outcome_is_new(rows[i].outcome)) {
             shard->stats.stored++;
             announce_row(shard, &rows[i]);
         } else {

@@ -242,7 +242,7 @@ void ingest_batch_submit(struct ingest_batch *batch, uint32_t partition, uint64_
 uint64_t ingest_batch_pause(const struct ingest_batch *batch, uint64_t took_ms)
 {
     for (size_t i = 0; i < batch->put.count; i++) {
-        if (batch->put.rows[i].outcome == OUTCOME_STORED) {
+        if (store_outcome_is_new(batch->put.rows[i].outcome)) {
             return 0;
         }
     }

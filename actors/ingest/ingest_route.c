@@ -100,8 +100,8 @@ static void write_ids(
     builder_byte(out, ']');
 }
 
-/* "stored" if anything new was; a repeat of everything is "duplicate", with other content
- * "rejected". */
+/* "stored" if anything new was, "collapsed" if all that was took the place of others; a repeat of
+ * everything is "duplicate", with other content "rejected". */
 static const char *status_of(const struct ingest_batch *batch, const struct ingest_entry *entry)
 {
     const char *status = "duplicate";
@@ -112,6 +112,8 @@ static const char *status_of(const struct ingest_batch *batch, const struct inge
         }
         if (row->outcome == OUTCOME_STORED) {
             status = "stored";
+        } else if (row->outcome == OUTCOME_COLLAPSED && strcmp(status, "duplicate") == 0) {
+            status = "collapsed";
         }
     }
     return status;

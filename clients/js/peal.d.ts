@@ -25,6 +25,11 @@ export interface Notification<Data = unknown> {
   readonly snoozedUntil?: string;
   /** It came back from being snoozed. */
   readonly resurfaced?: true;
+  /** The name under which posts take the place of this one until it is read, and how many have. */
+  readonly collapse?: string;
+  readonly count?: number;
+  /** When its content was replaced last. */
+  readonly updatedAt?: string;
   readonly state: State;
 }
 

@@ -429,11 +429,11 @@ export class Inbox extends Emitter {
     } else if (isNews) {
       this.#items.set(item.id, item);
     }
-    this.#tell(item, isNews && item.resurfaced && item.newRev === item.rev);
+    this.#tell(item, isNews && (item.resurfaced || item.count > 1) && item.newRev === item.rev);
     this.#changed();
   }
 
-  // Once for each new one; one that came back is `again`.
+  // Once for each new one; one that came back, or took the place of others, is `again`.
   #tell(item, again = false) {
     if (item.seq <= this.#toldSeq && !again) return;
     this.#toldSeq = Math.max(this.#toldSeq, item.seq);

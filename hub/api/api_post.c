@@ -355,8 +355,12 @@ static const char *made_key(const struct post_call *call, uint32_t row)
     return "";
 }
 
-/* The members of one row's result, without braces; returns the HTTP status. */
-static unsigned write_row(const struct post_call *call, uint32_t index, struct builder *out)
+/*
+ * The members of one row's result, without braces; returns the HTTP status. In a list of results
+ * `status` is that number, so what became of the row is its `outcome`.
+ */
+static unsigned write_row(
+    const struct post_call *call, uint32_t index, bool listed, struct builder *out)
 {
     const struct store_row *row = &call->rows[index];
     struct api_error error = row_error(call, index);
@@ -374,6 +378,9 @@ static unsigned write_row(const struct post_call *call, uint32_t index, struct b
     bool duplicate = row->outcome == OUTCOME_DUPLICATE;
     write_id(row, out);
     builder_str(out, duplicate ? ",\"duplicate\":true" : ",\"duplicate\":false");
+    if (row->outcome == OUTCOME_COLLAPSED) {
+        builder_printf(out, ",\"%s\":\"collapsed\"", listed ? "outcome" : "status");
+    }
     return duplicate ? 200 : 201;
 }
 
@@ -382,7 +389,7 @@ static void write_row_result(
     const struct post_call *call, uint32_t index, bool user, struct builder *out)
 {
     struct builder members = {0};
-    unsigned status = write_row(call, index, &members);
+    unsigned status = write_row(call, index, true, &members);
     builder_printf(out, "{\"status\":%u,", status);
     if (user) {
         builder_str(out, "\"user\":");
@@ -444,7 +451,7 @@ static void answer_single(struct post_call *call, unsigned status)
     if (item->several) {
         write_users(call, item, &out);
     } else {
-        status = write_row(call, item->first_row, &out);
+        status = write_row(call, item->first_row, false, &out);
     }
     builder_byte(&out, '}');
     struct bytes headers = {0};
@@ -533,7 +540,8 @@ static void submit_next(struct post_call *call)
 
 static size_t size_of_row(const struct store_row *row)
 {
-    return row->type.len + row->title.len + row->message.len + row->data.len + sizeof(*row);
+    return row->type.len + row->title.len + row->message.len + row->data.len + row->collapse.len +
+           sizeof(*row);
 }
 
 /* How many rows from `from` on go into one transaction. */

@@ -23,7 +23,8 @@ CREATE INDEX inbox_changed ON peal.inbox (changed_at);
 
 -- rev: of the last change. new_rev: of the change that last made it new (stored, came back); lists go by
 -- it. whole_rev: of the last change after which a device needs the whole row (also taken out of the
--- archive). state follows from the times behind it (codec/notification_mark.h).
+-- archive). state follows from the times behind it (codec/notification_mark.h). count: how many posts it
+-- stands for; updated_at: when its content was replaced last.
 CREATE TABLE peal.notification (
     slot smallint NOT NULL,
     tenant text COLLATE "C" NOT NULL,
@@ -46,6 +47,9 @@ CREATE TABLE peal.notification (
     archived_at bigint NOT NULL DEFAULT 0,
     snoozed_until bigint NOT NULL DEFAULT 0,
     resurfaced_at bigint NOT NULL DEFAULT 0,
+    collapse text COLLATE "C" NOT NULL DEFAULT '',
+    count bigint NOT NULL DEFAULT 1,
+    updated_at bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (slot, tenant, user_id, seq)
 );
 CREATE UNIQUE INDEX notification_id ON peal.notification (slot, id);
@@ -55,6 +59,8 @@ CREATE INDEX notification_changed ON peal.notification (slot, tenant, user_id, r
 CREATE INDEX notification_whole ON peal.notification (slot, tenant, user_id, whole_rev)
     WHERE whole_rev > new_rev;
 CREATE INDEX notification_open ON peal.notification (slot, tenant, user_id, seq) WHERE state < 2;
+CREATE INDEX notification_collapse ON peal.notification (slot, tenant, user_id, collapse, seq)
+    WHERE collapse <> '' AND state < 2;
 CREATE INDEX notification_expiry ON peal.notification (expires_at) WHERE expires_at > 0;
 CREATE INDEX notification_snoozed ON peal.notification (snoozed_until) WHERE snoozed_until > 0;
 

@@ -21,7 +21,8 @@ CREATE INDEX inbox_changed ON inbox (changed_at);
 
 -- rev: of the last change. new_rev: of the change that last made it new (stored, came back); lists go by
 -- it. whole_rev: of the last change after which a device needs the whole row (also taken out of the
--- archive). state follows from the times behind it (codec/notification_mark.h).
+-- archive). state follows from the times behind it (codec/notification_mark.h). count: how many posts it
+-- stands for; updated_at: when its content was replaced last.
 -- A rowid table: appending stays cheap however many users share it.
 CREATE TABLE notification (
     slot INTEGER NOT NULL,
@@ -44,7 +45,10 @@ CREATE TABLE notification (
     read_at INTEGER NOT NULL DEFAULT 0,
     archived_at INTEGER NOT NULL DEFAULT 0,
     snoozed_until INTEGER NOT NULL DEFAULT 0,
-    resurfaced_at INTEGER NOT NULL DEFAULT 0
+    resurfaced_at INTEGER NOT NULL DEFAULT 0,
+    collapse TEXT NOT NULL DEFAULT '',
+    count INTEGER NOT NULL DEFAULT 1,
+    updated_at INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX notification_seq ON notification (slot, tenant, user_id, seq);
 CREATE UNIQUE INDEX notification_id ON notification (slot, id);
@@ -54,6 +58,8 @@ CREATE INDEX notification_changed ON notification (slot, tenant, user_id, rev)
 CREATE INDEX notification_whole ON notification (slot, tenant, user_id, whole_rev)
     WHERE whole_rev > new_rev;
 CREATE INDEX notification_open ON notification (slot, tenant, user_id, seq) WHERE state < 2;
+CREATE INDEX notification_collapse ON notification (slot, tenant, user_id, collapse, seq)
+    WHERE collapse <> '' AND state < 2;
 CREATE INDEX notification_expiry ON notification (expires_at) WHERE expires_at > 0;
 CREATE INDEX notification_snoozed ON notification (snoozed_until) WHERE snoozed_until > 0;
 

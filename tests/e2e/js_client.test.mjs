@@ -776,6 +776,17 @@ describe('states both ways', () => {
     assert.deepEqual(client.told, [1, 2, 4]);
   });
 
+  test('what takes the place of another is told again, and stands on top', async () => {
+    const { client, line } = await online({ ready: { seq: 3, rev: 3 }, items: [item(3), item(2), item(1)] });
+    const again = (rev, count) => item(1, { rev, newRev: rev, collapse: 'build', count, title: `t${count}` });
+    for (const wire of [again(4, 2), again(4, 2), again(5, 3)]) line.say(['notification', wire]);
+    line.say(['notification', item(4, { rev: 6, newRev: 6 })]);
+    await until(() => client.told.length === 3, 'all are told');
+    assert.deepEqual(client.told, [1, 1, 4], 'each once');
+    assert.deepEqual(seqs(client), [4, 1, 3, 2]);
+    assert.deepEqual(client.inbox.items[1].title, 't3');
+  });
+
   test('a device that was away is told what came back meanwhile', async () => {
     const { client, line } = await online({ ready: { seq: 2, rev: 2 }, items: [item(2)] });
     line.cut();

@@ -60,6 +60,9 @@ bool fake_inbox_put(struct fake_inbox *inbox, struct store_row *row)
     stored->item.seq = row->seq = ++inbox->position.seq;
     stored->item.rev = row->rev = ++inbox->position.rev;
     stored->item.new_rev = row->rev;
+    row->head = row->seq;
+    row->count = 1;
+    row->first_at = row->created_at;
     row->unread = ++inbox->position.unread;
     row->unseen = ++inbox->position.unseen;
     row->outcome = OUTCOME_STORED;

@@ -68,6 +68,7 @@ static void show(const struct notification_post *post, struct builder *out)
     if (!post->is_event) {
         builder_str(out, " expires=");
         builder_u64(out, post->expires_at);
+        show_text(post->collapse.len > 0 ? " collapse=" : "", post->collapse, out);
     }
 }
 
@@ -141,6 +142,10 @@ Test(notification, stream_fields)
         {{"msgpack", "\x82\xa4user\xa1u\xa4type\xa1t"},
             "users=[u] key= type=t title= message= data= priority=medium expires=0"},
         {{"msgpack", "\xdd\x02\x01\x01\x01"}, "error INVALID"},
+        {{"user", "u", "type", "t", "collapse", "build"},
+            "users=[u] key= type=t title= message= data= priority=medium expires=0 collapse=build"},
+        {{"json", "{\"user\":\"u\",\"type\":\"t\",\"collapse\":7}"}, "error INVALID collapse"},
+        {{"room", "r", "event", "e", "collapse", "x"}, "error INVALID collapse"},
         {{"json", "{}", "user", "u"}, "error NOT_FOUND json"},
         {{"user", "u", "user", "v", "type", "t"}, "error INVALID user"},
         {{"user", "u", "type", "t", "data", "{"}, "error INVALID data"},
@@ -489,8 +494,8 @@ static const struct {
     bool within_to;
     unsigned known;
 } ways[] = {
-    {notification_from_json, "{\"x\":1}", false, 16},
-    {notification_from_body_json, "{\"x\":1}", false, 10},
+    {notification_from_json, "{\"x\":1}", false, 17},
+    {notification_from_body_json, "{\"x\":1}", false, 11},
     {notification_from_event_json, "{\"x\":1}", false, 8},
     {notification_from_event_json, "{\"event\":\"e\",\"to\":{\"x\":1}}", true, 3},
 };
@@ -509,8 +514,8 @@ static int parse_name(size_t way, const char *name, size_t len)
 Test(notification, the_known_names_that_are_told_are_known)
 {
     static const char *const all[] = {"user", "users", "room", "rooms", "all", "tenant", "type",
-        "title", "message", "data", "priority", "key", "expires_at", "reply", "event", "args",
-        "retain", "except", "volatile", "to"};
+        "title", "message", "data", "priority", "key", "expires_at", "collapse", "reply", "event",
+        "args", "retain", "except", "volatile", "to"};
     for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
         struct notification_post post;
         struct notification_fault fault;

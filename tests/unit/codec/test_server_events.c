@@ -70,6 +70,9 @@ static struct event *make_item(bool whole)
         item.archived_at = 2500;
         item.snoozed_until = 4000;
         item.resurfaced_at = 5000;
+        item.collapse = BYTES("build");
+        item.count = 3;
+        item.updated_at = 6000;
     }
     return server_events_notification(&item);
 }
@@ -131,6 +134,8 @@ static struct event *make_message(struct bytes type)
     "{\"id\":\"" ID "\",\"roomId\":\"r\",\"userId\":\"u\",\"userName\":\"U\",\"message\":\"h\\u00" \
     "69\",\"type\":" type ",\"timestamp\":\"1970-01-01T00:00:01.000Z\"}"
 
+#define COLLAPSED ",\"collapse\":\"build\",\"count\":3,\"updatedAt\":\"1970-01-01T00:00:06.000Z\""
+
 static size_t make_samples(struct sample *at)
 {
     const struct server_ready ready = {.user = BYTES("u"),
@@ -155,7 +160,7 @@ static size_t make_samples(struct sample *at)
             ITEM("{\"a\":[1,\"\xc3\xa9\"]}", "true", "\"1970-01-01T00:00:02.000Z\"") //
             ",\"expiresAt\":\"1970-01-01T00:00:03.000Z\",\"seenAt\":\"1970-01-01T00:00:01.000Z\","
             "\"archivedAt\":\"1970-01-01T00:00:02.500Z\","
-            "\"snoozedUntil\":\"1970-01-01T00:00:04.000Z\",\"resurfaced\":true}",
+            "\"snoozedUntil\":\"1970-01-01T00:00:04.000Z\",\"resurfaced\":true" COLLAPSED "}",
             make_item(true)},
         {"notification:state",
             "{\"rev\":5,\"unread\":1,\"unseen\":1,\"ids\":[\"" ID "\",\"" ID

@@ -2,12 +2,10 @@
 /*
  * Random histories: what writers and devices see must follow from one model of an inbox.
  */
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "codec/base/mem.h"
-#include "codec/base/status.h"
 #include "tests/support/seed.h"
 #include "tests/unit/sql/both.h"
 
@@ -29,12 +27,15 @@ struct entry {
     bool is_read;
     bool is_archived;
     bool is_odd; /* of type "odd" */
+    char name; /* under which others take its place; 0: none does */
+    uint64_t count; /* posts it stands for */
     enum notification_state gone; /* EXPIRED or ERASED; else 0 */
 };
 
 struct model {
     struct entry entries[MODEL_MAX];
     size_t count;
+    uint64_t posts; /* that were stored, also those that took the place of others */
     uint64_t rev;
 };
 
@@ -93,41 +94,81 @@ static void expect_counts(const struct model *model, const struct store_position
     cr_assert_eq(position->unseen, count_states(model, NOTIFICATION_UNREAD));
 }
 
+static const struct bytes collapse_names[] = {
+    {.at = "", .len = 0}, {.at = "", .len = 0}, {.at = "a", .len = 1}, {.at = "b", .len = 1}};
+
+static char name_of(const struct store_row *row)
+{
+    return row->collapse.len > 0 ? row->collapse.at[0] : 0;
+}
+
+/* The newest open entry of a name; NULL: it is none, or there is none. */
+static struct entry *open_entry(struct model *model, char name)
+{
+    for (size_t i = model->count; i > 0 && name != 0; i--) {
+        struct entry *entry = &model->entries[i - 1];
+        if (entry->name == name && state_of(entry) <= NOTIFICATION_SEEN) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+static void add_entry(struct model *model, const struct store_row *row)
+{
+    struct entry *entry = &model->entries[model->count++];
+    *entry = (struct entry){.seq = model->count, .name = name_of(row)};
+    memcpy(entry->id, row->id, NOTIFICATION_ID_LEN);
+}
+
+/* A row was stored: one of its own, or in the place of another that is as good as new. */
+static void expect_stored(struct history *h, const struct store_row *row)
+{
+    struct entry *entry = open_entry(&h->model, name_of(row));
+    cr_assert_eq(row->outcome, entry ? OUTCOME_COLLAPSED : OUTCOME_STORED);
+    if (entry == NULL) {
+        add_entry(&h->model, row);
+        entry = &h->model.entries[h->model.count - 1];
+    }
+    entry->rev = entry->new_rev = entry->whole_rev = ++h->model.rev;
+    entry->expires_at = row->expires_at;
+    entry->is_odd = bytes_eq_str(row->type, "odd");
+    entry->is_seen = false;
+    entry->count++;
+    h->model.posts++;
+    cr_assert(memcmp(entry->id, row->id, NOTIFICATION_ID_LEN) == 0);
+    cr_assert_eq(row->seq, entry->seq);
+    cr_assert_eq(row->count, entry->count);
+    cr_assert_eq(row->head, h->model.count);
+    cr_assert_eq(row->rev, h->model.rev);
+    cr_assert_eq(row->unread, count_states(&h->model, NOTIFICATION_SEEN));
+    cr_assert_eq(row->unseen, count_states(&h->model, NOTIFICATION_UNREAD));
+}
+
 static void step_put(struct history *h)
 {
     struct store_row rows[4];
     size_t count = 1 + rand_below(&h->rand, ARRAY_LEN(rows));
     for (size_t i = 0; i < count; i++) {
-        uint64_t key = rand_below(&h->rand, 4) == 0 ? rand_below(&h->rand, h->model.count + 1)
-                                                    : h->model.count + i;
+        uint64_t key = rand_below(&h->rand, 4) == 0 ? rand_below(&h->rand, h->model.posts + 1)
+                                                    : h->model.posts + i;
         rows[i] = row_of(h->who, key, key);
         rows[i].expires_at =
             rand_below(&h->rand, 4) == 0 ? h->now + 1 + rand_below(&h->rand, 200) : 0;
         rows[i].type = rand_below(&h->rand, 2) ? BYTES("odd") : BYTES("even");
+        rows[i].collapse = collapse_names[rand_below(&h->rand, ARRAY_LEN(collapse_names))];
     }
     struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = count};
     cr_assert_eq(harness_run(&h->harness, rand_below(&h->rand, HARNESS_SHARDS), &put.base), 0);
     for (size_t i = 0; i < count; i++) {
         cr_assert_neq(rows[i].outcome, OUTCOME_CONFLICT);
-        if (rows[i].outcome != OUTCOME_STORED) {
+        if (!store_outcome_is_new(rows[i].outcome)) {
             const struct entry *first = &h->model.entries[rows[i].seq - 1];
             cr_assert(memcmp(first->id, rows[i].id, NOTIFICATION_ID_LEN) == 0);
             cr_assert_eq(rows[i].rev != 0, is_there(first));
             continue;
         }
-        struct entry *entry = &h->model.entries[h->model.count++];
-        uint64_t rev = ++h->model.rev;
-        *entry = (struct entry){.seq = rows[i].seq,
-            .rev = rev,
-            .new_rev = rev,
-            .whole_rev = rev,
-            .expires_at = rows[i].expires_at,
-            .is_odd = bytes_eq_str(rows[i].type, "odd")};
-        memcpy(entry->id, rows[i].id, NOTIFICATION_ID_LEN);
-        cr_assert_eq(rows[i].seq, h->model.count);
-        cr_assert_eq(rows[i].rev, rev);
-        cr_assert_eq(rows[i].unread, count_states(&h->model, NOTIFICATION_SEEN));
-        cr_assert_eq(rows[i].unseen, count_states(&h->model, NOTIFICATION_UNREAD));
+        expect_stored(h, &rows[i]);
     }
     store_request_finish(&put.base);
 }
@@ -380,6 +421,7 @@ static void expect_page(struct history *h, uint64_t rev, const struct store_sync
         cr_assert_eq(sync->items[i].new_rev, entry->new_rev);
         cr_assert_eq(sync->items[i].state, state_of(entry));
         cr_assert_eq(sync->items[i].snoozed_until, entry->snoozed_until);
+        cr_assert_eq(sync->items[i].count, entry->count);
     }
 }
 
@@ -529,139 +571,4 @@ BOTH(devices_converge_over_random_histories)
         (void)fprintf(stderr, "PEAL_SEED=%lu\n", base + i);
         run_history(fresh, base + i);
     }
-}
-
-/* Several shards on threads of their own, all writing to the same few users. */
-
-enum { WRITERS = HARNESS_SHARDS, USERS = 5, ROUNDS = 60, KEYS = 400, TRIES = 20 };
-
-struct writer {
-    struct harness *harness;
-    unsigned shard;
-    uint64_t seed;
-    uint64_t stored[USERS]; /* by user: rows that were new */
-};
-
-static const char *const user_names[USERS] = {"ann", "ben", "cid", "dan", "eve"};
-
-/*
- * On a machine that has other things to do, a writer may wait for a user's row until the database
- * ends its wait. Nothing was stored then, and it is tried again, as the product does.
- */
-static void run_at_last(struct writer *writer, struct store_request *request)
-{
-    int status = STATUS_UNAVAILABLE;
-    for (unsigned left = TRIES; status == STATUS_UNAVAILABLE && left > 0; left--) {
-        store_request_finish(request);
-        status = harness_run(writer->harness, writer->shard, request);
-    }
-    cr_assert_eq(status, 0, "%d", status);
-}
-
-static void write_batch(struct writer *writer, struct rand *rand)
-{
-    struct store_row rows[30];
-    size_t count = 1 + rand_below(rand, ARRAY_LEN(rows));
-    for (size_t i = 0; i < count; i++) {
-        uint64_t user = rand_below(rand, USERS);
-        uint64_t key = rand_below(rand, KEYS);
-        rows[i] = row_of(user_of(user_names[user]), key, key);
-        rows[i].expires_at = key % 10 == 0 ? 1 : 0;
-    }
-    struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = count};
-    run_at_last(writer, &put.base);
-    for (size_t i = 0; i < count; i++) {
-        for (size_t user = 0; user < USERS; user++) {
-            if (bytes_eq_str(rows[i].who.user, user_names[user])) {
-                writer->stored[user] += rows[i].outcome == OUTCOME_STORED;
-            }
-        }
-    }
-    store_request_finish(&put.base);
-}
-
-static void *run_writer(void *arg)
-{
-    struct writer *writer = arg;
-    struct rand rand;
-    rand_init(&rand, writer->seed);
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        write_batch(writer, &rand);
-        struct store_user who = user_of(user_names[rand_below(&rand, USERS)]);
-        if (round % 3 == 0) {
-            struct store_mark mark = mark_of(
-                who, (enum notification_verb)rand_below(&rand, NOTIFICATION_VERB_COUNT), round + 1);
-            mark.states = notification_mark_states(mark.verb, true);
-            mark.up_to = rand_below(&rand, 100);
-            mark.until = 5 + rand_below(&rand, 10);
-            run_at_last(writer, &mark.base);
-            store_request_finish(&mark.base);
-        }
-        if (round % 10 == 5) {
-            struct store_sweep sweep = {
-                .base.op = STORE_SWEEP, .now = 10, .limit = 7, .tombstone_ms = 1000};
-            run_at_last(writer, &sweep.base);
-            store_request_finish(&sweep.base);
-        }
-    }
-    return NULL;
-}
-
-/* All of a user's rows through the pages of a sync: gap-free numbers and a true count. */
-static void expect_user(struct harness *harness, struct store_user who, uint64_t stored)
-{
-    struct store_position position = position_of(harness, who);
-    cr_expect_eq(position.seq, stored, "seq %lu, %lu were stored", position.seq, stored);
-    uint8_t *seen = mem_alloc(position.seq + 1);
-    uint64_t unread = 0;
-    uint64_t unseen = 0;
-    struct store_sync sync = {.base.op = STORE_SYNC, .who = who, .limit = STORE_PAGE_MAX};
-    bool done;
-    do {
-        cr_assert_eq(harness_run(harness, 0, &sync.base), 0);
-        for (size_t i = 0; i < sync.item_count; i++) {
-            cr_assert(sync.items[i].seq >= 1 && sync.items[i].seq <= position.seq);
-            cr_expect_eq(seen[sync.items[i].seq]++, 0, "seq %lu twice", sync.items[i].seq);
-            unread += sync.items[i].state <= NOTIFICATION_SEEN;
-            unseen += sync.items[i].state == NOTIFICATION_UNREAD;
-        }
-        for (size_t i = 0; i < sync.change_count; i++) {
-            if (sync.changes[i].state >= NOTIFICATION_EXPIRED) {
-                cr_expect_eq(seen[sync.changes[i].seq]++, 0);
-            }
-        }
-        done = sync.done;
-        sync.rev = sync.through_rev;
-        store_request_finish(&sync.base);
-    } while (!done);
-    for (uint64_t seq = 1; seq <= position.seq; seq++) {
-        cr_expect_eq(seen[seq], 1, "seq %lu is missing", seq);
-    }
-    cr_expect_eq(unseen, position.unseen, "recounted %lu, not %lu", unseen, position.unseen);
-    cr_expect_eq(unread, position.unread, "recounted %lu, not %lu", unread, position.unread);
-    mem_free(seen);
-}
-
-BOTH(writers_of_several_shards_leave_no_gap)
-{
-    struct harness harness;
-    harness_open(&harness, url);
-    struct writer writers[WRITERS];
-    pthread_t threads[WRITERS];
-    uint64_t seed = seed_draw();
-    for (unsigned i = 0; i < WRITERS; i++) {
-        writers[i] = (struct writer){.harness = &harness, .shard = i, .seed = seed + i};
-        cr_assert_eq(pthread_create(&threads[i], NULL, run_writer, &writers[i]), 0);
-    }
-    uint64_t stored[USERS] = {0};
-    for (unsigned i = 0; i < WRITERS; i++) {
-        cr_assert_eq(pthread_join(threads[i], NULL), 0);
-        for (unsigned user = 0; user < USERS; user++) {
-            stored[user] += writers[i].stored[user];
-        }
-    }
-    for (unsigned user = 0; user < USERS; user++) {
-        expect_user(&harness, user_of(user_names[user]), stored[user]);
-    }
-    harness_close(&harness);
 }

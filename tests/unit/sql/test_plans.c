@@ -67,6 +67,8 @@ static const struct {
     {"priority.asc", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"put",
         {{"dedup_pkey", "key_hash"}, {"inbox_pkey", "user_id"}, {"notification_pkey", "seq <"}}},
+    {"put.collapse", {{"dedup_pkey", "key_hash"}, {"inbox_pkey", "user_id"},
+                         {"notification_pkey", "seq <"}, {"notification_collapse", "collapse <"}}},
     {"sweep", {{0}}},
     {"sync", {{"notification_new", "new_rev >"}, {"notification_changed", "(rev >"},
                  {"notification_whole", "whole_rev >"}, {"tombstone_rev", "(rev >"},
@@ -203,7 +205,10 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
 {
     struct store_user who = user_of(user);
     put_some(harness, user, round * 10, 6);
-    struct store_row row = row_of(who, round * 10, round * 10);
+    struct store_row row = row_of(who, round * 10 + 8, round * 10 + 8);
+    row.collapse = BYTES("name");
+    put_row(harness, &row);
+    row = row_of(who, round * 10, round * 10);
     put_row(harness, &row); /* a repeat: its id */
     uint8_t ids[1][NOTIFICATION_ID_LEN];
     memcpy(ids[0], row.id, NOTIFICATION_ID_LEN);

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Storing rows on a SQLite connection. Order of this file: repeats, rows of their own, rows that
+ * take the place of others, a whole put.
+ */
+#include "sql/sqlite_ops.h"
+
+#include "codec/base/status.h"
+
+static int read_rev(struct sqlite_db *db, const struct store_user *who, struct put_result *result)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_NOTIFICATION_REV);
+    sqlite_bind_user(&query, who);
+    query_u64(&query, 4, result->seq);
+    int more = query_step(&query);
+    result->rev = more > 0 ? query_column_u64(&query, 0) : 0;
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
+/* 1: the key was stored before, and *ret_result tells; 0: it is new; negative: a status. */
+static int find_repeat(
+    struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_DEDUP_FIND);
+    sqlite_bind_user(&query, &row->who);
+    query_blob(&query, 4, bytes_of(row->key_hash, STORE_HASH_LEN));
+    int more = query_step(&query);
+    if (more > 0) {
+        struct bytes content = bytes_of(row->content_hash, STORE_HASH_LEN);
+        bool same = bytes_eq(query_column(&query, 2), content);
+        ret_result->outcome = same ? OUTCOME_DUPLICATE : OUTCOME_CONFLICT;
+        ret_result->seq = query_column_u64(&query, 0);
+        query_column_id(&query, 1, ret_result->id);
+    }
+    query_close(&query);
+    if (more > 0) {
+        int status = read_rev(db, &row->who, ret_result);
+        return status < 0 ? status : 1;
+    }
+    return more;
+}
+
+static int number_row(
+    struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_INBOX_ADD);
+    sqlite_bind_user(&query, &row->who);
+    int more = query_step(&query);
+    if (more > 0) {
+        ret_result->seq = ret_result->head = query_column_u64(&query, 0);
+        ret_result->rev = query_column_u64(&query, 1);
+        ret_result->unread = query_column_u64(&query, 2);
+        ret_result->unseen = query_column_u64(&query, 3);
+        more = query_step(&query);
+    }
+    query_close(&query);
+    return more;
+}
+
+static int insert_row(
+    struct sqlite_db *db, const struct store_row *row, const struct put_result *result)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_NOTIFICATION_INSERT);
+    sqlite_bind_user(&query, &row->who);
+    query_u64(&query, 4, result->seq);
+    query_u64(&query, 5, result->rev);
+    query_id(&query, 6, row->id);
+    query_text(&query, 7, row->type);
+    query_text(&query, 8, row->title);
+    query_text(&query, 9, row->message);
+    query_blob(&query, 10, row->data);
+    query_u64(&query, 11, (uint64_t)row->priority);
+    query_u64(&query, 12, row->created_at);
+    query_u64(&query, 13, row->expires_at);
+    query_text(&query, 14, row->collapse);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
+/* Keep what was stored under the key of the row. */
+static int keep_key(
+    struct sqlite_db *db, const struct store_row *row, const struct put_result *result)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_DEDUP_INSERT);
+    sqlite_bind_user(&query, &row->who);
+    query_blob(&query, 4, bytes_of(row->key_hash, STORE_HASH_LEN));
+    query_blob(&query, 5, bytes_of(row->content_hash, STORE_HASH_LEN));
+    query_u64(&query, 6, result->seq);
+    query_id(&query, 7, result->id);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
+/* The newest open row of a name. */
+struct open_row {
+    uint64_t rowid;
+    bool seen;
+};
+
+/* 1: there is one, and *ret_result has its id, seq, count and first time; 0: none. */
+static int find_open(struct sqlite_db *db, const struct store_row *row, struct open_row *ret_open,
+    struct put_result *ret_result)
+{
+    if (row->collapse.len == 0) {
+        return 0;
+    }
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_COLLAPSE_FIND);
+    sqlite_bind_user(&query, &row->who);
+    query_text(&query, 4, row->collapse);
+    int more = query_step(&query);
+    if (more > 0) {
+        ret_open->rowid = query_column_u64(&query, 0);
+        ret_open->seen = query_column_u64(&query, 3) == NOTIFICATION_SEEN;
+        ret_result->seq = query_column_u64(&query, 1);
+        query_column_id(&query, 2, ret_result->id);
+        ret_result->count = query_column_u64(&query, 4) + 1;
+        ret_result->first_at = query_column_u64(&query, 5);
+    }
+    query_close(&query);
+    return more;
+}
+
+/* Give the inbox its next rev: an open row is new again, which was `seen` before. */
+static int renew_inbox(
+    struct sqlite_db *db, const struct store_user *who, bool seen, struct put_result *ret_result)
+{
+    struct store_position position;
+    uint64_t floor;
+    int status = sqlite_read_position(db, who, &position, &floor);
+    if (status < 0) {
+        return status;
+    }
+    ret_result->head = position.seq;
+    ret_result->rev = position.rev + 1;
+    ret_result->unread = position.unread;
+    ret_result->unseen = position.unseen + seen;
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_INBOX_CHANGE);
+    sqlite_bind_user(&query, who);
+    query_u64(&query, 4, ret_result->unread);
+    query_u64(&query, 5, ret_result->unseen);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
+/* Put the content of `row` in the place of an open one's. */
+static int replace_row(struct sqlite_db *db, const struct store_row *row,
+    const struct open_row *open, struct put_result *ret_result)
+{
+    int status = renew_inbox(db, &row->who, open->seen, ret_result);
+    if (status < 0) {
+        return status;
+    }
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_COLLAPSE_APPLY);
+    query_u64(&query, 1, open->rowid);
+    query_u64(&query, 2, ret_result->rev);
+    query_text(&query, 3, row->type);
+    query_text(&query, 4, row->title);
+    query_text(&query, 5, row->message);
+    query_blob(&query, 6, row->data);
+    query_u64(&query, 7, (uint64_t)row->priority);
+    query_u64(&query, 8, row->expires_at);
+    query_u64(&query, 9, row->created_at);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
+static int add_row(struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
+{
+    memcpy(ret_result->id, row->id, NOTIFICATION_ID_LEN);
+    ret_result->count = 1;
+    ret_result->first_at = row->created_at;
+    int status = number_row(db, row, ret_result);
+    return status < 0 ? status : insert_row(db, row, ret_result);
+}
+
+static int put_row(struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
+{
+    int found = find_repeat(db, row, ret_result);
+    if (found != 0) {
+        return found < 0 ? found : 0;
+    }
+    struct open_row open;
+    found = find_open(db, row, &open, ret_result);
+    if (found < 0) {
+        return found;
+    }
+    ret_result->outcome = found > 0 ? OUTCOME_COLLAPSED : OUTCOME_STORED;
+    int status = found > 0 ? replace_row(db, row, &open, ret_result) : add_row(db, row, ret_result);
+    return status < 0 ? status : keep_key(db, row, ret_result);
+}
+
+static int check_fence(struct sqlite_db *db, const struct store_put *put)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_FENCE);
+    query_u64(&query, 1, put->partition);
+    query_u64(&query, 2, put->token);
+    query_text(&query, 3, put->last_id);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : changed == 0 ? STATUS_FENCED : 0;
+}
+
+int sqlite_put(struct sqlite_db *db, struct store_put *put, struct put_result **ret_results)
+{
+    int status = put->fenced ? check_fence(db, put) : 0;
+    if (status < 0) {
+        return status;
+    }
+    struct result *arena = request_result(&put->base);
+    struct put_result *results = result_alloc(arena, put->count * sizeof(*results));
+    if (!results) {
+        return STATUS_NOMEM;
+    }
+    for (size_t i = 0; i < put->count; i++) {
+        status = put_row(db, &put->rows[i], &results[i]);
+        if (status < 0) {
+            return status;
+        }
+    }
+    *ret_results = results;
+    return 0;
+}
