@@ -26,6 +26,7 @@ export class VirtualList {
   #tops = [0]; // of each item, and the end of the last
   #active = null; // id
   #anchor = null; // {id, offset} of the row at the top of the view; null: the view is at the top
+  #moved = true; // heights or items have changed since rows were laid out
   #width = 0;
   #total = 0; // aria-setsize; -1: not known
 
@@ -49,6 +50,7 @@ export class VirtualList {
   // Show these items from now on; `complete`: no more will follow.
   show(items, complete = true) {
     const focused = this.#rows.get(this.#focusedId()) ?? null;
+    if (this.#isShown) this.#setAnchor(); // the view may have been scrolled since it was told
     const anchor = this.#keptAnchor(items);
     const at = this.#indexes.get(this.#active) ?? 0;
     this.#items = items;
@@ -86,6 +88,11 @@ export class VirtualList {
 
   itemOf(node) {
     return this.#items[this.#indexes.get(node.closest('[data-id]')?.dataset.id)];
+  }
+
+  // Else nothing has a height.
+  get #isShown() {
+    return this.#scroller.clientHeight > 0;
   }
 
   // --- where rows stand ---
@@ -141,22 +148,31 @@ export class VirtualList {
 
   // With `all`, rows that are there already are painted and measured too.
   #render(all) {
+    this.#moved ||= all;
+    if (!this.#isShown) return; // it is caught up with when it is
     for (let round = 0; round < SETTLE_MAX; round++) {
-      if (round > 0 || all) {
-        this.#layOut();
-        this.#restore();
-      }
+      this.#settle();
       const made = this.#fill();
-      const dirty = all && round === 0 ? [...this.#rows.values()] : made;
-      if (dirty.length === 0) break;
-      if (all && round === 0) {
+      const first = all && round === 0;
+      if (first) {
         for (const [id, row] of this.#rows) this.#paintRow(row, this.#items[this.#indexes.get(id)]);
       }
-      this.#fit(dirty);
-      if (!this.#measure(dirty)) break;
+      const unknown = first ? [...this.#rows.values()] : made;
+      if (unknown.length === 0) break;
+      this.#fit(unknown);
+      this.#measure(unknown);
+      if (!this.#moved) break;
     }
+    this.#settle();
     this.#place();
     if (this.#items.length > 0 && this.#tops.at(-1) - this.#bottom() < BEYOND_PX) this.#onEnd();
+  }
+
+  #settle() {
+    if (!this.#moved) return;
+    this.#moved = false;
+    this.#layOut();
+    this.#restore();
   }
 
   #bottom() {
@@ -208,15 +224,12 @@ export class VirtualList {
     for (const button of row.querySelectorAll('button')) button.tabIndex = isActive ? 0 : -1;
   }
 
-  // Whether one of `rows` has another height than was thought.
   #measure(rows) {
-    let changed = false;
     const heights = rows.map((row) => row.getBoundingClientRect().height);
     rows.forEach(({ dataset }, n) => {
-      changed ||= Math.abs((this.#heights.get(dataset.id) ?? -1) - heights[n]) > 0.01;
+      this.#moved ||= Math.abs((this.#heights.get(dataset.id) ?? -1) - heights[n]) > 0.01;
       this.#heights.set(dataset.id, heights[n]);
     });
-    return changed;
   }
 
   #place() {
@@ -224,11 +237,13 @@ export class VirtualList {
   }
 
   #onScroll() {
+    if (!this.#isShown) return;
     this.#setAnchor();
     this.#render(false);
   }
 
   #onResize() {
+    if (!this.#isShown) return;
     if (this.#width !== this.#scroller.clientWidth) this.#heights.clear();
     this.#width = this.#scroller.clientWidth;
     this.#render(true);

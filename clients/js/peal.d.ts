@@ -44,6 +44,18 @@ export interface Page<Data = unknown> {
   next: string | null;
 }
 
+/** Times are ISO 8601 or ms; what is a list may be a text with commas. Without `state`: what is in the list. */
+export interface Query {
+  after?: string;
+  limit?: number;
+  order?: 'desc' | 'asc';
+  state?: State | readonly State[] | `${State},${string}`;
+  type?: string | string[];
+  priority?: Priority | readonly Priority[] | `${Priority},${string}`;
+  from?: string | number;
+  to?: string | number;
+}
+
 /** An id, a list of ids, everything up to a seq, or all; with ifRev only what has not changed since. */
 export type Which =
   | string
@@ -66,7 +78,7 @@ declare class Emitter<Events extends Record<string, unknown[]>> {
 }
 
 export type ErrorCode =
-  | 'timeout' | 'disconnected' | 'closed'
+  | 'timeout' | 'disconnected' | 'closed' | 'queue_full'
   | 'bad_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'key_conflict' | 'too_large'
   | 'invalid_field' | 'rate_limited' | 'unavailable' | 'unknown'
   | (string & {});
@@ -98,7 +110,7 @@ export class Inbox<Data = unknown> extends Emitter<InboxEvents<Data>> {
   readonly unseen: number;
   readonly hasMore: boolean;
   readonly position: Position | null;
-  list(query?: { after?: string; limit?: number; state?: State; type?: string }): Promise<Page<Data>>;
+  list(query?: Query): Promise<Page<Data>>;
   loadMore(query?: { limit?: number }): Promise<void>;
   markRead(which: Which): Promise<Marked>;
   markUnread(which: Which): Promise<Marked>;
@@ -154,7 +166,7 @@ export interface PealEvents<Data = unknown> extends Record<string, any[]> {
   'hub:token_expiring': [{ in: number }];
   notification: [Notification<Data>];
   'notification:state': [{ rev: number; ids?: string[]; upTo?: number; state: string; at: string }];
-  unread: [{ count: number; rev: number }];
+  unread: [{ count: number; unseen: number; rev: number }];
   new_message: [RoomMessage];
   typing: [{ roomId: string; userId: string; typing: boolean }];
   user_joined_room: [RoomUser];
@@ -171,6 +183,7 @@ export interface Options {
   silence?: number;
   requestTimeout?: number;
   gapDelay?: number;
+  pendingMax?: number;
   pageSize?: number;
   inbox?: boolean;
 }

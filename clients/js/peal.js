@@ -11,6 +11,7 @@
 
 const PROTOCOL = 'peal.json.v1';
 const FRAME_CHARS = 16_384; // packets of one turn share frames of about this size
+const FRAME_PACKETS = 64; // more in one frame are too many for the hub
 const IDS_MAX = 1_000; // ids in one request
 const HELD_MAX = 1_000; // events held while the inbox catches up; the rest is asked for
 const TYPING_MS = 3_000; // the hub stops typing after 5 s: say it again before
@@ -20,7 +21,8 @@ const CLOSE_UNAUTHORIZED = 4401;
 const CLOSE_DRAINING = 4503;
 const CLOSE_TOO_MANY = 4429;
 const RETURNS_ON = new Set([4408, CLOSE_TOO_MANY, CLOSE_DRAINING, 4508]);
-const TEMPORARY = new Set(['disconnected', 'timeout', 'unavailable', 'unknown', 'rate_limited']);
+const TEMPORARY = new Set(
+  ['disconnected', 'timeout', 'unavailable', 'unknown', 'rate_limited', 'queue_full']);
 
 const DEFAULTS = {
   backoffMin: 500, // ms before the first attempt to return; doubles with each
@@ -29,6 +31,7 @@ const DEFAULTS = {
   silence: 60_000, // ms without a word of the hub, after which the connection is dead
   requestTimeout: 10_000,
   gapDelay: 50, // ms that an announcement may be out of order before the hub is asked
+  pendingMax: 10_000, // notifications whose changes wait for an answer
   pageSize: 20, // notifications read at the start and by inbox.loadMore()
   inbox: true, // false: rooms and events only, no inbox is read
 };
@@ -38,6 +41,7 @@ const READY = Symbol('ready');
 const RECEIVE = Symbol('receive');
 const OFFLINE = Symbol('offline');
 const PERSIST = Symbol('persist');
+const ALL = Symbol('all'); // the turn of a change that names no ids
 
 // Does not keep a Node process alive by itself.
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms).unref?.());
@@ -110,7 +114,8 @@ class Emitter {
 // --- errors ----------------------------------------------------------------------------------
 
 // `code` is one of the hub's ("forbidden", "invalid_field", "rate_limited", …) or one of ours:
-// "timeout", "disconnected" (the answer was lost with the connection), "closed".
+// "timeout", "disconnected" (the answer was lost with the connection), "closed", "queue_full" (too
+// many changes wait for an answer).
 export class PealError extends Error {
   constructor(code, message, detail = {}) {
     super(message ?? code);
@@ -191,6 +196,9 @@ export class Inbox extends Emitter {
   #restarts = 0;
   #working = null;
   #gapTimer = null;
+  #turns = new Map(); // id or ALL → when the last change of it has been answered
+  #pending = 0; // how many notifications those concern
+  #ownRevs = new Map(); // id → rev of a change of ours that others of ours wait behind
   #journals = new Set(); // changes while an answer to a list is under way
   #receivedSeq = 0;
   #receivedTimer = null;
@@ -233,9 +241,11 @@ export class Inbox extends Emitter {
     return this.#epoch === null ? null : { epoch: this.#epoch, rev: this.#rev, seq: this.#toldSeq };
   }
 
-  // One page as the hub has it, {items, next}; `items` of the inbox stay as they are.
-  async list({ after, limit, state, type } = {}) {
-    const answer = await this.#peal.request('notification:list', { after, limit, state, type });
+  // One page as the hub has it, {items, next}; `items` of the inbox stay as they are. What is given as
+  // a list of some may be an array, or a text with commas.
+  async list({ after, limit, order, state, type, priority, from, to } = {}) {
+    const query = { after, limit, order, state, type, priority, from, to };
+    const answer = await this.#peal.request('notification:list', query);
     return { items: answer.items.map(toItem), next: answer.next };
   }
 
@@ -252,7 +262,8 @@ export class Inbox extends Emitter {
   // Each takes an id, a list of ids, or an object as the hub has it: {ids}, {upTo: seq}, {all: true,
   // type?}, each with ifRev: rows that have changed since stay. They wait for the connection where
   // there is none, and are repeated until the hub has answered: the same change twice is one change.
-  // Resolve with {changed, conflict}: ids, or (with upTo and all) how many; ids that ifRev kept.
+  // Resolve with {changed, conflict}: ids, or (with upTo and all) how many; ids that ifRev kept. What
+  // this device itself changed since is no conflict, where it named the ids.
   markRead(which) {
     return this.#mark('notification:read', which);
   }
@@ -295,17 +306,62 @@ export class Inbox extends Emitter {
     if (this.#toldSeq > 0) await this.markSeen({ upTo: this.#toldSeq });
   }
 
+  // Changes of one row go one after another, in the order in which they were made; those of different
+  // rows do not wait for each other.
   async #mark(event, which, more = {}) {
     const target = typeof which === 'string' || Array.isArray(which) ? { ids: [which].flat() } : which;
     const { ids } = target;
-    const parts = [];
-    for (let at = 0; ids && at < ids.length; at += IDS_MAX) {
-      parts.push({ ...target, ids: ids.slice(at, at + IDS_MAX), ...more });
+    const weight = ids?.length ?? 1;
+    const { pendingMax } = this.#options;
+    if (this.#pending + weight > pendingMax) {
+      throw new PealError('queue_full', `more than ${pendingMax} changes wait for an answer`);
     }
-    if (!ids) parts.push({ ...target, ...more });
+    this.#pending += weight;
+    const former = ids ? [...ids, ALL].map((id) => this.#turns.get(id)) : [...this.#turns.values()];
+    const before = new Set(former.filter(Boolean));
+    const send = () => this.#send(event, { ...target, ...more });
+    const answered = before.size > 0 ? Promise.all(before).then(send) : send();
+    const turn = answered.then(() => {}, () => {});
+    for (const key of ids ?? [ALL]) this.#turns.set(key, turn);
+    try {
+      return await answered;
+    } finally {
+      this.#pending -= weight;
+      for (const key of ids ?? [ALL]) {
+        if (this.#turns.get(key) !== turn) continue;
+        this.#turns.delete(key);
+        this.#ownRevs.delete(key);
+      }
+    }
+  }
+
+  // The requests of one change: at most IDS_MAX ids each, and with ifRev those of one rev, which is
+  // raised where the last change since was our own.
+  #partsOf(target) {
+    const { ids, ifRev } = target;
+    if (!ids) return [target];
+    const byRev = new Map();
+    for (const id of ids) {
+      const rev = ifRev === undefined ? undefined : Math.max(ifRev, this.#ownRevs.get(id) ?? 0);
+      if (!byRev.has(rev)) byRev.set(rev, []);
+      byRev.get(rev).push(id);
+    }
+    const parts = [];
+    for (const [rev, list] of byRev) {
+      for (let at = 0; at < list.length; at += IDS_MAX) {
+        const part = { ...target, ids: list.slice(at, at + IDS_MAX) };
+        parts.push(rev === undefined ? part : { ...part, ifRev: rev });
+      }
+    }
+    return parts;
+  }
+
+  async #send(event, target) {
+    const { ids } = target;
     const done = { changed: ids ? [] : 0, conflict: [] };
-    for (const part of parts) {
+    for (const part of this.#partsOf(target)) {
       const { rev, changed = [], conflict = [] } = await this.#peal[PERSIST](event, part);
+      if (ids) for (const id of changed) this.#ownRevs.set(id, rev);
       done.changed = ids ? done.changed.concat(changed) : changed;
       done.conflict.push(...conflict);
       this.#heard(rev);
@@ -773,7 +829,8 @@ export class Peal extends Emitter {
   #write(packet) {
     const link = this.#link;
     const text = JSON.stringify(packet);
-    if (link.queue.length > 0 && link.queued + text.length > FRAME_CHARS) this.#flush(link);
+    const isFull = link.queue.length === FRAME_PACKETS || link.queued + text.length > FRAME_CHARS;
+    if (isFull) this.#flush(link);
     link.queue.push(text);
     link.queued += text.length;
     if (link.queue.length === 1) queueMicrotask(() => this.#flush(link));

@@ -427,7 +427,7 @@ describe('pictures, and what must hold on them', () => {
     await until(async () => Number(await unread(page)) === before - 1, 'one less is unread');
     assert.equal(await focused(), 'item'); // its button has gone: the focus stays with the item
     await page.keyboard.press('Tab');
-    assert.equal(await focused(), 'archive');
+    assert.equal(await focused(), 'mark-unread');
     await closePage(page);
   });
 });

@@ -287,6 +287,17 @@ describe('packets', () => {
     assert.deepEqual(line.frames.at(-1), [['one'], ['two', 1, 2]]);
   });
 
+  test('more than 64 of one turn are several messages', async () => {
+    const { client, line } = await online();
+    const before = line.frames.length;
+    for (let n = 0; n < 130; n++) client.emit('one', n);
+    client.emit('last');
+    await line.heard('last');
+    const sent = line.frames.slice(before);
+    assert.deepEqual(sent.map((frame) => frame.length), [64, 64, 3]);
+    assert.deepEqual(sent.flat().slice(0, 130).map(([, n]) => n), Array.from({ length: 130 }, (_, n) => n));
+  });
+
   test('answers find their requests in any order, refusals are errors', async () => {
     const { client, line } = await online();
     const asked = ['a', 'b', 'c'].map((event) => client.request(event, { event }));
@@ -666,7 +677,7 @@ describe('asking for changes', () => {
     const { client, line } = await online({ ready: { seq: 7, rev: 7 } });
     line.script(Object.fromEntries(
       ['read', 'unread', 'seen', 'archive', 'unarchive', 'snooze', 'delete'].map(
-        (name) => [`notification:${name}`, () => ({ ok: true, rev: 7, unread: 0, changed: 3 })])));
+        (name) => [`notification:${name}`, ({ ids }) => ({ ok: true, rev: 7, unread: 0, changed: ids ?? 3 })])));
     assert.deepEqual(await client.inbox.markSeen({ upTo: 3 }), { changed: 3, conflict: [] });
     await client.inbox.archive('id-1');
     await client.inbox.markAllRead();
@@ -695,6 +706,44 @@ describe('asking for changes', () => {
     assert.deepEqual(sizes, [1000, 1000, 201]);
     assert.equal(marked.changed.length, 2_198);
     assert.deepEqual(marked.conflict, ['id-0', 'id-1000', 'id-2000']);
+  });
+
+  test('changes of one row go one after another, and our own are no conflict', async () => {
+    const { client, line } = await online({ ready: { seq: 3, rev: 3 } });
+    const first = client.inbox.markRead({ ids: ['id-1', 'id-2'], ifRev: 3 });
+    const second = client.inbox.markUnread({ ids: ['id-1', 'id-2', 'id-3'], ifRev: 3 });
+    const other = client.inbox.archive({ ids: ['id-4'], ifRev: 3 });
+    const read = await line.asked('notification:read');
+    (await line.asked('notification:archive')).answer({ ok: true, rev: 4, changed: ['id-4'] });
+    assert.deepEqual(await other, { changed: ['id-4'], conflict: [] });
+    assert.ok(!line.packets.some(([, event]) => event === 'notification:unread'), 'it waits');
+    const asked = [];
+    line.script({ 'notification:unread': (argument) => {
+      asked.push(argument);
+      return { ok: true, rev: 6, changed: argument.ids };
+    } });
+    read.answer({ ok: true, rev: 5, changed: ['id-1'], conflict: ['id-2'] });
+    assert.deepEqual(await first, { changed: ['id-1'], conflict: ['id-2'] });
+    assert.deepEqual((await second).changed, ['id-1', 'id-2', 'id-3']);
+    assert.deepEqual(asked, [{ ids: ['id-1'], ifRev: 5 }, { ids: ['id-2', 'id-3'], ifRev: 3 }]);
+    await client.inbox.markUnread({ ids: ['id-1'], ifRev: 4 });
+    assert.deepEqual(asked.at(-1), { ids: ['id-1'], ifRev: 4 }, 'what is answered is not remembered');
+  });
+
+  test('what waits for an answer is bounded', async () => {
+    const { client, line } = await online({ options: { pendingMax: 3 } });
+    line.cut();
+    await until(() => client.state !== 'online', 'offline');
+    const waits = [client.inbox.markRead(['id-1', 'id-2']), client.inbox.archive({ upTo: 7 })];
+    await assert.rejects(client.inbox.markRead('id-3'), { code: 'queue_full', temporary: true });
+    const second = await hub.line(1);
+    second.script({
+      'notification:read': () => ({ ok: true, rev: 0, changed: [] }),
+      'notification:archive': () => ({ ok: true, rev: 0, changed: 0 }),
+    });
+    second.ready();
+    await Promise.all(waits);
+    await client.inbox.markRead(['id-1', 'id-2', 'id-3']);
   });
 
   test('an answer that is ahead of the announcement makes the client look', async () => {

@@ -74,6 +74,14 @@ test('what is posted arrives on both devices, and what one reads is read on the 
   assert.deepEqual(archived.items.map(({ seq, state }) => [seq, state]), [[1, 'archived']]);
 });
 
+test('what is said in one turn is as much as it likes', async () => {
+  const client = await device('abe');
+  const { id } = await post('abe');
+  await Promise.all(Array.from({ length: 80 }, (_, n) => client.inbox.list({ limit: n + 1 })));
+  assert.deepEqual(await client.inbox.markRead(id), { changed: [id], conflict: [] });
+  assert.equal(client.count(), 1, 'on one connection');
+});
+
 test('a device that was away catches up: news, read ones, and not what was archived meanwhile', async () => {
   const [here, away] = [await device('ben'), await device('ben', { backoffMin: 300, backoffMax: 300 })];
   await post('ben');

@@ -16,6 +16,7 @@ async function use(): Promise<void> {
   peal.on('notification', ({ data, priority }) => [data.invoice.toFixed(), priority === 'urgent']);
   inbox.on('change', ({ items, unread, loaded }) => [items[0]?.data.invoice, unread.toFixed(), loaded]);
   const { items, next } = await inbox.list({ state: 'unread', limit: 10 });
+  await inbox.list({ state: ['seen', 'read'], priority: 'high,urgent', type: ['note'], order: 'asc', from: 0 });
   const numbers: number[] = items.map(({ data }) => data.invoice);
   const cursor: string | null = next;
   await inbox.markRead(items.map(({ id }) => id));
