@@ -130,17 +130,44 @@ static int read_id(struct bytes value, uint8_t ret_id[NOTIFICATION_ID_LEN])
     return status != 0 ? STATUS_INVALID : uuid_parse(text.at, text.len, ret_id);
 }
 
+/* How many elements a list has; counts no further than one above what is allowed. */
+static size_t count_elements(struct bytes list)
+{
+    struct json_scan_iter iter;
+    struct bytes element;
+    size_t count = 0;
+    bool any = json_scan_iter_init(&iter, list);
+    while (any && count <= NOTIFICATION_MARK_IDS_MAX && json_scan_element(&iter, &element)) {
+        count++;
+    }
+    return count;
+}
+
+static int make_room(struct notification_marking *marking, size_t count)
+{
+    marking->ids = mem_try_calloc(count, sizeof(*marking->ids));
+    return marking->ids != NULL ? 0 : STATUS_NOMEM;
+}
+
 static int read_list(struct notification_marking *marking, struct bytes value)
 {
     struct json_scan_iter iter;
     struct bytes element;
-    int status = json_scan_iter_init(&iter, value) ? 0 : STATUS_INVALID;
-    while (status == 0 && json_scan_element(&iter, &element)) {
-        status = marking->id_count < NOTIFICATION_MARK_IDS_MAX
-                     ? read_id(element, marking->ids[marking->id_count++])
-                     : STATUS_TOO_LARGE;
+    size_t count = count_elements(value);
+    if (count == 0 || count > NOTIFICATION_MARK_IDS_MAX) {
+        return count == 0 ? STATUS_INVALID : STATUS_TOO_LARGE;
     }
-    return status == 0 && marking->id_count == 0 ? STATUS_INVALID : status;
+    int status = json_scan_iter_init(&iter, value) ? make_room(marking, count) : STATUS_INVALID;
+    while (status == 0 && json_scan_element(&iter, &element)) {
+        status = read_id(element, marking->ids[marking->id_count++]);
+    }
+    return status;
+}
+
+static int read_one(struct notification_marking *marking, struct bytes value)
+{
+    int status = make_room(marking, 1);
+    return status != 0 ? status : read_id(value, marking->ids[marking->id_count++]);
 }
 
 /* `field` is "id" where one is meant. */
@@ -151,12 +178,10 @@ static int read_ids(struct reading *reading, const char *field, struct bytes val
         return blame(reading, field, "One of id and ids", STATUS_INVALID);
     }
     reading->ids = true;
-    marking->ids = mem_alloc_array(NOTIFICATION_MARK_IDS_MAX, sizeof(*marking->ids));
-    int status;
-    if (json_scan_kind(value) == JSON_SCAN_ARRAY) {
-        status = read_list(marking, value);
-    } else {
-        status = read_id(value, marking->ids[marking->id_count++]);
+    bool list = json_scan_kind(value) == JSON_SCAN_ARRAY;
+    int status = list ? read_list(marking, value) : read_one(marking, value);
+    if (status == STATUS_NOMEM) {
+        return blame(reading, "", "Out of memory, try again", status);
     }
     if (status == STATUS_TOO_LARGE) {
         return blame(reading, field, "At most 1000 ids in one call", status);

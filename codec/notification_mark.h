@@ -85,7 +85,8 @@ struct notification_marking_fault {
  * slice, null, {}). `now` is epoch ms; `until` lies ahead of it by at most 400 days.
  *
  * STATUS_INVALID; STATUS_NOT_FOUND (no member has that name); STATUS_TOO_LARGE (more than
- * NOTIFICATION_MARK_IDS_MAX ids). Finish with notification_marking_finish after success.
+ * NOTIFICATION_MARK_IDS_MAX ids); STATUS_NOMEM (for the ids; nothing is at fault). Finish with
+ * notification_marking_finish after success.
  */
 MUST_CHECK int notification_marking_parse(enum notification_verb verb, bool all,
     struct bytes argument, uint64_t now, struct notification_marking *ret_marking,

@@ -95,11 +95,16 @@ static bool wants_new_session(const PGresult *result)
 
 struct pg_flight *pg_flight_create(size_t requests, size_t runs)
 {
+    void *(*allocate)(size_t count, size_t size) = requests > 1 ? mem_try_calloc : mem_alloc_array;
     struct pg_flight *flight = mem_alloc(sizeof(*flight));
-    flight->runs = mem_alloc_array(runs, sizeof(*flight->runs));
-    flight->results = mem_alloc_array(requests, sizeof(*flight->results));
-    flight->requests = mem_alloc_array(requests, sizeof(*flight->requests));
     list_init(&flight->link);
+    flight->runs = allocate(runs, sizeof(*flight->runs));
+    flight->results = allocate(requests, sizeof(*flight->results));
+    flight->requests = allocate(requests, sizeof(*flight->requests));
+    if (flight->runs == NULL || flight->results == NULL || flight->requests == NULL) {
+        pg_flight_destroy(flight);
+        return NULL;
+    }
     return flight;
 }
 

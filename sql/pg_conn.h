@@ -93,7 +93,10 @@ struct pg_conn {
     bool reopen; /* the session is of no use any more, after what it has answered */
 };
 
-/* Make a flight for up to `requests` requests; `runs` statements. */
+/*
+ * Make a flight for up to `requests` requests; `runs` statements. NULL: no memory for as many; for
+ * one request there is always.
+ */
 MUST_CHECK struct pg_flight *pg_flight_create(size_t requests, size_t runs);
 
 /* Free a flight, not its requests. */

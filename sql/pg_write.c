@@ -377,7 +377,10 @@ static size_t count_shared(const struct pg_port *port)
 static struct pg_flight *take_flight(struct pg_port *port)
 {
     size_t count = count_shared(port);
-    struct pg_flight *flight = pg_flight_create(count, count + 2);
+    struct pg_flight *flight;
+    while ((flight = pg_flight_create(count, count + 2)) == NULL) {
+        count /= 2; /* fewer at a time, while there is no memory */
+    }
     for (size_t i = 0; i < count; i++) {
         flight->requests[flight->request_count++] = request_of(list_pop(&port->writes));
     }

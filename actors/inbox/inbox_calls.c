@@ -90,7 +90,9 @@ static void refuse_marking(
     const struct client_call *call, int status, const struct notification_marking_fault *fault)
 {
     const struct call_refusal refusal = {
-        .code = status == STATUS_TOO_LARGE ? ERROR_TOO_LARGE : ERROR_INVALID_FIELD,
+        .code = status == STATUS_NOMEM       ? ERROR_UNAVAILABLE
+                : status == STATUS_TOO_LARGE ? ERROR_TOO_LARGE
+                                             : ERROR_INVALID_FIELD,
         .message = fault->message,
         .field = fault->field[0] != '\0' ? fault->field : NULL,
     };

@@ -46,18 +46,24 @@ struct look {
     struct positions *positions;
 };
 
+/* A user of a query. */
+struct asked {
+    struct actor_ref ref;
+    uint64_t rev; /* that it had when it was asked; 0: none yet */
+    size_t offsets[3]; /* tenant, inbox, end: into keys */
+};
+
 /* One query. The keys are copies: a user may go while it is under way. */
 struct query {
     struct store_positions request;
     struct positions *positions;
-    struct store_user users[BATCH];
-    struct actor_ref refs[BATCH];
-    uint64_t revs[BATCH]; /* that the users had when it was asked; 0: none yet */
     struct builder keys;
-    size_t offsets[BATCH][3]; /* tenant, inbox, end: into keys */
+    struct store_user *users;
+    struct asked asked[];
 };
 
 static void next_query(struct positions *positions);
+static void on_positions(struct store_request *request);
 
 /* The last answer frees what a shard that ended has left. */
 static void free_if_closed(struct positions *positions)
@@ -77,24 +83,53 @@ static void tell(struct positions *positions, const struct query *query, size_t 
         msg->unread = query->request.positions[i].unread;
         msg->unseen = query->request.positions[i].unseen;
     }
-    msg_send(positions->shard->sched, query->refs[i], msg);
+    msg_send(positions->shard->sched, query->asked[i].ref, msg);
+}
+
+static void compare_again(struct positions *positions)
+{
+    struct sched *sched = positions->shard->sched;
+    timer_set(sched_timers(sched), &positions->again, sched_now(sched) + AGAIN_MS);
 }
 
 /* What a user was told was committed: a store that is sure of less lost commits. */
 static void compare(struct positions *positions, const struct query *query)
 {
-    struct sched *sched = positions->shard->sched;
     if (query->request.base.status != 0) {
-        timer_set(sched_timers(sched), &positions->again, sched_now(sched) + AGAIN_MS);
+        compare_again(positions);
         return;
     }
     for (size_t i = 0; i < query->request.count; i++) {
         uint64_t rev = query->request.positions[i].rev;
-        if (rev < query->revs[i]) {
-            const struct store_loss loss = {"position", query->revs[i], rev};
+        if (rev < query->asked[i].rev) {
+            const struct store_loss loss = {"position", query->asked[i].rev, rev};
             store_tell_loss(positions->shard->store_root, &loss);
         }
     }
+}
+
+/* For so many users; NULL: no memory. */
+static struct query *create_query(struct positions *positions, size_t users)
+{
+    struct query *query = mem_try_calloc(1, sizeof(*query) + users * sizeof(query->asked[0]));
+    struct store_user *room = query != NULL ? mem_try_calloc(users, sizeof(*room)) : NULL;
+    if (room == NULL) {
+        mem_free(query);
+        return NULL;
+    }
+    query->positions = positions;
+    query->users = room;
+    query->request.base.op = STORE_POSITIONS;
+    query->request.base.done = on_positions;
+    query->request.users = room;
+    return query;
+}
+
+static void destroy_query(struct query *query)
+{
+    builder_reset(&query->keys);
+    mem_free(query->users);
+    mem_free(query);
 }
 
 static void on_positions(struct store_request *request)
@@ -109,8 +144,7 @@ static void on_positions(struct store_request *request)
     }
     positions->query = NULL;
     store_request_finish(request);
-    builder_reset(&query->keys);
-    mem_free(query);
+    destroy_query(query);
     if (positions->closed) {
         free_if_closed(positions);
         return;
@@ -120,15 +154,14 @@ static void on_positions(struct store_request *request)
 
 static void add(struct query *query, struct inbox *inbox)
 {
-    size_t i = query->request.count++;
-    query->refs[i] = inbox->owner.actor.self;
-    query->revs[i] = inbox->phase == INBOX_READY ? inbox->rev : 0;
-    query->offsets[i][0] = builder_bytes(&query->keys).len;
+    struct asked *asked = &query->asked[query->request.count++];
+    asked->ref = inbox->owner.actor.self;
+    asked->rev = inbox->phase == INBOX_READY ? inbox->rev : 0;
+    asked->offsets[0] = builder_bytes(&query->keys).len;
     builder_add(&query->keys, owner_space(&inbox->owner));
-    query->offsets[i][1] = builder_bytes(&query->keys).len;
+    asked->offsets[1] = builder_bytes(&query->keys).len;
     builder_add(&query->keys, owner_id(&inbox->owner));
-    query->offsets[i][2] = builder_bytes(&query->keys).len;
-    inbox->asked = false;
+    asked->offsets[2] = builder_bytes(&query->keys).len;
 }
 
 /* Point the users at the keys, which do not move any more. */
@@ -136,37 +169,66 @@ static void point(struct query *query)
 {
     const char *base = builder_bytes(&query->keys).at;
     for (size_t i = 0; i < query->request.count; i++) {
-        const size_t *at = query->offsets[i];
+        const size_t *at = query->asked[i].offsets;
         query->users[i].tenant = bytes_of(base + at[0], at[1] - at[0]);
         query->users[i].user = bytes_of(base + at[1], at[2] - at[1]);
     }
 }
 
-static void next_query(struct positions *positions)
+/* Have the users of the page in the query, or, where there is none, as if the store were away. */
+static void take_page(struct positions *positions, const struct page *page, struct query *query)
 {
-    if (positions->query != NULL || list_empty(&positions->queue) ||
-        positions->shard->store == NULL) {
-        return;
-    }
-    struct page *page = container_of(list_pop(&positions->queue), struct page, link);
-    struct query *query = mem_alloc(sizeof(*query));
-    query->positions = positions;
-    query->request.base.op = STORE_POSITIONS;
-    query->request.base.done = on_positions;
-    query->request.users = query->users;
-    query->request.current = positions->comparing;
-    positions->comparing = positions->comparing && !list_empty(&positions->queue);
+    struct sched *sched = positions->shard->sched;
     for (size_t i = 0; i < page->count; i++) {
-        struct actor *actor = actor_get(positions->shard->sched, page->users[i]);
-        if (actor != NULL) {
-            add(query, (struct inbox *)(void *)actor);
+        struct actor *actor = actor_get(sched, page->users[i]);
+        if (actor == NULL) {
+            continue;
+        }
+        struct inbox *inbox = (struct inbox *)(void *)actor;
+        inbox->asked = false;
+        if (query != NULL) {
+            add(query, inbox);
+        } else {
+            struct user_position *msg = user_position_new();
+            msg->status = STATUS_NOMEM;
+            msg_send(sched, actor->self, msg);
         }
     }
+}
+
+/* The query for the next page of users; NULL: nobody of them is here, or all were refused. */
+static struct query *begin_query(struct positions *positions)
+{
+    struct page *page = container_of(list_pop(&positions->queue), struct page, link);
+    struct query *query = create_query(positions, page->count);
+    bool comparing = positions->comparing;
+    positions->comparing = comparing && !list_empty(&positions->queue);
+    take_page(positions, page, query);
     mem_free(page);
+    if (query == NULL) {
+        if (comparing) {
+            compare_again(positions);
+        }
+        return NULL;
+    }
+    query->request.current = comparing;
     if (query->request.count == 0) {
-        builder_reset(&query->keys);
-        mem_free(query);
-        next_query(positions);
+        destroy_query(query);
+        return NULL;
+    }
+    return query;
+}
+
+static void next_query(struct positions *positions)
+{
+    struct query *query = NULL;
+    if (positions->query != NULL || positions->shard->store == NULL) {
+        return;
+    }
+    while (query == NULL && !list_empty(&positions->queue)) {
+        query = begin_query(positions);
+    }
+    if (query == NULL) {
         return;
     }
     point(query);

@@ -26,13 +26,9 @@ struct nonce {
 
 /* Messages. */
 
-/* Whether `nonce` (its JSON text) was used within nonce_ms; remembers it. */
-static bool is_repeat(struct user *user, struct bytes nonce)
+/* Forget those that are old, and the oldest of too many. */
+static void forget_nonces(struct user_busy *busy, uint64_t keep_ms, uint64_t now)
 {
-    struct user_busy *busy = user_busy(user);
-    uint64_t keep_ms = shard_of(&user->actor)->config->nonce_ms;
-    uint64_t now = sched_now(user->actor.sched);
-    uint64_t hash = hash_bytes(nonce);
     uint32_t old = 0;
     while (old < busy->nonce_count &&
            (busy->nonces[old].at_ms + keep_ms <= now || busy->nonce_count - old >= NONCES_MAX)) {
@@ -42,17 +38,45 @@ static bool is_repeat(struct user *user, struct bytes nonce)
     if (old > 0) {
         memmove(busy->nonces, busy->nonces + old, busy->nonce_count * sizeof(*busy->nonces));
     }
+}
+
+static int make_room(struct user_busy *busy)
+{
+    if (busy->nonce_count < busy->nonce_cap) {
+        return 0;
+    }
+    uint32_t cap = busy->nonce_cap ? busy->nonce_cap * 2 : 8;
+    struct nonce *nonces = mem_try_realloc(busy->nonces, cap * sizeof(*nonces));
+    if (nonces == NULL) {
+        return STATUS_NOMEM;
+    }
+    busy->nonces = nonces;
+    busy->nonce_cap = cap;
+    return 0;
+}
+
+/*
+ * Whether a nonce was not used within nonce_ms, and there is room to remember it: 0; else
+ * STATUS_EXISTS, STATUS_NOMEM.
+ */
+static int check_nonce(struct user *user, uint64_t hash)
+{
+    struct user_busy *busy = user_busy(user);
+    forget_nonces(busy, shard_of(&user->actor)->config->nonce_ms, sched_now(user->actor.sched));
     for (uint32_t i = 0; i < busy->nonce_count; i++) {
         if (busy->nonces[i].hash == hash) {
-            return true;
+            return STATUS_EXISTS;
         }
     }
-    if (busy->nonce_count == busy->nonce_cap) {
-        busy->nonce_cap = busy->nonce_cap ? busy->nonce_cap * 2 : 8;
-        busy->nonces = mem_realloc_array(busy->nonces, busy->nonce_cap, sizeof(*busy->nonces));
-    }
-    busy->nonces[busy->nonce_count++] = (struct nonce){.hash = hash, .at_ms = now};
-    return false;
+    return make_room(busy);
+}
+
+/* What it belongs to was sent: what was not may be sent again. */
+static void remember_nonce(struct user *user, uint64_t hash)
+{
+    struct user_busy *busy = user_busy(user);
+    busy->nonces[busy->nonce_count++] =
+        (struct nonce){.hash = hash, .at_ms = sched_now(user->actor.sched)};
 }
 
 struct message {
@@ -153,6 +177,14 @@ static void answer_sent(const struct client_call *call, const uint8_t id[16])
     builder_reset(&text);
 }
 
+static int send_message(
+    const struct client_call *call, const struct message *message, const uint8_t id[16])
+{
+    struct event *event = make_message(call, message, id);
+    return sequencer_send(call->socket->shard, socket_nsp(call->socket),
+        broadcast_new(event, &message->room, 1, NULL, 0));
+}
+
 void user_talk_send(const struct client_call *call)
 {
     char wire[WIRE_NAME_MAX];
@@ -161,18 +193,22 @@ void user_talk_send(const struct client_call *call)
         !user_room_may_speak(call, message.room, user_talk_send)) {
         return;
     }
-    if (message.nonce.len > 0 && is_repeat(user_of(call->socket), message.nonce)) {
+    struct user *user = user_of(call->socket);
+    uint64_t hash = hash_bytes(message.nonce); /* of its JSON text */
+    int status = message.nonce.len > 0 ? check_nonce(user, hash) : 0;
+    if (status == STATUS_EXISTS) {
         call_answer(call, BYTES("{\"ok\":true,\"duplicate\":true}"));
         return;
     }
     uint8_t id[16];
-    struct shard *shard = call->socket->shard;
-    uuid7_make(sched_wall(shard->sched), SLOT_NONE, id);
-    struct event *event = make_message(call, &message, id);
-    if (sequencer_send(shard, socket_nsp(call->socket),
-            broadcast_new(event, &message.room, 1, NULL, 0)) != 0) {
+    uuid7_make(sched_wall(call->socket->shard->sched), SLOT_NONE, id);
+    status = status != 0 ? status : send_message(call, &message, id);
+    if (status != 0) {
         call_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
         return;
+    }
+    if (message.nonce.len > 0) {
+        remember_nonce(user, hash);
     }
     answer_sent(call, id);
 }

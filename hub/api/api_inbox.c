@@ -475,6 +475,10 @@ static void submit_mark(struct http_request *request, struct inbox_call *call)
 static void refuse_marking(
     struct http_request *request, int status, const struct notification_marking_fault *fault)
 {
+    if (status == STATUS_NOMEM) {
+        api_refuse_memory(request);
+        return;
+    }
     api_refuse(
         request, &(struct api_error){
                      .code = status == STATUS_TOO_LARGE ? ERROR_TOO_LARGE : ERROR_INVALID_FIELD,

@@ -48,7 +48,11 @@ static struct gather_member **sort_members(
     if (sorted == NULL) {
         return NULL;
     }
-    struct gather_member *border = mem_alloc(sizeof(*border) + call->after.len);
+    struct gather_member *border = mem_try_calloc(1, sizeof(*border) + call->after.len);
+    if (border == NULL) {
+        mem_free(sorted);
+        return NULL;
+    }
     size_t count = 0;
     size_t cursor = 0;
     border->user_len = (uint32_t)call->after.len;

@@ -11,6 +11,7 @@
 #include "actors/user/user.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
+#include "codec/base/rand.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "tests/support/client.h"
@@ -32,6 +33,7 @@ struct person {
     bool in_room; /* since before anything failed */
     unsigned asked;
     unsigned answers;
+    unsigned unavailable; /* of them: no memory */
     bool stored[SAID_MAX]; /* of what it said: the answer was good */
     uint64_t said[SAID_MAX]; /* the id of the request */
     bool heard[SAID_MAX];
@@ -52,6 +54,9 @@ static void on_received(struct client *client, const struct client_packet *packe
         person->answers++;
         cr_assert_eq(json_scan_get(packet->args, "ok", &value), 0);
         cr_assert_eq(json_scan_bool(value, &ok), 0);
+        if (!ok && json_scan_get(packet->args, "error", &value) == 0) {
+            person->unavailable += json_scan_string_eq(value, BYTES("unavailable"));
+        }
         for (unsigned i = 0; i < SAID_MAX; i++) {
             person->stored[i] = person->stored[i] || (ok && person->said[i] == packet->id);
         }
@@ -267,6 +272,92 @@ Test(memory, nodes_that_recover_refuse_whom_it_hits)
     const struct nodes_options options = {
         .nodes = 2, .shards = 2, .bus = true, .partitions = 1, .recovers = true};
     play_all(&options, WIRE_SIO, "recovery");
+}
+
+static void say_once(struct world *world, struct person *person, unsigned number)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "{\"roomId\":\"any:1\",\"message\":\"%u\",\"nonce\":%u}", number,
+        number);
+    person->said[number] = ask(world, person, "send_message", text);
+}
+
+/* Whether any allocation failed. */
+static bool say_again(int64_t nth, unsigned *refused)
+{
+    const struct nodes_options options = {.nodes = 1, .shards = 2};
+    struct world world;
+    begin(&world, &options, WIRE_JSON);
+    world.nodes->node[0].config.nonce_ms = 60000;
+    struct person *ann = &world.people[0];
+    failing_arm(nth, 1);
+    say_once(&world, ann, 0);
+    settle(&world);
+    bool any = failing_count() > 0;
+    failing_arm(0, 0);
+    look(&world, "nonce", nth);
+    *refused += ann->unavailable;
+    if (ann->here && !ann->stored[0]) {
+        say_once(&world, ann, 0);
+        settle(&world);
+        cr_assert(ann->stored[0], "%lld", (long long)nth);
+    }
+    compare(&world, 0, "nonce", nth);
+    end(&world, &options, "nonce");
+    return any;
+}
+
+Test(memory, a_message_that_was_refused_may_be_sent_again_with_its_nonce)
+{
+    unsigned refused = 0;
+    int64_t nth = 1;
+    log_set_level(LOG_ERROR);
+    while (nth < NTH_MAX && say_again(nth, &refused)) {
+        nth++;
+    }
+    cr_assert(nth > 3 && nth < NTH_MAX);
+    cr_assert_gt(refused, 1, "for the nonce, and for the message");
+}
+
+/* Whether any allocation failed. */
+static bool mark(int64_t nth, unsigned *refused)
+{
+    const struct nodes_options options = {.nodes = 1, .shards = 1};
+    struct world world;
+    begin(&world, &options, WIRE_JSON);
+    struct person *ann = &world.people[0];
+    const struct store_row row = fake_store_post(world.nodes->store, "ann", "m");
+    char id[UUID_TEXT_LEN + 1] = "";
+    char text[128];
+    uuid_format(row.id, id);
+    snprintf(text, sizeof(text), "{\"ids\":[\"%s\",\"%s\"]}", id, id);
+    settle(&world);
+    failing_arm(nth, 1);
+    (void)ask(&world, ann, "notification:read", text);
+    settle(&world);
+    bool any = failing_count() > 0;
+    failing_arm(0, 0);
+    look(&world, "mark", nth);
+    *refused += ann->unavailable;
+    if (ann->here) {
+        ann->said[0] = ask(&world, ann, "notification:read", text);
+        settle(&world);
+        cr_assert(ann->stored[0], "%lld: who comes again is served", (long long)nth);
+    }
+    end(&world, &options, "mark");
+    return any;
+}
+
+Test(memory, a_mark_is_refused_whose_ids_have_no_room)
+{
+    unsigned refused = 0;
+    int64_t nth = 1;
+    log_set_level(LOG_ERROR);
+    while (nth < NTH_MAX && mark(nth, &refused)) {
+        nth++;
+    }
+    cr_assert(nth > 1 && nth < NTH_MAX);
+    cr_assert_gt(refused, 1, "for its ids, and for what it changes");
 }
 
 /*

@@ -3,8 +3,10 @@
  * What may be marked: the verbs, which rows are meant, and arguments that are refused.
  */
 #include <criterion/criterion.h>
+#include <malloc.h>
 #include <stdio.h>
 
+#include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "codec/notification_mark.h"
@@ -127,6 +129,36 @@ Test(notification_mark, takes_a_thousand_ids_and_no_more)
     cr_expect_eq(marking.id_count, NOTIFICATION_MARK_IDS_MAX);
     notification_marking_finish(&marking);
     builder_reset(&text);
+}
+
+/* What a caller holds until the store answers is as large as what it sent. */
+Test(notification_mark, takes_room_for_the_ids_that_there_are)
+{
+    struct notification_marking marking;
+    struct notification_marking_fault fault;
+    for (unsigned list = 0; list < 2; list++) {
+        const char *argument = list ? "[\"" ID "\",\"" ID "\"]" : "\"" ID "\"";
+        cr_assert_eq(parse(NOTIFICATION_MARK_READ, false, argument, &marking, &fault), 0);
+        size_t room = malloc_usable_size(marking.ids);
+        cr_expect_lt(room, 64, "%zu bytes for %zu ids", room, marking.id_count);
+        notification_marking_finish(&marking);
+    }
+}
+
+Test(notification_mark, is_refused_without_memory)
+{
+    static const char *const arguments[] = {
+        "\"" ID "\"", "[\"" ID "\"]", "{\"id\":\"" ID "\"}", "{\"ids\":[\"" ID "\"],\"ifRev\":1}"};
+    struct notification_marking marking;
+    struct notification_marking_fault fault;
+    for (size_t i = 0; i < ARRAY_LEN(arguments); i++) {
+        mem_refuse(true);
+        int status = parse(NOTIFICATION_MARK_READ, false, arguments[i], &marking, &fault);
+        mem_refuse(false);
+        cr_expect_eq(status, STATUS_NOMEM, "%s: %d", arguments[i], status);
+        cr_expect_str_eq(fault.field, "", "nothing that was sent is at fault");
+        cr_expect_null(marking.ids);
+    }
 }
 
 Test(notification_mark, snoozes_until_a_time_to_come)

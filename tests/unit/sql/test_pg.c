@@ -11,8 +11,10 @@
 #include <stdlib.h>
 
 #include "codec/base/clock.h"
+#include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/slot.h"
+#include "sql/pg_conn.h"
 #include "tests/support/postgres.h"
 #include "tests/unit/sql/harness.h"
 
@@ -566,6 +568,37 @@ Test(pg, one_fault_is_found_by_halves)
         cr_expect(
             runs > 0 && runs <= ATTEMPTS, "place %u: %llu", places[at], (unsigned long long)runs);
     }
+    harness_close(&harness);
+}
+
+Test(pg, without_memory_for_many_requests_they_go_one_by_one)
+{
+    enum { REQUESTS = 200 };
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    static struct store_row rows[REQUESTS];
+    static struct store_put puts[REQUESTS];
+    mem_refuse(true);
+    cr_assert_null(pg_flight_create(REQUESTS, REQUESTS + 2));
+    struct pg_flight *flight = pg_flight_create(1, 3);
+    cr_assert_not_null(flight);
+    pg_flight_destroy(flight);
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        rows[i] = row_of(user_of("alice"), i, 1);
+        puts[i] = (struct store_put){
+            .base = {.op = STORE_PUT, .done = harness_done}, .rows = &rows[i], .count = 1};
+        store_submit(harness.shards[0].port, &puts[i].base);
+    }
+    harness_wait_all(&harness, 0, REQUESTS);
+    mem_refuse(false);
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        cr_expect(puts[i].base.status == 0 || is_outage(puts[i].base.status), "%u", i);
+        store_request_finish(&puts[i].base);
+    }
+    struct store_row row = row_of(user_of("alice"), REQUESTS, 1);
+    put_row(&harness, &row);
     harness_close(&harness);
 }
 
