@@ -15,6 +15,7 @@
 
 #include "codec/base/mem.h"
 #include "hub/net/connection_state.h"
+#include "hub/net/slow.h"
 
 enum {
     KEPT_FIRST = 256,
@@ -22,8 +23,7 @@ enum {
     READ_LATE = 2 << 10,
     WRITE_RANGES = 64,
     WRITE_BYTES = 1 << 20,
-    SLOW_CONSUMER_MS = 30000, /* when the configuration has none, as the next */
-    OUTBOX_HIGH = 256 << 10,
+    OUTBOX_HIGH = 256 << 10, /* when the configuration has none, as the next */
     OUTBOX_MAX = 16 << 20,
 };
 
@@ -324,13 +324,6 @@ struct outbox_limits connection_outbox_limits(const struct shard *shard)
     };
 }
 
-static uint32_t slow_consumer_ms(const struct connection *connection)
-{
-    const struct actor_config *config = connection_shard(connection)->config;
-    return config != NULL && config->slow_consumer_ms > 0 ? config->slow_consumer_ms
-                                                          : SLOW_CONSUMER_MS;
-}
-
 static void end_slow(struct connection *connection, uint64_t ms, bool overflow)
 {
     const struct connection_ops *ops = connection->ops;
@@ -345,7 +338,7 @@ static void on_filled(struct outbox *outbox)
 {
     struct connection *connection = container_of(outbox, struct connection, outbox);
     if (connection->state == OPEN && !timer_armed(&connection->timer)) {
-        connection_expire(connection, CLOSE_SLOW, slow_consumer_ms(connection));
+        connection_expire(connection, CLOSE_SLOW, slow_patience_ms(connection_shard(connection)));
         connection->slow = true;
     }
 }
@@ -366,21 +359,16 @@ static void on_relieved(struct outbox *outbox)
 
 void connection_too_slow(struct connection *connection)
 {
-    end_slow(connection, slow_consumer_ms(connection), false);
+    end_slow(connection, slow_patience_ms(connection_shard(connection)), false);
 }
 
 static void on_overflowed(struct outbox *outbox)
 {
     struct connection *connection = container_of(outbox, struct connection, outbox);
-    uint64_t ms = 0;
-    if (connection->state != OPEN) {
-        return;
+    if (connection->state == OPEN) {
+        uint64_t due_ms = connection->slow ? connection->timer.due_ms : 0;
+        end_slow(connection, slow_full_ms(connection_shard(connection), due_ms), true);
     }
-    if (connection->slow) {
-        uint64_t left = connection->timer.due_ms - sched_now(connection_shard(connection)->sched);
-        ms = left < slow_consumer_ms(connection) ? slow_consumer_ms(connection) - left : 0;
-    }
-    end_slow(connection, ms, true);
 }
 
 static struct chunk *on_deflate(struct outbox *outbox, struct chunk *chunk)

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One line of log for peers that do not read, at a limited rate.
+ * How long peers may not read, and one line of log for those that do not, at a limited rate.
  */
 #include "hub/net/slow.h"
 
+#include "actors/shard.h"
 #include "codec/base/log.h"
+
+enum { SLOW_CONSUMER_MS = 30000 }; /* when the configuration has none */
 
 void slow_report(const struct slow_peer *peer)
 {
@@ -17,4 +20,19 @@ void slow_report(const struct slow_peer *peer)
         "user=%s transport=%s remote=%s bytes=%u ms=%llu suppressed=%u", log_quote(peer->user),
         peer->transport, log_quote(bytes_str(peer->remote)), peer->bytes,
         (unsigned long long)peer->ms, suppressed);
+}
+
+uint32_t slow_patience_ms(const struct shard *shard)
+{
+    const struct actor_config *config = shard->config;
+    return config != NULL && config->slow_consumer_ms > 0 ? config->slow_consumer_ms
+                                                          : SLOW_CONSUMER_MS;
+}
+
+uint64_t slow_full_ms(const struct shard *shard, uint64_t due_ms)
+{
+    uint64_t now = sched_now(shard->sched);
+    uint64_t left = due_ms > now ? due_ms - now : 0;
+    uint64_t most = slow_patience_ms(shard);
+    return due_ms != 0 && left < most ? most - left : 0;
 }

@@ -11,13 +11,12 @@
 #include "codec/base/status.h"
 #include "codec/eio_frames.h"
 #include "hub/net/connection.h"
+#include "hub/net/slow.h"
 #include "hub/session/poll_flood.h"
 #include "hub/session/poll_mail.h"
 #include "hub/session/poll_names.h"
 #include "hub/session/polling_state.h"
 #include "hub/session/session_core.h"
-
-enum { SLOW_CONSUMER_MS = 30000 }; /* unless configured */
 
 static const char NOOP[] = "6";
 static const char CLOSE[] = "1";
@@ -126,16 +125,11 @@ static void on_flush(struct outbox *outbox)
     answer_waiting(container_of(outbox, struct polling, outbox));
 }
 
-static uint32_t slow_consumer_ms(const struct polling *polling)
-{
-    const struct actor_config *config = polling->session->part->shard->config;
-    return config && config->slow_consumer_ms > 0 ? config->slow_consumer_ms : SLOW_CONSUMER_MS;
-}
-
 static void on_filled(struct outbox *outbox)
 {
     struct polling *polling = container_of(outbox, struct polling, outbox);
-    polling->slow_due_ms = session_now(polling->session) + slow_consumer_ms(polling);
+    polling->slow_due_ms =
+        session_now(polling->session) + slow_patience_ms(polling->session->part->shard);
     arm(polling);
 }
 
@@ -150,11 +144,9 @@ static void on_overflowed(struct outbox *outbox)
 {
     struct polling *polling = container_of(outbox, struct polling, outbox);
     struct session *session = polling->session;
-    uint64_t now = session_now(session);
-    uint64_t left = polling->slow_due_ms > now ? polling->slow_due_ms - now : 0;
-    uint64_t most = slow_consumer_ms(polling);
+    uint64_t ms = slow_full_ms(session->part->shard, polling->slow_due_ms);
     if (session->phase == SESSION_OPEN) {
-        (void)session->part->events->slow(session, left < most ? most - left : 0, true);
+        (void)session->part->events->slow(session, ms, true);
     }
 }
 
@@ -425,7 +417,7 @@ static void on_timer(struct timer *timer)
     }
     if (has_passed(polling, polling->slow_due_ms)) {
         polling->slow_due_ms = 0;
-        (void)session->part->events->slow(session, slow_consumer_ms(polling), true);
+        (void)session->part->events->slow(session, slow_patience_ms(session->part->shard), true);
     }
     if (has_passed(polling, polling->noop_due_ms)) {
         polling->noop_due_ms = 0;

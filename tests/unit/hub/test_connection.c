@@ -16,6 +16,7 @@
 #include "codec/base/rand.h"
 #include "hub/net/connection.h"
 #include "hub/net/connection_state.h"
+#include "hub/net/slow.h"
 #include "tests/support/net_rig.h"
 
 TestSuite(connection, .timeout = 120);
@@ -333,6 +334,21 @@ Test(connection, a_stalled_peer_is_closed_as_slow)
     cr_expect_eq(script->rig.shards[0].stats.closed[CLOSE_SLOW], 1);
     close(fd);
     stop(script);
+}
+
+Test(connection, how_long_an_outbox_was_full_is_told_by_when_it_was_due)
+{
+    enum { NOW = 5000 };
+    struct actor_system *system = actor_system_create(1);
+    struct actor_config config = {.slow_consumer_ms = 1000};
+    struct shard shard = {.sched = actor_system_sched(system, 0), .config = &config};
+    sched_set_time(shard.sched, NOW, NOW);
+    cr_expect_eq(slow_full_ms(&shard, 0), 0, "it was not full");
+    cr_expect_eq(slow_full_ms(&shard, NOW + 1000), 0);
+    cr_expect_eq(slow_full_ms(&shard, NOW + 400), 600);
+    cr_expect_eq(slow_full_ms(&shard, NOW), 1000);
+    cr_expect_eq(slow_full_ms(&shard, NOW - 7), 1000, "nobody has looked since");
+    actor_system_destroy(system);
 }
 
 Test(connection, closes_once_whatever_calls_it)
