@@ -14,7 +14,7 @@ const USERS = 8; // enough for both shards
 let hub;
 
 before(async () => {
-  hub = await startHub({ args: ['--shards', '2', '--origins', ORIGIN] });
+  hub = await startHub({ args: ['--shards', '2', '--origins', ORIGIN, '--limits-unauthenticated-per-address', '1000'] });
 });
 after(() => hub.stop());
 

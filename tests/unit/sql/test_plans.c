@@ -339,17 +339,23 @@ static void use_everything(const char *url)
     wait_for_sessions(url);
 }
 
-static void expect_nothing_read_whole(const char *url)
+/* `most` entries of indexes; to walk through the largest once would be more. */
+static void expect_nothing_read_whole(const char *url, uint64_t most)
 {
     static const char rows[] =
         "SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables WHERE schemaname = 'peal' "
         "AND relname NOT IN ('meta', 'migration')";
     cr_expect_eq(ask(url, rows), 0, "%lu rows by sequential scans", ask(url, rows));
-    /* Lookups read 25,000, and up to 50,000 dead entries where a snapshot stays open beside them;
-     * the crowd's inbox, read once a round, would be 120,000. */
     static const char entries[] =
         "SELECT coalesce(sum(idx_tup_read), 0) FROM pg_stat_user_indexes WHERE schemaname = 'peal'";
-    cr_expect_lt(ask(url, entries), 30 * (uint64_t)CROWD, "%lu entries", ask(url, entries));
+    cr_expect_lt(ask(url, entries), most, "%lu entries", ask(url, entries));
+}
+
+/* Lookups read 25,000, and up to 50,000 dead entries where a snapshot stays open beside them; the
+ * crowd's inbox, read once a round, would be 120,000. */
+static void expect_little_read(const char *url)
+{
+    expect_nothing_read_whole(url, 30 * (uint64_t)CROWD);
 }
 
 Test(plans, read_no_table_without_statistics)
@@ -357,7 +363,7 @@ Test(plans, read_no_table_without_statistics)
     char url[URL_MAX];
     harness_url("postgres", url);
     use_everything(url);
-    expect_nothing_read_whole(url);
+    expect_little_read(url);
 }
 
 Test(plans, read_no_table_that_was_known_to_be_empty)
@@ -369,7 +375,7 @@ Test(plans, read_no_table_that_was_known_to_be_empty)
     harness_close(&harness);
     cr_assert(postgres_query(url, "VACUUM ANALYZE", NULL, 0));
     use_everything(url);
-    expect_nothing_read_whole(url);
+    expect_little_read(url);
 }
 
 /* A million rows of ten thousand users, with PEAL_FULL=1. */
@@ -400,7 +406,7 @@ static unsigned slot_of_number(unsigned user)
 
 static void inbox_line(unsigned i, char text[256])
 {
-    (void)snprintf(text, 256, "%u\t\tu%u\t100\t100\t50\t0\t%u\n", slot_of_number(i), i, i);
+    (void)snprintf(text, 256, "%u\t\tu%u\t100\t100\t50\t50\t0\t%u\n", slot_of_number(i), i, i);
 }
 
 /* Each user has 100 rows; half are read, one expires at 1000 and 10 later. */
@@ -430,8 +436,8 @@ static void load_million(const char *url)
 {
     PGconn *pg = PQconnectdb(url);
     copy(pg,
-        "COPY peal.inbox (slot, tenant, user_id, seq, rev, unread, tombstone_floor, changed_at) "
-        "FROM STDIN",
+        "COPY peal.inbox (slot, tenant, user_id, seq, rev, unread, unseen, tombstone_floor, "
+        "changed_at) FROM STDIN",
         inbox_line, MANY_USERS);
     copy(pg,
         "COPY peal.notification (slot, tenant, user_id, seq, new_rev, whole_rev, rev, id, type, "
@@ -460,7 +466,7 @@ Test(plans, use_their_index_on_a_million_rows)
     wait_for_sessions(url);
     cr_assert(postgres_query(url, "SELECT pg_stat_reset()", NULL, 0));
     use_everything(url);
-    expect_nothing_read_whole(url);
+    expect_nothing_read_whole(url, MILLION / 2); /* each user has 100 rows, which lists walk */
 }
 
 /* SQLite's plans. */
