@@ -179,8 +179,12 @@ static void pass_back(struct forward *forward)
     } else {
         connection_close(node, CLOSE_NORMAL, false);
     }
-    http_respond(request, forward->answer.status, NULL, builder_bytes(&forward->lines),
-        builder_bytes(&forward->body));
+    if (builder_failed(&forward->lines)) {
+        http_respond_error(request, ERROR_UNAVAILABLE, "Out of memory, try again", NULL);
+    } else {
+        http_respond(request, forward->answer.status, NULL, builder_bytes(&forward->lines),
+            builder_bytes(&forward->body));
+    }
     if (forward->node == NULL) {
         finish(forward);
     }

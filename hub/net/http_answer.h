@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "codec/base/buf.h"
+#include "actors/deliver/outbox.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 
@@ -27,13 +27,14 @@ struct http_answer {
     struct bytes cors; /* more lines */
 };
 
-/* Whether the body is sent behind the head and not as part of what http_answer_write appends. */
+/* Whether the body is sent behind the head and not as part of what http_answer_make makes. */
 bool http_answer_is_behind(const struct http_answer *answer);
 
 /*
- * Append the head, and the body unless http_answer_is_behind. False, with `out` in no known state:
- * no memory, or lines that are none. Any thread.
+ * The head, and the body unless http_answer_is_behind; the caller has the one reference. Where
+ * memory for it is missing, `answer` becomes 503 with the error shape of the API; where its lines
+ * are none or it is too long, 500; both close.
  */
-MUST_CHECK bool http_answer_write(struct builder *out, const struct http_answer *answer);
+MUST_CHECK struct chunk *http_answer_make(struct http_answer *answer);
 
 #endif

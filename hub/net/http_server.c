@@ -183,36 +183,25 @@ static void go_on(struct server *server, bool keep_alive)
 
 static void send_answer(struct server *server, struct http_answer *answer)
 {
-    struct builder out = {0};
     struct builder cors = {0};
     const struct exchange *exchange = server->exchange;
-    bool keep_alive = answer->keep_alive;
+    unsigned status = answer->status;
     if (exchange != NULL) {
         http_cors_add(server->config, &exchange->request, exchange->route, &cors);
         answer->cors = builder_bytes(&cors);
     }
+    struct chunk *chunk = http_answer_make(answer);
+    shard_of_server(server)->stats.http_refused += answer->status != status;
     if (exchange != NULL && server->config->observe != NULL) {
         server->config->observe(server->config->context, &exchange->request, answer->status,
             clock_mono_ns() - exchange->began_ns);
     }
-    bool written = http_answer_write(&out, answer);
     builder_reset(&cors);
-    if (!written) {
-        struct http_answer failure = {.status = 500, .head_only = answer->head_only};
-        builder_reset(&out);
-        keep_alive = false;
-        if (!http_answer_write(&out, &failure)) {
-            builder_reset(&out);
-            end_connection(server, CLOSE_NORMAL, false);
-            return;
-        }
-    }
-    bool taken = append(server, &out);
-    if (taken && written && http_answer_is_behind(answer)) {
+    bool taken = append_chunk(server, chunk);
+    if (taken && http_answer_is_behind(answer)) {
         taken = append_chunk(server, chunk_borrow(answer->body));
     }
-    keep_alive = keep_alive && taken;
-    go_on(server, keep_alive);
+    go_on(server, answer->keep_alive && taken);
 }
 
 static void send_refusal(

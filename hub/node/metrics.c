@@ -342,8 +342,12 @@ void metrics_show(struct http_request *request, void *context)
             "Whether all links of the first shard to the bus are up.",
             stats.links > 0 && stats.links_up == stats.links ? 1 : 0);
     }
-    http_respond(request, builder_failed(&out) ? 503 : 200,
-        "text/plain; version=0.0.4; charset=utf-8", bytes_of(NULL, 0), builder_bytes(&out));
+    if (builder_failed(&out)) {
+        http_respond_error(request, ERROR_UNAVAILABLE, "Out of memory, try again", NULL);
+    } else {
+        http_respond(request, 200, "text/plain; version=0.0.4; charset=utf-8", bytes_of(NULL, 0),
+            builder_bytes(&out));
+    }
     builder_reset(&out);
 }
 

@@ -25,6 +25,7 @@ struct server {
     unsigned gone;
     unsigned upgraded;
     unsigned requests;
+    unsigned observed; /* the status of the last answer */
 };
 
 static void on_echo(struct http_request *request, void *context)
@@ -62,6 +63,24 @@ static void on_wait(struct http_request *request, void *context)
 static void on_inject(struct http_request *request, void *context)
 {
     http_respond(request, 200, "text/plain", BYTES("X: a\nSet-Cookie: b\r\n"), BYTES("x"));
+}
+
+/* As large as is asked: small allocations have a reserve, large ones have not. */
+static void on_starved(struct http_request *request, void *context)
+{
+    static char body[5000];
+    memset(body, 'b', sizeof(body));
+    mem_refuse(true);
+    http_respond(request, 200, "text/plain", BYTES("ETag: x\r\n"),
+        bytes_of(body, bytes_eq(request->query, BYTES("large")) ? sizeof(body) : 10));
+    mem_refuse(false);
+}
+
+static void note_status(
+    void *context, const struct http_request *request, unsigned status, uint64_t took_ns)
+{
+    struct server *server = context;
+    server->observed = status;
 }
 
 static bool refuse_head(struct http_request *request, void *context)
@@ -135,6 +154,7 @@ static const struct http_route routes[] = {
     {.method = "GET", .path = "/turn", .handler = on_turn},
     {.method = "GET", .path = "/wait", .handler = on_wait},
     {.method = "GET", .path = "/inject", .handler = on_inject},
+    {.method = "GET", .path = "/starved", .handler = on_starved},
     {.method = "GET", .path = "/close", .handler = on_close},
     {.method = "GET", .path = "/up", .handler = on_upgrade},
     {.method = "POST", .path = "/closed", .handler = on_echo, .head = refuse_head, .max_body = 99},
@@ -154,9 +174,9 @@ static struct server *start(void)
         .context = server,
         .max_head_bytes = 8192,
         .max_headers = 64,
-        .head_timeout_ms = 5000,
-        .body_timeout_ms = 5000,
-        .idle_timeout_ms = 5000};
+        .head_timeout_ms = 60000,
+        .body_timeout_ms = 60000,
+        .idle_timeout_ms = 60000};
     rig_start(&server->rig, 1, on_accept, server);
     return server;
 }
@@ -238,7 +258,7 @@ Test(http_server, answers_requests)
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 0\r\nX-A: b\r\n\r\n"
             "HTTP/1.1 404 Not Found\r\n"},
         {"GET /inject HTTP/1.1\r\n" HOST "\r\n",
-            "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"},
+            "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n"},
         {"POST /closed HTTP/1.1\r\nContent-Length: 5\r\n" HOST "\r\nabcde",
             "HTTP/1.1 401 Unauthorized\r\n"},
     };
@@ -252,6 +272,34 @@ Test(http_server, answers_requests)
     got = ask(server, BYTES("GET /a/x/b/%zz HTTP/1.1\r\n" LAST), false);
     cr_expect_not_null(
         strstr(got, "\"message\":\"not a \\\"name\\\"\",\"field\":\"name\"}}"), "%s", got);
+    stop(server);
+}
+
+Test(http_server, an_answer_without_memory_is_a_refusal_that_says_so)
+{
+    static const char *const inputs[] = {"GET /starved HTTP/1.1\r\n" HOST "\r\n",
+        "GET /starved?large HTTP/1.1\r\n" HOST "\r\n", "HEAD /starved HTTP/1.1\r\n" HOST "\r\n"};
+    struct server *server = start();
+    server->config.observe = note_status;
+    char body[128];
+    (void)snprintf(body, sizeof(body),
+        "{\"error\":{\"code\":\"%s\",\"message\":\"Out of memory, try again\"}}",
+        errors_text(ERROR_UNAVAILABLE));
+    for (size_t i = 0; i < ARRAY_LEN(inputs); i++) {
+        server->observed = 0;
+        char *got = ask(server, bytes_str(inputs[i]), false);
+        cr_expect_eq(strncmp(got, "HTTP/1.1 503 ", 13), 0, "%s", got);
+        cr_expect_not_null(strstr(got, "\r\nContent-Type: application/json\r\n"), "%s", got);
+        cr_expect_not_null(strstr(got, "\r\nRetry-After: 1\r\n"), "%s", got);
+        cr_expect_null(strstr(got, "ETag"), "%s", got);
+        char *end = strstr(got, "\r\n\r\n");
+        cr_assert_not_null(end, "%s", got);
+        cr_expect_str_eq(end + 4, inputs[i][0] == 'H' ? "" : body, "%s", got);
+        cr_expect_eq(server->observed, 503, "what was sent is counted: %u", server->observed);
+    }
+    char *got = ask(server, BYTES("GET /inject HTTP/1.1\r\n" HOST "\r\n"), false);
+    cr_expect_not_null(strstr(got, errors_text(ERROR_INTERNAL)), "%s", got);
+    cr_expect_eq(server->observed, 500);
     stop(server);
 }
 
