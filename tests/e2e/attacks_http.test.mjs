@@ -171,12 +171,12 @@ const A = {
     ['doubled sid', upgradeHead(`${ENGINE}&sid=a&sid=b`), bad],
   ],
   'A17 parameters of Engine.IO': [
-    ...['EIO=3&transport=websocket', 'EIO=abc&transport=websocket', 'transport=websocket', 'EIO=4', 'EIO=4&transport=evil', 'EIO=4&transport=', `EIO=4&transport=${'w'.repeat(300)}`, 'EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAAAAAA', 'EIO=%34%00&transport=websocket'].map((query) => [
+    ...['EIO=3&transport=websocket', 'EIO=abc&transport=websocket', 'transport=websocket', 'EIO=4', 'EIO=4&transport=evil', 'EIO=4&transport=', `EIO=4&transport=${'w'.repeat(300)}`, 'EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAAAAAAAAAAAA', 'EIO=%34%00&transport=websocket'].map((query) => [
       query.slice(0, 60),
       upgradeHead(`/socket.io/?${query}`),
       bad,
     ]),
-    ...['EIO=4&transport=evil', 'EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAA', 'EIO=4&transport=polling&sid=..%2f', 'EIO=3&transport=polling'].map((query) => [
+    ...['EIO=4&transport=evil', 'EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAAAAAAAAAAAA', 'EIO=4&transport=polling&sid=..%2f', 'EIO=3&transport=polling'].map((query) => [
       `not an upgrade: ${query}`,
       get(`/socket.io/?${query}`),
       { status: 400, body: /"code":[0-9]/ },
