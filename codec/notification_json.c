@@ -186,13 +186,14 @@ static void add_cursor(struct builder *out, const struct notification_page *page
 {
     const struct notification_item *item = &page->items[last];
     builder_u64(out, item->new_rev);
-    if (item->seq != item->new_rev || page->by_priority) {
+    bool ranked = page->by_priority || page->ranks != NULL;
+    if (item->seq != item->new_rev || ranked) {
         builder_byte(out, '.');
         builder_u64(out, item->seq);
     }
-    if (page->by_priority) {
+    if (ranked) {
         builder_byte(out, '.');
-        builder_u64(out, (uint64_t)item->priority);
+        builder_u64(out, page->ranks != NULL ? page->ranks[last] : (uint64_t)item->priority);
     }
 }
 

@@ -46,7 +46,8 @@ struct notification_page {
     uint32_t fields; /* set by notification_json_add_field; 0: items are whole */
     uint32_t max_bytes; /* of the text; 0: any number */
     bool ack; /* `"ok":true` in front */
-    bool by_priority; /* the cursor says the priority too */
+    bool by_priority; /* the cursor says the priority too, or */
+    const uint32_t *ranks; /* what each item has of what they are sorted by; or NULL */
     uint32_t page; /* its number, from 1, with the two below; 0: the answer ends with a cursor */
     uint32_t limit;
     uint64_t total; /* rows of all pages; above `total_max` there are more */

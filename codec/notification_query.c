@@ -117,6 +117,11 @@ static int set_order(struct notification_query *query, struct bytes text)
     return query->ascending || bytes_eq_str(text, "desc") ? 0 : STATUS_INVALID;
 }
 
+static int set_search(struct notification_query *query, struct bytes text)
+{
+    return search_parse(text, &query->search);
+}
+
 static int set_sort(struct notification_query *query, struct bytes text)
 {
     bool by_priority = bytes_eq_str(text, "priority");
@@ -134,6 +139,7 @@ static int set_nulls(struct notification_query *query, struct bytes text)
 
 #define AFTER_ALLOWED "The next of the page before"
 #define PAGE_ALLOWED "A number from 1; pages go to the 10,000th row: after goes further"
+#define SEARCH_ALLOWED "1 to 20 words, together at most 200 characters"
 #define TIME_ALLOWED "A time: ISO 8601, or milliseconds since 1970"
 
 static const struct row {
@@ -150,6 +156,7 @@ static const struct row {
     {"order", false, set_order, "desc or asc"},
     {"page", false, set_page, PAGE_ALLOWED},
     {"priority", true, add_priority, "Some, with commas between, of: low, medium, high, urgent"},
+    {"search", false, set_search, SEARCH_ALLOWED},
     {"sort", false, set_sort, "createdAt or priority"},
     {"state", true, add_state,
         "Some, with commas between, of: unread, seen, read, archived, snoozed"},
@@ -171,8 +178,16 @@ static int blame_name(struct notification_query_fault *fault, const char *name, 
 }
 
 /* What the parameters are together. */
-static int check(const struct notification_query *query, struct notification_query_fault *fault)
+static int check(struct notification_query *query, struct notification_query_fault *fault)
 {
+    if (query->search.word_count > 0) {
+        if (query->sort != NOTIFICATION_SORT_CREATED || query->ascending) {
+            (void)blame_name(fault, query->ascending ? "order" : "sort",
+                "Not with search: what matches best comes first");
+            return STATUS_CONFLICT;
+        }
+        query->sort = NOTIFICATION_SORT_MATCH;
+    }
     if (query->page > 0 && query->after_rev > 0) {
         (void)blame_name(fault, "after", "after or page: not both");
         return STATUS_CONFLICT;
@@ -264,7 +279,7 @@ static int blame_key(struct notification_query_fault *fault, struct bytes key)
 {
     names_write_field(key, fault->field, sizeof(fault->field));
     fault->message = "Unknown field; known here: after, fields, from, limit, nulls, order, "
-                     "page, priority, sort, state, to, type";
+                     "page, priority, search, sort, state, to, type";
     return STATUS_NOT_FOUND;
 }
 

@@ -12,6 +12,7 @@
 
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
+#include "codec/search.h"
 
 enum {
     NOTIFICATION_QUERY_LIMIT_MAX = 100,
@@ -24,6 +25,7 @@ enum {
 enum notification_sort {
     NOTIFICATION_SORT_CREATED, /* by that alone */
     NOTIFICATION_SORT_PRIORITY,
+    NOTIFICATION_SORT_MATCH, /* what is searched: the best first */
 };
 
 /* It is not moved or copied while it is used: `types` points into it. */
@@ -46,6 +48,7 @@ struct notification_query {
     size_t type_count;
     size_t text_len;
     char text[NOTIFICATION_QUERY_TEXT_MAX];
+    struct search search; /* with NOTIFICATION_SORT_MATCH */
 };
 
 /* What is wrong with one. */

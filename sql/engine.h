@@ -19,6 +19,7 @@
 #include "sql/health.h"
 #include "sql/result.h"
 #include "sql/stats.h"
+#include "sql/store_list.h"
 #include "sql/store_request.h"
 
 /* Requests a port holds at most, and so many more of those that check the store (op_checks); what

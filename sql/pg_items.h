@@ -7,7 +7,7 @@
 #define SQL_PG_ITEMS_H
 
 #include "sql/pg_conn.h"
-#include "sql/store_request.h"
+#include "sql/store_list.h"
 
 /* Add parameters 1 to 12 of the statements that list. */
 void pg_items_add_list(struct pg_params *params, const struct store_list *list);

@@ -7,7 +7,7 @@
 
 #include "codec/base/check.h"
 #include "sql/pg_conn.h"
-#include "sql/store_request.h"
+#include "sql/store_list.h"
 
 /* Add the parameters; returns the statement. */
 enum pg_statement pg_page_add(struct pg_params *params, const struct store_page *page);

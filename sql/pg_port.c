@@ -50,8 +50,11 @@ static uint32_t slot_of_request(const struct store_request *request)
     }
     case STORE_MARK:
         return slot_of_user(&((const struct store_mark *)request)->who);
+    case STORE_PICK:
+        return slot_of_user(&((const struct store_pick *)request)->who);
     case STORE_LIST:
     case STORE_PAGE:
+    case STORE_TEXTS:
         return slot_of_user(&((const struct store_list *)request)->who);
     case STORE_COUNTS:
         return slot_of_user(&((const struct store_counts *)request)->who);

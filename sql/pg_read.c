@@ -8,6 +8,7 @@
 #include "codec/slot.h"
 #include "sql/pg_items.h"
 #include "sql/pg_page.h"
+#include "sql/pg_search.h"
 
 /* Sending first, then reading; each read is one statement, so it sees one snapshot. */
 
@@ -67,6 +68,10 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
         return add_list(params, (const struct store_list *)request);
     case STORE_PAGE:
         return pg_page_add(params, (const struct store_page *)request);
+    case STORE_TEXTS:
+        return pg_search_add_texts(params, (const struct store_list *)request);
+    case STORE_PICK:
+        return pg_search_add_pick(params, (const struct store_pick *)request);
     case STORE_COUNTS:
         return add_counts(params, (const struct store_counts *)request);
     case STORE_SYNC:
@@ -274,6 +279,10 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
                                    : STATUS_UNAVAILABLE;
     case STORE_PAGE:
         return pg_page_read((struct store_page *)request, rows);
+    case STORE_TEXTS:
+        return pg_search_read_texts((struct store_list *)request, rows);
+    case STORE_PICK:
+        return pg_search_read_pick((struct store_pick *)request, rows);
     case STORE_COUNTS:
         return PQntuples(rows) > 0 ? read_counts((struct store_counts *)request, rows)
                                    : STATUS_UNAVAILABLE;

@@ -59,6 +59,8 @@ static const struct store_user *user_of(const struct store_request *request, siz
         return &((const struct store_mark *)request)->who;
     case STORE_LIST:
     case STORE_PAGE:
+    case STORE_TEXTS:
+    case STORE_PICK:
     case STORE_COUNTS:
     case STORE_SYNC:
     case STORE_GET:
@@ -593,6 +595,8 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
         return pg_read_rows(flight, run, rows);
     case STORE_LIST:
     case STORE_PAGE:
+    case STORE_TEXTS:
+    case STORE_PICK:
     case STORE_COUNTS:
     case STORE_SYNC:
     case STORE_GET:

@@ -9,7 +9,7 @@
 #include "codec/base/check.h"
 #include "sql/result.h"
 #include "sql/sqlite_db.h"
-#include "sql/store_request.h"
+#include "sql/store_list.h"
 
 /* Bind parameters 1 to 9 of the statements that list. */
 void sqlite_items_bind(struct query *query, const struct store_list *list);

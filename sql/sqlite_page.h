@@ -7,7 +7,7 @@
 
 #include "codec/base/check.h"
 #include "sql/sqlite_db.h"
-#include "sql/store_request.h"
+#include "sql/store_list.h"
 
 /* Run the request in the snapshot that is open. */
 MUST_CHECK int sqlite_page_run(struct sqlite_db *db, struct store_page *page);

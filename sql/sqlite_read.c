@@ -10,6 +10,7 @@
 #include "codec/slot.h"
 #include "sql/sqlite_items.h"
 #include "sql/sqlite_page.h"
+#include "sql/sqlite_search.h"
 
 /* Collect all rows of an item query and close it. */
 static int read_items(struct query *query, struct result *result,
@@ -308,6 +309,10 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
         return run_list(db, (struct store_list *)request);
     case STORE_PAGE:
         return sqlite_page_run(db, (struct store_page *)request);
+    case STORE_TEXTS:
+        return sqlite_search_texts(db, (struct store_list *)request);
+    case STORE_PICK:
+        return sqlite_search_pick(db, (struct store_pick *)request);
     case STORE_COUNTS:
         return run_counts(db, (struct store_counts *)request);
     case STORE_SYNC:

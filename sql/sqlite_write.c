@@ -459,6 +459,8 @@ static int run_write(
         return run_epoch(db, (struct store_renewal *)request);
     case STORE_LIST:
     case STORE_PAGE:
+    case STORE_TEXTS:
+    case STORE_PICK:
     case STORE_COUNTS:
     case STORE_SYNC:
     case STORE_GET:

@@ -326,93 +326,52 @@ struct result *request_result(struct store_request *request)
     return request->result;
 }
 
-static void clear_list(struct store_list *list)
+/* Where the outputs of a request lie that are pointers, counts or flags: from a member to its end.
+ */
+struct outputs {
+    size_t from;
+    size_t to;
+};
+
+#define OUTPUTS(type, first)                                                                       \
+    {                                                                                              \
+        offsetof(struct type, first), sizeof(struct type)                                          \
+    }
+
+static const struct outputs outputs[STORE_OP_COUNT] = {
+    [STORE_MARK] = OUTPUTS(store_mark, position),
+    [STORE_LIST] = OUTPUTS(store_list, items),
+    [STORE_PAGE] = OUTPUTS(store_page, total),
+    [STORE_TEXTS] = OUTPUTS(store_list, items),
+    [STORE_PICK] = OUTPUTS(store_pick, items),
+    [STORE_COUNTS] = OUTPUTS(store_counts, groups),
+    [STORE_SYNC] = OUTPUTS(store_sync, items),
+    [STORE_GET] = OUTPUTS(store_get, item),
+    [STORE_POSITIONS] = OUTPUTS(store_positions, positions),
+    [STORE_CHANGED] = OUTPUTS(store_changed, users),
+    [STORE_CLAIM] = OUTPUTS(store_claim, token),
+    [STORE_SWEEP] = OUTPUTS(store_sweep, users),
+    [STORE_WITNESS_RAISE] = OUTPUTS(store_witness, number),
+    [STORE_WITNESS_READ] = OUTPUTS(store_witness, number),
+    [STORE_EPOCH] = {offsetof(struct store_renewal, epoch), offsetof(struct store_renewal, fresh)},
+    /* STORE_PUT: the rows are the caller's memory; those about audiences: audience.c */
+};
+
+static void clear(struct store_request *request, const struct outputs *range)
 {
-    list->items = NULL;
-    list->count = 0;
-    list->next = (struct store_cursor){0};
-    list->position = (struct store_position){0};
+    memset((char *)request + range->from, 0, range->to - range->from);
 }
 
-/* Clear the outputs that are pointers, counts or flags. */
 static void clear_outputs(struct store_request *request)
 {
-    switch ((unsigned)request->op) {
-    case STORE_MARK: {
-        struct store_mark *mark = (struct store_mark *)request;
-        mark->position = (struct store_position){0};
-        mark->changed = false;
-        mark->changes = NULL;
-        mark->change_count = 0;
-        mark->late = NULL;
-        mark->late_count = 0;
-        break;
+    if (request->op >= STORE_OP_COUNT) {
+        return; /* no such request */
     }
-    case STORE_LIST:
-        clear_list((struct store_list *)request);
-        break;
-    case STORE_PAGE:
-        clear_list((struct store_list *)request);
-        ((struct store_page *)request)->total = 0;
-        break;
-    case STORE_COUNTS: {
-        struct store_counts *counts = (struct store_counts *)request;
-        counts->groups = NULL;
-        counts->group_count = 0;
-        counts->position = (struct store_position){0};
-        break;
+    clear(request, &outputs[request->op]);
+    if (request->op == STORE_PAGE) { /* those of the list in it too */
+        clear(request, &outputs[STORE_LIST]);
     }
-    case STORE_SYNC: {
-        struct store_sync *sync = (struct store_sync *)request;
-        sync->items = NULL;
-        sync->item_count = 0;
-        sync->changes = NULL;
-        sync->change_count = 0;
-        sync->through_rev = 0;
-        sync->position = (struct store_position){0};
-        sync->done = false;
-        sync->resync = false;
-        break;
-    }
-    case STORE_GET:
-        ((struct store_get *)request)->item = (struct notification_item){0};
-        break;
-    case STORE_POSITIONS:
-        ((struct store_positions *)request)->positions = NULL;
-        break;
-    case STORE_CHANGED: {
-        struct store_changed *changed = (struct store_changed *)request;
-        changed->users = NULL;
-        changed->user_count = 0;
-        changed->next = 0;
-        changed->more = false;
-        break;
-    }
-    case STORE_CLAIM:
-        ((struct store_claim *)request)->token = 0;
-        ((struct store_claim *)request)->last_id = (struct bytes){0};
-        break;
-    case STORE_SWEEP: {
-        struct store_sweep *sweep = (struct store_sweep *)request;
-        sweep->users = NULL;
-        sweep->user_count = 0;
-        sweep->more = false;
-        break;
-    }
-    case STORE_WITNESS_RAISE:
-    case STORE_WITNESS_READ:
-        ((struct store_witness *)request)->number = 0;
-        break;
-    case STORE_EPOCH:
-        ((struct store_renewal *)request)->epoch[0] = '\0';
-        break;
-    case STORE_PUT: /* the rows are the caller's memory */
-    case STORE_PING:
-        break;
-    default:
-        audience_clear(request);
-        break;
-    }
+    audience_clear(request);
 }
 
 void request_reset(struct store_request *request)

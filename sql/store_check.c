@@ -68,6 +68,20 @@ static bool is_page(const struct store_page *page)
            page->skip <= STORE_PAGED_MAX && (page->skip == 0 || page->list.before.new_rev == 0);
 }
 
+static bool is_texts(const struct store_list *texts)
+{
+    return is_list(texts) && texts->limit <= STORE_TEXTS_MAX && !texts->ascending;
+}
+
+static bool is_pick(const struct store_pick *pick)
+{
+    bool seqs = pick->seq_count <= STORE_TEXTS_MAX;
+    for (size_t i = 0; seqs && i < pick->seq_count; i++) {
+        seqs = pick->seqs[i] <= INT64_MAX;
+    }
+    return seqs && is_user(&pick->who);
+}
+
 static bool is_sync(const struct store_sync *sync)
 {
     return is_user(&sync->who) && sync->limit >= 1 && sync->limit <= STORE_PAGE_MAX;
@@ -119,6 +133,10 @@ bool request_is_valid(const struct store_request *request)
         return is_list((const struct store_list *)request);
     case STORE_PAGE:
         return is_page((const struct store_page *)request);
+    case STORE_TEXTS:
+        return is_texts((const struct store_list *)request);
+    case STORE_PICK:
+        return is_pick((const struct store_pick *)request);
     case STORE_COUNTS:
         return is_user(&((const struct store_counts *)request)->who);
     case STORE_SYNC:

@@ -47,6 +47,7 @@ THIRD_PARTY = [
     ("msgpack-c", ["msgpack.h", "msgpack/*"], {"codec/*": 1}),
     ("jansson", ["jansson.h"], {"codec/*": 1, "hub/*": 1}),
     ("zlib", ["zlib.h"], {"codec/slot.c": 1, "codec/ws_deflate.c": 1, "hub/*": 1}),
+    ("utf8proc", ["utf8proc.h"], {"codec/search.c": 1}),
     ("xxHash", ["xxhash.h"], {"codec/*": 1}),
 ]
 

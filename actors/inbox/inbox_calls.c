@@ -144,23 +144,30 @@ static uint32_t fewer(uint32_t limit, size_t bytes, uint32_t room)
  * for again with fewer entries, and the client goes on from there as from any part. A single entry
  * is always given.
  */
-static bool ask_for_fewer(struct inbox *inbox, const struct inbox_request *request, size_t bytes)
+static bool ask_for_fewer(struct inbox *inbox, struct inbox_request *request, size_t bytes)
 {
     uint32_t room = request->shard->config->outbound_bytes;
     uint32_t limit = request->store.sync.limit;
     if (bytes <= room || limit <= 1) {
         return false;
     }
-    struct inbox_request *again = inbox_request_create(inbox, STORE_SYNC, request->answered);
-    again->socket_id = request->socket_id;
-    again->has_id = request->has_id;
-    again->id = request->id;
-    memcpy(again->event, request->event, sizeof(again->event));
+    struct inbox_request *again = inbox_request_again(inbox, request);
     again->store.sync.who = inbox_request_who(again);
     again->store.sync.rev = request->store.sync.rev;
     again->store.sync.limit = fewer(limit, bytes, room);
     inbox_request_submit(again);
     return true;
+}
+
+/* A numbered page that does not fit. */
+static void refuse_page(struct inbox *inbox, const struct inbox_request *request)
+{
+    struct socket *socket = asker(inbox, request);
+    if (socket != NULL) {
+        call_refuse_event(socket, request->has_id ? &request->id : NULL, bytes_str(request->event),
+            &(struct call_refusal){
+                .code = ERROR_TOO_LARGE, .message = inbox_page_too_large, .field = "limit"});
+    }
 }
 
 static void on_listed(struct inbox *inbox, struct inbox_request *request)
@@ -175,11 +182,29 @@ static void on_listed(struct inbox *inbox, struct inbox_request *request)
         return;
     }
     builder_reset(&text);
-    struct socket *socket = asker(inbox, request);
-    if (socket != NULL) {
-        call_refuse_event(socket, request->has_id ? &request->id : NULL, bytes_str(request->event),
-            &(struct call_refusal){
-                .code = ERROR_TOO_LARGE, .message = inbox_page_too_large, .field = "limit"});
+    refuse_page(inbox, request);
+}
+
+/* A piece was read, or what was found. */
+static void on_searched(struct inbox *inbox, struct inbox_request *request)
+{
+    struct builder text = {0};
+    uint64_t rev;
+    if (!check_stored(inbox, request)) {
+        return;
+    }
+    if (inbox_search_step(request->search, &request->store.search)) {
+        union inbox_search_request next = request->store.search;
+        struct inbox_request *again = inbox_request_again(inbox, request);
+        next.base.done = again->store.base.done;
+        again->store.search = next;
+        inbox_request_submit(again);
+    } else if (inbox_search_answer(request->search, &request->store.search,
+                   request->shard->config->outbound_bytes, true, &text, &rev)) {
+        answer_request(inbox, request, &text);
+    } else {
+        builder_reset(&text);
+        refuse_page(inbox, request);
     }
 }
 
@@ -238,8 +263,19 @@ static void list_inbox(const struct client_call *call)
         inbox_request_destroy(&request->store.base);
         return;
     }
-    inbox_page_fill(&request->store.page, inbox_request_who(request), request->query,
-        request->shard->config->outbound_bytes);
+    if (request->query->sort == NOTIFICATION_SORT_MATCH) {
+        request->answered = on_searched;
+        request->search =
+            inbox_search_create(request->query, inbox_request_who(request), &request->store.search);
+        if (request->search == NULL) {
+            call_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
+            inbox_request_destroy(&request->store.base);
+            return;
+        }
+    } else {
+        inbox_page_fill(&request->store.page, inbox_request_who(request), request->query,
+            request->shard->config->outbound_bytes);
+    }
     inbox_request_submit(request);
 }
 

@@ -34,6 +34,21 @@ struct inbox_request *inbox_request_create(struct inbox *inbox, enum store_op op
     return request;
 }
 
+struct inbox_request *inbox_request_again(struct inbox *inbox, struct inbox_request *request)
+{
+    struct inbox_request *again =
+        inbox_request_create(inbox, request->store.base.op, request->answered);
+    again->socket_id = request->socket_id;
+    again->has_id = request->has_id;
+    again->id = request->id;
+    memcpy(again->event, request->event, sizeof(again->event));
+    again->query = request->query;
+    again->search = request->search;
+    request->query = NULL;
+    request->search = NULL;
+    return again;
+}
+
 struct store_user inbox_request_who(const struct inbox_request *request)
 {
     struct bytes key = buf_bytes(request->key);
@@ -56,6 +71,7 @@ void inbox_request_destroy(struct store_request *base)
     store_request_finish(base);
     buf_unref(request->key);
     buf_unref(request->text);
+    inbox_search_destroy(request->search);
     mem_free(request->query);
     if (request->marking != NULL) {
         notification_marking_finish(request->marking);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "actors/core/ref.h"
+#include "actors/inbox/inbox_search.h"
 #include "codec/base/buf.h"
 #include "codec/base/check.h"
 #include "codec/event.h"
@@ -23,6 +24,7 @@ struct inbox_request {
     union {
         struct store_request base;
         struct store_page page;
+        union inbox_search_request search;
         struct store_mark mark;
         struct store_sync sync;
     } store;
@@ -33,6 +35,7 @@ struct inbox_request {
     struct buf *key; /* what store_user points into */
     struct buf *text; /* another text it points into; NULL: none */
     struct notification_query *query; /* of a list; else NULL */
+    struct inbox_search *search; /* of one that searches; else NULL */
     struct notification_marking *marking; /* of a mark; else NULL */
     uint32_t socket_id;
     bool has_id;
@@ -46,6 +49,10 @@ MUST_CHECK struct inbox_request *inbox_request_create(struct inbox *inbox, enum 
 struct store_user inbox_request_who(const struct inbox_request *request);
 void inbox_request_submit(struct inbox_request *request);
 void inbox_request_destroy(struct store_request *request);
+
+/* A request like `request`, which is over: its caller, and what it reads, go over to this one. */
+MUST_CHECK struct inbox_request *inbox_request_again(
+    struct inbox *inbox, struct inbox_request *request);
 
 /* The store's answer has come back to the user. */
 void inbox_request_take(struct inbox *inbox, struct store_request *answered);

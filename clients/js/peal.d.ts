@@ -44,11 +44,23 @@ export interface Page<Data = unknown> {
   next: string | null;
 }
 
-/** Times are ISO 8601 or ms; what is a list may be a text with commas. Without `state`: what is in the list. */
+export interface NumberedPage<Data = unknown> {
+  items: Notification<Data>[];
+  /** `more`: there are more than `total`. */
+  pagination: {
+    page: number; limit: number; total: number; pages: number; hasNext: boolean; hasPrev: boolean; more?: true;
+  };
+}
+
+/** Times are ISO 8601 or ms; what is a list may be a text with commas. Without `state`: what is in the list.
+ * `after` (the next of a page) or `page`. With `search`, the best match comes first. */
 export interface Query {
   after?: string;
+  page?: number;
   limit?: number;
+  sort?: 'createdAt' | 'priority';
   order?: 'desc' | 'asc';
+  search?: string;
   state?: State | readonly State[] | `${State},${string}`;
   type?: string | string[];
   priority?: Priority | readonly Priority[] | `${Priority},${string}`;
@@ -110,6 +122,7 @@ export class Inbox<Data = unknown> extends Emitter<InboxEvents<Data>> {
   readonly unseen: number;
   readonly hasMore: boolean;
   readonly position: Position | null;
+  list(query: Query & { page: number }): Promise<NumberedPage<Data>>;
   list(query?: Query): Promise<Page<Data>>;
   loadMore(query?: { limit?: number }): Promise<void>;
   markRead(which: Which): Promise<Marked>;

@@ -241,12 +241,12 @@ export class Inbox extends Emitter {
     return this.#epoch === null ? null : { epoch: this.#epoch, rev: this.#rev, seq: this.#toldSeq };
   }
 
-  // One page as the hub has it, {items, next}; `items` of the inbox stay as they are. What is given as
-  // a list of some may be an array, or a text with commas.
-  async list({ after, limit, order, state, type, priority, from, to } = {}) {
-    const query = { after, limit, order, state, type, priority, from, to };
-    const answer = await this.#peal.request('notification:list', query);
-    return { items: answer.items.map(toItem), next: answer.next };
+  // One page as the hub has it, {items, next}, with `page` {items, pagination}; `items` of the inbox stay
+  // as they are. What is given as a list of some may be an array, or a text with commas.
+  async list({ after, page, limit, sort, order, search, state, type, priority, from, to } = {}) {
+    const query = { after, page, limit, sort, order, search, state, type, priority, from, to };
+    const { items, next, pagination } = await this.#peal.request('notification:list', query);
+    return pagination ? { items: items.map(toItem), pagination } : { items: items.map(toItem), next };
   }
 
   // Add the next page of older notifications to `items`.

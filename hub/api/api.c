@@ -25,7 +25,8 @@ const struct http_route api_routes[] = {
     {"GET", "/api/v1/users/{}/counts", api_inbox_counts, NULL, 0, NULL, NULL, true, "by, tenant"},
     {"GET", "/api/v1/users/{}/overview", api_inbox_overview, NULL, 0, NULL, NULL, true, "tenant"},
     {"GET", "/api/v1/users/{}/notifications", api_inbox_list, NULL, 0, NULL, NULL, true,
-        "after, limit, page, order, sort, state, type, priority, from, to, fields, nulls, tenant"},
+        "after, limit, page, order, sort, search, state, type, priority, from, to, fields, nulls, "
+        "tenant"},
     {"GET", "/api/v1/users/{}/notifications/unread", api_inbox_unread, NULL, 0, NULL, NULL, true,
         "tenant"},
     {"POST", "/api/v1/events", api_post_events, api_post_head, API_BODY_CONFIGURED, NULL, NULL,

@@ -9,6 +9,7 @@
 #include "actors/inbox/announce.h"
 #include "actors/inbox/inbox_mark.h"
 #include "actors/inbox/inbox_page.h"
+#include "actors/inbox/inbox_search.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
@@ -35,6 +36,7 @@ struct inbox_call {
         struct store_request base;
         struct store_list list;
         struct store_page page;
+        union inbox_search_request search;
         struct store_counts counts;
         struct store_get get;
         struct store_positions positions;
@@ -43,6 +45,7 @@ struct inbox_call {
     struct store_user user; /* as the store sees `who` */
     struct notification_marking *marking; /* of a mark; else NULL */
     struct notification_query *query; /* of what is read; else NULL */
+    struct inbox_search *search; /* of one that searches; else NULL */
     struct builder types; /* of an overview: its counts, which are of `rev` */
     uint64_t rev;
     unsigned tries;
@@ -53,6 +56,7 @@ struct inbox_call {
 static void free_call(struct inbox_call *call)
 {
     api_call_end(&call->api);
+    inbox_search_destroy(call->search);
     mem_free(call->query);
     builder_reset(&call->types);
     if (call->marking != NULL) {
@@ -143,6 +147,12 @@ static void submit(struct http_request *request, struct inbox_call *call)
     store_submit(call->shard->store, &call->op.base);
 }
 
+/* Whether the call goes on, with the next request filled in; else it is answered. */
+static bool goes_on(struct inbox_call *call)
+{
+    return call->api.request != NULL && call->shard->store != NULL && call->op.base.status == 0;
+}
+
 /* Conditional answers. */
 
 static struct bytes write_etag(const struct inbox_call *call, uint64_t rev, char at[ETAG_MAX])
@@ -195,6 +205,13 @@ static void answer_at(struct inbox_call *call, uint64_t rev, struct builder *jso
 
 /* Lists. */
 
+static void refuse_page(struct http_request *request)
+{
+    api_refuse(
+        request, &(struct api_error){
+                     .code = ERROR_TOO_LARGE, .message = inbox_page_too_large, .field = "limit"});
+}
+
 static void answer_list(struct inbox_call *call)
 {
     struct builder out = {0};
@@ -204,9 +221,7 @@ static void answer_list(struct inbox_call *call)
         return;
     }
     builder_reset(&out);
-    api_refuse(call->api.request,
-        &(struct api_error){
-            .code = ERROR_TOO_LARGE, .message = inbox_page_too_large, .field = "limit"});
+    refuse_page(call->api.request);
 }
 
 /* The parameters of a read. False: the request was refused, and the call is gone. */
@@ -226,6 +241,50 @@ static bool read_query(struct http_request *request, struct inbox_call *call)
     return false;
 }
 
+static void answer_search(struct inbox_call *call)
+{
+    struct builder out = {0};
+    uint64_t rev;
+    if (!inbox_search_answer(call->search, &call->op.search, call->shard->config->outbound_bytes,
+            false, &out, &rev)) {
+        builder_reset(&out);
+        refuse_page(call->api.request);
+    } else if (rev > 0) {
+        answer_at(call, rev, &out);
+    } else { /* no tag: it shows no rev */
+        api_answer(call->api.request, 200,
+            BYTES("Cache-Control: private, no-store\r\nX-Cache: MISS\r\n"), &out);
+    }
+}
+
+/* A piece was read, or what was found. */
+static void on_searched(struct store_request *request)
+{
+    struct inbox_call *call = container_of(request, struct inbox_call, op.base);
+    if (!goes_on(call)) {
+        request->status = request->status == 0 ? STATUS_UNAVAILABLE : request->status;
+        on_done(request);
+    } else if (inbox_search_step(call->search, &call->op.search)) {
+        api_call_renew(&call->api);
+        store_submit(call->shard->store, &call->op.base);
+    } else {
+        on_done(request);
+    }
+}
+
+static void search(struct http_request *request, struct inbox_call *call)
+{
+    call->answer = answer_search;
+    call->op.base.done = on_searched;
+    call->search = inbox_search_create(call->query, call->user, &call->op.search);
+    if (call->search == NULL) {
+        api_refuse_memory(request);
+        free_call(call);
+        return;
+    }
+    submit(request, call);
+}
+
 void api_inbox_list(struct http_request *request, void *context)
 {
     (void)context;
@@ -233,11 +292,15 @@ void api_inbox_list(struct http_request *request, void *context)
     if (call == NULL) {
         return;
     }
-    if (read_query(request, call)) {
-        inbox_page_fill(
-            &call->op.page, call->user, call->query, call->shard->config->outbound_bytes);
-        submit(request, call);
+    if (!read_query(request, call)) {
+        return;
     }
+    if (call->query->sort == NOTIFICATION_SORT_MATCH) {
+        search(request, call);
+        return;
+    }
+    inbox_page_fill(&call->op.page, call->user, call->query, call->shard->config->outbound_bytes);
+    submit(request, call);
 }
 
 /* Single notifications. */
@@ -388,12 +451,6 @@ static void ask_counts(struct inbox_call *call)
     call->op.counts = (struct store_counts){
         .base = {.op = STORE_COUNTS, .done = on_overview_counted}, .who = call->user};
     call->tries++;
-}
-
-/* Whether the call goes on, with the next request filled in; else it is answered. */
-static bool goes_on(struct inbox_call *call)
-{
-    return call->api.request != NULL && call->shard->store != NULL && call->op.base.status == 0;
 }
 
 static void on_overview_listed(struct store_request *request)

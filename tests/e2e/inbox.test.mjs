@@ -219,6 +219,52 @@ for (const [name, start] of Object.entries(stores)) {
       assert.deepEqual(walked, [[5, 2], [6, 3], [7, 4], [1]]);
     });
 
+    test('words are found whatever their case and accents, the best match first', async () => {
+      const texts = [['Order shipped', 'to Zürich'], ['Shipment', 'your ORDER is on its way'], ['Café', 'order a table'],
+        ['Zurich', 'weather'], ['Nothing', 'of that']];
+      const { user, ids, devices, ways } = await open(texts.length, (i) => ({ title: texts[i][0], message: texts[i][1] }));
+      const seqs = (items) => items.map(({ seq }) => seq);
+      const cases = [
+        [{ search: 'order' }, [1, 3, 2]],
+        [{ search: 'ORDER ship' }, [1, 2]],
+        [{ search: 'ship order' }, []],
+        [{ search: 'cafe' }, [3]],
+        [{ search: 'zurich' }, [4, 1]],
+        [{ search: 'ZÜRICH', limit: 1 }, [4]],
+        [{ search: 'order', type: 'none' }, []],
+        [{ search: 'lost' }, []],
+      ];
+      for (const [query, wanted] of cases) {
+        const text = JSON.stringify(query);
+        assert.deepEqual(seqs(await list(user, `?${new URLSearchParams(query)}`)), wanted, text);
+        for (const { ask } of devices) assert.deepEqual(seqs((await ask('notification:list', query)).items), wanted, text);
+      }
+      const first = await devices[0].ask('notification:list', { search: 'order', limit: 2, fields: 'seq' });
+      assert.deepEqual(first.items, [{ seq: 1 }, { seq: 3 }]);
+      const second = await devices[1].ask('notification:list', { search: 'order', limit: 2, after: first.next });
+      assert.deepEqual([seqs(second.items), second.next], [[2], null]);
+      const { body } = await rig.hubs[1].api('GET', `${inboxOf(user)}?search=order&page=2&limit=2`);
+      assert.deepEqual([seqs(body.items), body.pagination],
+        [[2], { page: 2, limit: 2, total: 3, pages: 2, hasNext: false, hasPrev: true }]);
+      await ways[0]('notification:archive', ids[0]);
+      assert.deepEqual(seqs(await list(user, '?search=order')), [3, 2]);
+      assert.deepEqual(seqs(await list(user, '?search=order&state=archived')), [1]);
+    });
+
+    test('a search goes through thousands of notifications in pieces', async () => {
+      const user = newUser();
+      for (let i = 0; i < 3; i++) {
+        const posts = Array.from({ length: 1000 }, (_, j) =>
+          ({ user, type: 'note', title: j === 7 ? `Needle ${i}` : 'Straw', message: 'häy '.repeat(100) }));
+        const { status } = await rig.hubs[0].api('POST', POSTS, posts);
+        assert.ok(status < 300, `${status}`);
+      }
+      const found = await list(user, '?search=NEEDLE');
+      assert.deepEqual(found.map(({ title }) => title), ['Needle 2', 'Needle 1', 'Needle 0']);
+      const { body } = await rig.hubs[0].api('GET', `${inboxOf(user)}?search=hay&page=30&limit=100`);
+      assert.deepEqual([body.items.length, body.pagination.total, body.items.at(-1).seq], [100, 3000, 1]);
+    });
+
     test('a device that was away converges, whatever it missed', async () => {
       const { user, ids, ways } = await open(6);
       const [ask] = ways;
@@ -281,7 +327,7 @@ describe('what is refused', () => {
       assert.deepEqual([error.code, error.field, error.message], [code, field, answer.message]);
     }
     const reads = [['limit', 0], ['state', 'lost'], ['priority', 'huge'], ['type', ''], ['from', 'soon'], ['to', 'x'],
-      ['order', 'up'], ['sort', 'title'], ['page', 0], ['nulls', 'keep'], ['fields', 'secret'], ['after', 'x']];
+      ['order', 'up'], ['search', '- -'], ['sort', 'title'], ['page', 0], ['nulls', 'keep'], ['fields', 'secret'], ['after', 'x']];
     for (const [field, value] of reads) {
       const answer = await device.ask('notification:list', { [field]: value });
       assert.deepEqual([answer.error, answer.field], ['invalid_field', field]);
@@ -289,6 +335,8 @@ describe('what is refused', () => {
       assert.deepEqual([status, error.code, error.field, error.message], [422, 'invalid_field', field, answer.message]);
     }
     assert.equal((await device.ask('notification:list', { sorted: 'title' })).field, 'sorted');
+    const order = await hub.api('GET', `${inboxOf(user)}?search=a&order=asc`);
+    assert.deepEqual([order.status, order.body.error.field], [400, 'order']);
     const both = await hub.api('GET', `${inboxOf(user)}?page=2&after=1`);
     assert.deepEqual([both.status, both.body.error.field], [400, 'after']);
     assert.equal((await device.ask('notification:list', { page: 2, after: 1 })).field, 'after');

@@ -279,6 +279,8 @@ static int carry_out(struct fake_store *store, struct store_request *request)
         return claim(store, container_of(request, struct store_claim, base));
     case STORE_GET:
     case STORE_PAGE:
+    case STORE_TEXTS:
+    case STORE_PICK:
     case STORE_COUNTS:
     case STORE_SWEEP:
     case STORE_WITNESS_RAISE:

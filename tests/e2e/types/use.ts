@@ -17,6 +17,8 @@ async function use(): Promise<void> {
   inbox.on('change', ({ items, unread, loaded }) => [items[0]?.data.invoice, unread.toFixed(), loaded]);
   const { items, next } = await inbox.list({ state: 'unread', limit: 10 });
   await inbox.list({ state: ['seen', 'read'], priority: 'high,urgent', type: ['note'], order: 'asc', from: 0 });
+  const { pagination } = await inbox.list({ page: 2, search: 'order', priority: ['high', 'urgent'] });
+  if (pagination.hasNext) pagination.total.toFixed();
   const numbers: number[] = items.map(({ data }) => data.invoice);
   const cursor: string | null = next;
   await inbox.markRead(items.map(({ id }) => id));

@@ -67,7 +67,11 @@ Test(notification_query, pages_have_numbers_or_cursors_with_a_rank)
     cr_expect(query.page == 100 && query.sort == NOTIFICATION_SORT_PRIORITY && !query.ranked);
     cr_expect_eq(from_json("{\"sort\":\"priority\",\"after\":\"9.3.2\"}"), 0);
     cr_expect(query.after_rev == 9 && query.after_seq == 3 && query.after_rank == 2);
+    cr_expect_eq(from_url("search=a+b&after=9.3.11"), 0);
+    cr_expect(query.sort == NOTIFICATION_SORT_MATCH && query.search.word_count == 2 &&
+              query.after_rank == 11);
     cr_expect_eq(from_url("sort=createdAt&after=9.3"), 0);
+    cr_expect_eq(query.search.word_count, 0);
     cr_expect(query.page == 0 && query.sort == NOTIFICATION_SORT_CREATED && query.after_seq == 3);
 }
 
@@ -95,6 +99,10 @@ Test(notification_query, names_what_is_at_fault)
         {"page=0", "{\"page\":0}", "page"},
         {"page=10001", "{\"page\":1.5}", "page"},
         {"page=101&limit=100", "{\"page\":501}", "page"},
+        {"search=", "{\"search\":\"\"}", "search"},
+        {"search=1+2+3+4+5+6+7+8+9+10+11+12+13+14+15+16+17+18+19+20+21", "{\"search\":\"-\"}",
+            "search"},
+        {"search=a&after=9.3", "{\"search\":\"a\",\"after\":9}", "after"},
         {"sort=title", "{\"sort\":1}", "sort"},
         {"after=9.3.1", "{\"after\":\"9.3.1\"}", "after"},
         {"after=9&sort=priority", "{\"after\":9,\"sort\":\"priority\"}", "after"},
@@ -113,6 +121,10 @@ Test(notification_query, names_what_is_at_fault)
     }
     cr_expect_eq(from_json("{\"limit\":1,\"sorted\":\"x\"}"), STATUS_NOT_FOUND);
     cr_expect_str_eq(fault.field, "sorted");
+    cr_expect_eq(from_url("search=a&sort=priority"), STATUS_CONFLICT);
+    cr_expect_str_eq(fault.field, "sort");
+    cr_expect_eq(from_json("{\"order\":\"asc\",\"search\":\"a\"}"), STATUS_CONFLICT);
+    cr_expect_str_eq(fault.field, "order");
     cr_expect_eq(from_url("page=2&after=9"), STATUS_CONFLICT);
     cr_expect_str_eq(fault.field, "after");
     cr_expect_eq(from_json("{\"after\":\"9.3\",\"page\":2}"), STATUS_CONFLICT);

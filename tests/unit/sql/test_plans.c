@@ -61,6 +61,7 @@ static const struct {
     {"mark.up_to.open", {{"notification_open", "seq <"}, {"inbox_pkey", "user_id"}}},
     {"page", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"page.asc", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
+    {"pick", {{"inbox_pkey", "user_id"}, {"notification_pkey", "seq <"}}},
     {"ping", {{"meta_pkey", "name"}}},
     {"positions", {{"inbox_pkey", "user_id"}}},
     {"priority", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
@@ -73,6 +74,7 @@ static const struct {
     {"sync", {{"notification_new", "new_rev >"}, {"notification_changed", "(rev >"},
                  {"notification_whole", "whole_rev >"}, {"tombstone_rev", "(rev >"},
                  {"inbox_pkey", "user_id"}}},
+    {"texts", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"unblock", {{"pg_database_datname_index", "datname"}, {"pg_authid_rolname_index", "rolname"}}},
     {"witness.raise", {{0}}},
     {"witness.read", {{"witness_pkey", "node"}}},
@@ -237,6 +239,11 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
         page.by_priority = i & 2;
         run_done(harness, &page.list.base);
     }
+    list = (struct store_list){.base.op = STORE_TEXTS, .who = who, .limit = 20};
+    run_done(harness, &list.base);
+    struct store_pick pick = {
+        .base.op = STORE_PICK, .who = who, .seqs = (const uint64_t[]){2, 1}, .seq_count = 2};
+    run_done(harness, &pick.base);
     struct store_counts counts = {.base.op = STORE_COUNTS, .who = who};
     run_done(harness, &counts.base);
     counts.by_priority = true;

@@ -225,6 +225,60 @@ BOTH(pages_end_at_their_bytes)
     harness_close(&harness);
 }
 
+BOTH(texts_are_read_in_pieces_and_what_was_found_by_seq)
+{
+    static char text[3 * STORE_TEXTS_CHARS];
+    struct harness harness;
+    struct store_user who = user_of("alice");
+    uint64_t seqs[] = {3, 99, 1, 2};
+    harness_open(&harness, url);
+    for (size_t i = 0; i < sizeof(text); i += 2) {
+        memcpy(text + i, "\xc3\xa4", 2);
+    }
+    for (size_t i = 0; i < 5; i++) {
+        struct store_row row = row_of(who, i, i);
+        row.title = BYTES("t");
+        row.type = i == 2 ? BYTES("other") : BYTES("some");
+        row.message = bytes_of(text, i == 1 ? sizeof(text) : 2 * i + 2);
+        put_row(&harness, &row);
+    }
+    struct bytes some[] = {BYTES("some")};
+    struct store_list texts = {.base.op = STORE_TEXTS,
+        .who = who,
+        .limit = 2,
+        .types = some,
+        .type_count = 1,
+        .max_bytes = 100000};
+    cr_assert_eq(harness_run(&harness, 0, &texts.base), 0);
+    cr_assert_eq(texts.count, 2);
+    cr_expect(texts.items[0].seq == 5 && texts.items[1].seq == 4);
+    cr_expect(bytes_eq_str(texts.items[0].title, "t") && texts.items[0].message.len == 10);
+    cr_expect(texts.items[1].new_rev == 4 && texts.position.rev == 5);
+    texts.before = texts.next;
+    texts.limit = STORE_TEXTS_MAX;
+    cr_assert_eq(harness_run(&harness, 0, &texts.base), 0);
+    cr_assert_eq(texts.count, 2);
+    cr_expect(texts.items[0].seq == 2 && texts.items[1].seq == 1 && texts.next.new_rev == 0);
+    cr_expect_eq(texts.items[0].message.len, 2 * STORE_TEXTS_CHARS, "its beginning, uncut");
+    texts.max_bytes = 100;
+    cr_assert_eq(harness_run(&harness, 0, &texts.base), 0);
+    cr_expect(texts.count == 1 && texts.next.seq == 2, "a piece ends at its bytes");
+    store_request_finish(&texts.base);
+    struct store_pick pick = {
+        .base.op = STORE_PICK, .who = who, .seqs = seqs, .seq_count = ARRAY_LEN(seqs)};
+    cr_assert_eq(harness_run(&harness, 0, &pick.base), 0);
+    cr_assert_eq(pick.count, 3);
+    cr_expect(pick.items[0].seq == 3 && pick.items[1].seq == 1 && pick.items[2].seq == 2);
+    cr_expect(bytes_eq_str(pick.items[0].type, "other") && pick.position.unread == 5);
+    cr_expect_eq(pick.items[2].message.len, sizeof(text), "whole");
+    store_request_finish(&pick.base);
+    pick.seq_count = 0;
+    cr_assert_eq(harness_run(&harness, 0, &pick.base), 0);
+    cr_expect(pick.count == 0 && pick.position.rev == 5);
+    store_request_finish(&pick.base);
+    harness_close(&harness);
+}
+
 static void expect_groups(struct filled *filled, bool by_priority)
 {
     struct store_counts counts = {
