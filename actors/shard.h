@@ -134,6 +134,8 @@ struct shard_stats {
     uint64_t accepted; /* connections */
     uint64_t connections_refused; /* for whatever reason; those for the next one too */
     uint64_t address_refused; /* their address had too many that are not authenticated */
+    uint64_t half_open; /* connections that have sent no whole request, now */
+    uint64_t half_open_dropped; /* of these, ended at limits.half_open or for want of memory */
     uint64_t sockets; /* now */
     uint64_t users; /* now */
     uint64_t rooms; /* room actors now */

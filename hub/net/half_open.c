@@ -20,6 +20,7 @@ struct half_opens {
     struct list waiting; /* half_open.link */
     uint32_t count;
     const struct half_open_ops *ops;
+    struct shard_stats *stats; /* of the loop's shard */
     struct log_limit log_limit;
 };
 
@@ -39,15 +40,24 @@ static struct half_opens *make(struct loop *loop, const struct half_open_ops *op
     struct half_opens *halves = mem_alloc(sizeof(*halves));
     halves->local.destroy = destroy;
     halves->ops = ops;
+    halves->stats = &loop_shard(loop)->stats;
     list_init(&halves->waiting);
     loop_set_local(loop, LOOP_HTTP, &halves->local);
     return halves;
+}
+
+static void enter(struct half_opens *halves, struct half_open *half)
+{
+    list_append(&halves->waiting, &half->link);
+    halves->count++;
+    halves->stats->half_open++;
 }
 
 static void leave(struct half_opens *halves, struct half_open *half)
 {
     list_remove(&half->link);
     halves->count--;
+    halves->stats->half_open--;
 }
 
 static struct half_open *find_oldest(const struct half_opens *halves)
@@ -59,6 +69,7 @@ static void end_oldest(struct half_opens *halves)
 {
     struct half_open *oldest = find_oldest(halves);
     leave(halves, oldest);
+    halves->stats->half_open_dropped++;
     halves->ops->end(oldest);
 }
 
@@ -96,8 +107,7 @@ void half_open_begin(
     halves = halves != NULL ? halves : make(loop, ops);
     unsigned suppressed;
     half->since_ms = sched_now(loop_shard(loop)->sched);
-    list_append(&halves->waiting, &half->link);
-    halves->count++;
+    enter(halves, half);
     if (bound(halves, max, half->since_ms) > 0 && log_allow(&halves->log_limit, &suppressed)) {
         log_warn("LISTEN-HALF-OPEN",
             "limits.half_open is reached: connections that have sent no whole request go",

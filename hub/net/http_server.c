@@ -185,13 +185,11 @@ static void send_answer(struct server *server, struct http_answer *answer)
 {
     struct builder cors = {0};
     const struct exchange *exchange = server->exchange;
-    unsigned status = answer->status;
     if (exchange != NULL) {
         http_cors_add(server->config, &exchange->request, exchange->route, &cors);
         answer->cors = builder_bytes(&cors);
     }
     struct chunk *chunk = http_answer_make(answer);
-    shard_of_server(server)->stats.http_refused += answer->status != status;
     if (exchange != NULL && server->config->observe != NULL) {
         server->config->observe(server->config->context, &exchange->request, answer->status,
             clock_mono_ns() - exchange->began_ns);

@@ -304,6 +304,29 @@ Test(http_server, an_answer_without_memory_is_a_refusal_that_says_so)
 }
 
 /* The oldest goes, and is no connection any more; who has sent a whole request counts no more. */
+/* What an operator sees of those without a whole request. */
+struct halves {
+    struct server *server;
+    uint64_t now;
+    uint64_t dropped;
+};
+
+static void read_halves(void *arg)
+{
+    struct halves *halves = arg;
+    const struct shard_stats *stats = &loop_shard(halves->server->rig.loops[0])->stats;
+    halves->now = stats->half_open;
+    halves->dropped = stats->half_open_dropped;
+}
+
+static void expect_halves(struct server *server, uint64_t now, uint64_t dropped)
+{
+    struct halves halves = {.server = server};
+    rig_call(&server->rig, 0, read_halves, &halves);
+    cr_expect(halves.now == now && halves.dropped == dropped,
+        "%" PRIu64 " now, %" PRIu64 " dropped", halves.now, halves.dropped);
+}
+
 Test(http_server, the_oldest_without_a_whole_request_goes)
 {
     enum { BOUND = 3, MOST = 4 * BOUND, PATIENCE_US = 1100000, GO = 4 };
@@ -321,9 +344,11 @@ Test(http_server, the_oldest_without_a_whole_request_goes)
         cr_assert(rig_wait_connections(&server->rig, 0, 1 + (i < MOST ? i + 1 : MOST)), "%u", i);
     }
     cr_expect_leq(recv(fds[0], &byte, 1, 0), 0, "the oldest");
+    expect_halves(server, MOST, 1);
     usleep(PATIENCE_US);
     int later = rig_connect(&server->rig); /* now those go that are above the bound */
     cr_assert(rig_wait_connections(&server->rig, 0, 1 + MOST + 1 - GO));
+    expect_halves(server, MOST + 1 - GO, 1 + GO);
     for (unsigned i = 1 + GO; i <= MOST; i++) {
         cr_expect(rig_send(fds[i], BYTES("\r\n")));
         cr_expect_eq(recv(fds[i], &byte, 1, 0), 1, "%u is answered", i);
