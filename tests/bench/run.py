@@ -23,7 +23,8 @@ import time
 SECRET = "benchmark-secret-of-32-bytes-or-more"
 API_KEY = "benchmark-key-of-peal"
 LIMITS = {"unauthenticated_per_address": 1000000, "joins_per_minute": 1000000,
-          "joins_burst": 1000000, "inbox_per_minute": 1000000, "inbox_burst": 1000000}
+          "joins_burst": 1000000, "inbox_per_minute": 1000000, "inbox_burst": 1000000,
+          "api_per_minute": 1000000}
 PR_SET_PDEATHSIG = 1
 ROW = "{:<26}{:>14}{:>14}{:>8}{:>9}  {}"
 
@@ -35,6 +36,7 @@ class Setup:
         self.build = os.path.abspath(arguments.build)
         self.folder = tempfile.mkdtemp(prefix="peal-bench-")
         self.smoke = arguments.smoke
+        self.quick = arguments.quick
         self.peer = False
         self.rounds = 1 if arguments.smoke else arguments.rounds
         self.seconds = 0.5 if arguments.smoke else arguments.seconds
@@ -501,6 +503,50 @@ def bench_store(setup, report):
                    median(floor, "rows_per_s"), 0.7, "high", "rows per s, against the store alone")
 
 
+INBOX_READS = ("latest 20", "unread", "overview", "connect", "sync")
+
+
+def run_inbox(setup, *arguments):
+    """What bench_inbox has measured, by name."""
+    environment = {**os.environ, "PEAL_BENCH_SECRET": SECRET, "PEAL_BENCH_API_KEY": API_KEY}
+    run = subprocess.run([setup.program("tests/bench/bench_inbox"), *map(str, arguments)], check=False,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+                         preexec_fn=dies_with_us(setup.generator_cores))
+    if run.returncode != 0:
+        raise RuntimeError(run.stderr.decode() + run.stdout.decode())
+    if arguments[0] == "explain":
+        return run.stdout.decode()
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    return {line.get("name", "load"): line for line in lines}
+
+
+def bench_inbox(setup, report):
+    """Reads of full inboxes: the bare statement over one connection, the hub, and 2,000 a second."""
+    users, rows, count, rate = (20, 1000, 20, 50) if setup.smoke else (
+        (2000, 100000, 500, 2000) if setup.quick else (100000, 5000000, 5000, 2000))
+    with tempfile.TemporaryDirectory() as folder, Postgres(setup, folder) as database, \
+            start_peal(setup, folder, "--store-url", database.url) as peal:
+        began = time.monotonic()
+        loaded = run_inbox(setup, "load", database.url, users, rows)["load"]["rows"]
+        print(json.dumps({"loaded": loaded, "users": users, "seconds": round(time.monotonic() - began, 1)}),
+              flush=True)
+        bare, through, offered = [], [], []
+        for _ in range(setup.rounds):
+            bare.append(run_inbox(setup, "statements", database.url, users, rows, count))
+            through.append(run_inbox(setup, "reads", peal.port, users, rows, count))
+            offered.append(run_inbox(setup, "offer", peal.port, users, rows, rate, setup.seconds))
+        for name in INBOX_READS:
+            for quantile in ("p50", "p99"):
+                report.add(f"inbox {name} {quantile}", median(through, name, quantile),
+                           median(bare, name, quantile), None, "low", "ms, against the bare statement")
+        p95 = median(offered, "offered", "p95")
+        report.add(f"inbox {rate} reads/s p95", p95, None, 100, "low", "ms",
+                   per_s=median(offered, "offered", "per_s"), hits=median(offered, "offered", "hits"))
+        report.rows[-1]["missed"] = p95 >= 100 and not setup.smoke
+        if not setup.smoke:
+            print(run_inbox(setup, "explain", database.url, users, rows), flush=True)
+
+
 def run_nodes(setup, count, **options):
     with tempfile.TemporaryDirectory() as folder, start_redis(setup, folder) as redis:
         nodes = []
@@ -604,6 +650,7 @@ SCENARIOS = {
     "handshakes": bench_handshakes,
     "rejoin": bench_rejoin,
     "store": bench_store,
+    "inbox": bench_inbox,
     "cluster": bench_cluster,
     "growth": bench_growth,
 }
@@ -627,7 +674,7 @@ def main():
     parser.add_argument("--build", required=True, help="build folder")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--quick", action="store_true", help="two rounds of two seconds")
+    parser.add_argument("--quick", action="store_true", help="two rounds of two seconds; small inboxes")
     parser.add_argument("--smoke", action="store_true",
                         help="every scenario for half a second, few connections, nothing lost")
     parser.add_argument("--peer", choices=["socketio"],
