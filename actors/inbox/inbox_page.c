@@ -16,7 +16,6 @@ void inbox_page_fill(struct store_page *page, struct store_user who,
     page->list.who = who;
     page->list.ascending = query->ascending;
     page->list.before = (struct store_cursor){.new_rev = query->after_rev, .seq = query->after_seq};
-    page->list.limit = query->limit;
     page->list.max_bytes = max_bytes;
     page->list.states = query->states;
     page->list.priorities = query->priorities;
@@ -27,6 +26,8 @@ void inbox_page_fill(struct store_page *page, struct store_user who,
     page->by_priority = query->sort == NOTIFICATION_SORT_PRIORITY;
     page->rank = query->after_rank;
     page->skip = query->page > 0 ? (query->page - 1) * query->limit : 0;
+    uint32_t left = STORE_PAGED_MAX - page->skip; /* rows that have a number */
+    page->list.limit = query->page > 0 && left < query->limit ? left : query->limit;
     page->counted = query->page > 0;
 }
 
