@@ -289,6 +289,13 @@ static void complete_write(const struct write *write, int status)
     port_complete(request, status);
 }
 
+/* Move the log into the file: the next transaction begins the log anew, unless somebody reads it.
+ */
+static void empty_log(struct worker *worker)
+{
+    (void)sqlite3_wal_checkpoint_v2(worker->db.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
 static void run_writes(struct worker *worker, struct list *batch)
 {
     struct write writes[BATCH_ROWS];
@@ -298,17 +305,19 @@ static void run_writes(struct worker *worker, struct list *batch)
     }
     int status = run_transaction(worker, writes, count);
     worker->store->dirty = true;
+    if (status < 0 && is_file_ours(worker->store)) {
+        empty_log(worker); /* it may be the log that cannot grow: no space, no addresses to map */
+    }
     for (size_t i = 0; i < count; i++) {
         complete_write(&writes[i], status);
     }
 }
 
-/* Move the log into the file while nobody waits for it. */
+/* While nobody waits for it. */
 static void idle_writer(struct worker *worker)
 {
     if (worker->store->dirty && is_file_ours(worker->store)) {
-        (void)sqlite3_wal_checkpoint_v2(
-            worker->db.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+        empty_log(worker);
         worker->store->dirty = false;
     }
 }

@@ -3,12 +3,14 @@
  * What only the SQLite engine has: its file, its lock, and what survives a kill.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -291,6 +293,45 @@ Test(sqlite_file, gives_its_page_caches_back_when_memory_is_asked_for)
     fill(&harness, 600);
     cr_expect_lt(sqlite3_memory_used(), before + (3 << 20), "it stays small: memory is short");
     harness_close(&harness);
+}
+
+static void *map_nothing(void *at, size_t len, int protection, int flags, int fd, off_t offset)
+{
+    errno = ENOMEM;
+    return MAP_FAILED;
+}
+
+static int try_put(struct harness *harness, uint64_t number)
+{
+    char text[8000];
+    memset(text, 'm', sizeof(text));
+    struct store_row row = row_of(user_of("alice"), number, number);
+    row.message = bytes_of(text, sizeof(text));
+    struct store_put put = {.base.op = STORE_PUT, .rows = &row, .count = 1};
+    int status = harness_run(harness, 0, &put.base);
+    store_request_finish(&put.base);
+    return status;
+}
+
+/* Where the address space is used up, the index of a log that grows cannot be mapped. */
+Test(sqlite_file, begins_its_log_anew_when_it_cannot_grow)
+{
+    char url[URL_MAX];
+    harness_url("sqlite", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    cr_assert_eq(try_put(&harness, 0), 0);
+    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    cr_assert_eq(vfs->xSetSystemCall(vfs, "mmap", (sqlite3_syscall_ptr)(void (*)(void))map_nothing),
+        SQLITE_OK);
+    unsigned failed = 0;
+    for (uint64_t i = 1; i < 3000; i++) {
+        failed += try_put(&harness, i) != 0 ? 1 : 0;
+    }
+    cr_expect_gt(failed, 0, "the log came to its bound");
+    cr_expect_lt(failed, 30, "%u were refused", failed);
+    harness_close(&harness);
+    cr_assert_eq(vfs->xSetSystemCall(vfs, NULL, NULL), SQLITE_OK);
 }
 
 static int take_number(void *context, int count, char **texts, char **names)
