@@ -19,6 +19,7 @@
 #include "sql/health.h"
 #include "sql/result.h"
 #include "sql/stats.h"
+#include "sql/store_forget.h"
 #include "sql/store_list.h"
 #include "sql/store_request.h"
 

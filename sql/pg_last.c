@@ -32,6 +32,11 @@ static uint64_t changed(const struct pg_flight *flight, size_t index, struct sto
         *ret_who = mark->who;
         return mark->changed ? mark->position.rev : 0;
     }
+    if (request->op == STORE_FORGET) {
+        const struct store_forget *forget = (const struct store_forget *)request;
+        *ret_who = forget->who;
+        return forget->position.rev;
+    }
     return 0;
 }
 

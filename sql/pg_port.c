@@ -70,6 +70,8 @@ static uint32_t slot_of_request(const struct store_request *request)
         break;
     case STORE_CLAIM:
         return ((const struct store_claim *)request)->partition;
+    case STORE_FORGET:
+        return slot_of_user(&((const struct store_forget *)request)->who);
     case STORE_SWEEP:
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:

@@ -92,6 +92,7 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     case STORE_MARK:
     case STORE_CLAIM:
     case STORE_SWEEP:
+    case STORE_FORGET:
     case STORE_EPOCH:
     case STORE_AUDIENCE_POST:
     case STORE_AUDIENCE_SWEEP:
@@ -304,6 +305,7 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     case STORE_MARK:
     case STORE_CLAIM:
     case STORE_SWEEP:
+    case STORE_FORGET:
     case STORE_EPOCH:
     case STORE_AUDIENCE_POST:
     case STORE_AUDIENCE_SWEEP:

@@ -8,6 +8,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/slot.h"
+#include "sql/pg_forget.h"
 
 /*
  * While a transaction is under way writes queue; when it is over, all that is queued leaves as one
@@ -68,6 +69,7 @@ static const struct store_user *user_of(const struct store_request *request, siz
     case STORE_CHANGED:
     case STORE_CLAIM:
     case STORE_SWEEP:
+    case STORE_FORGET:
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
     case STORE_EPOCH:
@@ -380,7 +382,7 @@ static struct pg_flight *take_flight(struct pg_port *port)
 {
     size_t count = count_shared(port);
     struct pg_flight *flight;
-    while ((flight = pg_flight_create(count, count + 2)) == NULL) {
+    while ((flight = pg_flight_create(count, count + PG_FORGET_RUNS)) == NULL) {
         count /= 2; /* fewer at a time, while there is no memory */
     }
     for (size_t i = 0; i < count; i++) {
@@ -399,6 +401,8 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
         send_fenced(conn, flight);
     } else if (request->op == STORE_CLAIM) {
         send_claim(conn, flight);
+    } else if (request->op == STORE_FORGET) {
+        pg_forget_send(conn, flight);
     } else if (request->op == STORE_EPOCH) {
         send_epoch(conn, flight);
     } else if (request->op == STORE_POSITIONS) {
@@ -587,6 +591,8 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
         return read_mark((struct store_mark *)request, rows);
     case STORE_CLAIM:
         return read_claim((struct store_claim *)request, rows);
+    case STORE_FORGET:
+        return pg_forget_read((struct store_forget *)request, run->which, rows);
     case STORE_SWEEP:
         return read_sweep((struct store_sweep *)request, rows);
     case STORE_EPOCH:

@@ -331,6 +331,7 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_MARK:
     case STORE_CLAIM:
     case STORE_SWEEP:
+    case STORE_FORGET:
     case STORE_WITNESS_RAISE:
     case STORE_EPOCH:
     case STORE_AUDIENCE_POST:

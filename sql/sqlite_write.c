@@ -6,6 +6,7 @@
 
 #include "codec/base/clock.h"
 #include "codec/base/status.h"
+#include "sql/sqlite_forget.h"
 
 enum { WITNESS_MS = 86400000 };
 
@@ -451,6 +452,8 @@ static int run_write(
         return run_mark(db, (struct store_mark *)request);
     case STORE_CLAIM:
         return run_claim(db, (struct store_claim *)request);
+    case STORE_FORGET:
+        return sqlite_forget_run(db, (struct store_forget *)request);
     case STORE_SWEEP:
         return run_sweep(db, (struct store_sweep *)request);
     case STORE_WITNESS_RAISE:

@@ -17,6 +17,12 @@
 
 /* Opening and closing first, then a request's way in, then its way out. */
 
+const char *const store_forgotten_names[STORE_FORGOTTEN_COUNT] = {
+#define X(name, label, table) label,
+#include "sql/forget.def"
+#undef X
+};
+
 static const struct engine *engine_of(struct bytes url)
 {
     if (bytes_starts(url, BYTES("postgres://")) || bytes_starts(url, BYTES("postgresql://"))) {
@@ -274,8 +280,9 @@ void port_finish(struct store_port *port)
 bool op_writes(enum store_op op)
 {
     return op == STORE_PUT || op == STORE_MARK || op == STORE_CLAIM || op == STORE_SWEEP ||
-           op == STORE_WITNESS_RAISE || op == STORE_EPOCH || op == STORE_AUDIENCE_POST ||
-           op == STORE_AUDIENCE_SWEEP || op == STORE_RETRACT || op == STORE_SUBSCRIBE;
+           op == STORE_FORGET || op == STORE_WITNESS_RAISE || op == STORE_EPOCH ||
+           op == STORE_AUDIENCE_POST || op == STORE_AUDIENCE_SWEEP || op == STORE_RETRACT ||
+           op == STORE_SUBSCRIBE;
 }
 
 bool op_checks(enum store_op op)
@@ -350,6 +357,7 @@ static const struct outputs outputs[STORE_OP_COUNT] = {
     [STORE_POSITIONS] = OUTPUTS(store_positions, positions),
     [STORE_CHANGED] = OUTPUTS(store_changed, users),
     [STORE_CLAIM] = OUTPUTS(store_claim, token),
+    [STORE_FORGET] = OUTPUTS(store_forget, position),
     [STORE_SWEEP] = OUTPUTS(store_sweep, users),
     [STORE_WITNESS_RAISE] = OUTPUTS(store_witness, number),
     [STORE_WITNESS_READ] = OUTPUTS(store_witness, number),

@@ -149,6 +149,8 @@ bool request_is_valid(const struct store_request *request)
         return is_changed((const struct store_changed *)request);
     case STORE_CLAIM:
         return is_text(((const struct store_claim *)request)->owner, STORE_NAME_MAX);
+    case STORE_FORGET:
+        return is_user(&((const struct store_forget *)request)->who);
     case STORE_SWEEP:
         return is_sweep((const struct store_sweep *)request);
     case STORE_WITNESS_RAISE:

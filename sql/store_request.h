@@ -31,6 +31,7 @@ enum store_op {
     STORE_CHANGED,
     STORE_CLAIM,
     STORE_SWEEP,
+    STORE_FORGET, /* store_forget.h */
     STORE_WITNESS_RAISE,
     STORE_WITNESS_READ,
     STORE_EPOCH,

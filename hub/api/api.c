@@ -16,6 +16,7 @@ enum { IDS_BODY_MAX = 64 * 1024, ROOMS_BODY_MAX = 64 * 1024 };
  * whether pages may use it, parameters of the query.
  */
 const struct http_route api_routes[] = {
+    {"DELETE", "/api/v1/users/{}", api_users_erase, NULL, 0, NULL, NULL, false, "tenant"},
     {"DELETE", "/api/v1/users/{}/notifications", api_inbox_erase, NULL, 0, NULL, NULL, false,
         "tenant"},
     {"GET", "/api/v1/notifications/{}", api_inbox_get, NULL, 0, NULL, NULL, true,

@@ -30,6 +30,9 @@ void api_inbox_unread(struct http_request *request, void *context);
 /* api_members.c */
 void api_members_list(struct http_request *request, void *context);
 
+/* api_users.c */
+void api_users_erase(struct http_request *request, void *context);
+
 /* api_rooms.c */
 void api_rooms_change(struct http_request *request, void *context);
 void api_rooms_disconnect(struct http_request *request, void *context);

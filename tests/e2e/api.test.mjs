@@ -179,7 +179,7 @@ test('what is wrong with a post is named', async () => {
 test('unknown parameters and fields are refused by name, on every route', async () => {
   const id = '01980000-0000-7000-8000-000000000000';
   const gets = [
-    [inbox('a'), /after, limit, page, order, sort, state, type, priority, from, to, fields, nulls, tenant/],
+    [inbox('a'), /after, limit, page, order, sort, search, state, type, priority, from, to, fields, nulls, tenant/],
     ['/api/v1/users/a/counts', /by, tenant/],
     ['/api/v1/users/a/overview', /tenant/],
     [`${inbox('a')}/unread`, /tenant/],

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { startHub } from './support/hub.mjs';
-import { inboxOf, newUser, overHttp, overSocketIo, overWs, POSTS, stores } from './support/inbox.mjs';
+import { ADMIN, inboxOf, newUser, overHttp, overSocketIo, overWs, POSTS, stores } from './support/inbox.mjs';
 import { until } from './support/wait.mjs';
 
 const HOUR = 3_600_000;
@@ -263,6 +263,30 @@ for (const [name, start] of Object.entries(stores)) {
       assert.deepEqual(found.map(({ title }) => title), ['Needle 2', 'Needle 1', 'Needle 0']);
       const { body } = await rig.hubs[0].api('GET', `${inboxOf(user)}?search=hay&page=30&limit=100`);
       assert.deepEqual([body.items.length, body.pagination.total, body.items.at(-1).seq], [100, 3000, 1]);
+    });
+
+    test('a user who is erased begins again, with numbers that go on', async () => {
+      const { user, devices } = await open(3);
+      const key = 'first';
+      const post = () => rig.hubs[0].api('POST', POSTS, { user, type: 'note', key });
+      assert.equal((await post()).status, 201);
+      const { status, body } = await rig.hubs[1].api('DELETE', `/api/v1/users/${user}`, undefined, ADMIN);
+      assert.equal(status, 200);
+      assert.deepEqual([body.erased.notifications, body.erased.keys], [4, 4]);
+      await rig.hubs[1].logged(new RegExp(`USER-ERASED .*user="?${user}"?`));
+      assert.deepEqual(await list(user), []);
+      await until(() => devices.every(({ resyncs }) => resyncs.includes(5)), 'all devices are told to list again');
+      for (const { ask } of devices) {
+        const answer = await ask('notification:sync', { rev: 4 });
+        assert.deepEqual([answer.resync, answer.rev, answer.unread], [true, 5, 0]);
+      }
+      const again = await post();
+      assert.deepEqual([again.status, again.body.seq], [201, 5], 'the key was forgotten, the number was not');
+      await at(devices, 6);
+      for (const { items } of devices) assert.equal(items.at(-1).seq, 5);
+      const none = await rig.hubs[0].api('DELETE', `/api/v1/users/${newUser()}`, undefined, ADMIN);
+      assert.equal((await rig.hubs[0].api('DELETE', `/api/v1/users/${user}`)).status, 403);
+      assert.deepEqual([none.status, none.body.erased.notifications], [200, 0]);
     });
 
     test('a device that was away converges, whatever it missed', async () => {

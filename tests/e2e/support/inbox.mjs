@@ -14,13 +14,14 @@ export const newUser = () => `person-${++users}`;
 // A device that keeps what it is told, in order.
 class Told {
   constructor(client, ask) {
-    Object.assign(this, { client, ask, states: [], items: [], counts: [] });
+    Object.assign(this, { client, ask, states: [], items: [], counts: [], resyncs: [] });
   }
 
   take(event, body) {
     if (event === 'notification:state') this.states.push(body);
     if (event === 'notification') this.items.push(body);
     if (event === 'unread') this.counts.push(body);
+    if (event === 'hub:resync') this.resyncs.push(body.rev);
   }
 
   get rev() {
@@ -52,15 +53,19 @@ export function overHttp(hub, user) {
   return async (event, body) => (await hub.api('POST', `${inboxOf(user)}/${path(event)}`, body)).body;
 }
 
+// For what the key of the environment may not do.
+export const ADMIN = { authorization: 'Bearer admin-0123456789abc' };
+const config = 'api_key "admin" { key = "admin-0123456789abc" scopes = {admin} }\n';
+
 export const stores = {
   SQLite: async () => {
-    const hub = await startHub();
+    const hub = await startHub({ config });
     return { hubs: [hub, hub], stop: () => hub.stop() };
   },
   'Postgres, two nodes': async () => {
     const [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
-    const first = await startHub({ redis, postgres });
-    const second = await startHub({ redis, postgres, secret: first.secret, apiKey: first.apiKey });
+    const first = await startHub({ redis, postgres, config });
+    const second = await startHub({ redis, postgres, config, secret: first.secret, apiKey: first.apiKey });
     const stop = async () => {
       await first.stop();
       await second.stop();

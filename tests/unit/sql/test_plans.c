@@ -52,6 +52,11 @@ static const struct {
     {"erase.ids", {{"notification_id", "id <"}, {"inbox_pkey", "user_id"}}},
     {"erase.up_to", {{"notification_pkey", "seq <"}, {"inbox_pkey", "user_id"}}},
     {"fence", {{0}}},
+    {"forget.inbox", {{"inbox_pkey", "user_id"}}},
+    {"forget.keys", {{"dedup_pkey", "user_id"}}},
+    {"forget.lock", {{"inbox_pkey", "user_id"}}},
+    {"forget.notifications", {{"notification_pkey", "user_id"}, {"inbox_pkey", "user_id"}}},
+    {"forget.tombstones", {{"tombstone_pkey", "user_id"}}},
     {"get", {{"notification_id", "id <"}}},
     {"list", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"list.asc", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
@@ -264,6 +269,8 @@ static void use_the_rest(struct harness *harness)
     put_some(harness, "gone", 0, 5);
     struct store_mark erase = erase_of(who, 5);
     run_done(harness, &erase.base);
+    struct store_forget forget = {.base.op = STORE_FORGET, .who = who};
+    run_done(harness, &forget.base);
     struct store_claim claim = {.base.op = STORE_CLAIM, .partition = 1, .owner = BYTES("n")};
     cr_assert_eq(harness_run(harness, 0, &claim.base), 0);
     struct store_put put = {.base.op = STORE_PUT,
