@@ -195,7 +195,10 @@ static int check(struct notification_query *query, struct notification_query_fau
     if (query->page > 0 && (query->page - 1) * query->limit >= NOTIFICATION_QUERY_PAGED_MAX) {
         return blame_name(fault, "page", PAGE_ALLOWED);
     }
-    if (query->after_rev > 0 && query->ranked != (query->sort != NOTIFICATION_SORT_CREATED)) {
+    bool ranked = query->sort != NOTIFICATION_SORT_CREATED;
+    uint32_t ranks =
+        query->sort == NOTIFICATION_SORT_PRIORITY ? NOTIFICATION_PRIORITY_COUNT : UINT32_MAX;
+    if (query->after_rev > 0 && (query->ranked != ranked || query->after_rank >= ranks)) {
         return blame_name(fault, "after", AFTER_ALLOWED);
     }
     return 0;

@@ -43,11 +43,14 @@ static bool check_stored(struct inbox *inbox, struct inbox_request *request)
     if (request->store.base.status == 0) {
         return true;
     }
+    static const struct call_refusal away = {
+        .code = ERROR_UNAVAILABLE, .message = "The store is not available, try again"};
+    static const struct call_refusal refused = {
+        .code = ERROR_INVALID_FIELD, .message = "The database refused a value"};
     struct socket *socket = asker(inbox, request);
     if (socket != NULL) {
         call_refuse_event(socket, request->has_id ? &request->id : NULL, bytes_str(request->event),
-            &(struct call_refusal){
-                .code = ERROR_UNAVAILABLE, .message = "The store is not available, try again"});
+            request->store.base.status == STATUS_INVALID ? &refused : &away);
     }
     return false;
 }

@@ -432,6 +432,10 @@ static void answer_overview(struct inbox_call *call)
 {
     const struct store_list *list = &call->op.list;
     struct builder out = {0};
+    if (builder_failed(&call->types)) {
+        api_refuse_memory(call->api.request);
+        return;
+    }
     json_write_open(&out, '{');
     write_counts(&list->position, &out);
     json_write_json(&out, "types", builder_bytes(&call->types));

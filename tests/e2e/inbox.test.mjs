@@ -364,6 +364,8 @@ describe('what is refused', () => {
     const both = await hub.api('GET', `${inboxOf(user)}?page=2&after=1`);
     assert.deepEqual([both.status, both.body.error.field], [400, 'after']);
     assert.equal((await device.ask('notification:list', { page: 2, after: 1 })).field, 'after');
+    const rank = await device.ask('notification:list', { sort: 'priority', after: '1.1.4' });
+    assert.deepEqual([rank.error, rank.field], ['invalid_field', 'after'], 'nothing to be tried again');
     const by = await hub.api('GET', `/api/v1/users/${user}/counts?by=title`);
     assert.deepEqual([by.status, by.body.error.field], [422, 'by']);
     assert.equal((await hub.api('POST', `${inboxOf(user)}/forget`, { id })).status, 404);

@@ -106,6 +106,7 @@ Test(notification_query, names_what_is_at_fault)
         {"sort=title", "{\"sort\":1}", "sort"},
         {"after=9.3.1", "{\"after\":\"9.3.1\"}", "after"},
         {"after=9&sort=priority", "{\"after\":9,\"sort\":\"priority\"}", "after"},
+        {"after=9.3.4&sort=priority", "{\"after\":\"9.3.32767\",\"sort\":\"priority\"}", "after"},
         {"after=9.3.1.2&sort=priority", "{\"after\":\"9.3.\",\"sort\":\"priority\"}", "after"},
         {"type=%ff", "{\"type\":[\"a\",7]}", "type"},
         {"type=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21", "{\"type\":\"a\\u0000\"}",
