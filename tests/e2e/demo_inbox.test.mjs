@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The inbox of the demo page, in a real browser: what is done to rows and undone, what comes back, what
-// is new, and a list of ten thousand.
+// is new.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import {
@@ -9,14 +9,11 @@ import {
 import { never, until } from './support/wait.mjs';
 
 const HOUR = 3_600_000;
-const ROWS_MAX = 60; // in the document, however long the list is
-const NODES_MAX = 3_000; // of the whole page
 
 const demo = new Demo();
 before(() => demo.start());
 after(() => demo.stop());
 
-const POSTS = '/api/v1/notifications';
 const inboxOf = (user) => `/api/v1/users/${user}/notifications`;
 
 // What the hub has of a user, by title: the rows of a state, or of the list.
@@ -28,17 +25,6 @@ const storedTitles = async (user, query) => (await stored(user, query)).map(({ t
 
 async function postTitles(user, names, fields) {
   for (const title of names) await demo.post(user, { title, ...fields });
-}
-
-async function postMany(user, count) {
-  for (let from = 0; from < count; from += 100) {
-    const posts = Array.from({ length: Math.min(100, count - from) }, (_, n) => {
-      const lines = (from + n) % 7 === 0 ? 'A longer message that takes some lines of the row. '.repeat(4) : 'A message';
-      return { user, type: 'comment', title: `Number ${from + n + 1}`, message: lines };
-    });
-    const { status, body } = await demo.hub.api('POST', POSTS, posts);
-    assert.equal(status, 200, JSON.stringify(body).slice(0, 200));
-  }
 }
 
 // A way back stays 12 s on the page, and as long as the test needs in a test.
@@ -250,7 +236,7 @@ test('marking all read is undone for those that it marked', async () => {
 });
 
 test('more than can be undone is asked about first', async () => {
-  await postMany('hugo', 1_001);
+  await demo.postMany('hugo', 1_001);
   const page = await openAs('hugo');
   await until(async () => (await unread(page)) === '99+', 'all are unread');
   await page.test('mark-all').click();
@@ -289,84 +275,6 @@ test('a change made without a connection that has lost is told', async () => {
   assert.equal(await rowOf(page, 'kept').getByTestId('item-state').textContent(), 'Read');
   assert.deepEqual(await storedTitles('ina', '&state=read'), ['kept']);
   await isAccessible(page, 'told');
-  await closePage(page);
-});
-
-test('ten thousand rows are scrolled with a few in the document', async (t) => {
-  const total = 10_000;
-  await postMany('jana', total);
-  const page = await openAs('jana');
-  await until(async () => (await titles(page)).length > 0, 'the list is there');
-  const devtools = await page.context().newCDPSession(page);
-  await devtools.send('Performance.enable', { timeDomain: 'threadTicks' });
-  const worked = async () => (await devtools.send('Performance.getMetrics')).metrics.find(({ name }) => name === 'TaskDuration').value;
-  const before = await worked();
-  await page.evaluate(() => {
-    globalThis.tasks = [];
-    new PerformanceObserver((entries) => {
-      for (const { duration } of entries.getEntries()) globalThis.tasks.push(duration);
-    }).observe({ type: 'longtask' });
-  });
-  // More than a screen at a time, and no further than what is there beyond the view; returns what was in
-  // the document at most.
-  const found = await page.evaluate(async (last) => {
-    const body = document.getElementById('inbox-body');
-    const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
-    const places = new Set();
-    const note = () => {
-      const rows = [...document.querySelectorAll('[data-testid=item]')];
-      for (const row of rows) places.add(Number(row.ariaPosInSet));
-      return rows.length;
-    };
-    const most = { steps: 0, rows: 0, nodes: 0, holes: 0 };
-    for (let still = 0; !places.has(last) && still < 2_000; ) {
-      const top = body.scrollTop;
-      note(); // what has come since the last step
-      body.scrollTop += body.clientHeight + 1_000;
-      await frame(); // the list hears of it
-      await frame(); // and it is painted
-      most.rows = Math.max(most.rows, note());
-      const view = body.getBoundingClientRect();
-      const point = document.elementFromPoint(view.left + 30, view.top + view.height / 2);
-      if (!point.closest('[data-testid=item]')) most.holes += 1;
-      most.nodes = Math.max(most.nodes, document.querySelectorAll('*').length);
-      most.steps += 1;
-      still = body.scrollTop > top ? 0 : still + 1;
-      if (still > 0) await new Promise((resolve) => setTimeout(resolve, 15));
-    }
-    return { ...most, places: places.size };
-  }, total);
-  const tasks = await page.evaluate(() => globalThis.tasks);
-  const each = (1000 * ((await worked()) - before)) / found.steps;
-  t.diagnostic(`longest task ${Math.round(Math.max(0, ...tasks))} ms, ${tasks.length} of ${found.steps} steps over 50 ms; ${each.toFixed(1)} ms of the processor a step; at most ${found.rows} rows and ${found.nodes} elements`);
-  assert.equal(found.places, total, 'each row was shown');
-  assert.ok(found.rows <= ROWS_MAX, `${found.rows} rows in the document`);
-  assert.ok(found.nodes <= NODES_MAX, `${found.nodes} elements in the document`);
-  assert.equal(found.holes, 0, 'the view is never empty');
-
-  const inView = () => page.evaluate(() => {
-    const body = document.getElementById('inbox-body').getBoundingClientRect();
-    return [...document.querySelectorAll('[data-testid=item]')]
-      .map((row) => ({ top: row.getBoundingClientRect().top - body.top, bottom: row.getBoundingClientRect().bottom - body.top, title: row.querySelector('[data-testid=item-title]').textContent }))
-      .filter(({ top, bottom }) => top >= 0 && bottom <= body.height);
-  });
-  await page.evaluate(() => { document.getElementById('inbox-body').scrollTop = 300_000; });
-  await until(async () => (await inView()).length > 1, 'rows in the middle');
-  const [row] = await inView();
-  await postTitles('jana', ['Pushed in above']);
-  await counts(page, '99+');
-  await until(async () => (await page.locator('[data-testid=item]').first().getAttribute('aria-setsize')) === String(total + 1), 'it is in the list');
-  const after = (await inView()).find(({ title }) => title === row.title);
-  assert.ok(after && Math.abs(after.top - row.top) <= 1, `what is read stays where it is: ${row.top}, then ${after?.top}`);
-
-  await rowOf(page, row.title).first().focus();
-  await page.keyboard.press('Home');
-  await until(async () => (await inView())[0]?.title === 'Pushed in above', 'the top');
-  await page.keyboard.press('End');
-  await until(async () => (await inView()).at(-1)?.title === 'Number 1', 'the end');
-  await page.keyboard.press('ArrowUp');
-  assert.equal(await page.evaluate(() => document.activeElement.ariaPosInSet), String(total));
-  await isAccessible(page, 'at the end of ten thousand');
   await closePage(page);
 });
 

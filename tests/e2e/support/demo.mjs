@@ -103,4 +103,16 @@ export class Demo {
     assert.equal(answer.status, 201, await answer.clone().text());
     return answer.json();
   }
+
+  // "Number 1" to "Number <count>", some of them with more lines than others.
+  async postMany(user, count) {
+    for (let from = 0; from < count; from += 1_000) {
+      const posts = Array.from({ length: Math.min(1_000, count - from) }, (_, n) => {
+        const message = (from + n) % 7 === 0 ? 'A longer message that takes some lines of the row. '.repeat(4) : 'A message';
+        return { user, type: 'comment', title: `Number ${from + n + 1}`, message };
+      });
+      const { status, body } = await this.hub.api('POST', '/api/v1/notifications', posts);
+      assert.equal(status, 200, JSON.stringify(body).slice(0, 200));
+    }
+  }
 }
