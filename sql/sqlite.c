@@ -160,6 +160,12 @@ static void worker_push(struct worker *worker, struct store_request *request)
     }
 }
 
+/* What the caller is told: a request without memory was not carried out. */
+static int outcome_of(int status)
+{
+    return status == STATUS_NOMEM ? STATUS_UNAVAILABLE : status;
+}
+
 /* --- reading --- */
 
 static void run_reads(struct worker *worker, struct list *batch)
@@ -167,6 +173,12 @@ static void run_reads(struct worker *worker, struct list *batch)
     for (struct list *link = list_pop(batch); link; link = list_pop(batch)) {
         struct store_request *request = container_of(link, struct store_request, link);
         int status = sqlite_read(&worker->db, request);
+        if (status == STATUS_NOMEM) { /* once more, without the caches */
+            sqlite_db_give_back(&worker->db, clock_mono_ms());
+            request_reset(request);
+            status = sqlite_read(&worker->db, request);
+        }
+        status = outcome_of(status);
         if (status == STATUS_UNAVAILABLE) {
             health_explain(&worker->store->base.health, sqlite_db_reason(&worker->db), NULL);
         }
@@ -200,9 +212,21 @@ struct write {
     struct store_request *request;
     struct put_result *results;
     int status;
+    unsigned starved; /* runs that ended for want of memory for it */
 };
 
-/* Run one request in a savepoint: it fails for itself. Returns 0 when the transaction can go on. */
+/* Runs of a transaction; of one request, until it is left out for want of memory. */
+enum { RUNS_MAX = 16, STARVED_MAX = 2 };
+
+/* SQLite undoes the whole transaction then, savepoints too. */
+static int starve(struct write *write)
+{
+    write->starved++;
+    return STATUS_AGAIN;
+}
+
+/* Run one request in a savepoint: it fails for itself. Returns 0 when the transaction can go on,
+ * STATUS_AGAIN without memory. */
 static int run_apart(struct sqlite_db *db, struct write *write)
 {
     int status = sqlite_db_exec(db, "SAVEPOINT request");
@@ -213,13 +237,17 @@ static int run_apart(struct sqlite_db *db, struct write *write)
     if (write->status == STATUS_UNAVAILABLE) {
         return STATUS_UNAVAILABLE;
     }
+    if (write->status == STATUS_NOMEM) {
+        return starve(write);
+    }
     if (write->status < 0) {
         status = sqlite_db_exec(db, "ROLLBACK TO request");
     }
     return status < 0 ? status : sqlite_db_exec(db, "RELEASE request");
 }
 
-/* Run one request. STATUS_AGAIN: it failed behind a change, which must be undone. */
+/* Run one request. STATUS_AGAIN: it failed behind a change, which must be undone; or without
+ * memory. */
 static int run_write(struct sqlite_db *db, struct write *write)
 {
     int before = sqlite3_total_changes(db->handle);
@@ -228,6 +256,9 @@ static int run_write(struct sqlite_db *db, struct write *write)
         return STATUS_UNAVAILABLE;
     }
     bool changed = sqlite3_total_changes(db->handle) != before;
+    if (write->status == STATUS_NOMEM) {
+        return starve(write);
+    }
     return write->status < 0 && changed ? STATUS_AGAIN : 0;
 }
 
@@ -236,7 +267,9 @@ static int run_all(struct sqlite_db *db, struct write *writes, size_t count, boo
 {
     int status = sqlite_db_exec(db, "BEGIN IMMEDIATE");
     for (size_t i = 0; i < count && status == 0; i++) {
-        status = (apart ? run_apart : run_write)(db, &writes[i]);
+        if (writes[i].starved < STARVED_MAX) {
+            status = (apart ? run_apart : run_write)(db, &writes[i]);
+        }
     }
     return status;
 }
@@ -254,8 +287,9 @@ static int run_transaction(struct worker *worker, struct write *writes, size_t c
         return STATUS_UNAVAILABLE;
     }
     int status = run_all(db, writes, count, false);
-    if (status == STATUS_AGAIN) {
+    for (unsigned runs = 1; status == STATUS_AGAIN && runs < RUNS_MAX; runs++) {
         roll_back(db);
+        sqlite_db_give_back(db, clock_mono_ms());
         for (size_t i = 0; i < count; i++) {
             request_reset(writes[i].request);
             writes[i].results = NULL;
@@ -279,7 +313,7 @@ static void complete_write(const struct write *write, int status)
 {
     struct store_request *request = write->request;
     if (status == 0) {
-        status = write->status;
+        status = outcome_of(write->status);
     } else {
         status = STATUS_UNAVAILABLE;
     }

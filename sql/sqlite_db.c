@@ -43,7 +43,7 @@ static int status_from_sqlite(int code)
         return STATUS_INVALID;
     case SQLITE_NOMEM:
         mem_ask_back();
-        return STATUS_UNAVAILABLE;
+        return STATUS_NOMEM;
     default:
         return STATUS_UNAVAILABLE;
     }

@@ -358,8 +358,8 @@ int sqlite_read(struct sqlite_db *db, struct store_request *request)
     if (ended < 0 && !sqlite3_get_autocommit(db->handle)) {
         (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
     }
-    if (request->result && result_failed(request->result)) {
-        return STATUS_UNAVAILABLE;
+    if (status == STATUS_NOMEM || (request->result && result_failed(request->result))) {
+        return STATUS_NOMEM;
     }
     if (status == STATUS_NOT_FOUND || status == 0) {
         return ended < 0 ? STATUS_UNAVAILABLE : status;

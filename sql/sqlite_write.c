@@ -493,5 +493,5 @@ int sqlite_write(
     if (status == 0 && short_of_memory) {
         status = STATUS_NOMEM;
     }
-    return status == STATUS_NOMEM ? STATUS_UNAVAILABLE : status;
+    return status;
 }

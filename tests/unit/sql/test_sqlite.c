@@ -367,3 +367,98 @@ Test(sqlite_db, lets_its_cache_grow_again_after_a_minute)
     cr_expect_eq(cache_of(&db), -16384);
     sqlite_db_close(&db);
 }
+
+/* Keeps the writer waiting, so that what is submitted meanwhile shares a transaction. */
+static sqlite3 *lock_out(const char *url)
+{
+    sqlite3 *other;
+    cr_assert_eq(sqlite3_open(url + strlen("sqlite:"), &other), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    return other;
+}
+
+static void let_in(sqlite3 *other)
+{
+    cr_assert_eq(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_close(other), SQLITE_OK);
+}
+
+Test(sqlite_file, without_memory_for_one_request_the_others_are_stored)
+{
+    enum { REQUESTS = 40, LARGE = 20, LARGE_BYTES = 8 << 20, ROOM = 4 << 20 };
+    char url[URL_MAX];
+    harness_url("sqlite", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_row first = row_of(user_of("alice"), REQUESTS, 1);
+    put_row(&harness, &first); /* its statements are prepared */
+    char *large = malloc(LARGE_BYTES);
+    memset(large, 'l', LARGE_BYTES);
+    static struct store_row rows[REQUESTS];
+    static struct store_put puts[REQUESTS];
+    sqlite3 *other = lock_out(url);
+    (void)sqlite3_hard_heap_limit64(sqlite3_memory_used() + ROOM);
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        rows[i] = row_of(user_of("alice"), i, 1);
+        if (i == LARGE) {
+            rows[i].message = bytes_of(large, LARGE_BYTES);
+        }
+        puts[i] = (struct store_put){
+            .base = {.op = STORE_PUT, .done = harness_done}, .rows = &rows[i], .count = 1};
+        store_submit(harness.shards[0].port, &puts[i].base);
+    }
+    let_in(other);
+    harness_wait_all(&harness, 0, REQUESTS);
+    (void)sqlite3_hard_heap_limit64(0);
+    uint64_t seq = first.seq;
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        cr_expect_eq(puts[i].base.status, i == LARGE ? STATUS_UNAVAILABLE : 0, "%u: %d", i,
+            puts[i].base.status);
+        cr_expect(i == LARGE || rows[i].seq == ++seq, "%u", i);
+        store_request_finish(&puts[i].base);
+    }
+    put_row(&harness, &rows[LARGE]);
+    cr_expect_eq(rows[LARGE].seq, seq + 1, "there is memory again");
+    free(large);
+    harness_close(&harness);
+}
+
+static int read_newest(struct harness *harness, const char *user, uint32_t limit)
+{
+    struct store_list list = {.base.op = STORE_LIST, .who = user_of(user), .limit = limit};
+    int status = harness_run(harness, 0, &list.base);
+    cr_expect(status != 0 || list.count > 0);
+    store_request_finish(&list.base);
+    return status;
+}
+
+/* The pages that it has kept are worth less than the one that is asked for. */
+Test(sqlite_file, a_read_without_memory_is_tried_again_without_the_cache)
+{
+    enum { ROWS = 100, LARGE_BYTES = 3 << 20, LESS = 300 << 10 };
+    char url[URL_MAX];
+    harness_url("sqlite", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    char *large = malloc(LARGE_BYTES);
+    memset(large, 'l', LARGE_BYTES);
+    struct store_row row = row_of(user_of("bob"), 0, 0);
+    row.message = bytes_of(large, LARGE_BYTES);
+    put_row(&harness, &row);
+    fill(&harness, ROWS);
+    harness_close(&harness);
+    harness_open(&harness, url);
+    cr_assert_eq(read_newest(&harness, "alice", 1), 0);
+    long long before = sqlite3_memory_used();
+    (void)sqlite3_memory_highwater(1);
+    cr_assert_eq(read_newest(&harness, "bob", 1), 0);
+    long long takes = sqlite3_memory_highwater(0) - before;
+    harness_close(&harness);
+    harness_open(&harness, url);
+    cr_assert_eq(read_newest(&harness, "alice", ROWS), 0);
+    (void)sqlite3_hard_heap_limit64(sqlite3_memory_used() + takes - LESS);
+    cr_expect_eq(read_newest(&harness, "bob", 1), 0, "%lld bytes", takes);
+    (void)sqlite3_hard_heap_limit64(0);
+    free(large);
+    harness_close(&harness);
+}
