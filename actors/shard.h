@@ -90,6 +90,7 @@ struct actor_config {
     uint32_t lease_ms; /* of a partition */
     uint32_t keep_ms; /* entries stay in a stream, behind the position */
     uint32_t dead_max; /* entries of the dead letters */
+    uint32_t searches; /* under way on a shard at a time */
     uint32_t read_count; /* stream entries read at once */
     uint32_t message_bytes; /* told in hub:ready */
     uint32_t requests_waiting; /* of other nodes, in a namespace */
@@ -157,6 +158,8 @@ struct shard_stats {
     uint64_t rate_limited;
     uint64_t recovered; /* sockets that came back as who they were */
     uint64_t replayed; /* events sent to them again or late */
+    uint64_t searches; /* under way now */
+    uint64_t searches_refused; /* more than config->searches */
     uint64_t http_refused; /* requests that no handler saw: bad heads, routes, bodies, deadlines */
     uint64_t stored; /* notifications */
     uint64_t duplicates;

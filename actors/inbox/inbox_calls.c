@@ -193,7 +193,7 @@ static void on_searched(struct inbox *inbox, struct inbox_request *request)
 {
     struct builder text = {0};
     uint64_t rev;
-    if (!check_stored(inbox, request)) {
+    if (!check_stored(inbox, request) || asker(inbox, request) == NULL) {
         return;
     }
     if (inbox_search_step(request->search, &request->store.search)) {
@@ -268,10 +268,10 @@ static void list_inbox(const struct client_call *call)
     }
     if (request->query->sort == NOTIFICATION_SORT_MATCH) {
         request->answered = on_searched;
-        request->search =
-            inbox_search_create(request->query, inbox_request_who(request), &request->store.search);
+        request->search = inbox_search_create(
+            request->shard, request->query, inbox_request_who(request), &request->store.search);
         if (request->search == NULL) {
-            call_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
+            call_refuse(call, ERROR_UNAVAILABLE, inbox_search_busy);
             inbox_request_destroy(&request->store.base);
             return;
         }

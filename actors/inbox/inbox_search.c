@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "actors/shard.h"
 #include "codec/base/mem.h"
 #include "codec/notification_json.h"
 
@@ -23,7 +24,10 @@ struct match {
     uint32_t score;
 };
 
+const char inbox_search_busy[] = "Too many searches at once, try again";
+
 struct inbox_search {
+    struct shard *shard;
     const struct notification_query *query;
     struct store_user who; /* in `names` */
     char *names;
@@ -71,13 +75,20 @@ static struct store_user copy_names(struct store_user who, char **ret_names)
         .user = bytes_of(*ret_names + who.tenant.len, who.user.len)};
 }
 
-struct inbox_search *inbox_search_create(const struct notification_query *query,
-    struct store_user who, union inbox_search_request *request)
+struct inbox_search *inbox_search_create(struct shard *shard,
+    const struct notification_query *query, struct store_user who,
+    union inbox_search_request *request)
 {
+    if (shard->stats.searches >= shard->config->searches) {
+        shard->stats.searches_refused++;
+        return NULL;
+    }
     struct inbox_search *search = mem_try_calloc(1, sizeof(*search));
     if (search == NULL) {
         return NULL;
     }
+    shard->stats.searches++;
+    search->shard = shard;
     search->query = query;
     search->who = copy_names(who, &search->names);
     ask_texts(search, request, (struct store_cursor){0}, request->base.done);
@@ -87,6 +98,7 @@ struct inbox_search *inbox_search_create(const struct notification_query *query,
 void inbox_search_destroy(struct inbox_search *search)
 {
     if (search != NULL) {
+        search->shard->stats.searches--;
         mem_free(search->names);
         mem_free(search);
     }

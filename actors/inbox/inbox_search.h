@@ -18,6 +18,10 @@
 #include "sql/store.h"
 
 struct inbox_search;
+struct shard;
+
+/* What is said where inbox_search_create is NULL; static. */
+extern const char inbox_search_busy[];
 
 /* What the store is asked, one after another. */
 union inbox_search_request {
@@ -27,11 +31,12 @@ union inbox_search_request {
 };
 
 /*
- * Begin: fills in the first request but for its `done`. `query` stays the caller's. NULL: no
- * memory.
+ * Begin: fills in the first request but for its `done`. `query` stays the caller's. NULL:
+ * as many as may be are under way on the shard, which is counted, or there is no memory.
  */
-MUST_CHECK struct inbox_search *inbox_search_create(const struct notification_query *query,
-    struct store_user who, union inbox_search_request *request);
+MUST_CHECK struct inbox_search *inbox_search_create(struct shard *shard,
+    const struct notification_query *query, struct store_user who,
+    union inbox_search_request *request);
 
 /* NULL is nothing. */
 void inbox_search_destroy(struct inbox_search *search);

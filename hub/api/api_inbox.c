@@ -276,9 +276,11 @@ static void search(struct http_request *request, struct inbox_call *call)
 {
     call->answer = answer_search;
     call->op.base.done = on_searched;
-    call->search = inbox_search_create(call->query, call->user, &call->op.search);
+    call->search = inbox_search_create(call->shard, call->query, call->user, &call->op.search);
     if (call->search == NULL) {
-        api_refuse_memory(request);
+        api_refuse(
+            request, &(struct api_error){
+                         .code = ERROR_UNAVAILABLE, .message = inbox_search_busy, .retry_s = 1});
         free_call(call);
         return;
     }

@@ -164,6 +164,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .lease_ms = (uint32_t)config->bus_lease_ms,
         .keep_ms = (uint32_t)config->bus_keep_ms,
         .dead_max = config->bus_dead_max,
+        .searches = config->limits_searches,
         .read_count = config->bus_read_count,
         .message_bytes = (uint32_t)config->limits_message_bytes,
         .requests_waiting = config->bus_requests,

@@ -374,3 +374,25 @@ describe('what is refused', () => {
     assert.equal((await hub.api('GET', `${inboxOf(user)}/unread`)).body.rev, 1);
   });
 });
+
+test('more searches than may be under way are refused, and counted', async () => {
+  const hub = await startHub({ env: { PEAL_LIMITS_SEARCHES: '1', PEAL_SHARDS: '1' } });
+  try {
+    const user = newUser();
+    const posts = Array.from({ length: 1000 }, () => ({ user, type: 'note', title: 'Straw', message: 'hay '.repeat(100) }));
+    for (let i = 0; i < 3; i++) assert.ok((await hub.api('POST', POSTS, posts)).status < 300);
+    const search = () => hub.api('GET', `${inboxOf(user)}?search=hay&limit=1&fields=seq`);
+    const refused = await until(async () => {
+      const answers = await Promise.all(Array.from({ length: 20 }, search));
+      const others = answers.filter(({ status }) => status !== 200);
+      assert.ok(others.length < 20, 'one is carried out');
+      return others.length > 0 && others;
+    }, 'a search that is refused');
+    for (const { status, body, headers } of refused) {
+      assert.deepEqual([status, body.error.code, headers.get('retry-after')], [503, 'unavailable', '1']);
+    }
+    assert.deepEqual((await search()).body.items, [{ seq: 3000 }], 'the place is free again');
+  } finally {
+    await hub.stop();
+  }
+});
