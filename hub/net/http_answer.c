@@ -5,6 +5,8 @@
  */
 #include "hub/net/http_answer.h"
 
+#include <string.h>
+
 #include "codec/base/status.h"
 #include "codec/http1.h"
 
@@ -62,48 +64,72 @@ static bool write_answer(struct builder *out, const struct http_answer *answer)
            !builder_failed(out);
 }
 
-#define NO_MEMORY "{\"error\":{\"code\":\"unavailable\",\"message\":\"Out of memory, try again\"}}"
-#define NO_ANSWER "{\"error\":{\"code\":\"internal\",\"message\":\"The answer cannot be written\"}}"
 #define TYPE "application/json"
 #define RETRY "Retry-After: 1\r\n"
+#define ERROR(code, message) "{\"error\":{\"code\":\"" code "\",\"message\":\"" message "\"}}"
+#define REFUSED ERROR("unavailable", "Out of memory, try again")
+#define UNTOLD ERROR("unknown", "Out of memory to say whether it is done")
+#define UNFIT ERROR("internal", "The answer cannot be written")
 
-/* What is sent in the place of an answer that cannot be written. */
-static struct http_answer failure_of(const struct http_answer *answer, bool starved)
+struct failure {
+    unsigned status;
+    const char *headers;
+    const char *body;
+    const char *whole; /* for where there is no memory for a copy; no page may read it */
+};
+
+/* Nothing was done. */
+static const struct failure refused = {503, RETRY, REFUSED,
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: " TYPE
+    "\r\nContent-Length: 69\r\nConnection: close\r\n" RETRY "\r\n" REFUSED};
+
+/* It may have been done. */
+static const struct failure untold = {504, "", UNTOLD,
+    "HTTP/1.1 504 Gateway Timeout\r\nContent-Type: " TYPE
+    "\r\nContent-Length: 80\r\nConnection: close\r\n\r\n" UNTOLD};
+
+/* The answer's own fault, not that of memory. */
+static const struct failure unfit = {500, "", UNFIT, NULL};
+
+_Static_assert(sizeof(REFUSED) - 1 == 69, "as Content-Length says");
+_Static_assert(sizeof(UNTOLD) - 1 == 80, "as Content-Length says");
+
+enum { STATUS_REFUSALS = 400 };
+
+static struct http_answer answer_of(const struct failure *failure, const struct http_answer *answer)
 {
     return (struct http_answer){
-        .status = starved ? 503 : 500,
+        .status = failure->status,
         .content_type = TYPE,
-        .headers = starved ? BYTES(RETRY) : BYTES(""),
-        .body = starved ? BYTES(NO_MEMORY) : BYTES(NO_ANSWER),
+        .headers = bytes_str(failure->headers),
+        .body = bytes_str(failure->body),
         .head_only = answer->head_only,
         .authenticated = answer->authenticated,
         .cors = are_header_lines(answer->cors) ? answer->cors : BYTES(""),
     };
 }
 
-/* The same, where there is no memory for a copy of it: 503, and no page may read it. */
-static struct chunk *make_last(bool head_only)
+static struct chunk *make_last(const struct failure *failure, bool head_only)
 {
-    static const char last[] =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: " TYPE
-        "\r\nContent-Length: 69\r\nConnection: close\r\n" RETRY "\r\n" NO_MEMORY;
-    _Static_assert(sizeof(NO_MEMORY) - 1 == 69, "as Content-Length says");
-    size_t body = head_only ? sizeof(NO_MEMORY) - 1 : 0;
-    return chunk_borrow(bytes_of(last, sizeof(last) - 1 - body));
+    struct bytes whole = bytes_str(failure->whole);
+    whole.len -= head_only ? strlen(failure->body) : 0;
+    return chunk_borrow(whole);
 }
 
 struct chunk *http_answer_make(struct http_answer *answer)
 {
+    const struct failure *starved =
+        answer->unsafe && answer->status < STATUS_REFUSALS ? &untold : &refused;
     struct builder out = {0};
     if (!write_answer(&out, answer)) {
-        *answer = failure_of(answer, builder_status(&out) == STATUS_NOMEM);
+        *answer = answer_of(builder_status(&out) == STATUS_NOMEM ? starved : &unfit, answer);
         builder_reset(&out);
         (void)write_answer(&out, answer); /* the chunk tells */
     }
     struct chunk *chunk = chunk_take(&out);
     if (chunk == NULL) {
-        *answer = failure_of(answer, true);
-        chunk = make_last(answer->head_only);
+        *answer = answer_of(starved, answer);
+        chunk = make_last(starved, answer->head_only);
     }
     return chunk;
 }

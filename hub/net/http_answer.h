@@ -24,6 +24,7 @@ struct http_answer {
     bool keep_alive;
     bool head_only;
     bool authenticated;
+    bool unsafe; /* what was asked for may have changed something (RFC 9110 9.2.1) */
     struct bytes cors; /* more lines */
 };
 
@@ -32,8 +33,9 @@ bool http_answer_is_behind(const struct http_answer *answer);
 
 /*
  * The head, and the body unless http_answer_is_behind; the caller has the one reference. Where
- * memory for it is missing, `answer` becomes 503 with the error shape of the API; where its lines
- * are none or it is too long, 500; both close.
+ * memory for it is missing, `answer` becomes 503 with the error shape of the API, or 504 where it
+ * was to say that something `unsafe` is done; where its lines are none or it is too long, 500; all
+ * close.
  */
 MUST_CHECK struct chunk *http_answer_make(struct http_answer *answer);
 

@@ -188,6 +188,8 @@ static void send_answer(struct server *server, struct http_answer *answer)
     if (exchange != NULL) {
         http_cors_add(server->config, &exchange->request, exchange->route, &cors);
         answer->cors = builder_bytes(&cors);
+        enum http1_method method = exchange->request.head->method;
+        answer->unsafe = method != HTTP1_GET && method != HTTP1_HEAD;
     }
     struct chunk *chunk = http_answer_make(answer);
     if (exchange != NULL && server->config->observe != NULL) {

@@ -273,7 +273,8 @@ describe('on one node', () => {
     await until(() => other.got('n').length > 0 && guest.got('n').length > 0, 'both are in the room');
     assert.deepEqual(other.got('user_joined_room').map(({ userId }) => userId), ['kim']);
     assert.deepEqual(other.got('user_left_room'), []);
-    assert.deepEqual(tab.got('user_joined_room'), []);
+    // That lou has come may be told to who came right behind.
+    assert.deepEqual(tab.got('user_joined_room').filter(({ userId }) => userId === 'kim'), []);
   });
 
   test('who disconnects, and who is somebody else, is not recovered', async () => {

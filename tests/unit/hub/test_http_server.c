@@ -155,6 +155,7 @@ static const struct http_route routes[] = {
     {.method = "GET", .path = "/wait", .handler = on_wait},
     {.method = "GET", .path = "/inject", .handler = on_inject},
     {.method = "GET", .path = "/starved", .handler = on_starved},
+    {.method = "POST", .path = "/starved", .handler = on_starved, .max_body = 99},
     {.method = "GET", .path = "/close", .handler = on_close},
     {.method = "GET", .path = "/up", .handler = on_upgrade},
     {.method = "POST", .path = "/closed", .handler = on_echo, .head = refuse_head, .max_body = 99},
@@ -296,6 +297,16 @@ Test(http_server, an_answer_without_memory_is_a_refusal_that_says_so)
         cr_assert_not_null(end, "%s", got);
         cr_expect_str_eq(end + 4, inputs[i][0] == 'H' ? "" : body, "%s", got);
         cr_expect_eq(server->observed, 503, "what was sent is counted: %u", server->observed);
+    }
+    static const char *const unsafe[] = {"POST /starved", "POST /starved?large"};
+    for (size_t i = 0; i < ARRAY_LEN(unsafe); i++) { /* it is done */
+        char input[128];
+        (void)snprintf(
+            input, sizeof(input), "%s HTTP/1.1\r\nContent-Length: 0\r\n" HOST "\r\n", unsafe[i]);
+        char *got = ask(server, bytes_str(input), false);
+        cr_expect_eq(strncmp(got, "HTTP/1.1 504 ", 13), 0, "%s", got);
+        cr_expect_not_null(strstr(got, errors_text(ERROR_UNKNOWN)), "%s", got);
+        cr_expect_eq(server->observed, 504);
     }
     char *got = ask(server, BYTES("GET /inject HTTP/1.1\r\n" HOST "\r\n"), false);
     cr_expect_not_null(strstr(got, errors_text(ERROR_INTERNAL)), "%s", got);
