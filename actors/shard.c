@@ -21,8 +21,8 @@ void shard_count_unencoded(
     shard->stats.unencoded++;
     if (log_allow(&shard->unencoded_log, &suppressed)) {
         log_warn("UNENCODED", "an event or answer cannot be written, clients miss it",
-            "event=%.*s format=%s why=%s suppressed=%u", (int)event.len,
-            event.len > 0 ? event.at : "", formats[format], status_name(status), suppressed);
+            "event=%s format=%s why=%s suppressed=%u", log_quote(event), formats[format],
+            status_name(status), suppressed);
     }
 }
 
@@ -32,7 +32,7 @@ void shard_count_bus_refused(struct shard *shard, struct bytes uid, int status)
     shard->stats.bus_refused++;
     if (log_allow(&shard->bus_refused_log, &suppressed)) {
         log_warn("BUS-EVENT-REFUSED", "an event that came over the bus was dropped",
-            "from=%.*s why=%s suppressed=%u", (int)uid.len, uid.len > 0 ? uid.at : "",
+            "from=%s why=%s suppressed=%u", log_quote(uid),
             status == STATUS_DENIED ? "reserved name" : status_name(status), suppressed);
     }
 }

@@ -26,6 +26,8 @@ IN_TESTS = [
     ("a log that is not waited for (use logged)", re.compile(r"assert\.(?:match\([\w.\[\]]+\.lo" r"g,|ok\(.*(?:\.lo" r"g\b|\brecords\().*(?:>|match|test\()|ok\(/.*test\([\w.\[\]]+\.lo" r"g)")),
     ("a test run alone", re.compile(r"\.only\(|\bonly: *tr" r"ue")),
 ]
+# What peers choose would begin a line of its own: log_quote.
+UNQUOTED = re.compile(r"\blog_(?:error|warn|info|debug)\([^;]*?%\.\*s")
 CODE = (".c", ".h", ".def", ".mjs", ".js", ".ts", ".py", ".sh")
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 NOT_TEXT = ("LICENSE",)
@@ -45,6 +47,9 @@ def check_file(root, path):
     patterns = ANYWHERE + (IN_TESTS if path.endswith(CODE) else [])
     for number, line in enumerate(lines, 1):
         problems += check_line(path, number, line, patterns)
+    if path.endswith(".c"):
+        problems += [f"{path}:{text.count(chr(10), 0, call.end()) + 1}: a text that is logged without log_quote"
+                     for call in UNQUOTED.finditer(text)]
     if path.endswith(CODE) and not path.startswith("tests/data/"):
         if not any(LICENCE in line for line in lines[:2]):
             problems.append(f"{path}:1: no licence line")

@@ -321,6 +321,11 @@ class Words(Tree):
     def test_licence_line(self):
         self.expect(check_words, {"codec/a.c": "int x;\n"}, "no licence line")
 
+    def test_a_logged_text_is_quoted(self):
+        call = LICENCE + 'log_warn("A", "b",\n    "user=%s", {});\n'
+        self.expect(check_words, {"hub/a.c": call.replace("%s", "%.*s")}, "hub/a.c:3: a text")
+        self.expect(check_words, {"hub/a.c": call + 'snprintf(at, 9, "%.*s", 1, name);\n'})
+
 
 class Verbs(Tree):
     def test_ends_have_the_verbs_of_the_ladder(self):

@@ -175,7 +175,7 @@ static void on_refused(struct sequencer_stream *stream, const struct bus_reply *
         stream->told = true;
         log_error("REPLAY-REFUSED",
             "the replay stream cannot be read: who comes back may not get what was missed",
-            "key=%.*s reply=%s", (int)buf_bytes(stream->key).len, buf_bytes(stream->key).at,
+            "key=%s reply=%s", log_quote(buf_bytes(stream->key)),
             log_quote(bytes_of(why.at, why.len < REFUSAL_MAX ? why.len : REFUSAL_MAX)));
     }
 }

@@ -41,8 +41,8 @@ static void log_erased(const struct forget_call *call)
         rows += call->erased[i];
     }
     log_info("USER-ERASED", "all that the store had of a user was erased",
-        "tenant=%.*s user=%.*s rows=%llu", (int)call->who.tenant.len, call->who.tenant.at,
-        (int)call->who.user.len, call->who.user.at, (unsigned long long)rows);
+        "tenant=%s user=%s rows=%llu", log_quote(call->who.tenant), log_quote(call->who.user),
+        (unsigned long long)rows);
 }
 
 static void answer(struct forget_call *call)
