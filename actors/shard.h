@@ -24,6 +24,7 @@
 #include "codec/notification.h"
 #include "codec/wire.h"
 
+struct audience;
 struct bus;
 struct inbox_bus;
 struct fanout;
@@ -163,6 +164,12 @@ struct shard_stats {
     uint64_t http_refused; /* requests that no handler saw: bad heads, routes, bodies, deadlines */
     uint64_t stored; /* notifications */
     uint64_t duplicates;
+    uint64_t audience_posts; /* stored once, for many */
+    uint64_t audience_found; /* of which no node told, found by their numbers */
+    uint64_t audience_users; /* online, whose position was asked for because of one */
+    uint64_t audience_waiting; /* users that wait for that, now */
+    uint64_t audience_waiting_ms; /* since when the first of them does; 0: none does */
+    uint64_t audience_places; /* of users in topics, known here */
     uint64_t dead; /* stream entries that could not be stored */
     uint64_t announced;
     uint64_t announced_late; /* users announced again, when Redis was back */
@@ -193,11 +200,13 @@ struct shard {
     struct inbox_bus *inbox_bus; /* NULL without a bus */
     struct recovery_bus *recovery_bus; /* NULL without a bus, or without recovery */
     struct positions *positions;
+    struct audience *audience; /* who is online of those that posts to many are for */
     struct gathers *gathers; /* NULL: nobody has asked who is in a room (rooms/gather.c) */
     bool gathers_over; /* nobody is asked any more */
     const struct owner_ops *owners; /* what is done for the owners of sockets (deliver/owner.h) */
     struct list users; /* user.shard_link: those whose rights are to be looked at in front */
     uint16_t rules; /* raised when the rules change */
+    uint32_t inbox_reads; /* of what inboxes have above what was told, under way (inbox/feed.c) */
     struct list unread_dirty; /* user.unread_link: told at the end of the turn */
     struct map sockets; /* struct socket by sid: names in the registry */
     struct list fanouts; /* fanout.shard_link: one per namespace */

@@ -74,6 +74,11 @@ void bus_name_all(const struct bus_names *names, char ret_name[BUS_NAME_MAX])
     snprintf(ret_name, BUS_NAME_MAX, "%s:%u:all:{0}", names->prefix, (unsigned)names->db);
 }
 
+void bus_name_audience(const struct bus_names *names, char ret_name[BUS_NAME_MAX])
+{
+    snprintf(ret_name, BUS_NAME_MAX, "%s:%u:audience:{0}", names->prefix, (unsigned)names->db);
+}
+
 /* Names of what somebody chose. */
 
 /* `<prefix>:<kind>:{<slot>}:` */

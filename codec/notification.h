@@ -18,7 +18,15 @@
 #include "codec/base/check.h"
 #include "codec/notification_item.h"
 
-enum notification_target { NOTIFICATION_USERS, NOTIFICATION_ROOMS, NOTIFICATION_ALL };
+enum notification_target {
+    NOTIFICATION_USERS,
+    NOTIFICATION_ROOMS, /* events */
+    NOTIFICATION_ALL,
+    NOTIFICATION_TOPIC, /* notifications */
+};
+
+/* Of one notification: more users than the first are an audience, which is stored once. */
+enum { NOTIFICATION_ROWS_MAX = 1000, NOTIFICATION_USERS_MAX = 10000 };
 
 /* Bytes, unless it says otherwise. */
 struct notification_limits {
@@ -45,8 +53,9 @@ extern const struct notification_limits notification_limits_default;
 struct notification_post {
     bool is_event; /* `event` and `args`, else a notification */
     enum notification_target target;
-    const struct bytes *targets; /* user ids or room names, `target_count` of them */
+    const struct bytes *targets; /* user ids, room names or the topic, `target_count` of them */
     uint32_t target_count; /* at least 1, or 0 with NOTIFICATION_ALL */
+    bool include_new; /* with NOTIFICATION_ALL: also who comes before it expires */
     const struct bytes *except; /* room names; events over HTTP */
     uint32_t except_count;
     struct bytes tenant;
@@ -122,6 +131,12 @@ MUST_CHECK int notification_from_event_json(struct bytes object,
     const struct notification_limits *limits, struct notification_post *ret_post,
     struct notification_fault *ret_fault);
 
+/* Whom a notification is for that is stored once, in whose name; AUDIENCE_NONE: a row for each. */
+enum notification_audience notification_audience_of(const struct notification_post *post);
+
+/* What an audience is called: "all", "topic", "list". */
+struct bytes notification_audience_name(enum notification_audience audience);
+
 /* Free what a parse made. */
 void notification_post_finish(struct notification_post *post);
 
@@ -134,8 +149,8 @@ MUST_CHECK int notification_key_hash(notification_hash_fn hash, struct bytes ten
 
 /*
  * Hash the content of a notification, equal for two posts exactly when type, title, message, data,
- * priority, expiry and collapse are. Blanks between the tokens of data do not count, the order of
- * its keys does. STATUS_NOMEM.
+ * priority, expiry and collapse are, and of a list of many whom it names. Blanks between the tokens
+ * of data do not count, the order of its keys does. STATUS_NOMEM.
  */
 MUST_CHECK int notification_content_hash(
     notification_hash_fn hash, const struct notification_post *post, uint8_t ret_hash[16]);

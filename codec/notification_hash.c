@@ -52,6 +52,16 @@ int notification_key_hash(notification_hash_fn hash, struct bytes tenant, struct
     return hash_builder(hash, &content, ret_hash);
 }
 
+/* Whom a list names, and whether all means who is still to come, are part of what was posted. */
+static void add_audience(struct builder *out, const struct notification_post *post)
+{
+    enum notification_audience audience = notification_audience_of(post);
+    for (uint32_t i = 0; audience == AUDIENCE_LIST && i < post->target_count; i++) {
+        add_part(out, post->targets[i]);
+    }
+    builder_str(out, audience == AUDIENCE_ALL && post->include_new ? "new" : "");
+}
+
 int notification_content_hash(
     notification_hash_fn hash, const struct notification_post *post, uint8_t ret_hash[16])
 {
@@ -65,5 +75,6 @@ int notification_content_hash(
     builder_byte(&content, ':');
     add_part(&content, post->collapse);
     add_minified(&content, post->data);
+    add_audience(&content, post);
     return hash_builder(hash, &content, ret_hash);
 }

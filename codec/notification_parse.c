@@ -47,11 +47,12 @@ static const char *known_names(unsigned place)
         return "Unknown field; known here: event, args, to, except, volatile, retain, tenant, "
                "priority";
     case IN_BODY:
-        return "Unknown field of a notification; known here: user, users, tenant, type, title, "
-               "message, data, priority, key, expires_at, collapse";
+        return "Unknown field of a notification; known here: user, users, topic, all, include_new, "
+               "tenant, type, title, message, data, priority, key, expires_at, collapse";
     default:
-        return "Unknown field; known here: user, users, room, all, tenant, type, title, message, "
-               "data, priority, key, expires_at, collapse, reply, event, args, retain";
+        return "Unknown field; known here: user, users, room, topic, all, include_new, tenant, "
+               "type, title, message, data, priority, key, expires_at, collapse, reply, event, "
+               "args, retain";
     }
 }
 
@@ -280,6 +281,10 @@ static int check_notification(struct parse *parse)
     status = status < 0 ? status : check_expiry(parse);
     if (status == 0 && post->type.len == 0) {
         status = fail_because(parse, FIELD_TYPE, STATUS_INVALID, "A notification has a type");
+    }
+    if (status == 0 && post->collapse.len > 0 && notification_audience_of(post) != AUDIENCE_NONE) {
+        status = fail_because(parse, FIELD_COLLAPSE, STATUS_INVALID,
+            "Of users with a row each: not of a topic, of all or of more than 1,000");
     }
     return status;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whom a post is for: exactly one target, with names that may be.
+ * Whom a post is for: exactly one target, with names that may be; and whether it is stored once.
  */
 #include "codec/base/mem.h"
 #include "codec/names.h"
@@ -68,7 +68,7 @@ static int count_names(struct parse *parse, enum field field, uint32_t *ret_coun
 static enum field target_of(const struct parse *parse)
 {
     static const enum field targets[] = {
-        FIELD_USER, FIELD_USERS, FIELD_ROOM, FIELD_ROOMS, FIELD_ALL};
+        FIELD_USER, FIELD_USERS, FIELD_ROOM, FIELD_ROOMS, FIELD_TOPIC, FIELD_ALL};
     enum field found = FIELD_COUNT;
     unsigned count = 0;
     for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
@@ -84,8 +84,10 @@ static int fill_targets(struct parse *parse, enum field target)
 {
     bool users = target == FIELD_USER || target == FIELD_USERS;
     name_check_fn check_name = users ? names_check_user : names_check_room;
-    parse->post->target = users ? NOTIFICATION_USERS : NOTIFICATION_ROOMS;
-    if (target == FIELD_USER || target == FIELD_ROOM) {
+    parse->post->target = users                   ? NOTIFICATION_USERS
+                          : target == FIELD_TOPIC ? NOTIFICATION_TOPIC
+                                                  : NOTIFICATION_ROOMS;
+    if (notification_field_rows[target].kind == KIND_TEXT) {
         int status = add_name(parse, parse->value[target], check_name);
         return status < 0 ? fail(parse, target, status) : 0;
     }
@@ -102,9 +104,9 @@ static int fail_target(struct parse *parse)
         return fail(parse, FIELD_TO, STATUS_INVALID);
     }
     return fail_because(parse, FIELD_USER, STATUS_INVALID,
-        parse->place == IN_BODY
-            ? "Exactly one target: user or users"
-            : "Exactly one target: user or users, for an event also room or all");
+        parse->place == IN_BODY ? "Exactly one target: user, users, topic or all"
+                                : "Exactly one target: user, users or all, of a notification also "
+                                  "topic, of an event also room");
 }
 
 int notification_target_check(struct parse *parse)
@@ -115,6 +117,10 @@ int notification_target_check(struct parse *parse)
     uint32_t except;
     if (target == FIELD_COUNT) {
         return fail_target(parse);
+    }
+    post->include_new = has(parse, FIELD_INCLUDE_NEW);
+    if (post->include_new && target != FIELD_ALL) {
+        return fail_because(parse, FIELD_INCLUDE_NEW, STATUS_INVALID, "It stands beside all only");
     }
     int status = count_names(parse, FIELD_EXCEPT, &except);
     if (status == 0 && notification_field_rows[target].kind == KIND_LIST) {
@@ -137,4 +143,22 @@ int notification_target_check(struct parse *parse)
     }
     post->except_count = (uint32_t)parse->lists_used - post->target_count;
     return status;
+}
+
+enum notification_audience notification_audience_of(const struct notification_post *post)
+{
+    if (post->is_event) {
+        return AUDIENCE_NONE;
+    }
+    if (post->target == NOTIFICATION_ALL || post->target == NOTIFICATION_TOPIC) {
+        return post->target == NOTIFICATION_ALL ? AUDIENCE_ALL : AUDIENCE_TOPIC;
+    }
+    return post->target_count > NOTIFICATION_ROWS_MAX ? AUDIENCE_LIST : AUDIENCE_NONE;
+}
+
+struct bytes notification_audience_name(enum notification_audience audience)
+{
+    static const char *const names[AUDIENCE_COUNT] = {"user", "all", "topic", "list"};
+    CHECK(audience < AUDIENCE_COUNT);
+    return bytes_str(names[audience]);
 }

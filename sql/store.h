@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "codec/base/check.h"
+#include "sql/store_audience.h"
 #include "sql/store_forget.h"
 #include "sql/store_list.h"
 #include "sql/store_request.h"

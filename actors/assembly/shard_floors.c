@@ -8,6 +8,7 @@
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/outbox.h"
 #include "actors/deliver/socket.h"
+#include "actors/inbox/audience.h"
 #include "actors/inbox/feed.h"
 #include "actors/inbox/positions.h"
 #include "actors/recover/recovery.h"
@@ -63,6 +64,9 @@ void shard_finish(struct shard *shard)
 
 void shard_flush(struct shard *shard)
 {
+    if (shard->audience != NULL) {
+        audience_flush(shard->audience);
+    }
     if (shard->positions != NULL) {
         positions_flush(shard->positions);
     }

@@ -16,6 +16,7 @@
 #include "actors/core/timer.h"
 #include "actors/deliver/call.h"
 #include "actors/deliver/socket.h"
+#include "actors/inbox/audience.h"
 #include "actors/inbox/inbox.h"
 #include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/inbox_request.h"
@@ -44,6 +45,13 @@ struct inbox_gap {
 static void on_timer(struct timer *timer);
 static void read_store(struct inbox *inbox);
 static void go_on(struct inbox *inbox, struct socket *socket);
+
+static void set_reading(struct inbox *inbox, bool reading)
+{
+    uint32_t *reads = &shard_of(&inbox->owner.actor)->inbox_reads;
+    *reads += (uint32_t)reading - (uint32_t)inbox->reading;
+    inbox->reading = reading;
+}
 
 static struct inbox_gap *gap_of(struct inbox *inbox)
 {
@@ -91,6 +99,7 @@ void feed_start(struct inbox *inbox)
 {
     struct inbox_bus *bus = shard_of(&inbox->owner.actor)->inbox_bus;
     inbox->phase = INBOX_WAITS_FEED;
+    audience_enter(shard_of(&inbox->owner.actor)->audience, inbox);
     if (bus == NULL || !inbox_bus_is_up(bus)) {
         ask_position(inbox);
     }
@@ -102,6 +111,9 @@ void feed_on(struct inbox *inbox, bool on)
      */
     if (on || inbox->phase == INBOX_WAITS_FEED) {
         ask_position(inbox);
+    }
+    if (on) { /* what was told meanwhile of its topics is lost, too */
+        audience_place(shard_of(&inbox->owner.actor)->audience, inbox);
     }
 }
 
@@ -123,6 +135,8 @@ static void drop_held(struct inbox *inbox)
 void feed_stop(struct inbox *inbox)
 {
     drop_held(inbox);
+    set_reading(inbox, false);
+    audience_leave(shard_of(&inbox->owner.actor)->audience, inbox);
     if (inbox->gap != NULL) {
         struct shard *shard = shard_of(&inbox->owner.actor);
         shard->stats.waiting_bytes -= mem_cost(sizeof(*inbox->gap));
@@ -338,6 +352,7 @@ void feed_apply(struct inbox *inbox, struct buf *payload)
     }
     if (announce.kind == ANNOUNCE_CHECK && announce.rev == 0) {
         ask_position(inbox);
+        audience_place(shard_of(&inbox->owner.actor)->audience, inbox);
         return;
     }
     inbox->heard_rev = announce.rev > inbox->heard_rev ? announce.rev : inbox->heard_rev;
@@ -547,7 +562,7 @@ void feed_relieved(struct inbox *inbox, uint32_t socket_id)
 static void on_read(struct inbox *inbox, struct inbox_request *request)
 {
     const struct store_sync *sync = &request->store.sync;
-    inbox->reading = false;
+    set_reading(inbox, false);
     if (sync->base.status != 0) {
         arm(inbox, RETRY_MS + rand_below(&shard_of(&inbox->owner.actor)->rand, RETRY_MS));
         return;
@@ -584,7 +599,7 @@ static void read_store(struct inbox *inbox)
     }
     struct inbox_request *request = inbox_request_create(inbox, STORE_SYNC, on_read);
     shard_of(&inbox->owner.actor)->stats.gaps++;
-    inbox->reading = true;
+    set_reading(inbox, true);
     request->store.sync.who = inbox_request_who(request);
     request->id = inbox->heard_rev; /* what is read for */
     request->store.sync.rev = inbox->rev;

@@ -34,7 +34,11 @@ struct inbox {
     struct inbox_gap *gap; /* what waits (feed.c); NULL: nothing has yet */
     uint8_t phase; /* enum inbox_phase */
     bool reading; /* a read of what changed above rev is under way */
-    bool asked; /* in the queue of shard.positions */
+    bool asked; /* in a queue of shard.positions */
+    bool called; /* likewise, because of a post to many */
+    bool placing; /* its topics are to be read, or are being (audience.c) */
+    bool place_again; /* and once more */
+    struct list places; /* topic_place.inbox_link: the topics it is in (topic_places.c) */
 };
 
 /* The inbox of the user that a socket belongs to. */

@@ -3,7 +3,8 @@
  * Announcements between nodes: a channel for each user that is here, and what could not be told
  * while Redis was away.
  *
- * Order of this file: names, what comes, what is announced late, life, what users ask for.
+ * Order of this file: names, what comes, what is announced late, life, what users ask for, posts
+ * to many.
  */
 #include "actors/inbox/inbox_bus.h"
 
@@ -46,6 +47,10 @@ struct inbox_bus {
     struct map late; /* struct late by key, at most INBOX_BUS_LATE_MAX */
     bool all_late; /* there were more: everybody's positions are to be compared */
     char all[BUS_NAME_MAX]; /* the channel that says so */
+    char posts[BUS_NAME_MAX]; /* the channel of posts to many */
+    bool posts_late; /* one of them was not told */
+    const struct inbox_bus_posts *heard; /* who hears of them; NULL: nobody */
+    void *heard_context;
 };
 
 static struct bytes late_key(const void *late)
@@ -86,6 +91,9 @@ static void on_subscribed(void *context, struct bytes channel)
 {
     struct inbox_bus *bus = context;
     struct bytes key = key_of(bus, channel);
+    if (bytes_eq_str(channel, bus->posts) && bus->heard != NULL) {
+        bus->heard->resumed(bus->heard_context);
+    }
     if (key.len > 0) { /* else it is the probe's, or that for everybody */
         tell_feed(bus->shard, key, true);
     }
@@ -138,6 +146,12 @@ static void on_message(void *context, struct bytes channel, struct bytes payload
     if (bytes_eq_str(channel, bus->all)) {
         if (bus_origin_of(bus->shard, "announcement", payload) == BUS_ORIGIN_PEER) {
             check_all(bus);
+        }
+        return;
+    }
+    if (bytes_eq_str(channel, bus->posts)) {
+        if (bus->heard != NULL) {
+            bus->heard->told(bus->heard_context, payload);
         }
         return;
     }
@@ -240,6 +254,10 @@ static void on_sender_up(void *context)
     if (bus->all_late) {
         announce_all(bus);
     }
+    if (bus->posts_late && bus->heard != NULL) {
+        bus->posts_late = false;
+        bus->heard->late(bus->heard_context);
+    }
     size_t cursor = 0;
     for (struct late *late; (late = map_next(&bus->late, &cursor)) != NULL;) {
         bus->shard->stats.announced_late++;
@@ -262,7 +280,9 @@ struct inbox_bus *inbox_bus_create(struct shard *shard)
     bus->probe = bus_probe_create(shard, bus->listener, bus->sender);
     map_init(&bus->late, late_key);
     bus_name_all(&shard->config->names, bus->all);
+    bus_name_audience(&shard->config->names, bus->posts);
     CHECK(ops->subscribe(bus->listener, bytes_str(bus->all))); /* as the node starts */
+    CHECK(ops->subscribe(bus->listener, bytes_str(bus->posts)));
     return bus;
 }
 
@@ -316,4 +336,26 @@ void inbox_bus_announce(struct inbox_bus *bus, struct bytes key, struct buf *pay
     bus->shard->bus->ops->command(
         bus->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, on_sent, sent);
     builder_reset(&channel);
+}
+
+/* Posts to many. */
+
+void inbox_bus_hear_posts(struct inbox_bus *bus, const struct inbox_bus_posts *heard, void *context)
+{
+    bus->heard = heard;
+    bus->heard_context = context;
+}
+
+static void on_post_sent(void *context, int status, const struct bus_reply *reply)
+{
+    struct inbox_bus *bus = context;
+    bool taken = status == 0 && reply->type == BUS_INTEGER;
+    bus->posts_late = bus->posts_late || (!taken && status != STATUS_CANCELLED);
+}
+
+void inbox_bus_tell_post(struct inbox_bus *bus, struct bytes payload)
+{
+    const struct bytes argv[] = {BYTES("PUBLISH"), bytes_str(bus->posts), payload};
+    bus->shard->bus->ops->command(
+        bus->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, on_post_sent, bus);
 }

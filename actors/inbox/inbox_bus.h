@@ -43,4 +43,18 @@ enum { INBOX_BUS_LATE_MAX = 4096 };
  */
 void inbox_bus_announce(struct inbox_bus *bus, struct bytes key, struct buf *payload);
 
+/* Of posts to many, which nodes tell each other on a channel of their own. */
+struct inbox_bus_posts {
+    void (*told)(void *context, struct bytes payload); /* by any node, this one too */
+    void (*resumed)(void *context); /* what was told before this moment may be lost */
+    void (*late)(void *context); /* the sender is up again, and something was not told */
+};
+
+/* Who hears of them from now on; NULL: nobody. */
+void inbox_bus_hear_posts(
+    struct inbox_bus *bus, const struct inbox_bus_posts *heard, void *context);
+
+/* Tell all nodes; what Redis does not take is told as `late`. */
+void inbox_bus_tell_post(struct inbox_bus *bus, struct bytes payload);
+
 #endif

@@ -13,10 +13,17 @@
 #include "codec/base/status.h"
 #include "sql/store.h"
 
+enum { SLICE = 200, READS_MAX = 400, PACE_MS = 5 }; /* of those whom a post to many concerns */
 enum { BATCH = 500, HOLD_MS = 2, AGAIN_MS = 500 /* compare, when the store was away */ };
 
 /* More inboxes than this are not listed: asking for the users online costs no more then. */
 enum { CHANGED_MAX = 20000, UNIT_MS = STORE_CHANGED_UNIT_MS };
+
+/* Users to ask for, one query at a time. */
+struct asking {
+    struct list queue; /* page.link; all but the last page are full */
+    struct query *query; /* under way; NULL: none */
+};
 
 struct positions {
     struct shard *shard;
@@ -24,19 +31,21 @@ struct positions {
     struct timer release; /* of `held` */
     struct timer again; /* to compare */
     struct list held; /* outbox.dirty_link */
-    struct list queue; /* page.link: users to ask for; all but the last page are full */
-    struct query *query; /* under way; NULL: none */
-    struct look *look; /* likewise */
+    struct timer pace; /* of `later` */
+    struct asking first;
+    struct asking later; /* whom a post to many may concern: nobody else waits behind them */
+    struct look *look; /* under way; NULL: none */
     uint64_t since; /* what the next look begins with; 0: nothing was learned yet */
-    bool comparing; /* what is in `queue`, with what the store is sure of */
+    bool comparing; /* what is in `first`, with what the store is sure of */
     bool look_again; /* as soon as the one under way has been answered */
     bool closed;
 };
 
 /* Users of one query: so that no number of them makes an allocation large. */
 struct page {
-    struct list link; /* positions.queue */
+    struct list link; /* asking.queue */
     size_t count;
+    uint64_t since; /* when the first of them began to wait */
     struct actor_ref users[BATCH];
 };
 
@@ -57,18 +66,20 @@ struct asked {
 struct query {
     struct store_positions request;
     struct positions *positions;
+    struct asking *asking;
     struct builder keys;
     struct store_user *users;
     struct asked asked[];
 };
 
-static void next_query(struct positions *positions);
+static void next_query(struct positions *positions, struct asking *asking);
 static void on_positions(struct store_request *request);
 
 /* The last answer frees what a shard that ended has left. */
 static void free_if_closed(struct positions *positions)
 {
-    if (positions->closed && positions->query == NULL && positions->look == NULL) {
+    if (positions->closed && positions->first.query == NULL && positions->later.query == NULL &&
+        positions->look == NULL) {
         mem_free(positions);
     }
 }
@@ -109,7 +120,7 @@ static void compare(struct positions *positions, const struct query *query)
 }
 
 /* For so many users; NULL: no memory. */
-static struct query *create_query(struct positions *positions, size_t users)
+static struct query *create_query(struct positions *positions, struct asking *asking, size_t users)
 {
     struct query *query = mem_try_calloc(1, sizeof(*query) + users * sizeof(query->asked[0]));
     struct store_user *room = query != NULL ? mem_try_calloc(users, sizeof(*room)) : NULL;
@@ -118,6 +129,7 @@ static struct query *create_query(struct positions *positions, size_t users)
         return NULL;
     }
     query->positions = positions;
+    query->asking = asking;
     query->users = room;
     query->request.base.op = STORE_POSITIONS;
     query->request.base.done = on_positions;
@@ -132,24 +144,48 @@ static void destroy_query(struct query *query)
     mem_free(query);
 }
 
+static void wait_ms(struct positions *positions, uint64_t delay_ms)
+{
+    struct sched *sched = positions->shard->sched;
+    if (!timer_armed(&positions->pace)) {
+        timer_set(sched_timers(sched), &positions->pace, sched_now(sched) + delay_ms);
+    }
+}
+
+/* Nobody else asks for those whom a post to many concerns: until it is known where they stand. */
+static void ask_again(struct positions *positions, const struct query *query)
+{
+    for (size_t i = 0; i < query->request.count; i++) {
+        struct actor *actor = actor_get(positions->shard->sched, query->asked[i].ref);
+        if (actor != NULL) {
+            positions_ask_later(positions, (struct inbox *)(void *)actor);
+        }
+    }
+    wait_ms(positions, AGAIN_MS);
+}
+
 static void on_positions(struct store_request *request)
 {
     struct query *query = container_of(request, struct query, request.base);
     struct positions *positions = query->positions;
+    struct asking *asking = query->asking;
     if (query->request.current && !positions->closed) {
         compare(positions, query);
     }
     for (size_t i = 0; i < query->request.count && !positions->closed; i++) {
         tell(positions, query, i);
     }
-    positions->query = NULL;
+    if (asking == &positions->later && request->status != 0 && !positions->closed) {
+        ask_again(positions, query);
+    }
+    asking->query = NULL;
     store_request_finish(request);
     destroy_query(query);
     if (positions->closed) {
         free_if_closed(positions);
         return;
     }
-    next_query(positions);
+    next_query(positions, asking);
 }
 
 static void add(struct query *query, struct inbox *inbox)
@@ -176,7 +212,8 @@ static void point(struct query *query)
 }
 
 /* Have the users of the page in the query, or, where there is none, as if the store were away. */
-static void take_page(struct positions *positions, const struct page *page, struct query *query)
+static void take_page(struct positions *positions, struct asking *asking, const struct page *page,
+    struct query *query)
 {
     struct sched *sched = positions->shard->sched;
     for (size_t i = 0; i < page->count; i++) {
@@ -185,9 +222,12 @@ static void take_page(struct positions *positions, const struct page *page, stru
             continue;
         }
         struct inbox *inbox = (struct inbox *)(void *)actor;
-        inbox->asked = false;
+        *(asking == &positions->first ? &inbox->asked : &inbox->called) = false;
         if (query != NULL) {
             add(query, inbox);
+        } else if (asking == &positions->later) {
+            positions_ask_later(positions, inbox);
+            wait_ms(positions, AGAIN_MS);
         } else {
             struct user_position *msg = user_position_new();
             msg->status = STATUS_NOMEM;
@@ -197,13 +237,18 @@ static void take_page(struct positions *positions, const struct page *page, stru
 }
 
 /* The query for the next page of users; NULL: nobody of them is here, or all were refused. */
-static struct query *begin_query(struct positions *positions)
+static struct query *begin_query(struct positions *positions, struct asking *asking)
 {
-    struct page *page = container_of(list_pop(&positions->queue), struct page, link);
-    struct query *query = create_query(positions, page->count);
-    bool comparing = positions->comparing;
-    positions->comparing = comparing && !list_empty(&positions->queue);
-    take_page(positions, page, query);
+    struct page *page = container_of(list_pop(&asking->queue), struct page, link);
+    struct query *query = create_query(positions, asking, page->count);
+    bool first = asking == &positions->first;
+    bool comparing = first && positions->comparing;
+    if (first) {
+        positions->comparing = comparing && !list_empty(&asking->queue);
+    } else {
+        positions->shard->stats.audience_waiting -= page->count;
+    }
+    take_page(positions, asking, page, query);
     mem_free(page);
     if (query == NULL) {
         if (comparing) {
@@ -212,6 +257,7 @@ static struct query *begin_query(struct positions *positions)
         return NULL;
     }
     query->request.current = comparing;
+    query->request.begin = !comparing;
     if (query->request.count == 0) {
         destroy_query(query);
         return NULL;
@@ -219,20 +265,29 @@ static struct query *begin_query(struct positions *positions)
     return query;
 }
 
-static void next_query(struct positions *positions)
+/* They read what they have got then: no more at once than READS_MAX. */
+static bool must_wait(struct positions *positions, const struct asking *asking)
+{
+    if (asking == &positions->later && positions->shard->inbox_reads >= READS_MAX) {
+        wait_ms(positions, PACE_MS);
+    }
+    return asking == &positions->later && timer_armed(&positions->pace);
+}
+
+static void next_query(struct positions *positions, struct asking *asking)
 {
     struct query *query = NULL;
-    if (positions->query != NULL || positions->shard->store == NULL) {
+    if (asking->query != NULL || positions->shard->store == NULL) {
         return;
     }
-    while (query == NULL && !list_empty(&positions->queue)) {
-        query = begin_query(positions);
+    while (query == NULL && !list_empty(&asking->queue) && !must_wait(positions, asking)) {
+        query = begin_query(positions, asking);
     }
     if (query == NULL) {
         return;
     }
     point(query);
-    positions->query = query;
+    asking->query = query;
     if (builder_failed(&query->keys)) { /* no memory for all of them: as if the store were away */
         query->request.base.status = STATUS_NOMEM;
         on_positions(&query->request.base);
@@ -242,16 +297,17 @@ static void next_query(struct positions *positions)
 }
 
 /* The last page, which has room for one more. */
-static struct page *open_page(struct positions *positions)
+static struct page *open_page(struct positions *positions, struct asking *asking, size_t most)
 {
-    if (!list_empty(&positions->queue)) {
-        struct page *last = container_of(positions->queue.prev, struct page, link);
-        if (last->count < BATCH) {
+    if (!list_empty(&asking->queue)) {
+        struct page *last = container_of(asking->queue.prev, struct page, link);
+        if (last->count < most) {
             return last;
         }
     }
     struct page *page = mem_alloc(sizeof(*page));
-    list_append(&positions->queue, &page->link);
+    page->since = sched_now(positions->shard->sched);
+    list_append(&asking->queue, &page->link);
     return page;
 }
 
@@ -261,13 +317,43 @@ void positions_ask(struct positions *positions, struct inbox *inbox)
         return;
     }
     inbox->asked = true;
-    struct page *page = open_page(positions);
+    struct page *page = open_page(positions, &positions->first, BATCH);
     page->users[page->count++] = inbox->owner.actor.self;
+}
+
+void positions_ask_later(struct positions *positions, struct inbox *inbox)
+{
+    if (inbox->called) {
+        return;
+    }
+    inbox->called = true;
+    struct page *page = open_page(positions, &positions->later, SLICE);
+    page->users[page->count++] = inbox->owner.actor.self;
+    positions->shard->stats.audience_users++;
+    positions->shard->stats.audience_waiting++;
+}
+
+/* How long the first of those who are asked for later has waited. */
+static uint64_t waiting_ms(const struct positions *positions)
+{
+    if (list_empty(&positions->later.queue)) {
+        return 0;
+    }
+    const struct page *page = container_of(positions->later.queue.next, struct page, link);
+    return sched_now(positions->shard->sched) - page->since;
 }
 
 void positions_flush(struct positions *positions)
 {
-    next_query(positions);
+    next_query(positions, &positions->first);
+    next_query(positions, &positions->later);
+    positions->shard->stats.audience_waiting_ms = waiting_ms(positions);
+}
+
+static void on_pace(struct timer *timer)
+{
+    struct positions *positions = container_of(timer, struct positions, pace);
+    next_query(positions, &positions->later);
 }
 
 void positions_hold(struct positions *positions, struct outbox *outbox)
@@ -445,7 +531,9 @@ struct positions *positions_create(struct shard *shard)
     struct positions *positions = mem_alloc(sizeof(*positions));
     positions->shard = shard;
     timer_init(&positions->release, on_release);
-    list_init(&positions->queue);
+    timer_init(&positions->pace, on_pace);
+    list_init(&positions->first.queue);
+    list_init(&positions->later.queue);
     list_init(&positions->held);
     timer_init(&positions->recheck, on_recheck);
     timer_init(&positions->again, on_again);
@@ -463,7 +551,9 @@ void positions_destroy(struct positions *positions)
     }
     timer_cancel(sched_timers(positions->shard->sched), &positions->recheck);
     timer_cancel(sched_timers(positions->shard->sched), &positions->again);
-    for (struct list *link; (link = list_pop(&positions->queue)) != NULL;) {
+    timer_cancel(sched_timers(positions->shard->sched), &positions->pace);
+    list_splice(&positions->first.queue, &positions->later.queue);
+    for (struct list *link; (link = list_pop(&positions->first.queue)) != NULL;) {
         mem_free(container_of(link, struct page, link));
     }
     timer_cancel(sched_timers(positions->shard->sched), &positions->release);

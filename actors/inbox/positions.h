@@ -29,6 +29,12 @@ void positions_destroy(struct positions *positions);
 /* Ask for `inbox`, at the end of the turn; nothing when it waits already. */
 void positions_ask(struct positions *positions, struct inbox *inbox);
 
+/*
+ * Ask for `inbox` because a post to many may concern it: in slices that nobody waits behind, and no
+ * faster than inboxes are read. Nothing when it waits for that already.
+ */
+void positions_ask_later(struct positions *positions, struct inbox *inbox);
+
 /* End of a loop turn: ask the store. */
 void positions_flush(struct positions *positions);
 

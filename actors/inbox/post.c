@@ -7,6 +7,7 @@
 
 #include "actors/deliver/broadcast.h"
 #include "actors/inbox/announce.h"
+#include "actors/inbox/audience.h"
 #include "actors/order/sequencer.h"
 #include "actors/shard.h"
 #include "actors/wire_name.h"
@@ -39,6 +40,55 @@ int post_rows(struct shard *shard, const struct notification_post *post, struct 
             post->key.len > 0 ? post->key : key, row->key_hash);
     }
     return status;
+}
+
+/* The key of an audience: no user, topic or room has a slash in its name. */
+static int hash_key(struct shard *shard, const struct notification_post *post, struct bytes key,
+    struct store_audience_post *stored)
+{
+    struct builder scope = {0};
+    builder_add(&scope, notification_audience_name(stored->kind));
+    builder_byte(&scope, '/');
+    builder_add(&scope, stored->name);
+    int status = builder_status(&scope);
+    if (status == 0) {
+        status = notification_key_hash(shard->config->hash128, stored->tenant,
+            builder_bytes(&scope), post->key.len > 0 ? post->key : key, stored->key_hash);
+    }
+    builder_reset(&scope);
+    return status;
+}
+
+int post_audience(struct shard *shard, const struct notification_post *post, struct bytes key,
+    struct store_audience_post *ret_post)
+{
+    bool list = post->target == NOTIFICATION_USERS;
+    ret_post->tenant = shard->config->tenants ? post->tenant : bytes_of(NULL, 0);
+    ret_post->kind = notification_audience_of(post);
+    ret_post->name = post->target == NOTIFICATION_TOPIC ? post->targets[0] : bytes_of(NULL, 0);
+    ret_post->users = list ? post->targets : NULL;
+    ret_post->user_count = list ? post->target_count : 0;
+    ret_post->include_new = post->include_new;
+    ret_post->type = post->type;
+    ret_post->title = post->title;
+    ret_post->message = post->message;
+    ret_post->data = post->data;
+    ret_post->priority = post->priority;
+    ret_post->created_at = sched_wall(shard->sched);
+    ret_post->expires_at = post->expires_at;
+    uuid7_make(ret_post->created_at, SLOT_NONE, ret_post->id);
+    int status = notification_content_hash(shard->config->hash128, post, ret_post->content_hash);
+    return status == 0 ? hash_key(shard, post, key, ret_post) : status;
+}
+
+void post_audience_announce(struct shard *shard, const struct store_audience_post *post)
+{
+    if (post->outcome == OUTCOME_STORED) {
+        shard->stats.audience_posts++;
+    } else {
+        shard->stats.duplicates++;
+    }
+    audience_announce(shard->audience, post);
 }
 
 static void announce_stored(

@@ -21,6 +21,16 @@ struct shard;
 MUST_CHECK int post_rows(struct shard *shard, const struct notification_post *post,
     struct bytes key, struct store_row *rows);
 
+/*
+ * Fill in what stores a post to an audience (notification_audience_of), once for all; as post_rows.
+ * The caller sets `base` and what a partition adds.
+ */
+MUST_CHECK int post_audience(struct shard *shard, const struct notification_post *post,
+    struct bytes key, struct store_audience_post *ret_post);
+
+/* Announce it, stored or a repeat, to those of its users who are online anywhere; counts it. */
+void post_audience_announce(struct shard *shard, const struct store_audience_post *post);
+
 /* Announce rows that were stored, and repeats again; counts them. */
 void post_announce(struct shard *shard, const struct store_row *rows, size_t count);
 

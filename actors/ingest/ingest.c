@@ -599,8 +599,7 @@ static void on_committed(struct ingest *ingest, struct ingest_batch *batch)
         ingest_gauge_set_id(&ingest->gauge->position, bytes_str(ingest->last_id));
         ingest_history_passed(&ingest->history, stream_id_of(ingest->last_id));
     }
-    (batch->again ? post_announce_new : post_announce)(
-        shard_here(ingest), batch->put.rows, batch->put.count);
+    ingest_batch_announce(batch);
     for (uint32_t i = batch->from; i < batch->to; i++) {
         on_entry_committed(ingest, &batch->entries[i]);
     }
@@ -653,7 +652,7 @@ static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
     } else if (status != 0) {
         if (status == STATUS_TIMEOUT) {
             ingest_gauge_complain(
-                ingest->gauge, INGEST_TROUBLE_LOCK, ingest->stream, batch->put.rows[0].who.user);
+                ingest->gauge, INGEST_TROUBLE_LOCK, ingest->stream, ingest_batch_whom(batch));
         }
         retry(ingest);
     } else {

@@ -70,11 +70,12 @@ bool ingest_may_answer(const struct shard *shard, struct bytes stream)
            !bytes_starts(bytes_skip(stream, prefix.len), BYTES(":"));
 }
 
-/* Its rows must fit into one batch, or the entry could never be taken. */
+/* Of more users than fit into one batch as rows it is an audience. */
 static int decode(const struct shard *shard, struct ingest_entry *entry)
 {
     struct notification_limits limits = shard->config->posts;
-    limits.targets = limits.targets < STORE_PAGE_MAX ? limits.targets : STORE_PAGE_MAX;
+    limits.targets =
+        limits.targets < NOTIFICATION_USERS_MAX ? limits.targets : NOTIFICATION_USERS_MAX;
     limits.now_ms = sched_wall(shard->sched);
     limits.posted_ms = posted_ms(entry, limits.now_ms);
     int status = notification_from_fields(
@@ -97,20 +98,42 @@ static int decode(const struct shard *shard, struct ingest_entry *entry)
     return 0;
 }
 
-/* The default key: stream name, '@', entry id. A routed entry has this key in a field. */
-static int fill_rows(struct ingest_batch *batch, struct ingest_entry *entry, struct bytes stream)
+static int fill_rows(struct ingest_batch *batch, struct ingest_entry *entry, struct bytes key)
 {
+    if (batch->row_count + entry->post.target_count > STORE_PAGE_MAX) {
+        return STATUS_FULL;
+    }
+    entry->first_row = batch->row_count;
+    entry->row_count = entry->post.target_count;
+    int status = post_rows(batch->shard, &entry->post, key, batch->rows + batch->row_count);
+    if (status == 0) {
+        batch->row_count += entry->row_count;
+    }
+    return status;
+}
+
+static int fill_audience(struct ingest_batch *batch, struct ingest_entry *entry, struct bytes key)
+{
+    entry->audience = mem_try_calloc(1, sizeof(*entry->audience));
+    int status = entry->audience != NULL
+                     ? post_audience(batch->shard, &entry->post, key, entry->audience)
+                     : STATUS_NOMEM;
+    if (status != 0) {
+        mem_free(entry->audience);
+        entry->audience = NULL;
+    }
+    return status;
+}
+
+/* The default key: stream name, '@', entry id. A routed entry has this key in a field. */
+static int fill(struct ingest_batch *batch, struct ingest_entry *entry, struct bytes stream)
+{
+    bool rows = notification_audience_of(&entry->post) == AUDIENCE_NONE;
     struct builder key = {0};
     builder_add(&key, stream);
     builder_byte(&key, '@');
     builder_str(&key, entry->id);
-    entry->first_row = batch->row_count;
-    entry->row_count = entry->post.target_count;
-    int status =
-        post_rows(batch->shard, &entry->post, builder_bytes(&key), batch->rows + batch->row_count);
-    if (status == 0) {
-        batch->row_count += entry->row_count;
-    }
+    int status = (rows ? fill_rows : fill_audience)(batch, entry, builder_bytes(&key));
     builder_reset(&key);
     return status;
 }
@@ -133,8 +156,7 @@ static int read_entry(struct ingest_batch *batch, const struct ingest_source *so
     if (status != 0 || !entry->parsed || entry->post.is_event || !source->rows) {
         return status;
     }
-    bool fits = batch->row_count + entry->post.target_count <= STORE_PAGE_MAX;
-    status = fits ? fill_rows(batch, entry, source->stream) : STATUS_FULL;
+    status = fill(batch, entry, source->stream);
     if (status != 0) {
         notification_post_finish(&entry->post);
     }
@@ -162,6 +184,16 @@ static bool add_entry(
     return true;
 }
 
+/* The run begins at `from`: it ends before, or behind, a post to an audience. */
+static void set_run(struct ingest_batch *batch)
+{
+    batch->to = batch->from + 1;
+    while (batch->to < batch->count && batch->entries[batch->from].audience == NULL &&
+           batch->entries[batch->to].audience == NULL) {
+        batch->to++;
+    }
+}
+
 struct ingest_batch *ingest_batch_create(struct shard *shard, struct actor_ref owner,
     const struct ingest_source *source, const struct bus_reply *reply)
 {
@@ -184,7 +216,7 @@ struct ingest_batch *ingest_batch_create(struct shard *shard, struct actor_ref o
         ingest_batch_destroy(batch);
         return NULL;
     }
-    batch->to = batch->count;
+    set_run(batch);
     batch->again = batch->entries[0].again;
     return batch;
 }
@@ -198,6 +230,7 @@ void ingest_batch_destroy(struct ingest_batch *batch)
         if (batch->entries[i].parsed) {
             notification_post_finish(&batch->entries[i].post);
         }
+        mem_free(batch->entries[i].audience);
         mem_free(batch->entries[i].fields);
     }
     mem_free(batch->entries);
@@ -215,11 +248,27 @@ struct bytes ingest_batch_run_id(const struct ingest_batch *batch)
     return bytes_str(batch->entries[batch->to - 1].id);
 }
 
+static void submit_audience(struct ingest_batch *batch, uint32_t partition, uint64_t token,
+    struct bytes kept, store_done_fn done)
+{
+    batch->audience = *batch->entries[batch->from].audience;
+    batch->audience.base = (struct store_request){.op = STORE_AUDIENCE_POST, .done = done};
+    batch->audience.fenced = true;
+    batch->audience.partition = partition;
+    batch->audience.token = token;
+    batch->audience.last_id = kept;
+    store_submit(batch->shard->store, &batch->audience.base);
+}
+
 void ingest_batch_submit(struct ingest_batch *batch, uint32_t partition, uint64_t token,
     struct bytes kept, store_done_fn done)
 {
     uint32_t first = UINT32_MAX;
     uint32_t count = 0;
+    if (batch->entries[batch->from].audience != NULL) {
+        submit_audience(batch, partition, token, kept, done);
+        return;
+    }
     for (uint32_t i = batch->from; i < batch->to; i++) {
         const struct ingest_entry *entry = &batch->entries[i];
         if (entry->row_count > 0) {
@@ -239,8 +288,34 @@ void ingest_batch_submit(struct ingest_batch *batch, uint32_t partition, uint64_
     store_submit(batch->shard->store, &batch->put.base);
 }
 
+static bool is_audience(const struct ingest_batch *batch)
+{
+    return batch->put.base.op == STORE_AUDIENCE_POST;
+}
+
+void ingest_batch_announce(struct ingest_batch *batch)
+{
+    if (is_audience(batch)) {
+        *batch->entries[batch->from].audience = batch->audience; /* what became of it */
+        post_audience_announce(batch->shard, &batch->audience);
+    } else if (batch->again) {
+        post_announce_new(batch->shard, batch->put.rows, batch->put.count);
+    } else {
+        post_announce(batch->shard, batch->put.rows, batch->put.count);
+    }
+}
+
+struct bytes ingest_batch_whom(const struct ingest_batch *batch)
+{
+    return is_audience(batch) ? notification_audience_name(batch->audience.kind)
+                              : batch->put.rows[0].who.user;
+}
+
 uint64_t ingest_batch_pause(const struct ingest_batch *batch, uint64_t took_ms)
 {
+    if (is_audience(batch)) {
+        return 0;
+    }
     for (size_t i = 0; i < batch->put.count; i++) {
         if (store_outcome_is_new(batch->put.rows[i].outcome)) {
             return 0;
@@ -258,12 +333,17 @@ void ingest_batch_narrow(struct ingest_batch *batch)
     }
     struct ingest_entry *entry = &batch->entries[batch->from];
     entry->row_count = 0;
+    mem_free(entry->audience);
+    entry->audience = NULL;
     entry->fault = (struct ingest_fault){.reason = ERROR_INVALID_FIELD};
 }
 
 bool ingest_batch_advance(struct ingest_batch *batch)
 {
     batch->from = batch->to;
-    batch->to = batch->count;
-    return batch->from < batch->to;
+    if (batch->from == batch->count) {
+        return false;
+    }
+    set_run(batch);
+    return true;
 }

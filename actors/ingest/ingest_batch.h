@@ -2,8 +2,9 @@
 /*
  * ingest_batch - stream entries on their way into the store: decoded, checked, numbered rows.
  *
- * Private to the ingest actor. Entries are committed in runs: normally all at once; when the
- * database refuses a value, halves, down to the one entry at fault.
+ * Private to the ingest actor. Entries are committed in runs: normally all at once, but for posts
+ * to an audience, each of which is a run of its own; when the database refuses a value, halves,
+ * down to the one entry at fault.
  */
 #ifndef ACTORS_INGEST_INGEST_BATCH_H
 #define ACTORS_INGEST_INGEST_BATCH_H
@@ -41,11 +42,15 @@ struct ingest_entry {
     bool routed; /* it is in the streams of its partitions, or on its way there */
     bool again; /* it was dealt with before (ingest_history.h) */
     uint32_t first_row;
-    uint32_t row_count; /* 0: an event, or at fault */
+    uint32_t row_count; /* 0: an event, for an audience, or at fault */
+    struct store_audience_post *audience; /* of a post that is for one; else NULL */
 };
 
 struct ingest_batch {
-    struct store_put put; /* of the run under way */
+    union { /* of the run under way; both begin with the request */
+        struct store_put put;
+        struct store_audience_post audience; /* the run is one entry that is for an audience */
+    };
     struct shard *shard;
     struct actor_ref owner;
     struct ingest_entry *entries;
@@ -100,6 +105,12 @@ uint64_t ingest_batch_pause(const struct ingest_batch *batch, uint64_t took_ms);
  * entry is at fault: it stores nothing, and the run goes on without it.
  */
 void ingest_batch_narrow(struct ingest_batch *batch);
+
+/* The run is committed: announce what it has stored. */
+void ingest_batch_announce(struct ingest_batch *batch);
+
+/* Somebody whom the run is for: a user, or the name of an audience. */
+struct bytes ingest_batch_whom(const struct ingest_batch *batch);
 
 /* The run is committed: take the next. False when the batch is done. */
 bool ingest_batch_advance(struct ingest_batch *batch);

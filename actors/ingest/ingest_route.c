@@ -90,6 +90,13 @@ static void write_ids(
     const struct ingest_batch *batch, const struct ingest_entry *entry, struct builder *out)
 {
     builder_byte(out, '[');
+    if (entry->audience != NULL) {
+        char id[UUID_TEXT_LEN];
+        uuid_format(entry->audience->id, id);
+        builder_byte(out, '"');
+        builder_add(out, bytes_of(id, sizeof(id)));
+        builder_byte(out, '"');
+    }
     for (uint32_t i = 0; i < entry->row_count; i++) {
         char id[UUID_TEXT_LEN];
         uuid_format(batch->rows[entry->first_row + i].id, id);
@@ -104,7 +111,15 @@ static void write_ids(
  * everything is "duplicate", with other content "rejected". */
 static const char *status_of(const struct ingest_batch *batch, const struct ingest_entry *entry)
 {
+    static const char *const of_audience[] = {
+        [OUTCOME_STORED] = "stored",
+        [OUTCOME_DUPLICATE] = "duplicate",
+        [OUTCOME_CONFLICT] = "rejected",
+    };
     const char *status = "duplicate";
+    if (entry->audience != NULL) {
+        return of_audience[entry->audience->outcome];
+    }
     for (uint32_t i = 0; i < entry->row_count; i++) {
         const struct store_row *row = &batch->rows[entry->first_row + i];
         if (row->outcome == OUTCOME_CONFLICT) {
@@ -123,7 +138,7 @@ void ingest_tell_result(
     struct ingest_batch *batch, const struct ingest_entry *entry, struct bus_link *link)
 {
     if (!entry->parsed || entry->post.reply.len == 0 || entry->post.is_event ||
-        entry->row_count == 0) {
+        (entry->row_count == 0 && entry->audience == NULL)) {
         return;
     }
     const char *status = status_of(batch, entry);
@@ -225,6 +240,7 @@ static void add_content(
     add_field(routed, BYTES("title"), post->title);
     add_field(routed, BYTES("message"), post->message);
     add_field(routed, BYTES("data"), post->data);
+    add_field(routed, BYTES("collapse"), post->collapse);
     if (post->expires_at > 0) {
         builder_u64(expires, post->expires_at);
         add_field(routed, BYTES("expires_at"), builder_bytes(expires));
@@ -275,8 +291,8 @@ static uint32_t write_users(struct routing *routing, const struct notification_p
     return count;
 }
 
-static void send_part(
-    struct routing *routing, struct ingest_entry *entry, uint32_t partition, struct bytes users)
+static void send_part(struct routing *routing, struct ingest_entry *entry, uint32_t partition,
+    struct bytes target, struct bytes value)
 {
     const struct notification_post *post = &entry->post;
     char stream[BUS_NAME_MAX];
@@ -284,13 +300,26 @@ static void send_part(
     struct builder expires = {0};
     struct builder key = {0};
     begin(&routed, routing, partition, stream);
-    add_field(&routed, BYTES("users"), users);
+    add_field(&routed, target, value);
+    add_field(&routed, BYTES("include_new"), post->include_new ? BYTES("1") : BYTES(""));
     add_content(&routed, post, &expires);
     builder_printf(&key, "%s@%s", routing->writing.stream, entry->id);
     add_field(&routed, BYTES("key"), post->key.len > 0 ? post->key : builder_bytes(&key));
     send(routing, entry, &routed);
     builder_reset(&expires);
     builder_reset(&key);
+}
+
+/* Without memory for the list of users the entry is routed again. */
+static void send_users(struct routing *routing, struct ingest_entry *entry, uint32_t partition,
+    const struct builder *users)
+{
+    if (builder_failed(users)) {
+        entry->routed = false;
+        routing->failed = true;
+    } else {
+        send_part(routing, entry, partition, BYTES("users"), builder_bytes(users));
+    }
 }
 
 /* An event goes to one partition as it came: it has no rows that would need to be split. */
@@ -309,6 +338,27 @@ static void route_event(struct routing *routing, struct ingest_entry *entry)
     send(routing, entry, &routed);
 }
 
+/* What is stored once goes to the first partition: posts to one audience stay in one order. */
+static void route_audience(struct routing *routing, struct ingest_entry *entry)
+{
+    const struct notification_post *post = &entry->post;
+    struct builder users = {0};
+    if (post->target == NOTIFICATION_TOPIC) {
+        send_part(routing, entry, 0, BYTES("topic"), post->targets[0]);
+    } else if (post->target == NOTIFICATION_ALL) {
+        send_part(routing, entry, 0, BYTES("all"), BYTES("1"));
+    } else {
+        builder_byte(&users, '[');
+        for (uint32_t i = 0; i < post->target_count; i++) {
+            builder_str(&users, i > 0 ? "," : "");
+            json_scan_write_string(&users, post->targets[i]);
+        }
+        builder_byte(&users, ']');
+        send_users(routing, entry, 0, &users);
+    }
+    builder_reset(&users);
+}
+
 static void route_entry(struct routing *routing, struct ingest_entry *entry)
 {
     uint32_t partitions = routing->writing.batch->shard->config->partitions;
@@ -319,14 +369,15 @@ static void route_entry(struct routing *routing, struct ingest_entry *entry)
         }
         return;
     }
+    if (notification_audience_of(&entry->post) != AUDIENCE_NONE) {
+        route_audience(routing, entry);
+        return;
+    }
     for (uint32_t partition = 0; partition < partitions; partition++) {
         struct builder users = {0};
         uint32_t count = write_users(routing, &entry->post, partition, &users);
-        if (builder_failed(&users)) { /* no memory: the entry is routed again */
-            entry->routed = false;
-            routing->failed = true;
-        } else if (count > 0) {
-            send_part(routing, entry, partition, builder_bytes(&users));
+        if (count > 0) {
+            send_users(routing, entry, partition, &users);
         }
         builder_reset(&users);
     }

@@ -34,12 +34,18 @@ struct item {
     bool several; /* named `users`: answered with a list */
     uint32_t first_row;
     uint32_t row_count;
+    struct store_audience_post *audience; /* stored once for many, without rows; else NULL */
+    struct transaction *transaction; /* of the audience */
     char key[MADE_KEY_LEN + 1]; /* made for a post that has none; told when it must be repeated */
 };
 
-/* Rows that are stored in one transaction. */
+/* What is stored in one transaction. */
 struct transaction {
-    struct store_put put; /* first */
+    union {
+        struct store_request base;
+        struct store_put put;
+        struct store_audience_post audience;
+    } op;
     struct post_call *call;
     bool answered;
 };
@@ -54,7 +60,8 @@ struct post_call {
     uint32_t item_count;
     struct store_row *rows;
     uint32_t row_count;
-    struct transaction *transactions;
+    uint32_t audience_count; /* of items that are stored once for many */
+    struct transaction *transactions; /* those of rows, then the others */
     uint32_t transaction_count;
     uint32_t transactions_done; /* answered by the store; the next one is under way */
 };
@@ -72,11 +79,6 @@ struct api_error api_post_error(int status, const struct notification_fault *fau
         .message = fault->message != NULL ? fault->message : "Not a valid post",
         .field = fault->field[0] != '\0' ? fault->field : NULL,
     };
-}
-
-static struct api_error invalid(const char *field, const char *message)
-{
-    return (struct api_error){.code = ERROR_INVALID_FIELD, .message = message, .field = field};
 }
 
 bool api_post_set_tenant(const struct http_request *request, const struct apikey *key,
@@ -118,7 +120,8 @@ static void parse_item(const struct http_request *request, const struct apikey *
         return;
     }
     item->parsed = true;
-    item->several = json_scan_get(object, "users", &users) == 0;
+    item->several = json_scan_get(object, "users", &users) == 0 &&
+                    notification_audience_of(&item->post) == AUDIENCE_NONE;
     (void)api_post_set_tenant(request, key, &item->post, &item->error);
 }
 
@@ -228,12 +231,35 @@ static void write_key(
     }
 }
 
+/* The rows of a post, or what stores it once for all. */
+static int make_item(struct post_call *call, struct item *item, struct bytes key)
+{
+    int status = 0;
+    if (notification_audience_of(&item->post) != AUDIENCE_NONE) {
+        item->audience = mem_try_calloc(1, sizeof(*item->audience));
+        status = item->audience != NULL
+                     ? post_audience(call->shard, &item->post, key, item->audience)
+                     : STATUS_NOMEM;
+        call->audience_count += status == 0;
+        return status;
+    }
+    status = post_rows(call->shard, &item->post, key, call->rows + call->row_count);
+    if (status == 0) {
+        item->first_row = call->row_count;
+        item->row_count = item->post.target_count;
+        call->row_count += item->row_count;
+    }
+    return status;
+}
+
 /* Make the rows of all posts that are without error; false: the request was answered. */
 static bool make_rows(struct http_request *request, struct post_call *call, struct bytes header_key)
 {
     uint64_t count = 0;
     for (uint32_t i = 0; i < call->item_count; i++) {
-        count += call->items[i].error.code == ERROR_NONE ? call->items[i].post.target_count : 0;
+        bool rows = notification_audience_of(&call->items[i].post) == AUDIENCE_NONE;
+        bool good = call->items[i].error.code == ERROR_NONE;
+        count += good && rows ? call->items[i].post.target_count : 0;
     }
     if (count > api_shard(request)->settings->config->limits_targets) {
         api_refuse(request, &(struct api_error){.code = ERROR_TOO_LARGE,
@@ -253,16 +279,11 @@ static bool make_rows(struct http_request *request, struct post_call *call, stru
         }
         struct builder key = {0};
         write_key(call, i, header_key, &key);
-        int status =
-            post_rows(call->shard, &item->post, builder_bytes(&key), call->rows + call->row_count);
+        int status = make_item(call, item, builder_bytes(&key));
         builder_reset(&key);
         if (status != 0) {
             item->error = api_post_error(status, &item->fault);
-            continue;
         }
-        item->first_row = call->row_count;
-        item->row_count = item->post.target_count;
-        call->row_count += item->row_count;
     }
     return true;
 }
@@ -274,9 +295,10 @@ static void free_call(struct post_call *call)
         if (call->items[i].parsed) {
             notification_post_finish(&call->items[i].post);
         }
+        mem_free(call->items[i].audience);
     }
     for (uint32_t i = 0; i < call->transaction_count; i++) {
-        store_request_finish(&call->transactions[i].put.base);
+        store_request_finish(&call->transactions[i].op.base);
     }
     mem_free(call->transactions);
     mem_free(call->rows);
@@ -290,16 +312,16 @@ static void free_call(struct post_call *call)
 
 static int transaction_status(const struct transaction *transaction)
 {
-    return transaction->answered ? transaction->put.base.status : STATUS_UNKNOWN;
+    return transaction->answered ? transaction->op.base.status : STATUS_UNKNOWN;
 }
 
 static int row_status(const struct post_call *call, uint32_t row)
 {
     uint32_t low = 0; /* the last transaction that begins at or before the row */
-    uint32_t high = call->transaction_count;
+    uint32_t high = call->transaction_count - call->audience_count;
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
-        if (call->transactions[middle].put.rows <= call->rows + row) {
+        if (call->transactions[middle].op.put.rows <= call->rows + row) {
             low = middle;
         } else {
             high = middle;
@@ -308,38 +330,10 @@ static int row_status(const struct post_call *call, uint32_t row)
     return transaction_status(&call->transactions[low]);
 }
 
-/* What became of a row, as an error; code ERROR_NONE when it is stored. */
-static struct api_error row_error(const struct post_call *call, uint32_t row)
-{
-    int status = row_status(call, row);
-    if (status == STATUS_INVALID) {
-        return invalid(NULL, "The database refused a value");
-    }
-    if (status == STATUS_UNKNOWN) {
-        return (struct api_error){.code = ERROR_UNKNOWN,
-            .message = "The store has not answered: it may be stored, repeat it with the same key",
-            .retry_s = 1};
-    }
-    if (status != 0) {
-        return (struct api_error){.code = ERROR_UNAVAILABLE,
-            .message = "The store is not available, try again",
-            .retry_s = 1};
-    }
-    if (call->rows[row].outcome == OUTCOME_CONFLICT) {
-        return (struct api_error){.code = ERROR_KEY_CONFLICT,
-            .message = "The key was used for other content",
-            .field = "key"};
-    }
-    return (struct api_error){0};
-}
-
 static void write_id(const struct store_row *row, struct builder *out)
 {
-    char text[UUID_TEXT_LEN];
-    uuid_format(row->id, text);
-    builder_str(out, "\"id\":\"");
-    builder_add(out, bytes_of(text, sizeof(text)));
-    builder_str(out, "\",\"seq\":");
+    api_post_write_id(row->id, out);
+    builder_str(out, ",\"seq\":");
     builder_u64(out, row->seq);
 }
 
@@ -363,7 +357,7 @@ static unsigned write_row(
     const struct post_call *call, uint32_t index, bool listed, struct builder *out)
 {
     const struct store_row *row = &call->rows[index];
-    struct api_error error = row_error(call, index);
+    struct api_error error = api_post_outcome(row_status(call, index), row->outcome);
     if (error.code != ERROR_NONE) {
         api_error_write(&error, out);
         if (error.code == ERROR_KEY_CONFLICT) {
@@ -412,6 +406,13 @@ static void write_users(const struct post_call *call, const struct item *item, s
     builder_byte(out, ']');
 }
 
+/* The members of the result of a post to many, without braces; returns the HTTP status. */
+static unsigned write_audience(const struct item *item, struct builder *out)
+{
+    return api_post_write_audience(
+        &item->transaction->op.audience, transaction_status(item->transaction), item->key, out);
+}
+
 static void write_item(const struct post_call *call, const struct item *item, struct builder *out)
 {
     if (item->error.code != ERROR_NONE) {
@@ -422,6 +423,13 @@ static void write_item(const struct post_call *call, const struct item *item, st
         builder_str(out, "{\"status\":200,");
         write_users(call, item, out);
         builder_byte(out, '}');
+    } else if (item->audience != NULL) {
+        struct builder members = {0};
+        unsigned status = write_audience(item, &members);
+        builder_printf(out, "{\"status\":%u,", status);
+        builder_add(out, builder_bytes(&members));
+        builder_byte(out, '}');
+        builder_reset(&members);
     } else {
         write_row_result(call, item->first_row, false, out);
     }
@@ -450,6 +458,8 @@ static void answer_single(struct post_call *call, unsigned status)
     builder_byte(&out, '{');
     if (item->several) {
         write_users(call, item, &out);
+    } else if (item->audience != NULL) {
+        status = write_audience(item, &out);
     } else {
         status = write_row(call, item->first_row, false, &out);
     }
@@ -499,11 +509,13 @@ static void submit_next(struct post_call *call);
 
 static void on_stored(struct store_request *request)
 {
-    struct transaction *transaction = container_of(request, struct transaction, put.base);
+    struct transaction *transaction = container_of(request, struct transaction, op.base);
     struct post_call *call = transaction->call;
     transaction->answered = true;
-    if (request->status == 0) {
-        post_announce(call->shard, transaction->put.rows, transaction->put.count);
+    if (request->status == 0 && request->op == STORE_AUDIENCE_POST) {
+        post_audience_announce(call->shard, &transaction->op.audience);
+    } else if (request->status == 0) {
+        post_announce(call->shard, transaction->op.put.rows, transaction->op.put.count);
     }
     call->transactions_done++;
     api_call_renew(&call->api);
@@ -514,7 +526,7 @@ static void on_stored(struct store_request *request)
 static bool is_store_away(const struct post_call *call)
 {
     int last = call->transactions_done > 0
-                   ? call->transactions[call->transactions_done - 1].put.base.status
+                   ? call->transactions[call->transactions_done - 1].op.base.status
                    : 0;
     return call->shard->store == NULL || last == STATUS_UNAVAILABLE || last == STATUS_UNKNOWN;
 }
@@ -524,12 +536,12 @@ static void submit_next(struct post_call *call)
 {
     if (is_store_away(call)) {
         for (; call->transactions_done < call->transaction_count; call->transactions_done++) {
-            call->transactions[call->transactions_done].put.base.status = STATUS_UNAVAILABLE;
+            call->transactions[call->transactions_done].op.base.status = STATUS_UNAVAILABLE;
             call->transactions[call->transactions_done].answered = true;
         }
     }
     if (call->transactions_done < call->transaction_count) {
-        store_submit(call->shard->store, &call->transactions[call->transactions_done].put.base);
+        store_submit(call->shard->store, &call->transactions[call->transactions_done].op.base);
         return;
     }
     if (call->api.request != NULL) {
@@ -556,10 +568,25 @@ static uint32_t count_slice(const struct post_call *call, uint32_t from)
     return count;
 }
 
-/* Submit the rows; they are stored in order. Answers later. */
+/* One transaction for each post to many, behind those of rows. */
+static void add_audiences(struct post_call *call)
+{
+    for (uint32_t i = 0; i < call->item_count; i++) {
+        struct item *item = &call->items[i];
+        if (item->error.code == ERROR_NONE && item->audience != NULL) {
+            item->transaction = &call->transactions[call->transaction_count++];
+            item->transaction->op.audience = *item->audience;
+            item->transaction->op.base.op = STORE_AUDIENCE_POST;
+            item->transaction->op.base.done = on_stored;
+            item->transaction->call = call;
+        }
+    }
+}
+
+/* Submit the rows, in order, and what is stored once. Answers later. */
 static void submit(struct http_request *request, struct post_call *call)
 {
-    uint32_t transactions = 0;
+    uint32_t transactions = call->audience_count;
     for (uint32_t from = 0; from < call->row_count; from += count_slice(call, from)) {
         transactions++;
     }
@@ -572,13 +599,14 @@ static void submit(struct http_request *request, struct post_call *call)
     for (uint32_t from = 0; from < call->row_count;) {
         uint32_t count = count_slice(call, from);
         call->transactions[call->transaction_count++] = (struct transaction){
-            .put = {.base = {.op = STORE_PUT, .done = on_stored},
+            .op.put = {.base = {.op = STORE_PUT, .done = on_stored},
                 .rows = call->rows + from,
                 .count = count},
             .call = call,
         };
         from += count;
     }
+    add_audiences(call);
     api_call_hold_store(&call->api, request, on_overdue);
     submit_next(call);
 }
@@ -628,11 +656,12 @@ static void post_notifications(struct http_request *request, const struct apikey
         free_call(call);
         return;
     }
-    if (call->row_count > 0 && call->shard->store != NULL) {
+    bool stores = call->row_count + call->audience_count > 0;
+    if (stores && call->shard->store != NULL) {
         submit(request, call);
         return;
     }
-    if (call->row_count > 0) { /* the node ends */
+    if (stores) { /* the node ends */
         api_refuse_unavailable(request);
         free_call(call);
         return;

@@ -11,6 +11,7 @@
 #include "codec/notification.h"
 #include "hub/api/api_answer.h"
 #include "hub/auth/apikey.h"
+#include "sql/store_audience.h"
 
 struct api_settings;
 struct config;
@@ -21,6 +22,19 @@ struct notification_limits api_post_limits(
 
 /* What a status of notification_from_… says to the poster; refers to `fault`. */
 struct api_error api_post_error(int status, const struct notification_fault *fault);
+
+/* What became of a row or a post to many, as an error; code ERROR_NONE when it is stored. */
+struct api_error api_post_outcome(int status, enum store_outcome outcome);
+
+/* Append `"id":"…"`. */
+void api_post_write_id(const uint8_t id[NOTIFICATION_ID_LEN], struct builder *out);
+
+/*
+ * Append the members of the result of a post to many, without braces; returns the HTTP status.
+ * `made_key` is told where it must be repeated; empty: the poster has its own.
+ */
+unsigned api_post_write_audience(
+    const struct store_audience_post *post, int status, const char *made_key, struct builder *out);
 
 /* Set the tenant that a post acts for; false: the key must not, `*ret_error` says so. */
 bool api_post_set_tenant(const struct http_request *request, const struct apikey *key,

@@ -12,6 +12,7 @@
 #include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/shed.h"
+#include "actors/inbox/audience.h"
 #include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
@@ -125,11 +126,13 @@ static uint64_t count_links(const struct hub_shard *shard)
 static void start_positions(struct hub_shard *shard)
 {
     shard->shard.positions = positions_create(&shard->shard);
+    shard->shard.audience = audience_create(&shard->shard);
 }
 
 static void open_inboxes(struct hub_shard *shard)
 {
     shard->shard.inbox_bus = inbox_bus_create(&shard->shard);
+    audience_connect(shard->shard.audience);
 }
 
 static void close_inboxes(struct hub_shard *shard)

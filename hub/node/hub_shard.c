@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "actors/assembly/shard_floors.h"
+#include "actors/inbox/audience.h"
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
 #include "actors/user/user.h"
@@ -393,6 +394,8 @@ int hub_shards_stop(struct hub *hub)
     }
     for_each_created(hub, loop_join);
     for (unsigned i = 0; i < hub->shard_count; i++) { /* its timer is in the actor system's wheel */
+        audience_destroy(hub->shards[i].shard.audience);
+        hub->shards[i].shard.audience = NULL;
         positions_destroy(hub->shards[i].shard.positions);
         hub->shards[i].shard.positions = NULL;
     }

@@ -114,7 +114,8 @@ static struct notification_limits post_limits(const struct config *config)
     limits.data = (uint32_t)config->limits_data_bytes;
     limits.args = (uint32_t)config->limits_event_bytes;
     limits.depth = config->limits_json_depth;
-    limits.targets = config->limits_targets;
+    limits.targets = config->limits_targets < NOTIFICATION_USERS_MAX ? config->limits_targets
+                                                                     : NOTIFICATION_USERS_MAX;
     return limits;
 }
 

@@ -37,7 +37,11 @@ static void show_names(
 
 static void show(const struct notification_post *post, struct builder *out)
 {
-    static const char *const targets[] = {"users=[", "rooms=["};
+    static const char *const targets[] = {
+        [NOTIFICATION_USERS] = "users=[",
+        [NOTIFICATION_ROOMS] = "rooms=[",
+        [NOTIFICATION_TOPIC] = "topic=[",
+    };
     if (post->target == NOTIFICATION_ALL) {
         builder_str(out, "all");
     } else {
@@ -63,6 +67,7 @@ static void show(const struct notification_post *post, struct builder *out)
         show_text(" title=", post->title, out);
         show_text(" message=", post->message, out);
         show_text(" data=", post->data, out);
+        builder_str(out, post->include_new ? " include_new" : "");
     }
     show_text(" priority=", notification_priority_name(post->priority), out);
     if (!post->is_event) {
@@ -494,8 +499,8 @@ static const struct {
     bool within_to;
     unsigned known;
 } ways[] = {
-    {notification_from_json, "{\"x\":1}", false, 17},
-    {notification_from_body_json, "{\"x\":1}", false, 11},
+    {notification_from_json, "{\"x\":1}", false, 19},
+    {notification_from_body_json, "{\"x\":1}", false, 14},
     {notification_from_event_json, "{\"x\":1}", false, 8},
     {notification_from_event_json, "{\"event\":\"e\",\"to\":{\"x\":1}}", true, 3},
 };
@@ -515,7 +520,7 @@ Test(notification, the_known_names_that_are_told_are_known)
 {
     static const char *const all[] = {"user", "users", "room", "rooms", "all", "tenant", "type",
         "title", "message", "data", "priority", "key", "expires_at", "collapse", "reply", "event",
-        "args", "retain", "except", "volatile", "to"};
+        "args", "retain", "except", "volatile", "to", "topic", "include_new"};
     for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
         struct notification_post post;
         struct notification_fault fault;
@@ -534,6 +539,39 @@ Test(notification, the_known_names_that_are_told_are_known)
         }
         cr_expect_eq(names, ways[i].known, "%zu: %u", i, names);
         cr_expect_eq(known, names, "%zu: %u known", i, known);
+    }
+}
+
+/* Up to so many users have a row each; more, a topic and everybody are stored once. */
+Test(notification, many_are_an_audience)
+{
+    static const struct {
+        const char *target;
+        unsigned users;
+        enum notification_audience audience;
+    } cases[] = {
+        {"\"user\":\"u\"", 0, AUDIENCE_NONE},
+        {NULL, NOTIFICATION_ROWS_MAX, AUDIENCE_NONE},
+        {NULL, NOTIFICATION_ROWS_MAX + 1, AUDIENCE_LIST},
+        {"\"topic\":\"news\"", 0, AUDIENCE_TOPIC},
+        {"\"all\":true", 0, AUDIENCE_ALL},
+    };
+    struct notification_limits limits = notification_limits_default;
+    limits.targets = NOTIFICATION_USERS_MAX;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct notification_post post;
+        struct notification_fault fault;
+        struct builder text = {0};
+        builder_printf(
+            &text, "{\"type\":\"t\",%s", cases[i].target ? cases[i].target : "\"users\":[0");
+        for (unsigned user = 1; user < cases[i].users; user++) {
+            builder_printf(&text, ",%u", user);
+        }
+        builder_str(&text, cases[i].target ? "}" : "]}");
+        cr_assert_eq(notification_from_body_json(builder_bytes(&text), &limits, &post, &fault), 0);
+        cr_expect_eq(notification_audience_of(&post), cases[i].audience, "%zu", i);
+        notification_post_finish(&post);
+        builder_reset(&text);
     }
 }
 
