@@ -126,6 +126,8 @@ struct actor_config {
      */
     bool (*auto_join)(
         void *context, const struct identity *who, unsigned n, char *at, struct bytes *ret_room);
+    /* Whether users may subscribe themselves to `topic`. NULL: to none. Pure. */
+    bool (*topic_self)(void *context, struct bytes topic);
     /* Collision-resistant 128-bit hash. */
     void (*hash128)(struct bytes content, uint8_t ret_hash[16]);
 };

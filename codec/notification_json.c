@@ -43,6 +43,21 @@ static bool is_read(const struct notification_item *item)
            item->read_at > 0;
 }
 
+/* The post that the row was made from. */
+static void write_audience(const struct notification_item *item, struct builder *out)
+{
+    json_write_key(out, "audience");
+    json_write_open(out, '{');
+    json_write_uuid(out, "id", item->audience_id);
+    json_write_text(out, "kind", notification_audience_name(item->audience));
+    if (item->audience == AUDIENCE_TOPIC) {
+        json_write_text(out, "name", item->audience_name);
+    } else {
+        json_write_json(out, "name", bytes_of(NULL, 0));
+    }
+    json_write_close(out, '}');
+}
+
 void notification_json_item(const struct notification_item *item, struct builder *out)
 {
     json_write_open(out, '{');
@@ -80,6 +95,9 @@ void notification_json_item(const struct notification_item *item, struct builder
     }
     if (item->updated_at > 0) {
         json_write_time(out, "updatedAt", item->updated_at);
+    }
+    if (item->audience != AUDIENCE_NONE) {
+        write_audience(item, out);
     }
     json_write_close(out, '}');
 }

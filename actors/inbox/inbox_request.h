@@ -27,6 +27,8 @@ struct inbox_request {
         union inbox_search_request search;
         struct store_mark mark;
         struct store_sync sync;
+        struct store_subscribe subscribe;
+        struct store_topics topics;
     } store;
     void (*answered)(struct inbox *inbox, struct inbox_request *request);
     void (*carried_out)(struct inbox_request *request); /* also when the user has gone; or NULL */
@@ -34,6 +36,7 @@ struct inbox_request {
     struct actor_ref user;
     struct buf *key; /* what store_user points into */
     struct buf *text; /* another text it points into; NULL: none */
+    struct bytes name; /* the user, where a list of users is asked for */
     struct notification_query *query; /* of a list; else NULL */
     struct inbox_search *search; /* of one that searches; else NULL */
     struct notification_marking *marking; /* of a mark; else NULL */

@@ -16,6 +16,7 @@
 #include "actors/inbox/inbox_calls.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/inbox/positions.h"
+#include "actors/inbox/topic_calls.h"
 #include "actors/recover/recovery.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"

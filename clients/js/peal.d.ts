@@ -30,6 +30,8 @@ export interface Notification<Data = unknown> {
   readonly count?: number;
   /** When its content was replaced last. */
   readonly updatedAt?: string;
+  /** The post to many that it was made from; `name` is the topic. */
+  readonly audience?: { id: string; kind: 'all' | 'topic' | 'list'; name: string | null };
   readonly state: State;
 }
 
@@ -219,6 +221,9 @@ export class Peal<Data = unknown> extends Emitter<PealEvents<Data>> {
   send(roomId: string, message: string, options?: { type?: string; nonce?: string }):
     Promise<{ id?: string; duplicate?: boolean }>;
   typing(roomId: string, isTyping?: boolean): void;
+  subscribe(topic: string): Promise<{ topic: string; changed: boolean }>;
+  unsubscribe(topic: string): Promise<{ topic: string; changed: boolean }>;
+  topics(): Promise<string[]>;
   presence(users: string[]): Promise<Record<string, { online: boolean; lastSeen: string | null }>>;
 }
 

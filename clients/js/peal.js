@@ -782,6 +782,29 @@ export class Peal extends Emitter {
     if (this.session) await this.request('leave_room', { roomId });
   }
 
+  // Get the notifications of a topic on all devices from now on, where its type lets users subscribe themselves;
+  // kept by the hub until unsubscribe(). Resolves with {topic, changed}.
+  async subscribe(topic) {
+    const { ok, ...answer } = await this[PERSIST]('topic:subscribe', { topic });
+    return answer;
+  }
+
+  async unsubscribe(topic) {
+    const { ok, ...answer } = await this[PERSIST]('topic:unsubscribe', { topic });
+    return answer;
+  }
+
+  // All topics of the user, by name.
+  async topics() {
+    const all = [];
+    for (let after; after !== null;) {
+      const { items, next } = await this.request('topic:list', { limit: 1000, ...(after !== undefined && { after }) });
+      all.push(...items);
+      after = next;
+    }
+    return all;
+  }
+
   // Resolves with {ok, id}. With the same `nonce`, a message that was sent is not sent again.
   send(roomId, message, { type, nonce = makeNonce() } = {}) {
     this.typing(roomId, false);

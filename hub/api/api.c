@@ -11,6 +11,9 @@
 /* Bodies that name up to 1000 ids. */
 enum { IDS_BODY_MAX = 64 * 1024, ROOMS_BODY_MAX = 64 * 1024 };
 
+/* Up to 10,000 users of a topic. */
+enum { USERS_BODY_MAX = 2 << 20 };
+
 /*
  * Columns: method, path, handler, head, most bytes of the body, -, -,
  * whether pages may use it, parameters of the query.
@@ -19,9 +22,16 @@ const struct http_route api_routes[] = {
     {"DELETE", "/api/v1/users/{}", api_users_erase, NULL, 0, NULL, NULL, false, "tenant"},
     {"DELETE", "/api/v1/users/{}/notifications", api_inbox_erase, NULL, 0, NULL, NULL, false,
         "tenant"},
+    {"DELETE", "/api/v1/topics/{}/subscribers", api_topics_unsubscribe, api_topics_head,
+        USERS_BODY_MAX, NULL, NULL, false, "tenant"},
     {"GET", "/api/v1/notifications/{}", api_inbox_get, NULL, 0, NULL, NULL, true,
         "fields, nulls, tenant"},
     {"GET", "/api/v1/rooms/{}/members", api_members_list, NULL, 0, NULL, NULL, false,
+        "after, limit, tenant"},
+    {"GET", "/api/v1/topics", api_topics_list, NULL, 0, NULL, NULL, false, "after, limit, tenant"},
+    {"GET", "/api/v1/topics/{}/subscribers", api_topics_subscribers, NULL, 0, NULL, NULL, false,
+        "after, limit, tenant"},
+    {"GET", "/api/v1/users/{}/topics", api_topics_of_user, NULL, 0, NULL, NULL, true,
         "after, limit, tenant"},
     {"GET", "/api/v1/users/{}/counts", api_inbox_counts, NULL, 0, NULL, NULL, true, "by, tenant"},
     {"GET", "/api/v1/users/{}/overview", api_inbox_overview, NULL, 0, NULL, NULL, true, "tenant"},
@@ -34,11 +44,15 @@ const struct http_route api_routes[] = {
         false, ""},
     {"POST", "/api/v1/notifications", api_post_notifications, api_post_head, API_BODY_CONFIGURED,
         NULL, NULL, false, ""},
+    {"POST", "/api/v1/topics/{}/subscribers/remove", api_topics_unsubscribe, api_topics_head,
+        USERS_BODY_MAX, NULL, NULL, false, "tenant"},
     {"POST", "/api/v1/users/{}/disconnect", api_rooms_disconnect, NULL, 256, NULL, NULL, false,
         "tenant"},
     {"POST", "/api/v1/users/{}/notifications/{}", api_inbox_mark, NULL, IDS_BODY_MAX, NULL, NULL,
         true, "tenant"},
     {"POST", "/api/v1/users/{}/rooms", api_rooms_change, NULL, ROOMS_BODY_MAX, NULL, NULL, false,
         "tenant"},
+    {"PUT", "/api/v1/topics/{}/subscribers", api_topics_subscribe, api_topics_head, USERS_BODY_MAX,
+        NULL, NULL, false, "tenant"},
 };
 const size_t api_route_count = ARRAY_LEN(api_routes);

@@ -265,6 +265,11 @@ static bool identify(
     return false;
 }
 
+bool api_auth_backend(struct http_request *request, unsigned scopes, struct api_who *ret_who)
+{
+    return identify(request, scopes, false, ret_who);
+}
+
 bool api_auth_any(struct http_request *request, unsigned scopes, struct api_who *ret_who)
 {
     return identify(request, scopes, true, ret_who);

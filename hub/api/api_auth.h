@@ -47,6 +47,9 @@ MUST_CHECK int api_auth_tenant(const struct http_request *request, const struct 
 bool api_auth_user(
     struct http_request *request, unsigned scopes, bool own, struct api_who *ret_who);
 
+/* The same for a backend alone: `user` stays empty. */
+bool api_auth_backend(struct http_request *request, unsigned scopes, struct api_who *ret_who);
+
 /* The same where the path names no user: `user` becomes the token's, or empty with a key. */
 bool api_auth_any(struct http_request *request, unsigned scopes, struct api_who *ret_who);
 

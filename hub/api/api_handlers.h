@@ -37,4 +37,12 @@ void api_users_erase(struct http_request *request, void *context);
 void api_rooms_change(struct http_request *request, void *context);
 void api_rooms_disconnect(struct http_request *request, void *context);
 
+/* api_topics.c; the first refuses by the head, before a body is read */
+bool api_topics_head(struct http_request *request, void *context);
+void api_topics_list(struct http_request *request, void *context);
+void api_topics_of_user(struct http_request *request, void *context);
+void api_topics_subscribe(struct http_request *request, void *context);
+void api_topics_subscribers(struct http_request *request, void *context);
+void api_topics_unsubscribe(struct http_request *request, void *context);
+
 #endif

@@ -79,6 +79,14 @@ struct config_room_type {
 #include "hub/config/config_blocks.def"
 };
 
+/* What holds for every topic of a type; the type "*" is for topics of no other type. */
+struct config_topic_type {
+    const char *name;
+    const char *where; /* "peal.conf:12", or "default" */
+#define TOPIC_TYPE(type, option, member, ...) CONFIG_C_##type member;
+#include "hub/config/config_blocks.def"
+};
+
 /* A setting's place in the table: CONFIG_AT_listen_port. */
 enum config_place {
 #define X(type, member, ...) CONFIG_AT_##member,
@@ -106,6 +114,8 @@ struct config {
     size_t namespace_count;
     struct config_room_type *room_types; /* the built-in ones included, "*" among them */
     size_t room_type_count;
+    struct config_topic_type *topic_types;
+    size_t topic_type_count;
     struct config_list warnings; /* sentences to log once at start */
     /* private */
     const char *came_from[CONFIG_COUNT];

@@ -77,3 +77,19 @@ const struct config_room_type *config_room_type(const struct config *config, str
     CHECK(other != NULL);
     return other;
 }
+
+const struct config_topic_type *config_topic_type(const struct config *config, struct bytes topic)
+{
+    const char *colon = topic.len > 0 ? memchr(topic.at, ':', topic.len) : NULL;
+    struct bytes name = colon != NULL ? bytes_of(topic.at, (size_t)(colon - topic.at)) : topic;
+    const struct config_topic_type *other = NULL;
+    for (size_t i = 0; i < config->topic_type_count; i++) {
+        const struct config_topic_type *type = &config->topic_types[i];
+        if (strcmp(type->name, "*") == 0) {
+            other = type;
+        } else if (bytes_eq_str(name, type->name)) {
+            return type;
+        }
+    }
+    return other;
+}

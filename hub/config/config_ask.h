@@ -23,4 +23,7 @@ const char *config_fixed_change(const struct config *current, const struct confi
 /* The type of the room with the wire name `room`: never NULL, at least the type "*". */
 const struct config_room_type *config_room_type(const struct config *config, struct bytes room);
 
+/* The type of a topic: what stands before its first colon; else the type "*", or NULL. */
+const struct config_topic_type *config_topic_type(const struct config *config, struct bytes topic);
+
 #endif

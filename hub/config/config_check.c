@@ -203,6 +203,19 @@ static int check_rules(const char *where, const char *name, const char *option,
     return 0;
 }
 
+static int check_topic_types(const struct config *config, struct config_error *error)
+{
+    for (size_t i = 0; i < config->topic_type_count; i++) {
+        const struct config_topic_type *type = &config->topic_types[i];
+        if (type->name[0] == 0 || strpbrk(type->name, "/:") != NULL) {
+            return config_draft_refuse(error,
+                "%s: topic_type \"%.64s\": a name without / and : is needed", type->where,
+                type->name);
+        }
+    }
+    return 0;
+}
+
 static int check_room_types(const struct config *config, struct config_error *error)
 {
     for (size_t i = 0; i < config->room_type_count; i++) {
@@ -311,6 +324,7 @@ int config_check(struct config *config, struct config_error *error)
     status = status < 0 ? status : check_jwt_keys(config, error);
     status = status < 0 ? status : check_api_keys(config, error);
     status = status < 0 ? status : check_room_types(config, error);
+    status = status < 0 ? status : check_topic_types(config, error);
     status = status < 0 ? status : check_namespaces(config, error);
     status = status < 0 ? status : check_engine(config, error);
     status = status < 0 ? status : check_cluster(config, error);

@@ -40,6 +40,7 @@ enum config_block {
     CONFIG_JWT_KEY,
     CONFIG_NAMESPACE,
     CONFIG_ROOM_TYPE,
+    CONFIG_TOPIC_TYPE,
     CONFIG_BLOCK_COUNT
 };
 

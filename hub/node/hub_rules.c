@@ -63,6 +63,13 @@ bool hub_room_may_send(void *context, const struct identity *who, struct bytes r
     return access_may_send(settings->access, identity_claims(who), room);
 }
 
+bool hub_topic_self(void *context, struct bytes topic)
+{
+    const struct hub_settings *settings = context;
+    const struct config_topic_type *type = config_topic_type(settings->config, topic);
+    return type != NULL && type->self;
+}
+
 struct bytes hub_room_type(void *context, struct bytes room)
 {
     const struct hub_settings *settings = context;

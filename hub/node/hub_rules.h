@@ -28,6 +28,9 @@ bool hub_room_may_send(void *context, const struct identity *who, struct bytes r
 /* See actor_config.room_type; `context` is the struct hub_settings. Any shard's thread. */
 struct bytes hub_room_type(void *context, struct bytes room);
 
+/* See actor_config.topic_self; `context` is the struct hub_settings. Any shard's thread. */
+bool hub_topic_self(void *context, struct bytes topic);
+
 /* See actor_config.auto_join; `context` is the struct hub_settings. */
 bool hub_auto_join(
     void *context, const struct identity *who, unsigned n, char *at, struct bytes *ret_room);

@@ -181,6 +181,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .may_send = hub_room_may_send,
         .may_connect = hub_may_connect,
         .room_type = hub_room_type,
+        .topic_self = hub_topic_self,
         .recovers = hub_recovers,
         .auto_join = hub_auto_join,
         .hash128 = crypto_hash128,
