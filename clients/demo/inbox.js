@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// inbox - the pane of the inbox: its list and those of what is snoozed and archived, what is done to
-// rows and undone, and what was new when it was opened.
+// inbox - the pane of the inbox: its list and those of what is snoozed, archived and searched for, what
+// is done to rows and undone, and what was new when it was opened.
 //
 // Order of this file: rows, the line, views, looking, doing, start.
 import { byId, element, fitFolds, narrow, say, unfoldTexts, whileBusy, written } from '/dom.js';
@@ -13,6 +13,7 @@ const SHELF_PAGES = 10; // pages of another view that are read anew when somethi
 const UNDO_MAX = 1_000; // rows of one call: more are not marked with a way back
 const LOOK_MS = 1_500; // a list that was in view so long has been looked at
 const RETRY_MS = 2_000;
+const TYPING_MS = 200; // a pause in typing that is long enough to search
 const TOAST_MS = 6_000;
 const TOASTS_MAX = 3;
 const KINDS = new Set(['alert', 'comment', 'deploy', 'invoice']);
@@ -29,9 +30,11 @@ const EMPTY = {
   snoozed: ['Nothing sleeps', 'What you snooze waits here, and comes back as new.'],
   archived: ['Nothing is archived', 'What you archive is kept here.'],
 };
+const NOT_FOUND = 'All words must be there; the last one may be a beginning.';
 
 let client = null; // the Peal whose inbox is shown; null: nobody is logged in
 let view = 'inbox';
+let words = ''; // that are searched for in the view
 let list; // VirtualList
 const arrived = new Set(); // ids of those that came while the page was open
 const going = new Set(); // ids that are deleted unless it is undone
@@ -120,7 +123,7 @@ function openLine(inbox) {
 
 function placeLine(items) {
   lineAbove = null;
-  if (view !== 'inbox' || !line || line.unseen === 0) return;
+  if (shelf || !line || line.unseen === 0) return;
   line.newRev ??= items.filter(({ newRev }) => newRev <= line.rev)[line.unseen]?.newRev ?? null;
   const at = line.newRev === null ? -1 : items.findIndex(({ newRev }) => newRev <= line.newRev);
   if (at > 0) lineAbove = items[at].id;
@@ -128,11 +131,13 @@ function placeLine(items) {
 
 // --- views -------------------------------------------------------------------------------------
 
-// The rows of another view: as the hub has them, read anew when something has changed.
-let shelf = null; // {items, next, stale, reading}
+// The rows of another view, or of a search: as the hub has them, read anew when something has changed.
+let shelf = null; // {query, items, next, stale, reading, problem}
 
 function openShelf() {
-  shelf = view === 'inbox' ? null : { items: [], next: undefined, stale: true, reading: false };
+  const query = { ...(view !== 'inbox' && { state: view }), ...(words && { search: words }), limit: PAGE };
+  const isInbox = view === 'inbox' && !words;
+  shelf = isInbox ? null : { query, items: [], next: undefined, stale: true, reading: false, problem: '' };
   void readShelf();
 }
 
@@ -147,14 +152,15 @@ async function readShelf() {
       let page = { items: [], next: undefined };
       const items = [];
       while (page.next !== null && items.length < wanted) {
-        page = await client.inbox.list({ state: view, limit: PAGE, after: page.next });
+        page = await client.inbox.list({ ...own.query, after: page.next });
         items.push(...page.items);
       }
-      if (own === shelf) Object.assign(own, { items, next: page.next });
+      if (own === shelf) Object.assign(own, { items, next: page.next, problem: '' });
     }
   } catch (error) {
-    own.stale = true;
+    own.stale = error.temporary || error.code === 'closed';
     if (error.temporary) setTimeout(() => own === shelf && void readShelf(), error.retryAfter ?? RETRY_MS);
+    else Object.assign(own, { items: [], next: null, problem: error.message });
   } finally {
     own.reading = false;
   }
@@ -166,7 +172,7 @@ async function readOn() {
   if (!own.next || own.reading || own.stale) return;
   own.reading = true;
   try {
-    const { items, next } = await client.inbox.list({ state: view, limit: PAGE, after: own.next });
+    const { items, next } = await client.inbox.list({ ...own.query, after: own.next });
     const known = new Set(own.items.map(({ id }) => id));
     Object.assign(own, { items: [...own.items, ...items.filter(({ id }) => !known.has(id))], next });
   } catch {
@@ -200,6 +206,20 @@ async function onEnd() {
   if (client?.inbox === inbox) show();
 }
 
+let typing = null;
+
+function onSearch() {
+  clearTimeout(typing);
+  typing = setTimeout(() => {
+    const text = byId('search').value.trim();
+    if (text === words) return;
+    words = text;
+    list.reset();
+    openShelf();
+    show();
+  }, TYPING_MS);
+}
+
 function showView(name) {
   view = name;
   for (const button of document.querySelectorAll('[data-view-of]')) {
@@ -216,8 +236,8 @@ function showGround(empty, loaded) {
   const away = state === 'waiting' || state === 'closed';
   byId('inbox-empty').hidden = !empty || !loaded;
   byId('inbox-loading').hidden = !empty || loaded;
-  byId('empty-title').textContent = EMPTY[view][0];
-  byId('empty-text').textContent = EMPTY[view][1];
+  byId('empty-title').textContent = words ? 'Nothing found' : EMPTY[view][0];
+  byId('empty-text').textContent = words ? shelf.problem || NOT_FOUND : EMPTY[view][1];
   say(byId('inbox-loading'), away ? 'Not loaded: there is no connection' : 'Loading…');
 }
 
@@ -245,6 +265,8 @@ function show() {
   list.show(items, shelf ? shelf.next === null : inbox.loaded && !inbox.hasMore);
   showGround(items.length === 0, shelf ? shelf.next !== undefined : inbox.loaded);
   showCounts(inbox);
+  const isFound = words && shelf.next !== undefined;
+  say(byId('found'), isFound ? `${items.length}${shelf.next ? ' and more' : ''} found` : '');
   look();
 }
 
@@ -252,7 +274,7 @@ function show() {
 
 let looking = null;
 
-const isInView = () => document.visibilityState === 'visible' && view === 'inbox'
+const isInView = () => document.visibilityState === 'visible' && shelf === null
   && (!narrow.matches || document.body.dataset.view === 'inbox');
 
 // What was in view for a moment has been seen. Rows are marked by the highest seq that this page
@@ -416,6 +438,8 @@ export function closeInbox() {
   client = null;
   line = null;
   for (const set of [arrived, going, waiting]) set.clear();
+  byId('search').value = '';
+  words = '';
   showView('inbox');
 }
 
@@ -448,6 +472,7 @@ byId('mark-all').addEventListener('click', () => void whileBusy(byId('mark-all')
 for (const button of document.querySelectorAll('[data-view-of]')) {
   button.addEventListener('click', () => showView(button.dataset.viewOf));
 }
+byId('search').addEventListener('input', onSearch);
 document.addEventListener('visibilitychange', onVisibility);
 followKeys();
 setInterval(refreshTimes, 20_000);

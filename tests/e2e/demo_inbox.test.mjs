@@ -89,7 +89,7 @@ test('what is marked, archived and deleted can be undone', async () => {
 test('the keyboard alone reaches rows, their controls and the way back', async () => {
   await postTitles('bert', ['one', 'two', 'three', 'four']);
   const page = await openWith('bert', 4);
-  await page.test('view-archived').focus();
+  await page.test('search').focus();
   await page.keyboard.press('Tab');
   assert.equal(await focused(page), 'item');
   const title = () => page.evaluate(() => document.activeElement.querySelector('[data-testid=item-title]').textContent);
@@ -178,6 +178,33 @@ test('what is archived is listed, and comes back where it stood', async () => {
   await shows(page, ['three']);
   await page.test('view-inbox').click();
   await shows(page, ['two']);
+  await closePage(page);
+});
+
+test('words are searched for in each view, and what is found can be worked with', async () => {
+  await demo.post('elsa', { title: 'Order shipped', message: 'to Zürich' });
+  await demo.post('elsa', { title: 'Café', message: 'order a table' });
+  await demo.post('elsa', { title: 'Weather', message: 'in Zurich' });
+  const page = await openWith('elsa', 3);
+  await page.test('search').fill('zurich');
+  await shows(page, ['Weather', 'Order shipped']);
+  await page.test('found').filter({ hasText: '2 found' }).waitFor({ state: 'attached' });
+  await isSound(page, 'found');
+  await press(page, 'Weather', 'archive');
+  await shows(page, ['Order shipped']);
+  await demo.post('elsa', { title: 'Zürich again' });
+  await shows(page, ['Zürich again', 'Order shipped']);
+  await page.test('view-archived').click();
+  await shows(page, ['Weather']);
+  await page.test('search').fill('cafe');
+  await page.getByText('Nothing found').waitFor();
+  await page.test('view-inbox').click();
+  await shows(page, ['Café']);
+  await page.test('search').fill('- -');
+  await page.locator('#empty-text').filter({ hasText: /word/ }).waitFor();
+  await isSound(page, 'nothing found');
+  await page.test('search').fill('');
+  await shows(page, ['Zürich again', 'Café', 'Order shipped']);
   await closePage(page);
 });
 
