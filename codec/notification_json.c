@@ -268,8 +268,7 @@ static size_t add_fitting(const struct notification_page *page, struct builder *
 
 static void add_pagination(const struct notification_page *page, struct builder *out)
 {
-    bool more = page->total > page->total_max;
-    uint64_t total = more ? page->total_max : page->total;
+    uint64_t total = page->total < page->total_max ? page->total : page->total_max;
     json_write_key(out, "pagination");
     json_write_open(out, '{');
     json_write_u64(out, "page", page->page);
@@ -278,7 +277,7 @@ static void add_pagination(const struct notification_page *page, struct builder 
     json_write_u64(out, "pages", (total + page->limit - 1) / page->limit);
     json_write_bool(out, "hasNext", (uint64_t)page->page * page->limit < total);
     json_write_bool(out, "hasPrev", page->page > 1);
-    if (more) {
+    if (page->partial || page->total > page->total_max) {
         json_write_bool(out, "more", true);
     }
     json_write_close(out, '}');

@@ -52,6 +52,7 @@ struct notification_page {
     uint32_t limit;
     uint64_t total; /* rows of all pages; above `total_max` there are more */
     uint64_t total_max;
+    bool partial; /* not all rows were looked at */
 };
 
 /*

@@ -12,6 +12,8 @@
 #include "sql/sqlite_items.h"
 #include "sql/sqlite_ops.h"
 
+enum { LOOKED_MAX = STORE_PAGED_MAX + 1 };
+
 /* What a row is found and sorted by. */
 struct place {
     uint64_t rowid;
@@ -22,27 +24,36 @@ struct place {
 
 struct places {
     struct place *at;
-    size_t count; /* at most STORE_PAGED_MAX */
-    size_t total; /* one more where there is more */
+    size_t count;
+    size_t looked; /* rows, at most LOOKED_MAX */
 };
 
-/* The newest rows that are meant, newest first; in the order of lists that asked for. */
+enum column { ROWID, NEW_REV, SEQ, PRIORITY, TYPE, STATE, CREATED };
+
+static bool is_meant(const struct store_list *list, const struct query *query)
+{
+    uint32_t states = list->states != 0 ? list->states : NOTIFICATION_LISTED_STATES;
+    uint32_t priorities = list->priorities != 0 ? list->priorities : UINT32_MAX;
+    uint64_t created = query_column_u64(query, CREATED);
+    return (states >> query_column_u64(query, STATE) & 1) &&
+           (priorities >> query_column_u64(query, PRIORITY) & 1) && created >= list->from &&
+           (list->to == 0 || created < list->to) &&
+           sqlite_items_is_of_type(list, query_column(query, TYPE));
+}
+
+/* Those of the newest rows that are meant, newest first; in the order of lists that asked for. */
 static int walk(struct sqlite_db *db, const struct store_page *page, struct result *result,
     struct places *ret_places)
 {
-    enum { ROWID, NEW_REV, SEQ, PRIORITY, TYPE };
-    const struct store_list *list = &page->list;
-    bool ascending = list->ascending && !page->by_priority;
-    struct store_list all = *list;
+    bool ascending = page->list.ascending && !page->by_priority;
     struct query query;
-    all.before = (struct store_cursor){0};
-    all.ascending = ascending;
     query_open(&query, db, ascending ? SQLITE_STMT_PLACES_ASC : SQLITE_STMT_PLACES);
-    sqlite_items_bind(&query, &all);
+    sqlite_bind_user(&query, &page->list.who);
+    query_u64(&query, 4, LOOKED_MAX);
     int more = query_step(&query);
-    while (more > 0 && ret_places->total <= STORE_PAGED_MAX) {
-        if (sqlite_items_is_of_type(list, query_column(&query, TYPE)) &&
-            ret_places->total++ < STORE_PAGED_MAX) {
+    while (more > 0) {
+        ret_places->looked++;
+        if (is_meant(&page->list, &query)) {
             struct place *grown =
                 result_grow(result, ret_places->at, ret_places->count, sizeof(*grown));
             if (!grown) {
@@ -127,7 +138,8 @@ int sqlite_page_run(struct sqlite_db *db, struct store_page *page)
         qsort(
             places.at, places.count, sizeof(*places.at), list->ascending ? compare : compare_back);
     }
-    page->total = page->counted ? places.total : 0;
+    page->total = page->counted ? places.count : 0;
+    page->more = page->counted && places.looked == LOOKED_MAX;
     for (size_t i = first_of(page, &places); status == 0 && i < places.count; i++) {
         if (list_is_full(list)) {
             list->next = cursor_of(&list->items[list->count - 1]);

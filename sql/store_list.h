@@ -35,8 +35,9 @@ struct store_list {
 };
 
 /*
- * A page that has a number, or one by priority: of the STORE_PAGED_MAX newest rows that are meant,
- * the urgent ones first (ascending: the low ones, and of one priority the oldest).
+ * A page that has a number, or one by priority: the urgent ones first (ascending: the low ones, and
+ * of one priority the oldest). Looked at are the STORE_PAGED_MAX + 1 newest rows of the inbox,
+ * without by_priority and ascending the oldest.
  */
 struct store_page {
     struct store_list
@@ -45,7 +46,9 @@ struct store_page {
     uint32_t rank; /* by priority: that of the row that list.before is */
     uint32_t skip; /* rows in front of the page, at most STORE_PAGED_MAX */
     bool counted;
-    uint64_t total; /* out: with `counted`, rows that are meant, at most STORE_PAGED_MAX + 1 */
+    /* out */
+    uint64_t total; /* with `counted`: rows that are meant, of those that were looked at */
+    bool more; /* with `counted`: others were not looked at */
 };
 
 /*

@@ -46,6 +46,7 @@ bool inbox_page_answer(const struct store_page *page, const struct notification_
         .page = query->page,
         .limit = query->limit,
         .total = query->page > 0 ? page->total : 0,
+        .partial = query->page > 0 && page->more,
         .total_max = STORE_PAGED_MAX};
     size_t given = notification_json_list(&body, out);
     bool cut = given < list->count || (list->next.new_rev > 0 && list->count < list->limit);

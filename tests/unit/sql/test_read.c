@@ -199,6 +199,40 @@ BOTH(pages_have_numbers_and_may_go_by_priority)
     harness_close(&filled.harness);
 }
 
+BOTH(pages_do_not_walk_a_whole_inbox_for_what_is_rare)
+{
+    enum { MORE = 1000, ALL = STORE_PAGED_MAX + MORE };
+    static struct store_row rows[MORE];
+    struct harness harness;
+    struct store_user who = user_of("alice");
+    struct bytes rare[] = {BYTES("rare")};
+    harness_open(&harness, url);
+    for (size_t i = 0; i < ALL; i += MORE) {
+        for (size_t j = 0; j < MORE; j++) {
+            rows[j] = row_of(who, i + j, i + j);
+            rows[j].type = i + j == 0 || i + j == ALL - 1 ? rare[0] : BYTES("other");
+        }
+        struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = MORE};
+        cr_assert_eq(harness_run(&harness, 0, &put.base), 0);
+        store_request_finish(&put.base);
+    }
+    for (unsigned by = 0; by < 3; by++) {
+        struct store_page page = {.list = {.base.op = STORE_PAGE,
+                                      .who = who,
+                                      .limit = 10,
+                                      .types = rare,
+                                      .type_count = 1,
+                                      .ascending = by > 0},
+            .by_priority = by > 1,
+            .counted = true};
+        cr_assert_eq(harness_run(&harness, 0, &page.list.base), 0);
+        cr_expect(page.list.count == 1 && page.total == 1 && page.more);
+        cr_expect_eq(page.list.items[0].seq, by == 1 ? 1 : ALL);
+        store_request_finish(&page.list.base);
+    }
+    harness_close(&harness);
+}
+
 BOTH(pages_end_at_their_bytes)
 {
     struct harness harness;
