@@ -3,6 +3,7 @@
  * Posts in all their forms and announcements: what is taken keeps to the limits.
  */
 #include "codec/announce.h"
+#include "codec/audience_hint.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "codec/notification.h"
@@ -44,6 +45,15 @@ static void read_announce(struct bytes payload)
     CHECK(count == 0);
 }
 
+static void read_hint(struct bytes payload)
+{
+    struct audience_hint hint;
+    if (audience_hint_decode(payload, &hint) == 0) {
+        CHECK(hint.kind < AUDIENCE_COUNT);
+        CHECK((hint.name.len > 0) == (hint.kind == AUDIENCE_TOPIC));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct bytes input = bytes_of(data, size);
@@ -63,5 +73,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     status = notification_from_fields(fields, ARRAY_LEN(fields), limits, &post, &fault);
     read_post(status, &post, &fault);
     read_announce(input);
+    read_hint(input);
     return 0;
 }
