@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Checks requests about posts to many on their way in, and clears what they answer.
+ * Checks requests about posts to many, clears what they answer, and knows who lacks rows.
  */
 #include "sql/audience.h"
 
 #include <string.h>
 
+#include "codec/base/mem.h"
+#include "codec/base/rand.h"
 #include "codec/slot.h"
-#include "sql/engine.h"
 
 enum { AUDIENCE_TEXT_MAX = 16 << 20 };
 
@@ -163,5 +164,122 @@ void audience_clear(struct store_request *request)
     }
     default:
         break;
+    }
+}
+
+/* --- who lacks rows --- */
+
+size_t audience_user_count(const struct store_request *request)
+{
+    switch ((unsigned)request->op) {
+    case STORE_PUT:
+        return ((const struct store_put *)request)->count;
+    case STORE_POSITIONS:
+        return ((const struct store_positions *)request)->count;
+    case STORE_MARK:
+    case STORE_LIST:
+    case STORE_PAGE:
+    case STORE_TEXTS:
+    case STORE_COUNTS:
+    case STORE_SYNC:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+const struct store_user *audience_user(const struct store_request *request, size_t index)
+{
+    switch ((unsigned)request->op) {
+    case STORE_PUT:
+        return &((const struct store_put *)request)->rows[index].who;
+    case STORE_POSITIONS:
+        return &((const struct store_positions *)request)->users[index];
+    case STORE_MARK:
+        return &((const struct store_mark *)request)->who;
+    case STORE_LIST:
+    case STORE_PAGE: /* begins with a list */
+    case STORE_TEXTS:
+        return &((const struct store_list *)request)->who;
+    case STORE_COUNTS:
+        return &((const struct store_counts *)request)->who;
+    case STORE_SYNC:
+        return &((const struct store_sync *)request)->who;
+    default:
+        break;
+    }
+    CHECK(false);
+    return NULL;
+}
+
+bool audience_is_asked(const struct store_request *request)
+{
+    switch ((unsigned)request->op) {
+    case STORE_LIST:
+    case STORE_PAGE:
+    case STORE_TEXTS:
+    case STORE_COUNTS:
+    case STORE_SYNC:
+        return true;
+    case STORE_POSITIONS:
+        return !((const struct store_positions *)request)->current;
+    default:
+        return false;
+    }
+}
+
+void audience_lack(struct store_request *request, uint32_t index)
+{
+    if (request->lacking == NULL) {
+        request->lacking = mem_alloc_array(audience_user_count(request), sizeof(*request->lacking));
+    }
+    if (request->lacking_count < audience_user_count(request)) {
+        request->lacking[request->lacking_count++] = index;
+    }
+}
+
+void audience_lack_all(struct store_request *request)
+{
+    audience_forget(request);
+    for (uint32_t i = 0; i < audience_user_count(request); i++) {
+        audience_lack(request, i);
+    }
+}
+
+void audience_forget(struct store_request *request)
+{
+    mem_free(request->lacking);
+    request->lacking = NULL;
+    request->lacking_count = 0;
+}
+
+/* --- what is sent, and told --- */
+
+size_t audience_size(const struct store_audience_post *post)
+{
+    size_t size = 256 + post->tenant.len + post->name.len + post->type.len + post->title.len +
+                  post->message.len + post->data.len;
+    for (size_t i = 0; i < post->user_count; i++) {
+        size += post->users[i].len + 16;
+    }
+    return size;
+}
+
+void audience_apply(struct store_audience_post *post, const struct put_result *result)
+{
+    post->outcome = result->outcome;
+    memcpy(post->id, result->id, NOTIFICATION_ID_LEN);
+    post->n = result->seq;
+    post->nobody = result->nobody;
+}
+
+void audience_read(struct bytes text, struct result *arena, struct notification_item *item)
+{
+    enum { ID_LEN = 36 };
+    char kind = text.len > 0 ? text.at[0] : '0';
+    bool known = kind > '0' && kind < '0' + AUDIENCE_COUNT;
+    if (text.len > ID_LEN && known && uuid_parse(text.at + 1, ID_LEN, item->audience_id) == 0) {
+        item->audience = (enum notification_audience)(kind - '0');
+        item->audience_name = result_copy(arena, bytes_skip(text, 1 + ID_LEN));
     }
 }

@@ -120,6 +120,7 @@ struct put_result {
     uint64_t head;
     uint64_t count;
     uint64_t first_at;
+    bool nobody; /* store_audience_post */
 };
 
 /* Set up and finish the common part of a port. */
@@ -138,8 +139,8 @@ struct result *request_result(struct store_request *request);
 /* Free and clear the outputs, so that the request can be run again. */
 void request_reset(struct store_request *request);
 
-/* Copy the outputs of committed rows to the caller's. */
-void put_apply(struct store_put *put, const struct put_result *results);
+/* Copy the outputs of what a put, or a post to many, has committed to the caller's. */
+void results_apply(struct store_request *request, const struct put_result *results);
 
 /* Whether the page ends here: no further row is added to it. Its statement reads one row more. */
 bool list_is_full(const struct store_list *list);

@@ -59,6 +59,9 @@ static int status_from_pg(const PGresult *result)
     if (strcmp(state, "PE001") == 0) {
         return STATUS_FENCED;
     }
+    if (strcmp(state, "PE002") == 0) {
+        return STATUS_AGAIN; /* rows must be made first */
+    }
     static const char *const waits[] = {"55P03", "57014", "40P01", "40001"};
     for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
         if (strcmp(state, waits[i]) == 0) {

@@ -5,6 +5,7 @@
  */
 #include "sql/pg_items.h"
 
+#include "sql/audience.h"
 #include "sql/engine.h"
 
 void pg_items_add_list(struct pg_params *params, const struct store_list *list)
@@ -53,6 +54,7 @@ void pg_items_read(
         .updated_at = pg_u64(rows, row, at + 21),
     };
     pg_uuid(rows, row, at, ret_item->id);
+    audience_read(pg_bytes(rows, row, at + 22), arena, ret_item);
 }
 
 void pg_items_append(const PGresult *rows, int row, int at, struct result *arena,

@@ -75,6 +75,7 @@ struct store_request *pg_last_question(struct pg_last *last, struct store_port *
         .base = {.op = STORE_POSITIONS, .port = port},
         .users = &last->who,
         .count = 1,
+        .current = true,
     };
     last->asked = true;
     return &last->question.base;

@@ -9,6 +9,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/slot.h"
+#include "sql/audience.h"
 #include "sql/pg_engine.h"
 #include "sql/pg_watch.h"
 
@@ -265,7 +266,14 @@ static void on_reader_landed(struct pg_conn *conn, struct pg_flight *flight)
         return;
     }
     struct store_request *request = flight->requests[0];
+    struct pg_port *port = conn->owner;
     int status = flight->status;
+    if (status == 0 && request->lacking_count > 0) {
+        pg_flight_destroy(flight);
+        request_reset(request);
+        list_append(&port->writes, &request->link); /* sent when the connection is idle */
+        return;
+    }
     if (status == 0 && request->result && result_failed(request->result)) {
         status = STATUS_UNAVAILABLE;
     }
@@ -278,7 +286,10 @@ static void on_reader_landed(struct pg_conn *conn, struct pg_flight *flight)
 
 static void on_reader_idle(struct pg_conn *conn)
 {
-    dispatch_reads(conn->owner);
+    struct pg_port *port = conn->owner;
+    dispatch_reads(port);
+    pg_write_dispatch(port); /* reads that wait for rows */
+    pg_patience_arm(port);
 }
 
 static void close_one(struct pg_port *port)

@@ -6,6 +6,8 @@
 
 #include "codec/base/status.h"
 #include "codec/slot.h"
+#include "sql/audience.h"
+#include "sql/pg_audience.h"
 #include "sql/pg_items.h"
 #include "sql/pg_page.h"
 #include "sql/pg_search.h"
@@ -129,7 +131,16 @@ static void send_changed(struct pg_conn *conn, struct store_changed *changed)
 
 void pg_read_add(struct pg_conn *conn, struct pg_flight *flight)
 {
-    enum pg_statement which = add_params(pg_conn_params(conn), flight->requests[0]);
+    const struct store_request *request = flight->requests[0];
+    if (request->op >= STORE_AUDIENCE_POST) {
+        pg_audience_add(conn, flight);
+        return;
+    }
+    if (audience_is_asked(
+            request)) { /* first: what is missing then was made by the snapshot behind */
+        pg_audience_ask(conn, flight);
+    }
+    enum pg_statement which = add_params(pg_conn_params(conn), request);
     pg_conn_send(conn, flight, (struct pg_run){.which = which, .count = 1});
 }
 
@@ -139,7 +150,7 @@ void pg_read_send(struct pg_conn *conn, struct store_request *request)
         send_changed(conn, (struct store_changed *)request);
         return;
     }
-    struct pg_flight *flight = pg_flight_create(1, 1);
+    struct pg_flight *flight = pg_flight_create(1, 2);
     flight->requests[flight->request_count++] = request;
     pg_read_add(conn, flight);
     pg_conn_commit(conn, flight);
@@ -274,6 +285,9 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
         return 0; /* what pg_read_unblock has sent */
     }
     struct store_request *request = flight->requests[run->first];
+    if (request->op >= STORE_AUDIENCE_POST || run->which == PG_STMT_AUDIENCE_BEHIND) {
+        return pg_audience_rows(flight, run, rows);
+    }
     switch (request->op) {
     case STORE_LIST:
         return PQntuples(rows) > 0 ? read_list((struct store_list *)request, rows)

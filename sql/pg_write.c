@@ -8,6 +8,8 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/slot.h"
+#include "sql/audience.h"
+#include "sql/pg_audience.h"
 #include "sql/pg_forget.h"
 
 /*
@@ -25,10 +27,17 @@ static struct store_request *request_of(struct list *link)
 
 /* --- building a flight --- */
 
+/* Whether it waits, before it is carried out, for rows that its users lack. */
+static bool waits(const struct store_request *request)
+{
+    return request->lacking_count > 0;
+}
+
 static bool can_share(const struct store_request *request)
 {
-    return request->op == STORE_MARK ||
-           (request->op == STORE_PUT && !((const struct store_put *)request)->fenced);
+    return !waits(request) &&
+           (request->op == STORE_MARK ||
+               (request->op == STORE_PUT && !((const struct store_put *)request)->fenced));
 }
 
 static size_t rows_of(const struct store_request *request)
@@ -38,6 +47,9 @@ static size_t rows_of(const struct store_request *request)
 
 size_t pg_write_size(const struct store_request *request)
 {
+    if (request->op == STORE_AUDIENCE_POST) {
+        return audience_size((const struct store_audience_post *)request);
+    }
     if (request->op != STORE_PUT) {
         return 0;
     }
@@ -49,87 +61,6 @@ size_t pg_write_size(const struct store_request *request)
                 row->message.len + row->data.len + row->collapse.len + 150;
     }
     return size;
-}
-
-static const struct store_user *user_of(const struct store_request *request, size_t row)
-{
-    switch (request->op) {
-    case STORE_PUT:
-        return &((const struct store_put *)request)->rows[row].who;
-    case STORE_MARK:
-        return &((const struct store_mark *)request)->who;
-    case STORE_LIST:
-    case STORE_PAGE:
-    case STORE_TEXTS:
-    case STORE_PICK:
-    case STORE_COUNTS:
-    case STORE_SYNC:
-    case STORE_GET:
-    case STORE_POSITIONS:
-    case STORE_CHANGED:
-    case STORE_CLAIM:
-    case STORE_SWEEP:
-    case STORE_FORGET:
-    case STORE_WITNESS_RAISE:
-    case STORE_WITNESS_READ:
-    case STORE_EPOCH:
-    case STORE_PING:
-    case STORE_AUDIENCE_POST:
-    case STORE_AUDIENCE_SWEEP:
-    case STORE_POSTED:
-    case STORE_RETRACT:
-    case STORE_SUBSCRIBE:
-    case STORE_SUBSCRIBERS:
-    case STORE_TOPICS:
-    case STORE_OP_COUNT:
-        break;
-    }
-    CHECK(false);
-    return NULL;
-}
-
-/* The columns of a lock in the order of the statement's parameters. */
-enum lock_column { LOCK_SLOT, LOCK_TENANT, LOCK_USER };
-
-static const enum pg_type lock_types[] = {PG_INT2, PG_TEXT, PG_TEXT};
-
-static void add_lock_element(struct pg_params *params, enum lock_column column,
-    const struct store_request *request, size_t row)
-{
-    const struct store_user *who = user_of(request, row);
-    switch (column) {
-    case LOCK_SLOT:
-        pg_add_element_i16(params, (int16_t)slot_of(who->tenant, who->user));
-        break;
-    case LOCK_TENANT:
-        pg_add_element(params, who->tenant);
-        break;
-    case LOCK_USER:
-        pg_add_element(params, who->user);
-        break;
-    }
-}
-
-/* Lock the inboxes of all the flight's users in one order, making those that are missing: what is
- * not there cannot be locked, and a mark would not see the first notification that comes beside it.
- */
-static void send_lock(struct pg_conn *conn, struct pg_flight *flight)
-{
-    size_t rows = 0;
-    for (size_t i = 0; i < flight->request_count; i++) {
-        rows += rows_of(flight->requests[i]);
-    }
-    struct pg_params *params = pg_conn_params(conn);
-    for (unsigned column = 0; column < ARRAY_LEN(lock_types); column++) {
-        pg_add_array(params, lock_types[column], rows);
-        for (size_t i = 0; i < flight->request_count; i++) {
-            const struct store_request *request = flight->requests[i];
-            for (size_t row = 0; row < rows_of(request); row++) {
-                add_lock_element(params, (enum lock_column)column, request, row);
-            }
-        }
-    }
-    pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_LOCK});
 }
 
 /* The columns of a put in the order of the statement's parameters. */
@@ -289,7 +220,7 @@ static void send_mark(struct pg_conn *conn, struct pg_flight *flight, size_t ind
 /* Neighbouring puts are one statement; everything keeps the order of the queue. */
 static void send_shared(struct pg_conn *conn, struct pg_flight *flight)
 {
-    send_lock(conn, flight);
+    pg_audience_enter(conn, flight);
     for (size_t i = 0; i < flight->request_count;) {
         size_t puts = 0;
         while (i + puts < flight->request_count && flight->requests[i + puts]->op == STORE_PUT) {
@@ -304,16 +235,31 @@ static void send_shared(struct pg_conn *conn, struct pg_flight *flight)
     }
 }
 
+static void send_fence(struct pg_conn *conn, struct pg_flight *flight, uint32_t partition,
+    uint64_t token, struct bytes last_id)
+{
+    struct pg_params *params = pg_conn_params(conn);
+    pg_add_u64(params, partition);
+    pg_add_u64(params, token);
+    pg_add_text(params, last_id);
+    pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_FENCE});
+}
+
+static void send_audience(struct pg_conn *conn, struct pg_flight *flight)
+{
+    const struct store_audience_post *post = (struct store_audience_post *)flight->requests[0];
+    if (post->base.op == STORE_AUDIENCE_POST && post->fenced) {
+        send_fence(conn, flight, post->partition, post->token, post->last_id);
+    }
+    pg_audience_add(conn, flight);
+}
+
 static void send_fenced(struct pg_conn *conn, struct pg_flight *flight)
 {
     const struct store_put *put = (const struct store_put *)flight->requests[0];
-    struct pg_params *params = pg_conn_params(conn);
-    pg_add_u64(params, put->partition);
-    pg_add_u64(params, put->token);
-    pg_add_text(params, put->last_id);
-    pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_FENCE});
+    send_fence(conn, flight, put->partition, put->token, put->last_id);
     if (put->count > 0) {
-        send_lock(conn, flight);
+        pg_audience_enter(conn, flight);
         send_put(conn, flight, 0, 1);
     }
 }
@@ -392,10 +338,26 @@ static struct pg_flight *take_flight(struct pg_port *port)
     return flight;
 }
 
+/* What reads does so at once, with the server that has the rows: a standby may not have them yet.
+ */
+static void send_mend(struct pg_conn *conn, struct pg_flight *flight)
+{
+    struct store_request *request = flight->requests[0];
+    pg_audience_mend(conn, flight);
+    if (!op_writes(request->op)) {
+        audience_forget(request);
+        pg_read_add(conn, flight);
+    }
+}
+
 static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
 {
     const struct store_request *request = flight->requests[0];
-    if (can_share(request)) {
+    if (waits(request)) {
+        send_mend(conn, flight);
+    } else if (request->op >= STORE_AUDIENCE_POST) {
+        send_audience(conn, flight);
+    } else if (can_share(request)) {
         send_shared(conn, flight);
     } else if (request->op == STORE_PUT) {
         send_fenced(conn, flight);
@@ -420,11 +382,12 @@ void pg_write_dispatch(struct pg_port *port)
         return;
     }
     for (unsigned i = 0; i < ROUND_MAX && !list_empty(&port->writes) && pg_conn_is_up(conn); i++) {
-        bool isolating = port->isolate_left > 0;
+        const struct store_request *first = request_of(port->writes.next);
+        bool comes_again = port->isolate_left > 0 || (waits(first) && op_writes(first->op));
         send_flight(conn, take_flight(port));
         pg_patience_arm(port);
-        if (isolating) {
-            break; /* a half that fails must come again before what is behind it */
+        if (comes_again) {
+            break; /* a half that fails, or what waits, must come again before what is behind it */
         }
     }
 }
@@ -585,6 +548,12 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     }
     struct store_request *request = flight->requests[run->first];
     switch (request->op) {
+    case STORE_AUDIENCE_SWEEP:
+        return read_sweep((struct store_sweep *)request, rows);
+    case STORE_AUDIENCE_POST:
+    case STORE_RETRACT:
+    case STORE_SUBSCRIBE:
+        return pg_audience_rows(flight, run, rows);
     case STORE_PUT:
         return read_put(flight, run, rows);
     case STORE_MARK:
@@ -597,24 +566,20 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
         return read_sweep((struct store_sweep *)request, rows);
     case STORE_EPOCH:
         return read_epoch((struct store_renewal *)request, rows);
-    case STORE_POSITIONS:
-        return pg_read_rows(flight, run, rows);
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:
     case STORE_PICK:
     case STORE_COUNTS:
     case STORE_SYNC:
+    case STORE_POSITIONS:
+        return pg_read_rows(flight, run, rows);
     case STORE_GET:
     case STORE_CHANGED:
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
     case STORE_PING:
-    case STORE_AUDIENCE_POST:
-    case STORE_AUDIENCE_SWEEP:
     case STORE_POSTED:
-    case STORE_RETRACT:
-    case STORE_SUBSCRIBE:
     case STORE_SUBSCRIBERS:
     case STORE_TOPICS:
     case STORE_OP_COUNT:
@@ -633,8 +598,8 @@ static void complete(struct pg_flight *flight, size_t index)
     if (status == STATUS_UNKNOWN && !op_writes(request->op)) {
         status = STATUS_UNAVAILABLE; /* a read that was not answered changed nothing */
     }
-    if (status == 0 && request->op == STORE_PUT && flight->results[index]) {
-        put_apply((struct store_put *)request, flight->results[index]);
+    if (status == 0 && flight->results[index]) {
+        results_apply(request, flight->results[index]);
     }
     port_complete(request, status);
 }
@@ -657,6 +622,30 @@ static void go_on_isolating(struct pg_port *port)
     port->isolate_max = port->isolate_left > 0 ? 2 * port->isolate_max : 0;
 }
 
+/* Rows have been made for the flight's request: one that writes is carried out now, one that has
+ * read still lacks some. */
+static void go_on(struct pg_port *port, struct pg_flight *flight)
+{
+    struct store_request *request = flight->requests[0];
+    if (flight->status != 0) {
+        complete(flight, 0);
+    } else if (op_writes(request->op)) {
+        audience_forget(request);
+        list_prepend(&port->writes, &request->link);
+    } else {
+        request_reset(request);
+        list_append(&port->writes, &request->link);
+    }
+}
+
+/* More is missing than is made beside. */
+static void wait_for_rows(struct pg_port *port, struct store_request *request)
+{
+    request_reset(request);
+    audience_lack_all(request);
+    list_prepend(&port->writes, &request->link);
+}
+
 void pg_write_landed(struct pg_port *port, struct pg_flight *flight)
 {
     if (pg_last_landed(&port->last, flight)) {
@@ -664,8 +653,14 @@ void pg_write_landed(struct pg_port *port, struct pg_flight *flight)
         pg_flight_destroy(flight);
         return;
     }
-    if (flight->status == STATUS_INVALID && flight->request_count > 1) {
+    bool many = flight->request_count > 1;
+    if (waits(flight->requests[0])) {
+        go_on(port, flight);
+    } else if (many && (flight->status == STATUS_INVALID || flight->status == STATUS_AGAIN)) {
         isolate(port, flight);
+    } else if (flight->status == STATUS_AGAIN) {
+        go_on_isolating(port);
+        wait_for_rows(port, flight->requests[0]);
     } else {
         go_on_isolating(port);
         if (flight->status == 0) {

@@ -19,6 +19,7 @@
 #include "codec/base/clock.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "sql/audience.h"
 #include "sql/engine.h"
 #include "sql/migrate.h"
 #include "sql/sqlite_ops.h"
@@ -176,9 +177,14 @@ static void run_reads(struct worker *worker, struct list *batch)
         if (status == STATUS_NOMEM) { /* once more, without the caches */
             sqlite_db_give_back(&worker->db, clock_mono_ms());
             request_reset(request);
+            audience_forget(request);
             status = sqlite_read(&worker->db, request);
         }
         status = outcome_of(status);
+        if (status == 0 && request->lacking_count > 0) {
+            worker_push(&worker->store->writer, request); /* which makes the rows */
+            continue;
+        }
         if (status == STATUS_UNAVAILABLE) {
             health_explain(&worker->store->base.health, sqlite_db_reason(&worker->db), NULL);
         }
@@ -309,7 +315,7 @@ static int run_transaction(struct worker *worker, struct write *writes, size_t c
     return status;
 }
 
-static void complete_write(const struct write *write, int status)
+static void complete_write(struct worker *worker, const struct write *write, int status)
 {
     struct store_request *request = write->request;
     if (status == 0) {
@@ -317,8 +323,13 @@ static void complete_write(const struct write *write, int status)
     } else {
         status = STATUS_UNAVAILABLE;
     }
+    if (status == 0 && !op_writes(request->op)) { /* the rows it needs are there */
+        audience_forget(request);
+        worker_push(&worker->store->reader, request);
+        return;
+    }
     if (status == 0 && write->results) {
-        put_apply((struct store_put *)request, write->results);
+        results_apply(request, write->results);
     }
     port_complete(request, status);
 }
@@ -343,7 +354,7 @@ static void run_writes(struct worker *worker, struct list *batch)
         empty_log(worker); /* it may be the log that cannot grow: no space, no addresses to map */
     }
     for (size_t i = 0; i < count; i++) {
-        complete_write(&writes[i], status);
+        complete_write(worker, &writes[i], status);
     }
 }
 

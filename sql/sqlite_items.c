@@ -7,6 +7,7 @@
 
 #include "codec/base/status.h"
 #include "codec/slot.h"
+#include "sql/audience.h"
 #include "sql/sqlite_ops.h"
 
 void sqlite_bind_user(struct query *query, const struct store_user *who)
@@ -43,6 +44,7 @@ void sqlite_items_read(
         .updated_at = query_column_u64(query, 21),
     };
     query_column_id(query, 4, ret_item->id);
+    audience_read(query_column(query, 22), result, ret_item);
 }
 
 int sqlite_items_append(

@@ -6,6 +6,8 @@
 #include "sql/sqlite_ops.h"
 
 #include "codec/base/status.h"
+#include "sql/sqlite_audience.h"
+#include "sql/sqlite_change.h"
 
 static int read_rev(struct sqlite_db *db, const struct store_user *who, struct put_result *result)
 {
@@ -43,13 +45,15 @@ static int find_repeat(
     return more;
 }
 
-static int number_row(
+/* Number the row; 0: rows that come before it are missing. */
+static int number_next(
     struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_INBOX_ADD);
     sqlite_bind_user(&query, &row->who);
     int more = query_step(&query);
+    int numbered = more;
     if (more > 0) {
         ret_result->seq = ret_result->head = query_column_u64(&query, 0);
         ret_result->rev = query_column_u64(&query, 1);
@@ -58,7 +62,19 @@ static int number_row(
         more = query_step(&query);
     }
     query_close(&query);
-    return more;
+    return more < 0 ? more : numbered;
+}
+
+static int number_row(
+    struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
+{
+    int status = number_next(db, row, ret_result);
+    if (status == 0) {
+        status = sqlite_audience_enter(db, &row->who);
+        status = status < 0 ? status : number_next(db, row, ret_result);
+        status = status == 0 ? STATUS_UNAVAILABLE : status;
+    }
+    return status < 0 ? status : 0;
 }
 
 static int insert_row(
@@ -154,7 +170,8 @@ static int renew_inbox(
 static int replace_row(struct sqlite_db *db, const struct store_row *row,
     const struct open_row *open, struct put_result *ret_result)
 {
-    int status = renew_inbox(db, &row->who, open->seen, ret_result);
+    int status = sqlite_audience_enter(db, &row->who);
+    status = status < 0 ? status : renew_inbox(db, &row->who, open->seen, ret_result);
     if (status < 0) {
         return status;
     }
@@ -198,20 +215,9 @@ static int put_row(struct sqlite_db *db, const struct store_row *row, struct put
     return status < 0 ? status : keep_key(db, row, ret_result);
 }
 
-static int check_fence(struct sqlite_db *db, const struct store_put *put)
-{
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_FENCE);
-    query_u64(&query, 1, put->partition);
-    query_u64(&query, 2, put->token);
-    query_text(&query, 3, put->last_id);
-    int changed = query_run(&query);
-    return changed < 0 ? changed : changed == 0 ? STATUS_FENCED : 0;
-}
-
 int sqlite_put(struct sqlite_db *db, struct store_put *put, struct put_result **ret_results)
 {
-    int status = put->fenced ? check_fence(db, put) : 0;
+    int status = put->fenced ? sqlite_check_fence(db, put->partition, put->token, put->last_id) : 0;
     if (status < 0) {
         return status;
     }

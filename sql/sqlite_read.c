@@ -8,9 +8,12 @@
 
 #include "codec/base/status.h"
 #include "codec/slot.h"
+#include "sql/audience.h"
+#include "sql/sqlite_audience.h"
 #include "sql/sqlite_items.h"
 #include "sql/sqlite_page.h"
 #include "sql/sqlite_search.h"
+#include "sql/sqlite_topics.h"
 
 /* Collect all rows of an item query and close it. */
 static int read_items(struct query *query, struct result *result,
@@ -203,7 +206,7 @@ static int run_get(struct sqlite_db *db, struct store_get *get)
     struct query query;
     query_open(&query, db, SQLITE_STMT_GET);
     query_u64(&query, 1, slot_of_id(get->id));
-    query_blob(&query, 2, bytes_of(get->id, NOTIFICATION_ID_LEN));
+    query_id(&query, 2, get->id);
     query_text(&query, 3, get->tenant);
     int more = query_step(&query);
     if (more > 0) {
@@ -327,6 +330,10 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
         return run_witness(db, (struct store_witness *)request);
     case STORE_PING:
         return run_ping(db);
+    case STORE_POSTED:
+    case STORE_SUBSCRIBERS:
+    case STORE_TOPICS:
+        return sqlite_topics_read(db, request);
     case STORE_PUT:
     case STORE_MARK:
     case STORE_CLAIM:
@@ -336,11 +343,8 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_EPOCH:
     case STORE_AUDIENCE_POST:
     case STORE_AUDIENCE_SWEEP:
-    case STORE_POSTED:
     case STORE_RETRACT:
     case STORE_SUBSCRIBE:
-    case STORE_SUBSCRIBERS:
-    case STORE_TOPICS:
     case STORE_OP_COUNT:
         break;
     }
@@ -353,7 +357,10 @@ int sqlite_read(struct sqlite_db *db, struct store_request *request)
     if (status < 0) {
         return status;
     }
-    status = run_read(db, request);
+    status = audience_is_asked(request) ? sqlite_audience_ask(db, request) : 0;
+    if (status == 0 && request->lacking_count == 0) {
+        status = run_read(db, request);
+    }
     int ended = sqlite_db_exec(db, "COMMIT");
     if (ended < 0 && !sqlite3_get_autocommit(db->handle)) {
         (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);

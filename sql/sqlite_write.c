@@ -6,7 +6,10 @@
 
 #include "codec/base/clock.h"
 #include "codec/base/status.h"
+#include "sql/sqlite_audience.h"
+#include "sql/sqlite_change.h"
 #include "sql/sqlite_forget.h"
+#include "sql/sqlite_topics.h"
 
 enum { WITNESS_MS = 86400000 };
 
@@ -58,32 +61,6 @@ static int collect(struct query *query, struct result *arena, struct targets *ta
     return more;
 }
 
-/* Take a row in this state into the counters, or out of them. */
-static void count_in(struct store_position *position, enum notification_state state)
-{
-    position->unread += state <= NOTIFICATION_SEEN;
-    position->unseen += state == NOTIFICATION_UNREAD;
-}
-
-static void count_out(struct store_position *position, enum notification_state state)
-{
-    position->unread -= state <= NOTIFICATION_SEEN;
-    position->unseen -= state == NOTIFICATION_UNREAD;
-}
-
-/* Give the inbox its next rev, and the counters of `position`. */
-static int change_inbox(
-    struct sqlite_db *db, const struct store_user *who, const struct store_position *position)
-{
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_INBOX_CHANGE);
-    sqlite_bind_user(&query, who);
-    query_u64(&query, 4, position->unread);
-    query_u64(&query, 5, position->unseen);
-    int changed = query_run(&query);
-    return changed < 0 ? changed : 0;
-}
-
 static int collect_mark(
     struct sqlite_db *db, const struct store_mark *mark, struct targets *ret_targets)
 {
@@ -110,27 +87,6 @@ static int collect_mark(
         status = collect(&query, arena, ret_targets);
     } while (status == 0 && ++i < mark->id_count);
     return status;
-}
-
-/* Replace a row by its tombstone. 1: done; 0: it is gone already. */
-static int bury(struct sqlite_db *db, const struct store_user *who, uint64_t rowid,
-    const struct notification_change *change)
-{
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_NOTIFICATION_DELETE);
-    query_u64(&query, 1, rowid);
-    int changed = query_run(&query);
-    if (changed <= 0) {
-        return changed;
-    }
-    query_open(&query, db, SQLITE_STMT_TOMBSTONE_INSERT);
-    sqlite_bind_user(&query, who);
-    query_u64(&query, 4, change->seq);
-    query_u64(&query, 5, change->rev);
-    query_id(&query, 6, change->id);
-    query_u64(&query, 7, (uint64_t)change->state);
-    query_u64(&query, 8, change->at);
-    return query_run(&query);
 }
 
 /* Write the row as the verb has changed it. 1; 0: it was named twice and has changed already. */
@@ -183,12 +139,12 @@ static int mark_row(struct sqlite_db *db, struct store_mark *mark, const struct 
         return 0;
     }
     bool erases = mark->verb == NOTIFICATION_MARK_DELETE;
-    int changed = erases ? bury(db, &mark->who, target->rowid, &change)
+    int changed = erases ? sqlite_make_tombstone(db, &mark->who, target->rowid, &change)
                          : write_row(db, mark->verb, target->rowid, &item, change.rev);
     if (changed > 0) {
         change_append(arena, &mark->changes, &mark->change_count, &change);
-        count_out(&mark->position, target->item.state);
-        count_in(&mark->position, item.state);
+        sqlite_count_out(&mark->position, target->item.state);
+        sqlite_count_in(&mark->position, item.state);
     }
     return changed < 0 ? changed : 0;
 }
@@ -196,7 +152,10 @@ static int mark_row(struct sqlite_db *db, struct store_mark *mark, const struct 
 static int run_mark(struct sqlite_db *db, struct store_mark *mark)
 {
     uint64_t floor;
-    int status = sqlite_read_position(db, &mark->who, &mark->position, &floor);
+    int status = sqlite_audience_enter(db, &mark->who);
+    if (status == 0) {
+        status = sqlite_read_position(db, &mark->who, &mark->position, &floor);
+    }
     struct targets targets = {0};
     if (status == 0) {
         status = collect_mark(db, mark, &targets);
@@ -209,7 +168,7 @@ static int run_mark(struct sqlite_db *db, struct store_mark *mark)
     }
     mark->changed = true;
     mark->position.rev++;
-    return change_inbox(db, &mark->who, &mark->position);
+    return sqlite_change_inbox(db, &mark->who, &mark->position);
 }
 
 /* --- sweep --- */
@@ -268,10 +227,10 @@ static int sweep_row(struct sqlite_db *db, struct store_sweep *sweep, struct sto
         .at = sweep->now};
     memcpy(change.id, item.id, NOTIFICATION_ID_LEN);
     int status = swept->woken ? write_row(db, verb, target->rowid, &item, change.rev)
-                              : bury(db, &swept->who, target->rowid, &change);
+                              : sqlite_make_tombstone(db, &swept->who, target->rowid, &change);
     change_append(request_result(&sweep->base), &swept->changes, &swept->change_count, &change);
-    count_out(&swept->position, target->item.state);
-    count_in(&swept->position, change.state);
+    sqlite_count_out(&swept->position, target->item.state);
+    sqlite_count_in(&swept->position, change.state);
     return status;
 }
 
@@ -295,7 +254,7 @@ static int sweep_user(struct sqlite_db *db, struct store_sweep *sweep, const str
     }
     *first = i;
     swept->position.rev++;
-    return status < 0 ? status : change_inbox(db, &swept->who, &swept->position);
+    return status < 0 ? status : sqlite_change_inbox(db, &swept->who, &swept->position);
 }
 
 /* Change what is due, at most the limit; a row that is gone by then is not found any more. */
@@ -445,7 +404,16 @@ static int run_epoch(struct sqlite_db *db, struct store_renewal *renewal)
 static int run_write(
     struct sqlite_db *db, struct store_request *request, struct put_result **ret_results)
 {
+    if (!op_writes(request->op)) { /* it has been found that rows are missing for it */
+        return sqlite_audience_mend(db, request);
+    }
     switch (request->op) {
+    case STORE_AUDIENCE_SWEEP:
+        return sqlite_audience_sweep(db, (struct store_sweep *)request);
+    case STORE_AUDIENCE_POST:
+    case STORE_RETRACT:
+    case STORE_SUBSCRIBE:
+        return sqlite_topics_write(db, request, ret_results);
     case STORE_PUT:
         return sqlite_put(db, (struct store_put *)request, ret_results);
     case STORE_MARK:
@@ -471,11 +439,7 @@ static int run_write(
     case STORE_CHANGED:
     case STORE_WITNESS_READ:
     case STORE_PING:
-    case STORE_AUDIENCE_POST:
-    case STORE_AUDIENCE_SWEEP:
     case STORE_POSTED:
-    case STORE_RETRACT:
-    case STORE_SUBSCRIBE:
     case STORE_SUBSCRIBERS:
     case STORE_TOPICS:
     case STORE_OP_COUNT:

@@ -308,6 +308,8 @@ void store_submit(struct store_port *port, struct store_request *request)
     request->status = 0;
     request->started_ns = clock_mono_ns();
     request->result = NULL;
+    request->lacking = NULL;
+    request->lacking_count = 0;
     list_init(&request->link);
     request_reset(request);
     port->pending++;
@@ -397,8 +399,13 @@ void store_request_finish(struct store_request *request)
     request_reset(request);
 }
 
-void put_apply(struct store_put *put, const struct put_result *results)
+void results_apply(struct store_request *request, const struct put_result *results)
 {
+    if (request->op == STORE_AUDIENCE_POST) {
+        audience_apply((struct store_audience_post *)request, results);
+        return;
+    }
+    struct store_put *put = (struct store_put *)request;
     for (size_t i = 0; i < put->count; i++) {
         struct store_row *row = &put->rows[i];
         row->outcome = results[i].outcome;
@@ -494,6 +501,7 @@ static void give_back(struct store_request *request, int status)
 {
     struct store_port *port = request->port;
     request->status = status;
+    audience_forget(request);
     if (status < 0) {
         request_reset(request);
     }

@@ -64,6 +64,8 @@ struct store_request {
     struct store_port *port;
     void *result;
     uint64_t started_ns;
+    uint32_t *lacking; /* users of the request who lack rows of posts to many: indices */
+    size_t lacking_count; /* these are made first */
 };
 
 /* Store rows, all or none, in the order given; at most STORE_PAGE_MAX rows. */

@@ -6,7 +6,8 @@ CREATE TABLE peal.meta (
 );
 
 -- changed_at: when rev was last raised, by the database's clock, in tens of seconds since 1970. So
--- coarse, it seldom changes, and most updates of a row leave its index alone.
+-- coarse, it seldom changes, and most updates of a row leave its index alone. born: the number of the
+-- tenant's posts when the inbox was made; through: it has what it gets of all posts up to it.
 CREATE TABLE peal.inbox (
     slot smallint NOT NULL,
     tenant text COLLATE "C" NOT NULL,
@@ -17,6 +18,9 @@ CREATE TABLE peal.inbox (
     unseen bigint NOT NULL DEFAULT 0 CHECK (unseen >= 0),
     tombstone_floor bigint NOT NULL DEFAULT 0,
     changed_at integer NOT NULL DEFAULT 0,
+    born bigint NOT NULL DEFAULT 0,
+    through bigint NOT NULL DEFAULT 0,
+    topics integer NOT NULL DEFAULT 0,
     PRIMARY KEY (slot, tenant, user_id)
 ) WITH (fillfactor = 70);
 CREATE INDEX inbox_changed ON peal.inbox (changed_at);
@@ -24,7 +28,8 @@ CREATE INDEX inbox_changed ON peal.inbox (changed_at);
 -- rev: of the last change. new_rev: of the change that last made it new (stored, came back); lists go by
 -- it. whole_rev: of the last change after which a device needs the whole row (also taken out of the
 -- archive). state follows from the times behind it (codec/notification_mark.h). count: how many posts it
--- stands for; updated_at: when its content was replaced last.
+-- stands for; updated_at: when its content was replaced last. audience_n: of the post
+-- to many that it was made from, and audience: kind, id and topic of that (sql/audience.h).
 CREATE TABLE peal.notification (
     slot smallint NOT NULL,
     tenant text COLLATE "C" NOT NULL,
@@ -50,6 +55,8 @@ CREATE TABLE peal.notification (
     collapse text COLLATE "C" NOT NULL DEFAULT '',
     count bigint NOT NULL DEFAULT 1,
     updated_at bigint NOT NULL DEFAULT 0,
+    audience_n bigint NOT NULL DEFAULT 0,
+    audience text NOT NULL DEFAULT '',
     PRIMARY KEY (slot, tenant, user_id, seq)
 );
 CREATE UNIQUE INDEX notification_id ON peal.notification (slot, id);
@@ -63,6 +70,8 @@ CREATE INDEX notification_collapse ON peal.notification (slot, tenant, user_id, 
     WHERE collapse <> '' AND state < 2;
 CREATE INDEX notification_expiry ON peal.notification (expires_at) WHERE expires_at > 0;
 CREATE INDEX notification_snoozed ON peal.notification (snoozed_until) WHERE snoozed_until > 0;
+CREATE UNIQUE INDEX notification_audience ON peal.notification (tenant, audience_n, user_id)
+    WHERE audience_n > 0;
 
 CREATE TABLE peal.tombstone (
     slot smallint NOT NULL,
@@ -87,6 +96,72 @@ CREATE TABLE peal.dedup (
     seq bigint NOT NULL,
     id uuid NOT NULL,
     PRIMARY KEY (slot, tenant, user_id, key_hash)
+);
+
+-- Posts to many. n: of a tenant's posts in the order of their commits, without holes, because
+-- whoever posts holds the head's lock up to the commit. kind 1: everybody, with the name '' those whose
+-- inbox began before, with '+' also others; 2: the topic `name`; 3: a list of members of its own, whose
+-- name is the post's id.
+CREATE TABLE peal.audience_head (
+    tenant text COLLATE "C" PRIMARY KEY,
+    n bigint NOT NULL
+) WITH (fillfactor = 50);
+
+CREATE TABLE peal.audience_post (
+    tenant text COLLATE "C" NOT NULL,
+    n bigint NOT NULL,
+    kind smallint NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    id uuid NOT NULL,
+    type text NOT NULL,
+    title text NOT NULL,
+    message text NOT NULL,
+    data bytea NOT NULL,
+    priority smallint NOT NULL,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    retracted boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (tenant, n)
+);
+CREATE UNIQUE INDEX audience_post_id ON peal.audience_post (id);
+CREATE INDEX audience_post_name ON peal.audience_post (tenant, kind, name, n);
+CREATE INDEX audience_post_created ON peal.audience_post (created_at);
+CREATE INDEX audience_post_expiry ON peal.audience_post (expires_at) WHERE expires_at > 0;
+
+-- Who gets a post n of (kind, name): from_n < n <= to_n. Who leaves and comes back has two intervals.
+CREATE TABLE peal.member (
+    slot smallint NOT NULL,
+    tenant text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    kind smallint NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    from_n bigint NOT NULL,
+    to_n bigint NOT NULL DEFAULT 9223372036854775807,
+    PRIMARY KEY (slot, tenant, user_id, kind, name, from_n)
+);
+CREATE UNIQUE INDEX member_open ON peal.member (tenant, kind, name, user_id)
+    WHERE to_n = 9223372036854775807;
+CREATE INDEX member_list ON peal.member (tenant, name, user_id) WHERE kind = 3;
+
+CREATE TABLE peal.audience_key (
+    tenant text COLLATE "C" NOT NULL,
+    kind smallint NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    key_hash uuid NOT NULL,
+    content_hash uuid NOT NULL,
+    n bigint NOT NULL,
+    id uuid NOT NULL,
+    PRIMARY KEY (tenant, kind, name, key_hash)
+);
+
+-- Posts that are being taken back: what was made of them goes, and what is being made of them by
+-- transactions that have read them before. horizon: the first transaction that cannot have; 0: the
+-- sweep has not seen it yet.
+CREATE TABLE peal.audience_change (
+    tenant text COLLATE "C" NOT NULL,
+    n bigint NOT NULL,
+    horizon bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (tenant, n)
 );
 
 CREATE TABLE peal.ingest (
@@ -273,5 +348,485 @@ BEGIN
         GROUP BY d.slot, d.tenant, d.user_id
         ON CONFLICT (slot, tenant, user_id) DO UPDATE
             SET tombstone_floor = greatest(i.tombstone_floor, excluded.tombstone_floor);
+END
+$$;
+
+-- The numbers that `most` posts at most have which a user lacks, in their order. `past`: the user has
+-- all up to it; `began`: where the tenant stood when the inbox was made.
+CREATE FUNCTION peal.pending(
+    which smallint, space text, who text, past bigint, began bigint, head bigint, instant bigint,
+    most bigint
+) RETURNS SETOF bigint
+LANGUAGE sql STABLE AS $$
+    SELECT q.n FROM (
+        (SELECT p.n FROM peal.audience_post p
+            WHERE p.tenant = space AND p.kind = 1 AND p.name = '' AND p.n > greatest(past, began)
+                AND p.n <= head AND NOT p.retracted
+                AND (p.expires_at = 0 OR p.expires_at > instant)
+            ORDER BY p.n LIMIT most)
+        UNION ALL
+        (SELECT p.n FROM peal.audience_post p
+            WHERE p.tenant = space AND p.kind = 1 AND p.name = '+' AND p.n > past
+                AND p.n <= head AND NOT p.retracted
+                AND (p.expires_at = 0 OR p.expires_at > instant)
+            ORDER BY p.n LIMIT most)
+        UNION ALL
+        (SELECT o.n FROM (
+                SELECT m.kind, m.name, m.from_n, m.to_n FROM peal.member m
+                WHERE m.slot = which AND m.tenant = space AND m.user_id = who AND m.to_n > past
+                OFFSET 0
+            ) m CROSS JOIN LATERAL (
+                SELECT p.n FROM peal.audience_post p
+                WHERE p.tenant = space AND p.kind = m.kind AND p.name = m.name
+                    AND p.n > greatest(m.from_n, past) AND p.n <= least(m.to_n, head)
+                    AND NOT p.retracted AND (p.expires_at = 0 OR p.expires_at > instant)
+                ORDER BY p.n LIMIT most
+            ) o)
+    ) q ORDER BY q.n LIMIT most
+$$;
+
+-- Erases what the users have of the posts, with a tombstone, and tells it as peal.sweep does. Their
+-- inboxes are locked. The four arrays belong together.
+CREATE FUNCTION peal.take_back(
+    slots smallint[], tenants text[], users text[], numbers bigint[], instant bigint
+) RETURNS TABLE (
+    ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
+    ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint
+)
+LANGUAGE sql VOLATILE AS $$
+    WITH target AS MATERIALIZED (
+        SELECT f.place, f.slot, f.tenant, f.user_id, f.seq, f.id, f.state
+        FROM unnest(slots, tenants, users, numbers) AS u (slot, tenant, user_id, n)
+        CROSS JOIN LATERAL (
+            SELECT a.ctid AS place, a.slot, a.tenant, a.user_id, a.seq, a.id, a.state
+            FROM peal.notification a
+            WHERE a.tenant = u.tenant AND a.audience_n > 0 AND a.audience_n = u.n
+                AND a.user_id >= u.user_id AND a.user_id <= u.user_id
+            ORDER BY a.user_id LIMIT 1
+        ) f
+    ), counted AS (
+        SELECT t.slot, t.tenant, t.user_id, count(*) FILTER (WHERE t.state < 2) AS closed,
+            count(*) FILTER (WHERE t.state = 0) AS unseen
+        FROM target t GROUP BY t.slot, t.tenant, t.user_id
+    ), box AS (
+        INSERT INTO peal.inbox AS i (slot, tenant, user_id, unread, unseen, changed_at)
+        SELECT c.slot, c.tenant, c.user_id, c.closed, c.unseen,
+            floor(extract(epoch FROM clock_timestamp()) / 10)::integer
+        FROM counted c
+        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET rev = i.rev + 1,
+            unread = i.unread - excluded.unread, unseen = i.unseen - excluded.unseen,
+            changed_at = excluded.changed_at
+        RETURNING i.slot, i.tenant, i.user_id, i.seq, i.rev, i.unread, i.unseen
+    ), gone AS (
+        DELETE FROM peal.notification n WHERE n.ctid = ANY (ARRAY(SELECT t.place FROM target t))
+    ), buried AS (
+        INSERT INTO peal.tombstone (slot, tenant, user_id, seq, rev, id, state, at)
+        SELECT t.slot, t.tenant, t.user_id, t.seq, b.rev, t.id, 6, instant
+        FROM target t
+        JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
+    )
+    SELECT b.tenant::text, b.user_id::text, b.seq, b.rev, b.unread, b.unseen, t.id, t.seq,
+        6::smallint
+    FROM target t
+    JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
+    ORDER BY b.slot, b.tenant, b.user_id, t.seq
+$$;
+
+-- Makes at most `most` rows that are missing in inboxes that are locked; the arrays belong together,
+-- and hold what the inboxes do. True when there are more. What is read behind the lock holds every
+-- post up to `heads`, because whoever made the last of them had the head's lock (sql/README.md).
+CREATE FUNCTION peal.make_rows(
+    slots smallint[], tenants text[], users text[], seqs bigint[], revs bigint[],
+    unreads bigint[], unseens bigint[], throughs bigint[], borns bigint[], heads bigint[],
+    most bigint
+) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    instant bigint := floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+    made bigint;
+BEGIN
+    WITH box AS MATERIALIZED (
+        SELECT * FROM unnest(slots, tenants, users, seqs, revs, unreads, unseens, throughs, borns,
+            heads) WITH ORDINALITY AS b (slot, tenant, user_id, seq, rev, unread, unseen, through,
+            born, head, place)
+    ), found AS MATERIALIZED (
+        -- Box by box: of those that are found all but the last one's are complete.
+        SELECT f.*, row_number() OVER () AS arrival
+        FROM (
+            SELECT b.place, p.n FROM box b CROSS JOIN LATERAL (
+                SELECT q.n FROM peal.pending(b.slot, b.tenant, b.user_id, b.through, b.born,
+                    b.head, instant, most + 1) AS q (n)
+                OFFSET 0
+            ) p LIMIT most + 1
+        ) f
+    ), cut AS (
+        SELECT f.place, f.n FROM found f WHERE f.arrival > most
+    ), kept AS MATERIALIZED (
+        SELECT f.place, f.n, row_number() OVER (PARTITION BY f.place ORDER BY f.n) AS number
+        FROM found f WHERE f.arrival <= most
+    ), added AS (
+        SELECT k.place, count(*) AS rows, max(k.n) AS last FROM kept k GROUP BY k.place
+    ), done AS MATERIALIZED (
+        SELECT b.*, coalesce(a.rows, 0) AS rows,
+            CASE WHEN c.place IS NULL OR (a.place IS NOT NULL AND a.place <> c.place) THEN b.head
+            ELSE coalesce(a.last, b.through) END AS reached
+        FROM box b LEFT JOIN added a ON a.place = b.place LEFT JOIN cut c ON true
+    ), stored AS (
+        INSERT INTO peal.notification (slot, tenant, user_id, seq, new_rev, whole_rev, rev, id,
+            type, title, message, data, priority, created_at, expires_at, audience_n, audience)
+        SELECT d.slot, d.tenant, d.user_id, d.seq + k.number, d.rev + k.number, d.rev + k.number,
+            d.rev + k.number, (lpad(to_hex(p.created_at), 12, '0') || '7'
+                || lpad(to_hex(d.slot::integer), 3, '0')
+                || substr(gen_random_uuid()::text, 19))::uuid, p.type, p.title, p.message,
+            p.data, p.priority, p.created_at, p.expires_at, p.n,
+            p.kind::text || p.id::text || CASE WHEN p.kind = 2 THEN p.name ELSE '' END
+        FROM kept k JOIN done d ON d.place = k.place CROSS JOIN LATERAL (
+            SELECT * FROM peal.audience_post a
+            WHERE a.tenant = d.tenant AND a.n >= k.n AND a.n <= k.n ORDER BY a.n LIMIT 1
+        ) p
+    ), forgotten AS (
+        DELETE FROM peal.member m WHERE m.ctid = ANY (ARRAY(
+            SELECT l.place FROM done d CROSS JOIN LATERAL (
+                SELECT o.ctid AS place FROM peal.member o
+                WHERE o.slot = d.slot AND o.tenant = d.tenant AND o.user_id = d.user_id
+                    AND o.to_n <= d.reached
+                OFFSET 0
+            ) l))
+    ), moved AS (
+        INSERT INTO peal.inbox AS i (slot, tenant, user_id, seq, rev, unread, unseen, through,
+            changed_at)
+        SELECT d.slot, d.tenant, d.user_id, d.seq + d.rows, d.rev + d.rows, d.unread + d.rows,
+            d.unseen + d.rows, d.reached,
+            floor(extract(epoch FROM clock_timestamp()) / 10)::integer
+        FROM done d WHERE d.reached > d.through
+        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = excluded.seq,
+            rev = excluded.rev, unread = excluded.unread, unseen = excluded.unseen,
+            through = excluded.through,
+            changed_at = CASE WHEN excluded.rev > i.rev THEN excluded.changed_at
+                ELSE i.changed_at END
+    )
+    SELECT count(*) INTO made FROM found;
+    RETURN made > most;
+END
+$$;
+
+-- Locks the inboxes of all users in one order, and makes those that are missing: what is not there
+-- cannot be locked, and a mark would not see the first notification that comes beside it. Then makes
+-- the rows that are missing, at most `most`: where there are more it raises, or with `mend` leaves
+-- them for the next time. With `mend` it also takes back what was retracted.
+CREATE FUNCTION peal.enter(
+    which smallint[], spaces text[], names text[], most bigint, mend boolean
+) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    slots smallint[];
+    tenants text[];
+    users text[];
+    seqs bigint[];
+    revs bigint[];
+    unreads bigint[];
+    unseens bigint[];
+    throughs bigint[];
+    borns bigint[];
+    heads bigint[];
+    numbers bigint[];
+BEGIN
+    WITH head AS MATERIALIZED (
+        SELECT t.tenant, h.n FROM (SELECT DISTINCT s.tenant FROM unnest(spaces) AS s (tenant)) t
+        CROSS JOIN LATERAL (
+            SELECT a.n FROM peal.audience_head a WHERE a.tenant = t.tenant LIMIT 1
+        ) h
+    ), locked AS (
+        INSERT INTO peal.inbox AS i (slot, tenant, user_id, born)
+        SELECT u.slot, u.tenant, u.user_id, coalesce(h.n, 0)
+        FROM (
+            SELECT n.slot, n.tenant, n.user_id
+            FROM unnest(which, spaces, names) AS n (slot, tenant, user_id)
+            GROUP BY n.slot, n.tenant, n.user_id
+        ) u LEFT JOIN head h ON h.tenant = u.tenant
+        ORDER BY u.slot, u.tenant COLLATE "C", u.user_id COLLATE "C"
+        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq
+        RETURNING i.slot, i.tenant, i.user_id, i.seq, i.rev, i.unread, i.unseen, i.through, i.born
+    )
+    SELECT array_agg(l.slot), array_agg(l.tenant), array_agg(l.user_id), array_agg(l.seq),
+        array_agg(l.rev), array_agg(l.unread), array_agg(l.unseen), array_agg(l.through),
+        array_agg(l.born), array_agg(h.n)
+        INTO slots, tenants, users, seqs, revs, unreads, unseens, throughs, borns, heads
+        FROM locked l JOIN head h ON h.tenant = l.tenant WHERE l.through < h.n;
+    IF slots IS NOT NULL THEN
+        IF peal.make_rows(slots, tenants, users, seqs, revs, unreads, unseens, throughs, borns,
+            heads, most) AND NOT mend THEN
+            RAISE EXCEPTION 'too many rows are missing' USING ERRCODE = 'PE002';
+        END IF;
+    END IF;
+    IF NOT mend THEN
+        RETURN;
+    END IF;
+    SELECT array_agg(u.slot), array_agg(u.tenant), array_agg(u.user_id), array_agg(c.n)
+        INTO slots, tenants, users, numbers
+        FROM unnest(which, spaces, names) AS u (slot, tenant, user_id) CROSS JOIN LATERAL (
+            SELECT a.n FROM peal.audience_change a WHERE a.tenant = u.tenant
+            ORDER BY a.n OFFSET 0
+        ) c;
+    IF slots IS NOT NULL THEN
+        PERFORM peal.take_back(slots, tenants, users, numbers,
+            floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint);
+    END IF;
+END
+$$;
+
+-- Stores a post to many. What a repeat finds is read behind the head's lock, in a later snapshot.
+CREATE FUNCTION peal.post(
+    space text, as_kind smallint, audience text, with_new boolean, with_key uuid, content uuid,
+    with_id uuid, as_type text, as_title text, as_message text, as_data bytea,
+    as_priority smallint, at bigint, until bigint, which smallint[], names text[]
+) RETURNS TABLE (ret_outcome smallint, ret_id uuid, ret_n bigint, ret_nobody boolean)
+LANGUAGE plpgsql AS $$
+DECLARE
+    head bigint;
+    first record;
+    shown text := CASE WHEN as_kind = 3 THEN with_id::text WHEN with_new THEN '+' ELSE audience END;
+BEGIN
+    INSERT INTO peal.audience_head AS h (tenant, n) VALUES (space, 0)
+        ON CONFLICT (tenant) DO UPDATE SET n = h.n RETURNING h.n INTO head;
+    SELECT k.id, k.n, k.content_hash = content AS same INTO first FROM peal.audience_key k
+        WHERE k.tenant = space AND k.kind = as_kind AND k.name = audience
+            AND k.key_hash = with_key;
+    IF FOUND THEN
+        RETURN QUERY SELECT CASE WHEN first.same THEN 1 ELSE 2 END::smallint, first.id, first.n,
+            false;
+        RETURN;
+    END IF;
+    head := head + 1;
+    INSERT INTO peal.audience_post (tenant, n, kind, name, id, type, title, message, data,
+        priority, created_at, expires_at)
+        VALUES (space, head, as_kind, shown, with_id, as_type, as_title, as_message, as_data,
+            as_priority, at, until);
+    INSERT INTO peal.audience_key (tenant, kind, name, key_hash, content_hash, n, id)
+        VALUES (space, as_kind, audience, with_key, content, head, with_id);
+    INSERT INTO peal.member (slot, tenant, user_id, kind, name, from_n, to_n)
+        SELECT DISTINCT u.slot, space, u.user_id, as_kind, shown, head - 1, head
+        FROM unnest(which, names) AS u (slot, user_id);
+    INSERT INTO peal.audience_head AS h (tenant, n) VALUES (space, head)
+        ON CONFLICT (tenant) DO UPDATE SET n = head;
+    RETURN QUERY SELECT 0::smallint, with_id, head, as_kind = 2 AND NOT EXISTS (
+        SELECT FROM peal.member m WHERE m.tenant = space AND m.kind = 2 AND m.name = shown
+            AND m.to_n = 9223372036854775807 LIMIT 1);
+END
+$$;
+
+-- Takes a post back: from now on nobody gets it; who has it loses it when read, or by the sweep.
+CREATE FUNCTION peal.retract(space text, post uuid)
+RETURNS TABLE (ret_n bigint, ret_kind smallint, ret_name text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    taken record;
+BEGIN
+    UPDATE peal.audience_post p SET retracted = true
+        WHERE p.id = post AND p.tenant = space AND NOT p.retracted
+        RETURNING p.n, p.kind, p.name INTO taken;
+    IF FOUND THEN
+        INSERT INTO peal.audience_change (tenant, n) VALUES (space, taken.n);
+        RETURN QUERY SELECT taken.n, taken.kind,
+            CASE WHEN taken.kind = 2 THEN taken.name::text ELSE '' END;
+    END IF;
+END
+$$;
+
+-- Subscribes users to a topic. Their inboxes are locked, and read again behind the lock.
+CREATE FUNCTION peal.subscribe(which smallint[], space text, names text[], topic text, most bigint)
+RETURNS TABLE (ret_changed bigint, ret_full bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    head bigint;
+    slots smallint[];
+    users text[];
+    counts integer[];
+    already bigint;
+    joined bigint;
+BEGIN
+    SELECT h.n INTO head FROM peal.audience_head h WHERE h.tenant = space;
+    WITH locked AS (
+        INSERT INTO peal.inbox AS i (slot, tenant, user_id, born)
+        SELECT u.slot, space, u.user_id, coalesce(head, 0)
+        FROM unnest(which, names) AS u (slot, user_id)
+        GROUP BY u.slot, u.user_id ORDER BY u.slot, u.user_id COLLATE "C"
+        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq
+        RETURNING i.slot, i.user_id, i.topics
+    )
+    SELECT array_agg(l.slot), array_agg(l.user_id), array_agg(l.topics)
+        INTO slots, users, counts FROM locked l;
+    SELECT coalesce((SELECT h.n FROM peal.audience_head h WHERE h.tenant = space), 0) INTO head;
+    WITH joining AS (
+        INSERT INTO peal.member AS m (slot, tenant, user_id, kind, name, from_n)
+        SELECT u.slot, space, u.user_id, 2, topic, head
+        FROM unnest(slots, users, counts) AS u (slot, user_id, topics)
+        WHERE u.topics < most
+        ON CONFLICT (tenant, kind, name, user_id) WHERE to_n = 9223372036854775807 DO NOTHING
+        RETURNING m.slot, m.user_id
+    ), counted AS (
+        INSERT INTO peal.inbox AS i (slot, tenant, user_id)
+        SELECT j.slot, space, j.user_id FROM joining j
+        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET topics = i.topics + 1
+    )
+    SELECT count(*) INTO joined FROM joining;
+    SELECT count(*) INTO already
+        FROM unnest(users, counts) AS u (user_id, topics)
+        CROSS JOIN LATERAL (
+            SELECT FROM peal.member m
+            WHERE m.tenant = space AND m.kind = 2 AND m.name = topic
+                AND m.user_id >= u.user_id AND m.user_id <= u.user_id
+                AND m.to_n = 9223372036854775807
+            ORDER BY m.user_id LIMIT 1
+        ) m
+        WHERE u.topics >= most;
+    RETURN QUERY SELECT joined, (SELECT count(*) FROM unnest(counts) AS c (topics)
+        WHERE c.topics >= most) - already;
+END
+$$;
+
+-- Ends subscriptions. An interval is kept as long as it may hold posts that the user lacks.
+CREATE FUNCTION peal.unsubscribe(space text, names text[], topic text)
+RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    head bigint;
+    slots smallint[];
+    users text[];
+    throughs bigint[];
+    ended bigint;
+BEGIN
+    WITH locked AS (
+        INSERT INTO peal.inbox AS i (slot, tenant, user_id)
+        SELECT m.slot, space, m.user_id
+        FROM (SELECT DISTINCT n.user_id FROM unnest(names) AS n (user_id)) u CROSS JOIN LATERAL (
+            SELECT o.slot, o.user_id FROM peal.member o
+            WHERE o.tenant = space AND o.kind = 2 AND o.name = topic
+                AND o.user_id >= u.user_id AND o.user_id <= u.user_id
+                AND o.to_n = 9223372036854775807
+            ORDER BY o.user_id LIMIT 1
+        ) m
+        ORDER BY m.slot, m.user_id COLLATE "C"
+        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq
+        RETURNING i.slot, i.user_id, i.through
+    )
+    SELECT array_agg(l.slot), array_agg(l.user_id), array_agg(l.through)
+        INTO slots, users, throughs FROM locked l;
+    IF slots IS NULL THEN
+        RETURN 0;
+    END IF;
+    SELECT coalesce((SELECT h.n FROM peal.audience_head h WHERE h.tenant = space), 0) INTO head;
+    WITH target AS MATERIALIZED (
+        SELECT m.place, u.slot, u.user_id, m.from_n >= head OR u.through >= head AS empty
+        FROM unnest(slots, users, throughs) AS u (slot, user_id, through) CROSS JOIN LATERAL (
+            SELECT o.ctid AS place, o.from_n FROM peal.member o
+            WHERE o.tenant = space AND o.kind = 2 AND o.name = topic
+                AND o.user_id >= u.user_id AND o.user_id <= u.user_id
+                AND o.to_n = 9223372036854775807
+            ORDER BY o.user_id LIMIT 1
+        ) m
+    ), closed AS (
+        UPDATE peal.member m SET to_n = head
+            WHERE m.ctid = ANY (ARRAY(SELECT t.place FROM target t WHERE NOT t.empty))
+    ), gone AS (
+        DELETE FROM peal.member m
+            WHERE m.ctid = ANY (ARRAY(SELECT t.place FROM target t WHERE t.empty))
+    ), counted AS (
+        INSERT INTO peal.inbox AS i (slot, tenant, user_id)
+        SELECT t.slot, space, t.user_id FROM target t
+        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET topics = i.topics - 1
+    )
+    SELECT count(*) INTO ended FROM target;
+    RETURN ended;
+END
+$$;
+
+-- Takes back what retractions have not reached, at most `most` rows, and drops old posts. Of a
+-- retraction nothing is left when, in a snapshot taken after every transaction below its horizon
+-- had ended, there is no row: those that came later have seen it (sql/README.md).
+CREATE FUNCTION peal.audience_sweep(instant bigint, keep_after bigint, most bigint)
+RETURNS TABLE (
+    ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
+    ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint, ret_more boolean
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    change record;
+    old record;
+    over boolean;
+    slots smallint[] := '{}';
+    tenants text[] := '{}';
+    users text[] := '{}';
+    numbers bigint[] := '{}';
+    found_slots smallint[];
+    found_users text[];
+    dropped bigint := 0;
+    removed bigint;
+BEGIN
+    FOR change IN
+        SELECT c.tenant, c.n, c.horizon FROM peal.audience_change c
+        ORDER BY c.tenant, c.n LIMIT most
+    LOOP
+        EXIT WHEN cardinality(slots) >= most;
+        IF change.horizon = 0 THEN
+            INSERT INTO peal.audience_change AS c (tenant, n) VALUES (change.tenant, change.n)
+                ON CONFLICT (tenant, n) DO UPDATE
+                SET horizon = pg_current_xact_id()::text::bigint;
+        END IF;
+        over := change.horizon > 0
+            AND pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= change.horizon;
+        SELECT array_agg(r.slot), array_agg(r.user_id) INTO found_slots, found_users
+            FROM (
+                SELECT a.slot, a.user_id FROM peal.notification a
+                WHERE a.tenant = change.tenant AND a.audience_n > 0 AND a.audience_n = change.n
+                    AND a.user_id >= ''
+                ORDER BY a.user_id LIMIT most - cardinality(slots)
+            ) r;
+        IF found_slots IS NOT NULL THEN
+            slots := slots || found_slots;
+            users := users || found_users;
+            tenants := tenants || array_fill(change.tenant::text, ARRAY[cardinality(found_slots)]);
+            numbers := numbers || array_fill(change.n, ARRAY[cardinality(found_slots)]);
+        ELSIF over THEN
+            DELETE FROM peal.audience_change c
+                WHERE c.tenant = change.tenant AND c.n = change.n;
+        END IF;
+    END LOOP;
+    FOR old IN
+        (SELECT p.tenant, p.n, p.kind, p.name FROM peal.audience_post p
+            WHERE p.created_at <= keep_after ORDER BY p.created_at LIMIT most)
+        UNION ALL
+        (SELECT p.tenant, p.n, p.kind, p.name FROM peal.audience_post p
+            WHERE p.expires_at > 0 AND p.expires_at <= instant ORDER BY p.expires_at LIMIT most)
+    LOOP
+        EXIT WHEN dropped >= most;
+        removed := 0;
+        IF old.kind = 3 THEN
+            DELETE FROM peal.member m WHERE m.ctid = ANY (ARRAY(
+                SELECT l.ctid FROM peal.member l
+                WHERE l.tenant = old.tenant AND l.kind = 3 AND l.name = old.name
+                    AND l.user_id >= ''
+                ORDER BY l.user_id LIMIT most - dropped));
+            GET DIAGNOSTICS removed = ROW_COUNT;
+        END IF;
+        dropped := dropped + 1 + removed;
+        IF dropped < most THEN
+            DELETE FROM peal.audience_post p WHERE p.tenant = old.tenant AND p.n = old.n;
+        END IF;
+    END LOOP;
+    RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
+        NULL::bigint, NULL::uuid, NULL::bigint, NULL::smallint,
+        cardinality(slots) >= most OR dropped >= most;
+    IF cardinality(slots) = 0 THEN
+        RETURN;
+    END IF;
+    INSERT INTO peal.inbox AS i (slot, tenant, user_id)
+        SELECT u.slot, u.tenant, u.user_id
+        FROM unnest(slots, tenants, users) AS u (slot, tenant, user_id)
+        GROUP BY u.slot, u.tenant, u.user_id
+        ORDER BY u.slot, u.tenant COLLATE "C", u.user_id COLLATE "C"
+        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq;
+    RETURN QUERY SELECT t.*, NULL::boolean
+        FROM peal.take_back(slots, tenants, users, numbers, instant) t;
 END
 $$;

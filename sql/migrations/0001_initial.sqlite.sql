@@ -4,7 +4,8 @@ CREATE TABLE meta (
 ) WITHOUT ROWID;
 
 -- The slot follows from tenant and user_id (codec/slot.h). changed_at: when rev was last raised, in
--- tens of seconds since 1970; so coarse, it seldom changes, and its index seldom with it.
+-- tens of seconds since 1970; so coarse, it seldom changes, and its index seldom with it. born: the number of
+-- the tenant's posts when the inbox was made; through: it has what it gets of all posts up to it.
 CREATE TABLE inbox (
     slot INTEGER NOT NULL,
     tenant TEXT NOT NULL,
@@ -15,6 +16,9 @@ CREATE TABLE inbox (
     unseen INTEGER NOT NULL DEFAULT 0 CHECK (unseen >= 0),
     tombstone_floor INTEGER NOT NULL DEFAULT 0,
     changed_at INTEGER NOT NULL DEFAULT 0,
+    born INTEGER NOT NULL DEFAULT 0,
+    through INTEGER NOT NULL DEFAULT 0,
+    topics INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (slot, tenant, user_id)
 ) WITHOUT ROWID;
 CREATE INDEX inbox_changed ON inbox (changed_at);
@@ -23,7 +27,8 @@ CREATE INDEX inbox_changed ON inbox (changed_at);
 -- it. whole_rev: of the last change after which a device needs the whole row (also taken out of the
 -- archive). state follows from the times behind it (codec/notification_mark.h). count: how many posts it
 -- stands for; updated_at: when its content was replaced last.
--- A rowid table: appending stays cheap however many users share it.
+-- audience_n: of the post to many that it was made from, and audience: kind, id and topic of that
+-- (sql/audience.h). A rowid table: appending stays cheap however many users share it.
 CREATE TABLE notification (
     slot INTEGER NOT NULL,
     tenant TEXT NOT NULL,
@@ -48,7 +53,9 @@ CREATE TABLE notification (
     resurfaced_at INTEGER NOT NULL DEFAULT 0,
     collapse TEXT NOT NULL DEFAULT '',
     count INTEGER NOT NULL DEFAULT 1,
-    updated_at INTEGER NOT NULL DEFAULT 0
+    updated_at INTEGER NOT NULL DEFAULT 0,
+    audience_n INTEGER NOT NULL DEFAULT 0,
+    audience TEXT NOT NULL DEFAULT ''
 );
 CREATE UNIQUE INDEX notification_seq ON notification (slot, tenant, user_id, seq);
 CREATE UNIQUE INDEX notification_id ON notification (slot, id);
@@ -62,6 +69,8 @@ CREATE INDEX notification_collapse ON notification (slot, tenant, user_id, colla
     WHERE collapse <> '' AND state < 2;
 CREATE INDEX notification_expiry ON notification (expires_at) WHERE expires_at > 0;
 CREATE INDEX notification_snoozed ON notification (snoozed_until) WHERE snoozed_until > 0;
+CREATE UNIQUE INDEX notification_audience ON notification (tenant, audience_n, user_id)
+    WHERE audience_n > 0;
 
 CREATE TABLE tombstone (
     slot INTEGER NOT NULL,
@@ -86,6 +95,68 @@ CREATE TABLE dedup (
     seq INTEGER NOT NULL,
     id BLOB NOT NULL,
     PRIMARY KEY (slot, tenant, user_id, key_hash)
+) WITHOUT ROWID;
+
+-- Posts to many. n: of a tenant's posts, without holes. kind 1: everybody, with the name '' those whose
+-- inbox began before, with '+' also others; 2: the topic `name`; 3: a list of members of its own, whose
+-- name is the post's id.
+CREATE TABLE audience_head (
+    tenant TEXT PRIMARY KEY,
+    n INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE audience_post (
+    tenant TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    id BLOB NOT NULL CHECK (length(id) = 16),
+    type TEXT NOT NULL,
+    title TEXT NOT NULL,
+    message TEXT NOT NULL,
+    data BLOB NOT NULL,
+    priority INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    retracted INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX audience_post_n ON audience_post (tenant, n);
+CREATE UNIQUE INDEX audience_post_id ON audience_post (id);
+CREATE INDEX audience_post_name ON audience_post (tenant, kind, name, n);
+CREATE INDEX audience_post_created ON audience_post (created_at);
+CREATE INDEX audience_post_expiry ON audience_post (expires_at) WHERE expires_at > 0;
+
+-- Who gets a post n of (kind, name): from_n < n <= to_n. Who leaves and comes back has two intervals.
+CREATE TABLE member (
+    slot INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    from_n INTEGER NOT NULL,
+    to_n INTEGER NOT NULL DEFAULT 9223372036854775807,
+    PRIMARY KEY (slot, tenant, user_id, kind, name, from_n)
+);
+CREATE UNIQUE INDEX member_open ON member (tenant, kind, name, user_id)
+    WHERE to_n = 9223372036854775807;
+CREATE INDEX member_list ON member (tenant, name, user_id) WHERE kind = 3;
+
+CREATE TABLE audience_key (
+    tenant TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    key_hash BLOB NOT NULL CHECK (length(key_hash) = 16),
+    content_hash BLOB NOT NULL,
+    n INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    PRIMARY KEY (tenant, kind, name, key_hash)
+) WITHOUT ROWID;
+
+-- Posts that are being taken back: what was made of them goes.
+CREATE TABLE audience_change (
+    tenant TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (tenant, n)
 ) WITHOUT ROWID;
 
 CREATE TABLE ingest (

@@ -14,6 +14,7 @@
 #include "codec/slot.h"
 #include "sql/sqlite_db.h"
 #include "tests/support/postgres.h"
+#include "tests/unit/sql/audience.h"
 #include "tests/unit/sql/harness.h"
 
 TestSuite(plans, .timeout = 600);
@@ -40,7 +41,7 @@ static const struct {
     struct {
         const char *index;
         const char *column;
-    } reads[6];
+    } reads[7];
 } wanted[] = {
     {"changed", {{"inbox_changed", "changed_at"}}},
     {"changed.next", {{"pg_database_datname_index", "datname"}}},
@@ -57,10 +58,9 @@ static const struct {
     {"forget.lock", {{"inbox_pkey", "user_id"}}},
     {"forget.notifications", {{"notification_pkey", "user_id"}, {"inbox_pkey", "user_id"}}},
     {"forget.tombstones", {{"tombstone_pkey", "user_id"}}},
-    {"get", {{"notification_id", "id <"}}},
+    {"get", {{"notification_id", "id <"}, {"audience_change_pkey", "(n ="}}},
     {"list", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"list.asc", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
-    {"lock", {{"inbox_pkey", "user_id"}}},
     {"mark.ids", {{"notification_id", "id <"}, {"inbox_pkey", "user_id"}}},
     {"mark.up_to", {{"notification_pkey", "seq <"}, {"inbox_pkey", "user_id"}}},
     {"mark.up_to.open", {{"notification_open", "seq <"}, {"inbox_pkey", "user_id"}}},
@@ -83,6 +83,22 @@ static const struct {
     {"unblock", {{"pg_database_datname_index", "datname"}, {"pg_authid_rolname_index", "rolname"}}},
     {"witness.raise", {{0}}},
     {"witness.read", {{"witness_pkey", "node"}}},
+    /* pg_audience.def */
+    {"audience.behind",
+        {{"inbox_pkey", "user_id"}, {"audience_head_pkey", "tenant"},
+            {"audience_post_name", "(n <="}, {"member_pkey", "user_id"},
+            {"audience_change_pkey", "tenant"}, {"notification_audience", "user_id <="}}},
+    {"audience.mend", {{0}}},
+    {"audience.post", {{0}}},
+    {"audience.posted", {{"audience_head_pkey", "tenant"}, {"audience_post_pkey", "(n <="}}},
+    {"audience.retract", {{0}}},
+    {"audience.sweep", {{0}}},
+    {"enter", {{0}}},
+    {"subscribe", {{0}}},
+    {"subscribers", {{"member_open", "user_id >"}}},
+    {"topics", {{"member_open", "(name >"}}},
+    {"topics.of_user", {{"member_pkey", "(name >"}}},
+    {"unsubscribe", {{0}}},
 };
 
 /* What a session of the engine is like (pg_conn.c). */
@@ -294,6 +310,32 @@ static void use_the_rest(struct harness *harness)
     run_done(harness, &ping);
 }
 
+/* Posts to everybody and to a topic that some have, read, written behind and taken back. */
+static void use_audiences(struct harness *harness, const char *user, uint64_t round)
+{
+    (void)subscribe_to(harness, user, round % 2 ? "odd" : "even");
+    struct store_audience_post post = post_of(round % 3 ? "odd" : NULL, round);
+    post_many(harness, &post);
+    (void)position_of(harness, user_of(user));
+    if (round % 10 == 0) {
+        retract_post(harness, &post);
+    }
+    (void)post_to(harness, "even", round);
+    (void)unsubscribe_from(harness, user, "even");
+    (void)sweep_audiences(harness, 1001, 1000000);
+    struct store_subscribers subscribers = {
+        .base.op = STORE_SUBSCRIBERS, .topic = BYTES("odd"), .limit = 5};
+    run_done(harness, &subscribers.base);
+    struct store_topics topics = {.base.op = STORE_TOPICS, .user = bytes_str(user), .limit = 5};
+    run_done(harness, &topics.base);
+    topics.of_user = true;
+    run_done(harness, &topics.base);
+    struct store_posted_from from = {.after = 2 * round};
+    struct store_posted posted = {
+        .base.op = STORE_POSTED, .tenants = &from, .tenant_count = 1, .limit = 5};
+    run_done(harness, &posted.base);
+}
+
 static void sweep_once(struct harness *harness)
 {
     struct store_sweep sweep = {
@@ -344,6 +386,7 @@ static void use_everything(const char *url)
     for (uint64_t round = 0; round < ROUNDS; round++) {
         char name[16];
         (void)snprintf(name, sizeof(name), "u%lu", round % USERS);
+        use_audiences(&harness, name, round);
         use_inbox(&harness, name, round);
         sweep_once(&harness);
     }

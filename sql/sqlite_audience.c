@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Makes the rows of posts to many in the inboxes that lack them, and takes back what was retracted.
+ */
+#include "sql/sqlite_audience.h"
+
+#include "codec/base/clock.h"
+#include "codec/base/rand.h"
+#include "codec/base/status.h"
+#include "codec/slot.h"
+#include "sql/audience.h"
+#include "sql/sqlite_change.h"
+#include "sql/sqlite_items.h"
+#include "sql/sqlite_ops.h"
+
+enum { MOST_CHANGES = 500 };
+
+/* Where an inbox stands among its tenant's posts. */
+struct standing {
+    uint64_t head;
+    uint64_t through;
+    uint64_t born;
+    bool exists;
+};
+
+int sqlite_audience_head(struct sqlite_db *db, struct bytes tenant, uint64_t *ret_n)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_HEAD);
+    query_text(&query, 1, tenant);
+    int more = query_step(&query);
+    *ret_n = more > 0 ? query_column_u64(&query, 0) : 0;
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
+static int read_standing(
+    struct sqlite_db *db, const struct store_user *who, struct standing *ret_standing)
+{
+    *ret_standing = (struct standing){0};
+    int status = sqlite_audience_head(db, who->tenant, &ret_standing->head);
+    if (status < 0) {
+        return status;
+    }
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_INBOX_STANDS);
+    sqlite_bind_user(&query, who);
+    int more = query_step(&query);
+    if (more > 0) {
+        ret_standing->exists = true;
+        ret_standing->through = query_column_u64(&query, 0);
+        ret_standing->born = query_column_u64(&query, 1);
+    }
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
+static void bind_pending(
+    struct query *query, const struct store_user *who, const struct standing *standing)
+{
+    sqlite_bind_user(query, who);
+    query_u64(query, 4, standing->through);
+    query_u64(query, 5, standing->born);
+    query_u64(query, 6, standing->head);
+}
+
+/* --- making rows --- */
+
+/* The posts that are missing, at most AUDIENCE_STEP_MAX, and whether there are more. */
+struct pending {
+    uint64_t n[AUDIENCE_STEP_MAX + 1];
+    size_t count;
+};
+
+static int read_pending(struct sqlite_db *db, const struct store_user *who,
+    const struct standing *standing, struct pending *ret_pending)
+{
+    struct query query;
+    ret_pending->count = 0;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_PENDING);
+    bind_pending(&query, who, standing);
+    query_u64(&query, 7, AUDIENCE_STEP_MAX + 1);
+    int more = query_step(&query);
+    while (more > 0 && ret_pending->count <= AUDIENCE_STEP_MAX) {
+        ret_pending->n[ret_pending->count++] = query_column_u64(&query, 0);
+        more = query_step(&query);
+    }
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
+/* The id of a row: of its user's slot; and the text that names the post's. */
+static int make_ids(struct sqlite_db *db, const struct store_user *who, uint64_t n,
+    uint8_t ret_id[NOTIFICATION_ID_LEN], char ret_text[UUID_TEXT_LEN])
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_MAKE_ID);
+    query_text(&query, 1, who->tenant);
+    query_u64(&query, 2, n);
+    int more = query_step(&query);
+    if (more > 0) {
+        uint8_t id[NOTIFICATION_ID_LEN] = {0};
+        query_column_id(&query, 0, id);
+        uuid_format(id, ret_text);
+        uuid7_make(query_column_u64(&query, 1), slot_of(who->tenant, who->user), ret_id);
+    }
+    query_close(&query);
+    return more < 0 ? more : more == 0 ? STATUS_UNAVAILABLE : 0;
+}
+
+static int make_row(struct sqlite_db *db, const struct store_user *who, uint64_t n)
+{
+    uint8_t id[NOTIFICATION_ID_LEN];
+    char text[UUID_TEXT_LEN];
+    int status = make_ids(db, who, n, id, text);
+    if (status < 0) {
+        return status;
+    }
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_INBOX_NUMBER);
+    sqlite_bind_user(&query, who);
+    int more = query_step(&query);
+    uint64_t seq = more > 0 ? query_column_u64(&query, 0) : 0;
+    uint64_t rev = more > 0 ? query_column_u64(&query, 1) : 0;
+    more = more > 0 ? query_step(&query) : more;
+    query_close(&query);
+    if (more < 0) {
+        return more;
+    }
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_MAKE);
+    sqlite_bind_user(&query, who);
+    query_u64(&query, 4, n);
+    query_u64(&query, 5, seq);
+    query_u64(&query, 6, rev);
+    query_id(&query, 7, id);
+    query_text(&query, 8, bytes_of(text, UUID_TEXT_LEN));
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
+/* All posts up to `through` have been made: intervals that ended by then hold nothing any more. */
+static int reach(struct sqlite_db *db, const struct store_user *who, uint64_t through)
+{
+    static const enum sqlite_statement both[] = {
+        SQLITE_STMT_INBOX_REACH, SQLITE_STMT_MEMBER_FORGET};
+    int changed = 0;
+    for (size_t i = 0; i < ARRAY_LEN(both) && changed >= 0; i++) {
+        struct query query;
+        query_open(&query, db, both[i]);
+        sqlite_bind_user(&query, who);
+        query_u64(&query, 4, through);
+        changed = query_run(&query);
+    }
+    return changed < 0 ? changed : 0;
+}
+
+static int begin_inbox(
+    struct sqlite_db *db, const struct store_user *who, struct standing *standing)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_INBOX_BEGIN);
+    sqlite_bind_user(&query, who);
+    query_u64(&query, 4, standing->head);
+    int changed = query_run(&query);
+    standing->born = standing->head;
+    standing->exists = true;
+    return changed < 0 ? changed : 0;
+}
+
+/* Make at most AUDIENCE_STEP_MAX rows; 1: there are more. `*ret_made` rows were made. */
+static int step(struct sqlite_db *db, const struct store_user *who, size_t *ret_made)
+{
+    struct standing standing;
+    *ret_made = 0;
+    int status = read_standing(db, who, &standing);
+    if (status == 0 && !standing.exists) {
+        status = begin_inbox(db, who, &standing);
+    }
+    if (status < 0 || standing.through >= standing.head) {
+        return status;
+    }
+    struct pending pending;
+    status = read_pending(db, who, &standing, &pending);
+    bool more = pending.count > AUDIENCE_STEP_MAX;
+    size_t count = more ? AUDIENCE_STEP_MAX : pending.count;
+    for (size_t i = 0; i < count && status == 0; i++) {
+        status = make_row(db, who, pending.n[i]);
+    }
+    *ret_made = count;
+    if (status == 0) {
+        status = reach(db, who, more ? pending.n[count - 1] : standing.head);
+    }
+    return status < 0 ? status : more;
+}
+
+int sqlite_audience_enter(struct sqlite_db *db, const struct store_user *who)
+{
+    size_t made;
+    int more = step(db, who, &made);
+    while (more > 0) {
+        more = step(db, who, &made);
+    }
+    return more;
+}
+
+/* --- taking back --- */
+
+/* A tenant's posts that are being taken back. */
+struct changes {
+    struct change {
+        struct bytes tenant;
+        uint64_t n;
+    } * at;
+    size_t count;
+};
+
+/* Those behind a place in the order of (tenant, n); tenants are copied into the arena. */
+static int read_changes(struct sqlite_db *db, struct bytes tenant, struct result *arena,
+    uint32_t limit, struct changes *ret_changes)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_CHANGED);
+    query_text(&query, 1, tenant);
+    query_u64(&query, 2, 0);
+    query_u64(&query, 3, limit);
+    int more = query_step(&query);
+    while (more > 0) {
+        struct change *grown =
+            result_grow(arena, ret_changes->at, ret_changes->count, sizeof(*grown));
+        if (!grown) {
+            more = STATUS_NOMEM;
+            break;
+        }
+        ret_changes->at = grown;
+        grown[ret_changes->count++] = (struct change){
+            .tenant = result_copy(arena, query_column(&query, 0)),
+            .n = query_column_u64(&query, 1),
+        };
+        more = query_step(&query);
+    }
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
+/* What a user has of a post: 1, and its row; 0: nothing. */
+static int find_row(struct sqlite_db *db, const struct store_user *who, uint64_t n,
+    uint64_t *ret_rowid, struct notification_item *ret_item)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_FIND);
+    query_text(&query, 1, who->tenant);
+    query_u64(&query, 2, n);
+    query_text(&query, 3, who->user);
+    int more = query_step(&query);
+    if (more > 0) {
+        *ret_rowid = query_column_u64(&query, 0);
+        query_column_id(&query, 1, ret_item->id);
+        ret_item->seq = query_column_u64(&query, 2);
+        ret_item->state = (enum notification_state)query_column_u64(&query, 4);
+    }
+    query_close(&query);
+    return more;
+}
+
+/* Erase what a user has of the posts of `changes` of his tenant, with one rev; tell it. */
+static int take_back(struct sqlite_db *db, const struct changes *changes, uint64_t at,
+    struct result *arena, struct store_swept *swept)
+{
+    uint64_t floor;
+    int status = sqlite_read_position(db, &swept->who, &swept->position, &floor);
+    for (size_t i = 0; i < changes->count && status >= 0; i++) {
+        uint64_t rowid = 0;
+        struct notification_item item = {0};
+        bool his = bytes_eq(changes->at[i].tenant, swept->who.tenant);
+        status = his ? find_row(db, &swept->who, changes->at[i].n, &rowid, &item) : 0;
+        if (status <= 0) {
+            continue;
+        }
+        struct notification_change change = {.seq = item.seq,
+            .rev = swept->position.rev + 1,
+            .state = NOTIFICATION_ERASED,
+            .at = at};
+        memcpy(change.id, item.id, NOTIFICATION_ID_LEN);
+        status = sqlite_make_tombstone(db, &swept->who, rowid, &change);
+        sqlite_count_out(&swept->position, item.state);
+        change_append(arena, &swept->changes, &swept->change_count, &change);
+    }
+    if (status < 0 || swept->change_count == 0) {
+        return status;
+    }
+    swept->position.rev++;
+    return sqlite_change_inbox(db, &swept->who, &swept->position);
+}
+
+int sqlite_audience_mend(struct sqlite_db *db, const struct store_request *request)
+{
+    struct result arena = {0};
+    size_t made = 0;
+    int status = 0;
+    for (size_t i = 0; i < request->lacking_count && status >= 0 && made < AUDIENCE_STEP_MAX; i++) {
+        struct store_swept swept = {.who = *audience_user(request, request->lacking[i])};
+        struct changes changes = {0};
+        size_t count = 0;
+        status = step(db, &swept.who, &count);
+        made += count;
+        if (status >= 0) {
+            status = read_changes(db, swept.who.tenant, &arena, MOST_CHANGES, &changes);
+        }
+        if (status >= 0) {
+            status = take_back(db, &changes, clock_wall_ms(), &arena, &swept);
+        }
+    }
+    status = result_failed(&arena) ? STATUS_NOMEM : status;
+    result_reset(&arena);
+    return status < 0 ? status : 0;
+}
+
+/* --- who lacks rows --- */
+
+/* Whether a statement about a user finds anything: 1, 0. */
+static int finds(struct query *query)
+{
+    int more = query_step(query);
+    query_close(query);
+    return more;
+}
+
+/* Whether a user has something of a post that is being taken back. */
+static int has_taken(struct sqlite_db *db, const struct store_user *who, struct result *arena)
+{
+    struct changes changes = {0};
+    int status = read_changes(db, who->tenant, arena, MOST_CHANGES, &changes);
+    for (size_t i = 0; i < changes.count && status == 0; i++) {
+        uint64_t rowid;
+        struct notification_item item;
+        if (bytes_eq(changes.at[i].tenant, who->tenant)) {
+            status = find_row(db, who, changes.at[i].n, &rowid, &item);
+        }
+    }
+    return status;
+}
+
+/* As peal.pending and its caller in pg_audience.def. */
+static int lacks(
+    struct sqlite_db *db, const struct store_user *who, bool begin, struct result *arena)
+{
+    struct standing standing;
+    struct query query;
+    int status = read_standing(db, who, &standing);
+    if (status < 0) {
+        return status;
+    }
+    if (!standing.exists) {
+        query_open(&query, db, SQLITE_STMT_MEMBER_ANY);
+        sqlite_bind_user(&query, who);
+        status = finds(&query);
+        return status < 0 ? status : status > 0 || begin;
+    }
+    if (standing.head > standing.through) {
+        query_open(&query, db, SQLITE_STMT_AUDIENCE_WANTED);
+        bind_pending(&query, who, &standing);
+        status = finds(&query);
+    }
+    return status != 0 ? status : has_taken(db, who, arena);
+}
+
+int sqlite_audience_ask(struct sqlite_db *db, struct store_request *request)
+{
+    struct result arena = {0};
+    bool begin = request->op == STORE_POSITIONS && ((const struct store_positions *)request)->begin;
+    int status = 0;
+    for (uint32_t i = 0; i < audience_user_count(request) && status >= 0; i++) {
+        status = lacks(db, audience_user(request, i), begin, &arena);
+        if (status > 0) {
+            audience_lack(request, i);
+        }
+    }
+    result_reset(&arena);
+    return status < 0 ? status : 0;
+}
+
+/* --- the sweep --- */
+
+/* Some of those who have something of a post. */
+static int read_holders(struct sqlite_db *db, const struct change *change, struct result *arena,
+    uint64_t limit, struct store_swept **ret_users, size_t *ret_count)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_HAVE);
+    query_text(&query, 1, change->tenant);
+    query_u64(&query, 2, change->n);
+    query_u64(&query, 3, limit);
+    int more = query_step(&query);
+    while (more > 0) {
+        struct store_swept *grown = result_grow(arena, *ret_users, *ret_count, sizeof(*grown));
+        if (!grown) {
+            more = STATUS_NOMEM;
+            break;
+        }
+        *ret_users = grown;
+        grown[(*ret_count)++] = (struct store_swept){
+            .who.tenant = change->tenant, .who.user = result_copy(arena, query_column(&query, 0))};
+        more = query_step(&query);
+    }
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
+static int run_by_number(
+    struct sqlite_db *db, enum sqlite_statement which, struct bytes tenant, uint64_t n)
+{
+    struct query query;
+    query_open(&query, db, which);
+    query_text(&query, 1, tenant);
+    query_u64(&query, 2, n);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
+/* Take one post back from at most `limit` users; when nobody has it any more, that is done. */
+static int sweep_change(struct sqlite_db *db, struct store_sweep *sweep, struct change *change)
+{
+    struct result *arena = request_result(&sweep->base);
+    const struct changes one = {.at = change, .count = 1};
+    size_t first = sweep->user_count;
+    int status =
+        read_holders(db, change, arena, sweep->limit - first, &sweep->users, &sweep->user_count);
+    if (status == 0 && sweep->user_count == first && first < sweep->limit) {
+        return run_by_number(db, SQLITE_STMT_AUDIENCE_DONE, change->tenant, change->n);
+    }
+    for (size_t i = first; i < sweep->user_count && status == 0; i++) {
+        status = take_back(db, &one, sweep->now, arena, &sweep->users[i]);
+    }
+    return status;
+}
+
+static int drop_list(struct sqlite_db *db, struct bytes tenant, struct bytes name, uint64_t limit)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_MEMBER_DROP_LIST);
+    query_text(&query, 1, tenant);
+    query_text(&query, 2, name);
+    query_u64(&query, 3, limit);
+    return query_run(&query);
+}
+
+/* Posts that nobody gets any more, with the members of lists: at most the limit of both. */
+static int drop_old(struct sqlite_db *db, struct store_sweep *sweep)
+{
+    struct result *arena = request_result(&sweep->base);
+    bool keep_all = sweep->tombstone_ms >= sweep->now;
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_OLD);
+    query_u64(&query, 1, keep_all ? 0 : sweep->now - sweep->tombstone_ms);
+    query_u64(&query, 2, sweep->now);
+    query_u64(&query, 3, sweep->limit);
+    struct store_retract *posts = NULL;
+    size_t count = 0;
+    int more = query_step(&query);
+    while (more > 0) {
+        struct store_retract *grown = result_grow(arena, posts, count, sizeof(*grown));
+        if (!grown) {
+            more = STATUS_NOMEM;
+            break;
+        }
+        posts = grown;
+        grown[count++] =
+            (struct store_retract){.tenant = result_copy(arena, query_column(&query, 0)),
+                .n = query_column_u64(&query, 1),
+                .kind = (enum notification_audience)query_column_u64(&query, 2),
+                .name = result_copy(arena, query_column(&query, 3))};
+        more = query_step(&query);
+    }
+    query_close(&query);
+    uint64_t dropped = 0;
+    for (size_t i = 0; i < count && more >= 0 && dropped < sweep->limit; i++) {
+        bool list = posts[i].kind == AUDIENCE_LIST;
+        more = list ? drop_list(db, posts[i].tenant, posts[i].name, sweep->limit - dropped) : 0;
+        dropped += more < 0 ? 0 : 1 + (uint64_t)more;
+        if (more >= 0 && dropped < sweep->limit) {
+            more = run_by_number(db, SQLITE_STMT_AUDIENCE_DROP, posts[i].tenant, posts[i].n);
+        }
+    }
+    sweep->more = sweep->more || dropped >= sweep->limit;
+    return more < 0 ? more : 0;
+}
+
+int sqlite_audience_sweep(struct sqlite_db *db, struct store_sweep *sweep)
+{
+    struct changes changes = {0};
+    struct result *arena = request_result(&sweep->base);
+    int status = read_changes(db, (struct bytes){0}, arena, sweep->limit, &changes);
+    for (size_t i = 0; i < changes.count && status == 0 && sweep->user_count < sweep->limit; i++) {
+        status = sweep_change(db, sweep, &changes.at[i]);
+    }
+    sweep->more = sweep->user_count >= sweep->limit;
+    return status < 0 ? status : drop_old(db, sweep);
+}

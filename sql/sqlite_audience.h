@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sqlite_audience - making the rows of posts to many, and taking them back; private to the SQLite
+ * engine. Whoever writes does so inside a transaction of the one writer, so that nothing comes in
+ * between.
+ */
+#ifndef SQL_SQLITE_AUDIENCE_H
+#define SQL_SQLITE_AUDIENCE_H
+
+#include "codec/base/check.h"
+#include "sql/engine.h"
+#include "sql/sqlite_db.h"
+
+/* The number of the tenant's last post to many; 0: there is none. */
+MUST_CHECK int sqlite_audience_head(struct sqlite_db *db, struct bytes tenant, uint64_t *ret_n);
+
+/* Make the inbox if it is missing, and all rows that it lacks. */
+MUST_CHECK int sqlite_audience_enter(struct sqlite_db *db, const struct store_user *who);
+
+/*
+ * Make rows for users of a request that lack some, at most AUDIENCE_STEP_MAX, and take back what
+ * was retracted; whether it is enough is found when the request is read again.
+ */
+MUST_CHECK int sqlite_audience_mend(struct sqlite_db *db, const struct store_request *request);
+
+/* Note which users of a request that reads lack rows (audience_lack). */
+MUST_CHECK int sqlite_audience_ask(struct sqlite_db *db, struct store_request *request);
+
+/* Carry out STORE_AUDIENCE_SWEEP. */
+MUST_CHECK int sqlite_audience_sweep(struct sqlite_db *db, struct store_sweep *sweep);
+
+#endif
