@@ -24,6 +24,14 @@ const typing = [
   [{ customerId: [] }, 'customerId', /a number, or a text/],
   [{ roomId: 'a/b', customerId: 1 }, 'roomId', ROOM],
 ];
+const TOPIC = /A topic: 1 to 200 bytes/;
+const topics = [
+  [undefined, 'topic', TOPIC],
+  [7, 'topic', TOPIC],
+  [{}, 'topic', TOPIC],
+  [{ topic: 'a/b' }, 'topic', TOPIC],
+  ['x'.repeat(201), 'topic', TOPIC],
+];
 const every = [
   [{ type: '' }, 'type', /1 to 256 bytes/],
   [{ type: 7 }, 'type', /1 to 256 bytes/],
@@ -114,6 +122,14 @@ const REFUSED = {
     ['x', undefined, /upTo/],
     [{}, 'upTo', /a number/],
     [{ upTo: 'x' }, 'upTo', /a number/],
+  ],
+  'topic:subscribe': topics,
+  'topic:unsubscribe': topics,
+  'topic:list': [
+    [7, undefined, /after, limit/],
+    [{ after: 7 }, 'after', /page/],
+    [{ limit: 0 }, 'limit', /1 to 1000/],
+    [{ limit: 1001 }, 'limit', /1 to 1000/],
   ],
   'auth:refresh': [
     [undefined, 'token', /token/, 'unauthorized'],
