@@ -49,6 +49,16 @@ struct notification_limits {
  * targets 1000. */
 extern const struct notification_limits notification_limits_default;
 
+/* What of a notification a poster changes. In requests to the store as numbers: the order stays. */
+enum notification_edit {
+    NOTIFICATION_EDIT_TITLE = 1u << 0,
+    NOTIFICATION_EDIT_MESSAGE = 1u << 1,
+    NOTIFICATION_EDIT_DATA = 1u << 2,
+    NOTIFICATION_EDIT_PRIORITY = 1u << 3,
+    NOTIFICATION_EDIT_EXPIRES = 1u << 4,
+    NOTIFICATION_EDIT_ALL = (1u << 5) - 1,
+};
+
 /* What was posted; absent texts are empty. Slices are borrowed from the input or owned by it. */
 struct notification_post {
     bool is_event; /* `event` and `args`, else a notification */
@@ -74,6 +84,7 @@ struct notification_post {
     struct bytes args; /* JSON text of an array; `[]` where absent */
     struct bytes retain;
     bool is_volatile;
+    unsigned edited; /* set of enum notification_edit: what notification_from_edit_json has found */
     /* private */
     struct bytes *lists;
     char *texts;
@@ -136,6 +147,14 @@ enum notification_audience notification_audience_of(const struct notification_po
 
 /* What an audience is called: "all", "topic", "list". */
 struct bytes notification_audience_name(enum notification_audience audience);
+
+/*
+ * The body of PATCH /api/v1/notifications/{id}: some of title, message, data, priority, expires_at.
+ * `edited` says which are there; null takes a value away (a priority: medium). No target.
+ */
+MUST_CHECK int notification_from_edit_json(struct bytes object,
+    const struct notification_limits *limits, struct notification_post *ret_post,
+    struct notification_fault *ret_fault);
 
 /* Free what a parse made. */
 void notification_post_finish(struct notification_post *post);

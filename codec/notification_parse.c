@@ -49,6 +49,8 @@ static const char *known_names(unsigned place)
     case IN_BODY:
         return "Unknown field of a notification; known here: user, users, topic, all, include_new, "
                "tenant, type, title, message, data, priority, key, expires_at, collapse";
+    case IN_EDIT:
+        return "Unknown field; known here: title, message, data, priority, expires_at";
     default:
         return "Unknown field; known here: user, users, room, topic, all, include_new, tenant, "
                "type, title, message, data, priority, key, expires_at, collapse, reply, event, "
@@ -115,7 +117,7 @@ static int collect_json(struct parse *parse, enum field field, struct bytes valu
 {
     enum json_scan_kind kind = json_scan_kind(value);
     if (kind == JSON_SCAN_NULL) {
-        return 0;
+        return parse->place == IN_EDIT ? collect(parse, field, BYTES("")) : 0; /* no value, then */
     }
     if (notification_field_rows[field].kind == KIND_BOOL) {
         return collect_bool(parse, field, value);
@@ -344,6 +346,29 @@ static int check(struct parse *parse)
     return post->is_event ? check_event(parse) : check_notification(parse);
 }
 
+/* What may be changed, and something of it. */
+static int check_edit(struct parse *parse)
+{
+    struct notification_post *post = parse->post;
+    const struct notification_limits *limits = parse->limits;
+    int status = check_text(parse, FIELD_TITLE, limits->title, &post->title);
+    status =
+        status < 0 ? status : check_text(parse, FIELD_MESSAGE, limits->message, &post->message);
+    status = status < 0 ? status : check_json(parse, FIELD_DATA, limits->data, &post->data);
+    status = status < 0 ? status : check_priority(parse);
+    status = status < 0 ? status : check_expiry(parse);
+    if (status == 0 && parse->seen == 0) {
+        parse->fault->message = "Something of: title, message, data, priority, expires_at";
+        return STATUS_INVALID;
+    }
+    post->edited = (has(parse, FIELD_TITLE) ? NOTIFICATION_EDIT_TITLE : 0u) |
+                   (has(parse, FIELD_MESSAGE) ? NOTIFICATION_EDIT_MESSAGE : 0u) |
+                   (has(parse, FIELD_DATA) ? NOTIFICATION_EDIT_DATA : 0u) |
+                   (has(parse, FIELD_PRIORITY) ? NOTIFICATION_EDIT_PRIORITY : 0u) |
+                   (has(parse, FIELD_EXPIRES_AT) ? NOTIFICATION_EDIT_EXPIRES : 0u);
+    return status;
+}
+
 /* The ways in. */
 
 /* Make room for `len` bytes of unescaped text and begin. */
@@ -379,7 +404,10 @@ static int parse_object(struct parse *parse, struct bytes object, enum place pla
         !(has(parse, FIELD_EVENT) && has(parse, FIELD_TO))) {
         status = fail(parse, has(parse, FIELD_EVENT) ? FIELD_TO : FIELD_EVENT, STATUS_INVALID);
     }
-    return status < 0 ? status : check(parse);
+    if (status < 0) {
+        return status;
+    }
+    return place == IN_EDIT ? check_edit(parse) : check(parse);
 }
 
 static int from_object(struct bytes object, enum place place,
@@ -407,6 +435,12 @@ int notification_from_event_json(struct bytes object, const struct notification_
     struct notification_post *ret_post, struct notification_fault *ret_fault)
 {
     return from_object(object, IN_EVENT_BODY, limits, ret_post, ret_fault);
+}
+
+int notification_from_edit_json(struct bytes object, const struct notification_limits *limits,
+    struct notification_post *ret_post, struct notification_fault *ret_fault)
+{
+    return from_object(object, IN_EDIT, limits, ret_post, ret_fault);
 }
 
 int notification_from_msgpack(struct bytes object, const struct notification_limits *limits,

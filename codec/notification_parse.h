@@ -30,6 +30,7 @@ enum place {
     IN_EVENT_BODY = 1u << 3, /* POST of an event */
     IN_TO = 1u << 4, /* inside its `to` */
     IN_BODY = 1u << 5, /* POST of notifications */
+    IN_EDIT = 1u << 6, /* PATCH of one */
     IN_BOTH = IN_NOTIFICATION | IN_EVENT,
     IN_ANY_BODY = IN_BODY | IN_EVENT_BODY,
 };

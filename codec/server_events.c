@@ -138,7 +138,7 @@ struct event *server_events_state(const struct server_state *state)
         json_write_time(&out, "snoozedUntil", state->snoozed_until);
     }
     if (state->item != NULL) {
-        json_write_key(&out, "items");
+        json_write_key(&out, state->updated ? "updated" : "items");
         json_write_open(&out, '[');
         notification_json_item(state->item, &out);
         json_write_close(&out, ']');

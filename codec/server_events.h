@@ -50,6 +50,7 @@ struct server_state {
     uint64_t at;
     uint64_t snoozed_until; /* 0: not */
     const struct notification_item *item; /* the row, where a device needs it; NULL: it does not */
+    bool updated; /* its content may have changed, too */
 };
 
 MUST_CHECK struct event *server_events_ready(const struct server_ready *ready);

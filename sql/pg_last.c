@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "sql/store.h"
+#include "sql/store_edit.h"
 
 /* What a request has changed; 0: nothing. */
 static uint64_t put_changed(
@@ -36,6 +37,11 @@ static uint64_t changed(const struct pg_flight *flight, size_t index, struct sto
         const struct store_forget *forget = (const struct store_forget *)request;
         *ret_who = forget->who;
         return forget->position.rev;
+    }
+    if (request->op == STORE_EDIT) {
+        const struct store_edit *edit = (const struct store_edit *)request;
+        *ret_who = (struct store_user){.tenant = edit->item.tenant, .user = edit->item.user};
+        return edit->position.rev;
     }
     return 0;
 }

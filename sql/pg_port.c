@@ -12,6 +12,7 @@
 #include "sql/audience.h"
 #include "sql/pg_engine.h"
 #include "sql/pg_watch.h"
+#include "sql/store_edit.h"
 
 enum {
     READS_PER_CONN = 8,
@@ -53,6 +54,8 @@ static uint32_t slot_of_request(const struct store_request *request)
         return slot_of_user(&((const struct store_mark *)request)->who);
     case STORE_PICK:
         return slot_of_user(&((const struct store_pick *)request)->who);
+    case STORE_EDIT:
+        return slot_of_id(((const struct store_edit *)request)->id);
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:

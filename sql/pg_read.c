@@ -92,6 +92,7 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     case STORE_PING:
     case STORE_PUT:
     case STORE_MARK:
+    case STORE_EDIT:
     case STORE_CLAIM:
     case STORE_SWEEP:
     case STORE_FORGET:
@@ -317,6 +318,7 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
         return 0;
     case STORE_PUT:
     case STORE_MARK:
+    case STORE_EDIT:
     case STORE_CLAIM:
     case STORE_SWEEP:
     case STORE_FORGET:

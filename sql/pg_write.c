@@ -10,6 +10,7 @@
 #include "codec/slot.h"
 #include "sql/audience.h"
 #include "sql/pg_audience.h"
+#include "sql/pg_edit.h"
 #include "sql/pg_forget.h"
 
 /*
@@ -367,6 +368,8 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
         pg_forget_send(conn, flight);
     } else if (request->op == STORE_EPOCH) {
         send_epoch(conn, flight);
+    } else if (request->op == STORE_EDIT) {
+        pg_edit_send(conn, flight);
     } else if (request->op == STORE_POSITIONS) {
         pg_read_add(conn, flight);
     } else {
@@ -558,6 +561,8 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
         return read_put(flight, run, rows);
     case STORE_MARK:
         return read_mark((struct store_mark *)request, rows);
+    case STORE_EDIT:
+        return pg_edit_read((struct store_edit *)request, run->which, rows);
     case STORE_CLAIM:
         return read_claim((struct store_claim *)request, rows);
     case STORE_FORGET:

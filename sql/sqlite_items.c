@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the statements that read inboxes have in common: a list's parameters, an item's columns, the
+ * What the statements about inboxes have in common: a list's parameters, an item's columns, the
  * position.
  */
 #include "sql/sqlite_items.h"

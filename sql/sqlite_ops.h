@@ -10,6 +10,7 @@
 #include "codec/base/check.h"
 #include "sql/engine.h"
 #include "sql/sqlite_db.h"
+#include "sql/store_edit.h"
 
 /* Run a writing request (sqlite_write.c). `*ret_results` is what a put returns once committed. */
 MUST_CHECK int sqlite_write(
@@ -18,6 +19,9 @@ MUST_CHECK int sqlite_write(
 /* Store the rows of a put (sqlite_put.c). */
 MUST_CHECK int sqlite_put(
     struct sqlite_db *db, struct store_put *put, struct put_result **ret_results);
+
+/* Change one notification, or take it back (sqlite_edit.c). STATUS_NOT_FOUND. */
+MUST_CHECK int sqlite_edit(struct sqlite_db *db, struct store_edit *edit);
 
 /* Run a reading request in a snapshot of its own (sqlite_read.c). */
 MUST_CHECK int sqlite_read(struct sqlite_db *db, struct store_request *request);

@@ -157,13 +157,8 @@ static int renew_inbox(
     ret_result->rev = position.rev + 1;
     ret_result->unread = position.unread;
     ret_result->unseen = position.unseen + seen;
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_INBOX_CHANGE);
-    sqlite_bind_user(&query, who);
-    query_u64(&query, 4, ret_result->unread);
-    query_u64(&query, 5, ret_result->unseen);
-    int changed = query_run(&query);
-    return changed < 0 ? changed : 0;
+    position.unseen += seen;
+    return sqlite_change_inbox(db, who, &position);
 }
 
 /* Put the content of `row` in the place of an open one's. */

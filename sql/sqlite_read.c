@@ -336,6 +336,7 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
         return sqlite_topics_read(db, request);
     case STORE_PUT:
     case STORE_MARK:
+    case STORE_EDIT:
     case STORE_CLAIM:
     case STORE_SWEEP:
     case STORE_FORGET:

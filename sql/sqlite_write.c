@@ -418,6 +418,8 @@ static int run_write(
         return sqlite_put(db, (struct store_put *)request, ret_results);
     case STORE_MARK:
         return run_mark(db, (struct store_mark *)request);
+    case STORE_EDIT:
+        return sqlite_edit(db, (struct store_edit *)request);
     case STORE_CLAIM:
         return run_claim(db, (struct store_claim *)request);
     case STORE_FORGET:

@@ -14,6 +14,7 @@
 #include "codec/slot.h"
 #include "sql/audience.h"
 #include "sql/engine.h"
+#include "sql/store_edit.h"
 
 /* Opening and closing first, then a request's way in, then its way out. */
 
@@ -279,10 +280,10 @@ void port_finish(struct store_port *port)
 
 bool op_writes(enum store_op op)
 {
-    return op == STORE_PUT || op == STORE_MARK || op == STORE_CLAIM || op == STORE_SWEEP ||
-           op == STORE_FORGET || op == STORE_WITNESS_RAISE || op == STORE_EPOCH ||
-           op == STORE_AUDIENCE_POST || op == STORE_AUDIENCE_SWEEP || op == STORE_RETRACT ||
-           op == STORE_SUBSCRIBE;
+    return op == STORE_PUT || op == STORE_MARK || op == STORE_EDIT || op == STORE_CLAIM ||
+           op == STORE_SWEEP || op == STORE_FORGET || op == STORE_WITNESS_RAISE ||
+           op == STORE_EPOCH || op == STORE_AUDIENCE_POST || op == STORE_AUDIENCE_SWEEP ||
+           op == STORE_RETRACT || op == STORE_SUBSCRIBE;
 }
 
 bool op_checks(enum store_op op)
@@ -349,6 +350,7 @@ struct outputs {
 
 static const struct outputs outputs[STORE_OP_COUNT] = {
     [STORE_MARK] = OUTPUTS(store_mark, position),
+    [STORE_EDIT] = OUTPUTS(store_edit, delivered),
     [STORE_LIST] = OUTPUTS(store_list, items),
     [STORE_PAGE] = OUTPUTS(store_page, total),
     [STORE_TEXTS] = OUTPUTS(store_list, items),

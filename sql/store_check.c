@@ -5,6 +5,7 @@
 #include "codec/slot.h"
 #include "sql/audience.h"
 #include "sql/engine.h"
+#include "sql/store_edit.h"
 
 enum { NODE_MAX_LEN = 255, TEXT_MAX_LEN = 16 << 20, LIST_MAX = 100 };
 
@@ -60,6 +61,16 @@ static bool is_list(const struct store_list *list)
     }
     return types && is_user(&list->who) && list->limit >= 1 && list->limit <= LIST_MAX &&
            list->from <= INT64_MAX && list->to <= INT64_MAX;
+}
+
+static bool is_edit(const struct store_edit *edit)
+{
+    bool some = edit->fields != 0 && (edit->fields & ~(uint32_t)NOTIFICATION_EDIT_ALL) == 0;
+    return is_text(edit->tenant, STORE_NAME_MAX) && edit->at > 0 && edit->at <= INT64_MAX &&
+           (edit->erase || some) && is_text(edit->title, TEXT_MAX_LEN) &&
+           is_text(edit->message, TEXT_MAX_LEN) && edit->data.len <= TEXT_MAX_LEN &&
+           edit->priority >= NOTIFICATION_LOW && edit->priority <= NOTIFICATION_URGENT &&
+           edit->expires_at <= INT64_MAX;
 }
 
 static bool is_page(const struct store_page *page)
@@ -129,6 +140,8 @@ bool request_is_valid(const struct store_request *request)
         return is_put((const struct store_put *)request);
     case STORE_MARK:
         return is_mark((const struct store_mark *)request);
+    case STORE_EDIT:
+        return is_edit((const struct store_edit *)request);
     case STORE_LIST:
         return is_list((const struct store_list *)request);
     case STORE_PAGE:

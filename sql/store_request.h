@@ -20,6 +20,7 @@ struct store_request;
 enum store_op {
     STORE_PUT,
     STORE_MARK,
+    STORE_EDIT, /* store_edit.h */
     STORE_LIST,
     STORE_PAGE,
     STORE_TEXTS,

@@ -171,3 +171,21 @@ void announce_swept(struct shard *shard, const struct store_swept *swept)
         announce_changes(shard, swept->who, &swept->position, swept->changes, swept->change_count);
     }
 }
+
+void announce_edit(struct shard *shard, const struct store_edit *edit)
+{
+    struct store_user who = {.tenant = edit->item.tenant, .user = edit->item.user};
+    if (edit->delivered) {
+        return; /* it stayed as it was */
+    }
+    if (!edit->erase) {
+        announce_news(shard, who, &edit->position);
+        return;
+    }
+    struct notification_change change = {.seq = edit->item.seq,
+        .rev = edit->position.rev,
+        .state = NOTIFICATION_ERASED,
+        .at = edit->at};
+    memcpy(change.id, edit->id, sizeof(change.id));
+    announce_changes(shard, who, &edit->position, &change, 1);
+}

@@ -19,6 +19,9 @@ void announce_row(struct shard *shard, const struct store_row *row);
 /* Announce what a store_mark has changed; nothing where it has not. */
 void announce_mark(struct shard *shard, const struct store_mark *mark);
 
+/* Announce what a store_edit has done. */
+void announce_edit(struct shard *shard, const struct store_edit *edit);
+
 /* Announce what a store_sweep has changed in one inbox. */
 void announce_swept(struct shard *shard, const struct store_swept *swept);
 

@@ -400,7 +400,7 @@ static size_t tell_changes(
     return count;
 }
 
-/* A row that is not new, but back: a state that carries it. */
+/* A row that is not new, but back or with other content: a state that carries it. */
 static struct event *make_back(const struct store_sync *sync, const struct notification_item *item)
 {
     struct notification_change change = {.seq = item->seq};
@@ -414,6 +414,7 @@ static struct event *make_back(const struct store_sync *sync, const struct notif
         .state = item->state,
         .snoozed_until = item->snoozed_until,
         .item = item,
+        .updated = item->updated_at > 0,
     };
     return server_events_state(&state);
 }

@@ -180,7 +180,8 @@ export interface PealEvents<Data = unknown> extends Record<string, any[]> {
   'hub:resync': [{ epoch: string; rev: number }];
   'hub:token_expiring': [{ in: number }];
   notification: [Notification<Data>];
-  'notification:state': [{ rev: number; ids?: string[]; upTo?: number; state: string; at: string }];
+  'notification:state': [{ rev: number; ids?: string[]; upTo?: number; state: string; at: string | null;
+    items?: Notification<Data>[]; updated?: Notification<Data>[] }];
   unread: [{ count: number; unseen: number; rev: number }];
   new_message: [RoomMessage];
   typing: [{ roomId: string; userId: string; typing: boolean }];

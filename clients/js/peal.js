@@ -504,7 +504,7 @@ export class Inbox extends Emitter {
     return this.#next === null || item.newRev >= Number.parseInt(this.#next, 10);
   }
 
-  // {rev, ids or upTo, state, at, items?}
+  // {rev, ids or upTo, state, at, items?, updated?}
   #change(change) {
     if (RANK[change.state] === undefined) return; // of a newer hub
     for (const journal of this.#journals) journal.push(change);
@@ -513,10 +513,12 @@ export class Inbox extends Emitter {
   }
 
   #applyChange(change) {
-    for (const wire of change.items ?? []) {
+    for (const wire of [...(change.items ?? []), ...(change.updated ?? [])]) {
       const known = this.#items.get(wire.id);
       if (known ? known.rev >= wire.rev : change.rev < this.#rev || !this.#reaches(wire)) continue;
-      this.#items.set(wire.id, toItem(wire));
+      const item = toItem(wire);
+      if (isGone(item.state)) this.#items.delete(item.id);
+      else this.#items.set(item.id, item);
       this.#changed();
     }
     const ids = change.upTo === undefined ? change.ids : [...this.#items.keys()];

@@ -19,6 +19,8 @@ enum { USERS_BODY_MAX = 2 << 20 };
  * whether pages may use it, parameters of the query.
  */
 const struct http_route api_routes[] = {
+    {"DELETE", "/api/v1/notifications/{}", api_edit_erase, NULL, 0, NULL, NULL, false,
+        "if, tenant"},
     {"DELETE", "/api/v1/users/{}", api_users_erase, NULL, 0, NULL, NULL, false, "tenant"},
     {"DELETE", "/api/v1/users/{}/notifications", api_inbox_erase, NULL, 0, NULL, NULL, false,
         "tenant"},
@@ -40,6 +42,8 @@ const struct http_route api_routes[] = {
         "tenant"},
     {"GET", "/api/v1/users/{}/notifications/unread", api_inbox_unread, NULL, 0, NULL, NULL, true,
         "tenant"},
+    {"PATCH", "/api/v1/notifications/{}", api_edit_change, api_post_head, API_BODY_CONFIGURED, NULL,
+        NULL, false, "tenant"},
     {"POST", "/api/v1/events", api_post_events, api_post_head, API_BODY_CONFIGURED, NULL, NULL,
         false, ""},
     {"POST", "/api/v1/notifications", api_post_notifications, api_post_head, API_BODY_CONFIGURED,

@@ -69,6 +69,21 @@ void api_refuse_unknown(struct http_request *request)
                             .retry_s = UNAVAILABLE_RETRY_S});
 }
 
+void api_refuse_status(struct http_request *request, int status)
+{
+    if (status == STATUS_NOT_FOUND) {
+        api_refuse(request, &(struct api_error){.code = ERROR_NOT_FOUND,
+                                .message = "There is no such notification"});
+    } else if (status == STATUS_INVALID) {
+        api_refuse(request, &(struct api_error){.code = ERROR_INVALID_FIELD,
+                                .message = "The database refused a value"});
+    } else if (status == STATUS_UNKNOWN) {
+        api_refuse_unknown(request);
+    } else {
+        api_refuse_unavailable(request);
+    }
+}
+
 /* Compression. */
 
 static enum gzip_coding choose_coding(const struct http_request *request, size_t len)

@@ -41,6 +41,9 @@ void api_refuse_memory(struct http_request *request);
 /* What the store was asked to change may be done or not: 504, repeat it. */
 void api_refuse_unknown(struct http_request *request);
 
+/* What the store has said of a request about a notification: 404, 422, 503 or 504. */
+void api_refuse_status(struct http_request *request, int status);
+
 /*
  * Answer with a JSON text and end the request. `headers` is as in http_respond. The text is
  * compressed where the client accepts it and it is large enough. When `json` has failed (memory),

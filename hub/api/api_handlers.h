@@ -15,6 +15,10 @@ void api_post_notifications(struct http_request *request, void *context);
 /* the same for anybody: with --dev only */
 void api_post_dev_notifications(struct http_request *request, void *context);
 
+/* api_edit.c */
+void api_edit_change(struct http_request *request, void *context);
+void api_edit_erase(struct http_request *request, void *context);
+
 /* api_events.c */
 void api_post_events(struct http_request *request, void *context);
 

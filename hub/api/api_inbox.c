@@ -72,25 +72,11 @@ static void refuse_field(struct http_request *request, const char *field, const 
         &(struct api_error){.code = ERROR_INVALID_FIELD, .message = message, .field = field});
 }
 
-static void refuse_status(struct http_request *request, int status)
-{
-    if (status == STATUS_NOT_FOUND) {
-        api_refuse(request, &(struct api_error){.code = ERROR_NOT_FOUND,
-                                .message = "There is no such notification"});
-    } else if (status == STATUS_INVALID) {
-        refuse_field(request, NULL, "The database refused a value");
-    } else if (status == STATUS_UNKNOWN) {
-        api_refuse_unknown(request);
-    } else {
-        api_refuse_unavailable(request);
-    }
-}
-
 static void on_overdue(struct api_call *api)
 {
     const struct inbox_call *call = container_of(api, struct inbox_call, api);
     bool changes = call->op.base.op == STORE_MARK;
-    refuse_status(api->request, changes ? STATUS_UNKNOWN : STATUS_UNAVAILABLE);
+    api_refuse_status(api->request, changes ? STATUS_UNKNOWN : STATUS_UNAVAILABLE);
 }
 
 static void on_done(struct store_request *request)
@@ -103,7 +89,7 @@ static void on_done(struct store_request *request)
         if (request->status == 0) {
             call->answer(call);
         } else {
-            refuse_status(call->api.request, request->status);
+            api_refuse_status(call->api.request, request->status);
         }
     }
     store_request_finish(request);
@@ -311,7 +297,7 @@ static void answer_get(struct inbox_call *call)
 {
     const struct notification_item *item = &call->op.get.item;
     if (call->who.user.len > 0 && !bytes_eq(call->who.user, item->user)) {
-        refuse_status(call->api.request, STATUS_NOT_FOUND); /* another user's */
+        api_refuse_status(call->api.request, STATUS_NOT_FOUND); /* another user's */
         return;
     }
     struct builder out = {0};
@@ -331,7 +317,7 @@ void api_inbox_get(struct http_request *request, void *context)
     }
     if (http_param(request, 0, at, sizeof(at), &id) != 0 ||
         uuid_parse(id.at, id.len, call->op.get.id) != 0) {
-        refuse_status(request, STATUS_NOT_FOUND);
+        api_refuse_status(request, STATUS_NOT_FOUND);
         free_call(call);
         return;
     }

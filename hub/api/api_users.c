@@ -31,7 +31,7 @@ static void free_call(struct forget_call *call)
 
 static void on_overdue(struct api_call *api)
 {
-    api_refuse_unknown(api->request);
+    api_refuse_status(api->request, STATUS_UNKNOWN);
 }
 
 static void log_erased(const struct forget_call *call)
@@ -84,10 +84,8 @@ static void on_step(struct store_request *request)
     if (call->api.request != NULL) {
         if (status == 0 && !more) {
             answer(call);
-        } else if (status == STATUS_UNKNOWN) {
-            api_refuse_unknown(call->api.request);
         } else {
-            api_refuse_unavailable(call->api.request);
+            api_refuse_status(call->api.request, status);
         }
     }
     free_call(call);

@@ -63,5 +63,73 @@ for (const [name, start] of Object.entries(stores)) {
         assert.equal(refused.body.error.field, 'collapse');
       }
     });
+
+    const one = (method, id, body, query = '') => rig.hubs[1].api(method, `${POSTS}/${id}${query}`, body);
+
+    test('a poster changes what it has posted: every device shows it, and hears nothing', async () => {
+      const user = newUser();
+      const devices = await devicesOf(user);
+      const { id } = (await post({ user, title: 'one', message: 'm', data: { n: 1 } })).body;
+      await post({ user, title: 'other' });
+      await devices[0].ask('notification:read', id);
+      const { status, body } = await one('PATCH', id, { title: 'two', data: null, priority: 'high' });
+      assert.deepEqual([status, body.title, body.message, body.data, body.priority, body.rev], [200, 'two', 'm', null, 'high', 4]);
+      await at(devices, 4);
+      for (const { states, items } of devices) {
+        const { state, updated, ids, unread } = states.at(-1);
+        assert.deepEqual([state, ids, unread, updated.length], ['read', [id], 1, 1]);
+        const [item] = updated;
+        assert.deepEqual([item.title, item.rev, item.newRev, item.seq, item.isRead], ['two', 4, 1, 1, true]);
+        assert.equal(items.length, 2, 'no notification event');
+      }
+      assert.deepEqual((await list(user)).map(({ title }) => title), ['other', 'two'], 'its place stays');
+      const { items } = await devices[1].ask('notification:sync', { rev: 3 });
+      assert.deepEqual(items.map(({ title }) => title), ['two']);
+      const later = new Date(Date.now() + 60_000).toISOString();
+      assert.equal((await one('PATCH', id, { expires_at: later })).body.expiresAt, later);
+      assert.equal((await one('PATCH', id, { expires_at: null })).body.expiresAt, undefined);
+    });
+
+    test('a poster takes back what it has posted', async () => {
+      const user = newUser();
+      const devices = await devicesOf(user);
+      const { id } = (await post({ user, title: 'one', key: 'k' })).body;
+      await post({ user, title: 'other' });
+      await at(devices, 2);
+      const refused = await one('DELETE', id, undefined, '?if=undelivered');
+      assert.deepEqual([refused.status, refused.body.error.code], [409, 'already_delivered']);
+      assert.equal((await one('DELETE', id)).status, 204);
+      await at(devices, 3);
+      for (const { states, counts } of devices) {
+        const { state, ids, unread, unseen } = states.at(-1);
+        assert.deepEqual([state, ids, unread, unseen], ['erased', [id], 1, 1]);
+        await until(() => counts.at(-1)?.count === 1, 'the counter is right');
+      }
+      assert.deepEqual((await list(user)).map(({ title }) => title), ['other']);
+      assert.equal((await one('DELETE', id)).status, 404);
+      assert.equal((await one('PATCH', id, { title: 'x' })).status, 404);
+      const again = await post({ user, title: 'one', key: 'k' });
+      assert.deepEqual([again.status, again.body.id], [200, id], 'its key is used for ever');
+    });
+
+    test('what is wrong with a change is named, and only posters make one', async () => {
+      const user = newUser();
+      const { id } = (await post({ user, title: 'one' })).body;
+      const wrong = [[{ nope: 1 }, 'nope'], [{ type: 'x' }, 'type'], [{ title: 7 }, 'title'], [{ priority: 'x' }, 'priority'],
+        [{ expires_at: 1 }, 'expires_at'], [{}, undefined], [{ title: 'a', title2: 'b' }, 'title2']];
+      for (const [body, field] of wrong) {
+        const refused = await one('PATCH', id, body);
+        assert.deepEqual([refused.status, refused.body.error.field], [422, field], JSON.stringify(body));
+      }
+      assert.equal((await one('PATCH', id, [1])).status, 400);
+      const oddly = await one('DELETE', id, undefined, '?if=never');
+      assert.deepEqual([oddly.status, oddly.body.error.field], [422, 'if']);
+      assert.equal((await one('DELETE', 'no-id')).status, 404);
+      for (const [method, body] of [['DELETE'], ['PATCH', { title: 'x' }]]) {
+        const theirs = await rig.hubs[0].api(method, `${POSTS}/${id}`, body, { authorization: `Bearer ${rig.hubs[0].token(user)}` });
+        assert.ok([401, 403].includes(theirs.status), `${theirs.status}`);
+      }
+      assert.equal((await list(user)).length, 1);
+    });
   });
 }

@@ -825,6 +825,16 @@ describe('states both ways', () => {
     assert.deepEqual(client.told, [1, 2, 4]);
   });
 
+  test('other content is shown in its place, without a word', async () => {
+    const { client, line } = await online({ ready: { seq: 3, rev: 3 }, items: [item(3), item(2), item(1)] });
+    const edited = (seq, rev, more) => state(rev, { ids: [`id-${seq}`], state: 'unread', at: null,
+      updated: [item(seq, { rev, newRev: seq, title: 'other', ...more })] });
+    line.say(['notification:state', edited(2, 4)]);
+    line.say(['notification:state', edited(3, 5, { archivedAt: 'a' })]);
+    await until(() => seqs(client).length === 2, 'what is archived stays away');
+    assert.deepEqual([client.inbox.items.map(({ title }) => title), seqs(client), client.told], [['other', item(1).title], [2, 1], []]);
+  });
+
   test('what takes the place of another is told again, and stands on top', async () => {
     const { client, line } = await online({ ready: { seq: 3, rev: 3 }, items: [item(3), item(2), item(1)] });
     const again = (rev, count) => item(1, { rev, newRev: rev, collapse: 'build', count, title: `t${count}` });

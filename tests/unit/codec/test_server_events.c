@@ -73,6 +73,9 @@ static struct event *make_item(bool whole)
         item.collapse = BYTES("build");
         item.count = 3;
         item.updated_at = 6000;
+        item.audience = AUDIENCE_TOPIC;
+        item.audience_name = BYTES("t");
+        memcpy(item.audience_id, id, sizeof(id));
     }
     return server_events_notification(&item);
 }
@@ -93,7 +96,7 @@ static struct event *make_state(uint64_t up_to)
 }
 
 /* A row that is snoozed, or one that came back and is carried. */
-static struct event *make_back(bool carried)
+static struct event *make_back(bool carried, bool updated)
 {
     const struct notification_item item = small_item();
     struct notification_change change = {.seq = 1};
@@ -104,7 +107,8 @@ static struct event *make_back(bool carried)
         .count = 1,
         .state = carried ? NOTIFICATION_UNREAD : NOTIFICATION_SNOOZED,
         .snoozed_until = carried ? 0 : 4000,
-        .item = carried ? &item : NULL});
+        .item = carried ? &item : NULL,
+        .updated = updated});
 }
 
 static struct event *make_error(bool whole)
@@ -134,7 +138,32 @@ static struct event *make_message(struct bytes type)
     "{\"id\":\"" ID "\",\"roomId\":\"r\",\"userId\":\"u\",\"userName\":\"U\",\"message\":\"h\\u00" \
     "69\",\"type\":" type ",\"timestamp\":\"1970-01-01T00:00:01.000Z\"}"
 
-#define COLLAPSED ",\"collapse\":\"build\",\"count\":3,\"updatedAt\":\"1970-01-01T00:00:06.000Z\""
+#define COLLAPSED                                                                                  \
+    ",\"collapse\":\"build\",\"count\":3,\"updatedAt\":\"1970-01-01T00:00:06.000Z\","              \
+    "\"audience\":{\"id\":\"" ID "\",\"kind\":\"topic\",\"name\":\"t\"}"
+
+static size_t make_room_samples(struct sample *at)
+{
+    const struct bytes none = {0};
+    const struct sample samples[] = {
+        {"room_joined", "{\"roomId\":\"a:b\",\"roomType\":\"a\"}",
+            server_events_room_joined(BYTES("a:b"), BYTES("a"))},
+        {"room_left", "{\"roomId\":\"r\",\"roomType\":\"\"}",
+            server_events_room_left(BYTES("r"), none, none)},
+        {"room_left", "{\"roomId\":\"r\",\"roomType\":\"\",\"reason\":\"forbidden\"}",
+            server_events_room_left(BYTES("r"), none, BYTES("forbidden"))},
+        {"user_joined_room", "{\"roomId\":\"r\",\"userId\":\"u\",\"userName\":\"U\"}",
+            server_events_user_joined(BYTES("r"), BYTES("u"), BYTES("U"))},
+        {"user_left_room", "{\"roomId\":\"r\",\"userId\":\"u\",\"userName\":null}",
+            server_events_user_left(BYTES("r"), BYTES("u"), none)},
+        {"new_message", MESSAGE("\"text\""), make_message(none)},
+        {"new_message", MESSAGE("\"image\""), make_message(BYTES("\"image\""))},
+        {"typing", "{\"roomId\":\"r\",\"userId\":\"u\",\"typing\":true}",
+            server_events_typing(BYTES("r"), BYTES("u"), true)},
+    };
+    memcpy(at, samples, sizeof(samples));
+    return ARRAY_LEN(samples);
+}
 
 static size_t make_samples(struct sample *at)
 {
@@ -148,7 +177,6 @@ static size_t make_samples(struct sample *at)
         .messages_per_minute = 50,
         .message_bytes = 65536,
         .rooms = 128};
-    const struct bytes none = {0};
     const struct sample samples[] = {
         {"hub:ready",
             "{\"userId\":\"u\",\"node\":\"n\",\"epoch\":\"e\",\"seq\":1,\"rev\":2,\"unread\":3,"
@@ -178,11 +206,16 @@ static size_t make_samples(struct sample *at)
             "{\"rev\":5,\"unread\":1,\"unseen\":0,\"ids\":[\"" ID
             "\"],\"state\":\"snoozed\",\"at\":null,"
             "\"snoozedUntil\":\"1970-01-01T00:00:04.000Z\"}",
-            make_back(false)},
+            make_back(false, false)},
         {"notification:state",
             "{\"rev\":5,\"unread\":1,\"unseen\":0,\"ids\":[\"" ID
             "\"],\"state\":\"unread\",\"at\":null,\"items\":[" ITEM("null", "false", "null") "}]}",
-            make_back(true)},
+            make_back(true, false)},
+        {"notification:state",
+            "{\"rev\":5,\"unread\":1,\"unseen\":0,\"ids\":[\"" ID
+            "\"],\"state\":\"unread\",\"at\":null,\"updated\":[" ITEM(
+                "null", "false", "null") "}]}",
+            make_back(true, true)},
         {"unread", "{\"count\":4,\"unseen\":3,\"rev\":7}", server_events_unread(4, 3, 7)},
         {"hub:resync", "{\"epoch\":\"e1\",\"rev\":7}", server_events_resync(BYTES("e1"), 7)},
         {"hub:token_expiring", "{\"in\":60000}", server_events_token_expiring(60000)},
@@ -198,23 +231,9 @@ static size_t make_samples(struct sample *at)
             make_error(true)},
         {"rate_limited", "{\"event\":\"typing:start\",\"retryAfter\":9}",
             server_events_rate_limited(BYTES("typing:start"), 9)},
-        {"room_joined", "{\"roomId\":\"a:b\",\"roomType\":\"a\"}",
-            server_events_room_joined(BYTES("a:b"), BYTES("a"))},
-        {"room_left", "{\"roomId\":\"r\",\"roomType\":\"\"}",
-            server_events_room_left(BYTES("r"), none, none)},
-        {"room_left", "{\"roomId\":\"r\",\"roomType\":\"\",\"reason\":\"forbidden\"}",
-            server_events_room_left(BYTES("r"), none, BYTES("forbidden"))},
-        {"user_joined_room", "{\"roomId\":\"r\",\"userId\":\"u\",\"userName\":\"U\"}",
-            server_events_user_joined(BYTES("r"), BYTES("u"), BYTES("U"))},
-        {"user_left_room", "{\"roomId\":\"r\",\"userId\":\"u\",\"userName\":null}",
-            server_events_user_left(BYTES("r"), BYTES("u"), none)},
-        {"new_message", MESSAGE("\"text\""), make_message(none)},
-        {"new_message", MESSAGE("\"image\""), make_message(BYTES("\"image\""))},
-        {"typing", "{\"roomId\":\"r\",\"userId\":\"u\",\"typing\":true}",
-            server_events_typing(BYTES("r"), BYTES("u"), true)},
     };
     memcpy(at, samples, sizeof(samples));
-    return ARRAY_LEN(samples);
+    return ARRAY_LEN(samples) + make_room_samples(at + ARRAY_LEN(samples));
 }
 
 enum { SAMPLES_MAX = 64 };
@@ -321,6 +340,7 @@ static bool next_member(const char **at, struct bytes *ret_name, bool *ret_optio
     *ret_name = bytes_of(*at, len);
     *at += len;
     *ret_optional = **at == '?';
+    *at += *ret_optional;
     if (**at == ':') { /* what is inside belongs to it */
         *at += strcspn(*at, "}") + 1;
     }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "codec/base/mem.h"
+#include "codec/base/status.h"
+#include "sql/store_edit.h"
 #include "tests/support/seed.h"
 #include "tests/unit/sql/both.h"
 
@@ -329,6 +331,35 @@ static void step_mark(struct history *h)
     store_request_finish(&mark.base);
 }
 
+/* One row, by its poster: other content, or taken back. */
+static void step_edit(struct history *h)
+{
+    struct store_edit edit = {.base.op = STORE_EDIT,
+        .erase = rand_below(&h->rand, 2),
+        .fields = NOTIFICATION_EDIT_TITLE | NOTIFICATION_EDIT_EXPIRES,
+        .title = BYTES("edited"),
+        .expires_at = rand_below(&h->rand, 2) ? h->now + 100 : 0,
+        .at = h->now};
+    struct entry *entry = NULL;
+    uint64_t at = rand_below(&h->rand, h->model.count + 1);
+    if (at < h->model.count) {
+        entry = &h->model.entries[at];
+        memcpy(edit.id, entry->id, NOTIFICATION_ID_LEN);
+    }
+    bool there = entry != NULL && is_there(entry);
+    int status = harness_run(&h->harness, rand_below(&h->rand, HARNESS_SHARDS), &edit.base);
+    cr_assert_eq(status, there ? 0 : STATUS_NOT_FOUND, "%d", status);
+    if (there) {
+        entry->rev = ++h->model.rev;
+        entry->gone = edit.erase ? NOTIFICATION_ERASED : 0;
+        entry->whole_rev = edit.erase ? entry->whole_rev : entry->rev;
+        entry->expires_at = edit.expires_at;
+        expect_counts(&h->model, &edit.position);
+        cr_assert_eq(edit.item.seq, entry->seq);
+    }
+    store_request_finish(&edit.base);
+}
+
 /* Everything there is, whatever its state. */
 static void step_erase(struct history *h)
 {
@@ -546,6 +577,8 @@ static void run_history(const char *url, uint64_t seed)
             step_mark(h);
         } else if (dice == 13 && i % 8 == 0) {
             step_erase(h);
+        } else if (dice == 13) {
+            step_edit(h);
         } else if (dice < 15) {
             step_sweep(h);
         } else if (dice == 15) {

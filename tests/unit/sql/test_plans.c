@@ -13,6 +13,7 @@
 
 #include "codec/slot.h"
 #include "sql/sqlite_db.h"
+#include "sql/store_edit.h"
 #include "tests/support/postgres.h"
 #include "tests/unit/sql/audience.h"
 #include "tests/unit/sql/harness.h"
@@ -48,6 +49,10 @@ static const struct {
     {"claim", {{0}}},
     {"counts.priority", {{"inbox_pkey", "user_id"}, {"notification_open", "seq >"}}},
     {"counts.type", {{"inbox_pkey", "user_id"}, {"notification_open", "seq >"}}},
+    {"edit.change", {{"notification_id", "id <"}}},
+    {"edit.erase", {{"notification_id", "id <"}}},
+    {"edit.find", {{"notification_id", "id <"}}},
+    {"edit.lock", {{"notification_id", "id <"}}},
     {"epoch.read", {{"meta_pkey", "name"}}},
     {"epoch.replace", {{"meta_pkey", "name"}}},
     {"erase.ids", {{"notification_id", "id <"}, {"inbox_pkey", "user_id"}}},
@@ -223,6 +228,25 @@ static void put_some(struct harness *harness, const char *user, uint64_t from, u
     run_done(harness, &put.base); /* all of them repeats */
 }
 
+/* A row that is changed, looked for, and taken back. */
+static void use_edits(struct harness *harness, const struct store_row *like)
+{
+    struct store_row row = *like;
+    memset(row.key_hash, 0xed, sizeof(row.key_hash));
+    row.key_hash[0] = like->id[15];
+    row.key_hash[1] = like->id[14];
+    give_row(&row, row.who);
+    put_row(harness, &row);
+    struct store_edit edit = {
+        .base.op = STORE_EDIT, .fields = NOTIFICATION_EDIT_TITLE, .title = BYTES("new"), .at = 5};
+    memcpy(edit.id, row.id, NOTIFICATION_ID_LEN);
+    run_done(harness, &edit.base);
+    edit.erase = edit.only_waiting = true;
+    run_done(harness, &edit.base);
+    edit.only_waiting = false;
+    run_done(harness, &edit.base);
+}
+
 /* Every change and every read of one user. */
 static void use_inbox(struct harness *harness, const char *user, uint64_t round)
 {
@@ -273,6 +297,7 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
     run_done(harness, &sync.base);
     struct store_positions positions = {.base.op = STORE_POSITIONS, .users = &who, .count = 1};
     run_done(harness, &positions.base);
+    use_edits(harness, &row);
     struct store_mark erase = erase_of(who, 5);
     erase.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids;
     erase.id_count = 1;
