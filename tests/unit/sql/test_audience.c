@@ -10,6 +10,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/slot.h"
+#include "sql/store_forget.h"
 #include "tests/unit/sql/audience.h"
 #include "tests/unit/sql/both.h"
 
@@ -493,5 +494,26 @@ BOTH(a_fenced_post_moves_the_position_or_is_nothing)
     cr_expect_eq(harness_run(&harness, 0, &late.base), STATUS_FENCED);
     store_request_finish(&late.base);
     cr_expect_eq(post_to(&harness, NULL, 2), 2);
+    harness_close(&harness);
+}
+
+BOTH(who_is_erased_is_in_no_audience_and_lacks_nothing)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    cr_expect(subscribe_to(&harness, "ann", "news"));
+    (void)post_to(&harness, "news", 1);
+    expect_rows(&harness, "ann", 1);
+    (void)post_to(&harness, "news", 2);
+    struct store_forget forget = {.base.op = STORE_FORGET, .who = user_of("ann")};
+    cr_assert_eq(harness_run(&harness, 0, &forget.base), 0);
+    cr_expect_eq(forget.erased[STORE_FORGOTTEN_TOPICS], 1);
+    cr_expect_eq(forget.erased[STORE_FORGOTTEN_NOTIFICATIONS], 1);
+    store_request_finish(&forget.base);
+    expect_position(&harness, user_of("ann"), 1, 2, 0);
+    (void)post_to(&harness, "news", 3);
+    expect_position(&harness, user_of("ann"), 1, 2, 0);
+    (void)post_to(&harness, NULL, 4); /* who is there again is part of everybody */
+    expect_position(&harness, user_of("ann"), 2, 3, 1);
     harness_close(&harness);
 }
