@@ -4,6 +4,8 @@
  */
 #include "actors/inbox/topic_calls.h"
 
+#include <stdio.h>
+
 #include "actors/deliver/socket.h"
 #include "actors/inbox/announce.h"
 #include "actors/inbox/inbox.h"
@@ -15,7 +17,7 @@
 #include "codec/json_write.h"
 #include "codec/names.h"
 
-enum { LIMIT_DEFAULT = 100 };
+enum { LIMIT_DEFAULT = 100, FIELD_MAX = 65, MESSAGE_MAX = 96 };
 
 static const char topic_allowed[] = "A topic: 1 to 200 bytes without / and control characters";
 
@@ -100,12 +102,39 @@ static void on_subscribed(struct inbox *inbox, struct inbox_request *request)
     answer(inbox, request, &text);
 }
 
+/* Whether an object has no members but these; else the first other one was refused. */
+static bool check_members(
+    const struct client_call *call, struct bytes object, const char *first, const char *second)
+{
+    struct json_scan_iter iter;
+    struct bytes key;
+    struct bytes value;
+    json_scan_iter_init(&iter, object);
+    while (json_scan_member(&iter, &key, &value)) {
+        if (!json_scan_string_eq(key, bytes_str(first)) &&
+            !json_scan_string_eq(key, bytes_str(second))) {
+            char field[FIELD_MAX];
+            char message[MESSAGE_MAX];
+            bool one = strcmp(first, second) == 0;
+            names_write_field(key, field, sizeof(field));
+            snprintf(message, sizeof(message), "Unknown field; known here: %s%s%s", first,
+                one ? "" : ", ", one ? "" : second);
+            call_refuse_field(call, field, message);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The topic, as text or in an object; false: it was refused. */
 static bool read_topic(const struct client_call *call, char *at, struct bytes *ret_topic)
 {
     struct bytes value = call_argument(call->event);
-    if (value.len > 0 && json_scan_kind(value) == JSON_SCAN_OBJECT &&
-        json_scan_get(value, "topic", &value) != 0) {
+    bool object = value.len > 0 && json_scan_kind(value) == JSON_SCAN_OBJECT;
+    if (object && !check_members(call, value, "topic", "topic")) {
+        return false;
+    }
+    if (object && json_scan_get(value, "topic", &value) != 0) {
         value = bytes_of(NULL, 0);
     }
     if (value.len == 0 || json_scan_string(value, at, NAMES_ROOM_MAX, ret_topic) != 0 ||
@@ -187,6 +216,9 @@ static bool read_page(
     }
     if (json_scan_kind(argument) != JSON_SCAN_OBJECT) {
         call_refuse(call, ERROR_INVALID_FIELD, "Expected {after, limit}, or nothing");
+        return false;
+    }
+    if (!check_members(call, argument, "after", "limit")) {
         return false;
     }
     if (get_member(argument, "after", &value) &&

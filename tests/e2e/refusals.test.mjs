@@ -30,6 +30,7 @@ const topics = [
   [7, 'topic', TOPIC],
   [{}, 'topic', TOPIC],
   [{ topic: 'a/b' }, 'topic', TOPIC],
+  [{ topik: 'a' }, 'topik', /known here: topic/],
   ['x'.repeat(201), 'topic', TOPIC],
 ];
 const every = [
