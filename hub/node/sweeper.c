@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs one sweep after the other on a timer, and again at once as long as there is more.
+ * Runs one sweep after the other on a timer, and again at once as long as there is more: of what is
+ * due, then of posts to many.
  */
 #include "hub/node/sweeper.h"
 
@@ -18,12 +19,14 @@
 
 enum { LIMIT = 500 };
 
+static const uint64_t keep_posts_ms = UINT64_C(400) * 86400000; /* for users who do not come */
+
 struct sweeper {
     uv_timer_t timer;
     struct store_sweep request;
     struct hub_shard *shard;
     bool busy;
-    uint64_t refused_ms; /* since when, as the operator was told; 0: it is not */
+    uint64_t refused_ms[2]; /* of either: since when, as the operator was told; 0: it is not */
     bool closing;
     bool closed; /* the timer */
 };
@@ -41,21 +44,25 @@ static void free_when_done(struct sweeper *sweeper)
  */
 static void judge(struct sweeper *sweeper, int status)
 {
+    bool audiences = sweeper->request.base.op == STORE_AUDIENCE_SWEEP;
+    uint64_t *refused_ms = &sweeper->refused_ms[audiences];
     bool refused = status != 0 && status != STATUS_UNAVAILABLE && status != STATUS_UNKNOWN;
-    if (refused && sweeper->refused_ms == 0) {
+    if (refused && *refused_ms == 0) {
         struct store_health health;
         store_get_health(sweeper->shard->hub->store, &health);
-        log_error("SWEEP-REFUSED", "nothing expires: the store refuses it", "status=%s reason=%s",
-            status_name(status), log_quote(bytes_str(health.reason)));
-        sweeper->refused_ms = clock_mono_ms();
-    } else if (status == 0 && sweeper->refused_ms != 0) {
-        log_info("SWEEP-ACCEPTED", "what is due expires again", "after_ms=%llu",
-            (unsigned long long)(clock_mono_ms() - sweeper->refused_ms));
-        sweeper->refused_ms = 0;
+        log_error("SWEEP-REFUSED", "nothing expires, or is taken back: the store refuses it",
+            "what=%s status=%s reason=%s", audiences ? "audiences" : "rows", status_name(status),
+            log_quote(bytes_str(health.reason)));
+        *refused_ms = clock_mono_ms();
+    } else if (status == 0 && *refused_ms != 0) {
+        log_info("SWEEP-ACCEPTED", "what is due expires again, or is taken back",
+            "what=%s after_ms=%llu", audiences ? "audiences" : "rows",
+            (unsigned long long)(clock_mono_ms() - *refused_ms));
+        *refused_ms = 0;
     }
 }
 
-static void sweep(struct sweeper *sweeper);
+static void sweep(struct sweeper *sweeper, enum store_op op);
 
 static void on_swept(struct store_request *base)
 {
@@ -66,24 +73,26 @@ static void on_swept(struct store_request *base)
     for (size_t i = 0; base->status == 0 && i < request->user_count && !sweeper->closing; i++) {
         announce_swept(&sweeper->shard->shard, &request->users[i]);
     }
-    bool more = base->status == 0 && request->more && !sweeper->closing;
+    bool more = base->status == 0 && request->more;
     store_request_finish(base);
-    if (more) {
-        sweep(sweeper);
-    } else if (sweeper->closing) {
+    if (sweeper->closing) {
         free_when_done(sweeper);
+    } else if (more) {
+        sweep(sweeper, base->op);
+    } else if (base->op == STORE_SWEEP) {
+        sweep(sweeper, STORE_AUDIENCE_SWEEP);
     }
 }
 
-static void sweep(struct sweeper *sweeper)
+static void sweep(struct sweeper *sweeper, enum store_op op)
 {
     const struct config *config = sweeper->shard->hub->config;
     sweeper->busy = true;
     sweeper->request = (struct store_sweep){
-        .base = {.op = STORE_SWEEP, .done = on_swept},
+        .base = {.op = op, .done = on_swept},
         .now = clock_wall_ms(),
         .limit = LIMIT,
-        .tombstone_ms = config->store_tombstones_ms,
+        .tombstone_ms = op == STORE_SWEEP ? config->store_tombstones_ms : keep_posts_ms,
     };
     store_submit(sweeper->shard->shard.store, &sweeper->request.base);
 }
@@ -92,7 +101,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct sweeper *sweeper = container_of(timer, struct sweeper, timer);
     if (!sweeper->busy) {
-        sweep(sweeper);
+        sweep(sweeper, STORE_SWEEP);
     }
 }
 
