@@ -22,6 +22,7 @@
 #include "codec/bus_name.h"
 #include "codec/event.h"
 #include "codec/notification.h"
+#include "codec/preferences.h"
 #include "codec/wire.h"
 
 struct audience;
@@ -102,6 +103,8 @@ struct actor_config {
     bool relay_unknown; /* unknown client events go to the room they name */
     struct notification_limits posts; /* what backends may post */
     struct recovery_limits recovery;
+    const struct preferences *preferences; /* everybody's, where users do not say; NULL: nothing */
+    struct preferences_zones zones;
 
     /* What hub/ knows and actors must not include. `context` is passed first. */
     void *context;
@@ -172,6 +175,7 @@ struct shard_stats {
     uint64_t audience_waiting; /* users that wait for that, now */
     uint64_t audience_waiting_ms; /* since when the first of them does; 0: none does */
     uint64_t audience_places; /* of users in topics, known here */
+    uint64_t suppressed; /* posts that their users do not want */
     uint64_t dead; /* stream entries that could not be stored */
     uint64_t announced;
     uint64_t announced_late; /* users announced again, when Redis was back */

@@ -84,6 +84,7 @@ struct user_position {
     uint64_t rev;
     uint64_t unread;
     uint64_t unseen;
+    uint64_t preference_rev;
 };
 
 /* The store says that the inbox has changed (recheck). */
@@ -91,6 +92,7 @@ struct user_moved {
     struct msg base;
     struct buf *key;
     uint64_t rev; /* what it is at now, or was */
+    uint64_t preference_rev; /* likewise */
 };
 
 /* A backend puts the user's sockets into rooms, takes them out, or ends them. */

@@ -6,6 +6,7 @@
 #ifndef CODEC_NOTIFICATION_ITEM_H
 #define CODEC_NOTIFICATION_ITEM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "codec/base/bytes.h"
@@ -63,6 +64,7 @@ struct notification_item {
     uint64_t new_rev; /* of the change that last made it new: lists go by it */
     uint64_t snoozed_until;
     uint64_t resurfaced_at; /* when it came back from being snoozed */
+    bool silent; /* as it is told: without sound */
     enum notification_audience audience; /* of the post that the row was made from */
     struct bytes audience_name; /* AUDIENCE_TOPIC */
     uint8_t audience_id[NOTIFICATION_ID_LEN]; /* of that post, not AUDIENCE_NONE */

@@ -99,6 +99,9 @@ void notification_json_item(const struct notification_item *item, struct builder
     if (item->audience != AUDIENCE_NONE) {
         write_audience(item, out);
     }
+    if (item->silent) {
+        json_write_bool(out, "silent", true);
+    }
     json_write_close(out, '}');
 }
 

@@ -113,6 +113,21 @@ struct event *server_events_notification(const struct notification_item *item)
     return end(&out, NOTIFICATION, 0);
 }
 
+struct event *server_events_preferences(struct builder *preferences)
+{
+    struct builder out = {0};
+    begin(&out, PREFERENCES_CHANGED);
+    builder_byte(&out, ',');
+    builder_add(&out, builder_bytes(preferences));
+    if (builder_failed(preferences)) {
+        builder_reset(&out);
+        builder_reset(preferences);
+        return NULL;
+    }
+    builder_reset(preferences);
+    return end(&out, PREFERENCES_CHANGED, 0);
+}
+
 struct event *server_events_state(const struct server_state *state)
 {
     /* "Every one" is a number that JavaScript keeps exactly. */

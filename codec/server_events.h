@@ -57,6 +57,9 @@ MUST_CHECK struct event *server_events_ready(const struct server_ready *ready);
 MUST_CHECK struct event *server_events_notification(const struct notification_item *item);
 MUST_CHECK struct event *server_events_state(const struct server_state *state);
 MUST_CHECK struct event *server_events_unread(uint64_t count, uint64_t unseen, uint64_t rev);
+
+/* `preferences` is an object; it is reset. */
+MUST_CHECK struct event *server_events_preferences(struct builder *preferences);
 MUST_CHECK struct event *server_events_resync(struct bytes epoch, uint64_t rev);
 
 /* The connection. */

@@ -177,6 +177,7 @@ size_t audience_user_count(const struct store_request *request)
     case STORE_POSITIONS:
         return ((const struct store_positions *)request)->count;
     case STORE_MARK:
+    case STORE_PREFERENCE_WRITE:
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:
@@ -197,6 +198,8 @@ const struct store_user *audience_user(const struct store_request *request, size
         return &((const struct store_positions *)request)->users[index];
     case STORE_MARK:
         return &((const struct store_mark *)request)->who;
+    case STORE_PREFERENCE_WRITE:
+        return &((const struct store_preference *)request)->who;
     case STORE_LIST:
     case STORE_PAGE: /* begins with a list */
     case STORE_TEXTS:

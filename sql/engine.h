@@ -21,6 +21,7 @@
 #include "sql/stats.h"
 #include "sql/store_forget.h"
 #include "sql/store_list.h"
+#include "sql/store_preference.h"
 #include "sql/store_request.h"
 
 /* Requests a port holds at most, and so many more of those that check the store (op_checks); what

@@ -70,6 +70,9 @@ static uint32_t slot_of_request(const struct store_request *request)
         const struct store_positions *positions = (const struct store_positions *)request;
         return positions->count > 0 ? slot_of_user(&positions->users[0]) : SLOT_NONE;
     }
+    case STORE_PREFERENCE_READ:
+    case STORE_PREFERENCE_WRITE:
+        return slot_of_user(&((const struct store_preference *)request)->who);
     case STORE_CHANGED:
         break;
     case STORE_CLAIM:

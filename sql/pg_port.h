@@ -80,6 +80,13 @@ void pg_read_send(struct pg_conn *conn, struct store_request *request);
  */
 void pg_read_unblock(struct pg_conn *conn, int blocked);
 
+/* Add the parameters of a request about preferences, and tell its statement (pg_preference.c). */
+MUST_CHECK enum pg_statement pg_preference_add(
+    struct pg_params *params, const struct store_preference *preference);
+
+/* Take in its rows. */
+MUST_CHECK int pg_preference_rows(struct store_preference *preference, const PGresult *rows);
+
 /* Take in the rows of a reading statement. */
 MUST_CHECK int pg_read_rows(
     struct pg_flight *flight, const struct pg_run *run, const PGresult *rows);

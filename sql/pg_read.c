@@ -82,6 +82,8 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
         return add_get(params, (const struct store_get *)request);
     case STORE_POSITIONS:
         return add_positions(params, (const struct store_positions *)request);
+    case STORE_PREFERENCE_READ:
+        return pg_preference_add(params, (const struct store_preference *)request);
     case STORE_WITNESS_RAISE:
         pg_add_text(params, ((const struct store_witness *)request)->node);
         return PG_STMT_WITNESS_RAISE;
@@ -93,6 +95,7 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     case STORE_PUT:
     case STORE_MARK:
     case STORE_EDIT:
+    case STORE_PREFERENCE_WRITE:
     case STORE_CLAIM:
     case STORE_SWEEP:
     case STORE_FORGET:
@@ -241,6 +244,7 @@ static int read_positions(struct store_positions *positions, const PGresult *row
             .rev = pg_u64(rows, row, 2),
             .unread = pg_u64(rows, row, 3),
             .unseen = pg_u64(rows, row, 4),
+            .preference_rev = pg_u64(rows, row, 5),
         };
     }
     return 0;
@@ -269,6 +273,7 @@ static int read_changed(
             .position.rev = pg_u64(rows, row, 3),
             .position.unread = pg_u64(rows, row, 4),
             .position.unseen = pg_u64(rows, row, 5),
+            .position.preference_rev = pg_u64(rows, row, 6),
         };
     }
     return 0;
@@ -311,6 +316,8 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
         return read_positions((struct store_positions *)request, rows);
     case STORE_CHANGED:
         return read_changed((struct store_changed *)request, run->which, rows);
+    case STORE_PREFERENCE_READ:
+        return pg_preference_rows((struct store_preference *)request, rows);
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
         return read_witness((struct store_witness *)request, rows);
@@ -319,6 +326,7 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     case STORE_PUT:
     case STORE_MARK:
     case STORE_EDIT:
+    case STORE_PREFERENCE_WRITE:
     case STORE_CLAIM:
     case STORE_SWEEP:
     case STORE_FORGET:

@@ -37,7 +37,7 @@ static bool waits(const struct store_request *request)
 static bool can_share(const struct store_request *request)
 {
     return !waits(request) &&
-           (request->op == STORE_MARK ||
+           (request->op == STORE_MARK || request->op == STORE_PREFERENCE_WRITE ||
                (request->op == STORE_PUT && !((const struct store_put *)request)->fenced));
 }
 
@@ -79,12 +79,13 @@ enum put_column {
     PUT_PRIORITY,
     PUT_CREATED,
     PUT_EXPIRES,
+    PUT_UNWANTED,
     PUT_COLLAPSE, /* only where there are any */
     PUT_COLUMNS,
 };
 
 static const enum pg_type put_types[PUT_COLUMNS] = {PG_INT2, PG_TEXT, PG_TEXT, PG_UUID, PG_UUID,
-    PG_UUID, PG_TEXT, PG_TEXT, PG_TEXT, PG_BYTEA, PG_INT2, PG_INT8, PG_INT8, PG_TEXT};
+    PG_UUID, PG_TEXT, PG_TEXT, PG_TEXT, PG_BYTEA, PG_INT2, PG_INT8, PG_INT8, PG_INT2, PG_TEXT};
 
 static void add_put_element(
     struct pg_params *params, enum put_column column, const struct store_row *row)
@@ -128,6 +129,9 @@ static void add_put_element(
         break;
     case PUT_EXPIRES:
         pg_add_element_i64(params, row->expires_at);
+        break;
+    case PUT_UNWANTED:
+        pg_add_element_i16(params, row->unwanted);
         break;
     case PUT_COLLAPSE:
         pg_add_element(params, row->collapse);
@@ -193,6 +197,14 @@ static enum pg_statement mark_statement(const struct store_mark *mark)
                               : PG_STMT_MARK_UP_TO;
 }
 
+static void send_preference(struct pg_conn *conn, struct pg_flight *flight, size_t index)
+{
+    const struct store_request *request = flight->requests[index];
+    enum pg_statement which =
+        pg_preference_add(pg_conn_params(conn), (const struct store_preference *)request);
+    pg_conn_send(conn, flight, (struct pg_run){.which = which, .first = index, .count = 1});
+}
+
 static void send_mark(struct pg_conn *conn, struct pg_flight *flight, size_t index)
 {
     const struct store_mark *mark = (const struct store_mark *)flight->requests[index];
@@ -230,8 +242,10 @@ static void send_shared(struct pg_conn *conn, struct pg_flight *flight)
         if (puts > 0) {
             send_put(conn, flight, i, puts);
             i += puts;
-        } else {
+        } else if (flight->requests[i]->op == STORE_MARK) {
             send_mark(conn, flight, i++);
+        } else {
+            send_preference(conn, flight, i++);
         }
     }
 }
@@ -571,6 +585,8 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
         return read_sweep((struct store_sweep *)request, rows);
     case STORE_EPOCH:
         return read_epoch((struct store_renewal *)request, rows);
+    case STORE_PREFERENCE_WRITE:
+        return pg_preference_rows((struct store_preference *)request, rows);
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:
@@ -579,6 +595,7 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_SYNC:
     case STORE_POSITIONS:
         return pg_read_rows(flight, run, rows);
+    case STORE_PREFERENCE_READ:
     case STORE_GET:
     case STORE_CHANGED:
     case STORE_WITNESS_RAISE:

@@ -74,6 +74,7 @@ int sqlite_read_position(struct sqlite_db *db, const struct store_user *who,
         ret_position->unread = query_column_u64(&query, 2);
         ret_position->unseen = query_column_u64(&query, 3);
         *ret_floor = query_column_u64(&query, 4);
+        ret_position->preference_rev = query_column_u64(&query, 5);
     }
     query_close(&query);
     return more < 0 ? more : 0;

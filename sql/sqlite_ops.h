@@ -26,6 +26,14 @@ MUST_CHECK int sqlite_edit(struct sqlite_db *db, struct store_edit *edit);
 /* Run a reading request in a snapshot of its own (sqlite_read.c). */
 MUST_CHECK int sqlite_read(struct sqlite_db *db, struct store_request *request);
 
+/* Read preferences, and write them (sqlite_preference.c). */
+MUST_CHECK int sqlite_preference_read(struct sqlite_db *db, struct store_preference *preference);
+MUST_CHECK int sqlite_preference_write(struct sqlite_db *db, struct store_preference *preference);
+
+/* Whether the preferences of the row's user want its type. */
+MUST_CHECK int sqlite_preference_want(
+    struct sqlite_db *db, const struct store_row *row, bool *ret_wanted);
+
 /* Bind slot, tenant and user as parameters 1 to 3 of a statement. */
 void sqlite_bind_user(struct query *query, const struct store_user *who);
 

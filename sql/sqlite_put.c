@@ -46,8 +46,8 @@ static int find_repeat(
 }
 
 /* Number the row; 0: rows that come before it are missing. */
-static int number_next(
-    struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
+static int number_next(struct sqlite_db *db, const struct store_row *row,
+    struct put_result *ret_result, uint64_t *ret_preference_rev)
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_INBOX_ADD);
@@ -59,19 +59,20 @@ static int number_next(
         ret_result->rev = query_column_u64(&query, 1);
         ret_result->unread = query_column_u64(&query, 2);
         ret_result->unseen = query_column_u64(&query, 3);
+        *ret_preference_rev = query_column_u64(&query, 4);
         more = query_step(&query);
     }
     query_close(&query);
     return more < 0 ? more : numbered;
 }
 
-static int number_row(
-    struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
+static int number_row(struct sqlite_db *db, const struct store_row *row,
+    struct put_result *ret_result, uint64_t *ret_preference_rev)
 {
-    int status = number_next(db, row, ret_result);
+    int status = number_next(db, row, ret_result, ret_preference_rev);
     if (status == 0) {
         status = sqlite_audience_enter(db, &row->who);
-        status = status < 0 ? status : number_next(db, row, ret_result);
+        status = status < 0 ? status : number_next(db, row, ret_result, ret_preference_rev);
         status = status == 0 ? STATUS_UNAVAILABLE : status;
     }
     return status < 0 ? status : 0;
@@ -123,9 +124,6 @@ struct open_row {
 static int find_open(struct sqlite_db *db, const struct store_row *row, struct open_row *ret_open,
     struct put_result *ret_result)
 {
-    if (row->collapse.len == 0) {
-        return 0;
-    }
     struct query query;
     query_open(&query, db, SQLITE_STMT_COLLAPSE_FIND);
     sqlite_bind_user(&query, &row->who);
@@ -185,13 +183,77 @@ static int replace_row(struct sqlite_db *db, const struct store_row *row,
     return changed < 0 ? changed : 0;
 }
 
+/* Whether the user wants the type of the row; who has no preferences is not looked for. */
+static int check_wanted(
+    struct sqlite_db *db, const struct store_row *row, uint64_t preference_rev, bool *ret_wanted)
+{
+    *ret_wanted = !row->unwanted;
+    return preference_rev > 0 ? sqlite_preference_want(db, row, ret_wanted) : 0;
+}
+
+/* The user does not want it: only its key is kept. */
+static void suppress(const struct store_row *row, struct put_result *ret_result)
+{
+    *ret_result = (struct put_result){.outcome = OUTCOME_SUPPRESSED};
+    memcpy(ret_result->id, row->id, NOTIFICATION_ID_LEN);
+}
+
+/* The inbox is what it was before the row was numbered. */
+static int take_back(struct sqlite_db *db, const struct store_user *who)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_INBOX_TAKE_BACK);
+    sqlite_bind_user(&query, who);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
 static int add_row(struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
 {
     memcpy(ret_result->id, row->id, NOTIFICATION_ID_LEN);
     ret_result->count = 1;
     ret_result->first_at = row->created_at;
-    int status = number_row(db, row, ret_result);
-    return status < 0 ? status : insert_row(db, row, ret_result);
+    uint64_t preference_rev = 0;
+    bool wanted = true;
+    int status = number_row(db, row, ret_result, &preference_rev);
+    if (status == 0) {
+        status = check_wanted(db, row, preference_rev, &wanted);
+    }
+    if (status < 0) {
+        return status;
+    }
+    if (!wanted) {
+        suppress(row, ret_result);
+        return take_back(db, &row->who);
+    }
+    return insert_row(db, row, ret_result);
+}
+
+/* The same of a row with a name, which may take the place of another. */
+static int add_named_row(
+    struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
+{
+    struct store_position position;
+    struct open_row open;
+    uint64_t floor;
+    bool wanted = true;
+    int status = sqlite_read_position(db, &row->who, &position, &floor);
+    if (status == 0) {
+        status = check_wanted(db, row, position.preference_rev, &wanted);
+    }
+    if (status < 0) {
+        return status;
+    }
+    if (!wanted) {
+        suppress(row, ret_result);
+        return 0;
+    }
+    int found = find_open(db, row, &open, ret_result);
+    if (found <= 0) {
+        return found < 0 ? found : add_row(db, row, ret_result);
+    }
+    ret_result->outcome = OUTCOME_COLLAPSED;
+    return replace_row(db, row, &open, ret_result);
 }
 
 static int put_row(struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
@@ -200,13 +262,9 @@ static int put_row(struct sqlite_db *db, const struct store_row *row, struct put
     if (found != 0) {
         return found < 0 ? found : 0;
     }
-    struct open_row open;
-    found = find_open(db, row, &open, ret_result);
-    if (found < 0) {
-        return found;
-    }
-    ret_result->outcome = found > 0 ? OUTCOME_COLLAPSED : OUTCOME_STORED;
-    int status = found > 0 ? replace_row(db, row, &open, ret_result) : add_row(db, row, ret_result);
+    ret_result->outcome = OUTCOME_STORED;
+    int status =
+        row->collapse.len > 0 ? add_named_row(db, row, ret_result) : add_row(db, row, ret_result);
     return status < 0 ? status : keep_key(db, row, ret_result);
 }
 

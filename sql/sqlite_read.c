@@ -276,6 +276,7 @@ static int run_changed(struct sqlite_db *db, struct store_changed *changed)
             .position.rev = query_column_u64(&query, 3),
             .position.unread = query_column_u64(&query, 4),
             .position.unseen = query_column_u64(&query, 5),
+            .position.preference_rev = query_column_u64(&query, 6),
         };
         more = query_step(&query);
         changed->more = more > 0 && changed->user_count == changed->limit;
@@ -326,6 +327,8 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
         return run_positions(db, (struct store_positions *)request);
     case STORE_CHANGED:
         return run_changed(db, (struct store_changed *)request);
+    case STORE_PREFERENCE_READ:
+        return sqlite_preference_read(db, (struct store_preference *)request);
     case STORE_WITNESS_READ:
         return run_witness(db, (struct store_witness *)request);
     case STORE_PING:
@@ -337,6 +340,7 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_PUT:
     case STORE_MARK:
     case STORE_EDIT:
+    case STORE_PREFERENCE_WRITE:
     case STORE_CLAIM:
     case STORE_SWEEP:
     case STORE_FORGET:

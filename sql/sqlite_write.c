@@ -430,6 +430,9 @@ static int run_write(
         return run_witness(db, (struct store_witness *)request);
     case STORE_EPOCH:
         return run_epoch(db, (struct store_renewal *)request);
+    case STORE_PREFERENCE_WRITE:
+        return sqlite_preference_write(db, (struct store_preference *)request);
+    case STORE_PREFERENCE_READ:
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:

@@ -283,7 +283,7 @@ bool op_writes(enum store_op op)
     return op == STORE_PUT || op == STORE_MARK || op == STORE_EDIT || op == STORE_CLAIM ||
            op == STORE_SWEEP || op == STORE_FORGET || op == STORE_WITNESS_RAISE ||
            op == STORE_EPOCH || op == STORE_AUDIENCE_POST || op == STORE_AUDIENCE_SWEEP ||
-           op == STORE_RETRACT || op == STORE_SUBSCRIBE;
+           op == STORE_RETRACT || op == STORE_SUBSCRIBE || op == STORE_PREFERENCE_WRITE;
 }
 
 bool op_checks(enum store_op op)
@@ -360,6 +360,8 @@ static const struct outputs outputs[STORE_OP_COUNT] = {
     [STORE_GET] = OUTPUTS(store_get, item),
     [STORE_POSITIONS] = OUTPUTS(store_positions, positions),
     [STORE_CHANGED] = OUTPUTS(store_changed, users),
+    [STORE_PREFERENCE_READ] = OUTPUTS(store_preference, body),
+    [STORE_PREFERENCE_WRITE] = OUTPUTS(store_preference, rev),
     [STORE_CLAIM] = OUTPUTS(store_claim, token),
     [STORE_FORGET] = OUTPUTS(store_forget, position),
     [STORE_SWEEP] = OUTPUTS(store_sweep, users),

@@ -26,6 +26,7 @@
 #include "sql/store_edit.h"
 #include "sql/store_forget.h"
 #include "sql/store_list.h"
+#include "sql/store_preference.h"
 #include "sql/store_request.h"
 #include "sql/store_types.h"
 

@@ -133,6 +133,12 @@ static bool is_renewal(const struct store_renewal *renewal)
     return renewal->from.len == 0 || renewal->from.len == STORE_EPOCH_LEN;
 }
 
+static bool is_preference(const struct store_preference *preference)
+{
+    return is_user(&preference->who) && preference->body.len > 0 &&
+           is_text(preference->body, TEXT_MAX_LEN);
+}
+
 bool request_is_valid(const struct store_request *request)
 {
     switch ((unsigned)request->op) {
@@ -160,6 +166,10 @@ bool request_is_valid(const struct store_request *request)
         return is_positions((const struct store_positions *)request);
     case STORE_CHANGED:
         return is_changed((const struct store_changed *)request);
+    case STORE_PREFERENCE_READ:
+        return is_user(&((const struct store_preference *)request)->who);
+    case STORE_PREFERENCE_WRITE:
+        return is_preference((const struct store_preference *)request);
     case STORE_CLAIM:
         return is_text(((const struct store_claim *)request)->owner, STORE_NAME_MAX);
     case STORE_FORGET:

@@ -30,6 +30,8 @@ enum store_op {
     STORE_GET,
     STORE_POSITIONS,
     STORE_CHANGED,
+    STORE_PREFERENCE_READ,
+    STORE_PREFERENCE_WRITE,
     STORE_CLAIM,
     STORE_SWEEP,
     STORE_FORGET, /* store_forget.h */

@@ -32,6 +32,7 @@ struct store_position {
     uint64_t rev;
     uint64_t unread;
     uint64_t unseen;
+    uint64_t preference_rev; /* as STORE_POSITIONS and STORE_CHANGED tell it; 0: no preferences */
 };
 
 /* That commits were lost: what somebody had been told, and what the store says now. */
@@ -47,6 +48,7 @@ enum store_outcome {
                         */
     OUTCOME_CONFLICT, /* same key, other content: `id`, `seq` are the first one's */
     OUTCOME_COLLAPSED, /* stored in the place of an open row of its name, which keeps `id`, `seq` */
+    OUTCOME_SUPPRESSED, /* the user does not want its type: only the key is kept, with seq 0 */
 };
 
 /* Whether the inbox has changed: there is a new row, or a row as good as new. */
@@ -70,9 +72,10 @@ struct store_row {
     uint64_t created_at;
     uint64_t expires_at;
     struct bytes collapse; /* a name; empty: it is a row of its own */
+    bool unwanted; /* its type, unless the user's preferences say otherwise */
     /* out */
     enum store_outcome outcome;
-    uint64_t seq;
+    uint64_t seq; /* 0: it was suppressed, now or the first time */
     uint64_t rev; /* STORED, COLLAPSED: the change that made it; else the row's present rev, 0 if it
                      is gone */
     uint64_t unread; /* STORED, COLLAPSED: the user's counts after this row */

@@ -41,7 +41,8 @@ static void announce_send(struct shard *shard, const struct announce *told)
     }
 }
 
-void announce_repeat(struct shard *shard, struct store_user who)
+/* Whoever holds the user asks where the inbox stands. */
+static void announce_question(struct shard *shard, struct store_user who)
 {
     struct announce announce = {
         .kind = ANNOUNCE_CHECK,
@@ -49,6 +50,16 @@ void announce_repeat(struct shard *shard, struct store_user who)
         .user = who.user,
     };
     announce_send(shard, &announce);
+}
+
+void announce_preferences(struct shard *shard, struct store_user who)
+{
+    announce_question(shard, who);
+}
+
+void announce_repeat(struct shard *shard, struct store_user who)
+{
+    announce_question(shard, who);
 }
 
 /* A row that was just stored: unread. Borrows its texts. */

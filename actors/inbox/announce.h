@@ -25,6 +25,9 @@ void announce_edit(struct shard *shard, const struct store_edit *edit);
 /* Announce what a store_sweep has changed in one inbox. */
 void announce_swept(struct shard *shard, const struct store_swept *swept);
 
+/* A user's preferences have changed: whoever holds the user reads them. */
+void announce_preferences(struct shard *shard, struct store_user who);
+
 /* A post was a repeat: whoever holds the user looks whether the first announcement was lost. */
 void announce_repeat(struct shard *shard, struct store_user who);
 

@@ -19,6 +19,7 @@
 #include "actors/inbox/audience.h"
 #include "actors/inbox/inbox.h"
 #include "actors/inbox/inbox_bus.h"
+#include "actors/inbox/inbox_preferences.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/inbox/positions.h"
 #include "actors/order/bus_origin.h"
@@ -43,6 +44,9 @@ struct inbox_gap {
 };
 
 static void on_timer(struct timer *timer);
+static void on_preferences(struct inbox *inbox, int status);
+static void become_ready(struct inbox *inbox);
+static void read_above(struct inbox *inbox, uint64_t rev);
 static void read_store(struct inbox *inbox);
 static void go_on(struct inbox *inbox, struct socket *socket);
 
@@ -137,6 +141,7 @@ void feed_stop(struct inbox *inbox)
     drop_held(inbox);
     set_reading(inbox, false);
     audience_leave(shard_of(&inbox->owner.actor)->audience, inbox);
+    inbox_preferences_drop(inbox);
     if (inbox->gap != NULL) {
         struct shard *shard = shard_of(&inbox->owner.actor);
         shard->stats.waiting_bytes -= mem_cost(sizeof(*inbox->gap));
@@ -155,15 +160,24 @@ void feed_position(struct inbox *inbox, const struct user_position *position)
         }
         return;
     }
+    bool known = inbox_preferences_know(inbox, position->preference_rev, on_preferences);
     if (inbox->phase == INBOX_READY) {
-        feed_moved(inbox, position->rev);
+        read_above(inbox, position->rev);
         return;
     }
-    inbox->phase = INBOX_READY;
     inbox->seq = position->seq;
     inbox->rev = position->rev;
     inbox->unread = position->unread;
     inbox->unseen = position->unseen;
+    if (known) {
+        become_ready(inbox);
+    }
+}
+
+/* The position has been read. */
+static void become_ready(struct inbox *inbox)
+{
+    inbox->phase = INBOX_READY;
     list_for_each (link, &inbox->owner.sockets) {
         feed_ready(inbox, container_of(link, struct socket, user_link));
     }
@@ -172,8 +186,26 @@ void feed_position(struct inbox *inbox, const struct user_position *position)
     }
 }
 
+static void on_preferences(struct inbox *inbox, int status)
+{
+    inbox->unsure = status != 0;
+    if (inbox->unsure) {
+        arm(inbox, RETRY_MS + rand_below(&shard_of(&inbox->owner.actor)->rand, RETRY_MS));
+    } else if (inbox->phase != INBOX_READY) {
+        become_ready(inbox);
+    }
+}
+
+void feed_moved(struct inbox *inbox, uint64_t rev, uint64_t preference_rev)
+{
+    if (inbox->phase == INBOX_READY) {
+        inbox_preferences_know(inbox, preference_rev, on_preferences);
+    }
+    read_above(inbox, rev);
+}
+
 /* Before the phase is READY the position itself is yet to come, and is no older than this. */
-void feed_moved(struct inbox *inbox, uint64_t rev)
+static void read_above(struct inbox *inbox, uint64_t rev)
 {
     if (inbox->phase == INBOX_READY && rev > inbox->rev) {
         shard_of(&inbox->owner.actor)->stats.rechecks++;
@@ -185,8 +217,10 @@ void feed_moved(struct inbox *inbox, uint64_t rev)
 static void on_timer(struct timer *timer)
 {
     struct inbox *inbox = container_of(timer, struct inbox_gap, timer)->inbox;
-    if (inbox->phase != INBOX_READY) {
+    if (inbox->phase != INBOX_READY || inbox->unsure) {
         ask_position(inbox);
+    }
+    if (inbox->phase != INBOX_READY) {
         return;
     }
     if (inbox->heard_rev > inbox->rev) {
@@ -282,6 +316,7 @@ static void apply(struct inbox *inbox, struct announce *announce)
     inbox->unseen = announce->unseen;
     shard_of(&inbox->owner.actor)->stats.announced++;
     if (announce->kind == ANNOUNCE_NEW) {
+        announce->item.silent = inbox_preferences_silence(inbox, &announce->item, true);
         inbox_tell(inbox, server_events_notification(&announce->item), announce->rev);
     } else {
         tell_announced_state(inbox, announce);
@@ -460,8 +495,9 @@ static uint64_t tell_page(struct inbox *inbox, struct socket *only, const struct
         bool item_next = change == sync->change_count ||
                          (item < sync->item_count && items[item].rev <= sync->changes[change].rev);
         if (item_next) {
-            const struct notification_item *next = &items[item++];
+            struct notification_item *next = &items[item++];
             bool is_new = next->new_rev > sync->rev;
+            next->silent = is_new && inbox_preferences_silence(inbox, next, only == NULL);
             tell_sockets(inbox, only, SOCKET_REV_READ,
                 is_new ? server_events_notification(next) : make_back(sync, next));
         } else {

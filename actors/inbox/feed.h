@@ -19,8 +19,8 @@ void feed_stop(struct inbox *inbox);
 void feed_on(struct inbox *inbox, bool on);
 void feed_position(struct inbox *inbox, const struct user_position *position);
 
-/* The store says that the inbox has got as far as `rev`, at least. */
-void feed_moved(struct inbox *inbox, uint64_t rev);
+/* The store says that inbox and preferences have got as far as these, at least. */
+void feed_moved(struct inbox *inbox, uint64_t rev, uint64_t preference_rev);
 void feed_apply(struct inbox *inbox, struct buf *payload);
 
 /* Tell a socket hub:ready: the user's feed is certain to be on. */

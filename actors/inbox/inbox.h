@@ -15,10 +15,11 @@
 #include "codec/base/list.h"
 
 struct inbox_gap;
+struct inbox_preferences;
 
 enum inbox_phase {
     INBOX_WAITS_FEED, /* for the bus to confirm the channel */
-    INBOX_WAITS_POSITION, /* for the store to say where the inbox stands */
+    INBOX_WAITS_POSITION, /* for the store to say where the inbox stands, and what the user wants */
     INBOX_READY,
 };
 
@@ -31,10 +32,12 @@ struct inbox {
     uint64_t unread;
     uint64_t unseen;
     uint64_t heard_rev; /* the highest rev heard of */
+    struct inbox_preferences *preferences; /* NULL: the user has none */
     struct inbox_gap *gap; /* what waits (feed.c); NULL: nothing has yet */
     uint8_t phase; /* enum inbox_phase */
     bool reading; /* a read of what changed above rev is under way */
     bool asked; /* in a queue of shard.positions */
+    bool unsure; /* of the preferences: they could not be read */
     bool called; /* likewise, because of a post to many */
     bool placing; /* its topics are to be read, or are being (audience.c) */
     bool place_again; /* and once more */

@@ -29,6 +29,7 @@ struct inbox_request {
         struct store_sync sync;
         struct store_subscribe subscribe;
         struct store_topics topics;
+        struct store_preference preference;
     } store;
     void (*answered)(struct inbox *inbox, struct inbox_request *request);
     void (*carried_out)(struct inbox_request *request); /* also when the user has gone; or NULL */

@@ -93,6 +93,7 @@ static void tell(struct positions *positions, const struct query *query, size_t 
         msg->rev = query->request.positions[i].rev;
         msg->unread = query->request.positions[i].unread;
         msg->unseen = query->request.positions[i].unseen;
+        msg->preference_rev = query->request.positions[i].preference_rev;
     }
     msg_send(positions->shard->sched, query->asked[i].ref, msg);
 }
@@ -438,6 +439,7 @@ static void tell_moved(struct shard *shard, const struct store_moved *moved)
     msg->key = builder_finish(&key);
     CHECK(msg->key != NULL);
     msg->rev = moved->position.rev;
+    msg->preference_rev = moved->position.preference_rev;
     msg_send_home(shard->sched, msg);
 }
 

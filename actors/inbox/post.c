@@ -14,6 +14,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
+#include "codec/preferences.h"
 #include "codec/slot.h"
 
 int post_rows(struct shard *shard, const struct notification_post *post, struct bytes key,
@@ -22,6 +23,7 @@ int post_rows(struct shard *shard, const struct notification_post *post, struct 
     uint8_t content_hash[STORE_HASH_LEN];
     uint64_t now = sched_wall(shard->sched);
     struct bytes tenant = shard->config->tenants ? post->tenant : bytes_of(NULL, 0);
+    bool unwanted = !preferences_want(shard->config->preferences, post->type, true);
     int status = notification_content_hash(shard->config->hash128, post, content_hash);
     for (uint32_t i = 0; i < post->target_count && status == 0; i++) {
         struct store_row *row = &rows[i];
@@ -34,6 +36,7 @@ int post_rows(struct shard *shard, const struct notification_post *post, struct 
         row->created_at = now;
         row->expires_at = post->expires_at;
         row->collapse = post->collapse;
+        row->unwanted = unwanted;
         uuid7_make(now, slot_of(tenant, post->targets[i]), row->id);
         memcpy(row->content_hash, content_hash, sizeof(row->content_hash));
         status = notification_key_hash(shard->config->hash128, tenant, post->targets[i],
@@ -98,6 +101,8 @@ static void announce_stored(
         if (store_outcome_is_new(rows[i].outcome)) {
             shard->stats.stored++;
             announce_row(shard, &rows[i]);
+        } else if (rows[i].outcome == OUTCOME_SUPPRESSED) {
+            shard->stats.suppressed++;
         } else {
             shard->stats.duplicates++;
             if (repeats) {

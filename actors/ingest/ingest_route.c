@@ -107,8 +107,9 @@ static void write_ids(
     builder_byte(out, ']');
 }
 
-/* "stored" if anything new was, "collapsed" if all that was took the place of others; a repeat of
- * everything is "duplicate", with other content "rejected". */
+/* "stored" if anything new was, "collapsed" if all that was took the place of others, "suppressed"
+ * if its users do not want it; a repeat of everything is "duplicate", with other content
+ * "rejected". */
 static const char *status_of(const struct ingest_batch *batch, const struct ingest_entry *entry)
 {
     static const char *const of_audience[] = {
@@ -127,8 +128,10 @@ static const char *status_of(const struct ingest_batch *batch, const struct inge
         }
         if (row->outcome == OUTCOME_STORED) {
             status = "stored";
-        } else if (row->outcome == OUTCOME_COLLAPSED && strcmp(status, "duplicate") == 0) {
+        } else if (row->outcome == OUTCOME_COLLAPSED && strcmp(status, "stored") != 0) {
             status = "collapsed";
+        } else if (row->outcome == OUTCOME_SUPPRESSED && strcmp(status, "duplicate") == 0) {
+            status = "suppressed";
         }
     }
     return status;

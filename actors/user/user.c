@@ -14,6 +14,7 @@
 #include "actors/inbox/feed.h"
 #include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/inbox_calls.h"
+#include "actors/inbox/inbox_preferences.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/inbox/positions.h"
 #include "actors/inbox/topic_calls.h"
@@ -334,7 +335,7 @@ static void on_position(struct user *user, struct user_position *msg)
 
 static void on_moved(struct user *user, struct user_moved *msg)
 {
-    feed_moved(&user->inbox, msg->rev);
+    feed_moved(&user->inbox, msg->rev, msg->preference_rev);
 }
 
 static void on_admin(struct user *user, struct user_admin *msg)

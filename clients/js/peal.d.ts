@@ -32,7 +32,36 @@ export interface Notification<Data = unknown> {
   readonly updatedAt?: string;
   /** The post to many that it was made from; `name` is the topic. */
   readonly audience?: { id: string; kind: 'all' | 'topic' | 'list'; name: string | null };
+  /** As it came: the user's preferences want no sound of it. */
+  readonly silent?: true;
   readonly state: State;
+}
+
+/** What is left out or null is as the hub's configuration has it. */
+export interface TypePreferences {
+  /** false: notifications of the type are not stored. */
+  inbox?: boolean | null;
+  push?: boolean | null;
+  /** A time from 1m to 30d, such as '1h'. */
+  digest?: string | null;
+  /** So many in that time make a sound. */
+  limit?: { count: number; per: string } | null;
+}
+
+export interface Preferences {
+  /** An IANA time zone: that of the quiet hours. */
+  timezone?: string | null;
+  muteUntil?: string | number | null;
+  /** Local times, hh:mm; days on which they begin, 1 is Monday. */
+  quiet?: { from: string; to: string; days?: number[] } | null;
+  types?: Record<string, TypePreferences> | null;
+}
+
+/** As the hub has them; `effective` is what holds of each type, also by its configuration. */
+export interface StoredPreferences extends Preferences {
+  types: Record<string, TypePreferences>;
+  effective: Record<string, Required<TypePreferences>>;
+  rev: number;
 }
 
 export interface Position {
@@ -183,6 +212,7 @@ export interface PealEvents<Data = unknown> extends Record<string, any[]> {
   'notification:state': [{ rev: number; ids?: string[]; upTo?: number; state: string; at: string | null;
     items?: Notification<Data>[]; updated?: Notification<Data>[] }];
   unread: [{ count: number; unseen: number; rev: number }];
+  'preferences:changed': [StoredPreferences];
   new_message: [RoomMessage];
   typing: [{ roomId: string; userId: string; typing: boolean }];
   user_joined_room: [RoomUser];
@@ -225,6 +255,8 @@ export class Peal<Data = unknown> extends Emitter<PealEvents<Data>> {
   subscribe(topic: string): Promise<{ topic: string; changed: boolean }>;
   unsubscribe(topic: string): Promise<{ topic: string; changed: boolean }>;
   topics(): Promise<string[]>;
+  preferences(): Promise<StoredPreferences>;
+  setPreferences(preferences: Preferences): Promise<StoredPreferences>;
   presence(users: string[]): Promise<Record<string, { online: boolean; lastSeen: string | null }>>;
 }
 

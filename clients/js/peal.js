@@ -830,6 +830,18 @@ export class Peal extends Emitter {
   }
 
   // Ask until there is an answer that is not temporary. Only for what may be asked twice.
+  // What the user wants of notifications, on all devices: as the hub has it. Setting replaces it all, and
+  // is repeated until it is answered, as marks are.
+  async preferences() {
+    const { ok, ...preferences } = await this.request('preferences:get');
+    return preferences;
+  }
+
+  async setPreferences(preferences) {
+    const { ok, ...set } = await this[PERSIST]('preferences:set', preferences);
+    return set;
+  }
+
   async [PERSIST](event, argument) {
     for (let attempt = 0; ; attempt++) {
       await this.#whenOnline();

@@ -6,6 +6,7 @@
 #include "hub/api/api.h"
 
 #include "codec/base/check.h"
+#include "codec/preferences.h"
 #include "hub/api/api_handlers.h"
 
 /* Bodies that name up to 1000 ids. */
@@ -44,6 +45,8 @@ const struct http_route api_routes[] = {
         "tenant"},
     {"PATCH", "/api/v1/notifications/{}", api_edit_change, api_post_head, API_BODY_CONFIGURED, NULL,
         NULL, false, "tenant"},
+    {"GET", "/api/v1/users/{}/preferences", api_preferences_get, NULL, 0, NULL, NULL, true,
+        "tenant"},
     {"POST", "/api/v1/events", api_post_events, api_post_head, API_BODY_CONFIGURED, NULL, NULL,
         false, ""},
     {"POST", "/api/v1/notifications", api_post_notifications, api_post_head, API_BODY_CONFIGURED,
@@ -58,5 +61,7 @@ const struct http_route api_routes[] = {
         "tenant"},
     {"PUT", "/api/v1/topics/{}/subscribers", api_topics_subscribe, api_topics_head, USERS_BODY_MAX,
         NULL, NULL, false, "tenant"},
+    {"PUT", "/api/v1/users/{}/preferences", api_preferences_put, NULL, PREFERENCES_BYTES_MAX, NULL,
+        NULL, true, "tenant"},
 };
 const size_t api_route_count = ARRAY_LEN(api_routes);

@@ -34,6 +34,10 @@ void api_inbox_unread(struct http_request *request, void *context);
 /* api_members.c */
 void api_members_list(struct http_request *request, void *context);
 
+/* api_preferences.c */
+void api_preferences_get(struct http_request *request, void *context);
+void api_preferences_put(struct http_request *request, void *context);
+
 /* api_users.c */
 void api_users_erase(struct http_request *request, void *context);
 

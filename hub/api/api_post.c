@@ -370,7 +370,11 @@ static unsigned write_row(
         return errors_status(error.code);
     }
     bool duplicate = row->outcome == OUTCOME_DUPLICATE;
-    write_id(row, out);
+    if (row->seq == 0) { /* the user does not want it; also a repeat of such a one */
+        builder_printf(out, "\"%s\":\"suppressed\"", listed ? "outcome" : "status");
+    } else {
+        write_id(row, out);
+    }
     builder_str(out, duplicate ? ",\"duplicate\":true" : ",\"duplicate\":false");
     if (row->outcome == OUTCOME_COLLAPSED) {
         builder_printf(out, ",\"%s\":\"collapsed\"", listed ? "outcome" : "status");

@@ -14,6 +14,7 @@
 #include "hub/node/hub_settings.h"
 #include "hub/node/node.h"
 #include "hub/node/settings_make.h"
+#include "hub/node/zones.h"
 #include "hub/redis/redis.h"
 #include "hub/redis/redis_url.h"
 #include "sql/store.h"
@@ -30,7 +31,9 @@ static int complain(const char *what, struct bytes why)
 static int try_settings(const struct config *config)
 {
     static char made_at_start[] = "0123456789abcdef0123456789abcdef";
-    const struct hub hub = {.config = config, .dev_secret = config->dev ? made_at_start : NULL};
+    const struct hub hub = {.config = config,
+        .dev_secret = config->dev ? made_at_start : NULL,
+        .zones = zones_create(config->preferences_zoneinfo)};
     struct builder error = {0};
     struct hub_settings *settings;
     int code = 0;
@@ -40,6 +43,7 @@ static int try_settings(const struct config *config)
         code = complain("", builder_bytes(&error));
     }
     builder_reset(&error);
+    zones_destroy(hub.zones);
     return code;
 }
 

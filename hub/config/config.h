@@ -87,6 +87,14 @@ struct config_topic_type {
 #include "hub/config/config_blocks.def"
 };
 
+/* What holds for notifications of a type where users do not say it themselves. */
+struct config_notification_type {
+    const char *name;
+    const char *where; /* "peal.conf:12", or "default" */
+#define NOTIFICATION_TYPE(type, option, member, ...) CONFIG_C_##type member;
+#include "hub/config/config_blocks.def"
+};
+
 /* A setting's place in the table: CONFIG_AT_listen_port. */
 enum config_place {
 #define X(type, member, ...) CONFIG_AT_##member,
@@ -116,6 +124,8 @@ struct config {
     size_t room_type_count;
     struct config_topic_type *topic_types;
     size_t topic_type_count;
+    struct config_notification_type *notification_types;
+    size_t notification_type_count;
     struct config_list warnings; /* sentences to log once at start */
     /* private */
     const char *came_from[CONFIG_COUNT];

@@ -39,6 +39,7 @@
 #include "hub/node/services.h"
 #include "hub/node/settings_make.h"
 #include "hub/node/sqlite_lease.h"
+#include "hub/node/zones.h"
 #include "hub/redis/redis.h"
 #include "hub/redis/redis_url.h"
 #include "hub/session/session_layer.h"
@@ -347,6 +348,7 @@ int hub_start(const struct config *config, struct hub **ret_hub)
     hub->addresses = name_counts_create(hub->connections_max);
     hub->rates = name_rates_create();
     dev_make_secrets(hub);
+    hub->zones = zones_create(config->preferences_zoneinfo);
     int status = build(hub);
     if (status == 0) {
         hub->shards = mem_alloc_array(hub->shard_count, sizeof(*hub->shards));
@@ -408,6 +410,7 @@ int hub_stop(struct hub *hub)
         store_close(hub->store);
     }
     hub_settings_unref(hub->settings);
+    zones_destroy(hub->zones);
     bundles_destroy(hub->bundles);
     name_counts_destroy(hub->tenants);
     name_counts_destroy(hub->addresses);

@@ -5,6 +5,7 @@
 #include "hub/node/hub_settings.h"
 
 #include "codec/base/mem.h"
+#include "codec/preferences.h"
 #include "hub/auth/access.h"
 #include "hub/auth/apikey.h"
 #include "hub/auth/jwt_config.h"
@@ -20,6 +21,7 @@ void hub_settings_destroy(struct api_settings *api)
     proxies_destroy(settings->proxies);
     apikey_set_destroy(api->keys);
     jwt_keys_destroy(settings->jwt);
+    preferences_destroy(settings->preferences);
     mem_free(settings->sessions);
     config_destroy(settings->owned);
     mem_free(settings);

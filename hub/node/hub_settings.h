@@ -19,6 +19,7 @@ struct builder;
 struct config;
 struct hub;
 struct jwt_keys;
+struct preferences;
 struct proxies;
 struct session_config;
 
@@ -30,6 +31,7 @@ struct hub_settings {
     struct access *access;
     struct proxies *proxies;
     struct jwt_keys *jwt;
+    struct preferences *preferences; /* everybody's, where users do not say it themselves */
     /* private */
     struct config *owned;
 };

@@ -41,6 +41,7 @@ struct sqlite_lease;
 struct sweeper;
 struct name_counts;
 struct name_rates;
+struct zones;
 
 enum { HUB_NODE_LEN = 12, HUB_HOLDER_MAX = 160 };
 
@@ -87,6 +88,7 @@ struct hub {
     struct actor_system *system;
     struct store *store;
     struct session_layer *sessions;
+    struct zones *zones; /* that users may name */
     struct bundles *bundles; /* NULL without engine.bundles */
     struct name_counts *tenants;
     struct name_counts *addresses; /* connections that are not authenticated */

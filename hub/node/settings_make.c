@@ -20,11 +20,13 @@
 #include "hub/net/crypto.h"
 #include "hub/net/origin.h"
 #include "hub/net/proxies.h"
+#include "hub/node/hub_preferences.h"
 #include "hub/node/hub_rules.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/metrics.h"
 #include "hub/node/node.h"
 #include "hub/node/peal_app.h"
+#include "hub/node/zones.h"
 #include "hub/session/session_layer.h"
 #include "sql/store.h"
 
@@ -176,6 +178,8 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .relay_unknown = config->events_unknown == UNKNOWN_RELAY,
         .posts = settings->api.posts,
         .recovery = recovery_limits(config),
+        .preferences = settings->preferences,
+        .zones = {.find = zones_find, .context = hub->zones},
         .context = settings,
         .room_access = hub_room_access,
         .may_send = hub_room_may_send,
@@ -286,6 +290,9 @@ int settings_make(const struct hub *hub, const struct config *config, struct bui
     }
     if (status == 0) {
         status = jwt_keys_create(config, hub->dev_secret, error, &settings->jwt);
+    }
+    if (status == 0) {
+        status = hub_make_preferences(config, hub->zones, error, &settings->preferences);
     }
     if (status != 0) {
         hub_settings_unref(settings);

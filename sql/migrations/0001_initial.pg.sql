@@ -21,9 +21,50 @@ CREATE TABLE peal.inbox (
     born bigint NOT NULL DEFAULT 0,
     through bigint NOT NULL DEFAULT 0,
     topics integer NOT NULL DEFAULT 0,
+    preference_rev bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (slot, tenant, user_id)
 ) WITH (fillfactor = 70);
 CREATE INDEX inbox_changed ON peal.inbox (changed_at);
+
+-- What a user wants (codec/preferences.h), durations in ms; asked for where inbox.preference_rev is
+-- not 0, which counts the changes.
+CREATE TABLE peal.preference (
+    slot smallint NOT NULL,
+    tenant text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    body jsonb NOT NULL,
+    PRIMARY KEY (slot, tenant, user_id)
+);
+
+-- Whether a user with preferences wants notifications of a type in the inbox.
+CREATE FUNCTION peal.wants(
+    in_slot smallint, in_tenant text, in_user text, in_type text, usual boolean
+) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN coalesce((SELECT (p.body -> 'types' -> in_type ->> 'inbox')::boolean
+        FROM peal.preference p
+        WHERE p.slot = in_slot AND p.tenant = in_tenant AND p.user_id = in_user), usual);
+END
+$$;
+
+-- Rows that are to be stored, from their columns, and whether they are wanted (sql/pg_collapse.def).
+CREATE FUNCTION peal.posted(
+    smallint[], text[], text[], uuid[], uuid[], uuid[], text[], text[], text[], bytea[], smallint[],
+    bigint[], bigint[], smallint[], text[]
+) RETURNS TABLE (
+    slot smallint, tenant text, user_id text, key uuid, content uuid, id uuid, type text, title text,
+    message text, data bytea, priority smallint, at bigint, till bigint, wanted boolean, name text,
+    n bigint
+)
+LANGUAGE sql STABLE AS $$
+    SELECT r.slot, r.tenant, r.user_id, r.key, r.content, r.id, r.type, r.title, r.message, r.data,
+        r.priority, r.at, r.till, peal.wants(r.slot, r.tenant, r.user_id, r.type, r.unwanted = 0),
+        r.name, r.n
+    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) WITH ORDINALITY
+        AS r (slot, tenant, user_id, key, content, id, type, title, message, data, priority, at,
+            till, unwanted, name, n)
+$$;
 
 -- rev: of the last change. new_rev: of the change that last made it new (stored, came back); lists go by
 -- it. whole_rev: of the last change after which a device needs the whole row (also taken out of the

@@ -19,9 +19,20 @@ CREATE TABLE inbox (
     born INTEGER NOT NULL DEFAULT 0,
     through INTEGER NOT NULL DEFAULT 0,
     topics INTEGER NOT NULL DEFAULT 0,
+    preference_rev INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (slot, tenant, user_id)
 ) WITHOUT ROWID;
 CREATE INDEX inbox_changed ON inbox (changed_at);
+
+-- What a user wants (codec/preferences.h), durations in ms; asked for where inbox.preference_rev is
+-- not 0, which counts the changes.
+CREATE TABLE preference (
+    slot INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (slot, tenant, user_id)
+) WITHOUT ROWID;
 
 -- rev: of the last change. new_rev: of the change that last made it new (stored, came back); lists go by
 -- it. whole_rev: of the last change after which a device needs the whole row (also taken out of the

@@ -80,6 +80,7 @@ static void free_row(struct fake_row *row)
 
 void fake_inbox_finish(struct fake_inbox *inbox)
 {
+    mem_free(inbox->preferences);
     for (size_t i = 0; i < inbox->count; i++) {
         free_row(&inbox->rows[i]);
     }

@@ -26,6 +26,7 @@ struct fake_row {
 struct fake_inbox {
     char key[300]; /* tenant/user, or user */
     struct store_position position;
+    char *preferences; /* NULL: none */
     uint64_t changed_at; /* a number that rises with each change of the store */
     struct fake_row *rows; /* by seq */
     size_t count;

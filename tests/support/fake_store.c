@@ -207,6 +207,27 @@ static int ask_positions(struct fake_store *store, struct store_positions *reque
     return 0;
 }
 
+static int read_preferences(struct fake_store *store, struct store_preference *request)
+{
+    const struct fake_inbox *inbox = inbox_of(store, request->who);
+    request->rev = inbox->position.preference_rev;
+    if (inbox->preferences != NULL) {
+        request->base.result = mem_dup(inbox->preferences, strlen(inbox->preferences));
+        request->body = bytes_of(request->base.result, strlen(inbox->preferences));
+    }
+    return 0;
+}
+
+static int write_preferences(struct fake_store *store, struct store_preference *request)
+{
+    struct fake_inbox *inbox = inbox_of(store, request->who);
+    mem_free(inbox->preferences);
+    inbox->preferences = mem_dup(request->body.at, request->body.len);
+    request->rev = ++inbox->position.preference_rev;
+    inbox->changed_at = ++store->changes;
+    return 0;
+}
+
 /* What was told before is told again only when it has changed: no more than a store must tell. */
 static int list_changed(struct fake_store *store, struct store_changed *request)
 {
@@ -257,7 +278,8 @@ static int claim(struct fake_store *store, struct store_claim *request)
 
 static bool is_write(const struct store_request *request)
 {
-    return request->op == STORE_PUT || request->op == STORE_MARK || request->op == STORE_CLAIM;
+    return request->op == STORE_PUT || request->op == STORE_MARK || request->op == STORE_CLAIM ||
+           request->op == STORE_PREFERENCE_WRITE;
 }
 
 static int carry_out(struct fake_store *store, struct store_request *request)
@@ -275,6 +297,10 @@ static int carry_out(struct fake_store *store, struct store_request *request)
         return ask_positions(store, container_of(request, struct store_positions, base));
     case STORE_CHANGED:
         return list_changed(store, container_of(request, struct store_changed, base));
+    case STORE_PREFERENCE_READ:
+        return read_preferences(store, container_of(request, struct store_preference, base));
+    case STORE_PREFERENCE_WRITE:
+        return write_preferences(store, container_of(request, struct store_preference, base));
     case STORE_CLAIM:
         return claim(store, container_of(request, struct store_claim, base));
     case STORE_GET:

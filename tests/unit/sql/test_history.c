@@ -8,10 +8,11 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "sql/store_edit.h"
+#include "sql/store_preference.h"
 #include "tests/support/seed.h"
 #include "tests/unit/sql/both.h"
 
-enum { MODEL_MAX = 600, REPLICAS = 3, STEPS = 400 };
+enum { MODEL_MAX = 600, KEYS_MAX = 2000, REPLICAS = 3, STEPS = 400 };
 
 /*
  * One notification as the model has it; rows stay when they go, with how they went. The state
@@ -37,7 +38,9 @@ struct entry {
 struct model {
     struct entry entries[MODEL_MAX];
     size_t count;
-    uint64_t posts; /* that were stored, also those that took the place of others */
+    int64_t seqs[KEYS_MAX]; /* by key; 0: it is new, negative: it was suppressed */
+    size_t keys;
+    bool refuses[2]; /* the types "even" and "odd" */
     uint64_t rev;
 };
 
@@ -137,7 +140,6 @@ static void expect_stored(struct history *h, const struct store_row *row)
     entry->is_odd = bytes_eq_str(row->type, "odd");
     entry->is_seen = false;
     entry->count++;
-    h->model.posts++;
     cr_assert(memcmp(entry->id, row->id, NOTIFICATION_ID_LEN) == 0);
     cr_assert_eq(row->seq, entry->seq);
     cr_assert_eq(row->count, entry->count);
@@ -150,29 +152,58 @@ static void expect_stored(struct history *h, const struct store_row *row)
 static void step_put(struct history *h)
 {
     struct store_row rows[4];
+    uint64_t keys[ARRAY_LEN(rows)];
     size_t count = 1 + rand_below(&h->rand, ARRAY_LEN(rows));
     for (size_t i = 0; i < count; i++) {
-        uint64_t key = rand_below(&h->rand, 4) == 0 ? rand_below(&h->rand, h->model.posts + 1)
-                                                    : h->model.posts + i;
+        uint64_t key = rand_below(&h->rand, 4) == 0 ? rand_below(&h->rand, h->model.keys + i + 1)
+                                                    : h->model.keys + i;
+        keys[i] = key;
         rows[i] = row_of(h->who, key, key);
         rows[i].expires_at =
             rand_below(&h->rand, 4) == 0 ? h->now + 1 + rand_below(&h->rand, 200) : 0;
-        rows[i].type = rand_below(&h->rand, 2) ? BYTES("odd") : BYTES("even");
+        rows[i].type = key % 2 ? BYTES("odd") : BYTES("even");
         rows[i].collapse = collapse_names[rand_below(&h->rand, ARRAY_LEN(collapse_names))];
     }
     struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = count};
     cr_assert_eq(harness_run(&h->harness, rand_below(&h->rand, HARNESS_SHARDS), &put.base), 0);
+    h->model.keys += count;
     for (size_t i = 0; i < count; i++) {
+        int64_t *seq = &h->model.seqs[keys[i]];
         cr_assert_neq(rows[i].outcome, OUTCOME_CONFLICT);
-        if (!store_outcome_is_new(rows[i].outcome)) {
-            const struct entry *first = &h->model.entries[rows[i].seq - 1];
+        cr_assert_eq(rows[i].outcome == OUTCOME_DUPLICATE, *seq != 0);
+        if (*seq > 0) {
+            const struct entry *first = &h->model.entries[*seq - 1];
+            cr_assert_eq(rows[i].seq, (uint64_t)*seq);
             cr_assert(memcmp(first->id, rows[i].id, NOTIFICATION_ID_LEN) == 0);
             cr_assert_eq(rows[i].rev != 0, is_there(first));
             continue;
         }
+        bool refused = *seq < 0 || h->model.refuses[keys[i] % 2];
+        if (refused) {
+            cr_assert(rows[i].seq == 0 && rows[i].rev == 0);
+            cr_assert(*seq < 0 || rows[i].outcome == OUTCOME_SUPPRESSED);
+            *seq = -1;
+            continue;
+        }
         expect_stored(h, &rows[i]);
+        *seq = (int64_t)rows[i].seq;
     }
     store_request_finish(&put.base);
+}
+
+/* Another choice of what the user wants. */
+static void step_prefer(struct history *h)
+{
+    static const char *const words[] = {"true", "false"};
+    char body[128];
+    bool refuses[2] = {rand_below(&h->rand, 3) == 0, rand_below(&h->rand, 3) == 0};
+    memcpy(h->model.refuses, refuses, sizeof(refuses));
+    (void)sprintf(body, "{\"types\": {\"odd\": {\"inbox\": %s}, \"even\": {\"inbox\": %s}}}",
+        words[refuses[1]], words[refuses[0]]);
+    struct store_preference write = {
+        .base.op = STORE_PREFERENCE_WRITE, .who = h->who, .body = bytes_str(body)};
+    cr_assert_eq(harness_run(&h->harness, rand_below(&h->rand, HARNESS_SHARDS), &write.base), 0);
+    store_request_finish(&write.base);
 }
 
 /* Pick ids, some repeated, some gone, one unknown; returns how many. */
@@ -575,6 +606,8 @@ static void run_history(const char *url, uint64_t seed)
             step_put(h);
         } else if (dice < 13) {
             step_mark(h);
+        } else if (dice == 13 && i % 8 == 1) {
+            step_prefer(h);
         } else if (dice == 13 && i % 8 == 0) {
             step_erase(h);
         } else if (dice == 13) {

@@ -14,6 +14,7 @@
 #include "codec/slot.h"
 #include "sql/sqlite_db.h"
 #include "sql/store_edit.h"
+#include "sql/store_preference.h"
 #include "tests/support/postgres.h"
 #include "tests/unit/sql/audience.h"
 #include "tests/unit/sql/harness.h"
@@ -63,6 +64,7 @@ static const struct {
     {"forget.lock", {{"inbox_pkey", "user_id"}}},
     {"forget.notifications", {{"notification_pkey", "user_id"}, {"inbox_pkey", "user_id"},
                                  {"audience_head_pkey", "tenant"}}},
+    {"forget.preferences", {{"preference_pkey", "user_id"}, {"inbox_pkey", "user_id"}}},
     {"forget.tombstones", {{"tombstone_pkey", "user_id"}}},
     {"forget.topics", {{"member_pkey", "user_id"}}},
     {"get", {{"notification_id", "id <"}, {"audience_change_pkey", "(n ="}}},
@@ -76,6 +78,8 @@ static const struct {
     {"pick", {{"inbox_pkey", "user_id"}, {"notification_pkey", "seq <"}}},
     {"ping", {{"meta_pkey", "name"}}},
     {"positions", {{"inbox_pkey", "user_id"}}},
+    {"preference.read", {{"inbox_pkey", "user_id"}, {"preference_pkey", "user_id"}}},
+    {"preference.write", {{"inbox_pkey", "user_id"}}},
     {"priority", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"priority.asc", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"put",
@@ -331,6 +335,11 @@ static void use_the_rest(struct harness *harness)
     run_done(harness, &renewal.base);
     renewal.from = bytes_of(store_epoch(harness->store), STORE_EPOCH_LEN);
     run_done(harness, &renewal.base);
+    struct store_preference preference = {
+        .base.op = STORE_PREFERENCE_WRITE, .who = who, .body = BYTES("{}")};
+    run_done(harness, &preference.base);
+    preference.base.op = STORE_PREFERENCE_READ;
+    run_done(harness, &preference.base);
     struct store_changed changed = {.base.op = STORE_CHANGED, .since = INT32_MAX, .limit = 10};
     run_done(harness, &changed.base);
     struct store_request ping = {.op = STORE_PING};

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inbox_preferences - what a connected user wants: read from the store with the first socket and
+ * with each change, and asked of each notification that is told.
+ */
+#ifndef ACTORS_INBOX_INBOX_PREFERENCES_H
+#define ACTORS_INBOX_INBOX_PREFERENCES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+
+struct builder;
+struct client_call;
+struct inbox;
+struct notification_item;
+struct shard;
+
+/*
+ * The store has the user's preferences at `rev` (0: none). Where others are known, they are read:
+ * false, and `loaded` follows with a status; once for several that come before it. Devices that
+ * have had hub:ready are told what is read.
+ */
+bool inbox_preferences_know(
+    struct inbox *inbox, uint64_t rev, void (*loaded)(struct inbox *inbox, int status));
+
+/*
+ * Whether a notification comes without sound: it is quiet, the user is muted, or too many of its
+ * type came before. `counts`: it is one of these. Urgent ones never do.
+ */
+bool inbox_preferences_silence(
+    struct inbox *inbox, const struct notification_item *item, bool counts);
+
+/* Forget them. */
+void inbox_preferences_drop(struct inbox *inbox);
+
+/*
+ * Write what a user is answered, as the members of an object that is open: `body` is what the store
+ * has (empty: nothing). STATUS_NOMEM.
+ */
+MUST_CHECK int inbox_preferences_write(
+    const struct shard *shard, struct bytes body, uint64_t rev, struct builder *out);
+
+/* What clients ask: preferences:get and preferences:set. */
+void inbox_preferences_get(const struct client_call *call);
+void inbox_preferences_set(const struct client_call *call);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Preferences in SQLite: read, written, and asked of a row that is about to be stored.
+ */
+#include "codec/base/status.h"
+#include "codec/preferences.h"
+#include "sql/sqlite_audience.h"
+#include "sql/sqlite_ops.h"
+
+int sqlite_preference_read(struct sqlite_db *db, struct store_preference *preference)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_PREFERENCE_READ);
+    sqlite_bind_user(&query, &preference->who);
+    int more = query_step(&query);
+    if (more > 0) {
+        preference->rev = query_column_u64(&query, 0);
+        preference->body = result_copy(request_result(&preference->base), query_column(&query, 1));
+    }
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
+int sqlite_preference_write(struct sqlite_db *db, struct store_preference *preference)
+{
+    struct query query;
+    int status =
+        sqlite_audience_enter(db, &preference->who); /* makes an inbox where there is none */
+    if (status < 0) {
+        return status;
+    }
+    query_open(&query, db, SQLITE_STMT_PREFERENCE_REV);
+    sqlite_bind_user(&query, &preference->who);
+    int more = query_step(&query);
+    if (more > 0) {
+        preference->rev = query_column_u64(&query, 0);
+        more = query_step(&query);
+    }
+    query_close(&query);
+    if (more < 0) {
+        return more;
+    }
+    query_open(&query, db, SQLITE_STMT_PREFERENCE_WRITE);
+    sqlite_bind_user(&query, &preference->who);
+    query_text(&query, 4, preference->body);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
+int sqlite_preference_want(struct sqlite_db *db, const struct store_row *row, bool *ret_wanted)
+{
+    struct preferences *preferences = NULL;
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_PREFERENCE_READ);
+    sqlite_bind_user(&query, &row->who);
+    int more = query_step(&query);
+    if (more > 0) {
+        int status = preferences_load(query_column(&query, 1), NULL, &preferences);
+        more = status == STATUS_NOMEM ? status : more;
+    }
+    query_close(&query);
+    *ret_wanted = preferences_want(preferences, row->type, !row->unwanted);
+    preferences_destroy(preferences);
+    return more < 0 ? more : 0;
+}
