@@ -178,7 +178,7 @@ static void take_posts(struct look *look)
     }
     for (size_t i = 0; i < posted->tenant_count; i++) {
         struct tenant *tenant = map_get(&audience->tenants, posted->tenants[i].tenant);
-        if (tenant == NULL) {
+        if (tenant == NULL || posted->heads[i] == UINT64_MAX) { /* not told: it is asked again */
             continue;
         }
         if (!tenant->known) { /* what passed since its users came may not have met them */

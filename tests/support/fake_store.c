@@ -46,6 +46,7 @@ struct fake_store {
     bool flood;
     bool forgot; /* commits */
     struct fake_loss loss;
+    int (*posted)(struct store_posted *request);
 };
 
 /* Inboxes. */
@@ -257,6 +258,11 @@ static int list_changed(struct fake_store *store, struct store_changed *request)
     return 0;
 }
 
+void fake_store_set_posted(struct fake_store *store, int (*answer)(struct store_posted *request))
+{
+    store->posted = answer;
+}
+
 void fake_store_flood(struct fake_store *store)
 {
     store->flood = true;
@@ -303,6 +309,11 @@ static int carry_out(struct fake_store *store, struct store_request *request)
         return write_preferences(store, container_of(request, struct store_preference, base));
     case STORE_CLAIM:
         return claim(store, container_of(request, struct store_claim, base));
+    case STORE_POSTED:
+        CHECK(store->posted != NULL);
+        return store->posted(container_of(request, struct store_posted, base));
+    case STORE_TOPICS:
+        return 0; /* nobody is in any */
     case STORE_GET:
     case STORE_PAGE:
     case STORE_TEXTS:
@@ -317,11 +328,9 @@ static int carry_out(struct fake_store *store, struct store_request *request)
     case STORE_PING:
     case STORE_AUDIENCE_POST:
     case STORE_AUDIENCE_SWEEP:
-    case STORE_POSTED:
     case STORE_RETRACT:
     case STORE_SUBSCRIBE:
     case STORE_SUBSCRIBERS:
-    case STORE_TOPICS:
     case STORE_OP_COUNT:
         break;
     }

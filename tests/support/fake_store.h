@@ -6,7 +6,8 @@
  * Every request is carried out in one moment and answered in a later one, both chosen by the seed:
  * writes of one port in their order, reads whenever. A request that fails STATUS_UNAVAILABLE may
  * have been carried out, as with a database whose answer was lost. Links instead of libsql. It does
- * what actors ask for: put, mark, sync, list, positions, claim; and what was snoozed comes back.
+ * what actors ask for: put, mark, sync, list, positions, claim, posted; and what was snoozed comes
+ * back.
  */
 #ifndef TESTS_SUPPORT_FAKE_STORE_H
 #define TESTS_SUPPORT_FAKE_STORE_H
@@ -64,6 +65,12 @@ struct fake_loss *fake_store_loss(struct fake_store *store);
 
 /* More inboxes have changed than a request may list, from now on. */
 void fake_store_flood(struct fake_store *store);
+
+/*
+ * What is answered to STORE_POSTED; nobody may ask before that. What it makes is one allocation,
+ * base.result.
+ */
+void fake_store_set_posted(struct fake_store *store, int (*answer)(struct store_posted *request));
 
 /* Requests of `port` are neither carried out nor answered until told otherwise. */
 void fake_store_hold(struct store_port *port, bool hold);

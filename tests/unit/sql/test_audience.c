@@ -384,6 +384,13 @@ BOTH(a_cursor_finds_posts_of_several_tenants)
     cr_expect_eq(posted.heads[0], 4);
     cr_expect_eq(posted.heads[1], 1);
     store_request_finish(&posted.base);
+    from[0].after = 1;
+    posted.tenant_count = 1; /* of one tenant alone there are more, too */
+    cr_assert_eq(harness_run(&harness, 0, &posted.base), 0);
+    cr_expect_eq(posted.post_count, 2);
+    cr_expect(posted.more);
+    store_request_finish(&posted.base);
+    posted.tenant_count = 3;
     from[0].after = UINT64_MAX;
     from[1].after = 1;
     cr_assert_eq(harness_run(&harness, 0, &posted.base), 0);

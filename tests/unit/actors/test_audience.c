@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a shard asks for posts whose hint was lost, and what it makes of the answers.
+ */
+#include <criterion/criterion.h>
+
+#include "actors/assembly/shard_floors.h"
+#include "actors/inbox/audience.h"
+#include "actors/inbox/positions.h"
+#include "actors/shard.h"
+#include "actors/user/user.h"
+#include "codec/base/mem.h"
+#include "tests/support/client.h"
+#include "tests/support/fake_store.h"
+
+TestSuite(audience, .timeout = 60);
+
+enum { START_MS = 5000, RECHECK_MS = 1000, HEAD = 7 };
+
+struct world {
+    struct actor_system *system;
+    struct sched *sched;
+    struct actor_config config;
+    struct shard shard;
+    struct fake_store *store;
+    uint64_t now_ms;
+    struct client client;
+};
+
+static unsigned looks;
+static uint64_t last_after; /* of the last look: where the tenant stands, as the shard has it */
+
+static void on_wake(void *context)
+{
+    (void)context;
+}
+
+static void turn(struct world *world)
+{
+    bool more = true;
+    while (more) {
+        sched_set_time(world->sched, world->now_ms, world->now_ms);
+        timer_wheel_advance(sched_timers(world->sched), world->now_ms);
+        while (sched_run(world->sched, 1000)) {
+        }
+        shard_flush(&world->shard);
+        sched_flush(world->sched);
+        more = fake_store_step(world->store);
+    }
+}
+
+static void enter_store(void *context)
+{
+    (void)context;
+}
+
+static void set_up(struct world *world)
+{
+    *world = (struct world){.now_ms = START_MS};
+    world->config = (struct actor_config){.node = "n",
+        .epoch = "e",
+        .names = {.prefix = "peal", .slots = 1024},
+        .adapter_key = "socket.io",
+        .connections_per_user = 1,
+        .recheck_ms = RECHECK_MS};
+    world->store = fake_store_create(1);
+    world->system = actor_system_create(1);
+    world->sched = actor_system_sched(world->system, 0);
+    sched_bind(world->sched, on_wake, NULL, &world->shard);
+    shard_init(&world->shard, world->sched, &world->config);
+    world->shard.store = fake_store_port(world->store, enter_store, NULL);
+    turn(world);
+    world->shard.positions = positions_create(&world->shard);
+    world->shard.audience = audience_create(&world->shard);
+    (void)shard_open_nsp(&world->shard, BYTES("/"));
+}
+
+static void tear_down(struct world *world)
+{
+    client_finish(&world->client, CLOSE_NORMAL);
+    turn(world);
+    fake_store_drain(world->shard.store);
+    audience_destroy(world->shard.audience);
+    positions_destroy(world->shard.positions);
+    actor_system_destroy(world->system);
+    shard_finish(&world->shard);
+    fake_store_destroy(world->store);
+}
+
+/* The first answer ends before it comes to the tenant: others had too many posts. */
+static int answer_posted(struct store_posted *request)
+{
+    cr_assert_eq(request->tenant_count, 1);
+    last_after = request->tenants[0].after;
+    request->heads = mem_alloc(sizeof(*request->heads));
+    request->base.result = request->heads;
+    request->more = looks++ == 0;
+    request->heads[0] = request->more ? last_after : HEAD;
+    return 0;
+}
+
+Test(audience, a_tenant_that_an_answer_did_not_come_to_is_asked_about_again)
+{
+    static struct world world;
+    set_up(&world);
+    looks = 0;
+    fake_store_set_posted(world.store, answer_posted);
+    client_init(&world.client, &world.shard, "/", "acme/ann", WIRE_SIO);
+    cr_assert_eq(user_attach(&world.shard, &world.client.socket), 0);
+    turn(&world);
+    cr_expect_eq(looks, 2, "%u looks", looks);
+    cr_expect_eq(last_after, UINT64_MAX, "where it stands is not known yet");
+    world.now_ms += RECHECK_MS;
+    turn(&world);
+    cr_expect_eq(looks, 3, "%u looks", looks);
+    cr_expect_eq(last_after, HEAD, "%llu", (unsigned long long)last_after);
+    tear_down(&world);
+}
