@@ -124,6 +124,17 @@ const REFUSED = {
     [{}, 'upTo', /a number/],
     [{ upTo: 'x' }, 'upTo', /a number/],
   ],
+  'preferences:get': [],
+  'preferences:set': [
+    [undefined, undefined, /an object/],
+    ['x', undefined, /an object/],
+    [{ zone: 'UTC' }, 'zone', /timezone, muteUntil, quiet, types/],
+    [{ timezone: 'Mars/Base' }, 'timezone', /IANA/],
+    [{ muteUntil: 'soon' }, 'muteUntil', /ISO 8601/],
+    [{ quiet: { from: '25:00', to: '07:00' } }, 'quiet.from', /00:00 to 23:59/],
+    [{ types: { comment: { inbox: 'no' } } }, 'types.comment.inbox', /true, false/],
+    [{ types: { comment: { digest: '1s' } } }, 'types.comment.digest', /1m to 30d/],
+  ],
   'topic:subscribe': topics,
   'topic:unsubscribe': topics,
   'topic:list': [
