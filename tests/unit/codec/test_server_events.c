@@ -6,6 +6,7 @@
 
 #include "codec/json_scan.h"
 #include "codec/mp.h"
+#include "codec/preferences.h"
 #include "codec/server_events.h"
 #include "codec/wire.h"
 #include "codec/ws_frame.h"
@@ -58,6 +59,15 @@ static struct notification_item small_item(void)
     return item;
 }
 
+static struct event *make_preferences(void)
+{
+    struct builder out = {0};
+    builder_byte(&out, '{');
+    preferences_answer(NULL, NULL, 7, &out);
+    builder_byte(&out, '}');
+    return server_events_preferences(&out);
+}
+
 static struct event *make_item(bool whole)
 {
     struct notification_item item = small_item();
@@ -76,6 +86,7 @@ static struct event *make_item(bool whole)
         item.audience = AUDIENCE_TOPIC;
         item.audience_name = BYTES("t");
         memcpy(item.audience_id, id, sizeof(id));
+        item.silent = true;
     }
     return server_events_notification(&item);
 }
@@ -188,7 +199,8 @@ static size_t make_samples(struct sample *at)
             ITEM("{\"a\":[1,\"\xc3\xa9\"]}", "true", "\"1970-01-01T00:00:02.000Z\"") //
             ",\"expiresAt\":\"1970-01-01T00:00:03.000Z\",\"seenAt\":\"1970-01-01T00:00:01.000Z\","
             "\"archivedAt\":\"1970-01-01T00:00:02.500Z\","
-            "\"snoozedUntil\":\"1970-01-01T00:00:04.000Z\",\"resurfaced\":true" COLLAPSED "}",
+            "\"snoozedUntil\":\"1970-01-01T00:00:04.000Z\",\"resurfaced\":true" COLLAPSED
+            ",\"silent\":true}",
             make_item(true)},
         {"notification:state",
             "{\"rev\":5,\"unread\":1,\"unseen\":1,\"ids\":[\"" ID "\",\"" ID
@@ -217,6 +229,10 @@ static size_t make_samples(struct sample *at)
                 "null", "false", "null") "}]}",
             make_back(true, true)},
         {"unread", "{\"count\":4,\"unseen\":3,\"rev\":7}", server_events_unread(4, 3, 7)},
+        {"preferences:changed",
+            "{\"timezone\":null,\"muteUntil\":null,\"quiet\":null,\"types\":{},\"effective\":{},"
+            "\"rev\":7}",
+            make_preferences()},
         {"hub:resync", "{\"epoch\":\"e1\",\"rev\":7}", server_events_resync(BYTES("e1"), 7)},
         {"hub:token_expiring", "{\"in\":60000}", server_events_token_expiring(60000)},
         {"hub:draining", "{\"reconnectIn\":12}", server_events_draining(12)},
