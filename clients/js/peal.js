@@ -516,7 +516,7 @@ export class Inbox extends Emitter {
     for (const wire of [...(change.items ?? []), ...(change.updated ?? [])]) {
       const known = this.#items.get(wire.id);
       if (known ? known.rev >= wire.rev : change.rev < this.#rev || !this.#reaches(wire)) continue;
-      const item = toItem(wire);
+      const item = toItem(wire); // it may have left the list again since the change
       if (isGone(item.state)) this.#items.delete(item.id);
       else this.#items.set(item.id, item);
       this.#changed();

@@ -809,6 +809,14 @@ describe('states both ways', () => {
     assert.deepEqual(client.told, [], 'none is new');
   });
 
+  test('a whole row that has left the list again is not shown', async () => {
+    const { client, line } = await online({ ready: { seq: 2, rev: 3, unread: 1 }, items: [item(2)] });
+    const gone = item(1, { rev: 4, isRead: true, snoozedUntil: '2026-12-30T04:00:01.244Z' });
+    line.say(['notification:state', { rev: 4, unread: 1, ids: ['id-1'], state: 'snoozed', at: null, items: [gone] }]);
+    await until(() => client.inbox.position.rev === 4, 'it is applied');
+    assert.deepEqual(seqs(client), [2]);
+  });
+
   test('what is snoozed leaves, and is told again when it comes back, on top', async () => {
     const { client, line } = await online({ ready: { seq: 3, rev: 3 }, items: [item(3), item(2), item(1)] });
     line.say(['notification:state', state(4, { ids: ['id-1', 'id-2'], state: 'snoozed', snoozedUntil: 'u' })]);
