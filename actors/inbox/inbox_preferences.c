@@ -113,7 +113,7 @@ static void on_read(struct inbox *inbox, struct inbox_request *request)
     if (status == 0 && read->body.len > 0) {
         status = preferences_load(read->body, &request->shard->config->zones, &own);
     }
-    if (status == 0 && read->rev != known->rev) {
+    if (status == 0 && read->rev > known->rev) { /* a standby that lags has older ones */
         replace(inbox, own);
         known->rev = read->rev;
         if (inbox->phase == INBOX_READY) {
@@ -128,7 +128,7 @@ static void on_read(struct inbox *inbox, struct inbox_request *request)
 bool inbox_preferences_know(
     struct inbox *inbox, uint64_t rev, void (*loaded)(struct inbox *inbox, int status))
 {
-    if (rev == (inbox->preferences != NULL ? inbox->preferences->rev : 0)) {
+    if (rev <= (inbox->preferences != NULL ? inbox->preferences->rev : 0)) {
         return true;
     }
     struct inbox_preferences *known = of(inbox);

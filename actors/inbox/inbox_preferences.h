@@ -19,9 +19,10 @@ struct notification_item;
 struct shard;
 
 /*
- * The store has the user's preferences at `rev` (0: none). Where others are known, they are read:
- * false, and `loaded` follows with a status; once for several that come before it. Devices that
- * have had hub:ready are told what is read.
+ * The store has the user's preferences at `rev` (0: none). Where only older ones are known, they
+ * are read: false, and `loaded` follows with a status; once for several that come before it. A rev
+ * below what is known is of a standby that lags, and changes nothing. Devices that have had
+ * hub:ready are told what is read.
  */
 bool inbox_preferences_know(
     struct inbox *inbox, uint64_t rev, void (*loaded)(struct inbox *inbox, int status));

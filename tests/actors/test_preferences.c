@@ -179,6 +179,27 @@ Test(preferences, a_change_that_nobody_announced_is_found_by_the_recheck)
     close(&world);
 }
 
+Test(preferences, a_standby_that_lags_brings_no_older_ones_back)
+{
+    static struct world world;
+    open_with_two(&world);
+    set(&world, &world.devices[0], muted);
+    nodes_advance(world.nodes, 100);
+    nodes_settle(world.nodes);
+    fake_store_loss(world.nodes->store)->late = true;
+    announce_repeat(act_on(&world, 0), (struct store_user){.user = bytes_str(user)});
+    nodes_advance(world.nodes, 1000);
+    nodes_settle(world.nodes);
+    post(&world, NOTIFICATION_HIGH);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_expect_eq(world.devices[i].changes, 1, "%u", world.devices[i].changes);
+        cr_expect_eq(world.devices[i].rev, 1);
+        cr_expect_eq(world.devices[i].silent, 1, "still muted");
+    }
+    fake_store_loss(world.nodes->store)->late = false;
+    close(&world);
+}
+
 Test(preferences, nobody_is_ready_before_they_are_known)
 {
     static struct world world;

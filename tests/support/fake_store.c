@@ -202,8 +202,9 @@ static int ask_positions(struct fake_store *store, struct store_positions *reque
     request->base.result = request->positions;
     for (size_t i = 0; i < request->count; i++) {
         request->positions[i] = position_of(store, request->users[i]);
-        bool late = store->loss.late && !request->current && request->positions[i].rev > 0;
-        request->positions[i].rev -= late;
+        bool late = store->loss.late && !request->current;
+        request->positions[i].rev -= late && request->positions[i].rev > 0;
+        request->positions[i].preference_rev -= late && request->positions[i].preference_rev > 0;
     }
     return 0;
 }
@@ -212,6 +213,10 @@ static int read_preferences(struct fake_store *store, struct store_preference *r
 {
     const struct fake_inbox *inbox = inbox_of(store, request->who);
     request->rev = inbox->position.preference_rev;
+    if (store->loss.late && request->rev > 0) { /* a standby that is behind by the last change */
+        request->rev--;
+        return 0;
+    }
     if (inbox->preferences != NULL) {
         request->base.result = mem_dup(inbox->preferences, strlen(inbox->preferences));
         request->body = bytes_of(request->base.result, strlen(inbox->preferences));
