@@ -365,8 +365,8 @@ static void check_nothing_left(const struct storm *storm)
     }
     if (storm->nodes->redis != NULL) {
         cr_assert_eq(fake_redis_channels(storm->nodes->redis),
-            (2u + 2u * SHARDS) * storm->nodes->options.nodes,
-            "seed %llu: the channels of the namespace, of the probes, and for everybody only",
+            (2u + 3u * SHARDS) * storm->nodes->options.nodes,
+            "seed %llu: the channels of the namespace, the probes, posts, and for everybody only",
             SEED(storm));
     }
 }
