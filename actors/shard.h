@@ -221,6 +221,7 @@ struct shard {
     struct shard_stats stats;
     struct log_limit unencoded_log;
     struct log_limit bus_refused_log;
+    struct log_limit preferences_log;
     void *loop; /* what the shard runs on (hub/net/loop.h) */
 };
 

@@ -10,6 +10,7 @@
 #include "actors/inbox/inbox.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/shard.h"
+#include "codec/base/log.h"
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
@@ -88,6 +89,29 @@ static void tell_changed(struct inbox *inbox)
     inbox_tell(inbox, server_events_preferences(&text), 0);
 }
 
+/* What the store has. Who cannot be understood says nothing: else nobody would be served for it. */
+static int load(
+    struct shard *shard, const struct store_preference *stored, struct preferences **ret_own)
+{
+    unsigned suppressed;
+    *ret_own = NULL;
+    if (stored->body.len == 0) {
+        return 0;
+    }
+    int status = preferences_load(stored->body, &shard->config->zones, ret_own);
+    if (status == 0 || status == STATUS_NOMEM) {
+        return status;
+    }
+    if (log_allow(&shard->preferences_log, &suppressed)) {
+        log_warn("PREFERENCES-UNREADABLE",
+            "stored preferences cannot be read and count as none until they are set again",
+            "user=%s tenant=%s rev=%llu why=%s suppressed=%u", log_quote(stored->who.user),
+            log_quote(stored->who.tenant), (unsigned long long)stored->rev, status_name(status),
+            suppressed);
+    }
+    return 0;
+}
+
 static void on_read(struct inbox *inbox, struct inbox_request *request);
 
 static void read_store(struct inbox *inbox)
@@ -110,8 +134,8 @@ static void on_read(struct inbox *inbox, struct inbox_request *request)
         read_store(inbox);
         return;
     }
-    if (status == 0 && read->body.len > 0) {
-        status = preferences_load(read->body, &request->shard->config->zones, &own);
+    if (status == 0) {
+        status = load(request->shard, read, &own);
     }
     if (status == 0 && read->rev > known->rev) { /* a standby that lags has older ones */
         replace(inbox, own);
@@ -204,12 +228,12 @@ bool inbox_preferences_silence(
 /* What clients ask. */
 
 int inbox_preferences_write(
-    const struct shard *shard, struct bytes body, uint64_t rev, struct builder *out)
+    struct shard *shard, const struct store_preference *stored, struct builder *out)
 {
-    struct preferences *own = NULL;
-    int status = body.len > 0 ? preferences_load(body, &shard->config->zones, &own) : 0;
+    struct preferences *own;
+    int status = load(shard, stored, &own);
     if (status == 0) {
-        preferences_answer(own, shard->config->preferences, rev, out);
+        preferences_answer(own, shard->config->preferences, stored->rev, out);
     }
     preferences_destroy(own);
     return status;
@@ -235,7 +259,7 @@ static void on_answered(struct inbox *inbox, struct inbox_request *request)
     }
     json_write_open(&text, '{');
     json_write_bool(&text, "ok", true);
-    int status = inbox_preferences_write(request->shard, preference->body, preference->rev, &text);
+    int status = inbox_preferences_write(request->shard, preference, &text);
     json_write_close(&text, '}');
     if (status != 0 || builder_failed(&text)) {
         refuse(inbox, request, "Out of memory, try again");

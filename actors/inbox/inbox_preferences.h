@@ -17,6 +17,7 @@ struct client_call;
 struct inbox;
 struct notification_item;
 struct shard;
+struct store_preference;
 
 /*
  * The store has the user's preferences at `rev` (0: none). Where only older ones are known, they
@@ -38,11 +39,11 @@ bool inbox_preferences_silence(
 void inbox_preferences_drop(struct inbox *inbox);
 
 /*
- * Write what a user is answered, as the members of an object that is open: `body` is what the store
- * has (empty: nothing). STATUS_NOMEM.
+ * Write what a user is answered, as the members of an object that is open: what the store has; of
+ * what cannot be read, nothing, with a log line. STATUS_NOMEM.
  */
 MUST_CHECK int inbox_preferences_write(
-    const struct shard *shard, struct bytes body, uint64_t rev, struct builder *out);
+    struct shard *shard, const struct store_preference *stored, struct builder *out);
 
 /* What clients ask: preferences:get and preferences:set. */
 void inbox_preferences_get(const struct client_call *call);

@@ -49,7 +49,7 @@ static void answer(const struct preference_call *call)
 {
     struct builder out = {0};
     json_write_open(&out, '{');
-    int status = inbox_preferences_write(call->shard, call->op.body, call->op.rev, &out);
+    int status = inbox_preferences_write(call->shard, &call->op, &out);
     json_write_close(&out, '}');
     if (status != 0) {
         builder_reset(&out);

@@ -226,6 +226,29 @@ Test(preferences, nobody_is_ready_before_they_are_known)
     close(&world);
 }
 
+Test(preferences, that_cannot_be_read_count_as_none)
+{
+    static struct world world;
+    open_with_two(&world);
+    fake_store_set_preferences(world.nodes->store, user, "{\"muteUntil\":\"for ever\"}");
+    (void)act_on(&world, 0);
+    client_finish(&world.devices[0].client, CLOSE_NORMAL);
+    nodes_settle(world.nodes);
+    world.devices[0] = (struct device){0};
+    struct device *again = connect(&world, 0, 0);
+    nodes_advance(world.nodes, 10000);
+    nodes_settle(world.nodes);
+    cr_assert(again->ready);
+    post(&world, NOTIFICATION_HIGH);
+    cr_expect_eq(again->told, 1);
+    cr_expect_eq(again->silent, 0);
+    set(&world, again, muted);
+    nodes_advance(world.nodes, 100);
+    nodes_settle(world.nodes);
+    cr_expect_eq(again->rev, 2, "they can be set again");
+    close(&world);
+}
+
 Test(preferences, of_several_changes_the_last_one_holds)
 {
     static struct world world;

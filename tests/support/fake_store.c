@@ -234,6 +234,12 @@ static int write_preferences(struct fake_store *store, struct store_preference *
     return 0;
 }
 
+void fake_store_set_preferences(struct fake_store *store, const char *user, const char *text)
+{
+    struct store_preference request = {.who.user = bytes_str(user), .body = bytes_str(text)};
+    (void)write_preferences(store, &request);
+}
+
 /* What was told before is told again only when it has changed: no more than a store must tell. */
 static int list_changed(struct fake_store *store, struct store_changed *request)
 {

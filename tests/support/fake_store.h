@@ -78,6 +78,9 @@ void fake_store_hold(struct store_port *port, bool hold);
 /* Answer all that `port` was asked, as a process that ends: carried out or not. */
 void fake_store_drain(struct store_port *port);
 
+/* Another build has written a user's preferences: any text. */
+void fake_store_set_preferences(struct fake_store *store, const char *user, const char *text);
+
 /* The inbox of `key`, or NULL when nothing was ever stored. */
 const struct fake_inbox *fake_store_inbox(const struct fake_store *store, const char *key);
 
