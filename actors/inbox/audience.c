@@ -40,6 +40,7 @@ struct look {
     struct audience *audience;
     struct builder names;
     struct store_posted_from from[STORE_PAGE_MAX];
+    bool due[STORE_PAGE_MAX]; /* all users of the tenant are asked for, once for all its posts */
 };
 
 /* A list whose users are being told, on their channels. */
@@ -140,8 +141,10 @@ static void pass(struct tenant *tenant, uint64_t n)
 
 /* Serving. */
 
+/* One walk over all users of the shard. */
 static void ask_tenant(struct audience *audience, struct bytes tenant)
 {
+    audience->shard->stats.audience_walks++;
     list_for_each (link, &audience->shard->users) {
         struct inbox *inbox = container_of(link, struct inbox, shard_link);
         if (bytes_eq(owner_space(&inbox->owner), tenant)) {
@@ -150,42 +153,42 @@ static void ask_tenant(struct audience *audience, struct bytes tenant)
     }
 }
 
-/* Of a list the users were told, by who posted it; who hears of it in no other way asks all. */
-static void serve(struct audience *audience, struct bytes tenant, enum notification_audience kind,
-    struct bytes name, bool list_told)
+/* Looking. */
+
+/* Users of a list that was found here may not have been told: all are asked for. */
+static void take_post(struct look *look, const struct store_posted_one *post)
 {
-    if (kind == AUDIENCE_TOPIC) {
-        topic_places_ask(audience->places, tenant, name);
-    } else if (kind == AUDIENCE_ALL || !list_told) {
-        ask_tenant(audience, tenant);
+    struct audience *audience = look->audience;
+    struct bytes name = look->request.tenants[post->tenant].tenant;
+    struct tenant *tenant = map_get(&audience->tenants, name);
+    if (tenant == NULL || !tenant->known || !note(audience, tenant, post->n)) {
+        return;
+    }
+    audience->shard->stats.audience_found++;
+    if (post->kind == AUDIENCE_TOPIC) {
+        topic_places_ask(audience->places, name, post->name);
+    } else {
+        look->due[post->tenant] = true;
     }
 }
-
-/* Looking. */
 
 static void take_posts(struct look *look)
 {
     struct audience *audience = look->audience;
     const struct store_posted *posted = &look->request;
     for (size_t i = 0; i < posted->post_count; i++) {
-        const struct store_posted_one *post = &posted->posts[i];
-        struct bytes name = posted->tenants[post->tenant].tenant;
-        struct tenant *tenant = map_get(&audience->tenants, name);
-        if (tenant != NULL && tenant->known && note(audience, tenant, post->n)) {
-            audience->shard->stats.audience_found++;
-            serve(audience, name, post->kind, post->name, false);
-        }
+        take_post(look, &posted->posts[i]);
     }
     for (size_t i = 0; i < posted->tenant_count; i++) {
         struct tenant *tenant = map_get(&audience->tenants, posted->tenants[i].tenant);
-        if (tenant == NULL || posted->heads[i] == UINT64_MAX) { /* not told: it is asked again */
-            continue;
-        }
-        if (!tenant->known) { /* what passed since its users came may not have met them */
+        bool told = tenant != NULL && posted->heads[i] != UINT64_MAX; /* else it is asked again */
+        if (look->due[i] || (told && !tenant->known)) { /* what passed may not have met its users */
             ask_tenant(audience, posted->tenants[i].tenant);
         }
-        pass(tenant, posted->heads[i]);
-        tenant->asked = !posted->more;
+        if (told) {
+            pass(tenant, posted->heads[i]);
+            tenant->asked = !posted->more;
+        }
     }
     audience->look_soon = audience->look_soon || posted->more;
 }
@@ -317,8 +320,13 @@ static void take_hint(struct audience *audience, const struct audience_hint *hin
         return;
     }
     struct tenant *tenant = map_get(&audience->tenants, hint->tenant);
-    if (tenant != NULL && note(audience, tenant, hint->n)) {
-        serve(audience, hint->tenant, hint->kind, hint->name, true);
+    if (tenant == NULL || !note(audience, tenant, hint->n)) {
+        return;
+    }
+    if (hint->kind == AUDIENCE_TOPIC) {
+        topic_places_ask(audience->places, hint->tenant, hint->name);
+    } else if (hint->kind == AUDIENCE_ALL) { /* those of a list were told by who posted it */
+        ask_tenant(audience, hint->tenant);
     }
 }
 

@@ -99,6 +99,43 @@ static int answer_posted(struct store_posted *request)
     return 0;
 }
 
+/* The hints of three posts, two of them to all, were lost. */
+static int answer_three(struct store_posted *request)
+{
+    size_t size = sizeof(*request->heads) + 3 * sizeof(*request->posts);
+    request->heads = mem_alloc(size);
+    request->base.result = request->heads;
+    request->heads[0] = looks++ == 0 ? HEAD : HEAD + 3;
+    if (request->heads[0] > HEAD && request->tenants[0].after == HEAD) {
+        struct store_posted_one *posts = (struct store_posted_one *)(void *)(request->heads + 1);
+        posts[0] = (struct store_posted_one){.n = HEAD + 1, .kind = AUDIENCE_ALL};
+        posts[1] = (struct store_posted_one){.n = HEAD + 2, .kind = AUDIENCE_LIST};
+        posts[2] = (struct store_posted_one){.n = HEAD + 3, .kind = AUDIENCE_ALL};
+        request->posts = posts;
+        request->post_count = 3;
+    }
+    return 0;
+}
+
+Test(audience, users_are_gone_through_once_for_all_posts_of_an_answer)
+{
+    static struct world world;
+    set_up(&world);
+    looks = 0;
+    fake_store_set_posted(world.store, answer_three);
+    client_init(&world.client, &world.shard, "/", "acme/ann", WIRE_SIO);
+    cr_assert_eq(user_attach(&world.shard, &world.client.socket), 0);
+    turn(&world);
+    uint64_t walks = world.shard.stats.audience_walks;
+    uint64_t users = world.shard.stats.audience_users;
+    world.now_ms += RECHECK_MS;
+    turn(&world);
+    cr_expect_eq(world.shard.stats.audience_found, 3);
+    cr_expect_eq(world.shard.stats.audience_users, users + 1);
+    cr_expect_eq(world.shard.stats.audience_walks, walks + 1);
+    tear_down(&world);
+}
+
 Test(audience, a_tenant_that_an_answer_did_not_come_to_is_asked_about_again)
 {
     static struct world world;
