@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * audience_hint - the message between nodes that there is a post to many.
+ * audience_hint - the message between nodes that there is a post to many, or that one was
+ * taken back.
  *
  * MessagePack, [uid, kind, n, tenant, name]. A hint: who misses one finds the post by its number.
  * The decoder is strict; whose it is and in which version is in `uid` (codec/bus_uid.h).
@@ -18,7 +19,7 @@
 struct audience_hint {
     struct bytes uid; /* of the node that tells it */
     enum notification_audience kind; /* AUDIENCE_NONE: earlier hints may have been lost */
-    uint64_t n; /* the post's number in its tenant */
+    uint64_t n; /* the post's number in its tenant, from 1; 0: it was taken back */
     struct bytes tenant;
     struct bytes name; /* AUDIENCE_TOPIC: the topic */
 };

@@ -190,7 +190,7 @@ static enum pg_statement add_retract(struct pg_params *params, const struct stor
 {
     pg_add_text(params, retract->tenant);
     pg_add_uuid(params, retract->id);
-    return PG_STMT_AUDIENCE_RETRACT;
+    return retract->only_find ? PG_STMT_AUDIENCE_BY_ID : PG_STMT_AUDIENCE_RETRACT;
 }
 
 static enum pg_statement add_params(struct pg_params *params, const struct store_request *request)

@@ -163,7 +163,8 @@ static int run_post(
 static int run_retract(struct sqlite_db *db, struct store_retract *retract)
 {
     struct query query;
-    query_open(&query, db, SQLITE_STMT_AUDIENCE_RETRACT);
+    query_open(
+        &query, db, retract->only_find ? SQLITE_STMT_AUDIENCE_BY_ID : SQLITE_STMT_AUDIENCE_RETRACT);
     query_text(&query, 1, retract->tenant);
     query_id(&query, 2, retract->id);
     int more = query_step(&query);
@@ -175,8 +176,8 @@ static int run_retract(struct sqlite_db *db, struct store_retract *retract)
         more = query_step(&query);
     }
     query_close(&query);
-    if (more < 0 || !found) {
-        return more < 0 ? more : STATUS_NOT_FOUND;
+    if (more < 0 || !found || retract->only_find) {
+        return more < 0 ? more : found ? 0 : STATUS_NOT_FOUND;
     }
     query_open(&query, db, SQLITE_STMT_AUDIENCE_CHANGE);
     query_text(&query, 1, retract->tenant);

@@ -122,13 +122,14 @@ struct store_topics {
 /*
  * Take a post to many back: nobody gets it any more, and whoever has it loses it (a tombstone,
  * NOTIFICATION_ERASED) when they are next read, or by the sweep. STATUS_NOT_FOUND: `tenant` has no
- * such post, or it was taken back before. Who is online is served as after a post; of AUDIENCE_LIST
- * the sweep tells them.
+ * such post, or it was taken back before. Who is online is served as after a post; those who have
+ * left its topic since the sweep tells.
  */
 struct store_retract {
     struct store_request base; /* STORE_RETRACT */
     struct bytes tenant;
     uint8_t id[NOTIFICATION_ID_LEN];
+    bool only_find; /* take nothing back: whether there is one */
     /* out */
     uint64_t n;
     enum notification_audience kind;

@@ -313,6 +313,7 @@ static void on_recheck(struct timer *timer)
 
 /* Hearing. */
 
+/* A post that was taken back has no number: its own was heard of, mostly. */
 static void take_hint(struct audience *audience, const struct audience_hint *hint)
 {
     if (hint->kind == AUDIENCE_NONE) {
@@ -320,12 +321,14 @@ static void take_hint(struct audience *audience, const struct audience_hint *hin
         return;
     }
     struct tenant *tenant = map_get(&audience->tenants, hint->tenant);
-    if (tenant == NULL || !note(audience, tenant, hint->n)) {
+    bool back = hint->n == 0;
+    if (tenant == NULL || (!back && !note(audience, tenant, hint->n))) {
         return;
     }
     if (hint->kind == AUDIENCE_TOPIC) {
         topic_places_ask(audience->places, hint->tenant, hint->name);
-    } else if (hint->kind == AUDIENCE_ALL) { /* those of a list were told by who posted it */
+    } else if (hint->kind == AUDIENCE_ALL ||
+               back) { /* those of a list were told by who posted it */
         ask_tenant(audience, hint->tenant);
     }
 }
@@ -498,6 +501,20 @@ void audience_announce(struct audience *audience, const struct store_audience_po
         tell_all(audience, payload);
     }
     buf_unref(payload);
+}
+
+void audience_announce_retract(struct audience *audience, const struct store_retract *retract)
+{
+    if (audience == NULL) {
+        return;
+    }
+    struct buf *payload = write_hint(
+        audience, &(struct audience_hint){
+                      .kind = retract->kind, .tenant = retract->tenant, .name = retract->name});
+    if (payload != NULL) { /* else the sweep tells them */
+        tell_all(audience, payload);
+        buf_unref(payload);
+    }
 }
 
 /* Users. */

@@ -39,6 +39,9 @@ void audience_place(struct audience *audience, struct inbox *inbox);
 /* A post was stored, or is a repeat: have all nodes serve those who are online. */
 void audience_announce(struct audience *audience, const struct store_audience_post *post);
 
+/* A post was taken back: have all nodes serve those who are online. The sweep tells the others. */
+void audience_announce_retract(struct audience *audience, const struct store_retract *retract);
+
 /* End of a loop turn: ask the store. */
 void audience_flush(struct audience *audience);
 

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What posters change of one notification afterwards, or take back, over HTTP.
+ *
+ * The id of a post to many is that of no row: it is looked for where STORE_EDIT finds none.
  */
 #include "actors/inbox/announce.h"
+#include "actors/inbox/audience.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "codec/notification_json.h"
 #include "codec/query.h"
+#include "codec/slot.h"
 #include "hub/api/api_answer.h"
 #include "hub/api/api_auth.h"
 #include "hub/api/api_handlers.h"
@@ -20,6 +24,7 @@ struct edit_call {
     struct api_call api; /* first */
     struct shard *shard;
     struct store_edit edit;
+    struct store_retract retract; /* of a post to many */
     struct notification_post post; /* of a change; owns its texts, but for those in `body` */
     bool parsed; /* `post` is to be finished */
     char *body;
@@ -61,9 +66,59 @@ static void answer(struct edit_call *call)
     }
 }
 
+static void answer_many(struct edit_call *call)
+{
+    struct http_request *request = call->api.request;
+    if (!call->edit.erase) {
+        refuse_field(request, "id", "A post to many cannot be changed, only taken back");
+    } else if (call->retract.only_find) {
+        api_refuse(request, &(struct api_error){.code = ERROR_ALREADY_DELIVERED,
+                                .message = "Users may have the post to many"});
+    } else {
+        http_respond(request, 204, NULL, bytes_of(NULL, 0), bytes_of(NULL, 0));
+    }
+}
+
+static void on_retracted(struct store_request *request)
+{
+    struct edit_call *call = container_of(request, struct edit_call, retract.base);
+    if (request->status == 0 && !call->retract.only_find) {
+        audience_announce_retract(call->shard->audience, &call->retract);
+    }
+    if (call->api.request != NULL) {
+        if (request->status == 0) {
+            answer_many(call);
+        } else {
+            api_refuse_status(call->api.request, request->status);
+        }
+    }
+    store_request_finish(request);
+    free_call(call);
+}
+
+/* There is no such row: is there such a post to many? */
+static void try_many(struct edit_call *call)
+{
+    const struct store_edit *edit = &call->edit;
+    call->retract = (struct store_retract){
+        .base = {.op = STORE_RETRACT, .done = on_retracted},
+        .tenant = edit->tenant,
+        .only_find = !edit->erase || edit->only_waiting,
+    };
+    memcpy(call->retract.id, edit->id, sizeof(edit->id));
+    api_call_renew(&call->api);
+    store_submit(call->shard->store, &call->retract.base);
+}
+
 static void on_done(struct store_request *request)
 {
     struct edit_call *call = container_of(request, struct edit_call, edit.base);
+    if (request->status == STATUS_NOT_FOUND && slot_of_id(call->edit.id) == SLOT_NONE &&
+        call->shard->store != NULL) {
+        store_request_finish(request);
+        try_many(call);
+        return;
+    }
     if (request->status == 0) {
         announce_edit(call->shard, &call->edit);
     }

@@ -164,6 +164,54 @@ for (const [name, start] of Object.entries(stores)) {
       assert.deepEqual([bad.error, bad.field], ['invalid_field', 'topic']);
     });
 
+    test('a post to many is taken back from who is online on either node, and from who comes', async () => {
+      const topic = newTopic();
+      const [first, second, away, later] = Array.from({ length: 4 }, newUser);
+      await subscribe(topic, [first, second, away, later]);
+      const devices = [await overSocketIo(rig.hubs[0], first), await overWs(rig.hubs[1], second, 'json')];
+      const { id } = await post({ topic }, 'wrong');
+      await post({ topic }, 'right');
+      for (const device of devices) await told(device, 'right');
+      assert.deepEqual(await titles(away), ['wrong', 'right'], 'has it, and is not online');
+      const path = `${POSTS}/${id}`;
+      const change = await rig.hubs[0].api('PATCH', path, { title: 'other' });
+      assert.deepEqual([change.status, change.body.error.code, change.body.error.field], [422, 'invalid_field', 'id']);
+      const waiting = await rig.hubs[1].api('DELETE', `${path}?if=undelivered`);
+      assert.deepEqual([waiting.status, waiting.body.error.code], [409, 'already_delivered']);
+      assert.deepEqual(await titles(first), ['wrong', 'right']);
+      assert.equal((await rig.hubs[1].api('DELETE', path)).status, 204);
+      for (const method of ['DELETE', 'PATCH']) {
+        const again = await rig.hubs[0].api(method, path, method === 'PATCH' ? { title: 'other' } : undefined);
+        assert.deepEqual([again.status, again.body.error.code], [404, 'not_found']);
+      }
+      for (const [i, device] of devices.entries()) {
+        const gone = await until(() => device.states.find(({ state }) => state === 'erased'), 'the row is gone');
+        assert.deepEqual([gone.ids, gone.unread], [[device.items[0].id], 1]);
+        await until(() => device.counts.at(-1)?.count === 1, 'one is unread');
+        assert.deepEqual(await titles([first, second][i]), ['right']);
+      }
+      for (const user of [away, later]) {
+        const device = await overWs(rig.hubs[0], user, 'json');
+        assert.equal(device.ready.unread, 1, user);
+        assert.deepEqual(await titles(user), ['right']);
+      }
+    });
+
+    test('a post to everybody, or to a list, is taken back', async () => {
+      const prefix = newUser();
+      const users = Array.from({ length: 1001 }, (_, i) => `${prefix}-${i}`);
+      const device = await overWs(rig.hubs[1], users[0], 'msgpack');
+      for (const target of [{ users }, { all: true }]) {
+        const title = `wrong ${Object.keys(target)[0]}`;
+        const { id } = await post(target, title);
+        await told(device, title);
+        await until(() => device.counts.at(-1)?.count === 1, 'it is counted');
+        assert.equal((await rig.hubs[0].api('DELETE', `${POSTS}/${id}`)).status, 204);
+        await until(() => device.counts.at(-1)?.count === 0, 'it is gone');
+        assert.deepEqual([await titles(users[0]), await titles(users[1])], [[], []]);
+      }
+    });
+
     test('what is wrong is named', async () => {
       const topic = newTopic();
       const cases = [

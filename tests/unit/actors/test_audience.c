@@ -153,3 +153,42 @@ Test(audience, a_tenant_that_an_answer_did_not_come_to_is_asked_about_again)
     cr_expect_eq(last_after, HEAD, "%llu", (unsigned long long)last_after);
     tear_down(&world);
 }
+
+/* How often users were asked for because of posts to many. */
+static uint64_t asked_for(struct world *world)
+{
+    return world->shard.stats.audience_users;
+}
+
+Test(audience, a_post_that_is_taken_back_is_served_though_it_was_heard_of)
+{
+    static struct world world;
+    set_up(&world);
+    looks = 1;
+    fake_store_set_posted(world.store, answer_posted);
+    client_init(&world.client, &world.shard, "/", "acme/ann", WIRE_SIO);
+    cr_assert_eq(user_attach(&world.shard, &world.client.socket), 0);
+    turn(&world);
+    uint64_t before = asked_for(&world);
+    struct store_audience_post post = {
+        .tenant = BYTES("acme"), .kind = AUDIENCE_ALL, .n = HEAD + 1, .outcome = OUTCOME_STORED};
+    audience_announce(world.shard.audience, &post);
+    turn(&world);
+    cr_expect_eq(asked_for(&world), before + 1);
+    audience_announce(world.shard.audience, &post);
+    turn(&world);
+    cr_expect_eq(asked_for(&world), before + 1, "it was heard of");
+    struct store_retract retract = {.tenant = BYTES("acme"), .kind = AUDIENCE_ALL, .n = post.n};
+    audience_announce_retract(world.shard.audience, &retract);
+    turn(&world);
+    cr_expect_eq(asked_for(&world), before + 2, "it was taken back");
+    retract.kind = AUDIENCE_LIST; /* whom it was for is not told: all are asked for */
+    audience_announce_retract(world.shard.audience, &retract);
+    turn(&world);
+    cr_expect_eq(asked_for(&world), before + 3);
+    retract.tenant = BYTES("other");
+    audience_announce_retract(world.shard.audience, &retract);
+    turn(&world);
+    cr_expect_eq(asked_for(&world), before + 3, "another tenant's");
+    tear_down(&world);
+}

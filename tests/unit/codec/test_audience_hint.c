@@ -24,8 +24,10 @@ static struct audience_hint hint_of(enum notification_audience kind, const char 
 Test(audience_hint, comes_back_as_it_was)
 {
     static const char *const names[AUDIENCE_COUNT] = {"", "", "news:eu", ""};
-    for (unsigned kind = 0; kind < AUDIENCE_COUNT; kind++) {
+    for (unsigned i = 0; i < 2 * AUDIENCE_COUNT; i++) {
+        unsigned kind = i % AUDIENCE_COUNT;
         struct audience_hint hint = hint_of((enum notification_audience)kind, names[kind]);
+        hint.n = i < AUDIENCE_COUNT ? hint.n : 0; /* taken back */
         struct audience_hint back;
         struct builder out = {0};
         audience_hint_encode(&hint, &out);

@@ -99,6 +99,7 @@ static const struct {
         {{"inbox_pkey", "user_id"}, {"audience_head_pkey", "tenant"},
             {"audience_post_name", "(n <="}, {"member_pkey", "user_id"},
             {"audience_change_pkey", "tenant"}, {"notification_audience", "user_id <="}}},
+    {"audience.by_id", {{"audience_post_id", "(id"}}},
     {"audience.mend", {{0}}},
     {"audience.post", {{0}}},
     {"audience.posted", {{"audience_head_pkey", "tenant"}, {"audience_post_pkey", "(n <="}}},
