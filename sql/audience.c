@@ -256,6 +256,35 @@ void audience_forget(struct store_request *request)
     request->lacking_count = 0;
 }
 
+/* Comparing all users of two requests costs more than waiting. */
+enum { COMPARED_MAX = 10000 };
+
+static bool is_fenced(const struct store_request *request)
+{
+    return request->op == STORE_PUT && ((const struct store_put *)request)->fenced;
+}
+
+static bool share_user(const struct store_request *a, const struct store_request *b)
+{
+    for (size_t i = 0; i < audience_user_count(a); i++) {
+        const struct store_user *who = audience_user(a, i);
+        for (size_t j = 0; j < audience_user_count(b); j++) {
+            const struct store_user *other = audience_user(b, j);
+            if (bytes_eq(who->user, other->user) && bytes_eq(who->tenant, other->tenant)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool audience_follows(const struct store_request *request, const struct store_request *earlier)
+{
+    size_t pairs = audience_user_count(request) * audience_user_count(earlier);
+    bool apart = pairs > 0 && pairs <= COMPARED_MAX && !is_fenced(request) && !is_fenced(earlier);
+    return request->port == earlier->port && (!apart || share_user(request, earlier));
+}
+
 /* --- what is sent, and told --- */
 
 size_t audience_size(const struct store_audience_post *post)

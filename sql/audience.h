@@ -43,6 +43,12 @@ void audience_lack(struct store_request *request, uint32_t index);
 void audience_lack_all(struct store_request *request);
 void audience_forget(struct store_request *request);
 
+/*
+ * Whether a request must not be carried out before an earlier one that waits for rows: of the same
+ * port, unless both change inboxes alone, without a fence, and none that they share.
+ */
+bool audience_follows(const struct store_request *request, const struct store_request *earlier);
+
 /* Give a post what has been committed. */
 void audience_apply(struct store_audience_post *post, const struct put_result *result);
 

@@ -21,7 +21,7 @@
 #include "codec/base/status.h"
 #include "sql/audience.h"
 #include "sql/engine.h"
-#include "sql/migrate.h"
+#include "sql/sqlite_audience.h"
 #include "sql/sqlite_ops.h"
 
 enum { BATCH_ROWS = 4000, BATCH_READS = 64, IDLE_MS = 500, PATH_MAX_LEN = 4000 };
@@ -206,19 +206,14 @@ static bool is_file_ours(const struct sqlite_store *store)
            found.st_ino == store->inode;
 }
 
-static void roll_back(struct sqlite_db *db)
-{
-    if (!sqlite3_get_autocommit(db->handle)) {
-        (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
-    }
-}
-
 /* A request of the batch and what is to become of it once the transaction has committed. */
 struct write {
     struct store_request *request;
     struct put_result *results;
     int status;
     unsigned starved; /* runs that ended for want of memory for it */
+    bool mends; /* only rows that the request lacks are made */
+    bool waits; /* it was not carried out: it lacks rows, or is behind one that does */
 };
 
 /* Runs of a transaction; of one request, until it is left out for want of memory. */
@@ -231,6 +226,28 @@ static int starve(struct write *write)
     return STATUS_AGAIN;
 }
 
+/* Whether a request that writes must be left for later, before it has been tried. */
+static bool must_wait(const struct write *writes, size_t index)
+{
+    const struct store_request *request = writes[index].request;
+    if (writes[index].mends || !op_writes(request->op) || op_checks(request->op)) {
+        return false;
+    }
+    bool waits = request->lacking_count > 0;
+    for (size_t i = 0; i < index && !waits; i++) {
+        waits = writes[i].waits && audience_follows(request, writes[i].request);
+    }
+    return waits;
+}
+
+/* Carry out one request, unless it lacks more rows than may be made beside. */
+static void carry_out(struct sqlite_db *db, struct write *write)
+{
+    write->status = write->mends ? sqlite_audience_mend(db, write->request)
+                                 : sqlite_write(db, write->request, &write->results);
+    write->waits = write->status == STATUS_AGAIN;
+}
+
 /* Run one request in a savepoint: it fails for itself. Returns 0 when the transaction can go on,
  * STATUS_AGAIN without memory. */
 static int run_apart(struct sqlite_db *db, struct write *write)
@@ -239,7 +256,7 @@ static int run_apart(struct sqlite_db *db, struct write *write)
     if (status < 0) {
         return status;
     }
-    write->status = sqlite_write(db, write->request, &write->results);
+    carry_out(db, write);
     if (write->status == STATUS_UNAVAILABLE) {
         return STATUS_UNAVAILABLE;
     }
@@ -257,7 +274,7 @@ static int run_apart(struct sqlite_db *db, struct write *write)
 static int run_write(struct sqlite_db *db, struct write *write)
 {
     int before = sqlite3_total_changes(db->handle);
-    write->status = sqlite_write(db, write->request, &write->results);
+    carry_out(db, write);
     if (write->status == STATUS_UNAVAILABLE) {
         return STATUS_UNAVAILABLE;
     }
@@ -272,8 +289,10 @@ static int run_write(struct sqlite_db *db, struct write *write)
 static int run_all(struct sqlite_db *db, struct write *writes, size_t count, bool apart)
 {
     int status = sqlite_db_exec(db, "BEGIN IMMEDIATE");
+    db->made = 0;
     for (size_t i = 0; i < count && status == 0; i++) {
-        if (writes[i].starved < STARVED_MAX) {
+        writes[i].waits = must_wait(writes, i);
+        if (!writes[i].waits && writes[i].starved < STARVED_MAX) {
             status = (apart ? run_apart : run_write)(db, &writes[i]);
         }
     }
@@ -294,7 +313,7 @@ static int run_transaction(struct worker *worker, struct write *writes, size_t c
     }
     int status = run_all(db, writes, count, false);
     for (unsigned runs = 1; status == STATUS_AGAIN && runs < RUNS_MAX; runs++) {
-        roll_back(db);
+        sqlite_db_roll_back(db);
         sqlite_db_give_back(db, clock_mono_ms());
         for (size_t i = 0; i < count; i++) {
             request_reset(writes[i].request);
@@ -311,7 +330,7 @@ static int run_transaction(struct worker *worker, struct write *writes, size_t c
     if (status < 0) {
         health_explain(&worker->store->base.health, sqlite_db_reason(db), NULL);
     }
-    roll_back(db);
+    sqlite_db_roll_back(db);
     return status;
 }
 
@@ -341,6 +360,62 @@ static void empty_log(struct worker *worker)
     (void)sqlite3_wal_checkpoint_v2(worker->db.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 }
 
+/* Make some of the rows that a request lacks, as a transaction of their own. */
+static int mend(struct worker *worker, struct store_request *request)
+{
+    struct write write = {.request = request, .mends = true};
+    int status = run_transaction(worker, &write, 1);
+    status = status < 0 ? status : write.status;
+    if (status == 0 && worker->db.made < AUDIENCE_STEP_MAX) {
+        audience_forget(request); /* none is missing, unless there was a post since */
+    }
+    return status;
+}
+
+/* Queue requests in front of all but those that check the store. */
+static void put_back(struct worker *worker, struct list *waiting)
+{
+    CHECK(pthread_mutex_lock(&worker->lock) == 0);
+    struct list *at = worker->queue.next;
+    while (at != &worker->queue && op_checks(container_of(at, struct store_request, link)->op)) {
+        at = at->next;
+    }
+    for (struct list *link = list_pop(waiting); link; link = list_pop(waiting)) {
+        list_append(at, link);
+    }
+    CHECK(pthread_mutex_unlock(&worker->lock) == 0);
+}
+
+/*
+ * Of what was not carried out, the first makes a step; all come again in their order, with what was
+ * asked meanwhile.
+ */
+static void make_step(struct worker *worker, struct write *writes, size_t count)
+{
+    struct list waiting;
+    list_init(&waiting);
+    bool mended = false;
+    for (size_t i = 0; i < count; i++) {
+        struct store_request *request = writes[i].request;
+        if (!writes[i].waits) {
+            continue;
+        }
+        request_reset(request);
+        if (writes[i].status == STATUS_AGAIN) {
+            audience_lack_all(request);
+        }
+        bool first = !mended && request->lacking_count > 0;
+        int status = first ? mend(worker, request) : 0;
+        mended = mended || first;
+        if (status < 0) {
+            port_complete(request, STATUS_UNAVAILABLE);
+        } else {
+            list_append(&waiting, &request->link);
+        }
+    }
+    put_back(worker, &waiting);
+}
+
 static void run_writes(struct worker *worker, struct list *batch)
 {
     struct write writes[BATCH_ROWS];
@@ -353,8 +428,16 @@ static void run_writes(struct worker *worker, struct list *batch)
     if (status < 0 && is_file_ours(worker->store)) {
         empty_log(worker); /* it may be the log that cannot grow: no space, no addresses to map */
     }
+    bool waits = false;
     for (size_t i = 0; i < count; i++) {
-        complete_write(worker, &writes[i], status);
+        bool later = status == 0 && writes[i].waits;
+        waits = waits || later;
+        if (!later) {
+            complete_write(worker, &writes[i], status);
+        }
+    }
+    if (waits) {
+        make_step(worker, writes, count);
     }
 }
 
@@ -365,73 +448,6 @@ static void idle_writer(struct worker *worker)
         empty_log(worker);
         worker->store->dirty = false;
     }
-}
-
-/* --- migrations --- */
-
-static int begin_migration(void *context)
-{
-    struct sqlite_db *db = context;
-    return sqlite_db_exec(db, "BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS migration ("
-                              "number INTEGER PRIMARY KEY, name TEXT NOT NULL, "
-                              "checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)");
-}
-
-static int newest_migration(void *context, unsigned *ret_number)
-{
-    struct query query;
-    query_open(&query, context, SQLITE_STMT_MIGRATION_NEWEST);
-    int more = query_step(&query);
-    if (more > 0) {
-        *ret_number = (unsigned)query_column_u64(&query, 0);
-    }
-    query_close(&query);
-    return more < 0 ? more : 0;
-}
-
-static int find_migration(void *context, unsigned number, char ret_text[MIGRATION_CHECKSUM_LEN + 1])
-{
-    struct query query;
-    query_open(&query, context, SQLITE_STMT_MIGRATION_FIND);
-    query_u64(&query, 1, number);
-    int more = query_step(&query);
-    if (more > 0) {
-        struct bytes text = query_column(&query, 0);
-        (void)snprintf(
-            ret_text, MIGRATION_CHECKSUM_LEN + 1, "%.*s", (int)text.len, text.len ? text.at : "");
-    }
-    query_close(&query);
-    return more < 0 ? more : more > 0 ? 0 : STATUS_NOT_FOUND;
-}
-
-static int apply_migration(void *context, const struct migration *step)
-{
-    struct sqlite_db *db = context;
-    int status = sqlite_db_exec(db, step->sql);
-    if (status < 0) {
-        return status;
-    }
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_MIGRATION_INSERT);
-    query_u64(&query, 1, step->number);
-    query_text(&query, 2, bytes_str(step->name));
-    query_text(&query, 3, bytes_str(step->checksum));
-    query_u64(&query, 4, clock_wall_ms());
-    int changed = query_run(&query);
-    return changed < 0 ? changed : 0;
-}
-
-static int end_migration(void *context, bool commit)
-{
-    struct sqlite_db *db = context;
-    int status = commit ? sqlite_db_exec(db, "COMMIT") : 0;
-    roll_back(db);
-    return status;
-}
-
-static const char *migration_reason(void *context)
-{
-    return sqlite_db_reason(context);
 }
 
 /* --- opening --- */
@@ -508,16 +524,7 @@ static int start(struct store *base, char *ret_error, size_t error_size)
     if (status < 0) {
         return status;
     }
-    const struct migrate_target target = {
-        .context = &store->writer.db,
-        .begin = begin_migration,
-        .newest = newest_migration,
-        .checksum = find_migration,
-        .apply = apply_migration,
-        .end = end_migration,
-        .reason = migration_reason,
-    };
-    return migrate_run(&target, migrations_sqlite, migrations_count, ret_error, error_size);
+    return sqlite_migrate(&store->writer.db, ret_error, error_size);
 }
 
 static int serve(struct store *base, char *ret_error, size_t error_size)

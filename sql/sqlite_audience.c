@@ -66,22 +66,22 @@ static void bind_pending(
 
 /* --- making rows --- */
 
-/* The posts that are missing, at most AUDIENCE_STEP_MAX, and whether there are more. */
+/* The posts that are missing, the first of them, and one more when there are more. */
 struct pending {
-    uint64_t n[AUDIENCE_STEP_MAX + 1];
+    uint64_t n[AUDIENCE_INLINE_MAX + 1];
     size_t count;
 };
 
 static int read_pending(struct sqlite_db *db, const struct store_user *who,
-    const struct standing *standing, struct pending *ret_pending)
+    const struct standing *standing, size_t limit, struct pending *ret_pending)
 {
     struct query query;
     ret_pending->count = 0;
     query_open(&query, db, SQLITE_STMT_AUDIENCE_PENDING);
     bind_pending(&query, who, standing);
-    query_u64(&query, 7, AUDIENCE_STEP_MAX + 1);
+    query_u64(&query, 7, limit + 1);
     int more = query_step(&query);
-    while (more > 0 && ret_pending->count <= AUDIENCE_STEP_MAX) {
+    while (more > 0 && ret_pending->count <= limit) {
         ret_pending->n[ret_pending->count++] = query_column_u64(&query, 0);
         more = query_step(&query);
     }
@@ -167,11 +167,16 @@ static int begin_inbox(
     return changed < 0 ? changed : 0;
 }
 
-/* Make at most AUDIENCE_STEP_MAX rows; 1: there are more. `*ret_made` rows were made. */
-static int step(struct sqlite_db *db, const struct store_user *who, size_t *ret_made)
+/* How many more rows the open transaction may make. */
+static size_t room(const struct sqlite_db *db)
+{
+    return db->made < AUDIENCE_INLINE_MAX ? AUDIENCE_INLINE_MAX - db->made : 0;
+}
+
+/* Make at most `limit` rows, in part or not at all where there are more: 1. */
+static int make(struct sqlite_db *db, const struct store_user *who, size_t limit, bool in_part)
 {
     struct standing standing;
-    *ret_made = 0;
     int status = read_standing(db, who, &standing);
     if (status == 0 && !standing.exists) {
         status = begin_inbox(db, who, &standing);
@@ -180,13 +185,16 @@ static int step(struct sqlite_db *db, const struct store_user *who, size_t *ret_
         return status;
     }
     struct pending pending;
-    status = read_pending(db, who, &standing, &pending);
-    bool more = pending.count > AUDIENCE_STEP_MAX;
-    size_t count = more ? AUDIENCE_STEP_MAX : pending.count;
+    status = read_pending(db, who, &standing, limit, &pending);
+    bool more = pending.count > limit;
+    size_t count = more ? limit : pending.count;
+    if (status == 0 && more && (!in_part || limit == 0)) {
+        return 1;
+    }
     for (size_t i = 0; i < count && status == 0; i++) {
         status = make_row(db, who, pending.n[i]);
+        db->made++;
     }
-    *ret_made = count;
     if (status == 0) {
         status = reach(db, who, more ? pending.n[count - 1] : standing.head);
     }
@@ -195,12 +203,8 @@ static int step(struct sqlite_db *db, const struct store_user *who, size_t *ret_
 
 int sqlite_audience_enter(struct sqlite_db *db, const struct store_user *who)
 {
-    size_t made;
-    int more = step(db, who, &made);
-    while (more > 0) {
-        more = step(db, who, &made);
-    }
-    return more;
+    int more = make(db, who, room(db), false);
+    return more > 0 ? STATUS_AGAIN : more;
 }
 
 /* --- taking back --- */
@@ -295,14 +299,13 @@ static int take_back(struct sqlite_db *db, const struct changes *changes, uint64
 int sqlite_audience_mend(struct sqlite_db *db, const struct store_request *request)
 {
     struct result arena = {0};
-    size_t made = 0;
+    size_t most = room(db) < AUDIENCE_STEP_MAX ? room(db) : AUDIENCE_STEP_MAX;
+    size_t end = db->made + most;
     int status = 0;
-    for (size_t i = 0; i < request->lacking_count && status >= 0 && made < AUDIENCE_STEP_MAX; i++) {
+    for (size_t i = 0; i < request->lacking_count && status >= 0 && db->made < end; i++) {
         struct store_swept swept = {.who = *audience_user(request, request->lacking[i])};
         struct changes changes = {0};
-        size_t count = 0;
-        status = step(db, &swept.who, &count);
-        made += count;
+        status = make(db, &swept.who, end - db->made, true);
         if (status >= 0) {
             status = read_changes(db, swept.who.tenant, &arena, MOST_CHANGES, &changes);
         }

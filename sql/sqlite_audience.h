@@ -14,12 +14,16 @@
 /* The number of the tenant's last post to many; 0: there is none. */
 MUST_CHECK int sqlite_audience_head(struct sqlite_db *db, struct bytes tenant, uint64_t *ret_n);
 
-/* Make the inbox if it is missing, and all rows that it lacks. */
+/*
+ * Make the inbox if it is missing, and all rows that it lacks. STATUS_AGAIN: with them the open
+ * transaction would make more than AUDIENCE_INLINE_MAX; none was made.
+ */
 MUST_CHECK int sqlite_audience_enter(struct sqlite_db *db, const struct store_user *who);
 
 /*
- * Make rows for users of a request that lack some, at most AUDIENCE_STEP_MAX, and take back what
- * was retracted; whether it is enough is found when the request is read again.
+ * Make rows for users of a request that lack some, at most AUDIENCE_STEP_MAX and what the open
+ * transaction may still make, and take back what was retracted; whether it is enough is found when
+ * the request is read again.
  */
 MUST_CHECK int sqlite_audience_mend(struct sqlite_db *db, const struct store_request *request);
 

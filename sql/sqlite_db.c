@@ -130,6 +130,13 @@ void sqlite_db_give_back(struct sqlite_db *db, uint64_t now_ms)
     }
 }
 
+void sqlite_db_roll_back(struct sqlite_db *db)
+{
+    if (!sqlite3_get_autocommit(db->handle)) {
+        (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+    }
+}
+
 int sqlite_db_exec(struct sqlite_db *db, const char *sql)
 {
     return status_from_sqlite(sqlite3_exec(db->handle, sql, NULL, NULL, NULL));

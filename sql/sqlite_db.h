@@ -38,6 +38,7 @@ struct sqlite_db {
     sqlite3_stmt *statements[SQLITE_STMT_COUNT]; /* prepared at first use */
     struct stats *stats;
     const char *refusal; /* why it may not be used, though SQLite would; NULL */
+    size_t made; /* rows of posts to many, in the open transaction */
     uint64_t asked; /* mem_asked, as last seen */
     uint64_t small_until_ms; /* until then the page cache is small; 0: it is not */
 };
@@ -66,6 +67,9 @@ const char *sqlite_db_reason(const struct sqlite_db *db);
  * connection that is open.
  */
 void sqlite_db_give_back(struct sqlite_db *db, uint64_t now_ms);
+
+/* Undo the open transaction, if there is one. */
+void sqlite_db_roll_back(struct sqlite_db *db);
 
 /* Run text without parameters and results (BEGIN, migrations). */
 MUST_CHECK int sqlite_db_exec(struct sqlite_db *db, const char *sql);

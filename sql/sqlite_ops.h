@@ -12,6 +12,9 @@
 #include "sql/sqlite_db.h"
 #include "sql/store_edit.h"
 
+/* Bring the file to the newest migration (sqlite_migrate.c); 0, or what migrate_run returns. */
+MUST_CHECK int sqlite_migrate(struct sqlite_db *db, char *ret_error, size_t error_size);
+
 /* Run a writing request (sqlite_write.c). `*ret_results` is what a put returns once committed. */
 MUST_CHECK int sqlite_write(
     struct sqlite_db *db, struct store_request *request, struct put_result **ret_results);

@@ -2,6 +2,8 @@
 /*
  * Posts to many: who gets them, in what order, once; keys, taking back, dropping.
  */
+#include <pthread.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/slot.h"
+#include "sql/audience.h"
 #include "sql/store_forget.h"
 #include "tests/unit/sql/audience.h"
 #include "tests/unit/sql/both.h"
@@ -522,5 +525,164 @@ BOTH(who_is_erased_is_in_no_audience_and_lacks_nothing)
     expect_position(&harness, user_of("ann"), 1, 2, 0);
     (void)post_to(&harness, NULL, 4); /* who is there again is part of everybody */
     expect_position(&harness, user_of("ann"), 2, 3, 1);
+    harness_close(&harness);
+}
+
+/* What the connections of this process to SQLite do, as the hooks of SQLite tell. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* held: nothing is committed */
+static _Atomic unsigned rows_now;
+static _Atomic unsigned rows_most; /* put into inboxes by one transaction */
+
+static void on_change(
+    void *context, int what, const char *database, const char *table, sqlite3_int64 rowid)
+{
+    bool made = what == SQLITE_INSERT && strcmp(table, "notification") == 0;
+    rows_now += made;
+    rows_most = rows_now > rows_most ? rows_now : rows_most;
+}
+
+static int on_commit(void *context)
+{
+    pthread_mutex_lock(&gate);
+    rows_now = 0;
+    pthread_mutex_unlock(&gate);
+    return 0;
+}
+
+static void on_rollback(void *context)
+{
+    rows_now = 0;
+}
+
+static int watch(sqlite3 *db, char **ret_error, const void *unused)
+{
+    (void)sqlite3_update_hook(db, on_change, NULL);
+    (void)sqlite3_commit_hook(db, on_commit, NULL);
+    (void)sqlite3_rollback_hook(db, on_rollback, NULL);
+    return 0;
+}
+
+enum { MISSED = 6000, SERVED_MAX = 8 };
+
+/* Post to everybody and two topics of ann's; every seventh has expired. How many are for her. */
+static uint64_t post_much(struct harness *harness)
+{
+    static const char *const topics[] = {NULL, "news", "weather"};
+    struct store_audience_post *posts = mem_alloc_array(MISSED, sizeof(*posts));
+    uint64_t due = 0;
+    for (uint64_t i = 0; i < MISSED; i++) {
+        posts[i] = post_of(topics[i % 3], i + 1);
+        posts[i].expires_at = i % 7 == 0 ? 1 : 0;
+        posts[i].base.done = harness_done;
+        due += i % 7 != 0;
+        store_submit(harness->shards[0].port, &posts[i].base);
+    }
+    harness_wait_all(harness, 0, MISSED);
+    for (uint64_t i = 0; i < MISSED; i++) {
+        cr_assert_eq(posts[i].base.status, 0);
+        store_request_finish(&posts[i].base);
+    }
+    mem_free(posts);
+    return due;
+}
+
+/* Requests in the order in which they were answered. */
+static const struct store_request *served[SERVED_MAX];
+static size_t served_count;
+
+static void note_served(struct store_request *request)
+{
+    served[served_count++] = request;
+    harness_done(request);
+}
+
+Test(sqlite, others_are_served_between_the_steps_of_what_was_missed)
+{
+    char url[URL_MAX];
+    struct harness harness;
+    harness_url("sqlite", url);
+    cr_assert_eq(sqlite3_auto_extension((void (*)(void))watch), SQLITE_OK);
+    harness_open(&harness, url);
+    cr_expect(subscribe_to(&harness, "ann", "news"));
+    cr_expect(subscribe_to(&harness, "ann", "weather"));
+    uint64_t due = post_much(&harness);
+    static const char *const names[] = {"cid", "ann", "ben"};
+    struct store_row rows[ARRAY_LEN(names)];
+    struct store_put puts[ARRAY_LEN(names)];
+    rows_most = 0;
+    pthread_mutex_lock(&gate); /* until all are queued */
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        rows[i] = row_of(user_of(names[i]), 1, 1);
+        puts[i] = (struct store_put){
+            .base = {.op = STORE_PUT, .done = note_served}, .rows = &rows[i], .count = 1};
+        store_submit(harness.shards[0].port, &puts[i].base);
+    }
+    struct store_mark mark = mark_of(user_of("ann"), NOTIFICATION_MARK_READ, 5);
+    mark.up_to = UINT64_MAX;
+    mark.base.done = note_served;
+    store_submit(harness.shards[0].port, &mark.base);
+    pthread_mutex_unlock(&gate);
+    harness_wait_all(&harness, 0, 4);
+    cr_expect_eq(served[0], &puts[0].base);
+    cr_expect_eq(served[1], &puts[2].base, "who lacks nothing does not wait");
+    cr_expect_eq(served[2], &puts[1].base);
+    cr_expect_eq(served[3], &mark.base, "one user's are in the order in which they were asked");
+    cr_expect_leq(
+        rows_most, AUDIENCE_INLINE_MAX + ARRAY_LEN(names), "%u rows in one transaction", rows_most);
+    cr_expect_eq(rows[1].seq, due + 1);
+    cr_expect_eq(rows[2].seq, 1);
+    cr_expect_eq(mark.change_count, due + 1);
+    for (size_t i = 1; i < mark.change_count; i++) {
+        cr_assert_eq(mark.changes[i].seq, mark.changes[i - 1].seq + 1);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        cr_expect_eq(puts[i].base.status, 0);
+        store_request_finish(&puts[i].base);
+    }
+    store_request_finish(&mark.base);
+    struct store_list list = {
+        .base.op = STORE_LIST, .who = user_of("ann"), .limit = 100, .ascending = true};
+    cr_assert_eq(harness_run(&harness, 0, &list.base), 0);
+    for (uint64_t i = 0, n = 0; i < list.count; i++, n++) {
+        n += n % 7 == 0;
+        cr_assert_eq(list.items[i].created_at, 1700000000001 + n, "in the order of posts");
+    }
+    store_request_finish(&list.base);
+    harness_close(&harness);
+}
+
+Test(sqlite, a_fenced_put_that_waits_for_rows_holds_those_behind_it)
+{
+    char url[URL_MAX];
+    harness_url("sqlite", url);
+    static const char *const ids[] = {"7-0", "8-0"};
+    struct harness harness;
+    harness_open(&harness, url);
+    post_backlog(&harness);
+    struct store_claim claim = {.base.op = STORE_CLAIM, .partition = 0, .owner = BYTES("n")};
+    cr_assert_eq(harness_run(&harness, 0, &claim.base), 0);
+    struct store_row rows[2] = {row_of(user_of("ann"), 1, 1), row_of(user_of("ben"), 1, 1)};
+    struct store_put puts[2];
+    served_count = 0;
+    for (size_t i = 0; i < ARRAY_LEN(puts); i++) {
+        puts[i] = (struct store_put){.base = {.op = STORE_PUT, .done = note_served},
+            .rows = &rows[i],
+            .count = 1,
+            .fenced = true,
+            .token = claim.token,
+            .last_id = bytes_str(ids[i])};
+        store_submit(harness.shards[0].port, &puts[i].base);
+    }
+    store_request_finish(&claim.base);
+    harness_wait_all(&harness, 0, 2);
+    for (size_t i = 0; i < ARRAY_LEN(puts); i++) {
+        cr_expect_eq(served[i], &puts[i].base);
+        cr_expect_eq(puts[i].base.status, 0);
+        store_request_finish(&puts[i].base);
+    }
+    cr_expect_eq(rows[0].seq, BACKLOG + 1);
+    cr_assert_eq(harness_run(&harness, 0, &claim.base), 0);
+    cr_expect(bytes_eq_str(claim.last_id, "8-0"));
+    store_request_finish(&claim.base);
     harness_close(&harness);
 }
