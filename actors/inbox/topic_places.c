@@ -198,8 +198,9 @@ static void take_in(struct reading *reading, struct inbox *inbox)
     struct topic_places *places = reading->places;
     bool room = true;
     for (size_t i = 0; i < reading->request.count && room; i++) {
-        room = places->shard->stats.audience_places < PLACES_MAX &&
-               add_place(places, inbox, reading->request.names[i]);
+        struct bytes name = reading->request.names[i]; /* of the database: of any length */
+        room = places->shard->stats.audience_places < PLACES_MAX && name.len <= NAMES_ROOM_MAX &&
+               add_place(places, inbox, name);
     }
     if (!room) {
         topic_places_clear(places, inbox);

@@ -47,6 +47,7 @@ struct fake_store {
     bool forgot; /* commits */
     struct fake_loss loss;
     int (*posted)(struct store_posted *request);
+    int (*topics)(struct store_topics *request);
 };
 
 /* Inboxes. */
@@ -274,6 +275,11 @@ void fake_store_set_posted(struct fake_store *store, int (*answer)(struct store_
     store->posted = answer;
 }
 
+void fake_store_set_topics(struct fake_store *store, int (*answer)(struct store_topics *request))
+{
+    store->topics = answer;
+}
+
 void fake_store_flood(struct fake_store *store)
 {
     store->flood = true;
@@ -323,8 +329,10 @@ static int carry_out(struct fake_store *store, struct store_request *request)
     case STORE_POSTED:
         CHECK(store->posted != NULL);
         return store->posted(container_of(request, struct store_posted, base));
-    case STORE_TOPICS:
-        return 0; /* nobody is in any */
+    case STORE_TOPICS: /* unless told otherwise, nobody is in any */
+        return store->topics == NULL
+                   ? 0
+                   : store->topics(container_of(request, struct store_topics, base));
     case STORE_GET:
     case STORE_PAGE:
     case STORE_TEXTS:

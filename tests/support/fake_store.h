@@ -72,6 +72,9 @@ void fake_store_flood(struct fake_store *store);
  */
 void fake_store_set_posted(struct fake_store *store, int (*answer)(struct store_posted *request));
 
+/* The same for STORE_TOPICS, which is answered with none before that. */
+void fake_store_set_topics(struct fake_store *store, int (*answer)(struct store_topics *request));
+
 /* Requests of `port` are neither carried out nor answered until told otherwise. */
 void fake_store_hold(struct store_port *port, bool hold);
 

@@ -10,6 +10,7 @@
 #include "actors/shard.h"
 #include "actors/user/user.h"
 #include "codec/base/mem.h"
+#include "codec/names.h"
 #include "tests/support/client.h"
 #include "tests/support/fake_store.h"
 
@@ -190,5 +191,37 @@ Test(audience, a_post_that_is_taken_back_is_served_though_it_was_heard_of)
     audience_announce_retract(world.shard.audience, &retract);
     turn(&world);
     cr_expect_eq(asked_for(&world), before + 3, "another tenant's");
+    tear_down(&world);
+}
+
+static unsigned topic_reads;
+
+/* A name as long as no API takes, which ends a page. */
+static int answer_long_topic(struct store_topics *request)
+{
+    static char name[NAMES_ROOM_MAX + 60];
+    memset(name, 't', sizeof(name));
+    topic_reads++;
+    request->names = mem_alloc(sizeof(*request->names));
+    request->base.result = request->names;
+    request->names[0] = bytes_of(name, sizeof(name));
+    request->count = 1;
+    request->more = request->after.len == 0;
+    return 0;
+}
+
+Test(audience, a_topic_of_the_database_may_have_a_name_of_any_length)
+{
+    static struct world world;
+    set_up(&world);
+    looks = 1;
+    topic_reads = 0;
+    fake_store_set_posted(world.store, answer_posted);
+    fake_store_set_topics(world.store, answer_long_topic);
+    client_init(&world.client, &world.shard, "/", "acme/ann", WIRE_SIO);
+    cr_assert_eq(user_attach(&world.shard, &world.client.socket), 0);
+    turn(&world);
+    cr_expect_eq(topic_reads, 1, "%u", topic_reads);
+    cr_expect_eq(world.shard.stats.audience_places, 1, "asked for with each topic of the tenant");
     tear_down(&world);
 }
