@@ -6,6 +6,7 @@
 #include "actors/inbox/inbox_search.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "actors/shard.h"
 #include "codec/base/mem.h"
@@ -62,17 +63,19 @@ static void ask_texts(struct inbox_search *search, union inbox_search_request *r
     };
 }
 
-/* Its texts lie in `*ret_names`. */
+/* Its texts lie in `*ret_names`; NULL there: no memory. */
 static struct store_user copy_names(struct store_user who, char **ret_names)
 {
-    struct builder names = {0};
-    builder_add(&names, who.tenant);
-    builder_add(&names, who.user);
-    struct bytes text = builder_bytes(&names);
-    *ret_names = mem_dup(text.at, text.len);
-    builder_reset(&names);
-    return (struct store_user){.tenant = bytes_of(*ret_names, who.tenant.len),
-        .user = bytes_of(*ret_names + who.tenant.len, who.user.len)};
+    char *names = mem_try_alloc(who.tenant.len + who.user.len + 1);
+    struct store_user copy = {0};
+    *ret_names = names;
+    if (names != NULL) {
+        memcpy(names, who.tenant.len > 0 ? who.tenant.at : "", who.tenant.len);
+        memcpy(names + who.tenant.len, who.user.at, who.user.len);
+        copy.tenant = bytes_of(names, who.tenant.len);
+        copy.user = bytes_of(names + who.tenant.len, who.user.len);
+    }
+    return copy;
 }
 
 struct inbox_search *inbox_search_create(struct shard *shard,
@@ -87,10 +90,14 @@ struct inbox_search *inbox_search_create(struct shard *shard,
     if (search == NULL) {
         return NULL;
     }
+    search->who = copy_names(who, &search->names);
+    if (search->names == NULL) {
+        mem_free(search);
+        return NULL;
+    }
     shard->stats.searches++;
     search->shard = shard;
     search->query = query;
-    search->who = copy_names(who, &search->names);
     ask_texts(search, request, (struct store_cursor){0}, request->base.done);
     return search;
 }
