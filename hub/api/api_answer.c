@@ -48,6 +48,12 @@ void api_refuse(struct http_request *request, const struct api_error *error)
     builder_reset(&body);
 }
 
+void api_refuse_field(struct http_request *request, const char *field, const char *message)
+{
+    api_refuse(request,
+        &(struct api_error){.code = ERROR_INVALID_FIELD, .message = message, .field = field});
+}
+
 void api_refuse_unavailable(struct http_request *request)
 {
     api_refuse(request, &(struct api_error){.code = ERROR_UNAVAILABLE,
@@ -100,7 +106,7 @@ void api_answer(
 {
     if (builder_failed(json)) {
         builder_reset(json);
-        api_refuse_memory(request);
+        (http_is_safe(request) ? api_refuse_memory : api_refuse_unknown)(request);
         return;
     }
     struct builder gzipped = {0};

@@ -32,6 +32,9 @@ void api_error_write(const struct api_error *error, struct builder *out);
 /* Refuse the request and end it. A 401 says how to authenticate. */
 void api_refuse(struct http_request *request, const struct api_error *error);
 
+/* 422: `field` (NULL: none) is not as `message` says that it must be. */
+void api_refuse_field(struct http_request *request, const char *field, const char *message);
+
 /* The store is away, nothing was sent to it: 503, try again. */
 void api_refuse_unavailable(struct http_request *request);
 
@@ -41,13 +44,14 @@ void api_refuse_memory(struct http_request *request);
 /* What the store was asked to change may be done or not: 504, repeat it. */
 void api_refuse_unknown(struct http_request *request);
 
-/* What the store has said of a request about a notification: 404, 422, 503 or 504. */
+/* What the store has said of a request that failed: 404 (no such notification), 422, 503 or 504. */
 void api_refuse_status(struct http_request *request, int status);
 
 /*
  * Answer with a JSON text and end the request. `headers` is as in http_respond. The text is
  * compressed where the client accepts it and it is large enough. When `json` has failed (memory),
- * 503 is answered instead; it is reset in any case.
+ * 503 is answered instead, or 504 where the request may have changed something; it is reset in any
+ * case.
  */
 void api_answer(
     struct http_request *request, unsigned status, struct bytes headers, struct builder *json);

@@ -41,12 +41,6 @@ static void free_call(struct edit_call *call)
     mem_free(call);
 }
 
-static void refuse_field(struct http_request *request, const char *field, const char *message)
-{
-    api_refuse(request,
-        &(struct api_error){.code = ERROR_INVALID_FIELD, .message = message, .field = field});
-}
-
 static void on_overdue(struct api_call *api)
 {
     api_refuse_status(api->request, STATUS_UNKNOWN);
@@ -70,7 +64,7 @@ static void answer_many(struct edit_call *call)
 {
     struct http_request *request = call->api.request;
     if (!call->edit.erase) {
-        refuse_field(request, "id", "A post to many cannot be changed, only taken back");
+        api_refuse_field(request, "id", "A post to many cannot be changed, only taken back");
     } else if (call->retract.only_find) {
         api_refuse(request, &(struct api_error){.code = ERROR_ALREADY_DELIVERED,
                                 .message = "Users may have the post to many"});
@@ -204,7 +198,7 @@ void api_edit_erase(struct http_request *request, void *context)
     call->edit.erase = true;
     call->edit.only_waiting = status == 0 && bytes_eq_str(condition, "undelivered");
     if (status != STATUS_NOT_FOUND && !call->edit.only_waiting) {
-        refuse_field(request, "if", "undelivered");
+        api_refuse_field(request, "if", "undelivered");
         free_call(call);
         return;
     }

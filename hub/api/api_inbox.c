@@ -66,12 +66,6 @@ static void free_call(struct inbox_call *call)
     mem_free(call);
 }
 
-static void refuse_field(struct http_request *request, const char *field, const char *message)
-{
-    api_refuse(request,
-        &(struct api_error){.code = ERROR_INVALID_FIELD, .message = message, .field = field});
-}
-
 static void on_overdue(struct api_call *api)
 {
     const struct inbox_call *call = container_of(api, struct inbox_call, api);
@@ -404,7 +398,7 @@ void api_inbox_counts(struct http_request *request, void *context)
     call->op.counts.by_priority = bytes_eq_str(by, "priority");
     if ((status != 0 && status != STATUS_NOT_FOUND) ||
         (!call->op.counts.by_priority && !bytes_eq_str(by, "type"))) {
-        refuse_field(request, "by", "type or priority");
+        api_refuse_field(request, "by", "type or priority");
         free_call(call);
         return;
     }

@@ -125,12 +125,6 @@ static void on_gathered(void *context, const struct gather_result *result)
 
 /* Requests. */
 
-static void refuse_field(struct http_request *request, const char *field, const char *message)
-{
-    api_refuse(request,
-        &(struct api_error){.code = ERROR_INVALID_FIELD, .message = message, .field = field});
-}
-
 /* The wire name of the room that the path and `tenant` name; false: the request was answered. */
 static bool read_room(struct http_request *request, char *wire_at, struct bytes *ret_wire)
 {
@@ -145,7 +139,7 @@ static bool read_room(struct http_request *request, char *wire_at, struct bytes 
     }
     int status = query_get(request->query, "tenant", tenant_at, sizeof(tenant_at), &named);
     if (status != STATUS_NOT_FOUND && (status != 0 || names_check_tenant(named) != 0)) {
-        refuse_field(
+        api_refuse_field(
             request, "tenant", "A tenant: 1 to 128 bytes without / and control characters");
         return false;
     }
@@ -157,7 +151,8 @@ static bool read_room(struct http_request *request, char *wire_at, struct bytes 
     }
     if (http_param(request, 0, room_at, sizeof(room_at), &room) != 0 ||
         names_check_room(room) != 0) {
-        refuse_field(request, "room", "A room: 1 to 200 bytes without / and control characters");
+        api_refuse_field(
+            request, "room", "A room: 1 to 200 bytes without / and control characters");
         return false;
     }
     *ret_wire = wire_name_room(tenant, room, wire_at);
@@ -173,7 +168,7 @@ static bool read_page(struct http_request *request, struct members_call *call)
     call->limit = LIMIT_DEFAULT;
     if (status != STATUS_NOT_FOUND && (status != 0 || json_scan_u64(text, &call->limit) != 0 ||
                                           call->limit == 0 || call->limit > LIMIT_MAX)) {
-        refuse_field(request, "limit", "limit must be 1 to 100");
+        api_refuse_field(request, "limit", "limit must be 1 to 100");
         return false;
     }
     status =
@@ -181,7 +176,7 @@ static bool read_page(struct http_request *request, struct members_call *call)
     if (status == STATUS_NOT_FOUND) {
         call->after = bytes_of(NULL, 0);
     } else if (status != 0) {
-        refuse_field(request, "after", "after must be the `next` of a page");
+        api_refuse_field(request, "after", "after must be the `next` of a page");
         return false;
     }
     return true;

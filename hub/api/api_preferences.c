@@ -29,20 +29,11 @@ static void free_call(struct preference_call *call)
     mem_free(call);
 }
 
-static void refuse_status(const struct preference_call *call, int status)
-{
-    if (status == STATUS_UNKNOWN) {
-        api_refuse_unknown(call->api.request);
-    } else {
-        api_refuse_unavailable(call->api.request);
-    }
-}
-
 static void on_overdue(struct api_call *api)
 {
     const struct preference_call *call = container_of(api, struct preference_call, api);
     bool writes = call->op.base.op == STORE_PREFERENCE_WRITE;
-    refuse_status(call, writes ? STATUS_UNKNOWN : STATUS_UNAVAILABLE);
+    api_refuse_status(call->api.request, writes ? STATUS_UNKNOWN : STATUS_UNAVAILABLE);
 }
 
 static void answer(const struct preference_call *call)
@@ -68,7 +59,7 @@ static void on_done(struct store_request *request)
     if (call->api.request != NULL && request->status == 0) {
         answer(call);
     } else if (call->api.request != NULL) {
-        refuse_status(call, request->status);
+        api_refuse_status(call->api.request, request->status);
     }
     store_request_finish(request);
     free_call(call);

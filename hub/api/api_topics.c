@@ -23,29 +23,13 @@ enum { BODY_DEPTH = 3, LIMIT_DEFAULT = 100 };
 
 /* Refusals. */
 
-static void refuse_field(struct http_request *request, const char *field, const char *message)
-{
-    api_refuse(request,
-        &(struct api_error){.code = ERROR_INVALID_FIELD, .message = message, .field = field});
-}
-
-static void refuse_status(struct http_request *request, int status)
-{
-    if (status == STATUS_UNKNOWN) {
-        api_refuse_unknown(request);
-    } else if (status == STATUS_INVALID) {
-        refuse_field(request, NULL, "The database refused a value");
-    } else {
-        api_refuse_unavailable(request);
-    }
-}
-
 /* The topic of the path; false: the request was answered. */
 static bool read_topic(struct http_request *request, char *at, struct bytes *ret_topic)
 {
     if (http_param(request, 0, at, NAMES_ROOM_MAX, ret_topic) != 0 ||
         names_check_room(*ret_topic) != 0) {
-        refuse_field(request, "topic", "A topic: 1 to 200 bytes without / and control characters");
+        api_refuse_field(
+            request, "topic", "A topic: 1 to 200 bytes without / and control characters");
         return false;
     }
     return true;
@@ -126,7 +110,7 @@ static void on_changed(struct store_request *request)
     if (call->api.request != NULL && status == 0) {
         answer_change(call);
     } else if (call->api.request != NULL) {
-        refuse_status(call->api.request, status);
+        api_refuse_status(call->api.request, status);
     }
     free_change(call);
 }
@@ -160,7 +144,7 @@ static bool read_users(struct http_request *request, struct bytes list, struct c
         count++;
     }
     if (count == 0 || count > STORE_AUDIENCE_USERS_MAX) {
-        refuse_field(request, "users", "A list of 1 to 10,000 user ids");
+        api_refuse_field(request, "users", "A list of 1 to 10,000 user ids");
         return false;
     }
     call->users = mem_try_calloc(count, sizeof(*call->users));
@@ -174,7 +158,7 @@ static bool read_users(struct http_request *request, struct bytes list, struct c
         struct bytes user;
         char *at = call->texts + used;
         if (read_user(element, at, list.len - used, &user) != 0) {
-            refuse_field(request, "users",
+            api_refuse_field(request, "users",
                 "Each a user id: 1 to 128 bytes without / and control characters");
             return false;
         }
@@ -200,7 +184,7 @@ static bool read_body(struct http_request *request, struct change_call *call)
         return false;
     }
     if (json_scan_get(body, "users", &list) != 0 || json_scan_kind(list) != JSON_SCAN_ARRAY) {
-        refuse_field(request, "users", "A list of 1 to 10,000 user ids");
+        api_refuse_field(request, "users", "A list of 1 to 10,000 user ids");
         return false;
     }
     return read_users(request, list, call);
@@ -296,7 +280,7 @@ static void on_listed(struct store_request *request)
 {
     struct list_call *call = container_of(request, struct list_call, op.base);
     if (call->api.request != NULL && request->status != 0) {
-        refuse_status(call->api.request, request->status);
+        api_refuse_status(call->api.request, request->status);
     } else if (call->api.request != NULL && request->op == STORE_TOPICS) {
         const struct store_topics *topics = &call->op.topics;
         answer_list(call, topics->names, topics->count, topics->more);
@@ -322,14 +306,14 @@ static bool read_page(struct http_request *request, struct list_call *call)
     int status = query_get(request->query, "limit", at, sizeof(at), &text);
     if (status != STATUS_NOT_FOUND &&
         (status != 0 || json_scan_u64(text, &limit) != 0 || limit == 0 || limit > STORE_PAGE_MAX)) {
-        refuse_field(request, "limit", "limit must be 1 to 1000");
+        api_refuse_field(request, "limit", "limit must be 1 to 1000");
         return false;
     }
     call->limit = (uint32_t)limit;
     status =
         query_get(request->query, "after", call->after_at, sizeof(call->after_at), &call->after);
     if (status != 0 && status != STATUS_NOT_FOUND) {
-        refuse_field(request, "after", "after must be the `next` of a page");
+        api_refuse_field(request, "after", "after must be the `next` of a page");
         return false;
     }
     if (status == STATUS_NOT_FOUND) {

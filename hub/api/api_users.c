@@ -34,15 +34,28 @@ static void on_overdue(struct api_call *api)
     api_refuse_status(api->request, STATUS_UNKNOWN);
 }
 
-static void log_erased(const struct forget_call *call)
+static unsigned long long rows_of(const struct forget_call *call)
 {
-    uint64_t rows = 0;
+    unsigned long long rows = 0;
     for (unsigned i = 0; i < STORE_FORGOTTEN_COUNT; i++) {
         rows += call->erased[i];
     }
+    return rows;
+}
+
+static void log_erased(const struct forget_call *call)
+{
     log_info("USER-ERASED", "all that the store had of a user was erased",
         "tenant=%s user=%s rows=%llu", log_quote(call->who.tenant), log_quote(call->who.user),
-        (unsigned long long)rows);
+        rows_of(call));
+}
+
+/* What was erased stays so. */
+static void log_unfinished(const struct forget_call *call, int status)
+{
+    log_warn("USER-ERASE-UNFINISHED", "a user was not erased to the end: ask again",
+        "tenant=%s user=%s rows=%llu why=%s", log_quote(call->who.tenant),
+        log_quote(call->who.user), rows_of(call), status_name(status));
 }
 
 static void answer(struct forget_call *call)
@@ -78,15 +91,16 @@ static void on_step(struct store_request *request)
         store_submit(call->shard->store, request);
         return;
     }
-    if (status == 0 && !more) {
+    status = status == 0 && more ? STATUS_CLOSED : status; /* the node ends */
+    if (status == 0) {
         log_erased(call);
+    } else {
+        log_unfinished(call, status);
     }
-    if (call->api.request != NULL) {
-        if (status == 0 && !more) {
-            answer(call);
-        } else {
-            api_refuse_status(call->api.request, status);
-        }
+    if (call->api.request != NULL && status == 0) {
+        answer(call);
+    } else if (call->api.request != NULL) {
+        api_refuse_status(call->api.request, rows_of(call) > 0 ? STATUS_UNKNOWN : status);
     }
     free_call(call);
 }

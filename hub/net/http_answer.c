@@ -118,8 +118,8 @@ static struct chunk *make_last(const struct failure *failure, bool head_only)
 
 struct chunk *http_answer_make(struct http_answer *answer)
 {
-    const struct failure *starved =
-        answer->unsafe && answer->status < STATUS_REFUSALS ? &untold : &refused;
+    bool may_be_done = answer->status < STATUS_REFUSALS || answer->status == untold.status;
+    const struct failure *starved = answer->unsafe && may_be_done ? &untold : &refused;
     struct builder out = {0};
     if (!write_answer(&out, answer)) {
         *answer = answer_of(builder_status(&out) == STATUS_NOMEM ? starved : &unfit, answer);

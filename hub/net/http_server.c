@@ -181,6 +181,11 @@ static void go_on(struct server *server, bool keep_alive)
     }
 }
 
+bool http_is_safe(const struct http_request *request)
+{
+    return request->head->method == HTTP1_GET || request->head->method == HTTP1_HEAD;
+}
+
 static void send_answer(struct server *server, struct http_answer *answer)
 {
     struct builder cors = {0};
@@ -188,8 +193,7 @@ static void send_answer(struct server *server, struct http_answer *answer)
     if (exchange != NULL) {
         http_cors_add(server->config, &exchange->request, exchange->route, &cors);
         answer->cors = builder_bytes(&cors);
-        enum http1_method method = exchange->request.head->method;
-        answer->unsafe = method != HTTP1_GET && method != HTTP1_HEAD;
+        answer->unsafe = !http_is_safe(&exchange->request);
     }
     struct chunk *chunk = http_answer_make(answer);
     if (exchange != NULL && server->config->observe != NULL) {

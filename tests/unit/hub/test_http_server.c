@@ -71,7 +71,8 @@ static void on_starved(struct http_request *request, void *context)
     static char body[5000];
     memset(body, 'b', sizeof(body));
     mem_refuse(true);
-    http_respond(request, 200, "text/plain", BYTES("ETag: x\r\n"),
+    http_respond(request, bytes_eq(request->query, BYTES("unknown")) ? 504 : 200, "text/plain",
+        BYTES("ETag: x\r\n"),
         bytes_of(body, bytes_eq(request->query, BYTES("large")) ? sizeof(body) : 10));
     mem_refuse(false);
 }
@@ -298,7 +299,8 @@ Test(http_server, an_answer_without_memory_is_a_refusal_that_says_so)
         cr_expect_str_eq(end + 4, inputs[i][0] == 'H' ? "" : body, "%s", got);
         cr_expect_eq(server->observed, 503, "what was sent is counted: %u", server->observed);
     }
-    static const char *const unsafe[] = {"POST /starved", "POST /starved?large"};
+    static const char *const unsafe[] = {
+        "POST /starved", "POST /starved?large", "POST /starved?unknown"};
     for (size_t i = 0; i < ARRAY_LEN(unsafe); i++) { /* it is done */
         char input[128];
         (void)snprintf(
