@@ -243,7 +243,11 @@ static int read_post(struct pg_flight *flight, const PGresult *rows)
     if (!result || PQntuples(rows) != 1) {
         return STATUS_UNAVAILABLE;
     }
-    result->outcome = (enum store_outcome)pg_i16(rows, 0, 0);
+    int16_t outcome = pg_i16(rows, 0, 0);
+    if (outcome < OUTCOME_STORED || outcome > OUTCOME_CONFLICT) {
+        return STATUS_UNAVAILABLE;
+    }
+    result->outcome = (enum store_outcome)outcome;
     pg_uuid(rows, 0, 1, result->id);
     result->seq = pg_u64(rows, 0, 2);
     result->nobody = pg_bool(rows, 0, 3);

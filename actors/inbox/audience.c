@@ -60,6 +60,7 @@ struct audience {
     struct timer tell;
     struct list tellings;
     uint32_t telling_count;
+    struct log_limit late_log;
     struct look *look; /* under way; NULL: none */
     bool look_soon; /* at the end of the turn, or when the one under way was answered */
     bool blind; /* there was no memory for a tenant: its users are asked for at each recheck */
@@ -464,9 +465,12 @@ static void tell_list(
         builder_byte(&telling->names, '\n'); /* no name has control characters */
     }
     if (telling == NULL || builder_failed(&telling->names)) {
-        log_warn("AUDIENCE-LATE",
-            "the users of a list are not told of a post at once, the recheck finds it", "lists=%u",
-            (unsigned)audience->telling_count);
+        unsigned suppressed;
+        if (log_allow(&audience->late_log, &suppressed)) {
+            log_warn("AUDIENCE-LATE",
+                "the users of a list are not told of a post at once, the recheck finds it",
+                "lists=%u suppressed=%u", (unsigned)audience->telling_count, suppressed);
+        }
         if (telling != NULL) {
             free_telling(telling);
         }
