@@ -688,10 +688,8 @@ static void leave(struct ingest *ingest)
 
 static void on_close(struct ingest *ingest, struct ingest_close *msg)
 {
-    struct shard *shard = shard_here(ingest);
-    for (uint32_t i = ingest_streams_partitions(shard->config);
-         ingest->number == 0 && i < ingest->look.looked; i++) {
-        ingest_streams_end(shard, i + 1);
+    if (ingest->link != NULL) {
+        ingest_look_end(&ingest->look);
     }
     ingest->leaving = true;
     leave(ingest);

@@ -67,7 +67,7 @@ static void on_looked(void *context, int status, const struct bus_reply *reply)
 {
     struct ingest_look *look = context;
     look->looking = false;
-    if (status != 0 || reply->type != BUS_INTEGER) {
+    if (status != 0 || reply->type != BUS_INTEGER || look->ended) {
         return; /* asked again when the lease is renewed */
     }
     uint32_t number = ++look->looked;
@@ -84,7 +84,8 @@ static void on_looked(void *context, int status, const struct bus_reply *reply)
 void ingest_look_more(struct ingest_look *look)
 {
     char stream[BUS_NAME_MAX];
-    if (look->number != 0 || look->looking || look->looked == INGEST_PARTITIONS_MAX ||
+    if (look->number != 0 || look->looking || look->ended ||
+        look->looked == INGEST_PARTITIONS_MAX ||
         ingest_gauge_get(&look->gauge->owner) == 0) {
         return;
     }
@@ -92,4 +93,16 @@ void ingest_look_more(struct ingest_look *look)
     const struct bytes argv[] = {BYTES("EXISTS"), bytes_str(stream)};
     look->looking = true;
     command(look, argv, ARRAY_LEN(argv), on_looked);
+}
+
+void ingest_look_end(struct ingest_look *look)
+{
+    if (look->number != 0 || look->ended) {
+        return;
+    }
+    look->ended = true;
+    uint32_t number = ingest_streams_partitions(look->shard->config) + 1;
+    for (; number <= look->looked; number++) {
+        ingest_streams_end(look->shard, number);
+    }
 }

@@ -23,6 +23,7 @@ struct ingest_look {
     uint32_t looked; /* by number 0: partitions from here on may have been left in Redis */
     uint32_t renewals; /* of the lease, counted by the owner of this */
     bool looking; /* a question about that is still to be answered */
+    bool ended;
     char stream[BUS_NAME_MAX];
 };
 
@@ -39,5 +40,8 @@ void ingest_look_waiting(struct ingest_look *look, const char *position);
  * stream.
  */
 void ingest_look_more(struct ingest_look *look);
+
+/* End the streams that were found so, and begin no more of them, whatever is still answered. */
+void ingest_look_end(struct ingest_look *look);
 
 #endif

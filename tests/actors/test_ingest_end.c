@@ -59,6 +59,38 @@ Test(ingest_end, it_does_not_wait_for_a_store_that_is_away)
     }
 }
 
+/* While it looks for streams of more partitions, one after the other: none of them begins later. */
+Test(ingest_end, what_it_finds_while_it_ends_is_not_begun)
+{
+    const struct nodes_options options = {
+        .nodes = 1, .shards = 2, .bus = true, .ingest = true, .partitions = 2};
+    const struct bytes fields[] = {
+        BYTES("user"), BYTES("u"), BYTES("type"), BYTES("t"), BYTES("message"), BYTES("m")};
+    log_set_sink(ignore_line);
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct nodes *nodes = nodes_create(seed, &options);
+        char stream[BUS_NAME_MAX];
+        for (uint32_t number = 1; number <= 16; number++) {
+            bus_name_in(&nodes->node[0].config.names, number, stream);
+            fake_data_add(fake_redis_data(nodes->redis), stream, fields, ARRAY_LEN(fields));
+        }
+        while (ingest_gauge_get(&nodes->node[0].streams.of[0].owner) == 0) {
+            nodes_advance(nodes, 1);
+        }
+        fake_store_hold(nodes_on(nodes, 0, 0)->store, true); /* its last batch takes a while */
+        post(nodes);
+        nodes_advance(nodes, nodes_dice(nodes, 60));
+        ingest_stop(nodes_on(nodes, 0, 0));
+        nodes_advance(nodes, 100);
+        fake_store_hold(nodes_on(nodes, 0, 0)->store, false);
+        nodes_advance(nodes, 3000);
+        uint64_t left = readers(nodes_on(nodes, 0, 0)) + readers(nodes_on(nodes, 0, 1));
+        cr_assert_eq(left, 0, "seed %llu: %llu", (unsigned long long)seed,
+            (unsigned long long)left);
+        nodes_destroy(nodes);
+    }
+}
+
 /* What Redis refused an owner is the next owner's to tell: who has let go is not degraded by it. */
 Test(ingest_end, who_is_no_owner_any_more_complains_of_nothing)
 {
