@@ -47,6 +47,7 @@ for (const [name, start] of Object.entries(stores)) {
       await devices[2].ask('notification:read', first.body.id);
       const third = await post({ user, title: 'three', collapse: 'build' });
       assert.deepEqual([third.body.seq, third.body.status], [3, undefined], 'what was read is left alone');
+      await at(devices, 6); // a node whose user is online knows what has been announced to it
       const ready = (await overWs(rig.hubs[1], user, 'json')).ready;
       assert.deepEqual([ready.seq, ready.unread, ready.unseen], [3, 2, 2]);
     });
