@@ -85,8 +85,7 @@ void ingest_look_more(struct ingest_look *look)
 {
     char stream[BUS_NAME_MAX];
     if (look->number != 0 || look->looking || look->ended ||
-        look->looked == INGEST_PARTITIONS_MAX ||
-        ingest_gauge_get(&look->gauge->owner) == 0) {
+        look->looked == INGEST_PARTITIONS_MAX || ingest_gauge_get(&look->gauge->owner) == 0) {
         return;
     }
     bus_name_in(&look->shard->config->names, look->looked + 1, stream);

@@ -85,8 +85,8 @@ Test(ingest_end, what_it_finds_while_it_ends_is_not_begun)
         fake_store_hold(nodes_on(nodes, 0, 0)->store, false);
         nodes_advance(nodes, 3000);
         uint64_t left = readers(nodes_on(nodes, 0, 0)) + readers(nodes_on(nodes, 0, 1));
-        cr_assert_eq(left, 0, "seed %llu: %llu", (unsigned long long)seed,
-            (unsigned long long)left);
+        cr_assert_eq(
+            left, 0, "seed %llu: %llu", (unsigned long long)seed, (unsigned long long)left);
         nodes_destroy(nodes);
     }
 }
