@@ -48,6 +48,7 @@ static const char session_text[] =
     "set_config('plan_cache_mode', 'force_generic_plan', false), "
     "set_config('enable_seqscan', 'off', false), "
     "set_config('enable_bitmapscan', 'off', false), "
+    "set_config('enable_sort', 'off', false), set_config('jit', 'off', false), "
     "set_config('idle_in_transaction_session_timeout', '30s', false)";
 
 static int status_from_pg(const PGresult *result)

@@ -27,7 +27,7 @@ static const struct {
 
 /* What a session of the engine is like (pg_conn.c). */
 static const char session[] = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; "
-                              "SET enable_bitmapscan = off";
+                              "SET enable_bitmapscan = off; SET enable_sort = off; SET jit = off";
 
 /* The parameters of one execution, as text. */
 struct params {
