@@ -5,6 +5,7 @@
  */
 #include "hub/net/http_route.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "codec/base/status.h"
@@ -121,20 +122,44 @@ void http_route_copy_name(struct bytes name, char *at, size_t size)
     at[len] = '\0';
 }
 
-bool http_route_find_unknown(const char *known, struct bytes query, char *at, size_t size)
+/* Whether `name`, decoded, is among the parameters of `query`. */
+static bool has_parameter(struct bytes query, struct bytes name)
 {
     struct bytes raw;
     struct bytes value;
     while (query_next(&query, &raw, &value)) {
-        char text[64];
-        struct bytes name = raw;
-        bool read = query_decode(raw, text, sizeof(text), &name) == 0;
-        if (!read || !http_route_knows(known, name)) {
-            http_route_copy_name(read ? name : raw, at, size);
+        char text[HTTP_ROUTE_NAME_MAX];
+        struct bytes other;
+        if (query_decode(raw, text, sizeof(text), &other) == 0 && bytes_eq(other, name)) {
             return true;
         }
     }
     return false;
+}
+
+bool http_route_check_query(
+    const char *known, struct bytes query, struct http_route_fault *ret_fault)
+{
+    struct bytes raw;
+    struct bytes value;
+    while (query_next(&query, &raw, &value)) {
+        char text[HTTP_ROUTE_NAME_MAX];
+        struct bytes name = raw;
+        bool read = query_decode(raw, text, sizeof(text), &name) == 0;
+        bool unknown = !read || !http_route_knows(known, name);
+        if (unknown) {
+            snprintf(ret_fault->message, sizeof(ret_fault->message),
+                "Unknown parameter; known here: %s", known[0] != '\0' ? known : "none");
+        } else if (has_parameter(query, name)) {
+            snprintf(ret_fault->message, sizeof(ret_fault->message),
+                "Given more than once; several values stand in one, with commas between");
+        } else {
+            continue;
+        }
+        http_route_copy_name(read ? name : raw, ret_fault->field, sizeof(ret_fault->field));
+        return false;
+    }
+    return true;
 }
 
 void http_route_write_error(

@@ -38,11 +38,20 @@ bool http_route_knows(const char *list, struct bytes name);
 /* Copy a name that a caller made up, as far as it is text and fits; a C string. */
 void http_route_copy_name(struct bytes name, char *at, size_t size);
 
+enum { HTTP_ROUTE_NAME_MAX = 64 };
+
+/* What is wrong with a query: C strings. */
+struct http_route_fault {
+    char field[HTTP_ROUTE_NAME_MAX + 1];
+    char message[512];
+};
+
 /*
- * Find the first parameter of `query` that is not in `known`; its name, decoded, becomes a C string
- * at `at`. False when all are known.
+ * Whether each parameter of `query` is in `known`, a list as above, and is there once; else
+ * `ret_fault` has the first one that is not, and what is known.
  */
-bool http_route_find_unknown(const char *known, struct bytes query, char *at, size_t size);
+bool http_route_check_query(
+    const char *known, struct bytes query, struct http_route_fault *ret_fault);
 
 /* Append {"error":{"code","message","field"?}}; `field` may be NULL. */
 void http_route_write_error(

@@ -33,8 +33,6 @@
 enum {
     READ_SIZE = 64 << 10,
     ANSWERS_MAX = 16 << 10,
-    QUERY_NAME_MAX = 65,
-    QUERY_MESSAGE_MAX = 256,
 };
 
 enum state { HEAD, BODY, BUSY, CLOSING };
@@ -409,20 +407,17 @@ static void refuse_route(struct server *server, struct bytes path)
     send_error(server, header.len > 0 ? 405 : 404, header);
 }
 
-/* Whether the route knows all parameters of the query; false: the request was answered. */
+/* Whether the query is as the route says; false: the request was answered. */
 static bool check_query(struct server *server)
 {
     struct http_request *request = &server->exchange->request;
     const char *known = server->exchange->route->query;
-    char field[QUERY_NAME_MAX];
-    char message[QUERY_MESSAGE_MAX];
-    if (known == NULL || !http_route_find_unknown(known, request->query, field, sizeof(field))) {
+    struct http_route_fault fault;
+    if (known == NULL || http_route_check_query(known, request->query, &fault)) {
         return true;
     }
     shard_of_server(server)->stats.http_refused++;
-    snprintf(message, sizeof(message), "Unknown parameter; known here: %s",
-        known[0] != '\0' ? known : "none");
-    http_respond_error(request, ERROR_BAD_REQUEST, message, field);
+    http_respond_error(request, ERROR_BAD_REQUEST, fault.message, fault.field);
     return false;
 }
 
