@@ -171,7 +171,7 @@ struct shard_stats {
     uint64_t duplicates;
     uint64_t audience_posts; /* stored once, for many */
     uint64_t audience_found; /* of which no node told, found by their numbers */
-    uint64_t audience_walks; /* over all users, for a tenant of whom all are asked */
+    uint64_t audience_walks; /* over the users of a tenant */
     uint64_t audience_users; /* online, whose position was asked for because of one */
     uint64_t audience_waiting; /* users that wait for that, now */
     uint64_t audience_waiting_ms; /* since when the first of them does; 0: none does */

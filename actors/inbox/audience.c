@@ -7,11 +7,15 @@
  */
 #include "actors/inbox/audience.h"
 
+#include <limits.h>
+
 #include "actors/inbox/announce.h"
 #include "actors/inbox/inbox.h"
 #include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/positions.h"
+#include "actors/inbox/teller.h"
 #include "actors/inbox/topic_places.h"
+#include "actors/inbox/walk.h"
 #include "actors/order/bus_origin.h"
 #include "actors/shard.h"
 #include "codec/audience_hint.h"
@@ -21,11 +25,11 @@
 #include "sql/store.h"
 
 enum { POSTED_LIMIT = 1000, AHEAD = 64 };
-enum { TELL_USERS = 200, TELL_MS = 5, TELLINGS_MAX = 64 }; /* of lists */
+enum { LISTS_MAX = 64 }; /* being told */
 
 /* A tenant that has users on this shard, and which of its posts were heard of. */
 struct tenant {
-    uint32_t users;
+    struct walk walk; /* inbox.tenant_link */
     bool known; /* `through` is */
     bool asked; /* by the look under way, or one of its round before */
     uint64_t through; /* all up to here were */
@@ -44,8 +48,9 @@ struct look {
 };
 
 /* A list whose users are being told, on their channels. */
-struct telling {
-    struct list link; /* audience.tellings */
+struct list_telling {
+    struct telling telling; /* first */
+    struct audience *audience;
     size_t tenant_len;
     size_t at; /* into names */
     struct builder names; /* the tenant, then each name with a line feed behind it */
@@ -55,15 +60,15 @@ struct telling {
 struct audience {
     struct shard *shard;
     struct topic_places *places;
+    struct walks walks; /* over users of tenants and of topics */
     struct map tenants; /* struct tenant by name */
     struct timer recheck;
-    struct timer tell;
-    struct list tellings;
-    uint32_t telling_count;
+    struct teller teller;
+    uint32_t list_count; /* being told */
     struct log_limit late_log;
     struct look *look; /* under way; NULL: none */
     bool look_soon; /* at the end of the turn, or when the one under way was answered */
-    bool blind; /* there was no memory for a tenant: its users are asked for at each recheck */
+    bool blind; /* there was no memory for a tenant: its users are asked for at the recheck */
     bool closed;
 };
 
@@ -83,6 +88,11 @@ static void look_again(struct audience *audience)
     }
 }
 
+static struct inbox *inbox_of_tenant(struct list *link)
+{
+    return container_of(link, struct inbox, tenant_link);
+}
+
 /* NULL: no memory. */
 static struct tenant *take_tenant(struct audience *audience, struct bytes name)
 {
@@ -94,6 +104,7 @@ static struct tenant *take_tenant(struct audience *audience, struct bytes name)
     if (tenant == NULL) {
         return NULL;
     }
+    walk_init(&tenant->walk, inbox_of_tenant);
     tenant->len = name.len;
     if (name.len > 0) {
         memcpy(tenant->name, name.at, name.len);
@@ -142,16 +153,9 @@ static void pass(struct tenant *tenant, uint64_t n)
 
 /* Serving. */
 
-/* One walk over all users of the shard. */
-static void ask_tenant(struct audience *audience, struct bytes tenant)
+static void ask_tenant(struct audience *audience, struct tenant *tenant)
 {
-    audience->shard->stats.audience_walks++;
-    list_for_each (link, &audience->shard->users) {
-        struct inbox *inbox = container_of(link, struct inbox, shard_link);
-        if (bytes_eq(owner_space(&inbox->owner), tenant)) {
-            positions_ask_later(audience->shard->positions, inbox);
-        }
-    }
+    audience->shard->stats.audience_walks += walk_begin(&audience->walks, &tenant->walk);
 }
 
 /* Looking. */
@@ -183,8 +187,9 @@ static void take_posts(struct look *look)
     for (size_t i = 0; i < posted->tenant_count; i++) {
         struct tenant *tenant = map_get(&audience->tenants, posted->tenants[i].tenant);
         bool told = tenant != NULL && posted->heads[i] != UINT64_MAX; /* else it is asked again */
-        if (look->due[i] || (told && !tenant->known)) { /* what passed may not have met its users */
-            ask_tenant(audience, posted->tenants[i].tenant);
+        /* What passed may not have met its users. */
+        if (tenant != NULL && (look->due[i] || (told && !tenant->known))) {
+            ask_tenant(audience, tenant);
         }
         if (told) {
             pass(tenant, posted->heads[i]);
@@ -267,6 +272,7 @@ static void look(struct audience *audience)
 
 void audience_flush(struct audience *audience)
 {
+    walks_flush(&audience->walks);
     topic_places_flush(audience->places);
     if (audience->look_soon) {
         look(audience);
@@ -282,23 +288,28 @@ static void arm(struct audience *audience)
     timer_set(sched_timers(shard->sched), &audience->recheck, sched_now(shard->sched) + delay);
 }
 
-/* There was no memory for a tenant: its users are counted anew, and asked for. */
-static void count_again(struct audience *audience)
+/* Have the user among those of its tenant; false: no memory. */
+static bool join_tenant(struct audience *audience, struct inbox *inbox)
 {
-    size_t cursor = 0;
-    for (struct tenant *tenant; (tenant = map_next(&audience->tenants, &cursor)) != NULL;) {
-        tenant->users = 0;
+    struct tenant *tenant = take_tenant(audience, owner_space(&inbox->owner));
+    if (tenant == NULL) {
+        audience->blind = true;
+        return false;
     }
+    list_append(&tenant->walk.users, &inbox->tenant_link);
+    return true;
+}
+
+/* There was no memory for a tenant: its users join it now, and are asked for. */
+static void join_again(struct audience *audience)
+{
     audience->blind = false;
     list_for_each (link, &audience->shard->users) {
         struct inbox *inbox = container_of(link, struct inbox, shard_link);
-        struct tenant *tenant = take_tenant(audience, owner_space(&inbox->owner));
-        if (tenant != NULL) {
-            tenant->users++;
-        } else {
-            audience->blind = true;
+        if (list_empty(&inbox->tenant_link)) {
+            (void)join_tenant(audience, inbox);
+            positions_ask_later(audience->shard->positions, inbox);
         }
-        positions_ask_later(audience->shard->positions, inbox);
     }
 }
 
@@ -307,7 +318,7 @@ static void on_recheck(struct timer *timer)
     struct audience *audience = container_of(timer, struct audience, recheck);
     look_again(audience);
     if (audience->blind) {
-        count_again(audience);
+        join_again(audience);
     }
     arm(audience);
 }
@@ -330,7 +341,7 @@ static void take_hint(struct audience *audience, const struct audience_hint *hin
         topic_places_ask(audience->places, hint->tenant, hint->name);
     } else if (hint->kind == AUDIENCE_ALL ||
                back) { /* those of a list were told by who posted it */
-        ask_tenant(audience, hint->tenant);
+        ask_tenant(audience, tenant);
     }
 }
 
@@ -408,80 +419,84 @@ static void on_late(void *context)
     }
 }
 
-static void free_telling(struct telling *telling)
+static struct list_telling *list_telling_of(struct telling *telling)
 {
-    buf_unref(telling->hint);
-    builder_reset(&telling->names);
-    mem_free(telling);
+    return container_of(telling, struct list_telling, telling);
 }
 
-static void arm_tell(struct audience *audience)
+static void drop_list(struct telling *telling)
 {
-    struct sched *sched = audience->shard->sched;
-    if (!list_empty(&audience->tellings) && !timer_armed(&audience->tell)) {
-        timer_set(sched_timers(sched), &audience->tell, sched_now(sched) + TELL_MS);
-    }
+    struct list_telling *list = list_telling_of(telling);
+    list->audience->list_count--;
+    buf_unref(list->hint);
+    builder_reset(&list->names);
+    mem_free(list);
 }
 
-/* Tell some of a list; false: that were the last. */
-static bool tell_users(struct audience *audience, struct telling *telling)
+/* Tell some of a list, and the hint behind the last. */
+static bool tell_some(struct telling *telling, unsigned most)
 {
-    struct bytes text = builder_bytes(&telling->names);
-    struct bytes tenant = bytes_of(text.at, telling->tenant_len);
-    for (unsigned i = 0; i < TELL_USERS && telling->at < text.len; i++) {
-        const char *name = text.at + telling->at;
-        const char *end = memchr(name, '\n', text.len - telling->at);
+    struct list_telling *list = list_telling_of(telling);
+    struct audience *audience = list->audience;
+    struct bytes text = builder_bytes(&list->names);
+    struct bytes tenant = bytes_of(text.at, list->tenant_len);
+    for (unsigned i = 0; i < most && list->at < text.len; i++) {
+        const char *name = text.at + list->at;
+        const char *end = memchr(name, '\n', text.len - list->at);
         size_t len = (size_t)(end - name);
         announce_repeat(audience->shard, (struct store_user){tenant, bytes_of(name, len)});
-        telling->at += len + 1;
+        list->at += len + 1;
     }
-    return telling->at < text.len;
+    if (list->at < text.len) {
+        return true;
+    }
+    tell_all(audience, list->hint);
+    drop_list(telling);
+    return false;
 }
 
-static void on_tell(struct timer *timer)
+/* NULL: there are too many, or no memory. */
+static struct list_telling *create_list(
+    struct audience *audience, const struct store_audience_post *post, struct buf *hint)
 {
-    struct audience *audience = container_of(timer, struct audience, tell);
-    struct telling *telling = container_of(audience->tellings.next, struct telling, link);
-    if (!tell_users(audience, telling)) {
-        list_remove(&telling->link);
-        audience->telling_count--;
-        tell_all(audience, telling->hint);
-        free_telling(telling);
+    struct list_telling *list =
+        audience->list_count < LISTS_MAX ? mem_try_calloc(1, sizeof(*list)) : NULL;
+    if (list == NULL) {
+        return NULL;
     }
-    arm_tell(audience);
+    *list = (struct list_telling){
+        .telling = {.tell = tell_some, .drop = drop_list},
+        .audience = audience,
+        .tenant_len = post->tenant.len,
+        .at = post->tenant.len,
+        .hint = buf_ref(hint),
+    };
+    audience->list_count++;
+    builder_add(&list->names, post->tenant);
+    for (size_t i = 0; i < post->user_count; i++) {
+        builder_add(&list->names, post->users[i]);
+        builder_byte(&list->names, '\n'); /* no name has control characters */
+    }
+    if (builder_failed(&list->names)) {
+        drop_list(&list->telling);
+        return NULL;
+    }
+    return list;
 }
 
 /* The users of a list, each on its channel. Without room for them the recheck finds the post. */
 static void tell_list(
     struct audience *audience, const struct store_audience_post *post, struct buf *hint)
 {
-    struct telling *telling =
-        audience->telling_count < TELLINGS_MAX ? mem_try_calloc(1, sizeof(*telling)) : NULL;
-    for (size_t i = 0; telling != NULL && i < post->user_count; i++) {
-        if (i == 0) {
-            builder_add(&telling->names, post->tenant);
-        }
-        builder_add(&telling->names, post->users[i]);
-        builder_byte(&telling->names, '\n'); /* no name has control characters */
+    struct list_telling *list = create_list(audience, post, hint);
+    unsigned suppressed;
+    if (list != NULL) {
+        teller_add(&audience->teller, &list->telling);
+    } else if (log_allow(&audience->late_log, &suppressed)) {
+        log_warn("AUDIENCE-LATE",
+            "the users of a list are not told of a post at once, the recheck finds it",
+            "lists=%u suppressed=%u", (unsigned)audience->list_count, suppressed);
     }
-    if (telling == NULL || builder_failed(&telling->names)) {
-        unsigned suppressed;
-        if (log_allow(&audience->late_log, &suppressed)) {
-            log_warn("AUDIENCE-LATE",
-                "the users of a list are not told of a post at once, the recheck finds it",
-                "lists=%u suppressed=%u", (unsigned)audience->telling_count, suppressed);
-        }
-        if (telling != NULL) {
-            free_telling(telling);
-        }
-        return;
-    }
-    telling->tenant_len = post->tenant.len;
-    telling->at = post->tenant.len;
-    telling->hint = buf_ref(hint);
-    list_append(&audience->tellings, &telling->link);
-    audience->telling_count++;
-    arm_tell(audience);
 }
 
 void audience_announce(struct audience *audience, const struct store_audience_post *post)
@@ -507,6 +522,15 @@ void audience_announce(struct audience *audience, const struct store_audience_po
     buf_unref(payload);
 }
 
+void audience_tell(struct audience *audience, struct telling *telling)
+{
+    if (audience != NULL) {
+        teller_add(&audience->teller, telling);
+    } else {
+        (void)telling->tell(telling, UINT_MAX);
+    }
+}
+
 void audience_announce_retract(struct audience *audience, const struct store_retract *retract)
 {
     if (audience == NULL) {
@@ -526,15 +550,11 @@ void audience_announce_retract(struct audience *audience, const struct store_ret
 void audience_enter(struct audience *audience, struct inbox *inbox)
 {
     list_init(&inbox->places);
+    list_init(&inbox->tenant_link);
     if (audience == NULL) {
         return;
     }
-    struct tenant *tenant = take_tenant(audience, owner_space(&inbox->owner));
-    if (tenant != NULL) {
-        tenant->users++;
-    } else {
-        audience->blind = true;
-    }
+    (void)join_tenant(audience, inbox);
     topic_places_read(audience->places, inbox);
 }
 
@@ -544,8 +564,13 @@ void audience_leave(struct audience *audience, struct inbox *inbox)
         return;
     }
     topic_places_clear(audience->places, inbox);
+    if (list_empty(&inbox->tenant_link)) {
+        return;
+    }
     struct tenant *tenant = map_get(&audience->tenants, owner_space(&inbox->owner));
-    if (tenant != NULL && (tenant->users == 0 || --tenant->users == 0)) {
+    walk_remove(&audience->walks, &tenant->walk, &inbox->tenant_link);
+    if (list_empty(&tenant->walk.users)) {
+        walk_finish(&tenant->walk);
         map_remove(&audience->tenants, tenant_name(tenant));
         mem_free(tenant);
     }
@@ -570,11 +595,11 @@ struct audience *audience_create(struct shard *shard)
 {
     struct audience *audience = mem_alloc(sizeof(*audience));
     audience->shard = shard;
-    audience->places = topic_places_create(shard);
+    walks_init(&audience->walks, shard);
+    audience->places = topic_places_create(shard, &audience->walks);
     map_init(&audience->tenants, tenant_name);
-    list_init(&audience->tellings);
+    teller_init(&audience->teller, shard);
     timer_init(&audience->recheck, on_recheck);
-    timer_init(&audience->tell, on_tell);
     arm(audience);
     return audience;
 }
@@ -590,16 +615,16 @@ void audience_destroy(struct audience *audience)
         return;
     }
     timer_cancel(sched_timers(audience->shard->sched), &audience->recheck);
-    timer_cancel(sched_timers(audience->shard->sched), &audience->tell);
+    teller_finish(&audience->teller);
+    walks_finish(&audience->walks);
     topic_places_destroy(audience->places);
     size_t cursor = 0;
     for (struct tenant *tenant; (tenant = map_next(&audience->tenants, &cursor)) != NULL;) {
+        while (list_pop(&tenant->walk.users) != NULL) {
+        }
         mem_free(tenant);
     }
     map_finish(&audience->tenants);
-    for (struct list *link; (link = list_pop(&audience->tellings)) != NULL;) {
-        free_telling(container_of(link, struct telling, link));
-    }
     audience->closed = true;
     free_if_closed(audience);
 }

@@ -19,6 +19,7 @@
 struct audience;
 struct inbox;
 struct shard;
+struct telling;
 
 /* Start serving `shard`, which has its positions; arms the recheck. */
 MUST_CHECK struct audience *audience_create(struct shard *shard);
@@ -41,6 +42,9 @@ void audience_announce(struct audience *audience, const struct store_audience_po
 
 /* A post was taken back: have all nodes serve those who are online. The sweep tells the others. */
 void audience_announce_retract(struct audience *audience, const struct store_retract *retract);
+
+/* Have many users told something, some in each turn (teller.h); all at once without an audience. */
+void audience_tell(struct audience *audience, struct telling *telling);
 
 /* End of a loop turn: ask the store. */
 void audience_flush(struct audience *audience);

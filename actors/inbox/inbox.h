@@ -41,6 +41,8 @@ struct inbox {
     bool called; /* likewise, because of a post to many */
     bool placing; /* its topics are to be read, or are being (audience.c) */
     bool place_again; /* and once more */
+    struct list
+        tenant_link; /* of those of the tenant on this shard; in none: no memory (audience.c) */
     struct list places; /* topic_place.inbox_link: the topics it is in (topic_places.c) */
 };
 

@@ -9,6 +9,7 @@
 
 #include "actors/inbox/inbox.h"
 #include "actors/inbox/positions.h"
+#include "actors/inbox/walk.h"
 #include "actors/shard.h"
 #include "codec/base/buf.h"
 #include "codec/base/map.h"
@@ -22,13 +23,13 @@ enum { KEY_MAX = NAMES_TENANT_MAX + 1 + NAMES_ROOM_MAX };
 
 /* A topic with somebody in it. The one without a name has those of a tenant who found no place. */
 struct topic {
-    struct list places; /* topic_place.topic_link */
+    struct walk walk; /* topic_place.topic_link */
     size_t len;
     char key[]; /* tenant, '/', topic */
 };
 
 struct topic_place {
-    struct list topic_link; /* topic.places */
+    struct list topic_link; /* topic.walk */
     struct list inbox_link; /* inbox.places */
     struct topic *topic;
     struct inbox *inbox;
@@ -43,6 +44,7 @@ struct reading_page {
 
 struct topic_places {
     struct shard *shard;
+    struct walks *walks; /* of the audience */
     struct map topics; /* struct topic by key */
     struct list queue; /* reading_page.link; all but the last are full */
     struct timer again; /* the store was away */
@@ -84,6 +86,11 @@ static struct bytes write_key(struct bytes tenant, struct bytes name, char at[KE
     return bytes_of(at, tenant.len + 1 + name.len);
 }
 
+static struct inbox *inbox_of_place(struct list *link)
+{
+    return container_of(link, struct topic_place, topic_link)->inbox;
+}
+
 /* The topic, made where it is not there; NULL: no memory. */
 static struct topic *take_topic(struct topic_places *places, struct bytes key)
 {
@@ -95,7 +102,7 @@ static struct topic *take_topic(struct topic_places *places, struct bytes key)
     if (topic == NULL) {
         return NULL;
     }
-    list_init(&topic->places);
+    walk_init(&topic->walk, inbox_of_place);
     topic->len = key.len;
     memcpy(topic->key, key.at, key.len);
     if (!map_put(&places->topics, topic)) {
@@ -107,7 +114,8 @@ static struct topic *take_topic(struct topic_places *places, struct bytes key)
 
 static void drop_if_empty(struct topic_places *places, struct topic *topic)
 {
-    if (list_empty(&topic->places)) {
+    if (list_empty(&topic->walk.users)) {
+        walk_finish(&topic->walk);
         map_remove(&places->topics, topic_key(topic));
         mem_free(topic);
     }
@@ -129,7 +137,7 @@ static bool add_place(struct topic_places *places, struct inbox *inbox, struct b
     }
     place->topic = topic;
     place->inbox = inbox;
-    list_append(&topic->places, &place->topic_link);
+    list_append(&topic->walk.users, &place->topic_link);
     list_append(&inbox->places, &place->inbox_link);
     places->shard->stats.audience_places++;
     return true;
@@ -138,7 +146,7 @@ static bool add_place(struct topic_places *places, struct inbox *inbox, struct b
 static void free_place(struct topic_places *places, struct topic_place *place)
 {
     struct topic *topic = place->topic;
-    list_remove(&place->topic_link);
+    walk_remove(places->walks, &topic->walk, &place->topic_link);
     list_remove(&place->inbox_link);
     mem_free(place);
     drop_if_empty(places, topic);
@@ -155,13 +163,9 @@ void topic_places_clear(struct topic_places *places, struct inbox *inbox)
 static void ask_topic(struct topic_places *places, struct bytes tenant, struct bytes name)
 {
     char at[KEY_MAX];
-    const struct topic *topic = map_get(&places->topics, write_key(tenant, name, at));
-    if (topic == NULL) {
-        return;
-    }
-    list_for_each (link, &topic->places) {
-        positions_ask_later(
-            places->shard->positions, container_of(link, struct topic_place, topic_link)->inbox);
+    struct topic *topic = map_get(&places->topics, write_key(tenant, name, at));
+    if (topic != NULL) {
+        (void)walk_begin(places->walks, &topic->walk);
     }
 }
 
@@ -332,10 +336,11 @@ static void on_again(struct timer *timer)
 
 /* Life. */
 
-struct topic_places *topic_places_create(struct shard *shard)
+struct topic_places *topic_places_create(struct shard *shard, struct walks *walks)
 {
     struct topic_places *places = mem_alloc(sizeof(*places));
     places->shard = shard;
+    places->walks = walks;
     map_init(&places->topics, topic_key);
     list_init(&places->queue);
     timer_init(&places->again, on_again);
@@ -350,9 +355,9 @@ void topic_places_destroy(struct topic_places *places)
     timer_cancel(sched_timers(places->shard->sched), &places->again);
     size_t cursor = 0;
     for (struct topic *topic; (topic = map_next(&places->topics, &cursor)) != NULL;) {
-        while (!list_empty(&topic->places)) {
+        while (!list_empty(&topic->walk.users)) {
             struct topic_place *place =
-                container_of(list_pop(&topic->places), struct topic_place, topic_link);
+                container_of(list_pop(&topic->walk.users), struct topic_place, topic_link);
             list_remove(&place->inbox_link);
             mem_free(place);
         }

@@ -16,10 +16,13 @@
 struct inbox;
 struct shard;
 struct topic_places;
+struct walks;
 
-MUST_CHECK struct topic_places *topic_places_create(struct shard *shard);
+/* For `shard`; `walks` go through who is in a topic. */
+MUST_CHECK struct topic_places *topic_places_create(struct shard *shard, struct walks *walks);
 
-/* Free it; an answer under way is dropped. The store port must have been closed before. */
+/* Free it, behind walks_finish; an answer under way is dropped. The store port must have been
+ * closed before. */
 void topic_places_destroy(struct topic_places *places);
 
 /* Read the topics of `inbox`, and ask for its position behind that where a post may have passed. */

@@ -4,9 +4,12 @@
  *
  * A call with many users leaves in requests of STORE_PAGE_MAX, one after the other. What was done
  * before one fails stays done: the call may be repeated. Who is online is told, so that the nodes
- * read which topics their users are in.
+ * read which topics their users are in: some in a turn (teller.h), before the next part is asked
+ * for, so that what waits to be told is bounded by the calls under way.
  */
 #include "actors/inbox/announce.h"
+#include "actors/inbox/audience.h"
+#include "actors/inbox/teller.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
@@ -42,11 +45,13 @@ struct change_call {
     struct api_call api; /* first */
     struct shard *shard;
     struct api_who who;
+    struct telling telling; /* of the users from `told` to `done` */
     struct store_subscribe op; /* of the users from `done` on */
     char topic_at[NAMES_ROOM_MAX];
     struct bytes *users;
     char *texts; /* what `users` point into */
     size_t user_count;
+    size_t told;
     size_t done;
     uint64_t changed;
     uint64_t full;
@@ -72,14 +77,6 @@ static void answer_change(struct change_call *call)
     api_answer(call->api.request, 200, bytes_of(NULL, 0), &out);
 }
 
-static void tell_users(const struct change_call *call)
-{
-    for (size_t i = 0; i < call->op.user_count && call->op.changed > 0; i++) {
-        announce_repeat(
-            call->shard, (struct store_user){.tenant = call->op.tenant, .user = call->op.users[i]});
-    }
-}
-
 static void submit_part(struct change_call *call)
 {
     size_t left = call->user_count - call->done;
@@ -88,31 +85,68 @@ static void submit_part(struct change_call *call)
     store_submit(call->shard->store, &call->op.base);
 }
 
-static void on_changed(struct store_request *request)
+static void end_change(struct change_call *call, int status)
 {
-    struct change_call *call = container_of(request, struct change_call, op.base);
-    int status = request->status;
-    if (status == 0) {
-        tell_users(call);
-        call->changed += call->op.changed;
-        call->full += call->op.full;
-        call->done += call->op.user_count;
-        api_call_renew(&call->api);
-    }
-    store_request_finish(request);
-    if (status == 0 && call->done < call->user_count && call->shard->store != NULL) {
-        submit_part(call);
-        return;
-    }
-    if (status == 0 && call->done < call->user_count) {
-        status = STATUS_UNAVAILABLE; /* the node ends */
-    }
     if (call->api.request != NULL && status == 0) {
         answer_change(call);
     } else if (call->api.request != NULL) {
         api_refuse_status(call->api.request, status);
     }
     free_change(call);
+}
+
+/* A part is done, and its users were told. */
+static void go_on(struct change_call *call)
+{
+    if (call->done == call->user_count) {
+        end_change(call, 0);
+    } else if (call->shard->store == NULL) {
+        end_change(call, STATUS_UNAVAILABLE); /* the node ends */
+    } else {
+        submit_part(call);
+    }
+}
+
+static bool tell_some(struct telling *telling, unsigned most)
+{
+    struct change_call *call = container_of(telling, struct change_call, telling);
+    for (; most > 0 && call->told < call->done; most--) {
+        announce_repeat(call->shard,
+            (struct store_user){.tenant = call->op.tenant, .user = call->users[call->told++]});
+    }
+    if (call->told < call->done) {
+        return true;
+    }
+    go_on(call);
+    return false;
+}
+
+static void drop_telling(struct telling *telling)
+{
+    end_change(container_of(telling, struct change_call, telling), STATUS_UNAVAILABLE);
+}
+
+static void on_changed(struct store_request *request)
+{
+    struct change_call *call = container_of(request, struct change_call, op.base);
+    int status = request->status;
+    if (status != 0) {
+        store_request_finish(request);
+        end_change(call, status);
+        return;
+    }
+    uint64_t changed = call->op.changed;
+    call->changed += changed;
+    call->full += call->op.full;
+    call->told = call->done;
+    call->done += call->op.user_count;
+    api_call_renew(&call->api);
+    store_request_finish(request);
+    if (changed > 0) {
+        audience_tell(call->shard->audience, &call->telling);
+    } else {
+        go_on(call);
+    }
 }
 
 static void on_change_overdue(struct api_call *api)
@@ -211,6 +245,8 @@ static void change(struct http_request *request, bool remove)
         .topic = topic,
         .remove = remove,
     };
+    call->telling.tell = tell_some;
+    call->telling.drop = drop_telling;
     api_call_hold_store(&call->api, request, on_change_overdue);
     submit_part(call);
 }

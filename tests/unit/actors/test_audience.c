@@ -1,22 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a shard asks for posts whose hint was lost, and what it makes of the answers.
+ * What a shard asks for posts whose hint was lost, and what it makes of the answers; and how many
+ * users it goes through in one turn.
  */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "actors/assembly/shard_floors.h"
 #include "actors/inbox/audience.h"
+#include "actors/inbox/inbox.h"
 #include "actors/inbox/positions.h"
+#include "actors/inbox/teller.h"
+#include "actors/inbox/walk.h"
 #include "actors/shard.h"
 #include "actors/user/user.h"
 #include "codec/base/mem.h"
+#include "codec/base/status.h"
 #include "codec/names.h"
 #include "tests/support/client.h"
 #include "tests/support/fake_store.h"
 
 TestSuite(audience, .timeout = 60);
 
-enum { START_MS = 5000, RECHECK_MS = 1000, HEAD = 7 };
+enum { START_MS = 5000, RECHECK_MS = 1000, HEAD = 7, MANY = WALK_USERS + 10 };
 
 struct world {
     struct actor_system *system;
@@ -224,4 +230,213 @@ Test(audience, a_topic_of_the_database_may_have_a_name_of_any_length)
     cr_expect_eq(topic_reads, 1, "%u", topic_reads);
     cr_expect_eq(world.shard.stats.audience_places, 1, "asked for with each topic of the tenant");
     tear_down(&world);
+}
+
+/* Many users. */
+
+static struct client *attach_many(struct world *world, const char *prefix, size_t count)
+{
+    struct client *clients = mem_alloc_array(count, sizeof(*clients));
+    memset(clients, 0, count * sizeof(*clients));
+    for (size_t i = 0; i < count; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "%s%zu", prefix, i);
+        client_init(&clients[i], &world->shard, "/", name, WIRE_SIO);
+        cr_assert_eq(user_attach(&world->shard, &clients[i].socket), 0);
+    }
+    turn(world);
+    return clients;
+}
+
+static void finish_many(struct client *clients, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        client_finish(&clients[i], CLOSE_NORMAL);
+    }
+    mem_free(clients);
+}
+
+static int (*fake_topics)(struct store_topics *request);
+
+/* A world with many users of a tenant, `client` the last of them. */
+static struct client *set_up_many(struct world *world)
+{
+    set_up(world);
+    looks = 1;
+    fake_store_set_posted(world->store, answer_posted);
+    if (fake_topics != NULL) {
+        fake_store_set_topics(world->store, fake_topics);
+    }
+    struct client *many = attach_many(world, "acme/", MANY - 1);
+    client_init(&world->client, &world->shard, "/", "acme/z", WIRE_SIO);
+    cr_assert_eq(user_attach(&world->shard, &world->client.socket), 0);
+    turn(world);
+    world->now_ms += RECHECK_MS;
+    turn(world);
+    return many;
+}
+
+static void announce_to_all(struct world *world, uint64_t n)
+{
+    audience_announce(world->shard.audience,
+        &(struct store_audience_post){
+            .tenant = BYTES("acme"), .kind = AUDIENCE_ALL, .n = n, .outcome = OUTCOME_STORED});
+    while (sched_run(world->sched, 1000)) { /* the hints are heard */
+    }
+}
+
+Test(audience, a_turn_goes_through_a_bounded_number_of_users)
+{
+    static struct world world;
+    struct client *many = set_up_many(&world);
+    uint64_t before = asked_for(&world);
+    uint64_t walks = world.shard.stats.audience_walks;
+    announce_to_all(&world, HEAD + 1);
+    announce_to_all(&world, HEAD + 2);
+    announce_to_all(&world, HEAD + 3);
+    turn(&world);
+    cr_expect_eq(asked_for(&world), before + WALK_USERS);
+    world.now_ms += WALK_MS;
+    turn(&world);
+    cr_expect_eq(asked_for(&world), before + MANY);
+    cr_expect_eq(world.shard.stats.audience_walks, walks + 1, "once for the three");
+    finish_many(many, MANY - 1);
+    tear_down(&world);
+}
+
+Test(audience, who_was_asked_for_before_a_post_came_is_asked_for_once_more)
+{
+    static struct world world;
+    struct client *many = set_up_many(&world);
+    uint64_t before = asked_for(&world);
+    announce_to_all(&world, HEAD + 1);
+    turn(&world);
+    announce_to_all(&world, HEAD + 2); /* the first users are known, the others not yet */
+    for (unsigned i = 0; i < 4; i++) {
+        world.now_ms += WALK_MS;
+        turn(&world);
+    }
+    cr_expect_eq(asked_for(&world), before + 2 * MANY, "%llu",
+        (unsigned long long)(asked_for(&world) - before));
+    finish_many(many, MANY - 1);
+    tear_down(&world);
+}
+
+Test(audience, users_who_go_do_not_end_a_walk)
+{
+    static struct world world;
+    struct client *many = set_up_many(&world);
+    announce_to_all(&world, HEAD + 1);
+    turn(&world);
+    uint64_t before = asked_for(&world);
+    for (unsigned i = WALK_USERS; i < WALK_USERS + 3; i++) {
+        client_finish(&many[i], CLOSE_NORMAL); /* whom the walk comes to next */
+    }
+    turn(&world);
+    uint64_t gone = asked_for(&world) - before;
+    world.now_ms += WALK_MS;
+    turn(&world);
+    cr_expect_eq(asked_for(&world) - before, MANY - WALK_USERS);
+    cr_expect_leq(gone, 3);
+    for (unsigned i = 0; i < MANY - 1; i++) {
+        if (i < WALK_USERS || i >= WALK_USERS + 3) {
+            client_finish(&many[i], CLOSE_NORMAL);
+        }
+    }
+    mem_free(many);
+    announce_to_all(&world, HEAD + 2);
+    turn(&world);
+    tear_down(&world);
+}
+
+static bool topics_away;
+
+static int answer_topic(struct store_topics *request)
+{
+    if (topics_away) {
+        return STATUS_UNAVAILABLE;
+    }
+    topic_reads++;
+    request->names = mem_alloc(sizeof(*request->names));
+    request->base.result = request->names;
+    request->names[0] = BYTES("sport");
+    request->count = 1;
+    return 0;
+}
+
+/* Whose topics are read anew leaves them for a while: a post that is being told is for them, too.
+ */
+Test(audience, whose_topics_are_read_anew_does_not_miss_a_post)
+{
+    static struct world world;
+    topics_away = false;
+    fake_topics = answer_topic;
+    struct client *many = set_up_many(&world);
+    uint64_t before = asked_for(&world);
+    audience_announce(world.shard.audience, &(struct store_audience_post){.tenant = BYTES("acme"),
+                                                .kind = AUDIENCE_TOPIC,
+                                                .name = BYTES("sport"),
+                                                .n = HEAD + 1,
+                                                .outcome = OUTCOME_STORED});
+    turn(&world);
+    cr_expect_eq(asked_for(&world), before + WALK_USERS);
+    topics_away = true;
+    audience_place(world.shard.audience, inbox_of(world.client.socket.user));
+    turn(&world);
+    for (unsigned i = 0; i < 3; i++) {
+        world.now_ms += WALK_MS;
+        turn(&world);
+    }
+    topics_away = false;
+    cr_expect_eq(
+        asked_for(&world), before + MANY, "%llu", (unsigned long long)(asked_for(&world) - before));
+    finish_many(many, MANY - 1);
+    tear_down(&world);
+}
+
+/* Users who are told something. */
+struct crowd {
+    struct telling telling;
+    unsigned told;
+    unsigned count;
+    bool dropped;
+};
+
+static bool tell_crowd(struct telling *telling, unsigned most)
+{
+    struct crowd *crowd = container_of(telling, struct crowd, telling);
+    unsigned left = crowd->count - crowd->told;
+    crowd->told += left < most ? left : most;
+    return crowd->told < crowd->count;
+}
+
+static void drop_crowd(struct telling *telling)
+{
+    container_of(telling, struct crowd, telling)->dropped = true;
+}
+
+Test(audience, many_are_told_some_in_a_turn_and_each_call_has_its_turn)
+{
+    static struct world world;
+    set_up(&world);
+    struct crowd large = {.telling = {.tell = tell_crowd, .drop = drop_crowd}, .count = 10000};
+    struct crowd small = {.telling = {.tell = tell_crowd, .drop = drop_crowd}, .count = 3};
+    audience_tell(world.shard.audience, &large.telling);
+    audience_tell(world.shard.audience, &small.telling);
+    turn(&world);
+    cr_expect_eq(large.told, TELLER_USERS, "%u in one turn", large.told);
+    for (unsigned i = 0; i < 2; i++) {
+        world.now_ms += TELLER_MS;
+        turn(&world);
+    }
+    cr_expect_eq(small.told, small.count, "who has few does not wait for who has many");
+    cr_expect_eq(large.told, 2 * TELLER_USERS, "%u", large.told);
+    looks = 1;
+    fake_store_set_posted(world.store, answer_posted);
+    client_init(&world.client, &world.shard, "/", "acme/ann", WIRE_SIO); /* to be torn down */
+    cr_assert_eq(user_attach(&world.shard, &world.client.socket), 0);
+    turn(&world);
+    tear_down(&world);
+    cr_expect(large.dropped);
+    cr_expect_not(small.dropped);
 }
