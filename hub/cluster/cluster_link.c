@@ -15,8 +15,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "actors/deliver/outbox.h"
-#include "actors/shard.h"
 #include "codec/base/mem.h"
 #include "codec/url.h"
 #include "hub/cluster/cluster_auth.h"
@@ -82,12 +80,7 @@ static size_t on_greeting(struct cluster_link *link, struct bytes bytes)
     }
     struct builder out = {0};
     builder_add(&out, bytes_of(proof, sizeof(proof)));
-    struct chunk *chunk = chunk_take(&out);
-    if (chunk != NULL) {
-        (void)outbox_append(connection_outbox(link->connection), /* it is empty: taken */
-            &loop_shard(options->loop)->dirty_outboxes, chunk, 0, chunk->len);
-        chunk_unref(chunk);
-    }
+    (void)connection_send(link->connection, &out); /* or its time passes */
     link->greeted = true;
     return CLUSTER_GREETING_LEN;
 }

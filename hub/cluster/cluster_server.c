@@ -7,8 +7,6 @@
 
 #include <sys/socket.h>
 
-#include "actors/deliver/outbox.h"
-#include "actors/shard.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "hub/cluster/cluster_auth.h"
@@ -36,12 +34,7 @@ static void send_bytes(struct connection *connection, const void *at, size_t len
 {
     struct builder out = {0};
     builder_add(&out, bytes_of(at, len));
-    struct chunk *chunk = chunk_take(&out);
-    if (chunk != NULL) {
-        (void)outbox_append(connection_outbox(connection), /* it is empty: taken */
-            &loop_shard(connection_loop(connection))->dirty_outboxes, chunk, 0, chunk->len);
-        chunk_unref(chunk);
-    }
+    (void)connection_send(connection, &out); /* or its time passes */
 }
 
 static void refuse(

@@ -10,8 +10,6 @@
  */
 #include "hub/cluster/forward.h"
 
-#include "actors/deliver/outbox.h"
-#include "actors/shard.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/http1_answer.h"
@@ -296,14 +294,9 @@ static void send_request(struct forward *forward, struct connection *connection)
     connection_own(connection, &node_ops, forward);
     connection_set_limit(connection, INPUT_MAX);
     connection_expire(connection, CLOSE_TRANSPORT, forwards->options.answer_timeout_ms);
-    struct chunk *chunk = chunk_take(&out);
-    if (chunk == NULL) {
+    if (!connection_send(connection, &out)) {
         fail(forward, CLOSE_TRANSPORT);
-        return;
     }
-    (void)outbox_append(connection_outbox(connection), /* it is empty: taken */
-        &loop_shard(forwards->options.loop)->dirty_outboxes, chunk, 0, chunk->len);
-    chunk_unref(chunk);
 }
 
 /* Finding the node. */

@@ -18,6 +18,7 @@
 #include "codec/base/check.h"
 
 struct address_claim;
+struct builder;
 struct name_counts;
 struct sockaddr;
 struct sockaddr_in6;
@@ -75,6 +76,12 @@ struct outbox_limits connection_outbox_limits(const struct shard *shard);
 
 /* The outbox: append to it with the shard's dirty list. */
 struct outbox *connection_outbox(struct connection *connection);
+
+/*
+ * Put what `builder` holds into the outbox; the builder is empty afterwards. False: it has failed,
+ * or the outbox takes no more.
+ */
+bool connection_send(struct connection *connection, struct builder *builder);
 
 /* The loop it is on. */
 struct loop *connection_loop(const struct connection *connection);

@@ -124,12 +124,6 @@ static bool append_chunk(struct server *server, struct chunk *chunk)
     return taken;
 }
 
-static bool append(struct server *server, struct builder *builder)
-{
-    struct chunk *chunk = chunk_take(builder);
-    return chunk != NULL && append_chunk(server, chunk);
-}
-
 static void end_connection(struct server *server, enum close_reason reason, bool flush)
 {
     server->state = CLOSING;
@@ -298,7 +292,7 @@ void http_close(struct http_request *request, struct bytes response, enum close_
     struct server *server = exchange_of(request)->server;
     struct builder out = {0};
     builder_add(&out, response);
-    bool taken = append(server, &out);
+    bool taken = connection_send(server->connection, &out);
     free_exchange(server);
     end_connection(server, reason, taken);
 }
@@ -308,7 +302,7 @@ void http_upgrade(struct http_request *request, struct bytes response)
     struct server *server = exchange_of(request)->server;
     struct builder out = {0};
     builder_add(&out, response);
-    if (!append(server, &out)) {
+    if (!connection_send(server->connection, &out)) {
         connection_close(server->connection, CLOSE_TRANSPORT, false);
     }
     if (server->paused) {
@@ -451,7 +445,7 @@ static bool expect_body(struct server *server)
         struct builder out = {0};
         http1_write_status_line(&out, 100);
         builder_str(&out, "\r\n");
-        append(server, &out);
+        (void)connection_send(server->connection, &out);
     }
     return true;
 }

@@ -42,14 +42,7 @@ static bool give(const struct side *to, struct bytes bytes)
 {
     struct builder copy = {0};
     builder_add(&copy, bytes);
-    struct chunk *chunk = chunk_take(&copy);
-    if (chunk == NULL) {
-        return false;
-    }
-    bool taken = outbox_append(connection_outbox(to->connection),
-        &shard_of_side(to)->dirty_outboxes, chunk, 0, chunk->len);
-    chunk_unref(chunk);
-    return taken;
+    return connection_send(to->connection, &copy);
 }
 
 /* The other takes no more: read on when it does. */

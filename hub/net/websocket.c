@@ -85,19 +85,6 @@ static struct chunk *on_deflate(struct connection *connection, struct chunk *chu
     return deflate_chunk(loop, websocket->limits, websocket->deflate_bits, chunk);
 }
 
-static bool append(struct websocket *websocket, struct builder *builder)
-{
-    struct chunk *chunk = chunk_take(builder);
-    if (chunk == NULL) {
-        return false;
-    }
-    struct shard *shard = loop_shard(connection_loop(websocket->connection));
-    bool taken = outbox_append(
-        connection_outbox(websocket->connection), &shard->dirty_outboxes, chunk, 0, chunk->len);
-    chunk_unref(chunk);
-    return taken;
-}
-
 /* Put a close frame into the outbox. */
 static void send_close(struct websocket *websocket, unsigned code, const char *text)
 {
@@ -253,7 +240,7 @@ static int take_ping(struct websocket *websocket, struct bytes frame)
     if (!receiver_answer_ping(receiver, frame)) {
         return STATUS_PROTO;
     }
-    append(websocket, &receiver->reply);
+    (void)connection_send(websocket->connection, &receiver->reply);
     return 0;
 }
 

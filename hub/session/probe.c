@@ -115,12 +115,7 @@ static void on_message(struct websocket *websocket, bool binary, struct bytes me
                                    "3probe";
         struct builder frame = {0};
         builder_add(&frame, bytes_of(pong, sizeof(pong) - 1));
-        struct chunk *chunk = chunk_take(&frame);
-        if (chunk) {
-            (void)outbox_append(connection_outbox(websocket->connection),
-                &probe->part->shard->dirty_outboxes, chunk, 0, chunk->len);
-            chunk_unref(chunk);
-        }
+        (void)connection_send(websocket->connection, &frame); /* or its time passes */
         tell(probe, probe->part, POLL_PROBED);
     } else if (!binary && bytes_eq_str(message, "5")) {
         probe->leaving = true;
