@@ -119,6 +119,7 @@ static enum pg_statement add_post(struct pg_params *params, const struct store_a
     pg_add_i16(params, (int16_t)post->priority);
     pg_add_u64(params, post->created_at);
     pg_add_u64(params, post->expires_at);
+    pg_add_i16(params, post->unwanted);
     size_t count = post->kind == AUDIENCE_LIST ? post->user_count : 0;
     add_slots(params, post->tenant, post->users, count);
     add_names(params, post->users, count);

@@ -14,7 +14,7 @@
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 
-enum { PG_PARAMS_MAX = 16, PG_PARAMS_BYTES = 512 << 20 };
+enum { PG_PARAMS_MAX = 20, PG_PARAMS_BYTES = 512 << 20 };
 
 /* What an array holds; the values are the types' object ids. */
 enum pg_type { PG_BYTEA = 17, PG_INT8 = 20, PG_INT2 = 21, PG_TEXT = 25, PG_UUID = 2950 };

@@ -7,6 +7,7 @@
 #include "codec/base/clock.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
+#include "codec/preferences.h"
 #include "codec/slot.h"
 #include "sql/audience.h"
 #include "sql/sqlite_change.h"
@@ -20,6 +21,7 @@ struct standing {
     uint64_t head;
     uint64_t through;
     uint64_t born;
+    uint64_t preference_rev;
     bool exists;
 };
 
@@ -50,6 +52,7 @@ static int read_standing(
         ret_standing->exists = true;
         ret_standing->through = query_column_u64(&query, 0);
         ret_standing->born = query_column_u64(&query, 1);
+        ret_standing->preference_rev = query_column_u64(&query, 3);
     }
     query_close(&query);
     return more < 0 ? more : 0;
@@ -89,31 +92,40 @@ static int read_pending(struct sqlite_db *db, const struct store_user *who,
     return more < 0 ? more : 0;
 }
 
-/* The id of a row: of its user's slot; and the text that names the post's. */
-static int make_ids(struct sqlite_db *db, const struct store_user *who, uint64_t n,
-    uint8_t ret_id[NOTIFICATION_ID_LEN], char ret_text[UUID_TEXT_LEN])
+/* What a row is made of, beside the content. */
+struct model {
+    uint8_t id[NOTIFICATION_ID_LEN]; /* of its user's slot */
+    char post_id[UUID_TEXT_LEN];
+    bool wanted;
+};
+
+static int read_model(struct sqlite_db *db, const struct store_user *who,
+    const struct preferences *preferences, uint64_t n, struct model *ret_model)
 {
     struct query query;
-    query_open(&query, db, SQLITE_STMT_AUDIENCE_MAKE_ID);
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_MODEL);
     query_text(&query, 1, who->tenant);
     query_u64(&query, 2, n);
     int more = query_step(&query);
     if (more > 0) {
         uint8_t id[NOTIFICATION_ID_LEN] = {0};
         query_column_id(&query, 0, id);
-        uuid_format(id, ret_text);
-        uuid7_make(query_column_u64(&query, 1), slot_of(who->tenant, who->user), ret_id);
+        uuid_format(id, ret_model->post_id);
+        uuid7_make(query_column_u64(&query, 1), slot_of(who->tenant, who->user), ret_model->id);
+        ret_model->wanted = preferences_want(
+            preferences, query_column(&query, 2), query_column_u64(&query, 3) == 0);
     }
     query_close(&query);
     return more < 0 ? more : more == 0 ? STATUS_UNAVAILABLE : 0;
 }
 
-static int make_row(struct sqlite_db *db, const struct store_user *who, uint64_t n)
+/* Of a post whose type the user does not want there is no row and no number. */
+static int make_row(struct sqlite_db *db, const struct store_user *who,
+    const struct preferences *preferences, uint64_t n)
 {
-    uint8_t id[NOTIFICATION_ID_LEN];
-    char text[UUID_TEXT_LEN];
-    int status = make_ids(db, who, n, id, text);
-    if (status < 0) {
+    struct model model;
+    int status = read_model(db, who, preferences, n, &model);
+    if (status < 0 || !model.wanted) {
         return status;
     }
     struct query query;
@@ -132,10 +144,25 @@ static int make_row(struct sqlite_db *db, const struct store_user *who, uint64_t
     query_u64(&query, 4, n);
     query_u64(&query, 5, seq);
     query_u64(&query, 6, rev);
-    query_id(&query, 7, id);
-    query_text(&query, 8, bytes_of(text, UUID_TEXT_LEN));
+    query_id(&query, 7, model.id);
+    query_text(&query, 8, bytes_of(model.post_id, UUID_TEXT_LEN));
     int changed = query_run(&query);
     return changed < 0 ? changed : 0;
+}
+
+/* Make the rows of posts; who has no preferences is not looked for. */
+static int make_rows(struct sqlite_db *db, const struct store_user *who,
+    const struct standing *standing, const uint64_t *posts, size_t count)
+{
+    struct preferences *preferences = NULL;
+    bool asked = count > 0 && standing->preference_rev > 0;
+    int status = asked ? sqlite_preference_load(db, who, &preferences) : 0;
+    for (size_t i = 0; i < count && status == 0; i++) {
+        status = make_row(db, who, preferences, posts[i]);
+        db->made++;
+    }
+    preferences_destroy(preferences);
+    return status;
 }
 
 /* All posts up to `through` have been made: intervals that ended by then hold nothing any more. */
@@ -191,9 +218,8 @@ static int make(struct sqlite_db *db, const struct store_user *who, size_t limit
     if (status == 0 && more && (!in_part || limit == 0)) {
         return 1;
     }
-    for (size_t i = 0; i < count && status == 0; i++) {
-        status = make_row(db, who, pending.n[i]);
-        db->made++;
+    if (status == 0) {
+        status = make_rows(db, who, &standing, pending.n, count);
     }
     if (status == 0) {
         status = reach(db, who, more ? pending.n[count - 1] : standing.head);

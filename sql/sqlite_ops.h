@@ -12,6 +12,8 @@
 #include "sql/sqlite_db.h"
 #include "sql/store_edit.h"
 
+struct preferences;
+
 /* Bring the file to the newest migration (sqlite_migrate.c); 0, or what migrate_run returns. */
 MUST_CHECK int sqlite_migrate(struct sqlite_db *db, char *ret_error, size_t error_size);
 
@@ -32,6 +34,13 @@ MUST_CHECK int sqlite_read(struct sqlite_db *db, struct store_request *request);
 /* Read preferences, and write them (sqlite_preference.c). */
 MUST_CHECK int sqlite_preference_read(struct sqlite_db *db, struct store_preference *preference);
 MUST_CHECK int sqlite_preference_write(struct sqlite_db *db, struct store_preference *preference);
+
+/*
+ * What a user prefers, to be destroyed; NULL: there is nothing, or nothing that can be read
+ * (sqlite_preference_want.c).
+ */
+MUST_CHECK int sqlite_preference_load(
+    struct sqlite_db *db, const struct store_user *who, struct preferences **ret_preferences);
 
 /* Whether the preferences of the row's user want its type. */
 MUST_CHECK int sqlite_preference_want(

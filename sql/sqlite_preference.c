@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preferences in SQLite: read, written, and asked of a row that is about to be stored.
+ * Preferences in SQLite: read and written.
  */
-#include "codec/base/status.h"
-#include "codec/preferences.h"
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_ops.h"
 
@@ -45,21 +43,4 @@ int sqlite_preference_write(struct sqlite_db *db, struct store_preference *prefe
     query_text(&query, 4, preference->body);
     int changed = query_run(&query);
     return changed < 0 ? changed : 0;
-}
-
-int sqlite_preference_want(struct sqlite_db *db, const struct store_row *row, bool *ret_wanted)
-{
-    struct preferences *preferences = NULL;
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_PREFERENCE_READ);
-    sqlite_bind_user(&query, &row->who);
-    int more = query_step(&query);
-    if (more > 0) {
-        int status = preferences_load(query_column(&query, 1), NULL, &preferences);
-        more = status == STATUS_NOMEM ? status : more;
-    }
-    query_close(&query);
-    *ret_wanted = preferences_want(preferences, row->type, !row->unwanted);
-    preferences_destroy(preferences);
-    return more < 0 ? more : 0;
 }

@@ -76,6 +76,7 @@ static int insert_post(
     query_u64(&query, 10, (uint64_t)post->priority);
     query_u64(&query, 11, post->created_at);
     query_u64(&query, 12, post->expires_at);
+    query_u64(&query, 13, post->unwanted);
     int changed = query_run(&query);
     if (changed < 0) {
         return changed;

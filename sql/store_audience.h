@@ -68,6 +68,7 @@ struct store_audience_post {
     enum notification_priority priority;
     uint64_t created_at;
     uint64_t expires_at;
+    bool unwanted; /* its type, unless a user's preferences say otherwise */
     /* As in store_put: the position of a partition, in the same transaction. */
     bool fenced;
     uint32_t partition;

@@ -142,7 +142,7 @@ CREATE TABLE peal.dedup (
 -- Posts to many. n: of a tenant's posts in the order of their commits, without holes, because
 -- whoever posts holds the head's lock up to the commit. kind 1: everybody, with the name '' those whose
 -- inbox began before, with '+' also others; 2: the topic `name`; 3: a list of members of its own, whose
--- name is the post's id.
+-- name is the post's id. unwanted: only who asks for its type gets it.
 CREATE TABLE peal.audience_head (
     tenant text COLLATE "C" PRIMARY KEY,
     n bigint NOT NULL
@@ -161,6 +161,7 @@ CREATE TABLE peal.audience_post (
     priority smallint NOT NULL,
     created_at bigint NOT NULL,
     expires_at bigint NOT NULL,
+    unwanted boolean NOT NULL DEFAULT false,
     retracted boolean NOT NULL DEFAULT false,
     PRIMARY KEY (tenant, n)
 );
@@ -473,23 +474,24 @@ LANGUAGE sql VOLATILE AS $$
     ORDER BY b.slot, b.tenant, b.user_id, t.seq
 $$;
 
--- Makes at most `most` rows that are missing in inboxes that are locked; the arrays belong together,
--- and hold what the inboxes do. True when there are more. What is read behind the lock holds every
--- post up to `heads`, because whoever made the last of them had the head's lock (sql/README.md).
+-- Makes rows that are missing in inboxes that are locked, of at most `most` posts; the arrays belong
+-- together, and hold what the inboxes do. True when there are more. What is read behind the lock holds
+-- every post up to `heads`, because whoever made the last of them had the head's lock (sql/README.md).
+-- Of a post whose type a user does not want there is no row and no number: the user is past it.
 CREATE FUNCTION peal.make_rows(
     slots smallint[], tenants text[], users text[], seqs bigint[], revs bigint[],
-    unreads bigint[], unseens bigint[], throughs bigint[], borns bigint[], heads bigint[],
-    most bigint
+    unreads bigint[], unseens bigint[], throughs bigint[], borns bigint[], wishes bigint[],
+    heads bigint[], most bigint
 ) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
     instant bigint := floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
-    made bigint;
+    passed bigint;
 BEGIN
     WITH box AS MATERIALIZED (
         SELECT * FROM unnest(slots, tenants, users, seqs, revs, unreads, unseens, throughs, borns,
-            heads) WITH ORDINALITY AS b (slot, tenant, user_id, seq, rev, unread, unseen, through,
-            born, head, place)
+            wishes, heads) WITH ORDINALITY AS b (slot, tenant, user_id, seq, rev, unread, unseen,
+            through, born, preference_rev, head, place)
     ), found AS MATERIALIZED (
         -- Box by box: of those that are found all but the last one's are complete.
         SELECT f.*, row_number() OVER () AS arrival
@@ -502,11 +504,21 @@ BEGIN
         ) f
     ), cut AS (
         SELECT f.place, f.n FROM found f WHERE f.arrival > most
+    ), judged AS MATERIALIZED (
+        SELECT f.place, f.n, CASE WHEN b.preference_rev > 0
+            THEN peal.wants(b.slot, b.tenant, b.user_id, p.type, NOT p.unwanted)
+            ELSE NOT p.unwanted END AS wanted
+        FROM found f JOIN box b ON b.place = f.place CROSS JOIN LATERAL (
+            SELECT a.type, a.unwanted FROM peal.audience_post a
+            WHERE a.tenant = b.tenant AND a.n >= f.n AND a.n <= f.n ORDER BY a.n LIMIT 1
+        ) p
+        WHERE f.arrival <= most
     ), kept AS MATERIALIZED (
-        SELECT f.place, f.n, row_number() OVER (PARTITION BY f.place ORDER BY f.n) AS number
-        FROM found f WHERE f.arrival <= most
+        SELECT j.place, j.n, row_number() OVER (PARTITION BY j.place ORDER BY j.n) AS number
+        FROM judged j WHERE j.wanted
     ), added AS (
-        SELECT k.place, count(*) AS rows, max(k.n) AS last FROM kept k GROUP BY k.place
+        SELECT j.place, count(*) FILTER (WHERE j.wanted) AS rows, max(j.n) AS last
+        FROM judged j GROUP BY j.place
     ), done AS MATERIALIZED (
         SELECT b.*, coalesce(a.rows, 0) AS rows,
             CASE WHEN c.place IS NULL OR (a.place IS NOT NULL AND a.place <> c.place) THEN b.head
@@ -546,8 +558,8 @@ BEGIN
             changed_at = CASE WHEN excluded.rev > i.rev THEN excluded.changed_at
                 ELSE i.changed_at END
     )
-    SELECT count(*) INTO made FROM found;
-    RETURN made > most;
+    SELECT count(*) INTO passed FROM found;
+    RETURN passed > most;
 END
 $$;
 
@@ -569,6 +581,7 @@ DECLARE
     unseens bigint[];
     throughs bigint[];
     borns bigint[];
+    wishes bigint[];
     heads bigint[];
     numbers bigint[];
 BEGIN
@@ -587,16 +600,17 @@ BEGIN
         ) u LEFT JOIN head h ON h.tenant = u.tenant
         ORDER BY u.slot, u.tenant COLLATE "C", u.user_id COLLATE "C"
         ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq
-        RETURNING i.slot, i.tenant, i.user_id, i.seq, i.rev, i.unread, i.unseen, i.through, i.born
+        RETURNING i.slot, i.tenant, i.user_id, i.seq, i.rev, i.unread, i.unseen, i.through, i.born,
+            i.preference_rev
     )
     SELECT array_agg(l.slot), array_agg(l.tenant), array_agg(l.user_id), array_agg(l.seq),
         array_agg(l.rev), array_agg(l.unread), array_agg(l.unseen), array_agg(l.through),
-        array_agg(l.born), array_agg(h.n)
-        INTO slots, tenants, users, seqs, revs, unreads, unseens, throughs, borns, heads
+        array_agg(l.born), array_agg(l.preference_rev), array_agg(h.n)
+        INTO slots, tenants, users, seqs, revs, unreads, unseens, throughs, borns, wishes, heads
         FROM locked l JOIN head h ON h.tenant = l.tenant WHERE l.through < h.n;
     IF slots IS NOT NULL THEN
         IF peal.make_rows(slots, tenants, users, seqs, revs, unreads, unseens, throughs, borns,
-            heads, most) AND NOT mend THEN
+            wishes, heads, most) AND NOT mend THEN
             RAISE EXCEPTION 'too many rows are missing' USING ERRCODE = 'PE002';
         END IF;
     END IF;
@@ -620,7 +634,7 @@ $$;
 CREATE FUNCTION peal.post(
     space text, as_kind smallint, audience text, with_new boolean, with_key uuid, content uuid,
     with_id uuid, as_type text, as_title text, as_message text, as_data bytea,
-    as_priority smallint, at bigint, until bigint, which smallint[], names text[]
+    as_priority smallint, at bigint, until bigint, refused boolean, which smallint[], names text[]
 ) RETURNS TABLE (ret_outcome smallint, ret_id uuid, ret_n bigint, ret_nobody boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -640,9 +654,9 @@ BEGIN
     END IF;
     head := head + 1;
     INSERT INTO peal.audience_post (tenant, n, kind, name, id, type, title, message, data,
-        priority, created_at, expires_at)
+        priority, created_at, expires_at, unwanted)
         VALUES (space, head, as_kind, shown, with_id, as_type, as_title, as_message, as_data,
-            as_priority, at, until);
+            as_priority, at, until, refused);
     INSERT INTO peal.audience_key (tenant, kind, name, key_hash, content_hash, n, id)
         VALUES (space, as_kind, audience, with_key, content, head, with_id);
     INSERT INTO peal.member (slot, tenant, user_id, kind, name, from_n, to_n)

@@ -129,6 +129,7 @@ CREATE TABLE audience_post (
     priority INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
+    unwanted INTEGER NOT NULL DEFAULT 0,
     retracted INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX audience_post_n ON audience_post (tenant, n);

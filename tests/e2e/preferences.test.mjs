@@ -208,6 +208,56 @@ for (const [name, start] of Object.entries(stores)) {
       assert.deepEqual([body.count, body.rev], [3, 3]);
     });
 
+    test('a type that is not wanted comes by no post to many either', async () => {
+      const [user, asks, usual] = Array.from({ length: 3 }, newUser);
+      const users = [user, asks, usual];
+      const others = Array.from({ length: 1000 }, (_, i) => `of-a-list-${i}`);
+      const topic = `wanted-by-${user}`;
+      const devices = [];
+      for (const one of users) devices.push((await devicesOf(one))[1]);
+      await put(user, { types: { note: { inbox: false } } });
+      await put(asks, { types: { digest: { inbox: true } } });
+      assert.equal((await rig.hubs[0].api('PUT', `/api/v1/topics/${topic}/subscribers`, { users })).status, 200);
+      for (const [at, target] of Object.entries([{ topic }, { users: [...users, ...others] }, { all: true }])) {
+        for (const type of ['note', 'digest', 'order']) {
+          const { status } = await rig.hubs[1].api('POST', POSTS, { ...target, type, title: `${type} ${at}` });
+          assert.equal(status, 201);
+        }
+      }
+      const want = [['order'], ['note', 'digest', 'order'], ['note', 'order']];
+      for (const [i, types] of want.entries()) {
+        const titles = [0, 1, 2].flatMap((at) => types.map((type) => `${type} ${at}`));
+        await devices[i].item('order 2');
+        assert.deepEqual(devices[i].items.map(({ title, seq }) => [title, seq]), titles.map((title, at) => [title, at + 1]));
+        await put(users[i], { types: { note: { inbox: true }, digest: { inbox: true } } });
+        const { body } = await rig.hubs[1].api('GET', `/api/v1/users/${users[i]}/notifications?limit=100`);
+        assert.deepEqual(body.items.map(({ title }) => title).reverse(), titles, 'what was passed does not come later');
+        const unread = await rig.hubs[0].api('GET', `/api/v1/users/${users[i]}/notifications/unread`);
+        assert.deepEqual([unread.body.count, unread.body.rev], [titles.length, titles.length]);
+      }
+    });
+
+    test('posts to many count for a limit, and come in silence while it is quiet', async () => {
+      const user = newUser();
+      const topic = `limit-of-${user}`;
+      const [device] = await devicesOf(user);
+      await put(user, { types: { note: { limit: { count: 2, per: '1h' } } } });
+      await until(() => device.preferences.length === 1, 'the device knows');
+      assert.equal((await rig.hubs[0].api('PUT', `/api/v1/topics/${topic}/subscribers`, { users: [user] })).status, 200);
+      const many = async (title, more) => {
+        const answer = await rig.hubs[1].api('POST', POSTS, { topic, type: 'note', title, ...more });
+        assert.equal(answer.status, 201);
+        return (await device.item(title)).silent ?? false;
+      };
+      assert.equal(await many('first'), false);
+      await post(user, 'second');
+      assert.equal((await device.item('second')).silent, undefined);
+      assert.deepEqual([await many('third'), await many('urgent', { priority: 'urgent' })], [true, false]);
+      await put(user, { muteUntil: Date.now() + HOUR });
+      await until(() => device.preferences.length === 2, 'the device knows');
+      assert.deepEqual([await many('muted'), await many('urgent again', { priority: 'urgent' })], [true, false]);
+    });
+
     test('more than a limit come in silence, and none is lost', async () => {
       const user = newUser();
       const [device] = await devicesOf(user);

@@ -4,6 +4,7 @@
  */
 #include "codec/base/status.h"
 #include "sql/store_preference.h"
+#include "tests/unit/sql/audience.h"
 #include "tests/unit/sql/both.h"
 
 static const char no_comments[] = "{\"types\": {\"comment\": {\"inbox\": false}}}";
@@ -181,6 +182,95 @@ BOTH(numbers_have_no_holes_where_some_of_a_request_is_refused)
         cr_expect_eq(rows[i].unread, stored ? cases[i].seq : 0, "%zu", i);
     }
     expect_position(&harness, who, 2, 2, 2);
+    harness_close(&harness);
+}
+
+static const char *const four[] = {"ann", "ben", "cid", "dan"};
+static const char *const wishes[] = {NULL, nothing, no_comments, all_comments};
+
+/* Post of a type to a topic ("news"), a list ("list") or everybody (NULL). */
+static void post_type(
+    struct harness *harness, const char *target, uint64_t key, const char *type, bool unwanted)
+{
+    struct bytes users[ARRAY_LEN(four)];
+    bool list = target && strcmp(target, "list") == 0;
+    struct store_audience_post post = post_of(list ? NULL : target, key);
+    for (size_t i = 0; i < ARRAY_LEN(four); i++) {
+        users[i] = bytes_str(four[i]);
+    }
+    if (list) {
+        post.kind = AUDIENCE_LIST;
+        post.users = users;
+        post.user_count = ARRAY_LEN(users);
+    }
+    post.type = bytes_str(type);
+    post.unwanted = unwanted;
+    post_many(harness, &post);
+    cr_assert_eq(post.outcome, OUTCOME_STORED);
+}
+
+static void expect_count(struct harness *harness, size_t who, uint64_t count)
+{
+    expect_position(harness, user_of(four[who]), count, count, count);
+    struct store_list list = {.base.op = STORE_LIST, .who = user_of(four[who]), .limit = 100};
+    cr_assert_eq(harness_run(harness, 1, &list.base), 0);
+    cr_expect_eq(list.count, count, "%s", four[who]);
+    for (size_t i = 0; i < list.count; i++) {
+        cr_expect_eq(list.items[i].seq, count - i);
+    }
+    store_request_finish(&list.base);
+}
+
+BOTH(of_a_post_to_many_nothing_is_made_for_who_does_not_want_its_type)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    static const char *const targets[] = {"news", NULL, "list"};
+    /* By user: of the posts of a type that is wanted, and of one that is not. */
+    static const uint64_t usual[] = {1, 1, 0, 1};
+    static const uint64_t unwanted[] = {0, 0, 0, 1};
+    uint64_t counts[ARRAY_LEN(four)] = {0};
+    uint64_t key = 0;
+    for (size_t i = 0; i < ARRAY_LEN(four); i++) {
+        cr_expect(subscribe_to(&harness, four[i], "news"));
+        if (wishes[i] != NULL) {
+            (void)prefer(&harness, user_of(four[i]), wishes[i]);
+        }
+    }
+    for (size_t t = 0; t < ARRAY_LEN(targets); t++) {
+        post_type(&harness, targets[t], ++key, "comment", false);
+        post_type(&harness, targets[t], ++key, "comment", true);
+        post_type(&harness, targets[t], ++key, "order", false);
+        for (size_t i = 0; i < ARRAY_LEN(four); i++) {
+            counts[i] += usual[i] + unwanted[i] + 1;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(four); i++) {
+        expect_count(&harness, i, counts[i]);
+        (void)prefer(&harness, user_of(four[i]), all_comments);
+        expect_count(&harness, i, counts[i]); /* what was passed is not made later */
+        struct store_row row = comment_of(user_of(four[i]), 1000, "order");
+        put_row(&harness, &row);
+        cr_expect_eq(row.seq, counts[i] + 1);
+        cr_expect_eq(row.rev, counts[i] + 1);
+    }
+    harness_close(&harness);
+}
+
+BOTH(numbers_have_no_holes_where_many_posts_to_many_are_refused)
+{
+    enum { POSTS = 1300, EACH = 100 }; /* more than a transaction passes */
+    struct harness harness;
+    harness_open(&harness, url);
+    cr_expect(subscribe_to(&harness, "cid", "news"));
+    (void)prefer(&harness, user_of("cid"), no_comments);
+    for (uint64_t key = 1; key <= POSTS; key++) {
+        post_type(&harness, "news", key, key % EACH == 0 ? "order" : "comment", false);
+    }
+    struct store_row row = comment_of(user_of("cid"), 5000, "order");
+    put_row(&harness, &row);
+    cr_expect_eq(row.seq, POSTS / EACH + 1);
+    expect_count(&harness, 2, POSTS / EACH + 1);
     harness_close(&harness);
 }
 
