@@ -101,17 +101,12 @@ static enum gzip_coding choose_coding(const struct http_request *request, size_t
     return wanted ? gzip_choose(request->head) : GZIP_NONE;
 }
 
-void api_answer(
-    struct http_request *request, unsigned status, struct bytes headers, struct builder *json)
+void api_answer_bytes(
+    struct http_request *request, unsigned status, struct bytes headers, struct bytes json)
 {
-    if (builder_failed(json)) {
-        builder_reset(json);
-        (http_is_safe(request) ? api_refuse_memory : api_refuse_unknown)(request);
-        return;
-    }
     struct builder gzipped = {0};
     struct builder lines = {0};
-    struct bytes body = builder_bytes(json);
+    struct bytes body = json;
     builder_add(&lines, headers);
     if (body.len >= api_shard(request)->settings->config->http_gzip_bytes) {
         builder_str(&lines, "Vary: Accept-Encoding\r\n");
@@ -124,6 +119,16 @@ void api_answer(
     http_respond(request, status, "application/json", builder_bytes(&lines), body);
     builder_reset(&lines);
     builder_reset(&gzipped);
+}
+
+void api_answer(
+    struct http_request *request, unsigned status, struct bytes headers, struct builder *json)
+{
+    if (builder_failed(json)) {
+        (http_is_safe(request) ? api_refuse_memory : api_refuse_unknown)(request);
+    } else {
+        api_answer_bytes(request, status, headers, builder_bytes(json));
+    }
     builder_reset(json);
 }
 

@@ -56,6 +56,10 @@ void api_refuse_status(struct http_request *request, int status);
 void api_answer(
     struct http_request *request, unsigned status, struct bytes headers, struct builder *json);
 
+/* The same with a text that stays the caller's. */
+void api_answer_bytes(
+    struct http_request *request, unsigned status, struct bytes headers, struct bytes json);
+
 /* What an operation that answers later keeps of its request; embedded. */
 struct api_call {
     struct http_request *request; /* NULL: the peer has gone, or was answered as overdue */

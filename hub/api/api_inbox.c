@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is asked of inboxes over HTTP: reading and marking. Order of this file: calls of the store,
- * conditional answers, lists, single notifications, unread counts, changes of state.
- *
- * Every change of an inbox uses a rev, so epoch and rev name what an answer shows: that is its
- * ETag. It is weak, because the same content is sent compressed and not.
+ * reads that may have been answered before, lists, single notifications, unread counts, changes of
+ * state.
  */
 #include "actors/inbox/announce.h"
 #include "actors/inbox/inbox_mark.h"
@@ -21,9 +19,10 @@
 #include "hub/api/api_auth.h"
 #include "hub/api/api_fields.h"
 #include "hub/api/api_handlers.h"
+#include "hub/api/api_kept.h"
 #include "hub/api/api_shard.h"
 
-enum { ETAG_MAX = 96, BODY_DEPTH = 3, NEWEST = 5, TRIES = 5 };
+enum { BODY_DEPTH = 3, NEWEST = 5, TRIES = 5 };
 
 /* A call under way. It outlives its request when the peer goes. */
 struct inbox_call {
@@ -46,9 +45,12 @@ struct inbox_call {
     struct notification_marking *marking; /* of a mark; else NULL */
     struct notification_query *query; /* of what is read; else NULL */
     struct inbox_search *search; /* of one that searches; else NULL */
+    struct api_kept kept; /* of a read that may have been answered before */
+    bool (*read)(struct inbox_call *call); /* of the same: fills in what the store is asked */
     struct builder types; /* of an overview: its counts, which are of `rev` */
     uint64_t rev;
     unsigned tries;
+    bool by_priority; /* of counts */
 };
 
 /* Calls of the store. */
@@ -57,6 +59,7 @@ static void free_call(struct inbox_call *call)
 {
     api_call_end(&call->api);
     inbox_search_destroy(call->search);
+    api_kept_finish(&call->kept);
     mem_free(call->query);
     builder_reset(&call->types);
     if (call->marking != NULL) {
@@ -133,54 +136,62 @@ static bool goes_on(struct inbox_call *call)
     return call->api.request != NULL && call->shard->store != NULL && call->op.base.status == 0;
 }
 
-/* Conditional answers. */
+/* Reads that may have been answered before. */
 
-static struct bytes write_etag(const struct inbox_call *call, uint64_t rev, char at[ETAG_MAX])
+/* The next that the store is asked; it is to be filled in. */
+static void set_op(struct inbox_call *call, enum store_op op, store_done_fn done)
 {
-    struct builder out = {.max = ETAG_MAX};
-    builder_printf(&out, "\"%.64s.%llu\"", call->shard->config->epoch, (unsigned long long)rev);
-    struct bytes text = builder_bytes(&out);
-    memcpy(at, text.at, text.len);
-    text.at = at;
-    builder_reset(&out);
-    return text;
+    memset(&call->op, 0, sizeof(call->op));
+    call->op.base.op = op;
+    call->op.base.done = done;
 }
 
-/* Whether If-None-Match names `etag`, by the weak comparison (RFC 9110 8.8.3.2), or anything. */
-static bool is_known(const struct http_request *request, struct bytes etag)
+static void ask_position(struct inbox_call *call, store_done_fn done)
 {
-    size_t cursor = 0;
-    struct bytes value;
-    while (http1_header_next(request->head, "if-none-match", &cursor, &value)) {
-        struct bytes element;
-        while (http1_list_next(&value, &element)) {
-            if (bytes_starts(element, BYTES("W/"))) {
-                element = bytes_skip(element, 2);
-            }
-            if (bytes_eq(element, etag) || bytes_eq(element, BYTES("*"))) {
-                return true;
-            }
-        }
+    set_op(call, STORE_POSITIONS, done);
+    call->op.positions.users = &call->user;
+    call->op.positions.count = 1;
+}
+
+static void on_positioned(struct store_request *request)
+{
+    struct inbox_call *call = container_of(request, struct inbox_call, op.base);
+    if (!goes_on(call)) {
+        request->status = request->status == 0 ? STATUS_UNAVAILABLE : request->status;
+        on_done(request);
+        return;
     }
-    return false;
+    uint64_t rev = call->op.positions.positions[0].rev;
+    store_request_finish(request);
+    if (api_kept_answer(&call->kept, call->api.request, rev) || !call->read(call)) {
+        free_call(call);
+        return;
+    }
+    store_submit(call->shard->store, &call->op.base);
+}
+
+/*
+ * Answer from what was kept, or by `read`, which fills in what the store is asked; false: it has
+ * answered the request.
+ */
+static void start_read(struct http_request *request, struct inbox_call *call, const char *kind,
+    bool (*read)(struct inbox_call *call))
+{
+    call->read = read;
+    call->api.request = request;
+    if (api_kept_begin(&call->kept, request, call->user, kind)) {
+        ask_position(call, on_positioned);
+    } else if (!read(call)) {
+        free_call(call);
+        return;
+    }
+    submit(request, call);
 }
 
 /* Answer with what the inbox shows at `rev`, or 304; resets `json`. */
 static void answer_at(struct inbox_call *call, uint64_t rev, struct builder *json)
 {
-    char at[ETAG_MAX];
-    struct bytes etag = write_etag(call, rev, at);
-    struct builder headers = {0};
-    builder_str(&headers, "ETag: W/");
-    builder_add(&headers, etag);
-    builder_str(&headers, "\r\nCache-Control: private, no-cache\r\nX-Cache: MISS\r\n");
-    if (is_known(call->api.request, etag)) {
-        http_respond(call->api.request, 304, NULL, builder_bytes(&headers), bytes_of(NULL, 0));
-        builder_reset(json);
-    } else {
-        api_answer(call->api.request, 200, builder_bytes(&headers), json);
-    }
-    builder_reset(&headers);
+    api_kept_fill(&call->kept, call->api.request, rev, json);
 }
 
 /* Lists. */
@@ -232,8 +243,7 @@ static void answer_search(struct inbox_call *call)
     } else if (rev > 0) {
         answer_at(call, rev, &out);
     } else { /* no tag: it shows no rev */
-        api_answer(call->api.request, 200,
-            BYTES("Cache-Control: private, no-store\r\nX-Cache: MISS\r\n"), &out);
+        api_kept_pass(call->api.request, &out);
     }
 }
 
@@ -252,37 +262,34 @@ static void on_searched(struct store_request *request)
     }
 }
 
-static void search(struct http_request *request, struct inbox_call *call)
+static bool read_search(struct inbox_call *call)
 {
     call->answer = answer_search;
-    call->op.base.done = on_searched;
+    set_op(call, STORE_TEXTS, on_searched);
     call->search = inbox_search_create(call->shard, call->query, call->user, &call->op.search);
     if (call->search == NULL) {
-        api_refuse(
-            request, &(struct api_error){
-                         .code = ERROR_UNAVAILABLE, .message = inbox_search_busy, .retry_s = 1});
-        free_call(call);
-        return;
+        api_refuse(call->api.request,
+            &(struct api_error){
+                .code = ERROR_UNAVAILABLE, .message = inbox_search_busy, .retry_s = 1});
     }
-    submit(request, call);
+    return call->search != NULL;
+}
+
+static bool read_list(struct inbox_call *call)
+{
+    set_op(call, STORE_LIST, on_done);
+    inbox_page_fill(&call->op.page, call->user, call->query, call->shard->config->outbound_bytes);
+    return true;
 }
 
 void api_inbox_list(struct http_request *request, void *context)
 {
     (void)context;
     struct inbox_call *call = new_user_call(request, STORE_LIST, APIKEY_READ, answer_list);
-    if (call == NULL) {
-        return;
+    if (call != NULL && read_query(request, call)) {
+        bool searches = call->query->sort == NOTIFICATION_SORT_MATCH;
+        start_read(request, call, "list", searches ? read_search : read_list);
     }
-    if (!read_query(request, call)) {
-        return;
-    }
-    if (call->query->sort == NOTIFICATION_SORT_MATCH) {
-        search(request, call);
-        return;
-    }
-    inbox_page_fill(&call->op.page, call->user, call->query, call->shard->config->outbound_bytes);
-    submit(request, call);
 }
 
 /* Single notifications. */
@@ -296,7 +303,7 @@ static void answer_get(struct inbox_call *call)
     }
     struct builder out = {0};
     notification_json_fields(item, call->query->fields, call->query->omit_nulls, &out);
-    answer_at(call, item->rev, &out);
+    api_kept_one(call->api.request, item->rev, &out);
 }
 
 void api_inbox_get(struct http_request *request, void *context)
@@ -335,14 +342,18 @@ static void answer_unread(struct inbox_call *call)
     answer_at(call, position->rev, &out);
 }
 
+static bool read_unread(struct inbox_call *call)
+{
+    ask_position(call, on_done);
+    return true;
+}
+
 void api_inbox_unread(struct http_request *request, void *context)
 {
     (void)context;
     struct inbox_call *call = new_user_call(request, STORE_POSITIONS, APIKEY_READ, answer_unread);
     if (call != NULL) {
-        call->op.positions.users = &call->user;
-        call->op.positions.count = 1;
-        submit(request, call);
+        start_read(request, call, "unread", read_unread);
     }
 }
 
@@ -385,6 +396,14 @@ static void answer_counts(struct inbox_call *call)
     answer_at(call, counts->position.rev, &out);
 }
 
+static bool read_counts(struct inbox_call *call)
+{
+    set_op(call, STORE_COUNTS, on_done);
+    call->op.counts.who = call->user;
+    call->op.counts.by_priority = call->by_priority;
+    return true;
+}
+
 void api_inbox_counts(struct http_request *request, void *context)
 {
     (void)context;
@@ -395,15 +414,14 @@ void api_inbox_counts(struct http_request *request, void *context)
         return;
     }
     int status = query_get(request->query, "by", at, sizeof(at), &by);
-    call->op.counts.by_priority = bytes_eq_str(by, "priority");
+    call->by_priority = bytes_eq_str(by, "priority");
     if ((status != 0 && status != STATUS_NOT_FOUND) ||
-        (!call->op.counts.by_priority && !bytes_eq_str(by, "type"))) {
+        (!call->by_priority && !bytes_eq_str(by, "type"))) {
         api_refuse_field(request, "by", "type or priority");
         free_call(call);
         return;
     }
-    call->op.counts.who = call->user;
-    submit(request, call);
+    start_read(request, call, "counts", read_counts);
 }
 
 /* The overview: counts, then the newest, until both are of one rev. */
@@ -432,11 +450,12 @@ static void answer_overview(struct inbox_call *call)
     answer_at(call, list->position.rev, &out);
 }
 
-static void ask_counts(struct inbox_call *call)
+static bool read_overview(struct inbox_call *call)
 {
-    call->op.counts = (struct store_counts){
-        .base = {.op = STORE_COUNTS, .done = on_overview_counted}, .who = call->user};
+    set_op(call, STORE_COUNTS, on_overview_counted);
+    call->op.counts.who = call->user;
     call->tries++;
+    return true;
 }
 
 static void on_overview_listed(struct store_request *request)
@@ -453,7 +472,7 @@ static void on_overview_listed(struct store_request *request)
         return;
     }
     store_request_finish(request);
-    ask_counts(call);
+    (void)read_overview(call);
     store_submit(call->shard->store, &call->op.base);
 }
 
@@ -469,8 +488,9 @@ static void on_overview_counted(struct store_request *request)
     write_groups(&call->op.counts, &call->types);
     call->rev = call->op.counts.position.rev;
     store_request_finish(request);
-    call->op.list = (struct store_list){
-        .base = {.op = STORE_LIST, .done = on_overview_listed}, .who = call->user, .limit = NEWEST};
+    set_op(call, STORE_LIST, on_overview_listed);
+    call->op.list.who = call->user;
+    call->op.list.limit = NEWEST;
     store_submit(call->shard->store, &call->op.base);
 }
 
@@ -479,8 +499,7 @@ void api_inbox_overview(struct http_request *request, void *context)
     (void)context;
     struct inbox_call *call = new_user_call(request, STORE_COUNTS, APIKEY_READ, answer_overview);
     if (call != NULL) {
-        ask_counts(call);
-        submit(request, call);
+        start_read(request, call, "overview", read_overview);
     }
 }
 

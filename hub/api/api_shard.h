@@ -21,6 +21,7 @@ struct jwt;
 struct loop;
 struct name_rates;
 struct origin_list;
+struct read_cache;
 
 /* The settings of the API, immutable. A call that ends in a later turn holds a reference. */
 struct api_settings {
@@ -52,6 +53,7 @@ struct api_shard {
     const struct api_node *node;
     struct api_settings *settings; /* the latest */
     struct jwt *jwt; /* NULL: no token is taken */
+    struct read_cache *cache; /* answers to reads of inboxes */
 };
 
 /* The shard that a request is served on. */

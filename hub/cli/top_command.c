@@ -213,6 +213,21 @@ static void print_rows(const struct look *before, const struct look *now, bool p
     }
 }
 
+/* How many of the reads between the two looks were answered from what was kept. */
+static void print_cache(const struct look *before, const struct look *now)
+{
+    double hits = 0;
+    double misses = 0;
+    double earlier = 0;
+    read_sum(now, "peal_read_cache_hits_total", &hits);
+    read_sum(before, "peal_read_cache_hits_total", &earlier);
+    hits -= earlier;
+    read_sum(now, "peal_read_cache_misses_total", &misses);
+    read_sum(before, "peal_read_cache_misses_total", &earlier);
+    misses -= earlier;
+    print_row("cache hits", hits + misses > 0 ? hits * 100 / (hits + misses) : 0, PERCENT, false);
+}
+
 static void print_health(const struct look *now)
 {
     double up = 0;
@@ -254,6 +269,7 @@ static void print_table(const struct look *before, const struct look *now, bool 
 {
     print_head(now);
     print_rows(before, now, people);
+    print_cache(before, now);
     print_health(now);
     print_memory(now, people);
 }

@@ -288,6 +288,31 @@ static int check_limits(const struct config *config, struct config_error *error)
     return 0;
 }
 
+/* A value of a header: RFC 9110 5.5, without what is not ASCII. */
+static int check_cache(struct config *config, struct config_error *error)
+{
+    const char *control = config->cache_control;
+    for (const char *at = control; *at != '\0'; at++) {
+        if (*at < ' ' || *at > '~') {
+            return config_draft_refuse(error,
+                "%s: cache.control: has a character that no header may have; allowed: visible "
+                "ASCII and blanks",
+                config->came_from[CONFIG_AT_cache_control]);
+        }
+    }
+    if (strstr(control, "public") != NULL) {
+        config_draft_warn(config, "cache.control: public lets proxies keep the inboxes of users");
+    }
+    return 0;
+}
+
+/* What is written into headers. */
+static int check_headers(struct config *config, struct config_error *error)
+{
+    int status = check_engine(config, error);
+    return status < 0 ? status : check_cache(config, error);
+}
+
 static int check_store(const struct config *config, struct config_error *error)
 {
     if (config->store_pool_min > config->store_pool_max) {
@@ -326,7 +351,7 @@ int config_check(struct config *config, struct config_error *error)
     status = status < 0 ? status : check_room_types(config, error);
     status = status < 0 ? status : check_topic_types(config, error);
     status = status < 0 ? status : check_namespaces(config, error);
-    status = status < 0 ? status : check_engine(config, error);
+    status = status < 0 ? status : check_headers(config, error);
     status = status < 0 ? status : check_cluster(config, error);
     status = status < 0 ? status : check_limits(config, error);
     status = status < 0 ? status : check_store(config, error);

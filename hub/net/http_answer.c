@@ -54,6 +54,9 @@ static bool write_answer(struct builder *out, const struct http_answer *answer)
     if (answer->authenticated) {
         builder_str(out, HTTP_AUTHENTICATED ": 1\r\n");
     }
+    if (answer->timed) {
+        builder_printf(out, "X-Response-Time: %.3fms\r\n", (double)answer->took_ns / 1e6);
+    }
     builder_add(out, answer->headers);
     builder_add(out, answer->cors);
     builder_str(out, "\r\n");
@@ -105,6 +108,8 @@ static struct http_answer answer_of(const struct failure *failure, const struct 
         .body = bytes_str(failure->body),
         .head_only = answer->head_only,
         .authenticated = answer->authenticated,
+        .timed = answer->timed,
+        .took_ns = answer->took_ns,
         .cors = are_header_lines(answer->cors) ? answer->cors : BYTES(""),
     };
 }

@@ -6,6 +6,7 @@
 #define HUB_NET_HTTP_ANSWER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "actors/deliver/outbox.h"
 #include "codec/base/bytes.h"
@@ -26,6 +27,8 @@ struct http_answer {
     bool authenticated;
     bool unsafe; /* what was asked for may have changed something (RFC 9110 9.2.1) */
     struct bytes cors; /* more lines */
+    bool timed; /* X-Response-Time is told: */
+    uint64_t took_ns; /* from the complete head on */
 };
 
 /* Whether the body is sent behind the head and not as part of what http_answer_make makes. */

@@ -37,7 +37,8 @@ void http_cors_add(const struct http_server_config *config, const struct http_re
     builder_str(headers, "Vary: Origin\r\n");
     if (allowed_origin(config, request, &value)) {
         add_origin(value, headers);
-        builder_str(headers, "Access-Control-Expose-Headers: ETag, X-Cache, Retry-After\r\n");
+        builder_str(headers, "Access-Control-Expose-Headers: ETag, X-Cache, X-Response-Time, "
+                             "Retry-After\r\n");
     }
 }
 

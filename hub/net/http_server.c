@@ -178,6 +178,12 @@ bool http_is_safe(const struct http_request *request)
     return request->head->method == HTTP1_GET || request->head->method == HTTP1_HEAD;
 }
 
+static bool is_timed(const struct server *server, const struct http_request *request)
+{
+    const char *timed = server->config->timed;
+    return timed != NULL && bytes_starts(request->path, bytes_str(timed));
+}
+
 static void send_answer(struct server *server, struct http_answer *answer)
 {
     struct builder cors = {0};
@@ -186,11 +192,13 @@ static void send_answer(struct server *server, struct http_answer *answer)
         http_cors_add(server->config, &exchange->request, exchange->route, &cors);
         answer->cors = builder_bytes(&cors);
         answer->unsafe = !http_is_safe(&exchange->request);
+        answer->timed = is_timed(server, &exchange->request);
+        answer->took_ns = clock_mono_ns() - exchange->began_ns;
     }
     struct chunk *chunk = http_answer_make(answer);
     if (exchange != NULL && server->config->observe != NULL) {
-        server->config->observe(server->config->context, &exchange->request, answer->status,
-            clock_mono_ns() - exchange->began_ns);
+        server->config->observe(
+            server->config->context, &exchange->request, answer->status, answer->took_ns);
     }
     builder_reset(&cors);
     bool taken = append_chunk(server, chunk);

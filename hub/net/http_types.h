@@ -74,6 +74,7 @@ struct http_server_config {
      * leaves; `took_ns` from its complete head on. May be NULL. */
     void (*observe)(
         void *context, const struct http_request *request, unsigned status, uint64_t took_ns);
+    const char *timed; /* paths that begin so are told X-Response-Time; NULL: none is */
     /* Why a request is refused by its head alone, before the routes, static; NULL: it is not. The
      * function may be NULL: none is. */
     const struct http_refusal *(*refuse)(void *context, const struct http1_request *head);

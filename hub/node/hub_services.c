@@ -21,6 +21,7 @@
 #include "actors/sequencer_proto.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
+#include "hub/api/read_cache.h"
 #include "hub/cluster/node_lease.h"
 #include "hub/cluster/node_roster.h"
 #include "hub/config/config.h"
@@ -264,6 +265,7 @@ static void on_clock(uv_timer_t *timer)
 {
     struct hub_shard *shard = timer->data;
     peal_app_check_expiry(shard);
+    read_cache_tidy(shard->api.cache, sched_now(shard->shard.sched));
     memory_measure(shard, &shard->memory);
 }
 

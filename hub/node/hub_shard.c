@@ -21,6 +21,7 @@
 #include "codec/base/status.h"
 #include "codec/http1.h"
 #include "codec/query.h"
+#include "hub/api/read_cache.h"
 #include "hub/auth/jwt.h"
 #include "hub/auth/jwt_config.h"
 #include "hub/config/config.h"
@@ -215,6 +216,13 @@ static int make_jwt(struct hub_shard *shard)
     return 0;
 }
 
+static void set_cache(struct hub_shard *shard)
+{
+    const struct config *config = shard->settings->config;
+    read_cache_set_limits(
+        shard->api.cache, config->cache_bytes / shard->hub->shard_count, config->cache_age_ms);
+}
+
 static int create_shard(struct hub *hub, unsigned index)
 {
     struct hub_shard *shard = &hub->shards[index];
@@ -226,8 +234,11 @@ static int create_shard(struct hub *hub, unsigned index)
     shard->shard.strangers = &hub->strangers;
     shard->shard.store_root = hub->store;
     shard->shard.streams = &hub->streams;
-    shard->api = (struct api_shard){
-        .shard = &shard->shard, .node = &hub->api, .settings = &shard->settings->api};
+    shard->api = (struct api_shard){.shard = &shard->shard,
+        .node = &hub->api,
+        .settings = &shard->settings->api,
+        .cache = read_cache_create()};
+    set_cache(shard);
     event_counts_init(&shard->events);
     fill_http(shard);
     int status = make_jwt(shard);
@@ -300,6 +311,7 @@ static void change_settings(void *arg, bool cancelled)
     shard->api.settings = &shard->settings->api;
     shard->shard.config = &shard->settings->actors;
     fill_http(shard);
+    set_cache(shard);
     reload_jwt(shard);
     shard->next_expiry = 0; /* what happens to tokens that expire may have changed */
     user_recheck_begin(&shard->shard);
@@ -415,6 +427,7 @@ void hub_shards_finish(struct hub *hub)
         cluster_shard_finish(shard);
         mem_free(shard->recheck);
         jwt_destroy(shard->api.jwt);
+        read_cache_destroy(shard->api.cache);
         event_counts_finish(&shard->events);
         shard_finish(&shard->shard);
         hub_settings_unref(shard->settings);

@@ -69,6 +69,7 @@ void metrics_publish(void *shard)
     PUBLISH(own, shards, &own->shard.stats);
     PUBLISH(own, sched, sched_stats(own->shard.sched));
     PUBLISH(own, api, &own->answers);
+    PUBLISH(own, cache, read_cache_stats(own->api.cache));
     PUBLISH(own, tokens, jwt_counts(own->api.jwt));
     PUBLISH(own, memory, &own->memory);
     PUBLISH(own, forwards, &own->forward_counts);

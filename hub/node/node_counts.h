@@ -16,6 +16,7 @@
 #include "codec/base/bytes.h"
 #include "codec/base/map.h"
 #include "codec/base/published.h"
+#include "hub/api/read_cache.h"
 #include "hub/auth/jwt.h"
 #include "hub/cluster/forward.h"
 
@@ -76,6 +77,7 @@ struct metrics_sums {
     struct shard_stats shards;
     struct sched_stats sched;
     struct api_counts api;
+    struct read_cache_stats cache;
     struct jwt_stats tokens;
     struct memory_use memory;
     struct forward_counts forwards;

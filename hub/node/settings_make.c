@@ -258,6 +258,7 @@ struct http_server_config settings_make_http(const struct hub_settings *settings
     return (struct http_server_config){
         .cors_value = api_cors_value,
         .observe = metrics_observe,
+        .timed = "/api/",
         .max_head_bytes = (uint32_t)config->limits_head_bytes,
         .max_headers = config->limits_headers,
         .max_body_bytes = largest_body(config),

@@ -181,7 +181,9 @@ static void show_performance(struct http_request *request, void *context)
         atomic_load_explicit(&hub->verdict.write_down, memory_order_relaxed) ? "degraded"
                                                                              : "healthy",
         (double)sums.api.total_us / 1000.0 / count);
-    builder_printf(&out, "\"cacheHitRate\":0,\"errorRate\":%.3f,\"activeConnections\":%llu,",
+    uint64_t reads = sums.cache.hits + sums.cache.misses;
+    builder_printf(&out, "\"cacheHitRate\":%.3f,\"errorRate\":%.3f,\"activeConnections\":%llu,",
+        (double)sums.cache.hits * 100.0 / (reads > 0 ? (double)reads : 1.0),
         (double)sums.api.classes[5] * 100.0 / count, (unsigned long long)sums.shards.sockets);
     builder_printf(&out, "\"activeUsers\":%llu,\"requests\":%llu,\"memoryBytes\":%llu,",
         (unsigned long long)sums.shards.users, (unsigned long long)answers,

@@ -10,7 +10,7 @@ import { temporaryFolder } from './support/process.mjs';
 import { startRedis } from './support/redis.mjs';
 import { until, within } from './support/wait.mjs';
 
-const OWNERS = ['connection', 'session', 'socket', 'user', 'room', 'timer', 'token', 'bus'];
+const OWNERS = ['connection', 'session', 'socket', 'user', 'room', 'timer', 'token', 'bus', 'cache'];
 const folder = temporaryFolder('top');
 
 let redis;
@@ -108,6 +108,7 @@ test('one table for scripts', async () => {
   assert.equal(rows.store, 'up');
   assert.equal(rows.bus, 'none');
   assert.match(stdout, /^store p99 +\d+\.\d+ ms \([^)]+\)$/m);
+  assert.match(stdout, /^cache hits +\d+\.\d %$/m);
   assert.match(stdout, /^processor +\d+\.\d %$/m);
   for (const owner of OWNERS) {
     assert.match(stdout, new RegExp(`^memory ${owner} +\\d+ B +\\d+ a connection$`, 'm'));

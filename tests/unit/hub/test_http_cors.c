@@ -74,7 +74,7 @@ Test(http_cors, an_answer_may_be_read_by_listed_pages_on_routes_for_pages)
     static const char vary[] = "Vary: Origin\r\n";
     static const char good[] =
         "Vary: Origin\r\nAccess-Control-Allow-Origin: https://shop.example\r\n"
-        "Access-Control-Expose-Headers: ETag, X-Cache, Retry-After\r\n";
+        "Access-Control-Expose-Headers: ETag, X-Cache, X-Response-Time, Retry-After\r\n";
     const struct {
         const struct http_server_config *config;
         struct asked asked;
