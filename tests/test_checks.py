@@ -4,6 +4,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -471,6 +472,48 @@ class ClientTests(unittest.TestCase):
         text = "setsid sleep NAP >/dev/null 2>&1 & echo '# pass 2'; echo '# fail 0'"
         self.assertEqual(self.run_files(60, leaves=text), (1, [["2", "1", "0"]]))
         self.assert_nothing_left()
+
+
+class MovedTree(unittest.TestCase):
+    """`dev build-in` with a meson and a ninja that only note how they are called."""
+
+    MESON = """#!/bin/sh
+echo "meson $1" >> "$CALLS"
+[ "$1" = setup ] || exit 0
+mkdir -p "$2/meson-info"
+: > "$2/build.ninja"
+echo "{\\"build\\": \\"$PWD/$2\\"}" > "$2/meson-info/meson-info.json"
+echo '[{"name": "tests", "value": true}]' > "$2/meson-info/intro-buildoptions.json"
+"""
+
+    def test_a_build_of_another_path_is_configured_again(self):
+        with tempfile.TemporaryDirectory() as root:
+            calls = os.path.join(root, "calls")
+            tools = os.path.join(root, "tools")
+            here = os.path.join(root, "here")
+            there = os.path.join(root, "there")
+            os.makedirs(tools)
+            os.makedirs(here)
+            shutil.copy(os.path.join(HERE, "..", "dev"), here)
+            for name, text in (("meson", self.MESON), ("ninja", '#!/bin/sh\necho ninja >> "$CALLS"\n')):
+                with open(os.path.join(tools, name), "w", encoding="utf-8") as file:
+                    file.write(text)
+                os.chmod(os.path.join(tools, name), 0o755)
+            environment = {**os.environ, "CALLS": calls, "PATH": f"{tools}:{os.environ['PATH']}"}
+
+            def build(tree):
+                subprocess.run([os.path.join(tree, "dev"), "build-in", "build"], env=environment,
+                               stdout=subprocess.DEVNULL, check=True)
+                with open(calls, encoding="utf-8") as file:
+                    called = file.read().split("\n")[:-1]
+                os.remove(calls)
+                return called
+
+            self.assertEqual(build(here), ["meson setup", "ninja"])
+            self.assertEqual(build(here), ["ninja"])
+            os.rename(here, there)
+            self.assertEqual(build(there), ["meson setup", "ninja"])
+            self.assertEqual(build(there), ["ninja"])
 
 
 if __name__ == "__main__":
