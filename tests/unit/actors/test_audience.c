@@ -19,6 +19,7 @@
 #include "codec/names.h"
 #include "tests/support/client.h"
 #include "tests/support/fake_store.h"
+#include "tests/support/one_shard.h"
 
 TestSuite(audience, .timeout = 60);
 
@@ -37,21 +38,11 @@ struct world {
 static unsigned looks;
 static uint64_t last_after; /* of the last look: where the tenant stands, as the shard has it */
 
-static void on_wake(void *context)
-{
-    (void)context;
-}
-
 static void turn(struct world *world)
 {
     bool more = true;
     while (more) {
-        sched_set_time(world->sched, world->now_ms, world->now_ms);
-        timer_wheel_advance(sched_timers(world->sched), world->now_ms);
-        while (sched_run(world->sched, 1000)) {
-        }
-        shard_flush(&world->shard);
-        sched_flush(world->sched);
+        one_shard_turn(&world->shard, world->now_ms);
         more = fake_store_step(world->store);
     }
 }
@@ -73,7 +64,7 @@ static void set_up(struct world *world)
     world->store = fake_store_create(1);
     world->system = actor_system_create(1);
     world->sched = actor_system_sched(world->system, 0);
-    sched_bind(world->sched, on_wake, NULL, &world->shard);
+    sched_bind(world->sched, one_shard_wake, NULL, &world->shard);
     shard_init(&world->shard, world->sched, &world->config);
     world->shard.store = fake_store_port(world->store, enter_store, NULL);
     turn(world);

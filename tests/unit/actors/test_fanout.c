@@ -18,6 +18,7 @@
 #include "codec/json_scan.h"
 #include "codec/mp.h"
 #include "tests/support/client.h"
+#include "tests/support/one_shard.h"
 
 TestSuite(fanout, .timeout = 300);
 
@@ -114,17 +115,7 @@ static void expect(struct member *member, uint64_t value, uint64_t due_ms, bool 
 
 static void turn(struct world *world)
 {
-    sched_set_time(world->sched, world->now_ms, world->now_ms);
-    timer_wheel_advance(sched_timers(world->sched), world->now_ms);
-    while (sched_run(world->sched, 1000)) {
-    }
-    shard_flush(&world->shard);
-    sched_flush(world->sched);
-}
-
-static void on_wake(void *context)
-{
-    (void)context;
+    one_shard_turn(&world->shard, world->now_ms);
 }
 
 static void set_up(struct world *world, uint64_t seed, enum batching_mode batching)
@@ -144,7 +135,7 @@ static void set_up(struct world *world, uint64_t seed, enum batching_mode batchi
         .recheck_ms = 1000000};
     world->system = actor_system_create(1);
     world->sched = actor_system_sched(world->system, 0);
-    sched_bind(world->sched, on_wake, NULL, &world->shard);
+    sched_bind(world->sched, one_shard_wake, NULL, &world->shard);
     shard_init(&world->shard, world->sched, &world->config);
     sched_set_time(world->sched, world->now_ms, world->now_ms);
     timer_wheel_advance(sched_timers(world->sched), world->now_ms);

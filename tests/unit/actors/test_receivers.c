@@ -11,6 +11,7 @@
 #include "actors/user/user.h"
 #include "tests/support/alloc_count.h"
 #include "tests/support/client.h"
+#include "tests/support/one_shard.h"
 
 TestSuite(receivers, .timeout = 60);
 
@@ -29,19 +30,9 @@ struct world {
     uint64_t received;
 };
 
-static void on_wake(void *context)
-{
-    (void)context;
-}
-
 static void turn(struct world *world)
 {
-    sched_set_time(world->sched, world->now_ms, world->now_ms);
-    timer_wheel_advance(sched_timers(world->sched), world->now_ms);
-    while (sched_run(world->sched, 1000)) {
-    }
-    shard_flush(&world->shard);
-    sched_flush(world->sched);
+    one_shard_turn(&world->shard, world->now_ms);
 }
 
 static void on_received(struct client *client, const struct client_packet *packet)
@@ -77,7 +68,7 @@ static void set_up(struct world *world, enum batching_mode batching)
         .recheck_ms = 1000000};
     world->system = actor_system_create(1);
     world->sched = actor_system_sched(world->system, 0);
-    sched_bind(world->sched, on_wake, NULL, &world->shard);
+    sched_bind(world->sched, one_shard_wake, NULL, &world->shard);
     shard_init(&world->shard, world->sched, &world->config);
     turn(world);
     world->shard.positions = positions_create(&world->shard);

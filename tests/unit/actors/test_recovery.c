@@ -20,6 +20,7 @@
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "tests/support/client.h"
+#include "tests/support/one_shard.h"
 
 TestSuite(recovery, .timeout = 120);
 
@@ -77,19 +78,9 @@ static int allow(
     return narrow && bytes_eq_str(room, rooms[0]) ? STATUS_DENIED : 0;
 }
 
-static void on_wake(void *context)
-{
-    (void)context;
-}
-
 static void turn(struct world *world)
 {
-    sched_set_time(world->sched, world->now_ms, world->now_ms);
-    timer_wheel_advance(sched_timers(world->sched), world->now_ms);
-    while (sched_run(world->sched, 1000)) {
-    }
-    shard_flush(&world->shard);
-    sched_flush(world->sched);
+    one_shard_turn(&world->shard, world->now_ms);
 }
 
 static struct client *client_of(struct world *world)
@@ -156,7 +147,7 @@ static void set_up(struct world *world, uint64_t seed)
             .sessions = 10}};
     world->system = actor_system_create(1);
     world->sched = actor_system_sched(world->system, 0);
-    sched_bind(world->sched, on_wake, NULL, &world->shard);
+    sched_bind(world->sched, one_shard_wake, NULL, &world->shard);
     shard_init(&world->shard, world->sched, &world->config);
     sched_set_time(world->sched, world->now_ms, world->now_ms);
     timer_wheel_advance(sched_timers(world->sched), world->now_ms);
