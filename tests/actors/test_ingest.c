@@ -314,16 +314,23 @@ static void post_numbered(struct world *world, unsigned count)
     }
 }
 
+/* So many nodes over one stream, in a world that is begun anew. */
+static struct nodes *begin(struct world *world, uint64_t seed, unsigned nodes)
+{
+    const struct nodes_options options = {
+        .nodes = nodes, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
+    memset(world, 0, sizeof(*world));
+    log_set_sink(ignore_line);
+    world->nodes = nodes_create(seed, &options);
+    return world->nodes;
+}
+
 /* The owner stops before its batch is committed; the batch arrives at the database much later. */
 Test(ingest, stale_owner_is_fenced)
 {
     static struct world world;
-    const struct nodes_options options = {
-        .nodes = 2, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
-    memset(&world, 0, sizeof(world));
+    struct nodes *nodes = begin(&world, 3, 2);
     world.chaos = true;
-    world.nodes = nodes_create(3, &options);
-    struct nodes *nodes = world.nodes;
     nodes_advance(nodes, 2000);
     uint64_t stored[2];
     post_numbered(&world, 5);
@@ -352,10 +359,7 @@ Test(ingest, stream_behind_the_position_is_read_again)
 {
     for (uint64_t seed = 1; seed <= 20; seed++) {
         static struct world world;
-        const struct nodes_options options = {
-            .nodes = 1, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
-        memset(&world, 0, sizeof(world));
-        world.nodes = nodes_create(seed, &options);
+        (void)begin(&world, seed, 1);
         fake_data_set_ahead(fake_redis_data(world.nodes->redis), 1000000);
         nodes_advance(world.nodes, 2000);
         post_numbered(&world, 10);
@@ -397,12 +401,7 @@ Test(ingest, an_owner_that_ends_gives_the_stream_back_at_once)
 {
     for (uint64_t seed = 1; seed <= 40; seed++) {
         static struct world world;
-        const struct nodes_options options = {
-            .nodes = 2, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
-        memset(&world, 0, sizeof(world));
-        log_set_sink(ignore_line);
-        world.nodes = nodes_create(seed, &options);
-        struct nodes *nodes = world.nodes;
+        struct nodes *nodes = begin(&world, seed, 2);
         nodes_advance(nodes, 2000);
         post_numbered(&world, 5);
         nodes_advance(nodes, 1000);
@@ -430,12 +429,7 @@ Test(ingest, an_owner_that_cannot_store_leaves_the_stream_to_another)
 {
     for (uint64_t seed = 1; seed <= 40; seed++) {
         static struct world world;
-        const struct nodes_options options = {
-            .nodes = 2, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
-        memset(&world, 0, sizeof(world));
-        log_set_sink(ignore_line);
-        world.nodes = nodes_create(seed, &options);
-        struct nodes *nodes = world.nodes;
+        struct nodes *nodes = begin(&world, seed, 2);
         nodes_advance(nodes, 2000);
         post_numbered(&world, 5);
         nodes_advance(nodes, 1000);
@@ -468,12 +462,7 @@ Test(ingest, no_stream_is_claimed_beside_nodes_with_another_store)
 {
     static struct world world;
     static atomic_bool strangers = true;
-    const struct nodes_options options = {
-        .nodes = 2, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
-    memset(&world, 0, sizeof(world));
-    log_set_sink(ignore_line);
-    world.nodes = nodes_create(1, &options);
-    struct nodes *nodes = world.nodes;
+    struct nodes *nodes = begin(&world, 1, 2);
     nodes_advance(nodes, 2000);
     post_numbered(&world, 5);
     nodes_advance(nodes, 2000);
@@ -495,12 +484,7 @@ Test(ingest, another_node_takes_over_within_two_seconds)
 {
     for (uint64_t seed = 1; seed <= 40; seed++) {
         static struct world world;
-        const struct nodes_options options = {
-            .nodes = 2, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
-        memset(&world, 0, sizeof(world));
-        log_set_sink(ignore_line);
-        world.nodes = nodes_create(seed, &options);
-        struct nodes *nodes = world.nodes;
+        struct nodes *nodes = begin(&world, seed, 2);
         nodes_advance(nodes, 2000);
         post_numbered(&world, 5);
         nodes_advance(nodes, 1000 + nodes_dice(nodes, 1500)); /* anywhere in the lease */
@@ -595,12 +579,7 @@ Test(ingest, an_owner_that_ends_while_it_cannot_store_is_gone)
     unsigned cut_off = 0;
     for (uint64_t seed = 1; seed <= 40; seed++) {
         static struct world world;
-        const struct nodes_options options = {
-            .nodes = 1, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
-        memset(&world, 0, sizeof(world));
-        log_set_sink(ignore_line);
-        world.nodes = nodes_create(seed, &options);
-        struct nodes *nodes = world.nodes;
+        struct nodes *nodes = begin(&world, seed, 1);
         nodes_advance(nodes, 2000);
         cr_assert_eq(ingest_gauge_get(&nodes->node[0].streams.of[0].owner), 1);
         size_t links = fake_redis_links(nodes->redis);
@@ -624,12 +603,7 @@ Test(ingest, a_reading_that_is_answered_with_nonsense_is_repeated_slowly)
     static const char *const refusals[] = {NULL, "BUSY Redis is busy running a script."};
     for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
         static struct world world;
-        const struct nodes_options options = {
-            .nodes = 1, .shards = 1, .bus = true, .ingest = true, .partitions = 1};
-        memset(&world, 0, sizeof(world));
-        log_set_sink(ignore_line);
-        world.nodes = nodes_create(1, &options);
-        struct nodes *nodes = world.nodes;
+        struct nodes *nodes = begin(&world, 1, 1);
         nodes_advance(nodes, 2000);
         struct fake_data *data = fake_redis_data(nodes->redis);
         data->refused = "XREAD";
