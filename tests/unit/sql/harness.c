@@ -274,6 +274,17 @@ struct store_mark mark_of(struct store_user who, enum notification_verb verb, ui
         .at = at};
 }
 
+void mark_row(struct harness *harness, const struct store_row *row, enum notification_verb verb)
+{
+    struct store_mark mark = mark_of(row->who, verb, 50);
+    mark.ids = &row->id;
+    mark.id_count = 1;
+    mark.until = 1000;
+    cr_assert_eq(harness_run(harness, 0, &mark.base), 0);
+    cr_assert_eq(mark.change_count, 1);
+    store_request_finish(&mark.base);
+}
+
 bool harness_is_healthy(const struct store *store)
 {
     struct store_health health;

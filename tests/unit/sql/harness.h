@@ -79,6 +79,9 @@ void expect_position(
 /* A mark of `who` as with ids; the caller adds ids or up_to, and what else it wants. */
 struct store_mark mark_of(struct store_user who, enum notification_verb verb, uint64_t at);
 
+/* Mark one row at 50, until 1000 where the verb has a time; it is one change. */
+void mark_row(struct harness *harness, const struct store_row *row, enum notification_verb verb);
+
 /* The same that deletes all there is; the caller may add ids. */
 struct store_mark erase_of(struct store_user who, uint64_t at);
 

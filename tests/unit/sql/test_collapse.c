@@ -26,18 +26,6 @@ static struct notification_item item_of(struct harness *harness, const struct st
     return item;
 }
 
-static void mark_one(
-    struct harness *harness, const struct store_row *row, enum notification_verb verb)
-{
-    struct store_mark mark = mark_of(row->who, verb, 50);
-    mark.ids = &row->id;
-    mark.id_count = 1;
-    mark.until = 1000;
-    cr_assert_eq(harness_run(harness, 0, &mark.base), 0);
-    cr_assert_eq(mark.change_count, 1);
-    store_request_finish(&mark.base);
-}
-
 struct wanted {
     enum store_outcome outcome;
     uint64_t seq;
@@ -69,7 +57,7 @@ BOTH(a_post_takes_the_place_of_an_open_one_of_its_name)
     second.expires_at = 1900000000000;
     put_row(&harness, &first);
     put_row(&harness, &other);
-    mark_one(&harness, &first, NOTIFICATION_MARK_SEEN); /* rev 3 */
+    mark_row(&harness, &first, NOTIFICATION_MARK_SEEN); /* rev 3 */
     put_row(&harness, &second);
     expect_row(&second, (struct wanted){OUTCOME_COLLAPSED, 1, 4, 2, 2, 2});
     cr_expect(memcmp(second.id, first.id, NOTIFICATION_ID_LEN) == 0, "the id stays");
@@ -101,7 +89,7 @@ BOTH(what_is_read_archived_or_snoozed_is_left_alone)
         struct store_row first = named_row(who, ++key, "build");
         put_row(&harness, &first);
         cr_expect_eq(first.outcome, OUTCOME_STORED);
-        mark_one(&harness, &first, verbs[i]);
+        mark_row(&harness, &first, verbs[i]);
     }
     struct store_row other = named_row(who, ++key, "deploy");
     struct store_row elsewhere = named_row(user_of("bob"), ++key, "build");
@@ -121,9 +109,9 @@ BOTH(the_newest_open_one_is_replaced)
     struct store_row rows[] = {
         named_row(who, 1, "build"), named_row(who, 2, "build"), named_row(who, 3, "build")};
     put_row(&harness, &rows[0]);
-    mark_one(&harness, &rows[0], NOTIFICATION_MARK_READ);
+    mark_row(&harness, &rows[0], NOTIFICATION_MARK_READ);
     put_row(&harness, &rows[1]);
-    mark_one(&harness, &rows[0], NOTIFICATION_MARK_UNREAD);
+    mark_row(&harness, &rows[0], NOTIFICATION_MARK_UNREAD);
     put_row(&harness, &rows[2]);
     expect_row(&rows[2], (struct wanted){OUTCOME_COLLAPSED, 2, 5, 2, 1, 2});
     harness_close(&harness);

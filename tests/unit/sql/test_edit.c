@@ -14,17 +14,6 @@ static struct store_edit edit_of(const struct store_row *row)
     return edit;
 }
 
-static void mark_one(
-    struct harness *harness, const struct store_row *row, enum notification_verb verb)
-{
-    struct store_mark mark = mark_of(row->who, verb, 50);
-    mark.ids = &row->id;
-    mark.id_count = 1;
-    mark.until = 1000;
-    cr_assert_eq(harness_run(harness, 0, &mark.base), 0);
-    store_request_finish(&mark.base);
-}
-
 BOTH(a_change_keeps_state_and_place)
 {
     struct harness harness;
@@ -33,7 +22,7 @@ BOTH(a_change_keeps_state_and_place)
     struct store_row rows[] = {row_of(who, 1, 1), row_of(who, 2, 2)};
     put_row(&harness, &rows[0]);
     put_row(&harness, &rows[1]);
-    mark_one(&harness, &rows[0], NOTIFICATION_MARK_READ); /* rev 3 */
+    mark_row(&harness, &rows[0], NOTIFICATION_MARK_READ); /* rev 3 */
     struct store_edit edit = edit_of(&rows[0]);
     edit.fields = NOTIFICATION_EDIT_TITLE | NOTIFICATION_EDIT_EXPIRES;
     edit.title = BYTES("Paid, again");
@@ -102,7 +91,7 @@ BOTH(what_is_taken_back_leaves_a_tombstone_and_right_counters)
         put_row(&harness, &rows[i]);
         rev++;
         if (i < ARRAY_LEN(verbs)) {
-            mark_one(&harness, &rows[i], verbs[i]);
+            mark_row(&harness, &rows[i], verbs[i]);
             rev++;
         }
     }
