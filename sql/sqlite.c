@@ -136,7 +136,7 @@ static int worker_start(struct worker *worker)
     return 0;
 }
 
-static void worker_finish(struct worker *worker)
+static void worker_stop(struct worker *worker)
 {
     if (worker->started) {
         CHECK(pthread_mutex_lock(&worker->lock) == 0);
@@ -146,6 +146,11 @@ static void worker_finish(struct worker *worker)
         CHECK(pthread_join(worker->thread, NULL) == 0);
     }
     sqlite_db_close(&worker->db);
+}
+
+/* After both have stopped: each may wake the other up to its end. */
+static void worker_finish(struct worker *worker)
+{
     CHECK(pthread_cond_destroy(&worker->wake) == 0);
     CHECK(pthread_mutex_destroy(&worker->lock) == 0);
 }
@@ -611,8 +616,10 @@ static void port_destroy(struct store_port *port)
 static void close_store(struct store *base)
 {
     struct sqlite_store *store = as_sqlite(base);
+    worker_stop(&store->reader);
+    worker_stop(&store->writer); /* last: the last connection to close empties the log */
     worker_finish(&store->reader);
-    worker_finish(&store->writer); /* last: the last connection to close empties the log */
+    worker_finish(&store->writer);
     if (store->lock_fd >= 0) {
         (void)close(store->lock_fd);
     }

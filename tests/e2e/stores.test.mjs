@@ -202,7 +202,7 @@ test('F8 Postgres on a disk that is full: refused, and taken again when there is
   }
 });
 
-test('of a post in several parts, one part that is stored is told though those around it are not', { timeout: 60_000 }, async (t) => {
+test('of a post in several parts, one part that is stored is told though those around it are not', { timeout: 120_000 }, async (t) => {
   const postgres = await startPostgres();
   let hub;
   t.after(async () => {
@@ -214,17 +214,21 @@ test('of a post in several parts, one part that is stored is told though those a
   for (const user of ['held', 'free']) {
     assert.equal((await hub.api('POST', '/api/v1/notifications', item(user, 'before'))).status, 201);
   }
-  const client = await postgres.pool().connect();
-  await client.query('BEGIN');
-  await client.query("SELECT 1 FROM peal.inbox WHERE user_id = 'held' FOR UPDATE");
-  const parts = [item('held', 'first'), item('free', 'second'), item('held', 'third')];
-  const answer = await hub.api('POST', '/api/v1/notifications', parts);
-  await client.query('ROLLBACK');
-  client.release();
-  const rows = await postgres.query("SELECT title FROM peal.notification WHERE title <> 'before'");
-  assert.deepEqual(rows.map((row) => row.title), ['second']);
-  assert.equal(answer.status, 200);
-  assert.deepEqual(answer.body.results.map((result) => result.status), [503, 201, 503]);
+  // What is left of the five seconds when the first part has waited for its lock is enough for the second, or is not.
+  const outcomes = [];
+  for (let n = 0; n < 5 && outcomes.at(-1)?.[1] !== 201; n++) {
+    const client = await postgres.pool().connect();
+    await client.query('BEGIN');
+    await client.query("SELECT 1 FROM peal.inbox WHERE user_id = 'held' FOR UPDATE");
+    const parts = [item('held', `first ${n}`), item('free', `second ${n}`), item('held', `third ${n}`)];
+    const { status, body } = await hub.api('POST', '/api/v1/notifications', parts);
+    await client.query('ROLLBACK');
+    client.release();
+    outcomes.push(status === 200 ? body.results.map((result) => result.status) : [status, status, status]);
+    const rows = await postgres.query('SELECT title FROM peal.notification WHERE title LIKE $1', [`% ${n}`]);
+    assert.deepEqual(rows.map(({ title }) => title), parts.map(({ title }) => title).filter((_, i) => outcomes[n][i] === 201));
+  }
+  assert.deepEqual(outcomes.at(-1), [503, 201, 503]);
 });
 
 test('a row that somebody locks keeps its partition waiting, which is told once and ends by itself', { timeout: 120_000 }, async (t) => {

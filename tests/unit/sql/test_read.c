@@ -289,11 +289,13 @@ BOTH(texts_are_read_in_pieces_and_what_was_found_by_seq)
     cr_expect(bytes_eq_str(texts.items[0].title, "t") && texts.items[0].message.len == 10);
     cr_expect(texts.items[1].new_rev == 4 && texts.position.rev == 5);
     texts.before = texts.next;
+    store_request_finish(&texts.base);
     texts.limit = STORE_TEXTS_MAX;
     cr_assert_eq(harness_run(&harness, 0, &texts.base), 0);
     cr_assert_eq(texts.count, 2);
     cr_expect(texts.items[0].seq == 2 && texts.items[1].seq == 1 && texts.next.new_rev == 0);
     cr_expect_eq(texts.items[0].message.len, 2 * STORE_TEXTS_CHARS, "its beginning, uncut");
+    store_request_finish(&texts.base);
     texts.max_bytes = 100;
     cr_assert_eq(harness_run(&harness, 0, &texts.base), 0);
     cr_expect(texts.count == 1 && texts.next.seq == 2, "a piece ends at its bytes");
