@@ -53,6 +53,43 @@ struct broadcast *broadcast_new(struct event *event, const struct bytes *rooms, 
     return broadcast;
 }
 
+void broadcast_names_init(struct broadcast_names *names, uint32_t max)
+{
+    *names = (struct broadcast_names){.max = max};
+    names->names = mem_try_calloc((size_t)max + 1, sizeof(*names->names));
+}
+
+void broadcast_names_add(struct broadcast_names *names, struct bytes name)
+{
+    CHECK(names->count < names->max);
+    if (names->names != NULL) {
+        names->names[names->count].len = name.len;
+        builder_add(&names->texts, name);
+    }
+    names->count++;
+}
+
+struct broadcast *broadcast_from_names(
+    struct event *event, struct broadcast_names *names, uint32_t room_count)
+{
+    struct broadcast *broadcast = NULL;
+    bool good = names->names != NULL && !builder_failed(&names->texts);
+    struct bytes texts = builder_bytes(&names->texts);
+    for (uint32_t i = 0; good && i < names->count; i++) {
+        names->names[i].at = texts.at;
+        texts = bytes_skip(texts, names->names[i].len);
+    }
+    if (good) {
+        broadcast = broadcast_new(
+            event, names->names, room_count, names->names + room_count, names->count - room_count);
+    } else {
+        event_unref(event);
+    }
+    builder_reset(&names->texts);
+    mem_free(names->names);
+    return broadcast;
+}
+
 struct broadcast *broadcast_ref(struct broadcast *broadcast)
 {
     /* Relaxed: the caller holds a reference, so nothing has to be ordered before. */

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 #include "codec/event.h"
@@ -40,6 +41,28 @@ struct broadcast {
  */
 MUST_CHECK struct broadcast *broadcast_new(struct event *event, const struct bytes *rooms,
     uint32_t room_count, const struct bytes *except, uint32_t except_count);
+
+/* Names that are made or read one after the other, until a broadcast is made of them. */
+struct broadcast_names {
+    /* private */
+    struct builder texts;
+    struct bytes *names; /* their lengths; NULL: no memory */
+    uint32_t count;
+    uint32_t max;
+};
+
+/* Begin a list of at most `max` names; that there is no memory for it is told at its end. */
+void broadcast_names_init(struct broadcast_names *names, uint32_t max);
+
+/* Copy one more name. */
+void broadcast_names_add(struct broadcast_names *names, struct bytes name);
+
+/*
+ * As broadcast_new, with the first `room_count` names as rooms and the others as exceptions. The
+ * list is free afterwards.
+ */
+MUST_CHECK struct broadcast *broadcast_from_names(
+    struct event *event, struct broadcast_names *names, uint32_t room_count);
 
 /* Add a reference and return `broadcast`. Any thread. */
 struct broadcast *broadcast_ref(struct broadcast *broadcast);

@@ -123,13 +123,14 @@ void post_announce_new(struct shard *shard, const struct store_row *rows, size_t
     announce_stored(shard, rows, count, false);
 }
 
-/* The wire name of one target, appended to `texts`. */
-static void add_name(struct builder *texts, struct bytes space, struct bytes name, bool user)
+/* The wire name of one target. */
+static void add_name(
+    struct broadcast_names *names, struct bytes space, struct bytes name, bool user)
 {
     char at[WIRE_NAME_MAX];
     char key_at[WIRE_KEY_MAX];
-    builder_add(texts, user ? wire_name_user(wire_key_user(space, name, key_at), at)
-                            : wire_name_room(space, name, at));
+    broadcast_names_add(names, user ? wire_name_user(wire_key_user(space, name, key_at), at)
+                                    : wire_name_room(space, name, at));
 }
 
 /*
@@ -139,33 +140,15 @@ static void add_name(struct builder *texts, struct bytes space, struct bytes nam
 static struct broadcast *address(
     const struct notification_post *post, struct bytes space, struct event *event)
 {
-    uint32_t count = post->target_count + post->except_count;
-    size_t *offsets = mem_try_calloc(count + 1, sizeof(*offsets));
-    struct bytes *names = mem_try_calloc(count + 1, sizeof(*names));
-    struct builder texts = {0};
-    bool good = offsets != NULL && names != NULL;
-    for (uint32_t i = 0; good && i < count; i++) {
-        bool except = i >= post->target_count;
-        offsets[i] = builder_bytes(&texts).len;
-        add_name(&texts, space, except ? post->except[i - post->target_count] : post->targets[i],
-            !except && post->target == NOTIFICATION_USERS);
+    struct broadcast_names names;
+    broadcast_names_init(&names, post->target_count + post->except_count);
+    for (uint32_t i = 0; i < post->target_count; i++) {
+        add_name(&names, space, post->targets[i], post->target == NOTIFICATION_USERS);
     }
-    good = good && !builder_failed(&texts);
-    if (good) {
-        offsets[count] = builder_bytes(&texts).len;
-    } else {
-        event_unref(event);
+    for (uint32_t i = 0; i < post->except_count; i++) {
+        add_name(&names, space, post->except[i], false);
     }
-    for (uint32_t i = 0; good && i < count; i++) {
-        names[i] = bytes_of(builder_bytes(&texts).at + offsets[i], offsets[i + 1] - offsets[i]);
-    }
-    struct broadcast *broadcast = good ? broadcast_new(event, names, post->target_count,
-                                             names + post->target_count, post->except_count)
-                                       : NULL;
-    builder_reset(&texts);
-    mem_free(offsets);
-    mem_free(names);
-    return broadcast;
+    return broadcast_from_names(event, &names, post->target_count);
 }
 
 int post_event_make(

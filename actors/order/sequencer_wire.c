@@ -52,54 +52,30 @@ struct adapter_emit sequencer_emit_of(
 }
 
 /* Copy the names of a message: what the reader hands out is valid until the next one only. */
-static uint32_t collect(struct adapter_names *names, size_t *offsets, struct builder *texts)
+static uint32_t collect(struct adapter_names *from, struct broadcast_names *names)
 {
-    uint32_t count = 0;
     struct bytes name;
-    while (adapter_names_next(names, &name)) {
-        offsets[count++] = builder_bytes(texts).len;
-        builder_add(texts, name);
+    uint32_t count = 0;
+    for (; adapter_names_next(from, &name); count++) {
+        broadcast_names_add(names, name);
     }
     return count;
-}
-
-/* `offsets` says where each of `count` names begins, and where the next one would. */
-static void slice(
-    const struct builder *texts, size_t *offsets, uint32_t count, struct bytes *ret_names)
-{
-    struct bytes all = builder_bytes(texts);
-    offsets[count] = all.len;
-    for (uint32_t i = 0; i < count; i++) {
-        ret_names[i] = bytes_of(all.at + offsets[i], offsets[i + 1] - offsets[i]);
-    }
 }
 
 /* Takes over the reference of `event`; STATUS_TOO_LARGE: too many rooms; STATUS_NOMEM. */
 static int from_adapter(
     struct adapter_broadcast *message, struct event *event, struct broadcast **ret_broadcast)
 {
+    struct broadcast_names names;
     size_t max = (size_t)message->rooms.count + message->except.count;
     if (max > BROADCAST_NAMES_MAX) {
         event_unref(event);
         return STATUS_TOO_LARGE;
     }
-    size_t *offsets = mem_try_calloc(max + 1, sizeof(*offsets));
-    struct bytes *list = mem_try_calloc(max + 1, sizeof(*list));
-    struct builder texts = {0};
-    *ret_broadcast = NULL;
-    if (offsets != NULL && list != NULL) {
-        uint32_t rooms = collect(&message->rooms, offsets, &texts);
-        uint32_t count = rooms + collect(&message->except, offsets + rooms, &texts);
-        if (!builder_failed(&texts)) {
-            slice(&texts, offsets, count, list);
-            *ret_broadcast = broadcast_new(event, list, rooms, list + rooms, count - rooms);
-            event = NULL;
-        }
-    }
-    event_unref(event);
-    builder_reset(&texts);
-    mem_free(offsets);
-    mem_free(list);
+    broadcast_names_init(&names, (uint32_t)max);
+    uint32_t rooms = collect(&message->rooms, &names);
+    (void)collect(&message->except, &names);
+    *ret_broadcast = broadcast_from_names(event, &names, rooms);
     return *ret_broadcast != NULL ? 0 : STATUS_NOMEM;
 }
 
