@@ -57,6 +57,15 @@ static bool is_post(const struct store_audience_post *post)
            post->token <= INT64_MAX && slot_of_id(post->id) == SLOT_NONE;
 }
 
+static bool is_revise(const struct store_revise *revise)
+{
+    return is_name(revise->tenant) && revise->fields > 0 && revise->fields <= INT32_MAX &&
+           is_text(revise->title, AUDIENCE_TEXT_MAX) &&
+           is_text(revise->message, AUDIENCE_TEXT_MAX) && revise->data.len <= AUDIENCE_TEXT_MAX &&
+           revise->priority >= NOTIFICATION_LOW && revise->priority <= NOTIFICATION_URGENT &&
+           revise->expires_at <= INT64_MAX && revise->at <= INT64_MAX;
+}
+
 static bool is_subscribe(const struct store_subscribe *subscribe)
 {
     return is_name(subscribe->tenant) && subscribe->topic.len > 0 && is_name(subscribe->topic) &&
@@ -101,6 +110,8 @@ bool audience_is_valid(const struct store_request *request)
         return is_posted((const struct store_posted *)request);
     case STORE_RETRACT:
         return is_name(((const struct store_retract *)request)->tenant);
+    case STORE_REVISE:
+        return is_revise((const struct store_revise *)request);
     case STORE_SUBSCRIBE:
         return is_subscribe((const struct store_subscribe *)request);
     case STORE_SUBSCRIBERS:
@@ -144,6 +155,13 @@ void audience_clear(struct store_request *request)
         retract->name = (struct bytes){0};
         break;
     }
+    case STORE_REVISE: {
+        struct store_revise *revise = (struct store_revise *)request;
+        revise->n = 0;
+        revise->kind = AUDIENCE_NONE;
+        revise->name = (struct bytes){0};
+        break;
+    }
     case STORE_SUBSCRIBE:
         ((struct store_subscribe *)request)->changed = 0;
         ((struct store_subscribe *)request)->full = 0;
@@ -184,6 +202,8 @@ size_t audience_user_count(const struct store_request *request)
     case STORE_COUNTS:
     case STORE_SYNC:
         return 1;
+    case STORE_GET: /* that names whose row it asks for */
+        return ((const struct store_get *)request)->who.user.len > 0 ? 1 : 0;
     default:
         return 0;
     }
@@ -208,6 +228,8 @@ const struct store_user *audience_user(const struct store_request *request, size
         return &((const struct store_counts *)request)->who;
     case STORE_SYNC:
         return &((const struct store_sync *)request)->who;
+    case STORE_GET:
+        return &((const struct store_get *)request)->who;
     default:
         break;
     }
@@ -226,6 +248,8 @@ bool audience_is_asked(const struct store_request *request)
         return true;
     case STORE_POSITIONS:
         return !((const struct store_positions *)request)->current;
+    case STORE_GET:
+        return audience_user_count(request) > 0;
     default:
         return false;
     }

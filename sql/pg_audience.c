@@ -194,6 +194,20 @@ static enum pg_statement add_retract(struct pg_params *params, const struct stor
     return retract->only_find ? PG_STMT_AUDIENCE_BY_ID : PG_STMT_AUDIENCE_RETRACT;
 }
 
+static enum pg_statement add_revise(struct pg_params *params, const struct store_revise *revise)
+{
+    pg_add_text(params, revise->tenant);
+    pg_add_uuid(params, revise->id);
+    pg_add_i32(params, (int32_t)revise->fields);
+    pg_add_text(params, revise->title);
+    pg_add_text(params, revise->message);
+    pg_add_text(params, revise->data);
+    pg_add_i16(params, (int16_t)revise->priority);
+    pg_add_u64(params, revise->expires_at);
+    pg_add_u64(params, revise->at);
+    return PG_STMT_AUDIENCE_REVISE;
+}
+
 static enum pg_statement add_params(struct pg_params *params, const struct store_request *request)
 {
     switch ((unsigned)request->op) {
@@ -205,6 +219,8 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
         return add_posted(params, (const struct store_posted *)request);
     case STORE_RETRACT:
         return add_retract(params, (const struct store_retract *)request);
+    case STORE_REVISE:
+        return add_revise(params, (const struct store_revise *)request);
     case STORE_SUBSCRIBE:
         return add_subscribe(params, (const struct store_subscribe *)request);
     case STORE_SUBSCRIBERS:
@@ -307,14 +323,16 @@ static int read_posted(struct store_posted *posted, const PGresult *rows)
     return status;
 }
 
-static int read_retract(struct store_retract *retract, const PGresult *rows)
+/* The post that was found, in the answer's order. */
+static int read_found(struct store_request *request, const PGresult *rows, uint64_t *ret_n,
+    enum notification_audience *ret_kind, struct bytes *ret_name)
 {
     if (PQntuples(rows) != 1) {
         return STATUS_NOT_FOUND;
     }
-    retract->n = pg_u64(rows, 0, 0);
-    retract->kind = (enum notification_audience)pg_i16(rows, 0, 1);
-    retract->name = result_copy(request_result(&retract->base), pg_bytes(rows, 0, 2));
+    *ret_n = pg_u64(rows, 0, 0);
+    *ret_kind = (enum notification_audience)pg_i16(rows, 0, 1);
+    *ret_name = result_copy(request_result(request), pg_bytes(rows, 0, 2));
     return 0;
 }
 
@@ -353,8 +371,14 @@ int pg_audience_rows(struct pg_flight *flight, const struct pg_run *run, const P
         return read_post(flight, rows);
     case STORE_POSTED:
         return read_posted((struct store_posted *)request, rows);
-    case STORE_RETRACT:
-        return read_retract((struct store_retract *)request, rows);
+    case STORE_RETRACT: {
+        struct store_retract *retract = (struct store_retract *)request;
+        return read_found(request, rows, &retract->n, &retract->kind, &retract->name);
+    }
+    case STORE_REVISE: {
+        struct store_revise *revise = (struct store_revise *)request;
+        return read_found(request, rows, &revise->n, &revise->kind, &revise->name);
+    }
     case STORE_SUBSCRIBE:
         return read_subscribe((struct store_subscribe *)request, rows);
     case STORE_SUBSCRIBERS: {

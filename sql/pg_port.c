@@ -88,6 +88,7 @@ static uint32_t slot_of_request(const struct store_request *request)
     case STORE_AUDIENCE_SWEEP:
     case STORE_POSTED:
     case STORE_RETRACT:
+    case STORE_REVISE:
     case STORE_SUBSCRIBE:
     case STORE_SUBSCRIBERS:
     case STORE_TOPICS:

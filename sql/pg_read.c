@@ -40,7 +40,7 @@ static enum pg_statement add_get(struct pg_params *params, const struct store_ge
 {
     pg_add_i16(params, (int16_t)slot_of_id(get->id));
     pg_add_uuid(params, get->id);
-    pg_add_text(params, get->tenant);
+    pg_add_text(params, get->who.tenant);
     return PG_STMT_GET;
 }
 
@@ -104,6 +104,7 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     case STORE_AUDIENCE_SWEEP:
     case STORE_POSTED:
     case STORE_RETRACT:
+    case STORE_REVISE:
     case STORE_SUBSCRIBE:
     case STORE_SUBSCRIBERS:
     case STORE_TOPICS:
@@ -335,6 +336,7 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     case STORE_AUDIENCE_SWEEP:
     case STORE_POSTED:
     case STORE_RETRACT:
+    case STORE_REVISE:
     case STORE_SUBSCRIBE:
     case STORE_SUBSCRIBERS:
     case STORE_TOPICS:

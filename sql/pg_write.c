@@ -491,14 +491,14 @@ static int read_claim(struct store_claim *claim, const PGresult *rows)
 
 /* The user and kind of change of `row`, appended when it is another than the last one's. */
 static struct store_swept *swept_of(
-    struct store_sweep *sweep, const PGresult *rows, int row, bool woken)
+    struct store_sweep *sweep, const PGresult *rows, int row, bool news)
 {
     struct result *arena = request_result(&sweep->base);
     struct bytes tenant = pg_bytes(rows, row, 0);
     struct bytes user = pg_bytes(rows, row, 1);
     if (sweep->user_count > 0) {
         struct store_swept *last = &sweep->users[sweep->user_count - 1];
-        if (last->woken == woken && bytes_eq(last->who.tenant, tenant) &&
+        if (last->news == news && bytes_eq(last->who.tenant, tenant) &&
             bytes_eq(last->who.user, user)) {
             return last;
         }
@@ -516,7 +516,7 @@ static struct store_swept *swept_of(
         .position.rev = pg_u64(rows, row, 3),
         .position.unread = pg_u64(rows, row, 4),
         .position.unseen = pg_u64(rows, row, 5),
-        .woken = woken,
+        .news = news,
     };
     return swept;
 }
@@ -569,6 +569,7 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
         return read_sweep((struct store_sweep *)request, rows);
     case STORE_AUDIENCE_POST:
     case STORE_RETRACT:
+    case STORE_REVISE:
     case STORE_SUBSCRIBE:
         return pg_audience_rows(flight, run, rows);
     case STORE_PUT:
@@ -593,10 +594,10 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_PICK:
     case STORE_COUNTS:
     case STORE_SYNC:
+    case STORE_GET:
     case STORE_POSITIONS:
         return pg_read_rows(flight, run, rows);
     case STORE_PREFERENCE_READ:
-    case STORE_GET:
     case STORE_CHANGED:
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:

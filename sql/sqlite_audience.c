@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Makes the rows of posts to many in the inboxes that lack them, and takes back what was retracted.
+ * Makes the rows of posts to many in the inboxes that lack them, takes back what was retracted, and
+ * gives rows the content that their posts were given.
  */
 #include "sql/sqlite_audience.h"
 
@@ -233,13 +234,16 @@ int sqlite_audience_enter(struct sqlite_db *db, const struct store_user *who)
     return more > 0 ? STATUS_AGAIN : more;
 }
 
-/* --- taking back --- */
+/* --- taking back, and other content --- */
 
-/* A tenant's posts that are being taken back. */
+/* A tenant's posts that are being taken back, or whose content was changed. */
 struct changes {
     struct change {
         struct bytes tenant;
         uint64_t n;
+        uint64_t edit; /* 0: it is taken back */
+        uint64_t fields;
+        struct bytes past; /* whom the sweep has come to */
     } * at;
     size_t count;
 };
@@ -265,6 +269,9 @@ static int read_changes(struct sqlite_db *db, struct bytes tenant, struct result
         grown[ret_changes->count++] = (struct change){
             .tenant = result_copy(arena, query_column(&query, 0)),
             .n = query_column_u64(&query, 1),
+            .edit = query_column_u64(&query, 2),
+            .fields = query_column_u64(&query, 3),
+            .past = result_copy(arena, query_column(&query, 4)),
         };
         more = query_step(&query);
     }
@@ -272,50 +279,81 @@ static int read_changes(struct sqlite_db *db, struct bytes tenant, struct result
     return more < 0 ? more : 0;
 }
 
-/* What a user has of a post: 1, and its row; 0: nothing. */
-static int find_row(struct sqlite_db *db, const struct store_user *who, uint64_t n,
-    uint64_t *ret_rowid, struct notification_item *ret_item)
+/* What a user has of a post. */
+struct made {
+    uint64_t rowid;
+    uint64_t seq;
+    uint8_t id[NOTIFICATION_ID_LEN];
+    enum notification_state state;
+};
+
+/* What a change is about: 1, and the user's row; 0: there is none, or it has the new content. */
+static int find_row(struct sqlite_db *db, const struct store_user *who, const struct change *change,
+    struct made *ret_made)
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_AUDIENCE_FIND);
     query_text(&query, 1, who->tenant);
-    query_u64(&query, 2, n);
+    query_u64(&query, 2, change->n);
     query_text(&query, 3, who->user);
     int more = query_step(&query);
     if (more > 0) {
-        *ret_rowid = query_column_u64(&query, 0);
-        query_column_id(&query, 1, ret_item->id);
-        ret_item->seq = query_column_u64(&query, 2);
-        ret_item->state = (enum notification_state)query_column_u64(&query, 4);
+        ret_made->rowid = query_column_u64(&query, 0);
+        query_column_id(&query, 1, ret_made->id);
+        ret_made->seq = query_column_u64(&query, 2);
+        ret_made->state = (enum notification_state)query_column_u64(&query, 4);
+        more = change->edit == 0 || query_column_u64(&query, 5) < change->edit;
     }
     query_close(&query);
     return more;
 }
 
-/* Erase what a user has of the posts of `changes` of his tenant, with one rev; tell it. */
-static int take_back(struct sqlite_db *db, const struct changes *changes, uint64_t at,
+/* Replace the row by a tombstone with the next rev. */
+static int take_back(struct sqlite_db *db, const struct made *made, uint64_t at,
+    struct result *arena, struct store_swept *swept)
+{
+    struct notification_change change = {
+        .seq = made->seq, .rev = swept->position.rev + 1, .state = NOTIFICATION_ERASED, .at = at};
+    memcpy(change.id, made->id, NOTIFICATION_ID_LEN);
+    int status = sqlite_make_tombstone(db, &swept->who, made->rowid, &change);
+    sqlite_count_out(&swept->position, made->state);
+    change_append(arena, &swept->changes, &swept->change_count, &change);
+    return status < 0 ? status : 0;
+}
+
+/* Give the row what the change says of the post's content, with the next rev. */
+static int renew(struct sqlite_db *db, const struct change *change, const struct made *made,
+    struct store_swept *swept)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_RENEW);
+    query_u64(&query, 1, made->rowid);
+    query_text(&query, 2, change->tenant);
+    query_u64(&query, 3, change->n);
+    query_u64(&query, 4, change->fields);
+    query_u64(&query, 5, swept->position.rev + 1);
+    swept->news = true;
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
+/* Do what `changes` say with what a user of their tenant has, with one rev; tell it. */
+static int apply_changes(struct sqlite_db *db, const struct changes *changes, uint64_t at,
     struct result *arena, struct store_swept *swept)
 {
     uint64_t floor;
     int status = sqlite_read_position(db, &swept->who, &swept->position, &floor);
     for (size_t i = 0; i < changes->count && status >= 0; i++) {
-        uint64_t rowid = 0;
-        struct notification_item item = {0};
-        bool his = bytes_eq(changes->at[i].tenant, swept->who.tenant);
-        status = his ? find_row(db, &swept->who, changes->at[i].n, &rowid, &item) : 0;
-        if (status <= 0) {
-            continue;
+        const struct change *change = &changes->at[i];
+        struct made made = {0};
+        bool his = bytes_eq(change->tenant, swept->who.tenant);
+        status = his ? find_row(db, &swept->who, change, &made) : 0;
+        if (status > 0) {
+            status = change->edit > 0 ? renew(db, change, &made, swept)
+                                      : take_back(db, &made, at, arena, swept);
         }
-        struct notification_change change = {.seq = item.seq,
-            .rev = swept->position.rev + 1,
-            .state = NOTIFICATION_ERASED,
-            .at = at};
-        memcpy(change.id, item.id, NOTIFICATION_ID_LEN);
-        status = sqlite_make_tombstone(db, &swept->who, rowid, &change);
-        sqlite_count_out(&swept->position, item.state);
-        change_append(arena, &swept->changes, &swept->change_count, &change);
     }
-    if (status < 0 || swept->change_count == 0) {
+    if (status < 0 || (swept->change_count == 0 && !swept->news)) {
         return status;
     }
     swept->position.rev++;
@@ -336,7 +374,7 @@ int sqlite_audience_mend(struct sqlite_db *db, const struct store_request *reque
             status = read_changes(db, swept.who.tenant, &arena, MOST_CHANGES, &changes);
         }
         if (status >= 0) {
-            status = take_back(db, &changes, clock_wall_ms(), &arena, &swept);
+            status = apply_changes(db, &changes, clock_wall_ms(), &arena, &swept);
         }
     }
     status = result_failed(&arena) ? STATUS_NOMEM : status;
@@ -354,16 +392,15 @@ static int finds(struct query *query)
     return more;
 }
 
-/* Whether a user has something of a post that is being taken back. */
-static int has_taken(struct sqlite_db *db, const struct store_user *who, struct result *arena)
+/* Whether a user has something of a post that is being taken back, or its old content. */
+static int has_changed(struct sqlite_db *db, const struct store_user *who, struct result *arena)
 {
     struct changes changes = {0};
     int status = read_changes(db, who->tenant, arena, MOST_CHANGES, &changes);
     for (size_t i = 0; i < changes.count && status == 0; i++) {
-        uint64_t rowid;
-        struct notification_item item;
+        struct made made;
         if (bytes_eq(changes.at[i].tenant, who->tenant)) {
-            status = find_row(db, who, changes.at[i].n, &rowid, &item);
+            status = find_row(db, who, &changes.at[i], &made);
         }
     }
     return status;
@@ -390,7 +427,7 @@ static int lacks(
         bind_pending(&query, who, &standing);
         status = finds(&query);
     }
-    return status != 0 ? status : has_taken(db, who, arena);
+    return status != 0 ? status : has_changed(db, who, arena);
 }
 
 int sqlite_audience_ask(struct sqlite_db *db, struct store_request *request)
@@ -410,7 +447,7 @@ int sqlite_audience_ask(struct sqlite_db *db, struct store_request *request)
 
 /* --- the sweep --- */
 
-/* Some of those who have something of a post. */
+/* Some of those who have something of a post, by name, behind those whom the sweep has come to. */
 static int read_holders(struct sqlite_db *db, const struct change *change, struct result *arena,
     uint64_t limit, struct store_swept **ret_users, size_t *ret_count)
 {
@@ -419,6 +456,7 @@ static int read_holders(struct sqlite_db *db, const struct change *change, struc
     query_text(&query, 1, change->tenant);
     query_u64(&query, 2, change->n);
     query_u64(&query, 3, limit);
+    query_text(&query, 4, change->past);
     int more = query_step(&query);
     while (more > 0) {
         struct store_swept *grown = result_grow(arena, *ret_users, *ret_count, sizeof(*grown));
@@ -446,7 +484,20 @@ static int run_by_number(
     return changed < 0 ? changed : 0;
 }
 
-/* Take one post back from at most `limit` users; when nobody has it any more, that is done. */
+/* The sweep has come to a user. */
+static int pass(struct sqlite_db *db, const struct change *change, struct bytes user)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_PASS);
+    query_text(&query, 1, change->tenant);
+    query_u64(&query, 2, change->n);
+    query_text(&query, 3, user);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
+/* Do what one change says for at most `limit` users; behind the last who has the post it is done.
+ */
 static int sweep_change(struct sqlite_db *db, struct store_sweep *sweep, struct change *change)
 {
     struct result *arena = request_result(&sweep->base);
@@ -458,7 +509,10 @@ static int sweep_change(struct sqlite_db *db, struct store_sweep *sweep, struct 
         return run_by_number(db, SQLITE_STMT_AUDIENCE_DONE, change->tenant, change->n);
     }
     for (size_t i = first; i < sweep->user_count && status == 0; i++) {
-        status = take_back(db, &one, sweep->now, arena, &sweep->users[i]);
+        status = apply_changes(db, &one, sweep->now, arena, &sweep->users[i]);
+    }
+    if (status == 0 && change->edit > 0 && sweep->user_count > first) {
+        status = pass(db, change, sweep->users[sweep->user_count - 1].who.user);
     }
     return status;
 }

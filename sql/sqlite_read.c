@@ -207,7 +207,7 @@ static int run_get(struct sqlite_db *db, struct store_get *get)
     query_open(&query, db, SQLITE_STMT_GET);
     query_u64(&query, 1, slot_of_id(get->id));
     query_id(&query, 2, get->id);
-    query_text(&query, 3, get->tenant);
+    query_text(&query, 3, get->who.tenant);
     int more = query_step(&query);
     if (more > 0) {
         sqlite_items_read(&query, request_result(&get->base), &get->item);
@@ -349,6 +349,7 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_AUDIENCE_POST:
     case STORE_AUDIENCE_SWEEP:
     case STORE_RETRACT:
+    case STORE_REVISE:
     case STORE_SUBSCRIBE:
     case STORE_OP_COUNT:
         break;

@@ -161,6 +161,20 @@ static int run_post(
     return found < 0 ? found : found > 0 ? 0 : store_post(db, post, result);
 }
 
+/* A post is taken back (`edit` 0), or has other content: the sweep goes through all who have it. */
+static int note_change(
+    struct sqlite_db *db, struct bytes tenant, uint64_t n, uint64_t edit, uint32_t fields)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_CHANGE);
+    query_text(&query, 1, tenant);
+    query_u64(&query, 2, n);
+    query_u64(&query, 3, edit);
+    query_u64(&query, 4, fields);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
 static int run_retract(struct sqlite_db *db, struct store_retract *retract)
 {
     struct query query;
@@ -180,11 +194,37 @@ static int run_retract(struct sqlite_db *db, struct store_retract *retract)
     if (more < 0 || !found || retract->only_find) {
         return more < 0 ? more : found ? 0 : STATUS_NOT_FOUND;
     }
-    query_open(&query, db, SQLITE_STMT_AUDIENCE_CHANGE);
-    query_text(&query, 1, retract->tenant);
-    query_u64(&query, 2, retract->n);
-    int changed = query_run(&query);
-    return changed < 0 ? changed : 0;
+    return note_change(db, retract->tenant, retract->n, 0, 0);
+}
+
+static int run_revise(struct sqlite_db *db, struct store_revise *revise)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_REVISE);
+    query_text(&query, 1, revise->tenant);
+    query_id(&query, 2, revise->id);
+    query_u64(&query, 3, revise->fields);
+    query_text(&query, 4, revise->title);
+    query_text(&query, 5, revise->message);
+    query_blob(&query, 6, revise->data);
+    query_u64(&query, 7, (uint64_t)revise->priority);
+    query_u64(&query, 8, revise->expires_at);
+    query_u64(&query, 9, revise->at);
+    int more = query_step(&query);
+    bool found = more > 0;
+    uint64_t edit = 0;
+    if (found) {
+        revise->n = query_column_u64(&query, 0);
+        revise->kind = (enum notification_audience)query_column_u64(&query, 1);
+        revise->name = result_copy(request_result(&revise->base), query_column(&query, 2));
+        edit = query_column_u64(&query, 3);
+        more = query_step(&query);
+    }
+    query_close(&query);
+    if (more < 0 || !found) {
+        return more < 0 ? more : STATUS_NOT_FOUND;
+    }
+    return note_change(db, revise->tenant, revise->n, edit, revise->fields);
 }
 
 /* --- subscriptions --- */
@@ -290,6 +330,8 @@ int sqlite_topics_write(
         return run_post(db, (struct store_audience_post *)request, ret_results);
     case STORE_RETRACT:
         return run_retract(db, (struct store_retract *)request);
+    case STORE_REVISE:
+        return run_revise(db, (struct store_revise *)request);
     case STORE_SUBSCRIBE:
         return run_subscribe(db, (struct store_subscribe *)request);
     default:

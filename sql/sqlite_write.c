@@ -219,15 +219,15 @@ static int sweep_row(struct sqlite_db *db, struct store_sweep *sweep, struct sto
     const struct target *target)
 {
     struct notification_item item = target->item;
-    enum notification_verb verb = swept->woken ? NOTIFICATION_MARK_WAKE : NOTIFICATION_MARK_DELETE;
+    enum notification_verb verb = swept->news ? NOTIFICATION_MARK_WAKE : NOTIFICATION_MARK_DELETE;
     notification_mark_apply(&item, verb, sweep->now, 0);
     struct notification_change change = {.seq = item.seq,
         .rev = swept->position.rev + 1,
-        .state = swept->woken ? item.state : NOTIFICATION_EXPIRED,
+        .state = swept->news ? item.state : NOTIFICATION_EXPIRED,
         .at = sweep->now};
     memcpy(change.id, item.id, NOTIFICATION_ID_LEN);
-    int status = swept->woken ? write_row(db, verb, target->rowid, &item, change.rev)
-                              : sqlite_make_tombstone(db, &swept->who, target->rowid, &change);
+    int status = swept->news ? write_row(db, verb, target->rowid, &item, change.rev)
+                             : sqlite_make_tombstone(db, &swept->who, target->rowid, &change);
     change_append(request_result(&sweep->base), &swept->changes, &swept->change_count, &change);
     sqlite_count_out(&swept->position, target->item.state);
     sqlite_count_in(&swept->position, change.state);
@@ -245,7 +245,7 @@ static int sweep_user(struct sqlite_db *db, struct store_sweep *sweep, const str
     }
     sweep->users = grown;
     struct store_swept *swept = &grown[sweep->user_count++];
-    *swept = (struct store_swept){.who = dues->at[*first].who, .woken = woken};
+    *swept = (struct store_swept){.who = dues->at[*first].who, .news = woken};
     uint64_t floor;
     int status = sqlite_read_position(db, &swept->who, &swept->position, &floor);
     size_t i = *first;
@@ -412,6 +412,7 @@ static int run_write(
         return sqlite_audience_sweep(db, (struct store_sweep *)request);
     case STORE_AUDIENCE_POST:
     case STORE_RETRACT:
+    case STORE_REVISE:
     case STORE_SUBSCRIBE:
         return sqlite_topics_write(db, request, ret_results);
     case STORE_PUT:

@@ -283,7 +283,8 @@ bool op_writes(enum store_op op)
     return op == STORE_PUT || op == STORE_MARK || op == STORE_EDIT || op == STORE_CLAIM ||
            op == STORE_SWEEP || op == STORE_FORGET || op == STORE_WITNESS_RAISE ||
            op == STORE_EPOCH || op == STORE_AUDIENCE_POST || op == STORE_AUDIENCE_SWEEP ||
-           op == STORE_RETRACT || op == STORE_SUBSCRIBE || op == STORE_PREFERENCE_WRITE;
+           op == STORE_RETRACT || op == STORE_REVISE || op == STORE_SUBSCRIBE ||
+           op == STORE_PREFERENCE_WRITE;
 }
 
 bool op_checks(enum store_op op)

@@ -9,9 +9,9 @@
  * - STORE_PUT and STORE_MARK make what is missing before they do anything else. The rev of what
  * they store is then higher by what was made: who is told of it sees a gap and reads, as with any.
  * - STORE_LIST, STORE_COUNTS, STORE_SYNC and STORE_POSITIONS find out whether anything is missing,
- *   or has been taken back, have it mended and read again, before they answer. What was
- *   acknowledged before they were submitted is in the answer; nobody has to ask for it.
- * - STORE_GET does not find a row that has been taken back.
+ *   has been taken back, or has other content, have it mended and read again, before they answer.
+ *   What was acknowledged before they were submitted is in the answer; nobody has to ask for it.
+ *   STORE_GET does so where it names a user; it never finds a row that has been taken back.
  *
  * So there is no request that makes rows: WHO IS ONLINE IS SERVED BY STORE_POSITIONS. After a
  * post, or a retraction, each node asks for the positions of those of its users that it may concern
@@ -26,8 +26,9 @@
  * was lost by STORE_POSTED. An inbox begins when something is written to it, or by
  * store_positions.begin, which connecting sets: posts to everybody are for inboxes that there are.
  *
- * STORE_AUDIENCE_SWEEP takes back what a retraction has not reached yet, and drops what is old; it
- * is to be repeated as STORE_SWEEP, and tells users as that does (announce_swept).
+ * STORE_AUDIENCE_SWEEP takes back what a retraction has not reached yet, renews what a change of
+ * content has not, and drops what is old; it is to be repeated as STORE_SWEEP, and tells users as
+ * that does (announce_swept).
  */
 #ifndef SQL_STORE_AUDIENCE_H
 #define SQL_STORE_AUDIENCE_H
@@ -138,6 +139,28 @@ struct store_retract {
 };
 
 /*
+ * Give a post to many other content: who gets it from then on gets that; whoever has it gets a rev
+ * and the fields that were changed, at the latest when next read, or by the sweep, without a change
+ * of state or place. STATUS_NOT_FOUND as above. Who is online is served as after a post.
+ */
+struct store_revise {
+    struct store_request base; /* STORE_REVISE */
+    struct bytes tenant;
+    uint8_t id[NOTIFICATION_ID_LEN];
+    uint32_t fields; /* set of enum notification_edit, not empty */
+    struct bytes title;
+    struct bytes message;
+    struct bytes data;
+    enum notification_priority priority;
+    uint64_t expires_at;
+    uint64_t at;
+    /* out */
+    uint64_t n;
+    enum notification_audience kind;
+    struct bytes name;
+};
+
+/*
  * Which posts there are above a number, for several tenants: the cursor of a node that finds posts
  * whose hint was lost. A number that was answered stands for all posts up to it: they are told in
  * the order in which they became visible.
@@ -163,7 +186,8 @@ struct store_posted {
 };
 
 /*
- * Take back what retractions have not reached yet, at most `limit` rows; drop posts that were
+ * Take back what retractions have not reached yet, and renew what STORE_REVISE has not, at most
+ * `limit` rows; drop posts that were
  * created before `now` - `tombstone_ms` or have expired, at most `limit`. It is a struct
  * store_sweep of op STORE_AUDIENCE_SWEEP: what is gone is told as there, `more` says that it is not
  * done. `tombstone_ms` says here how long posts are kept for users who do not come (400 days).

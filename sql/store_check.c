@@ -161,7 +161,7 @@ bool request_is_valid(const struct store_request *request)
     case STORE_SYNC:
         return is_sync((const struct store_sync *)request);
     case STORE_GET:
-        return is_text(((const struct store_get *)request)->tenant, STORE_NAME_MAX);
+        return is_user(&((const struct store_get *)request)->who);
     case STORE_POSITIONS:
         return is_positions((const struct store_positions *)request);
     case STORE_CHANGED:

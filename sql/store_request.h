@@ -43,6 +43,7 @@ enum store_op {
     STORE_AUDIENCE_SWEEP,
     STORE_POSTED,
     STORE_RETRACT,
+    STORE_REVISE,
     STORE_SUBSCRIBE,
     STORE_SUBSCRIBERS,
     STORE_TOPICS,
@@ -137,7 +138,7 @@ struct store_sync {
 /* One notification by id. STATUS_NOT_FOUND when there is none in `tenant`. */
 struct store_get {
     struct store_request base;
-    struct bytes tenant;
+    struct store_user who; /* whose row it is said to be; without a user: anybody's of the tenant */
     uint8_t id[NOTIFICATION_ID_LEN];
     struct notification_item item; /* out */
 };
@@ -201,7 +202,7 @@ struct store_sweep {
     struct store_swept {
         struct store_user who;
         struct store_position position;
-        bool woken; /* the rows are unread again; else they are gone */
+        bool news; /* rows are unread again, or have other content; else they are gone */
         struct notification_change *changes;
         size_t change_count;
     } * users;

@@ -176,7 +176,7 @@ void announce_mark(struct shard *shard, const struct store_mark *mark)
 
 void announce_swept(struct shard *shard, const struct store_swept *swept)
 {
-    if (swept->woken) {
+    if (swept->news) {
         announce_news(shard, swept->who, &swept->position);
     } else if (swept->change_count > 0) {
         announce_changes(shard, swept->who, &swept->position, swept->changes, swept->change_count);

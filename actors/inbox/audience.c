@@ -325,7 +325,7 @@ static void on_recheck(struct timer *timer)
 
 /* Hearing. */
 
-/* A post that was taken back has no number: its own was heard of, mostly. */
+/* A post that was taken back or changed has no number: its own was heard of, mostly. */
 static void take_hint(struct audience *audience, const struct audience_hint *hint)
 {
     if (hint->kind == AUDIENCE_NONE) {
@@ -333,14 +333,14 @@ static void take_hint(struct audience *audience, const struct audience_hint *hin
         return;
     }
     struct tenant *tenant = map_get(&audience->tenants, hint->tenant);
-    bool back = hint->n == 0;
-    if (tenant == NULL || (!back && !note(audience, tenant, hint->n))) {
+    bool changed = hint->n == 0;
+    if (tenant == NULL || (!changed && !note(audience, tenant, hint->n))) {
         return;
     }
     if (hint->kind == AUDIENCE_TOPIC) {
         topic_places_ask(audience->places, hint->tenant, hint->name);
     } else if (hint->kind == AUDIENCE_ALL ||
-               back) { /* those of a list were told by who posted it */
+               changed) { /* those of a list were told by who posted it */
         ask_tenant(audience, tenant);
     }
 }
@@ -531,14 +531,14 @@ void audience_tell(struct audience *audience, struct telling *telling)
     }
 }
 
-void audience_announce_retract(struct audience *audience, const struct store_retract *retract)
+void audience_announce_change(struct audience *audience, struct bytes tenant,
+    enum notification_audience kind, struct bytes name)
 {
     if (audience == NULL) {
         return;
     }
-    struct buf *payload = write_hint(
-        audience, &(struct audience_hint){
-                      .kind = retract->kind, .tenant = retract->tenant, .name = retract->name});
+    struct buf *payload =
+        write_hint(audience, &(struct audience_hint){.kind = kind, .tenant = tenant, .name = name});
     if (payload != NULL) { /* else the sweep tells them */
         tell_all(audience, payload);
         buf_unref(payload);

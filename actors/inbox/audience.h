@@ -40,8 +40,12 @@ void audience_place(struct audience *audience, struct inbox *inbox);
 /* A post was stored, or is a repeat: have all nodes serve those who are online. */
 void audience_announce(struct audience *audience, const struct store_audience_post *post);
 
-/* A post was taken back: have all nodes serve those who are online. The sweep tells the others. */
-void audience_announce_retract(struct audience *audience, const struct store_retract *retract);
+/*
+ * A post of `tenant` to many was taken back, or has other content: have all nodes serve those who
+ * are online. `name` is that of a topic. The sweep tells the others.
+ */
+void audience_announce_change(struct audience *audience, struct bytes tenant,
+    enum notification_audience kind, struct bytes name);
 
 /* Have many users told something, some in each turn (teller.h); all at once without an audience. */
 void audience_tell(struct audience *audience, struct telling *telling);

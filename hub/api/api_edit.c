@@ -25,6 +25,7 @@ struct edit_call {
     struct shard *shard;
     struct store_edit edit;
     struct store_retract retract; /* of a post to many */
+    struct store_revise revise; /* likewise */
     struct notification_post post; /* of a change; owns its texts, but for those in `body` */
     bool parsed; /* `post` is to be finished */
     char *body;
@@ -60,12 +61,10 @@ static void answer(struct edit_call *call)
     }
 }
 
-static void answer_many(struct edit_call *call)
+static void answer_retract(struct edit_call *call)
 {
     struct http_request *request = call->api.request;
-    if (!call->edit.erase) {
-        api_refuse_field(request, "id", "A post to many cannot be changed, only taken back");
-    } else if (call->retract.only_find) {
+    if (call->retract.only_find) {
         api_refuse(request, &(struct api_error){.code = ERROR_ALREADY_DELIVERED,
                                 .message = "Users may have the post to many"});
     } else {
@@ -76,12 +75,14 @@ static void answer_many(struct edit_call *call)
 static void on_retracted(struct store_request *request)
 {
     struct edit_call *call = container_of(request, struct edit_call, retract.base);
-    if (request->status == 0 && !call->retract.only_find) {
-        audience_announce_retract(call->shard->audience, &call->retract);
+    const struct store_retract *retract = &call->retract;
+    if (request->status == 0 && !retract->only_find) {
+        audience_announce_change(
+            call->shard->audience, retract->tenant, retract->kind, retract->name);
     }
     if (call->api.request != NULL) {
         if (request->status == 0) {
-            answer_many(call);
+            answer_retract(call);
         } else {
             api_refuse_status(call->api.request, request->status);
         }
@@ -90,18 +91,73 @@ static void on_retracted(struct store_request *request)
     free_call(call);
 }
 
-/* There is no such row: is there such a post to many? */
-static void try_many(struct edit_call *call)
+static void answer_revise(struct edit_call *call)
+{
+    struct builder out = {0};
+    builder_byte(&out, '{');
+    api_post_write_id(call->revise.id, &out);
+    api_post_write_target(call->revise.kind, call->revise.name, &out);
+    builder_byte(&out, '}');
+    api_answer(call->api.request, 200, bytes_of(NULL, 0), &out);
+}
+
+static void on_revised(struct store_request *request)
+{
+    struct edit_call *call = container_of(request, struct edit_call, revise.base);
+    const struct store_revise *revise = &call->revise;
+    if (request->status == 0) {
+        audience_announce_change(call->shard->audience, revise->tenant, revise->kind, revise->name);
+    }
+    if (call->api.request != NULL) {
+        if (request->status == 0) {
+            answer_revise(call);
+        } else {
+            api_refuse_status(call->api.request, request->status);
+        }
+    }
+    store_request_finish(request);
+    free_call(call);
+}
+
+static void submit_retract(struct edit_call *call)
 {
     const struct store_edit *edit = &call->edit;
     call->retract = (struct store_retract){
         .base = {.op = STORE_RETRACT, .done = on_retracted},
         .tenant = edit->tenant,
-        .only_find = !edit->erase || edit->only_waiting,
+        .only_find = edit->only_waiting,
     };
     memcpy(call->retract.id, edit->id, sizeof(edit->id));
-    api_call_renew(&call->api);
     store_submit(call->shard->store, &call->retract.base);
+}
+
+static void submit_revise(struct edit_call *call)
+{
+    const struct store_edit *edit = &call->edit;
+    call->revise = (struct store_revise){
+        .base = {.op = STORE_REVISE, .done = on_revised},
+        .tenant = edit->tenant,
+        .fields = edit->fields,
+        .title = edit->title,
+        .message = edit->message,
+        .data = edit->data,
+        .priority = edit->priority,
+        .expires_at = edit->expires_at,
+        .at = edit->at,
+    };
+    memcpy(call->revise.id, edit->id, sizeof(edit->id));
+    store_submit(call->shard->store, &call->revise.base);
+}
+
+/* There is no such row: is there such a post to many? */
+static void try_many(struct edit_call *call)
+{
+    api_call_renew(&call->api);
+    if (call->edit.erase) {
+        submit_retract(call);
+    } else {
+        submit_revise(call);
+    }
 }
 
 static void on_done(struct store_request *request)

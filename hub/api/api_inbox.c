@@ -51,6 +51,7 @@ struct inbox_call {
     uint64_t rev;
     unsigned tries;
     bool by_priority; /* of counts */
+    char *owner; /* of a row that is read again */
 };
 
 /* Calls of the store. */
@@ -61,6 +62,7 @@ static void free_call(struct inbox_call *call)
     inbox_search_destroy(call->search);
     api_kept_finish(&call->kept);
     mem_free(call->query);
+    mem_free(call->owner);
     builder_reset(&call->types);
     if (call->marking != NULL) {
         notification_marking_finish(call->marking);
@@ -306,6 +308,25 @@ static void answer_get(struct inbox_call *call)
     api_kept_one(call->api.request, item->rev, &out);
 }
 
+/* A row of a post to many is read again as its user's, so that it has what the post was given
+ * since. */
+static void on_got(struct store_request *request)
+{
+    struct inbox_call *call = container_of(request, struct inbox_call, op.base);
+    struct store_get *get = &call->op.get;
+    bool again = goes_on(call) && get->who.user.len == 0 && get->item.audience != AUDIENCE_NONE;
+    size_t len = again ? get->item.user.len : 0;
+    call->owner = len > 0 ? mem_try_alloc(len) : NULL;
+    if (call->owner == NULL) {
+        on_done(request);
+        return;
+    }
+    memcpy(call->owner, get->item.user.at, len);
+    store_request_finish(request);
+    get->who.user = bytes_of(call->owner, len);
+    store_submit(call->shard->store, request);
+}
+
 void api_inbox_get(struct http_request *request, void *context)
 {
     (void)context;
@@ -323,7 +344,8 @@ void api_inbox_get(struct http_request *request, void *context)
         return;
     }
     if (read_query(request, call)) {
-        call->op.get.tenant = call->who.tenant;
+        call->op.base.done = on_got;
+        call->op.get.who = (struct store_user){.tenant = call->who.tenant, .user = call->who.user};
         submit(request, call);
     }
 }

@@ -29,6 +29,9 @@ struct api_error api_post_outcome(int status, enum store_outcome outcome);
 /* Append `"id":"…"`. */
 void api_post_write_id(const uint8_t id[NOTIFICATION_ID_LEN], struct builder *out);
 
+/* Append `,"audience":{…}`: whom a post to many is for; `name` is that of a topic. */
+void api_post_write_target(enum notification_audience kind, struct bytes name, struct builder *out);
+
 /*
  * Append the members of the result of a post to many, without braces; returns the HTTP status.
  * `made_key` is told where it must be repeated; empty: the poster has its own.

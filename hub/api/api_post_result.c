@@ -40,13 +40,13 @@ void api_post_write_id(const uint8_t id[NOTIFICATION_ID_LEN], struct builder *ou
     builder_byte(out, '"');
 }
 
-static void write_who(const struct store_audience_post *post, struct builder *out)
+void api_post_write_target(enum notification_audience kind, struct bytes name, struct builder *out)
 {
     builder_str(out, ",\"audience\":{\"kind\":\"");
-    builder_add(out, notification_audience_name(post->kind));
+    builder_add(out, notification_audience_name(kind));
     builder_str(out, "\",\"name\":");
-    if (post->kind == AUDIENCE_TOPIC) {
-        json_scan_write_string(out, post->name);
+    if (kind == AUDIENCE_TOPIC) {
+        json_scan_write_string(out, name);
     } else {
         builder_str(out, "null");
     }
@@ -70,7 +70,7 @@ unsigned api_post_write_audience(
     }
     bool duplicate = post->outcome == OUTCOME_DUPLICATE;
     api_post_write_id(post->id, out);
-    write_who(post, out);
+    api_post_write_target(post->kind, post->name, out);
     builder_str(out, duplicate ? ",\"duplicate\":true" : ",\"duplicate\":false");
     builder_str(out, !duplicate && post->nobody ? ",\"nobody\":true" : "");
     return duplicate ? 200 : 201;

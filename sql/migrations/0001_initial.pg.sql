@@ -70,7 +70,8 @@ $$;
 -- it. whole_rev: of the last change after which a device needs the whole row (also taken out of the
 -- archive). state follows from the times behind it (codec/notification_mark.h). count: how many posts it
 -- stands for; updated_at: when its content was replaced last. audience_n: of the post
--- to many that it was made from, and audience: kind, id and topic of that (sql/audience.h).
+-- to many that it was made from, audience: kind, id and topic of that (sql/audience.h), and
+-- audience_edit: which change of its content the row has.
 CREATE TABLE peal.notification (
     slot smallint NOT NULL,
     tenant text COLLATE "C" NOT NULL,
@@ -98,6 +99,7 @@ CREATE TABLE peal.notification (
     updated_at bigint NOT NULL DEFAULT 0,
     audience_n bigint NOT NULL DEFAULT 0,
     audience text NOT NULL DEFAULT '',
+    audience_edit integer NOT NULL DEFAULT 0,
     PRIMARY KEY (slot, tenant, user_id, seq)
 );
 CREATE UNIQUE INDEX notification_id ON peal.notification (slot, id);
@@ -142,7 +144,8 @@ CREATE TABLE peal.dedup (
 -- Posts to many. n: of a tenant's posts in the order of their commits, without holes, because
 -- whoever posts holds the head's lock up to the commit. kind 1: everybody, with the name '' those whose
 -- inbox began before, with '+' also others; 2: the topic `name`; 3: a list of members of its own, whose
--- name is the post's id. unwanted: only who asks for its type gets it.
+-- name is the post's id. unwanted: only who asks for its type gets it. edits: how often its content was
+-- changed, the last time at updated_at.
 CREATE TABLE peal.audience_head (
     tenant text COLLATE "C" PRIMARY KEY,
     n bigint NOT NULL
@@ -163,6 +166,8 @@ CREATE TABLE peal.audience_post (
     expires_at bigint NOT NULL,
     unwanted boolean NOT NULL DEFAULT false,
     retracted boolean NOT NULL DEFAULT false,
+    edits integer NOT NULL DEFAULT 0,
+    updated_at bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, n)
 );
 CREATE UNIQUE INDEX audience_post_id ON peal.audience_post (id);
@@ -196,13 +201,18 @@ CREATE TABLE peal.audience_key (
     PRIMARY KEY (tenant, kind, name, key_hash)
 );
 
--- Posts that are being taken back: what was made of them goes, and what is being made of them by
--- transactions that have read them before. horizon: the first transaction that cannot have; 0: the
--- sweep has not seen it yet.
+-- Posts that are being taken back (edit 0): what was made of them goes, and what is being made of them
+-- by transactions that have read them before. Or posts whose content was changed: rows with an
+-- audience_edit below `edit` get of the post what `fields` name (codec/notification.h); the sweep goes
+-- through them by user and has come to `past`. horizon: the first transaction that cannot have read
+-- the post as it was; 0: the sweep has not seen it yet.
 CREATE TABLE peal.audience_change (
     tenant text COLLATE "C" NOT NULL,
     n bigint NOT NULL,
     horizon bigint NOT NULL DEFAULT 0,
+    edit integer NOT NULL DEFAULT 0,
+    fields integer NOT NULL DEFAULT 0,
+    past text COLLATE "C" NOT NULL DEFAULT '',
     PRIMARY KEY (tenant, n)
 );
 
@@ -427,8 +437,8 @@ LANGUAGE sql STABLE AS $$
     ) q ORDER BY q.n LIMIT most
 $$;
 
--- Erases what the users have of the posts, with a tombstone, and tells it as peal.sweep does. Their
--- inboxes are locked. The four arrays belong together.
+-- Erases what the users have of those of the posts that are being taken back, with a tombstone, and
+-- tells it as peal.sweep does. Their inboxes are locked. The four arrays belong together.
 CREATE FUNCTION peal.take_back(
     slots smallint[], tenants text[], users text[], numbers bigint[], instant bigint
 ) RETURNS TABLE (
@@ -439,6 +449,11 @@ LANGUAGE sql VOLATILE AS $$
     WITH target AS MATERIALIZED (
         SELECT f.place, f.slot, f.tenant, f.user_id, f.seq, f.id, f.state
         FROM unnest(slots, tenants, users, numbers) AS u (slot, tenant, user_id, n)
+        CROSS JOIN LATERAL (
+            SELECT FROM peal.audience_change h
+            WHERE h.tenant = u.tenant AND h.n >= u.n AND h.n <= u.n AND h.edit = 0
+            ORDER BY h.n LIMIT 1
+        ) c
         CROSS JOIN LATERAL (
             SELECT a.ctid AS place, a.slot, a.tenant, a.user_id, a.seq, a.id, a.state
             FROM peal.notification a
@@ -469,6 +484,65 @@ LANGUAGE sql VOLATILE AS $$
     )
     SELECT b.tenant::text, b.user_id::text, b.seq, b.rev, b.unread, b.unseen, t.id, t.seq,
         6::smallint
+    FROM target t
+    JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
+    ORDER BY b.slot, b.tenant, b.user_id, t.seq
+$$;
+
+-- Gives what the users have of those of the posts whose content was changed the content that these
+-- have now: a rev for all of a user, without a change of state or place. Told as rows that came back.
+CREATE FUNCTION peal.renew(
+    slots smallint[], tenants text[], users text[], numbers bigint[]
+) RETURNS TABLE (
+    ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
+    ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint
+)
+LANGUAGE sql VOLATILE AS $$
+    WITH target AS MATERIALIZED (
+        SELECT f.place, f.slot, f.tenant, f.user_id, f.seq, f.id, c.edit, c.fields, p.title,
+            p.message, p.data, p.priority, p.expires_at, p.updated_at
+        FROM unnest(slots, tenants, users, numbers) AS u (slot, tenant, user_id, n)
+        CROSS JOIN LATERAL (
+            SELECT h.edit, h.fields FROM peal.audience_change h
+            WHERE h.tenant = u.tenant AND h.n >= u.n AND h.n <= u.n AND h.edit > 0
+            ORDER BY h.n LIMIT 1
+        ) c
+        CROSS JOIN LATERAL (
+            SELECT a.ctid AS place, a.slot, a.tenant, a.user_id, a.seq, a.id, a.audience_edit
+            FROM peal.notification a
+            WHERE a.tenant = u.tenant AND a.audience_n > 0 AND a.audience_n = u.n
+                AND a.user_id >= u.user_id AND a.user_id <= u.user_id
+            ORDER BY a.user_id LIMIT 1
+        ) f
+        CROSS JOIN LATERAL (
+            SELECT o.* FROM peal.audience_post o
+            WHERE o.tenant = u.tenant AND o.n >= u.n AND o.n <= u.n ORDER BY o.n LIMIT 1
+        ) p
+        WHERE f.audience_edit < c.edit
+    ), box AS (
+        INSERT INTO peal.inbox AS i (slot, tenant, user_id, changed_at)
+        SELECT t.slot, t.tenant, t.user_id,
+            floor(extract(epoch FROM clock_timestamp()) / 10)::integer
+        FROM target t GROUP BY t.slot, t.tenant, t.user_id
+        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET rev = i.rev + 1,
+            changed_at = excluded.changed_at
+        RETURNING i.slot, i.tenant, i.user_id, i.seq, i.rev, i.unread, i.unseen
+    ), placed AS MATERIALIZED (
+        SELECT t.*, b.rev
+        FROM target t
+        JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
+    ), changed AS (
+        UPDATE peal.notification n SET
+            title = CASE WHEN t.fields & 1 <> 0 THEN t.title ELSE n.title END,
+            message = CASE WHEN t.fields & 2 <> 0 THEN t.message ELSE n.message END,
+            data = CASE WHEN t.fields & 4 <> 0 THEN t.data ELSE n.data END,
+            priority = CASE WHEN t.fields & 8 <> 0 THEN t.priority ELSE n.priority END,
+            expires_at = CASE WHEN t.fields & 16 <> 0 THEN t.expires_at ELSE n.expires_at END,
+            updated_at = t.updated_at, audience_edit = t.edit, rev = t.rev, whole_rev = t.rev
+        FROM placed t WHERE n.ctid = t.place
+    )
+    SELECT b.tenant::text, b.user_id::text, b.seq, b.rev, b.unread, b.unseen, t.id, t.seq,
+        0::smallint
     FROM target t
     JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
     ORDER BY b.slot, b.tenant, b.user_id, t.seq
@@ -526,13 +600,14 @@ BEGIN
         FROM box b LEFT JOIN added a ON a.place = b.place LEFT JOIN cut c ON true
     ), stored AS (
         INSERT INTO peal.notification (slot, tenant, user_id, seq, new_rev, whole_rev, rev, id,
-            type, title, message, data, priority, created_at, expires_at, audience_n, audience)
+            type, title, message, data, priority, created_at, expires_at, updated_at, audience_n,
+            audience, audience_edit)
         SELECT d.slot, d.tenant, d.user_id, d.seq + k.number, d.rev + k.number, d.rev + k.number,
             d.rev + k.number, (lpad(to_hex(p.created_at), 12, '0') || '7'
                 || lpad(to_hex(d.slot::integer), 3, '0')
                 || substr(gen_random_uuid()::text, 19))::uuid, p.type, p.title, p.message,
-            p.data, p.priority, p.created_at, p.expires_at, p.n,
-            p.kind::text || p.id::text || CASE WHEN p.kind = 2 THEN p.name ELSE '' END
+            p.data, p.priority, p.created_at, p.expires_at, p.updated_at, p.n,
+            p.kind::text || p.id::text || CASE WHEN p.kind = 2 THEN p.name ELSE '' END, p.edits
         FROM kept k JOIN done d ON d.place = k.place CROSS JOIN LATERAL (
             SELECT * FROM peal.audience_post a
             WHERE a.tenant = d.tenant AND a.n >= k.n AND a.n <= k.n ORDER BY a.n LIMIT 1
@@ -566,7 +641,8 @@ $$;
 -- Locks the inboxes of all users in one order, and makes those that are missing: what is not there
 -- cannot be locked, and a mark would not see the first notification that comes beside it. Then makes
 -- the rows that are missing, at most `most`: where there are more it raises, or with `mend` leaves
--- them for the next time. With `mend` it also takes back what was retracted.
+-- them for the next time. With `mend` it also takes back what was retracted, and gives what was made
+-- of a post before its content was changed the new one.
 CREATE FUNCTION peal.enter(
     which smallint[], spaces text[], names text[], most bigint, mend boolean
 ) RETURNS void
@@ -626,6 +702,7 @@ BEGIN
     IF slots IS NOT NULL THEN
         PERFORM peal.take_back(slots, tenants, users, numbers,
             floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint);
+        PERFORM peal.renew(slots, tenants, users, numbers);
     END IF;
 END
 $$;
@@ -681,9 +758,40 @@ BEGIN
         WHERE p.id = post AND p.tenant = space AND NOT p.retracted
         RETURNING p.n, p.kind, p.name INTO taken;
     IF FOUND THEN
-        INSERT INTO peal.audience_change (tenant, n) VALUES (space, taken.n);
+        INSERT INTO peal.audience_change (tenant, n) VALUES (space, taken.n)
+            ON CONFLICT (tenant, n) DO UPDATE SET edit = 0, horizon = 0;
         RETURN QUERY SELECT taken.n, taken.kind,
             CASE WHEN taken.kind = 2 THEN taken.name::text ELSE '' END;
+    END IF;
+END
+$$;
+
+-- Changes the content of a post: who gets it from now on gets the new one; who has it gets it when
+-- read, or by the sweep.
+CREATE FUNCTION peal.revise(
+    space text, post uuid, which integer, as_title text, as_message text, as_data bytea,
+    as_priority smallint, until bigint, instant bigint
+) RETURNS TABLE (ret_n bigint, ret_kind smallint, ret_name text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    revised record;
+BEGIN
+    UPDATE peal.audience_post p SET
+        title = CASE WHEN which & 1 <> 0 THEN as_title ELSE p.title END,
+        message = CASE WHEN which & 2 <> 0 THEN as_message ELSE p.message END,
+        data = CASE WHEN which & 4 <> 0 THEN as_data ELSE p.data END,
+        priority = CASE WHEN which & 8 <> 0 THEN as_priority ELSE p.priority END,
+        expires_at = CASE WHEN which & 16 <> 0 THEN until ELSE p.expires_at END,
+        edits = p.edits + 1, updated_at = instant
+        WHERE p.id = post AND p.tenant = space AND NOT p.retracted
+        RETURNING p.n, p.kind, p.name, p.edits INTO revised;
+    IF FOUND THEN
+        INSERT INTO peal.audience_change AS c (tenant, n, edit, fields)
+            VALUES (space, revised.n, revised.edits, which)
+            ON CONFLICT (tenant, n) DO UPDATE SET edit = excluded.edit,
+                fields = c.fields | excluded.fields, horizon = 0, past = '';
+        RETURN QUERY SELECT revised.n, revised.kind,
+            CASE WHEN revised.kind = 2 THEN revised.name::text ELSE '' END;
     END IF;
 END
 $$;
@@ -796,9 +904,11 @@ BEGIN
 END
 $$;
 
--- Takes back what retractions have not reached, at most `most` rows, and drops old posts. Of a
--- retraction nothing is left when, in a snapshot taken after every transaction below its horizon
--- had ended, there is no row: those that came later have seen it (sql/README.md).
+-- Takes back what retractions have not reached, renews what changes of content have not, at most `most`
+-- rows, and drops old posts. Of a retraction nothing is left when, in a snapshot taken after every
+-- transaction below its horizon had ended, there is no row: those that came later have seen it
+-- (sql/README.md). Rows are renewed in one pass that begins behind the horizon. A change under way is
+-- locked before inboxes are, and left alone by who finds that another sweep has moved it on.
 CREATE FUNCTION peal.audience_sweep(instant bigint, keep_after bigint, most bigint)
 RETURNS TABLE (
     ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
@@ -815,11 +925,12 @@ DECLARE
     numbers bigint[] := '{}';
     found_slots smallint[];
     found_users text[];
+    last_user text;
     dropped bigint := 0;
     removed bigint;
 BEGIN
     FOR change IN
-        SELECT c.tenant, c.n, c.horizon FROM peal.audience_change c
+        SELECT c.tenant, c.n, c.horizon, c.edit, c.past FROM peal.audience_change c
         ORDER BY c.tenant, c.n LIMIT most
     LOOP
         EXIT WHEN cardinality(slots) >= most;
@@ -830,13 +941,21 @@ BEGIN
         END IF;
         over := change.horizon > 0
             AND pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= change.horizon;
-        SELECT array_agg(r.slot), array_agg(r.user_id) INTO found_slots, found_users
+        CONTINUE WHEN change.edit > 0 AND NOT over;
+        SELECT array_agg(r.slot), array_agg(r.user_id), max(r.user_id)
+            INTO found_slots, found_users, last_user
             FROM (
                 SELECT a.slot, a.user_id FROM peal.notification a
                 WHERE a.tenant = change.tenant AND a.audience_n > 0 AND a.audience_n = change.n
-                    AND a.user_id >= ''
+                    AND a.user_id >= CASE WHEN change.edit > 0 THEN change.past ELSE '' END
                 ORDER BY a.user_id LIMIT most - cardinality(slots)
             ) r;
+        IF found_slots IS NOT NULL AND change.edit > 0 THEN
+            UPDATE peal.audience_change c SET past = last_user || chr(1)
+                WHERE c.tenant = change.tenant AND c.n = change.n AND c.edit = change.edit
+                    AND c.past = change.past;
+            CONTINUE WHEN NOT FOUND;
+        END IF;
         IF found_slots IS NOT NULL THEN
             slots := slots || found_slots;
             users := users || found_users;
@@ -844,15 +963,22 @@ BEGIN
             numbers := numbers || array_fill(change.n, ARRAY[cardinality(found_slots)]);
         ELSIF over THEN
             DELETE FROM peal.audience_change c
-                WHERE c.tenant = change.tenant AND c.n = change.n;
+                WHERE c.tenant = change.tenant AND c.n = change.n AND c.edit = change.edit
+                    AND c.horizon = change.horizon;
         END IF;
     END LOOP;
     FOR old IN
-        (SELECT p.tenant, p.n, p.kind, p.name FROM peal.audience_post p
-            WHERE p.created_at <= keep_after ORDER BY p.created_at LIMIT most)
+        (SELECT p.tenant, p.n, p.kind, p.name, p.edits FROM peal.audience_post p
+            WHERE p.created_at <= keep_after AND NOT EXISTS (
+                SELECT FROM peal.audience_change c
+                WHERE c.tenant = p.tenant AND c.n = p.n AND c.edit > 0)
+            ORDER BY p.created_at LIMIT most)
         UNION ALL
-        (SELECT p.tenant, p.n, p.kind, p.name FROM peal.audience_post p
-            WHERE p.expires_at > 0 AND p.expires_at <= instant ORDER BY p.expires_at LIMIT most)
+        (SELECT p.tenant, p.n, p.kind, p.name, p.edits FROM peal.audience_post p
+            WHERE p.expires_at > 0 AND p.expires_at <= instant AND NOT EXISTS (
+                SELECT FROM peal.audience_change c
+                WHERE c.tenant = p.tenant AND c.n = p.n AND c.edit > 0)
+            ORDER BY p.expires_at LIMIT most)
     LOOP
         EXIT WHEN dropped >= most;
         removed := 0;
@@ -866,7 +992,8 @@ BEGIN
         END IF;
         dropped := dropped + 1 + removed;
         IF dropped < most THEN
-            DELETE FROM peal.audience_post p WHERE p.tenant = old.tenant AND p.n = old.n;
+            DELETE FROM peal.audience_post p
+                WHERE p.tenant = old.tenant AND p.n = old.n AND p.edits = old.edits;
         END IF;
     END LOOP;
     RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
@@ -883,5 +1010,6 @@ BEGIN
         ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq;
     RETURN QUERY SELECT t.*, NULL::boolean
         FROM peal.take_back(slots, tenants, users, numbers, instant) t;
+    RETURN QUERY SELECT t.*, NULL::boolean FROM peal.renew(slots, tenants, users, numbers) t;
 END
 $$;

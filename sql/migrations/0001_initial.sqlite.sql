@@ -66,7 +66,8 @@ CREATE TABLE notification (
     count INTEGER NOT NULL DEFAULT 1,
     updated_at INTEGER NOT NULL DEFAULT 0,
     audience_n INTEGER NOT NULL DEFAULT 0,
-    audience TEXT NOT NULL DEFAULT ''
+    audience TEXT NOT NULL DEFAULT '',
+    audience_edit INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX notification_seq ON notification (slot, tenant, user_id, seq);
 CREATE UNIQUE INDEX notification_id ON notification (slot, id);
@@ -130,7 +131,9 @@ CREATE TABLE audience_post (
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     unwanted INTEGER NOT NULL DEFAULT 0,
-    retracted INTEGER NOT NULL DEFAULT 0
+    retracted INTEGER NOT NULL DEFAULT 0,
+    edits INTEGER NOT NULL DEFAULT 0,
+    updated_at INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX audience_post_n ON audience_post (tenant, n);
 CREATE UNIQUE INDEX audience_post_id ON audience_post (id);
@@ -164,10 +167,15 @@ CREATE TABLE audience_key (
     PRIMARY KEY (tenant, kind, name, key_hash)
 ) WITHOUT ROWID;
 
--- Posts that are being taken back: what was made of them goes.
+-- Posts that are being taken back (edit 0): what was made of them goes. Or posts whose content was
+-- changed: rows with an audience_edit below `edit` get of the post what `fields` name
+-- (codec/notification.h); the sweep goes through them by user and has come to `past`.
 CREATE TABLE audience_change (
     tenant TEXT NOT NULL,
     n INTEGER NOT NULL,
+    edit INTEGER NOT NULL DEFAULT 0,
+    fields INTEGER NOT NULL DEFAULT 0,
+    past TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (tenant, n)
 ) WITHOUT ROWID;
 

@@ -174,8 +174,6 @@ for (const [name, start] of Object.entries(stores)) {
       for (const device of devices) await told(device, 'right');
       assert.deepEqual(await titles(away), ['wrong', 'right'], 'has it, and is not online');
       const path = `${POSTS}/${id}`;
-      const change = await rig.hubs[0].api('PATCH', path, { title: 'other' });
-      assert.deepEqual([change.status, change.body.error.code, change.body.error.field], [422, 'invalid_field', 'id']);
       const waiting = await rig.hubs[1].api('DELETE', `${path}?if=undelivered`);
       assert.deepEqual([waiting.status, waiting.body.error.code], [409, 'already_delivered']);
       assert.deepEqual(await titles(first), ['wrong', 'right']);
@@ -195,6 +193,63 @@ for (const [name, start] of Object.entries(stores)) {
         assert.equal(device.ready.unread, 1, user);
         assert.deepEqual(await titles(user), ['right']);
       }
+    });
+
+    test('a post to many is given other content, for who has it and for who comes', async () => {
+      const prefix = newUser();
+      const list = Array.from({ length: 1001 }, (_, i) => `${prefix}-${i}`);
+      for (const target of [{ topic: newTopic() }, { users: list }, { all: true }]) {
+        const kind = { topic: 'topic', users: 'list', all: 'all' }[Object.keys(target)[0]];
+        const [first, second, away, later] = list;
+        if (target.topic) await subscribe(target.topic, [first, second, away, later]);
+        const devices = [await overSocketIo(rig.hubs[0], first), await overWs(rig.hubs[1], second, 'msgpack')];
+        const title = `${kind} before`;
+        const { id, audience } = await post(target, title, { message: 'stays', data: { n: 1 } });
+        for (const device of devices) await told(device, title);
+        assert.equal((await titles(away)).at(-1), title, 'has it, and is not online');
+        await devices[0].ask('notification:read', { upTo: devices[0].items.at(-1).seq });
+        const change = { title: `${kind} after`, priority: 'high' };
+        const answer = await rig.hubs[1].api('PATCH', `${POSTS}/${id}`, change);
+        assert.deepEqual([answer.status, answer.body], [200, { id, audience }]);
+        for (const [i, device] of devices.entries()) {
+          const isIt = ({ title: one }) => one === change.title;
+          const state = await until(() => device.states.find(({ updated }) => updated?.some(isIt)), 'it is told');
+          const item = state.updated.find(isIt);
+          assert.deepEqual([item.id, item.message, item.priority, item.isRead],
+            [device.items.at(-1).id, 'stays', 'high', i === 0]);
+          assert.equal(device.items.filter(({ title: one }) => one === change.title).length, 0, 'without a sound');
+        }
+        for (const user of [first, second, away, later]) {
+          const { body: { items: [item] } } = await rig.hubs[0].api('GET', `${inboxOf(user)}?limit=1`);
+          assert.deepEqual([item.title, item.message, item.data, item.priority], [change.title, 'stays', { n: 1 }, 'high']);
+          const { body } = await rig.hubs[1].api('GET', `/api/v1/notifications/${item.id}`);
+          assert.deepEqual([body.title, body.audience?.id], [change.title, id]);
+        }
+        const late = await overWs(rig.hubs[0], later, 'json');
+        assert.equal((await late.ask('notification:list', { limit: 1 })).items[0].title, change.title);
+        for (const { client } of [...devices, late]) client?.close?.();
+      }
+    });
+
+    test('who connects while a post to many is changed shows what it is in the end', async () => {
+      const topic = newTopic();
+      const users = Array.from({ length: 12 }, newUser);
+      await subscribe(topic, users);
+      const { id } = await post({ topic }, 'edit 0');
+      const last = 8;
+      const changes = (async () => {
+        for (let i = 1; i <= last; i++) {
+          const { status } = await rig.hubs[i % 2].api('PATCH', `${POSTS}/${id}`, { title: `edit ${i}` });
+          assert.equal(status, 200);
+        }
+      })();
+      const devices = await Promise.all(users.map((user, i) => overWs(rig.hubs[i % 2], user, 'json')));
+      const firsts = await Promise.all(devices.map(({ ask }) => ask('notification:list', { limit: 1 })));
+      await changes;
+      const shown = ({ items, states }, { items: [first] }) => [first, ...items, ...states.flatMap(({ updated = [] }) => updated)]
+        .sort((a, b) => a.rev - b.rev).at(-1).title;
+      await until(() => devices.every((device, i) => shown(device, firsts[i]) === `edit ${last}`), 'all show the last');
+      for (const user of users) assert.deepEqual(await titles(user), [`edit ${last}`]);
     });
 
     test('a post to everybody, or to a list, is taken back', async () => {

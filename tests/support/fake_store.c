@@ -348,6 +348,7 @@ static int carry_out(struct fake_store *store, struct store_request *request)
     case STORE_AUDIENCE_POST:
     case STORE_AUDIENCE_SWEEP:
     case STORE_RETRACT:
+    case STORE_REVISE:
     case STORE_SUBSCRIBE:
     case STORE_SUBSCRIBERS:
     case STORE_OP_COUNT:

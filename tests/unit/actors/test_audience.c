@@ -176,16 +176,14 @@ Test(audience, a_post_that_is_taken_back_is_served_though_it_was_heard_of)
     audience_announce(world.shard.audience, &post);
     turn(&world);
     cr_expect_eq(asked_for(&world), before + 1, "it was heard of");
-    struct store_retract retract = {.tenant = BYTES("acme"), .kind = AUDIENCE_ALL, .n = post.n};
-    audience_announce_retract(world.shard.audience, &retract);
+    audience_announce_change(world.shard.audience, BYTES("acme"), AUDIENCE_ALL, BYTES(""));
     turn(&world);
     cr_expect_eq(asked_for(&world), before + 2, "it was taken back");
-    retract.kind = AUDIENCE_LIST; /* whom it was for is not told: all are asked for */
-    audience_announce_retract(world.shard.audience, &retract);
+    /* Whom a list was for is not told: all are asked for. */
+    audience_announce_change(world.shard.audience, BYTES("acme"), AUDIENCE_LIST, BYTES(""));
     turn(&world);
     cr_expect_eq(asked_for(&world), before + 3);
-    retract.tenant = BYTES("other");
-    audience_announce_retract(world.shard.audience, &retract);
+    audience_announce_change(world.shard.audience, BYTES("other"), AUDIENCE_LIST, BYTES(""));
     turn(&world);
     cr_expect_eq(asked_for(&world), before + 3, "another tenant's");
     tear_down(&world);

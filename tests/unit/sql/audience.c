@@ -87,20 +87,33 @@ void retract_post(struct harness *harness, const struct store_audience_post *pos
     store_request_finish(&retract.base);
 }
 
+void revise_post(struct harness *harness, const struct store_audience_post *post,
+    const struct store_revise *with)
+{
+    struct store_revise revise = *with;
+    revise.base.op = STORE_REVISE;
+    revise.tenant = post->tenant;
+    memcpy(revise.id, post->id, NOTIFICATION_ID_LEN);
+    cr_assert_eq(harness_run(harness, 0, &revise.base), 0, "%d", revise.base.status);
+    cr_assert_eq(revise.n, post->n);
+    cr_assert_eq(revise.kind, post->kind);
+    cr_assert(bytes_eq(revise.name, post->name));
+    store_request_finish(&revise.base);
+}
+
 size_t sweep_audiences(struct harness *harness, uint64_t now, uint64_t keep_ms)
 {
-    size_t gone = 0;
+    size_t reached = 0;
     bool more = true;
     while (more) {
         struct store_sweep sweep = {
             .base.op = STORE_AUDIENCE_SWEEP, .now = now, .limit = 3, .tombstone_ms = keep_ms};
         cr_assert_eq(harness_run(harness, 0, &sweep.base), 0, "%d", sweep.base.status);
         for (size_t i = 0; i < sweep.user_count; i++) {
-            cr_assert_not(sweep.users[i].woken);
-            gone += sweep.users[i].change_count;
+            reached += sweep.users[i].news ? 1 : sweep.users[i].change_count;
         }
         more = sweep.more;
         store_request_finish(&sweep.base);
     }
-    return gone;
+    return reached;
 }

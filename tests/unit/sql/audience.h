@@ -24,7 +24,11 @@ bool unsubscribe_from(struct harness *harness, const char *user, const char *top
 /* Take a post back, failing the test on any status but 0. */
 void retract_post(struct harness *harness, const struct store_audience_post *post);
 
-/* Sweep audiences until there is no more to do; how many rows went. */
+/* Give a post the content of `with`, failing the test on any status but 0. */
+void revise_post(struct harness *harness, const struct store_audience_post *post,
+    const struct store_revise *with);
+
+/* Sweep audiences until there is no more to do; how many rows went, or users got other content. */
 size_t sweep_audiences(struct harness *harness, uint64_t now, uint64_t keep_ms);
 
 #endif

@@ -16,7 +16,7 @@ static struct store_row named_row(struct store_user who, uint64_t key, const cha
 
 static struct notification_item item_of(struct harness *harness, const struct store_row *row)
 {
-    struct store_get get = {.base.op = STORE_GET, .tenant = row->who.tenant};
+    struct store_get get = {.base.op = STORE_GET, .who.tenant = row->who.tenant};
     memcpy(get.id, row->id, NOTIFICATION_ID_LEN);
     cr_assert_eq(harness_run(harness, 0, &get.base), 0);
     struct notification_item item = get.item; /* numbers and id only */

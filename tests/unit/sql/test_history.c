@@ -417,9 +417,9 @@ static void sweep_model(struct history *h, const struct store_swept *swept)
     for (size_t j = 0; j < swept->change_count; j++) {
         struct entry *entry = &h->model.entries[swept->changes[j].seq - 1];
         cr_assert(is_there(entry));
-        uint64_t due = swept->woken ? entry->snoozed_until : entry->expires_at;
+        uint64_t due = swept->news ? entry->snoozed_until : entry->expires_at;
         cr_assert(due > 0 && due <= h->now);
-        if (swept->woken) {
+        if (swept->news) {
             change_entry(entry, NOTIFICATION_MARK_WAKE, 0, h->model.rev);
         } else {
             entry->gone = NOTIFICATION_EXPIRED;
@@ -440,7 +440,7 @@ static void step_sweep(struct history *h)
     cr_assert_leq(sweep.user_count, 2);
     size_t dues[2] = {0};
     for (size_t i = 0; i < sweep.user_count; i++) {
-        dues[sweep.users[i].woken] += sweep.users[i].change_count;
+        dues[sweep.users[i].news] += sweep.users[i].change_count;
         sweep_model(h, &sweep.users[i]);
     }
     bool all = !sweep.more && dues[0] < sweep.limit && dues[1] < sweep.limit;

@@ -231,7 +231,7 @@ BOTH(what_is_snoozed_comes_back_new)
     sweep.now = 500;
     cr_assert_eq(harness_run(&inbox.harness, 0, &sweep.base), 0);
     cr_assert_eq(sweep.user_count, 1);
-    cr_expect(sweep.users[0].woken);
+    cr_expect(sweep.users[0].news);
     cr_expect_eq(sweep.users[0].change_count, 2, "both in one rev");
     cr_expect_eq(sweep.users[0].position.unseen, 4);
     store_request_finish(&sweep.base);
@@ -274,7 +274,7 @@ BOTH(a_snooze_ends_by_waking_archiving_deleting_and_expiry)
         .base.op = STORE_SWEEP, .now = 400, .limit = 10, .tombstone_ms = 100000};
     cr_assert_eq(harness_run(&inbox.harness, 0, &sweep.base), 0);
     cr_assert_eq(sweep.user_count, 1);
-    cr_expect_not(sweep.users[0].woken);
+    cr_expect_not(sweep.users[0].news);
     cr_expect_eq(sweep.users[0].changes[0].state, NOTIFICATION_EXPIRED);
     store_request_finish(&sweep.base);
     expect_counts(&inbox, 13, 2, 2);

@@ -104,6 +104,7 @@ static const struct {
     {"audience.post", {{0}}},
     {"audience.posted", {{"audience_head_pkey", "tenant"}, {"audience_post_pkey", "(n <="}}},
     {"audience.retract", {{0}}},
+    {"audience.revise", {{0}}},
     {"audience.sweep", {{0}}},
     {"enter", {{0}}},
     {"subscribe", {{0}}},
@@ -347,7 +348,8 @@ static void use_the_rest(struct harness *harness)
     run_done(harness, &ping);
 }
 
-/* Posts to everybody and to a topic that some have, read, written behind and taken back. */
+/* Posts to everybody and to a topic that some have, read, written behind, changed and taken back.
+ */
 static void use_audiences(struct harness *harness, const char *user, uint64_t round)
 {
     (void)subscribe_to(harness, user, round % 2 ? "odd" : "even");
@@ -356,6 +358,9 @@ static void use_audiences(struct harness *harness, const char *user, uint64_t ro
     (void)position_of(harness, user_of(user));
     if (round % 10 == 0) {
         retract_post(harness, &post);
+    } else if (round % 10 == 5) {
+        revise_post(harness, &post,
+            &(struct store_revise){.fields = NOTIFICATION_EDIT_TITLE, .title = BYTES("other")});
     }
     (void)post_to(harness, "even", round);
     (void)unsubscribe_from(harness, user, "even");
@@ -383,7 +388,7 @@ static void sweep_once(struct harness *harness)
 /* All but the one that runs only when a write is blocked (test_pg.c). */
 static void expect_all_ran(const struct harness *harness)
 {
-    static struct store_statement_stats stats[64];
+    static struct store_statement_stats stats[128];
     size_t count = store_statements(harness->store, stats, ARRAY_LEN(stats));
     for (size_t i = 0; i < ARRAY_LEN(pg_statements); i++) {
         bool ran = strcmp(pg_statements[i].name, "unblock") == 0;

@@ -26,7 +26,7 @@ BOTH(keeps_every_byte_of_a_row)
     cr_expect_eq(row.rev, 1);
     cr_expect_eq(row.unread, 1);
 
-    struct store_get get = {.base.op = STORE_GET, .tenant = BYTES("acme")};
+    struct store_get get = {.base.op = STORE_GET, .who.tenant = BYTES("acme")};
     memcpy(get.id, row.id, NOTIFICATION_ID_LEN);
     cr_assert_eq(harness_run(&harness, 1, &get.base), 0);
     const struct notification_item *item = &get.item;
@@ -46,10 +46,10 @@ BOTH(keeps_every_byte_of_a_row)
     cr_expect_eq(item->read_at, 0);
     store_request_finish(&get.base);
 
-    get.tenant = BYTES("other");
+    get.who.tenant = BYTES("other");
     cr_expect_eq(harness_run(&harness, 1, &get.base), STATUS_NOT_FOUND);
     store_request_finish(&get.base);
-    get.tenant = BYTES("acme");
+    get.who.tenant = BYTES("acme");
     get.id[0] ^= 1;
     cr_expect_eq(harness_run(&harness, 1, &get.base), STATUS_NOT_FOUND);
     store_request_finish(&get.base);

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Posts to many that are given other content: everybody gets it once, with a rev and no other
+ * change.
+ */
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <uv.h>
+
+#include "codec/base/status.h"
+#include "codec/slot.h"
+#include "tests/unit/sql/audience.h"
+#include "tests/unit/sql/both.h"
+
+enum { TRIES = 3000, PAUSE_MS = 5 };
+
+static const struct store_revise new_title = {
+    .fields = NOTIFICATION_EDIT_TITLE | NOTIFICATION_EDIT_PRIORITY,
+    .title = {.at = "other", .len = 5},
+    .priority = NOTIFICATION_HIGH,
+    .at = 1800000000000,
+};
+
+static const struct store_revise new_message = {
+    .fields = NOTIFICATION_EDIT_MESSAGE | NOTIFICATION_EDIT_DATA,
+    .message = {.at = "text", .len = 4},
+    .data = {.at = "{}", .len = 2},
+    .at = 1800000000001,
+};
+
+static const struct store_revise newest_title = {
+    .fields = NOTIFICATION_EDIT_TITLE,
+    .title = {.at = "newest", .len = 6},
+    .at = 1800000000002,
+};
+
+static void expect_title(struct harness *harness, const char *user, const char *title, uint64_t rev)
+{
+    struct store_list list = {.base.op = STORE_LIST, .who = user_of(user), .limit = 10};
+    cr_assert_eq(harness_run(harness, 1, &list.base), 0);
+    cr_assert_eq(list.count, 1, "%s has %zu", user, list.count);
+    cr_expect(bytes_eq_str(list.items[0].title, title), "%s has %.*s", user,
+        (int)list.items[0].title.len, list.items[0].title.at);
+    cr_expect_eq(list.items[0].rev, rev, "%s: %llu", user, (unsigned long long)list.items[0].rev);
+    cr_expect_eq(list.position.rev, rev);
+    store_request_finish(&list.base);
+}
+
+/*
+ * Sweep as nodes do, until `want` users were reached, and once more: how many were. In Postgres
+ * this waits for transactions that were open, those of other databases too.
+ */
+static size_t sweep_until(struct harness *harness, size_t want)
+{
+    size_t reached = 0;
+    for (unsigned tries = 0; tries < TRIES && reached < want; tries++) {
+        reached += sweep_audiences(harness, 100, 1000);
+        uv_sleep(reached < want ? PAUSE_MS : 0);
+    }
+    return reached + sweep_audiences(harness, 100, 1000);
+}
+
+BOTH(other_content_of_a_post_is_read_by_whoever_has_it_and_whoever_comes)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    static const char *const users[] = {"ann", "ben", "cid"};
+    for (size_t i = 0; i < ARRAY_LEN(users); i++) {
+        cr_expect(subscribe_to(&harness, users[i], "news"));
+    }
+    struct store_audience_post post = post_of("news", 1);
+    post_many(&harness, &post);
+    expect_position(&harness, user_of("ann"), 1, 1, 1);
+    struct store_mark mark = mark_of(user_of("ben"), NOTIFICATION_MARK_READ, 5);
+    mark.up_to = 1;
+    cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
+    store_request_finish(&mark.base);
+    expect_position(&harness, user_of("ben"), 1, 2, 0);
+
+    revise_post(&harness, &post, &new_title);
+    expect_title(&harness, "ann", "other", 2);
+    expect_position(&harness, user_of("ann"), 1, 2, 1);
+    expect_title(&harness, "ben", "other", 3);
+    expect_position(&harness, user_of("ben"), 1, 3, 0);
+    expect_title(&harness, "cid", "other", 1); /* made of what the post is now */
+
+    revise_post(&harness, &post, &new_message);
+    struct store_sync sync = {.base.op = STORE_SYNC, .who = user_of("ann"), .rev = 1, .limit = 10};
+    cr_assert_eq(harness_run(&harness, 0, &sync.base), 0);
+    cr_assert_eq(sync.item_count, 1);
+    const struct notification_item *item = &sync.items[0];
+    cr_expect_eq(item->rev, 3);
+    cr_expect_eq(item->new_rev, 1);
+    cr_expect_eq(item->updated_at, new_message.at);
+    cr_expect_eq(item->priority, NOTIFICATION_HIGH);
+    cr_expect(bytes_eq_str(item->title, "other"));
+    cr_expect(bytes_eq_str(item->message, "text"));
+    cr_expect(bytes_eq_str(item->data, "{}"));
+    cr_expect_eq(sync.position.unread, 1);
+    struct store_get get = {.base.op = STORE_GET, .who = user_of("ben")};
+    store_request_finish(&sync.base);
+    struct store_list list = {.base.op = STORE_LIST, .who = user_of("ben"), .limit = 1};
+    cr_assert_eq(harness_run(&harness, 0, &list.base), 0);
+    memcpy(get.id, list.items[0].id, NOTIFICATION_ID_LEN);
+    store_request_finish(&list.base);
+    revise_post(&harness, &post, &newest_title);
+    cr_assert_eq(harness_run(&harness, 2, &get.base), 0);
+    cr_expect(bytes_eq_str(get.item.title, "newest"));
+    cr_expect(bytes_eq_str(get.item.message, "text"));
+    cr_expect_eq(get.item.state, NOTIFICATION_READ);
+    cr_expect_eq(get.item.rev, 5);
+    store_request_finish(&get.base);
+    cr_expect_eq(sweep_until(&harness, 2), 2, "the others");
+    expect_title(&harness, "cid", "newest", 2); /* both at once */
+    cr_expect_eq(sweep_until(&harness, 0), 0);
+    harness_close(&harness);
+}
+
+enum { MANY = 20 };
+
+static const char *name_of(unsigned i, char at[16])
+{
+    (void)snprintf(at, 16, "user-%02u", i);
+    return at;
+}
+
+BOTH(the_sweep_gives_everybody_other_content_in_steps)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    char name[16];
+    for (unsigned i = 0; i < MANY; i++) {
+        cr_expect(subscribe_to(&harness, name_of(i, name), "news"));
+    }
+    struct store_audience_post post = post_of("news", 1);
+    post_many(&harness, &post);
+    for (unsigned i = 0; i < MANY; i++) {
+        expect_position(&harness, user_of(name_of(i, name)), 1, 1, 1);
+    }
+    revise_post(&harness, &post, &new_title);
+    cr_expect_eq(sweep_until(&harness, MANY), MANY);
+    struct store_positions positions = {.base.op = STORE_POSITIONS, .count = 1, .current = true};
+    for (unsigned i = 0; i < MANY; i++) {
+        struct store_user who = user_of(name_of(i, name));
+        positions.users = &who;
+        cr_assert_eq(harness_run(&harness, 0, &positions.base), 0);
+        cr_expect_eq(positions.positions[0].rev, 2, "%s, without being asked for", name);
+        store_request_finish(&positions.base);
+    }
+
+    /* Changed again in the middle of it: it begins anew, whoever was reached. */
+    revise_post(&harness, &post, &new_message);
+    size_t steps = 0;
+    for (unsigned tries = 0; steps == 0 && tries < TRIES; tries++) {
+        struct store_sweep sweep = {
+            .base.op = STORE_AUDIENCE_SWEEP, .now = 100, .limit = 3, .tombstone_ms = 1000};
+        cr_assert_eq(harness_run(&harness, 0, &sweep.base), 0);
+        steps = sweep.user_count;
+        store_request_finish(&sweep.base);
+        uv_sleep(steps == 0 ? PAUSE_MS : 0);
+    }
+    cr_expect_eq(steps, 3);
+    revise_post(&harness, &post, &newest_title);
+    cr_expect_eq(sweep_until(&harness, MANY), MANY);
+    for (unsigned i = 0; i < MANY; i++) {
+        expect_title(&harness, name_of(i, name), "newest", i < 3 ? 4 : 3);
+    }
+    cr_expect_eq(sweep_until(&harness, 0), 0);
+    harness_close(&harness);
+}
+
+BOTH(what_was_changed_and_is_taken_back_goes)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    for (unsigned i = 0; i < 2; i++) {
+        char name[16];
+        cr_expect(subscribe_to(&harness, name_of(i, name), "news"));
+    }
+    struct store_audience_post post = post_of("news", 1);
+    post_many(&harness, &post);
+    expect_position(&harness, user_of("user-00"), 1, 1, 1);
+    revise_post(&harness, &post, &new_title);
+    retract_post(&harness, &post);
+    expect_position(&harness, user_of("user-00"), 1, 2, 0);
+    expect_position(&harness, user_of("user-01"), 0, 0, 0);
+    struct store_revise late = new_title;
+    late.base.op = STORE_REVISE;
+    memcpy(late.id, post.id, NOTIFICATION_ID_LEN);
+    cr_expect_eq(harness_run(&harness, 0, &late.base), STATUS_NOT_FOUND);
+    store_request_finish(&late.base);
+    late.fields = 0;
+    cr_expect_eq(harness_run(&harness, 0, &late.base), STATUS_INVALID);
+    store_request_finish(&late.base);
+    (void)sweep_until(&harness, 0);
+    harness_close(&harness);
+}
+
+BOTH(a_post_that_expires_while_its_content_is_given_out_stays_until_all_have_it)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    cr_expect(subscribe_to(&harness, "ann", "news"));
+    struct store_audience_post post = post_of("news", 1);
+    post_many(&harness, &post);
+    expect_position(&harness, user_of("ann"), 1, 1, 1);
+    struct store_revise expires = new_title;
+    expires.fields |= NOTIFICATION_EDIT_EXPIRES;
+    expires.expires_at = 50;
+    revise_post(&harness, &post, &expires);
+    cr_expect_eq(sweep_until(&harness, 1), 1); /* at 100 */
+    expect_title(&harness, "ann", "other", 2);
+    struct store_retract find = {.base.op = STORE_RETRACT, .only_find = true};
+    memcpy(find.id, post.id, NOTIFICATION_ID_LEN);
+    int status = 0;
+    for (unsigned tries = 0; tries < TRIES && status == 0; tries++) {
+        (void)sweep_until(&harness, 0);
+        status = harness_run(&harness, 0, &find.base);
+        store_request_finish(&find.base);
+        uv_sleep(status == 0 ? PAUSE_MS : 0);
+    }
+    cr_expect_eq(status, STATUS_NOT_FOUND, "then it is dropped");
+    harness_close(&harness);
+}
+
+static void expect_done(PGconn *pg, const char *sql)
+{
+    PGresult *result = PQexec(pg, sql);
+    ExecStatusType status = PQresultStatus(result);
+    cr_assert(status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK, "%s", PQerrorMessage(pg));
+    PQclear(result);
+}
+
+Test(postgres, a_row_of_a_transaction_that_read_the_old_content_gets_the_new_one)
+{
+    char url[URL_MAX];
+    struct harness harness;
+    harness_url("postgres", url);
+    harness_open(&harness, url);
+    cr_expect(subscribe_to(&harness, "ann", "news"));
+    struct store_audience_post post = post_of("news", 1);
+    post_many(&harness, &post);
+    char enter[256];
+    (void)snprintf(enter, sizeof(enter),
+        "SELECT peal.enter(ARRAY[%u]::smallint[], ARRAY[''], ARRAY['ann'], 10, false)",
+        slot_of(BYTES(""), BYTES("ann")));
+    PGconn *slow = PQconnectdb(url);
+    expect_done(slow, "BEGIN");
+    expect_done(slow, enter); /* it has made the row, and has not committed it */
+    revise_post(&harness, &post, &new_title);
+    cr_expect_eq(sweep_until(&harness, 0), 0);
+    expect_done(slow, "COMMIT");
+    PQfinish(slow);
+    cr_expect_eq(sweep_until(&harness, 1), 1);
+    expect_title(&harness, "ann", "other", 2);
+    harness_close(&harness);
+}
