@@ -4,16 +4,17 @@
  *
  *     [version, epoch, kind, tenant, user, seq, rev, unread, unseen, body]
  *     body of NEW:   [id, seq, rev, type, title, message, data, priority, state, created_at,
- *                     expires_at, read_at, seen_at, archived_at, collapse, count, updated_at]
- *     body of STATE: [state, at, snoozed_until, up_to, [[id, seq, rev, state, at], …]]
- *     body of CHECK: nil
+ *                     expires_at, read_at, seen_at, archived_at, collapse, count, updated_at,
+ * digest] body of STATE: [state, at, snoozed_until, up_to, [[id, seq, rev, state, at], …]] body of
+ * CHECK: nil
  */
 #include "codec/announce.h"
 
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
+#include "codec/notification_digest.h"
 
-enum { FIELDS = 10, VIEW_FIELDS = 17, STATE_FIELDS = 5, CHANGE_FIELDS = 5 };
+enum { FIELDS = 10, VIEW_FIELDS = 18, STATE_FIELDS = 5, CHANGE_FIELDS = 5 };
 
 static void pack_id(struct builder *out, const uint8_t id[NOTIFICATION_ID_LEN])
 {
@@ -40,6 +41,7 @@ static void pack_item(struct builder *out, const struct notification_item *item)
     mp_pack_str(out, item->collapse);
     mp_pack_u64(out, item->count);
     mp_pack_u64(out, item->updated_at);
+    mp_pack_str(out, item->digest);
 }
 
 static void pack_state(struct builder *out, const struct announce *announce)
@@ -159,6 +161,8 @@ static void take_item(struct take *take, struct announce *announce)
     item->collapse = take_str(take);
     item->count = take_u64(take, UINT64_MAX);
     item->updated_at = take_u64(take, UINT64_MAX);
+    item->digest = take_str(take);
+    take->bad = take->bad || !notification_digest_is_valid(item->digest);
 }
 
 static void take_change(struct take *take, struct notification_change *change)

@@ -13,10 +13,11 @@ enum {
     DEPTH_CLIENT = 32, /* of one message of a client, its packet included */
     DEPTH_ACCEPTED = 64, /* the deepest that limits.json_depth may allow; of an event as a whole */
     /*
-     * At most 6 are used: `["batch_update",{"messages":[{"event":"notification","args":[{"data":`
-     * holds data inside six containers. The rest is room for what is added around items.
+     * At most 10 are used:
+     * `["batch_update",{"messages":[{"event":"notification:state","args":[{"updated":[{"digest":[{"data":`
+     * holds data inside ten containers. The rest is room for what is added around items.
      */
-    DEPTH_WRAP = 8,
+    DEPTH_WRAP = 12,
     DEPTH_WIRE = DEPTH_ACCEPTED + DEPTH_WRAP,
 };
 

@@ -70,6 +70,7 @@ struct notification_item {
     uint8_t audience_id[NOTIFICATION_ID_LEN]; /* of that post, not AUDIENCE_NONE */
     struct bytes collapse; /* the name under which others take its place; empty: none does */
     uint64_t count; /* how many posts it stands for; 0 is 1 */
+    struct bytes digest; /* the last of them (notification_digest.h); empty: it gathers none */
     uint64_t updated_at; /* when its content was replaced last */
 };
 

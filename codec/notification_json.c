@@ -8,6 +8,7 @@
 #include "codec/http1.h"
 #include "codec/json_scan.h"
 #include "codec/json_write.h"
+#include "codec/notification_digest.h"
 
 static const char *const state_names[NOTIFICATION_STATE_COUNT] = {
     [NOTIFICATION_UNREAD] = "unread",
@@ -58,6 +59,28 @@ static void write_audience(const struct notification_item *item, struct builder 
     json_write_close(out, '}');
 }
 
+/* The posts that the row stands for, the newest first. */
+static void write_digest(struct bytes digest, struct builder *out)
+{
+    struct notification_digest_entry entry;
+    json_write_key(out, "digest");
+    json_write_open(out, '[');
+    while (notification_digest_take(&digest, &entry)) {
+        json_write_next(out);
+        json_write_open(out, '{');
+        json_write_uuid(out, "id", entry.id);
+        json_write_text(out, "title", entry.title);
+        json_write_text(out, "message", entry.message);
+        if (entry.data.len > 0) {
+            json_write_json(out, "data", entry.data);
+        }
+        json_write_text(out, "priority", notification_priority_name(entry.priority));
+        json_write_time(out, "createdAt", entry.at);
+        json_write_close(out, '}');
+    }
+    json_write_close(out, ']');
+}
+
 void notification_json_item(const struct notification_item *item, struct builder *out)
 {
     json_write_open(out, '{');
@@ -91,7 +114,12 @@ void notification_json_item(const struct notification_item *item, struct builder
     }
     if (item->collapse.len > 0) {
         json_write_text(out, "collapse", item->collapse);
+    }
+    if (item->collapse.len > 0 || item->digest.len > 0) {
         json_write_u64(out, "count", item->count);
+    }
+    if (item->digest.len > 0) {
+        write_digest(item->digest, out);
     }
     if (item->updated_at > 0) {
         json_write_time(out, "updatedAt", item->updated_at);

@@ -18,8 +18,8 @@
 
 /*
  * `notification`, and an item of every list: {id, seq, rev, userId, type, …}; with
- * expiresAt, seenAt, archivedAt, snoozedUntil, resurfaced, collapse with count, and updatedAt only
- * where it is so.
+ * expiresAt, seenAt, archivedAt, snoozedUntil, resurfaced, collapse, digest, count with either of
+ * these, and updatedAt only where it is so.
  */
 void notification_json_item(const struct notification_item *item, struct builder *out);
 
@@ -77,7 +77,7 @@ MUST_CHECK int notification_cursor_parse(struct bytes text, struct notification_
 #define NOTIFICATION_JSON_FIELDS                                                                   \
     "id, seq, rev, newRev, userId, type, title, message, data, priority, isRead, readAt, "         \
     "createdAt, expiresAt, seenAt, archivedAt, snoozedUntil, resurfaced, collapse, count, "        \
-    "updatedAt"
+    "updatedAt, digest"
 
 /* Add the member `name` of an item to the set; STATUS_INVALID: items have no such member. */
 MUST_CHECK int notification_json_add_field(struct bytes name, uint32_t *fields);

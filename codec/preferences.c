@@ -632,6 +632,12 @@ bool preferences_want(const struct preferences *own, struct bytes type, bool usu
                                                              : usual;
 }
 
+uint64_t preferences_digest(const struct preferences *own, struct bytes type, uint64_t usual)
+{
+    const struct preferences_type *mine = find_type(own, type);
+    return mine != NULL && mine->has_digest ? mine->digest_ms : usual;
+}
+
 /* Local time as minutes since the Monday before 1970. */
 static int64_t local_minutes(const struct zone *zone, uint64_t now_ms)
 {

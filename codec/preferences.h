@@ -105,6 +105,9 @@ void preferences_of_type(const struct preferences *own, const struct preferences
 /* Whether a user wants notifications of a type in the inbox: `usual` where `own` does not say. */
 bool preferences_want(const struct preferences *own, struct bytes type, bool usual);
 
+/* For how long after the first one a type's posts share its row, ms, 0: they do not; likewise. */
+uint64_t preferences_digest(const struct preferences *own, struct bytes type, uint64_t usual);
+
 /* Whether a user wants no sound at `now_ms`; clocks are those of `defaults` where none are said. */
 bool preferences_are_quiet(
     const struct preferences *own, const struct preferences *defaults, uint64_t now_ms);

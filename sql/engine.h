@@ -121,6 +121,8 @@ struct put_result {
     uint64_t head;
     uint64_t count;
     uint64_t first_at;
+    uint64_t till;
+    struct bytes digest; /* in the request's arena */
     bool nobody; /* store_audience_post */
 };
 

@@ -63,6 +63,9 @@ static int status_from_pg(const PGresult *result)
     if (strcmp(state, "PE002") == 0) {
         return STATUS_AGAIN; /* rows must be made first */
     }
+    if (strcmp(state, "PE003") == 0) {
+        return STATUS_UNSUPPORTED; /* rows may share one: the statement is not for them */
+    }
     static const char *const waits[] = {"55P03", "57014", "40P01", "40001"};
     for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
         if (strcmp(state, waits[i]) == 0) {

@@ -52,6 +52,7 @@ void pg_items_read(
         .collapse = result_copy(arena, pg_bytes(rows, row, at + 19)),
         .count = pg_u64(rows, row, at + 20),
         .updated_at = pg_u64(rows, row, at + 21),
+        .digest = result_copy(arena, pg_bytes(rows, row, at + 23)),
     };
     pg_uuid(rows, row, at, ret_item->id);
     audience_read(pg_bytes(rows, row, at + 22), arena, ret_item);

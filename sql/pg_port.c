@@ -224,6 +224,7 @@ static void on_writer_down(struct pg_conn *conn, bool was_up)
     port->writer_lost = true;
     if (!was_up) { /* what arrived since the loss has waited for one attempt in vain */
         port->isolate_left = 0;
+        pg_write_gather(port);
         fail_queue(&port->writes);
     }
 }
@@ -417,6 +418,7 @@ int pg_port_open(
     port_init(&port->base, store, index);
     list_init(&port->writes);
     list_init(&port->reads);
+    list_init(&port->again);
     port->loop = loop;
     if (index < count_lanes(&store->config)) {
         open_lane(port);
@@ -489,6 +491,7 @@ void pg_port_close(struct store_port *base)
         port_closed(base);
         return;
     }
+    pg_write_gather(port);
     fail_queue(&port->writes);
     fail_queue(&port->reads);
     pg_watch_close(port->patience);

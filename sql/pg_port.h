@@ -35,6 +35,9 @@ struct pg_port {
     size_t open_count; /* connections that have not told that they are closed */
     struct list writes; /* store_request.link, not sent yet */
     struct list reads; /* likewise */
+    struct list again; /* were sent, and come again before `writes` when the round is over */
+    size_t again_count;
+    uint64_t shares_until_ms; /* until then each put takes the statement for rows that share one */
     /* The first `isolate_left` writes contain one at fault: send at most `isolate_max` at once,
      * half of those that failed, twice as many as passed: about 2 log2 of them for each fault. */
     size_t isolate_left;
@@ -44,6 +47,9 @@ struct pg_port {
     bool waiting; /* patience is running */
     bool waiting_short; /* for a write */
 };
+
+/* Put what comes again in front of the writes that are queued. */
+void pg_write_gather(struct pg_port *port);
 
 /* Send queued writes if no transaction is under way (pg_write.c). */
 void pg_write_dispatch(struct pg_port *port);

@@ -5,21 +5,32 @@
  */
 #include "sql/pg_port.h"
 
+#include "codec/base/clock.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
-#include "codec/slot.h"
 #include "sql/audience.h"
 #include "sql/pg_audience.h"
 #include "sql/pg_edit.h"
 #include "sql/pg_forget.h"
+#include "sql/pg_put.h"
 
 /*
  * While a transaction is under way writes queue; when it is over, all that is queued leaves as one
  * round of flights: neighbours without a fence share a flight, anything else has its own. A shared
  * flight that fails for a value is queued again in halves until the request at fault is alone.
+ *
+ * Who has a digest is known to the database alone. A put by the statement for rows of their own
+ * that meets such a user stores nothing; the flight comes again, before what waits, and for a while
+ * every put takes the other statement.
  */
 
-enum { ROUND_MAX = 8, SHARED_REQUESTS = 256, SHARED_ROWS = 1000, SHARED_BYTES = 8 << 20 };
+enum {
+    SHARES_MS = 5000,
+    ROUND_MAX = 8,
+    SHARED_REQUESTS = 256,
+    SHARED_ROWS = 1000,
+    SHARED_BYTES = 8 << 20
+};
 
 static struct store_request *request_of(struct list *link)
 {
@@ -62,119 +73,6 @@ size_t pg_write_size(const struct store_request *request)
                 row->message.len + row->data.len + row->collapse.len + 150;
     }
     return size;
-}
-
-/* The columns of a put in the order of the statement's parameters. */
-enum put_column {
-    PUT_SLOT,
-    PUT_TENANT,
-    PUT_USER,
-    PUT_KEY,
-    PUT_CONTENT,
-    PUT_ID,
-    PUT_TYPE,
-    PUT_TITLE,
-    PUT_MESSAGE,
-    PUT_DATA,
-    PUT_PRIORITY,
-    PUT_CREATED,
-    PUT_EXPIRES,
-    PUT_UNWANTED,
-    PUT_COLLAPSE, /* only where there are any */
-    PUT_COLUMNS,
-};
-
-static const enum pg_type put_types[PUT_COLUMNS] = {PG_INT2, PG_TEXT, PG_TEXT, PG_UUID, PG_UUID,
-    PG_UUID, PG_TEXT, PG_TEXT, PG_TEXT, PG_BYTEA, PG_INT2, PG_INT8, PG_INT8, PG_INT2, PG_TEXT};
-
-static void add_put_element(
-    struct pg_params *params, enum put_column column, const struct store_row *row)
-{
-    switch (column) {
-    case PUT_SLOT:
-        pg_add_element_i16(params, (int16_t)slot_of_id(row->id));
-        break;
-    case PUT_TENANT:
-        pg_add_element(params, row->who.tenant);
-        break;
-    case PUT_USER:
-        pg_add_element(params, row->who.user);
-        break;
-    case PUT_KEY:
-        pg_add_element(params, bytes_of(row->key_hash, STORE_HASH_LEN));
-        break;
-    case PUT_CONTENT:
-        pg_add_element(params, bytes_of(row->content_hash, STORE_HASH_LEN));
-        break;
-    case PUT_ID:
-        pg_add_element(params, bytes_of(row->id, NOTIFICATION_ID_LEN));
-        break;
-    case PUT_TYPE:
-        pg_add_element(params, row->type);
-        break;
-    case PUT_TITLE:
-        pg_add_element(params, row->title);
-        break;
-    case PUT_MESSAGE:
-        pg_add_element(params, row->message);
-        break;
-    case PUT_DATA:
-        pg_add_element(params, row->data);
-        break;
-    case PUT_PRIORITY:
-        pg_add_element_i16(params, (int16_t)row->priority);
-        break;
-    case PUT_CREATED:
-        pg_add_element_i64(params, row->created_at);
-        break;
-    case PUT_EXPIRES:
-        pg_add_element_i64(params, row->expires_at);
-        break;
-    case PUT_UNWANTED:
-        pg_add_element_i16(params, row->unwanted);
-        break;
-    case PUT_COLLAPSE:
-        pg_add_element(params, row->collapse);
-        break;
-    case PUT_COLUMNS:
-        break;
-    }
-}
-
-static bool any_collapses(const struct pg_flight *flight, size_t first, size_t count)
-{
-    for (size_t i = first; i < first + count; i++) {
-        const struct store_put *put = (const struct store_put *)flight->requests[i];
-        for (size_t row = 0; row < put->count; row++) {
-            if (put->rows[row].collapse.len > 0) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* One statement for the puts from `first` on, `count` of them. */
-static void send_put(struct pg_conn *conn, struct pg_flight *flight, size_t first, size_t count)
-{
-    size_t rows = 0;
-    for (size_t i = first; i < first + count; i++) {
-        rows += rows_of(flight->requests[i]);
-    }
-    bool collapses = any_collapses(flight, first, count);
-    unsigned columns = collapses ? PUT_COLUMNS : PUT_COLLAPSE;
-    struct pg_params *params = pg_conn_params(conn);
-    for (unsigned column = 0; column < columns; column++) {
-        pg_add_array(params, put_types[column], rows);
-        for (size_t i = first; i < first + count; i++) {
-            const struct store_put *put = (const struct store_put *)flight->requests[i];
-            for (size_t row = 0; row < put->count; row++) {
-                add_put_element(params, (enum put_column)column, &put->rows[row]);
-            }
-        }
-    }
-    enum pg_statement which = collapses ? PG_STMT_PUT_COLLAPSE : PG_STMT_PUT;
-    pg_conn_send(conn, flight, (struct pg_run){.which = which, .first = first, .count = count});
 }
 
 static void add_ids(
@@ -240,7 +138,7 @@ static void send_shared(struct pg_conn *conn, struct pg_flight *flight)
             puts++;
         }
         if (puts > 0) {
-            send_put(conn, flight, i, puts);
+            pg_put_send(conn, flight, i, puts);
             i += puts;
         } else if (flight->requests[i]->op == STORE_MARK) {
             send_mark(conn, flight, i++);
@@ -275,7 +173,7 @@ static void send_fenced(struct pg_conn *conn, struct pg_flight *flight)
     send_fence(conn, flight, put->partition, put->token, put->last_id);
     if (put->count > 0) {
         pg_audience_enter(conn, flight);
-        send_put(conn, flight, 0, 1);
+        pg_put_send(conn, flight, 0, 1);
     }
 }
 
@@ -392,12 +290,21 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
     pg_conn_commit(conn, flight);
 }
 
+void pg_write_gather(struct pg_port *port)
+{
+    port->isolate_left += port->isolate_left > 0 ? port->again_count : 0;
+    port->again_count = 0;
+    list_splice(&port->again, &port->writes);
+    list_splice(&port->writes, &port->again);
+}
+
 void pg_write_dispatch(struct pg_port *port)
 {
     struct pg_conn *conn = &port->writer;
     if (!pg_conn_is_up(conn) || conn->flight_count > 0) {
         return;
     }
+    pg_write_gather(port);
     for (unsigned i = 0; i < ROUND_MAX && !list_empty(&port->writes) && pg_conn_is_up(conn); i++) {
         const struct store_request *first = request_of(port->writes.next);
         bool comes_again = port->isolate_left > 0 || (waits(first) && op_writes(first->op));
@@ -410,42 +317,6 @@ void pg_write_dispatch(struct pg_port *port)
 }
 
 /* --- taking in the answers --- */
-
-/* The row of a put; what only some statements tell is that of a row of its own. */
-static void read_put_row(const PGresult *rows, int row, const struct store_row *stored,
-    enum pg_statement which, struct put_result *ret_result)
-{
-    bool told = which == PG_STMT_PUT_COLLAPSE;
-    *ret_result = (struct put_result){
-        .outcome = (enum store_outcome)pg_i16(rows, row, 0),
-        .seq = pg_u64(rows, row, 2),
-        .rev = pg_u64(rows, row, 3),
-        .unread = pg_u64(rows, row, 4),
-        .unseen = pg_u64(rows, row, 5),
-        .head = pg_u64(rows, row, told ? 6 : 2),
-        .count = told ? pg_u64(rows, row, 7) : 1,
-        .first_at = told ? pg_u64(rows, row, 8) : stored->created_at,
-    };
-    pg_uuid(rows, row, 1, ret_result->id);
-}
-
-static int read_put(struct pg_flight *flight, const struct pg_run *run, const PGresult *rows)
-{
-    int row = 0;
-    for (size_t i = run->first; i < run->first + run->count; i++) {
-        struct store_put *put = (struct store_put *)flight->requests[i];
-        struct result *arena = request_result(&put->base);
-        struct put_result *results = result_alloc(arena, put->count * sizeof(*results));
-        if (!results || (size_t)(PQntuples(rows) - row) < put->count) {
-            return STATUS_UNAVAILABLE;
-        }
-        flight->results[i] = results;
-        for (size_t j = 0; j < put->count; j++, row++) {
-            read_put_row(rows, row, &put->rows[j], run->which, &results[j]);
-        }
-    }
-    return 0;
-}
 
 static int read_mark(struct store_mark *mark, const PGresult *rows)
 {
@@ -573,7 +444,7 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_SUBSCRIBE:
         return pg_audience_rows(flight, run, rows);
     case STORE_PUT:
-        return read_put(flight, run, rows);
+        return pg_put_read(flight, run, rows);
     case STORE_MARK:
         return read_mark((struct store_mark *)request, rows);
     case STORE_EDIT:
@@ -661,6 +532,17 @@ static void go_on(struct pg_port *port, struct pg_flight *flight)
     }
 }
 
+/* The flight met a user who has a digest. Others of the round may still come back, too. */
+static void share(struct pg_port *port, struct pg_flight *flight)
+{
+    port->shares_until_ms = clock_mono_ms() + SHARES_MS;
+    port->again_count += flight->request_count;
+    for (size_t i = 0; i < flight->request_count; i++) {
+        request_reset(flight->requests[i]);
+        list_append(&port->again, &flight->requests[i]->link);
+    }
+}
+
 /* More is missing than is made beside. */
 static void wait_for_rows(struct pg_port *port, struct store_request *request)
 {
@@ -679,6 +561,8 @@ void pg_write_landed(struct pg_port *port, struct pg_flight *flight)
     bool many = flight->request_count > 1;
     if (waits(flight->requests[0])) {
         go_on(port, flight);
+    } else if (flight->status == STATUS_UNSUPPORTED) {
+        share(port, flight);
     } else if (many && (flight->status == STATUS_INVALID || flight->status == STATUS_AGAIN)) {
         isolate(port, flight);
     } else if (flight->status == STATUS_AGAIN) {

@@ -21,7 +21,7 @@
 #define ITEM_COLUMNS                                                                               \
     "tenant, user_id, seq, rev, id, type, title, message, data, priority, state, created_at, "     \
     "expires_at, seen_at, read_at, archived_at, new_rev, snoozed_until, resurfaced_at, "           \
-    "collapse, count, updated_at, audience"
+    "collapse, count, updated_at, audience, digest"
 
 enum sqlite_statement {
 #define X(name, label, text) SQLITE_STMT_##name,

@@ -4,7 +4,9 @@
  */
 #include "sql/sqlite_ops.h"
 
+#include "codec/base/buf.h"
 #include "codec/base/status.h"
+#include "codec/notification_digest.h"
 #include "codec/slot.h"
 #include "sql/sqlite_change.h"
 #include "sql/sqlite_items.h"
@@ -25,8 +27,24 @@ static int find(struct sqlite_db *db, struct store_edit *edit)
     return more > 0 ? 0 : more < 0 ? more : STATUS_NOT_FOUND;
 }
 
+/* What the row remembers of its newest post, which is what it shows. */
+static int renew_digest(struct store_edit *edit)
+{
+    struct notification_item *item = &edit->item;
+    const struct notification_digest_entry content = {.priority = item->priority,
+        .title = item->title,
+        .message = item->message,
+        .data = item->data};
+    struct builder out = {0};
+    notification_digest_renew(item->digest, &content, &out);
+    int status = builder_status(&out);
+    item->digest = result_copy(request_result(&edit->base), builder_bytes(&out));
+    builder_reset(&out);
+    return status;
+}
+
 /* The values that the edit names, in the place of those that are there. */
-static void change_item(struct store_edit *edit)
+static int change_item(struct store_edit *edit)
 {
     struct notification_item *item = &edit->item;
     item->title = edit->fields & NOTIFICATION_EDIT_TITLE ? edit->title : item->title;
@@ -37,6 +55,7 @@ static void change_item(struct store_edit *edit)
         edit->fields & NOTIFICATION_EDIT_EXPIRES ? edit->expires_at : item->expires_at;
     item->updated_at = edit->at;
     item->rev = edit->position.rev;
+    return item->digest.len > 0 ? renew_digest(edit) : 0;
 }
 
 static int write_item(struct sqlite_db *db, const struct store_edit *edit)
@@ -53,6 +72,7 @@ static int write_item(struct sqlite_db *db, const struct store_edit *edit)
     query_u64(&query, 7, (uint64_t)item->priority);
     query_u64(&query, 8, item->expires_at);
     query_u64(&query, 9, item->updated_at);
+    query_text(&query, 10, item->digest);
     int changed = query_run(&query);
     return changed < 0 ? changed : 0;
 }
@@ -97,8 +117,8 @@ int sqlite_edit(struct sqlite_db *db, struct store_edit *edit)
         sqlite_count_out(&edit->position, edit->item.state);
         status = erase_item(db, edit);
     } else {
-        change_item(edit);
-        status = write_item(db, edit);
+        status = change_item(edit);
+        status = status < 0 ? status : write_item(db, edit);
     }
     return status < 0 ? status : sqlite_change_inbox(db, &who, &edit->position);
 }

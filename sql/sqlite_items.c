@@ -42,6 +42,7 @@ void sqlite_items_read(
         .collapse = result_copy(result, query_column(query, 19)),
         .count = query_column_u64(query, 20),
         .updated_at = query_column_u64(query, 21),
+        .digest = result_copy(result, query_column(query, 23)),
     };
     query_column_id(query, 4, ret_item->id);
     audience_read(query_column(query, 22), result, ret_item);

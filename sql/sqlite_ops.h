@@ -42,9 +42,15 @@ MUST_CHECK int sqlite_preference_write(struct sqlite_db *db, struct store_prefer
 MUST_CHECK int sqlite_preference_load(
     struct sqlite_db *db, const struct store_user *who, struct preferences **ret_preferences);
 
-/* Whether the preferences of the row's user want its type. */
-MUST_CHECK int sqlite_preference_want(
-    struct sqlite_db *db, const struct store_row *row, bool *ret_wanted);
+/* What the user of a row wants of its type. */
+struct sqlite_wish {
+    bool wanted;
+    uint64_t span; /* for how long after the first one posts share its row; 0: they do not */
+};
+
+/* Replace what is usual by what the preferences of the row's user say. */
+MUST_CHECK int sqlite_preference_wish(
+    struct sqlite_db *db, const struct store_row *row, struct sqlite_wish *wish);
 
 /* Bind slot, tenant and user as parameters 1 to 3 of a statement. */
 void sqlite_bind_user(struct query *query, const struct store_user *who);

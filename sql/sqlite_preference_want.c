@@ -27,14 +27,16 @@ int sqlite_preference_load(
     return 0;
 }
 
-int sqlite_preference_want(struct sqlite_db *db, const struct store_row *row, bool *ret_wanted)
+int sqlite_preference_wish(
+    struct sqlite_db *db, const struct store_row *row, struct sqlite_wish *wish)
 {
     struct preferences *preferences;
     int status = sqlite_preference_load(db, &row->who, &preferences);
     if (status < 0) {
         return status;
     }
-    *ret_wanted = preferences_want(preferences, row->type, !row->unwanted);
+    wish->wanted = preferences_want(preferences, row->type, wish->wanted);
+    wish->span = preferences_digest(preferences, row->type, wish->span);
     preferences_destroy(preferences);
     return 0;
 }

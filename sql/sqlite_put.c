@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Storing rows on a SQLite connection. Order of this file: repeats, rows of their own, rows that
- * take the place of others, a whole put.
+ * take the place of others, what is kept of those, a whole put.
  */
 #include "sql/sqlite_ops.h"
 
+#include "codec/base/buf.h"
 #include "codec/base/status.h"
+#include "codec/notification_digest.h"
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_change.h"
 
@@ -95,6 +97,7 @@ static int insert_row(
     query_u64(&query, 12, row->created_at);
     query_u64(&query, 13, row->expires_at);
     query_text(&query, 14, row->collapse);
+    query_text(&query, 15, result->digest);
     int changed = query_run(&query);
     return changed < 0 ? changed : 0;
 }
@@ -114,28 +117,35 @@ static int keep_key(
     return changed < 0 ? changed : 0;
 }
 
-/* The newest open row of a name. */
+/* The newest open row of a name, or of a type's digest. */
 struct open_row {
     uint64_t rowid;
     bool seen;
 };
 
-/* 1: there is one, and *ret_result has its id, seq, count and first time; 0: none. */
-static int find_open(struct sqlite_db *db, const struct store_row *row, struct open_row *ret_open,
-    struct put_result *ret_result)
+/*
+ * 1: there is one, and *ret_result has its id, seq, count, first time, expiry and digest; 0: none.
+ * `span`: how long after the first post others share its row, by type; 0: by name.
+ */
+static int find_open(struct sqlite_db *db, const struct store_row *row, uint64_t span,
+    struct result *arena, struct open_row *ret_open, struct put_result *ret_result)
 {
     struct query query;
-    query_open(&query, db, SQLITE_STMT_COLLAPSE_FIND);
+    query_open(&query, db, span > 0 ? SQLITE_STMT_DIGEST_FIND : SQLITE_STMT_COLLAPSE_FIND);
     sqlite_bind_user(&query, &row->who);
-    query_text(&query, 4, row->collapse);
+    query_text(&query, 4, span > 0 ? row->type : row->collapse);
     int more = query_step(&query);
-    if (more > 0) {
+    if (more > 0 && span > 0 && query_column_u64(&query, 5) + span <= row->created_at) {
+        more = 0; /* it is over */
+    } else if (more > 0) {
         ret_open->rowid = query_column_u64(&query, 0);
         ret_open->seen = query_column_u64(&query, 3) == NOTIFICATION_SEEN;
         ret_result->seq = query_column_u64(&query, 1);
         query_column_id(&query, 2, ret_result->id);
         ret_result->count = query_column_u64(&query, 4) + 1;
         ret_result->first_at = query_column_u64(&query, 5);
+        ret_result->till = query_column_u64(&query, 6);
+        ret_result->digest = result_copy(arena, query_column(&query, 7));
     }
     query_close(&query);
     return more;
@@ -163,8 +173,7 @@ static int renew_inbox(
 static int replace_row(struct sqlite_db *db, const struct store_row *row,
     const struct open_row *open, struct put_result *ret_result)
 {
-    int status = sqlite_audience_enter(db, &row->who);
-    status = status < 0 ? status : renew_inbox(db, &row->who, open->seen, ret_result);
+    int status = renew_inbox(db, &row->who, open->seen, ret_result);
     if (status < 0) {
         return status;
     }
@@ -177,18 +186,23 @@ static int replace_row(struct sqlite_db *db, const struct store_row *row,
     query_text(&query, 5, row->message);
     query_blob(&query, 6, row->data);
     query_u64(&query, 7, (uint64_t)row->priority);
-    query_u64(&query, 8, row->expires_at);
+    query_u64(&query, 8, ret_result->till);
     query_u64(&query, 9, row->created_at);
+    query_text(&query, 10, ret_result->digest);
     int changed = query_run(&query);
     return changed < 0 ? changed : 0;
 }
 
-/* Whether the user wants the type of the row; who has no preferences is not looked for. */
-static int check_wanted(
-    struct sqlite_db *db, const struct store_row *row, uint64_t preference_rev, bool *ret_wanted)
+/* What the user wants of the row's type; who has no preferences is not looked for. */
+static int read_wish(struct sqlite_db *db, const struct store_row *row, uint64_t preference_rev,
+    struct sqlite_wish *ret_wish)
 {
-    *ret_wanted = !row->unwanted;
-    return preference_rev > 0 ? sqlite_preference_want(db, row, ret_wanted) : 0;
+    *ret_wish = (struct sqlite_wish){.wanted = !row->unwanted, .span = row->digest_ms};
+    int status = preference_rev > 0 ? sqlite_preference_wish(db, row, ret_wish) : 0;
+    if (row->collapse.len > 0 || row->priority == NOTIFICATION_URGENT) {
+        ret_wish->span = 0;
+    }
+    return status;
 }
 
 /* The user does not want it: only its key is kept. */
@@ -208,63 +222,119 @@ static int take_back(struct sqlite_db *db, const struct store_user *who)
     return changed < 0 ? changed : 0;
 }
 
-static int add_row(struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
+/* What a row of its own says of itself. */
+static void begin_row(const struct store_row *row, struct put_result *ret_result)
 {
     memcpy(ret_result->id, row->id, NOTIFICATION_ID_LEN);
     ret_result->count = 1;
     ret_result->first_at = row->created_at;
-    uint64_t preference_rev = 0;
-    bool wanted = true;
-    int status = number_row(db, row, ret_result, &preference_rev);
-    if (status == 0) {
-        status = check_wanted(db, row, preference_rev, &wanted);
-    }
-    if (status < 0) {
-        return status;
-    }
-    if (!wanted) {
-        suppress(row, ret_result);
-        return take_back(db, &row->who);
-    }
-    return insert_row(db, row, ret_result);
+    ret_result->till = row->expires_at;
 }
 
-/* The same of a row with a name, which may take the place of another. */
-static int add_named_row(
-    struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
+/* What the result's row remembers with this one, and how long it stays: as long as any of them. */
+static int add_to_digest(
+    const struct store_row *row, struct result *arena, struct put_result *ret_result)
+{
+    struct notification_digest_entry entry = {.at = row->created_at,
+        .priority = row->priority,
+        .title = row->title,
+        .message = row->message,
+        .data = row->data};
+    struct builder out = {0};
+    memcpy(entry.id, row->id, NOTIFICATION_ID_LEN);
+    notification_digest_add(ret_result->digest, &entry, &out);
+    int status = builder_status(&out);
+    ret_result->digest = result_copy(arena, builder_bytes(&out));
+    builder_reset(&out);
+    bool longer = row->expires_at == 0 || row->expires_at > ret_result->till;
+    ret_result->till = ret_result->till > 0 && longer ? row->expires_at : ret_result->till;
+    return status;
+}
+
+/* A row that may take the place of another: it has a name, or its type a digest. */
+static int add_sharing_row(struct sqlite_db *db, const struct store_row *row, uint64_t span,
+    struct result *arena, struct put_result *ret_result)
+{
+    struct open_row open = {0};
+    uint64_t preference_rev;
+    int found = sqlite_audience_enter(db, &row->who);
+    if (found == 0 && (span > 0 || row->collapse.len > 0)) {
+        found = find_open(db, row, span, arena, &open, ret_result);
+    }
+    if (found < 0) {
+        return found;
+    }
+    if (found == 0) {
+        begin_row(row, ret_result);
+    } else {
+        ret_result->outcome = OUTCOME_COLLAPSED;
+        ret_result->till = span > 0 ? ret_result->till : row->expires_at;
+    }
+    int status = span > 0 ? add_to_digest(row, arena, ret_result) : 0;
+    if (status < 0) {
+        return status;
+    }
+    if (found > 0) {
+        return replace_row(db, row, &open, ret_result);
+    }
+    status = number_row(db, row, ret_result, &preference_rev);
+    return status < 0 ? status : insert_row(db, row, ret_result);
+}
+
+/* The same where it is known before that it may: what the user wants is asked first. */
+static int add_by_wish(struct sqlite_db *db, const struct store_row *row, struct result *arena,
+    struct put_result *ret_result)
 {
     struct store_position position;
-    struct open_row open;
+    struct sqlite_wish wish;
     uint64_t floor;
-    bool wanted = true;
     int status = sqlite_read_position(db, &row->who, &position, &floor);
     if (status == 0) {
-        status = check_wanted(db, row, position.preference_rev, &wanted);
+        status = read_wish(db, row, position.preference_rev, &wish);
     }
     if (status < 0) {
         return status;
     }
-    if (!wanted) {
+    if (!wish.wanted) {
         suppress(row, ret_result);
         return 0;
     }
-    int found = find_open(db, row, &open, ret_result);
-    if (found <= 0) {
-        return found < 0 ? found : add_row(db, row, ret_result);
-    }
-    ret_result->outcome = OUTCOME_COLLAPSED;
-    return replace_row(db, row, &open, ret_result);
+    return add_sharing_row(db, row, wish.span, arena, ret_result);
 }
 
-static int put_row(struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
+/* A row of its own, as nearly all are: numbered first, which tells whether there are preferences.
+ */
+static int add_row(struct sqlite_db *db, const struct store_row *row, struct result *arena,
+    struct put_result *ret_result)
+{
+    struct sqlite_wish wish;
+    uint64_t preference_rev = 0;
+    begin_row(row, ret_result);
+    int status = number_row(db, row, ret_result, &preference_rev);
+    if (status == 0) {
+        status = read_wish(db, row, preference_rev, &wish);
+    }
+    if (status < 0 || (wish.wanted && wish.span == 0)) {
+        return status < 0 ? status : insert_row(db, row, ret_result);
+    }
+    status = take_back(db, &row->who);
+    if (status < 0 || wish.wanted) {
+        return status < 0 ? status : add_sharing_row(db, row, wish.span, arena, ret_result);
+    }
+    suppress(row, ret_result);
+    return 0;
+}
+
+static int put_row(struct sqlite_db *db, const struct store_row *row, struct result *arena,
+    struct put_result *ret_result)
 {
     int found = find_repeat(db, row, ret_result);
     if (found != 0) {
         return found < 0 ? found : 0;
     }
+    bool shares = row->collapse.len > 0 || row->digest_ms > 0;
     ret_result->outcome = OUTCOME_STORED;
-    int status =
-        row->collapse.len > 0 ? add_named_row(db, row, ret_result) : add_row(db, row, ret_result);
+    int status = (shares ? add_by_wish : add_row)(db, row, arena, ret_result);
     return status < 0 ? status : keep_key(db, row, ret_result);
 }
 
@@ -280,7 +350,7 @@ int sqlite_put(struct sqlite_db *db, struct store_put *put, struct put_result **
         return STATUS_NOMEM;
     }
     for (size_t i = 0; i < put->count; i++) {
-        status = put_row(db, &put->rows[i], &results[i]);
+        status = put_row(db, &put->rows[i], arena, &results[i]);
         if (status < 0) {
             return status;
         }

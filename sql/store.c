@@ -422,6 +422,8 @@ void results_apply(struct store_request *request, const struct put_result *resul
         row->head = results[i].head;
         row->count = results[i].count;
         row->first_at = results[i].first_at;
+        row->till = results[i].till;
+        row->digest = results[i].digest;
     }
 }
 
@@ -430,7 +432,7 @@ bool list_is_full(const struct store_list *list)
     uint64_t bytes = 0;
     for (size_t i = 0; i < list->count && list->max_bytes > 0; i++) {
         const struct notification_item *item = &list->items[i];
-        bytes += item->title.len + item->message.len + item->data.len;
+        bytes += item->title.len + item->message.len + item->data.len + item->digest.len;
     }
     return list->count == list->limit ||
            (list->max_bytes > 0 && list->count > 0 && bytes >= list->max_bytes);

@@ -26,6 +26,7 @@ static bool is_row(const struct store_row *row)
            row->data.len <= TEXT_MAX_LEN && is_text(row->collapse, STORE_NAME_MAX) &&
            row->priority >= NOTIFICATION_LOW && row->priority <= NOTIFICATION_URGENT &&
            row->created_at <= INT64_MAX && row->expires_at <= INT64_MAX &&
+           row->digest_ms <= INT64_MAX / 2 &&
            slot_of_id(row->id) == slot_of(row->who.tenant, row->who.user);
 }
 

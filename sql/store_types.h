@@ -47,7 +47,8 @@ enum store_outcome {
     OUTCOME_DUPLICATE, /* same key and content were stored before: `id`, `seq` are the first one's
                         */
     OUTCOME_CONFLICT, /* same key, other content: `id`, `seq` are the first one's */
-    OUTCOME_COLLAPSED, /* stored in the place of an open row of its name, which keeps `id`, `seq` */
+    OUTCOME_COLLAPSED, /* stored in the place of an open row of its name, or of its type's digest,
+                          which keeps `id`, `seq` */
     OUTCOME_SUPPRESSED, /* the user does not want its type: only the key is kept, with seq 0 */
 };
 
@@ -73,6 +74,8 @@ struct store_row {
     uint64_t expires_at;
     struct bytes collapse; /* a name; empty: it is a row of its own */
     bool unwanted; /* its type, unless the user's preferences say otherwise */
+    uint64_t digest_ms; /* of its type, likewise: what comes so long after the first shares its row;
+                           0: none */
     /* out */
     enum store_outcome outcome;
     uint64_t seq; /* 0: it was suppressed, now or the first time */
@@ -83,6 +86,9 @@ struct store_row {
     uint64_t head; /* and the inbox's seq */
     uint64_t count; /* and how many posts it stands for */
     uint64_t first_at; /* and `created_at` of the first of them */
+    uint64_t till; /* and when it expires: with the last of those that a digest holds */
+    struct bytes digest; /* and what it remembers of them (notification_digest.h), until
+                            store_request_finish */
 };
 
 /* A setting that all nodes of a store must share. */

@@ -78,9 +78,10 @@ static struct notification_item item_of(const struct store_row *row)
         .priority = row->priority,
         .state = NOTIFICATION_UNREAD,
         .created_at = row->first_at,
-        .expires_at = row->expires_at,
+        .expires_at = row->till,
         .collapse = row->collapse,
         .count = row->count,
+        .digest = row->digest,
         .updated_at = row->count > 1 ? row->created_at : 0,
     };
     memcpy(item.id, row->id, sizeof(item.id));

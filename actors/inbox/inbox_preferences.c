@@ -217,8 +217,12 @@ bool inbox_preferences_silence(
     const struct preferences *own = inbox->preferences != NULL ? inbox->preferences->own : NULL;
     uint64_t now_ms = sched_wall(shard->sched);
     struct preferences_type type;
+    bool joins = item->digest.len > 0 && item->count > 1 && item->resurfaced_at == 0;
     if (item->priority == NOTIFICATION_URGENT) {
         return false;
+    }
+    if (joins) {
+        return true; /* the first one was heard */
     }
     preferences_of_type(own, defaults, item->type, &type);
     bool over = type.limit_count > 0 && is_over(inbox, &type, now_ms, counts);

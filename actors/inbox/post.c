@@ -24,6 +24,7 @@ int post_rows(struct shard *shard, const struct notification_post *post, struct 
     uint64_t now = sched_wall(shard->sched);
     struct bytes tenant = shard->config->tenants ? post->tenant : bytes_of(NULL, 0);
     bool unwanted = !preferences_want(shard->config->preferences, post->type, true);
+    uint64_t digest_ms = preferences_digest(shard->config->preferences, post->type, 0);
     int status = notification_content_hash(shard->config->hash128, post, content_hash);
     for (uint32_t i = 0; i < post->target_count && status == 0; i++) {
         struct store_row *row = &rows[i];
@@ -37,6 +38,7 @@ int post_rows(struct shard *shard, const struct notification_post *post, struct 
         row->expires_at = post->expires_at;
         row->collapse = post->collapse;
         row->unwanted = unwanted;
+        row->digest_ms = digest_ms;
         uuid7_make(now, slot_of(tenant, post->targets[i]), row->id);
         memcpy(row->content_hash, content_hash, sizeof(row->content_hash));
         status = notification_key_hash(shard->config->hash128, tenant, post->targets[i],

@@ -85,6 +85,35 @@ function fillRow(row, item) {
   time.textContent = ago(item.createdAt);
 }
 
+// What a row stands for that gathers: how many of its type, and the last of them.
+function fillDigest(row, item) {
+  const button = row.querySelector('.gathered');
+  const shown = item.digest !== undefined && item.count > 1;
+  if (!shown && document.activeElement === button) row.focus();
+  button.hidden = !shown;
+  row.querySelector('.digest').hidden = !shown || button.ariaExpanded !== 'true';
+  if (!shown) return;
+  const name = `${item.count} ${KINDS.has(item.type) ? item.type : 'notification'}s`;
+  say(button, name);
+  button.setAttribute('aria-label', `${name}: ${nameOf(item)}`);
+  const lines = item.digest.map(({ title, message, createdAt }) => {
+    const line = element('li', '');
+    line.append(written('strong', '', title || item.type), ` · ${ago(createdAt)}`);
+    if (message) line.append(written('p', '', message));
+    return line;
+  });
+  const before = item.count - item.digest.length;
+  if (before > 0) lines.push(element('li', '', `and ${before} before`));
+  row.querySelector('.digest').replaceChildren(...lines);
+}
+
+function unfoldDigest(button) {
+  const open = button.ariaExpanded !== 'true';
+  button.ariaExpanded = String(open);
+  button.parentElement.querySelector('.digest').hidden = !open;
+  list.refit();
+}
+
 function stateText(item) {
   if (waiting.has(item.id)) return 'Waits for the connection';
   if (item.state === 'snoozed') return `Until ${moment.format(new Date(item.snoozedUntil))}`;
@@ -93,6 +122,7 @@ function stateText(item) {
 
 function paintRow(row, item) {
   fillRow(row, item);
+  fillDigest(row, item);
   const controls = CONTROLS[item.state];
   for (const button of row.querySelectorAll('.item-actions button')) {
     const shown = controls.includes(button.dataset.do);
@@ -389,6 +419,8 @@ function onItemClick(event) {
   if (button.dataset.do === 'unfold') {
     unfoldTexts(button);
     list.refit();
+  } else if (button.dataset.do === 'gathered') {
+    unfoldDigest(button);
   } else if (button.dataset.do === 'snooze') {
     snooze(button, item);
   } else {

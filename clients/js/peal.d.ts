@@ -28,6 +28,8 @@ export interface Notification<Data = unknown> {
   /** The name under which posts take the place of this one until it is read, and how many have. */
   readonly collapse?: string;
   readonly count?: number;
+  /** It gathers what comes of its type: the last ten of `count`, the newest first, each cut to what a list shows. */
+  readonly digest?: readonly DigestEntry[];
   /** When its content was replaced last. */
   readonly updatedAt?: string;
   /** The post to many that it was made from; `name` is the topic. */
@@ -37,12 +39,25 @@ export interface Notification<Data = unknown> {
   readonly state: State;
 }
 
+export interface DigestEntry {
+  /** Of the first one that of the notification. */
+  readonly id: string;
+  /** Up to 120 characters; what was longer ends with an ellipsis. */
+  readonly title: string;
+  /** Up to 240 characters, likewise. */
+  readonly message: string;
+  /** Where it has at most 512 bytes as JSON. */
+  readonly data?: unknown;
+  readonly priority: Priority;
+  readonly createdAt: string;
+}
+
 /** What is left out or null is as the hub's configuration has it. */
 export interface TypePreferences {
   /** false: notifications of the type are not stored. */
   inbox?: boolean | null;
   push?: boolean | null;
-  /** A time from 1m to 30d, such as '1h'. */
+  /** So long after the first one, others of the type join it: a time from 1m to 30d, such as '1h'. */
   digest?: string | null;
   /** So many in that time make a sound. */
   limit?: { count: number; per: string } | null;

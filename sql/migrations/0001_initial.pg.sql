@@ -48,28 +48,103 @@ BEGIN
 END
 $$;
 
--- Rows that are to be stored, from their columns, and whether they are wanted (sql/pg_collapse.def).
+-- The same where nothing but that is decided: raises where any type's posts share a row for the user, and all
+-- that is stored with it is stored by a statement that knows how (sql/pg_collapse.def).
+CREATE FUNCTION peal.wants_apart(
+    in_slot smallint, in_tenant text, in_user text, in_type text, usual boolean
+) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    own jsonb := (SELECT p.body -> 'types' FROM peal.preference p
+        WHERE p.slot = in_slot AND p.tenant = in_tenant AND p.user_id = in_user);
+BEGIN
+    IF jsonb_path_exists(own, '$.*.digest ? (@ > 0)') THEN
+        RAISE EXCEPTION 'the user has a digest' USING ERRCODE = 'PE003';
+    END IF;
+    RETURN coalesce((own -> in_type ->> 'inbox')::boolean, usual);
+END
+$$;
+
+-- What a user wants of a type: whether it is stored, and for how long after the first one posts share its row.
+CREATE FUNCTION peal.prefers(
+    in_slot smallint, in_tenant text, in_user text, in_type text, usual boolean, usual_span bigint,
+    OUT wanted boolean, OUT span bigint
+)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    own jsonb := (SELECT p.body -> 'types' -> in_type FROM peal.preference p
+        WHERE p.slot = in_slot AND p.tenant = in_tenant AND p.user_id = in_user);
+BEGIN
+    wanted := coalesce((own ->> 'inbox')::boolean, usual);
+    span := CASE WHEN own ? 'digest' THEN coalesce((own ->> 'digest')::bigint, 0)
+        ELSE usual_span END;
+END
+$$;
+
+-- The beginning of a text, without what separates the parts of a digest.
+CREATE FUNCTION peal.brief(whole text, most integer) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT translate(CASE WHEN length(whole) > most THEN left(whole, most - 1) || E'\u2026' ELSE whole END,
+        E'\x1e\x1f', '  ')
+$$;
+
+-- What a digest remembers of a post, and a digest with some more (codec/notification_digest.h).
+CREATE FUNCTION peal.digest_entry(
+    id text, at text, priority smallint, title text, message text, data bytea
+) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT concat_ws(E'\x1f', id, at, priority, peal.brief(title, 120), peal.brief(message, 240),
+        CASE WHEN octet_length(data) <= 512 THEN convert_from(data, 'UTF8') ELSE '' END)
+$$;
+CREATE FUNCTION peal.digest_list(list text, entries text[]) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT array_to_string(a.every[greatest(1, cardinality(a.every) - 9):], E'\x1e')
+    FROM (SELECT string_to_array(coalesce(list, ''), E'\x1e') || entries AS every) a
+$$;
+
+-- A digest whose newest post has other content.
+CREATE FUNCTION peal.digest_renew(
+    list text, priority smallint, title text, message text, data bytea
+) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN list = '' THEN '' ELSE array_to_string(a.every[:cardinality(a.every) - 1]
+        || peal.digest_entry(split_part(a.every[cardinality(a.every)], E'\x1f', 1),
+            split_part(a.every[cardinality(a.every)], E'\x1f', 2), priority, title, message, data),
+        E'\x1e') END
+    FROM (SELECT string_to_array(list, E'\x1e') AS every) a
+$$;
+
+-- Rows that are to be stored, from their columns, and what their users want of them
+-- (sql/pg_collapse.def). span: for how long after the first one they share its row; 0: they do not.
 CREATE FUNCTION peal.posted(
     smallint[], text[], text[], uuid[], uuid[], uuid[], text[], text[], text[], bytea[], smallint[],
-    bigint[], bigint[], smallint[], text[]
+    bigint[], bigint[], smallint[], text[], bigint[]
 ) RETURNS TABLE (
     slot smallint, tenant text, user_id text, key uuid, content uuid, id uuid, type text, title text,
     message text, data bytea, priority smallint, at bigint, till bigint, wanted boolean, name text,
-    n bigint
+    span bigint, entry text, n bigint
 )
 LANGUAGE sql STABLE AS $$
     SELECT r.slot, r.tenant, r.user_id, r.key, r.content, r.id, r.type, r.title, r.message, r.data,
-        r.priority, r.at, r.till, peal.wants(r.slot, r.tenant, r.user_id, r.type, r.unwanted = 0),
-        r.name, r.n
-    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) WITH ORDINALITY
-        AS r (slot, tenant, user_id, key, content, id, type, title, message, data, priority, at,
-            till, unwanted, name, n)
+        r.priority, r.at, r.till, w.wanted, r.name, s.span, CASE WHEN s.span > 0
+            THEN peal.digest_entry(r.id::text, r.at::text, r.priority, r.title, r.message, r.data)
+            END, r.n
+    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+        WITH ORDINALITY AS r (slot, tenant, user_id, key, content, id, type, title, message, data,
+            priority, at, till, unwanted, name, span, n)
+    CROSS JOIN LATERAL
+        peal.prefers(r.slot, r.tenant, r.user_id, r.type, r.unwanted = 0, r.span) w
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN r.name = '' AND r.priority < 3 THEN w.span ELSE 0 END AS span OFFSET 0
+    ) s
 $$;
+
 
 -- rev: of the last change. new_rev: of the change that last made it new (stored, came back); lists go by
 -- it. whole_rev: of the last change after which a device needs the whole row (also taken out of the
 -- archive). state follows from the times behind it (codec/notification_mark.h). count: how many posts it
--- stands for; updated_at: when its content was replaced last. audience_n: of the post
+-- stands for; updated_at: when its content was replaced last; digest: what it remembers of posts of
+-- its type that share it (codec/notification_digest.h), '' where they do not. audience_n: of the post
 -- to many that it was made from, audience: kind, id and topic of that (sql/audience.h), and
 -- audience_edit: which change of its content the row has.
 CREATE TABLE peal.notification (
@@ -100,6 +175,7 @@ CREATE TABLE peal.notification (
     audience_n bigint NOT NULL DEFAULT 0,
     audience text NOT NULL DEFAULT '',
     audience_edit integer NOT NULL DEFAULT 0,
+    digest text NOT NULL DEFAULT '',
     PRIMARY KEY (slot, tenant, user_id, seq)
 );
 CREATE UNIQUE INDEX notification_id ON peal.notification (slot, id);
@@ -111,10 +187,50 @@ CREATE INDEX notification_whole ON peal.notification (slot, tenant, user_id, who
 CREATE INDEX notification_open ON peal.notification (slot, tenant, user_id, seq) WHERE state < 2;
 CREATE INDEX notification_collapse ON peal.notification (slot, tenant, user_id, collapse, seq)
     WHERE collapse <> '' AND state < 2;
+CREATE INDEX notification_digest ON peal.notification (slot, tenant, user_id, type, seq)
+    WHERE digest <> '' AND state < 2;
 CREATE INDEX notification_expiry ON peal.notification (expires_at) WHERE expires_at > 0;
 CREATE INDEX notification_snoozed ON peal.notification (snoozed_until) WHERE snoozed_until > 0;
 CREATE UNIQUE INDEX notification_audience ON peal.notification (tenant, audience_n, user_id)
     WHERE audience_n > 0;
+
+-- The inbox of a user.
+CREATE FUNCTION peal.box(which smallint, space text, who text) RETURNS TABLE (
+    box tid, b_seq bigint, b_rev bigint, b_unread bigint, b_unseen bigint
+)
+LANGUAGE sql STABLE AS $$
+    SELECT b.ctid, b.seq, b.rev, b.unread, b.unseen FROM peal.inbox b
+    WHERE b.slot = which AND b.tenant = space AND b.user_id = who LIMIT 1
+$$;
+
+-- The newest open row of a name, or of a type that has a digest which began less than its span before.
+CREATE FUNCTION peal.open_row(
+    which smallint, space text, who text, name text, of_type text, span bigint, began bigint
+) RETURNS TABLE (
+    o_place tid, o_seq bigint, o_id uuid, o_state smallint, o_count bigint, o_at bigint,
+    o_till bigint, o_digest text
+)
+LANGUAGE sql STABLE AS $$
+    (SELECT f.ctid, f.seq, f.id, f.state, f.count, f.created_at, f.expires_at, f.digest
+        FROM peal.notification f
+        WHERE f.slot = which AND f.tenant = space AND f.user_id = who AND f.state < 2
+            AND name <> '' AND f.collapse <> '' AND f.collapse >= name AND f.collapse <= name
+        ORDER BY f.collapse DESC, f.seq DESC LIMIT 1)
+    UNION ALL
+    (SELECT d.* FROM (
+        SELECT f.ctid, f.seq, f.id, f.state, f.count, f.created_at, f.expires_at, f.digest
+            FROM peal.notification f
+            WHERE f.slot = which AND f.tenant = space AND f.user_id = who AND f.state < 2
+                AND span > 0 AND f.digest <> '' AND f.type >= of_type AND f.type <= of_type
+            ORDER BY f.type DESC, f.seq DESC LIMIT 1
+        ) d WHERE d.created_at > began - span)
+$$;
+
+-- When a row ends that is there as long as any of its posts, of which some end at 0, never.
+CREATE FUNCTION peal.last_end(soonest bigint, latest bigint, other bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN soonest = 0 OR other = 0 THEN 0 ELSE greatest(latest, other) END
+$$;
 
 CREATE TABLE peal.tombstone (
     slot smallint NOT NULL,

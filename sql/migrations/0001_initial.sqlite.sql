@@ -37,7 +37,8 @@ CREATE TABLE preference (
 -- rev: of the last change. new_rev: of the change that last made it new (stored, came back); lists go by
 -- it. whole_rev: of the last change after which a device needs the whole row (also taken out of the
 -- archive). state follows from the times behind it (codec/notification_mark.h). count: how many posts it
--- stands for; updated_at: when its content was replaced last.
+-- stands for; updated_at: when its content was replaced last; digest: what it remembers of posts of
+-- its type that share it (codec/notification_digest.h), '' where they do not.
 -- audience_n: of the post to many that it was made from, and audience: kind, id and topic of that
 -- (sql/audience.h). A rowid table: appending stays cheap however many users share it.
 CREATE TABLE notification (
@@ -67,7 +68,8 @@ CREATE TABLE notification (
     updated_at INTEGER NOT NULL DEFAULT 0,
     audience_n INTEGER NOT NULL DEFAULT 0,
     audience TEXT NOT NULL DEFAULT '',
-    audience_edit INTEGER NOT NULL DEFAULT 0
+    audience_edit INTEGER NOT NULL DEFAULT 0,
+    digest TEXT NOT NULL DEFAULT ''
 );
 CREATE UNIQUE INDEX notification_seq ON notification (slot, tenant, user_id, seq);
 CREATE UNIQUE INDEX notification_id ON notification (slot, id);
@@ -79,6 +81,8 @@ CREATE INDEX notification_whole ON notification (slot, tenant, user_id, whole_re
 CREATE INDEX notification_open ON notification (slot, tenant, user_id, seq) WHERE state < 2;
 CREATE INDEX notification_collapse ON notification (slot, tenant, user_id, collapse, seq)
     WHERE collapse <> '' AND state < 2;
+CREATE INDEX notification_digest ON notification (slot, tenant, user_id, type, seq)
+    WHERE digest <> '' AND state < 2;
 CREATE INDEX notification_expiry ON notification (expires_at) WHERE expires_at > 0;
 CREATE INDEX notification_snoozed ON notification (snoozed_until) WHERE snoozed_until > 0;
 CREATE UNIQUE INDEX notification_audience ON notification (tenant, audience_n, user_id)

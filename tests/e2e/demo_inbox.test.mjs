@@ -305,6 +305,33 @@ test('a change made without a connection that has lost is told', async () => {
   await closePage(page);
 });
 
+test('a digest says how many it gathers, and unfolds', async () => {
+  const { hub } = demo;
+  const { status } = await hub.api('PUT', '/api/v1/users/dora/preferences', { types: { comment: { digest: '1h' } } });
+  assert.equal(status, 200);
+  await postTitles('dora', ['alone'], { type: 'deploy' });
+  await postTitles('dora', Array.from({ length: 12 }, (_, n) => `comment ${n + 1}`));
+  const page = await openWith('dora', 2);
+  const row = rowOf(page, 'comment 12');
+  const button = row.getByTestId('gathered');
+  assert.equal(await button.textContent(), '12 comments');
+  assert.equal(await button.getAttribute('aria-expanded'), 'false');
+  assert.equal(await row.getByTestId('digest').isHidden(), true);
+  assert.equal(await rowOf(page, 'alone').getByTestId('gathered').isHidden(), true);
+  await button.click();
+  await isSound(page, 'a digest that is open');
+  const lines = row.getByTestId('digest').locator('li');
+  assert.equal(await lines.count(), 11);
+  assert.match(await lines.first().textContent(), /^comment 12/);
+  assert.equal(await lines.last().textContent(), 'and 2 before');
+  await demo.post('dora', { title: 'one more' });
+  await shows(page, ['one more', 'alone']);
+  await until(async () => (await rowOf(page, 'one more').getByTestId('gathered').textContent()) === '13 comments', 'it counts on');
+  await rowOf(page, 'one more').getByTestId('gathered').click();
+  await until(() => rowOf(page, 'one more').getByTestId('digest').isHidden(), 'it folds');
+  await closePage(page);
+});
+
 test('right to left, with texts of all lengths, on a phone and a desk', async () => {
   const long = 'A title that does not want to end, and goes on. '.repeat(4).slice(0, 190);
   const word = 'Donaudampfschifffahrtsgesellschaft'.repeat(5);

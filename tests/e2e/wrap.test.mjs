@@ -51,6 +51,7 @@ for (const store of ['SQLite', 'Postgres']) {
       const config = (kind) => `shards = 2
 limits { json_depth = ${DEPTH} refusals_per_minute = 100000 joins_burst = 100000 inbox_burst = 100000 outbound_bytes = 16MiB }
 namespace "/" { recovery = on }
+notification_type "gathered" { digest = 1h }
 socketio { parser = ${kind} }`;
       hubs.push(await startHub({ postgres, config: config('json') }));
       if (store === 'SQLite') hubs.push(await startHub({ config: config('msgpack') }));
@@ -58,6 +59,10 @@ socketio { parser = ${kind} }`;
     after(async () => {
       for (const hub of hubs) await hub.stop();
       await postgres?.stop();
+    });
+
+    test('what is deepest comes back out of a digest', async () => {
+      for (const [number, hub] of hubs.entries()) await checkDigest(hub, `gatherer ${number}`, number === 1 ? { parser } : {});
     });
 
     for (const [at, name] of [...USERS.entries()].map(([i, user]) => [i, `${user.slice(0, 8)} (${user.length})`])) {
@@ -126,6 +131,43 @@ async function checkAll(hub, user, options) {
   await until(() => cut.connected && recovered.length >= posts.length, 'what was missed');
   assert.equal(cut.recovered, true);
   check(recovered, 'by recovery');
+  assert.equal(await hub.metric('peal_unencoded_total'), 0);
+  hub.closeSockets();
+}
+
+// The deepest data that fits lies deeper still in a digest: live, listed, synced, and in a change that carries the row.
+async function checkDigest(hub, user, options) {
+  const stock = hub.socketIo(user, options);
+  const live = [];
+  let ready;
+  stock.on('hub:ready', (body) => (ready = body));
+  stock.on('notification', (item) => live.push(item));
+  stock.on('notification:state', (state) => live.push(...(state.updated ?? [])));
+  await until(() => ready, 'hub:ready');
+  const plain = {};
+  for (const encoding of ['json', 'msgpack']) plain[encoding] = await hub.plain(user, { encoding });
+  const posts = extremes().map(([post]) => ({ user, ...post, type: 'gathered' })).filter(({ priority }) => priority !== 'urgent');
+  posts.push(...[1, DEPTH].map((depth) => ({ user, type: 'gathered', data: nest(depth) })));
+  const answer = await hub.api('POST', '/api/v1/notifications', posts);
+  const ids = new Set(answer.body.results.map(({ id }) => id));
+  assert.deepEqual([answer.status, ids.size], [200, 1]);
+  await until(() => live.at(-1)?.count === posts.length, 'the last one live');
+  const { silent, ...last } = live.at(-1);
+  assert.equal(silent, true);
+  assert.deepEqual(last.digest.slice(0, 2).map(({ data }) => data), [nest(DEPTH), nest(1)]);
+  for (const [format, client] of Object.entries(plain)) {
+    await until(() => client.received('notification').at(-1)?.[0].count === posts.length, `live in ${format}`);
+    assert.deepEqual(client.received('notification').at(-1)[0], live.at(-1), `live in ${format}`);
+    assert.deepEqual((await client.request('notification:list', {})).items, [last], `list in ${format}`);
+  }
+  assert.deepEqual((await stock.emitWithAck('notification:list', {})).items, [last]);
+  assert.deepEqual((await stock.emitWithAck('notification:sync', { epoch: ready.epoch, rev: ready.rev })).items, [last]);
+  const [id] = ids;
+  assert.equal((await hub.api('PATCH', `/api/v1/notifications/${id}`, { title: 'changed' })).status, 200);
+  await until(() => live.at(-1).title === 'changed', 'the change');
+  assert.deepEqual(live.at(-1).digest[0].data, nest(DEPTH));
+  const { body } = await hub.api('GET', `/api/v1/notifications/${id}`);
+  assert.deepEqual(body, live.at(-1));
   assert.equal(await hub.metric('peal_unencoded_total'), 0);
   hub.closeSockets();
 }

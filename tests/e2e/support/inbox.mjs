@@ -55,23 +55,28 @@ export function overHttp(hub, user) {
 
 // For what the key of the environment may not do.
 export const ADMIN = { authorization: 'Bearer admin-0123456789abc' };
-const config = 'api_key "admin" { key = "admin-0123456789abc" scopes = {admin} }\n';
+const ADMINS = 'api_key "admin" { key = "admin-0123456789abc" scopes = {admin} }\n';
 
-export const stores = {
-  SQLite: async () => {
-    const hub = await startHub({ config });
-    return { hubs: [hub, hub], stop: () => hub.stop() };
-  },
-  'Postgres, two nodes': async () => {
-    const [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
-    const first = await startHub({ redis, postgres, config });
-    const second = await startHub({ redis, postgres, config, secret: first.secret, apiKey: first.apiKey });
-    const stop = async () => {
-      await first.stop();
-      await second.stop();
-      await redis.stop();
-      await postgres.stop();
-    };
-    return { hubs: [first, second], stop };
-  },
+// The stores to try, by name: what starts hubs on them, with more of a configuration; `redis` where there is one.
+export const storesWith = (more = '') => {
+  const config = ADMINS + more;
+  return {
+    SQLite: async () => {
+      const hub = await startHub({ config });
+      return { hubs: [hub, hub], stop: () => hub.stop() };
+    },
+    'Postgres, two nodes': async () => {
+      const [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
+      const first = await startHub({ redis, postgres, config });
+      const second = await startHub({ redis, postgres, config, secret: first.secret, apiKey: first.apiKey });
+      const stop = async () => {
+        await first.stop();
+        await second.stop();
+        await redis.stop();
+        await postgres.stop();
+      };
+      return { hubs: [first, second], redis, stop };
+    },
+  };
 };
+export const stores = storesWith();

@@ -123,7 +123,8 @@ Test(mp, refuses_what_is_no_json)
     } cases[] = {
         {"", STATUS_INVALID}, {"[1,]", STATUS_INVALID}, {"{\"a\"}", STATUS_INVALID},
         {"01", STATUS_INVALID}, {"nul", STATUS_INVALID}, {"\"\xff\"", STATUS_UTF8},
-        {OPEN_36 OPEN_36 "[" CLOSE_36 CLOSE_36 "]", STATUS_TOO_LARGE}, /* MP_DEPTH_MAX + 1 */
+        {OPEN_36 OPEN_36 "[[[[[" CLOSE_36 CLOSE_36 "]]]]]",
+            STATUS_TOO_LARGE}, /* MP_DEPTH_MAX + 1 */
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct builder out = {0};

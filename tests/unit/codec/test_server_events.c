@@ -82,6 +82,12 @@ static struct event *make_item(bool whole)
         item.resurfaced_at = 5000;
         item.collapse = BYTES("build");
         item.count = 3;
+        item.digest = BYTES(ID "\x1f"
+                               "6000\x1f"
+                               "2\x1f"
+                               "T\x1f"
+                               "M\x1f"
+                               "[7]");
         item.updated_at = 6000;
         item.audience = AUDIENCE_TOPIC;
         item.audience_name = BYTES("t");
@@ -150,7 +156,9 @@ static struct event *make_message(struct bytes type)
     "69\",\"type\":" type ",\"timestamp\":\"1970-01-01T00:00:01.000Z\"}"
 
 #define COLLAPSED                                                                                  \
-    ",\"collapse\":\"build\",\"count\":3,\"updatedAt\":\"1970-01-01T00:00:06.000Z\","              \
+    ",\"collapse\":\"build\",\"count\":3,\"digest\":[{\"id\":\"" ID                                \
+    "\",\"title\":\"T\",\"message\":\"M\",\"data\":[7],\"priority\":\"high\",\"createdAt\":"       \
+    "\"1970-01-01T00:00:06.000Z\"}],\"updatedAt\":\"1970-01-01T00:00:06.000Z\","                   \
     "\"audience\":{\"id\":\"" ID "\",\"kind\":\"topic\",\"name\":\"t\"}"
 
 static size_t make_room_samples(struct sample *at)

@@ -7,6 +7,7 @@
 
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/notification_digest.h"
 #include "sql/store_edit.h"
 #include "sql/store_preference.h"
 #include "tests/support/seed.h"
@@ -32,6 +33,8 @@ struct entry {
     bool is_odd; /* of type "odd" */
     char name; /* under which others take its place; 0: none does */
     uint64_t count; /* posts it stands for */
+    bool gathers; /* it is a digest, */
+    uint64_t began; /* since then */
     enum notification_state gone; /* EXPIRED or ERASED; else 0 */
 };
 
@@ -41,6 +44,7 @@ struct model {
     int64_t seqs[KEYS_MAX]; /* by key; 0: it is new, negative: it was suppressed */
     size_t keys;
     bool refuses[2]; /* the types "even" and "odd" */
+    uint64_t spans[2]; /* of their digests; 0: they have none */
     uint64_t rev;
 };
 
@@ -58,6 +62,7 @@ struct history {
     struct model model;
     struct replica replicas[REPLICAS];
     uint64_t now;
+    uint64_t usual; /* span of the digest of "even" */
 };
 
 static bool is_there(const struct entry *entry)
@@ -107,6 +112,37 @@ static char name_of(const struct store_row *row)
     return row->collapse.len > 0 ? row->collapse.at[0] : 0;
 }
 
+/* How long after its first post a digest takes in the row; 0: it is none's. */
+static uint64_t span_of(const struct model *model, const struct store_row *row)
+{
+    bool apart = row->collapse.len > 0 || row->priority == NOTIFICATION_URGENT;
+    return apart ? 0 : model->spans[bytes_eq_str(row->type, "odd")];
+}
+
+/* The newest open digest of a row's type, while it takes in; NULL: there is none. */
+static struct entry *open_digest(struct model *model, const struct store_row *row)
+{
+    uint64_t span = span_of(model, row);
+    bool is_odd = bytes_eq_str(row->type, "odd");
+    for (size_t i = model->count; i > 0 && span > 0; i--) {
+        struct entry *entry = &model->entries[i - 1];
+        if (entry->gathers && entry->is_odd == is_odd && state_of(entry) <= NOTIFICATION_SEEN) {
+            return entry->began + span > row->created_at ? entry : NULL;
+        }
+    }
+    return NULL;
+}
+
+static size_t count_digest(struct bytes digest)
+{
+    struct notification_digest_entry entry;
+    size_t count = 0;
+    while (notification_digest_take(&digest, &entry)) {
+        count++;
+    }
+    return count;
+}
+
 /* The newest open entry of a name; NULL: it is none, or there is none. */
 static struct entry *open_entry(struct model *model, char name)
 {
@@ -122,27 +158,38 @@ static struct entry *open_entry(struct model *model, char name)
 static void add_entry(struct model *model, const struct store_row *row)
 {
     struct entry *entry = &model->entries[model->count++];
-    *entry = (struct entry){.seq = model->count, .name = name_of(row)};
+    *entry = (struct entry){.seq = model->count,
+        .name = name_of(row),
+        .gathers = span_of(model, row) > 0,
+        .began = row->created_at,
+        .expires_at = row->expires_at};
     memcpy(entry->id, row->id, NOTIFICATION_ID_LEN);
 }
 
 /* A row was stored: one of its own, or in the place of another that is as good as new. */
 static void expect_stored(struct history *h, const struct store_row *row)
 {
-    struct entry *entry = open_entry(&h->model, name_of(row));
+    struct entry *entry =
+        row->collapse.len > 0 ? open_entry(&h->model, name_of(row)) : open_digest(&h->model, row);
     cr_assert_eq(row->outcome, entry ? OUTCOME_COLLAPSED : OUTCOME_STORED);
     if (entry == NULL) {
         add_entry(&h->model, row);
         entry = &h->model.entries[h->model.count - 1];
     }
+    bool stays = entry->gathers && (entry->expires_at == 0 || row->expires_at == 0);
+    bool longer = !entry->gathers || row->expires_at > entry->expires_at;
+    entry->expires_at = stays ? 0 : longer ? row->expires_at : entry->expires_at;
     entry->rev = entry->new_rev = entry->whole_rev = ++h->model.rev;
-    entry->expires_at = row->expires_at;
     entry->is_odd = bytes_eq_str(row->type, "odd");
     entry->is_seen = false;
     entry->count++;
     cr_assert(memcmp(entry->id, row->id, NOTIFICATION_ID_LEN) == 0);
     cr_assert_eq(row->seq, entry->seq);
     cr_assert_eq(row->count, entry->count);
+    cr_assert_eq(row->till, entry->expires_at);
+    cr_assert_eq(count_digest(row->digest), !entry->gathers      ? 0
+                                            : entry->count <= 10 ? entry->count
+                                                                 : 10);
     cr_assert_eq(row->head, h->model.count);
     cr_assert_eq(row->rev, h->model.rev);
     cr_assert_eq(row->unread, count_states(&h->model, NOTIFICATION_SEEN));
@@ -162,6 +209,10 @@ static void step_put(struct history *h)
         rows[i].expires_at =
             rand_below(&h->rand, 4) == 0 ? h->now + 1 + rand_below(&h->rand, 200) : 0;
         rows[i].type = key % 2 ? BYTES("odd") : BYTES("even");
+        rows[i].created_at = 1700000000000 + 3000 * h->model.keys;
+        give_row(&rows[i], h->who);
+        rows[i].priority = key % 9 == 0 ? NOTIFICATION_URGENT : NOTIFICATION_LOW;
+        rows[i].digest_ms = key % 2 ? 0 : h->usual;
         rows[i].collapse = collapse_names[rand_below(&h->rand, ARRAY_LEN(collapse_names))];
     }
     struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = count};
@@ -195,11 +246,16 @@ static void step_put(struct history *h)
 static void step_prefer(struct history *h)
 {
     static const char *const words[] = {"true", "false"};
-    char body[128];
+    static const char *const spans[] = {"null", "60000", "86400000"};
+    static const uint64_t meant[] = {0, 60000, 86400000};
+    char body[160];
+    uint64_t span = rand_below(&h->rand, ARRAY_LEN(spans));
+    h->model.spans[1] = meant[span];
     bool refuses[2] = {rand_below(&h->rand, 3) == 0, rand_below(&h->rand, 3) == 0};
     memcpy(h->model.refuses, refuses, sizeof(refuses));
-    (void)sprintf(body, "{\"types\": {\"odd\": {\"inbox\": %s}, \"even\": {\"inbox\": %s}}}",
-        words[refuses[1]], words[refuses[0]]);
+    (void)sprintf(body,
+        "{\"types\": {\"odd\": {\"inbox\": %s, \"digest\": %s}, \"even\": {\"inbox\": %s}}}",
+        words[refuses[1]], spans[span], words[refuses[0]]);
     struct store_preference write = {
         .base.op = STORE_PREFERENCE_WRITE, .who = h->who, .body = bytes_str(body)};
     cr_assert_eq(harness_run(&h->harness, rand_below(&h->rand, HARNESS_SHARDS), &write.base), 0);
@@ -599,6 +655,7 @@ static void run_history(const char *url, uint64_t seed)
     h->who = user_of("alice");
     h->now = 1000;
     rand_init(&h->rand, seed);
+    h->usual = h->model.spans[0] = seed % 3 == 0 ? 0 : seed % 3 == 1 ? 60000 : 86400000;
     harness_open(&h->harness, url);
     for (unsigned i = 0; i < STEPS && h->model.count + 4 < MODEL_MAX; i++) {
         uint64_t dice = rand_below(&h->rand, 20);

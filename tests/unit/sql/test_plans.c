@@ -84,8 +84,9 @@ static const struct {
     {"priority.asc", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"put",
         {{"dedup_pkey", "key_hash"}, {"inbox_pkey", "user_id"}, {"notification_pkey", "seq <"}}},
-    {"put.collapse", {{"dedup_pkey", "key_hash"}, {"inbox_pkey", "user_id"},
-                         {"notification_pkey", "seq <"}, {"notification_collapse", "collapse <"}}},
+    {"put.collapse",
+        {{"dedup_pkey", "key_hash"}, {"inbox_pkey", "user_id"}, {"notification_pkey", "seq <"},
+            {"notification_collapse", "collapse <"}, {"notification_digest", "(type <"}}},
     {"sweep", {{0}}},
     {"sync", {{"notification_new", "new_rev >"}, {"notification_changed", "(rev >"},
                  {"notification_whole", "whole_rev >"}, {"tombstone_rev", "(rev >"},
@@ -262,6 +263,9 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
     put_some(harness, user, round * 10, 6);
     struct store_row row = row_of(who, round * 10 + 8, round * 10 + 8);
     row.collapse = BYTES("name");
+    put_row(harness, &row);
+    row = row_of(who, round * 10 + 9, round * 10 + 9);
+    row.digest_ms = 1000;
     put_row(harness, &row);
     row = row_of(who, round * 10, round * 10);
     put_row(harness, &row); /* a repeat: its id */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Several shards on threads of their own, all writing to the same few users: no gap, no wrong
- * count.
+ * count, and of each digest one row.
  */
 #include <pthread.h>
 
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "sql/store_preference.h"
 #include "tests/support/seed.h"
 #include "tests/unit/sql/both.h"
 
@@ -45,6 +46,7 @@ static void write_batch(struct writer *writer, struct rand *rand)
         rows[i] = row_of(user_of(user_names[user]), key, key);
         rows[i].expires_at = key % 10 == 0 ? 1 : 0;
         rows[i].collapse = key % 4 == 0 ? BYTES("name") : BYTES("");
+        rows[i].type = key % 4 == 1 ? BYTES("comment") : BYTES("note");
     }
     struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = count};
     run_at_last(writer, &put.base);
@@ -120,10 +122,21 @@ static void expect_user(struct harness *harness, struct store_user who, uint64_t
     mem_free(seen);
 }
 
+/* The last of them has a digest, which only the store knows. */
+static void prefer_digest(struct harness *harness)
+{
+    struct store_preference write = {.base.op = STORE_PREFERENCE_WRITE,
+        .who = user_of(user_names[USERS - 1]),
+        .body = BYTES("{\"types\": {\"comment\": {\"digest\": 3600000}}}")};
+    cr_assert_eq(harness_run(harness, 0, &write.base), 0);
+    store_request_finish(&write.base);
+}
+
 BOTH(writers_of_several_shards_leave_no_gap)
 {
     struct harness harness;
     harness_open(&harness, url);
+    prefer_digest(&harness);
     struct writer writers[WRITERS];
     pthread_t threads[WRITERS];
     uint64_t seed = seed_draw();
