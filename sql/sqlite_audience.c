@@ -558,9 +558,10 @@ static int drop_old(struct sqlite_db *db, struct store_sweep *sweep)
     uint64_t dropped = 0;
     for (size_t i = 0; i < count && more >= 0 && dropped < sweep->limit; i++) {
         bool list = posts[i].kind == AUDIENCE_LIST;
-        more = list ? drop_list(db, posts[i].tenant, posts[i].name, sweep->limit - dropped) : 0;
+        uint64_t room = sweep->limit - dropped;
+        more = list ? drop_list(db, posts[i].tenant, posts[i].name, room) : 0;
         dropped += more < 0 ? 0 : 1 + (uint64_t)more;
-        if (more >= 0 && dropped < sweep->limit) {
+        if (more >= 0 && (uint64_t)more < room) { /* nobody is left on its list */
             more = run_by_number(db, SQLITE_STMT_AUDIENCE_DROP, posts[i].tenant, posts[i].n);
         }
     }

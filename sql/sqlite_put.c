@@ -297,7 +297,7 @@ static int add_by_wish(struct sqlite_db *db, const struct store_row *row, struct
     }
     if (!wish.wanted) {
         suppress(row, ret_result);
-        return 0;
+        return sqlite_audience_enter(db, &row->who);
     }
     return add_sharing_row(db, row, wish.span, arena, ret_result);
 }
@@ -330,7 +330,7 @@ static int put_row(struct sqlite_db *db, const struct store_row *row, struct res
 {
     int found = find_repeat(db, row, ret_result);
     if (found != 0) {
-        return found < 0 ? found : 0;
+        return found < 0 ? found : sqlite_audience_enter(db, &row->who);
     }
     bool shares = row->collapse.len > 0 || row->digest_ms > 0;
     ret_result->outcome = OUTCOME_STORED;

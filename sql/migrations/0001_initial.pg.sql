@@ -811,7 +811,8 @@ BEGIN
     END IF;
     SELECT array_agg(u.slot), array_agg(u.tenant), array_agg(u.user_id), array_agg(c.n)
         INTO slots, tenants, users, numbers
-        FROM unnest(which, spaces, names) AS u (slot, tenant, user_id) CROSS JOIN LATERAL (
+        FROM (SELECT DISTINCT n.slot, n.tenant, n.user_id
+            FROM unnest(which, spaces, names) AS n (slot, tenant, user_id)) u CROSS JOIN LATERAL (
             SELECT a.n FROM peal.audience_change a WHERE a.tenant = u.tenant
             ORDER BY a.n OFFSET 0
         ) c;
@@ -1106,11 +1107,11 @@ BEGIN
                 ORDER BY l.user_id LIMIT most - dropped));
             GET DIAGNOSTICS removed = ROW_COUNT;
         END IF;
-        dropped := dropped + 1 + removed;
-        IF dropped < most THEN
+        IF removed < most - dropped THEN -- nobody is left on its list
             DELETE FROM peal.audience_post p
                 WHERE p.tenant = old.tenant AND p.n = old.n AND p.edits = old.edits;
         END IF;
+        dropped := dropped + 1 + removed;
     END LOOP;
     RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
         NULL::bigint, NULL::uuid, NULL::bigint, NULL::smallint,

@@ -88,12 +88,14 @@ static void post(void *context, unsigned port, void (*fn)(void *arg, bool cancel
     uv_async_send(&shard->wake);
 }
 
-void harness_open_pool(struct harness *harness, const char *url, uint32_t least, uint32_t most)
+static void open_all(
+    struct harness *harness, const char *url, unsigned count, uint32_t least, uint32_t most)
 {
     memset(harness, 0, sizeof(*harness));
+    harness->count = count;
     struct store_config config = {
         .url = bytes_str(url),
-        .port_count = HARNESS_SHARDS,
+        .port_count = count,
         .pool_min = least,
         .pool_max = most,
         .slow_ms = 100,
@@ -103,7 +105,7 @@ void harness_open_pool(struct harness *harness, const char *url, uint32_t least,
     char error[512] = "";
     int status = store_open(&config, &harness->store, error, sizeof(error));
     cr_assert_eq(status, 0, "%d: %s", status, error);
-    for (unsigned i = 0; i < HARNESS_SHARDS; i++) {
+    for (unsigned i = 0; i < harness->count; i++) {
         struct shard *shard = &harness->shards[i];
         shard->last = &shard->first;
         pthread_mutex_init(&shard->lock, NULL);
@@ -114,9 +116,20 @@ void harness_open_pool(struct harness *harness, const char *url, uint32_t least,
     }
 }
 
+void harness_open_pool(struct harness *harness, const char *url, uint32_t least, uint32_t most)
+{
+    open_all(harness, url, HARNESS_SHARDS, least, most);
+}
+
+void harness_open_ports(struct harness *harness, const char *url, unsigned count)
+{
+    cr_assert_leq(count, HARNESS_SHARDS_MAX);
+    open_all(harness, url, count, 2 * count, 2 * count);
+}
+
 void harness_open(struct harness *harness, const char *url)
 {
-    harness_open_pool(harness, url, 2 * HARNESS_SHARDS, 2 * HARNESS_SHARDS);
+    harness_open_ports(harness, url, HARNESS_SHARDS);
 }
 
 void harness_closed(void *context)
@@ -134,7 +147,7 @@ void harness_wait(struct harness *harness, unsigned shard, const bool *flag)
 
 void harness_close(struct harness *harness)
 {
-    for (unsigned i = 0; i < HARNESS_SHARDS; i++) {
+    for (unsigned i = 0; i < harness->count; i++) {
         struct shard *shard = &harness->shards[i];
         if (!shard->closed) {
             store_port_close(shard->port, harness_closed, &shard->closed);
@@ -142,7 +155,7 @@ void harness_close(struct harness *harness)
         harness_wait(harness, i, &shard->closed);
     }
     store_close(harness->store);
-    for (unsigned i = 0; i < HARNESS_SHARDS; i++) {
+    for (unsigned i = 0; i < harness->count; i++) {
         struct shard *shard = &harness->shards[i];
         uv_close((uv_handle_t *)&shard->wake, NULL);
         uv_run(&shard->loop, UV_RUN_DEFAULT);

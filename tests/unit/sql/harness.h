@@ -12,7 +12,7 @@
 #include "codec/base/rand.h"
 #include "sql/store.h"
 
-enum { HARNESS_SHARDS = 4, URL_MAX = 256 };
+enum { HARNESS_SHARDS = 4, HARNESS_SHARDS_MAX = 8, URL_MAX = 256 };
 
 struct shard {
     uv_loop_t loop;
@@ -26,7 +26,8 @@ struct shard {
 
 struct harness {
     struct store *store;
-    struct shard shards[HARNESS_SHARDS];
+    struct shard shards[HARNESS_SHARDS_MAX];
+    unsigned count; /* of them: HARNESS_SHARDS, unless it was opened with others */
 };
 
 /* Make the URL of a new, empty store of the engine named "sqlite" or "postgres". */
@@ -37,6 +38,9 @@ void harness_open(struct harness *harness, const char *url);
 
 /* The same with fewer or more connections to Postgres: harness_open has two for each shard. */
 void harness_open_pool(struct harness *harness, const char *url, uint32_t least, uint32_t most);
+
+/* The same with another number of ports, at most HARNESS_SHARDS_MAX. */
+void harness_open_ports(struct harness *harness, const char *url, unsigned count);
 
 /* Close ports and store. */
 void harness_close(struct harness *harness);
