@@ -11,6 +11,7 @@
 #include "sql/pg_items.h"
 #include "sql/pg_page.h"
 #include "sql/pg_search.h"
+#include "sql/pg_summary.h"
 
 /* Sending first, then reading; each read is one statement, so it sees one snapshot. */
 
@@ -90,6 +91,10 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     case STORE_WITNESS_READ:
         pg_add_text(params, ((const struct store_witness *)request)->node);
         return PG_STMT_WITNESS_READ;
+    case STORE_SUMMARY:
+        return pg_summary_add(params, (const struct store_summary *)request);
+    case STORE_SUMMARY_SWEEP:
+        return pg_summary_add_sweep(params, (const struct store_sweep *)request);
     case STORE_CHANGED: /* has two statements */
     case STORE_PING:
     case STORE_PUT:
@@ -322,6 +327,10 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
         return read_witness((struct store_witness *)request, rows);
+    case STORE_SUMMARY:
+        return pg_summary_read((struct store_summary *)request, rows);
+    case STORE_SUMMARY_SWEEP:
+        return pg_summary_read_sweep((struct store_sweep *)request, rows);
     case STORE_PING:
         return 0;
     case STORE_PUT:

@@ -282,7 +282,7 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
         send_epoch(conn, flight);
     } else if (request->op == STORE_EDIT) {
         pg_edit_send(conn, flight);
-    } else if (request->op == STORE_POSITIONS) {
+    } else if (request->op == STORE_POSITIONS || request->op == STORE_SUMMARY_SWEEP) {
         pg_read_add(conn, flight);
     } else {
         send_sweep(conn, flight);
@@ -436,8 +436,6 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     }
     struct store_request *request = flight->requests[run->first];
     switch (request->op) {
-    case STORE_AUDIENCE_SWEEP:
-        return read_sweep((struct store_sweep *)request, rows);
     case STORE_AUDIENCE_POST:
     case STORE_RETRACT:
     case STORE_REVISE:
@@ -454,6 +452,7 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_FORGET:
         return pg_forget_read((struct store_forget *)request, run->which, rows);
     case STORE_SWEEP:
+    case STORE_AUDIENCE_SWEEP:
         return read_sweep((struct store_sweep *)request, rows);
     case STORE_EPOCH:
         return read_epoch((struct store_renewal *)request, rows);
@@ -467,12 +466,14 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_SYNC:
     case STORE_GET:
     case STORE_POSITIONS:
+    case STORE_SUMMARY_SWEEP:
         return pg_read_rows(flight, run, rows);
     case STORE_PREFERENCE_READ:
     case STORE_CHANGED:
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
     case STORE_PING:
+    case STORE_SUMMARY:
     case STORE_POSTED:
     case STORE_SUBSCRIBERS:
     case STORE_TOPICS:

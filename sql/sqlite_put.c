@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Storing rows on a SQLite connection. Order of this file: repeats, rows of their own, rows that
- * take the place of others, what is kept of those, a whole put.
+ * take the place of others, what is kept of those, what is counted by day, a whole put.
  */
 #include "sql/sqlite_ops.h"
 
@@ -338,6 +338,59 @@ static int put_row(struct sqlite_db *db, const struct store_row *row, struct res
     return status < 0 ? status : keep_key(db, row, ret_result);
 }
 
+/* What a put has stored of some types, counted in the row of each at once. */
+struct tally {
+    struct {
+        const struct store_row *like; /* tenant and type */
+        uint64_t posted;
+    } types[16];
+    size_t count;
+};
+
+static int write_tally(struct sqlite_db *db, struct tally *tally)
+{
+    int changed = 0;
+    for (size_t i = 0; i < tally->count && changed >= 0; i++) {
+        struct query query;
+        query_open(&query, db, SQLITE_STMT_TALLY_POSTED);
+        query_text(&query, 1, tally->types[i].like->who.tenant);
+        query_text(&query, 2, tally->types[i].like->type);
+        query_u64(&query, 3, tally->types[i].posted);
+        changed = query_run(&query);
+    }
+    tally->count = 0;
+    return changed < 0 ? changed : 0;
+}
+
+static int count_row(struct sqlite_db *db, struct tally *tally, const struct store_row *row)
+{
+    for (size_t i = 0; i < tally->count; i++) {
+        const struct store_row *like = tally->types[i].like;
+        if (bytes_eq(like->type, row->type) && bytes_eq(like->who.tenant, row->who.tenant)) {
+            tally->types[i].posted++;
+            return 0;
+        }
+    }
+    int status = tally->count == ARRAY_LEN(tally->types) ? write_tally(db, tally) : 0;
+    tally->types[tally->count].like = row;
+    tally->types[tally->count++].posted = 1;
+    return status;
+}
+
+static int put_rows(struct sqlite_db *db, struct store_put *put, struct put_result *results)
+{
+    struct result *arena = request_result(&put->base);
+    struct tally tally = {.count = 0};
+    int status = 0;
+    for (size_t i = 0; i < put->count && status == 0; i++) {
+        status = put_row(db, &put->rows[i], arena, &results[i]);
+        if (status == 0 && results[i].outcome == OUTCOME_STORED) {
+            status = count_row(db, &tally, &put->rows[i]);
+        }
+    }
+    return status < 0 ? status : write_tally(db, &tally);
+}
+
 int sqlite_put(struct sqlite_db *db, struct store_put *put, struct put_result **ret_results)
 {
     int status = put->fenced ? sqlite_check_fence(db, put->partition, put->token, put->last_id) : 0;
@@ -349,12 +402,9 @@ int sqlite_put(struct sqlite_db *db, struct store_put *put, struct put_result **
     if (!results) {
         return STATUS_NOMEM;
     }
-    for (size_t i = 0; i < put->count; i++) {
-        status = put_row(db, &put->rows[i], arena, &results[i]);
-        if (status < 0) {
-            return status;
-        }
+    status = put_rows(db, put, results);
+    if (status == 0) {
+        *ret_results = results;
     }
-    *ret_results = results;
-    return 0;
+    return status;
 }

@@ -13,6 +13,7 @@
 #include "sql/sqlite_items.h"
 #include "sql/sqlite_page.h"
 #include "sql/sqlite_search.h"
+#include "sql/sqlite_summary.h"
 #include "sql/sqlite_topics.h"
 
 /* Collect all rows of an item query and close it. */
@@ -333,6 +334,8 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
         return run_witness(db, (struct store_witness *)request);
     case STORE_PING:
         return run_ping(db);
+    case STORE_SUMMARY:
+        return sqlite_summary_read(db, (struct store_summary *)request);
     case STORE_POSTED:
     case STORE_SUBSCRIBERS:
     case STORE_TOPICS:
@@ -348,6 +351,7 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_EPOCH:
     case STORE_AUDIENCE_POST:
     case STORE_AUDIENCE_SWEEP:
+    case STORE_SUMMARY_SWEEP:
     case STORE_RETRACT:
     case STORE_REVISE:
     case STORE_SUBSCRIBE:

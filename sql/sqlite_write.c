@@ -9,6 +9,7 @@
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_change.h"
 #include "sql/sqlite_forget.h"
+#include "sql/sqlite_summary.h"
 #include "sql/sqlite_topics.h"
 
 enum { WITNESS_MS = 86400000 };
@@ -427,6 +428,8 @@ static int run_write(
         return sqlite_forget_run(db, (struct store_forget *)request);
     case STORE_SWEEP:
         return run_sweep(db, (struct store_sweep *)request);
+    case STORE_SUMMARY_SWEEP:
+        return sqlite_summary_sweep(db, (struct store_sweep *)request);
     case STORE_WITNESS_RAISE:
         return run_witness(db, (struct store_witness *)request);
     case STORE_EPOCH:
@@ -445,6 +448,7 @@ static int run_write(
     case STORE_CHANGED:
     case STORE_WITNESS_READ:
     case STORE_PING:
+    case STORE_SUMMARY:
     case STORE_POSTED:
     case STORE_SUBSCRIBERS:
     case STORE_TOPICS:

@@ -284,7 +284,7 @@ bool op_writes(enum store_op op)
            op == STORE_SWEEP || op == STORE_FORGET || op == STORE_WITNESS_RAISE ||
            op == STORE_EPOCH || op == STORE_AUDIENCE_POST || op == STORE_AUDIENCE_SWEEP ||
            op == STORE_RETRACT || op == STORE_REVISE || op == STORE_SUBSCRIBE ||
-           op == STORE_PREFERENCE_WRITE;
+           op == STORE_PREFERENCE_WRITE || op == STORE_SUMMARY_SWEEP;
 }
 
 bool op_checks(enum store_op op)
@@ -366,6 +366,8 @@ static const struct outputs outputs[STORE_OP_COUNT] = {
     [STORE_CLAIM] = OUTPUTS(store_claim, token),
     [STORE_FORGET] = OUTPUTS(store_forget, position),
     [STORE_SWEEP] = OUTPUTS(store_sweep, users),
+    [STORE_SUMMARY] = OUTPUTS(store_summary, rows),
+    [STORE_SUMMARY_SWEEP] = OUTPUTS(store_sweep, users),
     [STORE_WITNESS_RAISE] = OUTPUTS(store_witness, number),
     [STORE_WITNESS_READ] = OUTPUTS(store_witness, number),
     [STORE_EPOCH] = {offsetof(struct store_renewal, epoch), offsetof(struct store_renewal, fresh)},

@@ -140,6 +140,13 @@ static bool is_preference(const struct store_preference *preference)
            is_text(preference->body, TEXT_MAX_LEN);
 }
 
+static bool is_summary(const struct store_summary *summary)
+{
+    return is_text(summary->tenant, STORE_NAME_MAX) && summary->to <= INT32_MAX &&
+           summary->from <= summary->to && summary->to - summary->from < STORE_SUMMARY_DAYS_MAX &&
+           summary->types <= STORE_SUMMARY_TYPES;
+}
+
 bool request_is_valid(const struct store_request *request)
 {
     switch ((unsigned)request->op) {
@@ -175,7 +182,10 @@ bool request_is_valid(const struct store_request *request)
         return is_text(((const struct store_claim *)request)->owner, STORE_NAME_MAX);
     case STORE_FORGET:
         return is_user(&((const struct store_forget *)request)->who);
+    case STORE_SUMMARY:
+        return is_summary((const struct store_summary *)request);
     case STORE_SWEEP:
+    case STORE_SUMMARY_SWEEP:
         return is_sweep((const struct store_sweep *)request);
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:

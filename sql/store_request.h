@@ -39,6 +39,8 @@ enum store_op {
     STORE_WITNESS_READ,
     STORE_EPOCH,
     STORE_PING,
+    STORE_SUMMARY, /* these: store_summary.h */
+    STORE_SUMMARY_SWEEP,
     STORE_AUDIENCE_POST, /* these: store_audience.h */
     STORE_AUDIENCE_SWEEP,
     STORE_POSTED,

@@ -45,6 +45,9 @@ void api_users_erase(struct http_request *request, void *context);
 void api_rooms_change(struct http_request *request, void *context);
 void api_rooms_disconnect(struct http_request *request, void *context);
 
+/* api_summary.c */
+void api_summary_show(struct http_request *request, void *context);
+
 /* api_topics.c; the first refuses by the head, before a body is read */
 bool api_topics_head(struct http_request *request, void *context);
 void api_topics_list(struct http_request *request, void *context);

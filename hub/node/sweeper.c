@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runs one sweep after the other on a timer, and again at once as long as there is more: of what is
- * due, then of posts to many.
+ * due, then of posts to many, and once a minute of what is counted by day.
  */
 #include "hub/node/sweeper.h"
 
@@ -17,7 +17,11 @@
 #include "hub/node/node.h"
 #include "sql/store.h"
 
-enum { LIMIT = 500 };
+enum { LIMIT = 500, SUMMARY_MS = 60000 };
+
+/* What is swept, in this order; `names` is for the log. */
+enum { ROWS, AUDIENCES, SUMMARIES, KINDS };
+static const char *const names[KINDS] = {"rows", "audiences", "summary"};
 
 static const uint64_t keep_posts_ms = UINT64_C(400) * 86400000; /* for users who do not come */
 
@@ -26,7 +30,8 @@ struct sweeper {
     struct store_sweep request;
     struct hub_shard *shard;
     bool busy;
-    uint64_t refused_ms[2]; /* of either: since when, as the operator was told; 0: it is not */
+    uint64_t summed_ms; /* when what is counted by day was swept last; monotonic */
+    uint64_t refused_ms[KINDS]; /* of each: since when, as the operator was told; 0: it is not */
     bool closing;
     bool closed; /* the timer */
 };
@@ -42,27 +47,58 @@ static void free_when_done(struct sweeper *sweeper)
  * Tell the operator when the store is there and will not sweep: one inbox at fault, or one that
  * somebody holds locked, keeps all that is due. A store that is away is told of by store_watch.
  */
+static unsigned kind_of(enum store_op op)
+{
+    return op == STORE_SWEEP ? ROWS : op == STORE_AUDIENCE_SWEEP ? AUDIENCES : SUMMARIES;
+}
+
 static void judge(struct sweeper *sweeper, int status)
 {
-    bool audiences = sweeper->request.base.op == STORE_AUDIENCE_SWEEP;
-    uint64_t *refused_ms = &sweeper->refused_ms[audiences];
+    unsigned kind = kind_of(sweeper->request.base.op);
+    uint64_t *refused_ms = &sweeper->refused_ms[kind];
     bool refused = status != 0 && status != STATUS_UNAVAILABLE && status != STATUS_UNKNOWN;
     if (refused && *refused_ms == 0) {
         struct store_health health;
         store_get_health(sweeper->shard->hub->store, &health);
         log_error("SWEEP-REFUSED", "nothing expires, or is taken back: the store refuses it",
-            "what=%s status=%s reason=%s", audiences ? "audiences" : "rows", status_name(status),
+            "what=%s status=%s reason=%s", names[kind], status_name(status),
             log_quote(bytes_str(health.reason)));
         *refused_ms = clock_mono_ms();
     } else if (status == 0 && *refused_ms != 0) {
         log_info("SWEEP-ACCEPTED", "what is due expires again, or is taken back",
-            "what=%s after_ms=%llu", audiences ? "audiences" : "rows",
+            "what=%s after_ms=%llu", names[kind],
             (unsigned long long)(clock_mono_ms() - *refused_ms));
         *refused_ms = 0;
     }
 }
 
 static void sweep(struct sweeper *sweeper, enum store_op op);
+
+/* What is swept behind `op`; STORE_OP_COUNT: nothing. */
+static enum store_op next_of(struct sweeper *sweeper, enum store_op op)
+{
+    uint64_t now = clock_mono_ms();
+    if (op == STORE_SWEEP) {
+        return STORE_AUDIENCE_SWEEP;
+    }
+    if (op == STORE_AUDIENCE_SWEEP && now >= sweeper->summed_ms + SUMMARY_MS) {
+        sweeper->summed_ms = now;
+        return STORE_SUMMARY_SWEEP;
+    }
+    return STORE_OP_COUNT;
+}
+
+static uint64_t keep_ms_of(const struct config *config, enum store_op op)
+{
+    switch (kind_of(op)) {
+    case ROWS:
+        return config->store_tombstones_ms;
+    case AUDIENCES:
+        return keep_posts_ms;
+    default:
+        return config->store_summary_ms;
+    }
+}
 
 static void on_swept(struct store_request *base)
 {
@@ -77,10 +113,11 @@ static void on_swept(struct store_request *base)
     store_request_finish(base);
     if (sweeper->closing) {
         free_when_done(sweeper);
-    } else if (more) {
-        sweep(sweeper, base->op);
-    } else if (base->op == STORE_SWEEP) {
-        sweep(sweeper, STORE_AUDIENCE_SWEEP);
+        return;
+    }
+    enum store_op next = more ? base->op : next_of(sweeper, base->op);
+    if (next != STORE_OP_COUNT) {
+        sweep(sweeper, next);
     }
 }
 
@@ -92,7 +129,7 @@ static void sweep(struct sweeper *sweeper, enum store_op op)
         .base = {.op = op, .done = on_swept},
         .now = clock_wall_ms(),
         .limit = LIMIT,
-        .tombstone_ms = op == STORE_SWEEP ? config->store_tombstones_ms : keep_posts_ms,
+        .tombstone_ms = keep_ms_of(config, op),
     };
     store_submit(sweeper->shard->shard.store, &sweeper->request.base);
 }

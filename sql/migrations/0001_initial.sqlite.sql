@@ -197,3 +197,41 @@ CREATE TABLE witness (
     number INTEGER NOT NULL,
     at INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- What was posted and read by tenant, day (UTC, since 1970) and type; '' are the types of a day
+-- behind the 100th (sql/store_summary.h). A put counts what it stores, once a type (sqlite_put.c);
+-- rows that are made of posts to many, and whatever changes rows, are counted here.
+CREATE TABLE tally (
+    tenant TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    posted INTEGER NOT NULL DEFAULT 0,
+    read INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (tenant, day, type)
+) WITHOUT ROWID;
+CREATE INDEX tally_day ON tally (day);
+CREATE TRIGGER tally_added AFTER INSERT ON notification WHEN new.audience_n > 0 BEGIN
+    INSERT INTO tally (tenant, day, type, posted)
+    VALUES (new.tenant, unixepoch() / 86400, CASE WHEN EXISTS (
+            SELECT 1 FROM tally t WHERE t.tenant = new.tenant AND t.day = unixepoch() / 86400
+                AND t.type = new.type
+        ) OR (
+            SELECT count(*) FROM tally t WHERE t.tenant = new.tenant
+                AND t.day = unixepoch() / 86400 AND t.type <> ''
+        ) < 100 THEN new.type ELSE '' END, new.count)
+    ON CONFLICT (tenant, day, type) DO UPDATE SET posted = posted + excluded.posted;
+END;
+CREATE TRIGGER tally_changed AFTER UPDATE OF read_at, count ON notification
+WHEN (new.read_at > 0 AND old.read_at = 0) OR new.count > old.count BEGIN
+    INSERT INTO tally (tenant, day, type, posted, read)
+    VALUES (new.tenant, unixepoch() / 86400, CASE WHEN EXISTS (
+            SELECT 1 FROM tally t WHERE t.tenant = new.tenant AND t.day = unixepoch() / 86400
+                AND t.type = new.type
+        ) OR (
+            SELECT count(*) FROM tally t WHERE t.tenant = new.tenant
+                AND t.day = unixepoch() / 86400 AND t.type <> ''
+        ) < 100 THEN new.type ELSE '' END,
+        max(new.count - old.count, 0), new.read_at > 0 AND old.read_at = 0)
+    ON CONFLICT (tenant, day, type) DO UPDATE
+    SET posted = posted + excluded.posted, read = read + excluded.read;
+END;

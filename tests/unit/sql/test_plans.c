@@ -87,6 +87,8 @@ static const struct {
     {"put.collapse",
         {{"dedup_pkey", "key_hash"}, {"inbox_pkey", "user_id"}, {"notification_pkey", "seq <"},
             {"notification_collapse", "collapse <"}, {"notification_digest", "(type <"}}},
+    {"summary", {{"tally_pkey", "day <="}}},
+    {"summary.sweep", {{0}}},
     {"sweep", {{0}}},
     {"sync", {{"notification_new", "new_rev >"}, {"notification_changed", "(rev >"},
                  {"notification_whole", "whole_rev >"}, {"tombstone_rev", "(rev >"},
@@ -348,6 +350,10 @@ static void use_the_rest(struct harness *harness)
     run_done(harness, &preference.base);
     struct store_changed changed = {.base.op = STORE_CHANGED, .since = INT32_MAX, .limit = 10};
     run_done(harness, &changed.base);
+    struct store_summary summary = {.base.op = STORE_SUMMARY, .to = 100, .types = 10};
+    run_done(harness, &summary.base);
+    struct store_sweep sweep = {.base.op = STORE_SUMMARY_SWEEP, .now = 1001, .limit = 50};
+    run_done(harness, &sweep.base);
     struct store_request ping = {.op = STORE_PING};
     run_done(harness, &ping);
 }
@@ -563,9 +569,11 @@ static void dedup_line(unsigned i, char text[256])
         slot_of_number(user), user, i, i, i / MANY_USERS + 1, slot_of_number(user), i);
 }
 
+/* Triggers would count all rows at once. */
 static void load_million(const char *url)
 {
     PGconn *pg = PQconnectdb(url);
+    PQclear(run(pg, "SET session_replication_role = replica"));
     copy(pg,
         "COPY peal.inbox (slot, tenant, user_id, seq, rev, unread, unseen, tombstone_floor, "
         "changed_at) FROM STDIN",

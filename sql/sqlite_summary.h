@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sqlite_summary - what was counted by day and type, on a SQLite connection.
+ */
+#ifndef SQL_SQLITE_SUMMARY_H
+#define SQL_SQLITE_SUMMARY_H
+
+#include "codec/base/check.h"
+#include "sql/sqlite_db.h"
+#include "sql/store_summary.h"
+
+/* Carry out STORE_SUMMARY; a status. */
+MUST_CHECK int sqlite_summary_read(struct sqlite_db *db, struct store_summary *summary);
+
+/* Carry out STORE_SUMMARY_SWEEP; a status. */
+MUST_CHECK int sqlite_summary_sweep(struct sqlite_db *db, struct store_sweep *sweep);
+
+#endif
