@@ -307,11 +307,11 @@ test('a change made without a connection that has lost is told', async () => {
 
 test('a digest says how many it gathers, and unfolds', async () => {
   const { hub } = demo;
-  const { status } = await hub.api('PUT', '/api/v1/users/dora/preferences', { types: { comment: { digest: '1h' } } });
+  const { status } = await hub.api('PUT', '/api/v1/users/gitte/preferences', { types: { comment: { digest: '1h' } } });
   assert.equal(status, 200);
-  await postTitles('dora', ['alone'], { type: 'deploy' });
-  await postTitles('dora', Array.from({ length: 12 }, (_, n) => `comment ${n + 1}`));
-  const page = await openWith('dora', 2);
+  await postTitles('gitte', ['alone'], { type: 'deploy' });
+  await postTitles('gitte', Array.from({ length: 12 }, (_, n) => `comment ${n + 1}`));
+  const page = await openWith('gitte', 2);
   const row = rowOf(page, 'comment 12');
   const button = row.getByTestId('gathered');
   assert.equal(await button.textContent(), '12 comments');
@@ -324,7 +324,7 @@ test('a digest says how many it gathers, and unfolds', async () => {
   assert.equal(await lines.count(), 11);
   assert.match(await lines.first().textContent(), /^comment 12/);
   assert.equal(await lines.last().textContent(), 'and 2 before');
-  await demo.post('dora', { title: 'one more' });
+  await demo.post('gitte', { title: 'one more' });
   await shows(page, ['one more', 'alone']);
   await until(async () => (await rowOf(page, 'one more').getByTestId('gathered').textContent()) === '13 comments', 'it counts on');
   await rowOf(page, 'one more').getByTestId('gathered').click();
