@@ -35,6 +35,7 @@ struct ingest_gauges;
 struct gathers;
 struct positions;
 struct recovery_bus;
+struct schedule;
 struct shard;
 struct store;
 struct store_port;
@@ -177,6 +178,11 @@ struct shard_stats {
     uint64_t audience_waiting_ms; /* since when the first of them does; 0: none does */
     uint64_t audience_places; /* of users in topics, known here */
     uint64_t suppressed; /* posts that their users do not want */
+    uint64_t scheduled; /* posts that were kept for later */
+    uint64_t delivered; /* of these, what was due and is stored, here */
+    uint64_t lapsed; /* and what had expired by then */
+    uint64_t cancelled; /* and what was cancelled before */
+    uint64_t schedule_late_ms; /* since when the first that is due has been, now */
     uint64_t dead; /* stream entries that could not be stored */
     uint64_t announced;
     uint64_t announced_late; /* users announced again, when Redis was back */
@@ -208,6 +214,8 @@ struct shard {
     struct recovery_bus *recovery_bus; /* NULL without a bus, or without recovery */
     struct positions *positions;
     struct audience *audience; /* who is online of those that posts to many are for */
+    struct schedule *schedule; /* who delivers what was posted for later; of shard 0, else NULL */
+    void (*schedule_kept)(struct schedule *schedule, uint64_t deliver_at); /* (schedule_hint.h) */
     struct gathers *gathers; /* NULL: nobody has asked who is in a room (rooms/gather.c) */
     bool gathers_over; /* nobody is asked any more */
     const struct owner_ops *owners; /* what is done for the owners of sockets (deliver/owner.h) */

@@ -43,7 +43,11 @@ struct notification_limits {
     uint32_t targets; /* users, or rooms, of one post */
     uint64_t now_ms; /* what expires must do so within 100 years from now; 0: by the year 9999 */
     uint64_t posted_ms; /* and after it was posted, which is before now where it waited */
+    uint64_t deliver_after_ms; /* what is posted for later is for a time after this one */
 };
+
+/* How far ahead a post may be for: 400 days. */
+#define NOTIFICATION_AHEAD_MS (UINT64_C(400) * 86400000)
 
 /* type 64, title 256, message 4096, data and args 32 KiB, depth 32, key 255, collapse 128,
  * targets 1000. */
@@ -57,6 +61,8 @@ enum notification_edit {
     NOTIFICATION_EDIT_PRIORITY = 1u << 3,
     NOTIFICATION_EDIT_EXPIRES = 1u << 4,
     NOTIFICATION_EDIT_ALL = (1u << 5) - 1,
+    NOTIFICATION_EDIT_DELIVER = 1u << 5, /* of what is not delivered yet */
+    NOTIFICATION_RESCHEDULE_ALL = NOTIFICATION_EDIT_ALL | NOTIFICATION_EDIT_DELIVER,
 };
 
 /* What was posted; absent texts are empty. Slices are borrowed from the input or owned by it. */
@@ -78,6 +84,7 @@ struct notification_post {
     struct bytes data; /* JSON text */
     enum notification_priority priority; /* also of an event; default medium */
     uint64_t expires_at; /* epoch ms; 0: never */
+    uint64_t deliver_at; /* epoch ms; 0: at once */
     struct bytes collapse; /* takes the place of the user's newest open one of this name */
     /* an event */
     struct bytes event;
@@ -149,7 +156,8 @@ enum notification_audience notification_audience_of(const struct notification_po
 struct bytes notification_audience_name(enum notification_audience audience);
 
 /*
- * The body of PATCH /api/v1/notifications/{id}: some of title, message, data, priority, expires_at.
+ * The body of PATCH /api/v1/notifications/{id}: some of title, message, data, priority, expires_at,
+ * and of what is not delivered yet deliver_at.
  * `edited` says which are there; null takes a value away (a priority: medium). No target.
  */
 MUST_CHECK int notification_from_edit_json(struct bytes object,

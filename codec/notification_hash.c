@@ -76,5 +76,9 @@ int notification_content_hash(
     add_part(&content, post->collapse);
     add_minified(&content, post->data);
     add_audience(&content, post);
+    if (post->deliver_at > 0) {
+        builder_str(&content, "at");
+        builder_u64(&content, post->deliver_at);
+    }
     return hash_builder(hash, &content, ret_hash);
 }

@@ -48,13 +48,14 @@ static const char *known_names(unsigned place)
                "priority";
     case IN_BODY:
         return "Unknown field of a notification; known here: user, users, topic, all, include_new, "
-               "tenant, type, title, message, data, priority, key, expires_at, collapse";
+               "tenant, type, title, message, data, priority, key, expires_at, deliver_at, "
+               "collapse";
     case IN_EDIT:
-        return "Unknown field; known here: title, message, data, priority, expires_at";
+        return "Unknown field; known here: title, message, data, priority, expires_at, deliver_at";
     default:
         return "Unknown field; known here: user, users, room, topic, all, include_new, tenant, "
-               "type, title, message, data, priority, key, expires_at, collapse, reply, event, "
-               "args, retain";
+               "type, title, message, data, priority, key, expires_at, deliver_at, collapse, "
+               "reply, event, args, retain";
     }
 }
 
@@ -241,6 +242,25 @@ static int check_expiry(struct parse *parse)
     return 0;
 }
 
+/* A time to come; of what is taken from elsewhere it may have passed meanwhile. */
+static int check_delivery(struct parse *parse)
+{
+    struct bytes text = parse->value[FIELD_DELIVER_AT];
+    uint64_t *deliver_at = &parse->post->deliver_at;
+    if (text.len == 0) {
+        return 0;
+    }
+    const struct notification_limits *limits = parse->limits;
+    bool good = bytes_to_u64(text, (uint64_t)ISO_TIME_MAX, deliver_at) == 0 ||
+                iso_time_parse(text, deliver_at) == 0;
+    bool far = limits->now_ms > 0 && *deliver_at > limits->now_ms + NOTIFICATION_AHEAD_MS;
+    if (!good || far || !iso_time_may_be_stored(*deliver_at, limits->now_ms) ||
+        *deliver_at <= limits->deliver_after_ms) {
+        return fail(parse, FIELD_DELIVER_AT, STATUS_INVALID);
+    }
+    return 0;
+}
+
 static const char *const priority_names[NOTIFICATION_PRIORITY_COUNT] = {
     [NOTIFICATION_LOW] = "low",
     [NOTIFICATION_MEDIUM] = "medium",
@@ -281,6 +301,7 @@ static int check_notification(struct parse *parse)
     status =
         status < 0 ? status : check_text(parse, FIELD_COLLAPSE, limits->collapse, &post->collapse);
     status = status < 0 ? status : check_expiry(parse);
+    status = status < 0 ? status : check_delivery(parse);
     if (status == 0 && post->type.len == 0) {
         status = fail_because(parse, FIELD_TYPE, STATUS_INVALID, "A notification has a type");
     }
@@ -346,6 +367,16 @@ static int check(struct parse *parse)
     return post->is_event ? check_event(parse) : check_notification(parse);
 }
 
+static unsigned edited_fields(const struct parse *parse)
+{
+    return (has(parse, FIELD_TITLE) ? NOTIFICATION_EDIT_TITLE : 0u) |
+           (has(parse, FIELD_MESSAGE) ? NOTIFICATION_EDIT_MESSAGE : 0u) |
+           (has(parse, FIELD_DATA) ? NOTIFICATION_EDIT_DATA : 0u) |
+           (has(parse, FIELD_PRIORITY) ? NOTIFICATION_EDIT_PRIORITY : 0u) |
+           (has(parse, FIELD_EXPIRES_AT) ? NOTIFICATION_EDIT_EXPIRES : 0u) |
+           (has(parse, FIELD_DELIVER_AT) ? NOTIFICATION_EDIT_DELIVER : 0u);
+}
+
 /* What may be changed, and something of it. */
 static int check_edit(struct parse *parse)
 {
@@ -357,15 +388,16 @@ static int check_edit(struct parse *parse)
     status = status < 0 ? status : check_json(parse, FIELD_DATA, limits->data, &post->data);
     status = status < 0 ? status : check_priority(parse);
     status = status < 0 ? status : check_expiry(parse);
+    status = status < 0 ? status : check_delivery(parse);
     if (status == 0 && parse->seen == 0) {
-        parse->fault->message = "Something of: title, message, data, priority, expires_at";
+        parse->fault->message =
+            "Something of: title, message, data, priority, expires_at, deliver_at";
         return STATUS_INVALID;
     }
-    post->edited = (has(parse, FIELD_TITLE) ? NOTIFICATION_EDIT_TITLE : 0u) |
-                   (has(parse, FIELD_MESSAGE) ? NOTIFICATION_EDIT_MESSAGE : 0u) |
-                   (has(parse, FIELD_DATA) ? NOTIFICATION_EDIT_DATA : 0u) |
-                   (has(parse, FIELD_PRIORITY) ? NOTIFICATION_EDIT_PRIORITY : 0u) |
-                   (has(parse, FIELD_EXPIRES_AT) ? NOTIFICATION_EDIT_EXPIRES : 0u);
+    if (status == 0 && has(parse, FIELD_DELIVER_AT) && post->deliver_at == 0) {
+        return fail(parse, FIELD_DELIVER_AT, STATUS_INVALID); /* to have it at once, cancel it */
+    }
+    post->edited = edited_fields(parse);
     return status;
 }
 

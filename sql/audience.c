@@ -43,14 +43,21 @@ static bool is_content(const struct store_audience_post *post)
     return is_name(post->type) && is_text(post->title, AUDIENCE_TEXT_MAX) &&
            is_text(post->message, AUDIENCE_TEXT_MAX) && post->data.len <= AUDIENCE_TEXT_MAX &&
            post->priority >= NOTIFICATION_LOW && post->priority <= NOTIFICATION_URGENT &&
-           post->created_at <= INT64_MAX && post->expires_at <= INT64_MAX;
+           post->created_at <= INT64_MAX && post->expires_at <= INT64_MAX &&
+           post->deliver_at <= INT64_MAX && post->version <= INT64_MAX;
+}
+
+/* The users of a list that was kept are in the store. */
+static bool is_list(const struct store_audience_post *post)
+{
+    return post->due ? post->user_count == 0
+                     : are_names(post->users, post->user_count, STORE_AUDIENCE_USERS_MAX);
 }
 
 static bool is_post(const struct store_audience_post *post)
 {
     bool topic = post->kind == AUDIENCE_TOPIC && post->name.len > 0 && is_name(post->name);
-    bool list = post->kind == AUDIENCE_LIST &&
-                are_names(post->users, post->user_count, STORE_AUDIENCE_USERS_MAX);
+    bool list = post->kind == AUDIENCE_LIST && is_list(post);
     bool all = post->kind == AUDIENCE_ALL;
     return is_name(post->tenant) && (topic || ((list || all) && post->name.len == 0)) &&
            (all || !post->include_new) && is_content(post) && is_name(post->last_id) &&

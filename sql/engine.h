@@ -23,6 +23,7 @@
 #include "sql/store_list.h"
 #include "sql/store_preference.h"
 #include "sql/store_request.h"
+#include "sql/store_schedule.h"
 #include "sql/store_summary.h"
 
 /* Requests a port holds at most, and so many more of those that check the store (op_checks); what

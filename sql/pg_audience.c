@@ -117,12 +117,21 @@ static enum pg_statement add_post(struct pg_params *params, const struct store_a
     pg_add_text(params, post->message);
     pg_add_text(params, post->data);
     pg_add_i16(params, (int16_t)post->priority);
-    pg_add_u64(params, post->created_at);
+    bool keeps = post->deliver_at > 0 && !post->due;
+    if (!keeps) {
+        pg_add_u64(params, post->created_at);
+    }
     pg_add_u64(params, post->expires_at);
-    pg_add_i16(params, post->unwanted);
+    if (!keeps) {
+        pg_add_i16(params, post->unwanted);
+    }
     size_t count = post->kind == AUDIENCE_LIST ? post->user_count : 0;
     add_slots(params, post->tenant, post->users, count);
     add_names(params, post->users, count);
+    if (keeps) {
+        pg_add_u64(params, post->deliver_at);
+        return PG_STMT_SCHEDULE_MANY;
+    }
     return PG_STMT_AUDIENCE_POST;
 }
 
@@ -261,7 +270,9 @@ static int read_post(struct pg_flight *flight, const PGresult *rows)
         return STATUS_UNAVAILABLE;
     }
     int16_t outcome = pg_i16(rows, 0, 0);
-    if (outcome < OUTCOME_STORED || outcome > OUTCOME_CONFLICT) {
+    bool known =
+        (outcome >= OUTCOME_STORED && outcome <= OUTCOME_CONFLICT) || outcome == OUTCOME_SCHEDULED;
+    if (!known) {
         return STATUS_UNAVAILABLE;
     }
     result->outcome = (enum store_outcome)outcome;

@@ -56,6 +56,8 @@ static uint32_t slot_of_request(const struct store_request *request)
         return slot_of_user(&((const struct store_pick *)request)->who);
     case STORE_EDIT:
         return slot_of_id(((const struct store_edit *)request)->id);
+    case STORE_RESCHEDULE:
+        return slot_of_id(((const struct store_reschedule *)request)->id);
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:
@@ -74,6 +76,7 @@ static uint32_t slot_of_request(const struct store_request *request)
     case STORE_PREFERENCE_WRITE:
         return slot_of_user(&((const struct store_preference *)request)->who);
     case STORE_CHANGED:
+    case STORE_DUE:
         break;
     case STORE_CLAIM:
         return ((const struct store_claim *)request)->partition;

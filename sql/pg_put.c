@@ -27,12 +27,13 @@ enum put_column {
     PUT_UNWANTED,
     PUT_COLLAPSE, /* these only where rows may share one */
     PUT_SPAN,
+    PUT_DELIVER, /* only of what is kept */
     PUT_COLUMNS,
 };
 
 static const enum pg_type put_types[PUT_COLUMNS] = {PG_INT2, PG_TEXT, PG_TEXT, PG_UUID, PG_UUID,
     PG_UUID, PG_TEXT, PG_TEXT, PG_TEXT, PG_BYTEA, PG_INT2, PG_INT8, PG_INT8, PG_INT2, PG_TEXT,
-    PG_INT8};
+    PG_INT8, PG_INT8};
 
 static void add_put_element(
     struct pg_params *params, enum put_column column, const struct store_row *row)
@@ -86,6 +87,9 @@ static void add_put_element(
     case PUT_SPAN:
         pg_add_element_i64(params, row->digest_ms);
         break;
+    case PUT_DELIVER:
+        pg_add_element_i64(params, row->deliver_at);
+        break;
     case PUT_COLUMNS:
         break;
     }
@@ -113,8 +117,9 @@ void pg_put_send(struct pg_conn *conn, struct pg_flight *flight, size_t first, s
     for (size_t i = first; i < first + count; i++) {
         rows += ((const struct store_put *)flight->requests[i])->count;
     }
+    bool keeps = store_put_keeps((const struct store_put *)flight->requests[first]);
     bool shares = clock_mono_ms() < port->shares_until_ms || any_shares(flight, first, count);
-    unsigned columns = shares ? PUT_COLUMNS : PUT_COLLAPSE;
+    unsigned columns = keeps ? PUT_COLUMNS : shares ? PUT_DELIVER : PUT_COLLAPSE;
     struct pg_params *params = pg_conn_params(conn);
     for (unsigned column = 0; column < columns; column++) {
         pg_add_array(params, put_types[column], rows);
@@ -125,7 +130,9 @@ void pg_put_send(struct pg_conn *conn, struct pg_flight *flight, size_t first, s
             }
         }
     }
-    enum pg_statement which = shares ? PG_STMT_PUT_COLLAPSE : PG_STMT_PUT;
+    enum pg_statement which = keeps    ? PG_STMT_SCHEDULE
+                              : shares ? PG_STMT_PUT_COLLAPSE
+                                       : PG_STMT_PUT;
     pg_conn_send(conn, flight, (struct pg_run){.which = which, .first = first, .count = count});
 }
 

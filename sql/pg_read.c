@@ -100,6 +100,8 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     case STORE_PUT:
     case STORE_MARK:
     case STORE_EDIT:
+    case STORE_DUE:
+    case STORE_RESCHEDULE:
     case STORE_PREFERENCE_WRITE:
     case STORE_CLAIM:
     case STORE_SWEEP:
@@ -336,6 +338,8 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     case STORE_PUT:
     case STORE_MARK:
     case STORE_EDIT:
+    case STORE_DUE:
+    case STORE_RESCHEDULE:
     case STORE_PREFERENCE_WRITE:
     case STORE_CLAIM:
     case STORE_SWEEP:

@@ -13,6 +13,7 @@
 #include "sql/pg_edit.h"
 #include "sql/pg_forget.h"
 #include "sql/pg_put.h"
+#include "sql/pg_schedule.h"
 
 /*
  * While a transaction is under way writes queue; when it is over, all that is queued leaves as one
@@ -45,11 +46,16 @@ static bool waits(const struct store_request *request)
     return request->lacking_count > 0;
 }
 
+static bool is_plain(const struct store_put *put)
+{
+    return !put->fenced && !store_put_keeps(put) && !store_put_delivers(put);
+}
+
 static bool can_share(const struct store_request *request)
 {
     return !waits(request) &&
            (request->op == STORE_MARK || request->op == STORE_PREFERENCE_WRITE ||
-               (request->op == STORE_PUT && !((const struct store_put *)request)->fenced));
+               (request->op == STORE_PUT && is_plain((const struct store_put *)request)));
 }
 
 static size_t rows_of(const struct store_request *request)
@@ -161,18 +167,31 @@ static void send_fence(struct pg_conn *conn, struct pg_flight *flight, uint32_t 
 static void send_audience(struct pg_conn *conn, struct pg_flight *flight)
 {
     const struct store_audience_post *post = (struct store_audience_post *)flight->requests[0];
-    if (post->base.op == STORE_AUDIENCE_POST && post->fenced) {
+    bool posts = post->base.op == STORE_AUDIENCE_POST;
+    if (posts && post->fenced) {
         send_fence(conn, flight, post->partition, post->token, post->last_id);
     }
+    if (posts && post->due) {
+        pg_schedule_take(conn, flight);
+    }
     pg_audience_add(conn, flight);
+    if (posts && post->due && post->kind == AUDIENCE_LIST) {
+        pg_schedule_list(conn, flight);
+    }
 }
 
-static void send_fenced(struct pg_conn *conn, struct pg_flight *flight)
+/* A put with a fence, or for later, or of what is due: the only request of its flight. */
+static void send_put_alone(struct pg_conn *conn, struct pg_flight *flight)
 {
     const struct store_put *put = (const struct store_put *)flight->requests[0];
-    send_fence(conn, flight, put->partition, put->token, put->last_id);
+    if (put->fenced) {
+        send_fence(conn, flight, put->partition, put->token, put->last_id);
+    }
     if (put->count > 0) {
         pg_audience_enter(conn, flight);
+        if (store_put_delivers(put)) {
+            pg_schedule_take(conn, flight);
+        }
         pg_put_send(conn, flight, 0, 1);
     }
 }
@@ -273,7 +292,7 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
     } else if (can_share(request)) {
         send_shared(conn, flight);
     } else if (request->op == STORE_PUT) {
-        send_fenced(conn, flight);
+        send_put_alone(conn, flight);
     } else if (request->op == STORE_CLAIM) {
         send_claim(conn, flight);
     } else if (request->op == STORE_FORGET) {
@@ -282,6 +301,8 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
         send_epoch(conn, flight);
     } else if (request->op == STORE_EDIT) {
         pg_edit_send(conn, flight);
+    } else if (request->op == STORE_DUE || request->op == STORE_RESCHEDULE) {
+        pg_schedule_send(conn, flight);
     } else if (request->op == STORE_POSITIONS || request->op == STORE_SUMMARY_SWEEP) {
         pg_read_add(conn, flight);
     } else {
@@ -447,6 +468,9 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
         return read_mark((struct store_mark *)request, rows);
     case STORE_EDIT:
         return pg_edit_read((struct store_edit *)request, run->which, rows);
+    case STORE_DUE:
+    case STORE_RESCHEDULE:
+        return pg_schedule_rows(request, rows);
     case STORE_CLAIM:
         return read_claim((struct store_claim *)request, rows);
     case STORE_FORGET:

@@ -10,6 +10,7 @@
 #include "codec/notification_digest.h"
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_change.h"
+#include "sql/sqlite_schedule.h"
 
 static int read_rev(struct sqlite_db *db, const struct store_user *who, struct put_result *result)
 {
@@ -325,12 +326,30 @@ static int add_row(struct sqlite_db *db, const struct store_row *row, struct res
     return 0;
 }
 
+/* Keep a row until it is due; its inbox begins as with any. */
+static int keep_row(
+    struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
+{
+    *ret_result = (struct put_result){.outcome = OUTCOME_SCHEDULED, .seq = STORE_SEQ_SCHEDULED};
+    memcpy(ret_result->id, row->id, NOTIFICATION_ID_LEN);
+    int status = sqlite_audience_enter(db, &row->who);
+    status = status < 0 ? status : sqlite_schedule_keep(db, row);
+    return status < 0 ? status : keep_key(db, row, ret_result);
+}
+
 static int put_row(struct sqlite_db *db, const struct store_row *row, struct result *arena,
     struct put_result *ret_result)
 {
+    int taken = row->due ? sqlite_schedule_take(db, row->id, row->version) : 0;
+    if (taken < 0) {
+        return taken;
+    }
     int found = find_repeat(db, row, ret_result);
     if (found != 0) {
         return found < 0 ? found : sqlite_audience_enter(db, &row->who);
+    }
+    if (row->deliver_at > 0 && !row->due) {
+        return keep_row(db, row, ret_result);
     }
     bool shares = row->collapse.len > 0 || row->digest_ms > 0;
     ret_result->outcome = OUTCOME_STORED;

@@ -343,6 +343,8 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_PUT:
     case STORE_MARK:
     case STORE_EDIT:
+    case STORE_DUE:
+    case STORE_RESCHEDULE:
     case STORE_PREFERENCE_WRITE:
     case STORE_CLAIM:
     case STORE_SWEEP:

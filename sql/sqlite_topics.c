@@ -12,6 +12,7 @@
 #include "sql/sqlite_change.h"
 #include "sql/sqlite_items.h"
 #include "sql/sqlite_ops.h"
+#include "sql/sqlite_schedule.h"
 
 enum { ONE_LESS = 0, ONE_MORE = 2 }; /* topics of a user: parameters are not below 0 */
 
@@ -59,6 +60,21 @@ static int raise_head(struct sqlite_db *db, struct bytes tenant, uint64_t *ret_n
     return more;
 }
 
+static int insert_key(struct sqlite_db *db, const struct store_audience_post *post, uint64_t n)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_KEY_INSERT);
+    query_text(&query, 1, post->tenant);
+    query_u64(&query, 2, (uint64_t)post->kind);
+    query_text(&query, 3, post->name);
+    query_blob(&query, 4, hash_bytes(post->key_hash));
+    query_blob(&query, 5, hash_bytes(post->content_hash));
+    query_u64(&query, 6, n);
+    query_id(&query, 7, post->id);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
 static int insert_post(
     struct sqlite_db *db, const struct store_audience_post *post, uint64_t n, struct bytes name)
 {
@@ -78,19 +94,7 @@ static int insert_post(
     query_u64(&query, 12, post->expires_at);
     query_u64(&query, 13, post->unwanted);
     int changed = query_run(&query);
-    if (changed < 0) {
-        return changed;
-    }
-    query_open(&query, db, SQLITE_STMT_AUDIENCE_KEY_INSERT);
-    query_text(&query, 1, post->tenant);
-    query_u64(&query, 2, (uint64_t)post->kind);
-    query_text(&query, 3, post->name);
-    query_blob(&query, 4, hash_bytes(post->key_hash));
-    query_blob(&query, 5, hash_bytes(post->content_hash));
-    query_u64(&query, 6, n);
-    query_id(&query, 7, post->id);
-    changed = query_run(&query);
-    return changed < 0 ? changed : 0;
+    return changed < 0 ? changed : insert_key(db, post, n);
 }
 
 /* 1: a new member; 0: there was one. */
@@ -134,12 +138,35 @@ static int store_post(
         const struct store_user who = {.tenant = post->tenant, .user = post->users[i]};
         status = insert_member(db, &who, AUDIENCE_LIST, name, (const uint64_t[]){n - 1, n});
     }
+    if (status >= 0 && list && post->due) {
+        status = sqlite_schedule_list(db, post->tenant, name, n);
+    }
     result->outcome = OUTCOME_STORED;
     memcpy(result->id, post->id, NOTIFICATION_ID_LEN);
     result->seq = n;
     if (status >= 0 && post->kind == AUDIENCE_TOPIC) {
         status = has_subscriber(db, post->tenant, post->name);
         result->nobody = status == 0;
+    }
+    return status < 0 ? status : 0;
+}
+
+/* Keep a post until it is due; the users of a list are members from never to never. */
+static int keep_post(
+    struct sqlite_db *db, const struct store_audience_post *post, struct put_result *result)
+{
+    char text[UUID_TEXT_LEN];
+    uuid_format(post->id, text);
+    struct bytes name = bytes_of(text, UUID_TEXT_LEN);
+    bool list = post->kind == AUDIENCE_LIST;
+    *result = (struct put_result){.outcome = OUTCOME_SCHEDULED, .seq = STORE_SEQ_SCHEDULED};
+    memcpy(result->id, post->id, NOTIFICATION_ID_LEN);
+    int status = sqlite_schedule_keep_many(db, post);
+    status = status < 0 ? status : insert_key(db, post, STORE_SEQ_SCHEDULED);
+    for (size_t i = 0; list && i < post->user_count && status >= 0; i++) {
+        const struct store_user who = {.tenant = post->tenant, .user = post->users[i]};
+        status =
+            insert_member(db, &who, AUDIENCE_LIST, name, (const uint64_t[]){INT64_MAX, INT64_MAX});
     }
     return status < 0 ? status : 0;
 }
@@ -157,8 +184,13 @@ static int run_post(
         return STATUS_NOMEM;
     }
     *ret_results = result;
-    int found = find_repeat(db, post, result);
-    return found < 0 ? found : found > 0 ? 0 : store_post(db, post, result);
+    status = post->due ? sqlite_schedule_take(db, post->id, post->version) : 0;
+    int found = status < 0 ? status : find_repeat(db, post, result);
+    if (found != 0) {
+        return found < 0 ? found : 0;
+    }
+    bool keeps = post->deliver_at > 0 && !post->due;
+    return keeps ? keep_post(db, post, result) : store_post(db, post, result);
 }
 
 /* A post is taken back (`edit` 0), or has other content: the sweep goes through all who have it. */

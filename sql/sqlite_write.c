@@ -9,6 +9,7 @@
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_change.h"
 #include "sql/sqlite_forget.h"
+#include "sql/sqlite_schedule.h"
 #include "sql/sqlite_summary.h"
 #include "sql/sqlite_topics.h"
 
@@ -422,6 +423,10 @@ static int run_write(
         return run_mark(db, (struct store_mark *)request);
     case STORE_EDIT:
         return sqlite_edit(db, (struct store_edit *)request);
+    case STORE_DUE:
+        return sqlite_schedule_due(db, (struct store_due *)request);
+    case STORE_RESCHEDULE:
+        return sqlite_schedule_change(db, (struct store_reschedule *)request);
     case STORE_CLAIM:
         return run_claim(db, (struct store_claim *)request);
     case STORE_FORGET:

@@ -278,13 +278,19 @@ void port_finish(struct store_port *port)
     CHECK(pthread_mutex_destroy(&port->lock) == 0);
 }
 
+/* Those of store_audience.h and store_schedule.h. */
+static bool op_writes_for_many_or_later(enum store_op op)
+{
+    return op == STORE_AUDIENCE_POST || op == STORE_AUDIENCE_SWEEP || op == STORE_RETRACT ||
+           op == STORE_REVISE || op == STORE_SUBSCRIBE || op == STORE_DUE || op == STORE_RESCHEDULE;
+}
+
 bool op_writes(enum store_op op)
 {
     return op == STORE_PUT || op == STORE_MARK || op == STORE_EDIT || op == STORE_CLAIM ||
            op == STORE_SWEEP || op == STORE_FORGET || op == STORE_WITNESS_RAISE ||
-           op == STORE_EPOCH || op == STORE_AUDIENCE_POST || op == STORE_AUDIENCE_SWEEP ||
-           op == STORE_RETRACT || op == STORE_REVISE || op == STORE_SUBSCRIBE ||
-           op == STORE_PREFERENCE_WRITE || op == STORE_SUMMARY_SWEEP;
+           op == STORE_EPOCH || op == STORE_PREFERENCE_WRITE || op == STORE_SUMMARY_SWEEP ||
+           op_writes_for_many_or_later(op);
 }
 
 bool op_checks(enum store_op op)
@@ -352,6 +358,8 @@ struct outputs {
 static const struct outputs outputs[STORE_OP_COUNT] = {
     [STORE_MARK] = OUTPUTS(store_mark, position),
     [STORE_EDIT] = OUTPUTS(store_edit, delivered),
+    [STORE_DUE] = OUTPUTS(store_due, items),
+    [STORE_RESCHEDULE] = OUTPUTS(store_reschedule, item),
     [STORE_LIST] = OUTPUTS(store_list, items),
     [STORE_PAGE] = OUTPUTS(store_page, total),
     [STORE_TEXTS] = OUTPUTS(store_list, items),

@@ -70,6 +70,9 @@ struct store_audience_post {
     uint64_t created_at;
     uint64_t expires_at;
     bool unwanted; /* its type, unless a user's preferences say otherwise */
+    uint64_t deliver_at; /* it is kept until then; 0: it is stored (store_schedule.h) */
+    bool due; /* it was kept, and is stored now: its users are known */
+    uint64_t version; /* with `due`: of what was kept, as STORE_DUE told it */
     /* As in store_put: the position of a partition, in the same transaction. */
     bool fenced;
     uint32_t partition;

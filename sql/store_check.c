@@ -19,14 +19,19 @@ static bool is_user(const struct store_user *who)
     return is_text(who->tenant, STORE_NAME_MAX) && is_text(who->user, STORE_NAME_MAX);
 }
 
+static bool are_times(const struct store_row *row)
+{
+    return row->created_at <= INT64_MAX && row->expires_at <= INT64_MAX &&
+           row->digest_ms <= INT64_MAX / 2 && row->deliver_at <= INT64_MAX &&
+           row->version <= INT64_MAX;
+}
+
 static bool is_row(const struct store_row *row)
 {
-    return is_user(&row->who) && is_text(row->type, STORE_NAME_MAX) &&
+    return are_times(row) && is_user(&row->who) && is_text(row->type, STORE_NAME_MAX) &&
            is_text(row->title, TEXT_MAX_LEN) && is_text(row->message, TEXT_MAX_LEN) &&
            row->data.len <= TEXT_MAX_LEN && is_text(row->collapse, STORE_NAME_MAX) &&
            row->priority >= NOTIFICATION_LOW && row->priority <= NOTIFICATION_URGENT &&
-           row->created_at <= INT64_MAX && row->expires_at <= INT64_MAX &&
-           row->digest_ms <= INT64_MAX / 2 &&
            slot_of_id(row->id) == slot_of(row->who.tenant, row->who.user);
 }
 
@@ -37,7 +42,10 @@ static bool is_put(const struct store_put *put)
         return false;
     }
     for (size_t i = 0; i < put->count; i++) {
-        if (!is_row(&put->rows[i])) {
+        const struct store_row *row = &put->rows[i];
+        bool alike = row->due == put->rows[0].due &&
+                     (row->due || (row->deliver_at > 0) == (put->rows[0].deliver_at > 0));
+        if (!is_row(row) || !alike || (row->due && put->fenced)) {
             return false;
         }
     }
@@ -72,6 +80,31 @@ static bool is_edit(const struct store_edit *edit)
            is_text(edit->message, TEXT_MAX_LEN) && edit->data.len <= TEXT_MAX_LEN &&
            edit->priority >= NOTIFICATION_LOW && edit->priority <= NOTIFICATION_URGENT &&
            edit->expires_at <= INT64_MAX;
+}
+
+bool store_put_keeps(const struct store_put *put)
+{
+    return put->count > 0 && !put->rows[0].due && put->rows[0].deliver_at > 0;
+}
+
+bool store_put_delivers(const struct store_put *put)
+{
+    return put->count > 0 && put->rows[0].due;
+}
+
+static bool is_due(const struct store_due *due)
+{
+    return due->limit >= 1 && due->limit <= STORE_DUE_MAX && due->max_bytes <= INT64_MAX &&
+           due->parts < 1u << STORE_SCHEDULE_PARTS;
+}
+
+static bool is_reschedule(const struct store_reschedule *change)
+{
+    return is_text(change->tenant, STORE_NAME_MAX) && is_text(change->title, TEXT_MAX_LEN) &&
+           is_text(change->message, TEXT_MAX_LEN) && change->data.len <= TEXT_MAX_LEN &&
+           change->priority >= NOTIFICATION_LOW && change->priority <= NOTIFICATION_URGENT &&
+           (change->fields & ~(uint32_t)NOTIFICATION_RESCHEDULE_ALL) == 0 &&
+           change->expires_at <= INT64_MAX && change->deliver_at <= INT64_MAX;
 }
 
 static bool is_page(const struct store_page *page)
@@ -156,6 +189,10 @@ bool request_is_valid(const struct store_request *request)
         return is_mark((const struct store_mark *)request);
     case STORE_EDIT:
         return is_edit((const struct store_edit *)request);
+    case STORE_DUE:
+        return is_due((const struct store_due *)request);
+    case STORE_RESCHEDULE:
+        return is_reschedule((const struct store_reschedule *)request);
     case STORE_LIST:
         return is_list((const struct store_list *)request);
     case STORE_PAGE:

@@ -21,6 +21,8 @@ enum store_op {
     STORE_PUT,
     STORE_MARK,
     STORE_EDIT, /* store_edit.h */
+    STORE_DUE, /* these: store_schedule.h */
+    STORE_RESCHEDULE,
     STORE_LIST,
     STORE_PAGE,
     STORE_TEXTS,

@@ -50,6 +50,7 @@ enum store_outcome {
     OUTCOME_COLLAPSED, /* stored in the place of an open row of its name, or of its type's digest,
                           which keeps `id`, `seq` */
     OUTCOME_SUPPRESSED, /* the user does not want its type: only the key is kept, with seq 0 */
+    OUTCOME_SCHEDULED, /* kept until it is due (store_schedule.h) */
 };
 
 /* Whether the inbox has changed: there is a new row, or a row as good as new. */
@@ -76,9 +77,12 @@ struct store_row {
     bool unwanted; /* its type, unless the user's preferences say otherwise */
     uint64_t digest_ms; /* of its type, likewise: what comes so long after the first shares its row;
                            0: none */
+    uint64_t deliver_at; /* it is kept until then; 0: it is stored (store_schedule.h) */
+    bool due; /* it was kept, and is stored now */
+    uint64_t version; /* with `due`: of what was kept, as STORE_DUE told it */
     /* out */
     enum store_outcome outcome;
-    uint64_t seq; /* 0: it was suppressed, now or the first time */
+    uint64_t seq; /* 0: it was suppressed, now or the first time; STORE_SEQ_SCHEDULED */
     uint64_t rev; /* STORED, COLLAPSED: the change that made it; else the row's present rev, 0 if it
                      is gone */
     uint64_t unread; /* STORED, COLLAPSED: the user's counts after this row */

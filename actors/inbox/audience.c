@@ -505,8 +505,10 @@ void audience_announce(struct audience *audience, const struct store_audience_po
         return;
     }
     bool repeat = post->outcome == OUTCOME_DUPLICATE; /* the first one's hint may have been lost */
+    bool unnamed = post->kind == AUDIENCE_LIST && post->user_count == 0; /* it was for later */
+    enum notification_audience kind = unnamed ? AUDIENCE_ALL : post->kind;
     struct buf *payload = write_hint(audience, &(struct audience_hint){
-                                                   .kind = repeat ? AUDIENCE_NONE : post->kind,
+                                                   .kind = repeat ? AUDIENCE_NONE : kind,
                                                    .n = post->n,
                                                    .tenant = post->tenant,
                                                    .name = repeat ? bytes_of(NULL, 0) : post->name,
@@ -514,7 +516,7 @@ void audience_announce(struct audience *audience, const struct store_audience_po
     if (payload == NULL) {
         return; /* the recheck finds it */
     }
-    if (post->kind == AUDIENCE_LIST && !repeat) {
+    if (kind == AUDIENCE_LIST && !repeat) {
         tell_list(audience, post, payload);
     } else {
         tell_all(audience, payload);

@@ -8,6 +8,7 @@
 #include "actors/deliver/broadcast.h"
 #include "actors/inbox/announce.h"
 #include "actors/inbox/audience.h"
+#include "actors/inbox/schedule_hint.h"
 #include "actors/order/sequencer.h"
 #include "actors/shard.h"
 #include "actors/wire_name.h"
@@ -36,6 +37,7 @@ int post_rows(struct shard *shard, const struct notification_post *post, struct 
         row->priority = post->priority;
         row->created_at = now;
         row->expires_at = post->expires_at;
+        row->deliver_at = post->deliver_at;
         row->collapse = post->collapse;
         row->unwanted = unwanted;
         row->digest_ms = digest_ms;
@@ -82,6 +84,7 @@ int post_audience(struct shard *shard, const struct notification_post *post, str
     ret_post->created_at = sched_wall(shard->sched);
     ret_post->expires_at = post->expires_at;
     ret_post->unwanted = !preferences_want(shard->config->preferences, post->type, true);
+    ret_post->deliver_at = post->deliver_at;
     uuid7_make(ret_post->created_at, SLOT_NONE, ret_post->id);
     int status = notification_content_hash(shard->config->hash128, post, ret_post->content_hash);
     return status == 0 ? hash_key(shard, post, key, ret_post) : status;
@@ -89,29 +92,42 @@ int post_audience(struct shard *shard, const struct notification_post *post, str
 
 void post_audience_announce(struct shard *shard, const struct store_audience_post *post)
 {
+    bool kept = post->n == STORE_SEQ_SCHEDULED; /* nobody is to hear of it yet */
     if (post->outcome == OUTCOME_STORED) {
         shard->stats.audience_posts++;
+    } else if (post->outcome == OUTCOME_SCHEDULED) {
+        shard->stats.scheduled++;
+        schedule_hint(shard, post->deliver_at);
     } else {
         shard->stats.duplicates++;
     }
-    audience_announce(shard->audience, post);
+    if (!kept) {
+        audience_announce(shard->audience, post);
+    }
 }
 
 static void announce_stored(
     struct shard *shard, const struct store_row *rows, size_t count, bool repeats)
 {
+    uint64_t earliest = UINT64_MAX;
     for (size_t i = 0; i < count; i++) {
         if (store_outcome_is_new(rows[i].outcome)) {
             shard->stats.stored++;
             announce_row(shard, &rows[i]);
         } else if (rows[i].outcome == OUTCOME_SUPPRESSED) {
             shard->stats.suppressed++;
+        } else if (rows[i].outcome == OUTCOME_SCHEDULED) {
+            shard->stats.scheduled++;
+            earliest = rows[i].deliver_at < earliest ? rows[i].deliver_at : earliest;
         } else {
             shard->stats.duplicates++;
             if (repeats) {
                 announce_repeat(shard, rows[i].who);
             }
         }
+    }
+    if (earliest < UINT64_MAX) {
+        schedule_hint(shard, earliest);
     }
 }
 

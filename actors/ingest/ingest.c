@@ -416,6 +416,7 @@ static bool take(struct ingest *ingest, const struct bus_reply *reply)
     ingest->waiting = ingest_batch_create(shard_here(ingest), ingest->actor.self,
         &(struct ingest_source){.stream = bytes_str(ingest->stream),
             .rows = !is_router(ingest),
+            .routed = ingest->number > 0,
             .repeats = ingest_history_repeats(&ingest->history)},
         reply);
     if (ingest->waiting == NULL) {
@@ -634,7 +635,7 @@ static void on_stored(struct ingest *ingest, struct ingest_stored *msg)
     struct ingest_batch *batch = msg->batch;
     int status = batch->put.base.status;
     msg->batch = NULL;
-    store_request_finish(&batch->put.base);
+    ingest_batch_take_in(batch);
     if (status == STATUS_FENCED) {
         give_up(ingest, "fenced"); /* still busy: the batch is freed below */
     }

@@ -71,13 +71,15 @@ bool ingest_may_answer(const struct shard *shard, struct bytes stream)
 }
 
 /* Of more users than fit into one batch as rows it is an audience. */
-static int decode(const struct shard *shard, struct ingest_entry *entry)
+static int decode(
+    const struct shard *shard, const struct ingest_source *source, struct ingest_entry *entry)
 {
     struct notification_limits limits = shard->config->posts;
     limits.targets =
         limits.targets < NOTIFICATION_USERS_MAX ? limits.targets : NOTIFICATION_USERS_MAX;
     limits.now_ms = sched_wall(shard->sched);
     limits.posted_ms = posted_ms(entry, limits.now_ms);
+    limits.deliver_after_ms = source->routed ? 0 : limits.posted_ms;
     int status = notification_from_fields(
         entry->fields, entry->field_count, &limits, &entry->post, &entry->named);
     if (status == STATUS_NOMEM) {
@@ -152,7 +154,7 @@ static int read_entry(struct ingest_batch *batch, const struct ingest_source *so
         entry->fault = (struct ingest_fault){.reason = ERROR_INVALID_FIELD};
         return 0;
     }
-    status = status != 0 ? status : decode(batch->shard, entry);
+    status = status != 0 ? status : decode(batch->shard, source, entry);
     if (status != 0 || !entry->parsed || entry->post.is_event || !source->rows) {
         return status;
     }
@@ -184,12 +186,21 @@ static bool add_entry(
     return true;
 }
 
-/* The run begins at `from`: it ends before, or behind, a post to an audience. */
+/* Whether two entries may be in one run: neither is for an audience, and both are for now or later.
+ */
+static bool go_together(const struct ingest_entry *a, const struct ingest_entry *b)
+{
+    return a->audience == NULL && b->audience == NULL &&
+           (a->post.deliver_at > 0) == (b->post.deliver_at > 0);
+}
+
+/* The run begins at `from`: it ends before, or behind, a post to an audience, and before one that
+ * is for another time. */
 static void set_run(struct ingest_batch *batch)
 {
     batch->to = batch->from + 1;
-    while (batch->to < batch->count && batch->entries[batch->from].audience == NULL &&
-           batch->entries[batch->to].audience == NULL) {
+    while (batch->to < batch->count &&
+           go_together(&batch->entries[batch->from], &batch->entries[batch->to])) {
         batch->to++;
     }
 }
@@ -293,11 +304,18 @@ static bool is_audience(const struct ingest_batch *batch)
     return batch->put.base.op == STORE_AUDIENCE_POST;
 }
 
+void ingest_batch_take_in(struct ingest_batch *batch)
+{
+    if (is_audience(batch)) {
+        *batch->entries[batch->from].audience = batch->audience;
+    }
+    store_request_finish(&batch->put.base);
+}
+
 void ingest_batch_announce(struct ingest_batch *batch)
 {
     if (is_audience(batch)) {
-        *batch->entries[batch->from].audience = batch->audience; /* what became of it */
-        post_audience_announce(batch->shard, &batch->audience);
+        post_audience_announce(batch->shard, batch->entries[batch->from].audience);
     } else if (batch->again) {
         post_announce_new(batch->shard, batch->put.rows, batch->put.count);
     } else {

@@ -3,8 +3,8 @@
  * ingest_batch - stream entries on their way into the store: decoded, checked, numbered rows.
  *
  * Private to the ingest actor. Entries are committed in runs: normally all at once, but for posts
- * to an audience, each of which is a run of its own; when the database refuses a value, halves,
- * down to the one entry at fault.
+ * to an audience, each of which is a run of its own, and those for later, which are kept; when the
+ * database refuses a value, halves, down to the one entry at fault.
  */
 #ifndef ACTORS_INGEST_INGEST_BATCH_H
 #define ACTORS_INGEST_INGEST_BATCH_H
@@ -67,6 +67,7 @@ struct ingest_batch {
 struct ingest_source {
     struct bytes stream; /* names the entries' default keys */
     bool rows; /* false: nothing is to be stored but the position */
+    bool routed; /* a partition's: what is in it was added elsewhere, and may have waited there */
     struct stream_id repeats; /* entries up to here were dealt with before */
 };
 
@@ -105,6 +106,9 @@ uint64_t ingest_batch_pause(const struct ingest_batch *batch, uint64_t took_ms);
  * entry is at fault: it stores nothing, and the run goes on without it.
  */
 void ingest_batch_narrow(struct ingest_batch *batch);
+
+/* The store has answered: keep what it tells, and finish the request. */
+void ingest_batch_take_in(struct ingest_batch *batch);
 
 /* The run is committed: announce what it has stored. */
 void ingest_batch_announce(struct ingest_batch *batch);

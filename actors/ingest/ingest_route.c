@@ -108,14 +108,15 @@ static void write_ids(
 }
 
 /* "stored" if anything new was, "collapsed" if all that was took the place of others, "suppressed"
- * if its users do not want it; a repeat of everything is "duplicate", with other content
- * "rejected". */
+ * if its users do not want it, "scheduled" if it is for later; a repeat of everything is
+ * "duplicate", with other content "rejected". */
 static const char *status_of(const struct ingest_batch *batch, const struct ingest_entry *entry)
 {
     static const char *const of_audience[] = {
         [OUTCOME_STORED] = "stored",
         [OUTCOME_DUPLICATE] = "duplicate",
         [OUTCOME_CONFLICT] = "rejected",
+        [OUTCOME_SCHEDULED] = "scheduled",
     };
     const char *status = "duplicate";
     if (entry->audience != NULL) {
@@ -132,6 +133,8 @@ static const char *status_of(const struct ingest_batch *batch, const struct inge
             status = "collapsed";
         } else if (row->outcome == OUTCOME_SUPPRESSED && strcmp(status, "duplicate") == 0) {
             status = "suppressed";
+        } else if (row->outcome == OUTCOME_SCHEDULED) {
+            status = "scheduled";
         }
     }
     return status;
@@ -233,8 +236,22 @@ static void add_field(struct routed *routed, struct bytes name, struct bytes val
     }
 }
 
+/* The times of a post as text; they live as long as the command is being written. */
+struct times {
+    struct builder expires;
+    struct builder delivery;
+};
+
+static void add_time(struct routed *routed, struct bytes name, uint64_t time, struct builder *text)
+{
+    if (time > 0) {
+        builder_u64(text, time);
+        add_field(routed, name, builder_bytes(text));
+    }
+}
+
 static void add_content(
-    struct routed *routed, const struct notification_post *post, struct builder *expires)
+    struct routed *routed, const struct notification_post *post, struct times *times)
 {
     add_field(routed, BYTES("tenant"), post->tenant);
     add_field(routed, BYTES("reply"), post->reply);
@@ -244,10 +261,8 @@ static void add_content(
     add_field(routed, BYTES("message"), post->message);
     add_field(routed, BYTES("data"), post->data);
     add_field(routed, BYTES("collapse"), post->collapse);
-    if (post->expires_at > 0) {
-        builder_u64(expires, post->expires_at);
-        add_field(routed, BYTES("expires_at"), builder_bytes(expires));
-    }
+    add_time(routed, BYTES("expires_at"), post->expires_at, &times->expires);
+    add_time(routed, BYTES("deliver_at"), post->deliver_at, &times->delivery);
 }
 
 static void begin(struct routed *routed, const struct routing *routing, uint32_t partition,
@@ -300,16 +315,17 @@ static void send_part(struct routing *routing, struct ingest_entry *entry, uint3
     const struct notification_post *post = &entry->post;
     char stream[BUS_NAME_MAX];
     struct routed routed;
-    struct builder expires = {0};
+    struct times times = {0};
     struct builder key = {0};
     begin(&routed, routing, partition, stream);
     add_field(&routed, target, value);
     add_field(&routed, BYTES("include_new"), post->include_new ? BYTES("1") : BYTES(""));
-    add_content(&routed, post, &expires);
+    add_content(&routed, post, &times);
     builder_printf(&key, "%s@%s", routing->writing.stream, entry->id);
     add_field(&routed, BYTES("key"), post->key.len > 0 ? post->key : builder_bytes(&key));
     send(routing, entry, &routed);
-    builder_reset(&expires);
+    builder_reset(&times.expires);
+    builder_reset(&times.delivery);
     builder_reset(&key);
 }
 

@@ -2,10 +2,12 @@
 /*
  * What posters change of one notification afterwards, or take back, over HTTP.
  *
- * The id of a post to many is that of no row: it is looked for where STORE_EDIT finds none.
+ * What is not delivered yet is looked for first: it becomes a row, never the other way round. The
+ * id of a post to many is that of no row: it is looked for where STORE_EDIT finds none.
  */
 #include "actors/inbox/announce.h"
 #include "actors/inbox/audience.h"
+#include "actors/inbox/schedule_hint.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
@@ -17,12 +19,14 @@
 #include "hub/api/api_auth.h"
 #include "hub/api/api_handlers.h"
 #include "hub/api/api_post.h"
+#include "hub/api/api_schedule.h"
 #include "hub/api/api_shard.h"
 
 /* A change under way. It outlives its request when the peer goes. */
 struct edit_call {
     struct api_call api; /* first */
     struct shard *shard;
+    struct store_reschedule change; /* of what is not delivered yet */
     struct store_edit edit;
     struct store_retract retract; /* of a post to many */
     struct store_revise revise; /* likewise */
@@ -183,6 +187,50 @@ static void on_done(struct store_request *request)
     free_call(call);
 }
 
+static void answer_scheduled(struct edit_call *call)
+{
+    struct builder out = {0};
+    if (call->change.cancel) {
+        http_respond(call->api.request, 204, NULL, bytes_of(NULL, 0), bytes_of(NULL, 0));
+    } else {
+        api_schedule_write(&call->change.item, &out);
+        api_answer(call->api.request, 200, bytes_of(NULL, 0), &out);
+    }
+}
+
+/* It is not kept for later: is it a notification? Another time is for what is not delivered. */
+static void try_delivered(struct edit_call *call)
+{
+    if (call->change.fields & NOTIFICATION_EDIT_DELIVER) {
+        call->edit.erase = true;
+        call->edit.only_waiting = true;
+    }
+    api_call_renew(&call->api);
+    store_submit(call->shard->store, &call->edit.base);
+}
+
+static void on_rescheduled(struct store_request *request)
+{
+    struct edit_call *call = container_of(request, struct edit_call, change.base);
+    if (request->status == STATUS_NOT_FOUND && call->shard->store != NULL) {
+        store_request_finish(request);
+        try_delivered(call);
+        return;
+    }
+    if (request->status == 0 && call->change.cancel) {
+        call->shard->stats.cancelled++;
+    } else if (request->status == 0) {
+        schedule_hint(call->shard, call->change.item.row.deliver_at);
+    }
+    if (call->api.request != NULL && request->status == 0) {
+        answer_scheduled(call);
+    } else if (call->api.request != NULL) {
+        api_refuse_status(call->api.request, request->status);
+    }
+    store_request_finish(request);
+    free_call(call);
+}
+
 /* Whose notifications the caller may change; false: the request was answered. */
 static bool read_tenant(struct http_request *request, struct edit_call *call)
 {
@@ -237,8 +285,22 @@ static void submit(struct http_request *request, struct edit_call *call)
         free_call(call);
         return;
     }
+    const struct store_edit *edit = &call->edit;
+    call->change = (struct store_reschedule){
+        .base = {.op = STORE_RESCHEDULE, .done = on_rescheduled},
+        .tenant = edit->tenant,
+        .cancel = edit->erase,
+        .fields = call->post.edited,
+        .title = edit->title,
+        .message = edit->message,
+        .data = edit->data,
+        .priority = edit->priority,
+        .expires_at = edit->expires_at,
+        .deliver_at = call->post.deliver_at,
+    };
+    memcpy(call->change.id, edit->id, sizeof(edit->id));
     api_call_hold_store(&call->api, request, on_overdue);
-    store_submit(call->shard->store, &call->edit.base);
+    store_submit(call->shard->store, &call->change.base);
 }
 
 void api_edit_erase(struct http_request *request, void *context)
@@ -301,7 +363,7 @@ void api_edit_change(struct http_request *request, void *context)
         free_call(call);
         return;
     }
-    call->edit.fields = call->post.edited;
+    call->edit.fields = call->post.edited & NOTIFICATION_EDIT_ALL;
     call->edit.title = call->post.title;
     call->edit.message = call->post.message;
     call->edit.data = call->post.data;

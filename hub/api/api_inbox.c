@@ -20,6 +20,7 @@
 #include "hub/api/api_fields.h"
 #include "hub/api/api_handlers.h"
 #include "hub/api/api_kept.h"
+#include "hub/api/api_schedule.h"
 #include "hub/api/api_shard.h"
 
 enum { BODY_DEPTH = 3, NEWEST = 5, TRIES = 5 };
@@ -78,9 +79,30 @@ static void on_overdue(struct api_call *api)
     api_refuse_status(api->request, changes ? STATUS_UNKNOWN : STATUS_UNAVAILABLE);
 }
 
+/* A poster asks for what is no notification: it may become one. */
+static bool is_for_later(const struct inbox_call *call)
+{
+    const struct store_request *request = &call->op.base;
+    return request->op == STORE_GET && request->status == STATUS_NOT_FOUND &&
+           call->who.user.len == 0 && call->api.request != NULL;
+}
+
+static void get_scheduled(struct inbox_call *call)
+{
+    struct http_request *request = call->api.request;
+    api_call_end(&call->api);
+    api_schedule_get(request, call->op.get.who.tenant, call->op.get.id);
+    store_request_finish(&call->op.base);
+    free_call(call);
+}
+
 static void on_done(struct store_request *request)
 {
     struct inbox_call *call = container_of(request, struct inbox_call, op.base);
+    if (is_for_later(call)) {
+        get_scheduled(call);
+        return;
+    }
     if (request->status == 0 && call->committed != NULL) {
         call->committed(call);
     }

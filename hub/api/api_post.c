@@ -106,6 +106,7 @@ struct notification_limits api_post_limits(
     struct notification_limits limits = settings->posts;
     limits.now_ms = sched_wall(api_shard(request)->shard->sched);
     limits.posted_ms = limits.now_ms;
+    limits.deliver_after_ms = limits.now_ms;
     return limits;
 }
 
@@ -333,8 +334,10 @@ static int row_status(const struct post_call *call, uint32_t row)
 static void write_id(const struct store_row *row, struct builder *out)
 {
     api_post_write_id(row->id, out);
-    builder_str(out, ",\"seq\":");
-    builder_u64(out, row->seq);
+    if (row->seq != STORE_SEQ_SCHEDULED) {
+        builder_str(out, ",\"seq\":");
+        builder_u64(out, row->seq);
+    }
 }
 
 /* The key that was made for the post of a row, or "". */
@@ -376,8 +379,10 @@ static unsigned write_row(
         write_id(row, out);
     }
     builder_str(out, duplicate ? ",\"duplicate\":true" : ",\"duplicate\":false");
-    if (row->outcome == OUTCOME_COLLAPSED) {
-        builder_printf(out, ",\"%s\":\"collapsed\"", listed ? "outcome" : "status");
+    bool kept = row->seq == STORE_SEQ_SCHEDULED; /* also a repeat of such a one */
+    if (kept || row->outcome == OUTCOME_COLLAPSED) {
+        builder_printf(
+            out, ",\"%s\":\"%s\"", listed ? "outcome" : "status", kept ? "scheduled" : "collapsed");
     }
     return duplicate ? 200 : 201;
 }
@@ -411,10 +416,10 @@ static void write_users(const struct post_call *call, const struct item *item, s
 }
 
 /* The members of the result of a post to many, without braces; returns the HTTP status. */
-static unsigned write_audience(const struct item *item, struct builder *out)
+static unsigned write_audience(const struct item *item, bool listed, struct builder *out)
 {
-    return api_post_write_audience(
-        &item->transaction->op.audience, transaction_status(item->transaction), item->key, out);
+    return api_post_write_audience(&item->transaction->op.audience,
+        transaction_status(item->transaction), item->key, listed, out);
 }
 
 static void write_item(const struct post_call *call, const struct item *item, struct builder *out)
@@ -429,7 +434,7 @@ static void write_item(const struct post_call *call, const struct item *item, st
         builder_byte(out, '}');
     } else if (item->audience != NULL) {
         struct builder members = {0};
-        unsigned status = write_audience(item, &members);
+        unsigned status = write_audience(item, true, &members);
         builder_printf(out, "{\"status\":%u,", status);
         builder_add(out, builder_bytes(&members));
         builder_byte(out, '}');
@@ -463,7 +468,7 @@ static void answer_single(struct post_call *call, unsigned status)
     if (item->several) {
         write_users(call, item, &out);
     } else if (item->audience != NULL) {
-        status = write_audience(item, &out);
+        status = write_audience(item, false, &out);
     } else {
         status = write_row(call, item->first_row, false, &out);
     }
@@ -565,7 +570,9 @@ static uint32_t count_slice(const struct post_call *call, uint32_t from)
 {
     uint32_t count = 0;
     size_t bytes = 0;
-    while (from + count < call->row_count && count < STORE_PAGE_MAX && bytes < SLICE_BYTES) {
+    bool later = from < call->row_count && call->rows[from].deliver_at > 0;
+    while (from + count < call->row_count && count < STORE_PAGE_MAX && bytes < SLICE_BYTES &&
+           (call->rows[from + count].deliver_at > 0) == later) {
         bytes += size_of_row(&call->rows[from + count]);
         count++;
     }

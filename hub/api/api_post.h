@@ -34,10 +34,11 @@ void api_post_write_target(enum notification_audience kind, struct bytes name, s
 
 /*
  * Append the members of the result of a post to many, without braces; returns the HTTP status.
- * `made_key` is told where it must be repeated; empty: the poster has its own.
+ * `made_key` is told where it must be repeated; empty: the poster has its own. `listed`: `status`
+ * is the number of HTTP, in front, so that what else became of it is its `outcome`.
  */
-unsigned api_post_write_audience(
-    const struct store_audience_post *post, int status, const char *made_key, struct builder *out);
+unsigned api_post_write_audience(const struct store_audience_post *post, int status,
+    const char *made_key, bool listed, struct builder *out);
 
 /* Set the tenant that a post acts for; false: the key must not, `*ret_error` says so. */
 bool api_post_set_tenant(const struct http_request *request, const struct apikey *key,

@@ -6,6 +6,7 @@
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
 #include "hub/api/api_post.h"
+#include "sql/store_schedule.h"
 
 struct api_error api_post_outcome(int status, enum store_outcome outcome)
 {
@@ -53,8 +54,8 @@ void api_post_write_target(enum notification_audience kind, struct bytes name, s
     builder_byte(out, '}');
 }
 
-unsigned api_post_write_audience(
-    const struct store_audience_post *post, int status, const char *made_key, struct builder *out)
+unsigned api_post_write_audience(const struct store_audience_post *post, int status,
+    const char *made_key, bool listed, struct builder *out)
 {
     struct api_error error = api_post_outcome(status, post->outcome);
     if (error.code != ERROR_NONE) {
@@ -72,6 +73,9 @@ unsigned api_post_write_audience(
     api_post_write_id(post->id, out);
     api_post_write_target(post->kind, post->name, out);
     builder_str(out, duplicate ? ",\"duplicate\":true" : ",\"duplicate\":false");
+    if (post->n == STORE_SEQ_SCHEDULED) {
+        builder_printf(out, ",\"%s\":\"scheduled\"", listed ? "outcome" : "status");
+    }
     builder_str(out, !duplicate && post->nobody ? ",\"nobody\":true" : "");
     return duplicate ? 200 : 201;
 }

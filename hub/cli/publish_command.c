@@ -289,6 +289,7 @@ static bool check(struct publish *publish, uint64_t line, struct bytes object)
     struct notification_fault fault;
     publish->limits.now_ms = clock_wall_ms();
     publish->limits.posted_ms = publish->limits.now_ms;
+    publish->limits.deliver_after_ms = publish->limits.now_ms;
     int status = notification_from_json(object, &publish->limits, &checked, &fault);
     if (status == 0) {
         notification_post_finish(&checked);

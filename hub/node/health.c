@@ -48,6 +48,15 @@ static bool is_store_away(const struct hub *hub)
            atomic_load_explicit(&hub->verdict.read_down, memory_order_relaxed);
 }
 
+/* Whether what was posted for later is late: of shard 0, which delivers it. */
+static bool is_schedule_late(const struct hub *hub)
+{
+    enum { LATE_MS = 5000 };
+    struct metrics_sums counts;
+    metrics_read(&hub->shards[0], &counts);
+    return counts.shards.schedule_late_ms >= LATE_MS;
+}
+
 static void write_dependencies(
     const struct hub *hub, const struct hub_shard *shard, struct builder *out)
 {
@@ -57,6 +66,7 @@ static void write_dependencies(
     } dependencies[] = {
         {"store", is_store_away(hub)},
         {"bus", is_bus_away(hub)},
+        {"schedule", is_schedule_late(hub)},
         {"ingest", ingest_gauges_stand(&hub->streams, sched_now(shard->shard.sched))},
     };
     const char *comma = "";

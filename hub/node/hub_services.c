@@ -15,6 +15,7 @@
 #include "actors/inbox/audience.h"
 #include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/positions.h"
+#include "actors/inbox/schedule.h"
 #include "actors/ingest/ingest_proto.h"
 #include "actors/recover/recovery_bus.h"
 #include "actors/rooms/gather.h"
@@ -308,6 +309,21 @@ static void stop_guard(struct hub_shard *shard)
 
 /* What the first shard does for the node. */
 
+static void start_schedule(struct hub_shard *shard)
+{
+    schedule_start(&shard->shard);
+}
+
+static void stop_schedule(struct hub_shard *shard)
+{
+    schedule_stop(&shard->shard);
+}
+
+static uint64_t count_schedule(const struct hub_shard *shard)
+{
+    return shard->shard.schedule != NULL;
+}
+
 static bool is_alone_on_bus(const struct hub_shard *shard)
 {
     return is_first(shard) && sqlite_lease_is_wanted(shard->hub);
@@ -499,6 +515,11 @@ static const struct service table[] = {
     {.name = "sessions", .start = start_sessions, .stop = stop_sessions, .open = count_sessions},
     {.name = "clock", .start = start_clock, .stop = stop_clock},
     {.name = "memory", .wanted = is_first, .start = start_guard, .stop = stop_guard},
+    {.name = "schedule",
+        .wanted = is_first,
+        .start = start_schedule,
+        .stop = stop_schedule,
+        .open = count_schedule},
     {.name = "sweeper", .wanted = is_first, .start = hub_sweeper_start, .stop = hub_sweeper_stop},
     {.name = "store watch",
         .wanted = is_first,

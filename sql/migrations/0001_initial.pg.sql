@@ -1254,3 +1254,208 @@ BEGIN
     RETURN dropped >= most OR added_up = most;
 END
 $$;
+
+-- What is posted for later, until it is due: of user_id (kind 0), or for many, as in audience_post but
+-- with the topic as `name`; user_id is '' then, and users of a list are members from and to never. part:
+-- slot modulo 8. version: counts the changes. kind, key_hash and the rest: as it is stored when it is due.
+CREATE TABLE peal.schedule (
+    slot smallint NOT NULL,
+    tenant text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    id uuid NOT NULL,
+    part smallint NOT NULL,
+    deliver_at bigint NOT NULL,
+    version bigint NOT NULL DEFAULT 0,
+    kind smallint NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    include_new smallint NOT NULL,
+    key_hash uuid NOT NULL,
+    content_hash uuid NOT NULL,
+    type text NOT NULL,
+    title text NOT NULL,
+    message text NOT NULL,
+    data bytea NOT NULL,
+    priority smallint NOT NULL,
+    expires_at bigint NOT NULL,
+    collapse text COLLATE "C" NOT NULL,
+    PRIMARY KEY (slot, tenant, user_id, deliver_at, id)
+);
+CREATE UNIQUE INDEX schedule_id ON peal.schedule (slot, id);
+CREATE INDEX schedule_due ON peal.schedule (part, deliver_at);
+
+-- Keeps a post to many until it is due. The head's lock is what makes one of two posts with a key the
+-- first, as in peal.post.
+CREATE FUNCTION peal.schedule_many(
+    space text, as_kind smallint, audience text, with_new smallint, with_key uuid, content uuid,
+    with_id uuid, as_type text, as_title text, as_message text, as_data bytea,
+    as_priority smallint, until bigint, which smallint[], names text[], due bigint
+) RETURNS TABLE (ret_outcome smallint, ret_id uuid, ret_n bigint, ret_nobody boolean)
+LANGUAGE plpgsql AS $$
+DECLARE
+    first record;
+    never bigint := 9223372036854775807;
+BEGIN
+    INSERT INTO peal.audience_head AS h (tenant, n) VALUES (space, 0)
+        ON CONFLICT (tenant) DO UPDATE SET n = h.n;
+    SELECT k.id, k.n, k.content_hash = content AS same INTO first FROM peal.audience_key k
+        WHERE k.tenant = space AND k.kind = as_kind AND k.name = audience
+            AND k.key_hash = with_key;
+    IF FOUND THEN
+        RETURN QUERY SELECT CASE WHEN first.same THEN 1 ELSE 2 END::smallint, first.id, first.n,
+            false;
+        RETURN;
+    END IF;
+    INSERT INTO peal.schedule (slot, tenant, user_id, id, part, deliver_at, kind, name,
+        include_new, key_hash, content_hash, type, title, message, data, priority, expires_at,
+        collapse)
+        VALUES (0, space, '', with_id, 0, due, as_kind, audience, with_new, with_key, content,
+            as_type, as_title, as_message, as_data, as_priority, until, '');
+    INSERT INTO peal.audience_key (tenant, kind, name, key_hash, content_hash, n, id)
+        VALUES (space, as_kind, audience, with_key, content, never, with_id);
+    INSERT INTO peal.member (slot, tenant, user_id, kind, name, from_n, to_n)
+        SELECT DISTINCT u.slot, space, u.user_id, as_kind, with_id::text, never, never
+        FROM unnest(which, names) AS u (slot, user_id);
+    RETURN QUERY SELECT 5::smallint, with_id, never, false;
+END
+$$;
+
+-- Drops the users of a list that is kept: nobody gets it.
+CREATE FUNCTION peal.drop_list(space text, list uuid) RETURNS void
+LANGUAGE sql VOLATILE AS $$
+    DELETE FROM peal.member m WHERE m.ctid = ANY (ARRAY(
+        SELECT l.ctid FROM peal.member l
+        WHERE l.tenant = space AND l.kind = 3 AND l.name = list::text AND l.user_id >= ''
+        ORDER BY l.user_id LIMIT 10000))
+$$;
+
+-- What is due, by the database's clock; the last row says what is due next, and whether that is now.
+-- What has expired is dropped: ret_next then says how many, in a row without anything else.
+CREATE FUNCTION peal.due(parts smallint[], most bigint, most_bytes bigint)
+RETURNS TABLE (ret_now bigint, ret_next bigint, ret_more boolean, ret_row peal.schedule)
+LANGUAGE plpgsql AS $$
+DECLARE
+    instant bigint := floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+    one record;
+    whole peal.schedule;
+    bytes bigint := 0;
+    found_rows bigint := 0;
+    gone bigint := 0;
+    dropped bigint := 0;
+BEGIN
+    FOR one IN
+        SELECT s.place, s.whole FROM unnest(parts) AS p (part) CROSS JOIN LATERAL (
+            SELECT c.ctid AS place, c.deliver_at, c AS whole FROM peal.schedule c
+            WHERE c.part = p.part AND c.deliver_at <= instant
+            ORDER BY c.deliver_at LIMIT most
+        ) s ORDER BY s.deliver_at LIMIT most
+    LOOP
+        whole := one.whole;
+        found_rows := found_rows + 1;
+        IF whole.expires_at > 0 AND whole.expires_at <= instant THEN
+            DELETE FROM peal.schedule d WHERE d.ctid = one.place;
+            GET DIAGNOSTICS dropped = ROW_COUNT;
+            gone := gone + dropped;
+            IF whole.kind = 3 AND dropped > 0 THEN
+                PERFORM peal.drop_list(whole.tenant, whole.id);
+            END IF;
+            CONTINUE;
+        END IF;
+        RETURN QUERY SELECT instant, NULL::bigint, NULL::boolean, whole;
+        bytes := bytes + octet_length(whole.title) + octet_length(whole.message)
+            + octet_length(whole.data);
+        IF bytes >= most_bytes THEN
+            found_rows := most;
+            EXIT;
+        END IF;
+    END LOOP;
+    IF gone > 0 THEN
+        RETURN QUERY SELECT NULL::bigint, gone, NULL::boolean, NULL::peal.schedule;
+    END IF;
+    RETURN QUERY SELECT instant, coalesce(min(s.deliver_at), 0), found_rows >= most,
+        NULL::peal.schedule
+        FROM unnest(parts) AS p (part) CROSS JOIN LATERAL (
+            SELECT c.deliver_at FROM peal.schedule c
+            WHERE c.part = p.part AND c.deliver_at > instant ORDER BY c.deliver_at LIMIT 1
+        ) s;
+END
+$$;
+
+-- Takes away what was kept, with its keys, because it is stored behind this in the same transaction.
+-- Raises unless all of it is there as it was told. Inboxes of users are locked before.
+CREATE FUNCTION peal.take(slots smallint[], ids uuid[], versions bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    taken bigint;
+BEGIN
+    WITH kept AS MATERIALIZED (
+        SELECT s.place, s.slot, s.tenant, s.user_id, s.kind, s.name, s.key_hash, s.id
+        FROM unnest(slots, ids, versions) AS u (slot, id, version) CROSS JOIN LATERAL (
+            SELECT c.ctid AS place, c.slot, c.tenant, c.user_id, c.kind, c.name, c.key_hash, c.id,
+                c.version
+            FROM peal.schedule c
+            WHERE c.slot = u.slot AND c.id >= u.id AND c.id <= u.id ORDER BY c.id LIMIT 1
+        ) s
+        WHERE s.version = u.version
+    ), gone AS (
+        DELETE FROM peal.schedule s WHERE s.ctid = ANY (ARRAY(SELECT k.place FROM kept k))
+        RETURNING s.id
+    ), freed AS (
+        DELETE FROM peal.dedup d WHERE d.ctid = ANY (ARRAY(
+            SELECT f.place FROM kept k CROSS JOIN LATERAL (
+                SELECT o.ctid AS place, o.id FROM peal.dedup o
+                WHERE o.slot = k.slot AND o.tenant = k.tenant AND o.user_id = k.user_id
+                    AND o.key_hash = k.key_hash
+                LIMIT 1
+            ) f
+            WHERE k.kind = 0 AND f.id = k.id))
+    ), freed_many AS (
+        DELETE FROM peal.audience_key d WHERE d.ctid = ANY (ARRAY(
+            SELECT f.place FROM kept k CROSS JOIN LATERAL (
+                SELECT o.ctid AS place, o.id FROM peal.audience_key o
+                WHERE o.tenant = k.tenant AND o.kind = k.kind AND o.name = k.name
+                    AND o.key_hash = k.key_hash
+                LIMIT 1
+            ) f
+            WHERE k.kind > 0 AND f.id = k.id))
+    )
+    SELECT count(*) INTO taken FROM gone;
+    IF taken < cardinality(ids) THEN
+        RAISE EXCEPTION 'it was delivered, changed or cancelled' USING ERRCODE = 'PE001';
+    END IF;
+END
+$$;
+
+-- Changes what is kept, cancels it, or (what = 0) reads it; tells what it is or was.
+CREATE FUNCTION peal.reschedule(
+    which smallint, with_id uuid, space text, cancel smallint, what integer, as_title text,
+    as_message text, as_data bytea, as_priority smallint, until bigint, due bigint
+) RETURNS SETOF peal.schedule
+LANGUAGE plpgsql AS $$
+DECLARE
+    one record;
+BEGIN
+    SELECT f.ctid AS place, f.tenant, f.kind INTO one FROM peal.schedule f
+        WHERE f.slot = which AND f.id >= with_id AND f.id <= with_id
+        ORDER BY f.id LIMIT 1 FOR UPDATE;
+    IF NOT FOUND OR one.tenant <> space THEN
+        RETURN;
+    END IF;
+    IF cancel = 1 THEN
+        IF one.kind = 3 THEN
+            PERFORM peal.drop_list(space, with_id);
+        END IF;
+        RETURN QUERY DELETE FROM peal.schedule s WHERE s.ctid = one.place RETURNING s.*;
+    ELSIF what = 0 THEN
+        RETURN QUERY SELECT s.* FROM peal.schedule s WHERE s.ctid = one.place;
+    ELSE
+        RETURN QUERY UPDATE peal.schedule s SET version = s.version + 1,
+            title = CASE WHEN what & 1 <> 0 THEN as_title ELSE s.title END,
+            message = CASE WHEN what & 2 <> 0 THEN as_message ELSE s.message END,
+            data = CASE WHEN what & 4 <> 0 THEN as_data ELSE s.data END,
+            priority = CASE WHEN what & 8 <> 0 THEN as_priority ELSE s.priority END,
+            expires_at = CASE WHEN what & 16 <> 0 THEN until ELSE s.expires_at END,
+            deliver_at = CASE WHEN what & 32 <> 0 THEN due ELSE s.deliver_at END
+            WHERE s.ctid = one.place RETURNING s.*;
+    END IF;
+END
+$$;

@@ -235,3 +235,31 @@ WHEN (new.read_at > 0 AND old.read_at = 0) OR new.count > old.count BEGIN
     ON CONFLICT (tenant, day, type) DO UPDATE
     SET posted = posted + excluded.posted, read = read + excluded.read;
 END;
+
+-- What is posted for later, until it is due: of user_id (kind 0), or for many, as in audience_post but
+-- with the topic as `name`; user_id is '' then, and users of a list are members from and to never. part:
+-- slot modulo 8. version: counts the changes. kind, key_hash and the rest: as it is stored when it is due.
+CREATE TABLE schedule (
+    slot INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    id BLOB NOT NULL CHECK (length(id) = 16),
+    part INTEGER NOT NULL,
+    deliver_at INTEGER NOT NULL,
+    version INTEGER NOT NULL DEFAULT 0,
+    kind INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    include_new INTEGER NOT NULL,
+    key_hash BLOB NOT NULL,
+    content_hash BLOB NOT NULL,
+    type TEXT NOT NULL,
+    title TEXT NOT NULL,
+    message TEXT NOT NULL,
+    data BLOB NOT NULL,
+    priority INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    collapse TEXT NOT NULL
+);
+CREATE UNIQUE INDEX schedule_user ON schedule (slot, tenant, user_id, id);
+CREATE UNIQUE INDEX schedule_id ON schedule (slot, id);
+CREATE INDEX schedule_due ON schedule (part, deliver_at);

@@ -340,6 +340,8 @@ static int carry_out(struct fake_store *store, struct store_request *request)
     case STORE_COUNTS:
     case STORE_SWEEP:
     case STORE_EDIT:
+    case STORE_DUE:
+    case STORE_RESCHEDULE:
     case STORE_FORGET:
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:

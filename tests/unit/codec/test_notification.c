@@ -492,6 +492,56 @@ Test(notification, times_to_come_are_those_after_the_post_and_within_100_years)
     }
 }
 
+Test(notification, what_is_for_later_is_within_400_days)
+{
+    const uint64_t now = UINT64_C(1800000000000);
+    const struct {
+        uint64_t after;
+        uint64_t deliver_at;
+        bool good;
+    } cases[] = {
+        {now, now, false},
+        {now, now + 1, true},
+        {now, now + NOTIFICATION_AHEAD_MS, true},
+        {now, now + NOTIFICATION_AHEAD_MS + 1, false},
+        {now - 60000, now - 1, true}, /* it has waited */
+        {now - 60000, now - 60000, false},
+        {0, now - 60000, true}, /* elsewhere */
+        {0, UINT64_C(978307199999), false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct notification_limits limits = notification_limits_default;
+        struct notification_post post;
+        struct notification_fault fault;
+        char text[96];
+        limits.now_ms = now;
+        limits.deliver_after_ms = cases[i].after;
+        snprintf(text, sizeof(text), "{\"user\":\"u\",\"type\":\"t\",\"deliver_at\":%llu}",
+            (unsigned long long)cases[i].deliver_at);
+        int status = notification_from_json(bytes_str(text), &limits, &post, &fault);
+        cr_expect_eq(status, cases[i].good ? 0 : STATUS_INVALID, "%zu", i);
+        if (status == 0) {
+            cr_expect_eq(post.deliver_at, cases[i].deliver_at);
+            notification_post_finish(&post);
+        } else {
+            cr_expect_str_eq(fault.field, "deliver_at");
+        }
+    }
+    struct notification_post post;
+    struct notification_fault fault;
+    struct notification_limits limits = notification_limits_default;
+    struct bytes event = BYTES("{\"room\":\"r\",\"event\":\"e\",\"deliver_at\":\"2100-01-01\"}");
+    cr_expect_eq(notification_from_json(event, &limits, &post, &fault), STATUS_INVALID);
+    cr_expect_str_eq(fault.field, "deliver_at");
+    struct bytes never = BYTES("{\"deliver_at\":null}");
+    cr_expect_eq(notification_from_edit_json(never, &limits, &post, &fault), STATUS_INVALID);
+    struct bytes moved = BYTES("{\"deliver_at\":\"2030-01-01\"}");
+    cr_assert_eq(notification_from_edit_json(moved, &limits, &post, &fault), 0);
+    cr_expect_eq(post.edited, NOTIFICATION_EDIT_DELIVER);
+    cr_expect_eq(post.deliver_at, UINT64_C(1893456000000));
+    notification_post_finish(&post);
+}
+
 /* Of each way in: an unknown name, where a name stands, and how many are known there. */
 static const struct {
     parse_fn parse;
@@ -499,8 +549,8 @@ static const struct {
     bool within_to;
     unsigned known;
 } ways[] = {
-    {notification_from_json, "{\"x\":1}", false, 19},
-    {notification_from_body_json, "{\"x\":1}", false, 14},
+    {notification_from_json, "{\"x\":1}", false, 20},
+    {notification_from_body_json, "{\"x\":1}", false, 15},
     {notification_from_event_json, "{\"x\":1}", false, 8},
     {notification_from_event_json, "{\"event\":\"e\",\"to\":{\"x\":1}}", true, 3},
 };
@@ -519,8 +569,8 @@ static int parse_name(size_t way, const char *name, size_t len)
 Test(notification, the_known_names_that_are_told_are_known)
 {
     static const char *const all[] = {"user", "users", "room", "rooms", "all", "tenant", "type",
-        "title", "message", "data", "priority", "key", "expires_at", "collapse", "reply", "event",
-        "args", "retain", "except", "volatile", "to", "topic", "include_new"};
+        "title", "message", "data", "priority", "key", "expires_at", "deliver_at", "collapse",
+        "reply", "event", "args", "retain", "except", "volatile", "to", "topic", "include_new"};
     for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
         struct notification_post post;
         struct notification_fault fault;

@@ -65,6 +65,7 @@ static const struct {
     {"forget.notifications", {{"notification_pkey", "user_id"}, {"inbox_pkey", "user_id"},
                                  {"audience_head_pkey", "tenant"}}},
     {"forget.preferences", {{"preference_pkey", "user_id"}, {"inbox_pkey", "user_id"}}},
+    {"forget.scheduled", {{"schedule_pkey", "user_id"}}},
     {"forget.tombstones", {{"tombstone_pkey", "user_id"}}},
     {"forget.topics", {{"member_pkey", "user_id"}}},
     {"get", {{"notification_id", "id <"}, {"audience_change_pkey", "(n ="}}},
@@ -115,6 +116,13 @@ static const struct {
     {"topics", {{"member_open", "(name >"}}},
     {"topics.of_user", {{"member_pkey", "(name >"}}},
     {"unsubscribe", {{0}}},
+    /* pg_schedule.def */
+    {"schedule", {{"dedup_pkey", "key_hash"}, {"notification_pkey", "seq <"}}},
+    {"schedule.change", {{0}}},
+    {"schedule.due", {{0}}},
+    {"schedule.list", {{"audience_post_id", "(id"}, {"member_list", "user_id >"}}},
+    {"schedule.many", {{0}}},
+    {"schedule.take", {{0}}},
 };
 
 /* What a session of the engine is like (pg_conn.c). */
@@ -358,6 +366,34 @@ static void use_the_rest(struct harness *harness)
     run_done(harness, &ping);
 }
 
+/* Kept, changed, due, put; also for a list. */
+static void use_schedule(struct harness *harness, const char *user, uint64_t round)
+{
+    struct store_row row = row_of(user_of(user), 500000 + round, round);
+    row.deliver_at = 1000;
+    put_row(harness, &row);
+    struct store_reschedule change = {
+        .base.op = STORE_RESCHEDULE, .fields = NOTIFICATION_EDIT_TITLE, .title = BYTES("new")};
+    memcpy(change.id, row.id, NOTIFICATION_ID_LEN);
+    run_done(harness, &change.base);
+    const struct bytes name = bytes_str(user);
+    struct store_audience_post post = post_of(NULL, 500000 + round);
+    post.kind = AUDIENCE_LIST;
+    post.users = &name;
+    post.user_count = 1;
+    post.deliver_at = 1001;
+    post_many(harness, &post);
+    struct store_due due = {.base.op = STORE_DUE, .parts = 255, .limit = 10, .max_bytes = 1000000};
+    cr_assert_eq(harness_run(harness, 0, &due.base), 0);
+    cr_assert_eq(due.count, 2);
+    struct store_put put = {.base.op = STORE_PUT, .rows = &due.items[0].row, .count = 1};
+    run_done(harness, &put.base);
+    post.due = true;
+    post.user_count = 0;
+    post_many(harness, &post);
+    store_request_finish(&due.base);
+}
+
 /* Posts to everybody and to a topic that some have, read, written behind, changed and taken back.
  */
 static void use_audiences(struct harness *harness, const char *user, uint64_t round)
@@ -398,7 +434,7 @@ static void sweep_once(struct harness *harness)
 /* All but the one that runs only when a write is blocked (test_pg.c). */
 static void expect_all_ran(const struct harness *harness)
 {
-    static struct store_statement_stats stats[128];
+    static struct store_statement_stats stats[ARRAY_LEN(pg_statements)];
     size_t count = store_statements(harness->store, stats, ARRAY_LEN(stats));
     for (size_t i = 0; i < ARRAY_LEN(pg_statements); i++) {
         bool ran = strcmp(pg_statements[i].name, "unblock") == 0;
@@ -449,6 +485,7 @@ static void use_everything(const char *url, struct upkeep upkeep)
         (void)snprintf(name, sizeof(name), "u%lu", round % USERS);
         use_audiences(&harness, name, round);
         use_inbox(&harness, name, round);
+        use_schedule(&harness, name, round);
         sweep_once(&harness);
     }
     use_the_rest(&harness);
