@@ -93,6 +93,7 @@ static const struct {
         200},
     {"GET", POSTS "/{}", "read", true, POSTS "/" NOBODYS, NULL, 404},
     {"GET", "/api/v1/rooms/{}/members", "read", false, "/api/v1/rooms/public:a/members", NULL, 200},
+    {"GET", "/api/v1/summary", "read", false, "/api/v1/summary", NULL, 200},
     {"GET", "/api/v1/topics", "read", false, "/api/v1/topics", NULL, 200},
     {"GET", "/api/v1/topics/{}/subscribers", "read", false, TOPIC, NULL, 200},
     {"GET", "/api/v1/users/{}/topics", "read", true, "/api/v1/users/ann/topics", NULL, 200},

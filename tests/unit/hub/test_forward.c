@@ -39,7 +39,8 @@ static struct world {
     struct forwards *forwards;
     struct forward_counts counts;
     uint32_t answer_ms;
-    unsigned gone; /* requests whose client has gone, on loop 1 */
+    unsigned come; /* requests that are not answered, on loop 1 */
+    unsigned gone; /* those whose client has gone */
 } world;
 
 static const struct bus_names names = {.prefix = "p", .slots = 1024};
@@ -109,6 +110,7 @@ static void on_far_gone(struct http_request *request)
 
 static void on_silence(struct http_request *request, void *context)
 {
+    world.come++;
     request->gone = on_far_gone;
 }
 
@@ -244,6 +246,11 @@ static void expect_counts(uint64_t requests, uint64_t failed, uint64_t open)
         (unsigned long long)world.counts.open);
 }
 
+static bool has_come(void *arg)
+{
+    return world.come == *(unsigned *)arg;
+}
+
 static bool has_gone(void *arg)
 {
     return world.gone == *(unsigned *)arg;
@@ -295,8 +302,9 @@ Test(forward, a_client_that_goes_takes_its_request_along)
     int fd = send_request("GET", "/silence", "");
     expect_counts(1, 0, 1);
     cr_expect(rig_wait_connections(&world.cluster.net, 1, 1));
-    close(fd);
     unsigned one = 1;
+    cr_expect(rig_wait(&world.cluster.net, 1, has_come, &one), "who is away before is not told of");
+    close(fd);
     cr_expect(rig_wait(&world.cluster.net, 1, has_gone, &one), "the node learns of it");
     expect_counts(1, 0, 0);
     cr_expect(rig_wait_connections(&world.cluster.net, 1, 0));
