@@ -145,6 +145,7 @@ void audience_clear(struct store_request *request)
         sweep->users = NULL;
         sweep->user_count = 0;
         sweep->more = false;
+        sweep->late_ms = 0;
         break;
     }
     case STORE_POSTED: {

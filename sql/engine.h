@@ -56,6 +56,8 @@ struct store_port {
     bool draining; /* inside complete_all, which releases the port itself */
     bool closing;
     bool released; /* the engine was told to release its handles */
+    struct list marking; /* bulk marks under way: store_mark.step.link (steps.h) */
+    struct list kept_back; /* what waits for one of them: store_request.link */
     void (*closed)(void *context);
     void *closed_context;
     /* Any thread, under `lock`. */

@@ -14,6 +14,7 @@
 #include "sql/pg_forget.h"
 #include "sql/pg_put.h"
 #include "sql/pg_schedule.h"
+#include "sql/steps.h"
 
 /*
  * While a transaction is under way writes queue; when it is over, all that is queued leaves as one
@@ -60,7 +61,8 @@ static bool can_share(const struct store_request *request)
 
 static size_t rows_of(const struct store_request *request)
 {
-    return request->op == STORE_PUT ? ((const struct store_put *)request)->count : 1;
+    return request->op == STORE_PUT ? ((const struct store_put *)request)->count
+                                    : steps_weight(request, 1);
 }
 
 size_t pg_write_size(const struct store_request *request)
@@ -118,11 +120,13 @@ static void send_mark(struct pg_conn *conn, struct pg_flight *flight, size_t ind
     pg_add_u64(params, mark->at);
     pg_add_i32(params, (int32_t)mark->states);
     pg_add_text(params, mark->type);
-    pg_add_u64(params, mark->if_rev);
+    pg_add_u64(params, mark->step.if_rev);
     if (mark->id_count > 0) {
         add_ids(params, mark->ids, mark->id_count);
     } else {
-        pg_add_u64(params, mark->up_to);
+        pg_add_u64(params, mark->step.up_to);
+        pg_add_u64(params, mark->step.above);
+        pg_add_i16(params, mark->step.floors);
     }
     if (mark->verb != NOTIFICATION_MARK_DELETE) {
         pg_add_u64(params, mark->until);
@@ -270,8 +274,7 @@ static struct pg_flight *take_flight(struct pg_port *port)
     return flight;
 }
 
-/* What reads does so at once, with the server that has the rows: a standby may not have them yet.
- */
+/* What reads does so at once, with the server that has the rows: a standby may lack them. */
 static void send_mend(struct pg_conn *conn, struct pg_flight *flight)
 {
     struct store_request *request = flight->requests[0];
@@ -341,11 +344,12 @@ void pg_write_dispatch(struct pg_port *port)
 
 static int read_mark(struct store_mark *mark, const PGresult *rows)
 {
-    enum { ID = 4, SEQ, STATE, LATE };
+    enum { ID = 4, SEQ, STATE, LATE, REACH };
     struct result *arena = request_result(&mark->base);
     if (PQntuples(rows) == 0) {
         return STATUS_UNAVAILABLE;
     }
+    mark->through = mark->id_count == 0 ? pg_u64(rows, 0, REACH) : 0; /* NULL: no more */
     mark->position = (struct store_position){
         .seq = pg_u64(rows, 0, 0),
         .rev = pg_u64(rows, 0, 1),
@@ -415,11 +419,12 @@ static struct store_swept *swept_of(
 
 static int read_sweep(struct store_sweep *sweep, const PGresult *rows)
 {
-    enum { USER = 1, ID = 6, SEQ, STATE, MORE };
+    enum { USER = 1, ID = 6, SEQ, STATE, MORE, LATE };
     struct result *arena = request_result(&sweep->base);
     for (int row = 0; row < PQntuples(rows); row++) {
         if (PQgetisnull(rows, row, USER)) {
             sweep->more = pg_bool(rows, row, MORE);
+            sweep->late_ms = pg_u64(rows, row, LATE);
             continue;
         }
         enum notification_state state = (enum notification_state)pg_i16(rows, row, STATE);
@@ -541,8 +546,7 @@ static void go_on_isolating(struct pg_port *port)
     port->isolate_max = port->isolate_left > 0 ? 2 * port->isolate_max : 0;
 }
 
-/* Rows have been made for the flight's request: one that writes is carried out now, one that has
- * read still lacks some. */
+/* Rows have been made: who writes is carried out now, who has read still lacks some. */
 static void go_on(struct pg_port *port, struct pg_flight *flight)
 {
     struct store_request *request = flight->requests[0];

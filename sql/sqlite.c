@@ -23,8 +23,15 @@
 #include "sql/engine.h"
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_ops.h"
+#include "sql/steps.h"
 
-enum { BATCH_ROWS = 4000, BATCH_READS = 64, IDLE_MS = 500, PATH_MAX_LEN = 4000 };
+enum {
+    BATCH_ROWS = 4000,
+    FIRST_STEP_ROWS = 50,
+    BATCH_READS = 64,
+    IDLE_MS = 500,
+    PATH_MAX_LEN = 4000
+};
 
 struct sqlite_store;
 
@@ -91,7 +98,8 @@ static bool wait_for_work(struct worker *worker)
 
 static size_t rows_of(const struct store_request *request)
 {
-    return request->op == STORE_PUT ? ((const struct store_put *)request)->count + 1 : 1;
+    return request->op == STORE_PUT ? ((const struct store_put *)request)->count + 1
+                                    : steps_weight(request, FIRST_STEP_ROWS);
 }
 
 /* Move requests of at most `batch_rows` rows, and at least one, to `batch`. */

@@ -31,6 +31,16 @@ int sqlite_change_inbox(
     return changed < 0 ? changed : 0;
 }
 
+int sqlite_raise_floor(struct sqlite_db *db, const struct store_user *who, uint64_t rev)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_INBOX_FLOOR);
+    sqlite_bind_user(&query, who);
+    query_u64(&query, 4, rev);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
+
 int sqlite_make_tombstone(struct sqlite_db *db, const struct store_user *who, uint64_t rowid,
     const struct notification_change *change)
 {

@@ -17,6 +17,9 @@ void sqlite_count_out(struct store_position *position, enum notification_state s
 MUST_CHECK int sqlite_change_inbox(
     struct sqlite_db *db, const struct store_user *who, const struct store_position *position);
 
+/* Whoever has a position below `rev` is to list again. */
+MUST_CHECK int sqlite_raise_floor(struct sqlite_db *db, const struct store_user *who, uint64_t rev);
+
 /* Replace a row by its tombstone. 1: done; 0: it is gone already. */
 MUST_CHECK int sqlite_make_tombstone(struct sqlite_db *db, const struct store_user *who,
     uint64_t rowid, const struct notification_change *change);

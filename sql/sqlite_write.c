@@ -45,6 +45,32 @@ static void read_target(const struct query *query, int first, struct target *ret
     query_column_id(query, first + 1, ret_target->item.id);
 }
 
+/* Append the rows of a query that are meant, and close it; *ret_last is the seq of the last one it
+ * found. Returns how many these were. */
+static int collect_step(
+    struct query *query, struct result *arena, struct targets *targets, uint64_t *ret_last)
+{
+    enum { SEQ = 2, MEANT = 10 };
+    int looked = 0;
+    int more = query_step(query);
+    for (; more > 0; more = query_step(query)) {
+        looked++;
+        *ret_last = query_column_u64(query, SEQ);
+        if (query_column_u64(query, MEANT) == 0) {
+            continue;
+        }
+        struct target *grown = result_grow(arena, targets->at, targets->count, sizeof(*grown));
+        if (!grown) {
+            more = STATUS_NOMEM;
+            break;
+        }
+        targets->at = grown;
+        read_target(query, 0, &grown[targets->count++]);
+    }
+    query_close(query);
+    return more < 0 ? more : looked;
+}
+
 /* Append the rows of a query, and close it. */
 static int collect(struct query *query, struct result *arena, struct targets *targets)
 {
@@ -63,32 +89,43 @@ static int collect(struct query *query, struct result *arena, struct targets *ta
     return more;
 }
 
-static int collect_mark(
-    struct sqlite_db *db, const struct store_mark *mark, struct targets *ret_targets)
+/* The rows that are named. */
+static int collect_named(struct sqlite_db *db, struct store_mark *mark, struct targets *ret_targets)
 {
-    struct result *arena = request_result((struct store_request *)&mark->base);
-    bool open = (mark->states & ~NOTIFICATION_OPEN_STATES) == 0;
-    enum sqlite_statement which = mark->id_count > 0 ? SQLITE_STMT_MARK_ID
-                                  : open             ? SQLITE_STMT_MARK_UP_TO_OPEN
-                                                     : SQLITE_STMT_MARK_UP_TO;
+    struct result *arena = request_result(&mark->base);
     int status = 0;
-    size_t i = 0;
-    do {
+    for (size_t i = 0; status == 0 && i < mark->id_count; i++) {
         struct query query;
-        query_open(&query, db, which);
+        query_open(&query, db, SQLITE_STMT_MARK_ID);
         sqlite_bind_user(&query, &mark->who);
-        if (mark->id_count > 0) {
-            query_id(&query, 4, mark->ids[i]);
-            query_u64(&query, 7, mark->if_rev);
-            query_u64(&query, 8, mark->late_states);
-        } else {
-            query_u64(&query, 4, mark->up_to);
-        }
+        query_id(&query, 4, mark->ids[i]);
         query_u64(&query, 5, mark->states);
         query_text(&query, 6, mark->type);
+        query_u64(&query, 7, mark->step.if_rev);
+        query_u64(&query, 8, mark->late_states);
         status = collect(&query, arena, ret_targets);
-    } while (status == 0 && ++i < mark->id_count);
+    }
     return status;
+}
+
+/* The rows of a step, and where the next one begins. */
+static int collect_mark(struct sqlite_db *db, struct store_mark *mark, struct targets *ret_targets)
+{
+    if (mark->id_count > 0) {
+        return collect_named(db, mark, ret_targets);
+    }
+    bool open = (mark->states & ~NOTIFICATION_OPEN_STATES) == 0;
+    uint64_t last = 0;
+    struct query query;
+    query_open(&query, db, open ? SQLITE_STMT_MARK_UP_TO_OPEN : SQLITE_STMT_MARK_UP_TO);
+    sqlite_bind_user(&query, &mark->who);
+    query_u64(&query, 4, mark->step.up_to);
+    query_u64(&query, 5, mark->states);
+    query_text(&query, 6, mark->type);
+    query_u64(&query, 7, mark->step.above);
+    int looked = collect_step(&query, request_result(&mark->base), ret_targets, &last);
+    mark->through = looked == STORE_MARK_STEP ? last : 0;
+    return looked < 0 ? looked : 0;
 }
 
 /* Write the row as the verb has changed it. 1; 0: it was named twice and has changed already. */
@@ -126,7 +163,7 @@ static int mark_row(struct sqlite_db *db, struct store_mark *mark, const struct 
 {
     struct result *arena = request_result(&mark->base);
     struct notification_item item = target->item;
-    bool late = item.rev > mark->if_rev;
+    bool late = item.rev > mark->step.if_rev;
     if (!late) {
         notification_mark_apply(&item, mark->verb, mark->at, mark->until);
     }
@@ -170,7 +207,9 @@ static int run_mark(struct sqlite_db *db, struct store_mark *mark)
     }
     mark->changed = true;
     mark->position.rev++;
-    return sqlite_change_inbox(db, &mark->who, &mark->position);
+    status = sqlite_change_inbox(db, &mark->who, &mark->position);
+    return status == 0 && mark->step.floors ? sqlite_raise_floor(db, &mark->who, mark->position.rev)
+                                            : status;
 }
 
 /* --- sweep --- */
@@ -283,11 +322,7 @@ static int drop_tombstone(
     if (changed < 0) {
         return changed;
     }
-    query_open(&query, db, SQLITE_STMT_INBOX_FLOOR);
-    sqlite_bind_user(&query, who);
-    query_u64(&query, 4, rev);
-    changed = query_run(&query);
-    return changed < 0 ? changed : 0;
+    return sqlite_raise_floor(db, who, rev);
 }
 
 /* Drop tombstones past retention; who synced before them is told to resync. */
@@ -338,10 +373,25 @@ static int drop_witnesses(struct sqlite_db *db)
     return changed < 0 ? changed : 0;
 }
 
+/* For how long the first of what is due has been. */
+static int read_late(struct sqlite_db *db, struct store_sweep *sweep)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_SWEEP_FIRST);
+    query_u64(&query, 1, sweep->now);
+    int more = query_step(&query);
+    if (more > 0) {
+        sweep->late_ms = sweep->now - query_column_u64(&query, 0);
+    }
+    query_close(&query);
+    return more < 0 ? more : 0;
+}
+
 static int run_sweep(struct sqlite_db *db, struct store_sweep *sweep)
 {
     size_t dropped = 0;
-    int status = sweep_due(db, sweep, false);
+    int status = read_late(db, sweep);
+    status = status == 0 ? sweep_due(db, sweep, false) : status;
     status = status == 0 ? sweep_due(db, sweep, true) : status;
     status = status == 0 ? drop_old(db, sweep, &dropped) : status;
     status = status == 0 ? drop_witnesses(db) : status;

@@ -14,6 +14,7 @@
 #include "codec/slot.h"
 #include "sql/audience.h"
 #include "sql/engine.h"
+#include "sql/steps.h"
 #include "sql/store_edit.h"
 
 /* Opening and closing first, then a request's way in, then its way out. */
@@ -270,6 +271,8 @@ void port_init(struct store_port *port, struct store *store, unsigned index)
 {
     *port = (struct store_port){.store = store, .index = index};
     list_init(&port->done);
+    list_init(&port->marking);
+    list_init(&port->kept_back);
     CHECK(pthread_mutex_init(&port->lock, NULL) == 0);
 }
 
@@ -320,6 +323,7 @@ void store_submit(struct store_port *port, struct store_request *request)
     request->lacking_count = 0;
     list_init(&request->link);
     request_reset(request);
+    steps_begin(request);
     port->pending++;
     size_t most = PORT_PENDING_MAX + (op_checks(request->op) ? PORT_CHECKS_MAX : 0);
     if (port->closing || port->pending > most) {
@@ -327,7 +331,7 @@ void store_submit(struct store_port *port, struct store_request *request)
         give_back(request, STATUS_UNAVAILABLE);
     } else if (!request_is_valid(request)) {
         port_complete(request, STATUS_INVALID);
-    } else {
+    } else if (!steps_keep_back(port, request)) {
         if (request->op == STORE_EPOCH) {
             make_epoch(((struct store_renewal *)request)->fresh);
         }
@@ -412,6 +416,7 @@ void request_reset(struct store_request *request)
 void store_request_finish(struct store_request *request)
 {
     request_reset(request);
+    steps_finish(request);
 }
 
 void results_apply(struct store_request *request, const struct put_result *results)
@@ -481,6 +486,20 @@ static void release_if_idle(struct store_port *port)
     }
 }
 
+static void complete(struct store_port *port, struct store_request *request)
+{
+    bool more = steps_go_on(port, request);
+    if (more || request->status < 0) {
+        request_reset(request);
+    }
+    if (more) {
+        port->pending++;
+        steps_submit(port, request);
+    } else {
+        request->done(request);
+    }
+}
+
 static void complete_all(void *arg, bool cancelled)
 {
     struct store_port *port = arg;
@@ -495,7 +514,7 @@ static void complete_all(void *arg, bool cancelled)
     port->draining = true;
     for (struct list *link = pop_done(port, &batch); link; link = pop_done(port, &batch)) {
         struct store_request *request = container_of(link, struct store_request, link);
-        request->done(request);
+        complete(port, request);
     }
     port->draining = false;
     if (!cancelled) {

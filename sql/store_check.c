@@ -154,7 +154,7 @@ static bool is_changed(const struct store_changed *changed)
 static bool is_sweep(const struct store_sweep *sweep)
 {
     return sweep->now <= INT64_MAX && sweep->tombstone_ms <= INT64_MAX && sweep->limit >= 1 &&
-           sweep->limit <= 10 * STORE_PAGE_MAX;
+           sweep->limit <= STORE_REV_MAX;
 }
 
 static bool is_witness(const struct store_witness *witness)

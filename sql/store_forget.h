@@ -31,7 +31,7 @@ struct store_forget {
     bool more;
 };
 
-enum { STORE_FORGET_STEP = 5000 };
+enum { STORE_FORGET_STEP = 1000 };
 
 /* The names in `erased` of an answer, by enum store_forgotten. */
 extern const char *const store_forgotten_names[STORE_FORGOTTEN_COUNT];

@@ -93,8 +93,15 @@ struct store_put {
 };
 
 /*
- * Carry out a verb on some of a user's notifications: those of its `states` that are meant. One rev
- * is used for all that change, none if none does. Rows that were deleted leave a tombstone.
+ * Carry out a verb on some of a user's notifications: those of its `states` that are meant. Rows
+ * that were deleted leave a tombstone. With ids, one rev is used for all that change, none if none
+ * does.
+ *
+ * A bulk mark is done in steps of STORE_MARK_STEP rows at most, each a transaction with a rev of
+ * its own, between which others are served. It is for what was there when it began: what has come,
+ * or was changed by others, since its first step stays as it is. Other marks, edits and erasures of
+ * the same user wait for it in the port; who is behind by one of more than STORE_MARK_TOLD_MAX rows
+ * is told to list again. STATUS_UNKNOWN: some steps may have been done, the others are not.
  */
 struct store_mark {
     struct store_request base;
@@ -110,12 +117,34 @@ struct store_mark {
     uint32_t late_states; /* with ids: of which rows in these too are told: as `states` */
     uint64_t at;
     uint64_t until; /* NOTIFICATION_MARK_SNOOZE */
-    /* out */
+    /* After each step but the last one, with its outputs; on the port's thread. NULL: nobody asks.
+     */
+    void (*stepped)(struct store_mark *mark);
+    /* private: steps.c */
+    struct store_mark_step {
+        struct list link; /* those under way in a port */
+        uint64_t above; /* rows up to it have been looked at */
+        uint64_t up_to;
+        uint64_t if_rev;
+        bool floors; /* whoever is below its rev is to list again */
+        bool begins; /* the next step says for what the mark is */
+        bool others; /* the inbox was changed between steps, not only by new rows */
+        bool went_on; /* it is not the first one */
+        uint64_t total;
+        struct store_position position; /* after the step before */
+        struct notification_change *late; /* of all steps, where the caller gave if_rev */
+        size_t late_count;
+    } step;
+    /* out, of the last step */
     struct store_position position; /* after the change */
     bool changed; /* false: nothing changed and no rev was used */
+    bool prefix; /* bulk: "all up to `through`" says what this step and those before have changed */
+    uint64_t through; /* bulk: rows up to it were looked at */
+    uint64_t total; /* rows that all steps so far have changed */
     struct notification_change *changes; /* all that changed, all with the same rev */
     size_t change_count;
-    struct notification_change *late; /* what if_rev kept: id and seq */
+    /* What if_rev kept: id and seq; of a bulk mark of all steps, at most STORE_REV_MAX. */
+    struct notification_change *late;
     size_t late_count;
 };
 
@@ -194,8 +223,9 @@ struct store_claim {
 };
 
 /*
- * Expire what is due, make new again what was snoozed until now, and drop what is past retention,
- * at most `limit` rows of each.
+ * Expire what is due, make new again what was snoozed until now, and drop tombstones that were kept
+ * for long enough, at most `limit` rows of each. Inboxes that others have locked are left for the
+ * next time.
  */
 struct store_sweep {
     struct store_request base;
@@ -212,6 +242,7 @@ struct store_sweep {
     } * users;
     size_t user_count;
     bool more;
+    uint64_t late_ms; /* for how long the first of what was due had been; 0: nothing was */
 };
 
 /*

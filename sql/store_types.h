@@ -13,7 +13,9 @@
 #include "codec/notification_item.h"
 
 enum { STORE_HASH_LEN = 16, STORE_PAGE_MAX = 1000, STORE_EPOCH_LEN = 36 };
-enum { STORE_REV_MAX = 10000 }; /* entries of one rev that a sync tells */
+enum { STORE_REV_MAX = 1000 }; /* entries of one rev that a sync tells */
+/* Rows that a step of a bulk mark looks at; of one mark, those that devices are told one by one. */
+enum { STORE_MARK_STEP = 1000, STORE_MARK_TOLD_MAX = 10000 };
 enum { STORE_IDENTITY_MAX = 95, STORE_TYPES_MAX = 20, STORE_GROUPS_MAX = 1000 };
 enum { STORE_PAGED_MAX = 10000 }; /* rows that numbered pages and other orders go through */
 enum { STORE_TEXTS_MAX = 100, STORE_TEXTS_CHARS = 4096 };

@@ -152,7 +152,7 @@ static void announce_changes(struct shard *shard, struct store_user who,
 /* Whether "every one up to" says what a mark has done, so that no ids are sent. */
 static bool tells_up_to(const struct store_mark *mark)
 {
-    bool bulk = mark->id_count == 0 && mark->type.len == 0 && mark->late_count == 0;
+    bool bulk = mark->id_count == 0 && mark->type.len == 0 && mark->prefix;
     bool erased_all =
         mark->verb == NOTIFICATION_MARK_DELETE && mark->states == NOTIFICATION_ALL_STATES;
     return bulk && (erased_all || notification_mark_tells_up_to(mark->verb));
@@ -168,7 +168,7 @@ void announce_mark(struct shard *shard, const struct store_mark *mark)
         announce_news(shard, mark->who, position);
     } else if (tells_up_to(mark)) {
         struct announce announce = state_of(mark->who, position, mark->changes);
-        announce.up_to = mark->up_to < position->seq ? mark->up_to : position->seq; /* was there */
+        announce.up_to = mark->through;
         announce_send(shard, &announce);
     } else {
         announce_changes(shard, mark->who, position, mark->changes, mark->change_count);

@@ -16,7 +16,7 @@ struct shard;
 /* Announce a row that a store_put has stored. */
 void announce_row(struct shard *shard, const struct store_row *row);
 
-/* Announce what a store_mark has changed; nothing where it has not. */
+/* Announce what a store_mark, or a step of one, has changed; nothing where it has not. */
 void announce_mark(struct shard *shard, const struct store_mark *mark);
 
 /* Announce what a store_edit has done. */

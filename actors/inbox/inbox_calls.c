@@ -72,6 +72,11 @@ static void answer_request(
 
 /* Changes of state. */
 
+static void on_step(struct store_mark *mark)
+{
+    announce_mark(container_of(mark, struct inbox_request, store.mark)->shard, mark);
+}
+
 /* The other devices learn of it even if the one that asked, and its user actor, have gone. */
 static void announce_marked(struct inbox_request *request)
 {
@@ -119,6 +124,7 @@ static void change_state(const struct client_call *call, enum notification_verb 
         return;
     }
     inbox_mark_fill(&request->store.mark, inbox_request_who(request), request->marking, now);
+    request->store.mark.stepped = on_step;
     inbox_request_submit(request);
 }
 

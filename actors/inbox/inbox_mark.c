@@ -28,9 +28,9 @@ void inbox_mark_answer(const struct store_mark *mark, struct builder *out)
         .unseen = mark->position.unseen,
         .bulk = mark->id_count == 0,
         .changes = mark->changes,
-        .change_count = mark->change_count,
+        .change_count = mark->id_count == 0 ? mark->total : mark->change_count,
         .late = mark->late,
-        .late_count = mark->late_count,
+        .late_count = mark->if_rev < INT64_MAX ? mark->late_count : 0,
     };
     notification_json_marked(&marked, out);
 }

@@ -554,6 +554,16 @@ static void announce_marked(struct inbox_call *call)
     announce_mark(call->shard, &call->op.mark);
 }
 
+/* Some thousand rows more are marked (store_mark.stepped). */
+static void on_step(struct store_mark *mark)
+{
+    struct inbox_call *call = container_of(mark, struct inbox_call, op.mark);
+    announce_marked(call);
+    if (call->api.request != NULL) {
+        api_call_renew(&call->api);
+    }
+}
+
 static void answer_mark(struct inbox_call *call)
 {
     struct builder out = {0};
@@ -567,6 +577,7 @@ static struct inbox_call *new_mark(struct http_request *request, unsigned scopes
     struct inbox_call *call = new_user_call(request, STORE_MARK, scopes, answer_mark);
     if (call != NULL) {
         call->committed = announce_marked;
+        call->op.mark.stepped = on_step;
         call->marking = mem_alloc(sizeof(*call->marking));
     }
     return call;

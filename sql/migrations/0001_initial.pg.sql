@@ -184,7 +184,8 @@ CREATE INDEX notification_changed ON peal.notification (slot, tenant, user_id, r
     WHERE rev > new_rev;
 CREATE INDEX notification_whole ON peal.notification (slot, tenant, user_id, whole_rev)
     WHERE whole_rev > new_rev;
-CREATE INDEX notification_open ON peal.notification (slot, tenant, user_id, seq) WHERE state < 2;
+CREATE INDEX notification_open ON peal.notification (slot, tenant, user_id, state, seq)
+    WHERE state < 2;
 CREATE INDEX notification_collapse ON peal.notification (slot, tenant, user_id, collapse, seq)
     WHERE collapse <> '' AND state < 2;
 CREATE INDEX notification_digest ON peal.notification (slot, tenant, user_id, type, seq)
@@ -360,14 +361,78 @@ BEGIN
 END
 $$;
 
+-- Locks the inboxes that nobody else has locked, in one order, and tells which they are: what is done of
+-- its own accord waits for nobody, and comes again for the others.
+CREATE FUNCTION peal.hold(slots smallint[], tenants text[], users text[])
+RETURNS TABLE (slot smallint, tenant text, user_id text)
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY SELECT i.slot, i.tenant::text, i.user_id::text
+        FROM (
+            SELECT n.slot, n.tenant, n.user_id
+            FROM unnest(slots, tenants, users) AS n (slot, tenant, user_id)
+            GROUP BY n.slot, n.tenant, n.user_id
+            ORDER BY n.slot, n.tenant COLLATE "C", n.user_id COLLATE "C"
+        ) u CROSS JOIN LATERAL (
+            SELECT b.slot, b.tenant, b.user_id FROM peal.inbox b
+            WHERE b.slot = u.slot AND b.tenant = u.tenant AND b.user_id = u.user_id
+            LIMIT 1 FOR UPDATE SKIP LOCKED
+        ) i;
+END
+$$;
+
+-- Puts tombstones in the place of rows, whose inboxes are locked: takes them out of the counters, under
+-- one rev a user. The arrays belong together; the places are the rows' ctids.
+CREATE FUNCTION peal.bury(
+    places tid[], slots smallint[], tenants text[], users text[], seqs bigint[], ids uuid[],
+    states smallint[], as_state smallint, instant bigint
+) RETURNS TABLE (
+    ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
+    ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint
+)
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF places IS NULL THEN
+        RETURN;
+    END IF;
+    DELETE FROM peal.notification n WHERE n.ctid = ANY (places);
+    RETURN QUERY
+        WITH target AS MATERIALIZED (
+            SELECT * FROM unnest(slots, tenants, users, seqs, ids, states)
+                AS t (slot, tenant, user_id, seq, id, state)
+        ), box AS (
+            INSERT INTO peal.inbox AS i (slot, tenant, user_id, unread, unseen, changed_at)
+            SELECT t.slot, t.tenant, t.user_id, count(*) FILTER (WHERE t.state < 2),
+                count(*) FILTER (WHERE t.state = 0),
+                floor(extract(epoch FROM clock_timestamp()) / 10)::integer
+            FROM target t GROUP BY t.slot, t.tenant, t.user_id
+            ON CONFLICT (slot, tenant, user_id) DO UPDATE SET rev = i.rev + 1,
+                unread = i.unread - excluded.unread, unseen = i.unseen - excluded.unseen,
+                changed_at = excluded.changed_at
+            RETURNING i.slot, i.tenant, i.user_id, i.seq, i.rev, i.unread, i.unseen
+        ), buried AS (
+            INSERT INTO peal.tombstone (slot, tenant, user_id, seq, rev, id, state, at)
+            SELECT t.slot, t.tenant, t.user_id, t.seq, b.rev, t.id, as_state, instant
+            FROM target t
+            JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
+        )
+        SELECT b.tenant::text, b.user_id::text, b.seq, b.rev, b.unread, b.unseen, t.id, t.seq,
+            as_state
+        FROM target t
+        JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
+        ORDER BY b.slot, b.tenant, b.user_id, t.seq;
+END
+$$;
+
 -- Each statement of a volatile function has its own snapshot: those behind the lock see what
--- others committed before it was got. The first row tells whether there is more to do, the others
--- what expired (ret_state 5) and what came back (ret_state 0). Rows are found by key, one by one, and
--- changed by ctid, so that no plan can read a table (sql/pg.def).
+-- others committed before it was got. The first row tells whether there is more to do and for how long
+-- the first row has been due, the others what expired (ret_state 5) and what came back (ret_state 0).
+-- Rows are found by key, one by one, and changed by ctid, so that no plan can read a table (sql/pg.def).
 CREATE FUNCTION peal.sweep(until bigint, keep_after bigint, most bigint)
 RETURNS TABLE (
     ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
-    ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint, ret_more boolean
+    ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint, ret_more boolean,
+    ret_late bigint
 )
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -375,95 +440,80 @@ DECLARE
     due_tenants text[];
     due_users text[];
     due_seqs bigint[];
+    due_at bigint;
     awake_slots smallint[];
     awake_tenants text[];
     awake_users text[];
     awake_seqs bigint[];
+    awake_at bigint;
     old_slots smallint[];
     old_tenants text[];
     old_users text[];
     old_seqs bigint[];
+    held_slots smallint[];
+    held_tenants text[];
+    held_users text[];
+    places tid[];
+    slots smallint[];
+    tenants text[];
+    users text[];
+    seqs bigint[];
+    ids uuid[];
+    states smallint[];
     woken record;
 BEGIN
-    SELECT array_agg(s.slot), array_agg(s.tenant), array_agg(s.user_id), array_agg(s.seq)
-        INTO due_slots, due_tenants, due_users, due_seqs
-        FROM (SELECT n.slot, n.tenant, n.user_id, n.seq FROM peal.notification n
+    SELECT array_agg(s.slot), array_agg(s.tenant), array_agg(s.user_id), array_agg(s.seq),
+            min(s.expires_at)
+        INTO due_slots, due_tenants, due_users, due_seqs, due_at
+        FROM (SELECT n.slot, n.tenant, n.user_id, n.seq, n.expires_at FROM peal.notification n
             WHERE n.expires_at > 0 AND n.expires_at <= until
             ORDER BY n.expires_at LIMIT most) s;
-    SELECT array_agg(s.slot), array_agg(s.tenant), array_agg(s.user_id), array_agg(s.seq)
-        INTO awake_slots, awake_tenants, awake_users, awake_seqs
-        FROM (SELECT n.slot, n.tenant, n.user_id, n.seq FROM peal.notification n
+    SELECT array_agg(s.slot), array_agg(s.tenant), array_agg(s.user_id), array_agg(s.seq),
+            min(s.snoozed_until)
+        INTO awake_slots, awake_tenants, awake_users, awake_seqs, awake_at
+        FROM (SELECT n.slot, n.tenant, n.user_id, n.seq, n.snoozed_until
+            FROM peal.notification n
             WHERE n.snoozed_until > 0 AND n.snoozed_until <= until
             ORDER BY n.snoozed_until LIMIT most) s;
     SELECT array_agg(s.slot), array_agg(s.tenant), array_agg(s.user_id), array_agg(s.seq)
         INTO old_slots, old_tenants, old_users, old_seqs
         FROM (SELECT t.slot, t.tenant, t.user_id, t.seq FROM peal.tombstone t
             WHERE t.at <= keep_after ORDER BY t.at LIMIT most) s;
+    SELECT array_agg(h.slot), array_agg(h.tenant), array_agg(h.user_id)
+        INTO held_slots, held_tenants, held_users
+        FROM peal.hold(due_slots || awake_slots || old_slots,
+            due_tenants || awake_tenants || old_tenants,
+            due_users || awake_users || old_users) h;
     RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
         NULL::bigint, NULL::uuid, NULL::bigint, NULL::smallint,
-        coalesce(cardinality(due_seqs), 0) >= most
+        held_slots IS NOT NULL AND (coalesce(cardinality(due_seqs), 0) >= most
             OR coalesce(cardinality(awake_seqs), 0) >= most
-            OR coalesce(cardinality(old_seqs), 0) >= most;
+            OR coalesce(cardinality(old_seqs), 0) >= most),
+        until - coalesce(least(due_at, awake_at), until);
     -- Nobody remembers the number of a node that raised it last a day before another did. Counted by
     -- the clock that stamps the rows: that of who sweeps may be wrong.
     DELETE FROM peal.witness w WHERE w.at < (SELECT max(m.at) FROM peal.witness m) - 86400000;
-    IF due_seqs IS NULL AND awake_seqs IS NULL AND old_seqs IS NULL THEN
+    IF held_slots IS NULL THEN
         RETURN;
     END IF;
-    INSERT INTO peal.inbox AS i (slot, tenant, user_id)
-        SELECT u.slot, u.tenant, u.user_id FROM (
-            SELECT d.slot, d.tenant, d.user_id
-            FROM unnest(due_slots, due_tenants, due_users) AS d (slot, tenant, user_id)
-            UNION
-            SELECT a.slot, a.tenant, a.user_id
-            FROM unnest(awake_slots, awake_tenants, awake_users) AS a (slot, tenant, user_id)
-            UNION
-            SELECT o.slot, o.tenant, o.user_id
-            FROM unnest(old_slots, old_tenants, old_users) AS o (slot, tenant, user_id)
-        ) u
-        ORDER BY u.slot, u.tenant COLLATE "C", u.user_id COLLATE "C"
-        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq;
-    RETURN QUERY
-        WITH target AS MATERIALIZED (
-            SELECT n.place, n.slot, n.tenant, n.user_id, n.seq, n.id, n.state
-            FROM unnest(due_slots, due_tenants, due_users, due_seqs)
-                AS u (slot, tenant, user_id, seq)
-            CROSS JOIN LATERAL (
-                SELECT f.ctid AS place, f.slot, f.tenant, f.user_id, f.seq, f.id, f.state,
-                    f.expires_at
-                FROM peal.notification f
-                WHERE f.slot = u.slot AND f.tenant = u.tenant AND f.user_id = u.user_id
-                    AND f.seq >= u.seq AND f.seq <= u.seq
-                ORDER BY f.seq LIMIT 1
-            ) n
-            WHERE n.expires_at > 0 AND n.expires_at <= until
-        ), counted AS (
-            SELECT t.slot, t.tenant, t.user_id, count(*) FILTER (WHERE t.state < 2) AS closed,
-                count(*) FILTER (WHERE t.state = 0) AS unseen
-            FROM target t GROUP BY t.slot, t.tenant, t.user_id
-        ), box AS (
-            INSERT INTO peal.inbox AS i (slot, tenant, user_id, unread, unseen, changed_at)
-            SELECT c.slot, c.tenant, c.user_id, c.closed, c.unseen,
-                floor(extract(epoch FROM clock_timestamp()) / 10)::integer
-            FROM counted c
-            ON CONFLICT (slot, tenant, user_id) DO UPDATE SET rev = i.rev + 1,
-                unread = i.unread - excluded.unread, unseen = i.unseen - excluded.unseen,
-                changed_at = excluded.changed_at
-            RETURNING i.slot, i.tenant, i.user_id, i.seq, i.rev, i.unread, i.unseen
-        ), gone AS (
-            DELETE FROM peal.notification n
-            WHERE n.ctid = ANY (ARRAY(SELECT t.place FROM target t))
-        ), buried AS (
-            INSERT INTO peal.tombstone (slot, tenant, user_id, seq, rev, id, state, at)
-            SELECT t.slot, t.tenant, t.user_id, t.seq, b.rev, t.id, 5, until
-            FROM target t
-            JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
-        )
-        SELECT b.tenant::text, b.user_id::text, b.seq, b.rev, b.unread, b.unseen, t.id, t.seq,
-            5::smallint, NULL::boolean
-        FROM target t
-        JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
-        ORDER BY b.slot, b.tenant, b.user_id, t.seq;
+    SELECT array_agg(n.place), array_agg(n.slot), array_agg(n.tenant::text),
+            array_agg(n.user_id::text), array_agg(n.seq), array_agg(n.id), array_agg(n.state)
+        INTO places, slots, tenants, users, seqs, ids, states
+        FROM unnest(due_slots, due_tenants, due_users, due_seqs)
+            AS u (slot, tenant, user_id, seq)
+        JOIN unnest(held_slots, held_tenants, held_users) AS h (slot, tenant, user_id)
+            ON h.slot = u.slot AND h.tenant = u.tenant AND h.user_id = u.user_id
+        CROSS JOIN LATERAL (
+            SELECT f.ctid AS place, f.slot, f.tenant, f.user_id, f.seq, f.id, f.state,
+                f.expires_at
+            FROM peal.notification f
+            WHERE f.slot = u.slot AND f.tenant = u.tenant AND f.user_id = u.user_id
+                AND f.seq >= u.seq AND f.seq <= u.seq
+            ORDER BY f.seq LIMIT 1
+        ) n
+        WHERE n.expires_at > 0 AND n.expires_at <= until;
+    RETURN QUERY SELECT b.*, NULL::boolean, NULL::bigint
+        FROM peal.bury(places, slots, tenants, users, seqs, ids, states, 5::smallint, until) b;
     -- What comes back is new again: one rev for all rows of a user.
     FOR woken IN
         SELECT t.slot, t.tenant, t.user_id, array_agg(t.place) AS places,
@@ -471,6 +521,8 @@ BEGIN
         FROM (
             SELECT n.* FROM unnest(awake_slots, awake_tenants, awake_users, awake_seqs)
                 AS u (slot, tenant, user_id, seq)
+            JOIN unnest(held_slots, held_tenants, held_users) AS h (slot, tenant, user_id)
+                ON h.slot = u.slot AND h.tenant = u.tenant AND h.user_id = u.user_id
             CROSS JOIN LATERAL (
                 SELECT f.ctid AS place, f.slot, f.tenant, f.user_id, f.seq, f.id, f.snoozed_until
                 FROM peal.notification f
@@ -494,12 +546,14 @@ BEGIN
             resurfaced_at = until, rev = ret_rev, new_rev = ret_rev, whole_rev = ret_rev
             WHERE n.ctid = ANY (woken.places);
         RETURN QUERY SELECT woken.tenant::text, woken.user_id::text, ret_seq, ret_rev, ret_unread,
-            ret_unseen, r.id, r.seq, 0::smallint, NULL::boolean
+            ret_unseen, r.id, r.seq, 0::smallint, NULL::boolean, NULL::bigint
             FROM unnest(woken.ids, woken.seqs) AS r (id, seq);
     END LOOP;
     WITH target AS MATERIALIZED (
         SELECT o.place, o.slot, o.tenant, o.user_id, o.rev
         FROM unnest(old_slots, old_tenants, old_users, old_seqs) AS u (slot, tenant, user_id, seq)
+        JOIN unnest(held_slots, held_tenants, held_users) AS h (slot, tenant, user_id)
+            ON h.slot = u.slot AND h.tenant = u.tenant AND h.user_id = u.user_id
         CROSS JOIN LATERAL (
             SELECT f.ctid AS place, f.slot, f.tenant, f.user_id, f.rev, f.at
             FROM peal.tombstone f
@@ -561,9 +615,19 @@ CREATE FUNCTION peal.take_back(
     ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
     ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint
 )
-LANGUAGE sql VOLATILE AS $$
-    WITH target AS MATERIALIZED (
-        SELECT f.place, f.slot, f.tenant, f.user_id, f.seq, f.id, f.state
+LANGUAGE plpgsql AS $$
+DECLARE
+    places tid[];
+    row_slots smallint[];
+    row_tenants text[];
+    row_users text[];
+    seqs bigint[];
+    ids uuid[];
+    states smallint[];
+BEGIN
+    SELECT array_agg(f.place), array_agg(f.slot), array_agg(f.tenant::text),
+            array_agg(f.user_id::text), array_agg(f.seq), array_agg(f.id), array_agg(f.state)
+        INTO places, row_slots, row_tenants, row_users, seqs, ids, states
         FROM unnest(slots, tenants, users, numbers) AS u (slot, tenant, user_id, n)
         CROSS JOIN LATERAL (
             SELECT FROM peal.audience_change h
@@ -576,33 +640,10 @@ LANGUAGE sql VOLATILE AS $$
             WHERE a.tenant = u.tenant AND a.audience_n > 0 AND a.audience_n = u.n
                 AND a.user_id >= u.user_id AND a.user_id <= u.user_id
             ORDER BY a.user_id LIMIT 1
-        ) f
-    ), counted AS (
-        SELECT t.slot, t.tenant, t.user_id, count(*) FILTER (WHERE t.state < 2) AS closed,
-            count(*) FILTER (WHERE t.state = 0) AS unseen
-        FROM target t GROUP BY t.slot, t.tenant, t.user_id
-    ), box AS (
-        INSERT INTO peal.inbox AS i (slot, tenant, user_id, unread, unseen, changed_at)
-        SELECT c.slot, c.tenant, c.user_id, c.closed, c.unseen,
-            floor(extract(epoch FROM clock_timestamp()) / 10)::integer
-        FROM counted c
-        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET rev = i.rev + 1,
-            unread = i.unread - excluded.unread, unseen = i.unseen - excluded.unseen,
-            changed_at = excluded.changed_at
-        RETURNING i.slot, i.tenant, i.user_id, i.seq, i.rev, i.unread, i.unseen
-    ), gone AS (
-        DELETE FROM peal.notification n WHERE n.ctid = ANY (ARRAY(SELECT t.place FROM target t))
-    ), buried AS (
-        INSERT INTO peal.tombstone (slot, tenant, user_id, seq, rev, id, state, at)
-        SELECT t.slot, t.tenant, t.user_id, t.seq, b.rev, t.id, 6, instant
-        FROM target t
-        JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
-    )
-    SELECT b.tenant::text, b.user_id::text, b.seq, b.rev, b.unread, b.unseen, t.id, t.seq,
-        6::smallint
-    FROM target t
-    JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
-    ORDER BY b.slot, b.tenant, b.user_id, t.seq
+        ) f;
+    RETURN QUERY SELECT b.* FROM peal.bury(places, row_slots, row_tenants, row_users, seqs, ids,
+        states, 6::smallint, instant) b;
+END
 $$;
 
 -- Gives what the users have of those of the posts whose content was changed the content that these
@@ -1029,7 +1070,8 @@ $$;
 CREATE FUNCTION peal.audience_sweep(instant bigint, keep_after bigint, most bigint)
 RETURNS TABLE (
     ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
-    ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint, ret_more boolean
+    ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint, ret_more boolean,
+    ret_late bigint
 )
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -1115,7 +1157,7 @@ BEGIN
     END LOOP;
     RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
         NULL::bigint, NULL::uuid, NULL::bigint, NULL::smallint,
-        cardinality(slots) >= most OR dropped >= most;
+        cardinality(slots) >= most OR dropped >= most, 0::bigint;
     IF cardinality(slots) = 0 THEN
         RETURN;
     END IF;
@@ -1125,9 +1167,10 @@ BEGIN
         GROUP BY u.slot, u.tenant, u.user_id
         ORDER BY u.slot, u.tenant COLLATE "C", u.user_id COLLATE "C"
         ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq;
-    RETURN QUERY SELECT t.*, NULL::boolean
+    RETURN QUERY SELECT t.*, NULL::boolean, NULL::bigint
         FROM peal.take_back(slots, tenants, users, numbers, instant) t;
-    RETURN QUERY SELECT t.*, NULL::boolean FROM peal.renew(slots, tenants, users, numbers) t;
+    RETURN QUERY SELECT t.*, NULL::boolean, NULL::bigint
+        FROM peal.renew(slots, tenants, users, numbers) t;
 END
 $$;
 

@@ -78,7 +78,7 @@ CREATE INDEX notification_changed ON notification (slot, tenant, user_id, rev)
     WHERE rev > new_rev;
 CREATE INDEX notification_whole ON notification (slot, tenant, user_id, whole_rev)
     WHERE whole_rev > new_rev;
-CREATE INDEX notification_open ON notification (slot, tenant, user_id, seq) WHERE state < 2;
+CREATE INDEX notification_open ON notification (slot, tenant, user_id, state, seq) WHERE state < 2;
 CREATE INDEX notification_collapse ON notification (slot, tenant, user_id, collapse, seq)
     WHERE collapse <> '' AND state < 2;
 CREATE INDEX notification_digest ON notification (slot, tenant, user_id, type, seq)

@@ -150,6 +150,9 @@ void fake_inbox_mark(struct fake_inbox *inbox, struct store_mark *request)
     request->changed = request->change_count > 0;
     inbox->position.rev += request->changed;
     request->position = inbox->position;
+    request->total = request->change_count;
+    request->prefix = request->late_count == 0;
+    request->through = request->up_to < inbox->position.seq ? request->up_to : inbox->position.seq;
 }
 
 size_t fake_inbox_wake(struct fake_inbox *inbox)

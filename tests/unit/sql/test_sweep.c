@@ -3,7 +3,9 @@
  * Sweeps on both engines: what expires, what is buried, and rows that nobody remembers.
  */
 #include <criterion/criterion.h>
+#include <libpq-fe.h>
 #include <sqlite3.h>
+#include <stdio.h>
 
 #include "codec/base/clock.h"
 #include "tests/support/postgres.h"
@@ -173,5 +175,87 @@ BOTH(a_witness_that_nobody_raises_goes)
     sweep_at(&harness, clock_wall_ms());
     raise_witness(&harness, "gone", 1);
     raise_witness(&harness, "here", 2);
+    harness_close(&harness);
+}
+
+/* Sweep once; how many expired. */
+static size_t sweep_once(
+    struct harness *harness, uint64_t now, uint32_t limit, bool *ret_more, uint64_t *ret_late)
+{
+    struct store_sweep sweep = {
+        .base.op = STORE_SWEEP, .now = now, .limit = limit, .tombstone_ms = 100000};
+    cr_assert_eq(harness_run(harness, 0, &sweep.base), 0, "%d", sweep.base.status);
+    size_t expired = 0;
+    for (size_t i = 0; i < sweep.user_count; i++) {
+        expired += sweep.users[i].change_count;
+    }
+    *ret_more = sweep.more;
+    *ret_late = sweep.late_ms;
+    store_request_finish(&sweep.base);
+    return expired;
+}
+
+BOTH(a_sweep_tells_how_late_it_is)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    bool more;
+    uint64_t late;
+    put_expiring(&harness, "alice");
+    cr_expect_eq(sweep_once(&harness, 999, 2, &more, &late), 0);
+    cr_expect_eq(late, 0, "nothing is due");
+    cr_expect_eq(sweep_once(&harness, 1100, 2, &more, &late), 2);
+    cr_expect_eq(late, 100);
+    cr_expect(more);
+    cr_expect_eq(sweep_once(&harness, 1100, 10, &more, &late), 3);
+    cr_expect_eq(late, 96, "the first two have gone");
+    cr_expect_eq(sweep_once(&harness, 1100, 10, &more, &late), 0);
+    cr_expect_eq(late, 0);
+    struct store_mark snooze = mark_of(user_of("alice"), NOTIFICATION_MARK_SNOOZE, 1000);
+    snooze.states = notification_mark_states(NOTIFICATION_MARK_SNOOZE, true);
+    snooze.up_to = UINT64_MAX;
+    snooze.until = 1200;
+    cr_assert_eq(harness_run(&harness, 0, &snooze.base), 0);
+    store_request_finish(&snooze.base);
+    cr_expect_eq(sweep_once(&harness, 1250, 10, &more, &late), 5, "what comes back is told too");
+    cr_expect_eq(late, 50);
+    harness_close(&harness);
+}
+
+/* Somebody else's transaction, which has locked one inbox. */
+static PGconn *lock_inbox(const char *url, const char *user)
+{
+    PGconn *other = PQconnectdb(url);
+    char sql[128];
+    (void)snprintf(
+        sql, sizeof(sql), "BEGIN; SELECT 1 FROM peal.inbox WHERE user_id = '%s' FOR UPDATE", user);
+    PGresult *locked = PQexec(other, sql);
+    cr_assert_eq(PQresultStatus(locked), PGRES_TUPLES_OK, "%s", PQerrorMessage(other));
+    PQclear(locked);
+    return other;
+}
+
+Test(postgres, an_inbox_that_is_locked_keeps_no_other_from_expiring)
+{
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    bool more;
+    uint64_t late;
+    put_expiring(&harness, "alice");
+    put_expiring(&harness, "bob");
+    PGconn *other = lock_inbox(url, "alice");
+    cr_expect_eq(sweep_once(&harness, 1100, 100, &more, &late), 5, "bob's");
+    cr_expect_not(more);
+    cr_expect_eq(sweep_once(&harness, 1200, 5, &more, &late), 0);
+    cr_expect_not(more, "it is not tried again at once");
+    cr_expect_eq(late, 200);
+    expect_position(&harness, user_of("alice"), 10, 10, 10);
+    expect_position(&harness, user_of("bob"), 10, 11, 5);
+    PQclear(PQexec(other, "COMMIT"));
+    PQfinish(other);
+    cr_expect_eq(sweep_once(&harness, 1200, 100, &more, &late), 5);
+    expect_position(&harness, user_of("alice"), 10, 11, 5);
     harness_close(&harness);
 }
