@@ -177,6 +177,9 @@ struct shard_stats {
     uint64_t audience_waiting; /* users that wait for that, now */
     uint64_t audience_waiting_ms; /* since when the first of them does; 0: none does */
     uint64_t audience_places; /* of users in topics, known here */
+    uint64_t expired; /* rows */
+    uint64_t woken; /* rows that were snoozed until now */
+    uint64_t expiry_late_ms; /* for how long the first of what was due last had been */
     uint64_t suppressed; /* posts that their users do not want */
     uint64_t scheduled; /* posts that were kept for later */
     uint64_t delivered; /* of these, what was due and is stored, here */

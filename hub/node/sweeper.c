@@ -17,7 +17,7 @@
 #include "hub/node/node.h"
 #include "sql/store.h"
 
-enum { LIMIT = 500, SUMMARY_MS = 60000 };
+enum { LIMIT = 500, SUMMARY_MS = 60000, LATE_MS = 10000 };
 
 /* What is swept, in this order; `names` is for the log. */
 enum { ROWS, AUDIENCES, SUMMARIES, KINDS };
@@ -32,6 +32,7 @@ struct sweeper {
     bool busy;
     uint64_t summed_ms; /* when what is counted by day was swept last; monotonic */
     uint64_t refused_ms[KINDS]; /* of each: since when, as the operator was told; 0: it is not */
+    uint64_t late_ms; /* since when what is due is late, as the operator was told; 0: it is not */
     bool closing;
     bool closed; /* the timer */
 };
@@ -43,15 +44,15 @@ static void free_when_done(struct sweeper *sweeper)
     }
 }
 
-/*
- * Tell the operator when the store is there and will not sweep: one inbox at fault, or one that
- * somebody holds locked, keeps all that is due. A store that is away is told of by store_watch.
- */
 static unsigned kind_of(enum store_op op)
 {
     return op == STORE_SWEEP ? ROWS : op == STORE_AUDIENCE_SWEEP ? AUDIENCES : SUMMARIES;
 }
 
+/*
+ * Tell the operator when the store is there and will not sweep: one inbox at fault, or one that
+ * somebody holds locked, keeps all that is due. A store that is away is told of by store_watch.
+ */
 static void judge(struct sweeper *sweeper, int status)
 {
     unsigned kind = kind_of(sweeper->request.base.op);
@@ -69,6 +70,43 @@ static void judge(struct sweeper *sweeper, int status)
             "what=%s after_ms=%llu", names[kind],
             (unsigned long long)(clock_mono_ms() - *refused_ms));
         *refused_ms = 0;
+    }
+}
+
+/* How late what is due is taken; the operator is told when that is for long, once. */
+static void watch_lag(struct sweeper *sweeper)
+{
+    uint64_t late_ms = sweeper->request.late_ms;
+    sweeper->shard->shard.stats.expiry_late_ms = late_ms;
+    if (late_ms >= LATE_MS && sweeper->late_ms == 0) {
+        sweeper->late_ms = clock_mono_ms();
+        log_warn("EXPIRY-LATE",
+            "what is due to expire, or to come back, has waited for long: more is due "
+            "than the store takes, or somebody holds inboxes locked",
+            "late_ms=%llu", (unsigned long long)late_ms);
+    } else if (late_ms < LATE_MS && sweeper->late_ms != 0) {
+        log_info("EXPIRY-IN-TIME", "what is due expires, or comes back, in time again",
+            "after_ms=%llu", (unsigned long long)(clock_mono_ms() - sweeper->late_ms));
+        sweeper->late_ms = 0;
+    }
+}
+
+/* Announce what has changed, and count it. */
+static void tell(struct sweeper *sweeper)
+{
+    const struct store_sweep *request = &sweeper->request;
+    struct shard_stats *stats = &sweeper->shard->shard.stats;
+    if (request->base.op == STORE_SWEEP) {
+        watch_lag(sweeper);
+    }
+    for (size_t i = 0; i < request->user_count; i++) {
+        const struct store_swept *swept = &request->users[i];
+        bool due = request->base.op == STORE_SWEEP;
+        stats->expired += due && !swept->news ? swept->change_count : 0;
+        stats->woken += due && swept->news ? swept->change_count : 0;
+        if (!sweeper->closing) {
+            announce_swept(&sweeper->shard->shard, swept);
+        }
     }
 }
 
@@ -106,8 +144,8 @@ static void on_swept(struct store_request *base)
     struct store_sweep *request = &sweeper->request;
     sweeper->busy = false;
     judge(sweeper, base->status);
-    for (size_t i = 0; base->status == 0 && i < request->user_count && !sweeper->closing; i++) {
-        announce_swept(&sweeper->shard->shard, &request->users[i]);
+    if (base->status == 0) {
+        tell(sweeper);
     }
     bool more = base->status == 0 && request->more;
     store_request_finish(base);
