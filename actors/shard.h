@@ -94,6 +94,7 @@ struct actor_config {
     uint32_t keep_ms; /* entries stay in a stream, behind the position */
     uint32_t dead_max; /* entries of the dead letters */
     uint32_t searches; /* under way on a shard at a time */
+    uint64_t topics_bytes; /* of who is in which topic, on a shard; 0: any number */
     uint32_t read_count; /* stream entries read at once */
     uint32_t message_bytes; /* told in hub:ready */
     uint32_t requests_waiting; /* of other nodes, in a namespace */
@@ -177,6 +178,9 @@ struct shard_stats {
     uint64_t audience_waiting; /* users that wait for that, now */
     uint64_t audience_waiting_ms; /* since when the first of them does; 0: none does */
     uint64_t audience_places; /* of users in topics, known here */
+    uint64_t audience_bytes; /* what these take */
+    uint64_t
+        audience_unplaced; /* users asked for with each topic of their tenant, for want of room */
     uint64_t expired; /* rows */
     uint64_t woken; /* rows that were snoozed until now */
     uint64_t expiry_late_ms; /* for how long the first of what was due last had been */

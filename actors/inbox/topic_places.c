@@ -12,18 +12,29 @@
 #include "actors/inbox/walk.h"
 #include "actors/shard.h"
 #include "codec/base/buf.h"
+#include "codec/base/log.h"
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/names.h"
 #include "sql/store.h"
 
-enum { PLACES_MAX = 1000000, READS_MAX = 16, READ_LIMIT = 1000, PAGE_USERS = 200, AGAIN_MS = 1000 };
+enum { READS_MAX = 16, READ_LIMIT = 1000, PAGE_USERS = 200, AGAIN_MS = 1000 };
 enum { KEY_MAX = NAMES_TENANT_MAX + 1 + NAMES_ROOM_MAX };
+
+/* A tenant with somebody in a topic. */
+struct share {
+    uint64_t bytes; /* of its places and topics */
+    uint32_t topics; /* that there are */
+    size_t len;
+    char name[];
+};
 
 /* A topic with somebody in it. The one without a name has those of a tenant who found no place. */
 struct topic {
     struct walk walk; /* topic_place.topic_link */
+    struct share *share;
+    bool nameless;
     size_t len;
     char key[]; /* tenant, '/', topic */
 };
@@ -46,6 +57,8 @@ struct topic_places {
     struct shard *shard;
     struct walks *walks; /* of the audience */
     struct map topics; /* struct topic by key */
+    struct map shares; /* struct share by name */
+    struct log_limit full_log;
     struct list queue; /* reading_page.link; all but the last are full */
     struct timer again; /* the store was away */
     uint32_t reads; /* under way */
@@ -60,6 +73,7 @@ struct reading {
     struct actor_ref user;
     struct buf *key; /* what the request points into */
     uint64_t heard; /* topic_places.heard when it began */
+    size_t taken; /* topics in the pages before */
     size_t after_len;
     char after[NAMES_ROOM_MAX];
 };
@@ -91,8 +105,65 @@ static struct inbox *inbox_of_place(struct list *link)
     return container_of(link, struct topic_place, topic_link)->inbox;
 }
 
+static struct bytes share_name(const void *share)
+{
+    return bytes_of(((const struct share *)share)->name, ((const struct share *)share)->len);
+}
+
+static void charge(struct topic_places *places, struct share *share, int64_t bytes)
+{
+    share->bytes += (uint64_t)bytes;
+    places->shard->stats.audience_bytes += (uint64_t)bytes;
+}
+
+/* NULL: no memory. */
+static struct share *take_share(struct topic_places *places, struct bytes tenant)
+{
+    struct share *share = map_get(&places->shares, tenant);
+    if (share != NULL) {
+        return share;
+    }
+    share = mem_try_calloc(1, sizeof(*share) + tenant.len);
+    if (share == NULL) {
+        return NULL;
+    }
+    share->len = tenant.len;
+    if (tenant.len > 0) {
+        memcpy(share->name, tenant.at, tenant.len);
+    }
+    if (!map_put(&places->shares, share)) {
+        mem_free(share);
+        return NULL;
+    }
+    return share;
+}
+
+static void drop_share_if_empty(struct topic_places *places, struct share *share)
+{
+    if (share->topics == 0) {
+        map_remove(&places->shares, share_name(share));
+        mem_free(share);
+    }
+}
+
+static int64_t topic_cost(const struct topic *topic)
+{
+    return (int64_t)(mem_cost(sizeof(*topic) + topic->len) + 2 * sizeof(void *)); /* and its slot */
+}
+
+/* Whether the tenant may have one more place. */
+static bool has_room(const struct topic_places *places, struct bytes tenant)
+{
+    uint64_t most = places->shard->config->topics_bytes;
+    uint64_t used = places->shard->stats.audience_bytes;
+    const struct share *share = map_get(&places->shares, tenant);
+    uint64_t own = places->shard->config->tenants && share != NULL ? share->bytes : 0;
+    return most == 0 || (used < most && own < most - used);
+}
+
 /* The topic, made where it is not there; NULL: no memory. */
-static struct topic *take_topic(struct topic_places *places, struct bytes key)
+static struct topic *take_topic(
+    struct topic_places *places, struct bytes key, struct share *share, bool nameless)
 {
     struct topic *topic = map_get(&places->topics, key);
     if (topic != NULL) {
@@ -102,6 +173,8 @@ static struct topic *take_topic(struct topic_places *places, struct bytes key)
     if (topic == NULL) {
         return NULL;
     }
+    topic->share = share;
+    topic->nameless = nameless;
     walk_init(&topic->walk, inbox_of_place);
     topic->len = key.len;
     memcpy(topic->key, key.at, key.len);
@@ -109,15 +182,21 @@ static struct topic *take_topic(struct topic_places *places, struct bytes key)
         mem_free(topic);
         return NULL;
     }
+    share->topics++;
+    charge(places, share, topic_cost(topic));
     return topic;
 }
 
 static void drop_if_empty(struct topic_places *places, struct topic *topic)
 {
     if (list_empty(&topic->walk.users)) {
+        struct share *share = topic->share;
         walk_finish(&topic->walk);
         map_remove(&places->topics, topic_key(topic));
+        charge(places, share, -topic_cost(topic));
+        share->topics--;
         mem_free(topic);
+        drop_share_if_empty(places, share);
     }
 }
 
@@ -126,8 +205,13 @@ static bool add_place(struct topic_places *places, struct inbox *inbox, struct b
 {
     char at[KEY_MAX];
     struct bytes key = write_key(owner_space(&inbox->owner), name, at);
-    struct topic *topic = key.len > 0 ? take_topic(places, key) : NULL;
+    struct share *share = key.len > 0 ? take_share(places, owner_space(&inbox->owner)) : NULL;
+    if (share == NULL) {
+        return false;
+    }
+    struct topic *topic = take_topic(places, key, share, name.len == 0);
     if (topic == NULL) {
+        drop_share_if_empty(places, share);
         return false;
     }
     struct topic_place *place = mem_try_calloc(1, sizeof(*place));
@@ -139,7 +223,9 @@ static bool add_place(struct topic_places *places, struct inbox *inbox, struct b
     place->inbox = inbox;
     list_append(&topic->walk.users, &place->topic_link);
     list_append(&inbox->places, &place->inbox_link);
+    charge(places, share, (int64_t)mem_cost(sizeof(*place)));
     places->shard->stats.audience_places++;
+    places->shard->stats.audience_unplaced += topic->nameless;
     return true;
 }
 
@@ -149,6 +235,8 @@ static void free_place(struct topic_places *places, struct topic_place *place)
     walk_remove(places->walks, &topic->walk, &place->topic_link);
     list_remove(&place->inbox_link);
     mem_free(place);
+    places->shard->stats.audience_unplaced -= topic->nameless;
+    charge(places, topic->share, -(int64_t)mem_cost(sizeof(*place)));
     drop_if_empty(places, topic);
     places->shard->stats.audience_places--;
 }
@@ -196,17 +284,35 @@ static void submit(struct reading *reading)
     store_submit(reading->places->shard->store, &reading->request.base);
 }
 
+static void tell_full(struct topic_places *places, struct bytes tenant)
+{
+    unsigned suppressed;
+    if (log_allow(&places->full_log, &suppressed)) {
+        log_warn("TOPICS-FULL",
+            "there is no room for the topics of a user: each post to a topic of the tenant asks "
+            "for it",
+            "tenant=%s bytes=%llu limit=%llu suppressed=%u", log_quote(tenant),
+            (unsigned long long)places->shard->stats.audience_bytes,
+            (unsigned long long)places->shard->config->topics_bytes, suppressed);
+    }
+}
+
 /* Who has no place for one of them is in the topic without a name; else (no memory) nowhere. */
 static void take_in(struct reading *reading, struct inbox *inbox)
 {
     struct topic_places *places = reading->places;
-    bool room = true;
+    struct bytes tenant = owner_space(&inbox->owner);
+    reading->taken += reading->request.count;
+    bool room = reading->taken <= STORE_TOPICS_MAX;
     for (size_t i = 0; i < reading->request.count && room; i++) {
         struct bytes name = reading->request.names[i]; /* of the database: of any length */
-        room = places->shard->stats.audience_places < PLACES_MAX && name.len <= NAMES_ROOM_MAX &&
+        room = has_room(places, tenant) && name.len <= NAMES_ROOM_MAX &&
                add_place(places, inbox, name);
     }
     if (!room) {
+        if (!has_room(places, tenant)) {
+            tell_full(places, tenant);
+        }
         topic_places_clear(places, inbox);
         inbox->placing = !add_place(places, inbox, bytes_of(NULL, 0));
         reading->request.more = false;
@@ -342,6 +448,7 @@ struct topic_places *topic_places_create(struct shard *shard, struct walks *walk
     places->shard = shard;
     places->walks = walks;
     map_init(&places->topics, topic_key);
+    map_init(&places->shares, share_name);
     list_init(&places->queue);
     timer_init(&places->again, on_again);
     return places;
@@ -364,6 +471,11 @@ void topic_places_destroy(struct topic_places *places)
         mem_free(topic);
     }
     map_finish(&places->topics);
+    cursor = 0;
+    for (struct share *share; (share = map_next(&places->shares, &cursor)) != NULL;) {
+        mem_free(share);
+    }
+    map_finish(&places->shares);
     for (struct list *link; (link = list_pop(&places->queue)) != NULL;) {
         mem_free(container_of(link, struct reading_page, link));
     }

@@ -4,8 +4,9 @@
  * finds those who are online without asking for each of them.
  *
  * The store says it: it is read when a user comes, and again when somebody says that it has
- * changed. Who finds no place here (there are too many, or no memory) is asked for with every topic
- * of the tenant. One per shard.
+ * changed. Who finds no place here (there is no room, or no memory) is asked for with every topic
+ * of the tenant. Room is config.topics_bytes; with tenants, one has at most as much as all of them
+ * leave free, so that none takes the room of those that come later. One per shard.
  */
 #ifndef ACTORS_INBOX_TOPIC_PLACES_H
 #define ACTORS_INBOX_TOPIC_PLACES_H

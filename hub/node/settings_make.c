@@ -168,6 +168,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .keep_ms = (uint32_t)config->bus_keep_ms,
         .dead_max = config->bus_dead_max,
         .searches = config->limits_searches,
+        .topics_bytes = config->limits_topics_bytes,
         .read_count = config->bus_read_count,
         .message_bytes = (uint32_t)config->limits_message_bytes,
         .requests_waiting = config->bus_requests,

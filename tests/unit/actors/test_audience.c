@@ -152,6 +152,17 @@ Test(audience, a_tenant_that_an_answer_did_not_come_to_is_asked_about_again)
     tear_down(&world);
 }
 
+/* Nobody has posted, for any number of tenants. */
+static int answer_none(struct store_posted *request)
+{
+    request->heads = mem_alloc(request->tenant_count * sizeof(*request->heads));
+    request->base.result = request->heads;
+    for (size_t i = 0; i < request->tenant_count; i++) {
+        request->heads[i] = HEAD;
+    }
+    return 0;
+}
+
 /* How often users were asked for because of posts to many. */
 static uint64_t asked_for(struct world *world)
 {
@@ -381,6 +392,57 @@ Test(audience, whose_topics_are_read_anew_does_not_miss_a_post)
         asked_for(&world), before + MANY, "%llu", (unsigned long long)(asked_for(&world) - before));
     finish_many(many, MANY - 1);
     tear_down(&world);
+}
+
+/* Two hundred topics each. */
+static int answer_many_topics(struct store_topics *request)
+{
+    enum { TOPICS = 200, LEN = 4 };
+    static char names[TOPICS][LEN];
+    request->names = mem_alloc(TOPICS * sizeof(*request->names));
+    request->base.result = request->names;
+    for (unsigned i = 0; i < TOPICS; i++) {
+        snprintf(names[i], LEN, "%u", i);
+        request->names[i] = bytes_of(names[i], strlen(names[i]));
+    }
+    request->count = TOPICS;
+    return 0;
+}
+
+Test(audience, a_tenant_leaves_room_for_the_topics_of_others)
+{
+    enum { MOST = 512 << 10, HOGS = 100 };
+    static struct world world;
+    set_up(&world);
+    world.config.topics_bytes = MOST;
+    world.config.tenants = true;
+    looks = 1;
+    fake_store_set_posted(world.store, answer_none);
+    fake_store_set_topics(world.store, answer_many_topics);
+    struct client *hogs = attach_many(&world, "hog/", HOGS);
+    const struct shard_stats *stats = &world.shard.stats;
+    uint64_t unplaced = stats->audience_unplaced;
+    cr_expect_gt(unplaced, 0);
+    cr_expect_lt(unplaced, HOGS);
+    cr_expect_lt(stats->audience_bytes, MOST / 2 + (HOGS << 10), "half of the room");
+    client_init(&world.client, &world.shard, "/", "acme/ann", WIRE_SIO);
+    cr_assert_eq(user_attach(&world.shard, &world.client.socket), 0);
+    turn(&world);
+    cr_expect_eq(stats->audience_unplaced, unplaced, "another tenant's user finds a place");
+    uint64_t before = asked_for(&world);
+    audience_announce(world.shard.audience, &(struct store_audience_post){.tenant = BYTES("hog"),
+                                                .kind = AUDIENCE_TOPIC,
+                                                .name = BYTES("elsewhere"),
+                                                .n = HEAD + 1,
+                                                .outcome = OUTCOME_STORED});
+    turn(&world);
+    cr_expect_eq(asked_for(&world), before + unplaced, "who has none is asked for with any topic");
+    finish_many(hogs, HOGS);
+    turn(&world);
+    cr_expect_eq(stats->audience_unplaced, 0);
+    cr_expect_eq(stats->audience_places, 200, "acme/ann's");
+    tear_down(&world);
+    cr_expect_eq(stats->audience_bytes, 0, "all of it was given back");
 }
 
 /* Users who are told something. */
