@@ -88,10 +88,7 @@ static void drop_claim(struct ingest_claim *claim)
 
 static void drop_stored_batch(struct ingest_batch *batch)
 {
-    if (batch != NULL) {
-        store_request_finish(&batch->put.base);
-        ingest_batch_destroy(batch);
-    }
+    ingest_batch_destroy(batch);
 }
 
 PROTOCOL_DEFINE(INGEST, ingest)

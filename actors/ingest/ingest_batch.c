@@ -237,6 +237,7 @@ void ingest_batch_destroy(struct ingest_batch *batch)
     if (batch == NULL) {
         return;
     }
+    store_request_finish(&batch->put.base);
     for (uint32_t i = 0; i < batch->count; i++) {
         if (batch->entries[i].parsed) {
             notification_post_finish(&batch->entries[i].post);
@@ -276,6 +277,7 @@ void ingest_batch_submit(struct ingest_batch *batch, uint32_t partition, uint64_
 {
     uint32_t first = UINT32_MAX;
     uint32_t count = 0;
+    store_request_finish(&batch->put.base);
     if (batch->entries[batch->from].audience != NULL) {
         submit_audience(batch, partition, token, kept, done);
         return;
@@ -309,7 +311,6 @@ void ingest_batch_take_in(struct ingest_batch *batch)
     if (is_audience(batch)) {
         *batch->entries[batch->from].audience = batch->audience;
     }
-    store_request_finish(&batch->put.base);
 }
 
 void ingest_batch_announce(struct ingest_batch *batch)

@@ -107,7 +107,8 @@ uint64_t ingest_batch_pause(const struct ingest_batch *batch, uint64_t took_ms);
  */
 void ingest_batch_narrow(struct ingest_batch *batch);
 
-/* The store has answered: keep what it tells, and finish the request. */
+/* The store has answered: take what it tells into the entries. Rows keep what they refer to until
+ * the batch is submitted again, or destroyed. */
 void ingest_batch_take_in(struct ingest_batch *batch);
 
 /* The run is committed: announce what it has stored. */

@@ -337,9 +337,14 @@ static void on_got(struct store_request *request)
     struct inbox_call *call = container_of(request, struct inbox_call, op.base);
     struct store_get *get = &call->op.get;
     bool again = goes_on(call) && get->who.user.len == 0 && get->item.audience != AUDIENCE_NONE;
-    size_t len = again ? get->item.user.len : 0;
-    call->owner = len > 0 ? mem_try_alloc(len) : NULL;
+    if (!again) {
+        on_done(request);
+        return;
+    }
+    size_t len = get->item.user.len;
+    call->owner = mem_try_alloc(len);
     if (call->owner == NULL) {
+        request->status = STATUS_UNAVAILABLE; /* what it has may be old */
         on_done(request);
         return;
     }
