@@ -43,11 +43,9 @@ static void begin_operation(struct run *run, const struct history *history, size
 }
 
 /* In a process of its own; returns where all agrees. */
-static void play_here(const struct history *history)
+static void play_here(const struct history *history, const char *url)
 {
     struct run *run = mem_alloc(sizeof(*run));
-    char url[URL_MAX];
-    harness_url(history->engine, url);
     harness_open(&run->harness, url);
     model_init(&run->model, clock_wall_ms() + 1000000000); /* before it nothing expires by itself */
     run->traces = history->traces;
@@ -70,6 +68,9 @@ static void play_here(const struct history *history)
 static int play_once(const struct history *history, bool tells)
 {
     int status = 0;
+    char url[URL_MAX];
+    harness_url(
+        history->engine, url); /* here: its name has our pid, those of children come again */
     (void)fflush(stderr);
     pid_t child = fork();
     if (child == 0) {
@@ -77,7 +78,7 @@ static int play_once(const struct history *history, bool tells)
         if (!tells && freopen("/dev/null", "w", stderr) == NULL) {
             _exit(RUN_IS_LOST);
         }
-        play_here(history);
+        play_here(history, url);
         _exit(0);
     }
     cr_assert_gt(child, 0);

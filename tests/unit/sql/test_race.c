@@ -130,6 +130,21 @@ static void post_to_audience(struct worker *worker)
     store_request_finish(&request.base);
 }
 
+static void sweep_once(struct worker *worker, enum store_op op)
+{
+    struct store_sweep request = {.base.op = op,
+        .now = EXPIRED,
+        .limit = 1 + (uint32_t)draw(worker, 50),
+        .tombstone_ms = EXPIRED};
+    (void)race_ask(worker, &request.base);
+    store_request_finish(&request.base);
+}
+
+static void sweep(struct worker *worker)
+{
+    sweep_once(worker, draw(worker, 2) ? STORE_SWEEP : STORE_AUDIENCE_SWEEP);
+}
+
 static void retract(struct worker *worker)
 {
     struct race *race = &worker->arena->race;
@@ -152,6 +167,9 @@ static void retract(struct worker *worker)
     post->retract.end = end < post->retract.end ? end : post->retract.end;
     pthread_mutex_unlock(&race->lock);
     store_request_finish(&request.base);
+    for (uint64_t i = draw(worker, 4); i > 0; i--) { /* while others still make rows of it */
+        sweep_once(worker, STORE_AUDIENCE_SWEEP);
+    }
 }
 
 /* --- one user's rows --- */
@@ -229,16 +247,6 @@ static void erase_user(struct worker *worker)
     size_t at = race_begin(race, &change);
     (void)race_ask(worker, &request.base);
     race_end(race, at);
-    store_request_finish(&request.base);
-}
-
-static void sweep(struct worker *worker)
-{
-    struct store_sweep request = {.base.op = draw(worker, 2) ? STORE_SWEEP : STORE_AUDIENCE_SWEEP,
-        .now = EXPIRED,
-        .limit = 1 + (uint32_t)draw(worker, 50),
-        .tombstone_ms = EXPIRED};
-    (void)race_ask(worker, &request.base);
     store_request_finish(&request.base);
 }
 
