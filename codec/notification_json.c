@@ -231,15 +231,20 @@ void notification_json_fields(
 /* Pages. */
 
 /* A cursor: new_rev, seq where it differs or a rank follows, and the rank, with dots between. */
+static void add_place(struct builder *out, uint64_t new_rev, uint64_t seq, bool ranked)
+{
+    builder_u64(out, new_rev);
+    if (seq != new_rev || ranked) {
+        builder_byte(out, '.');
+        builder_u64(out, seq);
+    }
+}
+
 static void add_cursor(struct builder *out, const struct notification_page *page, size_t last)
 {
     const struct notification_item *item = &page->items[last];
-    builder_u64(out, item->new_rev);
     bool ranked = page->by_priority || page->ranks != NULL;
-    if (item->seq != item->new_rev || ranked) {
-        builder_byte(out, '.');
-        builder_u64(out, item->seq);
-    }
+    add_place(out, item->new_rev, item->seq, ranked);
     if (ranked) {
         builder_byte(out, '.');
         builder_u64(out, page->ranks != NULL ? page->ranks[last] : (uint64_t)item->priority);
@@ -321,6 +326,10 @@ size_t notification_json_list(const struct notification_page *page, struct build
     builder_byte(out, ']');
     if (page->page > 0) {
         add_pagination(page, out);
+    } else if (count == page->count && page->more && page->next_rev > 0) {
+        builder_str(out, ",\"next\":\"");
+        add_place(out, page->next_rev, page->next_seq, false);
+        builder_byte(out, '"');
     } else if (count > 0 && (count < page->count || page->more)) {
         builder_str(out, ",\"next\":\"");
         add_cursor(out, page, count - 1);

@@ -42,6 +42,8 @@ struct notification_page {
     const struct notification_item *items;
     size_t count;
     bool more; /* rows come behind these */
+    uint64_t next_rev; /* with `more`: where, when it is not behind the last item; 0: it is */
+    uint64_t next_seq;
     bool omit_nulls; /* members that are null are left out */
     uint32_t fields; /* set by notification_json_add_field; 0: items are whole */
     uint32_t max_bytes; /* of the text; 0: any number */

@@ -60,8 +60,8 @@ static int status_from_pg(const PGresult *result)
     if (strcmp(state, "PE001") == 0) {
         return STATUS_FENCED;
     }
-    if (strcmp(state, "PE002") == 0) {
-        return STATUS_AGAIN; /* rows must be made first */
+    if (strcmp(state, "PE002") == 0 || strcmp(state, "PE004") == 0) {
+        return STATUS_AGAIN; /* rows must be made first, or what was sent before it comes first */
     }
     if (strcmp(state, "PE003") == 0) {
         return STATUS_UNSUPPORTED; /* rows may share one: the statement is not for them */
@@ -80,6 +80,12 @@ static int status_from_pg(const PGresult *result)
         }
     }
     return STATUS_UNAVAILABLE;
+}
+
+static bool was_passed_over(const PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    return state != NULL && strcmp(state, "PE004") == 0;
 }
 
 /* Whether a failure says that another session would fare better. */
@@ -459,7 +465,10 @@ static void read_result(struct pg_conn *conn, const PGresult *result)
     } else if (status != PGRES_PIPELINE_ABORTED) {
         if (flight->status == 0) {
             flight->status = status_from_pg(result);
-            explain(conn, result);
+            flight->passed_over = was_passed_over(result);
+            if (flight->status != STATUS_AGAIN) { /* which is no trouble */
+                explain(conn, result);
+            }
         }
         conn->reopen |= wants_new_session(result);
     }

@@ -47,6 +47,7 @@ struct pg_run {
 struct pg_flight {
     struct list link; /* pg_conn.flights */
     int status;
+    bool passed_over; /* undone because the one before it was (peal.follow): STATUS_AGAIN */
     uint64_t since_ns; /* when the statement being answered could begin */
     struct pg_run *runs;
     size_t run_count;

@@ -78,6 +78,16 @@ struct store_position pg_items_position(const PGresult *rows)
     };
 }
 
+struct store_cursor pg_items_edge(const PGresult *rows, int at)
+{
+    struct store_cursor edge = {0};
+    if (!PQgetisnull(rows, 0, at)) {
+        edge =
+            (struct store_cursor){.new_rev = pg_u64(rows, 0, at), .seq = pg_u64(rows, 0, at + 1)};
+    }
+    return edge;
+}
+
 void pg_items_read_list(struct store_list *list, const PGresult *rows, int at)
 {
     struct result *arena = request_result(&list->base);

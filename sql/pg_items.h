@@ -9,6 +9,8 @@
 #include "sql/pg_conn.h"
 #include "sql/store_list.h"
 
+enum { PG_ITEM_COLUMNS = 23 }; /* of PG_ITEM */
+
 /* Add parameters 1 to 12 of the statements that list. */
 void pg_items_add_list(struct pg_params *params, const struct store_list *list);
 
@@ -22,6 +24,9 @@ void pg_items_append(const PGresult *rows, int row, int at, struct result *arena
 
 /* The first four columns of the first row. */
 struct store_position pg_items_position(const PGresult *rows);
+
+/* Where a list goes on behind the rows that were looked at, from column `at` on; 0: nowhere. */
+struct store_cursor pg_items_edge(const PGresult *rows, int at);
 
 /* Read position, items from column `at`, and where the list goes on. There is a first row. */
 void pg_items_read_list(struct store_list *list, const PGresult *rows, int at);

@@ -34,6 +34,7 @@ struct pg_port {
     size_t reader_max;
     size_t open_count; /* connections that have not told that they are closed */
     struct list writes; /* store_request.link, not sent yet */
+    uint64_t flown; /* flights that others follow were numbered up to here */
     struct list reads; /* likewise */
     struct list again; /* were sent, and come again before `writes` when the round is over */
     size_t again_count;

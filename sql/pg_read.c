@@ -18,6 +18,7 @@
 static enum pg_statement add_list(struct pg_params *params, const struct store_list *list)
 {
     pg_items_add_list(params, list);
+    pg_add_u64(params, STORE_LOOKED_MAX);
     return list->ascending ? PG_STMT_LIST_ASC : PG_STMT_LIST;
 }
 
@@ -34,6 +35,7 @@ static enum pg_statement add_sync(struct pg_params *params, const struct store_s
     pg_add_u64(params, sync->rev);
     pg_add_u64(params, sync->limit);
     pg_add_u64(params, STORE_REV_MAX);
+    pg_add_u64(params, sync->max_bytes > 0 ? sync->max_bytes : INT64_MAX);
     return PG_STMT_SYNC;
 }
 
@@ -178,7 +180,8 @@ void pg_read_unblock(struct pg_conn *conn, int blocked)
 
 static int read_list(struct store_list *list, const PGresult *rows)
 {
-    enum { ITEM = 4 };
+    enum { ITEM = 4, EDGE = ITEM + PG_ITEM_COLUMNS };
+    list->next = pg_items_edge(rows, EDGE);
     pg_items_read_list(list, rows, ITEM);
     return 0;
 }
@@ -203,13 +206,27 @@ static int read_counts(struct store_counts *counts, const PGresult *rows)
     return 0;
 }
 
+/* Where the bytes were too many, the page ends with the last rev that is told. */
+static void end_page(struct store_sync *sync, const PGresult *rows, int key, int most)
+{
+    uint64_t last = 0;
+    for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, key); row++) {
+        uint64_t told = pg_u64(rows, row, key);
+        last = told > last ? told : last;
+    }
+    if (last > 0 && last < pg_u64(rows, 0, most)) {
+        sync->through_rev = last;
+    }
+}
+
 static int read_sync(struct store_sync *sync, const PGresult *rows)
 {
-    enum { RESYNC = 4, THROUGH, KIND, AT, ITEM };
+    enum { RESYNC = 4, THROUGH, KEY, MOST, KIND, AT, ITEM };
     struct result *arena = request_result(&sync->base);
     sync->position = pg_items_position(rows);
     sync->resync = pg_bool(rows, 0, RESYNC);
     sync->through_rev = pg_u64(rows, 0, THROUGH);
+    end_page(sync, rows, KEY, MOST);
     sync->done = !sync->resync && sync->through_rev == sync->position.rev;
     for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, KIND); row++) {
         if (pg_i16(rows, row, KIND) == 0) {

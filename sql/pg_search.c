@@ -12,6 +12,7 @@ enum pg_statement pg_search_add_texts(struct pg_params *params, const struct sto
 {
     pg_items_add_list(params, texts);
     pg_add_i32(params, STORE_TEXTS_CHARS);
+    pg_add_u64(params, STORE_LOOKED_MAX);
     return PG_STMT_TEXTS;
 }
 
@@ -27,12 +28,13 @@ enum pg_statement pg_search_add_pick(struct pg_params *params, const struct stor
 
 int pg_search_read_texts(struct store_list *texts, const PGresult *rows)
 {
-    enum { NEW_REV = 4, SEQ, TITLE, MESSAGE };
+    enum { NEW_REV = 4, SEQ, TITLE, MESSAGE, EDGE };
     struct result *arena = request_result(&texts->base);
     if (PQntuples(rows) == 0) {
         return STATUS_UNAVAILABLE;
     }
     texts->position = pg_items_position(rows);
+    texts->next = pg_items_edge(rows, EDGE);
     for (int row = 0; row < PQntuples(rows) && !PQgetisnull(rows, row, NEW_REV); row++) {
         if (list_is_full(texts)) {
             texts->next = cursor_of(&texts->items[texts->count - 1]);

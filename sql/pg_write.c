@@ -24,6 +24,10 @@
  * Who has a digest is known to the database alone. A put by the statement for rows of their own
  * that meets such a user stores nothing; the flight comes again, before what waits, and for a while
  * every put takes the other statement.
+ *
+ * The flights of a round are carried out in their order though all are sent at once: one that comes
+ * again must not be passed by those behind it. So each tells its number, and undoes itself where
+ * the one before it was undone (peal.follow).
  */
 
 enum {
@@ -260,11 +264,14 @@ static size_t count_shared(const struct pg_port *port)
     return count;
 }
 
+/* The statements of its requests, with one to follow the flight before. */
+enum { MORE_RUNS = PG_FORGET_RUNS + 1 };
+
 static struct pg_flight *take_flight(struct pg_port *port)
 {
     size_t count = count_shared(port);
     struct pg_flight *flight;
-    while ((flight = pg_flight_create(count, count + PG_FORGET_RUNS)) == NULL) {
+    while ((flight = pg_flight_create(count, count + MORE_RUNS)) == NULL) {
         count /= 2; /* fewer at a time, while there is no memory */
     }
     for (size_t i = 0; i < count; i++) {
@@ -283,6 +290,22 @@ static void send_mend(struct pg_conn *conn, struct pg_flight *flight)
         audience_forget(request);
         pg_read_add(conn, flight);
     }
+}
+
+/* Whether what the flight does must come behind what was sent before it. */
+static bool keeps_order(const struct pg_flight *flight)
+{
+    return op_writes(flight->requests[0]->op) && !waits(flight->requests[0]);
+}
+
+/* Number the flight, behind `before` (0: it is the first); its number. */
+static uint64_t send_follow(struct pg_port *port, struct pg_flight *flight, uint64_t before)
+{
+    struct pg_params *params = pg_conn_params(&port->writer);
+    pg_add_u64(params, before);
+    pg_add_u64(params, ++port->flown);
+    pg_conn_send(&port->writer, flight, (struct pg_run){.which = PG_STMT_FOLLOW});
+    return port->flown;
 }
 
 static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
@@ -329,10 +352,16 @@ void pg_write_dispatch(struct pg_port *port)
         return;
     }
     pg_write_gather(port);
+    uint64_t before = 0;
     for (unsigned i = 0; i < ROUND_MAX && !list_empty(&port->writes) && pg_conn_is_up(conn); i++) {
         const struct store_request *first = request_of(port->writes.next);
         bool comes_again = port->isolate_left > 0 || (waits(first) && op_writes(first->op));
-        send_flight(conn, take_flight(port));
+        struct pg_flight *flight = take_flight(port);
+        bool last = comes_again || i == ROUND_MAX - 1 || list_empty(&port->writes);
+        if (keeps_order(flight) && (before > 0 || !last)) {
+            before = send_follow(port, flight, before);
+        }
+        send_flight(conn, flight);
         pg_patience_arm(port);
         if (comes_again) {
             break; /* a half that fails, or what waits, must come again before what is behind it */
@@ -528,14 +557,20 @@ static void complete(struct pg_flight *flight, size_t index)
     port_complete(request, status);
 }
 
-/* Queue the flight's requests again, in front, to be sent in halves. */
+/* Queue the flight's requests again, before what was asked behind them. */
+static void queue_again(struct pg_port *port, struct pg_flight *flight)
+{
+    for (size_t i = 0; i < flight->request_count; i++) {
+        struct store_request *request = flight->requests[i];
+        request_reset(request);
+        list_append(&port->again, &request->link);
+    }
+}
+
+/* The same, to be sent in halves. */
 static void isolate(struct pg_port *port, struct pg_flight *flight)
 {
-    for (size_t i = flight->request_count; i > 0; i--) {
-        struct store_request *request = flight->requests[i - 1];
-        request_reset(request);
-        list_prepend(&port->writes, &request->link);
-    }
+    queue_again(port, flight);
     port->isolate_left += flight->request_count;
     port->isolate_max = flight->request_count / 2;
 }
@@ -554,7 +589,7 @@ static void go_on(struct pg_port *port, struct pg_flight *flight)
         complete(flight, 0);
     } else if (op_writes(request->op)) {
         audience_forget(request);
-        list_prepend(&port->writes, &request->link);
+        list_append(&port->again, &request->link);
     } else {
         request_reset(request);
         list_append(&port->writes, &request->link);
@@ -566,10 +601,7 @@ static void share(struct pg_port *port, struct pg_flight *flight)
 {
     port->shares_until_ms = clock_mono_ms() + SHARES_MS;
     port->again_count += flight->request_count;
-    for (size_t i = 0; i < flight->request_count; i++) {
-        request_reset(flight->requests[i]);
-        list_append(&port->again, &flight->requests[i]->link);
-    }
+    queue_again(port, flight);
 }
 
 /* More is missing than is made beside. */
@@ -577,19 +609,16 @@ static void wait_for_rows(struct pg_port *port, struct store_request *request)
 {
     request_reset(request);
     audience_lack_all(request);
-    list_prepend(&port->writes, &request->link);
+    list_append(&port->again, &request->link);
 }
 
-void pg_write_landed(struct pg_port *port, struct pg_flight *flight)
+static void take_verdict(struct pg_port *port, struct pg_flight *flight)
 {
-    if (pg_last_landed(&port->last, flight)) {
-        pg_patience_arm(port); /* where it was not answered */
-        pg_flight_destroy(flight);
-        return;
-    }
     bool many = flight->request_count > 1;
     if (waits(flight->requests[0])) {
         go_on(port, flight);
+    } else if (flight->passed_over) {
+        queue_again(port, flight);
     } else if (flight->status == STATUS_UNSUPPORTED) {
         share(port, flight);
     } else if (many && (flight->status == STATUS_INVALID || flight->status == STATUS_AGAIN)) {
@@ -606,5 +635,15 @@ void pg_write_landed(struct pg_port *port, struct pg_flight *flight)
             complete(flight, i);
         }
     }
+}
+
+void pg_write_landed(struct pg_port *port, struct pg_flight *flight)
+{
+    if (pg_last_landed(&port->last, flight)) {
+        pg_patience_arm(port); /* where it was not answered */
+        pg_flight_destroy(flight);
+        return;
+    }
+    take_verdict(port, flight);
     pg_flight_destroy(flight);
 }

@@ -298,12 +298,20 @@ static int run_write(struct sqlite_db *db, struct write *write)
     return write->status < 0 && changed ? STATUS_AGAIN : 0;
 }
 
+/* Some requests of a batch. */
+struct part {
+    struct write *writes; /* of the batch */
+    size_t first;
+    size_t end;
+};
+
 /* Run all of them as one transaction, which is left open; 0 when it can be committed. */
-static int run_all(struct sqlite_db *db, struct write *writes, size_t count, bool apart)
+static int run_all(struct sqlite_db *db, const struct part *part, bool apart)
 {
+    struct write *writes = part->writes;
     int status = sqlite_db_exec(db, "BEGIN IMMEDIATE");
     db->made = 0;
-    for (size_t i = 0; i < count && status == 0; i++) {
+    for (size_t i = part->first; i < part->end && status == 0; i++) {
         writes[i].waits = must_wait(writes, i);
         if (!writes[i].waits && writes[i].starved < STARVED_MAX) {
             status = (apart ? run_apart : run_write)(db, &writes[i]);
@@ -316,7 +324,7 @@ static int run_all(struct sqlite_db *db, struct write *writes, size_t count, boo
  * The same; 0 when it has committed. A savepoint copies each page that changes, so they are made
  * only when a request has failed without them.
  */
-static int run_transaction(struct worker *worker, struct write *writes, size_t count)
+static int run_transaction(struct worker *worker, const struct part *part)
 {
     struct sqlite_db *db = &worker->db;
     if (!is_file_ours(worker->store)) {
@@ -324,15 +332,15 @@ static int run_transaction(struct worker *worker, struct write *writes, size_t c
             "put it back or start again");
         return STATUS_UNAVAILABLE;
     }
-    int status = run_all(db, writes, count, false);
+    int status = run_all(db, part, false);
     for (unsigned runs = 1; status == STATUS_AGAIN && runs < RUNS_MAX; runs++) {
         sqlite_db_roll_back(db);
         sqlite_db_give_back(db, clock_mono_ms());
-        for (size_t i = 0; i < count; i++) {
-            request_reset(writes[i].request);
-            writes[i].results = NULL;
+        for (size_t i = part->first; i < part->end; i++) {
+            request_reset(part->writes[i].request);
+            part->writes[i].results = NULL;
         }
-        status = run_all(db, writes, count, true);
+        status = run_all(db, part, true);
     }
     if (status == 0) {
         struct query query;
@@ -377,7 +385,7 @@ static void empty_log(struct worker *worker)
 static int mend(struct worker *worker, struct store_request *request)
 {
     struct write write = {.request = request, .mends = true};
-    int status = run_transaction(worker, &write, 1);
+    int status = run_transaction(worker, &(struct part){.writes = &write, .end = 1});
     status = status < 0 ? status : write.status;
     if (status == 0 && worker->db.made < AUDIENCE_STEP_MAX) {
         audience_forget(request); /* none is missing, unless there was a post since */
@@ -429,28 +437,58 @@ static void make_step(struct worker *worker, struct write *writes, size_t count)
     put_back(worker, &waiting);
 }
 
-static void run_writes(struct worker *worker, struct list *batch)
+/* Tell what became of a part; what waits goes on waiting. */
+static void complete_part(struct worker *worker, const struct part *part, int status)
 {
-    struct write writes[BATCH_ROWS];
-    size_t count = 0;
-    for (struct list *link = list_pop(batch); link; link = list_pop(batch)) {
-        writes[count++] = (struct write){.request = container_of(link, struct store_request, link)};
+    for (size_t i = part->first; i < part->end; i++) {
+        struct write *write = &part->writes[i];
+        write->waits = status == 0 && write->waits;
+        if (!write->waits) {
+            complete_write(worker, write, status);
+        }
     }
-    int status = run_transaction(worker, writes, count);
+}
+
+/*
+ * Carry out a part as one transaction; where memory ends all the time, its halves one after the
+ * other: each request has a verdict of its own, and what fits is carried out.
+ */
+static void run_part(struct worker *worker, const struct part *part)
+{
+    int status = run_transaction(worker, part);
     worker->store->dirty = true;
     if (status < 0 && is_file_ours(worker->store)) {
         empty_log(worker); /* it may be the log that cannot grow: no space, no addresses to map */
     }
+    bool starved = status == STATUS_AGAIN || status == STATUS_NOMEM;
+    if (!starved || part->end - part->first == 1) {
+        complete_part(worker, part, status);
+        return;
+    }
+    for (size_t i = part->first; i < part->end; i++) {
+        request_reset(part->writes[i].request);
+        part->writes[i].results = NULL;
+    }
+    size_t middle = part->first + (part->end - part->first) / 2;
+    run_part(worker, &(struct part){part->writes, part->first, middle});
+    run_part(worker, &(struct part){part->writes, middle, part->end});
+}
+
+static void run_writes(struct worker *worker, struct list *batch)
+{
+    struct write writes[BATCH_ROWS];
+    struct part all = {.writes = writes};
+    for (struct list *link = list_pop(batch); link; link = list_pop(batch)) {
+        writes[all.end++] =
+            (struct write){.request = container_of(link, struct store_request, link)};
+    }
+    run_part(worker, &all);
     bool waits = false;
-    for (size_t i = 0; i < count; i++) {
-        bool later = status == 0 && writes[i].waits;
-        waits = waits || later;
-        if (!later) {
-            complete_write(worker, &writes[i], status);
-        }
+    for (size_t i = 0; i < all.end; i++) {
+        waits = waits || writes[i].waits;
     }
     if (waits) {
-        make_step(worker, writes, count);
+        make_step(worker, writes, all.end);
     }
 }
 

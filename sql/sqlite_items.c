@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the statements about inboxes have in common: a list's parameters, an item's columns, the
+ * What the requests about inboxes have in common: going through rows, an item's columns, the
  * position.
  */
 #include "sql/sqlite_items.h"
@@ -8,6 +8,7 @@
 #include "codec/base/status.h"
 #include "codec/slot.h"
 #include "sql/audience.h"
+#include "sql/engine.h"
 #include "sql/sqlite_ops.h"
 
 void sqlite_bind_user(struct query *query, const struct store_user *who)
@@ -81,7 +82,7 @@ int sqlite_read_position(struct sqlite_db *db, const struct store_user *who,
     return more < 0 ? more : 0;
 }
 
-bool sqlite_items_is_of_type(const struct store_list *list, struct bytes type)
+static bool is_of_type(const struct store_list *list, struct bytes type)
 {
     for (size_t i = 0; i < list->type_count; i++) {
         if (bytes_eq(list->types[i], type)) {
@@ -91,15 +92,64 @@ bool sqlite_items_is_of_type(const struct store_list *list, struct bytes type)
     return list->type_count == 0;
 }
 
-void sqlite_items_bind(struct query *query, const struct store_list *list)
+bool sqlite_items_is_meant(const struct store_list *list, const struct query *query)
+{
+    uint32_t states = list->states != 0 ? list->states : NOTIFICATION_LISTED_STATES;
+    uint32_t priorities = list->priorities != 0 ? list->priorities : UINT32_MAX;
+    uint64_t created = query_column_u64(query, PLACE_CREATED);
+    return (states >> query_column_u64(query, PLACE_STATE) & 1) &&
+           (priorities >> query_column_u64(query, PLACE_PRIORITY) & 1) && created >= list->from &&
+           (list->to == 0 || created < list->to) &&
+           is_of_type(list, query_column(query, PLACE_TYPE));
+}
+
+int sqlite_items_take(struct sqlite_db *db, struct store_list *list, const struct query *place)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_ITEM);
+    query_u64(&query, 1, query_column_u64(place, PLACE_ROWID));
+    int more = query_step(&query);
+    if (more > 0) {
+        more = sqlite_items_append(&query, request_result(&list->base), &list->items, &list->count);
+    }
+    query_close(&query);
+    return more;
+}
+
+static void open_walk(struct query *query, struct sqlite_db *db, const struct store_list *list)
 {
     uint64_t start = list->ascending ? 0 : INT64_MAX;
     bool from_start = list->before.new_rev == 0;
+    query_open(query, db, list->ascending ? SQLITE_STMT_LIST_ASC : SQLITE_STMT_LIST);
     sqlite_bind_user(query, &list->who);
-    query_u64(query, 4, from_start ? start : list->before.new_rev);
-    query_u64(query, 5, from_start ? start : list->before.seq);
-    query_u64(query, 6, list->states != 0 ? list->states : NOTIFICATION_LISTED_STATES);
-    query_u64(query, 7, list->priorities != 0 ? list->priorities : UINT32_MAX);
-    query_u64(query, 8, list->from);
-    query_u64(query, 9, list->to > 0 ? list->to : INT64_MAX);
+    query_u64(query, 4, STORE_LOOKED_MAX);
+    query_u64(query, 5, from_start ? start : list->before.new_rev);
+    query_u64(query, 6, from_start ? start : list->before.seq);
+}
+
+int sqlite_items_walk(struct sqlite_db *db, struct store_list *list,
+    int (*take)(struct sqlite_db *db, struct store_list *list, const struct query *place))
+{
+    struct query query;
+    struct store_cursor last = {0};
+    unsigned looked = 0;
+    bool full = false;
+    open_walk(&query, db, list);
+    int more = query_step(&query);
+    while (more > 0 && !full) {
+        bool meant = sqlite_items_is_meant(list, &query);
+        full = meant && list_is_full(list);
+        int status = meant && !full ? take(db, list, &query) : 0;
+        last.new_rev = query_column_u64(&query, PLACE_NEW_REV);
+        last.seq = query_column_u64(&query, PLACE_SEQ);
+        looked++;
+        more = status < 0 ? status : full ? 0 : query_step(&query);
+    }
+    query_close(&query);
+    if (full) {
+        list->next = cursor_of(&list->items[list->count - 1]);
+    } else if (looked == STORE_LOOKED_MAX) {
+        list->next = last;
+    }
+    return more;
 }

@@ -11,11 +11,30 @@
 #include "sql/sqlite_db.h"
 #include "sql/store_list.h"
 
-/* Bind parameters 1 to 9 of the statements that list. */
-void sqlite_items_bind(struct query *query, const struct store_list *list);
+/* The columns of the statements that look at rows without reading them (PLACES). */
+enum sqlite_place {
+    PLACE_ROWID,
+    PLACE_NEW_REV,
+    PLACE_SEQ,
+    PLACE_PRIORITY,
+    PLACE_TYPE,
+    PLACE_STATE,
+    PLACE_CREATED,
+};
 
-/* Whether a row of `type` is meant: the statements see to everything else. */
-bool sqlite_items_is_of_type(const struct store_list *list, struct bytes type);
+/* Whether the row that is looked at is one that the list means. */
+bool sqlite_items_is_meant(const struct store_list *list, const struct query *query);
+
+/*
+ * Go through rows behind the cursor, STORE_LOOKED_MAX at most, and have `take` append those that
+ * are meant until the list is full; sets `next`. Returns 0, or what failed.
+ */
+MUST_CHECK int sqlite_items_walk(struct sqlite_db *db, struct store_list *list,
+    int (*take)(struct sqlite_db *db, struct store_list *list, const struct query *place));
+
+/* Append the row of a place to the list, as a whole. */
+MUST_CHECK int sqlite_items_take(
+    struct sqlite_db *db, struct store_list *list, const struct query *place);
 
 /* Read the row of ITEM_COLUMNS; its texts are copied into the arena. */
 void sqlite_items_read(

@@ -28,19 +28,6 @@ struct places {
     size_t looked; /* rows, at most LOOKED_MAX */
 };
 
-enum column { ROWID, NEW_REV, SEQ, PRIORITY, TYPE, STATE, CREATED };
-
-static bool is_meant(const struct store_list *list, const struct query *query)
-{
-    uint32_t states = list->states != 0 ? list->states : NOTIFICATION_LISTED_STATES;
-    uint32_t priorities = list->priorities != 0 ? list->priorities : UINT32_MAX;
-    uint64_t created = query_column_u64(query, CREATED);
-    return (states >> query_column_u64(query, STATE) & 1) &&
-           (priorities >> query_column_u64(query, PRIORITY) & 1) && created >= list->from &&
-           (list->to == 0 || created < list->to) &&
-           sqlite_items_is_of_type(list, query_column(query, TYPE));
-}
-
 /* Those of the newest rows that are meant, newest first; in the order of lists that asked for. */
 static int walk(struct sqlite_db *db, const struct store_page *page, struct result *result,
     struct places *ret_places)
@@ -53,7 +40,7 @@ static int walk(struct sqlite_db *db, const struct store_page *page, struct resu
     int more = query_step(&query);
     while (more > 0) {
         ret_places->looked++;
-        if (is_meant(&page->list, &query)) {
+        if (sqlite_items_is_meant(&page->list, &query)) {
             struct place *grown =
                 result_grow(result, ret_places->at, ret_places->count, sizeof(*grown));
             if (!grown) {
@@ -62,10 +49,10 @@ static int walk(struct sqlite_db *db, const struct store_page *page, struct resu
             }
             ret_places->at = grown;
             grown[ret_places->count++] = (struct place){
-                .rowid = query_column_u64(&query, ROWID),
-                .new_rev = query_column_u64(&query, NEW_REV),
-                .seq = query_column_u64(&query, SEQ),
-                .rank = page->by_priority ? (uint32_t)query_column_u64(&query, PRIORITY) : 0,
+                .rowid = query_column_u64(&query, PLACE_ROWID),
+                .new_rev = query_column_u64(&query, PLACE_NEW_REV),
+                .seq = query_column_u64(&query, PLACE_SEQ),
+                .rank = page->by_priority ? (uint32_t)query_column_u64(&query, PLACE_PRIORITY) : 0,
             };
         }
         more = query_step(&query);

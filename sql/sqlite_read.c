@@ -16,18 +16,6 @@
 #include "sql/sqlite_summary.h"
 #include "sql/sqlite_topics.h"
 
-/* Collect all rows of an item query and close it. */
-static int read_items(struct query *query, struct result *result,
-    struct notification_item **ret_items, size_t *ret_count)
-{
-    int more = query_step(query);
-    while (more > 0) {
-        more = sqlite_items_append(query, result, ret_items, ret_count);
-    }
-    query_close(query);
-    return more;
-}
-
 int sqlite_read_meta(struct sqlite_db *db, const char *name, size_t size, char *ret_value)
 {
     struct query query;
@@ -44,29 +32,9 @@ int sqlite_read_meta(struct sqlite_db *db, const char *name, size_t size, char *
 
 static int run_list(struct sqlite_db *db, struct store_list *list)
 {
-    enum { TYPE = 5 };
     uint64_t floor;
     int status = sqlite_read_position(db, &list->who, &list->position, &floor);
-    if (status < 0) {
-        return status;
-    }
-    struct query query;
-    query_open(&query, db, list->ascending ? SQLITE_STMT_LIST_ASC : SQLITE_STMT_LIST);
-    sqlite_items_bind(&query, list);
-    struct result *result = request_result(&list->base);
-    int more = query_step(&query);
-    while (more > 0) {
-        if (!sqlite_items_is_of_type(list, query_column(&query, TYPE))) {
-            more = query_step(&query);
-        } else if (list_is_full(list)) {
-            list->next = cursor_of(&list->items[list->count - 1]);
-            break;
-        } else {
-            more = sqlite_items_append(&query, result, &list->items, &list->count);
-        }
-    }
-    query_close(&query);
-    return more > 0 ? 0 : more;
+    return status < 0 ? status : sqlite_items_walk(db, list, sqlite_items_take);
 }
 
 static int run_counts(struct sqlite_db *db, struct store_counts *counts)
@@ -168,15 +136,78 @@ static int read_changes(struct sqlite_db *db, struct store_sync *sync)
     return more;
 }
 
-/* Rows of the page that are told as a whole: what is new, or what is back. */
-static int read_part(struct sqlite_db *db, struct store_sync *sync, enum sqlite_statement which)
-{
+/* Rows of the page that are told as a whole. */
+struct part {
     struct query query;
-    query_open(&query, db, which);
-    sqlite_bind_user(&query, &sync->who);
-    query_u64(&query, 4, sync->rev);
-    query_u64(&query, 5, sync->through_rev);
-    return read_items(&query, request_result(&sync->base), &sync->items, &sync->item_count);
+    enum sqlite_statement which;
+    uint64_t first; /* of all entries: a page tells at least this rev */
+    size_t begin; /* of the items of rev `key` */
+    uint64_t key;
+    uint64_t bytes;
+};
+
+/* Keep the row: 1, or 0 where it is too much, and the page ends before its rev. */
+static int take_item(struct store_sync *sync, struct part *part)
+{
+    enum { KEY = 23 }; /* behind the item */
+    struct result *result = request_result(&sync->base);
+    uint64_t key = query_column_u64(&part->query, KEY);
+    if (key != part->key) {
+        part->begin = sync->item_count;
+        part->key = key;
+    }
+    struct notification_item *grown =
+        result_grow(result, sync->items, sync->item_count, sizeof(*grown));
+    if (grown == NULL) {
+        return STATUS_NOMEM;
+    }
+    sync->items = grown;
+    struct notification_item *item = &grown[sync->item_count++];
+    sqlite_items_read(&part->query, result, item);
+    part->bytes += item->title.len + item->message.len + item->data.len;
+    if (sync->max_bytes == 0 || part->bytes <= sync->max_bytes || key <= part->first) {
+        return 1;
+    }
+    sync->item_count = part->begin;
+    sync->through_rev = key - 1;
+    return 0;
+}
+
+static int read_part(struct sqlite_db *db, struct store_sync *sync, struct part *part)
+{
+    part->key = 0;
+    query_open(&part->query, db, part->which);
+    sqlite_bind_user(&part->query, &sync->who);
+    query_u64(&part->query, 4, sync->rev);
+    query_u64(&part->query, 5, sync->through_rev);
+    int more = query_step(&part->query);
+    while (more > 0) {
+        more = take_item(sync, part);
+        more = more > 0 ? query_step(&part->query) : more;
+    }
+    query_close(&part->query);
+    return more;
+}
+
+/* What is new, then what is back; where the second ends the page, the first tells less. */
+static int read_whole(struct sqlite_db *db, struct store_sync *sync)
+{
+    struct part part = {.which = SQLITE_STMT_SYNC_ITEMS};
+    int status = sync->max_bytes > 0 ? read_key(db, sync, 0, &part.first) : 0;
+    status = status < 0 ? status : read_part(db, sync, &part);
+    size_t news = sync->item_count;
+    part.which = SQLITE_STMT_SYNC_WHOLE;
+    status = status < 0 ? status : read_part(db, sync, &part);
+    size_t told = news;
+    while (told > 0 && sync->items[told - 1].new_rev > sync->through_rev) {
+        told--;
+    }
+    if (told < news) {
+        memmove(&sync->items[told], &sync->items[news],
+            (sync->item_count - news) * sizeof(*sync->items));
+        sync->item_count -= news - told;
+    }
+    return status;
 }
 
 static int run_sync(struct sqlite_db *db, struct store_sync *sync)
@@ -196,9 +227,8 @@ static int run_sync(struct sqlite_db *db, struct store_sync *sync)
         sync->through_rev = sync->position.rev;
         return status;
     }
+    status = read_whole(db, sync);
     sync->done = sync->through_rev == sync->position.rev;
-    status = read_part(db, sync, SQLITE_STMT_SYNC_ITEMS);
-    status = status < 0 ? status : read_part(db, sync, SQLITE_STMT_SYNC_WHOLE);
     return status < 0 ? status : read_changes(db, sync);
 }
 

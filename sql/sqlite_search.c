@@ -9,10 +9,11 @@
 #include "sql/sqlite_items.h"
 #include "sql/sqlite_ops.h"
 
-/* Keep the texts of the row; what query_step says of the next, or STATUS_NOMEM. */
-static int append_texts(struct query *query, struct store_list *texts)
+/* Append the texts of a row; what query_step says behind it. */
+static int append_texts(
+    const struct query *query, const struct query *place, struct store_list *texts)
 {
-    enum { NEW_REV, SEQ, TYPE, TITLE, MESSAGE };
+    enum { TITLE, MESSAGE };
     struct result *result = request_result(&texts->base);
     struct notification_item *grown =
         result_grow(result, texts->items, texts->count, sizeof(*grown));
@@ -21,39 +22,33 @@ static int append_texts(struct query *query, struct store_list *texts)
     }
     texts->items = grown;
     grown[texts->count++] = (struct notification_item){
-        .new_rev = query_column_u64(query, NEW_REV),
-        .seq = query_column_u64(query, SEQ),
+        .new_rev = query_column_u64(place, PLACE_NEW_REV),
+        .seq = query_column_u64(place, PLACE_SEQ),
         .title = result_copy(result, query_column(query, TITLE)),
         .message = result_copy(result, query_column(query, MESSAGE)),
     };
-    return query_step(query);
+    return 0;
+}
+
+static int take_texts(struct sqlite_db *db, struct store_list *texts, const struct query *place)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_TEXTS);
+    query_u64(&query, 1, query_column_u64(place, PLACE_ROWID));
+    query_u64(&query, 2, STORE_TEXTS_CHARS);
+    int more = query_step(&query);
+    if (more > 0) {
+        more = append_texts(&query, place, texts);
+    }
+    query_close(&query);
+    return more;
 }
 
 int sqlite_search_texts(struct sqlite_db *db, struct store_list *texts)
 {
-    enum { TYPE = 2, CHARS = 10 };
     uint64_t floor;
     int status = sqlite_read_position(db, &texts->who, &texts->position, &floor);
-    if (status < 0) {
-        return status;
-    }
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_TEXTS);
-    sqlite_items_bind(&query, texts);
-    query_u64(&query, CHARS, STORE_TEXTS_CHARS);
-    int more = query_step(&query);
-    while (more > 0) {
-        if (!sqlite_items_is_of_type(texts, query_column(&query, TYPE))) {
-            more = query_step(&query);
-        } else if (list_is_full(texts)) {
-            texts->next = cursor_of(&texts->items[texts->count - 1]);
-            break;
-        } else {
-            more = append_texts(&query, texts);
-        }
-    }
-    query_close(&query);
-    return more > 0 ? 0 : more;
+    return status < 0 ? status : sqlite_items_walk(db, texts, take_texts);
 }
 
 static int pick_row(struct sqlite_db *db, struct store_pick *pick, uint64_t seq)

@@ -13,7 +13,11 @@ struct store_cursor {
     uint64_t seq;
 };
 
-/* A page of an inbox, in the order of the revs that last made a row new. */
+/*
+ * A page of an inbox, in the order of the revs that last made a row new. At most STORE_LOOKED_MAX
+ * rows are looked at, whatever is meant: where these have less than a page, it ends with what they
+ * have, nothing even, and `next` says where the next one begins.
+ */
 struct store_list {
     struct store_request base;
     struct store_user who;

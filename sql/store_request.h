@@ -154,6 +154,8 @@ struct store_sync {
     struct store_user who;
     uint64_t rev;
     uint32_t limit; /* 1 to STORE_PAGE_MAX */
+    uint32_t max_bytes; /* of texts and data: a page ends before the rev with which there are more,
+                           unless that is the first; 0: any number */
     /* out */
     struct notification_item
         *items; /* notifications whose last change is above `rev`, and that are new to it */

@@ -18,6 +18,9 @@ enum { STORE_REV_MAX = 1000 }; /* entries of one rev that a sync tells */
 enum { STORE_MARK_STEP = 1000, STORE_MARK_TOLD_MAX = 10000 };
 enum { STORE_IDENTITY_MAX = 95, STORE_TYPES_MAX = 20, STORE_GROUPS_MAX = 1000 };
 enum { STORE_PAGED_MAX = 10000 }; /* rows that numbered pages and other orders go through */
+enum {
+    STORE_LOOKED_MAX = 10000
+}; /* rows that one request for a list, or a piece of texts, goes through */
 enum { STORE_TEXTS_MAX = 100, STORE_TEXTS_CHARS = 4096 };
 enum { STORE_CHANGED_UNIT_MS = 10000, STORE_CHANGED_MAX = 100000 };
 enum { STORE_REASON_MAX = 320 };

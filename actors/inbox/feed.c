@@ -531,6 +531,7 @@ static void go_on(struct inbox *inbox, struct socket *socket)
     request->store.sync.who = inbox_request_who(request);
     request->store.sync.rev = lag->rev;
     request->store.sync.limit = READ_LIMIT;
+    request->store.sync.max_bytes = request->shard->config->outbound_bytes;
     inbox_request_submit(request);
 }
 
@@ -641,5 +642,6 @@ static void read_store(struct inbox *inbox)
     request->id = inbox->heard_rev; /* what is read for */
     request->store.sync.rev = inbox->rev;
     request->store.sync.limit = READ_LIMIT;
+    request->store.sync.max_bytes = request->shard->config->outbound_bytes;
     inbox_request_submit(request);
 }

@@ -164,6 +164,7 @@ static bool ask_for_fewer(struct inbox *inbox, struct inbox_request *request, si
     again->store.sync.who = inbox_request_who(again);
     again->store.sync.rev = request->store.sync.rev;
     again->store.sync.limit = fewer(limit, bytes, room);
+    again->store.sync.max_bytes = room;
     inbox_request_submit(again);
     return true;
 }
@@ -371,6 +372,7 @@ static void sync_inbox(const struct client_call *call)
     request->store.sync.who = inbox_request_who(request);
     request->store.sync.rev = rev < UINT64_MAX >> 1 ? rev : UINT64_MAX >> 1;
     request->store.sync.limit = SYNC_LIMIT;
+    request->store.sync.max_bytes = request->shard->config->outbound_bytes;
     inbox_request_submit(request);
 }
 

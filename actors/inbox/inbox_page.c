@@ -35,9 +35,12 @@ bool inbox_page_answer(const struct store_page *page, const struct notification_
     uint32_t max_bytes, bool ack, struct builder *out)
 {
     const struct store_list *list = &page->list;
+    bool plain = list->base.op == STORE_LIST;
     const struct notification_page body = {.items = list->items,
         .count = list->count,
         .more = list->next.new_rev > 0,
+        .next_rev = plain ? list->next.new_rev : 0,
+        .next_seq = plain ? list->next.seq : 0,
         .fields = query->fields,
         .omit_nulls = query->omit_nulls,
         .max_bytes = max_bytes,

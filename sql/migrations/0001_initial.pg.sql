@@ -424,6 +424,18 @@ BEGIN
 END
 $$;
 
+-- Transactions of one session that are sent together go in their order: one behind another that was
+-- undone is undone, too. `me` is set with the transaction that sets it; `before` 0: it is the first.
+CREATE FUNCTION peal.follow(before bigint, me bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF before > 0 AND current_setting('peal.went', true) IS DISTINCT FROM before::text THEN
+        RAISE EXCEPTION 'the transaction before it was undone' USING ERRCODE = 'PE004';
+    END IF;
+    PERFORM set_config('peal.went', me::text, false);
+END
+$$;
+
 -- Each statement of a volatile function has its own snapshot: those behind the lock see what
 -- others committed before it was got. The first row tells whether there is more to do and for how long
 -- the first row has been due, the others what expired (ret_state 5) and what came back (ret_state 0).

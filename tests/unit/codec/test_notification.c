@@ -330,6 +330,9 @@ Test(notification, payloads)
         ITEM_OPEN("true", "\"2023-11-14T22:13:20.456Z\"") ",\"seenAt\":\"2023-11-14T22:13:20."
                                                           "300Z\",\"archivedAt\":\"2023-11-14T22:"
                                                           "13:20.600Z\"}");
+    notification_json_list(
+        &(struct notification_page){.more = true, .next_rev = 9, .next_seq = 7}, &out);
+    expect_text(&out, "{\"items\":[],\"next\":\"9.7\"}"); /* what was looked at had nothing */
     notification_json_list(&(struct notification_page){0}, &out);
     expect_text(&out, "{\"items\":[],\"next\":null}");
     struct notification_change change = {.seq = 1, .rev = 5, .state = NOTIFICATION_ERASED};

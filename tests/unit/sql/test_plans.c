@@ -59,6 +59,7 @@ static const struct {
     {"erase.ids", {{"notification_id", "id <"}, {"inbox_pkey", "user_id"}}},
     {"erase.up_to", {{"notification_pkey", "seq <"}, {"inbox_pkey", "user_id"}}},
     {"fence", {{0}}},
+    {"follow", {{0}}},
     {"forget.inbox", {{"inbox_pkey", "user_id"}}},
     {"forget.keys", {{"dedup_pkey", "user_id"}}},
     {"forget.lock", {{"inbox_pkey", "user_id"}}},
@@ -326,8 +327,30 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
     run_done(harness, &erase.base);
 }
 
+/* Flights that leave together. */
+static void use_round(struct harness *harness)
+{
+    struct store_row row = row_of(user_of("round"), 1, 1);
+    struct store_put put = {
+        .base = {.op = STORE_PUT, .done = harness_done}, .rows = &row, .count = 1};
+    struct store_claim claims[2];
+    store_submit(harness->shards[0].port, &put.base);
+    for (uint32_t i = 0; i < ARRAY_LEN(claims); i++) {
+        claims[i] = (struct store_claim){
+            .base = {.op = STORE_CLAIM, .done = harness_done}, .partition = i, .owner = BYTES("r")};
+        store_submit(harness->shards[0].port, &claims[i].base);
+    }
+    harness_wait_all(harness, 0, 1 + ARRAY_LEN(claims));
+    store_request_finish(&put.base);
+    for (size_t i = 0; i < ARRAY_LEN(claims); i++) {
+        cr_assert_eq(claims[i].base.status, 0);
+        store_request_finish(&claims[i].base);
+    }
+}
+
 static void use_the_rest(struct harness *harness)
 {
+    use_round(harness);
     struct store_user who = user_of("gone");
     put_some(harness, "gone", 0, 5);
     struct store_mark erase = erase_of(who, 5);

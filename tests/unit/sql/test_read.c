@@ -291,12 +291,14 @@ BOTH(texts_are_read_in_pieces_and_what_was_found_by_seq)
     texts.before = texts.next;
     store_request_finish(&texts.base);
     texts.limit = STORE_TEXTS_MAX;
+    store_request_finish(&texts.base);
     cr_assert_eq(harness_run(&harness, 0, &texts.base), 0);
     cr_assert_eq(texts.count, 2);
     cr_expect(texts.items[0].seq == 2 && texts.items[1].seq == 1 && texts.next.new_rev == 0);
     cr_expect_eq(texts.items[0].message.len, 2 * STORE_TEXTS_CHARS, "its beginning, uncut");
     store_request_finish(&texts.base);
     texts.max_bytes = 100;
+    store_request_finish(&texts.base);
     cr_assert_eq(harness_run(&harness, 0, &texts.base), 0);
     cr_expect(texts.count == 1 && texts.next.seq == 2, "a piece ends at its bytes");
     store_request_finish(&texts.base);
@@ -357,4 +359,145 @@ BOTH(open_rows_are_counted_by_type_and_priority)
     cr_expect_eq(none.position.rev, 0);
     store_request_finish(&none.base);
     harness_close(&filled.harness);
+}
+
+/* An inbox in which what is asked for lies behind more than is looked at at once. */
+static void put_rare(struct harness *harness, struct store_user who)
+{
+    static struct store_row rows[STORE_PAGE_MAX];
+    struct store_row rare = row_of(who, 0, 0);
+    rare.type = BYTES("rare");
+    rare.priority = NOTIFICATION_URGENT;
+    put_row(harness, &rare);
+    for (uint64_t key = 1; key <= STORE_LOOKED_MAX; key += STORE_PAGE_MAX) {
+        for (uint64_t i = 0; i < STORE_PAGE_MAX; i++) {
+            rows[i] = row_of(who, key + i, key + i);
+        }
+        struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = STORE_PAGE_MAX};
+        cr_assert_eq(harness_run(harness, 0, &put.base), 0);
+        store_request_finish(&put.base);
+    }
+}
+
+/* The first page has nothing and goes on, the second one has it and is the last. */
+static void expect_two_pages(struct harness *harness, struct store_list *list)
+{
+    cr_assert_eq(harness_run(harness, 0, &list->base), 0);
+    cr_expect_eq(list->count, 0);
+    cr_expect_eq(list->next.new_rev, 2, "behind what was looked at");
+    cr_expect_eq(list->next.seq, 2);
+    list->before = list->next;
+    store_request_finish(&list->base);
+    cr_assert_eq(harness_run(harness, 0, &list->base), 0);
+    cr_assert_eq(list->count, 1);
+    cr_expect_eq(list->items[0].seq, 1);
+    cr_expect_eq(list->next.new_rev, 0);
+    store_request_finish(&list->base);
+}
+
+BOTH(so_many_rows_are_looked_at_for_a_page_and_no_more)
+{
+    struct harness harness;
+    struct store_user who = user_of("alice");
+    struct bytes rare[] = {BYTES("rare")};
+    harness_open(&harness, url);
+    put_rare(&harness, who);
+    struct store_list list = {
+        .base.op = STORE_LIST, .who = who, .limit = 20, .types = rare, .type_count = 1};
+    expect_two_pages(&harness, &list);
+    list = (struct store_list){
+        .base.op = STORE_LIST, .who = who, .limit = 20, .priorities = 1U << NOTIFICATION_URGENT};
+    expect_two_pages(&harness, &list);
+    struct store_list texts = {
+        .base.op = STORE_TEXTS, .who = who, .limit = 20, .types = rare, .type_count = 1};
+    expect_two_pages(&harness, &texts);
+    list = (struct store_list){.base.op = STORE_LIST,
+        .who = who,
+        .limit = 20,
+        .ascending = true,
+        .states = 1U << NOTIFICATION_ARCHIVED};
+    cr_assert_eq(harness_run(&harness, 0, &list.base), 0);
+    cr_expect_eq(list.count, 0);
+    cr_expect_eq(list.next.seq, STORE_LOOKED_MAX, "from the other end");
+    store_request_finish(&list.base);
+    list = (struct store_list){.base.op = STORE_LIST, .who = who, .limit = 20};
+    cr_assert_eq(harness_run(&harness, 0, &list.base), 0);
+    cr_expect_eq(list.count, 20);
+    cr_expect_eq(list.next.seq, list.items[19].seq, "a full page goes on behind its last");
+    store_request_finish(&list.base);
+    harness_close(&harness);
+}
+
+/* A sync that ends pages by their bytes, until it is done: each entry once, in whole revs. */
+static void sync_by_bytes(struct harness *harness, struct store_user who, size_t bytes, bool *told)
+{
+    struct store_sync sync = {
+        .base.op = STORE_SYNC, .who = who, .rev = 0, .limit = 100, .max_bytes = (uint32_t)bytes};
+    for (unsigned pages = 0; !sync.done; pages++) {
+        cr_assert_lt(pages, 100U, "it goes on");
+        cr_assert_eq(harness_run(harness, 0, &sync.base), 0);
+        cr_assert_not(sync.resync);
+        size_t sum = 0;
+        for (size_t i = 0; i < sync.item_count; i++) {
+            const struct notification_item *item = &sync.items[i];
+            sum += item->title.len + item->message.len + item->data.len;
+            cr_assert_not(told[item->seq], "%llu twice", (unsigned long long)item->seq);
+            told[item->seq] = true;
+            cr_expect_leq(item->new_rev, sync.through_rev);
+        }
+        cr_expect(sum <= bytes || sync.item_count == 1, "%zu bytes", sum);
+        cr_assert_gt(sync.through_rev, sync.rev);
+        sync.rev = sync.through_rev;
+        bool done = sync.done;
+        store_request_finish(&sync.base);
+        sync.done = done;
+    }
+}
+
+BOTH(a_sync_ends_a_page_by_its_bytes)
+{
+    enum { WIDE = 4000, MANY = 12, HUGE = 5 };
+    static char text[3 * WIDE];
+    struct harness harness;
+    struct store_user who = user_of("alice");
+    bool told[MANY + 1] = {0};
+    harness_open(&harness, url);
+    memset(text, 'x', sizeof(text));
+    uint8_t ids[2][NOTIFICATION_ID_LEN];
+    for (uint64_t i = 1; i <= MANY; i++) {
+        struct store_row row = row_of(who, i, i);
+        row.message = bytes_of(text, i == HUGE ? sizeof(text) : WIDE);
+        put_row(&harness, &row);
+        if (i <= 2) {
+            memcpy(ids[i - 1], row.id, NOTIFICATION_ID_LEN);
+        }
+    }
+    sync_by_bytes(&harness, who, 2 * WIDE + WIDE / 2, told);
+    for (uint64_t i = 1; i <= MANY; i++) {
+        cr_expect(told[i], "%llu", (unsigned long long)i);
+    }
+    /* Rows that came out of the archive are whole again, both at one rev, which is not cut. */
+    struct store_mark mark = mark_of(who, NOTIFICATION_MARK_ARCHIVE, 5);
+    mark.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids;
+    mark.id_count = 2;
+    cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
+    store_request_finish(&mark.base);
+    mark = mark_of(who, NOTIFICATION_MARK_UNARCHIVE, 6);
+    mark.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids;
+    mark.id_count = 2;
+    cr_assert_eq(harness_run(&harness, 0, &mark.base), 0);
+    store_request_finish(&mark.base);
+    struct store_sync sync = {
+        .base.op = STORE_SYNC, .who = who, .rev = MANY - 1, .limit = 100, .max_bytes = WIDE + 100};
+    cr_assert_eq(harness_run(&harness, 0, &sync.base), 0);
+    cr_expect_eq(sync.item_count, 1);
+    cr_expect_eq(sync.items[0].seq, MANY);
+    cr_expect(sync.through_rev >= MANY && sync.through_rev < MANY + 2 && !sync.done);
+    sync.rev = sync.through_rev;
+    store_request_finish(&sync.base);
+    cr_assert_eq(harness_run(&harness, 0, &sync.base), 0);
+    cr_expect_eq(sync.item_count, 2, "a rev is told as a whole");
+    cr_expect(sync.done);
+    store_request_finish(&sync.base);
+    harness_close(&harness);
 }

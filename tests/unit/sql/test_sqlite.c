@@ -383,9 +383,10 @@ static void let_in(sqlite3 *other)
     cr_assert_eq(sqlite3_close(other), SQLITE_OK);
 }
 
-Test(sqlite_file, without_memory_for_one_request_the_others_are_stored)
+/* Every so many requests of a transaction is too large for what there is of memory. */
+static void expect_others_stored(unsigned every)
 {
-    enum { REQUESTS = 40, LARGE = 20, LARGE_BYTES = 8 << 20, ROOM = 4 << 20 };
+    enum { REQUESTS = 40, LARGE_BYTES = 8 << 20, ROOM = 4 << 20 };
     char url[URL_MAX];
     harness_url("sqlite", url);
     struct harness harness;
@@ -400,7 +401,7 @@ Test(sqlite_file, without_memory_for_one_request_the_others_are_stored)
     (void)sqlite3_hard_heap_limit64(sqlite3_memory_used() + ROOM);
     for (unsigned i = 0; i < REQUESTS; i++) {
         rows[i] = row_of(user_of("alice"), i, 1);
-        if (i == LARGE) {
+        if (i % every == every / 2) {
             rows[i].message = bytes_of(large, LARGE_BYTES);
         }
         puts[i] = (struct store_put){
@@ -412,15 +413,26 @@ Test(sqlite_file, without_memory_for_one_request_the_others_are_stored)
     (void)sqlite3_hard_heap_limit64(0);
     uint64_t seq = first.seq;
     for (unsigned i = 0; i < REQUESTS; i++) {
-        cr_expect_eq(puts[i].base.status, i == LARGE ? STATUS_UNAVAILABLE : 0, "%u: %d", i,
-            puts[i].base.status);
-        cr_expect(i == LARGE || rows[i].seq == ++seq, "%u", i);
+        bool fits = i % every != every / 2;
+        cr_expect_eq(
+            puts[i].base.status, fits ? 0 : STATUS_UNAVAILABLE, "%u: %d", i, puts[i].base.status);
+        cr_expect(!fits || rows[i].seq == ++seq, "%u", i);
         store_request_finish(&puts[i].base);
     }
-    put_row(&harness, &rows[LARGE]);
-    cr_expect_eq(rows[LARGE].seq, seq + 1, "there is memory again");
+    put_row(&harness, &rows[every / 2]);
+    cr_expect_eq(rows[every / 2].seq, seq + 1, "there is memory again");
     free(large);
     harness_close(&harness);
+}
+
+Test(sqlite_file, without_memory_for_one_request_the_others_are_stored)
+{
+    expect_others_stored(40);
+}
+
+Test(sqlite_file, without_memory_for_many_requests_the_others_are_stored)
+{
+    expect_others_stored(4);
 }
 
 static int read_newest(struct harness *harness, const char *user, uint32_t limit)
