@@ -9,8 +9,6 @@
 #include "sql/pg_conn.h"
 #include "sql/store_list.h"
 
-enum { PG_ITEM_COLUMNS = 23 }; /* of PG_ITEM */
-
 /* Add parameters 1 to 12 of the statements that list. */
 void pg_items_add_list(struct pg_params *params, const struct store_list *list);
 

@@ -180,8 +180,8 @@ void pg_read_unblock(struct pg_conn *conn, int blocked)
 
 static int read_list(struct store_list *list, const PGresult *rows)
 {
-    enum { ITEM = 4, EDGE = ITEM + PG_ITEM_COLUMNS };
-    list->next = pg_items_edge(rows, EDGE);
+    enum { ITEM = 4 };
+    list->next = pg_items_edge(rows, PQnfields(rows) - 2); /* behind the items */
     pg_items_read_list(list, rows, ITEM);
     return 0;
 }

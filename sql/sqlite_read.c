@@ -149,9 +149,9 @@ struct part {
 /* Keep the row: 1, or 0 where it is too much, and the page ends before its rev. */
 static int take_item(struct store_sync *sync, struct part *part)
 {
-    enum { KEY = 23 }; /* behind the item */
     struct result *result = request_result(&sync->base);
-    uint64_t key = query_column_u64(&part->query, KEY);
+    int behind = sqlite3_column_count(part->query.stmt) - 1; /* the item */
+    uint64_t key = query_column_u64(&part->query, behind);
     if (key != part->key) {
         part->begin = sync->item_count;
         part->key = key;

@@ -327,23 +327,17 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
     run_done(harness, &erase.base);
 }
 
-/* Flights that leave together. */
+/* Two that leave together, while another is under way. */
 static void use_round(struct harness *harness)
 {
-    struct store_row row = row_of(user_of("round"), 1, 1);
-    struct store_put put = {
-        .base = {.op = STORE_PUT, .done = harness_done}, .rows = &row, .count = 1};
-    struct store_claim claims[2];
-    store_submit(harness->shards[0].port, &put.base);
+    struct store_claim claims[3];
     for (uint32_t i = 0; i < ARRAY_LEN(claims); i++) {
         claims[i] = (struct store_claim){
             .base = {.op = STORE_CLAIM, .done = harness_done}, .partition = i, .owner = BYTES("r")};
         store_submit(harness->shards[0].port, &claims[i].base);
     }
-    harness_wait_all(harness, 0, 1 + ARRAY_LEN(claims));
-    store_request_finish(&put.base);
+    harness_wait_all(harness, 0, ARRAY_LEN(claims));
     for (size_t i = 0; i < ARRAY_LEN(claims); i++) {
-        cr_assert_eq(claims[i].base.status, 0);
         store_request_finish(&claims[i].base);
     }
 }
