@@ -12,10 +12,15 @@
 #include "codec/preferences.h"
 #include "codec/zone.h"
 
-enum { FILE_MAX = 65536, MINUTE = 60, HOUR = 3600 };
+enum { FILE_MAX = 65536, KNOWN_MAX = 40, MINUTE = 60, HOUR = 3600, DAY = 86400 };
 
-/* The system's zones, as the hub has them. */
-static bool find_zone(void *context, struct bytes name, const struct zone **ret_zone)
+/* The zones of this process, by name: they outlive what was parsed with them, as in the hub. */
+static struct known {
+    char name[64];
+    struct zone *zone;
+} known[KNOWN_MAX];
+
+static struct zone *load_zone(struct bytes name)
 {
     static char content[FILE_MAX];
     char path[128];
@@ -23,14 +28,38 @@ static bool find_zone(void *context, struct bytes name, const struct zone **ret_
     (void)snprintf(path, sizeof(path), "/usr/share/zoneinfo/%.*s", (int)name.len, name.at);
     FILE *file = memchr(name.at, '.', name.len) == NULL ? fopen(path, "rb") : NULL;
     if (file == NULL) {
-        return false;
+        return NULL;
     }
     size_t len = fread(content, 1, sizeof(content), file);
     (void)fclose(file);
-    bool good = zone_parse(bytes_of(content, len), &zone) == 0;
-    *ret_zone = zone;
-    return good;
+    return zone_parse(bytes_of(content, len), &zone) == 0 ? zone : NULL;
 }
+
+/* The system's zones, as the hub has them. */
+static bool find_zone(void *context, struct bytes name, const struct zone **ret_zone)
+{
+    size_t at = 0;
+    while (at < KNOWN_MAX && known[at].zone != NULL && !bytes_eq_str(name, known[at].name)) {
+        at++;
+    }
+    cr_assert_lt(at, KNOWN_MAX);
+    if (known[at].zone == NULL) {
+        known[at].zone = load_zone(name);
+        (void)snprintf(known[at].name, sizeof(known[at].name), "%.*s", (int)name.len, name.at);
+    }
+    *ret_zone = known[at].zone;
+    return *ret_zone != NULL;
+}
+
+static void forget_zones(void)
+{
+    for (size_t at = 0; at < KNOWN_MAX; at++) {
+        zone_destroy(known[at].zone);
+        known[at].zone = NULL;
+    }
+}
+
+TestSuite(preferences, .fini = forget_zones);
 
 static const struct preferences_zones zones = {.find = find_zone};
 
@@ -118,23 +147,24 @@ Test(preferences, what_a_user_does_not_say_is_what_is_usual)
     preferences_destroy(usual);
 }
 
-/* Seconds since 1970 of a time that the C library knows in the zone of the environment. */
-static uint64_t local_ms(int year, int month, int day, int hour, int minute)
+static void use_library(const char *zone)
 {
-    struct tm local = {.tm_year = year - 1900,
-        .tm_mon = month - 1,
-        .tm_mday = day,
-        .tm_hour = hour,
-        .tm_min = minute,
-        .tm_isdst = -1};
-    return (uint64_t)mktime(&local) * 1000;
+    setenv("TZ", zone, 1);
+    tzset();
 }
 
-static bool says_quiet(uint64_t ms, int from, int to, unsigned days)
+static struct tm local_time(int64_t at)
 {
-    time_t at = (time_t)(ms / 1000);
+    time_t time = (time_t)at;
     struct tm local;
-    localtime_r(&at, &local);
+    localtime_r(&time, &local);
+    return local;
+}
+
+/* What the C library says of quiet hours, in the zone of the environment. */
+static bool says_quiet(int64_t at, int from, int to, unsigned days)
+{
+    struct tm local = local_time(at);
     int minute = local.tm_hour * 60 + local.tm_min;
     unsigned today = (unsigned)(local.tm_wday + 6) % 7;
     unsigned yesterday = (today + 6) % 7;
@@ -144,50 +174,130 @@ static bool says_quiet(uint64_t ms, int from, int to, unsigned days)
     return ((days & 1U << today) && minute >= from) || ((days & 1U << yesterday) && minute < to);
 }
 
-/* Each minute around the days on which clocks change, both ways, in zones of all kinds. */
-Test(preferences, quiet_hours_go_by_the_clocks_of_the_zone)
+/*
+ * Both hemispheres; shifts of half an hour (Lord Howe), at midnight in both directions (Santiago,
+ * Havana, Beirut, Asuncion until its last), of a whole day (Apia and Fakaofo, which crossed the
+ * date line in 2011) and of two hours (Troll); winter time that counts as summer (Dublin); Ramadan
+ * (Casablanca, El_Aaiun); zones that ended changing (Moscow, Sao_Paulo, Tehran), and that never do.
+ */
+static const char *const changing_zones[] = {"UTC", "Europe/Berlin", "Europe/London",
+    "Europe/Dublin", "Europe/Moscow", "America/New_York", "America/Los_Angeles", "America/St_Johns",
+    "America/Santiago", "America/Asuncion", "America/Sao_Paulo", "America/Havana", "America/Nuuk",
+    "Asia/Kolkata", "Asia/Kathmandu", "Asia/Tehran", "Asia/Beirut", "Asia/Tokyo",
+    "Australia/Lord_Howe", "Australia/Adelaide", "Pacific/Auckland", "Pacific/Chatham",
+    "Pacific/Apia", "Pacific/Fakaofo", "Africa/Cairo", "Africa/Casablanca", "Africa/El_Aaiun",
+    "Antarctica/Troll"};
+
+/* Hours of a day, over midnight, of a minute at midnight, within and around what is left out. */
+static const struct quiet {
+    int from;
+    int to;
+    unsigned days;
+} quiet_hours[] = {{22 * 60, 7 * 60, 0x7f}, {22 * 60, 7 * 60, 0x1f}, {0, 60, 0x40}, {90, 150, 0x7f},
+    {23 * 60 + 30, 1, 0x20}, {0, 1, 0x7f}};
+
+static struct preferences *parse_quiet(const char *zone, const struct quiet *quiet)
 {
-    static const char *const names[] = {"UTC", "Europe/Berlin", "Europe/Dublin", "America/New_York",
-        "America/Santiago", "America/St_Johns", "America/Havana", "America/Nuuk", "Asia/Kolkata",
-        "Asia/Kathmandu", "Asia/Beirut", "Australia/Lord_Howe", "Pacific/Chatham", "Pacific/Apia",
-        "Africa/Cairo", "Africa/Casablanca"};
-    static const struct {
-        int from;
-        int to;
-        unsigned days;
-    } quiet[] = {{22 * 60, 7 * 60, 0x7f}, {22 * 60, 7 * 60, 0x1f}, {0, 60, 0x40}, {90, 150, 0x7f},
-        {23 * 60 + 30, 1, 0x20}};
-    unsigned both[2] = {0, 0};
-    for (size_t i = 0; i < ARRAY_LEN(names) * ARRAY_LEN(quiet); i++) {
-        const char *name = names[i / ARRAY_LEN(quiet)];
-        int from = quiet[i % ARRAY_LEN(quiet)].from;
-        int to = quiet[i % ARRAY_LEN(quiet)].to;
-        unsigned days = quiet[i % ARRAY_LEN(quiet)].days;
-        char json[256];
-        int len = snprintf(json, sizeof(json),
-            "{\"timezone\":\"%s\",\"quiet\":{\"from\":\"%02d:%02d\",\"to\":\"%02d:%02d\",\"days\":"
-            "[",
-            name, from / 60, from % 60, to / 60, to % 60);
-        for (unsigned day = 0; day < 7; day++) {
-            if (days & 1U << day) {
-                len += snprintf(json + len, sizeof(json) - (size_t)len, "%s%u",
-                    json[len - 1] == '[' ? "" : ",", day + 1);
-            }
+    char json[256];
+    int len = snprintf(json, sizeof(json),
+        "{\"timezone\":\"%s\",\"quiet\":{\"from\":\"%02d:%02d\",\"to\":\"%02d:%02d\",\"days\":[",
+        zone, quiet->from / 60, quiet->from % 60, quiet->to / 60, quiet->to % 60);
+    for (unsigned day = 0; day < 7; day++) {
+        if (quiet->days & 1U << day) {
+            len += snprintf(json + len, sizeof(json) - (size_t)len, "%s%u",
+                json[len - 1] == '[' ? "" : ",", day + 1);
         }
-        (void)snprintf(json + len, sizeof(json) - (size_t)len, "]}}");
-        struct preferences *own = parse(json);
-        setenv("TZ", name, 1);
-        tzset();
-        for (uint64_t ms = local_ms(2027, 1, 1, 0, 0); ms < local_ms(2028, 1, 3, 0, 0);
-             ms += 7 * MINUTE * 1000) {
-            bool wanted = says_quiet(ms, from, to, days);
-            both[wanted]++;
-            cr_assert_eq(preferences_are_quiet(own, NULL, ms), wanted, "%s at %llu", json,
-                (unsigned long long)ms);
+    }
+    (void)snprintf(json + len, sizeof(json) - (size_t)len, "]}}");
+    return parse(json);
+}
+
+/* Each `step` seconds of [from, to); the zone is that of the environment. */
+static void compare_quiet(const char *zone, int64_t from, int64_t to, int64_t step)
+{
+    for (size_t i = 0; i < ARRAY_LEN(quiet_hours); i++) {
+        const struct quiet *quiet = &quiet_hours[i];
+        struct preferences *own = parse_quiet(zone, quiet);
+        for (int64_t at = from; at < to; at += step) {
+            bool wanted = says_quiet(at, quiet->from, quiet->to, quiet->days);
+            cr_assert_eq(preferences_are_quiet(own, NULL, (uint64_t)at * 1000), wanted,
+                "%s, quiet %zu, at %lld", zone, i, (long long)at);
         }
         preferences_destroy(own);
     }
-    cr_expect(both[0] > 0 && both[1] > 0);
+}
+
+/* The second at which clocks change between `low` and `high`. */
+static int64_t find_change(int64_t low, int64_t high)
+{
+    long before = local_time(low).tm_gmtoff;
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        bool changed = local_time(middle).tm_gmtoff != before;
+        low = changed ? low : middle;
+        high = changed ? middle : high;
+    }
+    return high;
+}
+
+/* The kinds of changes that must have been among those that were tested. */
+enum kind {
+    SPRING_NORTH,
+    SPRING_SOUTH,
+    AUTUMN,
+    HALF_HOUR,
+    WHOLE_DAY,
+    GAP_AT_MIDNIGHT,
+    OVERLAP_AT_MIDNIGHT,
+    BEHIND_2037,
+    KINDS
+};
+
+static void count_kinds(int64_t change, unsigned counts[KINDS])
+{
+    struct tm before = local_time(change - 1);
+    struct tm now = local_time(change);
+    long shift = now.tm_gmtoff - before.tm_gmtoff;
+    bool at_midnight = before.tm_hour == 23 && before.tm_min == 59;
+    bool early = now.tm_mon >= 1 && now.tm_mon <= 5;
+    counts[SPRING_NORTH] += shift > 0 && early;
+    counts[SPRING_SOUTH] += shift > 0 && !early;
+    counts[AUTUMN] += shift < 0;
+    counts[HALF_HOUR] += shift == HOUR / 2 || shift == -HOUR / 2;
+    counts[WHOLE_DAY] += shift == DAY;
+    counts[GAP_AT_MIDNIGHT] += shift > 0 && at_midnight;
+    counts[OVERLAP_AT_MIDNIGHT] += shift < 0 && at_midnight;
+    counts[BEHIND_2037] += now.tm_year + 1900 > 2037;
+}
+
+/* Each minute of the days around each change of clocks in some years, the last ones by the rule at
+ * the end of the files; and all of a year in steps. */
+Test(preferences, quiet_hours_go_by_the_clocks_of_the_zone, .timeout = 120)
+{
+    enum { YEAR = 366 * DAY, AROUND = 30 * HOUR };
+    static const int64_t years[] = {
+        1293840000 /* 2011 */, 1798761600 /* 2027 */, 2208988800 /* 2040 */, 4102444800 /* 2100 */};
+    unsigned counts[KINDS] = {0};
+    for (size_t i = 0; i < ARRAY_LEN(changing_zones); i++) {
+        const char *zone = changing_zones[i];
+        use_library(zone);
+        compare_quiet(zone, years[1], years[1] + YEAR, 7 * MINUTE);
+        for (int64_t at = years[0]; at < years[ARRAY_LEN(years) - 1] + YEAR; at += DAY) {
+            bool tested = false;
+            for (size_t j = 0; j < ARRAY_LEN(years); j++) {
+                tested |= at >= years[j] && at < years[j] + YEAR;
+            }
+            if (tested && local_time(at).tm_gmtoff != local_time(at + DAY).tm_gmtoff) {
+                int64_t change = find_change(at, at + DAY);
+                count_kinds(change, counts);
+                compare_quiet(zone, change - AROUND, change + AROUND, MINUTE);
+                compare_quiet(zone, change - 2, change + 2, 1);
+            }
+        }
+    }
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        cr_expect_gt(counts[kind], 0, "the system's zones have none of kind %u", kind);
+    }
 }
 
 Test(preferences, the_usual_zone_is_that_of_who_names_none)
