@@ -68,6 +68,7 @@ static void add_list(struct params *params, const struct inbox_user *user, unsig
     add(params, MOST);
     add_u64(params, limit + 1);
     add(params, MOST);
+    add_u64(params, STORE_LOOKED_MAX);
 }
 
 static void add_latest(struct params *params, const struct inbox_user *user)
@@ -103,6 +104,7 @@ static void add_sync(struct params *params, const struct inbox_user *user)
     add_u64(params, user->sync_rev);
     add_u64(params, SYNC_LIMIT);
     add_u64(params, STORE_REV_MAX);
+    add(params, MOST);
 }
 
 typedef void (*add_fn)(struct params *params, const struct inbox_user *user);
