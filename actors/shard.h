@@ -25,6 +25,7 @@
 #include "codec/preferences.h"
 #include "codec/wire.h"
 
+struct announce_queue;
 struct audience;
 struct bus;
 struct inbox_bus;
@@ -39,6 +40,8 @@ struct schedule;
 struct shard;
 struct store;
 struct store_port;
+struct teller;
+struct walks;
 
 enum batching_mode { BATCHING_ADAPTIVE, BATCHING_ALWAYS, BATCHING_OFF };
 
@@ -193,6 +196,9 @@ struct shard_stats {
     uint64_t dead; /* stream entries that could not be stored */
     uint64_t announced;
     uint64_t announced_late; /* users announced again, when Redis was back */
+    uint64_t announce_waiting; /* announcements that wait for their turn, now */
+    uint64_t announce_waiting_bytes; /* what these take */
+    uint64_t announce_hurried; /* announcements that found no room to wait, and left at once */
     uint64_t gaps; /* rev jumped: the store was read */
     uint64_t rechecks; /* users whose position was stale at a recheck */
     uint64_t strange_store; /* messages of nodes with another store, dropped */
@@ -221,6 +227,9 @@ struct shard {
     struct recovery_bus *recovery_bus; /* NULL without a bus, or without recovery */
     struct positions *positions;
     struct audience *audience; /* who is online of those that posts to many are for */
+    struct announce_queue *announcements; /* of the audience; NULL: all leave at once */
+    struct teller *teller; /* of the audience; NULL: many are told at once */
+    struct walks *walks; /* of the audience; NULL: all are gone through at once */
     struct schedule *schedule; /* who delivers what was posted for later; of shard 0, else NULL */
     void (*schedule_kept)(struct schedule *schedule, uint64_t deliver_at); /* (schedule_hint.h) */
     struct gathers *gathers; /* NULL: nobody has asked who is in a room (rooms/gather.c) */

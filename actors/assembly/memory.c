@@ -36,7 +36,8 @@ void actor_memory_measure(struct shard *shard, struct actor_memory *ret_memory)
         .identities = stats->sockets * mem_cost(identity),
         .users = stats->users * mem_cost(sizeof(struct user) + NAME_LEN) +
                  stats->busy_users * mem_cost(sizeof(struct user_busy)) + stats->waiting_bytes +
-                 stats->audience_bytes + sched_actor_tables(sched, &user_behaviour),
+                 stats->audience_bytes + stats->announce_waiting_bytes +
+                 sched_actor_tables(sched, &user_behaviour),
         .rooms = stats->rooms * room_cost(shards) + sched_actor_tables(sched, &room_behaviour),
         .names = stats->interest_bytes,
         .timers = sizeof(struct timer_wheel),

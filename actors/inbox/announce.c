@@ -5,27 +5,11 @@
  */
 #include "actors/inbox/announce.h"
 
-#include "actors/inbox/inbox_bus.h"
+#include "actors/inbox/announce_queue.h"
 #include "actors/order/bus_origin.h"
 #include "actors/shard.h"
-#include "actors/user_proto.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
-
-/* Send `payload` (takes the reference) to the user actors of this node and of the others. */
-static void send_payload(
-    struct shard *shard, struct bytes tenant, struct bytes user, struct buf *payload)
-{
-    char at[WIRE_KEY_MAX];
-    struct bytes key = wire_key_user(tenant, user, at);
-    if (shard->inbox_bus != NULL) {
-        inbox_bus_announce(shard->inbox_bus, key, payload);
-    }
-    struct user_announce *msg = user_announce_new();
-    msg->key = buf_new_name(key);
-    msg->payload = payload;
-    msg_send_home(shard->sched, msg);
-}
 
 /* Takes what is told as its caller has it; version and epoch are filled in here. */
 static void announce_send(struct shard *shard, const struct announce *told)
@@ -37,7 +21,11 @@ static void announce_send(struct shard *shard, const struct announce *told)
     announce_encode(&announce, &out);
     struct buf *payload = builder_finish(&out);
     if (payload != NULL) { /* without memory: the recheck finds it */
-        send_payload(shard, announce.tenant, announce.user, payload);
+        char at[WIRE_KEY_MAX];
+        bool urgent =
+            announce.kind == ANNOUNCE_NEW && announce.item.priority == NOTIFICATION_URGENT;
+        announce_queue_add(
+            shard, wire_key_user(announce.tenant, announce.user, at), payload, urgent);
     }
 }
 

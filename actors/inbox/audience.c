@@ -7,9 +7,8 @@
  */
 #include "actors/inbox/audience.h"
 
-#include <limits.h>
-
 #include "actors/inbox/announce.h"
+#include "actors/inbox/announce_queue.h"
 #include "actors/inbox/inbox.h"
 #include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/positions.h"
@@ -60,7 +59,9 @@ struct list_telling {
 struct audience {
     struct shard *shard;
     struct topic_places *places;
-    struct walks walks; /* over users of tenants and of topics */
+    struct walks walks; /* over users of tenants, of topics, and of the shard */
+    struct walk joining; /* everybody: who is in no tenant joins it */
+    struct walk unsure; /* everybody: some node could not say whose inbox has changed */
     struct map tenants; /* struct tenant by name */
     struct timer recheck;
     struct teller teller;
@@ -88,9 +89,11 @@ static void look_again(struct audience *audience)
     }
 }
 
-static struct inbox *inbox_of_tenant(struct list *link)
+static void ask_user(struct walk *walk, struct list *link)
 {
-    return container_of(link, struct inbox, tenant_link);
+    struct inbox *inbox = container_of(link, struct inbox, tenant_link);
+    (void)walk;
+    positions_ask_later(shard_of(&inbox->owner.actor)->positions, inbox);
 }
 
 /* NULL: no memory. */
@@ -104,7 +107,7 @@ static struct tenant *take_tenant(struct audience *audience, struct bytes name)
     if (tenant == NULL) {
         return NULL;
     }
-    walk_init(&tenant->walk, inbox_of_tenant);
+    walk_init(&tenant->walk, ask_user);
     tenant->len = name.len;
     if (name.len > 0) {
         memcpy(tenant->name, name.at, name.len);
@@ -272,6 +275,7 @@ static void look(struct audience *audience)
 
 void audience_flush(struct audience *audience)
 {
+    announce_queue_flush(audience->shard->announcements);
     walks_flush(&audience->walks);
     topic_places_flush(audience->places);
     if (audience->look_soon) {
@@ -301,15 +305,13 @@ static bool join_tenant(struct audience *audience, struct inbox *inbox)
 }
 
 /* There was no memory for a tenant: its users join it now, and are asked for. */
-static void join_again(struct audience *audience)
+static void join_again(struct walk *walk, struct list *link)
 {
-    audience->blind = false;
-    list_for_each (link, &audience->shard->users) {
-        struct inbox *inbox = container_of(link, struct inbox, shard_link);
-        if (list_empty(&inbox->tenant_link)) {
-            (void)join_tenant(audience, inbox);
-            positions_ask_later(audience->shard->positions, inbox);
-        }
+    struct audience *audience = container_of(walk, struct audience, joining);
+    struct inbox *inbox = container_of(link, struct inbox, shard_link);
+    if (list_empty(&inbox->tenant_link)) {
+        (void)join_tenant(audience, inbox);
+        positions_ask_later(audience->shard->positions, inbox);
     }
 }
 
@@ -318,7 +320,8 @@ static void on_recheck(struct timer *timer)
     struct audience *audience = container_of(timer, struct audience, recheck);
     look_again(audience);
     if (audience->blind) {
-        join_again(audience);
+        audience->blind = false;
+        walk_everybody(audience->shard, &audience->joining);
     }
     arm(audience);
 }
@@ -353,6 +356,21 @@ static void on_told(void *context, struct bytes payload)
         bus_origin_of(audience->shard, "post to many", hint.uid) == BUS_ORIGIN_PEER) {
         take_hint(audience, &hint);
     }
+}
+
+/* Whatever of the inbox of this user has changed is looked for: rows, preferences, topics. */
+static void look_at_user(struct walk *walk, struct list *link)
+{
+    struct audience *audience = container_of(walk, struct audience, unsure);
+    struct inbox *inbox = container_of(link, struct inbox, shard_link);
+    positions_ask_later(audience->shard->positions, inbox);
+    topic_places_read(audience->places, inbox);
+}
+
+static void on_unsure(void *context)
+{
+    struct audience *audience = context;
+    walk_everybody(audience->shard, &audience->unsure);
 }
 
 static void on_resumed(void *context)
@@ -491,7 +509,7 @@ static void tell_list(
     struct list_telling *list = create_list(audience, post, hint);
     unsigned suppressed;
     if (list != NULL) {
-        teller_add(&audience->teller, &list->telling);
+        teller_tell(audience->shard, &list->telling);
     } else if (log_allow(&audience->late_log, &suppressed)) {
         log_warn("AUDIENCE-LATE",
             "the users of a list are not told of a post at once, the recheck finds it",
@@ -522,15 +540,6 @@ void audience_announce(struct audience *audience, const struct store_audience_po
         tell_all(audience, payload);
     }
     buf_unref(payload);
-}
-
-void audience_tell(struct audience *audience, struct telling *telling)
-{
-    if (audience != NULL) {
-        teller_add(&audience->teller, telling);
-    } else {
-        (void)telling->tell(telling, UINT_MAX);
-    }
 }
 
 void audience_announce_change(struct audience *audience, struct bytes tenant,
@@ -570,7 +579,7 @@ void audience_leave(struct audience *audience, struct inbox *inbox)
         return;
     }
     struct tenant *tenant = map_get(&audience->tenants, owner_space(&inbox->owner));
-    walk_remove(&audience->walks, &tenant->walk, &inbox->tenant_link);
+    walk_remove(&tenant->walk, &inbox->tenant_link);
     if (list_empty(&tenant->walk.users)) {
         walk_finish(&tenant->walk);
         map_remove(&audience->tenants, tenant_name(tenant));
@@ -589,6 +598,7 @@ void audience_place(struct audience *audience, struct inbox *inbox)
 
 static const struct inbox_bus_posts heard_posts = {
     .told = on_told,
+    .unsure = on_unsure,
     .resumed = on_resumed,
     .late = on_late,
 };
@@ -598,9 +608,14 @@ struct audience *audience_create(struct shard *shard)
     struct audience *audience = mem_alloc(sizeof(*audience));
     audience->shard = shard;
     walks_init(&audience->walks, shard);
+    walk_init_everybody(&audience->joining, shard, join_again);
+    walk_init_everybody(&audience->unsure, shard, look_at_user);
     audience->places = topic_places_create(shard, &audience->walks);
     map_init(&audience->tenants, tenant_name);
     teller_init(&audience->teller, shard);
+    shard->teller = &audience->teller;
+    shard->walks = &audience->walks;
+    shard->announcements = announce_queue_create(shard);
     timer_init(&audience->recheck, on_recheck);
     arm(audience);
     return audience;
@@ -619,6 +634,10 @@ void audience_destroy(struct audience *audience)
     timer_cancel(sched_timers(audience->shard->sched), &audience->recheck);
     teller_finish(&audience->teller);
     walks_finish(&audience->walks);
+    announce_queue_destroy(audience->shard->announcements);
+    audience->shard->teller = NULL;
+    audience->shard->walks = NULL;
+    audience->shard->announcements = NULL;
     topic_places_destroy(audience->places);
     size_t cursor = 0;
     for (struct tenant *tenant; (tenant = map_next(&audience->tenants, &cursor)) != NULL;) {

@@ -19,9 +19,11 @@
 struct audience;
 struct inbox;
 struct shard;
-struct telling;
 
-/* Start serving `shard`, which has its positions; arms the recheck. */
+/*
+ * Start serving `shard`, which has its positions; arms the recheck. From now on what is done for
+ * many users is done in parts (shard.announcements, .teller, .walks).
+ */
 MUST_CHECK struct audience *audience_create(struct shard *shard);
 
 /* Hear of the posts of other nodes, over the inbox bus of the shard. */
@@ -46,9 +48,6 @@ void audience_announce(struct audience *audience, const struct store_audience_po
  */
 void audience_announce_change(struct audience *audience, struct bytes tenant,
     enum notification_audience kind, struct bytes name);
-
-/* Have many users told something, some in each turn (teller.h); all at once without an audience. */
-void audience_tell(struct audience *audience, struct telling *telling);
 
 /* End of a loop turn: ask the store. */
 void audience_flush(struct audience *audience);

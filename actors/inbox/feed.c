@@ -113,7 +113,9 @@ void feed_on(struct inbox *inbox, bool on)
 {
     /* Off: nothing to wait for, the position still tells what is stored. On, or on again: read it.
      */
-    if (on || inbox->phase == INBOX_WAITS_FEED) {
+    if (on && inbox->phase == INBOX_READY) { /* as all others of the shard: nobody waits behind */
+        positions_ask_later(shard_of(&inbox->owner.actor)->positions, inbox);
+    } else if (on || inbox->phase == INBOX_WAITS_FEED) {
         ask_position(inbox);
     }
     if (on) { /* what was told meanwhile of its topics is lost, too */
@@ -159,6 +161,9 @@ void feed_position(struct inbox *inbox, const struct user_position *position)
             arm(inbox, RETRY_MS + rand_below(&shard_of(&inbox->owner.actor)->rand, RETRY_MS));
         }
         return;
+    }
+    if (inbox->phase == INBOX_WAITS_FEED) {
+        return; /* somebody else has asked: what changes before the feed is on would be missed */
     }
     bool known = inbox_preferences_know(inbox, position->preference_rev, on_preferences);
     if (inbox->phase == INBOX_READY) {

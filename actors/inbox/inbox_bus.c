@@ -10,7 +10,8 @@
 
 #include "actors/bus.h"
 #include "actors/inbox/inbox.h"
-#include "actors/inbox/positions.h"
+#include "actors/inbox/teller.h"
+#include "actors/inbox/walk.h"
 #include "actors/order/bus_origin.h"
 #include "actors/order/bus_probe.h"
 #include "actors/shard.h"
@@ -44,7 +45,12 @@ struct inbox_bus {
     struct bus_link *listener;
     struct bus_link *sender;
     struct bus_probe *probe;
+    struct walk deaf; /* everybody: the listener went down */
     struct map late; /* struct late by key, at most INBOX_BUS_LATE_MAX */
+    struct map saying; /* likewise: those that are announced now, as many of them as are left */
+    size_t said; /* cursor into them */
+    struct telling telling; /* of `saying` */
+    bool say_again; /* the sender was down meanwhile: `late` comes next */
     bool all_late; /* there were more: everybody's positions are to be compared */
     char all[BUS_NAME_MAX]; /* the channel that says so */
     char posts[BUS_NAME_MAX]; /* the channel of posts to many */
@@ -78,13 +84,20 @@ static void tell_feed(struct shard *shard, struct bytes key, bool on)
     msg_send_named(shard->sched, sched_shard(shard->sched), msg);
 }
 
+/* Who waits for a channel need not any more. */
+static void give_up_waiting(struct walk *walk, struct list *link)
+{
+    struct inbox_bus *bus = container_of(walk, struct inbox_bus, deaf);
+    const struct inbox *inbox = container_of(link, struct inbox, shard_link);
+    if (inbox->phase == INBOX_WAITS_FEED) {
+        tell_feed(bus->shard, owner_key(&inbox->owner), false);
+    }
+}
+
 static void on_down(void *context)
 {
     struct inbox_bus *bus = context;
-    list_for_each (link, &bus->shard->users) {
-        const struct inbox *inbox = container_of(link, struct inbox, shard_link);
-        tell_feed(bus->shard, owner_key(&inbox->owner), false);
-    }
+    walk_everybody(bus->shard, &bus->deaf);
 }
 
 static void on_subscribed(void *context, struct bytes channel)
@@ -124,18 +137,6 @@ static void tell_announced(struct shard *shard, struct bytes key, struct buf *pa
     msg_send_named(shard->sched, sched_shard(shard->sched), msg);
 }
 
-/* Some node could not say for whom it had something. */
-static void check_all(struct inbox_bus *bus)
-{
-    list_for_each (link, &bus->shard->users) {
-        struct bytes key = owner_key(&container_of(link, struct inbox, shard_link)->owner);
-        struct buf *payload = write_check(bus, key);
-        if (payload != NULL) {
-            tell_announced(bus->shard, key, payload);
-        }
-    }
-}
-
 static void on_message(void *context, struct bytes channel, struct bytes payload)
 {
     struct inbox_bus *bus = context;
@@ -144,8 +145,9 @@ static void on_message(void *context, struct bytes channel, struct bytes payload
         return;
     }
     if (bytes_eq_str(channel, bus->all)) {
-        if (bus_origin_of(bus->shard, "announcement", payload) == BUS_ORIGIN_PEER) {
-            check_all(bus);
+        if (bus_origin_of(bus->shard, "announcement", payload) == BUS_ORIGIN_PEER &&
+            bus->heard != NULL) {
+            bus->heard->unsure(bus->heard_context);
         }
         return;
     }
@@ -170,14 +172,14 @@ static const struct bus_events listener_events = {
 
 /* What is announced late. */
 
-static void forget_late(struct inbox_bus *bus)
+static void forget(struct map *late_users)
 {
     size_t cursor = 0;
-    for (struct late *late; (late = map_next(&bus->late, &cursor)) != NULL;) {
+    for (struct late *late; (late = map_next(late_users, &cursor)) != NULL;) {
         mem_free(late);
     }
-    map_finish(&bus->late);
-    map_init(&bus->late, late_key);
+    map_finish(late_users);
+    map_init(late_users, late_key);
 }
 
 static void remember(struct inbox_bus *bus, struct bytes key)
@@ -187,7 +189,7 @@ static void remember(struct inbox_bus *bus, struct bytes key)
     }
     if (map_count(&bus->late) >= INBOX_BUS_LATE_MAX) {
         bus->all_late = true;
-        forget_late(bus);
+        forget(&bus->late);
         return;
     }
     struct late *late = mem_try_calloc(1, sizeof(*late) + key.len);
@@ -198,7 +200,7 @@ static void remember(struct inbox_bus *bus, struct bytes key)
     if (late == NULL || !map_put(&bus->late, late)) {
         mem_free(late);
         bus->all_late = true; /* which needs no list */
-        forget_late(bus);
+        forget(&bus->late);
     }
 }
 
@@ -241,6 +243,46 @@ static void announce_check(struct inbox_bus *bus, struct bytes key)
     }
 }
 
+static bool say_some(struct telling *telling, unsigned most);
+
+/* What is late is announced from now on, each user once; what becomes late meanwhile is not. */
+static void say_late(struct inbox_bus *bus)
+{
+    bus->say_again = false;
+    if (map_count(&bus->late) == 0) {
+        return;
+    }
+    forget(&bus->saying);
+    bus->saying = bus->late;
+    map_init(&bus->late, late_key);
+    bus->said = 0;
+    teller_tell(bus->shard, &bus->telling);
+}
+
+static bool say_some(struct telling *telling, unsigned most)
+{
+    struct inbox_bus *bus = container_of(telling, struct inbox_bus, telling);
+    struct late *late = NULL;
+    while (most-- > 0 && (late = map_next(&bus->saying, &bus->said)) != NULL) {
+        bus->shard->stats.announced_late++;
+        announce_check(bus, late_key(late));
+    }
+    if (late != NULL) {
+        return true;
+    }
+    forget(&bus->saying);
+    if (bus->say_again) {
+        say_late(bus);
+    }
+    return false;
+}
+
+/* The bus is there as long as there is anything to tell. */
+static void drop_saying(struct telling *telling)
+{
+    (void)telling;
+}
+
 /* Who was not subscribed yet reads the store when it is: no announcement is lost in between. */
 static void on_sender_up(void *context)
 {
@@ -258,12 +300,11 @@ static void on_sender_up(void *context)
         bus->posts_late = false;
         bus->heard->late(bus->heard_context);
     }
-    size_t cursor = 0;
-    for (struct late *late; (late = map_next(&bus->late, &cursor)) != NULL;) {
-        bus->shard->stats.announced_late++;
-        announce_check(bus, late_key(late));
+    if (map_count(&bus->saying) > 0) {
+        bus->say_again = true;
+    } else {
+        say_late(bus);
     }
-    forget_late(bus);
 }
 
 static const struct bus_events sender_events = {.on_up = on_sender_up};
@@ -278,7 +319,11 @@ struct inbox_bus *inbox_bus_create(struct shard *shard)
     bus->listener = ops->open(shard->bus, "inbox-listener", &listener_events, bus);
     bus->sender = ops->open(shard->bus, "inbox-sender", &sender_events, bus);
     bus->probe = bus_probe_create(shard, bus->listener, bus->sender);
+    walk_init_everybody(&bus->deaf, shard, give_up_waiting);
     map_init(&bus->late, late_key);
+    map_init(&bus->saying, late_key);
+    bus->telling = (struct telling){.tell = say_some, .drop = drop_saying};
+    list_init(&bus->telling.link);
     bus_name_all(&shard->config->names, bus->all);
     bus_name_audience(&shard->config->names, bus->posts);
     CHECK(ops->subscribe(bus->listener, bytes_str(bus->all))); /* as the node starts */
@@ -295,8 +340,10 @@ void inbox_bus_destroy(struct inbox_bus *bus)
     ops->close(bus->listener);
     ops->close(bus->sender);
     bus_probe_destroy(bus->probe);
-    forget_late(bus);
-    map_finish(&bus->late);
+    walk_finish(&bus->deaf);
+    list_remove(&bus->telling.link);
+    forget(&bus->late);
+    forget(&bus->saying);
     mem_free(bus);
 }
 

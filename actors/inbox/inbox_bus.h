@@ -43,9 +43,10 @@ enum { INBOX_BUS_LATE_MAX = 4096 };
  */
 void inbox_bus_announce(struct inbox_bus *bus, struct bytes key, struct buf *payload);
 
-/* Of posts to many, which nodes tell each other on a channel of their own. */
+/* What is told of many users; posts to many have a channel of their own. */
 struct inbox_bus_posts {
     void (*told)(void *context, struct bytes payload); /* by any node, this one too */
+    void (*unsure)(void *context); /* a node cannot say whose inboxes have changed */
     void (*resumed)(void *context); /* what was told before this moment may be lost */
     void (*late)(void *context); /* the sender is up again, and something was not told */
 };

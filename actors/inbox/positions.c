@@ -7,6 +7,8 @@
 
 #include "actors/deliver/outbox.h"
 #include "actors/inbox/inbox.h"
+#include "actors/inbox/teller.h"
+#include "actors/inbox/walk.h"
 #include "actors/shard.h"
 #include "actors/user_proto.h"
 #include "codec/base/mem.h"
@@ -34,7 +36,9 @@ struct positions {
     struct timer pace; /* of `later` */
     struct asking first;
     struct asking later; /* whom a post to many may concern: nobody else waits behind them */
-    struct look *look; /* under way; NULL: none */
+    struct walk asked_all; /* everybody: who has changed is not known */
+    struct walk compared; /* everybody: with what the store is sure of */
+    struct look *look; /* under way, or being told of; NULL: none */
     uint64_t since; /* what the next look begins with; 0: nothing was learned yet */
     bool comparing; /* what is in `first`, with what the store is sure of */
     bool look_again; /* as soon as the one under way has been answered */
@@ -49,10 +53,12 @@ struct page {
     struct actor_ref users[BATCH];
 };
 
-/* One request for what has changed. */
+/* One request for what has changed; its users are told some in a turn. */
 struct look {
     struct store_changed request;
     struct positions *positions;
+    struct telling telling;
+    size_t told;
 };
 
 /* A user of a query. */
@@ -245,7 +251,8 @@ static struct query *begin_query(struct positions *positions, struct asking *ask
     bool first = asking == &positions->first;
     bool comparing = first && positions->comparing;
     if (first) {
-        positions->comparing = comparing && !list_empty(&asking->queue);
+        positions->comparing =
+            comparing && (!list_empty(&asking->queue) || walk_is_due(&positions->compared));
     } else {
         positions->shard->stats.audience_waiting -= page->count;
     }
@@ -376,11 +383,16 @@ static void on_release(struct timer *timer)
     release(container_of(timer, struct positions, release));
 }
 
-static void ask_all(struct positions *positions)
+static void visit_asked(struct walk *walk, struct list *link)
 {
-    list_for_each (link, &positions->shard->users) {
-        positions_ask(positions, container_of(link, struct inbox, shard_link));
-    }
+    struct positions *positions = container_of(walk, struct positions, asked_all);
+    positions_ask_later(positions, container_of(link, struct inbox, shard_link));
+}
+
+static void visit_compared(struct walk *walk, struct list *link)
+{
+    struct positions *positions = container_of(walk, struct positions, compared);
+    positions_ask(positions, container_of(link, struct inbox, shard_link));
 }
 
 /* Ask for all users of the node, one by one, from shard 0. */
@@ -388,7 +400,7 @@ static void ask_here(void *sched, bool cancelled)
 {
     const struct shard *shard = cancelled ? NULL : sched_user(sched);
     if (shard != NULL && shard->positions != NULL) {
-        ask_all(shard->positions);
+        walk_everybody(sched_user(sched), &shard->positions->asked_all);
     }
 }
 
@@ -403,7 +415,7 @@ static void ask_node(struct positions *positions)
 static void compare_all(struct positions *positions)
 {
     positions->comparing = !list_empty(&positions->shard->users);
-    ask_all(positions);
+    walk_everybody(positions->shard, &positions->compared);
 }
 
 static void on_again(struct timer *timer)
@@ -450,35 +462,65 @@ static uint64_t first_since(const struct positions *positions, uint64_t next)
     return next > back ? next - back : 1;
 }
 
-static void take_in(struct positions *positions, const struct store_changed *changed)
-{
-    if (changed->more || changed->next < positions->since) {
-        ask_node(positions); /* too many; or the clock was set back, and times mean nothing */
-    } else {
-        for (size_t i = 0; i < changed->user_count; i++) {
-            tell_moved(positions->shard, &changed->users[i]);
-        }
-    }
-    positions->since =
-        positions->since == 0 ? first_since(positions, changed->next) : changed->next;
-}
-
 static void look(struct positions *positions);
 
-static void on_changed(struct store_request *request)
+static void end_look(struct look *done)
 {
-    struct look *done = container_of(request, struct look, request.base);
     struct positions *positions = done->positions;
     positions->look = NULL;
-    if (request->status == 0 && !positions->closed) {
-        take_in(positions, &done->request);
-    }
-    store_request_finish(request);
+    store_request_finish(&done->request.base);
     mem_free(done);
     if (positions->closed) {
         free_if_closed(positions);
     } else if (positions->look_again) {
         look(positions);
+    }
+}
+
+static bool tell_some(struct telling *telling, unsigned most)
+{
+    struct look *look = container_of(telling, struct look, telling);
+    for (; most > 0 && look->told < look->request.user_count; most--) {
+        tell_moved(look->positions->shard, &look->request.users[look->told++]);
+    }
+    if (look->told < look->request.user_count) {
+        return true;
+    }
+    end_look(look);
+    return false;
+}
+
+/* The shard ends: it is not to look again. */
+static void drop_told(struct telling *telling)
+{
+    struct look *look = container_of(telling, struct look, telling);
+    look->positions->look_again = false;
+    end_look(look);
+}
+
+static void take_in(struct look *done)
+{
+    struct positions *positions = done->positions;
+    const struct store_changed *changed = &done->request;
+    bool all = changed->more || changed->next < positions->since;
+    positions->since =
+        positions->since == 0 ? first_since(positions, changed->next) : changed->next;
+    if (all) {
+        ask_node(positions); /* too many; or the clock was set back, and times mean nothing */
+        end_look(done);
+    } else {
+        done->telling = (struct telling){.tell = tell_some, .drop = drop_told};
+        teller_tell(positions->shard, &done->telling);
+    }
+}
+
+static void on_changed(struct store_request *request)
+{
+    struct look *done = container_of(request, struct look, request.base);
+    if (request->status == 0 && !done->positions->closed) {
+        take_in(done);
+    } else {
+        end_look(done);
     }
 }
 
@@ -539,6 +581,8 @@ struct positions *positions_create(struct shard *shard)
     list_init(&positions->held);
     timer_init(&positions->recheck, on_recheck);
     timer_init(&positions->again, on_again);
+    walk_init_everybody(&positions->asked_all, shard, visit_asked);
+    walk_init_everybody(&positions->compared, shard, visit_compared);
     if (sched_shard(shard->sched) == 0) {
         arm(positions);
         positions_look(shard); /* from when on */

@@ -12,6 +12,7 @@
 #include "actors/bus.h"
 #include "actors/inbox/announce.h"
 #include "actors/inbox/post.h"
+#include "actors/inbox/teller.h"
 #include "actors/lease.h"
 #include "actors/shard.h"
 #include "codec/base/log.h"
@@ -61,6 +62,9 @@ struct schedule {
     bool refused; /* some of it could not be stored */
     uint32_t limit; /* of the next question; fewer after a failure, down to one */
     uint32_t inherited; /* set of parts that another node had before */
+    uint32_t told_parts; /* those whose users are asked for, or told */
+    struct telling telling; /* of users in these, in op.changed */
+    size_t told; /* of these, looked at so far */
     uint64_t next_at; /* wall clock of the database: what is due next; 0: nothing is known */
     uint64_t late_since_ms; /* monotonic: since when the operator knows that it is late; 0 */
     unsigned releasing; /* leases that Redis has not taken back yet */
@@ -440,25 +444,52 @@ static void on_kept(struct schedule *schedule, uint64_t deliver_at)
 /* --- users of a node that died --- */
 
 /* It may have stored what it could not announce any more: who is online looks. */
+static bool tell_some(struct telling *telling, unsigned most)
+{
+    struct schedule *schedule = container_of(telling, struct schedule, telling);
+    const struct store_changed *changed = &schedule->op.changed;
+    for (; most > 0 && schedule->told < changed->user_count; schedule->told++) {
+        struct store_user who = changed->users[schedule->told].who;
+        uint32_t part = slot_part(slot_of(who.tenant, who.user), STORE_SCHEDULE_PARTS);
+        if (schedule->told_parts & 1u << part) {
+            announce_repeat(schedule->shard, who);
+            most--;
+        }
+    }
+    if (schedule->told < changed->user_count) {
+        return true;
+    }
+    store_request_finish(&schedule->op.base);
+    go_on(schedule);
+    return false;
+}
+
+/* The node ends: what is due is another's. */
+static void drop_telling(struct telling *telling)
+{
+    struct schedule *schedule = container_of(telling, struct schedule, telling);
+    store_request_finish(&schedule->op.base);
+    rest(schedule, RETRY_MS);
+}
+
 static void on_changed(struct store_request *request)
 {
     struct schedule *schedule = container_of(request, struct schedule, op.base);
-    const struct store_changed *changed = &schedule->op.changed;
-    for (size_t i = 0; request->status == 0 && i < changed->user_count; i++) {
-        struct store_user who = changed->users[i].who;
-        uint32_t part = slot_part(slot_of(who.tenant, who.user), STORE_SCHEDULE_PARTS);
-        if (schedule->inherited & 1u << part) {
-            announce_repeat(schedule->shard, who);
-        }
+    if (request->status != 0) { /* once more, with what is asked next */
+        store_request_finish(request);
+        go_on(schedule);
+        return;
     }
-    schedule->inherited = request->status == 0 ? 0 : schedule->inherited; /* else once more */
-    store_request_finish(request);
-    go_on(schedule);
+    schedule->told = 0;
+    schedule->inherited &= ~schedule->told_parts;
+    schedule->telling = (struct telling){.tell = tell_some, .drop = drop_telling};
+    teller_tell(schedule->shard, &schedule->telling);
 }
 
 static void tell_inherited(struct schedule *schedule)
 {
     uint64_t unit = schedule->due.now / STORE_CHANGED_UNIT_MS;
+    schedule->told_parts = schedule->inherited;
     schedule->op.changed = (struct store_changed){
         .since = unit > BACK_UNITS ? unit - BACK_UNITS : 0, .limit = BACK_USERS};
     schedule->op.base.op = STORE_CHANGED;

@@ -4,6 +4,8 @@
  */
 #include "actors/inbox/teller.h"
 
+#include <limits.h>
+
 #include "actors/shard.h"
 
 /* The turn of the first, which comes behind the others when it has more. */
@@ -42,8 +44,13 @@ void teller_finish(struct teller *teller)
     }
 }
 
-void teller_add(struct teller *teller, struct telling *telling)
+void teller_tell(struct shard *shard, struct telling *telling)
 {
+    struct teller *teller = shard->teller;
+    if (teller == NULL) {
+        (void)telling->tell(telling, UINT_MAX);
+        return;
+    }
     list_append(&teller->tellings, &telling->link);
     if (!timer_armed(&teller->timer)) {
         step(teller);

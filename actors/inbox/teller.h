@@ -37,7 +37,10 @@ struct teller {
 void teller_init(struct teller *teller, struct shard *shard);
 void teller_finish(struct teller *teller);
 
-/* Have it told. It may be over when this returns. */
-void teller_add(struct teller *teller, struct telling *telling);
+/*
+ * Have it told by the teller of the shard; all at once where it has none. It may be over when this
+ * returns.
+ */
+void teller_tell(struct shard *shard, struct telling *telling);
 
 #endif

@@ -100,9 +100,11 @@ static struct bytes write_key(struct bytes tenant, struct bytes name, char at[KE
     return bytes_of(at, tenant.len + 1 + name.len);
 }
 
-static struct inbox *inbox_of_place(struct list *link)
+static void ask_place(struct walk *walk, struct list *link)
 {
-    return container_of(link, struct topic_place, topic_link)->inbox;
+    struct inbox *inbox = container_of(link, struct topic_place, topic_link)->inbox;
+    (void)walk;
+    positions_ask_later(shard_of(&inbox->owner.actor)->positions, inbox);
 }
 
 static struct bytes share_name(const void *share)
@@ -175,7 +177,7 @@ static struct topic *take_topic(
     }
     topic->share = share;
     topic->nameless = nameless;
-    walk_init(&topic->walk, inbox_of_place);
+    walk_init(&topic->walk, ask_place);
     topic->len = key.len;
     memcpy(topic->key, key.at, key.len);
     if (!map_put(&places->topics, topic)) {
@@ -232,7 +234,7 @@ static bool add_place(struct topic_places *places, struct inbox *inbox, struct b
 static void free_place(struct topic_places *places, struct topic_place *place)
 {
     struct topic *topic = place->topic;
-    walk_remove(places->walks, &topic->walk, &place->topic_link);
+    walk_remove(&topic->walk, &place->topic_link);
     list_remove(&place->inbox_link);
     mem_free(place);
     places->shard->stats.audience_unplaced -= topic->nameless;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * walk - goes through the many users whom a post may concern (all of a tenant, a topic's), and has
- * their positions asked for (positions_ask_later).
+ * walk - goes through many users (all of a tenant, a topic's, all of the shard), and has something
+ * done for each.
  *
- * A turn goes through WALK_USERS of them, whoever is meant and however many posts there were: the
- * first at the end of the turn that began the walk, the others every WALK_MS. A group that is
- * begun again before its walk is over is walked once more behind that, however often that was. Who
- * is taken out of a group before the walk has come to its end is asked for at once.
+ * A turn goes through WALK_USERS of them, whoever is meant and whatever for: the first at the end
+ * of the turn that began the walk, the others every WALK_MS. A group that is begun again before its
+ * walk is over is walked once more behind that, however often that was. Who is taken out of a group
+ * before the walk has come to its end is visited at once.
  */
 #ifndef ACTORS_INBOX_WALK_H
 #define ACTORS_INBOX_WALK_H
@@ -16,18 +16,23 @@
 #include "actors/core/timer.h"
 #include "codec/base/list.h"
 
-struct inbox;
 struct shard;
+struct walk;
 
 enum { WALK_USERS = 2000, WALK_MS = 5 };
 
-/* The users of one tenant or topic. */
+/* What is done for the user of a link. */
+typedef void (*walk_visit_fn)(struct walk *walk, struct list *link);
+
+/* A group of users; or everybody of a shard, gone through for one purpose. */
 struct walk {
-    struct list users; /* links that `inbox_at` knows */
+    struct list users; /* links that `visit` knows, of a group */
     /* private */
+    struct list *all; /* whom it goes through: `users`, or shard.users */
     struct list link; /* walks.due; in none: no walk is under way */
-    struct list *at; /* whom the walk comes to next; `users`: it is over */
-    struct inbox *(*inbox_at)(struct list *link);
+    struct list everybody_link; /* walks.everybody; in none: it is a group's, or not under way */
+    struct list *at; /* whom the walk comes to next; `all`: it is over */
+    walk_visit_fn visit;
     bool again;
 };
 
@@ -35,6 +40,7 @@ struct walk {
 struct walks {
     struct shard *shard;
     struct list due; /* walk.link */
+    struct list everybody; /* walk.everybody_link: those that go through shard.users */
     struct timer timer;
 };
 
@@ -43,16 +49,28 @@ void walks_init(struct walks *walks, struct shard *shard);
 void walks_finish(struct walks *walks);
 
 /* A group without users. */
-void walk_init(struct walk *walk, struct inbox *(*inbox_at)(struct list *link));
+void walk_init(struct walk *walk, walk_visit_fn visit);
+
+/* Everybody of `shard`, by inbox.shard_link. */
+void walk_init_everybody(struct walk *walk, struct shard *shard, walk_visit_fn visit);
 
 /* Leave the group: its walk is dropped. */
 void walk_finish(struct walk *walk);
 
-/* Ask for all users of the group; true: a walk begins with it, false: it is walked anyway. */
+/* Visit all users of the group; true: a walk begins with it, false: it is walked anyway. */
 bool walk_begin(struct walks *walks, struct walk *walk);
 
+/* The same of everybody of `shard`; at once where the shard has no walks. */
+void walk_everybody(struct shard *shard, struct walk *walk);
+
+/* Whether a walk is under way. */
+bool walk_is_due(const struct walk *walk);
+
 /* Take `link` out of the group. */
-void walk_remove(struct walks *walks, struct walk *walk, struct list *link);
+void walk_remove(struct walk *walk, struct list *link);
+
+/* `link` is about to leave its place in the users of `shard`, for the end of them or for good. */
+void walk_pass(struct shard *shard, struct list *link);
 
 /* End of a turn: the first users of the walks that it began. */
 void walks_flush(struct walks *walks);

@@ -18,6 +18,7 @@
 #include "actors/inbox/inbox_request.h"
 #include "actors/inbox/positions.h"
 #include "actors/inbox/topic_calls.h"
+#include "actors/inbox/walk.h"
 #include "actors/recover/recovery.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
@@ -126,6 +127,7 @@ static void free_user(struct actor *actor)
         shard->stats.busy_users--;
     }
     list_remove(&user->inbox.unread_link);
+    walk_pass(shard, &user->inbox.shard_link);
     list_remove(&user->inbox.shard_link);
     shard->stats.users--;
     mem_free(user);

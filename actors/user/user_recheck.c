@@ -7,6 +7,7 @@
  * who comes or goes meanwhile needs no care.
  */
 #include "actors/deliver/fanout.h"
+#include "actors/inbox/walk.h"
 #include "actors/user/user.h"
 #include "actors/user/user_actor.h"
 
@@ -52,6 +53,7 @@ bool user_recheck_some(struct shard *shard, struct user_recheck *counts)
             return false;
         }
         user->owner.rules = shard->rules;
+        walk_pass(shard, &user->inbox.shard_link);
         list_remove(&user->inbox.shard_link);
         list_append(&shard->users, &user->inbox.shard_link);
         cost++;

@@ -143,7 +143,7 @@ static void on_changed(struct store_request *request)
     api_call_renew(&call->api);
     store_request_finish(request);
     if (changed > 0) {
-        audience_tell(call->shard->audience, &call->telling);
+        teller_tell(call->shard, &call->telling);
     } else {
         go_on(call);
     }

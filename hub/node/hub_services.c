@@ -12,6 +12,7 @@
 #include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/shed.h"
+#include "actors/inbox/announce_queue.h"
 #include "actors/inbox/audience.h"
 #include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/positions.h"
@@ -139,6 +140,7 @@ static void open_inboxes(struct hub_shard *shard)
 
 static void close_inboxes(struct hub_shard *shard)
 {
+    announce_queue_send_all(shard->shard.announcements);
     inbox_bus_destroy(shard->shard.inbox_bus);
     shard->shard.inbox_bus = NULL;
 }

@@ -162,7 +162,7 @@ Test(rooms, what_waits_for_a_join_is_bounded)
 Test(rooms, what_waits_for_a_join_is_bounded_in_bytes)
 {
     enum { LARGEST = 500, COUNT = 60 };
-    struct world *world = begin(1);
+    struct world *world = begin(2);
     const struct shard_stats *stats = &world->ann.client.socket.shard->stats;
     world->nodes->node[0].config.message_bytes = LARGEST;
     ask(world, &world->ann, "join_room", "\"any:large\"");

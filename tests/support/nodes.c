@@ -10,6 +10,7 @@
 
 #include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout.h"
+#include "actors/inbox/audience.h"
 #include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
@@ -156,6 +157,10 @@ static void start_shard(struct nodes *nodes, unsigned node_number, unsigned numb
         at->shard.inbox_bus = inbox_bus_create(&at->shard);
     }
     at->shard.positions = positions_create(&at->shard);
+    at->shard.audience = audience_create(&at->shard);
+    if (at->shard.inbox_bus != NULL) {
+        audience_connect(at->shard.audience);
+    }
 }
 
 static void move_clock(struct det_sched *det, uint64_t now_ms)
@@ -206,9 +211,12 @@ void nodes_stop(struct nodes *nodes, unsigned number)
         fake_store_hold(shard->store, false);
         fake_store_drain(shard->store);
         gather_stop(shard);
-        positions_destroy(shard->positions);
         recovery_bus_destroy(shard->recovery_bus);
         inbox_bus_destroy(shard->inbox_bus);
+        shard->inbox_bus = NULL;
+        audience_destroy(shard->audience);
+        shard->audience = NULL;
+        positions_destroy(shard->positions);
     }
     det_sched_destroy(node->det);
     node->det = NULL;

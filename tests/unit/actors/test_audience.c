@@ -472,8 +472,8 @@ Test(audience, many_are_told_some_in_a_turn_and_each_call_has_its_turn)
     set_up(&world);
     struct crowd large = {.telling = {.tell = tell_crowd, .drop = drop_crowd}, .count = 10000};
     struct crowd small = {.telling = {.tell = tell_crowd, .drop = drop_crowd}, .count = 3};
-    audience_tell(world.shard.audience, &large.telling);
-    audience_tell(world.shard.audience, &small.telling);
+    teller_tell(&world.shard, &large.telling);
+    teller_tell(&world.shard, &small.telling);
     turn(&world);
     cr_expect_eq(large.told, TELLER_USERS, "%u in one turn", large.told);
     for (unsigned i = 0; i < 2; i++) {
