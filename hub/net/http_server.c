@@ -48,7 +48,7 @@ struct server {
     uint8_t state; /* enum state */
     bool begun; /* bytes of a head are there */
     bool again; /* a request was answered before */
-    bool paused; /* enough waits behind the current request */
+    bool paused; /* enough waits behind the current request, or behind answers not taken */
 };
 
 struct exchange {
@@ -583,6 +583,13 @@ static void tell_waiting(struct server *server)
     }
 }
 
+/* Whether what has come must wait: for the answer to the request before it, or until it is taken. */
+static bool must_wait(const struct server *server)
+{
+    return server->state == BUSY ||
+           (server->state == HEAD && connection_outbox(server->connection)->busy);
+}
+
 static size_t on_bytes(struct connection *connection, struct bytes bytes)
 {
     struct server *server = connection_owner(connection);
@@ -611,7 +618,7 @@ static size_t on_bytes(struct connection *connection, struct bytes bytes)
         return used;
     }
     server->ended = NULL;
-    if (server->state == BUSY && !server->paused &&
+    if (must_wait(server) && !server->paused &&
         bytes.len - used >= server->config->max_head_bytes) {
         server->paused = true;
         connection_pause(connection);
@@ -643,7 +650,10 @@ static void on_closed(struct connection *connection, enum close_reason reason)
 static void on_drained(struct connection *connection)
 {
     struct server *server = connection_owner(connection);
-    if (server->state == HEAD) {
+    if (server->state == HEAD && server->paused) {
+        server->paused = false;
+        connection_resume(connection);
+    } else if (server->state == HEAD) {
         connection_again(connection);
     }
 }

@@ -562,6 +562,36 @@ Test(http_server, small_answers_to_pipelined_requests_share_a_turn)
     stop(server);
 }
 
+/* More answers than the kernel takes: what is asked behind them waits, and is not the peer's fault. */
+Test(http_server, requests_wait_until_the_answers_before_them_are_taken)
+{
+    enum { LARGE = 60, SMALL = 10000, TURNS = 50 };
+    static const char large[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+                                "Content-Length: 300000\r\nX-A: b\r\n\r\n";
+    static const char small[] =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 0\r\nX-A: b\r\n\r\n";
+    struct server *server = start();
+    int fd = rig_connect(&server->rig);
+    struct builder input = {0};
+    add_times(&input, "GET /lasting HTTP/1.1\r\n" HOST "\r\n", LARGE);
+    add_times(&input, "GET / HTTP/1.1\r\n" HOST "\r\n", SMALL);
+    cr_expect(rig_send(fd, builder_bytes(&input)));
+    for (unsigned i = 0; i < TURNS; i++) { /* it reads what it reads before anything is taken */
+        rig_call(&server->rig, 0, let_it_read, NULL);
+    }
+    size_t len = LARGE * (sizeof(large) - 1 + sizeof(lasting)) + SMALL * (sizeof(small) - 1);
+    char *got = calloc(1, len);
+    cr_assert_eq(rig_recv(fd, got, len), len, "it was closed");
+    cr_expect_eq(memcmp(got, large, sizeof(large) - 1), 0);
+    cr_expect_eq(memcmp(got + len - (sizeof(small) - 1), small, sizeof(small) - 1), 0);
+    free(got);
+    builder_reset(&input);
+    rig_send(fd, BYTES("GET /wait HTTP/1.1\r\n" HOST "\r\n"));
+    cr_expect(rig_wait(&server->rig, 0, is_waiting, server), "it goes on");
+    close(fd);
+    stop(server);
+}
+
 Test(http_server, a8_bytes_behind_an_upgrade_belong_to_the_new_owner)
 {
     struct server *server = start();
