@@ -114,7 +114,7 @@ export interface Query {
   to?: string | number;
 }
 
-/** An id, a list of ids, everything up to a seq, or all; with ifRev only what has not changed since. */
+/** An id, a list of ids, everything up to a seq, or all that this device knows of; with ifRev only what has not changed since. */
 export type Which =
   | string
   | string[]

@@ -41,6 +41,7 @@ const READY = Symbol('ready');
 const RECEIVE = Symbol('receive');
 const OFFLINE = Symbol('offline');
 const PERSIST = Symbol('persist');
+const ONLINE = Symbol('online');
 const ALL = Symbol('all'); // the turn of a change that names no ids
 
 // Does not keep a Node process alive by itself.
@@ -262,6 +263,7 @@ export class Inbox extends Emitter {
   // Each takes an id, a list of ids, or an object as the hub has it: {ids}, {upTo: seq}, {all: true,
   // type?}, each with ifRev: rows that have changed since stay. They wait for the connection where
   // there is none, and are repeated until the hub has answered: the same change twice is one change.
+  // So `all` is what this device knew of when it was asked for: what comes meanwhile stays.
   // Resolve with {changed, conflict}: ids, or (with upTo and all) how many; ids that ifRev kept. What
   // this device itself changed since is no conflict, where it named the ids.
   markRead(which) {
@@ -312,6 +314,7 @@ export class Inbox extends Emitter {
     const target = typeof which === 'string' || Array.isArray(which) ? { ids: [which].flat() } : which;
     const { ids } = target;
     const weight = ids?.length ?? 1;
+    const known = this.#epoch !== null ? this.#toldSeq : null;
     const { pendingMax } = this.#options;
     if (this.#pending + weight > pendingMax) {
       throw new PealError('queue_full', `more than ${pendingMax} changes wait for an answer`);
@@ -319,7 +322,7 @@ export class Inbox extends Emitter {
     this.#pending += weight;
     const former = ids ? [...ids, ALL].map((id) => this.#turns.get(id)) : [...this.#turns.values()];
     const before = new Set(former.filter(Boolean));
-    const send = () => this.#send(event, { ...target, ...more });
+    const send = () => this.#send(event, { ...target, ...more }, known);
     const answered = before.size > 0 ? Promise.all(before).then(send) : send();
     const turn = answered.then(() => {}, () => {});
     for (const key of ids ?? [ALL]) this.#turns.set(key, turn);
@@ -356,8 +359,18 @@ export class Inbox extends Emitter {
     return parts;
   }
 
-  async #send(event, target) {
+  // `all` by the highest seq that was known when it was asked for, so that it may be repeated; `known`
+  // null: nothing was yet. Without an inbox nothing ever is.
+  async #boundOf({ all, ...target }, known) {
+    if (!all || !this.#options.inbox) return { ...target, ...(all && { all }) };
+    if (known === null) await this.#peal[ONLINE]();
+    return { ...target, upTo: known ?? this.#toldSeq };
+  }
+
+  async #send(event, wanted, known) {
+    const target = await this.#boundOf(wanted, known);
     const { ids } = target;
+    if (wanted.all && target.upTo === 0) return { changed: 0, conflict: [] };
     const done = { changed: ids ? [] : 0, conflict: [] };
     for (const part of this.#partsOf(target)) {
       const { rev, changed = [], conflict = [] } = await this.#peal[PERSIST](event, part);
@@ -687,8 +700,10 @@ export class Peal extends Emitter {
   #returnAt = 0; // when a draining hub wants this client back
   #refused = false; // the last token was, and another one is asked for
   #end = null; // why it is closed
+  #lives = 0; // how often it was
   #waiters = new Set();
   #rooms = new Map(); // roomId → argument of join_room
+  #wanted = new Map(); // the same, with those that are being joined
   #typing = new Map();
   #lastId = 0;
   #onNetwork = () => this.#retryNow();
@@ -726,6 +741,7 @@ export class Peal extends Emitter {
     if (this.#state !== 'idle' && this.#state !== 'closed') this.close();
     this.#url = endpoint(url);
     this.#token = token;
+    this.#ready = null; // somebody else may come
     this.#attempts = 0;
     this.#returnAt = 0;
     this.#refused = false;
@@ -773,12 +789,24 @@ export class Peal extends Emitter {
   // Enter a room and stay in it across connections; waits for the connection.
   async join(roomId, { roomType } = {}) {
     const argument = { roomId, ...(roomType !== undefined && { roomType }) };
-    const answer = await this[PERSIST]('join_room', argument);
-    this.#rooms.set(roomId, argument);
+    this.#wanted.set(roomId, argument);
+    try {
+      return await this.#enter(roomId, argument);
+    } catch (error) {
+      if (this.#wanted.get(roomId) === argument) this.#wanted.delete(roomId);
+      throw error;
+    }
+  }
+
+  // Join a room that is still wanted; who has left it before there was an answer is not in it.
+  async #enter(roomId, argument) {
+    const answer = await this[PERSIST]('join_room', argument, () => this.#wanted.has(roomId));
+    if (this.#wanted.has(roomId)) this.#rooms.set(roomId, argument);
     return answer;
   }
 
   async leave(roomId) {
+    this.#wanted.delete(roomId);
     this.#rooms.delete(roomId);
     this.#typing.delete(roomId);
     if (this.session) await this.request('leave_room', { roomId });
@@ -829,7 +857,6 @@ export class Peal extends Emitter {
     return (await this.request('presence:query', { users })).users;
   }
 
-  // Ask until there is an answer that is not temporary. Only for what may be asked twice.
   // What the user wants of notifications, on all devices: as the hub has it. Setting replaces it all, and
   // is repeated until it is answered, as marks are.
   async preferences() {
@@ -842,9 +869,22 @@ export class Peal extends Emitter {
     return set;
   }
 
-  async [PERSIST](event, argument) {
+  [ONLINE]() {
+    return this.#whenOnline();
+  }
+
+  // Ask until there is an answer that is not temporary, as long as it is `wanted`. Only for what may be
+  // asked twice, and not of another user, nor behind close().
+  async [PERSIST](event, argument, wanted = () => true) {
+    const lives = this.#lives;
+    let who = this.userId;
     for (let attempt = 0; ; attempt++) {
+      if (lives !== this.#lives) throw this.#end;
       await this.#whenOnline();
+      who ??= this.userId;
+      if (lives !== this.#lives || who !== this.userId || !wanted()) {
+        throw new PealError('closed', `${event} is of no use any more`);
+      }
       try {
         return await this.request(event, argument);
       } catch (error) {
@@ -896,6 +936,7 @@ export class Peal extends Emitter {
     clearTimeout(this.#retryTimer);
     this.#retryTimer = null;
     this.#link = link;
+    link.timer = setTimeout(() => this.#lost(link, 0, 'there is no token yet'), this.#options.openTimeout);
     this.#set('connecting');
     try {
       const token = typeof this.#token === 'function' ? await this.#token() : this.#token;
@@ -916,6 +957,7 @@ export class Peal extends Emitter {
   #watch(link) {
     const { socket } = link;
     const { openTimeout, silence } = this.#options;
+    clearTimeout(link.timer);
     link.timer = setTimeout(() => this.#lost(link, 0, 'the connection did not open'), openTimeout);
     socket.onopen = () => {
       clearTimeout(link.timer);
@@ -1018,10 +1060,11 @@ export class Peal extends Emitter {
 
   async #rejoin(roomId, argument) {
     try {
-      await this[PERSIST]('join_room', argument);
+      await this.#enter(roomId, argument);
     } catch (error) {
       if (error.code === 'closed') return;
       this.#rooms.delete(roomId);
+      this.#wanted.delete(roomId);
       this[EMIT]('error', { ...what(error), event: 'join_room', roomId });
     }
   }
@@ -1096,6 +1139,7 @@ export class Peal extends Emitter {
     globalThis.removeEventListener?.('online', this.#onNetwork);
     const waiters = [...this.#waiters];
     this.#waiters.clear();
+    this.#lives += 1;
     this.#end = new PealError('closed', reason || `closed with ${code}`, { closeCode: code });
     this.#set('closed', { code, reason });
     for (const { reject } of waiters) reject(this.#end);

@@ -93,6 +93,15 @@ describe('connecting', () => {
     assert.match(client.states.find(({ state }) => state === 'waiting').reason, /no network/);
   });
 
+  test('a token that never comes is asked for again', async () => {
+    let asked = 0;
+    const client = newClient({ openTimeout: 60 });
+    const done = client.connect(hub.url, { token: () => (asked++ === 0 ? new Promise(() => {}) : 'abc') });
+    (await hub.line(0)).ready();
+    await within(done, 'online');
+    assert.equal(asked, 2);
+  });
+
   test('comes back after refusals, each pause longer than none and below the bound', async () => {
     hub.refuse = true;
     const client = newClient();
@@ -692,7 +701,77 @@ describe('asking for changes', () => {
       ['notification:read', { upTo: 7 }], ['notification:seen', { upTo: 7 }],
       ['notification:unread', { ids: ['id-1'], ifRev: 4 }], ['notification:unarchive', { ids: ['id-1'] }],
       ['notification:snooze', { ids: ['id-1'], until: '2026-01-02T03:04:05.678Z' }],
-      ['notification:snooze', { all: true, type: 'note', until: null }], ['notification:delete', { all: true }]]);
+      ['notification:snooze', { upTo: 7, type: 'note', until: null }], ['notification:delete', { upTo: 7 }]]);
+  });
+
+  test('all is what was known when it was asked for, however late it is answered', async () => {
+    const { client, line } = await online({ ready: { seq: 2, rev: 2 }, items: [item(2), item(1)] });
+    const erased = client.inbox.delete({ all: true, ifRev: 2 });
+    assert.deepEqual((await line.asked('notification:delete')).argument, { upTo: 2, ifRev: 2 });
+    line.cut(); // it may be done
+    await until(() => client.state !== 'online', 'offline');
+    const read = client.inbox.markRead({ all: true, type: 'note' });
+    const again = await hub.line(1);
+    again.ready({ seq: 3, rev: 3 });
+    (await again.asked('notification:sync')).answer(page({ rev: 3, items: [item(3)] }));
+    await until(() => seqs(client).includes(3), 'what came meanwhile');
+    const asked = await again.asked('notification:delete');
+    assert.deepEqual(asked.argument, { upTo: 2, ifRev: 2 });
+    asked.answer({ ok: true, rev: 3, changed: 2 });
+    assert.deepEqual(await erased, { changed: 2, conflict: [] });
+    const marked = await again.asked('notification:read');
+    assert.deepEqual(marked.argument, { type: 'note', upTo: 2 });
+    marked.answer({ ok: true, rev: 3, changed: 0 });
+    await read;
+  });
+
+  test('all that was asked for before anything was known is what the hub has then', async () => {
+    const client = newClient();
+    client.connect(hub.url, { token: 'abc' });
+    const done = client.inbox.archive({ all: true });
+    const line = await hub.line(0);
+    line.ready({ seq: 4, rev: 4 });
+    const asked = await line.asked('notification:archive');
+    assert.deepEqual(asked.argument, { upTo: 4 });
+    asked.answer({ ok: true, rev: 4, changed: 0 });
+    await done;
+    const without = newClient({ inbox: false });
+    without.connect(hub.url, { token: 'abc' });
+    const other = await hub.line(1);
+    other.ready({ seq: 4, rev: 4 });
+    other.script({ 'notification:archive': () => ({ ok: true, rev: 4, changed: 0 }) });
+    await without.inbox.archive({ all: true });
+    assert.deepEqual(other.packets.find(([, event]) => event === 'notification:archive')[2], { all: true });
+  });
+
+  test('where nothing is known, all of it is nothing', async () => {
+    const { client, line } = await online();
+    const done = within(client.inbox.delete({ all: true }), 'nothing is asked');
+    assert.deepEqual(await done, { changed: 0, conflict: [] });
+    assert.equal(line.count('notification:delete'), 0);
+  });
+
+  test('what one user asked for is not asked of another', async () => {
+    const { client, line } = await online({ ready: { seq: 2, rev: 2 }, items: [item(2), item(1)], options: { backoffMin: 40 } });
+    const unavailable = { ok: false, error: 'unavailable', message: 'later' };
+    line.script({ 'notification:read': () => unavailable, 'preferences:set': () => unavailable });
+    const pausing = [client.inbox.markAllRead(), client.setPreferences({ muteUntil: '2030-01-01T00:00:00Z' })];
+    const refused = pausing.map((one) => assert.rejects(one, { code: 'closed' }));
+    await until(() => line.count('notification:read') > 0 && line.count('preferences:set') > 0, 'both are refused');
+    client.close();
+    client.connect(hub.url, { token: 'bob' });
+    const second = await hub.line(1);
+    second.ready({ userId: 'bob', seq: 9, rev: 9 });
+    await within(Promise.all(refused), 'the end of what alice asked');
+    second.cut(); // now by a token of somebody else
+    await until(() => client.state !== 'online', 'offline');
+    const waiting = assert.rejects(client.inbox.markRead({ upTo: 9 }), { code: 'closed' });
+    const third = await hub.line(2);
+    third.ready({ userId: 'carol', seq: 9, rev: 9 });
+    await within(waiting, 'the end of what bob asked');
+    for (const { packets } of [second, third]) {
+      assert.ok(!packets.some(([, event]) => event === 'notification:read' || event === 'preferences:set'));
+    }
   });
 
   test('many ids are several requests', async () => {
@@ -905,6 +984,31 @@ describe('rooms', () => {
     line.ready();
     await joined;
     assert.equal(line.count('join_room'), 1);
+  });
+
+  test('a room that is left before the hub has answered is left', async () => {
+    const client = newClient(quiet.options);
+    client.connect(hub.url, { token: 'abc' });
+    const late = assert.rejects(client.join('public:late'), { code: 'closed' });
+    await client.leave('public:late');
+    const line = await hub.line(0);
+    line.ready();
+    await within(late, 'it is not joined');
+    assert.equal(line.count('join_room'), 0);
+    const joined = client.join('public:lobby');
+    const asked = await line.asked('join_room');
+    const left = client.leave('public:lobby');
+    asked.answer({ ok: true });
+    (await line.asked('leave_room')).answer({ ok: true });
+    await Promise.all([joined, left]);
+    assert.deepEqual(client.rooms, []);
+    line.cut();
+    const again = await hub.line(1);
+    again.ready();
+    await until(() => client.state === 'online', 'online');
+    client.emit('end');
+    await again.heard('end');
+    assert.equal(again.count('join_room'), 0);
   });
 
   test('messages carry a nonce also where there is no crypto', async () => {
