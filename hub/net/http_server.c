@@ -583,7 +583,7 @@ static void tell_waiting(struct server *server)
     }
 }
 
-/* Whether what has come must wait: for the answer to the request before it, or until it is taken. */
+/* Whether what has come must wait: for the answer to what is before it, or until that is taken. */
 static bool must_wait(const struct server *server)
 {
     return server->state == BUSY ||

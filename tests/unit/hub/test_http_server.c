@@ -562,7 +562,7 @@ Test(http_server, small_answers_to_pipelined_requests_share_a_turn)
     stop(server);
 }
 
-/* More answers than the kernel takes: what is asked behind them waits, and is not the peer's fault. */
+/* More answers than the kernel takes: what is asked behind them waits, at no fault of the peer. */
 Test(http_server, requests_wait_until_the_answers_before_them_are_taken)
 {
     enum { LARGE = 60, SMALL = 10000, TURNS = 50 };
