@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Asks for the days of a tenant, and has old ones dropped. What counts are triggers of the schema.
+ * Asks for the days of a tenant, has old ones dropped, and added up what was counted since.
+ * Statements that store or mark count (PG_TALLY of pg.def).
  */
 #include "sql/pg_summary.h"
 

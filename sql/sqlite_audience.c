@@ -14,6 +14,7 @@
 #include "sql/sqlite_change.h"
 #include "sql/sqlite_items.h"
 #include "sql/sqlite_ops.h"
+#include "sql/sqlite_summary.h"
 
 enum { MOST_CHANGES = 500 };
 
@@ -147,8 +148,13 @@ static int make_row(struct sqlite_db *db, const struct store_user *who,
     query_u64(&query, 6, rev);
     query_id(&query, 7, model.id);
     query_text(&query, 8, bytes_of(model.post_id, UUID_TEXT_LEN));
-    int changed = query_run(&query);
-    return changed < 0 ? changed : 0;
+    more = query_step(&query);
+    if (more > 0) {
+        status = sqlite_summary_count(db, who->tenant, query_column(&query, 0), 1);
+        more = query_step(&query);
+    }
+    query_close(&query);
+    return more < 0 ? more : status;
 }
 
 /* Make the rows of posts; who has no preferences is not looked for. */

@@ -11,6 +11,7 @@
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_change.h"
 #include "sql/sqlite_schedule.h"
+#include "sql/sqlite_summary.h"
 
 static int read_rev(struct sqlite_db *db, const struct store_user *who, struct put_result *result)
 {
@@ -368,17 +369,13 @@ struct tally {
 
 static int write_tally(struct sqlite_db *db, struct tally *tally)
 {
-    int changed = 0;
-    for (size_t i = 0; i < tally->count && changed >= 0; i++) {
-        struct query query;
-        query_open(&query, db, SQLITE_STMT_TALLY_POSTED);
-        query_text(&query, 1, tally->types[i].like->who.tenant);
-        query_text(&query, 2, tally->types[i].like->type);
-        query_u64(&query, 3, tally->types[i].posted);
-        changed = query_run(&query);
+    int status = 0;
+    for (size_t i = 0; i < tally->count && status == 0; i++) {
+        const struct store_row *like = tally->types[i].like;
+        status = sqlite_summary_count(db, like->who.tenant, like->type, tally->types[i].posted);
     }
     tally->count = 0;
-    return changed < 0 ? changed : 0;
+    return status;
 }
 
 static int count_row(struct sqlite_db *db, struct tally *tally, const struct store_row *row)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads the days of a tenant, and drops old ones. What counts are triggers of the schema.
+ * Counts what is stored, reads the days of a tenant, and drops old ones. What is read is counted by
+ * a trigger of the schema.
  */
 #include "sql/sqlite_summary.h"
 
@@ -8,6 +9,18 @@
 #include "sql/engine.h"
 
 enum { DAY_MS = 86400000 };
+
+int sqlite_summary_count(
+    struct sqlite_db *db, struct bytes tenant, struct bytes type, uint64_t posted)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_TALLY_POSTED);
+    query_text(&query, 1, tenant);
+    query_text(&query, 2, type);
+    query_u64(&query, 3, posted);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
+}
 
 int sqlite_summary_read(struct sqlite_db *db, struct store_summary *summary)
 {

@@ -9,6 +9,10 @@
 #include "sql/sqlite_db.h"
 #include "sql/store_summary.h"
 
+/* Count `posted` rows of a type that were stored in the open transaction; a status. */
+MUST_CHECK int sqlite_summary_count(
+    struct sqlite_db *db, struct bytes tenant, struct bytes type, uint64_t posted);
+
 /* Carry out STORE_SUMMARY; a status. */
 MUST_CHECK int sqlite_summary_read(struct sqlite_db *db, struct store_summary *summary);
 

@@ -3,10 +3,10 @@
  * store_summary - what a store is asked about how much a tenant's users were sent, and read, by day
  * and type. How requests live is said in store.h.
  *
- * It is counted in the transaction that stores or marks, by triggers of the tables: rows that came
- * into inboxes, with each post that collapsed into one, and rows that were read, each time. Days
- * are those of UTC by the clock of the database, numbered from 1970 on. A connection counts up to
- * STORE_SUMMARY_TYPES types of a tenant in a day by name, and all others together.
+ * It is counted in the transaction that stores or marks: rows that came into inboxes, with each
+ * post that collapsed into one, and rows that were read, each time. Days are those of UTC by the
+ * clock of the database, numbered from 1970 on. Up to STORE_SUMMARY_TYPES types of a tenant in a
+ * day are kept by name, and all others together.
  */
 #ifndef SQL_STORE_SUMMARY_H
 #define SQL_STORE_SUMMARY_H
@@ -35,8 +35,8 @@ struct store_summary {
 };
 
 /*
- * Drop days that ended `tombstone_ms` before `now`, and add up what several connections have
- * counted of a day that is over, at most `limit` rows of each. It is a struct store_sweep of op
+ * Drop days that ended `tombstone_ms` before `now`, and add up what transactions have counted since
+ * the last time (Postgres), at most `limit` rows of each. It is a struct store_sweep of op
  * STORE_SUMMARY_SWEEP, which tells nobody; `more` says that it is not done.
  */
 

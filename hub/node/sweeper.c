@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runs one sweep after the other on a timer, and again at once as long as there is more: of what is
- * due, then of posts to many, and once a minute of what is counted by day.
+ * due, then of posts to many, and each few seconds of what is counted by day.
  */
 #include "hub/node/sweeper.h"
 
@@ -17,7 +17,7 @@
 #include "hub/node/node.h"
 #include "sql/store.h"
 
-enum { LIMIT = 500, SUMMARY_MS = 60000, LATE_MS = 10000 };
+enum { LIMIT = 500, SUMMARY_MS = 5000, LATE_MS = 10000 };
 
 /* What is swept, in this order; `names` is for the log. */
 enum { ROWS, AUDIENCES, SUMMARIES, KINDS };

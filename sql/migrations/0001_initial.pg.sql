@@ -781,6 +781,10 @@ BEGIN
             SELECT * FROM peal.audience_post a
             WHERE a.tenant = d.tenant AND a.n >= k.n AND a.n <= k.n ORDER BY a.n LIMIT 1
         ) p
+        RETURNING tenant, type
+    ), tallied AS (
+        INSERT INTO peal.tally_entry (tenant, type, posted)
+        SELECT s.tenant, s.type, count(*) FROM stored s GROUP BY s.tenant, s.type
     ), forgotten AS (
         DELETE FROM peal.member m WHERE m.ctid = ANY (ARRAY(
             SELECT l.place FROM done d CROSS JOIN LATERAL (
@@ -1186,127 +1190,90 @@ BEGIN
 END
 $$;
 
--- What was posted and read by tenant, day (UTC, since 1970) and type, each connection for itself
--- (lane: its process, so that no two wait for each other; 0: added up when the day is over). '' are
--- the types of a day and lane behind the 100th (sql/store_summary.h).
+-- What was posted and read by tenant, day (UTC, since 1970) and type, as far as it is added up. '' are
+-- the types of a day behind the 100th (sql/store_summary.h).
 CREATE TABLE peal.tally (
     tenant text COLLATE "C" NOT NULL,
     day integer NOT NULL,
-    lane integer NOT NULL,
     type text COLLATE "C" NOT NULL,
     posted bigint NOT NULL DEFAULT 0,
     read bigint NOT NULL DEFAULT 0,
-    PRIMARY KEY (tenant, day, lane, type)
+    PRIMARY KEY (tenant, day, type)
 ) WITH (fillfactor = 50);
-CREATE INDEX tally_day ON peal.tally (day) WHERE lane = 0;
-CREATE INDEX tally_lane ON peal.tally (day) WHERE lane <> 0;
+CREATE INDEX tally_day ON peal.tally (day) WHERE day > 0;
 
-CREATE FUNCTION peal.tally_add(spaces text[], types text[], posts bigint[], reads bigint[])
-RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-    today CONSTANT integer := floor(extract(epoch FROM now()) / 86400);
-    own CONSTANT integer := pg_backend_pid();
-BEGIN
-    INSERT INTO peal.tally AS t (tenant, day, lane, type, posted, read)
-    SELECT c.tenant, today, own, c.type, sum(c.posted), sum(c.read)
-    FROM (
-        SELECT g.tenant, g.posted, g.read, CASE
-            WHEN g.known OR row_number() OVER (
-                PARTITION BY g.tenant, g.known ORDER BY g.posted + g.read DESC, g.type
-            ) + (
-                SELECT count(*) FROM peal.tally h WHERE h.tenant = g.tenant AND h.day = today
-                    AND h.lane = own AND h.type > ''
-            ) <= 100 THEN g.type ELSE '' END AS type
-        FROM (
-            SELECT u.tenant, u.type, u.posted, u.read, EXISTS (
-                SELECT FROM peal.tally k WHERE k.tenant = u.tenant AND k.day = today
-                    AND k.lane = own AND k.type = u.type
-            ) AS known
-            FROM unnest(spaces, types, posts, reads) AS u (tenant, type, posted, read)
-        ) g
-    ) c GROUP BY c.tenant, c.type
-    ON CONFLICT (tenant, day, lane, type) DO UPDATE
-    SET posted = t.posted + excluded.posted, read = t.read + excluded.read;
-END
-$$;
+-- What transactions have counted since: added, never changed, so that who counts waits for nobody.
+-- xact: the transaction. What stands in peal.meta as tally_reached is that up to which all is added up.
+CREATE TABLE peal.tally_entry (
+    xact bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
+    tenant text COLLATE "C" NOT NULL,
+    day integer NOT NULL DEFAULT floor(extract(epoch FROM now()) / 86400),
+    type text COLLATE "C" NOT NULL,
+    posted bigint NOT NULL DEFAULT 0,
+    read bigint NOT NULL DEFAULT 0
+);
+CREATE INDEX tally_entry_xact ON peal.tally_entry (xact);
 
-CREATE FUNCTION peal.tally_added() RETURNS trigger
-LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM peal.tally_add(array_agg(g.tenant), array_agg(g.type), array_agg(g.posted),
-        array_agg(0::bigint))
-    FROM (
-        SELECT a.tenant, a.type, sum(a.count)::bigint AS posted FROM added a
-        GROUP BY a.tenant, a.type
-    ) g HAVING count(*) > 0;
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER tally_added AFTER INSERT ON peal.notification
-    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION peal.tally_added();
-
--- Rows before and after are put side by side by grouping: a join has no statistics to be planned by.
-CREATE FUNCTION peal.tally_changed() RETURNS trigger
-LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM peal.tally_add(array_agg(g.tenant), array_agg(g.type), array_agg(g.posted),
-        array_agg(g.read))
-    FROM (
-        SELECT r.tenant, r.type, sum(greatest(r.posted, 0))::bigint AS posted,
-            sum(greatest(r.read, 0))::bigint AS read
-        FROM (
-            SELECT u.tenant, max(u.type) FILTER (WHERE u.sign > 0) AS type,
-                sum(u.sign * u.count) AS posted,
-                sum(CASE WHEN u.read_at > 0 THEN u.sign ELSE 0 END) AS read
-            FROM (
-                SELECT 1 AS sign, a.slot, a.tenant, a.user_id, a.seq, a.type, a.count, a.read_at
-                FROM after_it a
-                UNION ALL
-                SELECT -1, b.slot, b.tenant, b.user_id, b.seq, b.type, b.count, b.read_at
-                FROM before_it b
-            ) u GROUP BY u.slot, u.tenant, u.user_id, u.seq
-        ) r WHERE r.posted > 0 OR r.read > 0 GROUP BY r.tenant, r.type
-    ) g HAVING count(*) > 0;
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER tally_changed AFTER UPDATE ON peal.notification
-    REFERENCING OLD TABLE AS before_it NEW TABLE AS after_it
-    FOR EACH STATEMENT EXECUTE FUNCTION peal.tally_changed();
-
--- Drops days before keep_from, and adds up the lanes of days to which nobody adds any more; whether
--- there is more of either. One at a time: the others have nothing to do.
+-- Drops days before keep_from, and adds up what transactions have counted that are behind all that are
+-- open, some `most` entries; whether there is more of either. So each entry is looked at once, also where
+-- an old snapshot keeps those that are gone. A restored database may number its transactions lower than
+-- before: then it begins anew. One at a time: the others have nothing to do.
 CREATE FUNCTION peal.tally_sweep(keep_from bigint, most bigint) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-    today CONSTANT integer := floor(extract(epoch FROM now()) / 86400);
     dropped bigint;
+    past bigint;
+    reach bigint;
+    over bigint;
     added_up bigint;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(7310026, 1) THEN
         RETURN false;
     END IF;
     DELETE FROM peal.tally t WHERE t.ctid = ANY (ARRAY(
-        SELECT o.ctid FROM peal.tally o WHERE o.day < keep_from AND o.lane = 0
-        ORDER BY o.day LIMIT most) || ARRAY(
-        SELECT o.ctid FROM peal.tally o WHERE o.day < keep_from AND o.lane <> 0
+        SELECT o.ctid FROM peal.tally o WHERE o.day > 0 AND o.day < keep_from
         ORDER BY o.day LIMIT most));
     GET DIAGNOSTICS dropped = ROW_COUNT;
+    over := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+    past := coalesce((SELECT m.value::bigint FROM peal.meta m WHERE m.name = 'tally_reached'), 0);
+    past := CASE WHEN past < over THEN past ELSE 0 END;
+    SELECT e.xact INTO reach FROM peal.tally_entry e WHERE e.xact > past AND e.xact < over
+        ORDER BY e.xact OFFSET most - 1 LIMIT 1;
     WITH gone AS (
-        DELETE FROM peal.tally t WHERE t.ctid = ANY (ARRAY(
-            SELECT o.ctid FROM peal.tally o WHERE o.day < today - 1 AND o.lane <> 0
-            ORDER BY o.day LIMIT most))
+        DELETE FROM peal.tally_entry t WHERE t.ctid = ANY (ARRAY(
+            SELECT e.ctid FROM peal.tally_entry e
+            WHERE e.xact > past AND e.xact <= coalesce(reach, over - 1) ORDER BY e.xact))
         RETURNING t.tenant, t.day, t.type, t.posted, t.read
+    ), summed AS MATERIALIZED (
+        SELECT g.tenant, g.day, g.type, sum(g.posted) AS posted, sum(g.read) AS read FROM gone g
+        WHERE g.day >= keep_from GROUP BY g.tenant, g.day, g.type
+    ), known AS MATERIALIZED (
+        SELECT s.*, EXISTS (SELECT FROM peal.tally k WHERE k.tenant = s.tenant AND k.day = s.day
+            AND k.type = s.type) AS named
+        FROM summed s
+    ), placed AS (
+        SELECT k.tenant, k.day, k.posted, k.read, CASE
+            WHEN k.named OR row_number() OVER (
+                PARTITION BY k.tenant, k.day, k.named ORDER BY k.posted + k.read DESC, k.type
+            ) + (
+                SELECT count(*) FROM peal.tally h
+                WHERE h.tenant = k.tenant AND h.day = k.day AND h.type > ''
+            ) <= 100 THEN k.type ELSE '' END AS type
+        FROM known k
     ), kept AS (
-        INSERT INTO peal.tally AS t (tenant, day, lane, type, posted, read)
-        SELECT g.tenant, g.day, 0, g.type, sum(g.posted), sum(g.read) FROM gone g
-        GROUP BY g.tenant, g.day, g.type
-        ON CONFLICT (tenant, day, lane, type) DO UPDATE
+        INSERT INTO peal.tally AS t (tenant, day, type, posted, read)
+        SELECT p.tenant, p.day, p.type, sum(p.posted), sum(p.read) FROM placed p
+        GROUP BY p.tenant, p.day, p.type
+        ON CONFLICT (tenant, day, type) DO UPDATE
         SET posted = t.posted + excluded.posted, read = t.read + excluded.read
     )
     SELECT count(*) FROM gone INTO added_up;
-    RETURN dropped >= most OR added_up = most;
+    IF added_up > 0 THEN
+        INSERT INTO peal.meta AS m (name, value)
+            VALUES ('tally_reached', coalesce(reach, over - 1)::text)
+            ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+    END IF;
+    RETURN dropped >= most OR reach IS NOT NULL;
 END
 $$;
 

@@ -199,8 +199,8 @@ CREATE TABLE witness (
 ) WITHOUT ROWID;
 
 -- What was posted and read by tenant, day (UTC, since 1970) and type; '' are the types of a day
--- behind the 100th (sql/store_summary.h). A put counts what it stores, once a type (sqlite_put.c);
--- rows that are made of posts to many, and whatever changes rows, are counted here.
+-- behind the 100th (sql/store_summary.h). What makes rows counts them, a put once a type
+-- (sqlite_put.c); whatever changes rows is counted here.
 CREATE TABLE tally (
     tenant TEXT NOT NULL,
     day INTEGER NOT NULL,
@@ -210,17 +210,6 @@ CREATE TABLE tally (
     PRIMARY KEY (tenant, day, type)
 ) WITHOUT ROWID;
 CREATE INDEX tally_day ON tally (day);
-CREATE TRIGGER tally_added AFTER INSERT ON notification WHEN new.audience_n > 0 BEGIN
-    INSERT INTO tally (tenant, day, type, posted)
-    VALUES (new.tenant, unixepoch() / 86400, CASE WHEN EXISTS (
-            SELECT 1 FROM tally t WHERE t.tenant = new.tenant AND t.day = unixepoch() / 86400
-                AND t.type = new.type
-        ) OR (
-            SELECT count(*) FROM tally t WHERE t.tenant = new.tenant
-                AND t.day = unixepoch() / 86400 AND t.type <> ''
-        ) < 100 THEN new.type ELSE '' END, new.count)
-    ON CONFLICT (tenant, day, type) DO UPDATE SET posted = posted + excluded.posted;
-END;
 CREATE TRIGGER tally_changed AFTER UPDATE OF read_at, count ON notification
 WHEN (new.read_at > 0 AND old.read_at = 0) OR new.count > old.count BEGIN
     INSERT INTO tally (tenant, day, type, posted, read)

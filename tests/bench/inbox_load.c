@@ -157,8 +157,6 @@ uint64_t inbox_load(const struct inbox_world *world, const char *url)
     qsort(users, world->users, sizeof(*users), by_slot);
     PGconn *pg = PQconnectdb(url);
     struct builder out = {0};
-    /* Triggers would count all rows at once. */
-    must(pg, PQexec(pg, "SET session_replication_role = replica"), PGRES_COMMAND_OK);
     must(pg,
         PQexec(pg, "COPY peal.inbox (slot, tenant, user_id, seq, rev, unread, unseen) FROM STDIN"),
         PGRES_COPY_IN);

@@ -89,7 +89,7 @@ static const struct {
     {"put.collapse",
         {{"dedup_pkey", "key_hash"}, {"inbox_pkey", "user_id"}, {"notification_pkey", "seq <"},
             {"notification_collapse", "collapse <"}, {"notification_digest", "(type <"}}},
-    {"summary", {{"tally_pkey", "day <="}}},
+    {"summary", {{"tally_pkey", "day <="}, {"tally_entry_xact", "xact >"}, {"meta_pkey", "name"}}},
     {"summary.sweep", {{0}}},
     {"sweep", {{0}}},
     {"sync", {{"notification_new", "new_rev >"}, {"notification_changed", "(rev >"},
@@ -623,11 +623,9 @@ static void dedup_line(unsigned i, char text[256])
         slot_of_number(user), user, i, i, i / MANY_USERS + 1, slot_of_number(user), i);
 }
 
-/* Triggers would count all rows at once. */
 static void load_million(const char *url)
 {
     PGconn *pg = PQconnectdb(url);
-    PQclear(run(pg, "SET session_replication_role = replica"));
     copy(pg,
         "COPY peal.inbox (slot, tenant, user_id, seq, rev, unread, unseen, tombstone_floor, "
         "changed_at) FROM STDIN",
