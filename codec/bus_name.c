@@ -67,6 +67,11 @@ void bus_name_schedule(const struct bus_names *names, unsigned part, char ret_na
     snprintf(ret_name, BUS_NAME_MAX, "%s:schedule:{%u}", names->prefix, part);
 }
 
+void bus_name_schedule_nodes(const struct bus_names *names, char ret_name[BUS_NAME_MAX])
+{
+    snprintf(ret_name, BUS_NAME_MAX, "%s:schedulers:{0}", names->prefix);
+}
+
 void bus_name_probe(
     const struct bus_names *names, const char *node, unsigned shard, char ret_name[BUS_NAME_MAX])
 {

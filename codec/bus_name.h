@@ -50,6 +50,9 @@ void bus_name_sqlite(const struct bus_names *names, char ret_name[BUS_NAME_MAX])
 /* The lease of who delivers what was posted for later of a part (sql/store_schedule.h). */
 void bus_name_schedule(const struct bus_names *names, unsigned part, char ret_name[BUS_NAME_MAX]);
 
+/* The set of the nodes that deliver it. */
+void bus_name_schedule_nodes(const struct bus_names *names, char ret_name[BUS_NAME_MAX]);
+
 /* The channel on which shard `shard` of `node` (at most 64 bytes) sees that messages come back. */
 void bus_name_probe(
     const struct bus_names *names, const char *node, unsigned shard, char ret_name[BUS_NAME_MAX]);

@@ -12,6 +12,7 @@
 #include "actors/bus.h"
 #include "actors/inbox/announce.h"
 #include "actors/inbox/post.h"
+#include "actors/inbox/schedule_share.h"
 #include "actors/inbox/teller.h"
 #include "actors/lease.h"
 #include "actors/shard.h"
@@ -30,6 +31,7 @@ enum {
     RENEW_MS = 400,
     CLAIM_MS = 250,
     UNHEARD_MS = 5000, /* without an answer of Redis for so long a part is everybody's */
+    BEREAVED_MS = 10000, /* for how long what a node that is gone did last may be untold */
     LATE_MS = 5000, /* when the operator is told */
     PUT_OFF_MS = 60000,
     BACK_UNITS = 2, /* of STORE_CHANGED_UNIT_MS: what a node that died may not have announced */
@@ -40,12 +42,13 @@ struct part {
     struct schedule *schedule;
     struct lease lease;
     uint64_t denied_ms; /* when another node was last known to have it */
-    bool denied; /* another node had it before */
+    bool denied; /* another node had it before, or was given it */
 };
 
 struct schedule {
     struct shard *shard;
     struct bus_link *link; /* NULL: without a bus all parts are ours */
+    struct schedule_share share; /* with a bus */
     struct part parts[STORE_SCHEDULE_PARTS];
     struct timer timer;
     union { /* what is under way; all begin with the request */
@@ -91,21 +94,28 @@ static void arm(struct schedule *schedule, uint64_t delay_ms)
 
 /* --- parts --- */
 
+static unsigned number_of(const struct part *part)
+{
+    return (unsigned)(part - part->schedule->parts);
+}
+
 static bool may_claim(void *context)
 {
     const struct part *part = context;
-    const struct shard *shard = part->schedule->shard;
-    return !part->schedule->closing && store_is_writable(shard->store_root);
+    const struct schedule *schedule = part->schedule;
+    return !schedule->closing && store_is_writable(schedule->shard->store_root) &&
+           schedule_share_has(&schedule->share, number_of(part));
 }
 
 static void on_held(void *context)
 {
     struct part *part = context;
     struct schedule *schedule = part->schedule;
-    if (part->denied) {
-        schedule->inherited |= 1u << (part - schedule->parts);
-        part->denied = false;
+    /* A node that gives a part back announces itself what it stored. */
+    if (part->denied && schedule_share_bereaved(&schedule->share, BEREAVED_MS)) {
+        schedule->inherited |= 1u << number_of(part);
     }
+    part->denied = false;
     look(schedule);
 }
 
@@ -126,9 +136,23 @@ static void on_lost(void *context, enum lease_end why)
 static const struct lease_events lease_events = {
     .may_claim = may_claim, .on_held = on_held, .on_denied = on_denied, .on_lost = on_lost};
 
+/* Held, or nothing was heard of whose it is. */
 static bool is_ours(const struct part *part)
 {
-    return lease_is_held(&part->lease) || now_of(part->schedule) - part->denied_ms >= UNHEARD_MS;
+    const struct schedule *schedule = part->schedule;
+    uint64_t dealt_ms = schedule_share_has(&schedule->share, number_of(part))
+                            ? 0
+                            : schedule_share_heard(&schedule->share);
+    uint64_t heard_ms = dealt_ms > part->denied_ms ? dealt_ms : part->denied_ms;
+    return lease_is_held(&part->lease) || now_of(schedule) - heard_ms >= UNHEARD_MS;
+}
+
+/* A part is given back where it is another's share, or where this node cannot store. */
+static void give_back(struct part *part)
+{
+    lease_release(&part->lease, NULL, NULL);
+    part->denied_ms = now_of(part->schedule);
+    part->denied = true;
 }
 
 /* The parts to look in; a node that cannot store leaves them to others. */
@@ -141,8 +165,9 @@ static uint32_t own_parts(struct schedule *schedule)
     bool writable = store_is_writable(schedule->shard->store_root);
     for (unsigned i = 0; i < STORE_SCHEDULE_PARTS; i++) {
         struct part *part = &schedule->parts[i];
-        if (!writable && lease_is_held(&part->lease)) {
-            lease_release(&part->lease, NULL, NULL);
+        bool keeps = writable && schedule_share_has(&schedule->share, i);
+        if (!keeps && lease_is_held(&part->lease)) {
+            give_back(part);
         }
         parts |= writable && is_ours(part) ? 1u << i : 0;
     }
@@ -501,11 +526,21 @@ static void tell_inherited(struct schedule *schedule)
 
 static const struct bus_events no_events = {0};
 
+/* Other parts are ours: those that are not any more are given back now. */
+static void on_share(void *context)
+{
+    struct schedule *schedule = context;
+    if (!schedule->closing) {
+        look(schedule);
+    }
+}
+
 static void claim_parts(struct schedule *schedule)
 {
     struct shard *shard = schedule->shard;
     const struct actor_config *config = shard->config;
     schedule->link = shard->bus->ops->open(shard->bus, "schedule", &no_events, schedule);
+    schedule_share_start(&schedule->share, shard, schedule->link, on_share, schedule);
     for (unsigned i = 0; i < STORE_SCHEDULE_PARTS; i++) {
         struct part *part = &schedule->parts[i];
         char key[BUS_NAME_MAX];
@@ -565,6 +600,10 @@ void schedule_stop(struct shard *shard)
     schedule->closing = true;
     timer_cancel(sched_timers(shard->sched), &schedule->timer);
     schedule->releasing = 1;
+    if (schedule->link != NULL) {
+        schedule->releasing++;
+        schedule_share_stop(&schedule->share, on_released, schedule);
+    }
     for (unsigned i = 0; schedule->link != NULL && i < STORE_SCHEDULE_PARTS; i++) {
         lease_stop(&schedule->parts[i].lease);
         schedule->releasing++;

@@ -229,6 +229,44 @@ static struct bus_reply *do_waiting(struct fake_data *data, const struct bytes *
     return reply;
 }
 
+/* EVAL script 1 key name life: enter a set for so long; all its names. A name is a key behind the
+ * set's. */
+static struct bus_reply *do_enter(struct fake_data *data, const struct bytes *argv)
+{
+    char name[FAKE_NAME_MAX];
+    uint64_t life;
+    CHECK(bytes_to_u64(argv[5], UINT64_MAX, &life) == 0);
+    int set = snprintf(name, sizeof(name), "%.*s ", (int)argv[3].len, argv[3].at);
+    snprintf(name + set, sizeof(name) - (size_t)set, "%.*s", (int)argv[4].len, argv[4].at);
+    struct key *own = find_key(data, bytes_str(name));
+    own = own != NULL ? own : free_key(data);
+    fake_write_name(own->name, bytes_str(name));
+    own->expires_ms = data->now(data->now_context) + life;
+    struct bus_reply *reply = fake_reply_array(FAKE_KEYS_MAX);
+    reply->count = 0;
+    for (size_t i = 0; i < FAKE_KEYS_MAX; i++) {
+        struct bytes key = bytes_str(data->keys[i].name);
+        if (bytes_starts(key, bytes_of(name, (size_t)set)) && find_key(data, key) != NULL) {
+            reply->items[reply->count++] =
+                fake_reply_text(BUS_STRING, bytes_skip(key, (size_t)set));
+        }
+    }
+    return reply;
+}
+
+/* ZREM key name */
+static struct bus_reply *do_zrem(struct fake_data *data, const struct bytes *argv)
+{
+    char name[FAKE_NAME_MAX];
+    snprintf(name, sizeof(name), "%.*s %.*s", (int)argv[1].len, argv[1].at, (int)argv[2].len,
+        argv[2].at);
+    struct key *key = find_key(data, bytes_str(name));
+    if (key != NULL) {
+        key->name[0] = '\0';
+    }
+    return fake_reply_integer(key != NULL);
+}
+
 static struct bus_reply *taken(const char *value)
 {
     struct bus_reply *reply = fake_reply_array(2);
@@ -250,7 +288,7 @@ static struct bus_reply *do_eval(struct fake_data *data, const struct bytes *arg
         return fake_reply_integer(ours);
     }
     if (argc == 6) {
-        return do_waiting(data, argv);
+        return argv[4].at[0] == '(' ? do_waiting(data, argv) : do_enter(data, argv);
     }
     CHECK(argc == 7 && bytes_to_u64(argv[6], UINT64_MAX, &ttl) == 0);
     if (data->lie != NULL) {
@@ -388,6 +426,9 @@ struct bus_reply *fake_data_carry_out(
     }
     if (bytes_eq_str(argv[0], "EXISTS")) {
         return fake_reply_integer(find_stream(data, argv[1]) != NULL);
+    }
+    if (bytes_eq_str(argv[0], "ZREM")) {
+        return do_zrem(data, argv);
     }
     if (bytes_eq_str(argv[0], "INFO")) {
         return do_info(data);

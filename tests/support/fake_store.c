@@ -47,6 +47,7 @@ struct fake_store {
     bool forgot; /* commits */
     struct fake_loss loss;
     int (*posted)(struct store_posted *request);
+    int (*due)(struct store_due *request);
     int (*topics)(struct store_topics *request);
 };
 
@@ -283,6 +284,11 @@ void fake_store_set_posted(struct fake_store *store, int (*answer)(struct store_
     store->posted = answer;
 }
 
+void fake_store_set_due(struct fake_store *store, int (*answer)(struct store_due *request))
+{
+    store->due = answer;
+}
+
 void fake_store_set_topics(struct fake_store *store, int (*answer)(struct store_topics *request))
 {
     store->topics = answer;
@@ -337,6 +343,9 @@ static int carry_out(struct fake_store *store, struct store_request *request)
     case STORE_POSTED:
         return (store->posted != NULL ? store->posted : nothing_posted)(
             container_of(request, struct store_posted, base));
+    case STORE_DUE:
+        CHECK(store->due != NULL);
+        return store->due(container_of(request, struct store_due, base));
     case STORE_TOPICS: /* unless told otherwise, nobody is in any */
         return store->topics == NULL
                    ? 0
@@ -348,7 +357,6 @@ static int carry_out(struct fake_store *store, struct store_request *request)
     case STORE_COUNTS:
     case STORE_SWEEP:
     case STORE_EDIT:
-    case STORE_DUE:
     case STORE_RESCHEDULE:
     case STORE_FORGET:
     case STORE_WITNESS_RAISE:

@@ -13,6 +13,7 @@
 #define TESTS_SUPPORT_FAKE_STORE_H
 
 #include "codec/base/rand.h"
+#include "sql/store_schedule.h"
 #include "tests/support/fake_inbox.h"
 
 struct fake_store;
@@ -71,6 +72,9 @@ void fake_store_flood(struct fake_store *store);
  * base.result.
  */
 void fake_store_set_posted(struct fake_store *store, int (*answer)(struct store_posted *request));
+
+/* The same for STORE_DUE. */
+void fake_store_set_due(struct fake_store *store, int (*answer)(struct store_due *request));
 
 /* The same for STORE_TOPICS, which is answered with none before that. */
 void fake_store_set_topics(struct fake_store *store, int (*answer)(struct store_topics *request));

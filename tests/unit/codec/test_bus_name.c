@@ -52,6 +52,8 @@ Test(bus_name, what_is_ours_carries_a_slot)
     cr_expect_str_eq(name, "peal:sqlite:{0}");
     bus_name_schedule(&names, 5, name);
     cr_expect_str_eq(name, "peal:schedule:{5}");
+    bus_name_schedule_nodes(&names, name);
+    cr_expect_str_eq(name, "peal:schedulers:{0}");
 }
 
 /* CRC-32 of tenant, NUL and user, modulo 4,096 and then modulo the slots of the bus. */
