@@ -5,8 +5,9 @@
  *     [version, epoch, kind, tenant, user, seq, rev, unread, unseen, body]
  *     body of NEW:   [id, seq, rev, type, title, message, data, priority, state, created_at,
  *                     expires_at, read_at, seen_at, archived_at, collapse, count, updated_at,
- * digest] body of STATE: [state, at, snoozed_until, up_to, [[id, seq, rev, state, at], …]] body of
- * CHECK: nil
+ *                     digest]
+ *     body of STATE: [state, at, snoozed_until, up_to, [[id, seq, rev, state, at], …]]
+ *     body of CHECK: nil
  */
 #include "codec/announce.h"
 

@@ -316,7 +316,7 @@ static int read_posted_row(struct store_posted *posted, const PGresult *rows, in
     return 0;
 }
 
-/* The statement reads one row more than is told. */
+/* A row for each post, one more than is told, and one for each tenant without. */
 static int read_posted(struct store_posted *posted, const PGresult *rows)
 {
     size_t size = posted->tenant_count * sizeof(*posted->heads);

@@ -248,22 +248,15 @@ struct changes {
         struct bytes tenant;
         uint64_t n;
         uint64_t edit; /* 0: it is taken back */
-        uint64_t fields;
         struct bytes past; /* whom the sweep has come to */
     } * at;
     size_t count;
 };
 
-/* Those behind a place in the order of (tenant, n); tenants are copied into the arena. */
-static int read_changes(struct sqlite_db *db, struct bytes tenant, struct result *arena,
-    uint32_t limit, struct changes *ret_changes)
+/* Those that a query finds, which is closed; tenants are copied into the arena. */
+static int read_changes(struct query *query, struct result *arena, struct changes *ret_changes)
 {
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_AUDIENCE_CHANGED);
-    query_text(&query, 1, tenant);
-    query_u64(&query, 2, 0);
-    query_u64(&query, 3, limit);
-    int more = query_step(&query);
+    int more = query_step(query);
     while (more > 0) {
         struct change *grown =
             result_grow(arena, ret_changes->at, ret_changes->count, sizeof(*grown));
@@ -273,16 +266,25 @@ static int read_changes(struct sqlite_db *db, struct bytes tenant, struct result
         }
         ret_changes->at = grown;
         grown[ret_changes->count++] = (struct change){
-            .tenant = result_copy(arena, query_column(&query, 0)),
-            .n = query_column_u64(&query, 1),
-            .edit = query_column_u64(&query, 2),
-            .fields = query_column_u64(&query, 3),
-            .past = result_copy(arena, query_column(&query, 4)),
+            .tenant = result_copy(arena, query_column(query, 0)),
+            .n = query_column_u64(query, 1),
+            .edit = query_column_u64(query, 2),
+            .past = result_copy(arena, query_column(query, 3)),
         };
-        more = query_step(&query);
+        more = query_step(query);
     }
-    query_close(&query);
+    query_close(query);
     return more < 0 ? more : 0;
+}
+
+/* Begin to look for changes that have not reached what a user has. */
+static void open_touched(
+    struct query *query, struct sqlite_db *db, const struct store_user *who, uint64_t limit)
+{
+    query_open(query, db, SQLITE_STMT_AUDIENCE_TOUCHED);
+    query_text(query, 1, who->tenant);
+    query_text(query, 2, who->user);
+    query_u64(query, 3, limit);
 }
 
 /* What a user has of a post. */
@@ -336,14 +338,13 @@ static int renew(struct sqlite_db *db, const struct change *change, const struct
     query_u64(&query, 1, made->rowid);
     query_text(&query, 2, change->tenant);
     query_u64(&query, 3, change->n);
-    query_u64(&query, 4, change->fields);
-    query_u64(&query, 5, swept->position.rev + 1);
+    query_u64(&query, 4, swept->position.rev + 1);
     swept->news = true;
     int changed = query_run(&query);
     return changed < 0 ? changed : 0;
 }
 
-/* Do what `changes` say with what a user of their tenant has, with one rev; tell it. */
+/* Do what `changes` of a user's tenant say with what the user has, with one rev; tell it. */
 static int apply_changes(struct sqlite_db *db, const struct changes *changes, uint64_t at,
     struct result *arena, struct store_swept *swept)
 {
@@ -352,8 +353,7 @@ static int apply_changes(struct sqlite_db *db, const struct changes *changes, ui
     for (size_t i = 0; i < changes->count && status >= 0; i++) {
         const struct change *change = &changes->at[i];
         struct made made = {0};
-        bool his = bytes_eq(change->tenant, swept->who.tenant);
-        status = his ? find_row(db, &swept->who, change, &made) : 0;
+        status = find_row(db, &swept->who, change, &made);
         if (status > 0) {
             status = change->edit > 0 ? renew(db, change, &made, swept)
                                       : take_back(db, &made, at, arena, swept);
@@ -366,6 +366,36 @@ static int apply_changes(struct sqlite_db *db, const struct changes *changes, ui
     return sqlite_change_inbox(db, &swept->who, &swept->position);
 }
 
+/* Do some of what changes say that have not reached what a user has. */
+static int mend_changes(struct sqlite_db *db, const struct store_user *who, struct result *arena)
+{
+    struct store_swept swept = {.who = *who};
+    struct changes changes = {0};
+    struct query query;
+    open_touched(&query, db, who, MOST_CHANGES);
+    int status = read_changes(&query, arena, &changes);
+    return status < 0 || changes.count == 0
+               ? status
+               : apply_changes(db, &changes, clock_wall_ms(), arena, &swept);
+}
+
+int sqlite_audience_renew(struct sqlite_db *db, const struct store_user *who,
+    const uint8_t id[NOTIFICATION_ID_LEN], struct result *arena)
+{
+    struct store_swept swept = {.who = *who};
+    struct changes changes = {0};
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_TOUCHED_ROW);
+    query_u64(&query, 1, slot_of_id(id));
+    query_id(&query, 2, id);
+    int status = read_changes(&query, arena, &changes);
+    if (status < 0 || changes.count == 0) {
+        return status;
+    }
+    status = apply_changes(db, &changes, clock_wall_ms(), arena, &swept);
+    return status < 0 ? status : 1;
+}
+
 int sqlite_audience_mend(struct sqlite_db *db, const struct store_request *request)
 {
     struct result arena = {0};
@@ -373,15 +403,9 @@ int sqlite_audience_mend(struct sqlite_db *db, const struct store_request *reque
     size_t end = db->made + most;
     int status = 0;
     for (size_t i = 0; i < request->lacking_count && status >= 0 && db->made < end; i++) {
-        struct store_swept swept = {.who = *audience_user(request, request->lacking[i])};
-        struct changes changes = {0};
-        status = make(db, &swept.who, end - db->made, true);
-        if (status >= 0) {
-            status = read_changes(db, swept.who.tenant, &arena, MOST_CHANGES, &changes);
-        }
-        if (status >= 0) {
-            status = apply_changes(db, &changes, clock_wall_ms(), &arena, &swept);
-        }
+        const struct store_user *who = audience_user(request, request->lacking[i]);
+        status = make(db, who, end - db->made, true);
+        status = status < 0 ? status : mend_changes(db, who, &arena);
     }
     status = result_failed(&arena) ? STATUS_NOMEM : status;
     result_reset(&arena);
@@ -399,22 +423,15 @@ static int finds(struct query *query)
 }
 
 /* Whether a user has something of a post that is being taken back, or its old content. */
-static int has_changed(struct sqlite_db *db, const struct store_user *who, struct result *arena)
+static int has_changed(struct sqlite_db *db, const struct store_user *who)
 {
-    struct changes changes = {0};
-    int status = read_changes(db, who->tenant, arena, MOST_CHANGES, &changes);
-    for (size_t i = 0; i < changes.count && status == 0; i++) {
-        struct made made;
-        if (bytes_eq(changes.at[i].tenant, who->tenant)) {
-            status = find_row(db, who, &changes.at[i], &made);
-        }
-    }
-    return status;
+    struct query query;
+    open_touched(&query, db, who, 1);
+    return finds(&query);
 }
 
 /* As peal.pending and its caller in pg_audience.def. */
-static int lacks(
-    struct sqlite_db *db, const struct store_user *who, bool begin, struct result *arena)
+static int lacks(struct sqlite_db *db, const struct store_user *who, bool begin)
 {
     struct standing standing;
     struct query query;
@@ -433,21 +450,19 @@ static int lacks(
         bind_pending(&query, who, &standing);
         status = finds(&query);
     }
-    return status != 0 ? status : has_changed(db, who, arena);
+    return status != 0 ? status : has_changed(db, who);
 }
 
 int sqlite_audience_ask(struct sqlite_db *db, struct store_request *request)
 {
-    struct result arena = {0};
     bool begin = request->op == STORE_POSITIONS && ((const struct store_positions *)request)->begin;
     int status = 0;
     for (uint32_t i = 0; i < audience_user_count(request) && status >= 0; i++) {
-        status = lacks(db, audience_user(request, i), begin, &arena);
+        status = lacks(db, audience_user(request, i), begin);
         if (status > 0) {
             audience_lack(request, i);
         }
     }
-    result_reset(&arena);
     return status < 0 ? status : 0;
 }
 
@@ -579,7 +594,10 @@ int sqlite_audience_sweep(struct sqlite_db *db, struct store_sweep *sweep)
 {
     struct changes changes = {0};
     struct result *arena = request_result(&sweep->base);
-    int status = read_changes(db, (struct bytes){0}, arena, sweep->limit, &changes);
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_CHANGED);
+    query_u64(&query, 1, sweep->limit);
+    int status = read_changes(&query, arena, &changes);
     for (size_t i = 0; i < changes.count && status == 0 && sweep->user_count < sweep->limit; i++) {
         status = sweep_change(db, sweep, &changes.at[i]);
     }

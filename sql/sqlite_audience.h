@@ -27,6 +27,13 @@ MUST_CHECK int sqlite_audience_enter(struct sqlite_db *db, const struct store_us
  */
 MUST_CHECK int sqlite_audience_mend(struct sqlite_db *db, const struct store_request *request);
 
+/*
+ * Give the row of an id the content that its post to many was given: 1, or 0 where there is nothing
+ * to do. What is read is kept in `arena`.
+ */
+MUST_CHECK int sqlite_audience_renew(struct sqlite_db *db, const struct store_user *who,
+    const uint8_t id[NOTIFICATION_ID_LEN], struct result *arena);
+
 /* Note which users of a request that reads lack rows (audience_lack). */
 MUST_CHECK int sqlite_audience_ask(struct sqlite_db *db, struct store_request *request);
 

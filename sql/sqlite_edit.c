@@ -8,6 +8,7 @@
 #include "codec/base/status.h"
 #include "codec/notification_digest.h"
 #include "codec/slot.h"
+#include "sql/sqlite_audience.h"
 #include "sql/sqlite_change.h"
 #include "sql/sqlite_items.h"
 
@@ -25,6 +26,15 @@ static int find(struct sqlite_db *db, struct store_edit *edit)
     }
     query_close(&query);
     return more > 0 ? 0 : more < 0 ? more : STATUS_NOT_FOUND;
+}
+
+/* What its post to many was given before comes first: of two changes the later one holds. */
+static int renew(struct sqlite_db *db, struct store_edit *edit, const struct store_user *who)
+{
+    int status = edit->item.audience != AUDIENCE_NONE
+                     ? sqlite_audience_renew(db, who, edit->id, request_result(&edit->base))
+                     : 0;
+    return status > 0 ? find(db, edit) : status;
 }
 
 /* What the row remembers of its newest post, which is what it shows. */
@@ -108,6 +118,10 @@ int sqlite_edit(struct sqlite_db *db, struct store_edit *edit)
     }
     struct store_user who = {.tenant = edit->item.tenant, .user = edit->item.user};
     uint64_t floor;
+    status = renew(db, edit, &who);
+    if (status < 0) {
+        return status;
+    }
     status = sqlite_read_position(db, &who, &edit->position, &floor);
     if (status < 0) {
         return status;

@@ -164,7 +164,7 @@ static int take_item(struct store_sync *sync, struct part *part)
     sync->items = grown;
     struct notification_item *item = &grown[sync->item_count++];
     sqlite_items_read(&part->query, result, item);
-    part->bytes += item->title.len + item->message.len + item->data.len;
+    part->bytes += item->title.len + item->message.len + item->data.len + item->digest.len;
     if (sync->max_bytes == 0 || part->bytes <= sync->max_bytes || key <= part->first) {
         return 1;
     }

@@ -182,7 +182,7 @@ int sqlite_schedule_list(struct sqlite_db *db, struct bytes tenant, struct bytes
     return run(&query);
 }
 
-/* Nobody gets it: it goes, and so do the users of a list. */
+/* Nobody gets it: it goes, and so do the users of a list, as many as are answered. */
 static int forget(struct sqlite_db *db, const struct store_scheduled *kept)
 {
     int status = drop(db, kept->row.id);
@@ -195,7 +195,7 @@ static int forget(struct sqlite_db *db, const struct store_scheduled *kept)
     query_open(&query, db, SQLITE_STMT_SCHEDULE_UNLIST);
     query_text(&query, 1, kept->row.who.tenant);
     query_text(&query, 2, bytes_of(text, UUID_TEXT_LEN));
-    return run(&query);
+    return query_run(&query);
 }
 
 /* --- what is due --- */
@@ -247,22 +247,27 @@ static int compare(const void *a, const void *b)
     return first < second ? -1 : first > second;
 }
 
-/* Forget what has expired, and keep the first of the rest: as many as fit. */
+/* Forget what has expired, with the users of about one list, and keep the first of the rest: as
+ * many as fit. */
 static int narrow(struct sqlite_db *db, struct store_due *due)
 {
     size_t kept = 0;
     uint64_t bytes = 0;
+    int users = 0;
     bool full = false;
     qsort(due->items, due->count, sizeof(*due->items), compare);
     for (size_t i = 0; i < due->count; i++) {
         const struct store_scheduled *item = &due->items[i];
         uint64_t expires_at = item->row.expires_at;
         if (expires_at > 0 && expires_at <= due->now) {
-            int status = forget(db, item);
-            if (status < 0) {
-                return status;
+            bool may = item->kind != AUDIENCE_LIST || users < STORE_AUDIENCE_USERS_MAX;
+            int gone = may ? forget(db, item) : 0;
+            if (gone < 0) {
+                return gone;
             }
-            due->expired++;
+            users += gone;
+            due->expired += may;
+            due->more = due->more || !may;
         } else if (!full) {
             bytes += item->row.title.len + item->row.message.len + item->row.data.len;
             due->items[kept++] = *item;
@@ -326,7 +331,8 @@ int sqlite_schedule_change(struct sqlite_db *db, struct store_reschedule *change
         return status;
     }
     if (change->cancel) {
-        return forget(db, &change->item);
+        status = forget(db, &change->item);
+        return status < 0 ? status : 0;
     }
     if (change->fields == 0) {
         return 0;

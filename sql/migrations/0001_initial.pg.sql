@@ -320,15 +320,20 @@ CREATE TABLE peal.audience_key (
 
 -- Posts that are being taken back (edit 0): what was made of them goes, and what is being made of them
 -- by transactions that have read them before. Or posts whose content was changed: rows with an
--- audience_edit below `edit` get of the post what `fields` name (codec/notification.h); the sweep goes
--- through them by user and has come to `past`. horizon: the first transaction that cannot have read
--- the post as it was; 0: the sweep has not seen it yet.
+-- audience_edit below `edit` get of the post what was changed since, that is, each field with a number
+-- above it (title_edit and those behind it: which edit changed it last); the sweep goes through them by user and
+-- has come to `past`. horizon: the first transaction that cannot have read the post as it was; 0: the
+-- sweep has not seen it yet.
 CREATE TABLE peal.audience_change (
     tenant text COLLATE "C" NOT NULL,
     n bigint NOT NULL,
     horizon bigint NOT NULL DEFAULT 0,
     edit integer NOT NULL DEFAULT 0,
-    fields integer NOT NULL DEFAULT 0,
+    title_edit integer NOT NULL DEFAULT 0,
+    message_edit integer NOT NULL DEFAULT 0,
+    data_edit integer NOT NULL DEFAULT 0,
+    priority_edit integer NOT NULL DEFAULT 0,
+    expires_edit integer NOT NULL DEFAULT 0,
     past text COLLATE "C" NOT NULL DEFAULT '',
     PRIMARY KEY (tenant, n)
 );
@@ -668,11 +673,13 @@ CREATE FUNCTION peal.renew(
 )
 LANGUAGE sql VOLATILE AS $$
     WITH target AS MATERIALIZED (
-        SELECT f.place, f.slot, f.tenant, f.user_id, f.seq, f.id, c.edit, c.fields, p.title,
-            p.message, p.data, p.priority, p.expires_at, p.updated_at
+        SELECT f.place, f.slot, f.tenant, f.user_id, f.seq, f.id, c.*, p.title, p.message, p.data,
+            p.priority, p.expires_at, p.updated_at
         FROM unnest(slots, tenants, users, numbers) AS u (slot, tenant, user_id, n)
         CROSS JOIN LATERAL (
-            SELECT h.edit, h.fields FROM peal.audience_change h
+            SELECT h.edit, h.title_edit, h.message_edit, h.data_edit, h.priority_edit,
+                h.expires_edit
+            FROM peal.audience_change h
             WHERE h.tenant = u.tenant AND h.n >= u.n AND h.n <= u.n AND h.edit > 0
             ORDER BY h.n LIMIT 1
         ) c
@@ -702,11 +709,13 @@ LANGUAGE sql VOLATILE AS $$
         JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
     ), changed AS (
         UPDATE peal.notification n SET
-            title = CASE WHEN t.fields & 1 <> 0 THEN t.title ELSE n.title END,
-            message = CASE WHEN t.fields & 2 <> 0 THEN t.message ELSE n.message END,
-            data = CASE WHEN t.fields & 4 <> 0 THEN t.data ELSE n.data END,
-            priority = CASE WHEN t.fields & 8 <> 0 THEN t.priority ELSE n.priority END,
-            expires_at = CASE WHEN t.fields & 16 <> 0 THEN t.expires_at ELSE n.expires_at END,
+            title = CASE WHEN n.audience_edit < t.title_edit THEN t.title ELSE n.title END,
+            message = CASE WHEN n.audience_edit < t.message_edit THEN t.message ELSE n.message END,
+            data = CASE WHEN n.audience_edit < t.data_edit THEN t.data ELSE n.data END,
+            priority = CASE WHEN n.audience_edit < t.priority_edit THEN t.priority
+                ELSE n.priority END,
+            expires_at = CASE WHEN n.audience_edit < t.expires_edit THEN t.expires_at
+                ELSE n.expires_at END,
             updated_at = t.updated_at, audience_edit = t.edit, rev = t.rev, whole_rev = t.rev
         FROM placed t WHERE n.ctid = t.place
     )
@@ -715,6 +724,27 @@ LANGUAGE sql VOLATILE AS $$
     FROM target t
     JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
     ORDER BY b.slot, b.tenant, b.user_id, t.seq
+$$;
+
+-- Locks the inbox of whom a row belongs to, for a change of that row. What its post to many was given
+-- before comes first: of two changes the later one holds.
+CREATE FUNCTION peal.enter_row(which smallint, with_id uuid, space text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    one record;
+BEGIN
+    SELECT f.tenant, f.user_id, f.audience_n INTO one FROM peal.notification f
+        WHERE f.slot = which AND f.id >= with_id AND f.id <= with_id ORDER BY f.id LIMIT 1;
+    IF NOT FOUND OR one.tenant <> space THEN
+        RETURN;
+    END IF;
+    INSERT INTO peal.inbox AS i (slot, tenant, user_id) VALUES (which, space, one.user_id)
+        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq;
+    IF one.audience_n > 0 THEN
+        PERFORM peal.renew(ARRAY[which], ARRAY[space], ARRAY[one.user_id::text],
+            ARRAY[one.audience_n]);
+    END IF;
+END
 $$;
 
 -- Makes rows that are missing in inboxes that are locked, of at most `most` posts; the arrays belong
@@ -960,10 +990,18 @@ BEGIN
         WHERE p.id = post AND p.tenant = space AND NOT p.retracted
         RETURNING p.n, p.kind, p.name, p.edits INTO revised;
     IF FOUND THEN
-        INSERT INTO peal.audience_change AS c (tenant, n, edit, fields)
-            VALUES (space, revised.n, revised.edits, which)
+        INSERT INTO peal.audience_change AS c (tenant, n, edit, title_edit, message_edit,
+            data_edit, priority_edit, expires_edit)
+            SELECT space, revised.n, r.edit, r.edit * (which & 1), r.edit * (which >> 1 & 1),
+                r.edit * (which >> 2 & 1), r.edit * (which >> 3 & 1), r.edit * (which >> 4 & 1)
+            FROM (SELECT revised.edits AS edit) r
             ON CONFLICT (tenant, n) DO UPDATE SET edit = excluded.edit,
-                fields = c.fields | excluded.fields, horizon = 0, past = '';
+                title_edit = greatest(c.title_edit, excluded.title_edit),
+                message_edit = greatest(c.message_edit, excluded.message_edit),
+                data_edit = greatest(c.data_edit, excluded.data_edit),
+                priority_edit = greatest(c.priority_edit, excluded.priority_edit),
+                expires_edit = greatest(c.expires_edit, excluded.expires_edit),
+                horizon = 0, past = '';
         RETURN QUERY SELECT revised.n, revised.kind,
             CASE WHEN revised.kind = 2 THEN revised.name::text ELSE '' END;
     END IF;
@@ -1341,17 +1379,22 @@ BEGIN
 END
 $$;
 
--- Drops the users of a list that is kept: nobody gets it.
-CREATE FUNCTION peal.drop_list(space text, list uuid) RETURNS void
+-- Drops the users of a list that is kept: nobody gets it. How many.
+CREATE FUNCTION peal.drop_list(space text, list uuid) RETURNS bigint
 LANGUAGE sql VOLATILE AS $$
-    DELETE FROM peal.member m WHERE m.ctid = ANY (ARRAY(
-        SELECT l.ctid FROM peal.member l
-        WHERE l.tenant = space AND l.kind = 3 AND l.name = list::text AND l.user_id >= ''
-        ORDER BY l.user_id LIMIT 10000))
+    WITH gone AS (
+        DELETE FROM peal.member m WHERE m.ctid = ANY (ARRAY(
+            SELECT l.ctid FROM peal.member l
+            WHERE l.tenant = space AND l.kind = 3 AND l.name = list::text AND l.user_id >= ''
+            ORDER BY l.user_id LIMIT 10000))
+        RETURNING 1
+    )
+    SELECT count(*) FROM gone
 $$;
 
 -- What is due, by the database's clock; the last row says what is due next, and whether that is now.
--- What has expired is dropped: ret_next then says how many, in a row without anything else.
+-- What has expired is dropped: ret_next then says how many, in a row without anything else. Of lists, until
+-- as many users have gone with them as one list may have; the others go the next time.
 CREATE FUNCTION peal.due(parts smallint[], most bigint, most_bytes bigint)
 RETURNS TABLE (ret_now bigint, ret_next bigint, ret_more boolean, ret_row peal.schedule)
 LANGUAGE plpgsql AS $$
@@ -1363,6 +1406,8 @@ DECLARE
     found_rows bigint := 0;
     gone bigint := 0;
     dropped bigint := 0;
+    members bigint := 0;
+    left_over boolean := false;
 BEGIN
     FOR one IN
         SELECT s.place, s.whole FROM unnest(parts) AS p (part) CROSS JOIN LATERAL (
@@ -1374,11 +1419,15 @@ BEGIN
         whole := one.whole;
         found_rows := found_rows + 1;
         IF whole.expires_at > 0 AND whole.expires_at <= instant THEN
-            DELETE FROM peal.schedule d WHERE d.ctid = one.place;
+            IF whole.kind = 3 AND members >= 10000 THEN
+                left_over := true;
+                CONTINUE;
+            END IF;
+            DELETE FROM peal.schedule d WHERE d.ctid = one.place AND d.version = whole.version;
             GET DIAGNOSTICS dropped = ROW_COUNT;
             gone := gone + dropped;
             IF whole.kind = 3 AND dropped > 0 THEN
-                PERFORM peal.drop_list(whole.tenant, whole.id);
+                members := members + peal.drop_list(whole.tenant, whole.id);
             END IF;
             CONTINUE;
         END IF;
@@ -1393,7 +1442,7 @@ BEGIN
     IF gone > 0 THEN
         RETURN QUERY SELECT NULL::bigint, gone, NULL::boolean, NULL::peal.schedule;
     END IF;
-    RETURN QUERY SELECT instant, coalesce(min(s.deliver_at), 0), found_rows >= most,
+    RETURN QUERY SELECT instant, coalesce(min(s.deliver_at), 0), found_rows >= most OR left_over,
         NULL::peal.schedule
         FROM unnest(parts) AS p (part) CROSS JOIN LATERAL (
             SELECT c.deliver_at FROM peal.schedule c
@@ -1416,6 +1465,7 @@ BEGIN
                 c.version
             FROM peal.schedule c
             WHERE c.slot = u.slot AND c.id >= u.id AND c.id <= u.id ORDER BY c.id LIMIT 1
+            FOR UPDATE -- the version that counts is the last one
         ) s
         WHERE s.version = u.version
     ), gone AS (

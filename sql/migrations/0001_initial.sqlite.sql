@@ -172,13 +172,18 @@ CREATE TABLE audience_key (
 ) WITHOUT ROWID;
 
 -- Posts that are being taken back (edit 0): what was made of them goes. Or posts whose content was
--- changed: rows with an audience_edit below `edit` get of the post what `fields` name
--- (codec/notification.h); the sweep goes through them by user and has come to `past`.
+-- changed: rows with an audience_edit below `edit` get of the post what was changed since, that is, each
+-- field with a number above it (title_edit and those behind it: which edit changed it last); the sweep goes through
+-- them by user and has come to `past`.
 CREATE TABLE audience_change (
     tenant TEXT NOT NULL,
     n INTEGER NOT NULL,
     edit INTEGER NOT NULL DEFAULT 0,
-    fields INTEGER NOT NULL DEFAULT 0,
+    title_edit INTEGER NOT NULL DEFAULT 0,
+    message_edit INTEGER NOT NULL DEFAULT 0,
+    data_edit INTEGER NOT NULL DEFAULT 0,
+    priority_edit INTEGER NOT NULL DEFAULT 0,
+    expires_edit INTEGER NOT NULL DEFAULT 0,
     past TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (tenant, n)
 ) WITHOUT ROWID;

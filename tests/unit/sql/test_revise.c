@@ -9,6 +9,7 @@
 
 #include "codec/base/status.h"
 #include "codec/slot.h"
+#include "sql/store_edit.h"
 #include "tests/unit/sql/audience.h"
 #include "tests/unit/sql/both.h"
 
@@ -113,6 +114,60 @@ BOTH(other_content_of_a_post_is_read_by_whoever_has_it_and_whoever_comes)
     cr_expect_eq(sweep_until(&harness, 2), 2, "the others");
     expect_title(&harness, "cid", "newest", 2); /* both at once */
     cr_expect_eq(sweep_until(&harness, 0), 0);
+    harness_close(&harness);
+}
+
+/* The first row of a user, read without having anything made or renewed before. */
+static void find_row(struct harness *harness, const char *user, uint8_t ret_id[NOTIFICATION_ID_LEN])
+{
+    struct store_list list = {.base.op = STORE_LIST, .who = user_of(user), .limit = 1};
+    cr_assert_eq(harness_run(harness, 0, &list.base), 0);
+    cr_assert_eq(list.count, 1);
+    memcpy(ret_id, list.items[0].id, NOTIFICATION_ID_LEN);
+    store_request_finish(&list.base);
+}
+
+static void edit_title(struct harness *harness, const uint8_t id[NOTIFICATION_ID_LEN], uint64_t rev,
+    const char *message)
+{
+    struct store_edit edit = {.base.op = STORE_EDIT,
+        .fields = NOTIFICATION_EDIT_TITLE,
+        .title = BYTES("own"),
+        .priority = NOTIFICATION_LOW,
+        .at = 1800000000003};
+    memcpy(edit.id, id, NOTIFICATION_ID_LEN);
+    cr_assert_eq(harness_run(harness, 2, &edit.base), 0);
+    cr_expect_eq(edit.position.rev, rev, "%llu", (unsigned long long)edit.position.rev);
+    cr_expect_eq(edit.item.rev, rev);
+    cr_expect(bytes_eq_str(edit.item.title, "own"));
+    cr_expect(bytes_eq_str(edit.item.message, message), "%.*s", (int)edit.item.message.len,
+        edit.item.message.at);
+    store_request_finish(&edit.base);
+}
+
+/* Who changes one row behind the post's change means the row as it is by then. */
+BOTH(of_a_post_and_a_row_of_it_what_was_changed_last_holds)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    uint8_t id[NOTIFICATION_ID_LEN];
+    cr_expect(subscribe_to(&harness, "ann", "news"));
+    struct store_audience_post post = post_of("news", 1);
+    post_many(&harness, &post);
+    find_row(&harness, "ann", id);
+    revise_post(&harness, &post, &new_title);
+    revise_post(&harness, &post, &new_message);
+    edit_title(&harness, id, 3, "text"); /* the post's change first: 2 */
+    expect_title(&harness, "ann", "own", 3);
+    (void)sweep_until(&harness, 0);
+    expect_title(&harness, "ann", "own", 3);
+
+    revise_post(&harness, &post, &new_message); /* names other fields than the one before */
+    expect_title(&harness, "ann", "own", 4);
+    revise_post(&harness, &post, &newest_title);
+    expect_title(&harness, "ann", "newest", 5);
+    edit_title(&harness, id, 6, "text");
+    expect_title(&harness, "ann", "own", 6);
     harness_close(&harness);
 }
 
