@@ -187,6 +187,7 @@ struct shard_stats {
     uint64_t expired; /* rows */
     uint64_t woken; /* rows that were snoozed until now */
     uint64_t expiry_late_ms; /* for how long the first of what was due last had been */
+    uint64_t audience_held_ms; /* how long posts to many waited for others' transactions, last */
     uint64_t suppressed; /* posts that their users do not want */
     uint64_t scheduled; /* posts that were kept for later */
     uint64_t delivered; /* of these, what was due and is stored, here */

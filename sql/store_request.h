@@ -244,7 +244,9 @@ struct store_sweep {
     } * users;
     size_t user_count;
     bool more;
-    uint64_t late_ms; /* for how long the first of what was due had been; 0: nothing was */
+    /* For how long the first of what was due had been; of STORE_AUDIENCE_SWEEP, how long the first
+     * of what was taken back or changed has waited for transactions of others; 0: nothing was. */
+    uint64_t late_ms;
 };
 
 /*

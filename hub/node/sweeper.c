@@ -33,6 +33,7 @@ struct sweeper {
     uint64_t summed_ms; /* when what is counted by day was swept last; monotonic */
     uint64_t refused_ms[KINDS]; /* of each: since when, as the operator was told; 0: it is not */
     uint64_t late_ms; /* since when what is due is late, as the operator was told; 0: it is not */
+    uint64_t held_ms; /* likewise, since when posts to many are held up */
     bool closing;
     bool closed; /* the timer */
 };
@@ -91,6 +92,25 @@ static void watch_lag(struct sweeper *sweeper)
     }
 }
 
+/* How long transactions of others hold up what becomes of posts to many; told as above. */
+static void watch_held(struct sweeper *sweeper)
+{
+    uint64_t held_ms = sweeper->request.late_ms;
+    sweeper->shard->shard.stats.audience_held_ms = held_ms;
+    if (held_ms >= LATE_MS && sweeper->held_ms == 0) {
+        sweeper->held_ms = clock_mono_ms();
+        log_warn("AUDIENCE-HELD",
+            "posts to many that were taken back or changed wait for a transaction that is open "
+            "somewhere in the database server, and reads take longer meanwhile: find it in "
+            "pg_stat_activity by backend_xid and xact_start, or in pg_prepared_xacts",
+            "held_ms=%llu", (unsigned long long)held_ms);
+    } else if (held_ms < LATE_MS && sweeper->held_ms != 0) {
+        log_info("AUDIENCE-FREE", "posts to many that were taken back or changed wait no longer",
+            "after_ms=%llu", (unsigned long long)(clock_mono_ms() - sweeper->held_ms));
+        sweeper->held_ms = 0;
+    }
+}
+
 /* Announce what has changed, and count it. */
 static void tell(struct sweeper *sweeper)
 {
@@ -98,6 +118,8 @@ static void tell(struct sweeper *sweeper)
     struct shard_stats *stats = &sweeper->shard->shard.stats;
     if (request->base.op == STORE_SWEEP) {
         watch_lag(sweeper);
+    } else if (request->base.op == STORE_AUDIENCE_SWEEP) {
+        watch_held(sweeper);
     }
     for (size_t i = 0; i < request->user_count; i++) {
         const struct store_swept *swept = &request->users[i];

@@ -323,7 +323,7 @@ CREATE TABLE peal.audience_key (
 -- audience_edit below `edit` get of the post what was changed since, that is, each field with a number
 -- above it (title_edit and those behind it: which edit changed it last); the sweep goes through them by user and
 -- has come to `past`. horizon: the first transaction that cannot have read the post as it was; 0: the
--- sweep has not seen it yet.
+-- sweep has not seen it yet. at: since when, ms since 1970.
 CREATE TABLE peal.audience_change (
     tenant text COLLATE "C" NOT NULL,
     n bigint NOT NULL,
@@ -335,6 +335,7 @@ CREATE TABLE peal.audience_change (
     priority_edit integer NOT NULL DEFAULT 0,
     expires_edit integer NOT NULL DEFAULT 0,
     past text COLLATE "C" NOT NULL DEFAULT '',
+    at bigint NOT NULL DEFAULT floor(extract(epoch FROM clock_timestamp()) * 1000),
     PRIMARY KEY (tenant, n)
 );
 
@@ -1120,7 +1121,8 @@ $$;
 -- rows, and drops old posts. Of a retraction nothing is left when, in a snapshot taken after every
 -- transaction below its horizon had ended, there is no row: those that came later have seen it
 -- (sql/README.md). Rows are renewed in one pass that begins behind the horizon. A change under way is
--- locked before inboxes are, and left alone by who finds that another sweep has moved it on.
+-- locked before inboxes are, and left alone by who finds that another sweep has moved it on. ret_late: for
+-- how long the first of these has waited for transactions that are open.
 CREATE FUNCTION peal.audience_sweep(instant bigint, keep_after bigint, most bigint)
 RETURNS TABLE (
     ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
@@ -1139,11 +1141,13 @@ DECLARE
     found_slots smallint[];
     found_users text[];
     last_user text;
+    now_ms bigint := floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+    late bigint := 0;
     dropped bigint := 0;
     removed bigint;
 BEGIN
     FOR change IN
-        SELECT c.tenant, c.n, c.horizon, c.edit, c.past FROM peal.audience_change c
+        SELECT c.tenant, c.n, c.horizon, c.edit, c.past, c.at FROM peal.audience_change c
         ORDER BY c.tenant, c.n LIMIT most
     LOOP
         EXIT WHEN cardinality(slots) >= most;
@@ -1154,6 +1158,9 @@ BEGIN
         END IF;
         over := change.horizon > 0
             AND pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= change.horizon;
+        IF NOT over THEN
+            late := greatest(late, now_ms - change.at);
+        END IF;
         CONTINUE WHEN change.edit > 0 AND NOT over;
         SELECT array_agg(r.slot), array_agg(r.user_id), max(r.user_id)
             INTO found_slots, found_users, last_user
@@ -1200,10 +1207,11 @@ BEGIN
                 SELECT l.ctid FROM peal.member l
                 WHERE l.tenant = old.tenant AND l.kind = 3 AND l.name = old.name
                     AND l.user_id >= ''
-                ORDER BY l.user_id LIMIT most - dropped));
+                ORDER BY l.user_id LIMIT most - dropped FOR UPDATE SKIP LOCKED));
             GET DIAGNOSTICS removed = ROW_COUNT;
         END IF;
-        IF removed < most - dropped THEN -- nobody is left on its list
+        -- Nobody is left on its list, or who is goes with what has locked it, or when the user comes.
+        IF removed < most - dropped THEN
             DELETE FROM peal.audience_post p
                 WHERE p.tenant = old.tenant AND p.n = old.n AND p.edits = old.edits;
         END IF;
@@ -1211,7 +1219,7 @@ BEGIN
     END LOOP;
     RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
         NULL::bigint, NULL::uuid, NULL::bigint, NULL::smallint,
-        cardinality(slots) >= most OR dropped >= most, 0::bigint;
+        cardinality(slots) >= most OR dropped >= most, late;
     IF cardinality(slots) = 0 THEN
         RETURN;
     END IF;

@@ -13,7 +13,7 @@
 #include "tests/unit/sql/audience.h"
 #include "tests/unit/sql/both.h"
 
-enum { TRIES = 3000, PAUSE_MS = 5 };
+enum { TRIES = 3000, PAUSE_MS = 5, HELD_MS = 20 };
 
 static const struct store_revise new_title = {
     .fields = NOTIFICATION_EDIT_TITLE | NOTIFICATION_EDIT_PRIORITY,
@@ -286,6 +286,17 @@ static void expect_done(PGconn *pg, const char *sql)
     PQclear(result);
 }
 
+/* For how long a sweep says that transactions of others keep it from its work. */
+static uint64_t held_for(struct harness *harness)
+{
+    struct store_sweep sweep = {
+        .base.op = STORE_AUDIENCE_SWEEP, .now = 100, .limit = 3, .tombstone_ms = 1000};
+    cr_assert_eq(harness_run(harness, 0, &sweep.base), 0);
+    uint64_t late_ms = sweep.late_ms;
+    store_request_finish(&sweep.base);
+    return late_ms;
+}
+
 Test(postgres, a_row_of_a_transaction_that_read_the_old_content_gets_the_new_one)
 {
     char url[URL_MAX];
@@ -304,9 +315,43 @@ Test(postgres, a_row_of_a_transaction_that_read_the_old_content_gets_the_new_one
     expect_done(slow, enter); /* it has made the row, and has not committed it */
     revise_post(&harness, &post, &new_title);
     cr_expect_eq(sweep_until(&harness, 0), 0);
+    uv_sleep(HELD_MS);
+    cr_expect_geq(held_for(&harness), HELD_MS, "the operator can be told");
     expect_done(slow, "COMMIT");
     PQfinish(slow);
     cr_expect_eq(sweep_until(&harness, 1), 1);
     expect_title(&harness, "ann", "other", 2);
+    for (unsigned tries = 0; tries < TRIES && held_for(&harness) > 0; tries++) {
+        uv_sleep(PAUSE_MS);
+    }
+    cr_expect_eq(held_for(&harness), 0);
+    harness_close(&harness);
+}
+
+/* Who comes takes the users of lists away in another order than the sweep: neither waits. */
+Test(postgres, what_is_old_is_dropped_while_its_users_come)
+{
+    char url[URL_MAX];
+    struct harness harness;
+    harness_url("postgres", url);
+    harness_open(&harness, url);
+    const struct bytes users[] = {BYTES("ann"), BYTES("ben")};
+    struct store_audience_post post = post_of(NULL, 1);
+    post.kind = AUDIENCE_LIST;
+    post.users = users;
+    post.user_count = ARRAY_LEN(users);
+    post.expires_at = 50;
+    post_many(&harness, &post);
+    PGconn *comes = PQconnectdb(url);
+    expect_done(comes, "BEGIN");
+    expect_done(comes, "DELETE FROM peal.member WHERE user_id = 'ben'");
+    cr_expect_eq(sweep_audiences(&harness, 100, 1000), 0);
+    struct store_retract find = {.base.op = STORE_RETRACT, .only_find = true};
+    memcpy(find.id, post.id, NOTIFICATION_ID_LEN);
+    cr_expect_eq(harness_run(&harness, 0, &find.base), STATUS_NOT_FOUND, "it was dropped");
+    store_request_finish(&find.base);
+    expect_done(comes, "ROLLBACK");
+    PQfinish(comes);
+    expect_position(&harness, user_of("ben"), 0, 0, 0);
     harness_close(&harness);
 }
