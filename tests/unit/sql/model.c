@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The specification of the inbox. Order of this file: states, posts to many, posts to one, what
- * users do, time, reading.
+ * The specification of the inbox. Order of this file: states, posts to many, posts to one, posts
+ * for later, what users do, time, reading.
  */
 #include "tests/unit/sql/model.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "sql/store_schedule.h"
 
 /* --- states --- */
 
@@ -114,7 +116,9 @@ void model_enter(struct model *model, struct model_inbox *inbox)
         }
         struct model_row *row = add_row(inbox, &post->content);
         row->post = inbox->missing[i];
+        row->edit = post->edits;
         row->created_at = post->created_at;
+        row->updated_at = post->updated_at;
         row->expires_at = post->expires_at;
     }
     inbox->missing_count = 0;
@@ -138,12 +142,67 @@ static void take_back(struct model *model, struct model_inbox *inbox)
     }
 }
 
+void model_change(struct model_content *content, uint32_t fields, const struct model_content *other)
+{
+    content->title = fields & NOTIFICATION_EDIT_TITLE ? other->title : content->title;
+    content->message = fields & NOTIFICATION_EDIT_MESSAGE ? other->message : content->message;
+    content->data = fields & NOTIFICATION_EDIT_DATA ? other->data : content->data;
+    content->priority = fields & NOTIFICATION_EDIT_PRIORITY ? other->priority : content->priority;
+}
+
+void model_revise(struct model_post *post, const struct model_edit *edit)
+{
+    bool expires = (edit->fields & NOTIFICATION_EDIT_EXPIRES) != 0;
+    model_change(&post->content, edit->fields, &edit->content);
+    post->expires_at = expires ? edit->expires_at : post->expires_at;
+    post->has_expired = !expires && post->has_expired;
+    post->updated_at = edit->at;
+    post->edits++;
+    for (unsigned i = 0; i < MODEL_FIELDS; i++) {
+        post->field_edits[i] = edit->fields >> i & 1 ? post->edits : post->field_edits[i];
+    }
+}
+
+bool model_is_behind(const struct model *model, const struct model_row *row)
+{
+    const struct model_post *post = row->post > 0 ? &model->posts[row->post - 1] : NULL;
+    return post != NULL && row->presence == MODEL_IS_THERE && row->edit < post->edits &&
+           !post->retracted;
+}
+
+void model_renew(const struct model *model, const struct model_inbox *inbox, struct model_row *row)
+{
+    const struct model_post *post = &model->posts[row->post - 1];
+    uint32_t fields = 0;
+    for (unsigned i = 0; i < MODEL_FIELDS; i++) {
+        fields |= post->field_edits[i] > row->edit ? 1u << i : 0;
+    }
+    model_change(&row->content, fields, &post->content);
+    row->expires_at = fields & NOTIFICATION_EDIT_EXPIRES ? post->expires_at : row->expires_at;
+    row->updated_at = post->updated_at;
+    row->edit = post->edits;
+    row->rev = row->whole_rev = inbox->rev; /* state and place in lists stay */
+}
+
+/* All that has other content gets it at one rev: the one that comes after `rev`. */
+static void renew_rows(struct model *model, struct model_inbox *inbox, uint64_t rev)
+{
+    for (size_t i = 0; i < inbox->count; i++) {
+        if (model_is_behind(model, &inbox->rows[i])) {
+            inbox->rev = rev + 1;
+            model_renew(model, inbox, &inbox->rows[i]);
+        }
+    }
+}
+
 void model_read(struct model *model, struct model_inbox *inbox, bool comes)
 {
     bool is_named = inbox->missing_count > 0;
     if (inbox->exists || comes || is_named) {
         model_enter(model, inbox);
+        uint64_t before = inbox->rev;
         take_back(model, inbox);
+        renew_rows(model, inbox, model->mends_at_once ? before : inbox->rev);
     }
 }
 
@@ -192,6 +251,47 @@ static struct model_row *find_open(struct model_inbox *inbox, char name)
     return NULL;
 }
 
+/* How long after its first post a digest takes in what is put; 0: none does. */
+static uint64_t span_of(const struct model_inbox *inbox, const struct model_put *put)
+{
+    unsigned type = put->content.type;
+    bool apart = put->name != 0 || put->content.priority == NOTIFICATION_URGENT;
+    return apart ? 0 : inbox->says_span[type] ? inbox->spans[type] : put->usual_span;
+}
+
+/* The newest open digest of a type, while it takes in; NULL: there is none. */
+static struct model_row *find_digest(struct model_inbox *inbox, const struct model_put *put)
+{
+    uint64_t span = span_of(inbox, put);
+    for (size_t i = inbox->count; i > 0 && span > 0; i--) {
+        struct model_row *row = &inbox->rows[i - 1];
+        if (row->presence == MODEL_IS_THERE && row->gathers &&
+            row->content.type == put->content.type && model_state(row) <= NOTIFICATION_SEEN) {
+            return row->created_at + span > put->created_at ? row : NULL;
+        }
+    }
+    return NULL;
+}
+
+static void gather(struct model_row *row, const struct model_put *put)
+{
+    if (row->digest_count == NOTIFICATION_DIGEST_MAX) {
+        row->digest_count--;
+        memmove(row->digest, row->digest + 1, row->digest_count * sizeof(row->digest[0]));
+    }
+    struct model_gathered *gathered = &row->digest[row->digest_count++];
+    *gathered = (struct model_gathered){.at = put->created_at, .content = put->content};
+    memcpy(gathered->id, put->id, NOTIFICATION_ID_LEN);
+}
+
+/* A digest expires with the last of its posts. */
+static uint64_t expiry_of(const struct model_row *row, const struct model_put *put)
+{
+    bool stays = row->expires_at == 0 || put->expires_at == 0;
+    bool longer = !row->gathers || put->expires_at > row->expires_at;
+    return row->gathers && stays ? 0 : longer ? put->expires_at : row->expires_at;
+}
+
 static struct model_row *store(
     struct model_inbox *inbox, const struct model_put *put, struct model_row *open)
 {
@@ -199,39 +299,66 @@ static struct model_row *store(
     if (row == NULL) {
         row = add_row(inbox, &put->content);
         row->created_at = put->created_at;
+        row->expires_at = put->expires_at;
         row->name = put->name;
+        row->gathers = span_of(inbox, put) > 0;
         row->id_known = true;
         memcpy(row->id, put->id, NOTIFICATION_ID_LEN);
     } else {
         make_new(inbox, row);
         row->content = put->content;
         row->updated_at = put->created_at;
+        row->expires_at = expiry_of(row, put);
         row->resurfaced_at = 0;
         row->count++;
     }
-    row->expires_at = put->expires_at;
+    if (row->gathers) {
+        gather(row, put);
+    }
     return row;
+}
+
+enum store_outcome model_deliver(
+    struct model_inbox *inbox, const struct model_put *put, struct model_row **ret_row)
+{
+    struct model_key *key = &inbox->keys[put->key];
+    *ret_row = NULL;
+    key->seq = 0;
+    if (!is_wanted(inbox, &put->content, put->unwanted)) {
+        return OUTCOME_SUPPRESSED;
+    }
+    struct model_row *open = put->name != 0 ? find_open(inbox, put->name) : find_digest(inbox, put);
+    *ret_row = store(inbox, put, open);
+    key->seq = (*ret_row)->seq;
+    memcpy(key->id, (*ret_row)->id, NOTIFICATION_ID_LEN);
+    return open != NULL ? OUTCOME_COLLAPSED : OUTCOME_STORED;
+}
+
+/* Of a key that was used before: what it was used for. */
+static enum store_outcome repeat(
+    struct model_inbox *inbox, const struct model_put *put, struct model_row **ret_row)
+{
+    const struct model_key *key = &inbox->keys[put->key];
+    bool has_row = key->seq > 0 && key->seq != STORE_SEQ_SCHEDULED;
+    *ret_row = has_row ? &inbox->rows[key->seq - 1] : NULL;
+    return put->other_content == key->other_content ? OUTCOME_DUPLICATE : OUTCOME_CONFLICT;
+}
+
+static void take_key(struct model_inbox *inbox, const struct model_put *put, uint64_t seq)
+{
+    struct model_key *key = &inbox->keys[put->key];
+    *key = (struct model_key){.used = true, .other_content = put->other_content, .seq = seq};
+    memcpy(key->id, put->id, NOTIFICATION_ID_LEN);
 }
 
 enum store_outcome model_put(
     struct model_inbox *inbox, const struct model_put *put, struct model_row **ret_row)
 {
-    struct model_key *key = &inbox->keys[put->key];
-    *ret_row = NULL;
-    if (key->used) {
-        *ret_row = key->seq > 0 ? &inbox->rows[key->seq - 1] : NULL;
-        return put->other_content == key->other_content ? OUTCOME_DUPLICATE : OUTCOME_CONFLICT;
+    if (inbox->keys[put->key].used) {
+        return repeat(inbox, put, ret_row);
     }
-    *key = (struct model_key){.used = true, .other_content = put->other_content};
-    memcpy(key->id, put->id, NOTIFICATION_ID_LEN);
-    if (!is_wanted(inbox, &put->content, put->unwanted)) {
-        return OUTCOME_SUPPRESSED;
-    }
-    struct model_row *open = find_open(inbox, put->name);
-    *ret_row = store(inbox, put, open);
-    key->seq = (*ret_row)->seq;
-    memcpy(key->id, (*ret_row)->id, NOTIFICATION_ID_LEN);
-    return open != NULL ? OUTCOME_COLLAPSED : OUTCOME_STORED;
+    take_key(inbox, put, 0);
+    return model_deliver(inbox, put, ret_row);
 }
 
 void model_edit(struct model_inbox *inbox, struct model_row *row, const struct model_edit *edit)
@@ -241,16 +368,49 @@ void model_edit(struct model_inbox *inbox, struct model_row *row, const struct m
         model_remove(inbox, row, NOTIFICATION_ERASED, edit->at);
         return;
     }
-    struct model_content *content = &row->content;
-    const struct model_content *other = &edit->content;
-    uint32_t fields = edit->fields;
-    content->title = fields & NOTIFICATION_EDIT_TITLE ? other->title : content->title;
-    content->message = fields & NOTIFICATION_EDIT_MESSAGE ? other->message : content->message;
-    content->data = fields & NOTIFICATION_EDIT_DATA ? other->data : content->data;
-    content->priority = fields & NOTIFICATION_EDIT_PRIORITY ? other->priority : content->priority;
-    row->expires_at = fields & NOTIFICATION_EDIT_EXPIRES ? edit->expires_at : row->expires_at;
+    model_change(&row->content, edit->fields, &edit->content);
+    row->expires_at = edit->fields & NOTIFICATION_EDIT_EXPIRES ? edit->expires_at : row->expires_at;
     row->updated_at = edit->at;
     row->rev = row->whole_rev = inbox->rev; /* state and place in lists stay */
+    if (row->digest_count > 0) {
+        row->digest[row->digest_count - 1].content = row->content;
+    }
+}
+
+/* --- posts for later --- */
+
+struct model_kept *model_keep(struct model *model, const struct model_kept *kept)
+{
+    struct model_kept *added = &model->kept[model->kept_count++];
+    *added = *kept;
+    added->there = true;
+    if (kept->inbox != NULL) {
+        take_key(kept->inbox, &kept->put, STORE_SEQ_SCHEDULED);
+    }
+    return added;
+}
+
+struct model_kept *model_find_kept(struct model *model, const struct model_post *like)
+{
+    for (size_t i = 0; i < model->kept_count; i++) {
+        struct model_kept *kept = &model->kept[i];
+        const struct model_post *post = &kept->post;
+        if (kept->inbox == NULL && !kept->delivered && post->tenant == like->tenant &&
+            post->kind == like->kind && post->topic == like->topic && post->key == like->key) {
+            return kept;
+        }
+    }
+    return NULL;
+}
+
+/* Nothing is kept for a user any more, nor is it on a list that is. */
+static void forget_kept(struct model *model, struct model_inbox *inbox)
+{
+    for (size_t i = 0; i < model->kept_count; i++) {
+        struct model_kept *kept = &model->kept[i];
+        kept->there = kept->there && kept->inbox != inbox;
+        kept->listed[inbox - model->inboxes] = false;
+    }
 }
 
 /* --- what users do --- */
@@ -364,6 +524,8 @@ size_t model_mark(
 void model_forget(struct model *model, struct model_inbox *inbox)
 {
     inbox->missing_count = 0;
+    forget_kept(model, inbox);
+    memset(inbox->keys, 0, sizeof(inbox->keys));
     if (!inbox->exists) {
         return;
     }
@@ -371,9 +533,9 @@ void model_forget(struct model *model, struct model_inbox *inbox)
         inbox->rows[i].presence = MODEL_IS_FORGOTTEN;
         inbox->rows[i].gone = NOTIFICATION_ERASED;
     }
-    memset(inbox->keys, 0, sizeof(inbox->keys));
     memset(inbox->topics, 0, sizeof(inbox->topics));
     memset(inbox->wishes, 0, sizeof(inbox->wishes));
+    memset(inbox->says_span, 0, sizeof(inbox->says_span));
     inbox->preferences[0] = '\0';
     inbox->preference_rev += inbox->preference_rev > 0;
     inbox->floor = ++inbox->rev;
@@ -411,15 +573,17 @@ void model_drop_tombstones(struct model *model, uint64_t until)
     }
 }
 
-void model_drop_posts(struct model *model, uint64_t created_until)
+bool model_is_old(const struct model *model, const struct model_post *post, uint64_t created_until)
 {
-    for (size_t i = 0; i < model->post_count; i++) {
-        struct model_post *post = &model->posts[i];
-        bool expired = post->expires_at > 0 && post->expires_at <= model->now;
-        post->dropped |= expired || post->created_at <= created_until;
-        for (size_t j = 0; post->dropped && j < MODEL_INBOXES; j++) {
-            drop_missing(&model->inboxes[j], i + 1);
-        }
+    bool expired = post->expires_at > 0 && post->expires_at <= model->now;
+    return expired || post->created_at <= created_until;
+}
+
+void model_drop_post(struct model *model, struct model_post *post)
+{
+    post->dropped = true;
+    for (size_t i = 0; i < MODEL_INBOXES; i++) {
+        drop_missing(&model->inboxes[i], (size_t)(post - model->posts) + 1);
     }
 }
 

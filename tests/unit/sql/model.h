@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * model - what an inbox is: the specification that both engines are held against, in plain C over
- * arrays, without a store.
+ * model - what an inbox is: what both engines are held against, in plain C over arrays.
  *
  * It has one thread and tells at once what each operation does. A post to many is kept by each
  * inbox it is for (`missing`) until something makes its rows; nothing else of how a store does it
@@ -15,6 +14,7 @@
 #include <stdint.h>
 
 #include "codec/notification.h"
+#include "codec/notification_digest.h"
 #include "codec/notification_item.h"
 #include "codec/notification_mark.h"
 #include "sql/store_types.h"
@@ -27,6 +27,8 @@ enum {
     MODEL_ROWS_MAX = 900, /* of an inbox */
     MODEL_POSTS_MAX = 400,
     MODEL_KEYS_MAX = 600, /* of a user */
+    MODEL_KEPT_MAX = 400,
+    MODEL_FIELDS = 5, /* that an edit may name */
 };
 
 /* What is shown of a notification: places in tables of texts. */
@@ -36,6 +38,13 @@ struct model_content {
     unsigned message;
     unsigned data;
     enum notification_priority priority;
+};
+
+/* What a digest remembers of a post. */
+struct model_gathered {
+    uint8_t id[NOTIFICATION_ID_LEN];
+    uint64_t at;
+    struct model_content content;
 };
 
 /* What a user's preferences say of a type. */
@@ -67,7 +76,11 @@ struct model_row {
     uint64_t resurfaced_at;
     char name; /* under which others take its place; 0: none do */
     uint64_t count; /* posts that it stands for */
+    bool gathers; /* it is a digest: posts of its type go into it for a time */
+    struct model_gathered digest[NOTIFICATION_DIGEST_MAX]; /* the last ones, the oldest first */
+    size_t digest_count;
     size_t post; /* of the post to many that it was made of, from 1; 0: it was for its user */
+    unsigned edit; /* the last change of that post's content that it has */
     enum model_presence presence;
     enum notification_state gone; /* how it went */
     uint64_t gone_at;
@@ -77,7 +90,7 @@ struct model_row {
 struct model_key {
     bool used;
     bool other_content;
-    uint64_t seq; /* 0: its row was not wanted */
+    uint64_t seq; /* 0: its row was not wanted; STORE_SEQ_SCHEDULED: it is for later */
     uint8_t id[NOTIFICATION_ID_LEN];
 };
 
@@ -95,8 +108,10 @@ struct model_inbox {
     size_t missing_count;
     bool topics[MODEL_TOPICS];
     enum model_wish wishes[MODEL_TYPES];
+    bool says_span[MODEL_TYPES]; /* of its digests, */
+    uint64_t spans[MODEL_TYPES]; /* namely so long; 0: it wants none */
     uint64_t preference_rev;
-    char preferences[512];
+    char preferences[800];
 };
 
 /* A post to many. */
@@ -115,19 +130,50 @@ struct model_post {
     bool has_expired; /* before anybody could have it */
     bool retracted;
     bool dropped; /* old or expired: nobody gets it any more */
+    unsigned edits; /* changes of its content: the number of the last one, */
+    unsigned field_edits[MODEL_FIELDS]; /* and of the last one that named the field */
+    uint64_t updated_at;
+    bool rows_edited; /* a row of it was changed by itself */
+};
+
+/* A post to one user. */
+struct model_put {
+    size_t key;
+    bool other_content; /* than is usual for its key */
+    uint8_t id[NOTIFICATION_ID_LEN];
+    struct model_content content;
+    bool unwanted; /* by who says nothing of its type */
+    char name;
+    uint64_t usual_span; /* of digests of its type, for who says nothing of them */
+    uint64_t created_at;
+    uint64_t expires_at;
+};
+
+/* A post that is kept until it is due. */
+struct model_kept {
+    bool there; /* else it was delivered, cancelled or dropped */
+    bool delivered;
+    struct model_inbox *inbox; /* NULL: it is for many, */
+    struct model_post post; /* as this says */
+    bool listed[MODEL_INBOXES];
+    struct model_put put; /* id and content of both kinds */
+    uint64_t deliver_at;
+    uint64_t expires_at; /* by the database's clock, as the above */
 };
 
 struct model {
     struct model_inbox inboxes[MODEL_INBOXES];
     struct model_post posts[MODEL_POSTS_MAX];
     size_t post_count;
+    struct model_kept kept[MODEL_KEPT_MAX];
+    size_t kept_count;
     uint64_t heads[MODEL_TENANTS];
+    bool mends_at_once; /* what is taken back and what is changed has one rev (SQLite) */
     uint64_t now;
 };
 
 /* Users without an inbox; two of them have the same name in two tenants. */
 void model_init(struct model *model, uint64_t now);
-
 enum notification_state model_state(const struct model_row *row);
 
 /* How many rows are in a state up to `most`: unread counts up to SEEN, unseen up to UNREAD. */
@@ -142,21 +188,13 @@ void model_enter(struct model *model, struct model_inbox *inbox);
  * What was taken back is gone. */
 void model_read(struct model *model, struct model_inbox *inbox, bool comes);
 
-/* A post to one user. */
-struct model_put {
-    size_t key;
-    bool other_content; /* than is usual for its key */
-    uint8_t id[NOTIFICATION_ID_LEN];
-    struct model_content content;
-    bool unwanted; /* by who says nothing of its type */
-    char name;
-    uint64_t created_at;
-    uint64_t expires_at;
-};
-
 /* Store it, in an inbox that was entered. *ret_row: the row, or the first one with the key; NULL:
  * there is none. */
 enum store_outcome model_put(
+    struct model_inbox *inbox, const struct model_put *put, struct model_row **ret_row);
+
+/* The same of one that was kept until now: its key is its own. */
+enum store_outcome model_deliver(
     struct model_inbox *inbox, const struct model_put *put, struct model_row **ret_row);
 
 /* Other content of a row, or (`erase`) it is taken back: by its poster. */
@@ -169,12 +207,31 @@ struct model_edit {
 };
 void model_edit(struct model_inbox *inbox, struct model_row *row, const struct model_edit *edit);
 
+/* Take what `fields` name from `other`. */
+void model_change(
+    struct model_content *content, uint32_t fields, const struct model_content *other);
+
+/* Keep a post until it is due; its key is taken. */
+struct model_kept *model_keep(struct model *model, const struct model_kept *kept);
+
+/* One to many of this tenant, kind, topic and key that was kept, and not delivered; NULL: none. */
+struct model_kept *model_find_kept(struct model *model, const struct model_post *like);
+
 /* The post to many of this tenant, kind, topic and key; NULL: there was none. */
 struct model_post *model_find_post(struct model *model, const struct model_post *like);
 
-/* A new one, for those who are members now; `listed`: of a list, by inbox. */
+/* A new one, for those who are members now. */
 struct model_post *model_add_post(
     struct model *model, const struct model_post *post, const bool listed[MODEL_INBOXES]);
+
+/* Give a post to many other content: rows of it get it when next read (model_renew). */
+void model_revise(struct model_post *post, const struct model_edit *edit);
+
+/* Whether a row has not got the content that its post has by now. */
+bool model_is_behind(const struct model *model, const struct model_row *row);
+
+/* It gets it, at the inbox's rev. */
+void model_renew(const struct model *model, const struct model_inbox *inbox, struct model_row *row);
 
 /* Whether a row is one of a post that was taken back, and so must not be told. */
 bool model_is_retracted(const struct model *model, const struct model_row *row);
@@ -208,9 +265,13 @@ void model_remove(
     struct model_inbox *inbox, struct model_row *row, enum notification_state how, uint64_t at);
 void model_wake(struct model_inbox *inbox, struct model_row *row, uint64_t at);
 
-/* Drop tombstones made at `until` or before, and posts to many that are old or have expired. */
+/* Whether a post to many is old, or has expired: then it is dropped, unless rows of it are behind.
+ */
+bool model_is_old(const struct model *model, const struct model_post *post, uint64_t created_until);
+
+/* Drop tombstones made at `until` or before; a post to many, which nobody gets any more. */
 void model_drop_tombstones(struct model *model, uint64_t until);
-void model_drop_posts(struct model *model, uint64_t created_until);
+void model_drop_post(struct model *model, struct model_post *post);
 
 /* --- reading --- */
 

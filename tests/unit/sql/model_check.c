@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "codec/base/status.h"
+#include "codec/notification_digest.h"
 #include "codec/slot.h"
 #include "sql/store_audience.h"
 #include "sql/store_preference.h"
@@ -87,6 +88,26 @@ static void expect_content(
     MUST(run, item->priority == content->priority, "seq %lu: %d", row->seq, item->priority);
 }
 
+/* What a digest remembers: the last posts, each with what it said. */
+void run_expect_digest(struct run *run, const struct model_row *row, struct bytes digest)
+{
+    MUST(run, digest.len == 0 || notification_digest_is_valid(digest), "seq %lu", row->seq);
+    for (size_t i = row->digest_count; i > 0; i--) {
+        struct notification_digest_entry told;
+        const struct model_gathered *wanted = &row->digest[i - 1];
+        const struct model_content *content = &wanted->content;
+        MUST(run, notification_digest_take(&digest, &told), "seq %lu lacks %zu", row->seq, i);
+        MUST(run, memcmp(told.id, wanted->id, NOTIFICATION_ID_LEN) == 0 && told.at == wanted->at,
+            "seq %lu: another post at %zu", row->seq, i);
+        bool same = told.priority == content->priority &&
+                    bytes_eq(told.title, run_title(content->title)) &&
+                    bytes_eq(told.message, run_message(content->message)) &&
+                    bytes_eq(told.data, run_data(content->data));
+        MUST(run, same, "seq %lu: other content at %zu", row->seq, i);
+    }
+    MUST(run, digest.len == 0, "seq %lu: more than %zu posts", row->seq, row->digest_count);
+}
+
 /* What a row says of the post to many that it was made of. */
 static void expect_audience(
     struct run *run, const struct model_row *row, const struct notification_item *item)
@@ -120,6 +141,7 @@ void run_expect_item(
     expect_times(run, row, item);
     expect_content(run, row, item);
     expect_audience(run, row, item);
+    run_expect_digest(run, row, item->digest);
 }
 
 /* --- lists --- */

@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Random operations on a store and the model. Order of this file: posts, posts to many, marks,
- * time, preferences and erasing, the dice.
+ * time, the dice.
  */
-#include <stdio.h>
+#include "tests/unit/sql/model_ops.h"
+
 #include <string.h>
 
-#include "codec/base/buf.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
-#include "codec/preferences.h"
 #include "codec/slot.h"
 #include "sql/store_audience.h"
 #include "sql/store_edit.h"
-#include "sql/store_forget.h"
-#include "sql/store_preference.h"
 #include "tests/unit/sql/audience.h"
-#include "tests/unit/sql/model_run.h"
 
 enum {
     PUT_MAX = 4,
@@ -25,20 +21,16 @@ enum {
     POSTS_KEPT_MS = 4000,
     TOMBSTONES_KEPT_MS = 3000,
     STEPS_MAX = 2000,
+    LEAP_MS = 61000, /* as long as a digest that users may choose */
     RETRACTIONS_MAX = 60,
 };
-
-static bool chance(struct run *run, uint64_t one_in)
-{
-    return run_draw(run, one_in) == 0;
-}
 
 static struct model_inbox *draw_inbox(struct run *run)
 {
     return &run->model.inboxes[run_draw(run, MODEL_INBOXES)];
 }
 
-static struct model_content draw_content(struct run *run)
+struct model_content run_draw_content(struct run *run)
 {
     return (struct model_content){.type = (unsigned)run_draw(run, MODEL_TYPES),
         .title = (unsigned)run_draw(run, 4),
@@ -49,28 +41,22 @@ static struct model_content draw_content(struct run *run)
 
 /* --- posts --- */
 
-/* A row of a put, and what the model says of it. */
-struct posted {
-    struct model_inbox *inbox;
-    struct model_put put;
-    uint64_t before; /* the inbox's rev before the request */
-};
-
-static struct posted draw_put(struct run *run, struct model_inbox *inbox, struct store_row *ret_row)
+struct posted run_draw_put(struct run *run, struct model_inbox *inbox, struct store_row *ret_row)
 {
     static const char names[] = {0, 0, 'a', 'b'};
-    bool repeats = chance(run, 4) && inbox->key_count > 0;
+    bool repeats = run_draws(run, 4) && inbox->key_count > 0;
     struct posted posted = {.inbox = inbox,
         .before = inbox->rev,
         .put = {.key = repeats ? run_draw(run, inbox->key_count) : inbox->key_count,
-            .content = draw_content(run),
-            .unwanted = chance(run, 8),
+            .content = run_draw_content(run),
+            .unwanted = run_draws(run, 8),
             .name = names[run_draw(run, ARRAY_LEN(names))],
+            .usual_span = run->usual_span,
             .created_at = run->model.now,
-            .expires_at = chance(run, 4) ? run->model.now + 1 + run_draw(run, 2000) : 0}};
+            .expires_at = run_draws(run, 4) ? run->model.now + 1 + run_draw(run, 2000) : 0}};
     struct model_put *put = &posted.put;
     inbox->key_count += !repeats;
-    put->other_content = repeats && chance(run, 4);
+    put->other_content = repeats && run_draws(run, 4);
     *ret_row = row_of(run_user(inbox), put->key, put->key + (put->other_content ? 1000000 : 0));
     ret_row->type = run_type(put->content.type);
     ret_row->title = run_title(put->content.title);
@@ -78,6 +64,7 @@ static struct posted draw_put(struct run *run, struct model_inbox *inbox, struct
     ret_row->data = run_data(put->content.data);
     ret_row->priority = put->content.priority;
     ret_row->unwanted = put->unwanted;
+    ret_row->digest_ms = put->usual_span;
     ret_row->created_at = put->created_at;
     ret_row->expires_at = put->expires_at;
     ret_row->collapse = bytes_of(&names[put->name == 'a' ? 2 : 3], put->name != 0);
@@ -87,8 +74,8 @@ static struct posted draw_put(struct run *run, struct model_inbox *inbox, struct
 }
 
 /* What a repeat is told: the first one's id and number, and where that row is now. */
-static void expect_repeat(struct run *run, const struct posted *posted,
-    const struct store_row *told, const struct model_row *first)
+void run_expect_repeat(struct run *run, const struct posted *posted, const struct store_row *told,
+    const struct model_row *first)
 {
     const struct model_key *key = &posted->inbox->keys[posted->put.key];
     bool there = first != NULL && first->presence == MODEL_IS_THERE;
@@ -99,18 +86,11 @@ static void expect_repeat(struct run *run, const struct posted *posted,
     MUST(run, !same || told->rev == first->rev, "rev %lu, not %lu", told->rev, first->rev);
 }
 
-static void expect_put(struct run *run, const struct posted *posted, const struct store_row *told)
+void run_expect_stored(struct run *run, const struct model_inbox *inbox,
+    const struct model_row *row, const struct store_row *told)
 {
-    struct model_inbox *inbox = posted->inbox;
-    struct model_row *row;
-    enum store_outcome outcome = model_put(inbox, &posted->put, &row);
-    MUST(run, told->outcome == outcome, "%d, not %d", told->outcome, outcome);
-    if (outcome == OUTCOME_SUPPRESSED) {
+    if (row == NULL) {
         MUST(run, told->seq == 0 && told->rev == 0, "seq %lu", told->seq);
-        return;
-    }
-    if (!store_outcome_is_new(outcome)) {
-        expect_repeat(run, posted, told, row);
         return;
     }
     MUST(run, memcmp(told->id, row->id, NOTIFICATION_ID_LEN) == 0, "another id");
@@ -118,9 +98,23 @@ static void expect_put(struct run *run, const struct posted *posted, const struc
     MUST(run, told->rev == row->rev, "%lu, not %lu", told->rev, row->rev);
     MUST(run, told->count == row->count, "%lu, not %lu", told->count, row->count);
     MUST(run, told->first_at == row->created_at, "%lu", told->first_at);
+    MUST(run, told->till == row->expires_at, "%lu, not %lu", told->till, row->expires_at);
     MUST(run, told->head == inbox->count, "%lu, not %zu", told->head, inbox->count);
     MUST(run, told->unread == model_count(inbox, NOTIFICATION_SEEN), "%lu", told->unread);
     MUST(run, told->unseen == model_count(inbox, NOTIFICATION_UNREAD), "%lu", told->unseen);
+    run_expect_digest(run, row, told->digest);
+}
+
+static void expect_put(struct run *run, const struct posted *posted, const struct store_row *told)
+{
+    struct model_row *row;
+    enum store_outcome outcome = model_put(posted->inbox, &posted->put, &row);
+    MUST(run, told->outcome == outcome, "%d, not %d", told->outcome, outcome);
+    if (outcome == OUTCOME_DUPLICATE || outcome == OUTCOME_CONFLICT) {
+        run_expect_repeat(run, posted, told, row);
+    } else {
+        run_expect_stored(run, posted->inbox, row, told);
+    }
 }
 
 static void post_to_users(struct run *run)
@@ -131,7 +125,7 @@ static void post_to_users(struct run *run)
     size_t count = 1 + run_draw(run, PUT_MAX);
     run_tell(run, "put %zu for %s %s", count, inboxes[0]->user, inboxes[1]->user);
     for (size_t i = 0; i < count; i++) {
-        posted[i] = draw_put(run, inboxes[run_draw(run, 2)], &rows[i]);
+        posted[i] = run_draw_put(run, inboxes[run_draw(run, 2)], &rows[i]);
     }
     struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = count};
     run_ask(run, &put.base);
@@ -150,16 +144,40 @@ static struct model_row *draw_row(struct run *run, struct model_inbox *inbox)
     return any ? &inbox->rows[at] : NULL;
 }
 
+/* Not one whose post was changed: that would come over the row's own content, and when is up to
+ * sweeps. */
+static bool has_own_content(const struct run *run, const struct model_row *row)
+{
+    return row == NULL || row->post == 0 || run->model.posts[row->post - 1].edits == 0;
+}
+
+static void expect_edited(struct run *run, struct model_inbox *inbox, struct model_row *row,
+    const struct model_edit *change, const struct store_edit *edit)
+{
+    if (!edit->erase) { /* what is taken back is told as it was */
+        model_edit(inbox, row, change);
+        if (row->post > 0) {
+            run->model.posts[row->post - 1].rows_edited = true;
+        }
+    }
+    MUST(run, edit->item.seq == row->seq, "%lu", edit->item.seq);
+    MUST(run, bytes_eq(edit->item.title, run_title(row->content.title)), "another title");
+    if (edit->erase) {
+        model_edit(inbox, row, change);
+    }
+    run_expect_position(run, inbox, &edit->position);
+}
+
 /* One row, by its poster: other content, or taken back. */
 static void edit_row(struct run *run)
 {
     struct model_inbox *inbox = draw_inbox(run);
     struct model_row *row = draw_row(run, inbox);
-    bool elsewhere = chance(run, 8);
-    struct model_edit change = {.erase = chance(run, 2),
+    bool elsewhere = run_draws(run, 8);
+    struct model_edit change = {.erase = run_draws(run, 2),
         .fields = 1 + (uint32_t)run_draw(run, NOTIFICATION_EDIT_ALL),
-        .content = draw_content(run),
-        .expires_at = chance(run, 2) ? run->model.now + 1 + run_draw(run, 2000) : 0,
+        .content = run_draw_content(run),
+        .expires_at = run_draws(run, 2) ? run->model.now + 1 + run_draw(run, 2000) : 0,
         .at = run->model.now};
     struct store_edit edit = {.base.op = STORE_EDIT,
         .tenant = run_tenant(elsewhere ? 1 - inbox->tenant : inbox->tenant),
@@ -171,6 +189,7 @@ static void edit_row(struct run *run)
         .priority = change.content.priority,
         .expires_at = change.expires_at,
         .at = change.at};
+    row = has_own_content(run, row) ? row : NULL;
     if (row != NULL) {
         memcpy(edit.id, row->id, NOTIFICATION_ID_LEN);
     }
@@ -181,53 +200,45 @@ static void edit_row(struct run *run)
     int status = run_try(run, &edit.base);
     MUST(run, status == (found ? 0 : STATUS_NOT_FOUND), "%d", status);
     if (found) {
-        if (!edit.erase) { /* what is taken back is told as it was */
-            model_edit(inbox, row, &change);
-        }
-        MUST(run, edit.item.seq == row->seq, "%lu", edit.item.seq);
-        MUST(run, bytes_eq(edit.item.title, run_title(row->content.title)), "another title");
-        if (edit.erase) {
-            model_edit(inbox, row, &change);
-        }
-        run_expect_position(run, inbox, &edit.position);
+        expect_edited(run, inbox, row, &change, &edit);
     }
     store_request_finish(&edit.base);
 }
 
 /* --- posts to many --- */
 
-static struct model_post draw_post(struct run *run)
+struct model_post run_draw_post(struct run *run)
 {
     struct model_post post = {.tenant = (unsigned)run_draw(run, MODEL_TENANTS),
         .kind = (enum notification_audience)(AUDIENCE_ALL + run_draw(run, 3)),
         .key = (unsigned)run_draw(run, 60),
-        .content = draw_content(run),
-        .unwanted = chance(run, 8),
+        .content = run_draw_content(run),
+        .unwanted = run_draws(run, 8),
         .created_at = run->model.now,
-        .has_expired = chance(run, 12)};
+        .has_expired = run_draws(run, 12)};
     post.topic = post.kind == AUDIENCE_TOPIC ? (unsigned)run_draw(run, MODEL_TOPICS) : 0;
-    post.include_new = post.kind == AUDIENCE_ALL && chance(run, 3);
-    post.expires_at = post.has_expired ? 1
-                      : chance(run, 3) ? post.created_at + 1 + run_draw(run, 3000)
-                                       : 0;
+    post.include_new = post.kind == AUDIENCE_ALL && run_draws(run, 3);
+    post.expires_at = post.has_expired    ? 1
+                      : run_draws(run, 3) ? post.created_at + 1 + run_draw(run, 3000)
+                                          : 0;
     return post;
 }
 
 /* Some users of a tenant, one of them twice; `ret_listed` by inbox. */
-static size_t draw_users(struct run *run, unsigned tenant, struct bytes ret_users[MODEL_INBOXES],
+size_t run_draw_users(struct run *run, unsigned tenant, struct bytes ret_users[MODEL_INBOXES],
     bool ret_listed[MODEL_INBOXES])
 {
     size_t count = 0;
     memset(ret_listed, 0, MODEL_INBOXES * sizeof(*ret_listed));
     for (size_t i = 0; i < MODEL_INBOXES; i++) {
         const struct model_inbox *inbox = &run->model.inboxes[i];
-        if (inbox->tenant == tenant && (chance(run, 2) || count == 0)) {
+        if (inbox->tenant == tenant && (run_draws(run, 2) || count == 0)) {
             ret_users[count++] = bytes_str(inbox->user);
             ret_listed[i] = true;
         }
     }
     ret_users[count] = ret_users[0];
-    return count + (count < MODEL_INBOXES && chance(run, 2));
+    return count + (count < MODEL_INBOXES && run_draws(run, 2));
 }
 
 static bool has_subscriber(const struct model *model, const struct model_post *post)
@@ -239,7 +250,7 @@ static bool has_subscriber(const struct model *model, const struct model_post *p
     return any;
 }
 
-static struct store_audience_post make_request(const struct model_post *post, bool other_content)
+struct store_audience_post run_make_request(const struct model_post *post, bool other_content)
 {
     const char *topic = post->kind == AUDIENCE_TOPIC ? run_topic(post->topic).at : NULL;
     struct store_audience_post request = post_of(topic, post->key);
@@ -260,14 +271,16 @@ static struct store_audience_post make_request(const struct model_post *post, bo
 
 static void post_to_many(struct run *run)
 {
-    struct model_post post = draw_post(run);
+    struct model_post post = run_draw_post(run);
     struct model_post *first = model_find_post(&run->model, &post);
-    bool other_content = first != NULL && chance(run, 3);
-    struct store_audience_post request = make_request(&post, other_content);
+    struct model_kept *kept = model_find_kept(&run->model, &post);
+    first = kept != NULL ? &kept->post : first;
+    bool other_content = first != NULL && run_draws(run, 3);
+    struct store_audience_post request = run_make_request(&post, other_content);
     struct bytes users[MODEL_INBOXES + 1];
     bool listed[MODEL_INBOXES] = {0};
     if (post.kind == AUDIENCE_LIST) {
-        request.user_count = draw_users(run, post.tenant, users, listed);
+        request.user_count = run_draw_users(run, post.tenant, users, listed);
         request.users = users;
     }
     memcpy(post.id, request.id, NOTIFICATION_ID_LEN);
@@ -294,10 +307,10 @@ static void take_back_post(struct run *run)
         return;
     }
     struct model_post *post = &run->model.posts[run_draw(run, run->model.post_count)];
-    bool elsewhere = chance(run, 8);
+    bool elsewhere = run_draws(run, 8);
     struct store_retract retract = {.base.op = STORE_RETRACT,
         .tenant = run_tenant(elsewhere ? 1 - post->tenant : post->tenant),
-        .only_find = chance(run, 4)};
+        .only_find = run_draws(run, 4)};
     memcpy(retract.id, post->id, NOTIFICATION_ID_LEN);
     run_tell(run, "%s post %lu of tenant %u%s", retract.only_find ? "find" : "take back", post->n,
         post->tenant, elsewhere ? ", by the other" : "");
@@ -317,7 +330,7 @@ static void change_topic(struct run *run)
     unsigned topic = (unsigned)run_draw(run, MODEL_TOPICS);
     struct bytes users[MODEL_INBOXES + 1];
     bool listed[MODEL_INBOXES];
-    size_t count = draw_users(run, tenant, users, listed);
+    size_t count = run_draw_users(run, tenant, users, listed);
     struct store_subscribe subscribe = {.base.op = STORE_SUBSCRIBE,
         .tenant = run_tenant(tenant),
         .topic = run_topic(topic),
@@ -335,39 +348,6 @@ static void change_topic(struct run *run)
     MUST(run, subscribe.changed == changed, "%lu, not %lu", subscribe.changed, changed);
     MUST(run, subscribe.full == 0, "%lu", subscribe.full);
     store_request_finish(&subscribe.base);
-}
-
-/* Users come, or are only looked at. */
-static void ask_positions(struct run *run)
-{
-    struct store_user users[MODEL_INBOXES];
-    struct model_inbox *inboxes[MODEL_INBOXES];
-    size_t count = 0;
-    for (size_t i = 0; i < MODEL_INBOXES; i++) {
-        if (chance(run, 3)) {
-            inboxes[count] = &run->model.inboxes[i];
-            users[count] = run_user(inboxes[count]);
-            count++;
-        }
-    }
-    bool current = chance(run, 4);
-    struct store_positions positions = {.base.op = STORE_POSITIONS,
-        .users = users,
-        .count = count,
-        .current = current,
-        .begin = !current && chance(run, 2)};
-    run_tell(run, "positions of %zu%s%s", count, positions.begin ? ", who come" : "",
-        current ? ", as they are" : "");
-    run_ask(run, &positions.base);
-    for (size_t i = 0; i < count; i++) {
-        if (!current) {
-            model_read(&run->model, inboxes[i], positions.begin);
-        }
-        run_expect_position(run, inboxes[i], &positions.positions[i]);
-        MUST(run, positions.positions[i].preference_rev == inboxes[i]->preference_rev, "%lu",
-            positions.positions[i].preference_rev);
-    }
-    store_request_finish(&positions.base);
 }
 
 /* --- marks --- */
@@ -393,7 +373,10 @@ static void draw_bulk(struct run *run, struct model_inbox *inbox, struct store_m
     bool ret_meant[MODEL_ROWS_MAX])
 {
     unsigned type = (unsigned)run_draw(run, 2 * MODEL_TYPES);
-    bool all = chance(run, mark->verb == NOTIFICATION_MARK_DELETE ? 60 : 12);
+    bool all = run_draws(run, mark->verb == NOTIFICATION_MARK_DELETE ? 60 : 12);
+    if (all && run_draws(run, 2)) { /* as when all is deleted, whatever its state */
+        mark->states = notification_mark_states(mark->verb, false);
+    }
     mark->up_to = all ? UINT64_MAX : run_draw(run, inbox->count / 2 + 2);
     mark->type = type < MODEL_TYPES ? run_type(type) : BYTES("");
     for (size_t i = 0; i < inbox->count; i++) {
@@ -451,7 +434,7 @@ static void mark_rows(struct run *run)
         (long)mark.up_to, (long)mark.if_rev);
     run_ask(run, &mark.base);
     const struct model_mark same = {.verb = verb,
-        .bulk = !by_id,
+        .bulk = mark.states == notification_mark_states(verb, true) && !by_id,
         .meant = meant,
         .if_rev = mark.if_rev,
         .at = mark.at,
@@ -481,10 +464,48 @@ static bool is_due(const struct run *run, const struct model_row *row, bool woke
     return row->presence == MODEL_IS_THERE && due > 0 && due <= run->model.now;
 }
 
+/* Of the first post whose content a user has not got; which one that is, SQLite does not tell. */
+static struct model_row *find_behind(struct run *run, struct model_inbox *inbox)
+{
+    struct model_row *first = NULL;
+    for (size_t i = 0; i < inbox->count; i++) {
+        struct model_row *row = &inbox->rows[i];
+        if (model_is_behind(&run->model, row) && (first == NULL || row->post < first->post)) {
+            first = row;
+        }
+    }
+    MUST(run, first != NULL, "%s has all", inbox->user);
+    return first;
+}
+
+/* Rows that got the content which their posts to many have by now; of a user who was looked at and
+ * lacks nothing there is no news. */
+static void expect_renewed(
+    struct run *run, struct model_inbox *inbox, const struct store_swept *swept)
+{
+    inbox->rev += swept->news;
+    if (swept->news && swept->change_count == 0) {
+        model_renew(&run->model, inbox, find_behind(run, inbox));
+    }
+    for (size_t i = 0; i < swept->change_count; i++) {
+        const struct notification_change *change = &swept->changes[i];
+        MUST(run, change->seq >= 1 && change->seq <= inbox->count, "seq %lu", change->seq);
+        struct model_row *row = &inbox->rows[change->seq - 1];
+        MUST(run, model_is_behind(&run->model, row), "seq %lu of %s", row->seq, inbox->user);
+        model_renew(&run->model, inbox, row);
+        MUST(run, change->rev == row->rev, "%lu, not %lu", change->rev, row->rev);
+    }
+    run_expect_position(run, inbox, &swept->position);
+}
+
 /* What a sweep did to one inbox: all at one rev. */
 static void expect_swept(struct run *run, const struct store_swept *swept, bool taken_back)
 {
     struct model_inbox *inbox = find_inbox(run, &swept->who);
+    if (taken_back && (swept->news || swept->change_count == 0)) {
+        expect_renewed(run, inbox, swept);
+        return;
+    }
     MUST(run, swept->change_count > 0, "nothing");
     inbox->rev++;
     for (size_t i = 0; i < swept->change_count; i++) {
@@ -531,7 +552,7 @@ static void sweep(struct run *run, enum store_op op, uint64_t kept_ms)
 
 static void expire(struct run *run)
 {
-    run->model.now += run_draw(run, 400);
+    run->model.now += run_draws(run, 16) ? LEAP_MS : run_draw(run, 400);
     run_tell(run, "sweep at %lu", run->model.now);
     sweep(run, STORE_SWEEP, TOMBSTONES_KEPT_MS);
     for (size_t i = 0; i < MODEL_INBOXES; i++) {
@@ -543,6 +564,29 @@ static void expire(struct run *run)
         }
     }
     model_drop_tombstones(&run->model, run->model.now - TOMBSTONES_KEPT_MS);
+}
+
+/*
+ * Whether an old post to many is there yet, because its content is given out: how long that takes
+ * depends on transactions of others. It is dropped when all rows of it have it.
+ */
+static bool is_kept_longer(struct run *run, const struct model_post *post)
+{
+    struct store_retract find = {
+        .base.op = STORE_RETRACT, .tenant = run_tenant(post->tenant), .only_find = true};
+    memcpy(find.id, post->id, NOTIFICATION_ID_LEN);
+    bool there = !post->retracted && run_try(run, &find.base) == 0;
+    store_request_finish(&find.base);
+    for (size_t i = 0; i < MODEL_INBOXES && !there && !post->retracted; i++) {
+        const struct model_inbox *inbox = &run->model.inboxes[i];
+        for (size_t j = 0; j < inbox->count; j++) {
+            const struct model_row *row = &inbox->rows[j];
+            MUST(run,
+                &run->model.posts[row->post - 1] != post || !model_is_behind(&run->model, row),
+                "%s seq %lu will never get what its post says", inbox->user, row->seq);
+        }
+    }
+    return there;
 }
 
 static void sweep_posts(struct run *run)
@@ -557,81 +601,13 @@ static void sweep_posts(struct run *run)
             MUST(run, !left, "%s still has seq %lu", inbox->user, row->seq);
         }
     }
-    model_drop_posts(&run->model, run->model.now - POSTS_KEPT_MS);
-}
-
-/* --- preferences and erasing --- */
-
-/* What the user says is written as the hub does it. */
-static void keep_preferences(struct run *run, struct model_inbox *inbox, const char *said)
-{
-    struct preferences *preferences = NULL;
-    struct preferences_fault fault;
-    struct builder out = {.max = sizeof(inbox->preferences) - 1};
-    int status = preferences_parse(bytes_str(said), NULL, &preferences, &fault);
-    MUST(run, status == 0, "%s", said);
-    preferences_store(preferences, &out);
-    struct bytes kept = builder_bytes(&out);
-    MUST(run, !builder_failed(&out), "%s", said);
-    memcpy(inbox->preferences, kept.at, kept.len);
-    inbox->preferences[kept.len] = '\0';
-    builder_reset(&out);
-    preferences_destroy(preferences);
-}
-
-/* Types that are not wanted; a mute and a limit, which hold back sound and change no row. */
-static void prefer(struct run *run)
-{
-    struct model_inbox *inbox = draw_inbox(run);
-    static const char *const words[] = {
-        [MODEL_WANTS] = "\"inbox\": true", [MODEL_REFUSES] = "\"inbox\": false"};
-    enum model_wish wishes[MODEL_TYPES];
-    char said[400];
-    size_t len = (size_t)snprintf(said, sizeof(said), "{\"muteUntil\": %s, \"types\": {",
-        chance(run, 2) ? "null" : "4000000000000");
-    for (unsigned i = 0; i < MODEL_TYPES; i++) {
-        const char *limit = chance(run, 2) ? "{\"count\": 1, \"per\": \"1h\"}" : "null";
-        wishes[i] = (enum model_wish)run_draw(run, 3);
-        len += (size_t)snprintf(said + len, sizeof(said) - len, "%s\"%s\": {\"limit\": %s%s%s}",
-            i > 0 ? ", " : "", run_type(i).at, limit, wishes[i] == MODEL_SAYS_NOTHING ? "" : ", ",
-            wishes[i] == MODEL_SAYS_NOTHING ? "" : words[wishes[i]]);
+    for (size_t i = 0; i < run->model.post_count; i++) {
+        struct model_post *post = &run->model.posts[i];
+        bool old = model_is_old(&run->model, post, run->model.now - POSTS_KEPT_MS);
+        if (!post->dropped && old && !(post->edits > 0 && is_kept_longer(run, post))) {
+            model_drop_post(&run->model, post);
+        }
     }
-    (void)snprintf(said + len, sizeof(said) - len, "}}");
-    run_tell(run, "%s prefers %s", inbox->user, said);
-    keep_preferences(run, inbox, said);
-    struct store_preference write = {.base.op = STORE_PREFERENCE_WRITE,
-        .who = run_user(inbox),
-        .body = bytes_str(inbox->preferences)};
-    run_ask(run, &write.base);
-    model_enter(&run->model, inbox); /* what was posted before is as it was wanted before */
-    memcpy(inbox->wishes, wishes, sizeof(wishes));
-    inbox->preference_rev++;
-    MUST(run, write.rev == inbox->preference_rev, "%lu", write.rev);
-    store_request_finish(&write.base);
-}
-
-static void forget_user(struct run *run)
-{
-    struct model_inbox *inbox = draw_inbox(run);
-    run_tell(run, "erase %s", inbox->user);
-    uint64_t rows = 0;
-    uint64_t topics = 0;
-    for (size_t i = 0; i < inbox->count; i++) {
-        rows += inbox->rows[i].presence == MODEL_IS_THERE;
-    }
-    for (size_t i = 0; i < MODEL_TOPICS; i++) {
-        topics += inbox->topics[i];
-    }
-    struct store_forget forget = {.base.op = STORE_FORGET, .who = run_user(inbox)};
-    run_ask(run, &forget.base);
-    MUST(run, !forget.more, "more");
-    MUST(run, forget.erased[STORE_FORGOTTEN_NOTIFICATIONS] == rows, "%lu, not %lu",
-        forget.erased[STORE_FORGOTTEN_NOTIFICATIONS], rows);
-    MUST(run, forget.erased[STORE_FORGOTTEN_TOPICS] >= topics, "%lu, not %lu",
-        forget.erased[STORE_FORGOTTEN_TOPICS], topics);
-    model_forget(&run->model, inbox);
-    run_expect_position(run, inbox, &forget.position);
-    store_request_finish(&forget.base);
 }
 
 /* --- the dice --- */
@@ -661,16 +637,22 @@ void run_operation(struct run *run)
         {mark_rows, 18},
         {post_to_many, 12},
         {change_topic, 9},
-        {ask_positions, 8},
+        {run_ask_positions, 8},
         {sync_device, 10},
         {edit_row, 6},
         {take_back_post, 4},
+        {run_revise_post, 5},
+        {run_post_later, 6},
+        {run_deliver, 5},
+        {run_change_kept, 4},
         {expire, 4},
         {list_inbox, 3},
         {sweep_posts, 2},
-        {prefer, 2},
-        {forget_user, 1},
+        {run_prefer, 2},
+        {run_forget_user, 1},
     };
+    static const uint64_t spans[] = {0, 700, 5000};
+    run->usual_span = run->gathers ? spans[run_draw(run, ARRAY_LEN(spans))] : 0;
     uint64_t total = 0;
     for (size_t i = 0; i < ARRAY_LEN(operations); i++) {
         total += operations[i].weight;

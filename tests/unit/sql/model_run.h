@@ -27,6 +27,8 @@ struct run {
     struct replica replicas[MODEL_INBOXES][RUN_REPLICAS];
     struct rand rand; /* of the operation under way: each has its own sequence */
     size_t step;
+    bool gathers; /* types may have digests, for who says nothing of them: */
+    uint64_t usual_span; /* for so long, during an operation; 0: they have none */
     bool traces; /* each operation is written to stderr */
 };
 
@@ -72,6 +74,8 @@ void run_expect_change(
     struct run *run, struct model_inbox *inbox, const struct notification_change *change);
 void run_expect_item(
     struct run *run, struct model_inbox *inbox, const struct notification_item *item);
+
+void run_expect_digest(struct run *run, const struct model_row *row, struct bytes digest);
 
 /* One page of a sync of a device; whether it has all. */
 bool run_sync_page(struct run *run, struct model_inbox *inbox, struct replica *replica);
