@@ -154,29 +154,13 @@ int event_from_json(struct bytes data, struct buf *const *attachments, unsigned 
                       : event_from_packet(array, attachments, attachment_count, flags, ret_event);
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static struct bytes trim(struct bytes text)
-{
-    while (text.len > 0 && is_blank(text.at[0])) {
-        text = bytes_skip(text, 1);
-    }
-    while (text.len > 0 && is_blank(text.at[text.len - 1])) {
-        text.len--;
-    }
-    return text;
-}
-
 int event_from_elements(
     struct bytes name, struct bytes elements, unsigned flags, struct event **ret_event)
 {
     if (name.len > EVENT_NAME_MAX) {
         return STATUS_TOO_LARGE;
     }
-    elements = trim(elements);
+    elements = bytes_trim(elements, " \t\r\n");
     struct builder text = {.max = elements.len + name.len * 6 + 8};
     builder_byte(&text, '[');
     json_scan_write_string(&text, name);
@@ -197,7 +181,7 @@ int event_from_args(
     struct bytes name, struct bytes args_json, unsigned flags, struct event **ret_event)
 {
     /* Only brackets are taken off here; what is between them is checked as part of the whole. */
-    struct bytes array = trim(args_json);
+    struct bytes array = bytes_trim(args_json, " \t\r\n");
     if (array.len < 2 || array.at[0] != '[' || array.at[array.len - 1] != ']') {
         return STATUS_INVALID;
     }

@@ -49,17 +49,6 @@ bool http1_is_token(struct bytes text)
     return text.len > 0;
 }
 
-static struct bytes trim(struct bytes text)
-{
-    while (text.len > 0 && is_blank(text.at[0])) {
-        text = bytes_skip(text, 1);
-    }
-    while (text.len > 0 && is_blank(text.at[text.len - 1])) {
-        text.len--;
-    }
-    return text;
-}
-
 /* ---- finding the end ---- */
 
 /* A line feed at `at`. Returns 1 when it ends the head, 0 when lines follow. */
@@ -238,7 +227,7 @@ static int parse_headers(
             return refuse(parser, 400);
         }
         request->headers[request->header_count++] =
-            (struct http1_header){.name = name, .value = trim(value)};
+            (struct http1_header){.name = name, .value = bytes_trim(value, " \t")};
     }
     return 0;
 }
@@ -412,7 +401,7 @@ bool http1_list_next(struct bytes *list, struct bytes *ret_element)
             len++;
         }
     }
-    *ret_element = trim(bytes_of(list->at, len));
+    *ret_element = bytes_trim(bytes_of(list->at, len), " \t");
     *list = len < list->len ? bytes_skip(*list, len + 1) : bytes_of(NULL, 0);
     return true;
 }

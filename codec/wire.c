@@ -375,48 +375,45 @@ static int add_single(enum wire_format format, const struct event *event, struct
     return status;
 }
 
-int wire_event(
-    enum wire_format format, struct bytes nsp, const struct event *event, struct builder *out)
+/* An event behind `head`; what is no Socket.IO has no place for an id. */
+static int add_event(enum wire_format format, const struct sio_head *head,
+    const struct event *event, struct builder *out)
 {
-    if (builder_failed(out)) {
-        return builder_status(out);
-    }
-    size_t start = length(out);
-    struct sio_head head = {.nsp = nsp};
     switch (format) {
     case WIRE_SIO:
     case WIRE_SIO_BATCH:
-        return conclude(out, start, add_sio(&head, event, out));
+        return add_sio(head, event, out);
     case WIRE_SIO_MSGPACK:
-        return conclude(out, start, add_sio_map(&head, event, out));
+        return add_sio_map(head, event, out);
     case WIRE_JSON:
     case WIRE_MSGPACK:
     case WIRE_FORMAT_COUNT:
         break;
     }
-    return conclude(out, start, add_single(format, event, out));
+    return head->has_id ? STATUS_UNSUPPORTED : add_single(format, event, out);
+}
+
+static int conclude_event(enum wire_format format, const struct sio_head *head,
+    const struct event *event, struct builder *out)
+{
+    if (builder_failed(out)) {
+        return builder_status(out);
+    }
+    size_t start = length(out);
+    return conclude(out, start, add_event(format, head, event, out));
+}
+
+int wire_event(
+    enum wire_format format, struct bytes nsp, const struct event *event, struct builder *out)
+{
+    return conclude_event(format, &(struct sio_head){.nsp = nsp}, event, out);
 }
 
 int wire_ask(enum wire_format format, struct bytes nsp, uint64_t id, const struct event *event,
     struct builder *out)
 {
-    if (builder_failed(out)) {
-        return builder_status(out);
-    }
-    size_t start = length(out);
-    struct sio_head head = {.nsp = nsp, .has_id = true, .id = id};
-    switch (format) {
-    case WIRE_SIO:
-    case WIRE_SIO_BATCH:
-        return conclude(out, start, add_sio(&head, event, out));
-    case WIRE_SIO_MSGPACK:
-        return conclude(out, start, add_sio_map(&head, event, out));
-    case WIRE_JSON:
-    case WIRE_MSGPACK:
-    case WIRE_FORMAT_COUNT:
-        break;
-    }
-    return STATUS_UNSUPPORTED;
+    const struct sio_head head = {.nsp = nsp, .has_id = true, .id = id};
+    return conclude_event(format, &head, event, out);
 }
 
 static int add_ack_msgpack(uint64_t id, struct bytes result, struct builder *out)

@@ -126,17 +126,6 @@ struct bytes ws_accept_first_protocol(const struct http1_request *request)
     return ws_accept_next_protocol(request, &walk, &protocol) ? protocol : bytes_of(NULL, 0);
 }
 
-static struct bytes trim(struct bytes text)
-{
-    while (text.len > 0 && (text.at[0] == ' ' || text.at[0] == '\t')) {
-        text = bytes_skip(text, 1);
-    }
-    while (text.len > 0 && (text.at[text.len - 1] == ' ' || text.at[text.len - 1] == '\t')) {
-        text.len--;
-    }
-    return text;
-}
-
 /* Take what stands before the first `c`, or everything, off *text; at is NULL afterwards. */
 static struct bytes take_until(struct bytes *text, char c)
 {
@@ -148,7 +137,7 @@ static struct bytes take_until(struct bytes *text, char c)
         part.len = (size_t)(end - text->at);
         *text = bytes_skip(*text, part.len + 1);
     }
-    return trim(part);
+    return bytes_trim(part, " \t");
 }
 
 /* "name", "name=value" or "name="value"", where the unquoted value must be a token too. */
@@ -159,7 +148,7 @@ static bool split_parameter(struct bytes parameter, struct bytes *ret_name, stru
     if (parameter.at == NULL) {
         return http1_is_token(*ret_name);
     }
-    struct bytes value = trim(parameter);
+    struct bytes value = bytes_trim(parameter, " \t");
     if (value.len >= 2 && value.at[0] == '"' && value.at[value.len - 1] == '"') {
         value = bytes_of(value.at + 1, value.len - 2);
     }

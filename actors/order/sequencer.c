@@ -216,14 +216,20 @@ static void on_bus_down(void *context)
     sequencer_interest_lost(context);
 }
 
+static int parse_channel(const struct sequencer *sequencer, struct bytes channel,
+    enum adapter_channel *ret_kind, struct bytes *ret_room)
+{
+    const struct actor_config *config = shard_of(&sequencer->actor)->config;
+    struct bytes nsp;
+    return adapter_channel_parse(bytes_str(config->adapter_key), channel, ret_kind, &nsp, ret_room);
+}
+
 static void on_bus_subscribed(void *context, struct bytes channel)
 {
     struct sequencer *sequencer = context;
-    const struct actor_config *config = shard_of(&sequencer->actor)->config;
     enum adapter_channel kind;
-    struct bytes nsp;
     struct bytes room;
-    if (adapter_channel_parse(bytes_str(config->adapter_key), channel, &kind, &nsp, &room) != 0) {
+    if (parse_channel(sequencer, channel, &kind, &room) != 0) {
         return;
     }
     if (kind == ADAPTER_BROADCAST) {
@@ -251,11 +257,9 @@ static void take_broadcast(struct sequencer *sequencer, struct bytes room, struc
 static void on_bus_message(void *context, struct bytes channel, struct bytes payload)
 {
     struct sequencer *sequencer = context;
-    const struct actor_config *config = shard_of(&sequencer->actor)->config;
     enum adapter_channel kind;
-    struct bytes nsp;
     struct bytes room;
-    if (adapter_channel_parse(bytes_str(config->adapter_key), channel, &kind, &nsp, &room) != 0) {
+    if (parse_channel(sequencer, channel, &kind, &room) != 0) {
         return;
     }
     if (kind == ADAPTER_REQUEST) {

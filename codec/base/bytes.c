@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What can be asked of a slice that is more than a line: equality without case, and decimal
- * numbers.
+ * What can be asked of a slice that is more than a line: equality without case, decimal numbers,
+ * what lies between blanks.
  */
 #include "codec/base/bytes.h"
+
+#include <string.h>
 
 #include "codec/base/status.h"
 
@@ -46,4 +48,20 @@ int bytes_to_u64(struct bytes a, uint64_t max, uint64_t *ret_value)
     }
     *ret_value = value;
     return 0;
+}
+
+static bool is_among(char c, const char *set)
+{
+    return c != '\0' && strchr(set, c) != NULL;
+}
+
+struct bytes bytes_trim(struct bytes a, const char *blanks)
+{
+    while (a.len > 0 && is_among(a.at[0], blanks)) {
+        a = bytes_skip(a, 1);
+    }
+    while (a.len > 0 && is_among(a.at[a.len - 1], blanks)) {
+        a.len--;
+    }
+    return a;
 }

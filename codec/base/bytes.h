@@ -64,4 +64,7 @@ bool bytes_eq_nocase(struct bytes a, struct bytes b);
  */
 int bytes_to_u64(struct bytes a, uint64_t max, uint64_t *ret_value);
 
+/* The part of `a` without the characters of `blanks` at both ends. */
+struct bytes bytes_trim(struct bytes a, const char *blanks);
+
 #endif

@@ -51,6 +51,19 @@ static void on_overdue(struct api_call *api)
     api_refuse_status(api->request, STATUS_UNKNOWN);
 }
 
+/* The last thing that the store was asked is done: answer, by `tell` where it went well. */
+static void end_call(
+    struct edit_call *call, struct store_request *request, void (*tell)(struct edit_call *call))
+{
+    if (call->api.request != NULL && request->status == 0) {
+        tell(call);
+    } else if (call->api.request != NULL) {
+        api_refuse_status(call->api.request, request->status);
+    }
+    store_request_finish(request);
+    free_call(call);
+}
+
 static void answer(struct edit_call *call)
 {
     if (call->edit.delivered) {
@@ -84,15 +97,7 @@ static void on_retracted(struct store_request *request)
         audience_announce_change(
             call->shard->audience, retract->tenant, retract->kind, retract->name);
     }
-    if (call->api.request != NULL) {
-        if (request->status == 0) {
-            answer_retract(call);
-        } else {
-            api_refuse_status(call->api.request, request->status);
-        }
-    }
-    store_request_finish(request);
-    free_call(call);
+    end_call(call, request, answer_retract);
 }
 
 static void answer_revise(struct edit_call *call)
@@ -112,15 +117,7 @@ static void on_revised(struct store_request *request)
     if (request->status == 0) {
         audience_announce_change(call->shard->audience, revise->tenant, revise->kind, revise->name);
     }
-    if (call->api.request != NULL) {
-        if (request->status == 0) {
-            answer_revise(call);
-        } else {
-            api_refuse_status(call->api.request, request->status);
-        }
-    }
-    store_request_finish(request);
-    free_call(call);
+    end_call(call, request, answer_revise);
 }
 
 static void submit_retract(struct edit_call *call)
@@ -176,15 +173,7 @@ static void on_done(struct store_request *request)
     if (request->status == 0) {
         announce_edit(call->shard, &call->edit);
     }
-    if (call->api.request != NULL) {
-        if (request->status == 0) {
-            answer(call);
-        } else {
-            api_refuse_status(call->api.request, request->status);
-        }
-    }
-    store_request_finish(request);
-    free_call(call);
+    end_call(call, request, answer);
 }
 
 static void answer_scheduled(struct edit_call *call)
@@ -222,13 +211,7 @@ static void on_rescheduled(struct store_request *request)
     } else if (request->status == 0) {
         schedule_hint(call->shard, call->change.item.row.deliver_at);
     }
-    if (call->api.request != NULL && request->status == 0) {
-        answer_scheduled(call);
-    } else if (call->api.request != NULL) {
-        api_refuse_status(call->api.request, request->status);
-    }
-    store_request_finish(request);
-    free_call(call);
+    end_call(call, request, answer_scheduled);
 }
 
 /* Whose notifications the caller may change; false: the request was answered. */

@@ -228,25 +228,14 @@ static int parse_text(const struct config_setting *row, const char *text,
     return 0;
 }
 
-static struct bytes trim(struct bytes text)
-{
-    while (text.len > 0 && (text.at[0] == ' ' || text.at[0] == '\t')) {
-        text = bytes_skip(text, 1);
-    }
-    while (text.len > 0 && (text.at[text.len - 1] == ' ' || text.at[text.len - 1] == '\t')) {
-        text.len--;
-    }
-    return text;
-}
-
 static int parse_list(const struct config_setting *row, const char *text,
     struct config_arena *arena, struct config_list *ret_list, struct config_error *ret_why)
 {
     struct config_list list = {0};
-    bool done = trim(bytes_str(text)).len == 0;
+    bool done = bytes_trim(bytes_str(text), " \t").len == 0;
     for (const char *at = text; !done; at++) {
         size_t len = strcspn(at, ",");
-        struct bytes item = trim(bytes_of(at, len));
+        struct bytes item = bytes_trim(bytes_of(at, len), " \t");
         if (item.len == 0 || has_control(item)) {
             return refuse(row, text, "has an empty or unprintable item", ret_why);
         }

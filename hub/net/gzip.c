@@ -21,21 +21,10 @@ enum {
     RATIO_FREE = 64 << 10,
 };
 
-static struct bytes trim(struct bytes text)
-{
-    while (text.len > 0 && (text.at[0] == ' ' || text.at[0] == '\t')) {
-        text = bytes_skip(text, 1);
-    }
-    while (text.len > 0 && (text.at[text.len - 1] == ' ' || text.at[text.len - 1] == '\t')) {
-        text.len--;
-    }
-    return text;
-}
-
 /* Whether the parameters of a coding are a weight of 0: "q=0", "q=0.000". */
 static bool is_weightless(struct bytes parameters)
 {
-    struct bytes weight = trim(parameters);
+    struct bytes weight = bytes_trim(parameters, " \t");
     if (weight.len < 3 || (weight.at[0] | 0x20) != 'q' || weight.at[1] != '=') {
         return false;
     }
@@ -68,7 +57,7 @@ enum gzip_coding gzip_choose(const struct http1_request *head)
         while (http1_list_next(&list, &element)) {
             const char *semicolon = element.len > 0 ? memchr(element.at, ';', element.len) : NULL;
             size_t name_len = semicolon != NULL ? (size_t)(semicolon - element.at) : element.len;
-            struct bytes name = trim(bytes_of(element.at, name_len));
+            struct bytes name = bytes_trim(bytes_of(element.at, name_len), " \t");
             bool wanted = semicolon == NULL || !is_weightless(bytes_skip(element, name_len + 1));
             enum gzip_coding coding = coding_of(name);
             taken[coding] = taken[coding] || (wanted && !named[coding]);

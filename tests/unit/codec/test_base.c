@@ -45,6 +45,20 @@ Test(base, numbers_are_parsed_strictly)
     }
 }
 
+Test(base, blanks_at_both_ends_are_trimmed)
+{
+    static const struct {
+        const char *text;
+        const char *rest;
+    } cases[] = {{"", ""}, {" \t ", ""}, {"a", "a"}, {" a\tb \t", "a\tb"}, {"\na ", "\na"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct bytes rest = bytes_trim(bytes_str(cases[i].text), " \t");
+        cr_expect(bytes_eq_str(rest, cases[i].rest), "%zu", i);
+    }
+    cr_expect_eq(bytes_trim(bytes_of(" \0 ", 3), " ").len, 1, "NUL is no blank");
+    cr_expect_eq(bytes_trim(bytes_of(NULL, 0), " ").len, 0);
+}
+
 Test(base, builder_stops_at_its_limit_and_stays_failed)
 {
     struct builder builder = {.max = 10};
