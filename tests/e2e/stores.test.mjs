@@ -182,6 +182,33 @@ test('an inbox that the store refuses to change is told of: nothing expires mean
   }
 });
 
+test('a transaction that is left open holds up what is changed of a post to many, which is told and ends with it', { timeout: 90_000 }, async (t) => {
+  const postgres = await startPostgres();
+  let hub;
+  t.after(async () => {
+    await hub?.stop();
+    await postgres.stop();
+  });
+  hub = await startHub({ postgres, config: 'store { sweep = 200ms }' });
+  const text = { type: 'x', title: 'before', message: 'm' };
+  assert.equal((await hub.api('POST', '/api/v1/notifications', { user: 'away', ...text })).status, 201);
+  const { status, body: post } = await hub.api('POST', '/api/v1/notifications', { all: true, ...text });
+  assert.equal(status, 201);
+  assert.equal((await hub.api('GET', '/api/v1/users/away/notifications')).body.items.length, 2); // has its row by now
+  const client = await postgres.pool().connect();
+  await client.query('BEGIN');
+  await client.query('SELECT pg_current_xact_id()');
+  assert.equal((await hub.api('PATCH', `/api/v1/notifications/${post.id}`, { title: 'after' })).status, 200);
+  await hub.logged(/AUDIENCE-HELD .*held_ms=\d{5}/);
+  const titles = async () => (await postgres.query('SELECT title FROM peal.notification ORDER BY seq')).map(({ title }) => title);
+  assert.deepEqual(await titles(), ['before', 'before']);
+  await client.query('ROLLBACK');
+  client.release();
+  await hub.logged(/AUDIENCE-FREE/);
+  await until(async () => (await titles())[1] === 'after', 'the row has the other content');
+  assert.equal(hub.log.match(/AUDIENCE-HELD/g).length, 1);
+});
+
 test('F8 Postgres on a disk that is full: refused, and taken again when there is room', { skip, timeout: 180_000 }, async () => {
   const small = mountSmall(160 * MIB);
   const postgres = await PostgresServer.start({ folder: small.folder, settings: { fsync: 'on', max_wal_size: '32MB', min_wal_size: '32MB' } });
