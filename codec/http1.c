@@ -423,6 +423,25 @@ bool http1_has_token(const struct http1_request *request, const char *name, cons
 
 /* ---- responses ---- */
 
+static void move_slice(struct bytes *slice, struct bytes from, const char *to)
+{
+    if (slice->at >= from.at && slice->at <= from.at + from.len) {
+        slice->at = to + (slice->at - from.at);
+    }
+}
+
+void http1_request_move(struct http1_request *request, struct bytes from, const char *to)
+{
+    move_slice(&request->target, from, to);
+    move_slice(&request->path, from, to);
+    move_slice(&request->query, from, to);
+    move_slice(&request->host, from, to);
+    for (size_t i = 0; i < request->header_count; i++) {
+        move_slice(&request->headers[i].name, from, to);
+        move_slice(&request->headers[i].value, from, to);
+    }
+}
+
 const char *http1_reason(unsigned status)
 {
     static const struct {

@@ -76,6 +76,9 @@ struct http1_parser {
 MUST_CHECK int http1_parse(
     struct http1_parser *parser, struct bytes input, struct http1_request *ret_request);
 
+/* The head's bytes, which were at `from`, have a copy at `to`: its slices lie there from now on. */
+void http1_request_move(struct http1_request *request, struct bytes from, const char *to);
+
 /* The method as text ("GET"). Any thread; static storage. */
 struct bytes http1_method_text(enum http1_method method);
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Chooses a coding that the client takes, compresses answers, and expands bodies within a size and
- * a ratio.
+ * Chooses a coding that the client takes, compresses answers, whole or in pieces, and expands
+ * bodies within a size and a ratio.
  */
 #include "hub/net/gzip.h"
 
 #include <string.h>
 #include <zlib.h>
 
+#include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/http1.h"
 
@@ -17,6 +18,7 @@ enum {
     GZIP_HEAD = 16, /* zlib: write, or want, gzip's */
     MEMORY_LEVEL = 8,
     PIECE = 64 << 10,
+    GROWTH = 8 << 10,
     RATIO_MAX = 100,
     RATIO_FREE = 64 << 10,
 };
@@ -94,6 +96,50 @@ bool gzip_compress(enum gzip_coding coding, struct bytes data, struct builder *o
     builder_commit(out, done ? (size_t)stream.total_out : 0);
     deflateEnd(&stream);
     return done;
+}
+
+struct gzip_stream {
+    z_stream zlib;
+};
+
+struct gzip_stream *gzip_stream_create(enum gzip_coding coding)
+{
+    struct gzip_stream *stream = coding != GZIP_NONE ? mem_try_calloc(1, sizeof(*stream)) : NULL;
+    int bits = WINDOW_BITS + (coding == GZIP_GZIP ? GZIP_HEAD : 0);
+    if (stream != NULL && deflateInit2(&stream->zlib, LEVEL, Z_DEFLATED, bits, MEMORY_LEVEL,
+                              Z_DEFAULT_STRATEGY) != Z_OK) {
+        mem_free(stream);
+        return NULL;
+    }
+    return stream;
+}
+
+void gzip_stream_destroy(struct gzip_stream *stream)
+{
+    if (stream != NULL) {
+        deflateEnd(&stream->zlib);
+        mem_free(stream);
+    }
+}
+
+bool gzip_stream_add(struct gzip_stream *stream, struct bytes data, bool last, struct builder *out)
+{
+    z_stream *zlib = &stream->zlib;
+    int result;
+    zlib->next_in = (Bytef *)(uintptr_t)data.at;
+    zlib->avail_in = (uInt)data.len;
+    do {
+        char *at = builder_reserve(out, GROWTH);
+        if (at == NULL) {
+            return false;
+        }
+        zlib->next_out = (Bytef *)at;
+        zlib->avail_out = GROWTH;
+        result = deflate(zlib, last ? Z_FINISH : Z_SYNC_FLUSH);
+        builder_commit(out, GROWTH - zlib->avail_out);
+    } while (zlib->avail_out == 0);
+    /* Z_BUF_ERROR: all was out already */
+    return last ? result == Z_STREAM_END : result == Z_OK || result == Z_BUF_ERROR;
 }
 
 /* How much `data` may become. */

@@ -12,6 +12,7 @@
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 
+struct gzip_stream;
 struct http1_request;
 
 enum gzip_coding { GZIP_NONE, GZIP_GZIP, GZIP_DEFLATE };
@@ -37,5 +38,18 @@ const char *gzip_header(enum gzip_coding coding);
  * ran out, or when it would not become smaller. Any thread.
  */
 bool gzip_compress(enum gzip_coding coding, struct bytes data, struct builder *out);
+
+/* Begin a body that is made in pieces; some 260 KiB. NULL: GZIP_NONE, or no memory. */
+MUST_CHECK struct gzip_stream *gzip_stream_create(enum gzip_coding coding);
+
+/* Free it; NULL is allowed. */
+void gzip_stream_destroy(struct gzip_stream *stream);
+
+/*
+ * Append what stands for `data` (under 4 GiB), so that all that was added so far can be expanded;
+ * with `last`, also the end. False: no memory, and the body cannot go on.
+ */
+MUST_CHECK bool gzip_stream_add(
+    struct gzip_stream *stream, struct bytes data, bool last, struct builder *out);
 
 #endif

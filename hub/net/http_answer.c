@@ -43,10 +43,12 @@ static bool write_answer(struct builder *out, const struct http_answer *answer)
     if (answer->content_type != NULL && has_body(answer)) {
         status = http1_write_header(out, BYTES("Content-Type"), bytes_str(answer->content_type));
     }
-    if (has_body(answer)) {
+    if (has_body(answer) && answer->framing == HTTP_FRAMING_LENGTH) {
         builder_str(out, "Content-Length: ");
         builder_u64(out, answer->body.len);
         builder_str(out, "\r\n");
+    } else if (has_body(answer) && answer->framing == HTTP_FRAMING_CHUNKED) {
+        builder_str(out, "Transfer-Encoding: chunked\r\n");
     }
     if (!answer->keep_alive) {
         builder_str(out, "Connection: close\r\n");

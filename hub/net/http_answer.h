@@ -15,12 +15,20 @@
 /* The header of an answer to another node: the peer is authenticated (http_authenticated). */
 #define HTTP_AUTHENTICATED "Peal-Authenticated"
 
+/* How the end of a body is told. */
+enum http_framing {
+    HTTP_FRAMING_LENGTH,
+    HTTP_FRAMING_CHUNKED, /* `body` is not a part of it: chunks follow */
+    HTTP_FRAMING_CLOSE, /* bytes follow, up to the end of the connection */
+};
+
 /* An answer, of what the caller keeps until it is written. */
 struct http_answer {
     unsigned status;
     const char *content_type; /* NULL: none is said */
     struct bytes headers; /* complete lines */
     struct bytes body;
+    enum http_framing framing;
     bool lasting; /* the body outlives the connection: it is sent from where it lies */
     bool keep_alive;
     bool head_only;

@@ -9,7 +9,6 @@
  */
 #include "hub/net/http_server.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,12 +21,12 @@
 #include "codec/http1_chunked.h"
 #include "hub/net/connection.h"
 #include "hub/net/half_open.h"
+#include "hub/net/http_admit.h"
 #include "hub/net/http_answer.h"
 #include "hub/net/http_body.h"
 #include "hub/net/http_cors.h"
 #include "hub/net/http_route.h"
 #include "hub/net/loop.h"
-#include "hub/net/proxies.h"
 #include "hub/net/slow.h"
 
 enum {
@@ -184,7 +183,8 @@ static bool is_timed(const struct server *server, const struct http_request *req
     return timed != NULL && bytes_starts(request->path, bytes_str(timed));
 }
 
-static void send_answer(struct server *server, struct http_answer *answer)
+/* Put an answer, or its head, into the outbox; false when it takes no more. */
+static bool put_answer(struct server *server, struct http_answer *answer)
 {
     struct builder cors = {0};
     const struct exchange *exchange = server->exchange;
@@ -205,7 +205,12 @@ static void send_answer(struct server *server, struct http_answer *answer)
     if (taken && http_answer_is_behind(answer)) {
         taken = append_chunk(server, chunk_borrow(answer->body));
     }
-    go_on(server, answer->keep_alive && taken);
+    return taken;
+}
+
+static void send_answer(struct server *server, struct http_answer *answer)
+{
+    go_on(server, put_answer(server, answer) && answer->keep_alive);
 }
 
 static void send_refusal(
@@ -245,13 +250,39 @@ static void refuse_body(struct server *server, unsigned status)
     exchange->route->refuse(&server->exchange->request, status, server->config->context);
 }
 
+/* What an answer has of the request. */
+static void complete_answer(const struct exchange *exchange, struct http_answer *answer)
+{
+    answer->keep_alive = exchange->head.keep_alive && !exchange->body_unread;
+    answer->head_only = exchange->head.method == HTTP1_HEAD;
+    answer->authenticated = exchange->authenticated;
+}
+
 static void respond(struct http_request *request, struct http_answer answer)
 {
-    struct exchange *exchange = exchange_of(request);
-    answer.keep_alive = exchange->head.keep_alive && !exchange->body_unread;
-    answer.head_only = exchange->head.method == HTTP1_HEAD;
-    answer.authenticated = exchange->authenticated;
+    const struct exchange *exchange = exchange_of(request);
+    complete_answer(exchange, &answer);
     send_answer(exchange->server, &answer);
+}
+
+bool http_begin(struct http_request *request, struct http_answer *answer)
+{
+    const struct exchange *exchange = exchange_of(request);
+    complete_answer(exchange, answer);
+    answer->framing = exchange->head.minor > 0 ? HTTP_FRAMING_CHUNKED : HTTP_FRAMING_CLOSE;
+    answer->keep_alive = answer->keep_alive && answer->framing == HTTP_FRAMING_CHUNKED;
+    bool taken = put_answer(exchange->server, answer);
+    if (taken && answer->framing != HTTP_FRAMING_LENGTH && !answer->head_only) {
+        return true;
+    }
+    go_on(exchange->server, answer->keep_alive && taken);
+    return false;
+}
+
+void http_end(struct http_request *request, bool keep_alive)
+{
+    const struct exchange *exchange = exchange_of(request);
+    go_on(exchange->server, keep_alive && exchange->head.keep_alive && !exchange->body_unread);
 }
 
 void http_respond(struct http_request *request, unsigned status, const char *content_type,
@@ -356,13 +387,6 @@ static void dispatch(struct server *server)
     exchange->route->handler(&exchange->request, server->config->context);
 }
 
-static void rebase(struct bytes *slice, const char *from, size_t len, const char *to)
-{
-    if (slice->at >= from && slice->at <= from + len) {
-        slice->at = to + (slice->at - from);
-    }
-}
-
 /* The head's bytes move on: keep them, and let its slices point there. NULL: no memory. */
 static struct exchange *make_exchange(
     struct server *server, const struct http1_request *head, struct bytes text)
@@ -374,14 +398,7 @@ static struct exchange *make_exchange(
     struct http1_request *copy = &exchange->head;
     memcpy(exchange->text, text.at, text.len);
     *copy = *head;
-    rebase(&copy->target, text.at, text.len, exchange->text);
-    rebase(&copy->path, text.at, text.len, exchange->text);
-    rebase(&copy->query, text.at, text.len, exchange->text);
-    rebase(&copy->host, text.at, text.len, exchange->text);
-    for (size_t i = 0; i < copy->header_count; i++) {
-        rebase(&copy->headers[i].name, text.at, text.len, exchange->text);
-        rebase(&copy->headers[i].value, text.at, text.len, exchange->text);
-    }
+    http1_request_move(copy, text, exchange->text);
     exchange->server = server;
     exchange->began_ns = clock_mono_ns();
     exchange->request = (struct http_request){
@@ -458,26 +475,6 @@ static bool expect_body(struct server *server)
     return true;
 }
 
-/* Find out whose request it is; false when that client has as many as it may: it was answered. */
-static bool admit_client(struct server *server)
-{
-    const struct http_server_config *config = server->config;
-    struct sockaddr_storage peer = {0};
-    struct sockaddr_in6 client;
-    if (config->proxies == NULL || !connection_peer(server->connection, &peer) ||
-        !proxies_trust(config->proxies, (const struct sockaddr *)&peer)) {
-        connection_disclaim(server->connection); /* it may have been trusted before */
-        return true;
-    }
-    proxies_find_client(
-        config->proxies, (const struct sockaddr *)&peer, &server->exchange->head, &client);
-    if (connection_claim(server->connection, config->addresses, &client, config->per_address)) {
-        return true;
-    }
-    send_error(server, 429, BYTES("Retry-After: 1\r\n"));
-    return false;
-}
-
 /* Returns how many bytes were used. */
 static size_t take_head(struct server *server, struct bytes input)
 {
@@ -504,7 +501,8 @@ static size_t take_head(struct server *server, struct bytes input)
     exchange->body_unread = head.chunked || head.content_length > 0;
     server->exchange = exchange;
     server->state = BUSY;
-    if (!admit_client(server)) {
+    if (!http_admit(server->connection, server->config, &exchange->head)) {
+        send_error(server, 429, BYTES("Retry-After: 1\r\n"));
         return (size_t)len;
     }
     const struct http_refusal *refusal =
@@ -646,15 +644,18 @@ static void on_closed(struct connection *connection, enum close_reason reason)
     free_server(server);
 }
 
-/* The last answer is written: what waits behind it may begin. */
+/* The last answer is written: what waits behind it may begin; or what there is of one. */
 static void on_drained(struct connection *connection)
 {
     struct server *server = connection_owner(connection);
+    struct exchange *exchange = server->exchange;
     if (server->state == HEAD && server->paused) {
         server->paused = false;
         connection_resume(connection);
     } else if (server->state == HEAD) {
         connection_again(connection);
+    } else if (exchange != NULL && exchange->request.drained != NULL) {
+        exchange->request.drained(&exchange->request);
     }
 }
 

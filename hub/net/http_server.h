@@ -19,6 +19,7 @@
 #include "hub/net/http_types.h"
 
 struct connection;
+struct http_answer;
 
 /* Serve HTTP on a connection fresh from the listener. `config` must outlive it. */
 void http_serve(struct connection *connection, const struct http_server_config *config);
@@ -45,6 +46,20 @@ void http_respond(struct http_request *request, unsigned status, const char *con
  */
 void http_respond_lasting(struct http_request *request, const char *content_type,
     struct bytes headers, struct bytes body);
+
+/*
+ * Answer with the head alone, for who makes the body piece by piece (http_stream.h): sets how its
+ * end is told in `answer`, and what else is the request's. True: the request lives on until
+ * http_end, `drained` is called when the peer was behind and has taken all that waited. False: it
+ * is answered and gone: it asked for the head alone, or there was no memory.
+ */
+MUST_CHECK bool http_begin(struct http_request *request, struct http_answer *answer);
+
+/*
+ * The body is complete, and the request is gone. The connection ends behind what waits, with
+ * `keep_alive` only where it would have after any other answer.
+ */
+void http_end(struct http_request *request, bool keep_alive);
 
 /* Answer with the one error shape of the API: {"error":{"code","message","field"?}}; field may be
  * NULL. */

@@ -56,6 +56,8 @@ struct http_request {
     void *user; /* the handler's own */
     uint64_t caller; /* who calls, as the one who found out remembers it; 0: nobody has */
     void (*gone)(struct http_request *request); /* set by a handler that answers later */
+    void (*drained)(
+        struct http_request *request); /* the peer has taken what waited (http_stream) */
 };
 
 /* A refusal that the one who asked is told of, in the error shape of the API. */

@@ -93,3 +93,41 @@ Test(gzip, a_bomb_is_refused_by_its_ratio)
     builder_reset(&packed);
     builder_reset(&out);
 }
+
+/* zlib asks for another call where a piece ends with the room that it was given. */
+Test(gzip, a_body_in_pieces_comes_back_as_one)
+{
+    static const size_t sizes[] = {0, 1, 8000, 8192, 100000, 3, 70000};
+    static const enum gzip_coding codings[] = {GZIP_GZIP, GZIP_DEFLATE};
+    cr_expect_null(gzip_stream_create(GZIP_NONE));
+    for (size_t c = 0; c < ARRAY_LEN(codings); c++) {
+        struct gzip_stream *stream = gzip_stream_create(codings[c]);
+        struct builder text = {0};
+        struct builder packed = {0};
+        struct builder out = {0};
+        uint32_t dice = 7;
+        cr_assert_not_null(stream);
+        for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+            size_t before = builder_bytes(&text).len;
+            for (size_t at = 0; at < sizes[i]; at++) { /* noise: what is packed is as large */
+                dice = dice * 1103515245u + 12345u;
+                builder_byte(&text, (char)(dice >> 16));
+            }
+            struct bytes piece = bytes_skip(builder_bytes(&text), before);
+            size_t had = builder_bytes(&packed).len;
+            cr_expect(gzip_stream_add(stream, piece, false, &packed));
+            cr_expect(piece.len == 0 || builder_bytes(&packed).len - had >= piece.len / 2,
+                "a piece of %zu is kept back", piece.len);
+        }
+        cr_expect(gzip_stream_add(stream, bytes_of(NULL, 0), true, &packed));
+        if (codings[c] == GZIP_GZIP) {
+            cr_expect_eq(gzip_expand(builder_bytes(&packed), 300000, &out), 0);
+            cr_expect(bytes_eq(builder_bytes(&out), builder_bytes(&text)));
+        }
+        gzip_stream_destroy(stream);
+        builder_reset(&text);
+        builder_reset(&packed);
+        builder_reset(&out);
+    }
+    gzip_stream_destroy(NULL);
+}
