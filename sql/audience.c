@@ -207,6 +207,7 @@ size_t audience_user_count(const struct store_request *request)
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:
+    case STORE_ROWS:
     case STORE_COUNTS:
     case STORE_SYNC:
         return 1;
@@ -231,6 +232,7 @@ const struct store_user *audience_user(const struct store_request *request, size
     case STORE_LIST:
     case STORE_PAGE: /* begins with a list */
     case STORE_TEXTS:
+    case STORE_ROWS:
         return &((const struct store_list *)request)->who;
     case STORE_COUNTS:
         return &((const struct store_counts *)request)->who;
@@ -251,6 +253,7 @@ bool audience_is_asked(const struct store_request *request)
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:
+    case STORE_ROWS:
     case STORE_COUNTS:
     case STORE_SYNC:
         return true;

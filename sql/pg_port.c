@@ -61,6 +61,7 @@ static uint32_t slot_of_request(const struct store_request *request)
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:
+    case STORE_ROWS:
         return slot_of_user(&((const struct store_list *)request)->who);
     case STORE_COUNTS:
         return slot_of_user(&((const struct store_counts *)request)->who);

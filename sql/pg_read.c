@@ -22,6 +22,15 @@ static enum pg_statement add_list(struct pg_params *params, const struct store_l
     return list->ascending ? PG_STMT_LIST_ASC : PG_STMT_LIST;
 }
 
+static enum pg_statement add_rows(struct pg_params *params, const struct store_list *rows)
+{
+    pg_add_user(params, rows->who.tenant, rows->who.user);
+    pg_add_u64(params, rows->before.seq);
+    pg_add_u64(params, (uint64_t)rows->limit + 1);
+    pg_add_u64(params, rows->max_bytes > 0 ? rows->max_bytes : INT64_MAX);
+    return PG_STMT_ROWS;
+}
+
 static enum pg_statement add_counts(struct pg_params *params, const struct store_counts *counts)
 {
     pg_add_user(params, counts->who.tenant, counts->who.user);
@@ -73,6 +82,8 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
         return add_list(params, (const struct store_list *)request);
     case STORE_PAGE:
         return pg_page_add(params, (const struct store_page *)request);
+    case STORE_ROWS:
+        return add_rows(params, (const struct store_list *)request);
     case STORE_TEXTS:
         return pg_search_add_texts(params, (const struct store_list *)request);
     case STORE_PICK:
@@ -182,6 +193,13 @@ static int read_list(struct store_list *list, const PGresult *rows)
 {
     enum { ITEM = 4 };
     list->next = pg_items_edge(rows, PQnfields(rows) - 2); /* behind the items */
+    pg_items_read_list(list, rows, ITEM);
+    return 0;
+}
+
+static int read_rows(struct store_list *list, const PGresult *rows)
+{
+    enum { ITEM = 4 };
     pg_items_read_list(list, rows, ITEM);
     return 0;
 }
@@ -322,6 +340,9 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     switch (request->op) {
     case STORE_LIST:
         return PQntuples(rows) > 0 ? read_list((struct store_list *)request, rows)
+                                   : STATUS_UNAVAILABLE;
+    case STORE_ROWS:
+        return PQntuples(rows) > 0 ? read_rows((struct store_list *)request, rows)
                                    : STATUS_UNAVAILABLE;
     case STORE_PAGE:
         return pg_page_read((struct store_page *)request, rows);

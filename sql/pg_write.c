@@ -519,6 +519,7 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:
+    case STORE_ROWS:
     case STORE_PICK:
     case STORE_COUNTS:
     case STORE_SYNC:

@@ -37,6 +37,29 @@ static int run_list(struct sqlite_db *db, struct store_list *list)
     return status < 0 ? status : sqlite_items_walk(db, list, sqlite_items_take);
 }
 
+static int run_rows(struct sqlite_db *db, struct store_list *list)
+{
+    uint64_t floor;
+    int status = sqlite_read_position(db, &list->who, &list->position, &floor);
+    if (status < 0) {
+        return status;
+    }
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_ROWS);
+    sqlite_bind_user(&query, &list->who);
+    query_u64(&query, 4, (uint64_t)list->limit + 1);
+    query_u64(&query, 5, list->before.seq);
+    int more = query_step(&query);
+    while (more > 0 && !list_is_full(list)) {
+        more = sqlite_items_append(&query, request_result(&list->base), &list->items, &list->count);
+    }
+    query_close(&query);
+    if (more > 0) {
+        list->next = cursor_of(&list->items[list->count - 1]);
+    }
+    return more > 0 ? 0 : more;
+}
+
 static int run_counts(struct sqlite_db *db, struct store_counts *counts)
 {
     struct result *result = request_result(&counts->base);
@@ -344,6 +367,8 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
         return run_list(db, (struct store_list *)request);
     case STORE_PAGE:
         return sqlite_page_run(db, (struct store_page *)request);
+    case STORE_ROWS:
+        return run_rows(db, (struct store_list *)request);
     case STORE_TEXTS:
         return sqlite_search_texts(db, (struct store_list *)request);
     case STORE_PICK:

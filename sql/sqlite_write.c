@@ -495,6 +495,7 @@ static int run_write(
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:
+    case STORE_ROWS:
     case STORE_PICK:
     case STORE_COUNTS:
     case STORE_SYNC:

@@ -367,6 +367,7 @@ static const struct outputs outputs[STORE_OP_COUNT] = {
     [STORE_LIST] = OUTPUTS(store_list, items),
     [STORE_PAGE] = OUTPUTS(store_page, total),
     [STORE_TEXTS] = OUTPUTS(store_list, items),
+    [STORE_ROWS] = OUTPUTS(store_list, items),
     [STORE_PICK] = OUTPUTS(store_pick, items),
     [STORE_COUNTS] = OUTPUTS(store_counts, groups),
     [STORE_SYNC] = OUTPUTS(store_sync, items),

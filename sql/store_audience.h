@@ -8,10 +8,10 @@
  *
  * - STORE_PUT and STORE_MARK make what is missing before they do anything else. The rev of what
  * they store is then higher by what was made: who is told of it sees a gap and reads, as with any.
- * - STORE_LIST, STORE_COUNTS, STORE_SYNC and STORE_POSITIONS find out whether anything is missing,
- *   has been taken back, or has other content, have it mended and read again, before they answer.
- *   What was acknowledged before they were submitted is in the answer; nobody has to ask for it.
- *   STORE_GET does so where it names a user; it never finds a row that has been taken back.
+ * - STORE_LIST, STORE_ROWS, STORE_COUNTS, STORE_SYNC and STORE_POSITIONS find out whether anything
+ * is missing, has been taken back, or has other content, have it mended and read again, before they
+ * answer. What was acknowledged before they were submitted is in the answer; nobody has to ask for
+ * it. STORE_GET does so where it names a user; it never finds a row that has been taken back.
  *
  * So there is no request that makes rows: WHO IS ONLINE IS SERVED BY STORE_POSITIONS. After a
  * post, or a retraction, each node asks for the positions of those of its users that it may concern

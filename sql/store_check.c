@@ -194,6 +194,7 @@ bool request_is_valid(const struct store_request *request)
     case STORE_RESCHEDULE:
         return is_reschedule((const struct store_reschedule *)request);
     case STORE_LIST:
+    case STORE_ROWS:
         return is_list((const struct store_list *)request);
     case STORE_PAGE:
         return is_page((const struct store_page *)request);

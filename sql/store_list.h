@@ -60,6 +60,11 @@ struct store_page {
  * new_rev, title and the first STORE_TEXTS_CHARS characters of the message, and nothing else.
  */
 
+/*
+ * STORE_ROWS is a store_list too: all rows that are there, whatever their state, by seq from the
+ * lowest on. Of what is asked only `who`, before.seq, `limit` and `max_bytes` count.
+ */
+
 /* Rows by seq, those that are still there, in the order asked for. */
 struct store_pick {
     struct store_request base;

@@ -26,6 +26,7 @@ enum store_op {
     STORE_LIST,
     STORE_PAGE,
     STORE_TEXTS,
+    STORE_ROWS,
     STORE_PICK,
     STORE_COUNTS,
     STORE_SYNC,

@@ -353,6 +353,7 @@ static int carry_out(struct fake_store *store, struct store_request *request)
     case STORE_GET:
     case STORE_PAGE:
     case STORE_TEXTS:
+    case STORE_ROWS:
     case STORE_PICK:
     case STORE_COUNTS:
     case STORE_SWEEP:

@@ -89,6 +89,7 @@ static const struct {
     {"put.collapse",
         {{"dedup_pkey", "key_hash"}, {"inbox_pkey", "user_id"}, {"notification_pkey", "seq <"},
             {"notification_collapse", "collapse <"}, {"notification_digest", "(type <"}}},
+    {"rows", {{"inbox_pkey", "user_id"}, {"notification_pkey", "seq >"}}},
     {"summary", {{"tally_pkey", "day <="}, {"tally_entry_xact", "xact >"}, {"meta_pkey", "name"}}},
     {"summary.sweep", {{0}}},
     {"sweep", {{0}}},
@@ -296,10 +297,11 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
     struct store_get get = {.base.op = STORE_GET};
     memcpy(get.id, row.id, NOTIFICATION_ID_LEN);
     run_done(harness, &get.base);
-    struct store_list list = {.base.op = STORE_LIST, .who = who, .limit = 20};
-    run_done(harness, &list.base);
-    list.ascending = true;
-    run_done(harness, &list.base);
+    static const enum store_op ops[] = {STORE_TEXTS, STORE_ROWS, STORE_LIST, STORE_LIST};
+    for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
+        struct store_list list = {.base.op = ops[i], .who = who, .limit = 20, .ascending = i == 3};
+        run_done(harness, &list.base);
+    }
     struct store_page page = {
         .list = {.base.op = STORE_PAGE, .who = who, .limit = 20}, .counted = true, .skip = 2};
     for (unsigned i = 0; i < 4; i++) {
@@ -307,8 +309,6 @@ static void use_inbox(struct harness *harness, const char *user, uint64_t round)
         page.by_priority = i & 2;
         run_done(harness, &page.list.base);
     }
-    list = (struct store_list){.base.op = STORE_TEXTS, .who = who, .limit = 20};
-    run_done(harness, &list.base);
     struct store_pick pick = {
         .base.op = STORE_PICK, .who = who, .seqs = (const uint64_t[]){2, 1}, .seq_count = 2};
     run_done(harness, &pick.base);
@@ -411,8 +411,7 @@ static void use_schedule(struct harness *harness, const char *user, uint64_t rou
     store_request_finish(&due.base);
 }
 
-/* Posts to everybody and to a topic that some have, read, written behind, changed and taken back.
- */
+/* Posts to everybody and a topic that some have: read, written behind, changed, taken back. */
 static void use_audiences(struct harness *harness, const char *user, uint64_t round)
 {
     (void)subscribe_to(harness, user, round % 2 ? "odd" : "even");

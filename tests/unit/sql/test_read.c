@@ -8,6 +8,7 @@
 
 #include "codec/base/status.h"
 #include "tests/support/seed.h"
+#include "tests/unit/sql/audience.h"
 #include "tests/unit/sql/both.h"
 
 enum { ROWS = 80, ROUNDS = 120, TYPES = 4 };
@@ -499,5 +500,114 @@ BOTH(a_sync_ends_a_page_by_its_bytes)
     cr_expect_eq(sync.item_count, 2, "a rev is told as a whole");
     cr_expect(sync.done);
     store_request_finish(&sync.base);
+    harness_close(&harness);
+}
+
+/* Ten rows each that were left alone, then seen, read, archived, snoozed and erased, then one more.
+ */
+enum { EACH = 10, OWN = 60, LAST = OWN + 1 };
+
+static const struct {
+    enum notification_verb verb;
+    enum notification_state state;
+} parts[] = {
+    {NOTIFICATION_MARK_SEEN, NOTIFICATION_SEEN},
+    {NOTIFICATION_MARK_READ, NOTIFICATION_READ},
+    {NOTIFICATION_MARK_ARCHIVE, NOTIFICATION_ARCHIVED},
+    {NOTIFICATION_MARK_SNOOZE, NOTIFICATION_SNOOZED},
+    {NOTIFICATION_MARK_DELETE, NOTIFICATION_ERASED},
+};
+
+static void mark_parts(
+    struct harness *harness, struct store_user who, uint8_t (*ids)[NOTIFICATION_ID_LEN])
+{
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        bool erases = parts[i].verb == NOTIFICATION_MARK_DELETE;
+        struct store_mark mark = erases ? erase_of(who, 5) : mark_of(who, parts[i].verb, 5);
+        mark.until = 1900000000000;
+        mark.ids = (const uint8_t(*)[NOTIFICATION_ID_LEN])ids[(i + 1) * EACH];
+        mark.id_count = EACH;
+        cr_assert_eq(harness_run(harness, 0, &mark.base), 0);
+        store_request_finish(&mark.base);
+    }
+}
+
+static void put_parts(struct harness *harness, struct store_user who)
+{
+    uint8_t ids[OWN][NOTIFICATION_ID_LEN];
+    for (size_t i = 0; i < OWN; i++) {
+        struct store_row row = row_of(who, i, i);
+        row.collapse = i == 2 ? BYTES("one") : bytes_of(NULL, 0);
+        put_row(harness, &row);
+        memcpy(ids[i], row.id, NOTIFICATION_ID_LEN);
+        row = row_of(user_of("bob"), i, i);
+        put_row(harness, &row);
+    }
+    struct store_row again = row_of(who, 1000, 1000);
+    again.collapse = BYTES("one"); /* the newest of the lists, and third here */
+    put_row(harness, &again);
+    cr_expect_eq(again.seq, 3);
+    mark_parts(harness, who, ids);
+    (void)post_to(harness, NULL, 1); /* made by who reads first */
+}
+
+/* The row that comes behind the one with `seq`. */
+static uint64_t expect_row(const struct notification_item *item, uint64_t seq)
+{
+    uint64_t wanted = seq == OWN - EACH ? LAST : seq + 1;
+    size_t part = (wanted - 1) / EACH;
+    cr_assert_eq(item->seq, wanted, "%lu, not %lu", item->seq, wanted);
+    cr_expect_eq(item->state,
+        part == 0 || wanted == LAST ? NOTIFICATION_UNREAD : parts[part - 1].state, "%lu is %d",
+        wanted, (int)item->state);
+    cr_expect_eq(item->audience, wanted == LAST ? AUDIENCE_ALL : AUDIENCE_NONE);
+    cr_expect(bytes_eq_str(item->user, "alice"));
+    return wanted;
+}
+
+BOTH(rows_go_by_seq_whatever_their_state)
+{
+    struct harness harness;
+    struct rand rand;
+    rand_init(&rand, seed_draw());
+    harness_open(&harness, url);
+    put_parts(&harness, user_of("alice"));
+    for (unsigned round = 0; round < 20; round++) {
+        struct store_list rows = {.base.op = STORE_ROWS, .who = user_of("alice")};
+        uint64_t seq = 0;
+        do {
+            rows.limit = 1 + (uint32_t)rand_below(&rand, round == 0 ? 1 : 100);
+            rows.max_bytes = rand_below(&rand, 2) ? 0 : 1 + (uint32_t)rand_below(&rand, 500);
+            cr_assert_eq(harness_run(&harness, round % 4, &rows.base), 0);
+            cr_expect_eq(rows.position.seq, LAST);
+            cr_expect_eq(rows.position.unread, 2 * EACH + 1);
+            cr_expect_leq(rows.count, rows.limit);
+            for (size_t i = 0; i < rows.count; i++) {
+                seq = expect_row(&rows.items[i], seq);
+            }
+            cr_expect_eq(rows.next.seq, seq == LAST ? 0 : seq);
+            rows.before = rows.next;
+            store_request_finish(&rows.base);
+        } while (rows.before.seq > 0);
+        cr_assert_eq(seq, LAST, "up to %lu", seq);
+    }
+    harness_close(&harness);
+}
+
+BOTH(pages_of_rows_have_their_bounds)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_list rows = {
+        .base.op = STORE_ROWS, .who = user_of("nobody"), .limit = 100, .before.seq = 7};
+    cr_assert_eq(harness_run(&harness, 0, &rows.base), 0);
+    cr_expect_eq(rows.count + rows.next.seq + rows.position.seq, 0);
+    store_request_finish(&rows.base);
+    rows.limit = 101;
+    cr_expect_eq(harness_run(&harness, 0, &rows.base), STATUS_INVALID);
+    store_request_finish(&rows.base);
+    rows.limit = 0;
+    cr_expect_eq(harness_run(&harness, 0, &rows.base), STATUS_INVALID);
+    store_request_finish(&rows.base);
     harness_close(&harness);
 }
