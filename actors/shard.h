@@ -171,6 +171,10 @@ struct shard_stats {
     uint64_t replayed; /* events sent to them again or late */
     uint64_t searches; /* under way now */
     uint64_t searches_refused; /* more than config->searches */
+    uint64_t exports; /* of inboxes, under way now */
+    uint64_t exports_done;
+    uint64_t exports_broken; /* that ended before their end */
+    uint64_t exports_refused; /* at limits.exports, or while one of the user was under way */
     uint64_t http_refused; /* requests that no handler saw: bad heads, routes, bodies, deadlines */
     uint64_t stored; /* notifications */
     uint64_t duplicates;

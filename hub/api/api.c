@@ -38,6 +38,7 @@ const struct http_route api_routes[] = {
     {"GET", "/api/v1/users/{}/topics", api_topics_of_user, NULL, 0, NULL, NULL, true,
         "after, limit, tenant"},
     {"GET", "/api/v1/users/{}/counts", api_inbox_counts, NULL, 0, NULL, NULL, true, "by, tenant"},
+    {"GET", "/api/v1/users/{}/export", api_export, NULL, 0, NULL, NULL, true, "tenant"},
     {"GET", "/api/v1/users/{}/overview", api_inbox_overview, NULL, 0, NULL, NULL, true, "tenant"},
     {"GET", "/api/v1/users/{}/notifications", api_inbox_list, NULL, 0, NULL, NULL, true,
         "after, limit, page, order, sort, search, state, type, priority, from, to, fields, nulls, "

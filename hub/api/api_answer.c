@@ -10,7 +10,6 @@
 #include "codec/json_scan.h"
 #include "hub/api/api_shard.h"
 #include "hub/config/config.h"
-#include "hub/net/gzip.h"
 #include "hub/net/loop.h"
 #include "hub/net/origin.h"
 
@@ -92,13 +91,18 @@ void api_refuse_status(struct http_request *request, int status)
 
 /* Compression. */
 
-static enum gzip_coding choose_coding(const struct http_request *request, size_t len)
+enum gzip_coding api_coding(const struct http_request *request)
 {
     struct bytes value;
     size_t cursor = 0;
-    bool wanted = len >= api_shard(request)->settings->config->http_gzip_bytes &&
-                  !http1_header_next(request->head, "x-no-compression", &cursor, &value);
-    return wanted ? gzip_choose(request->head) : GZIP_NONE;
+    bool unwanted = http1_header_next(request->head, "x-no-compression", &cursor, &value);
+    return unwanted ? GZIP_NONE : gzip_choose(request->head);
+}
+
+static enum gzip_coding choose_coding(const struct http_request *request, size_t len)
+{
+    bool large = len >= api_shard(request)->settings->config->http_gzip_bytes;
+    return large ? api_coding(request) : GZIP_NONE;
 }
 
 void api_answer_bytes(
@@ -171,6 +175,13 @@ void api_call_renew(struct api_call *call)
     if (call->sched != NULL && call->request != NULL) {
         timer_set(
             sched_timers(call->sched), &call->timer, sched_now(call->sched) + STORE_ANSWER_MS);
+    }
+}
+
+void api_call_pause(struct api_call *call)
+{
+    if (call->sched != NULL) {
+        timer_cancel(sched_timers(call->sched), &call->timer);
     }
 }
 

@@ -12,6 +12,7 @@
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/errors.h"
+#include "hub/net/gzip.h"
 #include "hub/net/http_server.h"
 
 struct sched;
@@ -60,6 +61,9 @@ void api_answer(
 void api_answer_bytes(
     struct http_request *request, unsigned status, struct bytes headers, struct bytes json);
 
+/* The coding of an answer in pieces, whose length nobody knows. */
+enum gzip_coding api_coding(const struct http_request *request);
+
 /* What an operation that answers later keeps of its request; embedded. */
 struct api_call {
     struct http_request *request; /* NULL: the peer has gone, or was answered as overdue */
@@ -80,6 +84,9 @@ void api_call_hold(struct api_call *call, struct http_request *request);
 void api_call_hold_store(
     struct api_call *call, struct http_request *request, void (*overdue)(struct api_call *call));
 void api_call_end(struct api_call *call);
+
+/* The store is asked for nothing now: nothing becomes overdue until api_call_renew. */
+void api_call_pause(struct api_call *call);
 
 /* The store has answered a part of what it is asked: the 5 s begin again. */
 void api_call_renew(struct api_call *call);

@@ -22,6 +22,9 @@ void api_edit_erase(struct http_request *request, void *context);
 /* api_events.c */
 void api_post_events(struct http_request *request, void *context);
 
+/* api_export.c */
+void api_export(struct http_request *request, void *context);
+
 /* api_inbox.c */
 void api_inbox_counts(struct http_request *request, void *context);
 void api_inbox_erase(struct http_request *request, void *context);

@@ -19,6 +19,7 @@ struct apikey_set;
 struct config;
 struct jwt;
 struct loop;
+struct name_counts;
 struct name_rates;
 struct origin_list;
 struct read_cache;
@@ -44,6 +45,7 @@ void api_settings_unref(struct api_settings *settings);
 struct api_node {
     struct actor_system *system;
     struct name_rates *rates; /* refusals by address, calls by user */
+    struct name_counts *exports; /* under way, by user */
 };
 
 /* A shard's own thread only. */

@@ -36,6 +36,20 @@ bool http_answer_is_behind(const struct http_answer *answer)
     return answer->lasting && !answer->head_only && has_body(answer);
 }
 
+static void write_framing(struct builder *out, const struct http_answer *answer)
+{
+    if (!has_body(answer)) {
+        return;
+    }
+    if (answer->framing == HTTP_FRAMING_LENGTH) {
+        builder_str(out, "Content-Length: ");
+        builder_u64(out, answer->body.len);
+        builder_str(out, "\r\n");
+    } else if (answer->framing == HTTP_FRAMING_CHUNKED) {
+        builder_str(out, "Transfer-Encoding: chunked\r\n");
+    }
+}
+
 static bool write_answer(struct builder *out, const struct http_answer *answer)
 {
     int status = 0;
@@ -43,13 +57,7 @@ static bool write_answer(struct builder *out, const struct http_answer *answer)
     if (answer->content_type != NULL && has_body(answer)) {
         status = http1_write_header(out, BYTES("Content-Type"), bytes_str(answer->content_type));
     }
-    if (has_body(answer) && answer->framing == HTTP_FRAMING_LENGTH) {
-        builder_str(out, "Content-Length: ");
-        builder_u64(out, answer->body.len);
-        builder_str(out, "\r\n");
-    } else if (has_body(answer) && answer->framing == HTTP_FRAMING_CHUNKED) {
-        builder_str(out, "Transfer-Encoding: chunked\r\n");
-    }
+    write_framing(out, answer);
     if (!answer->keep_alive) {
         builder_str(out, "Connection: close\r\n");
     }

@@ -297,7 +297,8 @@ static int build(struct hub *hub)
         settings_make_rest(hub->settings, hub);
         make_http(hub);
         hub->system = actor_system_create(hub->shard_count);
-        hub->api = (struct api_node){.system = hub->system, .rates = hub->rates};
+        hub->api =
+            (struct api_node){.system = hub->system, .rates = hub->rates, .exports = hub->exports};
         hub->services = hub_services_create(hub->system);
         hub->sessions = session_layer_create(hub->settings->sessions, hub->shard_count);
     }
@@ -347,6 +348,7 @@ int hub_start(const struct config *config, struct hub **ret_hub)
     hub->tenants = name_counts_create(hub->connections_max);
     hub->addresses = name_counts_create(hub->connections_max);
     hub->rates = name_rates_create();
+    hub->exports = name_counts_create(0);
     dev_make_secrets(hub);
     hub->zones = zones_create(config->preferences_zoneinfo);
     int status = build(hub);
@@ -415,6 +417,7 @@ int hub_stop(struct hub *hub)
     name_counts_destroy(hub->tenants);
     name_counts_destroy(hub->addresses);
     name_rates_destroy(hub->rates);
+    name_counts_destroy(hub->exports);
     node_lease_destroy(hub->lease);
     mem_free(hub->dev_secret);
     mem_free(hub->dev_key);

@@ -93,6 +93,7 @@ struct hub {
     struct name_counts *tenants;
     struct name_counts *addresses; /* connections that are not authenticated */
     struct name_rates *rates; /* refusals by address, calls by user */
+    struct name_counts *exports; /* of inboxes, under way, by user */
     struct node_lease *lease; /* NULL without Redis */
     uint64_t leaving; /* clients when draining began; written before the shards are told */
     uint64_t connections_max; /* that the open-file limit allows */

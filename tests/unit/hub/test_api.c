@@ -98,6 +98,7 @@ static const struct {
     {"GET", "/api/v1/topics/{}/subscribers", "read", false, TOPIC, NULL, 200},
     {"GET", "/api/v1/users/{}/topics", "read", true, "/api/v1/users/ann/topics", NULL, 200},
     {"GET", "/api/v1/users/{}/counts", "read", true, "/api/v1/users/ann/counts", NULL, 200},
+    {"GET", "/api/v1/users/{}/export", "read", true, "/api/v1/users/ann/export", NULL, 200},
     {"GET", "/api/v1/users/{}/overview", "read", true, "/api/v1/users/ann/overview", NULL, 200},
     {"GET", "/api/v1/users/{}/notifications", "read", true, INBOX, NULL, 200},
     {"GET", "/api/v1/users/{}/notifications/unread", "read", true, INBOX "/unread", NULL, 200},
