@@ -55,7 +55,8 @@ struct store_due {
     size_t count;
     bool more; /* more may be due */
     uint64_t now; /* by the database's clock */
-    uint64_t next; /* when the first of the others is due; 0: there are none */
+    uint64_t next; /* when the first of the others is due, by `now` where somebody holds its user's
+                      inbox locked, which is left for the next time; 0: there are none */
     uint64_t expired; /* how many were dropped */
 };
 

@@ -392,6 +392,9 @@ static uint64_t time_to_next(const struct schedule *schedule)
 {
     const struct store_due *due = &schedule->due;
     uint64_t most = schedule->link != NULL ? POLL_MS : IDLE_MS;
+    if (due->next > 0 && due->next <= due->now) {
+        return RETRY_MS; /* somebody holds an inbox locked */
+    }
     uint64_t left = due->next > due->now ? due->next - due->now : most;
     return left < most ? left : most;
 }
@@ -421,6 +424,7 @@ static void on_due(struct store_request *request)
     }
     schedule->shard->stats.lapsed += due->expired;
     uint64_t first = due->count > 0 ? due->items[0].row.deliver_at : due->now;
+    first = due->next > 0 && due->next < first ? due->next : first;
     judge(schedule, due->now > first ? due->now - first : 0);
     schedule->next_at = due->count > 0 ? first : due->next;
     if (schedule->inherited != 0 && !schedule->closing) {

@@ -442,6 +442,67 @@ BEGIN
 END
 $$;
 
+-- The keys of what is due, the first ones first, behind `past` of them: rows that expire (kind 0), that
+-- come back (1), tombstones (2).
+CREATE FUNCTION peal.due_keys(kind integer, until bigint, past bigint, most bigint)
+RETURNS TABLE (slot smallint, tenant text, user_id text, seq bigint, at bigint)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF kind = 0 THEN
+        RETURN QUERY SELECT n.slot, n.tenant::text, n.user_id::text, n.seq, n.expires_at
+            FROM peal.notification n WHERE n.expires_at > 0 AND n.expires_at <= until
+            ORDER BY n.expires_at OFFSET past LIMIT most;
+    ELSIF kind = 1 THEN
+        RETURN QUERY SELECT n.slot, n.tenant::text, n.user_id::text, n.seq, n.snoozed_until
+            FROM peal.notification n WHERE n.snoozed_until > 0 AND n.snoozed_until <= until
+            ORDER BY n.snoozed_until OFFSET past LIMIT most;
+    ELSE
+        RETURN QUERY SELECT t.slot, t.tenant::text, t.user_id::text, t.seq, t.at
+            FROM peal.tombstone t WHERE t.at <= until ORDER BY t.at OFFSET past LIMIT most;
+    END IF;
+END
+$$;
+
+-- The same where nobody else has locked the inbox, which is locked now: of what is due first, and behind that
+-- where so much of it is locked, as far as eight times `most`. first_at: when the first was due that is
+-- locked or not; more: there may be more that is free.
+CREATE FUNCTION peal.hold_due(
+    kind integer, until bigint, most bigint, OUT slots smallint[], OUT tenants text[],
+    OUT users text[], OUT seqs bigint[], OUT first_at bigint, OUT more boolean
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    near record;
+    free record;
+BEGIN
+    more := false;
+    FOR turn IN 0 .. 7 LOOP
+        SELECT array_agg(k.slot) AS slots, array_agg(k.tenant) AS tenants,
+                array_agg(k.user_id) AS users, array_agg(k.seq) AS seqs, min(k.at) AS at
+            INTO near FROM peal.due_keys(kind, until, turn * most, most) k;
+        EXIT WHEN near.seqs IS NULL;
+        first_at := least(first_at, near.at);
+        SELECT array_agg(u.slot) AS slots, array_agg(u.tenant) AS tenants,
+                array_agg(u.user_id) AS users, array_agg(u.seq) AS seqs
+            INTO free
+            FROM unnest(near.slots, near.tenants, near.users, near.seqs)
+                AS u (slot, tenant, user_id, seq)
+            JOIN peal.hold(near.slots, near.tenants, near.users) AS h (slot, tenant, user_id)
+                ON h.slot = u.slot AND h.tenant = u.tenant AND h.user_id = u.user_id;
+        slots := slots || free.slots;
+        tenants := tenants || free.tenants;
+        users := users || free.users;
+        seqs := seqs || free.seqs;
+        more := seqs IS NOT NULL AND (cardinality(near.seqs) >= most OR cardinality(seqs) > most);
+        EXIT WHEN cardinality(near.seqs) < most OR cardinality(seqs) >= most;
+    END LOOP;
+    slots := slots[:most];
+    tenants := tenants[:most];
+    users := users[:most];
+    seqs := seqs[:most];
+END
+$$;
+
 -- Each statement of a volatile function has its own snapshot: those behind the lock see what
 -- others committed before it was got. The first row tells whether there is more to do and for how long
 -- the first row has been due, the others what expired (ret_state 5) and what came back (ret_state 0).
@@ -454,23 +515,9 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql AS $$
 DECLARE
-    due_slots smallint[];
-    due_tenants text[];
-    due_users text[];
-    due_seqs bigint[];
-    due_at bigint;
-    awake_slots smallint[];
-    awake_tenants text[];
-    awake_users text[];
-    awake_seqs bigint[];
-    awake_at bigint;
-    old_slots smallint[];
-    old_tenants text[];
-    old_users text[];
-    old_seqs bigint[];
-    held_slots smallint[];
-    held_tenants text[];
-    held_users text[];
+    due record;
+    awake record;
+    old record;
     places tid[];
     slots smallint[];
     tenants text[];
@@ -480,47 +527,19 @@ DECLARE
     states smallint[];
     woken record;
 BEGIN
-    SELECT array_agg(s.slot), array_agg(s.tenant), array_agg(s.user_id), array_agg(s.seq),
-            min(s.expires_at)
-        INTO due_slots, due_tenants, due_users, due_seqs, due_at
-        FROM (SELECT n.slot, n.tenant, n.user_id, n.seq, n.expires_at FROM peal.notification n
-            WHERE n.expires_at > 0 AND n.expires_at <= until
-            ORDER BY n.expires_at LIMIT most) s;
-    SELECT array_agg(s.slot), array_agg(s.tenant), array_agg(s.user_id), array_agg(s.seq),
-            min(s.snoozed_until)
-        INTO awake_slots, awake_tenants, awake_users, awake_seqs, awake_at
-        FROM (SELECT n.slot, n.tenant, n.user_id, n.seq, n.snoozed_until
-            FROM peal.notification n
-            WHERE n.snoozed_until > 0 AND n.snoozed_until <= until
-            ORDER BY n.snoozed_until LIMIT most) s;
-    SELECT array_agg(s.slot), array_agg(s.tenant), array_agg(s.user_id), array_agg(s.seq)
-        INTO old_slots, old_tenants, old_users, old_seqs
-        FROM (SELECT t.slot, t.tenant, t.user_id, t.seq FROM peal.tombstone t
-            WHERE t.at <= keep_after ORDER BY t.at LIMIT most) s;
-    SELECT array_agg(h.slot), array_agg(h.tenant), array_agg(h.user_id)
-        INTO held_slots, held_tenants, held_users
-        FROM peal.hold(due_slots || awake_slots || old_slots,
-            due_tenants || awake_tenants || old_tenants,
-            due_users || awake_users || old_users) h;
+    SELECT * INTO due FROM peal.hold_due(0, until, most);
+    SELECT * INTO awake FROM peal.hold_due(1, until, most);
+    SELECT * INTO old FROM peal.hold_due(2, keep_after, most);
     RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
-        NULL::bigint, NULL::uuid, NULL::bigint, NULL::smallint,
-        held_slots IS NOT NULL AND (coalesce(cardinality(due_seqs), 0) >= most
-            OR coalesce(cardinality(awake_seqs), 0) >= most
-            OR coalesce(cardinality(old_seqs), 0) >= most),
-        until - coalesce(least(due_at, awake_at), until);
+        NULL::bigint, NULL::uuid, NULL::bigint, NULL::smallint, due.more OR awake.more OR old.more,
+        until - coalesce(least(due.first_at, awake.first_at), until);
     -- Nobody remembers the number of a node that raised it last a day before another did. Counted by
     -- the clock that stamps the rows: that of who sweeps may be wrong.
     DELETE FROM peal.witness w WHERE w.at < (SELECT max(m.at) FROM peal.witness m) - 86400000;
-    IF held_slots IS NULL THEN
-        RETURN;
-    END IF;
     SELECT array_agg(n.place), array_agg(n.slot), array_agg(n.tenant::text),
             array_agg(n.user_id::text), array_agg(n.seq), array_agg(n.id), array_agg(n.state)
         INTO places, slots, tenants, users, seqs, ids, states
-        FROM unnest(due_slots, due_tenants, due_users, due_seqs)
-            AS u (slot, tenant, user_id, seq)
-        JOIN unnest(held_slots, held_tenants, held_users) AS h (slot, tenant, user_id)
-            ON h.slot = u.slot AND h.tenant = u.tenant AND h.user_id = u.user_id
+        FROM unnest(due.slots, due.tenants, due.users, due.seqs) AS u (slot, tenant, user_id, seq)
         CROSS JOIN LATERAL (
             SELECT f.ctid AS place, f.slot, f.tenant, f.user_id, f.seq, f.id, f.state,
                 f.expires_at
@@ -537,10 +556,8 @@ BEGIN
         SELECT t.slot, t.tenant, t.user_id, array_agg(t.place) AS places,
             array_agg(t.id ORDER BY t.seq) AS ids, array_agg(t.seq ORDER BY t.seq) AS seqs
         FROM (
-            SELECT n.* FROM unnest(awake_slots, awake_tenants, awake_users, awake_seqs)
+            SELECT n.* FROM unnest(awake.slots, awake.tenants, awake.users, awake.seqs)
                 AS u (slot, tenant, user_id, seq)
-            JOIN unnest(held_slots, held_tenants, held_users) AS h (slot, tenant, user_id)
-                ON h.slot = u.slot AND h.tenant = u.tenant AND h.user_id = u.user_id
             CROSS JOIN LATERAL (
                 SELECT f.ctid AS place, f.slot, f.tenant, f.user_id, f.seq, f.id, f.snoozed_until
                 FROM peal.notification f
@@ -569,9 +586,7 @@ BEGIN
     END LOOP;
     WITH target AS MATERIALIZED (
         SELECT o.place, o.slot, o.tenant, o.user_id, o.rev
-        FROM unnest(old_slots, old_tenants, old_users, old_seqs) AS u (slot, tenant, user_id, seq)
-        JOIN unnest(held_slots, held_tenants, held_users) AS h (slot, tenant, user_id)
-            ON h.slot = u.slot AND h.tenant = u.tenant AND h.user_id = u.user_id
+        FROM unnest(old.slots, old.tenants, old.users, old.seqs) AS u (slot, tenant, user_id, seq)
         CROSS JOIN LATERAL (
             SELECT f.ctid AS place, f.slot, f.tenant, f.user_id, f.rev, f.at
             FROM peal.tombstone f
@@ -1400,7 +1415,24 @@ LANGUAGE sql VOLATILE AS $$
     SELECT count(*) FROM gone
 $$;
 
--- What is due, by the database's clock; the last row says what is due next, and whether that is now.
+-- Whether somebody has locked the inbox of a user.
+CREATE FUNCTION peal.is_held(which smallint, space text, who text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM peal.inbox b WHERE b.slot = which AND b.tenant = space AND b.user_id = who
+        FOR NO KEY UPDATE SKIP LOCKED;
+    IF FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM FROM peal.inbox b WHERE b.slot = which AND b.tenant = space AND b.user_id = who;
+    RETURN FOUND;
+END
+$$;
+
+-- What is due, by the database's clock; the last row says what is due next, and whether that is now. Rows
+-- for inboxes that somebody has locked are left for the next time, and are what is due next: who delivers
+-- would wait for them with all others. Where they are most of what is looked at, it goes on behind them,
+-- as far as eight times `most`.
 -- What has expired is dropped: ret_next then says how many, in a row without anything else. Of lists, until
 -- as many users have gone with them as one list may have; the others go the next time.
 CREATE FUNCTION peal.due(parts smallint[], most bigint, most_bytes bigint)
@@ -1411,46 +1443,55 @@ DECLARE
     one record;
     whole peal.schedule;
     bytes bigint := 0;
-    found_rows bigint := 0;
+    looked bigint;
+    told bigint := 0;
+    left_at bigint;
     gone bigint := 0;
     dropped bigint := 0;
     members bigint := 0;
     left_over boolean := false;
 BEGIN
-    FOR one IN
-        SELECT s.place, s.whole FROM unnest(parts) AS p (part) CROSS JOIN LATERAL (
-            SELECT c.ctid AS place, c.deliver_at, c AS whole FROM peal.schedule c
-            WHERE c.part = p.part AND c.deliver_at <= instant
-            ORDER BY c.deliver_at LIMIT most
-        ) s ORDER BY s.deliver_at LIMIT most
-    LOOP
-        whole := one.whole;
-        found_rows := found_rows + 1;
-        IF whole.expires_at > 0 AND whole.expires_at <= instant THEN
-            IF whole.kind = 3 AND members >= 10000 THEN
-                left_over := true;
+    FOR turn IN 0 .. 7 LOOP
+        looked := 0;
+        FOR one IN
+            SELECT s.place, s.whole FROM unnest(parts) AS p (part) CROSS JOIN LATERAL (
+                SELECT c.ctid AS place, c.deliver_at, c AS whole FROM peal.schedule c
+                WHERE c.part = p.part AND c.deliver_at <= instant
+                ORDER BY c.deliver_at LIMIT most * (turn + 1)
+            ) s ORDER BY s.deliver_at OFFSET most * turn LIMIT most
+        LOOP
+            whole := one.whole;
+            looked := looked + 1;
+            IF whole.expires_at > 0 AND whole.expires_at <= instant THEN
+                IF whole.kind = 3 AND members >= 10000 THEN
+                    left_over := true;
+                    CONTINUE;
+                END IF;
+                DELETE FROM peal.schedule d WHERE d.ctid = one.place AND d.version = whole.version;
+                GET DIAGNOSTICS dropped = ROW_COUNT;
+                gone := gone + dropped;
+                IF whole.kind = 3 AND dropped > 0 THEN
+                    members := members + peal.drop_list(whole.tenant, whole.id);
+                END IF;
                 CONTINUE;
             END IF;
-            DELETE FROM peal.schedule d WHERE d.ctid = one.place AND d.version = whole.version;
-            GET DIAGNOSTICS dropped = ROW_COUNT;
-            gone := gone + dropped;
-            IF whole.kind = 3 AND dropped > 0 THEN
-                members := members + peal.drop_list(whole.tenant, whole.id);
+            IF whole.kind = 0 AND peal.is_held(whole.slot, whole.tenant, whole.user_id) THEN
+                left_at := least(left_at, whole.deliver_at);
+                CONTINUE;
             END IF;
-            CONTINUE;
-        END IF;
-        RETURN QUERY SELECT instant, NULL::bigint, NULL::boolean, whole;
-        bytes := bytes + octet_length(whole.title) + octet_length(whole.message)
-            + octet_length(whole.data);
-        IF bytes >= most_bytes THEN
-            found_rows := most;
-            EXIT;
-        END IF;
+            RETURN QUERY SELECT instant, NULL::bigint, NULL::boolean, whole;
+            told := told + 1;
+            bytes := bytes + octet_length(whole.title) + octet_length(whole.message)
+                + octet_length(whole.data);
+            EXIT WHEN bytes >= most_bytes OR told >= most;
+        END LOOP;
+        EXIT WHEN bytes >= most_bytes OR looked < most OR told * 2 >= most OR left_at IS NULL;
     END LOOP;
     IF gone > 0 THEN
         RETURN QUERY SELECT NULL::bigint, gone, NULL::boolean, NULL::peal.schedule;
     END IF;
-    RETURN QUERY SELECT instant, coalesce(min(s.deliver_at), 0), found_rows >= most OR left_over,
+    RETURN QUERY SELECT instant, coalesce(least(left_at, min(s.deliver_at)), 0),
+        left_over OR bytes >= most_bytes OR (looked >= most AND (told > 0 OR left_at IS NULL)),
         NULL::peal.schedule
         FROM unnest(parts) AS p (part) CROSS JOIN LATERAL (
             SELECT c.deliver_at FROM peal.schedule c

@@ -214,6 +214,36 @@ Test(schedule, who_hears_of_nobody_looks_in_all_parts)
     }
 }
 
+static uint64_t next_due; /* what is answered */
+static unsigned questions;
+
+static int answer_locked(struct store_due *request)
+{
+    questions++;
+    request->now = 2000000;
+    request->next = next_due;
+    return 0;
+}
+
+/* Nobody tells when it is free: without a bus too it is asked for again soon, and it counts as
+ * late. */
+Test(schedule, what_is_due_in_a_locked_inbox_is_asked_for_again_and_late)
+{
+    const struct nodes_options options = {.nodes = 1, .shards = 1};
+    struct nodes *nodes = nodes_create(5, &options);
+    fake_store_set_due(nodes->store, answer_locked);
+    next_due = 2000000 - 7000;
+    questions = 0;
+    start(nodes, 0);
+    nodes_advance(nodes, 2000);
+    cr_expect(questions >= 4 && questions <= 10, "%u", questions);
+    cr_expect_eq(nodes_on(nodes, 0, 0)->stats.schedule_late_ms, 7000);
+    next_due = 0;
+    nodes_advance(nodes, 500);
+    cr_expect_eq(nodes_on(nodes, 0, 0)->stats.schedule_late_ms, 0);
+    finish(nodes);
+}
+
 /* One alone has all at once: a post is not late because nobody is known yet. */
 Test(schedule, a_node_alone_looks_in_all_parts_at_once)
 {

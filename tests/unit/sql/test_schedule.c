@@ -4,6 +4,8 @@
  *
  * Order of this file: helpers, keeping, delivering, changing, posts to many, who is gone, plenty.
  */
+#include <libpq-fe.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "codec/base/clock.h"
@@ -605,6 +607,54 @@ BOTH(what_is_due_is_told_in_the_order_of_its_times)
         store_request_finish(&due.base);
     }
     cr_expect_eq(count, ROWS);
+    harness_close(&harness);
+}
+
+/* Somebody else's transaction, which has locked one inbox. */
+static PGconn *lock_inbox(const char *url, const char *user)
+{
+    PGconn *other = PQconnectdb(url);
+    char sql[128];
+    (void)snprintf(
+        sql, sizeof(sql), "BEGIN; SELECT FROM peal.inbox WHERE user_id = '%s' FOR UPDATE", user);
+    PGresult *locked = PQexec(other, sql);
+    cr_assert_eq(PQntuples(locked), 1, "%s", PQerrorMessage(other));
+    PQclear(locked);
+    return other;
+}
+
+/* Who delivers would wait for them, and with them all others. */
+Test(postgres, what_is_due_for_a_locked_inbox_is_left_for_the_next_time)
+{
+    enum { LIMIT = 4, MANY = 3 * LIMIT };
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_row first = row_of(user_of("alice"), 1000, 1000);
+    put_row(&harness, &first);
+    for (unsigned i = 0; i < MANY; i++) {
+        struct store_row row = late_row(user_of("alice"), i, -2 * HOUR);
+        put_row(&harness, &row);
+    }
+    struct store_row other = late_row(user_of("bob"), 1, -HOUR); /* he has no inbox yet */
+    put_row(&harness, &other);
+    PGconn *locker = lock_inbox(url, "alice");
+    struct store_due due;
+    ask_due(&harness, &due, LIMIT);
+    cr_assert_eq(due.count, 1, "%zu", due.count);
+    cr_expect(bytes_eq_str(due.items[0].row.who.user, "bob"));
+    cr_expect(due.next > 0 && due.next < due.now - HOUR, "alice's are due next: now");
+    struct store_row row;
+    cr_expect_eq(put_kept(&harness, &due, &row), 0);
+    store_request_finish(&due.base);
+    ask_due(&harness, &due, LIMIT);
+    cr_expect_eq(due.count, 0, "%zu", due.count);
+    cr_expect_not(due.more, "it is not asked again at once");
+    store_request_finish(&due.base);
+    PQclear(PQexec(locker, "COMMIT"));
+    PQfinish(locker);
+    cr_expect_eq(count_due(&harness), MANY);
     harness_close(&harness);
 }
 

@@ -235,6 +235,107 @@ static PGconn *lock_inbox(const char *url, const char *user)
     return other;
 }
 
+/* Rows of a user that expire at `from` and up. */
+static void put_due(struct harness *harness, const char *user, unsigned count, uint64_t from)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct store_row row = row_of(user_of(user), i, i);
+        row.expires_at = from + i;
+        put_row(harness, &row);
+    }
+}
+
+static void snooze_all(struct harness *harness, const char *user, uint64_t until)
+{
+    struct store_mark snooze = mark_of(user_of(user), NOTIFICATION_MARK_SNOOZE, 500);
+    snooze.states = notification_mark_states(NOTIFICATION_MARK_SNOOZE, true);
+    snooze.up_to = UINT64_MAX;
+    snooze.until = until;
+    cr_assert_eq(harness_run(harness, 0, &snooze.base), 0);
+    store_request_finish(&snooze.base);
+}
+
+/* More is due first in an inbox that somebody has locked than a sweep takes. */
+Test(postgres, what_is_due_in_a_locked_inbox_keeps_no_step_busy)
+{
+    enum { LIMIT = 5 };
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    bool more;
+    uint64_t late;
+    put_due(&harness, "alice", 4 * LIMIT + 2, 1000);
+    put_due(&harness, "bob", 2 * LIMIT, 1100);
+    PGconn *other = lock_inbox(url, "alice");
+    cr_expect_eq(sweep_once(&harness, 2000, LIMIT, &more, &late), LIMIT, "bob's first ones");
+    cr_expect(more);
+    cr_expect_eq(late, 1000, "alice's");
+    cr_expect_eq(sweep_once(&harness, 2000, LIMIT, &more, &late), LIMIT);
+    cr_expect_eq(sweep_once(&harness, 2000, LIMIT, &more, &late), 0);
+    cr_expect_not(more, "it is not tried again at once");
+    PQclear(PQexec(other, "COMMIT"));
+    for (unsigned i = 0; i < 4; i++) {
+        cr_expect_eq(sweep_once(&harness, 2000, LIMIT, &more, &late), LIMIT);
+        cr_expect(more);
+    }
+    cr_expect_eq(sweep_once(&harness, 2000, LIMIT, &more, &late), 2);
+    PQfinish(other);
+    harness_close(&harness);
+}
+
+Test(postgres, what_comes_back_and_old_tombstones_pass_locked_inboxes_too)
+{
+    enum { LIMIT = 3 };
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    bool more;
+    uint64_t late;
+    static const char old[] = "SELECT count(*)::text FROM peal.tombstone WHERE user_id = 'bob'";
+    char left[32];
+    put_due(&harness, "alice", 3 * LIMIT, 10000000);
+    put_due(&harness, "bob", LIMIT, 10000000);
+    snooze_all(&harness, "alice", 1000);
+    snooze_all(&harness, "bob", 1100);
+    PGconn *other = lock_inbox(url, "alice");
+    cr_expect_eq(sweep_once(&harness, 2000, LIMIT, &more, &late), LIMIT, "bob's come back");
+    PQclear(PQexec(other, "COMMIT"));
+    PQfinish(other);
+    while (sweep_once(&harness, 10001000, 100, &more, &late) > 0) {
+    }
+    cr_assert(postgres_query(
+        url, "UPDATE peal.tombstone SET at = at - 50 WHERE user_id = 'alice'", NULL, 0));
+    other = lock_inbox(url, "alice");
+    (void)sweep_once(&harness, 20000000, LIMIT, &more, &late);
+    cr_assert(postgres_query(url, old, left, sizeof(left)));
+    cr_expect_str_eq(left, "0", "%s", left);
+    PQclear(PQexec(other, "COMMIT"));
+    PQfinish(other);
+    harness_close(&harness);
+}
+
+Test(postgres, how_far_a_sweep_looks_past_locked_inboxes_is_bounded)
+{
+    enum { LIMIT = 2 };
+    char url[URL_MAX];
+    harness_url("postgres", url);
+    struct harness harness;
+    harness_open(&harness, url);
+    bool more;
+    uint64_t late;
+    put_due(&harness, "alice", 8 * LIMIT, 1000);
+    put_due(&harness, "bob", LIMIT, 1100);
+    PGconn *other = lock_inbox(url, "alice");
+    cr_expect_eq(sweep_once(&harness, 2000, LIMIT, &more, &late), 0);
+    cr_expect_not(more);
+    cr_expect_eq(late, 1000);
+    PQclear(PQexec(other, "COMMIT"));
+    PQfinish(other);
+    harness_close(&harness);
+}
+
 Test(postgres, an_inbox_that_is_locked_keeps_no_other_from_expiring)
 {
     char url[URL_MAX];
