@@ -287,7 +287,9 @@ async function postForm(form, result) {
     const body = await answer.json().catch(() => ({}));
     if (!answer.ok) throw new Error(body.error?.message ?? `HTTP ${answer.status}`);
     result.className = 'result';
-    result.textContent = `Stored for ${byId('post-user').value} as number ${body.seq}`;
+    const user = byId('post-user').value;
+    result.textContent = body.status === 'suppressed' ? `Not stored: ${user} does not want this type`
+      : `Stored for ${user} as number ${body.seq}`;
     byId('post-title').value = '';
     byId('post-message').value = '';
   } catch (error) {

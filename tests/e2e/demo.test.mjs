@@ -164,6 +164,12 @@ test('the form posts, to oneself and to others', async () => {
   assert.equal(await row.getByTestId('item-title').textContent(), 'Deployed <b>v2</b>');
   assert.match(await row.textContent(), /Urgent.*All 12 checks passed & more/s);
   assert.equal(await unread(carol), '0');
+  const preferences = { types: { deploy: { inbox: false } } };
+  assert.equal((await hub.api('PUT', '/api/v1/users/dave/preferences', preferences)).status, 200);
+  await carol.test('post-title').fill('Deployed again');
+  await carol.test('post-message').fill('Once more');
+  await carol.test('post-send').click();
+  await carol.test('post-result').filter({ hasText: 'Not stored: dave does not want this type' }).waitFor();
   for (const page of [carol, dave]) await closePage(page);
 });
 
