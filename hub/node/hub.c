@@ -341,6 +341,7 @@ int hub_start(const struct config *config, struct hub **ret_hub)
     hub->config = config;
     hub->started_ms = clock_mono_ms();
     memory_guard_init(&hub->memory, "");
+    memory_guard_run(&hub->memory);
     hub->shard_count = count_shards(config);
     atomic_init(&hub->peers_version, bus_version);
     make_node_name(hub);

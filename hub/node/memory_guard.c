@@ -4,12 +4,10 @@
  */
 #include "hub/node/memory_guard.h"
 
-#include <malloc.h>
 #include <stdio.h>
 
 #include <uv.h>
 
-#include "codec/base/clock.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 
@@ -18,7 +16,6 @@ enum {
     RESERVE_BYTES = 1 << 20, /* address space of each thread, for what is under way when it ends */
     EXCESSES_MAX = 10, /* by then all outboxes go */
     SECOND_MS = 1000,
-    TRIM_REST = 8, /* times as long as trimming took it rests: large heaps take long */
     STEP_MIN = 256 << 10,
     STEP_PART = 8,
 };
@@ -43,10 +40,20 @@ void memory_guard_init(struct memory_guard *guard, const char *root)
 {
     CHECK(pthread_mutex_init(&guard->lock, NULL) == 0);
     memory_limits_init(&guard->limits, root);
+    trimmer_init(&guard->trimmer, &guard->limits);
+}
+
+void memory_guard_run(struct memory_guard *guard)
+{
+    if (!trimmer_start(&guard->trimmer)) {
+        log_warn("MEMORY-TRIM", "there is no thread that gives free memory back to the kernel",
+            "bytes=%llu", (unsigned long long)memory_limits_resident(&guard->limits));
+    }
 }
 
 void memory_guard_finish(struct memory_guard *guard)
 {
+    trimmer_finish(&guard->trimmer);
     memory_limits_finish(&guard->limits);
     pthread_mutex_destroy(&guard->lock);
 }
@@ -177,16 +184,15 @@ static void make_room(struct memory_guard *guard, const struct memory_level *lev
     atomic_store_explicit(&guard->step, step, memory_order_relaxed);
 }
 
-/* Give what is free in the heap back to the kernel, unless that was done a moment ago. */
-static bool trim(struct memory_guard *guard, uint64_t now_ms)
+/*
+ * Whether what is free in the heap is being given back to the kernel, and will have been in a
+ * moment: nobody need go before that, unless the kernel is about to run out of memory.
+ */
+static bool waits_for_trim(struct memory_guard *guard, const struct memory_level *group)
 {
-    if (now_ms < guard->trim_ms) {
-        return false;
-    }
-    uint64_t began = clock_mono_ms();
-    (void)malloc_trim(0);
-    guard->trim_ms = now_ms + (clock_mono_ms() - began) * TRIM_REST;
-    return true;
+    bool waits = trimmer_ask(&guard->trimmer);
+    bool near_end = group->used > group->limit + (group->end - group->limit) / 4;
+    return waits && !near_end && !mem_is_low();
 }
 
 static void publish(struct memory_guard *guard, const struct view *view)
@@ -205,11 +211,9 @@ static uint64_t look(struct memory_guard *guard, bool second, uint64_t now_ms)
     if (over) {
         mem_ask_back();
     }
-    if ((over || (was_full && second)) && trim(guard, now_ms)) {
-        view = view_all(guard);
-    }
+    bool waits = (over || (was_full && second)) && waits_for_trim(guard, &view.group);
     bool low = mem_is_low();
-    bool too_much = view.nearest.used > view.nearest.limit || low;
+    bool too_much = over && !waits;
     if (too_much && !was_full) {
         begin(guard, &view.nearest);
     } else if (was_full && !low) {

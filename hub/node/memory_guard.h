@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "hub/node/memory_limits.h"
+#include "hub/node/trimmer.h"
 
 enum {
     MEMORY_LOOKS = 10,
@@ -41,7 +42,7 @@ struct memory_guard {
     bool refusing; /* the cgroup is at its end: mem_refuse */
     uint64_t over_ms; /* since when there is too much, or `excesses` was raised; 0: there is not */
     uint64_t second_ms; /* when groups were last searched and failures told */
-    uint64_t trim_ms; /* no trimming before */
+    struct trimmer trimmer; /* has its own lock */
     uint64_t failures; /* of allocations, as last told */
 };
 
@@ -57,14 +58,17 @@ void memory_guard_keep(void);
 void memory_guard_init(struct memory_guard *guard, const char *root);
 void memory_guard_finish(struct memory_guard *guard);
 
+/* Start the thread that gives free memory back; without it nobody waits for that. */
+void memory_guard_run(struct memory_guard *guard);
+
 /* Resident memory of this process, in bytes; 0: not known. Any thread. */
 uint64_t memory_guard_resident(const struct memory_guard *guard);
 
 /*
  * Compare what is used with `configured` (limits.memory; 0: 80 % of what is available) and with the
  * limits of cgroups, at `now_ms`. Returns how many bytes are too many (memory_guard_excess), 0
- * below; what is free in the heap is given back first. Logs when a limit is passed, when memory is
- * 5 % below it again, and allocations that failed. Any thread.
+ * below, and for a moment in which what is free in the heap is given back. Logs when a limit is
+ * passed, when memory is 5 % below it again, and allocations that failed. Any thread.
  */
 uint64_t memory_guard_look(struct memory_guard *guard, uint64_t configured, uint64_t now_ms);
 

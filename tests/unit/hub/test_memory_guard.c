@@ -3,7 +3,9 @@
  */
 #include <criterion/criterion.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -309,4 +311,95 @@ Test(memory_guard, the_resident_set_counts_where_it_is_nearer)
     cr_assert_eq(memory_guard_look(&guard, 20 * MIB, now_ms + 100), 10 * MIB);
     cr_assert_not_null(strstr(log_text, "limits.memory is passed"));
     cr_assert_eq(atomic_load(&guard.limit), 20 * MIB);
+}
+
+/* Giving back. */
+
+static pthread_t trims_on;
+static atomic_uint trims;
+static atomic_bool trim_may_end;
+static uint64_t after_trim;
+
+static int fake_trim(size_t pad)
+{
+    (void)pad;
+    trims_on = pthread_self();
+    atomic_fetch_add(&trims, 1);
+    while (!atomic_load(&trim_may_end)) {
+        usleep(100);
+    }
+    if (after_trim > 0) {
+        set_resident(after_trim);
+    }
+    return 1;
+}
+
+static bool is_trimming(void)
+{
+    pthread_mutex_lock(&guard.trimmer.lock);
+    bool busy = guard.trimmer.wanted || guard.trimmer.busy;
+    pthread_mutex_unlock(&guard.trimmer.lock);
+    return busy;
+}
+
+static void run_fake_trimmer(uint64_t leaves)
+{
+    atomic_store(&trims, 0);
+    atomic_store(&trim_may_end, false);
+    after_trim = leaves;
+    guard.trimmer.trim = fake_trim;
+    memory_guard_run(&guard);
+}
+
+static void end_trim(void)
+{
+    atomic_store(&trim_may_end, true);
+    while (is_trimming()) {
+        usleep(100);
+    }
+}
+
+Test(memory_guard, free_memory_is_given_back_by_a_thread_before_anybody_goes)
+{
+    run_fake_trimmer(15 * MIB);
+    set_resident(30 * MIB);
+    cr_assert_eq(memory_guard_look(&guard, 20 * MIB, now_ms + 100), 0, "it may be enough");
+    cr_assert(memory_guard_refuses(&guard), "nobody new comes");
+    cr_assert_null(strstr(log_text, "MEMORY-FULL"));
+    end_trim();
+    cr_assert_eq(atomic_load(&trims), 1);
+    cr_assert_not(pthread_equal(trims_on, pthread_self()), "no loop does it");
+    cr_assert_eq(memory_guard_look(&guard, 20 * MIB, now_ms + 200), 0);
+    cr_assert_null(strstr(log_text, "MEMORY-FULL"), "it was enough");
+    cr_assert_not(memory_guard_refuses(&guard));
+    memory_guard_finish(&guard);
+}
+
+Test(memory_guard, giving_back_that_is_of_no_use_rests_twice_as_long_each_time)
+{
+    run_fake_trimmer(0);
+    set_resident(30 * MIB);
+    cr_assert_eq(memory_guard_look(&guard, 20 * MIB, now_ms + 100), 0);
+    end_trim();
+    cr_assert_eq(memory_guard_look(&guard, 20 * MIB, now_ms + 200), 10 * MIB, "they go");
+    cr_assert_not_null(strstr(log_text, "limits.memory is passed"));
+    cr_assert_eq(guard.trimmer.rest_ms, TRIMMER_REST_MIN_MS);
+    for (uint64_t rest = 2 * TRIMMER_REST_MIN_MS; rest <= 4 * TRIMMER_REST_MIN_MS; rest *= 2) {
+        guard.trimmer.rests_until_ms = 0; /* it has rested */
+        (void)memory_guard_look(&guard, 20 * MIB, now_ms += 1000);
+        end_trim();
+        cr_assert_eq(guard.trimmer.rest_ms, rest, "%llu", (unsigned long long)rest);
+    }
+    cr_assert_eq(atomic_load(&trims), 3);
+    memory_guard_finish(&guard);
+}
+
+Test(memory_guard, near_the_end_of_a_group_nobody_waits_for_what_is_given_back)
+{
+    uint64_t limit = atomic_load(&guard.group_limit);
+    run_fake_trimmer(0);
+    cr_assert_eq(look_after(100, limit + MIB), 0);
+    cr_assert_gt(look_after(1, limit + (64 * MIB - limit) / 2), 0);
+    end_trim();
+    memory_guard_finish(&guard);
 }
