@@ -601,6 +601,6 @@ int sqlite_audience_sweep(struct sqlite_db *db, struct store_sweep *sweep)
     for (size_t i = 0; i < changes.count && status == 0 && sweep->user_count < sweep->limit; i++) {
         status = sweep_change(db, sweep, &changes.at[i]);
     }
-    sweep->more = sweep->user_count >= sweep->limit;
+    sweep->more = sweep->user_count >= sweep->limit || changes.count >= sweep->limit;
     return status < 0 ? status : drop_old(db, sweep);
 }

@@ -1136,8 +1136,9 @@ $$;
 -- rows, and drops old posts. Of a retraction nothing is left when, in a snapshot taken after every
 -- transaction below its horizon had ended, there is no row: those that came later have seen it
 -- (sql/README.md). Rows are renewed in one pass that begins behind the horizon. A change under way is
--- locked before inboxes are, and left alone by who finds that another sweep has moved it on. ret_late: for
--- how long the first of these has waited for transactions that are open.
+-- locked before inboxes are, and left alone by who finds that another sweep has moved it on. At most
+-- `most` changes are begun or ended; those that wait for transactions do not keep others behind them from
+-- that, up to 4,000 of them. ret_late: for how long the first of these has waited.
 CREATE FUNCTION peal.audience_sweep(instant bigint, keep_after bigint, most bigint)
 RETURNS TABLE (
     ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
@@ -1158,15 +1159,17 @@ DECLARE
     last_user text;
     now_ms bigint := floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
     late bigint := 0;
+    served bigint := 0;
     dropped bigint := 0;
     removed bigint;
 BEGIN
     FOR change IN
         SELECT c.tenant, c.n, c.horizon, c.edit, c.past, c.at FROM peal.audience_change c
-        ORDER BY c.tenant, c.n LIMIT most
+        ORDER BY c.tenant, c.n LIMIT most + 4000
     LOOP
-        EXIT WHEN cardinality(slots) >= most;
+        EXIT WHEN cardinality(slots) >= most OR served >= most;
         IF change.horizon = 0 THEN
+            served := served + 1;
             INSERT INTO peal.audience_change AS c (tenant, n) VALUES (change.tenant, change.n)
                 ON CONFLICT (tenant, n) DO UPDATE
                 SET horizon = pg_current_xact_id()::text::bigint;
@@ -1200,6 +1203,7 @@ BEGIN
             DELETE FROM peal.audience_change c
                 WHERE c.tenant = change.tenant AND c.n = change.n AND c.edit = change.edit
                     AND c.horizon = change.horizon;
+            served := served + CASE WHEN FOUND THEN 1 ELSE 0 END;
         END IF;
     END LOOP;
     FOR old IN
@@ -1234,7 +1238,7 @@ BEGIN
     END LOOP;
     RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
         NULL::bigint, NULL::uuid, NULL::bigint, NULL::smallint,
-        cardinality(slots) >= most OR dropped >= most, late;
+        cardinality(slots) >= most OR served >= most OR dropped >= most, late;
     IF cardinality(slots) = 0 THEN
         RETURN;
     END IF;

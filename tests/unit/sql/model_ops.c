@@ -22,7 +22,6 @@ enum {
     TOMBSTONES_KEPT_MS = 3000,
     STEPS_MAX = 2000,
     LEAP_MS = 61000, /* as long as a digest that users may choose */
-    RETRACTIONS_MAX = 60,
 };
 
 static struct model_inbox *draw_inbox(struct run *run)
@@ -534,9 +533,6 @@ static void sweep(struct run *run, enum store_op op, uint64_t kept_ms)
         .now = run->model.now,
         .limit = 1 + (uint32_t)run_draw(run, 12),
         .tombstone_ms = kept_ms};
-    if (op == STORE_AUDIENCE_SWEEP) { /* `more` does not count retractions beyond the limit */
-        request.limit += RETRACTIONS_MAX;
-    }
     size_t steps = 0;
     do {
         MUST(run, ++steps < STEPS_MAX, "it never ends");

@@ -124,3 +124,25 @@ BOTH(a_sweep_of_one_row_at_a_time_comes_to_an_end)
     expect_position(&harness, user_of("ann"), 0, 0, 0);
     harness_close(&harness);
 }
+
+/* Nobody has what was taken back first: the sweep goes on behind it. */
+BOTH(a_sweep_goes_on_behind_retractions_that_nobody_has)
+{
+    enum { NOBODYS = 7 }; /* more than a sweep's limit */
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_row row = row_of(user_of("ann"), 1, 1);
+    put_row(&harness, &row);
+    for (uint64_t i = 1; i <= NOBODYS; i++) {
+        struct store_audience_post post = post_of("nobody", i);
+        post_many(&harness, &post);
+        retract_post(&harness, &post);
+    }
+    struct store_audience_post last = post_of(NULL, NOBODYS + 1);
+    post_many(&harness, &last);
+    expect_position(&harness, user_of("ann"), 2, 2, 2);
+    retract_post(&harness, &last);
+    cr_expect_eq(sweep_audiences(&harness, 100, 1000), 1, "ann's");
+    expect_current(&harness, "ann", 2, 1);
+    harness_close(&harness);
+}
