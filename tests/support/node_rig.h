@@ -36,7 +36,8 @@ struct node_answer {
     char body[NODE_RIG_BODY_MAX];
 };
 
-/* Start a node on free ports of 127.0.0.1, with `settings` (text of a settings file) besides. */
+/* Start a node on free ports of 127.0.0.1, with `settings` (text of a settings file) besides; it
+ * has two shards unless they begin with how many. */
 void node_rig_start(struct node_rig *rig, const char *settings);
 
 /* Stop it and take its files away. */

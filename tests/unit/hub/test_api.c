@@ -5,13 +5,20 @@
  */
 #include <criterion/criterion.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "actors/core/sched.h"
+#include "actors/inbox/teller.h"
+#include "codec/base/buf.h"
 #include "codec/base/check.h"
 #include "codec/base/clock.h"
+#include "codec/base/mem.h"
 #include "hub/api/api.h"
+#include "hub/net/loop.h"
+#include "hub/node/node.h"
 #include "tests/support/node_rig.h"
 
 TestSuite(api, .timeout = 120);
@@ -462,6 +469,87 @@ Test(api, topics_say_what_they_have_changed)
     cr_expect_str_eq(answer.body, "{\"items\":[\"news\"],\"next\":null}");
     ask(ALL, "GET", "/api/v1/users/bob/topics", NULL);
     cr_expect_str_eq(answer.body, "{\"items\":[],\"next\":null}");
+    node_rig_stop(&rig);
+}
+
+/* Announcements that a shard has handled, and most of them in one turn of its loop; its thread. */
+struct told {
+    const struct hub_shard *shard;
+    uint64_t turn;
+    unsigned in_turn;
+    unsigned most;
+    uint64_t waited; /* most that were made and waited for a turn */
+    atomic_uint count;
+    atomic_bool set;
+};
+
+static struct told told; /* of a node with one shard */
+
+static void count_told(
+    void *context, enum sched_trace event, const struct actor *actor, const struct msg *msg)
+{
+    struct told *one = context;
+    (void)event;
+    (void)actor;
+    if (strcmp(msg->kind->name, "user.announce") != 0) {
+        return;
+    }
+    uint64_t turn = loop_turn(one->shard->loop);
+    one->in_turn = turn == one->turn ? one->in_turn + 1 : 1;
+    one->turn = turn;
+    one->most = one->in_turn > one->most ? one->in_turn : one->most;
+    uint64_t waiting = one->shard->shard.stats.announce_waiting;
+    one->waited = waiting > one->waited ? waiting : one->waited;
+    atomic_fetch_add(&one->count, 1);
+}
+
+static void set_trace(void *arg, bool cancelled)
+{
+    struct told *one = arg;
+    (void)cancelled;
+    sched_set_trace(one->shard->shard.sched, count_told, one);
+    atomic_store(&one->set, true);
+}
+
+static void count_announcements(void)
+{
+    told = (struct told){.shard = &rig.hub->shards[0]};
+    sched_post(rig.hub->system, 0, set_trace, &told);
+    while (!atomic_load(&told.set)) {
+        usleep(100);
+    }
+}
+
+static char *list_users(size_t count)
+{
+    struct builder body = {0};
+    builder_str(&body, "{\"users\":[");
+    for (size_t i = 0; i < count; i++) {
+        builder_printf(&body, "%s\"u%zu\"", i > 0 ? "," : "", i);
+    }
+    builder_str(&body, "]}");
+    char *text = mem_alloc(builder_bytes(&body).len + 1);
+    memcpy(text, builder_bytes(&body).at, builder_bytes(&body).len);
+    builder_reset(&body);
+    return text;
+}
+
+Test(api, a_call_for_many_users_tells_200_of_them_in_a_turn)
+{
+    enum { USERS = 10000 };
+    node_rig_start(&rig, "shards = 1\n" KEYS);
+    cr_assert_eq(rig.hub->shard_count, 1);
+    char *users = list_users(USERS);
+    count_announcements();
+    cr_expect_eq(ask(ALL, "PUT", TOPIC, users), 200, "%s", answer.body);
+    cr_expect_str_eq(answer.body, "{\"added\":10000}");
+    while (atomic_load(&told.count) < USERS) {
+        usleep(1000);
+    }
+    cr_expect_leq(told.most, TELLER_USERS, "%u in one turn", told.most);
+    cr_expect_leq(told.waited, TELLER_USERS, "no more are made than a turn tells");
+    cr_expect_eq(atomic_load(&told.count), USERS);
+    mem_free(users);
     node_rig_stop(&rig);
 }
 
