@@ -170,10 +170,12 @@ void feed_position(struct inbox *inbox, const struct user_position *position)
         read_above(inbox, position->rev);
         return;
     }
-    inbox->seq = position->seq;
-    inbox->rev = position->rev;
-    inbox->unread = position->unread;
-    inbox->unseen = position->unseen;
+    if (position->rev >= inbox->rev) { /* several may have asked, and answers pass each other */
+        inbox->seq = position->seq;
+        inbox->rev = position->rev;
+        inbox->unread = position->unread;
+        inbox->unseen = position->unseen;
+    }
     if (known) {
         become_ready(inbox);
     }
@@ -209,12 +211,14 @@ void feed_moved(struct inbox *inbox, uint64_t rev, uint64_t preference_rev)
     read_above(inbox, rev);
 }
 
-/* Before the phase is READY the position itself is yet to come, and is no older than this. */
+/* Before the phase is READY the position itself is yet to come: it may be older than this. */
 static void read_above(struct inbox *inbox, uint64_t rev)
 {
+    if (rev > inbox->rev) {
+        inbox->heard_rev = rev > inbox->heard_rev ? rev : inbox->heard_rev;
+    }
     if (inbox->phase == INBOX_READY && rev > inbox->rev) {
         shard_of(&inbox->owner.actor)->stats.rechecks++;
-        inbox->heard_rev = rev > inbox->heard_rev ? rev : inbox->heard_rev;
         read_store(inbox);
     }
 }
@@ -612,8 +616,7 @@ static void on_read(struct inbox *inbox, struct inbox_request *request)
     }
     if (sync->resync) {
         inbox->rev = sync->position.rev;
-        inbox->heard_rev = inbox->rev;
-        drop_held(inbox); /* what was held belongs to another numbering */
+        drop_held(inbox); /* it may belong to another numbering; what was heard is read for below */
         for_each_behind(inbox, catch_up);
         tell_resync(inbox, NULL, inbox->rev);
     } else {
