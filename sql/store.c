@@ -17,6 +17,9 @@
 #include "sql/steps.h"
 #include "sql/store_edit.h"
 
+/* What a turn of a shard completes: requests, those that stored rows counted by these. */
+enum { COMPLETE_MAX = 500 };
+
 /* Opening and closing first, then a request's way in, then its way out. */
 
 const char *const store_forgotten_names[STORE_FORGOTTEN_COUNT] = {
@@ -501,6 +504,37 @@ static void complete(struct store_port *port, struct store_request *request)
     }
 }
 
+static void complete_all(void *arg, bool cancelled);
+
+/* Have what is done completed in a turn of the port's shard. Called with the lock: complete_all
+ * waits for it, and with it the end of all that is woken. */
+static void post_completion(struct store_port *port)
+{
+    const struct store_config *config = &port->store->config;
+    if (!port->posted) {
+        port->posted = true;
+        config->post(config->post_context, port->index, complete_all, port);
+    }
+}
+
+/* What a request takes of a turn: what is answered and announced of its rows. */
+static size_t weight_of(const struct store_request *request)
+{
+    size_t rows = request->op == STORE_PUT ? ((const struct store_put *)request)->count : 0;
+    return rows > 0 ? rows : 1;
+}
+
+/* Complete as many as a turn does; the others stay in `batch`. */
+static void complete_some(struct store_port *port, struct list *batch)
+{
+    struct list *link;
+    for (size_t weight = 0; weight < COMPLETE_MAX && (link = pop_done(port, batch)) != NULL;) {
+        struct store_request *request = container_of(link, struct store_request, link);
+        weight += weight_of(request);
+        complete(port, request);
+    }
+}
+
 static void complete_all(void *arg, bool cancelled)
 {
     struct store_port *port = arg;
@@ -513,11 +547,15 @@ static void complete_all(void *arg, bool cancelled)
     }
     CHECK(pthread_mutex_unlock(&port->lock) == 0);
     port->draining = true;
-    for (struct list *link = pop_done(port, &batch); link; link = pop_done(port, &batch)) {
-        struct store_request *request = container_of(link, struct store_request, link);
-        complete(port, request);
-    }
+    complete_some(port, &batch);
     port->draining = false;
+    if (!list_empty(&batch)) { /* in the next turn, in front of what has come meanwhile */
+        CHECK(pthread_mutex_lock(&port->lock) == 0);
+        list_splice(&batch, &port->done);
+        list_splice(&port->done, &batch);
+        post_completion(port);
+        CHECK(pthread_mutex_unlock(&port->lock) == 0);
+    }
     if (!cancelled) {
         release_if_idle(port);
     }
@@ -544,12 +582,7 @@ static void give_back(struct store_request *request, int status)
     }
     CHECK(pthread_mutex_lock(&port->lock) == 0);
     list_append(&port->done, &request->link);
-    if (!port->posted) {
-        /* Under the lock: complete_all waits for it, and with it the end of all that is woken. */
-        const struct store_config *config = &port->store->config;
-        port->posted = true;
-        config->post(config->post_context, port->index, complete_all, port);
-    }
+    post_completion(port);
     CHECK(pthread_mutex_unlock(&port->lock) == 0);
 }
 

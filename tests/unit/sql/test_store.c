@@ -4,8 +4,10 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "codec/base/status.h"
+#include "sql/engine.h"
 #include "tests/unit/sql/both.h"
 
 TestSuite(sqlite, .timeout = 120);
@@ -563,5 +565,63 @@ BOTH(a_closing_port_finishes_what_it_has_and_refuses_more)
         store_request_finish(&puts[i].base);
     }
     cr_expect_eq(late.base.status, STATUS_UNAVAILABLE);
+    harness_close(&harness);
+}
+
+static unsigned completions;
+
+static void count_completion(struct store_request *request)
+{
+    cr_expect_eq(request->status, 0);
+    completions++;
+}
+
+/* How many requests are carried out and wait for a turn. */
+static unsigned count_done(struct store_port *port)
+{
+    unsigned count = 0;
+    pthread_mutex_lock(&port->lock);
+    list_for_each (link, &port->done) {
+        count++;
+    }
+    pthread_mutex_unlock(&port->lock);
+    return count;
+}
+
+/* On SQLite: its writer is a thread, so that all are done before the shard has a turn. */
+Test(sqlite, a_turn_completes_a_bounded_number_of_rows)
+{
+    enum { PUTS = 4, ROWS = 300 };
+    static struct store_row rows[PUTS][ROWS];
+    struct store_put puts[PUTS];
+    char url[URL_MAX];
+    struct harness harness;
+    harness_url("sqlite", url);
+    harness_open(&harness, url);
+    struct shard *shard = &harness.shards[0];
+    completions = 0;
+    for (unsigned i = 0; i < PUTS; i++) {
+        for (unsigned j = 0; j < ROWS; j++) {
+            rows[i][j] = row_of(user_of("ann"), 1 + i * ROWS + j, 1);
+        }
+        puts[i] = (struct store_put){
+            .base = {.op = STORE_PUT, .done = count_completion}, .rows = rows[i], .count = ROWS};
+        store_submit(shard->port, &puts[i].base);
+    }
+    while (count_done(shard->port) < PUTS) {
+        usleep(1000);
+    }
+    unsigned turns = 0;
+    while (completions < PUTS) {
+        unsigned before = completions;
+        uv_run(&shard->loop, UV_RUN_ONCE);
+        cr_expect_leq(completions - before, 2, "%u in one turn", completions - before);
+        turns++;
+    }
+    cr_expect_geq(turns, 2);
+    for (unsigned i = 0; i < PUTS; i++) {
+        cr_expect_eq(rows[i][0].rev, 1 + i * ROWS, "in their order");
+        store_request_finish(&puts[i].base);
+    }
     harness_close(&harness);
 }
