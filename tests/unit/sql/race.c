@@ -76,6 +76,43 @@ void race_add_post(struct race *race, const struct race_post *post)
     pthread_mutex_unlock(&race->lock);
 }
 
+size_t race_begin_revision(struct race *race, const struct race_post *post)
+{
+    pthread_mutex_lock(&race->lock);
+    CHECK(race->revision_count < RACE_REVISIONS_MAX);
+    size_t number = ++race->revision_count;
+    race->revisions[number - 1] =
+        (struct race_revision){.span = {.begin = ++race->tick, .end = RACE_OPEN}, .post = post};
+    pthread_mutex_unlock(&race->lock);
+    return number;
+}
+
+void race_end_revision(struct race *race, size_t number, bool found)
+{
+    pthread_mutex_lock(&race->lock);
+    struct race_revision *revision = &race->revisions[number - 1];
+    revision->span.end = ++race->tick;
+    revision->post = found ? revision->post : NULL;
+    pthread_mutex_unlock(&race->lock);
+}
+
+bool race_may_say(
+    const struct race *race, const struct race_post *post, size_t number, uint64_t now)
+{
+    const struct race_revision *said = number > 0 ? &race->revisions[number - 1] : NULL;
+    if (number > race->revision_count || (said != NULL && said->post != post)) {
+        return false;
+    }
+    uint64_t ended = said != NULL ? said->span.end : 0;
+    for (size_t i = 0; i < race->revision_count; i++) {
+        const struct race_revision *other = &race->revisions[i];
+        if (other->post == post && other->span.end < now && other->span.begin > ended) {
+            return false; /* it came after, and was there when the reader began */
+        }
+    }
+    return true;
+}
+
 struct race_post *race_find(struct race *race, const uint8_t *id)
 {
     for (size_t i = race->post_count; i > 0; i--) {

@@ -16,7 +16,13 @@
 
 #include "codec/notification_item.h"
 
-enum { RACE_USERS = 12, RACE_TOPICS = 3, RACE_POSTS_MAX = 3000, RACE_CHANGES_MAX = 8000 };
+enum {
+    RACE_USERS = 12,
+    RACE_TOPICS = 3,
+    RACE_POSTS_MAX = 3000,
+    RACE_CHANGES_MAX = 8000,
+    RACE_REVISIONS_MAX = 4000
+};
 
 /* An operation under way has no end yet. */
 #define RACE_OPEN UINT64_MAX
@@ -49,6 +55,12 @@ struct race_post {
     uint64_t n;
 };
 
+/* Other content of a post: its title is the number of the revision, from 1. */
+struct race_revision {
+    struct race_span span;
+    const struct race_post *post; /* NULL: it had been taken back */
+};
+
 struct race {
     pthread_mutex_t lock; /* of all below */
     uint64_t tick;
@@ -56,6 +68,8 @@ struct race {
     size_t post_count;
     struct race_change changes[RACE_CHANGES_MAX];
     size_t change_count;
+    struct race_revision revisions[RACE_REVISIONS_MAX];
+    size_t revision_count;
     uint64_t came[RACE_USERS]; /* when the first operation had ended that makes an inbox */
     uint64_t may_have_come[RACE_USERS]; /* when the first one began that may have made it */
     char failure[256]; /* the first one */
@@ -77,6 +91,15 @@ void race_end(struct race *race, size_t change);
 
 /* Note a post that was stored, over all the time that it took. */
 void race_add_post(struct race *race, const struct race_post *post);
+
+/* Note that a post is about to get other content: the number of the revision; and the end of it,
+ * `found`: the post was there. */
+size_t race_begin_revision(struct race *race, const struct race_post *post);
+void race_end_revision(struct race *race, size_t number, bool found);
+
+/* Whether who reads at `now` may see the title of that revision, 0: the first one. */
+bool race_may_say(
+    const struct race *race, const struct race_post *post, size_t number, uint64_t now);
 
 /* A post by its id; NULL: its poster has not been answered yet. */
 struct race_post *race_find(struct race *race, const uint8_t *id);

@@ -13,6 +13,7 @@ enum {
     STORES = 3,
     SINGLES_MAX = 1000, /* rows for one user, of a worker */
     ROWS_MAX = 2000,
+    REVISED_MAX = 20, /* digits of a title */
     ERASED = RACE_USERS - 1, /* who is erased now and then, and begins with an inbox */
     EXPIRED = 10, /* what expires here has, when swept */
 };
@@ -50,7 +51,8 @@ struct arena {
     unsigned stores;
     struct race race;
     struct worker workers[WORKERS];
-    unsigned operations;
+    unsigned operations; /* of a worker until the next checkpoint */
+    uint64_t keys; /* of posts to many */
 };
 
 extern const char *const race_users[RACE_USERS];
@@ -66,7 +68,11 @@ int race_ask(struct worker *worker, struct store_request *request);
 /* A page of a sync of a worker's device; whether it has all. */
 bool race_sync(struct worker *worker, unsigned user, uint32_t limit);
 
-/* All have ended: everything is exact. */
-void race_expect_all(struct arena *arena);
+/* Which revision a row of a post says it is; 0: it says what the post said first. */
+size_t race_revision_of(const struct notification_item *item);
+
+/* All have ended: everything is exact. Devices of this worker, or of all where there are no more,
+ * are to have what there is. */
+void race_expect_all(struct arena *arena, unsigned worker);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Eight workers on the ports of three stores of one database (SQLite: of one store) subscribe,
- * post, take back, connect, mark, read, erase and sweep at once. What they see meanwhile, and what
- * there is in the end, must be what race.h can say for sure.
+ * post, change, take back, connect, mark, read, erase and sweep at once. What they see meanwhile,
+ * and what there is at each checkpoint, must be what race.h can say for sure.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -19,8 +19,10 @@
 #include "tests/unit/sql/race_run.h"
 
 enum {
-    OPERATIONS = 120, /* of a worker in a round */
-    OPERATIONS_FULL = 500, /* with PEAL_FULL=1 */
+    OPERATIONS = 30, /* of a worker between two checkpoints, at which all stand still */
+    CHECKPOINTS = 4, /* of a round */
+    OPERATIONS_FULL = 13, /* with PEAL_FULL=1: of all 104,000, with 1,000 checkpoints */
+    CHECKPOINTS_FULL = 40,
     ROUNDS_FULL = 25,
     TRIES = 50,
 };
@@ -100,7 +102,7 @@ static void post_to_audience(struct worker *worker)
     struct race *race = &worker->arena->race;
     struct race_post post = {.worker = worker->index, .retract = {RACE_OPEN, RACE_OPEN}};
     struct bytes names[RACE_USERS];
-    uint64_t key = 1 + draw(worker, (uint64_t)WORKERS * worker->arena->operations);
+    uint64_t key = 1 + draw(worker, worker->arena->keys);
     fill_post(key, &post);
     struct store_audience_post request =
         post_of(post.kind == AUDIENCE_TOPIC ? race_topics[post.topic] : NULL, key);
@@ -170,6 +172,38 @@ static void retract(struct worker *worker)
     for (uint64_t i = draw(worker, 4); i > 0; i--) { /* while others still make rows of it */
         sweep_once(worker, STORE_AUDIENCE_SWEEP);
     }
+}
+
+size_t race_revision_of(const struct notification_item *item)
+{
+    char title[REVISED_MAX + 1] = {0};
+    bool is_first = item->title.len == 0 || item->title.len > REVISED_MAX;
+    memcpy(title, item->title.at, is_first ? 0 : item->title.len);
+    return strtoul(title, NULL, 10); /* the first one is no number */
+}
+
+static void revise(struct worker *worker)
+{
+    struct race *race = &worker->arena->race;
+    struct store_revise request = {
+        .base.op = STORE_REVISE, .fields = NOTIFICATION_EDIT_TITLE, .at = 5};
+    const struct race_post *post = NULL;
+    char title[REVISED_MAX + 1];
+    pthread_mutex_lock(&race->lock);
+    if (race->post_count > 0) {
+        post = &race->posts[race->post_count - 1 - draw(worker, race->post_count) / 2];
+        memcpy(request.id, post->id, NOTIFICATION_ID_LEN);
+    }
+    pthread_mutex_unlock(&race->lock);
+    if (post == NULL) {
+        return;
+    }
+    size_t number = race_begin_revision(race, post);
+    (void)snprintf(title, sizeof(title), "%zu", number);
+    request.title = bytes_str(title);
+    int status = race_ask(worker, &request.base);
+    race_end_revision(race, number, status == 0);
+    store_request_finish(&request.base);
 }
 
 /* --- one user's rows --- */
@@ -287,6 +321,19 @@ static unsigned count_in(const struct store_list *list, const struct race_post *
     return count;
 }
 
+static bool says_what_it_may(const struct race *race, const struct store_list *list,
+    const struct race_post *post, uint64_t begin)
+{
+    bool may = true;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct notification_item *item = &list->items[i];
+        bool is_it = item->audience != AUDIENCE_NONE &&
+                     memcmp(item->audience_id, post->id, NOTIFICATION_ID_LEN) == 0;
+        may = may && (!is_it || race_may_say(race, post, race_revision_of(item), begin));
+    }
+    return may;
+}
+
 /* What is wrong with a list that was asked for at `begin` and has all there is; NULL: nothing. */
 static const char *judge(const struct race *race, const struct store_list *list,
     const struct race_post *post, unsigned user, uint64_t begin)
@@ -297,6 +344,9 @@ static const char *judge(const struct race *race, const struct store_list *list,
     }
     if (count > 0 && post->retract.end < begin) {
         return "had been taken back";
+    }
+    if (!says_what_it_may(race, list, post, begin)) {
+        return "says what it said before";
     }
     if (post->span.end >= begin) {
         return NULL;
@@ -414,7 +464,8 @@ static void *run_worker(void *arg)
         void (*what)(struct worker *worker);
         uint64_t weight;
     } operations[] = {{post_to_audience, 25}, {change_topic, 18}, {put, 12}, {read_list, 12},
-        {come, 10}, {sync_one, 8}, {mark, 6}, {retract, 6}, {edit, 4}, {sweep, 3}, {erase_user, 1}};
+        {come, 10}, {sync_one, 8}, {mark, 6}, {retract, 6}, {revise, 8}, {edit, 4}, {sweep, 3},
+        {erase_user, 1}};
     struct worker *worker = arg;
     uint64_t total = 0;
     for (size_t i = 0; i < ARRAY_LEN(operations); i++) {
@@ -442,11 +493,22 @@ static void open_stores(struct arena *arena, const char *engine)
     }
 }
 
-static void run_round(const char *engine, uint64_t seed, unsigned operations)
+static void run_workers(struct arena *arena)
+{
+    pthread_t threads[WORKERS];
+    for (unsigned i = 0; i < WORKERS; i++) {
+        cr_assert_eq(pthread_create(&threads[i], NULL, run_worker, &arena->workers[i]), 0);
+    }
+    for (unsigned i = 0; i < WORKERS; i++) {
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+    }
+}
+
+static void run_round(const char *engine, uint64_t seed, unsigned operations, unsigned checkpoints)
 {
     struct arena *arena = mem_alloc(sizeof(*arena));
-    pthread_t threads[WORKERS];
     arena->operations = operations;
+    arena->keys = (uint64_t)WORKERS * operations * checkpoints;
     open_stores(arena, engine);
     race_init(&arena->race);
     for (unsigned i = 0; i < WORKERS; i++) {
@@ -461,13 +523,10 @@ static void run_round(const char *engine, uint64_t seed, unsigned operations)
     put_row(&arena->harnesses[0], &row);
     race_may_come(&arena->race, ERASED);
     race_has_come(&arena->race, ERASED);
-    for (unsigned i = 0; i < WORKERS; i++) {
-        cr_assert_eq(pthread_create(&threads[i], NULL, run_worker, &arena->workers[i]), 0);
+    for (unsigned i = 0; i < checkpoints; i++) {
+        run_workers(arena);
+        race_expect_all(arena, i + 1 < checkpoints ? i % WORKERS : WORKERS);
     }
-    for (unsigned i = 0; i < WORKERS; i++) {
-        cr_assert_eq(pthread_join(threads[i], NULL), 0);
-    }
-    race_expect_all(arena);
     for (unsigned i = 0; i < arena->stores; i++) {
         harness_close(&arena->harnesses[i]);
     }
@@ -482,7 +541,8 @@ static void run_rounds(const char *engine)
     uint64_t first = seed_draw();
     for (uint64_t i = 0; i < (heavy ? ROUNDS_FULL : 1); i++) {
         (void)fprintf(stderr, "PEAL_SEED=%lu\n", first + i);
-        run_round(engine, first + i, heavy ? OPERATIONS_FULL : OPERATIONS);
+        run_round(engine, first + i, heavy ? OPERATIONS_FULL : OPERATIONS,
+            heavy ? CHECKPOINTS_FULL : CHECKPOINTS);
     }
 }
 
