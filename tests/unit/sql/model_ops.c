@@ -17,6 +17,7 @@
 
 enum {
     PUT_MAX = 4,
+    BURST = 12, /* more of a type than a digest remembers */
     IDS_MAX = 5,
     POSTS_KEPT_MS = 4000,
     TOMBSTONES_KEPT_MS = 3000,
@@ -119,12 +120,17 @@ static void expect_put(struct run *run, const struct posted *posted, const struc
 static void post_to_users(struct run *run)
 {
     struct model_inbox *inboxes[2] = {draw_inbox(run), draw_inbox(run)};
-    struct store_row rows[PUT_MAX];
-    struct posted posted[PUT_MAX];
-    size_t count = 1 + run_draw(run, PUT_MAX);
+    struct store_row rows[BURST];
+    struct posted posted[BURST];
+    bool bursts = run_draws(run, 20);
+    size_t count = bursts ? BURST : 1 + run_draw(run, PUT_MAX);
     run_tell(run, "put %zu for %s %s", count, inboxes[0]->user, inboxes[1]->user);
     for (size_t i = 0; i < count; i++) {
-        posted[i] = run_draw_put(run, inboxes[run_draw(run, 2)], &rows[i]);
+        posted[i] = run_draw_put(run, inboxes[bursts ? 0 : run_draw(run, 2)], &rows[i]);
+        if (bursts) {
+            posted[i].put.content.type = posted[0].put.content.type;
+            rows[i].type = rows[0].type;
+        }
     }
     struct store_put put = {.base.op = STORE_PUT, .rows = rows, .count = count};
     run_ask(run, &put.base);
