@@ -190,6 +190,10 @@ struct shard_stats {
         audience_unplaced; /* users asked for with each topic of their tenant, for want of room */
     uint64_t expired; /* rows */
     uint64_t woken; /* rows that were snoozed until now */
+    uint64_t retained; /* rows that went because no more, or none so old, are kept */
+    uint64_t retention_looked; /* inboxes that were looked at for that */
+    uint64_t retention_late_ms; /* for how long the walk over them was late, at its last step */
+    uint64_t retention_walk_ms; /* what the last whole one took */
     uint64_t expiry_late_ms; /* for how long the first of what was due last had been */
     uint64_t audience_held_ms; /* how long posts to many waited for others' transactions, last */
     uint64_t suppressed; /* posts that their users do not want */

@@ -90,6 +90,7 @@ static uint32_t slot_of_request(const struct store_request *request)
     case STORE_PING:
     case STORE_SUMMARY:
     case STORE_SUMMARY_SWEEP:
+    case STORE_RETAIN:
     case STORE_AUDIENCE_POST:
     case STORE_AUDIENCE_SWEEP:
     case STORE_POSTED:

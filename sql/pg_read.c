@@ -118,6 +118,7 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     case STORE_PREFERENCE_WRITE:
     case STORE_CLAIM:
     case STORE_SWEEP:
+    case STORE_RETAIN:
     case STORE_FORGET:
     case STORE_EPOCH:
     case STORE_AUDIENCE_POST:
@@ -381,6 +382,7 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     case STORE_PREFERENCE_WRITE:
     case STORE_CLAIM:
     case STORE_SWEEP:
+    case STORE_RETAIN:
     case STORE_FORGET:
     case STORE_EPOCH:
     case STORE_AUDIENCE_POST:

@@ -13,6 +13,7 @@
 #include "sql/pg_edit.h"
 #include "sql/pg_forget.h"
 #include "sql/pg_put.h"
+#include "sql/pg_retention.h"
 #include "sql/pg_schedule.h"
 #include "sql/steps.h"
 
@@ -224,6 +225,13 @@ static void send_sweep(struct pg_conn *conn, struct pg_flight *flight)
     pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_SWEEP, .count = 1});
 }
 
+static void send_retention(struct pg_conn *conn, struct pg_flight *flight)
+{
+    enum pg_statement which =
+        pg_retention_add(pg_conn_params(conn), (const struct store_retention *)flight->requests[0]);
+    pg_conn_send(conn, flight, (struct pg_run){.which = which, .count = 1});
+}
+
 /* What the second statement reads is the first one's, or what another put before it. */
 static void send_epoch(struct pg_conn *conn, struct pg_flight *flight)
 {
@@ -331,6 +339,8 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
         pg_schedule_send(conn, flight);
     } else if (request->op == STORE_POSITIONS || request->op == STORE_SUMMARY_SWEEP) {
         pg_read_add(conn, flight);
+    } else if (request->op == STORE_RETAIN) {
+        send_retention(conn, flight);
     } else {
         send_sweep(conn, flight);
     }
@@ -509,6 +519,9 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
         return read_claim((struct store_claim *)request, rows);
     case STORE_FORGET:
         return pg_forget_read((struct store_forget *)request, run->which, rows);
+    case STORE_RETAIN:
+        pg_retention_read((struct store_retention *)request, rows);
+        return read_sweep((struct store_sweep *)request, rows);
     case STORE_SWEEP:
     case STORE_AUDIENCE_SWEEP:
         return read_sweep((struct store_sweep *)request, rows);

@@ -409,6 +409,7 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_AUDIENCE_POST:
     case STORE_AUDIENCE_SWEEP:
     case STORE_SUMMARY_SWEEP:
+    case STORE_RETAIN:
     case STORE_RETRACT:
     case STORE_REVISE:
     case STORE_SUBSCRIBE:

@@ -9,6 +9,7 @@
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_change.h"
 #include "sql/sqlite_forget.h"
+#include "sql/sqlite_retention.h"
 #include "sql/sqlite_schedule.h"
 #include "sql/sqlite_summary.h"
 #include "sql/sqlite_topics.h"
@@ -485,6 +486,8 @@ static int run_write(
         return run_sweep(db, (struct store_sweep *)request);
     case STORE_SUMMARY_SWEEP:
         return sqlite_summary_sweep(db, (struct store_sweep *)request);
+    case STORE_RETAIN:
+        return sqlite_retention_step(db, (struct store_retention *)request);
     case STORE_WITNESS_RAISE:
         return run_witness(db, (struct store_witness *)request);
     case STORE_EPOCH:

@@ -296,7 +296,7 @@ bool op_writes(enum store_op op)
     return op == STORE_PUT || op == STORE_MARK || op == STORE_EDIT || op == STORE_CLAIM ||
            op == STORE_SWEEP || op == STORE_FORGET || op == STORE_WITNESS_RAISE ||
            op == STORE_EPOCH || op == STORE_PREFERENCE_WRITE || op == STORE_SUMMARY_SWEEP ||
-           op_writes_for_many_or_later(op);
+           op == STORE_RETAIN || op_writes_for_many_or_later(op);
 }
 
 bool op_checks(enum store_op op)
@@ -384,6 +384,7 @@ static const struct outputs outputs[STORE_OP_COUNT] = {
     [STORE_SWEEP] = OUTPUTS(store_sweep, users),
     [STORE_SUMMARY] = OUTPUTS(store_summary, rows),
     [STORE_SUMMARY_SWEEP] = OUTPUTS(store_sweep, users),
+    [STORE_RETAIN] = OUTPUTS(store_retention, looked),
     [STORE_WITNESS_RAISE] = OUTPUTS(store_witness, number),
     [STORE_WITNESS_READ] = OUTPUTS(store_witness, number),
     [STORE_EPOCH] = {offsetof(struct store_renewal, epoch), offsetof(struct store_renewal, fresh)},
@@ -401,6 +402,9 @@ static void clear_outputs(struct store_request *request)
         return; /* no such request */
     }
     clear(request, &outputs[request->op]);
+    if (request->op == STORE_RETAIN) { /* and those of the sweep in it */
+        clear(request, &outputs[STORE_SWEEP]);
+    }
     if (request->op == STORE_PAGE) { /* those of the list in it too */
         clear(request, &outputs[STORE_LIST]);
     }

@@ -28,6 +28,7 @@
 #include "sql/store_list.h"
 #include "sql/store_preference.h"
 #include "sql/store_request.h"
+#include "sql/store_retention.h"
 #include "sql/store_schedule.h"
 #include "sql/store_summary.h"
 #include "sql/store_types.h"

@@ -157,6 +157,22 @@ static bool is_sweep(const struct store_sweep *sweep)
            sweep->limit <= STORE_REV_MAX;
 }
 
+static bool is_rule(const struct store_retention_rule *rule)
+{
+    return is_text(rule->tenant, STORE_NAME_MAX) && rule->age_ms <= INT64_MAX &&
+           rule->rows <= STORE_RETENTION_ROWS_MAX;
+}
+
+static bool is_retention(const struct store_retention *retention)
+{
+    bool good = is_sweep(&retention->sweep) && retention->every_ms <= INT64_MAX &&
+                retention->rule_count <= STORE_RETENTION_RULES_MAX && is_rule(&retention->usual);
+    for (size_t i = 0; good && i < retention->rule_count; i++) {
+        good = is_rule(&retention->rules[i]);
+    }
+    return good;
+}
+
 static bool is_witness(const struct store_witness *witness)
 {
     return witness->node.len > 0 && is_text(witness->node, NODE_MAX_LEN);
@@ -225,6 +241,8 @@ bool request_is_valid(const struct store_request *request)
     case STORE_SWEEP:
     case STORE_SUMMARY_SWEEP:
         return is_sweep((const struct store_sweep *)request);
+    case STORE_RETAIN:
+        return is_retention((const struct store_retention *)request);
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
         return is_witness((const struct store_witness *)request);

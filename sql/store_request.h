@@ -44,6 +44,7 @@ enum store_op {
     STORE_PING,
     STORE_SUMMARY, /* these: store_summary.h */
     STORE_SUMMARY_SWEEP,
+    STORE_RETAIN, /* store_retention.h */
     STORE_AUDIENCE_POST, /* these: store_audience.h */
     STORE_AUDIENCE_SWEEP,
     STORE_POSTED,

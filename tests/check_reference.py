@@ -67,10 +67,10 @@ def allowed(kind, least, most, words):
     if kind == "CHOICE":
         return choice
     if kind == "INT":
-        return f"{least} to {most}"
+        return f"{least} to {most}" + (f" or {choice}" if choice else "")
     if kind in ("SIZE", "DURATION"):
         units = SIZES if kind == "SIZE" else TIMES
-        return f"{quantity(least, units)} to {quantity(most, units)}"
+        return f"{quantity(least, units)} to {quantity(most, units)}" + (f" or {choice}" if choice else "")
     if kind == "LIST":
         return f"list of {least} to {most}" + (f": {choice}" if choice else "")
     return f"text, {least} to {most} bytes"

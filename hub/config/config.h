@@ -9,6 +9,7 @@
 #ifndef HUB_CONFIG_CONFIG_H
 #define HUB_CONFIG_CONFIG_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,6 +47,10 @@ struct config_list {
 #define CONFIG_C_SECRET const char *
 #define CONFIG_C_URL const char *
 #define CONFIG_C_LIST struct config_list
+
+/* A number that an option of a block leaves to others, where its row has a word for it. */
+#define CONFIG_INHERIT UINT64_MAX
+#define CONFIG_INHERIT_INT UINT_MAX
 
 /* A key of a backend. */
 struct config_api_key {
@@ -87,6 +92,14 @@ struct config_topic_type {
 #include "hub/config/config_blocks.def"
 };
 
+/* What holds for a tenant instead of what holds for all; CONFIG_INHERIT: nothing is said here. */
+struct config_tenant {
+    const char *name;
+    const char *where; /* "peal.conf:12", or "default" */
+#define TENANT(type, option, member, ...) CONFIG_C_##type member;
+#include "hub/config/config_blocks.def"
+};
+
 /* What holds for notifications of a type where users do not say it themselves. */
 struct config_notification_type {
     const char *name;
@@ -124,6 +137,8 @@ struct config {
     size_t room_type_count;
     struct config_topic_type *topic_types;
     size_t topic_type_count;
+    struct config_tenant *tenants;
+    size_t tenant_count;
     struct config_notification_type *notification_types;
     size_t notification_type_count;
     struct config_list warnings; /* sentences to log once at start */

@@ -15,6 +15,7 @@
 #include "hub/net/loopback.h"
 #include "hub/net/origin.h"
 
+enum { TENANT_MAX = 128 }; /* bytes, as an API key may name */
 enum { SECRET_LEAST = 32 }; /* bytes of an HS256 secret: RFC 7518 section 3.2 */
 
 static bool is_default(const struct config *config, enum config_place place)
@@ -216,6 +217,35 @@ static int check_topic_types(const struct config *config, struct config_error *e
     return 0;
 }
 
+static int check_age(
+    const char *where, const char *name, uint64_t age_ms, struct config_error *error)
+{
+    return age_ms == 0 || age_ms >= 1000
+               ? 0
+               : config_draft_refuse(
+                     error, "%s: %s: too short; allowed: 0, or from 1s on", where, name);
+}
+
+/* How long notifications are kept, by tenant. */
+static int check_retention(struct config *config, struct config_error *error)
+{
+    int status = check_age(config->came_from[CONFIG_AT_inbox_retention_age_ms],
+        "inbox.retention_age", config->inbox_retention_age_ms, error);
+    for (size_t i = 0; i < config->tenant_count && status == 0; i++) {
+        const struct config_tenant *tenant = &config->tenants[i];
+        if (strlen(tenant->name) > TENANT_MAX) {
+            status = config_draft_refuse(
+                error, "%s: tenant: the name is too long; allowed: up to 128 bytes", tenant->where);
+        } else {
+            status = check_age(tenant->where, "retention_age", tenant->retention_age_ms, error);
+        }
+    }
+    if (status == 0 && config->tenant_count > 0 && !config->auth_tenants) {
+        config_draft_warn(config, "tenant: auth.tenants is off, so no user has a tenant");
+    }
+    return status;
+}
+
 static int check_room_types(const struct config *config, struct config_error *error)
 {
     for (size_t i = 0; i < config->room_type_count; i++) {
@@ -339,6 +369,14 @@ static int check_bus(const struct config *config, struct config_error *error)
     return 0;
 }
 
+/* Blocks that say what holds for what has a name. */
+static int check_types(struct config *config, struct config_error *error)
+{
+    int status = check_room_types(config, error);
+    status = status < 0 ? status : check_topic_types(config, error);
+    return status < 0 ? status : check_retention(config, error);
+}
+
 int config_check(struct config *config, struct config_error *error)
 {
     int status = check_dev(config, error);
@@ -348,8 +386,7 @@ int config_check(struct config *config, struct config_error *error)
     status = status < 0 ? status : check_aliases(config, error);
     status = status < 0 ? status : check_jwt_keys(config, error);
     status = status < 0 ? status : check_api_keys(config, error);
-    status = status < 0 ? status : check_room_types(config, error);
-    status = status < 0 ? status : check_topic_types(config, error);
+    status = status < 0 ? status : check_types(config, error);
     status = status < 0 ? status : check_namespaces(config, error);
     status = status < 0 ? status : check_headers(config, error);
     status = status < 0 ? status : check_cluster(config, error);

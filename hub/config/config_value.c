@@ -253,10 +253,14 @@ static int parse_list(const struct config_setting *row, const char *text,
     return 0;
 }
 
-/* A number of any type within the row's range, as 64 bits. */
+/* A number of any type within the row's range, as 64 bits; or the word that stands for none. */
 static int parse_number(const struct config_setting *row, const char *text, uint64_t *ret_value,
     struct config_error *ret_why)
 {
+    if (row->words[0] != 0 && strcmp(text, row->words) == 0) {
+        *ret_value = row->type == CONFIG_INT ? CONFIG_INHERIT_INT : CONFIG_INHERIT;
+        return 0;
+    }
     int status = row->type == CONFIG_INT ? bytes_to_u64(bytes_str(text), UINT64_MAX, ret_value)
                                          : parse_quantity(row->type, text, ret_value);
     if (status < 0 && status != STATUS_TOO_LARGE) {
@@ -388,10 +392,22 @@ static void print_list(const struct config_list *list, struct builder *builder)
     builder_byte(builder, '}');
 }
 
+/* Whether a number is left to others: it prints as the word for that. */
+static bool is_inherited(const struct config_setting *row, const void *value)
+{
+    return row->words[0] != 0 &&
+           ((row->type == CONFIG_INT && *(const unsigned *)value == CONFIG_INHERIT_INT) ||
+               (row->type == CONFIG_DURATION && *(const uint64_t *)value == CONFIG_INHERIT));
+}
+
 void config_value_print(
     const struct config_setting *row, const void *owner, struct builder *builder)
 {
     const void *value = (const char *)owner + row->offset;
+    if (is_inherited(row, value)) {
+        builder_str(builder, row->words);
+        return;
+    }
     switch (row->type) {
     case CONFIG_BOOL:
         builder_str(builder, *(const bool *)value ? "on" : "off");
@@ -423,6 +439,13 @@ void config_value_print(
     }
 }
 
+/* The word that a number may be. */
+static void print_other(const struct config_setting *row, struct builder *builder)
+{
+    builder_str(builder, row->words[0] != 0 ? " or " : "");
+    builder_str(builder, row->words);
+}
+
 void config_value_print_range(const struct config_setting *row, struct builder *builder)
 {
     switch (row->type) {
@@ -435,12 +458,14 @@ void config_value_print_range(const struct config_setting *row, struct builder *
     case CONFIG_INT:
         builder_printf(
             builder, "%llu to %llu", (unsigned long long)row->least, (unsigned long long)row->most);
+        print_other(row, builder);
         break;
     case CONFIG_SIZE:
     case CONFIG_DURATION:
         print_quantity(row->type, row->least, builder);
         builder_str(builder, " to ");
         print_quantity(row->type, row->most, builder);
+        print_other(row, builder);
         break;
     case CONFIG_STRING:
     case CONFIG_SECRET:

@@ -29,8 +29,9 @@ void config_arena_append(struct config_arena *arena, struct config_list *list, c
 
 /*
  * Parse `text` as a value of `row` and store it at row->offset in `owner`, its memory in
- * `arena`. Items of a list are separated by commas. STATUS_INVALID: `ret_why` says what is wrong
- * and what is allowed, without the value where that is a secret; nothing is stored.
+ * `arena`. Items of a list are separated by commas. Where the row of an INT or a DURATION has a
+ * word, that stands for CONFIG_INHERIT_INT or CONFIG_INHERIT. STATUS_INVALID: `ret_why` says what
+ * is wrong and what is allowed, without the value where that is a secret; nothing is stored.
  */
 MUST_CHECK int config_value_parse(const struct config_setting *row, const char *text,
     struct config_arena *arena, void *owner, struct config_error *ret_why);

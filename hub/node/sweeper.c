@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runs one sweep after the other on a timer, and again at once as long as there is more: of what is
- * due, then of posts to many, and each few seconds of what is counted by day.
+ * due, then of posts to many, each few seconds of what is counted by day, and last a step of the
+ * walk that takes what is not kept. That goes on at once too, but what is due goes before it.
  */
 #include "hub/node/sweeper.h"
 
@@ -14,22 +15,23 @@
 #include "codec/base/status.h"
 #include "hub/config/config.h"
 #include "hub/net/loop.h"
+#include "hub/node/hub_settings.h"
 #include "hub/node/node.h"
+#include "hub/node/retention.h"
 #include "sql/store.h"
 
 enum { LIMIT = 500, SUMMARY_MS = 5000, LATE_MS = 10000 };
 
 /* What is swept, in this order; `names` is for the log. */
-enum { ROWS, AUDIENCES, SUMMARIES, KINDS };
-static const char *const names[KINDS] = {"rows", "audiences", "summary"};
-
-static const uint64_t keep_posts_ms = UINT64_C(400) * 86400000; /* for users who do not come */
+enum { ROWS, AUDIENCES, SUMMARIES, RETENTION, KINDS };
+static const char *const names[KINDS] = {"rows", "audiences", "summary", "retention"};
 
 struct sweeper {
     uv_timer_t timer;
-    struct store_sweep request;
+    struct retention_walk walk; /* its request serves all sweeps */
     struct hub_shard *shard;
     bool busy;
+    uint64_t swept_ms; /* when what is due was swept last; monotonic */
     uint64_t summed_ms; /* when what is counted by day was swept last; monotonic */
     uint64_t refused_ms[KINDS]; /* of each: since when, as the operator was told; 0: it is not */
     uint64_t late_ms; /* since when what is due is late, as the operator was told; 0: it is not */
@@ -41,13 +43,22 @@ struct sweeper {
 static void free_when_done(struct sweeper *sweeper)
 {
     if (sweeper->closed && !sweeper->busy) {
+        retention_finish(&sweeper->walk);
         mem_free(sweeper);
     }
 }
 
+static struct store_sweep *request_of(struct sweeper *sweeper)
+{
+    return &sweeper->walk.request.sweep;
+}
+
 static unsigned kind_of(enum store_op op)
 {
-    return op == STORE_SWEEP ? ROWS : op == STORE_AUDIENCE_SWEEP ? AUDIENCES : SUMMARIES;
+    return op == STORE_SWEEP            ? ROWS
+           : op == STORE_AUDIENCE_SWEEP ? AUDIENCES
+           : op == STORE_RETAIN         ? RETENTION
+                                        : SUMMARIES;
 }
 
 /*
@@ -56,7 +67,7 @@ static unsigned kind_of(enum store_op op)
  */
 static void judge(struct sweeper *sweeper, int status)
 {
-    unsigned kind = kind_of(sweeper->request.base.op);
+    unsigned kind = kind_of(request_of(sweeper)->base.op);
     uint64_t *refused_ms = &sweeper->refused_ms[kind];
     bool refused = status != 0 && status != STATUS_UNAVAILABLE && status != STATUS_UNKNOWN;
     if (refused && *refused_ms == 0) {
@@ -77,7 +88,7 @@ static void judge(struct sweeper *sweeper, int status)
 /* How late what is due is taken; the operator is told when that is for long, once. */
 static void watch_lag(struct sweeper *sweeper)
 {
-    uint64_t late_ms = sweeper->request.late_ms;
+    uint64_t late_ms = request_of(sweeper)->late_ms;
     sweeper->shard->shard.stats.expiry_late_ms = late_ms;
     if (late_ms >= LATE_MS && sweeper->late_ms == 0) {
         sweeper->late_ms = clock_mono_ms();
@@ -95,7 +106,7 @@ static void watch_lag(struct sweeper *sweeper)
 /* How long transactions of others hold up what becomes of posts to many; told as above. */
 static void watch_held(struct sweeper *sweeper)
 {
-    uint64_t held_ms = sweeper->request.late_ms;
+    uint64_t held_ms = request_of(sweeper)->late_ms;
     sweeper->shard->shard.stats.audience_held_ms = held_ms;
     if (held_ms >= LATE_MS && sweeper->held_ms == 0) {
         sweeper->held_ms = clock_mono_ms();
@@ -114,25 +125,31 @@ static void watch_held(struct sweeper *sweeper)
 /* Announce what has changed, and count it. */
 static void tell(struct sweeper *sweeper)
 {
-    const struct store_sweep *request = &sweeper->request;
+    const struct store_sweep *request = request_of(sweeper);
     struct shard_stats *stats = &sweeper->shard->shard.stats;
     if (request->base.op == STORE_SWEEP) {
         watch_lag(sweeper);
     } else if (request->base.op == STORE_AUDIENCE_SWEEP) {
         watch_held(sweeper);
+    } else if (request->base.op == STORE_RETAIN) {
+        retention_tell(&sweeper->walk, stats);
     }
     for (size_t i = 0; i < request->user_count; i++) {
         const struct store_swept *swept = &request->users[i];
         bool due = request->base.op == STORE_SWEEP;
         stats->expired += due && !swept->news ? swept->change_count : 0;
         stats->woken += due && swept->news ? swept->change_count : 0;
+        stats->retained += request->base.op == STORE_RETAIN ? swept->change_count : 0;
         if (!sweeper->closing) {
             announce_swept(&sweeper->shard->shard, swept);
         }
     }
 }
 
-static void sweep(struct sweeper *sweeper, enum store_op op);
+static const struct config *config_of(const struct sweeper *sweeper)
+{
+    return sweeper->shard->settings->config;
+}
 
 /* What is swept behind `op`; STORE_OP_COUNT: nothing. */
 static enum store_op next_of(struct sweeper *sweeper, enum store_op op)
@@ -145,7 +162,20 @@ static enum store_op next_of(struct sweeper *sweeper, enum store_op op)
         sweeper->summed_ms = now;
         return STORE_SUMMARY_SWEEP;
     }
+    if (op != STORE_RETAIN && retention_is_on(config_of(sweeper))) {
+        return STORE_RETAIN;
+    }
+    if (op != STORE_RETAIN) {
+        retention_rest(&sweeper->walk, &sweeper->shard->shard.stats);
+    }
     return STORE_OP_COUNT;
+}
+
+/* Behind a sweep that has more to do. What is due does not wait for the end of a walk. */
+static enum store_op again(struct sweeper *sweeper, enum store_op op)
+{
+    bool waits = clock_mono_ms() >= sweeper->swept_ms + config_of(sweeper)->store_sweep_ms;
+    return op == STORE_RETAIN && waits ? STORE_SWEEP : op;
 }
 
 static uint64_t keep_ms_of(const struct config *config, enum store_op op)
@@ -154,16 +184,20 @@ static uint64_t keep_ms_of(const struct config *config, enum store_op op)
     case ROWS:
         return config->store_tombstones_ms;
     case AUDIENCES:
-        return keep_posts_ms;
-    default:
+        return retention_keep_posts_ms(config);
+    case SUMMARIES:
         return config->store_summary_ms;
+    default:
+        return 0;
     }
 }
 
+static void sweep(struct sweeper *sweeper, enum store_op op);
+
 static void on_swept(struct store_request *base)
 {
-    struct sweeper *sweeper = container_of(base, struct sweeper, request.base);
-    struct store_sweep *request = &sweeper->request;
+    struct sweeper *sweeper = container_of(base, struct sweeper, walk.request.sweep.base);
+    struct store_sweep *request = request_of(sweeper);
     sweeper->busy = false;
     judge(sweeper, base->status);
     if (base->status == 0) {
@@ -175,7 +209,7 @@ static void on_swept(struct store_request *base)
         free_when_done(sweeper);
         return;
     }
-    enum store_op next = more ? base->op : next_of(sweeper, base->op);
+    enum store_op next = more ? again(sweeper, base->op) : next_of(sweeper, base->op);
     if (next != STORE_OP_COUNT) {
         sweep(sweeper, next);
     }
@@ -183,15 +217,19 @@ static void on_swept(struct store_request *base)
 
 static void sweep(struct sweeper *sweeper, enum store_op op)
 {
-    const struct config *config = sweeper->shard->hub->config;
+    const struct config *config = config_of(sweeper);
     sweeper->busy = true;
-    sweeper->request = (struct store_sweep){
+    sweeper->swept_ms = op == STORE_SWEEP ? clock_mono_ms() : sweeper->swept_ms;
+    if (op == STORE_RETAIN) {
+        retention_ask(&sweeper->walk, config);
+    }
+    *request_of(sweeper) = (struct store_sweep){
         .base = {.op = op, .done = on_swept},
-        .now = clock_wall_ms(),
+        .now = op == STORE_RETAIN ? 0 : clock_wall_ms(), /* 0: by the store's clock */
         .limit = LIMIT,
         .tombstone_ms = keep_ms_of(config, op),
     };
-    store_submit(sweeper->shard->shard.store, &sweeper->request.base);
+    store_submit(sweeper->shard->shard.store, &request_of(sweeper)->base);
 }
 
 static void on_timer(uv_timer_t *timer)

@@ -261,7 +261,8 @@ CREATE TABLE peal.dedup (
 -- Posts to many. n: of a tenant's posts in the order of their commits, without holes, because
 -- whoever posts holds the head's lock up to the commit. kind 1: everybody, with the name '' those whose
 -- inbox began before, with '+' also others; 2: the topic `name`; 3: a list of members of its own, whose
--- name is the post's id. unwanted: only who asks for its type gets it. edits: how often its content was
+-- name is the post's id. unwanted: only who asks for its type gets it. ended: nobody gets it any more, and it
+-- is kept while rows of it are (retention). edits: how often its content was
 -- changed, the last time at updated_at.
 CREATE TABLE peal.audience_head (
     tenant text COLLATE "C" PRIMARY KEY,
@@ -283,6 +284,7 @@ CREATE TABLE peal.audience_post (
     expires_at bigint NOT NULL,
     unwanted boolean NOT NULL DEFAULT false,
     retracted boolean NOT NULL DEFAULT false,
+    ended boolean NOT NULL DEFAULT false,
     edits integer NOT NULL DEFAULT 0,
     updated_at bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, n)
@@ -617,13 +619,13 @@ LANGUAGE sql STABLE AS $$
         (SELECT p.n FROM peal.audience_post p
             WHERE p.tenant = space AND p.kind = 1 AND p.name = '' AND p.n > greatest(past, began)
                 AND p.n <= head AND NOT p.retracted
-                AND (p.expires_at = 0 OR p.expires_at > instant)
+                AND NOT p.ended AND (p.expires_at = 0 OR p.expires_at > instant)
             ORDER BY p.n LIMIT most)
         UNION ALL
         (SELECT p.n FROM peal.audience_post p
             WHERE p.tenant = space AND p.kind = 1 AND p.name = '+' AND p.n > past
                 AND p.n <= head AND NOT p.retracted
-                AND (p.expires_at = 0 OR p.expires_at > instant)
+                AND NOT p.ended AND (p.expires_at = 0 OR p.expires_at > instant)
             ORDER BY p.n LIMIT most)
         UNION ALL
         (SELECT o.n FROM (
@@ -634,7 +636,8 @@ LANGUAGE sql STABLE AS $$
                 SELECT p.n FROM peal.audience_post p
                 WHERE p.tenant = space AND p.kind = m.kind AND p.name = m.name
                     AND p.n > greatest(m.from_n, past) AND p.n <= least(m.to_n, head)
-                    AND NOT p.retracted AND (p.expires_at = 0 OR p.expires_at > instant)
+                    AND NOT p.retracted AND NOT p.ended
+                    AND (p.expires_at = 0 OR p.expires_at > instant)
                 ORDER BY p.n LIMIT most
             ) o)
     ) q ORDER BY q.n LIMIT most
@@ -1582,5 +1585,312 @@ BEGIN
             deliver_at = CASE WHEN what & 32 <> 0 THEN due ELSE s.deliver_at END
             WHERE s.ctid = one.place RETURNING s.*;
     END IF;
+END
+$$;
+
+-- How far the walk has come that takes what is older, or more, than a tenant keeps (sql/README.md). part 0 to
+-- 7: inboxes of 512 slots each; 8: posts to many. slot, tenant, past: what is looked at next, of an inbox rows
+-- behind (rev, seq), of a tenant posts above rev. began_at: 0: no walk is under way; ended_at: when the last
+-- one ended, later than all others', so that they take turns, and what it took. By the database's clock.
+CREATE TABLE peal.retention (
+    part smallint PRIMARY KEY,
+    slot smallint NOT NULL DEFAULT 0,
+    tenant text COLLATE "C" NOT NULL DEFAULT '',
+    past text COLLATE "C" NOT NULL DEFAULT '',
+    rev bigint NOT NULL DEFAULT 0,
+    seq bigint NOT NULL DEFAULT 0,
+    began_at bigint NOT NULL DEFAULT 0,
+    ended_at bigint NOT NULL,
+    took_ms bigint NOT NULL DEFAULT 0
+);
+CREATE INDEX retention_ended ON peal.retention (ended_at);
+INSERT INTO peal.retention (part, ended_at)
+    SELECT p, floor(extract(epoch FROM clock_timestamp()) * 1000) + p FROM generate_series(0, 8) p;
+
+-- What goes of an inbox, from a place on in the order of lists: rows that became new, and got their last
+-- post, before `young`, and those beyond the newest `keep` (0: any number). What is snoozed stays; the first
+-- row behind it that is to stay ends it, and so do `most` rows: then to_rev and to_seq say where it goes on.
+-- Locks nothing.
+CREATE FUNCTION peal.overdue(
+    which smallint, space text, who text, head bigint, past_rev bigint, past_seq bigint, young bigint,
+    keep bigint, most bigint,
+    OUT seqs bigint[], OUT revs bigint[], OUT looked bigint, OUT to_rev bigint, OUT to_seq bigint
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    rows CURSOR FOR SELECT n.seq, n.new_rev, n.snoozed_until, greatest(n.created_at,
+            n.resurfaced_at, CASE WHEN n.count > 1 THEN n.updated_at ELSE 0 END) AS at
+        FROM peal.notification n
+        WHERE n.slot = which AND n.tenant = space AND n.user_id = who
+            AND (n.new_rev, n.seq) > (past_rev, past_seq)
+        ORDER BY n.new_rev, n.seq LIMIT most;
+    one record;
+    lowest bigint;
+    edge_rev bigint;
+    edge_seq bigint;
+BEGIN
+    looked := 1;
+    IF keep > 0 AND head > keep THEN
+        IF past_rev = 0 THEN
+            SELECT n.seq INTO lowest FROM peal.notification n
+                WHERE n.slot = which AND n.tenant = space AND n.user_id = who
+                ORDER BY n.seq LIMIT 1;
+        END IF;
+        IF past_rev > 0 OR head - lowest >= keep THEN
+            SELECT n.new_rev, n.seq INTO edge_rev, edge_seq FROM peal.notification n
+                WHERE n.slot = which AND n.tenant = space AND n.user_id = who
+                ORDER BY n.new_rev DESC, n.seq DESC OFFSET keep LIMIT 1;
+            looked := looked + keep;
+        END IF;
+    END IF;
+    OPEN rows;
+    LOOP
+        FETCH rows INTO one;
+        IF NOT FOUND THEN
+            EXIT;
+        END IF;
+        IF one.snoozed_until = 0 THEN
+            IF one.at > young AND (edge_rev IS NULL
+                OR (one.new_rev, one.seq) > (edge_rev, edge_seq)) THEN
+                to_rev := NULL;
+                EXIT;
+            END IF;
+            seqs := array_append(seqs, one.seq);
+            revs := array_append(revs, one.new_rev);
+        END IF;
+        looked := looked + 1;
+        most := most - 1;
+        to_rev := CASE WHEN most = 0 THEN one.new_rev END;
+        to_seq := one.seq;
+    END LOOP;
+    CLOSE rows;
+END
+$$;
+
+-- Ends posts to many that are as old as their tenant keeps any: nobody gets them any more. What was ended
+-- before, and of which nobody has a row, goes, with the members of its list. From the place of a walk on, which
+-- it moves; whether the walk is over.
+CREATE FUNCTION peal.end_posts(
+    INOUT place peal.retention, instant bigint, usual_age bigint, spaces text[], ages bigint[],
+    most bigint, OUT is_over boolean
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    space text;
+    age bigint;
+    post record;
+    removed bigint;
+    looked bigint := 0;
+BEGIN
+    is_over := false;
+    WHILE looked < most LOOP
+        SELECT h.tenant INTO space FROM peal.audience_head h WHERE h.tenant >= place.tenant
+            ORDER BY h.tenant LIMIT 1;
+        IF NOT FOUND THEN
+            is_over := true;
+            RETURN;
+        END IF;
+        IF space <> place.tenant THEN
+            place.tenant := space;
+            place.rev := 0;
+        END IF;
+        looked := looked + 1;
+        age := coalesce(ages[array_position(spaces, space)], usual_age);
+        FOR post IN
+            SELECT p.n, p.kind, p.name, p.created_at, p.ended FROM peal.audience_post p
+            WHERE p.tenant = space AND p.n > place.rev AND age > 0 ORDER BY p.n LIMIT most
+        LOOP
+            EXIT WHEN post.created_at > instant - age;
+            IF looked >= most THEN
+                RETURN;
+            END IF;
+            looked := looked + 1;
+            IF NOT post.ended THEN
+                UPDATE peal.audience_post p SET ended = true
+                    WHERE p.tenant = space AND p.n = post.n;
+            ELSIF NOT EXISTS (
+                SELECT FROM peal.notification a
+                WHERE a.tenant = space AND a.audience_n > 0 AND a.audience_n = post.n LIMIT 1
+            ) AND NOT EXISTS (
+                SELECT FROM peal.audience_change c WHERE c.tenant = space AND c.n = post.n LIMIT 1
+            ) THEN
+                removed := 0;
+                IF post.kind = 3 THEN
+                    DELETE FROM peal.member m WHERE m.ctid = ANY (ARRAY(
+                        SELECT l.ctid FROM peal.member l
+                        WHERE l.tenant = space AND l.kind = 3 AND l.name = post.name
+                            AND l.user_id >= ''
+                        ORDER BY l.user_id LIMIT most));
+                    GET DIAGNOSTICS removed = ROW_COUNT;
+                END IF;
+                looked := looked + removed;
+                IF removed = most THEN
+                    RETURN; -- some may be left on its list
+                END IF;
+                DELETE FROM peal.audience_post p WHERE p.tenant = space AND p.n = post.n;
+            END IF;
+            place.rev := post.n;
+        END LOOP;
+        place.tenant := space || chr(1);
+        place.rev := 0;
+    END LOOP;
+END
+$$;
+
+-- A step of the walk that is due longest and that nobody else takes: looks through inboxes until `most` of
+-- them, or `most` rows that go, or twenty times as many that were looked at, and buries what goes of those
+-- that nobody has locked; the others' goes with the next walk. What is told is as of peal.sweep, and in the
+-- first row for how long inboxes have not been looked through that should have been, how many were, and what
+-- the last walk over all took, which part it was and whether that is done. told: what time it is; 0: by our clock.
+CREATE FUNCTION peal.retain(
+    told bigint, every bigint, usual_age bigint, usual_rows bigint, spaces text[], ages bigint[],
+    counts bigint[], most bigint
+) RETURNS TABLE (
+    ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
+    ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint, ret_more boolean,
+    ret_late bigint, ret_looked bigint, ret_took bigint, ret_part smallint, ret_done boolean,
+    ret_now bigint
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    clock CONSTANT bigint := floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+    instant CONSTANT bigint := CASE WHEN told > 0 THEN told ELSE clock END;
+    place peal.retention;
+    box record;
+    found_rows record;
+    which integer;
+    age bigint;
+    keep bigint;
+    boxes bigint := 0;
+    looked bigint := 0;
+    stopped boolean := false;
+    is_over boolean;
+    stands record;
+    due_slots smallint[];
+    due_tenants text[];
+    due_users text[];
+    due_seqs bigint[];
+    due_revs bigint[];
+    held_slots smallint[];
+    held_tenants text[];
+    held_users text[];
+    places tid[];
+    slots smallint[];
+    tenants text[];
+    users text[];
+    seqs bigint[];
+    ids uuid[];
+    states smallint[];
+BEGIN
+    SELECT r.* INTO place FROM peal.retention r WHERE r.ended_at <= clock - every
+        ORDER BY r.ended_at LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF place.part IS NULL THEN
+        SELECT min(r.ended_at) AS first, sum(r.took_ms)::bigint AS took INTO stands
+            FROM peal.retention r WHERE r.part >= 0;
+        RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
+            NULL::bigint, NULL::uuid, NULL::bigint, NULL::smallint, false,
+            greatest(clock - stands.first - every, 0), 0::bigint, stands.took, 0::smallint, false,
+            instant;
+        RETURN;
+    END IF;
+    IF place.began_at = 0 THEN
+        place.began_at := clock;
+        place.slot := CASE WHEN place.part < 8 THEN place.part * 512 ELSE 0 END;
+        place.tenant := '';
+        place.past := '';
+        place.rev := 0;
+        place.seq := 0;
+    END IF;
+    IF place.part = 8 THEN
+        SELECT e.* INTO stands
+            FROM peal.end_posts(place, instant, usual_age, spaces, ages, most) e;
+        place := stands.place;
+        is_over := stands.is_over;
+    END IF;
+    FOR box IN
+        SELECT i.slot, i.tenant::text AS tenant, i.user_id::text AS user_id, i.seq FROM peal.inbox i
+        WHERE (i.slot, i.tenant, i.user_id) >= (place.slot, place.tenant, place.past)
+            AND i.slot < (place.part + 1) * 512 AND place.part < 8
+        ORDER BY i.slot, i.tenant, i.user_id LIMIT most
+    LOOP
+        IF box.slot <> place.slot OR box.tenant <> place.tenant OR box.user_id <> place.past THEN
+            place.slot := box.slot;
+            place.tenant := box.tenant;
+            place.past := box.user_id;
+            place.rev := 0;
+            place.seq := 0;
+        END IF;
+        stopped := looked >= most * 20 OR coalesce(cardinality(due_seqs), 0) >= most;
+        EXIT WHEN stopped;
+        boxes := boxes + 1;
+        which := array_position(spaces, box.tenant);
+        age := coalesce(ages[which], usual_age);
+        keep := coalesce(counts[which], usual_rows);
+        place.past := box.user_id || chr(1);
+        CONTINUE WHEN age = 0 AND keep = 0;
+        SELECT o.* INTO found_rows FROM peal.overdue(box.slot, box.tenant, box.user_id, box.seq,
+            place.rev, place.seq, CASE WHEN age > 0 THEN instant - age ELSE -1 END, keep,
+            most - coalesce(cardinality(due_seqs), 0)) o;
+        looked := looked + found_rows.looked;
+        IF found_rows.seqs IS NOT NULL THEN
+            due_slots := due_slots || array_fill(box.slot, ARRAY[cardinality(found_rows.seqs)]);
+            due_tenants := due_tenants
+                || array_fill(box.tenant, ARRAY[cardinality(found_rows.seqs)]);
+            due_users := due_users || array_fill(box.user_id, ARRAY[cardinality(found_rows.seqs)]);
+            due_seqs := due_seqs || found_rows.seqs;
+            due_revs := due_revs || found_rows.revs;
+        END IF;
+        place.rev := 0;
+        place.seq := 0;
+        IF found_rows.to_rev IS NOT NULL THEN
+            place.past := box.user_id;
+            place.rev := found_rows.to_rev;
+            place.seq := found_rows.to_seq;
+            stopped := true;
+            EXIT;
+        END IF;
+    END LOOP;
+    IF place.part < 8 THEN
+        is_over := NOT stopped AND boxes < most;
+    END IF;
+    UPDATE peal.retention r SET slot = place.slot, tenant = CASE WHEN is_over THEN '' ELSE place.tenant END,
+        past = CASE WHEN is_over THEN '' ELSE place.past END, rev = place.rev, seq = place.seq,
+        began_at = CASE WHEN is_over THEN 0 ELSE place.began_at END,
+        ended_at = CASE WHEN is_over THEN greatest(clock,
+            (SELECT max(m.ended_at) + 1 FROM peal.retention m WHERE m.part >= 0)) ELSE r.ended_at END,
+        took_ms = CASE WHEN is_over THEN greatest(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+            - place.began_at, 0) ELSE r.took_ms END
+        WHERE r.part = place.part;
+    SELECT min(r.ended_at) AS first, sum(r.took_ms)::bigint AS took INTO stands
+        FROM peal.retention r WHERE r.part >= 0;
+    RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
+        NULL::bigint, NULL::uuid, NULL::bigint, NULL::smallint,
+        NOT is_over OR stands.first <= clock - every, greatest(clock - stands.first - every, 0), boxes,
+        stands.took, place.part, is_over, instant;
+    IF due_seqs IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT array_agg(h.slot), array_agg(h.tenant), array_agg(h.user_id)
+        INTO held_slots, held_tenants, held_users
+        FROM peal.hold(due_slots, due_tenants, due_users) h;
+    SELECT array_agg(n.place), array_agg(n.slot), array_agg(n.tenant::text),
+            array_agg(n.user_id::text), array_agg(n.seq), array_agg(n.id), array_agg(n.state)
+        INTO places, slots, tenants, users, seqs, ids, states
+        FROM unnest(due_slots, due_tenants, due_users, due_seqs, due_revs)
+            AS u (slot, tenant, user_id, seq, rev)
+        JOIN unnest(held_slots, held_tenants, held_users) AS h (slot, tenant, user_id)
+            ON h.slot = u.slot AND h.tenant = u.tenant AND h.user_id = u.user_id
+        CROSS JOIN LATERAL (
+            SELECT f.ctid AS place, f.slot, f.tenant, f.user_id, f.seq, f.id, f.state, f.new_rev,
+                f.snoozed_until
+            FROM peal.notification f
+            WHERE f.slot = u.slot AND f.tenant = u.tenant AND f.user_id = u.user_id
+                AND f.seq >= u.seq AND f.seq <= u.seq
+            ORDER BY f.seq LIMIT 1
+        ) n
+        WHERE n.new_rev = u.rev AND n.snoozed_until = 0;
+    RETURN QUERY SELECT b.*, NULL::boolean, NULL::bigint, NULL::bigint, NULL::bigint, NULL::smallint,
+        NULL::boolean, NULL::bigint
+        FROM peal.bury(places, slots, tenants, users, seqs, ids, states, 5::smallint, instant) b;
 END
 $$;

@@ -115,7 +115,7 @@ CREATE TABLE dedup (
 
 -- Posts to many. n: of a tenant's posts, without holes. kind 1: everybody, with the name '' those whose
 -- inbox began before, with '+' also others; 2: the topic `name`; 3: a list of members of its own, whose
--- name is the post's id.
+-- name is the post's id. ended: nobody gets it any more, and it is kept while rows of it are (retention).
 CREATE TABLE audience_head (
     tenant TEXT PRIMARY KEY,
     n INTEGER NOT NULL
@@ -136,6 +136,7 @@ CREATE TABLE audience_post (
     expires_at INTEGER NOT NULL,
     unwanted INTEGER NOT NULL DEFAULT 0,
     retracted INTEGER NOT NULL DEFAULT 0,
+    ended INTEGER NOT NULL DEFAULT 0,
     edits INTEGER NOT NULL DEFAULT 0,
     updated_at INTEGER NOT NULL DEFAULT 0
 );
@@ -257,3 +258,22 @@ CREATE TABLE schedule (
 CREATE UNIQUE INDEX schedule_user ON schedule (slot, tenant, user_id, id);
 CREATE UNIQUE INDEX schedule_id ON schedule (slot, id);
 CREATE INDEX schedule_due ON schedule (part, deliver_at);
+
+-- How far the walk has come that takes what is older, or more, than a tenant keeps (sql/README.md). part 0 to
+-- 7: inboxes of 512 slots each; 8: posts to many. slot, tenant, past: what is looked at next, of an inbox rows
+-- behind (rev, seq), of a tenant posts above rev. began_at: 0: no walk is under way; ended_at: when the last
+-- one ended, later than all others', so that they take turns, and what it took.
+CREATE TABLE retention (
+    part INTEGER PRIMARY KEY,
+    slot INTEGER NOT NULL DEFAULT 0,
+    tenant TEXT NOT NULL DEFAULT '',
+    past TEXT NOT NULL DEFAULT '',
+    rev INTEGER NOT NULL DEFAULT 0,
+    seq INTEGER NOT NULL DEFAULT 0,
+    began_at INTEGER NOT NULL DEFAULT 0,
+    ended_at INTEGER NOT NULL,
+    took_ms INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX retention_ended ON retention (ended_at);
+INSERT INTO retention (part, ended_at)
+    SELECT value, unixepoch() * 1000 + value FROM json_each('[0, 1, 2, 3, 4, 5, 6, 7, 8]');

@@ -366,6 +366,7 @@ static int carry_out(struct fake_store *store, struct store_request *request)
     case STORE_PING:
     case STORE_SUMMARY:
     case STORE_SUMMARY_SWEEP:
+    case STORE_RETAIN:
     case STORE_AUDIENCE_POST:
     case STORE_AUDIENCE_SWEEP:
     case STORE_RETRACT:

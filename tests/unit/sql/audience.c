@@ -117,3 +117,18 @@ size_t sweep_audiences(struct harness *harness, uint64_t now, uint64_t keep_ms)
     }
     return reached;
 }
+
+void sweep_some(struct harness *harness)
+{
+    struct store_sweep sweep = {
+        .base.op = STORE_SWEEP, .now = 1001, .limit = 50, .tombstone_ms = 0};
+    cr_assert_eq(harness_run(harness, 0, &sweep.base), 0);
+    store_request_finish(&sweep.base);
+    struct store_retention retention = {
+        .sweep = {.base.op = STORE_RETAIN, .now = 1001, .limit = 10},
+        .usual = {.age_ms = 1000, .rows = 50}};
+    for (unsigned i = 0; i < 3; i++) { /* a third of a walk; then some of the crowd's */
+        cr_assert_eq(harness_run(harness, 0, &retention.sweep.base), 0);
+        store_request_finish(&retention.sweep.base);
+    }
+}

@@ -31,4 +31,7 @@ void revise_post(struct harness *harness, const struct store_audience_post *post
 /* Sweep audiences until there is no more to do; how many rows went, or users got other content. */
 size_t sweep_audiences(struct harness *harness, uint64_t now, uint64_t keep_ms);
 
+/* What is due before 1001, and a third of a walk that keeps 50 rows of each inbox. */
+void sweep_some(struct harness *harness);
+
 #endif

@@ -89,6 +89,7 @@ static const struct {
     {"put.collapse",
         {{"dedup_pkey", "key_hash"}, {"inbox_pkey", "user_id"}, {"notification_pkey", "seq <"},
             {"notification_collapse", "collapse <"}, {"notification_digest", "(type <"}}},
+    {"retain", {{0}}},
     {"rows", {{"inbox_pkey", "user_id"}, {"notification_pkey", "seq >"}}},
     {"summary", {{"tally_pkey", "day <="}, {"tally_entry_xact", "xact >"}, {"meta_pkey", "name"}}},
     {"summary.sweep", {{0}}},
@@ -440,13 +441,6 @@ static void use_audiences(struct harness *harness, const char *user, uint64_t ro
     run_done(harness, &posted.base);
 }
 
-static void sweep_once(struct harness *harness)
-{
-    struct store_sweep sweep = {
-        .base.op = STORE_SWEEP, .now = 1001, .limit = 50, .tombstone_ms = 0};
-    run_done(harness, &sweep.base);
-}
-
 /* All but the one that runs only when a write is blocked (test_pg.c). */
 static void expect_all_ran(const struct harness *harness)
 {
@@ -502,7 +496,7 @@ static void use_everything(const char *url, struct upkeep upkeep)
         use_audiences(&harness, name, round);
         use_inbox(&harness, name, round);
         use_schedule(&harness, name, round);
-        sweep_once(&harness);
+        sweep_some(&harness);
     }
     use_the_rest(&harness);
     expect_all_ran(&harness);
