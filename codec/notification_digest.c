@@ -9,6 +9,7 @@
 #include "codec/base/rand.h"
 #include "codec/depth.h"
 #include "codec/json_scan.h"
+#include "codec/notification.h"
 #include "codec/utf8.h"
 
 enum { RECORD = 0x1e, UNIT = 0x1f, FIELDS = 6 };
@@ -125,6 +126,70 @@ void notification_digest_renew(
     newest.message = content->message;
     newest.data = content->data;
     notification_digest_add(left, &newest, out);
+}
+
+/* The first post of *list, which is what is left behind it. */
+static struct bytes take_oldest(struct bytes *list)
+{
+    struct bytes post;
+    if (!take_first(list, RECORD, &post)) {
+        post = *list;
+        *list = bytes_of(NULL, 0);
+    }
+    return post;
+}
+
+static bool is_of(struct bytes post, const uint8_t id[NOTIFICATION_ID_LEN])
+{
+    struct notification_digest_entry entry;
+    return notification_digest_take(&post, &entry) &&
+           memcmp(entry.id, id, NOTIFICATION_ID_LEN) == 0;
+}
+
+void notification_digest_without(
+    struct bytes list, const uint8_t id[NOTIFICATION_ID_LEN], struct builder *out)
+{
+    for (bool any = false; list.len > 0;) {
+        struct bytes post = take_oldest(&list);
+        if (is_of(post, id)) {
+            continue;
+        }
+        if (any) {
+            builder_byte(out, RECORD);
+        }
+        builder_add(out, post);
+        any = true;
+    }
+}
+
+static void write_changed(struct builder *out, struct bytes post, uint32_t fields,
+    const struct notification_digest_entry *content)
+{
+    struct notification_digest_entry entry;
+    if (!notification_digest_take(&post, &entry)) {
+        return;
+    }
+    entry.title = fields & NOTIFICATION_EDIT_TITLE ? content->title : entry.title;
+    entry.message = fields & NOTIFICATION_EDIT_MESSAGE ? content->message : entry.message;
+    entry.data = fields & NOTIFICATION_EDIT_DATA ? content->data : entry.data;
+    entry.priority = fields & NOTIFICATION_EDIT_PRIORITY ? content->priority : entry.priority;
+    write_post(out, &entry);
+}
+
+void notification_digest_change(struct bytes list, const uint8_t id[NOTIFICATION_ID_LEN],
+    uint32_t fields, const struct notification_digest_entry *content, struct builder *out)
+{
+    for (bool any = false; list.len > 0; any = true) {
+        struct bytes post = take_oldest(&list);
+        if (any) {
+            builder_byte(out, RECORD);
+        }
+        if (is_of(post, id)) {
+            write_changed(out, post, fields, content);
+        } else {
+            builder_add(out, post);
+        }
+    }
 }
 
 /* Reading. */

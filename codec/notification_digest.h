@@ -41,6 +41,17 @@ void notification_digest_add(
 void notification_digest_renew(
     struct bytes list, const struct notification_digest_entry *content, struct builder *out);
 
+/* Write `list` without the post of an id. */
+void notification_digest_without(
+    struct bytes list, const uint8_t id[NOTIFICATION_ID_LEN], struct builder *out);
+
+/*
+ * Write `list` in which the post of an id has the values of `content` that `fields` name
+ * (enum notification_edit); its time stays.
+ */
+void notification_digest_change(struct bytes list, const uint8_t id[NOTIFICATION_ID_LEN],
+    uint32_t fields, const struct notification_digest_entry *content, struct builder *out);
+
 /* Take the newest post off `list`; false: there is none, or what is there is no post. */
 bool notification_digest_take(struct bytes *list, struct notification_digest_entry *ret_entry);
 

@@ -44,7 +44,8 @@ static bool is_content(const struct store_audience_post *post)
            is_text(post->message, AUDIENCE_TEXT_MAX) && post->data.len <= AUDIENCE_TEXT_MAX &&
            post->priority >= NOTIFICATION_LOW && post->priority <= NOTIFICATION_URGENT &&
            post->created_at <= INT64_MAX && post->expires_at <= INT64_MAX &&
-           post->deliver_at <= INT64_MAX && post->version <= INT64_MAX;
+           post->deliver_at <= INT64_MAX && post->version <= INT64_MAX &&
+           post->digest_ms <= INT64_MAX / 2;
 }
 
 /* The users of a list that was kept are in the store. */

@@ -124,6 +124,7 @@ static enum pg_statement add_post(struct pg_params *params, const struct store_a
     pg_add_u64(params, post->expires_at);
     if (!keeps) {
         pg_add_i16(params, post->unwanted);
+        pg_add_u64(params, post->digest_ms);
     }
     size_t count = post->kind == AUDIENCE_LIST ? post->user_count : 0;
     add_slots(params, post->tenant, post->users, count);

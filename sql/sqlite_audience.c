@@ -12,6 +12,7 @@
 #include "codec/slot.h"
 #include "sql/audience.h"
 #include "sql/sqlite_change.h"
+#include "sql/sqlite_digest.h"
 #include "sql/sqlite_items.h"
 #include "sql/sqlite_ops.h"
 #include "sql/sqlite_summary.h"
@@ -99,11 +100,15 @@ struct model {
     uint8_t id[NOTIFICATION_ID_LEN]; /* of its user's slot */
     char post_id[UUID_TEXT_LEN];
     bool wanted;
+    uint64_t created_at;
+    uint64_t expires_at;
+    uint64_t span; /* for how long after the first one posts share a row; 0: it is one of its own */
 };
 
 static int read_model(struct sqlite_db *db, const struct store_user *who,
     const struct preferences *preferences, uint64_t n, struct model *ret_model)
 {
+    enum { ID, CREATED_AT, TYPE, UNWANTED, DIGEST, APART, EXPIRES_AT };
     struct query query;
     query_open(&query, db, SQLITE_STMT_AUDIENCE_MODEL);
     query_text(&query, 1, who->tenant);
@@ -111,25 +116,25 @@ static int read_model(struct sqlite_db *db, const struct store_user *who,
     int more = query_step(&query);
     if (more > 0) {
         uint8_t id[NOTIFICATION_ID_LEN] = {0};
-        query_column_id(&query, 0, id);
+        struct bytes type = query_column(&query, TYPE);
+        uint64_t span = preferences_digest(preferences, type, query_column_u64(&query, DIGEST));
+        query_column_id(&query, ID, id);
         uuid_format(id, ret_model->post_id);
-        uuid7_make(query_column_u64(&query, 1), slot_of(who->tenant, who->user), ret_model->id);
-        ret_model->wanted = preferences_want(
-            preferences, query_column(&query, 2), query_column_u64(&query, 3) == 0);
+        ret_model->created_at = query_column_u64(&query, CREATED_AT);
+        ret_model->expires_at = query_column_u64(&query, EXPIRES_AT);
+        uuid7_make(ret_model->created_at, slot_of(who->tenant, who->user), ret_model->id);
+        ret_model->wanted =
+            preferences_want(preferences, type, query_column_u64(&query, UNWANTED) == 0);
+        ret_model->span = query_column_u64(&query, APART) == 0 ? span : 0;
     }
     query_close(&query);
     return more < 0 ? more : more == 0 ? STATUS_UNAVAILABLE : 0;
 }
 
-/* Of a post whose type the user does not want there is no row and no number. */
-static int make_row(struct sqlite_db *db, const struct store_user *who,
-    const struct preferences *preferences, uint64_t n)
+/* A row of the post alone; `digest`: what it remembers, if others may share it. */
+static int add_row(struct sqlite_db *db, const struct store_user *who, const struct model *model,
+    uint64_t n, struct bytes digest)
 {
-    struct model model;
-    int status = read_model(db, who, preferences, n, &model);
-    if (status < 0 || !model.wanted) {
-        return status;
-    }
     struct query query;
     query_open(&query, db, SQLITE_STMT_INBOX_NUMBER);
     sqlite_bind_user(&query, who);
@@ -146,15 +151,42 @@ static int make_row(struct sqlite_db *db, const struct store_user *who,
     query_u64(&query, 4, n);
     query_u64(&query, 5, seq);
     query_u64(&query, 6, rev);
-    query_id(&query, 7, model.id);
-    query_text(&query, 8, bytes_of(model.post_id, UUID_TEXT_LEN));
-    more = query_step(&query);
-    if (more > 0) {
-        status = sqlite_summary_count(db, who->tenant, query_column(&query, 0), 1);
-        more = query_step(&query);
+    query_id(&query, 7, model->id);
+    query_text(&query, 8, bytes_of(model->post_id, UUID_TEXT_LEN));
+    query_text(&query, 9, digest);
+    return sqlite_summary_run(db, &query, who->tenant);
+}
+
+/* The post joins a digest, or begins one. */
+static int share_row(
+    struct sqlite_db *db, const struct store_user *who, const struct model *model, uint64_t n)
+{
+    const struct sqlite_sharing post = {.who = *who,
+        .n = n,
+        .created_at = model->created_at,
+        .expires_at = model->expires_at,
+        .span = model->span,
+        .post_id = bytes_of(model->post_id, UUID_TEXT_LEN)};
+    struct builder list = {0};
+    int status = sqlite_digest_join(db, &post, &list);
+    if (status == 0) {
+        status = add_row(db, who, model, n, builder_bytes(&list));
     }
-    query_close(&query);
-    return more < 0 ? more : status;
+    builder_reset(&list);
+    return status < 0 ? status : 0;
+}
+
+/* Of a post whose type the user does not want there is no row and no number. */
+static int make_row(struct sqlite_db *db, const struct store_user *who,
+    const struct preferences *preferences, uint64_t n)
+{
+    struct model model;
+    int status = read_model(db, who, preferences, n, &model);
+    if (status < 0 || !model.wanted) {
+        return status;
+    }
+    return model.span > 0 ? share_row(db, who, &model, n)
+                          : add_row(db, who, &model, n, (struct bytes){0});
 }
 
 /* Make the rows of posts; who has no preferences is not looked for. */
@@ -287,61 +319,70 @@ static void open_touched(
     query_u64(query, 3, limit);
 }
 
-/* What a user has of a post. */
-struct made {
-    uint64_t rowid;
-    uint64_t seq;
-    uint8_t id[NOTIFICATION_ID_LEN];
-    enum notification_state state;
-};
-
-/* What a change is about: 1, and the user's row; 0: there is none, or it has the new content. */
+/* What a change is about: 1, and what the user has; 0: nothing, or it has the new content. */
 static int find_row(struct sqlite_db *db, const struct store_user *who, const struct change *change,
-    struct made *ret_made)
+    struct result *arena, struct sqlite_held *ret_held)
 {
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_AUDIENCE_FIND);
-    query_text(&query, 1, who->tenant);
-    query_u64(&query, 2, change->n);
-    query_text(&query, 3, who->user);
-    int more = query_step(&query);
-    if (more > 0) {
-        ret_made->rowid = query_column_u64(&query, 0);
-        query_column_id(&query, 1, ret_made->id);
-        ret_made->seq = query_column_u64(&query, 2);
-        ret_made->state = (enum notification_state)query_column_u64(&query, 4);
-        more = change->edit == 0 || query_column_u64(&query, 5) < change->edit;
-    }
-    query_close(&query);
-    return more;
+    int found = sqlite_digest_find(db, who, change->n, arena, ret_held);
+    return found > 0 ? change->edit == 0 || ret_held->edit < change->edit : found;
 }
 
 /* Replace the row by a tombstone with the next rev. */
-static int take_back(struct sqlite_db *db, const struct made *made, uint64_t at,
+static int bury(struct sqlite_db *db, const struct sqlite_held *held, uint64_t at,
     struct result *arena, struct store_swept *swept)
 {
     struct notification_change change = {
-        .seq = made->seq, .rev = swept->position.rev + 1, .state = NOTIFICATION_ERASED, .at = at};
-    memcpy(change.id, made->id, NOTIFICATION_ID_LEN);
-    int status = sqlite_make_tombstone(db, &swept->who, made->rowid, &change);
-    sqlite_count_out(&swept->position, made->state);
+        .seq = held->seq, .rev = swept->position.rev + 1, .state = NOTIFICATION_ERASED, .at = at};
+    memcpy(change.id, held->id, NOTIFICATION_ID_LEN);
+    int status = sqlite_make_tombstone(db, &swept->who, held->rowid, &change);
+    sqlite_count_out(&swept->position, held->state);
     change_append(arena, &swept->changes, &swept->change_count, &change);
     return status < 0 ? status : 0;
 }
 
-/* Give the row what the change says of the post's content, with the next rev. */
-static int renew(struct sqlite_db *db, const struct change *change, const struct made *made,
-    struct store_swept *swept)
+/* The row goes; a digest that holds others goes on without the post. */
+static int take_back(struct sqlite_db *db, const struct change *change,
+    const struct sqlite_held *held, uint64_t at, struct result *arena, struct store_swept *swept)
+{
+    int status = held->joined ? sqlite_digest_leave(db, &swept->who, change->n) : 0;
+    if (status < 0 || held->rowid == 0) {
+        return status;
+    }
+    if (held->digest.len > 0) {
+        status = sqlite_digest_take_out(db, &swept->who, change->n, held, swept->position.rev + 1);
+    }
+    if (status == 0) {
+        return bury(db, held, at, arena, swept);
+    }
+    swept->news = swept->news || status > 0;
+    return status < 0 ? status : 0;
+}
+
+static int renew_alone(struct sqlite_db *db, const struct change *change,
+    const struct sqlite_held *held, struct store_swept *swept)
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_AUDIENCE_RENEW);
-    query_u64(&query, 1, made->rowid);
+    query_u64(&query, 1, held->rowid);
     query_text(&query, 2, change->tenant);
     query_u64(&query, 3, change->n);
     query_u64(&query, 4, swept->position.rev + 1);
-    swept->news = true;
     int changed = query_run(&query);
     return changed < 0 ? changed : 0;
+}
+
+/* Give the row what the change says of the post's content, with the next rev. */
+static int renew(struct sqlite_db *db, const struct change *change, const struct sqlite_held *held,
+    struct store_swept *swept)
+{
+    int status = held->joined ? sqlite_digest_renewed(db, &swept->who, change->n, change->edit) : 0;
+    if (status < 0 || held->rowid == 0) {
+        return status;
+    }
+    swept->news = true;
+    return held->digest.len > 0
+               ? sqlite_digest_renew(db, &swept->who, change->n, held, swept->position.rev + 1)
+               : renew_alone(db, change, held, swept);
 }
 
 /* Do what `changes` of a user's tenant say with what the user has, with one rev; tell it. */
@@ -352,11 +393,11 @@ static int apply_changes(struct sqlite_db *db, const struct changes *changes, ui
     int status = sqlite_read_position(db, &swept->who, &swept->position, &floor);
     for (size_t i = 0; i < changes->count && status >= 0; i++) {
         const struct change *change = &changes->at[i];
-        struct made made = {0};
-        status = find_row(db, &swept->who, change, &made);
+        struct sqlite_held held = {0};
+        status = find_row(db, &swept->who, change, arena, &held);
         if (status > 0) {
-            status = change->edit > 0 ? renew(db, change, &made, swept)
-                                      : take_back(db, &made, at, arena, swept);
+            status = change->edit > 0 ? renew(db, change, &held, swept)
+                                      : take_back(db, change, &held, at, arena, swept);
         }
     }
     if (status < 0 || (swept->change_count == 0 && !swept->news)) {
@@ -524,18 +565,23 @@ static int sweep_change(struct sqlite_db *db, struct store_sweep *sweep, struct 
     struct result *arena = request_result(&sweep->base);
     const struct changes one = {.at = change, .count = 1};
     size_t first = sweep->user_count;
-    int status =
-        read_holders(db, change, arena, sweep->limit - first, &sweep->users, &sweep->user_count);
-    if (status == 0 && sweep->user_count == first && first < sweep->limit) {
+    size_t room = sweep->limit - first;
+    int status = read_holders(db, change, arena, room, &sweep->users, &sweep->user_count);
+    size_t end = sweep->user_count;
+    if (status == 0 && end == first && room > 0) {
         return run_by_number(db, SQLITE_STMT_AUDIENCE_DONE, change->tenant, change->n);
     }
-    for (size_t i = first; i < sweep->user_count && status == 0; i++) {
-        status = apply_changes(db, &one, sweep->now, arena, &sweep->users[i]);
+    struct bytes last = end > first ? sweep->users[end - 1].who.user : (struct bytes){0};
+    sweep->user_count = first;
+    for (size_t i = first; i < end && status == 0; i++) {
+        struct store_swept *swept = &sweep->users[i];
+        status = apply_changes(db, &one, sweep->now, arena, swept);
+        if (swept->news || swept->change_count > 0) { /* a row that joined may be gone */
+            sweep->users[sweep->user_count++] = *swept;
+        }
     }
-    if (status == 0 && change->edit > 0 && sweep->user_count > first) {
-        status = pass(db, change, sweep->users[sweep->user_count - 1].who.user);
-    }
-    return status;
+    sweep->more = sweep->more || end - first == room;
+    return status == 0 && change->edit > 0 && end > first ? pass(db, change, last) : status;
 }
 
 static int drop_list(struct sqlite_db *db, struct bytes tenant, struct bytes name, uint64_t limit)
@@ -548,7 +594,20 @@ static int drop_list(struct sqlite_db *db, struct bytes tenant, struct bytes nam
     return query_run(&query);
 }
 
-/* Posts that nobody gets any more, with the members of lists: at most the limit of both. */
+/* What digests hold of a post, behind `before` that were dropped for it; how many both are. */
+static int drop_marks(
+    struct sqlite_db *db, const struct store_retract *post, uint64_t limit, int before)
+{
+    struct query query;
+    query_open(&query, db, SQLITE_STMT_DIGEST_DROP);
+    query_text(&query, 1, post->tenant);
+    query_u64(&query, 2, post->n);
+    query_u64(&query, 3, limit - (uint64_t)before);
+    int changed = query_run(&query);
+    return changed < 0 ? changed : before + changed;
+}
+
+/* Posts that nobody gets any more, with members of lists and marks: at most the limit of all. */
 static int drop_old(struct sqlite_db *db, struct store_sweep *sweep)
 {
     struct result *arena = request_result(&sweep->base);
@@ -581,8 +640,9 @@ static int drop_old(struct sqlite_db *db, struct store_sweep *sweep)
         bool list = posts[i].kind == AUDIENCE_LIST;
         uint64_t room = sweep->limit - dropped;
         more = list ? drop_list(db, posts[i].tenant, posts[i].name, room) : 0;
+        more = more < 0 ? more : drop_marks(db, &posts[i], room, more);
         dropped += more < 0 ? 0 : 1 + (uint64_t)more;
-        if (more >= 0 && (uint64_t)more < room) { /* nobody is left on its list */
+        if (more >= 0 && (uint64_t)more < room) { /* nobody is left on its list or in marks */
             more = run_by_number(db, SQLITE_STMT_AUDIENCE_DROP, posts[i].tenant, posts[i].n);
         }
     }
@@ -598,9 +658,9 @@ int sqlite_audience_sweep(struct sqlite_db *db, struct store_sweep *sweep)
     query_open(&query, db, SQLITE_STMT_AUDIENCE_CHANGED);
     query_u64(&query, 1, sweep->limit);
     int status = read_changes(&query, arena, &changes);
-    for (size_t i = 0; i < changes.count && status == 0 && sweep->user_count < sweep->limit; i++) {
+    for (size_t i = 0; i < changes.count && status == 0 && !sweep->more; i++) {
         status = sweep_change(db, sweep, &changes.at[i]);
     }
-    sweep->more = sweep->user_count >= sweep->limit || changes.count >= sweep->limit;
+    sweep->more = sweep->more || changes.count >= sweep->limit;
     return status < 0 ? status : drop_old(db, sweep);
 }

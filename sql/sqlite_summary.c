@@ -22,6 +22,18 @@ int sqlite_summary_count(
     return changed < 0 ? changed : 0;
 }
 
+int sqlite_summary_run(struct sqlite_db *db, struct query *query, struct bytes tenant)
+{
+    int status = 0;
+    int more = query_step(query);
+    if (more > 0) {
+        status = sqlite_summary_count(db, tenant, query_column(query, 0), 1);
+        more = query_step(query);
+    }
+    query_close(query);
+    return more < 0 ? more : status;
+}
+
 int sqlite_summary_read(struct sqlite_db *db, struct store_summary *summary)
 {
     struct result *arena = request_result(&summary->base);

@@ -13,6 +13,10 @@
 MUST_CHECK int sqlite_summary_count(
     struct sqlite_db *db, struct bytes tenant, struct bytes type, uint64_t posted);
 
+/* Run a statement that stores a post and returns its type, close it and count the post; a status.
+ */
+MUST_CHECK int sqlite_summary_run(struct sqlite_db *db, struct query *query, struct bytes tenant);
+
 /* Carry out STORE_SUMMARY; a status. */
 MUST_CHECK int sqlite_summary_read(struct sqlite_db *db, struct store_summary *summary);
 

@@ -93,6 +93,7 @@ static int insert_post(
     query_u64(&query, 11, post->created_at);
     query_u64(&query, 12, post->expires_at);
     query_u64(&query, 13, post->unwanted);
+    query_u64(&query, 14, post->digest_ms);
     int changed = query_run(&query);
     return changed < 0 ? changed : insert_key(db, post, n);
 }

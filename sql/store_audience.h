@@ -70,6 +70,7 @@ struct store_audience_post {
     uint64_t created_at;
     uint64_t expires_at;
     bool unwanted; /* its type, unless a user's preferences say otherwise */
+    uint64_t digest_ms; /* of its type, likewise, as in store_row */
     uint64_t deliver_at; /* it is kept until then; 0: it is stored (store_schedule.h) */
     bool due; /* it was kept, and is stored now: its users are known */
     uint64_t version; /* with `due`: of what was kept, as STORE_DUE told it */

@@ -319,13 +319,15 @@ static void tell_announced_state(struct inbox *inbox, struct announce *announce)
 static void apply(struct inbox *inbox, struct announce *announce)
 {
     bool counts = announce->unread != inbox->unread || announce->unseen != inbox->unseen;
+    if (announce->kind == ANNOUNCE_NEW) {
+        announce->item.silent = inbox_preferences_silence(inbox, &announce->item, true);
+    }
     inbox->rev = announce->rev;
     inbox->seq = announce->seq;
     inbox->unread = announce->unread;
     inbox->unseen = announce->unseen;
     shard_of(&inbox->owner.actor)->stats.announced++;
     if (announce->kind == ANNOUNCE_NEW) {
-        announce->item.silent = inbox_preferences_silence(inbox, &announce->item, true);
         inbox_tell(inbox, server_events_notification(&announce->item), announce->rev);
     } else {
         tell_announced_state(inbox, announce);
@@ -623,7 +625,6 @@ static void on_read(struct inbox *inbox, struct inbox_request *request)
         leave_behind(inbox);
         inbox->rev = tell_page(inbox, NULL, sync);
     }
-    inbox->seq = sync->position.seq;
     inbox->unread = sync->position.unread;
     inbox->unseen = sync->position.unseen;
     unread_changed(inbox);
@@ -631,6 +632,7 @@ static void on_read(struct inbox *inbox, struct inbox_request *request)
         read_store(inbox);
         return;
     }
+    inbox->seq = sync->position.seq;
     if (inbox->heard_rev == request->id) {
         inbox->heard_rev =
             inbox->rev; /* what is announced is committed: there was no more, whoever said so */

@@ -217,7 +217,8 @@ bool inbox_preferences_silence(
     const struct preferences *own = inbox->preferences != NULL ? inbox->preferences->own : NULL;
     uint64_t now_ms = sched_wall(shard->sched);
     struct preferences_type type;
-    bool joins = item->digest.len > 0 && item->count > 1 && item->resurfaced_at == 0;
+    bool told = item->seq <= inbox->seq; /* else several came at once, none of which was heard */
+    bool joins = told && item->digest.len > 0 && item->count > 1 && item->resurfaced_at == 0;
     if (item->priority == NOTIFICATION_URGENT) {
         return false;
     }

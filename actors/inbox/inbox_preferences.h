@@ -29,9 +29,9 @@ bool inbox_preferences_know(
     struct inbox *inbox, uint64_t rev, void (*loaded)(struct inbox *inbox, int status));
 
 /*
- * Whether a notification comes without sound: it is quiet, the user is muted, it joined the first
- * one of a digest, or too many of its type came before. `counts`: it is one of these. Urgent ones
- * never do.
+ * Whether a notification comes without sound: it is quiet, the user is muted, it joined a digest
+ * that was told before (inbox.seq is where the inbox stood then), or too many of its type came
+ * before. `counts`: it is one of these. Urgent ones never do.
  */
 bool inbox_preferences_silence(
     struct inbox *inbox, const struct notification_item *item, bool counts);

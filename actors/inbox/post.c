@@ -84,6 +84,7 @@ int post_audience(struct shard *shard, const struct notification_post *post, str
     ret_post->created_at = sched_wall(shard->sched);
     ret_post->expires_at = post->expires_at;
     ret_post->unwanted = !preferences_want(shard->config->preferences, post->type, true);
+    ret_post->digest_ms = preferences_digest(shard->config->preferences, post->type, 0);
     ret_post->deliver_at = post->deliver_at;
     uuid7_make(ret_post->created_at, SLOT_NONE, ret_post->id);
     int status = notification_content_hash(shard->config->hash128, post, ret_post->content_hash);

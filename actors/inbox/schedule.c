@@ -226,6 +226,7 @@ static void put_post(struct schedule *schedule, const struct store_scheduled *it
         .expires_at = kept->expires_at,
         .deliver_at = kept->deliver_at,
         .unwanted = !preferences_want(schedule->shard->config->preferences, kept->type, true),
+        .digest_ms = preferences_digest(schedule->shard->config->preferences, kept->type, 0),
         .due = true,
         .version = kept->version,
     };

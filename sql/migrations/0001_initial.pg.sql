@@ -36,20 +36,8 @@ CREATE TABLE peal.preference (
     PRIMARY KEY (slot, tenant, user_id)
 );
 
--- Whether a user with preferences wants notifications of a type in the inbox.
-CREATE FUNCTION peal.wants(
-    in_slot smallint, in_tenant text, in_user text, in_type text, usual boolean
-) RETURNS boolean
-LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    RETURN coalesce((SELECT (p.body -> 'types' -> in_type ->> 'inbox')::boolean
-        FROM peal.preference p
-        WHERE p.slot = in_slot AND p.tenant = in_tenant AND p.user_id = in_user), usual);
-END
-$$;
-
--- The same where nothing but that is decided: raises where any type's posts share a row for the user, and all
--- that is stored with it is stored by a statement that knows how (sql/pg_collapse.def).
+-- Whether a user with preferences wants notifications of a type in the inbox; raises where any type's posts share
+-- a row for the user, and all that is stored with it is stored by a statement that knows how (sql/pg_collapse.def).
 CREATE FUNCTION peal.wants_apart(
     in_slot smallint, in_tenant text, in_user text, in_type text, usual boolean
 ) RETURNS boolean
@@ -112,6 +100,36 @@ LANGUAGE sql STABLE AS $$
             split_part(a.every[cardinality(a.every)], E'\x1f', 2), priority, title, message, data),
         E'\x1e') END
     FROM (SELECT string_to_array(list, E'\x1e') AS every) a
+$$;
+
+-- The id of a digest's newest post; a digest without some of its posts; one in which a post that it holds has
+-- other values where `fields` say so (codec/notification.h).
+CREATE FUNCTION peal.digest_newest(list text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT split_part(a.every[cardinality(a.every)], E'\x1f', 1)
+    FROM (SELECT string_to_array(list, E'\x1e') AS every) a
+$$;
+CREATE FUNCTION peal.digest_without(list text, posts text[]) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(string_agg(e.entry, E'\x1e' ORDER BY e.place), '')
+    FROM unnest(string_to_array(list, E'\x1e')) WITH ORDINALITY AS e (entry, place)
+    WHERE split_part(e.entry, E'\x1f', 1) <> ALL (posts)
+$$;
+CREATE FUNCTION peal.digest_change(
+    list text, post text, fields integer, priority smallint, title text, message text, data bytea
+) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(string_agg(CASE WHEN split_part(e.entry, E'\x1f', 1) <> post THEN e.entry
+        ELSE concat_ws(E'\x1f', post, split_part(e.entry, E'\x1f', 2),
+            CASE WHEN fields & 8 <> 0 THEN priority::text ELSE split_part(e.entry, E'\x1f', 3) END,
+            CASE WHEN fields & 1 <> 0 THEN peal.brief(title, 120)
+                ELSE split_part(e.entry, E'\x1f', 4) END,
+            CASE WHEN fields & 2 <> 0 THEN peal.brief(message, 240)
+                ELSE split_part(e.entry, E'\x1f', 5) END,
+            CASE WHEN fields & 4 = 0 THEN split_part(e.entry, E'\x1f', 6)
+                WHEN octet_length(data) <= 512 THEN convert_from(data, 'UTF8') ELSE '' END)
+        END, E'\x1e' ORDER BY e.place), '')
+    FROM unnest(string_to_array(list, E'\x1e')) WITH ORDINALITY AS e (entry, place)
 $$;
 
 -- Rows that are to be stored, from their columns, and what their users want of them
@@ -261,9 +279,10 @@ CREATE TABLE peal.dedup (
 -- Posts to many. n: of a tenant's posts in the order of their commits, without holes, because
 -- whoever posts holds the head's lock up to the commit. kind 1: everybody, with the name '' those whose
 -- inbox began before, with '+' also others; 2: the topic `name`; 3: a list of members of its own, whose
--- name is the post's id. unwanted: only who asks for its type gets it. ended: nobody gets it any more, and it
--- is kept while rows of it are (retention). edits: how often its content was
--- changed, the last time at updated_at.
+-- name is the post's id. unwanted: only who asks for its type gets it. digest_ms: for so long after the
+-- first one posts of its type share a row, unless a user says otherwise; -1: it shares none, it was urgent.
+-- ended: nobody gets it any more, and it is kept while rows of it are (retention). edits: how often its
+-- content was changed, the last time at updated_at.
 CREATE TABLE peal.audience_head (
     tenant text COLLATE "C" PRIMARY KEY,
     n bigint NOT NULL
@@ -283,6 +302,7 @@ CREATE TABLE peal.audience_post (
     created_at bigint NOT NULL,
     expires_at bigint NOT NULL,
     unwanted boolean NOT NULL DEFAULT false,
+    digest_ms bigint NOT NULL DEFAULT 0,
     retracted boolean NOT NULL DEFAULT false,
     ended boolean NOT NULL DEFAULT false,
     edits integer NOT NULL DEFAULT 0,
@@ -308,6 +328,20 @@ CREATE TABLE peal.member (
 CREATE UNIQUE INDEX member_open ON peal.member (tenant, kind, name, user_id)
     WHERE to_n = 9223372036854775807;
 CREATE INDEX member_list ON peal.member (tenant, name, user_id) WHERE kind = 3;
+
+-- Posts to many that joined a digest: post n is in the row `seq`, with the content of change `edit`. Of the
+-- one that a digest began with the row itself says that (audience_n). What is here of a row that has gone
+-- since goes with the post.
+CREATE TABLE peal.digest_post (
+    slot smallint NOT NULL,
+    tenant text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    n bigint NOT NULL,
+    seq bigint NOT NULL,
+    edit integer NOT NULL,
+    PRIMARY KEY (slot, tenant, user_id, seq, n)
+);
+CREATE UNIQUE INDEX digest_post_n ON peal.digest_post (tenant, n, user_id);
 
 CREATE TABLE peal.audience_key (
     tenant text COLLATE "C" NOT NULL,
@@ -643,77 +677,70 @@ LANGUAGE sql STABLE AS $$
     ) q ORDER BY q.n LIMIT most
 $$;
 
--- Erases what the users have of those of the posts that are being taken back, with a tombstone, and
--- tells it as peal.sweep does. Their inboxes are locked. The four arrays belong together.
-CREATE FUNCTION peal.take_back(
-    slots smallint[], tenants text[], users text[], numbers bigint[], instant bigint
-) RETURNS TABLE (
-    ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
-    ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint
+-- What a user has of a post to many: the row that was made of it, or the digest that it joined (`mark`: where that
+-- is noted; without `place` the row is gone).
+CREATE FUNCTION peal.held(space text, who text, number bigint) RETURNS TABLE (
+    place tid, mark tid, slot smallint, seq bigint, id uuid, state smallint, count bigint,
+    digest text, edit integer
 )
-LANGUAGE plpgsql AS $$
-DECLARE
-    places tid[];
-    row_slots smallint[];
-    row_tenants text[];
-    row_users text[];
-    seqs bigint[];
-    ids uuid[];
-    states smallint[];
-BEGIN
-    SELECT array_agg(f.place), array_agg(f.slot), array_agg(f.tenant::text),
-            array_agg(f.user_id::text), array_agg(f.seq), array_agg(f.id), array_agg(f.state)
-        INTO places, row_slots, row_tenants, row_users, seqs, ids, states
-        FROM unnest(slots, tenants, users, numbers) AS u (slot, tenant, user_id, n)
-        CROSS JOIN LATERAL (
-            SELECT FROM peal.audience_change h
-            WHERE h.tenant = u.tenant AND h.n >= u.n AND h.n <= u.n AND h.edit = 0
-            ORDER BY h.n LIMIT 1
-        ) c
-        CROSS JOIN LATERAL (
-            SELECT a.ctid AS place, a.slot, a.tenant, a.user_id, a.seq, a.id, a.state
-            FROM peal.notification a
-            WHERE a.tenant = u.tenant AND a.audience_n > 0 AND a.audience_n = u.n
-                AND a.user_id >= u.user_id AND a.user_id <= u.user_id
-            ORDER BY a.user_id LIMIT 1
-        ) f;
-    RETURN QUERY SELECT b.* FROM peal.bury(places, row_slots, row_tenants, row_users, seqs, ids,
-        states, 6::smallint, instant) b;
-END
+LANGUAGE sql STABLE AS $$
+    (SELECT a.ctid, NULL::tid, a.slot, a.seq, a.id, a.state, a.count, a.digest, a.audience_edit
+        FROM peal.notification a
+        WHERE a.tenant = space AND a.audience_n > 0 AND a.audience_n = number
+            AND a.user_id >= who AND a.user_id <= who
+        ORDER BY a.user_id LIMIT 1)
+    UNION ALL
+    (SELECT r.place, g.mark, g.slot, g.seq, r.id, r.state, r.count, r.digest, g.edit
+        FROM (
+            SELECT o.ctid AS mark, o.slot, o.seq, o.edit FROM peal.digest_post o
+            WHERE o.tenant = space AND o.n = number AND o.user_id >= who AND o.user_id <= who
+            ORDER BY o.user_id LIMIT 1
+        ) g LEFT JOIN LATERAL (
+            SELECT f.ctid AS place, f.id, f.state, f.count, f.digest FROM peal.notification f
+            WHERE f.slot = g.slot AND f.tenant = space AND f.user_id = who
+                AND f.seq >= g.seq AND f.seq <= g.seq
+            ORDER BY f.seq LIMIT 1
+        ) r ON true)
 $$;
 
--- Gives what the users have of those of the posts whose content was changed the content that these
--- have now: a rev for all of a user, without a change of state or place. Told as rows that came back.
-CREATE FUNCTION peal.renew(
-    slots smallint[], tenants text[], users text[], numbers bigint[]
+-- What a digest shows: its newest post, whole where that is a post to many which still says what is remembered.
+CREATE FUNCTION peal.digest_shown(space text, list text) RETURNS TABLE (
+    title text, message text, data bytea, priority smallint, audience text, at bigint
+)
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN peal.brief(p.title, 120) = e.part[4] THEN p.title ELSE e.part[4] END,
+        CASE WHEN peal.brief(p.message, 240) = e.part[5] THEN p.message ELSE e.part[5] END,
+        CASE WHEN e.part[6] = '' AND octet_length(p.data) > 512 THEN p.data
+            ELSE convert_to(e.part[6], 'UTF8') END,
+        e.part[3]::smallint,
+        CASE WHEN p.id IS NULL THEN '' ELSE p.kind::text || p.id::text
+            || CASE WHEN p.kind = 2 THEN p.name ELSE '' END END,
+        e.part[2]::bigint
+    FROM (
+        SELECT string_to_array(a.every[cardinality(a.every)], E'\x1f') AS part
+        FROM (SELECT string_to_array(list, E'\x1e') AS every) a
+    ) e LEFT JOIN LATERAL (
+        SELECT o.* FROM peal.audience_post o
+        WHERE o.id >= e.part[1]::uuid AND o.id <= e.part[1]::uuid ORDER BY o.id LIMIT 1
+    ) p ON p.tenant = space
+$$;
+
+-- Takes posts out of digests that hold others: `kept` is what is left of the list, `fewer` how many go, `shown`
+-- whether the newest is one of them, `first` whether the one that the digest began with is. A rev for all of a
+-- user, without a change of state or place. Told as rows that came back.
+CREATE FUNCTION peal.take_out(
+    places tid[], slots smallint[], tenants text[], users text[], seqs bigint[], ids uuid[],
+    kept text[], fewer bigint[], shown boolean[], first boolean[]
 ) RETURNS TABLE (
     ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
     ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint
 )
 LANGUAGE sql VOLATILE AS $$
     WITH target AS MATERIALIZED (
-        SELECT f.place, f.slot, f.tenant, f.user_id, f.seq, f.id, c.*, p.title, p.message, p.data,
-            p.priority, p.expires_at, p.updated_at
-        FROM unnest(slots, tenants, users, numbers) AS u (slot, tenant, user_id, n)
-        CROSS JOIN LATERAL (
-            SELECT h.edit, h.title_edit, h.message_edit, h.data_edit, h.priority_edit,
-                h.expires_edit
-            FROM peal.audience_change h
-            WHERE h.tenant = u.tenant AND h.n >= u.n AND h.n <= u.n AND h.edit > 0
-            ORDER BY h.n LIMIT 1
-        ) c
-        CROSS JOIN LATERAL (
-            SELECT a.ctid AS place, a.slot, a.tenant, a.user_id, a.seq, a.id, a.audience_edit
-            FROM peal.notification a
-            WHERE a.tenant = u.tenant AND a.audience_n > 0 AND a.audience_n = u.n
-                AND a.user_id >= u.user_id AND a.user_id <= u.user_id
-            ORDER BY a.user_id LIMIT 1
-        ) f
-        CROSS JOIN LATERAL (
-            SELECT o.* FROM peal.audience_post o
-            WHERE o.tenant = u.tenant AND o.n >= u.n AND o.n <= u.n ORDER BY o.n LIMIT 1
-        ) p
-        WHERE f.audience_edit < c.edit
+        SELECT t.*, s.title, s.message, s.data, s.priority, s.audience, s.at
+        FROM unnest(places, slots, tenants, users, seqs, ids, kept, fewer, shown, first)
+            AS t (place, slot, tenant, user_id, seq, id, digest, fewer, shown, first)
+        CROSS JOIN LATERAL peal.digest_shown(t.tenant, t.digest) s
     ), box AS (
         INSERT INTO peal.inbox AS i (slot, tenant, user_id, changed_at)
         SELECT t.slot, t.tenant, t.user_id,
@@ -727,15 +754,15 @@ LANGUAGE sql VOLATILE AS $$
         FROM target t
         JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
     ), changed AS (
-        UPDATE peal.notification n SET
-            title = CASE WHEN n.audience_edit < t.title_edit THEN t.title ELSE n.title END,
-            message = CASE WHEN n.audience_edit < t.message_edit THEN t.message ELSE n.message END,
-            data = CASE WHEN n.audience_edit < t.data_edit THEN t.data ELSE n.data END,
-            priority = CASE WHEN n.audience_edit < t.priority_edit THEN t.priority
-                ELSE n.priority END,
-            expires_at = CASE WHEN n.audience_edit < t.expires_edit THEN t.expires_at
-                ELSE n.expires_at END,
-            updated_at = t.updated_at, audience_edit = t.edit, rev = t.rev, whole_rev = t.rev
+        UPDATE peal.notification n SET digest = t.digest, count = n.count - t.fewer,
+            title = CASE WHEN t.shown THEN t.title ELSE n.title END,
+            message = CASE WHEN t.shown THEN t.message ELSE n.message END,
+            data = CASE WHEN t.shown THEN t.data ELSE n.data END,
+            priority = CASE WHEN t.shown THEN t.priority ELSE n.priority END,
+            audience = CASE WHEN t.shown THEN t.audience ELSE n.audience END,
+            audience_n = CASE WHEN t.first THEN 0 ELSE n.audience_n END,
+            updated_at = CASE WHEN t.shown THEN t.at ELSE n.updated_at END, rev = t.rev,
+            whole_rev = t.rev
         FROM placed t WHERE n.ctid = t.place
     )
     SELECT b.tenant::text, b.user_id::text, b.seq, b.rev, b.unread, b.unseen, t.id, t.seq,
@@ -745,31 +772,303 @@ LANGUAGE sql VOLATILE AS $$
     ORDER BY b.slot, b.tenant, b.user_id, t.seq
 $$;
 
--- Locks the inbox of whom a row belongs to, for a change of that row. What its post to many was given
+-- Erases what the users have of those of the posts that are being taken back, with a tombstone, and
+-- tells it as peal.sweep does; a digest that holds others is left without them. Their inboxes are
+-- locked. The four arrays belong together.
+CREATE FUNCTION peal.take_back(
+    slots smallint[], tenants text[], users text[], numbers bigint[], instant bigint
+) RETURNS TABLE (
+    ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
+    ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    lost record;
+    marks tid[] := '{}';
+    kept text;
+    out_places tid[];
+    out_slots smallint[];
+    out_tenants text[];
+    out_users text[];
+    out_seqs bigint[];
+    out_ids uuid[];
+    out_kept text[];
+    out_fewer bigint[];
+    out_shown boolean[];
+    out_first boolean[];
+    places tid[];
+    row_slots smallint[];
+    row_tenants text[];
+    row_users text[];
+    seqs bigint[];
+    ids uuid[];
+    states smallint[];
+BEGIN
+    FOR lost IN
+        SELECT h.place, h.slot, u.tenant, u.user_id, h.seq, h.id, h.state, h.count, h.digest,
+            count(*) AS fewer, array_agg(p.id::text) AS posts, bool_or(h.mark IS NULL) AS first,
+            array_agg(h.mark) FILTER (WHERE h.mark IS NOT NULL) AS marks
+        FROM unnest(slots, tenants, users, numbers) AS u (slot, tenant, user_id, n)
+        CROSS JOIN LATERAL (
+            SELECT FROM peal.audience_change c
+            WHERE c.tenant = u.tenant AND c.n >= u.n AND c.n <= u.n AND c.edit = 0
+            ORDER BY c.n LIMIT 1
+        ) c
+        CROSS JOIN LATERAL peal.held(u.tenant, u.user_id, u.n) h
+        LEFT JOIN LATERAL (
+            SELECT o.id FROM peal.audience_post o
+            WHERE o.tenant = u.tenant AND o.n >= u.n AND o.n <= u.n ORDER BY o.n LIMIT 1
+        ) p ON true
+        GROUP BY h.place, h.slot, u.tenant, u.user_id, h.seq, h.id, h.state, h.count, h.digest
+    LOOP
+        marks := marks || lost.marks;
+        CONTINUE WHEN lost.place IS NULL;
+        kept := CASE WHEN lost.count > lost.fewer
+            THEN peal.digest_without(lost.digest, lost.posts) ELSE '' END;
+        IF kept = '' THEN
+            places := places || lost.place;
+            row_slots := row_slots || lost.slot;
+            row_tenants := row_tenants || lost.tenant;
+            row_users := row_users || lost.user_id;
+            seqs := seqs || lost.seq;
+            ids := ids || lost.id;
+            states := states || lost.state;
+        ELSE
+            out_places := out_places || lost.place;
+            out_slots := out_slots || lost.slot;
+            out_tenants := out_tenants || lost.tenant;
+            out_users := out_users || lost.user_id;
+            out_seqs := out_seqs || lost.seq;
+            out_ids := out_ids || lost.id;
+            out_kept := out_kept || kept;
+            out_fewer := out_fewer || lost.fewer;
+            out_shown := out_shown
+                || (peal.digest_newest(lost.digest) <> peal.digest_newest(kept));
+            out_first := out_first || lost.first;
+        END IF;
+    END LOOP;
+    DELETE FROM peal.digest_post g WHERE g.ctid = ANY (marks);
+    IF out_places IS NOT NULL THEN
+        RETURN QUERY SELECT t.* FROM peal.take_out(out_places, out_slots, out_tenants, out_users,
+            out_seqs, out_ids, out_kept, out_fewer, out_shown, out_first) t;
+    END IF;
+    RETURN QUERY SELECT b.* FROM peal.bury(places, row_slots, row_tenants, row_users, seqs, ids,
+        states, 6::smallint, instant) b;
+END
+$$;
+
+-- What the users have of those of the posts whose content was changed, of which change that is not yet, and which
+-- fields were changed since (codec/notification.h).
+CREATE FUNCTION peal.outdated(
+    slots smallint[], tenants text[], users text[], numbers bigint[]
+) RETURNS TABLE (
+    place tid, mark tid, slot smallint, tenant text, user_id text, seq bigint, id uuid,
+    digest text, n bigint, edit integer, fields integer
+)
+LANGUAGE sql STABLE AS $$
+    SELECT h.place, h.mark, u.slot, u.tenant, u.user_id, h.seq, h.id, h.digest, u.n, c.edit,
+        (h.edit < c.title_edit)::integer + 2 * (h.edit < c.message_edit)::integer
+        + 4 * (h.edit < c.data_edit)::integer + 8 * (h.edit < c.priority_edit)::integer
+        + 16 * (h.edit < c.expires_edit)::integer
+    FROM unnest(slots, tenants, users, numbers) AS u (slot, tenant, user_id, n)
+    CROSS JOIN LATERAL (
+        SELECT o.* FROM peal.audience_change o
+        WHERE o.tenant = u.tenant AND o.n >= u.n AND o.n <= u.n AND o.edit > 0
+        ORDER BY o.n LIMIT 1
+    ) c
+    CROSS JOIN LATERAL peal.held(u.tenant, u.user_id, u.n) h
+    WHERE h.edit < c.edit
+$$;
+
+-- Gives a digest what a post that it holds says now; what it shows changes if that is its newest.
+CREATE FUNCTION peal.renew_digest(
+    which smallint, space text, who text, number bigint, post bigint, fields integer
+) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    p record;
+    r record;
+BEGIN
+    SELECT o.* INTO p FROM peal.audience_post o
+        WHERE o.tenant = space AND o.n >= post AND o.n <= post ORDER BY o.n LIMIT 1;
+    SELECT f.ctid AS place, CASE WHEN peal.digest_newest(f.digest) = p.id::text
+            THEN fields ELSE 0 END AS shown INTO r
+        FROM peal.notification f
+        WHERE f.slot = which AND f.tenant = space AND f.user_id = who
+            AND f.seq >= number AND f.seq <= number
+        ORDER BY f.seq LIMIT 1;
+    UPDATE peal.notification n SET
+        digest = peal.digest_change(n.digest, p.id::text, fields, p.priority, p.title, p.message,
+            p.data),
+        title = CASE WHEN r.shown & 1 <> 0 THEN p.title ELSE n.title END,
+        message = CASE WHEN r.shown & 2 <> 0 THEN p.message ELSE n.message END,
+        data = CASE WHEN r.shown & 4 <> 0 THEN p.data ELSE n.data END,
+        priority = CASE WHEN r.shown & 8 <> 0 THEN p.priority ELSE n.priority END,
+        expires_at = CASE WHEN fields & 16 = 0 THEN n.expires_at WHEN n.count = 1 THEN p.expires_at
+            ELSE peal.last_end(n.expires_at, n.expires_at, p.expires_at) END,
+        updated_at = greatest(n.updated_at, p.updated_at)
+        WHERE n.ctid = r.place;
+END
+$$;
+
+-- Gives what the users have of those of the posts whose content was changed the content that these
+-- have now: a rev for all of a user, without a change of state or place. Told as rows that came back.
+CREATE FUNCTION peal.renew(
+    slots smallint[], tenants text[], users text[], numbers bigint[]
+) RETURNS TABLE (
+    ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
+    ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    shared record;
+BEGIN
+    -- One by one: a digest may hold several of the posts.
+    FOR shared IN
+        SELECT o.* FROM peal.outdated(slots, tenants, users, numbers) o WHERE o.digest <> ''
+        ORDER BY o.n
+    LOOP
+        PERFORM peal.renew_digest(shared.slot, shared.tenant, shared.user_id, shared.seq, shared.n,
+            shared.fields);
+    END LOOP;
+    RETURN QUERY
+    WITH target AS MATERIALIZED (
+        SELECT * FROM peal.outdated(slots, tenants, users, numbers)
+    ), box AS (
+        INSERT INTO peal.inbox AS i (slot, tenant, user_id, changed_at)
+        SELECT t.slot, t.tenant, t.user_id,
+            floor(extract(epoch FROM clock_timestamp()) / 10)::integer
+        FROM target t WHERE t.id IS NOT NULL GROUP BY t.slot, t.tenant, t.user_id
+        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET rev = i.rev + 1,
+            changed_at = excluded.changed_at
+        RETURNING i.slot, i.tenant, i.user_id, i.seq, i.rev, i.unread, i.unseen
+    ), placed AS MATERIALIZED (
+        -- made: of the post that the row was made of, if that is one of them
+        SELECT t.place, t.slot, t.tenant, t.user_id, t.seq, t.id, b.rev, b.seq AS head, b.unread,
+            b.unseen, max(t.n) FILTER (WHERE t.mark IS NULL) AS made,
+            max(t.edit) FILTER (WHERE t.mark IS NULL) AS edit,
+            max(t.fields) FILTER (WHERE t.digest = '') AS fields
+        FROM target t
+        JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
+        WHERE t.id IS NOT NULL
+        GROUP BY t.place, t.slot, t.tenant, t.user_id, t.seq, t.id, b.rev, b.seq, b.unread,
+            b.unseen
+    ), noted AS (
+        UPDATE peal.digest_post g SET edit = t.edit FROM target t WHERE g.ctid = t.mark
+    ), changed AS (
+        UPDATE peal.notification n SET
+            title = CASE WHEN t.fields & 1 <> 0 THEN t.title ELSE n.title END,
+            message = CASE WHEN t.fields & 2 <> 0 THEN t.message ELSE n.message END,
+            data = CASE WHEN t.fields & 4 <> 0 THEN t.data ELSE n.data END,
+            priority = CASE WHEN t.fields & 8 <> 0 THEN t.priority ELSE n.priority END,
+            expires_at = CASE WHEN t.fields & 16 <> 0 THEN t.expires_at ELSE n.expires_at END,
+            updated_at = CASE WHEN t.fields IS NULL THEN n.updated_at ELSE t.updated_at END,
+            audience_edit = coalesce(t.edit, n.audience_edit), rev = t.rev, whole_rev = t.rev
+        FROM (
+            SELECT q.*, p.title, p.message, p.data, p.priority, p.expires_at, p.updated_at
+            FROM placed q LEFT JOIN LATERAL (
+                SELECT o.* FROM peal.audience_post o
+                WHERE o.tenant = q.tenant AND o.n >= q.made AND o.n <= q.made
+                ORDER BY o.n LIMIT 1
+            ) p ON true
+        ) t WHERE n.ctid = t.place
+    )
+    SELECT t.tenant, t.user_id, t.head, t.rev, t.unread, t.unseen, t.id, t.seq, 0::smallint
+    FROM placed t ORDER BY t.slot, t.tenant COLLATE "C", t.user_id COLLATE "C", t.seq;
+END
+$$;
+
+-- Locks the inbox of whom a row belongs to, for a change of that row. What its posts to many were given
 -- before comes first: of two changes the later one holds.
 CREATE FUNCTION peal.enter_row(which smallint, with_id uuid, space text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     one record;
+    numbers bigint[];
 BEGIN
-    SELECT f.tenant, f.user_id, f.audience_n INTO one FROM peal.notification f
+    SELECT f.tenant, f.user_id, f.seq, f.audience_n, f.count INTO one FROM peal.notification f
         WHERE f.slot = which AND f.id >= with_id AND f.id <= with_id ORDER BY f.id LIMIT 1;
     IF NOT FOUND OR one.tenant <> space THEN
         RETURN;
     END IF;
     INSERT INTO peal.inbox AS i (slot, tenant, user_id) VALUES (which, space, one.user_id)
         ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq;
-    IF one.audience_n > 0 THEN
-        PERFORM peal.renew(ARRAY[which], ARRAY[space], ARRAY[one.user_id::text],
-            ARRAY[one.audience_n]);
-    END IF;
+    numbers := ARRAY(
+        SELECT d.n FROM peal.digest_post d
+        WHERE d.slot = which AND d.tenant = space AND d.user_id = one.user_id
+            AND d.seq >= one.seq AND d.seq <= one.seq
+        ORDER BY d.seq, d.n) || one.audience_n;
+    PERFORM peal.renew(array_fill(which, ARRAY[cardinality(numbers)]),
+        array_fill(space, ARRAY[cardinality(numbers)]),
+        array_fill(one.user_id::text, ARRAY[cardinality(numbers)]), numbers)
+        WHERE numbers <> ARRAY[0::bigint];
+END
+$$;
+
+-- Which of the posts of users, in their order, share a row: `lead` is the first that does so, with the open
+-- digest that it joined (`o_...`), if there was one. The window of a digest begins with its first post, and
+-- is judged by when posts were made, not by when their rows are. All arrays belong together.
+CREATE FUNCTION peal.gather(
+    slots smallint[], tenants text[], users text[], places bigint[], numbers bigint[],
+    types text[], ats bigint[], spans bigint[]
+) RETURNS TABLE (
+    place bigint, n bigint, lead bigint, o_place tid, o_seq bigint, o_state smallint,
+    o_till bigint, o_digest text
+)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    -- Of the user that the loop has come to: types, and the newest digest of each.
+    known text[];
+    leads bigint[];
+    begun bigint[];
+    at integer;
+    one record;
+BEGIN
+    FOR i IN 1 .. coalesce(cardinality(places), 0) LOOP
+        IF i = 1 OR places[i] <> places[i - 1] THEN
+            known := '{}';
+            leads := '{}';
+            begun := '{}';
+        END IF;
+        place := places[i];
+        n := numbers[i];
+        o_place := NULL;
+        o_seq := NULL;
+        o_state := NULL;
+        o_till := NULL;
+        o_digest := NULL;
+        at := array_position(known, types[i]);
+        IF at IS NULL THEN
+            at := cardinality(known) + 1;
+            known[at] := types[i];
+            leads[at] := 0;
+            SELECT o.* INTO one FROM peal.open_row(slots[i], tenants[i], users[i], '', types[i],
+                ats[i] + 1, ats[i]) o;
+            IF FOUND AND one.o_at > ats[i] - spans[i] THEN
+                leads[at] := n;
+                begun[at] := one.o_at;
+                o_place := one.o_place;
+                o_seq := one.o_seq;
+                o_state := one.o_state;
+                o_till := one.o_till;
+                o_digest := one.o_digest;
+            END IF;
+        END IF;
+        IF leads[at] = 0 OR begun[at] <= ats[i] - spans[i] THEN
+            leads[at] := n;
+            begun[at] := ats[i];
+        END IF;
+        lead := leads[at];
+        RETURN NEXT;
+    END LOOP;
 END
 $$;
 
 -- Makes rows that are missing in inboxes that are locked, of at most `most` posts; the arrays belong
 -- together, and hold what the inboxes do. True when there are more. What is read behind the lock holds
 -- every post up to `heads`, because whoever made the last of them had the head's lock (sql/README.md).
--- Of a post whose type a user does not want there is no row and no number: the user is past it.
+-- Of a post whose type a user does not want there is no row and no number: the user is past it. Posts that share
+-- a row are written once, with the last one's content; each has taken a rev.
 CREATE FUNCTION peal.make_rows(
     slots smallint[], tenants text[], users text[], seqs bigint[], revs bigint[],
     unreads bigint[], unseens bigint[], throughs bigint[], borns bigint[], wishes bigint[],
@@ -797,43 +1096,121 @@ BEGIN
     ), cut AS (
         SELECT f.place, f.n FROM found f WHERE f.arrival > most
     ), judged AS MATERIALIZED (
-        SELECT f.place, f.n, CASE WHEN b.preference_rev > 0
-            THEN peal.wants(b.slot, b.tenant, b.user_id, p.type, NOT p.unwanted)
-            ELSE NOT p.unwanted END AS wanted
+        SELECT f.place, f.n, p.type, p.created_at, p.edits,
+            coalesce(w.wanted, NOT p.unwanted) AS wanted,
+            CASE WHEN p.digest_ms < 0 THEN 0 ELSE coalesce(w.span, p.digest_ms) END AS span
         FROM found f JOIN box b ON b.place = f.place CROSS JOIN LATERAL (
-            SELECT a.type, a.unwanted FROM peal.audience_post a
+            SELECT a.type, a.created_at, a.edits, a.unwanted, a.digest_ms FROM peal.audience_post a
             WHERE a.tenant = b.tenant AND a.n >= f.n AND a.n <= f.n ORDER BY a.n LIMIT 1
-        ) p
+        ) p LEFT JOIN LATERAL (
+            SELECT q.* FROM peal.prefers(b.slot, b.tenant, b.user_id, p.type, NOT p.unwanted,
+                p.digest_ms) q
+            WHERE b.preference_rev > 0 OFFSET 0
+        ) w ON true
         WHERE f.arrival <= most
+    ), shared AS MATERIALIZED (
+        SELECT g.* FROM (
+            SELECT array_agg(b.slot ORDER BY j.place, j.n) AS slots,
+                array_agg(b.tenant ORDER BY j.place, j.n) AS tenants,
+                array_agg(b.user_id ORDER BY j.place, j.n) AS users,
+                array_agg(j.place ORDER BY j.place, j.n) AS places,
+                array_agg(j.n ORDER BY j.place, j.n) AS numbers,
+                array_agg(j.type ORDER BY j.place, j.n) AS types,
+                array_agg(j.created_at ORDER BY j.place, j.n) AS ats,
+                array_agg(j.span ORDER BY j.place, j.n) AS spans
+            FROM judged j JOIN box b ON b.place = j.place WHERE j.wanted AND j.span > 0
+        ) a CROSS JOIN LATERAL peal.gather(a.slots, a.tenants, a.users, a.places, a.numbers,
+            a.types, a.ats, a.spans) g
     ), kept AS MATERIALIZED (
-        SELECT j.place, j.n, row_number() OVER (PARTITION BY j.place ORDER BY j.n) AS number
-        FROM judged j WHERE j.wanted
+        SELECT j.place, j.n, j.edits, coalesce(s.lead, j.n) AS lead, s.lead IS NOT NULL AS shares,
+            row_number() OVER (PARTITION BY j.place ORDER BY j.n) AS number
+        FROM judged j LEFT JOIN shared s ON s.place = j.place AND s.n = j.n WHERE j.wanted
+    ), placed AS MATERIALIZED (
+        SELECT g.*, s.o_place, s.o_seq, s.o_state, s.o_till, s.o_digest,
+            count(*) FILTER (WHERE s.o_seq IS NULL) OVER (PARTITION BY g.place ORDER BY g.lead)
+                AS made
+        FROM (
+            SELECT k.place, k.lead, k.shares, max(k.n) AS last, max(k.number) AS number,
+                count(*) AS posts
+            FROM kept k GROUP BY k.place, k.lead, k.shares
+        ) g LEFT JOIN shared s ON s.place = g.place AND s.n = g.lead
     ), added AS (
-        SELECT j.place, count(*) FILTER (WHERE j.wanted) AS rows, max(j.n) AS last
-        FROM judged j GROUP BY j.place
+        SELECT j.place, max(j.n) AS last FROM judged j GROUP BY j.place
+    ), counted AS (
+        SELECT p.place, sum(p.posts)::bigint AS revs,
+            count(*) FILTER (WHERE p.o_seq IS NULL) AS rows,
+            count(*) FILTER (WHERE coalesce(p.o_state, 1) = 1) AS newer
+        FROM placed p GROUP BY p.place
     ), done AS MATERIALIZED (
-        SELECT b.*, coalesce(a.rows, 0) AS rows,
+        SELECT b.*, coalesce(n.rows, 0) AS rows, coalesce(n.revs, 0) AS revs,
+            coalesce(n.newer, 0) AS newer,
             CASE WHEN c.place IS NULL OR (a.place IS NOT NULL AND a.place <> c.place) THEN b.head
             ELSE coalesce(a.last, b.through) END AS reached
-        FROM box b LEFT JOIN added a ON a.place = b.place LEFT JOIN cut c ON true
+        FROM box b LEFT JOIN added a ON a.place = b.place LEFT JOIN counted n ON n.place = b.place
+            LEFT JOIN cut c ON true
+    ), listed AS MATERIALIZED (
+        -- What is to be remembered of those that share a row.
+        SELECT k.place, k.lead, min(p.expires_at) AS soonest, max(p.expires_at) AS latest,
+            min(p.created_at) FILTER (WHERE k.n = k.lead) AS first_at,
+            max(greatest(p.updated_at, CASE WHEN k.n > k.lead THEN p.created_at END)) AS updated_at,
+            max(k.edits) FILTER (WHERE k.n = k.lead) AS edits,
+            array_agg(peal.digest_entry(p.id::text, p.created_at::text, p.priority, p.title,
+                p.message, p.data) ORDER BY k.n) AS entries
+        FROM kept k JOIN box b ON b.place = k.place CROSS JOIN LATERAL (
+            SELECT * FROM peal.audience_post a
+            WHERE a.tenant = b.tenant AND a.n >= k.n AND a.n <= k.n ORDER BY a.n LIMIT 1
+        ) p
+        WHERE k.shares GROUP BY k.place, k.lead
     ), stored AS (
         INSERT INTO peal.notification (slot, tenant, user_id, seq, new_rev, whole_rev, rev, id,
-            type, title, message, data, priority, created_at, expires_at, updated_at, audience_n,
-            audience, audience_edit)
-        SELECT d.slot, d.tenant, d.user_id, d.seq + k.number, d.rev + k.number, d.rev + k.number,
-            d.rev + k.number, (lpad(to_hex(p.created_at), 12, '0') || '7'
+            type, title, message, data, priority, created_at, expires_at, count, updated_at,
+            audience_n, audience, audience_edit, digest)
+        SELECT d.slot, d.tenant, d.user_id, d.seq + g.made, d.rev + g.number, d.rev + g.number,
+            d.rev + g.number, (lpad(to_hex(coalesce(l.first_at, p.created_at)), 12, '0') || '7'
                 || lpad(to_hex(d.slot::integer), 3, '0')
                 || substr(gen_random_uuid()::text, 19))::uuid, p.type, p.title, p.message,
-            p.data, p.priority, p.created_at, p.expires_at, p.updated_at, p.n,
-            p.kind::text || p.id::text || CASE WHEN p.kind = 2 THEN p.name ELSE '' END, p.edits
-        FROM kept k JOIN done d ON d.place = k.place CROSS JOIN LATERAL (
+            p.data, p.priority, coalesce(l.first_at, p.created_at),
+            CASE WHEN g.shares THEN peal.last_end(l.soonest, l.latest, NULL) ELSE p.expires_at END,
+            g.posts, coalesce(l.updated_at, p.updated_at), g.lead,
+            p.kind::text || p.id::text || CASE WHEN p.kind = 2 THEN p.name ELSE '' END,
+            coalesce(l.edits, p.edits),
+            CASE WHEN g.shares THEN peal.digest_list('', l.entries) ELSE '' END
+        FROM placed g JOIN done d ON d.place = g.place
+        LEFT JOIN listed l ON l.place = g.place AND l.lead = g.lead CROSS JOIN LATERAL (
             SELECT * FROM peal.audience_post a
-            WHERE a.tenant = d.tenant AND a.n >= k.n AND a.n <= k.n ORDER BY a.n LIMIT 1
+            WHERE a.tenant = d.tenant AND a.n >= g.last AND a.n <= g.last ORDER BY a.n LIMIT 1
         ) p
-        RETURNING tenant, type
+        WHERE g.o_seq IS NULL
+    ), joined AS (
+        UPDATE peal.notification x SET new_rev = t.rev, whole_rev = t.rev, rev = t.rev,
+            title = t.title, message = t.message, data = t.data, priority = t.priority,
+            state = 0, seen_at = 0, read_at = 0, resurfaced_at = 0, expires_at = t.ends,
+            count = x.count + t.posts, updated_at = greatest(x.updated_at, t.updated_at),
+            audience = t.audience, digest = t.digest
+        FROM (
+            SELECT g.o_place, g.posts, d.rev + g.number AS rev, p.title, p.message, p.data,
+                p.priority, peal.last_end(l.soonest, l.latest, g.o_till) AS ends,
+                greatest(l.first_at, l.updated_at) AS updated_at,
+                p.kind::text || p.id::text || CASE WHEN p.kind = 2 THEN p.name ELSE '' END
+                    AS audience, peal.digest_list(g.o_digest, l.entries) AS digest
+            FROM placed g JOIN done d ON d.place = g.place
+            JOIN listed l ON l.place = g.place AND l.lead = g.lead CROSS JOIN LATERAL (
+                SELECT * FROM peal.audience_post a
+                WHERE a.tenant = d.tenant AND a.n >= g.last AND a.n <= g.last
+                ORDER BY a.n LIMIT 1
+            ) p
+            WHERE g.o_seq IS NOT NULL
+        ) t WHERE x.ctid = t.o_place
+    ), noted AS (
+        INSERT INTO peal.digest_post (slot, tenant, user_id, n, seq, edit)
+        SELECT d.slot, d.tenant, d.user_id, k.n, coalesce(g.o_seq, d.seq + g.made), k.edits
+        FROM kept k JOIN placed g ON g.place = k.place AND g.lead = k.lead
+        JOIN done d ON d.place = k.place
+        WHERE k.shares AND (k.n > k.lead OR g.o_seq IS NOT NULL)
     ), tallied AS (
         INSERT INTO peal.tally_entry (tenant, type, posted)
-        SELECT s.tenant, s.type, count(*) FROM stored s GROUP BY s.tenant, s.type
+        SELECT b.tenant, j.type, count(*) FROM judged j JOIN box b ON b.place = j.place
+        WHERE j.wanted GROUP BY b.tenant, j.type
     ), forgotten AS (
         DELETE FROM peal.member m WHERE m.ctid = ANY (ARRAY(
             SELECT l.place FROM done d CROSS JOIN LATERAL (
@@ -845,8 +1222,8 @@ BEGIN
     ), moved AS (
         INSERT INTO peal.inbox AS i (slot, tenant, user_id, seq, rev, unread, unseen, through,
             changed_at)
-        SELECT d.slot, d.tenant, d.user_id, d.seq + d.rows, d.rev + d.rows, d.unread + d.rows,
-            d.unseen + d.rows, d.reached,
+        SELECT d.slot, d.tenant, d.user_id, d.seq + d.rows, d.rev + d.revs, d.unread + d.rows,
+            d.unseen + d.newer, d.reached,
             floor(extract(epoch FROM clock_timestamp()) / 10)::integer
         FROM done d WHERE d.reached > d.through
         ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = excluded.seq,
@@ -934,7 +1311,8 @@ $$;
 CREATE FUNCTION peal.post(
     space text, as_kind smallint, audience text, with_new boolean, with_key uuid, content uuid,
     with_id uuid, as_type text, as_title text, as_message text, as_data bytea,
-    as_priority smallint, at bigint, until bigint, refused boolean, which smallint[], names text[]
+    as_priority smallint, at bigint, until bigint, refused boolean, span bigint, which smallint[],
+    names text[]
 ) RETURNS TABLE (ret_outcome smallint, ret_id uuid, ret_n bigint, ret_nobody boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -954,9 +1332,9 @@ BEGIN
     END IF;
     head := head + 1;
     INSERT INTO peal.audience_post (tenant, n, kind, name, id, type, title, message, data,
-        priority, created_at, expires_at, unwanted)
+        priority, created_at, expires_at, unwanted, digest_ms)
         VALUES (space, head, as_kind, shown, with_id, as_type, as_title, as_message, as_data,
-            as_priority, at, until, refused);
+            as_priority, at, until, refused, CASE WHEN as_priority = 3 THEN -1 ELSE span END);
     INSERT INTO peal.audience_key (tenant, kind, name, key_hash, content_hash, n, id)
         VALUES (space, as_kind, audience, with_key, content, head, with_id);
     INSERT INTO peal.member (slot, tenant, user_id, kind, name, from_n, to_n)
@@ -1165,6 +1543,7 @@ DECLARE
     served bigint := 0;
     dropped bigint := 0;
     removed bigint;
+    joined bigint;
 BEGIN
     FOR change IN
         SELECT c.tenant, c.n, c.horizon, c.edit, c.past, c.at FROM peal.audience_change c
@@ -1186,10 +1565,16 @@ BEGIN
         SELECT array_agg(r.slot), array_agg(r.user_id), max(r.user_id)
             INTO found_slots, found_users, last_user
             FROM (
-                SELECT a.slot, a.user_id FROM peal.notification a
+                (SELECT a.slot, a.user_id FROM peal.notification a
                 WHERE a.tenant = change.tenant AND a.audience_n > 0 AND a.audience_n = change.n
                     AND a.user_id >= CASE WHEN change.edit > 0 THEN change.past ELSE '' END
-                ORDER BY a.user_id LIMIT most - cardinality(slots)
+                ORDER BY a.user_id LIMIT most - cardinality(slots))
+                UNION ALL
+                (SELECT d.slot, d.user_id FROM peal.digest_post d
+                WHERE d.tenant = change.tenant AND d.n = change.n
+                    AND d.user_id >= CASE WHEN change.edit > 0 THEN change.past ELSE '' END
+                ORDER BY d.user_id LIMIT most - cardinality(slots))
+                ORDER BY user_id LIMIT most - cardinality(slots)
             ) r;
         IF found_slots IS NOT NULL AND change.edit > 0 THEN
             UPDATE peal.audience_change c SET past = last_user || chr(1)
@@ -1213,13 +1598,13 @@ BEGIN
         (SELECT p.tenant, p.n, p.kind, p.name, p.edits FROM peal.audience_post p
             WHERE p.created_at <= keep_after AND NOT EXISTS (
                 SELECT FROM peal.audience_change c
-                WHERE c.tenant = p.tenant AND c.n = p.n AND c.edit > 0)
+                WHERE c.tenant = p.tenant AND c.n = p.n)
             ORDER BY p.created_at LIMIT most)
         UNION ALL
         (SELECT p.tenant, p.n, p.kind, p.name, p.edits FROM peal.audience_post p
             WHERE p.expires_at > 0 AND p.expires_at <= instant AND NOT EXISTS (
                 SELECT FROM peal.audience_change c
-                WHERE c.tenant = p.tenant AND c.n = p.n AND c.edit > 0)
+                WHERE c.tenant = p.tenant AND c.n = p.n)
             ORDER BY p.expires_at LIMIT most)
     LOOP
         EXIT WHEN dropped >= most;
@@ -1232,7 +1617,14 @@ BEGIN
                 ORDER BY l.user_id LIMIT most - dropped FOR UPDATE SKIP LOCKED));
             GET DIAGNOSTICS removed = ROW_COUNT;
         END IF;
-        -- Nobody is left on its list, or who is goes with what has locked it, or when the user comes.
+        DELETE FROM peal.digest_post g WHERE g.ctid = ANY (ARRAY(
+            SELECT o.ctid FROM peal.digest_post o
+            WHERE o.tenant = old.tenant AND o.n = old.n AND o.user_id >= ''
+            ORDER BY o.user_id LIMIT most - dropped - removed));
+        GET DIAGNOSTICS joined = ROW_COUNT;
+        removed := removed + joined;
+        -- Nobody is left on its list, or who is goes with what has locked it, or when the user comes; and no
+        -- digest holds it.
         IF removed < most - dropped THEN
             DELETE FROM peal.audience_post p
                 WHERE p.tenant = old.tenant AND p.n = old.n AND p.edits = old.edits;

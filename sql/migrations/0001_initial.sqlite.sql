@@ -115,7 +115,9 @@ CREATE TABLE dedup (
 
 -- Posts to many. n: of a tenant's posts, without holes. kind 1: everybody, with the name '' those whose
 -- inbox began before, with '+' also others; 2: the topic `name`; 3: a list of members of its own, whose
--- name is the post's id. ended: nobody gets it any more, and it is kept while rows of it are (retention).
+-- name is the post's id. digest_ms: for so long after the first one posts of its type share a row, unless a
+-- user says otherwise; -1: it shares none, it was urgent.
+-- ended: nobody gets it any more, and it is kept while rows of it are (retention).
 CREATE TABLE audience_head (
     tenant TEXT PRIMARY KEY,
     n INTEGER NOT NULL
@@ -135,6 +137,7 @@ CREATE TABLE audience_post (
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     unwanted INTEGER NOT NULL DEFAULT 0,
+    digest_ms INTEGER NOT NULL DEFAULT 0,
     retracted INTEGER NOT NULL DEFAULT 0,
     ended INTEGER NOT NULL DEFAULT 0,
     edits INTEGER NOT NULL DEFAULT 0,
@@ -160,6 +163,20 @@ CREATE TABLE member (
 CREATE UNIQUE INDEX member_open ON member (tenant, kind, name, user_id)
     WHERE to_n = 9223372036854775807;
 CREATE INDEX member_list ON member (tenant, name, user_id) WHERE kind = 3;
+
+-- Posts to many that joined a digest: post n is in the row `seq`, with the content of change `edit`. Of the
+-- one that a digest began with the row itself says that (audience_n). What is here of a row that has gone
+-- since goes with the post.
+CREATE TABLE digest_post (
+    slot INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    edit INTEGER NOT NULL,
+    PRIMARY KEY (slot, tenant, user_id, n)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX digest_post_n ON digest_post (tenant, n, user_id);
 
 CREATE TABLE audience_key (
     tenant TEXT NOT NULL,

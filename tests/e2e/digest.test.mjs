@@ -118,6 +118,84 @@ for (const [name, start] of Object.entries(storesWith(CONFIG))) {
       assert.deepEqual((await list(other)).map(({ title, count }) => [title, count]), [['two', undefined], ['one', undefined]]);
     });
 
+    test('posts to many join, are taken back and changed, the same for who was there and who comes later', async () => {
+      const [user, later, topic] = [newUser(), newUser(), `topic-${newUser()}`];
+      const subscribed = await rig.hubs[0].api('PUT', `/api/v1/topics/${topic}/subscribers`, { users: [user, later] });
+      assert.equal(subscribed.status, 200);
+      const devices = await devicesOf(user);
+      const say = async (title, more = {}, hub = 0) => {
+        const { status, body } = await rig.hubs[hub].api('POST', POSTS, { topic, type: 'reply', title, ...more });
+        assert.deepEqual([status, body.audience], [201, { kind: 'topic', name: topic }]);
+        return body.id;
+      };
+      const ids = [await say('one')];
+      await at(devices, 1);
+      ids.push(await say('two', { data: { n: 2 }, message: 'm'.repeat(300) }, 1));
+      await at(devices, 2);
+      assert.equal((await post(user, 'mine', { type: 'reply' }, 1)).body.status, 'collapsed');
+      await at(devices, 3);
+      ids.push(await say('three'));
+      await at(devices, 4);
+      const [item] = await list(user);
+      assert.deepEqual([item.title, item.count, item.digest.map(({ title }) => title)], ['three', 4, ['three', 'mine', 'two', 'one']]);
+      assert.deepEqual([item.audience.id, item.audience.name, item.digest[3].id], [ids[2], topic, ids[0]]);
+      for (const { items } of devices) {
+        assert.deepEqual(kept(items.at(-1)), item);
+        assert.deepEqual([items[0].silent, items.slice(1).every(({ silent }) => silent)], [undefined, true], 'only the first one is heard');
+      }
+      assert.equal((await rig.hubs[1].api('DELETE', `${POSTS}/${ids[2]}`)).status, 204);
+      await at(devices, 5);
+      assert.equal((await rig.hubs[0].api('PATCH', `${POSTS}/${ids[0]}`, { title: 'ONE' })).status, 200);
+      await at(devices, 6);
+      const [left] = await list(user);
+      assert.deepEqual([left.id, left.title, left.count, left.newRev, left.digest.map(({ title }) => title)],
+        [item.id, 'mine', 3, 4, ['mine', 'two', 'ONE']]);
+      for (const { states, items } of devices) {
+        assert.equal(items.length, 4, 'no sound of what was taken back');
+        assert.deepEqual(states.at(-1).updated, [left]);
+      }
+      const [seen] = await list(later);
+      assert.deepEqual([seen.title, seen.message.length, seen.data, seen.count, seen.digest.map(({ title }) => title)],
+        ['two', 300, { n: 2 }, 2, ['two', 'ONE']]);
+      for (const id of ids.slice(0, 2)) assert.equal((await rig.hubs[1].api('DELETE', `${POSTS}/${id}`)).status, 204);
+      await until(async () => (await list(later)).length === 0, 'nothing is left');
+      assert.deepEqual((await list(user)).map(({ title, count }) => [title, count]), [['mine', 1]]);
+      const { body } = await rig.hubs[1].api('GET', `/api/v1/users/${user}/counts`);
+      assert.deepEqual([body.unread, body.unseen], [1, 1]);
+    });
+
+    test('what comes at once is heard once', async () => {
+      const [user, topic] = [newUser(), `topic-${newUser()}`];
+      await rig.hubs[0].api('PUT', `/api/v1/topics/${topic}/subscribers`, { users: [user] });
+      const devices = await devicesOf(user);
+      await Promise.all(Array.from({ length: 10 }, (_, n) => rig.hubs[n % 2].api('POST', POSTS, { topic, type: 'reply', title: `post ${n}` })));
+      await at(devices, 10);
+      for (const { items } of devices) {
+        assert.equal(items.at(-1).count, 10);
+        assert.equal(items.filter(({ silent }) => !silent).length, 1, JSON.stringify(items));
+      }
+    });
+
+    test('what is due joins the digest of its delivery', async () => {
+      const [user, topic] = [newUser(), `topic-${newUser()}`];
+      await rig.hubs[0].api('PUT', `/api/v1/topics/${topic}/subscribers`, { users: [user] });
+      const devices = await devicesOf(user);
+      const soon = new Date(Date.now() + 1500).toISOString();
+      const kinds = [{ user }, { topic }];
+      for (const [n, target] of kinds.entries()) {
+        const { body } = await rig.hubs[n].api('POST', POSTS, { ...target, type: 'reply', title: `late ${n}`, deliver_at: soon });
+        assert.equal(body.status, 'scheduled');
+      }
+      assert.equal((await post(user, 'now', { type: 'reply' })).body.seq, 1);
+      await at(devices, 3);
+      const [item] = await list(user);
+      assert.deepEqual([item.count, item.seq, item.digest.at(-1).title], [3, 1, 'now']);
+      assert.deepEqual(item.digest.slice(0, 2).map(({ title }) => title).sort(), ['late 0', 'late 1']);
+      assert.ok(item.digest.every(({ createdAt }) => createdAt >= item.createdAt), 'the times of delivery');
+      assert.ok(item.digest[0].createdAt >= soon);
+      for (const { items } of devices) assert.equal(items.filter(({ silent }) => !silent).length, 1);
+    });
+
     test('two nodes that post at once make one row', async () => {
       const user = newUser();
       await prefer(user, HOURLY);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "codec/announce.h"
+#include "codec/notification.h"
 #include "codec/notification_digest.h"
 #include "codec/notification_json.h"
 
@@ -50,6 +51,55 @@ Test(notification_digest, the_last_ten_stay)
     }
     cr_expect_not(notification_digest_take(&left, &got));
     builder_reset(&list);
+}
+
+Test(notification_digest, posts_are_taken_out_and_changed_by_their_id)
+{
+    struct builder list = {0};
+    static const char *const titles[] = {"a", "b", "c"};
+    for (uint8_t i = 0; i < 3; i++) {
+        struct notification_digest_entry entry = entry_of(titles[i]);
+        entry.id[0] = i;
+        add(&list, &entry);
+    }
+    static const struct {
+        uint8_t id;
+        const char *left;
+    } cases[] = {{0, "cb"}, {1, "ca"}, {2, "ba"}, {3, "cba"}};
+    struct notification_digest_entry got;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const uint8_t id[NOTIFICATION_ID_LEN] = {cases[i].id, 2, 3};
+        struct builder out = {0};
+        notification_digest_without(builder_bytes(&list), id, &out);
+        cr_expect(notification_digest_is_valid(builder_bytes(&out)));
+        struct bytes left = builder_bytes(&out);
+        for (size_t k = 0; notification_digest_take(&left, &got); k++) {
+            cr_expect(got.title.at[0] == cases[i].left[k], "%zu, %zu", i, k);
+        }
+        cr_expect_eq(left.len, 0);
+        builder_reset(&out);
+    }
+    struct notification_digest_entry other = entry_of("new");
+    other.message = BYTES("n");
+    other.data = BYTES("");
+    other.priority = NOTIFICATION_LOW;
+    other.at = 7;
+    struct builder out = {0};
+    notification_digest_change(builder_bytes(&list), (const uint8_t[NOTIFICATION_ID_LEN]){1, 2, 3},
+        NOTIFICATION_EDIT_TITLE | NOTIFICATION_EDIT_DATA, &other, &out);
+    struct bytes left = builder_bytes(&out);
+    cr_assert(notification_digest_take(&left, &got) && bytes_eq_str(got.title, "c"));
+    cr_assert(notification_digest_take(&left, &got) && bytes_eq_str(got.title, "new"));
+    cr_expect(bytes_eq_str(got.message, "m") && got.data.len == 0);
+    cr_expect(got.priority == NOTIFICATION_HIGH && got.at == 1000 && got.id[0] == 1);
+    cr_assert(notification_digest_take(&left, &got) && bytes_eq_str(got.title, "a"));
+    builder_reset(&out);
+    builder_reset(&list);
+    notification_digest_without((struct bytes){0}, (const uint8_t[NOTIFICATION_ID_LEN]){1}, &out);
+    notification_digest_change((struct bytes){0}, (const uint8_t[NOTIFICATION_ID_LEN]){1},
+        NOTIFICATION_EDIT_ALL, &other, &out);
+    cr_expect_eq(builder_bytes(&out).len, 0);
+    builder_reset(&out);
 }
 
 Test(notification_digest, texts_are_cut_between_characters_and_separators_go)

@@ -287,6 +287,7 @@ static void deliver_post(struct run *run, const struct store_scheduled *item)
     post->created_at = run->model.now;
     post->expires_at = kept->expires_at;
     post->content = kept->put.content;
+    post->content.priority = NOTIFICATION_URGENT; /* as in run_draw_post */
     post->unwanted = run_draws(run, 8);
     struct store_audience_post request = run_make_request(post, false);
     memcpy(request.id, post->id, NOTIFICATION_ID_LEN);

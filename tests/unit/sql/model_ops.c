@@ -221,6 +221,7 @@ struct model_post run_draw_post(struct run *run)
         .unwanted = run_draws(run, 8),
         .created_at = run->model.now,
         .has_expired = run_draws(run, 12)};
+    post.content.priority = NOTIFICATION_URGENT; /* the model has no digests of them */
     post.topic = post.kind == AUDIENCE_TOPIC ? (unsigned)run_draw(run, MODEL_TOPICS) : 0;
     post.include_new = post.kind == AUDIENCE_ALL && run_draws(run, 3);
     post.expires_at = post.has_expired    ? 1
@@ -568,18 +569,33 @@ static void expire(struct run *run)
     model_drop_tombstones(&run->model, run->model.now - TOMBSTONES_KEPT_MS);
 }
 
+/* Whether a post is told yet. */
+static bool is_told(struct run *run, const struct model_post *post)
+{
+    struct store_posted_from from = {.tenant = run_tenant(post->tenant), .after = post->n - 1};
+    struct store_posted posted = {
+        .base.op = STORE_POSTED, .tenants = &from, .tenant_count = 1, .limit = 1};
+    run_ask(run, &posted.base);
+    bool told = posted.post_count == 1 && posted.posts[0].n == post->n;
+    store_request_finish(&posted.base);
+    return told;
+}
+
 /*
- * Whether an old post to many is there yet, because its content is given out: how long that takes
- * depends on transactions of others. It is dropped when all rows of it have it.
+ * Whether an old post to many is there yet, because it is taken back or its content is given out:
+ * how long that takes depends on transactions of others. It is dropped when all rows have that.
  */
 static bool is_kept_longer(struct run *run, const struct model_post *post)
 {
+    if (post->retracted) {
+        return is_told(run, post);
+    }
     struct store_retract find = {
         .base.op = STORE_RETRACT, .tenant = run_tenant(post->tenant), .only_find = true};
     memcpy(find.id, post->id, NOTIFICATION_ID_LEN);
-    bool there = !post->retracted && run_try(run, &find.base) == 0;
+    bool there = run_try(run, &find.base) == 0;
     store_request_finish(&find.base);
-    for (size_t i = 0; i < MODEL_INBOXES && !there && !post->retracted; i++) {
+    for (size_t i = 0; i < MODEL_INBOXES && !there; i++) {
         const struct model_inbox *inbox = &run->model.inboxes[i];
         for (size_t j = 0; j < inbox->count; j++) {
             const struct model_row *row = &inbox->rows[j];
@@ -606,7 +622,8 @@ static void sweep_posts(struct run *run)
     for (size_t i = 0; i < run->model.post_count; i++) {
         struct model_post *post = &run->model.posts[i];
         bool old = model_is_old(&run->model, post, run->model.now - POSTS_KEPT_MS);
-        if (!post->dropped && old && !(post->edits > 0 && is_kept_longer(run, post))) {
+        bool changes = post->edits > 0 || post->retracted;
+        if (!post->dropped && old && !(changes && is_kept_longer(run, post))) {
             model_drop_post(&run->model, post);
         }
     }

@@ -5,6 +5,7 @@
  */
 #include "codec/base/status.h"
 #include "tests/unit/sql/both.h"
+#include "tests/unit/sql/sharing.h"
 
 /* A row of a name; `key` makes it another post. */
 static struct store_row named_row(struct store_user who, uint64_t key, const char *name)
@@ -24,25 +25,6 @@ static struct notification_item item_of(struct harness *harness, const struct st
         get.item.collapse.len > 0 ? "named" : "", row->collapse.len > 0 ? "named" : "");
     store_request_finish(&get.base);
     return item;
-}
-
-struct wanted {
-    enum store_outcome outcome;
-    uint64_t seq;
-    uint64_t rev;
-    uint64_t unread;
-    uint64_t unseen;
-    uint64_t count;
-};
-
-static void expect_row(const struct store_row *row, struct wanted wanted)
-{
-    cr_expect_eq(row->outcome, wanted.outcome, "outcome %d", row->outcome);
-    cr_expect_eq(row->seq, wanted.seq, "seq %lu", row->seq);
-    cr_expect_eq(row->rev, wanted.rev, "rev %lu", row->rev);
-    cr_expect_eq(row->unread, wanted.unread, "unread %lu", row->unread);
-    cr_expect_eq(row->unseen, wanted.unseen, "unseen %lu", row->unseen);
-    cr_expect_eq(row->count, wanted.count, "count %lu", row->count);
 }
 
 BOTH(a_post_takes_the_place_of_an_open_one_of_its_name)

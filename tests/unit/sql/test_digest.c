@@ -8,90 +8,11 @@
 #include "codec/base/status.h"
 #include "codec/notification_digest.h"
 #include "sql/store_edit.h"
-#include "sql/store_preference.h"
 #include "tests/unit/sql/both.h"
+#include "tests/unit/sql/sharing.h"
 
-enum { SPAN = 3600000 };
-static const uint64_t start = 1700000000000;
-static const char hourly[] = "{\"types\": {\"comment\": {\"digest\": 3600000}}}";
-static const char never[] = "{\"types\": {\"comment\": {\"digest\": null}}}";
-
-static void prefer(struct harness *harness, struct store_user who, const char *body)
-{
-    struct store_preference write = {
-        .base.op = STORE_PREFERENCE_WRITE, .who = who, .body = bytes_str(body)};
-    cr_assert_eq(harness_run(harness, 1, &write.base), 0);
-    store_request_finish(&write.base);
-}
-
-/* A comment that is posted `after` ms. */
-static struct store_row comment_of(struct store_user who, uint64_t key, uint64_t after)
-{
-    struct store_row row = row_of(who, key, key);
-    row.type = BYTES("comment");
-    row.created_at = start + after;
-    row.digest_ms = SPAN;
-    return row;
-}
-
-struct wanted {
-    enum store_outcome outcome;
-    uint64_t seq;
-    uint64_t rev;
-    uint64_t unread;
-    uint64_t unseen;
-    uint64_t count;
-};
-
-static void expect_row(const struct store_row *row, struct wanted wanted)
-{
-    cr_expect_eq(row->outcome, wanted.outcome, "outcome %d", row->outcome);
-    cr_expect_eq(row->seq, wanted.seq, "seq %lu", row->seq);
-    cr_expect_eq(row->rev, wanted.rev, "rev %lu", row->rev);
-    cr_expect_eq(row->unread, wanted.unread, "unread %lu", row->unread);
-    cr_expect_eq(row->unseen, wanted.unseen, "unseen %lu", row->unseen);
-    cr_expect_eq(row->count, wanted.count, "count %lu", row->count);
-}
-
-/* Expect what is remembered: titles, the newest first, with a space behind each. */
-static void expect_titles(struct bytes digest, const char *titles)
-{
-    struct notification_digest_entry entry;
-    struct builder out = {0};
-    cr_expect(notification_digest_is_valid(digest));
-    while (notification_digest_take(&digest, &entry)) {
-        builder_add(&out, entry.title);
-        builder_byte(&out, ' ');
-    }
-    cr_expect(bytes_eq_str(builder_bytes(&out), titles), "%.*s, not %s",
-        (int)builder_bytes(&out).len, builder_bytes(&out).at, titles);
-    builder_reset(&out);
-}
-
-/* The newest row of the user's list: its digest, count and expiry. */
-static void expect_newest(struct harness *harness, struct store_user who, uint64_t count,
-    uint64_t expires_at, const char *titles)
-{
-    struct store_list list = {.base.op = STORE_LIST, .who = who, .limit = 1};
-    cr_assert_eq(harness_run(harness, 2, &list.base), 0);
-    cr_assert_eq(list.count, 1);
-    cr_expect_eq(list.items[0].count, count, "count %lu", list.items[0].count);
-    cr_expect_eq(list.items[0].expires_at, expires_at, "expires %lu", list.items[0].expires_at);
-    expect_titles(list.items[0].digest, titles);
-    store_request_finish(&list.base);
-}
-
-static void mark_one(
-    struct harness *harness, const struct store_row *row, enum notification_verb verb)
-{
-    struct store_mark mark = mark_of(row->who, verb, 50);
-    mark.ids = &row->id;
-    mark.id_count = 1;
-    mark.until = 1000;
-    cr_assert_eq(harness_run(harness, 0, &mark.base), 0);
-    cr_assert_eq(mark.change_count, 1);
-    store_request_finish(&mark.base);
-}
+enum { SPAN = SHARING_SPAN };
+static const uint64_t start = SHARING_START;
 
 BOTH(posts_of_a_type_share_a_row_until_the_window_is_over)
 {
@@ -106,7 +27,7 @@ BOTH(posts_of_a_type_share_a_row_until_the_window_is_over)
     put_row(&harness, &rows[0]);
     expect_row(&rows[0], (struct wanted){OUTCOME_STORED, 1, 1, 1, 1, 1});
     expect_newest(&harness, who, 1, 0, "Paid ");
-    mark_one(&harness, &rows[0], NOTIFICATION_MARK_SEEN);
+    mark_row(&harness, &rows[0], NOTIFICATION_MARK_SEEN);
     uint8_t own[NOTIFICATION_ID_LEN];
     memcpy(own, rows[1].id, sizeof(own));
     struct store_put put = {.base.op = STORE_PUT, .rows = &rows[1], .count = 1};
@@ -145,8 +66,8 @@ BOTH(what_a_user_prefers_holds_before_what_is_usual)
     struct store_row rows[] = {comment_of(ann, 1, 0), comment_of(ann, 2, 1), comment_of(ben, 1, 0),
         comment_of(ben, 2, 1), comment_of(ann, 3, 2)};
     rows[0].digest_ms = rows[1].digest_ms = rows[4].digest_ms = 0;
-    prefer(&harness, ann, hourly);
-    prefer(&harness, ben, never);
+    prefer(&harness, ann, SHARING_HOURLY);
+    prefer(&harness, ben, SHARING_NEVER);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         put_row(&harness, &rows[i]);
     }
@@ -157,7 +78,7 @@ BOTH(what_a_user_prefers_holds_before_what_is_usual)
     expect_position(&harness, ben, 2, 2, 2);
     struct store_row last = comment_of(ann, 4, 3);
     last.digest_ms = 0;
-    prefer(&harness, ann, never);
+    prefer(&harness, ann, SHARING_NEVER);
     put_row(&harness, &last);
     cr_expect_eq(last.outcome, OUTCOME_STORED, "the preference has changed");
     harness_close(&harness);
@@ -197,7 +118,7 @@ BOTH(a_digest_that_is_read_archived_or_snoozed_is_left_alone)
         struct store_row first = comment_of(who, i + 1, i);
         put_row(&harness, &first);
         cr_expect_eq(first.outcome, OUTCOME_STORED);
-        mark_one(&harness, &first, verbs[i]);
+        mark_row(&harness, &first, verbs[i]);
     }
     expect_position(&harness, who, 3, 6, 0);
     harness_close(&harness);
@@ -391,7 +312,7 @@ static void post_at_once(const char *url, bool prefers)
     unsigned stored = 0;
     unsigned collapsed = 0;
     if (prefers) {
-        prefer(&harness, user_of("alice"), hourly);
+        prefer(&harness, user_of("alice"), SHARING_HOURLY);
     }
     for (unsigned i = 0; i < POSTERS; i++) {
         posters[i] = (struct poster){.harness = &harness, .shard = i, .prefers = prefers};

@@ -43,7 +43,7 @@ static const struct {
     struct {
         const char *index;
         const char *column;
-    } reads[7];
+    } reads[8];
 } wanted[] = {
     {"changed", {{"inbox_changed", "changed_at"}}},
     {"changed.next", {{"pg_database_datname_index", "datname"}}},
@@ -53,13 +53,14 @@ static const struct {
     {"edit.change", {{"notification_id", "id <"}, {"audience_change_pkey", "(n ="}}},
     {"edit.erase", {{"notification_id", "id <"}, {"audience_change_pkey", "(n ="}}},
     {"edit.find", {{"notification_id", "id <"}, {"audience_change_pkey", "(n ="}}},
-    {"edit.lock", {{"notification_id", "id <"}, {"audience_change_pkey", "(n ="}}},
+    {"edit.lock", {{0}}},
     {"epoch.read", {{"meta_pkey", "name"}}},
     {"epoch.replace", {{"meta_pkey", "name"}}},
     {"erase.ids", {{"notification_id", "id <"}, {"inbox_pkey", "user_id"}}},
     {"erase.up_to", {{"notification_pkey", "seq <"}, {"inbox_pkey", "user_id"}}},
     {"fence", {{0}}},
     {"follow", {{0}}},
+    {"forget.digests", {{"digest_post_pkey", "user_id"}}},
     {"forget.inbox", {{"inbox_pkey", "user_id"}}},
     {"forget.keys", {{"dedup_pkey", "user_id"}}},
     {"forget.lock", {{"inbox_pkey", "user_id"}}},
@@ -105,7 +106,8 @@ static const struct {
     {"audience.behind",
         {{"inbox_pkey", "user_id"}, {"audience_head_pkey", "tenant"},
             {"audience_post_name", "(n <="}, {"member_pkey", "user_id"},
-            {"audience_change_pkey", "tenant"}, {"notification_audience", "user_id <="}}},
+            {"audience_change_pkey", "tenant"}, {"notification_audience", "user_id <="},
+            {"digest_post_n", "user_id <="}}},
     {"audience.by_id", {{"audience_post_id", "(id"}}},
     {"audience.mend", {{0}}},
     {"audience.post", {{0}}},
@@ -417,6 +419,7 @@ static void use_audiences(struct harness *harness, const char *user, uint64_t ro
 {
     (void)subscribe_to(harness, user, round % 2 ? "odd" : "even");
     struct store_audience_post post = post_of(round % 3 ? "odd" : NULL, round);
+    post.digest_ms = round % 2 ? 1000 : 0;
     post_many(harness, &post);
     (void)position_of(harness, user_of(user));
     if (round % 10 == 0) {
