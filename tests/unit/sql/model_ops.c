@@ -599,8 +599,8 @@ static bool is_kept_longer(struct run *run, const struct model_post *post)
         const struct model_inbox *inbox = &run->model.inboxes[i];
         for (size_t j = 0; j < inbox->count; j++) {
             const struct model_row *row = &inbox->rows[j];
-            MUST(run,
-                &run->model.posts[row->post - 1] != post || !model_is_behind(&run->model, row),
+            bool is_it = row->post == (size_t)(post - run->model.posts) + 1;
+            MUST(run, !is_it || !model_is_behind(&run->model, row),
                 "%s seq %lu will never get what its post says", inbox->user, row->seq);
         }
     }
