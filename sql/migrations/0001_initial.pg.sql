@@ -1551,10 +1551,11 @@ BEGIN
     LOOP
         EXIT WHEN cardinality(slots) >= most OR served >= most;
         IF change.horizon = 0 THEN
+            -- What another sweep has ended meanwhile is not begun again: without its edit it would be a retraction.
+            UPDATE peal.audience_change c SET horizon = pg_current_xact_id()::text::bigint
+                WHERE c.tenant = change.tenant AND c.n = change.n AND c.horizon = 0;
+            CONTINUE WHEN NOT FOUND;
             served := served + 1;
-            INSERT INTO peal.audience_change AS c (tenant, n) VALUES (change.tenant, change.n)
-                ON CONFLICT (tenant, n) DO UPDATE
-                SET horizon = pg_current_xact_id()::text::bigint;
         END IF;
         over := change.horizon > 0
             AND pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= change.horizon;

@@ -355,3 +355,50 @@ Test(postgres, what_is_old_is_dropped_while_its_users_come)
     expect_position(&harness, user_of("ben"), 0, 0, 0);
     harness_close(&harness);
 }
+
+/* Waits until the session does. */
+static void await_wait(PGconn *pg, PGconn *waiting)
+{
+    char sql[160];
+    (void)snprintf(sql, sizeof(sql),
+        "SELECT wait_event_type IS NOT DISTINCT FROM 'Lock' FROM pg_stat_activity WHERE pid = %d",
+        PQbackendPID(waiting));
+    bool waits = false;
+    for (unsigned tries = 0; tries < TRIES && !waits; tries++) {
+        PGresult *result = PQexec(pg, sql);
+        waits = PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 't';
+        PQclear(result);
+        uv_sleep(waits ? 0 : PAUSE_MS);
+    }
+    cr_assert(waits);
+}
+
+/* A sweep has seen a change which another one ends before it gets there. */
+Test(postgres, a_change_that_has_ended_does_not_come_again_as_a_retraction)
+{
+    char url[URL_MAX];
+    struct harness harness;
+    harness_url("postgres", url);
+    harness_open(&harness, url);
+    cr_expect(subscribe_to(&harness, "ann", "news"));
+    struct store_audience_post posts[] = {post_of("news", 1), post_of("news", 2)};
+    post_many(&harness, &posts[0]);
+    post_many(&harness, &posts[1]);
+    expect_position(&harness, user_of("ann"), 2, 2, 2);
+    revise_post(&harness, &posts[0], &new_title);
+    revise_post(&harness, &posts[1], &new_title);
+    PGconn *other = PQconnectdb(url);
+    PGconn *sweep = PQconnectdb(url);
+    expect_done(other, "BEGIN; UPDATE peal.audience_change SET past = '' WHERE n = 1");
+    cr_assert(PQsendQuery(sweep, "SELECT peal.audience_sweep(100, -1, 100)"));
+    await_wait(other, sweep);
+    expect_done(other, "DELETE FROM peal.audience_change WHERE n = 2; COMMIT");
+    for (PGresult *result; (result = PQgetResult(sweep)) != NULL; PQclear(result)) {
+        cr_assert_eq(PQresultStatus(result), PGRES_TUPLES_OK, "%s", PQerrorMessage(sweep));
+    }
+    PQfinish(sweep);
+    PQfinish(other);
+    (void)sweep_until(&harness, 1);
+    cr_expect_eq(position_of(&harness, user_of("ann")).unread, 2, "nothing was taken back");
+    harness_close(&harness);
+}
