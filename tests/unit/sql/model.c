@@ -509,7 +509,7 @@ size_t model_mark(
         enum notification_state state = model_state(row);
         bool is_late = row->rev > mark->if_rev;
         bool counts = may_change(mark->verb, state, mark->bulk) ||
-                      (is_late && !mark->bulk && has_lost(mark->verb, state));
+                      (is_late && mark->named && has_lost(mark->verb, state));
         bool is_target = row->presence == MODEL_IS_THERE && mark->meant[i] && counts;
         ret_late[i] = is_target && is_late;
         if (is_target && !is_late) {

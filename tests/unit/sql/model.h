@@ -243,7 +243,8 @@ bool model_subscribe(struct model *model, struct model_inbox *inbox, unsigned to
 
 struct model_mark {
     enum notification_verb verb;
-    bool bulk; /* `meant` came from a seq and a type, else rows were named */
+    bool bulk; /* of the states that a seq and a type mean, else of those that ids do */
+    bool named; /* by ids: what has lost against a later change is told */
     const bool *meant; /* by seq - 1 */
     uint64_t if_rev;
     uint64_t at;

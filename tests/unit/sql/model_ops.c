@@ -441,6 +441,7 @@ static void mark_rows(struct run *run)
     run_ask(run, &mark.base);
     const struct model_mark same = {.verb = verb,
         .bulk = mark.states == notification_mark_states(verb, true) && !by_id,
+        .named = by_id,
         .meant = meant,
         .if_rev = mark.if_rev,
         .at = mark.at,
