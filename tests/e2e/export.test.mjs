@@ -166,7 +166,7 @@ for (const [name, start] of Object.entries(stores)) {
       }
       const { status } = await hub.api('PUT', `/api/v1/users/${user}/preferences?tenant=${tenant}`, { timezone: 'Europe/Berlin', types: { muted: { inbox: false } } }, { authorization: `Bearer ${hub.token(user, { tenant })}` });
       assert.equal(status, 200);
-      await until(async () => (await listed(user, STATES.join())).every(({ type }) => type !== 'short'), 'what expires has gone');
+      await until(async () => (await listed(user, STATES.join(), tenant)).every(({ type }) => type !== 'short'), 'what expires has gone');
       await post([{ topic: 'news', type: 'news', title: 'to a topic' }], tenant);
       await post([{ all: true, type: 'all', title: 'to everybody' }], tenant); // not made a row yet: the export does
     }

@@ -244,15 +244,14 @@ bool model_subscribe(struct model *model, struct model_inbox *inbox, unsigned to
 struct model_mark {
     enum notification_verb verb;
     bool bulk; /* of the states that a seq and a type mean, else of those that ids do */
-    bool named; /* by ids: what has lost against a later change is told */
+    bool named; /* by ids: what has lost is told */
     const bool *meant; /* by seq - 1 */
     uint64_t if_rev;
     uint64_t at;
     uint64_t until;
 };
 
-/* Carry a verb out in an inbox that was entered; how many rows changed. `ret_late`, by seq - 1:
- * those that if_rev kept. */
+/* Carry a verb out in an inbox that was entered; how many changed. `ret_late`: if_rev kept it. */
 size_t model_mark(
     struct model_inbox *inbox, const struct model_mark *mark, bool ret_late[MODEL_ROWS_MAX]);
 

@@ -39,8 +39,8 @@ void run_revise_post(struct run *run)
         .priority = change.content.priority,
         .expires_at = change.expires_at,
         .at = change.at};
-    if (post->rows_edited) { /* a row that says something else would lose it; when depends on sweeps
-                              */
+    /* What a row says that was edited, and who gets a post that is over, depends on sweeps. */
+    if (post->rows_edited || post->expires_at > 0) {
         return;
     }
     memcpy(revise.id, post->id, NOTIFICATION_ID_LEN);
