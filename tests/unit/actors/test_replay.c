@@ -144,8 +144,9 @@ Test(replay, a_reader_looks_at_what_is_for_its_names_only)
         struct replay_reader reader = {.sid = bytes_str(sid), .user = BYTES("user:me")};
         cr_assert_eq(count_for(replay, &reader), EACH);
     }
-    /* Names share slots now and then; all of the others would be 1,200 million. */
-    cr_assert_lt(replay_looked(replay), 3u * SOCKETS * EACH);
+    /* Names share slots now and then, as that of all readers may do with some; all of the others
+     * would be 1,200 million. */
+    cr_assert_lt(replay_looked(replay), 10u * SOCKETS * EACH);
     replay_destroy(replay);
 }
 
