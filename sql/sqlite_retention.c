@@ -83,7 +83,9 @@ static struct bytes next_of(struct result *arena, struct bytes text)
 {
     char next[PLACE_TEXT_MAX];
     CHECK(text.len < sizeof(next));
-    memcpy(next, text.at, text.len);
+    if (text.len > 0) {
+        memcpy(next, text.at, text.len);
+    }
     next[text.len] = 1;
     return result_copy(arena, bytes_of(next, text.len + 1));
 }
