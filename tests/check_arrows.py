@@ -26,7 +26,7 @@ ARROWS = {
 # The folders of a floor, from the ground up.
 FLOORS = {
     "actors": ["actors/core", "actors", "actors/deliver", "actors/order", "actors/rooms", "actors/recover",
-               "actors/inbox", "actors/ingest", "actors/user", "actors/assembly"],
+               "actors/inbox", "actors/ingest", "actors/values", "actors/user", "actors/assembly"],
     "hub": ["hub/net", "hub/config", "hub/redis", "hub/auth", "hub/session", "hub/cluster", "hub/api", "hub/node",
             "hub/cli"],
 }
@@ -46,7 +46,7 @@ THIRD_PARTY = [
     ("SQLite", ["sqlite3.h"], {"sql/sqlite*": MANY}),
     ("msgpack-c", ["msgpack.h", "msgpack/*"], {"codec/*": 1}),
     ("jansson", ["jansson.h"], {"codec/*": 1, "hub/*": 1}),
-    ("zlib", ["zlib.h"], {"codec/slot.c": 1, "codec/ws_deflate.c": 1, "hub/*": 1}),
+    ("zlib", ["zlib.h"], {"codec/slot.c": 1, "codec/ws_deflate.c": 1, "codec/zip.c": 1, "hub/*": 1}),
     ("utf8proc", ["utf8proc.h"], {"codec/search.c": 1}),
     ("xxHash", ["xxhash.h"], {"codec/*": 1}),
 ]
