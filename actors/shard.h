@@ -41,6 +41,7 @@ struct shard;
 struct store;
 struct store_port;
 struct teller;
+struct values;
 struct walks;
 
 enum batching_mode { BATCHING_ADAPTIVE, BATCHING_ALWAYS, BATCHING_OFF };
@@ -58,6 +59,16 @@ struct recovery_limits {
     uint32_t bytes; /* of events */
     uint32_t events;
     uint32_t sessions; /* sockets that dropped */
+};
+
+/* Of the values of backends (actors/values). */
+struct value_settings {
+    const char *prefix; /* of their names in Redis */
+    uint64_t bytes; /* that a shard keeps in memory */
+    uint64_t stale_ms; /* how long a value that has ended is there for who waits for the next */
+    uint64_t fill_ms; /* how long one who fills is waited for */
+    uint32_t waiting; /* callers that wait for who fills, on a shard */
+    uint32_t drops; /* of tags and prefixes, under way on a shard */
 };
 
 /* What the type of a room says. */
@@ -108,6 +119,7 @@ struct actor_config {
     bool relay_unknown; /* unknown client events go to the room they name */
     struct notification_limits posts; /* what backends may post */
     struct recovery_limits recovery;
+    struct value_settings values;
     const struct preferences *preferences; /* everybody's, where users do not say; NULL: nothing */
     struct preferences_zones zones;
 
@@ -241,6 +253,7 @@ struct shard {
     struct walks *walks; /* of the audience; NULL: all are gone through at once */
     struct schedule *schedule; /* who delivers what was posted for later; of shard 0, else NULL */
     void (*schedule_kept)(struct schedule *schedule, uint64_t deliver_at); /* (schedule_hint.h) */
+    struct values *values; /* of backends; NULL: they are not started, or have ended */
     struct gathers *gathers; /* NULL: nobody has asked who is in a room (rooms/gather.c) */
     bool gathers_over; /* nobody is asked any more */
     const struct owner_ops *owners; /* what is done for the owners of sockets (deliver/owner.h) */
