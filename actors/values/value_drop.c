@@ -65,8 +65,11 @@ static void end(struct value_drop *drop, enum value_outcome outcome)
 }
 
 /* Redis did not answer, or not as it should. */
-static void fail(struct value_drop *drop)
+static void fail(struct value_drop *drop, int status, const struct bus_reply *reply)
 {
+    if (status == 0) {
+        (void)value_redis_forgot(drop->values->redis, reply);
+    }
     drop->values->stats.failed++;
     end(drop, VALUE_UNKNOWN);
 }
@@ -138,11 +141,11 @@ static bool is_last_step(const struct value_drop *drop)
 static void on_untagged(void *context, int status, const struct bus_reply *reply)
 {
     struct value_drop *drop = context;
-    if (status != 0) {
-        fail(drop);
+    if (status != 0 || reply->type != BUS_INTEGER) {
+        fail(drop, status, reply);
         return;
     }
-    (void)reply; /* what stays in the set is looked at again with the next one, and ends by itself */
+    /* What stays in the set is looked at again with the next one, and ends by itself. */
     next_step(drop);
 }
 
@@ -189,7 +192,7 @@ static void on_dropped(void *context, int status, const struct bus_reply *reply)
         return;
     }
     if (drop->outcome == VALUE_UNKNOWN) {
-        fail(drop);
+        fail(drop, status, reply);
     } else if (drop->tags != NULL) {
         untag(drop);
     } else {
@@ -234,7 +237,7 @@ static void on_scanned(void *context, int status, const struct bus_reply *reply)
                       reply->items[0]->text.len < sizeof(drop->cursor) &&
                       reply->items[1]->type == BUS_ARRAY;
     if (!understood || !take_batch(drop, reply->items[1])) {
-        fail(drop);
+        fail(drop, status, reply);
         return;
     }
     memcpy(drop->cursor, reply->items[0]->text.at, reply->items[0]->text.len);
@@ -279,7 +282,7 @@ static void on_marked(void *context, int status, const struct bus_reply *reply)
 {
     struct value_drop *drop = context;
     if (status != 0 || reply->type != BUS_INTEGER) {
-        fail(drop);
+        fail(drop, status, reply);
         return;
     }
     strcpy(drop->cursor, "0");

@@ -88,8 +88,8 @@ void value_redis_run(struct value_redis *redis, enum value_script script, size_t
     mem_free(all);
 }
 
-/* Whether Redis has forgotten the scripts (SCRIPT FLUSH): they are told again. */
-static bool is_forgotten(struct value_redis *redis, const struct bus_reply *reply)
+/* SCRIPT FLUSH, for example. */
+bool value_redis_forgot(struct value_redis *redis, const struct bus_reply *reply)
 {
     if (reply->type != BUS_ERROR || !bytes_starts(reply->text, BYTES("NOSCRIPT"))) {
         return false;
@@ -255,7 +255,7 @@ static void on_answer(void *context, int status, const struct bus_reply *reply)
 {
     struct value_op *op = context;
     struct value_redis *redis = op->backend;
-    if (status == 0 && is_forgotten(redis, reply)) {
+    if (status == 0 && value_redis_forgot(redis, reply)) {
         send(redis, op);
         return;
     }
@@ -388,7 +388,7 @@ static void on_tagged(void *context, int status, const struct bus_reply *reply)
     struct value_redis *redis = op->backend;
     if (status != 0) {
         op->lost = true;
-    } else if (is_forgotten(redis, reply)) {
+    } else if (value_redis_forgot(redis, reply)) {
         op->forgotten = true;
     } else if (reply->type != BUS_INTEGER) {
         log_refused(redis, reply);

@@ -42,6 +42,9 @@ void value_redis_ask(struct value_redis *redis, struct value_op *op);
 void value_redis_run(struct value_redis *redis, enum value_script script, size_t keys,
     const struct bytes *argv, size_t argc, bus_reply_fn fn, void *context);
 
+/* Whether an answer says that Redis has forgotten the scripts: it is told them again. */
+bool value_redis_forgot(struct value_redis *redis, const struct bus_reply *reply);
+
 /* Send another command on the same connection. */
 void value_redis_command(struct value_redis *redis, const struct bytes *argv, size_t argc,
     bus_reply_fn fn, void *context);
