@@ -53,6 +53,11 @@ struct bytes value_item_name(const struct value_item *item)
     return item_name(item);
 }
 
+size_t value_item_cost(const struct value_item *item)
+{
+    return item->cost;
+}
+
 /* Tenants. */
 
 static unsigned class_of(size_t bytes)
@@ -61,7 +66,8 @@ static unsigned class_of(size_t bytes)
 }
 
 /* The tenant has `more` bytes more and `less` less. */
-static void weigh(struct value_memory *memory, struct value_tenant *tenant, size_t more, size_t less)
+static void weigh(
+    struct value_memory *memory, struct value_tenant *tenant, size_t more, size_t less)
 {
     unsigned before = class_of(tenant->bytes);
     tenant->bytes = tenant->bytes + more - less;

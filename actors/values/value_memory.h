@@ -115,6 +115,9 @@ void value_walk_cancel(struct value_walk *walk);
 /* The name of an item. */
 struct bytes value_item_name(const struct value_item *item);
 
+/* What it takes, its bytes included. */
+size_t value_item_cost(const struct value_item *item);
+
 /* Its numbers now. */
 const struct value_memory_stats *value_memory_stats(struct value_memory *memory);
 

@@ -25,6 +25,7 @@ enum {
     TAG_GRACE_MS = 60000, /* clocks of nodes may differ, and commands be late */
     STAMP_SHIFT = 10, /* of the end in ms, with as many random bits behind: exact in a double */
     REPLY_MAX = 6,
+    REFUSED_MS = 5000, /* operators are told for so long */
 };
 
 struct digest {
@@ -40,6 +41,7 @@ struct value_redis {
     struct bus_link *link;
     struct digest digests[VALUE_SCRIPT_COUNT];
     struct log_limit log;
+    uint64_t refused_ms; /* until then it counts as refusing */
 };
 
 /* Scripts. */
@@ -130,8 +132,8 @@ static bool read_value(struct value_op *op, const struct bus_reply *reply, bool 
         !read_numbers(reply, 2, fresh ? 4 : 3, numbers) || numbers[0] > UINT32_MAX) {
         return false;
     }
-    result->body = (struct value_body){
-        .bytes = buf_new(reply->items[1]->text), .raw = (uint32_t)numbers[0]};
+    result->body =
+        (struct value_body){.bytes = buf_new(reply->items[1]->text), .raw = (uint32_t)numbers[0]};
     result->version = numbers[1];
     result->expires_ms = numbers[2];
     result->left_ms = numbers[3];
@@ -227,6 +229,7 @@ static bool read_dropped(struct value_op *op, const struct bus_reply *reply)
 static void log_refused(struct value_redis *redis, const struct bus_reply *reply)
 {
     unsigned suppressed;
+    redis->refused_ms = sched_now(redis->shard->sched) + REFUSED_MS;
     if (log_allow(&redis->log, &suppressed)) {
         log_warn("VALUES-REFUSED", "Redis refused what was asked of a value",
             "answer=%s suppressed=%u",
@@ -479,10 +482,15 @@ bool value_redis_is_up(const struct value_redis *redis)
     return redis->shard->bus->ops->is_up(redis->link);
 }
 
+bool value_redis_refuses(const struct value_redis *redis)
+{
+    return sched_now(redis->shard->sched) < redis->refused_ms;
+}
+
 static const struct bus_events events = {.on_up = on_up};
 
-struct value_redis *value_redis_create(struct shard *shard, const struct value_names *names,
-    value_answered_fn answered, void *context)
+struct value_redis *value_redis_create(
+    struct shard *shard, const struct value_names *names, value_answered_fn answered, void *context)
 {
     struct value_redis *redis = mem_alloc(sizeof(*redis));
     redis->shard = shard;

@@ -32,6 +32,9 @@ void value_redis_destroy(struct value_redis *redis);
 /* Whether Redis can be asked now. */
 bool value_redis_is_up(const struct value_redis *redis);
 
+/* Whether it has refused something in the last seconds: no memory, no right. */
+bool value_redis_refuses(const struct value_redis *redis);
+
 /* Ask for `op`, and answer it later. */
 void value_redis_ask(struct value_redis *redis, struct value_op *op);
 

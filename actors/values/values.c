@@ -22,6 +22,9 @@
 /* Who waits asks again so often while it cannot hear that it is filled. */
 enum { DEAF_MS = 250 };
 
+/* For how long operators are not told that changes are not heard. */
+enum { PATIENCE_MS = 3000 };
+
 struct value_flight {
     struct values *values;
     struct timer timer; /* who waits is due, or who fills is late */
@@ -107,8 +110,8 @@ static void finish(struct values *values, struct value_op *op)
 /* Keeping. */
 
 /* Whether an answer that was asked for when `op` says is still as new as what was announced. */
-static bool may_keep(const struct values *values, const struct value_flight *flight,
-    const struct value_op *op)
+static bool may_keep(
+    const struct values *values, const struct value_flight *flight, const struct value_op *op)
 {
     uint32_t epoch;
     return values->link != NULL && value_link_hears(values->link, &epoch) && op->heard &&
@@ -175,8 +178,7 @@ static void share(struct value_op *op, const struct value_result *result)
 }
 
 /* All of `ops` get what `result` says. */
-static void finish_all(
-    struct values *values, struct list *ops, const struct value_result *result)
+static void finish_all(struct values *values, struct list *ops, const struct value_result *result)
 {
     struct list *link;
     while ((link = list_pop(ops)) != NULL) {
@@ -518,6 +520,7 @@ struct values *values_create(struct shard *shard)
     values->names = (struct value_names){.prefix = shard->config->values.prefix,
         .slots = shard->config->names.slots,
         .db = shard->config->names.db};
+    values->good_ms = now_of(values);
     values->memory = value_memory_create(shard->bus != NULL);
     map_init(&values->flights, flight_name);
     list_init(&values->drops);
@@ -583,12 +586,23 @@ void values_tidy(struct values *values)
     value_memory_tidy(values->memory, now_of(values));
 }
 
+/* Whether operators are to know: changes are not heard, beyond the moment after a start or an
+ * outage of Redis, or Redis refuses what it is asked. */
+static bool is_deaf(struct values *values)
+{
+    if (values->link == NULL || value_link_is_good(values->link)) {
+        values->good_ms = now_of(values);
+    }
+    return now_of(values) > values->good_ms + PATIENCE_MS ||
+           (values->redis != NULL && value_redis_refuses(values->redis));
+}
+
 const struct values_stats *values_get_stats(struct values *values)
 {
     const struct value_memory_stats *memory = value_memory_stats(values->memory);
     values->stats.evicted = memory->evicted;
     values->stats.items = memory->items;
     values->stats.bytes = memory->bytes + map_bytes(&values->flights);
-    values->stats.deaf = values->link != NULL && !value_link_is_good(values->link);
+    values->stats.deaf = is_deaf(values);
     return &values->stats;
 }

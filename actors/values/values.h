@@ -34,7 +34,8 @@ struct values_stats {
     uint64_t evicted; /* from memory, for want of room */
     uint64_t items; /* in memory, now */
     uint64_t bytes; /* in memory, now, tables included */
-    uint64_t deaf; /* 1: changes of other nodes are not heard, so Redis is asked for each read */
+    uint64_t deaf; /* 1: changes of other nodes are not heard, so that each read asks Redis, or
+                      Redis refuses what it is asked */
     uint64_t calls; /* begun on this shard and not answered, now */
 };
 

@@ -27,6 +27,7 @@ struct values {
     struct map flights; /* struct value_flight by name */
     struct list drops; /* value_drop.link: under way */
     uint32_t drop_count;
+    uint64_t good_ms; /* when changes were last known to be heard */
     bool closing;
     struct values_stats stats;
 };

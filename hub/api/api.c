@@ -12,6 +12,9 @@
 /* Bodies that name up to 1000 ids. */
 enum { IDS_BODY_MAX = 64 * 1024, ROOMS_BODY_MAX = 64 * 1024 };
 
+/* Up to 16 tags. */
+enum { DROP_BODY_MAX = 32 * 1024 };
+
 /* Up to 10,000 users of a topic. */
 enum { USERS_BODY_MAX = 2 << 20 };
 
@@ -35,6 +38,9 @@ const struct http_route api_routes[] = {
     {"GET", "/api/v1/topics", api_topics_list, NULL, 0, NULL, NULL, false, "after, limit, tenant"},
     {"GET", "/api/v1/topics/{}/subscribers", api_topics_subscribers, NULL, 0, NULL, NULL, false,
         "after, limit, tenant"},
+    {"DELETE", "/api/v1/values/{}", api_values_delete, NULL, 0, NULL, NULL, false, "tenant"},
+    {"GET", "/api/v1/values/stats", api_values_stats, NULL, 0, NULL, NULL, false, "tenant"},
+    {"GET", "/api/v1/values/{}", api_values_get, NULL, 0, NULL, NULL, false, "tenant"},
     {"GET", "/api/v1/users/{}/topics", api_topics_of_user, NULL, 0, NULL, NULL, true,
         "after, limit, tenant"},
     {"GET", "/api/v1/users/{}/counts", api_inbox_counts, NULL, 0, NULL, NULL, true, "by, tenant"},
@@ -61,6 +67,17 @@ const struct http_route api_routes[] = {
         true, "tenant"},
     {"POST", "/api/v1/users/{}/rooms", api_rooms_change, NULL, ROOMS_BODY_MAX, NULL, NULL, false,
         "tenant"},
+    {"POST", "/api/v1/values/invalidate", api_values_invalidate, api_values_many_head,
+        DROP_BODY_MAX, NULL, NULL, false, "tenant"},
+    {"POST", "/api/v1/values/mget", api_values_mget, api_values_many_head, API_BODY_CONFIGURED,
+        NULL, NULL, false, "tenant"},
+    {"POST", "/api/v1/values/mset", api_values_mset, api_values_many_head, API_BODY_CONFIGURED,
+        NULL, NULL, false, "tenant"},
+    {"POST", "/api/v1/values/{}/increment", api_values_increment, NULL, 256, NULL, NULL, false,
+        "tenant"},
+    {"POST", "/api/v1/values/{}/lease", api_values_lease, NULL, 256, NULL, NULL, false, "tenant"},
+    {"PUT", "/api/v1/values/{}", api_values_put, api_values_head, API_BODY_CONFIGURED, NULL, NULL,
+        false, "tenant"},
     {"PUT", "/api/v1/topics/{}/subscribers", api_topics_subscribe, api_topics_head, USERS_BODY_MAX,
         NULL, NULL, false, "tenant"},
     {"PUT", "/api/v1/users/{}/preferences", api_preferences_put, NULL, PREFERENCES_BYTES_MAX, NULL,

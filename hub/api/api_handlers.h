@@ -59,4 +59,21 @@ void api_topics_subscribe(struct http_request *request, void *context);
 void api_topics_subscribers(struct http_request *request, void *context);
 void api_topics_unsubscribe(struct http_request *request, void *context);
 
+/* api_values.c; the first refuses by the head, before a body is read */
+bool api_values_head(struct http_request *request, void *context);
+void api_values_delete(struct http_request *request, void *context);
+void api_values_get(struct http_request *request, void *context);
+void api_values_increment(struct http_request *request, void *context);
+void api_values_lease(struct http_request *request, void *context);
+void api_values_put(struct http_request *request, void *context);
+
+/* api_values_many.c; the first refuses by the head, before a body is read */
+bool api_values_many_head(struct http_request *request, void *context);
+void api_values_invalidate(struct http_request *request, void *context);
+void api_values_mget(struct http_request *request, void *context);
+void api_values_mset(struct http_request *request, void *context);
+
+/* api_values_stats.c */
+void api_values_stats(struct http_request *request, void *context);
+
 #endif

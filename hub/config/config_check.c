@@ -78,6 +78,25 @@ static int check_listeners(const struct config *config, struct config_error *err
     return 0;
 }
 
+/* Their names in Redis are not those of the bus, whose prefix others know. */
+static int check_values(const struct config *config, struct config_error *error)
+{
+    if (strpbrk(config->values_prefix, "{}") != NULL) {
+        return config_draft_refuse(error,
+            "%s: values.prefix: \"%.64s\" has a brace; allowed: others",
+            config->came_from[CONFIG_AT_values_prefix], config->values_prefix);
+    }
+    if (strcmp(config->values_prefix, config->bus_prefix) == 0) {
+        return config_draft_refuse(error, "%s: values.prefix: is bus.prefix; allowed: others",
+            config->came_from[CONFIG_AT_values_prefix]);
+    }
+    if (config->values_ttl_ms > config->values_ttl_max_ms) {
+        return config_draft_refuse(error, "%s: values.ttl: more than values.ttl_max",
+            config->came_from[CONFIG_AT_values_ttl_ms]);
+    }
+    return 0;
+}
+
 static int check_urls(const struct config *config, struct config_error *error)
 {
     const char *store = config->store_url;
@@ -95,7 +114,7 @@ static int check_urls(const struct config *config, struct config_error *error)
         return config_draft_refuse(error, "%s: bus.prefix: \"%.64s\" has a brace; allowed: others",
             config->came_from[CONFIG_AT_bus_prefix], config->bus_prefix);
     }
-    return 0;
+    return check_values(config, error);
 }
 
 static int check_origins(struct config *config, struct config_error *error)

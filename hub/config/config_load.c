@@ -27,6 +27,7 @@ static const struct {
     const char *flag;
     enum config_place place;
 } aliases[] = {
+    {"CACHE_PREFIX", "--cache-prefix", CONFIG_AT_values_prefix},
     {"CORS_ORIGINS", "--cors-origins", CONFIG_AT_origins},
     {"DATABASE_URL", "--database-url", CONFIG_AT_store_url},
     {"JWT_SECRET", "--jwt-secret", CONFIG_AT_auth_secret},

@@ -57,6 +57,14 @@ static bool is_schedule_late(const struct hub *hub)
     return counts.shards.schedule_late_ms >= LATE_MS;
 }
 
+/* Whether values are slow or refused though Redis is there (values_stats.deaf). */
+static bool are_values_degraded(const struct hub *hub)
+{
+    struct metrics_sums sums;
+    metrics_sum(hub, &sums);
+    return sums.values.deaf != 0 && sums.links.bus_down == 0;
+}
+
 static void write_dependencies(
     const struct hub *hub, const struct hub_shard *shard, struct builder *out)
 {
@@ -67,6 +75,7 @@ static void write_dependencies(
         {"store", is_store_away(hub)},
         {"bus", is_bus_away(hub)},
         {"schedule", is_schedule_late(hub)},
+        {"values", are_values_degraded(hub)},
         {"ingest", ingest_gauges_stand(&hub->streams, sched_now(shard->shard.sched))},
     };
     const char *comma = "";

@@ -21,6 +21,7 @@
 #include "actors/recover/recovery_bus.h"
 #include "actors/rooms/gather.h"
 #include "actors/sequencer_proto.h"
+#include "actors/values/values.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "hub/api/read_cache.h"
@@ -143,6 +144,23 @@ static void close_inboxes(struct hub_shard *shard)
     announce_queue_send_all(shard->shard.announcements);
     inbox_bus_destroy(shard->shard.inbox_bus);
     shard->shard.inbox_bus = NULL;
+}
+
+static void open_values(struct hub_shard *shard)
+{
+    shard->shard.values = values_create(&shard->shard);
+}
+
+static void close_values(struct hub_shard *shard)
+{
+    if (shard->shard.values != NULL) {
+        values_close(shard->shard.values);
+    }
+}
+
+static uint64_t count_values(const struct hub_shard *shard)
+{
+    return shard->shard.values != NULL ? values_get_stats(shard->shard.values)->calls : 0;
 }
 
 static void start_fanouts(struct hub_shard *shard)
@@ -269,6 +287,7 @@ static void on_clock(uv_timer_t *timer)
     struct hub_shard *shard = timer->data;
     peal_app_check_expiry(shard);
     read_cache_tidy(shard->api.cache, sched_now(shard->shard.sched));
+    values_tidy(shard->shard.values);
     memory_measure(shard, &shard->memory);
 }
 
@@ -505,6 +524,11 @@ static const struct service table[] = {
         .wanted = has_bus,
         .start = open_inboxes,
         .stop = close_inboxes,
+        .last = true},
+    {.name = "values",
+        .start = open_values,
+        .stop = close_values,
+        .open = count_values,
         .last = true},
     {.name = "namespaces", .start = start_fanouts},
     {.name = "sequencers",

@@ -15,6 +15,7 @@
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
 #include "actors/user/user.h"
+#include "actors/values/values.h"
 #include "codec/base/clock.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
@@ -312,6 +313,9 @@ static void change_settings(void *arg, bool cancelled)
     shard->shard.config = &shard->settings->actors;
     fill_http(shard);
     set_cache(shard);
+    if (shard->shard.values != NULL) {
+        values_reload(shard->shard.values);
+    }
     reload_jwt(shard);
     shard->next_expiry = 0; /* what happens to tokens that expire may have changed */
     user_recheck_begin(&shard->shard);
@@ -410,6 +414,8 @@ int hub_shards_stop(struct hub *hub)
         hub->shards[i].shard.audience = NULL;
         positions_destroy(hub->shards[i].shard.positions);
         hub->shards[i].shard.positions = NULL;
+        values_destroy(hub->shards[i].shard.values);
+        hub->shards[i].shard.values = NULL;
     }
     return 0;
 }

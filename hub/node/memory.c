@@ -6,6 +6,7 @@
 
 #include "actors/assembly/memory.h"
 #include "actors/core/timer.h"
+#include "actors/values/values.h"
 #include "hub/api/read_cache.h"
 #include "hub/auth/jwt.h"
 #include "hub/net/connection.h"
@@ -31,5 +32,6 @@ void memory_measure(struct hub_shard *shard, struct memory_use *ret_use)
         .bus = actors.names +
                (shard->shard.bus != NULL ? redis_get_stats(shard->shard.bus).channel_bytes : 0),
         .cache = read_cache_stats(shard->api.cache)->bytes,
+        .value = shard->shard.values != NULL ? values_get_stats(shard->shard.values)->bytes : 0,
     };
 }

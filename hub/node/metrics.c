@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "actors/close.h"
+#include "actors/values/values.h"
 #include "codec/base/clock.h"
 #include "codec/base/mem.h"
 #include "hub/api/api_answer.h"
@@ -70,6 +71,9 @@ void metrics_publish(void *shard)
     PUBLISH(own, sched, sched_stats(own->shard.sched));
     PUBLISH(own, api, &own->answers);
     PUBLISH(own, cache, read_cache_stats(own->api.cache));
+    if (own->shard.values != NULL) {
+        PUBLISH(own, values, values_get_stats(own->shard.values));
+    }
     PUBLISH(own, tokens, jwt_counts(own->api.jwt));
     PUBLISH(own, memory, &own->memory);
     PUBLISH(own, forwards, &own->forward_counts);

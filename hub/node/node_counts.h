@@ -13,6 +13,7 @@
 
 #include "actors/core/sched.h"
 #include "actors/shard.h"
+#include "actors/values/values.h"
 #include "codec/base/bytes.h"
 #include "codec/base/map.h"
 #include "codec/base/published.h"
@@ -78,6 +79,7 @@ struct metrics_sums {
     struct sched_stats sched;
     struct api_counts api;
     struct read_cache_stats cache;
+    struct values_stats values;
     struct jwt_stats tokens;
     struct memory_use memory;
     struct forward_counts forwards;

@@ -11,6 +11,7 @@
 #include "codec/base/status.h"
 #include "hub/api/api_answer.h"
 #include "hub/api/api_post.h"
+#include "hub/api/api_values.h"
 #include "hub/auth/access.h"
 #include "hub/auth/apikey.h"
 #include "hub/auth/jwt_config.h"
@@ -103,9 +104,13 @@ static struct rate rate_of(unsigned burst, unsigned per_minute)
 
 static uint32_t largest_body(const struct config *config)
 {
-    uint32_t event = api_post_event_body(config);
-    uint32_t others = (uint32_t)config->limits_body_bytes;
-    return event > others ? event : others;
+    const uint32_t bodies[] = {
+        api_post_event_body(config), api_values_body(config), (uint32_t)config->limits_body_bytes};
+    uint32_t largest = 0;
+    for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+        largest = bodies[i] > largest ? bodies[i] : largest;
+    }
+    return largest;
 }
 
 static struct notification_limits post_limits(const struct config *config)
@@ -131,6 +136,18 @@ static struct recovery_limits recovery_limits(const struct config *config)
         .bytes = (uint32_t)config->recovery_bytes,
         .events = config->recovery_events,
         .sessions = config->recovery_sessions,
+    };
+}
+
+static struct value_settings value_settings(const struct config *config, const struct hub *hub)
+{
+    return (struct value_settings){
+        .prefix = hub->config->values_prefix,
+        .bytes = config->values_bytes / hub->shard_count,
+        .stale_ms = config->values_stale_ms,
+        .fill_ms = config->values_fill_ms,
+        .waiting = config->limits_value_waits,
+        .drops = config->limits_value_drops,
     };
 }
 
@@ -179,6 +196,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .relay_unknown = config->events_unknown == UNKNOWN_RELAY,
         .posts = settings->api.posts,
         .recovery = recovery_limits(config),
+        .values = value_settings(config, hub),
         .preferences = settings->preferences,
         .zones = {.find = zones_find, .context = hub->zones},
         .context = settings,

@@ -27,6 +27,7 @@ TestSuite(api, .timeout = 120);
 #define READER "reader-0123456789ab"
 #define WRITER "writer-0123456789ab"
 #define ADMIN "admin-0123456789abc"
+#define VALUER "valuer-0123456789ab"
 #define ALL "everything-01234567"
 
 #define KEYS                                                                                       \
@@ -34,11 +35,13 @@ TestSuite(api, .timeout = 120);
     "api_key \"reader\" { key = \"" READER "\" scopes = {read} }\n"                                \
     "api_key \"writer\" { key = \"" WRITER "\" scopes = {write} }\n"                               \
     "api_key \"admin\" { key = \"" ADMIN "\" scopes = {admin} }\n"                                 \
-    "api_key \"all\" { key = \"" ALL "\" scopes = {publish, read, write, admin} }\n"
+    "api_key \"valuer\" { key = \"" VALUER "\" scopes = {values} }\n"                              \
+    "api_key \"all\" { key = \"" ALL "\" scopes = {publish, read, write, values, admin} }\n"
 #define PATIENT "limits { refusals_per_minute = 100000 }\n"
 #define POSTS "/api/v1/notifications"
 #define NOBODYS "01980000-0000-7000-8000-000000000000"
 #define INBOX "/api/v1/users/ann/notifications"
+#define VALUES "/api/v1/values"
 #define TOPIC "/api/v1/topics/news/subscribers"
 
 static struct node_rig rig;
@@ -103,6 +106,17 @@ static const struct {
     {"GET", "/api/v1/summary", "read", false, "/api/v1/summary", NULL, 200},
     {"GET", "/api/v1/topics", "read", false, "/api/v1/topics", NULL, 200},
     {"GET", "/api/v1/topics/{}/subscribers", "read", false, TOPIC, NULL, 200},
+    {"DELETE", VALUES "/{}", "values", false, VALUES "/b", NULL, 204},
+    {"GET", VALUES "/stats", "values", false, VALUES "/stats", NULL, 200},
+    {"GET", VALUES "/{}", "values", false, VALUES "/nothing", NULL, 404},
+    {"POST", VALUES "/invalidate", "values", false, VALUES "/invalidate", "{\"tags\":[\"t\"]}",
+        200},
+    {"POST", VALUES "/mget", "values", false, VALUES "/mget", "{\"keys\":[\"a\"]}", 200},
+    {"POST", VALUES "/mset", "values", false, VALUES "/mset",
+        "{\"items\":[{\"key\":\"a\",\"value\":1}]}", 200},
+    {"POST", VALUES "/{}/increment", "values", false, VALUES "/n/increment", NULL, 200},
+    {"POST", VALUES "/{}/lease", "values", false, VALUES "/l/lease", NULL, 200},
+    {"PUT", VALUES "/{}", "values", false, VALUES "/a", "{\"value\":{}}", 200},
     {"GET", "/api/v1/users/{}/topics", "read", true, "/api/v1/users/ann/topics", NULL, 200},
     {"GET", "/api/v1/users/{}/counts", "read", true, "/api/v1/users/ann/counts", NULL, 200},
     {"GET", "/api/v1/users/{}/export", "read", true, "/api/v1/users/ann/export", NULL, 200},
@@ -148,7 +162,8 @@ Test(api, each_route_wants_its_scope)
     static const struct {
         const char *scope;
         const char *key;
-    } keys[] = {{"publish", PUBLISHER}, {"read", READER}, {"write", WRITER}, {"admin", ADMIN}};
+    } keys[] = {{"publish", PUBLISHER}, {"read", READER}, {"write", WRITER}, {"values", VALUER},
+        {"admin", ADMIN}};
     node_rig_start(&rig, KEYS PATIENT);
     for (size_t i = 0; i < api_route_count; i++) {
         size_t row = row_of(&api_routes[i]);
