@@ -16,8 +16,7 @@ struct buf *zip_pack(struct bytes content)
     uLongf len = content.len; /* what would be longer is of no use */
     Bytef *at = content.len > 0 ? mem_try_alloc(content.len) : NULL;
     struct buf *packed = NULL;
-    if (at != NULL &&
-        compress2(at, &len, (const Bytef *)content.at, content.len, LEVEL) == Z_OK &&
+    if (at != NULL && compress2(at, &len, (const Bytef *)content.at, content.len, LEVEL) == Z_OK &&
         len < content.len) {
         packed = buf_new(bytes_of(at, len));
     }

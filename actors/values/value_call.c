@@ -52,7 +52,7 @@ static void send_back(struct value_parcel *parcel)
     sched_post(sched_system(sched), sched_shard(sched), arrive, parcel);
 }
 
-void value_call_answered(struct value_op *op)
+static void on_answered(struct value_op *op)
 {
     struct value_parcel *parcel = op->parcel;
     if (--parcel->left == 0) {
@@ -103,8 +103,7 @@ static bool sort(struct value_call *call, const struct value_names *names,
     }
     for (size_t i = 0; i < call->count; i++) {
         struct value_op *op = &call->ops[i];
-        unsigned home =
-            value_home_of(call->shard, value_name_slot(names, value_op_name(op)));
+        unsigned home = value_home_of(call->shard, value_name_slot(names, value_op_name(op)));
         if (parcels[home] == NULL) {
             parcels[home] = mem_try_calloc(1, sizeof(struct value_parcel));
             if (parcels[home] == NULL) {
@@ -115,6 +114,7 @@ static bool sort(struct value_call *call, const struct value_names *names,
             list_init(&parcels[home]->ops);
         }
         op->parcel = parcels[home];
+        op->answered = on_answered;
         op->result = (struct value_result){.outcome = VALUE_MISS};
         list_init(&op->link);
         list_init(&op->followers);

@@ -33,7 +33,4 @@ struct value_call {
  */
 MUST_CHECK bool value_call_begin(struct value_call *call, struct shard *shard);
 
-/* `op` has its result: its shard tells. */
-void value_call_answered(struct value_op *op);
-
 #endif

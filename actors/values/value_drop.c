@@ -170,8 +170,7 @@ static void untag(struct value_drop *drop)
     }
     value_name_redis(&drop->values->names, VALUE_KIND_TAG, tag_name(drop, at), &set);
     argv[0] = builder_bytes(&set);
-    value_redis_run(
-        drop->values->redis, VALUE_SCRIPT_UNTAG, 1, argv, argc, on_untagged, drop);
+    value_redis_run(drop->values->redis, VALUE_SCRIPT_UNTAG, argv, argc, on_untagged, drop);
     builder_reset(&set);
     mem_free(argv);
 }
@@ -207,11 +206,10 @@ static void drop_one(struct value_drop *drop, struct found *found)
     struct builder channel = {0};
     value_name_redis(&drop->values->names, VALUE_KIND_VALUE, name, &key);
     value_redis_channel(&drop->values->names, name, &channel);
-    const struct bytes argv[] = {builder_bytes(&key),
-        drop->tags != NULL ? drop->tag : BYTES(""),
+    const struct bytes argv[] = {builder_bytes(&key), drop->tags != NULL ? drop->tag : BYTES(""),
         found->stamp != NULL ? buf_bytes(found->stamp) : BYTES(""), builder_bytes(&channel), name};
-    value_redis_run(drop->values->redis, VALUE_SCRIPT_DROP, 1, argv, ARRAY_LEN(argv), on_dropped,
-        found);
+    value_redis_run(
+        drop->values->redis, VALUE_SCRIPT_DROP, argv, ARRAY_LEN(argv), on_dropped, found);
     builder_reset(&key);
     builder_reset(&channel);
 }
@@ -257,8 +255,8 @@ static void scan(struct value_drop *drop)
             BYTES("COUNT"), bytes_str(count)};
         value_redis_command(drop->values->redis, argv, ARRAY_LEN(argv), on_scanned, drop);
     } else {
-        value_name_pattern(&drop->values->names, tenant_of(drop),
-            bytes_of(drop->prefix, drop->prefix_len), &text);
+        value_name_pattern(
+            &drop->values->names, tenant_of(drop), bytes_of(drop->prefix, drop->prefix_len), &text);
         const struct bytes argv[] = {BYTES("SCAN"), bytes_str(drop->cursor), BYTES("MATCH"),
             builder_bytes(&text), BYTES("COUNT"), bytes_str(count)};
         value_redis_command(drop->values->redis, argv, ARRAY_LEN(argv), on_scanned, drop);
@@ -299,8 +297,7 @@ static void mark(struct value_drop *drop)
         drop->values->shard->config->values.fill_ms + MARK_GRACE_MS);
     value_name_redis(&drop->values->names, VALUE_KIND_MARK, tag_name(drop, at), &key);
     const struct bytes argv[] = {builder_bytes(&key), bytes_str(life)};
-    value_redis_run(
-        drop->values->redis, VALUE_SCRIPT_MARK, 1, argv, ARRAY_LEN(argv), on_marked, drop);
+    value_redis_run(drop->values->redis, VALUE_SCRIPT_MARK, argv, ARRAY_LEN(argv), on_marked, drop);
     builder_reset(&key);
 }
 

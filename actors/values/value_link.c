@@ -159,8 +159,8 @@ struct value_link *value_link_create(struct shard *shard, const struct value_nam
     timer_init(&link->timer, on_timer);
     link->link = shard->bus->ops->open(shard->bus, "values-listener", &bus_events, link);
     subscribe_all(link);
-    timer_set(sched_timers(shard->sched), &link->timer,
-        sched_now(shard->sched) + VALUE_LINK_PROBE_MS);
+    timer_set(
+        sched_timers(shard->sched), &link->timer, sched_now(shard->sched) + VALUE_LINK_PROBE_MS);
     return link;
 }
 
@@ -176,8 +176,7 @@ void value_link_destroy(struct value_link *link)
 
 bool value_link_is_good(const struct value_link *link)
 {
-    return link->heard &&
-           sched_now(link->shard->sched) < link->known_ms + VALUE_LINK_GOOD_MS;
+    return link->heard && sched_now(link->shard->sched) < link->known_ms + VALUE_LINK_GOOD_MS;
 }
 
 bool value_link_hears(const struct value_link *link, uint32_t *ret_epoch)

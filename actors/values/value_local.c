@@ -103,7 +103,8 @@ void value_local_mark(struct value_local *local, struct bytes tag)
 
 bool value_local_has_tag(const struct value_item *item, struct bytes tag)
 {
-    struct bytes left = item->tags != NULL ? bytes_skip(buf_bytes(item->tags), 1) : bytes_of(NULL, 0);
+    struct bytes left =
+        item->tags != NULL ? bytes_skip(buf_bytes(item->tags), 1) : bytes_of(NULL, 0);
     while (left.len > 0) {
         const char *end = memchr(left.at, '\n', left.len);
         size_t len = (size_t)(end - left.at);
@@ -126,8 +127,8 @@ static bool is_marked(struct value_local *local, const struct value_op *op, uint
         char at[VALUE_NAME_MAX];
         const char *end = memchr(left.at, '\n', left.len);
         size_t len = (size_t)(end - left.at);
-        struct bytes name = value_name_write(
-            value_name_tenant(value_op_name(op)), bytes_of(left.at, len), at);
+        struct bytes name =
+            value_name_write(value_name_tenant(value_op_name(op)), bytes_of(left.at, len), at);
         const struct mark *mark = map_get(&local->marks, name);
         if (mark != NULL && mark->at >= since) {
             return true;
@@ -194,8 +195,8 @@ static void put_item(struct value_local *local, struct value_op *op, struct valu
     item->fresh_ms = now_of(local) + op->ttl_ms;
     item->stale_ms = item->fresh_ms + local->shard->config->values.stale_ms;
     item->expires_ms = sched_wall(local->shard->sched) + op->ttl_ms;
-    bool fits = value_memory_fits(local->memory,
-        buf_bytes(item->body.bytes).len + sizeof(*item) + op->name_len);
+    bool fits = value_memory_fits(
+        local->memory, buf_bytes(item->body.bytes).len + sizeof(*item) + op->name_len);
     const struct value_item *put = value_memory_put(local->memory, value_op_name(op), item);
     if (put == NULL) {
         op->result.outcome = fits ? VALUE_NO_MEMORY : VALUE_TOO_LARGE;

@@ -18,8 +18,7 @@ struct value_memory;
 struct value_op;
 
 /* Make the rules; `memory` is the caller's and lives as long. */
-MUST_CHECK struct value_local *value_local_create(
-    struct shard *shard, struct value_memory *memory);
+MUST_CHECK struct value_local *value_local_create(struct shard *shard, struct value_memory *memory);
 
 /* Free them; NULL is allowed. */
 void value_local_destroy(struct value_local *local);

@@ -38,8 +38,8 @@ uint32_t value_name_slot(const struct value_names *names, struct bytes name)
     return slot_part(slot_of(value_name_tenant(name), value_name_key(name)), names->slots);
 }
 
-void value_name_redis(const struct value_names *names, enum value_kind kind, struct bytes name,
-    struct builder *out)
+void value_name_redis(
+    const struct value_names *names, enum value_kind kind, struct bytes name, struct builder *out)
 {
     builder_printf(out, "%s:{%u}:%c:", names->prefix, value_name_slot(names, name), (int)kind);
     builder_add(out, name);

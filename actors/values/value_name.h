@@ -34,7 +34,8 @@ enum value_kind {
     VALUE_KIND_MARK = 'm', /* when it was let go */
 };
 
-/* Write the name of `key`, which has at most VALUE_KEY_MAX bytes, to `at` (VALUE_NAME_MAX bytes). */
+/* Write the name of `key`, which has at most VALUE_KEY_MAX bytes, to `at` (VALUE_NAME_MAX bytes).
+ */
 struct bytes value_name_write(struct bytes tenant, struct bytes key, char *at);
 
 /* The parts of a name. */
@@ -45,8 +46,8 @@ struct bytes value_name_key(struct bytes name);
 uint32_t value_name_slot(const struct value_names *names, struct bytes name);
 
 /* Append the key in Redis of what is called `name`. */
-void value_name_redis(const struct value_names *names, enum value_kind kind, struct bytes name,
-    struct builder *out);
+void value_name_redis(
+    const struct value_names *names, enum value_kind kind, struct bytes name, struct builder *out);
 
 /* Append the pattern (SCAN) of all values of `tenant` whose key begins with `prefix`. */
 void value_name_pattern(

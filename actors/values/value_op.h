@@ -70,6 +70,7 @@ struct value_op {
     struct value_result result;
 
     /* private */
+    void (*answered)(struct value_op *op); /* the shard of the key has the result */
     struct list link; /* value_parcel.ops, or value_op.followers, or value_flight.waiters */
     struct list followers; /* value_op.link: readers that share its answer */
     void *parcel; /* what it came in */

@@ -75,16 +75,14 @@ void value_redis_command(struct value_redis *redis, const struct bytes *argv, si
     redis->shard->bus->ops->command(redis->link, argv, argc, 0, fn, context);
 }
 
-void value_redis_run(struct value_redis *redis, enum value_script script, size_t keys,
-    const struct bytes *argv, size_t argc, bus_reply_fn fn, void *context)
+void value_redis_run(struct value_redis *redis, enum value_script script, const struct bytes *argv,
+    size_t argc, bus_reply_fn fn, void *context)
 {
     const struct digest *digest = &redis->digests[script];
     struct bytes *all = mem_alloc_array(argc + 3, sizeof(*all));
-    char count[4];
-    snprintf(count, sizeof(count), "%u", (unsigned)keys);
     all[0] = digest->known ? BYTES("EVALSHA") : BYTES("EVAL");
     all[1] = digest->known ? bytes_of(digest->text, SHA_LEN) : bytes_str(value_scripts[script]);
-    all[2] = bytes_str(count);
+    all[2] = script == VALUE_SCRIPT_TAG ? BYTES("2") : BYTES("1"); /* keys */
     memcpy(all + 3, argv, argc * sizeof(*argv));
     value_redis_command(redis, all, argc + 3, fn, context);
     mem_free(all);
@@ -317,7 +315,7 @@ static void send_write(struct value_redis *redis, struct value_op *op, struct ar
     add(args, op->conditional ? bytes_str(version) : BYTES(""));
     add(args, bytes_str(op->token));
     add_channel(args, channel, value_op_name(op));
-    value_redis_run(redis, VALUE_SCRIPT_WRITE, 1, args->argv, args->count, on_answer, op);
+    value_redis_run(redis, VALUE_SCRIPT_WRITE, args->argv, args->count, on_answer, op);
 }
 
 static void send_increment(struct value_redis *redis, struct value_op *op, struct args *args,
@@ -329,7 +327,7 @@ static void send_increment(struct value_redis *redis, struct value_op *op, struc
     add_number(args, op->ttl_ms);
     add_number(args, redis->shard->config->values.stale_ms);
     add_channel(args, channel, value_op_name(op));
-    value_redis_run(redis, VALUE_SCRIPT_INCREMENT, 1, args->argv, args->count, on_answer, op);
+    value_redis_run(redis, VALUE_SCRIPT_INCREMENT, args->argv, args->count, on_answer, op);
 }
 
 static void send_delete(struct value_redis *redis, struct value_op *op, struct args *args,
@@ -338,7 +336,7 @@ static void send_delete(struct value_redis *redis, struct value_op *op, struct a
     add(args, BYTES(""));
     add(args, BYTES(""));
     add_channel(args, channel, value_op_name(op));
-    value_redis_run(redis, VALUE_SCRIPT_DROP, 1, args->argv, args->count, on_answer, op);
+    value_redis_run(redis, VALUE_SCRIPT_DROP, args->argv, args->count, on_answer, op);
 }
 
 static void send_lease(struct value_redis *redis, struct value_op *op, struct args *args)
@@ -349,7 +347,7 @@ static void send_lease(struct value_redis *redis, struct value_op *op, struct ar
     snprintf(lease, sizeof(lease), "%016" PRIx64 "%016" PRIx64, secret[0], secret[1]);
     add(args, bytes_str(lease));
     add_number(args, redis->shard->config->values.fill_ms);
-    value_redis_run(redis, VALUE_SCRIPT_LEASE, 1, args->argv, args->count, on_answer, op);
+    value_redis_run(redis, VALUE_SCRIPT_LEASE, args->argv, args->count, on_answer, op);
 }
 
 static void send(struct value_redis *redis, struct value_op *op)
@@ -362,7 +360,7 @@ static void send(struct value_redis *redis, struct value_op *op)
     add(&args, builder_bytes(&key));
     switch (op->verb) {
     case VALUE_GET:
-        value_redis_run(redis, VALUE_SCRIPT_READ, 1, args.argv, args.count, on_answer, op);
+        value_redis_run(redis, VALUE_SCRIPT_READ, args.argv, args.count, on_answer, op);
         break;
     case VALUE_PUT:
         send_write(redis, op, &args, &channel);
@@ -438,7 +436,7 @@ static void send_tag(struct value_redis *redis, struct value_op *op, struct byte
     add(&args, since_of(op));
     add_number(&args, life);
     add_number(&args, sched_wall(redis->shard->sched) << STAMP_SHIFT);
-    value_redis_run(redis, VALUE_SCRIPT_TAG, 2, args.argv, args.count, on_tagged, op);
+    value_redis_run(redis, VALUE_SCRIPT_TAG, args.argv, args.count, on_tagged, op);
     builder_reset(&set);
     builder_reset(&mark);
 }

@@ -39,11 +39,11 @@ bool value_redis_refuses(const struct value_redis *redis);
 void value_redis_ask(struct value_redis *redis, struct value_op *op);
 
 /*
- * Run a script: the first `keys` of `argc` arguments are keys. `fn` as for bus_ops.command; a Redis
+ * Run a script with its keys and arguments (value_scripts.h). `fn` as for bus_ops.command; a Redis
  * that does not know the script gets it.
  */
-void value_redis_run(struct value_redis *redis, enum value_script script, size_t keys,
-    const struct bytes *argv, size_t argc, bus_reply_fn fn, void *context);
+void value_redis_run(struct value_redis *redis, enum value_script script, const struct bytes *argv,
+    size_t argc, bus_reply_fn fn, void *context);
 
 /* Whether an answer says that Redis has forgotten the scripts: it is told them again. */
 bool value_redis_forgot(struct value_redis *redis, const struct bus_reply *reply);

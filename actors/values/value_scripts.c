@@ -6,8 +6,7 @@
 #include "actors/values/value_scripts.h"
 
 /* The time: `us` and `now` in ms. */
-#define TIME                                                                                       \
-    "local t=redis.call('time') local us=t[1]*1000000+t[2] local now=math.floor(us/1000) "
+#define TIME "local t=redis.call('time') local us=t[1]*1000000+t[2] local now=math.floor(us/1000) "
 
 /* The next version `n` behind the text or nothing in `before`. */
 #define NEXT(before)                                                                               \
@@ -25,21 +24,22 @@ const char *const value_scripts[VALUE_SCRIPT_COUNT] = {
         "local h=redis.call('hmget',KEYS[1],'n','e','l','le','v') " TIME
         "if ARGV[8]~='' and (h[3]~=ARGV[8] or h[4]-now<=0) then return {'L'} end "
         "if ARGV[7]~='' then local c='0' if h[5] and h[2]-now>0 then c=h[1] end "
-        "if c~=ARGV[7] then return {'C',c} end end " NEXT("h[1]")
-        "local e=string.format('%.0f',now+ARGV[3]) "
-        "redis.call('hset',KEYS[1],'v',ARGV[1],'z',ARGV[2],'n',n,'e',e,'t',ARGV[5],'s',ARGV[6]) "
-        "redis.call('hdel',KEYS[1],'l','le') "
-        "redis.call('pexpire',KEYS[1],ARGV[3]+ARGV[4]) "
-        "redis.call('publish',ARGV[9],n..' '..ARGV[10]) return {'D',n,e}",
+        "if c~=ARGV[7] then return {'C',c} end end " NEXT(
+            "h[1]") "local e=string.format('%.0f',now+ARGV[3]) "
+                    "redis.call('hset',KEYS[1],'v',ARGV[1],'z',ARGV[2],'n',n,'e',e,'t',ARGV[5],'s',"
+                    "ARGV[6]) "
+                    "redis.call('hdel',KEYS[1],'l','le') "
+                    "redis.call('pexpire',KEYS[1],ARGV[3]+ARGV[4]) "
+                    "redis.call('publish',ARGV[9],n..' '..ARGV[10]) return {'D',n,e}",
 
     [VALUE_SCRIPT_DROP] =
         "local h=redis.call('hmget',KEYS[1],'v','t','s','e','n','l') "
         "if not h[1] and not h[6] then return {0,0} end " TIME
         "if ARGV[1]~='' and h[1] and not string.find(h[2],'\\n'..ARGV[1]..'\\n',1,true) then "
-        "if h[6] then redis.call('hdel',KEYS[1],'l','le') end return {0,0} end " NEXT("h[5]")
-        "redis.call('del',KEYS[1]) redis.call('publish',ARGV[3],n..' '..ARGV[4]) "
-        "if not h[1] then return {0,0} end "
-        "return {h[4]-now>0 and 1 or 0,h[3]==ARGV[2] and 1 or 0}",
+        "if h[6] then redis.call('hdel',KEYS[1],'l','le') end return {0,0} end " NEXT(
+            "h[5]") "redis.call('del',KEYS[1]) redis.call('publish',ARGV[3],n..' '..ARGV[4]) "
+                    "if not h[1] then return {0,0} end "
+                    "return {h[4]-now>0 and 1 or 0,h[3]==ARGV[2] and 1 or 0}",
 
     [VALUE_SCRIPT_INCREMENT] =
         "local h=redis.call('hmget',KEYS[1],'v','z','n','e') " TIME "local e=h[4] "
@@ -67,14 +67,13 @@ const char *const value_scripts[VALUE_SCRIPT_COUNT] = {
         "if redis.call('pttl',KEYS[1])<tonumber(ARGV[2]) then "
         "redis.call('pexpire',KEYS[1],ARGV[2]) end return {'F',l}",
 
-    [VALUE_SCRIPT_TAG] =
-        "local m=ARGV[3]~='' and redis.call('get',KEYS[2]) "
-        "if m and tonumber(m)>=tonumber(ARGV[3]) then return 0 end "
-        "redis.call('zadd',KEYS[1],ARGV[2],ARGV[1]) "
-        "local o=redis.call('zrangebyscore',KEYS[1],'-inf',ARGV[5],'limit',0,8) "
-        "if #o>0 then redis.call('zrem',KEYS[1],unpack(o)) end "
-        "if redis.call('pttl',KEYS[1])<tonumber(ARGV[4]) then "
-        "redis.call('pexpire',KEYS[1],ARGV[4]) end return 1",
+    [VALUE_SCRIPT_TAG] = "local m=ARGV[3]~='' and redis.call('get',KEYS[2]) "
+                         "if m and tonumber(m)>=tonumber(ARGV[3]) then return 0 end "
+                         "redis.call('zadd',KEYS[1],ARGV[2],ARGV[1]) "
+                         "local o=redis.call('zrangebyscore',KEYS[1],'-inf',ARGV[5],'limit',0,8) "
+                         "if #o>0 then redis.call('zrem',KEYS[1],unpack(o)) end "
+                         "if redis.call('pttl',KEYS[1])<tonumber(ARGV[4]) then "
+                         "redis.call('pexpire',KEYS[1],ARGV[4]) end return 1",
 
     [VALUE_SCRIPT_MARK] =
         TIME "redis.call('set',KEYS[1],string.format('%.0f',us),'px',ARGV[1]) return us",

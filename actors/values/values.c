@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "actors/shard.h"
-#include "actors/values/value_call.h"
 #include "actors/values/value_link.h"
 #include "actors/values/value_local.h"
 #include "actors/values/value_memory.h"
@@ -104,7 +103,7 @@ static void finish(struct values *values, struct value_op *op)
     stats->fills += outcome == VALUE_FILL;
     stats->lost += outcome == VALUE_LEASE_LOST;
     stats->writes += outcome == VALUE_DONE;
-    value_call_answered(op);
+    op->answered(op);
 }
 
 /* Keeping. */

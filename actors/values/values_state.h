@@ -7,7 +7,7 @@
 
 #include "actors/core/timer.h"
 #include "actors/values/value_name.h"
-#include "actors/values/values.h"
+#include "actors/values/values_stats.h"
 #include "codec/base/list.h"
 #include "codec/base/map.h"
 

@@ -38,7 +38,7 @@ const struct http_route api_routes[] = {
     {"GET", "/api/v1/topics", api_topics_list, NULL, 0, NULL, NULL, false, "after, limit, tenant"},
     {"GET", "/api/v1/topics/{}/subscribers", api_topics_subscribers, NULL, 0, NULL, NULL, false,
         "after, limit, tenant"},
-    {"DELETE", "/api/v1/values/{}", api_values_delete, NULL, 0, NULL, NULL, false, "tenant"},
+    {"DELETE", "/api/v1/values/{}", api_values_erase, NULL, 0, NULL, NULL, false, "tenant"},
     {"GET", "/api/v1/values/stats", api_values_stats, NULL, 0, NULL, NULL, false, "tenant"},
     {"GET", "/api/v1/values/{}", api_values_get, NULL, 0, NULL, NULL, false, "tenant"},
     {"GET", "/api/v1/users/{}/topics", api_topics_of_user, NULL, 0, NULL, NULL, true,

@@ -61,7 +61,7 @@ void api_topics_unsubscribe(struct http_request *request, void *context);
 
 /* api_values.c; the first refuses by the head, before a body is read */
 bool api_values_head(struct http_request *request, void *context);
-void api_values_delete(struct http_request *request, void *context);
+void api_values_erase(struct http_request *request, void *context);
 void api_values_get(struct http_request *request, void *context);
 void api_values_increment(struct http_request *request, void *context);
 void api_values_lease(struct http_request *request, void *context);

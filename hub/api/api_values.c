@@ -215,7 +215,7 @@ void api_values_get(struct http_request *request, void *context)
     }
 }
 
-void api_values_delete(struct http_request *request, void *context)
+void api_values_erase(struct http_request *request, void *context)
 {
     (void)context;
     struct single_call *call = make_single(request, VALUE_DELETE);

@@ -150,7 +150,8 @@ static struct value_result ask(struct world *world, struct one *one, char *at)
     return result;
 }
 
-static struct one *make_put(const char *tenant, const char *key, const char *value, const char *tags)
+static struct one *make_put(
+    const char *tenant, const char *key, const char *value, const char *tags)
 {
     struct one *one = make_one(VALUE_PUT, tenant, key);
     one->op.body.bytes = buf_new(bytes_str(value));
@@ -267,7 +268,8 @@ static struct one *make_lease(const char *key, uint64_t wait_ms)
     return one;
 }
 
-static struct one *make_fill(const char *key, const char *value, const char *tags, const char *token)
+static struct one *make_fill(
+    const char *key, const char *value, const char *tags, const char *token)
 {
     struct one *one = make_put("", key, value, tags);
     strcpy(one->op.token, token);
