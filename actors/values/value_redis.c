@@ -174,11 +174,23 @@ static bool read_token(struct value_op *op, const struct bus_reply *reply)
     return true;
 }
 
+/* Whether the answer is an array that begins with one of the letters that there are for `verb`. */
+static bool begins_well(enum value_verb verb, const struct bus_reply *reply)
+{
+    static const char *const letters[] = {[VALUE_GET] = "VSM",
+        [VALUE_PUT] = "DCL",
+        [VALUE_DELETE] = "",
+        [VALUE_INCREMENT] = "DIO",
+        [VALUE_LEASE] = "VSHF"};
+    return reply->type == BUS_ARRAY && reply->count > 0 && reply->items[0]->type == BUS_STRING &&
+           reply->items[0]->text.len == 1 &&
+           memchr(letters[verb], reply->items[0]->text.at[0], strlen(letters[verb])) != NULL;
+}
+
 static bool read_answer(struct value_op *op, const struct bus_reply *reply)
 {
     struct value_result *result = &op->result;
-    if (reply->type != BUS_ARRAY || reply->count == 0 || reply->items[0]->type != BUS_STRING ||
-        reply->items[0]->text.len != 1) {
+    if (!begins_well(op->verb, reply)) {
         return false;
     }
     switch (reply->items[0]->text.at[0]) {

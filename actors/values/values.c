@@ -193,6 +193,8 @@ static void read_answered(struct value_flight *flight, struct value_op *op)
     flight->reader = flight->reader == op ? NULL : flight->reader;
     if (op->result.outcome == VALUE_HIT) {
         keep(values, flight, op, op->result.body);
+    } else if (op->result.outcome == VALUE_MISS) { /* it may have gone without a word: FLUSHALL */
+        value_memory_remove(values->memory, value_op_name(op));
     } else if (op->result.outcome == VALUE_UNKNOWN || op->result.outcome == VALUE_UNAVAILABLE) {
         op->result.outcome = VALUE_MISS; /* a cache that is away is slow, not an error */
     }
