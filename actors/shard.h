@@ -63,6 +63,7 @@ struct recovery_limits {
 
 /* Of the values of backends (actors/values). */
 struct value_settings {
+    bool wanted; /* somebody may use them: with Redis, connections are opened */
     const char *prefix; /* of their names in Redis */
     uint64_t bytes; /* that a shard keeps in memory */
     uint64_t stale_ms; /* how long a value that has ended is there for who waits for the next */

@@ -428,8 +428,7 @@ static bool begin_parts(struct value_drop *drop, struct shard *shard)
 enum value_drop_start value_drop_begin(struct value_drop *drop, struct shard *shard)
 {
     struct values *values = shard->values;
-    if (values == NULL || values->closing ||
-        (values->redis != NULL && !value_redis_is_up(values->redis))) {
+    if (values == NULL || values->closing || values_are_away(values)) {
         return VALUE_DROP_AWAY;
     }
     if (values->drop_count >= shard->config->values.drops) {

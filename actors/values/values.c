@@ -477,6 +477,11 @@ static void begin_local(struct values *values, struct value_op *op)
     }
 }
 
+bool values_are_away(const struct values *values)
+{
+    return values->local == NULL && (values->redis == NULL || !value_redis_is_up(values->redis));
+}
+
 /* Redis is away: nothing is asked. */
 static void refuse(struct values *values, struct value_op *op)
 {
@@ -492,7 +497,7 @@ void values_begin(struct values *values, struct value_op *op)
     if (reads && answer_here(values, op)) {
         return;
     }
-    if (values->closing || (values->redis != NULL && !value_redis_is_up(values->redis))) {
+    if (values->closing || values_are_away(values)) {
         refuse(values, op);
     } else if (op->verb == VALUE_LEASE) {
         begin_lease(values, op);
@@ -509,9 +514,21 @@ void values_begin(struct values *values, struct value_op *op)
 
 static const struct value_link_events link_events = {.changed = on_changed, .lost = on_lost};
 
+static void open_links(struct values *values)
+{
+    values->good_ms = now_of(values);
+    values->redis = value_redis_create(values->shard, &values->names, on_answered, values);
+    values->link =
+        value_link_create(values->shard, &values->names, values->redis, &link_events, values);
+}
+
 void values_reload(struct values *values)
 {
-    value_memory_set_max(values->memory, values->shard->config->values.bytes);
+    const struct value_settings *settings = &values->shard->config->values;
+    value_memory_set_max(values->memory, settings->bytes);
+    if (values->local == NULL && values->redis == NULL && settings->wanted && !values->closing) {
+        open_links(values);
+    }
 }
 
 struct values *values_create(struct shard *shard)
@@ -521,15 +538,10 @@ struct values *values_create(struct shard *shard)
     values->names = (struct value_names){.prefix = shard->config->values.prefix,
         .slots = shard->config->names.slots,
         .db = shard->config->names.db};
-    values->good_ms = now_of(values);
     values->memory = value_memory_create(shard->bus != NULL);
     map_init(&values->flights, flight_name);
     list_init(&values->drops);
-    if (shard->bus != NULL) {
-        values->redis = value_redis_create(shard, &values->names, on_answered, values);
-        values->link =
-            value_link_create(shard, &values->names, values->redis, &link_events, values);
-    } else {
+    if (shard->bus == NULL) {
         values->local = value_local_create(shard, values->memory);
     }
     values_reload(values);

@@ -29,7 +29,7 @@ void values_close(struct values *values);
 /* Free it, closed, with no call under way. NULL is allowed. */
 void values_destroy(struct values *values);
 
-/* How much memory it may have, from the shard's settings, which have changed. */
+/* The shard's settings have changed: how much memory it may have, and whether it is wanted. */
 void values_reload(struct values *values);
 
 /* Once a second. */
@@ -46,6 +46,9 @@ void values_count_call(struct values *values, bool begun);
 
 /* Have all who wait on this shard ask again: something was let go. */
 void values_wake_all(struct values *values);
+
+/* Whether nothing can be asked: Redis is away, or nobody was to use values until now. */
+bool values_are_away(const struct values *values);
 
 /* Begin `op`, whose key lives here; op->answered is called, perhaps before this returns. */
 void values_begin(struct values *values, struct value_op *op);

@@ -369,20 +369,6 @@ int hub_start(const struct config *config, struct hub **ret_hub)
     return 0;
 }
 
-/* Whether a key may be used for values. */
-static bool has_values(const struct config *config)
-{
-    for (size_t i = 0; i < config->api_key_count; i++) {
-        const struct config_list *scopes = &config->api_keys[i].scopes;
-        for (size_t j = 0; j < scopes->count; j++) {
-            if (strcmp(scopes->items[j], "values") == 0) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 void hub_print_start(const struct hub *hub)
 {
     const struct config *config = hub->config;
@@ -401,7 +387,7 @@ void hub_print_start(const struct hub *hub)
         hub->lease != NULL ? hub->lease->address : "none", bound, store_engine(hub->store),
         config->bus_url[0] != '\0' ? "redis" : "none", hub->shard_count,
         (unsigned long long)limit.rlim_cur);
-    if (config->bus_url[0] == '\0' && has_values(config)) {
+    if (config->bus_url[0] == '\0' && hub->settings->actors.values.wanted) {
         log_info("VALUES-LOCAL",
             "values are in the memory of this node alone, and end with it: there is no Redis",
             "bytes=%llu", (unsigned long long)config->values_bytes);

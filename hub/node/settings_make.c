@@ -139,9 +139,24 @@ static struct recovery_limits recovery_limits(const struct config *config)
     };
 }
 
+/* Whether a key may be used for values. */
+static bool has_values(const struct config *config)
+{
+    for (size_t i = 0; i < config->api_key_count; i++) {
+        const struct config_list *scopes = &config->api_keys[i].scopes;
+        for (size_t j = 0; j < scopes->count; j++) {
+            if (strcmp(scopes->items[j], "values") == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static struct value_settings value_settings(const struct config *config, const struct hub *hub)
 {
     return (struct value_settings){
+        .wanted = has_values(config),
         .prefix = hub->config->values_prefix,
         .bytes = config->values_bytes / hub->shard_count,
         .stale_ms = config->values_stale_ms,

@@ -15,7 +15,6 @@
 #include "actors/values/value_op.h"
 #include "actors/values/values.h"
 #include "codec/base/mem.h"
-#include "codec/zip.h"
 #include "tests/support/one_shard.h"
 
 TestSuite(values, .timeout = 60);
@@ -52,7 +51,8 @@ static struct world *set_up(void)
         .epoch = "e",
         .names = {.prefix = "peal", .slots = 64},
         .adapter_key = "socket.io",
-        .values = {.prefix = "v",
+        .values = {.wanted = true,
+            .prefix = "v",
             .bytes = ROOM,
             .stale_ms = STALE_MS,
             .fill_ms = FILL_MS,
@@ -524,30 +524,6 @@ Test(values, what_is_too_large_is_refused_where_memory_is_all_there_is)
     cr_assert_eq(get(world, "a", at).outcome, VALUE_MISS);
     mem_free(text);
     tear_down(world);
-}
-
-/* Packing. */
-
-Test(zip, what_was_packed_comes_back_and_nothing_else_does)
-{
-    char text[5000];
-    for (size_t i = 0; i < sizeof(text); i++) {
-        text[i] = (char)('a' + i % 7);
-    }
-    struct buf *packed = zip_pack(bytes_of(text, sizeof(text)));
-    cr_assert_not_null(packed);
-    cr_assert_lt(buf_bytes(packed).len, sizeof(text) / 10);
-    struct builder out = {0};
-    cr_assert_eq(zip_unpack(buf_bytes(packed), sizeof(text), &out), 0);
-    cr_assert(bytes_eq(builder_bytes(&out), bytes_of(text, sizeof(text))));
-    builder_clear(&out);
-    cr_assert_lt(zip_unpack(buf_bytes(packed), sizeof(text) - 1, &out), 0);
-    cr_assert_lt(zip_unpack(buf_bytes(packed), sizeof(text) + 1, &out), 0);
-    cr_assert_lt(zip_unpack(BYTES("nothing of the kind"), 100, &out), 0);
-    cr_assert_eq(builder_bytes(&out).len, 0);
-    builder_reset(&out);
-    buf_unref(packed);
-    cr_assert_null(zip_pack(BYTES("q")));
 }
 
 /* Names. */
