@@ -14,6 +14,7 @@
 
 #include "actors/close.h"
 #include "actors/core/sched.h"
+#include "actors/value_settings.h"
 #include "codec/base/bytes.h"
 #include "codec/base/list.h"
 #include "codec/base/log.h"
@@ -59,17 +60,6 @@ struct recovery_limits {
     uint32_t bytes; /* of events */
     uint32_t events;
     uint32_t sessions; /* sockets that dropped */
-};
-
-/* Of the values of backends (actors/values). */
-struct value_settings {
-    bool wanted; /* somebody may use them: with Redis, connections are opened */
-    const char *prefix; /* of their names in Redis */
-    uint64_t bytes; /* that a shard keeps in memory */
-    uint64_t stale_ms; /* how long a value that has ended is there for who waits for the next */
-    uint64_t fill_ms; /* how long one who fills is waited for */
-    uint32_t waiting; /* callers that wait for who fills, on a shard */
-    uint32_t drops; /* of tags and prefixes, under way on a shard */
 };
 
 /* What the type of a room says. */
