@@ -157,7 +157,7 @@ struct api_error api_values_read_tags(struct bytes array, struct buf **ret_tags)
         }
     }
     bool any = builder_bytes(&list).len > 0;
-    struct buf *tags = good ? builder_finish(&list) : NULL;
+    struct buf *tags = good && any ? builder_finish(&list) : NULL; /* of nothing: bytes, not NULL */
     builder_reset(&list);
     if (!good || (any && tags == NULL)) {
         return good ? no_memory() : tags_fault();

@@ -322,6 +322,10 @@ static const struct {
         "invalid_field", "timezone", NULL},
     {"PUT", "/api/v1/users/ann/preferences", "{\"types\":{\"t\":{\"loud\":true}}}", 422,
         "invalid_field", "types.t", "inbox, push, digest, limit"},
+    {"POST", VALUES "/invalidate", "{\"tags\":[]}", 422, "invalid_field", "tags", "1 to 16"},
+    {"POST", VALUES "/invalidate", "{\"tags\":[\"\"]}", 422, "invalid_field", "tags", "up to 16"},
+    {"POST", VALUES "/invalidate", "{\"pattern\":\"*\"}", 422, "invalid_field", "pattern", NULL},
+    {"PUT", VALUES "/a", "{\"tags\":[]}", 422, "invalid_field", "value", NULL},
     {"GET", "/api/v1/nothing", NULL, 404, "not_found", NULL, NULL},
     {"GET", "/api/v1/events", NULL, 405, "method_not_allowed", NULL, NULL},
 };
@@ -620,6 +624,16 @@ Test(api, who_calls_too_often_is_told_when_to_come_again)
     }
     expect_refusal(429, "rate_limited", NULL, "calls of a user");
     cr_expect_not_null(node_answer_header(&answer, "Retry-After"));
+    node_rig_stop(&rig);
+}
+
+Test(api, a_value_may_have_an_empty_list_of_tags)
+{
+    node_rig_start(&rig, KEYS);
+    cr_expect_eq(ask(ALL, "PUT", VALUES "/a", "{\"value\":1,\"tags\":[]}"), 200, "%s", answer.body);
+    cr_expect_eq(ask(ALL, "POST", VALUES "/invalidate", "{\"tags\":[\"t\"]}"), 200);
+    cr_expect_str_eq(answer.body, "{\"invalidated\":0}");
+    cr_expect_eq(ask(ALL, "GET", VALUES "/a", NULL), 200, "%s", answer.body);
     node_rig_stop(&rig);
 }
 
