@@ -433,8 +433,8 @@ static struct store_swept *swept_of(
     struct bytes user = pg_bytes(rows, row, 1);
     if (sweep->user_count > 0) {
         struct store_swept *last = &sweep->users[sweep->user_count - 1];
-        if (last->news == news && bytes_eq(last->who.tenant, tenant) &&
-            bytes_eq(last->who.user, user)) {
+        if (last->news == news && last->position.rev == pg_u64(rows, row, 3) &&
+            bytes_eq(last->who.tenant, tenant) && bytes_eq(last->who.user, user)) {
             return last;
         }
     }
@@ -466,11 +466,14 @@ static int read_sweep(struct store_sweep *sweep, const PGresult *rows)
             sweep->late_ms = pg_u64(rows, row, LATE);
             continue;
         }
-        enum notification_state state = (enum notification_state)pg_i16(rows, row, STATE);
+        bool renewed = pg_i16(rows, row, STATE) < 0;
+        enum notification_state state =
+            renewed ? NOTIFICATION_UNREAD : (enum notification_state)pg_i16(rows, row, STATE);
         struct store_swept *swept = swept_of(sweep, rows, row, state == NOTIFICATION_UNREAD);
         if (!swept) {
             return STATUS_UNAVAILABLE;
         }
+        swept->renewed = renewed || (swept->news && sweep->base.op == STORE_AUDIENCE_SWEEP);
         struct notification_change change = {
             .seq = pg_u64(rows, row, SEQ),
             .rev = swept->position.rev,

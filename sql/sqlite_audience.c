@@ -11,6 +11,7 @@
 #include "codec/preferences.h"
 #include "codec/slot.h"
 #include "sql/audience.h"
+#include "sql/sqlite_audience_drop.h"
 #include "sql/sqlite_change.h"
 #include "sql/sqlite_digest.h"
 #include "sql/sqlite_items.h"
@@ -280,7 +281,7 @@ struct changes {
         struct bytes tenant;
         uint64_t n;
         uint64_t edit; /* 0: it is taken back */
-        struct bytes past; /* whom the sweep has come to */
+        struct bytes user; /* whom the sweep has come to, or whose it is */
     } * at;
     size_t count;
 };
@@ -301,7 +302,7 @@ static int read_changes(struct query *query, struct result *arena, struct change
             .tenant = result_copy(arena, query_column(query, 0)),
             .n = query_column_u64(query, 1),
             .edit = query_column_u64(query, 2),
-            .past = result_copy(arena, query_column(query, 3)),
+            .user = result_copy(arena, query_column(query, 3)),
         };
         more = query_step(query);
     }
@@ -325,6 +326,15 @@ static int find_row(struct sqlite_db *db, const struct store_user *who, const st
 {
     int found = sqlite_digest_find(db, who, change->n, arena, ret_held);
     return found > 0 ? change->edit == 0 || ret_held->edit < change->edit : found;
+}
+
+/* A row is new, or has other content. */
+static void tell(const struct sqlite_held *held, struct result *arena, struct store_swept *swept)
+{
+    struct notification_change change = {.seq = held->seq, .rev = swept->position.rev + 1};
+    memcpy(change.id, held->id, NOTIFICATION_ID_LEN);
+    change_append(arena, &swept->changes, &swept->change_count, &change);
+    swept->news = swept->renewed = true;
 }
 
 /* Replace the row by a tombstone with the next rev. */
@@ -354,7 +364,9 @@ static int take_back(struct sqlite_db *db, const struct change *change,
     if (status == 0) {
         return bury(db, held, at, arena, swept);
     }
-    swept->news = swept->news || status > 0;
+    if (status > 0) {
+        tell(held, arena, swept);
+    }
     return status < 0 ? status : 0;
 }
 
@@ -373,16 +385,34 @@ static int renew_alone(struct sqlite_db *db, const struct change *change,
 
 /* Give the row what the change says of the post's content, with the next rev. */
 static int renew(struct sqlite_db *db, const struct change *change, const struct sqlite_held *held,
-    struct store_swept *swept)
+    struct result *arena, struct store_swept *swept)
 {
     int status = held->joined ? sqlite_digest_renewed(db, &swept->who, change->n, change->edit) : 0;
     if (status < 0 || held->rowid == 0) {
         return status;
     }
-    swept->news = true;
+    tell(held, arena, swept);
     return held->digest.len > 0
                ? sqlite_digest_renew(db, &swept->who, change->n, held, swept->position.rev + 1)
                : renew_alone(db, change, held, swept);
+}
+
+/* Do what those of the changes say that take back, or those that renew. */
+static int apply_some(struct sqlite_db *db, const struct changes *changes, bool renews, uint64_t at,
+    struct result *arena, struct store_swept *swept)
+{
+    int status = 0;
+    for (size_t i = 0; i < changes->count && status >= 0; i++) {
+        const struct change *change = &changes->at[i];
+        struct sqlite_held held = {0};
+        bool is_one = (change->edit > 0) == renews;
+        status = is_one ? find_row(db, &swept->who, change, arena, &held) : 0;
+        if (status > 0) {
+            status = renews ? renew(db, change, &held, arena, swept)
+                            : take_back(db, change, &held, at, arena, swept);
+        }
+    }
+    return status;
 }
 
 /* Do what `changes` of a user's tenant say with what the user has, with one rev; tell it. */
@@ -391,16 +421,10 @@ static int apply_changes(struct sqlite_db *db, const struct changes *changes, ui
 {
     uint64_t floor;
     int status = sqlite_read_position(db, &swept->who, &swept->position, &floor);
-    for (size_t i = 0; i < changes->count && status >= 0; i++) {
-        const struct change *change = &changes->at[i];
-        struct sqlite_held held = {0};
-        status = find_row(db, &swept->who, change, arena, &held);
-        if (status > 0) {
-            status = change->edit > 0 ? renew(db, change, &held, swept)
-                                      : take_back(db, change, &held, at, arena, swept);
-        }
+    for (unsigned renews = 0; renews < 2 && status >= 0; renews++) {
+        status = apply_some(db, changes, renews > 0, at, arena, swept);
     }
-    if (status < 0 || (swept->change_count == 0 && !swept->news)) {
+    if (status < 0 || !(swept->news || swept->change_count > 0)) {
         return status;
     }
     swept->position.rev++;
@@ -518,7 +542,7 @@ static int read_holders(struct sqlite_db *db, const struct change *change, struc
     query_text(&query, 1, change->tenant);
     query_u64(&query, 2, change->n);
     query_u64(&query, 3, limit);
-    query_text(&query, 4, change->past);
+    query_text(&query, 4, change->user);
     int more = query_step(&query);
     while (more > 0) {
         struct store_swept *grown = result_grow(arena, *ret_users, *ret_count, sizeof(*grown));
@@ -535,13 +559,13 @@ static int read_holders(struct sqlite_db *db, const struct change *change, struc
     return more < 0 ? more : 0;
 }
 
-static int run_by_number(
-    struct sqlite_db *db, enum sqlite_statement which, struct bytes tenant, uint64_t n)
+/* All have what the change says. */
+static int end_change(struct sqlite_db *db, const struct change *change)
 {
     struct query query;
-    query_open(&query, db, which);
-    query_text(&query, 1, tenant);
-    query_u64(&query, 2, n);
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_DONE);
+    query_text(&query, 1, change->tenant);
+    query_u64(&query, 2, change->n);
     int changed = query_run(&query);
     return changed < 0 ? changed : 0;
 }
@@ -569,7 +593,7 @@ static int sweep_change(struct sqlite_db *db, struct store_sweep *sweep, struct 
     int status = read_holders(db, change, arena, room, &sweep->users, &sweep->user_count);
     size_t end = sweep->user_count;
     if (status == 0 && end == first && room > 0) {
-        return run_by_number(db, SQLITE_STMT_AUDIENCE_DONE, change->tenant, change->n);
+        return end_change(db, change);
     }
     struct bytes last = end > first ? sweep->users[end - 1].who.user : (struct bytes){0};
     sweep->user_count = first;
@@ -584,70 +608,39 @@ static int sweep_change(struct sqlite_db *db, struct store_sweep *sweep, struct 
     return status == 0 && change->edit > 0 && end > first ? pass(db, change, last) : status;
 }
 
-static int drop_list(struct sqlite_db *db, struct bytes tenant, struct bytes name, uint64_t limit)
-{
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_MEMBER_DROP_LIST);
-    query_text(&query, 1, tenant);
-    query_text(&query, 2, name);
-    query_u64(&query, 3, limit);
-    return query_run(&query);
-}
-
-/* What digests hold of a post, behind `before` that were dropped for it; how many both are. */
-static int drop_marks(
-    struct sqlite_db *db, const struct store_retract *post, uint64_t limit, int before)
-{
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_DIGEST_DROP);
-    query_text(&query, 1, post->tenant);
-    query_u64(&query, 2, post->n);
-    query_u64(&query, 3, limit - (uint64_t)before);
-    int changed = query_run(&query);
-    return changed < 0 ? changed : before + changed;
-}
-
-/* Posts that nobody gets any more, with members of lists and marks: at most the limit of all. */
-static int drop_old(struct sqlite_db *db, struct store_sweep *sweep)
+int sqlite_audience_renew_due(struct sqlite_db *db, struct store_sweep *sweep)
 {
     struct result *arena = request_result(&sweep->base);
-    bool keep_all = sweep->tombstone_ms >= sweep->now;
+    struct changes due = {0};
     struct query query;
-    query_open(&query, db, SQLITE_STMT_AUDIENCE_OLD);
-    query_u64(&query, 1, keep_all ? 0 : sweep->now - sweep->tombstone_ms);
-    query_u64(&query, 2, sweep->now);
-    query_u64(&query, 3, sweep->limit);
-    struct store_retract *posts = NULL;
-    size_t count = 0;
-    int more = query_step(&query);
-    while (more > 0) {
-        struct store_retract *grown = result_grow(arena, posts, count, sizeof(*grown));
-        if (!grown) {
-            more = STATUS_NOMEM;
-            break;
-        }
-        posts = grown;
-        grown[count++] =
-            (struct store_retract){.tenant = result_copy(arena, query_column(&query, 0)),
-                .n = query_column_u64(&query, 1),
-                .kind = (enum notification_audience)query_column_u64(&query, 2),
-                .name = result_copy(arena, query_column(&query, 3))};
-        more = query_step(&query);
+    query_open(&query, db, SQLITE_STMT_AUDIENCE_CHANGED);
+    query_u64(&query, 1, 1);
+    int status = finds(&query);
+    if (status > 0) {
+        query_open(&query, db, SQLITE_STMT_AUDIENCE_TOUCHED_DUE);
+        query_u64(&query, 1, sweep->now);
+        query_u64(&query, 2, sweep->limit);
+        status = read_changes(&query, arena, &due);
     }
-    query_close(&query);
-    uint64_t dropped = 0;
-    for (size_t i = 0; i < count && more >= 0 && dropped < sweep->limit; i++) {
-        bool list = posts[i].kind == AUDIENCE_LIST;
-        uint64_t room = sweep->limit - dropped;
-        more = list ? drop_list(db, posts[i].tenant, posts[i].name, room) : 0;
-        more = more < 0 ? more : drop_marks(db, &posts[i], room, more);
-        dropped += more < 0 ? 0 : 1 + (uint64_t)more;
-        if (more >= 0 && (uint64_t)more < room) { /* nobody is left on its list or in marks */
-            more = run_by_number(db, SQLITE_STMT_AUDIENCE_DROP, posts[i].tenant, posts[i].n);
+    for (size_t i = 0, end = 0; i < due.count && status >= 0; i = end) {
+        struct changes mine = {.at = due.at + i};
+        const struct store_user who = {.tenant = mine.at->tenant, .user = mine.at->user};
+        for (; end < due.count && bytes_eq(due.at[end].tenant, who.tenant) &&
+               bytes_eq(due.at[end].user, who.user);
+             end++) {
         }
+        mine.count = end - i;
+        struct store_swept *users =
+            result_grow(arena, sweep->users, sweep->user_count, sizeof(*users));
+        if (!users) {
+            return STATUS_NOMEM;
+        }
+        sweep->users = users;
+        users[sweep->user_count] = (struct store_swept){.who = who};
+        status = apply_changes(db, &mine, sweep->now, arena, &users[sweep->user_count]);
+        sweep->user_count += users[sweep->user_count].news;
     }
-    sweep->more = sweep->more || dropped >= sweep->limit;
-    return more < 0 ? more : 0;
+    return status < 0 ? status : due.count > 0;
 }
 
 int sqlite_audience_sweep(struct sqlite_db *db, struct store_sweep *sweep)
@@ -662,5 +655,5 @@ int sqlite_audience_sweep(struct sqlite_db *db, struct store_sweep *sweep)
         status = sweep_change(db, sweep, &changes.at[i]);
     }
     sweep->more = sweep->more || changes.count >= sweep->limit;
-    return status < 0 ? status : drop_old(db, sweep);
+    return status < 0 ? status : sqlite_audience_drop_old(db, sweep);
 }

@@ -34,6 +34,12 @@ MUST_CHECK int sqlite_audience_mend(struct sqlite_db *db, const struct store_req
 MUST_CHECK int sqlite_audience_renew(struct sqlite_db *db, const struct store_user *who,
     const uint8_t id[NOTIFICATION_ID_LEN], struct result *arena);
 
+/*
+ * Give rows that a sweep finds due the content that their posts to many were given, which may end
+ * later: 1, those that were are told; 0: all have it.
+ */
+MUST_CHECK int sqlite_audience_renew_due(struct sqlite_db *db, struct store_sweep *sweep);
+
 /* Note which users of a request that reads lack rows (audience_lack). */
 MUST_CHECK int sqlite_audience_ask(struct sqlite_db *db, struct store_request *request);
 

@@ -11,6 +11,7 @@
 #include "codec/base/status.h"
 #include "codec/slot.h"
 #include "sql/engine.h"
+#include "sql/sqlite_audience_drop.h"
 #include "sql/sqlite_change.h"
 #include "sql/sqlite_ops.h"
 
@@ -293,11 +294,9 @@ static int step_inboxes(
 
 /* --- a step over posts to many --- */
 
-/* Posts as RETAIN_POSTS tells them. */
+/* A post as RETAIN_POSTS tells it. */
 struct old_post {
-    uint64_t n;
-    uint64_t kind;
-    struct bytes name;
+    struct store_retract post;
     bool ended;
 };
 
@@ -307,17 +306,17 @@ struct old_posts {
     uint64_t young; /* none above it */
 };
 
-static int by_number(
-    struct sqlite_db *db, enum sqlite_statement which, struct bytes tenant, uint64_t n)
+/* From now on nobody gets it. */
+static int close_post(struct sqlite_db *db, struct bytes tenant, uint64_t n)
 {
     struct query query;
-    query_open(&query, db, which);
+    query_open(&query, db, SQLITE_STMT_RETAIN_CLOSE);
     query_text(&query, 1, tenant);
     query_u64(&query, 2, n);
     return run(&query);
 }
 
-/* Whether anybody has a row of a post, or it is being changed. */
+/* Whether anybody has a row that was made of a post, or it is being changed. */
 static int is_used(struct sqlite_db *db, struct bytes tenant, uint64_t n)
 {
     struct query query;
@@ -329,24 +328,37 @@ static int is_used(struct sqlite_db *db, struct bytes tenant, uint64_t n)
     return more;
 }
 
-/* Drop a post, and before that the members of its list, `most` at most; how many went. */
-static int drop_post(
-    struct sqlite_db *db, struct bytes tenant, const struct old_post *post, uint64_t most)
+/*
+ * Whether a digest holds the post that is there: 1; 0: none of the first `most` that did. *looked
+ * grows by what was looked at.
+ */
+static int is_joined(
+    struct sqlite_db *db, const struct store_retract *post, uint64_t most, uint64_t *looked)
 {
-    int removed = 0;
-    if (post->kind == AUDIENCE_LIST) {
-        struct query query;
-        query_open(&query, db, SQLITE_STMT_MEMBER_DROP_LIST);
-        query_text(&query, 1, tenant);
-        query_text(&query, 2, post->name);
-        query_u64(&query, 3, most);
-        removed = query_run(&query);
+    struct query query;
+    bool found = false;
+    query_open(&query, db, SQLITE_STMT_RETAIN_JOINED);
+    query_text(&query, 1, post->tenant);
+    query_u64(&query, 2, post->n);
+    query_u64(&query, 3, most);
+    int more = query_step(&query);
+    for (; more > 0 && !found; more = found ? more : query_step(&query)) {
+        found = query_column_u64(&query, 0) > 0;
+        ++*looked;
     }
-    if (removed < 0 || (uint64_t)removed == most) {
-        return removed;
-    }
-    int status = by_number(db, SQLITE_STMT_AUDIENCE_DROP, tenant, post->n);
-    return status < 0 ? status : removed;
+    query_close(&query);
+    return more < 0 ? more : found;
+}
+
+/* Drop a post that nobody has; how many members of its list and marks of digests went. */
+static int drop_unused(
+    struct sqlite_db *db, const struct store_retract *post, uint64_t most, uint64_t *looked)
+{
+    int used = is_used(db, post->tenant, post->n);
+    used = used == 0 ? is_joined(db, post, most, looked) : used;
+    int removed = used == 0 ? sqlite_audience_drop(db, post, most) : 0;
+    *looked += removed > 0 ? (uint64_t)removed : 0;
+    return used < 0 ? used : removed;
 }
 
 /* The posts of a tenant above a number that are as old as it keeps any, `most` at most. */
@@ -366,9 +378,11 @@ static int read_posts(struct sqlite_db *db, struct result *arena, const struct p
             break;
         }
         posts->at = grown;
-        grown[posts->count++] = (struct old_post){.n = query_column_u64(&query, 0),
-            .kind = query_column_u64(&query, 1),
-            .name = result_copy(arena, query_column(&query, 2)),
+        grown[posts->count++] = (struct old_post){
+            .post = {.tenant = place->tenant,
+                .n = query_column_u64(&query, 0),
+                .kind = (enum notification_audience)query_column_u64(&query, 1),
+                .name = result_copy(arena, query_column(&query, 2))},
             .ended = query_column_u64(&query, 4) > 0};
         more = query_step(&query);
     }
@@ -385,17 +399,10 @@ static int end_posts(
     int status = posts.young > 0 ? read_posts(db, arena, place, most, &posts) : 0;
     uint64_t looked = 0;
     for (size_t i = 0; i < posts.count && status >= 0 && looked < most; i++) {
-        const struct old_post *post = &posts.at[i];
+        const struct store_retract *post = &posts.at[i].post;
         looked++;
-        if (!post->ended) {
-            status = by_number(db, SQLITE_STMT_RETAIN_CLOSE, place->tenant, post->n);
-        } else {
-            status = is_used(db, place->tenant, post->n);
-            status = status == 0  ? drop_post(db, place->tenant, post, most)
-                     : status < 0 ? status
-                                  : 0;
-            looked += status > 0 ? (uint64_t)status : 0;
-        }
+        status = posts.at[i].ended ? drop_unused(db, post, most, &looked)
+                                   : close_post(db, post->tenant, post->n);
         bool all = status >= 0 && (uint64_t)status < most;
         place->rev = all ? post->n : place->rev;
     }

@@ -392,6 +392,11 @@ static int run_sweep(struct sqlite_db *db, struct store_sweep *sweep)
 {
     size_t dropped = 0;
     int status = read_late(db, sweep);
+    status = status == 0 ? sqlite_audience_renew_due(db, sweep) : status;
+    if (status > 0) { /* some are due no more, so what expires is to be found anew */
+        sweep->more = true;
+        return 0;
+    }
     status = status == 0 ? sweep_due(db, sweep, false) : status;
     status = status == 0 ? sweep_due(db, sweep, true) : status;
     status = status == 0 ? drop_old(db, sweep, &dropped) : status;

@@ -241,6 +241,7 @@ struct store_sweep {
         struct store_user who;
         struct store_position position;
         bool news; /* rows are unread again, or have other content; else they are gone */
+        bool renewed; /* with `news`: they have other content */
         struct notification_change *changes;
         size_t change_count;
     } * users;

@@ -138,7 +138,7 @@ static void tell(struct sweeper *sweeper)
         const struct store_swept *swept = &request->users[i];
         bool due = request->base.op == STORE_SWEEP;
         stats->expired += due && !swept->news ? swept->change_count : 0;
-        stats->woken += due && swept->news ? swept->change_count : 0;
+        stats->woken += due && swept->news && !swept->renewed ? swept->change_count : 0;
         stats->retained += request->base.op == STORE_RETAIN ? swept->change_count : 0;
         if (!sweeper->closing) {
             announce_swept(&sweeper->shard->shard, swept);

@@ -541,7 +541,8 @@ $$;
 
 -- Each statement of a volatile function has its own snapshot: those behind the lock see what
 -- others committed before it was got. The first row tells whether there is more to do and for how long
--- the first row has been due, the others what expired (ret_state 5) and what came back (ret_state 0).
+-- the first row has been due, the others what has other content (ret_state -1), what expired (ret_state 5)
+-- and what came back (ret_state 0).
 -- Rows are found by key, one by one, and changed by ctid, so that no plan can read a table (sql/pg.def).
 CREATE FUNCTION peal.sweep(until bigint, keep_after bigint, most bigint)
 RETURNS TABLE (
@@ -569,6 +570,10 @@ BEGIN
     RETURN QUERY SELECT NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint,
         NULL::bigint, NULL::uuid, NULL::bigint, NULL::smallint, due.more OR awake.more OR old.more,
         until - coalesce(least(due.first_at, awake.first_at), until);
+    -- What was given another end before this one had come does not end: it is given that first.
+    IF EXISTS (SELECT FROM peal.audience_change c WHERE c.tenant >= '' LIMIT 1) THEN
+        RETURN QUERY SELECT r.* FROM peal.renew_due(due.slots, due.tenants, due.users, due.seqs) r;
+    END IF;
     -- Nobody remembers the number of a node that raised it last a day before another did. Counted by
     -- the clock that stamps the rows: that of who sweeps may be wrong.
     DELETE FROM peal.witness w WHERE w.at < (SELECT max(m.at) FROM peal.witness m) - 86400000;
@@ -978,6 +983,51 @@ BEGIN
 END
 $$;
 
+-- Gives rows, whose inboxes are locked, what the posts to many that they hold were given. Told as peal.sweep
+-- does.
+CREATE FUNCTION peal.renew_due(slots smallint[], tenants text[], users text[], seqs bigint[])
+RETURNS TABLE (
+    ret_tenant text, ret_user text, ret_seq bigint, ret_rev bigint, ret_unread bigint,
+    ret_unseen bigint, ret_id uuid, ret_row_seq bigint, ret_state smallint, ret_more boolean,
+    ret_late bigint
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    changed record;
+BEGIN
+    SELECT array_agg(p.slot) AS slots, array_agg(p.tenant) AS tenants,
+            array_agg(p.user_id) AS users, array_agg(p.n) AS numbers
+        INTO changed
+        FROM (
+            SELECT u.slot, u.tenant, u.user_id, h.n
+            FROM unnest(slots, tenants, users, seqs) AS u (slot, tenant, user_id, seq)
+            CROSS JOIN LATERAL (
+                SELECT f.audience_n, f.digest FROM peal.notification f
+                WHERE f.slot = u.slot AND f.tenant = u.tenant AND f.user_id = u.user_id
+                    AND f.seq >= u.seq AND f.seq <= u.seq
+                ORDER BY f.seq LIMIT 1
+            ) f CROSS JOIN LATERAL (
+                (SELECT f.audience_n AS n WHERE f.audience_n > 0)
+                UNION ALL
+                (SELECT d.n FROM peal.digest_post d
+                WHERE f.digest <> '' AND d.slot = u.slot AND d.tenant = u.tenant
+                    AND d.user_id = u.user_id AND d.seq >= u.seq AND d.seq <= u.seq
+                ORDER BY d.seq, d.n)
+            ) h
+            OFFSET 0
+        ) p CROSS JOIN LATERAL (
+            SELECT FROM peal.audience_change c
+            WHERE c.tenant = p.tenant AND c.n >= p.n AND c.n <= p.n AND c.edit > 0
+            ORDER BY c.n LIMIT 1
+        ) c;
+    IF changed.slots IS NOT NULL THEN
+        RETURN QUERY SELECT r.ret_tenant, r.ret_user, r.ret_seq, r.ret_rev, r.ret_unread,
+            r.ret_unseen, r.ret_id, r.ret_row_seq, (-1)::smallint, NULL::boolean, NULL::bigint
+            FROM peal.renew(changed.slots, changed.tenants, changed.users, changed.numbers) r;
+    END IF;
+END
+$$;
+
 -- Locks the inbox of whom a row belongs to, for a change of that row. What its posts to many were given
 -- before comes first: of two changes the later one holds.
 CREATE FUNCTION peal.enter_row(which smallint, with_id uuid, space text) RETURNS void
@@ -1367,8 +1417,8 @@ BEGIN
 END
 $$;
 
--- Changes the content of a post: who gets it from now on gets the new one; who has it gets it when
--- read, or by the sweep.
+-- Changes the content of a post that has not expired: who gets it from now on gets the new one; who has it gets
+-- it when read, or by the sweep.
 CREATE FUNCTION peal.revise(
     space text, post uuid, which integer, as_title text, as_message text, as_data bytea,
     as_priority smallint, until bigint, instant bigint
@@ -1384,7 +1434,8 @@ BEGIN
         priority = CASE WHEN which & 8 <> 0 THEN as_priority ELSE p.priority END,
         expires_at = CASE WHEN which & 16 <> 0 THEN until ELSE p.expires_at END,
         edits = p.edits + 1, updated_at = instant
-        WHERE p.id = post AND p.tenant = space AND NOT p.retracted
+        WHERE p.id = post AND p.tenant = space AND NOT p.retracted AND (p.expires_at = 0
+            OR p.expires_at > floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
         RETURNING p.n, p.kind, p.name, p.edits INTO revised;
     IF FOUND THEN
         INSERT INTO peal.audience_change AS c (tenant, n, edit, title_edit, message_edit,
@@ -2060,8 +2111,56 @@ BEGIN
 END
 $$;
 
+-- Drops a post to many that has ended, unless a digest holds it, and before that the members of its list and
+-- what is left of digests that are gone: `removed` of both, `most` at most; then some may be left, and the
+-- post. Digests are looked at in one order, up to the first that is there.
+CREATE FUNCTION peal.drop_ended(
+    space text, number bigint, as_kind smallint, audience text, most bigint, OUT removed bigint,
+    OUT looked bigint
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    marks tid[] := '{}';
+    one record;
+BEGIN
+    removed := 0;
+    looked := 0;
+    FOR one IN
+        SELECT d.ctid AS mark, r.is_there FROM peal.digest_post d LEFT JOIN LATERAL (
+            SELECT true AS is_there FROM peal.notification f
+            WHERE f.slot = d.slot AND f.tenant = space AND f.user_id = d.user_id
+                AND f.seq >= d.seq AND f.seq <= d.seq
+            ORDER BY f.seq LIMIT 1
+        ) r ON true
+        WHERE d.tenant = space AND d.n = number AND d.user_id >= ''
+        ORDER BY d.user_id LIMIT most
+    LOOP
+        looked := looked + 1;
+        IF one.is_there THEN
+            RETURN;
+        END IF;
+        marks := marks || one.mark;
+    END LOOP;
+    -- Who is not taken goes with what has locked it, or when the user comes.
+    IF as_kind = 3 THEN
+        DELETE FROM peal.member m WHERE m.ctid = ANY (ARRAY(
+            SELECT l.ctid FROM peal.member l
+            WHERE l.tenant = space AND l.kind = 3 AND l.name = audience AND l.user_id >= ''
+            ORDER BY l.user_id LIMIT most FOR UPDATE SKIP LOCKED));
+        GET DIAGNOSTICS removed = ROW_COUNT;
+    END IF;
+    marks := marks[:most - removed];
+    DELETE FROM peal.digest_post d WHERE d.ctid = ANY (marks);
+    removed := removed + cardinality(marks);
+    looked := looked + removed;
+    IF removed < most THEN
+        DELETE FROM peal.audience_post p WHERE p.tenant = space AND p.n = number;
+    END IF;
+END
+$$;
+
 -- Ends posts to many that are as old as their tenant keeps any: nobody gets them any more. What was ended
--- before, and of which nobody has a row, goes, with the members of its list. From the place of a walk on, which
+-- before, and which nobody has, goes, with the members of its list. From the place of a walk on, which
 -- it moves; whether the walk is over.
 CREATE FUNCTION peal.end_posts(
     INOUT place peal.retention, instant bigint, usual_age bigint, spaces text[], ages bigint[],
@@ -2072,7 +2171,7 @@ DECLARE
     space text;
     age bigint;
     post record;
-    removed bigint;
+    gone record;
     looked bigint := 0;
 BEGIN
     is_over := false;
@@ -2107,20 +2206,11 @@ BEGIN
             ) AND NOT EXISTS (
                 SELECT FROM peal.audience_change c WHERE c.tenant = space AND c.n = post.n LIMIT 1
             ) THEN
-                removed := 0;
-                IF post.kind = 3 THEN
-                    DELETE FROM peal.member m WHERE m.ctid = ANY (ARRAY(
-                        SELECT l.ctid FROM peal.member l
-                        WHERE l.tenant = space AND l.kind = 3 AND l.name = post.name
-                            AND l.user_id >= ''
-                        ORDER BY l.user_id LIMIT most));
-                    GET DIAGNOSTICS removed = ROW_COUNT;
+                SELECT * INTO gone FROM peal.drop_ended(space, post.n, post.kind, post.name, most);
+                looked := looked + gone.looked;
+                IF gone.removed = most THEN
+                    RETURN; -- some may be left
                 END IF;
-                looked := looked + removed;
-                IF removed = most THEN
-                    RETURN; -- some may be left on its list
-                END IF;
-                DELETE FROM peal.audience_post p WHERE p.tenant = space AND p.n = post.n;
             END IF;
             place.rev := post.n;
         END LOOP;
