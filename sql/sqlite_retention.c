@@ -378,12 +378,12 @@ static int read_posts(struct sqlite_db *db, struct result *arena, const struct p
             break;
         }
         posts->at = grown;
-        grown[posts->count++] = (struct old_post){
-            .post = {.tenant = place->tenant,
-                .n = query_column_u64(&query, 0),
-                .kind = (enum notification_audience)query_column_u64(&query, 1),
-                .name = result_copy(arena, query_column(&query, 2))},
-            .ended = query_column_u64(&query, 4) > 0};
+        grown[posts->count++] =
+            (struct old_post){.post = {.tenant = place->tenant,
+                                  .n = query_column_u64(&query, 0),
+                                  .kind = (enum notification_audience)query_column_u64(&query, 1),
+                                  .name = result_copy(arena, query_column(&query, 2))},
+                .ended = query_column_u64(&query, 4) > 0};
         more = query_step(&query);
     }
     query_close(&query);

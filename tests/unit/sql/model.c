@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The specification of the inbox. Order of this file: states, posts to many, posts to one, posts
- * for later, what users do, time, reading.
+ * The specification of the inbox; model_many.c has posts to many. Order of this file: states, posts
+ * to one, posts for later, what users do, time, reading.
  */
-#include "tests/unit/sql/model.h"
+#include "tests/unit/sql/model_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -49,191 +49,26 @@ uint64_t model_count(const struct model_inbox *inbox, enum notification_state mo
 }
 
 /* As good as new: on top of the list, told as a whole. */
-static void make_new(struct model_inbox *inbox, struct model_row *row)
+void model_make_new(struct model_inbox *inbox, struct model_row *row)
 {
     row->rev = row->new_rev = row->whole_rev = ++inbox->rev;
     row->seen_at = row->read_at = row->snoozed_until = 0;
 }
 
-static struct model_row *add_row(struct model_inbox *inbox, const struct model_content *content)
+struct model_row *model_add_row(struct model_inbox *inbox, const struct model_content *content)
 {
     struct model_row *row = &inbox->rows[inbox->count++];
     *row = (struct model_row){.seq = inbox->count, .content = *content, .count = 1};
-    make_new(inbox, row);
+    model_make_new(inbox, row);
     return row;
 }
 
 /* Whether a user has rows of this type, as the preferences are now. */
-static bool is_wanted(
+bool model_wants(
     const struct model_inbox *inbox, const struct model_content *content, bool unwanted)
 {
     enum model_wish wish = inbox->wishes[content->type];
     return wish == MODEL_WANTS || (wish == MODEL_SAYS_NOTHING && !unwanted);
-}
-
-/* --- posts to many --- */
-
-static void add_missing(struct model_inbox *inbox, size_t post)
-{
-    size_t at = inbox->missing_count++;
-    for (; at > 0 && inbox->missing[at - 1] > post; at--) {
-        inbox->missing[at] = inbox->missing[at - 1];
-    }
-    inbox->missing[at] = post;
-}
-
-static void drop_missing(struct model_inbox *inbox, size_t post)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < inbox->missing_count; i++) {
-        if (inbox->missing[i] != post) {
-            inbox->missing[kept++] = inbox->missing[i];
-        }
-    }
-    inbox->missing_count = kept;
-}
-
-/* From now on posts to everybody are for it; and those that were for new ones too. */
-static void begin(struct model *model, struct model_inbox *inbox)
-{
-    for (size_t i = 0; i < model->post_count && !inbox->exists; i++) {
-        const struct model_post *post = &model->posts[i];
-        if (post->tenant == inbox->tenant && post->include_new && !post->dropped) {
-            add_missing(inbox, i + 1);
-        }
-    }
-    inbox->exists = true;
-}
-
-void model_enter(struct model *model, struct model_inbox *inbox)
-{
-    begin(model, inbox);
-    for (size_t i = 0; i < inbox->missing_count; i++) {
-        const struct model_post *post = &model->posts[inbox->missing[i] - 1];
-        bool wanted = is_wanted(inbox, &post->content, post->unwanted);
-        if (post->retracted || post->has_expired || !wanted) {
-            continue;
-        }
-        struct model_row *row = add_row(inbox, &post->content);
-        row->post = inbox->missing[i];
-        row->edit = post->edits;
-        row->created_at = post->created_at;
-        row->updated_at = post->updated_at;
-        row->expires_at = post->expires_at;
-    }
-    inbox->missing_count = 0;
-}
-
-bool model_is_retracted(const struct model *model, const struct model_row *row)
-{
-    return row->post > 0 && model->posts[row->post - 1].retracted;
-}
-
-/* All that was taken back goes at one rev; the time is the store's own, long before the model's. */
-static void take_back(struct model *model, struct model_inbox *inbox)
-{
-    uint64_t rev = inbox->rev;
-    for (size_t i = 0; i < inbox->count; i++) {
-        struct model_row *row = &inbox->rows[i];
-        if (row->presence == MODEL_IS_THERE && model_is_retracted(model, row)) {
-            inbox->rev = rev + 1;
-            model_remove(inbox, row, NOTIFICATION_ERASED, 1);
-        }
-    }
-}
-
-void model_change(struct model_content *content, uint32_t fields, const struct model_content *other)
-{
-    content->title = fields & NOTIFICATION_EDIT_TITLE ? other->title : content->title;
-    content->message = fields & NOTIFICATION_EDIT_MESSAGE ? other->message : content->message;
-    content->data = fields & NOTIFICATION_EDIT_DATA ? other->data : content->data;
-    content->priority = fields & NOTIFICATION_EDIT_PRIORITY ? other->priority : content->priority;
-}
-
-void model_revise(struct model_post *post, const struct model_edit *edit)
-{
-    bool expires = (edit->fields & NOTIFICATION_EDIT_EXPIRES) != 0;
-    model_change(&post->content, edit->fields, &edit->content);
-    post->expires_at = expires ? edit->expires_at : post->expires_at;
-    post->has_expired = !expires && post->has_expired;
-    post->updated_at = edit->at;
-    post->edits++;
-    for (unsigned i = 0; i < MODEL_FIELDS; i++) {
-        post->field_edits[i] = edit->fields >> i & 1 ? post->edits : post->field_edits[i];
-    }
-}
-
-bool model_is_behind(const struct model *model, const struct model_row *row)
-{
-    const struct model_post *post = row->post > 0 ? &model->posts[row->post - 1] : NULL;
-    return post != NULL && row->presence == MODEL_IS_THERE && row->edit < post->edits &&
-           !post->retracted;
-}
-
-void model_renew(const struct model *model, const struct model_inbox *inbox, struct model_row *row)
-{
-    const struct model_post *post = &model->posts[row->post - 1];
-    uint32_t fields = 0;
-    for (unsigned i = 0; i < MODEL_FIELDS; i++) {
-        fields |= post->field_edits[i] > row->edit ? 1u << i : 0;
-    }
-    model_change(&row->content, fields, &post->content);
-    row->expires_at = fields & NOTIFICATION_EDIT_EXPIRES ? post->expires_at : row->expires_at;
-    row->updated_at = post->updated_at;
-    row->edit = post->edits;
-    row->rev = row->whole_rev = inbox->rev; /* state and place in lists stay */
-}
-
-/* All that has other content gets it at one rev: the one that comes after `rev`. */
-static void renew_rows(struct model *model, struct model_inbox *inbox, uint64_t rev)
-{
-    for (size_t i = 0; i < inbox->count; i++) {
-        if (model_is_behind(model, &inbox->rows[i])) {
-            inbox->rev = rev + 1;
-            model_renew(model, inbox, &inbox->rows[i]);
-        }
-    }
-}
-
-void model_read(struct model *model, struct model_inbox *inbox, bool comes)
-{
-    bool is_named = inbox->missing_count > 0;
-    if (inbox->exists || comes || is_named) {
-        model_enter(model, inbox);
-        uint64_t before = inbox->rev;
-        take_back(model, inbox);
-        renew_rows(model, inbox, model->mends_at_once ? before : inbox->rev);
-    }
-}
-
-struct model_post *model_find_post(struct model *model, const struct model_post *like)
-{
-    for (size_t i = 0; i < model->post_count; i++) {
-        struct model_post *post = &model->posts[i];
-        if (post->tenant == like->tenant && post->kind == like->kind &&
-            post->topic == like->topic && post->key == like->key) {
-            return post;
-        }
-    }
-    return NULL;
-}
-
-struct model_post *model_add_post(
-    struct model *model, const struct model_post *post, const bool listed[MODEL_INBOXES])
-{
-    struct model_post *added = &model->posts[model->post_count++];
-    *added = *post;
-    added->n = ++model->heads[post->tenant];
-    for (size_t i = 0; i < MODEL_INBOXES; i++) {
-        struct model_inbox *inbox = &model->inboxes[i];
-        bool is_member = post->kind == AUDIENCE_ALL     ? inbox->exists
-                         : post->kind == AUDIENCE_TOPIC ? inbox->topics[post->topic]
-                                                        : listed[i];
-        if (is_member && inbox->tenant == post->tenant) {
-            add_missing(inbox, model->post_count);
-        }
-    }
-    return added;
 }
 
 /* --- posts to one --- */
@@ -251,45 +86,44 @@ static struct model_row *find_open(struct model_inbox *inbox, char name)
     return NULL;
 }
 
+uint64_t model_span(const struct model_inbox *inbox, unsigned type, uint64_t usual_span)
+{
+    return inbox->says_span[type] ? inbox->spans[type] : usual_span;
+}
+
 /* How long after its first post a digest takes in what is put; 0: none does. */
 static uint64_t span_of(const struct model_inbox *inbox, const struct model_put *put)
 {
-    unsigned type = put->content.type;
     bool apart = put->name != 0 || put->content.priority == NOTIFICATION_URGENT;
-    return apart ? 0 : inbox->says_span[type] ? inbox->spans[type] : put->usual_span;
+    return apart ? 0 : model_span(inbox, put->content.type, put->usual_span);
 }
 
-/* The newest open digest of a type, while it takes in; NULL: there is none. */
-static struct model_row *find_digest(struct model_inbox *inbox, const struct model_put *put)
+struct model_row *model_find_digest(
+    struct model_inbox *inbox, unsigned type, uint64_t span, uint64_t created_at)
 {
-    uint64_t span = span_of(inbox, put);
     for (size_t i = inbox->count; i > 0 && span > 0; i--) {
         struct model_row *row = &inbox->rows[i - 1];
-        if (row->presence == MODEL_IS_THERE && row->gathers &&
-            row->content.type == put->content.type && model_state(row) <= NOTIFICATION_SEEN) {
-            return row->created_at + span > put->created_at ? row : NULL;
+        if (row->presence == MODEL_IS_THERE && row->gathers && row->content.type == type &&
+            model_state(row) <= NOTIFICATION_SEEN) {
+            return row->created_at + span > created_at ? row : NULL;
         }
     }
     return NULL;
 }
 
-static void gather(struct model_row *row, const struct model_put *put)
+void model_gather(struct model_row *row, const struct model_gathered *gathered)
 {
     if (row->digest_count == NOTIFICATION_DIGEST_MAX) {
         row->digest_count--;
         memmove(row->digest, row->digest + 1, row->digest_count * sizeof(row->digest[0]));
     }
-    struct model_gathered *gathered = &row->digest[row->digest_count++];
-    *gathered = (struct model_gathered){.at = put->created_at, .content = put->content};
-    memcpy(gathered->id, put->id, NOTIFICATION_ID_LEN);
+    row->digest[row->digest_count++] = *gathered;
 }
 
-/* A digest expires with the last of its posts. */
-static uint64_t expiry_of(const struct model_row *row, const struct model_put *put)
+uint64_t model_last_end(uint64_t one, uint64_t other)
 {
-    bool stays = row->expires_at == 0 || put->expires_at == 0;
-    bool longer = !row->gathers || put->expires_at > row->expires_at;
-    return row->gathers && stays ? 0 : longer ? put->expires_at : row->expires_at;
+    bool stays = one == 0 || other == 0;
+    return stays ? 0 : one > other ? one : other;
 }
 
 static struct model_row *store(
@@ -297,7 +131,7 @@ static struct model_row *store(
 {
     struct model_row *row = open;
     if (row == NULL) {
-        row = add_row(inbox, &put->content);
+        row = model_add_row(inbox, &put->content);
         row->created_at = put->created_at;
         row->expires_at = put->expires_at;
         row->name = put->name;
@@ -305,15 +139,19 @@ static struct model_row *store(
         row->id_known = true;
         memcpy(row->id, put->id, NOTIFICATION_ID_LEN);
     } else {
-        make_new(inbox, row);
+        model_make_new(inbox, row);
         row->content = put->content;
         row->updated_at = put->created_at;
-        row->expires_at = expiry_of(row, put);
+        row->expires_at =
+            row->gathers ? model_last_end(row->expires_at, put->expires_at) : put->expires_at;
+        row->shown = 0;
         row->resurfaced_at = 0;
         row->count++;
     }
     if (row->gathers) {
-        gather(row, put);
+        struct model_gathered gathered = {.at = put->created_at, .content = put->content};
+        memcpy(gathered.id, put->id, NOTIFICATION_ID_LEN);
+        model_gather(row, &gathered);
     }
     return row;
 }
@@ -324,10 +162,12 @@ enum store_outcome model_deliver(
     struct model_key *key = &inbox->keys[put->key];
     *ret_row = NULL;
     key->seq = 0;
-    if (!is_wanted(inbox, &put->content, put->unwanted)) {
+    if (!model_wants(inbox, &put->content, put->unwanted)) {
         return OUTCOME_SUPPRESSED;
     }
-    struct model_row *open = put->name != 0 ? find_open(inbox, put->name) : find_digest(inbox, put);
+    struct model_row *open = put->name != 0 ? find_open(inbox, put->name)
+                                            : model_find_digest(inbox, put->content.type,
+                                                  span_of(inbox, put), put->created_at);
     *ret_row = store(inbox, put, open);
     key->seq = (*ret_row)->seq;
     memcpy(key->id, (*ret_row)->id, NOTIFICATION_ID_LEN);
@@ -418,7 +258,7 @@ static void forget_kept(struct model *model, struct model_inbox *inbox)
 bool model_subscribe(struct model *model, struct model_inbox *inbox, unsigned topic, bool remove)
 {
     if (!remove) {
-        begin(model, inbox);
+        model_begin(model, inbox);
     }
     bool changed = inbox->topics[topic] == remove;
     inbox->topics[topic] = !remove;
@@ -533,6 +373,7 @@ void model_forget(struct model *model, struct model_inbox *inbox)
         inbox->rows[i].presence = MODEL_IS_FORGOTTEN;
         inbox->rows[i].gone = NOTIFICATION_ERASED;
     }
+    memset(inbox->held, 0, sizeof(inbox->held));
     memset(inbox->topics, 0, sizeof(inbox->topics));
     memset(inbox->wishes, 0, sizeof(inbox->wishes));
     memset(inbox->says_span, 0, sizeof(inbox->says_span));
@@ -573,17 +414,22 @@ void model_drop_tombstones(struct model *model, uint64_t until)
     }
 }
 
-bool model_is_old(const struct model *model, const struct model_post *post, uint64_t created_until)
+void model_find_overdue(const struct model *model, const struct model_inbox *inbox,
+    const struct model_rule *rule, bool ret_goes[MODEL_ROWS_MAX])
 {
-    bool expired = post->expires_at > 0 && post->expires_at <= model->now;
-    return expired || post->created_at <= created_until;
-}
-
-void model_drop_post(struct model *model, struct model_post *post)
-{
-    post->dropped = true;
-    for (size_t i = 0; i < MODEL_INBOXES; i++) {
-        drop_missing(&model->inboxes[i], (size_t)(post - model->posts) + 1);
+    const struct model_filter all = {.states = UINT32_MAX};
+    const struct model_row *rows[MODEL_ROWS_MAX];
+    memset(ret_goes, 0, MODEL_ROWS_MAX * sizeof(*ret_goes));
+    for (size_t i = model_list(inbox, &all, rows); i > 0; i--) { /* the oldest first */
+        const struct model_row *row = rows[i - 1];
+        uint64_t at = model_later(row->created_at, row->resurfaced_at);
+        at = row->count > 1 ? model_later(at, row->updated_at) : at;
+        bool old = rule->age_ms > 0 && at + rule->age_ms <= model->now;
+        bool beyond = rule->rows > 0 && i > rule->rows;
+        if (row->snoozed_until == 0 && !old && !beyond) {
+            return;
+        }
+        ret_goes[row->seq - 1] = row->snoozed_until == 0;
     }
 }
 

@@ -43,6 +43,7 @@ struct model_content {
 /* What a digest remembers of a post. */
 struct model_gathered {
     uint8_t id[NOTIFICATION_ID_LEN];
+    size_t post; /* to many, from 1; 0: it was to one */
     uint64_t at;
     struct model_content content;
 };
@@ -80,10 +81,16 @@ struct model_row {
     struct model_gathered digest[NOTIFICATION_DIGEST_MAX]; /* the last ones, the oldest first */
     size_t digest_count;
     size_t post; /* of the post to many that it was made of, from 1; 0: it was for its user */
-    unsigned edit; /* the last change of that post's content that it has */
+    size_t shown; /* of that whose content it shows, likewise */
     enum model_presence presence;
     enum notification_state gone; /* how it went */
     uint64_t gone_at;
+};
+
+/* The row of a user that holds a post to many. */
+struct model_held {
+    uint64_t seq; /* 0: none does */
+    unsigned edit; /* the last change of the post's content that it has */
 };
 
 /* What a key of a user was used for. */
@@ -106,6 +113,7 @@ struct model_inbox {
     size_t key_count;
     size_t missing[MODEL_POSTS_MAX]; /* posts of which there are no rows yet, from 1, in order */
     size_t missing_count;
+    struct model_held held[MODEL_POSTS_MAX]; /* by post - 1 */
     bool topics[MODEL_TOPICS];
     enum model_wish wishes[MODEL_TYPES];
     bool says_span[MODEL_TYPES]; /* of its digests, */
@@ -129,11 +137,13 @@ struct model_post {
     uint64_t expires_at;
     bool has_expired; /* before anybody could have it */
     bool retracted;
-    bool dropped; /* old or expired: nobody gets it any more */
+    bool ended; /* as old as its tenant keeps any: nobody gets it any more, */
+    bool dropped; /* or it is not there any more */
+    bool apart; /* it was urgent: it is in no digest, */
+    uint64_t usual_span; /* else in one of so long, where its users say nothing of its type */
     unsigned edits; /* changes of its content: the number of the last one, */
     unsigned field_edits[MODEL_FIELDS]; /* and of the last one that named the field */
     uint64_t updated_at;
-    bool rows_edited; /* a row of it was changed by itself */
 };
 
 /* A post to one user. */
@@ -147,6 +157,12 @@ struct model_put {
     uint64_t usual_span; /* of digests of its type, for who says nothing of them */
     uint64_t created_at;
     uint64_t expires_at;
+};
+
+/* What is kept of a tenant's inboxes; 0: of any age, any number. */
+struct model_rule {
+    uint64_t age_ms;
+    uint32_t rows;
 };
 
 /* A post that is kept until it is due. */
@@ -217,25 +233,6 @@ struct model_kept *model_keep(struct model *model, const struct model_kept *kept
 /* One to many of this tenant, kind, topic and key that was kept, and not delivered; NULL: none. */
 struct model_kept *model_find_kept(struct model *model, const struct model_post *like);
 
-/* The post to many of this tenant, kind, topic and key; NULL: there was none. */
-struct model_post *model_find_post(struct model *model, const struct model_post *like);
-
-/* A new one, for those who are members now. */
-struct model_post *model_add_post(
-    struct model *model, const struct model_post *post, const bool listed[MODEL_INBOXES]);
-
-/* Give a post to many other content: rows of it get it when next read (model_renew). */
-void model_revise(struct model_post *post, const struct model_edit *edit);
-
-/* Whether a row has not got the content that its post has by now. */
-bool model_is_behind(const struct model *model, const struct model_row *row);
-
-/* It gets it, at the inbox's rev. */
-void model_renew(const struct model *model, const struct model_inbox *inbox, struct model_row *row);
-
-/* Whether a row is one of a post that was taken back, and so must not be told. */
-bool model_is_retracted(const struct model *model, const struct model_row *row);
-
 /* --- what users do --- */
 
 /* Subscribe, or end that; whether it changed anything. */
@@ -265,13 +262,12 @@ void model_remove(
     struct model_inbox *inbox, struct model_row *row, enum notification_state how, uint64_t at);
 void model_wake(struct model_inbox *inbox, struct model_row *row, uint64_t at);
 
-/* Whether a post to many is old, or has expired: then it is dropped, unless rows of it are behind.
- */
-bool model_is_old(const struct model *model, const struct model_post *post, uint64_t created_until);
-
-/* Drop tombstones made at `until` or before; a post to many, which nobody gets any more. */
+/* Drop tombstones made at `until` or before. */
 void model_drop_tombstones(struct model *model, uint64_t until);
-void model_drop_post(struct model *model, struct model_post *post);
+
+/* Which rows of an inbox are not kept, by seq - 1. */
+void model_find_overdue(const struct model *model, const struct model_inbox *inbox,
+    const struct model_rule *rule, bool ret_goes[MODEL_ROWS_MAX]);
 
 /* --- reading --- */
 

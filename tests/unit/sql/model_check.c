@@ -108,15 +108,15 @@ void run_expect_digest(struct run *run, const struct model_row *row, struct byte
     MUST(run, digest.len == 0, "seq %lu: more than %zu posts", row->seq, row->digest_count);
 }
 
-/* What a row says of the post to many that it was made of. */
+/* What a row says of the post to many that it shows. */
 static void expect_audience(
     struct run *run, const struct model_row *row, const struct notification_item *item)
 {
-    if (row->post == 0) {
+    if (row->shown == 0) {
         MUST(run, item->audience == AUDIENCE_NONE, "seq %lu: %d", row->seq, item->audience);
         return;
     }
-    const struct model_post *post = &run->model.posts[row->post - 1];
+    const struct model_post *post = &run->model.posts[row->shown - 1];
     struct bytes name = post->kind == AUDIENCE_TOPIC ? run_topic(post->topic) : BYTES("");
     MUST(run, item->audience == post->kind, "seq %lu: %d", row->seq, item->audience);
     MUST(run, memcmp(item->audience_id, post->id, NOTIFICATION_ID_LEN) == 0,
@@ -373,7 +373,7 @@ static void check_sync(struct run *run, struct model_inbox *inbox)
 
 /* --- what else is read --- */
 
-static void check_position(struct run *run, struct model_inbox *inbox)
+void run_check_position(struct run *run, struct model_inbox *inbox)
 {
     struct store_user who = run_user(inbox);
     struct store_positions positions = {.base.op = STORE_POSITIONS, .users = &who, .count = 1};
@@ -542,7 +542,7 @@ void run_checkpoint(struct run *run, bool last)
     for (size_t i = 0; i < MODEL_INBOXES; i++) {
         struct model_inbox *inbox = &run->model.inboxes[i];
         check_get(run, inbox); /* before anything reads: what was taken back may be there yet */
-        check_position(run, inbox);
+        run_check_position(run, inbox);
         run_check_list(run, inbox);
         check_page(run, inbox);
         check_counts(run, inbox);

@@ -39,14 +39,10 @@ void run_revise_post(struct run *run)
         .priority = change.content.priority,
         .expires_at = change.expires_at,
         .at = change.at};
-    /* What a row says that was edited, and who gets a post that is over, depends on sweeps. */
-    if (post->rows_edited || post->expires_at > 0) {
-        return;
-    }
     memcpy(revise.id, post->id, NOTIFICATION_ID_LEN);
     run_tell(run, "change post %lu of tenant %u, fields %x%s", post->n, post->tenant, change.fields,
         elsewhere ? ", by the other" : "");
-    bool found = !post->retracted && !post->dropped && !elsewhere;
+    bool found = !post->retracted && !post->dropped && !post->has_expired && !elsewhere;
     int status = run_try(run, &revise.base);
     MUST(run, status == (found ? 0 : STATUS_NOT_FOUND), "%d", status);
     if (found) {
@@ -270,7 +266,7 @@ static void deliver_rows(struct run *run, const struct store_due *due)
         model_enter(&run->model, kept->inbox);
         enum store_outcome outcome = model_deliver(kept->inbox, &kept->put, &row);
         MUST(run, rows[i].outcome == outcome, "%d, not %d", rows[i].outcome, outcome);
-        run_expect_stored(run, kept->inbox, row, &rows[i]);
+        run_expect_stored(run, kept->inbox, &kept->put, row, &rows[i]);
         kept->there = false;
         kept->delivered = true;
     }
@@ -287,7 +283,8 @@ static void deliver_post(struct run *run, const struct store_scheduled *item)
     post->created_at = run->model.now;
     post->expires_at = kept->expires_at;
     post->content = kept->put.content;
-    post->content.priority = NOTIFICATION_URGENT; /* as in run_draw_post */
+    post->apart = post->content.priority == NOTIFICATION_URGENT;
+    post->usual_span = run->usual_span;
     post->unwanted = run_draws(run, 8);
     struct store_audience_post request = run_make_request(post, false);
     memcpy(request.id, post->id, NOTIFICATION_ID_LEN);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random operations on a store and the model. Order of this file: posts, posts to many, marks,
- * time, the dice.
+ * Random operations on a store and the model. Order of this file: posts, posts to many, marks, the
+ * dice.
  */
 #include "tests/unit/sql/model_ops.h"
 
@@ -19,10 +19,6 @@ enum {
     PUT_MAX = 4,
     BURST = 12, /* more of a type than a digest remembers */
     IDS_MAX = 5,
-    POSTS_KEPT_MS = 4000,
-    TOMBSTONES_KEPT_MS = 3000,
-    STEPS_MAX = 2000,
-    LEAP_MS = 61000, /* as long as a digest that users may choose */
 };
 
 static struct model_inbox *draw_inbox(struct run *run)
@@ -86,13 +82,18 @@ void run_expect_repeat(struct run *run, const struct posted *posted, const struc
     MUST(run, !same || told->rev == first->rev, "rev %lu, not %lu", told->rev, first->rev);
 }
 
-void run_expect_stored(struct run *run, const struct model_inbox *inbox,
-    const struct model_row *row, const struct store_row *told)
+void run_expect_stored(struct run *run, struct model_inbox *inbox, const struct model_put *put,
+    struct model_row *row, const struct store_row *told)
 {
     if (row == NULL) {
         MUST(run, told->seq == 0 && told->rev == 0, "seq %lu", told->seq);
         return;
     }
+    if (!row->id_known) { /* a digest that a post to many began */
+        memcpy(row->id, told->id, NOTIFICATION_ID_LEN);
+        row->id_known = true;
+    }
+    memcpy(inbox->keys[put->key].id, row->id, NOTIFICATION_ID_LEN);
     MUST(run, memcmp(told->id, row->id, NOTIFICATION_ID_LEN) == 0, "another id");
     MUST(run, told->seq == row->seq, "%lu, not %lu", told->seq, row->seq);
     MUST(run, told->rev == row->rev, "%lu, not %lu", told->rev, row->rev);
@@ -113,7 +114,7 @@ static void expect_put(struct run *run, const struct posted *posted, const struc
     if (outcome == OUTCOME_DUPLICATE || outcome == OUTCOME_CONFLICT) {
         run_expect_repeat(run, posted, told, row);
     } else {
-        run_expect_stored(run, posted->inbox, row, told);
+        run_expect_stored(run, posted->inbox, &posted->put, row, told);
     }
 }
 
@@ -149,21 +150,16 @@ static struct model_row *draw_row(struct run *run, struct model_inbox *inbox)
     return any ? &inbox->rows[at] : NULL;
 }
 
-/* Not one whose post was changed: that would come over the row's own content, and when is up to
- * sweeps. */
-static bool has_own_content(const struct run *run, const struct model_row *row)
-{
-    return row == NULL || row->post == 0 || run->model.posts[row->post - 1].edits == 0;
-}
-
 static void expect_edited(struct run *run, struct model_inbox *inbox, struct model_row *row,
     const struct model_edit *change, const struct store_edit *edit)
 {
+    if (model_count_behind(&run->model, inbox, row) >
+        0) { /* what its posts were given comes first */
+        inbox->rev++;
+        model_renew(&run->model, inbox, row);
+    }
     if (!edit->erase) { /* what is taken back is told as it was */
         model_edit(inbox, row, change);
-        if (row->post > 0) {
-            run->model.posts[row->post - 1].rows_edited = true;
-        }
     }
     MUST(run, edit->item.seq == row->seq, "%lu", edit->item.seq);
     MUST(run, bytes_eq(edit->item.title, run_title(row->content.title)), "another title");
@@ -194,7 +190,6 @@ static void edit_row(struct run *run)
         .priority = change.content.priority,
         .expires_at = change.expires_at,
         .at = change.at};
-    row = has_own_content(run, row) ? row : NULL;
     if (row != NULL) {
         memcpy(edit.id, row->id, NOTIFICATION_ID_LEN);
     }
@@ -221,7 +216,8 @@ struct model_post run_draw_post(struct run *run)
         .unwanted = run_draws(run, 8),
         .created_at = run->model.now,
         .has_expired = run_draws(run, 12)};
-    post.content.priority = NOTIFICATION_URGENT; /* the model has no digests of them */
+    post.apart = post.content.priority == NOTIFICATION_URGENT;
+    post.usual_span = run->usual_span;
     post.topic = post.kind == AUDIENCE_TOPIC ? (unsigned)run_draw(run, MODEL_TOPICS) : 0;
     post.include_new = post.kind == AUDIENCE_ALL && run_draws(run, 3);
     post.expires_at = post.has_expired    ? 1
@@ -270,6 +266,7 @@ struct store_audience_post run_make_request(const struct model_post *post, bool 
     request.data = run_data(post->content.data);
     request.priority = post->content.priority;
     request.unwanted = post->unwanted;
+    request.digest_ms = post->usual_span;
     request.created_at = post->created_at;
     request.expires_at = post->expires_at;
     return request;
@@ -451,185 +448,6 @@ static void mark_rows(struct run *run)
     store_request_finish(&mark.base);
 }
 
-/* --- time --- */
-
-static struct model_inbox *find_inbox(struct run *run, const struct store_user *who)
-{
-    for (size_t i = 0; i < MODEL_INBOXES; i++) {
-        struct store_user user = run_user(&run->model.inboxes[i]);
-        if (bytes_eq(user.user, who->user) && bytes_eq(user.tenant, who->tenant)) {
-            return &run->model.inboxes[i];
-        }
-    }
-    run_fail(run, "a user that nobody knows");
-}
-
-/* Whether a row must go, or be new again, by now. */
-static bool is_due(const struct run *run, const struct model_row *row, bool woken)
-{
-    uint64_t due = woken ? row->snoozed_until : row->expires_at;
-    return row->presence == MODEL_IS_THERE && due > 0 && due <= run->model.now;
-}
-
-/* Of the first post whose content a user has not got; which one that is, SQLite does not tell. */
-static struct model_row *find_behind(struct run *run, struct model_inbox *inbox)
-{
-    struct model_row *first = NULL;
-    for (size_t i = 0; i < inbox->count; i++) {
-        struct model_row *row = &inbox->rows[i];
-        if (model_is_behind(&run->model, row) && (first == NULL || row->post < first->post)) {
-            first = row;
-        }
-    }
-    MUST(run, first != NULL, "%s has all", inbox->user);
-    return first;
-}
-
-/* Rows that got the content which their posts to many have by now; of a user who was looked at and
- * lacks nothing there is no news. */
-static void expect_renewed(
-    struct run *run, struct model_inbox *inbox, const struct store_swept *swept)
-{
-    inbox->rev += swept->news;
-    if (swept->news && swept->change_count == 0) {
-        model_renew(&run->model, inbox, find_behind(run, inbox));
-    }
-    for (size_t i = 0; i < swept->change_count; i++) {
-        const struct notification_change *change = &swept->changes[i];
-        MUST(run, change->seq >= 1 && change->seq <= inbox->count, "seq %lu", change->seq);
-        struct model_row *row = &inbox->rows[change->seq - 1];
-        MUST(run, model_is_behind(&run->model, row), "seq %lu of %s", row->seq, inbox->user);
-        model_renew(&run->model, inbox, row);
-        MUST(run, change->rev == row->rev, "%lu, not %lu", change->rev, row->rev);
-    }
-    run_expect_position(run, inbox, &swept->position);
-}
-
-/* What a sweep did to one inbox: all at one rev. */
-static void expect_swept(struct run *run, const struct store_swept *swept, bool taken_back)
-{
-    struct model_inbox *inbox = find_inbox(run, &swept->who);
-    if (taken_back && (swept->news || swept->change_count == 0)) {
-        expect_renewed(run, inbox, swept);
-        return;
-    }
-    MUST(run, swept->change_count > 0, "nothing");
-    inbox->rev++;
-    for (size_t i = 0; i < swept->change_count; i++) {
-        size_t at = swept->changes[i].seq - 1;
-        MUST(run, at < inbox->count, "seq %zu", at + 1);
-        struct model_row *row = &inbox->rows[at];
-        bool due = taken_back
-                       ? row->presence == MODEL_IS_THERE && model_is_retracted(&run->model, row)
-                       : is_due(run, row, swept->news);
-        MUST(run, due, "seq %zu of %s", at + 1, inbox->user);
-        if (swept->news) {
-            model_wake(inbox, row, run->model.now);
-        } else {
-            model_remove(inbox, row, taken_back ? NOTIFICATION_ERASED : NOTIFICATION_EXPIRED,
-                run->model.now);
-        }
-        run_expect_change(run, inbox, &swept->changes[i]);
-    }
-    run_expect_position(run, inbox, &swept->position);
-}
-
-/* Sweep in steps until nothing is left to do. */
-static void sweep(struct run *run, enum store_op op, uint64_t kept_ms)
-{
-    struct store_sweep request = {.base.op = op,
-        .now = run->model.now,
-        .limit = 1 + (uint32_t)run_draw(run, 12),
-        .tombstone_ms = kept_ms};
-    size_t steps = 0;
-    do {
-        MUST(run, ++steps < STEPS_MAX, "it never ends");
-        run_ask(run, &request.base);
-        for (size_t i = 0; i < request.user_count; i++) {
-            expect_swept(run, &request.users[i], op == STORE_AUDIENCE_SWEEP);
-        }
-        bool more = request.more;
-        store_request_finish(&request.base);
-        request.more = more;
-    } while (request.more);
-}
-
-static void expire(struct run *run)
-{
-    run->model.now += run_draws(run, 16) ? LEAP_MS : run_draw(run, 400);
-    run_tell(run, "sweep at %lu", run->model.now);
-    sweep(run, STORE_SWEEP, TOMBSTONES_KEPT_MS);
-    for (size_t i = 0; i < MODEL_INBOXES; i++) {
-        const struct model_inbox *inbox = &run->model.inboxes[i];
-        for (size_t j = 0; j < inbox->count; j++) {
-            const struct model_row *row = &inbox->rows[j];
-            MUST(run, !is_due(run, row, true) && !is_due(run, row, false), "%s seq %lu is left",
-                inbox->user, row->seq);
-        }
-    }
-    model_drop_tombstones(&run->model, run->model.now - TOMBSTONES_KEPT_MS);
-}
-
-/* Whether a post is told yet. */
-static bool is_told(struct run *run, const struct model_post *post)
-{
-    struct store_posted_from from = {.tenant = run_tenant(post->tenant), .after = post->n - 1};
-    struct store_posted posted = {
-        .base.op = STORE_POSTED, .tenants = &from, .tenant_count = 1, .limit = 1};
-    run_ask(run, &posted.base);
-    bool told = posted.post_count == 1 && posted.posts[0].n == post->n;
-    store_request_finish(&posted.base);
-    return told;
-}
-
-/*
- * Whether an old post to many is there yet, because it is taken back or its content is given out:
- * how long that takes depends on transactions of others. It is dropped when all rows have that.
- */
-static bool is_kept_longer(struct run *run, const struct model_post *post)
-{
-    if (post->retracted) {
-        return is_told(run, post);
-    }
-    struct store_retract find = {
-        .base.op = STORE_RETRACT, .tenant = run_tenant(post->tenant), .only_find = true};
-    memcpy(find.id, post->id, NOTIFICATION_ID_LEN);
-    bool there = run_try(run, &find.base) == 0;
-    store_request_finish(&find.base);
-    for (size_t i = 0; i < MODEL_INBOXES && !there; i++) {
-        const struct model_inbox *inbox = &run->model.inboxes[i];
-        for (size_t j = 0; j < inbox->count; j++) {
-            const struct model_row *row = &inbox->rows[j];
-            bool is_it = row->post == (size_t)(post - run->model.posts) + 1;
-            MUST(run, !is_it || !model_is_behind(&run->model, row),
-                "%s seq %lu will never get what its post says", inbox->user, row->seq);
-        }
-    }
-    return there;
-}
-
-static void sweep_posts(struct run *run)
-{
-    run_tell(run, "sweep posts to many");
-    sweep(run, STORE_AUDIENCE_SWEEP, POSTS_KEPT_MS);
-    for (size_t i = 0; i < MODEL_INBOXES; i++) {
-        const struct model_inbox *inbox = &run->model.inboxes[i];
-        for (size_t j = 0; j < inbox->count; j++) {
-            const struct model_row *row = &inbox->rows[j];
-            bool left = row->presence == MODEL_IS_THERE && model_is_retracted(&run->model, row);
-            MUST(run, !left, "%s still has seq %lu", inbox->user, row->seq);
-        }
-    }
-    for (size_t i = 0; i < run->model.post_count; i++) {
-        struct model_post *post = &run->model.posts[i];
-        bool old = model_is_old(&run->model, post, run->model.now - POSTS_KEPT_MS);
-        bool changes = post->edits > 0 || post->retracted;
-        if (!post->dropped && old && !(changes && is_kept_longer(run, post))) {
-            model_drop_post(&run->model, post);
-        }
-    }
-}
-
 /* --- the dice --- */
 
 static void sync_device(struct run *run)
@@ -665,9 +483,10 @@ void run_operation(struct run *run)
         {run_post_later, 6},
         {run_deliver, 5},
         {run_change_kept, 4},
-        {expire, 4},
+        {run_expire, 4},
         {list_inbox, 3},
-        {sweep_posts, 2},
+        {run_sweep_posts, 2},
+        {run_retain, 2},
         {run_prefer, 2},
         {run_forget_user, 1},
     };

@@ -32,8 +32,8 @@ size_t run_draw_users(struct run *run, unsigned tenant, struct bytes ret_users[M
 
 /* What is told of a row that was stored (NULL: it was not wanted), or of one whose key was used
  * before: by `first`, NULL where there is no row. */
-void run_expect_stored(struct run *run, const struct model_inbox *inbox,
-    const struct model_row *row, const struct store_row *told);
+void run_expect_stored(struct run *run, struct model_inbox *inbox, const struct model_put *put,
+    struct model_row *row, const struct store_row *told);
 void run_expect_repeat(struct run *run, const struct posted *posted, const struct store_row *told,
     const struct model_row *first);
 
@@ -51,5 +51,10 @@ void run_revise_post(struct run *run);
 void run_post_later(struct run *run);
 void run_deliver(struct run *run);
 void run_change_kept(struct run *run);
+
+/* Of model_time.c. */
+void run_expire(struct run *run);
+void run_sweep_posts(struct run *run);
+void run_retain(struct run *run);
 
 #endif

@@ -9,7 +9,7 @@
 #define TESTS_UNIT_SQL_MODEL_RUN_H
 
 #include "tests/unit/sql/harness.h"
-#include "tests/unit/sql/model.h"
+#include "tests/unit/sql/model_many.h"
 
 enum { RUN_REPLICAS = 2 }; /* devices of a user */
 enum { RUN_HAS_FAILED = 1, RUN_IS_LOST = 2 }; /* with what a process ends; 0: all agreed */
@@ -76,6 +76,9 @@ void run_expect_item(
     struct run *run, struct model_inbox *inbox, const struct notification_item *item);
 
 void run_expect_digest(struct run *run, const struct model_row *row, struct bytes digest);
+
+/* Read where an inbox stands: it has all that was posted, and nothing that was taken back. */
+void run_check_position(struct run *run, struct model_inbox *inbox);
 
 /* One page of a sync of a device; whether it has all. */
 bool run_sync_page(struct run *run, struct model_inbox *inbox, struct replica *replica);

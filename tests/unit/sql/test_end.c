@@ -38,8 +38,8 @@ static struct store_revise end_at(uint64_t expires_at)
         .at = 1800000000000};
 }
 
-/* What is due at `now`, in steps of so many rows: how many rows went, and how many were told to have
- * other content. */
+/* What is due at `now`, in steps of so many rows: how many rows went, and how many were told to
+ * have other content. */
 struct swept {
     size_t gone;
     size_t renewed;
