@@ -18,6 +18,7 @@ static void sweep_all(struct worker *worker)
             struct store_sweep sweep = {
                 .base.op = ops[i], .now = 2 * EXPIRED, .limit = 500, .tombstone_ms = 3 * EXPIRED};
             more = race_ask(worker, &sweep.base) == 0 && sweep.more;
+            race_own_sweep(worker, &sweep);
             store_request_finish(&sweep.base);
         }
     }
@@ -206,6 +207,7 @@ void race_expect_all(struct arena *arena, unsigned worker)
     cr_assert_eq(arena->race.failure[0], '\0', "%s", arena->race.failure);
     sweep_all(first);
     expect_heads(&arena->race);
+    race_own_expect(arena);
     for (unsigned user = 0; user < RACE_USERS; user++) {
         struct inbox *inbox = mem_alloc(sizeof(*inbox));
         race_may_come(&arena->race, user); /* by being read, before the next checkpoint */

@@ -7,6 +7,7 @@
 
 #include "tests/unit/sql/harness.h"
 #include "tests/unit/sql/race.h"
+#include "tests/unit/sql/race_own.h"
 
 enum {
     WORKERS = 8,
@@ -50,6 +51,7 @@ struct arena {
     struct harness harnesses[STORES];
     unsigned stores;
     struct race race;
+    struct race_own *own; /* rows of single users */
     struct worker workers[WORKERS];
     unsigned operations; /* of a worker until the next checkpoint */
     uint64_t keys; /* of posts to many */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Eight workers on the ports of three stores of one database (SQLite: of one store) subscribe,
- * post, change, take back, connect, mark, read, erase and sweep at once. What they see meanwhile,
+ * post, change, take back, connect, mark, read, erase and sweep at once, and (race_own.h) post to
+ * single users, also for later, deliver, cancel, prefer, mark and delete. What they see meanwhile,
  * and what there is at each checkpoint, must be what race.h can say for sure.
  */
 #include <pthread.h>
@@ -50,8 +51,11 @@ int race_ask(struct worker *worker, struct store_request *request)
         status = harness_run(worker->harness, worker->shard, request);
         again =
             status == STATUS_UNAVAILABLE || status == STATUS_TIMEOUT || status == STATUS_UNKNOWN;
+        if (status == STATUS_UNKNOWN) {
+            race_own_lose(worker->arena->own);
+        }
     }
-    if (status != 0 && status != STATUS_NOT_FOUND) {
+    if (status != 0 && status != STATUS_NOT_FOUND && status != STATUS_FENCED) {
         race_fail(&worker->arena->race, "request %d: %d", request->op, status);
     }
     return status;
@@ -139,6 +143,7 @@ static void sweep_once(struct worker *worker, enum store_op op)
         .limit = 1 + (uint32_t)draw(worker, 50),
         .tombstone_ms = EXPIRED};
     (void)race_ask(worker, &request.base);
+    race_own_sweep(worker, &request);
     store_request_finish(&request.base);
 }
 
@@ -465,7 +470,7 @@ static void *run_worker(void *arg)
         uint64_t weight;
     } operations[] = {{post_to_audience, 25}, {change_topic, 18}, {put, 12}, {read_list, 12},
         {come, 10}, {sync_one, 8}, {mark, 6}, {retract, 6}, {revise, 8}, {edit, 4}, {sweep, 3},
-        {erase_user, 1}};
+        {erase_user, 1}, {race_own_operate, 60}};
     struct worker *worker = arg;
     uint64_t total = 0;
     for (size_t i = 0; i < ARRAY_LEN(operations); i++) {
@@ -511,6 +516,7 @@ static void run_round(const char *engine, uint64_t seed, unsigned operations, un
     arena->keys = (uint64_t)WORKERS * operations * checkpoints;
     open_stores(arena, engine);
     race_init(&arena->race);
+    arena->own = race_own_create();
     for (unsigned i = 0; i < WORKERS; i++) {
         struct worker *worker = &arena->workers[i];
         worker->arena = arena;
@@ -531,6 +537,7 @@ static void run_round(const char *engine, uint64_t seed, unsigned operations, un
         harness_close(&arena->harnesses[i]);
     }
     race_finish(&arena->race);
+    race_own_destroy(arena->own);
     mem_free(arena);
 }
 
