@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/base/buf.h"
 #include "codec/base/mem.h"
+#include "codec/notification_digest.h"
 
 /* Rows. */
 
@@ -18,61 +20,146 @@ static struct bytes keep(struct bytes text)
     return text.len > 0 ? bytes_of(mem_dup(text.at, text.len), text.len) : bytes_of(NULL, 0);
 }
 
-static const struct fake_row *find_key(const struct fake_inbox *inbox, const uint8_t *key_hash)
+/* What a key was used for. */
+struct first {
+    const uint8_t *content_hash; /* NULL: nothing */
+    const struct notification_item *item;
+};
+
+static struct first find_key(const struct fake_inbox *inbox, const uint8_t *key_hash)
 {
     for (size_t i = 0; i < inbox->count; i++) {
-        if (memcmp(inbox->rows[i].key_hash, key_hash, STORE_HASH_LEN) == 0) {
-            return &inbox->rows[i];
+        const struct fake_row *row = &inbox->rows[i];
+        if (memcmp(row->key_hash, key_hash, STORE_HASH_LEN) == 0) {
+            return (struct first){.content_hash = row->content_hash, .item = &row->item};
+        }
+    }
+    for (size_t i = 0; i < inbox->joined_count; i++) {
+        const struct fake_joined *joined = &inbox->joined[i];
+        if (memcmp(joined->key_hash, key_hash, STORE_HASH_LEN) == 0) {
+            return (struct first){
+                .content_hash = joined->content_hash, .item = &inbox->rows[joined->row].item};
+        }
+    }
+    return (struct first){0};
+}
+
+/* The newest open digest of the row's type; NULL: there is none. */
+static struct fake_row *find_digest(struct fake_inbox *inbox, const struct store_row *row)
+{
+    bool apart = row->digest_ms == 0 || row->priority == NOTIFICATION_URGENT;
+    for (size_t i = inbox->count; i > 0 && !apart; i--) {
+        struct notification_item *item = &inbox->rows[i - 1].item;
+        if (item->digest.len > 0 && bytes_eq(item->type, row->type) &&
+            item->state <= NOTIFICATION_SEEN) {
+            return &inbox->rows[i - 1];
         }
     }
     return NULL;
 }
 
-bool fake_inbox_put(struct fake_inbox *inbox, struct store_row *row)
+/* What the row shows, and remembers where it has a digest. */
+static void set_content(struct notification_item *item, const struct store_row *row)
 {
-    const struct fake_row *first = find_key(inbox, row->key_hash);
-    if (first != NULL) {
-        bool same = memcmp(first->content_hash, row->content_hash, STORE_HASH_LEN) == 0;
-        row->outcome = same ? OUTCOME_DUPLICATE : OUTCOME_CONFLICT;
-        memcpy(row->id, first->item.id, NOTIFICATION_ID_LEN);
-        row->seq = first->item.seq;
-        row->rev = first->item.rev;
-        return false;
+    struct builder list = {0};
+    if (row->digest_ms > 0 && row->priority != NOTIFICATION_URGENT) {
+        struct notification_digest_entry entry = {.at = row->created_at,
+            .priority = row->priority,
+            .title = row->title,
+            .message = row->message,
+            .data = row->data};
+        memcpy(entry.id, row->id, NOTIFICATION_ID_LEN);
+        notification_digest_add(item->digest, &entry, &list);
     }
+    item->title = keep(row->title);
+    item->message = keep(row->message);
+    item->data = keep(row->data);
+    item->priority = row->priority;
+    item->expires_at = row->expires_at;
+    item->digest = keep(builder_bytes(&list));
+    builder_reset(&list);
+}
+
+static struct fake_row *store_row(struct fake_inbox *inbox, const struct store_row *row)
+{
     if (inbox->count == inbox->cap) {
         inbox->cap = inbox->cap ? inbox->cap * 2 : 8;
         inbox->rows = mem_realloc_array(inbox->rows, inbox->cap, sizeof(*inbox->rows));
     }
     struct fake_row *stored = &inbox->rows[inbox->count++];
-    *stored = (struct fake_row){.whole_rev = inbox->position.rev + 1};
+    *stored = (struct fake_row){0};
     memcpy(stored->key_hash, row->key_hash, STORE_HASH_LEN);
     memcpy(stored->content_hash, row->content_hash, STORE_HASH_LEN);
     memcpy(stored->item.id, row->id, NOTIFICATION_ID_LEN);
     stored->item.tenant = keep(row->who.tenant);
     stored->item.user = keep(row->who.user);
     stored->item.type = keep(row->type);
-    stored->item.title = keep(row->title);
-    stored->item.message = keep(row->message);
-    stored->item.data = keep(row->data);
-    stored->item.priority = row->priority;
     stored->item.created_at = row->created_at;
-    stored->item.expires_at = row->expires_at;
-    stored->item.seq = row->seq = ++inbox->position.seq;
-    stored->item.rev = row->rev = ++inbox->position.rev;
-    stored->item.new_rev = row->rev;
-    row->head = row->seq;
-    row->count = 1;
-    row->first_at = row->created_at;
-    row->unread = ++inbox->position.unread;
-    row->unseen = ++inbox->position.unseen;
-    row->outcome = OUTCOME_STORED;
+    stored->item.seq = ++inbox->position.seq;
+    inbox->position.unread++;
+    inbox->position.unseen++;
+    set_content(&stored->item, row);
+    return stored;
+}
+
+/* The digest is new again, with other content. */
+static void join(struct fake_inbox *inbox, struct fake_row *digest, const struct store_row *row)
+{
+    struct notification_item *item = &digest->item;
+    const struct bytes texts[] = {item->title, item->message, item->data, item->digest};
+    inbox->joined =
+        mem_realloc_array(inbox->joined, inbox->joined_count + 1, sizeof(*inbox->joined));
+    struct fake_joined *joined = &inbox->joined[inbox->joined_count++];
+    joined->row = (size_t)(digest - inbox->rows);
+    memcpy(joined->key_hash, row->key_hash, STORE_HASH_LEN);
+    memcpy(joined->content_hash, row->content_hash, STORE_HASH_LEN);
+    inbox->position.unseen += item->state == NOTIFICATION_SEEN;
+    item->state = NOTIFICATION_UNREAD;
+    item->seen_at = 0;
+    item->updated_at = row->created_at;
+    set_content(item, row);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        mem_free((void *)(uintptr_t)texts[i].at);
+    }
+}
+
+bool fake_inbox_put(struct fake_inbox *inbox, struct store_row *row)
+{
+    const struct first first = find_key(inbox, row->key_hash);
+    if (first.item != NULL) {
+        bool same = memcmp(first.content_hash, row->content_hash, STORE_HASH_LEN) == 0;
+        row->outcome = same ? OUTCOME_DUPLICATE : OUTCOME_CONFLICT;
+        memcpy(row->id, first.item->id, NOTIFICATION_ID_LEN);
+        row->seq = first.item->seq;
+        row->rev = first.item->rev;
+        return false;
+    }
+    struct fake_row *stored = find_digest(inbox, row);
+    row->outcome = stored != NULL ? OUTCOME_COLLAPSED : OUTCOME_STORED;
+    if (stored != NULL) {
+        join(inbox, stored, row);
+    } else {
+        stored = store_row(inbox, row);
+    }
+    struct notification_item *item = &stored->item;
+    item->rev = item->new_rev = stored->whole_rev = ++inbox->position.rev;
+    item->count++;
+    memcpy(row->id, item->id, NOTIFICATION_ID_LEN);
+    row->seq = item->seq;
+    row->rev = item->rev;
+    row->head = inbox->position.seq;
+    row->count = item->count;
+    row->first_at = item->created_at;
+    row->digest = item->digest;
+    row->unread = inbox->position.unread;
+    row->unseen = inbox->position.unseen;
     return true;
 }
 
 static void free_row(struct fake_row *row)
 {
     const struct bytes texts[] = {row->item.tenant, row->item.user, row->item.type, row->item.title,
-        row->item.message, row->item.data};
+        row->item.message, row->item.data, row->item.digest};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         mem_free((void *)(uintptr_t)texts[i].at);
     }
@@ -85,6 +172,7 @@ void fake_inbox_finish(struct fake_inbox *inbox)
         free_row(&inbox->rows[i]);
     }
     mem_free(inbox->rows);
+    mem_free(inbox->joined);
 }
 
 /* Marks. */

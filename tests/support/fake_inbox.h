@@ -23,6 +23,13 @@ struct fake_row {
     uint8_t content_hash[STORE_HASH_LEN];
 };
 
+/* The key of a post that joined a digest, which is a row of another key. */
+struct fake_joined {
+    uint8_t key_hash[STORE_HASH_LEN];
+    uint8_t content_hash[STORE_HASH_LEN];
+    size_t row; /* index */
+};
+
 struct fake_inbox {
     char key[300]; /* tenant/user, or user */
     struct store_position position;
@@ -31,6 +38,8 @@ struct fake_inbox {
     struct fake_row *rows; /* by seq */
     size_t count;
     size_t cap;
+    struct fake_joined *joined;
+    size_t joined_count;
 };
 
 /* What a sync makes: base.result, to be freed with both. */
@@ -39,7 +48,10 @@ struct fake_sync {
     struct notification_change *changes;
 };
 
-/* Store a row; false: it is a repeat. */
+/*
+ * Store a row; false: it is a repeat. Where it has a digest_ms it joins the newest digest of its
+ * type that is open, of whatever age; `digest` is the inbox's, until its next row.
+ */
 bool fake_inbox_put(struct fake_inbox *inbox, struct store_row *row);
 
 /* Carry out a mark. */

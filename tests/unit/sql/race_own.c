@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Order of this file: what is noted, posts, posts for later, what users do, what is expected.
+ * Rows of single users in a race, noted and judged. Order of this file: what is noted, posts, posts
+ * for later, what users do, what is expected.
  */
 #include "tests/unit/sql/race_own.h"
 
