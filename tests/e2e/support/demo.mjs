@@ -104,12 +104,12 @@ export class Demo {
     return answer.json();
   }
 
-  // "Number 1" to "Number <count>", some of them with more lines than others.
-  async postMany(user, count) {
+  // "Number 1" to "Number <count>", some of them with more lines than others; or with other titles.
+  async postMany(user, count, titleOf = (n) => `Number ${n}`) {
     for (let from = 0; from < count; from += 1_000) {
       const posts = Array.from({ length: Math.min(1_000, count - from) }, (_, n) => {
         const message = (from + n) % 7 === 0 ? 'A longer message that takes some lines of the row. '.repeat(4) : 'A message';
-        return { user, type: 'comment', title: `Number ${from + n + 1}`, message };
+        return { user, type: 'comment', title: titleOf(from + n + 1), message };
       });
       const { status, body } = await this.hub.api('POST', '/api/v1/notifications', posts);
       assert.equal(status, 200, JSON.stringify(body).slice(0, 200));
