@@ -50,6 +50,7 @@ struct race_post {
     enum notification_audience kind;
     unsigned topic;
     bool include_new;
+    bool gathers; /* it is in digests */
     bool listed[RACE_USERS];
     uint8_t id[NOTIFICATION_ID_LEN];
     uint64_t n;

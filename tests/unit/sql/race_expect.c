@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "codec/base/mem.h"
+#include "codec/notification_digest.h"
 #include "tests/unit/sql/race_run.h"
 
 /* All that is due goes, and nothing is left of what was taken back. */
@@ -26,12 +27,27 @@ static void sweep_all(struct worker *worker)
 
 /* All rows of an inbox, and what is known of numbers that have none. */
 struct inbox {
-    struct notification_item rows[ROWS_MAX]; /* by seq; without texts */
-    size_t revisions[ROWS_MAX]; /* what a row of a post to many says */
+    struct notification_item rows[ROWS_MAX]; /* by seq; of texts `title` and `digest`, owned */
     bool there[ROWS_MAX];
     bool buried[ROWS_MAX];
     struct store_position position;
 };
+
+static void keep(struct bytes *text)
+{
+    *text = bytes_of(text->len > 0 ? mem_dup(text->at, text->len) : NULL, text->len);
+}
+
+static void free_inbox(struct inbox *inbox)
+{
+    for (uint64_t seq = 0; seq < ROWS_MAX; seq++) {
+        if (inbox->there[seq]) {
+            mem_free((void *)(uintptr_t)inbox->rows[seq].title.at);
+            mem_free((void *)(uintptr_t)inbox->rows[seq].digest.at);
+        }
+    }
+    mem_free(inbox);
+}
 
 static void read_inbox(struct worker *worker, unsigned user, struct inbox *inbox)
 {
@@ -47,7 +63,8 @@ static void read_inbox(struct worker *worker, unsigned user, struct inbox *inbox
             cr_assert(seq >= 1 && seq < ROWS_MAX && seq <= list.position.seq);
             cr_assert_not(inbox->there[seq], "%s: seq %lu twice", race_users[user], seq);
             inbox->rows[seq] = list.items[i];
-            inbox->revisions[seq] = race_revision_of(&list.items[i]);
+            keep(&inbox->rows[seq].title);
+            keep(&inbox->rows[seq].digest);
             inbox->there[seq] = true;
         }
         inbox->position = list.position;
@@ -96,36 +113,98 @@ static void expect_numbers(unsigned user, const struct inbox *inbox)
         inbox->position.unseen, unseen);
 }
 
-/* Each post is there once for whom it is, and not at all for others or when it was taken back. */
-static void expect_posts(struct race *race, unsigned user, const struct inbox *inbox)
+/* What a user has of posts to many. */
+struct had {
+    unsigned counts[RACE_POSTS_MAX]; /* by post: how often it is shown or remembered */
+    uint64_t forgotten; /* posts that digests count, and do not remember */
+};
+
+/* One post that a row shows or remembers, behind the one of number `last`; its number. */
+static uint64_t expect_post(struct race *race, unsigned user, const struct notification_item *item,
+    const uint8_t id[NOTIFICATION_ID_LEN], uint64_t last, struct had *had)
 {
-    unsigned *counts = mem_alloc_array(RACE_POSTS_MAX, sizeof(*counts));
+    size_t revision;
+    const struct race_post *post = race_find(race, id);
+    cr_assert_not_null(
+        post, "%s: seq %lu is of a post that nobody made", race_users[user], item->seq);
+    cr_assert_eq(race_count_in(item, id, &revision), 1, "%s: seq %lu", race_users[user], item->seq);
+    cr_assert_eq(post->gathers, item->digest.len > 0, "%s: seq %lu", race_users[user], item->seq);
+    cr_assert_gt(post->n, last, "%s: seq %lu, in the order of posts", race_users[user], item->seq);
+    cr_assert(race_may_say(race, post, revision, race->tick + 1), "%s: seq %lu says revision %zu",
+        race_users[user], item->seq, revision);
+    had->counts[post - race->posts]++;
+    return post->n;
+}
+
+/* A digest shows its newest post, and remembers the last ones in their order. */
+static void expect_digest(
+    struct race *race, unsigned user, const struct notification_item *item, struct had *had)
+{
+    struct notification_digest_entry entries[NOTIFICATION_DIGEST_MAX];
+    struct bytes digest = item->digest;
+    uint64_t last = 0;
+    size_t count = 0;
+    while (count < NOTIFICATION_DIGEST_MAX && notification_digest_take(&digest, &entries[count])) {
+        count++;
+    }
+    cr_assert(digest.len == 0 && count > 0 && item->count >= count, "%s: seq %lu: %zu of %lu",
+        race_users[user], item->seq, count, item->count);
+    cr_assert(memcmp(item->audience_id, entries[0].id, NOTIFICATION_ID_LEN) == 0 &&
+                  bytes_eq(item->title, entries[0].title),
+        "%s: seq %lu shows another post", race_users[user], item->seq);
+    for (size_t i = count; i > 0; i--) {
+        last = expect_post(race, user, item, entries[i - 1].id, last, had);
+    }
+    had->forgotten += item->count - count;
+}
+
+/* What rows show and remember, in the order of posts. */
+static void collect_posts(
+    struct race *race, unsigned user, const struct inbox *inbox, struct had *had)
+{
     uint64_t last = 0;
     for (uint64_t seq = 1; seq <= inbox->position.seq; seq++) {
-        if (!inbox->there[seq] || inbox->rows[seq].audience == AUDIENCE_NONE) {
+        const struct notification_item *item = &inbox->rows[seq];
+        if (!inbox->there[seq] || item->audience == AUDIENCE_NONE) {
             continue;
         }
-        const struct race_post *post = race_find(race, inbox->rows[seq].audience_id);
-        cr_assert_not_null(
-            post, "%s: seq %lu is of a post that nobody made", race_users[user], seq);
-        cr_assert_gt(post->n, last, "%s: seq %lu, in the order of posts", race_users[user], seq);
-        last = post->n;
-        cr_assert(race_may_say(race, post, inbox->revisions[seq], race->tick + 1),
-            "%s: seq %lu says revision %zu", race_users[user], seq, inbox->revisions[seq]);
-        counts[post - race->posts]++;
+        if (item->digest.len > 0) {
+            expect_digest(race, user, item, had);
+        } else {
+            last = expect_post(race, user, item, item->audience_id, last, had);
+        }
     }
+}
+
+/* Each post is there once for whom it is, and not at all for others or when it was taken back; of
+ * those that are in digests some may not be remembered. */
+static void expect_posts(struct race *race, unsigned user, const struct inbox *inbox)
+{
+    struct had *had = mem_alloc(sizeof(*had));
+    uint64_t missing = 0;
+    uint64_t possible = 0;
+    collect_posts(race, user, inbox, had);
     for (size_t i = 0; i < race->post_count; i++) {
         const struct race_post *post = &race->posts[i];
         enum race_answer answer = post->retract.begin != RACE_OPEN
                                       ? RACE_NO
                                       : race_is_for(race, post, user, race->tick + 1);
-        bool wrong = answer == RACE_UNSURE ? counts[i] > 1 : counts[i] != (answer == RACE_YES);
+        unsigned count = had->counts[i];
+        if (post->gathers && count == 0) {
+            missing += answer == RACE_YES;
+            possible += answer != RACE_NO;
+            continue;
+        }
+        bool wrong = answer == RACE_UNSURE ? count > 1 : count != (answer == RACE_YES);
         if (wrong) {
             race_tell(race, post, user);
-            cr_assert_fail("%s has post %lu %u times", race_users[user], post->n, counts[i]);
+            cr_assert_fail("%s has post %lu %u times", race_users[user], post->n, count);
         }
     }
-    mem_free(counts);
+    cr_assert(missing <= had->forgotten && had->forgotten <= possible,
+        "%s: %lu posts of digests are not remembered, %lu to %lu are not there", race_users[user],
+        had->forgotten, missing, possible);
+    mem_free(had);
 }
 
 /* What was posted for one user is there, in the order of its poster, unless it went. */
@@ -222,7 +301,7 @@ void race_expect_all(struct arena *arena, unsigned worker)
                 expect_device(&arena->workers[i], user, inbox);
             }
         }
-        mem_free(inbox);
+        free_inbox(inbox);
     }
     cr_assert_eq(arena->race.failure[0], '\0', "%s", arena->race.failure);
 }

@@ -70,8 +70,10 @@ int race_ask(struct worker *worker, struct store_request *request);
 /* A page of a sync of a worker's device; whether it has all. */
 bool race_sync(struct worker *worker, unsigned user, uint32_t limit);
 
-/* Which revision a row of a post says it is; 0: it says what the post said first. */
-size_t race_revision_of(const struct notification_item *item);
+/* How often a row shows or, a digest, remembers a post; and which revision it says that is, 0: it
+ * says what the post said first. */
+unsigned race_count_in(const struct notification_item *item, const uint8_t id[NOTIFICATION_ID_LEN],
+    size_t *ret_revision);
 
 /* All have ended: everything is exact. Devices of this worker, or of all where there are no more,
  * are to have what there is. */

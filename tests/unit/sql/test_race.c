@@ -12,6 +12,7 @@
 
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/notification_digest.h"
 #include "sql/store_edit.h"
 #include "sql/store_forget.h"
 #include "tests/support/seed.h"
@@ -26,6 +27,7 @@ enum {
     CHECKPOINTS_FULL = 40,
     ROUNDS_FULL = 25,
     TRIES = 50,
+    SPAN_MS = 1000000000, /* all are within it */
 };
 
 const char *const race_users[RACE_USERS] = {
@@ -95,6 +97,7 @@ static void fill_post(uint64_t key, struct race_post *post)
     uint64_t dice = rand_below(&rand, 10);
     post->kind = dice < 6 ? AUDIENCE_TOPIC : dice < 8 ? AUDIENCE_ALL : AUDIENCE_LIST;
     post->topic = (unsigned)rand_below(&rand, RACE_TOPICS);
+    post->gathers = rand_below(&rand, 3) == 0;
     post->include_new = post->kind == AUDIENCE_ALL && rand_below(&rand, 3) == 0;
     for (unsigned i = 0; i < RACE_USERS; i++) {
         post->listed[i] = post->kind == AUDIENCE_LIST && (i == 0 || rand_below(&rand, 3) == 0);
@@ -112,6 +115,10 @@ static void post_to_audience(struct worker *worker)
         post_of(post.kind == AUDIENCE_TOPIC ? race_topics[post.topic] : NULL, key);
     request.kind = post.kind;
     request.include_new = post.include_new;
+    if (post.gathers) {
+        request.type = BYTES("comment");
+        request.digest_ms = SPAN_MS;
+    }
     for (unsigned i = 0; i < RACE_USERS; i++) {
         if (post.listed[i]) {
             names[request.user_count++] = bytes_str(race_users[i]);
@@ -179,12 +186,32 @@ static void retract(struct worker *worker)
     }
 }
 
-size_t race_revision_of(const struct notification_item *item)
+static size_t revision_of(struct bytes text)
 {
     char title[REVISED_MAX + 1] = {0};
-    bool is_first = item->title.len == 0 || item->title.len > REVISED_MAX;
-    memcpy(title, item->title.at, is_first ? 0 : item->title.len);
+    bool is_first = text.len == 0 || text.len > REVISED_MAX;
+    memcpy(title, text.at, is_first ? 0 : text.len);
     return strtoul(title, NULL, 10); /* the first one is no number */
+}
+
+unsigned race_count_in(const struct notification_item *item, const uint8_t id[NOTIFICATION_ID_LEN],
+    size_t *ret_revision)
+{
+    unsigned count = 0;
+    struct bytes digest = item->digest;
+    struct notification_digest_entry entry;
+    if (digest.len == 0 && item->audience != AUDIENCE_NONE &&
+        memcmp(item->audience_id, id, NOTIFICATION_ID_LEN) == 0) {
+        *ret_revision = revision_of(item->title);
+        return 1;
+    }
+    while (notification_digest_take(&digest, &entry)) {
+        if (memcmp(entry.id, id, NOTIFICATION_ID_LEN) == 0) {
+            *ret_revision = revision_of(entry.title);
+            count++;
+        }
+    }
+    return count;
 }
 
 static void revise(struct worker *worker)
@@ -315,52 +342,44 @@ static void come(struct worker *worker)
     store_request_finish(&request.base);
 }
 
-/* Whether a list has a row of a post: how many. */
-static unsigned count_in(const struct store_list *list, const struct race_post *post)
+/* How often a list has a post; *ret_may: what it says may be said. */
+static unsigned count_in(const struct race *race, const struct store_list *list,
+    const struct race_post *post, uint64_t begin, bool *ret_may)
 {
     unsigned count = 0;
+    *ret_may = true;
     for (size_t i = 0; i < list->count; i++) {
-        count += list->items[i].audience != AUDIENCE_NONE &&
-                 memcmp(list->items[i].audience_id, post->id, NOTIFICATION_ID_LEN) == 0;
+        size_t revision;
+        unsigned here = race_count_in(&list->items[i], post->id, &revision);
+        *ret_may = *ret_may && (here == 0 || race_may_say(race, post, revision, begin));
+        count += here;
     }
     return count;
-}
-
-static bool says_what_it_may(const struct race *race, const struct store_list *list,
-    const struct race_post *post, uint64_t begin)
-{
-    bool may = true;
-    for (size_t i = 0; i < list->count; i++) {
-        const struct notification_item *item = &list->items[i];
-        bool is_it = item->audience != AUDIENCE_NONE &&
-                     memcmp(item->audience_id, post->id, NOTIFICATION_ID_LEN) == 0;
-        may = may && (!is_it || race_may_say(race, post, race_revision_of(item), begin));
-    }
-    return may;
 }
 
 /* What is wrong with a list that was asked for at `begin` and has all there is; NULL: nothing. */
 static const char *judge(const struct race *race, const struct store_list *list,
     const struct race_post *post, unsigned user, uint64_t begin)
 {
-    unsigned count = count_in(list, post);
+    bool may;
+    unsigned count = count_in(race, list, post, begin, &may);
     if (count > 1) {
         return "is there twice";
     }
     if (count > 0 && post->retract.end < begin) {
         return "had been taken back";
     }
-    if (!says_what_it_may(race, list, post, begin)) {
+    if (!may) {
         return "says what it said before";
     }
     if (post->span.end >= begin) {
         return NULL;
     }
     enum race_answer answer = race_is_for(race, post, user, begin);
-    bool maybe_retracted = post->retract.begin != RACE_OPEN;
-    return count > 0 && answer == RACE_NO                         ? "is not for this user"
-           : count == 0 && answer == RACE_YES && !maybe_retracted ? "is missing"
-                                                                  : NULL;
+    bool forgotten = post->retract.begin != RACE_OPEN || post->gathers; /* maybe */
+    return count > 0 && answer == RACE_NO                   ? "is not for this user"
+           : count == 0 && answer == RACE_YES && !forgotten ? "is missing"
+                                                            : NULL;
 }
 
 static void judge_list(
