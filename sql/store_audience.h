@@ -146,7 +146,8 @@ struct store_retract {
  * Give a post to many other content: who gets it from then on gets that; whoever has it gets a rev
  * and the fields that were changed, at the latest when next read, or by the sweep, without a change
  * of state or place. Of a field that STORE_EDIT changes of one row, too, the later change holds.
- * STATUS_NOT_FOUND as above. Who is online is served as after a post.
+ * Another end that is given in time holds for everybody. STATUS_NOT_FOUND as above, or it has
+ * expired by the store's clock. Who is online is served as after a post.
  */
 struct store_revise {
     struct store_request base; /* STORE_REVISE */

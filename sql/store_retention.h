@@ -12,7 +12,7 @@
  * post to many may stay until those that came before it are old. Rows go as those that expire.
  *
  * Posts to many of that age end: nobody gets them any more; they are kept as long as anybody has a
- * row of them, to be taken back or changed.
+ * row of them, or a digest that holds them, to be taken back or changed.
  */
 #ifndef SQL_STORE_RETENTION_H
 #define SQL_STORE_RETENTION_H
