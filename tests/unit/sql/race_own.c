@@ -36,8 +36,8 @@ enum {
 };
 
 #define TENANT BYTES("own")
-#define REFUSES "{\"types\":{\"quiet\":{\"inbox\":false}}}"
-#define WANTS "{\"types\":{\"quiet\":{\"inbox\":true}}}"
+#define REFUSES "{\"types\": {\"quiet\": {\"inbox\": false}}}" /* as jsonb writes it */
+#define WANTS "{\"types\": {\"quiet\": {\"inbox\": true}}}"
 
 static const char *const users[USERS] = {"ann", "ben", "cid", "dan"};
 
