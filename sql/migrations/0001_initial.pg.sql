@@ -927,18 +927,35 @@ CREATE FUNCTION peal.renew(
 LANGUAGE plpgsql AS $$
 DECLARE
     shared record;
+    d_slots smallint[];
+    d_tenants text[];
+    d_users text[];
+    d_numbers bigint[];
+    d_edits integer[];
 BEGIN
-    -- One by one: a digest may hold several of the posts.
+    -- One by one: a digest may hold several of the posts. What a digest was given is noted as it was read here: the
+    -- statement below may see a change that was made since.
     FOR shared IN
         SELECT o.* FROM peal.outdated(slots, tenants, users, numbers) o WHERE o.digest <> ''
         ORDER BY o.n
     LOOP
         PERFORM peal.renew_digest(shared.slot, shared.tenant, shared.user_id, shared.seq, shared.n,
             shared.fields);
+        d_slots := d_slots || shared.slot;
+        d_tenants := d_tenants || shared.tenant::text;
+        d_users := d_users || shared.user_id::text;
+        d_numbers := d_numbers || shared.n;
+        d_edits := d_edits || shared.edit;
     END LOOP;
     RETURN QUERY
     WITH target AS MATERIALIZED (
-        SELECT * FROM peal.outdated(slots, tenants, users, numbers)
+        SELECT o.place, o.mark, o.slot, o.tenant, o.user_id, o.seq, o.id, o.n, o.edit, o.fields
+        FROM peal.outdated(slots, tenants, users, numbers) o WHERE coalesce(o.digest, '') = ''
+        UNION ALL
+        SELECT h.place, h.mark, d.slot, d.tenant, d.user_id, h.seq, h.id, d.n, d.edit, NULL
+        FROM unnest(d_slots, d_tenants, d_users, d_numbers, d_edits)
+            AS d (slot, tenant, user_id, n, edit)
+        CROSS JOIN LATERAL peal.held(d.tenant, d.user_id, d.n) h
     ), box AS (
         INSERT INTO peal.inbox AS i (slot, tenant, user_id, changed_at)
         SELECT t.slot, t.tenant, t.user_id,
@@ -952,7 +969,7 @@ BEGIN
         SELECT t.place, t.slot, t.tenant, t.user_id, t.seq, t.id, b.rev, b.seq AS head, b.unread,
             b.unseen, max(t.n) FILTER (WHERE t.mark IS NULL) AS made,
             max(t.edit) FILTER (WHERE t.mark IS NULL) AS edit,
-            max(t.fields) FILTER (WHERE t.digest = '') AS fields
+            max(t.fields) AS fields
         FROM target t
         JOIN box b ON b.slot = t.slot AND b.tenant = t.tenant AND b.user_id = t.user_id
         WHERE t.id IS NOT NULL

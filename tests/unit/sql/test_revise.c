@@ -373,6 +373,13 @@ static void await_wait(PGconn *pg, PGconn *waiting)
     cr_assert(waits);
 }
 
+static void expect_answered(PGconn *pg)
+{
+    for (PGresult *result; (result = PQgetResult(pg)) != NULL; PQclear(result)) {
+        cr_assert_eq(PQresultStatus(result), PGRES_TUPLES_OK, "%s", PQerrorMessage(pg));
+    }
+}
+
 /* A sweep has seen a change which another one ends before it gets there. */
 Test(postgres, a_change_that_has_ended_does_not_come_again_as_a_retraction)
 {
@@ -393,12 +400,43 @@ Test(postgres, a_change_that_has_ended_does_not_come_again_as_a_retraction)
     cr_assert(PQsendQuery(sweep, "SELECT peal.audience_sweep(100, -1, 100)"));
     await_wait(other, sweep);
     expect_done(other, "DELETE FROM peal.audience_change WHERE n = 2; COMMIT");
-    for (PGresult *result; (result = PQgetResult(sweep)) != NULL; PQclear(result)) {
-        cr_assert_eq(PQresultStatus(result), PGRES_TUPLES_OK, "%s", PQerrorMessage(sweep));
-    }
+    expect_answered(sweep);
     PQfinish(sweep);
     PQfinish(other);
     (void)sweep_until(&harness, 1);
     cr_expect_eq(position_of(&harness, user_of("ann")).unread, 2, "nothing was taken back");
+    harness_close(&harness);
+}
+
+/* A digest is being given what a post says when the post is changed again. */
+Test(postgres, a_digest_gets_a_change_that_came_while_it_got_the_one_before)
+{
+    char url[URL_MAX];
+    struct harness harness;
+    harness_url("postgres", url);
+    harness_open(&harness, url);
+    cr_expect(subscribe_to(&harness, "ann", "news"));
+    struct store_audience_post posts[] = {post_of("news", 1), post_of("news", 2)};
+    for (size_t i = 0; i < ARRAY_LEN(posts); i++) {
+        posts[i].digest_ms = 1000000;
+        post_many(&harness, &posts[i]);
+    }
+    expect_title(&harness, "ann", "Paid", 2);
+    revise_post(&harness, &posts[1], &new_title);
+    PGconn *other = PQconnectdb(url);
+    PGconn *reader = PQconnectdb(url);
+    expect_done(other, "BEGIN; SELECT FROM peal.notification FOR UPDATE");
+    char enter[256];
+    (void)snprintf(enter, sizeof(enter),
+        "SELECT peal.enter(ARRAY[%u]::smallint[], ARRAY[''], ARRAY['ann'], 10, true)",
+        slot_of(BYTES(""), BYTES("ann")));
+    cr_assert(PQsendQuery(reader, enter));
+    await_wait(other, reader);
+    revise_post(&harness, &posts[1], &newest_title);
+    expect_done(other, "COMMIT");
+    expect_answered(reader);
+    PQfinish(reader);
+    PQfinish(other);
+    expect_title(&harness, "ann", "newest", 4);
     harness_close(&harness);
 }
