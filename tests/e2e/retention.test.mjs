@@ -135,7 +135,7 @@ for (const [name, start] of Object.entries(storesWith(AGE))) {
       assert.deepEqual([id, await titles(rig.hubs[1], user, 'old')], [first.body.id, ['kept']]);
       await until(() => device.counts.at(-1)?.count === 0, 'the device counts none');
       await until(async () => (await rig.hubs[0].api('DELETE', `${POSTS}/${many.body.id}`)).status === 404, 'the post goes too');
-      assert.deepEqual(await titles(rig.hubs[0], away), []);
+      await until(async () => (await titles(rig.hubs[0], away)).length === 0, 'what was there of another part of the walk');
       const { ready } = await overWs(rig.hubs[0], away, 'json');
       assert.deepEqual([ready.seq, ready.unread], [1, 0], 'who was away has no number of it');
       await post({ user, title: 'new' });
