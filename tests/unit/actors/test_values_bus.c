@@ -111,6 +111,15 @@ static bool is_up(const struct bus_link *link)
     return link->played->up;
 }
 
+static char *copy_text(struct bytes text)
+{
+    char *copy = calloc(1, text.len + 1);
+    if (text.len > 0) {
+        memcpy(copy, text.at, text.len);
+    }
+    return copy;
+}
+
 static void send_command(struct bus_link *link, const struct bytes *argv, size_t argc,
     uint32_t timeout_ms, bus_reply_fn fn, void *context)
 {
@@ -121,7 +130,7 @@ static void send_command(struct bus_link *link, const struct bytes *argv, size_t
     struct command *command = &played->commands[played->count++];
     *command = (struct command){.argc = argc, .fn = fn, .context = context};
     for (size_t i = 0; i < argc; i++) {
-        command->words[i] = strndup(argv[i].len > 0 ? argv[i].at : "", argv[i].len);
+        command->words[i] = copy_text(argv[i]);
     }
 }
 
