@@ -117,11 +117,14 @@ static bool may_keep(
            epoch == op->epoch && (!flight->changed || flight->version == op->result.version);
 }
 
-/* Keep what Redis has answered, or forget what was there. */
+/* Keep what Redis has answered, or forget what was there. Without Redis memory is what answered. */
 static void keep(const struct values *values, const struct value_flight *flight,
     const struct value_op *op, struct value_body body)
 {
     struct bytes name = value_op_name(op);
+    if (values->local != NULL) {
+        return;
+    }
     if (!may_keep(values, flight, op) || body.bytes == NULL) {
         value_memory_remove(values->memory, name);
         return;

@@ -204,6 +204,10 @@ for (const [name, start] of Object.entries(rigs)) {
       }));
       assert.equal(fills, 1);
       assert.ok(answers.every((value) => value === 'made'));
+      for (const node of [...rig.nodes, ...rig.nodes]) { // who comes later finds it, too, and it stays
+        assert.equal((await node.lease(key)).body.value, 'made');
+        assert.equal(await node.get(key), 'made');
+      }
     });
 
     test('who fills too late is refused, and it is the turn of one who waits', async () => {

@@ -309,6 +309,29 @@ Test(values, of_many_callers_one_fills_and_the_others_wait)
     tear_down(world);
 }
 
+Test(values, what_a_lease_finds_stays)
+{
+    struct world *world = set_up();
+    char at[64];
+    (void)put(world, "a", "1");
+    for (unsigned i = 0; i < 3; i++) {
+        cr_assert_eq(ask(world, make_lease("a", 0), at).outcome, VALUE_HIT);
+        cr_assert_str_eq(at, "1");
+    }
+    cr_assert_eq(get(world, "a", at).outcome, VALUE_HIT);
+    cr_assert_str_eq(at, "1");
+    struct value_result first = ask(world, make_lease("b", 0), at);
+    struct one *waiter = make_lease("b", FILL_MS);
+    begin(world, waiter);
+    cr_assert_eq(ask(world, make_fill("b", "2", NULL, first.token), at).outcome, VALUE_DONE);
+    cr_assert_eq(waiter->op.result.outcome, VALUE_HIT);
+    drop_one(waiter);
+    cr_assert_eq(
+        ask(world, make_lease("b", 0), at).outcome, VALUE_HIT); /* it came too late to wait */
+    cr_assert_eq(SUM(world, fills), 1);
+    tear_down(world);
+}
+
 Test(values, who_fills_too_late_has_lost_it_and_the_next_one_fills)
 {
     struct world *world = set_up();
