@@ -31,9 +31,9 @@ static int find(struct sqlite_db *db, struct store_edit *edit)
 /* What its post to many was given before comes first: of two changes the later one holds. */
 static int renew(struct sqlite_db *db, struct store_edit *edit, const struct store_user *who)
 {
-    int status = edit->item.audience != AUDIENCE_NONE
-                     ? sqlite_audience_renew(db, who, edit->id, request_result(&edit->base))
-                     : 0;
+    bool has_posts = edit->item.audience != AUDIENCE_NONE || edit->item.digest.len > 0;
+    int status =
+        has_posts ? sqlite_audience_renew(db, who, edit->id, request_result(&edit->base)) : 0;
     return status > 0 ? find(db, edit) : status;
 }
 

@@ -2207,10 +2207,10 @@ BEGIN
         age := coalesce(ages[array_position(spaces, space)], usual_age);
         FOR post IN
             SELECT p.n, p.kind, p.name, p.created_at, p.ended FROM peal.audience_post p
-            WHERE p.tenant = space AND p.n > place.rev AND age > 0 ORDER BY p.n LIMIT most
+            WHERE p.tenant = space AND p.n > place.rev AND age > 0 ORDER BY p.n LIMIT most + 1
         LOOP
             EXIT WHEN post.created_at > instant - age;
-            IF looked >= most THEN
+            IF looked > most THEN -- so that each step comes further, whatever `most` is
                 RETURN;
             END IF;
             looked := looked + 1;

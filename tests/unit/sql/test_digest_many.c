@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <uv.h>
 
+#include "codec/base/clock.h"
 #include "codec/base/status.h"
 #include "codec/notification_digest.h"
 #include "sql/store_forget.h"
@@ -573,6 +574,36 @@ BOTH(of_two_changes_of_a_digest_the_later_one_holds)
     expect_titles(edit.item.digest, "late first ");
     store_request_finish(&edit.base);
     expect_newest(&harness, ann, 2, 0, "late first ");
+    harness_close(&harness);
+}
+
+/* Also of one that shows what was to one user. */
+BOTH(of_two_ends_of_a_digest_the_later_one_holds)
+{
+    enum { LATER = 1000000 };
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_user ann = user_of("ann");
+    cr_expect(subscribe_to(&harness, "ann", "news"));
+    struct store_audience_post first = say(&harness, 1, 0, "first");
+    expect_position(&harness, ann, 1, 1, 1);
+    struct store_row row = comment_of(ann, 2, 1);
+    put_row(&harness, &row);
+    uint64_t end = (uint64_t)clock_wall_ms() + LATER;
+    const struct store_revise change = {
+        .fields = NOTIFICATION_EDIT_EXPIRES, .expires_at = end + LATER, .at = end};
+    revise_post(&harness, &first, &change);
+    struct store_edit edit = {
+        .base.op = STORE_EDIT, .fields = NOTIFICATION_EDIT_EXPIRES, .expires_at = end, .at = end};
+    memcpy(edit.id, row.id, NOTIFICATION_ID_LEN);
+    cr_assert_eq(harness_run(&harness, 0, &edit.base), 0);
+    cr_expect_eq(edit.position.rev, 4, "%lu", edit.position.rev);
+    store_request_finish(&edit.base);
+    struct store_list list = {.base.op = STORE_LIST, .who = ann, .limit = 2};
+    cr_assert_eq(harness_run(&harness, 0, &list.base), 0);
+    cr_assert_eq(list.count, 1);
+    cr_expect_eq(list.items[0].expires_at, end, "%lu, not %lu", list.items[0].expires_at, end);
+    store_request_finish(&list.base);
     harness_close(&harness);
 }
 
