@@ -139,6 +139,11 @@ struct actor_config {
         void *context, const struct identity *who, unsigned n, char *at, struct bytes *ret_room);
     /* Whether users may subscribe themselves to `topic`. NULL: to none. Pure. */
     bool (*topic_self)(void *context, struct bytes topic);
+    /*
+     * Whether `who` may read the value of `key` in its own tenant: 0 or STATUS_DENIED,
+     * STATUS_INVALID where it can be no key. NULL: nobody may. Pure.
+     */
+    int (*value_access)(void *context, const struct identity *who, struct bytes key);
     /* Collision-resistant 128-bit hash. */
     void (*hash128)(struct bytes content, uint8_t ret_hash[16]);
 };

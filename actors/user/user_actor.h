@@ -113,6 +113,10 @@ void user_typing_tell_end(struct user *user);
 /* Tell nobody; the user has a busy part. */
 void user_typing_stop(struct user *user);
 
+/* Values (user_values.c). */
+
+void user_values_get(const struct client_call *call);
+
 /* What is said (user_talk.c). */
 
 void user_talk_send(const struct client_call *call);

@@ -270,6 +270,7 @@ export class Peal<Data = unknown> extends Emitter<PealEvents<Data>> {
   subscribe(topic: string): Promise<{ topic: string; changed: boolean }>;
   unsubscribe(topic: string): Promise<{ topic: string; changed: boolean }>;
   topics(): Promise<string[]>;
+  value<Value = unknown>(key: string): Promise<{ value: Value; version: number; expiresAt: string; stale?: true }>;
   preferences(): Promise<StoredPreferences>;
   setPreferences(preferences: Preferences): Promise<StoredPreferences>;
   presence(users: string[]): Promise<Record<string, { online: boolean; lastSeen: string | null }>>;

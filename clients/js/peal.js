@@ -835,6 +835,13 @@ export class Peal extends Emitter {
     return all;
   }
 
+  // What a backend keeps under that key, where the hub's settings open it to clients: {value, version, expiresAt, stale?}.
+  // It rejects with `not_found` where nothing is kept.
+  async value(key) {
+    const { ok, ...answer } = await this.request('value:get', { key });
+    return answer;
+  }
+
   // Resolves with {ok, id}. With the same `nonce`, a message that was sent is not sent again.
   send(roomId, message, { type, nonce = makeNonce() } = {}) {
     this.typing(roomId, false);

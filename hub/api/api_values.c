@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "actors/values/value_call.h"
+#include "actors/values/value_json.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
@@ -43,7 +44,7 @@ static void answer_value(struct http_request *request, const struct value_op *op
 {
     struct builder out = {.max = UINT32_MAX};
     json_write_open(&out, '{');
-    bool whole = api_values_write(&op->result, &out);
+    bool whole = value_json_write(&op->result, &out);
     json_write_close(&out, '}');
     if (whole) {
         api_answer(request, 200, cache_header(op->result.outcome), &out);

@@ -56,10 +56,6 @@ struct api_error api_values_read_tags(struct bytes array, struct buf **ret_tags)
 /* Why nothing was done, of a result that is none of HIT, STALE, MISS, FILL and DONE. */
 struct api_error api_values_outcome(const struct value_op *op);
 
-/* The members of a value that was found: value, version, expiresAt. False: it cannot be unpacked.
- */
-MUST_CHECK bool api_values_write(const struct value_result *result, struct builder *out);
-
 /* Append `"error":{…}` of a result that is a refusal. */
 void api_values_write_error(const struct value_op *op, struct builder *out);
 

@@ -297,17 +297,3 @@ void api_values_write_error(const struct value_op *op, struct builder *out)
     }
     builder_byte(out, '}');
 }
-
-bool api_values_write(const struct value_result *result, struct builder *out)
-{
-    struct bytes bytes = buf_bytes(result->body.bytes);
-    json_write_key(out, "value");
-    if (result->body.raw == 0) {
-        builder_add(out, bytes);
-    } else if (zip_unpack(bytes, result->body.raw, out) == STATUS_INVALID) {
-        return false;
-    }
-    json_write_u64(out, "version", result->version);
-    json_write_time(out, "expiresAt", result->expires_ms);
-    return true;
-}

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "actors/values/value_call.h"
+#include "actors/values/value_json.h"
 #include "actors/values/value_drop.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
@@ -144,7 +145,7 @@ static void write_found(const struct value_op *op, struct builder *out)
     size_t behind = builder_bytes(out).len;
     if (found) {
         json_write_open(out, '{');
-        found = api_values_write(&op->result, out);
+        found = value_json_write(&op->result, out);
         json_write_close(out, '}');
     }
     if (!found) {

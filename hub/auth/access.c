@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads rules of rooms from the settings into a table of types, and asks it.
+ * Reads rules of rooms, and of values, from the settings into a table of types, and asks it.
  */
 #include "hub/auth/access.h"
 
@@ -45,6 +45,7 @@ struct access {
     struct map types; /* by name */
     struct type **list; /* in the order of the configuration, for match */
     size_t count;
+    bool closed; /* of values: nothing holds for names of no type, and `user` is a type as any */
 };
 
 static struct bytes key_of_type(const void *object)
@@ -68,7 +69,7 @@ static bool cut(struct bytes text, struct bytes *ret_before, struct bytes *ret_b
 
 static int refuse(struct builder *error, const char *type, const char *word, const char *why)
 {
-    builder_printf(error, "room type \"%.64s\": \"%.100s\" %s", type, word, why);
+    builder_printf(error, "type \"%.64s\": \"%.100s\" %s", type, word, why);
     return STATUS_INVALID;
 }
 
@@ -212,7 +213,7 @@ static int fill_type(
 static int add_type(
     struct access *access, const struct access_type_options *options, struct builder *error)
 {
-    if (strcmp(options->name, "user") == 0) {
+    if (!access->closed && strcmp(options->name, "user") == 0) {
         return refuse(error, "user", "user", "has a rule of its own and cannot be configured");
     }
     struct bytes name = bytes_str(options->name);
@@ -254,11 +255,12 @@ static void add_defaults(struct access *access)
     }
 }
 
-int access_create(const struct access_type_options *types, size_t count, struct builder *error,
-    struct access **ret_access)
+static int create(const struct access_type_options *types, size_t count, bool closed,
+    struct builder *error, struct access **ret_access)
 {
     enum { DEFAULTS = 5 };
     struct access *access = mem_alloc(sizeof(*access));
+    access->closed = closed;
     map_init(&access->types, key_of_type);
     access->list = mem_alloc_array(count + DEFAULTS, sizeof(struct type *));
     for (size_t i = 0; i < count; i++) {
@@ -268,9 +270,23 @@ int access_create(const struct access_type_options *types, size_t count, struct 
             return status;
         }
     }
-    add_defaults(access);
+    if (!closed) {
+        add_defaults(access);
+    }
     *ret_access = access;
     return 0;
+}
+
+int access_create(const struct access_type_options *types, size_t count, struct builder *error,
+    struct access **ret_access)
+{
+    return create(types, count, false, error, ret_access);
+}
+
+int access_create_closed(const struct access_type_options *types, size_t count,
+    struct builder *error, struct access **ret_access)
+{
+    return create(types, count, true, error, ret_access);
 }
 
 void access_destroy(struct access *access)
@@ -297,6 +313,7 @@ static bool matches_name(const char *pattern, struct bytes room)
     return bytes_eq(text, room);
 }
 
+/* NULL: it is of no type, of a table that is closed. */
 static const struct type *find_type(const struct access *access, struct bytes room)
 {
     struct bytes before;
@@ -416,10 +433,11 @@ int access_check(const struct access *access, const struct claims *claims, struc
     }
     struct bytes before = {0};
     struct bytes id = {0};
-    if (cut(room, &before, &id) && bytes_eq(before, BYTES("user"))) {
+    if (cut(room, &before, &id) && bytes_eq(before, BYTES("user")) && !access->closed) {
         return bytes_eq(id, claims_user(claims)) ? 0 : STATUS_DENIED;
     }
-    return any_lets_in(&find_type(access, room)->join, claims, room, id) ? 0 : STATUS_DENIED;
+    const struct type *type = find_type(access, room);
+    return type != NULL && any_lets_in(&type->join, claims, room, id) ? 0 : STATUS_DENIED;
 }
 
 bool access_may_send(const struct access *access, const struct claims *claims, struct bytes room)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * access - which rooms a user may join (protocol: Rooms).
+ * access - which rooms a user may join (protocol: Rooms), and which values it may read.
  *
  * A room's type is what stands before the first ':' of its name, or, for a name without one, the
  * type that has it in `match`; never what a client claims. Each type has rules, any of which lets
@@ -54,6 +54,13 @@ struct access;
  * type that is there twice, or `user`.
  */
 MUST_CHECK int access_create(const struct access_type_options *types, size_t count,
+    struct builder *error, struct access **ret_access);
+
+/*
+ * The same for names of values, which have no built-in types: one of no type lets nobody in, and
+ * `user` may be configured.
+ */
+MUST_CHECK int access_create_closed(const struct access_type_options *types, size_t count,
     struct builder *error, struct access **ret_access);
 
 /* Free the table; NULL is allowed. */

@@ -92,6 +92,14 @@ struct config_topic_type {
 #include "hub/config/config_blocks.def"
 };
 
+/* Which values clients may read; of no type: none. */
+struct config_value_type {
+    const char *name;
+    const char *where; /* "peal.conf:12", or "default" */
+#define VALUE_TYPE(type, option, member, ...) CONFIG_C_##type member;
+#include "hub/config/config_blocks.def"
+};
+
 /* What holds for a tenant instead of what holds for all; CONFIG_INHERIT: nothing is said here. */
 struct config_tenant {
     const char *name;
@@ -137,6 +145,8 @@ struct config {
     size_t room_type_count;
     struct config_topic_type *topic_types;
     size_t topic_type_count;
+    struct config_value_type *value_types;
+    size_t value_type_count;
     struct config_tenant *tenants;
     size_t tenant_count;
     struct config_notification_type *notification_types;

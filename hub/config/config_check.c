@@ -287,6 +287,24 @@ static int check_room_types(const struct config *config, struct config_error *er
     return 0;
 }
 
+static int check_value_types(const struct config *config, struct config_error *error)
+{
+    for (size_t i = 0; i < config->value_type_count; i++) {
+        const struct config_value_type *type = &config->value_types[i];
+        if (type->name[0] == 0 || strpbrk(type->name, "/:") != NULL) {
+            return config_draft_refuse(error,
+                "%s: value_type \"%.64s\": a name without / and : is needed", type->where,
+                type->name);
+        }
+        int status = check_rules(type->where, type->name, "access", &type->access,
+            "any|deny|tenant|role:|pattern:", error);
+        if (status < 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
 static int check_namespaces(const struct config *config, struct config_error *error)
 {
     for (size_t i = 0; i < config->namespace_count; i++) {
@@ -393,6 +411,7 @@ static int check_types(struct config *config, struct config_error *error)
 {
     int status = check_room_types(config, error);
     status = status < 0 ? status : check_topic_types(config, error);
+    status = status < 0 ? status : check_value_types(config, error);
     return status < 0 ? status : check_retention(config, error);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lends the actors what hub/ knows: rules of rooms, namespaces, origins.
+ * Lends the actors what hub/ knows: rules of rooms, values, namespaces, origins.
  */
 #include "hub/node/hub_rules.h"
 
@@ -34,6 +34,26 @@ int hub_make_rules(const struct config *config, struct builder *error, struct ac
     return status;
 }
 
+int hub_make_value_rules(
+    const struct config *config, struct builder *error, struct access **ret_access)
+{
+    size_t count = config->value_type_count;
+    struct access_type_options *types = mem_alloc_array(count + 1, sizeof(*types));
+    for (size_t i = 0; i < count; i++) {
+        const struct config_value_type *type = &config->value_types[i];
+        types[i] = (struct access_type_options){
+            .name = type->name,
+            .rules = type->access.items,
+            .rule_count = type->access.count,
+            .match = type->match.items,
+            .match_count = type->match.count,
+        };
+    }
+    int status = access_create_closed(types, count, error, ret_access);
+    mem_free(types);
+    return status;
+}
+
 /* Whether a word `role:NAME` names the role of `who`. */
 static bool is_role(struct bytes word, const struct claims *who)
 {
@@ -61,6 +81,12 @@ bool hub_room_may_send(void *context, const struct identity *who, struct bytes r
 {
     const struct hub_settings *settings = context;
     return access_may_send(settings->access, identity_claims(who), room);
+}
+
+int hub_value_access(void *context, const struct identity *who, struct bytes key)
+{
+    const struct hub_settings *settings = context;
+    return access_check(settings->value_access, identity_claims(who), key);
 }
 
 bool hub_topic_self(void *context, struct bytes topic)

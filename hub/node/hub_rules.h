@@ -18,6 +18,10 @@ struct config;
 MUST_CHECK int hub_make_rules(
     const struct config *config, struct builder *error, struct access **ret_access);
 
+/* The same of which values clients may read. */
+MUST_CHECK int hub_make_value_rules(
+    const struct config *config, struct builder *error, struct access **ret_access);
+
 /* See actor_config.room_access; `context` is the struct hub_settings. Any shard's thread. */
 int hub_room_access(
     void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules);
@@ -27,6 +31,9 @@ bool hub_room_may_send(void *context, const struct identity *who, struct bytes r
 
 /* See actor_config.room_type; `context` is the struct hub_settings. Any shard's thread. */
 struct bytes hub_room_type(void *context, struct bytes room);
+
+/* See actor_config.value_access; `context` is the struct hub_settings. Any shard's thread. */
+int hub_value_access(void *context, const struct identity *who, struct bytes key);
 
 /* See actor_config.topic_self; `context` is the struct hub_settings. Any shard's thread. */
 bool hub_topic_self(void *context, struct bytes topic);

@@ -17,6 +17,7 @@ void hub_settings_destroy(struct api_settings *api)
 {
     struct hub_settings *settings = container_of(api, struct hub_settings, api);
     access_destroy(settings->access);
+    access_destroy(settings->value_access);
     origin_list_destroy(api->origins);
     proxies_destroy(settings->proxies);
     apikey_set_destroy(api->keys);

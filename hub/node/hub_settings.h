@@ -29,6 +29,7 @@ struct hub_settings {
     struct actor_config actors;
     struct session_config *sessions; /* NULL before settings_make_rest */
     struct access *access;
+    struct access *value_access;
     struct proxies *proxies;
     struct jwt_keys *jwt;
     struct preferences *preferences; /* everybody's, where users do not say it themselves */

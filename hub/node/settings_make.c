@@ -139,9 +139,12 @@ static struct recovery_limits recovery_limits(const struct config *config)
     };
 }
 
-/* Whether a key may be used for values. */
+/* Whether a key may be used for values, or clients may read some. */
 static bool has_values(const struct config *config)
 {
+    if (config->value_type_count > 0) {
+        return true;
+    }
     for (size_t i = 0; i < config->api_key_count; i++) {
         const struct config_list *scopes = &config->api_keys[i].scopes;
         for (size_t j = 0; j < scopes->count; j++) {
@@ -220,6 +223,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .may_connect = hub_may_connect,
         .room_type = hub_room_type,
         .topic_self = hub_topic_self,
+        .value_access = hub_value_access,
         .recovers = hub_recovers,
         .auto_join = hub_auto_join,
         .hash128 = crypto_hash128,
@@ -314,6 +318,9 @@ int settings_make(const struct hub *hub, const struct config *config, struct bui
     settings->api.destroy = hub_settings_destroy;
     atomic_init(&settings->api.refs, 1);
     int status = hub_make_rules(config, error, &settings->access);
+    if (status == 0) {
+        status = hub_make_value_rules(config, error, &settings->value_access);
+    }
     if (status == 0) {
         status = make_keys(settings, hub->dev_key, error);
     }

@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { startHub } from './support/hub.mjs';
 import { startPostgres } from './support/postgres.mjs';
 import { startRedis } from './support/redis.mjs';
-import { until } from './support/wait.mjs';
+import { until, within } from './support/wait.mjs';
 
 const FULL = process.env.PEAL_FULL === '1';
 const KEY = 'values-0123456789ab';
@@ -440,4 +440,117 @@ test('a node that does not hear what others change serves nothing from memory, a
   await deaf.stop();
   await redis.stop();
   await postgres.stop();
+});
+
+// The values that clients may read, and those that they may not.
+const TYPES = `value_type "board" { }
+value_type "own" { access = {"pattern:own:{sub}"} }
+value_type "words" { access = {any} match = {"motd", "flag*"} }
+value_type "staff" { access = {"role:staff"} }
+value_type "shut" { access = {"deny"} }
+`;
+
+// One call, in each of the ways in: {ok, …} as the client is answered.
+const WAYS = {
+  'Socket.IO': async (hub, user, claims) => {
+    const socket = hub.socketIo(user, { claims });
+    await within(new Promise((resolve) => socket.once('hub:ready', resolve)), 'hub:ready');
+    return (...args) => within(socket.emitWithAck('value:get', ...args), 'value:get');
+  },
+  '/ws': async (hub, user, claims) => {
+    const client = await hub.plain(user, { claims });
+    return (...args) => client.request('value:get', ...args);
+  },
+  '/ws in MessagePack': async (hub, user, claims) => {
+    const client = await hub.plain(user, { claims, encoding: 'msgpack' });
+    return (...args) => client.request('value:get', ...args);
+  },
+};
+
+for (const [name, connect] of Object.entries(WAYS)) {
+  test(`clients read what a value_type opens to them, over ${name}`, async () => {
+    const redis = await startRedis();
+    const hub = await startHub({ redis, config: CONFIG + TYPES + 'limits { outbound_bytes = 16KiB outbound_max = 64KiB }\n', env: { PEAL_SHARDS: '3' } });
+    const node = new Values(hub);
+    const ann = await connect(hub, 'ann', { role: 'staff' });
+    const bob = await connect(hub, 'bob', {});
+    const [board, large, huge] = [newKey('board'), newKey('board'), newKey('board')];
+    const put = await node.put(board, { täxt: [1, null, '\u0001'] });
+    await node.put(large, 'large '.repeat(6000));
+    await node.put(huge, 'huge '.repeat(20_000));
+    for (const key of ['own:ann', 'staff:x', 'shut:x', 'other:x', 'motd', 'flags', 'board']) await node.put(key, key);
+
+    for (const argument of [{ key: board }, board]) {
+      const { ok, value, version, expiresAt, ...rest } = await bob(argument);
+      assert.deepEqual({ ok, value, version, expiresAt, rest }, { ok: true, value: { täxt: [1, null, '\u0001'] }, ...put, rest: {} });
+    }
+    assert.equal((await bob(large)).value, 'large '.repeat(6000));
+    assert.equal((await bob(huge)).error, 'too_large'); // more than may wait for a client: it is told so, and goes on
+    const many = await Promise.all(Array.from({ length: 10 }, () => bob(large))); // more than may wait at once
+    assert.ok(many.every((answer) => answer.value === 'large '.repeat(6000) || answer.error === 'rate_limited'), JSON.stringify(many).slice(0, 300));
+    assert.ok(many.some((answer) => answer.ok));
+    const may = async (call, key) => {
+      const answer = await call({ key });
+      assert.ok(answer.ok ? answer.value === key : answer.error === 'forbidden', JSON.stringify(answer));
+      return answer.ok;
+    };
+    const keys = ['own:ann', 'staff:x', 'shut:x', 'other:x', 'motd', 'flags', 'board'];
+    const allowed = async (call) => {
+      const list = [];
+      for (const key of keys) if (await may(call, key)) list.push(key);
+      return list;
+    };
+    assert.deepEqual(await allowed(ann), ['own:ann', 'staff:x', 'motd', 'flags']);
+    assert.deepEqual(await allowed(bob), ['motd', 'flags']);
+    assert.equal((await ann('own:bob')).error, 'forbidden');
+    assert.equal((await bob(newKey('board'))).error, 'not_found');
+    for (const wrong of ['', 'a/b', 'x'.repeat(201), 7, {}, { key: null }, ['board'], undefined]) {
+      const answer = wrong === undefined ? await bob() : await bob(wrong);
+      assert.deepEqual([answer.ok, answer.error, answer.field], [false, 'invalid_field', 'key'], JSON.stringify(wrong));
+    }
+
+    await node.put('board:ends', 'was', { ttl: 1 });
+    await until(async () => (await bob('board:ends')).error === 'not_found', 'its end');
+    const { fill } = (await node.lease('board:ends')).body;
+    const stale = await bob('board:ends');
+    assert.deepEqual([stale.value, stale.stale], ['was', true]);
+    await node.put('board:ends', 'is', { lease: fill });
+    await until(async () => (await bob('board:ends')).value === 'is', 'what was filled');
+    await redis.kill();
+    await until(async () => (await bob(board)).error === 'not_found', 'Redis is away: it is not there');
+    await redis.restart();
+    await hub.stop();
+    await redis.stop();
+  });
+}
+
+test('clients read values of their own tenant, and none without a value_type', async () => {
+  const hub = await startHub({ config: `${API_KEY}${TYPES}auth { tenants = on }\n` });
+  const [one, two, none] = [new Values(hub, KEY, 'one'), new Values(hub, KEY, 'two'), new Values(hub)];
+  await one.put('board:a', 1);
+  await two.put('board:a', 2);
+  await none.put('board:a', 0);
+  for (const [tenant, value] of [['one', 1], ['two', 2], [undefined, 0]]) {
+    const client = await hub.plain('ann', { claims: tenant && { tenant } });
+    assert.equal((await client.request('value:get', 'board:a')).value, value);
+  }
+  await hub.stop();
+
+  const shut = await startHub({ config: API_KEY });
+  await new Values(shut).put('board:a', 1);
+  const client = await shut.plain('ann');
+  assert.equal((await client.request('value:get', 'board:a')).error, 'forbidden');
+  await shut.stop();
+});
+
+test('a value_type that is loaded again holds from then on', async () => {
+  const hub = await startHub({ config: API_KEY });
+  await new Values(hub).put('board:a', 1);
+  const client = await hub.plain('ann');
+  assert.equal((await client.request('value:get', 'board:a')).error, 'forbidden');
+  hub.options.config = API_KEY + TYPES;
+  hub.arguments(); // writes the file
+  hub.reload();
+  await until(async () => (await client.request('value:get', 'board:a')).value === 1, 'it is opened');
+  await hub.stop();
 });

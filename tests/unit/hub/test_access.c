@@ -336,3 +336,36 @@ Test(access, refuses_what_is_no_rule)
         builder_reset(&error);
     }
 }
+
+Test(access, of_values_is_closed)
+{
+    static const char *const any[] = {"any"};
+    static const char *const own[] = {"pattern:user:{sub}", "role:admin"};
+    static const char *const words[] = {"motd", "flag*"};
+    static const struct access_type_options types[] = {
+        {.name = "board", .rules = any, .rule_count = 1, .match = words, .match_count = 2},
+        {.name = "user", .rules = own, .rule_count = 2},
+    };
+    static const struct {
+        const char *key;
+        int status;
+    } cases[] = {{"board:x", 0}, {"board", STATUS_DENIED}, {"motd", 0}, {"flags", 0},
+        {"fla", STATUS_DENIED}, {"user:alice", 0}, {"user:bob", STATUS_DENIED},
+        {"public:x", STATUS_DENIED}, {"public", STATUS_DENIED}, {"company:acme", STATUS_DENIED},
+        {"tenant:acme", STATUS_DENIED}, {"lobby", STATUS_DENIED}, {"", STATUS_INVALID},
+        {"board:a/b", STATUS_INVALID}};
+    struct claims_fields claims = alice();
+    struct builder error = {.max = 1000};
+    struct access *access = NULL;
+    cr_assert_eq(access_create_closed(types, ARRAY_LEN(types), &error, &access), 0);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        expect(access, &claims, cases[i].key, cases[i].status);
+    }
+    claims.role = BYTES("admin");
+    expect(access, &claims, "user:bob", 0);
+    expect(access, &claims, "admin:x", STATUS_DENIED);
+    access_destroy(access);
+    cr_assert_eq(access_create_closed(NULL, 0, &error, &access), 0);
+    expect(access, &claims, "board:x", STATUS_DENIED);
+    access_destroy(access);
+}

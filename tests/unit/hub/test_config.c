@@ -244,6 +244,8 @@ Test(config, mistakes_in_a_file_name_their_line)
         {"room_type \"a:b\" { }", "without / and :"},
         {"room_type \"a\" { access = {any, friends} }", "\"a\": access: unknown rule \"friends\""},
         {"room_type \"a\" { access = {\"role:\"} }", "unknown rule \"role:\""},
+        {"value_type \"a:b\" { }", "value_type \"a:b\": a name without / and :"},
+        {"value_type \"a\" { access = {claim} }", "\"a\": access: unknown rule \"claim\""},
         {"namespace \"admin\" { }", "must begin with /"},
         {"limits { message_bytes = 2KiB }", "more than limits.message_bytes"},
         {"room_type \"a\" { access = {\"webhook:http://x\"} }", "unknown rule"},
