@@ -4,6 +4,8 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import WebSocket from 'ws';
+import { Peal } from '../../clients/js/peal.js';
 import { startHub } from './support/hub.mjs';
 import { startPostgres } from './support/postgres.mjs';
 import { startRedis } from './support/redis.mjs';
@@ -553,4 +555,36 @@ test('a value_type that is loaded again holds from then on', async () => {
   hub.reload();
   await until(async () => (await client.request('value:get', 'board:a')).value === 1, 'it is opened');
   await hub.stop();
+});
+
+test('peal.js reads values', async () => {
+  const hub = await startHub({ config: API_KEY + TYPES });
+  const { version, expiresAt } = await new Values(hub).put('board:a', { n: 1 });
+  const peal = await new Peal({ WebSocket }).connect(hub.url, { token: () => hub.token('ann') });
+  assert.deepEqual(await peal.value('board:a'), { value: { n: 1 }, version, expiresAt });
+  await assert.rejects(peal.value('board:none'), { code: 'not_found' });
+  await assert.rejects(peal.value('shut:x'), { code: 'forbidden' });
+  peal.close();
+  await hub.stop();
+});
+
+test('who goes before the answer is told nothing, and the node goes on', async () => {
+  const redis = await startRedis();
+  const hub = await startHub({ redis, config: API_KEY + TYPES, env: { PEAL_SHARDS: '3' } });
+  const node = new Values(hub);
+  await node.put('board:a', 'x'.repeat(10_000));
+  for (let i = 0; i < 30; i++) {
+    const client = await hub.plain(`user-${i}`);
+    const packets = Array.from({ length: 50 }, (_, n) => [n + 1, 'value:get', `board:${n % 2 ? 'a' : n}`]);
+    await new Promise((resolve) => client.socket.send(JSON.stringify(packets), resolve));
+    client.cut();
+  }
+  await until(async () => {
+    const { hits, misses } = (await node.good('GET', 'stats')).node;
+    return hits > 0 && misses > 0;
+  }, 'some of them were read');
+  const client = await hub.plain('ann');
+  assert.equal((await client.request('value:get', 'board:a')).ok, true);
+  await hub.stop();
+  await redis.stop();
 });

@@ -43,6 +43,8 @@ async function use(): Promise<void> {
   peal.inbox.on('notification', (item) => item.data.amount);
   // @ts-expect-error items are replaced, never changed
   inbox.items.push(items[0]);
+  const { value, stale } = await peal.value<{ limit: number }>('board:limits');
+  if (stale !== true) console.log(value.limit.toFixed());
   // @ts-expect-error an inbox comes from a Peal
   new Inbox();
   // @ts-expect-error no such state
