@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 #include "actors/values/value_call.h"
-#include "actors/values/value_json.h"
 #include "actors/values/value_drop.h"
+#include "actors/values/value_json.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
