@@ -157,6 +157,8 @@ struct shard_stats {
     uint64_t half_open; /* connections that have sent no whole request, now */
     uint64_t half_open_dropped; /* of these, ended at limits.half_open or for want of memory */
     uint64_t sockets; /* now */
+    uint64_t streams; /* of server-sent events, now */
+    uint64_t streams_resumed; /* of clients that said where they had been */
     uint64_t users; /* now */
     uint64_t rooms; /* room actors now */
     uint64_t events_in; /* client events */
@@ -166,7 +168,8 @@ struct shard_stats {
     uint64_t windowed; /* flushes that waited for the tick */
     uint64_t refused; /* appends refused at an outbox's maximum */
     uint64_t unjoined_dropped; /* polling sessions, at the bound of those that join nothing */
-    uint64_t lags; /* sockets whose inbox began to wait for room in the outbox */
+    uint64_t lags; /* sockets whose inbox began to be read for them alone: no room in the outbox, or
+                      a stream that came back */
     uint64_t bus_refused; /* broadcasts of other nodes and emitters that cannot be taken */
     uint64_t unencoded; /* events and answers that a format could not carry, or without memory */
     uint64_t volatile_dropped;

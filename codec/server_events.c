@@ -4,6 +4,9 @@
  */
 #include "codec/server_events.h"
 
+#include <string.h>
+
+#include "codec/json_scan.h"
 #include "codec/json_write.h"
 #include "codec/notification_json.h"
 
@@ -196,6 +199,23 @@ struct event *server_events_draining(uint64_t reconnect_in_ms)
     begin_object(&out, HUB_DRAINING);
     json_write_u64(&out, "reconnectIn", reconnect_in_ms);
     return end_object(&out, HUB_DRAINING, 0);
+}
+
+struct event *server_events_missed(struct bytes rooms, bool inbox)
+{
+    struct builder out = {0};
+    begin_object(&out, HUB_MISSED);
+    json_write_key(&out, "rooms");
+    json_write_open(&out, '[');
+    for (const char *end; rooms.len > 0; rooms = bytes_skip(rooms, (size_t)(end - rooms.at) + 1)) {
+        end = memchr(rooms.at, '\n', rooms.len);
+        CHECK(end != NULL);
+        json_write_next(&out);
+        json_scan_write_string(&out, bytes_of(rooms.at, (size_t)(end - rooms.at)));
+    }
+    json_write_close(&out, ']');
+    json_write_bool(&out, "inbox", inbox);
+    return end_object(&out, HUB_MISSED, 0);
 }
 
 struct event *server_events_closing(unsigned code, struct bytes reason)

@@ -69,6 +69,9 @@ MUST_CHECK struct event *server_events_draining(uint64_t reconnect_in_ms);
 MUST_CHECK struct event *server_events_closing(unsigned code, struct bytes reason);
 MUST_CHECK struct event *server_events_ping(void);
 
+/* `rooms`: names, each with a '\n' behind it. */
+MUST_CHECK struct event *server_events_missed(struct bytes rooms, bool inbox);
+
 /* What a client did. */
 
 struct server_error {

@@ -256,6 +256,9 @@ void feed_ready(struct inbox *inbox, struct socket *socket)
         .rooms = config->rooms,
     };
     call_emit(socket, server_events_ready(&ready));
+    if (socket->lag != NULL) {
+        go_on(inbox, socket);
+    }
 }
 
 static void unread_changed(struct inbox *inbox)
@@ -595,6 +598,26 @@ static void leave_behind(struct inbox *inbox)
         } else if (socket->outbox->full && bytes_eq(socket_nsp(socket), BYTES("/"))) {
             socket_lag_begin(socket, inbox->rev);
         }
+    }
+}
+
+bool feed_place(const struct socket *socket, uint64_t *ret_rev)
+{
+    if (socket->lag != NULL) {
+        *ret_rev = socket->lag->rev;
+        return *ret_rev != FEED_NOWHERE;
+    }
+    const struct inbox *inbox = socket->user != NULL ? inbox_of(socket->user) : NULL;
+    *ret_rev = inbox != NULL ? inbox->rev : 0;
+    return inbox != NULL && inbox->phase == INBOX_READY;
+}
+
+void feed_resume(struct socket *socket, uint64_t rev)
+{
+    struct inbox *inbox = inbox_of(socket->user);
+    socket_lag_begin(socket, rev);
+    if (inbox->phase == INBOX_READY) {
+        go_on(inbox, socket);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "codec/base/buf.h"
+#include "codec/base/check.h"
 
 struct inbox;
 struct socket;
@@ -28,6 +29,20 @@ void feed_ready(struct inbox *inbox, struct socket *socket);
 
 /* Tell the sockets `unread`: called by the shard at the end of the turn. */
 void feed_tell_unread(struct inbox *inbox);
+
+/* A place that no inbox has. */
+#define FEED_NOWHERE ((uint64_t)INT64_MAX)
+
+/*
+ * The rev up to which a client has had all of its inbox when it has had all that was sent to
+ * `socket` so far; false: not known. Not inside a call of an actor: what it tells may not have been
+ * sent yet.
+ */
+MUST_CHECK bool feed_place(const struct socket *socket, uint64_t *ret_rev);
+
+/* A new socket is of a client that has had its inbox up to `rev`, perhaps elsewhere: it is told
+ * what the store has above that; with FEED_NOWHERE, to list again (hub:resync). */
+void feed_resume(struct socket *socket, uint64_t rev);
 
 /* The outbox of a socket that is behind (socket.h) has room again. */
 void feed_relieved(struct inbox *inbox, uint32_t socket_id);

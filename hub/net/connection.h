@@ -113,6 +113,9 @@ void connection_remote(const struct connection *connection, char ret_text[46]);
 /* The peer's address; false when there is none any more. */
 bool connection_peer(const struct connection *connection, struct sockaddr_storage *ret_peer);
 
+/* Tell the operator that it is closed because an answer has waited for `ms` (slow.h). */
+void connection_report_slow(struct connection *connection, uint64_t ms);
+
 /* Whether the peer has sent what was not read yet: bytes, or its end. */
 bool connection_has_unread(const struct connection *connection);
 

@@ -62,7 +62,7 @@ bool http_cors_preflight(const struct http_server_config *config,
         builder_str(headers, route->method);
         builder_str(headers, "\r\n"
                              "Access-Control-Allow-Headers: Authorization, Content-Type, "
-                             "If-None-Match, X-No-Compression\r\n"
+                             "If-None-Match, Last-Event-ID, X-No-Compression\r\n"
                              "Access-Control-Max-Age: 600\r\n");
     }
     return true;

@@ -27,7 +27,6 @@
 #include "hub/net/http_cors.h"
 #include "hub/net/http_route.h"
 #include "hub/net/loop.h"
-#include "hub/net/slow.h"
 
 enum {
     READ_SIZE = 64 << 10,
@@ -172,11 +171,6 @@ static void go_on(struct server *server, bool keep_alive)
     }
 }
 
-bool http_is_safe(const struct http_request *request)
-{
-    return request->head->method == HTTP1_GET || request->head->method == HTTP1_HEAD;
-}
-
 static bool is_timed(const struct server *server, const struct http_request *request)
 {
     const char *timed = server->config->timed;
@@ -309,15 +303,6 @@ void http_respond_lasting(
                          .body = body,
                          .lasting = takes_behind(request, body)});
 }
-void http_respond_error(
-    struct http_request *request, enum error_code code, const char *message, const char *field)
-{
-    struct builder body = {0};
-    http_route_write_error(&body, code, message, field);
-    http_respond(
-        request, errors_status(code), "application/json", bytes_of(NULL, 0), builder_bytes(&body));
-    builder_reset(&body);
-}
 
 void http_authenticated(struct http_request *request)
 {
@@ -336,6 +321,15 @@ void http_close(struct http_request *request, struct bytes response, enum close_
     end_connection(server, reason, taken);
 }
 
+/* Let go of the connection, which somebody else has from now on. */
+static void let_go(struct server *server)
+{
+    if (server->paused) {
+        connection_resume(server->connection);
+    }
+    free_server(server);
+}
+
 void http_upgrade(struct http_request *request, struct bytes response)
 {
     struct server *server = exchange_of(request)->server;
@@ -344,10 +338,22 @@ void http_upgrade(struct http_request *request, struct bytes response)
     if (!connection_send(server->connection, &out)) {
         connection_close(server->connection, CLOSE_TRANSPORT, false);
     }
-    if (server->paused) {
-        connection_resume(server->connection);
+    let_go(server);
+}
+
+bool http_hand_over(struct http_request *request, struct http_answer *answer)
+{
+    const struct exchange *exchange = exchange_of(request);
+    complete_answer(exchange, answer);
+    answer->framing = HTTP_FRAMING_CLOSE;
+    answer->keep_alive = false;
+    bool taken = put_answer(exchange->server, answer);
+    if (!taken || answer->framing != HTTP_FRAMING_CLOSE || answer->head_only) {
+        go_on(exchange->server, false);
+        return false;
     }
-    free_server(server);
+    let_go(exchange->server);
+    return true;
 }
 
 void *http_context(const struct http_request *request)
@@ -662,13 +668,7 @@ static void on_drained(struct connection *connection)
 /* The peer does not take its answer: it is closed. */
 static bool on_slow(struct connection *connection, uint64_t ms, bool overflow)
 {
-    char remote[46];
-    (void)overflow;
-    connection_remote(connection, remote);
-    slow_report(&(struct slow_peer){.transport = "http",
-        .remote = remote,
-        .bytes = connection_outbox(connection)->bytes,
-        .ms = ms});
+    connection_report_slow(connection, ms);
     return false;
 }
 

@@ -88,4 +88,13 @@ void http_close(struct http_request *request, struct bytes response, enum close_
  */
 void http_upgrade(struct http_request *request, struct bytes response);
 
+/*
+ * Answer with the head alone and give the connection away as http_upgrade does: the new owner
+ * writes the body, which the end of the connection ends. Sets what is the request's in `answer`.
+ * True: the request is gone, its connection is whose connection_own comes in the same turn. False:
+ * it is answered and gone, its connection ends: it asked for the head alone, or there was no
+ * memory.
+ */
+MUST_CHECK bool http_hand_over(struct http_request *request, struct http_answer *answer);
+
 #endif

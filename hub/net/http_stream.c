@@ -68,12 +68,7 @@ static void on_timer(struct timer *timer)
         begin_time(stream);
         return;
     }
-    char remote[46];
-    connection_remote(connection, remote);
-    slow_report(&(struct slow_peer){.transport = "http",
-        .remote = remote,
-        .bytes = left,
-        .ms = slow_patience_ms(shard_of_stream(stream))});
+    connection_report_slow(connection, slow_patience_ms(shard_of_stream(stream)));
     connection_close(connection, CLOSE_SLOW, false);
 }
 

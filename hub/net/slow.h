@@ -12,7 +12,7 @@
 struct shard;
 
 struct slow_peer {
-    const char *transport; /* "websocket", "polling" or "http" */
+    const char *transport; /* "websocket", "polling", "stream" or "http" */
     struct bytes user; /* tenant and user; empty: unknown */
     const char *remote; /* address */
     uint32_t bytes; /* that wait */

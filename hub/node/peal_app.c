@@ -26,6 +26,7 @@
 #include "hub/node/hub_rules.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/node.h"
+#include "hub/node/stream_app.h"
 #include "hub/session/session.h"
 
 enum { TOKEN_MAX = JWT_TOKEN_MAX, PID_MAX = 64, OFFSET_MAX = 128 };
@@ -395,6 +396,9 @@ static const struct app_ops peal_ops = {
     .event = on_event,
     .ack = on_ack,
     .closed = on_closed,
+    .listen = stream_app_listen,
+    .place = stream_app_place,
+    .wants = stream_app_wants,
     .has_namespace = has_namespace,
 };
 

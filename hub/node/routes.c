@@ -16,6 +16,7 @@
 #include "hub/node/node.h"
 #include "hub/node/pages.h"
 #include "hub/node/stats.h"
+#include "hub/session/stream_request.h"
 #include "hub/session/upgrade.h"
 
 enum { ROUTES_MAX = 64 };
@@ -35,6 +36,18 @@ static const struct http_route engine_route = {
 };
 
 static const struct http_route plain_route = {.method = "GET", .path = "/ws", .handler = on_plain};
+
+static void on_stream(struct http_request *request, void *context)
+{
+    struct hub *hub = hub_shard_of_http(context)->hub;
+    stream_request(hub->sessions, request);
+}
+
+static const struct http_route stream_route = {.method = "GET",
+    .path = "/api/v1/stream",
+    .handler = on_stream,
+    .pages = true,
+    .query = STREAM_REQUEST_QUERY};
 
 static void on_passed_waiting(struct http_request *request, void *context)
 {
@@ -81,6 +94,7 @@ const struct http_route *routes_public(const struct config *config)
     engine.max_body = (uint32_t)config->engine_max_payload;
     add(&table, &engine, 1);
     add(&table, &plain_route, 1);
+    add(&table, &stream_route, 1);
     add(&table, api_routes, api_route_count);
     add(&table, stats_routes, stats_route_count);
     if (config->dev) {

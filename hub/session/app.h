@@ -73,6 +73,18 @@ struct app_answer {
     unsigned attachment_count;
 };
 
+/*
+ * What a client that only listens (server-sent events) asks for; borrowed. Of a list each name has
+ * a '\n' behind it.
+ */
+struct app_wishes {
+    struct bytes rooms;
+    struct bytes events; /* names; empty: all */
+    struct bytes place; /* where it was, as app_ops.place wrote it or as anybody may have made it
+                           up; empty: it has not been here before */
+    bool inbox;
+};
+
 struct app_ops {
     /* Decide at once (token checks are local), or let the request wait, once. */
     struct app_verdict (*connect)(
@@ -88,6 +100,17 @@ struct app_ops {
      * once for each `opened`.
      */
     void (*closed)(void *app, struct socket *socket, enum close_reason reason);
+    /* A client that only listens has been told of by `opened`: give it what it asks for. */
+    void (*listen)(void *app, struct socket *socket, const struct app_wishes *wishes);
+    /*
+     * Append the place of a client that has had all that was sent to `socket` so far: text without
+     * control characters, at most 4 KiB. Never called inside a call of an actor. Nothing: it is not
+     * known.
+     */
+    void (*place)(void *app, const struct socket *socket, const struct app_wishes *wishes,
+        struct builder *out);
+    /* Whether the client is to get events of this name. */
+    bool (*wants)(void *app, const struct app_wishes *wishes, struct bytes name);
     /* Whether this namespace exists ("/" and configured ones). */
     bool (*has_namespace)(void *app, struct bytes nsp);
 };

@@ -56,6 +56,9 @@ static void accept(struct session *session, struct bytes nsp, const struct app_v
     deadlines_arm(session);
     const struct app *app = &session->part->config->app;
     app->ops->opened(app->context, socket);
+    if (session_protocol(session)->opened != NULL) {
+        session_protocol(session)->opened(session, socket);
+    }
     if (!told) { /* behind what another namespace has waiting: the client begins again */
         session_end(session, CLOSE_SLOW);
     }

@@ -8,6 +8,8 @@
 
 /* --- the heartbeat ------------------------------------------------------------------------- */
 
+enum { COMMENT_MS = 15000 }; /* unless configured */
+
 /* Set the deadline `ms` from now. */
 static void set_due(struct session *session, uint32_t ms)
 {
@@ -22,10 +24,20 @@ static uint64_t heartbeat_due(const struct session *session)
     return from_now >= 0 ? now + (uint32_t)from_now : now - (uint32_t)(-(int64_t)from_now);
 }
 
+/* Between two signs of life of ours. */
+static uint32_t interval_of(const struct session *session)
+{
+    const struct session_config *config = session->part->config;
+    if (!session_protocol(session)->one_way) {
+        return config->ping_interval_ms;
+    }
+    return config->comment_ms > 0 ? config->comment_ms : COMMENT_MS;
+}
+
 static void await_ping(struct session *session)
 {
     session->awaiting_pong = 0;
-    set_due(session, session->part->config->ping_interval_ms);
+    set_due(session, interval_of(session));
 }
 
 /* The client has shown that it is there: its silence begins anew. */
@@ -72,7 +84,11 @@ static bool process_stood_still(const struct session *session)
 static enum close_reason beat(struct session *session)
 {
     const struct session_config *config = session->part->config;
-    if (!session->awaiting_pong) {
+    if (session_protocol(session)->one_way) {
+        hear(session); /* it cannot say that it is there */
+        await_ping(session);
+        (void)session_send_chunk(session, session->part->pings[session->kind]);
+    } else if (!session->awaiting_pong) {
         session->awaiting_pong = 1;
         session->extended = 0;
         set_due(session, config->ping_timeout_ms);

@@ -78,8 +78,9 @@ struct poll_session {
 /* The session as one that came by polling; NULL if it did not. */
 static inline struct poll_session *poll_session_of(const struct session *session)
 {
-    return session->transport != TRANSPORT_WEBSOCKET ? (struct poll_session *)(void *)session
-                                                     : NULL;
+    bool polled =
+        session->transport == TRANSPORT_POLLING || session->transport == TRANSPORT_UPGRADED;
+    return polled ? (struct poll_session *)(void *)session : NULL;
 }
 
 /* The transport of a session that is polling now, or NULL. */

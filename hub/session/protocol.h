@@ -19,12 +19,16 @@ struct socket;
 /* What a session carries; a row for each kind. */
 struct protocol {
     bool hides_codes; /* its clients see no close codes: an end for a time is a line that breaks */
+    bool one_way; /* its client says nothing: it is not asked for pongs */
     void (*message)(struct session *session, bool binary, struct bytes message);
     void (*packet)(struct session *session, const struct eio_packet *packet); /* of polling */
     /* It has come to the shard of its user. */
     void (*arrived)(struct session *session);
     /* Answer a CONNECT; false when that could not wait behind what waits. `code` may be NULL. */
     bool (*welcome)(struct session *session, struct bytes nsp, struct socket *socket);
+    /* The application has been told of the socket, which may have ended by that. NULL: nothing is
+     * to be done. */
+    void (*opened)(struct session *session, struct socket *socket);
     void (*refuse)(
         struct session *session, struct bytes nsp, struct bytes message, const char *code);
     /* Tell the sockets of a session that ends why; NULL: the close code does. */

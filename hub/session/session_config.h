@@ -43,6 +43,7 @@ struct session_config {
     bool without_websocket;
     uint32_t ping_interval_ms;
     uint32_t ping_timeout_ms;
+    uint32_t comment_ms; /* between comments on a stream of events; 0: 15,000 */
     uint32_t upgrade_timeout_ms; /* from the 101 of a polling session's WebSocket to its `5` */
     uint32_t connect_timeout_ms; /* from the upgrade to the first namespace joined */
     uint32_t rejoin_timeout_ms; /* from the last one left to the next; 0: no limit, as stock */

@@ -38,7 +38,13 @@
 #include "hub/session/transport.h"
 #include "hub/session/unjoined.h"
 
-enum session_kind { SESSION_ENGINE, SESSION_JSON, SESSION_MSGPACK, SESSION_KIND_COUNT };
+enum session_kind {
+    SESSION_ENGINE,
+    SESSION_JSON,
+    SESSION_MSGPACK,
+    SESSION_STREAM,
+    SESSION_KIND_COUNT,
+};
 
 enum {
     SESSION_SOCKETS_MAX = 16, /* namespaces joined at a time, unless configured */
@@ -89,6 +95,7 @@ struct session_part {
     struct timer drain;
     uint64_t drain_until; /* monotonic ms */
     uint32_t drain_over_ms; /* over which those who are sent away come back */
+    uint32_t drain_told_ms; /* when the last one that was sent away is to come back */
     size_t count;
     size_t live; /* of them, not yet ended */
     bool refusing; /* no new sessions */
@@ -171,6 +178,7 @@ struct session {
 };
 
 static_assert(CLOSE_REASON_COUNT <= 32, "session.reason has five bits");
+static_assert(SESSION_KIND_COUNT <= 4 && TRANSPORT_COUNT <= 4, "they have two bits each");
 static_assert(sizeof(struct session) <= 128 + sizeof(struct socket), "idle sessions stay small");
 
 /* Monotonic ms of the current turn. */

@@ -16,6 +16,8 @@
 #include "hub/session/probe.h"
 #include "hub/session/session_core.h"
 #include "hub/session/session_life.h"
+#include "hub/session/stream_session.h"
+#include "hub/session/stream_transport.h"
 #include "hub/session/ws_transport.h"
 
 enum { DRAIN_STEP_MS = 20, RECONNECT_MS = 1000, UNJOINED_MAX = 32768 /* unless configured */ };
@@ -26,12 +28,14 @@ static const struct protocol *const protocols[SESSION_KIND_COUNT] = {
     [SESSION_ENGINE] = &eio_protocol,
     [SESSION_JSON] = &plain_json_protocol,
     [SESSION_MSGPACK] = &plain_msgpack_protocol,
+    [SESSION_STREAM] = &stream_protocol,
 };
 
 static const struct transport *const transports[TRANSPORT_COUNT] = {
     [TRANSPORT_WEBSOCKET] = &ws_transport,
     [TRANSPORT_POLLING] = &polling_transport,
     [TRANSPORT_UPGRADED] = &upgraded_transport,
+    [TRANSPORT_STREAM] = &stream_transport,
 };
 
 static const struct poll_ops poll_ops = {
@@ -174,9 +178,7 @@ static void say_draining(struct session *session, struct socket *socket, void *c
     if (socket->closing) {
         return;
     }
-    uint32_t over = session->part->drain_over_ms;
-    struct event *event =
-        server_events_draining(rand_below(&session->part->shard->rand, over > 0 ? over : 1));
+    struct event *event = server_events_draining(session->part->drain_told_ms);
     if (event != NULL) {
         (void)socket_emit(socket, event); /* a hint: the close frame follows in any case */
     }
@@ -193,6 +195,9 @@ static bool send_away(struct session *session, void *context)
         return true;
     }
     --*quota;
+    uint32_t over = session->part->drain_over_ms;
+    session->part->drain_told_ms =
+        (uint32_t)rand_below(&session->part->shard->rand, over > 0 ? over : 1);
     session_each_socket(session, say_draining, NULL);
     session_end(session, CLOSE_DRAINING);
     return true;

@@ -97,6 +97,7 @@ static enum wire_format format_of(const struct session *session, bool batch)
 {
     switch ((enum session_kind)session->kind) {
     case SESSION_JSON:
+    case SESSION_STREAM:
         return WIRE_JSON;
     case SESSION_MSGPACK:
         return WIRE_MSGPACK;

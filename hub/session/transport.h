@@ -2,12 +2,12 @@
 /*
  * transport - private to the session layer: the border between sessions and what carries them.
  *
- *     session_life  ── struct transport ──▶      ws_transport, polling, probe
+ *     session_life  ── struct transport ──▶      ws_transport, polling, probe, stream_transport
  *                   ◀── struct transport_events ──
  *
  * A session has one transport at a time and never asks which. Rows: a WebSocket; long-polling; a
- * WebSocket that has taken over from long-polling, which goes on to be found by its sid. All is
- * called on the session's shard.
+ * WebSocket that has taken over from long-polling, which goes on to be found by its sid;
+ * server-sent events. All is called on the session's shard.
  *
  * The end: whoever begins it, `closed` or, while it moves, `moved` without a part, comes once and
  * last, never from inside `close`, `cut` or `move`. Nothing comes after `stop` has returned.
@@ -30,6 +30,7 @@ enum transport_kind {
     TRANSPORT_WEBSOCKET,
     TRANSPORT_POLLING,
     TRANSPORT_UPGRADED, /* a WebSocket since it was probed */
+    TRANSPORT_STREAM,
     TRANSPORT_COUNT,
 };
 

@@ -15,10 +15,10 @@
 #include "hub/net/connection.h"
 #include "hub/net/http_server.h"
 #include "hub/net/loop.h"
-#include "hub/net/origin.h"
 #include "hub/session/connect.h"
 #include "hub/session/eio_session.h"
 #include "hub/session/engine_reply.h"
+#include "hub/session/handshake.h"
 #include "hub/session/poll_call.h"
 #include "hub/session/poll_names.h"
 #include "hub/session/polling.h"
@@ -27,95 +27,7 @@
 #include "hub/session/session_life.h"
 #include "hub/session/ws_transport.h"
 
-enum { ORIGINS_MAX = 4, REMOTE_MAX = 46 };
-
-/* --- what both kinds read from a request --------------------------------------------------- */
-
-/* A parameter of at most `cap` bytes decoded; empty when there is none, or it is not good. */
-static struct bytes parameter(
-    const struct http_request *request, const char *name, char *at, size_t cap)
-{
-    struct bytes value;
-    if (query_get(request->query, name, at, cap, &value) != 0) {
-        return bytes_of(NULL, 0);
-    }
-    return value;
-}
-
-/* Without an Origin it is no browser; whether there is a token is looked at next, and told as 401.
- */
-static bool origin_allowed(const struct session_config *config, const struct http_request *request)
-{
-    struct bytes origins[ORIGINS_MAX];
-    size_t count = 0;
-    size_t cursor = 0;
-    while (count < ORIGINS_MAX &&
-           http1_header_next(request->head, "Origin", &cursor, &origins[count])) {
-        count++;
-    }
-    struct bytes host;
-    bool own = count == 1 && http1_header_once(request->head, "Host", &host) == 0 &&
-               origin_is_host(origins[0], host);
-    return own || !config->origin_allowed ||
-           config->origin_allowed(config->context, origins, count, true);
-}
-
-static struct bytes bearer_token(const struct http_request *request)
-{
-    struct bytes value;
-    struct bytes scheme = BYTES("Bearer ");
-    if (http1_header_once(request->head, "Authorization", &value) != 0 || value.len <= scheme.len ||
-        !bytes_eq_nocase(bytes_of(value.at, scheme.len), scheme)) {
-        return bytes_of(NULL, 0);
-    }
-    return bytes_skip(value, scheme.len);
-}
-
-/* Copy `text` to `*at`, which moves on. */
-static struct bytes keep(char **at, struct bytes text)
-{
-    if (text.len == 0) {
-        return bytes_of(NULL, 0);
-    }
-    struct bytes kept = bytes_of(*at, text.len);
-    memcpy(*at, text.at, text.len);
-    *at += text.len;
-    return kept;
-}
-
-/*
- * Copy what the application will want to know, because the request is gone after the upgrade. NULL
- * when out of memory.
- */
-static struct session_extra *remember_request(const struct session_config *config,
-    const struct http_request *request, struct bytes subprotocol_token)
-{
-    struct bytes bearer = bearer_token(request);
-    struct bytes origin = {0};
-    if (http1_header_once(request->head, "Origin", &origin) != 0) {
-        origin = bytes_of(NULL, 0);
-    }
-    char remote[REMOTE_MAX];
-    connection_remote(request->connection, remote);
-    size_t query_len = config->query_token ? request->query.len : 0;
-    size_t len = bearer.len + origin.len + subprotocol_token.len + sizeof(remote) + query_len;
-    char *tokens = mem_try_alloc(len);
-    if (!tokens) {
-        return NULL;
-    }
-    struct session_extra *extra = session_extra_create();
-    extra->tokens = tokens;
-    extra->tokens_len = len;
-    char *at = tokens;
-    extra->request.bearer = keep(&at, bearer);
-    extra->request.origin = keep(&at, origin);
-    extra->request.subprotocol_token = keep(&at, subprotocol_token);
-    extra->request.remote = keep(&at, bytes_str(remote));
-    if (query_len > 0) {
-        extra->request.query_token = parameter(request, "token", at, query_len);
-    }
-    return extra;
-}
+enum { REMOTE_MAX = 46 };
 
 /* Refuse what is no WebSocket handshake. */
 static void refuse_handshake(struct http_request *request, unsigned status)
@@ -125,19 +37,6 @@ static void refuse_handshake(struct http_request *request, unsigned status)
         headers = BYTES("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n");
     }
     http_respond(request, status, "text/plain", headers, bytes_str(http1_reason(status)));
-}
-
-static void refuse_draining(struct http_request *request)
-{
-    http_respond(request, 503, "application/json", BYTES("Retry-After: 1\r\n"),
-        BYTES("{\"error\":{\"code\":\"unavailable\",\"message\":\"The node is draining\"}}"));
-}
-
-static void refuse_starved(struct http_request *request)
-{
-    http_respond(request, 503, "application/json", BYTES("Retry-After: 1\r\n"),
-        BYTES("{\"error\":{\"code\":\"unavailable\",\"message\":\"No memory left for more "
-              "clients\"}}"));
 }
 
 /*
@@ -150,7 +49,7 @@ static struct session *become_session(struct session_part *part, struct http_req
     struct session *session = session_create(part, kind, extra);
     if (!session) {
         session_extra_destroy(extra);
-        refuse_starved(request);
+        handshake_refuse_starved(request);
         return NULL;
     }
     struct builder out = {0};
@@ -159,7 +58,7 @@ static struct session *become_session(struct session_part *part, struct http_req
         session_destroy(session);
         builder_reset(&out);
         if (bits == STATUS_NOMEM) {
-            refuse_starved(request);
+            handshake_refuse_starved(request);
         } else {
             refuse_handshake(request, 400);
         }
@@ -194,7 +93,7 @@ static const struct engine_transport *find_transport(
     const struct session_config *config, const struct http_request *request)
 {
     char at[16];
-    struct bytes name = parameter(request, "transport", at, sizeof(at));
+    struct bytes name = handshake_parameter(request, "transport", at, sizeof(at));
     for (size_t i = 0; i < ARRAY_LEN(engine_transports); i++) {
         const struct engine_transport *transport = &engine_transports[i];
         bool off = transport->polling ? config->without_polling : config->without_websocket;
@@ -225,35 +124,13 @@ static int check_handshake(const struct session_config *config, const struct htt
     if (transport->polling == request->head->has_upgrade) {
         return EIO_ERROR_BAD_REQUEST;
     }
-    if (!origin_allowed(config, request)) {
+    if (!handshake_origin_allowed(config, request)) {
         return EIO_ERROR_FORBIDDEN;
     }
-    if (!bytes_eq_str(parameter(request, "EIO", at, sizeof(at)), "4")) {
+    if (!bytes_eq_str(handshake_parameter(request, "EIO", at, sizeof(at)), "4")) {
         return EIO_ERROR_BAD_VERSION;
     }
     return -1;
-}
-
-/* Tell the operator what neither page nor client is told. */
-static void log_refusal(
-    struct session_part *part, const struct http_request *request, enum eio_error error)
-{
-    unsigned suppressed;
-    struct bytes origin = {0};
-    size_t cursor = 0;
-    if ((error != EIO_ERROR_FORBIDDEN && error != EIO_ERROR_BAD_VERSION) ||
-        !log_allow(&part->refusals, &suppressed)) {
-        return;
-    }
-    (void)http1_header_next(request->head, "Origin", &cursor, &origin);
-    if (error == EIO_ERROR_FORBIDDEN) {
-        log_warn("ORIGIN-REFUSED",
-            "a page was refused, its origin is not in origins (CORS_ORIGINS)",
-            "origin=%s suppressed=%u", log_quote(origin), suppressed);
-    } else {
-        log_warn("CLIENT-OLD", "a client was refused that is older than Socket.IO 3",
-            "suppressed=%u", suppressed);
-    }
 }
 
 static struct session_part *home_of(struct session_layer *layer, const struct http_request *request)
@@ -294,10 +171,10 @@ void upgrade_engine(struct session_layer *layer, struct http_request *request)
     }
     int error = check_handshake(config, request, transport);
     if (error >= 0) {
-        log_refusal(part, request, (enum eio_error)error);
+        handshake_log_refusal(part, request, (enum eio_error)error);
         engine_reply_error(config, request, (enum eio_error)error);
     } else if (part->refusing) {
-        refuse_draining(request);
+        handshake_refuse_draining(request);
     } else {
         transport->handshake(part, request);
     }
@@ -332,11 +209,12 @@ static void handshake_polling(struct session_part *part, struct http_request *re
 {
     char remote[REMOTE_MAX];
     connection_remote(request->connection, remote);
-    struct session_extra *extra = remember_request(part->config, request, bytes_of(NULL, 0));
+    struct session_extra *extra = handshake_remember(
+        request, bytes_of(NULL, 0), part->config->query_token);
     struct poll_session *poll = extra ? polling_new(part, bytes_str(remote)) : NULL;
     if (!poll) {
         session_extra_destroy(extra);
-        refuse_starved(request);
+        handshake_refuse_starved(request);
         return;
     }
     struct session *session = &poll->session;
@@ -358,9 +236,9 @@ static void handshake_websocket(struct session_part *part, struct http_request *
         refuse_handshake(request, accept.refusal);
         return;
     }
-    struct session_extra *extra = remember_request(config, request, bytes_of(NULL, 0));
+    struct session_extra *extra = handshake_remember(request, bytes_of(NULL, 0), config->query_token);
     if (!extra) {
-        refuse_starved(request);
+        handshake_refuse_starved(request);
         return;
     }
     struct ws_accept_answer answer = {
@@ -484,7 +362,7 @@ void upgrade_plain(struct session_layer *layer, struct http_request *request)
     struct session_part *part = session_layer_part(layer, loop_shard(request->loop));
     const struct session_config *config = part->config;
     if (part->refusing) {
-        refuse_draining(request);
+        handshake_refuse_draining(request);
         return;
     }
     struct ws_accept accept;
@@ -498,16 +376,16 @@ void upgrade_plain(struct session_layer *layer, struct http_request *request)
             "Subprotocol peal.json.v1 or peal.msgpack.v1 is required", NULL);
         return;
     }
-    struct session_extra *extra = remember_request(config, request, offer.token);
+    struct session_extra *extra = handshake_remember(request, offer.token, config->query_token);
     if (!extra) {
-        refuse_starved(request);
+        handshake_refuse_starved(request);
         return;
     }
     struct app_connect asked = extra->request;
     asked.nsp = BYTES("/");
-    if (!origin_allowed(config, request)) {
+    if (!handshake_origin_allowed(config, request)) {
         session_extra_destroy(extra);
-        log_refusal(part, request, EIO_ERROR_FORBIDDEN);
+        handshake_log_refusal(part, request, EIO_ERROR_FORBIDDEN);
         http_respond_error(request, ERROR_FORBIDDEN, "Origin not allowed", NULL);
         return;
     }

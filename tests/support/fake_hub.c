@@ -13,6 +13,7 @@
 #include "codec/base/buf.h"
 #include "codec/http1.h"
 #include "hub/net/connection.h"
+#include "hub/net/http_answer.h"
 #include "hub/net/http_server.h"
 #include "hub/net/loop.h"
 #include "hub/net/websocket.h"
@@ -27,6 +28,9 @@ struct connection {
     struct outbox outbox;
     struct loop *loop;
     struct websocket *websocket; /* NULL: not upgraded, or gone */
+    const struct connection_ops *ops; /* of who has it without a WebSocket; NULL: nobody */
+    void *owner;
+    connection_arrived_fn arrived; /* while that one moves */
     struct builder written;
     size_t taken; /* of written */
     int pauses;
@@ -49,6 +53,7 @@ static struct loop loops[FAKE_SHARDS];
 static struct connection peers[PEERS_MAX];
 static unsigned peer_count;
 static uint64_t now_ms;
+static bool moves_fail;
 static bool pressed; /* shard 1 handles no messages */
 
 /* --- the world ----------------------------------------------------------------------------- */
@@ -62,6 +67,7 @@ void fake_begin(uint64_t mono_ms)
     now_ms = mono_ms;
     peer_count = 0;
     pressed = false;
+    moves_fail = false;
     the_system = actor_system_create(FAKE_SHARDS);
     for (unsigned i = 0; i < FAKE_SHARDS; i++) {
         struct shard *shard = &loops[i].shard;
@@ -77,9 +83,10 @@ void fake_begin(uint64_t mono_ms)
 void fake_end_peers(void)
 {
     for (unsigned i = 0; i < peer_count; i++) {
-        if (peers[i].websocket || peers[i].request.gone) {
+        if (peers[i].websocket || peers[i].ops || peers[i].request.gone) {
             fake_gone(i, CLOSE_TRANSPORT);
         }
+        peers[i].outbox.busy = false; /* as a connection that ends */
         outbox_finish(&peers[i].outbox);
         builder_reset(&peers[i].written);
         free(peers[i].text);
@@ -102,6 +109,11 @@ static void finish_move(struct connection *connection)
     struct websocket *websocket = connection->websocket;
     connection->moving = false;
     cr_assert_eq(connection->outbox.bytes, 0, "it moves only when nothing waits");
+    if (connection->arrived != NULL) {
+        connection->loop = &loops[connection->target];
+        connection->arrived(connection->owner, connection->fails ? NULL : connection);
+        return;
+    }
     if (connection->fails) {
         connection->websocket = NULL;
         websocket->ops->on_moved(websocket, false);
@@ -195,6 +207,38 @@ void connection_resume(struct connection *connection)
 void connection_authenticated(struct connection *connection)
 {
     connection->authenticated = true;
+}
+
+void connection_own(struct connection *connection, const struct connection_ops *ops, void *owner)
+{
+    connection->ops = ops;
+    connection->owner = owner;
+}
+
+void *connection_owner(const struct connection *connection)
+{
+    return connection->owner;
+}
+
+void connection_close(struct connection *connection, enum close_reason reason, bool flush)
+{
+    connection->cut |= !connection->closing && !flush;
+    if (!connection->closing) {
+        connection->closing = true;
+        connection->reason = reason;
+    }
+}
+
+void connection_move(
+    struct connection *connection, unsigned shard, connection_arrived_fn arrived, void *context)
+{
+    cr_assert(!connection->moving);
+    cr_assert_lt(shard, FAKE_SHARDS);
+    connection->ops = NULL;
+    connection->owner = context;
+    connection->arrived = arrived;
+    connection->moving = true;
+    connection->target = shard;
 }
 
 void http_authenticated(struct http_request *request)
@@ -310,7 +354,7 @@ void http_respond(struct http_request *request, unsigned status, const char *con
     struct fake_answer *answer = &request->connection->answer;
     cr_assert_eq(answer->status, 0, "a request is answered once");
     answer->status = status;
-    copy_text(answer->type, sizeof(answer->type), bytes_str(content_type));
+    copy_text(answer->type, sizeof(answer->type), bytes_str(content_type ? content_type : ""));
     copy_text(answer->head, sizeof(answer->head), headers);
     copy_text(answer->body, sizeof(answer->body), body);
 }
@@ -349,12 +393,22 @@ void http_upgrade(struct http_request *request, struct bytes response)
     copy_text(answer->head, sizeof(answer->head), response);
 }
 
+bool http_hand_over(struct http_request *request, struct http_answer *answer)
+{
+    struct fake_answer *told = &request->connection->answer;
+    cr_assert_eq(told->status, 0, "a request is answered once");
+    told->status = answer->status;
+    copy_text(told->type, sizeof(told->type), bytes_str(answer->content_type));
+    copy_text(told->head, sizeof(told->head), answer->headers);
+    return true;
+}
+
 unsigned fake_post(
     struct session_layer *layer, fake_handler_fn handler, const char *head, const char *body)
 {
     cr_assert_lt(peer_count, PEERS_MAX);
     struct connection *connection = &peers[peer_count];
-    *connection = (struct connection){.loop = &loops[0], .text = strdup(head)};
+    *connection = (struct connection){.loop = &loops[0], .text = strdup(head), .fails = moves_fail};
     struct outbox_limits limits = connection_outbox_limits(NULL);
     outbox_init(&connection->outbox, &outbox_ops, &limits);
     struct http1_parser parser = {0};
@@ -443,12 +497,26 @@ const char *fake_sent(unsigned peer)
     return text;
 }
 
+const char *fake_body(unsigned peer)
+{
+    static char text[65536];
+    struct connection *connection = &peers[peer];
+    struct bytes rest = bytes_skip(builder_bytes(&connection->written), connection->taken);
+    connection->taken += rest.len;
+    copy_text(text, sizeof(text), rest);
+    return text;
+}
+
 void fake_stall(unsigned peer, bool stalled)
 {
     struct connection *connection = &peers[peer];
     connection->stalled = stalled;
+    connection->outbox.busy = stalled;
     if (!stalled) {
         on_flush(&connection->outbox);
+    }
+    if (!stalled && connection->ops != NULL && connection->ops->on_drained != NULL) {
+        connection->ops->on_drained(connection);
     }
     fake_pass(0);
 }
@@ -460,6 +528,12 @@ void fake_gone(unsigned peer, enum close_reason reason)
     if (connection->request.gone) {
         connection->request.gone(&connection->request);
         fake_pass(0);
+        return;
+    }
+    if (connection->ops != NULL) {
+        const struct connection_ops *ops = connection->ops;
+        connection->ops = NULL;
+        ops->on_closed(connection, connection->closing ? connection->reason : reason);
         return;
     }
     cr_assert(websocket);
@@ -483,9 +557,9 @@ bool fake_is_cut(unsigned peer)
     return peers[peer].cut;
 }
 
-bool fake_has_websocket(unsigned peer)
+bool fake_has_owner(unsigned peer)
 {
-    return peers[peer].websocket != NULL;
+    return peers[peer].websocket != NULL || peers[peer].ops != NULL;
 }
 
 bool fake_is_paused(unsigned peer)
@@ -506,6 +580,11 @@ uint32_t fake_message_limit(unsigned peer)
 unsigned fake_peer_shard(unsigned peer)
 {
     return sched_shard(peers[peer].loop->shard.sched);
+}
+
+void fake_fail_moves(void)
+{
+    moves_fail = true;
 }
 
 void fake_fail_move(unsigned peer)

@@ -61,6 +61,9 @@ void fake_message(unsigned peer, bool binary, struct bytes message);
  */
 const char *fake_sent(unsigned peer);
 
+/* All that was sent to the peer since, as it stands; else as fake_sent. */
+const char *fake_body(unsigned peer);
+
 /* Do not take anything from the outbox, as a peer that does not read; or again. */
 void fake_stall(unsigned peer, bool stalled);
 
@@ -68,14 +71,14 @@ void fake_stall(unsigned peer, bool stalled);
  * our close frame. */
 void fake_gone(unsigned peer, enum close_reason reason);
 
-/* Whether websocket_close, websocket_cut or http_close was called, and why. */
+/* Whether websocket_close, websocket_cut, connection_close or http_close was called, and why. */
 bool fake_is_closing(unsigned peer, enum close_reason *ret_reason);
 
-/* Whether it was websocket_cut. */
+/* Whether it was websocket_cut, or connection_close without a flush. */
 bool fake_is_cut(unsigned peer);
 
-/* What the layer did with the peer's connection; whether it is a WebSocket's. */
-bool fake_has_websocket(unsigned peer);
+/* What the layer did with the peer's connection; whether it is a WebSocket's or a stream's. */
+bool fake_has_owner(unsigned peer);
 bool fake_is_paused(unsigned peer);
 bool fake_is_authenticated(unsigned peer);
 uint32_t fake_message_limit(unsigned peer);
@@ -86,5 +89,8 @@ void fake_press(bool pressed);
 
 /* Let the next move of the peer's connection fail. */
 void fake_fail_move(unsigned peer);
+
+/* Let the moves of all further peers fail. */
+void fake_fail_moves(void);
 
 #endif

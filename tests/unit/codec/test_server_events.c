@@ -244,6 +244,8 @@ static size_t make_samples(struct sample *at)
         {"hub:resync", "{\"epoch\":\"e1\",\"rev\":7}", server_events_resync(BYTES("e1"), 7)},
         {"hub:token_expiring", "{\"in\":60000}", server_events_token_expiring(60000)},
         {"hub:draining", "{\"reconnectIn\":12}", server_events_draining(12)},
+        {"hub:missed", "{\"rooms\":[\"a\",\"b\\\"c\"],\"inbox\":true}",
+            server_events_missed(BYTES("a\nb\"c\n"), true)},
         {"hub:closing", "{\"code\":4401,\"reason\":\"token expired\"}",
             server_events_closing(4401, BYTES("token expired"))},
         {"hub:ping", "", server_events_ping()},

@@ -12,6 +12,7 @@
 #include "actors/identity.h"
 #include "codec/claims.h"
 #include "hub/session/session.h"
+#include "hub/session/stream_request.h"
 #include "hub/session/upgrade.h"
 
 struct session_layer *world_layer;
@@ -21,6 +22,7 @@ bool world_kick_on_open;
 bool world_allow_origin;
 struct recovery_fetch world_fetch;
 unsigned world_verified;
+uint64_t world_place;
 
 static struct builder diary;
 static unsigned open_sockets;
@@ -74,11 +76,17 @@ static struct app_verdict on_connect(
         (int)request->query_token.len, request->query_token.at, (int)request->remote.len,
         request->remote.at,
         request->session && session_identity(request->session) ? "known" : "new");
-    struct bytes given[] = {request->auth, request->bearer, request->subprotocol_token};
+    struct bytes given[] = {
+        request->auth, request->bearer, request->subprotocol_token, request->query_token};
     for (size_t i = 0; i < ARRAY_LEN(given); i++) {
         if (has(given[i], "refuse")) {
             return (struct app_verdict){
                 .kind = APP_REFUSE, .message = "Invalid token", .code = ERROR_TOKEN_EXPIRED};
+        }
+        if (has(given[i], "flood")) {
+            return (struct app_verdict){.kind = APP_REFUSE,
+                .message = "Too many connections",
+                .code = ERROR_RATE_LIMITED};
         }
         if (has(given[i], "starved")) {
             return (struct app_verdict){
@@ -151,6 +159,25 @@ static void on_closed(void *app, struct socket *socket, enum close_reason reason
     open_sockets--;
 }
 
+static void on_listen(void *app, struct socket *socket, const struct app_wishes *wishes)
+{
+    builder_printf(&diary, "listen rooms=%.*s events=%.*s place=%.*s inbox=%d\n",
+        (int)wishes->rooms.len, wishes->rooms.at, (int)wishes->events.len, wishes->events.at,
+        (int)wishes->place.len, wishes->place.at, wishes->inbox);
+}
+
+static void on_place(void *app, const struct socket *socket, const struct app_wishes *wishes,
+    struct builder *out)
+{
+    builder_u64(out, world_place);
+}
+
+static bool on_wants(void *app, const struct app_wishes *wishes, struct bytes name)
+{
+    return wishes->events.len == 0 || has(wishes->events, "all") || bytes_eq_str(name, "wanted") ||
+           bytes_starts(name, BYTES("hub:"));
+}
+
 static bool on_has_namespace(void *app, struct bytes nsp)
 {
     return bytes_eq_str(nsp, "/") || bytes_eq_str(nsp, "/custom") || bytes_eq_str(nsp, "/third");
@@ -172,6 +199,9 @@ static struct app_ops ops = {
     .event = on_event,
     .ack = on_ack,
     .closed = on_closed,
+    .listen = on_listen,
+    .place = on_place,
+    .wants = on_wants,
     .has_namespace = on_has_namespace,
 };
 
@@ -195,6 +225,7 @@ void world_begin(void)
     };
     world_allow_origin = true;
     world_verified = 0;
+    world_place = 1;
     open_sockets = 0;
     diary = (struct builder){0};
     /* Near the point where the low 32 bits of the time wrap. */
@@ -275,6 +306,13 @@ unsigned world_plain(const char *protocols)
         "Sec-WebSocket-Protocol: %s\r\n\r\n",
         protocols);
     return fake_request(world_layer, upgrade_plain, head);
+}
+
+unsigned world_stream(const char *query, const char *headers)
+{
+    char head[6000];
+    snprintf(head, sizeof(head), "GET /api/v1/stream?%s HTTP/1.1\r\nHost: h\r\n%s\r\n", query, headers);
+    return fake_request(world_layer, stream_request, head);
 }
 
 void world_assert_open(unsigned peer)

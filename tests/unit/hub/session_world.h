@@ -4,7 +4,7 @@
  * diary of what it was told.
  *
  * Tokens: "refuse" is refused, "move" wants shard 1, "forbidden" is refused with that code,
- * "starved" for want of memory, "wait" waits until world_fetch is done, "bob" is accepted as
+ * "starved" for want of memory, "flood" for too many connections, "wait" waits until world_fetch is done, "bob" is accepted as
  * another user; anything else, and none, is accepted as alice.
  */
 #ifndef TESTS_UNIT_HUB_SESSION_WORLD_H
@@ -37,6 +37,7 @@ extern bool world_kick_on_open; /* disconnects a socket inside `opened` */
 extern bool world_allow_origin;
 extern struct recovery_fetch world_fetch; /* what the last CONNECT waits for */
 extern unsigned world_verified; /* tokens that it has verified */
+extern uint64_t world_place; /* where clients that only listen are */
 
 void world_begin(void);
 
@@ -56,6 +57,9 @@ unsigned world_joined_peer(void);
 
 /* A peer on `/ws` with these subprotocols. */
 unsigned world_plain(const char *protocols);
+
+/* A peer on `/api/v1/stream` that came with this query and header lines. */
+unsigned world_stream(const char *query, const char *headers);
 
 /* Assert that the session is (not) being ended. */
 void world_assert_open(unsigned peer);

@@ -103,7 +103,7 @@ Test(http_cors, a_preflight_is_told_what_the_route_takes)
         "Vary: Origin, Access-Control-Request-Method\r\n"
         "Access-Control-Allow-Origin: https://shop.example\r\nAccess-Control-Allow-Methods: GET\r\n"
         "Access-Control-Allow-Headers: Authorization, Content-Type, If-None-Match, "
-        "X-No-Compression\r\nAccess-Control-Max-Age: 600\r\n";
+        "Last-Event-ID, X-No-Compression\r\nAccess-Control-Max-Age: 600\r\n";
     const struct {
         const struct http_server_config *config;
         struct asked asked;

@@ -95,6 +95,7 @@ static struct client open_client(enum transport_kind kind)
         client.peer = world_peer();
         return client;
     }
+    cr_assert_neq(kind, TRANSPORT_STREAM, "it joins as it opens");
     const char *open = fake_answer(ask(&client, "GET", ""))->body;
     cr_assert_eq(strncmp(open, "0{\"sid\":\"", SID_AT + 1), 0, "%s", open);
     memcpy(client.sid, open + SID_AT + 1, SID_LEN);
@@ -115,6 +116,9 @@ static void say(struct client *client, const char *packet)
 
 static struct client open_joined(enum transport_kind kind)
 {
+    if (kind == TRANSPORT_STREAM) {
+        return (struct client){.kind = kind, .peer = world_stream("", "")};
+    }
     struct client client = open_client(kind);
     say(&client, "40");
     if (kind == TRANSPORT_POLLING) {
@@ -131,6 +135,20 @@ static struct session *session_on(unsigned shard)
     cr_assert(!list_empty(&part->open));
     struct session *session = container_of(part->open.prev, struct session, link);
     return session;
+}
+
+/* Ask to join with a token; a stream does so as it opens. */
+static struct client open_with(enum transport_kind kind, const char *token)
+{
+    char text[100];
+    if (kind == TRANSPORT_STREAM) {
+        snprintf(text, sizeof(text), "token=%s", token);
+        return (struct client){.kind = kind, .peer = world_stream(text, "")};
+    }
+    struct client client = open_client(kind);
+    snprintf(text, sizeof(text), "40{\"token\":\"%s\"}", token);
+    say(&client, text);
+    return client;
 }
 
 /* --- ends ---------------------------------------------------------------------------------- */
@@ -182,7 +200,7 @@ Test(transport, closed_is_said_once_in_every_order_of_ends)
         }
         fake_pass(POLLING_LINGER_MS + 1);
         fake_pass(1);
-        if (fake_has_websocket(
+        if (fake_has_owner(
                 client.peer)) { /* one that is being closed goes with its connection */
             fake_gone(client.peer, CLOSE_TRANSPORT);
         }
@@ -196,8 +214,7 @@ Test(transport, who_moves_arrives_and_ends_once)
 {
     for (unsigned kind = 0; kind < TRANSPORT_COUNT; kind++) {
         begin_again();
-        struct client client = open_client(kind);
-        say(&client, "40{\"token\":\"move\"}");
+        struct client client = open_with(kind, "move");
         cr_expect_eq(moved, 1, "transport %u", kind);
         session_end(session_on(1), CLOSE_PARSE);
         cr_expect_eq(closed, 0, "from inside a call");
@@ -213,10 +230,9 @@ Test(transport, who_moves_arrives_and_ends_once)
 
 Test(transport, who_has_waited_may_move)
 {
-    for (unsigned kind = 0; kind < TRANSPORT_COUNT; kind++) {
+    for (unsigned kind = 0; kind < TRANSPORT_STREAM; kind++) { /* which has nothing to wait for */
         begin_again();
-        struct client client = open_client(kind);
-        say(&client, "40{\"token\":\"later\"}");
+        (void)open_with(kind, "later");
         cr_expect_eq(moved, 0, "transport %u", kind);
         world_fetch.done(&world_fetch);
         fake_pass(0);
@@ -232,6 +248,13 @@ Test(transport, who_is_lost_on_the_way_is_told_once_as_lost)
 {
     for (unsigned kind = 0; kind < TRANSPORT_COUNT; kind++) {
         begin_again();
+        if (kind == TRANSPORT_STREAM) {
+            fake_fail_moves();
+            (void)open_with(kind, "move");
+            cr_expect_eq(lost, 1, "transport %u", kind);
+            cr_expect_eq(closed + moved, 0, "transport %u", kind);
+            continue;
+        }
         struct client client = open_client(kind);
         if (kind == TRANSPORT_POLLING) { /* it arrives where all has stopped */
             session_layer_stop(world_layer, fake_shard(1), CLOSE_DRAINING);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stream_state - private to the session layer: what a session over server-sent events has besides
+ * others.
+ */
+#ifndef HUB_SESSION_STREAM_STATE_H
+#define HUB_SESSION_STREAM_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/core/timer.h"
+#include "actors/deliver/outbox.h"
+#include "codec/base/buf.h"
+#include "hub/session/app.h"
+#include "hub/session/session_core.h"
+
+struct stream_session {
+    struct session session; /* first */
+    struct connection *connection;
+    struct outbox outbox; /* frames of /ws; `busy` while something waits in the connection */
+    struct timer timer;
+    uint64_t slow_due_ms; /* the outbox is full and must be relieved by then; 0: it is not */
+    bool waiting; /* the connection has something to write */
+    bool counted; /* in stats.streams of session.part */
+    struct builder told; /* the place of the last id */
+    struct app_wishes wishes; /* in `text` */
+    char text[];
+};
+
+static inline struct stream_session *stream_of(const struct session *session)
+{
+    CHECK(session->transport == TRANSPORT_STREAM);
+    return (struct stream_session *)(void *)(uintptr_t)session;
+}
+
+#endif
