@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is said of requests, and in answer to them, without knowing their connection's server.
+ * Answers that are made of http_respond alone.
  */
 #include "codec/base/buf.h"
 #include "hub/net/http_route.h"
 #include "hub/net/http_server.h"
-
-bool http_is_safe(const struct http_request *request)
-{
-    return request->head->method == HTTP1_GET || request->head->method == HTTP1_HEAD;
-}
 
 void http_respond_error(
     struct http_request *request, enum error_code code, const char *message, const char *field)

@@ -66,9 +66,6 @@ void http_end(struct http_request *request, bool keep_alive);
 void http_respond_error(
     struct http_request *request, enum error_code code, const char *message, const char *field);
 
-/* Whether what it asks for changes nothing (RFC 9110 9.2.1), as far as its method says. */
-bool http_is_safe(const struct http_request *request);
-
 /*
  * The peer of the request is authenticated: its connection no longer counts against its address's
  * cap, here or, where the request came through another node, there.

@@ -60,6 +60,12 @@ struct http_request {
         struct http_request *request); /* the peer has taken what waited (http_stream) */
 };
 
+/* Whether what it asks for changes nothing (RFC 9110 9.2.1), as far as its method says. */
+static inline bool http_is_safe(const struct http_request *request)
+{
+    return request->head->method == HTTP1_GET || request->head->method == HTTP1_HEAD;
+}
+
 /* A refusal that the one who asked is told of, in the error shape of the API. */
 struct http_refusal {
     unsigned status;

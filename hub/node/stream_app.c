@@ -2,8 +2,9 @@
 /*
  * stream_app - what Peal's application gives to clients that only listen.
  *
- * A place is "1;EPOCH;REV", where the inbox stands in which store, or "1;;", where that is not asked
- * for or not known yet. It comes back from whoever likes to make one up, so it gives no right.
+ * A place is "1;EPOCH;REV", where the inbox stands in which store, or "1;;", where that is not
+ * asked for or not known yet. It comes back from whoever likes to make one up, so it gives no
+ * right.
  */
 #include "hub/node/stream_app.h"
 

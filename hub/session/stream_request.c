@@ -129,7 +129,8 @@ static void read_place(const struct http_request *request, struct stream_query *
     if (status == 0) {
         query->wishes.place = header;
         if (header.len > PLACE_MAX || has_control(header)) {
-            blame(query, "Last-Event-ID", "Last-Event-ID is the last id of this stream, below 4 KiB");
+            blame(
+                query, "Last-Event-ID", "Last-Event-ID is the last id of this stream, below 4 KiB");
         }
         return;
     }
@@ -206,8 +207,9 @@ static void refuse_now(
     struct builder body = {0};
     unsigned least = reason == CLOSE_TOO_MANY ? RETRY_REFUSED_MS : RETRY_MS;
     unsigned retry = least + (unsigned)rand_below(&part->shard->rand, RETRY_OVER_MS);
-    builder_printf(&body, "retry: %u\ndata: [[\"hub:closing\",{\"code\":%u,\"reason\":\"%s\"}]]\n\n",
-        retry, close_code(reason), close_text(reason));
+    builder_printf(&body,
+        "retry: %u\ndata: [[\"hub:closing\",{\"code\":%u,\"reason\":\"%s\"}]]\n\n", retry,
+        close_code(reason), close_text(reason));
     if (builder_failed(&body)) {
         handshake_refuse_starved(request);
     } else {
@@ -246,13 +248,12 @@ static void refuse(struct session_part *part, struct http_request *request,
 /* --- the answer ---------------------------------------------------------------------------- */
 
 /* Answer, and open the session that the application has accepted, here or on the user's shard. */
-static void open_stream(struct stream_session *stream, struct http_request *request,
-    struct app_verdict *verdict)
+static void open_stream(
+    struct stream_session *stream, struct http_request *request, struct app_verdict *verdict)
 {
     struct session *session = &stream->session;
     struct connection *connection = request->connection;
-    struct http_answer answer = {
-        .status = 200, .content_type = TYPE, .headers = BYTES(HEADERS)};
+    struct http_answer answer = {.status = 200, .content_type = TYPE, .headers = BYTES(HEADERS)};
     if (!http_hand_over(request, &answer)) {
         identity_unref(verdict->identity);
         session_destroy(session);

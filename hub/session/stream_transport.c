@@ -245,8 +245,7 @@ static void on_timer(struct timer *timer)
         return;
     }
     if (stream->slow_due_ms != 0 && stream->slow_due_ms <= session_now(session)) {
-        (void)session->part->events->slow(
-            session, slow_patience_ms(session->part->shard), false);
+        (void)session->part->events->slow(session, slow_patience_ms(session->part->shard), false);
         connection_close(stream->connection, CLOSE_SLOW, false);
         return;
     }
@@ -361,8 +360,7 @@ static void close_stream(struct session *session, enum close_reason reason)
         append_closing(stream, reason);
     }
     write_retry(stream, reason, &out);
-    struct chunk *chunk =
-        write_event(stream, !has_gap(reason), &out) ? chunk_take(&out) : NULL;
+    struct chunk *chunk = write_event(stream, !has_gap(reason), &out) ? chunk_take(&out) : NULL;
     builder_reset(&out);
     if (chunk != NULL) {
         outbox_append_last(connection_outbox(stream->connection), dirty_of(stream), chunk);

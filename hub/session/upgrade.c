@@ -209,8 +209,8 @@ static void handshake_polling(struct session_part *part, struct http_request *re
 {
     char remote[REMOTE_MAX];
     connection_remote(request->connection, remote);
-    struct session_extra *extra = handshake_remember(
-        request, bytes_of(NULL, 0), part->config->query_token);
+    struct session_extra *extra =
+        handshake_remember(request, bytes_of(NULL, 0), part->config->query_token);
     struct poll_session *poll = extra ? polling_new(part, bytes_str(remote)) : NULL;
     if (!poll) {
         session_extra_destroy(extra);
@@ -236,7 +236,8 @@ static void handshake_websocket(struct session_part *part, struct http_request *
         refuse_handshake(request, accept.refusal);
         return;
     }
-    struct session_extra *extra = handshake_remember(request, bytes_of(NULL, 0), config->query_token);
+    struct session_extra *extra =
+        handshake_remember(request, bytes_of(NULL, 0), config->query_token);
     if (!extra) {
         handshake_refuse_starved(request);
         return;

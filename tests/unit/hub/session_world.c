@@ -84,9 +84,8 @@ static struct app_verdict on_connect(
                 .kind = APP_REFUSE, .message = "Invalid token", .code = ERROR_TOKEN_EXPIRED};
         }
         if (has(given[i], "flood")) {
-            return (struct app_verdict){.kind = APP_REFUSE,
-                .message = "Too many connections",
-                .code = ERROR_RATE_LIMITED};
+            return (struct app_verdict){
+                .kind = APP_REFUSE, .message = "Too many connections", .code = ERROR_RATE_LIMITED};
         }
         if (has(given[i], "starved")) {
             return (struct app_verdict){
@@ -166,8 +165,8 @@ static void on_listen(void *app, struct socket *socket, const struct app_wishes 
         (int)wishes->place.len, wishes->place.at, wishes->inbox);
 }
 
-static void on_place(void *app, const struct socket *socket, const struct app_wishes *wishes,
-    struct builder *out)
+static void on_place(
+    void *app, const struct socket *socket, const struct app_wishes *wishes, struct builder *out)
 {
     builder_u64(out, world_place);
 }
@@ -311,7 +310,8 @@ unsigned world_plain(const char *protocols)
 unsigned world_stream(const char *query, const char *headers)
 {
     char head[6000];
-    snprintf(head, sizeof(head), "GET /api/v1/stream?%s HTTP/1.1\r\nHost: h\r\n%s\r\n", query, headers);
+    snprintf(
+        head, sizeof(head), "GET /api/v1/stream?%s HTTP/1.1\r\nHost: h\r\n%s\r\n", query, headers);
     return fake_request(world_layer, stream_request, head);
 }
 

@@ -4,8 +4,8 @@
  * diary of what it was told.
  *
  * Tokens: "refuse" is refused, "move" wants shard 1, "forbidden" is refused with that code,
- * "starved" for want of memory, "flood" for too many connections, "wait" waits until world_fetch is done, "bob" is accepted as
- * another user; anything else, and none, is accepted as alice.
+ * "starved" for want of memory, "flood" for too many connections, "wait" waits until world_fetch is
+ * done, "bob" is accepted as another user; anything else, and none, is accepted as alice.
  */
 #ifndef TESTS_UNIT_HUB_SESSION_WORLD_H
 #define TESTS_UNIT_HUB_SESSION_WORLD_H

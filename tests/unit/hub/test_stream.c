@@ -12,7 +12,8 @@
 #include "tests/unit/hub/session_world.h"
 
 #define STREAM "Accept: text/event-stream\r\n"
-#define CLOSING(code, reason) "data: [[\"hub:closing\",{\"code\":" code ",\"reason\":\"" reason "\"}]]\n\n"
+#define CLOSING(code, reason)                                                                      \
+    "data: [[\"hub:closing\",{\"code\":" code ",\"reason\":\"" reason "\"}]]\n\n"
 
 TestSuite(stream, .timeout = 60, .init = world_begin, .fini = world_end);
 
@@ -72,7 +73,8 @@ Test(stream, the_query_token_is_read_whatever_other_ways_do)
 Test(stream, asks_for_rooms_events_and_the_inbox_from_a_place)
 {
     world_stream("rooms=a,b%2Cc,,d%2B&events=x,y%20z&inbox=1", STREAM "Last-Event-ID: 1;e;7\r\n");
-    cr_assert(strstr(world_diary(), "listen rooms=a\nb,c\nd+\n events=x\ny z\n place=1;e;7 inbox=1\n"));
+    cr_assert(
+        strstr(world_diary(), "listen rooms=a\nb,c\nd+\n events=x\ny z\n place=1;e;7 inbox=1\n"));
     cr_assert_eq(fake_shard(0)->stats.streams_resumed, 1);
     world_stream("inbox=0&last_event_id=1%3Be%3B8", STREAM);
     cr_assert(strstr(world_diary(), "listen rooms= events= place=1;e;8 inbox=0\n"));
@@ -227,8 +229,8 @@ Test(stream, one_event_waits_in_the_connection_and_the_rest_is_the_next)
     fake_stall(peer, false);
     fake_pass(1);
     fake_pass(1);
-    cr_expect_str_eq(fake_body(peer),
-        "id: 1\ndata: [[\"a\"]]\n\nid: 3\ndata: [[\"b\"],[\"c\"]]\n\n");
+    cr_expect_str_eq(
+        fake_body(peer), "id: 1\ndata: [[\"a\"]]\n\nid: 3\ndata: [[\"b\"],[\"c\"]]\n\n");
 }
 
 Test(stream, who_takes_nothing_is_ended)
@@ -267,8 +269,8 @@ Test(stream, who_has_more_waiting_than_may_gets_no_id_for_what_is_missing)
     event_unref(event);
     world_assert_closing(peer, CLOSE_SLOW);
     fake_stall(peer, false);
-    cr_expect_str_eq(fake_body(peer), "data: [[\"first\"]]\n\n" CLOSING(
-        "4508", "slow consumer, resume from your position"));
+    cr_expect_str_eq(fake_body(peer),
+        "data: [[\"first\"]]\n\n" CLOSING("4508", "slow consumer, resume from your position"));
 }
 
 /* --- ends ---------------------------------------------------------------------------------- */

@@ -200,8 +200,7 @@ Test(transport, closed_is_said_once_in_every_order_of_ends)
         }
         fake_pass(POLLING_LINGER_MS + 1);
         fake_pass(1);
-        if (fake_has_owner(
-                client.peer)) { /* one that is being closed goes with its connection */
+        if (fake_has_owner(client.peer)) { /* one that is being closed goes with its connection */
             fake_gone(client.peer, CLOSE_TRANSPORT);
         }
         cr_expect_eq(closed, 1, "%u times: transport %u, %u then %u", closed, kind, first, second);
