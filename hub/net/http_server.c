@@ -435,14 +435,15 @@ static void refuse_route(struct server *server, struct bytes path)
 /* Whether the query is as the route says; false: the request was answered. */
 static bool check_query(struct server *server)
 {
-    struct http_request *request = &server->exchange->request;
+    const struct http_request *request = &server->exchange->request;
     const char *known = server->exchange->route->query;
     struct http_route_fault fault;
     if (known == NULL || http_route_check_query(known, request->query, &fault)) {
         return true;
     }
-    shard_of_server(server)->stats.http_refused++;
-    http_respond_error(request, ERROR_BAD_REQUEST, fault.message, fault.field);
+    const struct http_refusal refusal = {
+        .status = 400, .message = fault.message, .field = fault.field};
+    send_refusal(server, &refusal, bytes_of(NULL, 0));
     return false;
 }
 

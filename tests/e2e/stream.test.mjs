@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+// GET /api/v1/stream: a client that only listens gets what a socket gets; on whatever node it comes back, its
+// inbox goes on where it was: nothing is missing, nothing comes twice.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { startBalancer } from './support/balancer.mjs';
+import { launchBrowser } from './support/browser.mjs';
+import { startHub } from './support/hub.mjs';
+import { startPostgres } from './support/postgres.mjs';
+import { startRedis } from './support/redis.mjs';
+import { StreamClient } from './support/stream_client.mjs';
+import { randomSecret } from './support/tokens.mjs';
+import { until } from './support/wait.mjs';
+
+const CONFIG = `
+origins = {"https://shop.example"}
+log { level = debug }
+bus { recheck = 1s }
+`;
+const clients = []; // closed at the end, whatever became of their tests
+let redis;
+let postgres;
+let shared;
+let hubs;
+
+before(async () => {
+  [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
+  shared = { redis, postgres, config: CONFIG, secret: randomSecret(), apiKey: randomSecret() };
+  hubs = [await startHub(shared), await startHub(shared)];
+});
+
+after(async () => {
+  for (const client of clients) await client.close();
+  for (const hub of hubs ?? []) await hub.stop();
+  await redis?.stop();
+  await postgres?.stop();
+});
+
+function listen(at, user, { claims, ...options } = {}) {
+  const urls = [at].flat().map((hub) => hub.url);
+  const client = new StreamClient(urls, { token: hubs[0].token(user, claims), ...options }).open();
+  clients.push(client);
+  return client;
+}
+
+async function post(user, title, at = hubs[0]) {
+  const { status, body } = await at.api('POST', '/api/v1/notifications', { user, type: 't', title });
+  assert.equal(status, 201, JSON.stringify(body));
+}
+
+const emit = (room, event, args, at = hubs[0]) =>
+  at.api('POST', '/api/v1/events', { event, args, to: { rooms: [room] } });
+const numbers = (count, from = 0) => Array.from({ length: count }, (_, n) => `n${from + n}`);
+
+describe('one stream', () => {
+  test('has what a socket has, in the same order', async () => {
+    const heard = [];
+    const socket = await hubs[0].plain('same', { onEvent: (packet) => heard.push(packet) });
+    const stream = listen(hubs[0], 'same', { query: 'inbox=1&rooms=public:same' });
+    await stream.has('room_joined');
+    await socket.request('join_room', { roomId: 'public:same' });
+    for (const title of numbers(20)) await post('same', title, hubs[1]);
+    await emit('public:same', 'update', [{ a: [1, 'é\n'] }, 2]);
+    await hubs[0].api('POST', '/api/v1/users/same/notifications/read-all');
+    await until(() => stream.of('notification:state').length > 0 && stream.of('update').length > 0, 'all of it');
+    const names = ['notification', 'notification:state'];
+    const of = (packets) => packets.filter(([name]) => names.includes(name));
+    await until(() => of(heard).length === of(stream.packets).length, 'the socket has as much');
+    assert.deepEqual(of(stream.packets), of(heard));
+    const update = ([name]) => name === 'update';
+    assert.deepEqual(stream.packets.find(update), ['update', { a: [1, 'é\n'] }, 2]);
+    assert.equal(await hubs[0].metric('peal_streams'), 1);
+    await stream.close();
+    socket.close();
+    await until(async () => (await hubs[0].metric('peal_streams')) === 0, 'it is counted no more');
+  });
+
+  test('is never compressed, and kept by nobody', async () => {
+    const stream = listen(hubs[0], 'plain', { headers: { 'accept-encoding': 'gzip, deflate, br' } });
+    await stream.has('hub:ready');
+    const [{ headers }] = stream.streams;
+    assert.equal(headers['content-encoding'], undefined);
+    assert.equal(headers['content-type'], 'text/event-stream');
+    assert.equal(headers['cache-control'], 'no-store');
+    await stream.close();
+  });
+
+  test('is kept open by comments', async () => {
+    const stream = listen(hubs[0], 'quiet');
+    await stream.has('hub:ready');
+    await until(() => stream.comments > 0, 'a comment');
+    assert.equal(stream.streams[0].ended, false);
+    await stream.close();
+  });
+
+  test('takes the token in the query, and the log has it nowhere', async () => {
+    const token = hubs[0].token('query');
+    const stream = new StreamClient(hubs[0].url, { query: `inbox=1&token=${token}` }).open();
+    clients.push(stream);
+    await stream.has('hub:ready');
+    const wrong = new StreamClient(hubs[0].url, { query: 'token=not-a-token-at-all' }).open();
+    clients.push(wrong);
+    await until(() => wrong.streams.length === 1, 'it is answered');
+    assert.equal(wrong.streams[0].status, 401);
+    await hubs[0].logged(/AUTH-REFUSED/);
+    assert.ok(!hubs[0].log.includes(token) && !hubs[0].log.includes('not-a-token-at-all'));
+    await stream.close();
+  });
+
+  test('ends with its token: an event, then 204', async () => {
+    const exp = Math.floor(Date.now() / 1000) + 3;
+    const stream = listen(hubs[0], 'brief', { claims: { exp }, returns: true });
+    await stream.has('hub:ready');
+    await stream.has('hub:token_expiring');
+    // auth.leeway lets a token live a little longer.
+    await until(() => stream.of('hub:closing').length > 0, 'the end is told', 120_000);
+    assert.equal(stream.of('hub:closing')[0].code, 4401);
+    await until(() => stream.streams.length === 2, 'it comes back', 60_000);
+    assert.equal(stream.streams[1].status, 204);
+    await stream.close();
+  });
+});
+
+describe('coming back', () => {
+  for (const [where, next] of [['the same node', 0], ['another node', 1]]) {
+    test(`to ${where}, each change comes once`, async () => {
+      const user = `back${next}`;
+      const first = listen(hubs[0], user);
+      await first.has('hub:ready');
+      await post(user, 'n0');
+      await first.has('notification');
+      await until(() => first.lastId !== '', 'it has a place');
+      await first.close();
+      for (const title of numbers(120, 1)) await post(user, title, hubs[1]);
+      await hubs[1].api('POST', `/api/v1/users/${user}/notifications/read`, { upTo: 1 });
+      const second = listen(hubs[next], user, { lastId: first.lastId });
+      await second.has('hub:missed', ({ rooms, inbox }) => rooms.length === 0 && inbox === false);
+      await second.has('unread', ({ count }) => count === 120);
+      await post(user, 'last', hubs[0]);
+      await second.has('notification', ({ title }) => title === 'last');
+      assert.deepEqual([...first.titles(), ...second.titles()], [...numbers(121), 'last']);
+      assert.equal(second.of('notification:state').length, 1);
+      assert.ok((await hubs[next].metric('peal_streams_resumed_total')) >= 1);
+      await second.close();
+    });
+  }
+
+  test('after kill -9 of its node, nothing is missing and nothing comes twice', async () => {
+    const victim = await startHub(shared);
+    const stream = listen([victim, hubs[0]], 'killed', { query: 'inbox=1&rooms=public:k', returns: true });
+    await stream.has('hub:ready');
+    const posting = (async () => {
+      for (const title of numbers(200)) await post('killed', title, hubs[1]);
+    })();
+    await until(() => stream.titles().length > 20, 'some have come');
+    await victim.kill();
+    await posting;
+    await until(() => stream.titles().includes('n199'), 'all have come');
+    assert.deepEqual(stream.titles(), numbers(200));
+    assert.equal(stream.streams.at(-1).url.startsWith(hubs[0].url), true);
+    await stream.has('hub:missed', ({ rooms }) => rooms.includes('public:k'));
+    await until(() => stream.of('room_joined').length === 2, 'it is in its room again');
+    await emit('public:k', 'here', []);
+    await until(() => stream.packets.some(([name]) => name === 'here'), 'the room is heard');
+    await stream.close();
+  });
+
+  test('from a node that drains, when that says, elsewhere', async () => {
+    const victim = await startHub(shared);
+    const stream = listen([victim, hubs[0]], 'drained', { returns: true });
+    await stream.has('hub:ready');
+    await post('drained', 'n0', hubs[1]);
+    await stream.has('notification');
+    const stopped = victim.stop();
+    await stream.has('hub:draining');
+    const { reconnectIn } = stream.of('hub:draining')[0];
+    assert.equal(stream.of('hub:closing')[0].code, 4503);
+    assert.match(stream.streams[0].text, new RegExp(`retry: ${reconnectIn}\n`));
+    await post('drained', 'n1', hubs[1]);
+    await stream.has('notification', ({ title }) => title === 'n1');
+    assert.deepEqual(stream.titles(), ['n0', 'n1']);
+    await stopped;
+    await stream.close();
+  });
+});
+
+describe('who is slow', () => {
+  test('is ended, and has its inbox whole when it comes back', async () => {
+    const limits = 'limits { slow_consumer = 1s outbound_bytes = 64KiB outbound_max = 256KiB }';
+    const hub = await startHub({ ...shared, config: `${CONFIG}${limits}` });
+    const stream = listen(hub, 'slow', { query: 'inbox=1&rooms=public:slow' });
+    await stream.has('room_joined');
+    await post('slow', 'n0');
+    await stream.has('notification');
+    stream.answer.pause();
+    const big = 'x'.repeat(30_000);
+    for (const title of numbers(10, 1)) await post('slow', title);
+    await until(async () => {
+      await emit('public:slow', 'big', [big]);
+      return /SLOW-CLOSED.*transport=stream/.test(hub.log);
+    }, 'it is closed as slow');
+    stream.answer.resume();
+    await stream.ended();
+    const back = listen(hub, 'slow', { lastId: stream.lastId });
+    await until(() => back.of('unread').length > 0, 'it has caught up');
+    const titles = [...stream.titles(), ...back.titles()];
+    assert.deepEqual(titles, numbers(11), 'nothing is missing, nothing twice');
+    await back.close();
+    await hub.stop();
+  });
+});
+
+describe('Chromium', () => {
+  let browser;
+  before(async () => {
+    browser = await launchBrowser();
+  });
+  after(() => browser?.close());
+
+  test('EventSource goes on over the death of a node: nothing missing, nothing twice', async () => {
+    const victim = await startHub(shared);
+    const balancer = await startBalancer([victim.address, hubs[0].address]);
+    const page = await browser.newPage();
+    await page.goto(`${balancer.url}/api/v1/nothing`); // any page of that origin
+    balancer.turn = 0; // the next connection goes to the one that dies
+    await page.evaluate((query) => {
+      globalThis.packets = [];
+      globalThis.opened = 0;
+      const source = new EventSource(`/api/v1/stream?${query}`);
+      globalThis.source = source;
+      source.onopen = () => globalThis.opened++;
+      source.onmessage = ({ data }) => globalThis.packets.push(...JSON.parse(data));
+    }, `inbox=1&token=${hubs[0].token('chrome')}`);
+    const titles = () =>
+      page.evaluate(() => globalThis.packets.filter(([name]) => name === 'notification').map(([, item]) => item.title));
+    await until(async () => (await victim.metric('peal_streams')) === 1, 'it listens to the one that dies');
+    const posting = (async () => {
+      for (const title of numbers(150)) await post('chrome', title, hubs[1]);
+    })();
+    await until(async () => (await titles()).length > 10, 'some have come');
+    await victim.kill();
+    await posting;
+    await until(async () => (await titles()).includes('n149'), 'all have come');
+    assert.deepEqual(await titles(), numbers(150));
+    assert.equal(await page.evaluate(() => globalThis.opened), 2);
+    await page.evaluate(() => globalThis.source.close());
+    await page.close();
+    await balancer.close();
+  });
+
+  test('a token that has ended ends an EventSource', async () => {
+    const page = await browser.newPage();
+    await page.goto(`${hubs[0].url}/api/v1/nothing`);
+    const token = hubs[0].token('ended', { exp: Math.floor(Date.now() / 1000) - 3600 });
+    const ended = await page.evaluate(async (query) => {
+      const source = new EventSource(`/api/v1/stream?${query}`);
+      await new Promise((resolve) => {
+        source.onerror = resolve;
+      });
+      return source.readyState === EventSource.CLOSED;
+    }, `last_event_id=1;;&token=${token}`);
+    assert.equal(ended, true);
+    await page.close();
+  });
+});
