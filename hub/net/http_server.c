@@ -435,10 +435,9 @@ static void refuse_route(struct server *server, struct bytes path)
 /* Whether the query is as the route says; false: the request was answered. */
 static bool check_query(struct server *server)
 {
-    const struct http_request *request = &server->exchange->request;
     const char *known = server->exchange->route->query;
     struct http_route_fault fault;
-    if (known == NULL || http_route_check_query(known, request->query, &fault)) {
+    if (known == NULL || http_route_check_query(known, server->exchange->request.query, &fault)) {
         return true;
     }
     const struct http_refusal refusal = {
