@@ -247,6 +247,8 @@ export interface Options {
   pendingMax?: number;
   pageSize?: number;
   inbox?: boolean;
+  /** A stream of server-sent events: where WebSockets do not open, always, or never. */
+  stream?: 'auto' | boolean;
 }
 
 /** Peal<{ invoice: number }>: the type of `data` in every notification; unknown where left out. */
@@ -256,6 +258,8 @@ export class Peal<Data = unknown> extends Emitter<PealEvents<Data>> {
   readonly state: 'idle' | ClientState['state'];
   readonly userId: string | null;
   readonly session: Ready | null;
+  /** A stream connects this client: it hears all, and what the HTTP API does not take is refused with "one_way". */
+  readonly oneWay: boolean;
   readonly rooms: string[];
   connect(url: string, options: { token: string | (() => string | Promise<string>) }): Promise<this>;
   close(): void;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// peal - client of a Peal hub over its plain WebSocket, for browsers and Node.
+// peal - client of a Peal hub over its plain WebSocket, or, where that does not pass, a stream of server-sent
+// events; for browsers and Node.
 //
-// Order of this file: emitter, errors, notifications and their states, the inbox, the connection.
+// Order of this file: emitter, errors, notifications and their states, the inbox, a stream instead of a
+// WebSocket, the connection.
 //
 // Invariants of the inbox:
 // - everything up to #rev has been applied; what comes ahead of #rev + 1 is held, and after a
 //   moment the hub is asked for everything above #rev (notification:sync);
 // - an item has the rev of its last change, so that repeats and late answers change nothing;
+// - a stream brings each change once and in order, behind #rev: there what comes is applied;
 // - `notification` is emitted once per seq, in the order of seq: #toldSeq is the last one.
 
 const PROTOCOL = 'peal.json.v1';
@@ -20,6 +23,9 @@ const STEADY_MS = 5_000; // a connection that lasted so long was a good one
 const CLOSE_UNAUTHORIZED = 4401;
 const CLOSE_DRAINING = 4503;
 const CLOSE_TOO_MANY = 4429;
+const BLOCKED = 2; // WebSockets in a row that did not open, after which a stream is tried
+const STREAM_MS = 300_000; // a stream that lasted so long is followed by another try of a WebSocket
+const STREAM_ROOMS = 32; // of one stream
 const RETURNS_ON = new Set([4408, CLOSE_TOO_MANY, CLOSE_DRAINING, 4508]);
 const TEMPORARY = new Set(
   ['disconnected', 'timeout', 'unavailable', 'unknown', 'rate_limited', 'queue_full']);
@@ -34,6 +40,7 @@ const DEFAULTS = {
   pendingMax: 10_000, // notifications whose changes wait for an answer
   pageSize: 20, // notifications read at the start and by inbox.loadMore()
   inbox: true, // false: rooms and events only, no inbox is read
+  stream: 'auto', // a stream of server-sent events: where WebSockets do not open; true: always; false: never
 };
 
 const EMIT = Symbol('emit');
@@ -116,7 +123,7 @@ class Emitter {
 
 // `code` is one of the hub's ("forbidden", "invalid_field", "rate_limited", …) or one of ours:
 // "timeout", "disconnected" (the answer was lost with the connection), "closed", "queue_full" (too
-// many changes wait for an answer).
+// many changes wait for an answer), "one_way" (a stream cannot send it).
 export class PealError extends Error {
   constructor(code, message, detail = {}) {
     super(message ?? code);
@@ -194,6 +201,7 @@ export class Inbox extends Emitter {
   #unlisted = false; // the first page must be read
   #stale = null; // ids from before a resync, dropped when the first page has come
   #session = null; // one object per connection that is ready; null: offline
+  #ordered = false; // it is a stream
   #restarts = 0;
   #working = null;
   #gapTimer = null;
@@ -384,8 +392,9 @@ export class Inbox extends Emitter {
 
   // --- from the connection ---
 
-  [READY](ready) {
+  [READY](ready, ordered) {
     this.#session = {};
+    this.#ordered = ordered;
     this.#working = null;
     this.#held = [];
     this.#receivedSeq = 0;
@@ -400,7 +409,7 @@ export class Inbox extends Emitter {
       this[EMIT]('resync');
     } else {
       this.#news = Math.max(this.#rev, ready.rev);
-      this.#gap = ready.rev !== this.#rev;
+      this.#gap = ready.rev !== this.#rev && !ordered;
     }
     this.#count(ready, ready.rev);
     this.#scheduleReceived();
@@ -434,6 +443,10 @@ export class Inbox extends Emitter {
 
   #order(held) {
     const { rev } = held.body;
+    if (this.#ordered) {
+      this.#apply(held);
+      return;
+    }
     // One that was changed since it was made comes from a node that fills a gap of its own: other
     // changes of the same rev may follow.
     const patched = held.event === 'notification' && stateOf(held.body) !== 'unread';
@@ -467,7 +480,7 @@ export class Inbox extends Emitter {
   #heard(rev) {
     if (!(rev >= 0) || this.#session === null) return;
     this.#news = Math.max(this.#news, rev);
-    if (this.#news <= this.#rev || this.#gap || this.#gapTimer !== null) return;
+    if (this.#news <= this.#rev || this.#gap || this.#gapTimer !== null || this.#ordered) return;
     this.#gapTimer = setTimeout(() => {
       this.#gapTimer = null;
       if (this.#session === null || this.#news <= this.#rev) return;
@@ -672,6 +685,253 @@ export class Inbox extends Emitter {
   }
 }
 
+// --- a stream instead of a WebSocket ---------------------------------------------------------
+
+const CLOSE_OF_STATUS = { 204: 4401, 400: 4400, 401: 4401, 403: 4403, 429: CLOSE_TOO_MANY, 503: CLOSE_DRAINING };
+
+function asQuery(argument = {}) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(argument)) {
+    if (value !== undefined && value !== null) query.set(name, [value].flat().join(','));
+  }
+  const text = String(query);
+  return text === '' ? '' : `?${text}`;
+}
+
+// What the HTTP API has of what a client asks: method, path below the user, body.
+const OVER_HTTP = {
+  'notification:list': (argument) => ['GET', `notifications${asQuery(argument)}`],
+  'preferences:get': () => ['GET', 'preferences'],
+  'preferences:set': (argument) => ['PUT', 'preferences', argument],
+  'topic:list': (argument) => ['GET', `topics${asQuery(argument)}`],
+};
+for (const verb of ['read', 'unread', 'seen', 'archive', 'unarchive', 'snooze', 'delete']) {
+  OVER_HTTP[`notification:${verb}`] = (argument) => ['POST', `notifications/${verb}`, argument];
+}
+
+// Looks like a WebSocket to Peal: what comes is a stream, what it sends are requests over HTTP. Rooms are part of the
+// stream's address: another room is another stream, which goes on behind the last id.
+class Stream {
+  #url;
+  #token;
+  #inbox;
+  #id; // of the last event
+  #rooms; // wanted, name → ids of requests that wait for it
+  #asked = new Set(); // by the stream that is open
+  #joined = new Map(); // name → what room_joined said
+  #refusals = []; // of the stream that is open
+  #user = null;
+  #epoch = null;
+  #closing = null; // what hub:closing said
+  #abort = null; // of the request under way
+  #again = false; // another stream is to be opened
+  readyState = 0;
+  onopen = null;
+  onmessage = null;
+  onclose = null;
+  onerror = null;
+
+  constructor(url, { token, inbox, place, rooms }) {
+    this.#url = url;
+    this.#token = token;
+    this.#inbox = inbox;
+    this.#id = place;
+    this.#rooms = new Map(rooms.slice(0, STREAM_ROOMS).map((room) => [room, []]));
+    this.#open();
+  }
+
+  send(frame) {
+    for (const [id, event, argument] of JSON.parse(frame)) this.#ask(id, event, argument);
+  }
+
+  close(code = 1000) {
+    this.#end(code, 'closed by this client');
+  }
+
+  #end(code, reason) {
+    if (this.readyState === 3) return;
+    this.readyState = 3;
+    this.#abort?.abort();
+    this.onclose?.(this.#closing ?? { code, reason });
+  }
+
+  #say(...packets) {
+    if (this.readyState === 1) this.onmessage?.({ data: JSON.stringify(packets) });
+  }
+
+  // --- asking ---
+
+  #ask(id, event, argument) {
+    if (event === 'join_room') this.#join(id, argument.roomId);
+    else if (event === 'leave_room') this.#leave(id, argument.roomId);
+    else if (event === 'auth:refresh') this.#refresh(id, argument.token);
+    else if (OVER_HTTP[event]) this.#call(id, ...OVER_HTTP[event](argument));
+    else this.#refuse(id, 'one_way', `${event} cannot be sent: WebSockets do not pass here`);
+  }
+
+  #refuse(id, error, message, detail) {
+    queueMicrotask(() => this.#say([-id, { ok: false, error, message, ...detail }]));
+  }
+
+  async #call(id, method, path, body) {
+    const url = new URL(`users/${encodeURIComponent(this.#user)}/${path}`, this.#url);
+    try {
+      const answer = await fetch(url, {
+        method,
+        headers: {
+          ...(this.#token && { authorization: `Bearer ${this.#token}` }),
+          ...(body !== undefined && { 'content-type': 'application/json' }),
+        },
+        body: body === undefined ? undefined : JSON.stringify(body),
+      });
+      const said = await answer.json();
+      if (answer.ok) {
+        this.#say([-id, { ok: true, ...said }]);
+        return;
+      }
+      const { code, ...detail } = said.error;
+      const seconds = Number(answer.headers.get('retry-after'));
+      this.#refuse(id, code, detail.message, { ...detail, ...(seconds > 0 && { retryAfter: seconds * 1000 }) });
+    } catch (error) {
+      this.#refuse(id, 'unavailable', error.message);
+    }
+  }
+
+  #join(id, room) {
+    if (this.#joined.has(room)) {
+      const said = this.#joined.get(room);
+      queueMicrotask(() => this.#say([-id, { ok: true, ...said }]));
+    } else if (this.#rooms.has(room)) {
+      this.#rooms.get(room).push(id);
+    } else if (this.#rooms.size >= STREAM_ROOMS) {
+      this.#refuse(id, 'forbidden', 'Too many rooms');
+    } else {
+      this.#rooms.set(room, [id]);
+      this.#reopen();
+    }
+  }
+
+  #leave(id, room) {
+    const known = this.#rooms.delete(room);
+    this.#joined.delete(room);
+    queueMicrotask(() => this.#say([-id, { ok: true, roomId: room }]));
+    if (known) this.#reopen();
+  }
+
+  #refresh(id, token) {
+    this.#token = token;
+    queueMicrotask(() => this.#say([-id, { ok: true }]));
+    this.#reopen();
+  }
+
+  // Once for all that a turn has changed.
+  #reopen() {
+    if (this.#again) return;
+    this.#again = true;
+    setTimeout(() => {
+      this.#again = false;
+      if (this.readyState !== 3) this.#open();
+    });
+  }
+
+  // --- the stream ---
+
+  async #open() {
+    this.#abort?.abort();
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.#asked = new Set(this.#rooms.keys());
+    this.#joined.clear();
+    this.#refusals = [];
+    const rooms = [...this.#asked].map(encodeURIComponent).join(',');
+    const headers = { accept: 'text/event-stream' };
+    if (this.#token) headers.authorization = `Bearer ${this.#token}`;
+    if (this.#id) headers['last-event-id'] = this.#id;
+    try {
+      const url = `${this.#url}${this.#url.includes('?') ? '&' : '?'}inbox=${this.#inbox ? 1 : 0}&rooms=${rooms}`;
+      const answer = await fetch(url, { headers, signal: abort.signal, cache: 'no-store' });
+      if (answer.status !== 200) {
+        if (abort === this.#abort) this.#end(CLOSE_OF_STATUS[answer.status] ?? 1006, `answered ${answer.status}`);
+        return;
+      }
+      await this.#read(answer.body.getReader(), abort);
+      if (abort === this.#abort) this.#end(1006, 'the stream ended');
+    } catch (error) {
+      if (abort === this.#abort) this.#end(1006, error.message);
+    }
+  }
+
+  async #read(reader, abort) {
+    const decoder = new TextDecoder();
+    const event = { data: [], id: this.#id };
+    let text = '';
+    if (this.readyState === 0) {
+      this.readyState = 1;
+      this.onopen?.();
+    }
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done || abort !== this.#abort) return;
+      const lines = (text + decoder.decode(value, { stream: true })).split('\n');
+      text = lines.pop();
+      this.#say(); // also a comment says that the hub is there
+      for (const line of lines) {
+        if (abort !== this.#abort) return;
+        this.#line(event, line);
+      }
+    }
+  }
+
+  // The fields that the hub writes; `retry` is for those that have no pauses of their own.
+  #line(event, line) {
+    if (line.startsWith('data: ')) event.data.push(line.slice(6));
+    else if (line.startsWith('id: ')) event.id = line.slice(4);
+    else if (line === '') {
+      const data = event.data.splice(0).join('\n');
+      this.#id = event.id;
+      if (data !== '') this.#take(JSON.parse(data));
+    }
+  }
+
+  #take(packets) {
+    this.#say(...packets.filter((packet) => this.#look(packet)));
+  }
+
+  // Whether a packet is for others, too.
+  #look([event, said]) {
+    if (event === 'hub:ready') {
+      const goesOn = this.#epoch === said.epoch;
+      this.#epoch = said.epoch;
+      this.#user = said.userId;
+      return !goesOn;
+    }
+    if (event === 'hub:closing') this.#closing = { code: said.code, reason: said.reason };
+    if (event === 'room_joined') this.#settle(said);
+    if (event === 'error' && said.event === 'join_room') {
+      this.#refusals.push(said);
+      this.#settle(null);
+      return false;
+    }
+    return true;
+  }
+
+  // A room was joined, or one was refused: which one is known when all others are in.
+  #settle(said) {
+    if (said !== null && this.#rooms.has(said.roomId)) {
+      this.#joined.set(said.roomId, said);
+      for (const id of this.#rooms.get(said.roomId).splice(0)) this.#say([-id, { ok: true, ...said }]);
+    }
+    const left = [...this.#asked].filter((room) => this.#rooms.has(room) && !this.#joined.has(room));
+    if (left.length > this.#refusals.length) return;
+    left.forEach((room, n) => {
+      const { code, message } = this.#refusals[n];
+      const waiting = this.#rooms.get(room);
+      this.#rooms.delete(room);
+      for (const id of waiting) this.#say([-id, { ok: false, error: code, message }]);
+    });
+  }
+}
+
 // --- the connection --------------------------------------------------------------------------
 
 function endpoint(url) {
@@ -680,6 +940,14 @@ function endpoint(url) {
   target.protocol = target.protocol.replace(/^http/, 'ws');
   if (target.pathname === '/') target.pathname = '/ws';
   target.hash = '';
+  return target.href;
+}
+
+// Where the stream of a hub is whose plain WebSocket is at `url`.
+function streamOf(url) {
+  const target = new URL(url);
+  target.protocol = target.protocol.replace(/^ws/, 'http');
+  target.pathname = target.pathname.replace(/(\/ws)?\/?$/, '/api/v1/stream');
   return target.href;
 }
 
@@ -695,6 +963,7 @@ export class Peal extends Emitter {
   #ready = null;
   #link = null;
   #attempts = 0;
+  #blocked = 0; // WebSockets in a row that did not open
   #retryTimer = null;
   #drainTimer = null;
   #returnAt = 0; // when a draining hub wants this client back
@@ -728,6 +997,12 @@ export class Peal extends Emitter {
     return this.#state === 'online' || this.#state === 'draining' ? this.#ready : null;
   }
 
+  // Whether what connects this client is a stream of server-sent events: it hears all, and can send what the HTTP
+  // API takes (marks, lists, preferences, rooms); the rest is refused with "one_way".
+  get oneWay() {
+    return this.session !== null && this.#link.oneWay;
+  }
+
   get rooms() {
     return [...this.#rooms.keys()];
   }
@@ -737,7 +1012,7 @@ export class Peal extends Emitter {
   // once more when the hub refuses what it gave. Resolves when online for the first time; rejects
   // with "closed" when that will not happen.
   connect(url, { token } = {}) {
-    if (!this.#WebSocket) throw new TypeError('no WebSocket here: pass one, new Peal({ WebSocket })');
+    if (!this.#WebSocket && this.#options.stream !== true) throw new TypeError('no WebSocket here: pass one, new Peal({ WebSocket })');
     if (this.#state !== 'idle' && this.#state !== 'closed') this.close();
     this.#url = endpoint(url);
     this.#token = token;
@@ -779,9 +1054,9 @@ export class Peal extends Emitter {
     });
   }
 
-  // Send an event without waiting for an answer; false when there is no connection.
+  // Send an event without waiting for an answer; false when there is no connection, or one that cannot send it.
   emit(event, ...args) {
-    if (!this.session) return false;
+    if (!this.session || this.#link.oneWay) return false;
     this.#write([event, ...args]);
     return true;
   }
@@ -938,6 +1213,7 @@ export class Peal extends Emitter {
 
   async #open() {
     const link = { socket: null, pending: new Map(), queue: [], queued: 0, timer: null };
+    link.oneWay = this.#needsStream();
     link.heard = 0; // when the hub last said something
     link.since = Infinity; // when it was ready
     clearTimeout(this.#retryTimer);
@@ -952,13 +1228,38 @@ export class Peal extends Emitter {
         this.#lost(link, CLOSE_UNAUTHORIZED, 'there is no token');
         return;
       }
-      const protocols = token ? [PROTOCOL, `peal.token.${token}`] : [PROTOCOL];
-      link.socket = new this.#WebSocket(this.#url, protocols);
+      link.socket = link.oneWay ? this.#stream(token) : this.#webSocket(token);
     } catch (error) {
       this.#lost(link, 0, `cannot connect: ${error.message}`);
       return;
     }
     this.#watch(link);
+  }
+
+  #webSocket(token) {
+    const protocols = token ? [PROTOCOL, `peal.token.${token}`] : [PROTOCOL];
+    return new this.#WebSocket(this.#url, protocols);
+  }
+
+  // It goes on with the inbox where this client has it, whatever brought it so far.
+  #stream(token) {
+    const { inbox } = this.#options;
+    const position = inbox ? this.inbox.position : null;
+    const place = position ? `1;${position.epoch};${position.rev}` : this.#ready ? '1;;' : '';
+    return new Stream(streamOf(this.#url), { token, inbox, place, rooms: this.rooms });
+  }
+
+  #needsStream() {
+    const { stream } = this.#options;
+    return stream === true || (stream === 'auto' && this.#blocked >= BLOCKED && typeof fetch === 'function');
+  }
+
+  // What the end of a connection says of the way to the hub.
+  #learn(link) {
+    const opened = link.heard > 0;
+    if (!link.oneWay) this.#blocked = opened ? 0 : this.#blocked + 1;
+    else if (!opened) this.#blocked = 0; // the hub itself is away
+    else if (Date.now() - link.since > STREAM_MS) this.#blocked = BLOCKED - 1;
   }
 
   #watch(link) {
@@ -1058,7 +1359,7 @@ export class Peal extends Emitter {
     this.#refused = false;
     this.#ready = ready;
     this.#set('online', { node: ready.node, userId: ready.userId });
-    if (this.#options.inbox) this.inbox[READY](ready);
+    if (this.#options.inbox) this.inbox[READY](ready, link.oneWay);
     for (const [roomId, argument] of this.#rooms) this.#rejoin(roomId, argument);
     const waiters = [...this.#waiters];
     this.#waiters.clear();
@@ -1115,6 +1416,7 @@ export class Peal extends Emitter {
 
   #lost(link, code, reason) {
     if (link !== this.#link) return;
+    if (link.socket) this.#learn(link);
     // A connection that ends soon after it began counts as a failed attempt.
     if (Date.now() - link.since > STEADY_MS) this.#attempts = 0;
     const socket = this.#drop('disconnected');
