@@ -57,8 +57,9 @@ void socket_take_out(struct socket *socket, enum close_reason reason)
     }
     struct shard *shard = socket->shard;
     struct bytes sid = bytes_of(socket->sid, SOCKET_SID_LEN);
-    /* What it lacks of the inbox is in no log. */
-    bool gone = socket->left || socket->lag != NULL || close_is_final(reason);
+    /* What it lacks of the inbox is in no log; who is one way has it from the store. */
+    bool lacks = socket->lag != NULL && !socket->ops->one_way;
+    bool gone = socket->left || lacks || close_is_final(reason);
     const struct deliver_watch *watch = socket->fanout->watch;
     bool kept = watch != NULL && watch->ops->ended(socket, gone);
     if (!kept) {
@@ -95,6 +96,15 @@ struct bytes socket_pid(const struct socket *socket)
 {
     const struct deliver_watch *watch = watch_of(socket);
     return watch != NULL ? watch->ops->pid(socket) : bytes_of(NULL, 0);
+}
+
+void socket_place(struct socket *socket, struct builder *out)
+{
+    const struct deliver_watch *watch = watch_of(socket);
+    if (watch != NULL && !socket->closing) {
+        fanout_catch_up(socket->fanout, socket);
+        watch->ops->place(socket, out);
+    }
 }
 
 void socket_relieved(struct socket *socket)

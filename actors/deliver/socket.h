@@ -55,6 +55,13 @@ void socket_detach(struct socket *socket, enum close_reason reason);
 struct bytes socket_pid(const struct socket *socket);
 
 /*
+ * Append where the client of a one-way socket is when it has had all that was sent to it so far and
+ * all that is pending for it, which is sent by that: with socket_pid, what a later one goes on
+ * with. Nothing when that cannot be, or it is closing.
+ */
+void socket_place(struct socket *socket, struct builder *out);
+
+/*
  * A ping is about to be sent to the client; or its pong has come, so that the client has had
  * everything sent before.
  */

@@ -32,6 +32,7 @@ struct socket_handshake {
 };
 
 struct socket_ops {
+    bool one_way; /* its client says nothing, and comes back with a place (socket_place) */
     /*
      * End this socket for `reason` after what waits was written; never frees it before the end of
      * the turn. Calling it again does nothing.

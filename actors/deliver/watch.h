@@ -16,6 +16,7 @@
 
 struct adapter_request;
 struct broadcast;
+struct builder;
 struct deliver_watch;
 struct event;
 struct recoverable;
@@ -30,7 +31,8 @@ struct deliver_watch_ops {
      * that, send it as it is.
      */
     struct event *(*numbered)(struct deliver_watch *watch, struct broadcast *broadcast);
-    /* The same for an event to `socket` alone; NULL also when the socket is not watched. */
+    /* The same for an event to `socket` alone; NULL also when the socket is not watched, or is one
+     * way: what it alone is told is not kept. */
     struct event *(*directed)(const struct socket *socket, const struct event *event);
     /* What is known of the replay stream begins behind `from`, or begins anew there. */
     void (*stream_from)(struct deliver_watch *watch, struct stream_id from);
@@ -54,6 +56,9 @@ struct deliver_watch_ops {
     void (*ponged)(struct socket *socket);
     /* It ends. Whether it is kept: it then still has its rooms' seats, its sid and its user. */
     bool (*ended)(struct socket *socket, bool clean);
+    /* Append where a client is that has had all broadcasts that were sent to `socket`, which is
+     * one way; nothing when it cannot come back. */
+    void (*place)(const struct socket *socket, struct builder *out);
     /* The secret with which it can be claimed; empty: it cannot. */
     struct bytes (*pid)(const struct socket *socket);
 };

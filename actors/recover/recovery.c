@@ -155,6 +155,16 @@ struct bytes recovery_pid(const struct socket *socket)
     return found != NULL ? pid_of(found) : bytes_of(NULL, 0);
 }
 
+void recovery_place(const struct socket *socket, struct builder *out)
+{
+    char text[REPLAY_OFFSET_MAX];
+    const struct recoverable *found = find(socket);
+    if (found != NULL) {
+        const struct replay *replay = found->recovery->replay;
+        builder_add(out, replay_write_offset(replay, replay_last(replay), text));
+    }
+}
+
 struct bytes recovery_sid(const struct recoverable *recoverable)
 {
     return sid_of(recoverable);
@@ -191,7 +201,7 @@ static void add_direct(struct recoverable *recoverable, const struct event *even
 struct event *recovery_mark_direct(const struct socket *socket, const struct event *event)
 {
     struct recoverable *found = find(socket);
-    if (found == NULL) {
+    if (found == NULL || found->one_way) {
         return NULL;
     }
     add_direct(found, event);
@@ -212,7 +222,7 @@ void recovery_note_all(struct socket_owner *user, struct bytes nsp, const struct
     }
     list_for_each (link, all) {
         struct recoverable *kept = container_of(link, struct recoverable, user_link);
-        if (bytes_eq(fanout_nsp(kept->recovery->fanout), nsp)) {
+        if (!kept->one_way && bytes_eq(fanout_nsp(kept->recovery->fanout), nsp)) {
             add_direct(kept, event);
         }
     }
@@ -397,7 +407,8 @@ bool recovery_keep(struct socket *socket, bool clean)
 
 struct replay_reader recovery_reader(const struct recoverable *recoverable, char *user_at)
 {
-    return (struct replay_reader){.sid = bytes_of(recoverable->sid, SOCKET_SID_LEN),
+    size_t sid_len = recoverable->one_way ? 0 : SOCKET_SID_LEN; /* without it: broadcasts alone */
+    return (struct replay_reader){.sid = bytes_of(recoverable->sid, sid_len),
         .user = wire_name_user(buf_bytes(recoverable->owner), user_at),
         .spans = recoverable->spans,
         .span_count = recoverable->span_count,
@@ -504,6 +515,7 @@ struct recoverable *recovery_claim(struct shard *shard, const struct recovery_cl
         return NULL;
     }
     unlink_kept(found);
+    found->one_way = claim->one_way;
     if (!is_exact(found, claim)) {
         recovery_drop(found);
         return NULL;
@@ -526,7 +538,8 @@ static void send_missed(const struct recoverable *recoverable, struct socket *so
     bool starved = false;
     const struct event *event;
     while ((event = replay_next(recovery->replay, &reader, &place)) != NULL) {
-        struct event *marked = mark(recovery, event, place);
+        bool marks = watch_marks((enum wire_format)socket->format);
+        struct event *marked = marks ? mark(recovery, event, place) : NULL;
         const struct event *sent = marked != NULL ? marked : event;
         int status = wire_event(socket->format, socket_nsp(socket), sent, &out);
         if (status != 0) {
@@ -576,11 +589,12 @@ static void rejoin(struct recoverable *recoverable, struct socket *socket)
 
 static void be_live(struct recoverable *recoverable, struct socket *socket)
 {
+    struct recovery_lease *lease = recoverable->recovery->lease;
     recoverable->socket = socket;
-    if (recoverable->recovery->lease != NULL) {
-        recovery_lease_enter(recoverable->recovery->lease, &recoverable->member);
-        recovery_record_later(recoverable);
+    if (lease != NULL && !recoverable->one_way) { /* one that never pongs would hold up the rest */
+        recovery_lease_enter(lease, &recoverable->member);
     }
+    recovery_record_later(recoverable);
 }
 
 static void resume(struct recoverable *recoverable, struct socket *socket)
@@ -599,7 +613,8 @@ void recovery_enter(struct socket *socket, struct recoverable *claimed)
         resume(claimed, socket);
         return;
     }
-    if (recovery == NULL || !watch_marks((enum wire_format)socket->format)) {
+    bool comes_back = watch_marks((enum wire_format)socket->format) || socket->ops->one_way;
+    if (recovery == NULL || !comes_back) {
         return;
     }
     struct recoverable *made = mem_try_calloc(1, sizeof(*made));
@@ -607,6 +622,7 @@ void recovery_enter(struct socket *socket, struct recoverable *claimed)
         return; /* it cannot come back as who it is */
     }
     made->owner = buf_new_name(identity_key(socket->identity));
+    made->one_way = socket->ops->one_way;
     made->member.acked = replay_last(recovery->replay);
     made->pinged = made->member.acked;
     memcpy(made->sid, socket->sid, SOCKET_SID_LEN);

@@ -4,10 +4,11 @@
  * recovery), in the namespaces that are configured so.
  *
  * Part of a shard's fan-out. Every event for a Socket.IO socket carries one string more, its offset
- * in the shard's replay. A socket that ends uncleanly is kept for a while: its sid, its user, its
- * rooms with their seats. A CONNECT of the same user with its pid gets the sid, the rooms, and what
- * was sent behind the offset; or, when that is not exact, nothing of it: a new sid and pid.
- * Everything happens on the user's shard, where each CONNECT of the user comes to.
+ * in the shard's replay; one that is one way is told its place now and then (socket_place). A
+ * socket that ends uncleanly is kept for a while: its sid, its user, its rooms with their seats. A
+ * CONNECT of the same user with its pid gets the sid, the rooms, and what was sent behind the
+ * offset; or, when that is not exact, nothing of it: a new sid and pid. Everything happens on the
+ * user's shard, where each CONNECT of the user comes to.
  */
 #ifndef ACTORS_RECOVER_RECOVERY_H
 #define ACTORS_RECOVER_RECOVERY_H
@@ -41,6 +42,7 @@ struct recovery_claim {
     const struct identity *identity;
     struct bytes pid;
     struct bytes offset; /* empty: the client has seen no event */
+    bool one_way; /* it was a socket that is one way */
 };
 
 /*

@@ -68,7 +68,7 @@ void recovery_record_write(const struct recoverable *recoverable, struct builder
     json_write_u64(out, "version", bus_origin_version(shard));
     json_write_text(out, "epoch", bytes_str(shard->config->epoch));
     json_write_text(out, "lease", recovery_lease_name(recovery->lease));
-    bool connected = recoverable->socket != NULL;
+    bool connected = recoverable->socket != NULL && !recoverable->one_way;
     json_write_u64(out, "round", connected ? recovery_lease_round(recovery->lease) : 0);
     json_write_text(out, "sid", bytes_of(recoverable->sid, SOCKET_SID_LEN));
     json_write_text(out, "owner", buf_bytes(recoverable->owner));

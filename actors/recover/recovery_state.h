@@ -34,6 +34,7 @@ struct recoverable {
     uint64_t last_direct; /* the number of the last event to it alone */
     uint64_t adopted_at; /* where this log stood when the socket came from another node */
     uint64_t resume_after; /* claimed: what the client has */
+    bool one_way; /* what it alone was told is not for who comes back */
     uint32_t listed; /* the term of the lease (recovery_lease.h) in whose list its record is */
     struct room_span *spans;
     uint32_t span_count;
@@ -86,6 +87,7 @@ void recovery_pinged(struct socket *socket);
 void recovery_ponged(struct socket *socket);
 bool recovery_keep(struct socket *socket, bool clean);
 struct bytes recovery_pid(const struct socket *socket);
+void recovery_place(const struct socket *socket, struct builder *out);
 
 /* Add a recoverable without a socket to its recovery: `sid` and `pid` are set. False: no memory. */
 MUST_CHECK bool recovery_put(struct recovery *recovery, struct recoverable *recoverable);

@@ -89,6 +89,7 @@ static const struct deliver_watch_ops watch_ops = {
     .pinged = recovery_pinged,
     .ponged = recovery_ponged,
     .ended = recovery_keep,
+    .place = recovery_place,
     .pid = recovery_pid,
 };
 

@@ -163,12 +163,15 @@ static void claim(struct shard *shard, const struct app_connect *request,
 {
     char pid_at[PID_MAX];
     char offset_at[OFFSET_MAX];
-    const struct recovery_claim claim = {
+    struct recovery_claim claim = {
         .nsp = request->nsp,
         .identity = identity,
         .pid = auth_text(request->auth, "pid", pid_at, sizeof(pid_at)),
         .offset = auth_text(request->auth, "offset", offset_at, sizeof(offset_at)),
     };
+    if (request->wishes != NULL) {
+        stream_app_claim(request->wishes, &claim);
+    }
     verdict->claimed = recovery_claim(shard, &claim);
     if (verdict->claimed == NULL && !request->final) {
         verdict->fetch = recovery_fetch_start(shard, &claim);

@@ -3,17 +3,21 @@
  * stream_app - what Peal's application gives to clients that only listen.
  *
  * A place is "1;EPOCH;REV", where the inbox stands in which store, or "1;;", where that is not
- * asked for or not known yet. It comes back from whoever likes to make one up, so it gives no
- * right.
+ * asked for or not known yet. Where "/" recovers sockets, it goes on with ";PID;OFFSET;ROOMS": the
+ * socket, how far it was told, and a sum of the rooms that were asked for, since only one with the
+ * same goes on. It comes back from whoever likes to make one up, so it gives no right.
  */
 #include "hub/node/stream_app.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "actors/deliver/call.h"
 #include "actors/inbox/feed.h"
+#include "actors/recover/recovery.h"
 #include "actors/shard.h"
 #include "actors/user/user.h"
+#include "codec/base/map.h"
 #include "codec/json_scan.h"
 #include "codec/json_write.h"
 #include "codec/server_events.h"
@@ -23,29 +27,84 @@
 /* --- places -------------------------------------------------------------------------------- */
 
 struct place {
+    bool has_inbox; /* it says where the inbox stood: */
     struct bytes epoch;
     uint64_t rev;
+    struct bytes pid; /* empty: it names no socket */
+    struct bytes offset;
+    struct bytes rooms;
 };
 
-/* Whether `text` says where an inbox stood. */
-static bool read_place(struct bytes text, struct place *ret_place)
+/* Take what stands before the next semicolon. */
+static struct bytes next_part(struct bytes *text)
 {
-    struct bytes form = BYTES(PLACE_FORM);
-    if (!bytes_starts(text, form)) {
-        return false;
-    }
-    struct bytes rest = bytes_skip(text, form.len);
-    const char *end = rest.len > 0 ? memchr(rest.at, ';', rest.len) : NULL;
-    if (end == NULL) {
-        return false;
-    }
-    size_t len = (size_t)(end - rest.at);
-    ret_place->epoch = bytes_of(rest.at, len);
-    return len > 0 && json_scan_u64(bytes_skip(rest, len + 1), &ret_place->rev) == 0;
+    const char *end = text->len > 0 ? memchr(text->at, ';', text->len) : NULL;
+    size_t len = end != NULL ? (size_t)(end - text->at) : text->len;
+    struct bytes part = bytes_of(text->at, len);
+    *text = bytes_skip(*text, end != NULL ? len + 1 : len);
+    return part;
 }
 
-void stream_app_place(void *context, const struct socket *socket, const struct app_wishes *wishes,
-    struct builder *out)
+/* Read what is a place; nothing of what is none. */
+static struct place read_place(struct bytes text)
+{
+    struct place place = {0};
+    struct bytes form = BYTES(PLACE_FORM);
+    if (!bytes_starts(text, form)) {
+        return place;
+    }
+    text = bytes_skip(text, form.len);
+    place.epoch = next_part(&text);
+    struct bytes rev = next_part(&text);
+    place.has_inbox = place.epoch.len > 0 && json_scan_u64(rev, &place.rev) == 0;
+    place.pid = next_part(&text);
+    place.offset = next_part(&text);
+    place.rooms = next_part(&text);
+    return place;
+}
+
+enum { SUM_LEN = 16 };
+
+static struct bytes sum_rooms(struct bytes rooms, char at[SUM_LEN + 1])
+{
+    snprintf(at, SUM_LEN + 1, "%016llx", (unsigned long long)hash_bytes(rooms));
+    return bytes_of(at, SUM_LEN);
+}
+
+void stream_app_claim(const struct app_wishes *wishes, struct recovery_claim *claim)
+{
+    char at[SUM_LEN + 1];
+    const struct place place = read_place(wishes->place);
+    if (bytes_eq(place.rooms, sum_rooms(wishes->rooms, at))) {
+        claim->pid = place.pid;
+        claim->offset = place.offset;
+    }
+    claim->one_way = true;
+}
+
+/* What a later socket goes on with. False: it is not known, since `socket` is closing. */
+static bool write_socket(
+    struct socket *socket, const struct app_wishes *wishes, struct builder *out)
+{
+    char at[SUM_LEN + 1];
+    struct bytes pid = socket_pid(socket);
+    struct builder offset = {0};
+    socket_place(socket, &offset);
+    bool known = pid.len == 0 || builder_bytes(&offset).len > 0;
+    if (pid.len > 0 && known) {
+        builder_byte(out, ';');
+        builder_add(out, pid);
+        builder_byte(out, ';');
+        builder_add(out, builder_bytes(&offset));
+        builder_byte(out, ';');
+        builder_add(out, sum_rooms(wishes->rooms, at));
+    }
+    builder_reset(&offset);
+    return known;
+}
+
+void stream_app_place(
+    void *context, struct socket *socket, const struct app_wishes *wishes, struct builder *out)
 {
     uint64_t rev;
     (void)context;
@@ -54,6 +113,9 @@ void stream_app_place(void *context, const struct socket *socket, const struct a
             out, PLACE_FORM "%s;%llu", socket->shard->config->epoch, (unsigned long long)rev);
     } else {
         builder_str(out, PLACE_FORM ";");
+    }
+    if (!write_socket(socket, wishes, out)) {
+        builder_clear(out);
     }
 }
 
@@ -95,14 +157,15 @@ static void resume(struct socket *socket, const struct place *place)
 
 void stream_app_listen(void *context, struct socket *socket, const struct app_wishes *wishes)
 {
-    struct place place;
+    const struct place place = read_place(wishes->place);
     (void)context;
-    if (wishes->place.len > 0) {
-        bool known = read_place(wishes->place, &place);
-        call_emit(socket, server_events_missed(wishes->rooms, wishes->inbox && !known));
-        if (wishes->inbox && known && !socket->closing) {
-            resume(socket, &place);
-        }
+    bool goes_on = place.pid.len > 0 && bytes_eq(place.pid, socket_pid(socket));
+    bool lacks_inbox = wishes->inbox && !place.has_inbox;
+    if (wishes->place.len > 0 && (!goes_on || lacks_inbox)) {
+        call_emit(socket, server_events_missed(wishes->rooms, lacks_inbox));
+    }
+    if (wishes->inbox && place.has_inbox && !socket->closing) {
+        resume(socket, &place);
     }
     struct bytes rooms = wishes->rooms;
     for (struct bytes room; !socket->closing && next_name(&rooms, &room);) {

@@ -10,10 +10,15 @@
 
 #include "hub/session/app.h"
 
+struct recovery_claim;
+
+/* Add to `claim` which socket the client goes on with, as its place says. */
+void stream_app_claim(const struct app_wishes *wishes, struct recovery_claim *claim);
+
 /* Rows of app_ops. */
 void stream_app_listen(void *context, struct socket *socket, const struct app_wishes *wishes);
-void stream_app_place(void *context, const struct socket *socket, const struct app_wishes *wishes,
-    struct builder *out);
+void stream_app_place(
+    void *context, struct socket *socket, const struct app_wishes *wishes, struct builder *out);
 bool stream_app_wants(void *context, const struct app_wishes *wishes, struct bytes name);
 
 #endif

@@ -18,6 +18,7 @@
 #include "codec/base/bytes.h"
 #include "codec/errors.h"
 
+struct app_wishes;
 struct recoverable;
 struct recovery_fetch;
 struct session;
@@ -33,6 +34,7 @@ struct app_connect {
     struct bytes query_token; /* query `token`; empty: none */
     struct bytes origin; /* Origin header; empty: none */
     struct bytes remote; /* peer address as text, without port */
+    const struct app_wishes *wishes; /* of a client that only listens; NULL: another one */
     struct identity *identity; /* asked again after MOVE or WAIT: who it was then; or NULL */
     bool final; /* it is asked again after WAIT, or cannot wait */
 };
@@ -104,11 +106,11 @@ struct app_ops {
     void (*listen)(void *app, struct socket *socket, const struct app_wishes *wishes);
     /*
      * Append the place of a client that has had all that was sent to `socket` so far: text without
-     * control characters, at most 4 KiB. Never called inside a call of an actor. Nothing: it is not
-     * known.
+     * control characters, at most 4 KiB; sends what is pending for it before. Never called inside a
+     * call of an actor that tells something. Nothing: it is not known.
      */
-    void (*place)(void *app, const struct socket *socket, const struct app_wishes *wishes,
-        struct builder *out);
+    void (*place)(
+        void *app, struct socket *socket, const struct app_wishes *wishes, struct builder *out);
     /* Whether the client is to get events of this name. */
     bool (*wants)(void *app, const struct app_wishes *wishes, struct bytes name);
     /* Whether this namespace exists ("/" and configured ones). */

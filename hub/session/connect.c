@@ -94,7 +94,8 @@ void connect_arrived(struct session *session)
 {
     struct session_connect *kept = session->extra->moving;
     session->extra->moving = NULL;
-    go_on(session, kept, session->kind != SESSION_ENGINE);
+    bool may_wait = session->kind == SESSION_ENGINE || session->kind == SESSION_STREAM;
+    go_on(session, kept, !may_wait);
 }
 
 static void on_found(struct recovery_fetch *fetch)

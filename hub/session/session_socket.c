@@ -75,6 +75,13 @@ static const struct socket_ops first_ops = {
     .pause = on_pause,
     .describe = on_describe,
 };
+static const struct socket_ops stream_ops = {
+    .one_way = true,
+    .disconnect = on_disconnect,
+    .end = on_end,
+    .pause = on_pause,
+    .describe = on_describe,
+};
 static const struct socket_ops further_ops = {
     .disconnect = on_disconnect,
     .end = on_end,
@@ -84,7 +91,7 @@ static const struct socket_ops further_ops = {
 
 static struct session *session_of(struct socket *socket)
 {
-    if (socket->ops == &first_ops) {
+    if (socket->ops == &first_ops || socket->ops == &stream_ops) {
         return container_of(socket, struct session, first);
     }
     CHECK(socket->ops == &further_ops);
@@ -131,6 +138,14 @@ static void become_authenticated(struct session *session, struct identity *ident
     session_transport(session)->authenticated(session);
 }
 
+static const struct socket_ops *ops_of(const struct session *session, const struct socket *socket)
+{
+    if (socket != &session->first) {
+        return &further_ops;
+    }
+    return session_protocol(session)->one_way ? &stream_ops : &first_ops;
+}
+
 int session_add_socket(struct session *session, struct bytes nsp, const struct app_verdict *verdict,
     struct socket **ret_socket)
 {
@@ -144,7 +159,7 @@ int session_add_socket(struct session *session, struct bytes nsp, const struct a
     struct socket *socket = session_place_socket(session);
     struct socket_options options = {
         .shard = session->part->shard,
-        .ops = socket == &session->first ? &first_ops : &further_ops,
+        .ops = ops_of(session, socket),
         .nsp = nsp,
         .outbox = session_outbox(session),
         .identity = verdict->identity,

@@ -7,6 +7,8 @@
 #include "hub/session/stream_request.h"
 
 #include "actors/identity.h"
+#include "actors/recover/recovery.h"
+#include "actors/recover/recovery_bus.h"
 #include "codec/base/status.h"
 #include "codec/http1.h"
 #include "codec/query.h"
@@ -247,6 +249,16 @@ static void refuse(struct session_part *part, struct http_request *request,
 
 /* --- the answer ---------------------------------------------------------------------------- */
 
+/* What the application has accepted does not come to be. */
+static void drop_verdict(struct app_verdict *verdict)
+{
+    identity_unref(verdict->identity);
+    recovery_drop(verdict->claimed);
+    if (verdict->fetch != NULL) {
+        recovery_fetch_cancel(verdict->fetch);
+    }
+}
+
 /* Answer, and open the session that the application has accepted, here or on the user's shard. */
 static void open_stream(
     struct stream_session *stream, struct http_request *request, struct app_verdict *verdict)
@@ -255,10 +267,11 @@ static void open_stream(
     struct connection *connection = request->connection;
     struct http_answer answer = {.status = 200, .content_type = TYPE, .headers = BYTES(HEADERS)};
     if (!http_hand_over(request, &answer)) {
-        identity_unref(verdict->identity);
+        drop_verdict(verdict);
         session_destroy(session);
         return;
     }
+    session->extra->request.wishes = &stream->wishes;
     stream_transport_begin(stream, connection);
     session_start(session);
     connect_decided(session, verdict);
@@ -271,6 +284,7 @@ static void decide(struct session_part *part, struct http_request *request,
     const struct app *app = &part->config->app;
     struct app_connect asked = extra->request;
     asked.nsp = BYTES("/");
+    asked.wishes = wishes;
     struct app_verdict verdict = app->ops->connect(app->context, part->shard, &asked);
     if (verdict.kind == APP_REFUSE) {
         session_extra_destroy(extra);
@@ -280,7 +294,7 @@ static void decide(struct session_part *part, struct http_request *request,
     struct stream_session *stream = stream_transport_create(part, wishes, extra);
     if (stream == NULL) {
         session_extra_destroy(extra);
-        identity_unref(verdict.identity);
+        drop_verdict(&verdict);
         refuse_now(part, request, CLOSE_NO_MEMORY);
         return;
     }

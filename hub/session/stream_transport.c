@@ -96,46 +96,55 @@ static bool take_packets(struct stream_session *stream, struct builder *packets)
 
 /* --- events -------------------------------------------------------------------------------- */
 
-/* The id, where it has changed. */
-static void write_id(struct stream_session *stream, struct builder *out)
+/* Where the client is when it has all that was sent to it, what is pending included; empty: not
+ * known. */
+static void get_place(struct stream_session *stream, struct builder *place)
 {
-    struct builder place = {0};
-    const struct socket *socket = stream->session.has_first ? &stream->session.first : NULL;
+    struct socket *socket = stream->session.has_first ? &stream->session.first : NULL;
     if (socket != NULL && socket->identity != NULL) {
-        app_of(stream)->ops->place(app_of(stream)->context, socket, &stream->wishes, &place);
+        app_of(stream)->ops->place(app_of(stream)->context, socket, &stream->wishes, place);
     }
-    struct bytes now = builder_bytes(&place);
-    if (builder_failed(&place) || now.len == 0 || bytes_eq(now, builder_bytes(&stream->told))) {
-        builder_reset(&place);
+    if (builder_failed(place)) {
+        builder_reset(place);
+    }
+}
+
+/* The id, where it has changed; takes `place`. */
+static void write_id(struct stream_session *stream, struct builder *place, struct builder *out)
+{
+    struct bytes now = builder_bytes(place);
+    if (now.len == 0 || bytes_eq(now, builder_bytes(&stream->told))) {
+        builder_reset(place);
         return;
     }
     builder_str(out, "id: ");
     builder_add(out, now);
     builder_byte(out, '\n');
     builder_reset(&stream->told);
-    stream->told = place;
+    stream->told = *place;
 }
 
 /*
  * All that waits as one event; a comment where that is nothing. With an id alone no event is seen
- * (9.2.6), but the next request has it. False: no memory.
+ * (9.2.6), but the next request has it. Takes `place`. False: no memory.
  */
-static bool write_event(struct stream_session *stream, bool with_id, struct builder *out)
+static bool write_event(struct stream_session *stream, struct builder *place, struct builder *out)
 {
     struct builder packets = {0};
     bool whole = take_packets(stream, &packets);
     if (whole) {
         bool nothing = builder_bytes(&packets).len == 0;
         builder_str(out, nothing ? ":\n" : "");
-        if (with_id) {
-            write_id(stream, out);
-        }
+        write_id(stream, place, out);
         if (!nothing) {
             builder_str(out, "data: [");
             builder_add(out, builder_bytes(&packets));
             builder_str(out, "]\n");
         }
         builder_byte(out, '\n');
+    }
+    if (!whole) {
+        builder_reset(place);
     }
     builder_reset(&packets);
     return whole && !builder_failed(out);
@@ -172,7 +181,9 @@ static void wait(struct stream_session *stream)
 static void send_event(struct stream_session *stream)
 {
     struct builder out = {.max = UINT32_MAX};
-    struct chunk *chunk = write_event(stream, true, &out) ? chunk_take(&out) : NULL;
+    struct builder place = {0};
+    get_place(stream, &place);
+    struct chunk *chunk = write_event(stream, &place, &out) ? chunk_take(&out) : NULL;
     builder_reset(&out);
     if (chunk == NULL) {
         fail(stream, CLOSE_NO_MEMORY);
@@ -353,14 +364,18 @@ static void close_stream(struct session *session, enum close_reason reason)
 {
     struct stream_session *stream = stream_of(session);
     struct builder out = {.max = UINT32_MAX};
-    if (has_gap(reason)) {
+    struct builder place = {0};
+    if (!has_gap(reason)) {
+        get_place(stream, &place);
+    }
+    if (builder_bytes(&place).len == 0) {
         drop_waiting(stream);
     }
     if (close_code(reason) != 0) {
         append_closing(stream, reason);
     }
     write_retry(stream, reason, &out);
-    struct chunk *chunk = write_event(stream, !has_gap(reason), &out) ? chunk_take(&out) : NULL;
+    struct chunk *chunk = write_event(stream, &place, &out) ? chunk_take(&out) : NULL;
     builder_reset(&out);
     if (chunk != NULL) {
         outbox_append_last(connection_outbox(stream->connection), dirty_of(stream), chunk);

@@ -166,7 +166,7 @@ static void on_listen(void *app, struct socket *socket, const struct app_wishes 
 }
 
 static void on_place(
-    void *app, const struct socket *socket, const struct app_wishes *wishes, struct builder *out)
+    void *app, struct socket *socket, const struct app_wishes *wishes, struct builder *out)
 {
     builder_u64(out, world_place);
 }

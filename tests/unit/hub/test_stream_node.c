@@ -257,6 +257,67 @@ Test(stream_node, has_rooms_and_no_inbox_that_was_not_asked_for)
     node_rig_stop(&rig);
 }
 
+static void emit(unsigned n)
+{
+    char body[200];
+    snprintf(body, sizeof(body),
+        "{\"event\":\"update\",\"args\":[{\"n\":%u}],\"to\":{\"rooms\":[\"public:a\"]}}", n);
+    post("/api/v1/events", body, 202);
+}
+
+Test(stream_node, where_sockets_recover_rooms_go_on_where_they_were)
+{
+    static const char *const query = "rooms=public:a&inbox=1";
+    node_rig_start(&rig, KEYS "namespace \"/\" { recovery = on }\n");
+    listen_to(query, "");
+    expect_text("hub:ready");
+    expect_text("[\"room_joined\",{\"roomId\":\"public:a\"");
+    emit(1);
+    notify("first");
+    expect_text("{\"n\":1}");
+    expect_text("\"title\":\"first\"");
+    leave();
+    for (unsigned i = 2; i < 12; i++) {
+        emit(i);
+    }
+    notify("second");
+    listen_to(query, "");
+    expect_text("\"title\":\"second\"");
+    emit(12);
+    expect_text("{\"n\":12}");
+    cr_expect_eq(count("hub:missed"), 0, "%s", listener.text);
+    cr_expect_eq(count("\"title\":\"second\""), 1, "%s", listener.text);
+    cr_expect_eq(count("\"title\":\"first\""), 0, "%s", listener.text);
+    for (unsigned i = 1; i <= 12; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "{\"n\":%u}", i);
+        cr_expect_eq(count(text), i == 1 ? 0 : 1, "%s in\n%s", text, listener.text);
+    }
+    leave();
+    emit(13);
+    listen_to("rooms=public:b&inbox=1", ""); /* other rooms: not the same socket */
+    expect_text("[\"hub:missed\",{\"rooms\":[\"public:b\"],\"inbox\":false}]");
+    expect_text("[\"room_joined\",{\"roomId\":\"public:b\"");
+    cr_expect_eq(count("{\"n\":13}"), 0, "%s", listener.text);
+    leave();
+    node_rig_stop(&rig);
+}
+
+Test(stream_node, what_recovers_ends_with_its_last_words)
+{
+    node_rig_start(&rig, KEYS "namespace \"/\" { recovery = on }\n");
+    listen_to("inbox=1", "");
+    expect_text("hub:ready");
+    post("/api/v1/users/ann/disconnect", "{}", 202);
+    expect_text("[\"hub:closing\",{\"code\":4403,");
+    expect_end();
+    leave();
+    listen_to("inbox=1", "");
+    expect_text("[\"hub:missed\",{\"rooms\":[],\"inbox\":false}]");
+    leave();
+    node_rig_stop(&rig);
+}
+
 Test(stream_node, connections_of_a_user_are_those_of_all_kinds)
 {
     node_rig_start(&rig, KEYS "limits { connections_per_user = 1 }\n");
