@@ -184,6 +184,45 @@ describe('coming back', () => {
   });
 });
 
+describe('where sockets recover', () => {
+  test('rooms go on, too, on another node, after kill -9', async () => {
+    const bus = await startRedis();
+    const config = `${CONFIG}namespace "/" { recovery = on }\n`;
+    const own = { ...shared, redis: bus, config };
+    const [victim, other] = [await startHub(own), await startHub(own)];
+    const stream = new StreamClient([victim.url, other.url], {
+      token: victim.token('rooms'), query: 'inbox=1&rooms=public:r', returns: true,
+    }).open();
+    clients.push(stream);
+    await stream.has('hub:ready');
+    await stream.has('room_joined');
+    const heard = () => stream.of('update').map(({ n }) => n);
+    let sent = 0;
+    const send = async (count) => {
+      for (let i = 0; i < count; i++) {
+        const { status } = await emit('public:r', 'update', [{ n: sent++ }], other);
+        assert.equal(status, 202);
+        if (i % 10 === 0) await post('rooms', `t${sent}`, other);
+      }
+    };
+    await send(50);
+    await until(() => heard().length === 50, 'all have come');
+    const sending = send(200);
+    await until(() => heard().length > 80, 'some have come');
+    await victim.kill();
+    await sending;
+    await until(() => heard().includes(249), 'all have come');
+    assert.deepEqual(heard(), Array.from({ length: 250 }, (_, n) => n));
+    assert.equal(new Set(stream.titles()).size, stream.titles().length, 'no notification twice');
+    assert.equal(stream.titles().length, 25);
+    assert.equal(stream.of('hub:missed').length, 0);
+    await stream.close();
+    await victim.stop();
+    await other.stop();
+    await bus.stop();
+  });
+});
+
 describe('who is slow', () => {
   test('is ended, and has its inbox whole when it comes back', async () => {
     const limits = 'limits { slow_consumer = 1s outbound_bytes = 64KiB outbound_max = 256KiB }';

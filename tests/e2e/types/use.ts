@@ -12,6 +12,8 @@ const peal = new Peal<Invoice>();
 async function use(): Promise<void> {
   const same: Peal<Invoice> = await peal.connect('https://hub.example', { token: async () => 'token' });
   const inbox: Inbox<Invoice> = same.inbox;
+  const listens: boolean = new Peal({ stream: 'auto' }).oneWay || new Peal({ stream: true }).oneWay;
+  if (!listens) same.emit('ping');
   peal.inbox.on('notification', (item) => item.data.invoice.toFixed());
   peal.on('notification', ({ data, priority }) => [data.invoice.toFixed(), priority === 'urgent']);
   inbox.on('change', ({ items, unread, loaded }) => [items[0]?.data.invoice, unread.toFixed(), loaded]);
