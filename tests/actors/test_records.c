@@ -7,6 +7,7 @@
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "actors/deliver/broadcast.h"
 #include "actors/deliver/fanout.h"
@@ -27,6 +28,7 @@ enum {
     ROUND_MS = 2000, /* at most between two renewals, which a third of the age and a tick are */
     MARGIN_MS = 5000, /* that a lease lasts for longer, so that a slow node keeps it */
     SEEDS = 20,
+    HEARD_MAX = 16,
 };
 
 struct guest {
@@ -36,6 +38,9 @@ struct guest {
     char user[16];
     char pid[SOCKET_SID_LEN];
     char sid[SOCKET_SID_LEN];
+    bool one_way;
+    struct builder place; /* of one that is one way, as it was told last */
+    char heard[HEARD_MAX + 1]; /* first letters of the events it was sent */
 };
 
 struct world {
@@ -55,17 +60,22 @@ static size_t count(const struct world *world, const char *prefix)
 
 static void on_received(struct client *client, const struct client_packet *packet)
 {
-    (void)client;
-    (void)packet;
+    struct guest *guest = container_of(client, struct guest, client);
+    size_t len = strlen(guest->heard);
+    if (!packet->is_ack && guest->one_way) {
+        cr_assert_lt(len, HEARD_MAX);
+        guest->heard[len] = packet->name.at[0];
+    }
 }
 
 static void enter(struct world *world, struct guest *guest, unsigned node, struct recoverable *as)
 {
-    guest->client = (struct client){.received = on_received};
+    guest->client = (struct client){.received = on_received, .one_way = guest->one_way};
     guest->node = node;
     guest->shard = nodes_user_shard(world->nodes, node, guest->user);
     struct shard *shard = nodes_on(world->nodes, node, guest->shard);
-    client_continue(&guest->client, shard, "/", guest->user, WIRE_SIO, as);
+    enum wire_format format = guest->one_way ? WIRE_JSON : WIRE_SIO;
+    client_continue(&guest->client, shard, "/", guest->user, format, as);
     cr_assert_eq(user_attach(shard, &guest->client.socket), 0);
 }
 
@@ -119,6 +129,9 @@ static void tear_down(struct world *world)
     }
     nodes_settle(world->nodes);
     nodes_destroy(world->nodes);
+    for (unsigned i = 0; i < USERS; i++) {
+        builder_reset(&world->guests[i].place);
+    }
 }
 
 static void pass(struct world *world, uint64_t ms)
@@ -147,8 +160,11 @@ static bool come_back(struct world *world, struct guest *guest, unsigned node)
     struct shard *shard = nodes_on(world->nodes, node, number);
     struct claims *claims = claims_new(&(struct claims_fields){.user = bytes_str(guest->user)});
     struct identity *identity = identity_new(claims, false);
-    const struct recovery_claim claim = {
-        .nsp = BYTES("/"), .identity = identity, .pid = bytes_of(guest->pid, sizeof(guest->pid))};
+    const struct recovery_claim claim = {.nsp = BYTES("/"),
+        .identity = identity,
+        .pid = bytes_of(guest->pid, sizeof(guest->pid)),
+        .offset = builder_bytes(&guest->place),
+        .one_way = guest->one_way};
     arrival.fetch = recovery_fetch_start(shard, &claim);
     cr_assert_not_null(arrival.fetch);
     arrival.fetch->done = on_fetched;
@@ -282,6 +298,113 @@ Test(records, say_how_far_idle_clients_have_come)
     for (unsigned seed = 1; seed <= SEEDS; seed++) {
         cr_expect_eq(continue_late(seed, true), USERS, "seed %u", seed);
         cr_expect_eq(continue_late(seed, false), 0, "seed %u: who has not answered", seed);
+    }
+}
+
+/* Clients that only listen. */
+
+/* Guest `i` is one from now on. */
+static struct guest *begin_listening(struct world *world, unsigned i)
+{
+    struct guest *guest = &world->guests[i];
+    leave(world, guest, CLOSE_NORMAL);
+    nodes_settle(world->nodes);
+    guest->one_way = true;
+    connect(world, i);
+    nodes_settle(world->nodes);
+    return guest;
+}
+
+/* It has had all that was sent to it so far. */
+static void take_place(struct world *world, struct guest *guest)
+{
+    nodes_on(world->nodes, guest->node, guest->shard);
+    builder_reset(&guest->place);
+    socket_place(&guest->client.socket, &guest->place);
+    cr_assert_gt(builder_bytes(&guest->place).len, 0);
+}
+
+/* Send it events through a node, named by these letters. */
+static void tell(struct world *world, const struct guest *guest, unsigned node, const char *names)
+{
+    char text[32];
+    char room[32];
+    snprintf(room, sizeof(room), "user:%s", guest->user);
+    struct bytes name = bytes_str(room);
+    for (; *names != '\0'; names++) {
+        struct event *event;
+        snprintf(text, sizeof(text), "[\"%c\",1]", *names);
+        cr_assert_eq(event_from_json(bytes_str(text), NULL, 0, 0, &event), 0);
+        sequencer_send(
+            nodes_on(world->nodes, node, 0), BYTES("/"), broadcast_new(event, &name, 1, NULL, 0));
+        nodes_settle(world->nodes);
+    }
+}
+
+static void tell_alone(struct world *world, struct guest *guest, const char *text)
+{
+    struct event *event;
+    nodes_on(world->nodes, guest->node, guest->shard);
+    cr_assert_eq(event_from_json(bytes_str(text), NULL, 0, 0, &event), 0);
+    cr_assert(socket_emit(&guest->client.socket, event));
+    event_unref(event);
+    nodes_settle(world->nodes);
+}
+
+Test(records, one_that_only_listens_is_continued_from_its_last_place)
+{
+    for (unsigned seed = 1; seed <= SEEDS; seed++) {
+        struct world world;
+        set_up(&world, seed);
+        struct guest *guest = begin_listening(&world, 0);
+        memset(guest->heard, 0, sizeof(guest->heard));
+        tell(&world, guest, 0, "abc");
+        take_place(&world, guest);
+        tell_alone(&world, guest, "[\"x\"]"); /* which is not for who comes back */
+        tell(&world, guest, 0, "de");
+        cr_expect_str_eq(guest->heard, "abcxde", "seed %u", seed);
+        nodes_freeze(world.nodes, 0);
+        tell(&world, guest, 1, "f");
+        memset(guest->heard, 0, sizeof(guest->heard));
+        cr_expect(come_back(&world, guest, 1), "seed %u", seed);
+        nodes_settle(world.nodes);
+        tell(&world, guest, 1, "g");
+        char *ready = strchr(guest->heard, 'h'); /* hub:ready of the new node, at its place */
+        if (ready != NULL) {
+            memmove(ready, ready + 1, strlen(ready));
+        }
+        cr_expect_str_eq(guest->heard, "defg", "seed %u", seed);
+        nodes_thaw(world.nodes, 0);
+        tear_down(&world);
+    }
+}
+
+Test(records, one_that_never_pongs_holds_up_nobody)
+{
+    for (unsigned seed = 1; seed <= SEEDS; seed++) {
+        struct world world;
+        unsigned continued = 0;
+        set_up(&world, seed);
+        struct guest *guest = begin_listening(&world, 0);
+        nodes_stop(world.nodes, 1);
+        for (unsigned round = 0; round < 10; round++) {
+            publish(&world);
+            for (unsigned i = 1; i < USERS; i++) {
+                beat(&world, &world.guests[i]);
+            }
+            take_place(&world, guest);
+            pass(&world, AGE_MS / 2);
+        }
+        nodes_start(world.nodes, 1);
+        pass(&world, 10);
+        nodes_freeze(world.nodes, 0);
+        for (unsigned i = 1; i < USERS; i++) {
+            continued += come_back(&world, &world.guests[i], 1);
+        }
+        cr_expect_eq(continued, USERS - 1, "seed %u", seed);
+        cr_expect(come_back(&world, guest, 1), "seed %u", seed);
+        nodes_thaw(world.nodes, 0);
+        tear_down(&world);
     }
 }
 

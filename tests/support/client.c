@@ -34,6 +34,13 @@ static const struct socket_ops socket_ops = {
     .pause = on_pause,
 };
 
+static const struct socket_ops one_way_ops = {
+    .one_way = true,
+    .disconnect = on_disconnect,
+    .end = on_end,
+    .pause = on_pause,
+};
+
 static struct identity *make_identity(const char *user)
 {
     const char *slash = strchr(user, '/');
@@ -61,7 +68,7 @@ static bool enter(struct client *client, struct shard *shard, const char *nsp, c
     static const struct outbox_limits limits = {.high = OUTBOX_HIGH};
     outbox_init(&client->outbox, &outbox_ops, &limits);
     const struct socket_options options = {
-        .ops = &socket_ops,
+        .ops = client->one_way ? &one_way_ops : &socket_ops,
         .shard = shard,
         .nsp = bytes_str(nsp),
         .outbox = &client->outbox,

@@ -31,6 +31,7 @@ struct client {
     struct outbox outbox;
     client_received_fn received;
     void *context; /* the test's */
+    bool one_way; /* set before client_init: as a client that only listens */
     bool stalled; /* nothing is taken from the outbox */
     uint32_t takes; /* bytes taken by a flush; 0: all */
     bool ended; /* disconnect or end was called, for `reason` */
