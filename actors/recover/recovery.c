@@ -407,8 +407,7 @@ bool recovery_keep(struct socket *socket, bool clean)
 
 struct replay_reader recovery_reader(const struct recoverable *recoverable, char *user_at)
 {
-    size_t sid_len = recoverable->one_way ? 0 : SOCKET_SID_LEN; /* without it: broadcasts alone */
-    return (struct replay_reader){.sid = bytes_of(recoverable->sid, sid_len),
+    return (struct replay_reader){.sid = bytes_of(recoverable->sid, SOCKET_SID_LEN),
         .user = wire_name_user(buf_bytes(recoverable->owner), user_at),
         .spans = recoverable->spans,
         .span_count = recoverable->span_count,
