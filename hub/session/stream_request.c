@@ -27,9 +27,6 @@ enum {
     NAMES_MAX = 32, /* rooms, and events, of a stream */
     NAME_MAX_BYTES = 256,
     PLACE_MAX = 4096,
-    RETRY_MS = 1000, /* as of one that has lost its connection */
-    RETRY_OVER_MS = 2000,
-    RETRY_REFUSED_MS = 10000,
 };
 
 #define TYPE "text/event-stream"
@@ -207,8 +204,8 @@ static void refuse_now(
         return;
     }
     struct builder body = {0};
-    unsigned least = reason == CLOSE_TOO_MANY ? RETRY_REFUSED_MS : RETRY_MS;
-    unsigned retry = least + (unsigned)rand_below(&part->shard->rand, RETRY_OVER_MS);
+    unsigned least = reason == CLOSE_TOO_MANY ? STREAM_RETRY_REFUSED_MS : STREAM_RETRY_MS;
+    unsigned retry = least + (unsigned)rand_below(&part->shard->rand, STREAM_RETRY_OVER_MS);
     builder_printf(&body,
         "retry: %u\ndata: [[\"hub:closing\",{\"code\":%u,\"reason\":\"%s\"}]]\n\n", retry,
         close_code(reason), close_text(reason));

@@ -15,6 +15,12 @@
 #include "hub/session/app.h"
 #include "hub/session/session_core.h"
 
+enum {
+    STREAM_RETRY_MS = 1000, /* when a client comes back that lost its connection, at least, */
+    STREAM_RETRY_OVER_MS = 2000, /* and over how long all of them do */
+    STREAM_RETRY_REFUSED_MS = 10000, /* of one that has too many connections */
+};
+
 struct stream_session {
     struct session session; /* first */
     struct connection *connection;

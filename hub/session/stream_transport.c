@@ -19,12 +19,6 @@
 #include "hub/session/session_life.h"
 #include "hub/session/stream_state.h"
 
-enum {
-    RETRY_MS = 1000, /* when a client comes back that lost its connection, at least, */
-    RETRY_OVER_MS = 2000, /* and over how long all of them do */
-    RETRY_REFUSED_MS = 10000, /* of one that has too many connections */
-};
-
 static void fail(struct stream_session *stream, enum close_reason reason)
 {
     stream->session.part->events->failed(&stream->session, reason);
@@ -356,7 +350,7 @@ static void write_retry(
     if (reason == CLOSE_DRAINING) {
         builder_printf(out, "retry: %u\n", stream->session.part->drain_told_ms);
     } else if (reason == CLOSE_TOO_MANY) {
-        builder_printf(out, "retry: %d\n", RETRY_REFUSED_MS);
+        builder_printf(out, "retry: %d\n", STREAM_RETRY_REFUSED_MS);
     }
 }
 
@@ -477,7 +471,8 @@ void stream_transport_begin(struct stream_session *stream, struct connection *co
     struct rand *rand = &stream->session.part->shard->rand;
     struct builder out = {0};
     stream->connection = connection;
-    builder_printf(&out, "retry: %u\n\n", RETRY_MS + (unsigned)rand_below(rand, RETRY_OVER_MS));
+    builder_printf(
+        &out, "retry: %u\n\n", STREAM_RETRY_MS + (unsigned)rand_below(rand, STREAM_RETRY_OVER_MS));
     bool sent = connection_send(connection, &out);
     connection_own(connection, &connection_ops, stream);
     if (!sent) {

@@ -23,7 +23,7 @@ TestSuite(stream_node, .timeout = 120);
     "origins = {\"https://shop.example\"}\n"
 #define POSTS "/api/v1/notifications"
 
-enum { WAIT_MS = 20000, TEXT_MAX = 256 << 10 };
+enum { WAIT_MS = 20000, TEXT_MAX = 16 << 20 };
 
 static struct node_rig rig;
 
@@ -119,10 +119,13 @@ static unsigned count(const char *text)
 static void leave(void)
 {
     const char *last = NULL;
-    for (const char *at = listener.text; (at = strstr(at, "\nid: ")) != NULL; at++) {
+    const char *at = listener.text;
+    while (
+        (at = strstr(at, "\nid: ")) != NULL && strstr(at, "\n\n") != NULL) { /* of a whole event */
         last = at + 5;
+        at = last;
     }
-    if (last != NULL && strstr(last, "\n\n") != NULL) { /* the event that it is of is whole */
+    if (last != NULL) {
         snprintf(listener.id, sizeof(listener.id), "%.*s", (int)strcspn(last, "\n"), last);
     }
     close(listener.fd);
@@ -314,6 +317,56 @@ Test(stream_node, what_recovers_ends_with_its_last_words)
     leave();
     listen_to("inbox=1", "");
     expect_text("[\"hub:missed\",{\"rooms\":[],\"inbox\":false}]");
+    leave();
+    node_rig_stop(&rig);
+}
+
+Test(stream_node, who_was_slow_has_its_inbox_whole_when_it_comes_back)
+{
+    enum { ROUNDS = 10, EVENTS = 30 };
+    static const char *const limits =
+        "limits { slow_consumer = 1s outbound_bytes = 64KiB outbound_max = 256KiB }\n";
+    static char body[40000];
+    char settings[1024];
+    unsigned times[ROUNDS] = {0};
+    snprintf(settings, sizeof(settings), "%s%s", KEYS, limits);
+    node_rig_start(&rig, settings);
+    listen_to("inbox=1&rooms=public:a", "");
+    expect_text("hub:ready");
+    expect_text("room_joined");
+    int len = snprintf(body, sizeof(body),
+        "{\"event\":\"big\",\"args\":[\"%030000d\"],\"to\":{\"rooms\":[\"public:a\"]}}", 7);
+    cr_assert_lt(len, (int)sizeof(body));
+    for (unsigned i = 0; i < ROUNDS; i++) { /* more than kernels take, of which nothing is read */
+        char title[16];
+        snprintf(title, sizeof(title), "n%u", i);
+        notify(title);
+        for (unsigned n = 0; n < EVENTS; n++) {
+            post("/api/v1/events", body, 202);
+        }
+    }
+    while (hear(WAIT_MS)) {
+    }
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        char title[32];
+        snprintf(title, sizeof(title), "\"title\":\"n%u\"", i);
+        const char *end = NULL; /* of the last event that came as a whole */
+        for (const char *at = listener.text; (at = strstr(at, "\n\n")) != NULL; at++) {
+            end = at;
+        }
+        const char *found = strstr(listener.text, title);
+        times[i] += found != NULL && found < end;
+    }
+    cr_assert_eq(times[ROUNDS - 1], 0, "it was ended before the last one");
+    leave();
+    listen_to("inbox=1", "");
+    expect_text("[\"unread\",{\"count\":10,");
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        char title[32];
+        snprintf(title, sizeof(title), "\"title\":\"n%u\"", i);
+        times[i] += count(title);
+        cr_expect_eq(times[i], 1, "%s came %u times", title, times[i]);
+    }
     leave();
     node_rig_stop(&rig);
 }
