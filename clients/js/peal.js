@@ -23,7 +23,7 @@ const STEADY_MS = 5_000; // a connection that lasted so long was a good one
 const CLOSE_UNAUTHORIZED = 4401;
 const CLOSE_DRAINING = 4503;
 const CLOSE_TOO_MANY = 4429;
-const BLOCKED = 2; // WebSockets in a row that did not open, after which a stream is tried
+const BLOCKED = 2; // WebSockets in a row that do not open though the hub answers; then a stream is tried
 const STREAM_MS = 300_000; // a stream that lasted so long is followed by another try of a WebSocket
 const STREAM_ROOMS = 32; // of one stream
 const RETURNS_ON = new Set([4408, CLOSE_TOO_MANY, CLOSE_DRAINING, 4508]);
@@ -748,6 +748,11 @@ class Stream {
     this.#end(code, 'closed by this client');
   }
 
+  // Where this client is: the id of the last event.
+  get place() {
+    return this.#id;
+  }
+
   #end(code, reason) {
     if (this.readyState === 3) return;
     this.readyState = 3;
@@ -963,7 +968,8 @@ export class Peal extends Emitter {
   #ready = null;
   #link = null;
   #attempts = 0;
-  #blocked = 0; // WebSockets in a row that did not open
+  #place = ''; // of the last connection, when that was a stream
+  #blocked = 0; // WebSockets in a row that did not open though the hub was there
   #retryTimer = null;
   #drainTimer = null;
   #returnAt = 0; // when a draining hub wants this client back
@@ -1245,21 +1251,34 @@ export class Peal extends Emitter {
   #stream(token) {
     const { inbox } = this.#options;
     const position = inbox ? this.inbox.position : null;
-    const place = position ? `1;${position.epoch};${position.rev}` : this.#ready ? '1;;' : '';
-    return new Stream(streamOf(this.#url), { token, inbox, place, rooms: this.rooms });
+    const known = position ? `1;${position.epoch};${position.rev}` : this.#ready ? '1;;' : '';
+    const goesOn = known !== '' && this.#place.startsWith(`${known};`); // it says more: of the rooms, too
+    return new Stream(streamOf(this.#url), { token, inbox, place: goesOn ? this.#place : known, rooms: this.rooms });
   }
 
   #needsStream() {
     const { stream } = this.#options;
-    return stream === true || (stream === 'auto' && this.#blocked >= BLOCKED && typeof fetch === 'function');
+    return stream === true || (stream === 'auto' && this.#blocked >= BLOCKED);
   }
 
   // What the end of a connection says of the way to the hub.
   #learn(link) {
+    this.#place = link.oneWay ? link.socket.place : '';
     const opened = link.heard > 0;
-    if (!link.oneWay) this.#blocked = opened ? 0 : this.#blocked + 1;
-    else if (!opened) this.#blocked = 0; // the hub itself is away
+    if (!link.oneWay && !opened) this.#probe();
+    else if (!link.oneWay || !opened) this.#blocked = 0; // also when the hub itself is away
     else if (Date.now() - link.since > STREAM_MS) this.#blocked = BLOCKED - 1;
+  }
+
+  // A WebSocket did not open: only where the hub answers just now it is WebSockets that do not pass.
+  async #probe() {
+    if (this.#options.stream !== 'auto' || typeof fetch !== 'function') return;
+    try {
+      const { status } = await fetch(streamOf(this.#url), { method: 'HEAD', cache: 'no-store' });
+      this.#blocked = status < 500 ? this.#blocked + 1 : 0;
+    } catch {
+      this.#blocked = 0;
+    }
   }
 
   #watch(link) {

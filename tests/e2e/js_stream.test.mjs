@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// peal.js where WebSockets do not pass: it reads server-sent events and asks over HTTP. First against a scripted
-// fetch, for orders that a real hub seldom produces; then against a real hub.
+// peal.js where WebSockets do not pass: it reads server-sent events and asks over HTTP, here of a scripted fetch, for
+// orders that a real hub seldom produces.
 import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, test } from 'node:test';
-import { WebSocket } from 'ws';
+import { afterEach, describe, test } from 'node:test';
 import { Peal } from '../../clients/js/peal.js';
-import { startHub } from './support/hub.mjs';
 import { item } from './support/scripted_hub.mjs';
 import { until } from './support/wait.mjs';
 
@@ -46,6 +44,7 @@ class Script {
   }
 
   async fetch(url, { method = 'GET', headers = {}, signal, body } = {}) {
+    if (method === 'HEAD') return new Response(null, { status: 401 }); // it is there
     if (url.pathname === '/api/v1/stream') return this.open(url, headers, signal);
     const path = decodeURIComponent(url.pathname.replace('/api/v1/users/alice/', ''));
     this.calls.push({ method, path, search: url.search, headers, body: body && JSON.parse(body) });
@@ -86,9 +85,6 @@ describe('over a scripted fetch', () => {
   let script;
   let peal;
 
-  before(() => {
-    script = undefined;
-  });
   afterEach(() => {
     peal?.close();
     script?.restore();
@@ -112,7 +108,7 @@ describe('over a scripted fetch', () => {
 
   test('two WebSockets that do not open, then a stream with the token in its head', async () => {
     const stream = await online();
-    assert.equal(Blocked.tried, 2);
+    assert.ok(Blocked.tried >= 2, String(Blocked.tried));
     assert.equal(peal.oneWay, true);
     assert.equal(stream.url.href, 'http://hub.example/api/v1/stream?inbox=1&rooms=');
     assert.equal(stream.headers.authorization, 'Bearer tok');
@@ -167,6 +163,16 @@ describe('over a scripted fetch', () => {
     assert.equal(script.calls.length, 1, 'nothing is asked for again');
   });
 
+  test('it comes back as who it was, where the hub says so', async () => {
+    const stream = await online();
+    await until(() => peal.inbox.loaded, 'the list was read');
+    stream.say('1;e1;4;pid;log-7;sum', ['notification', item(1, { rev: 4, newRev: 4 })]);
+    await until(() => peal.inbox.items.length === 1, 'it is there');
+    stream.end();
+    const second = await script.stream(1);
+    assert.equal(second.headers['last-event-id'], '1;e1;4;pid;log-7;sum');
+  });
+
   test('marks go over HTTP, and what a stream cannot send is refused', async () => {
     await online();
     script.answers['POST notifications/read'] = { rev: 2, unread: 0, changed: ['id-1'], conflict: [] };
@@ -211,71 +217,28 @@ describe('over a scripted fetch', () => {
     assert.deepEqual(ends.at(-1), ['closed', 4403]);
   });
 
-  test('a hub that is away is tried both ways', async () => {
-    script = new Script();
-    script.fetch = () => Promise.reject(new TypeError('fetch failed'));
-    Blocked.tried = 0;
-    peal = new Peal({ WebSocket: Blocked, ...FAST });
-    peal.connect('ws://hub.example/ws', { token: 'tok' }).catch(() => {});
-    await until(() => Blocked.tried >= 5, 'WebSockets again');
-  });
+  for (const [what, answer] of [
+    ['does not answer', () => Promise.reject(new TypeError('fetch failed'))],
+    ['is away, as a proxy says', () => new Response(null, { status: 502 })],
+  ]) {
+    test(`a hub that ${what} is waited for with WebSockets`, async () => {
+      const methods = [];
+      script = new Script();
+      script.fetch = (url, { method = 'GET' } = {}) => {
+        methods.push(method);
+        return answer();
+      };
+      Blocked.tried = 0;
+      peal = new Peal({ WebSocket: Blocked, ...FAST });
+      peal.connect('ws://hub.example/ws', { token: 'tok' }).catch(() => {});
+      await until(() => Blocked.tried >= 6, 'WebSockets again and again');
+      assert.deepEqual([...new Set(methods)], ['HEAD']);
+    });
+  }
 
   test('204 is a token that has ended', async () => {
     begin();
     script.refusals = [204];
     await until(() => peal.state === 'closed', 'closed');
-  });
-});
-
-describe('with a real hub', () => {
-  let hub;
-  const clients = [];
-  before(async () => {
-    hub = await startHub({ config: 'origins = {"*"}' });
-  });
-  after(async () => {
-    for (const client of clients) client.close();
-    await hub?.stop();
-  });
-
-  async function connect(user, options) {
-    const client = new Peal({ ...FAST, ...options });
-    clients.push(client);
-    await client.connect(hub.url, { token: hub.token(user) });
-    return client;
-  }
-
-  test('two devices of a user agree, one of which only listens', async () => {
-    const here = await connect('both', { WebSocket: Blocked });
-    const there = await connect('both', { WebSocket });
-    assert.deepEqual([here.oneWay, there.oneWay], [true, false]);
-    const told = [];
-    here.on('notification', ({ title }) => told.push(title));
-    await until(() => here.inbox.loaded && there.inbox.loaded, 'both have read the list');
-    for (const title of ['a', 'b', 'c']) {
-      await hub.api('POST', '/api/v1/notifications', { user: 'both', type: 't', title });
-    }
-    await until(() => here.inbox.unread === 3 && there.inbox.unread === 3, 'both have them');
-    assert.deepEqual(told, ['a', 'b', 'c']);
-    await here.inbox.markRead(here.inbox.items[0].id);
-    await until(() => there.inbox.unread === 2, 'the other is told');
-    await there.inbox.archive(there.inbox.items[1].id);
-    await until(() => here.inbox.items.length === 2, 'and the one that listens');
-    assert.deepEqual(here.inbox.items, there.inbox.items);
-  });
-
-  test('rooms are joined, left and heard', async () => {
-    const here = await connect('rooms', { WebSocket: Blocked });
-    const there = await connect('other', { WebSocket });
-    const heard = [];
-    here.on('new_message', ({ message }) => heard.push(message));
-    await here.join('public:x');
-    await there.join('public:x');
-    await there.send('public:x', 'hello');
-    await until(() => heard.length === 1, 'it is heard');
-    await assert.rejects(here.join('secret:x'), { code: 'forbidden' });
-    assert.deepEqual(here.rooms, ['public:x']);
-    await there.send('public:x', 'again');
-    await until(() => heard.length === 2, 'it is heard still');
   });
 });
