@@ -103,6 +103,8 @@ void socket_place(struct socket *socket, struct builder *out)
     const struct deliver_watch *watch = watch_of(socket);
     if (watch != NULL && !socket->closing) {
         fanout_catch_up(socket->fanout, socket);
+    }
+    if (watch != NULL && !socket->closing) { /* it may have ended by what was pending */
         watch->ops->place(socket, out);
     }
 }

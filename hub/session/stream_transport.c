@@ -177,6 +177,10 @@ static void send_event(struct stream_session *stream)
     struct builder out = {.max = UINT32_MAX};
     struct builder place = {0};
     get_place(stream, &place);
+    if (stream->session.phase != SESSION_OPEN) { /* what was pending was too much: all is said */
+        builder_reset(&place);
+        return;
+    }
     struct chunk *chunk = write_event(stream, &place, &out) ? chunk_take(&out) : NULL;
     builder_reset(&out);
     if (chunk == NULL) {

@@ -23,6 +23,7 @@ bool world_allow_origin;
 struct recovery_fetch world_fetch;
 unsigned world_verified;
 uint64_t world_place;
+bool world_end_on_place;
 
 static struct builder diary;
 static unsigned open_sockets;
@@ -168,6 +169,9 @@ static void on_listen(void *app, struct socket *socket, const struct app_wishes 
 static void on_place(
     void *app, struct socket *socket, const struct app_wishes *wishes, struct builder *out)
 {
+    if (world_end_on_place && !socket->closing) {
+        socket->ops->disconnect(socket, CLOSE_SLOW);
+    }
     builder_u64(out, world_place);
 }
 
@@ -225,6 +229,7 @@ void world_begin(void)
     world_allow_origin = true;
     world_verified = 0;
     world_place = 1;
+    world_end_on_place = false;
     open_sockets = 0;
     diary = (struct builder){0};
     /* Near the point where the low 32 bits of the time wrap. */

@@ -38,6 +38,7 @@ extern bool world_allow_origin;
 extern struct recovery_fetch world_fetch; /* what the last CONNECT waits for */
 extern unsigned world_verified; /* tokens that it has verified */
 extern uint64_t world_place; /* where clients that only listen are */
+extern bool world_end_on_place; /* a socket ends as slow inside `place` */
 
 void world_begin(void);
 

@@ -273,6 +273,17 @@ Test(stream, who_has_more_waiting_than_may_gets_no_id_for_what_is_missing)
         "data: [[\"first\"]]\n\n" CLOSING("4508", "slow consumer, resume from your position"));
 }
 
+Test(stream, one_that_ends_while_its_place_is_asked_says_nothing_behind_its_end)
+{
+    unsigned peer = open_stream("");
+    world_end_on_place = true;
+    emit("[\"a\"]");
+    fake_pass(0);
+    fake_pass(1);
+    world_assert_closing(peer, CLOSE_SLOW);
+    cr_expect_str_eq(fake_body(peer), CLOSING("4508", "slow consumer, resume from your position"));
+}
+
 /* --- ends ---------------------------------------------------------------------------------- */
 
 Test(stream, an_end_is_told_behind_what_waits)
