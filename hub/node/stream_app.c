@@ -3,9 +3,10 @@
  * stream_app - what Peal's application gives to clients that only listen.
  *
  * A place is "1;EPOCH;REV", where the inbox stands in which store, or "1;;", where that is not
- * asked for or not known yet. Where "/" recovers sockets, it goes on with ";PID;OFFSET;ROOMS": the
- * socket, how far it was told, and a sum of the rooms that were asked for, since only one with the
- * same goes on. It comes back from whoever likes to make one up, so it gives no right.
+ * asked for; none is told before it is known. Where "/" recovers sockets, it goes on with
+ * ";PID;OFFSET;ROOMS": the socket, how far it was told, and a sum of the rooms that were asked for,
+ * since only one with the same goes on. It comes back from whoever likes to make one up, so it
+ * gives no right.
  */
 #include "hub/node/stream_app.h"
 
@@ -108,11 +109,13 @@ void stream_app_place(
 {
     uint64_t rev;
     (void)context;
-    if (wishes->inbox && feed_place(socket, &rev)) {
+    if (!wishes->inbox) {
+        builder_str(out, PLACE_FORM ";");
+    } else if (feed_place(socket, &rev)) {
         builder_printf(
             out, PLACE_FORM "%s;%llu", socket->shard->config->epoch, (unsigned long long)rev);
     } else {
-        builder_str(out, PLACE_FORM ";");
+        return; /* it keeps the one that it may have come with */
     }
     if (!write_socket(socket, wishes, out)) {
         builder_clear(out);

@@ -377,10 +377,12 @@ Test(stream_node, connections_of_a_user_are_those_of_all_kinds)
     listen_to("", "");
     expect_text("hub:ready");
     int first = listener.fd;
-    listen_to("", "");
+    snprintf(listener.id, sizeof(listener.id), "1;store;3");
+    listen_to("inbox=1", "");
     expect_text("retry: 10000\n");
     expect_text("[\"hub:closing\",{\"code\":4429,");
     expect_end();
+    cr_expect_eq(count("\nid: "), 0, "it keeps the place it came with");
     close(listener.fd);
     close(first);
     node_rig_stop(&rig);
