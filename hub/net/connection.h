@@ -125,6 +125,12 @@ bool connection_is_open(const struct connection *connection);
 /* The peer is authenticated: it no longer counts against its address's cap. */
 void connection_authenticated(struct connection *connection);
 
+/*
+ * The end, for CLOSE_TRANSPORT, when the peer's kernel has not said for `ms` that it has what was
+ * written: of a peer that says nothing itself. On whatever shard it is.
+ */
+void connection_expect_acks(struct connection *connection, uint32_t ms);
+
 /* Call on_bytes in the next turn with what was not consumed, even when nothing more arrives. */
 void connection_again(struct connection *connection);
 

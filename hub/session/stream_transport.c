@@ -478,6 +478,8 @@ void stream_transport_begin(struct stream_session *stream, struct connection *co
     builder_printf(
         &out, "retry: %u\n\n", STREAM_RETRY_MS + (unsigned)rand_below(rand, STREAM_RETRY_OVER_MS));
     bool sent = connection_send(connection, &out);
+    const struct session_config *config = stream->session.part->config;
+    connection_expect_acks(connection, config->ping_interval_ms + config->ping_timeout_ms);
     connection_own(connection, &connection_ops, stream);
     if (!sent) {
         connection_close(connection, CLOSE_NO_MEMORY, false);

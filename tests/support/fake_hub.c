@@ -30,6 +30,7 @@ struct connection {
     struct websocket *websocket; /* NULL: not upgraded, or gone */
     const struct connection_ops *ops; /* of who has it without a WebSocket; NULL: nobody */
     void *owner;
+    uint32_t acks_ms;
     connection_arrived_fn arrived; /* while that one moves */
     struct builder written;
     size_t taken; /* of written */
@@ -207,6 +208,11 @@ void connection_resume(struct connection *connection)
 void connection_authenticated(struct connection *connection)
 {
     connection->authenticated = true;
+}
+
+void connection_expect_acks(struct connection *connection, uint32_t ms)
+{
+    connection->acks_ms = ms;
 }
 
 void connection_own(struct connection *connection, const struct connection_ops *ops, void *owner)
@@ -575,6 +581,11 @@ bool fake_is_authenticated(unsigned peer)
 uint32_t fake_message_limit(unsigned peer)
 {
     return peers[peer].websocket->limits->message_bytes;
+}
+
+uint32_t fake_acks_ms(unsigned peer)
+{
+    return peers[peer].acks_ms;
 }
 
 unsigned fake_peer_shard(unsigned peer)

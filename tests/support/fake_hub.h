@@ -84,6 +84,9 @@ bool fake_is_authenticated(unsigned peer);
 uint32_t fake_message_limit(unsigned peer);
 unsigned fake_peer_shard(unsigned peer);
 
+/* Within how many ms its kernel must acknowledge; 0: nothing is asked for. */
+uint32_t fake_acks_ms(unsigned peer);
+
 /* Put the line from shard 0 to shard 1 under pressure, or relieve it. */
 void fake_press(bool pressed);
 

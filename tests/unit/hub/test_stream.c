@@ -198,6 +198,8 @@ Test(stream, a_comment_comes_every_interval_and_nothing_is_expected_of_the_clien
         cr_expect_str_eq(fake_body(peer), ":\n\n");
         world_assert_open(peer);
     }
+    cr_assert_eq(
+        fake_acks_ms(peer), WORLD_PING_INTERVAL + WORLD_PING_TIMEOUT, "its kernel answers for it");
 }
 
 Test(stream, who_may_be_silent_for_a_time_is_not_ended_for_that)
