@@ -60,7 +60,9 @@ static struct bytes raw_parameter(const struct http_request *request, const char
     struct bytes value;
     struct bytes found = bytes_of(NULL, 0);
     while (query_next(&rest, &key, &value)) {
-        if (bytes_eq_str(key, name)) {
+        char at[16];
+        struct bytes decoded;
+        if (query_decode(key, at, sizeof(at), &decoded) == 0 && bytes_eq_str(decoded, name)) {
             found = value;
         }
     }

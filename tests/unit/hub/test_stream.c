@@ -76,6 +76,8 @@ Test(stream, asks_for_rooms_events_and_the_inbox_from_a_place)
     cr_assert(
         strstr(world_diary(), "listen rooms=a\nb,c\nd+\n events=x\ny z\n place=1;e;7 inbox=1\n"));
     cr_assert_eq(fake_shard(0)->stats.streams_resumed, 1);
+    world_stream("%72ooms=a&inbo%78=1", STREAM);
+    cr_assert(strstr(world_diary(), "listen rooms=a\n events= place= inbox=1\n"));
     world_stream("inbox=0&last_event_id=1%3Be%3B8", STREAM);
     cr_assert(strstr(world_diary(), "listen rooms= events= place=1;e;8 inbox=0\n"));
     world_stream("last_event_id=1%3Be%3B8", STREAM "Last-Event-ID: 9\r\n");
