@@ -35,6 +35,11 @@ uint64_t hash_bytes(struct bytes key)
     return XXH3_64bits_withSeed(key.at, key.len, seed);
 }
 
+uint64_t hash_unseeded(struct bytes content)
+{
+    return XXH3_64bits(content.at, content.len);
+}
+
 void hash_fix_seed(uint64_t known)
 {
     pthread_once(&seed_once, draw_seed);

@@ -69,6 +69,12 @@ void *map_next(const struct map *map, size_t *cursor);
 uint64_t hash_bytes(struct bytes key);
 
 /*
+ * Hash bytes as every process does, of whatever run and node: for what leaves this one and comes
+ * back to another. Who may choose the bytes can make collisions: no table is built on it.
+ */
+uint64_t hash_unseeded(struct bytes content);
+
+/*
  * Replace the seed by a known one, so that a test can be repeated in another process: before
  * anything was hashed, and before threads start.
  */

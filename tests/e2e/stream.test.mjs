@@ -229,6 +229,7 @@ describe('who is slow', () => {
     const hub = await startHub({ ...shared, config: `${CONFIG}${limits}` });
     const stream = listen(hub, 'slow', { query: 'inbox=1&rooms=public:slow' });
     await stream.has('room_joined');
+    await stream.has('hub:ready'); // what was posted before is in its `unread`
     await post('slow', 'n0');
     await stream.has('notification');
     stream.answer.pause();
