@@ -207,14 +207,20 @@ static void put_item(struct value_local *local, struct value_op *op, struct valu
     op->result.expires_ms = put->expires_ms;
 }
 
+/* Whether `item`, which may be NULL, is leased to the caller. */
+static bool holds(
+    const struct value_local *local, const struct value_op *op, const struct value_item *item)
+{
+    return item != NULL && is_leased(local, item) && strlen(op->token) > VALUE_LEASE_LEN &&
+           memcmp(op->token, item->lease, VALUE_LEASE_LEN) == 0;
+}
+
 /* Whether the caller is still who fills `item`, which may be NULL. */
 static bool fills(
     struct value_local *local, const struct value_op *op, const struct value_item *item)
 {
     uint64_t since;
-    size_t len = strlen(op->token);
-    if (item == NULL || !is_leased(local, item) || len <= VALUE_LEASE_LEN ||
-        memcmp(op->token, item->lease, VALUE_LEASE_LEN) != 0) {
+    if (!holds(local, op, item)) {
         return false;
     }
     struct bytes text = bytes_str(op->token + VALUE_LEASE_LEN + 1);
@@ -296,6 +302,14 @@ static void lease(struct value_local *local, struct value_op *op)
     }
 }
 
+static void release(struct value_local *local, struct value_op *op)
+{
+    struct value_item *item = value_memory_get(local->memory, value_op_name(op));
+    if (holds(local, op, item)) {
+        item->lease_ms = 0;
+    }
+}
+
 /* Increments. */
 
 static struct buf *write_number(int64_t number)
@@ -366,6 +380,9 @@ void value_local_ask(struct value_local *local, struct value_op *op)
         break;
     case VALUE_LEASE:
         lease(local, op);
+        break;
+    case VALUE_RELEASE:
+        release(local, op);
         break;
     }
 }

@@ -25,6 +25,7 @@ enum value_verb {
     VALUE_DELETE,
     VALUE_INCREMENT,
     VALUE_LEASE, /* the value, or to be who fills it */
+    VALUE_RELEASE, /* who fills it does not: the turn of the next one; MISS, whoever it was */
 };
 
 enum value_outcome {
@@ -63,7 +64,7 @@ struct value_op {
     uint64_t ttl_ms;
     uint64_t if_version; /* PUT with `conditional`; 0: it is not there */
     bool conditional;
-    char token[VALUE_TOKEN_MAX + 1]; /* PUT: of who fills; "": of nobody */
+    char token[VALUE_TOKEN_MAX + 1]; /* PUT, RELEASE: of who fills; "": of nobody */
     int64_t by; /* INCREMENT */
     uint64_t wait_ms; /* LEASE */
 

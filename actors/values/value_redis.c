@@ -181,7 +181,8 @@ static bool begins_well(enum value_verb verb, const struct bus_reply *reply)
         [VALUE_PUT] = "DCL",
         [VALUE_DELETE] = "",
         [VALUE_INCREMENT] = "DIO",
-        [VALUE_LEASE] = "VSHF"};
+        [VALUE_LEASE] = "VSHF",
+        [VALUE_RELEASE] = "M"};
     return reply->type == BUS_ARRAY && reply->count > 0 && reply->items[0]->type == BUS_STRING &&
            reply->items[0]->text.len == 1 &&
            memchr(letters[verb], reply->items[0]->text.at[0], strlen(letters[verb])) != NULL;
@@ -362,6 +363,14 @@ static void send_lease(struct value_redis *redis, struct value_op *op, struct ar
     value_redis_run(redis, VALUE_SCRIPT_LEASE, args->argv, args->count, on_answer, op);
 }
 
+static void send_release(struct value_redis *redis, struct value_op *op, struct args *args,
+    const struct builder *channel)
+{
+    add(args, bytes_str(op->token));
+    add_channel(args, channel, value_op_name(op));
+    value_redis_run(redis, VALUE_SCRIPT_RELEASE, args->argv, args->count, on_answer, op);
+}
+
 static void send(struct value_redis *redis, struct value_op *op)
 {
     struct builder key = {0};
@@ -385,6 +394,9 @@ static void send(struct value_redis *redis, struct value_op *op)
         break;
     case VALUE_LEASE:
         send_lease(redis, op, &args);
+        break;
+    case VALUE_RELEASE:
+        send_release(redis, op, &args, &channel);
         break;
     }
     builder_reset(&key);

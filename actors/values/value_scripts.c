@@ -67,6 +67,11 @@ const char *const value_scripts[VALUE_SCRIPT_COUNT] = {
         "if redis.call('pttl',KEYS[1])<tonumber(ARGV[2]) then "
         "redis.call('pexpire',KEYS[1],ARGV[2]) end return {'F',l}",
 
+    [VALUE_SCRIPT_RELEASE] =
+        "local h=redis.call('hmget',KEYS[1],'l','n') if h[1]~=ARGV[1] then return {'M'} end "
+        "redis.call('hdel',KEYS[1],'l','le') "
+        "redis.call('publish',ARGV[2],(h[2] or '0')..' '..ARGV[3]) return {'M'}",
+
     [VALUE_SCRIPT_TAG] = "local m=ARGV[3]~='' and redis.call('get',KEYS[2]) "
                          "if m and tonumber(m)>=tonumber(ARGV[3]) then return 0 end "
                          "redis.call('zadd',KEYS[1],ARGV[2],ARGV[1]) "

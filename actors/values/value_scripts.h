@@ -23,6 +23,7 @@ enum value_script {
     VALUE_SCRIPT_DROP, /* key; tag stamp channel name: how many went, whether of that stamp */
     VALUE_SCRIPT_INCREMENT, /* key; by ttl stale channel name */
     VALUE_SCRIPT_LEASE, /* key; token fill */
+    VALUE_SCRIPT_RELEASE, /* key; token channel name: M, whoever fills it */
     VALUE_SCRIPT_TAG, /* set, mark; name stamp since life floor: 1, or 0: let go since then */
     VALUE_SCRIPT_MARK, /* mark; life: the time in µs */
     VALUE_SCRIPT_UNTAG, /* set; name stamp name stamp …: how many went */

@@ -488,8 +488,8 @@ bool values_are_away(const struct values *values)
 /* Redis is away: nothing is asked. */
 static void refuse(struct values *values, struct value_op *op)
 {
-    bool writes = op->verb == VALUE_PUT || op->verb == VALUE_DELETE || op->verb == VALUE_INCREMENT;
-    op->result.outcome = writes ? VALUE_UNAVAILABLE : VALUE_MISS;
+    bool reads = op->verb == VALUE_GET || op->verb == VALUE_LEASE;
+    op->result.outcome = reads ? VALUE_MISS : VALUE_UNAVAILABLE;
     values->stats.failed++;
     finish(values, op);
 }

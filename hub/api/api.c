@@ -76,6 +76,8 @@ const struct http_route api_routes[] = {
     {"POST", "/api/v1/values/{}/increment", api_values_increment, NULL, 256, NULL, NULL, false,
         "tenant"},
     {"POST", "/api/v1/values/{}/lease", api_values_lease, NULL, 256, NULL, NULL, false, "tenant"},
+    {"POST", "/api/v1/values/{}/release", api_values_release, NULL, 256, NULL, NULL, false,
+        "tenant"},
     {"PUT", "/api/v1/values/{}", api_values_put, api_values_head, API_BODY_CONFIGURED, NULL, NULL,
         false, "tenant"},
     {"PUT", "/api/v1/topics/{}/subscribers", api_topics_subscribe, api_topics_head, USERS_BODY_MAX,

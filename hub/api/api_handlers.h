@@ -66,6 +66,7 @@ void api_values_get(struct http_request *request, void *context);
 void api_values_increment(struct http_request *request, void *context);
 void api_values_lease(struct http_request *request, void *context);
 void api_values_put(struct http_request *request, void *context);
+void api_values_release(struct http_request *request, void *context);
 
 /* api_values_many.c; the first refuses by the head, before a body is read */
 bool api_values_many_head(struct http_request *request, void *context);

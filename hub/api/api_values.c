@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One value over HTTP: get, put, delete, increment, lease. Order of this file: answers, calls,
- * requests.
+ * One value over HTTP: get, put, delete, increment, lease, release. Order of this file: answers,
+ * calls, requests.
  */
 #include "hub/api/api_values.h"
 
@@ -83,7 +83,7 @@ static void answer_fill(struct http_request *request, const struct value_op *op)
 static void answer_done(struct http_request *request, const struct value_op *op)
 {
     struct builder out = {0};
-    if (op->verb == VALUE_DELETE) {
+    if (op->verb == VALUE_DELETE || op->verb == VALUE_RELEASE) {
         http_respond(request, 204, NULL, BYTES(NO_STORE), bytes_of(NULL, 0));
         return;
     }
@@ -124,7 +124,7 @@ static void answer(struct http_request *request, const struct value_op *op)
     case VALUE_MISS:
         if (op->verb == VALUE_LEASE) {
             answer_fill(request, op);
-        } else if (op->verb == VALUE_DELETE) {
+        } else if (op->verb != VALUE_GET) {
             answer_done(request, op);
         } else {
             answer_absent(request);
@@ -312,6 +312,37 @@ void api_values_lease(struct http_request *request, void *context)
         return;
     }
     if (read_wait(request, &call->op)) {
+        begin(request, call);
+    } else {
+        free_single(call);
+    }
+}
+
+/* Who does not fill; false: the request was answered. */
+static bool read_lease(struct http_request *request, struct value_op *op)
+{
+    struct bytes object;
+    struct bytes lease;
+    if (!api_values_read_object(request, false, "lease", &object) ||
+        !api_values_read_member(request, object, "lease", &lease)) {
+        return false;
+    }
+    struct api_error error = api_values_read_lease(lease, op);
+    if (error.code != ERROR_NONE) {
+        api_refuse(request, &error);
+        return false;
+    }
+    return true;
+}
+
+void api_values_release(struct http_request *request, void *context)
+{
+    (void)context;
+    struct single_call *call = make_single(request, VALUE_RELEASE);
+    if (call == NULL) {
+        return;
+    }
+    if (read_lease(request, &call->op)) {
         begin(request, call);
     } else {
         free_single(call);

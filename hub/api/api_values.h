@@ -53,6 +53,9 @@ struct api_error api_values_read_ttl(
 /* Read an array of tags; NULL in `ret_tags` for an empty one. The caller has the reference. */
 struct api_error api_values_read_tags(struct bytes array, struct buf **ret_tags);
 
+/* Read who fills, what `fill` was. */
+struct api_error api_values_read_lease(struct bytes lease, struct value_op *op);
+
 /* Why nothing was done, of a result that is none of HIT, STALE, MISS, FILL and DONE. */
 struct api_error api_values_outcome(const struct value_op *op);
 

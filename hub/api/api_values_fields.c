@@ -193,25 +193,28 @@ static struct bytes optional(const struct json_scan_wanted *field)
     return field->status == 0 ? field->value : bytes_of(NULL, 0);
 }
 
+struct api_error api_values_read_lease(struct bytes lease, struct value_op *op)
+{
+    struct bytes token = {0};
+    if (lease.len == 0 || json_scan_string(lease, op->token, VALUE_TOKEN_MAX, &token) != 0 ||
+        token.len == 0) {
+        return fault("lease", "lease: what `fill` was");
+    }
+    memmove(op->token, token.at, token.len);
+    op->token[token.len] = '\0';
+    return fine();
+}
+
 /* The condition, and who fills. */
 static struct api_error read_condition(const struct json_scan_wanted *fields, struct value_op *op)
 {
     struct bytes version = optional(&fields[IF_VERSION]);
     struct bytes lease = optional(&fields[LEASE]);
-    struct bytes token = {0};
     op->conditional = version.len > 0;
     if (op->conditional && json_scan_u64(version, &op->if_version) != 0) {
         return fault("if_version", "if_version: the version of the value, 0 for none");
     }
-    if (lease.len > 0 &&
-        (json_scan_string(lease, op->token, VALUE_TOKEN_MAX, &token) != 0 || token.len == 0)) {
-        return fault("lease", "lease: what `fill` was");
-    }
-    if (token.len > 0) {
-        memmove(op->token, token.at, token.len);
-        op->token[token.len] = '\0';
-    }
-    return fine();
+    return lease.len > 0 ? api_values_read_lease(lease, op) : fine();
 }
 
 /* The first field that is there twice; NULL: none. */

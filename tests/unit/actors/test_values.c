@@ -276,6 +276,14 @@ static struct one *make_fill(
     return one;
 }
 
+static struct one *make_release(const char *key, const char *token)
+{
+    struct one *one = make_lease(key, 0);
+    one->op.verb = VALUE_RELEASE;
+    strcpy(one->op.token, token);
+    return one;
+}
+
 Test(values, of_many_callers_one_fills_and_the_others_wait)
 {
     enum { CALLERS = 50 };
@@ -347,6 +355,26 @@ Test(values, who_fills_too_late_has_lost_it_and_the_next_one_fills)
     cr_assert(waiter->done);
     cr_assert_eq(waiter->op.result.outcome, VALUE_FILL);
     cr_assert_eq(ask(world, make_fill("a", "1", NULL, first.token), at).outcome, VALUE_LEASE_LOST);
+    cr_assert_eq(
+        ask(world, make_fill("a", "2", NULL, waiter->op.result.token), at).outcome, VALUE_DONE);
+    drop_one(waiter);
+    tear_down(world);
+}
+
+Test(values, who_fills_and_cannot_gives_the_turn_to_one_who_waits)
+{
+    struct world *world = set_up();
+    char at[64];
+    struct value_result first = ask(world, make_lease("a", 0), at);
+    struct one *waiter = make_lease("a", 10 * FILL_MS);
+    begin(world, waiter);
+    (void)ask(world, make_release("a", "0123456789abcdef0123456789abcdef:1"), at);
+    cr_assert_not(waiter->done); /* nobody's */
+    (void)ask(world, make_release("a", first.token), at);
+    cr_assert(waiter->done);
+    cr_assert_eq(waiter->op.result.outcome, VALUE_FILL);
+    cr_assert_eq(ask(world, make_fill("a", "1", NULL, first.token), at).outcome, VALUE_LEASE_LOST);
+    (void)ask(world, make_release("a", first.token), at); /* once more: that of the waiter stays */
     cr_assert_eq(
         ask(world, make_fill("a", "2", NULL, waiter->op.result.token), at).outcome, VALUE_DONE);
     drop_one(waiter);

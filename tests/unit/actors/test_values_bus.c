@@ -573,6 +573,23 @@ Test(values_bus, who_waits_asks_again_when_something_changes)
     tear_down();
 }
 
+Test(values_bus, who_fills_and_cannot_says_so_and_redis_tells_who_waits)
+{
+    set_up();
+    come_up();
+    struct one *one = ask(VALUE_RELEASE, NULL, "0123:45", 0);
+    cr_assert_str_eq(world->played.commands[0].words[4], "0123:45");
+    ANSWER(0, "M");
+    cr_assert_eq(end(one), VALUE_MISS);
+    one = ask(VALUE_RELEASE, NULL, "0123:45", 0);
+    ANSWER(0, "V", "1", "0", "8", "99", "5000"); /* no answer to that */
+    cr_assert_eq(end(one), VALUE_UNKNOWN);
+    world->played.up = false;
+    cr_assert_eq(end(ask(VALUE_RELEASE, NULL, "0123:45", 0)), VALUE_UNAVAILABLE);
+    world->played.up = true;
+    tear_down();
+}
+
 Test(values_bus, of_those_who_wait_one_fills_when_the_time_of_the_first_is_over)
 {
     set_up();

@@ -116,6 +116,7 @@ static const struct {
         "{\"items\":[{\"key\":\"a\",\"value\":1}]}", 200},
     {"POST", VALUES "/{}/increment", "values", false, VALUES "/n/increment", NULL, 200},
     {"POST", VALUES "/{}/lease", "values", false, VALUES "/l/lease", NULL, 200},
+    {"POST", VALUES "/{}/release", "values", false, VALUES "/l/release", "{\"lease\":\"x\"}", 204},
     {"PUT", VALUES "/{}", "values", false, VALUES "/a", "{\"value\":{}}", 200},
     {"GET", "/api/v1/users/{}/topics", "read", true, "/api/v1/users/ann/topics", NULL, 200},
     {"GET", "/api/v1/users/{}/counts", "read", true, "/api/v1/users/ann/counts", NULL, 200},
