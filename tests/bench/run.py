@@ -124,14 +124,14 @@ def start_floor(setup, folder, variant, frame):
     return Server(command, setup.server_cores, r"(?m)^([0-9]+)$", folder)
 
 
-def start_redis(setup, folder):
+def start_redis(setup, folder, cores=None):
     command = ["redis-server", "--port", "0", "--save", "", "--appendonly", "no", "--unixsocket",
                os.path.join(folder, "redis.sock"), "--dir", folder]
     for _ in range(20):
         port = free_port()
         command[2] = str(port)
         try:
-            server = Server(command, setup.generator_cores, r"(Ready to accept connections)", folder)
+            server = Server(command, cores or setup.generator_cores, r"(Ready to accept connections)", folder)
         except RuntimeError:
             continue
         server.redis_port = port
@@ -639,6 +639,66 @@ def bench_growth(setup, report):
                                     (10000, 1000, 2000)])
 
 
+VALUES = f'api_key "values" {{ key = "{API_KEY}-values" scopes = {{values}} }}\n'
+VALUE_CONNECTIONS = 50  # as redis-benchmark has without an option
+
+
+def run_values(setup, peal, verb, keys, size):
+    """What bench_values has measured."""
+    run = subprocess.run([setup.program("tests/bench/bench_values"), verb, str(peal.port), str(peal.pid),
+                          str(VALUE_CONNECTIONS), str(keys), str(size), str(setup.seconds)],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                         env={**os.environ, "PEAL_BENCH_API_KEY": API_KEY + "-values"},
+                         preexec_fn=dies_with_us(setup.generator_cores))
+    if not run.stdout:
+        raise RuntimeError(run.stderr.decode())
+    return json.loads(run.stdout)
+
+
+def run_redis_benchmark(setup, redis, verb, keys, size, pipeline=1):
+    """Requests a second of redis-benchmark's own SET or GET of as many bytes."""
+    count = 2000 if setup.smoke else int(setup.seconds * 40000) * (4 if pipeline > 1 else 1)
+    run = subprocess.run(["redis-benchmark", "-p", str(redis.redis_port), "-t", verb, "-d", str(size), "-r",
+                          str(keys), "-n", str(count), "-c", str(VALUE_CONNECTIONS), "-P", str(pipeline), "--csv"],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True,
+                         preexec_fn=dies_with_us(setup.generator_cores))
+    return float(re.search(r'"(?:SET|GET)","([0-9.]+)"', run.stdout.decode()).group(1))
+
+
+def values_round(setup, keys, size, memory):
+    """One round: what Peal does in front of Redis, then Redis asked directly."""
+    settings = VALUES + f"values {{ bytes = {memory} }}\n"
+    runs = {}
+    with tempfile.TemporaryDirectory() as folder, start_redis(setup, folder) as redis:
+        with start_peal(setup, folder, "--bus-url", f"redis://127.0.0.1:{redis.redis_port}", settings=settings) as peal:
+            runs["put"] = run_values(setup, peal, "put", keys, size)
+            run_values(setup, peal, "get", keys, size)  # what was read is in memory, as far as it has room
+            for verb in ("get", "miss", "mget"):
+                runs[verb] = run_values(setup, peal, verb, keys, size)
+    floor = {}
+    with tempfile.TemporaryDirectory() as folder, start_redis(setup, folder, setup.server_cores) as redis:
+        floor["put"] = run_redis_benchmark(setup, redis, "set", keys, size)
+        floor["get"] = run_redis_benchmark(setup, redis, "get", keys, size)
+        floor["mget"] = run_redis_benchmark(setup, redis, "get", keys, size, pipeline=100)
+    floor["miss"] = floor["get"]
+    return runs, floor
+
+
+def bench_values(setup, report):
+    """Values over HTTP beside redis-benchmark of the same size: from memory, and with Redis asked each time."""
+    size, keys = 100, 200 if setup.smoke else 20000
+    for name, memory in (("memory", "64MiB"), ("Redis", "1MiB")):
+        rounds = [values_round(setup, keys, size, memory) for _ in range(setup.rounds)]
+        for verb in ("put", "get", "miss", "mget"):
+            runs = [run[verb] for run, _ in rounds]
+            report.check(*runs)
+            items = 100 if verb == "mget" else 1
+            report.add(f"values {verb}, {name}", median(runs, "per_s") * items,
+                       statistics.median([floor[verb] for _, floor in rounds]), None, "high",
+                       "keys per s" if verb == "mget" else "requests per s", cpu_us=median(runs, "cpu_us"),
+                       p99_ms=median(runs, "p99_ms"), hits=median(runs, "hits"), absent=median(runs, "absent"))
+
+
 SCENARIOS = {
     "idle": bench_idle,
     "fanout-sparse": bench_sparse,
@@ -653,6 +713,7 @@ SCENARIOS = {
     "inbox": bench_inbox,
     "cluster": bench_cluster,
     "growth": bench_growth,
+    "values": bench_values,
 }
 
 
