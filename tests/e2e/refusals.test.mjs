@@ -33,6 +33,7 @@ const topics = [
   [{ topik: 'a' }, 'topik', /known here: topic/],
   ['x'.repeat(201), 'topic', TOPIC],
 ];
+const KEY = /A key: 1 to 200 bytes/;
 const every = [
   [{ type: '' }, 'type', /1 to 256 bytes/],
   [{ type: 7 }, 'type', /1 to 256 bytes/],
@@ -142,6 +143,13 @@ const REFUSED = {
     [{ after: 7 }, 'after', /page/],
     [{ limit: 0 }, 'limit', /1 to 1000/],
     [{ limit: 1001 }, 'limit', /1 to 1000/],
+  ],
+  'value:get': [
+    [undefined, 'key', KEY],
+    [7, 'key', KEY],
+    [{}, 'key', KEY],
+    [{ key: 'a/b' }, 'key', KEY],
+    ['x'.repeat(201), 'key', KEY],
   ],
   'auth:refresh': [
     [undefined, 'token', /token/, 'unauthorized'],
