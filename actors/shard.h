@@ -14,6 +14,7 @@
 
 #include "actors/close.h"
 #include "actors/core/sched.h"
+#include "actors/room_rules.h"
 #include "actors/value_settings.h"
 #include "codec/base/bytes.h"
 #include "codec/base/list.h"
@@ -62,12 +63,6 @@ struct recovery_limits {
     uint32_t sessions; /* sockets that dropped */
 };
 
-/* What the type of a room says. */
-struct room_rules {
-    uint32_t max_members; /* 0: no limit */
-    bool presence; /* the others are told who comes and goes */
-};
-
 /* What the actors need to know of the configuration; immutable. A shard may get another one between
  * two turns, in which node, epoch, names and sizes of the bus are the same. */
 struct actor_config {
@@ -111,6 +106,7 @@ struct actor_config {
     struct notification_limits posts; /* what backends may post */
     struct recovery_limits recovery;
     struct value_settings values;
+    struct room_memory_limits memory;
     const struct preferences *preferences; /* everybody's, where users do not say; NULL: nothing */
     struct preferences_zones zones;
 
@@ -129,6 +125,8 @@ struct actor_config {
     bool (*may_connect)(void *context, const struct identity *who, struct bytes nsp);
     /* Whether sockets of a namespace are recovered after a drop. NULL: none is. */
     bool (*recovers)(void *context, struct bytes nsp);
+    /* What `room` (as clients name it) remembers. NULL: none does. Pure. */
+    void (*room_memory)(void *context, struct bytes room, struct room_memory_rules *ret_rules);
     /* The type of a room (as clients name it) without ':' in its name; NULL: it has none. */
     struct bytes (*room_type)(void *context, struct bytes room);
     /*
@@ -180,6 +178,13 @@ struct shard_stats {
     uint64_t rate_limited;
     uint64_t recovered; /* sockets that came back as who they were */
     uint64_t replayed; /* events sent to them again or late */
+    uint64_t memory_rooms; /* that have a memory, and something in it; of shard 0, as those below */
+    uint64_t memory_events; /* in them */
+    uint64_t memory_bytes;
+    uint64_t memory_evicted; /* events forgotten at the bound of all rooms */
+    uint64_t rejoined; /* joins that said since when, and were told all that they missed */
+    uint64_t rejoins_lost; /* that were told that something is missing */
+    uint64_t rejoin_events; /* sent to those that missed them */
     uint64_t searches; /* under way now */
     uint64_t searches_refused; /* more than config->searches */
     uint64_t exports; /* of inboxes, under way now */

@@ -44,6 +44,7 @@ struct user_joined {
     uint32_t socket_id;
     uint64_t token;
     bool presence; /* the others are told */
+    bool again; /* it was held until this node had read as far as the client */
     struct buf *room; /* its key: namespace and wire name */
 };
 

@@ -247,17 +247,19 @@ int event_from_msgpack(struct bytes data, unsigned flags, struct event **ret_eve
     return make(&parts, ret_event);
 }
 
-/* Write the array with `text` behind its last element; returns by how much the others moved. */
-static size_t append_json(const struct event *event, struct bytes text, struct builder *out)
+/* Write the array with `value` (JSON) behind its last element; returns by how much the others
+ * moved.
+ */
+static size_t append_json(const struct event *event, struct bytes value, struct builder *out)
 {
     builder_add(out, bytes_of(event->data.at, event->data.len - 1));
     builder_byte(out, ',');
-    json_scan_write_string(out, text);
+    builder_add(out, value);
     builder_byte(out, ']');
     return 0;
 }
 
-static size_t append_msgpack(const struct event *event, struct bytes text, struct builder *out)
+static size_t append_msgpack(const struct event *event, struct bytes value, struct builder *out)
 {
     struct mp_reader reader = {.rest = event->data};
     uint32_t count;
@@ -266,18 +268,19 @@ static size_t append_msgpack(const struct event *event, struct bytes text, struc
     mp_pack_array(out, count + 1);
     size_t shift = builder_bytes(out).len - (event->data.len - reader.rest.len);
     builder_add(out, reader.rest);
-    mp_pack_str(out, text);
+    status = mp_from_json(value, NULL, 0, out);
+    CHECK(status == 0 || builder_failed(out)); /* it is Peal's own */
     return shift;
 }
 
-int event_append_text(const struct event *event, struct bytes text, struct event **ret_event)
+int event_append_json(const struct event *event, struct bytes value, struct event **ret_event)
 {
     bool json = event->form == EVENT_JSON;
-    struct builder out = {.max = event->data.len + text.len * 6 + 16};
-    size_t shift = (json ? append_json : append_msgpack)(event, text, &out);
+    struct builder out = {.max = event->data.len + value.len + 16};
+    size_t shift = (json ? append_json : append_msgpack)(event, value, &out);
     struct bytes data = builder_bytes(&out);
     size_t tail = json ? 1 : 0; /* what stands behind the last element */
-    size_t args = event->data.len; /* without arguments, the text is the first one */
+    size_t args = event->data.len; /* without arguments, the value is the first one */
     if (event->arg_count > 0) {
         args = (size_t)(event->args.at - event->data.at);
     }

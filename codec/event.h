@@ -85,9 +85,12 @@ MUST_CHECK int event_from_elements(
  */
 MUST_CHECK int event_from_msgpack(struct bytes data, unsigned flags, struct event **ret_event);
 
-/* Make the same event with one string more at the end of its arguments; STATUS_NOMEM. */
-MUST_CHECK int event_append_text(
-    const struct event *event, struct bytes text, struct event **ret_event);
+/*
+ * Make the same event with one argument more at the end: a value of Peal's own, as JSON that needs
+ * no check. STATUS_NOMEM.
+ */
+MUST_CHECK int event_append_json(
+    const struct event *event, struct bytes value, struct event **ret_event);
 
 /* Add a reference and return `event`. Any thread. */
 struct event *event_ref(struct event *event);

@@ -49,6 +49,17 @@ bool server_events_has(struct bytes name)
     return false;
 }
 
+bool server_events_is_passing(struct bytes name)
+{
+    static const enum row passing[] = {USER_JOINED_ROOM, USER_LEFT_ROOM, TYPING};
+    for (size_t i = 0; i < ARRAY_LEN(passing); i++) {
+        if (bytes_eq(name, names[passing[i]])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Writing one. */
 
 /* Write `["name"`. */
@@ -263,33 +274,38 @@ struct event *server_events_rate_limited(struct bytes event, uint64_t retry_ms)
 
 /* Rooms. */
 
-void server_events_write_room(
-    struct builder *out, struct bytes room, struct bytes type, struct bytes reason)
+void server_events_write_room(struct builder *out, const struct server_room *room)
 {
-    json_write_text(out, "roomId", room);
-    json_write_text(out, "roomType", type);
-    if (reason.len > 0) {
-        json_write_text(out, "reason", reason);
+    json_write_text(out, "roomId", room->room);
+    json_write_text(out, "roomType", room->type);
+    if (room->reason.len > 0) {
+        json_write_text(out, "reason", room->reason);
+    }
+    if (room->offset.len > 0) {
+        json_write_text(out, "epoch", room->epoch);
+        json_write_text(out, "offset", room->offset);
+    }
+    if (room->since != SERVER_ROOM_NOT_SINCE) {
+        json_write_bool(out, "recovered", room->since == SERVER_ROOM_RECOVERED);
     }
 }
 
-static struct event *make_own_room(
-    enum row row, struct bytes room, struct bytes type, struct bytes reason)
+static struct event *make_own_room(enum row row, const struct server_room *room)
 {
     struct builder out = {0};
     begin_object(&out, row);
-    server_events_write_room(&out, room, type, reason);
+    server_events_write_room(&out, room);
     return end_object(&out, row, 0);
 }
 
-struct event *server_events_room_joined(struct bytes room, struct bytes type)
+struct event *server_events_room_joined(const struct server_room *room)
 {
-    return make_own_room(ROOM_JOINED, room, type, bytes_of(NULL, 0));
+    return make_own_room(ROOM_JOINED, room);
 }
 
-struct event *server_events_room_left(struct bytes room, struct bytes type, struct bytes reason)
+struct event *server_events_room_left(const struct server_room *room)
 {
-    return make_own_room(ROOM_LEFT, room, type, reason);
+    return make_own_room(ROOM_LEFT, room);
 }
 
 static struct event *make_company(

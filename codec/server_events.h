@@ -23,6 +23,10 @@
 /* Whether clients take an event of this name for one of the hub: nobody else may send it. */
 bool server_events_has(struct bytes name);
 
+/* Whether an event of this name only tells who comes, goes or types: a room does not remember it.
+ */
+bool server_events_is_passing(struct bytes name);
+
 /* The inbox. */
 
 struct server_ready {
@@ -97,14 +101,25 @@ struct server_message {
     uint64_t at;
 };
 
-/* `reason`: why the hub did it; empty: the client asked. */
-MUST_CHECK struct event *server_events_room_joined(struct bytes room, struct bytes type);
-MUST_CHECK struct event *server_events_room_left(
-    struct bytes room, struct bytes type, struct bytes reason);
+/* What a socket that has joined or left a room is told of it. */
+struct server_room {
+    struct bytes room;
+    struct bytes type;
+    struct bytes reason; /* why the hub let it leave; empty: the client asked */
+    struct bytes epoch; /* where the room stands; empty: it has no memory, or the socket has left */
+    struct bytes offset;
+    enum server_room_since {
+        SERVER_ROOM_NOT_SINCE, /* it did not say what it has */
+        SERVER_ROOM_LOST, /* something that it missed is not known any more */
+        SERVER_ROOM_RECOVERED /* it has been sent all that it missed */
+    } since;
+};
+
+MUST_CHECK struct event *server_events_room_joined(const struct server_room *room);
+MUST_CHECK struct event *server_events_room_left(const struct server_room *room);
 
 /* Append what both carry: the answer to a call says the same. */
-void server_events_write_room(
-    struct builder *out, struct bytes room, struct bytes type, struct bytes reason);
+void server_events_write_room(struct builder *out, const struct server_room *room);
 
 /* `name`: of the user; empty: none. */
 MUST_CHECK struct event *server_events_user_joined(

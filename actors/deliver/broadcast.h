@@ -27,6 +27,7 @@ struct broadcast {
     uint32_t room_count; /* 0: everyone in the namespace */
     uint32_t except_count;
     bool local; /* not to be published on the bus */
+    bool remembered; /* a room that it goes to has a memory: every shard keeps it */
     bool keep_only; /* from before this node began: to be kept, not to be delivered */
     struct stream_id stream; /* its place in the replay stream; 0-0: none */
     /* private */

@@ -288,7 +288,7 @@ bool fanout_leave(struct fanout *fanout, struct socket *socket, struct bytes roo
 /* A broadcast on its way, encoded once per format for sockets that are addressed by name. */
 struct direct {
     const struct broadcast *broadcast;
-    struct event *marked; /* with its offset; NULL: without */
+    struct deliver_marks marks; /* with its offset */
     struct chunk *chunks[WIRE_FORMAT_COUNT];
 };
 
@@ -328,7 +328,7 @@ static void push(struct fanout *fanout, struct leaf *leaf, const struct direct *
     if (!clean && leaf->window->events[leaf->window->count - 1].number == broadcast->number) {
         return; /* the room was named twice */
     }
-    if (!leaf_push(leaf, broadcast->number, broadcast->event, direct->marked)) {
+    if (!leaf_push(leaf, broadcast->number, broadcast->event, &direct->marks)) {
         leaf_missed(leaf, broadcast->number);
         return;
     }
@@ -363,8 +363,7 @@ static struct chunk *direct_chunk(
 {
     if (direct->chunks[format] == NULL) {
         struct builder out = {.max = UINT32_MAX};
-        bool marked = direct->marked != NULL && watch_marks(format);
-        const struct event *event = marked ? direct->marked : direct->broadcast->event;
+        const struct event *event = watch_shown(&direct->marks, direct->broadcast->event, format);
         int status = wire_event(format, fanout_nsp(fanout), event, &out);
         direct->chunks[format] = status == 0 ? chunk_take(&out) : NULL;
         builder_reset(&out);
@@ -471,28 +470,33 @@ static void deliver_named(struct fanout *fanout, struct direct *direct)
     }
 }
 
+static void deliver_marked(struct fanout *fanout, struct direct *direct)
+{
+    const struct broadcast *broadcast = direct->broadcast;
+    fanout->leaves.seen = broadcast->number;
+    for (uint32_t i = 0; i < broadcast->except_count; i++) {
+        exclude_name(fanout, broadcast_except(broadcast)[i]);
+    }
+    if (broadcast->room_count == 0) {
+        push(fanout, fanout->leaves.everyone, direct);
+    } else {
+        deliver_named(fanout, direct);
+    }
+}
+
 static void deliver(struct fanout *fanout, struct broadcast *broadcast)
 {
     fanout->shard->stats.broadcasts++;
     /* Who is excepted, or reached by name, gets what is pending first: up to the number before. */
     struct direct direct = {.broadcast = broadcast};
     if (fanout->watch != NULL) {
-        direct.marked = fanout->watch->ops->numbered(fanout->watch, broadcast);
+        direct.marks = fanout->watch->ops->numbered(fanout->watch, broadcast);
     }
-    if (broadcast->keep_only) {
-        event_unref(direct.marked);
-        return;
+    if (!broadcast->keep_only) {
+        deliver_marked(fanout, &direct);
     }
-    fanout->leaves.seen = broadcast->number;
-    for (uint32_t i = 0; i < broadcast->except_count; i++) {
-        exclude_name(fanout, broadcast_except(broadcast)[i]);
-    }
-    if (broadcast->room_count == 0) {
-        push(fanout, fanout->leaves.everyone, &direct);
-    } else {
-        deliver_named(fanout, &direct);
-    }
-    event_unref(direct.marked);
+    event_unref(direct.marks.socketio);
+    event_unref(direct.marks.plain);
 }
 
 static void on_event(struct fanout *fanout, struct fanout_event *msg)

@@ -43,7 +43,7 @@ struct fanout {
     struct actor actor;
     struct shard *shard;
     struct list shard_link; /* shard.fanouts */
-    struct deliver_watch *watch; /* NULL: sockets of the namespace are not recovered */
+    struct deliver_watch *watch; /* NULL: neither sockets nor rooms of the namespace come back */
     const struct fanout_ops *ops;
     struct leaves leaves;
     struct list due; /* leaf.dirty_link: flushed at the end of this turn */

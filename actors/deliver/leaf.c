@@ -6,7 +6,6 @@
  */
 #include "actors/deliver/leaf.h"
 
-#include "actors/deliver/watch.h"
 #include "actors/shard.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
@@ -36,7 +35,8 @@ static void drop_window(struct leaf *leaf)
     }
     for (uint32_t i = 0; i < window->count; i++) {
         event_unref(window->events[i].event);
-        event_unref(window->events[i].marked);
+        event_unref(window->events[i].marks.socketio);
+        event_unref(window->events[i].marks.plain);
     }
     for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
         builder_reset(&window->items[format]);
@@ -107,7 +107,13 @@ static bool reserve_event(struct window *window)
     return true;
 }
 
-bool leaf_push(struct leaf *leaf, uint64_t number, struct event *event, struct event *marked)
+static struct event *ref_any(struct event *event)
+{
+    return event != NULL ? event_ref(event) : NULL;
+}
+
+bool leaf_push(
+    struct leaf *leaf, uint64_t number, struct event *event, const struct deliver_marks *marks)
 {
     bool clean = leaf->window == NULL;
     if (clean) {
@@ -122,7 +128,7 @@ bool leaf_push(struct leaf *leaf, uint64_t number, struct event *event, struct e
     }
     window->events[window->count++] = (struct pending){.number = number,
         .event = event_ref(event),
-        .marked = marked != NULL ? event_ref(marked) : NULL};
+        .marks = {.socketio = ref_any(marks->socketio), .plain = ref_any(marks->plain)}};
     window->has_volatile = window->has_volatile || (event->flags & EVENT_VOLATILE);
     window->bytes += event->data.len;
     return true;
@@ -148,8 +154,7 @@ static void encode(struct leaf *leaf, enum wire_format format)
     }
     for (uint32_t i = window->encoded[format]; i < window->count; i++) {
         struct pending *pending = &window->events[i];
-        bool marked = pending->marked != NULL && watch_marks(format);
-        const struct event *event = marked ? pending->marked : pending->event;
+        const struct event *event = watch_shown(&pending->marks, pending->event, format);
         int status = wire_add(format, leaf->leaves->nsp, event, items);
         if (status != 0) {
             shard_count_unencoded(leaf->leaves->shard, event->name, format, status);

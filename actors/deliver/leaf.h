@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "actors/deliver/socket_state.h"
+#include "actors/deliver/watch.h"
 #include "codec/base/list.h"
 #include "codec/base/map.h"
 #include "codec/wire.h"
@@ -40,7 +41,7 @@ struct leaves {
 struct pending {
     uint64_t number;
     struct event *event; /* one reference */
-    struct event *marked; /* the same with its offset, for the formats that carry it; or NULL */
+    struct deliver_marks marks; /* the same with its offset, one reference each; or none */
     uint32_t end[WIRE_FORMAT_COUNT];
 };
 
@@ -104,11 +105,11 @@ struct socket *leaf_remove(struct leaf *leaf, uint32_t index);
 
 /*
  * Add an event, numbered above all before, to the window. Takes a reference of `event`, and of
- * `marked` (may be NULL), which the formats that carry an offset get instead. False: no memory, the
- * window is as it was, and its members miss the event (leaf_missed).
+ * those in `marks`, which sockets get instead. False: no memory, the window is as it was, and its
+ * members miss the event (leaf_missed).
  */
 MUST_CHECK bool leaf_push(
-    struct leaf *leaf, uint64_t number, struct event *event, struct event *marked);
+    struct leaf *leaf, uint64_t number, struct event *event, const struct deliver_marks *marks);
 
 /* All members but those that have event `number` miss it for want of memory (socket_missed). */
 void leaf_missed(struct leaf *leaf, uint64_t number);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * watch - who keeps what the sockets of a namespace are sent, so that they can come back.
+ * watch - who keeps what the sockets of a namespace, or its rooms, are sent, so that they can come
+ * back.
  *
  * A fan-out has one or none; recover/ implements it. All calls come on the shard's thread, and none
  * of them once a receiver: a broadcast is shown once a shard.
@@ -22,17 +23,22 @@ struct event;
 struct recoverable;
 struct socket;
 
+/* An event with its offset, as each kind of client is told it; NULL: without. References. */
+struct deliver_marks {
+    struct event *socketio; /* one argument more: a string */
+    struct event *plain; /* one argument more: {"_peal":{"room","offset"}} */
+};
+
 struct deliver_watch_ops {
     /* The fan-out ends. */
     void (*destroy)(struct deliver_watch *watch);
     /*
-     * A broadcast passes the fan-out: it is numbered and kept. Returns one reference of its event
-     * with the offset, for the formats that carry it (watch_marks); NULL: there is no memory for
-     * that, send it as it is.
+     * A broadcast passes the fan-out: it is numbered and kept. Returns one reference each of its
+     * event with the offset, where it is to have one; none: also when there is no memory for that.
      */
-    struct event *(*numbered)(struct deliver_watch *watch, struct broadcast *broadcast);
-    /* The same for an event to `socket` alone; NULL also when the socket is not watched, or is one
-     * way: what it alone is told is not kept. */
+    struct deliver_marks (*numbered)(struct deliver_watch *watch, struct broadcast *broadcast);
+    /* The same for an event to `socket` alone, on Socket.IO; NULL also when the socket is not
+     * watched, or is one way: what it alone is told is not kept. */
     struct event *(*directed)(const struct socket *socket, const struct event *event);
     /* What is known of the replay stream begins behind `from`, or begins anew there. */
     void (*stream_from)(struct deliver_watch *watch, struct stream_id from);
@@ -67,10 +73,18 @@ struct deliver_watch {
     const struct deliver_watch_ops *ops;
 };
 
-/* Whether events of this format carry an offset. */
-static inline bool watch_marks(enum wire_format format)
+/* Whether sockets of this format are Socket.IO's. */
+static inline bool watch_is_socketio(enum wire_format format)
 {
     return format != WIRE_JSON && format != WIRE_MSGPACK;
+}
+
+/* `event` as a socket of `format` is to get it. */
+static inline const struct event *watch_shown(
+    const struct deliver_marks *marks, const struct event *event, enum wire_format format)
+{
+    const struct event *marked = watch_is_socketio(format) ? marks->socketio : marks->plain;
+    return marked != NULL ? marked : event;
 }
 
 #endif

@@ -71,6 +71,8 @@ static struct actor *spawn_sequencer(struct sched *sched, struct bytes key)
     sequencer_requests_init(sequencer);
     sequencer->recovers =
         shard->config->recovers != NULL && shard->config->recovers(shard->config->context, key);
+    sequencer->remembers = shard->config->memory.age_ms > 0;
+    sequencer->born_ms = sched_wall(sched) > 0 ? sched_wall(sched) : 1;
     CHECK(actor_start(&sequencer->actor, &sequencer_behaviour, sched)); /* as the node starts */
     if (shard->bus != NULL) {
         sequencer->link = shard->bus->ops->open(shard->bus, "sequencer", &bus_events, sequencer);
@@ -151,6 +153,11 @@ void sequencer_lose(struct shard *shard, struct bytes nsp, struct bytes name, un
 static void on_attach(struct sequencer *sequencer, struct sequencer_attach *msg)
 {
     sequencer->fanouts[msg->fanout.shard] = msg->fanout;
+    if (sequencer->remembers && shard_of(&sequencer->actor)->bus == NULL) {
+        struct fanout_stream *begin = fanout_stream_new();
+        begin->from.ms = sequencer->born_ms;
+        msg_send(sequencer->actor.sched, msg->fanout, begin);
+    }
 }
 
 static void on_lost(struct sequencer *sequencer, struct sequencer_lost *msg)
@@ -174,8 +181,10 @@ static void on_publish(struct sequencer *sequencer, struct sequencer_publish *ms
 {
     struct broadcast *broadcast = msg->broadcast;
     msg->broadcast = NULL;
+    sequencer_remember(sequencer, broadcast);
     if (sequencer->link != NULL && !broadcast->local) {
-        if (sequencer_stream_post(sequencer, broadcast)) {
+        if ((sequencer->recovers || broadcast->remembered) &&
+            sequencer_stream_post(sequencer, broadcast)) {
             return;
         }
         sequencer_bus_broadcast(sequencer, broadcast);

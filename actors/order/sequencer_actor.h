@@ -55,6 +55,8 @@ struct sequencer {
     struct bus_link *link; /* subscribes; NULL on a single node, as `sender` */
     struct bus_link *sender; /* publishes: a subscribed connection cannot */
     bool recovers; /* every shard keeps every broadcast */
+    bool remembers; /* every shard keeps what is for rooms with a memory */
+    uint64_t born_ms; /* wall clock: without a bus, places in the order begin with it */
     struct sequencer_stream *stream; /* they travel on it; NULL: they do not */
     bool reads_stream; /* what other nodes have posted to it comes from there */
     struct list requests; /* struct request_waiting.link; the first is being carried out */
@@ -95,6 +97,9 @@ uint64_t sequencer_shards_of_name(struct sequencer *sequencer, struct bytes name
 /* The sockets of `name` (empty: all) on `shards` are closed: they miss something for want of
  * memory. */
 void sequencer_lose_here(struct sequencer *sequencer, struct bytes name, uint64_t shards);
+
+/* Note whether a room with a memory is among those that `broadcast` goes to. */
+void sequencer_remember(const struct sequencer *sequencer, struct broadcast *broadcast);
 
 /* What leaves it (sequencer_deliver.c). */
 

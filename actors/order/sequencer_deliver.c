@@ -14,7 +14,7 @@ enum { CHANNEL_MAX = 1024, PUBLISH_TIMEOUT_MS = 5000 };
 
 static uint64_t shards_of(struct sequencer *sequencer, const struct broadcast *broadcast)
 {
-    if (broadcast->room_count == 0 || sequencer->recovers) {
+    if (broadcast->room_count == 0 || sequencer->recovers || broadcast->remembered) {
         return UINT64_MAX;
     }
     uint64_t shards = 0;
@@ -29,6 +29,9 @@ void sequencer_deliver(struct sequencer *sequencer, struct broadcast *broadcast,
     struct sched *sched = sequencer->actor.sched;
     uint64_t shards = shards_of(sequencer, broadcast);
     broadcast->number = ++sequencer->number;
+    if (broadcast->remembered && shard_of(&sequencer->actor)->bus == NULL) {
+        broadcast->stream = (struct stream_id){.ms = sequencer->born_ms, .seq = sequencer->number};
+    }
     bool sent = false;
     for (unsigned i = 0; i < actor_system_shards(sched_system(sched)); i++) {
         if (!(shards & UINT64_C(1) << i) || !ref_is_set(sequencer->fanouts[i])) {

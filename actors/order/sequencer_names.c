@@ -35,3 +35,14 @@ void sequencer_lose_here(struct sequencer *sequencer, struct bytes name, uint64_
         }
     }
 }
+
+void sequencer_remember(const struct sequencer *sequencer, struct broadcast *broadcast)
+{
+    const struct actor_config *config = shard_of(&sequencer->actor)->config;
+    for (uint32_t i = 0; sequencer->remembers && i < broadcast->room_count; i++) {
+        struct room_memory_rules rules = {0};
+        config->room_memory(
+            config->context, wire_name_client(broadcast_rooms(broadcast)[i]), &rules);
+        broadcast->remembered = broadcast->remembered || rules.events > 0;
+    }
+}

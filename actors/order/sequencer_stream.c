@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The replay stream of a namespace: the one order of broadcasts on all nodes that recover sockets.
+ * The replay stream of a namespace: the one order, on all nodes, of broadcasts that are kept. In a
+ * namespace that recovers sockets these are all; else those for rooms with a memory.
  *
  * What is published is added to the stream and delivered when it comes back from there, on this
  * node as on all others; the entry's id is its place. A node begins to read where the oldest event
@@ -80,6 +81,14 @@ static const struct bus_ops *ops_of(const struct sequencer_stream *stream)
     return shard_of_stream(stream)->bus->ops;
 }
 
+/* How old an event becomes that somebody may still want. */
+static uint64_t wanted_ms(const struct sequencer_stream *stream)
+{
+    const struct actor_config *config = shard_of_stream(stream)->config;
+    uint64_t recovered = stream->sequencer->recovers ? config->recovery.replay_ms : 0;
+    return recovered > config->memory.age_ms ? recovered : config->memory.age_ms;
+}
+
 /* Life. */
 
 static void read_more(struct sequencer_stream *stream);
@@ -105,7 +114,7 @@ static struct buf *write_key(const struct actor_config *config, struct bytes nsp
 
 void sequencer_stream_start(struct sequencer *sequencer)
 {
-    if (!sequencer->recovers) {
+    if (!sequencer->recovers && !sequencer->remembers) {
         return;
     }
     struct shard *shard = shard_of(&sequencer->actor);
@@ -239,7 +248,7 @@ static void tell_from(struct sequencer_stream *stream, struct stream_id from)
 /* The first time: with what clients may still want. */
 static void begin(struct sequencer_stream *stream, const struct info *info)
 {
-    uint64_t age_ms = shard_of_stream(stream)->config->recovery.replay_ms;
+    uint64_t age_ms = wanted_ms(stream);
     stream->begun = true;
     stream->tip = info->tip;
     stream->last = (struct stream_id){.ms = info->tip.ms > age_ms ? info->tip.ms - age_ms : 0};
@@ -570,7 +579,7 @@ static void add(struct sequencer_stream *stream, struct bytes payload, struct po
 /* Now and then drop what is too old, whatever its number. */
 static void trim(struct sequencer_stream *stream)
 {
-    uint64_t age_ms = shard_of_stream(stream)->config->recovery.replay_ms;
+    uint64_t age_ms = wanted_ms(stream);
     struct builder oldest = {0};
     builder_u64(&oldest, stream->last.ms > age_ms ? stream->last.ms - age_ms : 0);
     const struct bytes argv[] = {

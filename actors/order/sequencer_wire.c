@@ -138,6 +138,9 @@ int sequencer_read_broadcast(struct sequencer *sequencer, const struct adapter_b
         struct adapter_broadcast names = *message;
         status = from_adapter(&names, event, ret_broadcast);
     }
+    if (status == 0) {
+        sequencer_remember(sequencer, *ret_broadcast);
+    }
     if (status != 0) {
         refuse_broadcast(sequencer, message, status);
     }

@@ -3,8 +3,8 @@
  * A recoverable belongs to a socket, or is kept, or was claimed and is about to belong to a socket
  * again, within one turn. It is in both maps all the time.
  *
- * Order of this file: life, offsets, rooms, pings, keeping and giving up, claiming, returning, the
- * user.
+ * Order of this file: life, events to one, rooms, pings, keeping and giving up, claiming,
+ * returning, the user.
  */
 #include "actors/recover/recovery.h"
 
@@ -51,6 +51,9 @@ static void on_tick(struct timer *timer)
     struct recovery *recovery = container_of(timer, struct recovery, tick);
     uint64_t now = now_of(recovery);
     replay_expire(recovery->replay, now);
+    if (recovery->rooms != NULL) {
+        room_memory_expire(recovery->rooms);
+    }
     while (!list_empty(&recovery->kept)) {
         struct recoverable *first =
             container_of(recovery->kept.next, struct recoverable, kept_link);
@@ -62,7 +65,9 @@ static void on_tick(struct timer *timer)
     if (recovery->lease != NULL) {
         recovery_lease_tick(recovery->lease, now);
     }
-    if (!replay_is_empty(recovery->replay) || recovery->kept_count > 0 || recovery->lease != NULL) {
+    bool holds = recovery->rooms != NULL && !room_memory_is_empty(recovery->rooms);
+    if (holds || !replay_is_empty(recovery->replay) || recovery->kept_count > 0 ||
+        recovery->lease != NULL) {
         recovery_arm(recovery);
     }
 }
@@ -70,7 +75,9 @@ static void on_tick(struct timer *timer)
 struct recovery *recovery_create(struct fanout *fanout)
 {
     const struct actor_config *config = fanout->shard->config;
-    if (config->recovers == NULL || !config->recovers(config->context, fanout_nsp(fanout))) {
+    bool recovers =
+        config->recovers != NULL && config->recovers(config->context, fanout_nsp(fanout));
+    if (!recovers && config->memory.age_ms == 0) {
         return NULL;
     }
     const struct replay_limits limits = {.age_ms = config->recovery.replay_ms,
@@ -78,7 +85,11 @@ struct recovery *recovery_create(struct fanout *fanout)
         .events = config->recovery.events};
     struct recovery *recovery = mem_alloc(sizeof(*recovery));
     recovery->fanout = fanout;
+    recovery->recovers = recovers;
     recovery->replay = replay_create(&limits);
+    if (config->memory.age_ms > 0) {
+        recovery->rooms = room_memory_create(fanout->shard, recovery->replay);
+    }
     map_init(&recovery->by_sid, sid_of);
     map_init(&recovery->by_pid, pid_of);
     list_init(&recovery->kept);
@@ -122,6 +133,9 @@ static void forget(struct recoverable *recoverable)
 void recovery_stream_from(struct recovery *recovery, struct stream_id from)
 {
     replay_stream_from(recovery->replay, from);
+    if (recovery->rooms != NULL) {
+        room_memory_stream_from(recovery->rooms, from);
+    }
 }
 
 void recovery_destroy(struct recovery *recovery)
@@ -133,6 +147,7 @@ void recovery_destroy(struct recovery *recovery)
     }
     map_finish(&recovery->by_sid);
     map_finish(&recovery->by_pid);
+    room_memory_destroy(recovery->rooms);
     replay_destroy(recovery->replay);
     mem_free(recovery);
 }
@@ -170,24 +185,7 @@ struct bytes recovery_sid(const struct recoverable *recoverable)
     return sid_of(recoverable);
 }
 
-/* Offsets. */
-
-/* The event with the offset of its place; NULL without memory. */
-static struct event *mark(
-    const struct recovery *recovery, const struct event *event, struct replay_at at)
-{
-    char text[REPLAY_OFFSET_MAX];
-    struct bytes offset = replay_write_offset(recovery->replay, at, text);
-    struct event *marked;
-    return event_append_text(event, offset, &marked) == 0 ? marked : NULL;
-}
-
-struct event *recovery_mark(struct recovery *recovery, struct broadcast *broadcast)
-{
-    replay_add(recovery->replay, broadcast, now_of(recovery));
-    recovery_arm(recovery);
-    return mark(recovery, broadcast->event, replay_last(recovery->replay));
-}
+/* Events to a socket alone. */
 
 static void add_direct(struct recoverable *recoverable, const struct event *event)
 {
@@ -205,7 +203,8 @@ struct event *recovery_mark_direct(const struct socket *socket, const struct eve
         return NULL;
     }
     add_direct(found, event);
-    return mark(found->recovery, event, replay_last(found->recovery->replay));
+    struct replay_at at = replay_last(found->recovery->replay);
+    return recovery_mark_text(found->recovery, event, at);
 }
 
 /* The sockets of a user that dropped and may come back; NULL: it has had none. */
@@ -537,8 +536,8 @@ static void send_missed(const struct recoverable *recoverable, struct socket *so
     bool starved = false;
     const struct event *event;
     while ((event = replay_next(recovery->replay, &reader, &place)) != NULL) {
-        bool marks = watch_marks((enum wire_format)socket->format);
-        struct event *marked = marks ? mark(recovery, event, place) : NULL;
+        bool marks = watch_is_socketio((enum wire_format)socket->format);
+        struct event *marked = marks ? recovery_mark_text(recovery, event, place) : NULL;
         const struct event *sent = marked != NULL ? marked : event;
         int status = wire_event(socket->format, socket_nsp(socket), sent, &out);
         if (status != 0) {
@@ -612,7 +611,7 @@ void recovery_enter(struct socket *socket, struct recoverable *claimed)
         resume(claimed, socket);
         return;
     }
-    bool comes_back = watch_marks((enum wire_format)socket->format) || socket->ops->one_way;
+    bool comes_back = watch_is_socketio((enum wire_format)socket->format) || socket->ops->one_way;
     if (recovery == NULL || !comes_back) {
         return;
     }

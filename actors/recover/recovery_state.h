@@ -13,6 +13,7 @@
 #include "actors/deliver/socket.h"
 #include "actors/recover/recovery_lease.h"
 #include "actors/recover/replay.h"
+#include "actors/recover/room_memory.h"
 #include "codec/base/buf.h"
 #include "codec/base/list.h"
 #include "codec/base/map.h"
@@ -55,7 +56,10 @@ struct recovery {
     const struct recovery_records *records; /* NULL without a bus */
     struct deliver_watch watch; /* of the fan-out */
     struct fanout *fanout;
-    struct replay *replay;
+    bool recovers; /* sockets; else it is there for the rooms, and none of what follows is used */
+    struct replay
+        *replay; /* of what is sent; only its numbers and places where none are recovered */
+    struct room_memory *rooms; /* NULL: none has a memory */
     struct map by_sid;
     struct map by_pid;
     struct list kept; /* recoverable.kept_link, by due_ms */
@@ -65,17 +69,25 @@ struct recovery {
     struct timer tick;
 };
 
-/* The recovery of a fan-out; NULL: its namespace has none. */
-static inline struct recovery *recovery_of(const struct fanout *fanout)
+/* What a fan-out keeps; NULL: nothing. */
+static inline struct recovery *recovery_kept_of(const struct fanout *fanout)
 {
     return fanout->watch != NULL ? container_of(fanout->watch, struct recovery, watch) : NULL;
 }
 
+/* The recovery of a fan-out; NULL: its namespace has none. */
+static inline struct recovery *recovery_of(const struct fanout *fanout)
+{
+    struct recovery *kept = recovery_kept_of(fanout);
+    return kept != NULL && kept->recovers ? kept : NULL;
+}
+
 /* What the fan-out shows (deliver/watch.h says what each is told); recovery_create: NULL when its
- * namespace has none. */
+ * namespace has none, and no room a memory. */
 MUST_CHECK struct recovery *recovery_create(struct fanout *fanout);
 void recovery_destroy(struct recovery *recovery);
-MUST_CHECK struct event *recovery_mark(struct recovery *recovery, struct broadcast *broadcast);
+MUST_CHECK struct deliver_marks recovery_mark(
+    struct recovery *recovery, struct broadcast *broadcast);
 MUST_CHECK struct event *recovery_mark_direct(
     const struct socket *socket, const struct event *event);
 void recovery_stream_from(struct recovery *recovery, struct stream_id from);
@@ -100,6 +112,16 @@ struct room_span *recovery_span_in(struct recoverable *recoverable, struct bytes
 
 /* Forget the first span that ended, when there are too many. */
 void recovery_trim_spans(struct recoverable *recoverable);
+
+/*
+ * The event with the offset of its place as an argument more. For clients of the plain WebSocket
+ * (recovery_mark_plain) with its room, too, when only one of those that it goes to has a memory:
+ * who is in that one may know its name. NULL: no memory. One reference.
+ */
+MUST_CHECK struct event *recovery_mark_text(
+    const struct recovery *recovery, const struct event *event, struct replay_at at);
+MUST_CHECK struct event *recovery_mark_plain(
+    const struct recovery *recovery, const struct broadcast *broadcast, struct replay_at at);
 
 /* Look again in RECOVERY_TICK_MS at what is held. */
 void recovery_arm(struct recovery *recovery);

@@ -6,6 +6,7 @@
 #include "actors/recover/recovery.h"
 #include "actors/recover/recovery_state.h"
 
+#include "actors/deliver/broadcast.h"
 #include "codec/adapter_request.h"
 
 static struct recovery *as_recovery(struct deliver_watch *watch)
@@ -18,9 +19,13 @@ static void on_destroy(struct deliver_watch *watch)
     recovery_destroy(as_recovery(watch));
 }
 
-static struct event *on_numbered(struct deliver_watch *watch, struct broadcast *broadcast)
+static struct deliver_marks on_numbered(struct deliver_watch *watch, struct broadcast *broadcast)
 {
-    return recovery_mark(as_recovery(watch), broadcast);
+    struct recovery *recovery = as_recovery(watch);
+    if (recovery->recovers || broadcast->remembered) {
+        recovery_arm(recovery);
+    }
+    return recovery_mark(recovery, broadcast);
 }
 
 static void on_stream_from(struct deliver_watch *watch, struct stream_id from)
@@ -31,6 +36,9 @@ static void on_stream_from(struct deliver_watch *watch, struct stream_id from)
 /* Who would come back as if it had all must not come back as who it was. */
 static void on_lost(struct deliver_watch *watch, struct bytes name)
 {
+    if (as_recovery(watch)->rooms != NULL) {
+        room_memory_lost(as_recovery(watch)->rooms, name);
+    }
     list_for_each_safe (link, following, &as_recovery(watch)->kept) {
         struct recoverable *kept = container_of(link, struct recoverable, kept_link);
         if (name.len == 0 || recovery_goes_by(kept, name)) {

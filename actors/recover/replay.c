@@ -364,13 +364,19 @@ static void keep(struct replay *replay, const struct entry *entry)
     }
 }
 
+void replay_number(struct replay *replay, const struct broadcast *broadcast)
+{
+    replay->last.number++;
+    if (broadcast->stream.ms > 0) {
+        replay->last.stream = broadcast->stream;
+    }
+}
+
 uint64_t replay_add(struct replay *replay, struct broadcast *broadcast, uint64_t now_ms)
 {
     bool streamed = broadcast->stream.ms > 0;
-    uint64_t number = ++replay->last.number;
-    if (streamed) {
-        replay->last.stream = broadcast->stream;
-    }
+    replay_number(replay, broadcast);
+    uint64_t number = replay->last.number;
     if (!(broadcast->event->flags & EVENT_VOLATILE)) {
         struct entry entry = {.at = replay->last,
             .streamed = streamed,
@@ -607,6 +613,7 @@ int replay_read_offset(struct bytes text, struct replay_offset *ret_offset)
             stream_id_read(bytes_skip(rest, number.len + 1), &offset.at.stream) != 0)) {
         return STATUS_INVALID;
     }
+    offset.placed = dash != NULL;
     *ret_offset = offset;
     return 0;
 }

@@ -82,6 +82,9 @@ bool replay_is_empty(const struct replay *replay);
  */
 uint64_t replay_add(struct replay *replay, struct broadcast *broadcast, uint64_t now_ms);
 
+/* The same, and keep nothing: rooms remember it (room_memory.h), or nobody does. */
+void replay_number(struct replay *replay, const struct broadcast *broadcast);
+
 /* The same for an event that only the socket `sid` gets. */
 uint64_t replay_add_direct(
     struct replay *replay, struct bytes sid, struct event *event, uint64_t now_ms);
@@ -113,6 +116,7 @@ struct bytes replay_write_offset(const struct replay *replay, struct replay_at a
 struct replay_offset {
     struct bytes name; /* of the log that it is of */
     struct replay_at at;
+    bool placed; /* it has a place in the stream */
 };
 
 /* Read an offset of any log. STATUS_INVALID. */

@@ -15,9 +15,11 @@
 #include "actors/deliver/socket.h"
 #include "actors/inbox/inbox.h"
 #include "actors/rate.h"
+#include "actors/recover/replay.h"
 #include "actors/shard.h"
 #include "actors/user_proto.h"
 #include "codec/errors.h"
+#include "codec/server_events.h"
 
 enum user_bucket { BUCKET_MESSAGES, BUCKET_JOINS, BUCKET_TYPING, BUCKET_INBOX, BUCKET_COUNT };
 
@@ -78,6 +80,30 @@ bool user_rooms_expel(struct socket *socket, struct bytes room);
  * comes with `presence`, unless the room is without, and later of its going.
  */
 bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool presence);
+
+/* What a client that joins a room says it has (user_since.c). */
+
+struct user_since {
+    bool said;
+    bool of_store; /* of the epoch of this store; else nothing is known of it */
+    uint8_t len;
+    char at[REPLAY_OFFSET_MAX];
+};
+
+/* Read {since: {epoch, offset}} of a call's argument; refuses the call and returns false. */
+MUST_CHECK bool user_since_read(
+    const struct client_call *call, struct bytes argument, struct user_since *ret_since);
+
+/* Whether this node has not read yet as far as the client of `socket` has come in `room`. */
+bool user_since_is_ahead(
+    const struct socket *socket, struct bytes room, const struct user_since *since);
+
+/*
+ * `socket` is a member of `room` now, or was already (`fresh` is false). Send it what it missed,
+ * and say in `room_told` where the room stands; `at` has REPLAY_OFFSET_MAX bytes.
+ */
+void user_since_fill(struct socket *socket, struct bytes room, const struct user_since *since,
+    bool fresh, char *at, struct server_room *room_told);
 
 /* Forget what a user that has a busy part was about to do in rooms. */
 void user_rooms_stop(struct user *user);

@@ -17,7 +17,13 @@
 #include "codec/names.h"
 #include "codec/server_events.h"
 
-enum { WAITING_MAX = 256, WAITING_MESSAGES = 4, WAITING_RETRY_MS = 1000 };
+enum {
+    WAITING_MAX = 256,
+    WAITING_MESSAGES = 4,
+    WAITING_RETRY_MS = 1000,
+    HELD_RETRY_MS = 10,
+    HELD_MS = 5000, /* the longest that a JOIN waits for what its client has had */
+};
 
 /* The token of a JOIN: its ack's id and that there is one, or no answer; and that nobody is told.
  */
@@ -32,6 +38,11 @@ struct joining {
     bool left;
     bool chosen; /* by a backend */
     uint64_t leave_token;
+    struct user_since *since; /* what the client has; NULL: it does not say */
+    struct user_joined *held; /* the answer, while this node has not read so far; else NULL */
+    uint64_t held_until_ms; /* 0: it was not held yet */
+    struct user *user;
+    struct timer timer; /* while it is held */
     struct list waiting; /* waiting.link: what came for the room behind the JOIN, in order */
     uint32_t room_len;
     char room[]; /* wire name */
@@ -118,30 +129,47 @@ static struct bytes type_of(const struct socket *socket, struct bytes client_roo
     return config->room_type ? config->room_type(config->context, client_room) : bytes_of("", 0);
 }
 
-static void ack_room(struct socket *socket, uint64_t id, struct bytes name, struct bytes reason)
+static void ack_room(struct socket *socket, uint64_t id, const struct server_room *told)
 {
     struct builder text = {0};
     json_write_open(&text, '{');
     json_write_bool(&text, "ok", true);
-    server_events_write_room(&text, name, type_of(socket, name), reason);
+    server_events_write_room(&text, told);
     json_write_close(&text, '}');
     socket_ack(socket, id, builder_bytes(&text));
     builder_reset(&text);
 }
 
-/* `reason`: why the hub does it, where the client did not ask; or empty. */
-static void answer_room(
-    struct socket *socket, uint64_t token, bool joined, struct bytes room, struct bytes reason)
+static void tell_room(
+    struct socket *socket, uint64_t token, bool joined, const struct server_room *told)
 {
-    if (token & TOKEN_SILENT) {
-        return;
-    }
-    struct bytes name = wire_name_client(room);
-    struct bytes type = type_of(socket, name);
-    call_emit(socket, joined ? server_events_room_joined(name, type)
-                             : server_events_room_left(name, type, reason));
+    call_emit(socket, joined ? server_events_room_joined(told) : server_events_room_left(told));
     if (token & TOKEN_HAS_ID) {
-        ack_room(socket, token & ~TOKEN_HAS_ID, name, reason);
+        ack_room(socket, token & ~TOKEN_HAS_ID, told);
+    }
+}
+
+/* `reason`: why the hub does it, where the client did not ask; or empty. */
+static void answer_left(
+    struct socket *socket, uint64_t token, struct bytes room, struct bytes reason)
+{
+    struct bytes name = wire_name_client(room);
+    if (!(token & TOKEN_SILENT)) {
+        tell_room(socket, token, false,
+            &(struct server_room){.room = name, .type = type_of(socket, name), .reason = reason});
+    }
+}
+
+/* What was missed is sent first. `since` may be NULL; `fresh`: it was no member before. */
+static void answer_joined(struct socket *socket, uint64_t token, struct bytes room,
+    const struct user_since *since, bool fresh)
+{
+    char at[REPLAY_OFFSET_MAX];
+    struct bytes name = wire_name_client(room);
+    struct server_room told = {.room = name, .type = type_of(socket, name)};
+    if (!(token & TOKEN_SILENT)) {
+        user_since_fill(socket, room, since, fresh, at, &told);
+        tell_room(socket, token, true, &told);
     }
 }
 
@@ -150,16 +178,21 @@ static uint64_t token_of(const struct client_call *call)
     return call->has_id ? TOKEN_HAS_ID | (call->id & (TOKEN_NO_PRESENCE - 1)) : 0;
 }
 
-static void add_joining(
+static void on_held(struct timer *timer);
+
+static struct joining *add_joining(
     struct user *user, const struct socket *socket, struct bytes room, bool chosen)
 {
     struct joining *joining = mem_alloc(sizeof(*joining) + room.len);
+    joining->user = user;
+    timer_init(&joining->timer, on_held);
     joining->socket_id = socket->id;
     joining->chosen = chosen;
     list_init(&joining->waiting);
     joining->room_len = (uint32_t)room.len;
     memcpy(joining->room, room.at, room.len);
     list_append(&user_busy(user)->joining, &joining->link);
+    return joining;
 }
 
 static bool is_joining(const struct joining *joining, uint32_t socket_id, struct bytes room)
@@ -179,17 +212,28 @@ static struct joining *last_joining(struct user *user, uint32_t socket_id, struc
     return found;
 }
 
-/* Take the JOIN that was answered, the first one: its caller frees it. */
-static struct joining *end_joining(struct user *user, uint32_t socket_id, struct bytes room)
+/* The first JOIN that is answered for the first time, or (`held`) was held. NULL: none. */
+static struct joining *first_joining(
+    struct user *user, uint32_t socket_id, struct bytes room, bool held)
 {
     list_for_each (link, &user_busy(user)->joining) {
         struct joining *joining = container_of(link, struct joining, link);
-        if (is_joining(joining, socket_id, room)) {
-            list_remove(link);
+        if (is_joining(joining, socket_id, room) && (joining->held_until_ms > 0) == held) {
             return joining;
         }
     }
     return NULL;
+}
+
+/* Take the JOIN that was answered, the first one: its caller frees it. */
+static struct joining *end_joining(
+    struct user *user, uint32_t socket_id, struct bytes room, bool held)
+{
+    struct joining *joining = first_joining(user, socket_id, room, held);
+    if (joining != NULL) {
+        list_remove(&joining->link);
+    }
+    return joining;
 }
 
 /* One waits whatever its size; more, while together they are no larger than a few messages. */
@@ -280,16 +324,57 @@ static void free_joining(struct user *user, struct joining *joining)
     for (struct waiting *waiting; (waiting = next_waiting(user, joining)) != NULL;) {
         free_waiting(waiting);
     }
+    timer_cancel(sched_timers(user->actor.sched), &joining->timer);
+    if (joining->held != NULL) {
+        msg_destroy(&joining->held->base);
+    }
+    mem_free(joining->since);
     mem_free(joining);
 }
 
-static void send_join(struct user *user, struct socket *socket, struct bytes room,
+/* A JOIN whose client has had more than this node: answered when that has come here. */
+
+static void on_held(struct timer *timer)
+{
+    struct joining *joining = container_of(timer, struct joining, timer);
+    struct user_joined *answer = joining->held;
+    joining->held = NULL;
+    msg_send(joining->user->actor.sched, joining->user->actor.self, answer);
+}
+
+/* Whether the JOIN is to wait; it is answered again then. */
+static bool hold(struct user *user, const struct socket *socket, struct joining *joining,
+    const struct user_joined *msg, struct bytes room)
+{
+    struct sched *sched = user->actor.sched;
+    uint64_t now = sched_now(sched);
+    bool late = joining->held_until_ms > 0 && now >= joining->held_until_ms;
+    if (joining->since == NULL || late || !user_since_is_ahead(socket, room, joining->since)) {
+        return false;
+    }
+    if (joining->held_until_ms == 0) {
+        joining->held_until_ms = now + HELD_MS;
+    }
+    struct user_joined *answer = user_joined_new();
+    answer->socket_id = msg->socket_id;
+    answer->token = msg->token;
+    answer->presence = msg->presence;
+    answer->again = true;
+    answer->room = buf_ref(msg->room);
+    joining->held = answer;
+    user->owner.joins++; /* as one that is not answered */
+    timer_set(sched_timers(sched), &joining->timer, now + HELD_RETRY_MS);
+    return true;
+}
+
+/* Returns what is known of the JOIN until it is answered. */
+static struct joining *send_join(struct user *user, struct socket *socket, struct bytes room,
     const struct room_rules *rules, uint64_t token, bool chosen)
 {
     struct shard *shard = shard_of(&user->actor);
     socket->joins++;
     user->owner.joins++;
-    add_joining(user, socket, room, chosen);
+    struct joining *joining = add_joining(user, socket, room, chosen);
     struct room_join *msg = room_join_new();
     msg->key = room_key_new(socket_nsp(socket), room);
     msg->reply_to = user->actor.self;
@@ -298,6 +383,7 @@ static void send_join(struct user *user, struct socket *socket, struct bytes roo
     msg->presence = rules->presence;
     msg->token = token;
     msg_send_home(shard->sched, msg);
+    return joining;
 }
 
 /* Whether the user of `socket` may join; `*ret_rules` on success. */
@@ -308,7 +394,17 @@ static int check_access(
     return config->room_access(config->context, socket->identity, client_room, ret_rules);
 }
 
-static void join(const struct client_call *call, struct bytes client_room)
+static struct user_since *copy_since(const struct user_since *since)
+{
+    struct user_since *copy = since->said ? mem_alloc(sizeof(*copy)) : NULL;
+    if (copy != NULL) {
+        *copy = *since;
+    }
+    return copy;
+}
+
+static void join(
+    const struct client_call *call, struct bytes client_room, const struct user_since *since)
 {
     struct socket *socket = call->socket;
     struct room_rules rules;
@@ -317,11 +413,12 @@ static void join(const struct client_call *call, struct bytes client_room)
     if (check_access(socket, client_room, &rules) != 0) {
         call_refuse(call, ERROR_FORBIDDEN, "Access denied to room");
     } else if (fanout_membership(socket->fanout, socket, room)) {
-        answer_room(socket, token_of(call), true, room, not_said);
+        answer_joined(socket, token_of(call), room, since, false);
     } else if (socket->membership_count + socket->joins >= socket->shard->config->rooms) {
         call_refuse(call, ERROR_FORBIDDEN, "Too many rooms");
     } else {
-        send_join(user_of(call->socket), socket, room, &rules, token_of(call), false);
+        send_join(user_of(call->socket), socket, room, &rules, token_of(call), false)->since =
+            copy_since(since);
     }
 }
 
@@ -329,8 +426,11 @@ void user_rooms_join(const struct client_call *call)
 {
     char at[NAMES_ROOM_MAX];
     struct bytes room;
-    if (user_room_want(call, user_room_read(call_argument(call->event), at, &room), "roomId")) {
-        join(call, room);
+    struct user_since since;
+    struct bytes argument = call_argument(call->event);
+    if (user_room_want(call, user_room_read(argument, at, &room), "roomId") &&
+        user_since_read(call, argument, &since)) {
+        join(call, room, &since);
     }
 }
 
@@ -340,8 +440,9 @@ void user_rooms_subscribe(const struct client_call *call)
     struct bytes room;
     struct bytes argument = call_argument(call->event);
     int status = user_room_read_prefixed(argument, "companyId", "company:", at, &room);
-    if (user_room_want(call, status, "companyId")) {
-        join(call, room);
+    struct user_since since;
+    if (user_room_want(call, status, "companyId") && user_since_read(call, argument, &since)) {
+        join(call, room, &since);
     }
 }
 
@@ -356,7 +457,7 @@ static void leave_now(struct socket *socket, struct bytes room, uint64_t token, 
     if (presence) {
         room_tell(socket, room, false);
     }
-    answer_room(socket, token, false, room, reason);
+    answer_left(socket, token, room, reason);
 }
 
 bool user_rooms_expel(struct socket *socket, struct bytes room)
@@ -379,7 +480,7 @@ static void leave(struct socket *socket, struct bytes room, uint64_t token)
     if (joining == NULL) {
         leave_now(socket, room, token, not_said);
     } else if (joining->left) {
-        answer_room(socket, token, false, room, not_said);
+        answer_left(socket, token, room, not_said);
     } else {
         joining->left = true;
         joining->leave_token = token;
@@ -424,7 +525,11 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
     const char *comma = memchr(key.at, ',', key.len);
     struct bytes nsp = bytes_of(key.at, (size_t)(comma - key.at));
     struct bytes room = bytes_skip(key, nsp.len + 1);
-    struct joining *joining = end_joining(user, msg->socket_id, room);
+    struct joining *joining = first_joining(user, msg->socket_id, room, msg->again);
+    if (socket != NULL && joining != NULL && hold(user, socket, joining, msg, room)) {
+        return;
+    }
+    (void)end_joining(user, msg->socket_id, room, msg->again);
     if (socket == NULL) {
         room_send_leave(shard, nsp, room);
         free_joining(user, joining);
@@ -443,7 +548,7 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
         fanout_membership(socket->fanout, socket, room)->presence = true;
         room_tell(socket, room, true);
     }
-    answer_room(socket, msg->token, true, room, not_said);
+    answer_joined(socket, msg->token, room, joining != NULL ? joining->since : NULL, status == 0);
     if (joining != NULL && joining->chosen) {
         fanout_membership(socket->fanout, socket, room)->chosen = true;
     }
@@ -466,7 +571,7 @@ void user_rooms_refused(struct user *user, struct user_refused *msg)
     struct bytes key = buf_bytes(msg->room);
     const char *comma = memchr(key.at, ',', key.len);
     struct bytes room = bytes_skip(key, (size_t)(comma - key.at) + 1);
-    struct joining *joining = end_joining(user, msg->socket_id, room);
+    struct joining *joining = end_joining(user, msg->socket_id, room, false);
     if (socket == NULL) {
         free_joining(user, joining);
         return;
@@ -494,7 +599,7 @@ void user_auto_join(struct socket *socket)
         struct bytes room = wire_name_room(identity_space(socket->identity), client_room, at);
         if (check_access(socket, client_room, &rules) == 0 && !is_coming(socket, room) &&
             socket->membership_count + socket->joins < config->rooms) {
-            send_join(user_of(socket), socket, room, &rules, TOKEN_SILENT, false);
+            (void)send_join(user_of(socket), socket, room, &rules, TOKEN_SILENT, false);
         }
     }
 }
@@ -520,7 +625,7 @@ bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool
     if (!join && (member || joining)) {
         leave(socket, room, TOKEN_SILENT);
     } else if (join && !member && !full) {
-        send_join(
+        (void)send_join(
             user, socket, room, &rules, TOKEN_SILENT | (presence ? 0 : TOKEN_NO_PRESENCE), true);
     } else if (join && member) {
         member->chosen = true;

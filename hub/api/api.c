@@ -34,6 +34,7 @@ const struct http_route api_routes[] = {
         "fields, nulls, tenant"},
     {"GET", "/api/v1/rooms/{}/members", api_members_list, NULL, 0, NULL, NULL, false,
         "after, limit, tenant"},
+    {"GET", "/api/v1/rooms/{}/position", api_room_position, NULL, 0, NULL, NULL, false, "tenant"},
     {"GET", "/api/v1/summary", api_summary_show, NULL, 0, NULL, NULL, false, "days, tenant"},
     {"GET", "/api/v1/topics", api_topics_list, NULL, 0, NULL, NULL, false, "after, limit, tenant"},
     {"GET", "/api/v1/topics/{}/subscribers", api_topics_subscribers, NULL, 0, NULL, NULL, false,

@@ -34,6 +34,9 @@ void api_inbox_mark(struct http_request *request, void *context);
 void api_inbox_overview(struct http_request *request, void *context);
 void api_inbox_unread(struct http_request *request, void *context);
 
+/* api_room.c */
+void api_room_position(struct http_request *request, void *context);
+
 /* api_members.c */
 void api_members_list(struct http_request *request, void *context);
 

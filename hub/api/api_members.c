@@ -17,6 +17,7 @@
 #include "hub/api/api_answer.h"
 #include "hub/api/api_auth.h"
 #include "hub/api/api_handlers.h"
+#include "hub/api/api_room.h"
 #include "hub/api/api_shard.h"
 
 enum { LIMIT_DEFAULT = 20, LIMIT_MAX = 100 };
@@ -125,40 +126,6 @@ static void on_gathered(void *context, const struct gather_result *result)
 
 /* Requests. */
 
-/* The wire name of the room that the path and `tenant` name; false: the request was answered. */
-static bool read_room(struct http_request *request, char *wire_at, struct bytes *ret_wire)
-{
-    char room_at[NAMES_ROOM_MAX];
-    char tenant_at[NAMES_TENANT_MAX];
-    struct bytes room;
-    struct bytes named = {0};
-    struct bytes tenant;
-    const struct apikey *key = api_auth_key(request, APIKEY_READ);
-    if (key == NULL) {
-        return false;
-    }
-    int status = query_get(request->query, "tenant", tenant_at, sizeof(tenant_at), &named);
-    if (status != STATUS_NOT_FOUND && (status != 0 || names_check_tenant(named) != 0)) {
-        api_refuse_field(
-            request, "tenant", "A tenant: 1 to 128 bytes without / and control characters");
-        return false;
-    }
-    if (api_auth_tenant(request, key, named, &tenant) != 0) {
-        api_refuse(request, &(struct api_error){.code = ERROR_FORBIDDEN,
-                                .message = "The key is of another tenant",
-                                .field = "tenant"});
-        return false;
-    }
-    if (http_param(request, 0, room_at, sizeof(room_at), &room) != 0 ||
-        names_check_room(room) != 0) {
-        api_refuse_field(
-            request, "room", "A room: 1 to 200 bytes without / and control characters");
-        return false;
-    }
-    *ret_wire = wire_name_room(tenant, room, wire_at);
-    return true;
-}
-
 /* The page that is asked for; false: the request was answered. */
 static bool read_page(struct http_request *request, struct members_call *call)
 {
@@ -187,7 +154,7 @@ void api_members_list(struct http_request *request, void *context)
     (void)context;
     char wire_at[WIRE_NAME_MAX];
     struct bytes room;
-    if (!read_room(request, wire_at, &room)) {
+    if (!api_room_read(request, wire_at, &room)) {
         return;
     }
     struct members_call *call = mem_alloc(sizeof(*call));

@@ -274,6 +274,12 @@ static int check_room_types(const struct config *config, struct config_error *er
                 "%s: room_type \"%.64s\": a name without / and : is needed", type->where,
                 type->name);
         }
+        if (type->replay > 0 &&
+            strcmp(type->name, "*") == 0) { /* a sid, too, would be one of them */
+            return config_draft_refuse(error,
+                "%s: room_type \"*\": replay: rooms of no other type have no memory; allowed: 0",
+                type->where);
+        }
         int status = check_rules(type->where, type->name, "access", &type->access,
             "any|deny|claim|tenant|role:|pattern:", error);
         if (status == 0) {

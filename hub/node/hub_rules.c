@@ -77,6 +77,18 @@ int hub_room_access(
     return 0;
 }
 
+void hub_room_memory(void *context, struct bytes room, struct room_memory_rules *ret_rules)
+{
+    const struct hub_settings *settings = context;
+    if (settings->actors.memory.age_ms == 0 || bytes_starts(room, BYTES("user:"))) {
+        return;
+    }
+    const struct config_room_type *type = config_room_type(settings->config, room);
+    *ret_rules = (struct room_memory_rules){.events = type->replay,
+        .bytes = (uint32_t)type->replay_bytes,
+        .age_ms = (uint32_t)type->replay_age_ms};
+}
+
 bool hub_room_may_send(void *context, const struct identity *who, struct bytes room)
 {
     const struct hub_settings *settings = context;

@@ -49,6 +49,16 @@ static bool has_same_namespaces(const struct config *current, const struct confi
     return same;
 }
 
+static bool has_memory(const struct config *config)
+{
+    for (size_t i = 0; i < config->room_type_count; i++) {
+        if (config->room_types[i].replay > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void warn(const struct config *config)
 {
     for (size_t i = 0; i < config->warnings.count; i++) {
@@ -65,6 +75,9 @@ static struct hub_settings *make_settings(struct hub *hub, struct config *next)
     const char *fixed = config_fixed_change(hub->config, next);
     if (fixed == NULL && !has_same_namespaces(hub->config, next)) {
         fixed = "namespace";
+    }
+    if (fixed == NULL && has_memory(hub->config) != has_memory(next)) {
+        fixed = "room_type.replay"; /* nodes read the stream from their start on, or not at all */
     }
     if (fixed != NULL) {
         refuse_fixed(fixed);

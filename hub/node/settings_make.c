@@ -169,6 +169,19 @@ static struct value_settings value_settings(const struct config *config, const s
     };
 }
 
+/* What rooms remember together; `age_ms` is 0 where none has a memory. */
+static struct room_memory_limits memory_limits(const struct config *config)
+{
+    struct room_memory_limits limits = {.bytes = (size_t)config->rooms_memory_bytes};
+    for (size_t i = 0; i < config->room_type_count; i++) {
+        const struct config_room_type *type = &config->room_types[i];
+        if (type->replay > 0 && type->replay_age_ms > limits.age_ms) {
+            limits.age_ms = (uint32_t)type->replay_age_ms;
+        }
+    }
+    return limits;
+}
+
 /* Names that actors keep are those of the start, which live as long as the hub. */
 static void fill_actors(struct hub_settings *settings, const struct hub *hub)
 {
@@ -215,12 +228,14 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .posts = settings->api.posts,
         .recovery = recovery_limits(config),
         .values = value_settings(config, hub),
+        .memory = memory_limits(config),
         .preferences = settings->preferences,
         .zones = {.find = zones_find, .context = hub->zones},
         .context = settings,
         .room_access = hub_room_access,
         .may_send = hub_room_may_send,
         .may_connect = hub_may_connect,
+        .room_memory = hub_room_memory,
         .room_type = hub_room_type,
         .topic_self = hub_topic_self,
         .value_access = hub_value_access,

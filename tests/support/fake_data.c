@@ -167,6 +167,7 @@ static struct bus_reply *id_reply(uint64_t ms, uint64_t seq)
     return fake_reply_text(BUS_STRING, bytes_str(text));
 }
 
+/* "ms-seq", or "ms" for the first of it. */
 static void read_id(struct bytes text, uint64_t *ret_ms, uint64_t *ret_seq)
 {
     char at[ID_TEXT];
@@ -175,7 +176,7 @@ static void read_id(struct bytes text, uint64_t *ret_ms, uint64_t *ret_seq)
     CHECK(text.len < sizeof(at));
     memcpy(at, text.at, text.len);
     at[text.len] = '\0';
-    CHECK(sscanf(at, "%llu-%llu", &ms, &seq) == 2);
+    CHECK(sscanf(at, "%llu-%llu", &ms, &seq) >= 1);
     *ret_ms = ms;
     *ret_seq = seq;
 }

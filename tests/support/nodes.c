@@ -74,6 +74,16 @@ static bool recovers(void *context, struct bytes nsp)
     return true;
 }
 
+static void room_memory(void *context, struct bytes room, struct room_memory_rules *ret_rules)
+{
+    const struct node *node = context;
+    const struct nodes_options *options = &node->nodes->options;
+    if (bytes_starts(room, BYTES("mem:"))) {
+        *ret_rules = (struct room_memory_rules){
+            .events = options->replay, .bytes = 1 << 20, .age_ms = node->config.memory.age_ms};
+    }
+}
+
 static const struct rate plenty = {.burst = 1000000, .per_minute = 60000000};
 
 static struct actor_config make_config(const struct nodes *nodes, const char *name)
@@ -114,6 +124,11 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
         .may_send = may_send,
         .auto_join = auto_join,
         .hash128 = hash128,
+        .room_memory = room_memory,
+        .memory = {.age_ms = nodes->options.replay == 0     ? 0
+                             : nodes->options.replay_ms > 0 ? nodes->options.replay_ms
+                                                            : 60000,
+            .bytes = nodes->options.memory_bytes > 0 ? nodes->options.memory_bytes : 1 << 24},
         .recovers = nodes->options.recovers ? recovers : NULL,
         .recovery = {.age_ms = recovery_ms,
             .replay_ms = recovery_ms,
@@ -177,6 +192,7 @@ void nodes_start(struct nodes *nodes, unsigned number)
     *node = (struct node){.nodes = nodes};
     snprintf(node->name, sizeof(node->name), "node-%u", nodes->started++);
     node->config = make_config(nodes, node->name);
+    node->config.context = node;
     node->det = det_sched_create(nodes->seed, shards);
     det_sched_set_turn_end(node->det, on_turn_end, node);
     for (unsigned i = 0; i < shards; i++) {

@@ -42,6 +42,9 @@ struct nodes_options {
     bool ingest;
     bool recovers; /* connection state recovery, with its replay stream and its records */
     uint64_t recovery_ms; /* recovery.age; 0: a minute */
+    uint32_t replay; /* events that rooms called "mem:…" remember; 0: none */
+    uint32_t replay_ms; /* for how long; 0: a minute */
+    uint32_t memory_bytes; /* of all of them; 0: a lot */
     uint32_t partitions;
     enum batching_mode batching;
 };

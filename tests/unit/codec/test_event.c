@@ -184,7 +184,7 @@ Test(event, placeholders_must_have_their_attachments)
 static void append(struct event *event, const char *shown, const char *data)
 {
     struct event *longer = NULL;
-    cr_assert_eq(event_append_text(event, BYTES("a\"1"), &longer), 0);
+    cr_assert_eq(event_append_json(event, BYTES("\"a\\\"1\""), &longer), 0);
     expect(data, 0, longer, shown);
     struct builder out = {0};
     vectors_quote(&out, longer->data);

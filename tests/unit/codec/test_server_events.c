@@ -166,11 +166,23 @@ static size_t make_room_samples(struct sample *at)
     const struct bytes none = {0};
     const struct sample samples[] = {
         {"room_joined", "{\"roomId\":\"a:b\",\"roomType\":\"a\"}",
-            server_events_room_joined(BYTES("a:b"), BYTES("a"))},
+            server_events_room_joined(
+                &(struct server_room){.room = BYTES("a:b"), .type = BYTES("a")})},
+        {"room_joined",
+            "{\"roomId\":\"r\",\"roomType\":\"\",\"epoch\":\"e\",\"offset\":\"x-1\",\"recovered\":"
+            "true}",
+            server_events_room_joined(&(struct server_room){.room = BYTES("r"),
+                .epoch = BYTES("e"),
+                .offset = BYTES("x-1"),
+                .since = SERVER_ROOM_RECOVERED})},
+        {"room_joined", "{\"roomId\":\"r\",\"roomType\":\"\",\"recovered\":false}",
+            server_events_room_joined(&(struct server_room){
+                .room = BYTES("r"), .epoch = BYTES("e"), .since = SERVER_ROOM_LOST})},
         {"room_left", "{\"roomId\":\"r\",\"roomType\":\"\"}",
-            server_events_room_left(BYTES("r"), none, none)},
+            server_events_room_left(&(struct server_room){.room = BYTES("r")})},
         {"room_left", "{\"roomId\":\"r\",\"roomType\":\"\",\"reason\":\"forbidden\"}",
-            server_events_room_left(BYTES("r"), none, BYTES("forbidden"))},
+            server_events_room_left(
+                &(struct server_room){.room = BYTES("r"), .reason = BYTES("forbidden")})},
         {"user_joined_room", "{\"roomId\":\"r\",\"userId\":\"u\",\"userName\":\"U\"}",
             server_events_user_joined(BYTES("r"), BYTES("u"), BYTES("U"))},
         {"user_left_room", "{\"roomId\":\"r\",\"userId\":\"u\",\"userName\":null}",

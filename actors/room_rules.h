@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * room_rules - what the type of a room says: who is told of whom, and what is remembered.
+ */
+#ifndef ACTORS_ROOM_RULES_H
+#define ACTORS_ROOM_RULES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a room remembers, by its type. */
+struct room_memory_rules {
+    uint32_t events; /* 0: nothing */
+    uint32_t bytes;
+    uint32_t age_ms;
+};
+
+/* What rooms with a memory may take together, in one namespace. */
+struct room_memory_limits {
+    uint32_t age_ms; /* the longest of any type; 0: no room has a memory */
+    size_t bytes;
+};
+
+/* What the type of a room says. */
+struct room_rules {
+    uint32_t max_members; /* 0: no limit */
+    bool presence; /* the others are told who comes and goes */
+};
+
+#endif
