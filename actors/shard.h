@@ -125,7 +125,7 @@ struct actor_config {
     bool (*may_connect)(void *context, const struct identity *who, struct bytes nsp);
     /* Whether sockets of a namespace are recovered after a drop. NULL: none is. */
     bool (*recovers)(void *context, struct bytes nsp);
-    /* What `room` (as clients name it) remembers. NULL: none does. Pure. */
+    /* What `room` (as clients name it) remembers. Pure; asked where memory.age_ms is not 0. */
     void (*room_memory)(void *context, struct bytes room, struct room_memory_rules *ret_rules);
     /* The type of a room (as clients name it) without ':' in its name; NULL: it has none. */
     struct bytes (*room_type)(void *context, struct bytes room);
@@ -178,7 +178,7 @@ struct shard_stats {
     uint64_t rate_limited;
     uint64_t recovered; /* sockets that came back as who they were */
     uint64_t replayed; /* events sent to them again or late */
-    uint64_t memory_rooms; /* that have a memory, and something in it; of shard 0, as those below */
+    uint64_t memory_rooms; /* that remember something; of shard 0, as the next three */
     uint64_t memory_events; /* in them */
     uint64_t memory_bytes;
     uint64_t memory_evicted; /* events forgotten at the bound of all rooms */

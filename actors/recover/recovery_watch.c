@@ -4,9 +4,9 @@
  * a request of another node sends away.
  */
 #include "actors/recover/recovery.h"
-#include "actors/recover/recovery_state.h"
 
 #include "actors/deliver/broadcast.h"
+#include "actors/recover/recovery_state.h"
 #include "codec/adapter_request.h"
 
 static struct recovery *as_recovery(struct deliver_watch *watch)

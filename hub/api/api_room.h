@@ -16,7 +16,6 @@ struct http_request;
  * The wire name of the room that the path and `tenant` name, written to `wire_at` (WIRE_NAME_MAX
  * bytes); false: the caller has no key for it or it is no room, and the request was answered.
  */
-MUST_CHECK bool api_room_read(
-    struct http_request *request, char *wire_at, struct bytes *ret_wire);
+MUST_CHECK bool api_room_read(struct http_request *request, char *wire_at, struct bytes *ret_wire);
 
 #endif

@@ -588,9 +588,8 @@ Test(api, a_key_of_a_tenant_acts_for_it_alone)
     ask(red, "POST", POSTS, "{" USER ",\"tenant\":\"blue\"}");
     expect_refusal(403, "forbidden", "tenant", "another tenant in a post");
     static const char *const others[] = {INBOX "?tenant=blue",
-        "/api/v1/rooms/public:a/members?tenant=blue",
-        "/api/v1/rooms/public:a/position?tenant=blue", "/api/v1/topics?tenant=blue",
-        "/api/v1/users/ann/preferences?tenant=blue"};
+        "/api/v1/rooms/public:a/members?tenant=blue", "/api/v1/rooms/public:a/position?tenant=blue",
+        "/api/v1/topics?tenant=blue", "/api/v1/users/ann/preferences?tenant=blue"};
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
         ask(red, "GET", others[i], NULL);
         expect_refusal(403, "forbidden", "tenant", others[i]);
