@@ -202,8 +202,7 @@ struct shard_stats {
     uint64_t audience_waiting_ms; /* since when the first of them does; 0: none does */
     uint64_t audience_places; /* of users in topics, known here */
     uint64_t audience_bytes; /* what these take */
-    uint64_t
-        audience_unplaced; /* users asked for with each topic of their tenant, for want of room */
+    uint64_t audience_unplaced; /* users asked for with each topic, for want of room */
     uint64_t expired; /* rows */
     uint64_t woken; /* rows that were snoozed until now */
     uint64_t retained; /* rows that went because no more, or none so old, are kept */
