@@ -511,7 +511,9 @@ static void on_bus_event(struct fanout *fanout, struct fanout_bus_event *msg)
 
 static void on_stream(struct fanout *fanout, struct fanout_stream *msg)
 {
-    if (fanout->watch != NULL) {
+    if (fanout->watch != NULL && msg->elsewhere) {
+        fanout->watch->ops->strayed(fanout->watch, msg->from);
+    } else if (fanout->watch != NULL) {
         fanout->watch->ops->stream_from(fanout->watch, msg->from);
     }
 }

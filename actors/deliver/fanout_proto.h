@@ -27,6 +27,7 @@ struct fanout_bus_event {
 struct fanout_stream {
     struct msg base;
     struct stream_id from;
+    bool elsewhere; /* not so: another node has delivered something before it that is not there */
 };
 
 /* For want of memory the sockets of `name` (a room, a user, a sid; empty: all) miss something. */

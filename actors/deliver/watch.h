@@ -42,6 +42,8 @@ struct deliver_watch_ops {
     struct event *(*directed)(const struct socket *socket, const struct event *event);
     /* What is known of the replay stream begins behind `from`, or begins anew there. */
     void (*stream_from)(struct deliver_watch *watch, struct stream_id from);
+    /* Something was sent on another node alone, before this place in the stream. */
+    void (*strayed)(struct deliver_watch *watch, struct stream_id before);
     /* The sockets of `name` (a room, a user, a sid; empty: all) miss something for want of memory:
      * those that dropped, too. */
     void (*lost)(struct deliver_watch *watch, struct bytes name);

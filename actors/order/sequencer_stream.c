@@ -60,6 +60,7 @@ struct sequencer_stream {
     bool up; /* to be read */
     bool reading;
     bool told; /* of the refusal, to the operator */
+    bool strayed; /* something was delivered on this node alone, and the others are to know */
     bool unsure; /* `before` is to be compared yet with where the stream begins */
     struct list posted;
     uint64_t serial;
@@ -186,6 +187,42 @@ static void on_refused(struct sequencer_stream *stream, const struct bus_reply *
             "the replay stream cannot be read: who comes back may not get what was missed",
             "key=%s reply=%s", log_quote(buf_bytes(stream->key)),
             log_quote(bytes_of(why.at, why.len < REFUSAL_MAX ? why.len : REFUSAL_MAX)));
+    }
+}
+
+/* What is delivered on this node alone. */
+
+static void on_confessed(void *context, int status, const struct bus_reply *reply)
+{
+    struct sequencer_stream *stream = context;
+    stream->strayed = stream->strayed || status != 0 || reply->type == BUS_ERROR;
+}
+
+/*
+ * Tell the others, behind what was in the stream before, that their rooms lack something that was
+ * sent here: who was here, and comes to them from before, is not continued.
+ */
+static void confess(struct sequencer_stream *stream)
+{
+    const struct bytes argv[] = {BYTES("XADD"), buf_bytes(stream->key), BYTES("*"),
+        BYTES("origin"), bytes_of(stream->origin, NAME_LEN), BYTES("gap"), BYTES("1")};
+    if (stream->strayed && stream->sequencer->remembers) {
+        stream->strayed = false;
+        ops_of(stream)->command(
+            stream->reader, argv, ARRAY_LEN(argv), ADD_TIMEOUT_MS, on_confessed, stream);
+    }
+}
+
+static void tell_gap(struct sequencer_stream *stream, struct stream_id at)
+{
+    struct sequencer *sequencer = stream->sequencer;
+    for (unsigned i = 0; i < ARRAY_LEN(sequencer->fanouts); i++) {
+        if (ref_is_set(sequencer->fanouts[i])) {
+            struct fanout_stream *msg = fanout_stream_new();
+            msg->from = at;
+            msg->elsewhere = true;
+            msg_send(sequencer->actor.sched, sequencer->fanouts[i], msg);
+        }
     }
 }
 
@@ -327,6 +364,7 @@ static void on_info(void *context, int status, const struct bus_reply *reply)
     }
     (stream->begun ? go_on : begin)(stream, &info);
     stream->up = true;
+    confess(stream);
     read_more(stream);
 }
 
@@ -423,6 +461,12 @@ static void take_entry(struct sequencer_stream *stream, const struct bus_reply *
         return;
     }
     stream->last = id;
+    if (field(entry->items[1], BYTES("gap")).len > 0) {
+        if (!bytes_eq(field(entry->items[1], BYTES("origin")), bytes_of(stream->origin, NAME_LEN))) {
+            tell_gap(stream, id);
+        }
+        return;
+    }
     bool lost = false;
     struct broadcast *broadcast = read_entry(stream, entry->items[1], &lost);
     if (broadcast != NULL) {
@@ -554,6 +598,7 @@ static void on_added(void *context, int status, const struct bus_reply *reply)
         return;
     }
     if (posted->stream != NULL && posted->broadcast != NULL) {
+        posted->stream->strayed = posted->stream->strayed || !posted->answered;
         sequencer_deliver(posted->stream->sequencer, posted->broadcast, false);
         posted->broadcast = NULL;
     }
@@ -592,7 +637,11 @@ static void trim(struct sequencer_stream *stream)
 bool sequencer_stream_post(struct sequencer *sequencer, struct broadcast *broadcast)
 {
     struct sequencer_stream *stream = sequencer->stream;
-    if (stream == NULL || !stream->up || !ops_of(stream)->is_up(sequencer->sender)) {
+    if (stream == NULL) {
+        return false;
+    }
+    if (!stream->up || !ops_of(stream)->is_up(sequencer->sender)) {
+        stream->strayed = true;
         return false;
     }
     struct builder uid = {0};

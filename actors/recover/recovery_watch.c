@@ -33,6 +33,14 @@ static void on_stream_from(struct deliver_watch *watch, struct stream_id from)
     recovery_stream_from(as_recovery(watch), from);
 }
 
+/* Of sockets their own node's record says what they may lack; rooms have none. */
+static void on_strayed(struct deliver_watch *watch, struct stream_id before)
+{
+    if (as_recovery(watch)->rooms != NULL) {
+        room_memory_strayed(as_recovery(watch)->rooms, before);
+    }
+}
+
 /* Who would come back as if it had all must not come back as who it was. */
 static void on_lost(struct deliver_watch *watch, struct bytes name)
 {
@@ -88,6 +96,7 @@ static const struct deliver_watch_ops watch_ops = {
     .numbered = on_numbered,
     .directed = recovery_mark_direct,
     .stream_from = on_stream_from,
+    .strayed = on_strayed,
     .lost = on_lost,
     .expel = on_expel,
     .sid = recovery_sid,

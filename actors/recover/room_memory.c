@@ -302,6 +302,13 @@ void room_memory_stream_from(struct room_memory *memory, struct stream_id from)
     memory->floor = from;
 }
 
+void room_memory_strayed(struct room_memory *memory, struct stream_id place)
+{
+    if (stream_id_cmp(place, memory->floor) > 0) {
+        memory->floor = place;
+    }
+}
+
 void room_memory_lost(struct room_memory *memory, struct bytes room)
 {
     struct room_past *past = room.len > 0 ? map_get(&memory->past, room) : NULL;

@@ -41,6 +41,9 @@ void room_memory_add(struct room_memory *memory, struct broadcast *broadcast);
 /* The same as replay_stream_from, behind it. */
 void room_memory_stream_from(struct room_memory *memory, struct stream_id from);
 
+/* Something was sent on another node alone: who comes from there, from before `place`, lacks it. */
+void room_memory_strayed(struct room_memory *memory, struct stream_id place);
+
 /* Something that was for `room` (wire name; empty: for any) is missing, just behind what is here.
  */
 void room_memory_lost(struct room_memory *memory, struct bytes room);

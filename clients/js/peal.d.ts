@@ -211,6 +211,12 @@ export interface RoomMessage {
   timestamp: string;
 }
 
+/** Where a room with a memory stands, or what was seen of it. */
+export interface RoomPosition {
+  epoch: string;
+  offset: string;
+}
+
 export interface RoomUser {
   roomId: string;
   userId: string;
@@ -232,6 +238,7 @@ export interface PealEvents<Data = unknown> extends Record<string, any[]> {
   typing: [{ roomId: string; userId: string; typing: boolean }];
   user_joined_room: [RoomUser];
   user_left_room: [RoomUser];
+  'room:resync': [RoomPosition & { roomId: string }];
   rate_limited: [{ event: string; retryAfter: number }];
   error: [{ code: ErrorCode; message: string; field?: string; event?: string; roomId?: string }];
 }
@@ -266,7 +273,8 @@ export class Peal<Data = unknown> extends Emitter<PealEvents<Data>> {
   request<Answer = Record<string, unknown>>(
     event: string, argument?: unknown, options?: { timeout?: number }): Promise<Answer>;
   emit(event: string, ...args: unknown[]): boolean;
-  join(roomId: string, options?: { roomType?: string }): Promise<{ roomId: string; roomType: string }>;
+  join(roomId: string, options?: { roomType?: string; since?: RoomPosition }):
+    Promise<{ roomId: string; roomType: string; epoch?: string; offset?: string; recovered?: boolean }>;
   leave(roomId: string): Promise<void>;
   send(roomId: string, message: string, options?: { type?: string; nonce?: string }):
     Promise<{ id?: string; duplicate?: boolean }>;

@@ -979,6 +979,7 @@ export class Peal extends Emitter {
   #waiters = new Set();
   #rooms = new Map(); // roomId → argument of join_room
   #wanted = new Map(); // the same, with those that are being joined
+  #places = new Map(); // roomId → {epoch, offset, live}: what this client has of a room with a memory
   #typing = new Map();
   #lastId = 0;
   #onNetwork = () => this.#retryNow();
@@ -1068,8 +1069,18 @@ export class Peal extends Emitter {
   }
 
   // Enter a room and stay in it across connections; waits for the connection.
-  async join(roomId, { roomType } = {}) {
-    const argument = { roomId, ...(roomType !== undefined && { roomType }) };
+  // `since` {epoch, offset}: what has been seen of it already; else what is missed later comes by itself.
+  async join(roomId, { roomType, since } = {}) {
+    const places = this.#places;
+    if (since) places.set(roomId, { epoch: since.epoch, offset: since.offset, live: false });
+    const argument = {
+      roomId,
+      ...(roomType !== undefined && { roomType }),
+      get since() { // as it is when this is written
+        const place = places.get(roomId);
+        return place && { epoch: place.epoch, offset: place.offset };
+      },
+    };
     this.#wanted.set(roomId, argument);
     try {
       return await this.#enter(roomId, argument);
@@ -1082,13 +1093,34 @@ export class Peal extends Emitter {
   // Join a room that is still wanted; who has left it before there was an answer is not in it.
   async #enter(roomId, argument) {
     const answer = await this[PERSIST]('join_room', argument, () => this.#wanted.has(roomId));
-    if (this.#wanted.has(roomId)) this.#rooms.set(roomId, argument);
+    if (!this.#wanted.has(roomId)) return answer;
+    this.#rooms.set(roomId, argument);
+    if (answer.offset === undefined) this.#places.delete(roomId);
     return answer;
+  }
+
+  // The answer to a join, in the order in which it came: what was missed is here, what is new follows.
+  #placed({ roomId, epoch, offset, recovered }) {
+    if (offset !== undefined) this.#places.set(roomId, { epoch, offset, live: true });
+    if (recovered === false) this[EMIT]('room:resync', { roomId, epoch, offset });
+  }
+
+  // An event with its offset has come. Of rooms that are being joined it is what was missed, and older than
+  // what has come of others; with all of them joined, who has it has all before it, of every room.
+  #advance({ room, offset }) {
+    const own = this.#places.get(room);
+    if (own) own.offset = offset;
+    const alone = room === undefined && [...this.#places.values()].some(({ live }) => !live);
+    if (alone || (own && !own.live)) return;
+    for (const place of this.#places.values()) {
+      if (place.live) place.offset = offset;
+    }
   }
 
   async leave(roomId) {
     this.#wanted.delete(roomId);
     this.#rooms.delete(roomId);
+    this.#places.delete(roomId);
     this.#typing.delete(roomId);
     if (this.session) await this.request('leave_room', { roomId });
   }
@@ -1339,6 +1371,7 @@ export class Peal extends Emitter {
   }
 
   #event(link, [event, ...args]) {
+    if (args.length > 0 && args[args.length - 1]?._peal) this.#advance(args.pop()._peal);
     switch (event) {
       case 'hub:ping':
         this.#write(['hub:pong']);
@@ -1360,8 +1393,12 @@ export class Peal extends Emitter {
       case 'hub:resync':
         if (this.#options.inbox) this.inbox[RECEIVE](event, args[0]);
         break;
+      case 'room_joined':
+        this.#placed(args[0]);
+        break;
       case 'room_left':
         this.#rooms.delete(args[0].roomId);
+        this.#places.delete(args[0].roomId);
         break;
       case 'batch_update':
         for (const { event: name, args: list } of args[0].messages) {
@@ -1379,6 +1416,7 @@ export class Peal extends Emitter {
     this.#ready = ready;
     this.#set('online', { node: ready.node, userId: ready.userId });
     if (this.#options.inbox) this.inbox[READY](ready, link.oneWay);
+    for (const place of this.#places.values()) place.live = false;
     for (const [roomId, argument] of this.#rooms) this.#rejoin(roomId, argument);
     const waiters = [...this.#waiters];
     this.#waiters.clear();

@@ -499,3 +499,43 @@ Test(room_memory, it_goes_with_recovery_of_the_namespace)
         true, &recovered, &lost);
     cr_expect_gt(recovered, 200, "%u", recovered);
 }
+
+/* Single rules. */
+
+static void rejoin(struct guest *guest, unsigned node)
+{
+    enter(guest, node);
+    ask_to_join(guest, 0, true);
+    nodes_settle(guest->world->nodes);
+}
+
+/* A node that was cut off delivered something to its own clients: the others cannot have it. */
+Test(room_memory, what_a_node_that_was_cut_off_sent_alone_is_no_secret)
+{
+    static struct world world;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        set_up(&world, seed,
+            &(struct nodes_options){.nodes = 2, .shards = 2, .bus = true, .replay = 100});
+        struct guest *guest = &world.guests[1];
+        drop(guest);
+        rejoin(guest, 1);
+        cr_assert(guest->had[0].joined);
+        post(&world, 1, 0);
+        nodes_settle(world.nodes);
+        drop(guest);
+        fake_redis_reach(world.nodes->redis, 1, false);
+        fake_redis_drop(world.nodes->redis, 1, 1);
+        nodes_settle(world.nodes);
+        post(&world, 1, 0);
+        nodes_settle(world.nodes);
+        fake_redis_reach(world.nodes->redis, 1, true);
+        nodes_advance(world.nodes, 10000);
+        nodes_settle(world.nodes);
+        unsigned lost = guest->lost;
+        rejoin(guest, 0);
+        cr_expect_eq(guest->lost, lost + 1, "seed %u", (unsigned)seed);
+        drop(guest);
+        rejoin(guest, 1); /* where it is known, with the position that it has from node 0 */
+        tear_down(&world);
+    }
+}

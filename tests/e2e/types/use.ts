@@ -36,6 +36,11 @@ async function use(): Promise<void> {
   });
   stop();
   peal.on('task_progress', (body) => body.percentage);
+  const { epoch, offset, recovered } = await peal.join('chat:a', { since: { epoch: 'e', offset: 'o' } });
+  if (epoch !== undefined && offset !== undefined && !recovered) await peal.join('chat:b', { since: { epoch, offset } });
+  peal.on('room:resync', (room) => [room.roomId.length, room.epoch.length, room.offset.length]);
+  // @ts-expect-error: a position has both
+  await peal.join('chat:a', { since: { epoch: 'e' } });
   const answer = await peal.request<{ items: Notification<Invoice>[] }>('notification:list', {});
   const first: Invoice | undefined = answer.items[0]?.data;
   const { id } = await peal.send('public:lobby', 'hello', { nonce: 'n1' });
