@@ -22,6 +22,20 @@ struct room_memory_limits {
     size_t bytes;
 };
 
+/* When and how what is sent to a room leaves, by its type. */
+enum room_batching {
+    ROOM_BATCHING_INHERIT,
+    ROOM_BATCHING_ADAPTIVE,
+    ROOM_BATCHING_ALWAYS,
+    ROOM_BATCHING_OFF
+};
+
+struct room_window_rules {
+    enum room_batching batching; /* INHERIT: as everywhere */
+    bool batch_event; /* a window is one batch_update to Socket.IO clients, whether they asked or
+                         not */
+};
+
 /* What the type of a room says. */
 struct room_rules {
     uint32_t max_members; /* 0: no limit */

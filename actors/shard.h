@@ -14,6 +14,7 @@
 
 #include "actors/close.h"
 #include "actors/core/sched.h"
+#include "actors/recovery_limits.h"
 #include "actors/room_rules.h"
 #include "actors/value_settings.h"
 #include "codec/base/bytes.h"
@@ -52,15 +53,6 @@ enum batching_mode { BATCHING_ADAPTIVE, BATCHING_ALWAYS, BATCHING_OFF };
 struct rate {
     uint32_t burst;
     uint32_t per_minute;
-};
-
-/* Of connection state recovery: how long and how much a shard keeps in one namespace. */
-struct recovery_limits {
-    uint32_t age_ms; /* of sockets that dropped */
-    uint32_t replay_ms; /* of events */
-    uint32_t bytes; /* of events */
-    uint32_t events;
-    uint32_t sessions; /* sockets that dropped */
 };
 
 /* What the actors need to know of the configuration; immutable. A shard may get another one between
@@ -125,6 +117,8 @@ struct actor_config {
     bool (*may_connect)(void *context, const struct identity *who, struct bytes nsp);
     /* Whether sockets of a namespace are recovered after a drop. NULL: none is. */
     bool (*recovers)(void *context, struct bytes nsp);
+    /* How `room` (as clients name it) is sent what it gets. NULL: as all. Pure. */
+    void (*room_windows)(void *context, struct bytes room, struct room_window_rules *ret_rules);
     /* What `room` (as clients name it) remembers. Pure; asked where memory.age_ms is not 0. */
     void (*room_memory)(void *context, struct bytes room, struct room_memory_rules *ret_rules);
     /* The type of a room (as clients name it) without ':' in its name; NULL: it has none. */

@@ -302,6 +302,42 @@ static void wait_for_tick(struct fanout *fanout, struct leaf *leaf)
     }
 }
 
+/* What the type of the room says, again when the rules have changed. */
+static void ask_rules(struct fanout *fanout, struct leaf *leaf)
+{
+    struct shard *shard = fanout->shard;
+    const struct actor_config *config = shard->config;
+    struct room_window_rules rules = {0};
+    if ((leaf->asked && leaf->rules == shard->rules) || leaf == fanout->leaves.everyone) {
+        return;
+    }
+    if (config->room_windows != NULL) {
+        config->room_windows(config->context, wire_name_client(leaf_name(leaf)), &rules);
+    }
+    /* Where sockets are recovered each event needs its own offset. */
+    bool recovers =
+        config->recovers != NULL && config->recovers(config->context, fanout_nsp(fanout));
+    leaf->asked = true;
+    leaf->rules = shard->rules;
+    leaf->batching = (uint8_t)rules.batching;
+    leaf->batch_event = rules.batch_event && !recovers;
+}
+
+static enum batching_mode batching_of(const struct actor_config *config, const struct leaf *leaf)
+{
+    switch ((enum room_batching)leaf->batching) {
+    case ROOM_BATCHING_ADAPTIVE:
+        return BATCHING_ADAPTIVE;
+    case ROOM_BATCHING_ALWAYS:
+        return BATCHING_ALWAYS;
+    case ROOM_BATCHING_OFF:
+        return BATCHING_OFF;
+    case ROOM_BATCHING_INHERIT:
+        break;
+    }
+    return config->batching;
+}
+
 /*
  * Whether the leaf's window has to wait for the tick. Events decide, not flushes: how many come in
  * one turn depends on how long turns take, which depends on how many are flushed.
@@ -314,8 +350,9 @@ static bool is_dense(struct fanout *fanout, struct leaf *leaf)
         leaf->tick = tick;
         leaf->sent = 0;
     }
-    return config->batching == BATCHING_ALWAYS ||
-           (config->batching == BATCHING_ADAPTIVE && leaf->sent >= config->events_per_tick);
+    enum batching_mode batching = batching_of(config, leaf);
+    return batching == BATCHING_ALWAYS ||
+           (batching == BATCHING_ADAPTIVE && leaf->sent >= config->events_per_tick);
 }
 
 static void push(struct fanout *fanout, struct leaf *leaf, const struct direct *direct)
@@ -325,6 +362,9 @@ static void push(struct fanout *fanout, struct leaf *leaf, const struct direct *
     }
     const struct broadcast *broadcast = direct->broadcast;
     bool clean = leaf->window == NULL;
+    if (clean) { /* a window is sent as it was begun */
+        ask_rules(fanout, leaf);
+    }
     if (!clean && leaf->window->events[leaf->window->count - 1].number == broadcast->number) {
         return; /* the room was named twice */
     }

@@ -261,12 +261,30 @@ static void send_items(struct socket *socket, struct chunk *chunk, unsigned coun
     chunk_unref(chunk);
 }
 
+/* The format of the window for members of `format`. */
+static enum wire_format window_format(const struct leaf *leaf, enum wire_format format)
+{
+    return leaf->batch_event && format == WIRE_SIO ? WIRE_SIO_BATCH : format;
+}
+
+/* The same for one that gets what several leaves hold, merged: one message where all would be. */
+static enum wire_format merged_format(
+    struct leaf *const *dirty, uint32_t count, enum wire_format format)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (window_format(dirty[i], format) == format) {
+            return format;
+        }
+    }
+    return count > 0 ? window_format(dirty[0], format) : format;
+}
+
 /* Append to the socket's outbox what `dirty` (leaves that it is in) hold for it above its
  * sent_through. */
 static void send_merged(
     struct leaves *leaves, struct socket *socket, struct leaf *const *dirty, uint32_t count)
 {
-    enum wire_format format = socket->format;
+    enum wire_format format = merged_format(dirty, count, socket->format);
     bool writable = outbox_writable(socket->outbox);
     struct builder items = {.max = UINT32_MAX};
     unsigned taken = 0;
@@ -364,12 +382,13 @@ static void send_shared(struct leaf *leaf, struct chunk *const chunks[WIRE_FORMA
     struct shard *shard = leaves->shard;
     for (uint32_t i = 0; i < leaf->count; i++) {
         struct socket *socket = leaf->members[i];
-        struct chunk *chunk = chunks[socket->format];
+        enum wire_format format = window_format(leaf, socket->format);
+        struct chunk *chunk = chunks[format];
         if (socket->sent_through >= leaves->seen) {
             continue;
         }
         if (chunk == NULL) {
-            if (leaf->window->starved[socket->format]) {
+            if (leaf->window->starved[format]) {
                 socket_missed(socket);
             }
             continue;
@@ -406,7 +425,10 @@ void leaf_flush(struct leaf *leaf)
     }
     struct chunk *chunks[WIRE_FORMAT_COUNT] = {NULL};
     for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {
-        chunks[format] = leaf->by_format[format] > 0 ? shared_chunk(leaf, format) : NULL;
+        enum wire_format shown = window_format(leaf, format);
+        if (leaf->by_format[format] > 0 && chunks[shown] == NULL) {
+            chunks[shown] = shared_chunk(leaf, shown);
+        }
     }
     send_shared(leaf, chunks);
     for (unsigned format = 0; format < WIRE_FORMAT_COUNT; format++) {

@@ -69,6 +69,10 @@ struct leaf {
     uint32_t count;
     uint32_t cap;
     uint32_t by_format[WIRE_FORMAT_COUNT]; /* members of each format */
+    uint16_t rules; /* shard.rules when what follows was asked */
+    bool asked;
+    uint8_t batching; /* enum room_batching */
+    bool batch_event; /* windows are batch_update for WIRE_SIO, too */
     uint32_t sent; /* events within `tick`, a large room's flushes for more */
     uint64_t tick;
     uint32_t name_len;

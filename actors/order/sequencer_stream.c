@@ -204,8 +204,8 @@ static void on_confessed(void *context, int status, const struct bus_reply *repl
  */
 static void confess(struct sequencer_stream *stream)
 {
-    const struct bytes argv[] = {BYTES("XADD"), buf_bytes(stream->key), BYTES("*"),
-        BYTES("origin"), bytes_of(stream->origin, NAME_LEN), BYTES("gap"), BYTES("1")};
+    const struct bytes argv[] = {BYTES("XADD"), buf_bytes(stream->key), BYTES("*"), BYTES("origin"),
+        bytes_of(stream->origin, NAME_LEN), BYTES("gap"), BYTES("1")};
     if (stream->strayed && stream->sequencer->remembers) {
         stream->strayed = false;
         ops_of(stream)->command(
@@ -462,7 +462,8 @@ static void take_entry(struct sequencer_stream *stream, const struct bus_reply *
     }
     stream->last = id;
     if (field(entry->items[1], BYTES("gap")).len > 0) {
-        if (!bytes_eq(field(entry->items[1], BYTES("origin")), bytes_of(stream->origin, NAME_LEN))) {
+        if (!bytes_eq(
+                field(entry->items[1], BYTES("origin")), bytes_of(stream->origin, NAME_LEN))) {
             tell_gap(stream, id);
         }
         return;

@@ -27,6 +27,12 @@ enum config_batching {
     CONFIG_BATCHING_ALWAYS,
     CONFIG_BATCHING_OFF,
 };
+enum config_room_batching {
+    CONFIG_ROOM_BATCHING_INHERIT,
+    CONFIG_ROOM_BATCHING_ADAPTIVE,
+    CONFIG_ROOM_BATCHING_ALWAYS,
+    CONFIG_ROOM_BATCHING_OFF,
+};
 enum config_parser { CONFIG_PARSER_JSON, CONFIG_PARSER_MSGPACK };
 enum config_unknown { UNKNOWN_REFUSE, UNKNOWN_RELAY };
 enum config_log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };

@@ -77,6 +77,15 @@ int hub_room_access(
     return 0;
 }
 
+void hub_room_windows(void *context, struct bytes room, struct room_window_rules *ret_rules)
+{
+    const struct hub_settings *settings = context;
+    const struct config_room_type *type = config_room_type(settings->config, room);
+    _Static_assert((int)CONFIG_ROOM_BATCHING_OFF == (int)ROOM_BATCHING_OFF, "in one order");
+    *ret_rules = (struct room_window_rules){
+        .batching = (enum room_batching)type->batching, .batch_event = type->batch_event};
+}
+
 void hub_room_memory(void *context, struct bytes room, struct room_memory_rules *ret_rules)
 {
     const struct hub_settings *settings = context;

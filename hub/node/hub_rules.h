@@ -26,6 +26,9 @@ MUST_CHECK int hub_make_value_rules(
 int hub_room_access(
     void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules);
 
+/* See actor_config.room_windows; `context` is the struct hub_settings. Any shard's thread. */
+void hub_room_windows(void *context, struct bytes room, struct room_window_rules *ret_rules);
+
 /* See actor_config.room_memory; `context` is the struct hub_settings. Any shard's thread. */
 void hub_room_memory(void *context, struct bytes room, struct room_memory_rules *ret_rules);
 

@@ -235,6 +235,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .room_access = hub_room_access,
         .may_send = hub_room_may_send,
         .may_connect = hub_may_connect,
+        .room_windows = hub_room_windows,
         .room_memory = hub_room_memory,
         .room_type = hub_room_type,
         .topic_self = hub_topic_self,

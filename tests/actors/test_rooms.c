@@ -113,6 +113,46 @@ static void say(struct world *world, struct person *person, const char *room, un
     ask(world, person, "send_message", text);
 }
 
+/* Bob never asked for batches; his room's type has them, another room of his has not. */
+Test(rooms, windows_of_a_type_leave_as_one_event)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world *world = begin(seed);
+        static const char *const names[] = {"batch:r", "any:r"};
+        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+            char quoted[40];
+            snprintf(quoted, sizeof(quoted), "\"%s\"", names[i]);
+            ask(world, &world->ann, "join_room", quoted);
+            ask(world, &world->bob, "join_room", quoted);
+        }
+        nodes_advance(world->nodes, 200); /* that ann is there has been told */
+        nodes_settle(world->nodes);
+        uint64_t before = world->bob.client.batches;
+        for (unsigned i = 0; i < 5; i++) {
+            say(world, &world->ann, "batch:r", i);
+        }
+        nodes_settle(world->nodes);
+        cr_assert_eq(world->bob.heard, 0, "it waits for the tick");
+        nodes_advance(world->nodes, 200);
+        nodes_settle(world->nodes);
+        cr_assert_eq(world->bob.heard, 5);
+        cr_assert_eq(world->bob.client.batches, before + 1);
+        say(world, &world->ann, "any:r", 5);
+        nodes_settle(world->nodes);
+        cr_assert_eq(world->bob.heard, 6, "at once");
+        cr_assert_eq(world->bob.client.batches, before + 1, "as it is");
+        say(world, &world->ann, "batch:r", 6);
+        nodes_settle(world->nodes);
+        say(world, &world->ann, "any:r", 7);
+        nodes_settle(world->nodes);
+        cr_assert_eq(world->bob.heard, 8, "what waited goes in front");
+        for (unsigned i = 0; i < 8; i++) {
+            cr_assert_eq(world->bob.order[i], i);
+        }
+        end(world);
+    }
+}
+
 /* Rooms lie on any shard: each is joined and spoken in without waiting for the answer. */
 Test(rooms, what_follows_a_join_waits_for_it)
 {

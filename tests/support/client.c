@@ -220,7 +220,8 @@ static void receive_socketio(struct client *client, struct bytes text)
     bool asked = text.len > 0 && text.at[0] != '[';
     uint64_t id = take_number(&text);
     if (bytes_starts(text, BYTES("[\"batch_update\",{\"messages\":"))) {
-        CHECK(client->socket.format == WIRE_SIO_BATCH);
+        CHECK(client->socket.format == WIRE_SIO_BATCH || client->socket.format == WIRE_SIO);
+        client->batches++;
         receive_batch(client, text);
     } else {
         receive_array(client, text, asked ? &id : NULL);

@@ -39,6 +39,7 @@ struct client {
     enum close_reason reason;
     bool overflowed; /* something was refused: a connection would end */
     uint64_t received_count;
+    uint64_t batches; /* batch_update */
     /* private */
     struct builder bytes; /* of a message that is not complete yet */
 };

@@ -74,6 +74,15 @@ static bool recovers(void *context, struct bytes nsp)
     return true;
 }
 
+static void room_windows(void *context, struct bytes room, struct room_window_rules *ret_rules)
+{
+    (void)context;
+    if (bytes_starts(room, BYTES("batch:"))) {
+        *ret_rules =
+            (struct room_window_rules){.batching = ROOM_BATCHING_ALWAYS, .batch_event = true};
+    }
+}
+
 static void room_memory(void *context, struct bytes room, struct room_memory_rules *ret_rules)
 {
     const struct node *node = context;
@@ -124,6 +133,7 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
         .may_send = may_send,
         .auto_join = auto_join,
         .hash128 = hash128,
+        .room_windows = room_windows,
         .room_memory = room_memory,
         .memory = {.age_ms = nodes->options.replay == 0     ? 0
                              : nodes->options.replay_ms > 0 ? nodes->options.replay_ms

@@ -61,7 +61,7 @@ struct nodes {
 };
 
 /* Start all nodes. Rooms called "quiet:…" tell nobody who comes and goes, "small:…" have at most
- * three members. */
+ * three members; what is sent to "batch:…" leaves with the tick, as one batch_update. */
 struct nodes *nodes_create(uint64_t seed, const struct nodes_options *options);
 
 /* Stop all nodes and destroy everything; sockets must have been detached. */
