@@ -288,9 +288,31 @@ bool fanout_leave(struct fanout *fanout, struct socket *socket, struct bytes roo
 /* A broadcast on its way, encoded once per format for sockets that are addressed by name. */
 struct direct {
     const struct broadcast *broadcast;
+    unsigned unmarked; /* set of enum deliver_kind whose mark is still to be made, for the first
+                          that wants it */
     struct deliver_marks marks; /* with its offset */
     struct chunk *chunks[WIRE_FORMAT_COUNT];
 };
+
+/* Have the marks made that clients of `kinds` get. */
+static void make_marks(struct fanout *fanout, struct direct *direct, unsigned kinds)
+{
+    struct deliver_watch *watch = fanout->watch;
+    if (direct->unmarked & kinds & DELIVER_SOCKETIO) {
+        direct->marks.socketio = watch->ops->mark(watch, direct->broadcast, DELIVER_SOCKETIO);
+    }
+    if (direct->unmarked & kinds & DELIVER_PLAIN) {
+        direct->marks.plain = watch->ops->mark(watch, direct->broadcast, DELIVER_PLAIN);
+    }
+    direct->unmarked &= ~kinds;
+}
+
+/* The kinds of clients in `leaf`. */
+static unsigned kinds_of(const struct leaf *leaf)
+{
+    uint32_t plain = leaf->by_format[WIRE_JSON] + leaf->by_format[WIRE_MSGPACK];
+    return (plain > 0 ? DELIVER_PLAIN : 0u) | (plain < leaf->count ? DELIVER_SOCKETIO : 0u);
+}
 
 static void wait_for_tick(struct fanout *fanout, struct leaf *leaf)
 {
@@ -355,7 +377,7 @@ static bool is_dense(struct fanout *fanout, struct leaf *leaf)
            (batching == BATCHING_ADAPTIVE && leaf->sent >= config->events_per_tick);
 }
 
-static void push(struct fanout *fanout, struct leaf *leaf, const struct direct *direct)
+static void push(struct fanout *fanout, struct leaf *leaf, struct direct *direct)
 {
     if (leaf->count == 0) {
         return;
@@ -368,6 +390,7 @@ static void push(struct fanout *fanout, struct leaf *leaf, const struct direct *
     if (!clean && leaf->window->events[leaf->window->count - 1].number == broadcast->number) {
         return; /* the room was named twice */
     }
+    make_marks(fanout, direct, kinds_of(leaf));
     if (!leaf_push(leaf, broadcast->number, broadcast->event, &direct->marks)) {
         leaf_missed(leaf, broadcast->number);
         return;
@@ -403,6 +426,7 @@ static struct chunk *direct_chunk(
 {
     if (direct->chunks[format] == NULL) {
         struct builder out = {.max = UINT32_MAX};
+        make_marks(fanout, direct, watch_is_socketio(format) ? DELIVER_SOCKETIO : DELIVER_PLAIN);
         const struct event *event = watch_shown(&direct->marks, direct->broadcast->event, format);
         int status = wire_event(format, fanout_nsp(fanout), event, &out);
         direct->chunks[format] = status == 0 ? chunk_take(&out) : NULL;
@@ -530,7 +554,7 @@ static void deliver(struct fanout *fanout, struct broadcast *broadcast)
     /* Who is excepted, or reached by name, gets what is pending first: up to the number before. */
     struct direct direct = {.broadcast = broadcast};
     if (fanout->watch != NULL) {
-        direct.marks = fanout->watch->ops->numbered(fanout->watch, broadcast);
+        direct.unmarked = fanout->watch->ops->numbered(fanout->watch, broadcast);
     }
     if (!broadcast->keep_only) {
         deliver_marked(fanout, &direct);

@@ -23,20 +23,28 @@ struct event;
 struct recoverable;
 struct socket;
 
-/* An event with its offset, as each kind of client is told it; NULL: without. References. */
+/* Kinds of clients, by how they are told the offset of an event. */
+enum deliver_kind {
+    DELIVER_SOCKETIO = 1u << 0, /* one argument more: a string */
+    DELIVER_PLAIN = 1u << 1, /* one argument more: {"_peal":{"room","offset"}} */
+};
+
+/* An event with its offset, for each kind; NULL: without. */
 struct deliver_marks {
-    struct event *socketio; /* one argument more: a string */
-    struct event *plain; /* one argument more: {"_peal":{"room","offset"}} */
+    struct event *socketio;
+    struct event *plain;
 };
 
 struct deliver_watch_ops {
     /* The fan-out ends. */
     void (*destroy)(struct deliver_watch *watch);
-    /*
-     * A broadcast passes the fan-out: it is numbered and kept. Returns one reference each of its
-     * event with the offset, where it is to have one; none: also when there is no memory for that.
-     */
-    struct deliver_marks (*numbered)(struct deliver_watch *watch, struct broadcast *broadcast);
+    /* A broadcast passes the fan-out: it is numbered and kept. Which clients get its event with the
+     * offset: a set of enum deliver_kind. */
+    unsigned (*numbered)(struct deliver_watch *watch, struct broadcast *broadcast);
+    /* One reference of that event, for one of these kinds, while no other has been numbered; NULL:
+     * there is no memory for it, send it as it is. */
+    struct event *(*mark)(
+        struct deliver_watch *watch, const struct broadcast *broadcast, enum deliver_kind kind);
     /* The same for an event to `socket` alone, on Socket.IO; NULL also when the socket is not
      * watched, or is one way: what it alone is told is not kept. */
     struct event *(*directed)(const struct socket *socket, const struct event *event);

@@ -62,22 +62,26 @@ struct event *recovery_mark_plain(
 }
 
 /* What is numbered here: all that is sent where sockets are recovered, else what rooms remember. */
-struct deliver_marks recovery_mark(struct recovery *recovery, struct broadcast *broadcast)
+unsigned recovery_number(struct recovery *recovery, struct broadcast *broadcast)
 {
-    struct deliver_marks marks = {0};
     bool remembered = recovery->rooms != NULL && broadcast->remembered;
     if (recovery->recovers) {
         replay_add(recovery->replay, broadcast, sched_now(recovery->fanout->shard->sched));
     } else if (remembered) {
         replay_number(recovery->replay, broadcast);
     } else {
-        return marks;
+        return 0;
     }
-    struct replay_at at = replay_last(recovery->replay);
     if (remembered) {
         room_memory_add(recovery->rooms, broadcast);
-        marks.plain = recovery_mark_plain(recovery, broadcast, at);
     }
-    marks.socketio = recovery_mark_text(recovery, broadcast->event, at);
-    return marks;
+    return DELIVER_SOCKETIO | (remembered ? DELIVER_PLAIN : 0u);
+}
+
+struct event *recovery_mark(
+    const struct recovery *recovery, const struct broadcast *broadcast, enum deliver_kind kind)
+{
+    struct replay_at at = replay_last(recovery->replay);
+    return kind == DELIVER_PLAIN ? recovery_mark_plain(recovery, broadcast, at)
+                                 : recovery_mark_text(recovery, broadcast->event, at);
 }

@@ -86,8 +86,9 @@ static inline struct recovery *recovery_of(const struct fanout *fanout)
  * namespace has none, and no room a memory. */
 MUST_CHECK struct recovery *recovery_create(struct fanout *fanout);
 void recovery_destroy(struct recovery *recovery);
-MUST_CHECK struct deliver_marks recovery_mark(
-    struct recovery *recovery, struct broadcast *broadcast);
+unsigned recovery_number(struct recovery *recovery, struct broadcast *broadcast);
+MUST_CHECK struct event *recovery_mark(
+    const struct recovery *recovery, const struct broadcast *broadcast, enum deliver_kind kind);
 MUST_CHECK struct event *recovery_mark_direct(
     const struct socket *socket, const struct event *event);
 void recovery_stream_from(struct recovery *recovery, struct stream_id from);

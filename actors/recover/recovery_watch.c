@@ -5,7 +5,6 @@
  */
 #include "actors/recover/recovery.h"
 
-#include "actors/deliver/broadcast.h"
 #include "actors/recover/recovery_state.h"
 #include "codec/adapter_request.h"
 
@@ -19,13 +18,20 @@ static void on_destroy(struct deliver_watch *watch)
     recovery_destroy(as_recovery(watch));
 }
 
-static struct deliver_marks on_numbered(struct deliver_watch *watch, struct broadcast *broadcast)
+static unsigned on_numbered(struct deliver_watch *watch, struct broadcast *broadcast)
 {
     struct recovery *recovery = as_recovery(watch);
-    if (recovery->recovers || broadcast->remembered) {
+    unsigned kinds = recovery_number(recovery, broadcast);
+    if (kinds != 0) {
         recovery_arm(recovery);
     }
-    return recovery_mark(recovery, broadcast);
+    return kinds;
+}
+
+static struct event *on_mark(
+    struct deliver_watch *watch, const struct broadcast *broadcast, enum deliver_kind kind)
+{
+    return recovery_mark(as_recovery(watch), broadcast, kind);
 }
 
 static void on_stream_from(struct deliver_watch *watch, struct stream_id from)
@@ -94,6 +100,7 @@ static void on_expel(struct deliver_watch *watch, const struct adapter_request *
 static const struct deliver_watch_ops watch_ops = {
     .destroy = on_destroy,
     .numbered = on_numbered,
+    .mark = on_mark,
     .directed = recovery_mark_direct,
     .stream_from = on_stream_from,
     .strayed = on_strayed,

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "actors/deliver/broadcast.h"
+#include "actors/order/sequencer.h"
 #include "actors/recover/replay.h"
 #include "actors/user/user.h"
 #include "codec/base/log.h"
@@ -267,4 +268,114 @@ Test(starved, a_log_says_whole_when_nothing_is_missing)
         (void)keep_log(nth, FAILING_FOR_GOOD);
     }
     cr_assert(nth > 3 && nth < NTH_MAX);
+}
+
+/* A client of a room with a memory. */
+struct reader {
+    struct client client; /* first */
+    char epoch[32];
+    char offset[REPLAY_OFFSET_MAX + 1];
+    bool answered;
+    bool recovered;
+    uint64_t values[16];
+    unsigned count;
+};
+
+static void copy_text(struct bytes object, const char *key, char *at, size_t size)
+{
+    struct bytes value;
+    struct bytes text;
+    cr_assert_eq(json_scan_get(object, key, &value), 0);
+    cr_assert_eq(json_scan_string(value, at, size - 1, &text), 0);
+    memmove(at, text.at, text.len);
+    at[text.len] = '\0';
+}
+
+static void on_reader(struct client *client, const struct client_packet *packet)
+{
+    struct reader *reader = (struct reader *)(void *)client;
+    struct bytes value;
+    if (packet->is_ack && json_scan_get(packet->args, "offset", &value) == 0) {
+        reader->answered = true;
+        copy_text(packet->args, "epoch", reader->epoch, sizeof(reader->epoch));
+        copy_text(packet->args, "offset", reader->offset, sizeof(reader->offset));
+        if (json_scan_get(packet->args, "recovered", &value) == 0) {
+            cr_assert_eq(json_scan_bool(value, &reader->recovered), 0);
+        }
+    } else if (!packet->is_ack && bytes_eq_str(packet->name, "e")) {
+        cr_assert_eq(json_scan_get(packet->args, "v", &value), 0); /* of the first argument */
+        cr_assert_lt(reader->count, ARRAY_LEN(reader->values));
+        cr_assert_eq(json_scan_u64(value, &reader->values[reader->count++]), 0);
+    }
+}
+
+static void read_room(struct nodes *nodes, struct reader *reader)
+{
+    char text[300] = "[\"join_room\",\"mem:r\"]";
+    if (reader->answered) {
+        snprintf(text, sizeof(text),
+            "[\"join_room\",{\"roomId\":\"mem:r\",\"since\":{\"epoch\":\"%s\",\"offset\":\"%s\"}}]",
+            reader->epoch, reader->offset);
+    }
+    memset(&reader->client, 0, sizeof(reader->client));
+    reader->client.received = on_reader;
+    reader->answered = false;
+    client_init(&reader->client, nodes_on(nodes, 0, 0), "/", "ann", WIRE_SIO);
+    cr_assert_eq(user_attach(reader->client.socket.shard, &reader->client.socket), 0);
+    user_event(&reader->client.socket, bytes_str(text), &(uint64_t){1}, NULL, 0);
+    nodes_settle(nodes);
+}
+
+/* Three events while memory fails: of what was taken all is told, or that something is missing. */
+static bool remember(int64_t nth, int64_t count)
+{
+    const struct nodes_options options = {.nodes = 1, .shards = 1, .replay = 10};
+    struct nodes *nodes = nodes_create(3, &options);
+    static struct reader reader;
+    memset(&reader, 0, sizeof(reader));
+    uint64_t taken[3];
+    unsigned taken_count = 0;
+    nodes_settle(nodes);
+    read_room(nodes, &reader);
+    cr_assert(reader.answered);
+    nodes_on(nodes, 0, 0);
+    client_finish(&reader.client, CLOSE_TRANSPORT);
+    nodes_settle(nodes);
+    failing_arm(nth, count);
+    for (uint64_t i = 0; i < 3; i++) {
+        struct event *event = NULL;
+        struct bytes room = BYTES("mem:r");
+        char text[64];
+        snprintf(text, sizeof(text), "[\"e\",{\"v\":%llu}]", (unsigned long long)i);
+        int status = event_from_json(bytes_str(text), NULL, 0, 0, &event);
+        struct broadcast *broadcast = status == 0 ? broadcast_new(event, &room, 1, NULL, 0) : NULL;
+        if (broadcast != NULL &&
+            sequencer_send(nodes_on(nodes, 0, 0), BYTES("/"), broadcast) == 0) {
+            taken[taken_count++] = i;
+        }
+        nodes_settle(nodes);
+    }
+    bool any = failing_count() > 0;
+    failing_arm(0, 0);
+    read_room(nodes, &reader);
+    cr_assert(reader.answered);
+    cr_assert(reader.recovered || reader.count == 0, "%lld", (long long)nth);
+    if (reader.recovered) {
+        cr_assert_eq(
+            reader.count, taken_count, "%lld: %u of %u", (long long)nth, reader.count, taken_count);
+        cr_assert_eq(memcmp(reader.values, taken, taken_count * sizeof(taken[0])), 0);
+    }
+    nodes_on(nodes, 0, 0);
+    client_finish(&reader.client, CLOSE_NORMAL);
+    nodes_destroy(nodes);
+    return any;
+}
+
+Test(starved, a_room_that_could_not_remember_does_not_say_that_it_has)
+{
+    int64_t nth = 1;
+    for (; nth < NTH_MAX && remember(nth, 1); nth++) {
+        (void)remember(nth, FAILING_FOR_GOOD);
+    }
+    cr_assert(nth > 5 && nth < NTH_MAX, "%lld", (long long)nth);
 }
