@@ -3,7 +3,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { io } from 'socket.io-client';
+import WebSocket from 'ws';
+import { Peal } from '../../clients/js/peal.js';
 import { startHub } from './support/hub.mjs';
+import { startLine } from './support/line.mjs';
 import { startPostgres } from './support/postgres.mjs';
 import { startRedis } from './support/redis.mjs';
 import { randomSecret } from './support/tokens.mjs';
@@ -141,6 +144,47 @@ describe('a node alone', () => {
     assert.ok((await hub.metric('peal_room_memory_bytes')) > 0);
     assert.ok((await hub.metric('peal_room_rejoins_total')) >= 4);
     assert.ok((await hub.metric('peal_room_rejoins_lost_total')) >= 5);
+  });
+
+  test('peal.js comes back to where it was, and says when something is missing', async () => {
+    const peal = new Peal({ WebSocket, inbox: false, backoffMin: 10, backoffMax: 100 });
+    const had = [];
+    let resyncs = 0;
+    peal.on('n', (...args) => had.push(args));
+    peal.on('room:resync', () => (resyncs += 1));
+    const line = await startLine(hub.address);
+    await peal.connect(line.url, { token: hub.token('gus') });
+    await peal.join(ROOM);
+    await emit(hub, 1);
+    await until(() => had.length === 1, 'the first event');
+    for (const round of [1, 2, 3]) {
+      line.cut();
+      await until(() => peal.state !== 'online', 'it is away');
+      await emit(hub, 2 * round);
+      await until(() => peal.state === 'online', 'it is back');
+      await emit(hub, 2 * round + 1);
+      await until(() => had.length === 2 * round + 1, `what was missed in round ${round}`);
+    }
+    assert.deepEqual(had, [[1], [2], [3], [4], [5], [6], [7]], 'without offsets among the arguments');
+    assert.equal(resyncs, 0);
+    const { epoch, offset } = (await hub.api('GET', `/api/v1/rooms/${encodeURIComponent('short:b')}/position`)).body;
+    for (let n = 0; n <= 50; n++) await emit(hub, n, 'short:b');
+    const { recovered } = await peal.join('short:b', { since: { epoch, offset } });
+    assert.equal(recovered, false);
+    assert.equal(resyncs, 1);
+    peal.close();
+    await line.close();
+  });
+
+  test('a node that begins anew knows nothing of before', async () => {
+    const client = await connectPlain(hub, 'hal', 'json');
+    const joined = await join(client);
+    client.close();
+    await hub.restart();
+    const later = await connectPlain(hub, 'hal', 'json');
+    const again = await join(later, { epoch: joined.epoch, offset: joined.offset });
+    assert.equal(again.recovered, false);
+    later.close();
   });
 
   test('a room has no memory where its type is none, and none begins while the node runs', async () => {
