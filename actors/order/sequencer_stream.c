@@ -199,8 +199,9 @@ static void on_confessed(void *context, int status, const struct bus_reply *repl
 }
 
 /*
- * Tell the others, behind what was in the stream before, that their rooms lack something that was
- * sent here: who was here, and comes to them from before, is not continued.
+ * Tell the others, behind what was in the stream before, that something was sent here without a
+ * place in it, which they lack, or have with a place: who was here, and comes to them from before,
+ * is not continued.
  */
 static void confess(struct sequencer_stream *stream)
 {
@@ -303,6 +304,7 @@ static void deliver_lost(struct sequencer_stream *stream, struct stream_id first
         struct posted *posted = container_of(link, struct posted, link);
         bool passed = stream_id_cmp(posted->id, stream->last) <= 0;
         if (posted->answered && (passed || stream_id_cmp(posted->id, first) < 0)) {
+            stream->strayed = true; /* to others it may have come with its place */
             sequencer_deliver(stream->sequencer, posted->broadcast, false);
             posted->broadcast = NULL;
             free_posted(posted);
@@ -364,7 +366,6 @@ static void on_info(void *context, int status, const struct bus_reply *reply)
     }
     (stream->begun ? go_on : begin)(stream, &info);
     stream->up = true;
-    confess(stream);
     read_more(stream);
 }
 
@@ -392,6 +393,7 @@ static void deliver_overtaken(struct sequencer_stream *stream, uint64_t serial)
             return;
         }
         if (posted->broadcast != NULL) {
+            stream->strayed = true;
             sequencer_deliver(stream->sequencer, posted->broadcast, false);
             posted->broadcast = NULL;
         }
@@ -541,6 +543,7 @@ static void read_more(struct sequencer_stream *stream)
     if (!stream->up || stream->reading) {
         return;
     }
+    confess(stream);
     if (is_pressured(stream)) {
         timer_set(sched_timers(sched), &stream->timer, sched_now(sched) + RELIEF_MS);
         return;

@@ -340,6 +340,13 @@ bool room_memory_is_empty(const struct room_memory *memory)
     return list_empty(&memory->rooms);
 }
 
+size_t room_memory_cost(const struct shard_stats *stats, unsigned shards)
+{
+    size_t places = stats->memory_events * sizeof(struct entry) +
+                    stats->memory_rooms * mem_cost(sizeof(struct room_past));
+    return stats->memory_bytes + places * (shards - 1); /* the events are shared */
+}
+
 /* Finding. */
 
 struct replay_at room_memory_here(const struct room_memory *memory)

@@ -24,6 +24,7 @@ struct broadcast;
 struct room_memory;
 struct room_past;
 struct shard;
+struct shard_stats;
 
 /* An empty memory of `shard`; numbers and places are those of `replay`, which must outlive it. */
 MUST_CHECK struct room_memory *room_memory_create(struct shard *shard, const struct replay *replay);
@@ -53,6 +54,10 @@ void room_memory_expire(struct room_memory *memory);
 
 /* Whether no room is held. */
 bool room_memory_is_empty(const struct room_memory *memory);
+
+/* What rooms remember takes of the memory of a node with `shards`; nothing but for the shard that
+ * counts it. */
+size_t room_memory_cost(const struct shard_stats *stats, unsigned shards);
 
 /* Where somebody stands who has all that was sent so far. */
 struct replay_at room_memory_here(const struct room_memory *memory);
