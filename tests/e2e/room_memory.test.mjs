@@ -146,13 +146,17 @@ describe('a node alone', () => {
     assert.ok((await hub.metric('peal_room_rejoins_lost_total')) >= 5);
   });
 
-  test('peal.js comes back to where it was, and says when something is missing', async () => {
-    const peal = new Peal({ WebSocket, inbox: false, backoffMin: 10, backoffMax: 100 });
+  test('peal.js comes back to where it was, and says when something is missing', async (t) => {
+    const peal = new Peal({ WebSocket, inbox: false, backoffMin: 500, backoffMax: 1000 }); // away for that long
     const had = [];
     let resyncs = 0;
     peal.on('n', (...args) => had.push(args));
     peal.on('room:resync', () => (resyncs += 1));
     const line = await startLine(hub.address);
+    t.after(() => {
+      peal.close();
+      return line.close();
+    });
     await peal.connect(line.url, { token: hub.token('gus') });
     await peal.join(ROOM);
     await emit(hub, 1);
@@ -172,14 +176,13 @@ describe('a node alone', () => {
     const { recovered } = await peal.join('short:b', { since: { epoch, offset } });
     assert.equal(recovered, false);
     assert.equal(resyncs, 1);
-    peal.close();
-    await line.close();
   });
 
   test('a node that begins anew knows nothing of before', async () => {
     const client = await connectPlain(hub, 'hal', 'json');
     const joined = await join(client);
     client.close();
+    await hub.kill();
     await hub.restart();
     const later = await connectPlain(hub, 'hal', 'json');
     const again = await join(later, { epoch: joined.epoch, offset: joined.offset });
