@@ -47,10 +47,10 @@ export class Fuse {
     this.#onAway({ error });
   }
 
-  // Ask whether the hub is back, if it is time to.
-  look() {
+  // Ask whether the hub is back, if it is time to, or `due`.
+  look({ due = false } = {}) {
     const blown = this.#blown;
-    if (blown === null || blown.probing || performance.now() < blown.due) return;
+    if (blown === null || blown.probing || !(due || performance.now() >= blown.due)) return;
     blown.probing = true;
     this.#probe().then(
       () => this.succeeded(),

@@ -369,7 +369,6 @@ export class Values {
   private constructor();
   /** Of this process. */
   readonly counts: ValueCounts;
-  readonly defaults: { prefix: string; ttl?: number; timeout: number; wait: number };
   /** null: not there, or the hub is away. */
   get<Value = unknown>(key: string, options?: KeyOptions): Promise<Value | null>;
   entry<Value = unknown>(key: string, options?: KeyOptions): Promise<Entry<Value> | null>;

@@ -7,7 +7,7 @@ import { Fuse } from './fuse.js';
 import { PealError, invalid } from './peal_error.js';
 import { Tracker } from './tracker.js';
 import { Transport, pause, segment } from './transport.js';
-import { Values } from './values.js';
+import { DEFAULTS, Values } from './values.js';
 
 const SLOW_MS = 100;
 const TOLD_MAX = 100; // kinds of refusals that are told, once each
@@ -32,9 +32,12 @@ export class PealServer {
     this.#transport = new Transport(options);
     this.#retries = options.retries ?? 2;
     this.#tracker = new Tracker(slow, (told) => this.#events.emit('slow', told));
-    const makeFuse = (probe) => new Fuse({
+    const makeFuse = ({ probe, onBlown }) => new Fuse({
       probe,
-      onAway: (detail) => this.#say('away', detail, `the hub is away: caches go on without it (${detail.error.message})`),
+      onAway: (detail) => {
+        onBlown();
+        this.#say('away', detail, `the hub is away: caches go on without it (${detail.error.message})`);
+      },
       onBack: (detail) => this.#events.emit('back', detail),
     });
     this.#values = new Values(this.#transport, values, makeFuse, (error) => this.#refused(error));
@@ -268,7 +271,7 @@ export class PealServer {
   // Middleware that keeps the answers of GET routes, of each user apart. `options`: seconds to live, or {ttl, user,
   // shared, key, vary, resource, tags, skip, most, wait, timeout, prefix}.
   cacheMiddleware(options) {
-    return makeCacheMiddleware(this.#values, options, this.#values.defaults);
+    return makeCacheMiddleware(this.#values, options, this.#values[DEFAULTS]);
   }
 
   // Middleware that lets answers go once a write is answered: those of the user, and those about `resource` (default:

@@ -15,6 +15,7 @@ const PROBE = 'peal.probe'; // a name that nobody puts
 const BASE = '/api/v1/values';
 
 export const CLAIM = Symbol('claim');
+export const DEFAULTS = Symbol('defaults');
 export const FILL = Symbol('fill');
 export const GIVE_UP = Symbol('give up');
 export const SETTLE = Symbol('settle');
@@ -60,14 +61,14 @@ export class Values {
   #paying = false;
   #counts = { hits: 0, misses: 0, stale: 0, fills: 0, lost: 0, failed: 0, passed: 0 };
 
-  // `makeFuse(probe)`; `tell(error)`: the hub has refused what a cache asked.
+  // `makeFuse({probe, onBlown})`; `tell(error)`: the hub has refused what a cache asked.
   constructor(transport, { prefix = '', ttl, timeout = 1_000, wait = 5 }, makeFuse, tell) {
     if (!(timeout > 0)) throw new TypeError('values.timeout: milliseconds above 0');
     if (!Number.isInteger(wait) || wait < 0) throw new TypeError('values.wait: whole seconds');
     this.#transport = transport;
     this.#defaults = { prefix, ttl, timeout, wait };
     this.#tell = tell;
-    this.#fuse = makeFuse(() => this.#probe());
+    this.#fuse = makeFuse({ probe: () => this.#probe(), onBlown: () => this.#endWaits() });
   }
 
   // What this process asked and was told, since its start.
@@ -76,7 +77,7 @@ export class Values {
   }
 
   // What middleware goes by where nothing else is said.
-  get defaults() {
+  get [DEFAULTS]() {
     return { ...this.#defaults };
   }
 
@@ -338,8 +339,8 @@ export class Values {
   #fly(name, wait, timeout) {
     const under = this.#flights.get(name);
     if (under !== undefined) return under;
-    const flight = { wait, taken: false, sharers: 0 };
-    flight.answer = this.#askLease(name, wait, timeout).then((answer) => {
+    const flight = { wait, taken: false, sharers: 0, controller: new AbortController() };
+    flight.answer = this.#askLease(name, { wait, timeout, signal: flight.controller.signal }).then((answer) => {
       this.#flights.delete(name);
       if (flight.sharers === 0) this[GIVE_UP](name, answer); // all of them have gone
       return answer;
@@ -348,15 +349,20 @@ export class Values {
     return flight;
   }
 
-  async #askLease(name, wait, timeout) {
+  async #askLease(name, how) {
     try {
-      const answer = await this.lease(name, { wait, timeout, retries: 0, prefix: '' });
+      const answer = await this.lease(name, { ...how, retries: 0, prefix: '' });
       this.#fuse.succeeded();
       return 'fill' in answer ? answer : { found: true, ...answer };
     } catch (error) {
-      this.#failed(error);
+      if (!how.signal.aborted) this.#failed(error);
       return { failed: true };
     }
+  }
+
+  // The hub is away: who waits for another one to fill goes on.
+  #endWaits() {
+    for (const { controller } of this.#flights.values()) controller.abort();
   }
 
   // --- what the hub has not let go yet ---
@@ -386,7 +392,7 @@ export class Values {
     if (this.#owed.size === 0 || this.#paying) return;
     this.#paying = true;
     setTimeout(async () => {
-      if (this.#fuse.isBlown) this.#fuse.look();
+      if (this.#fuse.isBlown) this.#fuse.look({ due: true });
       else await this.#pay();
       this.#paying = false;
       this.#payLater();

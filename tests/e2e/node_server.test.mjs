@@ -15,16 +15,20 @@ const lost = (code, message = 'fetch failed') => {
   throw Object.assign(new TypeError(message), { cause: Object.assign(new Error(code), { code }) });
 };
 
+// The hub never answers; it is only given up.
+const never = ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+
 // A fetch that answers in turn as `answers` say, functions of what was asked; the last one for ever. What was asked
 // is in `asked`.
 function play(...answers) {
   const asked = [];
-  const fetch = async (address, { method, headers, body, signal }) => {
+  const fetch = async (address, { method, headers, body, signal, redirect }) => {
+    assert.equal(redirect, 'manual'); // or the key goes wherever an answer says
     const url = new URL(address);
     const request = { method, url, path: decodeURIComponent(url.pathname), headers, signal, body: body === undefined ? undefined : JSON.parse(body) };
     asked.push(request);
     const answer = answers[Math.min(asked.length, answers.length) - 1];
-    return answer(request);
+    return Promise.race([answer(request), never(request)]);
   };
   return { fetch, asked };
 }
@@ -36,9 +40,6 @@ function make(hub, options = {}) {
   peal.heard = (event) => peal.told.filter(([name]) => name === event).length;
   return peal;
 }
-
-// The hub never answers; it is only given up.
-const never = ({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
 
 // The values of a hub, as far as leases go: one fills, who waits gets it, or the turn.
 function playValues() {
@@ -76,7 +77,8 @@ function playValues() {
     },
   };
   const hub = play((request) => {
-    if (state.down) return state.down(request);
+    const down = state.down?.(request);
+    if (down !== undefined) return down;
     const [name, verb] = request.path.split('/').slice(4);
     if (name === 'invalidate') {
       state.invalidated.push(request.body.tags);
@@ -181,6 +183,7 @@ describe('repeats', () => {
     'a mark up to': [(peal) => peal.mark('u', 'read', { upTo: 4 }), true],
     'a mark of all': [(peal) => peal.mark('u', 'read', { all: true }), false],
     'read-all': [(peal) => peal.mark('u', 'read-all'), false],
+    'read-all of a type': [(peal) => peal.mark('u', 'read-all', { type: 't' }), false],
     'a change': [(peal) => peal.update('i', { title: 't' }), true],
     'subscribers': [(peal) => peal.subscribe('t', ['u']), true],
     'a value': [(peal) => peal.values.set('k', 1), true],
@@ -288,7 +291,11 @@ describe('long answers', () => {
   };
 
   test('of an export come line by line, however they are cut', async () => {
-    for (const size of [1, 7, 1000]) assert.deepEqual(await take(make(play(cutAt(size))).export('u')), ['inbox', 'notification', 'end']);
+    for (const size of [1, 7, 1000]) {
+      const lines = [];
+      for await (const line of make(play(cutAt(size))).export('u')) lines.push(line);
+      assert.deepEqual(lines, text.trim().split('\n').map((line) => JSON.parse(line)));
+    }
     await assert.rejects(take(make(play(() => refused(403, 'forbidden'))).export('u')), { code: 'forbidden', status: 403 });
   });
 
@@ -397,6 +404,7 @@ describe('caches', () => {
     for (let i = 1; i <= 50; i++) assert.equal(await read(), i);
     assert.equal(await peal.values.get('k'), null);
     assert.deepEqual(await peal.values.mget(['a', 'b']), [null, null]);
+    assert.equal(peal.heard('away'), 1);
     const { failed, passed, away } = peal.values.counts;
     assert.deepEqual([failed, away, peal.heard('away')], [3, true, 1]);
     assert.ok(passed >= 50, String(passed));
@@ -417,6 +425,18 @@ describe('caches', () => {
     assert.equal(peal.heard('away'), 1);
   });
 
+  test('do not wait for who fills any more when the hub is away', async () => {
+    const hub = playValues();
+    const peal = make(hub);
+    hub.leases.set('k', 'elsewhere');
+    const call = peal.values.cacheAside('k', () => 'mine', { wait: 1000 });
+    await until(() => hub.waiting.has('k'), 'it waits');
+    hub.down = () => lost('ECONNREFUSED');
+    for (let i = 0; i < 3; i++) await peal.values.get('other');
+    assert.equal(await within(call, 'its value'), 'mine');
+    assert.deepEqual([peal.values.counts.failed, peal.heard('away'), peal.heard('refused')], [3, 1, 0]);
+  });
+
   test('wait for a hub that hangs a few times, and then no more', async () => {
     const hub = playValues();
     const peal = make(hub, { values: { timeout: 40 } });
@@ -426,6 +446,44 @@ describe('caches', () => {
     assert.ok(hub.asked.length <= 5, String(hub.asked.length));
     assert.equal(peal.told[0][1].error.code, 'timeout');
     assert.equal(peal.heard('away'), 1);
+  });
+
+  test('are not told of a failure now and then, and once of many at a time', async () => {
+    const hub = playValues();
+    const peal = make(hub);
+    for (let i = 0; i < 5; i++) {
+      hub.down = () => lost('ECONNRESET');
+      for (let j = 0; j < 2; j++) assert.equal(await peal.values.get('k'), null);
+      hub.down = null;
+      await peal.values.get('k');
+    }
+    assert.equal(peal.values.counts.failed, 10);
+    assert.deepEqual(peal.told, []);
+    hub.down = () => lost('ECONNRESET');
+    await Promise.all(Array.from({ length: 10 }, () => peal.values.get('k')));
+    assert.equal(peal.values.counts.failed, 20);
+    assert.equal(peal.heard('away'), 1);
+  });
+
+  test('show nothing while the hub has not let go what was written, and tell it as soon as they can', async () => {
+    const hub = playValues();
+    const peal = make(hub);
+    hub.values.set('k', 'old');
+    assert.equal(await peal.values.cacheAside('k', () => 'new'), 'old');
+    hub.down = ({ path }) => (path.endsWith('/invalidate') ? refused(503, 'unavailable') : undefined);
+    const middleware = peal.invalidateCacheMiddleware(['t', 'u'], { user: () => undefined });
+    let ends = 0;
+    const res = { statusCode: 200, end: () => (ends += 1) };
+    middleware({ method: 'POST', url: '/x', headers: {} }, res, () => res.end());
+    assert.equal(ends, 0);
+    await until(() => ends === 1, 'the answer ends');
+    assert.equal(peal.values.counts.owed, 2);
+    assert.equal(await peal.values.cacheAside('k', () => 'new'), 'new');
+    assert.equal(hub.puts.length, 0);
+    hub.down = null;
+    await until(() => peal.values.counts.owed === 0, 'it is told');
+    assert.deepEqual(hub.invalidated, [['t', 'u']]);
+    assert.equal(await peal.values.cacheAside('k', () => 'new'), 'old'); // which the hub has not let go
   });
 
   test('warn where nobody listens', async () => {

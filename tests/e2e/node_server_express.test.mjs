@@ -22,7 +22,7 @@ import { until, within } from './support/wait.mjs';
 const KEY = 'express-0123456789ab';
 // A lease that nobody frees holds whoever comes behind it for longer than a test may take.
 const CONFIG = `api_key "app" { key = "${KEY}" scopes = {values, publish} }\nvalues { fill = 2m wait = 2m }\n`;
-const PATIENT = { values: { wait: 100 } };
+const PATIENT = { values: { wait: 100, timeout: 20_000 } };
 
 class App {
   // `install(app, peal, handled)`: routes; handled(name) counts a call and returns how many there were.
@@ -95,15 +95,20 @@ for (const [version, express] of [['4', express4], ['5', express5]]) {
 
     // seeds: A16, E22
     test('answers to a user\'s GET are kept for their time, and say so', async () => {
-      const app = await start((it, peal, handled) => it.get('/a16', peal.cacheMiddleware(1), count(handled)));
+      const app = await start((it, peal, handled) => {
+        it.get('/a16', peal.cacheMiddleware(300), count(handled));
+        it.get('/a16/short', peal.cacheMiddleware(1), count(handled, 'short'));
+      });
       const first = await app.ask('/a16');
       assert.deepEqual([first.status, first.cache, first.headers.get('age')], [200, 'MISS', null]);
       const second = await app.kept('/a16');
       assert.deepEqual([second.status, second.body], [200, first.body]);
       assert.match(second.headers.get('age'), /^\d+$/);
       for (const name of ['content-type', 'etag', 'content-length', 'x-powered-by']) assert.equal(second.headers.get(name), first.headers.get(name), name);
-      await until(async () => (await app.ask('/a16')).cache === 'MISS', 'its time is over');
-      assert.ok(app.calls.all > 1);
+      await app.kept('/a16/short');
+      await until(async () => (await app.ask('/a16/short')).cache === 'MISS', 'its time is over');
+      assert.ok(app.calls.short > 1);
+      assert.equal((await app.ask('/a16')).cache, 'HIT');
     });
 
     // seeds: A17, E20
@@ -336,12 +341,17 @@ for (const [version, express] of [['4', express4], ['5', express5]]) {
           res.write('part');
           return res.socket.end();
         });
+        it.get('/broken/less', peal.cacheMiddleware(60), (req, res) => {
+          if (handled('less') > 1) return res.send('whole');
+          res.setHeader('Content-Length', 10);
+          return res.end('part', () => res.socket.destroy());
+        });
         it.get('/broken/left', peal.cacheMiddleware(60), (req, res) => {
           if (handled('left') > 1) return res.send('whole');
           return gates.push(() => res.send('nobody'));
         });
       });
-      for (const name of ['off', 'short']) {
+      for (const name of ['off', 'short', 'less']) {
         await assert.rejects(fetch(`${app.url}/broken/${name}`, { headers: { 'x-user': 'ann' } }).then((response) => response.text()));
         assert.equal((await app.ask(`/broken/${name}`)).body, 'whole');
         assert.equal((await app.kept(`/broken/${name}`)).body, 'whole');
@@ -485,7 +495,7 @@ describe('many processes', () => {
         res.end();
       });
     };
-    const options = { values: { wait: 100, timeout: 500 } };
+    const options = { values: { wait: 100, timeout: 3_000 } };
     apps = [await App.start(express4, hubs[0], install, options), await App.start(express5, hubs[1], install, options)];
   });
   after(async () => {

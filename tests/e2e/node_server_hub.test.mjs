@@ -181,7 +181,7 @@ for (const [name, start] of Object.entries(rigs)) {
     let two;
     before(async () => {
       rig = await start();
-      [one, two] = [rig.hubs[0], rig.hubs.at(-1)].map((hub) => make(hub, { values: { prefix: 'app' } }).values);
+      [one, two] = [rig.hubs[0], rig.hubs.at(-1)].map((hub) => make(hub, { values: { prefix: 'app', timeout: 20_000 } }).values);
     });
     after(() => rig?.stop());
     // Whether somebody waits at one of the nodes for who fills.
