@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Middleware that keeps the answers of an application's own routes as values, and lets them go after writes.
 // For Express, and for whatever else calls (req, res, next) with Node's own requests and responses.
-import { conditionsOf, giveAnswer, mayBeKept, packAnswer, recordAnswer, takeConditions, unpackAnswer } from './answer_recorder.js';
+import { beginsWell, conditionsOf, endsWell, giveAnswer, packAnswer, recordAnswer, takeConditions, unpackAnswer } from './answer_recorder.js';
 import { CLAIM, FILL, GIVE_UP, SETTLE, TELL, digest } from './values.js';
 
 const ANSWER_MAX = 700_000; // bytes; as base64 it is less than the hub's 1 MiB
@@ -101,11 +101,11 @@ export function makeCacheMiddleware(values, options, defaults) {
     const conditions = takeConditions(req);
     // The answer is on its way, whatever becomes of this.
     const finished = (answer) => {
-      const isKept = answer !== null && mayBeKept(answer, { shared, vary });
+      const isKept = answer !== null && endsWell(answer, { shared });
       if (isKept) values[FILL](place.name, claim, packAnswer(answer), () => ({ ttl, tags: tagsOf(req, res, place) }), settings);
       else values[GIVE_UP](place.name, claim);
     };
-    recordAnswer(res, { most, conditions, finished });
+    recordAnswer(res, { most, conditions, accepts: (head) => beginsWell(head, { shared, vary }), finished });
   }
 
   // Whether the request was answered.

@@ -56,11 +56,12 @@ function takeHead(res, status, rest) {
   return reason;
 }
 
-// The answer of one response as it is made: `finished(answer)` is called once, with {status, headers, body,
-// own, final}, or with null where it never became whole, or more than `most` bytes. `headers` are those that were
-// set since this call, `own` all before what others do when they go out, `final` all. A client that has the
-// answer by its `conditions` is told so.
-export function recordAnswer(res, { most, conditions, finished }) {
+// The answer of one response as it is made: `finished(answer)` is called once, with {status, headers, body, final},
+// or with null as soon as it is nothing to keep: `accepts({status, own, before})` says so when it begins, it is more
+// than `most` bytes, or it never becomes whole. `headers` are those that were set since this call, `before` those of
+// before, `own` all but what others do when they go out, `final` all. A client that has the answer by its
+// `conditions` is told so.
+export function recordAnswer(res, { most, conditions, accepts, finished }) {
   const { write, end, writeHead } = res;
   const before = { ...res.getHeaders() };
   let chunks = [];
@@ -79,6 +80,7 @@ export function recordAnswer(res, { most, conditions, finished }) {
     if (own !== null) return;
     own = { ...res.getHeaders() };
     status = res.statusCode;
+    if (!isOver && !accepts({ status, own, before })) over(null);
   };
   const keep = (chunk, encoding) => {
     if (isOver || chunk === undefined || chunk === null || typeof chunk === 'function') return;
@@ -116,27 +118,37 @@ export function recordAnswer(res, { most, conditions, finished }) {
     }
     if (whole !== null) {
       const headers = Object.entries(own).filter(([name, value]) => !NOT_KEPT.has(name) && textOf(before[name]) !== textOf(value));
-      over({ status, headers, body: whole, own, before, final: res.getHeaders() });
+      over({ status, headers, body: whole, own, final: res.getHeaders() });
     }
     return result;
   };
   res.once('close', () => over(null));
 }
 
-// Whether an answer may be given to others: to the same user, or (`shared`) to everybody. `vary`: the headers of
-// requests that its key is made of.
-export function mayBeKept({ status, own, before, final, body }, { shared, vary }) {
+// Whether headers let an answer be given to others: to the same user, or (`shared`) to everybody.
+function areKeepable(headers, { shared }) {
+  const control = tokensOf(headers['cache-control']).map((token) => token.split('=')[0]);
+  return headers['set-cookie'] === undefined &&
+    !control.some((name) => name === 'no-store' || name === 'no-cache' || (shared && name === 'private'));
+}
+
+// Whether what begins so may be kept. `vary`: the headers of requests that its key is made of.
+export function beginsWell({ status, own, before }, { shared, vary }) {
   if (status < 200 || status > 299 || status === 206 || own['content-range'] !== undefined) return false;
-  if (final['set-cookie'] !== undefined || own.trailer !== undefined) return false;
-  const control = [...tokensOf(own['cache-control']), ...tokensOf(final['cache-control'])].map((token) => token.split('=')[0]);
-  if (control.some((name) => name === 'no-store' || name === 'no-cache' || (shared && name === 'private'))) return false;
-  if (own['content-length'] !== undefined && Number(own['content-length']) !== body.length) return false;
+  if (!areKeepable(own, { shared }) || own.trailer !== undefined) return false;
+  if (/^(?:text\/event-stream|multipart\/x-mixed-replace)\b/i.test(textOf(own['content-type']))) return false; // it has no end
   const isEncoded = !['', 'identity'].includes(textOf(own['content-encoding']));
   if (isEncoded && !vary.includes('accept-encoding')) return false;
   const wasBefore = tokensOf(before.vary);
   return tokensOf(own.vary).every((name) => vary.includes(name) || (name === 'accept-encoding' && !isEncoded) ||
     // who sets the headers of other origins in front of the cache does so for each request
     (name === 'origin' && wasBefore.includes(name)));
+}
+
+// Whether it may be still, when it is whole.
+export function endsWell({ own, final, body }, { shared }) {
+  const length = own['content-length'];
+  return areKeepable(final, { shared }) && (length === undefined || Number(length) === body.length);
 }
 
 // --- as a value -------------------------------------------------------------------------------

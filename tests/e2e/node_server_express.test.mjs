@@ -327,6 +327,25 @@ for (const [version, express] of [['4', express4], ['5', express5]]) {
       assert.deepEqual(app.told, []);
     });
 
+    test('what has no end, or shows as it begins that it is not kept, holds nobody up', async () => {
+      const open = [];
+      const begin = (headers) => (req, res) => { res.set(headers).status(200).write('begun'); open.push(res); };
+      const app = await start((it, peal) => {
+        it.get('/open/events', peal.cacheMiddleware(60), begin({ 'Content-Type': 'text/event-stream' }));
+        it.get('/open/cookie', peal.cacheMiddleware(60), begin({ 'Set-Cookie': 'a=b' }));
+        it.get('/open/large', peal.cacheMiddleware({ ttl: 60, most: 4 }), begin({ 'X-One': 'a' }));
+      });
+      const answers = [];
+      for (const name of ['events', 'cookie', 'large']) {
+        for (let i = 0; i < 2; i++) {
+          answers.push(await within(fetch(`${app.url}/open/${name}`, { headers: { 'x-user': 'ann' } }), `the beginning of ${name}`));
+        }
+      }
+      assert.equal(open.length, 6);
+      for (const res of open) res.end();
+      for (const answer of answers) assert.equal(await answer.text(), 'begun');
+    });
+
     test('an answer that breaks off, or whose client goes, is not kept, and frees the turn', async () => {
       const gates = [];
       const app = await start((it, peal, handled) => {
