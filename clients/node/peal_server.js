@@ -31,14 +31,14 @@ export class PealServer {
   constructor({ values = {}, slow = SLOW_MS, ...options }) {
     this.#transport = new Transport(options);
     this.#retries = options.retries ?? 2;
-    this.#tracker = new Tracker(slow, (told) => this.#events.emit('slow', told));
+    this.#tracker = new Tracker(slow, (told) => this.#emit('slow', told));
     const makeFuse = ({ probe, onBlown }) => new Fuse({
       probe,
       onAway: (detail) => {
         onBlown();
         this.#say('away', detail, `the hub is away: caches go on without it (${detail.error.message})`);
       },
-      onBack: (detail) => this.#events.emit('back', detail),
+      onBack: (detail) => this.#emit('back', detail),
     });
     this.#values = new Values(this.#transport, values, makeFuse, (error) => this.#refused(error));
   }
@@ -59,11 +59,28 @@ export class PealServer {
     return this;
   }
 
-  #say(event, detail, text) {
-    if (!this.#events.emit(event, detail)) process.emitWarning(text, { type: 'PealWarning', code: `PEAL_${event.toUpperCase()}` });
+  // Whether anybody listens. A listener that throws stops neither the others nor the client: the error is reported.
+  #emit(event, detail) {
+    const listeners = this.#events.listeners(event);
+    for (const listener of listeners) {
+      try {
+        listener(detail);
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+    return listeners.length > 0;
   }
 
-  #refused(error) {
+  #say(event, detail, text) {
+    if (!this.#emit(event, detail)) process.emitWarning(text, { type: 'PealWarning', code: `PEAL_${event.toUpperCase()}` });
+  }
+
+  // `thrown` by the hub, or by a function of the options, which may throw anything.
+  #refused(thrown) {
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
     const kind = `${error.code}:${error.field ?? ''}:${error.status ?? error.message}`;
     if (this.#told.has(kind) || this.#told.size >= TOLD_MAX) return;
     this.#told.add(kind);

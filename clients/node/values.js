@@ -318,7 +318,7 @@ export class Values {
       });
       this.#fuse.succeeded();
     } catch (error) {
-      if (error.code === 'lease_lost') this.#counts.lost += 1;
+      if (error?.code === 'lease_lost') this.#counts.lost += 1;
       else this.#failed(error);
       this[GIVE_UP](name, { fill }); // also a lease that is lost only because one of the tags was let go
     }
@@ -469,7 +469,7 @@ export class Values {
   // A cache goes on without the hub: it is counted, and told once.
   #failed(error) {
     this.#counts.failed += 1;
-    if (error.temporary) this.#fuse.failed(error);
+    if (error?.temporary) this.#fuse.failed(error);
     else this.#tell(error);
   }
 

@@ -500,6 +500,30 @@ describe('caches', () => {
     assert.deepEqual([warnings[0].name, warnings[0].code], ['PealWarning', 'PEAL_AWAY']);
   });
 
+  test('bear listeners and functions of the options that throw', async () => {
+    const hub = playValues();
+    const peal = make(hub, { slow: 0 });
+    const errors = [];
+    const heard = [];
+    const handlers = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    process.once('uncaughtException', (error) => errors.push(error.message));
+    try {
+      peal.on('slow', () => { throw new Error('of a listener'); });
+      const stop = peal.on('slow', ({ name }) => heard.push(name));
+      assert.equal(peal.track('one', () => 1), 1);
+      await until(() => errors.length === 1, 'the error is reported');
+      stop();
+    } finally {
+      process.removeAllListeners('uncaughtException');
+      for (const handler of handlers) process.on('uncaughtException', handler);
+    }
+    assert.deepEqual([heard, errors], [['one'], ['of a listener']]);
+    assert.equal(await peal.values.cacheAside('k', () => 2, { tags: () => { throw null; } }), 2);
+    await until(() => hub.released.length === 1, 'the turn is free');
+    assert.equal(peal.told[0][1].error.message, 'null');
+  });
+
   test('are told once what they do wrong, and go on', async () => {
     const hub = playValues();
     const peal = make(hub);
