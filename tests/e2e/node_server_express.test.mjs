@@ -363,7 +363,7 @@ for (const [version, express] of [['4', express4], ['5', express5]]) {
         it.get('/broken/less', peal.cacheMiddleware(60), (req, res) => {
           if (handled('less') > 1) return res.send('whole');
           res.setHeader('Content-Length', 10);
-          return res.end('part', () => res.socket.destroy());
+          return res.end('part', () => req.socket.destroy());
         });
         it.get('/broken/left', peal.cacheMiddleware(60), (req, res) => {
           if (handled('left') > 1) return res.send('whole');
