@@ -373,12 +373,10 @@ export class Values {
     if (tags.length === 0) return;
     if (this.#owed.size === 0 && this.#fuse.allows()) {
       try {
-        await this.invalidate(tags, { timeout: this.#defaults.timeout, retries: 0 });
-        this.#fuse.succeeded();
+        await this.#letGo(tags, { timeout: this.#defaults.timeout, retries: 0 });
         return;
       } catch (error) {
         this.#failed(error);
-        if (!error.temporary) return; // a refusal stays one
       }
     }
     for (const tag of tags) {
@@ -403,13 +401,25 @@ export class Values {
     while (this.#owed.size > 0) {
       const tags = [...this.#owed].slice(0, TAGS_MAX);
       try {
-        await this.invalidate(tags, { retries: 0 });
-        this.#fuse.succeeded();
+        await this.#letGo(tags, { retries: 0 });
       } catch (error) {
         this.#failed(error);
-        if (error.temporary) return;
+        return;
       }
       for (const tag of tags) this.#owed.delete(tag);
+    }
+  }
+
+  // Rejects where the same may succeed later. A refusal stays one, and a tag that is none holds no other back.
+  async #letGo(tags, how) {
+    try {
+      await this.invalidate(tags, how);
+      this.#fuse.succeeded();
+    } catch (error) {
+      if (error.temporary) throw error;
+      this.#failed(error);
+      if (error.code !== 'invalid_field' || tags.length === 1) return;
+      for (const tag of tags) await this.#letGo([tag], how);
     }
   }
 

@@ -486,6 +486,19 @@ describe('caches', () => {
     assert.equal(await peal.values.cacheAside('k', () => 'new'), 'old'); // which the hub has not let go
   });
 
+  test('let go by all tags that are some, whatever else is named', async () => {
+    const hub = playValues();
+    const peal = make(hub);
+    hub.down = ({ path, body }) => (path.endsWith('/invalidate') && body.tags.includes('a/b') ? refused(422, 'invalid_field', { field: 'tags' }) : undefined);
+    const middleware = peal.invalidateCacheMiddleware(['one', 'a/b', 'two'], { user: () => undefined });
+    await new Promise((resolve) => {
+      const res = { statusCode: 200, end: resolve };
+      middleware({ method: 'POST', url: '/x', headers: {} }, res, () => res.end());
+    });
+    assert.deepEqual(hub.invalidated, [['one'], ['two']]);
+    assert.deepEqual([peal.heard('refused'), peal.values.counts.owed], [1, 0]);
+  });
+
   test('warn where nobody listens', async () => {
     const hub = playValues();
     const peal = new PealServer({ url: 'http://hub.example', key: KEY, fetch: hub.fetch });
