@@ -381,8 +381,8 @@ describe('caches', () => {
     await until(() => hub.waiting.has('k'), 'they wait');
     one.abort(new Error('gone'));
     await assert.rejects(calls[0], /gone/);
-    const free = ({ fetch }) => fetch('http://hub.example/api/v1/values/k/release', { method: 'POST', headers: {}, body: '{"lease":"elsewhere"}' });
-    await free(hub);
+    const free = () => peal.values.release('k', 'elsewhere');
+    await free();
     assert.equal(await calls[1], 'mine');
     hub.values.clear();
     hub.leases.set('k', 'elsewhere');
@@ -391,7 +391,7 @@ describe('caches', () => {
     await until(() => hub.waiting.has('k'), 'it waits');
     third.abort(new Error('gone, too'));
     await assert.rejects(call, /gone, too/);
-    await free(hub);
+    await free();
     await until(() => hub.leases.size === 0, 'nobody fills');
   });
 
