@@ -435,11 +435,17 @@ static void on_tagged(void *context, int status, const struct bus_reply *reply)
     }
 }
 
-/* Since when the caller fills, as its token says; empty: it does not. */
+/* Since when the caller fills, as its token says, a number whatever it is; empty: it does not fill.
+ * One that is none was made by nobody, and is older than any mark. */
 static struct bytes since_of(const struct value_op *op)
 {
     const char *colon = strchr(op->token, ':');
-    return colon != NULL ? bytes_str(colon + 1) : bytes_of(NULL, 0);
+    uint64_t since;
+    if (op->token[0] == '\0') {
+        return bytes_of(NULL, 0);
+    }
+    bool made = colon != NULL && bytes_to_u64(bytes_str(colon + 1), INT64_MAX, &since) == 0;
+    return made ? bytes_str(colon + 1) : BYTES("0");
 }
 
 static void send_tag(struct value_redis *redis, struct value_op *op, struct bytes tag)

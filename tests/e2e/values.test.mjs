@@ -234,8 +234,12 @@ for (const [name, start] of Object.entries(rigs)) {
       const put = (key, lease, more) => any().ask('PUT', key, { value: 1, lease, ...more });
       assert.equal((await put(byName, leases[0])).status, 409);
       assert.equal((await put(byPrefix, leases[1])).status, 409);
+      for (const nobodys of ['nobodys', 'x:y', 'x:', 'x:-1']) {
+        assert.equal((await put(byTag, nobodys, { tags: ['late'] })).status, 409, nobodys);
+      }
       assert.equal((await put(byTag, leases[2], { tags: ['late'] })).status, 409);
       assert.equal((await put(byTag, leases[2], { tags: ['other'] })).status, 200);
+      for (const node of rig.nodes) assert.doesNotMatch(node.hub.log, /VALUES-REFUSED/); // Redis had no fault to find
     });
 
     test('a value that has ended is shown while somebody fills the next one', async () => {

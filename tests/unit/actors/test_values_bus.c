@@ -556,6 +556,24 @@ Test(values_bus, a_value_is_added_to_its_tags_before_it_is_written)
     tear_down();
 }
 
+Test(values_bus, a_token_that_nobody_made_is_a_number_for_redis)
+{
+    static const char *const tokens[][2] = {{"", ""}, {"nobodys", "0"}, {"x:y", "0"}, {"x:", "0"},
+        {"x:-1", "0"}, {"x:1e9", "0"}, {"x:99999999999999999999", "0"}, {"x:17", "17"}};
+    set_up();
+    come_up();
+    for (size_t i = 0; i < sizeof(tokens) / sizeof(*tokens); i++) {
+        struct one *one = ask(VALUE_PUT, "\nt\n", tokens[i][0], 0);
+        int index = find("EVALSHA");
+        cr_assert_geq(index, 0);
+        /* EVALSHA digest 2 set mark name stamp since life floor */
+        cr_expect_str_eq(world->played.commands[index].words[7], tokens[i][1], "%s", tokens[i][0]);
+        answer_number(index, 0);
+        cr_expect_eq(end(one), VALUE_LEASE_LOST);
+    }
+    tear_down();
+}
+
 Test(values_bus, who_waits_asks_again_when_something_changes)
 {
     set_up();
