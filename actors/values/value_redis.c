@@ -22,11 +22,14 @@
 enum {
     SHA_LEN = 40,
     ARGS_MAX = 16,
-    TAG_GRACE_MS = 60000, /* clocks of nodes may differ, and commands be late */
+    TAG_GRACE_MS = 60000, /* commands may be late, and so may what is known of the clock of Redis */
     STAMP_SHIFT = 10, /* of the end in ms, with as many random bits behind: exact in a double */
     REPLY_MAX = 6,
     REFUSED_MS = 5000, /* operators are told for so long */
 };
+
+/* What a clock may say, in s: stamps of tags are exact in a double until then. */
+#define CLOCK_MAX_S UINT64_C(4000000000)
 
 struct digest {
     bool known;
@@ -42,6 +45,7 @@ struct value_redis {
     struct digest digests[VALUE_SCRIPT_COUNT];
     struct log_limit log;
     uint64_t refused_ms; /* until then it counts as refusing */
+    int64_t ahead_ms; /* its clock, of this node's; as last known */
 };
 
 /* Scripts. */
@@ -67,6 +71,7 @@ static void load(struct value_redis *redis)
 static void on_up(void *context)
 {
     load(context);
+    value_redis_read_clock(context);
 }
 
 void value_redis_command(struct value_redis *redis, const struct bytes *argv, size_t argc,
@@ -403,6 +408,32 @@ static void send(struct value_redis *redis, struct value_op *op)
     builder_reset(&channel);
 }
 
+/* The clock of Redis: all nodes go by it where the end of one's value is another's to judge. */
+
+static void on_clock(void *context, int status, const struct bus_reply *reply)
+{
+    struct value_redis *redis = context;
+    uint64_t seconds;
+    uint64_t us;
+    if (status == 0 && reply->type == BUS_ARRAY && reply->count == 2 &&
+        read_number(reply->items[0], &seconds) && read_number(reply->items[1], &us) &&
+        seconds <= CLOCK_MAX_S && us < 1000000) {
+        redis->ahead_ms =
+            (int64_t)(seconds * 1000 + us / 1000) - (int64_t)sched_wall(redis->shard->sched);
+    }
+}
+
+void value_redis_read_clock(struct value_redis *redis)
+{
+    const struct bytes argv[] = {BYTES("TIME")};
+    value_redis_command(redis, argv, ARRAY_LEN(argv), on_clock, redis);
+}
+
+static uint64_t clock_of(const struct value_redis *redis)
+{
+    return sched_wall(redis->shard->sched) + (uint64_t)redis->ahead_ms;
+}
+
 /* Tags: a value is added to all of them before it is written. */
 
 static void send_tags(struct value_redis *redis, struct value_op *op);
@@ -465,7 +496,7 @@ static void send_tag(struct value_redis *redis, struct value_op *op, struct byte
     add_number(&args, op->stamp);
     add(&args, since_of(op));
     add_number(&args, life);
-    add_number(&args, sched_wall(redis->shard->sched) << STAMP_SHIFT);
+    add_number(&args, clock_of(redis) << STAMP_SHIFT);
     value_redis_run(redis, VALUE_SCRIPT_TAG, args.argv, args.count, on_tagged, op);
     builder_reset(&set);
     builder_reset(&mark);
@@ -485,10 +516,10 @@ static void send_tags(struct value_redis *redis, struct value_op *op)
     op->parts--;
 }
 
-static uint64_t make_stamp(struct shard *shard, const struct value_op *op)
+static uint64_t make_stamp(const struct value_redis *redis, const struct value_op *op)
 {
-    uint64_t end =
-        sched_wall(shard->sched) + op->ttl_ms + shard->config->values.stale_ms + TAG_GRACE_MS;
+    struct shard *shard = redis->shard;
+    uint64_t end = clock_of(redis) + op->ttl_ms + shard->config->values.stale_ms + TAG_GRACE_MS;
     return end << STAMP_SHIFT | rand_below(&shard->rand, 1u << STAMP_SHIFT);
 }
 
@@ -496,7 +527,7 @@ void value_redis_ask(struct value_redis *redis, struct value_op *op)
 {
     op->backend = redis;
     if (op->verb == VALUE_PUT && op->tags != NULL) {
-        op->stamp = make_stamp(redis->shard, op);
+        op->stamp = make_stamp(redis, op);
         send_tags(redis, op);
     } else {
         send(redis, op);

@@ -45,6 +45,9 @@ void value_redis_ask(struct value_redis *redis, struct value_op *op);
 void value_redis_run(struct value_redis *redis, enum value_script script, const struct bytes *argv,
     size_t argc, bus_reply_fn fn, void *context);
 
+/* Ask Redis what time it is, now and then: stamps of tags go by its clock. */
+void value_redis_read_clock(struct value_redis *redis);
+
 /* Whether an answer says that Redis has forgotten the scripts: it is told them again. */
 bool value_redis_forgot(struct value_redis *redis, const struct bus_reply *reply);
 

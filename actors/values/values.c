@@ -600,6 +600,9 @@ void values_count_call(struct values *values, bool begun)
 void values_tidy(struct values *values)
 {
     value_memory_tidy(values->memory, now_of(values));
+    if (values->redis != NULL && value_redis_is_up(values->redis)) {
+        value_redis_read_clock(values->redis);
+    }
 }
 
 /* Whether operators are to know: changes are not heard, beyond the moment after a start or an

@@ -265,6 +265,7 @@ static void come_up(void)
     for (int index; (index = find("SCRIPT")) >= 0;) {
         answer(index, 0, &sha);
     }
+    ANSWER(find("TIME"), "7", "250000"); /* START_MS on this node */
     for (unsigned i = 0; i <= SLOTS; i++) {
         listener()->events->on_subscribed(listener()->context, BYTES("any"));
     }
@@ -553,6 +554,22 @@ Test(values_bus, a_value_is_added_to_its_tags_before_it_is_written)
     answer_number(0, 1);
     cr_assert_eq(world->played.count, 0);
     cr_assert_eq(end(one), VALUE_LEASE_LOST);
+    tear_down();
+}
+
+Test(values_bus, entries_of_tags_end_by_the_clock_of_redis)
+{
+    enum { REDIS_MS = 7250, LIFE_MS = 10000 + 500 + 60000, TIE_BITS = 10 };
+    set_up();
+    come_up();
+    struct one *one = ask(VALUE_PUT, "\nt\n", "x:1", 0);
+    int index = find("EVALSHA");
+    cr_assert_geq(index, 0);
+    char *const *words = world->played.commands[index].words;
+    cr_expect_eq(strtoull(words[6], NULL, 10) >> TIE_BITS, REDIS_MS + LIFE_MS, "%s", words[6]);
+    cr_expect_eq(strtoull(words[9], NULL, 10) >> TIE_BITS, REDIS_MS, "%s", words[9]);
+    answer_number(index, 0);
+    cr_expect_eq(end(one), VALUE_LEASE_LOST);
     tear_down();
 }
 
