@@ -77,6 +77,7 @@ struct bus_link {
 struct fake_redis {
     struct rand dice;
     struct fake_data data;
+    struct fake_values values;
     struct list buses;
     struct list links;
     unsigned lose_one_in;
@@ -115,6 +116,10 @@ static struct bus_reply *carry_out(struct fake_redis *redis, struct call *call)
     }
     if (bytes_eq_str(call->argv[0], "PUBSUB")) {
         return count_subscribers(redis, call->argv[2]);
+    }
+    if (fake_values_takes(call->argv, call->argc)) {
+        return fake_values_carry_out(
+            &redis->values, call->argv, call->argc, redis->data.now(redis->data.now_context));
     }
     return fake_data_carry_out(&redis->data, call->argv, call->argc, &call->blocked_until);
 }
@@ -431,6 +436,11 @@ bool fake_redis_step(struct fake_redis *redis)
 
 /* What tests do. */
 
+static void publish(void *context, struct bytes channel, struct bytes payload)
+{
+    fake_redis_publish(context, channel, payload);
+}
+
 struct fake_redis *fake_redis_create(uint64_t seed, uint64_t (*now)(void *context), void *context)
 {
     struct fake_redis *redis = mem_alloc(sizeof(*redis));
@@ -438,6 +448,8 @@ struct fake_redis *fake_redis_create(uint64_t seed, uint64_t (*now)(void *contex
     redis->data.history = 1;
     redis->data.now = now;
     redis->data.now_context = context;
+    redis->values.host.publish = publish;
+    redis->values.host.context = redis;
     list_init(&redis->buses);
     list_init(&redis->links);
     return redis;
@@ -450,6 +462,7 @@ void fake_redis_destroy(struct fake_redis *redis)
         mem_free(container_of(at, struct fake_bus, link));
     }
     fake_data_finish(&redis->data);
+    fake_values_finish(&redis->values);
     mem_free(redis);
 }
 
@@ -550,4 +563,9 @@ size_t fake_redis_channels(const struct fake_redis *redis)
 struct fake_data *fake_redis_data(struct fake_redis *redis)
 {
     return &redis->data;
+}
+
+struct fake_values *fake_redis_values(struct fake_redis *redis)
+{
+    return &redis->values;
 }

@@ -7,7 +7,7 @@
  * are late, links overtake each other, and order holds on each link alone. A link may drop: what
  * was under way is carried out or not, and answered UNAVAILABLE; messages are lost; it comes back
  * and subscribes again. The server knows what the actors use: pub/sub, streams, the two
- * scripts of leases (actors/lease.c), and the records of recovery.
+ * scripts of leases (actors/lease.c), the records of recovery, and values (fake_values.h).
  */
 #ifndef TESTS_SUPPORT_FAKE_BUS_H
 #define TESTS_SUPPORT_FAKE_BUS_H
@@ -15,6 +15,7 @@
 #include "actors/bus.h"
 #include "codec/base/rand.h"
 #include "tests/support/fake_data.h"
+#include "tests/support/fake_values.h"
 
 struct fake_redis;
 
@@ -58,5 +59,8 @@ void fake_redis_publish(struct fake_redis *redis, struct bytes channel, struct b
 /* The number of links open, and of channels subscribed on them. */
 size_t fake_redis_links(const struct fake_redis *redis);
 size_t fake_redis_channels(const struct fake_redis *redis);
+
+/* What it has of values. */
+struct fake_values *fake_redis_values(struct fake_redis *redis);
 
 #endif
