@@ -179,6 +179,13 @@ static void share(struct value_op *op, const struct value_result *result)
     }
 }
 
+/* Whether who begins at `begun_ms` may have what is answered to a question of `issued_ms`: one that
+ * has been under way for long may have been answered before the last change. */
+static bool may_share(uint64_t issued_ms, uint64_t begun_ms)
+{
+    return begun_ms < issued_ms + VALUE_LINK_GOOD_MS;
+}
+
 /* All of `ops` get what `result` says. */
 static void finish_all(struct values *values, struct list *ops, const struct value_result *result)
 {
@@ -211,7 +218,7 @@ static void begin_read(struct values *values, struct value_op *op)
     if (flight == NULL) {
         op->result.outcome = VALUE_NO_MEMORY;
         finish(values, op);
-    } else if (flight->reader != NULL) {
+    } else if (flight->reader != NULL && may_share(flight->reader->issued_ms, now_of(values))) {
         list_append(&flight->reader->followers, &op->link);
     } else {
         flight->reader = op;
@@ -294,13 +301,18 @@ static void ask_again(struct value_flight *flight)
     }
 }
 
-/* All who wait get what `result` says. */
-static void finish_waiters(struct value_flight *flight, const struct value_result *result)
+/* All who wait get what `result` says, but for those who came too late for it (may_share). */
+static void finish_waiters(
+    struct value_flight *flight, const struct value_result *result, uint64_t issued_ms)
 {
-    struct value_op *op;
-    while ((op = take_waiter(flight)) != NULL) {
-        share(op, result);
-        finish(flight->values, op);
+    list_for_each_safe (link, following, &flight->waiters) {
+        struct value_op *op = container_of(link, struct value_op, link);
+        if (may_share(issued_ms, op->until_ms - op->wait_ms)) {
+            list_remove(link);
+            flight->values->stats.waiting--;
+            share(op, result);
+            finish(flight->values, op);
+        }
     }
 }
 
@@ -313,7 +325,8 @@ static void lease_answered(struct value_flight *flight, struct value_op *op)
     switch ((int)op->result.outcome) {
     case VALUE_HIT:
         keep(values, flight, op, op->result.body);
-        finish_waiters(flight, &op->result);
+        again = true; /* of those who came too late for it */
+        finish_waiters(flight, &op->result, op->issued_ms);
         finish(values, op);
         break;
     case VALUE_FILL:
@@ -326,7 +339,8 @@ static void lease_answered(struct value_flight *flight, struct value_op *op)
         break;
     default: /* what it was, or Redis does not answer: nobody waits */
         op->result.outcome = op->result.outcome == VALUE_STALE ? VALUE_STALE : VALUE_MISS;
-        finish_waiters(flight, &op->result);
+        again = op->result.outcome == VALUE_STALE;
+        finish_waiters(flight, &op->result, again ? op->issued_ms : now_of(values));
         finish(values, op);
         break;
     }
@@ -346,6 +360,7 @@ static void ask_lease(struct value_flight *flight, struct value_op *op)
         return;
     }
     flight->busy++;
+    op->issued_ms = now_of(values);
     value_local_ask(values->local, op);
     flight->busy--;
     lease_answered(flight, op);
@@ -556,7 +571,7 @@ static void end_waiting(struct values *values)
     const struct value_result nothing = {.outcome = VALUE_MISS};
     size_t cursor = 0;
     for (struct value_flight *flight; (flight = map_next(&values->flights, &cursor)) != NULL;) {
-        finish_waiters(flight, &nothing);
+        finish_waiters(flight, &nothing, now_of(values));
         release_flight(flight);
     }
 }

@@ -226,3 +226,45 @@ Test(values_bus, of_those_who_wait_one_fills_when_the_time_of_the_first_is_over)
     cr_assert_eq(played_end(two), VALUE_STALE);
     played_tear_down();
 }
+
+Test(values_bus, an_old_question_is_not_answered_to_who_comes_later)
+{
+    played_set_up();
+    played_come_up();
+    struct played_ask *first = played_get();
+    played_move(VALUE_LINK_GOOD_MS - 1);
+    struct played_ask *second = played_get(); /* shares it */
+    played_move(1);
+    struct played_ask *third = played_get(); /* it may have been answered before the last change */
+    PLAYED_ANSWER(played_find_read(), "V", "1", "0", "7", "99", "5000");
+    cr_assert_eq(played_end(first), VALUE_HIT);
+    cr_assert_eq(played_end(second), VALUE_HIT);
+    cr_assert_not(third->done);
+    PLAYED_ANSWER(played_find_read(), "M");
+    cr_assert_eq(played_end(third), VALUE_MISS);
+    played_tear_down();
+}
+
+Test(values_bus, nor_is_an_old_question_for_a_lease)
+{
+    played_set_up();
+    played_come_up();
+    struct played_ask *asks[4];
+    asks[0] = played_ask(VALUE_LEASE, NULL, "", 0);
+    asks[1] = played_ask(VALUE_LEASE, NULL, "", 5000); /* waits for what that one is told */
+    played_move(VALUE_LINK_GOOD_MS);
+    asks[2] = played_ask(VALUE_LEASE, NULL, "", 5000);
+    asks[3] = played_ask(VALUE_LEASE, NULL, "", 5000);
+    played_bring_probes();
+    cr_assert_eq(played_redis->count, 1);
+    PLAYED_ANSWER(played_find("EVALSHA"), "V", "1", "0", "7", "99", "5000");
+    cr_assert_eq(played_end(asks[0]), VALUE_HIT);
+    cr_assert_eq(played_end(asks[1]), VALUE_HIT);
+    cr_assert_not(asks[2]->done || asks[3]->done);
+    PLAYED_ANSWER(played_find("EVALSHA"), "V", "2", "0", "8", "99", "5000"); /* one for both */
+    for (unsigned i = 2; i < 4; i++) {
+        cr_assert(bytes_eq(buf_bytes(asks[i]->op.result.body.bytes), BYTES("2")));
+        cr_assert_eq(played_end(asks[i]), VALUE_HIT);
+    }
+    played_tear_down();
+}
