@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Values on three nodes over one Redis, whose connections drop, lag and stand still: no read is
- * older than a second, everybody is answered, and counters count what was acknowledged.
+ * Values on three nodes over one Redis, which forgets its scripts and whose connections drop, lag
+ * and stand still: no read is older than a second, everybody is answered, counters count what was
+ * acknowledged, and tags find all that have them.
  */
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -24,11 +25,13 @@ enum {
     NODES = 3,
     SHARDS = 2,
     KEYS = 5,
+    COUNTER = KEYS, /* the key of one that is only counted on */
     SLOTS = 4,
     ROUNDS = 40, /* each of them busy, then quiet */
     STEPS = 300,
-    SEEDS = 12,
+    SEEDS = 24,
     TTL_MS = 4000,
+    LONG_TTL_MS = 20000,
     STALE_MS = 500,
     FILL_MS = 400,
     WAIT_MS = 3000,
@@ -61,18 +64,22 @@ struct dropped {
 };
 
 static struct nodes *nodes;
-static struct history histories[KEYS];
+static struct history histories[KEYS + 1];
 static int64_t next_number;
 static unsigned under_way;
 static uint64_t hits;
 static uint64_t filled;
 static bool calm; /* nothing fails any more */
+static int64_t counted; /* increments of the counter that were acknowledged, */
+static int64_t unknown; /* and those of which nothing is known */
+static unsigned forgot;
+static uint64_t found_by_tag;
 
 /* What Redis has. */
 
 static unsigned key_of(struct bytes name)
 {
-    CHECK(name.len == 6); /* "/key:N" */
+    CHECK(name.len == 6); /* "/key:N", "/cnt:N" */
     return (unsigned)(name.at[5] - '0');
 }
 
@@ -114,7 +121,7 @@ static struct asked *make_asked(enum value_verb verb, unsigned key)
 {
     struct asked *asked = mem_alloc(sizeof(*asked));
     char name[16];
-    (void)snprintf(name, sizeof(name), "key:%u", key);
+    (void)snprintf(name, sizeof(name), "%s:%u", key == COUNTER ? "cnt" : "key", key);
     asked->key = key;
     asked->begun_ms = nodes->now_ms;
     asked->op.verb = verb;
@@ -141,6 +148,7 @@ static void put(unsigned key, const char *token)
     (void)snprintf(text, sizeof(text), "%" PRId64, next_number);
     next_number += 1000000; /* counting on from there makes no other one */
     asked->op.body.bytes = buf_new(bytes_str(text));
+    asked->op.ttl_ms = nodes_dice(nodes, 2) == 0 ? TTL_MS : LONG_TTL_MS;
     asked->op.tags = nodes_dice(nodes, 2) == 0 ? buf_new(BYTES("\nodd\n")) : NULL;
     strcpy(asked->op.token, token);
     begin(asked);
@@ -167,6 +175,10 @@ static void check(const struct asked *asked)
             "key %u: %" PRId64 " is older than a second, at %" PRIu64 ", begun at %" PRIu64,
             asked->key, number, nodes->now_ms, asked->begun_ms);
         hits++;
+    }
+    if (asked->key == COUNTER && asked->op.verb == VALUE_INCREMENT) {
+        counted += result->outcome == VALUE_DONE;
+        unknown += result->outcome == VALUE_UNKNOWN;
     }
     cr_assert(!calm || (result->outcome != VALUE_UNAVAILABLE && result->outcome != VALUE_UNKNOWN));
     uint64_t late_ms = nodes->now_ms - asked->begun_ms;
@@ -225,6 +237,8 @@ static void open(uint64_t seed)
     next_number = 1000000;
     under_way = 0;
     calm = false;
+    counted = 0;
+    unknown = 0;
     nodes = nodes_create(seed, &options);
     fake_redis_values(nodes->redis)->host.changed = on_changed;
     for (unsigned node = 0; node < NODES; node++) {
@@ -276,6 +290,14 @@ static void close(void)
     nodes_destroy(nodes);
 }
 
+static void count(void)
+{
+    struct asked *asked = make_asked(VALUE_INCREMENT, COUNTER);
+    asked->op.by = 1;
+    asked->op.ttl_ms = UINT32_MAX;
+    begin(asked);
+}
+
 static void ask_something(void)
 {
     unsigned key = (unsigned)nodes_dice(nodes, KEYS);
@@ -288,6 +310,7 @@ static void ask_something(void)
         struct asked *asked = make_asked(VALUE_INCREMENT, key);
         asked->op.by = 1;
         begin(asked);
+        count();
     } else if (what < 30) {
         begin(make_asked(VALUE_DELETE, key));
     } else if (what < 38) {
@@ -302,8 +325,10 @@ static void ask_something(void)
 static void disturb(void)
 {
     unsigned node = (unsigned)nodes_dice(nodes, NODES);
-    uint64_t what = nodes_dice(nodes, 6);
-    if (what == 0) {
+    uint64_t what = nodes_dice(nodes, 7);
+    if (what == 6) {
+        fake_redis_values(nodes->redis)->forgotten = true;
+    } else if (what == 0) {
         fake_redis_drop(nodes->redis, node, 2);
     } else if (what == 1) {
         fake_redis_set_lag(nodes->redis, (unsigned)nodes_dice(nodes, 3) * 20);
@@ -367,6 +392,20 @@ static void run(uint64_t seed)
     }
     calm_down();
     cr_assert_eq(under_way, 0, "seed %" PRIu64 ": %u are not answered", seed, under_way);
+    const struct history *counter = &histories[COUNTER];
+    int64_t number = counter->count > 0 ? counter->list[counter->count - 1].number : 0;
+    cr_assert(number >= counted && number <= counted + unknown,
+        "seed %" PRIu64 ": %" PRId64 " of %" PRId64 " to %" PRId64, seed, number, counted,
+        counted + unknown);
+    size_t tagged =
+        fake_values_tagged(fake_redis_values(nodes->redis), BYTES("odd"), nodes->now_ms);
+    let_go(true); /* there is none that the tag does not find */
+    nodes_settle(nodes);
+    cr_assert_eq(under_way, 0);
+    cr_assert_eq(
+        fake_values_tagged(fake_redis_values(nodes->redis), BYTES("odd"), nodes->now_ms), 0);
+    found_by_tag += tagged;
+    forgot += fake_redis_values(nodes->redis)->forgot;
 }
 
 Test(value_nodes, no_read_is_older_than_a_second)
@@ -380,6 +419,8 @@ Test(value_nodes, no_read_is_older_than_a_second)
     }
     cr_assert_gt(hits, 0);
     cr_assert_gt(filled, 0);
+    cr_assert_gt(forgot, 0);
+    cr_assert_gt(found_by_tag, 0);
 }
 
 Test(value_nodes, agree_when_all_is_calm)

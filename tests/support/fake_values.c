@@ -427,12 +427,31 @@ static struct bus_reply *do_zscan(const struct fake_values *values, struct bytes
     return reply;
 }
 
-/* Every key: who asks looks at their names again. */
-static struct bus_reply *do_scan(const struct fake_values *values)
+/* Whether the key is one of `pattern`: "v:{*}:v:" and the beginning of names, nothing escaped. */
+static bool matches(const char *key, struct bytes pattern)
 {
-    struct bus_reply *reply = scan_reply(values->count);
+    static const char mark[] = "}:v:";
+    const char *name = strstr(key, mark);
+    const char *beginning = memmem(pattern.at, pattern.len, mark, strlen(mark));
+    CHECK(beginning != NULL && pattern.at[pattern.len - 1] == '*');
+    size_t len = pattern.len - 1 - (size_t)(beginning - pattern.at);
+    return name != NULL && strncmp(name, beginning, len) == 0;
+}
+
+/* SCAN cursor MATCH pattern COUNT count */
+static struct bus_reply *do_scan(const struct fake_values *values, struct bytes pattern)
+{
+    size_t count = 0;
     for (size_t i = 0; i < values->count; i++) {
-        reply->items[1]->items[i] = fake_reply_text(BUS_STRING, bytes_str(values->items[i].key));
+        count += matches(values->items[i].key, pattern);
+    }
+    struct bus_reply *reply = scan_reply(count);
+    size_t at = 0;
+    for (size_t i = 0; i < values->count; i++) {
+        if (matches(values->items[i].key, pattern)) {
+            reply->items[1]->items[at++] =
+                fake_reply_text(BUS_STRING, bytes_str(values->items[i].key));
+        }
     }
     return reply;
 }
@@ -515,7 +534,12 @@ struct bus_reply *fake_values_carry_out(
     struct fake_values *values, const struct bytes *argv, size_t argc, uint64_t now_ms)
 {
     if (bytes_eq_str(argv[0], "SCRIPT")) {
+        values->forgotten = false;
         return do_load(argv[2]);
+    }
+    if (values->forgotten && bytes_eq_str(argv[0], "EVALSHA")) {
+        values->forgot++;
+        return fake_reply_text(BUS_ERROR, BYTES("NOSCRIPT No matching script. Please use EVAL."));
     }
     if (bytes_eq_str(argv[0], "TIME")) {
         return do_time(now_ms);
@@ -524,12 +548,22 @@ struct bus_reply *fake_values_carry_out(
         return do_zscan(values, argv[1]);
     }
     if (bytes_eq_str(argv[0], "SCAN")) {
-        return do_scan(values);
+        return do_scan(values, argv[3]);
     }
     size_t keys = number_of(argv[2]);
     const struct at_work work = {
         .values = values, .keys = argv + ARGS, .argv = argv + ARGS + keys - 1, .now_ms = now_ms};
     return do_script(&work, (enum value_script)script_asked(argv, argc), argc - ARGS - keys);
+}
+
+size_t fake_values_tagged(const struct fake_values *values, struct bytes tag, uint64_t now_ms)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < values->count; i++) {
+        const struct fake_value *item = &values->items[i];
+        count += item->value.at != NULL && item->gone_ms > now_ms && has_tag(item, tag);
+    }
+    return count;
 }
 
 void fake_values_finish(struct fake_values *values)

@@ -6,6 +6,10 @@
 #ifndef TESTS_SUPPORT_FAKE_VALUES_H
 #define TESTS_SUPPORT_FAKE_VALUES_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "actors/bus.h"
 #include "codec/base/bytes.h"
 
@@ -29,6 +33,8 @@ struct fake_values {
     size_t count;
     struct fake_tagging *taggings; /* entries of tags, and marks */
     size_t tagging_count;
+    bool forgotten; /* the scripts, as by SCRIPT FLUSH, until they are told again */
+    unsigned forgot; /* how often that was answered */
 };
 
 /* Whether a command is about values. */
@@ -37,6 +43,9 @@ bool fake_values_takes(const struct bytes *argv, size_t argc);
 /* Carry it out at `now_ms`. */
 struct bus_reply *fake_values_carry_out(
     struct fake_values *values, const struct bytes *argv, size_t argc, uint64_t now_ms);
+
+/* How many values have the tag at `now_ms`, ended or not. */
+size_t fake_values_tagged(const struct fake_values *values, struct bytes tag, uint64_t now_ms);
 
 /* Free everything. */
 void fake_values_finish(struct fake_values *values);
