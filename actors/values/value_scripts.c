@@ -8,6 +8,10 @@
 /* The time: `us` and `now` in ms. */
 #define TIME "local t=redis.call('time') local us=t[1]*1000000+t[2] local now=math.floor(us/1000) "
 
+/* So long may a write be under way behind its tags: another one of the same key may have taken its
+ * entry over, which has to stay until then. */
+#define LATE_US "60000000"
+
 /* The next version `n` behind the text or nothing in `before`. */
 #define NEXT(before)                                                                               \
     "if " before " and us<=tonumber(" before ") then us=" before "+1 end "                         \
@@ -39,7 +43,8 @@ const char *const value_scripts[VALUE_SCRIPT_COUNT] = {
         "if h[6] then redis.call('hdel',KEYS[1],'l','le') end return {0,0} end " NEXT(
             "h[5]") "redis.call('del',KEYS[1]) redis.call('publish',ARGV[3],n..' '..ARGV[4]) "
                     "if not h[1] then return {0,0} end "
-                    "return {h[4]-now>0 and 1 or 0,h[3]==ARGV[2] and 1 or 0}",
+                    "return {h[4]-now>0 and 1 or 0,h[3]==ARGV[2] and us-h[5]>" LATE_US
+                    " and 1 or 0}",
 
     [VALUE_SCRIPT_INCREMENT] =
         "local h=redis.call('hmget',KEYS[1],'v','z','n','e') " TIME "local e=h[4] "

@@ -20,7 +20,7 @@
 enum value_script {
     VALUE_SCRIPT_READ, /* key */
     VALUE_SCRIPT_WRITE, /* key; bytes packed ttl stale tags stamp if token channel name */
-    VALUE_SCRIPT_DROP, /* key; tag stamp channel name: how many went, whether of that stamp */
+    VALUE_SCRIPT_DROP, /* key; tag stamp channel name: how many went, whether its entry may go */
     VALUE_SCRIPT_INCREMENT, /* key; by ttl stale channel name */
     VALUE_SCRIPT_LEASE, /* key; token fill */
     VALUE_SCRIPT_RELEASE, /* key; token channel name: M, whoever fills it */

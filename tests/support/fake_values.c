@@ -15,7 +15,14 @@
 #include "codec/base/mem.h"
 #include "tests/support/fake_data.h"
 
-enum { TOKEN_TEXT = 64, NUMBER_TEXT = 24, PAYLOAD_TEXT = 400, ARGS = 3, SHA_LEN = 40 };
+enum {
+    TOKEN_TEXT = 64,
+    NUMBER_TEXT = 24,
+    PAYLOAD_TEXT = 400,
+    ARGS = 3,
+    SHA_LEN = 40,
+    UNTAG_US = 60000000
+};
 
 struct fake_value {
     char key[FAKE_NAME_MAX];
@@ -279,7 +286,8 @@ static struct bus_reply *do_drop(const struct at_work *work)
         return pair(0, 0);
     }
     bool fresh = is_fresh(work, item);
-    bool same = there && argv[2].len > 0 && item->stamp == number_of(argv[2]);
+    bool same = there && argv[2].len > 0 && item->stamp == number_of(argv[2]) &&
+                work->now_ms * 1000 > item->version + UNTAG_US;
     uint64_t version = next_version(work, item);
     drop_item(work->values, item);
     tell(work, argv[4], bytes_of(NULL, 0), 0);
