@@ -263,6 +263,37 @@ Test(value_reads, are_of_what_was_there_meanwhile)
     }
 }
 
+Test(value_reads, that_are_under_way_when_all_ends_are_told_nobody)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        open(seed);
+        for (unsigned at = 0; at < DEVICES; at++) {
+            connect(at);
+        }
+        for (unsigned i = 0; i < 200; i++) {
+            ask((unsigned)nodes_dice(nodes, DEVICES), (unsigned)nodes_dice(nodes, KEYS));
+            (void)nodes_step(nodes);
+        }
+        for (unsigned at = 0; at < DEVICES; at += nodes_dice(nodes, 2) + 1) {
+            disconnect(at);
+        }
+        for (unsigned i = 0; i < SHARDS; i++) {
+            values_close(nodes_on(nodes, 0, i)->values);
+        }
+        for (unsigned i = 0; i < SHARDS; i++) {
+            struct shard *shard = nodes_on(nodes, 0, i);
+            values_destroy(shard->values);
+            shard->values = NULL;
+        }
+        for (unsigned at = 0; at < DEVICES; at++) {
+            if (devices[at].connected) {
+                disconnect(at);
+            }
+        }
+        nodes_destroy(nodes);
+    }
+}
+
 /* Room for answers. */
 
 struct tally {
