@@ -27,7 +27,9 @@ struct stream_session {
     struct outbox outbox; /* frames of /ws; `busy` while something waits in the connection */
     struct timer timer;
     uint64_t slow_due_ms; /* the outbox is full and must be relieved by then; 0: it is not */
-    bool waiting; /* the connection has something to write */
+    uint32_t event_len; /* of the event that the connection was given last */
+    uint32_t held; /* bytes of it that outbox.limits.max lacks, while `waiting` */
+    bool waiting; /* the kernel has not taken that event */
     bool counted; /* in stats.streams of session.part */
     struct builder told; /* the place of the last id */
     struct app_wishes wishes; /* in `text` */

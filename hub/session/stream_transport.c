@@ -164,12 +164,28 @@ static void arm(struct stream_session *stream)
     }
 }
 
-/* Until the connection has taken what it has. */
+/*
+ * Until the connection has taken what it has: all of that event is in memory till then, so the
+ * outbox may have so much less, and both together what a connection may.
+ */
 static void wait(struct stream_session *stream)
 {
+    struct outbox_limits *limits = &stream->outbox.limits;
+    if (!stream->waiting) {
+        stream->held = stream->event_len < limits->max ? stream->event_len : limits->max;
+        limits->max -= stream->held;
+    }
     stream->waiting = true;
     stream->outbox.busy = true;
     arm(stream);
+}
+
+static void stop_waiting(struct stream_session *stream)
+{
+    stream->waiting = false;
+    stream->outbox.busy = false;
+    stream->outbox.limits.max += stream->held;
+    stream->held = 0;
 }
 
 static void send_event(struct stream_session *stream)
@@ -190,8 +206,8 @@ static void send_event(struct stream_session *stream)
     /* The outbox of the connection is empty: it takes one of any size. */
     (void)outbox_append(
         connection_outbox(stream->connection), dirty_of(stream), chunk, 0, chunk->len);
+    stream->event_len = chunk->len;
     chunk_unref(chunk);
-    wait(stream);
 }
 
 /* The connection may have taken what it had. */
@@ -200,10 +216,19 @@ static void look(struct stream_session *stream)
     if (!stream->waiting || connection_outbox(stream->connection)->bytes > 0) {
         return;
     }
-    stream->waiting = false;
-    stream->outbox.busy = false;
+    stop_waiting(stream);
     if (stream->outbox.bytes > 0 && stream->session.phase == SESSION_OPEN) {
         send_event(stream);
+    }
+}
+
+static void on_overflowed(struct outbox *outbox)
+{
+    struct stream_session *stream = container_of(outbox, struct stream_session, outbox);
+    struct session *session = &stream->session;
+    uint64_t ms = slow_full_ms(session->part->shard, stream->slow_due_ms);
+    if (session->phase == SESSION_OPEN) {
+        (void)session->part->events->slow(session, ms, true);
     }
 }
 
@@ -212,6 +237,9 @@ static void on_flush(struct outbox *outbox)
     struct stream_session *stream = container_of(outbox, struct stream_session, outbox);
     if (connection_outbox(stream->connection)->bytes > 0) {
         wait(stream);
+        if (outbox->bytes > outbox->limits.max) { /* it came before that event was seen to wait */
+            on_overflowed(outbox);
+        }
     } else if (stream->session.phase == SESSION_OPEN) {
         send_event(stream);
     }
@@ -230,16 +258,6 @@ static void on_relieved(struct outbox *outbox)
     struct stream_session *stream = container_of(outbox, struct stream_session, outbox);
     stream->slow_due_ms = 0;
     stream->session.part->events->relieved(&stream->session);
-}
-
-static void on_overflowed(struct outbox *outbox)
-{
-    struct stream_session *stream = container_of(outbox, struct stream_session, outbox);
-    struct session *session = &stream->session;
-    uint64_t ms = slow_full_ms(session->part->shard, stream->slow_due_ms);
-    if (session->phase == SESSION_OPEN) {
-        (void)session->part->events->slow(session, ms, true);
-    }
 }
 
 static const struct outbox_ops outbox_ops = {
@@ -414,8 +432,8 @@ static void move(struct session *session, unsigned shard)
 {
     struct stream_session *stream = stream_of(session);
     timer_cancel(session_wheel(session), &stream->timer);
+    stop_waiting(stream);
     drop_waiting(stream);
-    stream->waiting = false;
     count(stream, false);
     connection_move(stream->connection, shard, on_arrived, stream);
 }

@@ -277,6 +277,57 @@ Test(stream, who_has_more_waiting_than_may_gets_no_id_for_what_is_missing)
         "data: [[\"first\"]]\n\n" CLOSING("4508", "slow consumer, resume from your position"));
 }
 
+static void emit_big(unsigned times, bool turns)
+{
+    char big[1000];
+    snprintf(big, sizeof(big), "[\"b\",\"%0900d\"]", 1);
+    struct event *event;
+    cr_assert_eq(event_from_json(bytes_str(big), NULL, 0, 0, &event), 0);
+    for (unsigned i = 0; i < times; i++) {
+        (void)socket_emit(world_socket, event);
+        if (turns) {
+            fake_pass(0);
+        }
+    }
+    event_unref(event);
+    fake_pass(0);
+}
+
+/* 16 KiB may wait: 13 of these, no 18, wherever they wait. */
+Test(stream, the_event_in_the_connection_counts_as_waiting)
+{
+    for (unsigned turns = 0; turns < 2; turns++) {
+        unsigned peer = open_stream("");
+        fake_stall(peer, true);
+        emit_big(8, false); /* one event, which the kernel does not take */
+        world_assert_open(peer);
+        emit_big(5, turns);
+        world_assert_open(peer);
+        emit_big(5, turns);
+        world_assert_closing(peer, CLOSE_SLOW);
+    }
+    unsigned peer = open_stream("");
+    fake_stall(peer, true);
+    emit_big(8, false);
+    emit_big(10, false); /* before the first was seen to wait */
+    world_assert_closing(peer, CLOSE_SLOW);
+}
+
+Test(stream, an_event_that_was_taken_counts_no_more)
+{
+    unsigned peer = open_stream("");
+    for (unsigned i = 0; i < 3; i++) {
+        fake_stall(peer, true);
+        emit_big(8, false);
+        emit_big(5, true);
+        fake_stall(peer, false);
+        fake_pass(1);
+        fake_pass(1);
+        emit_big(14, false);
+        world_assert_open(peer);
+    }
+}
+
 Test(stream, one_that_ends_while_its_place_is_asked_says_nothing_behind_its_end)
 {
     unsigned peer = open_stream("");
