@@ -256,6 +256,9 @@ struct event *server_events_error(const struct server_error *error)
     if (error->field.len > 0) {
         json_write_text(&out, "field", error->field);
     }
+    if (error->room.len > 0) {
+        json_write_text(&out, "roomId", error->room);
+    }
     if (error->retry_ms > 0) {
         json_write_u64(&out, "retryAfter", error->retry_ms);
     }
@@ -263,11 +266,14 @@ struct event *server_events_error(const struct server_error *error)
     return end_object(&out, ERROR, 0);
 }
 
-struct event *server_events_rate_limited(struct bytes event, uint64_t retry_ms)
+struct event *server_events_rate_limited(struct bytes event, struct bytes room, uint64_t retry_ms)
 {
     struct builder out = {0};
     begin_object(&out, RATE_LIMITED);
     json_write_text(&out, "event", event);
+    if (room.len > 0) {
+        json_write_text(&out, "roomId", room);
+    }
     json_write_u64(&out, "retryAfter", retry_ms);
     return end_object(&out, RATE_LIMITED, 0);
 }

@@ -83,11 +83,14 @@ struct server_error {
     struct bytes message;
     struct bytes field; /* of the argument; empty: no single one is at fault */
     uint64_t retry_ms; /* 0: nothing is said of it */
+    struct bytes room; /* that it is about; empty: nothing is said of it */
     struct bytes event; /* that is refused */
 };
 
 MUST_CHECK struct event *server_events_error(const struct server_error *error);
-MUST_CHECK struct event *server_events_rate_limited(struct bytes event, uint64_t retry_ms);
+/* `room` as in server_error. */
+MUST_CHECK struct event *server_events_rate_limited(
+    struct bytes event, struct bytes room, uint64_t retry_ms);
 
 /* Rooms, as clients name them. */
 

@@ -10,6 +10,7 @@
 #include "actors/shard.h"
 #include "codec/json_scan.h"
 #include "codec/json_write.h"
+#include "codec/names.h"
 #include "codec/server_events.h"
 
 struct bytes call_argument(const struct event *event)
@@ -61,22 +62,37 @@ void call_refuse_event(struct socket *socket, const uint64_t *id, struct bytes e
                           .message = bytes_str(refusal->message),
                           .field = bytes_str(refusal->field),
                           .retry_ms = refusal->retry_ms,
+                          .room = socket->ops->one_way ? refusal->room : bytes_of(NULL, 0),
                           .event = event}));
 }
 
-static void refuse(const struct client_call *call, const struct call_refusal *refusal)
+struct bytes call_room(const struct event *event, char *at)
 {
-    call_refuse_event(call->socket, call->has_id ? &call->id : NULL, call->event->name, refusal);
+    struct bytes argument = call_argument(event);
+    struct bytes value;
+    struct bytes room;
+    bool named = json_scan_kind(argument) == JSON_SCAN_OBJECT &&
+                 json_scan_get(argument, "roomId", &value) == 0 &&
+                 json_scan_string(value, at, NAMES_ROOM_MAX, &room) == 0;
+    return named ? room : bytes_of(NULL, 0);
+}
+
+void call_refuse_as(const struct client_call *call, const struct call_refusal *refusal)
+{
+    char at[NAMES_ROOM_MAX];
+    struct call_refusal whole = *refusal;
+    whole.room = call->has_id ? bytes_of(NULL, 0) : call_room(call->event, at);
+    call_refuse_event(call->socket, call->has_id ? &call->id : NULL, call->event->name, &whole);
 }
 
 void call_refuse(const struct client_call *call, enum error_code code, const char *message)
 {
-    refuse(call, &(struct call_refusal){.code = code, .message = message});
+    call_refuse_as(call, &(struct call_refusal){.code = code, .message = message});
 }
 
 void call_refuse_field(const struct client_call *call, const char *field, const char *allowed)
 {
-    refuse(call,
+    call_refuse_as(call,
         &(struct call_refusal){.code = ERROR_INVALID_FIELD, .message = allowed, .field = field});
 }
 

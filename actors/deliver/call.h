@@ -29,6 +29,7 @@ struct call_refusal {
     const char *message;
     const char *field; /* of the argument; NULL: no single one is at fault */
     uint64_t retry_ms; /* may be repeated then; 0: nothing is said of it */
+    struct bytes room; /* that it is about, for clients that cannot ask for an answer; empty: none */
 };
 
 /*
@@ -41,10 +42,19 @@ void call_refuse_event(struct socket *socket, const uint64_t *id, struct bytes e
 /* The first argument of a JSON event, or an empty slice. */
 struct bytes call_argument(const struct event *event);
 
+/*
+ * The room that `event` is about: `roomId` of its argument, in `at` of NAMES_ROOM_MAX bytes; empty:
+ * it names none, or nothing that fits.
+ */
+struct bytes call_room(const struct event *event, char *at);
+
 /* Ack with `result` (JSON object text) if an ack was asked for. */
 void call_answer(const struct client_call *call, struct bytes result);
 
-/* call_refuse_event for the call: no single member of its argument is at fault. */
+/* call_refuse_event for the call, and for the room that it is about. */
+void call_refuse_as(const struct client_call *call, const struct call_refusal *refusal);
+
+/* The same: no single member of its argument is at fault. */
 void call_refuse(const struct client_call *call, enum error_code code, const char *message);
 
 /* The same with `invalid_field`: `field` of the argument is missing or not what is `allowed`. */

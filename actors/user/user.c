@@ -24,6 +24,7 @@
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/names.h"
 #include "codec/server_events.h"
 #include "sql/store.h"
 
@@ -219,7 +220,10 @@ static const struct rate *rate_of(const struct actor_config *config, enum user_b
 
 static void tell_rate_limited(const struct client_call *call, uint64_t retry_ms)
 {
-    call_emit(call->socket, server_events_rate_limited(call->event->name, retry_ms));
+    char at[NAMES_ROOM_MAX];
+    bool listens = call->socket->ops->one_way; /* nothing else says which of its rooms it is */
+    struct bytes room = listens ? call_room(call->event, at) : bytes_of(NULL, 0);
+    call_emit(call->socket, server_events_rate_limited(call->event->name, room, retry_ms));
     if (call->has_id) {
         call_refuse_event(call->socket, &call->id, call->event->name,
             &(struct call_refusal){.code = ERROR_RATE_LIMITED,

@@ -268,7 +268,7 @@ static bool wait_for_join(const struct client_call *call, struct bytes room,
         return false;
     }
     if (!may_wait(user_of(call->socket), event_cost(call->event))) {
-        call_refuse_event(call->socket, call->has_id ? &call->id : NULL, call->event->name,
+        call_refuse_as(call,
             &(struct call_refusal){.code = ERROR_RATE_LIMITED,
                 .message = "Too much waits for rooms that are being joined",
                 .retry_ms = WAITING_RETRY_MS});
@@ -488,16 +488,17 @@ static void leave(struct socket *socket, struct bytes room, uint64_t token)
 }
 
 /* Who did not ask for the room is not told that it is not in it: it comes back, and asks again. */
-static void tell_refused(struct socket *socket, uint64_t token, int status)
+static void tell_refused(struct socket *socket, struct bytes room, uint64_t token, int status)
 {
-    static const struct call_refusal full = {.code = ERROR_FORBIDDEN, .message = "Room is full"};
-    static const struct call_refusal no_memory = {
-        .code = ERROR_UNAVAILABLE, .message = "Out of memory, try again"};
+    bool full = status != STATUS_NOMEM;
+    const struct call_refusal refusal = {.code = full ? ERROR_FORBIDDEN : ERROR_UNAVAILABLE,
+        .message = full ? "Room is full" : "Out of memory, try again",
+        .room = wire_name_client(room)};
     uint64_t id = token & ~TOKEN_HAS_ID;
     if (!(token & TOKEN_SILENT)) {
         call_refuse_event(socket, token & TOKEN_HAS_ID ? &id : NULL, BYTES("join_room"),
-            status == STATUS_NOMEM ? &no_memory : &full);
-    } else if (status == STATUS_NOMEM) {
+            &refusal);
+    } else if (!full) {
         socket_missed(socket);
     }
 }
@@ -507,7 +508,7 @@ static void refuse_join(struct user *user, struct socket *socket, struct joining
     struct bytes room, uint64_t token, int status)
 {
     socket->joins -= socket->joins > 0;
-    tell_refused(socket, token, status);
+    tell_refused(socket, room, token, status);
     if (joining != NULL) {
         carry_out(user, socket, joining); /* which is refused */
     }

@@ -199,7 +199,7 @@ bool stream_app_wants(void *context, const struct app_wishes *wishes, struct byt
     }
     /* What a client must know in any case: of the stream itself, and what was refused. */
     if (wishes->events.len == 0 || bytes_starts(name, BYTES("hub:")) ||
-        bytes_eq(name, BYTES("error"))) {
+        bytes_eq(name, BYTES("error")) || bytes_eq(name, BYTES("rate_limited"))) {
         return true;
     }
     struct bytes events = wishes->events;

@@ -11,6 +11,7 @@
 #include "actors/recover/recovery_bus.h"
 #include "codec/base/status.h"
 #include "codec/http1.h"
+#include "codec/names.h"
 #include "codec/query.h"
 #include "codec/wire.h"
 #include "hub/net/http_answer.h"
@@ -25,7 +26,6 @@
 
 enum {
     NAMES_MAX = 32, /* rooms, and events, of a stream */
-    NAME_MAX_BYTES = 256,
     PLACE_MAX = 4096,
 };
 
@@ -79,6 +79,8 @@ static bool has_control(struct bytes text)
     return false;
 }
 
+_Static_assert(NAMES_EVENT_MAX <= NAMES_ROOM_MAX, "both are read into the room of one");
+
 /* Take the next of names with commas between them, in which "%2C" is a comma of the name. */
 static bool next_name(struct bytes *list, struct bytes *ret_raw)
 {
@@ -92,18 +94,18 @@ static bool next_name(struct bytes *list, struct bytes *ret_raw)
     return true;
 }
 
-/* Read a list of names; false: it is not one. */
-static bool read_names(struct bytes list, struct builder *out)
+/* Read a list of names of at most `most` bytes; false: it is not one. */
+static bool read_names(struct bytes list, size_t most, struct builder *out)
 {
     struct bytes raw;
     unsigned count = 0;
     while (next_name(&list, &raw)) {
-        char at[NAME_MAX_BYTES];
+        char at[NAMES_ROOM_MAX];
         struct bytes name;
         if (raw.len == 0) {
             continue;
         }
-        if (++count > NAMES_MAX || query_decode(raw, at, sizeof(at), &name) != 0 ||
+        if (++count > NAMES_MAX || query_decode(raw, at, most, &name) != 0 ||
             has_control(name)) {
             return false;
         }
@@ -148,11 +150,11 @@ static void read_place(const struct http_request *request, struct stream_query *
 static bool read_query(struct http_request *request, struct stream_query *query)
 {
     *query = (struct stream_query){0};
-    if (!read_names(raw_parameter(request, "rooms"), &query->rooms)) {
-        blame(query, "rooms", "rooms is a list of at most 32 names with commas between them");
+    if (!read_names(raw_parameter(request, "rooms"), NAMES_ROOM_MAX, &query->rooms)) {
+        blame(query, "rooms", "rooms is a list of at most 32 names of at most 200 bytes, with commas between them");
     }
-    if (!read_names(raw_parameter(request, "events"), &query->events)) {
-        blame(query, "events", "events is a list of at most 32 names with commas between them");
+    if (!read_names(raw_parameter(request, "events"), NAMES_EVENT_MAX, &query->events)) {
+        blame(query, "events", "events is a list of at most 32 names of at most 128 bytes, with commas between them");
     }
     read_inbox(request, query);
     read_place(request, query);

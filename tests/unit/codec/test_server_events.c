@@ -134,6 +134,7 @@ static struct event *make_error(bool whole)
         .code = ERROR_RATE_LIMITED,
         .message = BYTES("Wait"),
         .field = whole ? BYTES("roomId") : bytes_of(NULL, 0),
+        .room = whole ? BYTES("public:\"a") : bytes_of(NULL, 0),
         .retry_ms = whole ? 250 : 0,
         .event = BYTES("join_room"),
     });
@@ -265,10 +266,13 @@ static size_t make_samples(struct sample *at)
             make_error(false)},
         {"error",
             "{\"code\":\"rate_limited\",\"message\":\"Wait\",\"field\":\"roomId\","
+            "\"roomId\":\"public:\\\"a\","
             "\"retryAfter\":250,\"event\":\"join_room\"}",
             make_error(true)},
         {"rate_limited", "{\"event\":\"typing:start\",\"retryAfter\":9}",
-            server_events_rate_limited(BYTES("typing:start"), 9)},
+            server_events_rate_limited(BYTES("typing:start"), bytes_of(NULL, 0), 9)},
+        {"rate_limited", "{\"event\":\"join_room\",\"roomId\":\"r\",\"retryAfter\":9}",
+            server_events_rate_limited(BYTES("join_room"), BYTES("r"), 9)},
     };
     memcpy(at, samples, sizeof(samples));
     return ARRAY_LEN(samples) + make_room_samples(at + ARRAY_LEN(samples));

@@ -88,11 +88,13 @@ Test(stream, what_cannot_be_asked_for_is_refused)
 {
     static char many[200];
     static char long_name[400];
+    static char long_event[400];
     static char long_place[4300];
     for (size_t i = 0; i < 33; i++) {
         strcat(many, i == 0 ? "rooms=r" : ",r");
     }
-    snprintf(long_name, sizeof(long_name), "events=%0300d", 1);
+    snprintf(long_name, sizeof(long_name), "rooms=%0201d", 1);
+    snprintf(long_event, sizeof(long_event), "events=%0129d", 1);
     snprintf(long_place, sizeof(long_place), "Last-Event-ID: %04097d\r\n", 1);
     const struct {
         const char *query;
@@ -102,7 +104,8 @@ Test(stream, what_cannot_be_asked_for_is_refused)
         {many, "", "rooms is a list"},
         {"rooms=a%0Ab", "", "rooms is a list"},
         {"rooms=%zz", "", "rooms is a list"},
-        {long_name, "", "events is a list"},
+        {long_name, "", "rooms is a list of at most 32 names of at most 200 bytes"},
+        {long_event, "", "events is a list of at most 32 names of at most 128 bytes"},
         {"inbox=yes", "", "inbox is 1 or 0"},
         {"last_event_id=a%0Ab", "", "last_event_id is the last id"},
         {"", long_place, "Last-Event-ID is the last id"},

@@ -242,7 +242,8 @@ Test(stream_node, has_rooms_and_no_inbox_that_was_not_asked_for)
     node_rig_start(&rig, KEYS);
     listen_to("rooms=public:a,secret:b&events=update,room_joined", "");
     expect_text("[\"room_joined\",{\"roomId\":\"public:a\"");
-    expect_text("[\"error\",{\"code\":\"forbidden\"");
+    expect_text("[\"error\",{\"code\":\"forbidden\",\"message\":\"Access denied to room\","
+                "\"roomId\":\"secret:b\",\"event\":\"join_room\"}]");
     notify("first");
     post("/api/v1/events", "{\"event\":\"other\",\"args\":[0],\"to\":{\"rooms\":[\"public:a\"]}}",
         202);
@@ -257,6 +258,24 @@ Test(stream_node, has_rooms_and_no_inbox_that_was_not_asked_for)
     expect_text("[\"hub:missed\",{\"rooms\":[\"public:a\"],\"inbox\":false}]");
     expect_text("[\"room_joined\",{\"roomId\":\"public:a\"");
     leave();
+    node_rig_stop(&rig);
+}
+
+Test(stream_node, is_told_which_of_its_rooms_it_is_not_in)
+{
+    node_rig_start(&rig, KEYS "room_type \"tiny\" { access = {\"any\"} max_members = 1 }\n"
+                              "limits { joins_per_minute = 1 joins_burst = 3 }\n");
+    listen_to("rooms=tiny:a", "");
+    expect_text("[\"room_joined\",{\"roomId\":\"tiny:a\"");
+    int first = listener.fd;
+    listen_to("rooms=tiny:a,a%2Fb,public:b&events=nothing", "");
+    expect_text("[\"error\",{\"code\":\"forbidden\",\"message\":\"Room is full\","
+                "\"roomId\":\"tiny:a\",\"event\":\"join_room\"}]");
+    expect_text("\"field\":\"roomId\",\"roomId\":\"a/b\",\"event\":\"join_room\"}]");
+    expect_text("[\"rate_limited\",{\"event\":\"join_room\",\"roomId\":\"public:b\","
+                "\"retryAfter\":");
+    leave();
+    close(first);
     node_rig_stop(&rig);
 }
 
