@@ -29,7 +29,8 @@ struct call_refusal {
     const char *message;
     const char *field; /* of the argument; NULL: no single one is at fault */
     uint64_t retry_ms; /* may be repeated then; 0: nothing is said of it */
-    struct bytes room; /* that it is about, for clients that cannot ask for an answer; empty: none */
+    struct bytes
+        room; /* that it is about, for clients that cannot ask for an answer; empty: none */
 };
 
 /*

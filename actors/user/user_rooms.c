@@ -268,10 +268,9 @@ static bool wait_for_join(const struct client_call *call, struct bytes room,
         return false;
     }
     if (!may_wait(user_of(call->socket), event_cost(call->event))) {
-        call_refuse_as(call,
-            &(struct call_refusal){.code = ERROR_RATE_LIMITED,
-                .message = "Too much waits for rooms that are being joined",
-                .retry_ms = WAITING_RETRY_MS});
+        call_refuse_as(call, &(struct call_refusal){.code = ERROR_RATE_LIMITED,
+                                 .message = "Too much waits for rooms that are being joined",
+                                 .retry_ms = WAITING_RETRY_MS});
         return true;
     }
     struct waiting *waiting = mem_alloc(sizeof(*waiting));
@@ -496,8 +495,7 @@ static void tell_refused(struct socket *socket, struct bytes room, uint64_t toke
         .room = wire_name_client(room)};
     uint64_t id = token & ~TOKEN_HAS_ID;
     if (!(token & TOKEN_SILENT)) {
-        call_refuse_event(socket, token & TOKEN_HAS_ID ? &id : NULL, BYTES("join_room"),
-            &refusal);
+        call_refuse_event(socket, token & TOKEN_HAS_ID ? &id : NULL, BYTES("join_room"), &refusal);
     } else if (!full) {
         socket_missed(socket);
     }

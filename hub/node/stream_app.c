@@ -25,6 +25,8 @@
 
 #define PLACE_FORM "1;"
 
+enum { PID_MAX = 64, OFFSET_MAX = 128 }; /* as of other clients: theirs are shorter */
+
 /* --- places -------------------------------------------------------------------------------- */
 
 struct place {
@@ -77,7 +79,8 @@ void stream_app_claim(const struct app_wishes *wishes, struct recovery_claim *cl
 {
     char at[SUM_LEN + 1];
     const struct place place = read_place(wishes->place);
-    if (bytes_eq(place.rooms, sum_rooms(wishes->rooms, at))) {
+    bool fits = place.pid.len <= PID_MAX && place.offset.len <= OFFSET_MAX;
+    if (fits && bytes_eq(place.rooms, sum_rooms(wishes->rooms, at))) {
         claim->pid = place.pid;
         claim->offset = place.offset;
     }

@@ -105,8 +105,7 @@ static bool read_names(struct bytes list, size_t most, struct builder *out)
         if (raw.len == 0) {
             continue;
         }
-        if (++count > NAMES_MAX || query_decode(raw, at, most, &name) != 0 ||
-            has_control(name)) {
+        if (++count > NAMES_MAX || query_decode(raw, at, most, &name) != 0 || has_control(name)) {
             return false;
         }
         builder_add(out, name);
@@ -129,9 +128,9 @@ static void read_place(const struct http_request *request, struct stream_query *
 {
     struct bytes header;
     int status = http1_header_once(request->head, "Last-Event-ID", &header);
-    if (status == 0) {
+    if (status != STATUS_NOT_FOUND) {
         query->wishes.place = header;
-        if (header.len > PLACE_MAX || has_control(header)) {
+        if (status != 0 || header.len > PLACE_MAX || has_control(header)) {
             blame(
                 query, "Last-Event-ID", "Last-Event-ID is the last id of this stream, below 4 KiB");
         }
@@ -151,13 +150,19 @@ static bool read_query(struct http_request *request, struct stream_query *query)
 {
     *query = (struct stream_query){0};
     if (!read_names(raw_parameter(request, "rooms"), NAMES_ROOM_MAX, &query->rooms)) {
-        blame(query, "rooms", "rooms is a list of at most 32 names of at most 200 bytes, with commas between them");
+        blame(query, "rooms",
+            "rooms is a list of at most 32 names of at most 200 bytes, with commas between them");
     }
     if (!read_names(raw_parameter(request, "events"), NAMES_EVENT_MAX, &query->events)) {
-        blame(query, "events", "events is a list of at most 32 names of at most 128 bytes, with commas between them");
+        blame(query, "events",
+            "events is a list of at most 32 names of at most 128 bytes, with commas between them");
     }
     read_inbox(request, query);
     read_place(request, query);
+    if (request->head->method ==
+        HTTP1_HEAD) { /* safe: it takes nothing that a stream goes on with */
+        query->wishes.place = bytes_of(NULL, 0);
+    }
     query->wishes.rooms = builder_bytes(&query->rooms);
     query->wishes.events = builder_bytes(&query->events);
     if (query->field != NULL) {

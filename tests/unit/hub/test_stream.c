@@ -109,6 +109,7 @@ Test(stream, what_cannot_be_asked_for_is_refused)
         {"inbox=yes", "", "inbox is 1 or 0"},
         {"last_event_id=a%0Ab", "", "last_event_id is the last id"},
         {"", long_place, "Last-Event-ID is the last id"},
+        {"", "Last-Event-ID: 1;e;7\r\nLast-Event-ID: 1;e;8\r\n", "Last-Event-ID is the last id"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         unsigned peer = world_stream(cases[i].query, cases[i].headers);

@@ -36,6 +36,7 @@ struct listener {
 };
 
 static struct listener listener;
+static const char *method = "GET";
 
 static void post(const char *target, const char *body, unsigned status)
 {
@@ -64,9 +65,9 @@ static void listen_to(const char *query, const char *headers)
         snprintf(last, sizeof(last), "Last-Event-ID: %s\r\n", listener.id);
     }
     snprintf(head, sizeof(head),
-        "GET /api/v1/stream?%s HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n"
+        "%s /api/v1/stream?%s HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n"
         "Authorization: Bearer %s\r\n%s%s\r\n",
-        query, token, last, headers);
+        method, query, token, last, headers);
     listener.fd = rig_connect(&to);
     listener.len = 0;
     listener.text[0] = '\0';
@@ -105,6 +106,18 @@ static void expect_end(void)
     }
     char byte;
     cr_assert_eq(recv(listener.fd, &byte, 1, MSG_DONTWAIT), 0, "no end behind\n%s", listener.text);
+}
+
+/* HEAD instead of GET: all of the answer is its head, and nothing begins. */
+static void ask_for_head(const char *query)
+{
+    method = "HEAD";
+    listen_to(query, "");
+    method = "GET";
+    expect_text("HTTP/1.1 200 OK\r\n");
+    expect_end();
+    cr_expect_null(strstr(listener.text, "retry"), "%s", listener.text);
+    close(listener.fd);
 }
 
 static unsigned count(const char *text)
@@ -325,6 +338,24 @@ Test(stream_node, where_sockets_recover_rooms_go_on_where_they_were)
     expect_text("[\"hub:missed\",{\"rooms\":[\"public:b\"],\"inbox\":false}]");
     expect_text("[\"room_joined\",{\"roomId\":\"public:b\"");
     cr_expect_eq(count("{\"n\":13}"), 0, "%s", listener.text);
+    leave();
+    node_rig_stop(&rig);
+}
+
+Test(stream_node, a_request_for_the_head_takes_nothing_away)
+{
+    static const char *const query = "rooms=public:a";
+    node_rig_start(&rig, "shards = 1\n" KEYS "namespace \"/\" { recovery = on }\n");
+    listen_to(query, "");
+    expect_text("[\"room_joined\",{\"roomId\":\"public:a\"");
+    emit(1);
+    expect_text("{\"n\":1}");
+    leave();
+    emit(2);
+    ask_for_head(query);
+    listen_to(query, "");
+    expect_text("{\"n\":2}");
+    cr_expect_eq(count("hub:missed"), 0, "%s", listener.text);
     leave();
     node_rig_stop(&rig);
 }
