@@ -19,6 +19,7 @@ enum {
     STREAM_RETRY_MS = 1000, /* when a client comes back that lost its connection, at least, */
     STREAM_RETRY_OVER_MS = 2000, /* and over how long all of them do */
     STREAM_RETRY_REFUSED_MS = 10000, /* of one that has too many connections */
+    STREAM_HEARD_MAX = 64 << 10, /* bytes that a client may send behind its request, for nothing */
 };
 
 struct stream_session {
@@ -27,6 +28,7 @@ struct stream_session {
     struct outbox outbox; /* frames of /ws; `busy` while something waits in the connection */
     struct timer timer;
     uint64_t slow_due_ms; /* the outbox is full and must be relieved by then; 0: it is not */
+    uint32_t heard; /* bytes that the client has sent behind its request */
     uint32_t event_len; /* of the event that the connection was given last */
     uint32_t held; /* bytes of it that outbox.limits.max lacks, while `waiting` */
     bool waiting; /* the kernel has not taken that event */

@@ -281,10 +281,15 @@ static void on_timer(struct timer *timer)
 
 /* --- the connection ------------------------------------------------------------------------ */
 
-/* What the client says is not heard. */
+/* What the client says is not heard: requests behind one whose answer has no end. */
 static size_t on_bytes(struct connection *connection, struct bytes bytes)
 {
-    (void)connection;
+    struct stream_session *stream = connection_owner(connection);
+    bool ends = bytes.len > STREAM_HEARD_MAX - stream->heard;
+    stream->heard = ends ? STREAM_HEARD_MAX : stream->heard + (uint32_t)bytes.len;
+    if (ends) {
+        fail(stream, CLOSE_PROTOCOL);
+    }
     return bytes.len;
 }
 

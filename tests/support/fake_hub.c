@@ -462,6 +462,16 @@ void fake_text(unsigned peer, const char *text)
     fake_message(peer, false, bytes_str(text));
 }
 
+void fake_bytes(unsigned peer, struct bytes bytes)
+{
+    struct connection *connection = &peers[peer];
+    cr_assert(connection->ops != NULL, "nobody has the connection");
+    if (!connection->closing && !connection->moving) {
+        cr_assert_eq(connection->ops->on_bytes(connection, bytes), bytes.len);
+    }
+    fake_pass(0);
+}
+
 /* Take a frame head at `at`; returns its length. */
 static size_t read_head(const uint8_t *at, size_t len, bool *ret_binary, size_t *ret_body)
 {

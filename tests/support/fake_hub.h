@@ -55,6 +55,9 @@ const struct fake_answer *fake_answer(unsigned peer);
 void fake_text(unsigned peer, const char *text);
 void fake_message(unsigned peer, bool binary, struct bytes message);
 
+/* Let bytes arrive that are no message's, and run a turn. */
+void fake_bytes(unsigned peer, struct bytes bytes);
+
 /*
  * The next message that was sent to the peer, NUL-terminated, valid until the next call; "" when
  * there is none. Binary messages come as "b:" and their bytes in hexadecimal.

@@ -220,6 +220,24 @@ Test(stream, who_may_be_silent_for_a_time_is_not_ended_for_that)
     world_assert_open(peer);
 }
 
+Test(stream, who_talks_to_it_is_not_heard_and_not_for_ever)
+{
+    static char request[1000];
+    memset(request, 'x', sizeof(request));
+    unsigned peer = open_stream("");
+    for (unsigned i = 0; i < 65; i++) {
+        fake_bytes(peer, bytes_of(request, sizeof(request)));
+        world_assert_open(peer);
+    }
+    fake_bytes(peer, bytes_of(request, 536)); /* 64 KiB */
+    world_assert_open(peer);
+    emit("[\"a\"]");
+    expect_body(peer, "id: 1\ndata: [[\"a\"]]\n\n");
+    fake_bytes(peer, bytes_of(request, 1));
+    world_assert_closing(peer, CLOSE_PROTOCOL);
+    expect_body(peer, CLOSING("1002", "protocol violation"));
+}
+
 /* --- who is slow --------------------------------------------------------------------------- */
 
 Test(stream, one_event_waits_in_the_connection_and_the_rest_is_the_next)
