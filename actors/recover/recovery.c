@@ -488,7 +488,8 @@ static bool is_exact(struct recoverable *recoverable, const struct recovery_clai
     }
     char at[WIRE_NAME_MAX];
     struct replay_reader reader = recovery_reader(recoverable, at);
-    return recoverable->due_ms > now_of(recovery) &&
+    return recoverable->one_way == claim->one_way && /* else events to it alone are not known */
+           recoverable->due_ms > now_of(recovery) &&
            recoverable->forgotten_to.number <= recoverable->resume_after &&
            has_rights(recoverable, claim->identity) &&
            replay_is_whole(recovery->replay, &reader, most_missed(recovery));
@@ -513,7 +514,6 @@ struct recoverable *recovery_claim(struct shard *shard, const struct recovery_cl
         return NULL;
     }
     unlink_kept(found);
-    found->one_way = claim->one_way;
     if (!is_exact(found, claim)) {
         recovery_drop(found);
         return NULL;

@@ -42,7 +42,7 @@ struct recovery_claim {
     const struct identity *identity;
     struct bytes pid;
     struct bytes offset; /* empty: the client has seen no event */
-    bool one_way; /* it was a socket that is one way */
+    bool one_way; /* it was a socket that is one way: of another kind it cannot be continued */
 };
 
 /*

@@ -75,6 +75,9 @@ void recovery_record_write(const struct recoverable *recoverable, struct builder
     json_write_text(out, "log", replay_name(recovery->replay));
     json_write_u64(out, "number", recoverable->member.acked.number);
     json_write_u64(out, "direct", recoverable->last_direct);
+    if (recoverable->one_way) {
+        json_write_bool(out, "listens", true);
+    }
     write_named_place("had", recoverable->member.acked.stream, out);
     write_named_place("floor", recoverable->forgotten_to.stream, out);
     json_write_key(out, "stays");
@@ -97,6 +100,7 @@ struct record {
     uint64_t round; /* 0: the lease says nothing about where its client stands */
     uint64_t number;
     uint64_t last_direct;
+    bool one_way;
     struct stream_id acked;
     struct stream_id forgotten_to;
     struct bytes spans; /* JSON array */
@@ -134,6 +138,13 @@ static int get_place(struct bytes object, const char *key, struct stream_id *ret
     struct bytes value;
     int status = json_scan_get(object, key, &value);
     return status == 0 ? read_place(value, ret_place) : status;
+}
+
+/* Whether a member is there and true. */
+static bool is_set(struct bytes object, const char *key)
+{
+    struct bytes value;
+    return json_scan_get(object, key, &value) == 0 && json_scan_kind(value) == JSON_SCAN_TRUE;
 }
 
 /* What a record says in words. */
@@ -174,6 +185,7 @@ static int read_record(struct bytes text, struct record *ret_record)
     status = status ? status : get_place(object, "had", &record->acked);
     status = status ? status : get_place(object, "floor", &record->forgotten_to);
     status = status ? status : json_scan_get(object, "stays", &record->spans);
+    record->one_way = status == 0 && is_set(object, "listens");
     if (status == 0 &&
         (record->sid.len != SOCKET_SID_LEN || json_scan_kind(record->spans) != JSON_SCAN_ARRAY)) {
         status = STATUS_INVALID;
@@ -369,6 +381,7 @@ int recovery_record_adopt(struct recovery *recovery, struct bytes text, struct b
         return STATUS_NOMEM;
     }
     made->recovery = recovery;
+    made->one_way = record.one_way;
     made->owner = buf_new_name(owner);
     memcpy(made->sid, record.sid.at, SOCKET_SID_LEN);
     memcpy(made->pid, pid.at, RECOVERY_PID_LEN);

@@ -379,6 +379,27 @@ Test(records, one_that_only_listens_is_continued_from_its_last_place)
     }
 }
 
+/* What it alone was told is not kept for one that only listens: who asks for that is told so. */
+Test(records, is_continued_as_the_kind_that_it_was)
+{
+    for (unsigned seed = 1; seed <= SEEDS; seed++) {
+        struct world world;
+        set_up(&world, seed);
+        struct guest *guest = begin_listening(&world, 0);
+        tell(&world, guest, 0, "a");
+        take_place(&world, guest);
+        tell_alone(&world, guest, "[\"x\"]");
+        nodes_freeze(world.nodes, 0);
+        guest->one_way = false;
+        cr_expect_not(come_back(&world, guest, 1), "seed %u", seed);
+        struct guest *other = &world.guests[1];
+        other->one_way = true;
+        cr_expect_not(come_back(&world, other, 1), "seed %u", seed);
+        nodes_thaw(world.nodes, 0);
+        tear_down(&world);
+    }
+}
+
 Test(records, one_that_never_pongs_holds_up_nobody)
 {
     for (unsigned seed = 1; seed <= SEEDS; seed++) {
