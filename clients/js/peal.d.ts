@@ -239,7 +239,7 @@ export interface PealEvents<Data = unknown> extends Record<string, any[]> {
   user_joined_room: [RoomUser];
   user_left_room: [RoomUser];
   'room:resync': [RoomPosition & { roomId: string }];
-  rate_limited: [{ event: string; retryAfter: number }];
+  rate_limited: [{ event: string; retryAfter: number; roomId?: string }];
   error: [{ code: ErrorCode; message: string; field?: string; event?: string; roomId?: string }];
 }
 

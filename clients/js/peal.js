@@ -717,14 +717,15 @@ class Stream {
   #inbox;
   #id; // of the last event
   #rooms; // wanted, name → ids of requests that wait for it
-  #asked = new Set(); // by the stream that is open
   #joined = new Map(); // name → what room_joined said
-  #refusals = []; // of the stream that is open
+  #refusals = new Map(); // name → what error said of rooms that nobody has asked for yet
   #user = null;
   #epoch = null;
   #closing = null; // what hub:closing said
   #abort = null; // of the request under way
   #again = false; // another stream is to be opened
+  #later = null; // the timer of one that is to be opened when rooms can be joined again
+  #limits = 0; // streams in a row of which some rooms were too many
   readyState = 0;
   onopen = null;
   onmessage = null;
@@ -756,6 +757,7 @@ class Stream {
   #end(code, reason) {
     if (this.readyState === 3) return;
     this.readyState = 3;
+    clearTimeout(this.#later);
     this.#abort?.abort();
     this.onclose?.(this.#closing ?? { code, reason });
   }
@@ -808,6 +810,10 @@ class Stream {
       queueMicrotask(() => this.#say([-id, { ok: true, ...said }]));
     } else if (this.#rooms.has(room)) {
       this.#rooms.get(room).push(id);
+    } else if (this.#refusals.has(room)) {
+      const { code, message } = this.#refusals.get(room);
+      this.#refusals.delete(room); // who asks again is told anew
+      this.#refuse(id, code, message);
     } else if (this.#rooms.size >= STREAM_ROOMS) {
       this.#refuse(id, 'forbidden', 'Too many rooms');
     } else {
@@ -845,10 +851,11 @@ class Stream {
     this.#abort?.abort();
     const abort = new AbortController();
     this.#abort = abort;
-    this.#asked = new Set(this.#rooms.keys());
     this.#joined.clear();
-    this.#refusals = [];
-    const rooms = [...this.#asked].map(encodeURIComponent).join(',');
+    this.#refusals.clear();
+    clearTimeout(this.#later);
+    this.#later = null;
+    const rooms = [...this.#rooms.keys()].map(encodeURIComponent).join(',');
     const headers = { accept: 'text/event-stream' };
     if (this.#token) headers.authorization = `Bearer ${this.#token}`;
     if (this.#id) headers['last-event-id'] = this.#id;
@@ -911,29 +918,36 @@ class Stream {
       return !goesOn;
     }
     if (event === 'hub:closing') this.#closing = { code: said.code, reason: said.reason };
-    if (event === 'room_joined') this.#settle(said);
-    if (event === 'error' && said.event === 'join_room') {
-      this.#refusals.push(said);
-      this.#settle(null);
-      return false;
-    }
+    if (event === 'room_joined') this.#entered(said);
+    if (event === 'error' && said.event === 'join_room') return this.#denied(said);
+    if (event === 'rate_limited' && said.event === 'join_room') this.#limited(said);
     return true;
   }
 
-  // A room was joined, or one was refused: which one is known when all others are in.
-  #settle(said) {
-    if (said !== null && this.#rooms.has(said.roomId)) {
-      this.#joined.set(said.roomId, said);
-      for (const id of this.#rooms.get(said.roomId).splice(0)) this.#say([-id, { ok: true, ...said }]);
-    }
-    const left = [...this.#asked].filter((room) => this.#rooms.has(room) && !this.#joined.has(room));
-    if (left.length > this.#refusals.length) return;
-    left.forEach((room, n) => {
-      const { code, message } = this.#refusals[n];
-      const waiting = this.#rooms.get(room);
-      this.#rooms.delete(room);
-      for (const id of waiting) this.#say([-id, { ok: false, error: code, message }]);
-    });
+  #entered(said) {
+    if (!this.#rooms.has(said.roomId)) return;
+    this.#joined.set(said.roomId, said);
+    if (this.#joined.size === this.#rooms.size) this.#limits = 0;
+    for (const id of this.#rooms.get(said.roomId).splice(0)) this.#say([-id, { ok: true, ...said }]);
+  }
+
+  // A room cannot be joined. Who waits for it is told, or who asks for it once the client is online; a room that was
+  // lost later is told as an event. Whether it is told so.
+  #denied(said) {
+    const waiting = this.#rooms.get(said.roomId) ?? [];
+    this.#rooms.delete(said.roomId);
+    for (const id of waiting) this.#say([-id, { ok: false, error: said.code, message: said.message }]);
+    if (this.#user === null) this.#refusals.set(said.roomId, said);
+    return this.#user !== null && waiting.length === 0;
+  }
+
+  // Too many rooms were joined within a while: who waits for one is told; one that there was before is asked for again.
+  #limited({ roomId, retryAfter }) {
+    const waiting = this.#rooms.get(roomId) ?? [];
+    const answer = { ok: false, error: 'rate_limited', message: 'Too many requests, wait', retryAfter };
+    for (const id of waiting.splice(0)) this.#say([-id, answer]);
+    // All rooms of a stream are joined anew: it may need more than the one that can be joined by then.
+    this.#later ??= setTimeout(() => this.#reopen(), retryAfter * 2 ** Math.min(this.#limits++, 8));
   }
 }
 

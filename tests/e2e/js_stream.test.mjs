@@ -13,6 +13,8 @@ const READY = {
 };
 const FAST = { backoffMin: 5, backoffMax: 20, gapDelay: 5 };
 
+const denied = (roomId) => ({ code: 'forbidden', message: 'Access denied to room', roomId, event: 'join_room' });
+
 // A WebSocket that no proxy lets through.
 class Blocked {
   static tried = 0;
@@ -193,12 +195,49 @@ describe('over a scripted fetch', () => {
     assert.equal(second.headers['last-event-id'], '1;e1;3');
     assert.equal(stream.ended, true);
     second.say('1;e1;3', ['hub:ready', { ...READY, rev: 3, seq: 3 }], ['room_joined', { roomId: 'public:a', roomType: 'public' }]);
-    second.say('1;e1;3', ['error', { code: 'forbidden', message: 'Access denied to room', event: 'join_room' }]);
+    second.say('1;e1;3', ['error', denied('public:b,c')]);
     assert.deepEqual(await joins[0], { ok: true, roomId: 'public:a', roomType: 'public' });
     await assert.rejects(joins[1], { code: 'forbidden' });
     assert.deepEqual(peal.rooms, ['public:a']);
     await peal.leave('public:a');
     assert.equal((await script.stream(2)).url.searchParams.get('rooms'), '');
+  });
+
+  test('a room that is refused when it comes back is told once, and not asked for again', async () => {
+    await online();
+    const joined = peal.join('public:a');
+    const second = await script.stream(1);
+    second.say('1;e1;0', ['room_joined', { roomId: 'public:a', roomType: 'public' }]);
+    await joined;
+    const told = [];
+    peal.on('error', ({ code, event, roomId }) => told.push([code, event, roomId]));
+    second.end();
+    const third = await script.stream(2);
+    assert.equal(third.url.searchParams.get('rooms'), 'public:a');
+    third.say('1;e1;0', ['error', denied('public:a')]); // before hub:ready, as a hub says it
+    third.say('1;e1;0', ['hub:ready', READY]);
+    await until(() => told.length > 0, 'it is told');
+    assert.deepEqual(peal.rooms, []);
+    const again = peal.join('public:b'); // what is asked for next is that alone
+    const fourth = await script.stream(3);
+    assert.equal(fourth.url.searchParams.get('rooms'), 'public:b');
+    fourth.say('1;e1;0', ['room_joined', { roomId: 'public:b', roomType: 'public' }]);
+    await again;
+    assert.deepEqual(told, [['forbidden', 'join_room', 'public:a']]);
+  });
+
+  test('a room over the rate of joins is asked for again when it may be', async () => {
+    await online();
+    const joins = [peal.join('public:a'), peal.join('public:b')];
+    const second = await script.stream(1);
+    second.say('1;e1;0', ['room_joined', { roomId: 'public:a', roomType: 'public' }]);
+    second.say('1;e1;0', ['rate_limited', { event: 'join_room', roomId: 'public:b', retryAfter: 20 }]);
+    const third = await script.stream(2);
+    assert.equal(third.url.searchParams.get('rooms'), 'public:a,public:b');
+    for (const roomId of ['public:a', 'public:b']) third.say('1;e1;0', ['room_joined', { roomId, roomType: 'public' }]);
+    assert.deepEqual((await Promise.all(joins)).map(({ roomId }) => roomId), ['public:a', 'public:b']);
+    assert.deepEqual(peal.rooms, ['public:a', 'public:b']);
+    assert.equal(script.streams.length, 3);
   });
 
   test('an end that says why is final, or not', async () => {
