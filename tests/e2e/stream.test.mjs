@@ -17,7 +17,9 @@ origins = {"https://shop.example"}
 log { level = debug }
 bus { recheck = 1s }
 `;
-const clients = []; // closed at the end, whatever became of their tests
+// Closed and stopped at the end, whatever became of their tests:
+const clients = [];
+const started = []; // hubs, and what else a test starts
 let redis;
 let postgres;
 let shared;
@@ -26,15 +28,21 @@ let hubs;
 before(async () => {
   [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
   shared = { redis, postgres, config: CONFIG, secret: randomSecret(), apiKey: randomSecret() };
-  hubs = [await startHub(shared), await startHub(shared)];
+  hubs = [await start(), await start()];
 });
 
 after(async () => {
   for (const client of clients) await client.close();
-  for (const hub of hubs ?? []) await hub.stop();
+  for (const one of started.reverse()) await one.stop();
   await redis?.stop();
   await postgres?.stop();
 });
+
+async function start(options = shared) {
+  const hub = await startHub(options);
+  started.push(hub);
+  return hub;
+}
 
 function listen(at, user, { claims, ...options } = {}) {
   const urls = [at].flat().map((hub) => hub.url);
@@ -146,7 +154,7 @@ describe('coming back', () => {
   }
 
   test('after kill -9 of its node, nothing is missing and nothing comes twice', async () => {
-    const victim = await startHub(shared);
+    const victim = await start();
     const stream = listen([victim, hubs[0]], 'killed', { query: 'inbox=1&rooms=public:k', returns: true });
     await stream.has('hub:ready');
     const posting = (async () => {
@@ -166,7 +174,7 @@ describe('coming back', () => {
   });
 
   test('from a node that drains, when that says, elsewhere', async () => {
-    const victim = await startHub(shared);
+    const victim = await start();
     const stream = listen([victim, hubs[0]], 'drained', { returns: true });
     await stream.has('hub:ready');
     await post('drained', 'n0', hubs[1]);
@@ -187,9 +195,10 @@ describe('coming back', () => {
 describe('where sockets recover', () => {
   test('rooms go on, too, on another node, after kill -9', async () => {
     const bus = await startRedis();
+    started.push(bus);
     const config = `${CONFIG}namespace "/" { recovery = on }\n`;
     const own = { ...shared, redis: bus, config };
-    const [victim, other] = [await startHub(own), await startHub(own)];
+    const [victim, other] = [await start(own), await start(own)];
     const stream = new StreamClient([victim.url, other.url], {
       token: victim.token('rooms'), query: 'inbox=1&rooms=public:r', returns: true,
     }).open();
@@ -218,16 +227,13 @@ describe('where sockets recover', () => {
     assert.equal(stream.titles().length, 25);
     assert.equal(stream.of('hub:missed').length, 0);
     await stream.close();
-    await victim.stop();
-    await other.stop();
-    await bus.stop();
   });
 });
 
 describe('who is slow', () => {
   test('is ended, and has its inbox whole when it comes back', async () => {
     const limits = 'limits { slow_consumer = 1s outbound_bytes = 64KiB outbound_max = 256KiB }';
-    const hub = await startHub({ ...shared, config: `${CONFIG}${limits}` });
+    const hub = await start({ ...shared, config: `${CONFIG}${limits}` });
     const stream = listen(hub, 'slow', { query: 'inbox=1&rooms=public:slow' });
     await stream.has('room_joined');
     await stream.has('hub:ready'); // what was posted before is in its `unread`
@@ -247,20 +253,28 @@ describe('who is slow', () => {
     const titles = [...stream.titles(), ...back.titles()];
     assert.deepEqual(titles, numbers(11), 'nothing is missing, nothing twice');
     await back.close();
-    await hub.stop();
   });
 });
 
 describe('Chromium', () => {
+  const balancers = [];
   let browser;
   before(async () => {
     browser = await launchBrowser();
   });
-  after(() => browser?.close());
+  after(async () => {
+    await browser?.close();
+    for (const balancer of balancers) await balancer.close();
+  });
 
-  test('EventSource goes on over the death of a node: nothing missing, nothing twice', async () => {
-    const victim = await startHub(shared);
-    const balancer = await startBalancer([victim.address], { everyRequest: true });
+  async function balance(hub) {
+    const balancer = await startBalancer([hub.address], { everyRequest: true });
+    balancers.push(balancer);
+    return balancer;
+  }
+
+  // A page whose EventSource of `user` listens through `balancer`; its inbox is known.
+  async function open(balancer, user) {
     const page = await browser.newPage();
     await page.goto(`${balancer.url}/api/v1/nothing`); // any page of that origin
     await page.evaluate((query) => {
@@ -270,25 +284,55 @@ describe('Chromium', () => {
       globalThis.source = source;
       source.onopen = () => globalThis.opened++;
       source.onmessage = ({ data }) => globalThis.packets.push(...JSON.parse(data));
-    }, `inbox=1&token=${hubs[0].token('chrome')}`);
-    const titles = () =>
-      page.evaluate(() => globalThis.packets.filter(([name]) => name === 'notification').map(([, item]) => item.title));
+    }, `inbox=1&token=${hubs[0].token(user)}`);
     const hasBegun = () => page.evaluate(() => globalThis.packets.some(([name]) => name === 'hub:ready'));
     await until(hasBegun, 'its inbox is known'); // what was posted before is in its `unread`
+    return page;
+  }
+
+  const titles = (page) =>
+    page.evaluate(() => globalThis.packets.filter(([name]) => name === 'notification').map(([, item]) => item.title));
+
+  test('EventSource goes on over the death of a node: nothing missing, nothing twice', async () => {
+    const victim = await start();
+    const balancer = await balance(victim);
+    const page = await open(balancer, 'chrome');
     assert.equal(await victim.metric('peal_streams'), 1, 'it listens to the one that dies');
     const posting = (async () => {
       for (const title of numbers(150)) await post('chrome', title, hubs[1]);
     })();
-    await until(async () => (await titles()).length > 10, 'some have come');
+    await until(async () => (await titles(page)).length > 10, 'some have come');
     balancer.targets = [hubs[0].address];
     await victim.kill();
     await posting;
-    await until(async () => (await titles()).includes('n149'), 'all have come');
-    assert.deepEqual(await titles(), numbers(150));
+    await until(async () => (await titles(page)).includes('n149'), 'all have come');
+    assert.deepEqual(await titles(page), numbers(150));
     assert.equal(await page.evaluate(() => globalThis.opened), 2);
     await page.evaluate(() => globalThis.source.close());
     await page.close();
-    await balancer.close();
+  });
+
+  test('EventSource leaves a node that drains, when that says, and goes on elsewhere', async () => {
+    const victim = await start();
+    const balancer = await balance(victim);
+    const page = await open(balancer, 'chrome-drained');
+    let posting = true;
+    let posted = 0;
+    const posts = (async () => {
+      while (posting && posted < 500) await post('chrome-drained', `n${posted++}`, hubs[1]);
+    })();
+    await until(async () => (await titles(page)).length > 10, 'some have come');
+    balancer.targets = [hubs[0].address];
+    await victim.stop(); // it ends by itself: the page has left
+    await until(() => page.evaluate(() => globalThis.opened === 2), 'it is back');
+    posting = false;
+    await posts;
+    await until(async () => (await titles(page)).includes(`n${posted - 1}`), 'all have come');
+    assert.deepEqual(await titles(page), numbers(posted));
+    const told = await page.evaluate(() => globalThis.packets.map(([name]) => name).filter((name) => /^hub:(dr|cl)/.test(name)));
+    assert.deepEqual(told, ['hub:draining', 'hub:closing']);
+    await page.evaluate(() => globalThis.source.close());
+    await page.close();
   });
 
   test('a token that has ended ends an EventSource', async () => {
