@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connection of the load generator: WebSocket by hand, from the handshake to events.
+ * One connection of the load generator: WebSocket or a stream of events by hand, from the
+ * handshake to events.
  *
  * Order of this file: frames out, the steps of the handshake, frames in, events.
  */
@@ -99,12 +100,31 @@ static void add_token(const struct client *client, struct builder *out)
     builder_reset(&error);
 }
 
+/* The request for a stream names what is wanted: nothing can be asked for later. */
+static bool send_request(struct client *client)
+{
+    const struct options *options = client->world->options;
+    struct builder out = {0};
+    builder_printf(&out, "GET /api/v1/stream?inbox=%d", options->inbox);
+    if (options->rooms > 0) {
+        builder_printf(&out, "&rooms=bench:%u", client->receiver.room);
+    }
+    builder_str(&out, " HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n"
+                      "Authorization: Bearer ");
+    add_token(client, &out);
+    builder_str(&out, "\r\n\r\n");
+    bool sent = write_all(client, builder_bytes(&out));
+    builder_reset(&out);
+    return sent;
+}
+
 static bool send_upgrade(struct client *client)
 {
     const struct options *options = client->world->options;
     static const char *const paths[] = {
         [MODE_SIO] = "/socket.io/?EIO=4&transport=websocket",
         [MODE_WS] = "/ws",
+        [MODE_STREAM] = "",
         [MODE_BARE] = "/",
     };
     struct builder out = {0};
@@ -161,10 +181,11 @@ static void become_ready(struct client *client)
 static void enter_room(struct client *client)
 {
     const struct options *options = client->world->options;
+    bool asked = options->mode == MODE_STREAM; /* by its request */
     client->state = CLIENT_JOINING;
     client->joined = options->rooms == 0;
     client->told = client->told || !options->inbox;
-    if (!client->joined && !send_join(client)) {
+    if (!client->joined && !asked && !send_join(client)) {
         lose(client);
     } else if (client->joined && client->told) {
         become_ready(client);
@@ -222,6 +243,7 @@ static void on_upgraded(struct client *client)
         client->state = CLIENT_OPENING;
         break;
     case MODE_WS:
+    case MODE_STREAM:
         enter_room(client);
         break;
     case MODE_BARE:
@@ -239,12 +261,15 @@ static bool contains(struct bytes text, struct bytes part)
 static void on_joining(struct client *client, struct bytes text)
 {
     client->told = client->told || contains(text, BYTES("\"hub:ready\""));
+    bool streams = client->world->options->mode == MODE_STREAM; /* it is told by events alone */
     bool answer = bytes_starts(text, BYTES("431[")) || contains(text, BYTES("[-1,"));
-    if (answer && !contains(text, BYTES("\"ok\":true"))) {
+    bool refused = streams && contains(text, BYTES("[\"error\","));
+    if (refused || (answer && !contains(text, BYTES("\"ok\":true")))) {
         lose(client);
         return;
     }
-    client->joined = client->joined || answer;
+    client->joined =
+        client->joined || answer || (streams && contains(text, BYTES("[\"room_joined\",")));
     if (client->joined && client->told) {
         become_ready(client);
     }
@@ -303,6 +328,18 @@ static void record(const struct client *client, struct bytes frame, struct bytes
     }
 }
 
+/* The event, or comment, at the beginning of `bytes`, as cut_frame. */
+static size_t cut_event(struct bytes bytes, struct bytes *ret_text)
+{
+    const struct bytes end = BYTES("\n\n");
+    const char *at = bytes.len > 0 ? memmem(bytes.at, bytes.len, end.at, end.len) : NULL;
+    if (at == NULL) {
+        return 0;
+    }
+    *ret_text = bytes_of(bytes.at, (size_t)(at - bytes.at));
+    return ret_text->len + end.len;
+}
+
 static void on_message(struct client *client, struct bytes text, uint64_t now_ns)
 {
     struct client_world *world = client->world;
@@ -348,6 +385,19 @@ static size_t cut_frame(struct bytes bytes, struct bytes *ret_text)
     return head + (size_t)len;
 }
 
+/* What comes next, a frame or an event; `*ret_opcode` of an event is that of a text. */
+static size_t cut(
+    const struct client *client, struct bytes bytes, struct bytes *ret_text, unsigned *ret_opcode)
+{
+    if (client->world->options->mode == MODE_STREAM) {
+        *ret_opcode = 1;
+        return cut_event(bytes, ret_text);
+    }
+    size_t len = cut_frame(bytes, ret_text);
+    *ret_opcode = len > 0 ? (unsigned char)bytes.at[0] & 15U : 0;
+    return len;
+}
+
 /* Handle all complete frames; returns how many bytes they are. */
 static size_t take_frames(struct client *client, struct bytes bytes, uint64_t now_ns)
 {
@@ -365,11 +415,11 @@ static size_t take_frames(struct client *client, struct bytes bytes, uint64_t no
     track_batch_begin(&world->batch);
     for (;;) {
         struct bytes text = {NULL, 0};
-        size_t len = cut_frame(bytes_skip(bytes, used), &text);
+        unsigned opcode;
+        size_t len = cut(client, bytes_skip(bytes, used), &text, &opcode);
         if (len == 0) {
             break;
         }
-        unsigned opcode = (unsigned char)bytes.at[used] & 15U;
         if (opcode == 8) {
             lose(client);
             return used;
@@ -399,7 +449,8 @@ static size_t take(struct client *client, struct bytes bytes, uint64_t now_ns)
         if (end == NULL) {
             return 0;
         }
-        if (!bytes_starts(bytes, BYTES("HTTP/1.1 101"))) {
+        bool stream = client->world->options->mode == MODE_STREAM;
+        if (!bytes_starts(bytes, stream ? BYTES("HTTP/1.1 200") : BYTES("HTTP/1.1 101"))) {
             lose(client);
             return 0;
         }
@@ -504,7 +555,7 @@ void client_handle(struct client *client, uint32_t events)
 {
     if (client->state == CLIENT_CONNECTING) {
         if ((events & (EPOLLERR | EPOLLHUP)) || !watch(client, EPOLL_CTL_MOD, EPOLLIN) ||
-            !send_upgrade(client)) {
+            !(client->world->options->mode == MODE_STREAM ? send_request : send_upgrade)(client)) {
             lose(client);
             return;
         }

@@ -3,7 +3,8 @@
  * client - one receiver: a connection from connect() to the last byte, on one epoll instance.
  *
  * Handshakes: the upgrade; with MODE_SIO the Engine.IO open packet and CONNECT with a token; then
- * the room, acknowledged. Pings are answered. All calls on one thread.
+ * the room, acknowledged. Pings are answered. With MODE_STREAM one request asks for all of it. All
+ * calls on one thread.
  */
 #ifndef TESTS_BENCH_CLIENT_H
 #define TESTS_BENCH_CLIENT_H

@@ -44,11 +44,14 @@ static const struct row rows[] = {
     {"inbox", KIND_FLAG, offsetof(struct options, inbox), "wait for hub:ready"},
 };
 
+const char *const mode_names[] = {
+    [MODE_SIO] = "sio", [MODE_WS] = "ws", [MODE_STREAM] = "stream", [MODE_BARE] = "bare"};
+
 static void print_usage(void)
 {
     (void)fputs("usage: peal-bench --scenario NAME --port N[,N…] [OPTION VALUE]…\n"
                 "  --host ADDRESS     IPv4 address; 127.0.0.1\n"
-                "  --mode MODE        sio, ws or bare\n"
+                "  --mode MODE        sio, ws, stream or bare\n"
                 "  --publisher KIND   http, redis, marks or store\n"
                 "  --server-pid N[,N…]  whose CPU time and memory are reported\n",
         stderr);
@@ -86,7 +89,6 @@ static bool parse_ports(struct options *options, const char *text)
 static bool parse_special(
     struct options *options, const char *name, const char *value, bool *ret_known)
 {
-    static const char *const modes[] = {"sio", "ws", "bare"};
     static const char *const publishers[] = {"http", "redis", "marks", "store"};
     int index = 0;
     bool fine = false;
@@ -101,7 +103,7 @@ static bool parse_special(
         return process_parse(value, &options->server);
     }
     if (strcmp(name, "mode") == 0) {
-        fine = find_word(value, modes, ARRAY_LEN(modes), &index);
+        fine = find_word(value, mode_names, ARRAY_LEN(mode_names), &index);
         options->mode = (enum mode)index;
         return fine;
     }

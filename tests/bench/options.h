@@ -13,8 +13,12 @@
 enum mode {
     MODE_SIO, /* Engine.IO 4, Socket.IO 5 */
     MODE_WS, /* peal.json.v1 */
+    MODE_STREAM, /* GET /api/v1/stream: it only listens */
     MODE_BARE, /* the upgrade and nothing else: bench_floor */
 };
+
+/* How a mode is called on the command line and in results. */
+extern const char *const mode_names[MODE_BARE + 1];
 
 enum publisher {
     PUBLISHER_HTTP, /* POST /api/v1/events */

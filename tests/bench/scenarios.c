@@ -28,15 +28,14 @@ static double ratio_of(double value, double to)
 /* The beginning of the line that every scenario prints. */
 static void print_head(const struct generator *generator)
 {
-    static const char *const modes[] = {"sio", "ws", "bare"};
     double wall = seconds_of(generator->ended_ns - generator->started_ns);
     double server = seconds_of(generator->server_ns + generator->softirq_ns);
     printf("{\"scenario\":\"%s\",\"mode\":\"%s\",\"conns\":%u,\"ready\":%u,\"failed\":%u,"
            "\"dropped\":%u,\"wall_s\":%.3f,\"server_cpu_s\":%.4f,\"softirq_s\":%.4f,"
            "\"generator_cpu_s\":%.4f",
-        generator->options.scenario, modes[generator->options.mode], generator->options.connections,
-        generator->ready, generator->failed, generator->dropped, wall, server,
-        seconds_of(generator->softirq_ns), seconds_of(generator->own_ns));
+        generator->options.scenario, mode_names[generator->options.mode],
+        generator->options.connections, generator->ready, generator->failed, generator->dropped,
+        wall, server, seconds_of(generator->softirq_ns), seconds_of(generator->own_ns));
 }
 
 static void print_latency(const char *name, const struct histogram *histogram)
