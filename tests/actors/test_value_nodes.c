@@ -29,7 +29,7 @@ enum {
     SLOTS = 4,
     ROUNDS = 40, /* each of them busy, then quiet */
     STEPS = 300,
-    SEEDS = 24,
+    SEEDS = 12,
     TTL_MS = 4000,
     LONG_TTL_MS = 20000,
     STALE_MS = 500,

@@ -51,6 +51,7 @@ struct at_work {
     const struct bytes *keys;
     const struct bytes *argv; /* ARGV[1] is argv[1] */
     uint64_t now_ms;
+    uint64_t now_us; /* the same, and behind that of the script before */
 };
 
 static uint64_t number_of(struct bytes text)
@@ -116,7 +117,7 @@ static bool is_filled(const struct at_work *work, const struct fake_value *item)
 
 static uint64_t next_version(const struct at_work *work, const struct fake_value *before)
 {
-    uint64_t us = work->now_ms * 1000;
+    uint64_t us = work->now_us;
     return before != NULL && us <= before->version ? before->version + 1 : us;
 }
 
@@ -287,7 +288,7 @@ static struct bus_reply *do_drop(const struct at_work *work)
     }
     bool fresh = is_fresh(work, item);
     bool same = there && argv[2].len > 0 && item->stamp == number_of(argv[2]) &&
-                work->now_ms * 1000 > item->version + UNTAG_US;
+                work->now_us > item->version + UNTAG_US;
     uint64_t version = next_version(work, item);
     drop_item(work->values, item);
     tell(work, argv[4], bytes_of(NULL, 0), 0);
@@ -345,7 +346,7 @@ static struct bus_reply *do_lease(const struct at_work *work)
     }
     item = take_item(work);
     (void)snprintf(item->token, sizeof(item->token), "%.*s:%" PRIu64, (int)work->argv[1].len,
-        work->argv[1].at, work->now_ms * 1000);
+        work->argv[1].at, work->now_us);
     item->lease_ms = work->now_ms + number_of(work->argv[2]);
     outlive(item, item->lease_ms);
     struct bus_reply *reply = letter("F", 1);
@@ -387,7 +388,7 @@ static struct bus_reply *do_tag(const struct at_work *work)
 /* life */
 static struct bus_reply *do_mark(const struct at_work *work)
 {
-    uint64_t us = work->now_ms * 1000;
+    uint64_t us = work->now_us;
     put_tagging(work, work->keys[0], BYTES(""), us, work->now_ms + number_of(work->argv[1]));
     return fake_reply_integer((int64_t)us);
 }
@@ -559,8 +560,13 @@ struct bus_reply *fake_values_carry_out(
         return do_scan(values, argv[3]);
     }
     size_t keys = number_of(argv[2]);
-    const struct at_work work = {
-        .values = values, .keys = argv + ARGS, .argv = argv + ARGS + keys - 1, .now_ms = now_ms};
+    uint64_t us = now_ms * 1000;
+    values->clock_us = us > values->clock_us ? us : values->clock_us + 1;
+    const struct at_work work = {.values = values,
+        .keys = argv + ARGS,
+        .argv = argv + ARGS + keys - 1,
+        .now_ms = now_ms,
+        .now_us = values->clock_us};
     return do_script(&work, (enum value_script)script_asked(argv, argc), argc - ARGS - keys);
 }
 

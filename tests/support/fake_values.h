@@ -35,6 +35,7 @@ struct fake_values {
     size_t tagging_count;
     bool forgotten; /* the scripts, as by SCRIPT FLUSH, until they are told again */
     unsigned forgot; /* how often that was answered */
+    uint64_t clock_us; /* no two scripts run in one µs */
 };
 
 /* Whether a command is about values. */
