@@ -523,6 +523,27 @@ struct recoverable *recovery_claim(struct shard *shard, const struct recovery_cl
 
 /* Returning. */
 
+void recovery_send(
+    struct socket *socket, struct builder *out, uint64_t count, bool starved, uint64_t *counter)
+{
+    struct shard *shard = socket->shard;
+    struct chunk *chunk = count > 0 && !starved ? chunk_take(out) : NULL;
+    builder_reset(out);
+    if (chunk == NULL) {
+        if (count > 0 || starved) {
+            socket_missed(socket);
+        }
+        return;
+    }
+    if (outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
+        shard->stats.deliveries += count;
+        *counter += count;
+    } else {
+        shard->stats.refused++;
+    }
+    chunk_unref(chunk);
+}
+
 /* Everything behind `after` as one chunk, which an empty outbox takes whatever its size. */
 static void send_missed(const struct recoverable *recoverable, struct socket *socket)
 {
@@ -547,21 +568,7 @@ static void send_missed(const struct recoverable *recoverable, struct socket *so
         count += status == 0;
         event_unref(marked);
     }
-    struct chunk *chunk = count > 0 && !starved ? chunk_take(&out) : NULL;
-    builder_reset(&out);
-    if (chunk == NULL) {
-        if (count > 0 || starved) {
-            socket_missed(socket);
-        }
-        return;
-    }
-    if (outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
-        shard->stats.deliveries += count;
-        shard->stats.replayed += count;
-    } else {
-        shard->stats.refused++;
-    }
-    chunk_unref(chunk);
+    recovery_send(socket, &out, count, starved, &shard->stats.replayed);
 }
 
 static void rejoin(struct recoverable *recoverable, struct socket *socket)

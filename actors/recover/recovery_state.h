@@ -124,6 +124,14 @@ MUST_CHECK struct event *recovery_mark_text(
 MUST_CHECK struct event *recovery_mark_plain(
     const struct recovery *recovery, const struct broadcast *broadcast, struct replay_at at);
 
+/*
+ * Send what a socket missed, `count` encoded events in `out`, which is taken, as one chunk, and
+ * count them in `counter`. `starved`: not all could be encoded for want of memory, so nothing is
+ * sent and the socket is told that it missed something.
+ */
+void recovery_send(
+    struct socket *socket, struct builder *out, uint64_t count, bool starved, uint64_t *counter);
+
 /* Look again in RECOVERY_TICK_MS at what is held. */
 void recovery_arm(struct recovery *recovery);
 

@@ -105,26 +105,6 @@ static bool add(const struct recovery *recovery, const struct socket *socket,
     return status == 0;
 }
 
-static void send_chunk(struct socket *socket, struct builder *out, uint64_t count, bool starved)
-{
-    struct shard *shard = socket->shard;
-    struct chunk *chunk = count > 0 && !starved ? chunk_take(out) : NULL;
-    builder_reset(out);
-    if (chunk == NULL) {
-        if (count > 0 || starved) {
-            socket_missed(socket);
-        }
-        return;
-    }
-    if (outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
-        shard->stats.deliveries += count;
-        shard->stats.rejoin_events += count;
-    } else {
-        shard->stats.refused++;
-    }
-    chunk_unref(chunk);
-}
-
 int room_replay_send(struct socket *socket, struct bytes room, struct bytes since)
 {
     struct room_missed missed;
@@ -143,6 +123,6 @@ int room_replay_send(struct socket *socket, struct bytes room, struct bytes sinc
             count += add(recovery, socket, broadcast, at, &out, &starved);
         }
     }
-    send_chunk(socket, &out, count, starved);
+    recovery_send(socket, &out, count, starved, &socket->shard->stats.rejoin_events);
     return 0;
 }
