@@ -66,6 +66,23 @@ BOTH(an_inbox_begins_when_its_user_comes)
     harness_close(&harness);
 }
 
+BOTH(a_list_that_is_kept_for_later_begins_no_inbox)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    const struct bytes users[] = {BYTES("ann")};
+    struct store_audience_post post = post_of(NULL, 1);
+    post.kind = AUDIENCE_LIST;
+    post.users = users;
+    post.user_count = ARRAY_LEN(users);
+    post.deliver_at = clock_wall_ms() + 100000000;
+    post_many(&harness, &post);
+    expect_rows(&harness, "ann", 0); /* a look is not the first post */
+    (void)post_to(&harness, NULL, 2);
+    expect_rows(&harness, "ann", 0);
+    harness_close(&harness);
+}
+
 BOTH(who_comes_before_it_expires_gets_what_is_for_new_ones_too)
 {
     struct harness harness;
