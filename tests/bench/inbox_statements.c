@@ -14,6 +14,7 @@
 #include "tests/bench/inbox.h"
 
 enum { PARAMS_MAX = 20, TEXT_LEN = 64, OVERVIEW = 5, SYNC_LIMIT = 500, LISTED = 7, WARM = 20 };
+enum { EXPORT_LIMIT = 100, RETAIN_ROWS = 100, RETAIN_LIMIT = 1000 }; /* as the hub asks */
 #define MOST "9223372036854775807"
 
 static const struct {
@@ -105,6 +106,29 @@ static void add_sync(struct params *params, const struct inbox_user *user)
     add_u64(params, SYNC_LIMIT);
     add_u64(params, STORE_REV_MAX);
     add(params, MOST);
+}
+
+/* A page of an export, from the beginning. */
+static void add_rows(struct params *params, const struct inbox_user *user)
+{
+    add_user(params, user);
+    add(params, "0");
+    add_u64(params, EXPORT_LIMIT);
+    add(params, MOST);
+}
+
+/* A step of the walk that takes what is not kept; of the tenant, not of the user. */
+static void add_retain(struct params *params, const struct inbox_user *user)
+{
+    (void)user;
+    add(params, "0");
+    add(params, "1"); /* the walk begins at once */
+    add(params, "0"); /* of any age */
+    add_u64(params, RETAIN_ROWS);
+    add(params, "{}");
+    add(params, "{}");
+    add(params, "{}");
+    add_u64(params, RETAIN_LIMIT);
 }
 
 typedef void (*add_fn)(struct params *params, const struct inbox_user *user);
@@ -202,16 +226,25 @@ static void explain_part(PGconn *pg, const char *name, const struct params *para
     builder_reset(&out);
 }
 
+static void explain_read(PGconn *pg, const char *name, add_fn fill, const struct inbox_user *user)
+{
+    struct params params = {0};
+    fill(&params, user);
+    PQclear(PQexec(pg, "BEGIN"));
+    explain_part(pg, name, &params);
+    PQclear(PQexec(pg, "ROLLBACK")); /* a walk takes rows */
+}
+
 void inbox_explain(struct inbox_world *world, const char *url)
 {
     PGconn *pg = open_session(url);
     struct inbox_user user = inbox_user_at(world, 0); /* one with many rows */
     for (size_t i = 0; i < ARRAY_LEN(reads); i++) {
         for (size_t j = 0; j < ARRAY_LEN(reads[i].parts) && reads[i].parts[j].add != NULL; j++) {
-            struct params params = {0};
-            reads[i].parts[j].add(&params, &user);
-            explain_part(pg, reads[i].parts[j].statement, &params);
+            explain_read(pg, reads[i].parts[j].statement, reads[i].parts[j].add, &user);
         }
     }
+    explain_read(pg, "rows", add_rows, &user);
+    explain_read(pg, "retain", add_retain, &user);
     PQfinish(pg);
 }
