@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One connection with the channels of the slots that live here, and the one of the probe behind
- * them. Order of this file: probing, what comes, life.
+ * them. Order of this file: asking and probing, what comes, life.
  */
 #include "actors/values/value_link.h"
 
@@ -27,18 +27,20 @@ struct value_link {
     struct bus_link *link;
     struct timer timer;
     struct builder channel; /* of the probe: nobody else knows it */
+    uint32_t asked; /* slots up to here have their channel, if they live here */
     uint32_t channels; /* of the slots */
+    bool listens; /* also to the probe, behind all of them */
     uint32_t confirmed; /* of all, since the connection is up */
     uint32_t epoch; /* grows with each connection that is lost */
     bool heard; /* a probe of this connection came back */
     uint64_t known_ms; /* when the last one that came back was sent */
 };
 
-/* Probing. */
+/* Asking and probing. */
 
 static bool is_complete(const struct value_link *link)
 {
-    return link->confirmed == link->channels + 1;
+    return link->listens && link->confirmed == link->channels + 1;
 }
 
 static void probe(struct value_link *link)
@@ -54,9 +56,30 @@ static void probe(struct value_link *link)
     timer_set(sched_timers(link->shard->sched), &link->timer, now + VALUE_LINK_PROBE_MS);
 }
 
+/* Ask for the channels that have not been asked for; where there is no memory for one, later. */
+static void subscribe_rest(struct value_link *link)
+{
+    const struct bus_ops *ops = link->shard->bus->ops;
+    struct builder channel = {0};
+    bool good = !link->listens;
+    while (good && link->asked < link->names->slots) {
+        if (value_home_lives_here(link->shard, link->asked)) {
+            builder_clear(&channel);
+            value_name_channel(link->names, link->asked, &channel);
+            good = ops->subscribe(link->link, builder_bytes(&channel));
+            link->channels += good;
+        }
+        link->asked += good;
+    }
+    builder_reset(&channel);
+    link->listens |= good && ops->subscribe(link->link, builder_bytes(&link->channel));
+}
+
 static void on_timer(struct timer *timer)
 {
-    probe(container_of(timer, struct value_link, timer));
+    struct value_link *link = container_of(timer, struct value_link, timer);
+    subscribe_rest(link);
+    probe(link);
 }
 
 /* Cut the number in front of a blank off. */
@@ -124,26 +147,6 @@ static void on_down(void *context)
 static const struct bus_events bus_events = {
     .on_up = on_up, .on_down = on_down, .on_subscribed = on_subscribed, .on_message = on_message};
 
-static void subscribe(struct value_link *link, struct bytes channel)
-{
-    CHECK(link->shard->bus->ops->subscribe(link->link, channel)); /* as the node starts */
-}
-
-static void subscribe_all(struct value_link *link)
-{
-    struct builder channel = {0};
-    for (uint32_t slot = 0; slot < link->names->slots; slot++) {
-        if (value_home_lives_here(link->shard, slot)) {
-            builder_clear(&channel);
-            value_name_channel(link->names, slot, &channel);
-            subscribe(link, builder_bytes(&channel));
-            link->channels++;
-        }
-    }
-    builder_reset(&channel);
-    subscribe(link, builder_bytes(&link->channel));
-}
-
 struct value_link *value_link_create(struct shard *shard, const struct value_names *names,
     struct value_redis *redis, const struct value_link_events *events, void *context)
 {
@@ -158,7 +161,7 @@ struct value_link *value_link_create(struct shard *shard, const struct value_nam
     builder_printf(&link->channel, "%s:%u:probe:{0}:%016" PRIx64, names->prefix, names->db, secret);
     timer_init(&link->timer, on_timer);
     link->link = shard->bus->ops->open(shard->bus, "values-listener", &bus_events, link);
-    subscribe_all(link);
+    subscribe_rest(link);
     timer_set(
         sched_timers(shard->sched), &link->timer, sched_now(shard->sched) + VALUE_LINK_PROBE_MS);
     return link;

@@ -17,6 +17,7 @@
 #define SHA "0123456789012345678901234567890123456789"
 
 struct played *played_redis;
+bool played_refuses_channels;
 
 /* The bus. */
 
@@ -93,8 +94,12 @@ static void send_command(struct bus_link *link, const struct bytes *argv, size_t
 
 static bool subscribe(struct bus_link *link, struct bytes channel)
 {
+    if (played_refuses_channels) {
+        return false;
+    }
     snprintf(link->played->probe_channel, sizeof(link->played->probe_channel), "%.*s",
         (int)channel.len, channel.at); /* that of the probe is the last one */
+    link->played->channels++;
     return true;
 }
 
@@ -204,6 +209,15 @@ void played_bring_probes(void)
 
 /* Life. */
 
+void played_confirm(void)
+{
+    for (; played_redis->channels > 0; played_redis->channels--) {
+        played_listener()->events->on_subscribed(played_listener()->context, BYTES("any"));
+    }
+    played_turn();
+    played_bring_probes();
+}
+
 void played_come_up(void)
 {
     const struct bus_reply sha = {.type = BUS_STRING, .text = BYTES(SHA)};
@@ -214,11 +228,7 @@ void played_come_up(void)
         played_answer(index, 0, &sha);
     }
     PLAYED_ANSWER(played_find("TIME"), "7", "250000"); /* PLAYED_START_MS on this node */
-    for (unsigned i = 0; i <= PLAYED_SLOTS; i++) {
-        played_listener()->events->on_subscribed(played_listener()->context, BYTES("any"));
-    }
-    played_turn();
-    played_bring_probes();
+    played_confirm();
 }
 
 void played_set_up(void)

@@ -50,6 +50,7 @@ struct played {
     struct played_command commands[PLAYED_COMMANDS_MAX];
     size_t count;
     char probe_channel[128];
+    unsigned channels; /* that were asked for and not confirmed */
     struct actor_system *system;
     struct actor_config config;
     struct shard shard;
@@ -59,12 +60,18 @@ struct played {
 /* The one there is, between played_set_up and played_tear_down. */
 extern struct played *played_redis;
 
+/* Whether the bus has no memory for channels; set it before played_set_up. */
+extern bool played_refuses_channels;
+
 /* A shard whose Redis is not there yet; its end, with which all that is under way is answered. */
 void played_set_up(void);
 void played_tear_down(void);
 
 /* Redis is there, its channels are confirmed, and the probes have come back. */
 void played_come_up(void);
+
+/* The channels that were asked for are confirmed, and the probes have come back. */
+void played_confirm(void);
 
 /* Some turns; the same `ms` later. */
 void played_turn(void);

@@ -32,6 +32,25 @@ Test(values_bus, memory_serves_only_while_changes_are_heard)
     played_tear_down();
 }
 
+Test(values_bus, channels_that_found_no_memory_are_asked_for_later)
+{
+    played_refuses_channels = true;
+    played_set_up();
+    played_come_up();
+    played_read("7");
+    cr_assert_not(played_is_here()); /* nobody would tell of a change */
+    played_move(VALUE_LINK_PROBE_MS);
+    played_confirm();
+    played_read("7");
+    cr_assert_not(played_is_here());
+    played_refuses_channels = false;
+    played_move(VALUE_LINK_PROBE_MS);
+    played_confirm();
+    played_read("7");
+    cr_assert(played_is_here());
+    played_tear_down();
+}
+
 Test(values_bus, what_others_change_is_asked_for_again)
 {
     played_set_up();
