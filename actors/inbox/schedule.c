@@ -222,7 +222,7 @@ static void put_post(struct schedule *schedule, const struct store_scheduled *it
         .message = kept->message,
         .data = kept->data,
         .priority = kept->priority,
-        .created_at = sched_wall(schedule->shard->sched),
+        .created_at = schedule->due.now,
         .expires_at = kept->expires_at,
         .deliver_at = kept->deliver_at,
         .unwanted = !preferences_want(schedule->shard->config->preferences, kept->type, true),
@@ -271,7 +271,7 @@ static bool take_rows(struct schedule *schedule)
         if (due->items[i].kind == AUDIENCE_NONE) {
             struct store_row *row = &schedule->rows[schedule->row_count++];
             *row = due->items[i].row;
-            row->created_at = sched_wall(schedule->shard->sched);
+            row->created_at = due->now;
             row->unwanted = !preferences_want(usual, row->type, true);
             row->digest_ms = preferences_digest(usual, row->type, 0);
         }

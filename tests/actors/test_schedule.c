@@ -9,8 +9,10 @@
 #include <string.h>
 
 #include "actors/inbox/schedule.h"
+#include "codec/base/mem.h"
 #include "codec/bus_name.h"
 #include "sql/store_schedule.h"
+#include "tests/support/fake_inbox.h"
 #include "tests/support/nodes.h"
 
 TestSuite(schedule, .timeout = 120);
@@ -241,6 +243,46 @@ Test(schedule, what_is_due_in_a_locked_inbox_is_asked_for_again_and_late)
     next_due = 0;
     nodes_advance(nodes, 500);
     cr_expect_eq(nodes_on(nodes, 0, 0)->stats.schedule_late_ms, 0);
+    finish(nodes);
+}
+
+/* The clock of the database is a year ahead of the node's. */
+enum { AHEAD_DAYS = 365 };
+
+static uint64_t database_now(void)
+{
+    return FAKE_WALL_MS + AHEAD_DAYS * UINT64_C(86400000);
+}
+
+static int answer_one_due(struct store_due *request)
+{
+    request->now = database_now();
+    if (questions++ == 0) {
+        struct store_scheduled item = {.row = {
+                                           .who = {.user = BYTES("ann")},
+                                           .type = BYTES("note"),
+                                           .title = BYTES("Now"),
+                                           .deliver_at = database_now() - 1,
+                                       }};
+        request->base.result = request->items = mem_alloc(sizeof(item));
+        request->items[0] = item;
+        request->count = 1;
+    }
+    return 0;
+}
+
+Test(schedule, what_is_due_is_as_old_as_the_database_says)
+{
+    const struct nodes_options options = {.nodes = 1, .shards = 1};
+    struct nodes *nodes = nodes_create(6, &options);
+    fake_store_set_due(nodes->store, answer_one_due);
+    questions = 0;
+    start(nodes, 0);
+    nodes_advance(nodes, 2000);
+    const struct fake_inbox *inbox = fake_store_inbox(nodes->store, "ann");
+    cr_assert_not_null(inbox);
+    cr_assert_eq(inbox->count, 1);
+    cr_expect_eq(inbox->rows[0].item.created_at, database_now());
     finish(nodes);
 }
 
