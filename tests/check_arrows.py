@@ -41,7 +41,7 @@ THIRD_PARTY = [
     ("OpenSSL", ["openssl/*"], {"hub/*": 1}),
     ("libjose", ["jose/*"], {"hub/*": 1}),
     ("libconfuse", ["confuse.h"], {"hub/*": 1}),
-    ("libcurl", ["curl/*"], {"hub/cli/*": 1}),
+    ("libcurl", ["curl/*"], {"hub/cli/*": 1, "hub/net/*": 1}),
     ("libpq", ["libpq-fe.h", "libpq/*", "postgresql/*", "pg_config*.h"], {"sql/pg*": MANY}),
     ("SQLite", ["sqlite3.h"], {"sql/sqlite*": MANY}),
     ("msgpack-c", ["msgpack.h", "msgpack/*"], {"codec/*": 1}),

@@ -4,7 +4,6 @@
  */
 #include "hub/net/proxies.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,108 +12,20 @@
 #include "codec/base/status.h"
 #include "codec/http1.h"
 #include "codec/url.h"
+#include "hub/net/network.h"
 
-enum { V4_BITS = 32, V6_BITS = 128, PORT_MAX = 65535, NODE_MAX = 64 };
-
-/* IPv4 is mapped into IPv6: its prefix is 96 bits longer. */
-struct network {
-    struct in6_addr address;
-    uint8_t prefix;
-};
+enum { PORT_MAX = 65535, NODE_MAX = 64 };
 
 struct proxies {
     size_t count;
     struct network networks[];
 };
 
-/* --- addresses --- */
-
-static void map_v4(struct in_addr from, struct in6_addr *ret_address)
-{
-    *ret_address = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
-    memcpy(ret_address->s6_addr + 12, &from, sizeof(from));
-}
-
-/* An address without anything around it. */
-static bool read_address(struct bytes text, struct in6_addr *ret_address)
-{
-    char at[INET6_ADDRSTRLEN];
-    struct in_addr v4;
-    if (text.len == 0 || text.len >= sizeof(at) || memchr(text.at, '\0', text.len) != NULL) {
-        return false;
-    }
-    memcpy(at, text.at, text.len);
-    at[text.len] = '\0';
-    if (inet_pton(AF_INET, at, &v4) == 1) {
-        map_v4(v4, ret_address);
-        return true;
-    }
-    return inet_pton(AF_INET6, at, ret_address) == 1;
-}
-
-static bool read_peer(const struct sockaddr *peer, struct in6_addr *ret_address)
-{
-    if (peer->sa_family == AF_INET) {
-        map_v4(((const struct sockaddr_in *)(const void *)peer)->sin_addr, ret_address);
-        return true;
-    }
-    if (peer->sa_family == AF_INET6) {
-        *ret_address = ((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
-        return true;
-    }
-    return false;
-}
-
-static bool bits_equal(
-    const struct in6_addr *a, const struct in6_addr *b, unsigned from, unsigned to)
-{
-    for (unsigned i = from; i < to; i++) {
-        unsigned mask = 0x80u >> (i % 8);
-        if (((a->s6_addr[i / 8] ^ b->s6_addr[i / 8]) & mask) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
+/* --- the set --- */
 
 static bool trusts(const struct proxies *proxies, const struct in6_addr *address)
 {
-    for (size_t i = 0; i < proxies->count; i++) {
-        const struct network *network = &proxies->networks[i];
-        if (bits_equal(address, &network->address, 0, network->prefix)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* --- the set --- */
-
-/* What is wrong with `text`; NULL when it is an address or a network. */
-static const char *read_network(struct bytes text, struct network *ret_network)
-{
-    const char *slash = text.len > 0 ? memchr(text.at, '/', text.len) : NULL;
-    struct bytes address = text;
-    uint64_t prefix = V6_BITS;
-    if (slash != NULL) {
-        address.len = (size_t)(slash - text.at);
-    }
-    if (!read_address(address, &ret_network->address)) {
-        return "allowed: an address such as 10.0.0.7 or ::1, or a network such as 10.0.0.0/8";
-    }
-    unsigned least = memchr(address.at, ':', address.len) == NULL ? V6_BITS - V4_BITS : 0;
-    if (slash != NULL) {
-        if (bytes_to_u64(bytes_skip(text, address.len + 1), V6_BITS - least, &prefix) != 0) {
-            return "allowed behind the slash: 0 to 32 (IPv4), 0 to 128 (IPv6)";
-        }
-        prefix += least;
-    }
-    const struct in6_addr zero = IN6ADDR_ANY_INIT;
-    if (!bits_equal(&ret_network->address, &zero, (unsigned)prefix, V6_BITS)) {
-        return "the address has bits behind the prefix";
-    }
-    ret_network->prefix = (uint8_t)prefix;
-    return NULL;
+    return network_has(proxies->networks, proxies->count, address);
 }
 
 int proxies_create(
@@ -123,7 +34,7 @@ int proxies_create(
     struct proxies *proxies = mem_alloc(sizeof(*proxies) + count * sizeof(struct network));
     proxies->count = count;
     for (size_t i = 0; i < count; i++) {
-        const char *fault = read_network(networks[i], &proxies->networks[i]);
+        const char *fault = network_read(networks[i], &proxies->networks[i]);
         if (fault != NULL) {
             builder_printf(error, "listen.trusted_proxies: \"%.*s\": %s",
                 (int)(networks[i].len < NODE_MAX ? networks[i].len : NODE_MAX),
@@ -144,7 +55,7 @@ void proxies_destroy(struct proxies *proxies)
 bool proxies_trust(const struct proxies *proxies, const struct sockaddr *peer)
 {
     struct in6_addr address;
-    return proxies != NULL && read_peer(peer, &address) && trusts(proxies, &address);
+    return proxies != NULL && network_read_peer(peer, &address) && trusts(proxies, &address);
 }
 
 /* --- the headers --- */
@@ -185,7 +96,7 @@ static bool read_node(struct bytes text, struct in6_addr *ret_address)
         return false;
     }
     bool is_v6 = host.name.len > 0 && memchr(host.name.at, ':', host.name.len) != NULL;
-    return (is_v6 || !host.is_bracketed) && read_address(host.name, ret_address);
+    return (is_v6 || !host.is_bracketed) && network_read_address(host.name, ret_address);
 }
 
 /* Take the next `name=value` off *pairs; false at the end. Semicolons in quotes do not count. */
@@ -260,7 +171,7 @@ void proxies_find_client(const struct proxies *proxies, const struct sockaddr *p
     struct in6_addr client = IN6ADDR_ANY_INIT;
     struct walk plain = {.proxies = proxies};
     struct walk standard = {.proxies = proxies};
-    (void)read_peer(peer, &client);
+    (void)network_read_peer(peer, &client);
     bool has_plain = walk_headers(&plain, head, "X-Forwarded-For", read_node);
     bool has_standard = walk_headers(&standard, head, "Forwarded", read_forwarded);
     const struct walk *walk = has_plain ? &plain : &standard;
