@@ -40,6 +40,7 @@ struct room_window_rules {
 struct room_rules {
     uint32_t max_members; /* 0: no limit */
     bool presence; /* the others are told who comes and goes */
+    uint8_t hook; /* who says whether one may join, where that is asked (hook_call.h) */
 };
 
 #endif

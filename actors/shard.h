@@ -14,6 +14,7 @@
 
 #include "actors/close.h"
 #include "actors/core/sched.h"
+#include "actors/hook_call.h"
 #include "actors/recovery_limits.h"
 #include "actors/room_rules.h"
 #include "actors/value_settings.h"
@@ -37,6 +38,7 @@ struct identity;
 struct owner_ops;
 struct ingest_gauges;
 struct gathers;
+struct hooks;
 struct positions;
 struct recovery_bus;
 struct schedule;
@@ -106,12 +108,11 @@ struct actor_config {
     void *context;
     /*
      * Whether `who` may join `room` (as clients name it), and the rules of its type: 0 or
-     * STATUS_DENIED, STATUS_INVALID. Pure.
+     * STATUS_DENIED, STATUS_INVALID; STATUS_AGAIN: the hook of the rules is to be asked. Pure.
      */
     int (*room_access)(
         void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules);
-    /* Whether `who`, a member of `room` (as clients name it), may speak there. Joining is no part
-     * of the question: a backend may have put them in. Pure. */
+    /* Whether `who`, a member of `room` whoever let them in, may speak there. Pure. */
     bool (*may_send)(void *context, const struct identity *who, struct bytes room);
     /* Whether `who` may be in the namespace `nsp`. NULL: everybody may. Pure. */
     bool (*may_connect)(void *context, const struct identity *who, struct bytes nsp);
@@ -121,14 +122,14 @@ struct actor_config {
     void (*room_windows)(void *context, struct bytes room, struct room_window_rules *ret_rules);
     /* What `room` (as clients name it) remembers. Pure; asked where memory.age_ms is not 0. */
     void (*room_memory)(void *context, struct bytes room, struct room_memory_rules *ret_rules);
-    /* The type of a room (as clients name it) without ':' in its name; NULL: it has none. */
+    /* The type of a room without ':' in its name; NULL: it has none. */
     struct bytes (*room_type)(void *context, struct bytes room);
-    /*
-     * The n-th room that every socket of `who` joins by itself, written to `at` (200 bytes) as
-     * clients name it; false after the last.
-     */
+    /* The n-th room that every socket of `who` joins by itself, written to `at` (200 bytes) as
+     * clients name it; false after the last. */
     bool (*auto_join)(
         void *context, const struct identity *who, unsigned n, char *at, struct bytes *ret_room);
+    /* The hook that is asked about a client's event, none of ours; -1, or NULL: none. Pure. */
+    int (*event_hook)(void *context, struct bytes name);
     /* Whether users may subscribe themselves to `topic`. NULL: to none. Pure. */
     bool (*topic_self)(void *context, struct bytes topic);
     /*
@@ -251,6 +252,8 @@ struct shard {
     struct schedule *schedule; /* who delivers what was posted for later; of shard 0, else NULL */
     void (*schedule_kept)(struct schedule *schedule, uint64_t deliver_at); /* (schedule_hint.h) */
     struct values *values; /* of backends; NULL: they are not started, or have ended */
+    struct hooks *hooks; /* of hub/hooks; NULL: there are none yet, or no more */
+    hook_ask_fn hook_ask; /* asks them; NULL: nobody can be asked */
     struct gathers *gathers; /* NULL: nobody has asked who is in a room (rooms/gather.c) */
     bool gathers_over; /* nobody is asked any more */
     const struct owner_ops *owners; /* what is done for the owners of sockets (deliver/owner.h) */

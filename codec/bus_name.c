@@ -176,6 +176,12 @@ void bus_name_record_leases(const struct bus_names *names, char ret_name[BUS_NAM
     snprintf(ret_name, BUS_NAME_MAX, "%s:recordleases:{0}", names->prefix);
 }
 
+void bus_name_hook(
+    const struct bus_names *names, struct bytes tenant, struct bytes user, struct builder *out)
+{
+    begin_key(names, "hook", slot_part(slot_of(tenant, user), names->slots), out);
+}
+
 void bus_name_replay(const struct bus_names *names, struct bytes nsp, struct builder *out)
 {
     write_named(names, "replay", nsp, out);

@@ -85,6 +85,10 @@ void bus_name_record_list(const struct bus_names *names, struct bytes lease, str
 /* The key of all leases of records, by when they end. */
 void bus_name_record_leases(const struct bus_names *names, char ret_name[BUS_NAME_MAX]);
 
+/* Append what the keys of the answers of hooks about a user begin with. */
+void bus_name_hook(
+    const struct bus_names *names, struct bytes tenant, struct bytes user, struct builder *out);
+
 /* Append the key of the replay stream of a namespace. */
 void bus_name_replay(const struct bus_names *names, struct bytes nsp, struct builder *out);
 

@@ -27,7 +27,7 @@ ARROWS = {
 FLOORS = {
     "actors": ["actors/core", "actors", "actors/deliver", "actors/order", "actors/rooms", "actors/recover",
                "actors/inbox", "actors/ingest", "actors/values", "actors/user", "actors/assembly"],
-    "hub": ["hub/net", "hub/config", "hub/redis", "hub/auth", "hub/session", "hub/cluster", "hub/api", "hub/node",
+    "hub": ["hub/net", "hub/config", "hub/redis", "hub/auth", "hub/hooks", "hub/session", "hub/cluster", "hub/api", "hub/node",
             "hub/cli"],
 }
 ALLOWED = "tests/arrows_allowed.txt"

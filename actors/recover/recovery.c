@@ -448,9 +448,10 @@ static bool has_rights(const struct recoverable *recoverable, const struct ident
     for (uint32_t i = 0; i < recoverable->span_count; i++) {
         const struct room_span *span = &recoverable->spans[i];
         struct room_rules rules;
-        if (span->granted && !span->over &&
-            config->room_access(config->context, identity, wire_name_client(span->name), &rules) !=
-                0) {
+        int access = span->granted && !span->over ? config->room_access(config->context, identity,
+                                                        wire_name_client(span->name), &rules)
+                                                  : 0;
+        if (access != 0 && access != STATUS_AGAIN) { /* a backend was asked when it came */
             return false;
         }
     }

@@ -260,7 +260,12 @@ static void route(const struct client_call *call)
     if (!take_token(call, BUCKET_MESSAGES)) {
         return;
     }
-    if (call->socket->shard->config->relay_unknown) {
+    const struct actor_config *config = call->socket->shard->config;
+    int hook =
+        config->event_hook != NULL ? config->event_hook(config->context, call->event->name) : -1;
+    if (hook >= 0) {
+        user_asks_event(call, (unsigned)hook);
+    } else if (config->relay_unknown) {
         user_talk_relay(call);
     } else {
         call_refuse(call, ERROR_BAD_REQUEST, "Unknown event");

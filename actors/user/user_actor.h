@@ -30,6 +30,7 @@ struct user_busy {
     struct list kept; /* recoverable.user_link: sockets that dropped and may come back */
     struct list typing; /* rooms in which the user types */
     uint32_t typing_count;
+    uint32_t join_count; /* so far */
     uint32_t waiting_count; /* calls behind JOINs that are not answered */
     uint64_t waiting_bytes; /* of these */
     uint32_t nonce_count;
@@ -67,6 +68,22 @@ void user_rooms_leave(const struct client_call *call);
 void user_rooms_subscribe(const struct client_call *call);
 void user_rooms_joined(struct user *user, struct user_joined *msg);
 void user_rooms_refused(struct user *user, struct user_refused *msg);
+
+struct joining; /* of user_rooms.c: a room that has not answered yet */
+
+/* A backend has said whether: 0, STATUS_DENIED or STATUS_UNAVAILABLE. */
+typedef void (*user_asked_fn)(struct user *user, struct joining *joining, int status);
+
+/*
+ * Ask `hook` whether the user of `socket` may join the room of `joining` (user_asks.c).
+ * STATUS_AGAIN: `then` is called in a later turn, if the user is there. Else it is not: 0,
+ * STATUS_DENIED; STATUS_UNAVAILABLE, STATUS_NOMEM.
+ */
+MUST_CHECK int user_asks_join(struct socket *socket, struct bytes client_room, unsigned hook,
+    struct joining *joining, user_asked_fn then);
+
+/* Ask `hook` what the event of `call`, which is none of ours, comes to; that is the ack. */
+void user_asks_event(const struct client_call *call, unsigned hook);
 
 /*
  * Let `socket` leave `room` (wire name), of which it is a member, if its user may not be there any
@@ -107,6 +124,8 @@ void user_since_fill(struct socket *socket, struct bytes room, const struct user
 
 /* Forget what a user that has a busy part was about to do in rooms. */
 void user_rooms_stop(struct user *user);
+
+/* How rooms are named (user_names.c). */
 
 /* A room as a client names it: a string, or {roomId}. `at` has NAMES_ROOM_MAX bytes. */
 MUST_CHECK int user_room_read(struct bytes argument, char *at, struct bytes *ret_room);

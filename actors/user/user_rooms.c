@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a client does with rooms. Order of this file: arguments, joining and leaving, speaking, the
- * end. What is said in them is in user_talk.c and user_typing.c.
+ * What a client does with rooms. Order of this file: joining and leaving, speaking, the end. How
+ * clients name rooms is in user_names.c, what is said in them in user_talk.c and user_typing.c.
  */
 #include "actors/deliver/fanout.h"
 #include "actors/recover/recovery.h"
@@ -37,6 +37,10 @@ struct joining {
     uint32_t socket_id;
     bool left;
     bool chosen; /* by a backend */
+    bool asked; /* the backend whether it may be: it is sent when that has answered */
+    uint32_t number; /* in the order in which they came */
+    struct room_rules rules; /* of one that is asked, as the next */
+    uint64_t token;
     uint64_t leave_token;
     struct user_since *since; /* what the client has; NULL: it does not say */
     struct user_joined *held; /* the answer, while this node has not read so far; else NULL */
@@ -56,62 +60,6 @@ struct waiting {
     bool has_id;
     uint64_t id;
 };
-
-/* Arguments. */
-
-int user_room_check(struct bytes value, char *at, struct bytes *ret_room)
-{
-    int status = json_scan_string(value, at, NAMES_ROOM_MAX, ret_room);
-    return status != 0 ? status : names_check_room(*ret_room);
-}
-
-/* A room as a client names it: a string, or {roomId}. `at` has NAMES_ROOM_MAX bytes. */
-int user_room_read(struct bytes argument, char *at, struct bytes *ret_room)
-{
-    struct bytes value = argument;
-    int status = 0;
-    if (json_scan_kind(argument) == JSON_SCAN_OBJECT) {
-        status = json_scan_get(argument, "roomId", &value);
-    }
-    return status != 0 ? status : user_room_check(value, at, ret_room);
-}
-
-/* The room `prefix`:<value of `key`>. */
-int user_room_read_prefixed(
-    struct bytes argument, const char *key, const char *prefix, char *at, struct bytes *ret_room)
-{
-    size_t len = strlen(prefix);
-    struct bytes value;
-    struct bytes id;
-    memcpy(at, prefix, len);
-    if (json_scan_kind(argument) != JSON_SCAN_OBJECT || json_scan_get(argument, key, &value) != 0) {
-        return STATUS_INVALID;
-    }
-    if (json_scan_kind(value) == JSON_SCAN_NUMBER) {
-        id = value;
-    } else if (json_scan_string(value, at + len, NAMES_ROOM_MAX - len, &id) != 0) {
-        return STATUS_INVALID;
-    }
-    if (id.len > NAMES_ROOM_MAX - len) {
-        return STATUS_TOO_LARGE;
-    }
-    memmove(at + len, id.at, id.len);
-    *ret_room = bytes_of(at, len + id.len);
-    return names_check_room(*ret_room);
-}
-
-/* A room named in `call`; refuses the call and returns false when it is none. */
-bool user_room_want(const struct client_call *call, int status, const char *field)
-{
-    if (status != 0) {
-        call_refuse_field(call, field,
-            strcmp(field, "roomId") == 0
-                ? "A room: 1 to 200 bytes without / and control characters"
-                : "An id: a number, or a text that makes a room of at most 200 bytes without / "
-                  "and control characters");
-    }
-    return status == 0;
-}
 
 /* Joining and leaving. */
 
@@ -179,6 +127,7 @@ static uint64_t token_of(const struct client_call *call)
 }
 
 static void on_held(struct timer *timer);
+static void on_asked(struct user *user, struct joining *joining, int status);
 
 static struct joining *add_joining(
     struct user *user, const struct socket *socket, struct bytes room, bool chosen)
@@ -188,6 +137,7 @@ static struct joining *add_joining(
     timer_init(&joining->timer, on_held);
     joining->socket_id = socket->id;
     joining->chosen = chosen;
+    joining->number = user_busy(user)->join_count++;
     list_init(&joining->waiting);
     joining->room_len = (uint32_t)room.len;
     memcpy(joining->room, room.at, room.len);
@@ -212,13 +162,15 @@ static struct joining *last_joining(struct user *user, uint32_t socket_id, struc
     return found;
 }
 
-/* The first JOIN that is answered for the first time, or (`held`) was held. NULL: none. */
+/* The first JOIN that was sent and is answered for the first time, or (`held`) was held. NULL:
+ * none. */
 static struct joining *first_joining(
     struct user *user, uint32_t socket_id, struct bytes room, bool held)
 {
     list_for_each (link, &user_busy(user)->joining) {
         struct joining *joining = container_of(link, struct joining, link);
-        if (is_joining(joining, socket_id, room) && (joining->held_until_ms > 0) == held) {
+        if (!joining->asked && is_joining(joining, socket_id, room) &&
+            (joining->held_until_ms > 0) == held) {
             return joining;
         }
     }
@@ -315,6 +267,28 @@ static void carry_out(struct user *user, struct socket *socket, struct joining *
     }
 }
 
+/*
+ * `joining` is answered: do what waited for it, and, where the socket is a member now, what waits
+ * for others to the same room that the backend is still asked about; in the order in which it came.
+ */
+static void carry_out_all(struct user *user, struct socket *socket, struct joining *joining)
+{
+    struct bytes room = bytes_of(joining->room, joining->room_len);
+    bool own = false;
+    bool member = fanout_membership(socket->fanout, socket, room) != NULL;
+    list_for_each (link, &user->busy->joining) {
+        struct joining *other = container_of(link, struct joining, link);
+        if (member && other->asked && !other->left && is_joining(other, socket->id, room)) {
+            if (!own && (int32_t)(other->number - joining->number) > 0) {
+                carry_out(user, socket, joining);
+                own = true;
+            }
+            carry_out(user, socket, other);
+        }
+    }
+    carry_out(user, socket, joining);
+}
+
 static void free_joining(struct user *user, struct joining *joining)
 {
     if (joining == NULL) {
@@ -366,26 +340,39 @@ static bool hold(struct user *user, const struct socket *socket, struct joining 
     return true;
 }
 
-/* Returns what is known of the JOIN until it is answered. */
-static struct joining *send_join(struct user *user, struct socket *socket, struct bytes room,
-    const struct room_rules *rules, uint64_t token, bool chosen)
+static void post_join(
+    struct socket *socket, struct bytes room, const struct room_rules *rules, uint64_t token)
 {
-    struct shard *shard = shard_of(&user->actor);
-    socket->joins++;
-    user->owner.joins++;
-    struct joining *joining = add_joining(user, socket, room, chosen);
     struct room_join *msg = room_join_new();
     msg->key = room_key_new(socket_nsp(socket), room);
-    msg->reply_to = user->actor.self;
+    msg->reply_to = socket->user->actor.self;
     msg->socket_id = socket->id;
     msg->max_members = rules->max_members;
     msg->presence = rules->presence;
     msg->token = token;
-    msg_send_home(shard->sched, msg);
+    msg_send_home(socket->shard->sched, msg);
+}
+
+/* Returns what is known of the JOIN until it is answered. */
+static struct joining *begin_join(
+    struct user *user, struct socket *socket, struct bytes room, bool chosen)
+{
+    socket->joins++;
+    user->owner.joins++;
+    return add_joining(user, socket, room, chosen);
+}
+
+/* The same of one that is sent at once. */
+static struct joining *send_join(struct user *user, struct socket *socket, struct bytes room,
+    const struct room_rules *rules, uint64_t token, bool chosen)
+{
+    struct joining *joining = begin_join(user, socket, room, chosen);
+    post_join(socket, room, rules, token);
     return joining;
 }
 
-/* Whether the user of `socket` may join; `*ret_rules` on success. */
+/* Whether the user of `socket` may join; `*ret_rules` with 0, and STATUS_AGAIN: the backend is to
+ * be asked. */
 static int check_access(
     const struct socket *socket, struct bytes client_room, struct room_rules *ret_rules)
 {
@@ -406,18 +393,29 @@ static void join(
     const struct client_call *call, struct bytes client_room, const struct user_since *since)
 {
     struct socket *socket = call->socket;
+    struct user *user = user_of(socket);
     struct room_rules rules;
     char at[WIRE_NAME_MAX];
     struct bytes room = wire_name_room(owner_space(call->socket->user), client_room, at);
-    if (check_access(socket, client_room, &rules) != 0) {
+    int access = check_access(socket, client_room, &rules);
+    if (access != 0 && access != STATUS_AGAIN) {
         call_refuse(call, ERROR_FORBIDDEN, "Access denied to room");
     } else if (fanout_membership(socket->fanout, socket, room)) {
         answer_joined(socket, token_of(call), room, since, false);
     } else if (socket->membership_count + socket->joins >= socket->shard->config->rooms) {
         call_refuse(call, ERROR_FORBIDDEN, "Too many rooms");
+    } else if (access == 0) {
+        send_join(user, socket, room, &rules, token_of(call), false)->since = copy_since(since);
     } else {
-        send_join(user_of(call->socket), socket, room, &rules, token_of(call), false)->since =
-            copy_since(since);
+        struct joining *joining = begin_join(user, socket, room, false);
+        joining->asked = true;
+        joining->since = copy_since(since);
+        joining->rules = rules;
+        joining->token = token_of(call);
+        access = user_asks_join(socket, client_room, rules.hook, joining, on_asked);
+        if (access != STATUS_AGAIN) {
+            on_asked(user, joining, access);
+        }
     }
 }
 
@@ -463,8 +461,9 @@ bool user_rooms_expel(struct socket *socket, struct bytes room)
 {
     struct room_rules rules;
     char at[WIRE_NAME_MAX];
-    if (fanout_membership(socket->fanout, socket, room)->chosen ||
-        check_access(socket, wire_name_client(room), &rules) == 0) {
+    int access = check_access(socket, wire_name_client(room), &rules);
+    if (fanout_membership(socket->fanout, socket, room)->chosen || access == 0 ||
+        access == STATUS_AGAIN) { /* the backend was asked when it came */
         return false;
     }
     memcpy(at, room.at, room.len); /* its leaf may go */
@@ -489,14 +488,19 @@ static void leave(struct socket *socket, struct bytes room, uint64_t token)
 /* Who did not ask for the room is not told that it is not in it: it comes back, and asks again. */
 static void tell_refused(struct socket *socket, struct bytes room, uint64_t token, int status)
 {
-    bool full = status != STATUS_NOMEM;
-    const struct call_refusal refusal = {.code = full ? ERROR_FORBIDDEN : ERROR_UNAVAILABLE,
-        .message = full ? "Room is full" : "Out of memory, try again",
+    bool denied = status == STATUS_FULL || status == STATUS_DENIED;
+    bool away = status == STATUS_UNAVAILABLE;
+    const struct call_refusal refusal = {.code = denied ? ERROR_FORBIDDEN : ERROR_UNAVAILABLE,
+        .message = status == STATUS_FULL     ? "Room is full"
+                   : status == STATUS_DENIED ? "Access denied to room"
+                   : away ? "Whether this room may be joined cannot be asked now, try again"
+                          : "Out of memory, try again",
+        .retry_ms = away ? WAITING_RETRY_MS : 0,
         .room = wire_name_client(room)};
     uint64_t id = token & ~TOKEN_HAS_ID;
     if (!(token & TOKEN_SILENT)) {
         call_refuse_event(socket, token & TOKEN_HAS_ID ? &id : NULL, BYTES("join_room"), &refusal);
-    } else if (!full) {
+    } else if (!denied) {
         socket_missed(socket);
     }
 }
@@ -514,6 +518,27 @@ static void refuse_join(struct user *user, struct socket *socket, struct joining
         leave_now(socket, room, joining->leave_token, not_said);
     }
     free_joining(user, joining);
+}
+
+/* The backend has said whether the user may join, or cannot be asked: user_asked_fn. */
+static void on_asked(struct user *user, struct joining *joining, int status)
+{
+    struct socket *socket = owner_socket(&user->owner, joining->socket_id);
+    struct bytes room = bytes_of(joining->room, joining->room_len);
+    list_remove(&joining->link);
+    joining->asked = false;
+    if (status == 0 && socket != NULL) {
+        list_append(&user->busy->joining, &joining->link); /* behind those that were sent before */
+        post_join(socket, room, &joining->rules, joining->token);
+        return;
+    }
+    user->owner.joins--;
+    if (socket != NULL) {
+        refuse_join(user, socket, joining, room, joining->token, status);
+    } else {
+        free_joining(user, joining);
+        msg_send(user->actor.sched, user->actor.self, user_detached_new()); /* is anybody left? */
+    }
 }
 
 void user_rooms_joined(struct user *user, struct user_joined *msg)
@@ -559,7 +584,7 @@ void user_rooms_joined(struct user *user, struct user_joined *msg)
         (void)user_rooms_expel(socket, room); /* token or rules may have changed meanwhile */
     }
     if (joining != NULL) {
-        carry_out(user, socket, joining);
+        carry_out_all(user, socket, joining);
     }
     free_joining(user, joining);
 }

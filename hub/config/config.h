@@ -106,6 +106,14 @@ struct config_value_type {
 #include "hub/config/config_blocks.def"
 };
 
+/* A backend that is asked. */
+struct config_hook {
+    const char *name;
+    const char *where; /* "peal.conf:12", or "default" */
+#define HOOK(type, option, member, ...) CONFIG_C_##type member;
+#include "hub/config/config_blocks.def"
+};
+
 /* What holds for a tenant instead of what holds for all; CONFIG_INHERIT: nothing is said here. */
 struct config_tenant {
     const char *name;
@@ -153,6 +161,8 @@ struct config {
     size_t topic_type_count;
     struct config_value_type *value_types;
     size_t value_type_count;
+    struct config_hook *hooks;
+    size_t hook_count;
     struct config_tenant *tenants;
     size_t tenant_count;
     struct config_notification_type *notification_types;

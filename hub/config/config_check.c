@@ -10,6 +10,7 @@
 #include "codec/http1.h"
 #include "codec/names.h"
 #include "codec/slot.h"
+#include "hub/config/config_ask.h"
 #include "hub/config/config_draft.h"
 #include "hub/config/config_value.h"
 #include "hub/net/loopback.h"
@@ -17,6 +18,7 @@
 
 enum { TENANT_MAX = 128 }; /* bytes, as an API key may name */
 enum { SECRET_LEAST = 32 }; /* bytes of an HS256 secret: RFC 7518 section 3.2 */
+enum { HOOKS_MOST = 16, HOOK_NAME_MAX = 64 };
 
 static bool is_default(const struct config *config, enum config_place place)
 {
@@ -293,6 +295,90 @@ static int check_room_types(const struct config *config, struct config_error *er
     return 0;
 }
 
+/* Whether `word` is hook:NAME of a hook that there is. */
+static bool is_hook(const struct config *config, const char *word)
+{
+    for (size_t i = 0; i < config->hook_count; i++) {
+        if (strncmp(word, "hook:", 5) == 0 && strcmp(word + 5, config->hooks[i].name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Who joins by itself is not asked for, and has nobody who could be told that it may not. */
+static int check_auto_join(
+    const struct config *config, const struct config_room_type *type, struct config_error *error)
+{
+    for (size_t i = 0; i < type->auto_join.count; i++) {
+        const char *room = type->auto_join.items[i];
+        const struct config_room_type *joined = config_room_type(config, bytes_str(room));
+        if (joined->join[0] != 0 && !starts_with(room, "user:")) {
+            return config_draft_refuse(error,
+                "%s: room_type \"%.64s\": auto_join: \"%.200s\": who may join rooms of \"%.64s\" "
+                "is asked of a hook; allowed: rooms of other types",
+                type->where, type->name, room, joined->name);
+        }
+    }
+    return 0;
+}
+
+static int check_joins(const struct config *config, struct config_error *error)
+{
+    for (size_t i = 0; i < config->room_type_count; i++) {
+        const struct config_room_type *type = &config->room_types[i];
+        if (type->join[0] != 0 && !is_hook(config, type->join)) {
+            return config_draft_refuse(error,
+                "%s: room_type \"%.64s\": join: \"%.80s\"; allowed: hook:NAME of a hook block",
+                type->where, type->name, type->join);
+        }
+        int status = check_auto_join(config, type, error);
+        if (status < 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+/* Of the form name=hook:NAME; Peal's own events are not given away, so none can be meant. */
+static int check_events_to(const struct config *config, struct config_error *error)
+{
+    for (size_t i = 0; i < config->events_to.count; i++) {
+        const char *row = config->events_to.items[i];
+        const char *sign = strchr(row, '=');
+        if (sign == NULL || sign == row || !is_hook(config, sign + 1)) {
+            return config_draft_refuse(error,
+                "%s: events.to: \"%.255s\"; allowed: name=hook:NAME of a hook block",
+                config->came_from[CONFIG_AT_events_to], row);
+        }
+    }
+    return 0;
+}
+
+static int check_hooks(const struct config *config, struct config_error *error)
+{
+    if (config->hook_count > HOOKS_MOST) {
+        return config_draft_refuse(error, "%s: hook: one too many; allowed: %d",
+            config->hooks[HOOKS_MOST].where, (int)HOOKS_MOST);
+    }
+    for (size_t i = 0; i < config->hook_count; i++) {
+        const struct config_hook *hook = &config->hooks[i];
+        size_t len = strlen(hook->name);
+        if (len == 0 || len > HOOK_NAME_MAX ||
+            strspn(hook->name, "abcdefghijklmnopqrstuvwxyz0123456789_-") != len) {
+            return config_draft_refuse(error,
+                "%s: hook \"%.64s\": allowed as name: 1 to %d of a to z, 0 to 9, _ and -",
+                hook->where, hook->name, (int)HOOK_NAME_MAX);
+        }
+        if (hook->url[0] == 0 || hook->secret[0] == 0) {
+            return config_draft_refuse(
+                error, "%s: hook \"%.64s\": needs a url and a secret", hook->where, hook->name);
+        }
+    }
+    int status = check_joins(config, error);
+    return status < 0 ? status : check_events_to(config, error);
+}
+
 static int check_value_types(const struct config *config, struct config_error *error)
 {
     for (size_t i = 0; i < config->value_type_count; i++) {
@@ -418,6 +504,7 @@ static int check_types(struct config *config, struct config_error *error)
     int status = check_room_types(config, error);
     status = status < 0 ? status : check_topic_types(config, error);
     status = status < 0 ? status : check_value_types(config, error);
+    status = status < 0 ? status : check_hooks(config, error);
     return status < 0 ? status : check_retention(config, error);
 }
 

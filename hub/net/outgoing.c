@@ -436,7 +436,9 @@ static int open_multi(struct outgoing *outgoing)
     if (outgoing->multi != NULL) {
         return 0;
     }
-    outgoing->multi = curl_multi_init();
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK) { /* counted, and safe on threads */
+        outgoing->multi = curl_multi_init();
+    }
     if (outgoing->multi == NULL) {
         return STATUS_NOMEM;
     }
@@ -548,7 +550,6 @@ static void on_due(uv_timer_t *timer)
 struct outgoing *outgoing_open(struct loop *loop)
 {
     struct outgoing *outgoing = mem_alloc(sizeof(*outgoing));
-    CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK); /* counted, and safe on threads */
     outgoing->loop = loop;
     outgoing->sched = loop_shard(loop)->sched;
     list_init(&outgoing->requests);

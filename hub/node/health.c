@@ -65,6 +65,18 @@ static bool are_values_degraded(const struct hub *hub)
     return sums.values.deaf != 0 && sums.links.bus_down == 0;
 }
 
+/* Whether a hook failed last, and is not asked for a while or tried again. */
+static bool is_hook_away(const struct hub *hub)
+{
+    struct metrics_sums sums;
+    uint64_t away = 0;
+    metrics_sum(hub, &sums);
+    for (unsigned i = 0; i < HOOKS_MAX; i++) {
+        away += sums.hooks.open[i] + sums.hooks.half_open[i];
+    }
+    return away > 0;
+}
+
 static void write_dependencies(
     const struct hub *hub, const struct hub_shard *shard, struct builder *out)
 {
@@ -76,6 +88,7 @@ static void write_dependencies(
         {"bus", is_bus_away(hub)},
         {"schedule", is_schedule_late(hub)},
         {"values", are_values_degraded(hub)},
+        {"hooks", is_hook_away(hub)},
         {"ingest", ingest_gauges_stand(&hub->streams, sched_now(shard->shard.sched))},
     };
     const char *comma = "";

@@ -64,17 +64,24 @@ int hub_room_access(
     void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules)
 {
     const struct hub_settings *settings = context;
-    int status = access_check(settings->access, identity_claims(who), room);
-    if (status != 0) {
+    const struct config_room_type *type = config_room_type(settings->config, room);
+    bool is_asked = type->join[0] != '\0' && !bytes_starts(room, BYTES("user:"));
+    int hook = is_asked ? hooks_find(&settings->hooks, type->join) : 0;
+    int status =
+        is_asked ? STATUS_AGAIN : access_check(settings->access, identity_claims(who), room);
+    if (hook < 0) {
+        return STATUS_DENIED;
+    }
+    if (status != 0 && status != STATUS_AGAIN) {
         return status;
     }
-    const struct config_room_type *type = config_room_type(settings->config, room);
     *ret_rules = (struct room_rules){
+        .hook = (uint8_t)hook,
         .max_members =
             type->max_members > 0 ? type->max_members : settings->config->limits_room_members,
         .presence = type->presence,
     };
-    return 0;
+    return status;
 }
 
 void hub_room_windows(void *context, struct bytes room, struct room_window_rules *ret_rules)
@@ -108,6 +115,28 @@ int hub_value_access(void *context, const struct identity *who, struct bytes key
 {
     const struct hub_settings *settings = context;
     return access_check(settings->value_access, identity_claims(who), key);
+}
+
+/* Whether `pattern`, which may end in '*', means the event `name`. */
+static bool means(struct bytes pattern, struct bytes name)
+{
+    if (pattern.len > 0 && pattern.at[pattern.len - 1] == '*') {
+        return bytes_starts(name, bytes_of(pattern.at, pattern.len - 1));
+    }
+    return bytes_eq(pattern, name);
+}
+
+int hub_event_hook(void *context, struct bytes name)
+{
+    const struct hub_settings *settings = context;
+    const struct config_list *rows = &settings->config->events_to;
+    for (size_t i = 0; i < rows->count; i++) {
+        const char *sign = strchr(rows->items[i], '=');
+        if (means(bytes_of(rows->items[i], (size_t)(sign - rows->items[i])), name)) {
+            return hooks_find(&settings->hooks, sign + 1);
+        }
+    }
+    return -1;
 }
 
 bool hub_topic_self(void *context, struct bytes topic)

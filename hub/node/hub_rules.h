@@ -41,6 +41,9 @@ struct bytes hub_room_type(void *context, struct bytes room);
 /* See actor_config.value_access; `context` is the struct hub_settings. Any shard's thread. */
 int hub_value_access(void *context, const struct identity *who, struct bytes key);
 
+/* See actor_config.event_hook; `context` is the struct hub_settings. Any shard's thread. */
+int hub_event_hook(void *context, struct bytes name);
+
 /* See actor_config.topic_self; `context` is the struct hub_settings. Any shard's thread. */
 bool hub_topic_self(void *context, struct bytes topic);
 

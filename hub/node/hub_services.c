@@ -33,6 +33,7 @@
 #include "hub/net/listener.h"
 #include "hub/net/loop.h"
 #include "hub/node/cluster_shard.h"
+#include "hub/node/hub_hooks.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/memory.h"
 #include "hub/node/metrics.h"
@@ -529,6 +530,11 @@ static const struct service table[] = {
         .start = open_values,
         .stop = close_values,
         .open = count_values,
+        .last = true},
+    {.name = "hooks",
+        .start = hub_hooks_start,
+        .stop = hub_hooks_stop,
+        .open = hub_hooks_count_open,
         .last = true},
     {.name = "namespaces", .start = start_fanouts},
     {.name = "sequencers",

@@ -10,7 +10,9 @@
 #include "hub/auth/apikey.h"
 #include "hub/auth/jwt_config.h"
 #include "hub/config/config_ask.h"
+#include "hub/net/crypto.h"
 #include "hub/net/origin.h"
+#include "hub/net/outgoing_guard.h"
 #include "hub/net/proxies.h"
 
 void hub_settings_destroy(struct api_settings *api)
@@ -20,6 +22,8 @@ void hub_settings_destroy(struct api_settings *api)
     access_destroy(settings->value_access);
     origin_list_destroy(api->origins);
     proxies_destroy(settings->proxies);
+    outgoing_guard_destroy(settings->hooks.guard);
+    crypto_wipe(&settings->hooks, sizeof(settings->hooks));
     apikey_set_destroy(api->keys);
     jwt_keys_destroy(settings->jwt);
     preferences_destroy(settings->preferences);

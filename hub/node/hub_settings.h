@@ -12,6 +12,7 @@
 #include "actors/shard.h"
 #include "codec/base/check.h"
 #include "hub/api/api_shard.h"
+#include "hub/hooks/hooks.h"
 #include "hub/net/http_server.h"
 
 struct access;
@@ -32,6 +33,7 @@ struct hub_settings {
     struct access *value_access;
     struct proxies *proxies;
     struct jwt_keys *jwt;
+    struct hook_settings hooks; /* with the guard, which is owned */
     struct preferences *preferences; /* everybody's, where users do not say it themselves */
     /* private */
     struct config *owned;

@@ -30,6 +30,7 @@
 #include "hub/net/loop.h"
 #include "hub/node/cluster_shard.h"
 #include "hub/node/dev_guard.h"
+#include "hub/node/hub_hooks.h"
 #include "hub/node/hub_services.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/metrics.h"
@@ -316,6 +317,9 @@ static void change_settings(void *arg, bool cancelled)
     if (shard->shard.values != NULL) {
         values_reload(shard->shard.values);
     }
+    if (shard->shard.hooks != NULL) {
+        hooks_set(shard->shard.hooks, &shard->settings->hooks);
+    }
     reload_jwt(shard);
     shard->next_expiry = 0; /* what happens to tokens that expire may have changed */
     user_recheck_begin(&shard->shard);
@@ -416,6 +420,7 @@ int hub_shards_stop(struct hub *hub)
         hub->shards[i].shard.positions = NULL;
         values_destroy(hub->shards[i].shard.values);
         hub->shards[i].shard.values = NULL;
+        hub_hooks_finish(&hub->shards[i]);
     }
     return 0;
 }

@@ -19,6 +19,8 @@
 #include "hub/api/api_answer.h"
 #include "hub/api/api_handlers.h"
 #include "hub/net/loop.h"
+#include "hub/node/hub_hooks.h"
+#include "hub/node/hub_settings.h"
 #include "hub/node/log_writer.h"
 #include "hub/node/memory_guard.h"
 #include "hub/node/node.h"
@@ -73,6 +75,10 @@ void metrics_publish(void *shard)
     PUBLISH(own, cache, read_cache_stats(own->api.cache));
     if (own->shard.values != NULL) {
         PUBLISH(own, values, values_get_stats(own->shard.values));
+    }
+    if (own->shard.hooks != NULL) {
+        PUBLISH(own, hooks, hooks_get_stats(own->shard.hooks));
+        PUBLISH(own, outgoing, hooks_get_requests(own->shard.hooks));
     }
     PUBLISH(own, tokens, jwt_counts(own->api.jwt));
     PUBLISH(own, memory, &own->memory);
@@ -322,7 +328,8 @@ static void write_process(const struct hub *hub, struct builder *out)
     write_store(hub, out);
 }
 
-static void metrics_write(const struct hub *hub, struct builder *out)
+static void metrics_write(
+    const struct hub *hub, const struct hub_settings *settings, struct builder *out)
 {
     struct metrics_sums sums;
     metrics_sum(hub, &sums);
@@ -333,6 +340,9 @@ static void metrics_write(const struct hub *hub, struct builder *out)
     write_api(&sums.api, out);
     write_statements(hub, out);
     write_streams(hub, out);
+    begin(out, "breaker_state", "gauge",
+        "Whether what is outside is asked, on the worst shard: 0 yes, 1 it is tried again, 2 no.");
+    hub_hooks_write(&settings->hooks, &sums.hooks, out);
 }
 
 void metrics_show(struct http_request *request, void *context)
@@ -340,7 +350,7 @@ void metrics_show(struct http_request *request, void *context)
     struct builder out = {0};
     struct hub_shard *shard = hub_shard_of_http(context);
     metrics_publish(shard); /* what it has counted in this turn */
-    metrics_write(shard->hub, &out);
+    metrics_write(shard->hub, shard->settings, &out);
     if (shard->shard.bus != NULL) {
         struct redis_stats stats = redis_get_stats(shard->shard.bus);
         write_u64(&out, "bus_up", "gauge",

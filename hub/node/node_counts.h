@@ -20,6 +20,7 @@
 #include "hub/api/read_cache.h"
 #include "hub/auth/jwt.h"
 #include "hub/cluster/forward.h"
+#include "hub/hooks/hooks.h"
 
 enum {
     API_BUCKET_COUNT = 12,
@@ -80,6 +81,8 @@ struct metrics_sums {
     struct api_counts api;
     struct read_cache_stats cache;
     struct values_stats values;
+    struct hook_stats hooks;
+    struct outgoing_stats outgoing;
     struct jwt_stats tokens;
     struct memory_use memory;
     struct forward_counts forwards;

@@ -21,6 +21,7 @@
 #include "hub/net/crypto.h"
 #include "hub/net/origin.h"
 #include "hub/net/proxies.h"
+#include "hub/node/hub_hooks.h"
 #include "hub/node/hub_preferences.h"
 #include "hub/node/hub_rules.h"
 #include "hub/node/hub_settings.h"
@@ -239,6 +240,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .room_memory = hub_room_memory,
         .room_type = hub_room_type,
         .topic_self = hub_topic_self,
+        .event_hook = hub_event_hook,
         .value_access = hub_value_access,
         .recovers = hub_recovers,
         .auto_join = hub_auto_join,
@@ -345,6 +347,9 @@ int settings_make(const struct hub *hub, const struct config *config, struct bui
     }
     if (status == 0) {
         status = make_proxies(settings, error);
+    }
+    if (status == 0) {
+        status = hub_make_hooks(config, error, &settings->hooks);
     }
     if (status == 0) {
         status = jwt_keys_create(config, hub->dev_secret, error, &settings->jwt);

@@ -18,6 +18,7 @@
 #include "actors/rooms/gather.h"
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
+#include "codec/base/status.h"
 #include "tests/support/tape.h"
 
 enum { STEPS_MAX = 20 * 1000 * 1000, PIECE_MS = 20 };
@@ -33,7 +34,13 @@ static int room_access(
         .presence = !bytes_starts(room, BYTES("quiet:")),
         .max_members = bytes_starts(room, BYTES("small:")) ? 3 : 0,
     };
-    return 0;
+    return bytes_starts(room, BYTES("asked:")) ? STATUS_AGAIN : 0;
+}
+
+static int event_hook(void *context, struct bytes name)
+{
+    (void)context;
+    return bytes_starts(name, BYTES("order:")) ? 3 : -1;
 }
 
 static bool may_send(void *context, const struct identity *who, struct bytes room)
@@ -131,6 +138,8 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
         .posts = notification_limits_default,
         .room_access = room_access,
         .may_send = may_send,
+        .event_hook = event_hook,
+        .outbox_max = 64 << 20,
         .auto_join = auto_join,
         .hash128 = hash128,
         .room_windows = room_windows,

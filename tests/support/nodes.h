@@ -61,7 +61,9 @@ struct nodes {
 };
 
 /* Start all nodes. Rooms called "quiet:…" tell nobody who comes and goes, "small:…" have at most
- * three members; what is sent to "batch:…" leaves with the tick, as one batch_update. */
+ * three members; what is sent to "batch:…" leaves with the tick, as one batch_update; who may join
+ * "asked:…" is asked of hook 0, and what "order:…" events come to of hook 3 (shard.hook_ask, which
+ * is the test's). */
 struct nodes *nodes_create(uint64_t seed, const struct nodes_options *options);
 
 /* Stop all nodes and destroy everything; sockets must have been detached. */

@@ -66,6 +66,10 @@ Test(bus_name, a_users_channel_carries_slot_and_database)
     cr_expect_str_eq(text_of(&out), "peal:3:u:{556}:acme/rosa");
     bus_name_session(&names, BYTES("/"), BYTES("acme/rosa"), BYTES("pid"), &out);
     cr_expect_str_eq(text_of(&out), "peal:session:{556}:/:acme/rosa:pid");
+    bus_name_hook(&names, BYTES("acme"), BYTES("rosa"), &out);
+    cr_expect_str_eq(text_of(&out), "peal:hook:{556}:");
+    bus_name_hook(&names, bytes_of(NULL, 0), BYTES("rosa"), &out);
+    cr_expect_str_eq(text_of(&out), "peal:hook:{236}:");
     bus_name_replay(&names, BYTES("/"), &out);
     cr_expect_str_eq(text_of(&out), "peal:replay:{934}:/");
     bus_name_record_lease(&names, BYTES("abc"), &out);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hook_call - what actors ask a backend, which hub/ does for them (hub/hooks).
+ */
+#ifndef ACTORS_HOOK_CALL_H
+#define ACTORS_HOOK_CALL_H
+
+#include <stdint.h>
+
+#include "codec/base/bytes.h"
+#include "codec/base/list.h"
+
+struct hook_call;
+struct identity;
+struct shard;
+
+enum hook_kind {
+    HOOK_JOIN, /* whether a user may join a room */
+    HOOK_EVENT /* what a client's event comes to */
+};
+
+/* What is asked; all of it is borrowed for the call of hook_ask_fn. */
+struct hook_question {
+    enum hook_kind kind;
+    unsigned hook; /* which one, as the settings of this turn number them */
+    const struct identity *who;
+    struct bytes nsp;
+    struct bytes name; /* of the room, or of the event, as clients name them */
+    struct bytes args; /* of the event: JSON `a,b`, as in struct event */
+};
+
+/* The backend has answered, or will not. On the shard that asked, exactly once. */
+typedef void (*hook_done_fn)(struct hook_call *call);
+
+/* Embedded by who asks, and there until `done`. */
+struct hook_call {
+    hook_done_fn done;
+    int status; /* 0: yes; STATUS_DENIED: no; STATUS_UNAVAILABLE: it is not known */
+    struct bytes result; /* of an event: JSON, or empty; borrowed for `done` */
+    /* private */
+    struct list link;
+};
+
+/*
+ * Ask. STATUS_AGAIN: `done` is called in a later turn, within the hook's timeout; else it is not:
+ * the answer is known (0, STATUS_DENIED), or cannot be had (STATUS_UNAVAILABLE).
+ */
+typedef int (*hook_ask_fn)(
+    struct shard *shard, const struct hook_question *question, struct hook_call *call);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hub_hooks - hooks as the configuration states them, and the service of a shard that asks them.
+ */
+#ifndef HUB_NODE_HUB_HOOKS_H
+#define HUB_NODE_HUB_HOOKS_H
+
+#include <stdint.h>
+
+#include "codec/base/buf.h"
+#include "codec/base/check.h"
+
+struct config;
+struct hook_settings;
+struct hook_stats;
+struct hub_shard;
+
+/* Fill in the hooks, which borrow from `config`, and the guard, which the caller destroys also on
+ * failure. STATUS_INVALID with a sentence appended to `error`. */
+MUST_CHECK int hub_make_hooks(
+    const struct config *config, struct builder *error, struct hook_settings *ret_settings);
+
+/* The service of a shard: start, stop, how much is open; and what is left of it when it ended. */
+void hub_hooks_start(struct hub_shard *shard);
+void hub_hooks_stop(struct hub_shard *shard);
+uint64_t hub_hooks_count_open(const struct hub_shard *shard);
+void hub_hooks_finish(struct hub_shard *shard);
+
+/* Append where the breakers stand, as lines of metrics without their head: the worst shard's. */
+void hub_hooks_write(
+    const struct hook_settings *settings, const struct hook_stats *stats, struct builder *out);
+
+#endif
