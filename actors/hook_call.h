@@ -16,7 +16,8 @@ struct shard;
 
 enum hook_kind {
     HOOK_JOIN, /* whether a user may join a room */
-    HOOK_EVENT /* what a client's event comes to */
+    HOOK_EVENT, /* what a client's event comes to */
+    HOOK_WARM /* a user comes: values that it will ask for may be put; no answer is needed */
 };
 
 /* What is asked; all of it is borrowed for the call of hook_ask_fn. */
@@ -25,7 +26,7 @@ struct hook_question {
     unsigned hook; /* which one, as the settings of this turn number them */
     const struct identity *who;
     struct bytes nsp;
-    struct bytes name; /* of the room, or of the event, as clients name them */
+    struct bytes name; /* of the room, or of the event, as clients name them; of WARM empty */
     struct bytes args; /* of the event: JSON `a,b`, as in struct event */
 };
 

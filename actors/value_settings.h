@@ -11,6 +11,7 @@
 struct value_settings {
     bool wanted; /* somebody may use them: with Redis, connections are opened */
     const char *prefix; /* of their names in Redis */
+    unsigned warm; /* 1 more than the hook that is told of users who come; 0: none is */
     uint64_t bytes; /* that a shard keeps in memory */
     uint64_t stale_ms; /* how long a value that has ended is there for who waits for the next */
     uint64_t fill_ms; /* how long one who fills is waited for */

@@ -158,9 +158,10 @@ int user_attach(struct shard *shard, struct socket *socket)
     }
     if (user == NULL) {
         user = start_user(shard, key);
-    }
-    if (user == NULL) {
-        return STATUS_NOMEM;
+        if (user == NULL) {
+            return STATUS_NOMEM;
+        }
+        user_asks_warm(socket);
     }
     socket->user = &user->owner;
     list_append(&user->owner.sockets, &socket->user_link);

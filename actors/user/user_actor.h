@@ -82,6 +82,9 @@ typedef void (*user_asked_fn)(struct user *user, struct joining *joining, int st
 MUST_CHECK int user_asks_join(struct socket *socket, struct bytes client_room, unsigned hook,
     struct joining *joining, user_asked_fn then);
 
+/* Tell the hook that warms values, if there is one, of the user of `socket`, who comes. */
+void user_asks_warm(const struct socket *socket);
+
 /* Ask `hook` what the event of `call`, which is none of ours, comes to; that is the ack. */
 void user_asks_event(const struct client_call *call, unsigned hook);
 

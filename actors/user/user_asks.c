@@ -32,7 +32,8 @@ static void on_may_join(struct hook_call *call)
     mem_free(question);
 }
 
-static int ask(struct socket *socket, const struct hook_question *question, struct hook_call *call)
+static int ask(
+    const struct socket *socket, const struct hook_question *question, struct hook_call *call)
 {
     hook_ask_fn hook_ask = socket->shard->hook_ask;
     return hook_ask != NULL ? hook_ask(socket->shard, question, call) : STATUS_UNAVAILABLE;
@@ -159,5 +160,27 @@ void user_asks_event(const struct client_call *call, unsigned hook)
         const struct call_refusal refusal = refusal_of(status);
         mem_free(event);
         call_refuse_as(call, &refusal);
+    }
+}
+
+/* That one comes. */
+
+static void on_warmed(struct hook_call *call)
+{
+    mem_free(call);
+}
+
+void user_asks_warm(const struct socket *socket)
+{
+    unsigned warm = socket->shard->config->values.warm;
+    struct hook_call *call = warm > 0 ? mem_try_calloc(1, sizeof(*call)) : NULL;
+    if (call == NULL) {
+        return; /* what is not warm is asked for when it is wanted */
+    }
+    const struct hook_question question = {
+        .kind = HOOK_WARM, .hook = warm - 1, .who = socket->identity, .nsp = socket_nsp(socket)};
+    call->done = on_warmed;
+    if (ask(socket, &question, call) != STATUS_AGAIN) {
+        mem_free(call);
     }
 }

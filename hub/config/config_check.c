@@ -375,6 +375,11 @@ static int check_hooks(const struct config *config, struct config_error *error)
                 error, "%s: hook \"%.64s\": needs a url and a secret", hook->where, hook->name);
         }
     }
+    if (config->values_warm[0] != 0 && !is_hook(config, config->values_warm)) {
+        return config_draft_refuse(error,
+            "%s: values.warm: \"%.80s\"; allowed: hook:NAME of a hook block, or empty",
+            config->came_from[CONFIG_AT_values_warm], config->values_warm);
+    }
     int status = check_joins(config, error);
     return status < 0 ? status : check_events_to(config, error);
 }

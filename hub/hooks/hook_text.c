@@ -19,10 +19,12 @@ static void write_part(struct builder *out, const char *key, struct bytes text)
 void hook_text_write_question(const struct hook_question *question, struct builder *out)
 {
     const struct claims *claims = identity_claims(question->who);
-    bool event = question->kind == HOOK_EVENT;
+    static const char *const names[] = {[HOOK_JOIN] = "room", [HOOK_EVENT] = "event"};
     json_write_open(out, '{');
-    json_write_text(out, event ? "event" : "room", question->name);
-    if (event) {
+    if (question->kind != HOOK_WARM) {
+        json_write_text(out, names[question->kind], question->name);
+    }
+    if (question->kind == HOOK_EVENT) {
         json_write_key(out, "args");
         builder_byte(out, '[');
         builder_add(out, question->args);
@@ -39,8 +41,10 @@ void hook_text_write_question(const struct hook_question *question, struct build
 void hook_text_write_body(
     enum hook_kind kind, uint64_t at_ms, struct bytes data, struct builder *out)
 {
+    static const char *const types[] = {
+        [HOOK_JOIN] = "hook.join", [HOOK_EVENT] = "hook.event", [HOOK_WARM] = "hook.warm"};
     json_write_open(out, '{');
-    json_write_text(out, "type", kind == HOOK_EVENT ? BYTES("hook.event") : BYTES("hook.join"));
+    json_write_text(out, "type", bytes_str(types[kind]));
     json_write_time(out, "timestamp", at_ms);
     json_write_json(out, "data", data);
     json_write_close(out, '}');

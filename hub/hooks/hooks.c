@@ -256,7 +256,7 @@ static void note_answer(struct asking *asking, const struct hook_answer *answer)
     if (breaker_note_success(&asking->hook->breaker, asking->round)) {
         tell_breaker(asking->hook);
     }
-    if (asking->kind == HOOK_JOIN && keep_ms > 0) {
+    if (asking->kind != HOOK_EVENT && keep_ms > 0) {
         hook_cache_put(&hooks->cache, asking->key, answer->allow, now, now + keep_ms);
         if (hooks->share != NULL && !hooks->closed) {
             hook_share_put(
@@ -405,7 +405,7 @@ static void on_looked(struct hook_share_look *look, bool allow, uint64_t left_ms
 static bool start(struct asking *asking)
 {
     struct hooks *hooks = asking->hooks;
-    if (asking->kind != HOOK_JOIN || hooks->share == NULL || !hook_share_is_up(hooks->share)) {
+    if (asking->kind == HOOK_EVENT || hooks->share == NULL || !hook_share_is_up(hooks->share)) {
         return send_question(asking);
     }
     asking->look.done = on_looked;
@@ -444,7 +444,7 @@ static int ask_anew(struct hooks *hooks, const struct hook_question *question,
     }
     hooks->stats.under_way++;
     list_append(&asking->calls, &call->link);
-    if (question->kind == HOOK_JOIN) {
+    if (question->kind != HOOK_EVENT) {
         asking->is_alone = !map_put(&hooks->askings, asking);
     }
     return STATUS_AGAIN;
@@ -462,7 +462,7 @@ int hooks_ask(struct hooks *hooks, const struct hook_question *question, struct 
     hook_text_write_question(question, &data);
     if (!builder_failed(&data)) {
         status = STATUS_NOT_FOUND;
-        if (question->kind == HOOK_JOIN) {
+        if (question->kind != HOOK_EVENT) {
             make_key(hooks->list[question->hook], builder_bytes(&data), key);
             status = recall(hooks, key, call);
         }

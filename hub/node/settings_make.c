@@ -157,10 +157,13 @@ static bool has_values(const struct config *config)
     return false;
 }
 
-static struct value_settings value_settings(const struct config *config, const struct hub *hub)
+static struct value_settings value_settings(
+    const struct hub_settings *settings, const struct hub *hub)
 {
+    const struct config *config = settings->config;
     return (struct value_settings){
         .wanted = has_values(config),
+        .warm = (unsigned)(hooks_find(&settings->hooks, config->values_warm) + 1),
         .prefix = hub->config->values_prefix,
         .bytes = config->values_bytes / hub->shard_count,
         .stale_ms = config->values_stale_ms,
@@ -228,7 +231,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .relay_unknown = config->events_unknown == UNKNOWN_RELAY,
         .posts = settings->api.posts,
         .recovery = recovery_limits(config),
-        .values = value_settings(config, hub),
+        .values = value_settings(settings, hub),
         .memory = memory_limits(config),
         .preferences = settings->preferences,
         .zones = {.find = zones_find, .context = hub->zones},

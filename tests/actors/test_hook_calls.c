@@ -47,6 +47,7 @@ static struct {
     struct shard *shard;
 } pending[PENDING_MAX];
 static unsigned pending_count;
+static unsigned warmed; /* users that it was told of */
 static int known; /* what it says at once; STATUS_AGAIN: later */
 
 struct world {
@@ -55,14 +56,25 @@ struct world {
     struct person bob; /* a member, where he can */
 };
 
-static int ask_hook(
-    struct shard *shard, const struct hook_question *question, struct hook_call *call)
+static void check_question(const struct hook_question *question)
 {
     bool join = question->kind == HOOK_JOIN;
     cr_assert_eq(question->hook, join ? 0 : 3);
     cr_assert(bytes_starts(question->name, join ? BYTES("asked:") : BYTES("order:")));
     cr_assert(bytes_eq(question->nsp, BYTES("/")));
     cr_assert(join || bytes_eq(question->args, BYTES("{\"id\":1},2")));
+}
+
+static int ask_hook(
+    struct shard *shard, const struct hook_question *question, struct hook_call *call)
+{
+    if (question->kind == HOOK_WARM) {
+        cr_assert_eq(question->hook, 4);
+        cr_assert_eq(question->name.len, 0);
+        warmed++;
+    } else {
+        check_question(question);
+    }
     if (known != STATUS_AGAIN) {
         return known;
     }
@@ -139,6 +151,7 @@ static struct world *begin(uint64_t seed)
     static struct world world;
     pending_count = 0;
     known = STATUS_AGAIN;
+    warmed = 0;
     world.nodes = nodes_create(seed, &(struct nodes_options){.nodes = 1, .shards = SHARDS});
     for (unsigned i = 0; i < SHARDS; i++) {
         world.nodes->node[0].shards[i].shard.hook_ask = ask_hook;
@@ -536,6 +549,32 @@ Test(hook_calls, an_ack_that_is_too_large_is_refused)
     answer_event(world, 0, large);
     cr_expect(strstr(world->ann.ack, "\"too_large\"") != NULL, "%s", world->ann.ack);
     cr_expect(!world->ann.client.overflowed);
+    end(world);
+}
+
+/* With the first device, whatever becomes of it; nobody waits. */
+Test(hook_calls, who_comes_is_told_once)
+{
+    struct world *world = begin(1);
+    struct person other;
+    cr_expect_eq(warmed, 0, "without the setting");
+    world->nodes->node[0].config.values.warm = 5;
+    go(world, &world->ann);
+    nodes_settle(world->nodes);
+    enter(world, &world->ann, "ann");
+    enter(world, &other, "ann");
+    nodes_settle(world->nodes);
+    cr_expect_eq(warmed, 1);
+    cr_expect_eq(pending_count, 1);
+    go(world, &other);
+    go(world, &world->ann);
+    nodes_settle(world->nodes);
+    cr_expect_eq(users(world), 1, "bob");
+    answer(world, 0, 0);
+    known = STATUS_UNAVAILABLE;
+    enter(world, &world->ann, "ann");
+    nodes_settle(world->nodes);
+    cr_expect_eq(warmed, 2);
     end(world);
 }
 

@@ -9,6 +9,7 @@ import { startPostgres } from './support/postgres.mjs';
 import { startRedis } from './support/redis.mjs';
 import { until, within } from './support/wait.mjs';
 
+const KEY = 'values-0123456789abcdef';
 const things = new Set();
 const kept = (thing) => {
   things.add(thing);
@@ -289,6 +290,31 @@ test('who goes while it is asked leaves nothing', async () => {
   held.emit('join_room', { roomId: 'project:2' });
   await until(() => waiting.length === 21, 'it is asked about');
   await hub.stop(); // while it waits
+});
+
+test('a backend is told of who comes, and has its values ready', async () => {
+  const backend = await backendWith();
+  const hub = await hubWith(`${settings(backend)}
+    values { warm = "hook:access" }
+    value_type "board" { }
+    api_key "board" { key = "${KEY}" scopes = {values} }`);
+  backend.answer = async ({ data }) => {
+    await fetch(`${hub.url}/api/v1/values/board:${data.user}`, {
+      method: 'PUT', headers: { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' }, body: JSON.stringify({ value: { of: data.user } }),
+    });
+    return { allow: true };
+  };
+  const ann = await hub.plain('ann');
+  await until(async () => (await ann.request('value:get', 'board:ann')).value?.of === 'ann', 'it is there');
+  await hub.plain('ann');
+  ann.close();
+  await hub.plain('bob');
+  await until(() => backend.questions.length === 2, 'bob, too');
+  assert.deepEqual(backend.questions.map(({ type, data }) => [type, data]), [
+    ['hook.warm', { user: 'ann', namespace: '/' }],
+    ['hook.warm', { user: 'bob', namespace: '/' }],
+  ]);
+  assert.deepEqual(backend.faults, []);
 });
 
 test('settings that cannot be are refused', async () => {

@@ -264,6 +264,7 @@ Test(config, mistakes_in_a_file_name_their_line)
             ":2: room_type \"a\": auto_join: \"a:{sub}\": who may join rooms of \"a\" is asked"},
         {"events { to = {\"order:*\"} }", ":1: events.to: \"order:*\"; allowed: name=hook:NAME"},
         {"events { to = {\"order:*=hook:b\"} }", "events.to: \"order:*=hook:b\"; allowed"},
+        {"values { warm = \"hook:b\" }", ":1: values.warm: \"hook:b\"; allowed: hook:NAME"},
         {"namespace \"admin\" { }", "must begin with /"},
         {"limits { message_bytes = 2KiB }", "more than limits.message_bytes"},
         {"room_type \"a\" { access = {\"webhook:http://x\"} }", "unknown rule"},
