@@ -1280,6 +1280,7 @@ export class Peal extends Emitter {
         this.#lost(link, CLOSE_UNAUTHORIZED, 'there is no token');
         return;
       }
+      link.token = token;
       link.socket = link.oneWay ? this.#stream(token) : this.#webSocket(token);
     } catch (error) {
       this.#lost(link, 0, `cannot connect: ${error.message}`);
@@ -1311,16 +1312,18 @@ export class Peal extends Emitter {
   #learn(link) {
     this.#place = link.oneWay ? link.socket.place : '';
     const opened = link.heard > 0;
-    if (!link.oneWay && !opened) this.#probe();
+    if (!link.oneWay && !opened) this.#probe(link.token);
     else if (!link.oneWay || !opened) this.#blocked = 0; // also when the hub itself is away
     else if (Date.now() - link.since > STREAM_MS) this.#blocked = BLOCKED - 1;
   }
 
-  // A WebSocket did not open: only where the hub answers just now it is WebSockets that do not pass.
-  async #probe() {
+  // A WebSocket did not open: only where the hub answers just now it is WebSockets that do not pass. It shows the token,
+  // since browsers write a line of error for what is refused.
+  async #probe(token) {
     if (this.#options.stream !== 'auto' || typeof fetch !== 'function') return;
+    const headers = token ? { authorization: `Bearer ${token}` } : {};
     try {
-      const { status } = await fetch(streamOf(this.#url), { method: 'HEAD', cache: 'no-store' });
+      const { status } = await fetch(streamOf(this.#url), { method: 'HEAD', headers, cache: 'no-store' });
       this.#blocked = status < 500 ? this.#blocked + 1 : 0;
     } catch {
       this.#blocked = 0;

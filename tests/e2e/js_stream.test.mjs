@@ -261,17 +261,17 @@ describe('over a scripted fetch', () => {
     ['is away, as a proxy says', () => new Response(null, { status: 502 })],
   ]) {
     test(`a hub that ${what} is waited for with WebSockets`, async () => {
-      const methods = [];
+      const asked = [];
       script = new Script();
-      script.fetch = (url, { method = 'GET' } = {}) => {
-        methods.push(method);
+      script.fetch = (url, { method = 'GET', headers = {} } = {}) => {
+        asked.push(`${method} ${headers.authorization}`);
         return answer();
       };
       Blocked.tried = 0;
       peal = new Peal({ WebSocket: Blocked, ...FAST });
       peal.connect('ws://hub.example/ws', { token: 'tok' }).catch(() => {});
       await until(() => Blocked.tried >= 6, 'WebSockets again and again');
-      assert.deepEqual([...new Set(methods)], ['HEAD']);
+      assert.deepEqual([...new Set(asked)], ['HEAD Bearer tok']); // what is refused would be an error of the page
     });
   }
 
