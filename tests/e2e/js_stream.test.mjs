@@ -124,7 +124,7 @@ describe('over a scripted fetch', () => {
   });
 
   test('always, without a WebSocket', async () => {
-    await online(0, { WebSocket: undefined, stream: true });
+    await online(0, { WebSocket: null, stream: true });
     assert.equal(Blocked.tried, 0);
     assert.throws(() => new Peal({ WebSocket: undefined }).connect('ws://hub.example/ws'), TypeError);
   });
