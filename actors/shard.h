@@ -15,6 +15,7 @@
 #include "actors/close.h"
 #include "actors/core/sched.h"
 #include "actors/hook_call.h"
+#include "actors/presence_settings.h"
 #include "actors/recovery_limits.h"
 #include "actors/room_rules.h"
 #include "actors/value_settings.h"
@@ -37,17 +38,12 @@ struct fanout;
 struct identity;
 struct owner_ops;
 struct ingest_gauges;
-struct gathers;
 struct hooks;
-struct positions;
-struct recovery_bus;
 struct schedule;
 struct shard;
 struct store;
 struct store_port;
-struct teller;
 struct values;
-struct walks;
 
 enum batching_mode { BATCHING_ADAPTIVE, BATCHING_ALWAYS, BATCHING_OFF };
 
@@ -100,6 +96,7 @@ struct actor_config {
     struct notification_limits posts; /* what backends may post */
     struct recovery_limits recovery;
     struct value_settings values;
+    struct presence_settings presence;
     struct room_memory_limits memory;
     const struct preferences *preferences; /* everybody's, where users do not say; NULL: nothing */
     struct preferences_zones zones;
@@ -254,6 +251,7 @@ struct shard {
     struct values *values; /* of backends; NULL: they are not started, or have ended */
     struct hooks *hooks; /* of hub/hooks; NULL: there are none yet, or no more */
     hook_ask_fn hook_ask; /* asks them; NULL: nobody can be asked */
+    struct presence *presence; /* who is online; NULL: it is not started, or has ended */
     struct gathers *gathers; /* NULL: nobody has asked who is in a room (rooms/gather.c) */
     bool gathers_over; /* nobody is asked any more */
     const struct owner_ops *owners; /* what is done for the owners of sockets (deliver/owner.h) */

@@ -186,3 +186,10 @@ void bus_name_replay(const struct bus_names *names, struct bytes nsp, struct bui
 {
     write_named(names, "replay", nsp, out);
 }
+
+void bus_name_presence(
+    const struct bus_names *names, uint32_t part, struct bytes epoch, struct builder *out)
+{
+    begin_key(names, "presence", part, out);
+    builder_add(out, epoch);
+}

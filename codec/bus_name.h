@@ -89,6 +89,13 @@ void bus_name_record_leases(const struct bus_names *names, char ret_name[BUS_NAM
 void bus_name_hook(
     const struct bus_names *names, struct bytes tenant, struct bytes user, struct builder *out);
 
+/*
+ * Append the key of who is online, of part `part` of the users of the store `epoch`. The parts are
+ * fewer than the slots, and the tag is a slot's: that of the part's number.
+ */
+void bus_name_presence(
+    const struct bus_names *names, uint32_t part, struct bytes epoch, struct builder *out);
+
 /* Append the key of the replay stream of a namespace. */
 void bus_name_replay(const struct bus_names *names, struct bytes nsp, struct builder *out);
 

@@ -24,6 +24,10 @@ struct socket_owner {
     uint32_t joins; /* that rooms have not answered yet: the actor stays to undo them */
     uint16_t socket_count;
     uint16_t rules; /* shard.rules when its sockets' rights were looked at last */
+    struct list presence_link; /* of presence_part, which alone uses what follows; or of none */
+    uint16_t presence_seen; /* sockets that are counted there */
+    uint16_t presence_told; /* sockets that Redis was told of */
+    bool presence_changed; /* it is to be told */
 };
 
 /* What the floors above do for the sockets of an owner; the same for all (shard.owners). */

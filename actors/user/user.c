@@ -19,6 +19,7 @@
 #include "actors/inbox/positions.h"
 #include "actors/inbox/topic_calls.h"
 #include "actors/inbox/walk.h"
+#include "actors/presence/presence.h"
 #include "actors/recover/recovery.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
@@ -74,6 +75,7 @@ static struct user *make_user(struct shard *shard, struct bytes key)
     user->owner.rules = shard->rules;
     memcpy(user->key_at, key.at, key.len);
     list_init(&user->owner.sockets);
+    list_init(&user->owner.presence_link);
     list_init(&user->inbox.unread_link);
     if (!actor_start(&user->actor, &user_behaviour, shard->sched)) {
         mem_free(user);
@@ -117,6 +119,7 @@ static void free_user(struct actor *actor)
     struct user *user = (struct user *)(void *)actor;
     struct shard *shard = shard_of(actor);
     feed_stop(&user->inbox);
+    presence_forget(shard->presence, &user->owner);
     if (user->busy != NULL) {
         user_rooms_stop(user);
         user_typing_stop(user);
@@ -166,6 +169,7 @@ int user_attach(struct shard *shard, struct socket *socket)
     socket->user = &user->owner;
     list_append(&user->owner.sockets, &socket->user_link);
     user->owner.socket_count++;
+    presence_note(shard->presence, &user->owner);
     if (user->inbox.phase == INBOX_READY) {
         feed_ready(&user->inbox, socket);
     } else if (socket->outbox->bytes <= HOLD_MAX) { /* not behind what was missed */
@@ -308,6 +312,7 @@ static void stop_unused(struct user *user)
 static void on_detached(struct user *user, struct user_detached *msg)
 {
     (void)msg;
+    presence_note(shard_of(&user->actor)->presence, &user->owner);
     stop_unused(user);
 }
 

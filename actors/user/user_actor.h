@@ -165,6 +165,10 @@ void user_typing_stop(struct user *user);
 
 void user_values_get(const struct client_call *call);
 
+/* Who is online (user_presence.c). */
+
+void user_presence_query(const struct client_call *call);
+
 /* What is said (user_talk.c). */
 
 void user_talk_send(const struct client_call *call);

@@ -15,6 +15,9 @@ enum { IDS_BODY_MAX = 64 * 1024, ROOMS_BODY_MAX = 64 * 1024 };
 /* Up to 16 tags. */
 enum { DROP_BODY_MAX = 32 * 1024 };
 
+/* Up to 1,000 users. */
+enum { QUERY_BODY_MAX = 256 * 1024 };
+
 /* Up to 10,000 users of a topic. */
 enum { USERS_BODY_MAX = 2 << 20 };
 
@@ -35,6 +38,8 @@ const struct http_route api_routes[] = {
     {"GET", "/api/v1/rooms/{}/members", api_members_list, NULL, 0, NULL, NULL, false,
         "after, limit, tenant"},
     {"GET", "/api/v1/rooms/{}/position", api_room_position, NULL, 0, NULL, NULL, false, "tenant"},
+    {"GET", "/api/v1/presence", api_presence_list, NULL, 0, NULL, NULL, true, "tenant, users"},
+    {"GET", "/api/v1/presence/count", api_presence_count, NULL, 0, NULL, NULL, false, ""},
     {"GET", "/api/v1/summary", api_summary_show, NULL, 0, NULL, NULL, false, "days, tenant"},
     {"GET", "/api/v1/topics", api_topics_list, NULL, 0, NULL, NULL, false, "after, limit, tenant"},
     {"GET", "/api/v1/topics/{}/subscribers", api_topics_subscribers, NULL, 0, NULL, NULL, false,
@@ -46,6 +51,7 @@ const struct http_route api_routes[] = {
         "after, limit, tenant"},
     {"GET", "/api/v1/users/{}/counts", api_inbox_counts, NULL, 0, NULL, NULL, true, "by, tenant"},
     {"GET", "/api/v1/users/{}/export", api_export, NULL, 0, NULL, NULL, true, "tenant"},
+    {"GET", "/api/v1/users/{}/presence", api_presence_of_user, NULL, 0, NULL, NULL, true, "tenant"},
     {"GET", "/api/v1/users/{}/overview", api_inbox_overview, NULL, 0, NULL, NULL, true, "tenant"},
     {"GET", "/api/v1/users/{}/notifications", api_inbox_list, NULL, 0, NULL, NULL, true,
         "after, limit, page, order, sort, search, state, type, priority, from, to, fields, nulls, "
@@ -60,6 +66,8 @@ const struct http_route api_routes[] = {
         false, ""},
     {"POST", "/api/v1/notifications", api_post_notifications, api_post_head, API_BODY_CONFIGURED,
         NULL, NULL, false, ""},
+    {"POST", "/api/v1/presence/query", api_presence_query, NULL, QUERY_BODY_MAX, NULL, NULL, true,
+        "tenant"},
     {"POST", "/api/v1/topics/{}/subscribers/remove", api_topics_unsubscribe, api_topics_head,
         USERS_BODY_MAX, NULL, NULL, false, "tenant"},
     {"POST", "/api/v1/users/{}/disconnect", api_rooms_disconnect, NULL, 256, NULL, NULL, false,

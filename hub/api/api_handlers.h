@@ -44,6 +44,12 @@ void api_members_list(struct http_request *request, void *context);
 void api_preferences_get(struct http_request *request, void *context);
 void api_preferences_put(struct http_request *request, void *context);
 
+/* api_presence.c */
+void api_presence_count(struct http_request *request, void *context);
+void api_presence_list(struct http_request *request, void *context);
+void api_presence_of_user(struct http_request *request, void *context);
+void api_presence_query(struct http_request *request, void *context);
+
 /* api_users.c */
 void api_users_erase(struct http_request *request, void *context);
 

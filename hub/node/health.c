@@ -77,6 +77,14 @@ static bool is_hook_away(const struct hub *hub)
     return away > 0;
 }
 
+/* Whether other nodes are not told who is online here, though Redis is there. */
+static bool is_presence_degraded(const struct hub *hub)
+{
+    struct metrics_sums sums;
+    metrics_sum(hub, &sums);
+    return sums.presence.stale != 0 && sums.links.bus_down == 0;
+}
+
 static void write_dependencies(
     const struct hub *hub, const struct hub_shard *shard, struct builder *out)
 {
@@ -89,6 +97,7 @@ static void write_dependencies(
         {"schedule", is_schedule_late(hub)},
         {"values", are_values_degraded(hub)},
         {"hooks", is_hook_away(hub)},
+        {"presence", is_presence_degraded(hub)},
         {"ingest", ingest_gauges_stand(&hub->streams, sched_now(shard->shard.sched))},
     };
     const char *comma = "";

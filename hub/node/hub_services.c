@@ -18,6 +18,7 @@
 #include "actors/inbox/positions.h"
 #include "actors/inbox/schedule.h"
 #include "actors/ingest/ingest_proto.h"
+#include "actors/presence/presence.h"
 #include "actors/recover/recovery_bus.h"
 #include "actors/rooms/gather.h"
 #include "actors/sequencer_proto.h"
@@ -162,6 +163,23 @@ static void close_values(struct hub_shard *shard)
 static uint64_t count_values(const struct hub_shard *shard)
 {
     return shard->shard.values != NULL ? values_get_stats(shard->shard.values)->calls : 0;
+}
+
+static void open_presence(struct hub_shard *shard)
+{
+    shard->shard.presence = presence_create(&shard->shard);
+}
+
+static void close_presence(struct hub_shard *shard)
+{
+    if (shard->shard.presence != NULL) {
+        presence_close(shard->shard.presence);
+    }
+}
+
+static uint64_t count_presence(const struct hub_shard *shard)
+{
+    return shard->shard.presence != NULL ? presence_open(shard->shard.presence) : 0;
 }
 
 static void start_fanouts(struct hub_shard *shard)
@@ -535,6 +553,11 @@ static const struct service table[] = {
         .start = hub_hooks_start,
         .stop = hub_hooks_stop,
         .open = hub_hooks_count_open,
+        .last = true},
+    {.name = "presence",
+        .start = open_presence,
+        .stop = close_presence,
+        .open = count_presence,
         .last = true},
     {.name = "namespaces", .start = start_fanouts},
     {.name = "sequencers",

@@ -14,6 +14,7 @@
 #include "actors/inbox/audience.h"
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
+#include "actors/presence/presence.h"
 #include "actors/user/user.h"
 #include "actors/values/values.h"
 #include "codec/base/clock.h"
@@ -421,6 +422,8 @@ int hub_shards_stop(struct hub *hub)
         values_destroy(hub->shards[i].shard.values);
         hub->shards[i].shard.values = NULL;
         hub_hooks_finish(&hub->shards[i]);
+        presence_destroy(hub->shards[i].shard.presence);
+        hub->shards[i].shard.presence = NULL;
     }
     return 0;
 }

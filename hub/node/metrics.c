@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "actors/close.h"
+#include "actors/presence/presence.h"
 #include "actors/values/values.h"
 #include "codec/base/clock.h"
 #include "codec/base/mem.h"
@@ -79,6 +80,9 @@ void metrics_publish(void *shard)
     if (own->shard.hooks != NULL) {
         PUBLISH(own, hooks, hooks_get_stats(own->shard.hooks));
         PUBLISH(own, outgoing, hooks_get_requests(own->shard.hooks));
+    }
+    if (own->shard.presence != NULL) {
+        PUBLISH(own, presence, presence_get_stats(own->shard.presence));
     }
     PUBLISH(own, tokens, jwt_counts(own->api.jwt));
     PUBLISH(own, memory, &own->memory);

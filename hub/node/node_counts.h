@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "actors/core/sched.h"
+#include "actors/presence/presence_stats.h"
 #include "actors/shard.h"
 #include "actors/values/values.h"
 #include "codec/base/bytes.h"
@@ -83,6 +84,7 @@ struct metrics_sums {
     struct values_stats values;
     struct hook_stats hooks;
     struct outgoing_stats outgoing;
+    struct presence_stats presence;
     struct jwt_stats tokens;
     struct memory_use memory;
     struct forward_counts forwards;

@@ -232,6 +232,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .posts = settings->api.posts,
         .recovery = recovery_limits(config),
         .values = value_settings(settings, hub),
+        .presence = {.visibility = (enum presence_visibility)config->presence_visibility},
         .memory = memory_limits(config),
         .preferences = settings->preferences,
         .zones = {.find = zones_find, .context = hub->zones},

@@ -34,6 +34,7 @@ const topics = [
   ['x'.repeat(201), 'topic', TOPIC],
 ];
 const KEY = /A key: 1 to 200 bytes/;
+const USERS = /1 to 1000 user ids/;
 const every = [
   [{ type: '' }, 'type', /1 to 256 bytes/],
   [{ type: 7 }, 'type', /1 to 256 bytes/],
@@ -75,6 +76,19 @@ const REFUSED = {
     [{}, 'companyId', /a number, or a text/],
     [{ companyId: 'a/b' }, 'companyId', /a number, or a text/],
     [{ companyId: true }, 'companyId', /a number, or a text/],
+  ],
+  'presence:query': [
+    [undefined, 'users', USERS],
+    [7, 'users', USERS],
+    [{}, 'users', USERS],
+    [{ users: 'anna' }, 'users', USERS],
+    [{ users: [] }, 'users', USERS],
+    [[], 'users', USERS],
+    [{ users: [7] }, 'users', USERS],
+    [['a/b'], 'users', USERS],
+    [{ users: ['x'.repeat(129)] }, 'users', USERS],
+    [{ users: ['anna'], usres: [] }, 'usres', /known here: users/],
+    [Array.from({ length: 1001 }, (_, i) => `u${i}`), 'users', /At most 1000 users/, 'too_large'],
   ],
   send_message: [
     ...rooms.filter(([argument]) => typeof argument !== 'string'),

@@ -78,6 +78,7 @@ struct fake_redis {
     struct rand dice;
     struct fake_data data;
     struct fake_values values;
+    struct fake_presence presence;
     struct list buses;
     struct list links;
     unsigned lose_one_in;
@@ -116,6 +117,10 @@ static struct bus_reply *carry_out(struct fake_redis *redis, struct call *call)
     }
     if (bytes_eq_str(call->argv[0], "PUBSUB")) {
         return count_subscribers(redis, call->argv[2]);
+    }
+    if (fake_presence_takes(call->argv, call->argc)) {
+        return fake_presence_carry_out(
+            &redis->presence, call->argv, call->argc, redis->data.now(redis->data.now_context));
     }
     if (fake_values_takes(call->argv, call->argc)) {
         return fake_values_carry_out(
@@ -463,6 +468,7 @@ void fake_redis_destroy(struct fake_redis *redis)
     }
     fake_data_finish(&redis->data);
     fake_values_finish(&redis->values);
+    fake_presence_finish(&redis->presence);
     mem_free(redis);
 }
 
@@ -563,6 +569,11 @@ size_t fake_redis_channels(const struct fake_redis *redis)
 struct fake_data *fake_redis_data(struct fake_redis *redis)
 {
     return &redis->data;
+}
+
+struct fake_presence *fake_redis_presence(struct fake_redis *redis)
+{
+    return &redis->presence;
 }
 
 struct fake_values *fake_redis_values(struct fake_redis *redis)

@@ -7,7 +7,8 @@
  * are late, links overtake each other, and order holds on each link alone. A link may drop: what
  * was under way is carried out or not, and answered UNAVAILABLE; messages are lost; it comes back
  * and subscribes again. The server knows what the actors use: pub/sub, streams, the two
- * scripts of leases (actors/lease.c), the records of recovery, and values (fake_values.h).
+ * scripts of leases (actors/lease.c), the records of recovery, values (fake_values.h), and who is
+ * online (fake_presence.h).
  */
 #ifndef TESTS_SUPPORT_FAKE_BUS_H
 #define TESTS_SUPPORT_FAKE_BUS_H
@@ -15,6 +16,7 @@
 #include "actors/bus.h"
 #include "codec/base/rand.h"
 #include "tests/support/fake_data.h"
+#include "tests/support/fake_presence.h"
 #include "tests/support/fake_values.h"
 
 struct fake_redis;
@@ -62,5 +64,8 @@ size_t fake_redis_channels(const struct fake_redis *redis);
 
 /* What it has of values. */
 struct fake_values *fake_redis_values(struct fake_redis *redis);
+
+/* And of who is online. */
+struct fake_presence *fake_redis_presence(struct fake_redis *redis);
 
 #endif

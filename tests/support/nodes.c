@@ -14,6 +14,7 @@
 #include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
+#include "actors/presence/presence.h"
 #include "actors/recover/recovery_bus.h"
 #include "actors/rooms/gather.h"
 #include "codec/base/map.h"
@@ -190,6 +191,9 @@ static void start_shard(struct nodes *nodes, unsigned node_number, unsigned numb
         at->shard.bus = fake_redis_bus(nodes->redis, node_number, enter_shard, at);
         at->shard.inbox_bus = inbox_bus_create(&at->shard);
     }
+    if (nodes->options.presence) {
+        at->shard.presence = presence_create(&at->shard);
+    }
     at->shard.positions = positions_create(&at->shard);
     at->shard.audience = audience_create(&at->shard);
     if (at->shard.inbox_bus != NULL) {
@@ -246,6 +250,8 @@ void nodes_stop(struct nodes *nodes, unsigned number)
         fake_store_hold(shard->store, false);
         fake_store_drain(shard->store);
         gather_stop(shard);
+        presence_destroy(shard->presence);
+        shard->presence = NULL;
         recovery_bus_destroy(shard->recovery_bus);
         inbox_bus_destroy(shard->inbox_bus);
         shard->inbox_bus = NULL;

@@ -40,6 +40,7 @@ struct nodes_options {
     unsigned shards;
     bool bus;
     bool ingest;
+    bool presence; /* who is online */
     bool recovers; /* connection state recovery, with its replay stream and its records */
     uint64_t recovery_ms; /* recovery.age; 0: a minute */
     uint32_t replay; /* events that rooms called "mem:…" remember; 0: none */

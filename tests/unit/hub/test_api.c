@@ -42,6 +42,7 @@ TestSuite(api, .timeout = 120);
 #define NOBODYS "01980000-0000-7000-8000-000000000000"
 #define INBOX "/api/v1/users/ann/notifications"
 #define VALUES "/api/v1/values"
+#define PRESENCE "/api/v1/presence"
 #define TOPIC "/api/v1/topics/news/subscribers"
 
 static struct node_rig rig;
@@ -105,6 +106,11 @@ static const struct {
     {"GET", "/api/v1/rooms/{}/members", "read", false, "/api/v1/rooms/public:a/members", NULL, 200},
     {"GET", "/api/v1/rooms/{}/position", "read", false, "/api/v1/rooms/public:a/position", NULL,
         404},
+    {"GET", "/api/v1/presence", "read", true, PRESENCE "?users=ann", NULL, 200},
+    {"GET", "/api/v1/presence/count", "read", false, PRESENCE "/count", NULL, 200},
+    {"GET", "/api/v1/users/{}/presence", "read", true, "/api/v1/users/ann/presence", NULL, 200},
+    {"POST", "/api/v1/presence/query", "read", true, PRESENCE "/query", "{\"users\":[\"ann\"]}",
+        200},
     {"GET", "/api/v1/summary", "read", false, "/api/v1/summary", NULL, 200},
     {"GET", "/api/v1/topics", "read", false, "/api/v1/topics", NULL, 200},
     {"GET", "/api/v1/topics/{}/subscribers", "read", false, TOPIC, NULL, 200},
@@ -206,7 +212,8 @@ Test(api, a_token_is_good_for_the_inbox_of_its_user)
             continue;
         }
         cr_expect_eq(status, rows[i].status, "%s: %u %s", rows[i].path, status, answer.body);
-        if (strstr(rows[i].path, "/users/") != NULL) {
+        bool shared = strstr(rows[i].path, "/presence") != NULL; /* what is hidden is offline */
+        if (!shared && strstr(rows[i].path, "/users/") != NULL) {
             ask_row(i, anothers);
             expect_refusal(403, "forbidden", NULL, rows[i].path);
         }
@@ -233,7 +240,8 @@ Test(api, unknown_parameters_are_refused_by_name)
         const char *query = api_routes[i].query;
         char target[256];
         char known[256];
-        snprintf(target, sizeof(target), "%s?limt=1", rows[row].target);
+        const char *mark = strchr(rows[row].target, '?') != NULL ? "&" : "?";
+        snprintf(target, sizeof(target), "%s%slimt=1", rows[row].target, mark);
         snprintf(known, sizeof(known), "known here: %s\"", query[0] != '\0' ? query : "none");
         ask(ALL, rows[row].method, target, rows[row].body);
         expect_refusal(400, "bad_request", "limt", rows[row].path);

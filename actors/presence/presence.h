@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * presence - a shard's part in who is online: of its users it tells the other nodes.
+ *
+ * A user is online while it has a socket that is connected, on any node. Users tell their shard
+ * here; whoever asks does so with presence_call.h.
+ */
+#ifndef ACTORS_PRESENCE_PRESENCE_H
+#define ACTORS_PRESENCE_PRESENCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "actors/presence/presence_stats.h"
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+
+struct presence;
+struct presence_redis;
+struct presence_view;
+struct shard;
+struct socket_owner;
+
+/* Make the part of `shard`, with a connection of its own where there is a bus. */
+MUST_CHECK struct presence *presence_create(struct shard *shard);
+
+/* Begin to end: the shard gives up its places. May be called again. */
+void presence_close(struct presence *presence);
+
+/* What is under way still: questions, and places that are being given up; 0: it has ended. */
+uint64_t presence_open(const struct presence *presence);
+
+/*
+ * Free it, ended; or as a process ends that is killed, on the shard's thread. No owner is in a list
+ * of it afterwards. NULL is allowed.
+ */
+void presence_destroy(struct presence *presence);
+
+/* A socket of `owner` has come or gone. NULL: nobody is told. */
+void presence_note(struct presence *presence, struct socket_owner *owner);
+
+/* `owner`, which has no socket any more, ends. The same. */
+void presence_forget(struct presence *presence, struct socket_owner *owner);
+
+/* Its numbers now. */
+const struct presence_stats *presence_get_stats(struct presence *presence);
+
+/* A question was begun on this shard, or has been answered. */
+void presence_count_call(struct presence *presence, bool begun);
+
+/* Its connection to Redis; NULL: there is none, or it is down. */
+struct presence_redis *presence_get_redis(const struct presence *presence);
+
+/* A question was answered without Redis, which there is. */
+void presence_count_failed(struct presence *presence);
+
+/* The part of all users that the user `key` is in. */
+unsigned presence_part_of(const struct shard *shard, struct bytes key);
+
+/*
+ * The sums over all parts and nodes, as nodes told last; `*ret_complete`: no place that has ended
+ * is counted. False: they are not known now.
+ */
+MUST_CHECK bool presence_sum(
+    const struct presence *presence, struct presence_view *ret_sums, bool *ret_complete);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * presence_view - the answers of Redis about a part of the users, read.
+ */
+#ifndef ACTORS_PRESENCE_PRESENCE_VIEW_H
+#define ACTORS_PRESENCE_PRESENCE_VIEW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "codec/base/buf.h"
+#include "codec/base/bytes.h"
+#include "codec/base/check.h"
+
+struct bus_reply;
+struct shard;
+
+/* Places are too many to be real beyond this. */
+enum { PRESENCE_PLACES_MAX = 4096 };
+
+/* What is known of a part. */
+struct presence_view {
+    uint64_t users; /* with those that only ended places hold */
+    uint64_t connections; /* of places that count */
+    uint64_t nodes; /* that have such a place */
+    uint64_t ended; /* places that are still to be swept */
+    bool sweeps; /* this place is the first of those that count: it is the one that sweeps */
+};
+
+/*
+ * Read the answer to PRESENCE_SCRIPT_TELL of `place`: 0 with the view, and the ended places, each
+ * followed by a comma, appended to `ended`. STATUS_NOT_FOUND: the place is not there as it was
+ * left; STATUS_INVALID. Places of strange versions do not count, and are counted in the stats of
+ * `shard`.
+ */
+MUST_CHECK int presence_view_read(struct shard *shard, struct bytes place,
+    const struct bus_reply *reply, struct presence_view *ret_view, struct builder *ended);
+
+/*
+ * Read what PRESENCE_SCRIPT_LOOK answers of one user: the sum of the connections that nodes other
+ * than `own` have, of each the most that one of its places says; their names are appended to
+ * `nodes` (NULL: they are not asked for), each with a line feed. STATUS_INVALID.
+ */
+MUST_CHECK int presence_view_read_user(const struct bus_reply *reply, struct bytes own,
+    uint64_t *ret_connections, struct builder *nodes);
+
+#endif

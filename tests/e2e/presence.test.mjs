@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who is online: on three nodes over one Redis, of which one is killed or stopped and whose data go, and on one node without.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { startHub } from './support/hub.mjs';
+import { startPostgres } from './support/postgres.mjs';
+import { promised } from './support/promised.mjs';
+import { startRedis } from './support/redis.mjs';
+import { makeToken, randomSecret } from './support/tokens.mjs';
+import { until, within } from './support/wait.mjs';
+
+const FULL = process.env.PEAL_FULL === '1';
+const ROUNDS = FULL ? 15 : 2;
+const CROWD = FULL ? 6000 : 150; // users, a third of them on each node
+const DEAD_MS = 15_000; // promised of a node that was killed
+const LEFT_MS = 60_000; // and of what it leaves in Redis
+const BASE = '/api/v1/presence';
+const CONFIG = `presence { visibility = tenant }
+  limits { unauthenticated_per_address = 100000 api_per_minute = 100000 }`;
+
+const good = async (hub, path) => {
+  const { status, body } = await hub.api('GET', path);
+  assert.equal(status, 200, JSON.stringify(body));
+  return body;
+};
+const count = (hub) => good(hub, `${BASE}/count`);
+const show = (hub, user) => good(hub, `/api/v1/users/${encodeURIComponent(user)}/presence`);
+
+// Which of the users are online, as `hub` says, a thousand at a time.
+async function online(hub, users) {
+  const found = new Set();
+  for (let at = 0; at < users.length; at += 1000) {
+    const slice = users.slice(at, at + 1000);
+    const { status, body } = await hub.api('POST', `${BASE}/query`, { users: slice });
+    assert.equal(status, 200, JSON.stringify(body));
+    assert.deepEqual(Object.keys(body.users), slice);
+    for (const user of slice) if (body.users[user].online) found.add(user);
+  }
+  return found;
+}
+
+// Connect them all, some at a time.
+async function connectAll(hub, users) {
+  const clients = [];
+  for (let at = 0; at < users.length; at += 100) {
+    clients.push(...await Promise.all(users.slice(at, at + 100).map((user) => hub.plain(user))));
+  }
+  return clients;
+}
+
+const counted = (hub, users, connections, nodes) => until(async () => {
+  const sums = await count(hub);
+  return sums.complete && sums.users === users && sums.connections === connections && sums.nodes === nodes && sums;
+}, `${users} users, ${connections} connections, ${nodes} nodes`, 60_000);
+
+test('one node without Redis', async () => {
+  const hub = await startHub({ config: CONFIG });
+  try {
+    assert.deepEqual(await count(hub), { users: 0, connections: 0, nodes: 1, complete: true });
+    const anna = await hub.plain('anna');
+    const again = await hub.plain('anna');
+    const ben = await hub.socketIo('ben');
+    await new Promise((resolve) => ben.once('hub:ready', resolve));
+    const node = (await show(hub, 'anna')).nodes[0];
+    assert.deepEqual(await show(hub, 'anna'), { online: true, lastSeen: null, nodes: [node], connections: 2, complete: true });
+    assert.deepEqual(await show(hub, 'carl'), { online: false, lastSeen: null, nodes: [], connections: 0, complete: true });
+    assert.deepEqual(await count(hub), { users: 2, connections: 3, nodes: 1, complete: true });
+    const answer = await ben.emitWithAck('presence:query', { users: ['anna', 'carl', 'ben', 'anna'] });
+    assert.deepEqual(answer, { ok: true,
+      users: { anna: { online: true, lastSeen: null }, carl: { online: false, lastSeen: null }, ben: { online: true, lastSeen: null } },
+      complete: true });
+    assert.deepEqual((await anna.request('presence:query', ['ben'])).users, { ben: { online: true, lastSeen: null } });
+    anna.close();
+    again.close();
+    ben.disconnect();
+    await until(async () => (await count(hub)).users === 0, 'nobody');
+    assert.equal((await show(hub, 'anna')).online, false);
+    assert.equal(await hub.metric('peal_presence_users'), 0);
+  } finally {
+    await hub.stop();
+  }
+});
+
+test('whom a user sees', async () => {
+  const secret = randomSecret();
+  const config = (visibility) => `presence { visibility = ${visibility} } auth { tenants = on }`;
+  for (const [visibility, sees] of [['nobody', false], ['rooms', false], ['tenant', true], ['all', true]]) {
+    const hub = await startHub({ config: config(visibility), secret });
+    try {
+      const acme = { claims: { tenant: 'acme' } };
+      const [anna] = await Promise.all([hub.plain('anna', acme), hub.plain('ben', acme), hub.plain('ben', { claims: { tenant: 'other' } }),
+        hub.plain('carl', { claims: { tenant: 'other' } })]);
+      const users = ['anna', 'ben', 'carl'];
+      const wanted = { anna: { online: true, lastSeen: null }, ben: { online: sees, lastSeen: null }, carl: { online: false, lastSeen: null } };
+      assert.deepEqual((await anna.request('presence:query', { users })).users, wanted, visibility);
+      const token = { authorization: `Bearer ${makeToken('anna', secret, { tenant: 'acme' })}` };
+      assert.deepEqual((await hub.api('POST', `${BASE}/query`, { users }, token)).body.users, wanted, visibility);
+      assert.deepEqual((await hub.api('GET', `${BASE}?users=anna,ben,carl`, undefined, token)).body.users, wanted, visibility);
+      const alone = (await hub.api('GET', '/api/v1/users/ben/presence', undefined, token)).body;
+      assert.deepEqual(alone, { online: sees, lastSeen: null, complete: true }, visibility);
+      assert.equal((await hub.api('GET', `${BASE}?users=carl&tenant=acme`)).body.users.carl.online, false);
+      assert.equal((await hub.api('GET', `${BASE}?users=carl&tenant=other`)).body.users.carl.online, true);
+    } finally {
+      await hub.stop();
+    }
+  }
+});
+
+describe('three nodes', () => {
+  let redis, postgres, hubs, shared;
+
+  before(async () => {
+    [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
+    shared = { redis, postgres, config: CONFIG, secret: randomSecret(), apiKey: randomSecret() };
+    hubs = await Promise.all([0, 1, 2].map(() => startHub(shared)));
+  });
+
+  after(async () => {
+    await Promise.all((hubs ?? []).map((hub) => hub.stop()));
+    await Promise.all([redis?.stop(), postgres?.stop()]);
+  });
+
+  test('two devices of one user on two nodes are one user', async () => {
+    await counted(hubs[2], 0, 0, 3);
+    const first = await hubs[0].plain('anna');
+    const second = await hubs[1].plain('anna');
+    const there = await until(async () => {
+      const anna = await show(hubs[2], 'anna');
+      return anna.connections === 2 && anna;
+    }, 'both are known');
+    assert.equal(there.online, true);
+    assert.equal(new Set(there.nodes).size, 2);
+    for (const hub of hubs) await counted(hub, 1, 2, 3);
+    first.close();
+    await until(async () => (await show(hubs[2], 'anna')).nodes.length === 1, 'one has gone');
+    for (const hub of hubs) await counted(hub, 1, 1, 3);
+    second.close();
+    await until(async () => !(await show(hubs[2], 'anna')).online, 'both have gone');
+    for (const hub of hubs) await counted(hub, 0, 0, 3);
+  });
+
+  test('an empty Redis is told again', async () => {
+    const users = Array.from({ length: 30 }, (_, i) => `e${i}`);
+    const clients = [];
+    for (const [i, hub] of hubs.entries()) clients.push(...await connectAll(hub, users.slice(i * 10, i * 10 + 10)));
+    for (const hub of hubs) await counted(hub, 30, 30, 3);
+    await redis.client().call('FLUSHALL');
+    for (const hub of hubs) await until(async () => (await online(hub, users)).size === 30, 'all are there again');
+    await redis.kill();
+    const alone = await until(async () => {
+      const sums = await count(hubs[0]);
+      return !sums.complete && sums;
+    }, 'without Redis it is not complete', 60_000);
+    assert.deepEqual(alone, { users: 10, connections: 10, nodes: 1, complete: false });
+    assert.equal((await show(hubs[0], 'e0')).online, true);
+    assert.equal((await show(hubs[0], 'e0')).complete, false);
+    assert.equal((await show(hubs[0], 'e29')).online, false);
+    await redis.restart();
+    for (const hub of hubs) await counted(hub, 30, 30, 3);
+    for (const hub of hubs) assert.equal((await online(hub, users)).size, 30);
+    for (const client of clients) client.close();
+    for (const hub of hubs) await counted(hub, 0, 0, 3);
+  });
+
+  for (let round = 1; round <= ROUNDS; round++) {
+    test(`of a node that is killed nobody is online after 15 s (${round})`, { timeout: 240_000 }, async () => {
+      const users = Array.from({ length: CROWD }, (_, i) => `k${round}.${i}`);
+      const third = CROWD / 3;
+      const clients = [];
+      for (const [i, hub] of hubs.entries()) clients.push(await connectAll(hub, users.slice(i * third, (i + 1) * third)));
+      for (const hub of hubs) await counted(hub, CROWD, CROWD, 3);
+      assert.equal((await online(hubs[1], users)).size, CROWD);
+      await hubs[0].kill();
+      await promised(async () => (await online(hubs[1], users.slice(0, third))).size === 0, 'nobody of it is online', DEAD_MS, [hubs[1], redis]);
+      assert.equal((await online(hubs[2], users)).size, 2 * third);
+      for (const hub of hubs.slice(1)) await counted(hub, 2 * third, 2 * third, 2);
+      for (const client of clients.flat()) client.close();
+      await hubs[0].restart();
+      for (const hub of hubs) await counted(hub, 0, 0, 3);
+    });
+  }
+
+  test('a node that was stopped is believed again', { skip: !FULL && 'with PEAL_FULL=1', timeout: 240_000 }, async () => {
+    const users = ['s0', 's1', 's2'];
+    const clients = await Promise.all(hubs.map((hub, i) => hub.plain(users[i])));
+    for (const hub of hubs) await counted(hub, 3, 3, 3);
+    hubs[0].pause();
+    await until(async () => (await online(hubs[1], users)).size === 2, 'its user is not online', 60_000);
+    await new Promise((resolve) => setTimeout(resolve, 30_000)); // what is tried is a stop of so long
+    hubs[0].resume();
+    const client = await hubs[0].plain('s0');
+    await until(async () => (await online(hubs[1], users)).size === 3, 'it is again', 60_000);
+    for (const one of [...clients, client]) one.close();
+    for (const hub of hubs) await counted(hub, 0, 0, 3);
+  });
+
+  test('nothing is left in Redis after a minute', { timeout: 240_000 }, async () => {
+    await Promise.all([hubs[0].plain('last'), hubs[1].plain('last')]);
+    const client = redis.client();
+    const keys = async () => (await client.call('KEYS', '*:presence:*')).length;
+    assert.ok(await keys() > 0);
+    await Promise.all(hubs.map((hub) => hub.kill()));
+    await promised(async () => await keys() === 0, 'nothing is left', LEFT_MS, [redis]);
+  });
+});
