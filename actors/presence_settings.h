@@ -18,6 +18,7 @@ enum presence_visibility {
 
 struct presence_settings {
     enum presence_visibility visibility;
+    uint32_t linger_ms; /* who goes is told so then, unless he comes back */
 };
 
 #endif

@@ -193,3 +193,10 @@ void bus_name_presence(
     begin_key(names, "presence", part, out);
     builder_add(out, epoch);
 }
+
+void bus_name_presence_channel(
+    const struct bus_names *names, uint32_t part, struct bytes epoch, struct builder *out)
+{
+    begin_channel(names, "presence", part, out);
+    builder_add(out, epoch);
+}

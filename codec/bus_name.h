@@ -96,6 +96,10 @@ void bus_name_hook(
 void bus_name_presence(
     const struct bus_names *names, uint32_t part, struct bytes epoch, struct builder *out);
 
+/* Append the channel on which that part is told what changes. */
+void bus_name_presence_channel(
+    const struct bus_names *names, uint32_t part, struct bytes epoch, struct builder *out);
+
 /* Append the key of the replay stream of a namespace. */
 void bus_name_replay(const struct bus_names *names, struct bytes nsp, struct builder *out);
 

@@ -362,3 +362,13 @@ struct event *server_events_typing(struct bytes room, struct bytes user, bool ty
     json_write_bool(&out, "typing", typing);
     return end_object(&out, TYPING, EVENT_VOLATILE);
 }
+
+struct event *server_events_presence(struct bytes user, bool online)
+{
+    struct builder out = {0};
+    begin_object(&out, PRESENCE);
+    json_write_text(&out, "userId", user);
+    json_write_bool(&out, "online", online);
+    json_write_json(&out, "lastSeen", bytes_of(NULL, 0));
+    return end_object(&out, PRESENCE, 0);
+}

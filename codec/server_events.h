@@ -130,6 +130,7 @@ MUST_CHECK struct event *server_events_user_joined(
 MUST_CHECK struct event *server_events_user_left(
     struct bytes room, struct bytes user, struct bytes name);
 MUST_CHECK struct event *server_events_message(const struct server_message *message);
+MUST_CHECK struct event *server_events_presence(struct bytes user, bool online);
 MUST_CHECK struct event *server_events_typing(struct bytes room, struct bytes user, bool typing);
 
 #endif

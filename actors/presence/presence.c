@@ -7,34 +7,14 @@
 #include "actors/deliver/owner.h"
 #include "actors/presence/presence_part.h"
 #include "actors/presence/presence_redis.h"
+#include "actors/presence/presence_state.h"
+#include "actors/presence/presence_watch.h"
 #include "actors/shard.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
-#include "codec/slot.h"
 
-struct presence {
-    struct shard *shard;
-    struct presence_parts parts; /* redis NULL: without a bus, or it has ended */
-    struct presence_stats stats;
-    uint64_t good_ms; /* when all parts were fresh last, or Redis was not there */
-    struct presence_part part[PRESENCE_PARTS_MAX];
-};
-
-/* Parts. */
-
-static uint32_t count_parts(const struct shard *shard)
-{
-    uint32_t slots = shard->config->names.slots;
-    return slots < PRESENCE_PARTS_MAX ? slots : PRESENCE_PARTS_MAX;
-}
-
-unsigned presence_part_of(const struct shard *shard, struct bytes key)
-{
-    const char *slash = key.len > 0 ? memchr(key.at, '/', key.len) : NULL;
-    size_t tenant = slash != NULL ? (size_t)(slash - key.at) : 0;
-    struct bytes user = slash != NULL ? bytes_skip(key, tenant + 1) : key;
-    return slot_part(slot_of(bytes_of(key.at, tenant), user), count_parts(shard));
-}
+/* How long Redis may take to be told that the shard gives up its places. */
+enum { LEAVE_MS = 500 };
 
 /* Users. */
 
@@ -42,6 +22,9 @@ unsigned presence_part_of(const struct shard *shard, struct bytes key)
 static void count(struct presence *presence, struct presence_part *part, struct socket_owner *owner)
 {
     struct presence_stats *stats = &presence->stats;
+    if ((owner->socket_count > 0) != (owner->presence_seen > 0)) {
+        presence_watch_note(presence->watch, owner_key(owner));
+    }
     stats->users += owner->socket_count > 0;
     stats->users -= owner->presence_seen > 0;
     stats->connections += owner->socket_count;
@@ -92,7 +75,7 @@ static uint64_t count_stale(struct presence *presence)
 {
     uint64_t now_ms = sched_now(presence->shard->sched);
     uint64_t stale = 0;
-    if (presence_get_redis(presence) != NULL && !presence->parts.closing) {
+    if (presence_state_redis(presence) != NULL && !presence->parts.closing) {
         for (uint32_t i = 0; i < presence->parts.count; i++) {
             stale += !presence_part_is_fresh(&presence->part[i]);
         }
@@ -106,45 +89,18 @@ static uint64_t count_stale(struct presence *presence)
 const struct presence_stats *presence_get_stats(struct presence *presence)
 {
     presence->stats.stale = count_stale(presence);
+    presence->stats.followed = presence_watch_count(presence->watch);
     return &presence->stats;
 }
 
-void presence_count_call(struct presence *presence, bool begun)
+struct presence_watch *presence_get_watch(const struct presence *presence)
 {
-    presence->stats.calls = begun ? presence->stats.calls + 1 : presence->stats.calls - 1;
+    return presence != NULL ? presence->watch : NULL;
 }
 
-void presence_count_failed(struct presence *presence)
+void presence_count_event(struct presence *presence)
 {
-    presence->stats.looks_failed++;
-}
-
-struct presence_redis *presence_get_redis(const struct presence *presence)
-{
-    struct presence_redis *redis = presence->parts.redis;
-    return redis != NULL && presence_redis_is_up(redis) ? redis : NULL;
-}
-
-bool presence_sum(
-    const struct presence *presence, struct presence_view *ret_sums, bool *ret_complete)
-{
-    struct presence_view sums = {0};
-    if (presence->parts.redis == NULL) {
-        return false;
-    }
-    for (uint32_t i = 0; i < presence->parts.count; i++) {
-        const struct presence_part *part = &presence->part[i];
-        if (!presence_part_is_fresh(part)) {
-            return false;
-        }
-        sums.users += part->view.users;
-        sums.connections += part->view.connections;
-        sums.ended += part->view.ended;
-        sums.nodes = part->view.nodes > sums.nodes ? part->view.nodes : sums.nodes;
-    }
-    *ret_sums = sums;
-    *ret_complete = sums.ended == 0;
-    return true;
+    presence->stats.events++;
 }
 
 /* Life. */
@@ -172,6 +128,11 @@ static void stop_telling(struct presence *presence)
     }
 }
 
+static void on_viewed(struct presence_parts *parts, const struct presence_part *part)
+{
+    presence_watch_viewed(container_of(parts, struct presence, parts)->watch, part);
+}
+
 static void on_end(struct timer *timer)
 {
     struct presence_parts *parts = container_of(timer, struct presence_parts, end);
@@ -184,8 +145,11 @@ struct presence *presence_create(struct shard *shard)
     struct presence_parts *parts = &presence->parts;
     presence->shard = shard;
     presence->good_ms = sched_now(shard->sched);
-    *parts = (struct presence_parts){
-        .shard = shard, .stats = &presence->stats, .count = count_parts(shard)};
+    *parts = (struct presence_parts){.shard = shard,
+        .stats = &presence->stats,
+        .count = presence_part_count(shard),
+        .viewed = on_viewed};
+    presence->watch = presence_watch_create(shard);
     timer_init(&parts->end, on_end);
     if (shard->bus == NULL) {
         return presence;
@@ -202,11 +166,14 @@ struct presence *presence_create(struct shard *shard)
 void presence_close(struct presence *presence)
 {
     struct presence_parts *parts = &presence->parts;
+    presence_watch_close(presence->watch);
     if (parts->redis == NULL || parts->closing) {
         return;
     }
     parts->closing = true;
     parts->parting = parts->count;
+    timer_set(sched_timers(presence->shard->sched), &parts->end,
+        sched_now(presence->shard->sched) + LEAVE_MS);
     for (uint32_t i = 0; i < parts->count; i++) {
         presence_part_leave(&presence->part[i]);
     }
@@ -221,6 +188,7 @@ void presence_destroy(struct presence *presence)
 {
     if (presence != NULL) {
         stop_telling(presence);
+        presence_watch_destroy(presence->watch);
         mem_free(presence);
     }
 }

@@ -12,12 +12,10 @@
 #include <stdint.h>
 
 #include "actors/presence/presence_stats.h"
-#include "codec/base/bytes.h"
 #include "codec/base/check.h"
 
 struct presence;
-struct presence_redis;
-struct presence_view;
+struct presence_watch;
 struct shard;
 struct socket_owner;
 
@@ -42,26 +40,13 @@ void presence_note(struct presence *presence, struct socket_owner *owner);
 /* `owner`, which has no socket any more, ends. The same. */
 void presence_forget(struct presence *presence, struct socket_owner *owner);
 
+/* Who follows whom on this shard; NULL for NULL. */
+struct presence_watch *presence_get_watch(const struct presence *presence);
+
+/* An event was sent to who follows. */
+void presence_count_event(struct presence *presence);
+
 /* Its numbers now. */
 const struct presence_stats *presence_get_stats(struct presence *presence);
-
-/* A question was begun on this shard, or has been answered. */
-void presence_count_call(struct presence *presence, bool begun);
-
-/* Its connection to Redis; NULL: there is none, or it is down. */
-struct presence_redis *presence_get_redis(const struct presence *presence);
-
-/* A question was answered without Redis, which there is. */
-void presence_count_failed(struct presence *presence);
-
-/* The part of all users that the user `key` is in. */
-unsigned presence_part_of(const struct shard *shard, struct bytes key);
-
-/*
- * The sums over all parts and nodes, as nodes told last; `*ret_complete`: no place that has ended
- * is counted. False: they are not known now.
- */
-MUST_CHECK bool presence_sum(
-    const struct presence *presence, struct presence_view *ret_sums, bool *ret_complete);
 
 #endif

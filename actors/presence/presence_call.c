@@ -6,9 +6,9 @@
 #include "actors/presence/presence_call.h"
 
 #include "actors/deliver/owner.h"
-#include "actors/presence/presence.h"
 #include "actors/presence/presence_part.h"
 #include "actors/presence/presence_redis.h"
+#include "actors/presence/presence_state.h"
 #include "actors/presence/presence_view.h"
 #include "actors/shard.h"
 #include "actors/wire_name.h"
@@ -66,7 +66,7 @@ void presence_call_finish(struct presence_call *call)
 }
 
 /* Names are read in the tenant of who asks, so nobody names a user of another one. */
-static bool may_see(const struct shard *shard, struct bytes viewer, struct bytes key)
+bool presence_call_may_see(const struct shard *shard, struct bytes viewer, struct bytes key)
 {
     enum presence_visibility visibility = shard->config->presence.visibility;
     return visibility == PRESENCE_VISIBLE_TENANT || visibility == PRESENCE_VISIBLE_ALL ||
@@ -93,7 +93,7 @@ int presence_call_add(struct presence_call *call, const struct shard *shard, str
     }
     ask->key_len = key.len;
     memcpy(ask->key, key.at, key.len);
-    ask->hidden = viewer != NULL && !may_see(shard, *viewer, key);
+    ask->hidden = viewer != NULL && !presence_call_may_see(shard, *viewer, key);
     list_init(&ask->way);
     if (!map_put(&call->by_key, ask)) {
         mem_free(ask);
@@ -111,7 +111,7 @@ static void fill_sums(struct presence_call *call)
     const struct presence *presence = call->shard->presence;
     struct presence_view sums;
     bool complete;
-    if (presence != NULL && presence_sum(presence, &sums, &complete)) {
+    if (presence != NULL && presence_state_sum(presence, &sums, &complete)) {
         call->users = sums.users;
         call->connections = sums.connections;
         call->nodes = sums.nodes;
@@ -139,7 +139,7 @@ static void arrive(void *arg, bool cancelled)
         fill_sums(call);
     }
     if (call->shard->presence != NULL) {
-        presence_count_call(call->shard->presence, false);
+        call->shard->presence->stats.calls--;
     }
     call->done(call);
 }
@@ -230,7 +230,7 @@ static void on_answer(void *context, int status, const struct bus_reply *reply)
 {
     struct question *question = context;
     struct presence *presence = question->shard->presence;
-    struct presence_redis *redis = status == 0 ? presence_get_redis(presence) : NULL;
+    struct presence_redis *redis = status == 0 ? presence_state_redis(presence) : NULL;
     if (redis != NULL && !question->again && presence_redis_forgot(redis, reply)) {
         question->again = true;
         ask_redis(question, redis);
@@ -238,7 +238,7 @@ static void on_answer(void *context, int status, const struct bus_reply *reply)
     }
     if (!take_answer(question, status, reply)) {
         question->parcel->incomplete = true;
-        presence_count_failed(presence);
+        presence->stats.looks_failed++;
     }
     finish_question(question);
 }
@@ -246,11 +246,11 @@ static void on_answer(void *context, int status, const struct bus_reply *reply)
 /* Ask about those of `asks`, which are of one part. */
 static void ask_part(struct parcel *parcel, struct shard *shard, unsigned part, struct list *asks)
 {
-    struct presence_redis *redis = presence_get_redis(shard->presence);
+    struct presence_redis *redis = presence_state_redis(shard->presence);
     struct question *question = redis != NULL ? mem_try_calloc(1, sizeof(*question)) : NULL;
     if (question == NULL) {
         parcel->incomplete = true;
-        presence_count_failed(shard->presence);
+        shard->presence->stats.looks_failed++;
         while (list_pop(asks) != NULL) {
         }
         return;
@@ -300,9 +300,8 @@ static void deliver(void *arg, bool cancelled)
     parcel->left = 1; /* until all are asked */
     parcel->incomplete = home->presence == NULL;
     if (home->presence != NULL) {
-        const struct presence_stats *stats = presence_get_stats(home->presence);
-        parcel->users = stats->users;
-        parcel->connections = stats->connections;
+        parcel->users = home->presence->stats.users;
+        parcel->connections = home->presence->stats.connections;
     }
     look_everywhere(parcel, home);
     if (--parcel->left == 0) {
@@ -389,7 +388,7 @@ bool presence_call_begin(struct presence_call *call, struct shard *shard)
     if (call->pending == 0 && !answer_nothing(call)) {
         return false;
     }
-    presence_count_call(shard->presence, true);
+    shard->presence->stats.calls++;
     for (unsigned i = 0; i < shards; i++) {
         if (parcels[i] != NULL) {
             sched_post(system, i, deliver, parcels[i]);

@@ -54,6 +54,9 @@ struct presence_call {
     size_t pending; /* parcels */
 };
 
+/* Whether the user with key `viewer` may see the one with `key`, whom it has named. */
+bool presence_call_may_see(const struct shard *shard, struct bytes viewer, struct bytes key);
+
 /* A call about nobody yet, which counts all if it stays so. */
 void presence_call_init(struct presence_call *call, presence_call_fn done);
 

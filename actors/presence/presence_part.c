@@ -16,10 +16,11 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/slot.h"
 
 enum {
     CHUNK = 500, /* users told with one command */
-    HEAD = 8, /* arguments before them */
+    HEAD = 9, /* arguments before them */
     NUMBER_MAX = 24,
     SWEEP_COUNT = 200, /* users looked at with one command */
 };
@@ -30,6 +31,20 @@ struct presence_gone {
     size_t len;
     char key[];
 };
+
+uint32_t presence_part_count(const struct shard *shard)
+{
+    uint32_t slots = shard->config->names.slots;
+    return slots < PRESENCE_PARTS_MAX ? slots : PRESENCE_PARTS_MAX;
+}
+
+unsigned presence_part_of(const struct shard *shard, struct bytes key)
+{
+    const char *slash = key.len > 0 ? memchr(key.at, '/', key.len) : NULL;
+    size_t tenant = slash != NULL ? (size_t)(slash - key.at) : 0;
+    struct bytes user = slash != NULL ? bytes_skip(key, tenant + 1) : key;
+    return slot_part(slot_of(bytes_of(key.at, tenant), user), presence_part_count(shard));
+}
 
 static uint64_t now_of(const struct presence_part *part)
 {
@@ -173,8 +188,10 @@ static void on_told(void *context, int status, const struct bus_reply *reply);
 static void send(struct presence_part *part, struct telling *telling, uint64_t lifetime_ms)
 {
     struct presence_parts *parts = part->parts;
+    const struct actor_config *config = parts->shard->config;
     char place[PRESENCE_PLACE_LEN + 1];
     char numbers[5][NUMBER_MAX];
+    struct builder channel = {0};
     struct list gone;
     list_init(&gone);
     telling->argc = HEAD;
@@ -189,9 +206,11 @@ static void send(struct presence_part *part, struct telling *telling, uint64_t l
     snprintf(numbers[2], NUMBER_MAX, "%" PRIu64, lifetime_ms);
     snprintf(numbers[3], NUMBER_MAX, "%d", (int)PRESENCE_KEEP_MS);
     snprintf(numbers[4], NUMBER_MAX, "%" PRIu64, part->connections);
+    bus_name_presence_channel(&config->names, part->number, bytes_str(config->epoch), &channel);
     const struct bytes head[HEAD] = {bytes_str(place), bytes_str(numbers[0]),
-        bytes_str(parts->shard->config->node), bytes_str(numbers[1]), bytes_str(numbers[2]),
-        bytes_str(numbers[3]), bytes_str(numbers[4]), part->whole ? BYTES("1") : BYTES("0")};
+        bytes_str(config->node), bytes_str(numbers[1]), bytes_str(numbers[2]),
+        bytes_str(numbers[3]), bytes_str(numbers[4]), part->whole ? BYTES("1") : BYTES("0"),
+        builder_bytes(&channel)};
     memcpy(telling->argv, head, sizeof(head));
     part->asking = true;
     parts->stats->told += telling->users;
@@ -200,6 +219,7 @@ static void send(struct presence_part *part, struct telling *telling, uint64_t l
         .argv = telling->argv,
         .argc = telling->argc};
     presence_redis_run(parts->redis, &command, on_told, part);
+    builder_reset(&channel);
     for (struct list *link; (link = list_pop(&gone)) != NULL;) {
         mem_free(container_of(link, struct presence_gone, link));
     }
@@ -335,9 +355,11 @@ static void part_from(struct presence_part *part)
 
 static void on_good(struct presence_part *part)
 {
+    struct presence_parts *parts = part->parts;
     part->told_number++;
     part->viewed_ms = now_of(part);
     sweep(part);
+    parts->viewed(parts, part);
     arm(part, part->full ? 0 : has_news(part) ? PRESENCE_GATHER_MS : PRESENCE_RENEW_MS);
 }
 

@@ -17,9 +17,11 @@
 #include "actors/presence/presence_redis.h"
 #include "actors/presence/presence_stats.h"
 #include "actors/presence/presence_view.h"
+#include "codec/base/bytes.h"
 #include "codec/base/list.h"
 
 struct presence;
+struct presence_part;
 struct shard;
 struct socket_owner;
 
@@ -40,9 +42,10 @@ struct presence_parts {
     struct presence_stats *stats;
     uint64_t secret; /* names the shard, of which 12 digits */
     uint32_t count; /* of parts */
+    void (*viewed)(struct presence_parts *parts, const struct presence_part *part); /* anew */
     bool closing;
     uint32_t parting; /* parts that are to give up their places still */
-    struct timer end; /* set when there is none of them left */
+    struct timer end; /* due when there is none of them left, or that takes too long */
 };
 
 struct presence_part {
@@ -66,6 +69,12 @@ struct presence_part {
     bool parted; /* it was */
     struct builder sweep; /* the places that are swept */
 };
+
+/* How many parts there are. */
+uint32_t presence_part_count(const struct shard *shard);
+
+/* The part of all users that the user `key` is in. */
+unsigned presence_part_of(const struct shard *shard, struct bytes key);
 
 /* Prepare the part `number`; its first command leaves within PRESENCE_RENEW_MS. */
 void presence_part_start(struct presence_part *part, struct presence_parts *parts, uint32_t number);

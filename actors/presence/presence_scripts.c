@@ -9,7 +9,8 @@
 
 /* For each place. */
 #define EACH_PLACE                                                                                 \
-    "for p,u,v,b,c,n in string.gmatch(redis.call('hget',k,'') or '',"                              \
+    "local text=redis.call('hget',k,'') or '' "                                                    \
+    "for p,u,v,b,c,n in string.gmatch(text,"                                                       \
     "'(%x+) (%d+) (%d+) (%d+) (%d+) ([^\\n]*)\\n') do "
 
 /* For each place of a user's value `v`. */
@@ -24,19 +25,24 @@ const char *const presence_scripts[PRESENCE_SCRIPT_COUNT] = {
              "x={me,0,'0','0','0',ARGV[3]} list[#list+1]=x at[me]=x "
              "elseif not x or x[2]<=now or x[4]~=ARGV[4] then return {0} end "
              "x[2]=now+ARGV[5] x[3]=ARGV[2] x[4]=string.format('%.0f',ARGV[4]+1) x[5]=ARGV[7] "
-             "local own=string.sub(me,1,12) local s={} "
+             "local own=string.sub(me,1,12) "
+             "local seq=tonumber(string.match(text,'^(%d+)\\n') or 0) "
+             "if #ARGV>9 then seq=seq+1 end local s={string.format('%.0f\\n',seq)} "
              "for i,y in ipairs(list) do "
              "if y~=x and string.sub(y[1],1,12)==own then y[5]='0' "
              "if ARGV[8]=='1' then y[2]=0 end end "
-             "s[i]=string.format('%s %.0f %s %s %s %s\\n',y[1],y[2],y[3],y[4],y[5],y[6]) end "
+             "s[i+1]=string.format('%s %.0f %s %s %s %s\\n',y[1],y[2],y[3],y[4],y[5],y[6]) end "
              "redis.call('hset',k,'',table.concat(s)) redis.call('pexpire',k,ARGV[6]) "
-             "for i=9,#ARGV,2 do local u,n=ARGV[i],ARGV[i+1] local o={} "
+             "local changed={ARGV[2]..' '..string.format('%.0f',seq)..' '..ARGV[3]} "
+             "for i=10,#ARGV,2 do local u,n=ARGV[i],ARGV[i+1] local o={} "
+             "changed[#changed+1]=u "
              "local v=redis.call('hget',k,u) if v then " EACH_HOLDER
              "if p~=me and at[p] and at[p][2]>now then o[#o+1]=p..':'..c end end end "
              "if n~='0' then o[#o+1]=me..':'..n end "
              "if #o>0 then redis.call('hset',k,u,table.concat(o,',')) "
              "elseif v then redis.call('hdel',k,u) end end "
-             "local r={1,redis.call('hlen',k)-1} "
+             "if #ARGV>9 then redis.call('publish',ARGV[9],table.concat(changed,'\\n')) end "
+             "local r={1,redis.call('hlen',k)-1,seq} "
              "for _,y in ipairs(list) do local i=#r r[i+1]=y[1] r[i+2]=y[2]-now "
              "r[i+3]=tonumber(y[3]) r[i+4]=tonumber(y[5]) r[i+5]=y[6] end return r",
 

@@ -3,8 +3,9 @@
  * presence_scripts - what is done in Redis with one part of the users, each in one script on one
  * key.
  *
- * The key is a hash. Its field "" has a line for each place, a shard of a node that holds users of
- * the part: `<place> <until, ms of Redis> <version> <number> <connections> <node>`. A place is
+ * The key is a hash. Its field "" has a line with the number of changes, which grows with each
+ * command that tells some, and one for each place, a shard of a node that holds users of the part:
+ * `<place> <until, ms of Redis> <version> <number> <connections> <node>`. A place is
  * twelve hex digits of the shard and four of its term. Each other field is the key of a user, and
  * its value names the places that hold the user, with connections: `<place>:<n>,…`. A place counts
  * until its time has come, and never again.
@@ -18,10 +19,11 @@ enum presence_script {
     /*
      * ARGV: place, version, node, number of the last one (0: this is the first of the place),
      * lifetime of the place, lifetime of the key, connections, 1 where all that the shard has is
-     * known with this one (then its earlier places end), and user, connections for each that
-     * changed. Answers 0 where the place is not there as it was left; else 1, how many users there
-     * are, and for each place its name, what is left of its life (0 or less: none), version,
-     * connections and node.
+     * known with this one (then its earlier places end), channel, and user, connections for each
+     * that changed. Those are published: `<version> <number of changes> <node>`, and each user
+     * behind a line feed. Answers 0 where the place is not there as it was left; else 1, how many
+     * users there are, the number of changes, and for each place its name, what is left of its life
+     * (0 or less: none), version, connections and node.
      */
     PRESENCE_SCRIPT_TELL,
     /* ARGV: cursor, how many to look at, places that have ended, each followed by a comma: takes

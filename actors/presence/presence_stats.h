@@ -16,6 +16,8 @@ struct presence_stats {
     uint64_t rewrites; /* times that all of a part was told again */
     uint64_t swept; /* ended places of nodes that were cleared away */
     uint64_t looks_failed; /* questions that were answered without Redis, which there is */
+    uint64_t followed; /* users whom sockets of this shard follow, now */
+    uint64_t events; /* that these were sent */
     uint64_t stale; /* parts of whose users Redis was not told for some seconds, now */
 };
 

@@ -7,9 +7,10 @@
 #include "actors/bus.h"
 #include "actors/order/bus_origin.h"
 #include "actors/shard.h"
+#include "codec/base/map.h"
 #include "codec/base/status.h"
 
-enum { HEAD = 2, FIELDS = 5 }; /* of an answer, and of a place in it */
+enum { HEAD = 3, FIELDS = 5 }; /* of an answer, and of a place in it */
 
 struct place {
     struct bytes name;
@@ -72,10 +73,13 @@ int presence_view_read(struct shard *shard, struct bytes place, const struct bus
     }
     if (reply->count < HEAD || (reply->count - HEAD) % FIELDS != 0 ||
         reply->count > HEAD + FIELDS * PRESENCE_PLACES_MAX ||
-        reply->items[1]->type != BUS_INTEGER || reply->items[1]->integer < 0) {
+        reply->items[1]->type != BUS_INTEGER || reply->items[1]->integer < 0 ||
+        reply->items[2]->type != BUS_INTEGER || reply->items[2]->integer < 0) {
         return STATUS_INVALID;
     }
-    struct presence_view view = {.users = (uint64_t)reply->items[1]->integer, .sweeps = true};
+    struct presence_view view = {.users = (uint64_t)reply->items[1]->integer,
+        .changes = (uint64_t)reply->items[2]->integer,
+        .sweeps = true};
     for (size_t i = HEAD; i < reply->count; i += FIELDS) {
         struct place other;
         if (!read_place(reply, i, &other)) {
@@ -88,6 +92,7 @@ int presence_view_read(struct shard *shard, struct bytes place, const struct bus
         } else if (bus_origin_is_ours(
                        shard, "presence", bytes_str(shard->config->epoch), other.version)) {
             view.connections += other.connections;
+            view.places += hash_unseeded(other.name);
             view.nodes += !is_known(reply, i, other.node);
             view.sweeps = view.sweeps && !comes_before(other.name, place);
         }

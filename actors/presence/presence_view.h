@@ -24,6 +24,8 @@ struct presence_view {
     uint64_t connections; /* of places that count */
     uint64_t nodes; /* that have such a place */
     uint64_t ended; /* places that are still to be swept */
+    uint64_t changes; /* that were told so far, of all places */
+    uint64_t places; /* names those that count: another number, others */
     bool sweeps; /* this place is the first of those that count: it is the one that sweeps */
 };
 

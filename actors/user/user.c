@@ -124,6 +124,7 @@ static void free_user(struct actor *actor)
         user_rooms_stop(user);
         user_typing_stop(user);
         user_talk_stop(user);
+        user_presence_stop(user);
     }
     recovery_end_user(&user->owner);
     if (user->busy != NULL) { /* all of them look into it */
@@ -313,6 +314,7 @@ static void on_detached(struct user *user, struct user_detached *msg)
 {
     (void)msg;
     presence_note(shard_of(&user->actor)->presence, &user->owner);
+    user_presence_tidy(user);
     stop_unused(user);
 }
 

@@ -14,6 +14,7 @@ struct user_busy *user_busy(struct user *user)
         list_init(&user->busy->joining);
         list_init(&user->busy->kept);
         list_init(&user->busy->typing);
+        list_init(&user->busy->following);
     }
     return user->busy;
 }

@@ -29,6 +29,7 @@ struct user_busy {
     struct list joining; /* rooms asked that have not answered yet, in this order */
     struct list kept; /* recoverable.user_link: sockets that dropped and may come back */
     struct list typing; /* rooms in which the user types */
+    struct list following; /* of users whom its sockets follow (user_presence.c) */
     uint32_t typing_count;
     uint32_t join_count; /* so far */
     uint32_t waiting_count; /* calls behind JOINs that are not answered */
@@ -168,6 +169,14 @@ void user_values_get(const struct client_call *call);
 /* Who is online (user_presence.c). */
 
 void user_presence_query(const struct client_call *call);
+void user_presence_subscribe(const struct client_call *call);
+void user_presence_unsubscribe(const struct client_call *call);
+
+/* A socket of the user has gone: it follows nobody any more. */
+void user_presence_tidy(struct user *user);
+
+/* Nobody is followed any more; the user has a busy part. */
+void user_presence_stop(struct user *user);
 
 /* What is said (user_talk.c). */
 

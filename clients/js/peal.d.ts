@@ -236,6 +236,7 @@ export interface PealEvents<Data = unknown> extends Record<string, any[]> {
   'preferences:changed': [StoredPreferences];
   new_message: [RoomMessage];
   typing: [{ roomId: string; userId: string; typing: boolean }];
+  presence: [{ userId: string; online: boolean; lastSeen: string | null }];
   user_joined_room: [RoomUser];
   user_left_room: [RoomUser];
   'room:resync': [RoomPosition & { roomId: string }];
@@ -286,6 +287,8 @@ export class Peal<Data = unknown> extends Emitter<PealEvents<Data>> {
   preferences(): Promise<StoredPreferences>;
   setPreferences(preferences: Preferences): Promise<StoredPreferences>;
   presence(users: string[]): Promise<Record<string, { online: boolean; lastSeen: string | null }>>;
+  follow(users: string[]): Promise<void>;
+  unfollow(users: string[]): Promise<void>;
 }
 
 export default Peal;

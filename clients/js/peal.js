@@ -995,6 +995,7 @@ export class Peal extends Emitter {
   #wanted = new Map(); // the same, with those that are being joined
   #places = new Map(); // roomId → {epoch, offset, live}: what this client has of a room with a memory
   #typing = new Map();
+  #followed = new Map(); // userId → what was said of it last; null: nothing yet
   #lastId = 0;
   #onNetwork = () => this.#retryNow();
 
@@ -1189,6 +1190,41 @@ export class Peal extends Emitter {
   // {userId: {online, lastSeen}}
   async presence(users) {
     return (await this.request('presence:query', { users })).users;
+  }
+
+  // Follow users: `presence` says how each of them is, and again when that changes; kept across connections, at most 500.
+  async follow(users) {
+    const fresh = users.filter((user) => !this.#followed.has(user));
+    for (const user of fresh) this.#followed.set(user, null);
+    try {
+      await this[PERSIST]('presence:subscribe', { users }, () => users.some((user) => this.#followed.has(user)));
+    } catch (error) {
+      for (const user of fresh) this.#followed.delete(user);
+      throw error;
+    }
+  }
+
+  async unfollow(users) {
+    for (const user of users) this.#followed.delete(user);
+    if (this.session) await this.request('presence:unsubscribe', { users });
+  }
+
+  // Whether what is said of a user is another than what was said before: each connection begins with how all are.
+  #isNews(said) {
+    const text = JSON.stringify(said);
+    const before = this.#followed.get(said.userId);
+    if (before !== undefined) this.#followed.set(said.userId, text);
+    return before !== text;
+  }
+
+  async #refollow() {
+    const users = [...this.#followed.keys()];
+    if (users.length === 0) return;
+    try {
+      await this[PERSIST]('presence:subscribe', { users }, () => this.#followed.size > 0);
+    } catch (error) {
+      if (error.code !== 'closed') this[EMIT]('error', { ...what(error), event: 'presence:subscribe' });
+    }
   }
 
   // What the user wants of notifications, on all devices: as the hub has it. Setting replaces it all, and
@@ -1410,6 +1446,9 @@ export class Peal extends Emitter {
       case 'hub:resync':
         if (this.#options.inbox) this.inbox[RECEIVE](event, args[0]);
         break;
+      case 'presence':
+        if (!this.#isNews(args[0])) return;
+        break;
       case 'room_joined':
         this.#placed(args[0]);
         break;
@@ -1435,6 +1474,7 @@ export class Peal extends Emitter {
     if (this.#options.inbox) this.inbox[READY](ready, link.oneWay);
     for (const place of this.#places.values()) place.live = false;
     for (const [roomId, argument] of this.#rooms) this.#rejoin(roomId, argument);
+    if (!link.oneWay) this.#refollow();
     const waiters = [...this.#waiters];
     this.#waiters.clear();
     for (const { resolve } of waiters) resolve();

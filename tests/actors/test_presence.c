@@ -557,6 +557,29 @@ Test(presence, a_node_that_ends_gives_up_its_places_at_once)
     tear_down();
 }
 
+Test(presence, a_node_that_ends_does_not_wait_for_a_redis_that_stands_still)
+{
+    set_up(seed_draw());
+    connect_all();
+    for (unsigned i = 0; i < DEVICES; i++) {
+        if (devices[i].node == 2) {
+            disconnect(&devices[i]);
+        }
+    }
+    fake_redis_freeze(nodes->redis, 2, true);
+    for (unsigned i = 0; i < SHARDS; i++) {
+        presence_close(nodes_on(nodes, 2, i)->presence);
+    }
+    wait(1000);
+    for (unsigned i = 0; i < SHARDS; i++) {
+        cr_assert_eq(presence_open(nodes_on(nodes, 2, i)->presence), 0);
+    }
+    kill_node(2);
+    wait(DEAD_MS);
+    check_all();
+    tear_down();
+}
+
 Test(presence, a_phone_that_flaps_is_told_once_for_many_times)
 {
     set_up(seed_draw());

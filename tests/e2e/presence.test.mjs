@@ -2,6 +2,8 @@
 // Who is online: on three nodes over one Redis, of which one is killed or stopped and whose data go, and on one node without.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import WebSocket from 'ws';
+import { Peal } from '../../clients/js/peal.js';
 import { startHub } from './support/hub.mjs';
 import { startPostgres } from './support/postgres.mjs';
 import { promised } from './support/promised.mjs';
@@ -15,7 +17,8 @@ const CROWD = FULL ? 6000 : 150; // users, a third of them on each node
 const DEAD_MS = 15_000; // promised of a node that was killed
 const LEFT_MS = 60_000; // and of what it leaves in Redis
 const BASE = '/api/v1/presence';
-const CONFIG = `presence { visibility = tenant }
+const LINGER = 5; // s
+const CONFIG = `presence { visibility = tenant linger = ${LINGER}s }
   limits { unauthenticated_per_address = 100000 api_per_minute = 100000 }`;
 
 const good = async (hub, path) => {
@@ -106,6 +109,84 @@ test('whom a user sees', async () => {
   }
 });
 
+// A client that follows users: what it was told of each, in order.
+class Follower {
+  static async start(hub, user, users) {
+    const follower = new Follower();
+    follower.told = new Map(users.map((name) => [name, []]));
+    follower.client = hub.socketIo(user);
+    follower.client.on('presence', ({ userId, online }) => follower.told.get(userId).push(online));
+    assert.deepEqual(await follower.client.emitWithAck('presence:subscribe', { users }), { ok: true });
+    await follower.has(users, 1);
+    return follower;
+  }
+
+  last(user) {
+    return this.told.get(user).at(-1);
+  }
+
+  // Wait until so many events of each of them have come.
+  has(users, count) {
+    return until(() => users.every((user) => this.told.get(user).length >= count), `${count} events of each`, 60_000);
+  }
+
+  get events() {
+    return [...this.told.values()].reduce((sum, { length }) => sum + length, 0);
+  }
+}
+
+test('who is followed, on one node', async () => {
+  const hub = await startHub({ config: CONFIG });
+  try {
+    const ben = await hub.plain('ben');
+    const follower = await Follower.start(hub, 'anna', ['ben', 'carl']);
+    assert.deepEqual([...follower.told.values()], [[true], [false]]);
+    const carl = await hub.plain('carl');
+    await until(() => follower.last('carl'), 'carl has come');
+    ben.close();
+    carl.close();
+    const again = await hub.plain('carl');
+    await until(() => follower.last('ben') === false, 'ben has gone');
+    assert.deepEqual([...follower.told.values()], [[true, false], [false, true]]);
+    assert.deepEqual(await follower.client.emitWithAck('presence:unsubscribe', { users: ['carl'] }), { ok: true });
+    again.close();
+    await hub.plain('ben');
+    await until(() => follower.last('ben'), 'ben is back');
+    assert.deepEqual(follower.told.get('carl'), [false, true]);
+  } finally {
+    await hub.stop();
+  }
+});
+
+test('peal.js follows across connections, and tells what changed', async () => {
+  const hub = await startHub({ config: CONFIG });
+  const peal = new Peal({ WebSocket, backoffMin: 10, backoffMax: 100 });
+  try {
+    const told = [];
+    peal.on('presence', ({ userId, online }) => told.push([userId, online]));
+    await peal.connect(`${hub.url}/ws`, { token: () => hub.token('anna') });
+    await Promise.all([hub.plain('ben'), hub.plain('carl')]);
+    await peal.follow(['ben', 'carl', 'dora']);
+    await until(() => told.length === 3, 'how all are');
+    assert.deepEqual(new Map(told), new Map([['ben', true], ['carl', true], ['dora', false]]));
+    assert.deepEqual(await peal.presence(['ben']), { ben: { online: true, lastSeen: null } });
+    hub.closeSockets();
+    await hub.kill();
+    await hub.restart();
+    await hub.plain('ben');
+    await until(() => told.length >= 4, 'carl is not back', 60_000);
+    await until(async () => (await peal.presence(['ben']).catch(() => ({}))).ben?.online, 'connected');
+    await hub.plain('dora');
+    await until(() => told.some(([user, online]) => user === 'dora' && online), 'dora has come');
+    assert.equal(told.filter(([user, online]) => user === 'carl' && !online).length, 1);
+    await peal.unfollow(['dora']);
+    await assert.rejects(peal.follow(['a/b']), { code: 'invalid_field', field: 'users' });
+  } finally {
+    peal.close();
+    await hub.stop();
+  }
+});
+
 describe('three nodes', () => {
   let redis, postgres, hubs, shared;
 
@@ -162,6 +243,35 @@ describe('three nodes', () => {
     for (const hub of hubs) await counted(hub, 0, 0, 3);
   });
 
+  test('phones that drop again and again make no event', { timeout: 240_000 }, async () => {
+    const users = Array.from({ length: FULL ? 1000 : 60 }, (_, i) => `p${i}`);
+    const rounds = FULL ? 6 : 3;
+    const names = users.slice(0, 500);
+    let clients = [];
+    for (const [i, user] of users.entries()) clients.push(await hubs[i % 3].plain(user));
+    for (const hub of hubs) await counted(hub, users.length, users.length, 3);
+    const followers = await Promise.all(hubs.map((hub, i) => Follower.start(hub, `follower${i}`, names)));
+    const before = followers.map(({ events }) => events);
+    assert.deepEqual(before, hubs.map(() => names.length));
+    for (let round = 1; round <= rounds; round++) {
+      for (let at = 0; at < users.length; at += 20) { // these are away for less than the time of grace
+        for (const client of clients.slice(at, at + 20)) client.close();
+        const back = await Promise.all(users.slice(at, at + 20).map((user, i) => hubs[(at + i + round) % 3].plain(user)));
+        clients.splice(at, 20, ...back);
+      }
+    }
+    for (const hub of hubs) await counted(hub, users.length + 3, users.length + 3, 3);
+    await new Promise((resolve) => setTimeout(resolve, 2 * LINGER * 1000)); // what would be told has been by now
+    assert.deepEqual(followers.map(({ events }) => events), before);
+    for (const client of clients) client.close();
+    for (const follower of followers) {
+      await follower.has(names, 2);
+      assert.equal(follower.events, 2 * names.length);
+      follower.client.disconnect();
+    }
+    for (const hub of hubs) await counted(hub, 0, 0, 3);
+  });
+
   for (let round = 1; round <= ROUNDS; round++) {
     test(`of a node that is killed nobody is online after 15 s (${round})`, { timeout: 240_000 }, async () => {
       const users = Array.from({ length: CROWD }, (_, i) => `k${round}.${i}`);
@@ -170,9 +280,16 @@ describe('three nodes', () => {
       for (const [i, hub] of hubs.entries()) clients.push(await connectAll(hub, users.slice(i * third, (i + 1) * third)));
       for (const hub of hubs) await counted(hub, CROWD, CROWD, 3);
       assert.equal((await online(hubs[1], users)).size, CROWD);
+      const dead = users.slice(0, Math.min(third, 200));
+      const alive = users.slice(third, third + 200);
+      const follower = await Follower.start(hubs[1], 'follower', [...dead, ...alive]);
       await hubs[0].kill();
       await promised(async () => (await online(hubs[1], users.slice(0, third))).size === 0, 'nobody of it is online', DEAD_MS, [hubs[1], redis]);
       assert.equal((await online(hubs[2], users)).size, 2 * third);
+      await until(() => dead.every((user) => follower.last(user) === false), 'who follows was told', 60_000);
+      assert.ok(alive.every((user) => follower.told.get(user).length === 1));
+      assert.ok(dead.every((user) => follower.told.get(user).length === 2));
+      follower.client.disconnect();
       for (const hub of hubs.slice(1)) await counted(hub, 2 * third, 2 * third, 2);
       for (const client of clients.flat()) client.close();
       await hubs[0].restart();

@@ -35,6 +35,7 @@ const topics = [
 ];
 const KEY = /A key: 1 to 200 bytes/;
 const USERS = /1 to 1000 user ids/;
+const FOLLOWED = /1 to 500 user ids/;
 const every = [
   [{ type: '' }, 'type', /1 to 256 bytes/],
   [{ type: 7 }, 'type', /1 to 256 bytes/],
@@ -89,6 +90,32 @@ const REFUSED = {
     [{ users: ['x'.repeat(129)] }, 'users', USERS],
     [{ users: ['anna'], usres: [] }, 'usres', /known here: users/],
     [Array.from({ length: 1001 }, (_, i) => `u${i}`), 'users', /At most 1000 users/, 'too_large'],
+  ],
+  'presence:subscribe': [
+    [undefined, 'users', FOLLOWED],
+    [7, 'users', FOLLOWED],
+    [{}, 'users', FOLLOWED],
+    [{ users: 'anna' }, 'users', FOLLOWED],
+    [{ users: [] }, 'users', FOLLOWED],
+    [[], 'users', FOLLOWED],
+    [{ users: [7] }, 'users', FOLLOWED],
+    [['a/b'], 'users', FOLLOWED],
+    [{ users: ['x'.repeat(129)] }, 'users', FOLLOWED],
+    [{ users: ['anna'], usres: [] }, 'usres', /known here: users/],
+    [Array.from({ length: 501 }, (_, i) => `u${i}`), 'users', /follows at most 500/, 'too_large'],
+  ],
+  'presence:unsubscribe': [
+    [undefined, 'users', FOLLOWED],
+    [7, 'users', FOLLOWED],
+    [{}, 'users', FOLLOWED],
+    [{ users: 'anna' }, 'users', FOLLOWED],
+    [{ users: [] }, 'users', FOLLOWED],
+    [[], 'users', FOLLOWED],
+    [{ users: [7] }, 'users', FOLLOWED],
+    [['a/b'], 'users', FOLLOWED],
+    [{ users: ['x'.repeat(129)] }, 'users', FOLLOWED],
+    [{ users: ['anna'], usres: [] }, 'usres', /known here: users/],
+    [Array.from({ length: 501 }, (_, i) => `u${i}`), 'users', /follows at most 500/, 'too_large'],
   ],
   send_message: [
     ...rooms.filter(([argument]) => typeof argument !== 'string'),

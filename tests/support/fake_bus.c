@@ -455,6 +455,8 @@ struct fake_redis *fake_redis_create(uint64_t seed, uint64_t (*now)(void *contex
     redis->data.now_context = context;
     redis->values.host.publish = publish;
     redis->values.host.context = redis;
+    redis->presence.publish = publish;
+    redis->presence.context = redis;
     list_init(&redis->buses);
     list_init(&redis->links);
     return redis;

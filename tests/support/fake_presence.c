@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "actors/presence/presence_scripts.h"
+#include "codec/base/buf.h"
 #include "codec/base/map.h"
 #include "codec/base/mem.h"
 #include "tests/support/fake_data.h"
@@ -41,6 +42,7 @@ struct fake_holder {
 struct fake_part {
     char key[KEY_MAX_LEN];
     uint64_t until_ms;
+    uint64_t changes;
     struct fake_place *places;
     size_t place_count;
     struct fake_holder *holders;
@@ -173,12 +175,13 @@ static struct bus_reply *refused(void)
 
 static struct bus_reply *reply_part(const struct fake_part *part, uint64_t now_ms)
 {
-    struct bus_reply *reply = fake_reply_array(2 + 5 * part->place_count);
+    struct bus_reply *reply = fake_reply_array(3 + 5 * part->place_count);
     reply->items[0] = fake_reply_integer(1);
     reply->items[1] = fake_reply_integer((int64_t)count_users(part));
+    reply->items[2] = fake_reply_integer((int64_t)part->changes);
     for (size_t i = 0; i < part->place_count; i++) {
         const struct fake_place *place = &part->places[i];
-        struct bus_reply **items = reply->items + 2 + 5 * i;
+        struct bus_reply **items = reply->items + 3 + 5 * i;
         items[0] = fake_reply_text(BUS_STRING, bytes_str(place->name));
         items[1] = fake_reply_integer((int64_t)place->until_ms - (int64_t)now_ms);
         items[2] = fake_reply_integer((int64_t)place->version);
@@ -217,9 +220,19 @@ static struct bus_reply *do_tell(
             other->until_ms = bytes_eq_str(args[7], "1") ? 0 : other->until_ms;
         }
     }
-    for (size_t i = ARGS + 8; i + 1 < argc; i += 2) {
+    part->changes += argc > ARGS + 9;
+    struct builder told = {0};
+    builder_printf(&told, "%llu %llu %s", (unsigned long long)place->version,
+        (unsigned long long)part->changes, place->node);
+    for (size_t i = ARGS + 9; i + 1 < argc; i += 2) {
         tell_user(part, me, argv[i], number_of(argv[i + 1]), now_ms);
+        builder_byte(&told, '\n');
+        builder_add(&told, argv[i]);
     }
+    if (argc > ARGS + 9) {
+        presence->publish(presence->context, args[8], builder_bytes(&told));
+    }
+    builder_reset(&told);
     return reply_part(part, now_ms);
 }
 

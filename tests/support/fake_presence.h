@@ -20,6 +20,8 @@ struct fake_presence {
     size_t count;
     bool forgotten; /* the scripts, as by SCRIPT FLUSH, until they are told again */
     unsigned forgot; /* how often that was answered */
+    void (*publish)(void *context, struct bytes channel, struct bytes payload);
+    void *context;
     unsigned refuse; /* so many scripts are refused from now on, as without memory */
 };
 

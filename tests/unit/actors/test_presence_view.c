@@ -64,6 +64,7 @@ static void begin_view(struct made *made, int64_t good, int64_t users)
     begin(made);
     add_number(made, good);
     add_number(made, users);
+    add_number(made, 42);
 }
 
 static int read_view(const struct made *made, struct presence_view *ret_view, char *ended)
@@ -94,6 +95,7 @@ Test(presence_view, sums_places_that_count_and_names_those_that_have_ended)
     add_place(&made, "00000000000d0001", -1700000000000, 99, "a");
     cr_assert_eq(read_view(&made, &view, ended), 0);
     cr_expect_eq(view.users, 7);
+    cr_expect_eq(view.changes, 42);
     cr_expect_eq(view.connections, 12);
     cr_expect_eq(view.nodes, 2);
     cr_expect_eq(view.ended, 2);
@@ -142,6 +144,10 @@ Test(presence_view, what_is_no_answer_is_refused)
     begin(&made);
     add_number(&made, 1);
     cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "no users");
+    add_number(&made, 1);
+    cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "no changes");
+    add_number(&made, -1);
+    cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "fewer than none");
     begin_view(&made, 1, -1);
     cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "less than none");
     begin_view(&made, 1, 1);
@@ -150,7 +156,7 @@ Test(presence_view, what_is_no_answer_is_refused)
     for (size_t i = 0; i < 5; i++) {
         begin_view(&made, 1, 1);
         add_place(&made, "00000000000b0001", 1, 1, "a");
-        made.items[2 + i].type = BUS_NIL;
+        made.items[3 + i].type = BUS_NIL;
         cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "item %zu", i);
     }
 }
@@ -163,7 +169,7 @@ Test(presence_view, a_place_of_a_strange_version_does_not_count)
     begin_view(&made, 1, 1);
     add_place(&made, "00000000000b0001", 10000, 1, "a");
     add_place(&made, "00000000000a0001", 10000, 5, "b");
-    made.items[2 + 5 + 2].integer = (int64_t)bus_version + 2;
+    made.items[3 + 5 + 2].integer = (int64_t)bus_version + 2;
     cr_assert_eq(read_view(&made, &view, ended), 0);
     cr_expect_eq(view.connections, 1);
     cr_expect_eq(view.nodes, 1);

@@ -78,6 +78,8 @@ Test(bus_name, a_users_channel_carries_slot_and_database)
     cr_expect_str_eq(text_of(&out), "peal:recordlist:{972}:abc");
     bus_name_presence(&names, 15, BYTES("epoch"), &out);
     cr_expect_str_eq(text_of(&out), "peal:presence:{15}:epoch");
+    bus_name_presence_channel(&names, 15, BYTES("epoch"), &out);
+    cr_expect_str_eq(text_of(&out), "peal:3:presence:{15}:epoch");
     bus_name_recovery(&names, BYTES("node:2"), &out);
     cr_expect_str_eq(text_of(&out), "peal:3:recovery:{0}:node:2");
     char name[BUS_NAME_MAX];

@@ -192,6 +192,8 @@ static size_t make_room_samples(struct sample *at)
         {"new_message", MESSAGE("\"image\""), make_message(BYTES("\"image\""))},
         {"typing", "{\"roomId\":\"r\",\"userId\":\"u\",\"typing\":true}",
             server_events_typing(BYTES("r"), BYTES("u"), true)},
+        {"presence", "{\"userId\":\"u\",\"online\":true,\"lastSeen\":null}",
+            server_events_presence(BYTES("u"), true)},
     };
     memcpy(at, samples, sizeof(samples));
     return ARRAY_LEN(samples);
@@ -463,7 +465,7 @@ Test(server_events, their_names_are_nobody_elses)
     static const char *const ours[] = {"hub:anything", "notification:changed", "presence:online",
         "auth:refresh", "batch_update", "new_message", "unread"};
     static const char *const others[] = {"", "hub", "order:created", "unread_count", "Unread",
-        "notifications", "presence", "join_room"};
+        "notifications", "presences", "join_room"};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         cr_expect(server_events_has(bytes_str(rows[i].name)), "%s", rows[i].name);
     }
