@@ -422,13 +422,18 @@ static void write_nodes(const struct buf *nodes, struct builder *out)
     json_write_close(out, ']');
 }
 
+void presence_ask_write_where(const struct presence_ask *ask, struct builder *out)
+{
+    write_nodes(ask->nodes, out);
+    json_write_u64(out, "connections", ask->connections);
+}
+
 void presence_ask_write(const struct presence_ask *ask, bool detailed, struct builder *out)
 {
     json_write_bool(out, "online", ask->connections > 0);
     json_write_json(out, "lastSeen", bytes_of(NULL, 0));
     if (detailed) {
-        write_nodes(ask->nodes, out);
-        json_write_u64(out, "connections", ask->connections);
+        presence_ask_write_where(ask, out);
     }
 }
 

@@ -78,6 +78,9 @@ MUST_CHECK bool presence_call_begin(struct presence_call *call, struct shard *sh
  */
 void presence_ask_write(const struct presence_ask *ask, bool detailed, struct builder *out);
 
+/* Append its members nodes and connections. */
+void presence_ask_write_where(const struct presence_ask *ask, struct builder *out);
+
 /* Append the members users and complete of an object. */
 void presence_call_write(const struct presence_call *call, struct builder *out);
 

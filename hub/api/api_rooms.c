@@ -7,12 +7,14 @@
  */
 #include "actors/order/bus_origin.h"
 #include "actors/order/sequencer.h"
+#include "actors/presence/presence_call.h"
 #include "actors/user_proto.h"
 #include "actors/wire_name.h"
 #include "codec/adapter_request.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
+#include "codec/json_write.h"
 #include "hub/api/api_answer.h"
 #include "hub/api/api_auth.h"
 #include "hub/api/api_fields.h"
@@ -198,18 +200,67 @@ void api_rooms_change(struct http_request *request, void *context)
     finish_change(&join);
 }
 
+/* Ending: what is asked of presence, and then told. */
+struct end_call {
+    struct api_call api; /* first */
+    struct presence_call call;
+};
+
+static void free_end(struct end_call *call)
+{
+    presence_call_finish(&call->call);
+    mem_free(call);
+}
+
+static void on_looked(struct presence_call *presence)
+{
+    struct end_call *call = container_of(presence, struct end_call, call);
+    if (call->api.request != NULL) {
+        struct builder out = {0};
+        const struct presence_ask *ask =
+            container_of(presence->asks.next, struct presence_ask, link);
+        json_write_open(&out, '{');
+        json_write_bool(&out, "accepted", true);
+        presence_ask_write_where(ask, &out);
+        json_write_bool(&out, "complete", presence->complete && !presence->starved);
+        json_write_close(&out, '}');
+        api_answer(call->api.request, 202, bytes_of(NULL, 0), &out);
+    }
+    free_end(call);
+}
+
+/* Ask where the user is. It is asked before the user's actors are told to end, and the nodes that
+ * end them say so 50 ms later: the answer is of before. */
+static bool begin_look(struct end_call *call, struct shard *shard, const struct api_who *who)
+{
+    presence_call_init(&call->call, on_looked);
+    call->call.detailed = true;
+    return presence_call_add(&call->call, shard, who->tenant, who->user, NULL) == 0 &&
+           presence_call_begin(&call->call, shard);
+}
+
 void api_rooms_disconnect(struct http_request *request, void *context)
 {
     (void)context;
     struct api_who who;
-    if (api_auth_user(request, APIKEY_ADMIN, false, &who) && api_fields_check_none(request)) {
-        struct room_change end = {.what = USER_ADMIN_DISCONNECT, .type = ADAPTER_DISCONNECT};
-        if (prepare(api_shard(request), &who, &end) != 0) {
-            api_refuse_memory(request);
-            return;
-        }
-        carry_out(api_shard(request), &who, &end);
-        finish_change(&end);
+    struct api_shard *shard = api_shard(request);
+    if (!api_auth_user(request, APIKEY_ADMIN, false, &who) || !api_fields_check_none(request)) {
+        return;
+    }
+    struct room_change end = {.what = USER_ADMIN_DISCONNECT, .type = ADAPTER_DISCONNECT};
+    struct end_call *call = mem_try_calloc(1, sizeof(*call));
+    if (call == NULL || prepare(shard, &who, &end) != 0) {
+        api_refuse_memory(request); /* nothing was done */
+        mem_free(call);
+        return;
+    }
+    bool looks = begin_look(call, shard->shard, &who);
+    carry_out(shard, &who, &end);
+    finish_change(&end);
+    if (looks) {
+        api_call_hold(&call->api, request);
+    } else {
+        free_end(call);
         accept_request(request);
     }
 }

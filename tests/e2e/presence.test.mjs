@@ -17,8 +17,10 @@ const CROWD = FULL ? 6000 : 150; // users, a third of them on each node
 const DEAD_MS = 15_000; // promised of a node that was killed
 const LEFT_MS = 60_000; // and of what it leaves in Redis
 const BASE = '/api/v1/presence';
+const ADMIN = 'admin-0123456789abc';
 const LINGER = 5; // s
 const CONFIG = `presence { visibility = tenant linger = ${LINGER}s }
+  api_key "admin" { key = "${ADMIN}" scopes = {admin} }
   limits { unauthenticated_per_address = 100000 api_per_minute = 100000 }`;
 
 const good = async (hub, path) => {
@@ -218,6 +220,23 @@ describe('three nodes', () => {
     second.close();
     await until(async () => !(await show(hubs[2], 'anna')).online, 'both have gone');
     for (const hub of hubs) await counted(hub, 0, 0, 3);
+  });
+
+  test('who ends a user is told what was reached', async () => {
+    const end = (hub) => hub.api('POST', '/api/v1/users/ended/disconnect', undefined, { authorization: `Bearer ${ADMIN}` });
+    const devices = await Promise.all([hubs[0].plain('ended'), hubs[1].plain('ended'), hubs[1].plain('ended')]);
+    const before = await until(async () => {
+      const found = await show(hubs[2], 'ended');
+      return found.connections === 3 && found;
+    }, 'all are known');
+    const { status, body } = await end(hubs[2]);
+    assert.equal(status, 202);
+    assert.deepEqual({ ...body, nodes: body.nodes.sort() },
+      { accepted: true, nodes: before.nodes.sort(), connections: 3, complete: true });
+    await Promise.all(devices.map(({ closed }) => within(closed, 'the end')));
+    await until(async () => !(await show(hubs[2], 'ended')).online, 'gone');
+    const again = await end(hubs[0]);
+    assert.deepEqual(again.body, { accepted: true, nodes: [], connections: 0, complete: true });
   });
 
   test('an empty Redis is told again', async () => {

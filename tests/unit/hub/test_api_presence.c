@@ -14,6 +14,7 @@
 TestSuite(api_presence, .timeout = 120);
 
 #define READER "reader-0123456789ab"
+#define ADMIN "admin-0123456789abc"
 #define ACME "acme-0123456789abcd"
 #define PRESENCE "/api/v1/presence"
 #define NOBODY "{\"online\":false,\"lastSeen\":null,\"nodes\":[],\"connections\":0}"
@@ -25,6 +26,7 @@ static void set_up(void)
 {
     node_rig_start(&rig,
         "auth { tenants = on }\n"
+        "api_key \"admin\" { key = \"" ADMIN "\" scopes = {admin} }\n"
         "api_key \"reader\" { key = \"" READER "\" scopes = {read} }\n"
         "api_key \"acme\" { key = \"" ACME "\" scopes = {read} tenant = \"acme\" }\n");
 }
@@ -103,4 +105,10 @@ Test(api_presence, the_sums_are_of_all_tenants, .init = set_up, .fini = tear_dow
     expect(403, "forbidden", ACME, PRESENCE "/count", NULL);
     expect(401, "unauthorized", own, PRESENCE "/count", NULL);
     expect(403, "\"field\":\"tenant\"", ACME, PRESENCE "?users=ann&tenant=other", NULL);
+}
+
+Test(api_presence, who_ends_a_user_is_told_where_it_was, .init = set_up, .fini = tear_down)
+{
+    expect(202, "{\"accepted\":true,\"nodes\":[],\"connections\":0,\"complete\":true}", ADMIN,
+        "/api/v1/users/ann/disconnect", "{}");
 }
