@@ -62,6 +62,7 @@ struct presence_watch {
     struct list lingering;
     struct timer timer;
     struct question *question; /* under way; NULL: none is */
+    uint64_t unsure_ms; /* all are asked for then, if Redis is there; 0: answers were complete */
     bool closed;
     uint64_t followers; /* the shards of this node that follow anybody, a bit each */
     struct builder notes; /* users of this shard that have come or gone, each with a line feed */
@@ -84,8 +85,9 @@ static uint64_t now_of(const struct presence_watch *watch)
 /* When the timer is due: for who is to be asked for, and for the first who lingers. */
 static void arm(struct presence_watch *watch, uint64_t ask_ms)
 {
-    uint64_t due_ms = UINT64_MAX;
-    if (!list_empty(&watch->lingering)) {
+    uint64_t due_ms = watch->unsure_ms != 0 ? watch->unsure_ms : UINT64_MAX;
+    if (!list_empty(&watch->lingering) &&
+        container_of(watch->lingering.next, struct watched, linger_link)->due_ms < due_ms) {
         due_ms = container_of(watch->lingering.next, struct watched, linger_link)->due_ms;
     }
     if (!list_empty(&watch->to_ask) && watch->question == NULL && now_of(watch) + ask_ms < due_ms) {
@@ -191,6 +193,9 @@ static void on_answered(struct presence_call *call)
         list_for_each (link, &call->asks) {
             take_answer(watch, container_of(link, struct presence_ask, link), call->complete);
         }
+        if (!call->complete && watch->unsure_ms == 0) {
+            watch->unsure_ms = now_of(watch) + RETRY_MS;
+        }
         arm(watch, ASK_MS);
     }
     presence_call_finish(call);
@@ -249,6 +254,24 @@ static void ask(struct presence_watch *watch)
     arm(watch, ASK_MS);
 }
 
+/* All of the part are asked for; `ended`: because of places that have. */
+static void doubt(struct presence_watch *watch, struct heard_part *part, bool ended)
+{
+    part->missing = 0;
+    list_for_each (link, &part->watched) {
+        struct watched *watched = container_of(link, struct watched, part_link);
+        watched->ended = watched->ended || ended;
+        ask_later(watch, watched);
+    }
+}
+
+static void doubt_all(struct presence_watch *watch)
+{
+    for (unsigned i = 0; i < PRESENCE_PARTS_MAX; i++) {
+        doubt(watch, &watch->parts[i], false);
+    }
+}
+
 static void on_timer(struct timer *timer)
 {
     struct presence_watch *watch = container_of(timer, struct presence_watch, timer);
@@ -262,6 +285,13 @@ static void on_timer(struct timer *timer)
             list_append(&watch->to_ask, &watched->ask_link);
         }
     }
+    if (watch->unsure_ms != 0 && now_of(watch) >= watch->unsure_ms) {
+        bool there = presence_state_redis(watch->shard->presence) != NULL;
+        watch->unsure_ms = there ? 0 : now_of(watch) + RETRY_MS;
+        if (there) {
+            doubt_all(watch);
+        }
+    }
     if (watch->question == NULL && !list_empty(&watch->to_ask)) {
         ask(watch);
     } else {
@@ -270,17 +300,6 @@ static void on_timer(struct timer *timer)
 }
 
 /* What is heard of other nodes. */
-
-/* All of the part are asked for; `ended`: because of places that have. */
-static void doubt(struct presence_watch *watch, struct heard_part *part, bool ended)
-{
-    part->missing = 0;
-    list_for_each (link, &part->watched) {
-        struct watched *watched = container_of(link, struct watched, part_link);
-        watched->ended = watched->ended || ended;
-        ask_later(watch, watched);
-    }
-}
 
 /* The users of `lines`, each between line feeds, have come or gone. */
 static void hear(struct presence_watch *watch, struct bytes lines)
@@ -397,13 +416,6 @@ struct notes {
     struct actor_system *system;
     unsigned to;
 };
-
-static void doubt_all(struct presence_watch *watch)
-{
-    for (unsigned i = 0; i < PRESENCE_PARTS_MAX; i++) {
-        doubt(watch, &watch->parts[i], false);
-    }
-}
 
 static struct presence_watch *watch_on(struct actor_system *system, unsigned number)
 {
