@@ -108,6 +108,33 @@ void crypto_hmac_run(
     CHECK(len == CRYPTO_SHA256_LEN);
 }
 
+void crypto_hkdf_sha256(
+    struct bytes secret, struct bytes salt, struct bytes info, uint8_t *ret_key, size_t ret_len)
+{
+    enum { INFO_MAX = 80 };
+    uint8_t root[CRYPTO_SHA256_LEN];
+    uint8_t last[CRYPTO_SHA256_LEN];
+    uint8_t text[CRYPTO_SHA256_LEN + INFO_MAX + 1];
+    size_t last_len = 0;
+    CHECK(info.len <= INFO_MAX && ret_len <= (size_t)255 * CRYPTO_SHA256_LEN);
+    crypto_hmac_sha256(salt, secret, root);
+    for (uint8_t count = 1; ret_len > 0; count++) {
+        memcpy(text, last, last_len);
+        memcpy(text + last_len, info.len > 0 ? info.at : "", info.len);
+        text[last_len + info.len] = count;
+        crypto_hmac_sha256(
+            bytes_of(root, sizeof(root)), bytes_of(text, last_len + info.len + 1), last);
+        last_len = sizeof(last);
+        size_t part = ret_len < last_len ? ret_len : last_len;
+        memcpy(ret_key, last, part);
+        ret_key += part;
+        ret_len -= part;
+    }
+    crypto_wipe(root, sizeof(root));
+    crypto_wipe(last, sizeof(last));
+    crypto_wipe(text, sizeof(text));
+}
+
 bool crypto_equal(const void *a, const void *b, size_t len)
 {
     return CRYPTO_memcmp(a, b, len) == 0;

@@ -44,6 +44,13 @@ void crypto_hmac_destroy(struct crypto_hmac *hmac);
 void crypto_hmac_run(
     struct crypto_hmac *hmac, struct bytes content, uint8_t ret_digest[CRYPTO_SHA256_LEN]);
 
+/*
+ * Keying material by HKDF-SHA-256 (RFC 5869): `ret_len` bytes, at most 255 digests, made of
+ * `secret` for the use that `salt` and `info` (at most 80 bytes) name.
+ */
+void crypto_hkdf_sha256(
+    struct bytes secret, struct bytes salt, struct bytes info, uint8_t *ret_key, size_t ret_len);
+
 /* Whether `len` bytes are equal, in a time that depends on `len` only. */
 bool crypto_equal(const void *a, const void *b, size_t len);
 

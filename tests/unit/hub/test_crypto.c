@@ -57,6 +57,38 @@ Test(crypto, hmac_matches_rfc_4231)
         "empty key and content");
 }
 
+static void expect_hkdf(struct bytes secret, struct bytes salt, struct bytes info, size_t len,
+    const char *hex, const char *what)
+{
+    uint8_t key[82];
+    char text[2 * sizeof(key) + 1];
+    crypto_hkdf_sha256(secret, salt, info, key, len);
+    for (size_t i = 0; i < len; i++) {
+        snprintf(text + 2 * i, 3, "%02x", key[i]);
+    }
+    cr_expect_str_eq(text, hex, "%s: %s", what, text);
+}
+
+Test(crypto, hkdf_matches_rfc_5869)
+{
+    char secret[80];
+    char salt[80];
+    char info[80];
+    for (size_t i = 0; i < sizeof(secret); i++) {
+        secret[i] = (char)i;
+        salt[i] = (char)(0x60 + i);
+        info[i] = (char)(0xb0 + i);
+    }
+    expect_hkdf(bytes_of(secret, 80), bytes_of(salt, 80), bytes_of(info, 80), 82,
+        "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c6"
+        "5e590e09da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87",
+        "A.2");
+    memset(secret, 0x0b, 22);
+    expect_hkdf(bytes_of(secret, 22), (struct bytes){0}, (struct bytes){0}, 42,
+        "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8",
+        "A.3");
+}
+
 Test(crypto, a_prepared_hmac_is_the_same_every_time)
 {
     char long_key[131];
