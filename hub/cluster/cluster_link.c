@@ -143,7 +143,7 @@ struct cluster_link *cluster_link_open(const struct cluster_link_options *option
     struct sockaddr_storage address = {0};
     struct connection *connection;
     int fd = read_address(options->address, &address) ? dial(&address) : -1;
-    if (fd < 0 || connection_open(options->loop, fd, NULL, &connection) != 0) {
+    if (fd < 0 || connection_open(options->loop, fd, NULL, options->tls, &connection) != 0) {
         return NULL;
     }
     struct cluster_link *link = mem_alloc(sizeof(*link));

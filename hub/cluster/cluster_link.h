@@ -17,6 +17,7 @@
 struct cluster_link;
 struct connection;
 struct loop;
+struct tls_context;
 
 enum { CLUSTER_ADDRESS_MAX = 64, CLUSTER_POOL_MAX = 64 };
 
@@ -28,6 +29,7 @@ struct cluster_link_options {
     const char *address; /* "10.0.0.2:4000", "[::1]:4000" */
     uint16_t node; /* tag of the node that must answer */
     struct bytes secret; /* must outlive the call */
+    struct tls_context *tls; /* NULL: none; for who calls */
     uint32_t timeout_ms; /* until it is authenticated */
     cluster_link_ready_fn ready;
     void *context;

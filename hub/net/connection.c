@@ -60,6 +60,9 @@ static void finish(struct connection *connection)
     timer_cancel(sched_timers(shard->sched), &connection->timer);
     release_address(connection);
     mem_free(connection->client);
+    if (connection->sealed) {
+        connection->part->seal->finish(connection);
+    }
     shard->stats.connections--;
     if (connection->ops != NULL) {
         shard->stats.closed[connection->reason]++;
@@ -118,11 +121,12 @@ static void on_timer(struct timer *timer)
 
 /* --- life and access --- */
 
-int connection_open(struct loop *loop, int fd, const struct address_claim *claim,
+int connection_make(struct loop *loop, int fd, const struct address_claim *claim, bool sealed,
     struct connection **ret_connection)
 {
     struct connections *part = connections_of(loop);
-    struct connection *connection = mem_try_calloc(1, sizeof(*connection));
+    size_t size = sealed ? sizeof(struct connection_sealed) : sizeof(struct connection);
+    struct connection *connection = mem_try_calloc(1, size);
     if (connection == NULL) {
         close(fd);
         if (claim != NULL) {
@@ -132,6 +136,7 @@ int connection_open(struct loop *loop, int fd, const struct address_claim *claim
         return STATUS_NOMEM;
     }
     connection->part = part;
+    connection->sealed = sealed;
     connection->socket.fd = fd;
     struct outbox_limits limits = connection_outbox_limits(part->shard);
     outbox_init(&connection->outbox, &connection_outbox_ops, &limits);
@@ -147,6 +152,7 @@ int connection_open(struct loop *loop, int fd, const struct address_claim *claim
     list_init(&connection->link);
     list_append(&part->open, &connection->link);
     if (!poller_want(part->poller, &connection->socket, POLLER_READ)) {
+        connection->sealed = false; /* it has no part of it yet */
         connection_end(connection);
         return STATUS_IO;
     }

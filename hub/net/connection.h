@@ -27,6 +27,8 @@ struct sockaddr_storage;
 struct loop;
 struct shard;
 struct shed;
+struct tls_context;
+struct tls_counts;
 
 struct connection_ops {
     /*
@@ -53,11 +55,12 @@ struct connection_ops {
 
 /*
  * Make a connection of the socket `fd`, which it takes over, also on failure. `claim` is where
- * it counts until it is authenticated, or NULL; taken over, too. It reads from connection_own on.
+ * it counts until it is authenticated, or NULL; taken over, too. With `tls`, NULL for none, bytes
+ * and outbox are those inside of TLS under its rules. It reads from connection_own on.
  * STATUS_IO, STATUS_NOMEM.
  */
 MUST_CHECK int connection_open(struct loop *loop, int fd, const struct address_claim *claim,
-    struct connection **ret_connection);
+    struct tls_context *tls, struct connection **ret_connection);
 
 /*
  * Change the owner: what arrives from now on, and the end, go to `ops` with `owner`. Bytes that
@@ -67,6 +70,9 @@ void connection_own(struct connection *connection, const struct connection_ops *
 
 /* The owner set last. */
 void *connection_owner(const struct connection *connection);
+
+/* Handshakes and connections over TLS of `loop`; NULL: there has been none. */
+const struct tls_counts *connection_tls_counts(const struct loop *loop);
 
 /* What a connection takes of the memory, its timer left out. */
 size_t connection_cost(void);

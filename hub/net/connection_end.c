@@ -58,6 +58,9 @@ void connection_end(struct connection *connection)
 void connection_emptied(struct connection *connection)
 {
     if (connection->state == FLUSHING) {
+        if (connection->sealed && !connection->part->seal->end(connection)) {
+            return;
+        }
         if (connection->eof || shutdown(connection->socket.fd, SHUT_WR) != 0 ||
             !connection_want(connection, POLLER_READ, 0)) {
             connection_end(connection);
@@ -76,6 +79,10 @@ void connection_emptied(struct connection *connection)
 
 void connection_close(struct connection *connection, enum close_reason reason, bool flush)
 {
+    if (connection->sealed && connection->outbox.bytes > 0 &&
+        !connection->part->seal->can_flush(connection)) {
+        flush = false;
+    }
     if (connection->state == OPEN) {
         connection->reason = reason;
         connection->state = FLUSHING;

@@ -2,9 +2,9 @@
 /*
  * Stages 2 (read) and 9 (write) of the data path.
  *
- * The two places where bytes cross the socket are take_input and write_some: a filter (TLS) goes
- * there. What the kernel does not take stays where it lies until the socket is writable again
- * (outbox.busy).
+ * TLS stands between the socket and the two places where plain bytes pass: connection_take_input
+ * and flush_outbox (connection_tls.c). What the kernel does not take stays where it lies until the
+ * socket is writable again (outbox.busy).
  */
 #include "hub/net/connection.h"
 
@@ -120,9 +120,7 @@ static void deliver_kept(struct loop_task *task)
 
 /* --- reading --- */
 
-/* Everything that came off the socket passes here: a filter (TLS) goes between it and its caller.
- */
-static void take_input(struct connection *connection, struct bytes bytes)
+void connection_take_input(struct connection *connection, struct bytes bytes)
 {
     if (connection->kept != NULL) {
         if (keep(connection, bytes)) {
@@ -158,16 +156,24 @@ static size_t read_size(struct connections *part)
 static void read_once(struct connection *connection)
 {
     struct connections *part = connection->part;
+    char *at = part->buffer;
+    size_t room = sizeof(part->buffer);
+    bool sealed = connection->sealed && connection->state == OPEN;
+    if (sealed && !connection->part->seal->reads(connection, &at, &room)) {
+        return;
+    }
     size_t most = read_size(part);
-    ssize_t len = recv(connection->socket.fd, part->buffer, most, MSG_DONTWAIT);
+    ssize_t len = recv(connection->socket.fd, at, most < room ? most : room, MSG_DONTWAIT);
     if (len < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
     if (len > 0) {
         part->taken += (size_t)len;
         part->shard->stats.bytes_in += (size_t)len;
-        if (connection->state == OPEN) {
-            take_input(connection, bytes_of(part->buffer, (size_t)len));
+        if (sealed) {
+            part->seal->take(connection, bytes_of(at, (size_t)len));
+        } else if (connection->state == OPEN) {
+            connection_take_input(connection, bytes_of(at, (size_t)len));
         }
     } else if (connection->state != OPEN) {
         connection_end(connection);
@@ -238,7 +244,6 @@ void connection_again(struct connection *connection)
 
 /* --- writing --- */
 
-/* Everything that goes to the socket passes here: a filter (TLS) goes in front of it. */
 static inline ssize_t write_some(struct connection *connection, struct iovec *ranges, size_t count)
 {
     int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
@@ -254,8 +259,12 @@ static inline ssize_t write_some(struct connection *connection, struct iovec *ra
     return wrote < 0 && (errno == EAGAIN || errno == ENOBUFS) ? 0 : wrote;
 }
 
-/* The kernel takes no more: go on when it does. */
-static void wait_writable(struct connection *connection)
+ssize_t connection_write(struct connection *connection, struct iovec *ranges, size_t count)
+{
+    return write_some(connection, ranges, count);
+}
+
+void connection_wait_writable(struct connection *connection)
 {
     connection->congested = true;
     connection->outbox.busy = true;
@@ -281,7 +290,7 @@ static inline bool on_wrote(struct connection *connection, ssize_t wrote, size_t
         return false;
     }
     if ((size_t)wrote < len) {
-        wait_writable(connection);
+        connection_wait_writable(connection);
         return false;
     }
     return connection->state == OPEN || connection->state == FLUSHING;
@@ -301,6 +310,10 @@ static bool flush_some(struct connection *connection)
 static void flush_outbox(struct outbox *outbox)
 {
     struct connection *connection = container_of(outbox, struct connection, outbox);
+    if (connection->sealed) {
+        connection->part->seal->flush(connection);
+        return;
+    }
     if (outbox->bytes == 0 || (connection->state != OPEN && connection->state != FLUSHING)) {
         return;
     }

@@ -11,6 +11,7 @@
 
 #include "codec/base/mem.h"
 #include "hub/net/connection_state.h"
+#include "hub/net/tls_stream.h"
 
 struct move {
     struct loop_task task;
@@ -19,6 +20,7 @@ struct move {
     struct connection *connection; /* the old one */
     struct kept *kept;
     struct sockaddr_in6 *client;
+    struct tls_stream *tls;
     struct actor_system *system;
     unsigned from;
     unsigned to;
@@ -57,6 +59,9 @@ static void fail_move(void *context, bool cancelled)
     move->arrived(move->context, NULL);
     mem_free(move->kept);
     mem_free(move->client);
+    if (move->tls != NULL) {
+        tls_stream_destroy(move->tls, NULL);
+    }
     mem_free(move);
 }
 
@@ -71,9 +76,12 @@ static void arrive(void *context, bool cancelled)
     }
     struct sched *sched = actor_system_sched(move->system, move->to);
     struct loop *loop = loop_of(sched_user(sched));
-    if (connection_open(loop, move->fd, NULL, &connection) != 0) {
+    if (connection_make(loop, move->fd, NULL, move->tls != NULL, &connection) != 0) {
         sched_post(move->system, move->from, fail_move, move);
         return;
+    }
+    if (move->tls != NULL) {
+        connection_tls_adopt(connection, move->tls);
     }
     connection->limit = move->limit;
     connection->kept = move->kept;
@@ -89,9 +97,11 @@ static void leave_shard(struct loop_task *task)
 {
     struct move *move = container_of(task, struct move, task);
     struct connection *connection = move->connection;
-    if (connection->state != OPEN || connection->outbox.bytes > 0) {
+    if (connection->state != OPEN || connection->outbox.bytes > 0 ||
+        (connection->sealed && connection->part->seal->waits(connection))) {
         return;
     }
+    move->tls = connection->sealed ? connection_tls_detach(connection) : NULL;
     poller_remove(connection->part->poller, &connection->socket);
     move->fd = connection->socket.fd;
     connection->socket.fd = -1;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * connection_state - what the files of the connection share: connection.c (life), connection_io.c
- * (bytes in and out), connection_end.c (closing), connection_move.c (to another shard). Nobody else
- * includes it.
+ * (bytes in and out), connection_tls.c (what is between them and the wire), connection_end.c
+ * (closing), connection_move.c (to another shard). Nobody else includes it.
  *
  * States: OPEN -> FLUSHING (closing, what waits is written) -> LINGERING (our FIN is sent, what the
  * peer still sends is discarded: closing at once would reset the connection and take the last
@@ -17,6 +17,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
 
 #include "actors/deliver/outbox.h"
 #include "actors/shard.h"
@@ -58,7 +60,8 @@ struct connection {
     uint64_t address; /* its claim in part.addresses while it is not authenticated; 0: none */
     struct timer timer;
     uint32_t limit;
-    uint8_t state : 7; /* enum connection_phase */
+    uint8_t state : 6; /* enum connection_phase */
+    uint8_t sealed : 1; /* it is the first member of a struct connection_sealed */
     uint8_t slow : 1; /* the timer runs because the outbox is full */
     uint8_t reason; /* enum close_reason; of the end, once not OPEN */
     uint8_t expiry; /* enum close_reason; what the timer means while OPEN */
@@ -71,6 +74,46 @@ struct connection {
 _Static_assert(sizeof(struct connection) <= 192,
     "memory of an idle connection is what this program is measured by");
 
+struct tls_stream;
+
+/* Bytes of the wire that the kernel did not take; exists only while there are some. */
+struct connection_pending {
+    uint32_t plain; /* bytes of the outbox that they say, which count there until all is sent */
+    uint32_t sent;
+    uint32_t len;
+    char at[];
+};
+
+/* A connection over TLS. */
+struct connection_sealed {
+    struct connection connection;
+    struct tls_stream *stream; /* NULL: it is on its way to another loop */
+    struct connection_pending *pending;
+    bool said_end;
+};
+
+/*
+ * What is done otherwise where a connection is sealed: a table, since connection_tls.c stands above
+ * the files that ask for it.
+ */
+struct connection_seal {
+    /* Whether it may be read in this turn; `ret_at`, `ret_size`: to where. */
+    bool (*reads)(struct connection *connection, char **ret_at, size_t *ret_size);
+    /* Bytes of the wire have come. */
+    void (*take)(struct connection *connection, struct bytes input);
+    /* Write what waits, as far as the kernel takes it. */
+    void (*flush)(struct connection *connection);
+    /* Whether what is in the outbox can be sent, now or when the kernel takes it. */
+    bool (*can_flush)(const struct connection *connection);
+    /* Nothing is to follow: whether all has been sent, also that. Otherwise it goes on by itself.
+     */
+    bool (*end)(struct connection *connection);
+    /* Whether something of it waits that is not in the outbox. */
+    bool (*waits)(const struct connection *connection);
+    /* Free its part of it. */
+    void (*finish)(struct connection *connection);
+};
+
 /* What the connections of one loop share. */
 struct connections {
     struct loop_local local;
@@ -79,6 +122,7 @@ struct connections {
     struct log_limit full;
     struct shard *shard;
     struct poller *poller;
+    const struct connection_seal *seal; /* once there was a sealed one */
     struct list open; /* connection.link */
     struct list ended; /* connection.link: closed, their owners are told by `reaper` */
     struct loop_task reaper;
@@ -95,6 +139,23 @@ bool connection_want(struct connection *connection, unsigned more, unsigned less
 
 /* Read, if nothing speaks against it. */
 void connection_start_reading(struct connection *connection);
+
+/* A connection without its TLS; statuses and `fd` as in connection_open. */
+int connection_make(struct loop *loop, int fd, const struct address_claim *claim, bool sealed,
+    struct connection **ret_connection);
+
+/* What came for the owner. */
+void connection_take_input(struct connection *connection, struct bytes bytes);
+
+/* What the kernel takes of `ranges`: 0 when nothing now, negative: the connection is gone. */
+ssize_t connection_write(struct connection *connection, struct iovec *ranges, size_t count);
+
+/* The kernel takes no more: go on when it does. */
+void connection_wait_writable(struct connection *connection);
+
+/* Take the TLS of a sealed connection away, for another loop; give it to `connection` there. */
+struct tls_stream *connection_tls_detach(struct connection *connection);
+void connection_tls_adopt(struct connection *connection, struct tls_stream *stream);
 
 /* Read no more for now; kept as what the socket wants. */
 void connection_stop_reading(struct connection *connection);

@@ -30,6 +30,7 @@
 #include "hub/net/connection.h"
 #include "hub/net/loop.h"
 #include "hub/net/proxies.h"
+#include "hub/net/tls_context.h"
 
 enum { BATCH = 64, BACKLOG = 1024, PAUSE_MS = 100, NOT_LISTENING = -1 };
 
@@ -43,6 +44,7 @@ struct listener {
     struct log_limit log_limit;
     uint64_t refused;
     const struct proxies *proxies;
+    struct tls_context *tls;
     uint32_t per_address;
     struct name_counts *addresses;
     int fd;
@@ -100,13 +102,16 @@ static void on_resume(struct timer *timer)
     CHECK(uv_poll_start(&listener->poll, UV_READABLE, on_readable) == 0);
 }
 
-/* Say 503 without reading, and be gone: whatever a client of ours speaks begins with HTTP. */
+/* Say 503 without reading, and be gone: whatever a client of ours speaks begins with HTTP, or with
+ * TLS, of which an answer is not worth the work. */
 static void refuse_full(struct listener *listener, int fd)
 {
     static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
                                  "Connection: close\r\nContent-Length: 0\r\n\r\n";
-    ssize_t sent = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-    (void)sent; /* a hint */
+    if (listener->tls == NULL) {
+        ssize_t sent = send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)sent; /* a hint */
+    }
     count_refused(listener);
     shutdown(fd, SHUT_WR);
     close(fd);
@@ -138,7 +143,7 @@ static void admit(struct listener *listener, int fd, const struct sockaddr *peer
         return;
     }
     struct connection *connection;
-    int opened = connection_open(listener->loop, fd, &claim, &connection);
+    int opened = connection_open(listener->loop, fd, &claim, listener->tls, &connection);
     if (opened == 0) {
         listener->on_accept(connection, listener->context);
     } else if (opened == STATUS_NOMEM) {
@@ -302,12 +307,14 @@ int listener_open(
     listener->per_address = config->per_address;
     listener->addresses = config->addresses;
     listener->proxies = config->proxies;
+    listener->tls = config->tls != NULL ? tls_context_ref(config->tls) : NULL;
     listener->fd = fd;
     listener->port = read_port(fd);
     timer_init(&listener->resume, on_resume);
     int error = uv_poll_init(loop_uv(loop), &listener->poll, fd);
     if (error != 0) {
         close(fd);
+        tls_context_unref(listener->tls);
         mem_free(listener);
         return fail_open(config, -error);
     }
@@ -332,6 +339,13 @@ void listener_set_proxies(struct listener *listener, const struct proxies *proxi
     listener->proxies = proxies;
 }
 
+void listener_set_tls(struct listener *listener, struct tls_context *tls)
+{
+    struct tls_context *old = listener->tls;
+    listener->tls = tls != NULL ? tls_context_ref(tls) : NULL;
+    tls_context_unref(old);
+}
+
 uint64_t listener_refused(const struct listener *listener)
 {
     return listener->refused;
@@ -339,7 +353,9 @@ uint64_t listener_refused(const struct listener *listener)
 
 static void on_closed(uv_handle_t *handle)
 {
-    mem_free(container_of(handle, struct listener, poll));
+    struct listener *listener = container_of(handle, struct listener, poll);
+    tls_context_unref(listener->tls);
+    mem_free(listener);
 }
 
 void listener_close(struct listener *listener)

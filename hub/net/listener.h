@@ -15,6 +15,7 @@ struct listener;
 struct loop;
 struct name_counts;
 struct proxies;
+struct tls_context;
 
 /* A fresh connection; call connection_own (http_serve does) before returning. */
 typedef void (*listener_accept_fn)(struct connection *connection, void *context);
@@ -29,6 +30,7 @@ struct listener_config {
     uint32_t per_address; /* unauthenticated connections of one address; 0: any */
     struct name_counts *addresses; /* where they are counted; with per_address */
     const struct proxies *proxies; /* those in front count where their clients do; may be NULL */
+    struct tls_context *tls; /* NULL: plain connections; the listener takes a reference */
     bool (*has_room)(void *context); /* whether one more may be served; NULL: always */
     listener_accept_fn on_accept;
     void *context;
@@ -57,6 +59,9 @@ void listener_set_per_address(struct listener *listener, uint32_t per_address);
 
 /* Set listener_config.proxies, which must outlive the listener or the next call. */
 void listener_set_proxies(struct listener *listener, const struct proxies *proxies);
+
+/* Set listener_config.tls for connections to come. */
+void listener_set_tls(struct listener *listener, struct tls_context *tls);
 
 /* How many connections were refused: descriptors used up, cap of an address, no
  * room. */

@@ -108,7 +108,14 @@ void loop_defer(struct loop *loop, struct loop_task *task);
 void loop_task_cancel(struct loop_task *task);
 
 /* What a module of hub/ keeps for each loop; embedded first. */
-enum loop_slot { LOOP_CONNECTIONS, LOOP_WEBSOCKETS, LOOP_DEFLATE, LOOP_HTTP, LOOP_SLOT_COUNT };
+enum loop_slot {
+    LOOP_CONNECTIONS,
+    LOOP_WEBSOCKETS,
+    LOOP_DEFLATE,
+    LOOP_HTTP,
+    LOOP_TLS,
+    LOOP_SLOT_COUNT
+};
 struct loop_local {
     void (*stop)(struct loop_local *local); /* the loop stops: close handles; may be NULL */
     void (*destroy)(struct loop_local *local); /* the loop has ended: free it */

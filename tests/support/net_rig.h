@@ -28,6 +28,7 @@ struct rig {
     uint16_t port;
     uint32_t per_address;
     uint32_t unsent_bytes;
+    struct tls_context *tls; /* of the listener; NULL: none */
     struct name_counts *addresses; /* of the rig */
 };
 

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * OpenSSL's records over a BIO of our own: it reads what the call under way was given, and writes
+ * to the desk, so that no connection has a buffer of its own for either.
+ *
+ * Order of this file: the BIO, failures, the handshake, records, life.
+ */
+#include "hub/net/tls_stream.h"
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "codec/base/mem.h"
+#include "hub/net/tls_context.h"
+
+enum {
+    OUT_MAX = 1 << 20,
+    RECORD_HEAD = 5, /* RFC 8446 5.1: type, version, length */
+    HELLO_HEAD = RECORD_HEAD + 4, /* and of a handshake message: type, length */
+    HELLO_MAX = TLS_RECORD, /* those of browsers have about 2,000 bytes */
+    TYPE_HANDSHAKE = 22,
+};
+
+struct tls_stream {
+    SSL *ssl; /* NULL: not even the head has come */
+    struct tls_context *context;
+    struct tls_desk *desk; /* of the call under way */
+    struct bytes input; /* of the call under way, what was not read yet */
+    enum tls_state state;
+    uint8_t head[HELLO_HEAD]; /* the first bytes of all, looked at before OpenSSL reads them */
+    uint8_t head_len;
+    uint8_t head_read; /* by OpenSSL */
+};
+
+/* --- the BIO --- */
+
+static BIO_METHOD *method;
+static pthread_once_t made = PTHREAD_ONCE_INIT;
+
+static int bio_write(BIO *bio, const char *at, int len)
+{
+    struct tls_stream *stream = BIO_get_data(bio);
+    struct builder *out = &stream->desk->out;
+    BIO_clear_retry_flags(bio);
+    builder_add(out, bytes_of(at, (size_t)len));
+    return builder_failed(out) ? -1 : len;
+}
+
+static int bio_read(BIO *bio, char *at, int len)
+{
+    struct tls_stream *stream = BIO_get_data(bio);
+    if (stream->head_read < stream->head_len) {
+        int left = stream->head_len - stream->head_read;
+        left = left < len ? left : len;
+        memcpy(at, stream->head + stream->head_read, (size_t)left);
+        stream->head_read += (uint8_t)left;
+        return left;
+    }
+    size_t part = stream->input.len < (size_t)len ? stream->input.len : (size_t)len;
+    BIO_clear_retry_flags(bio);
+    if (part == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    memcpy(at, stream->input.at, part);
+    stream->input = bytes_skip(stream->input, part);
+    return (int)part;
+}
+
+static long bio_control(BIO *bio, int command, long number, void *at)
+{
+    return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static int bio_create(BIO *bio)
+{
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+static void make_method(void)
+{
+    method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "peal");
+    CHECK(method != NULL && BIO_meth_set_write(method, bio_write) == 1 &&
+          BIO_meth_set_read(method, bio_read) == 1 && BIO_meth_set_ctrl(method, bio_control) == 1 &&
+          BIO_meth_set_create(method, bio_create) == 1);
+}
+
+/* Make OpenSSL's object; false: no memory. */
+static bool make_ssl(struct tls_stream *stream)
+{
+    CHECK(pthread_once(&made, make_method) == 0);
+    SSL *ssl = tls_context_connect(stream->context);
+    BIO *bio = ssl != NULL ? BIO_new(method) : NULL;
+    if (bio == NULL) {
+        SSL_free(ssl);
+        ERR_clear_error();
+        return false;
+    }
+    BIO_set_data(bio, stream);
+    SSL_set_bio(ssl, bio, bio);
+    if (tls_context_calls(stream->context)) {
+        SSL_set_connect_state(ssl);
+    } else {
+        SSL_set_accept_state(ssl);
+    }
+    stream->ssl = ssl;
+    return true;
+}
+
+/* --- failures --- */
+
+static enum tls_failure failure_of(unsigned long error)
+{
+    int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
+    switch (reason) {
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_VERSION_TOO_LOW:
+    case SSL_R_NO_PROTOCOLS_AVAILABLE:
+        return TLS_FAILED_VERSION;
+    case SSL_R_NO_SHARED_CIPHER:
+    case SSL_R_NO_SUITABLE_KEY_SHARE:
+    case SSL_R_NO_SUITABLE_GROUPS:
+    case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
+    case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS:
+    case SSL_R_NO_SHARED_GROUPS:
+        return TLS_FAILED_CIPHER;
+    case SSL_R_NO_APPLICATION_PROTOCOL:
+        return TLS_FAILED_PROTOCOL;
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+    case SSL_R_CERTIFICATE_VERIFY_FAILED:
+        return TLS_FAILED_CERTIFICATE;
+    default:
+        return reason >= SSL_AD_REASON_OFFSET ? TLS_FAILED_ALERT : TLS_FAILED_MALFORMED;
+    }
+}
+
+/* The end: `failure` counts while it shakes. */
+static void fail(struct tls_stream *stream, enum tls_failure failure, const char *detail)
+{
+    struct tls_desk *desk = stream->desk;
+    if (stream->state == TLS_SHAKING) {
+        desk->counts.failed[failure]++;
+    } else {
+        desk->counts.broken++;
+    }
+    desk->failure = failure;
+    snprintf(desk->detail, sizeof(desk->detail), "%s", detail != NULL ? detail : "");
+    stream->state = TLS_BROKEN;
+}
+
+static void fail_ssl(struct tls_stream *stream)
+{
+    unsigned long error = ERR_peek_error();
+    fail(stream, failure_of(error), ERR_reason_error_string(error));
+    ERR_clear_error();
+}
+
+/* --- the handshake --- */
+
+static void answer_plain(struct tls_stream *stream)
+{
+    static const char answer[] = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"
+                                 "Content-Type: text/plain; charset=utf-8\r\n"
+                                 "Content-Length: 25\r\n\r\nThis port speaks TLS only";
+    builder_add(&stream->desk->out, bytes_of(answer, sizeof(answer) - 1));
+    fail(stream, TLS_FAILED_PLAIN, NULL);
+}
+
+/* OpenSSL makes room for as much as a first message says that it has, up to 128 KiB. */
+static bool claims_too_much(const uint8_t *head)
+{
+    unsigned record = (unsigned)head[3] << 8 | head[4];
+    unsigned message = (unsigned)head[6] << 16 | (unsigned)head[7] << 8 | head[8];
+    bool hello = head[RECORD_HEAD] == 1; /* others it refuses before it makes room */
+    return record < HELLO_HEAD - RECORD_HEAD || (hello && message > HELLO_MAX);
+}
+
+/* Look at the first bytes; whether OpenSSL may read them, or is to say that they are no TLS. */
+static bool take_head(struct tls_stream *stream)
+{
+    while (stream->head_len < HELLO_HEAD && stream->input.len > 0) {
+        stream->head[stream->head_len++] = (uint8_t)stream->input.at[0];
+        stream->input = bytes_skip(stream->input, 1);
+    }
+    if (stream->head_len == 0) {
+        return false;
+    }
+    if (stream->head[0] >= 'A' && stream->head[0] <= 'Z') { /* a method */
+        answer_plain(stream);
+        return false;
+    }
+    if (stream->head[0] != TYPE_HANDSHAKE) {
+        return true;
+    }
+    if (stream->head_len == HELLO_HEAD && claims_too_much(stream->head)) {
+        fail(stream, TLS_FAILED_MALFORMED, "a first message of this length");
+        return false;
+    }
+    return stream->head_len == HELLO_HEAD;
+}
+
+static void shake(struct tls_stream *stream)
+{
+    ERR_clear_error();
+    int done = SSL_do_handshake(stream->ssl);
+    if (done == 1) {
+        stream->state = TLS_READY;
+        stream->desk->counts.full += SSL_session_reused(stream->ssl) ? 0 : 1;
+        stream->desk->counts.resumed += SSL_session_reused(stream->ssl) ? 1 : 0;
+    } else if (SSL_get_error(stream->ssl, done) != SSL_ERROR_WANT_READ) {
+        fail_ssl(stream);
+    }
+}
+
+bool tls_stream_begin(struct tls_stream *stream, struct tls_desk *desk)
+{
+    builder_clear(&desk->out);
+    stream->desk = desk;
+    stream->input = bytes_of(NULL, 0);
+    if (!make_ssl(stream)) {
+        fail(stream, TLS_FAILED_GONE, "no memory");
+        return false;
+    }
+    shake(stream);
+    return stream->state != TLS_BROKEN;
+}
+
+/* --- records --- */
+
+static size_t read_records(struct tls_stream *stream, char *ret_plain)
+{
+    size_t len = 0;
+    int got = 0;
+    ERR_clear_error();
+    while (len < TLS_PLAIN_ROOM &&
+           (got = SSL_read(stream->ssl, ret_plain + len, (int)(TLS_PLAIN_ROOM - len))) > 0) {
+        len += (size_t)got;
+    }
+    if (len == TLS_PLAIN_ROOM) { /* cannot be: see TLS_PLAIN_ROOM */
+        fail(stream, TLS_FAILED_MALFORMED, "more than fits");
+        return 0;
+    }
+    int error = SSL_get_error(stream->ssl, got);
+    if (error == SSL_ERROR_ZERO_RETURN) {
+        stream->state = TLS_CLOSED;
+    } else if (error != SSL_ERROR_WANT_READ) {
+        fail_ssl(stream);
+    }
+    return len;
+}
+
+size_t tls_stream_open(
+    struct tls_stream *stream, struct tls_desk *desk, struct bytes input, char *ret_plain)
+{
+    builder_clear(&desk->out);
+    stream->desk = desk;
+    stream->input = input;
+    if (stream->ssl == NULL && stream->state == TLS_SHAKING && take_head(stream) &&
+        !make_ssl(stream)) {
+        fail(stream, TLS_FAILED_GONE, "no memory");
+    }
+    if (stream->state == TLS_SHAKING && stream->ssl != NULL) {
+        shake(stream);
+    }
+    size_t len = stream->state == TLS_READY ? read_records(stream, ret_plain) : 0;
+    stream->input = bytes_of(NULL, 0);
+    return len;
+}
+
+/* Short ranges become one record: each costs 22 bytes, and as much work as 200 bytes do. */
+static struct bytes gather(struct tls_desk *desk, const struct iovec *ranges, size_t count)
+{
+    size_t len = 0;
+    if (count == 1 || ranges[0].iov_len >= TLS_RECORD) {
+        len = ranges[0].iov_len < TLS_RECORD ? ranges[0].iov_len : TLS_RECORD;
+        return bytes_of(ranges[0].iov_base, len);
+    }
+    for (size_t i = 0; i < count && len < TLS_RECORD; i++) {
+        size_t room = TLS_RECORD - len;
+        size_t part = ranges[i].iov_len < room ? ranges[i].iov_len : room;
+        memcpy(desk->record + len, ranges[i].iov_base, part);
+        len += part;
+    }
+    return bytes_of(desk->record, len);
+}
+
+size_t tls_stream_seal(
+    struct tls_stream *stream, struct tls_desk *desk, const struct iovec *ranges, size_t count)
+{
+    struct bytes plain = gather(desk, ranges, count);
+    builder_clear(&desk->out);
+    stream->desk = desk;
+    stream->input = bytes_of(NULL, 0);
+    if (stream->state == TLS_SHAKING || stream->state == TLS_BROKEN) {
+        return 0;
+    }
+    ERR_clear_error();
+    int wrote = SSL_write(stream->ssl, plain.at, (int)plain.len);
+    if (wrote != (int)plain.len) {
+        fail_ssl(stream);
+        return 0;
+    }
+    return plain.len;
+}
+
+void tls_stream_end(struct tls_stream *stream, struct tls_desk *desk)
+{
+    builder_clear(&desk->out);
+    stream->desk = desk;
+    stream->input = bytes_of(NULL, 0);
+    if (stream->state == TLS_READY || stream->state == TLS_CLOSED) {
+        ERR_clear_error();
+        (void)SSL_shutdown(stream->ssl); /* 0: said, and not answered yet */
+        ERR_clear_error();
+    }
+}
+
+/* --- life --- */
+
+struct tls_stream *tls_stream_create(struct tls_context *context, struct tls_desk *desk)
+{
+    struct tls_stream *stream = mem_try_calloc(1, sizeof(*stream));
+    if (stream != NULL) {
+        stream->context = tls_context_ref(context);
+        desk->out.max = OUT_MAX;
+        desk->counts.open++;
+    }
+    return stream;
+}
+
+void tls_stream_destroy(struct tls_stream *stream, struct tls_desk *desk)
+{
+    if (desk != NULL) {
+        desk->counts.open--;
+        desk->counts.failed[TLS_FAILED_GONE] += stream->state == TLS_SHAKING ? 1 : 0;
+    }
+    SSL_free(stream->ssl);
+    tls_context_unref(stream->context);
+    mem_free(stream);
+}
+
+void tls_stream_count(struct tls_desk *from, struct tls_desk *to)
+{
+    if (from != NULL) {
+        from->counts.open--;
+    }
+    if (to != NULL) {
+        to->counts.open++;
+    }
+}
+
+enum tls_state tls_stream_state(const struct tls_stream *stream)
+{
+    return stream->state;
+}
+
+const char *tls_failure_label(enum tls_failure failure)
+{
+    static const char *const labels[] = {
+#define X(name, label, text) label,
+#include "hub/net/tls_failure.def"
+#undef X
+    };
+    return labels[failure];
+}
+
+const char *tls_failure_text(enum tls_failure failure)
+{
+    static const char *const texts[] = {
+#define X(name, label, text) text,
+#include "hub/net/tls_failure.def"
+#undef X
+    };
+    return texts[failure];
+}
