@@ -120,6 +120,7 @@ int cluster_server_open(
     struct listener_config config = {
         .host = options->host,
         .port = options->port,
+        .tls = options->tls,
         .on_accept = on_accept,
         .context = server,
     };
@@ -130,6 +131,13 @@ int cluster_server_open(
     }
     *ret_server = server;
     return 0;
+}
+
+void cluster_server_set_tls(struct cluster_server *server, struct tls_context *tls)
+{
+    if (server->listener != NULL) {
+        listener_set_tls(server->listener, tls);
+    }
 }
 
 void cluster_server_close(struct cluster_server *server)

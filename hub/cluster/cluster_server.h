@@ -14,6 +14,7 @@ struct cluster_server;
 struct http_server_config;
 struct loop;
 struct name_counts;
+struct tls_context;
 
 /* Connections that have proved nothing yet, of a loop, and of one address (IPv6: a /64) on this
  * node; further ones are closed. */
@@ -25,6 +26,7 @@ struct cluster_server_options {
     uint16_t port;
     uint16_t node; /* tag of this node */
     struct bytes secret; /* must outlive the server */
+    struct tls_context *tls; /* NULL: none; a reference is taken */
     uint32_t timeout_ms; /* until a caller has proved that it is a node */
     const struct http_server_config *http; /* must outlive the server */
     struct name_counts *addresses; /* where callers are counted; must outlive the server */
@@ -34,6 +36,9 @@ struct cluster_server_options {
 /* Listen. Statuses of listener_open. */
 MUST_CHECK int cluster_server_open(
     const struct cluster_server_options *options, struct cluster_server **ret_server);
+
+/* Set cluster_server_options.tls for callers to come; nothing once it is closed. */
+void cluster_server_set_tls(struct cluster_server *server, struct tls_context *tls);
 
 /* Stop accepting; connections stay. NULL is allowed. */
 void cluster_server_close(struct cluster_server *server);

@@ -337,6 +337,7 @@ static void on_found(struct node_question *question, int status, const char *add
         .address = address,
         .node = forward->tag,
         .secret = forwards->options.secret,
+        .tls = forwards->options.tls,
         .timeout_ms = forwards->options.connect_timeout_ms,
         .ready = on_called,
         .context = forward,
@@ -373,6 +374,11 @@ struct forwards *forwards_create(const struct forward_options *options)
     forwards->options = *options;
     cluster_pool_init(&forwards->pool, options->idle_ms);
     return forwards;
+}
+
+void forwards_set_tls(struct forwards *forwards, struct tls_context *tls)
+{
+    forwards->options.tls = tls;
 }
 
 void forwards_stop(struct forwards *forwards)

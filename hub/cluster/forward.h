@@ -21,6 +21,7 @@ struct forwards;
 struct http_request;
 struct loop;
 struct node_directory;
+struct tls_context;
 
 struct forward_counts {
     uint64_t requests; /* passed on */
@@ -33,6 +34,8 @@ struct forward_options {
     struct loop *loop;
     struct node_directory *directory; /* must outlive forwards_stop */
     struct bytes secret; /* must outlive it */
+    struct tls_context *tls; /* to call nodes with, NULL: none; must outlive it, or the next call of
+                                forwards_set_tls */
     /* Answer a request that cannot be passed on: STATUS_NOT_FOUND: there is no such node, or
      * STATUS_UNAVAILABLE. `request->user` and `gone` are as before. */
     void (*refuse)(void *context, struct http_request *request, int why);
@@ -48,6 +51,9 @@ struct forward_options {
 };
 
 MUST_CHECK struct forwards *forwards_create(const struct forward_options *options);
+
+/* Set forward_options.tls for calls to come. */
+void forwards_set_tls(struct forwards *forwards, struct tls_context *tls);
 
 /* Pass nothing on any more; what is under way ends with its connections. */
 void forwards_stop(struct forwards *forwards);

@@ -35,6 +35,7 @@ enum config_room_batching {
 };
 enum config_parser { CONFIG_PARSER_JSON, CONFIG_PARSER_MSGPACK };
 enum config_unknown { UNKNOWN_REFUSE, UNKNOWN_RELAY };
+enum config_tls_min { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 enum config_log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 enum config_algorithm { ALGORITHM_HS256, ALGORITHM_RS256, ALGORITHM_PS256, ALGORITHM_ES256 };
 

@@ -12,6 +12,7 @@
 #include "codec/slot.h"
 #include "hub/config/config_ask.h"
 #include "hub/config/config_draft.h"
+#include "hub/config/config_secret.h"
 #include "hub/config/config_value.h"
 #include "hub/net/loopback.h"
 #include "hub/net/origin.h"
@@ -440,6 +441,74 @@ static int check_cluster(const struct config *config, struct config_error *error
     return 0;
 }
 
+/* A certificate and its key, or neither; who wants those of callers has one of its own. */
+static int check_tls_pair(const struct config *config, enum config_place cert_at, const char *cert,
+    enum config_place key_at, const char *key, struct config_error *error)
+{
+    if ((cert[0] == '\0') != (key[0] == '\0')) {
+        const char *name = config_settings[key_at].key;
+        size_t len = strlen(name) - strlen("key");
+        return config_draft_refuse(error, "%s: %s: goes with %.*scert: give both or neither",
+            config->came_from[is_default(config, key_at) ? cert_at : key_at], name, (int)len, name);
+    }
+    return 0;
+}
+
+static int check_tls_ca(const struct config *config, const char *cert, enum config_place ca_at,
+    const char *ca, struct config_error *error)
+{
+    if (cert[0] == '\0' && ca[0] != '\0') {
+        return config_draft_refuse(error, "%s: %s: there is no certificate to go with it",
+            config->came_from[ca_at], config_settings[ca_at].key);
+    }
+    return 0;
+}
+
+static void check_key_modes(struct config *config)
+{
+    for (size_t i = 0; i < config->listen_tls_key.count; i++) {
+        config_secret_check_mode(config, config->listen_tls_key.items[i], true);
+    }
+    config_secret_check_mode(config, config->listen_internal_tls_key, true);
+    config_secret_check_mode(config, config->cluster_tls_key, true);
+}
+
+static int check_tls(struct config *config, struct config_error *error)
+{
+    const char *cert = config->listen_tls_cert.count > 0 ? config->listen_tls_cert.items[0] : "";
+    const char *internal = config->listen_internal_tls_cert;
+    const char *cluster = config->cluster_tls_cert;
+    if (config->listen_tls_cert.count != config->listen_tls_key.count) {
+        bool untouched = is_default(config, CONFIG_AT_listen_tls_key);
+        return config_draft_refuse(error,
+            "%s: listen.tls_key: %zu for %zu of listen.tls_cert; allowed: one for each",
+            config->came_from[untouched ? CONFIG_AT_listen_tls_cert : CONFIG_AT_listen_tls_key],
+            config->listen_tls_key.count, config->listen_tls_cert.count);
+    }
+    if (cluster[0] != '\0' && config->cluster_tls_ca[0] == '\0') {
+        return config_draft_refuse(error,
+            "%s: cluster.tls_ca: missing: with cluster.tls_cert each node knows the others by it",
+            config->came_from[CONFIG_AT_cluster_tls_cert]);
+    }
+    int status = check_tls_ca(
+        config, cert, CONFIG_AT_listen_tls_client_ca, config->listen_tls_client_ca, error);
+    status = status < 0
+                 ? status
+                 : check_tls_pair(config, CONFIG_AT_listen_internal_tls_cert, internal,
+                       CONFIG_AT_listen_internal_tls_key, config->listen_internal_tls_key, error);
+    status = status < 0 ? status
+                        : check_tls_ca(config, internal, CONFIG_AT_listen_internal_tls_client_ca,
+                              config->listen_internal_tls_client_ca, error);
+    status = status < 0 ? status
+                        : check_tls_pair(config, CONFIG_AT_cluster_tls_cert, cluster,
+                              CONFIG_AT_cluster_tls_key, config->cluster_tls_key, error);
+    status = status < 0 ? status
+                        : check_tls_ca(config, cluster, CONFIG_AT_cluster_tls_ca,
+                              config->cluster_tls_ca, error);
+    check_key_modes(config);
+    return status;
+}
+
 static int check_limits(const struct config *config, struct config_error *error)
 {
     if (config->limits_message_bytes_unauthenticated > config->limits_message_bytes) {
@@ -526,6 +595,7 @@ int config_check(struct config *config, struct config_error *error)
     status = status < 0 ? status : check_namespaces(config, error);
     status = status < 0 ? status : check_headers(config, error);
     status = status < 0 ? status : check_cluster(config, error);
+    status = status < 0 ? status : check_tls(config, error);
     status = status < 0 ? status : check_limits(config, error);
     status = status < 0 ? status : check_store(config, error);
     status = status < 0 ? status : check_bus(config, error);

@@ -104,6 +104,7 @@ static void make_forwards(struct hub_shard *shard)
         .loop = shard->loop,
         .directory = shard->directory,
         .secret = bytes_str(hub->lease->secret),
+        .tls = shard->settings->tls.of[HUB_TLS_CALLS],
         .refuse = refuse,
         .context = shard,
         .counts = &shard->forward_counts,
@@ -129,12 +130,23 @@ int cluster_shard_start(struct hub_shard *shard)
         .port = hub->lease->port,
         .node = hub->lease->tag,
         .secret = bytes_str(hub->lease->secret),
+        .tls = shard->settings->tls.of[HUB_TLS_CLUSTER],
         .timeout_ms = (uint32_t)hub->config->cluster_connect_timeout_ms,
         .http = &shard->cluster_http,
         .addresses = hub->addresses,
         .refused = &shard->forward_counts.refused,
     };
     return cluster_server_open(&options, &shard->cluster_server);
+}
+
+void cluster_shard_reload(struct hub_shard *shard)
+{
+    if (shard->cluster_server != NULL) {
+        cluster_server_set_tls(shard->cluster_server, shard->settings->tls.of[HUB_TLS_CLUSTER]);
+    }
+    if (shard->forwards != NULL) {
+        forwards_set_tls(shard->forwards, shard->settings->tls.of[HUB_TLS_CALLS]);
+    }
 }
 
 void cluster_shard_stop(struct hub_shard *shard)

@@ -17,6 +17,10 @@ struct hub_shard;
  * a node that has Redis. On the shard's thread. */
 MUST_CHECK int cluster_shard_start(struct hub_shard *shard);
 
+/* Use the certificates of the shard's new settings, for connections to come; nothing when it was
+ * not started. */
+void cluster_shard_reload(struct hub_shard *shard);
+
 /* End it; links are closed in later turns. */
 void cluster_shard_stop(struct hub_shard *shard);
 

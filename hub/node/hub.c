@@ -345,6 +345,7 @@ int hub_start(const struct config *config, struct hub **ret_hub)
     hub->shard_count = count_shards(config);
     atomic_init(&hub->peers_version, bus_version);
     make_node_name(hub);
+    rand_secret(hub->ticket_secret, sizeof(hub->ticket_secret));
     raise_file_limit(hub);
     hub->tenants = name_counts_create(hub->connections_max);
     hub->addresses = name_counts_create(hub->connections_max);

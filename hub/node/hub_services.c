@@ -463,6 +463,7 @@ static int listen_public(struct hub_shard *shard)
         .per_address = config->limits_unauthenticated_per_address,
         .addresses = hub->addresses,
         .proxies = shard->settings->proxies,
+        .tls = shard->settings->tls.of[HUB_TLS_PUBLIC],
         .has_room = has_room,
         .on_accept = on_public,
         .context = shard,
@@ -501,6 +502,7 @@ static int listen_internal(struct hub_shard *shard)
         .backlog = (int)config->listen_backlog,
         .unsent_bytes = (uint32_t)config->listen_unsent_bytes,
         .addresses = hub->addresses,
+        .tls = shard->settings->tls.of[HUB_TLS_INTERNAL],
         .on_accept = on_internal,
         .context = shard,
     };

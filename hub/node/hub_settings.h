@@ -14,6 +14,7 @@
 #include "hub/api/api_shard.h"
 #include "hub/hooks/hooks.h"
 #include "hub/net/http_server.h"
+#include "hub/node/hub_tls.h"
 
 struct access;
 struct builder;
@@ -32,6 +33,7 @@ struct hub_settings {
     struct access *access;
     struct access *value_access;
     struct proxies *proxies;
+    struct hub_tls tls;
     struct jwt_keys *jwt;
     struct hook_settings hooks; /* with the guard, which is owned */
     struct preferences *preferences; /* everybody's, where users do not say it themselves */

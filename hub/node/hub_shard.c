@@ -329,7 +329,12 @@ static void change_settings(void *arg, bool cancelled)
     if (shard->listener != NULL) {
         listener_set_per_address(shard->listener, shard->public_http.per_address);
         listener_set_proxies(shard->listener, shard->public_http.proxies);
+        listener_set_tls(shard->listener, shard->settings->tls.of[HUB_TLS_PUBLIC]);
     }
+    if (shard->internal_listener != NULL) {
+        listener_set_tls(shard->internal_listener, shard->settings->tls.of[HUB_TLS_INTERNAL]);
+    }
+    cluster_shard_reload(shard);
     hub_settings_unref(old);
     mem_free(change);
 }

@@ -10,6 +10,7 @@
 #include "hub/api/read_cache.h"
 #include "hub/auth/jwt.h"
 #include "hub/net/connection.h"
+#include "hub/net/tls_stream.h"
 #include "hub/node/node.h"
 #include "hub/redis/redis.h"
 #include "hub/session/session_layer.h"
@@ -17,12 +18,14 @@
 void memory_measure(struct hub_shard *shard, struct memory_use *ret_use)
 {
     const struct session_layer *sessions = shard->hub->sessions;
+    const struct tls_counts *tls = connection_tls_counts(shard->loop);
     uint64_t connections = shard->shard.stats.connections;
     uint64_t session_count = session_layer_count(sessions, &shard->shard);
     struct actor_memory actors;
     actor_memory_measure(&shard->shard, &actors);
     *ret_use = (struct memory_use){
         .connection = connections * connection_cost(),
+        .tls = tls != NULL ? tls->open * TLS_STREAM_COST : 0,
         .session = session_count * session_cost() + actors.identities,
         .socket = actors.sockets,
         .user = actors.users,

@@ -19,7 +19,9 @@
 #include "codec/base/mem.h"
 #include "hub/api/api_answer.h"
 #include "hub/api/api_handlers.h"
+#include "hub/net/connection.h"
 #include "hub/net/loop.h"
+#include "hub/net/tls_stream.h"
 #include "hub/node/hub_hooks.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/log_writer.h"
@@ -88,6 +90,10 @@ void metrics_publish(void *shard)
     PUBLISH(own, memory, &own->memory);
     PUBLISH(own, forwards, &own->forward_counts);
     PUBLISH(own, links, &links);
+    const struct tls_counts *tls = connection_tls_counts(own->loop);
+    if (tls != NULL) {
+        PUBLISH(own, tls, tls);
+    }
 }
 
 void metrics_read(const struct hub_shard *shard, struct metrics_sums *ret_counts)
@@ -178,6 +184,20 @@ static void write_closed(const struct metrics_sums *sums, struct builder *out)
         builder_printf(out, PREFIX "closed_total{reason=\"%s\"} %llu\n", close_names[i],
             (unsigned long long)sums->shards.closed[i]);
     }
+}
+
+static void write_tls(
+    const struct hub_tls *tls, const struct tls_counts *counts, struct builder *out)
+{
+    begin(out, "tls_handshakes_failed_total", "counter",
+        "TLS handshakes that did not come to their end, by reason.");
+    for (unsigned i = 0; i < TLS_FAILURE_COUNT; i++) {
+        builder_printf(out, PREFIX "tls_handshakes_failed_total{reason=\"%s\"} %llu\n",
+            tls_failure_label((enum tls_failure)i), (unsigned long long)counts->failed[i]);
+    }
+    begin(out, "tls_certificate_days", "gauge",
+        "Days until a certificate ends, by listener and its place in the setting.");
+    hub_tls_write_ends(tls, out);
 }
 
 static void write_memory(const struct memory_use *memory, struct builder *out)
@@ -340,6 +360,7 @@ static void metrics_write(
     write_process(hub, out);
     write_rows(&sums, out);
     write_closed(&sums, out);
+    write_tls(&settings->tls, &sums.tls, out);
     write_memory(&sums.memory, out);
     write_api(&sums.api, out);
     write_statements(hub, out);

@@ -117,6 +117,7 @@ struct hub {
     uint64_t started_ms; /* monotonic */
     uint16_t port; /* public, as bound */
     uint16_t internal_port;
+    uint8_t ticket_secret[32]; /* made at the start: for TLS tickets, without cluster.secret */
     char *dev_secret; /* NULL unless --dev made one */
     char *dev_key; /* of the API, as dev_secret */
     struct memory_guard memory;

@@ -22,6 +22,7 @@
 #include "hub/auth/jwt.h"
 #include "hub/cluster/forward.h"
 #include "hub/hooks/hooks.h"
+#include "hub/net/tls_stream.h"
 
 enum {
     API_BUCKET_COUNT = 12,
@@ -89,6 +90,7 @@ struct metrics_sums {
     struct memory_use memory;
     struct forward_counts forwards;
     struct link_counts links;
+    struct tls_counts tls;
 };
 
 /* What a shard has published of it. */

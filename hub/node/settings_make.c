@@ -25,6 +25,7 @@
 #include "hub/node/hub_preferences.h"
 #include "hub/node/hub_rules.h"
 #include "hub/node/hub_settings.h"
+#include "hub/node/hub_tls.h"
 #include "hub/node/metrics.h"
 #include "hub/node/node.h"
 #include "hub/node/peal_app.h"
@@ -355,6 +356,9 @@ int settings_make(const struct hub *hub, const struct config *config, struct bui
     }
     if (status == 0) {
         status = hub_make_hooks(config, error, &settings->hooks);
+    }
+    if (status == 0) {
+        status = hub_tls_init(hub, config, error, &settings->tls);
     }
     if (status == 0) {
         status = jwt_keys_create(config, hub->dev_secret, error, &settings->jwt);

@@ -43,6 +43,7 @@
 #include "hub/net/http_server.h"
 #include "hub/net/listener.h"
 #include "hub/net/loop.h"
+#include "hub/net/tls_context.h"
 #include "hub/net/websocket.h"
 #include "hub/session/session.h"
 #include "hub/session/session_layer.h"
@@ -402,6 +403,9 @@ static const struct http_server_config http_config = {
     .idle_timeout_ms = 5000,
 };
 
+static const char *tls_files[2]; /* certificate and key; NULL: no TLS */
+static struct tls_context *tls;
+
 static void on_accept(struct connection *connection, void *context)
 {
     http_serve(connection, &http_config);
@@ -415,7 +419,7 @@ static int on_start(struct loop *loop, void *context)
     for (size_t i = 0; i < ARRAY_LEN(engines); i++) {
         session_layer_start(engines[i].layer, shard);
     }
-    struct listener_config config = {.host = "*", .port = port, .on_accept = on_accept};
+    struct listener_config config = {.host = "*", .port = port, .tls = tls, .on_accept = on_accept};
     int status = listener_open(loop, &config, &listener);
     if (status == 0) {
         port = listener_port(listener);
@@ -451,6 +455,25 @@ static void be_calm(void)
     }
 }
 
+static bool open_tls(void)
+{
+    struct builder error = {0};
+    const struct tls_options options = {.names = {"--tls CERT", "--tls KEY", ""},
+        .certs = &tls_files[0],
+        .keys = &tls_files[1],
+        .count = 1,
+        .ca = "",
+        .http = true,
+        .ticket_secret = BYTES("of one process")};
+    int status = tls_context_new(&options, &error, &tls);
+    struct bytes text = builder_bytes(&error);
+    if (status != 0) {
+        fprintf(stderr, "echo-hub: %.*s\n", (int)text.len, text.at);
+    }
+    builder_reset(&error);
+    return status == 0;
+}
+
 static bool parse_arguments(int argc, char **argv)
 {
     uint64_t number;
@@ -461,12 +484,16 @@ static bool parse_arguments(int argc, char **argv)
             be_calm();
         } else if (strcmp(argv[i], "--recovery") == 0) {
             recovery = true;
+        } else if (strcmp(argv[i], "--tls") == 0 && i + 2 < argc) {
+            tls_files[0] = argv[i + 1];
+            tls_files[1] = argv[i + 2];
+            i += 2;
         } else {
             right = false;
         }
     }
     if (!right) {
-        fprintf(stderr, "usage: echo-hub --port N [--calm] [--recovery]\n");
+        fprintf(stderr, "usage: echo-hub --port N [--calm] [--recovery] [--tls CERT KEY]\n");
         return false;
     }
     port = (uint16_t)number;
@@ -488,6 +515,9 @@ int main(int argc, char **argv)
             .sessions = 1000},
         .recovers = recovers};
     if (!parse_arguments(argc, argv)) {
+        return 2;
+    }
+    if (tls_files[0] != NULL && !open_tls()) {
         return 2;
     }
     sigset_t ending;
@@ -517,5 +547,6 @@ int main(int argc, char **argv)
         session_layer_destroy(engines[i].layer);
     }
     builder_reset(&auth);
+    tls_context_unref(tls);
     return 0;
 }

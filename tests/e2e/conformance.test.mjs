@@ -3,9 +3,9 @@
 // session layer with an echo on top (tests/conformance/echo_hub.c).
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { connect as tcpConnect } from 'node:net';
 import { io } from 'socket.io-client';
 import WebSocket from 'ws';
+import { connectAs } from './support/certs.mjs';
 import { startEchoHub } from './support/echo_hub.mjs';
 import { EnginePeer } from './support/engine_peer.mjs';
 import { PlainClient } from './support/plain_client.mjs';
@@ -156,8 +156,8 @@ describe('Engine.IO packets', () => {
   });
 
   test('a frame that breaks RFC 6455 closes with 1002', async () => {
-    const { port } = new URL(url);
-    const socket = tcpConnect(Number(port), '127.0.0.1');
+    const { protocol, port } = new URL(url);
+    const socket = connectAs(protocol.slice(0, -1), { host: '127.0.0.1', port: Number(port) });
     const received = [];
     socket.on('data', (bytes) => received.push(bytes));
     const ended = new Promise((resolve) => socket.on('close', resolve));

@@ -3,10 +3,10 @@
 // of transport, against the session layer with an echo on top (tests/conformance/echo_hub.c).
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { connect as tcpConnect } from 'node:net';
 import { gunzipSync, inflateSync } from 'node:zlib';
 import { io } from 'socket.io-client';
 import WebSocket from 'ws';
+import { connectAs } from './support/certs.mjs';
 import { startEchoHub } from './support/echo_hub.mjs';
 import { EnginePeer } from './support/engine_peer.mjs';
 import { PollPeer, send } from './support/poll_peer.mjs';
@@ -71,8 +71,8 @@ async function held(peer) {
 
 // A POST whose head is sent and whose body is not.
 async function begun(peer, length = 10) {
-  const { port, pathname, search } = new URL(peer.url);
-  const socket = tcpConnect(Number(port), '127.0.0.1');
+  const { protocol, port, pathname, search } = new URL(peer.url);
+  const socket = connectAs(protocol.slice(0, -1), { host: '127.0.0.1', port: Number(port) });
   const received = [];
   socket.on('data', (bytes) => received.push(bytes));
   socket.on('error', () => {});

@@ -12,7 +12,8 @@ let address;
 
 before(async () => {
   echo = await startEchoHub({ calm: true, recovery: true });
-  address = { host: '127.0.0.1', port: Number(new URL(echo.url).port) };
+  const { protocol, port } = new URL(echo.url);
+  address = { host: '127.0.0.1', port: Number(port), scheme: protocol.slice(0, -1) };
 });
 after(() => echo?.stop());
 

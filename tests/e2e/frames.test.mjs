@@ -19,8 +19,8 @@ let address;
 
 before(async () => {
   echo = await startEchoHub();
-  const { hostname, port } = new URL(echo.url);
-  address = { host: hostname, port: Number(port) };
+  const { hostname, port, protocol } = new URL(echo.url);
+  address = { host: hostname, port: Number(port), scheme: protocol.slice(0, -1) };
 });
 after(async () => {
   assert.deepEqual(await echo.stop(), { code: 0, signal: null });

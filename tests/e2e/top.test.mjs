@@ -10,7 +10,7 @@ import { temporaryFolder } from './support/process.mjs';
 import { startRedis } from './support/redis.mjs';
 import { until, within } from './support/wait.mjs';
 
-const OWNERS = ['connection', 'session', 'socket', 'user', 'room', 'timer', 'token', 'bus', 'cache', 'value'];
+const OWNERS = ['connection', 'tls', 'session', 'socket', 'user', 'room', 'timer', 'token', 'bus', 'cache', 'value'];
 const folder = temporaryFolder('top');
 
 let redis;

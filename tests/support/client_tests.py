@@ -10,6 +10,7 @@ usage: client_tests.py [OPTION…] FILE…
   --deadline SECONDS a file that is not done by then has failed (default: 300)
   --jobs N           files at a time (default: processors less one)
   --rounds N         run every file so often (default: once)
+  --tls              the programs under test speak TLS, with a certificate made for the run
 
 Ends with 1 when a file failed. Each file has a keeper: a process that takes over whatever the file
 leaves behind, however far it has detached itself, and ends it. So nothing of one file is there when
@@ -21,6 +22,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -104,6 +106,15 @@ def keep(options, path, log):
     return LEFT if killed and code == 0 else min(abs(code), 1)
 
 
+def make_certificate(folder):
+    """A certificate of this machine's own names, which the clients that are started trust."""
+    cert, key = (os.path.join(folder, name) for name in ("peal.crt", "peal.key"))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-keyout", key, "-out", cert, "-days", "30", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
+    os.environ.update(PEAL_TLS_CERT=cert, PEAL_TLS_KEY=key, NODE_EXTRA_CA_CERTS=cert)
+
+
 def run_file(options, number, path):
     name = os.path.basename(path).replace(".test.mjs", "")
     name += f"-{number}" if options.rounds > 1 else ""
@@ -147,11 +158,14 @@ def main():
     parser.add_argument("--deadline", type=float, default=300)
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--tls", action="store_true")
     parser.add_argument("files", nargs="+")
     options = parser.parse_args()
     os.makedirs(options.logs, exist_ok=True)
     failures = 0
-    with ThreadPoolExecutor(options.jobs) as pool:
+    with tempfile.TemporaryDirectory(prefix="peal-tls-") as folder, ThreadPoolExecutor(options.jobs) as pool:
+        if options.tls:
+            make_certificate(folder)
         runs = [(number + 1, path) for number in range(options.rounds) for path in options.files]
         for result in pool.map(lambda run: run_file(options, *run), runs):
             failures += report(options, *result)

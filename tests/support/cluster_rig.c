@@ -27,6 +27,7 @@ static void open_server(void *arg)
             .port = rig->port,
             .node = CLUSTER_TAG,
             .secret = CLUSTER_SECRET,
+            .tls = rig->tls,
             .timeout_ms = rig->timeout_ms > 0 ? rig->timeout_ms : (uint32_t)RIG_WAIT_MS,
             .http = &rig->far,
             .addresses = rig->addresses,

@@ -23,6 +23,7 @@ struct cluster_rig {
     struct cluster_server *server; /* on loop 1 */
     struct http_server_config far; /* what it serves */
     struct name_counts *addresses; /* its callers */
+    struct tls_context *tls; /* of its listener; NULL: none */
     uint64_t refused; /* counted by loop 1 */
     uint32_t timeout_ms; /* until a caller has proved itself; 0: RIG_WAIT_MS */
     uint16_t port; /* of the node that is called */

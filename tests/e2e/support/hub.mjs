@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { io } from 'socket.io-client';
+import { SCHEME, TLS_CERT, TLS_KEY, ask } from './certs.mjs';
 import { PlainClient } from './plain_client.mjs';
 import { freePort } from './ports.mjs';
 import { Server, temporaryFolder } from './process.mjs';
@@ -32,10 +33,12 @@ export function findAddress(output, name) {
 export class Hub {
   // `redis`, `postgres`: servers of support/; `config`: text of a configuration file;
   // `args`: further flags; `env`: further variables; `folder`: where the SQLite file lies, to
-  // start again with the same; `program`: instead of PROGRAM; `secret`, `apiKey`: shared by the hubs of one test.
+  // start again with the same; `program`: instead of PROGRAM; `scheme`: https where its settings have a certificate;
+  // `internalTls`: with what its internal listener is asked over TLS; `secret`, `apiKey`: shared by the hubs of one test.
   static async start(options = {}) {
     const hub = new Hub();
     hub.options = options;
+    hub.scheme = options.scheme ?? SCHEME; // of its url
     hub.folder = options.folder ?? temporaryFolder('hub');
     hub.secret = options.secret ?? randomSecret();
     hub.apiKey = options.apiKey ?? randomSecret();
@@ -60,6 +63,7 @@ export class Hub {
       writeFileSync(join(this.folder, 'peal.conf'), config);
       list.push('--config', join(this.folder, 'peal.conf'));
     }
+    if (TLS_CERT) list.push('--listen-tls-cert', TLS_CERT, '--listen-tls-key', TLS_KEY);
     return [...list, ...args];
   }
 
@@ -82,16 +86,24 @@ export class Hub {
       this.internal = findAddress(this.server.output, 'internal');
       if (!address || !this.internal) return false;
       this.address = address;
-      return (await fetch(`${this.internalUrl}/readyz`)).status === 200;
+      return (await this.askInternal('/readyz')).status === 200;
     });
   }
 
   get url() {
-    return `http://${this.address.host}:${this.address.port}`;
+    return `${this.scheme}://${this.address.host}:${this.address.port}`;
   }
 
   get internalUrl() {
-    return `http://${this.internal.host}:${this.internal.port}`;
+    return `${this.options.internalTls ? 'https' : 'http'}://${this.internal.host}:${this.internal.port}`;
+  }
+
+  // A request at the internal listener: {status, body}.
+  async askInternal(path) {
+    const { internalTls } = this.options;
+    if (internalTls) return ask(this.internalUrl + path, { tls: internalTls });
+    const answer = await fetch(this.internalUrl + path);
+    return { status: answer.status, body: await answer.text() };
   }
 
   // All that was written until now. A thread of its own writes the log: what must be in it is waited for (logged).
@@ -159,7 +171,7 @@ export class Hub {
 
   // The value of one metric, all its label sets added up; undefined when it is not there.
   async metric(name) {
-    const text = await (await fetch(`${this.internalUrl}/metrics`)).text();
+    const text = (await this.askInternal('/metrics')).body;
     const rows = text.split('\n').filter((row) => row.startsWith(`${name} `) || row.startsWith(`${name}{`));
     if (rows.length === 0) return undefined;
     return rows.reduce((sum, row) => sum + Number(row.slice(row.lastIndexOf(' ') + 1)), 0);

@@ -11,7 +11,7 @@ const ENCODINGS = {
 
 export class PlainClient {
   // Resolves when the WebSocket is open; a refusal rejects with the HTTP status in `status`.
-  static async connect(url, token, { encoding = 'json', headers = {}, pong = true, onEvent } = {}) {
+  static async connect(url, token, { encoding = 'json', headers = {}, pong = true, onEvent, tls } = {}) {
     const client = new PlainClient();
     const kind = ENCODINGS[encoding];
     client.kind = kind;
@@ -21,7 +21,7 @@ export class PlainClient {
     client.answers = new Map();
     client.lastId = 0;
     const protocols = token === undefined ? [kind.name] : [kind.name, `peal.token.${token}`];
-    client.socket = new WebSocket(`${url.replace(/^http/, 'ws')}/ws`, protocols, { headers });
+    client.socket = new WebSocket(`${url.replace(/^http/, 'ws')}/ws`, protocols, { headers, ...tls });
     client.closed = new Promise((resolve) => {
       client.socket.on('close', (code, reason) => resolve({ code, reason: String(reason) }));
     });

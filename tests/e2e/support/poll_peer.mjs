@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // poll_peer - HTTP long-polling by hand, request by request, each on a connection of its own.
 import http from 'node:http';
+import https from 'node:https';
 import { within } from './wait.mjs';
 
 const RS = '\x1e';
@@ -9,7 +10,7 @@ const RS = '\x1e';
 export function send(url, { method = 'GET', headers = {}, body, agent = false } = {}) {
   let request;
   const answer = new Promise((resolve, reject) => {
-    request = http.request(url, { method, headers, agent }, (response) => {
+    request = (String(url).startsWith('https:') ? https : http).request(url, { method, headers, agent }, (response) => {
       const parts = [];
       response.on('data', (part) => parts.push(part));
       response.on('error', reject);

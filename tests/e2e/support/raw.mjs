@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // raw - a TCP connection that says exactly the bytes a test wants, and frames made by hand.
 import { randomBytes } from 'node:crypto';
-import { connect } from 'node:net';
+import { connectAs } from './certs.mjs';
 import { within } from './wait.mjs';
 
 const bytesOf = (text) => (typeof text === 'string' ? Buffer.from(text, 'latin1') : text);
 
 export class RawPeer {
-  static async open({ host, port }, { allowHalfOpen = true } = {}) {
+  static async open({ host, port, scheme = 'http' }, { allowHalfOpen = true } = {}) {
     const peer = new RawPeer();
     peer.parts = [];
     peer.received = 0; // bytes
     peer.ended = false; // the hub said FIN
     peer.closed = false;
-    peer.socket = connect({ host, port, allowHalfOpen });
+    peer.socket = connectAs(scheme, { host, port, allowHalfOpen });
     peer.socket.setNoDelay(true);
     peer.watchers = new Set();
     peer.socket.on('data', (bytes) => {
@@ -33,8 +33,11 @@ export class RawPeer {
       peer.closed = true;
       peer.changed();
     });
-    peer.socket.once('connect', () => peer.changed());
-    await peer.until(() => peer.closed || peer.socket.readyState === 'open', 'the TCP connection opens');
+    peer.socket.once(scheme === 'https' ? 'secureConnect' : 'connect', () => {
+      peer.open = true;
+      peer.changed();
+    });
+    await peer.until(() => peer.closed || peer.open, 'the connection opens');
     return peer;
   }
 
@@ -178,7 +181,7 @@ export class RawPeer {
   }
 
   reset() {
-    this.socket.resetAndDestroy();
+    this.socket.raw.resetAndDestroy();
   }
 
   destroy() {

@@ -88,8 +88,8 @@ class StockSocket {
 }
 
 export class StockClient {
-  // `args`: `msgpack` for Socket.IO's MessagePack parser, where the client has one.
-  static start(language, args = []) {
+  // `args`: `msgpack` for Socket.IO's MessagePack parser, where the client has one; `env`: further variables.
+  static start(language, args = [], env = {}) {
     const { needs, command } = LANGUAGES[language];
     for (const path of needs) {
       if (!existsSync(path)) throw new Error(`${path} is missing; run ./dev setup --full`);
@@ -98,7 +98,7 @@ export class StockClient {
     client.sockets = [];
     client.questions = [];
     const onLine = (line) => client.hear(JSON.parse(line, decode));
-    client.server = new Server(`client-${language}`, command[0], [...command.slice(1), ...args], { onLine });
+    client.server = new Server(`client-${language}`, command[0], [...command.slice(1), ...args], { onLine, env: { ...process.env, ...env } });
     return client;
   }
 

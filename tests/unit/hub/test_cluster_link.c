@@ -13,7 +13,9 @@
 #include "hub/cluster/cluster_auth.h"
 #include "hub/cluster/cluster_link.h"
 #include "hub/net/connection.h"
+#include "hub/net/tls_context.h"
 #include "tests/support/cluster_rig.h"
+#include "tests/support/test_certs.h"
 
 TestSuite(cluster_link, .timeout = 120);
 
@@ -237,6 +239,71 @@ Test(cluster_link, a_call_is_ready_when_both_have_proved_themselves)
     cr_expect_not(is_reached(&other), "another node has that address now");
     cr_expect(cluster_rig_wait_refused(&rig, 2));
     cluster_rig_stop(&rig);
+}
+
+static struct tls_context *make_tls(
+    const struct test_cert *cert, const struct test_cert *ca, bool calls)
+{
+    const char *certs[] = {cert->cert};
+    const char *keys[] = {cert->key};
+    struct builder error = {0};
+    struct tls_context *context = NULL;
+    const struct tls_options options = {
+        .names = {"cluster.tls_cert", "cluster.tls_key", "cluster.tls_ca"},
+        .certs = certs,
+        .keys = keys,
+        .count = 1,
+        .ca = ca->cert,
+        .calls = calls,
+        .ticket_secret = CLUSTER_SECRET};
+    cr_assert_eq(tls_context_new(&options, &error, &context), 0);
+    return context;
+}
+
+static struct call sealed_call(const struct test_cert *cert, const struct test_cert *ca)
+{
+    struct call call = call_of(CLUSTER_TAG, CLUSTER_SECRET);
+    call.options.tls = cert != NULL ? make_tls(cert, ca, true) : NULL;
+    return call;
+}
+
+static bool is_sealed_reached(struct call call)
+{
+    bool reached = is_reached(&call);
+    tls_context_unref(call.options.tls);
+    return reached;
+}
+
+/* Both show a certificate of the cluster's own, and know the secret besides. */
+Test(cluster_link, over_tls_both_are_certified_and_know_the_secret)
+{
+    struct test_certs certs;
+    test_certs_begin(&certs);
+    const struct test_cert *ca =
+        test_certs_make(&certs, &(struct test_cert_options){.name = "ca", .ca = true});
+    const struct test_cert *other_ca =
+        test_certs_make(&certs, &(struct test_cert_options){.name = "other", .ca = true});
+    const struct test_cert *node =
+        test_certs_make(&certs, &(struct test_cert_options){.name = "node-1", .issuer = ca});
+    const struct test_cert *stranger =
+        test_certs_make(&certs, &(struct test_cert_options){.name = "node-2", .issuer = other_ca});
+    rig.tls = make_tls(node, ca, false);
+    cluster_rig_start(&rig, routes, NULL);
+    cr_expect(is_sealed_reached(sealed_call(node, ca)));
+    cr_expect_not(is_sealed_reached(sealed_call(stranger, ca)), "it is not certified");
+    cr_expect_not(is_sealed_reached(sealed_call(node, other_ca)), "it does not trust the node");
+    cr_expect(cluster_rig_wait_refused(&rig, 0), "what is no TLS of a node counts as such");
+    struct call liar = sealed_call(node, ca);
+    liar.options.secret = WRONG_SECRET;
+    cr_expect_not(is_sealed_reached(liar), "a certificate alone is not enough");
+    cr_expect(cluster_rig_wait_refused(&rig, 1));
+    struct call plain = sealed_call(NULL, NULL);
+    plain.options.timeout_ms = 300; /* it waits for a greeting, and the node for a handshake */
+    cr_expect_not(is_sealed_reached(plain));
+    cluster_rig_stop(&rig);
+    tls_context_unref(rig.tls);
+    rig.tls = NULL;
+    test_certs_end(&certs);
 }
 
 /* A listener that says what it likes, in place of a node. */

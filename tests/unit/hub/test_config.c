@@ -207,6 +207,16 @@ Test(config, values_are_parsed_strictly)
         {"--port", "needs a value"},
         {"--listen-internal-port=3000", NULL}, /* on another address */
         {"--auth-api-key=short", "too short"},
+        {"--listen-tls-cert=a.crt", "listen.tls_key: 0 for 1 of listen.tls_cert; allowed: one for"},
+        {"--listen-tls-key=a.key", "listen.tls_key: 1 for 0 of listen.tls_cert"},
+        {"--listen-tls-min=1.1", "allowed: 1.2 or 1.3"},
+        {"--listen-tls-client-ca=a.crt", "listen.tls_client_ca: there is no certificate"},
+        {"--listen-internal-tls-cert=a.crt", "goes with listen.internal_tls_cert: give both"},
+        {"--listen-internal-tls-key=a.key", "goes with listen.internal_tls_cert: give both"},
+        {"--listen-internal-tls-client-ca=a.crt", "there is no certificate to go with it"},
+        {"--cluster-tls-cert=a.crt", "cluster.tls_ca: missing"},
+        {"--cluster-tls-key=a.key", "goes with cluster.tls_cert: give both or neither"},
+        {"--cluster-tls-ca=a.crt", "cluster.tls_ca: there is no certificate to go with it"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct config *config = load(NULL, NULL, LIST((char *)(uintptr_t)cases[i].flag));
