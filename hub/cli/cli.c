@@ -48,7 +48,8 @@ const struct cli_command cli_commands[] = {
         "  --expires-at TIME, --tenant TENANT\n"
         "               further fields of the notification\n"
         "  --stdin      read posts from standard input instead, a JSON object a line\n"
-        "  --url URL    post over HTTP, to http://HOST:PORT\n"
+        "  --url URL    post over HTTP, to http[s]://HOST:PORT\n"
+        "  --ca FILE    certificates (PEM) that one of the hub's must be signed by\n"
         "  --api-key KEY\n"
         "               the API key for it; default auth.api_key\n"
         "  --redis URL  add to the stream of this Redis; default bus.url, else HTTP\n",
@@ -69,6 +70,7 @@ const struct cli_command cli_commands[] = {
         "  --once       print one table and end: rates are those of one interval; bytes are bare\n"
         "  --every N    seconds between two looks, 1 (default) to 3600\n"
         "  --url URL    the internal listener, default that of the settings\n"
+        "  --ca FILE    certificates (PEM) that one of its must be signed by\n"
         "  On a terminal q ends it.\n",
         true, command_top},
     {"version", "", "print the version", "", false, command_version},

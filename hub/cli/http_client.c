@@ -21,6 +21,7 @@ enum { TIMEOUT_S = 30, PLACE_MAX = 300, ERROR_MAX = PLACE_MAX + 2 * CURL_ERROR_S
 struct http_client {
     CURL *curl;
     CURLU *url; /* its path changes with each request */
+    const char *ca; /* file; NULL: the machine's */
     struct builder base; /* of paths; without '/' at the end */
     char place[PLACE_MAX]; /* host:port, for what is said of errors */
     char cause[CURL_ERROR_SIZE];
@@ -74,13 +75,15 @@ static const char *read_url(struct http_client *client, const char *text)
     return why;
 }
 
-int http_client_create(const char *url, struct builder *error, struct http_client **ret_client)
+int http_client_create(
+    const char *url, const char *ca, struct builder *error, struct http_client **ret_client)
 {
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         builder_str(error, "libcurl does not start");
         return STATUS_INVALID;
     }
     struct http_client *client = mem_alloc(sizeof(*client));
+    client->ca = ca;
     client->curl = curl_easy_init();
     client->url = curl_url();
     const char *why = client->curl == NULL || client->url == NULL ? "libcurl has no memory"
@@ -175,6 +178,10 @@ static CURLcode prepare(struct http_client *client, const char *path, struct bui
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* the commands speak with the hub itself */
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    if (client->ca != NULL) {
+        curl_easy_setopt(curl, CURLOPT_CAINFO, client->ca);
+        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL); /* and nobody else */
+    }
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, client->cause);

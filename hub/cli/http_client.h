@@ -15,11 +15,11 @@ struct http_client;
 
 /*
  * Make a client of `url`, "http[s]://host[:port][/base]". STATUS_INVALID with a sentence appended
- * to `error`. Connects with the first request; certificates are checked as the machine says, and no
- * proxy is used.
+ * to `error`. Connects with the first request; certificates must be signed by one of those in the
+ * PEM file `ca`, which must outlive the client; NULL: as the machine says. No proxy is used.
  */
 MUST_CHECK int http_client_create(
-    const char *url, struct builder *error, struct http_client **ret_client);
+    const char *url, const char *ca, struct builder *error, struct http_client **ret_client);
 
 /* Close and free; NULL is allowed. */
 void http_client_destroy(struct http_client *client);

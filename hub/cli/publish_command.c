@@ -28,6 +28,7 @@ struct publish {
     const struct config *config;
     const char *url;
     const char *redis_url;
+    const char *ca; /* file of certificates; NULL: the machine's */
     const char *api_key;
     bool from_input;
     struct builder object; /* the post that the arguments make, without the last brace */
@@ -86,6 +87,9 @@ static const char **text_of(struct publish *publish, const char *flag)
     }
     if (strcmp(flag, "--redis") == 0) {
         return &publish->redis_url;
+    }
+    if (strcmp(flag, "--ca") == 0) {
+        return &publish->ca;
     }
     return strcmp(flag, "--api-key") == 0 ? &publish->api_key : NULL;
 }
@@ -351,9 +355,10 @@ static int open_way(struct publish *publish)
         bus_name_in(&names, 0, publish->stream);
         status = redis_sync_open(redis, &error, &publish->redis);
     } else {
-        snprintf(local, sizeof(local), "http://127.0.0.1:%u", publish->config->listen_port);
-        status =
-            http_client_create(publish->url != NULL ? publish->url : local, &error, &publish->http);
+        snprintf(local, sizeof(local), "http%s://127.0.0.1:%u",
+            publish->config->listen_tls_cert.count > 0 ? "s" : "", publish->config->listen_port);
+        status = http_client_create(
+            publish->url != NULL ? publish->url : local, publish->ca, &error, &publish->http);
     }
     if (status != 0) {
         struct bytes text = builder_bytes(&error);

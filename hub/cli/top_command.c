@@ -388,8 +388,16 @@ static int watch(struct http_client *client, unsigned every_s, bool once)
 /* Arguments. */
 
 /* Take the value behind a flag; NULL: it is missing. Not 0: it was refused. */
-static int take_value(char **flag, const char *value, char url[URL_MAX], uint64_t *every_s)
+static int take_value(
+    char **flag, const char *value, char url[URL_MAX], const char **ret_ca, uint64_t *every_s)
 {
+    if (strcmp(*flag, "--ca") == 0) {
+        if (value == NULL) {
+            return cli_refuse_value("top", *flag, value, "a PEM file");
+        }
+        *ret_ca = value;
+        return 0;
+    }
     if (strcmp(*flag, "--url") == 0) {
         if (value == NULL) {
             return cli_refuse_value("top", *flag, value, "http://HOST:PORT");
@@ -410,18 +418,20 @@ static int take_value(char **flag, const char *value, char url[URL_MAX], uint64_
 int command_top(const struct config *config, int argc, char **argv)
 {
     char url[URL_MAX];
+    const char *ca = NULL;
     bool once = false;
     uint64_t every_s = 1;
     bool ipv6 = strchr(config->listen_internal_host, ':') != NULL;
-    snprintf(url, sizeof(url), "http://%s%s%s:%u", ipv6 ? "[" : "", config->listen_internal_host,
-        ipv6 ? "]" : "", (unsigned)config->listen_internal_port);
+    snprintf(url, sizeof(url), "http%s://%s%s%s:%u",
+        config->listen_internal_tls_cert[0] != '\0' ? "s" : "", ipv6 ? "[" : "",
+        config->listen_internal_host, ipv6 ? "]" : "", (unsigned)config->listen_internal_port);
     for (int i = 0; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--once") == 0) {
             once = true;
             continue;
         }
-        int code = take_value(argv + i, value, url, &every_s);
+        int code = take_value(argv + i, value, url, &ca, &every_s);
         if (code != 0) {
             return code;
         }
@@ -429,7 +439,7 @@ int command_top(const struct config *config, int argc, char **argv)
     }
     struct builder error = {0};
     struct http_client *client;
-    if (http_client_create(url, &error, &client) != 0) {
+    if (http_client_create(url, ca, &error, &client) != 0) {
         struct bytes text = builder_bytes(&error);
         fprintf(stderr, "peal top: --url: %.*s\n", (int)text.len, text.len > 0 ? text.at : "");
         builder_reset(&error);

@@ -66,21 +66,23 @@ void dev_print(const struct hub *hub)
     if (hub->dev_secret == NULL) {
         return;
     }
-    printf("\n  Demo page:  http://%s:%u/\n\n", hub->config->listen_host, (unsigned)hub->port);
+    const char *scheme = hub->config->listen_tls_cert.count > 0 ? "https" : "http";
+    printf(
+        "\n  Demo page:  %s://%s:%u/\n\n", scheme, hub->config->listen_host, (unsigned)hub->port);
     for (size_t i = 0; i < ARRAY_LEN(users); i++) {
         struct builder token = {0};
         if (make_token(hub, bytes_str(users[i]), &token) == 0) {
             struct bytes text = builder_bytes(&token);
-            printf("  %-6s http://%s:%u/#user=%s\n         token %.*s\n\n", users[i],
+            printf("  %-6s %s://%s:%u/#user=%s\n         token %.*s\n\n", users[i], scheme,
                 hub->config->listen_host, (unsigned)hub->port, users[i], (int)text.len, text.at);
         }
         builder_reset(&token);
     }
     printf("  API key:    %s\n\n"
-           "  curl http://%s:%u/api/v1/notifications -H 'Authorization: Bearer %s' \\\n"
+           "  curl %s://%s:%u/api/v1/notifications -H 'Authorization: Bearer %s' \\\n"
            "    -H 'Content-Type: application/json' \\\n"
            "    -d '{\"user\":\"alice\",\"type\":\"greeting\",\"title\":\"Hello from curl\"}'\n\n",
-        hub->dev_key, hub->config->listen_host, (unsigned)hub->port, hub->dev_key);
+        hub->dev_key, scheme, hub->config->listen_host, (unsigned)hub->port, hub->dev_key);
     fflush(stdout);
 }
 

@@ -89,8 +89,9 @@ test('a value that cannot be is told with what is allowed, for every flag of eve
     [['top', '--every', '0'], '--every', '"0"', /1 to 3600/],
     [['top', '--every'], '--every', 'a value is missing', /1 to 3600/],
     [['top', '--url'], '--url', 'a value is missing', /http:/],
+    [['top', '--ca'], '--ca', 'a value is missing', /PEM/],
     [['dead', 'list', '--id'], '--id', 'a value is missing', /id of an entry/],
-    ...['--url', '--redis', '--api-key', '--type', '--user', '--message'].map((flag) =>
+    ...['--url', '--ca', '--redis', '--api-key', '--type', '--user', '--message'].map((flag) =>
       [['publish', flag], flag, 'a value is missing', /peal publish --help/]),
   ];
   for (const [line, flag, what, allowed] of refused) {
