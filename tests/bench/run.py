@@ -714,6 +714,24 @@ def bench_values(setup, report):
                        p99_ms=median(runs, "p99_ms"), hits=median(runs, "hits"), absent=median(runs, "absent"))
 
 
+def bench_tls(setup, report):
+    """Connections over TLS beside plain ones, on one loop: idle bytes, an event to all, handshakes."""
+    connections, events = (20, 5) if setup.smoke else (1000, 500)
+    with tempfile.TemporaryDirectory() as folder:
+        cert, key = (os.path.join(folder, name) for name in ("bench.crt", "bench.key"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-keyout", key, "-out", cert, "-days", "30", "-subj", "/CN=localhost"],
+                       check=True, capture_output=True)
+        command = [setup.program("tests/bench/bench_tls"), cert, key, str(connections), str(events)]
+        runs = [json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                for _ in range(setup.rounds)]
+    figure = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    report.add("tls idle", figure["tls_idle"], figure["plain_idle"], None, "low", "bytes per connection, heap")
+    report.add("tls fan-out", figure["tls_us"], figure["plain_us"], None, "low", "CPU us per delivery")
+    report.add("tls handshakes, full", figure["full_per_s"], None, None, "high", "per CPU s")
+    report.add("tls handshakes, resumed", figure["resumed_per_s"], figure["full_per_s"], None, "high", "per CPU s")
+
+
 SCENARIOS = {
     "idle": bench_idle,
     "fanout-sparse": bench_sparse,
@@ -730,6 +748,7 @@ SCENARIOS = {
     "cluster": bench_cluster,
     "growth": bench_growth,
     "values": bench_values,
+    "tls": bench_tls,
 }
 
 
