@@ -17,6 +17,7 @@
 #include "actors/hook_call.h"
 #include "actors/presence_settings.h"
 #include "actors/recovery_limits.h"
+#include "actors/retain_settings.h"
 #include "actors/room_rules.h"
 #include "actors/value_settings.h"
 #include "codec/base/bytes.h"
@@ -98,15 +99,14 @@ struct actor_config {
     struct value_settings values;
     struct presence_settings presence;
     struct room_memory_limits memory;
+    struct retain_settings retain;
     const struct preferences *preferences; /* everybody's, where users do not say; NULL: nothing */
     struct preferences_zones zones;
 
     /* What hub/ knows and actors must not include. `context` is passed first. */
     void *context;
-    /*
-     * Whether `who` may join `room` (as clients name it), and the rules of its type: 0 or
-     * STATUS_DENIED, STATUS_INVALID; STATUS_AGAIN: the hook of the rules is to be asked. Pure.
-     */
+    /* Whether `who` may join `room` (as clients name it), and the rules of its type: 0 or
+     * STATUS_DENIED, STATUS_INVALID; STATUS_AGAIN: the hook of the rules is to be asked. Pure. */
     int (*room_access)(
         void *context, const struct identity *who, struct bytes room, struct room_rules *ret_rules);
     /* Whether `who`, a member of `room` whoever let them in, may speak there. Pure. */
@@ -129,10 +129,8 @@ struct actor_config {
     int (*event_hook)(void *context, struct bytes name);
     /* Whether users may subscribe themselves to `topic`. NULL: to none. Pure. */
     bool (*topic_self)(void *context, struct bytes topic);
-    /*
-     * Whether `who` may read the value of `key` in its own tenant: 0 or STATUS_DENIED,
-     * STATUS_INVALID where it can be no key. NULL: nobody may. Pure.
-     */
+    /* Whether `who` may read the value of `key` in its own tenant: 0 or STATUS_DENIED,
+     * STATUS_INVALID where it can be no key. NULL: nobody may. Pure. */
     int (*value_access)(void *context, const struct identity *who, struct bytes key);
     /* Collision-resistant 128-bit hash. */
     void (*hash128)(struct bytes content, uint8_t ret_hash[16]);
@@ -177,6 +175,7 @@ struct shard_stats {
     uint64_t rejoined; /* joins that said since when, and were told all that they missed */
     uint64_t rejoins_lost; /* that were told that something is missing */
     uint64_t rejoin_events; /* sent to those that missed them */
+    struct retain_stats retain;
     uint64_t searches; /* under way now */
     uint64_t searches_refused; /* more than config->searches */
     uint64_t exports; /* of inboxes, under way now */

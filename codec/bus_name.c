@@ -200,3 +200,8 @@ void bus_name_presence_channel(
     begin_channel(names, "presence", part, out);
     builder_add(out, epoch);
 }
+
+void bus_name_retained(const struct bus_names *names, struct bytes nsp, struct builder *out)
+{
+    write_named(names, "retained", nsp, out);
+}

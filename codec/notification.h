@@ -89,7 +89,8 @@ struct notification_post {
     /* an event */
     struct bytes event;
     struct bytes args; /* JSON text of an array; `[]` where absent */
-    struct bytes retain;
+    struct bytes retain; /* the name under which it is kept; empty: it is not */
+    bool removes; /* `args` was null: what is kept by that name goes, and `args` is `[null]` */
     bool is_volatile;
     unsigned edited; /* set of enum notification_edit: what notification_from_edit_json has found */
     /* private */

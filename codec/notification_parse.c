@@ -114,11 +114,20 @@ static bool is_name(enum field field)
     return field == FIELD_USER || field == FIELD_TENANT;
 }
 
+/* No value, then; of `args` it means something beside `retain`. */
+static int collect_null(struct parse *parse, enum field field)
+{
+    if (field == FIELD_ARGS) {
+        return collect(parse, field, BYTES("null"));
+    }
+    return parse->place == IN_EDIT ? collect(parse, field, BYTES("")) : 0;
+}
+
 static int collect_json(struct parse *parse, enum field field, struct bytes value)
 {
     enum json_scan_kind kind = json_scan_kind(value);
     if (kind == JSON_SCAN_NULL) {
-        return parse->place == IN_EDIT ? collect(parse, field, BYTES("")) : 0; /* no value, then */
+        return collect_null(parse, field);
     }
     if (notification_field_rows[field].kind == KIND_BOOL) {
         return collect_bool(parse, field, value);
@@ -312,11 +321,26 @@ static int check_notification(struct parse *parse)
     return status;
 }
 
+/* `null` as arguments is none; of an event that is kept it takes away what was. */
+static int check_args(struct parse *parse)
+{
+    struct notification_post *post = parse->post;
+    post->args = BYTES("[]");
+    int status = check_json(parse, FIELD_ARGS, parse->limits->args, &post->args);
+    if (status == 0 && json_scan_kind(post->args) == JSON_SCAN_NULL) {
+        post->removes = has(parse, FIELD_RETAIN);
+        post->args = post->removes ? BYTES("[null]") : BYTES("[]");
+    }
+    if (status == 0 && json_scan_kind(post->args) != JSON_SCAN_ARRAY) {
+        status = fail(parse, FIELD_ARGS, STATUS_INVALID);
+    }
+    return status;
+}
+
 static int check_event(struct parse *parse)
 {
     struct notification_post *post = parse->post;
     post->event = parse->value[FIELD_EVENT];
-    post->args = BYTES("[]");
     post->is_volatile = has(parse, FIELD_VOLATILE);
     int status = names_check_event(post->event);
     if (status == 0 && names_event_reserved(post->event)) {
@@ -325,10 +349,7 @@ static int check_event(struct parse *parse)
     if (status < 0) {
         return fail(parse, FIELD_EVENT, status);
     }
-    status = check_json(parse, FIELD_ARGS, parse->limits->args, &post->args);
-    if (status == 0 && json_scan_kind(post->args) != JSON_SCAN_ARRAY) {
-        status = fail(parse, FIELD_ARGS, STATUS_INVALID);
-    }
+    status = check_args(parse);
     return status < 0 ? status
                       : check_text(parse, FIELD_RETAIN, parse->limits->retain, &post->retain);
 }
@@ -351,6 +372,9 @@ static int check(struct parse *parse)
 {
     struct notification_post *post = parse->post;
     post->is_event = has(parse, FIELD_EVENT);
+    if (!post->is_event && bytes_eq_str(parse->value[FIELD_ARGS], "null")) {
+        parse->seen &= ~(1u << FIELD_ARGS); /* no value, then */
+    }
     int status = check_kind(parse);
     status = status < 0 ? status : notification_target_check(parse);
     post->tenant = parse->value[FIELD_TENANT];

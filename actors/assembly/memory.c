@@ -7,6 +7,7 @@
 
 #include "actors/behaviours.h"
 #include "actors/deliver/fanout.h"
+#include "actors/deliver/retained.h"
 #include "actors/recover/room_memory.h"
 #include "actors/room_proto.h"
 #include "actors/rooms/room.h"
@@ -40,7 +41,8 @@ void actor_memory_measure(struct shard *shard, struct actor_memory *ret_memory)
                  stats->audience_bytes + stats->announce_waiting_bytes +
                  sched_actor_tables(sched, &user_behaviour),
         .rooms = stats->rooms * room_cost(shards) + sched_actor_tables(sched, &room_behaviour) +
-                 room_memory_cost(stats, shards),
+                 room_memory_cost(stats, shards) + stats->retain.bytes +
+                 stats->retain.values * mem_cost(sizeof(struct retained_value)) * shards,
         .names = stats->interest_bytes,
         .timers = sizeof(struct timer_wheel),
     };

@@ -90,6 +90,20 @@ struct broadcast *broadcast_from_names(
     return broadcast;
 }
 
+bool broadcast_keep(struct broadcast *broadcast, struct bytes name, uint64_t until_ms, bool removes)
+{
+    struct broadcast_retain *retain = mem_try_calloc(1, sizeof(*retain) + name.len);
+    if (retain == NULL) {
+        return false;
+    }
+    retain->until_ms = until_ms;
+    retain->removes = removes;
+    retain->name_len = (uint32_t)name.len;
+    memcpy(retain->name_at, name.at, name.len);
+    broadcast->retain = retain;
+    return true;
+}
+
 struct broadcast *broadcast_ref(struct broadcast *broadcast)
 {
     /* Relaxed: the caller holds a reference, so nothing has to be ordered before. */
@@ -105,5 +119,6 @@ void broadcast_unref(struct broadcast *broadcast)
         return;
     }
     event_unref(broadcast->event);
+    mem_free(broadcast->retain);
     mem_free(broadcast);
 }

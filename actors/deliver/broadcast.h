@@ -21,6 +21,14 @@
 
 enum { BROADCAST_NAMES_MAX = 1024 };
 
+/* What is kept of a broadcast, for those it goes to (deliver/retained.h). */
+struct broadcast_retain {
+    uint64_t until_ms; /* wall clock: when it ends by itself */
+    bool removes; /* what was kept under the name goes */
+    uint32_t name_len;
+    char name_at[];
+};
+
 struct broadcast {
     uint64_t number; /* 0 before the sequencer */
     struct event *event;
@@ -29,7 +37,13 @@ struct broadcast {
     bool local; /* not to be published on the bus */
     bool remembered; /* a room that it goes to has a memory: every shard keeps it */
     bool keep_only; /* from before this node began: to be kept, not to be delivered */
+    bool apart; /* not of the order: neither numbered nor remembered */
+    bool late; /* what is kept, told to those who are here now */
+    bool reposted; /* it was delivered here while it could not be kept */
+    bool pending; /* it is to be kept, and was posted to the replay stream, */
+    uint64_t serial; /* as this one */
     struct stream_id stream; /* its place in the replay stream; 0-0: none */
+    struct broadcast_retain *retain; /* owned; NULL: nothing of it is kept */
     /* private */
     atomic_uint refs;
     struct bytes names[]; /* rooms, then exceptions */
@@ -64,6 +78,19 @@ void broadcast_names_add(struct broadcast_names *names, struct bytes name);
  */
 MUST_CHECK struct broadcast *broadcast_from_names(
     struct event *event, struct broadcast_names *names, uint32_t room_count);
+
+/*
+ * Have the event kept under `name` until `until_ms` for those that the broadcast goes to, or
+ * (`removes`) what is kept under it let go. False: no memory. Before it is shared.
+ */
+MUST_CHECK bool broadcast_keep(
+    struct broadcast *broadcast, struct bytes name, uint64_t until_ms, bool removes);
+
+/* The name under which it is kept. */
+static inline struct bytes broadcast_kept_name(const struct broadcast *broadcast)
+{
+    return bytes_of(broadcast->retain->name_at, broadcast->retain->name_len);
+}
 
 /* Add a reference and return `broadcast`. Any thread. */
 struct broadcast *broadcast_ref(struct broadcast *broadcast);

@@ -10,6 +10,7 @@
 #include "actors/behaviours.h"
 #include "actors/deliver/fanout_proto.h"
 #include "actors/deliver/owner.h"
+#include "actors/deliver/retained.h"
 #include "actors/identity.h"
 #include "actors/sequencer_proto.h"
 #include "actors/wire_name.h"
@@ -66,6 +67,9 @@ struct fanout *fanout_start(struct shard *shard, struct bytes nsp)
     list_init(&fanout->due);
     list_init(&fanout->waiting);
     timer_init(&fanout->tick, on_tick);
+    if (shard->config->retain.bytes > 0 && bytes_eq(nsp, BYTES("/"))) { /* where backends post */
+        fanout->retained = retained_create(shard, sched_shard(shard->sched) == 0);
+    }
     fanout->leaves.everyone = leaf_create(&fanout->leaves, bytes_of(NULL, 0));
     list_append(&shard->fanouts, &fanout->shard_link);
     bool started = actor_start(&fanout->actor, &fanout_behaviour, shard->sched);
@@ -83,6 +87,7 @@ static void free_fanout(struct actor *actor)
     if (fanout->ops != NULL) {
         fanout->ops->finish(fanout);
     }
+    retained_destroy(fanout->retained);
     size_t cursor = 0;
     for (struct leaf *leaf; (leaf = map_next(&fanout->leaves.map, &cursor)) != NULL;) {
         leaf_destroy(leaf);
@@ -548,13 +553,34 @@ static void deliver_marked(struct fanout *fanout, struct direct *direct)
     }
 }
 
+/* The marks of what is told late: that it is kept, and for which room. */
+static void mark_late(struct direct *direct)
+{
+    const struct broadcast *broadcast = direct->broadcast;
+    struct bytes room = broadcast->room_count == 1 ? broadcast_rooms(broadcast)[0] : BYTES("");
+    char at[WIRE_KEY_MAX];
+    struct bytes key;
+    if (wire_name_user_key(room, at, &key)) {
+        room.len = 0;
+    }
+    direct->marks.plain =
+        retained_mark(broadcast->event, wire_name_client(room), bytes_of(NULL, 0));
+    direct->marks.socketio = direct->marks.plain != NULL ? event_ref(direct->marks.plain) : NULL;
+}
+
 static void deliver(struct fanout *fanout, struct broadcast *broadcast)
 {
     fanout->shard->stats.broadcasts++;
     /* Who is excepted, or reached by name, gets what is pending first: up to the number before. */
     struct direct direct = {.broadcast = broadcast};
-    if (fanout->watch != NULL) {
+    if (fanout->retained != NULL && broadcast->retain != NULL) {
+        retained_take(fanout->retained, broadcast);
+    }
+    if (fanout->watch != NULL && !broadcast->apart) {
         direct.unmarked = fanout->watch->ops->numbered(fanout->watch, broadcast);
+    }
+    if (broadcast->late) {
+        mark_late(&direct);
     }
     if (!broadcast->keep_only) {
         deliver_marked(fanout, &direct);

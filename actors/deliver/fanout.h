@@ -28,6 +28,7 @@ enum { FANOUT_SHED_BOUND = 8192 }; /* events of the bus that wait for a shard */
 struct acks;
 struct fanout;
 struct fanout_ask;
+struct retained;
 
 /* What a fan-out leaves to the floor above it (rooms/): never once a delivery. */
 struct fanout_ops {
@@ -45,6 +46,7 @@ struct fanout {
     struct list shard_link; /* shard.fanouts */
     struct deliver_watch *watch; /* NULL: neither sockets nor rooms of the namespace come back */
     const struct fanout_ops *ops;
+    struct retained *retained; /* what is kept for who joins and connects; NULL: nothing */
     struct leaves leaves;
     struct list due; /* leaf.dirty_link: flushed at the end of this turn */
     struct list waiting; /* leaf.dirty_link: flushed at the tick */

@@ -26,6 +26,7 @@ bool socket_init(struct socket *socket, const struct socket_options *options)
         .identity = identity_ref(options->identity),
         .format = (uint8_t)options->format,
         .id = ++shard->next_socket_id,
+        .returned = options->claimed != NULL,
     };
     list_init(&socket->user_link);
     if (options->claimed != NULL) {

@@ -74,6 +74,7 @@ struct socket {
     bool counted; /* among its tenant's connections */
     bool closing; /* disconnect was called: nothing is sent any more */
     bool picked; /* within one call: among those that a request is about */
+    bool returned; /* it continues another, and was sent what that one missed */
     bool left; /* it or we said so: it is not to be recovered */
     char sid[SOCKET_SID_LEN];
 };

@@ -6,6 +6,8 @@
 #include "actors/inbox/post.h"
 
 #include "actors/deliver/broadcast.h"
+#include "actors/deliver/fanout.h"
+#include "actors/deliver/retained.h"
 #include "actors/inbox/announce.h"
 #include "actors/inbox/audience.h"
 #include "actors/inbox/schedule_hint.h"
@@ -17,6 +19,8 @@
 #include "codec/base/status.h"
 #include "codec/preferences.h"
 #include "codec/slot.h"
+
+enum { REMOVED_MS = 10000 /* so long it is known that what was kept was removed */ };
 
 int post_rows(struct shard *shard, const struct notification_post *post, struct bytes key,
     struct store_row *rows)
@@ -142,14 +146,19 @@ void post_announce_new(struct shard *shard, const struct store_row *rows, size_t
     announce_stored(shard, rows, count, false);
 }
 
-/* The wire name of one target. */
+/* The wire name of one target, written to `at` (WIRE_NAME_MAX bytes). */
+static struct bytes wire_name_of(struct bytes space, struct bytes name, bool user, char *at)
+{
+    char key_at[WIRE_KEY_MAX];
+    return user ? wire_name_user(wire_key_user(space, name, key_at), at)
+                : wire_name_room(space, name, at);
+}
+
 static void add_name(
     struct broadcast_names *names, struct bytes space, struct bytes name, bool user)
 {
     char at[WIRE_NAME_MAX];
-    char key_at[WIRE_KEY_MAX];
-    broadcast_names_add(names, user ? wire_name_user(wire_key_user(space, name, key_at), at)
-                                    : wire_name_room(space, name, at));
+    broadcast_names_add(names, wire_name_of(space, name, user, at));
 }
 
 /*
@@ -170,6 +179,72 @@ static struct broadcast *address(
     return broadcast_from_names(event, &names, post->target_count);
 }
 
+/* Have the event kept, for as long as its kind of target says. False: no memory. */
+static bool keep(
+    const struct shard *shard, const struct notification_post *post, struct broadcast *broadcast)
+{
+    const struct retain_settings *settings = &shard->config->retain;
+    uint64_t age_ms = post->target == NOTIFICATION_USERS ? settings->user_age_ms : settings->age_ms;
+    return broadcast_keep(broadcast, post->retain,
+        sched_wall(shard->sched) + (post->removes ? REMOVED_MS : age_ms), post->removes);
+}
+
+/* Whether one target may have the value: a status, with what is told of it. */
+static int check_kept(struct shard *shard, struct retained *retained, struct bytes target,
+    const struct notification_post *post, size_t bytes)
+{
+    const struct actor_config *config = shard->config;
+    char at[WIRE_KEY_MAX];
+    struct bytes key;
+    bool is_room = target.len > 0 && !wire_name_user_key(target, at, &key);
+    if (is_room && config->retain.keeps != NULL &&
+        !config->retain.keeps(config->context, wire_name_client(target))) {
+        return STATUS_DENIED;
+    }
+    return post->removes ? 0 : retained_check(retained, target, post->retain, bytes);
+}
+
+/* What a poster is told who may not have it kept. */
+static void explain(int status, struct notification_fault *ret_fault)
+{
+    *ret_fault = (struct notification_fault){.field = "retain"};
+    ret_fault->message = status == STATUS_DENIED ? "Nothing is kept for a room of this type"
+                         : status == STATUS_FULL
+                             ? "More names than retain.names for one of those it is for"
+                             : "More than retain.bytes would be kept";
+}
+
+int post_event_check(
+    struct shard *shard, const struct notification_post *post, struct notification_fault *ret_fault)
+{
+    const struct fanout *fanout = fanout_find(shard, BYTES("/"));
+    struct retained *retained = fanout != NULL ? fanout->retained : NULL;
+    struct bytes space = shard->config->tenants ? post->tenant : bytes_of(NULL, 0);
+    if (post->retain.len == 0) {
+        return 0;
+    }
+    if (retained == NULL) {
+        *ret_fault = (struct notification_fault){
+            .field = "retain", .message = "Nothing is kept here: retain.bytes is 0"};
+        return STATUS_INVALID;
+    }
+    size_t count = post->target_count > 0 ? post->target_count : 1;
+    size_t bytes = count * retained_cost(post->event.len + post->args.len, post->retain.len);
+    for (size_t i = 0; i < count; i++) {
+        char at[WIRE_NAME_MAX];
+        struct bytes target = bytes_of(NULL, 0);
+        if (post->target != NOTIFICATION_ALL) {
+            target = wire_name_of(space, post->targets[i], post->target == NOTIFICATION_USERS, at);
+        }
+        int status = check_kept(shard, retained, target, post, bytes);
+        if (status != 0) {
+            explain(status, ret_fault);
+            return STATUS_INVALID;
+        }
+    }
+    return 0;
+}
+
 int post_event_make(
     struct shard *shard, const struct notification_post *post, struct broadcast **ret_broadcast)
 {
@@ -184,8 +259,13 @@ int post_event_make(
     if (status != 0) {
         return status;
     }
-    *ret_broadcast = address(post, space, event);
-    return *ret_broadcast != NULL ? 0 : STATUS_NOMEM;
+    struct broadcast *broadcast = address(post, space, event);
+    if (broadcast != NULL && post->retain.len > 0 && !keep(shard, post, broadcast)) {
+        broadcast_unref(broadcast);
+        broadcast = NULL;
+    }
+    *ret_broadcast = broadcast;
+    return broadcast != NULL ? 0 : STATUS_NOMEM;
 }
 
 void post_event_send(struct shard *shard, struct broadcast *broadcast)

@@ -44,10 +44,17 @@ void post_announce_new(struct shard *shard, const struct store_row *rows, size_t
 MUST_CHECK int post_event_make(
     struct shard *shard, const struct notification_post *post, struct broadcast **ret_broadcast);
 
+/*
+ * Whether an event that is to be kept (`retain`) may be: 0, also for any other; STATUS_INVALID, and
+ * `*ret_fault` says why not.
+ */
+MUST_CHECK int post_event_check(struct shard *shard, const struct notification_post *post,
+    struct notification_fault *ret_fault);
+
 /* Publish it, through the sequencer of "/"; takes the reference. */
 void post_event_send(struct shard *shard, struct broadcast *broadcast);
 
-/* Both. Statuses of the first. */
+/* Make and publish it. Statuses of the former. */
 MUST_CHECK int post_event(struct shard *shard, const struct notification_post *post);
 
 #endif

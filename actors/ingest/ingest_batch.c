@@ -72,7 +72,7 @@ bool ingest_may_answer(const struct shard *shard, struct bytes stream)
 
 /* Of more users than fit into one batch as rows it is an audience. */
 static int decode(
-    const struct shard *shard, const struct ingest_source *source, struct ingest_entry *entry)
+    struct shard *shard, const struct ingest_source *source, struct ingest_entry *entry)
 {
     struct notification_limits limits = shard->config->posts;
     limits.targets =
@@ -91,10 +91,9 @@ static int decode(
     } else if (!ingest_may_answer(shard, entry->post.reply)) {
         notification_post_finish(&entry->post);
         entry->fault = (struct ingest_fault){.reason = ERROR_INVALID_FIELD, .field = "reply"};
-    } else if (entry->post.retain.len > 0) {
-        /* Nothing keeps the value: to publish it without would look as if something did. */
+    } else if (post_event_check(shard, &entry->post, &entry->named) != 0) {
         notification_post_finish(&entry->post);
-        entry->fault = (struct ingest_fault){.reason = ERROR_UNSUPPORTED, .field = "retain"};
+        entry->fault = (struct ingest_fault){.reason = ERROR_INVALID_FIELD, .field = "retain"};
     }
     entry->parsed = entry->fault.reason == ERROR_NONE;
     return 0;

@@ -79,6 +79,7 @@ static struct actor *spawn_sequencer(struct sched *sched, struct bytes key)
         sequencer->sender = shard->bus->ops->open(shard->bus, "publisher", &no_events, sequencer);
         CHECK(sequencer_interest_subscribe(sequencer, bytes_of(NULL, 0), true));
         subscribe_requests(sequencer);
+        sequencer_kept_start(sequencer);
         sequencer_stream_start(sequencer);
     }
     return &sequencer->actor;
@@ -89,6 +90,7 @@ static void close_link(struct sequencer *sequencer)
     if (sequencer->link != NULL) {
         const struct bus_ops *ops = shard_of(&sequencer->actor)->bus->ops;
         sequencer_stream_close(sequencer);
+        sequencer_kept_finish(sequencer);
         ops->close(sequencer->link);
         ops->close(sequencer->sender);
         sequencer->link = NULL;
@@ -183,11 +185,14 @@ static void on_publish(struct sequencer *sequencer, struct sequencer_publish *ms
     msg->broadcast = NULL;
     sequencer_remember(sequencer, broadcast);
     if (sequencer->link != NULL && !broadcast->local) {
-        if ((sequencer->recovers || broadcast->remembered) &&
+        if ((sequencer->recovers || broadcast->remembered ||
+                sequencer_kept_orders(sequencer, broadcast)) &&
             sequencer_stream_post(sequencer, broadcast)) {
             return;
         }
-        sequencer_bus_broadcast(sequencer, broadcast);
+        if (sequencer->kept == NULL || broadcast->retain == NULL) { /* else it is posted later */
+            sequencer_bus_broadcast(sequencer, broadcast);
+        }
     }
     sequencer_deliver(sequencer, broadcast, false);
 }

@@ -17,7 +17,10 @@
 #include "codec/base/buf.h"
 #include "codec/base/list.h"
 #include "codec/base/map.h"
+#include "codec/stream_id.h"
 
+struct kept_entry;
+struct sequencer_kept;
 struct waiter;
 
 /* A room or a name of this node. With a bus an idle connection has two: no pointer it can do
@@ -58,6 +61,8 @@ struct sequencer {
     bool remembers; /* every shard keeps what is for rooms with a memory */
     uint64_t born_ms; /* wall clock: without a bus, places in the order begin with it */
     struct sequencer_stream *stream; /* they travel on it; NULL: they do not */
+    struct sequencer_kept *kept; /* what is kept of broadcasts, between nodes; NULL: nothing */
+    struct stream_id passed; /* of the replay stream */
     bool reads_stream; /* what other nodes have posted to it comes from there */
     struct list requests; /* struct request_waiting.link; the first is being carried out */
     uint32_t request_count;
@@ -142,6 +147,71 @@ void sequencer_stream_close(struct sequencer *sequencer);
  * False, with the reference untouched, while that cannot be.
  */
 bool sequencer_stream_post(struct sequencer *sequencer, struct broadcast *broadcast);
+
+/* What is kept, between nodes (sequencer_kept.c). */
+
+void sequencer_kept_start(struct sequencer *sequencer);
+void sequencer_kept_finish(struct sequencer *sequencer);
+
+/* Whether `broadcast` travels on the stream because of what is kept of those that it goes to. */
+bool sequencer_kept_orders(const struct sequencer *sequencer, const struct broadcast *broadcast);
+
+/* `broadcast` is posted to the stream: whether that is done by sequencer_kept_add. */
+bool sequencer_kept_posts(struct sequencer *sequencer, struct broadcast *broadcast);
+
+/* An entry of the stream whose event is kept. */
+struct kept_entry {
+    const struct broadcast *broadcast;
+    struct bytes stream; /* its key */
+    struct bytes most; /* entries of the stream */
+    struct bytes origin;
+    struct bytes serial;
+    struct bytes message;
+};
+
+/* Add it, and keep the event, in one command; `fn` gets its id, as of XADD. */
+void sequencer_kept_add(
+    struct sequencer *sequencer, const struct kept_entry *entry, bus_reply_fn fn, void *context);
+
+/* What an entry of another node says of keeping. */
+struct kept_fields {
+    struct bytes name; /* empty: nothing */
+    struct bytes until;
+    struct bytes removed;
+};
+
+void sequencer_kept_of_entry(struct broadcast *broadcast, const struct kept_fields *fields);
+
+/* `broadcast` is about to be delivered. */
+void sequencer_kept_pass(struct sequencer *sequencer, struct broadcast *broadcast);
+
+/* The same, read (kept_read.c). */
+
+/* An entry from before this node began: what is kept of it is told, and it is a plain one then. */
+void sequencer_kept_past(struct sequencer *sequencer, struct broadcast *broadcast);
+
+/*
+ * An entry of this node, decoded again, whose event was delivered when nothing was known of it: it
+ * is kept, at its place.
+ */
+void sequencer_kept_landed(struct sequencer *sequencer, const struct broadcast *broadcast);
+
+/* A reading of what Redis keeps. What is behind `known`, and not before `first`, comes by the
+ * stream. */
+struct kept_reading {
+    struct bus_link *link;
+    struct stream_id known;
+    struct stream_id first;
+    bool anew; /* Redis is not what it was: what it has is right, and nothing else */
+    void (*done)(void *context); /* not when the link goes down */
+    void *context;
+};
+
+/* Begin it, instead of one that is under way. */
+void sequencer_kept_read(struct sequencer *sequencer, const struct kept_reading *reading);
+
+/* The stream was read to its end: what Redis could not keep is posted again. */
+void sequencer_kept_caught_up(struct sequencer *sequencer);
 
 /* Requests of other nodes (sequencer_requests.c). */
 

@@ -14,7 +14,8 @@ enum { CHANNEL_MAX = 1024, PUBLISH_TIMEOUT_MS = 5000 };
 
 static uint64_t shards_of(struct sequencer *sequencer, const struct broadcast *broadcast)
 {
-    if (broadcast->room_count == 0 || sequencer->recovers || broadcast->remembered) {
+    if (broadcast->room_count == 0 || sequencer->recovers || broadcast->remembered ||
+        broadcast->retain != NULL) {
         return UINT64_MAX;
     }
     uint64_t shards = 0;
@@ -27,9 +28,11 @@ static uint64_t shards_of(struct sequencer *sequencer, const struct broadcast *b
 void sequencer_deliver(struct sequencer *sequencer, struct broadcast *broadcast, bool from_bus)
 {
     struct sched *sched = sequencer->actor.sched;
+    sequencer_kept_pass(sequencer, broadcast);
     uint64_t shards = shards_of(sequencer, broadcast);
     broadcast->number = ++sequencer->number;
-    if (broadcast->remembered && shard_of(&sequencer->actor)->bus == NULL) {
+    if ((broadcast->remembered || broadcast->retain != NULL) &&
+        shard_of(&sequencer->actor)->bus == NULL) {
         broadcast->stream = (struct stream_id){.ms = sequencer->born_ms, .seq = sequencer->number};
     }
     bool sent = false;

@@ -9,11 +9,12 @@
  * of it on the adapter's channels as before, from a uid by which we know ourselves. While the
  * stream cannot be had, broadcasts go the way of other namespaces.
  *
- * Order of this file: life, where to begin, reading, posting.
+ * Order of this file: life, where to begin, reading. Posting is in sequencer_post.c.
  */
+#include "actors/order/sequencer_stream.h"
+
 #include "actors/deliver/fanout_proto.h"
 #include "actors/order/bus_origin.h"
-#include "actors/order/sequencer_actor.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
@@ -21,74 +22,20 @@
 
 enum {
     BLOCK_TIMEOUT_MS = 5000,
-    ADD_TIMEOUT_MS = 5000,
-    TRIM_EVERY = 256,
     RELIEF_MS = 1,
     ATTACH_MS = 5,
     RETRY_MS = 1000, /* after a refusal */
     REFUSAL_MAX = 120,
-    LEAST = 65536, /* entries: what is added at once must not be dropped before it is read */
-    READ_MAX = 500,
-    NAME_LEN = 16
+    READ_MAX = 500
 };
 
 #define BLOCK_MS "2000"
 #define READ_MAX_TEXT "500"
 
-/* A broadcast that was posted and has not come back. */
-struct posted {
-    struct list link; /* sequencer_stream.posted, by serial */
-    struct sequencer_stream *stream;
-    struct broadcast *broadcast; /* one reference; NULL: it was delivered without the stream */
-    struct broadcast *copy; /* another, until Redis has answered */
-    struct buf *payload; /* for the adapter's channel, once it is in the stream */
-    uint64_t serial;
-    bool answered; /* Redis has it, */
-    struct stream_id id; /* here */
-};
-
-struct sequencer_stream {
-    struct sequencer *sequencer;
-    struct bus_link *reader;
-    struct buf *key;
-    struct timer timer; /* while a line is under pressure */
-    struct stream_id last; /* read */
-    struct stream_id before; /* `last` when the latest reading was asked for */
-    struct stream_id known; /* from where on the shards were told that they have everything */
-    struct stream_id tip; /* at the beginning: up to here events are past */
-    bool begun; /* `last` is known */
-    bool up; /* to be read */
-    bool reading;
-    bool told; /* of the refusal, to the operator */
-    bool strayed; /* something was delivered on this node alone, and the others are to know */
-    bool unsure; /* `before` is to be compared yet with where the stream begins */
-    struct list posted;
-    uint64_t serial;
-    char origin[NAME_LEN]; /* tells entries of this node from those of others */
-};
-
 static void on_up(void *context);
 static void on_down(void *context);
 
 static const struct bus_events reader_events = {.on_up = on_up, .on_down = on_down};
-
-static struct shard *shard_of_stream(const struct sequencer_stream *stream)
-{
-    return shard_of(&stream->sequencer->actor);
-}
-
-static const struct bus_ops *ops_of(const struct sequencer_stream *stream)
-{
-    return shard_of_stream(stream)->bus->ops;
-}
-
-/* How old an event becomes that somebody may still want. */
-static uint64_t wanted_ms(const struct sequencer_stream *stream)
-{
-    const struct actor_config *config = shard_of_stream(stream)->config;
-    uint64_t recovered = stream->sequencer->recovers ? config->recovery.replay_ms : 0;
-    return recovered > config->memory.age_ms ? recovered : config->memory.age_ms;
-}
 
 /* Life. */
 
@@ -115,12 +62,12 @@ static struct buf *write_key(const struct actor_config *config, struct bytes nsp
 
 void sequencer_stream_start(struct sequencer *sequencer)
 {
-    if (!sequencer->recovers && !sequencer->remembers) {
+    if (!sequencer->recovers && !sequencer->remembers && sequencer->kept == NULL) {
         return;
     }
     struct shard *shard = shard_of(&sequencer->actor);
     struct sequencer_stream *stream = mem_alloc(sizeof(*stream));
-    uint8_t random[NAME_LEN];
+    uint8_t random[STREAM_ORIGIN_LEN];
     rand_secret(random, sizeof(random));
     for (size_t i = 0; i < sizeof(random); i++) {
         stream->origin[i] = "0123456789abcdef"[random[i] & 15];
@@ -134,15 +81,6 @@ void sequencer_stream_start(struct sequencer *sequencer)
     stream->reader = shard->bus->ops->open(shard->bus, "replay-reader", &reader_events, stream);
 }
 
-static void free_posted(struct posted *posted)
-{
-    broadcast_unref(posted->broadcast);
-    broadcast_unref(posted->copy);
-    buf_unref(posted->payload);
-    list_remove(&posted->link);
-    mem_free(posted);
-}
-
 void sequencer_stream_close(struct sequencer *sequencer)
 {
     struct sequencer_stream *stream = sequencer->stream;
@@ -152,11 +90,11 @@ void sequencer_stream_close(struct sequencer *sequencer)
     sequencer->stream = NULL;
     stream->up = false;
     timer_cancel(sched_timers(sequencer->actor.sched), &stream->timer);
-    ops_of(stream)->close(stream->reader);
+    stream_ops(stream)->close(stream->reader);
     while (!list_empty(&stream->posted)) {
         struct posted *first = container_of(stream->posted.next, struct posted, link);
         if (first->answered) {
-            free_posted(first);
+            stream_posted_drop(first);
         } else { /* by its answer */
             list_remove(&first->link);
             first->stream = NULL;
@@ -206,11 +144,11 @@ static void on_confessed(void *context, int status, const struct bus_reply *repl
 static void confess(struct sequencer_stream *stream)
 {
     const struct bytes argv[] = {BYTES("XADD"), buf_bytes(stream->key), BYTES("*"), BYTES("origin"),
-        bytes_of(stream->origin, NAME_LEN), BYTES("gap"), BYTES("1")};
+        bytes_of(stream->origin, STREAM_ORIGIN_LEN), BYTES("gap"), BYTES("1")};
     if (stream->strayed && stream->sequencer->remembers) {
         stream->strayed = false;
-        ops_of(stream)->command(
-            stream->reader, argv, ARRAY_LEN(argv), ADD_TIMEOUT_MS, on_confessed, stream);
+        stream_ops(stream)->command(
+            stream->reader, argv, ARRAY_LEN(argv), STREAM_TIMEOUT_MS, on_confessed, stream);
     }
 }
 
@@ -229,45 +167,6 @@ static void tell_gap(struct sequencer_stream *stream, struct stream_id at)
 
 /* Where to begin. */
 
-/* What XINFO STREAM says; zeros for a stream that is not there. */
-struct info {
-    struct stream_id tip;
-    struct stream_id first;
-    bool trimmed;
-};
-
-static bool read_info(const struct bus_reply *reply, struct info *ret_info)
-{
-    struct info info = {0};
-    int64_t length = 0;
-    int64_t added = 0;
-    if (reply->type == BUS_ERROR) {
-        *ret_info = info;
-        return bytes_starts(reply->text, BYTES("ERR no such key"));
-    }
-    for (size_t i = 0; reply->type == BUS_ARRAY && i + 1 < reply->count; i += 2) {
-        struct bytes name = reply->items[i]->text;
-        const struct bus_reply *value = reply->items[i + 1];
-        if (bytes_eq(name, BYTES("length"))) {
-            length = value->integer;
-        } else if (bytes_eq(name, BYTES("entries-added"))) {
-            added = value->integer;
-        } else if (bytes_eq(name, BYTES("last-generated-id")) &&
-                   stream_id_read(value->text, &info.tip) != 0) {
-            return false;
-        } else if (bytes_eq(name, BYTES("first-entry")) && value->type == BUS_ARRAY &&
-                   value->count > 0 && stream_id_read(value->items[0]->text, &info.first) != 0) {
-            return false;
-        }
-    }
-    info.trimmed = added != length;
-    if (length == 0) { /* all up to the tip was dropped */
-        info.first = (struct stream_id){.ms = info.tip.ms, .seq = info.tip.seq + 1};
-    }
-    *ret_info = info;
-    return reply->type == BUS_ARRAY;
-}
-
 /* Tell the shards from where on the stream is known without a gap. */
 static void tell_from(struct sequencer_stream *stream, struct stream_id from)
 {
@@ -284,9 +183,9 @@ static void tell_from(struct sequencer_stream *stream, struct stream_id from)
 }
 
 /* The first time: with what clients may still want. */
-static void begin(struct sequencer_stream *stream, const struct info *info)
+static void begin(struct sequencer_stream *stream, const struct stream_info *info)
 {
-    uint64_t age_ms = wanted_ms(stream);
+    uint64_t age_ms = stream_wanted_ms(stream);
     stream->begun = true;
     stream->tip = info->tip;
     stream->last = (struct stream_id){.ms = info->tip.ms > age_ms ? info->tip.ms - age_ms : 0};
@@ -307,7 +206,7 @@ static void deliver_lost(struct sequencer_stream *stream, struct stream_id first
             stream->strayed = true; /* to others it may have come with its place */
             sequencer_deliver(stream->sequencer, posted->broadcast, false);
             posted->broadcast = NULL;
-            free_posted(posted);
+            stream_posted_drop(posted);
         }
     }
 }
@@ -317,15 +216,21 @@ static void deliver_lost(struct sequencer_stream *stream, struct stream_id first
  * was dropped before `known` has been told. `unsure`: entries that are missing may be among what
  * the latest reading was to bring.
  */
-static void go_on(struct sequencer_stream *stream, const struct info *info)
+static bool has_lost(const struct sequencer_stream *stream, const struct stream_info *info)
 {
     struct stream_id since = stream->unsure ? stream->before : stream->last;
+    return info->trimmed && stream_id_cmp(info->first, since) > 0 &&
+           stream_id_cmp(info->first, stream->known) > 0;
+}
+
+static void go_on(struct sequencer_stream *stream, const struct stream_info *info)
+{
     bool emptied = stream_id_cmp(info->tip, stream->last) < 0;
-    bool lost = info->trimmed && stream_id_cmp(info->first, since) > 0 &&
-                stream_id_cmp(info->first, stream->known) > 0;
+    bool lost = has_lost(stream, info);
     stream->unsure = false;
     if (emptied) {
         stream->last = info->tip;
+        stream->sequencer->passed = info->tip;
         deliver_lost(stream, (struct stream_id){.ms = UINT64_MAX});
         tell_from(stream, info->tip);
     } else if (lost) {
@@ -351,11 +256,11 @@ static bool is_attached(const struct sequencer_stream *stream)
 static void on_info(void *context, int status, const struct bus_reply *reply)
 {
     struct sequencer_stream *stream = context;
-    struct info info;
+    struct stream_info info;
     if (status != 0) {
         return; /* on_up follows, or the end */
     }
-    if (!read_info(reply, &info)) {
+    if (!stream_info_read(reply, &info)) {
         on_refused(stream, reply);
         return;
     }
@@ -372,14 +277,46 @@ static void on_info(void *context, int status, const struct bus_reply *reply)
 static void ask_info(struct sequencer_stream *stream, bus_reply_fn fn)
 {
     const struct bytes argv[] = {BYTES("XINFO"), BYTES("STREAM"), buf_bytes(stream->key)};
-    ops_of(stream)->command(stream->reader, argv, ARRAY_LEN(argv), ADD_TIMEOUT_MS, fn, stream);
+    stream_ops(stream)->command(
+        stream->reader, argv, ARRAY_LEN(argv), STREAM_TIMEOUT_MS, fn, stream);
+}
+
+/* What is kept has been read: the stream, then. */
+static void on_kept(void *context)
+{
+    ask_info(context, on_info);
+}
+
+/* Read what is kept first: what comes behind it is in the stream. */
+static void read_kept(
+    struct sequencer_stream *stream, const struct stream_info *info, void (*done)(void *context))
+{
+    bool emptied = stream_id_cmp(info->tip, stream->last) < 0;
+    sequencer_kept_read(
+        stream->sequencer, &(struct kept_reading){.link = stream->reader,
+                               .known = stream->begun && !emptied ? stream->last : info->tip,
+                               .first = info->trimmed ? info->first : (struct stream_id){0},
+                               .anew = stream->begun && emptied,
+                               .done = done,
+                               .context = stream});
+}
+
+static void on_kept_info(void *context, int status, const struct bus_reply *reply)
+{
+    struct sequencer_stream *stream = context;
+    struct stream_info info;
+    if (status == 0 && stream_info_read(reply, &info)) {
+        read_kept(stream, &info, on_kept);
+    } else if (status == 0) {
+        on_refused(stream, reply);
+    }
 }
 
 static void on_up(void *context)
 {
     struct sequencer_stream *stream = context;
     stream->sequencer->reads_stream = true;
-    ask_info(stream, on_info);
+    ask_info(stream, stream->sequencer->kept != NULL ? on_kept_info : on_info);
 }
 
 /* Reading. */
@@ -398,7 +335,7 @@ static void deliver_overtaken(struct sequencer_stream *stream, uint64_t serial)
             posted->broadcast = NULL;
         }
         if (posted->answered) {
-            free_posted(posted);
+            stream_posted_drop(posted);
         }
     }
 }
@@ -418,7 +355,7 @@ static struct broadcast *take_posted(struct sequencer_stream *stream, struct byt
             broadcast = posted->broadcast;
             posted->broadcast = NULL;
             if (posted->answered) {
-                free_posted(posted);
+                stream_posted_drop(posted);
             }
             break;
         }
@@ -437,22 +374,48 @@ static struct bytes field(const struct bus_reply *fields, struct bytes name)
     return bytes_of(NULL, 0);
 }
 
-/* NULL: it is nothing to be delivered; or, with `*ret_lost`, there was no memory for it. */
-static struct broadcast *read_entry(
-    struct sequencer_stream *stream, const struct bus_reply *fields, bool *ret_lost)
+/* What an entry of the kind `origin` says; NULL: nothing; or, with `*ret_lost`, no memory. */
+static struct broadcast *decode(struct sequencer_stream *stream, const struct bus_reply *fields,
+    enum bus_origin origin, bool *ret_lost)
 {
     struct adapter_broadcast message;
     struct broadcast *broadcast;
-    if (bytes_eq(field(fields, BYTES("origin")), bytes_of(stream->origin, NAME_LEN))) {
-        return take_posted(stream, field(fields, BYTES("serial")));
-    }
     if (adapter_broadcast_decode(field(fields, BYTES("message")), &message) != 0 ||
-        bus_origin_of(shard_of_stream(stream), "replay", message.uid) != BUS_ORIGIN_PEER) {
+        bus_origin_of(stream_shard(stream), "replay", message.uid) != origin) {
         return NULL;
     }
     int status = sequencer_read_broadcast(stream->sequencer, &message, &broadcast);
     *ret_lost = status == STATUS_NOMEM;
-    return status == 0 ? broadcast : NULL;
+    if (status != 0) {
+        return NULL;
+    }
+    broadcast->stream = stream->last;
+    sequencer_kept_of_entry(broadcast, &(struct kept_fields){.name = field(fields, BYTES("retain")),
+                                           .until = field(fields, BYTES("until")),
+                                           .removed = field(fields, BYTES("removed"))});
+    return broadcast;
+}
+
+/* An entry of this node; NULL: it was delivered already. */
+static struct broadcast *read_own(struct sequencer_stream *stream, const struct bus_reply *fields)
+{
+    struct bytes serial = field(fields, BYTES("serial"));
+    struct broadcast *broadcast = take_posted(stream, serial);
+    bool lost;
+    if (broadcast == NULL && field(fields, BYTES("retain")).len > 0) {
+        struct broadcast *again = decode(stream, fields, BUS_ORIGIN_SELF, &lost);
+        if (again != NULL && again->retain != NULL &&
+            bytes_to_u64(serial, UINT64_MAX, &again->serial) == 0) {
+            sequencer_kept_landed(stream->sequencer, again);
+        }
+        broadcast_unref(again);
+    }
+    return broadcast;
+}
+
+static bool is_own(const struct sequencer_stream *stream, const struct bus_reply *fields)
+{
+    return bytes_eq(field(fields, BYTES("origin")), bytes_of(stream->origin, STREAM_ORIGIN_LEN));
 }
 
 static void take_entry(struct sequencer_stream *stream, const struct bus_reply *entry)
@@ -463,34 +426,56 @@ static void take_entry(struct sequencer_stream *stream, const struct bus_reply *
         return;
     }
     stream->last = id;
+    stream->sequencer->passed = id;
     if (field(entry->items[1], BYTES("gap")).len > 0) {
-        if (!bytes_eq(
-                field(entry->items[1], BYTES("origin")), bytes_of(stream->origin, NAME_LEN))) {
+        if (!is_own(stream, entry->items[1])) {
             tell_gap(stream, id);
         }
         return;
     }
     bool lost = false;
-    struct broadcast *broadcast = read_entry(stream, entry->items[1], &lost);
+    struct broadcast *broadcast = is_own(stream, entry->items[1])
+                                      ? read_own(stream, entry->items[1])
+                                      : decode(stream, entry->items[1], BUS_ORIGIN_PEER, &lost);
     if (broadcast != NULL) {
         broadcast->stream = id;
-        broadcast->keep_only = stream_id_cmp(id, stream->tip) <= 0;
+        broadcast->keep_only = broadcast->keep_only || stream_id_cmp(id, stream->tip) <= 0;
+        if (broadcast->keep_only) {
+            sequencer_kept_past(stream->sequencer, broadcast);
+        }
         sequencer_deliver(stream->sequencer, broadcast, false);
     } else if (lost) {
         tell_from(stream, id); /* or who comes back would be told that nothing is missing */
     }
 }
 
+/* More was dropped from the stream than was read, and what is kept of that has been told. */
+static void on_kept_behind(void *context)
+{
+    struct sequencer_stream *stream = context;
+    stream->reading = false;
+    if (stream->up) {
+        go_on(stream, &stream->behind);
+        read_more(stream);
+    }
+}
+
 static void on_behind(void *context, int status, const struct bus_reply *reply)
 {
     struct sequencer_stream *stream = context;
-    struct info info;
+    struct stream_info info;
     stream->reading = false;
     if (status != 0 || !stream->up) {
         return;
     }
-    if (!read_info(reply, &info)) {
+    if (!stream_info_read(reply, &info)) {
         on_refused(stream, reply);
+        return;
+    }
+    if (stream->sequencer->kept != NULL && has_lost(stream, &info)) {
+        stream->reading = true;
+        stream->behind = info;
+        read_kept(stream, &info, on_kept_behind);
         return;
     }
     go_on(stream, &info);
@@ -516,6 +501,9 @@ static void on_read(void *context, int status, const struct bus_reply *reply)
         for (size_t i = 0; i < count; i++) {
             take_entry(stream, entries->items[i]);
         }
+    }
+    if (count < READ_MAX) {
+        sequencer_kept_caught_up(stream->sequencer);
     }
     if (count == READ_MAX) {
         stream->unsure = true;
@@ -557,119 +545,7 @@ static void read_more(struct sequencer_stream *stream)
     const struct bytes argv[] = {BYTES("XREAD"), BYTES("COUNT"), BYTES(READ_MAX_TEXT),
         BYTES("BLOCK"), BYTES(BLOCK_MS), BYTES("STREAMS"), buf_bytes(stream->key),
         builder_bytes(&last)};
-    ops_of(stream)->command(
+    stream_ops(stream)->command(
         stream->reader, argv, ARRAY_LEN(argv), BLOCK_TIMEOUT_MS, on_read, stream);
     builder_reset(&last);
-}
-
-/* Posting. */
-
-/*
- * Tell everybody, now that it is known whether nodes that read the stream find it there. What was
- * refused goes as what travels on no stream.
- */
-static void publish(struct posted *posted, bool refused)
-{
-    struct sequencer *sequencer = posted->stream->sequencer;
-    if (refused) {
-        sequencer_bus_broadcast(sequencer, posted->copy);
-    } else {
-        struct adapter_emit emit = sequencer_emit_of(sequencer, posted->copy, bytes_of(NULL, 0));
-        struct builder channel = {0};
-        adapter_emit_channel(
-            &emit, bytes_str(shard_of_stream(posted->stream)->config->adapter_key), &channel);
-        sequencer_bus_publish(sequencer, builder_bytes(&channel), buf_bytes(posted->payload));
-        builder_reset(&channel);
-    }
-    broadcast_unref(posted->copy);
-    buf_unref(posted->payload);
-    posted->copy = NULL;
-    posted->payload = NULL;
-}
-
-/* What could not be added is delivered here and now: on this node nothing is lost with Redis. */
-static void on_added(void *context, int status, const struct bus_reply *reply)
-{
-    struct posted *posted = context;
-    posted->answered =
-        status == 0 && reply->type == BUS_STRING && stream_id_read(reply->text, &posted->id) == 0;
-    if (status == 0 && posted->stream != NULL) {
-        publish(posted, !posted->answered);
-    }
-    bool comes = posted->answered && posted->stream != NULL &&
-                 stream_id_cmp(posted->id, posted->stream->last) > 0;
-    if (comes && posted->broadcast != NULL) {
-        return;
-    }
-    if (posted->stream != NULL && posted->broadcast != NULL) {
-        posted->stream->strayed = posted->stream->strayed || !posted->answered;
-        sequencer_deliver(posted->stream->sequencer, posted->broadcast, false);
-        posted->broadcast = NULL;
-    }
-    free_posted(posted);
-}
-
-static void add(struct sequencer_stream *stream, struct bytes payload, struct posted *posted)
-{
-    const struct actor_config *config = shard_of_stream(stream)->config;
-    struct builder serial = {0};
-    struct builder most = {0};
-    builder_u64(&serial, posted->serial);
-    builder_u64(&most, config->recovery.events > LEAST ? config->recovery.events : LEAST);
-    const struct bytes argv[] = {BYTES("XADD"), buf_bytes(stream->key), BYTES("MAXLEN"), BYTES("~"),
-        builder_bytes(&most), BYTES("*"), BYTES("origin"), bytes_of(stream->origin, NAME_LEN),
-        BYTES("serial"), builder_bytes(&serial), BYTES("message"), payload};
-    ops_of(stream)->command(
-        stream->sequencer->sender, argv, ARRAY_LEN(argv), ADD_TIMEOUT_MS, on_added, posted);
-    builder_reset(&serial);
-    builder_reset(&most);
-}
-
-/* Now and then drop what is too old, whatever its number. */
-static void trim(struct sequencer_stream *stream)
-{
-    uint64_t age_ms = wanted_ms(stream);
-    struct builder oldest = {0};
-    builder_u64(&oldest, stream->last.ms > age_ms ? stream->last.ms - age_ms : 0);
-    const struct bytes argv[] = {
-        BYTES("XTRIM"), buf_bytes(stream->key), BYTES("MINID"), BYTES("~"), builder_bytes(&oldest)};
-    ops_of(stream)->command(
-        stream->sequencer->sender, argv, ARRAY_LEN(argv), ADD_TIMEOUT_MS, NULL, NULL);
-    builder_reset(&oldest);
-}
-
-bool sequencer_stream_post(struct sequencer *sequencer, struct broadcast *broadcast)
-{
-    struct sequencer_stream *stream = sequencer->stream;
-    if (stream == NULL) {
-        return false;
-    }
-    if (!stream->up || !ops_of(stream)->is_up(sequencer->sender)) {
-        stream->strayed = true;
-        return false;
-    }
-    struct builder uid = {0};
-    bus_origin_write_uid(shard_of_stream(stream), &uid);
-    struct adapter_emit emit = sequencer_emit_of(sequencer, broadcast, builder_bytes(&uid));
-    emit.flags |= ADAPTER_REPLAYED;
-    struct builder text = {0};
-    bool good = adapter_broadcast_encode(&emit, &text) == 0;
-    struct buf *payload = builder_finish(&text);
-    builder_reset(&uid);
-    if (!good || payload == NULL) {
-        buf_unref(payload);
-        return false;
-    }
-    struct posted *posted = mem_alloc(sizeof(*posted));
-    posted->stream = stream;
-    posted->broadcast = broadcast;
-    posted->copy = broadcast_ref(broadcast);
-    posted->payload = payload;
-    posted->serial = ++stream->serial;
-    list_append(&stream->posted, &posted->link);
-    add(stream, buf_bytes(payload), posted);
-    if (stream->serial % TRIM_EVERY == 0) {
-        trim(stream);
-    }
-    return true;
 }

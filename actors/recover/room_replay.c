@@ -71,8 +71,7 @@ int room_replay_check(
     return status;
 }
 
-/* Whether the socket goes by a name that an event is not for. */
-static bool is_excepted(const struct socket *socket, const struct broadcast *broadcast)
+bool room_replay_is_excepted(const struct socket *socket, const struct broadcast *broadcast)
 {
     char at[WIRE_NAME_MAX];
     struct bytes user = wire_name_user(identity_key(socket->identity), at);
@@ -119,7 +118,7 @@ int room_replay_send(struct socket *socket, struct bytes room, struct bytes sinc
     uint64_t count = 0;
     bool starved = false;
     while ((broadcast = room_memory_next(&missed, &at)) != NULL) {
-        if (!is_excepted(socket, broadcast)) {
+        if (!room_replay_is_excepted(socket, broadcast)) {
             count += add(recovery, socket, broadcast, at, &out, &starved);
         }
     }

@@ -12,6 +12,7 @@
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 
+struct broadcast;
 struct fanout;
 struct socket;
 
@@ -33,5 +34,8 @@ MUST_CHECK int room_replay_send(struct socket *socket, struct bytes room, struct
 /* The same question without sending anything: 0 also when nothing was missed. */
 MUST_CHECK int room_replay_check(
     const struct fanout *fanout, struct bytes room, struct bytes since, bool *ret_missed);
+
+/* Whether `socket` goes by a name that `broadcast` is not for. */
+bool room_replay_is_excepted(const struct socket *socket, const struct broadcast *broadcast);
 
 #endif

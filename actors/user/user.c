@@ -21,6 +21,7 @@
 #include "actors/inbox/walk.h"
 #include "actors/presence/presence.h"
 #include "actors/recover/recovery.h"
+#include "actors/recover/room_retained.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
@@ -171,6 +172,7 @@ int user_attach(struct shard *shard, struct socket *socket)
     list_append(&user->owner.sockets, &socket->user_link);
     user->owner.socket_count++;
     presence_note(shard->presence, &user->owner);
+    room_retained_send_own(socket);
     if (user->inbox.phase == INBOX_READY) {
         feed_ready(&user->inbox, socket);
     } else if (socket->outbox->bytes <= HOLD_MAX) { /* not behind what was missed */

@@ -5,6 +5,7 @@
  */
 #include "actors/deliver/fanout.h"
 #include "actors/recover/recovery.h"
+#include "actors/recover/room_retained.h"
 #include "actors/room_proto.h"
 #include "actors/rooms/room.h"
 #include "actors/user/user.h"
@@ -115,10 +116,14 @@ static void answer_joined(struct socket *socket, uint64_t token, struct bytes ro
     char at[REPLAY_OFFSET_MAX];
     struct bytes name = wire_name_client(room);
     struct server_room told = {.room = name, .type = type_of(socket, name)};
-    if (!(token & TOKEN_SILENT)) {
-        user_since_fill(socket, room, since, fresh, at, &told);
-        tell_room(socket, token, true, &told);
+    if (token & TOKEN_SILENT) {
+        if (fresh) {
+            room_retained_send(socket, room);
+        }
+        return;
     }
+    user_since_fill(socket, room, since, fresh, at, &told);
+    tell_room(socket, token, true, &told);
 }
 
 static uint64_t token_of(const struct client_call *call)

@@ -4,6 +4,7 @@
  * came since, or told that something is missing.
  */
 #include "actors/recover/room_replay.h"
+#include "actors/recover/room_retained.h"
 #include "actors/shard.h"
 #include "actors/user/user_actor.h"
 #include "codec/base/status.h"
@@ -71,8 +72,8 @@ void user_since_fill(struct socket *socket, struct bytes room, const struct user
     bool fresh, char *at, struct server_room *room_told)
 {
     struct shard *shard = socket->shard;
+    bool recovered = false;
     if (since != NULL && since->said) {
-        bool recovered = false;
         if (since->of_store) {
             recovered = fresh ? room_replay_send(socket, room, offset_of(since)) == 0
                               : is_complete(socket, room, since);
@@ -80,6 +81,9 @@ void user_since_fill(struct socket *socket, struct bytes room, const struct user
         room_told->since = recovered ? SERVER_ROOM_RECOVERED : SERVER_ROOM_LOST;
         shard->stats.rejoined += recovered;
         shard->stats.rejoins_lost += !recovered;
+    }
+    if (fresh && !recovered) { /* else it had what is kept, or missed it and has it now */
+        room_retained_send(socket, room);
     }
     room_told->offset = room_replay_position(socket->fanout, room, at);
     room_told->epoch = bytes_str(shard->config->epoch);

@@ -1424,7 +1424,12 @@ export class Peal extends Emitter {
   }
 
   #event(link, [event, ...args]) {
-    if (args.length > 0 && args[args.length - 1]?._peal) this.#advance(args.pop()._peal);
+    const mark = args[args.length - 1]?._peal;
+    if (mark) {
+      args.pop();
+      if (mark.offset !== undefined) this.#advance(mark);
+      if (mark.retained) args.push({ retained: true }); // a last value, told because we came
+    }
     switch (event) {
       case 'hub:ping':
         this.#write(['hub:pong']);

@@ -34,6 +34,7 @@ struct events_call {
     struct json_scan_iter iter; /* what is to be checked */
     bool array;
     bool checked;
+    struct notification_fault fault; /* of what may not be kept: an error points into it */
     struct broadcast **made;
     uint32_t made_count;
     uint32_t published;
@@ -67,10 +68,8 @@ static struct api_error make_of(struct events_call *call, struct notification_po
             .message = "The key is of one tenant, and all means every tenant",
             .field = "all"};
     }
-    if (post->retain.len > 0) {
-        return (struct api_error){.code = ERROR_INVALID_FIELD,
-            .message = "Values are not retained for events over HTTP",
-            .field = "retain"};
+    if (post_event_check(call->shard->shard, post, &call->fault) != 0) {
+        return api_post_error(STATUS_INVALID, &call->fault);
     }
     int status = post_event_make(call->shard->shard, post, &broadcast);
     if (status == 0) {

@@ -105,6 +105,12 @@ void hub_room_memory(void *context, struct bytes room, struct room_memory_rules 
         .age_ms = (uint32_t)type->replay_age_ms};
 }
 
+bool hub_room_retains(void *context, struct bytes room)
+{
+    const struct hub_settings *settings = context;
+    return config_room_type(settings->config, room)->retain;
+}
+
 bool hub_room_may_send(void *context, const struct identity *who, struct bytes room)
 {
     const struct hub_settings *settings = context;

@@ -32,6 +32,9 @@ void hub_room_windows(void *context, struct bytes room, struct room_window_rules
 /* See actor_config.room_memory; `context` is the struct hub_settings. Any shard's thread. */
 void hub_room_memory(void *context, struct bytes room, struct room_memory_rules *ret_rules);
 
+/* See retain_settings.keeps; `context` is the struct hub_settings. Any shard's thread. */
+bool hub_room_retains(void *context, struct bytes room);
+
 /* See actor_config.may_send; `context` is the struct hub_settings. Any shard's thread. */
 bool hub_room_may_send(void *context, const struct identity *who, struct bytes room);
 

@@ -543,7 +543,7 @@ test('events that cannot be published are refused', async () => {
   const bad = [
     [422, 'invalid_field', 'event', { args: [], to: { all: true } }],
     [422, 'invalid_field', 'args', { event: 'x', args: {}, to: { all: true } }],
-    [422, 'invalid_field', 'retain', { event: 'x', args: [], to: { all: true }, retain: 'x' }],
+    [422, 'invalid_field', 'retain', { event: 'x', args: [], to: { all: true }, retain: 7 }],
   ];
   for (const [status, code, field, body] of bad) {
     assertError(await hub.api('POST', '/api/v1/events', body), status, code, field);
@@ -565,7 +565,7 @@ test('an array of events is checked as a whole, then published in its order', as
     [1, 'event', event(0, { event: 'connect' })],
     [2, 'args', event(0, { args: {} })],
     [2, 'unknown', event(0, { unknown: 1 })],
-    [1, 'retain', event(0, { retain: 'x' })],
+    [1, 'retain', event(0, { retain: 7 })],
     [2, undefined, [event(0)]],
     [1, undefined, null],
   ]) {

@@ -314,6 +314,25 @@ static struct bus_reply *do_xadd(struct fake_data *data, const struct bytes *arg
     return id_reply(entry->ms, entry->seq);
 }
 
+/* EVAL script 2 stream hash …: the entry first, then what is kept. */
+static struct bus_reply *do_keep(struct fake_data *data, const struct bytes *argv, size_t argc)
+{
+    const struct bytes fields[] = {BYTES("origin"), argv[6], BYTES("serial"), argv[7],
+        BYTES("message"), argv[8], BYTES("retain"), argv[9], BYTES("until"), argv[10],
+        BYTES("removed"), argv[11]};
+    const struct entry *entry = add_entry(data, argv[3], fields, ARRAY_LEN(fields));
+    struct bus_reply *id = id_reply(entry->ms, entry->seq);
+    fake_kept_put(&data->kept, argv, argc, id->text, data->now(data->now_context));
+    return id;
+}
+
+static struct bus_reply *do_kept(struct fake_data *data, const struct bytes *argv, size_t argc)
+{
+    return fake_kept_adds(argv, argc)
+               ? do_keep(data, argv, argc)
+               : fake_kept_carry_out(&data->kept, argv, argc, data->now(data->now_context));
+}
+
 static struct bus_reply *entry_reply(const struct entry *entry)
 {
     struct bus_reply *reply = fake_reply_array(2);
@@ -412,6 +431,9 @@ struct bus_reply *fake_data_carry_out(
     if (fake_records_takes(argv, argc)) {
         return fake_records_carry_out(&data->records, argv, argc, data->now(data->now_context));
     }
+    if (fake_kept_takes(argv, argc)) {
+        return do_kept(data, argv, argc);
+    }
     if (bytes_eq_str(argv[0], "EVAL")) {
         return do_eval(data, argv, argc);
     }
@@ -441,6 +463,7 @@ struct bus_reply *fake_data_carry_out(
 void fake_data_finish(struct fake_data *data)
 {
     fake_records_finish(&data->records);
+    fake_kept_lose(&data->kept);
     for (size_t i = 0; i < data->stream_count; i++) {
         free_entries(&data->streams[i], data->streams[i].count);
         mem_free(data->streams[i].entries);

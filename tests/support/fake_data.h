@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fake_data - what the server behind fake_bus keeps: streams, leases and the records of recovery
- * (fake_records.h), and the commands on them.
+ * fake_data - what the server behind fake_bus keeps: streams, leases, the records of recovery
+ * (fake_records.h) and last values (fake_kept.h), and the commands on them.
  */
 #ifndef TESTS_SUPPORT_FAKE_DATA_H
 #define TESTS_SUPPORT_FAKE_DATA_H
 
 #include "actors/bus.h"
+#include "tests/support/fake_kept.h"
 #include "tests/support/fake_records.h"
 
 enum { FAKE_NAME_MAX = 256, FAKE_KEYS_MAX = 32, FAKE_STREAMS_MAX = 32 };
@@ -49,6 +50,7 @@ struct fake_data {
     struct key keys[FAKE_KEYS_MAX];
     struct stream streams[FAKE_STREAMS_MAX];
     struct fake_records records; /* of recovery */
+    struct fake_kept kept; /* of events */
     size_t stream_count;
     unsigned history; /* what INFO says: the number of the history, */
     unsigned history_before; /* of the one before, 0: none, */

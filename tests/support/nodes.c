@@ -91,6 +91,12 @@ static void room_windows(void *context, struct bytes room, struct room_window_ru
     }
 }
 
+static bool room_retains(void *context, struct bytes room)
+{
+    (void)context;
+    return !bytes_starts(room, BYTES("bare:"));
+}
+
 static void room_memory(void *context, struct bytes room, struct room_memory_rules *ret_rules)
 {
     const struct node *node = context;
@@ -149,6 +155,11 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
                              : nodes->options.replay_ms > 0 ? nodes->options.replay_ms
                                                             : 60000,
             .bytes = nodes->options.memory_bytes > 0 ? nodes->options.memory_bytes : 1 << 24},
+        .retain = {.bytes = nodes->options.retain_bytes,
+            .names = 100,
+            .age_ms = UINT64_C(7) * 86400000,
+            .user_age_ms = 86400000,
+            .keeps = room_retains},
         .recovers = nodes->options.recovers ? recovers : NULL,
         .recovery = {.age_ms = recovery_ms,
             .replay_ms = recovery_ms,

@@ -46,6 +46,7 @@ struct nodes_options {
     uint32_t replay; /* events that rooms called "mem:…" remember; 0: none */
     uint32_t replay_ms; /* for how long; 0: a minute */
     uint32_t memory_bytes; /* of all of them; 0: a lot */
+    uint32_t retain_bytes; /* of last values; 0: none is kept */
     uint32_t partitions;
     enum batching_mode batching;
 };
@@ -62,9 +63,9 @@ struct nodes {
 };
 
 /* Start all nodes. Rooms called "quiet:…" tell nobody who comes and goes, "small:…" have at most
- * three members; what is sent to "batch:…" leaves with the tick, as one batch_update; who may join
- * "asked:…" is asked of hook 0, and what "order:…" events come to of hook 3 (shard.hook_ask, which
- * is the test's). */
+ * three members; nothing is kept for "bare:…"; what is sent to "batch:…" leaves with the tick, as
+ * one batch_update; who may join "asked:…" is asked of hook 0, and what "order:…" events come to of
+ * hook 3 (shard.hook_ask, which is the test's). */
 struct nodes *nodes_create(uint64_t seed, const struct nodes_options *options);
 
 /* Stop all nodes and destroy everything; sockets must have been detached. */

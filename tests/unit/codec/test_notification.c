@@ -61,6 +61,7 @@ static void show(const struct notification_post *post, struct builder *out)
         show_text(" event=", post->event, out);
         show_text(" args=", post->args, out);
         show_text(" retain=", post->retain, out);
+        builder_str(out, post->removes ? " removes" : "");
         builder_str(out, post->is_volatile ? " volatile" : "");
     } else {
         show_text(" type=", post->type, out);
