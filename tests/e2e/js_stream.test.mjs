@@ -126,7 +126,7 @@ describe('over a scripted fetch', () => {
   test('always, without a WebSocket', async () => {
     await online(0, { WebSocket: null, stream: true });
     assert.equal(Blocked.tried, 0);
-    assert.throws(() => new Peal({ WebSocket: undefined }).connect('ws://hub.example/ws'), TypeError);
+    assert.throws(() => new Peal({ WebSocket: null }).connect('ws://hub.example/ws'), TypeError);
   });
 
   test('the inbox is applied as it comes, revs that are passed over among it', async () => {
