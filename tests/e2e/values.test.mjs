@@ -430,22 +430,25 @@ test('a node that does not hear what others change serves nothing from memory, a
   const [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
   const deaf = await startHub({ redis, postgres, config: CONFIG, env: { PEAL_SHARDS: '1' } });
   const other = await startHub({ redis, postgres, config: CONFIG, secret: deaf.secret, apiKey: deaf.apiKey, env: { PEAL_SHARDS: '1' } });
-  const [here, there] = [new Values(deaf), new Values(other)];
-  const key = newKey();
-  await here.put(key, 'old');
-  await until(async () => {
-    const before = (await here.good('GET', 'stats')).node.localHits;
-    return (await here.get(key)) === 'old' && (await here.good('GET', 'stats')).node.localHits > before;
-  }, 'it is read from memory');
-  deaf.pause();
-  await there.put(key, 'new');
-  await pause(GOOD_MS);
-  deaf.resume();
-  assert.equal(await here.get(key), 'new'); // a second has passed: whatever has not come yet, Redis is asked
-  await other.stop();
-  await deaf.stop();
-  await redis.stop();
-  await postgres.stop();
+  try {
+    const [here, there] = [new Values(deaf), new Values(other)];
+    const key = newKey();
+    await here.put(key, 'old');
+    await until(async () => {
+      const before = (await here.good('GET', 'stats')).node.localHits;
+      return (await here.get(key)) === 'old' && (await here.good('GET', 'stats')).node.localHits > before;
+    }, 'it is read from memory');
+    deaf.pause();
+    await there.put(key, 'new');
+    await pause(GOOD_MS);
+    deaf.resume();
+    assert.equal(await here.get(key), 'new'); // a second has passed: whatever has not come yet, Redis is asked
+  } finally { // also where it fails: nothing may keep the file from its end
+    await other.stop();
+    await deaf.stop();
+    await redis.stop();
+    await postgres.stop();
+  }
 });
 
 // The values that clients may read, and those that they may not.
