@@ -45,7 +45,41 @@ struct serve {
     uv_timer_t memory; /* keeps the reserve of this thread */
     struct hub *hub;
     uint64_t drain_by; /* monotonic ms; 0: not draining */
+    bool stopped; /* the hub has ended */
+    bool signalled; /* since it was about to end */
 };
+
+/*
+ * Outside the life of a hub these would end the process: a SIGHUP that comes while it starts or
+ * starts anew, and a late SIGUSR1 of our own. A second handler keeps them; nobody looks at it.
+ */
+struct deaf {
+    uv_loop_t loop;
+    uv_signal_t hangup;
+    uv_signal_t anew;
+};
+
+static void on_nothing(uv_signal_t *handle, int number)
+{
+    (void)handle;
+    (void)number;
+}
+
+/* Between two hubs there is nothing to put away. */
+static void on_end(int number)
+{
+    (void)number;
+    _exit(0);
+}
+
+static void start_deaf(struct deaf *deaf)
+{
+    uv_loop_init(&deaf->loop);
+    uv_signal_init(&deaf->loop, &deaf->hangup);
+    uv_signal_init(&deaf->loop, &deaf->anew);
+    uv_signal_start(&deaf->hangup, on_nothing, SIGHUP);
+    uv_signal_start(&deaf->anew, on_nothing, SIGUSR1);
+}
 
 static void close_handle(uv_handle_t *handle, void *arg)
 {
@@ -55,9 +89,16 @@ static void close_handle(uv_handle_t *handle, void *arg)
     }
 }
 
+static void close_loop(uv_loop_t *loop)
+{
+    uv_walk(loop, close_handle, NULL);
+    uv_run(loop, UV_RUN_DEFAULT);
+    uv_loop_close(loop);
+}
+
 static void end(struct serve *serve)
 {
-    uv_walk(&serve->loop, close_handle, NULL);
+    uv_stop(&serve->loop);
 }
 
 static void on_poll(uv_timer_t *timer)
@@ -72,6 +113,10 @@ static void on_poll(uv_timer_t *timer)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct serve *serve = handle->data;
+    serve->signalled = true;
+    if (serve->stopped) {
+        return;
+    }
     if (serve->drain_by != 0) {
         end(serve);
         return;
@@ -87,7 +132,7 @@ static void on_hangup(uv_signal_t *handle, int number)
 {
     const struct serve *serve = handle->data;
     (void)number;
-    if (serve->drain_by == 0) {
+    if (serve->drain_by == 0 && !serve->stopped) {
         (void)reload_settings(serve->hub); /* it has said what is wrong */
     }
 }
@@ -96,7 +141,7 @@ static void on_anew(uv_signal_t *handle, int number)
 {
     struct serve *serve = handle->data;
     (void)number;
-    if (atomic_load_explicit(&serve->hub->outdated, memory_order_relaxed)) {
+    if (!serve->stopped && atomic_load_explicit(&serve->hub->outdated, memory_order_relaxed)) {
         end(serve);
     }
 }
@@ -168,6 +213,16 @@ static void start_again(struct run *run, struct hub_settings *settings)
     run->config = settings->config;
 }
 
+/* The hub is gone: what came while it ended is looked at, and the handlers go. */
+static void close_serve(struct serve *serve)
+{
+    serve->stopped = true;
+    serve->hub = NULL;
+    uv_timer_stop(&serve->poll);
+    uv_run(&serve->loop, UV_RUN_NOWAIT);
+    close_loop(&serve->loop);
+}
+
 /* Returns the exit code. */
 static int serve_until_signal(struct run *run)
 {
@@ -192,12 +247,14 @@ static int serve_until_signal(struct run *run)
     if (hub_stop(serve.hub) != 0) {
         return EXIT_LEFT;
     }
-    if (again) {
+    close_serve(&serve);
+    if (again && !serve.signalled) {
+        signal(SIGTERM, on_end);
+        signal(SIGINT, on_end);
         start_again(run, settings);
     } else {
         hub_settings_unref(settings);
     }
-    uv_loop_close(&serve.loop);
     log_info("STOP", "ended", "deadline_passed=%d",
         serve.drain_by != 0 && clock_mono_ms() >= serve.drain_by);
     return 0;
@@ -212,12 +269,15 @@ int command_serve(const struct config *config, int argc, char **argv)
     log_writer_start(STDERR_FILENO, LOG_RING);
     memory_guard_start();
     struct run run = {.config = config, .again = true};
+    struct deaf deaf;
     int code = 0;
+    start_deaf(&deaf);
     while (run.again) {
         code = serve_until_signal(&run);
     }
     if (code != EXIT_LEFT) {
         hub_settings_unref(run.settings);
+        close_loop(&deaf.loop);
     }
     log_writer_stop(LOG_END_MS);
     if (code == EXIT_LEFT) {

@@ -6,6 +6,7 @@ import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { PROGRAM, cleanEnvironment, startHub } from './support/hub.mjs';
 import { startPostgres } from './support/postgres.mjs';
@@ -83,5 +84,26 @@ test('a node that starts anew goes on with the settings that SIGHUP has loaded',
     }
   } finally {
     await hub.stop();
+  }
+});
+
+// Between its two lives there was nobody to take signals: SIGHUP ended it, and SIGTERM was no good end.
+test('signals that come while a node starts anew', { timeout: 120_000 }, async () => {
+  const env = { ...cleanEnvironment(), DATABASE_URL: postgres.url };
+  for (const [round, ms] of [0, 5, 20, 60, 120].entries()) {
+    const hub = await startHub({ postgres });
+    try {
+      await promisify(execFile)(PROGRAM, ['migrate', '--new-epoch'], { env });
+      await hub.loggedTimes('STORE-NEW-EPOCH', 1);
+      for (; hub.lines('START') < 2; await pause(2)) {
+        assert.equal(hub.server.result, undefined, `round ${round}: SIGHUP has ended it\n${hub.log}`);
+        hub.reload();
+      }
+      await promisify(execFile)(PROGRAM, ['migrate', '--new-epoch'], { env });
+      await hub.loggedTimes('STORE-NEW-EPOCH', 2);
+      await pause(ms);
+    } finally {
+      await hub.stop(); // throws where it does not end by itself, with 0
+    }
   }
 });
