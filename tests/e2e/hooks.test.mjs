@@ -7,6 +7,7 @@ import { makeCertificate, newSecret, startHookBackend } from './support/hook_bac
 import { startHub } from './support/hub.mjs';
 import { startPostgres } from './support/postgres.mjs';
 import { startRedis } from './support/redis.mjs';
+import { StreamClient } from './support/stream_client.mjs';
 import { until, within } from './support/wait.mjs';
 
 const KEY = 'values-0123456789abcdef';
@@ -315,6 +316,70 @@ test('a backend is told of who comes, and has its values ready', async () => {
     ['hook.warm', { user: 'bob', namespace: '/' }],
   ]);
   assert.deepEqual(backend.faults, []);
+});
+
+test('a type that is asked of a hook from now on keeps who is in, and a backend puts in whom it wants', async () => {
+  const backend = await backendWith();
+  const open = 'outgoing { allow = {"127.0.0.1"} } room_type "project" { access = {any} }';
+  const hub = await hubWith(open);
+  const [ann, bob, carl] = await Promise.all(['ann', 'bob', 'carl'].map((user) => hub.plain(user)));
+  assert.equal((await ann.request('join_room', { roomId: 'project:1' })).ok, true);
+  backend.answer = ({ data }) => ({ allow: data.user === 'carl' });
+  const before = hub.lines('RELOAD');
+  hub.options.config = settings(backend);
+  hub.arguments(); // writes the file
+  hub.reload();
+  await until(() => hub.lines('RELOAD') > before, 'the settings are loaded again');
+  await until(async () => (await bob.request('join_room', { roomId: 'project:1' })).error === 'forbidden', 'the hook is asked');
+  assert.equal((await carl.request('join_room', { roomId: 'project:1' })).ok, true);
+  assert.equal((await carl.request('auth:refresh', { token: hub.token('carl', { role: 'other' }) })).ok, true);
+  assert.equal((await ann.request('send_message', { roomId: 'project:1', message: 'still here' })).ok, true);
+  await until(() => carl.received('new_message').length === 1, 'who was let in stays with another token');
+  assert.equal(backend.questions.filter(({ data }) => data.user === 'ann').length, 0, 'who is in is not asked about');
+  const asked = backend.questions.length;
+  assert.equal((await hub.api('POST', '/api/v1/users/bob/rooms', { join: ['project:1'] })).status, 202);
+  await until(async () => {
+    await ann.request('send_message', { roomId: 'project:1', message: 'for bob' });
+    return bob.received('new_message').length > 0;
+  }, 'bob is put in');
+  assert.equal(backend.questions.length, asked);
+  assert.equal((await hub.api('POST', '/api/v1/users/ann/rooms', { leave: ['project:1'] })).status, 202);
+  await until(async () => (await ann.request('send_message', { roomId: 'project:1', message: 'x' })).error === 'forbidden', 'and ann is taken out');
+});
+
+test('who comes back as who it was is in its rooms without being asked about', async () => {
+  const backend = await backendWith();
+  const hub = await hubWith(`${settings(backend)} namespace "/" { recovery = on }`);
+  const socket = hub.socketIo('ann', { reconnectionDelay: 1, reconnectionDelayMax: 20 });
+  await within(new Promise((resolve) => socket.once('hub:ready', resolve)), 'hub:ready');
+  const heard = [];
+  socket.on('new_message', (message) => heard.push(message.message));
+  assert.equal((await socket.emitWithAck('join_room', 'project:1')).ok, true);
+  backend.answer = () => ({ allow: false });
+  const again = new Promise((resolve) => socket.once('connect', resolve));
+  socket.io.engine.close();
+  await within(again, 'it is back');
+  assert.equal(socket.recovered, true);
+  assert.equal((await socket.emitWithAck('send_message', { roomId: 'project:1', message: 'x' })).ok, true);
+  assert.equal(backend.questions.length, 1);
+});
+
+test('a stream of server-sent events gets the rooms that the hook lets it have', async () => {
+  const backend = await backendWith();
+  const hub = await hubWith(settings(backend));
+  backend.answer = ({ data }) => ({ allow: data.room === 'project:mine' });
+  const stream = kept(new StreamClient(hub.url, { token: hub.token('ann'), query: 'rooms=project:mine,project:other' }));
+  stream.stop = () => stream.close();
+  stream.open();
+  await until(() => backend.questions.length === 2, 'both are asked about');
+  const say = (room) => hub.api('POST', '/api/v1/events', { event: 'said', args: [room], to: { rooms: [room] } });
+  await until(async () => {
+    await say('project:other');
+    await say('project:mine');
+    return stream.packets.some(([event, room]) => event === 'said' && room === 'project:mine');
+  }, () => `what is said in its room: ${JSON.stringify(stream.packets)}`);
+  assert.ok(!stream.packets.some(([event, room]) => event === 'said' && room === 'project:other'));
+  assert.ok(stream.packets.some(([event, error]) => event === 'error' && error.code === 'forbidden'), JSON.stringify(stream.packets));
 });
 
 test('settings that cannot be are refused', async () => {

@@ -5,11 +5,14 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "actors/bus.h"
 #include "actors/identity.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/bus_version.h"
 #include "codec/claims.h"
 #include "hub/hooks/hook_cache.h"
+#include "hub/hooks/hook_share.h"
 #include "hub/hooks/hook_text.h"
 #include "hub/hooks/hooks.h"
 #include "hub/net/outgoing_guard.h"
@@ -79,9 +82,82 @@ static void fill(struct world *world, unsigned which, const char *path, uint32_t
     }
 }
 
+/* A bus of which the test gives the answers. */
+
+enum { COMMANDS_MAX = 16, COMMAND_TEXT = 256 };
+
+static struct {
+    struct bus bus;
+    bool up;
+    unsigned links;
+    struct {
+        char text[COMMAND_TEXT]; /* words and blanks */
+        bus_reply_fn fn;
+        void *context;
+    } commands[COMMANDS_MAX];
+    unsigned count; /* so far */
+    unsigned answered;
+} line;
+
+static struct bus_link *line_open(
+    struct bus *bus, const char *name, const struct bus_events *events, void *context)
+{
+    (void)events;
+    (void)context;
+    cr_assert_str_eq(name, "hooks");
+    line.links++;
+    return (struct bus_link *)(void *)bus;
+}
+
+static bool line_is_up(const struct bus_link *link)
+{
+    (void)link;
+    return line.up;
+}
+
+static void line_command(struct bus_link *link, const struct bytes *argv, size_t argc,
+    uint32_t timeout_ms, bus_reply_fn fn, void *context)
+{
+    (void)link;
+    cr_assert_eq(timeout_ms, HOOK_SHARE_MS);
+    cr_assert_lt(line.count, COMMANDS_MAX);
+    char *at = line.commands[line.count].text;
+    at[0] = '\0';
+    for (size_t i = 0; i < argc; i++) {
+        size_t len = strlen(at);
+        snprintf(
+            at + len, COMMAND_TEXT - len, "%s%.*s", i > 0 ? " " : "", (int)argv[i].len, argv[i].at);
+    }
+    line.commands[line.count].fn = fn;
+    line.commands[line.count++].context = context;
+}
+
+/* Answer the next command. */
+static void line_answer(int status, const struct bus_reply *reply)
+{
+    bus_reply_fn fn = line.commands[line.answered].fn;
+    void *context = line.commands[line.answered++].context;
+    if (fn != NULL) {
+        fn(context, status, reply);
+    }
+}
+
+static void line_close(struct bus_link *link)
+{
+    (void)link;
+    line.links--;
+    while (line.answered < line.count) {
+        line_answer(STATUS_CANCELLED, NULL);
+    }
+}
+
+static const struct bus_ops line_ops = {
+    .open = line_open, .close = line_close, .is_up = line_is_up, .command = line_command};
+
 static void open_hooks(void *arg)
 {
     struct world *world = arg;
+    world->rig.shards[0].bus = line.bus.ops != NULL ? &line.bus : NULL;
     world->hooks = hooks_open(world->rig.loops[0], &world->settings[0]);
 }
 
@@ -92,6 +168,8 @@ static struct world *begin(const char *path, const char *answer)
     http_backend_say(answer);
     fill(&world, 0, path, 60000);
     world.who = make_identity("ann");
+    world.rig.config.epoch = "epoch-1";
+    world.rig.config.names = (struct bus_names){.prefix = "peal", .slots = 1024};
     rig_start(&world.rig, 1, NULL, NULL);
     rig_call(&world.rig, 0, open_hooks, &world);
     return &world;
@@ -99,7 +177,9 @@ static struct world *begin(const char *path, const char *answer)
 
 static void close_hooks(void *arg)
 {
-    hooks_close(((struct world *)arg)->hooks);
+    struct world *world = arg;
+    hooks_close(world->hooks);
+    world->rig.shards[0].bus = NULL;
 }
 
 static bool is_closed(void *arg)
@@ -414,6 +494,120 @@ Test(hooks, nothing_is_asked_of_hooks_that_are_closed)
     rig_call(&world->rig, 0, close_hooks, world);
     cr_expect_eq(ask(world, "room:1")->at_once, STATUS_UNAVAILABLE);
     end(world);
+}
+
+static struct world *begin_on_bus(const char *path, const char *answer)
+{
+    line.bus.ops = &line_ops;
+    line.up = true;
+    return begin(path, answer);
+}
+
+/* What Redis says of the key that is looked for, and for how long it holds. */
+struct redis_says {
+    int status;
+    const char *value; /* NULL: nothing */
+    int64_t left_ms;
+};
+
+static void answer_look(void *arg)
+{
+    const struct redis_says *says = arg;
+    const struct bus_reply nothing = {.type = BUS_NIL};
+    const struct bus_reply value = {
+        .type = BUS_STRING, .text = bytes_str(says->value != NULL ? says->value : "")};
+    const struct bus_reply left = {.type = BUS_INTEGER, .integer = says->left_ms};
+    line_answer(says->status, says->status != 0 ? NULL : (says->value != NULL ? &value : &nothing));
+    line_answer(says->status, says->status != 0 ? NULL : &left);
+}
+
+/* Ask, and let Redis answer. */
+static struct call *ask_redis(struct world *world, const char *room, const struct redis_says *says)
+{
+    struct redis_says copy = *says;
+    struct call *call = ask_of(world, 0, HOOK_JOIN, room);
+    cr_assert_eq(call->at_once, STATUS_AGAIN);
+    rig_call(&world->rig, 0, answer_look, &copy);
+    cr_assert(rig_wait(&world->rig, 0, is_done, call));
+    return call;
+}
+
+Test(hooks, an_answer_is_told_to_the_other_nodes)
+{
+    static const struct redis_says nothing = {.left_ms = -2};
+    struct world *world = begin_on_bus("/answer", "{\"allow\":false,\"ttl\":7}");
+    char expected[COMMAND_TEXT];
+    cr_expect_eq(ask_redis(world, "room:1", &nothing)->status, STATUS_DENIED);
+    cr_assert_eq(line.count, 3);
+    const char *key = line.commands[0].text + 4;
+    cr_expect(strncmp(line.commands[0].text, "GET peal:hook:{", 15) == 0, "%s", key);
+    cr_expect_eq(strlen(strchr(key, '}')), 2 + 2 * HOOK_KEY_LEN);
+    snprintf(expected, sizeof(expected), "PTTL %.200s", key);
+    cr_expect_str_eq(line.commands[1].text, expected);
+    snprintf(expected, sizeof(expected), "SET %.200s %u 0 epoch-1 PX 7000", key, bus_version);
+    cr_expect_str_eq(line.commands[2].text, expected);
+    end(world);
+    cr_expect_eq(line.links, 0);
+}
+
+Test(hooks, what_another_node_was_told_holds_here)
+{
+    char yes[64];
+    char no[64];
+    snprintf(yes, sizeof(yes), "%u 1 epoch-1", bus_version);
+    snprintf(no, sizeof(no), "%u 0 epoch-1", bus_version);
+    struct world *world = begin_on_bus("/answer", "{\"allow\":true}");
+    cr_expect_eq(
+        ask_redis(world, "room:1", &(struct redis_says){.value = yes, .left_ms = 60000})->status,
+        0);
+    cr_expect_eq(
+        ask_redis(world, "room:2", &(struct redis_says){.value = no, .left_ms = 60000})->status,
+        STATUS_DENIED);
+    cr_expect_eq(http_backend_requests(), 0);
+    cr_expect_eq(stats_of(world).shared, 2);
+    cr_expect_eq(ask(world, "room:1")->at_once, 0, "it is known now");
+    cr_expect_eq(line.count, 4, "and nothing is told that is known");
+    end(world);
+}
+
+/* Redis is a hint: what it says is looked at, and without it the backend is asked. */
+Test(hooks, what_redis_has_may_be_no_answer)
+{
+    char far[64];
+    char stranger[64];
+    snprintf(far, sizeof(far), "%u 1 epoch-1", bus_version + 2);
+    snprintf(stranger, sizeof(stranger), "%u 1 epoch-2", bus_version);
+    const struct redis_says rows[] = {{.value = "", .left_ms = 1000},
+        {.value = "1", .left_ms = 1000}, {.value = "1 1", .left_ms = 1000},
+        {.value = "x 1 epoch-1", .left_ms = 1000}, {.value = "1 2 epoch-1", .left_ms = 1000},
+        {.value = far, .left_ms = 1000}, {.value = stranger, .left_ms = 1000},
+        {.value = "1 1 epoch-1", .left_ms = -1}, {.value = "1 1 epoch-1", .left_ms = -2},
+        {.value = NULL, .left_ms = 1000}, {.status = STATUS_UNAVAILABLE}};
+    struct world *world = begin_on_bus("/answer", "{\"allow\":false}");
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        char room[16];
+        snprintf(room, sizeof(room), "room:%u", i);
+        line.count = line.answered = 0;
+        cr_expect_eq(ask_redis(world, room, &rows[i])->status, STATUS_DENIED, "%u", i);
+        cr_expect_eq(http_backend_requests(), i + 1, "the backend says no: %u", i);
+    }
+    cr_expect_eq(stats_of(world).shared, 0);
+    line.up = false;
+    line.count = line.answered = 0;
+    cr_expect_eq(ask(world, "room:away")->status, STATUS_DENIED);
+    cr_expect_eq(line.count, 1, "it was told, not asked for");
+    end(world);
+}
+
+Test(hooks, who_looks_when_the_node_ends_is_answered)
+{
+    struct world *world = begin_on_bus("/answer", "{\"allow\":true}");
+    const struct call *call = ask_of(world, 0, HOOK_JOIN, "room:1");
+    const struct call *other = ask_of(world, 0, HOOK_JOIN, "room:1");
+    end(world);
+    cr_expect_eq(call->status, STATUS_UNAVAILABLE);
+    cr_expect_eq(other->status, STATUS_UNAVAILABLE);
+    cr_expect_eq(http_backend_requests(), 0);
 }
 
 Test(hooks, the_cache_is_bounded_and_forgets)
