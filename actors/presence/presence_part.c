@@ -227,7 +227,8 @@ static void send(struct presence_part *part, struct telling *telling, uint64_t l
 
 static void tell(struct presence_part *part, uint64_t lifetime_ms)
 {
-    struct telling *telling = mem_alloc(sizeof(*telling));
+    /* Not zeroed: it is large, and send fills in what is used. */
+    struct telling *telling = mem_realloc_array(NULL, 1, sizeof(*telling));
     if (part->doubted) {
         part->parts->stats->rewrites += part->term > 0;
         begin_term(part);
