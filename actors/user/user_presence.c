@@ -179,6 +179,8 @@ struct following {
     struct list link; /* user_busy.following */
     struct user *user;
     uint32_t socket_id;
+    bool told; /* something */
+    bool online; /* as it was told last */
 };
 
 static void tell(struct socket *socket, struct bytes user, bool online)
@@ -187,12 +189,27 @@ static void tell(struct socket *socket, struct bytes user, bool online)
     call_emit(socket, server_events_presence(user, online));
 }
 
+/* Whether `socket` may still see the user: the settings may have changed since it subscribed. */
+static bool sees(const struct socket *socket, struct bytes user)
+{
+    char at[WIRE_KEY_MAX];
+    struct bytes key = wire_key_user(identity_space(socket->identity), user, at);
+    return presence_call_may_see(socket->shard, identity_key(socket->identity), key);
+}
+
 static void on_follow(struct presence_follow *follow, bool online)
 {
-    const struct following *following = container_of(follow, struct following, follow);
+    struct following *following = container_of(follow, struct following, follow);
     struct socket *socket = owner_socket(&following->user->owner, following->socket_id);
-    if (socket != NULL && socket->shard->presence != NULL) {
-        tell(socket, presence_follow_user(follow), online);
+    if (socket == NULL || socket->shard->presence == NULL) {
+        return;
+    }
+    struct bytes user = presence_follow_user(follow);
+    bool shown = online && sees(socket, user);
+    if (!following->told || following->online != shown) {
+        following->told = true;
+        following->online = shown;
+        tell(socket, user, shown);
     }
 }
 
@@ -230,7 +247,7 @@ static bool follow(struct socket *socket, struct map *index, struct bytes user)
     struct shard *shard = socket->shard;
     char at[WIRE_KEY_MAX];
     struct bytes key = wire_key_user(identity_space(socket->identity), user, at);
-    if (!presence_call_may_see(shard, identity_key(socket->identity), key)) {
+    if (!sees(socket, user)) {
         tell(socket, user, false);
         return true;
     }

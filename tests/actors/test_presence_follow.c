@@ -524,6 +524,29 @@ Test(presence_follow, who_may_not_be_seen_is_offline_and_not_followed)
     tear_down();
 }
 
+Test(presence_follow, who_may_not_be_seen_any_more_is_offline_from_the_next_change_on)
+{
+    begin(NODES);
+    nodes->node[0].config.presence.visibility = PRESENCE_VISIBLE_NOBODY;
+    disconnect(&devices[1]);
+    wait(2 * LINGER_MS);
+    for (unsigned i = 0; i < 3; i++) {
+        connect(&devices[1], 1, 1);
+        wait(500);
+        cr_assert_not(followers[0].online[1]);
+        cr_assert(followers[2].online[1]);
+        disconnect(&devices[1]);
+        wait(2 * LINGER_MS);
+    }
+    cr_assert_eq(told_of(&followers[0]), USERS + 1);
+    cr_assert_eq(told_of(&followers[2]), USERS + 7);
+    nodes->node[0].config.presence.visibility = PRESENCE_VISIBLE_TENANT;
+    connect(&devices[1], 1, 1);
+    wait(500);
+    check_all(0);
+    tear_down();
+}
+
 Test(presence_follow, a_socket_follows_at_most_500)
 {
     static char text[16384];
