@@ -10,6 +10,9 @@
 TestSuite(signature, .timeout = 30);
 
 #define SECRET "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+#define TOO_LONG                                                                                   \
+    "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8AAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0e"   \
+    "Hx8=" /* 65 bytes */
 #define OTHER "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 Test(signature, is_that_of_others)
@@ -39,9 +42,7 @@ Test(signature, refuses_what_is_no_secret)
     static const char *const rows[] = {"", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS",
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa==", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa-w",
-        "WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8AAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0e"
-        "Hx8="};
+        "WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", TOO_LONG};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct signature_secret secret;
         cr_expect_eq(signature_read_secret(rows[i], &secret), STATUS_INVALID, "%s", rows[i]);
