@@ -25,15 +25,20 @@ enum {
     TYPE_HANDSHAKE = 22,
 };
 
+/* The first record of the peer, as far as it has come. */
+struct tls_first {
+    uint32_t len;
+    uint32_t read; /* by OpenSSL */
+    uint8_t at[];
+};
+
 struct tls_stream {
-    SSL *ssl; /* NULL: not even the head has come */
+    SSL *ssl; /* NULL: the first record has not come */
     struct tls_context *context;
     struct tls_desk *desk; /* of the call under way */
     struct bytes input; /* of the call under way, what was not read yet */
     enum tls_state state;
-    uint8_t head[HELLO_HEAD]; /* the first bytes of all, looked at before OpenSSL reads them */
-    uint8_t head_len;
-    uint8_t head_read; /* by OpenSSL */
+    struct tls_first *first; /* until OpenSSL has read it */
 };
 
 /* --- the BIO --- */
@@ -50,18 +55,28 @@ static int bio_write(BIO *bio, const char *at, int len)
     return builder_failed(out) ? -1 : len;
 }
 
+static int read_first(struct tls_stream *stream, char *at, uint32_t len)
+{
+    struct tls_first *first = stream->first;
+    uint32_t left = first->len - first->read;
+    uint32_t part = left < len ? left : len;
+    memcpy(at, first->at + first->read, part);
+    first->read += part;
+    if (part == left) {
+        mem_free(first);
+        stream->first = NULL;
+    }
+    return (int)part;
+}
+
 static int bio_read(BIO *bio, char *at, int len)
 {
     struct tls_stream *stream = BIO_get_data(bio);
-    if (stream->head_read < stream->head_len) {
-        int left = stream->head_len - stream->head_read;
-        left = left < len ? left : len;
-        memcpy(at, stream->head + stream->head_read, (size_t)left);
-        stream->head_read += (uint8_t)left;
-        return left;
+    BIO_clear_retry_flags(bio);
+    if (stream->first != NULL) {
+        return read_first(stream, at, (uint32_t)len);
     }
     size_t part = stream->input.len < (size_t)len ? stream->input.len : (size_t)len;
-    BIO_clear_retry_flags(bio);
     if (part == 0) {
         BIO_set_retry_read(bio);
         return -1;
@@ -171,37 +186,66 @@ static void answer_plain(struct tls_stream *stream)
     fail(stream, TLS_FAILED_PLAIN, NULL);
 }
 
+static size_t record_length(const uint8_t *head)
+{
+    return (size_t)head[3] << 8 | head[4];
+}
+
 /* OpenSSL makes room for as much as a first message says that it has, up to 128 KiB. */
 static bool claims_too_much(const uint8_t *head)
 {
-    unsigned record = (unsigned)head[3] << 8 | head[4];
-    unsigned message = (unsigned)head[6] << 16 | (unsigned)head[7] << 8 | head[8];
+    size_t record = record_length(head);
+    size_t message = (size_t)head[6] << 16 | (size_t)head[7] << 8 | head[8];
     bool hello = head[RECORD_HEAD] == 1; /* others it refuses before it makes room */
-    return record < HELLO_HEAD - RECORD_HEAD || (hello && message > HELLO_MAX);
+    return record < HELLO_HEAD - RECORD_HEAD || record > TLS_RECORD ||
+           (hello && message > HELLO_MAX);
 }
 
-/* Look at the first bytes; whether OpenSSL may read them, or is to say that they are no TLS. */
-static bool take_head(struct tls_stream *stream)
+/* Keep what has come of the first `len` bytes; whether all of them are there. */
+static bool keep_first(struct tls_stream *stream, size_t len)
 {
-    while (stream->head_len < HELLO_HEAD && stream->input.len > 0) {
-        stream->head[stream->head_len++] = (uint8_t)stream->input.at[0];
-        stream->input = bytes_skip(stream->input, 1);
+    struct tls_first *first = stream->first;
+    size_t had = first != NULL ? first->len : 0;
+    size_t part = stream->input.len < len - had ? stream->input.len : len - had;
+    if (part > 0) {
+        first = mem_try_realloc(first, sizeof(*first) + had + part);
+        if (first == NULL) {
+            fail(stream, TLS_FAILED_GONE, "no memory");
+            return false;
+        }
+        memcpy(first->at + had, stream->input.at, part);
+        first->len = (uint32_t)(had + part);
+        first->read = 0;
+        stream->first = first;
+        stream->input = bytes_skip(stream->input, part);
     }
-    if (stream->head_len == 0) {
+    return had + part == len;
+}
+
+/*
+ * Look at the first record; whether OpenSSL may read it, or is to say that it is no TLS. It begins
+ * when the record is there whole: from then on it takes 73 KB until its answer has been sent.
+ */
+static bool take_first(struct tls_stream *stream)
+{
+    bool headed = (stream->first != NULL && stream->first->len > HELLO_HEAD) ||
+                  keep_first(stream, HELLO_HEAD);
+    if (stream->first == NULL || stream->state == TLS_BROKEN) {
         return false;
     }
-    if (stream->head[0] >= 'A' && stream->head[0] <= 'Z') { /* a method */
+    const uint8_t *head = stream->first->at;
+    if (head[0] >= 'A' && head[0] <= 'Z') { /* a method */
         answer_plain(stream);
         return false;
     }
-    if (stream->head[0] != TYPE_HANDSHAKE) {
+    if (head[0] != TYPE_HANDSHAKE) {
         return true;
     }
-    if (stream->head_len == HELLO_HEAD && claims_too_much(stream->head)) {
+    if (headed && claims_too_much(head)) {
         fail(stream, TLS_FAILED_MALFORMED, "a first message of this length");
         return false;
     }
-    return stream->head_len == HELLO_HEAD;
+    return headed && keep_first(stream, RECORD_HEAD + record_length(head));
 }
 
 static void shake(struct tls_stream *stream)
@@ -260,7 +304,7 @@ size_t tls_stream_open(
     builder_clear(&desk->out);
     stream->desk = desk;
     stream->input = input;
-    if (stream->ssl == NULL && stream->state == TLS_SHAKING && take_head(stream) &&
+    if (stream->ssl == NULL && stream->state == TLS_SHAKING && take_first(stream) &&
         !make_ssl(stream)) {
         fail(stream, TLS_FAILED_GONE, "no memory");
     }
@@ -340,6 +384,7 @@ void tls_stream_destroy(struct tls_stream *stream, struct tls_desk *desk)
         desk->counts.failed[TLS_FAILED_GONE] += stream->state == TLS_SHAKING ? 1 : 0;
     }
     SSL_free(stream->ssl);
+    mem_free(stream->first);
     tls_context_unref(stream->context);
     mem_free(stream);
 }

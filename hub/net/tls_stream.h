@@ -4,8 +4,7 @@
  *
  * It knows no socket. What it has to send goes into the desk of its thread, and is sent from there
  * before the next call; nothing of its own waits in a stream but a record that has not come in
- * whole. OpenSSL's object (README.md: Sizes) exists from the ninth byte of
- * the peer on.
+ * whole. OpenSSL's object (README.md: Sizes) is made when the first record of the peer is there.
  */
 #ifndef HUB_NET_TLS_STREAM_H
 #define HUB_NET_TLS_STREAM_H

@@ -4,6 +4,7 @@
  * who is refused and why.
  */
 #include <criterion/criterion.h>
+#include <malloc.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
@@ -199,6 +200,24 @@ Test(tls, http_without_tls_is_told_so_in_one_line)
     cr_expect(bytes_eq(bytes_skip(out, out.len - (sizeof(last) - 1)), BYTES(last)));
     cr_expect_eq(tls_stream_state(world->stream), TLS_BROKEN);
     cr_expect_eq(tls_world_failed(world, TLS_FAILED_PLAIN), 1);
+    tls_world_end(world);
+    tls_world_destroy(world);
+}
+
+/* Who begins and does not go on costs what was sent, not what a handshake takes. */
+Test(tls, a_first_record_that_does_not_end_takes_no_room)
+{
+    struct tls_world *world = tls_world_create(NULL, "localhost");
+    tls_world_begin(world, &(struct tls_client_options){.trusts = world->ca});
+    cr_expect_not(tls_client_shake(&world->client));
+    size_t len = tls_client_take(&world->client, world->wire, TLS_WORLD_WIRE);
+    size_t before = mallinfo2().uordblks;
+    tls_world_feed(world, bytes_of(world->wire, len - 1), 7);
+    cr_expect_lt(mallinfo2().uordblks - before, len + 64, "under a sanitizer it is not known");
+    cr_expect_eq(tls_stream_state(world->stream), TLS_SHAKING);
+    tls_world_feed(world, bytes_of(world->wire + len - 1, 1), 1);
+    cr_expect(tls_world_shake(world, TLS_WORLD_WIRE));
+    cr_expect_eq(tls_stream_state(world->stream), TLS_READY);
     tls_world_end(world);
     tls_world_destroy(world);
 }
