@@ -10,6 +10,7 @@
 #include "codec/base/status.h"
 #include "codec/slot.h"
 #include "sql/audience.h"
+#include "sql/job.h"
 #include "sql/pg_engine.h"
 #include "sql/pg_watch.h"
 #include "sql/store_edit.h"
@@ -83,6 +84,15 @@ static uint32_t slot_of_request(const struct store_request *request)
         return ((const struct store_claim *)request)->partition;
     case STORE_FORGET:
         return slot_of_user(&((const struct store_forget *)request)->who);
+    case STORE_JOB_ADD:
+    case STORE_JOB_LEASE:
+    case STORE_JOB_STEP:
+    case STORE_JOB_PAUSE:
+    case STORE_JOB_SWEEP:
+    case STORE_JOB_GET:
+    case STORE_JOB_LIST:
+    case STORE_QUEUES:
+        return job_slot(request);
     case STORE_SWEEP:
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:

@@ -9,6 +9,7 @@
 #include "sql/audience.h"
 #include "sql/pg_audience.h"
 #include "sql/pg_items.h"
+#include "sql/pg_job.h"
 #include "sql/pg_page.h"
 #include "sql/pg_search.h"
 #include "sql/pg_summary.h"
@@ -108,7 +109,16 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
         return pg_summary_add(params, (const struct store_summary *)request);
     case STORE_SUMMARY_SWEEP:
         return pg_summary_add_sweep(params, (const struct store_sweep *)request);
+    case STORE_JOB_GET:
+    case STORE_JOB_LIST:
+    case STORE_QUEUES:
+        return pg_job_add_read(params, request);
     case STORE_CHANGED: /* has two statements */
+    case STORE_JOB_ADD:
+    case STORE_JOB_LEASE:
+    case STORE_JOB_STEP:
+    case STORE_JOB_PAUSE:
+    case STORE_JOB_SWEEP:
     case STORE_PING:
     case STORE_PUT:
     case STORE_MARK:
@@ -372,8 +382,17 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
         return pg_summary_read((struct store_summary *)request, rows);
     case STORE_SUMMARY_SWEEP:
         return pg_summary_read_sweep((struct store_sweep *)request, rows);
+    case STORE_JOB_GET:
+    case STORE_JOB_LIST:
+    case STORE_QUEUES:
+        return pg_job_read(request, rows);
     case STORE_PING:
         return 0;
+    case STORE_JOB_ADD:
+    case STORE_JOB_LEASE:
+    case STORE_JOB_STEP:
+    case STORE_JOB_PAUSE:
+    case STORE_JOB_SWEEP:
     case STORE_PUT:
     case STORE_MARK:
     case STORE_EDIT:

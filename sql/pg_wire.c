@@ -154,6 +154,16 @@ uint64_t pg_u64(const PGresult *result, int row, int column)
     return be64toh(wire);
 }
 
+uint32_t pg_u32(const PGresult *result, int row, int column)
+{
+    struct bytes value = pg_bytes(result, row, column);
+    uint32_t wire = 0;
+    if (value.len == sizeof(wire)) {
+        memcpy(&wire, value.at, sizeof(wire));
+    }
+    return be32toh(wire);
+}
+
 int16_t pg_i16(const PGresult *result, int row, int column)
 {
     struct bytes value = pg_bytes(result, row, column);

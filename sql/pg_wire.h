@@ -55,6 +55,7 @@ MUST_CHECK bool pg_params_send(const struct pg_params *params, PGconn *pg, const
 /* Read a column of a binary result; 0, false or empty for NULL or a value of another size. */
 struct bytes pg_bytes(const PGresult *result, int row, int column);
 uint64_t pg_u64(const PGresult *result, int row, int column);
+uint32_t pg_u32(const PGresult *result, int row, int column);
 int16_t pg_i16(const PGresult *result, int row, int column);
 bool pg_bool(const PGresult *result, int row, int column);
 void pg_uuid(const PGresult *result, int row, int column, uint8_t ret_uuid[16]);

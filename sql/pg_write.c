@@ -9,9 +9,11 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "sql/audience.h"
+#include "sql/job.h"
 #include "sql/pg_audience.h"
 #include "sql/pg_edit.h"
 #include "sql/pg_forget.h"
+#include "sql/pg_job.h"
 #include "sql/pg_put.h"
 #include "sql/pg_retention.h"
 #include "sql/pg_schedule.h"
@@ -74,6 +76,9 @@ size_t pg_write_size(const struct store_request *request)
 {
     if (request->op == STORE_AUDIENCE_POST) {
         return audience_size((const struct store_audience_post *)request);
+    }
+    if (request->op == STORE_JOB_ADD) {
+        return job_size((const struct store_job_add *)request);
     }
     if (request->op != STORE_PUT) {
         return 0;
@@ -232,6 +237,18 @@ static void send_retention(struct pg_conn *conn, struct pg_flight *flight)
     pg_conn_send(conn, flight, (struct pg_run){.which = which, .count = 1});
 }
 
+static void send_jobs(struct pg_conn *conn, struct pg_flight *flight)
+{
+    const struct store_job_add *add = (const struct store_job_add *)flight->requests[0];
+    bool adds = add->base.op == STORE_JOB_ADD;
+    if (adds && add->fenced) {
+        send_fence(conn, flight, add->partition, add->token, add->last_id);
+    }
+    if (!adds || add->count > 0) {
+        pg_job_send(conn, flight);
+    }
+}
+
 /* What the second statement reads is the first one's, or what another put before it. */
 static void send_epoch(struct pg_conn *conn, struct pg_flight *flight)
 {
@@ -337,6 +354,8 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
         pg_edit_send(conn, flight);
     } else if (request->op == STORE_DUE || request->op == STORE_RESCHEDULE) {
         pg_schedule_send(conn, flight);
+    } else if (op_is_of_jobs(request->op)) {
+        send_jobs(conn, flight);
     } else if (request->op == STORE_POSITIONS || request->op == STORE_SUMMARY_SWEEP) {
         pg_read_add(conn, flight);
     } else if (request->op == STORE_RETAIN) {
@@ -518,6 +537,12 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_DUE:
     case STORE_RESCHEDULE:
         return pg_schedule_rows(request, rows);
+    case STORE_JOB_ADD:
+    case STORE_JOB_LEASE:
+    case STORE_JOB_STEP:
+    case STORE_JOB_PAUSE:
+    case STORE_JOB_SWEEP:
+        return pg_job_rows(request, run->which, rows);
     case STORE_CLAIM:
         return read_claim((struct store_claim *)request, rows);
     case STORE_FORGET:
@@ -543,6 +568,9 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_POSITIONS:
     case STORE_SUMMARY_SWEEP:
         return pg_read_rows(flight, run, rows);
+    case STORE_JOB_GET:
+    case STORE_JOB_LIST:
+    case STORE_QUEUES:
     case STORE_PREFERENCE_READ:
     case STORE_CHANGED:
     case STORE_WITNESS_RAISE:

@@ -11,6 +11,7 @@
 #include "sql/audience.h"
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_items.h"
+#include "sql/sqlite_job.h"
 #include "sql/sqlite_page.h"
 #include "sql/sqlite_search.h"
 #include "sql/sqlite_summary.h"
@@ -395,6 +396,15 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_SUBSCRIBERS:
     case STORE_TOPICS:
         return sqlite_topics_read(db, request);
+    case STORE_JOB_GET:
+    case STORE_JOB_LIST:
+    case STORE_QUEUES:
+        return sqlite_job_read(db, request);
+    case STORE_JOB_ADD:
+    case STORE_JOB_LEASE:
+    case STORE_JOB_STEP:
+    case STORE_JOB_PAUSE:
+    case STORE_JOB_SWEEP:
     case STORE_PUT:
     case STORE_MARK:
     case STORE_EDIT:

@@ -9,6 +9,7 @@
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_change.h"
 #include "sql/sqlite_forget.h"
+#include "sql/sqlite_job.h"
 #include "sql/sqlite_retention.h"
 #include "sql/sqlite_schedule.h"
 #include "sql/sqlite_summary.h"
@@ -499,7 +500,16 @@ static int run_write(
         return run_epoch(db, (struct store_renewal *)request);
     case STORE_PREFERENCE_WRITE:
         return sqlite_preference_write(db, (struct store_preference *)request);
+    case STORE_JOB_ADD:
+    case STORE_JOB_LEASE:
+    case STORE_JOB_STEP:
+    case STORE_JOB_PAUSE:
+    case STORE_JOB_SWEEP:
+        return sqlite_job_write(db, request);
     case STORE_PREFERENCE_READ:
+    case STORE_JOB_GET:
+    case STORE_JOB_LIST:
+    case STORE_QUEUES:
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:

@@ -14,6 +14,7 @@
 #include "codec/slot.h"
 #include "sql/audience.h"
 #include "sql/engine.h"
+#include "sql/job.h"
 #include "sql/steps.h"
 #include "sql/store_edit.h"
 
@@ -296,7 +297,8 @@ bool op_writes(enum store_op op)
     return op == STORE_PUT || op == STORE_MARK || op == STORE_EDIT || op == STORE_CLAIM ||
            op == STORE_SWEEP || op == STORE_FORGET || op == STORE_WITNESS_RAISE ||
            op == STORE_EPOCH || op == STORE_PREFERENCE_WRITE || op == STORE_SUMMARY_SWEEP ||
-           op == STORE_RETAIN || op_writes_for_many_or_later(op);
+           op == STORE_RETAIN || op_writes_for_many_or_later(op) ||
+           (op_is_of_jobs(op) && op < STORE_JOB_GET);
 }
 
 bool op_checks(enum store_op op)
@@ -385,6 +387,14 @@ static const struct outputs outputs[STORE_OP_COUNT] = {
     [STORE_SUMMARY] = OUTPUTS(store_summary, rows),
     [STORE_SUMMARY_SWEEP] = OUTPUTS(store_sweep, users),
     [STORE_RETAIN] = OUTPUTS(store_retention, looked),
+    [STORE_JOB_ADD] = OUTPUTS(store_job_add, added),
+    [STORE_JOB_LEASE] = OUTPUTS(store_job_lease, jobs),
+    [STORE_JOB_STEP] = OUTPUTS(store_job_step, outcome),
+    [STORE_JOB_PAUSE] = OUTPUTS(store_job_pause, changed),
+    [STORE_JOB_SWEEP] = OUTPUTS(store_job_sweep, jobs),
+    [STORE_JOB_GET] = OUTPUTS(store_job_get, job),
+    [STORE_JOB_LIST] = OUTPUTS(store_job_list, jobs),
+    [STORE_QUEUES] = OUTPUTS(store_queues, queues),
     [STORE_WITNESS_RAISE] = OUTPUTS(store_witness, number),
     [STORE_WITNESS_READ] = OUTPUTS(store_witness, number),
     [STORE_EPOCH] = {offsetof(struct store_renewal, epoch), offsetof(struct store_renewal, fresh)},

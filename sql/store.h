@@ -25,6 +25,7 @@
 #include "sql/store_audience.h"
 #include "sql/store_edit.h"
 #include "sql/store_forget.h"
+#include "sql/store_job.h"
 #include "sql/store_list.h"
 #include "sql/store_preference.h"
 #include "sql/store_request.h"

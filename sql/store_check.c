@@ -5,6 +5,7 @@
 #include "codec/slot.h"
 #include "sql/audience.h"
 #include "sql/engine.h"
+#include "sql/job.h"
 #include "sql/store_edit.h"
 
 enum { NODE_MAX_LEN = 255, TEXT_MAX_LEN = 16 << 20, LIST_MAX = 100 };
@@ -251,6 +252,6 @@ bool request_is_valid(const struct store_request *request)
     case STORE_PING:
         return true;
     default:
-        return audience_is_valid(request);
+        return op_is_of_jobs(request->op) ? job_is_valid(request) : audience_is_valid(request);
     }
 }

@@ -45,6 +45,14 @@ enum store_op {
     STORE_SUMMARY, /* these: store_summary.h */
     STORE_SUMMARY_SWEEP,
     STORE_RETAIN, /* store_retention.h */
+    STORE_JOB_ADD, /* these: store_job.h */
+    STORE_JOB_LEASE,
+    STORE_JOB_STEP,
+    STORE_JOB_PAUSE,
+    STORE_JOB_SWEEP,
+    STORE_JOB_GET,
+    STORE_JOB_LIST,
+    STORE_QUEUES,
     STORE_AUDIENCE_POST, /* these: store_audience.h */
     STORE_AUDIENCE_SWEEP,
     STORE_POSTED,

@@ -2394,3 +2394,396 @@ BEGIN
         FROM peal.bury(places, slots, tenants, users, seqs, ids, states, 5::smallint, instant) b;
 END
 $$;
+
+-- What workers do. state: 0 waiting (delayed before run_at), 1 active, 2 completed, 3 failed, 4 dead. slot: of
+-- user_id where there is one, else 0; what is found by its queue needs none. lease: the right to end it, while
+-- it is active, until `until`. The rest: sql/store_job.h. Rows change their place in indexes with each state,
+-- so that what is dead there is taken away sooner than elsewhere.
+CREATE TABLE peal.job (
+    slot smallint NOT NULL,
+    tenant text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    id uuid NOT NULL,
+    queue text COLLATE "C" NOT NULL,
+    type text NOT NULL,
+    payload bytea NOT NULL,
+    priority smallint NOT NULL,
+    state smallint NOT NULL DEFAULT 0,
+    attempt integer NOT NULL DEFAULT 0,
+    stalls integer NOT NULL DEFAULT 0,
+    percentage integer NOT NULL DEFAULT 0,
+    created_at bigint NOT NULL,
+    run_at bigint NOT NULL,
+    started_at bigint NOT NULL DEFAULT 0,
+    until bigint NOT NULL DEFAULT 0,
+    ended_at bigint NOT NULL DEFAULT 0,
+    lease uuid,
+    worker text NOT NULL DEFAULT '',
+    stage text NOT NULL DEFAULT '',
+    message text NOT NULL DEFAULT '',
+    error text NOT NULL DEFAULT '',
+    result bytea NOT NULL DEFAULT '',
+    PRIMARY KEY (slot, tenant, user_id, created_at, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE UNIQUE INDEX job_id ON peal.job (slot, id);
+CREATE INDEX job_ready ON peal.job (queue, tenant, priority, run_at, id) WHERE state = 0;
+CREATE INDEX job_active ON peal.job (queue, tenant, until, id) WHERE state = 1;
+CREATE INDEX job_until ON peal.job (until) WHERE state = 1;
+CREATE INDEX job_ended ON peal.job (queue, tenant, state, ended_at, id) WHERE state > 1;
+
+-- Keys of jobs, kept for a while beyond the job: a repeat gets the first one's id.
+CREATE TABLE peal.job_key (
+    queue text COLLATE "C" NOT NULL,
+    tenant text COLLATE "C" NOT NULL,
+    key_hash uuid NOT NULL,
+    id uuid NOT NULL,
+    at bigint NOT NULL,
+    PRIMARY KEY (queue, tenant, key_hash)
+);
+CREATE INDEX job_key_at ON peal.job_key (at);
+
+-- A queue of a tenant, from its first lease or pause on, with what its last lease came with. sweep_at: when it
+-- is looked at for ended jobs beyond what is kept; 0: there are none to come. Who leases locks it.
+CREATE TABLE peal.job_queue (
+    queue text COLLATE "C" NOT NULL,
+    tenant text COLLATE "C" NOT NULL,
+    paused smallint NOT NULL DEFAULT 0,
+    attempts integer NOT NULL DEFAULT 3,
+    backoff_ms bigint NOT NULL DEFAULT 2000,
+    timeout_ms bigint NOT NULL DEFAULT 60000,
+    keep_completed integer NOT NULL DEFAULT 100,
+    keep_failed integer NOT NULL DEFAULT 50,
+    sweep_at bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (queue, tenant)
+);
+CREATE INDEX job_queue_sweep ON peal.job_queue (sweep_at) WHERE sweep_at > 0;
+
+CREATE FUNCTION peal.instant() RETURNS bigint
+LANGUAGE sql VOLATILE AS $$ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
+
+-- Adds jobs whose key nobody has. Keys are taken in order, so that no two batches wait for each other; the
+-- second statement sees whose a key is.
+CREATE FUNCTION peal.job_add(
+    slots smallint[], spaces text[], users text[], ids uuid[], queues text[], types text[],
+    payloads bytea[], keys uuid[], priorities smallint[], due bigint[]
+) RETURNS TABLE (ret_id uuid, ret_repeat boolean)
+LANGUAGE plpgsql AS $$
+DECLARE
+    instant bigint := peal.instant();
+BEGIN
+    INSERT INTO peal.job_key (queue, tenant, key_hash, id, at)
+        SELECT u.queue, u.tenant, u.key, u.id, instant
+        FROM unnest(queues, spaces, keys, ids) WITH ORDINALITY AS u (queue, tenant, key, id, n)
+        ORDER BY u.queue COLLATE "C", u.tenant COLLATE "C", u.key, u.n
+        ON CONFLICT (queue, tenant, key_hash) DO NOTHING;
+    RETURN QUERY WITH known AS MATERIALIZED (
+        SELECT u.*, k.id AS first FROM unnest(slots, spaces, users, ids, queues, types, payloads,
+            keys, priorities, due)
+            WITH ORDINALITY AS u (slot, tenant, user_id, id, queue, type, payload, key, priority,
+                due, n)
+        CROSS JOIN LATERAL (
+            SELECT j.id FROM peal.job_key j
+            WHERE j.queue = u.queue AND j.tenant = u.tenant AND j.key_hash = u.key LIMIT 1
+        ) k
+    ), added AS (
+        INSERT INTO peal.job (slot, tenant, user_id, id, queue, type, payload, priority,
+            created_at, run_at)
+            SELECT n.slot, n.tenant, n.user_id, n.id, n.queue, n.type, n.payload, n.priority,
+                instant, CASE WHEN n.due > 0 THEN n.due ELSE instant END
+            FROM known n WHERE n.first = n.id
+    )
+    SELECT n.first, n.first <> n.id FROM known n ORDER BY n.n;
+END
+$$;
+
+-- Whether a queue has a job that is due; it reads one entry a priority.
+CREATE FUNCTION peal.job_is_due(name text, space text, instant bigint) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM unnest('{0,1,2,3}'::smallint[]) AS p (priority) CROSS JOIN LATERAL (
+        SELECT FROM peal.job j WHERE j.state = 0 AND j.queue = name AND j.tenant = space
+            AND j.priority = p.priority AND j.run_at <= instant
+        ORDER BY j.run_at LIMIT 1) d)
+$$;
+
+-- Locks a queue's row, making it where it is not there yet, and keeps what holds for it; how many more of its
+-- jobs may be active. Who holds the lock is the only one who makes jobs of the queue active.
+CREATE FUNCTION peal.job_enter(
+    name text, space text, instant bigint, room integer, tries integer, pause bigint, span bigint,
+    completed integer, failed integer
+) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    held peal.job_queue;
+    busy integer;
+BEGIN
+    LOOP
+        SELECT q.* INTO held FROM peal.job_queue q WHERE q.queue = name AND q.tenant = space
+            FOR NO KEY UPDATE;
+        EXIT WHEN FOUND;
+        INSERT INTO peal.job_queue (queue, tenant) VALUES (name, space)
+            ON CONFLICT (queue, tenant) DO NOTHING;
+    END LOOP;
+    IF held.paused <> 0 THEN
+        RETURN 0;
+    END IF;
+    IF held.sweep_at = 0 OR (held.attempts, held.backoff_ms, held.timeout_ms, held.keep_completed,
+            held.keep_failed) <> (tries, pause, span, completed, failed) THEN
+        UPDATE peal.job_queue q SET attempts = tries, backoff_ms = pause, timeout_ms = span,
+            keep_completed = completed, keep_failed = failed,
+            sweep_at = CASE WHEN q.sweep_at = 0 THEN instant + 10000 ELSE q.sweep_at END
+            WHERE q.queue = name AND q.tenant = space;
+    END IF;
+    SELECT count(*) INTO busy FROM (
+        SELECT FROM peal.job j WHERE j.state = 1 AND j.queue = name AND j.tenant = space
+        LIMIT room) a;
+    RETURN room - busy;
+END
+$$;
+
+-- Leases jobs of queues that are due, by priority, run_at and id. Queues are locked in the order of their
+-- names; one without a job that is due is not locked. Without any, the one row says when the first of what is
+-- delayed is due.
+CREATE FUNCTION peal.job_lease(
+    space text, names text[], rooms bigint[], tries bigint[], pauses bigint[], spans bigint[],
+    completed bigint[], failed bigint[], most integer, as_worker text, as_lease uuid
+) RETURNS TABLE (ret_now bigint, ret_next bigint, ret_job peal.job)
+LANGUAGE plpgsql AS $$
+DECLARE
+    instant bigint := peal.instant();
+    one record;
+    free integer;
+    open_names text[] := '{}';
+    open_rooms integer[] := '{}';
+    open_spans bigint[] := '{}';
+BEGIN
+    FOR one IN
+        SELECT q.* FROM unnest(names, rooms, tries, pauses, spans, completed, failed)
+            AS q (name, room, tries, pause, span, completed, failed)
+        WHERE peal.job_is_due(q.name, space, instant) ORDER BY q.name COLLATE "C"
+    LOOP
+        free := peal.job_enter(one.name, space, instant, one.room::integer, one.tries::integer,
+            one.pause, one.span, one.completed::integer, one.failed::integer);
+        IF free > 0 THEN
+            open_names := open_names || one.name;
+            open_rooms := open_rooms || least(free, most);
+            open_spans := open_spans || one.span;
+        END IF;
+    END LOOP;
+    instant := peal.instant();
+    RETURN QUERY WITH found AS MATERIALIZED (
+        SELECT c.place FROM unnest(open_names, open_rooms) AS q (name, room) CROSS JOIN LATERAL (
+            SELECT d.* FROM unnest('{0,1,2,3}'::smallint[]) AS p (priority) CROSS JOIN LATERAL (
+                SELECT j.ctid AS place, j.priority, j.run_at, j.id FROM peal.job j
+                WHERE j.state = 0 AND j.queue = q.name AND j.tenant = space
+                    AND j.priority = p.priority AND j.run_at <= instant
+                ORDER BY j.run_at, j.id LIMIT q.room FOR UPDATE SKIP LOCKED
+            ) d ORDER BY d.priority DESC, d.run_at, d.id LIMIT q.room
+        ) c ORDER BY c.priority DESC, c.run_at, c.id LIMIT most
+    ), given AS (
+        UPDATE peal.job j SET state = 1, attempt = j.attempt + 1, started_at = instant,
+            until = instant + open_spans[array_position(open_names, j.queue)], lease = as_lease,
+            worker = as_worker, percentage = 0, stage = '', message = ''
+            WHERE j.ctid = ANY (ARRAY(SELECT f.place FROM found f))
+            RETURNING j AS whole
+    )
+    SELECT instant, 0::bigint, g.whole FROM given g
+        ORDER BY (g.whole).priority DESC, (g.whole).run_at, (g.whole).id;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT instant, coalesce(min(d.run_at), 0), NULL::peal.job
+            FROM unnest(names) AS q (name) CROSS JOIN unnest('{0,1,2,3}'::smallint[]) AS p (priority)
+            CROSS JOIN LATERAL (
+                SELECT j.run_at FROM peal.job j WHERE j.state = 0 AND j.queue = q.name
+                    AND j.tenant = space AND j.priority = p.priority AND j.run_at > instant
+                ORDER BY j.run_at LIMIT 1
+            ) d;
+    END IF;
+END
+$$;
+
+-- What becomes of one job; the verbs and outcomes are those of sql/store_job.h. Locks it, and nothing else.
+CREATE FUNCTION peal.job_step(
+    which smallint, with_id uuid, space text, verb integer, with_lease uuid, percent integer,
+    as_stage text, as_message text, as_result bytea, as_error text, final integer, jitter integer
+) RETURNS TABLE (ret_outcome integer, ret_now bigint, ret_job peal.job)
+LANGUAGE plpgsql AS $$
+DECLARE
+    one record;
+    job peal.job;
+    rule peal.job_queue;
+    instant bigint;
+    pause bigint;
+BEGIN
+    SELECT f.ctid AS place, f AS whole INTO one FROM peal.job f
+        WHERE f.slot = which AND f.id >= with_id AND f.id <= with_id ORDER BY f.id LIMIT 1
+        FOR UPDATE;
+    IF NOT FOUND OR (one.whole).tenant <> space THEN
+        RETURN QUERY SELECT 1, 0::bigint, NULL::peal.job;
+        RETURN;
+    END IF;
+    job := one.whole;
+    instant := peal.instant();
+    IF verb < 4 AND (job.state <> 1 OR job.lease <> with_lease) THEN
+        RETURN QUERY SELECT 2, instant, job;
+        RETURN;
+    END IF;
+    IF verb = 5 THEN
+        DELETE FROM peal.job j WHERE j.ctid = one.place;
+        RETURN QUERY SELECT 0, instant, job;
+        RETURN;
+    END IF;
+    SELECT q.* INTO rule FROM peal.job_queue q WHERE q.queue = job.queue AND q.tenant = space;
+    IF verb = 0 THEN
+        job.percentage := percent;
+        job.stage := as_stage;
+        job.message := as_message;
+        job.until := instant + rule.timeout_ms;
+    ELSIF verb = 1 THEN
+        job.state := 2;
+        job.result := as_result;
+        job.error := '';
+        job.percentage := 100;
+        job.stage := 'completed';
+        job.ended_at := instant;
+    ELSIF verb = 2 THEN
+        job.error := as_error;
+        IF final = 0 AND job.attempt < rule.attempts THEN
+            pause := least((rule.backoff_ms * power(2, job.attempt - 1))::numeric, 43200000)::bigint;
+            job.state := 0;
+            job.run_at := instant + pause + pause * jitter / 1000;
+        ELSE
+            job.state := CASE WHEN final > 0 THEN 3 ELSE 4 END;
+            job.ended_at := instant;
+        END IF;
+    ELSIF verb = 3 THEN
+        job.state := 0;
+        job.attempt := job.attempt - 1;
+    ELSIF job.state > 2 OR (job.state = 0 AND job.run_at > instant) THEN
+        job.state := 0;
+        job.attempt := 0;
+        job.stalls := 0;
+        job.percentage := 0;
+        job.run_at := instant;
+        job.ended_at := 0;
+        job.stage := '';
+        job.message := '';
+    ELSE
+        RETURN QUERY SELECT 3, instant, job;
+        RETURN;
+    END IF;
+    IF verb > 0 THEN
+        job.lease := NULL;
+        job.until := 0;
+    END IF;
+    UPDATE peal.job j SET state = job.state, attempt = job.attempt, stalls = job.stalls,
+        percentage = job.percentage, run_at = job.run_at, until = job.until,
+        ended_at = job.ended_at, lease = job.lease, stage = job.stage, message = job.message,
+        error = job.error, result = job.result
+        WHERE j.ctid = one.place;
+    RETURN QUERY SELECT 0, instant, job;
+END
+$$;
+
+-- Gives back jobs whose lease is over, or ends them; those that somebody has locked are left for the next time.
+CREATE FUNCTION peal.job_expire(most integer) RETURNS SETOF peal.job
+LANGUAGE plpgsql AS $$
+DECLARE
+    instant bigint := peal.instant();
+BEGIN
+    RETURN QUERY WITH over AS MATERIALIZED (
+        SELECT l.place, coalesce(q.attempts, 1) AS attempts FROM (
+            SELECT j.ctid AS place, j.queue, j.tenant FROM peal.job j
+            WHERE j.state = 1 AND j.until <= instant
+            ORDER BY j.until LIMIT most FOR UPDATE SKIP LOCKED
+        ) l LEFT JOIN LATERAL (
+            SELECT r.attempts FROM peal.job_queue r
+            WHERE r.queue = l.queue AND r.tenant = l.tenant LIMIT 1
+        ) q ON true
+    ), tries AS MATERIALIZED (
+        SELECT array_agg(o.place) AS places, array_agg(o.attempts) AS attempts FROM over o
+    )
+    UPDATE peal.job j SET stalls = j.stalls + 1, error = 'stalled', lease = NULL, until = 0,
+        state = CASE WHEN j.attempt < t.attempts[array_position(t.places, j.ctid)]
+            THEN 0 ELSE 4 END,
+        ended_at = CASE WHEN j.attempt < t.attempts[array_position(t.places, j.ctid)]
+            THEN 0 ELSE instant END
+        FROM tries t WHERE j.ctid = ANY (ARRAY(SELECT o.place FROM over o))
+        RETURNING j.*;
+END
+$$;
+
+-- Drops what is behind the newest `keep` in a state; how many.
+CREATE FUNCTION peal.job_drop_ended(name text, space text, which smallint, keep integer, most integer)
+RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    edge_at bigint;
+    edge_id uuid;
+    gone bigint;
+BEGIN
+    SELECT j.ended_at, j.id INTO edge_at, edge_id FROM peal.job j
+        WHERE j.state > 1 AND j.queue = name AND j.tenant = space AND j.state = which
+        ORDER BY j.ended_at DESC, j.id DESC OFFSET keep LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    DELETE FROM peal.job d WHERE d.ctid = ANY (ARRAY(
+        SELECT j.ctid FROM peal.job j
+        WHERE j.state > 1 AND j.queue = name AND j.tenant = space AND j.state = which
+            AND (j.ended_at, j.id) <= (edge_at, edge_id)
+        ORDER BY j.ended_at, j.id LIMIT most FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone;
+END
+$$;
+
+-- A step of what goes: ended jobs of the queue that is due first and that nobody has locked, then keys. A queue
+-- is looked at again while jobs of it are active; no other can become so meanwhile, because its row is locked.
+CREATE FUNCTION peal.job_sweep(most integer) RETURNS TABLE (ret_dropped bigint, ret_more boolean)
+LANGUAGE plpgsql AS $$
+DECLARE
+    instant bigint := peal.instant();
+    held peal.job_queue;
+    gone bigint;
+    dropped bigint := 0;
+    fully boolean := true;
+    busy boolean;
+    looked bigint;
+BEGIN
+    SELECT q.* INTO held FROM peal.job_queue q WHERE q.sweep_at > 0 AND q.sweep_at <= instant
+        ORDER BY q.sweep_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+    ret_more := FOUND;
+    IF FOUND THEN
+        FOR which IN 2 .. 4 LOOP
+            gone := peal.job_drop_ended(held.queue, held.tenant, which::smallint,
+                CASE WHEN which = 2 THEN held.keep_completed ELSE held.keep_failed END, most);
+            dropped := dropped + gone;
+            fully := fully AND gone < most;
+        END LOOP;
+        IF fully THEN
+            SELECT EXISTS (SELECT FROM peal.job j WHERE j.state = 1 AND j.queue = held.queue
+                AND j.tenant = held.tenant LIMIT 1) INTO busy;
+            UPDATE peal.job_queue q SET sweep_at = CASE WHEN busy THEN instant + 10000 ELSE 0 END
+                WHERE q.queue = held.queue AND q.tenant = held.tenant;
+        END IF;
+    END IF;
+    WITH old AS MATERIALIZED (
+        SELECT k.ctid AS place, k.id FROM peal.job_key k WHERE k.at <= instant - 604800000
+        ORDER BY k.at LIMIT most FOR UPDATE SKIP LOCKED
+    ), stays AS MATERIALIZED (
+        SELECT o.place FROM old o CROSS JOIN LATERAL (
+            SELECT FROM peal.job j WHERE j.slot = ('x' || substr(o.id::text, 16, 3))::bit(12)::integer::smallint
+                AND j.id >= o.id AND j.id <= o.id ORDER BY j.id LIMIT 1
+        ) f
+    ), kept AS (
+        UPDATE peal.job_key k SET at = instant
+            WHERE k.ctid = ANY (ARRAY(SELECT s.place FROM stays s))
+    ), freed AS (
+        DELETE FROM peal.job_key k WHERE k.ctid = ANY (ARRAY(
+            SELECT o.place FROM old o WHERE NOT o.place = ANY (ARRAY(SELECT s.place FROM stays s))))
+    )
+    SELECT count(*) FROM old INTO looked;
+    ret_dropped := dropped;
+    ret_more := ret_more OR looked >= most;
+    RETURN NEXT;
+END
+$$;

@@ -294,3 +294,65 @@ CREATE TABLE retention (
 CREATE INDEX retention_ended ON retention (ended_at);
 INSERT INTO retention (part, ended_at)
     SELECT value, unixepoch() * 1000 + value FROM json_each('[0, 1, 2, 3, 4, 5, 6, 7, 8]');
+
+-- What workers do. state: 0 waiting (delayed before run_at), 1 active, 2 completed, 3 failed, 4 dead. slot: of
+-- user_id where there is one, else 0; what is found by its queue needs none. lease: the right to end it, while
+-- it is active, until `until`. The rest: sql/store_job.h.
+CREATE TABLE job (
+    slot INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    id BLOB NOT NULL CHECK (length(id) = 16),
+    queue TEXT NOT NULL,
+    type TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    priority INTEGER NOT NULL,
+    state INTEGER NOT NULL DEFAULT 0,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    stalls INTEGER NOT NULL DEFAULT 0,
+    percentage INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL,
+    run_at INTEGER NOT NULL,
+    started_at INTEGER NOT NULL DEFAULT 0,
+    until INTEGER NOT NULL DEFAULT 0,
+    ended_at INTEGER NOT NULL DEFAULT 0,
+    lease BLOB NOT NULL DEFAULT x'',
+    worker TEXT NOT NULL DEFAULT '',
+    stage TEXT NOT NULL DEFAULT '',
+    message TEXT NOT NULL DEFAULT '',
+    error TEXT NOT NULL DEFAULT '',
+    result BLOB NOT NULL DEFAULT x''
+);
+CREATE UNIQUE INDEX job_id ON job (slot, id);
+CREATE INDEX job_user ON job (slot, tenant, user_id, id);
+CREATE INDEX job_ready ON job (queue, tenant, priority, run_at, id) WHERE state = 0;
+CREATE INDEX job_active ON job (queue, tenant, until, id) WHERE state = 1;
+CREATE INDEX job_until ON job (until) WHERE state = 1;
+CREATE INDEX job_ended ON job (queue, tenant, state, ended_at, id) WHERE state > 1;
+
+-- Keys of jobs, kept for a while beyond the job: a repeat gets the first one's id.
+CREATE TABLE job_key (
+    queue TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    key_hash BLOB NOT NULL,
+    id BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (queue, tenant, key_hash)
+) WITHOUT ROWID;
+CREATE INDEX job_key_at ON job_key (at);
+
+-- A queue of a tenant, from its first lease or pause on, with what its last lease came with. sweep_at: when it
+-- is looked at for ended jobs beyond what is kept; 0: there are none to come.
+CREATE TABLE job_queue (
+    queue TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    paused INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 3,
+    backoff_ms INTEGER NOT NULL DEFAULT 2000,
+    timeout_ms INTEGER NOT NULL DEFAULT 60000,
+    keep_completed INTEGER NOT NULL DEFAULT 100,
+    keep_failed INTEGER NOT NULL DEFAULT 50,
+    sweep_at INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (queue, tenant)
+) WITHOUT ROWID;
+CREATE INDEX job_queue_sweep ON job_queue (sweep_at) WHERE sweep_at > 0;

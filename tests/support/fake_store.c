@@ -50,6 +50,7 @@ struct fake_store {
     int (*posted)(struct store_posted *request);
     int (*due)(struct store_due *request);
     int (*topics)(struct store_topics *request);
+    int (*jobs)(struct store_request *request);
 };
 
 /* Inboxes. */
@@ -312,6 +313,11 @@ void fake_store_set_topics(struct fake_store *store, int (*answer)(struct store_
     store->topics = answer;
 }
 
+void fake_store_set_jobs(struct fake_store *store, int (*answer)(struct store_request *request))
+{
+    store->jobs = answer;
+}
+
 void fake_store_flood(struct fake_store *store)
 {
     store->flood = true;
@@ -368,6 +374,16 @@ static int carry_out(struct fake_store *store, struct store_request *request)
         return store->topics == NULL
                    ? 0
                    : store->topics(container_of(request, struct store_topics, base));
+    case STORE_JOB_ADD:
+    case STORE_JOB_LEASE:
+    case STORE_JOB_STEP:
+    case STORE_JOB_PAUSE:
+    case STORE_JOB_SWEEP:
+    case STORE_JOB_GET:
+    case STORE_JOB_LIST:
+    case STORE_QUEUES:
+        CHECK(store->jobs != NULL);
+        return store->jobs(request);
     case STORE_GET:
     case STORE_PAGE:
     case STORE_TEXTS:

@@ -79,6 +79,9 @@ void fake_store_set_due(struct fake_store *store, int (*answer)(struct store_due
 /* The same for STORE_TOPICS, which is answered with none before that. */
 void fake_store_set_topics(struct fake_store *store, int (*answer)(struct store_topics *request));
 
+/* The same for requests about jobs. */
+void fake_store_set_jobs(struct fake_store *store, int (*answer)(struct store_request *request));
+
 /* Requests of `port` are neither carried out nor answered until told otherwise. */
 void fake_store_hold(struct store_port *port, bool hold);
 

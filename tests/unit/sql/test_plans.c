@@ -17,7 +17,7 @@
 #include "sql/store_preference.h"
 #include "tests/support/postgres.h"
 #include "tests/unit/sql/audience.h"
-#include "tests/unit/sql/harness.h"
+#include "tests/unit/sql/jobs.h"
 
 TestSuite(plans, .timeout = 600);
 
@@ -62,6 +62,7 @@ static const struct {
     {"follow", {{0}}},
     {"forget.digests", {{"digest_post_pkey", "user_id"}}},
     {"forget.inbox", {{"inbox_pkey", "user_id"}}},
+    {"forget.jobs", {{"job_pkey", "user_id"}}},
     {"forget.keys", {{"dedup_pkey", "user_id"}}},
     {"forget.lock", {{"inbox_pkey", "user_id"}}},
     {"forget.notifications", {{"notification_pkey", "user_id"}, {"inbox_pkey", "user_id"},
@@ -128,6 +129,7 @@ static const struct {
     {"schedule.list", {{"audience_post_id", "(id"}, {"member_list", "user_id >"}}},
     {"schedule.many", {{0}}},
     {"schedule.take", {{0}}},
+#include "tests/unit/sql/plans_jobs.def"
 };
 
 /* What a session of the engine is like (pg_conn.c). */
@@ -499,6 +501,7 @@ static void use_everything(const char *url, struct upkeep upkeep)
         use_audiences(&harness, name, round);
         use_inbox(&harness, name, round);
         use_schedule(&harness, name, round);
+        use_jobs(&harness, round, 20);
         sweep_some(&harness);
     }
     use_the_rest(&harness);
