@@ -132,8 +132,8 @@ struct actor_config {
     /* Whether `who` may read the value of `key` in its own tenant: 0 or STATUS_DENIED,
      * STATUS_INVALID where it can be no key. NULL: nobody may. Pure. */
     int (*value_access)(void *context, const struct identity *who, struct bytes key);
-    /* Collision-resistant 128-bit hash. */
-    void (*hash128)(struct bytes content, uint8_t ret_hash[16]);
+    bool (*is_queue)(void *context, struct bytes name); /* of jobs; NULL: each one is. Pure. */
+    void (*hash128)(struct bytes content, uint8_t ret_hash[16]); /* collision-resistant */
 };
 
 /* Counters of a shard: its thread only; others read what the hub publishes of them. */
@@ -156,8 +156,7 @@ struct shard_stats {
     uint64_t windowed; /* flushes that waited for the tick */
     uint64_t refused; /* appends refused at an outbox's maximum */
     uint64_t unjoined_dropped; /* polling sessions, at the bound of those that join nothing */
-    uint64_t lags; /* sockets whose inbox began to be read for them alone: no room in the outbox, or
-                      a stream that came back */
+    uint64_t lags; /* sockets whose inbox is read for them alone: no room, or back */
     uint64_t bus_refused; /* broadcasts of other nodes and emitters that cannot be taken */
     uint64_t unencoded; /* events and answers that a format could not carry, or without memory */
     uint64_t volatile_dropped;
@@ -251,6 +250,7 @@ struct shard {
     struct hooks *hooks; /* of hub/hooks; NULL: there are none yet, or no more */
     hook_ask_fn hook_ask; /* asks them; NULL: nobody can be asked */
     struct presence *presence; /* who is online; NULL: it is not started, or has ended */
+    struct jobs *jobs; /* workers that wait for some; NULL: not started, or ended */
     struct gathers *gathers; /* NULL: nobody has asked who is in a room (rooms/gather.c) */
     bool gathers_over; /* nobody is asked any more */
     const struct owner_ops *owners; /* what is done for the owners of sockets (deliver/owner.h) */

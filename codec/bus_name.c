@@ -89,6 +89,11 @@ void bus_name_audience(const struct bus_names *names, char ret_name[BUS_NAME_MAX
     snprintf(ret_name, BUS_NAME_MAX, "%s:%u:audience:{0}", names->prefix, (unsigned)names->db);
 }
 
+void bus_name_jobs(const struct bus_names *names, char ret_name[BUS_NAME_MAX])
+{
+    snprintf(ret_name, BUS_NAME_MAX, "%s:%u:jobs:{0}", names->prefix, (unsigned)names->db);
+}
+
 /* Names of what somebody chose. */
 
 /* `<prefix>:<kind>:{<slot>}:` */

@@ -63,6 +63,9 @@ void bus_name_all(const struct bus_names *names, char ret_name[BUS_NAME_MAX]);
 /* The channel on which nodes hear of posts to many. */
 void bus_name_audience(const struct bus_names *names, char ret_name[BUS_NAME_MAX]);
 
+/* The channel on which nodes hear that a queue may have jobs. */
+void bus_name_jobs(const struct bus_names *names, char ret_name[BUS_NAME_MAX]);
+
 /* Append the channel of a shard of a node (`home`) for recovered sockets. */
 void bus_name_recovery(const struct bus_names *names, struct bytes home, struct builder *out);
 

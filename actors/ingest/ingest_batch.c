@@ -6,6 +6,7 @@
 #include "actors/ingest/ingest_batch.h"
 
 #include "actors/inbox/post.h"
+#include "actors/ingest/ingest_job.h"
 #include "actors/shard.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
@@ -70,6 +71,22 @@ bool ingest_may_answer(const struct shard *shard, struct bytes stream)
            !bytes_starts(bytes_skip(stream, prefix.len), BYTES(":"));
 }
 
+static int decode_job(const struct shard *shard, struct ingest_entry *entry)
+{
+    int status =
+        ingest_job_parse(shard, entry->fields, entry->field_count, &entry->job, &entry->named);
+    if (status == STATUS_NOMEM) {
+        return status;
+    }
+    if (status != 0) {
+        const char *field = entry->named.field[0] != '\0' ? entry->named.field : NULL;
+        entry->fault = (struct ingest_fault){.reason = reason_of(status), .field = field};
+    }
+    entry->is_job = true;
+    entry->parsed = status == 0;
+    return 0;
+}
+
 /* Of more users than fit into one batch as rows it is an audience. */
 static int decode(
     struct shard *shard, const struct ingest_source *source, struct ingest_entry *entry)
@@ -80,6 +97,9 @@ static int decode(
     limits.now_ms = sched_wall(shard->sched);
     limits.posted_ms = posted_ms(entry, limits.now_ms);
     limits.deliver_after_ms = source->routed ? 0 : limits.posted_ms;
+    if (ingest_job_is(entry->fields, entry->field_count)) {
+        return decode_job(shard, entry);
+    }
     int status = notification_from_fields(
         entry->fields, entry->field_count, &limits, &entry->post, &entry->named);
     if (status == STATUS_NOMEM) {
@@ -126,15 +146,33 @@ static int fill_audience(struct ingest_batch *batch, struct ingest_entry *entry,
     return status;
 }
 
+static int fill_job(struct ingest_batch *batch, struct ingest_entry *entry, struct bytes key)
+{
+    if (batch->jobs_of == NULL) {
+        batch->jobs_of = mem_try_calloc(INGEST_ENTRIES_MAX, sizeof(*batch->jobs_of));
+        if (batch->jobs_of == NULL) {
+            return STATUS_NOMEM;
+        }
+    }
+    int status = ingest_job_fill(batch->shard, &entry->job, key, &batch->jobs_of[batch->job_count]);
+    if (status == 0) {
+        entry->first_row = batch->job_count++;
+        entry->row_count = 1;
+    }
+    return status;
+}
+
 /* The default key: stream name, '@', entry id. A routed entry has this key in a field. */
 static int fill(struct ingest_batch *batch, struct ingest_entry *entry, struct bytes stream)
 {
-    bool rows = notification_audience_of(&entry->post) == AUDIENCE_NONE;
+    bool rows = entry->is_job || notification_audience_of(&entry->post) == AUDIENCE_NONE;
     struct builder key = {0};
     builder_add(&key, stream);
     builder_byte(&key, '@');
     builder_str(&key, entry->id);
-    int status = (rows ? fill_rows : fill_audience)(batch, entry, builder_bytes(&key));
+    int status = entry->is_job
+                     ? fill_job(batch, entry, builder_bytes(&key))
+                     : (rows ? fill_rows : fill_audience)(batch, entry, builder_bytes(&key));
     builder_reset(&key);
     return status;
 }
@@ -185,16 +223,16 @@ static bool add_entry(
     return true;
 }
 
-/* Whether two entries may be in one run: neither is for an audience, and both are for now or later.
- */
+/* Whether two entries may be in one run: neither is for an audience, and both are jobs, or for now,
+ * or for later. */
 static bool go_together(const struct ingest_entry *a, const struct ingest_entry *b)
 {
-    return a->audience == NULL && b->audience == NULL &&
+    return a->audience == NULL && b->audience == NULL && a->is_job == b->is_job &&
            (a->post.deliver_at > 0) == (b->post.deliver_at > 0);
 }
 
 /* The run begins at `from`: it ends before, or behind, a post to an audience, and before one that
- * is for another time. */
+ * is for another time, or of another kind. */
 static void set_run(struct ingest_batch *batch)
 {
     batch->to = batch->from + 1;
@@ -246,6 +284,7 @@ void ingest_batch_destroy(struct ingest_batch *batch)
     }
     mem_free(batch->entries);
     mem_free(batch->rows);
+    mem_free(batch->jobs_of);
     mem_free(batch);
 }
 
@@ -271,6 +310,30 @@ static void submit_audience(struct ingest_batch *batch, uint32_t partition, uint
     store_submit(batch->shard->store, &batch->audience.base);
 }
 
+static void submit_jobs(struct ingest_batch *batch, uint32_t partition, uint64_t token,
+    struct bytes kept, store_done_fn done)
+{
+    uint32_t first = 0;
+    uint32_t count = 0;
+    for (uint32_t i = batch->from; i < batch->to; i++) {
+        const struct ingest_entry *entry = &batch->entries[i];
+        if (entry->row_count > 0) {
+            first = count == 0 ? entry->first_row : first;
+            count = entry->first_row + 1 - first;
+        }
+    }
+    batch->adding = (struct store_job_add){
+        .base = {.op = STORE_JOB_ADD, .done = done},
+        .jobs = count > 0 ? batch->jobs_of + first : NULL,
+        .count = count,
+        .fenced = true,
+        .partition = partition,
+        .token = token,
+        .last_id = kept,
+    };
+    store_submit(batch->shard->store, &batch->adding.base);
+}
+
 void ingest_batch_submit(struct ingest_batch *batch, uint32_t partition, uint64_t token,
     struct bytes kept, store_done_fn done)
 {
@@ -279,6 +342,10 @@ void ingest_batch_submit(struct ingest_batch *batch, uint32_t partition, uint64_
     store_request_finish(&batch->put.base);
     if (batch->entries[batch->from].audience != NULL) {
         submit_audience(batch, partition, token, kept, done);
+        return;
+    }
+    if (batch->entries[batch->from].is_job) {
+        submit_jobs(batch, partition, token, kept, done);
         return;
     }
     for (uint32_t i = batch->from; i < batch->to; i++) {
@@ -305,6 +372,11 @@ static bool is_audience(const struct ingest_batch *batch)
     return batch->put.base.op == STORE_AUDIENCE_POST;
 }
 
+static bool is_jobs(const struct ingest_batch *batch)
+{
+    return batch->put.base.op == STORE_JOB_ADD;
+}
+
 void ingest_batch_take_in(struct ingest_batch *batch)
 {
     if (is_audience(batch)) {
@@ -314,7 +386,9 @@ void ingest_batch_take_in(struct ingest_batch *batch)
 
 void ingest_batch_announce(struct ingest_batch *batch)
 {
-    if (is_audience(batch)) {
+    if (is_jobs(batch)) {
+        ingest_job_announce(batch->shard, &batch->adding);
+    } else if (is_audience(batch)) {
         post_audience_announce(batch->shard, batch->entries[batch->from].audience);
     } else if (batch->again) {
         post_announce_new(batch->shard, batch->put.rows, batch->put.count);
@@ -325,13 +399,16 @@ void ingest_batch_announce(struct ingest_batch *batch)
 
 struct bytes ingest_batch_whom(const struct ingest_batch *batch)
 {
+    if (is_jobs(batch)) {
+        return batch->adding.count > 0 ? batch->adding.jobs[0].queue : bytes_of(NULL, 0);
+    }
     return is_audience(batch) ? notification_audience_name(batch->audience.kind)
                               : batch->put.rows[0].who.user;
 }
 
 uint64_t ingest_batch_pause(const struct ingest_batch *batch, uint64_t took_ms)
 {
-    if (is_audience(batch)) {
+    if (is_audience(batch) || is_jobs(batch)) {
         return 0;
     }
     for (size_t i = 0; i < batch->put.count; i++) {

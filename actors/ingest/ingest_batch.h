@@ -3,8 +3,8 @@
  * ingest_batch - stream entries on their way into the store: decoded, checked, numbered rows.
  *
  * Private to the ingest actor. Entries are committed in runs: normally all at once, but for posts
- * to an audience, each of which is a run of its own, and those for later, which are kept; when the
- * database refuses a value, halves, down to the one entry at fault.
+ * to an audience, each of which is a run of its own, those for later, which are kept, and jobs;
+ * when the database refuses a value, halves, down to the one entry at fault.
  */
 #ifndef ACTORS_INGEST_INGEST_BATCH_H
 #define ACTORS_INGEST_INGEST_BATCH_H
@@ -17,6 +17,7 @@
 #include "actors/core/ref.h"
 #include "actors/ingest/ingest_history.h"
 #include "codec/errors.h"
+#include "codec/job_post.h"
 #include "codec/notification.h"
 #include "sql/store.h"
 
@@ -42,14 +43,17 @@ struct ingest_entry {
     bool routed; /* it is in the streams of its partitions, or on its way there */
     bool again; /* it was dealt with before (ingest_history.h) */
     uint32_t first_row;
-    uint32_t row_count; /* 0: an event, for an audience, or at fault */
+    uint32_t row_count; /* 0: an event, for an audience, or at fault; 1: a job, in jobs_of */
+    bool is_job;
+    struct job_post job;
     struct store_audience_post *audience; /* of a post that is for one; else NULL */
 };
 
 struct ingest_batch {
-    union { /* of the run under way; both begin with the request */
+    union { /* of the run under way; all begin with the request */
         struct store_put put;
         struct store_audience_post audience; /* the run is one entry that is for an audience */
+        struct store_job_add adding; /* the run is of jobs */
     };
     struct shard *shard;
     struct actor_ref owner;
@@ -59,6 +63,8 @@ struct ingest_batch {
     uint32_t to;
     struct store_row *rows;
     uint32_t row_count;
+    struct store_job_new *jobs_of; /* NULL: no entry is a job */
+    uint32_t job_count;
     bool again; /* the first entry was dealt with before */
     char kept[INGEST_POSITION_MAX]; /* what the store is to keep, while a request is under way */
 };

@@ -357,6 +357,26 @@ static void route_event(struct routing *routing, struct ingest_entry *entry)
     send(routing, entry, &routed);
 }
 
+/* A job goes to the partition of its queue as it came, with its default key kept. */
+static void route_job(struct routing *routing, struct ingest_entry *entry)
+{
+    const struct job_post *job = &entry->job;
+    char stream[BUS_NAME_MAX];
+    struct routed routed;
+    struct builder key = {0};
+    begin(&routed, routing, partition_of(routing, job->tenant, job->queue), stream);
+    for (uint32_t i = 0; i < entry->field_count; i++) {
+        routed.argv[routed.count++] = entry->fields[i].name;
+        routed.argv[routed.count++] = entry->fields[i].value;
+    }
+    if (job->key.len == 0) {
+        builder_printf(&key, "%s@%s", routing->writing.stream, entry->id);
+        add_field(&routed, BYTES("key"), builder_bytes(&key));
+    }
+    send(routing, entry, &routed);
+    builder_reset(&key);
+}
+
 /* What is stored once goes to the first partition: posts to one audience stay in one order. */
 static void route_audience(struct routing *routing, struct ingest_entry *entry)
 {
@@ -382,6 +402,10 @@ static void route_entry(struct routing *routing, struct ingest_entry *entry)
 {
     uint32_t partitions = routing->writing.batch->shard->config->partitions;
     entry->routed = true;
+    if (entry->is_job) {
+        route_job(routing, entry);
+        return;
+    }
     if (entry->post.is_event) {
         if (!entry->again) {
             route_event(routing, entry);

@@ -18,6 +18,9 @@ enum { DROP_BODY_MAX = 32 * 1024 };
 /* Up to 1,000 users. */
 enum { QUERY_BODY_MAX = 256 * 1024 };
 
+/* Up to 64 queues. */
+enum { LEASE_BODY_MAX = 8 * 1024 };
+
 /* Up to 10,000 users of a topic. */
 enum { USERS_BODY_MAX = 2 << 20 };
 
@@ -33,6 +36,11 @@ const struct http_route api_routes[] = {
         "tenant"},
     {"DELETE", "/api/v1/topics/{}/subscribers", api_topics_unsubscribe, api_topics_head,
         USERS_BODY_MAX, NULL, NULL, false, "tenant"},
+    {"DELETE", "/api/v1/jobs/{}", api_job_drop, NULL, 0, NULL, NULL, false, "tenant"},
+    {"GET", "/api/v1/jobs/{}", api_job_get, NULL, 0, NULL, NULL, false, "tenant"},
+    {"GET", "/api/v1/queues", api_queues_list, NULL, 0, NULL, NULL, false, "tenant"},
+    {"GET", "/api/v1/queues/{}/jobs", api_queues_jobs, NULL, 0, NULL, NULL, false,
+        "after, limit, state, tenant"},
     {"GET", "/api/v1/notifications/{}", api_inbox_get, NULL, 0, NULL, NULL, true,
         "fields, nulls, tenant"},
     {"GET", "/api/v1/rooms/{}/members", api_members_list, NULL, 0, NULL, NULL, false,
@@ -64,6 +72,19 @@ const struct http_route api_routes[] = {
         "tenant"},
     {"POST", "/api/v1/events", api_post_events, api_post_head, API_BODY_CONFIGURED, NULL, NULL,
         false, ""},
+    {"POST", "/api/v1/jobs", api_jobs_add, api_jobs_head, API_BODY_CONFIGURED, NULL, NULL, false,
+        "tenant"},
+    {"POST", "/api/v1/jobs/lease", api_jobs_lease, NULL, LEASE_BODY_MAX, NULL, NULL, false,
+        "tenant"},
+    {"POST", "/api/v1/jobs/{}/complete", api_job_complete, api_jobs_head, API_BODY_CONFIGURED, NULL,
+        NULL, false, "tenant"},
+    {"POST", "/api/v1/jobs/{}/fail", api_job_fail, api_jobs_head, API_BODY_CONFIGURED, NULL, NULL,
+        false, "tenant"},
+    {"POST", "/api/v1/jobs/{}/progress", api_job_progress, api_jobs_head, API_BODY_CONFIGURED, NULL,
+        NULL, false, "tenant"},
+    {"POST", "/api/v1/jobs/{}/retry", api_job_retry, NULL, 256, NULL, NULL, false, "tenant"},
+    {"POST", "/api/v1/queues/{}/pause", api_queues_pause, NULL, 256, NULL, NULL, false, "tenant"},
+    {"POST", "/api/v1/queues/{}/resume", api_queues_resume, NULL, 256, NULL, NULL, false, "tenant"},
     {"POST", "/api/v1/notifications", api_post_notifications, api_post_head, API_BODY_CONFIGURED,
         NULL, NULL, false, ""},
     {"POST", "/api/v1/presence/query", api_presence_query, NULL, QUERY_BODY_MAX, NULL, NULL, true,

@@ -37,6 +37,27 @@ void api_inbox_unread(struct http_request *request, void *context);
 /* api_room.c */
 void api_room_position(struct http_request *request, void *context);
 
+/* api_jobs.c; the first refuses by the head, before a body is read */
+bool api_jobs_head(struct http_request *request, void *context);
+void api_jobs_add(struct http_request *request, void *context);
+
+/* api_jobs_lease.c */
+void api_jobs_lease(struct http_request *request, void *context);
+
+/* api_job.c */
+void api_job_complete(struct http_request *request, void *context);
+void api_job_drop(struct http_request *request, void *context);
+void api_job_fail(struct http_request *request, void *context);
+void api_job_get(struct http_request *request, void *context);
+void api_job_progress(struct http_request *request, void *context);
+void api_job_retry(struct http_request *request, void *context);
+
+/* api_queues.c */
+void api_queues_jobs(struct http_request *request, void *context);
+void api_queues_list(struct http_request *request, void *context);
+void api_queues_pause(struct http_request *request, void *context);
+void api_queues_resume(struct http_request *request, void *context);
+
 /* api_members.c */
 void api_members_list(struct http_request *request, void *context);
 

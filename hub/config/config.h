@@ -131,6 +131,14 @@ struct config_notification_type {
 #include "hub/config/config_blocks.def"
 };
 
+/* What holds for the jobs of a queue. */
+struct config_queue {
+    const char *name;
+    const char *where; /* "peal.conf:12", or "default" */
+#define QUEUE(type, option, member, ...) CONFIG_C_##type member;
+#include "hub/config/config_blocks.def"
+};
+
 /* A setting's place in the table: CONFIG_AT_listen_port. */
 enum config_place {
 #define X(type, member, ...) CONFIG_AT_##member,
@@ -168,6 +176,8 @@ struct config {
     size_t tenant_count;
     struct config_notification_type *notification_types;
     size_t notification_type_count;
+    struct config_queue *queues; /* the built-in ones where the file has none */
+    size_t queue_count;
     struct config_list warnings; /* sentences to log once at start */
     /* private */
     const char *came_from[CONFIG_COUNT];

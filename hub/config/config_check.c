@@ -20,6 +20,7 @@
 enum { TENANT_MAX = 128 }; /* bytes, as an API key may name */
 enum { SECRET_LEAST = 32 }; /* bytes of an HS256 secret: RFC 7518 section 3.2 */
 enum { HOOKS_MOST = 16, HOOK_NAME_MAX = 64 };
+enum { QUEUE_NAME_MAX = 64, QUEUES_MAX = 64 }; /* as a lease may name: sql/store_job.h */
 
 static bool is_default(const struct config *config, enum config_place place)
 {
@@ -403,6 +404,34 @@ static int check_value_types(const struct config *config, struct config_error *e
     return 0;
 }
 
+/* Names of queues stand in paths, in messages between nodes, and in labels. */
+static bool is_queue_name(const char *name)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t len = strlen(name);
+    return len > 0 && len <= QUEUE_NAME_MAX && strspn(name, allowed) == len;
+}
+
+static int check_queues(const struct config *config, struct config_error *error)
+{
+    for (size_t i = 0; i < config->queue_count; i++) {
+        const struct config_queue *queue = &config->queues[i];
+        if (!is_queue_name(queue->name)) {
+            return config_draft_refuse(error,
+                "%s: queue \"%.64s\": a name of 1 to 64 letters, digits, dots, hyphens and "
+                "underscores is needed",
+                queue->where, queue->name);
+        }
+    }
+    if (config->queue_count > QUEUES_MAX) {
+        return config_draft_refuse(error,
+            "%s: queue: %zu queues; allowed: %d, with those that are there without a block",
+            config->queues[config->queue_count - 1].where, config->queue_count, QUEUES_MAX);
+    }
+    return 0;
+}
+
 static int check_namespaces(const struct config *config, struct config_error *error)
 {
     for (size_t i = 0; i < config->namespace_count; i++) {
@@ -579,6 +608,7 @@ static int check_types(struct config *config, struct config_error *error)
     status = status < 0 ? status : check_topic_types(config, error);
     status = status < 0 ? status : check_value_types(config, error);
     status = status < 0 ? status : check_hooks(config, error);
+    status = status < 0 ? status : check_queues(config, error);
     return status < 0 ? status : check_retention(config, error);
 }
 

@@ -26,6 +26,17 @@ static const struct {
     {"tenant", "tenant", ""},
 };
 
+/* Queues that are there without a block; a block of the name replaces one. */
+static const struct {
+    const char *name;
+    const char *concurrency;
+} builtin_queues[] = {
+    {"default", "5"},
+    {"email", "10"},
+    {"ai-processing", "2"},
+    {"file-processing", "3"},
+};
+
 /* Defaults stand in our own tables: one that does not parse is a programming error. */
 static void set_default(struct config *config, void *owner, const struct config_setting *row)
 {
@@ -61,6 +72,17 @@ static void add_builtin_room_types(struct config *config)
     }
 }
 
+static void add_builtin_queues(struct config *config)
+{
+    const struct config_setting *concurrency = find_option(CONFIG_QUEUE, "concurrency");
+    for (size_t i = 0; i < ARRAY_LEN(builtin_queues); i++) {
+        struct config_error why;
+        void *block = config_draft_block(config, CONFIG_QUEUE, builtin_queues[i].name, "default");
+        CHECK(config_value_parse(
+                  concurrency, builtin_queues[i].concurrency, config->arena, block, &why) == 0);
+    }
+}
+
 struct config *config_draft_create(void)
 {
     struct config *config = mem_alloc(sizeof(*config));
@@ -70,6 +92,7 @@ struct config *config_draft_create(void)
         config->came_from[i] = "default";
     }
     add_builtin_room_types(config);
+    add_builtin_queues(config);
     return config;
 }
 

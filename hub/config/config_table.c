@@ -80,6 +80,13 @@ static const struct config_setting notification_type_rows[] = {
 #include "hub/config/config_blocks.def"
 };
 
+static const struct config_setting queue_rows[] = {
+#define QUEUE(type, option, member, fallback, least, most, words, prose)                           \
+    {#option, CONFIG_##type, offsetof(struct config_queue, member), fallback, least, most, words,  \
+        true, prose},
+#include "hub/config/config_blocks.def"
+};
+
 #define KIND(block, type, array, count)                                                            \
     {                                                                                              \
 #block, block##_rows, ARRAY_LEN(block##_rows), sizeof(struct type),                        \
@@ -97,6 +104,7 @@ const struct config_block_kind config_block_kinds[CONFIG_BLOCK_COUNT] = {
     [CONFIG_TENANT] = KIND(tenant, config_tenant, tenants, tenant_count),
     [CONFIG_NOTIFICATION_TYPE] = KIND(
         notification_type, config_notification_type, notification_types, notification_type_count),
+    [CONFIG_QUEUE] = KIND(queue, config_queue, queues, queue_count),
 };
 
 const struct config_setting *config_table_find(const char *key)

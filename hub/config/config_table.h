@@ -45,6 +45,7 @@ enum config_block {
     CONFIG_HOOK,
     CONFIG_TENANT,
     CONFIG_NOTIFICATION_TYPE,
+    CONFIG_QUEUE,
     CONFIG_BLOCK_COUNT
 };
 

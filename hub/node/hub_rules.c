@@ -152,6 +152,18 @@ bool hub_topic_self(void *context, struct bytes topic)
     return type != NULL && type->self;
 }
 
+bool hub_is_queue(void *context, struct bytes name)
+{
+    const struct hub_settings *settings = context;
+    const struct config *config = settings->config;
+    for (size_t i = 0; i < config->queue_count; i++) {
+        if (bytes_eq_str(name, config->queues[i].name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct bytes hub_room_type(void *context, struct bytes room)
 {
     const struct hub_settings *settings = context;

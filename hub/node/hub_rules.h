@@ -50,6 +50,9 @@ int hub_event_hook(void *context, struct bytes name);
 /* See actor_config.topic_self; `context` is the struct hub_settings. Any shard's thread. */
 bool hub_topic_self(void *context, struct bytes topic);
 
+/* actor_config.is_queue. */
+bool hub_is_queue(void *context, struct bytes name);
+
 /* See actor_config.auto_join; `context` is the struct hub_settings. */
 bool hub_auto_join(
     void *context, const struct identity *who, unsigned n, char *at, struct bytes *ret_room);

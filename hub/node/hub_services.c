@@ -18,6 +18,7 @@
 #include "actors/inbox/positions.h"
 #include "actors/inbox/schedule.h"
 #include "actors/ingest/ingest_proto.h"
+#include "actors/jobs/jobs.h"
 #include "actors/presence/presence.h"
 #include "actors/recover/recovery_bus.h"
 #include "actors/rooms/gather.h"
@@ -40,6 +41,7 @@
 #include "hub/node/metrics.h"
 #include "hub/node/node.h"
 #include "hub/node/peal_app.h"
+#include "hub/node/queue_watch.h"
 #include "hub/node/services.h"
 #include "hub/node/sqlite_lease.h"
 #include "hub/node/store_watch.h"
@@ -180,6 +182,23 @@ static void close_presence(struct hub_shard *shard)
 static uint64_t count_presence(const struct hub_shard *shard)
 {
     return shard->shard.presence != NULL ? presence_open(shard->shard.presence) : 0;
+}
+
+static void open_jobs(struct hub_shard *shard)
+{
+    shard->shard.jobs = jobs_create(&shard->shard);
+}
+
+static void close_jobs(struct hub_shard *shard)
+{
+    if (shard->shard.jobs != NULL) {
+        jobs_close(shard->shard.jobs);
+    }
+}
+
+static uint64_t count_jobs(const struct hub_shard *shard)
+{
+    return shard->shard.jobs != NULL ? jobs_pending(shard->shard.jobs) : 0;
 }
 
 static void start_fanouts(struct hub_shard *shard)
@@ -561,6 +580,7 @@ static const struct service table[] = {
         .stop = close_presence,
         .open = count_presence,
         .last = true},
+    {.name = "jobs", .start = open_jobs, .stop = close_jobs, .open = count_jobs},
     {.name = "namespaces", .start = start_fanouts},
     {.name = "sequencers",
         .wanted = has_bus,
@@ -578,6 +598,11 @@ static const struct service table[] = {
         .stop = stop_schedule,
         .open = count_schedule},
     {.name = "sweeper", .wanted = is_first, .start = hub_sweeper_start, .stop = hub_sweeper_stop},
+    {.name = "queue watch",
+        .wanted = is_first,
+        .start = queue_watch_start,
+        .stop = queue_watch_stop,
+        .open = queue_watch_pending},
     {.name = "store watch",
         .wanted = is_first,
         .start = store_watch_start,

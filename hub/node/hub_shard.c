@@ -14,6 +14,7 @@
 #include "actors/inbox/audience.h"
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
+#include "actors/jobs/jobs.h"
 #include "actors/presence/presence.h"
 #include "actors/user/user.h"
 #include "actors/values/values.h"
@@ -424,6 +425,8 @@ int hub_shards_stop(struct hub *hub)
         hub->shards[i].shard.audience = NULL;
         positions_destroy(hub->shards[i].shard.positions);
         hub->shards[i].shard.positions = NULL;
+        jobs_destroy(hub->shards[i].shard.jobs);
+        hub->shards[i].shard.jobs = NULL;
         values_destroy(hub->shards[i].shard.values);
         hub->shards[i].shard.values = NULL;
         hub_hooks_finish(&hub->shards[i]);

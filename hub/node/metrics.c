@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "actors/close.h"
+#include "actors/jobs/jobs.h"
 #include "actors/presence/presence.h"
 #include "actors/values/values.h"
 #include "codec/base/clock.h"
@@ -85,6 +86,9 @@ void metrics_publish(void *shard)
     }
     if (own->shard.presence != NULL) {
         PUBLISH(own, presence, presence_get_stats(own->shard.presence));
+    }
+    if (own->shard.jobs != NULL) {
+        PUBLISH(own, jobs, jobs_get_stats(own->shard.jobs));
     }
     PUBLISH(own, tokens, jwt_counts(own->api.jwt));
     PUBLISH(own, memory, &own->memory);
@@ -313,6 +317,35 @@ static void write_streams(const struct hub *hub, struct builder *out)
     }
 }
 
+static uint64_t read_gauge(const _Atomic(uint64_t) *gauge)
+{
+    return atomic_load_explicit(gauge, memory_order_relaxed);
+}
+
+/* As the first shard counted them last. */
+static void write_queues(const struct queue_gauges *queues, struct builder *out)
+{
+    unsigned count = atomic_load_explicit(&queues->count, memory_order_acquire);
+    begin(out, "jobs", "gauge",
+        "Jobs in the store by queue and state, of all tenants, up to 10,000; counted every 15 s.");
+    for (unsigned i = 0; i < count; i++) {
+        const struct queue_gauge *gauge = &queues->of[i];
+        builder_printf(out,
+            PREFIX "jobs{queue=\"%s\",state=\"waiting\"} %llu\n" PREFIX
+                   "jobs{queue=\"%s\",state=\"active\"} %llu\n" PREFIX
+                   "jobs{queue=\"%s\",state=\"dead\"} %llu\n",
+            gauge->name, (unsigned long long)read_gauge(&gauge->waiting), gauge->name,
+            (unsigned long long)read_gauge(&gauge->active), gauge->name,
+            (unsigned long long)read_gauge(&gauge->dead));
+    }
+    begin(out, "jobs_oldest_seconds", "gauge",
+        "For how long the first job that waits could have been given, by queue.");
+    for (unsigned i = 0; i < count; i++) {
+        builder_printf(out, PREFIX "jobs_oldest_seconds{queue=\"%s\"} %.3f\n", queues->of[i].name,
+            (double)read_gauge(&queues->of[i].waiting_ms) / 1e3);
+    }
+}
+
 static void write_process(const struct hub *hub, struct builder *out)
 {
     struct rlimit files = {0};
@@ -368,6 +401,7 @@ static void metrics_write(
     begin(out, "breaker_state", "gauge",
         "Whether what is outside is asked, on the worst shard: 0 yes, 1 it is tried again, 2 no.");
     hub_hooks_write(&settings->hooks, &sums.hooks, out);
+    write_queues(&hub->queues, out);
 }
 
 void metrics_show(struct http_request *request, void *context)

@@ -20,6 +20,7 @@
 #include "hub/net/http_server.h"
 #include "hub/node/memory_guard.h"
 #include "hub/node/node_counts.h"
+#include "hub/node/queue_gauges.h"
 #include "hub/node/store_verdict.h"
 #include "hub/redis/redis_outage.h"
 
@@ -72,6 +73,8 @@ struct hub_shard {
     uint64_t next_expiry; /* wall clock ms: no token of a socket here expires before */
     struct sweeper *sweeper; /* on shard 0 */
     struct store_watch *store_watch; /* on shard 0 */
+    struct queue_watch *queue_watch; /* on shard 0 */
+    bool queues_ending; /* it was stopped while it asked */
     struct sqlite_lease *sqlite_lease; /* on shard 0, with SQLite and Redis */
     struct node_roster *roster; /* on shard 0, with Redis */
     struct cluster_server *cluster_server; /* with Redis, as the next two */
@@ -106,6 +109,7 @@ struct hub {
     struct store_verdict verdict; /* any thread */
     atomic_bool outdated; /* the store went back: the node is to start anew; relaxed */
     struct ingest_gauges streams; /* any thread */
+    struct queue_gauges queues; /* any thread */
     struct redis_outage bus_outage; /* any thread */
     struct bus_names names;
     atomic_uint peers_version; /* the lowest alive; relaxed */

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "actors/core/sched.h"
+#include "actors/jobs/jobs.h"
 #include "actors/presence/presence_stats.h"
 #include "actors/shard.h"
 #include "actors/values/values.h"
@@ -86,6 +87,7 @@ struct metrics_sums {
     struct hook_stats hooks;
     struct outgoing_stats outgoing;
     struct presence_stats presence;
+    struct jobs_stats jobs;
     struct jwt_stats tokens;
     struct memory_use memory;
     struct forward_counts forwards;

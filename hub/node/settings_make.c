@@ -252,6 +252,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .room_type = hub_room_type,
         .topic_self = hub_topic_self,
         .event_hook = hub_event_hook,
+        .is_queue = hub_is_queue,
         .value_access = hub_value_access,
         .recovers = hub_recovers,
         .auto_join = hub_auto_join,
