@@ -438,6 +438,102 @@ export interface Slow {
   timestamp: string;
 }
 
+// --- jobs -------------------------------------------------------------------------------------
+
+export interface NewJob<Payload = unknown> {
+  queue: string;
+  type: string;
+  payload?: Payload;
+  /** Who is told of its progress (`task_progress`). */
+  user?: string;
+  /** Of a queue: a repeat gives the first one's id. */
+  key?: string;
+  run_at?: Date | string | number;
+  priority?: 'low' | 'medium' | 'high' | 'urgent';
+}
+
+export interface AddedJob { id: string; status: 'added' | 'duplicate' }
+
+export interface LeasedJob<Payload = unknown> {
+  id: string;
+  queue: string;
+  type: string;
+  payload: Payload;
+  attempt: number;
+  user?: string;
+  priority: string;
+  lease: string;
+  until: string;
+}
+
+export interface Task<Payload = unknown> extends LeasedJob<Payload> {
+  /** Aborted when the lease is lost. */
+  readonly signal: AbortSignal;
+  progress(percentage: number, stage?: string, message?: string): Promise<void>;
+}
+
+export type JobState = 'waiting' | 'delayed' | 'active' | 'completed' | 'failed' | 'dead';
+
+export interface Job<Payload = unknown, Result = unknown> {
+  id: string;
+  queue: string;
+  type: string;
+  payload: Payload;
+  state: JobState;
+  attempt: number;
+  stalled: number;
+  percentage: number;
+  priority: string;
+  user?: string;
+  stage?: string;
+  message?: string;
+  worker?: string;
+  error?: string;
+  result?: Result;
+  createdAt: string;
+  runAt: string;
+  startedAt?: string;
+  until?: string;
+  endedAt?: string;
+}
+
+export interface Queue {
+  name: string;
+  paused: boolean;
+  concurrency: number;
+  counts: Record<JobState, number>;
+  waitingMs: number;
+  activeMs: number;
+  nextMs: number;
+  completedPerMinute: number;
+}
+
+export type JobHandler = (job: Task<any>) => unknown;
+
+export interface JobWorker {
+  /** Lease no more; resolves when what is under way has ended. */
+  stop(): Promise<void>;
+}
+
+/** Scope `jobs`. */
+export interface Jobs {
+  add(jobs: readonly NewJob[], options?: CallOptions): Promise<{ items: AddedJob[] }>;
+  add(job: NewJob, options?: CallOptions): Promise<AddedJob>;
+  lease(queues: readonly string[], options?: CallOptions & { max?: number; wait?: number; worker?: string }): Promise<LeasedJob[]>;
+  say(id: string, verb: 'progress' | 'complete' | 'fail', body: { lease: string } & Record<string, unknown>, options?: CallOptions):
+    Promise<{ id: string; state: JobState; until?: string; runAt?: string }>;
+  worker(queue: string | readonly string[], handler: JobHandler | Record<string, JobHandler>, options?: {
+    concurrency?: number; name?: string; onError?: (error: Error, job?: Task) => void;
+  }): JobWorker;
+  get(id: string, options?: CallOptions): Promise<Job>;
+  retry(id: string, options?: CallOptions): Promise<{ id: string; state: JobState; runAt: string }>;
+  drop(id: string, options?: CallOptions): Promise<void>;
+  queues(options?: CallOptions): Promise<Queue[]>;
+  list(queue: string, query?: PageQuery & { state?: JobState }, options?: CallOptions): Promise<Page<Job>>;
+  pause(queue: string, options?: CallOptions): Promise<{ paused: true; changed: boolean }>;
+  resume(queue: string, options?: CallOptions): Promise<{ paused: false; changed: boolean }>;
+}
+
 export interface Tracked {
   totalQueries: number;
   slowQueries: number;
@@ -461,6 +557,7 @@ export interface PealServerEvents {
 export class PealServer {
   constructor(options: PealServerOptions);
   readonly values: Values;
+  readonly jobs: Jobs;
   readonly tracked: Tracked;
   /** Returns a function that stops the listener. */
   on<E extends keyof PealServerEvents>(event: E, listener: (...args: PealServerEvents[E]) => void): () => void;

@@ -4,6 +4,7 @@ import { EventEmitter } from 'node:events';
 import { randomUUID } from 'node:crypto';
 import { makeCacheMiddleware, makeInvalidateMiddleware } from './answer_cache.js';
 import { Fuse } from './fuse.js';
+import { Jobs } from './jobs.js';
 import { PealError, invalid } from './peal_error.js';
 import { Tracker } from './tracker.js';
 import { Transport, pause, segment } from './transport.js';
@@ -25,12 +26,14 @@ export class PealServer {
   #tracker;
   #retries;
   #values;
+  #jobs;
 
   // `url` of the hub, API `key`; `tenant` for a key that is bound to none; `timeout` ms of one attempt, `retries`;
   // `values`: {prefix, ttl (s), timeout (ms), wait (s)} of caches; `slow` ms; `fetch`.
   constructor({ values = {}, slow = SLOW_MS, ...options }) {
     this.#transport = new Transport(options);
     this.#retries = options.retries ?? 2;
+    this.#jobs = new Jobs(this.#transport);
     this.#tracker = new Tracker(slow, (told) => this.#emit('slow', told));
     const makeFuse = ({ probe, onBlown }) => new Fuse({
       probe,
@@ -45,6 +48,11 @@ export class PealServer {
 
   get values() {
     return this.#values;
+  }
+
+  // Scope `jobs`.
+  get jobs() {
+    return this.#jobs;
   }
 
   // Events: `away` ({error}): caches go on without the hub; `back` ({since, passed}); `refused` ({error}): what a
