@@ -473,6 +473,7 @@ BOTH(a_queue_that_is_paused_gives_nothing)
     struct store_job job;
     uint8_t lease[16];
     cr_assert(lease_one(&harness, &rule, &job, lease));
+    pause_queue(&harness, "other", false, false); /* which nobody has leased from */
     pause_queue(&harness, "email", true, true);
     pause_queue(&harness, "email", true, false);
     cr_expect(queue_of(&harness, "email").paused);
