@@ -37,6 +37,19 @@ const struct cli_command cli_commands[] = {
         "  --id ID      only this entry\n"
         "  --all        drop every entry\n",
         true, command_dead},
+    {"jobs", "list|retry|drop|pause|resume [--queue NAME] [--id ID]",
+        "look at queues of jobs, try one again, drop one, stop a queue",
+        "  list         print each queue as a line of JSON, or with --queue each of its jobs\n"
+        "  retry, drop  the job --id: it waits again with all its attempts, or is forgotten\n"
+        "  pause, resume\n"
+        "               give no job of --queue any more, or go on\n"
+        "  --state S    list these: waiting (default), delayed, active, completed, failed, dead\n"
+        "  --tenant T   of this tenant\n"
+        "  --url URL    the hub, http[s]://HOST:PORT; default that of the settings, here\n"
+        "  --ca FILE    certificates (PEM) that one of the hub's must be signed by\n"
+        "  --api-key KEY\n"
+        "               an API key of scope jobs; default auth.api_key\n",
+        true, command_jobs},
     {"migrate", "[--new-epoch|--set-bus]", "bring the schema up to date",
         "  --new-epoch  after a restore from a backup: clients read their inboxes anew\n"
         "  --set-bus    let the store keep the bus.slots and bus.partitions that are set now, "

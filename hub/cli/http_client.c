@@ -174,6 +174,7 @@ static CURLcode prepare(struct http_client *client, const char *path, struct bui
     if (set != CURLUE_OK) {
         return CURLE_URL_MALFORMAT;
     }
+    (void)curl_url_set(client->url, CURLUPART_QUERY, NULL, 0);
     curl_easy_setopt(curl, CURLOPT_CURLU, client->url);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* the commands speak with the hub itself */
@@ -244,4 +245,32 @@ int http_client_get(
 {
     CURLcode code = prepare(client, path, ret_body);
     return code == CURLE_OK ? perform(client, ret_status) : fail(client, code);
+}
+
+int http_client_ask(struct http_client *client, const struct http_ask *ask, unsigned *ret_status,
+    struct builder *ret_body)
+{
+    const char *query = strchr(ask->path, '?');
+    size_t len = query != NULL ? (size_t)(query - ask->path) : strlen(ask->path);
+    char *path = mem_alloc(len + 1);
+    memcpy(path, ask->path, len);
+    path[len] = '\0';
+    CURLcode code = prepare(client, path, ret_body);
+    mem_free(path);
+    struct curl_slist *headers = code == CURLE_OK ? make_headers(ask->key) : NULL;
+    if (headers == NULL) {
+        return fail(client, code == CURLE_OK ? CURLE_OUT_OF_MEMORY : code);
+    }
+    if (query != NULL) {
+        (void)curl_url_set(client->url, CURLUPART_QUERY, query + 1, 0);
+    }
+    if (strcmp(ask->method, "GET") != 0) {
+        curl_easy_setopt(client->curl, CURLOPT_POST, 1L);
+        curl_easy_setopt(client->curl, CURLOPT_POSTFIELDS, "");
+        curl_easy_setopt(client->curl, CURLOPT_CUSTOMREQUEST, ask->method);
+    }
+    curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers);
+    int status = perform(client, ret_status);
+    curl_slist_free_all(headers);
+    return status;
 }

@@ -38,6 +38,17 @@ MUST_CHECK int http_client_post(struct http_client *client, const char *path, co
 MUST_CHECK int http_client_get(
     struct http_client *client, const char *path, unsigned *ret_status, struct builder *ret_body);
 
+/* A request of any kind. */
+struct http_ask {
+    const char *method;
+    const char *path; /* behind the base of the URL, with its query */
+    const char *key; /* as above */
+};
+
+/* The same for any method, without a body. */
+MUST_CHECK int http_client_ask(struct http_client *client, const struct http_ask *ask,
+    unsigned *ret_status, struct builder *ret_body);
+
 /* What went wrong in the last request. */
 const char *http_client_error(const struct http_client *client);
 

@@ -2,10 +2,12 @@
 // Jobs: queues of backends and workers that lease, on one node with SQLite and on three over one
 // Redis and one Postgres.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { startHub } from './support/hub.mjs';
+import { promisify } from 'node:util';
+import { cleanEnvironment, PROGRAM, startHub } from './support/hub.mjs';
 import { startPostgres } from './support/postgres.mjs';
 import { startRedis } from './support/redis.mjs';
 import { until, within } from './support/wait.mjs';
@@ -431,4 +433,37 @@ test('a node that ends tells workers that wait', async () => {
   await hub.stop();
   const { status, body } = await within(waits, 'the answer');
   assert.deepEqual([status, body], [200, { jobs: [] }]);
+});
+
+test('peal jobs shows queues and their jobs, and changes them', async () => {
+  const hub = await startHub({ config: `${CONFIG}auth { tenants = on }\n` });
+  const node = new Jobs(hub, { tenant: 'a b' });
+  const run = async (...args) => {
+    const all = ['jobs', ...args, '--url', hub.url, '--api-key', KEY, '--tenant', 'a b'];
+    const { stdout } = await promisify(execFile)(PROGRAM, all, { env: cleanEnvironment({}) });
+    return stdout.trim().split('\n').filter(Boolean).map((line) => JSON.parse(line));
+  };
+  const fails = async (code, pattern, ...args) => {
+    await assert.rejects(run(...args), (error) => error.code === code && pattern.test(error.stderr), args.join(' '));
+  };
+  const body = Array.from({ length: 130 }, (_, n) => ({ queue: 'one', type: `t${n}` }));
+  const { items } = await node.good('POST', 'jobs', body, 201);
+  assert.equal((await run('list')).find(({ name }) => name === 'one').counts.waiting, 130);
+  assert.deepEqual((await run('list', '--queue', 'one')).map(({ id }) => id).sort(), items.map(({ id }) => id).sort());
+  assert.deepEqual(await run('list', '--queue', 'one', '--state', 'dead'), []);
+  assert.deepEqual(await run('pause', '--queue', 'one'), [{ paused: true, changed: true }]);
+  assert.deepEqual(await node.lease('one'), []);
+  assert.deepEqual(await run('resume', '--queue', 'one'), [{ paused: false, changed: true }]);
+  const [job] = await node.lease('one');
+  assert.equal((await node.say(job, 'fail', { error: 'x', retry: false })).status, 200);
+  assert.equal((await run('retry', '--id', job.id))[0].state, 'waiting');
+  assert.deepEqual(await run('drop', '--id', job.id), []);
+  assert.equal((await node.ask('GET', `jobs/${job.id}`)).status, 404);
+  await fails(1, /There is no such job/, 'drop', '--id', job.id);
+  await fails(1, /There is no such queue/, 'pause', '--queue', 'x/y');
+  await fails(2, /say which with --id/, 'drop');
+  await fails(2, /expected list, retry/, 'lst');
+  await fails(2, /unknown argument/, 'list', '--qeue', 'one');
+  await hub.stop();
+  await fails(1, /cannot connect/, 'list');
 });
