@@ -28,6 +28,7 @@ TestSuite(api, .timeout = 120);
 #define WRITER "writer-0123456789ab"
 #define ADMIN "admin-0123456789abc"
 #define VALUER "valuer-0123456789ab"
+#define JOBBER "jobber-0123456789ab"
 #define ALL "everything-01234567"
 
 #define KEYS                                                                                       \
@@ -36,7 +37,8 @@ TestSuite(api, .timeout = 120);
     "api_key \"writer\" { key = \"" WRITER "\" scopes = {write} }\n"                               \
     "api_key \"admin\" { key = \"" ADMIN "\" scopes = {admin} }\n"                                 \
     "api_key \"valuer\" { key = \"" VALUER "\" scopes = {values} }\n"                              \
-    "api_key \"all\" { key = \"" ALL "\" scopes = {publish, read, write, values, admin} }\n"
+    "api_key \"jobber\" { key = \"" JOBBER "\" scopes = {jobs} }\n"                                \
+    "api_key \"all\" { key = \"" ALL "\" scopes = {publish, read, write, values, jobs, admin} }\n"
 #define PATIENT "limits { refusals_per_minute = 100000 }\n"
 #define POSTS "/api/v1/notifications"
 #define NOBODYS "01980000-0000-7000-8000-000000000000"
@@ -111,6 +113,7 @@ static const struct {
     {"GET", "/api/v1/users/{}/presence", "read", true, "/api/v1/users/ann/presence", NULL, 200},
     {"POST", "/api/v1/presence/query", "read", true, PRESENCE "/query", "{\"users\":[\"ann\"]}",
         200},
+#include "tests/unit/hub/api_jobs.def"
     {"GET", "/api/v1/summary", "read", false, "/api/v1/summary", NULL, 200},
     {"GET", "/api/v1/topics", "read", false, "/api/v1/topics", NULL, 200},
     {"GET", "/api/v1/topics/{}/subscribers", "read", false, TOPIC, NULL, 200},
@@ -172,7 +175,7 @@ Test(api, each_route_wants_its_scope)
         const char *scope;
         const char *key;
     } keys[] = {{"publish", PUBLISHER}, {"read", READER}, {"write", WRITER}, {"values", VALUER},
-        {"admin", ADMIN}};
+        {"jobs", JOBBER}, {"admin", ADMIN}};
     node_rig_start(&rig, KEYS PATIENT);
     for (size_t i = 0; i < api_route_count; i++) {
         size_t row = row_of(&api_routes[i]);
