@@ -23,6 +23,7 @@ struct world {
     unsigned posted;
     unsigned bad; /* entries that cannot be stored */
     unsigned refused; /* entries that only the database refuses */
+    unsigned jobs; /* that are to be added, of payloads 0, 1, 2 … */
     unsigned wanted_count[USERS];
     char wanted[USERS][MAX_WANTED][16]; /* messages, in order */
     bool chaos;
@@ -101,9 +102,26 @@ static void post_event_entry(struct world *world)
     fake_data_add(fake_redis_data(world->nodes->redis), "peal:in", fields, ARRAY_LEN(fields));
 }
 
+/* A job, and sometimes again with the same key: added once. */
+static void post_job(struct world *world)
+{
+    char payload[16];
+    char key[16];
+    snprintf(payload, sizeof(payload), "%u", world->jobs++);
+    snprintf(key, sizeof(key), "j%u", world->jobs - 1);
+    const struct bytes fields[] = {BYTES("job"), BYTES("email"), BYTES("type"), BYTES("t"),
+        BYTES("payload"), bytes_str(payload), BYTES("user"), BYTES("u1"), BYTES("key"),
+        bytes_str(key)};
+    bool keyed = nodes_dice(world->nodes, 2);
+    for (unsigned i = keyed ? 2 : 1; i > 0; i--) {
+        fake_data_add(fake_redis_data(world->nodes->redis), "peal:in", fields,
+            keyed ? ARRAY_LEN(fields) : ARRAY_LEN(fields) - 2);
+    }
+}
+
 static void post(struct world *world)
 {
-    switch (nodes_dice(world->nodes, 12)) {
+    switch (nodes_dice(world->nodes, 14)) {
     case 0:
         post_bad(world);
         break;
@@ -115,6 +133,10 @@ static void post(struct world *world)
         break;
     case 3:
         post_event_entry(world);
+        break;
+    case 4:
+    case 5:
+        post_job(world);
         break;
     default:
         post_good(world);
@@ -198,6 +220,9 @@ static bool is_done(const struct world *world)
             return false;
         }
     }
+    if (fake_store_jobs(world->nodes->store, NULL) < world->jobs) {
+        return false;
+    }
     return dead_with(world, "bad") >= world->bad && dead_with(world, "refused") >= world->refused;
 }
 
@@ -225,6 +250,12 @@ static void check(struct world *world)
                 (int)inbox->rows[i].item.message.len, inbox->rows[i].item.message.at,
                 world->wanted[user][i]);
         }
+    }
+    for (unsigned i = 0; i < world->jobs; i++) {
+        char payload[16];
+        snprintf(payload, sizeof(payload), "%u", i);
+        cr_assert_eq(
+            fake_store_jobs(world->nodes->store, payload), 1, SEED_TEXT ": job %u", SEED(world), i);
     }
     unsigned bad = dead_with(world, "bad");
     unsigned refused = dead_with(world, "refused");

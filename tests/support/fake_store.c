@@ -11,6 +11,7 @@
 #include "codec/base/buf.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "tests/support/fake_jobs.h"
 #include "tests/support/tape.h"
 
 enum { START_OF_CHANGES = 1000, PARTITIONS_MAX = 16, ID_MAX = 256 };
@@ -42,6 +43,7 @@ struct fake_store {
     unsigned fail_one_in;
     char refused[64];
     uint64_t fenced;
+    struct fake_jobs *added;
     uint64_t next_key;
     uint64_t changes;
     bool flood;
@@ -163,6 +165,33 @@ static void put_rows(struct fake_store *store, struct store_put *request)
     builder_reset(&kept);
 }
 
+static void advance(struct partition *partition, struct bytes last_id)
+{
+    if (partition != NULL && last_id.len > 0) {
+        CHECK(last_id.len < ID_MAX);
+        memcpy(partition->last_id, last_id.at, last_id.len);
+        partition->last_id[last_id.len] = '\0';
+    }
+}
+
+/* Without a hook of the test: each key once, fenced. */
+static int add_jobs(struct fake_store *store, struct store_job_add *request)
+{
+    struct partition *partition = request->fenced ? partition_of(store, request->partition) : NULL;
+    if (partition != NULL && partition->token != request->token) {
+        store->fenced++;
+        return STATUS_FENCED;
+    }
+    fake_jobs_add(&store->added, request);
+    advance(partition, request->last_id);
+    return 0;
+}
+
+size_t fake_store_jobs(const struct fake_store *store, const char *payload)
+{
+    return fake_jobs_count(store->added, payload);
+}
+
 static int put(struct fake_store *store, struct store_put *request)
 {
     struct partition *partition = request->fenced ? partition_of(store, request->partition) : NULL;
@@ -177,11 +206,7 @@ static int put(struct fake_store *store, struct store_put *request)
         }
     }
     put_rows(store, request);
-    if (partition != NULL && request->last_id.len > 0) {
-        CHECK(request->last_id.len < ID_MAX);
-        memcpy(partition->last_id, request->last_id.at, request->last_id.len);
-        partition->last_id[request->last_id.len] = '\0';
-    }
+    advance(partition, request->last_id);
     return 0;
 }
 
@@ -340,7 +365,7 @@ static int claim(struct fake_store *store, struct store_claim *request)
 static bool is_write(const struct store_request *request)
 {
     return request->op == STORE_PUT || request->op == STORE_MARK || request->op == STORE_CLAIM ||
-           request->op == STORE_PREFERENCE_WRITE;
+           request->op == STORE_PREFERENCE_WRITE || request->op == STORE_JOB_ADD;
 }
 
 static int carry_out(struct fake_store *store, struct store_request *request)
@@ -375,6 +400,9 @@ static int carry_out(struct fake_store *store, struct store_request *request)
                    ? 0
                    : store->topics(container_of(request, struct store_topics, base));
     case STORE_JOB_ADD:
+        return store->jobs != NULL
+                   ? store->jobs(request)
+                   : add_jobs(store, container_of(request, struct store_job_add, base));
     case STORE_JOB_LEASE:
     case STORE_JOB_STEP:
     case STORE_JOB_PAUSE:
@@ -563,6 +591,7 @@ void fake_store_destroy(struct fake_store *store)
         fake_inbox_finish(&store->inboxes[i]);
     }
     mem_free(store->inboxes);
+    fake_jobs_destroy(store->added);
     mem_free(store);
 }
 

@@ -82,6 +82,9 @@ void fake_store_set_topics(struct fake_store *store, int (*answer)(struct store_
 /* The same for requests about jobs. */
 void fake_store_set_jobs(struct fake_store *store, int (*answer)(struct store_request *request));
 
+/* How many jobs were added, with this payload; NULL: with any. Without a hook each key adds one. */
+size_t fake_store_jobs(const struct fake_store *store, const char *payload);
+
 /* Requests of `port` are neither carried out nor answered until told otherwise. */
 void fake_store_hold(struct store_port *port, bool hold);
 
