@@ -46,6 +46,8 @@ struct gather {
     void *context;
     unsigned asker; /* the shard that asks */
     unsigned next; /* the shard to ask */
+    uint32_t nodes; /* with a socket in the room */
+    uint64_t sockets;
     struct map members; /* struct gather_member */
     struct buf *payload; /* the request to other nodes */
     struct buf *packed; /* the same as MessagePack */
@@ -115,6 +117,8 @@ static void finish(struct gather *gather, int status, bool complete)
     const struct gather_result result = {
         .status = status == 0 && gather->starved ? STATUS_NOMEM : status,
         .complete = complete,
+        .nodes = gather->nodes,
+        .sockets = gather->sockets,
         .members = &gather->members,
     };
     gather->done(gather->context, &result);
@@ -255,11 +259,14 @@ static void take_answer(struct gather *gather, struct json_scan_iter *sockets)
 {
     char at[NAMES_USER_MAX];
     struct bytes user;
+    uint64_t before = gather->sockets;
     while (adapter_fetched_next(sockets, at, &user)) {
+        gather->sockets++;
         if (user.len > 0) {
             add_member(gather, user);
         }
     }
+    gather->nodes += gather->sockets > before;
     if (++gather->answers >= gather->expected) {
         end_soon(gather);
     }
@@ -338,8 +345,11 @@ static void ask_nodes(struct shard *shard, struct gather *gather)
 
 static void visit(struct fanout *fanout, struct socket *socket, void *context)
 {
+    struct gather *gather = context;
     (void)fanout;
-    add_member(context, claims_user(identity_claims(socket->identity)));
+    gather->nodes = 1; /* this one is asked first */
+    gather->sockets++;
+    add_member(gather, claims_user(identity_claims(socket->identity)));
 }
 
 /* On the thread of `shard`. */

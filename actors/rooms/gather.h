@@ -29,6 +29,8 @@ struct bytes gather_user(const void *member);
 struct gather_result {
     int status; /* 0; STATUS_FULL: too many ask; STATUS_NOMEM; STATUS_CANCELLED: the node ends */
     bool complete; /* all nodes have answered in time */
+    uint32_t nodes; /* that have a socket in the room, Socket.IO servers included */
+    uint64_t sockets; /* in the room, also those of which no user is known */
     const struct map *members; /* struct gather_member by user id */
 };
 

@@ -43,6 +43,7 @@ const struct http_route api_routes[] = {
         "after, limit, state, tenant"},
     {"GET", "/api/v1/notifications/{}", api_inbox_get, NULL, 0, NULL, NULL, true,
         "fields, nulls, tenant"},
+    {"GET", "/api/v1/rooms/{}", api_room_state, NULL, 0, NULL, NULL, false, "tenant"},
     {"GET", "/api/v1/rooms/{}/members", api_members_list, NULL, 0, NULL, NULL, false,
         "after, limit, tenant"},
     {"GET", "/api/v1/rooms/{}/position", api_room_position, NULL, 0, NULL, NULL, false, "tenant"},

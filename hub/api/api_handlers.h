@@ -58,6 +58,9 @@ void api_queues_list(struct http_request *request, void *context);
 void api_queues_pause(struct http_request *request, void *context);
 void api_queues_resume(struct http_request *request, void *context);
 
+/* api_room_state.c */
+void api_room_state(struct http_request *request, void *context);
+
 /* api_members.c */
 void api_members_list(struct http_request *request, void *context);
 

@@ -35,6 +35,8 @@ struct told {
     int status;
     bool complete;
     size_t users;
+    uint32_t nodes;
+    uint64_t all; /* sockets */
     uint64_t sockets[PEOPLE]; /* of "u<n>" */
 };
 
@@ -46,6 +48,8 @@ static void on_gathered(void *context, const struct gather_result *result)
     told->status = result->status;
     told->complete = result->complete;
     told->users = map_count(result->members);
+    told->nodes = result->nodes;
+    told->all = result->sockets;
     for (struct gather_member *member; (member = map_next(result->members, &cursor)) != NULL;) {
         uint64_t number;
         struct bytes user = gather_user(member);
@@ -107,10 +111,17 @@ static void ask(struct world *world, unsigned node, struct told *told)
 static void expect(const struct world *world, const struct told *told, unsigned heard)
 {
     uint64_t sockets[PEOPLE] = {0};
+    uint64_t all = 0;
+    unsigned nodes = 0;
     for (unsigned i = 0; i < PEOPLE; i++) {
         const struct person *person = &world->people[i];
-        sockets[i / 2] += person->member && (heard & (1u << person->node));
+        bool counts = person->member && (heard & (1u << person->node));
+        sockets[i / 2] += counts;
+        all += counts;
+        nodes |= counts ? 1u << person->node : 0;
     }
+    cr_assert_eq(told->all, all);
+    cr_assert_eq(told->nodes, (unsigned)__builtin_popcount(nodes));
     cr_assert_eq(told->times, 1, "seed %llu", (unsigned long long)world->nodes->seed);
     cr_assert_eq(told->status, 0);
     for (unsigned i = 0; i < PEOPLE; i++) {
