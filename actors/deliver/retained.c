@@ -29,6 +29,7 @@ struct retained {
     struct shard *shard;
     struct map targets; /* struct retained_target by wire name; all others */
     struct retained_target *everyone; /* whose name is empty */
+    struct map of_values; /* struct retained_value by of_value */
     struct list all; /* retained_value.all_link: in which they are looked at */
     size_t bytes;
     bool counts;
@@ -40,6 +41,11 @@ static struct bytes name_of(const void *object)
 {
     const struct retained_target *target = object;
     return bytes_of(target->name_at, target->name_len);
+}
+
+static struct bytes value_of(const void *object)
+{
+    return ((const struct retained_value *)object)->of_value;
 }
 
 /* NULL: no memory. */
@@ -62,6 +68,7 @@ struct retained *retained_create(struct shard *shard, bool counts)
     retained->shard = shard;
     retained->counts = counts;
     map_init(&retained->targets, name_of);
+    map_init(&retained->of_values, value_of);
     list_init(&retained->all);
     retained->everyone = make_target(bytes_of(NULL, 0));
     CHECK(retained->everyone != NULL); /* as the node starts */
@@ -91,6 +98,10 @@ static void remove_value(struct retained *retained, struct retained_value *value
 {
     struct retained_target *target = value->target;
     count(retained, 0, value->cost, false, true);
+    if (map_get(&retained->of_values, value->of_value) == value) {
+        map_remove(&retained->of_values, value->of_value);
+    }
+    mem_free((void *)(uintptr_t)value->of_value.at);
     broadcast_unref(value->broadcast);
     list_remove(&value->link);
     list_remove(&value->all_link);
@@ -108,6 +119,7 @@ void retained_destroy(struct retained *retained)
         remove_value(retained, container_of(retained->all.next, struct retained_value, all_link));
     }
     map_finish(&retained->targets);
+    map_finish(&retained->of_values);
     mem_free(retained->everyone);
     mem_free(retained);
 }
@@ -141,6 +153,11 @@ bool retained_knows(const struct retained *retained, struct bytes target)
 {
     const struct retained_target *found = find_target(retained, target);
     return found != NULL && found->count > 0;
+}
+
+const struct retained_value *retained_of_value(const struct retained *retained, struct bytes name)
+{
+    return map_get(&retained->of_values, name);
 }
 
 struct list *retained_all(struct retained *retained)
@@ -246,6 +263,33 @@ static struct retained_target *take_target(struct retained *retained, struct byt
     return target;
 }
 
+/* One that shows a value is found by that; without memory it is not, and ends by itself. */
+static void index_value(struct retained *retained, struct retained_value *value)
+{
+    struct bytes name = broadcast_kept_name(value->broadcast);
+    struct bytes target = name_of(value->target);
+    struct bytes prefix = BYTES("value:");
+    const char *slash = target.len > 0 ? memchr(target.at, '/', target.len) : NULL;
+    size_t tenant = slash != NULL ? (size_t)(slash - target.at) : 0;
+    if (!bytes_starts(name, prefix) || target.len == 0) {
+        return;
+    }
+    struct bytes key = bytes_skip(name, prefix.len);
+    char *at = mem_try_alloc(tenant + 1 + key.len);
+    if (at == NULL) {
+        return;
+    }
+    memcpy(at, target.at, tenant);
+    at[tenant] = '/';
+    memcpy(at + tenant + 1, key.at, key.len);
+    value->of_value = bytes_of(at, tenant + 1 + key.len);
+    (void)map_remove(&retained->of_values, value->of_value);
+    if (!map_put(&retained->of_values, value)) {
+        mem_free(at);
+        value->of_value = bytes_of(NULL, 0);
+    }
+}
+
 /* NULL: there is no memory or no room for it. */
 static struct retained_value *add(
     struct retained *retained, struct bytes target_name, struct broadcast *broadcast)
@@ -274,6 +318,7 @@ static struct retained_value *add(
     list_append(&retained->all, &value->all_link);
     target->count++;
     count(retained, cost, 0, true, false);
+    index_value(retained, value);
     return value;
 }
 

@@ -32,6 +32,7 @@ struct retained_value {
     struct broadcast *broadcast; /* a reference; it names the value */
     struct stream_id place; /* in the replay stream */
     size_t cost;
+    struct bytes of_value; /* owned; of one named value:<key>: `<tenant>/<key>`, else empty */
     bool stray; /* may be written: it is not kept anywhere else yet */
     bool seen; /* may be written: by who compares with what is kept elsewhere */
 };
@@ -72,6 +73,9 @@ void retained_look(struct retained *retained, retained_ended_fn ended, void *con
 /* What there is under a name, a mark included; NULL: nothing. */
 struct retained_value *retained_find(
     const struct retained *retained, struct bytes target, struct bytes name);
+
+/* What is shown of the value called `name` (`<tenant>/<key>`), under value:<key>; NULL: nothing. */
+const struct retained_value *retained_of_value(const struct retained *retained, struct bytes name);
 
 /*
  * The next value of `target` behind `after` (NULL: the first) that has not ended; NULL: there is no

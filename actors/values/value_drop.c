@@ -15,6 +15,7 @@
 #include "actors/values/value_local.h"
 #include "actors/values/value_memory.h"
 #include "actors/values/value_redis.h"
+#include "actors/values/value_room.h"
 #include "actors/values/values.h"
 #include "actors/values/values_state.h"
 #include "codec/base/mem.h"
@@ -183,6 +184,9 @@ static void on_dropped(void *context, int status, const struct bus_reply *reply)
                       reply->items[0]->type == BUS_INTEGER && reply->items[1]->type == BUS_INTEGER;
     if (understood) {
         drop->count += reply->items[0]->integer > 0;
+        if (reply->items[0]->integer > 0) {
+            value_room_remove(drop->values->shard, buf_bytes(found->name));
+        }
         found->gone = reply->items[1]->integer > 0;
     } else {
         drop->outcome = VALUE_UNKNOWN;
@@ -321,6 +325,7 @@ struct part {
     struct value_drop *drop;
     struct shard *origin;
     unsigned home;
+    struct shard *home_shard; /* while it is walked over */
     struct value_local *local; /* of the shard */
     struct value_walk walk;
     uint64_t count;
@@ -361,6 +366,7 @@ static bool goes(void *context, const struct value_item *item)
         return false;
     }
     part->count += value_local_is_fresh(part->local, item);
+    value_room_remove(part->home_shard, name);
     return true;
 }
 
@@ -382,7 +388,8 @@ static void walk(void *arg, bool cancelled)
         arrive(part, true);
         return;
     }
-    const struct shard *home = sched_user(actor_system_sched(system, part->home));
+    struct shard *home = sched_user(actor_system_sched(system, part->home));
+    part->home_shard = home;
     struct values *values = home->values;
     if (values != NULL) {
         if (part->local == NULL) {

@@ -61,6 +61,8 @@ struct value_op {
     char name[VALUE_NAME_MAX];
     struct value_body body; /* PUT: a reference */
     struct buf *tags; /* PUT: a reference; each between two line feeds, none twice; NULL: none */
+    size_t room_len; /* PUT: 0: it is shown in none */
+    char room[VALUE_KEY_MAX]; /* as clients name it */
     uint64_t ttl_ms;
     uint64_t if_version; /* PUT with `conditional`; 0: it is not there */
     bool conditional;

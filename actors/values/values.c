@@ -15,6 +15,7 @@
 #include "actors/values/value_memory.h"
 #include "actors/values/value_op.h"
 #include "actors/values/value_redis.h"
+#include "actors/values/value_room.h"
 #include "actors/values/values_state.h"
 #include "codec/base/mem.h"
 
@@ -103,6 +104,10 @@ static void finish(struct values *values, struct value_op *op)
     stats->fills += outcome == VALUE_FILL;
     stats->lost += outcome == VALUE_LEASE_LOST;
     stats->writes += outcome == VALUE_DONE;
+    bool gone = op->verb == VALUE_DELETE && outcome == VALUE_MISS; /* or was never there */
+    if (!reads && op->verb != VALUE_RELEASE && (outcome == VALUE_DONE || gone)) {
+        value_room_changed(values->shard, op);
+    }
     op->answered(op);
 }
 

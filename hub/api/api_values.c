@@ -239,6 +239,9 @@ void api_values_put(struct http_request *request, void *context)
     }
     struct api_error error =
         api_values_read_put(api_shard(request)->settings->config, object, &call->op);
+    if (error.code == ERROR_NONE) {
+        error = api_values_check_room(api_shard(request)->shard, &call->op);
+    }
     if (error.code != ERROR_NONE) {
         api_refuse(request, &error);
         free_single(call);

@@ -14,9 +14,10 @@
 #include "hub/api/api_answer.h"
 
 struct config;
+struct shard;
 
 /* What a body that puts a value may have as members; "key" besides where many are put. */
-#define API_VALUES_PUT_FIELDS "value, ttl, tags, if_version, lease, compress"
+#define API_VALUES_PUT_FIELDS "value, ttl, tags, if_version, lease, compress, room"
 
 /* Most bytes of the body that puts one value: limits.value_bytes, and what goes around. */
 uint32_t api_values_body(const struct config *config);
@@ -40,11 +41,14 @@ struct api_error api_values_name(struct value_op *op, struct bytes tenant, struc
 struct api_error api_values_name_json(struct value_op *op, struct bytes tenant, struct bytes key);
 
 /*
- * Read what is put from a checked object all of whose members are known; `op` holds bytes and tags
- * then, and has its time to live.
+ * Read what is put from a checked object all of whose members are known; `op`, which has its name,
+ * holds bytes and tags then, and has its time to live and its room.
  */
 struct api_error api_values_read_put(
     const struct config *config, struct bytes object, struct value_op *op);
+
+/* Whether what is put may be shown in the room that it names, if it does. */
+struct api_error api_values_check_room(struct shard *shard, const struct value_op *op);
 
 /* Read `ttl`, empty where it is not there. */
 struct api_error api_values_read_ttl(

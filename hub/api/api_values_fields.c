@@ -7,6 +7,7 @@
  */
 #include <stdio.h>
 
+#include "actors/values/value_room.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
@@ -186,7 +187,7 @@ static struct api_error read_bytes(
     return op->body.bytes != NULL ? fine() : no_memory();
 }
 
-enum { VALUE, TTL, TAGS, IF_VERSION, LEASE, COMPRESS, FIELD_COUNT };
+enum { VALUE, TTL, TAGS, IF_VERSION, LEASE, COMPRESS, ROOM, FIELD_COUNT };
 
 static struct bytes optional(const struct json_scan_wanted *field)
 {
@@ -228,6 +229,40 @@ static const char *find_repeated(const struct json_scan_wanted *fields)
     return NULL;
 }
 
+/* The room in which the value is shown. */
+static struct api_error read_room(struct bytes room, struct value_op *op)
+{
+    struct bytes text;
+    if (json_scan_string(room, op->room, sizeof(op->room), &text) != 0 ||
+        names_check_room(text) != 0) {
+        return fault("room", "room: 1 to 200 bytes without / and control characters");
+    }
+    memmove(op->room, text.at, text.len);
+    op->room_len = text.len;
+    return fine();
+}
+
+struct api_error api_values_check_room(struct shard *shard, const struct value_op *op)
+{
+    size_t bytes = op->body.raw > 0 ? op->body.raw : buf_bytes(op->body.bytes).len;
+    if (op->room_len == 0) {
+        return fine();
+    }
+    switch (value_room_check(shard, op, bytes)) {
+    case VALUE_ROOM_FINE:
+        break;
+    case VALUE_ROOM_TYPE:
+        return fault("room", "room: nothing is kept for rooms of this type");
+    case VALUE_ROOM_FULL:
+        return fault("room", "room: more than retain.names or retain.bytes would be kept");
+    case VALUE_ROOM_LARGE:
+        return (struct api_error){.code = ERROR_TOO_LARGE,
+            .message = "What is shown in a room is an event, of limits.event_bytes at most",
+            .field = "value"};
+    }
+    return fine();
+}
+
 struct api_error api_values_read_put(
     const struct config *config, struct bytes object, struct value_op *op)
 {
@@ -236,7 +271,8 @@ struct api_error api_values_read_put(
         [TAGS] = {.key = "tags"},
         [IF_VERSION] = {.key = "if_version"},
         [LEASE] = {.key = "lease"},
-        [COMPRESS] = {.key = "compress"}};
+        [COMPRESS] = {.key = "compress"},
+        [ROOM] = {.key = "room"}};
     bool compress = true;
     json_scan_get_all(object, fields, FIELD_COUNT);
     const char *repeated = find_repeated(fields);
@@ -255,6 +291,9 @@ struct api_error api_values_read_put(
     }
     if (error.code == ERROR_NONE && fields[TAGS].status == 0) {
         error = api_values_read_tags(fields[TAGS].value, &op->tags);
+    }
+    if (error.code == ERROR_NONE && fields[ROOM].status == 0) {
+        error = read_room(fields[ROOM].value, op);
     }
     return error.code == ERROR_NONE ? read_bytes(config, fields[VALUE].value, compress, op) : error;
 }

@@ -287,8 +287,8 @@ static void on_put(struct value_call *values)
 }
 
 /* One of the items; a code where it is none. */
-static struct api_error read_item(const struct config *config, const struct many_call *call,
-    struct bytes object, struct value_op *op)
+static struct api_error read_item(
+    struct api_shard *api, const struct many_call *call, struct bytes object, struct value_op *op)
 {
     struct bytes key;
     op->verb = VALUE_PUT;
@@ -298,7 +298,10 @@ static struct api_error read_item(const struct config *config, const struct many
             .field = "key"};
     }
     struct api_error error = api_values_name_json(op, call->who.tenant, key);
-    return error.code == ERROR_NONE ? api_values_read_put(config, object, op) : error;
+    if (error.code == ERROR_NONE) {
+        error = api_values_read_put(api->settings->config, object, op);
+    }
+    return error.code == ERROR_NONE ? api_values_check_room(api->shard, op) : error;
 }
 
 static int compare_names(const void *left, const void *right)
@@ -349,7 +352,7 @@ static bool read_items(struct http_request *request, struct many_call *call, str
             if (!api_fields_check(request, object, "key, " API_VALUES_PUT_FIELDS)) {
                 return false;
             }
-            error = read_item(api_shard(request)->settings->config, call, object, &call->ops[i]);
+            error = read_item(api_shard(request), call, object, &call->ops[i]);
         }
         if (error.code != ERROR_NONE) {
             refuse(request, i, &error);
