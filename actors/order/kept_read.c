@@ -210,16 +210,16 @@ static void take_item(struct sequencer_kept *kept, struct bytes field, struct by
         return;
     }
     enum bus_origin origin = bus_origin_of(kept_shard(kept), "retained", head.uid);
+    struct retained_value *value = retained_find(kept->index, late.target, late.name);
+    if (value != NULL) {
+        value->seen = true; /* there is one, if another by now */
+    }
     if ((origin != BUS_ORIGIN_PEER && origin != BUS_ORIGIN_SELF) || !is_past(kept, late.place)) {
         return;
     }
     if (late.until_ms <= kept_wall(kept)) {
         kept_drop(kept, field, late.place);
         return;
-    }
-    struct retained_value *value = retained_find(kept->index, late.target, late.name);
-    if (value != NULL) {
-        value->seen = true;
     }
     if (is_newer(kept, late.target, late.name, late.place, false)) {
         take_value(kept, &late, text, head.flags, head.except_count);

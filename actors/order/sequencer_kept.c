@@ -204,8 +204,12 @@ bool sequencer_kept_orders(const struct sequencer *sequencer, const struct broad
 static void note(struct sequencer_kept *kept, struct bytes target, struct broadcast *broadcast)
 {
     bool stray = broadcast->stream.ms == 0;
-    struct retained_value *value = retained_put(
-        kept->index, target, broadcast, stray ? kept->sequencer->passed : broadcast->stream, true);
+    struct stream_id passed = kept->sequencer->passed;
+    if (passed.ms == 0) {
+        passed.ms = UINT64_MAX; /* nothing was read yet: all that there was is older */
+    }
+    struct retained_value *value =
+        retained_put(kept->index, target, broadcast, stray ? passed : broadcast->stream, true);
     if (value != NULL) {
         value->stray = stray;
         kept->strays = kept->strays || stray;

@@ -188,6 +188,7 @@ static void begin(struct sequencer_stream *stream, const struct stream_info *inf
     uint64_t age_ms = stream_wanted_ms(stream);
     stream->begun = true;
     stream->tip = info->tip;
+    stream->sequencer->passed = info->tip;
     stream->last = (struct stream_id){.ms = info->tip.ms > age_ms ? info->tip.ms - age_ms : 0};
     bool lost = info->trimmed && stream_id_cmp(info->first, stream->last) > 0;
     tell_from(stream, lost ? info->first : stream->last);
@@ -426,7 +427,9 @@ static void take_entry(struct sequencer_stream *stream, const struct bus_reply *
         return;
     }
     stream->last = id;
-    stream->sequencer->passed = id;
+    if (stream_id_cmp(id, stream->sequencer->passed) > 0) {
+        stream->sequencer->passed = id;
+    }
     if (field(entry->items[1], BYTES("gap")).len > 0) {
         if (!is_own(stream, entry->items[1])) {
             tell_gap(stream, id);
