@@ -69,6 +69,13 @@ class Values {
   }
 }
 
+// A node that has found its Redis: until then what is written is refused.
+async function found(...args) {
+  const node = new Values(...args);
+  await until(async () => (await node.ask('PUT', 'begun', { value: 1 })).status === 200, 'values are written');
+  return node;
+}
+
 const rigs = {
   'one node without Redis': async () => {
     const hub = await startHub({ config: CONFIG, env: { PEAL_SHARDS: '3' } });
@@ -87,7 +94,7 @@ const rigs = {
       await redis.stop();
       await postgres.stop();
     };
-    return { redis, nodes: hubs.map((hub) => new Values(hub)), stop };
+    return { redis, nodes: await Promise.all(hubs.map((hub) => found(hub))), stop };
   },
 };
 
@@ -406,7 +413,7 @@ test('memory is bounded, whatever is put, and the node says what went', async ()
 test('Redis away: reads miss, writes are 503, leases say to compute it; back and empty, nothing old is served', async () => {
   const redis = await startRedis({ durable: false });
   const hub = await startHub({ redis, config: CONFIG, env: { PEAL_SHARDS: '2' } });
-  const node = new Values(hub);
+  const node = await found(hub);
   const keys = Array.from({ length: 20 }, () => newKey('away'));
   for (const key of keys) await node.put(key, 'before');
   for (const key of keys) assert.equal(await node.get(key), 'before');
@@ -433,7 +440,7 @@ test('a node that does not hear what others change serves nothing from memory, a
   const deaf = await startHub({ redis, postgres, config: CONFIG, env: { PEAL_SHARDS: '1' } });
   const other = await startHub({ redis, postgres, config: CONFIG, secret: deaf.secret, apiKey: deaf.apiKey, env: { PEAL_SHARDS: '1' } });
   try {
-    const [here, there] = [new Values(deaf), new Values(other)];
+    const [here, there] = [await found(deaf), await found(other)];
     const key = newKey();
     await here.put(key, 'old');
     await until(async () => {
