@@ -324,13 +324,21 @@ test('D12 what belongs to another user stays hers', async () => {
       assert.equal(said.ok, false, `spoke in ${JSON.stringify(room)}`);
     }
     const token = siege.hub.token('mallory');
-    for (const target of ['/api/v1/users/alice/notifications', '/api/v1/users/alice/notifications/unread', '/api/v1/users/%61lice/notifications/unread', `/api/v1/notifications/${body.id}`, '/api/v1/users/alice/presence', '/api/v1/presence/count', '/api/v1/rooms/user%3aalice/members', '/api/ws/stats', '/api/diagnostics/query-stats', '/api/diagnostics/slow-queries']) {
+    for (const target of ['/api/v1/users/alice/notifications', '/api/v1/users/alice/notifications/unread', '/api/v1/users/%61lice/notifications/unread', `/api/v1/notifications/${body.id}`, '/api/v1/presence/count', '/api/v1/rooms/user%3aalice/members', '/api/ws/stats', '/api/diagnostics/query-stats', '/api/diagnostics/slow-queries']) {
       const { status, body: shown } = await statusOf(`GET ${target} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${token}\r\n\r\n`);
       assert.ok([401, 403, 404].includes(status), `${target}: ${status}`);
       assert.doesNotMatch(shown, /secret-of-alice/);
     }
+    // Users may ask who is online: of her, who is, it is told what is told of anybody whom one may not see.
+    const alice = await RawPeer.socketIo(siege.address, siege.hub.token('alice'));
+    for (const user of ['alice', 'nobody-at-all']) {
+      const { status, body: shown } = await statusOf(`GET /api/v1/users/${user}/presence HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${token}\r\n\r\n`);
+      assert.deepEqual([status, JSON.parse(shown.slice(shown.indexOf('{'))).online], [200, false]);
+      assert.doesNotMatch(shown, /node|connections/);
+    }
+    alice.destroy();
     peer.destroy();
-    return id - 100 + 10;
+    return id - 100 + 11;
   });
   assert.equal(await aliceState(), was);
 });
