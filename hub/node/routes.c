@@ -19,7 +19,7 @@
 #include "hub/session/stream_request.h"
 #include "hub/session/upgrade.h"
 
-enum { ROUTES_MAX = 64 };
+enum { ROUTES_MAX = 160 };
 
 static void on_plain(struct http_request *request, void *context)
 {
