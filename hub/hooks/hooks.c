@@ -229,6 +229,16 @@ static void tell_breaker(const struct hook *hook)
     }
 }
 
+/* The backend is there, and does not like this question: else one client could, by what it asks,
+ * have nobody asked. A wrong secret (401) is of all questions. */
+static bool is_of_question(const struct outgoing_request *request)
+{
+    enum { UNAUTHORIZED = 401, TIMEOUT = 408, TOO_MANY = 429 };
+    unsigned status = request->status;
+    return request->end == OUTGOING_ANSWERED && status >= 400 && status < 500 &&
+           status != UNAUTHORIZED && status != TIMEOUT && status != TOO_MANY;
+}
+
 static void note_failure(struct asking *asking, const char *why)
 {
     struct hook *hook = asking->hook;
@@ -239,8 +249,11 @@ static void note_failure(struct asking *asking, const char *why)
             "hook=%s reason=%s status=%u suppressed=%u", log_quote(bytes_str(hook->name)),
             log_quote(bytes_str(why)), asking->request.status, held_back);
     }
-    if (breaker_note_failure(&hook->breaker, &breaker_limits,
-            sched_now(asking->hooks->shard->sched), asking->round)) {
+    bool changes = is_of_question(&asking->request)
+                       ? breaker_note_success(&hook->breaker, asking->round)
+                       : breaker_note_failure(&hook->breaker, &breaker_limits,
+                             sched_now(asking->hooks->shard->sched), asking->round);
+    if (changes) {
         tell_breaker(hook);
     }
 }
@@ -277,7 +290,9 @@ static bool read_answer(struct asking *asking, struct hook_answer *ret_answer)
     } else {
         fault = hook_text_read(builder_bytes(&request->answer), ret_answer);
     }
-    if (fault != NULL && request->end == OUTGOING_CLOSED) {
+    if (fault != NULL && (request->end == OUTGOING_CLOSED || !request->sent)) {
+        /* What has only waited here says nothing of the backend. */
+        asking->hooks->stats.refused += request->end != OUTGOING_CLOSED;
         breaker_release(&asking->hook->breaker, asking->round);
     } else if (fault != NULL) {
         note_failure(asking, fault);

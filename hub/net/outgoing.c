@@ -28,7 +28,8 @@ enum {
     CONNECTIONS_MAX = 256, /* of a shard, open at a time */
     CONNECTIONS_KEPT = 64,
     IDLE_S = 60, /* a connection is not used again after that */
-    NAMES_S = 30 /* an address is not looked up again before */
+    LIFE_S = 300, /* nor after that, however much it is used: names and certificates change */
+    NAMES_S = 30 /* an address is not looked up again before; so is a file of certificates */
 };
 
 struct outgoing {
@@ -367,6 +368,12 @@ static void set_bounds(CURL *easy, const struct outgoing_request *request)
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_S);
     curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, (long)NAMES_S);
+    curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, (long)NAMES_S); /* a file that was replaced */
+    curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, (long)LIFE_S);
+    if (curl_version_info(CURLVERSION_NOW)->cainfo != NULL) {
+        /* With a folder libcurl keeps no certificates, and reads all of them (24 ms) each time. */
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    }
     curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->answer_max);
     if (request->outgoing->ca != NULL && request->outgoing->ca[0] != '\0') {
         curl_easy_setopt(easy, CURLOPT_CAINFO, request->outgoing->ca);
@@ -412,6 +419,7 @@ static bool start(struct outgoing_request *request)
         return false;
     }
     request->easy = easy;
+    request->sent = true;
     request->endpoint->under_way++;
     request->outgoing->stats.under_way++;
     return true;
@@ -534,10 +542,14 @@ static void act(struct outgoing *outgoing, curl_socket_t fd, int events)
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
     const struct watch *watch = (const struct watch *)(const void *)poll;
-    int what = status < 0 ? CURL_CSELECT_ERR
+    /* What came before an error is still to be read; libcurl meets the error itself. */
+    int what = status < 0 ? CURL_CSELECT_IN | CURL_CSELECT_OUT
                           : (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
                                 (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
     act(watch->outgoing, watch->fd, what);
+    if (status < 0 && !uv_is_closing((uv_handle_t *)poll)) { /* libuv has stopped it */
+        (void)uv_poll_start(poll, UV_READABLE | UV_WRITABLE, on_ready);
+    }
 }
 
 static void on_due(uv_timer_t *timer)

@@ -81,6 +81,7 @@ struct outgoing_request {
     void *target;
     void *lines;
     uint32_t head_bytes; /* of the answer */
+    bool sent; /* it was begun with libcurl; else it has only waited */
     bool listed; /* its host */
     bool forbidden; /* the guard refused an address of it */
     bool too_large;

@@ -23,6 +23,7 @@ enum {
     HELLO_HEAD = RECORD_HEAD + 4, /* and of a handshake message: type, length */
     HELLO_MAX = TLS_RECORD, /* those of browsers have about 2,000 bytes */
     TYPE_HANDSHAKE = 22,
+    SILENT_MAX = 32, /* records of one read that bring nothing: key updates, tickets */
 };
 
 /* The first record of the peer, as far as it has come. */
@@ -280,10 +281,19 @@ static size_t read_records(struct tls_stream *stream, char *ret_plain)
 {
     size_t len = 0;
     int got = 0;
+    unsigned silent = 0;
     ERR_clear_error();
-    while (len < TLS_PLAIN_ROOM &&
-           (got = SSL_read(stream->ssl, ret_plain + len, (int)(TLS_PLAIN_ROOM - len))) > 0) {
-        len += (size_t)got;
+    while (len < TLS_PLAIN_ROOM) {
+        got = SSL_read(stream->ssl, ret_plain + len, (int)(TLS_PLAIN_ROOM - len));
+        if (got > 0) {
+            len += (size_t)got;
+        } else if (stream->input.len == 0 ||
+                   SSL_get_error(stream->ssl, got) != SSL_ERROR_WANT_READ) {
+            break;
+        } else if (++silent > SILENT_MAX) {
+            fail(stream, TLS_FAILED_MALFORMED, "too many records that say nothing");
+            return 0;
+        }
     }
     if (len == TLS_PLAIN_ROOM) { /* cannot be: see TLS_PLAIN_ROOM */
         fail(stream, TLS_FAILED_MALFORMED, "more than fits");
