@@ -20,6 +20,7 @@ enum {
 
 struct retained_target {
     struct list values; /* retained_value.link */
+    size_t bytes; /* of what is shown to who joins */
     uint32_t count;
     uint32_t name_len;
     char name_at[];
@@ -84,6 +85,11 @@ static void count(struct retained *retained, size_t more, size_t less, bool come
     }
 }
 
+static size_t shown_of(const struct broadcast *broadcast)
+{
+    return broadcast->event->data.len + broadcast->retain->name_len;
+}
+
 /* A target without values goes; that of all stays. */
 static void drop_target(struct retained *retained, struct retained_target *target)
 {
@@ -102,6 +108,7 @@ static void remove_value(struct retained *retained, struct retained_value *value
         map_remove(&retained->of_values, value->of_value);
     }
     mem_free((void *)(uintptr_t)value->of_value.at);
+    target->bytes -= shown_of(value->broadcast);
     broadcast_unref(value->broadcast);
     list_remove(&value->link);
     list_remove(&value->all_link);
@@ -211,23 +218,40 @@ static size_t most_bytes(const struct retained *retained)
     return retained->shard->config->retain.bytes;
 }
 
+/* Who joins gets all of a target in one turn: it has to fit between the bound of an outbox and what
+ * may wait there already. */
+static size_t most_of_target(const struct retained *retained)
+{
+    return retained->shard->config->outbound_bytes / 8 * 7;
+}
+
+/* The names are those of all its targets, and of whom it is not for: they live as long as it. */
 static size_t cost_of(const struct broadcast *broadcast)
 {
-    return mem_cost(sizeof(struct retained_value)) + sizeof(*broadcast) +
+    size_t names = 0;
+    for (uint32_t i = 0; i < broadcast->room_count; i++) {
+        names += sizeof(struct bytes) + broadcast_rooms(broadcast)[i].len;
+    }
+    for (uint32_t i = 0; i < broadcast->except_count; i++) {
+        names += sizeof(struct bytes) + broadcast_except(broadcast)[i].len;
+    }
+    return mem_cost(sizeof(struct retained_value)) + mem_cost(sizeof(*broadcast) + names) +
            mem_cost(sizeof(*broadcast->retain) + broadcast->retain->name_len) +
            event_cost(broadcast->event);
 }
 
-size_t retained_cost(size_t bytes, size_t name_len)
+size_t retained_cost(size_t bytes, size_t name_len, size_t names)
 {
     enum { AROUND = 16 /* what an array has around its elements */ };
-    return mem_cost(sizeof(struct retained_value)) + sizeof(struct broadcast) +
+    return mem_cost(sizeof(struct retained_value)) +
+           mem_cost(sizeof(struct broadcast) + names * (sizeof(struct bytes) + WIRE_NAME_MAX)) +
            mem_cost(sizeof(struct broadcast_retain) + name_len) +
            mem_cost(sizeof(struct event) + bytes + AROUND) +
            mem_cost(sizeof(struct retained_target) + WIRE_NAME_MAX);
 }
 
-int retained_check(struct retained *retained, struct bytes target, struct bytes name, size_t bytes)
+int retained_check(struct retained *retained, struct bytes target, struct bytes name,
+    const struct retained_demand *demand)
 {
     const struct retained_target *found = find_target(retained, target);
     const struct retained_value *value = found != NULL ? find_in(found, name) : NULL;
@@ -236,9 +260,14 @@ int retained_check(struct retained *retained, struct bytes target, struct bytes 
     if (value == NULL && found != NULL && found->count >= retained->shard->config->retain.names) {
         return STATUS_FULL;
     }
-    if (retained->bytes + bytes > most + less) {
+    size_t here = found != NULL ? found->bytes : 0;
+    here -= value != NULL ? shown_of(value->broadcast) : 0;
+    if (here + demand->here > most_of_target(retained)) {
+        return STATUS_INVALID;
+    }
+    if (retained->bytes + demand->all > most + less) {
         look(retained, LOOK_FULL, NULL, NULL);
-        return retained->bytes + bytes > most ? STATUS_TOO_LARGE : 0;
+        return retained->bytes + demand->all > most ? STATUS_TOO_LARGE : 0;
     }
     return 0;
 }
@@ -317,6 +346,7 @@ static struct retained_value *add(
     list_append(&target->values, &value->link);
     list_append(&retained->all, &value->all_link);
     target->count++;
+    target->bytes += shown_of(broadcast);
     count(retained, cost, 0, true, false);
     index_value(retained, value);
     return value;

@@ -43,16 +43,23 @@ struct retained *retained_create(struct shard *shard, bool counts);
 /* Free all; NULL is allowed. */
 void retained_destroy(struct retained *retained);
 
-/* What an event of `bytes` takes for one target at the most, kept under a name of `name_len`. */
-size_t retained_cost(size_t bytes, size_t name_len);
+/* What an event of `bytes` takes for one target at the most, kept under a name of `name_len`, where
+ * its broadcast names `names` targets and exceptions together. */
+size_t retained_cost(size_t bytes, size_t name_len, size_t names);
+
+/* What a post would take, in bytes. */
+struct retained_demand {
+    size_t all; /* at all its targets */
+    size_t here; /* of event, arguments and name: what is shown to who joins one of them */
+};
 
 /*
- * Whether one more value, with others `bytes` together, may be posted for `target` (a wire name;
- * empty: all) under `name`: 0; STATUS_FULL: it has as many names as it may; STATUS_TOO_LARGE: all
- * together would be too large.
+ * Whether one more value may be posted for `target` (a wire name; empty: all) under `name`: 0;
+ * STATUS_FULL: it has as many names as it may; STATUS_INVALID: more than one socket can take at
+ * once; STATUS_TOO_LARGE: all together would be too large.
  */
-MUST_CHECK int retained_check(
-    struct retained *retained, struct bytes target, struct bytes name, size_t bytes);
+MUST_CHECK int retained_check(struct retained *retained, struct bytes target, struct bytes name,
+    const struct retained_demand *demand);
 
 /*
  * What `broadcast` says is the last value for `target`, at `place`; or its name has none any more,

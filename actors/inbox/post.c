@@ -191,7 +191,7 @@ static bool keep(
 
 /* Whether one target may have the value: a status, with what is told of it. */
 static int check_kept(struct shard *shard, struct retained *retained, struct bytes target,
-    const struct notification_post *post, size_t bytes)
+    const struct notification_post *post, const struct retained_demand *demand)
 {
     const struct actor_config *config = shard->config;
     char at[WIRE_KEY_MAX];
@@ -201,17 +201,20 @@ static int check_kept(struct shard *shard, struct retained *retained, struct byt
         !config->retain.keeps(config->context, wire_name_client(target))) {
         return STATUS_DENIED;
     }
-    return post->removes ? 0 : retained_check(retained, target, post->retain, bytes);
+    return post->removes ? 0 : retained_check(retained, target, post->retain, demand);
 }
 
 /* What a poster is told who may not have it kept. */
 static void explain(int status, struct notification_fault *ret_fault)
 {
     *ret_fault = (struct notification_fault){.field = "retain"};
-    ret_fault->message = status == STATUS_DENIED ? "Nothing is kept for a room of this type"
-                         : status == STATUS_FULL
-                             ? "More names than retain.names for one of those it is for"
-                             : "More than retain.bytes would be kept";
+    ret_fault->message =
+        status == STATUS_DENIED ? "Nothing is kept for a room of this type"
+        : status == STATUS_FULL ? "More names than retain.names for one of those it is for"
+        : status == STATUS_INVALID
+            ? "More than a client takes at once (7/8 of limits.outbound_bytes) would "
+              "be kept for one of those it is for"
+            : "More than retain.bytes would be kept";
 }
 
 int post_event_check(
@@ -229,14 +232,18 @@ int post_event_check(
         return STATUS_INVALID;
     }
     size_t count = post->target_count > 0 ? post->target_count : 1;
-    size_t bytes = count * retained_cost(post->event.len + post->args.len, post->retain.len);
+    size_t names = post->target_count + post->except_count;
+    size_t bytes = post->event.len + post->args.len;
+    const struct retained_demand demand = {
+        .all = count * retained_cost(bytes, post->retain.len, names),
+        .here = bytes + post->retain.len};
     for (size_t i = 0; i < count; i++) {
         char at[WIRE_NAME_MAX];
         struct bytes target = bytes_of(NULL, 0);
         if (post->target != NOTIFICATION_ALL) {
             target = wire_name_of(space, post->targets[i], post->target == NOTIFICATION_USERS, at);
         }
-        int status = check_kept(shard, retained, target, post, bytes);
+        int status = check_kept(shard, retained, target, post, &demand);
         if (status != 0) {
             explain(status, ret_fault);
             return STATUS_INVALID;

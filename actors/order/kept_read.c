@@ -331,6 +331,13 @@ void sequencer_kept_read(struct sequencer *sequencer, const struct kept_reading 
     read_page(kept);
 }
 
+void sequencer_kept_break(struct sequencer *sequencer)
+{
+    if (sequencer->kept != NULL) {
+        timer_cancel(sched_timers(sequencer->actor.sched), &sequencer->kept->timer);
+    }
+}
+
 /* Posting again. */
 
 /* Post what only this node has; false: that cannot be now. */

@@ -210,6 +210,9 @@ struct kept_reading {
 /* Begin it, instead of one that is under way. */
 void sequencer_kept_read(struct sequencer *sequencer, const struct kept_reading *reading);
 
+/* The connection is down: a reading goes on no more. */
+void sequencer_kept_break(struct sequencer *sequencer);
+
 /* The stream was read to its end: what Redis could not keep is posted again. */
 void sequencer_kept_caught_up(struct sequencer *sequencer);
 

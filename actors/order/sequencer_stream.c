@@ -108,6 +108,9 @@ static void on_down(void *context)
 {
     struct sequencer_stream *stream = context;
     stream->up = false;
+    stream->reading = false; /* what was under way is answered, or will not be */
+    timer_cancel(sched_timers(stream->sequencer->actor.sched), &stream->timer);
+    sequencer_kept_break(stream->sequencer);
 }
 
 /* Redis cannot say it now (it is busy, a right is missing, the key is something else): ask again

@@ -396,7 +396,11 @@ static struct bus_reply *do_xinfo(struct fake_data *data, const struct bytes *ar
     if (stream == NULL) {
         return fake_reply_text(BUS_ERROR, BYTES("ERR no such key"));
     }
-    struct bus_reply *reply = fake_reply_array(8);
+    struct bus_reply *reply = fake_reply_array(stream->count > 0 ? 10 : 8);
+    if (stream->count > 0) {
+        reply->items[8] = fake_reply_text(BUS_STRING, BYTES("first-entry"));
+        reply->items[9] = entry_reply(&stream->entries[0]);
+    }
     reply->items[0] = fake_reply_text(BUS_STRING, BYTES("length"));
     reply->items[1] = fake_reply_integer((int64_t)stream->count);
     reply->items[2] = fake_reply_text(BUS_STRING, BYTES("last-generated-id"));
