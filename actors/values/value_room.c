@@ -54,9 +54,9 @@ enum value_room_fault value_room_check(struct shard *shard, const struct value_o
     if (bytes > config->posts.args) {
         return VALUE_ROOM_LARGE;
     }
-    return retained_check(retained, room, name, retained_cost(bytes, name.len)) == 0
-               ? VALUE_ROOM_FINE
-               : VALUE_ROOM_FULL;
+    const struct retained_demand demand = {
+        .all = retained_cost(bytes, name.len, 1), .here = bytes + name.len};
+    return retained_check(retained, room, name, &demand) == 0 ? VALUE_ROOM_FINE : VALUE_ROOM_FULL;
 }
 
 /* Publish what `args` say in `room`, as the last value of that name, or as its removal. */
