@@ -23,6 +23,7 @@
 #include "hub/auth/token_log.h"
 #include "hub/config/config.h"
 #include "hub/net/name_counts.h"
+#include "hub/node/connect_log.h"
 #include "hub/node/hub_rules.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/node.h"
@@ -278,6 +279,7 @@ static void on_opened(void *context, struct socket *socket)
         socket->ops->disconnect(socket, status == STATUS_NOMEM ? CLOSE_NO_MEMORY : CLOSE_TOO_MANY);
         return;
     }
+    connect_log_opened(socket);
     user_auto_join(socket);
 }
 
@@ -285,6 +287,7 @@ static void on_closed(void *context, struct socket *socket, enum close_reason re
 {
     (void)context;
     socket->shard->stats.closed[reason]++;
+    connect_log_closed(socket, reason);
     discount_socket(hub_shard_of(socket->shard), socket);
     socket_detach(socket, reason);
 }

@@ -5,8 +5,9 @@ import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { cleanEnvironment, findAddress, PROGRAM } from './support/hub.mjs';
+import { cleanEnvironment, findAddress, PROGRAM, startHub } from './support/hub.mjs';
 import { temporaryFolder } from './support/process.mjs';
+import { StreamClient } from './support/stream_client.mjs';
 import { randomSecret } from './support/tokens.mjs';
 import { until, within } from './support/wait.mjs';
 
@@ -80,5 +81,37 @@ test('a log that nobody reads stops nothing, and goes on when it is read', async
     hub.kill('SIGKILL');
     await ended;
     pipe.close();
+  }
+});
+
+test('who comes and who goes is a line each, with how and why', async () => {
+  const hub = await startHub({ config: 'log { connections = 1 }\n' });
+  try {
+    const line = (id, user) => hub.log.split('\n').find((row) => row.includes(` ${id} `) && row.includes(` user="${user}" `));
+    const come = (user) => until(() => line('CONNECT', user), () => `${user} came: ${hub.log}`);
+    const gone = (user) => until(() => line('CLOSED', user), () => `${user} is gone: ${hub.log}`);
+    const ada = hub.socketIo('ada');
+    const bob = await hub.plain('bob');
+    const eve = new StreamClient([hub.url], { token: hub.token('eve') }).open();
+    const node = / node=(\S+) /.exec(await come('ada'))[1];
+    assert.match(await come('ada'), /transport=websocket nsp="\/" remote="127\.0\.0\.1" socket="\S{23}" resumed=0 suppressed=0$/);
+    assert.match(await come('bob'), new RegExp(` node=${node} transport=plain `));
+    assert.match(await come('eve'), new RegExp(` node=${node} transport=stream `));
+    bob.close();
+    assert.match(await gone('bob'), / transport=plain nsp="\/" reason=\w+ ms=\d+ socket="\S{23}" suppressed=0$/);
+    ada.close();
+    assert.match(await gone('ada'), new RegExp(` node=${node} transport=websocket nsp="/" reason=peer ms=\\d+ `));
+    eve.close();
+    assert.match(await gone('eve'), / transport=stream /);
+    hub.options.config = 'log { connections = 0 }\n';
+    hub.arguments(); // writes the file
+    hub.reload();
+    await hub.loggedTimes('RELOAD', 1);
+    const zoe = await hub.plain('zoe');
+    zoe.close();
+    await hub.stop();
+    assert.equal(hub.log.includes('zoe'), false, hub.log);
+  } finally {
+    await hub.stop();
   }
 });
