@@ -142,6 +142,7 @@ struct shard_stats {
     uint64_t accepted; /* connections */
     uint64_t connections_refused; /* for whatever reason; those for the next one too */
     uint64_t address_refused; /* their address had too many that are not authenticated */
+    uint64_t prefaces_refused; /* trusted proxies have not begun with their header */
     uint64_t half_open; /* connections that have sent no whole request, now */
     uint64_t half_open_dropped; /* of these, ended at limits.half_open or for want of memory */
     uint64_t sockets; /* now */

@@ -59,7 +59,7 @@ static void finish(struct connection *connection)
     connection_drop_kept(connection);
     timer_cancel(sched_timers(shard->sched), &connection->timer);
     release_address(connection);
-    mem_free(connection->client);
+    mem_free(connection->names);
     if (connection->sealed) {
         connection->part->seal->finish(connection);
     }
@@ -202,8 +202,32 @@ void connection_authenticated(struct connection *connection)
     release_address(connection);
 }
 
+/* What is known by name; NULL: no memory. */
+static struct connection_names *names_of(struct connection *connection)
+{
+    if (connection->names == NULL) {
+        connection->names = mem_try_calloc(1, sizeof(*connection->names));
+    }
+    return connection->names;
+}
+
+bool connection_set_peer(struct connection *connection, const struct sockaddr_in6 *peer)
+{
+    struct connection_names *names = names_of(connection);
+    if (names == NULL) {
+        return false;
+    }
+    names->peer = *peer;
+    names->has_peer = true;
+    return true;
+}
+
 bool connection_peer(const struct connection *connection, struct sockaddr_storage *ret_peer)
 {
+    if (connection->names != NULL && connection->names->has_peer) {
+        memcpy(ret_peer, &connection->names->peer, sizeof(connection->names->peer));
+        return true;
+    }
     socklen_t len = sizeof(*ret_peer);
     return getpeername(connection->socket.fd, (struct sockaddr *)ret_peer, &len) == 0;
 }
@@ -232,10 +256,12 @@ bool connection_claim(struct connection *connection, struct name_counts *counts,
 {
     const struct sockaddr *address = (const struct sockaddr *)client;
     struct address_claim claim = {0};
-    if (connection->client == NULL) {
-        connection->client = mem_alloc(sizeof(*connection->client));
+    struct connection_names *names = names_of(connection);
+    if (names == NULL) {
+        return false;
     }
-    *connection->client = *client;
+    names->client = *client;
+    names->has_client = true;
     release_address(connection);
     if (cap > 0 && !address_take(counts, address, ADDRESS_CLIENT, cap, &claim)) {
         connection_report_full(connection->part->loop, address);
@@ -247,7 +273,7 @@ bool connection_claim(struct connection *connection, struct name_counts *counts,
 
 void connection_unclaim(struct connection *connection)
 {
-    if (connection->client != NULL) {
+    if (connection->names != NULL && connection->names->has_client) {
         connection_authenticated(connection);
     }
 }
@@ -255,16 +281,20 @@ void connection_unclaim(struct connection *connection)
 void connection_disclaim(struct connection *connection)
 {
     connection_unclaim(connection);
-    mem_free(connection->client);
-    connection->client = NULL;
+    if (connection->names != NULL && !connection->names->has_peer) {
+        mem_free(connection->names);
+        connection->names = NULL;
+    } else if (connection->names != NULL) {
+        connection->names->has_client = false;
+    }
 }
 
 void connection_remote(const struct connection *connection, char ret_text[46])
 {
     struct sockaddr_storage peer = {0};
     ret_text[0] = '\0';
-    if (connection->client != NULL) {
-        address_write((const struct sockaddr *)connection->client, ret_text);
+    if (connection->names != NULL && connection->names->has_client) {
+        address_write((const struct sockaddr *)&connection->names->client, ret_text);
     } else if (connection_peer(connection, &peer)) {
         address_write((const struct sockaddr *)&peer, ret_text);
     }

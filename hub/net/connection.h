@@ -95,7 +95,7 @@ struct loop *connection_loop(const struct connection *connection);
 /*
  * Say for which client the peer, a trusted proxy, has it from now on; it counts where that client
  * counts in `counts` until it is authenticated or unclaimed. False when `client` has `cap` already
- * (0: any), which is reported.
+ * (0: any), which is reported, or there is no memory.
  */
 MUST_CHECK bool connection_claim(struct connection *connection, struct name_counts *counts,
     const struct sockaddr_in6 *client, uint32_t cap);
@@ -115,6 +115,11 @@ void connection_disclaim(struct connection *connection);
  * limits by address, logs and handshakes go by this one.
  */
 void connection_remote(const struct connection *connection, char ret_text[46]);
+
+/*
+ * A proxy in front has passed it on for `peer`, which is its peer from now on. False: no memory.
+ */
+MUST_CHECK bool connection_set_peer(struct connection *connection, const struct sockaddr_in6 *peer);
 
 /* The peer's address; false when there is none any more. */
 bool connection_peer(const struct connection *connection, struct sockaddr_storage *ret_peer);

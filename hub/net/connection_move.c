@@ -19,7 +19,7 @@ struct move {
     void *context;
     struct connection *connection; /* the old one */
     struct kept *kept;
-    struct sockaddr_in6 *client;
+    struct connection_names *names;
     struct tls_stream *tls;
     struct actor_system *system;
     unsigned from;
@@ -58,7 +58,7 @@ static void fail_move(void *context, bool cancelled)
     struct move *move = context;
     move->arrived(move->context, NULL);
     mem_free(move->kept);
-    mem_free(move->client);
+    mem_free(move->names);
     if (move->tls != NULL) {
         tls_stream_destroy(move->tls, NULL);
     }
@@ -85,7 +85,7 @@ static void arrive(void *context, bool cancelled)
     }
     connection->limit = move->limit;
     connection->kept = move->kept;
-    connection->client = move->client;
+    connection->names = move->names;
     if (connection->kept != NULL) {
         connection->kept->connection = connection;
     }
@@ -110,9 +110,9 @@ static void leave_shard(struct loop_task *task)
     if (move->kept != NULL) {
         loop_task_cancel(&move->kept->task);
     }
-    move->client = connection->client;
+    move->names = connection->names;
     connection->kept = NULL;
-    connection->client = NULL;
+    connection->names = NULL;
     connection->ops = NULL;
     connection_end(connection);
     sched_post(move->system, move->to, arrive, move);

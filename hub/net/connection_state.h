@@ -15,6 +15,7 @@
 #ifndef HUB_NET_CONNECTION_STATE_H
 #define HUB_NET_CONNECTION_STATE_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -45,8 +46,15 @@ struct kept {
     char at[];
 };
 
+/* Who is behind the socket, where proxies in front have said it. */
+struct connection_names {
+    bool has_peer; /* a preface named it */
+    bool has_client; /* the request under way is of another one */
+    struct sockaddr_in6 peer;
+    struct sockaddr_in6 client;
+};
+
 struct connection_ops;
-struct sockaddr_in6;
 
 struct connection {
     struct poller_socket socket; /* outbox.busy: it waits until the kernel takes more */
@@ -56,7 +64,7 @@ struct connection {
     const struct connection_ops *ops;
     void *owner;
     struct kept *kept;
-    struct sockaddr_in6 *client; /* for whom a proxy in front has it; NULL: for its peer */
+    struct connection_names *names; /* NULL: it is of whoever has the other end */
     uint64_t address; /* its claim in part.addresses while it is not authenticated; 0: none */
     struct timer timer;
     uint32_t limit;

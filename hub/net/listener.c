@@ -29,6 +29,7 @@
 #include "hub/net/address.h"
 #include "hub/net/connection.h"
 #include "hub/net/loop.h"
+#include "hub/net/preface.h"
 #include "hub/net/proxies.h"
 #include "hub/net/tls_context.h"
 
@@ -44,6 +45,8 @@ struct listener {
     struct log_limit log_limit;
     uint64_t refused;
     const struct proxies *proxies;
+    bool takes_prefaces;
+    struct prefaces *prefaces;
     struct tls_context *tls;
     uint32_t per_address;
     struct name_counts *addresses;
@@ -130,24 +133,49 @@ static void refuse_address(struct listener *listener, int fd, const struct socka
     connection_report_full(listener->loop, peer);
 }
 
-static void admit(struct listener *listener, int fd, const struct sockaddr *peer)
+/*
+ * Make the connection of `peer`, or of `source` if a proxy has said one, whose address then counts
+ * like that of a peer.
+ */
+static void open_connection(struct listener *listener, int fd, const struct sockaddr *peer,
+    const struct sockaddr_in6 *source)
 {
     struct address_claim claim = {0};
     if (listener->has_room != NULL && !listener->has_room(listener->context)) {
         refuse_full(listener, fd);
         return;
     }
-    if (listener->per_address > 0 && !proxies_trust(listener->proxies, peer) &&
-        !address_take(listener->addresses, peer, ADDRESS_CLIENT, listener->per_address, &claim)) {
-        refuse_address(listener, fd, peer);
+    const struct sockaddr *from = source != NULL ? (const struct sockaddr *)source : peer;
+    if (listener->per_address > 0 && !proxies_trust(listener->proxies, from) &&
+        !address_take(listener->addresses, from, ADDRESS_CLIENT, listener->per_address, &claim)) {
+        refuse_address(listener, fd, from);
         return;
     }
     struct connection *connection;
     int opened = connection_open(listener->loop, fd, &claim, listener->tls, &connection);
+    if (opened == 0 && source != NULL && !connection_set_peer(connection, source)) {
+        connection_close(connection, CLOSE_NO_MEMORY, false);
+        opened = STATUS_NOMEM;
+    }
     if (opened == 0) {
         listener->on_accept(connection, listener->context);
     } else if (opened == STATUS_NOMEM) {
         count_refused(listener);
+    }
+}
+
+static void on_preface(
+    void *context, int fd, const struct sockaddr *peer, const struct sockaddr_in6 *source)
+{
+    open_connection(context, fd, peer, source);
+}
+
+static void admit(struct listener *listener, int fd, const struct sockaddr *peer)
+{
+    if (listener->takes_prefaces && proxies_trust(listener->proxies, peer)) {
+        prefaces_take(listener->prefaces, fd, peer);
+    } else {
+        open_connection(listener, fd, peer, NULL);
     }
 }
 
@@ -307,6 +335,7 @@ int listener_open(
     listener->per_address = config->per_address;
     listener->addresses = config->addresses;
     listener->proxies = config->proxies;
+    listener->takes_prefaces = config->prefaces;
     listener->tls = config->tls != NULL ? tls_context_ref(config->tls) : NULL;
     listener->fd = fd;
     listener->port = read_port(fd);
@@ -318,6 +347,7 @@ int listener_open(
         mem_free(listener);
         return fail_open(config, -error);
     }
+    listener->prefaces = prefaces_create(loop, on_preface, listener);
     listener->reserve = open_reserve();
     CHECK(uv_poll_start(&listener->poll, UV_READABLE, on_readable) == 0);
     *ret_listener = listener;
@@ -334,9 +364,10 @@ void listener_set_per_address(struct listener *listener, uint32_t per_address)
     listener->per_address = per_address;
 }
 
-void listener_set_proxies(struct listener *listener, const struct proxies *proxies)
+void listener_set_proxies(struct listener *listener, const struct proxies *proxies, bool prefaces)
 {
     listener->proxies = proxies;
+    listener->takes_prefaces = prefaces;
 }
 
 void listener_set_tls(struct listener *listener, struct tls_context *tls)
@@ -363,6 +394,7 @@ void listener_close(struct listener *listener)
     uv_poll_stop(&listener->poll);
     timer_cancel(sched_timers(loop_shard(listener->loop)->sched), &listener->resume);
     uv_close((uv_handle_t *)&listener->poll, on_closed);
+    prefaces_destroy(listener->prefaces);
     close(listener->fd);
     if (listener->reserve >= 0) {
         close(listener->reserve);

@@ -30,6 +30,7 @@ struct listener_config {
     uint32_t per_address; /* unauthenticated connections of one address; 0: any */
     struct name_counts *addresses; /* where they are counted; with per_address */
     const struct proxies *proxies; /* those in front count where their clients do; may be NULL */
+    bool prefaces; /* theirs begin by saying for whom they are (preface.h) */
     struct tls_context *tls; /* NULL: plain connections; the listener takes a reference */
     bool (*has_room)(void *context); /* whether one more may be served; NULL: always */
     listener_accept_fn on_accept;
@@ -57,8 +58,11 @@ uint16_t listener_port(const struct listener *listener);
 /* Set listener_config.per_address for connections to come. */
 void listener_set_per_address(struct listener *listener, uint32_t per_address);
 
-/* Set listener_config.proxies, which must outlive the listener or the next call. */
-void listener_set_proxies(struct listener *listener, const struct proxies *proxies);
+/*
+ * Set listener_config.proxies, which must outlive the listener or the next call, and
+ * listener_config.prefaces.
+ */
+void listener_set_proxies(struct listener *listener, const struct proxies *proxies, bool prefaces);
 
 /* Set listener_config.tls for connections to come. */
 void listener_set_tls(struct listener *listener, struct tls_context *tls);

@@ -482,6 +482,7 @@ static int listen_public(struct hub_shard *shard)
         .per_address = config->limits_unauthenticated_per_address,
         .addresses = hub->addresses,
         .proxies = shard->settings->proxies,
+        .prefaces = config->listen_proxy_protocol,
         .tls = shard->settings->tls.of[HUB_TLS_PUBLIC],
         .has_room = has_room,
         .on_accept = on_public,

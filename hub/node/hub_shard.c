@@ -329,7 +329,8 @@ static void change_settings(void *arg, bool cancelled)
     session_layer_reload(shard->hub->sessions, &shard->shard, shard->settings->sessions);
     if (shard->listener != NULL) {
         listener_set_per_address(shard->listener, shard->public_http.per_address);
-        listener_set_proxies(shard->listener, shard->public_http.proxies);
+        listener_set_proxies(shard->listener, shard->public_http.proxies,
+            shard->settings->config->listen_proxy_protocol);
         listener_set_tls(shard->listener, shard->settings->tls.of[HUB_TLS_PUBLIC]);
     }
     if (shard->internal_listener != NULL) {

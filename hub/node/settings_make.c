@@ -94,6 +94,11 @@ static int make_proxies(struct hub_settings *settings, struct builder *error)
     }
     int status = proxies_create(networks, list->count, error, &settings->proxies);
     mem_free(networks);
+    if (status == 0 && settings->config->listen_proxy_protocol && list->count == 0) {
+        builder_str(error,
+            "listen.proxy_protocol: listen.trusted_proxies must say whose connections begin so");
+        return STATUS_INVALID;
+    }
     return status;
 }
 

@@ -5,11 +5,12 @@ import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { io } from 'socket.io-client';
 import WebSocket from 'ws';
 import { startHub } from './support/hub.mjs';
-import { startProxy } from './support/proxy.mjs';
+import { proxyHeader, startPassage, startProxy } from './support/proxy.mjs';
 import { ENGINE } from './support/raw.mjs';
-import { until } from './support/wait.mjs';
+import { until, within } from './support/wait.mjs';
 
 const CAP = 3;
 const CONFIG = `shards = 1
@@ -153,4 +154,103 @@ test('a proxy is trusted and mistrusted by a reload; what is no network is refus
     await proxy.stop();
     await hub.stop();
   }
+});
+
+describe('behind a proxy that passes connections on', () => {
+  const BALANCER = '127.0.9.4'; // others, the tests too, connect for themselves
+  const config = (on, proxies = '"127.0.9.0/24", "127.0.8.1"') => `shards = 1
+auth { timeout = 60s }
+listen { trusted_proxies = {${proxies}} proxy_protocol = ${on} }
+limits { unauthenticated_per_address = ${CAP} refusals_per_minute = 4 }`;
+  let hub;
+  let passage;
+  before(async () => {
+    hub = await startHub({ config: config('on') });
+    passage = await startPassage(hub.address, { from: BALANCER });
+  });
+  afterEach(() => {
+    for (const socket of opened) socket.terminate();
+    opened.clear();
+  });
+  after(async () => {
+    await passage.stop();
+    await hub.stop();
+  });
+
+  // What comes back on a connection of the balancer that begins with `bytes`, up to its end or to `enough`.
+  function speak(bytes, enough) {
+    return new Promise((resolve) => {
+      const socket = connectTcp({ ...hub.address, localAddress: BALANCER });
+      let got = '';
+      const end = () => { socket.destroy(); resolve(got); };
+      socket.setEncoding('latin1').on('error', () => {}).on('close', end);
+      socket.on('data', (text) => { got += text; if (enough?.test(got)) end(); });
+      for (const part of bytes) socket.write(part);
+    });
+  }
+
+  test('a stock client connects, and limits and logs go by its address', async () => {
+    for (const transports of [['websocket'], ['polling']]) {
+      const client = io(`http://127.0.0.1:${passage.port}`, { auth: { token: hub.token('ann') }, transports, forceNew: true });
+      await within(new Promise((resolve) => client.once('connect', resolve)), 'a stock client connects');
+      client.close();
+    }
+    for (let i = 0; i < CAP; i++) assert.equal(typeof (await knock(passage.port, '127.0.0.2')), 'object');
+    await assert.rejects(knock(passage.port, '127.0.0.2'), 'a fourth is closed before it has asked');
+    await hub.logged(/LISTEN-ADDRESS .*remote="?127\.0\.0\.2"?/);
+    assert.equal(typeof (await knock(passage.port, '127.0.0.3')), 'object', 'others get in');
+    const answers = [];
+    for (let i = 0; i < 6; i++) answers.push(await ask(passage.port, '127.0.0.6'));
+    assert.deepEqual(answers, [401, 401, 401, 401, 429, 429]);
+    await hub.logged(/API-REFUSED .*remote="?127\.0\.0\.6"?/);
+  });
+
+  test('a proxy behind it may name the client of a request, others may not', async () => {
+    const wrong = (forwarded) => `POST /api/v1/notifications HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer wrong\r\n`
+      + `X-Forwarded-For: ${forwarded}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`;
+    const inner = { address: '127.0.8.1', port: 4000 };
+    assert.match(await speak([proxyHeader(inner), wrong('198.51.100.20')]), /^HTTP\/1\.1 401 /);
+    await hub.logged(/API-REFUSED .*remote="?198\.51\.100\.20"?/);
+    assert.match(await speak([proxyHeader({ address: '198.51.100.21', port: 1 }), wrong('198.51.100.22')]), /^HTTP\/1\.1 401 /);
+    await hub.logged(/API-REFUSED .*remote="?198\.51\.100\.21"?/);
+    assert.doesNotMatch(hub.log, /198\.51\.100\.22/);
+  });
+
+  test('its own checks are its own', async () => {
+    const text = await speak([proxyHeader(null), 'GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n']);
+    assert.match(text, /^HTTP\/1\.1 \d+ /);
+  });
+
+  test('what does not begin so is closed, logged and counted; others need no header', async () => {
+    const request = 'GET / HTTP/1.1\r\nHost: h\r\n\r\n';
+    assert.equal(await speak([request]), '');
+    assert.equal(await speak(['PROXY TCP4 198.51.100.7 127.0.0.1 54321 3000\r\n', request]), '');
+    await hub.logged(/LISTEN-PROXY .*remote=127\.0\.9\.4/);
+    assert.equal(await hub.metric('peal_proxy_headers_refused_total'), 2);
+    assert.equal(await ask(hub.address.port, '127.0.0.30'), 401);
+  });
+
+  test('it is switched on and off by a reload, and needs to know whose connections', async () => {
+    const own = await startHub({ config: config('off') });
+    const reload = async (text) => {
+      own.options.config = text;
+      own.arguments(); // writes the file
+      const lines = own.log.split(/RELOAD/).length;
+      own.reload();
+      await until(() => own.log.split(/RELOAD/).length > lines, 'it was loaded');
+    };
+    const front = await startPassage(own.address, { from: BALANCER });
+    try {
+      assert.equal(await ask(own.address.port, BALANCER), 401);
+      await reload(config('on'));
+      assert.equal(await ask(front.port, '127.0.0.40'), 401);
+      await own.logged(/API-REFUSED .*remote="?127\.0\.0\.40"?/);
+      await reload(config('on', ''));
+      await own.logged(/listen\.proxy_protocol: listen\.trusted_proxies must say/);
+      assert.equal(await ask(front.port, '127.0.0.41'), 401, 'as before');
+    } finally {
+      await front.stop();
+      await own.stop();
+    }
+  });
 });

@@ -28,6 +28,8 @@ static int on_start(struct loop *loop, void *context)
         .per_address = rig->per_address,
         .unsent_bytes = rig->unsent_bytes,
         .addresses = rig->addresses,
+        .proxies = rig->proxies,
+        .prefaces = rig->prefaces,
         .tls = rig->tls,
         .on_accept = rig->on_accept,
         .context = rig->context,

@@ -28,6 +28,8 @@ struct rig {
     uint16_t port;
     uint32_t per_address;
     uint32_t unsent_bytes;
+    const struct proxies *proxies; /* listener_config, as the next */
+    bool prefaces;
     struct tls_context *tls; /* of the listener; NULL: none */
     struct name_counts *addresses; /* of the rig */
 };

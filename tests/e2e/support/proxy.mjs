@@ -2,6 +2,7 @@
 // proxy - an HTTP proxy in front of a hub that adds the address it was called from on the right of
 // X-Forwarded-For or Forwarded, and keeps its connections to the hub.
 import { Agent, createServer, request } from 'node:http';
+import { connect, createServer as createTcpServer, isIPv4 } from 'node:net';
 
 export class Proxy {
   // `target`: {host, port}; `header`: 'x-forwarded-for' or 'forwarded'; `from`: its own address.
@@ -80,3 +81,46 @@ export class Proxy {
 }
 
 export const startProxy = (target, options) => Proxy.start(target, options);
+
+const SIGNATURE = Buffer.from('0d0a0d0a000d0a515549540a', 'hex');
+
+// A header of the PROXY protocol, version 2, for a connection from `source` ({address, port}, both of IPv4); null: of the
+// proxy itself. `added`: what proxies add behind the addresses.
+export function proxyHeader(source, added = Buffer.alloc(0)) {
+  const rest = Buffer.alloc(source ? 12 : 0);
+  if (source) {
+    source.address.split('.').forEach((part, at) => rest.writeUInt8(Number(part), at));
+    rest.set([127, 0, 0, 1], 4);
+    rest.writeUInt16BE(source.port, 8);
+  }
+  const head = Buffer.from([source ? 0x21 : 0x20, source ? 0x11 : 0, 0, 0]);
+  head.writeUInt16BE(rest.length + added.length, 2);
+  return Buffer.concat([SIGNATURE, head, rest, added]);
+}
+
+// A proxy that passes bytes on, and begins each connection, from its own address `from`, with such a header.
+export async function startPassage(target, { from }) {
+  const sockets = new Set();
+  const server = createTcpServer((client) => {
+    const address = client.remoteAddress.replace(/^::ffff:/, '');
+    const upstream = connect({ ...target, localAddress: from });
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      socket.setNoDelay(true).on('error', () => {});
+      socket.on('close', () => {
+        sockets.delete(socket);
+        (socket === client ? upstream : client).destroy();
+      });
+    }
+    upstream.write(proxyHeader(isIPv4(address) ? { address, port: client.remotePort } : null));
+    client.pipe(upstream).pipe(client);
+  });
+  await new Promise((resolve) => server.listen(0, '0.0.0.0', resolve));
+  return {
+    port: server.address().port,
+    async stop() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
