@@ -474,6 +474,17 @@ class ClientTests(unittest.TestCase):
         self.assert_nothing_left()
 
 
+    def test_the_longest_files_begin_first(self):
+        seconds = client_tests.read_seconds()
+        paths = [os.path.join(HERE, "e2e", f"{name}.test.mjs") for name in sorted(seconds)]
+        self.assertEqual([path for path in paths if not os.path.exists(path)], [])
+        ordered = client_tests.longest_first(["e2e/unnamed.test.mjs", *paths, "e2e/short.test.mjs"])
+        taken = [seconds.get(client_tests.name_of(path), client_tests.SHORT) for path in ordered]
+        self.assertEqual(taken, sorted(taken, reverse=True))
+        self.assertGreater(taken[0], 2 * client_tests.SHORT)
+        self.assertEqual([client_tests.name_of(path) for path in ordered[-2:]], ["unnamed", "short"])
+
+
 class MovedTree(unittest.TestCase):
     """`dev build-in` with a meson and a ninja that only note how they are called."""
 

@@ -12,7 +12,11 @@ usage: client_tests.py [OPTION…] FILE…
   --rounds N         run every file so often (default: once)
   --tls              the programs under test speak TLS, with a certificate made for the run
 
-Ends with 1 when a file failed. Each file has a keeper: a process that takes over whatever the file
+Ends with 1 when a file failed. The longest files begin first (client_seconds.txt), so that no single one is
+left over at the end. What a file took is told with what it took of a processor, it and all that it started:
+far less of it means that it waits.
+
+Each file has a keeper: a process that takes over whatever the file
 leaves behind, however far it has detached itself, and ends it. So nothing of one file is there when
 the next begins, and a file that hangs fails alone.
 """
@@ -35,6 +39,8 @@ GRACE = 10  # seconds that what a file started has to end with it
 LATE = 124  # what a keeper ends with when the deadline has passed
 LEFT = 125  # what it ends with when the file passed, and left something behind
 TAIL = 150  # lines shown of a file that failed
+SECONDS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "client_seconds.txt")
+SHORT = 10  # seconds that a file takes which is not named there
 
 
 def children_of(pid):
@@ -115,8 +121,24 @@ def make_certificate(folder):
     os.environ.update(PEAL_TLS_CERT=cert, PEAL_TLS_KEY=key, NODE_EXTRA_CA_CERTS=cert)
 
 
+def name_of(path):
+    return os.path.basename(path).replace(".test.mjs", "")
+
+
+def read_seconds(path=SECONDS):
+    """Seconds that files take, by their names."""
+    with open(path, encoding="utf-8") as file:
+        rows = [line.split() for line in file if line.strip() and not line.startswith("#")]
+    return {name: int(seconds) for seconds, name in rows}
+
+
+def longest_first(paths):
+    seconds = read_seconds()
+    return sorted(paths, key=lambda path: -seconds.get(name_of(path), SHORT))
+
+
 def run_file(options, number, path):
-    name = os.path.basename(path).replace(".test.mjs", "")
+    name = name_of(path)
     name += f"-{number}" if options.rounds > 1 else ""
     log_path = os.path.join(options.logs, f"{name}.tap")
     start = time.monotonic()
@@ -129,8 +151,9 @@ def run_file(options, number, path):
                 log.flush()
             finally:
                 os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return name, log_path, code, time.monotonic() - start
+    _, status, used = os.wait4(pid, 0)  # of it and of all whose end it has seen
+    took = f"{time.monotonic() - start:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of a processor"
+    return name, log_path, os.waitstatus_to_exitcode(status), took
 
 
 def report(options, name, log_path, code, took):
@@ -139,7 +162,7 @@ def report(options, name, log_path, code, took):
     if options.results:
         tally.append(options.results, f"{options.label}: {name}", passed, failed, skipped)
     print(f"{'FAIL ' if failed else 'ok   '} {name}: {passed} passed, {failed} failed, "
-          f"{skipped} skipped, {took:.0f} s", flush=True)
+          f"{skipped} skipped, {took}", flush=True)
     if failed:
         with open(log_path, encoding="utf-8", errors="replace") as file:
             lines = file.read().splitlines()
@@ -166,7 +189,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="peal-tls-") as folder, ThreadPoolExecutor(options.jobs) as pool:
         if options.tls:
             make_certificate(folder)
-        runs = [(number + 1, path) for number in range(options.rounds) for path in options.files]
+        runs = [(number + 1, path) for number in range(options.rounds) for path in longest_first(options.files)]
         for result in pool.map(lambda run: run_file(options, *run), runs):
             failures += report(options, *result)
     return 1 if failures else 0
