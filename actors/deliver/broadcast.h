@@ -40,7 +40,7 @@ struct broadcast {
     bool apart; /* not of the order: neither numbered nor remembered */
     bool late; /* what is kept, told to those who are here now */
     bool reposted; /* it was delivered here while it could not be kept */
-    bool pending; /* it is to be kept, and was posted to the replay stream, */
+    bool pending; /* it was posted to the replay stream and has not come back, */
     uint64_t serial; /* as this one */
     struct stream_id stream; /* its place in the replay stream; 0-0: none */
     struct broadcast_retain *retain; /* owned; NULL: nothing of it is kept */

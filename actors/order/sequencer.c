@@ -186,7 +186,8 @@ static void on_publish(struct sequencer *sequencer, struct sequencer_publish *ms
     sequencer_remember(sequencer, broadcast);
     if (sequencer->link != NULL && !broadcast->local) {
         if ((sequencer->recovers || broadcast->remembered ||
-                sequencer_kept_orders(sequencer, broadcast)) &&
+                sequencer_kept_orders(sequencer, broadcast) ||
+                sequencer_is_behind(sequencer, broadcast)) &&
             sequencer_stream_post(sequencer, broadcast)) {
             return;
         }

@@ -49,6 +49,8 @@ struct gathering {
     struct builder text; /* elements so far */
 };
 
+enum { SEQUENCER_FLYING = 1024 }; /* counters of names; a power of two */
+
 struct sequencer {
     struct actor actor;
     struct buf *nsp;
@@ -63,6 +65,7 @@ struct sequencer {
     struct sequencer_stream *stream; /* they travel on it; NULL: they do not */
     struct sequencer_kept *kept; /* what is kept of broadcasts, between nodes; NULL: nothing */
     struct stream_id passed; /* of the replay stream */
+    uint32_t flying[SEQUENCER_FLYING]; /* broadcasts under way on it, by where they go */
     bool reads_stream; /* what other nodes have posted to it comes from there */
     struct list requests; /* struct request_waiting.link; the first is being carried out */
     uint32_t request_count;
@@ -105,6 +108,18 @@ void sequencer_lose_here(struct sequencer *sequencer, struct bytes name, uint64_
 
 /* Note whether a room with a memory is among those that `broadcast` goes to. */
 void sequencer_remember(const struct sequencer *sequencer, struct broadcast *broadcast);
+
+/*
+ * What travels on the replay stream comes later than what does not. So what goes to a name that
+ * something is under way to goes that way, too: the order of a poster holds.
+ */
+
+/* `broadcast` was posted to the stream; sequencer_deliver ends that. */
+void sequencer_fly(struct sequencer *sequencer, struct broadcast *broadcast);
+
+/* Whether anything is under way to where `broadcast` goes. Names share counters: now and then also
+ * where nothing is. */
+bool sequencer_is_behind(const struct sequencer *sequencer, const struct broadcast *broadcast);
 
 /* What leaves it (sequencer_deliver.c). */
 

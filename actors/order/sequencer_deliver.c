@@ -25,9 +25,47 @@ static uint64_t shards_of(struct sequencer *sequencer, const struct broadcast *b
     return shards;
 }
 
+static uint32_t counter_of(struct bytes name)
+{
+    return (uint32_t)hash_bytes(name) & (SEQUENCER_FLYING - 1);
+}
+
+static void count_flying(struct sequencer *sequencer, const struct broadcast *broadcast, bool more)
+{
+    for (uint32_t i = 0; i < broadcast->room_count; i++) {
+        sequencer->flying[counter_of(broadcast_rooms(broadcast)[i])] += more ? 1U : -1U;
+    }
+    if (broadcast->room_count == 0) {
+        sequencer->flying[counter_of(bytes_of(NULL, 0))] += more ? 1U : -1U;
+    }
+}
+
+void sequencer_fly(struct sequencer *sequencer, struct broadcast *broadcast)
+{
+    broadcast->pending = true;
+    count_flying(sequencer, broadcast, true);
+}
+
+bool sequencer_is_behind(const struct sequencer *sequencer, const struct broadcast *broadcast)
+{
+    if (broadcast->room_count == 0) {
+        return sequencer->flying[counter_of(bytes_of(NULL, 0))] > 0;
+    }
+    for (uint32_t i = 0; i < broadcast->room_count; i++) {
+        if (sequencer->flying[counter_of(broadcast_rooms(broadcast)[i])] > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void sequencer_deliver(struct sequencer *sequencer, struct broadcast *broadcast, bool from_bus)
 {
     struct sched *sched = sequencer->actor.sched;
+    if (broadcast->pending) {
+        broadcast->pending = false;
+        count_flying(sequencer, broadcast, false);
+    }
     sequencer_kept_pass(sequencer, broadcast);
     uint64_t shards = shards_of(sequencer, broadcast);
     broadcast->number = ++sequencer->number;

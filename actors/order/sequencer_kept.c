@@ -106,8 +106,6 @@ bool sequencer_kept_posts(struct sequencer *sequencer, struct broadcast *broadca
         broadcast->event->form != EVENT_JSON) {
         return false;
     }
-    broadcast->pending = true;
-    sequencer->kept->pending++;
     return true;
 }
 
@@ -193,7 +191,7 @@ bool sequencer_kept_orders(const struct sequencer *sequencer, const struct broad
     if (kept == NULL) {
         return false;
     }
-    bool orders = broadcast->retain != NULL || kept->pending > 0 ||
+    bool orders = broadcast->retain != NULL ||
                   (broadcast->room_count == 0 && retained_knows(kept->index, bytes_of(NULL, 0)));
     for (uint32_t i = 0; !orders && i < broadcast->room_count; i++) {
         orders = retained_knows(kept->index, broadcast_rooms(broadcast)[i]);
@@ -239,8 +237,6 @@ void sequencer_kept_pass(struct sequencer *sequencer, struct broadcast *broadcas
     if (kept == NULL || broadcast->retain == NULL) {
         return;
     }
-    kept->pending -= broadcast->pending;
-    broadcast->pending = false;
     if (broadcast->late) {
         return; /* it was noted */
     }

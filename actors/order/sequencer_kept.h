@@ -15,7 +15,6 @@ struct sequencer_kept {
     struct sequencer *sequencer;
     struct retained *index;
     struct buf *key;
-    uint32_t pending; /* posted to the stream, and not delivered yet */
     bool strays; /* something is to be posted again, */
     bool fresh; /* after what was asked of the stream from then on has been read */
     bool told; /* of a refusal, to the operator */

@@ -141,6 +141,7 @@ bool sequencer_stream_post(struct sequencer *sequencer, struct broadcast *broadc
     posted->payload = payload;
     posted->serial = ++stream->serial;
     broadcast->serial = posted->serial;
+    sequencer_fly(sequencer, broadcast);
     list_append(&stream->posted, &posted->link);
     add(stream, buf_bytes(payload), posted);
     if (stream->serial % TRIM_EVERY == 0) {
