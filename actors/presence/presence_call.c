@@ -12,6 +12,7 @@
 #include "actors/presence/presence_view.h"
 #include "actors/shard.h"
 #include "actors/wire_name.h"
+#include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
@@ -212,9 +213,23 @@ static bool take_answer(const struct question *question, int status, const struc
     return good;
 }
 
+/* Redis answered, and it says nothing of them. */
+static void log_unread(const struct question *question, int status, const struct bus_reply *reply)
+{
+    static _Thread_local struct log_limit limit;
+    unsigned suppressed;
+    if (status == 0 && log_allow(&limit, &suppressed)) {
+        log_warn("PRESENCE-UNREAD", "What Redis says of users is not understood",
+            "part=%u answer=%s suppressed=%u", question->part,
+            log_quote(reply->type == BUS_ERROR ? reply->text : BYTES("not understood")),
+            suppressed);
+    }
+}
+
 static void on_answer(void *context, int status, const struct bus_reply *reply);
 
-static void ask_redis(struct question *question, struct presence_redis *redis)
+/* False: no memory. */
+static bool ask_redis(struct question *question, struct presence_redis *redis)
 {
     struct bytes argv[PRESENCE_USERS_MAX];
     size_t argc = 0;
@@ -223,7 +238,7 @@ static void ask_redis(struct question *question, struct presence_redis *redis)
     }
     const struct presence_command command = {
         .script = PRESENCE_SCRIPT_LOOK, .part = question->part, .argv = argv, .argc = argc};
-    presence_redis_run(redis, &command, on_answer, question);
+    return presence_redis_run(redis, &command, on_answer, question);
 }
 
 static void on_answer(void *context, int status, const struct bus_reply *reply)
@@ -233,12 +248,14 @@ static void on_answer(void *context, int status, const struct bus_reply *reply)
     struct presence_redis *redis = status == 0 ? presence_state_redis(presence) : NULL;
     if (redis != NULL && !question->again && presence_redis_forgot(redis, reply)) {
         question->again = true;
-        ask_redis(question, redis);
-        return;
+        if (ask_redis(question, redis)) {
+            return;
+        }
     }
     if (!take_answer(question, status, reply)) {
         question->parcel->incomplete = true;
         presence->stats.looks_failed++;
+        log_unread(question, status, reply);
     }
     finish_question(question);
 }
@@ -262,7 +279,11 @@ static void ask_part(struct parcel *parcel, struct shard *shard, unsigned part, 
     }
     list_splice(&question->asks, asks);
     parcel->left++;
-    ask_redis(question, redis);
+    if (!ask_redis(question, redis)) {
+        parcel->incomplete = true;
+        shard->presence->stats.looks_failed++;
+        finish_question(question);
+    }
 }
 
 static void look_everywhere(struct parcel *parcel, struct shard *shard)

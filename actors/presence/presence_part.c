@@ -20,7 +20,7 @@
 
 enum {
     CHUNK = 500, /* users told with one command */
-    HEAD = 9, /* arguments before them */
+    HEAD = 10, /* arguments before them */
     NUMBER_MAX = 24,
     SWEEP_COUNT = 200, /* users looked at with one command */
 };
@@ -184,15 +184,58 @@ static void add_gone(struct presence_part *part, struct telling *telling, struct
 
 static void on_told(void *context, int status, const struct bus_reply *reply);
 
-/* Tell what there is room for, and renew the place for `lifetime_ms`. */
-static void send(struct presence_part *part, struct telling *telling, uint64_t lifetime_ms)
+/* Fill in what stands before the users, and send; false: no memory. */
+static bool send(struct presence_part *part, struct telling *telling, uint64_t lifetime_ms)
 {
     struct presence_parts *parts = part->parts;
     const struct actor_config *config = parts->shard->config;
     char place[PRESENCE_PLACE_LEN + 1];
-    char numbers[5][NUMBER_MAX];
+    char numbers[6][NUMBER_MAX];
     struct builder channel = {0};
+    write_place(part, place);
+    snprintf(numbers[0], NUMBER_MAX, "%u", bus_origin_version(parts->shard));
+    snprintf(numbers[1], NUMBER_MAX, "%" PRIu64, part->told_number);
+    snprintf(numbers[2], NUMBER_MAX, "%" PRIu64, lifetime_ms);
+    snprintf(numbers[3], NUMBER_MAX, "%d", (int)PRESENCE_KEEP_MS);
+    snprintf(numbers[4], NUMBER_MAX, "%" PRIu64, part->connections);
+    snprintf(numbers[5], NUMBER_MAX, "%d", (int)PRESENCE_SUMS_MS);
+    bus_name_presence_channel(&config->names, part->number, bytes_str(config->epoch), &channel);
+    const struct bytes head[HEAD] = {bytes_str(place), bytes_str(numbers[0]),
+        bytes_str(config->node), bytes_str(numbers[1]), bytes_str(numbers[2]),
+        bytes_str(numbers[3]), bytes_str(numbers[4]), part->whole ? BYTES("1") : BYTES("0"),
+        builder_bytes(&channel), bytes_str(numbers[5])};
+    memcpy(telling->argv, head, sizeof(head));
+    const struct presence_command command = {.script = PRESENCE_SCRIPT_TELL,
+        .part = part->number,
+        .argv = telling->argv,
+        .argc = telling->argc};
+    bool sent =
+        !builder_failed(&channel) && presence_redis_run(parts->redis, &command, on_told, part);
+    builder_reset(&channel);
+    return sent;
+}
+
+/* It may be told another time; of those who are not in a list any more nothing is known then. */
+static void put_off(struct presence_part *part)
+{
+    part->doubted = true;
+    part->parts->stats->failed++;
+    arm(part, PRESENCE_GATHER_MS);
+}
+
+/* Tell what there is room for, and renew the place for `lifetime_ms`; false: no memory. */
+static bool tell(struct presence_part *part, uint64_t lifetime_ms)
+{
+    /* Not zeroed: it is large, and what is used of it is filled in. */
+    struct telling *telling = mem_try_alloc(sizeof(*telling));
     struct list gone;
+    if (telling == NULL) {
+        return false;
+    }
+    if (part->doubted) {
+        part->parts->stats->rewrites += part->term > 0;
+        begin_term(part);
+    }
     list_init(&gone);
     telling->argc = HEAD;
     telling->users = 0;
@@ -200,41 +243,13 @@ static void send(struct presence_part *part, struct telling *telling, uint64_t l
     add_changed(part, telling);
     part->whole = part->whole || !has_news(part);
     part->full = telling->users == CHUNK;
-    write_place(part, place);
-    snprintf(numbers[0], NUMBER_MAX, "%u", bus_origin_version(parts->shard));
-    snprintf(numbers[1], NUMBER_MAX, "%" PRIu64, part->told_number);
-    snprintf(numbers[2], NUMBER_MAX, "%" PRIu64, lifetime_ms);
-    snprintf(numbers[3], NUMBER_MAX, "%d", (int)PRESENCE_KEEP_MS);
-    snprintf(numbers[4], NUMBER_MAX, "%" PRIu64, part->connections);
-    bus_name_presence_channel(&config->names, part->number, bytes_str(config->epoch), &channel);
-    const struct bytes head[HEAD] = {bytes_str(place), bytes_str(numbers[0]),
-        bytes_str(config->node), bytes_str(numbers[1]), bytes_str(numbers[2]),
-        bytes_str(numbers[3]), bytes_str(numbers[4]), part->whole ? BYTES("1") : BYTES("0"),
-        builder_bytes(&channel)};
-    memcpy(telling->argv, head, sizeof(head));
-    part->asking = true;
-    parts->stats->told += telling->users;
-    const struct presence_command command = {.script = PRESENCE_SCRIPT_TELL,
-        .part = part->number,
-        .argv = telling->argv,
-        .argc = telling->argc};
-    presence_redis_run(parts->redis, &command, on_told, part);
-    builder_reset(&channel);
+    part->asking = send(part, telling, lifetime_ms);
+    part->parts->stats->told += part->asking ? telling->users : 0;
     for (struct list *link; (link = list_pop(&gone)) != NULL;) {
         mem_free(container_of(link, struct presence_gone, link));
     }
-}
-
-static void tell(struct presence_part *part, uint64_t lifetime_ms)
-{
-    /* Not zeroed: it is large, and send fills in what is used. */
-    struct telling *telling = mem_realloc_array(NULL, 1, sizeof(*telling));
-    if (part->doubted) {
-        part->parts->stats->rewrites += part->term > 0;
-        begin_term(part);
-    }
-    send(part, telling, lifetime_ms);
     mem_free(telling);
+    return part->asking;
 }
 
 static void on_timer(struct timer *timer)
@@ -243,14 +258,14 @@ static void on_timer(struct timer *timer)
     if (part->asking || part->parted) {
         return;
     }
-    if (presence_redis_is_up(part->parts->redis)) {
-        tell(part, PRESENCE_LIFETIME_MS);
-    } else {
+    if (!presence_redis_is_up(part->parts->redis)) {
         arm(part, PRESENCE_RENEW_MS);
+    } else if (!tell(part, PRESENCE_LIFETIME_MS)) {
+        put_off(part);
     }
 }
 
-/* Sweeping: the first of the places that count takes out what ended ones have left. */
+/* Sweeping: whom Redis has named ended places takes out what they have left. */
 
 static void on_swept(void *context, int status, const struct bus_reply *reply);
 
@@ -259,12 +274,12 @@ static void sweep_some(struct presence_part *part, struct bytes cursor)
     char count[NUMBER_MAX];
     snprintf(count, sizeof(count), "%d", (int)SWEEP_COUNT);
     const struct bytes argv[] = {cursor, bytes_str(count), builder_bytes(&part->sweep)};
-    part->sweeping = true;
     const struct presence_command command = {.script = PRESENCE_SCRIPT_SWEEP,
         .part = part->number,
         .argv = argv,
         .argc = ARRAY_LEN(argv)};
-    presence_redis_run(part->parts->redis, &command, on_swept, part);
+    part->sweeping = presence_redis_run(part->parts->redis, &command, on_swept, part);
+    part->parts->stats->failed += !part->sweeping;
 }
 
 static void on_swept(void *context, int status, const struct bus_reply *reply)
@@ -279,7 +294,7 @@ static void on_swept(void *context, int status, const struct bus_reply *reply)
             (void)presence_redis_forgot(part->parts->redis, reply);
         }
         part->parts->stats->failed++;
-        return; /* the next answer says what is to be swept */
+        return; /* they are named again, some time later */
     }
     if (!bytes_eq(reply->text, BYTES("0"))) {
         sweep_some(part, reply->text);
@@ -290,7 +305,7 @@ static void on_swept(void *context, int status, const struct bus_reply *reply)
 
 static void sweep(struct presence_part *part)
 {
-    if (!part->sweeping && part->view.ended > 0 && part->view.sweeps && !part->parted) {
+    if (!part->sweeping && builder_bytes(&part->sweep).len > 0 && !part->parted) {
         sweep_some(part, BYTES("0"));
     }
 }
@@ -321,20 +336,33 @@ static void log_lost(struct presence_part *part)
     }
 }
 
+/* Places that have ended are not cleared away. */
+static void log_crowded(const struct presence_part *part)
+{
+    static _Thread_local struct log_limit limit;
+    unsigned suppressed;
+    if (log_allow(&limit, &suppressed)) {
+        log_warn("PRESENCE-CROWDED",
+            "Redis has too many places of this shard that have ended, waiting until some are gone",
+            "part=%u most=%d suppressed=%u", (unsigned)part->number, (int)PRESENCE_SHARD_PLACES,
+            suppressed);
+    }
+}
+
 /* Read the answer into the view: 0; STATUS_NOT_FOUND, or another: all is to be told again. */
 static int take_answer(struct presence_part *part, const struct bus_reply *reply)
 {
-    char place[PRESENCE_PLACE_LEN + 1];
     struct builder ended = {0};
-    write_place(part, place);
-    int status =
-        presence_view_read(part->parts->shard, bytes_str(place), reply, &part->view, &ended);
+    int status = presence_view_read(part->parts->shard, reply, &part->view, &ended);
     if (status == STATUS_NOT_FOUND) {
         log_lost(part);
+    } else if (status == STATUS_TOO_LARGE) {
+        part->parts->stats->crowded++;
+        log_crowded(part);
     } else if (status != 0 && !presence_redis_forgot(part->parts->redis, reply)) {
         log_refused(part, reply);
     }
-    if (status == 0 && !part->sweeping) {
+    if (status == 0 && !part->sweeping && !builder_failed(&ended)) {
         builder_reset(&part->sweep);
         part->sweep = ended;
     } else {
@@ -431,10 +459,8 @@ void presence_part_leave(struct presence_part *part)
         return; /* or when it is answered */
     }
     bool there = part->told_number > 0 && !part->doubted;
-    if (there && presence_redis_is_up(part->parts->redis)) {
-        part->leaving = true;
-        tell(part, 0);
-    } else {
+    part->leaving = there && presence_redis_is_up(part->parts->redis) && tell(part, 0);
+    if (!part->leaving) {
         part_from(part);
     }
 }

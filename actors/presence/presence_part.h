@@ -31,6 +31,7 @@ enum {
     PRESENCE_LIFETIME_MS = 10000, /* of a place that is not renewed */
     PRESENCE_KEEP_MS = 30000, /* of a key whose places have all ended */
     PRESENCE_GATHER_MS = 50, /* what changes within is told at once */
+    PRESENCE_SUMS_MS = 500, /* sums of all places that are older are made anew */
     PRESENCE_STALE_MS = 3000, /* what is known is old then */
     PRESENCE_PLACE_LEN = PRESENCE_SHARD_DIGITS + PRESENCE_TERM_DIGITS,
 };
@@ -67,7 +68,7 @@ struct presence_part {
     bool sweeping;
     bool leaving; /* the place is being given up */
     bool parted; /* it was */
-    struct builder sweep; /* the places that are swept */
+    struct builder sweep; /* the places that are swept, or to be */
 };
 
 /* How many parts there are. */

@@ -76,15 +76,20 @@ bool presence_redis_is_up(const struct presence_redis *redis)
     return redis->shard->bus->ops->is_up(redis->link);
 }
 
-void presence_redis_run(struct presence_redis *redis, const struct presence_command *command,
+bool presence_redis_run(struct presence_redis *redis, const struct presence_command *command,
     bus_reply_fn fn, void *context)
 {
     const struct actor_config *config = redis->shard->config;
     const struct digest *digest = &redis->digests[command->script];
     size_t argc = command->argc + HEAD;
     struct builder key = {0};
-    struct bytes *argv = mem_alloc_array(argc, sizeof(*argv));
+    struct bytes *argv = mem_try_calloc(argc, sizeof(*argv));
     bus_name_presence(&config->names, command->part, bytes_str(config->epoch), &key);
+    if (argv == NULL || builder_failed(&key)) {
+        mem_free(argv);
+        builder_reset(&key);
+        return false;
+    }
     argv[0] = digest->known ? BYTES("EVALSHA") : BYTES("EVAL");
     argv[1] = digest->known ? bytes_of(digest->text, SHA_LEN)
                             : bytes_str(presence_scripts[command->script]);
@@ -94,6 +99,7 @@ void presence_redis_run(struct presence_redis *redis, const struct presence_comm
     redis->shard->bus->ops->command(redis->link, argv, argc, 0, fn, context);
     mem_free(argv);
     builder_reset(&key);
+    return true;
 }
 
 bool presence_redis_forgot(struct presence_redis *redis, const struct bus_reply *reply)

@@ -34,9 +34,10 @@ struct presence_command {
     size_t argc;
 };
 
-/* Carry out `command`, which is copied; `fn` gets the answer. */
-void presence_redis_run(struct presence_redis *redis, const struct presence_command *command,
-    bus_reply_fn fn, void *context);
+/* Carry out `command`, which is copied; `fn` gets the answer. False: no memory, and it gets none.
+ */
+MUST_CHECK bool presence_redis_run(struct presence_redis *redis,
+    const struct presence_command *command, bus_reply_fn fn, void *context);
 
 /*
  * Whether `reply` says that Redis does not know the script: nothing was done, and it is told the

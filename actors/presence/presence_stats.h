@@ -15,6 +15,7 @@ struct presence_stats {
     uint64_t failed; /* times that Redis did not take what it was told, or did not answer */
     uint64_t rewrites; /* times that all of a part was told again */
     uint64_t swept; /* ended places of nodes that were cleared away */
+    uint64_t crowded; /* times that Redis had too many places of this shard */
     uint64_t looks_failed; /* questions that were answered without Redis, which there is */
     uint64_t followed; /* users whom sockets of this shard follow, now */
     uint64_t events; /* that these were sent */

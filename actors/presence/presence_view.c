@@ -6,97 +6,66 @@
 
 #include "actors/bus.h"
 #include "actors/order/bus_origin.h"
+#include "actors/presence/presence_scripts.h"
 #include "actors/shard.h"
-#include "codec/base/map.h"
 #include "codec/base/status.h"
 
-enum { HEAD = 3, FIELDS = 5 }; /* of an answer, and of a place in it */
+enum { HEAD = 6, FIELDS = 3 }; /* of an answer, and of a version in it */
 
-struct place {
-    struct bytes name;
-    int64_t left_ms;
-    uint64_t version;
-    uint64_t connections;
-    struct bytes node;
-};
-
-static bool read_place(const struct bus_reply *reply, size_t at, struct place *ret_place)
+static bool is_number(const struct bus_reply *reply)
 {
-    struct bus_reply *const *items = reply->items + at;
-    if (items[0]->type != BUS_STRING || items[1]->type != BUS_INTEGER ||
-        items[2]->type != BUS_INTEGER || items[3]->type != BUS_INTEGER ||
-        items[4]->type != BUS_STRING || items[2]->integer < 0 || items[3]->integer < 0) {
-        return false;
+    return reply->type == BUS_INTEGER && reply->integer >= 0;
+}
+
+/* Whether these are names of places, each followed by a comma. */
+static bool are_places(struct bytes names)
+{
+    enum { EACH = PRESENCE_SHARD_DIGITS + PRESENCE_TERM_DIGITS + 1 };
+    bool good = names.len % EACH == 0 && names.len <= (size_t)PRESENCE_SWEEP_PLACES * EACH;
+    for (size_t i = 0; good && i < names.len; i++) {
+        char c = names.at[i];
+        bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+        good = i % EACH == EACH - 1 ? c == ',' : digit;
     }
-    *ret_place = (struct place){
-        .name = items[0]->text,
-        .left_ms = items[1]->integer,
-        .version = (uint64_t)items[2]->integer,
-        .connections = (uint64_t)items[3]->integer,
-        .node = items[4]->text,
-    };
-    return true;
+    return good;
 }
 
-/* Whether the node of the place at `at` has one before that counts. */
-static bool is_known(const struct bus_reply *reply, size_t at, struct bytes node)
+static bool is_view(const struct bus_reply *reply)
 {
-    for (size_t i = HEAD; i < at; i += FIELDS) {
-        struct place place;
-        if (read_place(reply, i, &place) && place.left_ms > 0 && bytes_eq(place.node, node)) {
-            return true;
-        }
+    bool good = reply->count >= HEAD && (reply->count - HEAD) % FIELDS == 0 &&
+                reply->count <= HEAD + FIELDS * PRESENCE_VERSIONS;
+    for (size_t i = 1; good && i < reply->count; i++) {
+        const struct bus_reply *item = reply->items[i];
+        good = i == HEAD - 1 ? item->type == BUS_STRING && are_places(item->text) : is_number(item);
     }
-    return false;
+    return good;
 }
 
-static bool comes_before(struct bytes a, struct bytes b)
-{
-    size_t len = a.len < b.len ? a.len : b.len;
-    int order = len > 0 ? memcmp(a.at, b.at, len) : 0;
-    return order < 0 || (order == 0 && a.len < b.len);
-}
-
-static bool is_head(const struct bus_reply *reply)
-{
-    return reply->type == BUS_ARRAY && reply->count > 0 && reply->items[0]->type == BUS_INTEGER;
-}
-
-int presence_view_read(struct shard *shard, struct bytes place, const struct bus_reply *reply,
+int presence_view_read(struct shard *shard, const struct bus_reply *reply,
     struct presence_view *ret_view, struct builder *ended)
 {
-    if (!is_head(reply)) {
+    enum { LOST, GOOD, FULL };
+    if (reply->type != BUS_ARRAY || reply->count == 0 || !is_number(reply->items[0])) {
         return STATUS_INVALID;
     }
-    if (reply->items[0]->integer == 0) {
-        return STATUS_NOT_FOUND;
+    if (reply->items[0]->integer != GOOD) {
+        return reply->items[0]->integer == FULL ? STATUS_TOO_LARGE : STATUS_NOT_FOUND;
     }
-    if (reply->count < HEAD || (reply->count - HEAD) % FIELDS != 0 ||
-        reply->count > HEAD + FIELDS * PRESENCE_PLACES_MAX ||
-        reply->items[1]->type != BUS_INTEGER || reply->items[1]->integer < 0 ||
-        reply->items[2]->type != BUS_INTEGER || reply->items[2]->integer < 0) {
+    if (!is_view(reply)) {
         return STATUS_INVALID;
     }
     struct presence_view view = {.users = (uint64_t)reply->items[1]->integer,
         .changes = (uint64_t)reply->items[2]->integer,
-        .sweeps = true};
+        .ended = (uint64_t)reply->items[3]->integer,
+        .places = (uint64_t)reply->items[4]->integer};
     for (size_t i = HEAD; i < reply->count; i += FIELDS) {
-        struct place other;
-        if (!read_place(reply, i, &other)) {
-            return STATUS_INVALID;
-        }
-        if (other.left_ms <= 0) {
-            view.ended++;
-            builder_add(ended, other.name);
-            builder_byte(ended, ',');
-        } else if (bus_origin_is_ours(
-                       shard, "presence", bytes_str(shard->config->epoch), other.version)) {
-            view.connections += other.connections;
-            view.places += hash_unseeded(other.name);
-            view.nodes += !is_known(reply, i, other.node);
-            view.sweeps = view.sweeps && !comes_before(other.name, place);
+        if (bus_origin_is_ours(shard, "presence", bytes_str(shard->config->epoch),
+                (uint64_t)reply->items[i]->integer)) {
+            view.nodes += (uint64_t)reply->items[i + 1]->integer;
+            view.connections += (uint64_t)reply->items[i + 2]->integer;
         }
     }
+    builder_add(ended, reply->items[HEAD - 1]->text);
     *ret_view = view;
     return 0;
 }
@@ -133,7 +102,7 @@ int presence_view_read_user(const struct bus_reply *reply, struct bytes own,
         return 0;
     }
     if (reply->type != BUS_ARRAY || reply->count % 2 != 0 ||
-        reply->count > 2 * PRESENCE_PLACES_MAX) {
+        reply->count > 2 * PRESENCE_NODES_MAX) {
         return STATUS_INVALID;
     }
     for (size_t i = 0; i < reply->count; i += 2) {

@@ -15,10 +15,10 @@
 struct bus_reply;
 struct shard;
 
-/* Places are too many to be real beyond this. */
-enum { PRESENCE_PLACES_MAX = 4096 };
+/* Nodes that one user is said to be on are too many to be real beyond this. */
+enum { PRESENCE_NODES_MAX = 1024 };
 
-/* What is known of a part. */
+/* What is known of a part, of one moment but for `changes`. */
 struct presence_view {
     uint64_t users; /* with those that only ended places hold */
     uint64_t connections; /* of places that count */
@@ -26,17 +26,16 @@ struct presence_view {
     uint64_t ended; /* places that are still to be swept */
     uint64_t changes; /* that were told so far, of all places */
     uint64_t places; /* names those that count: another number, others */
-    bool sweeps; /* this place is the first of those that count: it is the one that sweeps */
 };
 
 /*
- * Read the answer to PRESENCE_SCRIPT_TELL of `place`: 0 with the view, and the ended places, each
- * followed by a comma, appended to `ended`. STATUS_NOT_FOUND: the place is not there as it was
- * left; STATUS_INVALID. Places of strange versions do not count, and are counted in the stats of
- * `shard`.
+ * Read the answer to PRESENCE_SCRIPT_TELL: 0 with the view, and the places that this one is to
+ * sweep, each followed by a comma, appended to `ended`. STATUS_NOT_FOUND: the place is not there as
+ * it was left; STATUS_TOO_LARGE: the shard has too many; STATUS_INVALID. Places of strange versions
+ * do not count, and are counted in the stats of `shard`.
  */
-MUST_CHECK int presence_view_read(struct shard *shard, struct bytes place,
-    const struct bus_reply *reply, struct presence_view *ret_view, struct builder *ended);
+MUST_CHECK int presence_view_read(struct shard *shard, const struct bus_reply *reply,
+    struct presence_view *ret_view, struct builder *ended);
 
 /*
  * Read what PRESENCE_SCRIPT_LOOK answers of one user: the sum of the connections that nodes other

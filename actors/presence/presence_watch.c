@@ -67,6 +67,8 @@ struct presence_watch {
     uint64_t followers; /* the shards of this node that follow anybody, a bit each */
     struct builder notes; /* users of this shard that have come or gone, each with a line feed */
     bool many; /* more than are noted one by one */
+    uint64_t
+        unnoted; /* shards that could not be told of some: of all they are to ask, a bit each */
     struct timer note_timer;
     struct heard_part parts[PRESENCE_PARTS_MAX];
 };
@@ -436,21 +438,38 @@ static void on_notes(void *arg, bool cancelled)
     mem_free(notes);
 }
 
+/* Tell the shard `to`; false: no memory. */
+static bool send_notes(const struct presence_watch *watch, unsigned to, struct buf *lines)
+{
+    struct actor_system *system = sched_system(watch->shard->sched);
+    struct notes *notes = mem_try_calloc(1, sizeof(*notes));
+    if (notes == NULL) {
+        return false;
+    }
+    *notes = (struct notes){.system = system, .to = to};
+    notes->lines = lines != NULL ? buf_ref(lines) : NULL;
+    sched_post(system, to, on_notes, notes);
+    return true;
+}
+
 static void on_note_timer(struct timer *timer)
 {
     struct presence_watch *watch = container_of(timer, struct presence_watch, note_timer);
-    struct actor_system *system = sched_system(watch->shard->sched);
     bool failed = watch->many || builder_failed(&watch->notes);
     struct buf *lines = failed ? NULL : builder_finish(&watch->notes);
     builder_reset(&watch->notes);
     watch->many = false;
-    for (unsigned i = 0; i < actor_system_shards(system); i++) {
-        if ((watch->followers >> i & 1) != 0) {
-            struct notes *notes = mem_alloc(sizeof(*notes));
-            *notes = (struct notes){.system = system, .to = i};
-            notes->lines = lines != NULL ? buf_ref(lines) : NULL;
-            sched_post(system, i, on_notes, notes);
+    for (unsigned i = 0; i < actor_system_shards(sched_system(watch->shard->sched)); i++) {
+        uint64_t bit = UINT64_C(1) << i;
+        if ((watch->followers & bit) == 0) {
+            continue;
         }
+        bool sent = send_notes(watch, i, (watch->unnoted & bit) != 0 ? NULL : lines);
+        watch->unnoted = sent ? watch->unnoted & ~bit : watch->unnoted | bit;
+    }
+    watch->unnoted &= watch->followers;
+    if (watch->unnoted != 0) {
+        timer_set(sched_timers(watch->shard->sched), timer, now_of(watch) + RETRY_MS);
     }
     buf_unref(lines);
 }
@@ -491,15 +510,21 @@ static void on_interest(void *arg, bool cancelled)
     mem_free(interest);
 }
 
-static void tell_interest(const struct presence_watch *watch, bool on)
+/* Tell all shards; false: no memory, and no more than some were told. */
+static bool tell_interest(const struct presence_watch *watch, bool on)
 {
     struct actor_system *system = sched_system(watch->shard->sched);
-    for (unsigned i = 0; i < actor_system_shards(system); i++) {
-        struct interest *interest = mem_alloc(sizeof(*interest));
-        *interest = (struct interest){
-            .system = system, .from = sched_shard(watch->shard->sched), .to = i, .on = on};
-        sched_post(system, i, on_interest, interest);
+    bool good = true;
+    for (unsigned i = 0; good && i < actor_system_shards(system); i++) {
+        struct interest *interest = mem_try_calloc(1, sizeof(*interest));
+        good = interest != NULL;
+        if (good) {
+            *interest = (struct interest){
+                .system = system, .from = sched_shard(watch->shard->sched), .to = i, .on = on};
+            sched_post(system, i, on_interest, interest);
+        }
     }
+    return good;
 }
 
 /* Who is followed. */
@@ -551,15 +576,13 @@ static struct watched *make_watched(struct presence_watch *watch, struct bytes k
         mem_free(watched);
         return NULL;
     }
-    if (list_empty(&watch->parts[part].watched) && !listen(watch, part, true)) {
+    bool good = map_count(&watch->by_key) > 1 || tell_interest(watch, true);
+    if (!good || (list_empty(&watch->parts[part].watched) && !listen(watch, part, true))) {
         map_remove(&watch->by_key, key);
         mem_free(watched);
         return NULL;
     }
     list_append(&watch->parts[part].watched, &watched->part_link);
-    if (map_count(&watch->by_key) == 1) {
-        tell_interest(watch, true);
-    }
     return watched;
 }
 
@@ -575,7 +598,7 @@ static void free_watched(struct presence_watch *watch, struct watched *watched)
         (void)listen(watch, part, false);
     }
     if (map_count(&watch->by_key) == 0 && !watch->closed) {
-        tell_interest(watch, false);
+        (void)tell_interest(watch, false); /* who is not told goes on noting, for nobody */
     }
 }
 

@@ -20,7 +20,7 @@
 
 TestSuite(presence_starved, .timeout = 300);
 
-enum { NODES = 2, SHARDS = 2, USERS = 4, NTH_MAX = 400, LINGER_MS = 1000 };
+enum { NODES = 2, SHARDS = 2, USERS = 4, NTH_MAX = 4000, LINGER_MS = 1000 };
 
 struct guest {
     struct client client; /* first */

@@ -21,7 +21,10 @@ enum {
     NAME_MAX_LEN = 24,
     KEY_MAX_LEN = 160,
     USER_MAX_LEN = 300,
-    PIECES = 3
+    PIECES = 3,
+    VERSIONS = 4,
+    SWEEPS_MS = 3000,
+    FIRST_USER = ARGS + 10,
 };
 
 struct fake_place {
@@ -39,10 +42,24 @@ struct fake_holder {
     uint64_t connections;
 };
 
+/* Sums of the places of a version. */
+struct fake_sums {
+    uint64_t version;
+    uint64_t nodes;
+    uint64_t connections;
+};
+
 struct fake_part {
     char key[KEY_MAX_LEN];
     uint64_t until_ms;
     uint64_t changes;
+    uint64_t due_ms; /* the sums are old then */
+    uint64_t claim_ms; /* until then nobody else sweeps */
+    uint64_t users;
+    uint64_t ended;
+    uint64_t check;
+    struct fake_sums sums[VERSIONS];
+    size_t sum_count;
     struct fake_place *places;
     size_t place_count;
     struct fake_holder *holders;
@@ -166,29 +183,110 @@ static void tell_user(struct fake_part *part, const char *me, struct bytes user,
     }
 }
 
-static struct bus_reply *refused(void)
+static struct bus_reply *refused(int64_t why)
 {
     struct bus_reply *reply = fake_reply_array(1);
-    reply->items[0] = fake_reply_integer(0);
+    reply->items[0] = fake_reply_integer(why);
     return reply;
 }
 
-static struct bus_reply *reply_part(const struct fake_part *part, uint64_t now_ms)
+/* Whether the node has a place before that of `at` which counts. */
+static bool is_node_known(const struct fake_part *part, size_t at, uint64_t now_ms)
 {
-    struct bus_reply *reply = fake_reply_array(3 + 5 * part->place_count);
-    reply->items[0] = fake_reply_integer(1);
-    reply->items[1] = fake_reply_integer((int64_t)count_users(part));
-    reply->items[2] = fake_reply_integer((int64_t)part->changes);
+    bool known = false;
+    for (size_t i = 0; i < at; i++) {
+        known = known || (part->places[i].until_ms > now_ms &&
+                             strcmp(part->places[i].node, part->places[at].node) == 0);
+    }
+    return known;
+}
+
+static struct fake_sums *find_sums(struct fake_part *part, uint64_t version)
+{
+    for (size_t i = 0; i < part->sum_count; i++) {
+        if (part->sums[i].version == version) {
+            return &part->sums[i];
+        }
+    }
+    CHECK(part->sum_count < VERSIONS);
+    part->sums[part->sum_count] = (struct fake_sums){.version = version};
+    return &part->sums[part->sum_count++];
+}
+
+/* Make the sums anew; those that have ended are appended to `names` if this one is to sweep. */
+static void sum(
+    struct fake_part *part, const struct bytes *args, uint64_t now_ms, struct builder *names)
+{
+    uint64_t keep_ms = number_of(args[9]);
+    part->due_ms = now_ms + keep_ms;
+    part->users = count_users(part);
+    part->ended = 0;
+    part->check = 0;
+    part->sum_count = 0;
+    bool sweeps = now_ms >= part->claim_ms && number_of(args[4]) > 0;
     for (size_t i = 0; i < part->place_count; i++) {
         const struct fake_place *place = &part->places[i];
-        struct bus_reply **items = reply->items + 3 + 5 * i;
-        items[0] = fake_reply_text(BUS_STRING, bytes_str(place->name));
-        items[1] = fake_reply_integer((int64_t)place->until_ms - (int64_t)now_ms);
-        items[2] = fake_reply_integer((int64_t)place->version);
-        items[3] = fake_reply_integer((int64_t)place->connections);
-        items[4] = fake_reply_text(BUS_STRING, bytes_str(place->node));
+        if (place->until_ms <= now_ms) {
+            part->ended++;
+            if (sweeps) {
+                builder_printf(names, "%s,", place->name);
+            }
+            continue;
+        }
+        struct fake_sums *sums = find_sums(part, place->version);
+        sums->connections += place->connections;
+        sums->nodes += !is_node_known(part, i, now_ms);
+        part->check += hash_unseeded(bytes_str(place->name)) >> 20;
+    }
+    part->claim_ms = sweeps && part->ended > 0 ? now_ms + SWEEPS_MS : part->claim_ms;
+}
+
+static struct bus_reply *reply_part(const struct fake_part *part, const struct builder *names)
+{
+    struct bus_reply *reply = fake_reply_array(6 + 3 * part->sum_count);
+    reply->items[0] = fake_reply_integer(1);
+    reply->items[1] = fake_reply_integer((int64_t)part->users);
+    reply->items[2] = fake_reply_integer((int64_t)part->changes);
+    reply->items[3] = fake_reply_integer((int64_t)part->ended);
+    reply->items[4] = fake_reply_integer((int64_t)part->check);
+    reply->items[5] = fake_reply_text(BUS_STRING, builder_bytes(names));
+    for (size_t i = 0; i < part->sum_count; i++) {
+        struct bus_reply **items = reply->items + 6 + 3 * i;
+        items[0] = fake_reply_integer((int64_t)part->sums[i].version);
+        items[1] = fake_reply_integer((int64_t)part->sums[i].nodes);
+        items[2] = fake_reply_integer((int64_t)part->sums[i].connections);
     }
     return reply;
+}
+
+/* Renew the place, which may have to be added; earlier ones of the shard count no more. */
+static struct fake_place *renew(struct fake_part *part, const struct bytes *args, uint64_t now_ms)
+{
+    struct fake_place *place = find_place(part, args[0]);
+    place = place != NULL ? place : add_place(part, args[0]);
+    place->until_ms = now_ms + number_of(args[4]);
+    place->version = number_of(args[1]);
+    copy_text(place->node, sizeof(place->node), args[2]);
+    place->number = number_of(args[3]) + 1;
+    place->connections = number_of(args[6]);
+    part->until_ms = now_ms + number_of(args[5]);
+    for (size_t i = 0; i < part->place_count; i++) {
+        struct fake_place *other = &part->places[i];
+        if (other != place && strncmp(other->name, place->name, PRESENCE_SHARD_DIGITS) == 0) {
+            other->connections = 0;
+            other->until_ms = bytes_eq_str(args[7], "1") ? 0 : other->until_ms;
+        }
+    }
+    return place;
+}
+
+static size_t count_places(const struct fake_part *part, struct bytes name)
+{
+    size_t count = 0;
+    for (size_t i = 0; part != NULL && i < part->place_count; i++) {
+        count += memcmp(part->places[i].name, name.at, PRESENCE_SHARD_DIGITS) == 0;
+    }
+    return count;
 }
 
 static struct bus_reply *do_tell(
@@ -201,39 +299,35 @@ static struct bus_reply *do_tell(
     bool good = number == 0 ? place == NULL
                             : place != NULL && place->until_ms > now_ms && place->number == number;
     if (!good) {
-        return refused();
+        return refused(0);
+    }
+    if (number == 0 && count_places(part, args[0]) >= PRESENCE_SHARD_PLACES) {
+        return refused(2);
     }
     part = make_part(presence, argv[3]);
-    place = place != NULL ? place : add_place(part, args[0]);
-    place->until_ms = now_ms + number_of(args[4]);
-    place->version = number_of(args[1]);
-    copy_text(place->node, sizeof(place->node), args[2]);
-    place->number = number + 1;
-    place->connections = number_of(args[6]);
-    part->until_ms = now_ms + number_of(args[5]);
+    place = renew(part, args, now_ms);
     char me[NAME_MAX_LEN];
     copy_text(me, sizeof(me), args[0]);
-    for (size_t i = 0; i < part->place_count; i++) {
-        struct fake_place *other = &part->places[i];
-        if (other != place && strncmp(other->name, me, PRESENCE_SHARD_DIGITS) == 0) {
-            other->connections = 0;
-            other->until_ms = bytes_eq_str(args[7], "1") ? 0 : other->until_ms;
-        }
-    }
-    part->changes += argc > ARGS + 9;
+    part->changes += argc > FIRST_USER;
     struct builder told = {0};
     builder_printf(&told, "%llu %llu %s", (unsigned long long)place->version,
         (unsigned long long)part->changes, place->node);
-    for (size_t i = ARGS + 9; i + 1 < argc; i += 2) {
+    for (size_t i = FIRST_USER; i + 1 < argc; i += 2) {
         tell_user(part, me, argv[i], number_of(argv[i + 1]), now_ms);
         builder_byte(&told, '\n');
         builder_add(&told, argv[i]);
     }
-    if (argc > ARGS + 9) {
+    if (argc > FIRST_USER) {
         presence->publish(presence->context, args[8], builder_bytes(&told));
     }
     builder_reset(&told);
-    return reply_part(part, now_ms);
+    struct builder names = {0};
+    if (now_ms >= part->due_ms) {
+        sum(part, args, now_ms, &names);
+    }
+    struct bus_reply *reply = reply_part(part, &names);
+    builder_reset(&names);
+    return reply;
 }
 
 static bool is_listed(const char *place, struct bytes list)
@@ -266,6 +360,8 @@ static struct bus_reply *do_sweep(struct fake_presence *presence, const struct b
         if (is_listed(part->places[i].name, args[2])) {
             part->places[i] = part->places[--part->place_count];
         }
+        part->due_ms = 0;
+        part->claim_ms = 0;
     }
     return fake_reply_text(BUS_STRING, bytes_str(next));
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "actors/bus.h"
+#include "actors/presence/presence_scripts.h"
 #include "actors/presence/presence_view.h"
 #include "actors/shard.h"
 #include "codec/base/status.h"
@@ -13,9 +14,7 @@
 
 TestSuite(presence_view, .timeout = 60);
 
-enum { ITEMS_MAX = 32 };
-
-#define ME BYTES("00000000000b0001")
+enum { ITEMS_MAX = 64 };
 
 /* An answer that is put together item by item. */
 struct made {
@@ -49,22 +48,22 @@ static void add_text(struct made *made, const char *text)
     add(made, (struct bus_reply){.type = BUS_STRING, .text = bytes_str(text)});
 }
 
-static void add_place(
-    struct made *made, const char *name, int64_t left, int64_t connections, const char *node)
+static void add_version(struct made *made, int64_t version, int64_t nodes, int64_t connections)
 {
-    add_text(made, name);
-    add_number(made, left);
-    add_number(made, bus_version);
+    add_number(made, version);
+    add_number(made, nodes);
     add_number(made, connections);
-    add_text(made, node);
 }
 
-static void begin_view(struct made *made, int64_t good, int64_t users)
+static void begin_view(struct made *made, int64_t users, int64_t ended, const char *names)
 {
     begin(made);
-    add_number(made, good);
+    add_number(made, 1);
     add_number(made, users);
     add_number(made, 42);
+    add_number(made, ended);
+    add_number(made, 77);
+    add_text(made, names);
 }
 
 static int read_view(const struct made *made, struct presence_view *ret_view, char *ended)
@@ -72,7 +71,7 @@ static int read_view(const struct made *made, struct presence_view *ret_view, ch
     struct builder out = {0};
     struct actor_system *system = actor_system_create(1);
     shard = (struct shard){.config = &config, .sched = actor_system_sched(system, 0)};
-    int status = presence_view_read(&shard, ME, &made->reply, ret_view, &out);
+    int status = presence_view_read(&shard, &made->reply, ret_view, &out);
     strcpy(ended, "");
     if (builder_bytes(&out).len > 0) {
         strncat(ended, builder_bytes(&out).at, builder_bytes(&out).len);
@@ -82,37 +81,24 @@ static int read_view(const struct made *made, struct presence_view *ret_view, ch
     return status;
 }
 
-Test(presence_view, sums_places_that_count_and_names_those_that_have_ended)
+Test(presence_view, sums_of_the_versions_that_are_understood_are_added)
 {
     struct presence_view view;
     struct made made;
     char ended[256];
-    begin_view(&made, 1, 7);
-    add_place(&made, "00000000000c0001", 9000, 3, "b");
-    add_place(&made, "00000000000b0001", 10000, 4, "a");
-    add_place(&made, "00000000000a0001", 0, 99, "c");
-    add_place(&made, "00000000000d0002", 1, 5, "a");
-    add_place(&made, "00000000000d0001", -1700000000000, 99, "a");
+    begin_view(&made, 7, 3, "00000000000a0001,00000000000d0001,");
+    add_version(&made, bus_version, 2, 7);
+    add_version(&made, bus_version - 1, 1, 5);
+    add_version(&made, bus_version + 1, 4, 9);
     cr_assert_eq(read_view(&made, &view, ended), 0);
     cr_expect_eq(view.users, 7);
     cr_expect_eq(view.changes, 42);
     cr_expect_eq(view.connections, 12);
-    cr_expect_eq(view.nodes, 2);
-    cr_expect_eq(view.ended, 2);
-    cr_expect(view.sweeps);
+    cr_expect_eq(view.nodes, 3);
+    cr_expect_eq(view.ended, 3);
+    cr_expect_eq(view.places, 77);
     cr_expect_str_eq(ended, "00000000000a0001,00000000000d0001,");
-}
-
-Test(presence_view, the_first_place_that_counts_sweeps)
-{
-    struct presence_view view;
-    struct made made;
-    char ended[256];
-    begin_view(&made, 1, 0);
-    add_place(&made, "00000000000b0001", 10000, 0, "a");
-    add_place(&made, "00000000000a0009", 10, 0, "b");
-    cr_assert_eq(read_view(&made, &view, ended), 0);
-    cr_expect_not(view.sweeps);
+    cr_expect_eq(shard.stats.strange_version, 1);
 }
 
 Test(presence_view, a_place_that_is_not_as_it_was_left_is_told)
@@ -123,6 +109,8 @@ Test(presence_view, a_place_that_is_not_as_it_was_left_is_told)
     begin(&made);
     add_number(&made, 0);
     cr_assert_eq(read_view(&made, &view, ended), STATUS_NOT_FOUND);
+    made.items[0].integer = 2;
+    cr_assert_eq(read_view(&made, &view, ended), STATUS_TOO_LARGE);
 }
 
 Test(presence_view, what_is_no_answer_is_refused)
@@ -141,40 +129,33 @@ Test(presence_view, what_is_no_answer_is_refused)
     cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "empty");
     add_text(&made, "1");
     cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "a text");
-    begin(&made);
-    add_number(&made, 1);
-    cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "no users");
-    add_number(&made, 1);
-    cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "no changes");
-    add_number(&made, -1);
-    cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "fewer than none");
-    begin_view(&made, 1, -1);
-    cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "less than none");
-    begin_view(&made, 1, 1);
-    add_text(&made, "00000000000b0001");
-    cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "half a place");
-    for (size_t i = 0; i < 5; i++) {
-        begin_view(&made, 1, 1);
-        add_place(&made, "00000000000b0001", 1, 1, "a");
-        made.items[3 + i].type = BUS_NIL;
+    for (size_t i = 0; i < 9;
+         i++) { /* each number, and the names, as something else, and too few */
+        begin_view(&made, 1, 1, "00000000000b0001,");
+        add_version(&made, bus_version, 1, 1);
+        cr_expect_eq(read_view(&made, &view, ended), 0);
+        made.items[i].type = BUS_NIL;
         cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "item %zu", i);
+        made.items[i] = (struct bus_reply){.type = BUS_INTEGER, .integer = -1};
+        cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "item %zu", i);
+        begin_view(&made, 1, 1, "00000000000b0001,");
+        add_version(&made, bus_version, 1, 1);
+        made.reply.count = i;
+        cr_expect(i == 6 || read_view(&made, &view, ended) == STATUS_INVALID, "%zu items", i);
     }
-}
-
-Test(presence_view, a_place_of_a_strange_version_does_not_count)
-{
-    struct presence_view view;
-    struct made made;
-    char ended[256];
-    begin_view(&made, 1, 1);
-    add_place(&made, "00000000000b0001", 10000, 1, "a");
-    add_place(&made, "00000000000a0001", 10000, 5, "b");
-    made.items[3 + 5 + 2].integer = (int64_t)bus_version + 2;
-    cr_assert_eq(read_view(&made, &view, ended), 0);
-    cr_expect_eq(view.connections, 1);
-    cr_expect_eq(view.nodes, 1);
-    cr_expect(view.sweeps);
-    cr_expect_eq(shard.stats.strange_version, 1);
+    static const char *const names[] = {"00000000000b0001", "00000000000b0001,0",
+        "00000000000b000,", "00000000000B0001,", "00000000000b0001;", "00000000000b000,,"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        begin_view(&made, 1, 1, names[i]);
+        cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "%s", names[i]);
+    }
+    begin_view(&made, 1, 0, "");
+    for (int i = 0; i < PRESENCE_VERSIONS; i++) {
+        add_version(&made, bus_version, 1, 1);
+    }
+    cr_expect_eq(read_view(&made, &view, ended), 0);
+    add_version(&made, bus_version, 1, 1);
+    cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "too many versions");
 }
 
 static void expect_user(
