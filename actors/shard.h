@@ -71,7 +71,8 @@ struct actor_config {
     struct rate typing;
     struct rate inbox;
     uint32_t rooms;
-    uint32_t connections_per_user;
+    uint32_t connections_per_user; /* at most 32,767 */
+    bool replaces; /* the oldest of a user that has as many ends, not the newest */
     uint32_t message_chars; /* send_message text */
     uint32_t typing_ms; /* after which typing stops by itself */
     uint32_t nonce_ms; /* for which a nonce is remembered */

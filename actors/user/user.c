@@ -154,11 +154,44 @@ unsigned user_shard(const struct shard *shard, const struct identity *identity)
     return actor_system_shard_of(sched_system(shard->sched), identity_key(identity));
 }
 
+/*
+ * Whether the user may have one socket more, or one was sent away for it: the oldest of another
+ * connection. Those that were are still there for a moment, as many as may be.
+ */
+static bool make_room(
+    const struct actor_config *config, struct user *user, const struct socket *socket)
+{
+    uint32_t staying = 0;
+    struct socket *oldest = NULL;
+    if (user->owner.socket_count < config->connections_per_user) {
+        return true;
+    }
+    if (!config->replaces || user->owner.socket_count >= 2 * config->connections_per_user) {
+        return false;
+    }
+    list_for_each (link, &user->owner.sockets) {
+        struct socket *other = container_of(link, struct socket, user_link);
+        staying += !other->closing;
+        if (oldest == NULL && !other->closing && other->outbox != socket->outbox) {
+            oldest = other;
+        }
+    }
+    if (staying < config->connections_per_user) {
+        return true;
+    }
+    if (oldest == NULL) {
+        return false;
+    }
+    oldest->left = true;
+    oldest->ops->disconnect(oldest, CLOSE_REPLACED);
+    return true;
+}
+
 int user_attach(struct shard *shard, struct socket *socket)
 {
     struct bytes key = identity_key(socket->identity);
     struct user *user = (struct user *)(void *)actor_find(shard->sched, &user_behaviour, key);
-    if (user != NULL && user->owner.socket_count >= shard->config->connections_per_user) {
+    if (user != NULL && !make_room(shard->config, user, socket)) {
         return STATUS_FULL;
     }
     if (user == NULL) {

@@ -24,7 +24,8 @@ unsigned user_shard(const struct shard *shard, const struct identity *identity);
 /*
  * Make `socket`, which socket_init has prepared on the user's shard, one of its user's sockets; the
  * actor is started with the first one. hub:ready follows once the user's feed is certain to be on.
- * STATUS_FULL: too many sockets of this user.
+ * STATUS_FULL: too many sockets of this user; where actor_config.replaces its oldest one that is
+ * not of the same connection is ended with CLOSE_REPLACED instead.
  */
 MUST_CHECK int user_attach(struct shard *shard, struct socket *socket);
 

@@ -21,6 +21,7 @@ struct builder;
 struct config_arena;
 
 /* In the order of the words of their rows in config.def. */
+enum config_excess { EXCESS_REFUSE, EXCESS_REPLACE };
 enum config_on_expiry { ON_EXPIRY_CLOSE, ON_EXPIRY_KEEP };
 enum config_batching {
     CONFIG_BATCHING_ADAPTIVE,

@@ -213,6 +213,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .inbox = rate_of(config->limits_inbox_burst, config->limits_inbox_per_minute),
         .rooms = config->limits_rooms,
         .connections_per_user = config->limits_connections_per_user,
+        .replaces = config->limits_excess == EXCESS_REPLACE,
         .message_chars = config->limits_message_chars,
         .typing_ms = (uint32_t)config->rooms_typing_ms,
         .nonce_ms = (uint32_t)config->rooms_nonce_ms,

@@ -378,6 +378,27 @@ describe('rooms', () => {
     assert.equal(client.ready.limits.rooms, 128);
   });
 
+  test('limits.excess = replace: the oldest of a user goes, and does not come back by itself', async () => {
+    const own = await startHub({ config: 'room_type "public" { access = {"any"} }\nlimits { connections_per_user = 2 excess = replace }' });
+    try {
+      const first = await own.plain('wim');
+      const second = own.socketIo('wim');
+      const reason = new Promise((resolve) => second.on('hub:closing', resolve));
+      const left = new Promise((resolve) => second.on('disconnect', resolve));
+      await within(new Promise((resolve) => second.on('hub:ready', resolve)), 'hub:ready');
+      const third = await own.plain('wim');
+      assert.equal((await within(first.closed, 'the first one ends')).code, 4409);
+      const fourth = await own.plain('wim');
+      assert.equal((await within(reason, 'the second one is told')).code, 4409);
+      assert.equal(await within(left, 'and sent away'), 'io server disconnect');
+      const other = await own.plain('xia');
+      for (const client of [third, fourth, other]) assert.equal((await client.request('join_room', 'public:w')).ok, true);
+      await until(async () => /peal_closed_total\{reason="replaced"\} [1-9]/.test((await own.askInternal('/metrics')).body), 'it is counted');
+    } finally {
+      await own.stop();
+    }
+  });
+
   test('a user has at most 16 connections', async () => {
     const clients = [];
     for (let i = 0; i < 15; i++) clients.push(await connect(hub, 'wim'));
