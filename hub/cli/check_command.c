@@ -16,7 +16,7 @@
 #include "hub/node/settings_make.h"
 #include "hub/node/zones.h"
 #include "hub/redis/redis.h"
-#include "hub/redis/redis_url.h"
+#include "hub/redis/redis_target.h"
 #include "sql/store.h"
 
 enum { REDIS_WAIT_MS = 5000, ERROR_MAX = 512 };
@@ -50,19 +50,17 @@ static int try_settings(const struct config *config)
 static int try_redis(const struct config *config)
 {
     struct builder error = {0};
-    struct redis_url url;
+    struct redis_target target = {0};
     struct redis_report report;
-    const struct redis_options options = {.url = config->bus_url};
-    char what[400] = "bus: ";
-    if (redis_url_parse(bytes_str(config->bus_url), &error, &url) == 0) {
-        snprintf(what, sizeof(what), "bus, %.300s:%u: ", url.host, (unsigned)url.port);
-    }
+    const struct redis_options options = {.target = &target};
     int code = 0;
-    if (redis_check(&options, REDIS_WAIT_MS, &error, &report) != 0) {
-        code = complain(what, builder_bytes(&error));
+    if (redis_target_init(config, NULL, &error, &target) != 0 ||
+        redis_check(&options, REDIS_WAIT_MS, &error, &report) != 0) {
+        code = complain("bus: ", builder_bytes(&error));
     } else {
         printf("# bus: Redis %s answers\n", report.version);
     }
+    redis_target_finish(&target);
     builder_reset(&error);
     return code;
 }

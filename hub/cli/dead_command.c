@@ -267,7 +267,7 @@ int command_dead(const struct config *config, int argc, char **argv)
     const struct bus_names names = {.prefix = config->bus_prefix, .slots = 1};
     bus_name_dead(&names, dead.dead_key);
     bus_name_in(&names, 0, dead.in_key);
-    if (redis_sync_open(config->bus_url, &error, &dead.redis) != 0) {
+    if (redis_sync_reach(config, NULL, &error, &dead.redis) != 0) {
         struct bytes text = builder_bytes(&error);
         fprintf(stderr, "peal dead: %.*s\n", (int)text.len, text.len > 0 ? text.at : "");
         builder_reset(&error);

@@ -348,12 +348,12 @@ static int open_way(struct publish *publish)
 {
     char local[URL_MAX];
     struct builder error = {0};
-    const char *redis = publish->redis_url != NULL ? publish->redis_url : publish->config->bus_url;
     int status;
-    if (publish->url == NULL && redis[0] != '\0') {
+    if (publish->url == NULL &&
+        (publish->redis_url != NULL || publish->config->bus_url[0] != '\0')) {
         const struct bus_names names = {.prefix = publish->config->bus_prefix, .slots = 1};
         bus_name_in(&names, 0, publish->stream);
-        status = redis_sync_open(redis, &error, &publish->redis);
+        status = redis_sync_reach(publish->config, publish->redis_url, &error, &publish->redis);
     } else {
         snprintf(local, sizeof(local), "http%s://127.0.0.1:%u",
             publish->config->listen_tls_cert.count > 0 ? "s" : "", publish->config->listen_port);

@@ -28,7 +28,7 @@
 #include "hub/net/crypto.h"
 #include "hub/net/listener.h"
 #include "hub/redis/redis_sync.h"
-#include "hub/redis/redis_url.h"
+#include "hub/redis/redis_target.h"
 
 enum {
     RENEWALS = 5, /* in a lifetime */
@@ -81,16 +81,16 @@ static bool resolve(const char *host, char ret_text[INET6_ADDRSTRLEN + 2])
     return good;
 }
 
-/* The address that this machine has towards `host`. */
-static bool find_local(const struct redis_url *url, char ret_text[NODE_HOST_MAX])
+/* The address that this machine has towards `place`. */
+static bool find_local(const struct redis_place *place, char ret_text[NODE_HOST_MAX])
 {
     char port[8];
     struct addrinfo hints = {.ai_socktype = SOCK_DGRAM};
     struct addrinfo *infos = NULL;
     struct sockaddr_storage own = {0};
     socklen_t len = sizeof(own);
-    snprintf(port, sizeof(port), "%u", url->port);
-    if (getaddrinfo(url->host, port, &hints, &infos) != 0) {
+    snprintf(port, sizeof(port), "%u", place->port);
+    if (getaddrinfo(place->host, port, &hints, &infos) != 0) {
         return false;
     }
     int fd = socket(infos->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -125,17 +125,14 @@ static bool is_any(const char *host)
 }
 
 /* The address towards Redis; this machine's own where that is a socket file. */
-static bool find_redis_side(const struct config *config, char ret_host[NODE_HOST_MAX])
+static bool find_redis_side(const struct node_lease *lease, char ret_host[NODE_HOST_MAX])
 {
-    struct redis_url url;
-    struct builder unused = {0};
-    bool good = redis_url_parse(bytes_str(config->bus_url), &unused, &url) == 0;
-    builder_reset(&unused);
-    if (good && url.is_unix) {
+    const struct redis_place *place = &lease->redis->url.place;
+    if (place->is_unix) {
         snprintf(ret_host, NODE_HOST_MAX, "127.0.0.1");
         return true;
     }
-    return good && find_local(&url, ret_host);
+    return find_local(place, ret_host);
 }
 
 /* Where the cluster listener is bound: as configured, else only where other nodes must be able to
@@ -147,7 +144,7 @@ static int choose_bound(
         snprintf(lease->host, sizeof(lease->host), "%s", config->listen_cluster_host);
         return 0;
     }
-    if (!find_redis_side(config, lease->host)) {
+    if (!find_redis_side(lease, lease->host)) {
         builder_str(error, "no address is known that this machine has towards Redis: "
                            "listen.cluster_host must say where to listen for other nodes");
         return STATUS_INVALID;
@@ -164,7 +161,7 @@ static bool choose_host(
         return split_advertised(config->cluster_advertise, ret_host, port);
     }
     if (is_any(lease->host)) {
-        return find_redis_side(config, ret_host);
+        return find_redis_side(lease, ret_host);
     }
     snprintf(ret_host, NODE_HOST_MAX, "%s", lease->host);
     return true;
@@ -275,15 +272,20 @@ static int claim_tag(struct node_lease *lease, struct redis_sync *sync, struct b
     return claimed.won ? 0 : STATUS_UNAVAILABLE;
 }
 
-int node_lease_claim(const struct config *config, const struct bus_names *names, const char *node,
-    struct builder *error, struct node_lease **ret_lease)
+int node_lease_claim(
+    const struct node_lease_options *claimed, struct builder *error, struct node_lease **ret_lease)
 {
     struct redis_sync *sync;
+    const struct config *config = claimed->config;
     if (config->bus_url[0] == '\0') {
         return 0;
     }
     struct node_lease *lease = mem_alloc(sizeof(*lease));
-    *lease = (struct node_lease){.config = config, .names = names, .node = node, .reserved = -1};
+    *lease = (struct node_lease){.config = config,
+        .redis = claimed->redis,
+        .names = claimed->names,
+        .node = claimed->node,
+        .reserved = -1};
     *ret_lease = lease;
     int status = choose_bound(lease, config, error);
     if (status != 0) {
@@ -301,7 +303,7 @@ int node_lease_claim(const struct config *config, const struct bus_names *names,
     }
     status = make_address(lease, error);
     if (status == 0) {
-        status = redis_sync_open(config->bus_url, error, &sync);
+        status = redis_sync_open(claimed->redis, error, &sync);
     }
     if (status != 0) {
         return status;
@@ -310,6 +312,7 @@ int node_lease_claim(const struct config *config, const struct bus_names *names,
     if (status == 0) {
         status = claim_tag(lease, sync, error);
     }
+    lease->redis = NULL;
     redis_sync_close(sync);
     return status;
 }

@@ -18,13 +18,23 @@
 struct bus_names;
 struct config;
 struct lease_keeper;
+struct redis_target;
 struct shard;
 
 enum { NODE_SECRET_MAX = 1025, NODE_HOST_MAX = 256 };
 
+/* Who claims; all but `redis` must outlive the lease. */
+struct node_lease_options {
+    const struct config *config;
+    const struct redis_target *redis;
+    const struct bus_names *names;
+    const char *node; /* its name */
+};
+
 /* Set once, before the shards start; `keeper` belongs to the first of them. */
 struct node_lease {
     const struct config *config;
+    const struct redis_target *redis; /* while it is claimed */
     const struct bus_names *names;
     const char *node; /* its name */
     struct lease_keeper *keeper; /* NULL: it is not kept */
@@ -38,12 +48,11 @@ struct node_lease {
 
 /*
  * Reserve the port of the cluster listener, agree on the secret and claim a tag, for a node that
- * has Redis; without it `*ret_lease` stays NULL. What is given must outlive the lease. On the main
- * thread, before the shards start. On failure a sentence is in `error`, and a lease that was made
- * is still to be destroyed.
+ * has Redis; without it `*ret_lease` stays NULL. On the main thread, before the shards
+ * start. On failure a sentence is in `error`, and a lease that was made is still to be destroyed.
  */
-MUST_CHECK int node_lease_claim(const struct config *config, const struct bus_names *names,
-    const char *node, struct builder *error, struct node_lease **ret_lease);
+MUST_CHECK int node_lease_claim(
+    const struct node_lease_options *options, struct builder *error, struct node_lease **ret_lease);
 
 /* Keep what was claimed, on the first shard, whose bus is open. */
 void node_lease_start(struct node_lease *lease, struct shard *shard);

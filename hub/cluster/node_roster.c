@@ -221,7 +221,7 @@ int node_roster_enter(
 {
     struct redis_sync *sync;
     struct census census;
-    int status = redis_sync_open(options->url, error, &sync);
+    int status = redis_sync_open(options->redis, error, &sync);
     if (status != 0) {
         return status;
     }

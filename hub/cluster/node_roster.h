@@ -19,12 +19,13 @@
 
 struct bus_names;
 struct node_roster;
+struct redis_target;
 struct shard;
 
 /* Who enters; what it points to must outlive the roster. */
 struct node_roster_options {
     const struct bus_names *names;
-    const char *url; /* of Redis */
+    const struct redis_target *redis; /* need not outlive node_roster_enter */
     const char *store; /* what tells this store from all others, without blanks */
     const char *epoch; /* without blanks */
     uint64_t lifetime_ms; /* of an entry that is not renewed */

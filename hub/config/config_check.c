@@ -10,6 +10,7 @@
 #include "codec/http1.h"
 #include "codec/names.h"
 #include "codec/slot.h"
+#include "hub/config/bus_address.h"
 #include "hub/config/config_ask.h"
 #include "hub/config/config_draft.h"
 #include "hub/config/config_secret.h"
@@ -101,18 +102,17 @@ static int check_values(const struct config *config, struct config_error *error)
     return 0;
 }
 
-static int check_urls(const struct config *config, struct config_error *error)
+static int check_urls(struct config *config, struct config_error *error)
 {
+    int status = bus_address_make(config, error);
     const char *store = config->store_url;
+    if (status < 0) {
+        return status;
+    }
     if (store[0] != 0 && !starts_with(store, "postgres://") &&
         !starts_with(store, "postgresql://")) {
         return config_draft_refuse(error, "%s: store.url: must begin with postgres://",
             config->came_from[CONFIG_AT_store_url]);
-    }
-    const char *bus = config->bus_url;
-    if (bus[0] != 0 && !starts_with(bus, "redis://") && !starts_with(bus, "unix://")) {
-        return config_draft_refuse(error, "%s: bus.url: must begin with redis:// or unix://",
-            config->came_from[CONFIG_AT_bus_url]);
     }
     if (strpbrk(config->bus_prefix, "{}") != NULL) { /* Redis would take it for a hash tag */
         return config_draft_refuse(error, "%s: bus.prefix: \"%.64s\" has a brace; allowed: others",
@@ -500,6 +500,7 @@ static void check_key_modes(struct config *config)
     }
     config_secret_check_mode(config, config->listen_internal_tls_key, true);
     config_secret_check_mode(config, config->cluster_tls_key, true);
+    config_secret_check_mode(config, config->bus_tls_key, true);
 }
 
 static int check_tls(struct config *config, struct config_error *error)
@@ -534,6 +535,9 @@ static int check_tls(struct config *config, struct config_error *error)
     status = status < 0 ? status
                         : check_tls_ca(config, cluster, CONFIG_AT_cluster_tls_ca,
                               config->cluster_tls_ca, error);
+    status = status < 0 ? status
+                        : check_tls_pair(config, CONFIG_AT_bus_tls_cert, config->bus_tls_cert,
+                              CONFIG_AT_bus_tls_key, config->bus_tls_key, error);
     check_key_modes(config);
     return status;
 }

@@ -32,6 +32,10 @@ static const struct {
     {"DATABASE_URL", "--database-url", CONFIG_AT_store_url},
     {"JWT_SECRET", "--jwt-secret", CONFIG_AT_auth_secret},
     {"PORT", "--port", CONFIG_AT_listen_port},
+    {"REDIS_DB", "--redis-db", CONFIG_AT_bus_db},
+    {"REDIS_HOST", "--redis-host", CONFIG_AT_bus_host},
+    {"REDIS_PASSWORD", "--redis-password", CONFIG_AT_bus_password},
+    {"REDIS_PORT", "--redis-port", CONFIG_AT_bus_port},
     {"REDIS_URL", "--redis-url", CONFIG_AT_bus_url},
     {"SLOW_QUERY_THRESHOLD_MS", "--slow-query-threshold-ms", CONFIG_AT_store_slow_query_ms},
 };
@@ -206,13 +210,16 @@ void config_hide_secrets(int argc, char **argv)
 
 /* --- environment --- */
 
-/* The value of `name`, or NULL; an empty one counts as not set, as container tools pass them. */
+/* The value of `name`, or NULL; an empty one counts as not set, as container tools pass them. So
+ * does what Kubernetes tells each container of a service called redis. */
 static const char *find_variable(const struct config_input *input, const char *name)
 {
     size_t len = strlen(name);
     for (char *const *entry = input->environment; entry != NULL && *entry != NULL; entry++) {
         if (strncmp(*entry, name, len) == 0 && (*entry)[len] == '=' && (*entry)[len + 1] != 0) {
-            return *entry + len + 1;
+            bool of_service = strcmp(name, "REDIS_PORT") == 0 &&
+                              strncmp(*entry + len + 1, "tcp://", strlen("tcp://")) == 0;
+            return of_service ? NULL : *entry + len + 1;
         }
     }
     return NULL;

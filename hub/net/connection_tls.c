@@ -346,7 +346,7 @@ static bool attach(struct connection *connection, struct tls_context *context)
     if (!tls_context_calls(context)) {
         return true;
     }
-    bool begun = tls_stream_begin(sealed->stream, desk);
+    bool begun = tls_stream_begin(sealed->stream, desk, NULL);
     return begun && (send_made(connection, 0) || connection->state == OPEN);
 }
 

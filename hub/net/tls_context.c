@@ -6,6 +6,7 @@
  */
 #include "hub/net/tls_context.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
@@ -318,6 +319,11 @@ static int add_pair(
     if (status == 0 && options->ca[0] != '\0') {
         status = trust(options, error, pair->ctx);
     }
+    if (status == 0 && options->trusts_system && SSL_CTX_set_default_verify_paths(pair->ctx) != 1) {
+        builder_printf(
+            error, "%s: the certificates of this machine cannot be read", options->names.ca);
+        status = STATUS_IO;
+    }
     return status;
 }
 
@@ -443,4 +449,14 @@ struct ssl_st *tls_context_connect(struct tls_context *context)
         SSL_set_app_data(ssl, context);
     }
     return ssl;
+}
+
+bool tls_context_expect(struct ssl_st *ssl, const char *name)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    if (inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1) {
+        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
+    }
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
 }

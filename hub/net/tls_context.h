@@ -37,7 +37,8 @@ struct tls_options {
     size_t count; /* at least one for a listener */
     const char *ca; /* PEM file of whom the other side must be certified by; "": see below */
     bool only_13; /* TLS 1.3 alone, not 1.2 */
-    bool calls; /* for who calls: without `ca` it trusts nobody */
+    bool calls; /* for who calls: without `ca` it trusts nobody, or */
+    bool trusts_system; /* whoever a certificate authority of this machine has certified */
     bool http; /* who offers protocols (ALPN) must offer http/1.1 */
     /* Tickets of who comes back are good wherever this is the same; at least 16 bytes, copied. */
     struct bytes ticket_secret;
@@ -72,5 +73,9 @@ const char *tls_context_file(const struct tls_context *context, size_t index, in
 
 /* OpenSSL's object for one connection under these rules, or NULL: no memory. For tls_stream. */
 struct ssl_st *tls_context_connect(struct tls_context *context);
+
+/* Have `ssl`, which calls, take no certificate but one for `name`, a host or an address, and tell
+ * the other side whom it wants (SNI). False: no memory, or no name. For tls_stream. */
+MUST_CHECK bool tls_context_expect(struct ssl_st *ssl, const char *name);
 
 #endif

@@ -172,7 +172,12 @@ static void fail(struct tls_stream *stream, enum tls_failure failure, const char
 static void fail_ssl(struct tls_stream *stream)
 {
     unsigned long error = ERR_peek_error();
-    fail(stream, failure_of(error), ERR_reason_error_string(error));
+    const char *detail = ERR_reason_error_string(error);
+    if (ERR_GET_LIB(error) == ERR_LIB_SSL &&
+        ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+        detail = X509_verify_cert_error_string(SSL_get_verify_result(stream->ssl));
+    }
+    fail(stream, failure_of(error), detail);
     ERR_clear_error();
 }
 
@@ -262,12 +267,12 @@ static void shake(struct tls_stream *stream)
     }
 }
 
-bool tls_stream_begin(struct tls_stream *stream, struct tls_desk *desk)
+bool tls_stream_begin(struct tls_stream *stream, struct tls_desk *desk, const char *name)
 {
     builder_clear(&desk->out);
     stream->desk = desk;
     stream->input = bytes_of(NULL, 0);
-    if (!make_ssl(stream)) {
+    if (!make_ssl(stream) || (name != NULL && !tls_context_expect(stream->ssl, name))) {
         fail(stream, TLS_FAILED_GONE, "no memory");
         return false;
     }

@@ -50,7 +50,7 @@ struct tls_desk {
     struct builder out; /* what is to be sent, of the stream that was called last */
     struct tls_counts counts;
     enum tls_failure failure; /* of the stream that failed last, and OpenSSL's word for it */
-    char detail[80];
+    char detail[100];
     char record[TLS_RECORD];
     char input[TLS_INPUT_ROOM];
 };
@@ -76,8 +76,12 @@ void tls_stream_count(struct tls_desk *from, struct tls_desk *to);
 /* What has become of it. */
 enum tls_state tls_stream_state(const struct tls_stream *stream);
 
-/* The one who calls begins: desk.out holds what is to be sent. False: no memory. */
-MUST_CHECK bool tls_stream_begin(struct tls_stream *stream, struct tls_desk *desk);
+/*
+ * The one who calls begins: desk.out holds what is to be sent. The other side must have a
+ * certificate for `name`, a host or an address; NULL: whoever the context trusts. False: no memory.
+ */
+MUST_CHECK bool tls_stream_begin(
+    struct tls_stream *stream, struct tls_desk *desk, const char *name);
 
 /*
  * Take all of `input`, at most TLS_INPUT_ROOM bytes, and write what they say into `ret_plain`, of

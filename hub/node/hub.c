@@ -41,7 +41,6 @@
 #include "hub/node/sqlite_lease.h"
 #include "hub/node/zones.h"
 #include "hub/redis/redis.h"
-#include "hub/redis/redis_url.h"
 #include "hub/session/session_layer.h"
 #include "sql/store.h"
 
@@ -115,23 +114,12 @@ static int open_store(struct hub *hub)
     return status != 0 ? fail(status, error) : 0;
 }
 
-/* The names of what this node has in Redis, which are made of its URL. */
-static int make_names(struct hub *hub)
+/* The names of what this node has in Redis, which are made of its database. */
+static void make_names(struct hub *hub)
 {
     const struct config *config = hub->config;
-    struct builder error = {0};
-    struct redis_url url = {0};
-    int status = 0;
-    if (config->bus_url[0] != '\0') {
-        status = redis_url_parse(bytes_str(config->bus_url), &error, &url);
-    }
-    if (status != 0) {
-        return fail_built(status, &error);
-    }
-    hub->names =
-        (struct bus_names){.prefix = config->bus_prefix, .slots = config->bus_slots, .db = url.db};
-    builder_reset(&error);
-    return 0;
+    hub->names = (struct bus_names){
+        .prefix = config->bus_prefix, .slots = config->bus_slots, .db = hub->settings->bus.url.db};
 }
 
 static bool is_loading(struct bytes error)
@@ -143,7 +131,7 @@ static int check_bus(const struct hub *hub)
 {
     struct builder error = {0};
     struct redis_report report;
-    struct redis_options options = {.url = hub->config->bus_url};
+    struct redis_options options = {.target = &hub->settings->bus};
     if (hub->config->bus_url[0] == '\0') {
         return 0;
     }
@@ -206,7 +194,11 @@ static int claim_bus(struct hub *hub)
     struct builder error = {0};
     int status = sqlite_lease_claim(hub, &error);
     if (status == 0) {
-        status = node_lease_claim(hub->config, &hub->names, hub->node, &error, &hub->lease);
+        const struct node_lease_options options = {.config = hub->config,
+            .redis = &hub->settings->bus,
+            .names = &hub->names,
+            .node = hub->node};
+        status = node_lease_claim(&options, &error, &hub->lease);
     }
     if (status != 0) {
         return fail_built(status, &error);
@@ -241,7 +233,7 @@ static int enter_roster(struct hub *hub)
     }
     hub->roster = (struct node_roster_options){
         .names = &hub->names,
-        .url = config->bus_url,
+        .redis = &hub->settings->bus,
         .store = store_identity(hub->store),
         .epoch = store_epoch(hub->store),
         .lifetime_ms = config->cluster_lease_ms,
@@ -279,9 +271,7 @@ static int build(struct hub *hub)
         status = load_bundles(hub);
     }
     if (status == 0) {
-        status = make_names(hub);
-    }
-    if (status == 0) {
+        make_names(hub);
         status = check_bus(hub);
     }
     if (status == 0) {

@@ -6,7 +6,6 @@
  */
 #include "hub/node/hub_services.h"
 
-#include <stdio.h>
 #include <uv.h>
 
 #include "actors/assembly/shard_floors.h"
@@ -95,20 +94,14 @@ static uint64_t count_store(const struct hub_shard *shard)
 static int open_bus(struct hub_shard *shard)
 {
     const struct config *config = shard->hub->config;
-    struct builder error = {0};
     struct redis_options options = {
-        .url = config->bus_url,
+        .target = &shard->settings->bus,
         .connect_timeout_ms = (uint32_t)config->bus_connect_timeout_ms,
         .reply_max = config->bus_reply_bytes,
         .outage = &shard->hub->bus_outage,
     };
-    int status = redis_create(loop_uv(shard->loop), &options, &error, &shard->shard.bus);
-    if (status != 0) {
-        struct bytes text = builder_bytes(&error);
-        fprintf(stderr, "peal: %.*s\n", (int)text.len, text.len > 0 ? text.at : "");
-    }
-    builder_reset(&error);
-    return status;
+    shard->shard.bus = redis_create(loop_uv(shard->loop), &options);
+    return 0;
 }
 
 static void close_bus(struct hub_shard *shard)

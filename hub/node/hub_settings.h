@@ -15,6 +15,7 @@
 #include "hub/hooks/hooks.h"
 #include "hub/net/http_server.h"
 #include "hub/node/hub_tls.h"
+#include "hub/redis/redis_target.h"
 
 struct access;
 struct builder;
@@ -34,6 +35,7 @@ struct hub_settings {
     struct access *value_access;
     struct proxies *proxies;
     struct hub_tls tls;
+    struct redis_target bus; /* all zero without one */
     struct jwt_keys *jwt;
     struct hook_settings hooks; /* with the guard, which is owned */
     struct preferences *preferences; /* everybody's, where users do not say it themselves */

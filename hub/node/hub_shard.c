@@ -39,6 +39,7 @@
 #include "hub/node/node.h"
 #include "hub/node/services.h"
 #include "hub/node/settings_make.h"
+#include "hub/redis/redis.h"
 #include "hub/session/session_layer.h"
 #include "hub/session/sid.h"
 
@@ -335,6 +336,9 @@ static void change_settings(void *arg, bool cancelled)
     }
     if (shard->internal_listener != NULL) {
         listener_set_tls(shard->internal_listener, shard->settings->tls.of[HUB_TLS_INTERNAL]);
+    }
+    if (shard->shard.bus != NULL) {
+        redis_set_tls(shard->shard.bus, shard->settings->bus.tls);
     }
     cluster_shard_reload(shard);
     hub_settings_unref(old);

@@ -105,7 +105,7 @@ void hub_tls_finish(struct hub_tls *tls)
 
 void hub_tls_write_ends(const struct hub_tls *tls, struct builder *out)
 {
-    static const char *const listeners[] = {"public", "internal", "cluster"};
+    static const char *const listeners[] = {"public", "internal", "cluster", "bus"};
     double now = (double)clock_wall_ms() / 1e3;
     for (unsigned i = 0; i < ARRAY_LEN(listeners); i++) {
         size_t count = tls->of[i] != NULL ? tls_context_count(tls->of[i]) : 0;

@@ -16,6 +16,7 @@ enum hub_tls_use {
     HUB_TLS_PUBLIC,
     HUB_TLS_INTERNAL,
     HUB_TLS_CLUSTER, /* who is called */
+    HUB_TLS_BUS, /* who calls Redis: that of hub_settings.bus */
     HUB_TLS_CALLS, /* who calls another node */
     HUB_TLS_COUNT
 };

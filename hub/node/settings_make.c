@@ -21,6 +21,7 @@
 #include "hub/net/crypto.h"
 #include "hub/net/origin.h"
 #include "hub/net/proxies.h"
+#include "hub/net/tls_context.h"
 #include "hub/node/hub_hooks.h"
 #include "hub/node/hub_preferences.h"
 #include "hub/node/hub_rules.h"
@@ -344,6 +345,18 @@ struct http_server_config settings_make_http(const struct hub_settings *settings
 
 /* Life. */
 
+static int make_bus(struct hub_settings *settings, struct builder *error)
+{
+    if (settings->config->bus_url[0] == '\0') {
+        return 0;
+    }
+    int status = redis_target_init(settings->config, NULL, error, &settings->bus);
+    if (status == 0 && settings->bus.tls != NULL) {
+        settings->tls.of[HUB_TLS_BUS] = tls_context_ref(settings->bus.tls);
+    }
+    return status;
+}
+
 int settings_make(const struct hub *hub, const struct config *config, struct builder *error,
     struct hub_settings **ret_settings)
 {
@@ -371,6 +384,9 @@ int settings_make(const struct hub *hub, const struct config *config, struct bui
     }
     if (status == 0) {
         status = hub_tls_init(hub, config, error, &settings->tls);
+    }
+    if (status == 0) {
+        status = make_bus(settings, error);
     }
     if (status == 0) {
         status = jwt_keys_create(config, hub->dev_secret, error, &settings->jwt);

@@ -17,6 +17,7 @@
 #include "codec/base/status.h"
 #include "codec/bus_name.h"
 #include "hub/config/config.h"
+#include "hub/node/hub_settings.h"
 #include "hub/node/node.h"
 #include "hub/redis/redis_sync.h"
 #include "sql/store.h"
@@ -107,7 +108,7 @@ int sqlite_lease_claim(struct hub *hub, struct builder *error)
         return 0;
     }
     name_holder(hub);
-    int status = redis_sync_open(hub->config->bus_url, error, &sync);
+    int status = redis_sync_open(&hub->settings->bus, error, &sync);
     if (status != 0) {
         return status;
     }

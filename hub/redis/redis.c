@@ -5,7 +5,7 @@
 #include "hub/redis/redis.h"
 
 #include "codec/base/mem.h"
-#include "codec/base/status.h"
+#include "hub/net/tls_context.h"
 #include "hub/redis/redis_bus.h"
 
 static struct redis_bus *as_redis(struct bus *bus)
@@ -68,18 +68,12 @@ static struct redis_options with_defaults(const struct redis_options *given)
     return options;
 }
 
-int redis_create(uv_loop_t *loop, const struct redis_options *options, struct builder *error,
-    struct bus **ret_bus)
+struct bus *redis_create(uv_loop_t *loop, const struct redis_options *options)
 {
-    struct redis_url url;
-    int status = redis_url_parse(bytes_str(options->url), error, &url);
-    if (status != 0) {
-        return status;
-    }
     struct redis_bus *bus = mem_alloc(sizeof(*bus));
     bus->bus.ops = &operations;
     bus->loop = loop;
-    bus->url = url;
+    redis_target_copy(options->target, &bus->target);
     bus->options = with_defaults(options);
     bus->options.outage = options->outage != NULL ? options->outage : &bus->own_outage;
     list_init(&bus->links);
@@ -90,8 +84,16 @@ int redis_create(uv_loop_t *loop, const struct redis_options *options, struct bu
     uv_idle_init(loop, &bus->idle);
     bus->idle.data = bus;
     bus->handles = 1;
-    *ret_bus = &bus->bus;
-    return 0;
+    return &bus->bus;
+}
+
+void redis_set_tls(struct bus *base, struct tls_context *tls)
+{
+    struct redis_bus *bus = as_redis(base);
+    if (bus->target.tls != NULL && tls != NULL) {
+        tls_context_unref(bus->target.tls);
+        bus->target.tls = tls_context_ref(tls);
+    }
 }
 
 static void on_idle_closed(uv_handle_t *handle)

@@ -18,12 +18,14 @@
 #include "codec/base/check.h"
 #include "hub/redis/redis_options.h"
 
-/*
- * Make the bus of a shard. STATUS_INVALID with a sentence appended to `error` when the URL is not
- * one; STATUS_UNSUPPORTED for rediss:// (TLS). Does not connect: each link does, when opened.
- */
-MUST_CHECK int redis_create(uv_loop_t *loop, const struct redis_options *options,
-    struct builder *error, struct bus **ret_bus);
+struct tls_context;
+
+/* Make the bus of a shard. Does not connect: each link does, when opened. */
+MUST_CHECK struct bus *redis_create(uv_loop_t *loop, const struct redis_options *options);
+
+/* Have connections to come use the rules of `tls`, which a reference is taken of, where the bus
+ * connects over TLS; those that are there go on. */
+void redis_set_tls(struct bus *bus, struct tls_context *tls);
 
 /*
  * Close a bus all of whose links are closed; `fn` (may be NULL) is called in a later turn. From now
@@ -50,8 +52,8 @@ struct redis_report {
  * `timeout_ms` (0 = 10,000). 0 with a report (warn when append_only is false);
  * STATUS_UNAVAILABLE: no answer in time; STATUS_UNAUTHORIZED: the server refuses user or
  * password; STATUS_UNSUPPORTED: older than version 7, evicts keys of its own choice (allkeys-*),
- * is a replica, or runs as a cluster; STATUS_INVALID: the URL. For each a sentence for people is
- * appended to `error`, without the password.
+ * is a replica, or runs as a cluster. For each a sentence for people is appended to `error`,
+ * without the password.
  */
 MUST_CHECK int redis_check(const struct redis_options *options, uint32_t timeout_ms,
     struct builder *error, struct redis_report *ret_report);

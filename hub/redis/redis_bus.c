@@ -13,6 +13,8 @@ void redis_bus_release(struct redis_bus *bus)
     }
     redis_closed_fn fn = bus->on_closed;
     void *context = bus->closed_context;
+    redis_input_finish(&bus->input);
+    redis_target_finish(&bus->target);
     mem_free(bus);
     if (fn != NULL) {
         fn(context);

@@ -12,14 +12,14 @@
 #include "codec/base/rand.h"
 #include "hub/redis/redis_conn.h"
 #include "hub/redis/redis_options.h"
-#include "hub/redis/redis_url.h"
+#include "hub/redis/redis_target.h"
 
 struct redis_bus {
     struct bus bus; /* first */
     uv_loop_t *loop;
-    struct redis_url url;
+    struct redis_target target;
     struct redis_outage own_outage;
-    struct redis_options options; /* without zeros; its url is not used */
+    struct redis_options options; /* without zeros; its target is not used */
     struct redis_stats stats;
     struct rand rand; /* jitter */
     struct list links; /* bus_link.all */

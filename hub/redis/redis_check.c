@@ -111,7 +111,7 @@ static void on_poll(uv_timer_t *timer)
     bool loading = strstr(text, "LOADING") != NULL; /* whoever asked decides how long to wait */
     if (refused || loading || uv_now(timer->loop) >= check->deadline) {
         builder_str(check->error, "Redis cannot be used (");
-        redis_url_show(&container_of(check->bus, struct redis_bus, bus)->url, check->error);
+        redis_url_show(&container_of(check->bus, struct redis_bus, bus)->target.url, check->error);
         builder_printf(
             check->error, "): %s", text[0] != '\0' ? text : "the server did not answer in time");
         finish(check, refused ? STATUS_UNAUTHORIZED : STATUS_UNAVAILABLE);
@@ -125,11 +125,7 @@ int redis_check(const struct redis_options *options, uint32_t timeout_ms, struct
     struct redis_options quiet = *options;
     quiet.quiet = true;
     CHECK(uv_loop_init(&check.loop) == 0);
-    int status = redis_create(&check.loop, &quiet, error, &check.bus);
-    if (status != 0) {
-        CHECK(uv_loop_close(&check.loop) == 0);
-        return status;
-    }
+    check.bus = redis_create(&check.loop, &quiet);
     static const struct bus_events events = {.on_up = on_up};
     check.link = check.bus->ops->open(check.bus, "peal-check", &events, &check);
     uv_timer_init(&check.loop, &check.timer);

@@ -73,7 +73,7 @@ struct bus_link {
     uint32_t subscribes_sent;
     uint32_t subscribes_seen;
     int error_status;
-    char error[200];
+    char error[256];
     char name[NAME_MAX_LEN + 1];
 };
 
@@ -228,7 +228,7 @@ static void send_ping(struct bus_link *link)
 
 static void send_setup(struct bus_link *link)
 {
-    const struct redis_url *url = &link->bus->url;
+    const struct redis_url *url = &link->bus->target.url;
     uint64_t deadline = link->state_deadline;
     if (url->has_password) {
         const struct bytes argv[] = {BYTES("AUTH"), bytes_str(url->user), bytes_str(url->password)};
@@ -314,6 +314,18 @@ static void fail(struct bus_link *link, int status, const char *why)
 
 static const struct redis_conn_ops conn_ops;
 
+static void begin_connecting(struct bus_link *link)
+{
+    struct redis_bus *bus = link->bus;
+    const struct redis_goal goal = {
+        .place = &bus->target.url.place,
+        .attempt = link->address,
+        .tls = bus->target.tls,
+        .tls_name = bus->target.tls_name,
+    };
+    link->conn = redis_conn_open(bus->loop, &goal, &conn_ops, link, &bus->input);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct bus_link *link = timer->data;
@@ -337,13 +349,14 @@ static void on_timer(uv_timer_t *timer)
     }
     if (link->state == LINK_WAITING) {
         set_state(link, LINK_CONNECTING, now + link->bus->options.connect_timeout_ms);
-        link->conn = redis_conn_open(
-            link->bus->loop, &link->bus->url, link->address, &conn_ops, link, &link->bus->input);
+        begin_connecting(link);
         return;
     }
     link->bus->stats.timeouts++;
     fail(link, STATUS_TIMEOUT,
-        link->state == LINK_UP ? "the server did not answer in time" : "connecting took too long");
+        link->state == LINK_UP          ? "the server did not answer in time"
+        : redis_conn_shakes(link->conn) ? "the server did not answer to TLS in time"
+                                        : "connecting took too long");
 }
 
 /* --- replies ------------------------------------------------------------------------------- */

@@ -11,9 +11,11 @@
 
 #include "hub/redis/redis_outage.h"
 
+struct redis_target;
+
 /* Where Redis is and how patient to be; zero means the default. */
 struct redis_options {
-    const char *url; /* redis://[[user]:password@]host[:port][/db] or unix://path[?db=n] */
+    const struct redis_target *target; /* copied */
     uint32_t connect_timeout_ms; /* also for authenticating; default 5,000 */
     uint32_t ping_ms; /* idle time before a PING; default 5,000 */
     uint32_t silence_ms; /* silence that means dead; above ping_ms; default 10,000 */

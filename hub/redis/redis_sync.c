@@ -64,7 +64,7 @@ static int wait_up(struct redis_sync *sync, struct builder *error)
     uv_timer_stop(&sync->timer);
     if (!sync->up) {
         builder_str(error, "Redis cannot be used (");
-        redis_url_show(&container_of(sync->bus, struct redis_bus, bus)->url, error);
+        redis_url_show(&container_of(sync->bus, struct redis_bus, bus)->target.url, error);
         builder_printf(
             error, "): %s", text[0] != '\0' ? text : "the server did not answer in time");
         return why == STATUS_UNAUTHORIZED ? why : STATUS_UNAVAILABLE;
@@ -72,27 +72,35 @@ static int wait_up(struct redis_sync *sync, struct builder *error)
     return 0;
 }
 
-int redis_sync_open(const char *url, struct builder *error, struct redis_sync **ret_sync)
+int redis_sync_open(
+    const struct redis_target *target, struct builder *error, struct redis_sync **ret_sync)
 {
     static const struct bus_events events = {.on_up = on_up};
     struct redis_sync *sync = mem_alloc(sizeof(*sync));
-    struct redis_options options = {.url = url, .quiet = true};
+    struct redis_options options = {.target = target, .quiet = true};
     CHECK(uv_loop_init(&sync->loop) == 0);
-    int status = redis_create(&sync->loop, &options, error, &sync->bus);
-    if (status != 0) {
-        CHECK(uv_loop_close(&sync->loop) == 0);
-        mem_free(sync);
-        return status;
-    }
+    sync->bus = redis_create(&sync->loop, &options);
     uv_timer_init(&sync->loop, &sync->timer);
     sync->link = sync->bus->ops->open(sync->bus, "peal-command", &events, sync);
-    status = wait_up(sync, error);
+    int status = wait_up(sync, error);
     if (status != 0) {
         redis_sync_close(sync);
         return status;
     }
     *ret_sync = sync;
     return 0;
+}
+
+int redis_sync_reach(const struct config *config, const char *url, struct builder *error,
+    struct redis_sync **ret_sync)
+{
+    struct redis_target target;
+    int status = redis_target_init(config, url, error, &target);
+    if (status == 0) {
+        status = redis_sync_open(&target, error, ret_sync);
+        redis_target_finish(&target);
+    }
+    return status;
 }
 
 void redis_sync_close(struct redis_sync *sync)

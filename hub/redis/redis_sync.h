@@ -16,11 +16,17 @@
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 
+struct config;
 struct redis_sync;
+struct redis_target;
 
 /* Connect, and wait for at most 5 s. On failure a sentence is appended to `error`. */
 MUST_CHECK int redis_sync_open(
-    const char *url, struct builder *error, struct redis_sync **ret_sync);
+    const struct redis_target *target, struct builder *error, struct redis_sync **ret_sync);
+
+/* As redis_sync_open, of what `config` says, or `url` unless NULL: see redis_target_init. */
+MUST_CHECK int redis_sync_reach(const struct config *config, const char *url, struct builder *error,
+    struct redis_sync **ret_sync);
 
 /* Close the connection; answers under way are told as cancelled. NULL is allowed. */
 void redis_sync_close(struct redis_sync *sync);

@@ -12,7 +12,7 @@
 static void log_outage(const struct redis_bus *bus, const char *link, const char *why)
 {
     struct builder where = {.max = 512};
-    redis_url_show(&bus->url, &where);
+    redis_url_show(&bus->target.url, &where);
     log_warn("BUS-DOWN", "connections to Redis are down, reconnecting", "link=%s url=%s why=%s",
         link, log_quote(builder_bytes(&where)), log_quote(bytes_str(why)));
     builder_reset(&where);

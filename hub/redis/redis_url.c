@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Takes `redis://` and `unix://` addresses apart, and shows them without the password.
+ * Takes addresses of Redis apart, and shows them without the password.
  */
 #include "hub/redis/redis_url.h"
 
@@ -68,11 +68,11 @@ static int parse_tcp(const struct url *parts, struct builder *error, struct redi
     if (url_split_host(parts->host, &host) != 0) {
         return refuse(error, "the host's brackets do not fit, or something stands behind them");
     }
-    if (url_port(&host, REDIS_PORT, &url->port) != 0) {
+    if (url_port(&host, REDIS_PORT, &url->place.port) != 0) {
         return refuse(error, "the port must be a number from 1 to 65535 (in a password / ? # are "
                              "%2F %3F %23)");
     }
-    if (!copy(host.name, url->host, sizeof(url->host))) {
+    if (!copy(host.name, url->place.host, sizeof(url->place.host))) {
         return refuse(error, "the host is missing or too long");
     }
     if (parts->has_query || parts->has_fragment) {
@@ -84,8 +84,8 @@ static int parse_tcp(const struct url *parts, struct builder *error, struct redi
 static int parse_unix(const struct url *parts, struct builder *error, struct redis_url *url)
 {
     struct bytes path = bytes_of(parts->host.at, parts->host.len + parts->path.len);
-    url->is_unix = true;
-    if (parts->has_fragment || !copy(path, url->host, UNIX_PATH_MAX_LEN + 1)) {
+    url->place.is_unix = true;
+    if (parts->has_fragment || !copy(path, url->place.host, UNIX_PATH_MAX_LEN + 1)) {
         return refuse(error, "the path of the unix socket is missing or longer than 107 bytes");
     }
     if (parts->has_query && (!bytes_starts(parts->query, BYTES("db=")) || parts->query.len == 3)) {
@@ -94,7 +94,7 @@ static int parse_unix(const struct url *parts, struct builder *error, struct red
     return parts->has_query ? parse_db(bytes_skip(parts->query, 3), error, url) : 0;
 }
 
-/* What follows the scheme, which is redis or unix. */
+/* What follows the scheme. */
 static int parse_parts(const struct url *parts, struct builder *error, struct redis_url *url)
 {
     if (parts->has_userinfo && !parse_userinfo(parts->userinfo, url)) {
@@ -108,19 +108,13 @@ int redis_url_parse(struct bytes text, struct builder *error, struct redis_url *
 {
     struct redis_url url = {0};
     struct url parts = {0};
-    int status = url_split(text, &parts);
-    if (status != 0) {
-        status = refuse(error, "must begin with redis:// or unix://");
-    } else if (bytes_eq_str(parts.scheme, "rediss")) {
-        builder_str(error,
-            "Redis URL: rediss:// (TLS) is not supported; use redis:// over a private network "
-            "or a tunnel, or unix://");
-        status = STATUS_UNSUPPORTED;
-    } else if (!bytes_eq_str(parts.scheme, "redis") && !bytes_eq_str(parts.scheme, "unix")) {
-        status = refuse(error, "must begin with redis:// or unix://");
-    } else {
-        status = parse_parts(&parts, error, &url);
+    if (url_split(text, &parts) != 0 ||
+        (!bytes_eq_str(parts.scheme, "redis") && !bytes_eq_str(parts.scheme, "rediss") &&
+            !bytes_eq_str(parts.scheme, "unix"))) {
+        return refuse(error, "must begin with redis://, rediss:// or unix://");
     }
+    url.tls = bytes_eq_str(parts.scheme, "rediss");
+    int status = parse_parts(&parts, error, &url);
     if (status == 0) {
         *ret_url = url;
     }
@@ -129,11 +123,13 @@ int redis_url_parse(struct bytes text, struct builder *error, struct redis_url *
 
 void redis_url_show(const struct redis_url *url, struct builder *out)
 {
-    if (url->is_unix) {
-        builder_printf(out, "unix://%s?db=%u", url->host, url->db);
-    } else if (strchr(url->host, ':') != NULL) {
-        builder_printf(out, "redis://[%s]:%u/%u", url->host, url->port, url->db);
+    const struct redis_place *place = &url->place;
+    const char *scheme = url->tls ? "rediss" : "redis";
+    if (place->is_unix) {
+        builder_printf(out, "unix://%s?db=%u", place->host, url->db);
+    } else if (strchr(place->host, ':') != NULL) {
+        builder_printf(out, "%s://[%s]:%u/%u", scheme, place->host, place->port, url->db);
     } else {
-        builder_printf(out, "redis://%s:%u/%u", url->host, url->port, url->db);
+        builder_printf(out, "%s://%s:%u/%u", scheme, place->host, place->port, url->db);
     }
 }

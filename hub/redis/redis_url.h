@@ -12,10 +12,16 @@
 #include "codec/base/bytes.h"
 #include "codec/base/check.h"
 
-struct redis_url {
+/* Where one server listens. */
+struct redis_place {
     bool is_unix;
-    char host[256]; /* name or address without brackets, or the path of a unix socket */
     uint16_t port;
+    char host[256]; /* name or address without brackets, or the path of a unix socket */
+};
+
+struct redis_url {
+    struct redis_place place;
+    bool tls;
     unsigned db;
     bool has_password;
     char user[256]; /* empty: the default user */
@@ -23,9 +29,9 @@ struct redis_url {
 };
 
 /*
- * Parse redis://[[user]:password@]host[:port][/db] or unix://[[user]:password@]path[?db=n]; user
- * and password may be percent-encoded. STATUS_INVALID, or STATUS_UNSUPPORTED for rediss://, with a
- * sentence appended to `error` that does not repeat the password.
+ * Parse redis://[[user]:password@]host[:port][/db], the same with rediss:// for TLS, or
+ * unix://[[user]:password@]path[?db=n]; user and password may be percent-encoded. STATUS_INVALID
+ * with a sentence appended to `error` that does not repeat the password.
  */
 MUST_CHECK int redis_url_parse(struct bytes text, struct builder *error, struct redis_url *ret_url);
 

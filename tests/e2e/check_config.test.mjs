@@ -78,7 +78,7 @@ test('--connect asks Redis and the store, changes nothing, and names who does no
       JWT_SECRET: secret, REDIS_URL: `redis://127.0.0.1:${port}`, DATABASE_URL: `postgres://peal:hunter2@127.0.0.1:${port}/x`,
     });
     assert.equal(bad.status, 1);
-    assert.match(bad.stderr, new RegExp(`bus, 127\\.0\\.0\\.1:${port}: .+`));
+    assert.match(bad.stderr, new RegExp(`bus: Redis cannot be used \\(redis://127\\.0\\.0\\.1:${port}/0\\): .+`));
     assert.match(bad.stderr, new RegExp(`store: Postgres: .*"127\\.0\\.0\\.1".* ${port} `));
     assert.doesNotMatch(bad.stderr, /hunter2/);
     const alone = run(['check-config', '--connect', '--store-path', join(folder, 'none', 'peal.db')], { JWT_SECRET: secret });

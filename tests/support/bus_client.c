@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "codec/base/status.h"
+#include "hub/config/config.h"
 
 enum { WAIT_MS = 20000, WORDS_MAX = 16 };
 
@@ -50,6 +51,28 @@ static void on_message(void *context, struct bytes channel, struct bytes payload
     client->messages++;
 }
 
+const struct redis_target *bus_client_target(const char *url)
+{
+    static struct redis_target targets[16];
+    static unsigned next;
+    struct redis_target *target = &targets[next++ % ARRAY_LEN(targets)];
+    const struct config config = {
+        .bus_url = url,
+        .bus_user = "",
+        .bus_password = "",
+        .bus_tls_ca = "",
+        .bus_tls_cert = "",
+        .bus_tls_key = "",
+        .bus_tls_name = "",
+    };
+    struct builder error = {.max = 1024};
+    redis_target_finish(target);
+    int status = redis_target_init(&config, NULL, &error, target);
+    cr_assert_eq(status, 0, "%.*s", (int)builder_bytes(&error).len, builder_bytes(&error).at);
+    builder_reset(&error);
+    return target;
+}
+
 void bus_client_open(struct bus_client *client, const struct redis_options *options)
 {
     static const struct bus_events events = {
@@ -59,13 +82,10 @@ void bus_client_open(struct bus_client *client, const struct redis_options *opti
         .on_message = on_message,
     };
     *client = (struct bus_client){0};
-    struct builder error = {.max = 1024};
     cr_assert_eq(uv_loop_init(&client->loop), 0);
     uv_timer_init(&client->loop, &client->deadline);
     client->deadline.data = client;
-    int status = redis_create(&client->loop, options, &error, &client->bus);
-    cr_assert_eq(status, 0, "%.*s", (int)builder_bytes(&error).len, builder_bytes(&error).at);
-    builder_reset(&error);
+    client->bus = redis_create(&client->loop, options);
     client->link = client->bus->ops->open(client->bus, "client", &events, client);
 }
 

@@ -10,6 +10,7 @@
 
 #include "actors/bus.h"
 #include "hub/redis/redis.h"
+#include "hub/redis/redis_target.h"
 
 struct bus_client {
     uv_loop_t loop;
@@ -37,7 +38,10 @@ struct bus_client {
     bool timed_out;
 };
 
-/* Make a bus and open its link; aborts the test when `options` are refused. */
+/* What `url` names, without TLS files; lives until sixteen others were asked for. */
+const struct redis_target *bus_client_target(const char *url);
+
+/* Make a bus and open its link. */
 void bus_client_open(struct bus_client *client, const struct redis_options *options);
 
 /* Close the link (unless it is NULL) and the bus, run the loop empty and close it. */

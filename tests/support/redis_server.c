@@ -20,7 +20,7 @@
 
 #include "codec/base/rand.h"
 
-enum { START_TRIES = 5, WAIT_MS = 20000, ARGS_MAX = 24 };
+enum { START_TRIES = 5, WAIT_MS = 20000, ARGS_MAX = 40 };
 
 /*
  * Below the ports that the kernel gives away: while a server is gone, links go on calling its port,
@@ -108,6 +108,14 @@ static void run_server(const struct redis_server *server, pid_t parent)
         args[count++] = "--requirepass";
         args[count++] = server->password;
     }
+    char tls_port[16];
+    if (server->tls_cert != NULL) {
+        snprintf(tls_port, sizeof(tls_port), "%d", server->tls_port);
+        const char *const tls[] = {"--tls-port", tls_port, "--tls-cert-file", server->tls_cert,
+            "--tls-key-file", server->tls_key, "--tls-ca-cert-file", server->tls_ca,
+            "--tls-auth-clients", server->tls_clients ? "yes" : "no"};
+        memcpy(args + count, tls, sizeof(tls));
+    }
     execvp(args[0], (char *const *)args);
     _exit(127);
 }
@@ -144,6 +152,7 @@ void redis_server_start(struct redis_server *server)
     bool up = false;
     for (int i = 0; i < START_TRIES && !up; i++) {
         server->port = redis_server_free_port();
+        server->tls_port = redis_server_free_port();
         up = launch(server);
     }
     cr_assert(up, "redis-server did not start");

@@ -19,11 +19,16 @@ struct redis_server {
     char unix_url[128];
     bool append_only;
     const char *password; /* of the default user; NULL: none */
+    const char *tls_cert; /* PEM files; NULL: no TLS */
+    const char *tls_key;
+    const char *tls_ca;
+    bool tls_clients; /* want a certificate of theirs */
+    int tls_port; /* of TLS, besides `port` */
 };
 
 /*
- * Start a server; `append_only` and `password` are read from `server`, the rest is filled in. Waits
- * until it answers.
+ * Start a server; `append_only`, `password` and TLS are read from `server`, the rest is filled in.
+ * Waits until it answers.
  */
 void redis_server_start(struct redis_server *server);
 

@@ -9,14 +9,17 @@ import { Server, temporaryFolder } from './process.mjs';
 const STARTS = 5; // another port each time one was taken in between
 
 export class RedisServer {
-  // `durable`: with an append-only file. `settings`: further redis.conf settings by name.
-  static async start({ durable = true, settings = {} } = {}) {
+  // `durable`: with an append-only file. `settings`: further redis.conf settings by name. `tls`: {cert, key, ca} as
+  // files, clients: whether they must show a certificate, too; then there is `tlsUrl` besides.
+  static async start({ durable = true, settings = {}, tls } = {}) {
     const redis = new RedisServer();
     redis.folder = temporaryFolder('redis');
     redis.settings = { appendonly: durable ? 'yes' : 'no', save: '', ...settings };
+    redis.tls = tls;
     redis.clients = new Set();
     for (let left = STARTS; ; left--) {
       redis.port = await freePort();
+      if (tls) redis.tlsPort = await freePort();
       try {
         await redis.launch();
         return redis;
@@ -30,12 +33,24 @@ export class RedisServer {
     return `redis://127.0.0.1:${this.port}/0`;
   }
 
+  get tlsUrl() {
+    return `rediss://127.0.0.1:${this.tlsPort}/0`;
+  }
+
   async launch() {
+    const { tls } = this;
     const settings = {
       port: this.port,
       bind: '127.0.0.1',
       dir: this.folder,
       daemonize: 'no',
+      ...(tls && {
+        'tls-port': this.tlsPort,
+        'tls-cert-file': tls.cert,
+        'tls-key-file': tls.key,
+        'tls-ca-cert-file': tls.ca,
+        'tls-auth-clients': tls.clients ? 'yes' : 'no',
+      }),
       ...this.settings,
     };
     const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);

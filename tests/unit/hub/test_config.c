@@ -139,6 +139,44 @@ Test(config, aliases_yield_to_the_full_name)
     config_destroy(config);
 }
 
+static void expect_bus(char **environment, const char *url, const char *password)
+{
+    struct config *config = load(NULL, environment, NULL);
+    cr_assert_not_null(config, "%s", error.text);
+    cr_expect_str_eq(config->bus_url, url);
+    cr_expect_str_eq(config->bus_password, password);
+    config_destroy(config);
+}
+
+static void expect_no_bus(char **environment, const char *why)
+{
+    cr_expect_null(load(NULL, environment, NULL));
+    cr_expect_not_null(strstr(error.text, why), "%s", error.text);
+}
+
+Test(config, a_host_stands_for_the_address_of_redis)
+{
+    expect_bus(LIST((char *)"REDIS_HOST=h"), "redis://h:6379/0", "");
+    expect_bus(LIST((char *)"REDIS_HOST=::1", (char *)"REDIS_PORT=7", (char *)"REDIS_DB=3",
+                   (char *)"REDIS_PASSWORD=a%/@:?#"),
+        "redis://[::1]:7/3", "a%/@:?#");
+    expect_bus(
+        LIST((char *)"REDIS_HOST=h", (char *)"REDIS_URL=redis://other"), "redis://other", "");
+    /* What Kubernetes tells every container beside a service called redis. */
+    expect_bus(LIST((char *)"REDIS_PORT=tcp://10.0.0.1:6379"), "", "");
+    expect_bus(LIST((char *)"REDIS_PORT=tcp://10.0.0.1:6379", (char *)"REDIS_HOST=redis"),
+        "redis://redis:6379/0", "");
+    expect_no_bus(
+        LIST((char *)"REDIS_HOST=h", (char *)"PEAL_BUS_USER=u"), "goes with bus.password");
+    static const char *const of_tls[] = {"CA", "CERT", "KEY", "NAME"};
+    for (size_t i = 0; i < ARRAY_LEN(of_tls); i++) {
+        char variable[40];
+        snprintf(variable, sizeof(variable), "PEAL_BUS_TLS_%s=x", of_tls[i]);
+        expect_no_bus(LIST((char *)"REDIS_URL=redis://h", variable), "not one with TLS");
+        expect_no_bus(LIST((char *)"REDIS_HOST=h", variable), "not one with TLS");
+    }
+}
+
 Test(config, flags_leave_what_is_not_theirs)
 {
     char **flags = LIST((char *)"--user", (char *)"alice", (char *)"--dev",
@@ -203,7 +241,13 @@ Test(config, values_are_parsed_strictly)
         {"--origins=https://x.example/", "is not an origin"},
         {"--origins=x.example", "is not an origin"},
         {"--store-url=mysql://secret@h/", "store.url: must begin with postgres://"},
-        {"--bus-url=http://h", "redis:// or unix://"},
+        {"--bus-url=http://h", "redis://, rediss:// or unix://"},
+        {"--bus-url=rediss://h", NULL},
+        {"--redis-host=[::1]", "bus.host: \"[::1]\" is not a host"},
+        {"--redis-host=u:p@h", "bus.host: \"u:p@h\" is not a host"},
+        {"--redis-port=tcp://10.0.0.1:6379", "not a number"}, /* as a flag it is meant */
+        {"--bus-tls-cert=a.crt", "goes with bus.tls_cert: give both"},
+        {"--bus-tls-key=a.key", "goes with bus.tls_cert: give both"},
         {"--port", "needs a value"},
         {"--listen-internal-port=3000", NULL}, /* on another address */
         {"--auth-api-key=short", "too short"},

@@ -35,7 +35,7 @@ static void set_up(void)
     struct redis_options mine = options;
     log_set_level(LOG_ERROR);
     redis_server_start(&server);
-    mine.url = server.url;
+    mine.target = bus_client_target(server.url);
     bus_client_open(&client, &mine);
     bus_client_wait_up(&client, true);
 }
@@ -337,7 +337,7 @@ Test(presence_scripts, who_has_changed_is_published)
 {
     struct bus_client other;
     const struct redis_options options = {
-        .url = server.url, .backoff_min_ms = 10, .backoff_max_ms = 100};
+        .target = bus_client_target(server.url), .backoff_min_ms = 10, .backoff_max_ms = 100};
     bus_client_open(&other, &options);
     cr_assert(other.bus->ops->subscribe(other.link, BYTES("c")));
     bus_client_wait(&other, &other.subscribed, 1);

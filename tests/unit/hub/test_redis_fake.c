@@ -132,7 +132,7 @@ static void open_fake(struct redis_options *options, struct bytes setup, struct 
     cr_assert_eq(getsockname(sock, (struct sockaddr *)&bound, (socklen_t *)&len), 0);
     fake.port = ntohs(bound.sin_port);
     snprintf(url, sizeof(url), "redis://127.0.0.1:%d", fake.port);
-    options->url = url;
+    options->target = bus_client_target(url);
     options->backoff_min_ms = options->backoff_min_ms != 0 ? options->backoff_min_ms : 2;
     options->backoff_max_ms = options->backoff_max_ms != 0 ? options->backoff_max_ms : 4;
     bus_client_open(&client, options);

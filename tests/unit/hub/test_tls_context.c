@@ -280,7 +280,7 @@ static enum tls_state call(struct tls_world *world, struct tls_context *caller)
     struct tls_desk *desk = calloc(1, sizeof(*desk));
     struct tls_stream *called = tls_stream_create(world->context, world->desk);
     struct tls_stream *calling = tls_stream_create(caller, desk);
-    cr_assert(tls_stream_begin(calling, desk));
+    cr_assert(tls_stream_begin(calling, desk, NULL));
     for (unsigned i = 0; i < 4; i++) {
         (void)tls_stream_open(called, world->desk, builder_bytes(&desk->out), plain);
         (void)tls_stream_open(calling, desk, builder_bytes(&world->desk->out), plain);
