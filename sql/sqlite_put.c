@@ -6,6 +6,7 @@
 #include "sql/sqlite_ops.h"
 
 #include "codec/base/buf.h"
+#include "codec/base/clock.h"
 #include "codec/base/status.h"
 #include "codec/notification_digest.h"
 #include "sql/sqlite_audience.h"
@@ -49,37 +50,73 @@ static int find_repeat(
     return more;
 }
 
-/* Number the row; 0: rows that come before it are missing. */
-static int number_next(struct sqlite_db *db, const struct store_row *row,
-    struct put_result *ret_result, uint64_t *ret_preference_rev)
+/* Where an inbox stands before a row is added. */
+struct inbox_entry {
+    struct store_position position;
+    uint64_t changed_at;
+};
+
+/* 0: there is no inbox, or rows that come before are missing. */
+static int read_entry(
+    struct sqlite_db *db, const struct store_user *who, struct inbox_entry *ret_entry)
 {
     struct query query;
-    query_open(&query, db, SQLITE_STMT_INBOX_ADD);
-    sqlite_bind_user(&query, &row->who);
+    query_open(&query, db, SQLITE_STMT_INBOX_ENTER);
+    sqlite_bind_user(&query, who);
     int more = query_step(&query);
-    int numbered = more;
     if (more > 0) {
-        ret_result->seq = ret_result->head = query_column_u64(&query, 0);
-        ret_result->rev = query_column_u64(&query, 1);
-        ret_result->unread = query_column_u64(&query, 2);
-        ret_result->unseen = query_column_u64(&query, 3);
-        *ret_preference_rev = query_column_u64(&query, 4);
-        more = query_step(&query);
+        *ret_entry = (struct inbox_entry){
+            .position = {.seq = query_column_u64(&query, 0),
+                .rev = query_column_u64(&query, 1),
+                .unread = query_column_u64(&query, 2),
+                .unseen = query_column_u64(&query, 3),
+                .preference_rev = query_column_u64(&query, 4)},
+            .changed_at = query_column_u64(&query, 5),
+        };
     }
     query_close(&query);
-    return more < 0 ? more : numbered;
+    return more;
 }
 
-static int number_row(struct sqlite_db *db, const struct store_row *row,
-    struct put_result *ret_result, uint64_t *ret_preference_rev)
+/* The same when it is there and has all rows that come before. */
+static int enter_inbox(
+    struct sqlite_db *db, const struct store_user *who, struct inbox_entry *ret_entry)
 {
-    int status = number_next(db, row, ret_result, ret_preference_rev);
+    int status = read_entry(db, who, ret_entry);
     if (status == 0) {
-        status = sqlite_audience_enter(db, &row->who);
-        status = status < 0 ? status : number_next(db, row, ret_result, ret_preference_rev);
+        status = sqlite_audience_enter(db, who);
+        status = status < 0 ? status : read_entry(db, who, ret_entry);
         status = status == 0 ? STATUS_UNAVAILABLE : status;
     }
     return status < 0 ? status : 0;
+}
+
+/*
+ * Give the row the next numbers. `changed_at` is written only where it is another: SQLite makes the
+ * entry of an index anew whenever its column is named.
+ */
+static int number_row(struct sqlite_db *db, const struct store_row *row,
+    const struct inbox_entry *entry, struct put_result *ret_result)
+{
+    enum { CHANGED_MS = 10000 };
+    uint64_t now = clock_wall_ms() / CHANGED_MS;
+    ret_result->seq = ret_result->head = entry->position.seq + 1;
+    ret_result->rev = entry->position.rev + 1;
+    ret_result->unread = entry->position.unread + 1;
+    ret_result->unseen = entry->position.unseen + 1;
+    bool same = now == entry->changed_at;
+    struct query query;
+    query_open(&query, db, same ? SQLITE_STMT_INBOX_ADD : SQLITE_STMT_INBOX_ADD_CHANGED);
+    sqlite_bind_user(&query, &row->who);
+    query_u64(&query, 4, ret_result->seq);
+    query_u64(&query, 5, ret_result->rev);
+    query_u64(&query, 6, ret_result->unread);
+    query_u64(&query, 7, ret_result->unseen);
+    if (!same) {
+        query_u64(&query, 8, now);
+    }
+    int changed = query_run(&query);
+    return changed < 0 ? changed : 0;
 }
 
 static int insert_row(
@@ -214,16 +251,6 @@ static void suppress(const struct store_row *row, struct put_result *ret_result)
     memcpy(ret_result->id, row->id, NOTIFICATION_ID_LEN);
 }
 
-/* The inbox is what it was before the row was numbered. */
-static int take_back(struct sqlite_db *db, const struct store_user *who)
-{
-    struct query query;
-    query_open(&query, db, SQLITE_STMT_INBOX_TAKE_BACK);
-    sqlite_bind_user(&query, who);
-    int changed = query_run(&query);
-    return changed < 0 ? changed : 0;
-}
-
 /* What a row of its own says of itself. */
 static void begin_row(const struct store_row *row, struct put_result *ret_result)
 {
@@ -258,7 +285,7 @@ static int add_sharing_row(struct sqlite_db *db, const struct store_row *row, ui
     struct result *arena, struct put_result *ret_result)
 {
     struct open_row open = {0};
-    uint64_t preference_rev;
+    struct inbox_entry entry;
     int found = sqlite_audience_enter(db, &row->who);
     if (found == 0 && (span > 0 || row->collapse.len > 0)) {
         found = find_open(db, row, span, arena, &open, ret_result);
@@ -279,7 +306,8 @@ static int add_sharing_row(struct sqlite_db *db, const struct store_row *row, ui
     if (found > 0) {
         return replace_row(db, row, &open, ret_result);
     }
-    status = number_row(db, row, ret_result, &preference_rev);
+    status = enter_inbox(db, &row->who, &entry);
+    status = status < 0 ? status : number_row(db, row, &entry, ret_result);
     return status < 0 ? status : insert_row(db, row, ret_result);
 }
 
@@ -304,27 +332,29 @@ static int add_by_wish(struct sqlite_db *db, const struct store_row *row, struct
     return add_sharing_row(db, row, wish.span, arena, ret_result);
 }
 
-/* A row of its own, as nearly all are: numbered first, which tells whether there are preferences.
- */
+/* A row of its own, as nearly all are, unless the user wants something else. */
 static int add_row(struct sqlite_db *db, const struct store_row *row, struct result *arena,
     struct put_result *ret_result)
 {
+    struct inbox_entry entry;
     struct sqlite_wish wish;
-    uint64_t preference_rev = 0;
-    begin_row(row, ret_result);
-    int status = number_row(db, row, ret_result, &preference_rev);
+    int status = enter_inbox(db, &row->who, &entry);
     if (status == 0) {
-        status = read_wish(db, row, preference_rev, &wish);
+        status = read_wish(db, row, entry.position.preference_rev, &wish);
     }
-    if (status < 0 || (wish.wanted && wish.span == 0)) {
-        return status < 0 ? status : insert_row(db, row, ret_result);
+    if (status < 0) {
+        return status;
     }
-    status = take_back(db, &row->who);
-    if (status < 0 || wish.wanted) {
-        return status < 0 ? status : add_sharing_row(db, row, wish.span, arena, ret_result);
+    if (!wish.wanted) {
+        suppress(row, ret_result);
+        return 0;
     }
-    suppress(row, ret_result);
-    return 0;
+    if (wish.span > 0) {
+        return add_sharing_row(db, row, wish.span, arena, ret_result);
+    }
+    begin_row(row, ret_result);
+    status = number_row(db, row, &entry, ret_result);
+    return status < 0 ? status : insert_row(db, row, ret_result);
 }
 
 /* Keep a row until it is due; its inbox begins as with any. */

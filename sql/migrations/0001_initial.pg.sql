@@ -196,7 +196,7 @@ CREATE TABLE peal.notification (
     digest text NOT NULL DEFAULT '',
     PRIMARY KEY (slot, tenant, user_id, seq)
 );
-CREATE UNIQUE INDEX notification_id ON peal.notification (slot, id);
+CREATE UNIQUE INDEX notification_id ON peal.notification (id, slot);
 CREATE INDEX notification_new ON peal.notification (slot, tenant, user_id, new_rev, seq);
 CREATE INDEX notification_changed ON peal.notification (slot, tenant, user_id, rev)
     WHERE rev > new_rev;
@@ -1304,7 +1304,24 @@ BEGIN
 END
 $$;
 
--- Locks the inboxes of all users in one order, and makes those that are missing: what is not there
+-- Makes the inboxes that are missing, in one order. It comes before any inbox is locked: who waits for
+-- another's new one holds none that was there, so no two wait for each other.
+CREATE FUNCTION peal.begin_inboxes(which smallint[], spaces text[], names text[]) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO peal.inbox (slot, tenant, user_id, born)
+        SELECT u.slot, u.tenant, u.user_id, coalesce(
+            (SELECT a.n FROM peal.audience_head a WHERE a.tenant = u.tenant LIMIT 1), 0)
+        FROM (
+            SELECT n.slot, n.tenant COLLATE "C" AS tenant, n.user_id COLLATE "C" AS user_id
+            FROM unnest(which, spaces, names) AS n (slot, tenant, user_id)
+            GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+        ) u
+        WHERE (SELECT true FROM peal.inbox b WHERE b.slot = u.slot AND b.tenant = u.tenant
+            AND b.user_id = u.user_id LIMIT 1) IS NULL
+        ON CONFLICT (slot, tenant, user_id) DO NOTHING
+$$;
+
+-- Locks the inboxes of all users in one order, behind those that are missing and begin: what is not there
 -- cannot be locked, and a mark would not see the first notification that comes beside it. Then makes
 -- the rows that are missing, at most `most`: where there are more it raises, or with `mend` leaves
 -- them for the next time. With `mend` it also takes back what was retracted, and gives what was made
@@ -1326,31 +1343,44 @@ DECLARE
     wishes bigint[];
     heads bigint[];
     numbers bigint[];
+    behind boolean;
 BEGIN
-    WITH head AS MATERIALIZED (
-        SELECT t.tenant, h.n FROM (SELECT DISTINCT s.tenant FROM unnest(spaces) AS s (tenant)) t
-        CROSS JOIN LATERAL (
-            SELECT a.n FROM peal.audience_head a WHERE a.tenant = t.tenant LIMIT 1
-        ) h
-    ), locked AS (
-        INSERT INTO peal.inbox AS i (slot, tenant, user_id, born)
-        SELECT u.slot, u.tenant, u.user_id, coalesce(h.n, 0)
+    IF EXISTS (SELECT FROM unnest(which, spaces, names) AS n (slot, tenant, user_id)
+        WHERE (SELECT true FROM peal.inbox b WHERE b.slot = n.slot AND b.tenant = n.tenant
+            AND b.user_id = n.user_id LIMIT 1) IS NULL)
+    THEN
+        PERFORM peal.begin_inboxes(which, spaces, names);
+    END IF;
+    -- The left join: every inbox is locked, also while there are no posts to many.
+    SELECT bool_or(i.through < h.n) INTO behind
         FROM (
-            SELECT n.slot, n.tenant, n.user_id
+            SELECT n.slot, n.tenant COLLATE "C" AS tenant, n.user_id COLLATE "C" AS user_id
             FROM unnest(which, spaces, names) AS n (slot, tenant, user_id)
-            GROUP BY n.slot, n.tenant, n.user_id
-        ) u LEFT JOIN head h ON h.tenant = u.tenant
-        ORDER BY u.slot, u.tenant COLLATE "C", u.user_id COLLATE "C"
-        ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq
-        RETURNING i.slot, i.tenant, i.user_id, i.seq, i.rev, i.unread, i.unseen, i.through, i.born,
-            i.preference_rev
-    )
-    SELECT array_agg(l.slot), array_agg(l.tenant), array_agg(l.user_id), array_agg(l.seq),
-        array_agg(l.rev), array_agg(l.unread), array_agg(l.unseen), array_agg(l.through),
-        array_agg(l.born), array_agg(l.preference_rev), array_agg(h.n)
-        INTO slots, tenants, users, seqs, revs, unreads, unseens, throughs, borns, wishes, heads
-        FROM locked l JOIN head h ON h.tenant = l.tenant WHERE l.through < h.n;
-    IF slots IS NOT NULL THEN
+            GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+        ) u CROSS JOIN LATERAL (
+            SELECT b.tenant, b.through FROM peal.inbox b
+            WHERE b.slot = u.slot AND b.tenant = u.tenant AND b.user_id = u.user_id
+            LIMIT 1 FOR UPDATE
+        ) i LEFT JOIN (
+            SELECT t.tenant, a.n
+            FROM (SELECT DISTINCT s.tenant FROM unnest(spaces) AS s (tenant)) t CROSS JOIN LATERAL (
+                SELECT h.n FROM peal.audience_head h WHERE h.tenant = t.tenant LIMIT 1
+            ) a
+        ) h ON h.tenant = i.tenant;
+    IF behind THEN
+        SELECT array_agg(i.slot), array_agg(i.tenant), array_agg(i.user_id), array_agg(i.seq),
+            array_agg(i.rev), array_agg(i.unread), array_agg(i.unseen), array_agg(i.through),
+            array_agg(i.born), array_agg(i.preference_rev), array_agg(h.n)
+            INTO slots, tenants, users, seqs, revs, unreads, unseens, throughs, borns, wishes, heads
+            FROM (
+                SELECT DISTINCT n.slot, n.tenant, n.user_id
+                FROM unnest(which, spaces, names) AS n (slot, tenant, user_id)
+            ) u CROSS JOIN LATERAL (
+                SELECT * FROM peal.inbox b
+                WHERE b.slot = u.slot AND b.tenant = u.tenant AND b.user_id = u.user_id LIMIT 1
+            ) i CROSS JOIN LATERAL (
+                SELECT a.n FROM peal.audience_head a WHERE a.tenant = u.tenant LIMIT 1
+            ) h WHERE i.through < h.n;
         IF peal.make_rows(slots, tenants, users, seqs, revs, unreads, unseens, throughs, borns,
             wishes, heads, most) AND NOT mend THEN
             RAISE EXCEPTION 'too many rows are missing' USING ERRCODE = 'PE002';
@@ -1485,10 +1515,10 @@ DECLARE
     already bigint;
     joined bigint;
 BEGIN
-    SELECT h.n INTO head FROM peal.audience_head h WHERE h.tenant = space;
+    PERFORM peal.begin_inboxes(which, array_fill(space, ARRAY[cardinality(names)]), names);
     WITH locked AS (
-        INSERT INTO peal.inbox AS i (slot, tenant, user_id, born)
-        SELECT u.slot, space, u.user_id, coalesce(head, 0)
+        INSERT INTO peal.inbox AS i (slot, tenant, user_id)
+        SELECT u.slot, space, u.user_id
         FROM unnest(which, names) AS u (slot, user_id)
         GROUP BY u.slot, u.user_id ORDER BY u.slot, u.user_id COLLATE "C"
         ON CONFLICT (slot, tenant, user_id) DO UPDATE SET seq = i.seq

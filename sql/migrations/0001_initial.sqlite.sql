@@ -72,7 +72,7 @@ CREATE TABLE notification (
     digest TEXT NOT NULL DEFAULT ''
 );
 CREATE UNIQUE INDEX notification_seq ON notification (slot, tenant, user_id, seq);
-CREATE UNIQUE INDEX notification_id ON notification (slot, id);
+CREATE UNIQUE INDEX notification_id ON notification (id, slot);
 CREATE INDEX notification_new ON notification (slot, tenant, user_id, new_rev, seq);
 CREATE INDEX notification_changed ON notification (slot, tenant, user_id, rev)
     WHERE rev > new_rev;

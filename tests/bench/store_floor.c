@@ -48,6 +48,7 @@ static struct {
     uint32_t next_user;
     uint32_t under_way;
     uint64_t until_ns;
+    uint64_t most; /* rows; the end, also before the time is over */
     uint64_t stored;
     bool failed;
     bool closed;
@@ -115,7 +116,7 @@ static void on_done(struct store_request *base)
     store_request_finish(base);
     if (base->status != 0) {
         bench.failed = true;
-    } else if (clock_mono_ns() < bench.until_ns) {
+    } else if (clock_mono_ns() < bench.until_ns && bench.stored < bench.most) {
         bench.stored += request->put.count;
         submit(request);
     }
@@ -190,14 +191,16 @@ static bool open_store(const char *url, struct store **ret_store)
 
 int main(int argc, char **argv)
 {
-    if (argc != 6) {
-        (void)fputs("usage: bench_store_floor URL ROWS REQUESTS USERS SECONDS\n", stderr);
+    if (argc != 6 && argc != 7) {
+        (void)fputs(
+            "usage: bench_store_floor URL ROWS REQUESTS USERS SECONDS [MOST_ROWS]\n", stderr);
         return 2;
     }
     struct store *store;
     bench.rows = number(argv[2], ROWS_MAX);
     bench.requests = number(argv[3], REQUESTS_MAX);
     bench.users = number(argv[4], 1000000);
+    bench.most = argc == 7 ? strtoull(argv[6], NULL, 10) : UINT64_MAX;
     memset(bench.text, 'x', sizeof(bench.text));
     if (bench.rows == 0 || bench.users == 0 || !open_store(argv[1], &store)) {
         return 2;
